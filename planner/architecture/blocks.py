@@ -1,0 +1,141 @@
+"""The building blocks of every architecture: fused projections, norms, experts, embeddings, named as vLLM names them.
+
+vLLM fuses q, k, v and gate, up at load; a quantization config lists the checkpoint's unfused names, so each block knows both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from planner.architecture.config import Config
+from planner.architecture.quantization import Quantization, Role
+from planner.errors import PlannerError
+from planner.model import BF16, FP32, Axis, Experts, Linear, Module, Split, Tensor
+
+WHOLE, TP = Split.WHOLE, Split.TP
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where modules are being built: the config section, the quantization, the checkpoint prefix ("layers.7.")."""
+
+    config: Config
+    quantization: Quantization
+    prefix: str = ""
+
+    def at(self, prefix: str) -> Scope:
+        """The same scope under another prefix."""
+        return Scope(self.config, self.quantization, prefix)
+
+    def linear(
+        self,
+        name: str,
+        inputs: Axis,
+        outputs: Sequence[Axis],
+        *,
+        bias: bool = False,
+        parts: Sequence[str] = (),
+        role: Role = Role.LINEAR,
+    ) -> Linear:
+        """A linear layer that the checkpoint may quantize; `parts` are the unfused names where they differ."""
+        stem, _, last = name.rpartition(".")
+        stem = stem + "." if stem else ""
+        names = [f"{self.prefix}{stem}{part}" for part in (parts or (last,))]
+        storage = self.quantization.storage(names, role)
+        return Linear(name=name, inputs=inputs, outputs=tuple(outputs), bias=bias, storage=storage)
+
+    def column(self, name: str, inputs: int, outputs: Sequence[int], *, bias: bool = False, parts: Sequence[str] = ()) -> Linear:
+        """Column parallel: the outputs are divided, the inputs whole."""
+        return self.linear(name, Axis(inputs), [Axis(size, TP) for size in outputs], bias=bias, parts=parts)
+
+    def row(self, name: str, inputs: int, outputs: int, *, bias: bool = False) -> Linear:
+        """Row parallel: the inputs are divided, outputs and bias whole."""
+        return self.linear(name, Axis(inputs, TP), [Axis(outputs)], bias=bias)
+
+    def replicated(self, name: str, inputs: int, outputs: Sequence[int], *, bias: bool = False, parts: Sequence[str] = ()) -> Linear:
+        """The same on every rank."""
+        return self.linear(name, Axis(inputs), [Axis(size) for size in outputs], bias=bias, parts=parts)
+
+    def qkv(
+        self,
+        name: str,
+        hidden: int,
+        heads: int,
+        kv_heads: int,
+        head_dim: int,
+        *,
+        head_dim_v: int = 0,
+        bias: bool = False,
+        gate: bool = False,
+        parts: Sequence[str] = ("q_proj", "k_proj", "v_proj"),
+    ) -> Linear:
+        """Fused q, k, v; K and V are replicated once ranks outnumber their heads. `gate`: q carries an output gate."""
+        check_heads(self.config, heads, kv_heads)
+        queries = Axis(heads * head_dim * (2 if gate else 1), TP)
+        keys = Axis(kv_heads * head_dim, Split.HEADS, kv_heads)
+        values = Axis(kv_heads * (head_dim_v or head_dim), Split.HEADS, kv_heads)
+        return self.linear(name, Axis(hidden), (queries, keys, values), bias=bias, parts=parts)
+
+    def gated_mlp(self, name: str, hidden: int, intermediate: int, *, bias: bool = False) -> list[Module]:
+        """gate_up_proj and down_proj."""
+        return [
+            self.column(f"{name}.gate_up_proj", hidden, (intermediate, intermediate), bias=bias, parts=("gate_proj", "up_proj")),
+            self.row(f"{name}.down_proj", intermediate, hidden, bias=bias),
+        ]
+
+    def plain_mlp(self, up: str, down: str, hidden: int, intermediate: int, *, bias: bool = False) -> list[Module]:
+        """An MLP without gate: fc1/fc2 or up/down."""
+        return [self.column(up, hidden, (intermediate,), bias=bias), self.row(down, intermediate, hidden, bias=bias)]
+
+    def experts(self, name: str, experts: int, hidden: int, intermediate: int, *, shards: int = 2, bias: bool = False) -> Experts:
+        """The routed experts of one layer."""
+        storage = self.quantization.storage([self.prefix + name], Role.EXPERTS)
+        return Experts(name=name, experts=experts, hidden=hidden, intermediate=intermediate, shards=shards, bias=bias, storage=storage)
+
+    def attention_scales(self) -> tuple[Tensor, ...]:
+        """The KV cache scales that a quantization method registers on each attention layer."""
+        return self.quantization.attention_scales
+
+    def head(self, vocab: int, hidden: int, *, name: str = "lm_head") -> Linear:
+        """The output head, split over the padded vocabulary."""
+        prefixless = Scope(self.config, self.quantization)
+        return prefixless.linear(name, Axis(hidden), [Axis(vocab, Split.VOCAB)], role=Role.HEAD)
+
+
+def check_heads(config: Config, heads: int, kv_heads: int) -> None:
+    """Refuse head counts no model can have: keys are shared by whole groups of queries."""
+    if heads % kv_heads:
+        raise PlannerError(f"{config.path}: {heads} attention heads cannot share {kv_heads} key-value heads", "num_attention_heads must be a multiple of num_key_value_heads")
+
+
+def embedding(vocab: int, hidden: int, name: str = "embed_tokens") -> Tensor:
+    """A vocabulary-parallel embedding [padded vocabulary / tp, hidden] (vllm vocab_parallel_embedding.py:36)."""
+    return Tensor(name=name, axes=(Axis(vocab, Split.VOCAB), Axis(hidden)))
+
+
+def norm(name: str, size: int, *, bias: bool = False, bits: int = 16, split: Split = WHOLE, units: int = 0) -> list[Module]:
+    """A layer or RMS norm."""
+    axes = (Axis(size, split, units),)
+    weight = Tensor(name=name, axes=axes, bits=bits)
+    return [weight, weight] if bias else [weight]
+
+
+def gate(name: str, experts: int, hidden: int, *, bits: int = 16, bias: bool = False) -> Linear:
+    """A router: replicated, never quantized."""
+    return Linear(name=name, inputs=Axis(hidden), outputs=(Axis(experts),), storage=FP32 if bits == 32 else BF16, bias=bias)
+
+
+def correction_bias(name: str, experts: int) -> Tensor:
+    """The score correction bias of DeepSeek-style routers, float32."""
+    return Tensor(name=name, axes=(Axis(experts),), bits=32)
+
+
+def unquantized(name: str, inputs: int, outputs: int, *, bias: bool = False, split_out: Split = WHOLE, split_in: Split = WHOLE) -> Linear:
+    """A linear layer that vLLM builds without a quantization config."""
+    return Linear(name=name, inputs=Axis(inputs, split_in), outputs=(Axis(outputs, split_out),), bias=bias)
+
+
+def rope_cache(length: int, rotary_dim: int, *, bits: int = 16) -> Tensor:
+    """The cos/sin table [length, rotary_dim] that every rank keeps as a buffer."""
+    return Tensor(name="rotary_emb.cos_sin_cache", axes=(Axis(length), Axis(rotary_dim)), bits=bits)

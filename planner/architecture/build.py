@@ -1,0 +1,213 @@
+"""From a config.json to a ModelSpec: the closed list of architectures, and how their layers become groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from planner.architecture import gemma4, hybrid, latent, moe, text, vision
+from planner.architecture.blocks import Scope, embedding, norm
+from planner.architecture.config import MAX_LENGTH, Config
+from planner.architecture.quantization import Quantization, read_quantization
+from planner.architecture.rope import rope_tables
+from planner.architecture.text import Dims, Layer, LayerBuilder, read_dims
+from planner.errors import UnsupportedModel, did_you_mean
+from planner.model import Axis, LayerGroup, ModelSpec, Module, RecurrentState, Tensor
+
+Rope = Callable[[Config, Dims], tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """How one architecture is built; `defaults` are those of its Hugging Face config class."""
+
+    layers: Callable[[Config, Dims], LayerBuilder]
+    tower: vision.TowerBuilder | None = None
+    tied: bool = False
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    rope: Rope = rope_tables
+    head: bool = True
+    name: str = ""
+
+
+_LLAMA = Family(layers=text.llama(), name="llama")
+_MISTRAL = Family(layers=text.llama(window=4096), name="mistral")
+_QWEN2 = Family(layers=text.llama(bias=True, output_bias=False), name="qwen")
+_QWEN3 = Family(layers=text.llama(qk_norm=True), name="qwen")
+_QWEN3_MOE = Family(layers=moe.qwen_moe(bias=False, qk_norm=True), name="qwen")
+_QUARTER_ROPE: Rope = partial(rope_tables, fraction=0.25)
+_HALF_ROPE: Rope = partial(rope_tables, fraction=0.5)
+_QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=_QUARTER_ROPE, name="qwen")
+_GEMMA3_DEFAULTS = {"vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131_072}
+_GEMMA3 = Family(layers=text.gemma(qk_norm=True, every=6, window=4096), tied=True, defaults=_GEMMA3_DEFAULTS, name="gemma")
+_GEMMA4 = Family(layers=gemma4.gemma4, tied=True, name="gemma")
+
+
+def _latent_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    tables = rope_tables(config, dims, rotary_dim=config.integer("qk_rope_head_dim"), yarn_bits=32)
+    return tables * (2 if config.has("index_topk") and tables and tables[0].bits == 32 else 1)
+
+
+def _gemma3_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    local = rope_tables(Config({k: v for k, v in config.data.items() if k not in ("rope_scaling", "rope_parameters")}, config.path), dims)
+    return local + (rope_tables(config, dims) if config.has("rope_scaling") else local)
+
+
+def _gemma4_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    wide = config.integer("global_head_dim", default=dims.head_dim)
+    plain = Config({}, config.path)
+    return tuple(table for width in (dims.head_dim, wide) for table in rope_tables(plain, dims, rotary_dim=width))
+
+
+def _no_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    return ()
+
+
+def _rotary_dim(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    return rope_tables(config, dims, rotary_dim=config.integer("rotary_dim", default=dims.head_dim))
+
+
+def _mimo_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    return rope_tables(config, dims) * 2
+
+
+_DEEPSEEK = Family(layers=latent.deepseek(), rope=_latent_rope, name="deepseek")
+
+FAMILIES: Mapping[str, Family] = {
+    "LlamaForCausalLM": _LLAMA,
+    "MistralForCausalLM": _MISTRAL,
+    "Ministral3ForCausalLM": _LLAMA,
+    "Mistral3ForConditionalGeneration": Family(layers=_MISTRAL.layers, tower=vision.pixtral_vision, name="mistral"),
+    "Qwen2ForCausalLM": _QWEN2,
+    "Qwen2_5_VLForConditionalGeneration": Family(layers=_QWEN2.layers, tower=vision.qwen25_vision, name="qwen"),
+    "Qwen3ForCausalLM": _QWEN3,
+    "Qwen3Model": Family(layers=_QWEN3.layers, head=False, name="qwen"),
+    "Qwen3VLForConditionalGeneration": Family(layers=_QWEN3.layers, tower=vision.qwen3_vision, name="qwen"),
+    "Qwen2MoeForCausalLM": Family(layers=moe.qwen_moe(bias=True, qk_norm=False), name="qwen"),
+    "Qwen3MoeForCausalLM": _QWEN3_MOE,
+    "Qwen3VLMoeForConditionalGeneration": Family(layers=_QWEN3_MOE.layers, tower=vision.qwen3_vision, name="qwen"),
+    "Qwen3NextForCausalLM": _QWEN_NEXT,
+    "Qwen3_5ForConditionalGeneration": Family(layers=_QWEN_NEXT.layers, rope=_QUARTER_ROPE, tower=vision.qwen3_vision, defaults={"mamba_ssm_dtype": "float32"}, name="qwen"),
+    "Qwen3_5MoeForConditionalGeneration": Family(layers=_QWEN_NEXT.layers, rope=_QUARTER_ROPE, tower=vision.qwen3_vision, defaults={"mamba_ssm_dtype": "float32"}, name="qwen"),
+    "Phi3ForCausalLM": Family(layers=text.phi3, name="phi"),
+    "GraniteForCausalLM": Family(layers=text.llama(), name="granite"),
+    "GraniteMoeHybridForCausalLM": Family(layers=hybrid.granite_hybrid, rope=_no_rope, tied=True, name="granite"),
+    "SmolLM3ForCausalLM": Family(layers=text.llama(), tied=True, name="smollm"),
+    "SeedOssForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), name="seed"),
+    "Gemma2ForCausalLM": Family(layers=text.gemma(qk_norm=False, every=2, window=4096), tied=True, name="gemma"),
+    "Gemma3ForCausalLM": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, defaults=_GEMMA3_DEFAULTS, name="gemma"),
+    "Gemma3TextModel": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, defaults=_GEMMA3_DEFAULTS, head=False, name="gemma"),
+    "Gemma3ForConditionalGeneration": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, defaults=_GEMMA3_DEFAULTS, tower=vision.siglip_vision, name="gemma"),
+    "Gemma4ForConditionalGeneration": Family(layers=_GEMMA4.layers, rope=_gemma4_rope, tied=True, tower=vision.gemma4_vision, name="gemma"),
+    "MixtralForCausalLM": Family(layers=moe.mixtral, name="mistral"),
+    "GptOssForCausalLM": Family(layers=moe.gpt_oss, rope=partial(rope_tables, yarn_bits=32), name="gpt-oss"),
+    "Llama4ForConditionalGeneration": Family(layers=moe.llama4, tower=vision.llama4_vision, name="llama"),
+    "Glm4MoeForCausalLM": Family(layers=moe.glm4_moe, rope=_HALF_ROPE, name="glm"),
+    "MiniMaxM2ForCausalLM": Family(layers=moe.minimax_m2, rope=_rotary_dim, name="minimax"),
+    "MiMoV2FlashForCausalLM": Family(layers=moe.mimo_v2, rope=_mimo_rope, name="mimo"),
+    "DeepseekV2ForCausalLM": _DEEPSEEK,
+    "DeepseekV3ForCausalLM": _DEEPSEEK,
+    "DeepseekV32ForCausalLM": _DEEPSEEK,
+    "GlmMoeDsaForCausalLM": Family(layers=_DEEPSEEK.layers, rope=_latent_rope, name="glm"),
+    "Glm4MoeLiteForCausalLM": Family(layers=latent.deepseek(gate_bits=32), rope=_latent_rope, defaults={"topk_method": "noaux_tc"}, name="glm"),
+    "KimiK25ForConditionalGeneration": Family(layers=_DEEPSEEK.layers, rope=_latent_rope, tower=vision.kimi_vision, name="kimi"),
+    "NemotronHForCausalLM": Family(layers=hybrid.nemotron_h, rope=_no_rope, name="nemotron"),
+}
+
+
+def build_model(config: Config, name: str, hf_quant: Config | None = None) -> ModelSpec:
+    """Derive a ModelSpec from a config.json (and a ModelOpt hf_quant_config.json beside it).
+
+    Raises UnsupportedModel for an architecture or quantization that is not known, PlannerError for values that cannot be.
+    """
+    architecture = (config.texts("architectures") or [""])[0]
+    family = FAMILIES.get(architecture)
+    if family is None:
+        what = f"architecture {architecture!r} is not supported" if architecture else "it names no architecture"
+        raise UnsupportedModel(f"{config.path}: {what}", did_you_mean(architecture, FAMILIES) or f"{len(FAMILIES)} architectures are known; plan refuses to guess at others")
+    raw = config.section("text_config") if config.has("text_config") else config
+    section = Config(
+        {**family.defaults, **{k: v for k, v in raw.data.items() if v is not None or k == "sliding_window"}},
+        raw.path,
+    )
+    quantization = read_quantization(_quantization_section(config, raw), hf_quant)
+    dims = read_dims(section)
+    scope = Scope(section, quantization)
+    layers = _layers(family, scope, dims)
+    tower = family.tower(Scope(config, quantization), config, dims) if family.tower and _has_tower(config) else None
+    tied = section.flag("tie_word_embeddings", default=config.flag("tie_word_embeddings", default=family.tied))
+    buffers = family.rope(section, dims) + (tower.buffers if tower else ())
+    return ModelSpec(
+        name=name,
+        architecture=architecture,
+        quantization=quantization.name,
+        max_position_embeddings=_max_length(section, dims),
+        hidden_size=dims.hidden,
+        intermediate_size=dims.intermediate,
+        vocab_size=dims.vocab,
+        attention_heads=dims.heads,
+        kv_heads=dims.kv_heads,
+        head_dim=dims.head_dim,
+        first=(embedding(dims.vocab, dims.hidden),),
+        layers=_grouped(layers),
+        last=_last(family, scope, dims, tied),
+        every=tower.modules if tower else (),
+        tied_embeddings=tied,
+        buffers=buffers + _scale_buffers(layers),
+        experts_per_token=section.integer("num_experts_per_tok", "top_k_experts", default=0, low=0),
+        expert_intermediate=section.integer("moe_intermediate_size", default=dims.intermediate) if section.has("num_experts_per_tok") else 0,
+        dtype=section.text("dtype", "torch_dtype", default=config.text("dtype", "torch_dtype", default="bfloat16")),
+        kv_cache_dtype=quantization.kv_cache_dtype,
+        vision=tower.spec if tower else None,
+        pooling=not family.head,
+        family=family.name,
+    )
+
+
+def _quantization_section(config: Config, text_config: Config) -> Config:
+    for section in (config, text_config):
+        for key in ("quantization_config", "compression_config"):
+            if section.has(key):
+                return section.section(key)
+    return Config({}, config.path)
+
+
+def _has_tower(config: Config) -> bool:
+    return config.has("vision_config") or config.has("text_config")
+
+
+def _layers(family: Family, scope: Scope, dims: Dims) -> list[Layer]:
+    build = family.layers(scope.config, dims)
+    return [build(scope.at(f"layers.{index}."), index) for index in range(dims.layers)]
+
+
+def _grouped(layers: list[Layer]) -> tuple[LayerGroup, ...]:
+    indices: dict[Layer, list[int]] = {}
+    for index, layer in enumerate(layers):
+        indices.setdefault(layer, []).append(index)
+    return tuple(LayerGroup(indices=tuple(where), modules=layer.modules, caches=layer.attention) for layer, where in indices.items())
+
+
+def _last(family: Family, scope: Scope, dims: Dims, tied: bool) -> tuple[Module, ...]:
+    final: list[Module] = norm("norm", dims.hidden)
+    if family.head and not tied:
+        final.append(scope.head(dims.vocab, dims.hidden))
+    return tuple(final)
+
+
+def _scale_buffers(layers: list[Layer]) -> tuple[Tensor, ...]:
+    """Four float32 scalars an attention layer, also without a quantized cache (vllm attention.py set_default_quant_scales)."""
+    count = sum(1 for layer in layers if layer.attention and not isinstance(layer.attention[-1], RecurrentState))
+    return (Tensor(name="attn.default_scales", axes=(Axis(4 * count),), bits=32),) if count else ()
+
+
+def _max_length(config: Config, dims: Dims) -> int:
+    """The longest context vLLM derives from a config (config/model.py _get_and_verify_max_len)."""
+    scaling = config.section("rope_parameters", "rope_scaling")
+    kind = scaling.text("rope_type", "type", default="default")
+    if kind not in ("yarn", "linear", "dynamic") or "gemma3" in config.text("model_type", default=""):
+        return dims.max_length
+    base = scaling.integer("original_max_position_embeddings", default=dims.max_length, high=MAX_LENGTH) if kind == "yarn" else dims.max_length
+    return int(base * scaling.number("factor", default=1.0))
+

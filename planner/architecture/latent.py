@@ -1,0 +1,98 @@
+"""Decoders with multi-head latent attention: DeepSeek V2 and V3, V3.2 with its sparse indexer, Kimi K2, GLM-5, GLM-4.7-Flash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from planner.architecture.blocks import Scope, norm, unquantized
+from planner.architecture.config import Config
+from planner.architecture.moe import shared_expert_moe
+from planner.architecture.text import Dims, Layer, LayerBuilder, two_norms
+from planner.model import Attention, LatentAttention, Module
+
+
+def latent_modules(scope: Scope, config: Config, dims: Dims) -> list[Module]:
+    """The projections of one MLA layer: down projections replicated, up projections split by head."""
+    latent, rope = config.integer("kv_lora_rank"), config.integer("qk_rope_head_dim")
+    nope, value = config.integer("qk_nope_head_dim"), config.integer("v_head_dim")
+    rank = config.integer("q_lora_rank", default=0, low=0)
+    modules: list[Module] = []
+    if rank:
+        modules.append(scope.replicated("self_attn.fused_qkv_a_proj", dims.hidden, (rank, latent + rope), parts=("q_a_proj", "kv_a_proj_with_mqa")))
+        modules.extend(norm("self_attn.q_a_layernorm", rank))
+        modules.append(scope.column("self_attn.q_b_proj", rank, (dims.heads * (nope + rope),)))
+    else:
+        modules.append(scope.replicated("self_attn.kv_a_proj_with_mqa", dims.hidden, (latent + rope,)))
+        modules.append(scope.column("self_attn.q_proj", dims.hidden, (dims.heads * (nope + rope),)))
+    modules.extend(norm("self_attn.kv_a_layernorm", latent))
+    modules.append(scope.column("self_attn.kv_b_proj", latent, (dims.heads * (nope + value),)))
+    modules.append(scope.row("self_attn.o_proj", dims.heads * value, dims.hidden))
+    modules.extend(scope.quantization.latent_scales)
+    return modules
+
+
+def indexer_modules(scope: Scope, config: Config, dims: Dims) -> list[Module]:
+    """The sparse attention indexer of DeepSeek V3.2: replicated, its key projection in 16 bits."""
+    heads, width = config.integer("index_n_heads"), config.integer("index_head_dim")
+    return [
+        scope.replicated("self_attn.indexer.wq_b", config.integer("q_lora_rank"), (heads * width,)),
+        unquantized("self_attn.indexer.wk_weights_proj", dims.hidden, width + heads),
+        *norm("self_attn.indexer.k_norm", width, bias=True, bits=32),
+    ]
+
+
+def deepseek(*, gate_bits: int = 16) -> Callable[[Config, Dims], LayerBuilder]:
+    """DeepSeek V2/V3 and everything built on them; `gate_bits` is the router's precision."""
+
+    def bind(config: Config, dims: Dims) -> LayerBuilder:
+        experts = config.integer("n_routed_experts", default=0, low=0)
+        dense = config.integer("first_k_dense_replace", default=0, low=0)
+        frequency = config.integer("moe_layer_freq", default=1)
+        sparse = config.has("index_topk")
+        indexed = set(indexer_layers(config, dims)) if sparse else set()
+        latent = LatentAttention(latent_dim=config.integer("kv_lora_rank"), rope_dim=config.integer("qk_rope_head_dim"), sparse=sparse)
+        correction = config.text("topk_method", default="") == "noaux_tc"
+
+        def build(scope: Scope, index: int) -> Layer:
+            modules = latent_modules(scope, config, dims)
+            attention: tuple[Attention, ...] = (latent,)
+            if index in indexed:
+                modules.extend(indexer_modules(scope, config, dims))
+                attention = (indexer_cache(config), latent)
+            if experts and index >= dense and index % frequency == 0:
+                modules.extend(
+                    shared_expert_moe(
+                        scope,
+                        dims,
+                        experts=experts,
+                        intermediate=config.integer("moe_intermediate_size"),
+                        shared=config.integer("n_shared_experts", default=0, low=0),
+                        gate_bits=gate_bits,
+                        correction=correction,
+                    )
+                )
+            else:
+                modules.extend(scope.gated_mlp("mlp", dims.hidden, dims.intermediate))
+            modules.extend(two_norms(dims))
+            return Layer(tuple(modules), attention)
+
+        return build
+
+    return bind
+
+
+def indexer_layers(config: Config, dims: Dims) -> list[int]:
+    """The layers that run the indexer themselves; GLM-5.2 shares one among several layers."""
+    types = config.texts("indexer_types")
+    if types:
+        return [index for index, kind in enumerate(types[: dims.layers]) if kind == "full"]
+    return list(range(dims.layers))
+
+
+def indexer_cache(config: Config) -> LatentAttention:
+    """The indexer's own cache: FP8 keys with a float32 scale each 128 (vllm deepseek_v2.py DeepseekV32IndexerCache)."""
+    width = config.integer("index_head_dim")
+    return LatentAttention(latent_dim=0, rope_dim=0, index_dim=width + width // 128 * 4, sparse=True)
+
+
+

@@ -1,0 +1,208 @@
+"""Decoders with routed experts: Mixtral, Qwen MoE, GLM-4, MiniMax, gpt-oss, Llama 4, MiMo."""
+
+from __future__ import annotations
+
+from planner.architecture.blocks import Scope, correction_bias, gate, norm, unquantized
+from planner.architecture.config import Config
+from planner.architecture.text import (
+    Dims,
+    Layer,
+    LayerBuilder,
+    attention_modules,
+    default_window,
+    full_attention,
+    layer_types,
+    sliding_window,
+    two_norms,
+)
+from planner.model import Attention, Axis, ChunkedLocal, FullAttention, Module, SlidingWindow, Split, Tensor
+
+
+def mixtral(config: Config, dims: Dims) -> LayerBuilder:
+    """Mixtral: every MLP is a bank of experts."""
+    experts = config.integer("num_local_experts")
+    window = default_window(config, None)
+
+    def build(scope: Scope, index: int) -> Layer:
+        modules = [
+            *attention_modules(scope, dims),
+            gate("block_sparse_moe.gate", experts, dims.hidden),
+            scope.experts("block_sparse_moe.experts", experts, dims.hidden, dims.intermediate),
+            *two_norms(dims),
+        ]
+        return Layer(tuple(modules), (sliding_window(dims, window) if window else full_attention(dims),))
+
+    return build
+
+
+def qwen_moe_mlp(scope: Scope, config: Config, dims: Dims, index: int) -> list[Module]:
+    """The MLP of one layer of Qwen2-MoE, Qwen3-MoE, Qwen3-Next or Qwen3.5: experts, with a gated shared expert where there is one."""
+    experts = config.integer("num_experts", "num_local_experts", default=0, low=0)
+    dense = index in config.integers("mlp_only_layers") or experts == 0
+    if dense or (index + 1) % config.integer("decoder_sparse_step", default=1):
+        return scope.gated_mlp("mlp", dims.hidden, dims.intermediate)
+    modules: list[Module] = [gate("mlp.gate", experts, dims.hidden)]
+    shared = config.integer("shared_expert_intermediate_size", default=0, low=0)
+    if shared:
+        modules.append(unquantized("mlp.shared_expert_gate", dims.hidden, 1))
+        modules.extend(scope.gated_mlp("mlp.shared_expert", dims.hidden, shared))
+    modules.append(scope.experts("mlp.experts", experts, dims.hidden, config.integer("moe_intermediate_size")))
+    return modules
+
+
+def qwen_moe(*, bias: bool, qk_norm: bool) -> object:
+    """Qwen2-MoE (bias, no norms) and Qwen3-MoE (norms, no bias)."""
+
+    def bind(config: Config, dims: Dims) -> LayerBuilder:
+        has_bias = config.flag("attention_bias", "qkv_bias", default=bias)
+
+        def build(scope: Scope, index: int) -> Layer:
+            attention = attention_modules(scope, dims, bias=has_bias, qk_norm=qk_norm)
+            modules = [*attention, *qwen_moe_mlp(scope, config, dims, index), *two_norms(dims)]
+            return Layer(tuple(modules), (full_attention(dims),))
+
+        return build
+
+    return bind
+
+
+def shared_expert_moe(scope: Scope, dims: Dims, *, experts: int, intermediate: int, shared: int, gate_bits: int, correction: bool) -> list[Module]:
+    """A DeepSeek-style MLP: router with correction bias, shared experts, routed experts."""
+    modules: list[Module] = [gate("mlp.gate", experts, dims.hidden, bits=gate_bits)]
+    if correction:
+        modules.append(correction_bias("mlp.gate.e_score_correction_bias", experts))
+    if shared:
+        modules.extend(scope.gated_mlp("mlp.shared_experts", dims.hidden, shared * intermediate))
+    modules.append(scope.experts("mlp.experts", experts, dims.hidden, intermediate))
+    return modules
+
+
+def glm4_moe(config: Config, dims: Dims) -> LayerBuilder:
+    """GLM-4.5 to 4.7: biased attention, optional norms of q and k, float32 router."""
+    qk_norm, bias = config.flag("use_qk_norm", default=False), config.flag("attention_bias", default=False)
+    dense = config.integer("first_k_dense_replace", default=1, low=0)
+    experts = config.integer("n_routed_experts")
+
+    def build(scope: Scope, index: int) -> Layer:
+        mlp = (
+            scope.gated_mlp("mlp", dims.hidden, dims.intermediate)
+            if index < dense
+            else shared_expert_moe(
+                scope,
+                dims,
+                experts=experts,
+                intermediate=config.integer("moe_intermediate_size"),
+                shared=config.integer("n_shared_experts", default=0, low=0),
+                gate_bits=32,
+                correction=True,
+            )
+        )
+        modules = [*attention_modules(scope, dims, bias=bias, qk_norm=qk_norm), *mlp, *two_norms(dims)]
+        return Layer(tuple(modules), (full_attention(dims),))
+
+    return build
+
+
+def minimax_m2(config: Config, dims: Dims) -> LayerBuilder:
+    """MiniMax-M2: norms over all query and key heads, split with them; float32 router."""
+    experts = config.integer("num_local_experts")
+
+    def build(scope: Scope, index: int) -> Layer:
+        modules = [
+            *attention_modules(scope, dims),
+            *norm("self_attn.q_norm", dims.heads * dims.head_dim, split=Split.TP),
+            *norm("self_attn.k_norm", dims.kv_heads * dims.head_dim, split=Split.HEADS, units=dims.kv_heads),
+            gate("block_sparse_moe.gate", experts, dims.hidden, bits=32),
+            correction_bias("block_sparse_moe.e_score_correction_bias", experts),
+            scope.experts("block_sparse_moe.experts", experts, dims.hidden, dims.intermediate),
+            *two_norms(dims),
+        ]
+        return Layer(tuple(modules), (full_attention(dims),))
+
+    return build
+
+
+def gpt_oss(config: Config, dims: Dims) -> LayerBuilder:
+    """gpt-oss: biases everywhere, attention sinks, every other layer a sliding window."""
+    experts = config.integer("num_local_experts", "num_experts")
+    window = config.integer("sliding_window", default=128)
+    types = layer_types(config, dims)
+
+    def build(scope: Scope, index: int) -> Layer:
+        windowed = types[index] == "sliding_attention" if types else index % 2 == 0
+        modules: list[Module] = [
+            Tensor(name="attn.sinks", axes=(Axis(dims.heads, Split.TP),)),
+            scope.qkv("attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=True),
+            scope.row("attn.o_proj", dims.heads * dims.head_dim, dims.hidden, bias=True),
+            gate("mlp.router", experts, dims.hidden, bias=True),
+            scope.experts("mlp.experts", experts, dims.hidden, dims.intermediate, bias=True),
+            *two_norms(dims),
+        ]
+        attention = sliding_window(dims, window, sinks=True) if windowed else full_attention(dims, sinks=True)
+        return Layer(tuple(modules), (attention,))
+
+    return build
+
+
+def llama4(config: Config, dims: Dims) -> LayerBuilder:
+    """Llama 4: chunked local attention where there is rotary embedding, experts with one shared expert."""
+    experts = config.integer("num_local_experts")
+    step = config.integer("interleave_moe_layer_step", default=1)
+    chunk = config.integer("attention_chunk_size", default=8192)
+    no_rope = config.integers("no_rope_layers")
+    dense_width = config.integer("intermediate_size_mlp", default=dims.intermediate)
+
+    def build(scope: Scope, index: int) -> Layer:
+        has_rope = bool(no_rope[index]) if index < len(no_rope) else (index + 1) % 4 != 0
+        if (index + 1) % step == 0:
+            mlp: list[Module] = [
+                gate("feed_forward.router", experts, dims.hidden),
+                *scope.gated_mlp("feed_forward.shared_expert", dims.hidden, dims.intermediate),
+                scope.experts("feed_forward.experts", experts, dims.hidden, dims.intermediate),
+            ]
+        else:
+            mlp = scope.gated_mlp("feed_forward", dims.hidden, dense_width)
+        local = ChunkedLocal(kv_heads=dims.kv_heads, head_dim=dims.head_dim, head_dim_v=dims.head_dim, chunk=chunk)
+        attention: Attention = local if has_rope else full_attention(dims)
+        modules = [*attention_modules(scope, dims, bias=config.flag("attention_bias", default=False)), *mlp, *two_norms(dims)]
+        return Layer(tuple(modules), (attention,))
+
+    return build
+
+
+def mimo_v2(config: Config, dims: Dims) -> LayerBuilder:
+    """MiMo-V2-Flash: windows with their own heads and sinks, values narrower than keys."""
+    pattern = config.integers("hybrid_layer_pattern")
+    moe_layers = config.integers("moe_layer_freq")
+    experts = config.integer("n_routed_experts")
+    sink_windows = config.flag("add_swa_attention_sink_bias", default=False)
+    sink_full = config.flag("add_full_attention_sink_bias", default=False)
+
+    def build(scope: Scope, index: int) -> Layer:
+        windowed = pattern[index] == 1
+        key = "swa_" if windowed else ""
+        heads = config.integer(f"{key}num_attention_heads", default=dims.heads)
+        kv_heads = config.integer(f"{key}num_key_value_heads", default=dims.kv_heads)
+        head_dim = config.integer(f"{key}head_dim", default=dims.head_dim)
+        head_dim_v = config.integer(f"{key}v_head_dim", "v_head_dim", default=head_dim)
+        modules: list[Module] = [
+            scope.qkv("self_attn.qkv_proj", dims.hidden, heads, kv_heads, head_dim, head_dim_v=head_dim_v),
+            scope.row("self_attn.o_proj", heads * head_dim_v, dims.hidden),
+            *scope.attention_scales(),
+        ]
+        if sink_windows if windowed else sink_full:
+            modules.append(Tensor(name="self_attn.attention_sink_bias", axes=(Axis(heads, Split.TP),)))
+        if moe_layers[index]:
+            modules.extend(shared_expert_moe(scope, dims, experts=experts, intermediate=config.integer("moe_intermediate_size"), shared=0, gate_bits=32, correction=True))
+        else:
+            modules.extend(scope.gated_mlp("mlp", dims.hidden, dims.intermediate))
+        modules.extend(two_norms(dims))
+        window = config.integer("sliding_window_size", "sliding_window", default=128)
+        attention: Attention = (
+            SlidingWindow(kv_heads=kv_heads, head_dim=head_dim, head_dim_v=head_dim_v, window=window, sinks=True)
+            if windowed
+            else FullAttention(kv_heads=kv_heads, head_dim=head_dim, head_dim_v=head_dim_v)
+        )
+        return Layer(tuple(modules), (attention,))
+
+    return build

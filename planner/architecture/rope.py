@@ -1,0 +1,41 @@
+"""The cos/sin tables that rotary embeddings keep as buffers on every rank.
+
+Source: vllm/model_executor/layers/rotary_embedding/ (0.33): length and dtype by scaling type.
+"""
+
+from __future__ import annotations
+
+from planner.architecture.blocks import rope_cache
+from planner.architecture.config import Config
+from planner.architecture.text import Dims
+from planner.model import Tensor
+
+
+def rope_tables(config: Config, dims: Dims, *, rotary_dim: int | None = None, fraction: float = 1.0, yarn_bits: int = 16) -> tuple[Tensor, ...]:
+    """One table a distinct rotary setting: [length, rotary dimension].
+
+    A config with one setting for each layer type (Gemma 3 and 4) has one table each.
+    """
+    width = rotary_dim or int(dims.head_dim * _fraction(config, fraction))
+    parameters = config.section("rope_parameters", "rope_scaling")
+    nested = [Config(v, config.path) for v in parameters.data.values() if isinstance(v, dict)]
+    settings = nested or [parameters]
+    return tuple(dict.fromkeys(_table(setting, dims.max_length, width, yarn_bits) for setting in settings))
+
+
+def _fraction(config: Config, default: float) -> float:
+    parameters = config.section("rope_parameters", "rope_scaling")
+    if parameters.has("partial_rotary_factor"):
+        return parameters.number("partial_rotary_factor")
+    return config.number("partial_rotary_factor", default=default)
+
+
+def _table(scaling: Config, length: int, width: int, yarn_bits: int) -> Tensor:
+    kind = scaling.text("rope_type", "type", default="default")
+    factor = scaling.number("factor", default=1.0)
+    if kind in ("linear", "dynamic"):
+        return rope_cache(int(length * factor), width)
+    if kind == "yarn":
+        original = scaling.integer("original_max_position_embeddings", default=length, high=10**9)
+        return rope_cache(int(original * factor), width, bits=yarn_bits)
+    return rope_cache(length, width)

@@ -1,0 +1,193 @@
+"""The numbers every decoder shares, and the plain decoders: Llama, Qwen, Mistral, Granite, Phi, Gemma and their kin.
+
+Each layer is built as vLLM 0.33 builds it (vllm/model_executor/models/<name>.py); the oracle checks byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from planner.architecture.blocks import Scope, norm
+from planner.architecture.config import MAX_LENGTH, Config
+from planner.errors import PlannerError
+from planner.model import Attention, FullAttention, Module, SlidingWindow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dims:
+    """The dimensions of a text model."""
+
+    hidden: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    intermediate: int
+    vocab: int
+    max_length: int
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One decoder layer: its parameters and its cache."""
+
+    modules: tuple[Module, ...]
+    attention: tuple[Attention, ...]
+
+
+LayerBuilder = Callable[[Scope, int], Layer]
+
+
+def read_dims(config: Config) -> Dims:
+    """Read the dimensions that every Hugging Face text config carries."""
+    heads = config.integer("num_attention_heads", high=65_536)
+    hidden = config.integer("hidden_size", high=1_000_000)
+    kv_heads = config.integer("num_key_value_heads", default=heads, high=65_536)
+    return Dims(
+        hidden=hidden,
+        layers=config.integer("num_hidden_layers", default=len(config.items("layers_block_type")) or None, high=2_000),
+        heads=heads,
+        kv_heads=kv_heads,
+        head_dim=config.integer("head_dim", default=max(1, hidden // heads), high=65_536),
+        intermediate=config.integer("intermediate_size", default=1),
+        vocab=config.integer("vocab_size"),
+        max_length=config.integer("max_position_embeddings", default=8192, high=MAX_LENGTH),
+    )
+
+
+def full_attention(dims: Dims, *, sinks: bool = False) -> FullAttention:
+    """Full attention with the model's own heads."""
+    return FullAttention(kv_heads=dims.kv_heads, head_dim=dims.head_dim, head_dim_v=dims.head_dim, sinks=sinks)
+
+
+def sliding_window(dims: Dims, window: int, *, sinks: bool = False) -> SlidingWindow:
+    """Sliding-window attention with the model's own heads."""
+    return SlidingWindow(kv_heads=dims.kv_heads, head_dim=dims.head_dim, head_dim_v=dims.head_dim, window=window, sinks=sinks)
+
+
+def layer_types(config: Config, dims: Dims) -> list[str]:
+    """The explicit `layer_types` list, cut or checked against the number of layers; empty where the config has none."""
+    types = config.texts("layer_types")
+    if types and len(types) < dims.layers:
+        raise PlannerError(f"{config.path}: layer_types has {len(types)} entries for {dims.layers} layers")
+    return types[: dims.layers]
+
+
+def rotary_fraction(config: Config, default: float = 1.0) -> float:
+    """The share of each head that is rotated, from either spelling."""
+    parameters = config.section("rope_parameters", "rope_scaling")
+    if parameters.has("partial_rotary_factor"):
+        return parameters.number("partial_rotary_factor")
+    return config.number("partial_rotary_factor", default=default)
+
+
+def qk_norms(dims: Dims) -> list[Module]:
+    """Per-head norms of queries and keys."""
+    return [*norm("self_attn.q_norm", dims.head_dim), *norm("self_attn.k_norm", dims.head_dim)]
+
+
+def two_norms(dims: Dims) -> list[Module]:
+    """The norms before attention and before the MLP."""
+    return [*norm("input_layernorm", dims.hidden), *norm("post_attention_layernorm", dims.hidden)]
+
+
+def attention_modules(
+    scope: Scope,
+    dims: Dims,
+    *,
+    bias: bool = False,
+    output_bias: bool = False,
+    qk_norm: bool = False,
+    gate: bool = False,
+) -> list[Module]:
+    """qkv_proj, o_proj, the optional norms and the cache scales of one attention layer."""
+    modules: list[Module] = [
+        scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=bias, gate=gate),
+        scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden, bias=output_bias),
+        *scope.attention_scales(),
+    ]
+    return modules + (qk_norms(dims) if qk_norm else [])
+
+
+def default_window(config: Config, default: int | None) -> int | None:
+    """The sliding window of every layer: the config's, or the default of its Hugging Face class where the key is absent."""
+    if "sliding_window" in config.data:
+        return config.optional("sliding_window")
+    return default
+
+
+def llama(
+    *,
+    bias: bool = False,
+    output_bias: bool = False,
+    mlp_bias: bool = False,
+    qk_norm: bool = False,
+    window: int | None = None,
+) -> Callable[[Config, Dims], LayerBuilder]:
+    """Llama and its relatives; arguments are the defaults of the Hugging Face class."""
+
+    def bind(config: Config, dims: Dims) -> LayerBuilder:
+        attention_bias = config.flag("attention_bias", default=bias)
+        out_bias = config.flag("attention_out_bias", default=output_bias if bias else attention_bias)
+        has_mlp_bias = config.flag("mlp_bias", default=mlp_bias)
+        length = default_window(config, window)
+        if config.has("use_sliding_window"):
+            length = length if config.flag("use_sliding_window") else None
+        types = layer_types(config, dims)
+
+        def build(scope: Scope, index: int) -> Layer:
+            windowed = length is not None and (not types or types[index] == "sliding_attention")
+            attention: Attention = sliding_window(dims, length) if windowed and length else full_attention(dims)
+            modules = [
+                *attention_modules(scope, dims, bias=attention_bias, output_bias=out_bias, qk_norm=qk_norm),
+                *scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=has_mlp_bias),
+                *two_norms(dims),
+            ]
+            return Layer(tuple(modules), (attention,))
+
+        return build
+
+    return bind
+
+
+def phi3(config: Config, dims: Dims) -> LayerBuilder:
+    """Phi-3 and Phi-4: the checkpoint already stores qkv and gate_up fused."""
+
+    def build(scope: Scope, index: int) -> Layer:
+        window = default_window(config, None)
+        modules = [
+            scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, parts=("qkv_proj",)),
+            scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden),
+            *scope.attention_scales(),
+            scope.column("mlp.gate_up_proj", dims.hidden, (dims.intermediate, dims.intermediate), parts=("gate_up_proj",)),
+            scope.row("mlp.down_proj", dims.intermediate, dims.hidden),
+            *two_norms(dims),
+        ]
+        return Layer(tuple(modules), (sliding_window(dims, window) if window else full_attention(dims),))
+
+    return build
+
+
+def gemma(*, qk_norm: bool, every: int, window: int) -> Callable[[Config, Dims], LayerBuilder]:
+    """Gemma 2 and 3: four norms a layer, sliding windows with every n-th layer full."""
+
+    def bind(config: Config, dims: Dims) -> LayerBuilder:
+        types = layer_types(config, dims)
+        pattern = config.integer("sliding_window_pattern", default=every)
+        length = config.integer("sliding_window", default=window)
+
+        def build(scope: Scope, index: int) -> Layer:
+            windowed = types[index] == "sliding_attention" if types else (index + 1) % pattern != 0
+            modules = [
+                *attention_modules(scope, dims, qk_norm=qk_norm),
+                *scope.gated_mlp("mlp", dims.hidden, dims.intermediate),
+                *two_norms(dims),
+                *norm("pre_feedforward_layernorm", dims.hidden),
+                *norm("post_feedforward_layernorm", dims.hidden),
+            ]
+            return Layer(tuple(modules), (sliding_window(dims, length) if windowed else full_attention(dims),))
+
+        return build
+
+    return bind
+

@@ -1,0 +1,48 @@
+"""What can go wrong, as a small tree.
+
+PlannerError            the question was wrong        exit 2
+├── UnsupportedModel    an architecture or quantization that we do not know: refused by name, never guessed
+├── CatalogError        a fault in models.yaml or gpus.yaml, with file and line
+└── WorldError          the question was fine, the world failed (Hub, disk)        exit 3
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PlannerError(Exception):
+    """A question that cannot be answered, with what was expected or what to do next."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UnsupportedModel(PlannerError):
+    """A model whose memory we cannot compute exactly; saying so beats guessing."""
+
+
+class CatalogError(PlannerError):
+    """A row of models.yaml or gpus.yaml that is malformed."""
+
+
+class WorldError(PlannerError):
+    """The network or the disk failed."""
+
+    exit_code = 3
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """Return the known names most like `name`, best first."""
+    return difflib.get_close_matches(name, list(known), n=count, cutoff=0.4)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a hint that names the nearest known names, or an empty string."""
+    names = nearest(name, known)
+    return f"did you mean {', '.join(names)}?" if names else ""

@@ -1,0 +1,236 @@
+"""What a model is: weights by module, layers by group, attention by kind. Facts only, no arithmetic.
+
+A module's size on one rank follows from its dimensions and from how each is split; quantization is a
+tuple of `Plane`s, so nothing downstream needs to know the name of a format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+
+class Split(StrEnum):
+    """How a dimension is divided over the ranks of a tensor-parallel group."""
+
+    WHOLE = "whole"  # every rank holds all of it
+    TP = "tp"  # size / tp, must divide
+    HEADS = "heads"  # in units (heads) shared out; replicated once ranks outnumber units
+    VOCAB = "vocab"  # padded to a multiple of 64, then / tp
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One dimension: `size` elements, split in `units` indivisible parts (heads) where that matters."""
+
+    size: int
+    split: Split = Split.WHOLE
+    units: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One tensor of a stored weight: a value of `bits` for every block of rows x columns of the matrix.
+
+    `row_block` 0: one value for each fused part (q, k, v are three); -1: one for all rows.
+    `column_block` 0: one value for all columns.
+    """
+
+    bits: int
+    row_block: int = 1
+    column_block: int = 1
+    extra_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How a matrix is stored: its planes, and what a shard must be a multiple of."""
+
+    name: str
+    planes: tuple[Plane, ...]
+    input_multiple: int = 1
+    output_multiple: int = 1
+
+
+BF16 = Storage(name="16-bit", planes=(Plane(16),))
+FP32 = Storage(name="32-bit", planes=(Plane(32),))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear:
+    """A (fused) linear layer: weight [sum(outputs), inputs], optional bias [sum(outputs)]."""
+
+    name: str
+    inputs: Axis
+    outputs: tuple[Axis, ...]
+    bias: bool = False
+    storage: Storage = BF16
+    bias_bits: int = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experts:
+    """The routed experts of one layer: w13 [experts, shards x intermediate, hidden] and w2 [experts, hidden, intermediate]."""
+
+    name: str
+    experts: int
+    hidden: int
+    intermediate: int
+    shards: int = 2  # gate and up; 1 where the activation is not gated
+    bias: bool = False
+    storage: Storage = BF16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """Any other parameter or buffer: the product of its axes, `bits` each."""
+
+    name: str
+    axes: tuple[Axis, ...]
+    bits: int = 16
+
+
+Module = Linear | Experts | Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FullAttention:
+    """Keys and values of every token."""
+
+    kv_heads: int
+    head_dim: int
+    head_dim_v: int
+    sinks: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlidingWindow:
+    """Keys and values of the last `window` tokens."""
+
+    kv_heads: int
+    head_dim: int
+    head_dim_v: int
+    window: int
+    sinks: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkedLocal:
+    """Keys and values of the current chunk of `chunk` tokens."""
+
+    kv_heads: int
+    head_dim: int
+    head_dim_v: int
+    chunk: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentAttention:
+    """MLA: one latent vector a token, the same on every rank. A sparse indexer's own cache has only `index_dim` bytes."""
+
+    latent_dim: int
+    rope_dim: int
+    index_dim: int = 0
+    sparse: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecurrentState:
+    """Mamba2 or linear attention: a state of fixed size a sequence, `tensors` with their bits."""
+
+    tensors: tuple[Tensor, ...]
+    checkpoint_alignment: int = 1  # tokens; prefill checkpoints land on multiples of it
+
+
+Attention = FullAttention | SlidingWindow | ChunkedLocal | LatentAttention | RecurrentState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerGroup:
+    """Layers that are alike: their indices, what each holds, the caches of each (most have one, an MLP layer none)."""
+
+    indices: tuple[int, ...]
+    modules: tuple[Module, ...]
+    caches: tuple[Attention, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A model as far as memory is concerned."""
+
+    name: str
+    architecture: str
+    quantization: str | None
+    max_position_embeddings: int
+    hidden_size: int
+    intermediate_size: int
+    vocab_size: int
+    attention_heads: int
+    kv_heads: int
+    head_dim: int
+    first: tuple[Module, ...]  # embeddings: first pipeline stage
+    layers: tuple[LayerGroup, ...]
+    last: tuple[Module, ...]  # final norm and head: last pipeline stage
+    every: tuple[Module, ...] = ()  # towers that every pipeline stage builds
+    tied_embeddings: bool = False
+    buffers: tuple[Tensor, ...] = ()
+    experts_per_token: int = 0
+    expert_intermediate: int = 0
+    dtype: str = "bfloat16"
+    kv_cache_dtype: str = "auto"  # what the checkpoint asks for when the user says auto
+    vision: VisionSpec | None = None
+    pooling: bool = False
+    family: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def layer_count(self) -> int:
+        """Number of decoder layers."""
+        return sum(len(group.indices) for group in self.layers)
+
+    @property
+    def caches(self) -> tuple[Attention, ...]:
+        """The distinct kinds of cache."""
+        return tuple(dict.fromkeys(cache for group in self.layers for cache in group.caches))
+
+    @property
+    def has_state(self) -> bool:
+        """Whether any layer keeps a recurrent state."""
+        return any(isinstance(cache, RecurrentState) for cache in self.caches)
+
+    @property
+    def has_window(self) -> bool:
+        """Whether any layer forgets tokens (sliding window or chunk)."""
+        return any(isinstance(cache, SlidingWindow | ChunkedLocal) for cache in self.caches)
+
+    @property
+    def has_sinks(self) -> bool:
+        """Whether any layer uses attention sinks."""
+        return any(isinstance(cache, FullAttention | SlidingWindow) and cache.sinks for cache in self.caches)
+
+    @property
+    def is_latent(self) -> bool:
+        """Whether attention is MLA."""
+        return any(isinstance(cache, LatentAttention) for cache in self.caches)
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether attention is MLA with a sparse indexer."""
+        return any(isinstance(cache, LatentAttention) and cache.sparse for cache in self.caches)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisionSpec:
+    """The vision tower as far as its profiling batch is concerned."""
+
+    hidden_size: int
+    intermediate_size: int
+    heads: int
+    max_patches: int  # of one image at the largest resolution
+    tokens_per_item: int  # embeddings handed to the language model for that image
+    extra_outputs: int = 0  # deepstack levels
+
+
+def with_storage(module: Module, storage: Storage) -> Module:
+    """Return the same module stored in another way; tensors have no format and stay."""
+    return module if isinstance(module, Tensor) else replace(module, storage=storage)

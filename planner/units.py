@@ -1,0 +1,64 @@
+"""Byte units and integer arithmetic: the only place that knows 1 GB != 1 GiB."""
+
+from __future__ import annotations
+
+import re
+
+KIB = 1024
+MIB = 1024**2
+GIB = 1024**3
+GB = 10**9
+
+_SUFFIXES = {
+    "": 1,
+    "k": 10**3,
+    "m": 10**6,
+    "g": 10**9,
+    "t": 10**12,
+    "K": 2**10,
+    "M": 2**20,
+    "G": 2**30,
+    "T": 2**40,
+}
+_NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kmgtKMGT]?)(?:iB)?\Z")
+
+
+def ceil_div(numerator: int, denominator: int) -> int:
+    """Return numerator / denominator rounded up."""
+    return -(-numerator // denominator)
+
+
+def round_up(value: int, multiple: int) -> int:
+    """Return the smallest multiple of `multiple` that is not below `value`."""
+    return ceil_div(value, multiple) * multiple
+
+
+def parse_count(text: str) -> int:
+    """Read a number of tokens or bytes with vLLM's suffixes: 128K = 131072, 128k = 128000.
+
+    Source: vLLM 0.33 `engine/arg_utils.py` human_readable_int (run in the oracle).
+    Raises ValueError for anything else.
+    """
+    match = _NUMBER.match(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a number like 131072, 128K (=131072) or 128k (=128000)")
+    number, suffix = match.groups()
+    scaled = float(number) * _SUFFIXES[suffix] if "." in number else int(number) * _SUFFIXES[suffix]
+    if scaled != int(scaled):
+        raise ValueError(f"{text!r} is not a whole number")
+    return int(scaled)
+
+
+def parse_context(text: str) -> int:
+    """Read a context length; people write 128k and mean 131072, so k and K are both 1024 here."""
+    return parse_count(text.strip().replace("k", "K").replace("m", "M"))
+
+
+def gib(size_bytes: int) -> str:
+    """Print a size in GiB with two decimals, the sign kept (a deficit stays negative)."""
+    return f"{size_bytes / GIB:.2f} GiB"
+
+
+def tokens(count: int) -> str:
+    """Print a number of tokens with thousands separators."""
+    return f"{count:,}"
