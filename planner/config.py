@@ -7,14 +7,37 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parallel:
-    """How a model is divided over GPUs. `expert_padding`: what an MXFP4 kernel rounds an expert's width up to."""
+    """How a model is divided over GPUs, and what the GPU's kernels make of it.
+
+    The multiples are what MoE kernels round an expert's dimensions up to; `wide_router`: some routers are kept in 32 bits.
+    """
 
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
     enable_expert_parallel: bool = False
-    expert_padding: int = 1
+    expert_width_multiple: int = 1
+    expert_hidden_multiple: int = 1
+    ungated_width_multiple: int = 1
+    wide_router: bool = False
 
     @property
     def world_size(self) -> int:
         """Number of GPUs."""
         return self.tensor_parallel_size * self.pipeline_parallel_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheLayout:
+    """How the attention backend stores the KV cache: tokens of a block and bits of a value.
+
+    `bytes_per_token_head` are scales beside each token's key and value; `latent_bytes` a packed MLA token (0: plain).
+    `state_checkpoints`: the delta-rule kernel exports prefill checkpoints, so requests hold one more block of state.
+    """
+
+    backend: str
+    block_size: int = 16
+    bits: int = 16
+    dtype_bits: int = 16
+    bytes_per_token_head: int = 0
+    latent_bytes: int = 0
+    state_checkpoints: bool = False

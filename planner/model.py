@@ -54,6 +54,7 @@ class Storage:
 
 BF16 = Storage(name="16-bit", planes=(Plane(16),))
 FP32 = Storage(name="32-bit", planes=(Plane(32),))
+ROUTER = Storage(name="router", planes=(Plane(16),))  # 32 bits where the GPU lacks vLLM's 16-bit router kernel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 KIB = 1024
 MIB = 1024**2
@@ -62,3 +63,12 @@ def gib(size_bytes: int) -> str:
 def tokens(count: int) -> str:
     """Print a number of tokens with thousands separators."""
     return f"{count:,}"
+
+
+def minimum(left: Any, right: Any) -> Any:
+    """The smaller of two whole numbers, or of two int64 arrays element by element (NumPy only then)."""
+    if isinstance(left, int) and isinstance(right, int):
+        return min(left, right)
+    import numpy as np
+
+    return np.minimum(left, right)

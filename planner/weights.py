@@ -7,12 +7,13 @@ Sources: vllm/model_executor/layers/{linear.py,vocab_parallel_embedding.py,fused
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from math import gcd, prod
 from typing import assert_never
 
 from planner.config import Parallel
 from planner.errors import PlannerError
-from planner.model import Axis, Experts, Linear, ModelSpec, Module, Plane, Split, Storage, Tensor
+from planner.model import FP32, ROUTER, Axis, Experts, Linear, ModelSpec, Module, Plane, Split, Storage, Tensor
 from planner.units import ceil_div, round_up
 
 VOCAB_PADDING = 64  # vocab_parallel_embedding.py:36 DEFAULT_VOCAB_PADDING_SIZE
@@ -96,12 +97,16 @@ def experts_bytes(bank: Experts, parallel: Parallel, dtype_bits: int) -> int:
     spread = parallel.enable_expert_parallel and tp > 1
     count = local_experts(bank.experts, tp) if spread else bank.experts
     width = bank.intermediate if spread else axis_size(Axis(bank.intermediate, Split.TP), tp)
-    width = round_up(width, parallel.expert_padding) if bank.storage.name == "mxfp4" else width
-    storage = _refined(bank.storage, width, bank.hidden, sliced=tp > 1 and not spread)
+    hidden = bank.hidden
+    if bank.storage.name == "mxfp4":
+        width, hidden = round_up(width, parallel.expert_width_multiple), round_up(hidden, parallel.expert_hidden_multiple)
+    elif bank.storage.name == "16-bit" and bank.shards == 1:
+        width = round_up(width, parallel.ungated_width_multiple)
+    storage = _refined(bank.storage, width, hidden, sliced=tp > 1 and not spread)
     _check_groups(bank.name, storage, width, width)
-    w13 = matrix_bytes(storage, [width] * bank.shards, bank.hidden, dtype_bits)
-    w2 = matrix_bytes(storage, [bank.hidden], width, dtype_bits)
-    bias = (bank.shards * width + bank.hidden) * dtype_bits // 8 if bank.bias else 0
+    w13 = matrix_bytes(storage, [width] * bank.shards, hidden, dtype_bits)
+    w2 = matrix_bytes(storage, [hidden], width, dtype_bits)
+    bias = (bank.shards * width + hidden) * dtype_bits // 8 if bank.bias else 0
     return count * (w13 + w2 + bias)
 
 
@@ -120,6 +125,8 @@ def _refined(storage: Storage, width: int, hidden: int, *, sliced: bool) -> Stor
 def module_bytes(module: Module, parallel: Parallel, dtype_bits: int = 16) -> int:
     """Bytes of any module on one rank."""
     match module:
+        case Linear(storage=storage) if storage is ROUTER and parallel.wide_router:
+            return linear_bytes(replace(module, storage=FP32), parallel.tensor_parallel_size, dtype_bits)
         case Linear():
             return linear_bytes(module, parallel.tensor_parallel_size, dtype_bits)
         case Experts():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from planner.architecture.config import Config
 from planner.architecture.quantization import Quantization, Role
 from planner.errors import PlannerError
-from planner.model import BF16, FP32, Axis, Experts, Linear, Module, Split, Tensor
+from planner.model import BF16, Axis, Experts, Linear, Module, Split, Storage, Tensor
 
 WHOLE, TP = Split.WHOLE, Split.TP
 
@@ -121,9 +121,9 @@ def norm(name: str, size: int, *, bias: bool = False, bits: int = 16, split: Spl
     return [weight, weight] if bias else [weight]
 
 
-def gate(name: str, experts: int, hidden: int, *, bits: int = 16, bias: bool = False) -> Linear:
+def gate(name: str, experts: int, hidden: int, *, storage: Storage = BF16, bias: bool = False) -> Linear:
     """A router: replicated, never quantized."""
-    return Linear(name=name, inputs=Axis(hidden), outputs=(Axis(experts),), storage=FP32 if bits == 32 else BF16, bias=bias)
+    return Linear(name=name, inputs=Axis(hidden), outputs=(Axis(experts),), storage=storage, bias=bias)
 
 
 def correction_bias(name: str, experts: int) -> Tensor:

@@ -13,7 +13,7 @@ from planner.architecture.quantization import Quantization, read_quantization
 from planner.architecture.rope import rope_tables
 from planner.architecture.text import Dims, Layer, LayerBuilder, read_dims
 from planner.errors import UnsupportedModel, did_you_mean
-from planner.model import Axis, LayerGroup, ModelSpec, Module, RecurrentState, Tensor
+from planner.model import FP32, Axis, LayerGroup, ModelSpec, Module, RecurrentState, Tensor
 
 Rope = Callable[[Config, Dims], tuple[Tensor, ...]]
 
@@ -110,7 +110,7 @@ FAMILIES: Mapping[str, Family] = {
     "DeepseekV3ForCausalLM": _DEEPSEEK,
     "DeepseekV32ForCausalLM": _DEEPSEEK,
     "GlmMoeDsaForCausalLM": Family(layers=_DEEPSEEK.layers, rope=_latent_rope, name="glm"),
-    "Glm4MoeLiteForCausalLM": Family(layers=latent.deepseek(gate_bits=32), rope=_latent_rope, defaults={"topk_method": "noaux_tc"}, name="glm"),
+    "Glm4MoeLiteForCausalLM": Family(layers=latent.deepseek(router=FP32), rope=_latent_rope, defaults={"topk_method": "noaux_tc"}, name="glm"),
     "KimiK25ForConditionalGeneration": Family(layers=_DEEPSEEK.layers, rope=_latent_rope, tower=vision.kimi_vision, name="kimi"),
     "NemotronHForCausalLM": Family(layers=hybrid.nemotron_h, rope=_no_rope, name="nemotron"),
 }

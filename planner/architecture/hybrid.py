@@ -10,7 +10,7 @@ from planner.architecture.config import Config
 from planner.architecture.moe import qwen_moe_mlp
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, full_attention, layer_types, two_norms
 from planner.errors import PlannerError
-from planner.model import Axis, Module, RecurrentState, Split, Tensor
+from planner.model import ROUTER, Axis, Module, RecurrentState, Split, Tensor
 
 _DTYPE_BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "auto": 16}
 
@@ -37,7 +37,7 @@ def qwen_next(config: Config, dims: Dims) -> LayerBuilder:
             Tensor(name="conv", axes=(Axis(kernel - 1), convolution)),
             Tensor(name="ssm", axes=(Axis(value_heads, Split.TP), Axis(value_dim), Axis(key_dim)), bits=state_bits(config, "auto")),
         ),
-        checkpoint_alignment=64,  # the delta rule's chunk (gdn/qwen_gdn_linear_attn.py)
+        checkpoint_alignment=64,  # the delta rule's chunk, on Hopper and Blackwell (gdn/qwen_gdn_linear_attn.py:748)
     )
 
     def delta_net(scope: Scope) -> list[Module]:
@@ -135,7 +135,7 @@ def _nemotron_experts(scope: Scope, config: Config, dims: Dims) -> list[Module]:
     experts, intermediate = config.integer("n_routed_experts"), config.integer("moe_intermediate_size")
     latent = config.integer("moe_latent_size", default=0, low=0)
     shared = config.integer("moe_shared_expert_intermediate_size", default=0, low=0) * config.integer("n_shared_experts", default=0, low=0)
-    modules: list[Module] = [gate("mixer.gate", experts, dims.hidden), correction_bias("mixer.gate.e_score_correction_bias", experts)]
+    modules: list[Module] = [gate("mixer.gate", experts, dims.hidden, storage=ROUTER), correction_bias("mixer.gate.e_score_correction_bias", experts)]
     if shared:
         modules += scope.plain_mlp("mixer.shared_experts.up_proj", "mixer.shared_experts.down_proj", dims.hidden, shared)
     if latent:

@@ -8,7 +8,7 @@ from planner.architecture.blocks import Scope, norm, unquantized
 from planner.architecture.config import Config
 from planner.architecture.moe import shared_expert_moe
 from planner.architecture.text import Dims, Layer, LayerBuilder, two_norms
-from planner.model import Attention, LatentAttention, Module
+from planner.model import BF16, Attention, LatentAttention, Module, Storage
 
 
 def latent_modules(scope: Scope, config: Config, dims: Dims) -> list[Module]:
@@ -41,8 +41,8 @@ def indexer_modules(scope: Scope, config: Config, dims: Dims) -> list[Module]:
     ]
 
 
-def deepseek(*, gate_bits: int = 16) -> Callable[[Config, Dims], LayerBuilder]:
-    """DeepSeek V2/V3 and everything built on them; `gate_bits` is the router's precision."""
+def deepseek(*, router: Storage = BF16) -> Callable[[Config, Dims], LayerBuilder]:
+    """DeepSeek V2/V3 and everything built on them; `router` is how its weights are stored."""
 
     def bind(config: Config, dims: Dims) -> LayerBuilder:
         experts = config.integer("n_routed_experts", default=0, low=0)
@@ -67,7 +67,7 @@ def deepseek(*, gate_bits: int = 16) -> Callable[[Config, Dims], LayerBuilder]:
                         experts=experts,
                         intermediate=config.integer("moe_intermediate_size"),
                         shared=config.integer("n_shared_experts", default=0, low=0),
-                        gate_bits=gate_bits,
+                        router=router,
                         correction=correction,
                     )
                 )

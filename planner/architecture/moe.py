@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from planner.architecture.blocks import Scope, correction_bias, gate, norm, unquantized
 from planner.architecture.config import Config
 from planner.architecture.text import (
@@ -15,7 +17,7 @@ from planner.architecture.text import (
     sliding_window,
     two_norms,
 )
-from planner.model import Attention, Axis, ChunkedLocal, FullAttention, Module, SlidingWindow, Split, Tensor
+from planner.model import FP32, Attention, Axis, ChunkedLocal, FullAttention, Module, SlidingWindow, Split, Storage, Tensor
 
 
 def mixtral(config: Config, dims: Dims) -> LayerBuilder:
@@ -50,7 +52,7 @@ def qwen_moe_mlp(scope: Scope, config: Config, dims: Dims, index: int) -> list[M
     return modules
 
 
-def qwen_moe(*, bias: bool, qk_norm: bool) -> object:
+def qwen_moe(*, bias: bool, qk_norm: bool) -> Callable[[Config, Dims], LayerBuilder]:
     """Qwen2-MoE (bias, no norms) and Qwen3-MoE (norms, no bias)."""
 
     def bind(config: Config, dims: Dims) -> LayerBuilder:
@@ -66,9 +68,9 @@ def qwen_moe(*, bias: bool, qk_norm: bool) -> object:
     return bind
 
 
-def shared_expert_moe(scope: Scope, dims: Dims, *, experts: int, intermediate: int, shared: int, gate_bits: int, correction: bool) -> list[Module]:
+def shared_expert_moe(scope: Scope, dims: Dims, *, experts: int, intermediate: int, shared: int, router: Storage, correction: bool) -> list[Module]:
     """A DeepSeek-style MLP: router with correction bias, shared experts, routed experts."""
-    modules: list[Module] = [gate("mlp.gate", experts, dims.hidden, bits=gate_bits)]
+    modules: list[Module] = [gate("mlp.gate", experts, dims.hidden, storage=router)]
     if correction:
         modules.append(correction_bias("mlp.gate.e_score_correction_bias", experts))
     if shared:
@@ -93,7 +95,7 @@ def glm4_moe(config: Config, dims: Dims) -> LayerBuilder:
                 experts=experts,
                 intermediate=config.integer("moe_intermediate_size"),
                 shared=config.integer("n_shared_experts", default=0, low=0),
-                gate_bits=32,
+                router=FP32,
                 correction=True,
             )
         )
@@ -112,7 +114,7 @@ def minimax_m2(config: Config, dims: Dims) -> LayerBuilder:
             *attention_modules(scope, dims),
             *norm("self_attn.q_norm", dims.heads * dims.head_dim, split=Split.TP),
             *norm("self_attn.k_norm", dims.kv_heads * dims.head_dim, split=Split.HEADS, units=dims.kv_heads),
-            gate("block_sparse_moe.gate", experts, dims.hidden, bits=32),
+            gate("block_sparse_moe.gate", experts, dims.hidden, storage=FP32),
             correction_bias("block_sparse_moe.e_score_correction_bias", experts),
             scope.experts("block_sparse_moe.experts", experts, dims.hidden, dims.intermediate),
             *two_norms(dims),
@@ -193,7 +195,7 @@ def mimo_v2(config: Config, dims: Dims) -> LayerBuilder:
         if sink_windows if windowed else sink_full:
             modules.append(Tensor(name="self_attn.attention_sink_bias", axes=(Axis(heads, Split.TP),)))
         if moe_layers[index]:
-            modules.extend(shared_expert_moe(scope, dims, experts=experts, intermediate=config.integer("moe_intermediate_size"), shared=0, gate_bits=32, correction=True))
+            modules.extend(shared_expert_moe(scope, dims, experts=experts, intermediate=config.integer("moe_intermediate_size"), shared=0, router=FP32, correction=True))
         else:
             modules.extend(scope.gated_mlp("mlp", dims.hidden, dims.intermediate))
         modules.extend(two_norms(dims))

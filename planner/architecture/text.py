@@ -130,7 +130,8 @@ def llama(
         attention_bias = config.flag("attention_bias", default=bias)
         out_bias = config.flag("attention_out_bias", default=output_bias if bias else attention_bias)
         has_mlp_bias = config.flag("mlp_bias", default=mlp_bias)
-        length = default_window(config, window)
+        # transformers' MistralConfig defaults to a window of 4096; ministral3 and the others have none
+        length = default_window(config, window if config.text("model_type", default="mistral") == "mistral" else None)
         if config.has("use_sliding_window"):
             length = length if config.flag("use_sliding_window") else None
         types = layer_types(config, dims)

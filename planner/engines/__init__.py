@@ -1,0 +1,1 @@
+"""What each runtime does, as facts and rules."""

@@ -1,0 +1,230 @@
+"""How vLLM decides: defaults, which attention backend and cache dtype a GPU gets, what it refuses.
+
+Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM itself with simulated GPUs (tests/oracle).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.config import CacheLayout, Parallel
+from planner.hardware import GpuSpec
+from planner.model import FullAttention, ModelSpec, SlidingWindow
+from planner.units import GIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """What changed between releases, as far as memory is concerned."""
+
+    name: str
+    gpu_memory_utilization: float
+    graphs_reserved: bool  # CUDA graphs inside the budget (since 0.21: VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS)
+
+
+VERSIONS = {
+    "0.19": Version(name="0.19", gpu_memory_utilization=0.90, graphs_reserved=False),
+    "0.33": Version(name="0.33", gpu_memory_utilization=0.92, graphs_reserved=True),
+}
+DEFAULT_VERSION = "0.33"
+
+FP8_DTYPES = ("fp8", "fp8_e4m3", "fp8_e5m2")
+PLAIN_DTYPES = ("auto", "bfloat16", "float16")
+# bits of a value and bytes of scales beside each token and head (kv_cache_interface.py state_content_bytes, read off vLLM)
+PACKED_DTYPES = {
+    "nvfp4": (4, None),
+    "int8_per_token_head": (8, 8),
+    "fp8_per_token_head": (8, 8),
+    "int4_per_token_head": (4, 8),
+}
+KV_CACHE_DTYPES = (*PLAIN_DTYPES, *FP8_DTYPES, "fp8_ds_mla", *PACKED_DTYPES)
+
+_MLA_FP8_TOKEN_BYTES = 656  # fp8_ds_mla: 512 FP8 + 4 float32 scales + 64 bfloat16 (mla_attention.py:1386)
+
+
+class Unsupported(ValueError):
+    """A combination that this GPU refuses to start with; the message is the reason."""
+
+
+def default_batches(gpu: GpuSpec, memory_bytes: int) -> tuple[int, int]:
+    """max_num_batched_tokens and max_num_seqs of the API server by GPU (engine/arg_utils.py:2940 get_batch_defaults)."""
+    if memory_bytes >= 160 * GIB:
+        return 16_384, 1024
+    if memory_bytes >= 70 * GIB and "a100" not in gpu.name and gpu.name != "gb10":
+        return 8192, 1024
+    return 2048, 256
+
+
+def in_flight_tokens(max_num_batched_tokens: int, pipeline_parallel_size: int) -> int:
+    """Tokens scheduled but not settled: one batch a concurrent step (config/vllm.py:588-609, async scheduling)."""
+    return max_num_batched_tokens * (pipeline_parallel_size + 1)
+
+
+def capture_sizes(max_num_seqs: int, capability: int) -> list[int]:
+    """Batch sizes captured as CUDA graphs (config/vllm.py:2400-2610)."""
+    limit = min(2 * max_num_seqs, 1024 if capability // 10 == 10 else 512)
+    sizes = [size for size in (1, 2, 4) if size <= limit]
+    sizes += list(range(8, min(limit + 1, 256), 8))
+    return sizes + list(range(256, limit + 1, 16))
+
+
+def effective_kv_dtype(model: ModelSpec, kv_cache_dtype: str) -> str:
+    """What `auto` becomes: the checkpoint's own cache dtype where it names one."""
+    return model.kv_cache_dtype if kv_cache_dtype == "auto" else kv_cache_dtype
+
+
+def cache_layout(model: ModelSpec, gpu: GpuSpec, kv_cache_dtype: str, *, dtype_bits: int = 16) -> CacheLayout:
+    """The attention backend vLLM selects and how it stores the cache. Raises Unsupported with the reason.
+
+    Source: platforms/cuda.py backend priorities, v1/attention/backends/*.py (tests/oracle/kv_layouts.json has vLLM's own answers).
+    """
+    dtype = effective_kv_dtype(model, kv_cache_dtype)
+    if dtype not in KV_CACHE_DTYPES:
+        raise Unsupported(f"KV cache dtype {dtype} is not supported")
+    if model.is_latent:
+        return _latent_layout(model, gpu, dtype, dtype_bits)
+    if dtype in PACKED_DTYPES:
+        return _packed_layout(model, gpu, dtype, dtype_bits)
+    if dtype == "fp8_ds_mla":
+        raise Unsupported("fp8_ds_mla is for MLA models only")
+    backend = _standard_backend(model, gpu, fp8=dtype in FP8_DTYPES, e5m2=dtype == "fp8_e5m2")
+    return CacheLayout(
+        backend=backend,
+        block_size=_block_size(model, gpu.capability, fp8=dtype in FP8_DTYPES),
+        bits=8 if dtype in FP8_DTYPES else dtype_bits,
+        dtype_bits=dtype_bits,
+        state_checkpoints=gpu.capability >= 90,
+    )
+
+
+def _wide_heads(model: ModelSpec) -> bool:
+    return any(isinstance(cache, FullAttention | SlidingWindow) and cache.head_dim > 256 for cache in model.caches)
+
+
+def _values_differ(model: ModelSpec) -> bool:
+    return any(isinstance(cache, FullAttention | SlidingWindow) and cache.head_dim != cache.head_dim_v for cache in model.caches)
+
+
+def _bidirectional_images(model: ModelSpec) -> bool:
+    """Gemma 3 and 4 attend in both directions inside an image, which only some backends can."""
+    return model.family == "gemma" and model.vision is not None
+
+
+def _standard_backend(model: ModelSpec, gpu: GpuSpec, *, fp8: bool, e5m2: bool) -> str:
+    capability = gpu.capability
+    if gpu.vendor == "amd":
+        return "TRITON_ATTN"
+    blackwell = capability // 10 == 10
+    triton_only = _bidirectional_images(model) or model.has_sinks or _values_differ(model)
+    if capability < 80:
+        return _triton(gpu, fp8)
+    if triton_only and not (capability // 10 == 9 or blackwell):
+        return _triton(gpu, fp8)
+    if triton_only and _wide_heads(model):
+        return "TRITON_FLASHINFER" if blackwell else "TRITON_FLASH_ATTN"
+    if triton_only:
+        if blackwell and fp8 and _values_differ(model):
+            raise Unsupported("FlashAttention does not support an FP8 KV cache on this GPU for keys and values of different width")
+        return _triton(gpu, fp8) if _bidirectional_images(model) and not blackwell or e5m2 else "FLASH_ATTN"
+    if blackwell:
+        return "FLASHINFER"
+    if not fp8 or (capability // 10 == 9 and not e5m2):
+        return "FLASH_ATTN"
+    return "FLASHINFER"
+
+
+def _triton(gpu: GpuSpec, fp8: bool) -> str:
+    """Triton's FP8 cache needs compute capability 8.9 (v1/attention/backends/triton_attn.py:511)."""
+    if fp8 and gpu.capability < 89:
+        raise Unsupported(f"FP8 KV cache needs compute capability 8.9 with the Triton attention backend; {gpu.title} has {gpu.capability / 10}")
+    return "TRITON_ATTN"
+
+
+def _block_size(model: ModelSpec, capability: int, *, fp8: bool) -> int:
+    if _bidirectional_images(model) and _wide_heads(model) and (capability // 10 == 10 or (capability // 10 == 9 and fp8)):
+        return 64
+    return 16
+
+
+def _latent_layout(model: ModelSpec, gpu: GpuSpec, dtype: str, dtype_bits: int) -> CacheLayout:
+    major = gpu.capability // 10
+    fp8 = dtype in (*FP8_DTYPES, "fp8_ds_mla")
+    if dtype in PACKED_DTYPES or dtype == "fp8_e5m2":
+        raise Unsupported(f"no MLA attention backend supports KV cache dtype {dtype}")
+    if model.is_sparse:
+        return _sparse_layout(gpu, fp8, dtype, dtype_bits)
+    if dtype == "fp8_ds_mla":
+        raise Unsupported("fp8_ds_mla is for sparse MLA (DeepSeek V3.2, GLM-5) only")
+    bits = 8 if fp8 else dtype_bits
+    if major == 10:
+        return CacheLayout(backend="FLASHINFER_MLA", block_size=32, bits=bits, dtype_bits=dtype_bits)
+    if major == 9:
+        # with FP8, FlashMLA takes over and works on blocks of 64
+        return CacheLayout(backend="FLASHMLA" if fp8 else "FLASH_ATTN_MLA", block_size=64 if fp8 else 16, bits=bits, dtype_bits=dtype_bits)
+    if gpu.vendor == "nvidia":
+        _triton(gpu, fp8)
+    return CacheLayout(backend="TRITON_MLA", block_size=16, bits=bits, dtype_bits=dtype_bits)
+
+
+def _sparse_layout(gpu: GpuSpec, fp8: bool, dtype: str, dtype_bits: int) -> CacheLayout:
+    major = gpu.capability // 10
+    if major == 9:
+        packed = _MLA_FP8_TOKEN_BYTES if fp8 else 0
+        return CacheLayout(backend="FLASHMLA_SPARSE" if fp8 else "FLASH_ATTN_MLA_SPARSE", block_size=64, bits=dtype_bits, dtype_bits=dtype_bits, latent_bytes=packed)
+    if major == 10 and dtype != "fp8_ds_mla":
+        # auto means FP8 here (model_executor/models/config.py DeepseekV32ForCausalLM)
+        bits = dtype_bits if dtype in ("bfloat16", "float16") else 8
+        return CacheLayout(backend="FLASHINFER_MLA_SPARSE", block_size=64, bits=bits, dtype_bits=dtype_bits)
+    if major == 12:
+        return CacheLayout(backend="FLASHINFER_MLA_SPARSE_SM120", block_size=64, bits=8, dtype_bits=dtype_bits, latent_bytes=_MLA_FP8_TOKEN_BYTES)
+    raise Unsupported(f"sparse MLA attention has no backend for {gpu.title}; it needs Hopper or Blackwell")
+
+
+def _packed_layout(model: ModelSpec, gpu: GpuSpec, dtype: str, dtype_bits: int) -> CacheLayout:
+    bits, scale_bytes = PACKED_DTYPES[dtype]
+    if dtype == "nvfp4":
+        if gpu.capability < 80 or model.has_sinks or _bidirectional_images(model):
+            raise Unsupported("an NVFP4 KV cache needs FlashInfer: compute capability 8.0, no attention sinks")
+        width = next(cache.head_dim + cache.head_dim_v for cache in model.caches if isinstance(cache, FullAttention | SlidingWindow))
+        return CacheLayout(backend="FLASHINFER", bits=bits, dtype_bits=dtype_bits, bytes_per_token_head=width // 16)
+    return CacheLayout(backend="TRITON_ATTN", bits=bits, dtype_bits=dtype_bits, bytes_per_token_head=scale_bytes or 0)
+
+
+def needs_nvcc(layout: CacheLayout, gpu: GpuSpec) -> bool:
+    """Whether FlashInfer compiles kernels at start: it then needs nvcc and ninja (utils/flashinfer.py:61)."""
+    return layout.backend.startswith(("FLASHINFER", "TRITON_FLASHINFER")) and gpu.capability // 10 != 10
+
+
+def with_kernels(parallel: Parallel, gpu: GpuSpec) -> Parallel:
+    """Add what this GPU's MoE kernels round expert dimensions up to (fused_moe/oracle/mxfp4.py:837, unquantized.py)."""
+    major = gpu.capability // 10
+    width, hidden = (64, 64) if major == 9 else (128, 256)
+    return Parallel(
+        tensor_parallel_size=parallel.tensor_parallel_size,
+        pipeline_parallel_size=parallel.pipeline_parallel_size,
+        enable_expert_parallel=parallel.enable_expert_parallel,
+        expert_width_multiple=width,
+        expert_hidden_multiple=hidden,
+        ungated_width_multiple=128 if major == 10 else 1,
+        wide_router=major not in (9, 10),
+    )
+
+
+MINIMUM_CAPABILITY = {  # config/vllm.py:926; schemes that fail later on older GPUs are marked in facts/vllm.md section 4
+    "auto_awq": 75,
+    "auto_gptq": 60,
+    "fp8": 75,
+    "compressed-tensors": 70,
+    "modelopt": 80,
+    "modelopt_fp4": 75,
+    "modelopt_mixed": 75,
+    "gpt_oss_mxfp4": 80,
+}
+
+
+def check_quantization(model: ModelSpec, gpu: GpuSpec) -> None:
+    """Refuse a quantization that this GPU's compute capability lacks."""
+    minimum = MINIMUM_CAPABILITY.get(model.quantization or "", 0)
+    if gpu.vendor == "nvidia" and gpu.capability < minimum:
+        raise Unsupported(f"the quantization method {model.quantization} needs compute capability {minimum / 10}; {gpu.title} has {gpu.capability / 10}")
+

@@ -1,0 +1,79 @@
+"""What we run on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from planner.units import MIB
+
+
+class Host(StrEnum):
+    """The kind of machine: decides what CUDA sees and what is free when a server starts."""
+
+    SERVER = "server"
+    DESKTOP = "desktop"
+    WSL2 = "wsl2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSpec:
+    """One GPU model. Totals are bytes: what the driver reports, and what CUDA sees on Linux and under WSL2 or Windows."""
+
+    name: str
+    title: str
+    vendor: str
+    memory_bytes: int
+    cuda_total_bytes: int
+    wsl2_total_bytes: int | None = None
+    free_at_start_bytes: int | None = None
+    wsl2_free_at_start_bytes: int | None = None
+    compute_capability: tuple[int, int] | None = None
+    bandwidth_bytes_per_s: int = 0
+    dense_flops: tuple[tuple[str, int], ...] = ()
+    nvlink: bool = False
+    power_w: int | None = None
+    unified_memory: bool = False
+
+    @property
+    def capability(self) -> int:
+        """Compute capability as one number, 89 for 8.9; 0 where there is none."""
+        return self.compute_capability[0] * 10 + self.compute_capability[1] if self.compute_capability else 0
+
+
+# What a process has taken before vLLM looks at free memory: its CUDA context (and NCCL's buffers at tp > 1), and a desktop.
+# Sources: facts "free at start": 23.05 of 23.56, 23.08 of 23.53, 15.28 of 15.51, 30.86 of 31.36 GiB native; 30.5 with a desktop;
+# 22.45 of 23.99, 30.12 of 31.84, 10.79 of 11.99, 13.88 of 15.99 GiB under WSL2; H100: 78.68 of 79.19 alone, 77.66 with NCCL.
+CONTEXT_BYTES = 520 * MIB
+NCCL_BYTES = 1045 * MIB
+DESKTOP_BYTES = 600 * MIB
+WSL2_BYTES = 1760 * MIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuGroup:
+    """Several equal GPUs in one machine."""
+
+    gpu: GpuSpec
+    count: int
+    host: Host = Host.SERVER
+
+    @property
+    def total_bytes(self) -> int:
+        """What CUDA reports as total memory of one GPU; vLLM multiplies this by its utilization."""
+        if self.host is Host.WSL2:
+            return self.gpu.wsl2_total_bytes or self.gpu.memory_bytes
+        return self.gpu.cuda_total_bytes
+
+    def free_at_start_bytes(self, tensor_parallel_size: int) -> int:
+        """What is free on one GPU when vLLM checks: total less context, NCCL and what the host itself uses."""
+        nccl = NCCL_BYTES if tensor_parallel_size > 1 and self.gpu.nvlink else 0
+        match self.host:
+            case Host.SERVER:
+                measured, taken = self.gpu.free_at_start_bytes, CONTEXT_BYTES
+            case Host.DESKTOP:
+                measured, taken = None, CONTEXT_BYTES + DESKTOP_BYTES
+            case Host.WSL2:
+                measured, taken = self.gpu.wsl2_free_at_start_bytes, WSL2_BYTES
+        free = measured if measured is not None else self.total_bytes - taken
+        return free - nccl

@@ -1,0 +1,228 @@
+"""KV cache pages, blocks and requests, exactly as vLLM 0.33 plans them.
+
+Layers with the same cache form groups of equal size; a block holds one page for each layer of a group; groups draw blocks from one
+pool. Sources: vllm/v1/core/kv_cache_planning.py (grouping, sizing), v1/kv_cache_interface.py (pages and needs),
+platforms/interface.py _align_hybrid_block_size. The derivation is in docs/memory-model.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import lcm
+from typing import Any, assert_never
+
+from planner.config import CacheLayout, Parallel
+from planner.errors import PlannerError
+from planner.model import Attention, ChunkedLocal, FullAttention, LatentAttention, ModelSpec, RecurrentState, SlidingWindow
+from planner.units import ceil_div, minimum
+from planner.weights import stage_layers, tensor_bytes
+
+BLOCKS_OF_A_STATE = 2  # prefix caching on (kv_cache_interface.py MambaSpec.max_memory_usage_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSpec:
+    """The cache of one kind of layer on one rank: what a page of `block_size` tokens takes."""
+
+    attention: Attention
+    block_size: int
+    page_bytes: int
+    layers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheGroup:
+    """Layers that share a block table. Pages of one group may differ (a uniform type): `page_bytes` are per layer."""
+
+    attention: Attention
+    block_size: int
+    layers: tuple[int, ...]
+    page_bytes: tuple[int, ...]
+    checkpoints: int = 0  # blocks a request holds for prefill checkpoints of its recurrent state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CachePlan:
+    """How the cache of a model is laid out on each pipeline stage."""
+
+    groups: tuple[CacheGroup, ...]
+    block_bytes_by_stage: tuple[int, ...]
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of one block on the stage where it is largest."""
+        return max(self.block_bytes_by_stage, default=0)
+
+    @property
+    def block_size(self) -> int:
+        """Tokens of a block of the (last) attention group."""
+        return self.groups[-1].block_size if self.groups else 0
+
+    def blocks_per_request(self, max_model_len: Any, in_flight_tokens: Any) -> Any:
+        """Blocks that one request of `max_model_len` tokens holds at most; ints or int64 arrays."""
+        return sum(group_blocks(group, max_model_len, in_flight_tokens) for group in self.groups)
+
+    def blocks(self, available_bytes: Sequence[int]) -> int:
+        """Blocks that fit on every stage; `available_bytes` is for one rank of each stage."""
+        return min((available // size for available, size in zip(available_bytes, self.block_bytes_by_stage, strict=True) if size), default=1)
+
+
+def group_blocks(group: CacheGroup, max_model_len: Any, in_flight_tokens: Any) -> Any:
+    """Blocks of one group that a request holds at most (kv_cache_interface.py max_memory_usage_bytes)."""
+    match group.attention:
+        case FullAttention() | LatentAttention():
+            return ceil_div(max_model_len, group.block_size)
+        case SlidingWindow(window=window):
+            return ceil_div(minimum(window - 1 + in_flight_tokens, max_model_len), group.block_size) + 1
+        case ChunkedLocal(chunk=chunk):
+            return ceil_div(minimum(chunk + in_flight_tokens, max_model_len), group.block_size)
+        case RecurrentState():
+            return BLOCKS_OF_A_STATE + group.checkpoints
+        case _:
+            assert_never(group.attention)
+
+
+def token_bytes(attention: Attention, tp: int, layout: CacheLayout) -> int:
+    """Bytes of one token of one layer on one rank."""
+    match attention:
+        case FullAttention() | SlidingWindow() | ChunkedLocal():
+            heads = _local_heads(attention.kv_heads, tp)
+            return heads * ((attention.head_dim + attention.head_dim_v) * layout.bits // 8 + layout.bytes_per_token_head)
+        case LatentAttention(index_dim=index_dim) if index_dim:
+            return index_dim
+        case LatentAttention():
+            return layout.latent_bytes or (attention.latent_dim + attention.rope_dim) * layout.bits // 8
+        case RecurrentState():
+            return 0
+        case _:
+            assert_never(attention)
+
+
+def _local_heads(kv_heads: int, tp: int) -> int:
+    """KV heads of one rank; past their number they are replicated (config/model.py get_num_kv_heads)."""
+    return max(1, kv_heads // tp)
+
+
+def state_bytes(state: RecurrentState, tp: int, dtype_bits: int) -> int:
+    """Bytes of one recurrent state on one rank."""
+    return sum(tensor_bytes(tensor, tp, dtype_bits) for tensor in state.tensors)
+
+
+def hybrid_block_size(model: ModelSpec, tp: int, layout: CacheLayout) -> int:
+    """Block size of a hybrid: the smallest whose attention page is not below the state's (platforms/interface.py:938)."""
+    states = [cache for cache in model.caches if isinstance(cache, RecurrentState)]
+    attention = next((cache for cache in model.caches if not isinstance(cache, RecurrentState)), None)
+    if not states or attention is None:
+        return layout.block_size
+    aligned = layout.state_checkpoints or all(state.checkpoint_alignment == 1 for state in states)
+    step = lcm(layout.block_size, *(state.checkpoint_alignment if aligned else 1 for state in states))
+    per_token = token_bytes(attention, tp, layout)
+    largest = max(state_bytes(state, tp, layout.dtype_bits) for state in states)
+    return max(layout.block_size, step * ceil_div(largest, step * per_token))
+
+
+def cache_specs(model: ModelSpec, tp: int, layout: CacheLayout) -> list[CacheSpec]:
+    """The distinct caches of a model on one rank, in the order of their first layer."""
+    block = hybrid_block_size(model, tp, layout)
+    found: dict[Attention, list[int]] = {}
+    for group in model.layers:
+        for cache in group.caches:
+            found.setdefault(cache, []).extend(group.indices)
+    attention_page = max((block * token_bytes(cache, tp, layout) for cache in found), default=0)
+    specs = []
+    for cache, layers in found.items():
+        page = (
+            max(state_bytes(cache, tp, layout.dtype_bits), attention_page)
+            if isinstance(cache, RecurrentState)
+            else block * token_bytes(cache, tp, layout)
+        )
+        specs.append(CacheSpec(attention=cache, block_size=block, page_bytes=page, layers=tuple(sorted(layers))))
+    return sorted(specs, key=lambda spec: spec.layers[0])
+
+
+def _uniform(specs: Sequence[CacheSpec]) -> bool:
+    """Whether all layers need the same token slots and can share one block table (UniformTypeKVCacheSpecs.is_uniform_type)."""
+    kinds = [spec.attention for spec in specs]
+    if all(isinstance(kind, FullAttention | LatentAttention) for kind in kinds):
+        return True
+    if all(isinstance(kind, RecurrentState) for kind in kinds):
+        return len({spec.page_bytes for spec in specs}) == 1
+    if all(isinstance(kind, SlidingWindow) for kind in kinds):
+        return len({kind.window for kind in kinds if isinstance(kind, SlidingWindow)}) == 1
+    return all(isinstance(kind, ChunkedLocal) for kind in kinds) and len({kind.chunk for kind in kinds if isinstance(kind, ChunkedLocal)}) == 1
+
+
+def _unified(specs: Sequence[CacheSpec]) -> list[CacheSpec]:
+    """Give all specs one page size: more tokens where that divides, padding elsewhere (unify_kv_cache_spec_page_size)."""
+    largest = max(spec.page_bytes for spec in specs)
+    unified = []
+    for spec in specs:
+        ratio, rest = divmod(largest, spec.page_bytes)
+        if rest and isinstance(spec.attention, LatentAttention):
+            raise PlannerError("vLLM cannot unify the page sizes of this model's caches")
+        grow = not rest and not isinstance(spec.attention, RecurrentState)
+        unified.append(replace(spec, page_bytes=largest, block_size=spec.block_size * ratio if grow else spec.block_size))
+    return unified
+
+
+def _checkpoints(attention: Attention, layout: CacheLayout) -> int:
+    """Mamba2 always exports a prefill checkpoint, the delta rule only where its kernel can (mamba_mixer2.py:1117)."""
+    return int(isinstance(attention, RecurrentState) and (layout.state_checkpoints or attention.checkpoint_alignment == 1))
+
+
+def cache_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[CacheGroup, ...]:
+    """Group layers so that every group has about as many (_get_kv_cache_groups_uniform_page_size)."""
+    if not specs:
+        return ()
+    if _uniform(specs):
+        layers = sorted((layer, spec.page_bytes) for spec in specs for layer in spec.layers)
+        last = specs[-1]
+        return (
+            CacheGroup(
+                attention=last.attention,
+                block_size=last.block_size,
+                layers=tuple(layer for layer, _ in layers),
+                page_bytes=tuple(page for _, page in layers),
+                checkpoints=_checkpoints(last.attention, layout),
+            ),
+        )
+    specs = _unified(specs)
+    counts = [len(spec.layers) for spec in specs]
+    size = max(counts) if max(counts) < 1.5 * min(counts) else min(counts)
+    groups = []
+    for spec in specs:
+        split = ceil_div(len(spec.layers), size)
+        for start in range(split):
+            layers = spec.layers[start::split]
+            pages = (spec.page_bytes,) * len(layers)
+            checkpoints = _checkpoints(spec.attention, layout)
+            groups.append(CacheGroup(attention=spec.attention, block_size=spec.block_size, layers=layers, page_bytes=pages, checkpoints=checkpoints))
+    return tuple(groups)
+
+
+def plan_cache(model: ModelSpec, parallel: Parallel, layout: CacheLayout) -> CachePlan:
+    """Plan the cache of a model: its groups, and the bytes of a block on each pipeline stage."""
+    groups = cache_groups(cache_specs(model, parallel.tensor_parallel_size, layout), layout)
+    sizes, start = [], 0
+    for count in stage_layers(model.layer_count, parallel.pipeline_parallel_size):
+        held = range(start, start + count)
+        sizes.append(max((sum(page for layer, page in zip(g.layers, g.page_bytes, strict=True) if layer in held) for g in groups), default=0))
+        start += count
+    return CachePlan(groups=groups, block_bytes_by_stage=tuple(sizes))
+
+
+def longest_model_len(plan: CachePlan, blocks: int, limit: int, in_flight_tokens: int) -> int:
+    """The longest context up to `limit` of which one request fits in `blocks`, less the null block; 0 where none fits.
+
+    Source: kv_cache_planning.py _estimate_max_model_len_from_groups, the same binary search.
+    """
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if plan.blocks_per_request(middle, in_flight_tokens) <= blocks - 1:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
