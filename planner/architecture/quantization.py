@@ -135,6 +135,10 @@ def _fp8(config: Config) -> Quantization:
     linear = fp8_block(block[0], block[1]) if len(block) == 2 else (FP8_TENSOR_STATIC if static else FP8_TENSOR)
     experts = linear if len(block) == 2 else (FP8_TENSOR_STATIC_EXPERTS if static else FP8_TENSOR)
     expert_names = [name for name in ignored if "experts" in name]
+    substring = config.text("ignored_layers_match_mode", default="exact") == "substring"  # as vLLM's Fp8Config attribute
+
+    def skipped_linear(name: str) -> bool:
+        return any(part in name for part in ignored) if substring else name in ignored
 
     def lookup(names: Sequence[str], role: Role) -> Storage:
         if role is Role.HEAD:
@@ -142,7 +146,7 @@ def _fp8(config: Config) -> Quantization:
         if role is Role.EXPERTS:
             skipped = any(s in name for name in expert_names for s in spellings(names[0]))
             return BF16 if skipped else experts
-        return BF16 if _listed(names, ignored.__contains__) else linear
+        return BF16 if _listed(names, skipped_linear) else linear
 
     return Quantization("fp8", lookup, attention_scales=_scalars(4, 16))
 
