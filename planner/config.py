@@ -41,3 +41,36 @@ class CacheLayout:
     bytes_per_token_head: int = 0
     latent_bytes: int = 0
     state_checkpoints: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeConfig:
+    """The settings of one vLLM server."""
+
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    enable_expert_parallel: bool = False
+    gpu_memory_utilization: float = 0.92
+    max_model_len: int = 4096
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 2048
+    kv_cache_dtype: str = "auto"
+    kv_cache_memory_bytes: int | None = None
+    enforce_eager: bool = False
+    dtype: str = "auto"
+    quantization: str | None = None
+    vllm_version: str = "0.33"
+
+    @property
+    def parallel(self) -> Parallel:
+        """How the model is divided."""
+        return Parallel(
+            tensor_parallel_size=self.tensor_parallel_size,
+            pipeline_parallel_size=self.pipeline_parallel_size,
+            enable_expert_parallel=self.enable_expert_parallel,
+        )
+
+    @property
+    def dtype_bits(self) -> int:
+        """Bits of the model's dtype."""
+        return 32 if self.dtype in ("float32", "float") else 16

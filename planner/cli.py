@@ -1,0 +1,181 @@
+"""The command line: the only place that prints, exits and asks for files to be written."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from planner.engines.vllm import KV_CACHE_DTYPES, VERSIONS
+from planner.errors import PlannerError
+from planner.hardware import GpuGroup, Host
+from planner.plan import Plan, make_plan
+from planner.search import Pins, Request
+from planner.units import parse_context, parse_count
+
+
+class _Count(click.ParamType[int]):
+    """A number with vLLM's suffixes; `context` reads 128k as 131072."""
+
+    name = "number"
+
+    def __init__(self, *, context: bool = False) -> None:
+        self.read = parse_context if context else parse_count
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            number = self.read(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if number < 1:
+            self.fail(f"{value} is below 1", param, ctx)
+        return number
+
+
+_COUNT, _CONTEXT = _Count(), _Count(context=True)
+
+
+@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.option("--gpu", help="The GPU: rtx4090, a100-80, h100, ... (`plan list gpus`).")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them.")
+@click.option("--model", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json.")
+@click.option("--context", type=_CONTEXT, help="The context wanted, e.g. 128k; else the longest that surely starts.")
+@click.option("--users", type=click.IntRange(1, 100_000), help="How many people at once, each at full context.")
+@click.option("--host", "host_kind", type=click.Choice([str(h) for h in Host]), default="server", show_default=True, help="The kind of machine: decides what is free at start.")
+@click.option("--tensor-parallel-size", "-tp", type=click.IntRange(1, 1024), help="Pin it, as every option below.")
+@click.option("--pipeline-parallel-size", "-pp", type=click.IntRange(1, 1024))
+@click.option("--max-model-len", type=_COUNT)
+@click.option("--gpu-memory-utilization", type=click.FloatRange(0, 1, min_open=True))
+@click.option("--kv-cache-dtype", type=click.Choice(KV_CACHE_DTYPES))
+@click.option("--kv-cache-memory-bytes", type=_COUNT)
+@click.option("--max-num-seqs", type=click.IntRange(1, 100_000))
+@click.option("--max-num-batched-tokens", type=click.IntRange(1, 10_000_000))
+@click.option("--enforce-eager/--no-enforce-eager", default=None)
+@click.option("--enable-expert-parallel", is_flag=True)
+@click.option("--dtype", type=click.Choice(["auto", "bfloat16", "float16", "half", "float32"]), default="auto")
+@click.option("--quantization", help="Only to say what the checkpoint is; vLLM detects it.")
+@click.option("--vllm-version", type=click.Choice(list(VERSIONS)), default="0.33", show_default=True)
+@click.option("--bind", default="127.0.0.1", show_default=True, help="Address the server listens on.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65_535))
+@click.option("--output", type=click.Path(path_type=Path), help="Folder for the files (default: outputs/<model>-<gpu>x<count>).")
+@click.option("--dry-run", is_flag=True, help="Write no files.")
+@click.option("--force", is_flag=True, help="Overwrite files that were edited.")
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.version_option(package_name="serve-plan", prog_name="plan")
+@click.pass_context
+def cli(ctx: click.Context, **options: Any) -> None:
+    """Plan how vLLM serves a model on your GPUs, before you download it.
+
+    Exit codes: 0 it starts; 1 it does not, or the wish cannot be met (the ledger is printed); 2 the question was wrong; 3 the world failed.
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.exit(_run(options))
+
+
+@cli.command("list")
+@click.argument("what", type=click.Choice(["gpus", "models"]))
+def list_catalogue(what: str) -> None:
+    """List the GPUs or models of the catalogue."""
+    from planner import catalog
+
+    if what == "gpus":
+        for gpu in catalog.gpu_rows():
+            click.echo(f"{gpu.name:18} {gpu.memory_mib:>7} MiB  {gpu.title}")
+        return
+    for model in catalog.model_rows():
+        names = ", ".join(catalog.Entry(model, variant).name for variant in model.variants)
+        click.echo(f"{model.family:18} {names}")
+
+
+@cli.command("schema")
+@click.argument("what", type=click.Choice(["gpus", "models", "plan"]))
+def print_schema(what: str) -> None:
+    """Print the JSON Schema of gpus.yaml, models.yaml or the JSON output."""
+    from planner.schema import json_schema
+
+    click.echo(json.dumps(json_schema(what), indent=2))
+
+
+def _request(options: dict[str, Any]) -> tuple[Request, Any]:
+    from planner.catalog import find_gpu
+    from planner.source import find_source
+
+    if not options["gpu"] or not options["model"]:
+        missing = "--gpu" if not options["gpu"] else "--model"
+        raise PlannerError(f"{missing} is missing", "try: plan --gpu rtx4090 --count 2 --model qwen3-vl-32b-awq")
+    gpu = find_gpu(options["gpu"])
+    if gpu.vendor == "apple":
+        raise PlannerError(f"{gpu.title}: vLLM needs an NVIDIA or AMD GPU", "MLX plans for Macs are not part of this version")
+    source = find_source(options["model"])
+    pins = Pins(**{name: options[name] for name in Pins.__dataclass_fields__})
+    _check_pins(pins, source.spec.quantization)
+    group = GpuGroup(gpu=gpu, count=options["count"], host=Host(options["host_kind"]))
+    return Request(model=source.spec, group=group, pins=pins, context=options["context"], users=options["users"]), source
+
+
+def _check_pins(pins: Pins, quantization: str | None) -> None:
+    """Refuse pins that vLLM refuses (engine/arg_utils.py, config/model.py:1457)."""
+    known = {"awq": "auto_awq", "awq_marlin": "auto_awq", "gptq": "auto_gptq", "gptq_marlin": "auto_gptq", "mxfp4": "gpt_oss_mxfp4"}
+    if pins.quantization and known.get(pins.quantization, pins.quantization) != quantization:
+        raise PlannerError(f"--quantization {pins.quantization}: the checkpoint is {quantization or 'not quantized'}", "leave it out; vLLM detects it")
+    if pins.max_num_seqs and pins.max_num_batched_tokens and pins.max_num_batched_tokens < pins.max_num_seqs:
+        raise PlannerError(f"--max-num-batched-tokens {pins.max_num_batched_tokens} is below --max-num-seqs {pins.max_num_seqs}", "every sequence needs at least one token a step")
+
+
+def _run(options: dict[str, Any]) -> int:
+    from planner.emit import emit
+    from planner.output import write_files
+    from planner.report.contract import plan_json
+    from planner.source import slug
+
+    request, source = _request(options)
+    plan = make_plan(request, repo=source.repo, served_name=source.served_name, others=source.others, host=options["bind"], port=options["port"])
+    folder = options["output"] or Path("outputs") / f"{slug(source.served_name)}-{request.group.gpu.name}x{request.group.count}"
+    files: list[str] = []
+    if plan.verdict != "does_not_start" and not options["dry_run"]:
+        texts = emit(plan)
+        names = [str(folder / name) for name in (*texts, "plan.json")]
+        texts["plan.json"] = json.dumps(plan_json(plan, names), indent=2) + "\n"
+        files = write_files(folder, texts, force=options["force"])
+    _show(plan, files, options["style"])
+    return 0 if plan.meets_wish else 1
+
+
+def _show(plan: Plan, files: list[str], style: str) -> None:
+    if style == "json":
+        from planner.report.contract import plan_json
+
+        click.echo(json.dumps(plan_json(plan, files), indent=2))
+        return
+    from rich.console import Console
+
+    from planner.report.terminal import show
+
+    show(plan, files, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
+
+
+def main() -> NoReturn:
+    """Run the command line; every error is one line on standard error and an exit code."""
+    try:
+        code = cli.main(standalone_mode=False, prog_name="plan")
+    except click.exceptions.Exit as done:
+        code = done.exit_code
+    except click.ClickException as error:
+        _fail(error.format_message(), "plan --help lists the options")
+        code = 2
+    except click.Abort:
+        code = 130
+    except PlannerError as error:
+        _fail(error.message, error.hint)
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, hint: str) -> None:
+    line = " ".join(f"{message}; {hint}".split()) if hint else " ".join(message.split())
+    click.echo(f"plan: {line}", err=True)
+
+

@@ -1,0 +1,120 @@
+"""What vLLM takes beside weights and KV cache: activations, CUDA graphs, memory outside torch. Calibrated, with intervals.
+
+Causes, not constants: the sampler's logits (vocabulary x sequences in 32 bits, several live copies), hidden states of one batch,
+expert workspaces, the vision tower's profiling batch (v1/worker/gpu/model_runner.py:1022). Coefficients: overhead.json.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from planner.config import ServeConfig
+from planner.engines.vllm import VERSIONS, capture_sizes
+from planner.hardware import GpuGroup
+from planner.model import ModelSpec
+from planner.units import GIB
+
+
+class Outlook(StrEnum):
+    """Which coefficients: the fit, its cautious end or its hopeful end."""
+
+    EXPECTED = "expected"
+    CAUTIOUS = "cautious"
+    HOPEFUL = "hopeful"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overhead:
+    """Bytes of one rank beside weights, buffers and KV cache."""
+
+    activation_bytes: int
+    non_torch_bytes: int
+    cuda_graph_bytes: int
+
+
+@cache
+def coefficients() -> dict[str, Any]:
+    """The calibrated coefficients."""
+    loaded: dict[str, Any] = json.loads(files("planner.engines").joinpath("overhead.json").read_text("utf-8"))
+    return loaded
+
+
+def _shift(outlook: Outlook, residual_gib: float) -> int:
+    sign = {Outlook.EXPECTED: 0, Outlook.CAUTIOUS: 1, Outlook.HOPEFUL: -1}[outlook]
+    return int(sign * residual_gib * GIB)
+
+
+def text_activation(model: ModelSpec, config: ServeConfig, *, last_stage: bool) -> int:
+    """Peak of the text profiling run: one batch through the layers, then the sampler on one row a sequence."""
+    fit = coefficients()["activation"]
+    rows = 0 if model.pooling else min(config.max_num_seqs, config.max_num_batched_tokens)
+    sampler = fit["sampler_copies"] * model.vocab_size * rows * 4
+    hidden = fit["hidden_copies"] * config.max_num_batched_tokens * model.hidden_size * 2
+    experts = fit["expert_copies"] * config.max_num_batched_tokens * model.experts_per_token * max(model.expert_intermediate, model.hidden_size) * 2
+    whole = sampler + hidden + (experts if model.experts_per_token else 0)
+    return int(whole if last_stage else fit["first_stage_share"] * whole)
+
+
+def vision_activation(model: ModelSpec, config: ServeConfig) -> int:
+    """Peak of the vision tower on one item at its largest resolution, from shapes.
+
+    One block holds its MLP and qkv outputs (divided over tensor-parallel ranks), two hidden states, and the projected embeddings wait.
+    """
+    vision = model.vision
+    if vision is None:
+        return 0
+    split = (vision.intermediate_size + 3 * vision.hidden_size) // config.tensor_parallel_size
+    block = vision.max_patches * (split + 2 * vision.hidden_size) * 2
+    outputs = vision.tokens_per_item * model.hidden_size * (1 + vision.extra_outputs) * 2
+    return block + outputs
+
+
+def activation(model: ModelSpec, config: ServeConfig, outlook: Outlook, *, last_stage: bool) -> int:
+    """Peak activation: text and vision are profiled one after the other, so the larger one counts."""
+    data = coefficients()
+    text = text_activation(model, config, last_stage=last_stage) + _shift(outlook, data["activation"]["residual_gib_p90"])
+    factor = {Outlook.EXPECTED: 1.0, Outlook.CAUTIOUS: data["estimates"]["vision_cautious"], Outlook.HOPEFUL: data["estimates"]["vision_hopeful"]}[outlook]
+    floor = config.max_num_batched_tokens * model.hidden_size * 2  # one batch of hidden states is always there
+    return max(floor, text, int(vision_activation(model, config) * factor))
+
+
+def cuda_graphs(model: ModelSpec, config: ServeConfig, group: GpuGroup, outlook: Outlook) -> int:
+    """Memory of the captured graphs, by layers of a stage and number of captured sizes; none in eager mode."""
+    if config.enforce_eager:
+        return 0
+    fit = coefficients()["cuda_graph"]
+    layers = model.layer_count / config.pipeline_parallel_size
+    full = fit["base_gib"] + fit["per_layer_gib"] * layers + (fit["experts_gib"] if model.experts_per_token else 0)
+    share = len(capture_sizes(config.max_num_seqs, group.gpu.capability)) / fit["full_set_sizes"]
+    return max(0, int(full * share * GIB) + int(_shift(outlook, fit["residual_gib_p90"]) * min(1.0, share)))
+
+
+def non_torch(config: ServeConfig, group: GpuGroup, outlook: Outlook) -> int:
+    """Memory outside torch's allocator that grows during profiling: kernels' workspaces, communication buffers."""
+    fit = coefficients()["non_torch"]
+    tp = config.tensor_parallel_size
+    if tp == 1:
+        key = "single_gib" if config.pipeline_parallel_size == 1 else "pipeline_gib"
+    elif group.gpu.nvlink:
+        key = "nvlink_gib"
+    else:
+        key = "pcie_2_gib" if tp == 2 else "pcie_4_gib"
+    values = dict(zip(Outlook, fit[key], strict=True))
+    unmeasured = group.gpu.name not in (coefficients()["fit"]["gpu"],)
+    margin = _shift(outlook, coefficients()["estimates"]["unmeasured_gpu_margin_gib"]) if unmeasured else 0
+    return max(0, int(values[outlook] * GIB) + margin)
+
+
+def overhead(model: ModelSpec, config: ServeConfig, group: GpuGroup, outlook: Outlook, *, last_stage: bool = True) -> Overhead:
+    """Everything beside weights, buffers and KV cache on one rank; graphs only where this version reserves them."""
+    reserved = VERSIONS[config.vllm_version].graphs_reserved
+    return Overhead(
+        activation_bytes=activation(model, config, outlook, last_stage=last_stage),
+        non_torch_bytes=non_torch(config, group, outlook),
+        cuda_graph_bytes=cuda_graphs(model, config, group, outlook) if reserved else 0,
+    )

@@ -1,0 +1,131 @@
+"""THE ledger: what one GPU holds, in vLLM's own terms. There is no second formula.
+
+requested = ceil(total x utilization)                                       v1/worker/utils.py:716 request_memory
+available_kv = requested - weights - buffers - non_torch - activation - CUDA graphs   gpu_worker.py:641 determine_available_memory
+A request fits iff needed <= available_kv - one block                       v1/core/kv_cache_planning.py get_kv_cache_configs
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+from planner.config import Parallel, ServeConfig
+from planner.engines.overhead import Outlook, overhead
+from planner.engines.vllm import cache_layout, in_flight_tokens, with_kernels
+from planner.hardware import GpuGroup
+from planner.kvcache import CachePlan, longest_model_len, plan_cache
+from planner.model import ModelSpec
+from planner.weights import buffer_bytes, stage_weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryBreakdown:
+    """The ledger of the fullest GPU, in bytes; deficits stay negative."""
+
+    total_bytes: int
+    free_at_start_bytes: int
+    requested_bytes: int
+    weights_bytes: int
+    buffers_bytes: int
+    activation_bytes: int
+    non_torch_bytes: int
+    cuda_graph_bytes: int
+    kv_cache_bytes: int
+    kv_block_bytes: int
+    kv_cache_blocks: int
+    kv_cache_tokens: int
+    max_concurrency: float
+    kv_cache_needed_bytes: int
+    longest_max_model_len: int
+    block_size: int
+    stage: int
+
+    @property
+    def fits_request(self) -> bool:
+        """Whether vLLM admits one request of max_model_len."""
+        return self.kv_cache_needed_bytes <= self.kv_cache_bytes - self.kv_block_bytes
+
+    @property
+    def used_bytes(self) -> int:
+        """Everything on this GPU: what is requested, or more where a pinned KV cache exceeds it."""
+        beside = self.weights_bytes + self.buffers_bytes + self.activation_bytes + self.non_torch_bytes + self.cuda_graph_bytes
+        return beside + max(0, self.kv_cache_bytes)
+
+    @property
+    def fits_start(self) -> bool:
+        """Whether the utilization passes the check against free memory, and a pinned KV cache lies in it too."""
+        return max(self.requested_bytes, self.used_bytes) <= self.free_at_start_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What does not depend on sizes chosen later: weights by stage and the cache layout. Computed once, asked often."""
+
+    weights: tuple[int, ...]
+    buffers: int
+    cache: CachePlan
+
+
+def place(model: ModelSpec, group: GpuGroup, parallel: Parallel, kv_cache_dtype: str, dtype_bits: int = 16) -> Placement:
+    """Weights and cache layout of a model on a GPU. Raises NotDivisible and Unsupported."""
+    parallel = with_kernels(parallel, group.gpu)
+    layout = cache_layout(model, group.gpu, kv_cache_dtype, dtype_bits=dtype_bits)
+    return Placement(tuple(stage_weights(model, parallel, dtype_bits)), buffer_bytes(model, dtype_bits), plan_cache(model, parallel, layout))
+
+
+def requested_bytes(group: GpuGroup, utilization: float) -> int:
+    """What vLLM asks for, refused at start where it exceeds free memory."""
+    return ceil(group.total_bytes * utilization)
+
+
+def capacity(cache: CachePlan, blocks: Any, max_model_len: Any, max_in_flight_tokens: int) -> Any:
+    """Requests of max_model_len that fit at once: blocks / blocks of one request; ints or int64 arrays."""
+    return blocks / cache.blocks_per_request(max_model_len, max_in_flight_tokens)
+
+
+def breakdown(
+    model: ModelSpec,
+    group: GpuGroup,
+    config: ServeConfig,
+    outlook: Outlook = Outlook.EXPECTED,
+    placement: Placement | None = None,
+) -> MemoryBreakdown:
+    """The ledger of the stage that holds the fewest blocks."""
+    placed = placement or place(model, group, config.parallel, config.kv_cache_dtype, config.dtype_bits)
+    requested = requested_bytes(group, config.gpu_memory_utilization)
+    stages = []
+    last = len(placed.weights) - 1
+    for stage, weights in enumerate(placed.weights):
+        used = overhead(model, config, group, outlook, last_stage=stage == last)
+        available = requested - weights - placed.buffers - used.activation_bytes - used.non_torch_bytes - used.cuda_graph_bytes
+        available = available if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes
+        stages.append((available, weights, used))
+    blocks_of = [available // size if size else 1 for (available, _, _), size in zip(stages, placed.cache.block_bytes_by_stage, strict=True)]
+    stage = min(range(len(stages)), key=lambda index: blocks_of[index])
+    available, weights, used = stages[stage]
+    block_bytes = placed.cache.block_bytes_by_stage[stage]
+    blocks = max(0, blocks_of[stage])
+    in_flight = in_flight_tokens(config.max_num_batched_tokens, config.pipeline_parallel_size)
+    needed_blocks = placed.cache.blocks_per_request(config.max_model_len, in_flight)
+    concurrency = blocks / needed_blocks if needed_blocks else float(config.max_num_seqs)
+    return MemoryBreakdown(
+        total_bytes=group.total_bytes,
+        free_at_start_bytes=group.free_at_start_bytes(config.tensor_parallel_size),
+        requested_bytes=requested,
+        weights_bytes=weights,
+        buffers_bytes=placed.buffers,
+        activation_bytes=used.activation_bytes,
+        non_torch_bytes=used.non_torch_bytes,
+        cuda_graph_bytes=used.cuda_graph_bytes,
+        kv_cache_bytes=available,
+        kv_block_bytes=block_bytes,
+        kv_cache_blocks=blocks,
+        kv_cache_tokens=int(concurrency * config.max_model_len),
+        max_concurrency=concurrency,
+        kv_cache_needed_bytes=needed_blocks * block_bytes,
+        longest_max_model_len=longest_model_len(placed.cache, blocks, model.max_position_embeddings, in_flight),
+        block_size=placed.cache.block_size,
+        stage=stage,
+    )

@@ -1,0 +1,196 @@
+"""Request -> Plan: the answer with its verdict, ledger, warnings and, where the wish cannot be met, what would meet it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from planner.command import serve_argv
+from planner.config import ServeConfig
+from planner.engines import vllm
+from planner.errors import PlannerError
+from planner.hardware import Host
+from planner.model import ModelSpec
+from planner.search import Choice, Pins, Request, best, blocks_suffice, serves_users
+from planner.units import gib, tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warn:
+    """Something the user should know; `code` is stable."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why it does not start, in vLLM's own terms, and by how much."""
+
+    code: str
+    reason: str
+    short_by_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """A change that meets the wish, checked by planning it."""
+
+    change: str
+    arguments: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything a report or an emitter needs."""
+
+    request: Request
+    repo: str
+    served_name: str
+    choice: Choice
+    backend: str
+    warnings: tuple[Warn, ...] = ()
+    rejection: Rejection | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    argv: tuple[str, ...] = ()
+    needs_nvcc: bool = False
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+    @property
+    def config(self) -> ServeConfig:
+        """The chosen settings."""
+        return self.choice.config
+
+    @property
+    def model(self) -> ModelSpec:
+        """The planned model."""
+        return self.request.model
+
+    @property
+    def verdict(self) -> str:
+        """starts, tight or does_not_start."""
+        return self.choice.verdict
+
+    @property
+    def meets_wish(self) -> bool:
+        """Whether it starts and, where users are given, serves them at full length."""
+        return self.verdict != "does_not_start" and (self.request.users is None or serves_users(self.request, self.choice))
+
+
+def make_plan(request: Request, *, repo: str, served_name: str, others: tuple[tuple[str, str, ModelSpec], ...] = (), host: str = "127.0.0.1", port: int = 8000) -> Plan:
+    """Answer a request. `others` are further variants (name, repo, spec) of the model that alternatives may name."""
+    limit = request.model.max_position_embeddings
+    wanted = request.pins.max_model_len or request.context
+    if wanted and wanted > limit:
+        raise PlannerError(f"a context of {tokens(wanted)} is beyond the model's {tokens(limit)}", f"use --context {limit}")
+    try:
+        choice = best(request)
+        layout = vllm.cache_layout(request.model, request.group.gpu, choice.config.kv_cache_dtype)
+    except vllm.Unsupported as error:
+        raise PlannerError(str(error), "see docs/guide for what each GPU supports") from None
+    plan = Plan(
+        request=request,
+        repo=repo,
+        served_name=served_name,
+        choice=choice,
+        backend=layout.backend,
+        argv=serve_argv(repo, served_name, choice.config, host=host, port=port, pooling=request.model.pooling),
+        needs_nvcc=vllm.needs_nvcc(layout, request.group.gpu),
+        host=host,
+        port=port,
+    )
+    rejection = reject(choice)
+    plan = replace(plan, warnings=warnings(plan), rejection=rejection)
+    return plan if plan.meets_wish else replace(plan, alternatives=alternatives(plan, others))
+
+
+def reject(choice: Choice) -> Rejection | None:
+    """The first limit that vLLM would hit, in its order; None where it starts with expected coefficients."""
+    if choice.verdict != "does_not_start":
+        return None
+    ledger = choice.expected
+    if not ledger.fits_start:
+        asked = max(ledger.requested_bytes, ledger.used_bytes)
+        reason = f"takes {gib(asked)} of each GPU, {gib(ledger.free_at_start_bytes)} are free at start"
+        return Rejection(code="free-memory", reason=reason, short_by_bytes=asked - ledger.free_at_start_bytes)
+    if ledger.kv_cache_bytes <= 0:
+        return Rejection(code="no-kv-memory", reason=f"nothing is left for the KV cache ({gib(ledger.kv_cache_bytes)})", short_by_bytes=-ledger.kv_cache_bytes + ledger.kv_cache_needed_bytes)
+    if not ledger.fits_request:
+        short = ledger.kv_cache_needed_bytes + ledger.kv_block_bytes - ledger.kv_cache_bytes
+        reason = (
+            f"one request of {tokens(choice.config.max_model_len)} tokens needs {gib(ledger.kv_cache_needed_bytes)} of KV cache, "
+            f"{gib(ledger.kv_cache_bytes)} are available; the longest that fits is {tokens(ledger.longest_max_model_len)}"
+        )
+        return Rejection(code="kv-cache-too-small", reason=reason, short_by_bytes=short)
+    missing = choice.config.max_num_seqs - ledger.kv_cache_blocks
+    return Rejection(code="kv-cache-too-small", reason=f"{ledger.kv_cache_blocks} cache blocks for {choice.config.max_num_seqs} sequences with recurrent state", short_by_bytes=missing * ledger.kv_block_bytes)
+
+
+def warnings(plan: Plan) -> tuple[Warn, ...]:
+    """What the user should know about this plan."""
+    config, gpu, group = plan.config, plan.request.group.gpu, plan.request.group
+    found = []
+    if plan.needs_nvcc:
+        found.append(Warn(code="toolchain", message=f"FP8 KV cache on {gpu.title} uses FlashInfer, which compiles at first start: nvcc and ninja must be installed"))
+    if config.kv_cache_dtype != "auto" and 80 <= gpu.capability < 89:
+        found.append(Warn(code="fp8-kv-ampere", message="FP8 KV cache on Ampere works through FlashInfer only; it saves memory, not time"))
+    if plan.model.quantization in ("fp8", "modelopt") and 75 <= gpu.capability < 89:
+        found.append(Warn(code="fp8-weights-ampere", message=f"{gpu.title} has no FP8 tensor cores; users report FP8 weights failing on Ampere in vLLM 0.29 and 0.30: try it before you rely on it"))
+    if group.host is Host.WSL2:
+        found.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
+    if plan.verdict == "tight":
+        found.append(Warn(code="tight", message="starts with the expected overhead, not with the cautious one: it may fail on your machine"))
+    if plan.model.vision is not None:
+        found.append(Warn(code="vision-estimate", message="the vision tower's profiling peak is derived from shapes, not measured; --language-model-only frees it"))
+    if plan.request.users and not serves_users(plan.request, plan.choice):
+        found.append(Warn(code="users", message=f"{plan.request.users} users at full length at once need more KV cache; {plan.choice.expected.max_concurrency:.1f} fit"))
+    if gpu.vendor == "amd":
+        found.append(Warn(code="rocm-unverified", message="AMD: overheads are those measured on NVIDIA; backend and pages follow the Triton path"))
+    if not blocks_suffice(plan.choice.cautious, config):
+        found.append(Warn(code="state-blocks", message="fewer cache blocks than sequences: lower --max-num-seqs"))
+    return tuple(found)
+
+
+def alternatives(plan: Plan, others: tuple[tuple[str, str, ModelSpec], ...]) -> tuple[Alternative, ...]:
+    """Up to three changes that meet the wish, nearest first, each planned to check it."""
+    found: list[Alternative] = []
+    for change, arguments, request in _changes(plan, others):
+        if len(found) == 3:
+            break
+        try:
+            choice = best(request)
+        except (PlannerError, vllm.Unsupported):
+            continue
+        wanted = request.context or request.pins.max_model_len or 0
+        if choice.verdict == "starts" and choice.config.max_model_len >= wanted and (request.users is None or serves_users(request, choice)):
+            found.append(Alternative(change=change, arguments=arguments, verdict=choice.verdict))
+    return tuple(found)
+
+
+def _changes(plan: Plan, others: tuple[tuple[str, str, ModelSpec], ...]) -> list[tuple[str, str, Request]]:
+    request, pins = plan.request, plan.request.pins
+    changes: list[tuple[str, str, Request]] = []
+    if pins.kv_cache_dtype in ("auto", "bfloat16", "float16"):
+        changes.append(("FP8 KV cache", "--kv-cache-dtype fp8_e4m3", replace(request, pins=replace(pins, kv_cache_dtype="fp8_e4m3"))))
+    if pins.gpu_memory_utilization is not None:
+        changes.append(("a utilization that is free at start", "without --gpu-memory-utilization", replace(request, pins=replace(pins, gpu_memory_utilization=None))))
+    for name, _, spec in others:
+        changes.append((f"another quantization: {name}", f"--model {name}", replace(request, model=spec)))
+    longest = plan.choice.cautious.longest_max_model_len
+    wanted = request.context or pins.max_model_len
+    users = request.users or 1
+    shorter = longest // users - longest // users % 1024
+    if wanted and 0 < shorter < wanted:
+        changes.append((f"a context of {tokens(shorter)}", f"--context {shorter}", replace(request, context=shorter, pins=replace(pins, max_model_len=None))))
+    for factor in (2, 4, 8):
+        count = request.group.count * factor
+        free = replace(pins, tensor_parallel_size=None, pipeline_parallel_size=None)
+        changes.append((f"{count} GPUs", f"--count {count}", replace(request, group=replace(request.group, count=count), pins=free)))
+    if request.users and request.users > 1:
+        fewer = max(1, int(plan.choice.cautious.max_concurrency))
+        changes.append((f"{fewer} users at a time", f"--users {fewer}", replace(request, users=fewer)))
+    return changes
+
+
+__all__ = ["Alternative", "Pins", "Plan", "Rejection", "Warn", "make_plan"]

@@ -1,0 +1,1 @@
+"""Plan -> something to look at. Functions return text or renderables; only the CLI prints."""

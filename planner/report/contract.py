@@ -1,0 +1,186 @@
+"""The JSON contract others rely on (docs/json.md): bytes as whole numbers, per GPU."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+from planner.model import ModelSpec
+from planner.plan import Plan
+from planner.search import Choice
+
+
+class ModelJson(TypedDict):
+    """The planned model."""
+
+    id: str
+    architecture: str
+    quantization: str | None
+    max_position_embeddings: int
+
+
+class HardwareJson(TypedDict):
+    """The GPUs; `memory_total_bytes` is what the driver reports."""
+
+    gpu: str
+    count: int
+    host: str
+    memory_total_bytes: int
+    cuda_total_bytes: int
+    free_at_start_bytes: int
+
+
+class EngineJson(TypedDict):
+    """The engine whose rules were applied."""
+
+    name: str
+    version: str
+    attention_backend: str
+
+
+class SettingsJson(TypedDict):
+    """The settings, named as the engine's flags."""
+
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    gpu_memory_utilization: float
+    max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    kv_cache_dtype: str
+    enforce_eager: bool
+
+
+class MemoryJson(TypedDict):
+    """The ledger of the fullest GPU."""
+
+    requested_bytes: int
+    weights_bytes: int
+    buffers_bytes: int
+    activation_bytes: int
+    non_torch_bytes: int
+    cuda_graph_bytes: int
+    kv_cache_bytes: int
+    kv_cache_bytes_low: int
+    kv_cache_bytes_high: int
+    kv_block_bytes: int
+    kv_cache_blocks: int
+    kv_cache_tokens: int
+    max_concurrency: float
+    kv_cache_needed_bytes: int
+    longest_max_model_len: int
+
+
+class CommandJson(TypedDict):
+    """A command to run."""
+
+    service: str
+    argv: list[str]
+
+
+class WarningJson(TypedDict):
+    """Something to know."""
+
+    code: str
+    message: str
+
+
+class RejectionJson(TypedDict):
+    """Why it does not start."""
+
+    code: str
+    message: str
+    short_by_bytes: int
+
+
+class AlternativeJson(TypedDict):
+    """A checked change that meets the wish."""
+
+    change: str
+    arguments: str
+    verdict: str
+
+
+class PlanJson(TypedDict):
+    """One answer."""
+
+    schema: Literal[1]
+    verdict: Literal["starts", "tight", "does_not_start"]
+    meets_wish: bool
+    model: ModelJson
+    hardware: HardwareJson
+    engine: EngineJson
+    settings: SettingsJson
+    reasons: dict[str, str]
+    memory: MemoryJson
+    rejection: RejectionJson | None
+    alternatives: list[AlternativeJson]
+    commands: list[CommandJson]
+    files: list[str]
+    warnings: list[WarningJson]
+
+
+def plan_json(plan: Plan, files: list[str]) -> PlanJson:
+    """The JSON object of a plan."""
+    config, group = plan.config, plan.request.group
+    return {
+        "schema": 1,
+        "verdict": plan.verdict,  # type: ignore[typeddict-item]
+        "meets_wish": plan.meets_wish,
+        "model": _model(plan.model, plan.repo),
+        "hardware": {
+            "gpu": group.gpu.name,
+            "count": group.count,
+            "host": str(group.host),
+            "memory_total_bytes": group.gpu.memory_bytes,
+            "cuda_total_bytes": group.total_bytes,
+            "free_at_start_bytes": plan.choice.expected.free_at_start_bytes,
+        },
+        "engine": {"name": "vllm", "version": config.vllm_version, "attention_backend": plan.backend},
+        "settings": {
+            "tensor_parallel_size": config.tensor_parallel_size,
+            "pipeline_parallel_size": config.pipeline_parallel_size,
+            "gpu_memory_utilization": config.gpu_memory_utilization,
+            "max_model_len": config.max_model_len,
+            "max_num_seqs": config.max_num_seqs,
+            "max_num_batched_tokens": config.max_num_batched_tokens,
+            "kv_cache_dtype": config.kv_cache_dtype,
+            "enforce_eager": config.enforce_eager,
+        },
+        "reasons": dict(plan.choice.reasons),
+        "memory": _memory(plan.choice),
+        "rejection": {"code": plan.rejection.code, "message": plan.rejection.reason, "short_by_bytes": plan.rejection.short_by_bytes} if plan.rejection else None,
+        "alternatives": [{"change": a.change, "arguments": a.arguments, "verdict": a.verdict} for a in plan.alternatives],
+        "commands": [{"service": "embedding" if plan.model.pooling else "chat", "argv": list(plan.argv)}],
+        "files": files,
+        "warnings": [{"code": w.code, "message": w.message} for w in plan.warnings],
+    }
+
+
+def _model(model: ModelSpec, repo: str) -> ModelJson:
+    return {
+        "id": repo,
+        "architecture": model.architecture,
+        "quantization": model.quantization,
+        "max_position_embeddings": model.max_position_embeddings,
+    }
+
+
+def _memory(choice: Choice) -> MemoryJson:
+    ledger = choice.expected
+    return {
+        "requested_bytes": ledger.requested_bytes,
+        "weights_bytes": ledger.weights_bytes,
+        "buffers_bytes": ledger.buffers_bytes,
+        "activation_bytes": ledger.activation_bytes,
+        "non_torch_bytes": ledger.non_torch_bytes,
+        "cuda_graph_bytes": ledger.cuda_graph_bytes,
+        "kv_cache_bytes": ledger.kv_cache_bytes,
+        "kv_cache_bytes_low": choice.cautious.kv_cache_bytes,
+        "kv_cache_bytes_high": choice.hopeful.kv_cache_bytes,
+        "kv_block_bytes": ledger.kv_block_bytes,
+        "kv_cache_blocks": ledger.kv_cache_blocks,
+        "kv_cache_tokens": ledger.kv_cache_tokens,
+        "max_concurrency": ledger.max_concurrency,
+        "kv_cache_needed_bytes": ledger.kv_cache_needed_bytes,
+        "longest_max_model_len": ledger.longest_max_model_len,
+    }

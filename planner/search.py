@@ -1,0 +1,321 @@
+"""Choosing settings: which tensor parallelism, cache dtype, context, sequences, batch and utilization, and why.
+
+Discrete choices are looped, the context is solved for; what the user pinned is kept. Each choice carries a one-line reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from math import floor
+from typing import Any
+
+from planner.config import Parallel, ServeConfig
+from planner.engines import vllm
+from planner.engines.overhead import Outlook
+from planner.engines.vllm import Unsupported
+from planner.errors import PlannerError
+from planner.hardware import GpuGroup, Host
+from planner.memory import MemoryBreakdown, Placement, breakdown, capacity, place
+from planner.model import ModelSpec
+from planner.units import tokens
+from planner.weights import NotDivisible
+
+HIGHEST_UTILIZATION = 0.95  # above it drafters and late graphs run out of memory (consumer starts at 0.96-0.98)
+USEFUL_CONTEXT = 32_768  # below this, a narrower cache dtype is worth it without being asked for
+CONTEXT_STEP = 1024
+FEWEST_SEQS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """What the user fixed with the engine's own flags; None is free."""
+
+    tensor_parallel_size: int | None = None
+    pipeline_parallel_size: int | None = None
+    max_model_len: int | None = None
+    gpu_memory_utilization: float | None = None
+    kv_cache_dtype: str | None = None
+    kv_cache_memory_bytes: int | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    enforce_eager: bool | None = None
+    enable_expert_parallel: bool = False
+    dtype: str = "auto"
+    quantization: str | None = None
+    vllm_version: str = vllm.DEFAULT_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The question: this model, these GPUs, this wish."""
+
+    model: ModelSpec
+    group: GpuGroup
+    pins: Pins = field(default_factory=Pins)
+    context: int | None = None
+    users: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One configuration with its ledger at the three outlooks."""
+
+    config: ServeConfig
+    expected: MemoryBreakdown
+    cautious: MemoryBreakdown
+    hopeful: MemoryBreakdown
+    reasons: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """starts: also with cautious coefficients; does_not_start: not even with the expected ones; tight: between."""
+        if _starts(self.cautious, self.config):
+            return "starts"
+        return "tight" if _starts(self.expected, self.config) else "does_not_start"
+
+
+def _starts(ledger: MemoryBreakdown, config: ServeConfig) -> bool:
+    return ledger.fits_start and ledger.fits_request and blocks_suffice(ledger, config)
+
+
+def blocks_suffice(ledger: MemoryBreakdown, config: ServeConfig) -> bool:
+    """A hybrid refuses to start with fewer blocks of state than sequences (v1/worker/gpu_model_runner.py)."""
+    return ledger.kv_cache_blocks >= config.max_num_seqs or ledger.block_size <= 256
+
+
+def splits(request: Request) -> list[Parallel]:
+    """Tensor and pipeline sizes that use all GPUs, most tensor parallel first; what is pinned is kept. Raises PlannerError where none divides."""
+    count, pins = request.group.count, request.pins
+    if pins.tensor_parallel_size or pins.pipeline_parallel_size:
+        tp, pp = pins.tensor_parallel_size, pins.pipeline_parallel_size
+        tp = tp or max(1, count // (pp or 1))
+        pp = pp or max(1, count // tp if tp * (count // tp) == count and pins.tensor_parallel_size is None else 1)
+        if tp * pp > count:
+            raise PlannerError(f"tensor parallel size {tp} x pipeline parallel size {pp} needs {tp * pp} GPUs, there are {count}")
+        sizes = [(tp, pp)]
+    else:
+        sizes = [(tp, count // tp) for tp in range(count, 0, -1) if count % tp == 0]
+    good, reason = [], ""
+    for tp, pp in sizes:
+        problem = cannot_split(request, tp, pp)
+        reason = reason or problem
+        if not problem:
+            good.append(Parallel(tensor_parallel_size=tp, pipeline_parallel_size=pp, enable_expert_parallel=pins.enable_expert_parallel))
+    only_pipeline = good and good[0].tensor_parallel_size == 1 and count > 1 and not pins.pipeline_parallel_size and not pins.tensor_parallel_size
+    if not good or only_pipeline:
+        fitting = [n for n in range(count, 0, -1) if not cannot_split(request, n, 1)]
+        hint = f"use --count {fitting[0]}" if fitting else ""
+        hint += f", or -pp {count} (one layer group a GPU)" if only_pipeline and hint else ""
+        raise PlannerError(f"{count} GPUs: {reason}", hint)
+    return good
+
+
+def cannot_split(request: Request, tp: int, pp: int) -> str:
+    """Why a model cannot be split so, or an empty string (config/model.py:1559, linear.py:497, kv heads in the model files)."""
+    model = request.model
+    if model.attention_heads % tp:
+        return f"tensor parallel size {tp} does not divide {model.attention_heads} attention heads"
+    if not model.is_latent and model.kv_heads % tp and tp % model.kv_heads:
+        return f"tensor parallel size {tp} and {model.kv_heads} key-value heads: one must divide the other"
+    if pp > model.layer_count:
+        return f"pipeline parallel size {pp} exceeds {model.layer_count} layers"
+    try:
+        parallel = Parallel(tensor_parallel_size=tp, pipeline_parallel_size=pp, enable_expert_parallel=request.pins.enable_expert_parallel)
+        place(model, request.group, parallel, "auto")
+    except NotDivisible as error:
+        return error.message
+    except Unsupported:
+        return ""
+    return ""
+
+
+def utilization(request: Request, tp: int) -> tuple[float, str]:
+    """The share of total memory that is safely free at start, to two decimals."""
+    if request.pins.gpu_memory_utilization is not None:
+        return request.pins.gpu_memory_utilization, "pinned"
+    group = request.group
+    free, total = group.free_at_start_bytes(tp), group.total_bytes
+    share = min(HIGHEST_UTILIZATION, floor((free / total - 0.01) * 100) / 100)
+    where = {Host.SERVER: "a server", Host.DESKTOP: "a desktop", Host.WSL2: "WSL2"}[group.host]
+    return share, f"{free / 1024**3:.2f} of {total / 1024**3:.2f} GiB are free at start on {where}; CUDA context and NCCL lie outside vLLM's budget"
+
+
+def kv_dtypes(request: Request) -> list[str]:
+    """Cache dtypes to try, best first: the model's own, then FP8 where this GPU and its attention backend can."""
+    if request.pins.kv_cache_dtype:
+        return [request.pins.kv_cache_dtype]
+    if vllm.effective_kv_dtype(request.model, "auto") != "auto":
+        return ["auto"]
+    try:
+        vllm.cache_layout(request.model, request.group.gpu, "fp8_e4m3")
+    except Unsupported:
+        return ["auto"]
+    return ["auto", "fp8_e4m3"]
+
+
+def candidates(request: Request, parallel: Parallel) -> Iterator[tuple[ServeConfig, Placement]]:
+    """Base configurations for one split: cache dtype by cache dtype, graphs before eager mode."""
+    pins = request.pins
+    share, _ = utilization(request, parallel.tensor_parallel_size)
+    batch, seqs = vllm.default_batches(request.group.gpu, request.group.total_bytes)
+    for eager in (False, True) if pins.enforce_eager is None else (pins.enforce_eager,):
+        for dtype in kv_dtypes(request):
+            config = ServeConfig(
+                tensor_parallel_size=parallel.tensor_parallel_size,
+                pipeline_parallel_size=parallel.pipeline_parallel_size,
+                enable_expert_parallel=parallel.enable_expert_parallel,
+                gpu_memory_utilization=share,
+                max_num_seqs=pins.max_num_seqs or request.users or min(seqs, FEWEST_SEQS),
+                max_num_batched_tokens=pins.max_num_batched_tokens or batch,
+                kv_cache_dtype=dtype,
+                kv_cache_memory_bytes=pins.kv_cache_memory_bytes,
+                enforce_eager=eager,
+                dtype=pins.dtype,
+                quantization=pins.quantization,
+                vllm_version=pins.vllm_version,
+            )
+            yield config, place(request.model, request.group, parallel, dtype, config.dtype_bits)
+
+
+def evaluate(request: Request, config: ServeConfig, placement: Placement | None = None) -> Choice:
+    """The ledger of a configuration at the three outlooks."""
+    placed = placement or place(request.model, request.group, config.parallel, config.kv_cache_dtype, config.dtype_bits)
+    ledgers = [breakdown(request.model, request.group, config, outlook, placed) for outlook in Outlook]
+    return Choice(config=config, expected=ledgers[0], cautious=ledgers[1], hopeful=ledgers[2])
+
+
+def with_context(request: Request, config: ServeConfig, placement: Placement) -> Choice:
+    """Fix the context: the wanted one, or the longest that surely starts (for every user where users are given)."""
+    wanted = request.pins.max_model_len or request.context
+    limit = request.model.max_position_embeddings
+    if wanted is None:
+        probe = evaluate(request, replace(config, max_model_len=min(limit, CONTEXT_STEP)), placement)
+        wanted = longest_for_users(request, probe, placement, limit)
+    chosen = evaluate(request, replace(config, max_model_len=wanted), placement)
+    seqs = request.pins.max_num_seqs or sequences(request, chosen)
+    if seqs != config.max_num_seqs:
+        more = evaluate(request, replace(chosen.config, max_num_seqs=seqs), placement)
+        chosen = more if _rank(more) >= _rank(chosen) else chosen
+    return chosen
+
+
+def longest_for_users(request: Request, probe: Choice, placement: Placement, limit: int) -> int:
+    """The longest context, in whole steps, of which `users` requests fit with cautious coefficients."""
+    users = request.users or 1
+    ledger, config = probe.cautious, probe.config
+    in_flight = vllm.in_flight_tokens(config.max_num_batched_tokens, config.pipeline_parallel_size)
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if placement.cache.blocks_per_request(middle, in_flight) * users <= ledger.kv_cache_blocks - 1:
+            low = middle
+        else:
+            high = middle - 1
+    stepped = low - low % CONTEXT_STEP if low < limit else limit
+    return max(stepped, min(limit, CONTEXT_STEP))
+
+
+def sequences(request: Request, choice: Choice) -> int:
+    """How many sequences to schedule at once: the users, or eight times what fits at full length, since most requests are short."""
+    _, most = vllm.default_batches(request.group.gpu, request.group.total_bytes)
+    wanted = request.users or max(FEWEST_SEQS, 1 << max(0, int(8 * choice.cautious.max_concurrency)).bit_length() - 1 if choice.cautious.max_concurrency >= 1 else FEWEST_SEQS)
+    wanted = min(wanted, most)
+    if request.model.has_state and choice.cautious.kv_cache_blocks:
+        wanted = min(wanted, max(1, choice.cautious.kv_cache_blocks - 1))
+    return max(1, min(wanted, choice.config.max_num_batched_tokens))
+
+
+_ORDER = {"does_not_start": 0, "tight": 1, "starts": 2}
+
+
+def _rank(choice: Choice) -> tuple[int, int]:
+    return _ORDER[choice.verdict], choice.cautious.kv_cache_bytes
+
+
+def best(request: Request) -> Choice:
+    """The first configuration that meets the wish, in the order of preference; else the one that comes nearest.
+
+    Order: most tensor parallel, 16-bit cache before FP8, CUDA graphs before eager mode, a sure start before a tight one.
+    """
+    vllm.check_quantization(request.model, request.group.gpu)
+    tried: list[Choice] = []
+    for parallel in splits(request):
+        for config, placement in candidates(request, parallel):
+            choice = with_context(request, config, placement)
+            tried.append(choice)
+            if _meets(request, choice):
+                return _explained(request, choice, tried)
+    return _explained(request, max(tried, key=_rank), tried)
+
+
+def _meets(request: Request, choice: Choice) -> bool:
+    if choice.verdict != "starts":
+        return False
+    asked = request.context or request.pins.max_model_len
+    if asked is None:
+        return choice.config.max_model_len >= min(USEFUL_CONTEXT, request.model.max_position_embeddings)
+    return True
+
+
+def serves_users(request: Request, choice: Choice) -> bool:
+    """Whether all users can hold full-length requests at once."""
+    return choice.expected.max_concurrency >= (request.users or 1)
+
+
+def grid(cache: Placement, blocks: int, contexts: Any, config: ServeConfig) -> Any:
+    """Concurrency over an int64 array of contexts; element i equals the scalar answer for contexts[i]."""
+    in_flight = vllm.in_flight_tokens(config.max_num_batched_tokens, config.pipeline_parallel_size)
+    return capacity(cache.cache, blocks, contexts, in_flight)
+
+
+def _explained(request: Request, choice: Choice, tried: list[Choice]) -> Choice:
+    pins, config, model = request.pins, choice.config, request.model
+    pinned = "pinned"
+    reasons = {
+        "tensor_parallel_size": pinned if pins.tensor_parallel_size else _why_split(request, config),
+        "pipeline_parallel_size": pinned if pins.pipeline_parallel_size else ("layers are split over GPUs that tensor parallelism cannot use" if config.pipeline_parallel_size > 1 else "no pipeline needed"),
+        "gpu_memory_utilization": utilization(request, config.tensor_parallel_size)[1],
+        "max_model_len": pinned if pins.max_model_len else _why_context(request, choice),
+        "max_num_seqs": pinned if pins.max_num_seqs else _why_seqs(request, choice),
+        "max_num_batched_tokens": pinned if pins.max_num_batched_tokens else _why_batch(model, config),
+        "kv_cache_dtype": pinned if pins.kv_cache_dtype else _why_dtype(request, config, tried),
+        "enforce_eager": pinned if pins.enforce_eager is not None else ("CUDA graphs would not leave enough memory" if config.enforce_eager else "CUDA graphs fit"),
+    }
+    return replace(choice, reasons=tuple(reasons.items()))
+
+
+def _why_split(request: Request, config: ServeConfig) -> str:
+    if config.tensor_parallel_size == 1:
+        return "one GPU" if request.group.count == 1 else "attention heads do not divide further"
+    return f"divides {request.model.attention_heads} attention heads and {request.model.kv_heads} key-value heads; each GPU holds a share of every layer"
+
+
+def _why_context(request: Request, choice: Choice) -> str:
+    if request.context:
+        return "as asked"
+    if choice.config.max_model_len >= request.model.max_position_embeddings:
+        return "the model's own limit fits"
+    who = f"of which {request.users} requests fit at once" if request.users else "of which one request surely fits"
+    return f"the longest {who}; {tokens(request.model.max_position_embeddings)} is the model's limit"
+
+
+def _why_seqs(request: Request, choice: Choice) -> str:
+    if request.users and choice.config.max_num_seqs == request.users:
+        return "one for each user"
+    if request.model.has_state and choice.config.max_num_seqs >= choice.cautious.kv_cache_blocks - 1:
+        return "a model with recurrent state needs a cache block for each sequence"
+    return f"full-length requests: {choice.expected.max_concurrency:.1f} at once; shorter ones share the same cache"
+
+
+def _why_batch(model: ModelSpec, config: ServeConfig) -> str:
+    kept = f"; windows keep {tokens(vllm.in_flight_tokens(config.max_num_batched_tokens, config.pipeline_parallel_size))} tokens in flight" if model.has_window else ""
+    return f"vLLM's default for this GPU; more would cost activation memory{kept}"
+
+
+def _why_dtype(request: Request, config: ServeConfig, tried: list[Choice]) -> str:
+    if config.kv_cache_dtype == "auto":
+        own = vllm.effective_kv_dtype(request.model, "auto")
+        return "the checkpoint asks for FP8" if own != "auto" else "16-bit: the wanted context fits without quantizing the cache"
+    length = max((choice.cautious.longest_max_model_len for choice in tried if choice.config.kv_cache_dtype == "auto"), default=0)
+    return f"16-bit would end at {tokens(length)} tokens"

@@ -1,0 +1,81 @@
+"""From what a person typed after --model to a ModelSpec: a catalogue name, a folder or config.json, a Hub repository."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from planner import catalog
+from planner.architecture import build_model, parse_config
+from planner.architecture.config import MAX_CONFIG_BYTES, Config
+from planner.errors import PlannerError
+from planner.hub import fetch_config, is_repo_id
+from planner.model import ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model ready to plan: what vLLM is told to load, a short name, and sibling variants to fall back to."""
+
+    repo: str
+    served_name: str
+    spec: ModelSpec
+    others: tuple[tuple[str, str, ModelSpec], ...] = ()
+
+
+def slug(name: str) -> str:
+    """A name safe in paths, YAML and shell: lower case letters, digits, dots and dashes."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "model"
+
+
+def find_source(name: str) -> Source:
+    """Find a model. Raises PlannerError for an unknown or malformed one."""
+    if not name.strip() or any(ord(character) < 32 for character in name) or len(name) > 4096:
+        raise PlannerError(f"{name[:60]!r} is not a model name", "a name of `plan list models`, owner/name on the Hub, or a folder with a config.json")
+    path = Path(name)
+    if path.suffix == ".gguf":
+        raise PlannerError(f"{name}: vLLM 0.33 does not load GGUF files", "plan the original repository, or serve the file with llama.cpp or Ollama")
+    if path.exists():
+        return _from_path(path)
+    entry = catalog.find_model(name)
+    if entry is not None:
+        return _from_catalogue(entry)
+    if is_repo_id(name):
+        config, quantization = fetch_config(name)
+        return Source(name, slug(name.partition("/")[2]), _read(config, name, quantization))
+    raise catalog.unknown_model(name)
+
+
+def _from_catalogue(entry: catalog.Entry) -> Source:
+    if entry.variant.runtime != "vllm":
+        siblings = [catalog.Entry(entry.row, v).name for v in entry.row.variants if v.runtime == "vllm"]
+        raise PlannerError(f"{entry.name} is for {entry.variant.runtime}, which this version does not plan yet", f"for vLLM: {', '.join(siblings)}")
+    others = tuple(
+        (other.name, other.variant.repo, other.spec())
+        for other in (catalog.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant != entry.variant)
+    )
+    return Source(entry.variant.repo, slug(entry.name), entry.spec(), others)
+
+
+def _from_path(path: Path) -> Source:
+    config = path / "config.json" if path.is_dir() else path
+    if not config.exists():
+        raise PlannerError(f"{path} has no config.json", "give a folder with a model's config.json, or a name of `plan list models`")
+    folder = config.parent
+    quantization = folder / "hf_quant_config.json"
+    name = folder.resolve().name
+    return Source(str(path if path.is_dir() else folder), slug(name), _read(config, name, quantization if quantization.exists() else None))
+
+
+def _read(config: Path, name: str, quantization: Path | None) -> ModelSpec:
+    return build_model(_load(config), name, _load(quantization) if quantization else None)
+
+
+def _load(path: Path) -> Config:
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise PlannerError(f"{path}: {path.stat().st_size:,} bytes is too large for a config.json")
+        return parse_config(path.read_bytes(), str(path))
+    except OSError as error:
+        raise PlannerError(f"{path}: cannot be read ({error.strerror or error})") from None
