@@ -69,8 +69,3 @@ class ServeConfig:
             pipeline_parallel_size=self.pipeline_parallel_size,
             enable_expert_parallel=self.enable_expert_parallel,
         )
-
-    @property
-    def dtype_bits(self) -> int:
-        """Bits of the model's dtype."""
-        return 32 if self.dtype in ("float32", "float") else 16

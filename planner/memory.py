@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from planner.config import Parallel, ServeConfig
+from planner.config import ServeConfig
 from planner.engines.overhead import Outlook, overhead
-from planner.engines.vllm import cache_layout, in_flight_tokens, with_kernels
+from planner.engines.vllm import cache_layout, dtype_bits, in_flight_tokens, with_kernels
 from planner.hardware import GpuGroup
 from planner.kvcache import CachePlan, longest_model_len, plan_cache
 from planner.model import ModelSpec
@@ -68,11 +68,12 @@ class Placement:
     cache: CachePlan
 
 
-def place(model: ModelSpec, group: GpuGroup, parallel: Parallel, kv_cache_dtype: str, dtype_bits: int = 16) -> Placement:
+def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
     """Weights and cache layout of a model on a GPU. Raises NotDivisible and Unsupported."""
-    parallel = with_kernels(parallel, group.gpu)
-    layout = cache_layout(model, group.gpu, kv_cache_dtype, dtype_bits=dtype_bits)
-    return Placement(tuple(stage_weights(model, parallel, dtype_bits)), buffer_bytes(model, dtype_bits), plan_cache(model, parallel, layout))
+    bits = dtype_bits(model, group.gpu, config.dtype)
+    parallel = with_kernels(config.parallel, group.gpu)
+    layout = cache_layout(model, group.gpu, config.kv_cache_dtype, dtype_bits=bits)
+    return Placement(tuple(stage_weights(model, parallel, bits)), buffer_bytes(model, bits), plan_cache(model, parallel, layout))
 
 
 def requested_bytes(group: GpuGroup, utilization: float) -> int:
@@ -93,7 +94,7 @@ def breakdown(
     placement: Placement | None = None,
 ) -> MemoryBreakdown:
     """The ledger of the stage that holds the fewest blocks."""
-    placed = placement or place(model, group, config.parallel, config.kv_cache_dtype, config.dtype_bits)
+    placed = placement or place(model, group, config)
     requested = requested_bytes(group, config.gpu_memory_utilization)
     stages = []
     last = len(placed.weights) - 1

@@ -169,11 +169,11 @@ class ModelSpec:
     attention_heads: int
     kv_heads: int
     head_dim: int
-    first: tuple[Module, ...]  # embeddings: first pipeline stage
+    first: tuple[Module, ...]  # embedding and vision tower: first pipeline stage
     layers: tuple[LayerGroup, ...]
     last: tuple[Module, ...]  # final norm and head: last pipeline stage
-    every: tuple[Module, ...] = ()  # towers that every pipeline stage builds
-    tied_embeddings: bool = False
+    every: tuple[Module, ...] = ()  # what some classes build on every stage, used or not
+    tied_copy: tuple[Module, ...] = ()  # the embedding again on the last of several stages, where it is the head too
     buffers: tuple[Tensor, ...] = ()
     experts_per_token: int = 0
     expert_intermediate: int = 0

@@ -121,8 +121,13 @@ def cannot_split(request: Request, tp: int, pp: int) -> str:
     if pp > model.layer_count:
         return f"pipeline parallel size {pp} exceeds {model.layer_count} layers"
     try:
-        parallel = Parallel(tensor_parallel_size=tp, pipeline_parallel_size=pp, enable_expert_parallel=request.pins.enable_expert_parallel)
-        place(model, request.group, parallel, "auto")
+        config = ServeConfig(
+            tensor_parallel_size=tp,
+            pipeline_parallel_size=pp,
+            enable_expert_parallel=request.pins.enable_expert_parallel,
+            dtype=request.pins.dtype,
+        )
+        place(model, request.group, config)
     except NotDivisible as error:
         return error.message
     except Unsupported:
@@ -175,12 +180,12 @@ def candidates(request: Request, parallel: Parallel) -> Iterator[tuple[ServeConf
                 quantization=pins.quantization,
                 vllm_version=pins.vllm_version,
             )
-            yield config, place(request.model, request.group, parallel, dtype, config.dtype_bits)
+            yield config, place(request.model, request.group, config)
 
 
 def evaluate(request: Request, config: ServeConfig, placement: Placement | None = None) -> Choice:
     """The ledger of a configuration at the three outlooks."""
-    placed = placement or place(request.model, request.group, config.parallel, config.kv_cache_dtype, config.dtype_bits)
+    placed = placement or place(request.model, request.group, config)
     ledgers = [breakdown(request.model, request.group, config, outlook, placed) for outlook in Outlook]
     return Choice(config=config, expected=ledgers[0], cautious=ledgers[1], hopeful=ledgers[2])
 

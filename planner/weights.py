@@ -154,20 +154,20 @@ def stage_layers(layers: int, stages: int) -> list[int]:
 def stage_weights(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> list[int]:
     """Parameter bytes of one rank of each pipeline stage.
 
-    The first stage holds the embedding, the last the final norm and head (and the embedding again where they are tied);
-    every stage builds the vision tower.
+    The first stage holds the embedding and the vision tower, the last the final norm and head (and the embedding again where
+    they are tied); some classes build their ends on every stage.
     """
     counts = stage_layers(model.layer_count, parallel.pipeline_parallel_size)
     every = modules_bytes(model.every, parallel, dtype_bits)
-    first, last = (modules_bytes(part, parallel, dtype_bits) for part in (model.first, model.last))
+    first, last, copy = (modules_bytes(part, parallel, dtype_bits) for part in (model.first, model.last, model.tied_copy))
     group_bytes = [modules_bytes(group.modules, parallel, dtype_bits) for group in model.layers]
     totals, start = [], 0
     for stage, count in enumerate(counts):
         held = range(start, start + count)
         total = every + sum(size * sum(1 for i in group.indices if i in held) for group, size in zip(model.layers, group_bytes, strict=True))
-        is_last = stage == len(counts) - 1
-        embeds = stage == 0 or (is_last and model.tied_embeddings)
-        totals.append(total + (first if embeds else 0) + (last if is_last else 0))
+        is_first, is_last = stage == 0, stage == len(counts) - 1
+        total += (first if is_first else 0) + (last if is_last else 0)
+        totals.append(total + (copy if is_last and not is_first else 0))
         start += count
     return totals
 

@@ -29,19 +29,22 @@ class Family:
     rope: Rope = rope_tables
     head: bool = True
     name: str = ""
+    whole_stages: frozenset[str] = frozenset()  # of "embedding", "norm", "head": what every pipeline stage builds, not only its own
 
 
+_ALL_ENDS = frozenset({"embedding", "norm", "head"})
+_EMBEDDING = frozenset({"embedding"})
 _LLAMA = Family(layers=text.llama(), name="llama")
 _MISTRAL = Family(layers=text.llama(window=4096), name="mistral")
 _QWEN2 = Family(layers=text.llama(bias=True, output_bias=False), name="qwen")
 _QWEN3 = Family(layers=text.llama(qk_norm=True), name="qwen")
-_QWEN3_MOE = Family(layers=moe.qwen_moe(bias=False, qk_norm=True), name="qwen")
+_QWEN3_MOE = Family(layers=moe.qwen_moe(bias=False, qk_norm=True), whole_stages=_ALL_ENDS, name="qwen")
 _QUARTER_ROPE: Rope = partial(rope_tables, fraction=0.25)
 _HALF_ROPE: Rope = partial(rope_tables, fraction=0.5)
-_QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=_QUARTER_ROPE, name="qwen")
+_QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=_QUARTER_ROPE, whole_stages=frozenset({"embedding", "head"}), name="qwen")
 _GEMMA3_DEFAULTS = {"vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131_072}
-_GEMMA3 = Family(layers=text.gemma(qk_norm=True, every=6, window=4096), tied=True, defaults=_GEMMA3_DEFAULTS, name="gemma")
-_GEMMA4 = Family(layers=gemma4.gemma4, tied=True, name="gemma")
+_GEMMA3 = Family(layers=text.gemma(qk_norm=True, every=6, window=4096), tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, name="gemma")
+_GEMMA4 = Family(layers=gemma4.gemma4, tied=True, whole_stages=_ALL_ENDS, name="gemma")
 
 
 def _latent_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
@@ -84,24 +87,24 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen3ForCausalLM": _QWEN3,
     "Qwen3Model": Family(layers=_QWEN3.layers, head=False, name="qwen"),
     "Qwen3VLForConditionalGeneration": Family(layers=_QWEN3.layers, tower=vision.qwen3_vision, name="qwen"),
-    "Qwen2MoeForCausalLM": Family(layers=moe.qwen_moe(bias=True, qk_norm=False), name="qwen"),
+    "Qwen2MoeForCausalLM": Family(layers=moe.qwen_moe(bias=True, qk_norm=False), whole_stages=_ALL_ENDS, name="qwen"),
     "Qwen3MoeForCausalLM": _QWEN3_MOE,
-    "Qwen3VLMoeForConditionalGeneration": Family(layers=_QWEN3_MOE.layers, tower=vision.qwen3_vision, name="qwen"),
+    "Qwen3VLMoeForConditionalGeneration": Family(layers=_QWEN3_MOE.layers, tower=vision.qwen3_vision, whole_stages=_ALL_ENDS, name="qwen"),
     "Qwen3NextForCausalLM": _QWEN_NEXT,
-    "Qwen3_5ForConditionalGeneration": Family(layers=_QWEN_NEXT.layers, rope=_QUARTER_ROPE, tower=vision.qwen3_vision, defaults={"mamba_ssm_dtype": "float32"}, name="qwen"),
-    "Qwen3_5MoeForConditionalGeneration": Family(layers=_QWEN_NEXT.layers, rope=_QUARTER_ROPE, tower=vision.qwen3_vision, defaults={"mamba_ssm_dtype": "float32"}, name="qwen"),
+    "Qwen3_5ForConditionalGeneration": Family(layers=_QWEN_NEXT.layers, rope=_QUARTER_ROPE, tower=vision.qwen3_vision, whole_stages=_EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen"),
+    "Qwen3_5MoeForConditionalGeneration": Family(layers=_QWEN_NEXT.layers, rope=_QUARTER_ROPE, tower=vision.qwen3_vision, whole_stages=_EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen"),
     "Phi3ForCausalLM": Family(layers=text.phi3, name="phi"),
     "GraniteForCausalLM": Family(layers=text.llama(), name="granite"),
-    "GraniteMoeHybridForCausalLM": Family(layers=hybrid.granite_hybrid, rope=_no_rope, tied=True, name="granite"),
-    "SmolLM3ForCausalLM": Family(layers=text.llama(), tied=True, name="smollm"),
-    "SeedOssForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), name="seed"),
-    "Gemma2ForCausalLM": Family(layers=text.gemma(qk_norm=False, every=2, window=4096), tied=True, name="gemma"),
-    "Gemma3ForCausalLM": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, defaults=_GEMMA3_DEFAULTS, name="gemma"),
-    "Gemma3TextModel": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, defaults=_GEMMA3_DEFAULTS, head=False, name="gemma"),
-    "Gemma3ForConditionalGeneration": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, defaults=_GEMMA3_DEFAULTS, tower=vision.siglip_vision, name="gemma"),
-    "Gemma4ForConditionalGeneration": Family(layers=_GEMMA4.layers, rope=_gemma4_rope, tied=True, tower=vision.gemma4_vision, name="gemma"),
-    "MixtralForCausalLM": Family(layers=moe.mixtral, name="mistral"),
-    "GptOssForCausalLM": Family(layers=moe.gpt_oss, rope=partial(rope_tables, yarn_bits=32), name="gpt-oss"),
+    "GraniteMoeHybridForCausalLM": Family(layers=hybrid.granite_hybrid, rope=_no_rope, whole_stages=_ALL_ENDS, tied=True, name="granite"),
+    "SmolLM3ForCausalLM": Family(layers=text.llama(), rope=_no_rope, tied=True, name="smollm"),
+    "SeedOssForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), rope=_no_rope, name="seed"),
+    "Gemma2ForCausalLM": Family(layers=text.gemma(qk_norm=False, every=2, window=4096), tied=True, whole_stages=_ALL_ENDS, name="gemma"),
+    "Gemma3ForCausalLM": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, name="gemma"),
+    "Gemma3TextModel": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, head=False, name="gemma"),
+    "Gemma3ForConditionalGeneration": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, tower=vision.siglip_vision, name="gemma"),
+    "Gemma4ForConditionalGeneration": Family(layers=_GEMMA4.layers, rope=_gemma4_rope, tied=True, whole_stages=_ALL_ENDS, tower=vision.gemma4_vision, name="gemma"),
+    "MixtralForCausalLM": Family(layers=moe.mixtral, whole_stages=_ALL_ENDS, name="mistral"),
+    "GptOssForCausalLM": Family(layers=moe.gpt_oss, whole_stages=_ALL_ENDS, rope=partial(rope_tables, yarn_bits=32), name="gpt-oss"),
     "Llama4ForConditionalGeneration": Family(layers=moe.llama4, tower=vision.llama4_vision, name="llama"),
     "Glm4MoeForCausalLM": Family(layers=moe.glm4_moe, rope=_HALF_ROPE, name="glm"),
     "MiniMaxM2ForCausalLM": Family(layers=moe.minimax_m2, rope=_rotary_dim, name="minimax"),
@@ -112,7 +115,7 @@ FAMILIES: Mapping[str, Family] = {
     "GlmMoeDsaForCausalLM": Family(layers=_DEEPSEEK.layers, rope=_latent_rope, name="glm"),
     "Glm4MoeLiteForCausalLM": Family(layers=latent.deepseek(router=FP32), rope=_latent_rope, defaults={"topk_method": "noaux_tc"}, name="glm"),
     "KimiK25ForConditionalGeneration": Family(layers=_DEEPSEEK.layers, rope=_latent_rope, tower=vision.kimi_vision, name="kimi"),
-    "NemotronHForCausalLM": Family(layers=hybrid.nemotron_h, rope=_no_rope, name="nemotron"),
+    "NemotronHForCausalLM": Family(layers=hybrid.nemotron_h, whole_stages=_ALL_ENDS, rope=_no_rope, name="nemotron"),
 }
 
 
@@ -135,8 +138,12 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
     dims = read_dims(section)
     scope = Scope(section, quantization)
     layers = _layers(family, scope, dims)
+    ends = {"embedding": [embedding(dims.vocab, dims.hidden)], "norm": norm("norm", dims.hidden), "head": []}
     tower = family.tower(Scope(config, quantization), config, dims) if family.tower and _has_tower(config) else None
     tied = section.flag("tie_word_embeddings", default=config.flag("tie_word_embeddings", default=family.tied))
+    if family.head and not tied:
+        ends["head"] = [scope.head(dims.vocab, dims.hidden)]
+    own = {end: tuple(modules) for end, modules in ends.items() if end not in family.whole_stages}
     buffers = family.rope(section, dims) + (tower.buffers if tower else ())
     return ModelSpec(
         name=name,
@@ -149,11 +156,11 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         attention_heads=dims.heads,
         kv_heads=dims.kv_heads,
         head_dim=dims.head_dim,
-        first=(embedding(dims.vocab, dims.hidden),),
+        first=own.get("embedding", ()) + (tower.modules if tower else ()),
         layers=_grouped(layers),
-        last=_last(family, scope, dims, tied),
-        every=tower.modules if tower else (),
-        tied_embeddings=tied,
+        last=own.get("norm", ()) + own.get("head", ()),
+        every=tuple(module for end in sorted(family.whole_stages) for module in ends[end]),
+        tied_copy=own.get("embedding", ()) if tied else (),
         buffers=buffers + _scale_buffers(layers),
         experts_per_token=section.integer("num_experts_per_tok", "top_k_experts", default=0, low=0),
         expert_intermediate=section.integer("moe_intermediate_size", default=dims.intermediate) if section.has("num_experts_per_tok") else 0,
@@ -187,13 +194,6 @@ def _grouped(layers: list[Layer]) -> tuple[LayerGroup, ...]:
     for index, layer in enumerate(layers):
         indices.setdefault(layer, []).append(index)
     return tuple(LayerGroup(indices=tuple(where), modules=layer.modules, caches=layer.attention) for layer, where in indices.items())
-
-
-def _last(family: Family, scope: Scope, dims: Dims, tied: bool) -> tuple[Module, ...]:
-    final: list[Module] = norm("norm", dims.hidden)
-    if family.head and not tied:
-        final.append(scope.head(dims.vocab, dims.hidden))
-    return tuple(final)
 
 
 def _scale_buffers(layers: list[Layer]) -> tuple[Tensor, ...]:

@@ -68,6 +68,22 @@ def capture_sizes(max_num_seqs: int, capability: int) -> list[int]:
     return sizes + list(range(256, limit + 1, 16))
 
 
+_NO_FLOAT16 = ("Gemma2", "Gemma3")  # config/model.py _FLOAT16_NOT_SUPPORTED_MODELS, of those that are known here
+
+
+def dtype_bits(model: ModelSpec, gpu: GpuSpec, dtype: str) -> int:
+    """Bits of weights and activations. Without bfloat16 (before Ampere) models that float16 breaks run in float32.
+
+    Raises Unsupported for bfloat16 on such a GPU.
+    """
+    if gpu.vendor == "nvidia" and gpu.capability < 80:
+        if dtype == "bfloat16":
+            raise Unsupported(f"bfloat16 needs compute capability 8.0; {gpu.title} has {gpu.capability / 10}")
+        if dtype == "auto" and model.architecture.startswith(_NO_FLOAT16):
+            return 32
+    return 32 if dtype == "float32" else 16
+
+
 def effective_kv_dtype(model: ModelSpec, kv_cache_dtype: str) -> str:
     """What `auto` becomes: the checkpoint's own cache dtype where it names one."""
     return model.kv_cache_dtype if kv_cache_dtype == "auto" else kv_cache_dtype
