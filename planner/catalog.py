@@ -136,7 +136,7 @@ class Entry:
     @property
     def name(self) -> str:
         """The name a user types."""
-        return self.row.name if self.variant.default else f"{self.row.name}-{self.variant.name}"
+        return self.row.name if self.variant.default else model_key(f"{self.row.name}-{self.variant.name}")
 
     def spec(self) -> ModelSpec:
         """The model as this variant stores it."""
@@ -274,7 +274,7 @@ def _gpu_keys(row: GpuRow) -> set[str]:
 def entry_names(row: ModelRow, variant: Variant) -> set[str]:
     """All names of one variant: the row's (with its variant), aliases, the repository with and without its owner."""
     repo = model_key(variant.repo)
-    names = {repo, repo.rpartition("/")[2], *(f"{base}-{variant.name}" for base in (row.name, *map(model_key, row.aliases)))}
+    names = {repo, repo.rpartition("/")[2], *(model_key(f"{base}-{variant.name}") for base in (row.name, *map(model_key, row.aliases)))}
     return names | {row.name, *map(model_key, row.aliases)} if variant.default else names
 
 

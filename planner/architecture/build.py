@@ -101,7 +101,7 @@ FAMILIES: Mapping[str, Family] = {
     "Gemma2ForCausalLM": Family(layers=text.gemma(qk_norm=False, every=2, window=4096), tied=True, whole_stages=_ALL_ENDS, name="gemma"),
     "Gemma3ForCausalLM": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, name="gemma"),
     "Gemma3TextModel": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, head=False, name="gemma"),
-    "Gemma3ForConditionalGeneration": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, tower=vision.siglip_vision, name="gemma"),
+    "Gemma3ForConditionalGeneration": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS | {"rope_scaling": {"rope_type": "linear", "factor": 8.0}}, tower=vision.siglip_vision, name="gemma"),
     "Gemma4ForConditionalGeneration": Family(layers=_GEMMA4.layers, rope=_gemma4_rope, tied=True, whole_stages=_ALL_ENDS, tower=vision.gemma4_vision, name="gemma"),
     "MixtralForCausalLM": Family(layers=moe.mixtral, whole_stages=_ALL_ENDS, name="mistral"),
     "GptOssForCausalLM": Family(layers=moe.gpt_oss, whole_stages=_ALL_ENDS, rope=partial(rope_tables, yarn_bits=32), name="gpt-oss"),

@@ -1,0 +1,113 @@
+"""Every row of both catalogues: reachable by each of its names, sourced, consistent with its own architecture; faults name file and line."""
+
+import re
+
+import pytest
+from conftest import DATA, config_model
+
+from planner import catalog
+from planner.errors import CatalogError, PlannerError
+from planner.model import Experts, Linear, Module
+
+GPUS = list(catalog.gpu_rows())
+MODELS = list(catalog.model_rows())
+VARIANTS = [catalog.Entry(row, variant) for row in MODELS for variant in row.variants]
+
+
+def parameters(module: Module) -> int:
+    """Numbers of a module, quantized or not."""
+    match module:
+        case Linear():
+            outputs = sum(axis.size for axis in module.outputs)
+            return outputs * module.inputs.size + (outputs if module.bias else 0)
+        case Experts():
+            bias = module.shards * module.intermediate + module.hidden if module.bias else 0
+            return module.experts * (module.hidden * module.intermediate * (module.shards + 1) + bias)
+        case _:
+            total = 1
+            for axis in module.axes:
+                total *= axis.size
+            return 0 if module.name.startswith("attn.") and not module.axes else total
+
+
+def test_the_catalogues_are_as_large_as_promised():
+    assert sum(row.vendor in ("nvidia", "amd") for row in GPUS) >= 45
+    assert sum(row.vendor == "apple" for row in GPUS) >= 15
+    assert len(MODELS) >= 60
+    assert len({row.family for row in MODELS}) >= 25
+
+
+@pytest.mark.parametrize("row", GPUS, ids=lambda row: row.name)
+def test_every_gpu_is_reachable_and_sourced(row):
+    for name in (row.name, row.title, *row.aliases):
+        assert catalog.find_gpu(name).name == row.name
+    assert {"memory", "bandwidth"} <= set(row.sources)
+    assert all(source and not source.startswith(("MEM", "GUESS")) for source in row.sources.values())
+    assert re.fullmatch(r"2026-\d\d-\d\d", row.checked)
+    if row.vendor != "apple":
+        spec = row.spec()
+        assert spec.cuda_total_bytes <= spec.memory_bytes
+        assert row.vendor == "amd" or spec.capability >= 70
+
+
+@pytest.mark.parametrize("entry", VARIANTS, ids=lambda entry: entry.name)
+def test_every_model_is_reachable(entry):
+    for name in (entry.name, entry.variant.repo):
+        found = catalog.find_model(name)
+        assert found is not None
+        assert (found.row.name, found.variant.name) == (entry.row.name, entry.variant.name)
+
+
+@pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
+def test_every_model_is_sourced_and_its_parameters_follow_from_its_architecture(row):
+    spec = row.spec(next(variant for variant in row.variants if variant.default))
+    counted = sum(parameters(m) for part in (spec.first, spec.last, spec.every) for m in part)
+    counted += sum(parameters(m) * len(group.indices) for group in spec.layers for m in group.modules)
+    assert counted == row.parameters
+    assert row.sources
+    billions = re.search(r"(?:^|[-x])(\d+(?:\.\d+)?)b(?:-|$)", row.name)
+    if billions and "x" not in row.name:
+        assert row.parameters / 1e9 == pytest.approx(float(billions[1]), rel=0.31)  # "2b" of Gemma has 2.61
+
+
+@pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
+def test_a_row_equals_what_its_whole_config_gives(row):
+    """The row keeps only the keys that decide sizes; nothing may be lost."""
+    default = next(variant for variant in row.variants if variant.default)
+    repo = default.repo.removesuffix("-BF16") if row.name == "ministral-3-14b" else default.repo
+    if not (DATA / "configs" / f"{repo.replace('/', '--')}.json").exists():
+        pytest.skip("no whole config of this model is frozen")
+    whole, derived = config_model(repo), row.spec(default)
+    assert (derived.first, derived.layers, derived.last, derived.every, derived.buffers) == (whole.first, whole.layers, whole.last, whole.every, whole.buffers)
+    assert derived.max_position_embeddings == whole.max_position_embeddings
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(PlannerError, match="unknown GPU") as caught:
+        catalog.find_gpu("rtx 4091")
+    assert "rtx4090" in caught.value.hint
+
+
+def broken(tmp_path, monkeypatch, text):
+    path = tmp_path / "gpus.yaml"
+    path.write_text(text)
+    monkeypatch.setattr(catalog, "catalogue_path", lambda name: path)
+    return list(catalog.gpu_rows())
+
+
+GOOD = "- name: x\n  title: X\n  vendor: nvidia\n  memory_mib: 1024\n  bandwidth_gb_per_s: 1.0\n  sources: {memory: here}\n  checked: '2026-01-01'\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (GOOD.replace("1024", "lots"), "gpus.yaml:4: memory_mib"),
+        (GOOD + GOOD.replace("vendor: nvidia", "vendor: acme"), "gpus.yaml:10: vendor"),
+        (GOOD + "  memory_mib: 2048\n", "gpus.yaml:8: the key 'memory_mib' appears twice"),
+        (GOOD + "  colour: red\n", "gpus.yaml:8: colour"),
+        (GOOD.replace("{memory: here}", "{memory: here"), "gpus.yaml:7"),
+    ],
+)
+def test_a_fault_is_named_with_file_and_line(text, says, tmp_path, monkeypatch):
+    with pytest.raises(CatalogError, match=re.escape(says)):
+        broken(tmp_path, monkeypatch, text)

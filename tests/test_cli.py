@@ -1,0 +1,205 @@
+"""The command line as a user meets it: answers, exit codes, one clear line for bad input, and no file then."""
+
+import json
+import os
+from pathlib import Path
+
+import jsonschema
+import pytest
+from conftest import DATA, run_plan
+
+from planner.schema import json_schema
+
+HEADLINE = ("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-vl-32b-awq")
+
+
+def test_the_main_job_prints_a_plan_and_writes_files(tmp_path):
+    done = run_plan(*HEADLINE, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "QuantTrio/Qwen3-VL-32B-Instruct-AWQ on 2x GeForce RTX 4090 with vLLM 0.33: starts" in done.stdout
+    assert "\x1b[" not in done.stdout  # plain when piped
+    folder = tmp_path / "outputs" / "qwen3-vl-32b-awq-rtx4090x2"
+    assert {p.name for p in folder.iterdir()} == {"serve.sh", "litellm.yaml", "agent.env", "plan.json", ".plan-manifest.json"}
+    assert os.access(folder / "serve.sh", os.X_OK)
+
+
+def test_the_json_follows_its_schema(plan_json):
+    code, answer = plan_json(*HEADLINE, "--context", "128k")
+    assert code == 0
+    jsonschema.validate(answer, json_schema("plan"))
+    assert answer["schema"] == 1
+    assert answer["hardware"]["memory_total_bytes"] == 25_757_220_864
+    assert answer["settings"]["max_model_len"] == 131_072
+    assert answer["settings"]["kv_cache_dtype"] == "fp8_e4m3"
+    assert answer["memory"]["kv_cache_bytes_low"] <= answer["memory"]["kv_cache_bytes"] <= answer["memory"]["kv_cache_bytes_high"]
+    assert answer["commands"][0]["argv"][:2] == ["vllm", "serve"]
+
+
+def test_a_wish_that_cannot_be_met_exits_1_with_ledger_and_checked_changes(plan_json, tmp_path):
+    code, answer = plan_json("--gpu", "a100-80", "--model", "qwen3-vl-32b", "--max-model-len", "131072", "--kv-cache-dtype", "auto")
+    assert code == 1
+    assert answer["verdict"] == "does_not_start"
+    assert answer["rejection"]["code"] == "kv-cache-too-small"
+    assert answer["memory"]["kv_cache_needed_bytes"] == 32 * 2**30
+    assert 1 <= len(answer["alternatives"]) <= 3
+    assert not list(tmp_path.iterdir())
+    for alternative in answer["alternatives"]:
+        assert alternative["verdict"] == "starts"
+
+
+def test_pinned_cache_memory_is_exact(plan_json):
+    _, answer = plan_json(*HEADLINE, "--kv-cache-memory-bytes", "8G")
+    memory = answer["memory"]
+    assert memory["kv_cache_bytes"] == memory["kv_cache_bytes_low"] == memory["kv_cache_bytes_high"] == 8 * 2**30
+
+
+def test_every_pin_is_kept(plan_json):
+    pins = {
+        "--tensor-parallel-size": 1,
+        "--pipeline-parallel-size": 2,
+        "--max-model-len": 4096,
+        "--gpu-memory-utilization": 0.81,
+        "--max-num-seqs": 7,
+        "--max-num-batched-tokens": 1024,
+        "--kv-cache-dtype": "fp8_e5m2",
+    }
+    _, answer = plan_json(*HEADLINE, "--enforce-eager", *(str(word) for pair in pins.items() for word in pair))
+    settings = answer["settings"]
+    assert settings["enforce_eager"] is True
+    assert {flag: settings[flag[2:].replace("-", "_")] for flag in pins} == pins
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--gpu", "rtx4900", "--model", "qwen3-8b"), "rtx4090"),
+        (("--gpu", "rtx4090", "--model", "qwen3-vl-32b-akw"), "qwen3-vl-32b-awq"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--count", "0"), "--count"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--count", "-1"), "--count"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--count", "3"), "--count 2"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "-tp", "3", "--count", "3"), "does not divide 32 attention heads"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--context", "10M"), "--context 40960"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--gpu-memory-utilization", "0"), "--gpu-memory-utilization"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--gpu-memory-utilization", "1.2"), "--gpu-memory-utilization"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--max-model-len", "lots"), "128K"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--kv-cache-dtype", "int8"), "--kv-cache-dtype"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--quantization", "awq"), "not quantized"),
+        (("--gpu", "rtx3090", "--model", "gpt-oss-20b", "--kv-cache-dtype", "fp8"), "8.9"),
+        (("--gpu", "t4", "--model", "qwen3-8b", "--kv-cache-dtype", "fp8"), "8.9"),
+        (("--gpu", "m4-max", "--model", "qwen3-8b"), "NVIDIA or AMD"),
+        (("--gpu", "rtx4090", "--model", "qwen3-vl-32b-mlx-8bit"), "mlx"),
+        (("--gpu", "rtx4090", "--model", "x.gguf"), "GGUF"),
+        (("--gpu", "rtx4090", "--model", "it's $(touch pwned) \"x\""), "unknown model"),
+        (("--gpu", "rtx4090", "--model", "a\nb"), "not a model name"),
+        (("--gpu", "rtx4090", "--model", "../../etc"), "unknown model"),
+        (("--gpu", "rtx4090", "--model", ""), "--model is missing"),
+        (("--gpu", "rtx4090", "--model", " "), "not a model name"),
+        (("--gpu", "", "--model", "qwen3-8b"), "--gpu is missing"),
+        (("--gpu", "rtx4090"), "--model is missing"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--swap-space", "4"), "--swap-space"),
+    ],
+)
+def test_bad_input_is_one_line_exit_2_and_no_file(arguments, says, tmp_path):
+    done = run_plan(*arguments, cwd=tmp_path)
+    assert done.returncode == 2, done
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+    assert not list(tmp_path.iterdir())
+
+
+def write_config(folder: Path, text: str | bytes) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    return folder
+
+
+LLAMA = json.loads((DATA / "configs" / "meta-llama--Llama-3.1-8B-Instruct.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"architectures": ["LlamaForCausalLM"], "hidden_size": 40', "not valid JSON"),
+        ("[1, 2]", "expected a JSON object"),
+        ("{}", "names no architecture"),
+        ("[" * 100_000, "not valid JSON"),
+        (b"\xff\xfe\x00", "not valid JSON"),
+        (b"x" * (17 * 1024**2), "too large"),
+        (json.dumps(LLAMA | {"architectures": ["MysteryForCausalLM"]}), "MysteryForCausalLM"),
+        (json.dumps(LLAMA | {"num_hidden_layers": -3}), "num_hidden_layers is -3"),
+        (json.dumps(LLAMA | {"num_attention_heads": 10**12}), "num_attention_heads is 1000000000000"),
+        (json.dumps(LLAMA | {"num_key_value_heads": 5}), "cannot share 5 key-value heads"),
+        (json.dumps(LLAMA | {"hidden_size": "big"}), "hidden_size is 'big'"),
+        (json.dumps(LLAMA | {"vocab_size": 1e400}), "vocab_size is"),
+        (json.dumps({k: v for k, v in LLAMA.items() if k != "vocab_size"}), "vocab_size is missing"),
+        (json.dumps(LLAMA | {"quantization_config": {"quant_method": "magic"}}), "'magic' is not supported"),
+        (json.dumps(LLAMA | {"quantization_config": 7}), "expected an object"),
+        (json.dumps(LLAMA | {"rope_scaling": {"rope_type": "yarn", "factor": "x"}}), "factor is 'x'"),
+    ],
+)
+def test_a_config_that_is_broken_or_lies_is_refused(text, says, tmp_path):
+    folder = write_config(tmp_path / "model", text)
+    work = tmp_path / "work"
+    work.mkdir()
+    done = run_plan("--gpu", "h100", "--model", str(folder), cwd=work)
+    assert done.returncode == 2, done
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(work.iterdir())
+
+
+def test_a_folder_with_a_hostile_name_is_quoted_everywhere(tmp_path):
+    folder = write_config(tmp_path / "it's $(touch pwned) `x`", json.dumps(LLAMA))
+    done = run_plan("--gpu", "h100", "--model", str(folder), "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    script = (tmp_path / "out" / "serve.sh").read_text()
+    assert "'\"'\"'" in script
+    assert "hosted_vllm/it-s-touch-pwned-x" in (tmp_path / "out" / "litellm.yaml").read_text()
+
+
+def test_an_edited_file_is_kept_unless_forced(tmp_path):
+    assert run_plan(*HEADLINE, "--output", "out", cwd=tmp_path).returncode == 0
+    script = tmp_path / "out" / "serve.sh"
+    script.write_text(script.read_text() + "# mine\n")
+    before = {p.name: p.read_text() for p in (tmp_path / "out").iterdir()}
+    done = run_plan(*HEADLINE, "--context", "64k", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "serve.sh was edited" in done.stderr
+    assert {p.name: p.read_text() for p in (tmp_path / "out").iterdir()} == before
+    assert run_plan(*HEADLINE, "--context", "64k", "--output", "out", "--force", cwd=tmp_path).returncode == 0
+    assert "# mine" not in script.read_text()
+
+
+def test_an_unedited_file_is_renewed(tmp_path):
+    assert run_plan(*HEADLINE, "--output", "out", cwd=tmp_path).returncode == 0
+    assert run_plan(*HEADLINE, "--context", "64k", "--output", "out", cwd=tmp_path).returncode == 0
+    assert "--max-model-len 65536" in (tmp_path / "out" / "serve.sh").read_text()
+
+
+def test_an_output_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run_plan(*HEADLINE, "--output", "file/below", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "cannot write to" in done.stderr
+
+
+def test_an_unreachable_hub_exits_3(tmp_path):
+    done = run_plan("--gpu", "h100", "--model", "nobody/nothing-at-all", cwd=tmp_path, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hf"))
+    assert done.returncode == 3, done
+    assert "cannot be reached" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["rtx4090", "4090", "RTX 4090", "GeForce RTX 4090", "NVIDIA GeForce RTX 4090", "rtx-4090"])
+def test_gpu_names_a_person_would_type(name, plan_json):
+    code, answer = plan_json("--gpu", name, "--model", "qwen3-8b")
+    assert (code, answer["hardware"]["gpu"]) == (0, "rtx4090")
+
+
+def test_help_names_every_setting(tmp_path):
+    done = run_plan("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for flag in ("--gpu", "--count", "--model", "--context", "--users", "--host", "-tp", "-pp", "--kv-cache-memory-bytes", "--vllm-version", "--format", "--force"):
+        assert flag in done.stdout

@@ -1,0 +1,184 @@
+"""Laws that hold for every model and GPU (DESIGN 3.4), over generated ones."""
+
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from strategies import groups, models
+
+from planner.command import parse_argv, serve_argv
+from planner.config import Parallel, ServeConfig
+from planner.engines.overhead import Outlook
+from planner.engines.vllm import Unsupported, cache_layout
+from planner.errors import PlannerError
+from planner.kvcache import longest_model_len, plan_cache
+from planner.memory import breakdown, place
+from planner.plan import make_plan
+from planner.search import Pins, Request, best, evaluate, grid
+from planner.weights import NotDivisible, stage_weights
+
+settings.register_profile("plan", deadline=None, max_examples=60)
+settings.load_profile("plan")
+TP = st.sampled_from([1, 2, 4, 8])
+
+
+def cache_of(model, group, tp=1, dtype="auto"):
+    try:
+        layout = cache_layout(model, group.gpu, dtype)
+        return plan_cache(model, Parallel(tensor_parallel_size=tp), layout), layout
+    except (Unsupported, NotDivisible, PlannerError):
+        assume(False)
+        raise
+
+
+@given(models(), groups(), st.integers(1, 262_144), st.integers(0, 8192))
+def test_more_context_never_needs_fewer_blocks(model, group, length, more):
+    cache, _ = cache_of(model, group)
+    assert cache.blocks_per_request(length, 4096) <= cache.blocks_per_request(length + more, 4096)
+
+
+@given(models(), groups(), st.integers(2048, 131_072))
+def test_a_wider_cache_dtype_never_needs_less(model, group, length):
+    wide, _ = cache_of(model, group)
+    narrow, _ = cache_of(model, group, dtype="fp8")
+    assume(not model.has_state)  # there the block size changes with the dtype
+    per_token = [cache.block_bytes * cache.blocks_per_request(length, 4096) / cache.block_size for cache in (narrow, wide)]
+    assert per_token[0] * narrow.block_size <= per_token[1] * wide.block_size + 64 * wide.block_bytes
+
+
+@given(models(), groups(), st.sampled_from([16, 64, 256]), st.sampled_from([2, 4]))
+def test_more_sequences_never_leave_more_cache(model, group, seqs, factor):
+    config = ServeConfig(max_num_seqs=seqs, max_model_len=2048)
+    try:
+        few = breakdown(model, group, config)
+        many = breakdown(model, group, replace(config, max_num_seqs=seqs * factor))
+    except (Unsupported, NotDivisible):
+        assume(False)
+        raise
+    assert many.kv_cache_bytes <= few.kv_cache_bytes
+
+
+@given(models(), TP)
+def test_tensor_parallelism_never_raises_a_ranks_weights(model, tp):
+    try:
+        split = stage_weights(model, Parallel(tensor_parallel_size=tp))[0]
+        finer = stage_weights(model, Parallel(tensor_parallel_size=2 * tp))[0]
+    except NotDivisible:
+        assume(False)
+        raise
+    assert finer <= split
+
+
+@given(models(), TP)
+def test_ranks_together_lose_no_byte(model, tp):
+    try:
+        whole, share = stage_weights(model, Parallel())[0], stage_weights(model, Parallel(tensor_parallel_size=tp))[0]
+    except NotDivisible:
+        assume(False)
+        raise
+    assert share * tp >= whole
+
+
+@given(models(), st.integers(2, 4))
+def test_pipeline_stages_hold_the_whole_model(model, stages):
+    assume(stages <= model.layer_count)
+    parts = stage_weights(model, Parallel(pipeline_parallel_size=stages))
+    assert sum(parts) >= stage_weights(model, Parallel())[0]
+
+
+@given(models(), groups(), st.lists(st.integers(1, 262_144), min_size=1, max_size=20), st.integers(1, 100_000))
+def test_the_grid_equals_the_scalar(model, group, contexts, blocks):
+    config = ServeConfig(max_model_len=4096)
+    try:
+        placement = place(model, group, config)
+    except (Unsupported, NotDivisible, PlannerError):
+        assume(False)
+        raise
+    together = grid(placement, blocks, np.array(contexts, dtype=np.int64), config)
+    assert [float(value) for value in np.broadcast_to(together, len(contexts))] == [grid(placement, blocks, context, config) for context in contexts]
+
+
+@given(models(), groups(), st.sampled_from(list(Outlook)))
+def test_the_ledger_adds_up(model, group, outlook):
+    try:
+        ledger = breakdown(model, group, ServeConfig(max_model_len=2048), outlook)
+    except (Unsupported, NotDivisible, PlannerError):
+        assume(False)
+        raise
+    terms = (ledger.weights_bytes, ledger.buffers_bytes, ledger.activation_bytes, ledger.non_torch_bytes, ledger.cuda_graph_bytes, ledger.kv_cache_bytes)
+    assert sum(terms) == ledger.requested_bytes
+
+
+@given(models(), groups(), st.integers(2, 100_000), st.integers(1, 262_144))
+def test_the_longest_context_fits_and_one_more_does_not(model, group, blocks, limit):
+    cache, _ = cache_of(model, group)
+    assume(cache.groups)
+    longest = longest_model_len(cache, blocks, limit, 4096)
+    if longest:
+        assert cache.blocks_per_request(longest, 4096) <= blocks - 1
+    if longest < limit:
+        assert cache.blocks_per_request(longest + 1, 4096) > blocks - 1
+
+
+@given(models(), groups())
+@settings(max_examples=40)
+def test_the_chosen_point_starts_and_no_longer_context_does(model, group):
+    """Brute force over a few contexts: what was chosen starts; with the same settings a clearly longer one does not."""
+    request = Request(model=model, group=group)
+    try:
+        choice = best(request)
+    except (Unsupported, PlannerError):
+        assume(False)
+        raise
+    assume(choice.verdict == "starts")
+    assert choice.cautious.requested_bytes <= choice.cautious.free_at_start_bytes
+    for step in (2048, 8192, 65_536):
+        longer = choice.config.max_model_len + step
+        if longer <= model.max_position_embeddings:
+            again = evaluate(request, replace(choice.config, max_model_len=longer))
+            assert again.verdict != "starts" or again.cautious.kv_cache_blocks != choice.cautious.kv_cache_blocks
+
+
+@given(models(), groups())
+@settings(max_examples=40)
+def test_planning_a_plans_own_settings_gives_the_plan_back(model, group):
+    try:
+        plan = make_plan(Request(model=model, group=group), repo="owner/name", served_name="name")
+    except PlannerError:
+        assume(False)
+        raise
+    config = plan.config
+    pins = Pins(
+        tensor_parallel_size=config.tensor_parallel_size,
+        pipeline_parallel_size=config.pipeline_parallel_size,
+        max_model_len=config.max_model_len,
+        gpu_memory_utilization=config.gpu_memory_utilization,
+        kv_cache_dtype=config.kv_cache_dtype,
+        max_num_seqs=config.max_num_seqs,
+        max_num_batched_tokens=config.max_num_batched_tokens,
+        enforce_eager=config.enforce_eager,
+    )
+    again = best(Request(model=model, group=group, pins=pins))
+    assert (again.config, again.expected, again.cautious) == (config, plan.choice.expected, plan.choice.cautious)
+
+
+@given(
+    st.builds(
+        ServeConfig,
+        tensor_parallel_size=st.integers(1, 64),
+        pipeline_parallel_size=st.integers(1, 8),
+        enable_expert_parallel=st.booleans(),
+        gpu_memory_utilization=st.integers(1, 100).map(lambda percent: percent / 100),
+        max_model_len=st.integers(1, 10**7),
+        max_num_seqs=st.integers(1, 4096),
+        max_num_batched_tokens=st.integers(1, 10**6),
+        kv_cache_dtype=st.sampled_from(["auto", "fp8_e4m3", "nvfp4"]),
+        kv_cache_memory_bytes=st.none() | st.integers(1, 10**12),
+        enforce_eager=st.booleans(),
+        dtype=st.sampled_from(["auto", "float16"]),
+        quantization=st.none() | st.just("awq"),
+    )
+)
+def test_a_command_parses_back_to_its_settings(config):
+    assert parse_argv(serve_argv("owner/na'me $(x)", "name", config)) == config

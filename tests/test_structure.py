@@ -1,0 +1,64 @@
+"""The house: imports run one way only (DESIGN section 1), heavy libraries are imported where they are used."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import planner
+
+ORDER = [
+    ["units", "errors"],
+    ["model", "hardware", "config"],
+    ["engines"],
+    ["weights"],
+    ["kvcache"],
+    ["memory"],
+    ["search", "command"],
+    ["plan"],
+    ["emit", "report"],
+    ["architecture"],
+    ["hub", "output"],
+    ["catalog"],
+    ["source", "schema"],
+    ["cli"],
+]
+LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
+ROOT = Path(planner.__file__).parent
+
+
+def imports(path: Path) -> set[str]:
+    """Top-level modules of planner that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("planner"):
+            parts = node.module.split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    return found & set(LEVEL)
+
+
+def test_imports_run_one_way():
+    for path in ROOT.rglob("*.py"):
+        own = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        if own in ("__init__", "__main__"):
+            continue
+        for target in imports(path) - {own}:
+            assert LEVEL[target] <= LEVEL[own], f"{path.relative_to(ROOT)} imports {target}, which lies above it"
+
+
+def test_files_stay_small():
+    for path in ROOT.rglob("*.py"):
+        assert len(path.read_text().splitlines()) <= 330, path
+
+
+def test_the_main_command_imports_no_heavy_library(tmp_path):
+    code = (
+        "import sys; sys.argv = ['plan', '--gpu', 'rtx4090', '--model', 'qwen3-8b', '--format', 'json', '--dry-run']\n"
+        "from planner.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'huggingface_hub', 'rich', 'torch'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
