@@ -1,0 +1,61 @@
+"""Asks vLLM itself; run by the judge's own Python. Questions are JSON lines on standard input, answers JSON lines on standard output.
+
+argv: NAME MAJOR.MINOR MEMORY_BYTES COUNT of the GPU to simulate. A question is
+  {"config": {...}, "hf_quant": {...} | null, "argv": ["vllm", "serve", ...]}          is this command valid, and
+  {"plan": true, "available_bytes": N, ...}                                           what does vLLM plan for it (weights, blocks, tokens)
+"""
+
+import contextlib
+import io
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import simulated_gpu
+
+name, capability, memory, count = sys.argv[1:5]
+simulated_gpu.install(name, tuple(int(part) for part in capability.split(".")), int(memory), int(count))
+
+from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: E402
+from vllm.entrypoints.common.cli_args import make_arg_parser, validate_parsed_serve_args  # noqa: E402
+from vllm.usage.usage_lib import UsageContext  # noqa: E402
+from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: E402
+
+PARSER = make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))
+
+
+def engine_config(question, folder):
+    """The parser, then EngineArgs.create_engine_config, which is the real validator."""
+    (folder / "config.json").write_text(json.dumps(question["config"]))
+    if question.get("hf_quant"):
+        (folder / "hf_quant_config.json").write_text(json.dumps(question["hf_quant"]))
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            arguments = PARSER.parse_args(question["argv"][2:])
+    except SystemExit:
+        raise ValueError(errors.getvalue().strip().splitlines()[-1]) from None
+    arguments.model = arguments.tokenizer = str(folder)
+    validate_parsed_serve_args(arguments)
+    arguments.skip_tokenizer_init, arguments.load_format = True, "dummy"
+    return AsyncEngineArgs.from_cli_args(arguments).create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
+
+
+def answer(question):
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            config = engine_config(question, Path(folder))
+            if not question.get("plan"):
+                return {"valid": True, "max_model_len": config.model_config.max_model_len}
+            from plan_oracle import plan
+
+            return plan(config, question["available_bytes"])
+        except Exception as error:
+            return {"valid": False, "error": " ".join(str(error).split())[:600] or repr(error)}
+
+
+for line in sys.stdin:
+    with contextlib.redirect_stdout(sys.stderr):
+        result = answer(json.loads(line))
+    print(json.dumps(result), flush=True)

@@ -1,0 +1,105 @@
+"""vLLM's own model class on the meta device and its own KV planner: weights of rank 0, blocks, tokens, concurrency, needed bytes."""
+
+import json
+import re
+
+import torch
+from torch.overrides import TorchFunctionMode
+from vllm.config import set_current_vllm_config
+from vllm.distributed import parallel_state
+from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
+from vllm.model_executor.model_loader.utils import initialize_model
+from vllm.platforms import current_platform
+from vllm.utils.torch_utils import set_default_torch_dtype
+from vllm.v1.attention.backends.utils import get_supported_kv_cache_layouts, resolve_kv_cache_layout
+from vllm.v1.core import kv_cache_planning, kv_cache_utils, single_type_kv_cache_manager
+from vllm.v1.core.kv_cache_config_builder import get_kv_cache_config_builder
+
+
+class Ranks:
+    """A process group of `size` ranks seen from rank 0, without processes."""
+
+    def __init__(self, size):
+        self.world_size, self.rank, self.rank_in_group, self.local_rank = size, 0, 0, 0
+        self.ranks, self.first_rank, self.last_rank = list(range(size)), 0, size - 1
+        self.is_first_rank, self.is_last_rank = True, size == 1
+        self.device, self.use_device_communicator, self.unique_name = torch.device("cpu"), False, "oracle"
+
+    def size(self):
+        return self.world_size
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self if name in ("device_group", "cpu_group") else None
+
+
+class OnMeta(TorchFunctionMode):
+    """Tensors meant for a GPU are made on the meta device."""
+
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
+        keywords = dict(keywords or {})
+        if "cuda" in str(keywords.get("device", "")) or type(keywords.get("device")) is int:
+            keywords["device"] = "meta"
+        arguments = tuple("meta" if isinstance(a, torch.device | str) and str(a).startswith("cuda") else a for a in arguments)
+        return function(*arguments, **keywords)
+
+
+class NoStream:
+    def __init__(self, *arguments, **keywords):
+        pass
+
+
+torch.cuda.Stream = torch.cuda.Event = NoStream
+
+
+def pretend_ranks(tp):
+    for name in (n for n in dir(parallel_state) if re.fullmatch(r"_[A-Z]{2,}(_[A-Z]+)*", n)):
+        value = getattr(parallel_state, name)
+        if value is None or isinstance(value, Ranks):
+            setattr(parallel_state, name, Ranks(tp if name in ("_TP", "_WORLD") else 1))
+
+
+def cache_specs(config):
+    layers = config.compilation_config.static_forward_context
+    backends = {name: layer.get_attn_backend() for name, layer in layers.items() if hasattr(layer, "get_attn_backend")}
+    current_platform.update_block_size_for_backend(config)
+    specs = {}
+    with set_current_vllm_config(config):
+        for name, layer in layers.items():
+            if isinstance(layer, AttentionLayerBase) and not getattr(layer, "kv_sharing_target_layer_name", None):
+                spec = layer.get_kv_cache_spec(config)
+                if spec is not None:
+                    specs[name] = backends[name].customize_spec(spec) if name in backends and hasattr(spec, "num_kv_heads") else spec
+    config.cache_config.kv_cache_layout = None
+    supported = [[layout.name for layout in get_supported_kv_cache_layouts(set(backends.values()))]]
+    resolve_kv_cache_layout(config, supported, list(specs.values()))
+    return specs
+
+
+def plan(config, available_bytes):
+    """The plan of one rank, as JSON-ready values."""
+    pretend_ranks(config.parallel_config.tensor_parallel_size)
+    with set_current_vllm_config(config), set_default_torch_dtype(config.model_config.dtype), torch.device("meta"), OnMeta():
+        model = initialize_model(config)
+    weights = sum(parameter.numel() * parameter.element_size() for _, parameter in model.named_parameters())
+    specs = cache_specs(config)
+    single_type_kv_cache_manager.register_all_kvcache_specs(config)
+    groups = kv_cache_planning.get_global_kv_cache_groups(config, [specs])
+    block = kv_cache_planning._pool_bytes_per_block(config, groups)
+    builder = get_kv_cache_config_builder(config)
+    result = {
+        "valid": True,
+        "weight_bytes": weights,
+        "block_bytes": block,
+        "needed_bytes": kv_cache_planning._max_memory_usage_bytes_from_groups(builder, config, groups),
+        "in_flight": config.max_in_flight_tokens,
+    }
+    try:
+        planned = kv_cache_planning.get_kv_cache_configs(config, [specs], [available_bytes], groups)
+        scheduler = kv_cache_utils.generate_scheduler_kv_cache_config(planned)
+        tokens, concurrency = kv_cache_utils.get_kv_cache_capacity(config, scheduler)
+        result |= {"blocks": scheduler.num_blocks, "tokens": tokens, "concurrency": concurrency}
+    except ValueError:
+        result["longest"] = kv_cache_planning._estimate_max_model_len_from_groups(builder, config, groups, available_bytes - block)
+    return json.loads(json.dumps(result))

@@ -1,0 +1,114 @@
+"""Makes vLLM believe that it runs on a given NVIDIA GPU. `install` must run before anything of vLLM is imported.
+
+Only facts that vLLM asks for while it builds its configuration are simulated: compute capability, name, memory, number. Compiled
+operators answer "supported" when asked and fail when called.
+"""
+
+import importlib.machinery
+import os
+import sys
+import types
+
+COMPILED = ("vllm._C_stable_libtorch", "vllm._moe_C_stable_libtorch", "vllm._qutlass_C", "vllm.vllm_flash_attn._vllm_fa2_C", "vllm.vllm_flash_attn._vllm_fa3_C")
+OPERATORS = ("_C", "_moe_C", "_C_cache_ops", "_C_cuda_utils", "_C_custom_ar", "_qutlass_C")
+
+
+class Operator:
+    """A compiled operator that exists but cannot run."""
+
+    def __init__(self, name):
+        self.__name__ = name
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Operator(f"{self.__name__}.{name}")
+
+    def __call__(self, *arguments, **keywords):
+        if "support" in self.__name__:
+            return True
+        raise RuntimeError(f"{self.__name__} needs a GPU")
+
+
+def install(name, capability, memory_bytes, count):
+    """Simulate `count` GPUs of compute capability (major, minor) with that much memory."""
+    os.environ |= {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    for module in COMPILED:
+        stub = types.ModuleType(module)
+        stub.__spec__ = importlib.machinery.ModuleSpec(module, None)
+        stub.__file__ = "<simulated>"
+        sys.modules.setdefault(module, stub)
+    import torch
+    import vllm.platforms as platforms
+    from vllm.platforms.cuda import CudaPlatformBase
+    from vllm.platforms.interface import DeviceCapability
+
+    answers = {
+        "get_device_capability": DeviceCapability(*capability),
+        "get_device_name": name,
+        "get_device_uuid": "GPU-simulated",
+        "get_device_total_memory": memory_bytes,
+        "device_count": count,
+        "is_fully_connected": False,
+        "num_compute_units": 128,
+        "is_integrated_gpu": False,
+        "get_all_device_numa_nodes": None,
+        "get_device_numa_node": None,
+        "get_cuda_runtime_major": 13,
+        "import_kernels": None,
+    }
+    methods = {method: classmethod(lambda cls, *a, _answer=answer, **k: _answer) for method, answer in answers.items()}
+    platforms._current_platform = type("SimulatedCuda", (CudaPlatformBase,), methods)()
+    _simulate_torch(torch, name, capability, memory_bytes, count)
+
+
+def _simulate_torch(torch, name, capability, memory_bytes, count):
+    namespace = torch._ops._OpNamespace
+    original = namespace.__getattr__
+
+    def operator(self, attribute):
+        try:
+            return original(self, attribute)
+        except AttributeError:
+            if self.name in OPERATORS and not attribute.startswith("__"):
+                return Operator(attribute)
+            raise
+
+    namespace.__getattr__ = operator
+    properties = types.SimpleNamespace(
+        name=name,
+        major=capability[0],
+        minor=capability[1],
+        total_memory=memory_bytes,
+        multi_processor_count=128,
+        warp_size=32,
+        shared_memory_per_block_optin=101_376,
+        shared_memory_per_multiprocessor=102_400,
+        is_integrated=0,
+        L2_cache_size=64 << 20,
+    )
+    torch.accelerator.device_count = lambda: count
+    torch.cuda.get_device_properties = lambda *a, **k: properties
+    torch.cuda.get_device_capability = lambda *a, **k: capability
+    torch.cuda.get_device_name = lambda *a, **k: name
+    torch.cuda.device_count = lambda: count
+    torch.cuda.current_device = lambda: 0
+    _forgive_fakes(torch)
+
+
+def _forgive_fakes(torch):
+    """vLLM registers shape functions for operators that do not exist here."""
+    register = torch.library.register_fake
+
+    def register_fake(operator, function=None, *arguments, **keywords):
+        def decorate(inner):
+            try:
+                return register(operator, inner, *arguments, **keywords)
+            except RuntimeError as error:
+                if "does not exist" not in str(error):
+                    raise
+                return inner
+
+        return decorate if function is None else decorate(function)
+
+    torch.library.register_fake = register_fake
