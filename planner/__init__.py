@@ -1,8 +1,30 @@
 """plan: what can this hardware serve, with which exact flags, and how sure are we?"""
 
-from planner.errors import PlannerError, UnsupportedModel
-from planner.hardware import GpuGroup, Host
-from planner.plan import Plan, make_plan
-from planner.search import Pins, Request
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["GpuGroup", "Host", "Pins", "Plan", "PlannerError", "Request", "UnsupportedModel", "make_plan"]
+if TYPE_CHECKING:
+    from planner.errors import PlannerError, UnsupportedModelError
+    from planner.hardware import GpuGroup, Host
+    from planner.plan import Plan, make_plan
+    from planner.search import Pins, Request
+
+_HOME = {
+    "GpuGroup": "hardware",
+    "Host": "hardware",
+    "Pins": "search",
+    "Plan": "plan",
+    "PlannerError": "errors",
+    "Request": "search",
+    "UnsupportedModelError": "errors",
+    "make_plan": "plan",
+}
+__all__ = ["GpuGroup", "Host", "Pins", "Plan", "PlannerError", "Request", "UnsupportedModelError", "make_plan"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: the command line starts faster."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"planner.{_HOME[name]}"), name)

@@ -1,129 +1,30 @@
 """models.yaml and gpus.yaml: the only YAML reader.
 
-One question needs one row of each file, so a row is cut out by its text, parsed and validated; a miss, or a file written in another
-style, falls back to reading everything. Equal keys are refused (PyYAML would silently keep the last), faults carry file and line.
+One question needs one row of each file, so a row is cut out by its text and parsed; a miss, or a file written in another style, falls
+back to reading everything. Equal keys are refused (PyYAML would silently keep the last), faults carry file and line. pydantic validates
+every row on load, except of a file that is byte for byte the one that was validated for this release (validated.json): importing
+pydantic costs more than the whole answer.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from planner.architecture import Config, build_model
 from planner.errors import CatalogError, PlannerError, did_you_mean
 from planner.hardware import GpuSpec
 from planner.model import ModelSpec
-from planner.units import GIB, MIB
+from planner.rows import GpuRow, ModelRow, Variant
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
-_Positive = Annotated[float, Field(gt=0)]
-
-
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
-
-
-Row = TypeVar("Row", bound=_Row)
-
-
-class Pcie(_Row):
-    """The PCIe slot of a card."""
-
-    generation: int
-    lanes: int
-    gb_per_s: _Positive
-    """One direction, from the line rate."""
-
-
-class GpuRow(_Row):
-    """One GPU."""
-
-    name: Name
-    title: str
-    vendor: Literal["nvidia", "amd", "apple"]
-    aliases: list[str] = []
-    memory_mib: int
-    """What the driver reports."""
-    memory_options_gb: list[int] = []
-    cuda_total_gib: _Positive | None = None
-    """What CUDA sees on Linux; the lowest observed."""
-    cuda_total_estimated: bool = False
-    wsl2_total_gib: _Positive | None = None
-    free_at_start_gib: _Positive | None = None
-    wsl2_free_at_start_gib: _Positive | None = None
-    compute_capability: Annotated[str, Field(pattern=r"^\d+\.\d$")] | None = None
-    bandwidth_gb_per_s: _Positive
-    dense_tflops: dict[Literal["bf16", "fp8", "fp4", "int8"], _Positive] = {}
-    pcie: Pcie | None = None
-    nvlink_gb_per_s: _Positive | None = None
-    """Both directions together, all links (NVLink, or Infinity Fabric)."""
-    power_w: int | None = None
-    unified_memory: bool = False
-    sources: dict[str, str]
-    checked: str
-
-    def spec(self) -> GpuSpec:
-        """The facts in bytes."""
-        capability = tuple(int(part) for part in self.compute_capability.split(".")) if self.compute_capability else None
-        memory = self.memory_mib * MIB
-        return GpuSpec(
-            name=self.name,
-            title=self.title,
-            vendor=self.vendor,
-            memory_bytes=memory,
-            cuda_total_bytes=_gib(self.cuda_total_gib) or memory,
-            wsl2_total_bytes=_gib(self.wsl2_total_gib),
-            free_at_start_bytes=_gib(self.free_at_start_gib),
-            wsl2_free_at_start_bytes=_gib(self.wsl2_free_at_start_gib),
-            compute_capability=(capability[0], capability[1]) if capability else None,
-            bandwidth_bytes_per_s=int(self.bandwidth_gb_per_s * 1e9),
-            dense_flops=tuple((dtype, int(value * 1e12)) for dtype, value in self.dense_tflops.items()),
-            nvlink=self.nvlink_gb_per_s is not None and self.vendor == "nvidia",
-            power_w=self.power_w,
-            unified_memory=self.unified_memory,
-        )
-
-
-class Variant(_Row):
-    """One repository or tag of a model."""
-
-    name: Name
-    repo: str
-    quantization: dict[str, Any] = {}
-    """Its quantization_config, as the checkpoint's config.json has it."""
-    runtime: Literal["vllm", "mlx", "ollama"] = "vllm"
-    format: str | None = None
-    """MLX or GGUF quantization of the runtimes that are not vLLM."""
-    default: bool = False
-
-
-class ModelRow(_Row):
-    """One model."""
-
-    name: Name
-    title: str
-    family: str
-    kind: Literal["chat", "vision", "embedding"]
-    aliases: list[str] = []
-    parameters: int
-    """Parameters vLLM loads, computed from the architecture."""
-    sources: list[str]
-    checked: str
-    variants: list[Variant]
-    config: dict[str, Any]
-    """The keys of config.json that decide sizes."""
-
-    def spec(self, variant: Variant) -> ModelSpec:
-        """The model as this variant stores it."""
-        config = {**self.config, "quantization_config": variant.quantization} if variant.quantization else self.config
-        return build_model(Config(config, f"models.yaml: {self.name}"), self.name)
+Row = TypeVar("Row", GpuRow, ModelRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +42,6 @@ class Entry:
     def spec(self) -> ModelSpec:
         """The model as this variant stores it."""
         return self.row.spec(self.variant)
-
-
-def _gib(value: float | None) -> int | None:
-    return None if value is None else int(value * GIB)
 
 
 @cache
@@ -194,25 +91,46 @@ def _chunks(path: Path) -> tuple[_Chunk, ...]:
 
 def _parse(path: Path, chunk: _Chunk, row_type: type[Row]) -> Row:
     try:
-        data = yaml.load(chunk.text, Loader=_Loader)  # noqa: S506 - a safe loader
+        data = yaml.load(chunk.text, Loader=_Loader)[0]  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
         line = chunk.line + (error.problem_mark.line if error.problem_mark else 0)
         raise CatalogError(f"{path.name}:{line}: {error.problem}") from None
-    try:
-        return row_type.model_validate(data[0])
-    except ValidationError as error:
-        first = error.errors()[0]
-        line = chunk.line + _line_of(chunk.text, first["loc"])
-        where = ".".join(str(part) for part in first["loc"])
-        raise CatalogError(f"{path.name}:{line}: {where}: {first['msg']}") from None
+    if not _is_validated(path):
+        from planner.validation import first_fault
+
+        fault = first_fault(data, row_type)
+        if fault:
+            where, message = fault
+            raise CatalogError(f"{path.name}:{chunk.line + _line_of(chunk.text, where)}: {'.'.join(map(str, where))}: {message}")
+    return _row(data, row_type)
+
+
+def _row(data: dict[str, Any], row_type: type[Row]) -> Row:
+    """A row from validated data."""
+    if row_type is ModelRow:
+        data = data | {"variants": [Variant(**variant) for variant in data["variants"]]}
+    return row_type(**data)
+
+
+@cache
+def _is_validated(path: Path) -> bool:
+    """Whether this file is the one that was validated for the release."""
+    known: dict[str, str] = json.loads(Path(__file__).with_name("validated.json").read_text("utf-8"))
+    return known.get(path.name) == digest(path)
+
+
+def digest(path: Path) -> str:
+    """What validated.json keeps of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _line_of(text: str, location: tuple[int | str, ...]) -> int:
     """Lines below the start of the row where the key at fault is."""
-    node: Any = yaml.compose(text, Loader=yaml.CSafeLoader).value[0]
+    document: Any = yaml.compose(text, Loader=yaml.CSafeLoader)
+    node = document.value[0]
     line: int = node.start_mark.line
     for part in location:
-        children = dict((key.value, (key, value)) for key, value in node.value) if isinstance(node, yaml.MappingNode) else dict(enumerate((v, v) for v in node.value))
+        children = {key.value: (key, value) for key, value in node.value} if isinstance(node, yaml.MappingNode) else dict(enumerate((v, v) for v in node.value))
         if part not in children:
             break
         key, node = children[part]
@@ -305,4 +223,6 @@ def _aliases(text: str) -> Iterable[str]:
 def unknown_model(name: str) -> PlannerError:
     """The error for a name that is in no catalogue."""
     known = [known for row in model_rows() for variant in row.variants for known in entry_names(row, variant)]
-    return PlannerError(f"unknown model {name!r}", did_you_mean(model_key(name), known) or "`plan list models` names all; a folder with a config.json works too")
+    return PlannerError(
+        f"unknown model {name!r}", did_you_mean(model_key(name), known) or "`plan list models` names all; a folder with a config.json works too"
+    )

@@ -44,7 +44,14 @@ _COUNT, _CONTEXT = _Count(), _Count(context=True)
 @click.option("--model", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json.")
 @click.option("--context", type=_CONTEXT, help="The context wanted, e.g. 128k; else the longest that surely starts.")
 @click.option("--users", type=click.IntRange(1, 100_000), help="How many people at once, each at full context.")
-@click.option("--host", "host_kind", type=click.Choice([str(h) for h in Host]), default="server", show_default=True, help="The kind of machine: decides what is free at start.")
+@click.option(
+    "--host",
+    "host_kind",
+    type=click.Choice([str(h) for h in Host]),
+    default="server",
+    show_default=True,
+    help="The kind of machine: decides what is free at start.",
+)
 @click.option("--tensor-parallel-size", "-tp", type=click.IntRange(1, 1024), help="Pin it, as every option below.")
 @click.option("--pipeline-parallel-size", "-pp", type=click.IntRange(1, 1024))
 @click.option("--max-model-len", type=_COUNT)
@@ -66,7 +73,7 @@ _COUNT, _CONTEXT = _Count(), _Count(context=True)
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.version_option(package_name="serve-plan", prog_name="plan")
 @click.pass_context
-def cli(ctx: click.Context, **options: Any) -> None:
+def cli(ctx: click.Context, /, **options: Any) -> None:
     """Plan how vLLM serves a model on your GPUs, before you download it.
 
     Exit codes: 0 it starts; 1 it does not, or the wish cannot be met (the ledger is printed); 2 the question was wrong; 3 the world failed.
@@ -122,7 +129,10 @@ def _check_pins(pins: Pins, quantization: str | None) -> None:
     if pins.quantization and known.get(pins.quantization, pins.quantization) != quantization:
         raise PlannerError(f"--quantization {pins.quantization}: the checkpoint is {quantization or 'not quantized'}", "leave it out; vLLM detects it")
     if pins.max_num_seqs and pins.max_num_batched_tokens and pins.max_num_batched_tokens < pins.max_num_seqs:
-        raise PlannerError(f"--max-num-batched-tokens {pins.max_num_batched_tokens} is below --max-num-seqs {pins.max_num_seqs}", "every sequence needs at least one token a step")
+        raise PlannerError(
+            f"--max-num-batched-tokens {pins.max_num_batched_tokens} is below --max-num-seqs {pins.max_num_seqs}",
+            "every sequence needs at least one token a step",
+        )
 
 
 def _run(options: dict[str, Any]) -> int:
@@ -177,5 +187,3 @@ def main() -> NoReturn:
 def _fail(message: str, hint: str) -> None:
     line = " ".join(f"{message}; {hint}".split()) if hint else " ".join(message.split())
     click.echo(f"plan: {line}", err=True)
-
-

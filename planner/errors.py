@@ -1,7 +1,7 @@
 """What can go wrong, as a small tree.
 
 PlannerError            the question was wrong        exit 2
-├── UnsupportedModel    an architecture or quantization that we do not know: refused by name, never guessed
+├── UnsupportedModelError    an architecture or quantization that we do not know: refused by name, never guessed
 ├── CatalogError        a fault in models.yaml or gpus.yaml, with file and line
 └── WorldError          the question was fine, the world failed (Hub, disk)        exit 3
 """
@@ -23,7 +23,7 @@ class PlannerError(Exception):
         self.hint = hint
 
 
-class UnsupportedModel(PlannerError):
+class UnsupportedModelError(PlannerError):
     """A model whose memory we cannot compute exactly; saying so beats guessing."""
 
 

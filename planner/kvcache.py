@@ -132,11 +132,7 @@ def cache_specs(model: ModelSpec, tp: int, layout: CacheLayout) -> list[CacheSpe
     attention_page = max((block * token_bytes(cache, tp, layout) for cache in found), default=0)
     specs = []
     for cache, layers in found.items():
-        page = (
-            max(state_bytes(cache, tp, layout.dtype_bits), attention_page)
-            if isinstance(cache, RecurrentState)
-            else block * token_bytes(cache, tp, layout)
-        )
+        page = max(state_bytes(cache, tp, layout.dtype_bits), attention_page) if isinstance(cache, RecurrentState) else block * token_bytes(cache, tp, layout)
         specs.append(CacheSpec(attention=cache, block_size=block, page_bytes=page, layers=tuple(sorted(layers))))
     return sorted(specs, key=lambda spec: spec.layers[0])
 
@@ -176,14 +172,14 @@ def cache_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[Cache
     if not specs:
         return ()
     if _uniform(specs):
-        layers = sorted((layer, spec.page_bytes) for spec in specs for layer in spec.layers)
+        pages_of_layers = sorted((layer, spec.page_bytes) for spec in specs for layer in spec.layers)
         last = specs[-1]
         return (
             CacheGroup(
                 attention=last.attention,
                 block_size=last.block_size,
-                layers=tuple(layer for layer, _ in layers),
-                page_bytes=tuple(page for _, page in layers),
+                layers=tuple(layer for layer, _ in pages_of_layers),
+                page_bytes=tuple(page for _, page in pages_of_layers),
                 checkpoints=_checkpoints(last.attention, layout),
             ),
         )
@@ -225,4 +221,3 @@ def longest_model_len(plan: CachePlan, blocks: int, limit: int, in_flight_tokens
         else:
             high = middle - 1
     return low
-

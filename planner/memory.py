@@ -69,7 +69,7 @@ class Placement:
 
 
 def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
-    """Weights and cache layout of a model on a GPU. Raises NotDivisible and Unsupported."""
+    """Weights and cache layout of a model on a GPU. Raises NotDivisibleError and UnsupportedError."""
     bits = dtype_bits(model, group.gpu, config.dtype)
     parallel = with_kernels(config.parallel, group.gpu)
     layout = cache_layout(model, group.gpu, config.kv_cache_dtype, dtype_bits=bits)

@@ -34,7 +34,9 @@ def write_files(folder: Path, files: dict[str, str], *, force: bool) -> list[str
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not force and (edited := edited_files(folder, files)):
-            raise PlannerError(f"{folder}: {', '.join(edited)} was edited since it was written; nothing was changed", "--force overwrites it, --output DIR writes elsewhere")
+            raise PlannerError(
+                f"{folder}: {', '.join(edited)} was edited since it was written; nothing was changed", "--force overwrites it, --output DIR writes elsewhere"
+            )
         for name, text in files.items():
             path = folder / name
             path.write_text(text, "utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from planner.command import serve_argv
@@ -12,6 +13,8 @@ from planner.hardware import Host
 from planner.model import ModelSpec
 from planner.search import Choice, Pins, Request, best, blocks_suffice, serves_users
 from planner.units import gib, tokens
+
+Others = tuple[tuple[str, Callable[[], ModelSpec]], ...]  # name of a variant and how to get it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +81,8 @@ class Plan:
         return self.verdict != "does_not_start" and (self.request.users is None or serves_users(self.request, self.choice))
 
 
-def make_plan(request: Request, *, repo: str, served_name: str, others: tuple[tuple[str, str, ModelSpec], ...] = (), host: str = "127.0.0.1", port: int = 8000) -> Plan:
-    """Answer a request. `others` are further variants (name, repo, spec) of the model that alternatives may name."""
+def make_plan(request: Request, *, repo: str, served_name: str, others: Others = (), host: str = "127.0.0.1", port: int = 8000) -> Plan:
+    """Answer a request. `others` are further variants of the model that alternatives may name."""
     limit = request.model.max_position_embeddings
     wanted = request.pins.max_model_len or request.context
     if wanted and wanted > limit:
@@ -87,7 +90,7 @@ def make_plan(request: Request, *, repo: str, served_name: str, others: tuple[tu
     try:
         choice = best(request)
         layout = vllm.cache_layout(request.model, request.group.gpu, choice.config.kv_cache_dtype)
-    except vllm.Unsupported as error:
+    except vllm.UnsupportedError as error:
         raise PlannerError(str(error), "see docs/guide for what each GPU supports") from None
     plan = Plan(
         request=request,
@@ -115,7 +118,11 @@ def reject(choice: Choice) -> Rejection | None:
         reason = f"takes {gib(asked)} of each GPU, {gib(ledger.free_at_start_bytes)} are free at start"
         return Rejection(code="free-memory", reason=reason, short_by_bytes=asked - ledger.free_at_start_bytes)
     if ledger.kv_cache_bytes <= 0:
-        return Rejection(code="no-kv-memory", reason=f"nothing is left for the KV cache ({gib(ledger.kv_cache_bytes)})", short_by_bytes=-ledger.kv_cache_bytes + ledger.kv_cache_needed_bytes)
+        return Rejection(
+            code="no-kv-memory",
+            reason=f"nothing is left for the KV cache ({gib(ledger.kv_cache_bytes)})",
+            short_by_bytes=-ledger.kv_cache_bytes + ledger.kv_cache_needed_bytes,
+        )
     if not ledger.fits_request:
         short = ledger.kv_cache_needed_bytes + ledger.kv_block_bytes - ledger.kv_cache_bytes
         reason = (
@@ -124,7 +131,11 @@ def reject(choice: Choice) -> Rejection | None:
         )
         return Rejection(code="kv-cache-too-small", reason=reason, short_by_bytes=short)
     missing = choice.config.max_num_seqs - ledger.kv_cache_blocks
-    return Rejection(code="kv-cache-too-small", reason=f"{ledger.kv_cache_blocks} cache blocks for {choice.config.max_num_seqs} sequences with recurrent state", short_by_bytes=missing * ledger.kv_block_bytes)
+    return Rejection(
+        code="kv-cache-too-small",
+        reason=f"{ledger.kv_cache_blocks} cache blocks for {choice.config.max_num_seqs} sequences with recurrent state",
+        short_by_bytes=missing * ledger.kv_block_bytes,
+    )
 
 
 def warnings(plan: Plan) -> tuple[Warn, ...]:
@@ -132,19 +143,30 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
     config, gpu, group = plan.config, plan.request.group.gpu, plan.request.group
     found = []
     if plan.needs_nvcc:
-        found.append(Warn(code="toolchain", message=f"FP8 KV cache on {gpu.title} uses FlashInfer, which compiles at first start: nvcc and ninja must be installed"))
+        found.append(
+            Warn(code="toolchain", message=f"FP8 KV cache on {gpu.title} uses FlashInfer, which compiles at first start: nvcc and ninja must be installed")
+        )
     if config.kv_cache_dtype != "auto" and 80 <= gpu.capability < 89:
         found.append(Warn(code="fp8-kv-ampere", message="FP8 KV cache on Ampere works through FlashInfer only; it saves memory, not time"))
     if plan.model.quantization in ("fp8", "modelopt") and 75 <= gpu.capability < 89:
-        found.append(Warn(code="fp8-weights-ampere", message=f"{gpu.title} has no FP8 tensor cores; users report FP8 weights failing on Ampere in vLLM 0.29 and 0.30: try it before you rely on it"))
+        found.append(
+            Warn(
+                code="fp8-weights-ampere",
+                message=f"{gpu.title} has no FP8 tensor cores; users report FP8 weights failing on Ampere in vLLM 0.29 and 0.30: try it before you rely on it",
+            )
+        )
     if group.host is Host.WSL2:
         found.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
     if plan.verdict == "tight":
         found.append(Warn(code="tight", message="starts with the expected overhead, not with the cautious one: it may fail on your machine"))
     if plan.model.vision is not None:
-        found.append(Warn(code="vision-estimate", message="the vision tower's profiling peak is derived from shapes, not measured; --language-model-only frees it"))
+        found.append(
+            Warn(code="vision-estimate", message="the vision tower's profiling peak is derived from shapes, not measured; --language-model-only frees it")
+        )
     if plan.request.users and not serves_users(plan.request, plan.choice):
-        found.append(Warn(code="users", message=f"{plan.request.users} users at full length at once need more KV cache; {plan.choice.expected.max_concurrency:.1f} fit"))
+        found.append(
+            Warn(code="users", message=f"{plan.request.users} users at full length at once need more KV cache; {plan.choice.expected.max_concurrency:.1f} fit")
+        )
     if gpu.vendor == "amd":
         found.append(Warn(code="rocm-unverified", message="AMD: overheads are those measured on NVIDIA; backend and pages follow the Triton path"))
     if not blocks_suffice(plan.choice.cautious, config):
@@ -152,7 +174,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
     return tuple(found)
 
 
-def alternatives(plan: Plan, others: tuple[tuple[str, str, ModelSpec], ...]) -> tuple[Alternative, ...]:
+def alternatives(plan: Plan, others: Others) -> tuple[Alternative, ...]:
     """Up to three changes that meet the wish, nearest first, each planned to check it."""
     found: list[Alternative] = []
     for change, arguments, request in _changes(plan, others):
@@ -160,7 +182,7 @@ def alternatives(plan: Plan, others: tuple[tuple[str, str, ModelSpec], ...]) -> 
             break
         try:
             choice = best(request)
-        except (PlannerError, vllm.Unsupported):
+        except (PlannerError, vllm.UnsupportedError):
             continue
         wanted = request.context or request.pins.max_model_len or 0
         if choice.verdict == "starts" and choice.config.max_model_len >= wanted and (request.users is None or serves_users(request, choice)):
@@ -168,15 +190,17 @@ def alternatives(plan: Plan, others: tuple[tuple[str, str, ModelSpec], ...]) -> 
     return tuple(found)
 
 
-def _changes(plan: Plan, others: tuple[tuple[str, str, ModelSpec], ...]) -> list[tuple[str, str, Request]]:
+def _changes(plan: Plan, others: Others) -> list[tuple[str, str, Request]]:
     request, pins = plan.request, plan.request.pins
     changes: list[tuple[str, str, Request]] = []
     if pins.kv_cache_dtype in ("auto", "bfloat16", "float16"):
         changes.append(("FP8 KV cache", "--kv-cache-dtype fp8_e4m3", replace(request, pins=replace(pins, kv_cache_dtype="fp8_e4m3"))))
     if pins.gpu_memory_utilization is not None:
-        changes.append(("a utilization that is free at start", "without --gpu-memory-utilization", replace(request, pins=replace(pins, gpu_memory_utilization=None))))
-    for name, _, spec in others:
-        changes.append((f"another quantization: {name}", f"--model {name}", replace(request, model=spec)))
+        changes.append(
+            ("a utilization that is free at start", "without --gpu-memory-utilization", replace(request, pins=replace(pins, gpu_memory_utilization=None)))
+        )
+    for name, spec in others:
+        changes.append((f"another quantization: {name}", f"--model {name}", replace(request, model=spec())))
     longest = plan.choice.cautious.longest_max_model_len
     wanted = request.context or pins.max_model_len
     users = request.users or 1

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import TypeAdapter
 
-from planner.catalog import GpuRow, ModelRow
+from planner.catalog import catalogue_path, digest
+from planner.errors import CatalogError
 from planner.report.contract import PlanJson
+from planner.rows import GpuRow, ModelRow
+from planner.validation import first_fault
 
 
 def json_schema(what: str) -> dict[str, Any]:
     """The schema of gpus.yaml, models.yaml or the plan JSON."""
     types: dict[str, Any] = {"gpus": list[GpuRow], "models": list[ModelRow], "plan": PlanJson}
     return TypeAdapter(types[what]).json_schema()
+
+
+def release() -> None:
+    """Validate both catalogues and write down that these bytes are valid, and their schemas: `python -m planner.schema`."""
+    for name, row_type in (("gpus.yaml", GpuRow), ("models.yaml", ModelRow)):
+        path = catalogue_path(name)
+        for data in yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader):
+            if fault := first_fault(data, row_type):
+                raise CatalogError(f"{name}: {data.get('name')}: {fault}")
+    root = Path(__file__).parent
+    valid = {name: digest(catalogue_path(name)) for name in ("gpus.yaml", "models.yaml")}
+    (root / "validated.json").write_text(json.dumps(valid, indent=1) + "\n")
+    schemas = root.parent / "schemas"
+    schemas.mkdir(exist_ok=True)
+    for what in ("gpus", "models", "plan"):
+        (schemas / f"{what}.schema.json").write_text(json.dumps(json_schema(what), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    release()

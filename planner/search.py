@@ -13,13 +13,13 @@ from typing import Any
 from planner.config import Parallel, ServeConfig
 from planner.engines import vllm
 from planner.engines.overhead import Outlook
-from planner.engines.vllm import Unsupported
+from planner.engines.vllm import UnsupportedError
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup, Host
 from planner.memory import MemoryBreakdown, Placement, breakdown, capacity, place
 from planner.model import ModelSpec
 from planner.units import tokens
-from planner.weights import NotDivisible
+from planner.weights import NotDivisibleError
 
 HIGHEST_UTILIZATION = 0.95  # above it drafters and late graphs run out of memory (consumer starts at 0.96-0.98)
 USEFUL_CONTEXT = 32_768  # below this, a narrower cache dtype is worth it without being asked for
@@ -128,9 +128,9 @@ def cannot_split(request: Request, tp: int, pp: int) -> str:
             dtype=request.pins.dtype,
         )
         place(model, request.group, config)
-    except NotDivisible as error:
+    except NotDivisibleError as error:
         return error.message
-    except Unsupported:
+    except UnsupportedError:
         return ""
     return ""
 
@@ -154,7 +154,7 @@ def kv_dtypes(request: Request) -> list[str]:
         return ["auto"]
     try:
         vllm.cache_layout(request.model, request.group.gpu, "fp8_e4m3")
-    except Unsupported:
+    except UnsupportedError:
         return ["auto"]
     return ["auto", "fp8_e4m3"]
 
@@ -224,7 +224,9 @@ def longest_for_users(request: Request, probe: Choice, placement: Placement, lim
 def sequences(request: Request, choice: Choice) -> int:
     """How many sequences to schedule at once: the users, or eight times what fits at full length, since most requests are short."""
     _, most = vllm.default_batches(request.group.gpu, request.group.total_bytes)
-    wanted = request.users or max(FEWEST_SEQS, 1 << max(0, int(8 * choice.cautious.max_concurrency)).bit_length() - 1 if choice.cautious.max_concurrency >= 1 else FEWEST_SEQS)
+    wanted = request.users or max(
+        FEWEST_SEQS, 1 << max(0, int(8 * choice.cautious.max_concurrency)).bit_length() - 1 if choice.cautious.max_concurrency >= 1 else FEWEST_SEQS
+    )
     wanted = min(wanted, most)
     if request.model.has_state and choice.cautious.kv_cache_blocks:
         wanted = min(wanted, max(1, choice.cautious.kv_cache_blocks - 1))
@@ -279,13 +281,17 @@ def _explained(request: Request, choice: Choice, tried: list[Choice]) -> Choice:
     pinned = "pinned"
     reasons = {
         "tensor_parallel_size": pinned if pins.tensor_parallel_size else _why_split(request, config),
-        "pipeline_parallel_size": pinned if pins.pipeline_parallel_size else ("layers are split over GPUs that tensor parallelism cannot use" if config.pipeline_parallel_size > 1 else "no pipeline needed"),
+        "pipeline_parallel_size": pinned
+        if pins.pipeline_parallel_size
+        else ("layers are split over GPUs that tensor parallelism cannot use" if config.pipeline_parallel_size > 1 else "no pipeline needed"),
         "gpu_memory_utilization": utilization(request, config.tensor_parallel_size)[1],
         "max_model_len": pinned if pins.max_model_len else _why_context(request, choice),
         "max_num_seqs": pinned if pins.max_num_seqs else _why_seqs(request, choice),
         "max_num_batched_tokens": pinned if pins.max_num_batched_tokens else _why_batch(model, config),
         "kv_cache_dtype": pinned if pins.kv_cache_dtype else _why_dtype(request, config, tried),
-        "enforce_eager": pinned if pins.enforce_eager is not None else ("CUDA graphs would not leave enough memory" if config.enforce_eager else "CUDA graphs fit"),
+        "enforce_eager": pinned
+        if pins.enforce_eager is not None
+        else ("CUDA graphs would not leave enough memory" if config.enforce_eager else "CUDA graphs fit"),
     }
     return replace(choice, reasons=tuple(reasons.items()))
 
@@ -314,7 +320,11 @@ def _why_seqs(request: Request, choice: Choice) -> str:
 
 
 def _why_batch(model: ModelSpec, config: ServeConfig) -> str:
-    kept = f"; windows keep {tokens(vllm.in_flight_tokens(config.max_num_batched_tokens, config.pipeline_parallel_size))} tokens in flight" if model.has_window else ""
+    kept = (
+        f"; windows keep {tokens(vllm.in_flight_tokens(config.max_num_batched_tokens, config.pipeline_parallel_size))} tokens in flight"
+        if model.has_window
+        else ""
+    )
     return f"vLLM's default for this GPU; more would cost activation memory{kept}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ class Source:
     repo: str
     served_name: str
     spec: ModelSpec
-    others: tuple[tuple[str, str, ModelSpec], ...] = ()
+    others: tuple[tuple[str, Callable[[], ModelSpec]], ...] = ()
 
 
 def slug(name: str) -> str:
@@ -52,7 +53,7 @@ def _from_catalogue(entry: catalog.Entry) -> Source:
         siblings = [catalog.Entry(entry.row, v).name for v in entry.row.variants if v.runtime == "vllm"]
         raise PlannerError(f"{entry.name} is for {entry.variant.runtime}, which this version does not plan yet", f"for vLLM: {', '.join(siblings)}")
     others = tuple(
-        (other.name, other.variant.repo, other.spec())
+        (other.name, other.spec)
         for other in (catalog.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant != entry.variant)
     )
     return Source(entry.variant.repo, slug(entry.name), entry.spec(), others)

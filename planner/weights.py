@@ -26,22 +26,22 @@ def axis_size(axis: Axis, tp: int) -> int:
             return axis.size
         case Split.TP:
             if axis.size % tp:
-                raise NotDivisible(f"{axis.size} cannot be divided over {tp} ranks")
+                raise NotDivisibleError(f"{axis.size} cannot be divided over {tp} ranks")
             return axis.size // tp
         case Split.HEADS:
             if axis.units % tp and tp % axis.units:
-                raise NotDivisible(f"{axis.units} key-value heads and tensor parallel size {tp}: one must divide the other")
+                raise NotDivisibleError(f"{axis.units} key-value heads and tensor parallel size {tp}: one must divide the other")
             return max(1, axis.units // tp) * (axis.size // axis.units)
         case Split.VOCAB:
             padded = round_up(axis.size, VOCAB_PADDING)
             if padded % tp:
-                raise NotDivisible(f"the padded vocabulary of {padded} cannot be divided over {tp} ranks")
+                raise NotDivisibleError(f"the padded vocabulary of {padded} cannot be divided over {tp} ranks")
             return padded // tp
         case _:
             assert_never(axis.split)
 
 
-class NotDivisible(PlannerError):
+class NotDivisibleError(PlannerError):
     """A tensor-parallel size that does not divide what must be divided."""
 
 
@@ -71,7 +71,7 @@ def matrix_bytes(storage: Storage, parts: list[int], columns: int, dtype_bits: i
 
 
 def linear_bytes(linear: Linear, tp: int, dtype_bits: int) -> int:
-    """Bytes of a (fused) linear layer on one rank. Raises NotDivisible where a quantization group would be cut."""
+    """Bytes of a (fused) linear layer on one rank. Raises NotDivisibleError where a quantization group would be cut."""
     columns = axis_size(linear.inputs, tp)
     parts = [axis_size(axis, tp) for axis in linear.outputs]
     _check_groups(linear.name, linear.storage, columns, sum(parts))
@@ -81,9 +81,9 @@ def linear_bytes(linear: Linear, tp: int, dtype_bits: int) -> int:
 
 def _check_groups(name: str, storage: Storage, columns: int, rows: int) -> None:
     if columns % storage.input_multiple:
-        raise NotDivisible(f"{name}: {columns} inputs a rank are not a multiple of the quantization group {storage.input_multiple}")
+        raise NotDivisibleError(f"{name}: {columns} inputs a rank are not a multiple of the quantization group {storage.input_multiple}")
     if rows % storage.output_multiple:
-        raise NotDivisible(f"{name}: {rows} outputs a rank are not a multiple of {storage.output_multiple}")
+        raise NotDivisibleError(f"{name}: {rows} outputs a rank are not a multiple of {storage.output_multiple}")
 
 
 def local_experts(experts: int, ranks: int) -> int:
@@ -117,7 +117,7 @@ def _refined(storage: Storage, width: int, hidden: int, *, sliced: bool) -> Stor
         return storage
     size = gcd(block.row_block, block.column_block, width, hidden)
     if size < 32:
-        raise NotDivisible(f"expert width {width} a rank cannot hold FP8 blocks of {block.row_block}x{block.column_block}")
+        raise NotDivisibleError(f"expert width {width} a rank cannot hold FP8 blocks of {block.row_block}x{block.column_block}")
     planes = tuple(Plane(plane.bits, size, size) if plane is block else plane for plane in storage.planes)
     return Storage(storage.name, planes)
 

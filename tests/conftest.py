@@ -41,7 +41,9 @@ def gpu(name: str):
 
 def run_plan(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the installed command as a user would."""
-    return subprocess.run([sys.executable, "-m", "planner", *arguments], cwd=cwd, text=True, capture_output=True, timeout=120, env={**os.environ, **environment}, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "planner", *arguments], cwd=cwd, text=True, capture_output=True, timeout=120, env={**os.environ, **environment}, check=False
+    )
 
 
 @pytest.fixture

@@ -42,12 +42,28 @@ def raw_configs(draw) -> dict:
         config["architectures"] = ["LlamaForCausalLM"]
         config["quantization_config"] = draw(st.sampled_from(QUANTIZATIONS))
     if kind == "moe":
-        config |= {"architectures": ["Qwen3MoeForCausalLM"], "num_experts": draw(st.sampled_from([8, 16, 64])), "num_experts_per_tok": 4, "moe_intermediate_size": 1024}
+        config |= {
+            "architectures": ["Qwen3MoeForCausalLM"],
+            "num_experts": draw(st.sampled_from([8, 16, 64])),
+            "num_experts_per_tok": 4,
+            "moe_intermediate_size": 1024,
+        }
         config["quantization_config"] = draw(st.sampled_from(QUANTIZATIONS))
     if kind == "sliding":
-        config |= {"architectures": ["Gemma3ForCausalLM"], "sliding_window": draw(st.sampled_from([128, 1024, 4096])), "sliding_window_pattern": draw(st.integers(2, 7))}
+        config |= {
+            "architectures": ["Gemma3ForCausalLM"],
+            "sliding_window": draw(st.sampled_from([128, 1024, 4096])),
+            "sliding_window_pattern": draw(st.integers(2, 7)),
+        }
     if kind == "latent":
-        config |= {"architectures": ["DeepseekV3ForCausalLM"], "kv_lora_rank": 512, "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128, "q_lora_rank": 1536}
+        config |= {
+            "architectures": ["DeepseekV3ForCausalLM"],
+            "kv_lora_rank": 512,
+            "qk_rope_head_dim": 64,
+            "qk_nope_head_dim": 128,
+            "v_head_dim": 128,
+            "q_lora_rank": 1536,
+        }
     if kind == "mamba":
         letters = draw(st.lists(st.sampled_from("M*-"), min_size=config["num_hidden_layers"], max_size=config["num_hidden_layers"]))
         config |= {

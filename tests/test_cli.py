@@ -89,7 +89,7 @@ def test_every_pin_is_kept(plan_json):
         (("--gpu", "m4-max", "--model", "qwen3-8b"), "NVIDIA or AMD"),
         (("--gpu", "rtx4090", "--model", "qwen3-vl-32b-mlx-8bit"), "mlx"),
         (("--gpu", "rtx4090", "--model", "x.gguf"), "GGUF"),
-        (("--gpu", "rtx4090", "--model", "it's $(touch pwned) \"x\""), "unknown model"),
+        (("--gpu", "rtx4090", "--model", 'it\'s $(touch pwned) "x"'), "unknown model"),
         (("--gpu", "rtx4090", "--model", "a\nb"), "not a model name"),
         (("--gpu", "rtx4090", "--model", "../../etc"), "unknown model"),
         (("--gpu", "rtx4090", "--model", ""), "--model is missing"),
@@ -186,7 +186,9 @@ def test_an_output_folder_that_cannot_be_written_is_refused(tmp_path):
 
 
 def test_an_unreachable_hub_exits_3(tmp_path):
-    done = run_plan("--gpu", "h100", "--model", "nobody/nothing-at-all", cwd=tmp_path, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hf"))
+    done = run_plan(
+        "--gpu", "h100", "--model", "nobody/nothing-at-all", cwd=tmp_path, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hf")
+    )
     assert done.returncode == 3, done
     assert "cannot be reached" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -201,5 +203,18 @@ def test_gpu_names_a_person_would_type(name, plan_json):
 def test_help_names_every_setting(tmp_path):
     done = run_plan("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for flag in ("--gpu", "--count", "--model", "--context", "--users", "--host", "-tp", "-pp", "--kv-cache-memory-bytes", "--vllm-version", "--format", "--force"):
+    for flag in (
+        "--gpu",
+        "--count",
+        "--model",
+        "--context",
+        "--users",
+        "--host",
+        "-tp",
+        "-pp",
+        "--kv-cache-memory-bytes",
+        "--vllm-version",
+        "--format",
+        "--force",
+    ):
         assert flag in done.stdout

@@ -10,13 +10,13 @@ from strategies import groups, models
 from planner.command import parse_argv, serve_argv
 from planner.config import Parallel, ServeConfig
 from planner.engines.overhead import Outlook
-from planner.engines.vllm import Unsupported, cache_layout
+from planner.engines.vllm import UnsupportedError, cache_layout
 from planner.errors import PlannerError
 from planner.kvcache import longest_model_len, plan_cache
 from planner.memory import breakdown, place
 from planner.plan import make_plan
 from planner.search import Pins, Request, best, evaluate, grid
-from planner.weights import NotDivisible, stage_weights
+from planner.weights import NotDivisibleError, stage_weights
 
 settings.register_profile("plan", deadline=None, max_examples=60)
 settings.load_profile("plan")
@@ -27,7 +27,7 @@ def cache_of(model, group, tp=1, dtype="auto"):
     try:
         layout = cache_layout(model, group.gpu, dtype)
         return plan_cache(model, Parallel(tensor_parallel_size=tp), layout), layout
-    except (Unsupported, NotDivisible, PlannerError):
+    except (UnsupportedError, NotDivisibleError, PlannerError):
         assume(False)
         raise
 
@@ -53,7 +53,7 @@ def test_more_sequences_never_leave_more_cache(model, group, seqs, factor):
     try:
         few = breakdown(model, group, config)
         many = breakdown(model, group, replace(config, max_num_seqs=seqs * factor))
-    except (Unsupported, NotDivisible):
+    except (UnsupportedError, NotDivisibleError):
         assume(False)
         raise
     assert many.kv_cache_bytes <= few.kv_cache_bytes
@@ -64,7 +64,7 @@ def test_tensor_parallelism_never_raises_a_ranks_weights(model, tp):
     try:
         split = stage_weights(model, Parallel(tensor_parallel_size=tp))[0]
         finer = stage_weights(model, Parallel(tensor_parallel_size=2 * tp))[0]
-    except NotDivisible:
+    except NotDivisibleError:
         assume(False)
         raise
     assert finer <= split
@@ -74,7 +74,7 @@ def test_tensor_parallelism_never_raises_a_ranks_weights(model, tp):
 def test_ranks_together_lose_no_byte(model, tp):
     try:
         whole, share = stage_weights(model, Parallel())[0], stage_weights(model, Parallel(tensor_parallel_size=tp))[0]
-    except NotDivisible:
+    except NotDivisibleError:
         assume(False)
         raise
     assert share * tp >= whole
@@ -92,7 +92,7 @@ def test_the_grid_equals_the_scalar(model, group, contexts, blocks):
     config = ServeConfig(max_model_len=4096)
     try:
         placement = place(model, group, config)
-    except (Unsupported, NotDivisible, PlannerError):
+    except (UnsupportedError, NotDivisibleError, PlannerError):
         assume(False)
         raise
     together = grid(placement, blocks, np.array(contexts, dtype=np.int64), config)
@@ -103,7 +103,7 @@ def test_the_grid_equals_the_scalar(model, group, contexts, blocks):
 def test_the_ledger_adds_up(model, group, outlook):
     try:
         ledger = breakdown(model, group, ServeConfig(max_model_len=2048), outlook)
-    except (Unsupported, NotDivisible, PlannerError):
+    except (UnsupportedError, NotDivisibleError, PlannerError):
         assume(False)
         raise
     terms = (ledger.weights_bytes, ledger.buffers_bytes, ledger.activation_bytes, ledger.non_torch_bytes, ledger.cuda_graph_bytes, ledger.kv_cache_bytes)
@@ -128,7 +128,7 @@ def test_the_chosen_point_starts_and_no_longer_context_does(model, group):
     request = Request(model=model, group=group)
     try:
         choice = best(request)
-    except (Unsupported, PlannerError):
+    except (UnsupportedError, PlannerError):
         assume(False)
         raise
     assume(choice.verdict == "starts")

@@ -12,7 +12,7 @@ from conftest import DATA, ROOT, config_model
 
 from planner import catalog
 from planner.config import Parallel
-from planner.engines.vllm import Unsupported, cache_layout, in_flight_tokens, with_kernels
+from planner.engines.vllm import UnsupportedError, cache_layout, in_flight_tokens, with_kernels
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup, GpuSpec
 from planner.kvcache import longest_model_len, plan_cache
@@ -135,17 +135,13 @@ def test_plans_equal_vllms_own(name, tp, batch, length):
         assert ours == {key: value for key, value in answer.items() if key != "valid"}, model
 
 
-
-
 def test_what_we_refuse_vllm_refuses():
     """FP8 cache with Triton attention below compute capability 8.9: both say no."""
     gpu = catalog.find_gpu("rtx3090")
-    with pytest.raises(Unsupported):
+    with pytest.raises(UnsupportedError):
         cache_layout(config_model("openai/gpt-oss-20b"), gpu, "fp8")
     config = json.loads((DATA / "configs" / "google--gemma-3-27b-it.json").read_text())
     argv = ["vllm", "serve", "x", "--kv-cache-dtype", "fp8", "--max-model-len", "4096"]
     (answer,) = ask(gpu, 1, [{"config": config, "argv": argv, "plan": True, "available_bytes": 8 * GIB}])
     assert not answer["valid"]
     assert "SM89" in answer["error"]
-
-

@@ -106,7 +106,9 @@ class Scope:
 def check_heads(config: Config, heads: int, kv_heads: int) -> None:
     """Refuse head counts no model can have: keys are shared by whole groups of queries."""
     if heads % kv_heads:
-        raise PlannerError(f"{config.path}: {heads} attention heads cannot share {kv_heads} key-value heads", "num_attention_heads must be a multiple of num_key_value_heads")
+        raise PlannerError(
+            f"{config.path}: {heads} attention heads cannot share {kv_heads} key-value heads", "num_attention_heads must be a multiple of num_key_value_heads"
+        )
 
 
 def embedding(vocab: int, hidden: int, name: str = "embed_tokens") -> Tensor:

@@ -9,10 +9,10 @@ from functools import partial
 from planner.architecture import gemma4, hybrid, latent, moe, text, vision
 from planner.architecture.blocks import Scope, embedding, norm
 from planner.architecture.config import MAX_LENGTH, Config
-from planner.architecture.quantization import Quantization, read_quantization
+from planner.architecture.quantization import read_quantization
 from planner.architecture.rope import rope_tables
 from planner.architecture.text import Dims, Layer, LayerBuilder, read_dims
-from planner.errors import UnsupportedModel, did_you_mean
+from planner.errors import UnsupportedModelError, did_you_mean
 from planner.model import FP32, Axis, LayerGroup, ModelSpec, Module, RecurrentState, Tensor
 
 Rope = Callable[[Config, Dims], tuple[Tensor, ...]]
@@ -91,8 +91,12 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen3MoeForCausalLM": _QWEN3_MOE,
     "Qwen3VLMoeForConditionalGeneration": Family(layers=_QWEN3_MOE.layers, tower=vision.qwen3_vision, whole_stages=_ALL_ENDS, name="qwen"),
     "Qwen3NextForCausalLM": _QWEN_NEXT,
-    "Qwen3_5ForConditionalGeneration": Family(layers=_QWEN_NEXT.layers, rope=_QUARTER_ROPE, tower=vision.qwen3_vision, whole_stages=_EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen"),
-    "Qwen3_5MoeForConditionalGeneration": Family(layers=_QWEN_NEXT.layers, rope=_QUARTER_ROPE, tower=vision.qwen3_vision, whole_stages=_EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen"),
+    "Qwen3_5ForConditionalGeneration": Family(
+        layers=_QWEN_NEXT.layers, rope=_QUARTER_ROPE, tower=vision.qwen3_vision, whole_stages=_EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen"
+    ),
+    "Qwen3_5MoeForConditionalGeneration": Family(
+        layers=_QWEN_NEXT.layers, rope=_QUARTER_ROPE, tower=vision.qwen3_vision, whole_stages=_EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen"
+    ),
     "Phi3ForCausalLM": Family(layers=text.phi3, name="phi"),
     "GraniteForCausalLM": Family(layers=text.llama(), name="granite"),
     "GraniteMoeHybridForCausalLM": Family(layers=hybrid.granite_hybrid, rope=_no_rope, whole_stages=_ALL_ENDS, tied=True, name="granite"),
@@ -101,8 +105,18 @@ FAMILIES: Mapping[str, Family] = {
     "Gemma2ForCausalLM": Family(layers=text.gemma(qk_norm=False, every=2, window=4096), tied=True, whole_stages=_ALL_ENDS, name="gemma"),
     "Gemma3ForCausalLM": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, name="gemma"),
     "Gemma3TextModel": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, head=False, name="gemma"),
-    "Gemma3ForConditionalGeneration": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS | {"rope_scaling": {"rope_type": "linear", "factor": 8.0}}, tower=vision.siglip_vision, name="gemma"),
-    "Gemma4ForConditionalGeneration": Family(layers=_GEMMA4.layers, rope=_gemma4_rope, tied=True, whole_stages=_ALL_ENDS, tower=vision.gemma4_vision, name="gemma"),
+    "Gemma3ForConditionalGeneration": Family(
+        layers=_GEMMA3.layers,
+        rope=_gemma3_rope,
+        tied=True,
+        whole_stages=_ALL_ENDS,
+        defaults=_GEMMA3_DEFAULTS | {"rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+        tower=vision.siglip_vision,
+        name="gemma",
+    ),
+    "Gemma4ForConditionalGeneration": Family(
+        layers=_GEMMA4.layers, rope=_gemma4_rope, tied=True, whole_stages=_ALL_ENDS, tower=vision.gemma4_vision, name="gemma"
+    ),
     "MixtralForCausalLM": Family(layers=moe.mixtral, whole_stages=_ALL_ENDS, name="mistral"),
     "GptOssForCausalLM": Family(layers=moe.gpt_oss, whole_stages=_ALL_ENDS, rope=partial(rope_tables, yarn_bits=32), name="gpt-oss"),
     "Llama4ForConditionalGeneration": Family(layers=moe.llama4, tower=vision.llama4_vision, name="llama"),
@@ -122,13 +136,15 @@ FAMILIES: Mapping[str, Family] = {
 def build_model(config: Config, name: str, hf_quant: Config | None = None) -> ModelSpec:
     """Derive a ModelSpec from a config.json (and a ModelOpt hf_quant_config.json beside it).
 
-    Raises UnsupportedModel for an architecture or quantization that is not known, PlannerError for values that cannot be.
+    Raises UnsupportedModelError for an architecture or quantization that is not known, PlannerError for values that cannot be.
     """
     architecture = (config.texts("architectures") or [""])[0]
     family = FAMILIES.get(architecture)
     if family is None:
         what = f"architecture {architecture!r} is not supported" if architecture else "it names no architecture"
-        raise UnsupportedModel(f"{config.path}: {what}", did_you_mean(architecture, FAMILIES) or f"{len(FAMILIES)} architectures are known; plan refuses to guess at others")
+        raise UnsupportedModelError(
+            f"{config.path}: {what}", did_you_mean(architecture, FAMILIES) or f"{len(FAMILIES)} architectures are known; plan refuses to guess at others"
+        )
     raw = config.section("text_config") if config.has("text_config") else config
     section = Config(
         {**family.defaults, **{k: v for k, v in raw.data.items() if v is not None or k == "sliding_window"}},
@@ -138,7 +154,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
     dims = read_dims(section)
     scope = Scope(section, quantization)
     layers = _layers(family, scope, dims)
-    ends = {"embedding": [embedding(dims.vocab, dims.hidden)], "norm": norm("norm", dims.hidden), "head": []}
+    ends: dict[str, list[Module]] = {"embedding": [embedding(dims.vocab, dims.hidden)], "norm": norm("norm", dims.hidden), "head": []}
     tower = family.tower(Scope(config, quantization), config, dims) if family.tower and _has_tower(config) else None
     tied = section.flag("tie_word_embeddings", default=config.flag("tie_word_embeddings", default=family.tied))
     if family.head and not tied:
@@ -210,4 +226,3 @@ def _max_length(config: Config, dims: Dims) -> int:
         return dims.max_length
     base = scaling.integer("original_max_position_embeddings", default=dims.max_length, high=MAX_LENGTH) if kind == "yarn" else dims.max_length
     return int(base * scaling.number("factor", default=1.0))
-

@@ -94,14 +94,14 @@ class Config:
         _, value = self._get([key], [])
         if not isinstance(value, list) or len(value) > 100_000:
             raise self._fail(key, value, "a list")
-        return cast(list[object], value)
+        return cast("list[object]", value)
 
     def section(self, *keys: str) -> Config:
         """Read a nested object; empty where missing."""
         key, value = self._get(keys, {})
         if not isinstance(value, dict):
             raise self._fail(key, value, "an object")
-        return Config(cast(dict[str, object], value), f"{self.path}: {key}")
+        return Config(cast("dict[str, object]", value), f"{self.path}: {key}")
 
 
 def parse_config(text: str | bytes, path: str) -> Config:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from planner.architecture.blocks import Scope, gate, norm
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, layer_types, two_norms
-from planner.errors import UnsupportedModel
+from planner.errors import UnsupportedModelError
 from planner.model import Attention, Axis, FullAttention, Module, SlidingWindow, Tensor
 
 
 def gemma4(config: Config, dims: Dims) -> LayerBuilder:
     """Gemma 4 with 26B (experts), 31B: not the small ones with per-layer embeddings and shared caches."""
     if config.optional("num_kv_shared_layers") or config.optional("hidden_size_per_layer_input"):
-        raise UnsupportedModel("Gemma 4 with per-layer embeddings (E2B, E4B) is not supported yet")
+        raise UnsupportedModelError("Gemma 4 with per-layer embeddings (E2B, E4B) is not supported yet")
     types = layer_types(config, dims)
     experts = config.integer("num_experts", default=0, low=0) if config.flag("enable_moe_block", default=False) else 0
     window = config.integer("sliding_window", default=1024)

@@ -66,7 +66,9 @@ def qwen_next(config: Config, dims: Dims) -> LayerBuilder:
     return build
 
 
-def mamba2(scope: Scope, name: str, dims: Dims, *, heads: int, head_dim: int, groups: int, state: int, kernel: int, bias: bool, ssm_bits: int) -> tuple[list[Module], RecurrentState]:
+def mamba2(
+    scope: Scope, name: str, dims: Dims, *, heads: int, head_dim: int, groups: int, state: int, kernel: int, bias: bool, ssm_bits: int
+) -> tuple[list[Module], RecurrentState]:
     """One Mamba2 mixer and its state; groups fewer than ranks are replicated."""
     width = heads * head_dim
     inner = Axis(width, Split.TP)

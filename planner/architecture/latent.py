@@ -93,6 +93,3 @@ def indexer_cache(config: Config) -> LatentAttention:
     """The indexer's own cache: FP8 keys with a float32 scale each 128 (vllm deepseek_v2.py DeepseekV32IndexerCache)."""
     width = config.integer("index_head_dim")
     return LatentAttention(latent_dim=0, rope_dim=0, index_dim=width + width // 128 * 4, sparse=True)
-
-
-

@@ -195,7 +195,9 @@ def mimo_v2(config: Config, dims: Dims) -> LayerBuilder:
         if sink_windows if windowed else sink_full:
             modules.append(Tensor(name="self_attn.attention_sink_bias", axes=(Axis(heads, Split.TP),)))
         if moe_layers[index]:
-            modules.extend(shared_expert_moe(scope, dims, experts=experts, intermediate=config.integer("moe_intermediate_size"), shared=0, router=FP32, correction=True))
+            modules.extend(
+                shared_expert_moe(scope, dims, experts=experts, intermediate=config.integer("moe_intermediate_size"), shared=0, router=FP32, correction=True)
+            )
         else:
             modules.extend(scope.gated_mlp("mlp", dims.hidden, dims.intermediate))
         modules.extend(two_norms(dims))

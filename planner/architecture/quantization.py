@@ -13,7 +13,7 @@ from enum import StrEnum
 from fnmatch import fnmatch
 
 from planner.architecture.config import Config
-from planner.errors import PlannerError, UnsupportedModel
+from planner.errors import PlannerError, UnsupportedModelError
 from planner.model import BF16, Plane, Storage, Tensor
 
 
@@ -84,7 +84,7 @@ def _scalars(count: int, bits: int, name: str = "attn.scales") -> tuple[Tensor, 
 
 
 def read_quantization(section: Config, hf_quant: Config | None = None) -> Quantization:
-    """Read `quantization_config` (or a ModelOpt hf_quant_config.json beside it). Raises UnsupportedModel for an unknown method."""
+    """Read `quantization_config` (or a ModelOpt hf_quant_config.json beside it). Raises UnsupportedModelError for an unknown method."""
     config = section if section.data else hf_quant
     if config is None or not config.data:
         return UNQUANTIZED
@@ -108,12 +108,12 @@ def read_quantization(section: Config, hf_quant: Config | None = None) -> Quanti
     }
     if method not in readers:
         known = ", ".join(sorted(name for name in readers if name))
-        raise UnsupportedModel(f"quantization method {method!r} is not supported", f"known: {known}")
+        raise UnsupportedModelError(f"quantization method {method!r} is not supported", f"known: {known}")
     return readers[method](config)
 
 
 def _modelopt_method(config: Config) -> str:
-    """vLLM sets the method of a ModelOpt file from its producer (model_arch_config_convertor.py:249); else none applies."""
+    """VLLM sets the method of a ModelOpt file from its producer (model_arch_config_convertor.py:249); else none applies."""
     inner = config.section("quantization")
     if config.section("producer").data.get("name") == "modelopt" and inner.has("quant_algo"):
         return "modelopt"
@@ -124,7 +124,7 @@ def _listed(names: Sequence[str], matches: Callable[[str], bool]) -> bool:
     """Whether every part of a fused module is listed (vLLM refuses half-listed ones)."""
     hits = [any(matches(s) for s in spellings(name)) for name in names]
     if any(hits) and not all(hits):
-        raise UnsupportedModel(f"only some of {', '.join(names)} are quantized; vLLM needs all parts of a fused layer alike")
+        raise UnsupportedModelError(f"only some of {', '.join(names)} are quantized; vLLM needs all parts of a fused layer alike")
     return all(hits)
 
 
@@ -169,11 +169,11 @@ def _awq(config: Config) -> Quantization:
 def _gptq(config: Config) -> Quantization:
     bits, group = config.integer("bits", high=16), config.integer("group_size", low=-1)
     if config.flag("desc_act") and group != -1:
-        raise UnsupportedModel("GPTQ with desc_act (act-order) is not supported", "use a checkpoint quantized without desc_act")
+        raise UnsupportedModelError("GPTQ with desc_act (act-order) is not supported", "use a checkpoint quantized without desc_act")
     storage = grouped_int(bits, group, zero_points=True)
     rules = [rule for rule in config.section("dynamic").data if rule.startswith("-:")]
     if any(not rule.startswith("-:") for rule in config.section("dynamic").data):
-        raise UnsupportedModel("GPTQ with per-module `dynamic` bit widths is not supported")
+        raise UnsupportedModelError("GPTQ with per-module `dynamic` bit widths is not supported")
 
     def lookup(names: Sequence[str], role: Role) -> Storage:
         if role is Role.HEAD and not config.flag("lm_head", default=False):
@@ -190,10 +190,7 @@ def _compressed_tensors(config: Config) -> Quantization:
     groups = [group for group in groups if not all(t.endswith("Attention") for t in group.texts("targets"))]
     if not groups:
         raise PlannerError(f"{config.path}: config_groups is empty; a compressed-tensors checkpoint names its groups there")
-    if config.has("kv_cache_scheme") and config.section("kv_cache_scheme").data.get("num_bits") == 8:
-        kv_cache_dtype = "fp8"
-    else:
-        kv_cache_dtype = "auto"
+    kv_cache_dtype = "fp8" if config.has("kv_cache_scheme") and config.section("kv_cache_scheme").data.get("num_bits") == 8 else "auto"
 
     def matches(pattern: str, name: str) -> bool:
         return re.match(pattern[3:], name) is not None if pattern.startswith("re:") else pattern == name
@@ -240,7 +237,7 @@ def _compressed_storage(group: Config, role: Role) -> Storage:
     if kind == "float" and bits == 4 and size == 16:
         scales = (_SCALE, _SCALE) if activations.data else (_SCALE,)
         return Storage("nvfp4", (Plane(4), Plane(8, 1, 16), *scales), input_multiple=16)
-    raise UnsupportedModel(f"compressed-tensors weights of {bits}-bit {kind} by {strategy} are not supported")
+    raise UnsupportedModelError(f"compressed-tensors weights of {bits}-bit {kind} by {strategy} are not supported")
 
 
 def _modelopt(config: Config) -> Quantization:
@@ -285,7 +282,7 @@ def _modelopt_storage(algorithm: str, role: Role) -> Storage:
         "MXFP8": MXFP8,
     }
     if algorithm not in known:
-        raise UnsupportedModel(f"ModelOpt algorithm {algorithm!r} is not supported", f"known: {', '.join(known)}")
+        raise UnsupportedModelError(f"ModelOpt algorithm {algorithm!r} is not supported", f"known: {', '.join(known)}")
     return known[algorithm]
 
 

@@ -27,6 +27,7 @@ class Dims:
     vocab: int
     max_length: int
 
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One decoder layer: its parameters and its cache."""
@@ -191,4 +192,3 @@ def gemma(*, qk_norm: bool, every: int, window: int) -> Callable[[Config, Dims],
         return build
 
     return bind
-

@@ -128,7 +128,13 @@ def siglip_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
             *scope.plain_mlp(f"{layer}.mlp.fc1", f"{layer}.mlp.fc2", hidden, width, bias=True),
             *norm(f"{layer}.layer_norm2", hidden, bias=True),
         ]
-    spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=config.integer("num_attention_heads", default=12), max_patches=patches, tokens_per_item=top.integer("mm_tokens_per_image", default=256))
+    spec = VisionSpec(
+        hidden_size=hidden,
+        intermediate_size=width,
+        heads=config.integer("num_attention_heads", default=12),
+        max_patches=patches,
+        tokens_per_item=top.integer("mm_tokens_per_image", default=256),
+    )
     return Tower(tuple(modules), spec, (_plain("position_ids", patches, bits=64),))
 
 
@@ -218,7 +224,9 @@ def gemma4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         names: Sequence[str] = ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
         modules += [module for name in names for module in norm(f"{at}.{name}", hidden)]
     frequencies = _plain("rotary_emb.inv_freq", head_dim // 4, bits=32)
-    spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=280 * 9, tokens_per_item=top.integer("vision_soft_tokens_per_image", default=280))
+    spec = VisionSpec(
+        hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=280 * 9, tokens_per_item=top.integer("vision_soft_tokens_per_image", default=280)
+    )
     return Tower(tuple(modules), spec, (_plain("std_bias", hidden), _plain("std_scale", hidden), frequencies, frequencies))
 
 
@@ -249,13 +257,7 @@ def kimi_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
             plain.column(f"{at}.wqkv", hidden, (hidden, hidden, hidden), bias=True),
             plain.row(f"{at}.wo", hidden, hidden, bias=True),
         ]
-    spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=height * wide, tokens_per_item=height * wide // (kernel[0] * kernel[1]))
+    spec = VisionSpec(
+        hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=height * wide, tokens_per_item=height * wide // (kernel[0] * kernel[1])
+    )
     return Tower(tuple(modules), spec, (_plain("time_weight", config.integer("init_pos_emb_time", default=4), 1, hidden),))
-
-
-
-
-
-
-
-

@@ -42,7 +42,7 @@ KV_CACHE_DTYPES = (*PLAIN_DTYPES, *FP8_DTYPES, "fp8_ds_mla", *PACKED_DTYPES)
 _MLA_FP8_TOKEN_BYTES = 656  # fp8_ds_mla: 512 FP8 + 4 float32 scales + 64 bfloat16 (mla_attention.py:1386)
 
 
-class Unsupported(ValueError):
+class UnsupportedError(ValueError):
     """A combination that this GPU refuses to start with; the message is the reason."""
 
 
@@ -74,11 +74,11 @@ _NO_FLOAT16 = ("Gemma2", "Gemma3")  # config/model.py _FLOAT16_NOT_SUPPORTED_MOD
 def dtype_bits(model: ModelSpec, gpu: GpuSpec, dtype: str) -> int:
     """Bits of weights and activations. Without bfloat16 (before Ampere) models that float16 breaks run in float32.
 
-    Raises Unsupported for bfloat16 on such a GPU.
+    Raises UnsupportedError for bfloat16 on such a GPU.
     """
     if gpu.vendor == "nvidia" and gpu.capability < 80:
         if dtype == "bfloat16":
-            raise Unsupported(f"bfloat16 needs compute capability 8.0; {gpu.title} has {gpu.capability / 10}")
+            raise UnsupportedError(f"bfloat16 needs compute capability 8.0; {gpu.title} has {gpu.capability / 10}")
         if dtype == "auto" and model.architecture.startswith(_NO_FLOAT16):
             return 32
     return 32 if dtype == "float32" else 16
@@ -90,19 +90,19 @@ def effective_kv_dtype(model: ModelSpec, kv_cache_dtype: str) -> str:
 
 
 def cache_layout(model: ModelSpec, gpu: GpuSpec, kv_cache_dtype: str, *, dtype_bits: int = 16) -> CacheLayout:
-    """The attention backend vLLM selects and how it stores the cache. Raises Unsupported with the reason.
+    """The attention backend vLLM selects and how it stores the cache. Raises UnsupportedError with the reason.
 
     Source: platforms/cuda.py backend priorities, v1/attention/backends/*.py (tests/oracle/kv_layouts.json has vLLM's own answers).
     """
     dtype = effective_kv_dtype(model, kv_cache_dtype)
     if dtype not in KV_CACHE_DTYPES:
-        raise Unsupported(f"KV cache dtype {dtype} is not supported")
+        raise UnsupportedError(f"KV cache dtype {dtype} is not supported")
     if model.is_latent:
         return _latent_layout(model, gpu, dtype, dtype_bits)
     if dtype in PACKED_DTYPES:
         return _packed_layout(model, gpu, dtype, dtype_bits)
     if dtype == "fp8_ds_mla":
-        raise Unsupported("fp8_ds_mla is for MLA models only")
+        raise UnsupportedError("fp8_ds_mla is for MLA models only")
     backend = _standard_backend(model, gpu, fp8=dtype in FP8_DTYPES, e5m2=dtype == "fp8_e5m2")
     return CacheLayout(
         backend=backend,
@@ -140,8 +140,8 @@ def _standard_backend(model: ModelSpec, gpu: GpuSpec, *, fp8: bool, e5m2: bool) 
         return "TRITON_FLASHINFER" if blackwell else "TRITON_FLASH_ATTN"
     if triton_only:
         if blackwell and fp8 and _values_differ(model):
-            raise Unsupported("FlashAttention does not support an FP8 KV cache on this GPU for keys and values of different width")
-        return _triton(gpu, fp8) if _bidirectional_images(model) and not blackwell or e5m2 else "FLASH_ATTN"
+            raise UnsupportedError("FlashAttention does not support an FP8 KV cache on this GPU for keys and values of different width")
+        return _triton(gpu, fp8) if (_bidirectional_images(model) and not blackwell) or e5m2 else "FLASH_ATTN"
     if blackwell:
         return "FLASHINFER"
     if not fp8 or (capability // 10 == 9 and not e5m2):
@@ -152,7 +152,7 @@ def _standard_backend(model: ModelSpec, gpu: GpuSpec, *, fp8: bool, e5m2: bool) 
 def _triton(gpu: GpuSpec, fp8: bool) -> str:
     """Triton's FP8 cache needs compute capability 8.9 (v1/attention/backends/triton_attn.py:511)."""
     if fp8 and gpu.capability < 89:
-        raise Unsupported(f"FP8 KV cache needs compute capability 8.9 with the Triton attention backend; {gpu.title} has {gpu.capability / 10}")
+        raise UnsupportedError(f"FP8 KV cache needs compute capability 8.9 with the Triton attention backend; {gpu.title} has {gpu.capability / 10}")
     return "TRITON_ATTN"
 
 
@@ -166,11 +166,11 @@ def _latent_layout(model: ModelSpec, gpu: GpuSpec, dtype: str, dtype_bits: int) 
     major = gpu.capability // 10
     fp8 = dtype in (*FP8_DTYPES, "fp8_ds_mla")
     if dtype in PACKED_DTYPES or dtype == "fp8_e5m2":
-        raise Unsupported(f"no MLA attention backend supports KV cache dtype {dtype}")
+        raise UnsupportedError(f"no MLA attention backend supports KV cache dtype {dtype}")
     if model.is_sparse:
         return _sparse_layout(gpu, fp8, dtype, dtype_bits)
     if dtype == "fp8_ds_mla":
-        raise Unsupported("fp8_ds_mla is for sparse MLA (DeepSeek V3.2, GLM-5) only")
+        raise UnsupportedError("fp8_ds_mla is for sparse MLA (DeepSeek V3.2, GLM-5) only")
     bits = 8 if fp8 else dtype_bits
     if major == 10:
         return CacheLayout(backend="FLASHINFER_MLA", block_size=32, bits=bits, dtype_bits=dtype_bits)
@@ -186,21 +186,23 @@ def _sparse_layout(gpu: GpuSpec, fp8: bool, dtype: str, dtype_bits: int) -> Cach
     major = gpu.capability // 10
     if major == 9:
         packed = _MLA_FP8_TOKEN_BYTES if fp8 else 0
-        return CacheLayout(backend="FLASHMLA_SPARSE" if fp8 else "FLASH_ATTN_MLA_SPARSE", block_size=64, bits=dtype_bits, dtype_bits=dtype_bits, latent_bytes=packed)
+        return CacheLayout(
+            backend="FLASHMLA_SPARSE" if fp8 else "FLASH_ATTN_MLA_SPARSE", block_size=64, bits=dtype_bits, dtype_bits=dtype_bits, latent_bytes=packed
+        )
     if major == 10 and dtype != "fp8_ds_mla":
         # auto means FP8 here (model_executor/models/config.py DeepseekV32ForCausalLM)
         bits = dtype_bits if dtype in ("bfloat16", "float16") else 8
         return CacheLayout(backend="FLASHINFER_MLA_SPARSE", block_size=64, bits=bits, dtype_bits=dtype_bits)
     if major == 12:
         return CacheLayout(backend="FLASHINFER_MLA_SPARSE_SM120", block_size=64, bits=8, dtype_bits=dtype_bits, latent_bytes=_MLA_FP8_TOKEN_BYTES)
-    raise Unsupported(f"sparse MLA attention has no backend for {gpu.title}; it needs Hopper or Blackwell")
+    raise UnsupportedError(f"sparse MLA attention has no backend for {gpu.title}; it needs Hopper or Blackwell")
 
 
 def _packed_layout(model: ModelSpec, gpu: GpuSpec, dtype: str, dtype_bits: int) -> CacheLayout:
     bits, scale_bytes = PACKED_DTYPES[dtype]
     if dtype == "nvfp4":
         if gpu.capability < 80 or model.has_sinks or _bidirectional_images(model):
-            raise Unsupported("an NVFP4 KV cache needs FlashInfer: compute capability 8.0, no attention sinks")
+            raise UnsupportedError("an NVFP4 KV cache needs FlashInfer: compute capability 8.0, no attention sinks")
         width = next(cache.head_dim + cache.head_dim_v for cache in model.caches if isinstance(cache, FullAttention | SlidingWindow))
         return CacheLayout(backend="FLASHINFER", bits=bits, dtype_bits=dtype_bits, bytes_per_token_head=width // 16)
     return CacheLayout(backend="TRITON_ATTN", bits=bits, dtype_bits=dtype_bits, bytes_per_token_head=scale_bytes or 0)
@@ -242,5 +244,4 @@ def check_quantization(model: ModelSpec, gpu: GpuSpec) -> None:
     """Refuse a quantization that this GPU's compute capability lacks."""
     minimum = MINIMUM_CAPABILITY.get(model.quantization or "", 0)
     if gpu.vendor == "nvidia" and gpu.capability < minimum:
-        raise Unsupported(f"the quantization method {model.quantization} needs compute capability {minimum / 10}; {gpu.title} has {gpu.capability / 10}")
-
+        raise UnsupportedError(f"the quantization method {model.quantization} needs compute capability {minimum / 10}; {gpu.title} has {gpu.capability / 10}")

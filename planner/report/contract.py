@@ -150,7 +150,9 @@ def plan_json(plan: Plan, files: list[str]) -> PlanJson:
         },
         "reasons": dict(plan.choice.reasons),
         "memory": _memory(plan.choice),
-        "rejection": {"code": plan.rejection.code, "message": plan.rejection.reason, "short_by_bytes": plan.rejection.short_by_bytes} if plan.rejection else None,
+        "rejection": {"code": plan.rejection.code, "message": plan.rejection.reason, "short_by_bytes": plan.rejection.short_by_bytes}
+        if plan.rejection
+        else None,
         "alternatives": [{"change": a.change, "arguments": a.arguments, "verdict": a.verdict} for a in plan.alternatives],
         "commands": [{"service": "embedding" if plan.model.pooling else "chat", "argv": list(plan.argv)}],
         "files": files,

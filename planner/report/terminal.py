@@ -76,7 +76,11 @@ def _ledger(plan: Plan) -> Table:
         notes["KV cache"] = "pinned"
     for name, size in parts(plan):
         table.add_row(Text(f"■ {name}", _COLOURS[name]), f"{size / GIB:.2f}", Text(notes[name], "dim"))
-    table.add_row("requested", f"{choice.expected.requested_bytes / GIB:.2f}", Text(f"{plan.config.gpu_memory_utilization:g} of {gib(choice.expected.total_bytes)}", "dim"))
+    table.add_row(
+        "requested",
+        f"{choice.expected.requested_bytes / GIB:.2f}",
+        Text(f"{plan.config.gpu_memory_utilization:g} of {gib(choice.expected.total_bytes)}", "dim"),
+    )
     table.add_row("one request", f"{choice.expected.kv_cache_needed_bytes / GIB:.2f}", Text("KV cache it needs", "dim"))
     return table
 

@@ -1,0 +1,1 @@
+"""Measurements: accuracy against real starts, calibration, start time."""

@@ -1,0 +1,118 @@
+"""What a row of each catalogue is. Plain dataclasses; `validation.py` lets pydantic guard them, `schema.py` their JSON Schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from planner.architecture import Config, build_model
+from planner.hardware import GpuSpec
+from planner.model import ModelSpec
+from planner.units import GIB, MIB
+
+_STRICT = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pcie:
+    """The PCIe slot of a card."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    generation: int
+    lanes: int
+    gb_per_s: float
+    """One direction, from the line rate."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuRow:
+    """One GPU."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    name: str
+    title: str
+    vendor: Literal["nvidia", "amd", "apple"]
+    aliases: list[str] = field(default_factory=list)
+    memory_mib: int
+    """What the driver reports."""
+    memory_options_gb: list[int] = field(default_factory=list)
+    cuda_total_gib: float | None = None
+    """What CUDA sees on Linux; the lowest observed."""
+    cuda_total_estimated: bool = False
+    wsl2_total_gib: float | None = None
+    free_at_start_gib: float | None = None
+    wsl2_free_at_start_gib: float | None = None
+    compute_capability: str | None = None
+    bandwidth_gb_per_s: float
+    dense_tflops: dict[Literal["bf16", "fp8", "fp4", "int8"], float] = field(default_factory=dict)
+    pcie: Pcie | None = None
+    nvlink_gb_per_s: float | None = None
+    """Both directions together, all links (NVLink, or Infinity Fabric)."""
+    power_w: int | None = None
+    unified_memory: bool = False
+    sources: dict[str, str]
+    checked: str
+
+    def spec(self) -> GpuSpec:
+        """The facts in bytes."""
+        major, _, minor = (self.compute_capability or "").partition(".")
+        memory = self.memory_mib * MIB
+        return GpuSpec(
+            name=self.name,
+            title=self.title,
+            vendor=self.vendor,
+            memory_bytes=memory,
+            cuda_total_bytes=_gib(self.cuda_total_gib) or memory,
+            wsl2_total_bytes=_gib(self.wsl2_total_gib),
+            free_at_start_bytes=_gib(self.free_at_start_gib),
+            wsl2_free_at_start_bytes=_gib(self.wsl2_free_at_start_gib),
+            compute_capability=(int(major), int(minor)) if minor else None,
+            bandwidth_bytes_per_s=int(self.bandwidth_gb_per_s * 1e9),
+            dense_flops=tuple((dtype, int(value * 1e12)) for dtype, value in self.dense_tflops.items()),
+            nvlink=self.nvlink_gb_per_s is not None and self.vendor == "nvidia",
+            power_w=self.power_w,
+            unified_memory=self.unified_memory,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One repository or tag of a model."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    name: str
+    repo: str
+    quantization: dict[str, Any] = field(default_factory=dict)
+    """Its quantization_config, as the checkpoint's config.json has it."""
+    runtime: Literal["vllm", "mlx", "ollama"] = "vllm"
+    format: str | None = None
+    """MLX or GGUF quantization of the runtimes that are not vLLM."""
+    default: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRow:
+    """One model."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    name: str
+    title: str
+    family: str
+    kind: Literal["chat", "vision", "embedding"]
+    aliases: list[str] = field(default_factory=list)
+    parameters: int
+    """Parameters vLLM loads, computed from the architecture."""
+    sources: list[str]
+    checked: str
+    variants: list[Variant]
+    config: dict[str, Any]
+    """The keys of config.json that decide sizes."""
+
+    def spec(self, variant: Variant) -> ModelSpec:
+        """The model as this variant stores it."""
+        config = {**self.config, "quantization_config": variant.quantization} if variant.quantization else self.config
+        return build_model(Config(config, f"models.yaml: {self.name}"), self.name)
+
+
+def _gib(value: float | None) -> int | None:
+    return None if value is None else int(value * GIB)
