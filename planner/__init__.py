@@ -3,18 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from planner.choice import Pins, Request
     from planner.errors import PlannerError, UnsupportedModelError
     from planner.hardware import GpuGroup, Host
     from planner.plan import Plan, make_plan
-    from planner.search import Pins, Request
 
 _HOME = {
     "GpuGroup": "hardware",
     "Host": "hardware",
-    "Pins": "search",
+    "Pins": "choice",
     "Plan": "plan",
     "PlannerError": "errors",
-    "Request": "search",
+    "Request": "choice",
     "UnsupportedModelError": "errors",
     "make_plan": "plan",
 }

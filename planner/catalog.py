@@ -130,7 +130,10 @@ def _line_of(text: str, location: tuple[int | str, ...]) -> int:
     node = document.value[0]
     line: int = node.start_mark.line
     for part in location:
-        children = {key.value: (key, value) for key, value in node.value} if isinstance(node, yaml.MappingNode) else dict(enumerate((v, v) for v in node.value))
+        if isinstance(node, yaml.MappingNode):
+            children: dict[Any, Any] = {key.value: (key, value) for key, value in node.value}
+        else:
+            children = dict(enumerate((value, value) for value in node.value))
         if part not in children:
             break
         key, node = children[part]

@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 
 import click
 
+from planner.choice import Pins, Request
 from planner.engines.vllm import KV_CACHE_DTYPES, VERSIONS
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup, Host
 from planner.plan import Plan, make_plan
-from planner.search import Pins, Request
 from planner.units import parse_context, parse_count
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from planner.choice import Choice, Pins, Request, blocks_suffice, serves_users
 from planner.command import serve_argv
 from planner.config import ServeConfig
 from planner.engines import vllm
 from planner.errors import PlannerError
 from planner.hardware import Host
 from planner.model import ModelSpec
-from planner.search import Choice, Pins, Request, best, blocks_suffice, serves_users
+from planner.search import best
 from planner.units import gib, tokens
 
 Others = tuple[tuple[str, Callable[[], ModelSpec]], ...]  # name of a variant and how to get it

@@ -6,82 +6,22 @@ Discrete choices are looped, the context is solved for; what the user pinned is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from math import floor
+from dataclasses import replace
 from typing import Any
 
+from planner.choice import Choice, Request, utilization
 from planner.config import Parallel, ServeConfig
 from planner.engines import vllm
 from planner.engines.overhead import Outlook
 from planner.engines.vllm import UnsupportedError
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup, Host
-from planner.memory import MemoryBreakdown, Placement, breakdown, capacity, place
-from planner.model import ModelSpec
-from planner.units import tokens
+from planner.memory import Placement, breakdown, capacity, place
+from planner.reasons import explained
 from planner.weights import NotDivisibleError
 
-HIGHEST_UTILIZATION = 0.95  # above it drafters and late graphs run out of memory (consumer starts at 0.96-0.98)
 USEFUL_CONTEXT = 32_768  # below this, a narrower cache dtype is worth it without being asked for
 CONTEXT_STEP = 1024
 FEWEST_SEQS = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pins:
-    """What the user fixed with the engine's own flags; None is free."""
-
-    tensor_parallel_size: int | None = None
-    pipeline_parallel_size: int | None = None
-    max_model_len: int | None = None
-    gpu_memory_utilization: float | None = None
-    kv_cache_dtype: str | None = None
-    kv_cache_memory_bytes: int | None = None
-    max_num_seqs: int | None = None
-    max_num_batched_tokens: int | None = None
-    enforce_eager: bool | None = None
-    enable_expert_parallel: bool = False
-    dtype: str = "auto"
-    quantization: str | None = None
-    vllm_version: str = vllm.DEFAULT_VERSION
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """The question: this model, these GPUs, this wish."""
-
-    model: ModelSpec
-    group: GpuGroup
-    pins: Pins = field(default_factory=Pins)
-    context: int | None = None
-    users: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """One configuration with its ledger at the three outlooks."""
-
-    config: ServeConfig
-    expected: MemoryBreakdown
-    cautious: MemoryBreakdown
-    hopeful: MemoryBreakdown
-    reasons: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def verdict(self) -> str:
-        """starts: also with cautious coefficients; does_not_start: not even with the expected ones; tight: between."""
-        if _starts(self.cautious, self.config):
-            return "starts"
-        return "tight" if _starts(self.expected, self.config) else "does_not_start"
-
-
-def _starts(ledger: MemoryBreakdown, config: ServeConfig) -> bool:
-    return ledger.fits_start and ledger.fits_request and blocks_suffice(ledger, config)
-
-
-def blocks_suffice(ledger: MemoryBreakdown, config: ServeConfig) -> bool:
-    """A hybrid refuses to start with fewer blocks of state than sequences (v1/worker/gpu_model_runner.py)."""
-    return ledger.kv_cache_blocks >= config.max_num_seqs or ledger.block_size <= 256
 
 
 def splits(request: Request) -> list[Parallel]:
@@ -133,17 +73,6 @@ def cannot_split(request: Request, tp: int, pp: int) -> str:
     except UnsupportedError:
         return ""
     return ""
-
-
-def utilization(request: Request, tp: int) -> tuple[float, str]:
-    """The share of total memory that is safely free at start, to two decimals."""
-    if request.pins.gpu_memory_utilization is not None:
-        return request.pins.gpu_memory_utilization, "pinned"
-    group = request.group
-    free, total = group.free_at_start_bytes(tp), group.total_bytes
-    share = min(HIGHEST_UTILIZATION, floor((free / total - 0.01) * 100) / 100)
-    where = {Host.SERVER: "a server", Host.DESKTOP: "a desktop", Host.WSL2: "WSL2"}[group.host]
-    return share, f"{free / 1024**3:.2f} of {total / 1024**3:.2f} GiB are free at start on {where}; CUDA context and NCCL lie outside vLLM's budget"
 
 
 def kv_dtypes(request: Request) -> list[str]:
@@ -252,8 +181,8 @@ def best(request: Request) -> Choice:
             choice = with_context(request, config, placement)
             tried.append(choice)
             if _meets(request, choice):
-                return _explained(request, choice, tried)
-    return _explained(request, max(tried, key=_rank), tried)
+                return explained(request, choice, tried)
+    return explained(request, max(tried, key=_rank), tried)
 
 
 def _meets(request: Request, choice: Choice) -> bool:
@@ -265,72 +194,7 @@ def _meets(request: Request, choice: Choice) -> bool:
     return True
 
 
-def serves_users(request: Request, choice: Choice) -> bool:
-    """Whether all users can hold full-length requests at once."""
-    return choice.expected.max_concurrency >= (request.users or 1)
-
-
 def grid(cache: Placement, blocks: int, contexts: Any, config: ServeConfig) -> Any:
     """Concurrency over an int64 array of contexts; element i equals the scalar answer for contexts[i]."""
     in_flight = vllm.in_flight_tokens(config.max_num_batched_tokens, config.pipeline_parallel_size)
     return capacity(cache.cache, blocks, contexts, in_flight)
-
-
-def _explained(request: Request, choice: Choice, tried: list[Choice]) -> Choice:
-    pins, config, model = request.pins, choice.config, request.model
-    pinned = "pinned"
-    reasons = {
-        "tensor_parallel_size": pinned if pins.tensor_parallel_size else _why_split(request, config),
-        "pipeline_parallel_size": pinned
-        if pins.pipeline_parallel_size
-        else ("layers are split over GPUs that tensor parallelism cannot use" if config.pipeline_parallel_size > 1 else "no pipeline needed"),
-        "gpu_memory_utilization": utilization(request, config.tensor_parallel_size)[1],
-        "max_model_len": pinned if pins.max_model_len else _why_context(request, choice),
-        "max_num_seqs": pinned if pins.max_num_seqs else _why_seqs(request, choice),
-        "max_num_batched_tokens": pinned if pins.max_num_batched_tokens else _why_batch(model, config),
-        "kv_cache_dtype": pinned if pins.kv_cache_dtype else _why_dtype(request, config, tried),
-        "enforce_eager": pinned
-        if pins.enforce_eager is not None
-        else ("CUDA graphs would not leave enough memory" if config.enforce_eager else "CUDA graphs fit"),
-    }
-    return replace(choice, reasons=tuple(reasons.items()))
-
-
-def _why_split(request: Request, config: ServeConfig) -> str:
-    if config.tensor_parallel_size == 1:
-        return "one GPU" if request.group.count == 1 else "attention heads do not divide further"
-    return f"divides {request.model.attention_heads} attention heads and {request.model.kv_heads} key-value heads; each GPU holds a share of every layer"
-
-
-def _why_context(request: Request, choice: Choice) -> str:
-    if request.context:
-        return "as asked"
-    if choice.config.max_model_len >= request.model.max_position_embeddings:
-        return "the model's own limit fits"
-    who = f"of which {request.users} requests fit at once" if request.users else "of which one request surely fits"
-    return f"the longest {who}; {tokens(request.model.max_position_embeddings)} is the model's limit"
-
-
-def _why_seqs(request: Request, choice: Choice) -> str:
-    if request.users and choice.config.max_num_seqs == request.users:
-        return "one for each user"
-    if request.model.has_state and choice.config.max_num_seqs >= choice.cautious.kv_cache_blocks - 1:
-        return "a model with recurrent state needs a cache block for each sequence"
-    return f"full-length requests: {choice.expected.max_concurrency:.1f} at once; shorter ones share the same cache"
-
-
-def _why_batch(model: ModelSpec, config: ServeConfig) -> str:
-    kept = (
-        f"; windows keep {tokens(vllm.in_flight_tokens(config.max_num_batched_tokens, config.pipeline_parallel_size))} tokens in flight"
-        if model.has_window
-        else ""
-    )
-    return f"vLLM's default for this GPU; more would cost activation memory{kept}"
-
-
-def _why_dtype(request: Request, config: ServeConfig, tried: list[Choice]) -> str:
-    if config.kv_cache_dtype == "auto":
-        own = vllm.effective_kv_dtype(request.model, "auto")
-        return "the checkpoint asks for FP8" if own != "auto" else "16-bit: the wanted context fits without quantizing the cache"
-    length = max((choice.cautious.longest_max_model_len for choice in tried if choice.config.kv_cache_dtype == "auto"), default=0)
-    return f"16-bit would end at {tokens(length)} tokens"

@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import groups, models
 
+from planner.choice import Pins, Request
 from planner.command import parse_argv, serve_argv
 from planner.config import Parallel, ServeConfig
 from planner.engines.overhead import Outlook
@@ -15,7 +16,7 @@ from planner.errors import PlannerError
 from planner.kvcache import longest_model_len, plan_cache
 from planner.memory import breakdown, place
 from planner.plan import make_plan
-from planner.search import Pins, Request, best, evaluate, grid
+from planner.search import best, evaluate, grid
 from planner.weights import NotDivisibleError, stage_weights
 
 settings.register_profile("plan", deadline=None, max_examples=60)

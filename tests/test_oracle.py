@@ -1,5 +1,6 @@
 """vLLM 0.33 itself judges: every emitted command is valid, and what it plans equals what we planned."""
 
+import fcntl
 import json
 import os
 import subprocess
@@ -11,13 +12,13 @@ import pytest
 from conftest import DATA, ROOT, config_model
 
 from planner import catalog
+from planner.choice import Request
 from planner.config import Parallel
 from planner.engines.vllm import UnsupportedError, cache_layout, in_flight_tokens, with_kernels
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup, GpuSpec
 from planner.kvcache import longest_model_len, plan_cache
 from planner.plan import make_plan
-from planner.search import Request
 from planner.weights import stage_weights
 
 pytestmark = pytest.mark.slow
@@ -29,7 +30,10 @@ GIB = 2**30
 def judge_python() -> Path:
     """The Python of the judge's environment, built once and kept."""
     venv = Path(os.environ.get("PLAN_ORACLE_VENV") or Path.home() / ".cache" / "serve-plan" / "vllm-0.33")
-    subprocess.run(["bash", HERE / "setup.sh", venv], check=True, capture_output=True, timeout=1800)
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    with venv.with_suffix(".lock").open("w") as lock:  # test workers share it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(["bash", HERE / "setup.sh", venv], check=True, capture_output=True, timeout=1800)
     return venv / "bin" / "python"
 
 

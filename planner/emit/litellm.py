@@ -6,6 +6,8 @@ the backend's request, so only keys it knows are written (facts/runtimes.md sect
 
 from __future__ import annotations
 
+import json
+
 import yaml
 
 from planner.plan import Plan
@@ -30,7 +32,7 @@ from typing import Any
 
 from litellm.integrations.custom_logger import CustomLogger
 
-MODELS = {models!r}
+MODELS = {{{models}}}
 
 
 class ContinueFinalMessage(CustomLogger):
@@ -79,7 +81,7 @@ def litellm_yaml(plan: Plan) -> str:
 
 def custom_callbacks(plan: Plan) -> str:
     """The text of custom_callbacks.py."""
-    return _CALLBACKS.format(models={plan.served_name})
+    return _CALLBACKS.format(models=json.dumps(plan.served_name))
 
 
 def agent_env(plan: Plan) -> str:

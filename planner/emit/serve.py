@@ -25,22 +25,22 @@ args=(
 
 vllm serve "${{args[@]}}" &
 server=$!
-echo "$server" >{pid_file}
-trap 'kill "$server" 2>/dev/null || true' INT TERM
+echo "${{server}}" >{pid_file}
+trap 'kill "${{server}}" 2>/dev/null || true' INT TERM
 trap 'rm -f {pid_file}' EXIT
 
 # Loading and graph capture take minutes; the server answers /health once it can serve.
 until curl --silent --fail --output /dev/null --max-time 5 {url}/health; do
-  kill -0 "$server" 2>/dev/null || fail "the server ended before it was healthy; its log is above"
+  kill -0 "${{server}}" 2>/dev/null || fail "the server ended before it was healthy; its log is above"
   sleep 2
 done
 echo "ready: {url}/v1 serves {served}"
-wait "$server"
+wait "${{server}}"
 """
 
 _TOOLCHAIN = """\
 # This KV cache dtype needs FlashInfer, which compiles its kernels at first start.
-command -v nvcc >/dev/null || [ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ] || fail "nvcc is missing; install the CUDA toolkit or set CUDA_HOME"
+command -v nvcc >/dev/null || [[ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]] || fail "nvcc is missing; install the CUDA toolkit or set CUDA_HOME"
 command -v ninja >/dev/null || fail "ninja is missing; install it with: pip install ninja"
 """
 

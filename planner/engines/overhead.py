@@ -49,15 +49,32 @@ def _shift(outlook: Outlook, residual_gib: float) -> int:
     return int(sign * residual_gib * GIB)
 
 
-def text_activation(model: ModelSpec, config: ServeConfig, *, last_stage: bool) -> int:
-    """Peak of the text profiling run: one batch through the layers, then the sampler on one row a sequence."""
+def forward_activation(model: ModelSpec, config: ServeConfig) -> int:
+    """Peak of one dense layer on one batch: gate, up and their product on a rank, and four hidden states. Derived from shapes."""
+    width = 0 if model.experts_per_token else 3 * model.intermediate_size // config.tensor_parallel_size
+    return config.max_num_batched_tokens * (width + 4 * model.hidden_size) * 2
+
+
+def sampler_activation(model: ModelSpec, config: ServeConfig) -> int:
+    """Peak of the sampler's warm-up: several copies of the logits of one row a sequence, and the batch's hidden states. Fitted."""
     fit = coefficients()["activation"]
     rows = 0 if model.pooling else min(config.max_num_seqs, config.max_num_batched_tokens)
-    sampler = fit["sampler_copies"] * model.vocab_size * rows * 4
-    hidden = fit["hidden_copies"] * config.max_num_batched_tokens * model.hidden_size * 2
-    experts = fit["expert_copies"] * config.max_num_batched_tokens * model.experts_per_token * max(model.expert_intermediate, model.hidden_size) * 2
-    whole = sampler + hidden + (experts if model.experts_per_token else 0)
-    return int(whole if last_stage else fit["first_stage_share"] * whole)
+    logits = fit["sampler_copies"] * model.vocab_size * rows * 4
+    return int(logits + fit["hidden_copies"] * config.max_num_batched_tokens * model.hidden_size * 2)
+
+
+def expert_workspace(model: ModelSpec, config: ServeConfig) -> int:
+    """What the routed experts keep for a batch; it stays while the sampler runs. Fitted."""
+    if not model.experts_per_token:
+        return 0
+    routed = config.max_num_batched_tokens * model.experts_per_token * max(model.expert_intermediate, model.hidden_size) * 2
+    return int(coefficients()["activation"]["expert_copies"] * routed)
+
+
+def text_activation(model: ModelSpec, config: ServeConfig, *, last_stage: bool) -> int:
+    """Peak of the text profiling run: a batch through the layers, then (on the last stage) the sampler; the larger counts."""
+    peak = max(forward_activation(model, config), sampler_activation(model, config)) + expert_workspace(model, config)
+    return int(peak if last_stage else coefficients()["activation"]["first_stage_share"] * peak)
 
 
 def vision_activation(model: ModelSpec, config: ServeConfig) -> int:
@@ -79,8 +96,7 @@ def activation(model: ModelSpec, config: ServeConfig, outlook: Outlook, *, last_
     data = coefficients()
     text = text_activation(model, config, last_stage=last_stage) + _shift(outlook, data["activation"]["residual_gib_p90"])
     factor = {Outlook.EXPECTED: 1.0, Outlook.CAUTIOUS: data["estimates"]["vision_cautious"], Outlook.HOPEFUL: data["estimates"]["vision_hopeful"]}[outlook]
-    floor = config.max_num_batched_tokens * model.hidden_size * 2  # one batch of hidden states is always there
-    return max(floor, text, int(vision_activation(model, config) * factor))
+    return max(0, text, int(vision_activation(model, config) * factor))
 
 
 def cuda_graphs(model: ModelSpec, config: ServeConfig, group: GpuGroup, outlook: Outlook) -> int:

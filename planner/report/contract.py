@@ -6,9 +6,9 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from planner.choice import Choice
 from planner.model import ModelSpec
 from planner.plan import Plan
-from planner.search import Choice
 
 
 class ModelJson(TypedDict):

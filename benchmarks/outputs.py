@@ -1,0 +1,135 @@
+"""The repository's own outputs: `python -m benchmarks.outputs` writes the plans of the guide's five machines and predictions.csv.
+
+Launch scripts a reader can copy, the emitters' golden files, and a diff that shows the whole effect of a formula change.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from planner.catalog import find_gpu, find_model, gpu_rows
+from planner.choice import Request
+from planner.emit import emit
+from planner.errors import PlannerError
+from planner.hardware import GpuGroup
+from planner.plan import Plan, make_plan
+from planner.report.contract import plan_json
+from planner.source import find_source, slug
+
+FOLDER = Path(__file__).parent.parent / "outputs"
+K = 1024
+# The guide's five machines, each with what it recommends there (or the nearest that starts).
+MACHINES: list[tuple[str, int, str, int]] = [
+    ("rtx3090", 2, "qwen3-vl-32b-awq", 128 * K),
+    ("rtx4090", 2, "qwen3-vl-32b-awq", 128 * K),
+    ("rtx4090", 2, "ministral-3-14b-awq", 128 * K),
+    ("l40s", 2, "qwen3-vl-32b-awq", 128 * K),
+    ("a100-40", 1, "qwen3-vl-32b-awq", 64 * K),
+    ("a100-80", 1, "qwen3-vl-32b", 32 * K),
+    ("a100-80", 1, "qwen3-embedding-0.6b", 8 * K),
+]
+GRID_MODELS = [
+    "qwen3-8b",
+    "qwen3-vl-32b-awq",
+    "qwen3-30b-a3b-fp8",
+    "gpt-oss-20b",
+    "gemma-3-27b",
+    "qwen3.5-27b",
+    "deepseek-v3",
+    "nemotron-3-nano-30b-a3b",
+    "llama-3.1-8b-w4a16",
+    "llama-4-scout",
+    "qwen3-embedding-0.6b",
+]
+COLUMNS = (
+    "gpu",
+    "count",
+    "model",
+    "verdict",
+    "tp",
+    "pp",
+    "kv_cache_dtype",
+    "max_model_len",
+    "weights_bytes",
+    "activation_bytes",
+    "non_torch_bytes",
+    "cuda_graph_bytes",
+    "kv_cache_bytes",
+    "kv_cache_tokens",
+    "max_concurrency",
+)
+
+
+def plan_for(gpu: str, count: int, model: str, context: int | None) -> Plan:
+    """Plan as the command line does."""
+    source = find_source(model)
+    request = Request(model=source.spec, group=GpuGroup(gpu=find_gpu(gpu), count=count), context=context)
+    return make_plan(request, repo=source.repo, served_name=source.served_name, others=source.others)
+
+
+def plans() -> Iterator[tuple[str, str]]:
+    """(path below outputs/, text) of every file."""
+    for gpu, count, model, context in MACHINES:
+        plan = plan_for(gpu, count, model, context)
+        folder = f"{slug(plan.served_name)}-{plan.request.group.gpu.name}x{count}"
+        texts = emit(plan)
+        names = [f"outputs/{folder}/{name}" for name in (*texts, "plan.json")]
+        texts["plan.json"] = json.dumps(plan_json(plan, names), indent=2) + "\n"
+        yield from ((f"{folder}/{name}", text) for name, text in texts.items())
+    yield "predictions.csv", predictions()
+
+
+def predictions() -> str:
+    """One line for each model of the grid on every GPU, one and four of them."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for row in gpu_rows():
+        for count in (1, 4):
+            for model in GRID_MODELS if row.vendor != "apple" else []:
+                table.writerow((row.name, count, model, *_prediction(row.name, count, model)))
+    return text.getvalue()
+
+
+def _prediction(gpu: str, count: int, model: str) -> tuple[object, ...]:
+    entry = find_model(model)
+    assert entry is not None
+    try:
+        plan = plan_for(gpu, count, model, None)
+    except PlannerError as error:
+        return (f"refused: {error.message}",)
+    config, ledger = plan.config, plan.choice.expected
+    return (
+        plan.verdict,
+        config.tensor_parallel_size,
+        config.pipeline_parallel_size,
+        config.kv_cache_dtype,
+        config.max_model_len,
+        ledger.weights_bytes,
+        ledger.activation_bytes,
+        ledger.non_torch_bytes,
+        ledger.cuda_graph_bytes,
+        ledger.kv_cache_bytes,
+        ledger.kv_cache_tokens,
+        round(ledger.max_concurrency, 4),
+    )
+
+
+def main() -> None:
+    """Write everything anew."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    for name, text in plans():
+        path = FOLDER / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        if name.endswith(".sh"):
+            path.chmod(0o755)
+
+
+if __name__ == "__main__":
+    main()

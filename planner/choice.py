@@ -1,0 +1,87 @@
+"""The question and one possible answer: what is asked and pinned, and a configuration with its ledgers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import floor
+
+from planner.config import ServeConfig
+from planner.engines import vllm
+from planner.hardware import GpuGroup, Host
+from planner.memory import MemoryBreakdown
+from planner.model import ModelSpec
+
+HIGHEST_UTILIZATION = 0.95  # above it drafters and late graphs run out of memory (consumer starts at 0.96-0.98)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """What the user fixed with the engine's own flags; None is free."""
+
+    tensor_parallel_size: int | None = None
+    pipeline_parallel_size: int | None = None
+    max_model_len: int | None = None
+    gpu_memory_utilization: float | None = None
+    kv_cache_dtype: str | None = None
+    kv_cache_memory_bytes: int | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    enforce_eager: bool | None = None
+    enable_expert_parallel: bool = False
+    dtype: str = "auto"
+    quantization: str | None = None
+    vllm_version: str = vllm.DEFAULT_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The question: this model, these GPUs, this wish."""
+
+    model: ModelSpec
+    group: GpuGroup
+    pins: Pins = field(default_factory=Pins)
+    context: int | None = None
+    users: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One configuration with its ledger at the three outlooks."""
+
+    config: ServeConfig
+    expected: MemoryBreakdown
+    cautious: MemoryBreakdown
+    hopeful: MemoryBreakdown
+    reasons: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def verdict(self) -> str:
+        """starts: also with cautious coefficients; does_not_start: not even with the expected ones; tight: between."""
+        if _starts(self.cautious, self.config):
+            return "starts"
+        return "tight" if _starts(self.expected, self.config) else "does_not_start"
+
+
+def _starts(ledger: MemoryBreakdown, config: ServeConfig) -> bool:
+    return ledger.fits_start and ledger.fits_request and blocks_suffice(ledger, config)
+
+
+def blocks_suffice(ledger: MemoryBreakdown, config: ServeConfig) -> bool:
+    """A hybrid refuses to start with fewer blocks of state than sequences (v1/worker/gpu_model_runner.py)."""
+    return ledger.kv_cache_blocks >= config.max_num_seqs or ledger.block_size <= 256
+
+
+def utilization(request: Request, tp: int) -> tuple[float, str]:
+    """The share of total memory that is safely free at start, to two decimals."""
+    if request.pins.gpu_memory_utilization is not None:
+        return request.pins.gpu_memory_utilization, "pinned"
+    group = request.group
+    free, total = group.free_at_start_bytes(tp), group.total_bytes
+    share = min(HIGHEST_UTILIZATION, floor((free / total - 0.01) * 100) / 100)
+    where = {Host.SERVER: "a server", Host.DESKTOP: "a desktop", Host.WSL2: "WSL2"}[group.host]
+    return share, f"{free / 1024**3:.2f} of {total / 1024**3:.2f} GiB are free at start on {where}; CUDA context and NCCL lie outside vLLM's budget"
+
+
+def serves_users(request: Request, choice: Choice) -> bool:
+    """Whether all users can hold full-length requests at once."""
+    return choice.expected.max_concurrency >= (request.users or 1)

@@ -1,0 +1,61 @@
+"""The documents are tested by running them; the code stays clean."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, run_plan
+
+from planner.catalog import catalogue_path, digest
+from planner.schema import json_schema
+
+README = (ROOT / "README.md").read_text()
+EXAMPLES = sorted(set(re.findall(r"(?m)^(?:\$ )?(plan (?!check|explain|verify).*)$", README)))
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_every_example_of_the_readme_runs(example, tmp_path):
+    done = run_plan(*shlex.split(example.split("#")[0])[1:], cwd=tmp_path)
+    assert done.returncode in (0, 1), done.stderr
+
+
+def test_the_picture_in_the_readme_is_real(tmp_path):
+    picture = re.search(r"```text\n\$ plan (.+?)\n(.+?)```", README, re.DOTALL)
+    assert picture
+    done = run_plan(*shlex.split(picture[1]), "--dry-run", cwd=tmp_path)
+    assert [line.rstrip() for line in done.stdout.splitlines()] == [line.rstrip() for line in picture[2].splitlines()]
+
+
+def test_the_second_command_of_the_readme_is_what_ci_runs():
+    commands = re.search(r"## Two commands\n(.+?)\n## ", README, re.DOTALL)
+    assert commands
+    tests = re.findall(r"```sh\n(.+?)\n```", commands[1], re.DOTALL)[1]
+    assert tests in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_catalogues_were_validated_as_they_are():
+    known = json.loads((ROOT / "planner" / "validated.json").read_text())
+    for name in ("gpus.yaml", "models.yaml"):
+        assert known[name] == digest(catalogue_path(name)), "run `python -m planner.schema`"
+
+
+@pytest.mark.parametrize("what", ["gpus", "models", "plan"])
+def test_the_schemas_are_current(what):
+    assert json.loads((ROOT / "schemas" / f"{what}.schema.json").read_text()) == json_schema(what), "run `python -m planner.schema`"
+
+
+def test_every_key_of_the_json_is_documented():
+    page = (ROOT / "docs" / "json.md").read_text()
+    schema = json_schema("plan")
+    for section in (schema, *schema["$defs"].values()):
+        for key in section["properties"]:
+            assert f"`{key}`" in page, key
+
+
+@pytest.mark.parametrize("command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]])
+def test_the_code_is_clean(command):
+    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -1,0 +1,96 @@
+"""Emitted files: golden under outputs/, strict for shellcheck, loadable, bound to this machine, without a secret."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from benchmarks import accuracy, calibrate, guide_audit, outputs
+from planner.engines.overhead import coefficients
+
+CURRENT = dict(outputs.plans())
+FOLDER = ROOT / "outputs"
+
+
+@pytest.mark.parametrize("name", sorted(CURRENT))
+def test_the_repositorys_outputs_are_current(name):
+    assert (FOLDER / name).read_text() == CURRENT[name], "run `python -m benchmarks.outputs`"
+
+
+def test_nothing_else_lies_in_outputs():
+    assert {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*") if path.is_file()} == set(CURRENT)
+
+
+def test_the_generated_pages_are_current():
+    assert guide_audit.PAGE.read_text() == guide_audit.page(), "run `python -m benchmarks.guide_audit`"
+    assert accuracy.PAGE.read_text() == accuracy.page(), "run `python -m benchmarks.accuracy`"
+
+
+def test_the_coefficients_are_what_the_fit_gives():
+    assert calibrate.calibrated() == coefficients(), "run `python -m benchmarks.calibrate`"
+
+
+def test_the_prediction_of_real_starts_stays_good():
+    found = accuracy.summary()
+    assert found["starts"] >= 38
+    assert found["kv_mean"] <= 0.6
+    assert found["kv_worst"] <= 4
+    assert found["concurrency_mean"] <= 0.8
+    assert found["weights_mean"] <= 0.5
+    assert found["inside"] / found["starts"] >= 0.9
+
+
+@pytest.mark.parametrize("script", sorted(name for name in CURRENT if name.endswith(".sh")))
+def test_scripts_pass_shellcheck_at_its_strictest(script):
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    done = subprocess.run([shellcheck, "--enable=all", "--severity=style", FOLDER / script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(name for name in CURRENT if name.endswith("litellm.yaml")))
+def test_litellm_files_load_and_carry_no_secret(name):
+    config = yaml.safe_load(CURRENT[name])
+    assert config["general_settings"]["master_key"] == "os.environ/LITELLM_MASTER_KEY"
+    (entry,) = config["model_list"]
+    assert entry["litellm_params"]["model"] == f"hosted_vllm/{entry['model_name']}"
+    assert entry["litellm_params"]["api_base"].startswith("http://127.0.0.1:")
+    assert set(entry["litellm_params"]) == {"model", "api_base", "api_key"}  # LiteLLM forwards keys it does not know
+    mistral = "ministral" in entry["model_name"]
+    assert ("callbacks" in config["litellm_settings"]) == mistral
+    assert (name.replace("litellm.yaml", "custom_callbacks.py") in CURRENT) == mistral
+    assert (entry["model_info"]["mode"] == "embedding") == ("embedding" in entry["model_name"])
+
+
+@pytest.mark.parametrize("name", sorted(name for name in CURRENT if name.endswith("plan.json")))
+def test_plans_start_and_scripts_run_their_command(name):
+    plan = json.loads(CURRENT[name])
+    script = CURRENT[name.replace("plan.json", "serve.sh")]
+    assert plan["verdict"] == "starts"
+    for word in plan["commands"][0]["argv"]:
+        assert word in script
+    assert "--host 127.0.0.1" in script
+    assert ("command -v nvcc" in script) == any(warning["code"] == "toolchain" for warning in plan["warnings"])
+
+
+def test_the_wait_loop_ends_when_the_server_dies_or_is_healthy(tmp_path):
+    """The script really runs, with a stand-in for vllm that first fails and then serves /health."""
+    script = tmp_path / "serve.sh"
+    script.write_text(CURRENT["qwen3-embedding-0.6b-a100-80gbx1/serve.sh"].replace("127.0.0.1:8000", "127.0.0.1:18765"))
+    fake = tmp_path / "bin" / "vllm"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\nexit 1\n")
+    fake.chmod(0o755)
+    environment = {"PATH": f"{fake.parent}:/usr/bin:/bin"}
+    done = subprocess.run(["bash", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "ended before it was healthy" in done.stderr
+    server = "import http.server as h\nclass H(h.BaseHTTPRequestHandler):\n  def do_GET(s): s.send_response(200); s.end_headers()\n  def log_message(s, *a): pass\nx = h.HTTPServer(('127.0.0.1', 18765), H); x.timeout = 20; x.handle_request()\n"
+    fake.write_text(f"#!{sys.executable}\n{server}")
+    done = subprocess.run(["bash", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "ready: http://127.0.0.1:18765/v1 serves qwen3-embedding-0.6b" in done.stdout
+    assert not (tmp_path / "vllm.pid").exists()
