@@ -66,7 +66,7 @@ def _spec(name: str, quantization: str) -> ModelSpec | None:
 
 def starts() -> Iterator[Start]:
     """Every start whose architecture we know; the others are two towers and phi-2."""
-    for row in csv.DictReader((DATA / "vllm_0.19_h100.csv").open()):
+    for row in csv.DictReader((DATA / "vllm_0.19_h100.csv").read_text().splitlines()):
         model = _spec(row["model"], row["quantization"])
         if model is None:
             continue

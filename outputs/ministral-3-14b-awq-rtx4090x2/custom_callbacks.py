@@ -17,8 +17,8 @@ class ContinueFinalMessage(CustomLogger):
     async def async_pre_call_hook(
         self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
     ) -> dict[str, Any]:
-        messages = data.get("messages") or []
-        if data.get("model") in MODELS and messages and messages[-1].get("role") == "assistant":
+        last = (data.get("messages") or [{}])[-1]
+        if data.get("model") in MODELS and last.get("role") == "assistant":
             body = dict(data.get("extra_body") or {})
             body["continue_final_message"] = True
             body["add_generation_prompt"] = False
