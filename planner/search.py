@@ -22,6 +22,8 @@ from planner.weights import NotDivisibleError
 USEFUL_CONTEXT = 32_768  # below this, a narrower cache dtype is worth it without being asked for
 CONTEXT_STEP = 1024
 FEWEST_SEQS = 16
+_ORDER = {"does_not_start": 0, "tight": 1, "starts": 2}
+SHORT_FOR_LONG = 8  # short requests that are scheduled in the cache of one of full length
 
 
 def splits(request: Request) -> list[Parallel]:
@@ -128,9 +130,13 @@ def with_context(request: Request, config: ServeConfig, placement: Placement) ->
         wanted = longest_for_users(request, probe, placement, limit)
     chosen = evaluate(request, replace(config, max_model_len=wanted), placement)
     seqs = request.pins.max_num_seqs or sequences(request, chosen)
-    if seqs != config.max_num_seqs:
+    while seqs != config.max_num_seqs:
         more = evaluate(request, replace(chosen.config, max_num_seqs=seqs), placement)
-        chosen = more if _rank(more) >= _rank(chosen) else chosen
+        if _ORDER[more.verdict] >= _ORDER[chosen.verdict]:
+            return more
+        if seqs < config.max_num_seqs:
+            break
+        seqs = max(seqs // 2, config.max_num_seqs)
     return chosen
 
 
@@ -153,16 +159,11 @@ def longest_for_users(request: Request, probe: Choice, placement: Placement, lim
 def sequences(request: Request, choice: Choice) -> int:
     """How many sequences to schedule at once: the users, or eight times what fits at full length, since most requests are short."""
     _, most = vllm.default_batches(request.group.gpu, request.group.total_bytes)
-    wanted = request.users or max(
-        FEWEST_SEQS, 1 << max(0, int(8 * choice.cautious.max_concurrency)).bit_length() - 1 if choice.cautious.max_concurrency >= 1 else FEWEST_SEQS
-    )
-    wanted = min(wanted, most)
+    at_once = int(SHORT_FOR_LONG * choice.cautious.max_concurrency)
+    wanted = request.users or max(FEWEST_SEQS, min(most, 1 << max(0, at_once.bit_length() - 1)))
     if request.model.has_state and choice.cautious.kv_cache_blocks:
         wanted = min(wanted, max(1, choice.cautious.kv_cache_blocks - 1))
     return max(1, min(wanted, choice.config.max_num_batched_tokens))
-
-
-_ORDER = {"does_not_start": 0, "tight": 1, "starts": 2}
 
 
 def _rank(choice: Choice) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -37,6 +38,18 @@ def config_model(name: str) -> ModelSpec:
 def gpu(name: str):
     """A GPU of the catalogue."""
     return find_gpu(name)
+
+
+@cache
+def judge_venv(name: str, variable: str, script: str) -> Path:
+    """The environment of a real component, built once by a script of tests/oracle and kept; `variable` names another place for it."""
+    venv = Path(os.environ.get(variable) or Path.home() / ".cache" / "serve-plan" / name)
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    with venv.with_name(f"{venv.name}.lock").open("w") as lock:  # test workers share it
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run(["bash", ROOT / "tests" / "oracle" / script, venv], text=True, capture_output=True, timeout=1800, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return venv
 
 
 def run_plan(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

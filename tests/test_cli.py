@@ -47,6 +47,13 @@ def test_a_wish_that_cannot_be_met_exits_1_with_ledger_and_checked_changes(plan_
         assert alternative["verdict"] == "starts"
 
 
+@pytest.mark.parametrize("hardware", [("mi300x", "1"), ("h100", "1"), ("rtx4090", "2"), ("rtxpro6000", "1")])
+def test_as_many_sequences_are_scheduled_as_the_cache_holds(plan_json, hardware):
+    _, answer = plan_json("--gpu", hardware[0], "--count", hardware[1], "--model", "qwen3-8b")
+    assert answer["verdict"] == "starts"
+    assert answer["settings"]["max_num_seqs"] >= int(answer["memory"]["max_concurrency"])
+
+
 def test_pinned_cache_memory_is_exact(plan_json):
     _, answer = plan_json(*HEADLINE, "--kv-cache-memory-bytes", "8G")
     memory = answer["memory"]

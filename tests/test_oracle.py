@@ -1,15 +1,12 @@
 """vLLM 0.33 itself judges: every emitted command is valid, and what it plans equals what we planned."""
 
-import fcntl
 import json
-import os
 import subprocess
 from collections import defaultdict
-from functools import cache
 from pathlib import Path
 
 import pytest
-from conftest import DATA, ROOT, config_model
+from conftest import DATA, ROOT, config_model, judge_venv
 
 from planner import catalog
 from planner.choice import Request
@@ -26,15 +23,9 @@ HERE = ROOT / "tests" / "oracle"
 GIB = 2**30
 
 
-@cache
 def judge_python() -> Path:
-    """The Python of the judge's environment, built once and kept."""
-    venv = Path(os.environ.get("PLAN_ORACLE_VENV") or Path.home() / ".cache" / "serve-plan" / "vllm-0.33")
-    venv.parent.mkdir(parents=True, exist_ok=True)
-    with venv.with_suffix(".lock").open("w") as lock:  # test workers share it
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        subprocess.run(["bash", HERE / "setup.sh", venv], check=True, capture_output=True, timeout=1800)
-    return venv / "bin" / "python"
+    """The Python of vLLM's environment."""
+    return judge_venv("vllm-0.33", "PLAN_ORACLE_VENV", "setup-vllm.sh") / "bin" / "python"
 
 
 def ask(gpu: GpuSpec, count: int, questions: list[dict]) -> list[dict]:

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# vLLM 0.33 as a judge, without a GPU: about two minutes and 3.5 GB.  usage: setup.sh VENV
+# vLLM 0.33 as a judge, without a GPU: about two minutes and 3.5 GB.  usage: setup-vllm.sh VENV
 # vLLM goes in without its pins (they bring gigabytes of CUDA packages); torch is the CPU build of the same API.
 set -euo pipefail
-venv=${1:?usage: setup.sh VENV}
+venv=${1:?usage: setup-vllm.sh VENV}
 here=$(cd "$(dirname "$0")" && pwd)
 [ -e "$venv/ready" ] && exit 0
 python3 -m venv --clear "$venv"
