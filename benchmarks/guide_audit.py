@@ -5,80 +5,79 @@ The commands are judged as they stand: what they leave open gets vLLM's default 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from planner.catalog import find_gpu
 from planner.choice import Choice, Request
 from planner.config import ServeConfig
 from planner.engines import vllm
-from planner.errors import PlannerError
 from planner.hardware import GpuGroup
 from planner.memory import place
 from planner.plan import reject
 from planner.search import evaluate
 from planner.source import find_source
-from planner.units import gib, tokens
+from planner.units import GB, GIB, gib, tokens
 
 PAGE = Path(__file__).parent.parent / "docs" / "guide-audit.md"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One command on one machine, and what the guide says of it."""
+    """One command on one machine, and what the guide says of it; its sizes are of all GPUs together, in its own GB."""
 
     machine: str
     gpu: str
     count: int
     model: str
     claim: str
-    settings: dict[str, object] = field(default_factory=dict)
-
-
-def _chat(context: int, **more: object) -> dict[str, object]:
-    return {"max_model_len": context, **more}
+    settings: dict[str, Any]
+    weights_gb: float | None = None
+    cache_gb: float | None = None
+    at_most_tokens: int | None = None
+    needs_eager: bool = False
 
 
 FP8 = "fp8_e4m3"
-TWO_AWQ = _chat(131_072, tensor_parallel_size=2, kv_cache_dtype=FP8, gpu_memory_utilization=0.90, max_num_seqs=64)
-MINISTRAL = _chat(131_072, tensor_parallel_size=2, kv_cache_dtype=FP8, gpu_memory_utilization=0.90, max_num_seqs=16)
-FULL = _chat(131_072, gpu_memory_utilization=0.90, max_num_seqs=64)
+AWQ = {"max_model_len": 131_072, "tensor_parallel_size": 2, "kv_cache_dtype": FP8, "gpu_memory_utilization": 0.90, "max_num_seqs": 64}
+MINISTRAL = AWQ | {"max_num_seqs": 16}
+LONG_MINISTRAL = MINISTRAL | {"max_model_len": 262_144, "enforce_eager": True}
+A3B: dict[str, Any] = {"max_model_len": 32_768, "tensor_parallel_size": 2}
+FULL: dict[str, Any] = {"max_model_len": 131_072, "gpu_memory_utilization": 0.90, "max_num_seqs": 64}
+ONE_CARD: dict[str, Any] = {"max_model_len": 131_072, "kv_cache_dtype": FP8, "gpu_memory_utilization": 0.90}
+A100_40 = ONE_CARD | {"max_model_len": 65_536}
 
 
-def _embed(tp: int, share: float) -> dict[str, object]:
+def _embed(tp: int, share: float) -> dict[str, Any]:
     return {"max_model_len": 512, "tensor_parallel_size": tp, "gpu_memory_utilization": share, "enforce_eager": True}
 
 
+def _pairs() -> Iterator[Case]:
+    """What the guide says of two RTX 4090 and of two RTX 3090 alike."""
+    for machine, gpu in (("2x RTX 4090", "rtx4090"), ("2x RTX 3090", "rtx3090")):
+        yield Case(machine, gpu, 2, "qwen3-vl-32b-awq", "128K fits, also beside the embedding server", AWQ, weights_gb=18, cache_gb=8)
+        yield Case(machine, gpu, 2, "qwen3-vl-30b-a3b-awq", "fits with 32K", A3B, weights_gb=18)
+        yield Case(machine, gpu, 2, "ministral-3-14b-awq", "128K with CUDA graphs", MINISTRAL, weights_gb=5, cache_gb=8)
+        yield Case(machine, gpu, 2, "ministral-3-14b-awq", "256K only with --enforce-eager", LONG_MINISTRAL, weights_gb=5, needs_eager=True)
+        yield Case(machine, gpu, 2, "ministral-3-14b-fp8", "'full precision'; 32K at most because of memory", A3B, weights_gb=28, at_most_tokens=32_768)
+        yield Case(machine, gpu, 2, "qwen3-embedding-0.6b", "split over both beside the chat model, about 1 GB a GPU", _embed(2, 0.04), weights_gb=1.2)
+
+
 CASES = [
-    Case("2x RTX 4090", "rtx4090", 2, "qwen3-vl-32b-awq", "fits, 18 GB of weights, 8 GB of FP8 cache for 128K", TWO_AWQ),
-    Case("2x RTX 3090", "rtx3090", 2, "qwen3-vl-32b-awq", "the same on a 3090", TWO_AWQ),
-    Case("2x RTX 4090", "rtx4090", 2, "qwen3-vl-30b-a3b-awq", "fits with 32K, 18 GB of weights", _chat(32_768, tensor_parallel_size=2)),
-    Case("2x RTX 4090", "rtx4090", 2, "qwen3-vl-30b-a3b-awq", "the same at 0.90", _chat(32_768, tensor_parallel_size=2, gpu_memory_utilization=0.90)),
-    Case("2x RTX 4090", "rtx4090", 2, "ministral-3-14b-awq", "128K with CUDA graphs, 5 GB of weights", MINISTRAL),
-    Case("2x RTX 3090", "rtx3090", 2, "ministral-3-14b-awq", "the same on a 3090", MINISTRAL),
-    Case("2x RTX 4090", "rtx4090", 2, "ministral-3-14b-awq", "256K with --enforce-eager", MINISTRAL | {"max_model_len": 262_144, "enforce_eager": True}),
-    Case("2x RTX 4090", "rtx4090", 2, "ministral-3-14b-fp8", "'full precision', 28 GB, 32K at most because of memory", _chat(32_768, tensor_parallel_size=2)),
-    Case("2x RTX 3090", "rtx3090", 2, "ministral-3-14b-fp8", "the same on a 3090", _chat(32_768, tensor_parallel_size=2)),
-    Case("2x L40S", "l40s", 2, "qwen3-vl-32b", "no quantization needed for 128K, 64 GB of weights, 16 GB of cache", FULL | {"tensor_parallel_size": 2}),
-    Case("1x L40S", "l40s", 1, "qwen3-vl-32b-awq", "128K on one card", _chat(131_072, kv_cache_dtype=FP8, gpu_memory_utilization=0.90)),
-    Case("A100 40GB", "a100-40", 1, "qwen3-vl-32b-awq", "64K with FP8 cache", _chat(65_536, kv_cache_dtype=FP8, gpu_memory_utilization=0.90)),
-    Case("A100 80GB", "a100-80", 1, "qwen3-vl-32b", "full precision, maximum context of 128K", FULL),
-    Case("2x L40S beside the embedding server", "l40s", 2, "qwen3-vl-32b", "chat at 0.95", FULL | {"tensor_parallel_size": 2, "gpu_memory_utilization": 0.95}),
-    Case(
-        "A100 40GB beside the embedding server",
-        "a100-40",
-        1,
-        "qwen3-vl-32b-awq",
-        "chat at 0.92",
-        _chat(65_536, kv_cache_dtype=FP8, gpu_memory_utilization=0.92),
-    ),
-    Case("A100 80GB beside the embedding server", "a100-80", 1, "qwen3-vl-32b", "chat at 0.95", FULL | {"gpu_memory_utilization": 0.95}),
-    Case("RTX 4090, alone", "rtx4090", 1, "qwen3-embedding-0.6b", "1.2 GB of weights, any GPU, 0.10", _embed(1, 0.10)),
-    Case("2x RTX 4090", "rtx4090", 2, "qwen3-embedding-0.6b", "split over both, 0.04, about 1 GB a GPU", _embed(2, 0.04)),
-    Case("2x RTX 3090", "rtx3090", 2, "qwen3-embedding-0.6b", "the same on a 3090", _embed(2, 0.04)),
-    Case("L40S", "l40s", 1, "qwen3-embedding-0.6b", "0.03, about 1.5 GB", _embed(1, 0.03)),
-    Case("A100 40GB", "a100-40", 1, "qwen3-embedding-0.6b", "0.03, about 1.2 GB", _embed(1, 0.03)),
-    Case("A100 80GB", "a100-80", 1, "qwen3-embedding-0.6b", "0.02, about 1.6 GB", _embed(1, 0.02)),
+    *_pairs(),
+    Case("2x L40S", "l40s", 2, "qwen3-vl-32b", "no quantization needed for 128K", FULL | {"tensor_parallel_size": 2}, weights_gb=64, cache_gb=16),
+    Case("1x L40S", "l40s", 1, "qwen3-vl-32b-awq", "128K on one card", ONE_CARD, weights_gb=18, cache_gb=8),
+    Case("A100 40GB", "a100-40", 1, "qwen3-vl-32b-awq", "64K with FP8 cache", A100_40, weights_gb=18),
+    Case("A100 80GB", "a100-80", 1, "qwen3-vl-32b", "full precision, maximum context", FULL, weights_gb=64, cache_gb=16),
+    Case("2x L40S, embedding beside", "l40s", 2, "qwen3-vl-32b", "chat at 0.95", FULL | {"tensor_parallel_size": 2, "gpu_memory_utilization": 0.95}),
+    Case("A100 40GB, embedding beside", "a100-40", 1, "qwen3-vl-32b-awq", "chat at 0.92", A100_40 | {"gpu_memory_utilization": 0.92}),
+    Case("A100 80GB, embedding beside", "a100-80", 1, "qwen3-vl-32b", "chat at 0.95", FULL | {"gpu_memory_utilization": 0.95}),
+    Case("RTX 4090, alone", "rtx4090", 1, "qwen3-embedding-0.6b", "any GPU at 0.10", _embed(1, 0.10), weights_gb=1.2),
+    Case("L40S", "l40s", 1, "qwen3-embedding-0.6b", "0.03, about 1.5 GB", _embed(1, 0.03), weights_gb=1.2),
+    Case("A100 40GB", "a100-40", 1, "qwen3-embedding-0.6b", "0.03, about 1.2 GB", _embed(1, 0.03), weights_gb=1.2),
+    Case("A100 80GB", "a100-80", 1, "qwen3-embedding-0.6b", "0.02, about 1.6 GB", _embed(1, 0.02), weights_gb=1.2),
 ]
 
 
@@ -87,27 +86,51 @@ def judge(case: Case) -> Choice:
     source, gpu = find_source(case.model), find_gpu(case.gpu)
     group = GpuGroup(gpu=gpu, count=case.count)
     batch, seqs = vllm.default_batches(gpu, group.total_bytes)
-    defaults: dict[str, object] = {
+    defaults = {
         "max_num_seqs": seqs,
         "max_num_batched_tokens": batch,
         "gpu_memory_utilization": vllm.VERSIONS[vllm.DEFAULT_VERSION].gpu_memory_utilization,
     }
-    config = ServeConfig(**{**defaults, **case.settings})  # type: ignore[arg-type]
+    config = ServeConfig(**(defaults | case.settings))
     vllm.check_quantization(source.spec, gpu)
     return evaluate(Request(model=source.spec, group=group), config, place(source.spec, group, config))
 
 
-def _verdict(case: Case) -> tuple[str, str]:
-    try:
-        choice = judge(case)
-    except (PlannerError, vllm.UnsupportedError) as error:
-        return "does not start", str(error)
+def _ours(choice: Choice) -> str:
     ledger = choice.expected
-    facts = f"weights {gib(ledger.weights_bytes)} a GPU, cache {gib(choice.cautious.kv_cache_bytes)} to {gib(choice.hopeful.kv_cache_bytes)}, one request needs {gib(ledger.kv_cache_needed_bytes)}"
+    cache = f"cache {choice.cautious.kv_cache_bytes / GIB:.2f} to {gib(choice.hopeful.kv_cache_bytes)}, a request needs {gib(ledger.kv_cache_needed_bytes)}"
+    return f"**{choice.verdict.replace('_', ' ')}**: weights {gib(ledger.weights_bytes)}, {cache}"
+
+
+def _size(what: str, ours_bytes: int, claimed_gb: float | None, cause: str) -> Iterator[str]:
+    """One claimed size against ours, both in GB; silent within five percent."""
+    if claimed_gb is not None and abs(ours_bytes / GB - claimed_gb) > 0.05 * claimed_gb:
+        yield f"{what} {ours_bytes / GB:.1f} GB, not {claimed_gb:g}: {cause}"
+
+
+WEIGHT_CAUSE = {
+    "qwen3-vl-32b": "the vision tower and the untied head count too",
+    "qwen3-vl-32b-awq": "vision tower, embeddings and head stay in 16 bits, and each group of 128 has a scale and a zero point",
+    "ministral-3-14b-awq": "vision tower, embeddings and head stay in 16 bits",
+    "ministral-3-14b-fp8": "the repository holds FP8 weights",
+}
+
+
+def differences(case: Case, choice: Choice) -> Iterator[str]:
+    """Why our verdict and sizes are not the guide's; nothing where they agree."""
+    ledger, cards = choice.expected, case.count
     rejection = reject(choice)
     if rejection:
-        return "does not start", f"{rejection.reason}; {facts}"
-    return choice.verdict, f"{facts}; {ledger.max_concurrency:.2f} full-length requests"
+        yield rejection.reason
+    elif choice.verdict == "tight":
+        yield "enough with the expected overheads, not with the cautious ones"
+    yield from _size("weights are", ledger.weights_bytes * cards, case.weights_gb, WEIGHT_CAUSE.get(case.model, ""))
+    counted = f"{tokens(choice.config.max_model_len)} tokens x {ledger.kv_cache_needed_bytes * cards // choice.config.max_model_len:,} bytes"
+    yield from _size("the cache of one request is", ledger.kv_cache_needed_bytes * cards, case.cache_gb, counted)
+    if case.at_most_tokens:
+        yield f"memory allows {tokens(ledger.longest_max_model_len)} tokens, not {tokens(case.at_most_tokens)}"
+    if case.needs_eager and judge(replace(case, settings=case.settings | {"enforce_eager": False})).verdict == "starts":
+        yield "it starts with CUDA graphs too"
 
 
 def page() -> str:
@@ -116,40 +139,29 @@ def page() -> str:
         "# The guide's commands, judged",
         "",
         "Generated by `python -m benchmarks.guide_audit`. Each chat and embedding command of the guide this product grew from, as it stands, on the machine it is",
-        "meant for, with vLLM 0.33. *starts* holds also with cautious overheads, *tight* only with expected ones. Sizes are GiB of one GPU.",
+        "meant for, with vLLM 0.33 (what a command leaves open has vLLM's default). *starts* holds also with cautious overheads, *tight* only with expected ones.",
+        "Our sizes are of one GPU; where they are compared with the guide's they are of all GPUs, in GB of 10^9 bytes as the guide's.",
         "",
-        "| machine | model | command | the guide says | ours | why |",
+        "| machine | model | command | the guide says | ours, per GPU | why they differ |",
         "|---|---|---|---|---|---|",
     ]
     for case in CASES:
-        verdict, why = _verdict(case)
-        flags = " ".join(f"--{name.replace('_', '-')} {value}" if value is not True else f"--{name.replace('_', '-')}" for name, value in case.settings.items())
-        lines.append(f"| {case.machine} | {case.model} | `{flags}` | {case.claim} | **{verdict.replace('_', ' ')}** | {why} |")
-    return "\n".join([*lines, "", *_differences(), ""])
+        choice = judge(case)
+        flags = " ".join(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}") for name, value in case.settings.items())
+        sizes = [f"{size:g} GB of {what}" for what, size in (("weights", case.weights_gb), ("cache", case.cache_gb)) if size]
+        why = "; ".join(differences(case, choice)) or "they agree"
+        lines.append(f"| {case.machine} | {case.model} | `{flags}` | {', '.join([case.claim, *sizes])} | {_ours(choice)} | {why} |")
+    return "\n".join([*lines, "", *NOTES, ""])
 
 
-def _differences() -> list[str]:
-    """Why the guide's sizes are off, with the figures of today's catalogue."""
-    awq, full = find_source("qwen3-vl-32b-awq").spec, find_source("qwen3-vl-32b").spec
-    group = GpuGroup(gpu=find_gpu("a100-80"), count=1)
-
-    def loaded(model: str) -> str:
-        return gib(place(find_source(model).spec, group, ServeConfig()).weights[0])
-
-    def cache(spec: object, dtype: str) -> str:
-        placed = place(full if spec is full else awq, group, ServeConfig(kv_cache_dtype=dtype))
-        return gib(placed.cache.block_bytes * placed.cache.blocks_per_request(131_072, 4096))
-
-    return [
-        "## Where the sizes differ",
-        "",
-        f"- The KV cache of Qwen3-VL-32B for {tokens(131_072)} tokens is {cache(full, 'auto')} in 16 bits and {cache(awq, 'fp8')} in FP8 (both GPUs together); the guide's 16 and 8 GB are half of that.",
-        f"- Qwen3-VL-32B loads {loaded('qwen3-vl-32b')} in 16 bits and {loaded('qwen3-vl-32b-awq')} as AWQ, not 64 and 18 GB: the vision tower, embeddings and head stay in 16 bits.",
-        f"- Ministral-3-14B AWQ loads {loaded('ministral-3-14b-awq')}, not 5 GB, for the same reason; it is compressed-tensors, not AutoAWQ.",
-        f"- The repository mistralai/Ministral-3-14B-Instruct-2512 holds FP8 weights ({loaded('ministral-3-14b-fp8')}), so it is not full precision, and memory is not what limits it to 32K.",
-        "- A share of 0.02 to 0.04 leaves an embedding server nothing beside its weights: memory outside torch and the activations of one batch take more than the rest.",
-        "- FP8 KV cache on the RTX 3090, RTX 4090, A100 and L40S runs through FlashInfer, which needs nvcc as well as ninja and a C compiler.",
-    ]
+NOTES = [
+    "## Beside the numbers",
+    "",
+    "- An embedding server at a share of 0.02 to 0.04 has next to nothing beside its weights: memory outside torch and the activations of one batch take the rest.",
+    "- The guide's Ministral-3-14B AWQ is compressed-tensors, not AutoAWQ; vLLM detects it.",
+    "- FP8 KV cache on the RTX 3090, RTX 4090, A100 and L40S runs through FlashInfer, which needs nvcc as well as ninja and a C compiler.",
+    "- Two servers on one GPU are judged here one at a time, each as the guide starts it; the second also needs what the first left free.",
+]
 
 
 def main() -> None:
