@@ -96,11 +96,12 @@ def breakdown(
     """The ledger of the stage that holds the fewest blocks."""
     placed = placement or place(model, group, config)
     requested = requested_bytes(group, config.gpu_memory_utilization)
+    buffers = placed.buffers + model.bytes_per_batched_token * config.max_num_batched_tokens
     stages = []
     last = len(placed.weights) - 1
     for stage, weights in enumerate(placed.weights):
         used = overhead(model, config, group, outlook, last_stage=stage == last)
-        available = requested - weights - placed.buffers - used.activation_bytes - used.non_torch_bytes - used.cuda_graph_bytes
+        available = requested - weights - buffers - used.activation_bytes - used.non_torch_bytes - used.cuda_graph_bytes
         available = available if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes
         stages.append((available, weights, used))
     blocks_of = [available // size if size else 1 for (available, _, _), size in zip(stages, placed.cache.block_bytes_by_stage, strict=True)]
@@ -116,7 +117,7 @@ def breakdown(
         free_at_start_bytes=group.free_at_start_bytes(config.tensor_parallel_size),
         requested_bytes=requested,
         weights_bytes=weights,
-        buffers_bytes=placed.buffers,
+        buffers_bytes=buffers,
         activation_bytes=used.activation_bytes,
         non_torch_bytes=used.non_torch_bytes,
         cuda_graph_bytes=used.cuda_graph_bytes,

@@ -6,7 +6,7 @@ tuple of `Plane`s, so nothing downstream needs to know the name of a format.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -180,9 +180,10 @@ class ModelSpec:
     dtype: str = "bfloat16"
     kv_cache_dtype: str = "auto"  # what the checkpoint asks for when the user says auto
     vision: VisionSpec | None = None
+    bidirectional_images: bool = False  # image tokens attend in both directions (vLLM's is_mm_prefix_lm)
+    bytes_per_batched_token: int = 0  # what the model sets aside at load for each token of a batch
     pooling: bool = False
     family: str = ""
-    notes: tuple[str, ...] = field(default=())
 
     @property
     def layer_count(self) -> int:

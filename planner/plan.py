@@ -92,7 +92,7 @@ def make_plan(request: Request, *, repo: str, served_name: str, others: Others =
         choice = best(request)
         layout = vllm.cache_layout(request.model, request.group.gpu, choice.config.kv_cache_dtype)
     except vllm.UnsupportedError as error:
-        raise PlannerError(str(error), "see docs/guide for what each GPU supports") from None
+        raise PlannerError(str(error), _what_works(request, others)) from None
     plan = Plan(
         request=request,
         repo=repo,
@@ -107,6 +107,22 @@ def make_plan(request: Request, *, repo: str, served_name: str, others: Others =
     rejection = reject(choice)
     plan = replace(plan, warnings=warnings(plan), rejection=rejection)
     return plan if plan.meets_wish else replace(plan, alternatives=alternatives(plan, others))
+
+
+def _what_works(request: Request, others: Others) -> str:
+    """The nearest request that this GPU does not refuse, in words; empty where none was found."""
+    pins = request.pins
+    free = replace(request, pins=replace(pins, kv_cache_dtype=None, dtype="auto"))
+    pinned = [flag for flag, is_pinned in (("--kv-cache-dtype", pins.kv_cache_dtype), ("--dtype", pins.dtype != "auto")) if is_pinned]
+    changes = [(f"without {' and '.join(pinned)} it works", free)] if pinned else []
+    changes += [(f"--model {name} works", replace(free, model=spec())) for name, spec in others]
+    for words, changed in changes:
+        try:
+            best(changed)
+        except (PlannerError, vllm.UnsupportedError):
+            continue
+        return words
+    return ""
 
 
 def reject(choice: Choice) -> Rejection | None:

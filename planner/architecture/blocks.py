@@ -116,6 +116,11 @@ def embedding(vocab: int, hidden: int, name: str = "embed_tokens") -> Tensor:
     return Tensor(name=name, axes=(Axis(vocab, Split.VOCAB), Axis(hidden)))
 
 
+def plain(name: str, *sizes: int, bits: int = 16) -> Tensor:
+    """A tensor that every rank holds whole."""
+    return Tensor(name=name, axes=tuple(Axis(size) for size in sizes), bits=bits)
+
+
 def norm(name: str, size: int, *, bias: bool = False, bits: int = 16, split: Split = WHOLE, units: int = 0) -> list[Module]:
     """A layer or RMS norm."""
     axes = (Axis(size, split, units),)

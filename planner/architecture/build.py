@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from planner.architecture import gemma4, hybrid, latent, moe, text, vision
@@ -24,11 +24,13 @@ class Family:
 
     layers: Callable[[Config, Dims], LayerBuilder]
     tower: vision.TowerBuilder | None = None
+    more_embedding: Callable[[Scope, Dims], list[Module]] | None = None
     tied: bool = False
     defaults: Mapping[str, object] = field(default_factory=dict)
     rope: Rope = rope_tables
     head: bool = True
     name: str = ""
+    bidirectional_images: bool = False
     whole_stages: frozenset[str] = frozenset()  # of "embedding", "norm", "head": what every pipeline stage builds, not only its own
 
 
@@ -44,7 +46,6 @@ _HALF_ROPE: Rope = partial(rope_tables, fraction=0.5)
 _QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=_QUARTER_ROPE, whole_stages=frozenset({"embedding", "head"}), name="qwen")
 _GEMMA3_DEFAULTS = {"vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131_072}
 _GEMMA3 = Family(layers=text.gemma(qk_norm=True, every=6, window=4096), tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, name="gemma")
-_GEMMA4 = Family(layers=gemma4.gemma4, tied=True, whole_stages=_ALL_ENDS, name="gemma")
 
 
 def _latent_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
@@ -75,6 +76,7 @@ def _mimo_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
     return rope_tables(config, dims) * 2
 
 
+_GEMMA4 = Family(layers=gemma4.gemma4, more_embedding=gemma4.per_layer_embedding, rope=_gemma4_rope, tied=True, whole_stages=_ALL_ENDS, name="gemma")
 _DEEPSEEK = Family(layers=latent.deepseek(), rope=_latent_rope, name="deepseek")
 
 FAMILIES: Mapping[str, Family] = {
@@ -112,10 +114,15 @@ FAMILIES: Mapping[str, Family] = {
         whole_stages=_ALL_ENDS,
         defaults=_GEMMA3_DEFAULTS | {"rope_scaling": {"rope_type": "linear", "factor": 8.0}},
         tower=vision.siglip_vision,
+        bidirectional_images=True,
         name="gemma",
     ),
-    "Gemma4ForConditionalGeneration": Family(
-        layers=_GEMMA4.layers, rope=_gemma4_rope, tied=True, whole_stages=_ALL_ENDS, tower=vision.gemma4_vision, name="gemma"
+    "Gemma4ForCausalLM": _GEMMA4,
+    "Gemma4ForConditionalGeneration": replace(_GEMMA4, tower=gemma4.gemma4_towers),
+    "Gemma4UnifiedForConditionalGeneration": replace(
+        _GEMMA4,
+        tower=gemma4.gemma4_unified,
+        defaults={"hidden_size_per_layer_input": 0, "sliding_window": 1024, "use_bidirectional_attention": "vision"},
     ),
     "MixtralForCausalLM": Family(layers=moe.mixtral, whole_stages=_ALL_ENDS, name="mistral"),
     "GptOssForCausalLM": Family(layers=moe.gpt_oss, whole_stages=_ALL_ENDS, rope=partial(rope_tables, yarn_bits=32), name="gpt-oss"),
@@ -133,6 +140,10 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
+# where null differs from a missing key, which has the default of the Hugging Face class
+_NULLABLE = ("sliding_window", "hidden_size_per_layer_input")
+
+
 def build_model(config: Config, name: str, hf_quant: Config | None = None) -> ModelSpec:
     """Derive a ModelSpec from a config.json (and a ModelOpt hf_quant_config.json beside it).
 
@@ -147,14 +158,15 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         )
     raw = config.section("text_config") if config.has("text_config") else config
     section = Config(
-        {**family.defaults, **{k: v for k, v in raw.data.items() if v is not None or k == "sliding_window"}},
+        {**family.defaults, **{k: v for k, v in raw.data.items() if v is not None or k in _NULLABLE}},
         raw.path,
     )
     quantization = read_quantization(_quantization_section(config, raw), hf_quant)
     dims = read_dims(section)
     scope = Scope(section, quantization)
     layers = _layers(family, scope, dims)
-    ends: dict[str, list[Module]] = {"embedding": [embedding(dims.vocab, dims.hidden)], "norm": norm("norm", dims.hidden), "head": []}
+    more = family.more_embedding(scope, dims) if family.more_embedding else []
+    ends: dict[str, list[Module]] = {"embedding": [embedding(dims.vocab, dims.hidden), *more], "norm": norm("norm", dims.hidden), "head": []}
     tower = family.tower(Scope(config, quantization), config, dims) if family.tower and _has_tower(config) else None
     tied = section.flag("tie_word_embeddings", default=config.flag("tie_word_embeddings", default=family.tied))
     if family.head and not tied:
@@ -183,6 +195,8 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         dtype=section.text("dtype", "torch_dtype", default=config.text("dtype", "torch_dtype", default="bfloat16")),
         kv_cache_dtype=quantization.kv_cache_dtype,
         vision=tower.spec if tower else None,
+        bidirectional_images=tower is not None and (family.bidirectional_images or section.data.get("use_bidirectional_attention") == "vision"),
+        bytes_per_batched_token=gemma4.per_layer_width(section) * dims.layers * 2 if more and tower else 0,
         pooling=not family.head,
         family=family.name,
     )

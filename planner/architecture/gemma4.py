@@ -1,56 +1,180 @@
-"""Gemma 4: full attention layers with their own heads and width, keys reused as values, dense and expert MLPs side by side."""
+"""Gemma 4: full attention layers with their own heads and width, keys reused as values, dense and expert MLPs side by side.
+
+The small ones (E2B, E4B) add an embedding for every layer, and their last layers attend to the caches of earlier ones.
+Source: vllm/model_executor/models/gemma4.py, gemma4_mm.py, gemma4_unified.py; the towers are Hugging Face's (transformers/models/gemma4).
+"""
 
 from __future__ import annotations
 
-from planner.architecture.blocks import Scope, gate, norm
+from planner.architecture.blocks import Scope, embedding, gate, norm, plain, unquantized
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, layer_types, two_norms
-from planner.errors import UnsupportedModelError
-from planner.model import Attention, Axis, FullAttention, Module, SlidingWindow, Tensor
+from planner.architecture.vision import Tower
+from planner.model import Axis, FullAttention, Module, SlidingWindow, Tensor, VisionSpec
+
+
+def per_layer_width(config: Config) -> int:
+    """Width of the embedding that each layer has of its own; transformers' default is 256 where the key is missing, null is none."""
+    if "hidden_size_per_layer_input" in config.data:
+        return config.optional("hidden_size_per_layer_input") or 0
+    return 256
+
+
+def per_layer_embedding(scope: Scope, dims: Dims) -> list[Module]:
+    """The model's own part of the per-layer embeddings, where it has them."""
+    width = per_layer_width(scope.config)
+    if not width:
+        return []
+    vocab = scope.config.integer("vocab_size_per_layer_input", default=dims.vocab)
+    return [
+        embedding(vocab, width * dims.layers, "embed_tokens_per_layer"),
+        scope.column("per_layer_model_projection", dims.hidden, (width * dims.layers,)),
+        *norm("per_layer_projection_norm", width),
+    ]
 
 
 def gemma4(config: Config, dims: Dims) -> LayerBuilder:
-    """Gemma 4 with 26B (experts), 31B: not the small ones with per-layer embeddings and shared caches."""
-    if config.optional("num_kv_shared_layers") or config.optional("hidden_size_per_layer_input"):
-        raise UnsupportedModelError("Gemma 4 with per-layer embeddings (E2B, E4B) is not supported yet")
-    types = layer_types(config, dims)
-    experts = config.integer("num_experts", default=0, low=0) if config.flag("enable_moe_block", default=False) else 0
-    window = config.integer("sliding_window", default=1024)
+    """Every Gemma 4: dense, with experts, with per-layer embeddings and shared caches."""
+    types = layer_types(config, dims) or ["full_attention" if (index + 1) % 6 == 0 else "sliding_attention" for index in range(dims.layers)]
+    experts = config.integer("num_experts", default=0, low=0)
+    window = config.integer("sliding_window", default=512)
+    first_shared = dims.layers - config.integer("num_kv_shared_layers", default=0, low=0, high=dims.layers)
+    wide_after = first_shared if config.flag("use_double_wide_mlp", default=False) and first_shared else dims.layers
+    own_width = per_layer_width(config)
 
-    def attention_of(index: int) -> tuple[int, int, bool]:
-        if types[index] == "sliding_attention":
-            return dims.kv_heads, dims.head_dim, True
-        kv_heads = config.integer("num_global_key_value_heads", default=dims.kv_heads)
-        return kv_heads, config.integer("global_head_dim", default=dims.head_dim), False
+    def attention_of(index: int) -> SlidingWindow | FullAttention:
+        if types[index] == "sliding_attention" and index + 1 < dims.layers:  # transformers makes the last layer full
+            return SlidingWindow(kv_heads=dims.kv_heads, head_dim=dims.head_dim, head_dim_v=dims.head_dim, window=window)
+        head_dim = config.integer("global_head_dim", default=512)
+        kv_heads = config.integer("num_global_key_value_heads", default=dims.kv_heads) if config.flag("attention_k_eq_v") else dims.kv_heads
+        return FullAttention(kv_heads=kv_heads, head_dim=head_dim, head_dim_v=head_dim)
+
+    def projections(scope: Scope, attention: SlidingWindow | FullAttention, *, shared: bool) -> list[Module]:
+        width = dims.heads * attention.head_dim
+        if shared:
+            return [scope.column("self_attn.q_proj", dims.hidden, (width,)), *norm("self_attn.q_norm", attention.head_dim)]
+        norms = [*norm("self_attn.q_norm", attention.head_dim), *norm("self_attn.k_norm", attention.head_dim)]
+        return [scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, attention.kv_heads, attention.head_dim), *norms]
+
+    def routed(scope: Scope) -> list[Module]:
+        return [
+            Tensor(name="router.scale", axes=(Axis(dims.hidden),)),
+            Tensor(name="router.per_expert_scale", axes=(Axis(experts),)),
+            gate("router.proj", experts, dims.hidden),
+            scope.experts("experts", experts, dims.hidden, config.integer("moe_intermediate_size", "expert_intermediate_size")),
+            *norm("post_feedforward_layernorm_1", dims.hidden),
+            *norm("post_feedforward_layernorm_2", dims.hidden),
+            *norm("pre_feedforward_layernorm_2", dims.hidden),
+        ]
+
+    def own_embedding(scope: Scope) -> list[Module]:
+        return [
+            scope.replicated("per_layer_input_gate", dims.hidden, (own_width,)),
+            scope.replicated("per_layer_projection", own_width, (dims.hidden,)),
+            *norm("post_per_layer_input_norm", dims.hidden),
+        ]
 
     def build(scope: Scope, index: int) -> Layer:
-        kv_heads, head_dim, windowed = attention_of(index)
+        attention, shared = attention_of(index), index >= first_shared
         modules: list[Module] = [
-            scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, kv_heads, head_dim),
-            scope.row("self_attn.o_proj", dims.heads * head_dim, dims.hidden),
-            *norm("self_attn.q_norm", head_dim),
-            *norm("self_attn.k_norm", head_dim),
+            *projections(scope, attention, shared=shared),
+            scope.row("self_attn.o_proj", dims.heads * attention.head_dim, dims.hidden),
             *scope.attention_scales(),
-            *scope.gated_mlp("mlp", dims.hidden, dims.intermediate),
+            *scope.gated_mlp("mlp", dims.hidden, dims.intermediate * (2 if index >= wide_after else 1)),
             *two_norms(dims),
             *norm("pre_feedforward_layernorm", dims.hidden),
             *norm("post_feedforward_layernorm", dims.hidden),
+            *(routed(scope) if experts else []),
+            *(own_embedding(scope) if own_width else []),
         ]
-        if experts:
-            modules += [
-                Tensor(name="router.scale", axes=(Axis(dims.hidden),)),
-                Tensor(name="router.per_expert_scale", axes=(Axis(experts),)),
-                gate("router.proj", experts, dims.hidden),
-                scope.experts("experts", experts, dims.hidden, config.integer("moe_intermediate_size")),
-                *norm("post_feedforward_layernorm_1", dims.hidden),
-                *norm("post_feedforward_layernorm_2", dims.hidden),
-                *norm("pre_feedforward_layernorm_2", dims.hidden),
-            ]
-        attention: Attention = (
-            SlidingWindow(kv_heads=kv_heads, head_dim=head_dim, head_dim_v=head_dim, window=window)
-            if windowed
-            else FullAttention(kv_heads=kv_heads, head_dim=head_dim, head_dim_v=head_dim)
-        )
-        return Layer(tuple(modules), (attention,))
+        return Layer(tuple(modules), () if shared else (attention,))
 
     return build
+
+
+def _vision(config: Config, dims: Dims) -> tuple[list[Module], VisionSpec]:
+    """The image tower; defaults are those of Gemma4VisionConfig."""
+    hidden, depth = config.integer("hidden_size", default=768), config.integer("num_hidden_layers", default=16, high=500)
+    width, patch, heads = (
+        config.integer("intermediate_size", default=3072),
+        config.integer("patch_size", default=16),
+        config.integer("num_attention_heads", default=12),
+    )
+    head_dim = config.integer("head_dim", default=64)
+    modules: list[Module] = [
+        plain("vision_tower.patch_embedder.position_embedding_table", 2, config.integer("position_embedding_size", default=10_240), hidden),
+        unquantized("vision_tower.patch_embedder.input_proj", 3 * patch**2, hidden),
+        unquantized("embed_vision.embedding_projection", hidden, dims.hidden),
+    ]
+    for index in range(depth):
+        at = f"vision_tower.encoder.layers.{index}"
+        modules += [unquantized(f"{at}.self_attn.{name}_proj", hidden, heads * head_dim) for name in "qkv"]
+        modules += [
+            unquantized(f"{at}.self_attn.o_proj", heads * head_dim, hidden),
+            *norm(f"{at}.self_attn.q_norm", head_dim),
+            *norm(f"{at}.self_attn.k_norm", head_dim),
+            *(unquantized(f"{at}.mlp.{name}_proj", hidden, width) for name in ("gate", "up")),
+            unquantized(f"{at}.mlp.down_proj", width, hidden),
+        ]
+        names = ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
+        modules += [module for name in names for module in norm(f"{at}.{name}", hidden)]
+    spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=280 * 9, tokens_per_item=280)
+    return modules, spec
+
+
+def _audio(config: Config, dims: Dims) -> list[Module]:
+    """The audio tower, a conformer over 128 mel bands; defaults are those of Gemma4AudioConfig."""
+    hidden, out = config.integer("hidden_size", default=1024), config.integer("output_proj_dims", default=1536)
+    channels = config.integers("subsampling_conv_channels") or [128, 32]
+    first, second = channels[0], channels[-1]
+    modules: list[Module] = [
+        plain("audio_tower.subsample_conv_projection.layer0", first, 1, 3, 3),
+        plain("audio_tower.subsample_conv_projection.layer1", second, first, 3, 3),
+        *norm("audio_tower.subsample_conv_projection.layer0.norm", first),
+        *norm("audio_tower.subsample_conv_projection.layer1.norm", second),
+        unquantized("audio_tower.subsample_conv_projection.input_proj_linear", 128 // 4 * second, hidden),
+        unquantized("audio_tower.output_proj", hidden, out, bias=True),
+        unquantized("embed_audio.embedding_projection", out, dims.hidden),
+    ]
+    for index in range(config.integer("num_hidden_layers", default=12, high=500)):
+        at = f"audio_tower.layers.{index}"
+        modules += [
+            *(plain(f"{at}.{name}", 4 * hidden, hidden) for name in ("ffn1.up", "ffn1.down", "ffn2.up", "ffn2.down")),
+            *(plain(f"{at}.self_attn.{name}", hidden, hidden) for name in ("q_proj", "k_proj", "v_proj", "post", "relative_k_proj")),
+            plain(f"{at}.self_attn.per_dim_scale", hidden // config.integer("num_attention_heads", default=8)),
+            plain(f"{at}.lconv1d.linear_start", 2 * hidden, hidden),
+            plain(f"{at}.lconv1d.linear_end", hidden, hidden),
+            plain(f"{at}.lconv1d.depthwise_conv1d", hidden, 1, config.integer("conv_kernel_size", default=5)),
+            *(plain(f"{at}.norms.{index}", hidden) for index in range(9)),
+        ]
+    return modules
+
+
+def gemma4_towers(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Gemma 4: the Hugging Face towers as they are, whole on every rank; the small models hear, too."""
+    vision = top.section("vision_config")
+    modules, spec = _vision(vision, dims)
+    if top.has("audio_config"):
+        modules += _audio(top.section("audio_config"), dims)
+    frequencies = plain("rotary_emb.inv_freq", vision.integer("head_dim", default=64) // 4, bits=32)
+    return Tower(tuple(modules), spec, (plain("std_bias", spec.hidden_size), plain("std_scale", spec.hidden_size), frequencies, frequencies))
+
+
+def gemma4_unified(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Gemma 4 without towers: patches and sound frames are projected as they are; defaults are those of Gemma4UnifiedVisionConfig."""
+    config = top.section("vision_config")
+    width, pixels = (
+        config.integer("mm_embed_dim", default=3840),
+        3 * (config.integer("patch_size", default=16) * config.integer("pooling_kernel_size", default=3)) ** 2,
+    )
+    modules: list[Module] = [
+        *norm("vision_embedder.patch_ln1", pixels, bias=True),
+        scope.column("vision_embedder.patch_dense", pixels, (width,), bias=True),
+        *norm("vision_embedder.patch_ln2", width, bias=True),
+        *norm("vision_embedder.pos_norm", width, bias=True),
+        plain("vision_embedder.pos_embedding", config.integer("mm_posemb_size", default=1120), 2, width),
+        unquantized("embed_vision.embedding_projection", config.integer("output_proj_dims", default=3840), dims.hidden),
+    ]
+    if top.has("audio_config"):
+        modules.append(unquantized("embed_audio.embedding_projection", top.section("audio_config").integer("audio_embed_dim", default=640), dims.hidden))
+    return Tower(tuple(modules), VisionSpec(hidden_size=width, intermediate_size=width, heads=1, max_patches=280, tokens_per_item=280))

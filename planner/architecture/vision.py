@@ -5,14 +5,14 @@ Every pipeline stage builds the tower; a tensor-parallel rank holds its share of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from planner.architecture.blocks import Scope, norm, unquantized
+from planner.architecture.blocks import Scope, norm, plain, unquantized
 from planner.architecture.config import Config
 from planner.architecture.quantization import UNQUANTIZED
 from planner.architecture.text import Dims
-from planner.model import Axis, Module, Tensor, VisionSpec
+from planner.model import Module, Tensor, VisionSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,6 @@ class Tower:
 
 
 TowerBuilder = Callable[[Scope, Config, Dims], Tower]
-
-
-def _plain(name: str, *sizes: int, bits: int = 16) -> Tensor:
-    return Tensor(name=name, axes=tuple(Axis(size) for size in sizes), bits=bits)
 
 
 def _merger(scope: Scope, name: str, inputs: int, outputs: int, norm_size: int) -> list[Module]:
@@ -48,9 +44,9 @@ def qwen3_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     merged = hidden * merge**2
     out = config.integer("out_hidden_size")
     modules: list[Module] = [
-        _plain("visual.patch_embed.proj", hidden, config.integer("in_channels", default=3), temporal, patch, patch),
-        _plain("visual.patch_embed.proj.bias", hidden),
-        _plain("visual.pos_embed", config.integer("num_position_embeddings"), hidden),
+        plain("visual.patch_embed.proj", hidden, config.integer("in_channels", default=3), temporal, patch, patch),
+        plain("visual.patch_embed.proj.bias", hidden),
+        plain("visual.pos_embed", config.integer("num_position_embeddings"), hidden),
         *_merger(scope, "visual.merger", merged, out, hidden),
     ]
     levels = config.integers("deepstack_visual_indexes")
@@ -66,7 +62,7 @@ def qwen3_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
             *scope.plain_mlp(f"{at}.mlp.linear_fc1", f"{at}.mlp.linear_fc2", hidden, width, bias=True),
         ]
     heads = config.integer("num_heads")
-    rope = _plain("visual.rotary_pos_emb", 8192, hidden // heads // 2)
+    rope = plain("visual.rotary_pos_emb", 8192, hidden // heads // 2)
     spec = VisionSpec(
         hidden_size=hidden,
         intermediate_size=width,
@@ -85,7 +81,7 @@ def qwen25_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     patch, merge = config.integer("patch_size", default=14), config.integer("spatial_merge_size", default=2)
     merged = hidden * merge**2
     modules: list[Module] = [
-        _plain("visual.patch_embed.proj", hidden, 3, config.integer("temporal_patch_size", default=2), patch, patch),
+        plain("visual.patch_embed.proj", hidden, 3, config.integer("temporal_patch_size", default=2), patch, patch),
         *norm("visual.merger.ln_q", hidden),
         scope.column("visual.merger.mlp.0", merged, (merged,), bias=True),
         scope.row("visual.merger.mlp.2", merged, config.integer("out_hidden_size"), bias=True),
@@ -101,7 +97,7 @@ def qwen25_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         ]
     heads = config.integer("num_heads")
     spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=65_536, tokens_per_item=16_384)
-    return Tower(tuple(modules), spec, (_plain("visual.rotary_pos_emb", 8192, hidden // heads // 2),))
+    return Tower(tuple(modules), spec, (plain("visual.rotary_pos_emb", 8192, hidden // heads // 2),))
 
 
 def siglip_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
@@ -112,11 +108,11 @@ def siglip_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     patches = (config.integer("image_size", default=224) // patch) ** 2
     at = "vision_tower.vision_model"
     modules: list[Module] = [
-        _plain(f"{at}.embeddings.patch_embedding", hidden, 3, patch, patch),
-        _plain(f"{at}.embeddings.patch_embedding.bias", hidden),
-        _plain(f"{at}.embeddings.position_embedding", patches, hidden),
+        plain(f"{at}.embeddings.patch_embedding", hidden, 3, patch, patch),
+        plain(f"{at}.embeddings.patch_embedding.bias", hidden),
+        plain(f"{at}.embeddings.position_embedding", patches, hidden),
         *norm(f"{at}.post_layernorm", hidden, bias=True),
-        _plain("multi_modal_projector.mm_input_projection_weight", hidden, dims.hidden),
+        plain("multi_modal_projector.mm_input_projection_weight", hidden, dims.hidden),
         *norm("multi_modal_projector.mm_soft_emb_norm", hidden),
     ]
     for index in range(depth):
@@ -135,7 +131,7 @@ def siglip_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         max_patches=patches,
         tokens_per_item=top.integer("mm_tokens_per_image", default=256),
     )
-    return Tower(tuple(modules), spec, (_plain("position_ids", patches, bits=64),))
+    return Tower(tuple(modules), spec, (plain("position_ids", patches, bits=64),))
 
 
 def pixtral_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
@@ -145,7 +141,7 @@ def pixtral_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     width, patch = config.integer("intermediate_size", default=4096), config.integer("patch_size", default=16)
     merge, bias = top.integer("spatial_merge_size", default=2), top.flag("multimodal_projector_bias", default=False)
     modules: list[Module] = [
-        _plain("vision_tower.patch_conv", hidden, 3, patch, patch),
+        plain("vision_tower.patch_conv", hidden, 3, patch, patch),
         *norm("vision_tower.ln_pre", hidden),
         *norm("multi_modal_projector.norm", hidden),
         unquantized("multi_modal_projector.patch_merger.merging_layer", hidden * merge**2, hidden),
@@ -164,7 +160,7 @@ def pixtral_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     heads = config.integer("num_attention_heads", default=16)
     patches = (config.integer("image_size", default=1540) // patch) ** 2
     spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=patches, tokens_per_item=patches // merge**2)
-    frequencies = _plain("patch_positional_embedding.inv_freq", hidden // heads // 2, bits=32)
+    frequencies = plain("patch_positional_embedding.inv_freq", hidden // heads // 2, bits=32)
     return Tower(tuple(modules), spec, (frequencies, frequencies))
 
 
@@ -177,8 +173,8 @@ def llama4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     out, adapter = config.integer("projector_output_dim", default=7680), config.integer("projector_input_dim", default=4096)
     scope = Scope(config, UNQUANTIZED)
     modules: list[Module] = [
-        _plain("vision_model.class_embedding", hidden),
-        _plain("vision_model.positional_embedding_vlm", tokens, hidden),
+        plain("vision_model.class_embedding", hidden),
+        plain("vision_model.positional_embedding_vlm", tokens, hidden),
         scope.column("vision_model.patch_embedding.linear", 3 * patch**2, (hidden,)),
         *norm("vision_model.layernorm_pre", hidden, bias=True),
         *norm("vision_model.layernorm_post", hidden, bias=True),
@@ -197,37 +193,7 @@ def llama4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         ]
     heads = config.integer("num_attention_heads", default=16)
     spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=17 * tokens, tokens_per_item=17 * (tokens - 1) // 4)
-    return Tower(tuple(modules), spec, (_plain("rotary_emb", tokens, hidden // heads // 2, bits=64),))
-
-
-def gemma4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
-    """Gemma 4: the Hugging Face tower as it is, whole on every rank."""
-    config = top.section("vision_config")
-    hidden, depth = config.integer("hidden_size"), config.integer("num_hidden_layers", high=500)
-    width, patch, heads = config.integer("intermediate_size"), config.integer("patch_size", default=16), config.integer("num_attention_heads")
-    head_dim = config.integer("head_dim", default=hidden // heads)
-    modules: list[Module] = [
-        _plain("vision_tower.patch_embedder.position_embedding_table", 2, config.integer("position_embedding_size", default=10_240), hidden),
-        unquantized("vision_tower.patch_embedder.input_proj", 3 * patch**2, hidden),
-        unquantized("embed_vision.embedding_projection", hidden, dims.hidden),
-    ]
-    for index in range(depth):
-        at = f"vision_tower.encoder.layers.{index}"
-        modules += [unquantized(f"{at}.self_attn.{name}_proj", hidden, heads * head_dim) for name in "qkv"]
-        modules += [
-            unquantized(f"{at}.self_attn.o_proj", heads * head_dim, hidden),
-            *norm(f"{at}.self_attn.q_norm", head_dim),
-            *norm(f"{at}.self_attn.k_norm", head_dim),
-            *(unquantized(f"{at}.mlp.{name}_proj", hidden, width) for name in ("gate", "up")),
-            unquantized(f"{at}.mlp.down_proj", width, hidden),
-        ]
-        names: Sequence[str] = ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
-        modules += [module for name in names for module in norm(f"{at}.{name}", hidden)]
-    frequencies = _plain("rotary_emb.inv_freq", head_dim // 4, bits=32)
-    spec = VisionSpec(
-        hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=280 * 9, tokens_per_item=top.integer("vision_soft_tokens_per_image", default=280)
-    )
-    return Tower(tuple(modules), spec, (_plain("std_bias", hidden), _plain("std_scale", hidden), frequencies, frequencies))
+    return Tower(tuple(modules), spec, (plain("rotary_emb", tokens, hidden // heads // 2, bits=64),))
 
 
 def kimi_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
@@ -238,26 +204,26 @@ def kimi_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     kernel = config.integers("merge_kernel_size") or [2, 2]
     merged = hidden * kernel[0] * kernel[1]
     height, wide = config.integer("init_pos_emb_height", default=64), config.integer("init_pos_emb_width", default=64)
-    plain = Scope(config, UNQUANTIZED)
+    whole = Scope(config, UNQUANTIZED)
     modules: list[Module] = [
-        _plain("vision_tower.patch_embed.proj", hidden, 3, patch, patch),
-        _plain("vision_tower.patch_embed.proj.bias", hidden),
-        _plain("vision_tower.patch_embed.pos_emb", height, wide, hidden),
+        plain("vision_tower.patch_embed.proj", hidden, 3, patch, patch),
+        plain("vision_tower.patch_embed.proj.bias", hidden),
+        plain("vision_tower.patch_embed.pos_emb", height, wide, hidden),
         *norm("vision_tower.encoder.final_layernorm", hidden, bias=True),
         *norm("mm_projector.pre_norm", hidden, bias=True),
-        plain.replicated("mm_projector.linear_1", merged, (merged,), bias=True),
-        plain.replicated("mm_projector.linear_2", merged, (dims.hidden,), bias=True),
+        whole.replicated("mm_projector.linear_1", merged, (merged,), bias=True),
+        whole.replicated("mm_projector.linear_2", merged, (dims.hidden,), bias=True),
     ]
     for index in range(depth):
         at = f"vision_tower.encoder.blocks.{index}"
         modules += [
             *norm(f"{at}.norm0", hidden, bias=True),
             *norm(f"{at}.norm1", hidden, bias=True),
-            *plain.plain_mlp(f"{at}.mlp.fc0", f"{at}.mlp.fc1", hidden, width, bias=True),
-            plain.column(f"{at}.wqkv", hidden, (hidden, hidden, hidden), bias=True),
-            plain.row(f"{at}.wo", hidden, hidden, bias=True),
+            *whole.plain_mlp(f"{at}.mlp.fc0", f"{at}.mlp.fc1", hidden, width, bias=True),
+            whole.column(f"{at}.wqkv", hidden, (hidden, hidden, hidden), bias=True),
+            whole.row(f"{at}.wo", hidden, hidden, bias=True),
         ]
     spec = VisionSpec(
         hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=height * wide, tokens_per_item=height * wide // (kernel[0] * kernel[1])
     )
-    return Tower(tuple(modules), spec, (_plain("time_weight", config.integer("init_pos_emb_time", default=4), 1, hidden),))
+    return Tower(tuple(modules), spec, (plain("time_weight", config.integer("init_pos_emb_time", default=4), 1, hidden),))

@@ -106,7 +106,7 @@ def cache_layout(model: ModelSpec, gpu: GpuSpec, kv_cache_dtype: str, *, dtype_b
     backend = _standard_backend(model, gpu, fp8=dtype in FP8_DTYPES, e5m2=dtype == "fp8_e5m2")
     return CacheLayout(
         backend=backend,
-        block_size=_block_size(model, gpu.capability, fp8=dtype in FP8_DTYPES),
+        block_size=_block_size(model, gpu.capability, e4m3=dtype in ("fp8", "fp8_e4m3")),
         bits=8 if dtype in FP8_DTYPES else dtype_bits,
         dtype_bits=dtype_bits,
         state_checkpoints=gpu.capability >= 90,
@@ -121,27 +121,20 @@ def _values_differ(model: ModelSpec) -> bool:
     return any(isinstance(cache, FullAttention | SlidingWindow) and cache.head_dim != cache.head_dim_v for cache in model.caches)
 
 
-def _bidirectional_images(model: ModelSpec) -> bool:
-    """Gemma 3 and 4 attend in both directions inside an image, which only some backends can."""
-    return model.family == "gemma" and model.vision is not None
-
-
 def _standard_backend(model: ModelSpec, gpu: GpuSpec, *, fp8: bool, e5m2: bool) -> str:
     capability = gpu.capability
     if gpu.vendor == "amd":
         return "TRITON_ATTN"
     blackwell = capability // 10 == 10
-    triton_only = _bidirectional_images(model) or model.has_sinks or _values_differ(model)
-    if capability < 80:
-        return _triton(gpu, fp8)
-    if triton_only and not (capability // 10 == 9 or blackwell):
+    triton_only = model.bidirectional_images or model.has_sinks or _values_differ(model)
+    if capability < 80 or ((triton_only or _wide_heads(model)) and capability // 10 not in (9, 10)):
         return _triton(gpu, fp8)
     if triton_only and _wide_heads(model):
         return "TRITON_FLASHINFER" if blackwell else "TRITON_FLASH_ATTN"
     if triton_only:
         if blackwell and fp8 and _values_differ(model):
             raise UnsupportedError("FlashAttention does not support an FP8 KV cache on this GPU for keys and values of different width")
-        return _triton(gpu, fp8) if (_bidirectional_images(model) and not blackwell) or e5m2 else "FLASH_ATTN"
+        return _triton(gpu, fp8) if (model.bidirectional_images and not blackwell) or e5m2 else "FLASH_ATTN"
     if blackwell:
         return "FLASHINFER"
     if not fp8 or (capability // 10 == 9 and not e5m2):
@@ -156,10 +149,9 @@ def _triton(gpu: GpuSpec, fp8: bool) -> str:
     return "TRITON_ATTN"
 
 
-def _block_size(model: ModelSpec, capability: int, *, fp8: bool) -> int:
-    if _bidirectional_images(model) and _wide_heads(model) and (capability // 10 == 10 or (capability // 10 == 9 and fp8)):
-        return 64
-    return 16
+def _block_size(model: ModelSpec, capability: int, *, e4m3: bool) -> int:
+    hopper_fp8, blackwell = capability // 10 == 9 and e4m3, capability // 10 == 10
+    return 64 if _wide_heads(model) and (hopper_fp8 or (blackwell and model.bidirectional_images)) else 16
 
 
 def _latent_layout(model: ModelSpec, gpu: GpuSpec, dtype: str, dtype_bits: int) -> CacheLayout:
@@ -201,7 +193,7 @@ def _sparse_layout(gpu: GpuSpec, fp8: bool, dtype: str, dtype_bits: int) -> Cach
 def _packed_layout(model: ModelSpec, gpu: GpuSpec, dtype: str, dtype_bits: int) -> CacheLayout:
     bits, scale_bytes = PACKED_DTYPES[dtype]
     if dtype == "nvfp4":
-        if gpu.capability < 80 or model.has_sinks or _bidirectional_images(model):
+        if gpu.capability < 80 or model.has_sinks or model.bidirectional_images:
             raise UnsupportedError("an NVFP4 KV cache needs FlashInfer: compute capability 8.0, no attention sinks")
         width = next(cache.head_dim + cache.head_dim_v for cache in model.caches if isinstance(cache, FullAttention | SlidingWindow))
         return CacheLayout(backend="FLASHINFER", bits=bits, dtype_bits=dtype_bits, bytes_per_token_head=width // 16)
