@@ -44,8 +44,8 @@ class MemoryBreakdown:
 
     @property
     def fits_request(self) -> bool:
-        """Whether vLLM admits one request of max_model_len."""
-        return self.kv_cache_needed_bytes <= self.kv_cache_bytes - self.kv_block_bytes
+        """Whether vLLM admits one request of max_model_len; an encoder, which keeps no cache, has nothing to admit."""
+        return not self.kv_block_bytes or self.kv_cache_needed_bytes <= self.kv_cache_bytes - self.kv_block_bytes
 
     @property
     def used_bytes(self) -> int:

@@ -196,6 +196,11 @@ class ModelSpec:
         return tuple(dict.fromkeys(cache for group in self.layers for cache in group.caches))
 
     @property
+    def is_encoder(self) -> bool:
+        """Whether no layer keeps a cache."""
+        return not self.caches
+
+    @property
     def has_state(self) -> bool:
         """Whether any layer keeps a recurrent state."""
         return any(isinstance(cache, RecurrentState) for cache in self.caches)

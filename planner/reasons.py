@@ -48,6 +48,8 @@ def _why_context(request: Request, choice: Choice) -> str:
 
 
 def _why_seqs(request: Request, choice: Choice) -> str:
+    if request.model.is_encoder:
+        return "texts read together"
     if request.users and choice.config.max_num_seqs == request.users:
         return "one for each user"
     if request.model.has_state and choice.config.max_num_seqs >= choice.cautious.kv_cache_blocks - 1:
@@ -56,6 +58,8 @@ def _why_seqs(request: Request, choice: Choice) -> str:
 
 
 def _why_batch(model: ModelSpec, config: ServeConfig) -> str:
+    if model.is_encoder:
+        return "an encoder reads each text in one step"
     kept = (
         f"; windows keep {tokens(vllm.in_flight_tokens(config.max_num_batched_tokens, config.pipeline_parallel_size))} tokens in flight"
         if model.has_window
@@ -65,6 +69,8 @@ def _why_batch(model: ModelSpec, config: ServeConfig) -> str:
 
 
 def _why_dtype(request: Request, config: ServeConfig, tried: list[Choice]) -> str:
+    if request.model.is_encoder:
+        return "no KV cache"
     if config.kv_cache_dtype == "auto":
         own = vllm.effective_kv_dtype(request.model, "auto")
         return "the checkpoint asks for FP8" if own != "auto" else "16-bit: the wanted context fits without quantizing the cache"

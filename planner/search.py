@@ -95,6 +95,8 @@ def candidates(request: Request, parallel: Parallel) -> Iterator[tuple[ServeConf
     pins = request.pins
     share, _ = utilization(request, parallel.tensor_parallel_size)
     batch, seqs = vllm.default_batches(request.group.gpu, request.group.total_bytes)
+    if request.model.is_encoder:  # a text is read in one step (config/scheduler.py: no chunked prefill)
+        batch = max(batch, pins.max_model_len or request.context or request.model.max_position_embeddings)
     for eager in (False, True) if pins.enforce_eager is None else (pins.enforce_eager,):
         for dtype in kv_dtypes(request):
             config = ServeConfig(

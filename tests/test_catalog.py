@@ -80,6 +80,7 @@ def test_a_row_equals_what_its_whole_config_gives(row):
     whole, derived = config_model(repo), row.spec(default)
     assert (derived.first, derived.layers, derived.last, derived.every, derived.buffers) == (whole.first, whole.layers, whole.last, whole.every, whole.buffers)
     assert derived.max_position_embeddings == whole.max_position_embeddings
+    assert derived.bidirectional_images == whole.bidirectional_images
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():

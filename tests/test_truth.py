@@ -1,7 +1,7 @@
 """Equality with vLLM 0.33 itself: rank weights, KV blocks, tokens, concurrency, needed bytes, longest context.
 
-Fixtures: vllm_0.33_weights.jsonl and vllm_0.33_plans.jsonl (vLLM's model classes and KV planner), vllm_0.33_oracle.jsonl (the same,
-asked here for 164 configurations on ten simulated GPUs; tests/oracle/README.md says how).
+Fixtures: vllm_0.33_weights.jsonl and vllm_0.33_plans.jsonl (vLLM's model classes and KV planner), vllm_0.33_oracle.jsonl and
+vllm_0.33_encoders.jsonl (the same, asked here for many more configurations on ten simulated GPUs; tests/oracle/README.md says how).
 """
 
 import pytest
@@ -12,7 +12,7 @@ from planner.engines.vllm import cache_layout, dtype_bits, with_kernels
 from planner.kvcache import longest_model_len, plan_cache
 from planner.weights import stage_weights
 
-WEIGHTS = json_lines("vllm_0.33_weights.jsonl")
+WEIGHTS = json_lines("vllm_0.33_weights.jsonl") + json_lines("vllm_0.33_encoders.jsonl")
 PLANS = json_lines("vllm_0.33_plans.jsonl")
 ORACLE = json_lines("vllm_0.33_oracle.jsonl")
 GPU_NAMES = {"a100-80": "a100-80", "v100": "v100"}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from planner.architecture import gemma4, hybrid, latent, moe, text, vision
+from planner.architecture import encoders, gemma4, hybrid, latent, moe, text, towers, vision
 from planner.architecture.blocks import Scope, embedding, norm
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.quantization import read_quantization
@@ -29,8 +29,11 @@ class Family:
     defaults: Mapping[str, object] = field(default_factory=dict)
     rope: Rope = rope_tables
     head: bool = True
+    norm: bool = True
+    renamed: Mapping[str, str] = field(default_factory=dict)  # keys of its config.json that others spell differently
     name: str = ""
     bidirectional_images: bool = False
+    text_by_type: bool = False  # the text model is what text_config's model_type says
     whole_stages: frozenset[str] = frozenset()  # of "embedding", "norm", "head": what every pipeline stage builds, not only its own
 
 
@@ -41,9 +44,14 @@ _MISTRAL = Family(layers=text.llama(window=4096), name="mistral")
 _QWEN2 = Family(layers=text.llama(bias=True, output_bias=False), name="qwen")
 _QWEN3 = Family(layers=text.llama(qk_norm=True), name="qwen")
 _QWEN3_MOE = Family(layers=moe.qwen_moe(bias=False, qk_norm=True), whole_stages=_ALL_ENDS, name="qwen")
+_VIDEO_ROPE: Rope = partial(rope_tables, mrope=4)
 _QUARTER_ROPE: Rope = partial(rope_tables, fraction=0.25)
 _HALF_ROPE: Rope = partial(rope_tables, fraction=0.5)
+_HALF_VIDEO_ROPE: Rope = partial(rope_tables, fraction=0.5, mrope=4)
+_GLM4 = Family(layers=text.llama(output_bias=False, more_norms=("post_self_attn_layernorm", "post_mlp_layernorm")), rope=_HALF_ROPE, name="glm")
+_GLM4_MOE = Family(layers=moe.glm4_moe, rope=_HALF_ROPE, name="glm")
 _QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=_QUARTER_ROPE, whole_stages=frozenset({"embedding", "head"}), name="qwen")
+_QWEN35 = Family(layers=hybrid.qwen_next, rope=_QUARTER_ROPE, whole_stages=_EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen")
 _GEMMA3_DEFAULTS = {"vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131_072}
 _GEMMA3 = Family(layers=text.gemma(qk_norm=True, every=6, window=4096), tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, name="gemma")
 
@@ -79,13 +87,26 @@ def _mimo_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
 _GEMMA4 = Family(layers=gemma4.gemma4, more_embedding=gemma4.per_layer_embedding, rope=_gemma4_rope, tied=True, whole_stages=_ALL_ENDS, name="gemma")
 _DEEPSEEK = Family(layers=latent.deepseek(), rope=_latent_rope, name="deepseek")
 
+_BERT = Family(layers=encoders.bert, more_embedding=encoders.bert_embedding, rope=_no_rope, head=False, norm=False, name="bert")
+
 FAMILIES: Mapping[str, Family] = {
     "LlamaForCausalLM": _LLAMA,
     "MistralForCausalLM": _MISTRAL,
     "Ministral3ForCausalLM": _LLAMA,
     "Mistral3ForConditionalGeneration": Family(layers=_MISTRAL.layers, tower=vision.pixtral_vision, name="mistral"),
     "Qwen2ForCausalLM": _QWEN2,
-    "Qwen2_5_VLForConditionalGeneration": Family(layers=_QWEN2.layers, tower=vision.qwen25_vision, name="qwen"),
+    "GemmaForCausalLM": Family(layers=text.llama(), tied=True, whole_stages=_ALL_ENDS, name="gemma"),
+    "Glm4ForCausalLM": _GLM4,
+    "Exaone4ForCausalLM": Family(layers=text.llama(qk_norm=True, every=4), name="exaone"),
+    "CohereForCausalLM": Family(layers=text.cohere, tied=True, whole_stages=_ALL_ENDS, name="cohere"),
+    "Cohere2ForCausalLM": Family(layers=text.cohere, tied=True, whole_stages=_ALL_ENDS, name="cohere"),
+    "Ernie4_5ForCausalLM": Family(layers=text.llama(), tied=True, name="ernie"),
+    "Ernie4_5_MoeForCausalLM": Family(layers=moe.ernie, tied=True, name="ernie"),
+    "OlmoeForCausalLM": Family(layers=moe.olmoe, whole_stages=_ALL_ENDS, name="olmo"),
+    "GraniteMoeForCausalLM": Family(layers=moe.granite_moe, whole_stages=_ALL_ENDS, name="granite"),
+    "GraniteMoeSharedForCausalLM": Family(layers=moe.granite_moe, whole_stages=_ALL_ENDS, name="granite"),
+    "Qwen2VLForConditionalGeneration": replace(_QWEN2, tower=vision.qwen2_vision, rope=_VIDEO_ROPE),
+    "Qwen2_5_VLForConditionalGeneration": replace(_QWEN2, tower=vision.qwen25_vision, rope=_VIDEO_ROPE),
     "Qwen3ForCausalLM": _QWEN3,
     "Qwen3Model": Family(layers=_QWEN3.layers, head=False, name="qwen"),
     "Qwen3VLForConditionalGeneration": Family(layers=_QWEN3.layers, tower=vision.qwen3_vision, name="qwen"),
@@ -93,12 +114,10 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen3MoeForCausalLM": _QWEN3_MOE,
     "Qwen3VLMoeForConditionalGeneration": Family(layers=_QWEN3_MOE.layers, tower=vision.qwen3_vision, whole_stages=_ALL_ENDS, name="qwen"),
     "Qwen3NextForCausalLM": _QWEN_NEXT,
-    "Qwen3_5ForConditionalGeneration": Family(
-        layers=_QWEN_NEXT.layers, rope=_QUARTER_ROPE, tower=vision.qwen3_vision, whole_stages=_EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen"
-    ),
-    "Qwen3_5MoeForConditionalGeneration": Family(
-        layers=_QWEN_NEXT.layers, rope=_QUARTER_ROPE, tower=vision.qwen3_vision, whole_stages=_EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen"
-    ),
+    "Qwen3_5ForCausalLM": _QWEN35,
+    "Qwen3_5MoeForCausalLM": _QWEN35,
+    "Qwen3_5ForConditionalGeneration": replace(_QWEN35, tower=vision.qwen3_vision),
+    "Qwen3_5MoeForConditionalGeneration": replace(_QWEN35, tower=vision.qwen3_vision),
     "Phi3ForCausalLM": Family(layers=text.phi3, name="phi"),
     "GraniteForCausalLM": Family(layers=text.llama(), name="granite"),
     "GraniteMoeHybridForCausalLM": Family(layers=hybrid.granite_hybrid, rope=_no_rope, whole_stages=_ALL_ENDS, tied=True, name="granite"),
@@ -112,7 +131,7 @@ FAMILIES: Mapping[str, Family] = {
         rope=_gemma3_rope,
         tied=True,
         whole_stages=_ALL_ENDS,
-        defaults=_GEMMA3_DEFAULTS | {"rope_scaling": {"rope_type": "linear", "factor": 8.0}},
+        defaults=_GEMMA3_DEFAULTS,
         tower=vision.siglip_vision,
         bidirectional_images=True,
         name="gemma",
@@ -126,8 +145,12 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "MixtralForCausalLM": Family(layers=moe.mixtral, whole_stages=_ALL_ENDS, name="mistral"),
     "GptOssForCausalLM": Family(layers=moe.gpt_oss, whole_stages=_ALL_ENDS, rope=partial(rope_tables, yarn_bits=32), name="gpt-oss"),
+    "LlavaNextForConditionalGeneration": Family(layers=text.llama(), tower=towers.llava_next, name="llava", text_by_type=True),
+    "Llama4ForCausalLM": Family(layers=moe.llama4, name="llama"),
     "Llama4ForConditionalGeneration": Family(layers=moe.llama4, tower=vision.llama4_vision, name="llama"),
-    "Glm4MoeForCausalLM": Family(layers=moe.glm4_moe, rope=_HALF_ROPE, name="glm"),
+    "Glm4vForConditionalGeneration": replace(_GLM4, tower=towers.glm4_vision, rope=_HALF_VIDEO_ROPE),
+    "Glm4vMoeForConditionalGeneration": replace(_GLM4_MOE, tower=towers.glm4_vision, rope=_HALF_VIDEO_ROPE),
+    "Glm4MoeForCausalLM": _GLM4_MOE,
     "MiniMaxM2ForCausalLM": Family(layers=moe.minimax_m2, rope=_rotary_dim, name="minimax"),
     "MiMoV2FlashForCausalLM": Family(layers=moe.mimo_v2, rope=_mimo_rope, name="mimo"),
     "DeepseekV2ForCausalLM": _DEEPSEEK,
@@ -135,7 +158,25 @@ FAMILIES: Mapping[str, Family] = {
     "DeepseekV32ForCausalLM": _DEEPSEEK,
     "GlmMoeDsaForCausalLM": Family(layers=_DEEPSEEK.layers, rope=_latent_rope, name="glm"),
     "Glm4MoeLiteForCausalLM": Family(layers=latent.deepseek(router=FP32), rope=_latent_rope, defaults={"topk_method": "noaux_tc"}, name="glm"),
-    "KimiK25ForConditionalGeneration": Family(layers=_DEEPSEEK.layers, rope=_latent_rope, tower=vision.kimi_vision, name="kimi"),
+    "KimiVLForConditionalGeneration": replace(_DEEPSEEK, tower=towers.kimi_vision, name="kimi"),
+    "KimiK25ForConditionalGeneration": Family(layers=_DEEPSEEK.layers, rope=_latent_rope, tower=towers.kimi_vision, name="kimi"),
+    "BertModel": _BERT,
+    "RobertaModel": _BERT,
+    "XLMRobertaModel": _BERT,
+    "NomicBertModel": Family(
+        layers=encoders.nomic,
+        more_embedding=encoders.typed_embedding,
+        head=False,
+        norm=False,
+        renamed={
+            "n_embd": "hidden_size",
+            "n_head": "num_attention_heads",
+            "n_inner": "intermediate_size",
+            "n_layer": "num_hidden_layers",
+        },
+        defaults={"max_position_embeddings": 2048},  # n_positions is not read
+        name="nomic",
+    ),
     "NemotronHForCausalLM": Family(layers=hybrid.nemotron_h, whole_stages=_ALL_ENDS, rope=_no_rope, name="nemotron"),
 }
 
@@ -157,8 +198,11 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
             f"{config.path}: {what}", did_you_mean(architecture, FAMILIES) or f"{len(FAMILIES)} architectures are known; plan refuses to guess at others"
         )
     raw = config.section("text_config") if config.has("text_config") else config
+    if family.text_by_type:
+        family = replace(_text_family(raw), tower=family.tower)
+    renamed = {family.renamed.get(key, key): value for key, value in raw.data.items()}
     section = Config(
-        {**family.defaults, **{k: v for k, v in raw.data.items() if v is not None or k in _NULLABLE}},
+        {**family.defaults, **{k: v for k, v in renamed.items() if v is not None or k in _NULLABLE}},
         raw.path,
     )
     quantization = read_quantization(_quantization_section(config, raw), hf_quant)
@@ -166,7 +210,11 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
     scope = Scope(section, quantization)
     layers = _layers(family, scope, dims)
     more = family.more_embedding(scope, dims) if family.more_embedding else []
-    ends: dict[str, list[Module]] = {"embedding": [embedding(dims.vocab, dims.hidden), *more], "norm": norm("norm", dims.hidden), "head": []}
+    ends: dict[str, list[Module]] = {
+        "embedding": [embedding(dims.vocab, dims.hidden), *more],
+        "norm": norm("norm", dims.hidden) if family.norm else [],
+        "head": [],
+    }
     tower = family.tower(Scope(config, quantization), config, dims) if family.tower and _has_tower(config) else None
     tied = section.flag("tie_word_embeddings", default=config.flag("tie_word_embeddings", default=family.tied))
     if family.head and not tied:
@@ -200,6 +248,22 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         pooling=not family.head,
         family=family.name,
     )
+
+
+_TEXT_TYPES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "granite": "GraniteForCausalLM",
+}
+
+
+def _text_family(config: Config) -> Family:
+    kind = config.text("model_type", default="llama")
+    if kind not in _TEXT_TYPES:
+        raise UnsupportedModelError(f"{config.path}: text model {kind!r} is not supported here", f"expected one of {', '.join(_TEXT_TYPES)}")
+    return FAMILIES[_TEXT_TYPES[kind]]
 
 
 def _quantization_section(config: Config, text_config: Config) -> Config:

@@ -35,7 +35,7 @@ def per_layer_embedding(scope: Scope, dims: Dims) -> list[Module]:
 
 def gemma4(config: Config, dims: Dims) -> LayerBuilder:
     """Every Gemma 4: dense, with experts, with per-layer embeddings and shared caches."""
-    types = layer_types(config, dims) or ["full_attention" if (index + 1) % 6 == 0 else "sliding_attention" for index in range(dims.layers)]
+    types = layer_types(config, dims, every=6)
     experts = config.integer("num_experts", default=0, low=0)
     window = config.integer("sliding_window", default=512)
     first_shared = dims.layers - config.integer("num_kv_shared_layers", default=0, low=0, high=dims.layers)

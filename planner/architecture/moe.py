@@ -105,6 +105,68 @@ def glm4_moe(config: Config, dims: Dims) -> LayerBuilder:
     return build
 
 
+def ernie(config: Config, dims: Dims) -> LayerBuilder:
+    """ERNIE 4.5 with experts: float32 router with correction bias, shared experts, dense layers at either end."""
+    experts, bias = config.integer("moe_num_experts"), config.flag("use_bias", default=False)
+    first, step = config.integer("moe_layer_start_index", default=0, low=0), config.integer("moe_layer_interval", default=1)
+    last = config.integer("moe_layer_end_index", default=dims.layers - 1, low=-1)
+    last = dims.layers - 1 if last < 0 else last
+
+    def build(scope: Scope, index: int) -> Layer:
+        mlp = (
+            shared_expert_moe(
+                scope,
+                dims,
+                experts=experts,
+                intermediate=config.integer("moe_intermediate_size"),
+                shared=config.integer("moe_num_shared_experts", default=0, low=0),
+                router=FP32,
+                correction=True,
+            )
+            if first <= index <= last and (index + 1) % step == 0
+            else scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=bias)
+        )
+        modules = [*attention_modules(scope, dims, bias=bias), *mlp, *two_norms(dims)]
+        return Layer(tuple(modules), (full_attention(dims),))
+
+    return build
+
+
+def olmoe(config: Config, dims: Dims) -> LayerBuilder:
+    """OLMoE: norms over all query and key heads, whole on every rank."""
+    experts = config.integer("num_experts")
+
+    def build(scope: Scope, index: int) -> Layer:
+        modules = [
+            *attention_modules(scope, dims),
+            *norm("self_attn.q_norm", dims.heads * dims.head_dim),
+            *norm("self_attn.k_norm", dims.kv_heads * dims.head_dim),
+            gate("mlp.gate", experts, dims.hidden),
+            scope.experts("mlp.experts", experts, dims.hidden, dims.intermediate),
+            *two_norms(dims),
+        ]
+        return Layer(tuple(modules), (full_attention(dims),))
+
+    return build
+
+
+def granite_moe(config: Config, dims: Dims) -> LayerBuilder:
+    """Granite 3 with experts, and with a shared MLP beside them."""
+    experts, shared = config.integer("num_local_experts"), config.integer("shared_intermediate_size", default=0, low=0)
+
+    def build(scope: Scope, index: int) -> Layer:
+        modules = [
+            *attention_modules(scope, dims),
+            gate("block_sparse_moe.gate", experts, dims.hidden),
+            scope.experts("block_sparse_moe.experts", experts, dims.hidden, dims.intermediate),
+            *(scope.gated_mlp("shared_mlp", dims.hidden, shared) if shared else []),
+            *two_norms(dims),
+        ]
+        return Layer(tuple(modules), (full_attention(dims),))
+
+    return build
+
+
 def minimax_m2(config: Config, dims: Dims) -> LayerBuilder:
     """MiniMax-M2: norms over all query and key heads, split with them; float32 router."""
     experts = config.integer("num_local_experts")

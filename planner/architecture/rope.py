@@ -11,16 +11,17 @@ from planner.architecture.text import Dims
 from planner.model import Tensor
 
 
-def rope_tables(config: Config, dims: Dims, *, rotary_dim: int | None = None, fraction: float = 1.0, yarn_bits: int = 16) -> tuple[Tensor, ...]:
+def rope_tables(config: Config, dims: Dims, *, rotary_dim: int | None = None, fraction: float = 1.0, yarn_bits: int = 16, mrope: int = 1) -> tuple[Tensor, ...]:
     """One table a distinct rotary setting: [length, rotary dimension].
 
-    A config with one setting for each layer type (Gemma 3 and 4) has one table each.
+    A config with one setting for each layer type (Gemma 3 and 4) has one table each. `mrope`: how many times longer it is where
+    positions are three-dimensional (4, for video; 1 in Qwen3-VL and later: qwen3_vl.py:1818).
     """
     width = rotary_dim or int(dims.head_dim * _fraction(config, fraction))
     parameters = config.section("rope_parameters", "rope_scaling")
     nested = [Config(v, config.path) for v in parameters.data.values() if isinstance(v, dict)]
     settings = nested or [parameters]
-    return tuple(dict.fromkeys(_table(setting, dims.max_length, width, yarn_bits) for setting in settings))
+    return tuple(dict.fromkeys(_table(setting, dims.max_length * (mrope if setting.has("mrope_section") else 1), width, yarn_bits) for setting in settings))
 
 
 def _fraction(config: Config, default: float) -> float:

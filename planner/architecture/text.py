@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from planner.architecture.blocks import Scope, norm
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.errors import PlannerError
-from planner.model import Attention, FullAttention, Module, SlidingWindow
+from planner.model import Attention, FullAttention, Module, SlidingWindow, Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +66,14 @@ def sliding_window(dims: Dims, window: int, *, sinks: bool = False) -> SlidingWi
     return SlidingWindow(kv_heads=dims.kv_heads, head_dim=dims.head_dim, head_dim_v=dims.head_dim, window=window, sinks=sinks)
 
 
-def layer_types(config: Config, dims: Dims) -> list[str]:
-    """The explicit `layer_types` list, cut or checked against the number of layers; empty where the config has none."""
+def layer_types(config: Config, dims: Dims, every: int = 0) -> list[str]:
+    """The kind of each layer: the explicit `layer_types`, or every n-th layer full and the others windowed; empty where neither is known."""
     types = config.texts("layer_types")
     if types and len(types) < dims.layers:
         raise PlannerError(f"{config.path}: layer_types has {len(types)} entries for {dims.layers} layers")
+    if not types and every:
+        step = config.integer("sliding_window_pattern", default=every)
+        return ["full_attention" if (index + 1) % step == 0 else "sliding_attention" for index in range(dims.layers)]
     return types[: dims.layers]
 
 
@@ -120,22 +123,23 @@ def default_window(config: Config, default: int | None) -> int | None:
 def llama(
     *,
     bias: bool = False,
-    output_bias: bool = False,
-    mlp_bias: bool = False,
+    output_bias: bool | None = None,
     qk_norm: bool = False,
     window: int | None = None,
+    every: int = 0,
+    more_norms: tuple[str, ...] = (),
 ) -> Callable[[Config, Dims], LayerBuilder]:
-    """Llama and its relatives; arguments are the defaults of the Hugging Face class."""
+    """Llama and its relatives; arguments are the defaults of the Hugging Face class. `output_bias` None: as the attention's."""
 
     def bind(config: Config, dims: Dims) -> LayerBuilder:
-        attention_bias = config.flag("attention_bias", default=bias)
-        out_bias = config.flag("attention_out_bias", default=output_bias if bias else attention_bias)
-        has_mlp_bias = config.flag("mlp_bias", default=mlp_bias)
+        attention_bias = config.flag("attention_bias", "bias", "use_bias", default=bias)
+        out_bias = config.flag("attention_out_bias", default=attention_bias if output_bias is None else output_bias)
+        has_mlp_bias = config.flag("mlp_bias", "use_bias", default=False)
         # transformers' MistralConfig defaults to a window of 4096; ministral3 and the others have none
         length = default_window(config, window if config.text("model_type", default="mistral") == "mistral" else None)
         if config.has("use_sliding_window"):
             length = length if config.flag("use_sliding_window") else None
-        types = layer_types(config, dims)
+        types = layer_types(config, dims, every if length else 0)
 
         def build(scope: Scope, index: int) -> Layer:
             windowed = length is not None and (not types or types[index] == "sliding_attention")
@@ -144,12 +148,37 @@ def llama(
                 *attention_modules(scope, dims, bias=attention_bias, output_bias=out_bias, qk_norm=qk_norm),
                 *scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=has_mlp_bias),
                 *two_norms(dims),
+                *(module for name in more_norms for module in norm(name, dims.hidden)),
             ]
             return Layer(tuple(modules), (attention,))
 
         return build
 
     return bind
+
+
+def cohere(config: Config, dims: Dims) -> LayerBuilder:
+    """Command R and A: attention and MLP side by side behind one norm; norms of q and k have a weight for each head."""
+    qk_norm = config.flag("use_qk_norm", default=False)
+    window = config.optional("sliding_window")
+    types = layer_types(config, dims, every=4 if window else 0)
+
+    def build(scope: Scope, index: int) -> Layer:
+        norms = [
+            *norm("self_attn.q_norm", dims.heads * dims.head_dim, split=Split.TP),
+            *norm("self_attn.k_norm", dims.kv_heads * dims.head_dim, split=Split.HEADS, units=dims.kv_heads),
+        ]
+        modules = [
+            *attention_modules(scope, dims),
+            *(norms if qk_norm else []),
+            *scope.gated_mlp("mlp", dims.hidden, dims.intermediate),
+            *norm("input_layernorm", dims.hidden),
+        ]
+        windowed = window and types[index] == "sliding_attention"
+        # one more than the config says: a token sees `sliding_window` tokens before itself (commandr.py:237)
+        return Layer(tuple(modules), (sliding_window(dims, window + 1) if windowed and window else full_attention(dims),))
+
+    return build
 
 
 def phi3(config: Config, dims: Dims) -> LayerBuilder:
@@ -174,12 +203,12 @@ def gemma(*, qk_norm: bool, every: int, window: int) -> Callable[[Config, Dims],
     """Gemma 2 and 3: four norms a layer, sliding windows with every n-th layer full."""
 
     def bind(config: Config, dims: Dims) -> LayerBuilder:
-        types = layer_types(config, dims)
-        pattern = config.integer("sliding_window_pattern", default=every)
+        types = layer_types(config, dims, every)
         length = config.integer("sliding_window", default=window)
+        encoder = config.data.get("use_bidirectional_attention") is True  # EmbeddingGemma keeps no cache (gemma3.py:165)
 
         def build(scope: Scope, index: int) -> Layer:
-            windowed = types[index] == "sliding_attention" if types else (index + 1) % pattern != 0
+            windowed = types[index] == "sliding_attention"
             modules = [
                 *attention_modules(scope, dims, qk_norm=qk_norm),
                 *scope.gated_mlp("mlp", dims.hidden, dims.intermediate),
@@ -187,7 +216,8 @@ def gemma(*, qk_norm: bool, every: int, window: int) -> Callable[[Config, Dims],
                 *norm("pre_feedforward_layernorm", dims.hidden),
                 *norm("post_feedforward_layernorm", dims.hidden),
             ]
-            return Layer(tuple(modules), (sliding_window(dims, length) if windowed else full_attention(dims),))
+            attention = sliding_window(dims, length) if windowed else full_attention(dims)
+            return Layer(tuple(modules), () if encoder else (attention,))
 
         return build
 

@@ -100,6 +100,47 @@ def qwen25_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     return Tower(tuple(modules), spec, (plain("visual.rotary_pos_emb", 8192, hidden // heads // 2),))
 
 
+def qwen2_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Qwen2-VL: plain MLPs, layer norms, a two-layer merger. Defaults are Qwen2VLVisionConfig's."""
+    config = top.section("vision_config")
+    hidden, depth = config.integer("embed_dim", default=1280), config.integer("depth", default=32, high=500)
+    width, heads = hidden * config.integer("mlp_ratio", default=4), config.integer("num_heads", default=16)
+    patch, merge = config.integer("patch_size", default=14), config.integer("spatial_merge_size", default=2)
+    merged = hidden * merge**2
+    modules: list[Module] = [
+        plain("visual.patch_embed.proj", hidden, 3, config.integer("temporal_patch_size", default=2), patch, patch),
+        *norm("visual.merger.ln_q", hidden, bias=True),
+        scope.column("visual.merger.mlp.0", merged, (merged,), bias=True),
+        scope.row("visual.merger.mlp.2", merged, config.integer("hidden_size", default=3584), bias=True),
+    ]
+    for index in range(depth):
+        at = f"visual.blocks.{index}"
+        modules += [
+            *norm(f"{at}.norm1", hidden, bias=True),
+            *norm(f"{at}.norm2", hidden, bias=True),
+            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",)),
+            scope.row(f"{at}.attn.proj", hidden, hidden, bias=True),
+            *scope.plain_mlp(f"{at}.mlp.fc1", f"{at}.mlp.fc2", hidden, width, bias=True),
+        ]
+    spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=65_536, tokens_per_item=16_384)
+    return Tower(tuple(modules), spec, (plain("visual.rotary_pos_emb", 8192, hidden // heads // 2),))
+
+
+def encoder_layers(scope: Scope, at: str, depth: int, hidden: int, width: int) -> list[Module]:
+    """Layers of CLIP and SigLIP: biased attention and MLP, two layer norms."""
+    modules: list[Module] = []
+    for index in range(depth):
+        layer = f"{at}.encoder.layers.{index}"
+        modules += [
+            scope.column(f"{layer}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True, parts=("q_proj", "k_proj", "v_proj")),
+            scope.row(f"{layer}.self_attn.out_proj", hidden, hidden, bias=True),
+            *norm(f"{layer}.layer_norm1", hidden, bias=True),
+            *scope.plain_mlp(f"{layer}.mlp.fc1", f"{layer}.mlp.fc2", hidden, width, bias=True),
+            *norm(f"{layer}.layer_norm2", hidden, bias=True),
+        ]
+    return modules
+
+
 def siglip_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     """Gemma 3: SigLIP with learned positions, one projection to the text width."""
     config = top.section("vision_config")
@@ -112,18 +153,10 @@ def siglip_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         plain(f"{at}.embeddings.patch_embedding.bias", hidden),
         plain(f"{at}.embeddings.position_embedding", patches, hidden),
         *norm(f"{at}.post_layernorm", hidden, bias=True),
+        *encoder_layers(scope, at, depth, hidden, width),
         plain("multi_modal_projector.mm_input_projection_weight", hidden, dims.hidden),
         *norm("multi_modal_projector.mm_soft_emb_norm", hidden),
     ]
-    for index in range(depth):
-        layer = f"{at}.encoder.layers.{index}"
-        modules += [
-            scope.column(f"{layer}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True, parts=("q_proj", "k_proj", "v_proj")),
-            scope.row(f"{layer}.self_attn.out_proj", hidden, hidden, bias=True),
-            *norm(f"{layer}.layer_norm1", hidden, bias=True),
-            *scope.plain_mlp(f"{layer}.mlp.fc1", f"{layer}.mlp.fc2", hidden, width, bias=True),
-            *norm(f"{layer}.layer_norm2", hidden, bias=True),
-        ]
     spec = VisionSpec(
         hidden_size=hidden,
         intermediate_size=width,
@@ -194,36 +227,3 @@ def llama4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     heads = config.integer("num_attention_heads", default=16)
     spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=17 * tokens, tokens_per_item=17 * (tokens - 1) // 4)
     return Tower(tuple(modules), spec, (plain("rotary_emb", tokens, hidden // heads // 2, bits=64),))
-
-
-def kimi_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
-    """Kimi K2.5: MoonViT in three dimensions and a patch-merger projector; never quantized."""
-    config = top.section("vision_config")
-    hidden, depth = config.integer("vt_hidden_size"), config.integer("vt_num_hidden_layers", high=500)
-    width, patch, heads = config.integer("vt_intermediate_size"), config.integer("patch_size", default=14), config.integer("vt_num_attention_heads")
-    kernel = config.integers("merge_kernel_size") or [2, 2]
-    merged = hidden * kernel[0] * kernel[1]
-    height, wide = config.integer("init_pos_emb_height", default=64), config.integer("init_pos_emb_width", default=64)
-    whole = Scope(config, UNQUANTIZED)
-    modules: list[Module] = [
-        plain("vision_tower.patch_embed.proj", hidden, 3, patch, patch),
-        plain("vision_tower.patch_embed.proj.bias", hidden),
-        plain("vision_tower.patch_embed.pos_emb", height, wide, hidden),
-        *norm("vision_tower.encoder.final_layernorm", hidden, bias=True),
-        *norm("mm_projector.pre_norm", hidden, bias=True),
-        whole.replicated("mm_projector.linear_1", merged, (merged,), bias=True),
-        whole.replicated("mm_projector.linear_2", merged, (dims.hidden,), bias=True),
-    ]
-    for index in range(depth):
-        at = f"vision_tower.encoder.blocks.{index}"
-        modules += [
-            *norm(f"{at}.norm0", hidden, bias=True),
-            *norm(f"{at}.norm1", hidden, bias=True),
-            *whole.plain_mlp(f"{at}.mlp.fc0", f"{at}.mlp.fc1", hidden, width, bias=True),
-            whole.column(f"{at}.wqkv", hidden, (hidden, hidden, hidden), bias=True),
-            whole.row(f"{at}.wo", hidden, hidden, bias=True),
-        ]
-    spec = VisionSpec(
-        hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=height * wide, tokens_per_item=height * wide // (kernel[0] * kernel[1])
-    )
-    return Tower(tuple(modules), spec, (plain("time_weight", config.integer("init_pos_emb_time", default=4), 1, hidden),))

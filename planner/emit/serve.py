@@ -63,7 +63,11 @@ def _argument_lines(argv: tuple[str, ...]) -> list[str]:
 def serve_script(plan: Plan) -> str:
     """The text of serve.sh."""
     ledger, config, group = plan.choice.expected, plan.config, plan.request.group
-    capacity = f"{tokens(config.max_model_len)} tokens of context, {ledger.max_concurrency:.1f} full-length requests at once, {gib(ledger.kv_cache_bytes)} of KV cache a GPU"
+    capacity = (
+        f"{tokens(config.max_model_len)} tokens of text; an encoder keeps no KV cache"
+        if plan.model.is_encoder
+        else f"{tokens(config.max_model_len)} tokens of context, {ledger.max_concurrency:.1f} full-length requests at once, {gib(ledger.kv_cache_bytes)} of KV cache a GPU"
+    )
     reasons = "\n".join(f"# {name}: {_comment(reason)}" for name, reason in plan.choice.reasons)
     return _SCRIPT.format(
         title=_comment(f"{plan.repo} on {group.count}x {group.gpu.title}, planned for vLLM {config.vllm_version}"),

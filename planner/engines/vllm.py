@@ -68,7 +68,7 @@ def capture_sizes(max_num_seqs: int, capability: int) -> list[int]:
     return sizes + list(range(256, limit + 1, 16))
 
 
-_NO_FLOAT16 = ("Gemma2", "Gemma3")  # config/model.py _FLOAT16_NOT_SUPPORTED_MODELS, of those that are known here
+_NO_FLOAT16 = ("Gemma2", "Gemma3", "Glm4ForCausalLM")  # config/model.py _FLOAT16_NOT_SUPPORTED_MODELS, of those that are known here
 
 
 def dtype_bits(model: ModelSpec, gpu: GpuSpec, dtype: str) -> int:

@@ -12,7 +12,16 @@ from rich.text import Text
 from planner.plan import Plan
 from planner.units import GIB, gib, tokens
 
-_COLOURS = {"weights": "blue", "buffers": "cyan", "activation": "yellow", "outside torch": "magenta", "CUDA graphs": "green", "KV cache": "bright_green"}
+LEFT = "left over"
+_COLOURS = {
+    "weights": "blue",
+    "buffers": "cyan",
+    "activation": "yellow",
+    "outside torch": "magenta",
+    "CUDA graphs": "green",
+    "KV cache": "bright_green",
+    LEFT: "dim",
+}
 _VERDICT = {"starts": ("starts", "bold green"), "tight": ("tight: may fail", "bold yellow"), "does_not_start": ("does not start", "bold red")}
 BAR_WIDTH = 60
 
@@ -26,7 +35,7 @@ def parts(plan: Plan) -> list[tuple[str, int]]:
         ("outside torch", ledger.non_torch_bytes),
         ("activation", ledger.activation_bytes),
         ("CUDA graphs", ledger.cuda_graph_bytes),
-        ("KV cache", ledger.kv_cache_bytes),
+        (LEFT if plan.model.is_encoder else "KV cache", ledger.kv_cache_bytes),
     ]
 
 
@@ -41,8 +50,8 @@ def _headline(plan: Plan) -> Text:
 def _capacity(plan: Plan) -> Text:
     ledger, config = plan.choice.expected, plan.config
     low, high = plan.choice.cautious.max_concurrency, plan.choice.hopeful.max_concurrency
-    if plan.model.pooling and not ledger.kv_block_bytes:
-        return Text("An encoder: no KV cache is needed.")
+    if plan.model.is_encoder:
+        return Text(f"{tokens(config.max_model_len)} tokens of text; an encoder keeps no KV cache.")
     return Text(
         f"{tokens(config.max_model_len)} tokens of context; {ledger.max_concurrency:.2f} requests of that length at once "
         f"({low:.2f} to {high:.2f}); KV cache of {tokens(ledger.kv_cache_tokens)} tokens."
@@ -53,6 +62,8 @@ def _bar(plan: Plan) -> Text:
     total = plan.choice.expected.total_bytes
     bar = Text()
     for name, size in parts(plan):
+        if name == LEFT:
+            break
         bar.append("█" * round(max(0, size) / total * BAR_WIDTH), _COLOURS[name])
     used = len(bar)
     return bar.append("░" * max(0, BAR_WIDTH - used), "dim").append(f" {gib(total)} a GPU")
@@ -72,6 +83,7 @@ def _ledger(plan: Plan) -> Table:
         "CUDA graphs": "calibrated",
         "KV cache": f"{choice.cautious.kv_cache_bytes / GIB:.2f} to {choice.hopeful.kv_cache_bytes / GIB:.2f}; {tokens(choice.expected.kv_cache_blocks)} blocks",
     }
+    notes[LEFT] = "an encoder does not use it"
     if plan.config.kv_cache_memory_bytes is not None:
         notes["KV cache"] = "pinned"
     for name, size in parts(plan):
@@ -81,7 +93,8 @@ def _ledger(plan: Plan) -> Table:
         f"{choice.expected.requested_bytes / GIB:.2f}",
         Text(f"{plan.config.gpu_memory_utilization:g} of {gib(choice.expected.total_bytes)}", "dim"),
     )
-    table.add_row("one request", f"{choice.expected.kv_cache_needed_bytes / GIB:.2f}", Text("KV cache it needs", "dim"))
+    if not plan.model.is_encoder:
+        table.add_row("one request", f"{choice.expected.kv_cache_needed_bytes / GIB:.2f}", Text("KV cache it needs", "dim"))
     return table
 
 

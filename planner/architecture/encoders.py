@@ -1,0 +1,69 @@
+"""Encoders that embed text and keep no cache: BERT, RoBERTa (bge, e5), Nomic BERT with and without experts.
+
+Source: vllm/model_executor/models/bert.py, roberta.py, bert_with_rope.py.
+"""
+
+from __future__ import annotations
+
+from planner.architecture.blocks import Scope, embedding, gate, norm, plain
+from planner.architecture.config import Config
+from planner.architecture.text import Dims, Layer, LayerBuilder
+from planner.model import Axis, Module, Split, Tensor
+
+
+def bert(config: Config, dims: Dims) -> LayerBuilder:
+    """BERT and RoBERTa: biases and layer norms everywhere, the norms after attention and MLP."""
+
+    def build(scope: Scope, index: int) -> Layer:
+        modules = [
+            scope.qkv("attention.self.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=True, parts=("query", "key", "value")),
+            scope.row("attention.output.dense", dims.hidden, dims.hidden, bias=True),
+            *scope.plain_mlp("intermediate.dense", "output.dense", dims.hidden, dims.intermediate, bias=True),
+            *norm("attention.output.LayerNorm", dims.hidden, bias=True),
+            *norm("output.LayerNorm", dims.hidden, bias=True),
+        ]
+        return Layer(tuple(modules), ())
+
+    return build
+
+
+def bert_embedding(scope: Scope, dims: Dims) -> list[Module]:
+    """Learned positions and token types beside the words, and their norm."""
+    return [
+        embedding(scope.config.integer("max_position_embeddings", default=512), dims.hidden, "position_embeddings"),
+        *typed_embedding(scope, dims),
+    ]
+
+
+def typed_embedding(scope: Scope, dims: Dims) -> list[Module]:
+    """Token types beside the words, and the norm of their sum."""
+    types = scope.config.integer("type_vocab_size", default=2, low=0)
+    return [*([embedding(types, dims.hidden, "token_type_embeddings")] if types else []), *norm("embeddings.LayerNorm", dims.hidden, bias=True)]
+
+
+def nomic(config: Config, dims: Dims) -> LayerBuilder:
+    """Nomic BERT: rotary positions, gated MLPs in v1.5; in v2 every other layer is a bank of ungated experts."""
+    bias, gated = config.flag("qkv_proj_bias", default=True), config.text("activation_function", default="gelu") == "swiglu"
+    experts, every = config.integer("num_experts", default=0, low=0), config.integer("moe_every_n_layers", default=0, low=0)
+
+    def bank() -> list[Module]:
+        size = (Axis(experts), Axis(dims.intermediate, Split.TP), Axis(dims.hidden))
+        return [gate("mlp.router", experts, dims.hidden), Tensor(name="mlp.w1", axes=size), Tensor(name="mlp.w2", axes=size), plain("mlp.bias", dims.hidden)]
+
+    def build(scope: Scope, index: int) -> Layer:
+        if every and index % every == 1:
+            mlp = bank()
+        elif gated:
+            mlp = scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=bias)
+        else:
+            mlp = scope.plain_mlp("mlp.up_proj", "mlp.down_proj", dims.hidden, dims.intermediate, bias=bias)
+        modules = [
+            scope.qkv("attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=bias, parts=("Wqkv",)),
+            scope.row("attn.out_proj", dims.hidden, dims.hidden, bias=bias),
+            *mlp,
+            *norm("attn_ln", dims.hidden, bias=True),
+            *norm("mlp_ln", dims.hidden, bias=True),
+        ]
+        return Layer(tuple(modules), ())
+
+    return build

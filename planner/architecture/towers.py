@@ -1,0 +1,112 @@
+"""More vision towers, as vLLM 0.33 builds them: Kimi's MoonViT, GLM-4V, LLaVA-NeXT with CLIP or SigLIP."""
+
+from __future__ import annotations
+
+from planner.architecture.blocks import Scope, norm, plain
+from planner.architecture.config import Config
+from planner.architecture.quantization import UNQUANTIZED
+from planner.architecture.text import Dims
+from planner.architecture.vision import Tower, encoder_layers
+from planner.errors import UnsupportedModelError
+from planner.model import Module, VisionSpec
+
+
+def kimi_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Kimi-VL and Kimi K2.5: MoonViT (with time in K2.5) and a patch-merger projector; never quantized. Defaults are MoonViTConfig's."""
+    config = top.section("vision_config")
+    hidden, width = config.integer("vt_hidden_size", "hidden_size", default=1152), config.integer("vt_intermediate_size", "intermediate_size", default=4304)
+    depth, patch = config.integer("vt_num_hidden_layers", "num_hidden_layers", default=27, high=500), config.integer("patch_size", default=14)
+    heads = config.integer("vt_num_attention_heads", "num_attention_heads", default=16)
+    kernel = config.integers("merge_kernel_size") or [2, 2]
+    merged = hidden * kernel[0] * kernel[1]
+    height, wide = config.integer("init_pos_emb_height", default=64), config.integer("init_pos_emb_width", default=64)
+    whole = Scope(config, UNQUANTIZED)
+    modules: list[Module] = [
+        plain("vision_tower.patch_embed.proj", hidden, 3, patch, patch),
+        plain("vision_tower.patch_embed.proj.bias", hidden),
+        plain("vision_tower.patch_embed.pos_emb", height, wide, hidden),
+        *norm("vision_tower.encoder.final_layernorm", hidden, bias=True),
+        *norm("mm_projector.pre_norm", hidden, bias=True),
+        whole.replicated("mm_projector.linear_1", merged, (merged,), bias=True),
+        whole.replicated("mm_projector.linear_2", merged, (dims.hidden,), bias=True),
+    ]
+    for index in range(depth):
+        at = f"vision_tower.encoder.blocks.{index}"
+        modules += [
+            *norm(f"{at}.norm0", hidden, bias=True),
+            *norm(f"{at}.norm1", hidden, bias=True),
+            *whole.plain_mlp(f"{at}.mlp.fc0", f"{at}.mlp.fc1", hidden, width, bias=True),
+            whole.column(f"{at}.wqkv", hidden, (hidden, hidden, hidden), bias=True),
+            whole.row(f"{at}.wo", hidden, hidden, bias=True),
+        ]
+    spec = VisionSpec(
+        hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=height * wide, tokens_per_item=height * wide // (kernel[0] * kernel[1])
+    )
+    times = (plain("time_weight", config.integer("init_pos_emb_time", default=4), 1, hidden),) if config.has("vt_hidden_size") else ()
+    return Tower(tuple(modules), spec, times)
+
+
+def glm4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """GLM-4.1V and 4.5V: gated MLPs as wide as the text model, a convolution that merges patches. Defaults are Glm4vVisionConfig's."""
+    config = top.section("vision_config")
+    hidden, depth = config.integer("hidden_size", default=1536), config.integer("depth", default=24, high=500)
+    out, width = config.integer("out_hidden_size", default=4096), config.integer("intermediate_size", default=13_696)
+    patch, merge = config.integer("patch_size", default=14), config.integer("spatial_merge_size", default=2)
+    patches, heads = (config.integer("image_size", default=336) // patch) ** 2, config.integer("num_heads", default=12)
+    modules: list[Module] = [
+        plain("visual.patch_embed.proj", hidden, 3, config.integer("temporal_patch_size", default=2), patch, patch),
+        plain("visual.patch_embed.proj.bias", hidden),
+        plain("visual.embeddings.position_embedding", patches, hidden),
+        *norm("visual.post_conv_layernorm", hidden),
+        *norm("visual.post_layernorm", hidden),
+        plain("visual.downsample", out, hidden, merge, merge),
+        plain("visual.downsample.bias", out),
+        scope.column("visual.merger.proj", out, (out,)),
+        *norm("visual.merger.post_projection_norm", out, bias=True),
+        *scope.gated_mlp("visual.merger", out, width),
+    ]
+    for index in range(depth):
+        at = f"visual.blocks.{index}"
+        modules += [
+            *norm(f"{at}.norm1", hidden),
+            *norm(f"{at}.norm2", hidden),
+            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), parts=("qkv",)),
+            scope.row(f"{at}.attn.proj", hidden, hidden),
+            *scope.gated_mlp(f"{at}.mlp", hidden, out),
+        ]
+    spec = VisionSpec(hidden_size=hidden, intermediate_size=2 * out, heads=heads, max_patches=65_536, tokens_per_item=16_384)
+    buffers = (plain("visual.rotary_pos_emb", 8192, hidden // heads // 2), plain("visual.embeddings.position_ids", patches, bits=64))
+    return Tower(tuple(modules), spec, buffers)
+
+
+def llava_next(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """LLaVA-NeXT: CLIP or SigLIP up to the deepest feature layer, a two-layer projector that may read several layers."""
+    config = top.section("vision_config")
+    kind = config.text("model_type", default="clip_vision_model")
+    if kind not in ("clip_vision_model", "siglip_vision_model"):
+        raise UnsupportedModelError(f"{config.path}: LLaVA-NeXT with a {kind} tower is not supported", "expected clip_vision_model or siglip_vision_model")
+    features = top.data.get("vision_feature_layer", -2)
+    levels = top.integers("vision_feature_layer", low=-500) if isinstance(features, list) else [top.integer("vision_feature_layer", default=-2, low=-500)]
+    hidden, width = config.integer("hidden_size", default=768), config.integer("intermediate_size", default=3072)
+    total, patch = config.integer("num_hidden_layers", default=12, high=500), config.integer("patch_size", default=16 if "siglip" in kind else 32)
+    depth = max(total + level + 1 if level < 0 else level for level in levels)
+    patches = (config.integer("image_size", default=224) // patch) ** 2
+    at, bias = "vision_tower.vision_model", top.flag("multimodal_projector_bias", default=True)
+    clip = "clip" in kind and "siglip" not in kind
+    ends = (
+        [plain(f"{at}.embeddings.class_embedding", hidden), *norm(f"{at}.pre_layrnorm", hidden, bias=True)]
+        if clip
+        else [plain(f"{at}.embeddings.patch_embedding.bias", hidden)]
+    )
+    modules: list[Module] = [
+        plain(f"{at}.embeddings.patch_embedding", hidden, 3, patch, patch),
+        plain(f"{at}.embeddings.position_embedding", patches + (1 if clip else 0), hidden),
+        *ends,
+        *encoder_layers(scope, at, depth, hidden, width),
+        plain("image_newline", dims.hidden),
+        scope.column("multi_modal_projector.linear_1", hidden * len(levels), (dims.hidden,), bias=bias),
+        scope.row("multi_modal_projector.linear_2", dims.hidden, dims.hidden, bias=bias),
+    ]
+    heads = config.integer("num_attention_heads", default=12)
+    spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=10 * patches, tokens_per_item=10 * patches)
+    return Tower(tuple(modules), spec, (plain("position_ids", patches + (1 if clip else 0), bits=64),))
