@@ -83,11 +83,15 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 
 
 @cli.command("list")
-@click.argument("what", type=click.Choice(["gpus", "models"]))
+@click.argument("what", type=click.Choice(["gpus", "models", "architectures"]))
 def list_catalogue(what: str) -> None:
-    """List the GPUs or models of the catalogue."""
+    """List the GPUs or models of the catalogue, or the architectures that any config.json may have."""
     from planner import catalog
+    from planner.architecture.build import FAMILIES
 
+    if what == "architectures":
+        click.echo("\n".join(sorted(FAMILIES)))
+        return
     if what == "gpus":
         for gpu in catalog.gpu_rows():
             click.echo(f"{gpu.name:18} {gpu.memory_mib:>7} MiB  {gpu.title}")

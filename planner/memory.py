@@ -82,7 +82,9 @@ def requested_bytes(group: GpuGroup, utilization: float) -> int:
 
 
 def capacity(cache: CachePlan, blocks: Any, max_model_len: Any, max_in_flight_tokens: int) -> Any:
-    """Requests of max_model_len that fit at once: blocks / blocks of one request; ints or int64 arrays."""
+    """Requests of max_model_len that fit at once: blocks / blocks of one request; ints or int64 arrays. An encoder holds any number."""
+    if not cache.groups:
+        return float("inf")
     return blocks / cache.blocks_per_request(max_model_len, max_in_flight_tokens)
 
 
@@ -104,14 +106,15 @@ def breakdown(
         available = requested - weights - buffers - used.activation_bytes - used.non_torch_bytes - used.cuda_graph_bytes
         available = available if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes
         stages.append((available, weights, used))
-    blocks_of = [available // size if size else 1 for (available, _, _), size in zip(stages, placed.cache.block_bytes_by_stage, strict=True)]
-    stage = min(range(len(stages)), key=lambda index: blocks_of[index])
+    sizes = placed.cache.block_bytes_by_stage
+    holding = [index for index, size in enumerate(sizes) if size] or range(len(sizes))  # a stage without attention limits nothing
+    stage = min(holding, key=lambda index: stages[index][0] // max(1, sizes[index]))
     available, weights, used = stages[stage]
-    block_bytes = placed.cache.block_bytes_by_stage[stage]
-    blocks = max(0, blocks_of[stage])
+    block_bytes = sizes[stage]
+    blocks = max(0, placed.cache.blocks([kv_bytes for kv_bytes, _, _ in stages]))
     in_flight = in_flight_tokens(config.max_num_batched_tokens, config.pipeline_parallel_size)
     needed_blocks = placed.cache.blocks_per_request(config.max_model_len, in_flight)
-    concurrency = blocks / needed_blocks if needed_blocks else float(config.max_num_seqs)
+    concurrency = capacity(placed.cache, blocks, config.max_model_len, in_flight) if needed_blocks else float(config.max_num_seqs)
     return MemoryBreakdown(
         total_bytes=group.total_bytes,
         free_at_start_bytes=group.free_at_start_bytes(config.tensor_parallel_size),

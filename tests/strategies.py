@@ -35,9 +35,9 @@ def attention_config(draw) -> dict:
 
 @st.composite
 def raw_configs(draw) -> dict:
-    """A config.json of one of six kinds of architecture."""
+    """A config.json of one of eight kinds of architecture."""
     config = draw(attention_config())
-    kind = draw(st.sampled_from(["llama", "moe", "sliding", "latent", "mamba", "delta"]))
+    kind = draw(st.sampled_from(["llama", "moe", "sliding", "latent", "mamba", "delta", "shared", "encoder"]))
     if kind == "llama":
         config["architectures"] = ["LlamaForCausalLM"]
         config["quantization_config"] = draw(st.sampled_from(QUANTIZATIONS))
@@ -83,6 +83,15 @@ def raw_configs(draw) -> dict:
             "linear_key_head_dim": 128,
             "linear_value_head_dim": 128,
         }
+    if kind == "shared":
+        config |= {
+            "architectures": ["Gemma4ForCausalLM"],
+            "hidden_size_per_layer_input": draw(st.sampled_from([0, 256])),
+            "num_kv_shared_layers": draw(st.integers(0, config["num_hidden_layers"] - 1)),
+            "use_double_wide_mlp": draw(st.booleans()),
+        }
+    if kind == "encoder":
+        config |= {"architectures": ["BertModel"], "num_key_value_heads": config["num_attention_heads"], "max_position_embeddings": 512}
     return config
 
 

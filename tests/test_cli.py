@@ -54,6 +54,15 @@ def test_as_many_sequences_are_scheduled_as_the_cache_holds(plan_json, hardware)
     assert answer["settings"]["max_num_seqs"] >= int(answer["memory"]["max_concurrency"])
 
 
+def test_an_encoder_keeps_no_cache_and_reads_a_text_in_one_step(plan_json, tmp_path):
+    folder = write_config(tmp_path / "bge-m3", (DATA / "configs" / "BAAI--bge-m3.json").read_text())
+    code, answer = plan_json("--gpu", "t4", "--model", str(folder))
+    assert (code, answer["verdict"], answer["memory"]["kv_block_bytes"]) == (0, "starts", 0)
+    assert answer["settings"]["max_model_len"] == answer["settings"]["max_num_batched_tokens"] == 8194
+    done = run_plan("--gpu", "t4", "--model", str(folder), "--dry-run", cwd=tmp_path)
+    assert "an encoder keeps no KV cache" in done.stdout
+
+
 def test_pinned_cache_memory_is_exact(plan_json):
     _, answer = plan_json(*HEADLINE, "--kv-cache-memory-bytes", "8G")
     memory = answer["memory"]

@@ -43,7 +43,7 @@ def test_more_context_never_needs_fewer_blocks(model, group, length, more):
 def test_a_wider_cache_dtype_never_needs_less(model, group, length):
     wide, _ = cache_of(model, group)
     narrow, _ = cache_of(model, group, dtype="fp8")
-    assume(not model.has_state)  # there the block size changes with the dtype
+    assume(not model.has_state and not model.is_encoder)  # with state the block size changes with the dtype
     per_token = [cache.block_bytes * cache.blocks_per_request(length, 4096) / cache.block_size for cache in (narrow, wide)]
     assert per_token[0] * narrow.block_size <= per_token[1] * wide.block_size + 64 * wide.block_bytes
 
@@ -84,8 +84,12 @@ def test_ranks_together_lose_no_byte(model, tp):
 @given(models(), st.integers(2, 4))
 def test_pipeline_stages_hold_the_whole_model(model, stages):
     assume(stages <= model.layer_count)
-    parts = stage_weights(model, Parallel(pipeline_parallel_size=stages))
-    assert sum(parts) >= stage_weights(model, Parallel())[0]
+    try:
+        parts, whole = stage_weights(model, Parallel(pipeline_parallel_size=stages)), stage_weights(model, Parallel())[0]
+    except NotDivisibleError:
+        assume(False)
+        raise
+    assert sum(parts) >= whole
 
 
 @given(models(), groups(), st.lists(st.integers(1, 262_144), min_size=1, max_size=20), st.integers(1, 100_000))

@@ -7,9 +7,12 @@ vllm_0.33_encoders.jsonl (the same, asked here for many more configurations on t
 import pytest
 from conftest import config_model, gpu, json_lines
 
-from planner.config import Parallel
+from planner.architecture import Config, build_model
+from planner.config import Parallel, ServeConfig
 from planner.engines.vllm import cache_layout, dtype_bits, with_kernels
+from planner.hardware import GpuGroup
 from planner.kvcache import longest_model_len, plan_cache
+from planner.memory import breakdown
 from planner.weights import stage_weights
 
 WEIGHTS = json_lines("vllm_0.33_weights.jsonl") + json_lines("vllm_0.33_encoders.jsonl")
@@ -67,3 +70,18 @@ def test_every_frozen_answer(model):
             assert answer == (row["blocks"], row["tokens"], row["concurrency"]), where
         else:
             assert longest_model_len(plan, blocks, row["max_model_len"], row["in_flight"]) == row["longest"], where
+
+
+def test_a_pipeline_stage_without_attention_limits_nothing():
+    pattern = {
+        "num_hidden_layers": 4,
+        "hybrid_override_pattern": "M*M-",
+        "architectures": ["NemotronHForCausalLM"],
+        "mamba_num_heads": 64,
+        "mamba_head_dim": 64,
+    }
+    sizes = {"hidden_size": 512, "intermediate_size": 1024, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 64, "vocab_size": 1000}
+    model = build_model(Config(pattern | sizes | {"n_groups": 8, "ssm_state_size": 64, "max_position_embeddings": 8192}, "made"), "made")
+    ledger = breakdown(model, GpuGroup(gpu=gpu("a100-40"), count=4), ServeConfig(pipeline_parallel_size=4, max_model_len=8192))
+    assert ledger.fits_request
+    assert ledger.kv_cache_blocks > 100

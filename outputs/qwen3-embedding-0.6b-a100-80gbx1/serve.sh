@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Qwen/Qwen3-Embedding-0.6B on 1x A100 SXM4 80GB, planned for vLLM 0.33
-# 8,192 tokens of context, 83.4 full-length requests at once, 72.95 GiB of KV cache a GPU
+# 8,192 tokens of context, 83.4 full-length requests at once, 72.96 GiB of KV cache a GPU
 # Stop it with Ctrl-C, or with: kill "$(cat vllm.pid)"
 set -euo pipefail
 
