@@ -183,6 +183,7 @@ class ModelSpec:
     bidirectional_images: bool = False  # image tokens attend in both directions (vLLM's is_mm_prefix_lm)
     bytes_per_batched_token: int = 0  # what the model sets aside at load for each token of a batch
     pooling: bool = False
+    pipeline: bool = True  # whether vLLM can split its layers over pipeline stages
     family: str = ""
 
     @property

@@ -60,6 +60,8 @@ def cannot_split(request: Request, tp: int, pp: int) -> str:
         return f"tensor parallel size {tp} does not divide {model.attention_heads} attention heads"
     if not model.is_latent and model.kv_heads % tp and tp % model.kv_heads:
         return f"tensor parallel size {tp} and {model.kv_heads} key-value heads: one must divide the other"
+    if pp > 1 and not model.pipeline:
+        return f"vLLM does not split {model.architecture} over pipeline stages"
     if pp > model.layer_count:
         return f"pipeline parallel size {pp} exceeds {model.layer_count} layers"
     try:

@@ -93,6 +93,8 @@ def test_every_pin_is_kept(plan_json):
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--count", "0"), "--count"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--count", "-1"), "--count"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--count", "3"), "--count 2"),
+        (("--gpu", "rtx4090", "--model", "nomic", "--count", "8"), "--count 4"),
+        (("--gpu", "rtx4090", "--model", "nomic", "-pp", "2", "--count", "2"), "does not split NomicBertModel"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "-tp", "3", "--count", "3"), "does not divide 32 attention heads"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--context", "10M"), "--context 40960"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--gpu-memory-utilization", "0"), "--gpu-memory-utilization"),

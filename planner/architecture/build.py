@@ -30,6 +30,7 @@ class Family:
     rope: Rope = rope_tables
     head: bool = True
     norm: bool = True
+    pipeline: bool = True
     renamed: Mapping[str, str] = field(default_factory=dict)  # keys of its config.json that others spell differently
     name: str = ""
     bidirectional_images: bool = False
@@ -53,7 +54,6 @@ _GLM4_MOE = Family(layers=moe.glm4_moe, rope=_HALF_ROPE, name="glm")
 _QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=_QUARTER_ROPE, whole_stages=frozenset({"embedding", "head"}), name="qwen")
 _QWEN35 = Family(layers=hybrid.qwen_next, rope=_QUARTER_ROPE, whole_stages=_EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen")
 _GEMMA3_DEFAULTS = {"vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131_072}
-_GEMMA3 = Family(layers=text.gemma(qk_norm=True, every=6, window=4096), tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, name="gemma")
 
 
 def _latent_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
@@ -84,10 +84,13 @@ def _mimo_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
     return rope_tables(config, dims) * 2
 
 
+_GEMMA3 = Family(
+    layers=text.gemma(qk_norm=True, every=6, window=4096), rope=_gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, name="gemma"
+)
 _GEMMA4 = Family(layers=gemma4.gemma4, more_embedding=gemma4.per_layer_embedding, rope=_gemma4_rope, tied=True, whole_stages=_ALL_ENDS, name="gemma")
 _DEEPSEEK = Family(layers=latent.deepseek(), rope=_latent_rope, name="deepseek")
 
-_BERT = Family(layers=encoders.bert, more_embedding=encoders.bert_embedding, rope=_no_rope, head=False, norm=False, name="bert")
+_BERT = Family(layers=encoders.bert, more_embedding=encoders.bert_embedding, rope=_no_rope, head=False, norm=False, pipeline=False, name="bert")
 
 FAMILIES: Mapping[str, Family] = {
     "LlamaForCausalLM": _LLAMA,
@@ -124,18 +127,9 @@ FAMILIES: Mapping[str, Family] = {
     "SmolLM3ForCausalLM": Family(layers=text.llama(), rope=_no_rope, tied=True, name="smollm"),
     "SeedOssForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), rope=_no_rope, name="seed"),
     "Gemma2ForCausalLM": Family(layers=text.gemma(qk_norm=False, every=2, window=4096), tied=True, whole_stages=_ALL_ENDS, name="gemma"),
-    "Gemma3ForCausalLM": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, name="gemma"),
-    "Gemma3TextModel": Family(layers=_GEMMA3.layers, rope=_gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, head=False, name="gemma"),
-    "Gemma3ForConditionalGeneration": Family(
-        layers=_GEMMA3.layers,
-        rope=_gemma3_rope,
-        tied=True,
-        whole_stages=_ALL_ENDS,
-        defaults=_GEMMA3_DEFAULTS,
-        tower=vision.siglip_vision,
-        bidirectional_images=True,
-        name="gemma",
-    ),
+    "Gemma3ForCausalLM": _GEMMA3,
+    "Gemma3TextModel": replace(_GEMMA3, head=False, pipeline=False),
+    "Gemma3ForConditionalGeneration": replace(_GEMMA3, tower=vision.siglip_vision, bidirectional_images=True),
     "Gemma4ForCausalLM": _GEMMA4,
     "Gemma4ForConditionalGeneration": replace(_GEMMA4, tower=gemma4.gemma4_towers),
     "Gemma4UnifiedForConditionalGeneration": replace(
@@ -168,6 +162,7 @@ FAMILIES: Mapping[str, Family] = {
         more_embedding=encoders.typed_embedding,
         head=False,
         norm=False,
+        pipeline=False,
         renamed={
             "n_embd": "hidden_size",
             "n_head": "num_attention_heads",
@@ -246,6 +241,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         bidirectional_images=tower is not None and (family.bidirectional_images or section.data.get("use_bidirectional_attention") == "vision"),
         bytes_per_batched_token=gemma4.per_layer_width(section) * dims.layers * 2 if more and tower else 0,
         pooling=not family.head,
+        pipeline=family.pipeline,
         family=family.name,
     )
 
