@@ -11,11 +11,14 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from planner.architecture import build_model, parse_config
 from planner.catalog import find_gpu
 from planner.model import ModelSpec
 
+settings.register_profile("plan", deadline=None, max_examples=60)
+settings.load_profile("plan")
 DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parent.parent
 

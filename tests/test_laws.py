@@ -19,8 +19,6 @@ from planner.plan import make_plan
 from planner.search import best, evaluate, grid
 from planner.weights import NotDivisibleError, stage_weights
 
-settings.register_profile("plan", deadline=None, max_examples=60)
-settings.load_profile("plan")
 TP = st.sampled_from([1, 2, 4, 8])
 
 

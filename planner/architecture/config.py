@@ -78,9 +78,12 @@ class Config:
             raise self._fail(key, value, "a string")
         return value
 
-    def integers(self, key: str, low: int = 0, high: int = MAX_LENGTH) -> list[int]:
-        """Read a list of whole numbers, empty where missing."""
-        return [Config({key: v}, self.path).integer(key, low=low, high=high) for v in self.items(key)]
+    def integers(self, key: str, low: int = 0, high: int = MAX_LENGTH, count: int = 0) -> list[int]:
+        """Read a list of at least `count` whole numbers, empty where missing."""
+        numbers = [Config({key: v}, self.path).integer(key, low=low, high=high) for v in self.items(key)]
+        if len(numbers) < count:
+            raise PlannerError(f"{self.path}: {key} has {len(numbers)} entries; expected {count}")
+        return numbers
 
     def texts(self, *keys: str) -> list[str]:
         """Read a list of strings, empty where missing."""

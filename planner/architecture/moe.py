@@ -236,8 +236,8 @@ def llama4(config: Config, dims: Dims) -> LayerBuilder:
 
 def mimo_v2(config: Config, dims: Dims) -> LayerBuilder:
     """MiMo-V2-Flash: windows with their own heads and sinks, values narrower than keys."""
-    pattern = config.integers("hybrid_layer_pattern")
-    moe_layers = config.integers("moe_layer_freq")
+    pattern = config.integers("hybrid_layer_pattern", count=dims.layers)
+    moe_layers = config.integers("moe_layer_freq", count=dims.layers)
     experts = config.integer("n_routed_experts")
     sink_windows = config.flag("add_swa_attention_sink_bias", default=False)
     sink_full = config.flag("add_full_attention_sink_bias", default=False)

@@ -226,7 +226,7 @@ def _compressed_storage(group: Config, role: Role) -> Storage:
     if kind == "int" and bits == 8 and strategy == "channel":
         return INT8_CHANNEL
     if kind == "float" and bits == 8 and strategy == "block":
-        block = weights.integers("block_structure", low=1)
+        block = weights.integers("block_structure", low=1, count=2)
         return fp8_block(block[0], block[1])
     if kind == "float" and bits == 8 and strategy == "channel":
         return FP8_CHANNEL
@@ -253,11 +253,13 @@ def _modelopt(config: Config) -> Quantization:
 
     def lookup(names: Sequence[str], role: Role) -> Storage:
         if layers:
-            found = {layers.get(s) for name in names for s in spellings(name)} - {None}
+            found = {layers[s] for name in names for s in spellings(name) if s in layers}
+            if len(found) > 1:
+                raise UnsupportedModelError(f"{', '.join(names)} are quantized by {', '.join(sorted(found))}; vLLM needs all parts of a fused layer alike")
             if not found:
                 parents = tuple(s.removesuffix("experts") if role is Role.EXPERTS else s + "." for s in spellings(names[0]))
-                found = {a for key, a in layers.items() if key.startswith(parents)}
-            return _modelopt_storage(next(iter(sorted(a for a in found if a))), role) if found else BF16
+                found = set([a for key, a in layers.items() if key.startswith(parents)][:1])
+            return _modelopt_storage(found.pop(), role) if found else BF16
         if any(excluded(s) for name in names for s in spellings(name)):
             return BF16
         if any(part in names[0] for part in ("vision_tower", "vision_model", "vit_large_projector")):

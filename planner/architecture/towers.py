@@ -17,7 +17,7 @@ def kimi_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     hidden, width = config.integer("vt_hidden_size", "hidden_size", default=1152), config.integer("vt_intermediate_size", "intermediate_size", default=4304)
     depth, patch = config.integer("vt_num_hidden_layers", "num_hidden_layers", default=27, high=500), config.integer("patch_size", default=14)
     heads = config.integer("vt_num_attention_heads", "num_attention_heads", default=16)
-    kernel = config.integers("merge_kernel_size") or [2, 2]
+    kernel = config.integers("merge_kernel_size", low=1, count=2) if config.has("merge_kernel_size") else [2, 2]
     merged = hidden * kernel[0] * kernel[1]
     height, wide = config.integer("init_pos_emb_height", default=64), config.integer("init_pos_emb_width", default=64)
     whole = Scope(config, UNQUANTIZED)
