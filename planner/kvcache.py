@@ -14,8 +14,9 @@ from typing import Any, assert_never
 
 from planner.config import CacheLayout, Parallel
 from planner.errors import PlannerError
-from planner.model import Attention, ChunkedLocal, FullAttention, LatentAttention, ModelSpec, RecurrentState, SlidingWindow
-from planner.units import ceil_div, minimum
+from planner.model import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, ModelSpec, RecurrentState, SlidingWindow
+from planner.packing import Bucket, pack
+from planner.units import ceil_div, minimum, round_up
 from planner.weights import stage_layers, tensor_bytes
 
 BLOCKS_OF_A_STATE = 2  # prefix caching on (kv_cache_interface.py MambaSpec.max_memory_usage_bytes)
@@ -71,9 +72,9 @@ class CachePlan:
 def group_blocks(group: CacheGroup, max_model_len: Any, in_flight_tokens: Any) -> Any:
     """Blocks of one group that a request holds at most (kv_cache_interface.py max_memory_usage_bytes)."""
     match group.attention:
-        case FullAttention() | LatentAttention():
+        case FullAttention() | LatentAttention() | CompressedCache(window=0):
             return ceil_div(max_model_len, group.block_size)
-        case SlidingWindow(window=window):
+        case SlidingWindow(window=window) | CompressedCache(window=window):
             return ceil_div(minimum(window - 1 + in_flight_tokens, max_model_len), group.block_size) + 1
         case ChunkedLocal(chunk=chunk):
             return ceil_div(minimum(chunk + in_flight_tokens, max_model_len), group.block_size)
@@ -93,10 +94,21 @@ def token_bytes(attention: Attention, tp: int, layout: CacheLayout) -> int:
             return index_dim
         case LatentAttention():
             return layout.latent_bytes or (attention.latent_dim + attention.rope_dim) * layout.bits // 8
-        case RecurrentState():
+        case CompressedCache() | RecurrentState():
             return 0
         case _:
             assert_never(attention)
+
+
+def page_bytes(attention: Attention, block_size: int, tp: int, layout: CacheLayout) -> int:
+    """Bytes of one page, `block_size` tokens of one layer on one rank; a recurrent state is one page whatever the block."""
+    match attention:
+        case CompressedCache(entry_bytes=entry, tokens_per_entry=tokens, page_multiple=multiple):
+            return round_up(block_size // tokens * entry, multiple)
+        case RecurrentState():
+            return state_bytes(attention, tp, layout.dtype_bits)
+        case _:
+            return block_size * token_bytes(attention, tp, layout)
 
 
 def _local_heads(kv_heads: int, tp: int) -> int:
@@ -132,21 +144,26 @@ def cache_specs(model: ModelSpec, tp: int, layout: CacheLayout) -> list[CacheSpe
     attention_page = max((block * token_bytes(cache, tp, layout) for cache in found), default=0)
     specs = []
     for cache, layers in found.items():
-        page = max(state_bytes(cache, tp, layout.dtype_bits), attention_page) if isinstance(cache, RecurrentState) else block * token_bytes(cache, tp, layout)
-        specs.append(CacheSpec(attention=cache, block_size=block, page_bytes=page, layers=tuple(sorted(layers))))
+        size = cache.block_size if isinstance(cache, CompressedCache) else block
+        page = page_bytes(cache, size, tp, layout)
+        page = max(page, attention_page) if isinstance(cache, RecurrentState) else page
+        specs.append(CacheSpec(attention=cache, block_size=size, page_bytes=page, layers=tuple(sorted(layers))))
     return sorted(specs, key=lambda spec: spec.layers[0])
 
 
-def _uniform(specs: Sequence[CacheSpec]) -> bool:
-    """Whether all layers need the same token slots and can share one block table (UniformTypeKVCacheSpecs.is_uniform_type)."""
-    kinds = [spec.attention for spec in specs]
-    if all(isinstance(kind, FullAttention | LatentAttention) for kind in kinds):
-        return True
-    if all(isinstance(kind, RecurrentState) for kind in kinds):
-        return len({spec.page_bytes for spec in specs}) == 1
-    if all(isinstance(kind, SlidingWindow) for kind in kinds):
-        return len({kind.window for kind in kinds if isinstance(kind, SlidingWindow)}) == 1
-    return all(isinstance(kind, ChunkedLocal) for kind in kinds) and len({kind.chunk for kind in kinds if isinstance(kind, ChunkedLocal)}) == 1
+def _slots(spec: CacheSpec) -> tuple[object, ...]:
+    """Which token slots a layer needs; layers that agree can share one block table (UniformTypeKVCacheSpecs.is_uniform_type)."""
+    match spec.attention:
+        case FullAttention() | LatentAttention() | CompressedCache(window=0):
+            return "all", spec.block_size
+        case SlidingWindow(window=window) | CompressedCache(window=window):
+            return type(spec.attention), window, spec.block_size
+        case ChunkedLocal(chunk=chunk):
+            return ChunkedLocal, chunk, spec.block_size
+        case RecurrentState():
+            return RecurrentState, spec.page_bytes
+        case _:
+            assert_never(spec.attention)
 
 
 def _unified(specs: Sequence[CacheSpec]) -> list[CacheSpec]:
@@ -167,34 +184,47 @@ def _checkpoints(attention: Attention, layout: CacheLayout) -> int:
     return int(isinstance(attention, RecurrentState) and (layout.state_checkpoints or attention.checkpoint_alignment == 1))
 
 
+def _group(spec: CacheSpec, pages: Sequence[tuple[int, int]], layout: CacheLayout) -> CacheGroup:
+    """A group of (layer, bytes of its page) with the slots of `spec`."""
+    return CacheGroup(
+        attention=spec.attention,
+        block_size=spec.block_size,
+        layers=tuple(layer for layer, _ in pages),
+        page_bytes=tuple(page for _, page in pages),
+        checkpoints=_checkpoints(spec.attention, layout),
+    )
+
+
+def _pages(specs: Sequence[CacheSpec]) -> list[tuple[int, int]]:
+    """Layers with the bytes of their pages, in order."""
+    return sorted((layer, spec.page_bytes) for spec in specs for layer in spec.layers)
+
+
 def cache_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[CacheGroup, ...]:
     """Group layers so that every group has about as many (_get_kv_cache_groups_uniform_page_size)."""
     if not specs:
         return ()
-    if _uniform(specs):
-        pages_of_layers = sorted((layer, spec.page_bytes) for spec in specs for layer in spec.layers)
-        last = specs[-1]
-        return (
-            CacheGroup(
-                attention=last.attention,
-                block_size=last.block_size,
-                layers=tuple(layer for layer, _ in pages_of_layers),
-                page_bytes=tuple(page for _, page in pages_of_layers),
-                checkpoints=_checkpoints(last.attention, layout),
-            ),
-        )
+    if len({_slots(spec) for spec in specs}) == 1:
+        return (_group(specs[-1], _pages(specs), layout),)
+    if any(isinstance(spec.attention, CompressedCache) for spec in specs):
+        return _packed_groups(specs, layout)
     specs = _unified(specs)
     counts = [len(spec.layers) for spec in specs]
     size = max(counts) if max(counts) < 1.5 * min(counts) else min(counts)
     groups = []
     for spec in specs:
         split = ceil_div(len(spec.layers), size)
-        for start in range(split):
-            layers = spec.layers[start::split]
-            pages = (spec.page_bytes,) * len(layers)
-            checkpoints = _checkpoints(spec.attention, layout)
-            groups.append(CacheGroup(attention=spec.attention, block_size=spec.block_size, layers=layers, page_bytes=pages, checkpoints=checkpoints))
+        groups += [_group(spec, [(layer, spec.page_bytes) for layer in spec.layers[start::split]], layout) for start in range(split)]
     return tuple(groups)
+
+
+def _packed_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[CacheGroup, ...]:
+    """Groups whose pages differ in size, packed into one block (_get_packed_kv_cache_groups)."""
+    buckets: dict[tuple[object, ...], list[CacheSpec]] = {}
+    for spec in specs:
+        buckets.setdefault(_slots(spec), []).append(spec)
+    packed = pack([Bucket(tuple(_pages(bucket))) for bucket in buckets.values()])
+    return tuple(_group(bucket[0], pages, layout) for bucket, groups in zip(buckets.values(), packed, strict=True) for pages in groups)
 
 
 def plan_cache(model: ModelSpec, parallel: Parallel, layout: CacheLayout) -> CachePlan:

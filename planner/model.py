@@ -136,6 +136,20 @@ class LatentAttention:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompressedCache:
+    """An entry of `entry_bytes` for every `tokens_per_entry` tokens, the same on every rank: of all tokens, or of the last `window`.
+
+    `block_size` is its own, whatever the backend's; pages are padded to a multiple of `page_multiple` bytes.
+    """
+
+    entry_bytes: int
+    block_size: int
+    tokens_per_entry: int = 1
+    window: int = 0
+    page_multiple: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecurrentState:
     """Mamba2 or linear attention: a state of fixed size a sequence, `tensors` with their bits."""
 
@@ -143,7 +157,7 @@ class RecurrentState:
     checkpoint_alignment: int = 1  # tokens; prefill checkpoints land on multiples of it
 
 
-Attention = FullAttention | SlidingWindow | ChunkedLocal | LatentAttention | RecurrentState
+Attention = FullAttention | SlidingWindow | ChunkedLocal | LatentAttention | CompressedCache | RecurrentState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +195,7 @@ class ModelSpec:
     kv_cache_dtype: str = "auto"  # what the checkpoint asks for when the user says auto
     vision: VisionSpec | None = None
     bidirectional_images: bool = False  # image tokens attend in both directions (vLLM's is_mm_prefix_lm)
+    residual_streams: int = 1  # hidden states carried side by side (hyper-connections)
     bytes_per_batched_token: int = 0  # what the model sets aside at load for each token of a batch
     pooling: bool = False
     pipeline: bool = True  # whether vLLM can split its layers over pipeline stages
@@ -209,7 +224,7 @@ class ModelSpec:
     @property
     def has_window(self) -> bool:
         """Whether any layer forgets tokens (sliding window or chunk)."""
-        return any(isinstance(cache, SlidingWindow | ChunkedLocal) for cache in self.caches)
+        return any(isinstance(cache, SlidingWindow | ChunkedLocal) or (isinstance(cache, CompressedCache) and cache.window > 0) for cache in self.caches)
 
     @property
     def has_sinks(self) -> bool:
@@ -220,6 +235,11 @@ class ModelSpec:
     def is_latent(self) -> bool:
         """Whether attention is MLA."""
         return any(isinstance(cache, LatentAttention) for cache in self.caches)
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether every cache is compressed (DeepSeek V4)."""
+        return bool(self.caches) and all(isinstance(cache, CompressedCache) for cache in self.caches)
 
     @property
     def is_sparse(self) -> bool:

@@ -72,7 +72,10 @@ def _why_dtype(request: Request, config: ServeConfig, tried: list[Choice]) -> st
     if request.model.is_encoder:
         return "no KV cache"
     if config.kv_cache_dtype == "auto":
-        own = vllm.effective_kv_dtype(request.model, "auto")
-        return "the checkpoint asks for FP8" if own != "auto" else "16-bit: the wanted context fits without quantizing the cache"
+        if vllm.effective_kv_dtype(request.model, "auto") != "auto":
+            return "the checkpoint asks for FP8"
+        if vllm.cache_layout(request.model, request.group.gpu, "auto").bits == 8:
+            return "this model's attention keeps an FP8 cache of its own"
+        return "16-bit: the wanted context fits without quantizing the cache"
     length = max((choice.cautious.longest_max_model_len for choice in tried if choice.config.kv_cache_dtype == "auto"), default=0)
     return f"16-bit would end at {tokens(length)} tokens"

@@ -35,9 +35,9 @@ def attention_config(draw) -> dict:
 
 @st.composite
 def raw_configs(draw) -> dict:
-    """A config.json of one of eight kinds of architecture."""
+    """A config.json of one of nine kinds of architecture."""
     config = draw(attention_config())
-    kind = draw(st.sampled_from(["llama", "moe", "sliding", "latent", "mamba", "delta", "shared", "encoder"]))
+    kind = draw(st.sampled_from(["llama", "moe", "sliding", "latent", "mamba", "delta", "shared", "compressed", "encoder"]))
     if kind == "llama":
         config["architectures"] = ["LlamaForCausalLM"]
         config["quantization_config"] = draw(st.sampled_from(QUANTIZATIONS))
@@ -89,6 +89,25 @@ def raw_configs(draw) -> dict:
             "hidden_size_per_layer_input": draw(st.sampled_from([0, 256])),
             "num_kv_shared_layers": draw(st.integers(0, config["num_hidden_layers"] - 1)),
             "use_double_wide_mlp": draw(st.booleans()),
+        }
+    if kind == "compressed":
+        ratios = draw(st.lists(st.sampled_from([0, 4, 128]), min_size=config["num_hidden_layers"], max_size=config["num_hidden_layers"]))
+        config |= {
+            "architectures": ["DeepseekV4ForCausalLM"],
+            "compress_ratios": [4, *ratios[1:]],
+            "head_dim": 512,
+            "num_attention_heads": 64,
+            "num_key_value_heads": 1,
+            "o_groups": 8,
+            "o_lora_rank": 1024,
+            "q_lora_rank": 1024,
+            "index_n_heads": 64,
+            "index_head_dim": 128,
+            "n_routed_experts": draw(st.sampled_from([8, 64])),
+            "n_shared_experts": 1,
+            "num_experts_per_tok": 6,
+            "moe_intermediate_size": 2048,
+            "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]},
         }
     if kind == "encoder":
         config |= {"architectures": ["BertModel"], "num_key_value_heads": config["num_attention_heads"], "max_position_embeddings": 512}

@@ -12,6 +12,7 @@ ORDER = [
     ["model", "hardware", "config"],
     ["engines"],
     ["weights"],
+    ["packing"],
     ["kvcache"],
     ["memory"],
     ["choice", "command"],

@@ -4,20 +4,26 @@ Fixtures: vllm_0.33_weights.jsonl and vllm_0.33_plans.jsonl (vLLM's model classe
 vllm_0.33_encoders.jsonl (the same, asked here for many more configurations on ten simulated GPUs; tests/oracle/README.md says how).
 """
 
+import json
+
 import pytest
-from conftest import config_model, gpu, json_lines
+from conftest import DATA, config_model, gpu, json_lines
 
 from planner.architecture import Config, build_model
 from planner.config import Parallel, ServeConfig
+from planner.engines.overhead import Outlook, activation
 from planner.engines.vllm import cache_layout, dtype_bits, with_kernels
+from planner.errors import PlannerError
 from planner.hardware import GpuGroup
 from planner.kvcache import longest_model_len, plan_cache
 from planner.memory import breakdown
+from planner.units import GIB
 from planner.weights import stage_weights
 
 WEIGHTS = json_lines("vllm_0.33_weights.jsonl") + json_lines("vllm_0.33_encoders.jsonl")
 PLANS = json_lines("vllm_0.33_plans.jsonl")
 ORACLE = json_lines("vllm_0.33_oracle.jsonl")
+OUTLOOKS = (Outlook.HOPEFUL, Outlook.EXPECTED, Outlook.CAUTIOUS)
 
 
 @pytest.mark.parametrize("row", WEIGHTS, ids=lambda row: f"{row['model']}-tp{row['tp']}")
@@ -84,3 +90,20 @@ def test_a_pipeline_stage_without_attention_limits_nothing():
     ledger = breakdown(model, GpuGroup(gpu=gpu("a100-40"), count=4), ServeConfig(pipeline_parallel_size=4, max_model_len=8192))
     assert ledger.fits_request
     assert ledger.kv_cache_blocks > 100
+
+
+def test_without_an_indexer_deepseek_v4s_pages_cannot_be_unified():
+    """vLLM refuses such a model too: only the indexer's layout packs pages of several sizes."""
+    whole = json.loads((DATA / "configs" / "deepseek-ai--DeepSeek-V4-Flash.json").read_text())
+    model = build_model(Config(whole | {"compress_ratios": [0, *[128] * 42]}, "made"), "made")
+    with pytest.raises(PlannerError, match="cannot unify the page sizes"):
+        plan_cache(model, Parallel(), cache_layout(model, gpu("h200"), "auto"))
+
+
+@pytest.mark.parametrize(("batch", "measured_gib"), [(2048, 1.39), (8224, 5.30)])
+def test_the_activation_of_residual_streams_is_what_was_measured(batch, measured_gib):
+    """One DGX Spark, a repack of DeepSeek V4 Flash, two starts that differ in the batch (the source is in overhead.json)."""
+    config = ServeConfig(max_num_batched_tokens=batch, max_num_seqs=1)
+    low, expected, high = (activation(config_model("deepseek-ai/DeepSeek-V4-Flash"), config, outlook, last_stage=True) / GIB for outlook in OUTLOOKS)
+    assert low < measured_gib < high
+    assert expected == pytest.approx(measured_gib, abs=0.15)

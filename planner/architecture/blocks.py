@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.architecture.config import Config
-from planner.architecture.quantization import Quantization, Role
+from planner.architecture.formats import Quantization, Role
 from planner.errors import PlannerError
 from planner.model import BF16, Axis, Experts, Linear, Module, Split, Storage, Tensor
 

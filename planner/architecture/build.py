@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from planner.architecture import encoders, gemma4, hybrid, latent, moe, text, towers, vision
+from planner.architecture import deepseek_v4, encoders, gemma4, hybrid, latent, minimax_m3, moe, rope, text, towers, vision
 from planner.architecture.blocks import Scope, embedding, norm
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.quantization import read_quantization
-from planner.architecture.rope import rope_tables
 from planner.architecture.text import Dims, Layer, LayerBuilder, read_dims
 from planner.errors import UnsupportedModelError, did_you_mean
-from planner.model import FP32, Axis, LayerGroup, ModelSpec, Module, RecurrentState, Tensor
+from planner.model import FP32, Axis, CompressedCache, LayerGroup, ModelSpec, Module, RecurrentState, Tensor
 
 Rope = Callable[[Config, Dims], tuple[Tensor, ...]]
 
@@ -25,9 +24,11 @@ class Family:
     layers: Callable[[Config, Dims], LayerBuilder]
     tower: vision.TowerBuilder | None = None
     more_embedding: Callable[[Scope, Dims], list[Module]] | None = None
+    every_stage: Callable[[Scope, Dims], list[Module]] | None = None
     tied: bool = False
     defaults: Mapping[str, object] = field(default_factory=dict)
-    rope: Rope = rope_tables
+    rope: Rope = rope.rope_tables
+    fp8_method: str = "fp8"  # what quant_method fp8 means for it
     head: bool = True
     norm: bool = True
     pipeline: bool = True
@@ -45,10 +46,10 @@ _MISTRAL = Family(layers=text.llama(window=4096), name="mistral")
 _QWEN2 = Family(layers=text.llama(bias=True, output_bias=False), name="qwen")
 _QWEN3 = Family(layers=text.llama(qk_norm=True), name="qwen")
 _QWEN3_MOE = Family(layers=moe.qwen_moe(bias=False, qk_norm=True), whole_stages=_ALL_ENDS, name="qwen")
-_VIDEO_ROPE: Rope = partial(rope_tables, mrope=4)
-_QUARTER_ROPE: Rope = partial(rope_tables, fraction=0.25)
-_HALF_ROPE: Rope = partial(rope_tables, fraction=0.5)
-_HALF_VIDEO_ROPE: Rope = partial(rope_tables, fraction=0.5, mrope=4)
+_VIDEO_ROPE: Rope = partial(rope.rope_tables, mrope=4)
+_QUARTER_ROPE: Rope = partial(rope.rope_tables, fraction=0.25)
+_HALF_ROPE: Rope = partial(rope.rope_tables, fraction=0.5)
+_HALF_VIDEO_ROPE: Rope = partial(rope.rope_tables, fraction=0.5, mrope=4)
 _GLM4 = Family(layers=text.llama(output_bias=False, more_norms=("post_self_attn_layernorm", "post_mlp_layernorm")), rope=_HALF_ROPE, name="glm")
 _GLM4_MOE = Family(layers=moe.glm4_moe, rope=_HALF_ROPE, name="glm")
 _QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=_QUARTER_ROPE, whole_stages=frozenset({"embedding", "head"}), name="qwen")
@@ -56,41 +57,14 @@ _QWEN35 = Family(layers=hybrid.qwen_next, rope=_QUARTER_ROPE, whole_stages=_EMBE
 _GEMMA3_DEFAULTS = {"vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131_072}
 
 
-def _latent_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
-    tables = rope_tables(config, dims, rotary_dim=config.integer("qk_rope_head_dim"), yarn_bits=32)
-    return tables * (2 if config.has("index_topk") and tables and tables[0].bits == 32 else 1)
-
-
-def _gemma3_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
-    local = rope_tables(Config({k: v for k, v in config.data.items() if k not in ("rope_scaling", "rope_parameters")}, config.path), dims)
-    return local + (rope_tables(config, dims) if config.has("rope_scaling") else local)
-
-
-def _gemma4_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
-    wide = config.integer("global_head_dim", default=dims.head_dim)
-    plain = Config({}, config.path)
-    return tuple(table for width in (dims.head_dim, wide) for table in rope_tables(plain, dims, rotary_dim=width))
-
-
-def _no_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
-    return ()
-
-
-def _rotary_dim(config: Config, dims: Dims) -> tuple[Tensor, ...]:
-    return rope_tables(config, dims, rotary_dim=config.integer("rotary_dim", default=dims.head_dim))
-
-
-def _mimo_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
-    return rope_tables(config, dims) * 2
-
-
 _GEMMA3 = Family(
-    layers=text.gemma(qk_norm=True, every=6, window=4096), rope=_gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, name="gemma"
+    layers=text.gemma(qk_norm=True, every=6, window=4096), rope=rope.gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, name="gemma"
 )
-_GEMMA4 = Family(layers=gemma4.gemma4, more_embedding=gemma4.per_layer_embedding, rope=_gemma4_rope, tied=True, whole_stages=_ALL_ENDS, name="gemma")
-_DEEPSEEK = Family(layers=latent.deepseek(), rope=_latent_rope, name="deepseek")
+_GEMMA4 = Family(layers=gemma4.gemma4, more_embedding=gemma4.per_layer_embedding, rope=rope.gemma4_rope, tied=True, whole_stages=_ALL_ENDS, name="gemma")
+_DEEPSEEK = Family(layers=latent.deepseek(), rope=rope.latent_rope, name="deepseek")
 
-_BERT = Family(layers=encoders.bert, more_embedding=encoders.bert_embedding, rope=_no_rope, head=False, norm=False, pipeline=False, name="bert")
+_MINIMAX_M3 = Family(layers=minimax_m3.minimax_m3, name="minimax")
+_BERT = Family(layers=encoders.bert, more_embedding=encoders.bert_embedding, rope=rope.no_rope, head=False, norm=False, pipeline=False, name="bert")
 
 FAMILIES: Mapping[str, Family] = {
     "LlamaForCausalLM": _LLAMA,
@@ -123,9 +97,9 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen3_5MoeForConditionalGeneration": replace(_QWEN35, tower=vision.qwen3_vision),
     "Phi3ForCausalLM": Family(layers=text.phi3, name="phi"),
     "GraniteForCausalLM": Family(layers=text.llama(), name="granite"),
-    "GraniteMoeHybridForCausalLM": Family(layers=hybrid.granite_hybrid, rope=_no_rope, whole_stages=_ALL_ENDS, tied=True, name="granite"),
-    "SmolLM3ForCausalLM": Family(layers=text.llama(), rope=_no_rope, tied=True, name="smollm"),
-    "SeedOssForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), rope=_no_rope, name="seed"),
+    "GraniteMoeHybridForCausalLM": Family(layers=hybrid.granite_hybrid, rope=rope.no_rope, whole_stages=_ALL_ENDS, tied=True, name="granite"),
+    "SmolLM3ForCausalLM": Family(layers=text.llama(), rope=rope.no_rope, tied=True, name="smollm"),
+    "SeedOssForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), rope=rope.no_rope, name="seed"),
     "Gemma2ForCausalLM": Family(layers=text.gemma(qk_norm=False, every=2, window=4096), tied=True, whole_stages=_ALL_ENDS, name="gemma"),
     "Gemma3ForCausalLM": _GEMMA3,
     "Gemma3TextModel": replace(_GEMMA3, head=False, pipeline=False),
@@ -138,22 +112,31 @@ FAMILIES: Mapping[str, Family] = {
         defaults={"hidden_size_per_layer_input": 0, "sliding_window": 1024, "use_bidirectional_attention": "vision"},
     ),
     "MixtralForCausalLM": Family(layers=moe.mixtral, whole_stages=_ALL_ENDS, name="mistral"),
-    "GptOssForCausalLM": Family(layers=moe.gpt_oss, whole_stages=_ALL_ENDS, rope=partial(rope_tables, yarn_bits=32), name="gpt-oss"),
+    "GptOssForCausalLM": Family(layers=moe.gpt_oss, whole_stages=_ALL_ENDS, rope=partial(rope.rope_tables, yarn_bits=32), name="gpt-oss"),
     "LlavaNextForConditionalGeneration": Family(layers=text.llama(), tower=towers.llava_next, name="llava", text_by_type=True),
     "Llama4ForCausalLM": Family(layers=moe.llama4, name="llama"),
     "Llama4ForConditionalGeneration": Family(layers=moe.llama4, tower=vision.llama4_vision, name="llama"),
     "Glm4vForConditionalGeneration": replace(_GLM4, tower=towers.glm4_vision, rope=_HALF_VIDEO_ROPE),
     "Glm4vMoeForConditionalGeneration": replace(_GLM4_MOE, tower=towers.glm4_vision, rope=_HALF_VIDEO_ROPE),
     "Glm4MoeForCausalLM": _GLM4_MOE,
-    "MiniMaxM2ForCausalLM": Family(layers=moe.minimax_m2, rope=_rotary_dim, name="minimax"),
-    "MiMoV2FlashForCausalLM": Family(layers=moe.mimo_v2, rope=_mimo_rope, name="mimo"),
+    "MiniMaxM2ForCausalLM": Family(layers=moe.minimax_m2, rope=rope.rotary_dim_rope, name="minimax"),
+    "MiniMaxM3SparseForCausalLM": _MINIMAX_M3,
+    "MiniMaxM3SparseForConditionalGeneration": replace(_MINIMAX_M3, tower=minimax_m3.minimax_m3_vision),
+    "MiMoV2FlashForCausalLM": Family(layers=moe.mimo_v2, rope=rope.mimo_rope, name="mimo"),
     "DeepseekV2ForCausalLM": _DEEPSEEK,
     "DeepseekV3ForCausalLM": _DEEPSEEK,
     "DeepseekV32ForCausalLM": _DEEPSEEK,
-    "GlmMoeDsaForCausalLM": Family(layers=_DEEPSEEK.layers, rope=_latent_rope, name="glm"),
-    "Glm4MoeLiteForCausalLM": Family(layers=latent.deepseek(router=FP32), rope=_latent_rope, defaults={"topk_method": "noaux_tc"}, name="glm"),
+    "DeepseekV4ForCausalLM": Family(
+        layers=deepseek_v4.deepseek_v4,
+        every_stage=deepseek_v4.stream_head,
+        rope=deepseek_v4.deepseek_v4_rope,
+        fp8_method="deepseek_v4_fp8",
+        name="deepseek",
+    ),
+    "GlmMoeDsaForCausalLM": Family(layers=_DEEPSEEK.layers, rope=rope.latent_rope, name="glm"),
+    "Glm4MoeLiteForCausalLM": Family(layers=latent.deepseek(router=FP32), rope=rope.latent_rope, defaults={"topk_method": "noaux_tc"}, name="glm"),
     "KimiVLForConditionalGeneration": replace(_DEEPSEEK, tower=towers.kimi_vision, name="kimi"),
-    "KimiK25ForConditionalGeneration": Family(layers=_DEEPSEEK.layers, rope=_latent_rope, tower=towers.kimi_vision, name="kimi"),
+    "KimiK25ForConditionalGeneration": Family(layers=_DEEPSEEK.layers, rope=rope.latent_rope, tower=towers.kimi_vision, name="kimi"),
     "BertModel": _BERT,
     "RobertaModel": _BERT,
     "XLMRobertaModel": _BERT,
@@ -172,7 +155,7 @@ FAMILIES: Mapping[str, Family] = {
         defaults={"max_position_embeddings": 2048},  # n_positions is not read
         name="nomic",
     ),
-    "NemotronHForCausalLM": Family(layers=hybrid.nemotron_h, whole_stages=_ALL_ENDS, rope=_no_rope, name="nemotron"),
+    "NemotronHForCausalLM": Family(layers=hybrid.nemotron_h, whole_stages=_ALL_ENDS, rope=rope.no_rope, name="nemotron"),
 }
 
 
@@ -200,7 +183,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         {**family.defaults, **{k: v for k, v in renamed.items() if v is not None or k in _NULLABLE}},
         raw.path,
     )
-    quantization = read_quantization(_quantization_section(config, raw), hf_quant)
+    quantization = read_quantization(_quantization_section(family, config, raw), hf_quant)
     dims = read_dims(section)
     scope = Scope(section, quantization)
     layers = _layers(family, scope, dims)
@@ -214,6 +197,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
     tied = section.flag("tie_word_embeddings", default=config.flag("tie_word_embeddings", default=family.tied))
     if family.head and not tied:
         ends["head"] = [scope.head(dims.vocab, dims.hidden)]
+    every = tuple(family.every_stage(scope, dims)) if family.every_stage else ()
     own = {end: tuple(modules) for end, modules in ends.items() if end not in family.whole_stages}
     buffers = family.rope(section, dims) + (tower.buffers if tower else ())
     return ModelSpec(
@@ -230,7 +214,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         first=own.get("embedding", ()) + (tower.modules if tower else ()),
         layers=_grouped(layers),
         last=own.get("norm", ()) + own.get("head", ()),
-        every=tuple(module for end in sorted(family.whole_stages) for module in ends[end]),
+        every=tuple(module for end in sorted(family.whole_stages) for module in ends[end]) + every,
         tied_copy=own.get("embedding", ()) if tied else (),
         buffers=buffers + _scale_buffers(layers),
         experts_per_token=section.integer("num_experts_per_tok", "top_k_experts", default=0, low=0),
@@ -239,6 +223,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         kv_cache_dtype=quantization.kv_cache_dtype,
         vision=tower.spec if tower else None,
         bidirectional_images=tower is not None and (family.bidirectional_images or section.data.get("use_bidirectional_attention") == "vision"),
+        residual_streams=section.integer("hc_mult", default=1, high=1024),
         bytes_per_batched_token=gemma4.per_layer_width(section) * dims.layers * 2 if more and tower else 0,
         pooling=not family.head,
         pipeline=family.pipeline,
@@ -262,11 +247,14 @@ def _text_family(config: Config) -> Family:
     return FAMILIES[_TEXT_TYPES[kind]]
 
 
-def _quantization_section(config: Config, text_config: Config) -> Config:
+def _quantization_section(family: Family, config: Config, text_config: Config) -> Config:
     for section in (config, text_config):
         for key in ("quantization_config", "compression_config"):
             if section.has(key):
-                return section.section(key)
+                found = section.section(key)
+                if found.data.get("quant_method") != "fp8":
+                    return found
+                return Config({**found.data, "quant_method": family.fp8_method, "expert_dtype": config.data.get("expert_dtype")}, found.path)
     return Config({}, config.path)
 
 
@@ -288,7 +276,7 @@ def _grouped(layers: list[Layer]) -> tuple[LayerGroup, ...]:
 
 def _scale_buffers(layers: list[Layer]) -> tuple[Tensor, ...]:
     """Four float32 scalars an attention layer, also without a quantized cache (vllm attention.py set_default_quant_scales)."""
-    count = sum(1 for layer in layers if layer.attention and not isinstance(layer.attention[-1], RecurrentState))
+    count = sum(1 for layer in layers if layer.attention and not isinstance(layer.attention[-1], CompressedCache | RecurrentState))
     return (Tensor(name="attn.default_scales", axes=(Axis(4 * count),), bits=32),) if count else ()
 
 

@@ -8,79 +8,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from fnmatch import fnmatch
 
 from planner.architecture.config import Config
+from planner.architecture.formats import (
+    FP8_CHANNEL,
+    FP8_TENSOR,
+    FP8_TENSOR_STATIC,
+    FP8_TENSOR_STATIC_EXPERTS,
+    INT8_CHANNEL,
+    MXFP4,
+    MXFP8,
+    NVFP4_LINEAR,
+    NVFP4_WEIGHT_ONLY,
+    SCALE,
+    UNQUANTIZED,
+    Quantization,
+    Role,
+    fp8_block,
+    grouped_int,
+    scalars,
+    spellings,
+)
 from planner.errors import PlannerError, UnsupportedModelError
-from planner.model import BF16, Plane, Storage, Tensor
-
-
-class Role(StrEnum):
-    """What kind of weight asks: formats treat these differently."""
-
-    LINEAR = "linear"
-    EXPERTS = "experts"
-    HEAD = "head"
-
-
-def spellings(name: str) -> list[str]:
-    """Every spelling under which a checkpoint may list the module `name` (given without its model prefix).
-
-    vLLM maps checkpoint names to its own per architecture (hf_to_vllm_mapper); listing the spellings is the general form.
-    """
-    prefixes = ("", "model.", "language_model.", "language_model.model.", "model.language_model.", "model.language_model.model.", "backbone.")
-    return [prefix + name for prefix in prefixes]
-
-
-@dataclass(frozen=True, slots=True)
-class Quantization:
-    """A checkpoint's quantization: its name in vLLM, and who is stored how."""
-
-    name: str | None
-    lookup: Callable[[Sequence[str], Role], Storage]
-    attention_scales: tuple[Tensor, ...] = ()
-    latent_scales: tuple[Tensor, ...] = ()
-    kv_cache_dtype: str = "auto"
-
-    def storage(self, names: Sequence[str], role: Role) -> Storage:
-        """Storage of the (fused) module made of the checkpoint modules `names`."""
-        return self.lookup(names, role)
-
-
-UNQUANTIZED = Quantization(name=None, lookup=lambda names, role: BF16)
-
-_SCALE = Plane(32, 0, 0)  # one float32 for each fused part
-_PER_MATRIX = Plane(32, -1, 0)
-
-FP8_TENSOR = Storage("fp8", (Plane(8), _SCALE))
-FP8_TENSOR_STATIC = Storage("fp8", (Plane(8), _SCALE, _SCALE))
-FP8_TENSOR_STATIC_EXPERTS = Storage("fp8", (Plane(8), _SCALE, _PER_MATRIX))
-FP8_CHANNEL = Storage("fp8", (Plane(8), Plane(32, 1, 0)))
-INT8_CHANNEL = Storage("int8", (Plane(8), Plane(32, 1, 0)))
-NVFP4_LINEAR = Storage("nvfp4", (Plane(4), Plane(8, 1, 16), _SCALE, _SCALE), input_multiple=16)
-NVFP4_WEIGHT_ONLY = Storage("nvfp4", (Plane(4), Plane(8, 1, 16), _SCALE, Plane(16, 0, 0)), input_multiple=16)  # its unused input scale is 16-bit
-MXFP4 = Storage("mxfp4", (Plane(4), Plane(8, 1, 32)), input_multiple=32)
-MXFP8 = Storage("mxfp8", (Plane(8), Plane(8, 1, 32)), input_multiple=32)
-
-
-def fp8_block(rows: int, columns: int) -> Storage:
-    """FP8 with a float32 scale for each block of rows x columns (vllm fp8.py:330)."""
-    return Storage(f"fp8-block{rows}", (Plane(8), Plane(32, rows, columns)))
-
-
-def grouped_int(bits: int, group: int, zero_points: bool, *, extra_bytes: int = 0) -> Storage:
-    """4- or 8-bit integers, a 16-bit scale (and packed zero point) a group of inputs; group -1 is a whole row."""
-    columns = 0 if group == -1 else group
-    planes = [Plane(bits, extra_bytes=extra_bytes), Plane(16, 1, columns)]
-    if zero_points:
-        planes.append(Plane(bits, 1, columns))
-    return Storage(f"int{bits}-g{group}", tuple(planes), input_multiple=max(1, columns), output_multiple=32 // bits if zero_points else 1)
-
-
-def _scalars(count: int, bits: int, name: str = "attn.scales") -> tuple[Tensor, ...]:
-    return tuple(Tensor(name=name, axes=(), bits=bits) for _ in range(count))
+from planner.model import BF16, Plane, Storage
 
 
 def read_quantization(section: Config, hf_quant: Config | None = None) -> Quantization:
@@ -93,6 +44,7 @@ def read_quantization(section: Config, hf_quant: Config | None = None) -> Quanti
         method = _modelopt_method(config)
     readers: dict[str, Callable[[Config], Quantization]] = {
         "fp8": _fp8,
+        "deepseek_v4_fp8": _deepseek_v4,
         "awq": _awq,
         "auto_awq": _awq,
         "awq_marlin": _awq,
@@ -148,7 +100,23 @@ def _fp8(config: Config) -> Quantization:
             return BF16 if skipped else experts
         return BF16 if _listed(names, skipped_linear) else linear
 
-    return Quantization("fp8", lookup, attention_scales=_scalars(4, 16))
+    return Quantization("fp8", lookup, attention_scales=scalars(4, 16))
+
+
+def _deepseek_v4(config: Config) -> Quantization:
+    """FP8 blocks with exponent-only scales; the experts in MXFP4, NVFP4 or FP8, as `expert_dtype` and `moe_quant_algo` say (quant_config.py)."""
+    dtype, algorithm = config.text("expert_dtype", default="fp4"), config.text("moe_quant_algo", default="").upper()
+    if dtype not in ("fp4", "fp8"):
+        raise UnsupportedModelError(f"expert_dtype {dtype!r} is not supported", "known: fp4, fp8")
+    linear = fp8_block(128, 128, scale_bits=8 if dtype == "fp4" else 32)
+    four_bit = NVFP4_LINEAR if algorithm == "NVFP4" else MXFP4
+
+    def lookup(names: Sequence[str], role: Role) -> Storage:
+        if role is Role.HEAD:
+            return BF16
+        return four_bit if role is Role.EXPERTS and dtype == "fp4" else linear
+
+    return Quantization("deepseek_v4_fp8", lookup)
 
 
 def _awq(config: Config) -> Quantization:
@@ -210,7 +178,7 @@ def _compressed_tensors(config: Config) -> Quantization:
                 return _compressed_storage(group, role)
         return BF16
 
-    scales = (*_scalars(3, 32), *_scalars(3, 16, "attn.zero_points"))
+    scales = (*scalars(3, 32), *scalars(3, 16, "attn.zero_points"))
     return Quantization("compressed-tensors", lookup, attention_scales=scales, kv_cache_dtype=kv_cache_dtype)
 
 
@@ -235,7 +203,7 @@ def _compressed_storage(group: Config, role: Role) -> Storage:
             return FP8_TENSOR_STATIC_EXPERTS if static else FP8_TENSOR
         return FP8_TENSOR_STATIC if static else FP8_TENSOR
     if kind == "float" and bits == 4 and size == 16:
-        scales = (_SCALE, _SCALE) if activations.data else (_SCALE,)
+        scales = (SCALE, SCALE) if activations.data else (SCALE,)
         return Storage("nvfp4", (Plane(4), Plane(8, 1, 16), *scales), input_multiple=16)
     raise UnsupportedModelError(f"compressed-tensors weights of {bits}-bit {kind} by {strategy} are not supported")
 
@@ -245,6 +213,11 @@ def _modelopt(config: Config) -> Quantization:
     algorithm = inner.text("quant_algo").upper()
     exclude = inner.texts("exclude_modules") if config.has("quantization") else config.texts("ignore", "exclude_modules")
     layers = {name: str(value.get("quant_algo", "")).upper() for name, value in inner.section("quantized_layers").data.items() if isinstance(value, dict)}
+    inside: dict[str, str] = {}  # of every module that has quantized ones inside, the algorithm of the first
+    for name, kind in layers.items():
+        parts = name.split(".")
+        for depth in range(1, len(parts)):
+            inside.setdefault(".".join(parts[:depth]), kind)
     if algorithm != "MIXED_PRECISION":
         _modelopt_storage(algorithm, Role.LINEAR)
 
@@ -257,9 +230,12 @@ def _modelopt(config: Config) -> Quantization:
             if len(found) > 1:
                 raise UnsupportedModelError(f"{', '.join(names)} are quantized by {', '.join(sorted(found))}; vLLM needs all parts of a fused layer alike")
             if not found:
-                parents = tuple(s.removesuffix("experts") if role is Role.EXPERTS else s + "." for s in spellings(names[0]))
-                found = set([a for key, a in layers.items() if key.startswith(parents)][:1])
-            return _modelopt_storage(found.pop(), role) if found else BF16
+                parents = spellings(names[0])
+                if role is Role.EXPERTS:
+                    parents += [parent.removesuffix(".experts") for parent in parents]
+                listed = next((inside[parent] for parent in parents if parent in inside), None)
+                return BF16 if listed is None else _modelopt_storage(listed, role)
+            return _modelopt_storage(found.pop(), role)
         if any(excluded(s) for name in names for s in spellings(name)):
             return BF16
         if any(part in names[0] for part in ("vision_tower", "vision_model", "vit_large_projector")):
@@ -269,7 +245,7 @@ def _modelopt(config: Config) -> Quantization:
     scheme = config.section("kv_cache_scheme") if isinstance(config.data.get("kv_cache_scheme"), dict) else Config({}, "")
     fp8_kv = inner.data.get("kv_cache_quant_algo") == "FP8" or scheme.data.get("num_bits") == 8
     name = {"NVFP4": "modelopt_fp4", "MIXED_PRECISION": "modelopt_mixed"}.get(algorithm, "modelopt")
-    scales = _scalars(4, 16) if fp8_kv or not layers else ()  # mixed precision registers them with an FP8 cache only
+    scales = scalars(4, 16) if fp8_kv or not layers else ()  # mixed precision registers them with an FP8 cache only
     return Quantization(name, lookup, attention_scales=scales, latent_scales=scales, kv_cache_dtype="fp8" if fp8_kv else "auto")
 
 

@@ -40,3 +40,37 @@ def _table(scaling: Config, length: int, width: int, yarn_bits: int) -> Tensor:
         original = scaling.integer("original_max_position_embeddings", default=length, high=10**9)
         return rope_cache(int(original * factor), width, bits=yarn_bits)
     return rope_cache(length, width)
+
+
+def latent_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    """MLA: the rotated part only, YaRN in 32 bits; a sparse indexer has a table of its own."""
+    tables = rope_tables(config, dims, rotary_dim=config.integer("qk_rope_head_dim"), yarn_bits=32)
+    return tables * (2 if config.has("index_topk") and tables and tables[0].bits == 32 else 1)
+
+
+def gemma3_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    """Gemma 3: a plain table for the windows, a scaled one for full attention."""
+    local = rope_tables(Config({k: v for k, v in config.data.items() if k not in ("rope_scaling", "rope_parameters")}, config.path), dims)
+    return local + (rope_tables(config, dims) if config.has("rope_scaling") else local)
+
+
+def gemma4_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    """Gemma 4: one table a head width."""
+    wide = config.integer("global_head_dim", default=dims.head_dim)
+    plain = Config({}, config.path)
+    return tuple(table for width in (dims.head_dim, wide) for table in rope_tables(plain, dims, rotary_dim=width))
+
+
+def no_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    """No table: no rotary embedding, or one computed as it goes."""
+    return ()
+
+
+def rotary_dim_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    """A table as wide as `rotary_dim` says."""
+    return rope_tables(config, dims, rotary_dim=config.integer("rotary_dim", default=dims.head_dim))
+
+
+def mimo_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    """MiMo: one table for the windows, one for full attention."""
+    return rope_tables(config, dims) * 2

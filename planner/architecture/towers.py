@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.architecture.blocks import Scope, norm, plain
 from planner.architecture.config import Config
-from planner.architecture.quantization import UNQUANTIZED
+from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
 from planner.architecture.vision import Tower, encoder_layers
 from planner.errors import UnsupportedModelError

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from planner.architecture.blocks import Scope, norm, plain, unquantized
 from planner.architecture.config import Config
-from planner.architecture.quantization import UNQUANTIZED
+from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
 from planner.model import Module, Tensor, VisionSpec
 

@@ -71,9 +71,18 @@ def expert_workspace(model: ModelSpec, config: ServeConfig) -> int:
     return int(coefficients()["activation"]["expert_copies"] * routed)
 
 
+def stream_activation(model: ModelSpec, config: ServeConfig) -> int:
+    """Peak of a model with several residual streams: many copies of them. From two starts of DeepSeek V4 that differ in the batch only."""
+    if model.residual_streams == 1:
+        return 0
+    streams = config.max_num_batched_tokens * model.hidden_size * model.residual_streams * 2
+    return int(coefficients()["estimates"]["stream_copies"] * streams)
+
+
 def text_activation(model: ModelSpec, config: ServeConfig, *, last_stage: bool) -> int:
     """Peak of the text profiling run: a batch through the layers, then (on the last stage) the sampler; the larger counts."""
-    peak = max(forward_activation(model, config), sampler_activation(model, config)) + expert_workspace(model, config)
+    forward = max(forward_activation(model, config), stream_activation(model, config))
+    peak = max(forward, sampler_activation(model, config)) + expert_workspace(model, config)
     return int(peak if last_stage else coefficients()["activation"]["first_stage_share"] * peak)
 
 
@@ -95,7 +104,8 @@ def activation(model: ModelSpec, config: ServeConfig, outlook: Outlook, *, last_
     """Peak activation: text and vision are profiled one after the other, so the larger one counts."""
     data = coefficients()
     text = text_activation(model, config, last_stage=last_stage) + _shift(outlook, data["activation"]["residual_gib_p90"])
-    factor = {Outlook.EXPECTED: 1.0, Outlook.CAUTIOUS: data["estimates"]["vision_cautious"], Outlook.HOPEFUL: data["estimates"]["vision_hopeful"]}[outlook]
+    factor = {Outlook.EXPECTED: 1.0, Outlook.CAUTIOUS: data["estimates"]["cautious_factor"], Outlook.HOPEFUL: data["estimates"]["hopeful_factor"]}[outlook]
+    text += int((factor - 1) * stream_activation(model, config))
     return max(0, text, int(vision_activation(model, config) * factor))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from planner.config import CacheLayout, Parallel
 from planner.hardware import GpuSpec
-from planner.model import FullAttention, ModelSpec, SlidingWindow
+from planner.model import CompressedCache, FullAttention, ModelSpec, SlidingWindow
 from planner.units import GIB
 
 
@@ -97,6 +97,8 @@ def cache_layout(model: ModelSpec, gpu: GpuSpec, kv_cache_dtype: str, *, dtype_b
     dtype = effective_kv_dtype(model, kv_cache_dtype)
     if dtype not in KV_CACHE_DTYPES:
         raise UnsupportedError(f"KV cache dtype {dtype} is not supported")
+    if model.is_compressed:
+        return _compressed_layout(gpu, dtype, dtype_bits)
     if model.is_latent:
         return _latent_layout(model, gpu, dtype, dtype_bits)
     if dtype in PACKED_DTYPES:
@@ -149,7 +151,14 @@ def _triton(gpu: GpuSpec, fp8: bool) -> str:
     return "TRITON_ATTN"
 
 
+def _own_blocks(model: ModelSpec) -> list[int]:
+    """Block sizes that the model's own kernels insist on (MiniMax-M3's indexer)."""
+    return [cache.block_size for cache in model.caches if isinstance(cache, CompressedCache)]
+
+
 def _block_size(model: ModelSpec, capability: int, *, e4m3: bool) -> int:
+    if own := _own_blocks(model):
+        return max(own)
     hopper_fp8, blackwell = capability // 10 == 9 and e4m3, capability // 10 == 10
     return 64 if _wide_heads(model) and (hopper_fp8 or (blackwell and model.bidirectional_images)) else 16
 
@@ -190,7 +199,19 @@ def _sparse_layout(gpu: GpuSpec, fp8: bool, dtype: str, dtype_bits: int) -> Cach
     raise UnsupportedError(f"sparse MLA attention has no backend for {gpu.title}; it needs Hopper or Blackwell")
 
 
+def _compressed_layout(gpu: GpuSpec, dtype: str, dtype_bits: int) -> CacheLayout:
+    """DeepSeek V4 keeps its own FP8 format whatever FP8 dtype is asked for (models/deepseek_v4/attention.py:94)."""
+    if gpu.capability // 10 not in (9, 10, 12):
+        raise UnsupportedError(f"DeepSeek V4 attention has no kernel for {gpu.title}; it needs Hopper or Blackwell")
+    if dtype not in ("auto", *FP8_DTYPES, "fp8_ds_mla"):
+        raise UnsupportedError(f"DeepSeek V4 keeps an FP8 KV cache; {dtype} is refused")
+    backend = "FLASHINFER_MLA_SPARSE_DSV4" if gpu.capability // 10 == 12 else "FLASHMLA_SPARSE_DSV4"
+    return CacheLayout(backend=backend, block_size=256, bits=8, dtype_bits=dtype_bits)
+
+
 def _packed_layout(model: ModelSpec, gpu: GpuSpec, dtype: str, dtype_bits: int) -> CacheLayout:
+    if _own_blocks(model):
+        raise UnsupportedError(f"block-sparse attention keeps a 16-bit or FP8 KV cache; {dtype} is refused")
     bits, scale_bytes = PACKED_DTYPES[dtype]
     if dtype == "nvfp4":
         if gpu.capability < 80 or model.has_sinks or model.bidirectional_images:
