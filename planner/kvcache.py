@@ -19,6 +19,7 @@ from planner.packing import Bucket, pack
 from planner.units import ceil_div, minimum, round_up
 from planner.weights import stage_layers, tensor_bytes
 
+HYBRID_LATENT_BLOCK = 128  # MLA kernels want 128 tokens at once (platforms/interface.py _align_hybrid_block_size)
 BLOCKS_OF_A_STATE = 2  # prefix caching on (kv_cache_interface.py MambaSpec.max_memory_usage_bytes)
 
 
@@ -127,8 +128,8 @@ def hybrid_block_size(model: ModelSpec, tp: int, layout: CacheLayout) -> int:
     attention = next((cache for cache in model.caches if not isinstance(cache, RecurrentState)), None)
     if not states or attention is None:
         return layout.block_size
-    aligned = layout.state_checkpoints or all(state.checkpoint_alignment == 1 for state in states)
-    step = lcm(layout.block_size, *(state.checkpoint_alignment if aligned else 1 for state in states))
+    base = max(layout.block_size, HYBRID_LATENT_BLOCK) if isinstance(attention, LatentAttention) else layout.block_size
+    step = lcm(base, *(state.checkpoint_alignment for state in states if _checkpoints(state, layout)))
     per_token = token_bytes(attention, tp, layout)
     largest = max(state_bytes(state, tp, layout.dtype_bits) for state in states)
     return max(layout.block_size, step * ceil_div(largest, step * per_token))
@@ -181,7 +182,9 @@ def _unified(specs: Sequence[CacheSpec]) -> list[CacheSpec]:
 
 def _checkpoints(attention: Attention, layout: CacheLayout) -> int:
     """Mamba2 always exports a prefill checkpoint, the delta rule only where its kernel can (mamba_mixer2.py:1117)."""
-    return int(isinstance(attention, RecurrentState) and (layout.state_checkpoints or attention.checkpoint_alignment == 1))
+    if not isinstance(attention, RecurrentState) or attention.checkpoint_alignment == 0:
+        return 0
+    return int(layout.state_checkpoints or attention.checkpoint_alignment == 1)
 
 
 def _group(spec: CacheSpec, pages: Sequence[tuple[int, int]], layout: CacheLayout) -> CacheGroup:

@@ -73,7 +73,7 @@ def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
     bits = dtype_bits(model, group.gpu, config.dtype)
     parallel = with_kernels(config.parallel, group.gpu)
     layout = cache_layout(model, group.gpu, config.kv_cache_dtype, dtype_bits=bits)
-    return Placement(tuple(stage_weights(model, parallel, bits)), buffer_bytes(model, bits), plan_cache(model, parallel, layout))
+    return Placement(tuple(stage_weights(model, parallel, bits)), buffer_bytes(model, bits, parallel.tensor_parallel_size), plan_cache(model, parallel, layout))
 
 
 def requested_bytes(group: GpuGroup, utilization: float) -> int:

@@ -16,6 +16,7 @@ class Split(StrEnum):
     WHOLE = "whole"  # every rank holds all of it
     TP = "tp"  # size / tp, must divide
     HEADS = "heads"  # in units (heads) shared out; replicated once ranks outnumber units
+    EVEN = "even"  # size / tp where tp divides the units, else every rank holds all of it
     VOCAB = "vocab"  # padded to a multiple of 64, then / tp
 
 
@@ -59,14 +60,14 @@ ROUTER = Storage(name="router", planes=(Plane(16),))  # 32 bits where the GPU la
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linear:
-    """A (fused) linear layer: weight [sum(outputs), inputs], optional bias [sum(outputs)]."""
+    """A (fused) linear layer: weight [sum(outputs), inputs], optional bias [sum(outputs)]; a rank's rows padded to `rows_multiple`."""
 
     name: str
     inputs: Axis
     outputs: tuple[Axis, ...]
     bias: bool = False
     storage: Storage = BF16
-    bias_bits: int = 16
+    rows_multiple: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ class Experts:
     hidden: int
     intermediate: int
     shards: int = 2  # gate and up; 1 where the activation is not gated
+    minimum_width: int = 0  # what a tensor-parallel slice of the intermediate size is padded to
     bias: bool = False
     storage: Storage = BF16
 
@@ -151,10 +153,14 @@ class CompressedCache:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecurrentState:
-    """Mamba2 or linear attention: a state of fixed size a sequence, `tensors` with their bits."""
+    """Mamba2 or linear attention: a state of fixed size a sequence, `tensors` with their bits.
+
+    `checkpoint_alignment`: prefill checkpoints land on multiples of so many tokens: 1 always, more where the GPU's kernel exports them,
+    0 never.
+    """
 
     tensors: tuple[Tensor, ...]
-    checkpoint_alignment: int = 1  # tokens; prefill checkpoints land on multiples of it
+    checkpoint_alignment: int = 1
 
 
 Attention = FullAttention | SlidingWindow | ChunkedLocal | LatentAttention | CompressedCache | RecurrentState

@@ -32,6 +32,8 @@ def axis_size(axis: Axis, tp: int) -> int:
             if axis.units % tp and tp % axis.units:
                 raise NotDivisibleError(f"{axis.units} key-value heads and tensor parallel size {tp}: one must divide the other")
             return max(1, axis.units // tp) * (axis.size // axis.units)
+        case Split.EVEN:
+            return axis.size if axis.units % tp else axis_size(Axis(axis.size, Split.TP), tp)
         case Split.VOCAB:
             padded = round_up(axis.size, VOCAB_PADDING)
             if padded % tp:
@@ -74,6 +76,7 @@ def linear_bytes(linear: Linear, tp: int, dtype_bits: int) -> int:
     """Bytes of a (fused) linear layer on one rank. Raises NotDivisibleError where a quantization group would be cut."""
     columns = axis_size(linear.inputs, tp)
     parts = [axis_size(axis, tp) for axis in linear.outputs]
+    parts[-1] += -sum(parts) % linear.rows_multiple
     _check_groups(linear.name, linear.storage, columns, sum(parts))
     bias = sum(parts) * dtype_bits // 8 if linear.bias else 0
     return matrix_bytes(linear.storage, parts, columns, dtype_bits) + bias
@@ -96,7 +99,7 @@ def experts_bytes(bank: Experts, parallel: Parallel, dtype_bits: int) -> int:
     tp = parallel.tensor_parallel_size
     spread = parallel.enable_expert_parallel and tp > 1
     count = local_experts(bank.experts, tp) if spread else bank.experts
-    width = bank.intermediate if spread else axis_size(Axis(bank.intermediate, Split.TP), tp)
+    width = bank.intermediate if spread or tp == 1 else max(bank.minimum_width, axis_size(Axis(bank.intermediate, Split.TP), tp))
     hidden = bank.hidden
     if bank.storage.name == "mxfp4":
         width, hidden = round_up(width, parallel.expert_width_multiple), round_up(hidden, parallel.expert_hidden_multiple)
@@ -172,6 +175,6 @@ def stage_weights(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) ->
     return totals
 
 
-def buffer_bytes(model: ModelSpec, dtype_bits: int = 16) -> int:
-    """Bytes of the buffers that every rank allocates at load: rotary tables and the like."""
-    return sum(tensor_bytes(buffer, 1, dtype_bits) for buffer in model.buffers)
+def buffer_bytes(model: ModelSpec, dtype_bits: int = 16, tp: int = 1) -> int:
+    """Bytes of the buffers that a rank allocates at load: rotary tables and the like."""
+    return sum(tensor_bytes(buffer, tp, dtype_bits) for buffer in model.buffers)

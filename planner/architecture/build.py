@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from planner.architecture import deepseek_v4, encoders, gemma4, hybrid, latent, minimax_m3, moe, rope, text, towers, vision
+from planner.architecture import deepseek_v4, encoders, gemma4, hybrid, kimi_linear, latent, minimax_m3, moe, rope, text, towers, vision
 from planner.architecture.blocks import Scope, embedding, norm
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.quantization import read_quantization
@@ -23,12 +23,11 @@ class Family:
 
     layers: Callable[[Config, Dims], LayerBuilder]
     tower: vision.TowerBuilder | None = None
-    more_embedding: Callable[[Scope, Dims], list[Module]] | None = None
-    every_stage: Callable[[Scope, Dims], list[Module]] | None = None
+    more: Mapping[str, Callable[[Scope, Dims], list[Module]]] = field(default_factory=dict)  # beside "embedding", "norm", or on "every" stage
     tied: bool = False
     defaults: Mapping[str, object] = field(default_factory=dict)
     rope: Rope = rope.rope_tables
-    fp8_method: str = "fp8"  # what quant_method fp8 means for it
+    methods: Mapping[str, str] = field(default_factory=dict)  # what a quant_method means for it, where not what it says
     head: bool = True
     norm: bool = True
     pipeline: bool = True
@@ -60,11 +59,18 @@ _GEMMA3_DEFAULTS = {"vocab_size": 262_208, "num_attention_heads": 8, "num_key_va
 _GEMMA3 = Family(
     layers=text.gemma(qk_norm=True, every=6, window=4096), rope=rope.gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, name="gemma"
 )
-_GEMMA4 = Family(layers=gemma4.gemma4, more_embedding=gemma4.per_layer_embedding, rope=rope.gemma4_rope, tied=True, whole_stages=_ALL_ENDS, name="gemma")
+_GEMMA4 = Family(layers=gemma4.gemma4, more={"embedding": gemma4.per_layer_embedding}, rope=rope.gemma4_rope, tied=True, whole_stages=_ALL_ENDS, name="gemma")
 _DEEPSEEK = Family(layers=latent.deepseek(), rope=rope.latent_rope, name="deepseek")
 
+_KIMI_LINEAR = Family(
+    layers=kimi_linear.kimi_linear,
+    more={"norm": kimi_linear.residual_end},
+    rope=kimi_linear.kimi_buffers,
+    renamed={"num_experts_per_token": "num_experts_per_tok"},
+    name="kimi",
+)
 _MINIMAX_M3 = Family(layers=minimax_m3.minimax_m3, name="minimax")
-_BERT = Family(layers=encoders.bert, more_embedding=encoders.bert_embedding, rope=rope.no_rope, head=False, norm=False, pipeline=False, name="bert")
+_BERT = Family(layers=encoders.bert, more={"embedding": encoders.bert_embedding}, rope=rope.no_rope, head=False, norm=False, pipeline=False, name="bert")
 
 FAMILIES: Mapping[str, Family] = {
     "LlamaForCausalLM": _LLAMA,
@@ -128,21 +134,23 @@ FAMILIES: Mapping[str, Family] = {
     "DeepseekV32ForCausalLM": _DEEPSEEK,
     "DeepseekV4ForCausalLM": Family(
         layers=deepseek_v4.deepseek_v4,
-        every_stage=deepseek_v4.stream_head,
+        more={"every": deepseek_v4.stream_head},
         rope=deepseek_v4.deepseek_v4_rope,
-        fp8_method="deepseek_v4_fp8",
+        methods={"fp8": "deepseek_v4_fp8"},
         name="deepseek",
     ),
     "GlmMoeDsaForCausalLM": Family(layers=_DEEPSEEK.layers, rope=rope.latent_rope, name="glm"),
     "Glm4MoeLiteForCausalLM": Family(layers=latent.deepseek(router=FP32), rope=rope.latent_rope, defaults={"topk_method": "noaux_tc"}, name="glm"),
     "KimiVLForConditionalGeneration": replace(_DEEPSEEK, tower=towers.kimi_vision, name="kimi"),
     "KimiK25ForConditionalGeneration": Family(layers=_DEEPSEEK.layers, rope=rope.latent_rope, tower=towers.kimi_vision, name="kimi"),
+    "KimiLinearForCausalLM": _KIMI_LINEAR,
+    "KimiK3ForConditionalGeneration": replace(_KIMI_LINEAR, tower=towers.kimi_vision, methods={"compressed-tensors": "mxfp4"}),
     "BertModel": _BERT,
     "RobertaModel": _BERT,
     "XLMRobertaModel": _BERT,
     "NomicBertModel": Family(
         layers=encoders.nomic,
-        more_embedding=encoders.typed_embedding,
+        more={"embedding": encoders.typed_embedding},
         head=False,
         norm=False,
         pipeline=False,
@@ -187,17 +195,16 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
     dims = read_dims(section)
     scope = Scope(section, quantization)
     layers = _layers(family, scope, dims)
-    more = family.more_embedding(scope, dims) if family.more_embedding else []
+    more = {end: build(scope, dims) for end, build in family.more.items()}
     ends: dict[str, list[Module]] = {
-        "embedding": [embedding(dims.vocab, dims.hidden), *more],
-        "norm": norm("norm", dims.hidden) if family.norm else [],
+        "embedding": [embedding(dims.vocab, dims.hidden), *more.get("embedding", [])],
+        "norm": [*(norm("norm", dims.hidden) if family.norm else []), *more.get("norm", [])],
         "head": [],
     }
     tower = family.tower(Scope(config, quantization), config, dims) if family.tower and _has_tower(config) else None
     tied = section.flag("tie_word_embeddings", default=config.flag("tie_word_embeddings", default=family.tied))
     if family.head and not tied:
         ends["head"] = [scope.head(dims.vocab, dims.hidden)]
-    every = tuple(family.every_stage(scope, dims)) if family.every_stage else ()
     own = {end: tuple(modules) for end, modules in ends.items() if end not in family.whole_stages}
     buffers = family.rope(section, dims) + (tower.buffers if tower else ())
     return ModelSpec(
@@ -214,7 +221,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         first=own.get("embedding", ()) + (tower.modules if tower else ()),
         layers=_grouped(layers),
         last=own.get("norm", ()) + own.get("head", ()),
-        every=tuple(module for end in sorted(family.whole_stages) for module in ends[end]) + every,
+        every=tuple(module for end in sorted(family.whole_stages) for module in ends[end]) + tuple(more.get("every", [])),
         tied_copy=own.get("embedding", ()) if tied else (),
         buffers=buffers + _scale_buffers(layers),
         experts_per_token=section.integer("num_experts_per_tok", "top_k_experts", default=0, low=0),
@@ -224,7 +231,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         vision=tower.spec if tower else None,
         bidirectional_images=tower is not None and (family.bidirectional_images or section.data.get("use_bidirectional_attention") == "vision"),
         residual_streams=section.integer("hc_mult", default=1, high=1024),
-        bytes_per_batched_token=gemma4.per_layer_width(section) * dims.layers * 2 if more and tower else 0,
+        bytes_per_batched_token=gemma4.per_layer_width(section) * dims.layers * 2 if more.get("embedding") and tower else 0,
         pooling=not family.head,
         pipeline=family.pipeline,
         family=family.name,
@@ -252,9 +259,9 @@ def _quantization_section(family: Family, config: Config, text_config: Config) -
         for key in ("quantization_config", "compression_config"):
             if section.has(key):
                 found = section.section(key)
-                if found.data.get("quant_method") != "fp8":
-                    return found
-                return Config({**found.data, "quant_method": family.fp8_method, "expert_dtype": config.data.get("expert_dtype")}, found.path)
+                method = found.text("quant_method", default="")
+                own = {"quant_method": family.methods[method], "expert_dtype": config.data.get("expert_dtype")} if method in family.methods else {}
+                return Config({**found.data, **own}, found.path)
     return Config({}, config.path)
 
 

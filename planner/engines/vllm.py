@@ -164,7 +164,6 @@ def _block_size(model: ModelSpec, capability: int, *, e4m3: bool) -> int:
 
 
 def _latent_layout(model: ModelSpec, gpu: GpuSpec, dtype: str, dtype_bits: int) -> CacheLayout:
-    major = gpu.capability // 10
     fp8 = dtype in (*FP8_DTYPES, "fp8_ds_mla")
     if dtype in PACKED_DTYPES or dtype == "fp8_e5m2":
         raise UnsupportedError(f"no MLA attention backend supports KV cache dtype {dtype}")
@@ -172,15 +171,20 @@ def _latent_layout(model: ModelSpec, gpu: GpuSpec, dtype: str, dtype_bits: int) 
         return _sparse_layout(gpu, fp8, dtype, dtype_bits)
     if dtype == "fp8_ds_mla":
         raise UnsupportedError("fp8_ds_mla is for sparse MLA (DeepSeek V3.2, GLM-5) only")
-    bits = 8 if fp8 else dtype_bits
+    backend, block = _latent_backend(gpu, fp8=fp8)
+    return CacheLayout(backend=backend, block_size=block, bits=8 if fp8 else dtype_bits, dtype_bits=dtype_bits, state_checkpoints=gpu.capability >= 90)
+
+
+def _latent_backend(gpu: GpuSpec, *, fp8: bool) -> tuple[str, int]:
+    """The MLA backend and its block size; with FP8 on Hopper FlashMLA takes over and works on blocks of 64."""
+    major = gpu.capability // 10
     if major == 10:
-        return CacheLayout(backend="FLASHINFER_MLA", block_size=32, bits=bits, dtype_bits=dtype_bits)
+        return "FLASHINFER_MLA", 32
     if major == 9:
-        # with FP8, FlashMLA takes over and works on blocks of 64
-        return CacheLayout(backend="FLASHMLA" if fp8 else "FLASH_ATTN_MLA", block_size=64 if fp8 else 16, bits=bits, dtype_bits=dtype_bits)
+        return ("FLASHMLA", 64) if fp8 else ("FLASH_ATTN_MLA", 16)
     if gpu.vendor == "nvidia":
         _triton(gpu, fp8)
-    return CacheLayout(backend="TRITON_MLA", block_size=16, bits=bits, dtype_bits=dtype_bits)
+    return "TRITON_MLA", 16
 
 
 def _sparse_layout(gpu: GpuSpec, fp8: bool, dtype: str, dtype_bits: int) -> CacheLayout:
