@@ -17,7 +17,7 @@ from planner.units import GIB
 DATA = Path(__file__).parent.parent / "tests" / "data"
 BATCH, SEQS = 8192, 1024  # vLLM 0.19's defaults on that card
 # Checkpoints of the table whose config.json is frozen under another repository of the same architecture.
-SAME_ARCHITECTURE = {"mistralai/Mixtral-8x7B-Instruct-v0.1": "mistralai/Mixtral-8x7B-v0.1"}
+SAME_ARCHITECTURE = {"mistralai/Mixtral-8x7B-Instruct-v0.1": "mistralai/Mixtral-8x7B-v0.1", "microsoft/phi-2": "made/phi2"}
 W8A8 = {
     "quant_method": "compressed-tensors",
     "config_groups": {
@@ -65,7 +65,7 @@ def _spec(name: str, quantization: str) -> ModelSpec | None:
 
 
 def starts() -> Iterator[Start]:
-    """Every start whose architecture we know; the others are two towers and phi-2."""
+    """Every start whose architecture we know."""
     for row in csv.DictReader((DATA / "vllm_0.19_h100.csv").read_text().splitlines()):
         model = _spec(row["model"], row["quantization"])
         if model is None:

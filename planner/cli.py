@@ -87,7 +87,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 def list_catalogue(what: str) -> None:
     """List the GPUs or models of the catalogue, or the architectures that any config.json may have."""
     from planner import catalog
-    from planner.architecture.build import FAMILIES
+    from planner.architecture.families import FAMILIES
 
     if what == "architectures":
         click.echo("\n".join(sorted(FAMILIES)))

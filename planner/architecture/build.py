@@ -1,171 +1,17 @@
-"""From a config.json to a ModelSpec: the closed list of architectures, and how their layers become groups."""
+"""From a config.json to a ModelSpec: how the layers of a family become groups, its ends the stages' own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 
-from planner.architecture import deepseek_v4, encoders, gemma4, hybrid, kimi_linear, latent, minimax_m3, moe, rope, text, towers, vision
+from planner.architecture import gemma4
 from planner.architecture.blocks import Scope, embedding, norm
 from planner.architecture.config import MAX_LENGTH, Config
+from planner.architecture.families import FAMILIES, TEXT_TYPES, Family
 from planner.architecture.quantization import read_quantization
-from planner.architecture.text import Dims, Layer, LayerBuilder, read_dims
+from planner.architecture.text import Dims, Layer, read_dims
 from planner.errors import UnsupportedModelError, did_you_mean
-from planner.model import FP32, Axis, CompressedCache, LayerGroup, ModelSpec, Module, RecurrentState, Tensor
-
-Rope = Callable[[Config, Dims], tuple[Tensor, ...]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
-    """How one architecture is built; `defaults` are those of its Hugging Face config class."""
-
-    layers: Callable[[Config, Dims], LayerBuilder]
-    tower: vision.TowerBuilder | None = None
-    more: Mapping[str, Callable[[Scope, Dims], list[Module]]] = field(default_factory=dict)  # beside "embedding", "norm", or on "every" stage
-    tied: bool = False
-    defaults: Mapping[str, object] = field(default_factory=dict)
-    rope: Rope = rope.rope_tables
-    methods: Mapping[str, str] = field(default_factory=dict)  # what a quant_method means for it, where not what it says
-    head: bool = True
-    norm: bool = True
-    pipeline: bool = True
-    renamed: Mapping[str, str] = field(default_factory=dict)  # keys of its config.json that others spell differently
-    name: str = ""
-    bidirectional_images: bool = False
-    text_by_type: bool = False  # the text model is what text_config's model_type says
-    whole_stages: frozenset[str] = frozenset()  # of "embedding", "norm", "head": what every pipeline stage builds, not only its own
-
-
-_ALL_ENDS = frozenset({"embedding", "norm", "head"})
-_EMBEDDING = frozenset({"embedding"})
-_LLAMA = Family(layers=text.llama(), name="llama")
-_MISTRAL = Family(layers=text.llama(window=4096), name="mistral")
-_QWEN2 = Family(layers=text.llama(bias=True, output_bias=False), name="qwen")
-_QWEN3 = Family(layers=text.llama(qk_norm=True), name="qwen")
-_QWEN3_MOE = Family(layers=moe.qwen_moe(bias=False, qk_norm=True), whole_stages=_ALL_ENDS, name="qwen")
-_VIDEO_ROPE: Rope = partial(rope.rope_tables, mrope=4)
-_QUARTER_ROPE: Rope = partial(rope.rope_tables, fraction=0.25)
-_HALF_ROPE: Rope = partial(rope.rope_tables, fraction=0.5)
-_HALF_VIDEO_ROPE: Rope = partial(rope.rope_tables, fraction=0.5, mrope=4)
-_GLM4 = Family(layers=text.llama(output_bias=False, more_norms=("post_self_attn_layernorm", "post_mlp_layernorm")), rope=_HALF_ROPE, name="glm")
-_GLM4_MOE = Family(layers=moe.glm4_moe, rope=_HALF_ROPE, name="glm")
-_QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=_QUARTER_ROPE, whole_stages=frozenset({"embedding", "head"}), name="qwen")
-_QWEN35 = Family(layers=hybrid.qwen_next, rope=_QUARTER_ROPE, whole_stages=_EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen")
-_GEMMA3_DEFAULTS = {"vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131_072}
-
-
-_GEMMA3 = Family(
-    layers=text.gemma(qk_norm=True, every=6, window=4096), rope=rope.gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, name="gemma"
-)
-_GEMMA4 = Family(layers=gemma4.gemma4, more={"embedding": gemma4.per_layer_embedding}, rope=rope.gemma4_rope, tied=True, whole_stages=_ALL_ENDS, name="gemma")
-_DEEPSEEK = Family(layers=latent.deepseek(), rope=rope.latent_rope, name="deepseek")
-
-_KIMI_LINEAR = Family(
-    layers=kimi_linear.kimi_linear,
-    more={"norm": kimi_linear.residual_end},
-    rope=kimi_linear.kimi_buffers,
-    renamed={"num_experts_per_token": "num_experts_per_tok"},
-    name="kimi",
-)
-_MINIMAX_M3 = Family(layers=minimax_m3.minimax_m3, name="minimax")
-_BERT = Family(layers=encoders.bert, more={"embedding": encoders.bert_embedding}, rope=rope.no_rope, head=False, norm=False, pipeline=False, name="bert")
-
-FAMILIES: Mapping[str, Family] = {
-    "LlamaForCausalLM": _LLAMA,
-    "MistralForCausalLM": _MISTRAL,
-    "Ministral3ForCausalLM": _LLAMA,
-    "Mistral3ForConditionalGeneration": Family(layers=_MISTRAL.layers, tower=vision.pixtral_vision, name="mistral"),
-    "Qwen2ForCausalLM": _QWEN2,
-    "GemmaForCausalLM": Family(layers=text.llama(), tied=True, whole_stages=_ALL_ENDS, name="gemma"),
-    "Glm4ForCausalLM": _GLM4,
-    "Exaone4ForCausalLM": Family(layers=text.llama(qk_norm=True, every=4), name="exaone"),
-    "CohereForCausalLM": Family(layers=text.cohere, tied=True, whole_stages=_ALL_ENDS, name="cohere"),
-    "Cohere2ForCausalLM": Family(layers=text.cohere, tied=True, whole_stages=_ALL_ENDS, name="cohere"),
-    "Ernie4_5ForCausalLM": Family(layers=text.llama(), tied=True, name="ernie"),
-    "Ernie4_5_MoeForCausalLM": Family(layers=moe.ernie, tied=True, name="ernie"),
-    "OlmoeForCausalLM": Family(layers=moe.olmoe, whole_stages=_ALL_ENDS, name="olmo"),
-    "GraniteMoeForCausalLM": Family(layers=moe.granite_moe, whole_stages=_ALL_ENDS, name="granite"),
-    "GraniteMoeSharedForCausalLM": Family(layers=moe.granite_moe, whole_stages=_ALL_ENDS, name="granite"),
-    "Qwen2VLForConditionalGeneration": replace(_QWEN2, tower=vision.qwen2_vision, rope=_VIDEO_ROPE),
-    "Qwen2_5_VLForConditionalGeneration": replace(_QWEN2, tower=vision.qwen25_vision, rope=_VIDEO_ROPE),
-    "Qwen3ForCausalLM": _QWEN3,
-    "Qwen3Model": Family(layers=_QWEN3.layers, head=False, name="qwen"),
-    "Qwen3VLForConditionalGeneration": Family(layers=_QWEN3.layers, tower=vision.qwen3_vision, name="qwen"),
-    "Qwen2MoeForCausalLM": Family(layers=moe.qwen_moe(bias=True, qk_norm=False), whole_stages=_ALL_ENDS, name="qwen"),
-    "Qwen3MoeForCausalLM": _QWEN3_MOE,
-    "Qwen3VLMoeForConditionalGeneration": Family(layers=_QWEN3_MOE.layers, tower=vision.qwen3_vision, whole_stages=_ALL_ENDS, name="qwen"),
-    "Qwen3NextForCausalLM": _QWEN_NEXT,
-    "Qwen3_5ForCausalLM": _QWEN35,
-    "Qwen3_5MoeForCausalLM": _QWEN35,
-    "Qwen3_5ForConditionalGeneration": replace(_QWEN35, tower=vision.qwen3_vision),
-    "Qwen3_5MoeForConditionalGeneration": replace(_QWEN35, tower=vision.qwen3_vision),
-    "Phi3ForCausalLM": Family(layers=text.phi3, name="phi"),
-    "GraniteForCausalLM": Family(layers=text.llama(), name="granite"),
-    "GraniteMoeHybridForCausalLM": Family(layers=hybrid.granite_hybrid, rope=rope.no_rope, whole_stages=_ALL_ENDS, tied=True, name="granite"),
-    "SmolLM3ForCausalLM": Family(layers=text.llama(), rope=rope.no_rope, tied=True, name="smollm"),
-    "SeedOssForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), rope=rope.no_rope, name="seed"),
-    "Gemma2ForCausalLM": Family(layers=text.gemma(qk_norm=False, every=2, window=4096), tied=True, whole_stages=_ALL_ENDS, name="gemma"),
-    "Gemma3ForCausalLM": _GEMMA3,
-    "Gemma3TextModel": replace(_GEMMA3, head=False, pipeline=False),
-    "Gemma3ForConditionalGeneration": replace(_GEMMA3, tower=vision.siglip_vision, bidirectional_images=True),
-    "Gemma4ForCausalLM": _GEMMA4,
-    "Gemma4ForConditionalGeneration": replace(_GEMMA4, tower=gemma4.gemma4_towers),
-    "Gemma4UnifiedForConditionalGeneration": replace(
-        _GEMMA4,
-        tower=gemma4.gemma4_unified,
-        defaults={"hidden_size_per_layer_input": 0, "sliding_window": 1024, "use_bidirectional_attention": "vision"},
-    ),
-    "MixtralForCausalLM": Family(layers=moe.mixtral, whole_stages=_ALL_ENDS, name="mistral"),
-    "GptOssForCausalLM": Family(layers=moe.gpt_oss, whole_stages=_ALL_ENDS, rope=partial(rope.rope_tables, yarn_bits=32), name="gpt-oss"),
-    "LlavaNextForConditionalGeneration": Family(layers=text.llama(), tower=towers.llava_next, name="llava", text_by_type=True),
-    "Llama4ForCausalLM": Family(layers=moe.llama4, name="llama"),
-    "Llama4ForConditionalGeneration": Family(layers=moe.llama4, tower=vision.llama4_vision, name="llama"),
-    "Glm4vForConditionalGeneration": replace(_GLM4, tower=towers.glm4_vision, rope=_HALF_VIDEO_ROPE),
-    "Glm4vMoeForConditionalGeneration": replace(_GLM4_MOE, tower=towers.glm4_vision, rope=_HALF_VIDEO_ROPE),
-    "Glm4MoeForCausalLM": _GLM4_MOE,
-    "MiniMaxM2ForCausalLM": Family(layers=moe.minimax_m2, rope=rope.rotary_dim_rope, name="minimax"),
-    "MiniMaxM3SparseForCausalLM": _MINIMAX_M3,
-    "MiniMaxM3SparseForConditionalGeneration": replace(_MINIMAX_M3, tower=minimax_m3.minimax_m3_vision),
-    "MiMoV2FlashForCausalLM": Family(layers=moe.mimo_v2, rope=rope.mimo_rope, name="mimo"),
-    "DeepseekV2ForCausalLM": _DEEPSEEK,
-    "DeepseekV3ForCausalLM": _DEEPSEEK,
-    "DeepseekV32ForCausalLM": _DEEPSEEK,
-    "DeepseekV4ForCausalLM": Family(
-        layers=deepseek_v4.deepseek_v4,
-        more={"every": deepseek_v4.stream_head},
-        rope=deepseek_v4.deepseek_v4_rope,
-        methods={"fp8": "deepseek_v4_fp8"},
-        name="deepseek",
-    ),
-    "GlmMoeDsaForCausalLM": Family(layers=_DEEPSEEK.layers, rope=rope.latent_rope, name="glm"),
-    "Glm4MoeLiteForCausalLM": Family(layers=latent.deepseek(router=FP32), rope=rope.latent_rope, defaults={"topk_method": "noaux_tc"}, name="glm"),
-    "KimiVLForConditionalGeneration": replace(_DEEPSEEK, tower=towers.kimi_vision, name="kimi"),
-    "KimiK25ForConditionalGeneration": Family(layers=_DEEPSEEK.layers, rope=rope.latent_rope, tower=towers.kimi_vision, name="kimi"),
-    "KimiLinearForCausalLM": _KIMI_LINEAR,
-    "KimiK3ForConditionalGeneration": replace(_KIMI_LINEAR, tower=towers.kimi_vision, methods={"compressed-tensors": "mxfp4"}),
-    "BertModel": _BERT,
-    "RobertaModel": _BERT,
-    "XLMRobertaModel": _BERT,
-    "NomicBertModel": Family(
-        layers=encoders.nomic,
-        more={"embedding": encoders.typed_embedding},
-        head=False,
-        norm=False,
-        pipeline=False,
-        renamed={
-            "n_embd": "hidden_size",
-            "n_head": "num_attention_heads",
-            "n_inner": "intermediate_size",
-            "n_layer": "num_hidden_layers",
-        },
-        defaults={"max_position_embeddings": 2048},  # n_positions is not read
-        name="nomic",
-    ),
-    "NemotronHForCausalLM": Family(layers=hybrid.nemotron_h, whole_stages=_ALL_ENDS, rope=rope.no_rope, name="nemotron"),
-}
-
+from planner.model import Axis, CompressedCache, LayerGroup, ModelSpec, Module, RecurrentState, Tensor
 
 # where null differs from a missing key, which has the default of the Hugging Face class
 _NULLABLE = ("sliding_window", "hidden_size_per_layer_input")
@@ -238,20 +84,11 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
     )
 
 
-_TEXT_TYPES = {
-    "llama": "LlamaForCausalLM",
-    "mistral": "MistralForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
-    "granite": "GraniteForCausalLM",
-}
-
-
 def _text_family(config: Config) -> Family:
     kind = config.text("model_type", default="llama")
-    if kind not in _TEXT_TYPES:
-        raise UnsupportedModelError(f"{config.path}: text model {kind!r} is not supported here", f"expected one of {', '.join(_TEXT_TYPES)}")
-    return FAMILIES[_TEXT_TYPES[kind]]
+    if kind not in TEXT_TYPES:
+        raise UnsupportedModelError(f"{config.path}: text model {kind!r} is not supported here", f"expected one of {', '.join(TEXT_TYPES)}")
+    return FAMILIES[TEXT_TYPES[kind]]
 
 
 def _quantization_section(family: Family, config: Config, text_config: Config) -> Config:

@@ -1,12 +1,13 @@
-"""Encoders that embed text and keep no cache: BERT, RoBERTa (bge, e5), Nomic BERT with and without experts.
+"""Encoders that embed text and keep no cache: BERT, RoBERTa (bge, e5) and their rerankers, ModernBERT, Nomic BERT with and without experts.
 
-Source: vllm/model_executor/models/bert.py, roberta.py, bert_with_rope.py.
+Source: vllm/model_executor/models/bert.py, roberta.py, modernbert.py, bert_with_rope.py.
 """
 
 from __future__ import annotations
 
 from planner.architecture.blocks import Scope, embedding, gate, norm, plain
 from planner.architecture.config import Config
+from planner.architecture.plain import label_count
 from planner.architecture.text import Dims, Layer, LayerBuilder
 from planner.model import Axis, Module, Split, Tensor
 
@@ -39,6 +40,44 @@ def typed_embedding(scope: Scope, dims: Dims) -> list[Module]:
     """Token types beside the words, and the norm of their sum."""
     types = scope.config.integer("type_vocab_size", default=2, low=0)
     return [*([embedding(types, dims.hidden, "token_type_embeddings")] if types else []), *norm("embeddings.LayerNorm", dims.hidden, bias=True)]
+
+
+def _dense(name: str, inputs: int, outputs: int) -> list[Module]:
+    return [plain(name, outputs, inputs, bits=32), plain(f"{name}.bias", outputs, bits=32)]
+
+
+def bert_classifier(scope: Scope, dims: Dims) -> list[Module]:
+    """BERT's pooler and a row for each label, in 32 bits."""
+    return [*_dense("pooler.dense", dims.hidden, dims.hidden), *_dense("classifier", dims.hidden, label_count(scope.config))]
+
+
+def roberta_classifier(scope: Scope, dims: Dims) -> list[Module]:
+    """RoBERTa's two-layer classification head, as bge rerankers have it, in 32 bits."""
+    return [*_dense("classifier.dense", dims.hidden, dims.hidden), *_dense("classifier.out_proj", dims.hidden, label_count(scope.config))]
+
+
+def modernbert(config: Config, dims: Dims) -> LayerBuilder:
+    """ModernBERT: rotary positions, gated MLPs stored fused, no norm before the first attention."""
+    bias, norm_bias = config.flag("attention_bias", default=False), config.flag("norm_bias", default=False)
+    mlp_bias = config.flag("mlp_bias", default=False)
+
+    def build(scope: Scope, index: int) -> Layer:
+        modules = [
+            scope.qkv("attn.Wqkv", dims.hidden, dims.heads, dims.heads, dims.hidden // dims.heads, bias=bias, parts=("Wqkv",)),
+            scope.row("attn.Wo", dims.hidden, dims.hidden, bias=bias),
+            scope.column("mlp.Wi", dims.hidden, (dims.intermediate, dims.intermediate), bias=mlp_bias, parts=("Wi",)),
+            scope.row("mlp.Wo", dims.intermediate, dims.hidden, bias=mlp_bias),
+            *norm("mlp_norm", dims.hidden, bias=norm_bias),
+            *(norm("attn_norm", dims.hidden, bias=norm_bias) if index else []),
+        ]
+        return Layer(tuple(modules), ())
+
+    return build
+
+
+def word_norm(scope: Scope, dims: Dims) -> list[Module]:
+    """The norm of the words alone."""
+    return norm("embeddings.norm", dims.hidden, bias=scope.config.flag("norm_bias", default=False))
 
 
 def nomic(config: Config, dims: Dims) -> LayerBuilder:

@@ -1,4 +1,4 @@
-"""Decoders that mix attention with recurrent layers: Qwen3-Next and Qwen3.5 (gated delta net), Nemotron-H and Granite 4 (Mamba2).
+"""Decoders that mix attention with recurrent layers: Qwen3-Next and Qwen3.5 (gated delta net), Nemotron-H, Granite 4 and Falcon-H1 (Mamba2).
 
 State shapes: vllm/model_executor/layers/mamba/mamba_utils.py (MambaStateShapeCalculator), 0.33.
 """
@@ -67,7 +67,19 @@ def qwen_next(config: Config, dims: Dims) -> LayerBuilder:
 
 
 def mamba2(
-    scope: Scope, name: str, dims: Dims, *, heads: int, head_dim: int, groups: int, state: int, kernel: int, bias: bool, ssm_bits: int
+    scope: Scope,
+    name: str,
+    dims: Dims,
+    *,
+    heads: int,
+    head_dim: int,
+    groups: int,
+    state: int,
+    kernel: int,
+    bias: bool,
+    ssm_bits: int,
+    conv_bias: bool = True,
+    normed: bool = True,
 ) -> tuple[list[Module], RecurrentState]:
     """One Mamba2 mixer and its state; groups fewer than ranks are replicated."""
     width = heads * head_dim
@@ -81,9 +93,9 @@ def mamba2(
         *(Tensor(name=f"{name}.conv1d", axes=(axis, Axis(kernel))) for axis in conv),
         scope.linear(f"{name}.in_proj", Axis(dims.hidden), (inner, *conv, Axis(heads, Split.TP)), bias=bias, parts=("in_proj",)),
         scope.row(f"{name}.out_proj", width, dims.hidden, bias=bias),
-        *norm(f"{name}.norm", width, split=Split.TP),
+        *(norm(f"{name}.norm", width, split=Split.TP) if normed else []),
     ]
-    modules.extend(Tensor(name=f"{name}.conv1d.bias", axes=(axis,)) for axis in conv)
+    modules.extend(Tensor(name=f"{name}.conv1d.bias", axes=(axis,)) for axis in conv if conv_bias)
     tensors = [Tensor(name="conv", axes=(Axis(kernel - 1), axis)) for axis in conv]
     tensors.append(Tensor(name="ssm", axes=(Axis(heads, Split.TP), Axis(head_dim), Axis(state)), bits=ssm_bits))
     return modules, RecurrentState(tensors=tuple(tensors))
@@ -190,5 +202,37 @@ def granite_hybrid(config: Config, dims: Dims) -> LayerBuilder:
             ]
         modules += two_norms(dims)
         return Layer(tuple(modules), caches.attention)
+
+    return build
+
+
+def falcon_h1(config: Config, dims: Dims) -> LayerBuilder:
+    """Falcon-H1: attention and Mamba2 side by side in every layer."""
+    head_dim = config.integer("mamba_d_head", default=64)
+    width = config.integer("mamba_d_ssm", default=config.integer("mamba_expand", default=2) * dims.hidden)
+    heads = config.integer("mamba_n_heads", default=max(1, width // head_dim))
+
+    def build(scope: Scope, index: int) -> Layer:
+        mixer, state = mamba2(
+            scope,
+            "mamba",
+            dims,
+            heads=heads,
+            head_dim=head_dim,
+            groups=config.integer("mamba_n_groups", default=1),
+            state=config.integer("mamba_d_state", default=256),
+            kernel=config.integer("mamba_d_conv", default=4),
+            bias=config.flag("mamba_proj_bias", default=False),
+            ssm_bits=state_bits(config, "auto"),
+            conv_bias=config.flag("mamba_conv_bias", default=True),
+            normed=config.flag("mamba_rms_norm", default=False),
+        )
+        modules = [
+            *attention_modules(scope, dims),
+            *mixer,
+            *scope.gated_mlp("feed_forward", dims.hidden, dims.intermediate),
+            *two_norms(dims),
+        ]
+        return Layer(tuple(modules), (full_attention(dims), state))
 
     return build
