@@ -1,4 +1,6 @@
-"""Decoders that mix attention with recurrent layers: Qwen3-Next and Qwen3.5 (gated delta net), Nemotron-H, Granite 4 and Falcon-H1 (Mamba2).
+"""Decoders that mix attention with recurrent layers.
+
+Qwen3-Next and Qwen3.5 (gated delta net), Nemotron-H, Granite 4 and Falcon-H1 (Mamba2), LFM2 (short convolutions).
 
 State shapes: vllm/model_executor/layers/mamba/mamba_utils.py (MambaStateShapeCalculator), 0.33.
 """
@@ -11,6 +13,7 @@ from planner.architecture.moe import qwen_moe_mlp
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, full_attention, layer_types, two_norms
 from planner.errors import PlannerError
 from planner.model import ROUTER, Axis, Module, RecurrentState, Split, Tensor
+from planner.units import round_up
 
 _DTYPE_BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "auto": 16}
 
@@ -234,5 +237,51 @@ def falcon_h1(config: Config, dims: Dims) -> LayerBuilder:
             *two_norms(dims),
         ]
         return Layer(tuple(modules), (full_attention(dims), state))
+
+    return build
+
+
+def lfm2_width(config: Config, dims: Dims) -> int:
+    """The MLP's width: two thirds of what the config says, rounded up (vllm lfm2.py Lfm2MLP)."""
+    width = config.integer("block_ff_dim", "intermediate_size")
+    if not config.flag("block_auto_adjust_ff_dim", default=False):
+        return width
+    scaled = int(config.number("block_ffn_dim_multiplier", default=1.0) * (2 * width // 3))
+    return round_up(scaled, config.integer("block_multiple_of", default=256))
+
+
+def lfm2(config: Config, dims: Dims) -> LayerBuilder:
+    """LFM2: short convolutions, attention in some layers; in the larger models experts after the first layers."""
+    kernel, bias = config.integer("conv_L_cache", default=3, low=2), config.flag("conv_bias", default=False)
+    full = config.integers("full_attn_idxs")
+    types = layer_types(config, dims) or ["full_attention" if index in full else "conv" for index in range(dims.layers)]
+    experts, dense = config.integer("num_experts", default=0, low=0), config.integer("num_dense_layers", default=0, low=0)
+    state = RecurrentState(tensors=(Tensor(name="conv", axes=(Axis(kernel - 1), Axis(dims.hidden, Split.TP))),), checkpoint_alignment=0)
+
+    def mixer(scope: Scope, attentive: bool) -> list[Module]:
+        if attentive:
+            return attention_modules(scope, dims, qk_norm=True)
+        hidden = Axis(dims.hidden, Split.TP)
+        return [
+            Tensor(name="short_conv.conv", axes=(hidden, Axis(kernel))),
+            *([Tensor(name="short_conv.conv.bias", axes=(hidden,))] if bias else []),
+            scope.column("short_conv.in_proj", dims.hidden, (dims.hidden,) * 3, bias=bias, parts=("in_proj",)),
+            scope.row("short_conv.out_proj", dims.hidden, dims.hidden, bias=bias),
+        ]
+
+    def mlp(scope: Scope, index: int) -> list[Module]:
+        if experts and index >= dense:
+            return [
+                gate("feed_forward.gate", experts, dims.hidden),
+                *([correction_bias("feed_forward.gate.bias", experts)] if config.flag("use_expert_bias", default=True) else []),
+                scope.experts("feed_forward.experts", experts, dims.hidden, config.integer("moe_intermediate_size")),
+            ]
+        width = dims.intermediate if experts else lfm2_width(config, dims)
+        return [scope.column("feed_forward.w13", dims.hidden, (width, width), parts=("w1", "w3")), scope.row("feed_forward.w2", width, dims.hidden)]
+
+    def build(scope: Scope, index: int) -> Layer:
+        attentive = types[index] == "full_attention"
+        modules = [*mixer(scope, attentive), *mlp(scope, index), *two_norms(dims)]
+        return Layer(tuple(modules), (full_attention(dims) if attentive else state,))
 
     return build
