@@ -31,7 +31,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         )
     raw = config.section("text_config") if config.has("text_config") else config
     if family.text_by_type:
-        family = replace(_text_family(raw), tower=family.tower)
+        family = replace(_text_family(raw), tower=family.tower, bidirectional_images=family.bidirectional_images, tied_by_text=family.tied_by_text)
     renamed = {family.renamed.get(key, key): value for key, value in raw.data.items()}
     section = Config(
         {**family.defaults, **{k: v for k, v in renamed.items() if v is not None or k in _NULLABLE}},
@@ -48,7 +48,8 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         "head": [],
     }
     tower = family.tower(Scope(config, quantization), config, dims) if family.tower and _has_tower(config) else None
-    tied = section.flag("tie_word_embeddings", default=config.flag("tie_word_embeddings", default=family.tied))
+    first, second = (section, config) if family.tied_by_text else (config, section)  # config/vllm.py with_hf_config
+    tied = first.flag("tie_word_embeddings", default=second.flag("tie_word_embeddings", default=family.tied))
     if family.head and not tied:
         ends["head"] = [scope.head(dims.vocab, dims.hidden)]
     own = {end: tuple(modules) for end, modules in ends.items() if end not in family.whole_stages}

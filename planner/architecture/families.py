@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from planner.architecture import deepseek_v4, encoders, gemma4, hybrid, kimi_linear, latent, minimax_m3, moe, plain, rope, text, towers, vision
+from planner.architecture import deepseek_v4, encoders, gemma4, hybrid, kimi_linear, latent, llava, minimax_m3, moe, plain, rope, text, towers, vision
 from planner.architecture.blocks import Scope
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, LayerBuilder
@@ -23,6 +23,7 @@ class Family:
     tower: vision.TowerBuilder | None = None
     more: Mapping[str, Callable[[Scope, Dims], list[Module]]] = field(default_factory=dict)  # beside "embedding", "norm", or on "every" stage
     tied: bool = False
+    tied_by_text: bool = False  # the text_config decides whether head and embedding are tied, not the whole config
     defaults: Mapping[str, object] = field(default_factory=dict)
     rope: Rope = rope.rope_tables
     methods: Mapping[str, str] = field(default_factory=dict)  # what a quant_method means for it, where not what it says
@@ -64,6 +65,10 @@ _DEEPSEEK = Family(layers=latent.deepseek(), rope=rope.latent_rope, name="deepse
 def _shaped(shape: plain.Shape, name: str) -> Family:
     more = {"norm": plain.final_bias} if shape.norm_bias else {}
     return Family(layers=plain.shaped(shape), more=more, rope=rope.no_rope, name=name)
+
+
+def _by_type(tower: vision.TowerBuilder, name: str) -> Family:
+    return Family(layers=text.llama(), tower=tower, name=name, text_by_type=True)
 
 
 def _scoring(family: Family) -> Family:
@@ -127,7 +132,13 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "MixtralForCausalLM": Family(layers=moe.mixtral, whole_stages=_ALL_ENDS, name="mistral"),
     "GptOssForCausalLM": Family(layers=moe.gpt_oss, whole_stages=_ALL_ENDS, rope=partial(rope.rope_tables, yarn_bits=32), name="gpt-oss"),
-    "LlavaNextForConditionalGeneration": Family(layers=text.llama(), tower=towers.llava_next, name="llava", text_by_type=True),
+    "LlavaForConditionalGeneration": _by_type(llava.llava(newline=False, images=1), "llava"),
+    "LlavaNextForConditionalGeneration": _by_type(llava.llava(newline=True, images=10), "llava"),
+    "LlavaOnevisionForConditionalGeneration": _by_type(llava.llava(newline=True, images=10, divided=False), "llava"),
+    "InternVLForConditionalGeneration": _by_type(llava.internvl, "internvl"),
+    "Idefics3ForConditionalGeneration": replace(_by_type(llava.idefics3, "idefics"), tied_by_text=True),
+    "SmolVLMForConditionalGeneration": replace(_by_type(llava.idefics3, "smolvlm"), tied_by_text=True),
+    "PaliGemmaForConditionalGeneration": replace(_by_type(llava.paligemma, "gemma"), bidirectional_images=True),
     "Llama4ForCausalLM": Family(layers=moe.llama4, name="llama"),
     "Llama4ForConditionalGeneration": Family(layers=moe.llama4, tower=vision.llama4_vision, name="llama"),
     "Glm4vForConditionalGeneration": replace(_GLM4, tower=towers.glm4_vision, rope=_HALF_VIDEO_ROPE),
@@ -201,6 +212,8 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 TEXT_TYPES = {
+    "gemma": "GemmaForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
     "llama": "LlamaForCausalLM",
     "mistral": "MistralForCausalLM",
     "qwen2": "Qwen2ForCausalLM",

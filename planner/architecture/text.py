@@ -205,7 +205,7 @@ def gemma(*, qk_norm: bool, every: int, window: int) -> Callable[[Config, Dims],
     def bind(config: Config, dims: Dims) -> LayerBuilder:
         types = layer_types(config, dims, every)
         length = config.integer("sliding_window", default=window)
-        encoder = config.data.get("use_bidirectional_attention") is True  # EmbeddingGemma keeps no cache (gemma3.py:165)
+        encoder = qk_norm and config.data.get("use_bidirectional_attention") is True  # EmbeddingGemma keeps no cache (gemma3.py:165)
 
         def build(scope: Scope, index: int) -> Layer:
             windowed = types[index] == "sliding_attention"

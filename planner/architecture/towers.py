@@ -1,4 +1,4 @@
-"""More vision towers, as vLLM 0.33 builds them: Kimi's MoonViT, GLM-4V, LLaVA-NeXT with CLIP or SigLIP."""
+"""More vision towers, as vLLM 0.33 builds them: Kimi's MoonViT, GLM-4V."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from planner.architecture.blocks import Scope, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
-from planner.architecture.vision import Tower, encoder_layers
-from planner.errors import UnsupportedModelError
+from planner.architecture.vision import Tower
 from planner.model import Axis, Linear, Module, Split, VisionSpec
 
 
@@ -92,36 +91,3 @@ def glm4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     spec = VisionSpec(hidden_size=hidden, intermediate_size=2 * out, heads=heads, max_patches=65_536, tokens_per_item=16_384)
     buffers = (plain("visual.rotary_pos_emb", 8192, hidden // heads // 2), plain("visual.embeddings.position_ids", patches, bits=64))
     return Tower(tuple(modules), spec, buffers)
-
-
-def llava_next(scope: Scope, top: Config, dims: Dims) -> Tower:
-    """LLaVA-NeXT: CLIP or SigLIP up to the deepest feature layer, a two-layer projector that may read several layers."""
-    config = top.section("vision_config")
-    kind = config.text("model_type", default="clip_vision_model")
-    if kind not in ("clip_vision_model", "siglip_vision_model"):
-        raise UnsupportedModelError(f"{config.path}: LLaVA-NeXT with a {kind} tower is not supported", "expected clip_vision_model or siglip_vision_model")
-    features = top.data.get("vision_feature_layer", -2)
-    levels = top.integers("vision_feature_layer", low=-500) if isinstance(features, list) else [top.integer("vision_feature_layer", default=-2, low=-500)]
-    hidden, width = config.integer("hidden_size", default=768), config.integer("intermediate_size", default=3072)
-    total, patch = config.integer("num_hidden_layers", default=12, high=500), config.integer("patch_size", default=16 if "siglip" in kind else 32)
-    depth = max(total + level + 1 if level < 0 else level for level in levels)
-    patches = (config.integer("image_size", default=224) // patch) ** 2
-    at, bias = "vision_tower.vision_model", top.flag("multimodal_projector_bias", default=True)
-    clip = "clip" in kind and "siglip" not in kind
-    ends = (
-        [plain(f"{at}.embeddings.class_embedding", hidden), *norm(f"{at}.pre_layrnorm", hidden, bias=True)]
-        if clip
-        else [plain(f"{at}.embeddings.patch_embedding.bias", hidden)]
-    )
-    modules: list[Module] = [
-        plain(f"{at}.embeddings.patch_embedding", hidden, 3, patch, patch),
-        plain(f"{at}.embeddings.position_embedding", patches + (1 if clip else 0), hidden),
-        *ends,
-        *encoder_layers(scope, at, depth, hidden, width),
-        plain("image_newline", dims.hidden),
-        scope.column("multi_modal_projector.linear_1", hidden * len(levels), (dims.hidden,), bias=bias),
-        scope.row("multi_modal_projector.linear_2", dims.hidden, dims.hidden, bias=bias),
-    ]
-    heads = config.integer("num_attention_heads", default=12)
-    spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=10 * patches, tokens_per_item=10 * patches)
-    return Tower(tuple(modules), spec, (plain("position_ids", patches + (1 if clip else 0), bits=64),))

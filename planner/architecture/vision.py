@@ -167,20 +167,11 @@ def siglip_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     return Tower(tuple(modules), spec, (plain("position_ids", patches, bits=64),))
 
 
-def pixtral_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
-    """Mistral 3: Pixtral with gated MLPs, a patch merger and a two-layer projector."""
-    config = top.section("vision_config")
+def pixtral_layers(scope: Scope, config: Config, merge: int = 1) -> tuple[list[Module], int, VisionSpec, tuple[Tensor, ...]]:
+    """Pixtral without projector: modules, hidden size, profiling batch (of tokens merged `merge` by `merge`), buffers."""
     hidden, depth = config.integer("hidden_size", default=1024), config.integer("num_hidden_layers", default=24, high=500)
     width, patch = config.integer("intermediate_size", default=4096), config.integer("patch_size", default=16)
-    merge, bias = top.integer("spatial_merge_size", default=2), top.flag("multimodal_projector_bias", default=False)
-    modules: list[Module] = [
-        plain("vision_tower.patch_conv", hidden, 3, patch, patch),
-        *norm("vision_tower.ln_pre", hidden),
-        *norm("multi_modal_projector.norm", hidden),
-        unquantized("multi_modal_projector.patch_merger.merging_layer", hidden * merge**2, hidden),
-        scope.column("multi_modal_projector.linear_1", hidden, (dims.hidden,), bias=bias),
-        scope.row("multi_modal_projector.linear_2", dims.hidden, dims.hidden, bias=bias),
-    ]
+    modules: list[Module] = [plain("vision_tower.patch_conv", hidden, 3, patch, patch), *norm("vision_tower.ln_pre", hidden)]
     for index in range(depth):
         at = f"vision_tower.transformer.layers.{index}"
         modules += [
@@ -193,8 +184,20 @@ def pixtral_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     heads = config.integer("num_attention_heads", default=16)
     patches = (config.integer("image_size", default=1540) // patch) ** 2
     spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=patches, tokens_per_item=patches // merge**2)
-    frequencies = plain("patch_positional_embedding.inv_freq", hidden // heads // 2, bits=32)
-    return Tower(tuple(modules), spec, (frequencies, frequencies))
+    return modules, hidden, spec, (plain("patch_positional_embedding.inv_freq", hidden // heads // 2, bits=32),) * 2
+
+
+def pixtral_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Mistral 3: Pixtral with gated MLPs, a patch merger and a two-layer projector."""
+    merge, bias = top.integer("spatial_merge_size", default=2), top.flag("multimodal_projector_bias", default=False)
+    modules, hidden, spec, buffers = pixtral_layers(scope, top.section("vision_config"), merge)
+    modules += [
+        *norm("multi_modal_projector.norm", hidden),
+        unquantized("multi_modal_projector.patch_merger.merging_layer", hidden * merge**2, hidden),
+        scope.column("multi_modal_projector.linear_1", hidden, (dims.hidden,), bias=bias),
+        scope.row("multi_modal_projector.linear_2", dims.hidden, dims.hidden, bias=bias),
+    ]
+    return Tower(tuple(modules), spec, buffers)
 
 
 def llama4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
