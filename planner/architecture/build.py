@@ -31,7 +31,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         )
     raw = config.section("text_config") if config.has("text_config") else config
     if family.text_by_type:
-        family = replace(_text_family(raw), tower=family.tower, bidirectional_images=family.bidirectional_images, tied_by_text=family.tied_by_text)
+        family = _with_text(family, raw)
     renamed = {family.renamed.get(key, key): value for key, value in raw.data.items()}
     section = Config(
         {**family.defaults, **{k: v for k, v in renamed.items() if v is not None or k in _NULLABLE}},
@@ -85,11 +85,20 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
     )
 
 
-def _text_family(config: Config) -> Family:
+def _with_text(family: Family, config: Config) -> Family:
+    """The family of the text model, with what the whole model adds to it."""
     kind = config.text("model_type", default="llama")
     if kind not in TEXT_TYPES:
         raise UnsupportedModelError(f"{config.path}: text model {kind!r} is not supported here", f"expected one of {', '.join(TEXT_TYPES)}")
-    return FAMILIES[TEXT_TYPES[kind]]
+    text = FAMILIES[TEXT_TYPES[kind]]
+    return replace(
+        text,
+        tower=family.tower,
+        more={**text.more, **family.more},
+        bidirectional_images=family.bidirectional_images,
+        tied_by_text=family.tied_by_text,
+        pipeline=family.pipeline,
+    )
 
 
 def _quantization_section(family: Family, config: Config, text_config: Config) -> Config:

@@ -72,7 +72,7 @@ def _by_type(tower: vision.TowerBuilder, name: str) -> Family:
 
 
 def _scoring(family: Family) -> Family:
-    return replace(family, head=False, more={"norm": plain.score})
+    return replace(family, head=False, more={"every": plain.score})
 
 
 _KIMI_LINEAR = Family(
@@ -132,12 +132,12 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "MixtralForCausalLM": Family(layers=moe.mixtral, whole_stages=_ALL_ENDS, name="mistral"),
     "GptOssForCausalLM": Family(layers=moe.gpt_oss, whole_stages=_ALL_ENDS, rope=partial(rope.rope_tables, yarn_bits=32), name="gpt-oss"),
-    "LlavaForConditionalGeneration": _by_type(llava.llava(newline=False, images=1), "llava"),
-    "LlavaNextForConditionalGeneration": _by_type(llava.llava(newline=True, images=10), "llava"),
-    "LlavaOnevisionForConditionalGeneration": _by_type(llava.llava(newline=True, images=10, divided=False), "llava"),
+    "LlavaForConditionalGeneration": _by_type(llava.llava(images=1), "llava"),
+    "LlavaNextForConditionalGeneration": replace(_by_type(llava.llava(images=10), "llava"), more={"every": llava.newline}),
+    "LlavaOnevisionForConditionalGeneration": replace(_by_type(llava.llava(images=10, divided=False), "llava"), more={"every": llava.newline}),
     "InternVLForConditionalGeneration": _by_type(llava.internvl, "internvl"),
-    "Idefics3ForConditionalGeneration": replace(_by_type(llava.idefics3, "idefics"), tied_by_text=True),
-    "SmolVLMForConditionalGeneration": replace(_by_type(llava.idefics3, "smolvlm"), tied_by_text=True),
+    "Idefics3ForConditionalGeneration": replace(_by_type(llava.idefics3, "idefics"), tied_by_text=True, pipeline=False),
+    "SmolVLMForConditionalGeneration": replace(_by_type(llava.idefics3, "smolvlm"), tied_by_text=True, pipeline=False),
     "PaliGemmaForConditionalGeneration": replace(_by_type(llava.paligemma, "gemma"), bidirectional_images=True),
     "Llama4ForCausalLM": Family(layers=moe.llama4, name="llama"),
     "Llama4ForConditionalGeneration": Family(layers=moe.llama4, tower=vision.llama4_vision, name="llama"),
@@ -163,7 +163,7 @@ FAMILIES: Mapping[str, Family] = {
     "KimiVLForConditionalGeneration": replace(_DEEPSEEK, tower=towers.kimi_vision, name="kimi"),
     "KimiK25ForConditionalGeneration": Family(layers=_DEEPSEEK.layers, rope=rope.latent_rope, tower=towers.kimi_vision, name="kimi"),
     "NemotronForCausalLM": replace(_shaped(plain.NEMOTRON, "nemotron"), rope=_HALF_ROPE),
-    "StableLmForCausalLM": replace(_shaped(plain.STABLELM, "stablelm"), rope=_QUARTER_ROPE),
+    "StableLmForCausalLM": replace(_shaped(plain.STABLELM, "stablelm"), rope=_QUARTER_ROPE, whole_stages=_ALL_ENDS),
     "Starcoder2ForCausalLM": replace(_shaped(plain.STARCODER2, "starcoder"), tied=True),
     "PhiForCausalLM": _shaped(plain.PHI, "phi"),
     "GPTNeoXForCausalLM": _shaped(plain.STARCODER2, "pythia"),

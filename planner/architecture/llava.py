@@ -59,7 +59,7 @@ def _levels(top: Config) -> list[int]:
     return [top.integer("vision_feature_layer", default=-2, low=-500)]
 
 
-def llava(*, newline: bool, images: int, divided: bool = True) -> TowerBuilder:
+def llava(*, images: int, divided: bool = True) -> TowerBuilder:
     """LLaVA, LLaVA-NeXT and OneVision: a two-layer projector that may read several layers; `images` tiles of one picture at most."""
 
     def projector(scope: Scope, inputs: int, dims: Dims, bias: bool) -> list[Module]:
@@ -79,10 +79,14 @@ def llava(*, newline: bool, images: int, divided: bool = True) -> TowerBuilder:
         else:
             raise UnsupportedModelError(f"{config.path}: a {kind} tower is not supported here", "expected clip_vision_model, siglip_vision_model or pixtral")
         bias = top.flag("multimodal_projector_bias", default=True)
-        newlines = [plain("image_newline", dims.hidden)] if newline else []
-        return Tower((*modules, *newlines, *projector(scope, hidden * len(levels), dims, bias)), spec, buffers)
+        return Tower((*modules, *projector(scope, hidden * len(levels), dims, bias)), spec, buffers)
 
     return build
+
+
+def newline(scope: Scope, dims: Dims) -> list[Module]:
+    """What ends a row of an image's tokens; built on every pipeline stage."""
+    return [plain("image_newline", dims.hidden)]
 
 
 def idefics3(scope: Scope, top: Config, dims: Dims) -> Tower:
