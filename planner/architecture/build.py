@@ -32,28 +32,14 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
     raw = config.section("text_config") if config.has("text_config") else config
     if family.text_by_type:
         family = _with_text(family, raw)
-    renamed = {family.renamed.get(key, key): value for key, value in raw.data.items()}
-    section = Config(
-        {**family.defaults, **{k: v for k, v in renamed.items() if v is not None or k in _NULLABLE}},
-        raw.path,
-    )
+    section = _with_defaults(family, raw)
     quantization = read_quantization(_quantization_section(family, config, raw), hf_quant)
-    dims = read_dims(section)
-    scope = Scope(section, quantization)
+    dims, scope = read_dims(section), Scope(section, quantization)
     layers = _layers(family, scope, dims)
-    more = {end: build(scope, dims) for end, build in family.more.items()}
-    ends: dict[str, list[Module]] = {
-        "embedding": [embedding(dims.vocab, dims.hidden), *more.get("embedding", [])],
-        "norm": [*(norm("norm", dims.hidden) if family.norm else []), *more.get("norm", [])],
-        "head": [],
-    }
     tower = family.tower(Scope(config, quantization), config, dims) if family.tower and _has_tower(config) else None
-    first, second = (section, config) if family.tied_by_text else (config, section)  # config/vllm.py with_hf_config
-    tied = first.flag("tie_word_embeddings", default=second.flag("tie_word_embeddings", default=family.tied))
-    if family.head and not tied:
-        ends["head"] = [scope.head(dims.vocab, dims.hidden)]
-    own = {end: tuple(modules) for end, modules in ends.items() if end not in family.whole_stages}
-    buffers = family.rope(section, dims) + (tower.buffers if tower else ())
+    tied = _is_tied(family, config, section)
+    ends = _ends(family, scope, dims, tied=tied)
+    own = {end: tuple(modules) for end, modules in ends.items() if end not in family.whole_stages | {"every"}}
     return ModelSpec(
         name=name,
         architecture=architecture,
@@ -68,9 +54,9 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         first=own.get("embedding", ()) + (tower.modules if tower else ()),
         layers=_grouped(layers),
         last=own.get("norm", ()) + own.get("head", ()),
-        every=tuple(module for end in sorted(family.whole_stages) for module in ends[end]) + tuple(more.get("every", [])),
+        every=tuple(module for end in sorted(family.whole_stages | {"every"}) for module in ends[end]),
         tied_copy=own.get("embedding", ()) if tied else (),
-        buffers=buffers + _scale_buffers(layers),
+        buffers=family.rope(section, dims) + (tower.buffers if tower else ()) + _scale_buffers(layers),
         experts_per_token=section.integer("num_experts_per_tok", "top_k_experts", default=0, low=0),
         expert_intermediate=section.integer("moe_intermediate_size", default=dims.intermediate) if section.has("num_experts_per_tok") else 0,
         dtype=section.text("dtype", "torch_dtype", default=config.text("dtype", "torch_dtype", default="bfloat16")),
@@ -78,11 +64,34 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         vision=tower.spec if tower else None,
         bidirectional_images=tower is not None and (family.bidirectional_images or section.data.get("use_bidirectional_attention") == "vision"),
         residual_streams=section.integer("hc_mult", default=1, high=1024),
-        bytes_per_batched_token=gemma4.per_layer_width(section) * dims.layers * 2 if more.get("embedding") and tower else 0,
+        bytes_per_batched_token=gemma4.per_layer_width(section) * dims.layers * 2 if "embedding" in family.more and tower else 0,
         pooling=not family.head,
         pipeline=family.pipeline,
         family=family.name,
     )
+
+
+def _with_defaults(family: Family, raw: Config) -> Config:
+    """The text model's config with the usual keys, its class's defaults where one is missing."""
+    renamed = {family.renamed.get(key, key): value for key, value in raw.data.items()}
+    return Config({**family.defaults, **{k: v for k, v in renamed.items() if v is not None or k in _NULLABLE}}, raw.path)
+
+
+def _is_tied(family: Family, config: Config, section: Config) -> bool:
+    """Whether head and embedding are one: the whole config decides before the text model's (config/vllm.py with_hf_config)."""
+    first, second = (section, config) if family.tied_by_text else (config, section)
+    return first.flag("tie_word_embeddings", default=second.flag("tie_word_embeddings", default=family.tied))
+
+
+def _ends(family: Family, scope: Scope, dims: Dims, *, tied: bool) -> dict[str, list[Module]]:
+    """What lies before and behind the layers, and what every stage has beside them."""
+    ends: dict[str, list[Module]] = {
+        "embedding": [embedding(dims.vocab, dims.hidden)],
+        "norm": norm("norm", dims.hidden) if family.norm else [],
+        "head": [scope.head(dims.vocab, dims.hidden)] if family.head and not tied else [],
+        "every": [],
+    }
+    return {end: [*modules, *(family.more[end](scope, dims) if end in family.more else [])] for end, modules in ends.items()}
 
 
 def _with_text(family: Family, config: Config) -> Family:

@@ -53,8 +53,6 @@ _GLM4_MOE = Family(layers=moe.glm4_moe, rope=_HALF_ROPE, name="glm")
 _QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=_QUARTER_ROPE, whole_stages=frozenset({"embedding", "head"}), name="qwen")
 _QWEN35 = Family(layers=hybrid.qwen_next, rope=_QUARTER_ROPE, whole_stages=_EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen")
 _GEMMA3_DEFAULTS = {"vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131_072}
-
-
 _GEMMA3 = Family(
     layers=text.gemma(qk_norm=True, every=6, window=4096), rope=rope.gemma3_rope, tied=True, whole_stages=_ALL_ENDS, defaults=_GEMMA3_DEFAULTS, name="gemma"
 )
@@ -89,7 +87,7 @@ FAMILIES: Mapping[str, Family] = {
     "LlamaForCausalLM": _LLAMA,
     "MistralForCausalLM": _MISTRAL,
     "Ministral3ForCausalLM": _LLAMA,
-    "Mistral3ForConditionalGeneration": Family(layers=_MISTRAL.layers, tower=vision.pixtral_vision, name="mistral"),
+    "Mistral3ForConditionalGeneration": replace(_MISTRAL, tower=vision.pixtral_vision),
     "Qwen2ForCausalLM": _QWEN2,
     "GemmaForCausalLM": Family(layers=text.llama(), tied=True, whole_stages=_ALL_ENDS, name="gemma"),
     "Glm4ForCausalLM": _GLM4,
@@ -104,11 +102,11 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen2VLForConditionalGeneration": replace(_QWEN2, tower=vision.qwen2_vision, rope=_VIDEO_ROPE),
     "Qwen2_5_VLForConditionalGeneration": replace(_QWEN2, tower=vision.qwen25_vision, rope=_VIDEO_ROPE),
     "Qwen3ForCausalLM": _QWEN3,
-    "Qwen3Model": Family(layers=_QWEN3.layers, head=False, name="qwen"),
-    "Qwen3VLForConditionalGeneration": Family(layers=_QWEN3.layers, tower=vision.qwen3_vision, name="qwen"),
+    "Qwen3Model": replace(_QWEN3, head=False),
+    "Qwen3VLForConditionalGeneration": replace(_QWEN3, tower=vision.qwen3_vision),
     "Qwen2MoeForCausalLM": Family(layers=moe.qwen_moe(bias=True, qk_norm=False), whole_stages=_ALL_ENDS, name="qwen"),
     "Qwen3MoeForCausalLM": _QWEN3_MOE,
-    "Qwen3VLMoeForConditionalGeneration": Family(layers=_QWEN3_MOE.layers, tower=vision.qwen3_vision, whole_stages=_ALL_ENDS, name="qwen"),
+    "Qwen3VLMoeForConditionalGeneration": replace(_QWEN3_MOE, tower=vision.qwen3_vision),
     "Qwen3NextForCausalLM": _QWEN_NEXT,
     "Qwen3_5ForCausalLM": _QWEN35,
     "Qwen3_5MoeForCausalLM": _QWEN35,
