@@ -7,8 +7,9 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, run_plan
+from conftest import ROOT, json_lines, run_plan
 
+from planner import catalog
 from planner.catalog import catalogue_path, digest
 from planner.schema import json_schema
 
@@ -59,3 +60,12 @@ def test_every_key_of_the_json_is_documented():
 def test_the_code_is_clean(command):
     done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_counts_in_the_texts_are_true():
+    gpus, models = len(list(catalog.gpu_rows())), len(list(catalog.model_rows()))
+    assert f"`plan list gpus`: {gpus} of them" in README
+    assert f"`plan list models`: {models} of them" in README
+    answers = json_lines("vllm_0.33_oracle.jsonl")
+    counted = f"{len(answers):,} plans: {len({row['model'] for row in answers})} configurations"
+    assert counted in (ROOT / "tests" / "oracle" / "README.md").read_text()
