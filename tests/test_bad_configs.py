@@ -70,7 +70,7 @@ def damage(document: Any, place: tuple[Any, ...], lie: Any) -> None:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-@settings(max_examples=12)
+@settings(max_examples=settings.default.max_examples // 5)
 @given(st.data())
 def test_a_damaged_config_is_answered_or_refused(path, data):
     config = json.loads(path.read_text())

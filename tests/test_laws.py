@@ -125,7 +125,7 @@ def test_the_longest_context_fits_and_one_more_does_not(model, group, blocks, li
 
 
 @given(models(), groups())
-@settings(max_examples=40)
+@settings(max_examples=settings.default.max_examples * 2 // 3)
 def test_the_chosen_point_starts_and_no_longer_context_does(model, group):
     """Brute force over a few contexts: what was chosen starts; with the same settings a clearly longer one does not."""
     request = Request(model=model, group=group)
@@ -144,7 +144,7 @@ def test_the_chosen_point_starts_and_no_longer_context_does(model, group):
 
 
 @given(models(), groups())
-@settings(max_examples=40)
+@settings(max_examples=settings.default.max_examples * 2 // 3)
 def test_planning_a_plans_own_settings_gives_the_plan_back(model, group):
     try:
         plan = make_plan(Request(model=model, group=group), repo="owner/name", served_name="name")

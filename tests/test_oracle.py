@@ -9,6 +9,7 @@ import pytest
 from conftest import DATA, ROOT, config_model, judge_venv
 
 from planner import catalog
+from planner.architecture import Config, build_model
 from planner.choice import Request
 from planner.config import Parallel
 from planner.engines.vllm import UnsupportedError, cache_layout, in_flight_tokens, with_kernels
@@ -128,6 +129,26 @@ def test_plans_equal_vllms_own(name, tp, batch, length):
         else:
             ours["longest"] = longest_model_len(cache_plan, blocks, length, in_flight)
         assert ours == {key: value for key, value in answer.items() if key != "valid"}, model
+
+
+def llama(**keys) -> dict:
+    return json.loads((DATA / "configs" / "meta-llama--Llama-3.1-8B-Instruct.json").read_text()) | keys
+
+
+LENGTHS = [
+    llama(rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32_768}),  # has its factor in already
+    llama(max_position_embeddings=4096, rope_scaling={"rope_type": "linear", "factor": 2.0}),
+    llama(max_position_embeddings=4096, rope_scaling={"rope_type": "dynamic", "factor": 8.0}),
+    llama(max_position_embeddings=8192, model_max_length=100_000, rope_scaling=None),
+    llama(max_position_embeddings=8192, seq_length=2048, rope_scaling=None),
+]
+
+
+def test_the_longest_context_is_the_one_vllm_derives():
+    questions = [{"config": config, "argv": ["vllm", "serve", "x"]} for config in LENGTHS]
+    for config, answer in zip(LENGTHS, ask(catalog.find_gpu("h100"), 1, questions), strict=True):
+        assert answer["valid"], answer
+        assert build_model(Config(config, "made"), "made").max_position_embeddings == answer["max_model_len"]
 
 
 def test_what_we_refuse_vllm_refuses():

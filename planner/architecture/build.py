@@ -9,10 +9,12 @@ from planner.architecture.blocks import Scope, embedding, norm
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.families import FAMILIES, TEXT_TYPES, Family
 from planner.architecture.quantization import read_quantization
+from planner.architecture.rope import rope_settings
 from planner.architecture.text import Dims, Layer, read_dims
-from planner.errors import UnsupportedModelError, did_you_mean
+from planner.errors import PlannerError, UnsupportedModelError, did_you_mean
 from planner.model import Axis, CompressedCache, LayerGroup, ModelSpec, Module, RecurrentState, Tensor
 
+_EXPERTS_PER_TOKEN = ("num_experts_per_tok", "top_k_experts", "moe_topk", "moe_top_k", "moe_k")
 # where null differs from a missing key, which has the default of the Hugging Face class
 _NULLABLE = ("sliding_window", "hidden_size_per_layer_input")
 
@@ -39,6 +41,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
     tower = family.tower(Scope(config, quantization), config, dims) if family.tower and _has_tower(config) else None
     tied = _is_tied(family, config, section)
     ends = _ends(family, scope, dims, tied=tied)
+    experts = section.largest(*_EXPERTS_PER_TOKEN, default=0, low=0)
     own = {end: tuple(modules) for end, modules in ends.items() if end not in family.whole_stages | {"every"}}
     return ModelSpec(
         name=name,
@@ -57,8 +60,8 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         every=tuple(module for end in sorted(family.whole_stages | {"every"}) for module in ends[end]),
         tied_copy=own.get("embedding", ()) if tied else (),
         buffers=family.rope(section, dims) + (tower.buffers if tower else ()) + _scale_buffers(layers),
-        experts_per_token=section.integer("num_experts_per_tok", "top_k_experts", default=0, low=0),
-        expert_intermediate=section.integer("moe_intermediate_size", default=dims.intermediate) if section.has("num_experts_per_tok") else 0,
+        experts_per_token=experts,
+        expert_intermediate=section.largest("moe_intermediate_size", default=dims.intermediate) if experts else 0,
         dtype=section.text("dtype", "torch_dtype", default=config.text("dtype", "torch_dtype", default="bfloat16")),
         kv_cache_dtype=quantization.kv_cache_dtype,
         vision=tower.spec if tower else None,
@@ -143,11 +146,30 @@ def _scale_buffers(layers: list[Layer]) -> tuple[Tensor, ...]:
     return (Tensor(name="attn.default_scales", axes=(Axis(4 * count),), bits=32),) if count else ()
 
 
+_LENGTH_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "max_target_positions",
+    "max_sequence_length",
+    "max_seq_length",
+    "seq_len",
+)
+# their factor does not lengthen the context: max_position_embeddings has it in already, or is the whole truth
+_UNSCALED = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling")
+
+
 def _max_length(config: Config, dims: Dims) -> int:
-    """The longest context vLLM derives from a config (config/model.py _get_and_verify_max_len)."""
-    scaling = config.section("rope_parameters", "rope_scaling")
-    kind = scaling.text("rope_type", "type", default="default")
-    if kind not in ("yarn", "linear", "dynamic") or "gemma3" in config.text("model_type", default=""):
-        return dims.max_length
-    base = scaling.integer("original_max_position_embeddings", default=dims.max_length, high=MAX_LENGTH) if kind == "yarn" else dims.max_length
-    return int(base * scaling.number("factor", default=1.0))
+    """The longest context vLLM derives from a config (model_arch_config_convertor.py:374, config/model.py _get_and_verify_max_len)."""
+    lengths = [length for key in _LENGTH_KEYS if (length := config.optional(key, low=1)) is not None]
+    length = config.optional("model_max_length") or min(lengths, default=dims.max_length)
+    if "gemma3" in config.text("model_type", default=""):
+        return length
+    factor = 1.0
+    for scaling in rope_settings(config):
+        if scaling.text("rope_type", "type", default="default") not in _UNSCALED:
+            factor = scaling.number("factor", default=1.0)
+    if not 0 < factor < MAX_LENGTH:
+        raise PlannerError(f"{config.path}: the rope scaling factor is {factor:g}; expected a number above 0")
+    return max(1, int(length * factor))

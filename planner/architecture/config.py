@@ -53,6 +53,13 @@ class Config:
             raise self._fail(key, value, f"a number from {low} to {high:,}")
         return int(value)
 
+    def largest(self, *keys: str, default: object = _MISSING, low: int = 1, high: int = MAX_SIZE) -> int:
+        """Read a whole number that may be listed once for each layer: then the largest."""
+        key, value = self._get(keys, default)
+        if isinstance(value, list):
+            return max(self.integers(key, low=low, high=high, count=1))
+        return self.integer(*keys, default=default, low=low, high=high)
+
     def optional(self, *keys: str, low: int = 0, high: int = MAX_LENGTH) -> int | None:
         """Read a whole number, None where every key is missing or null."""
         return self.integer(*keys, low=low, high=high) if any(self.has(key) for key in keys) else None

@@ -6,7 +6,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from planner.architecture import deepseek_v4, encoders, gemma4, hybrid, kimi_linear, latent, llava, minimax_m3, moe, plain, rope, text, towers, vision
+from planner.architecture import (
+    deepseek_v4,
+    encoders,
+    experts,
+    gemma4,
+    hybrid,
+    kimi_linear,
+    latent,
+    llava,
+    minimax_m3,
+    moe,
+    own,
+    plain,
+    rope,
+    text,
+    towers,
+    vision,
+)
 from planner.architecture.blocks import Scope
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, LayerBuilder
@@ -73,6 +90,22 @@ def _scoring(family: Family) -> Family:
     return replace(family, head=False, more={"every": plain.score})
 
 
+_EXAONE_MOE = Family(layers=experts.exaone_moe, name="exaone")
+_BAILING = Family(layers=experts.bailing_moe, name="ling")
+_CHATGLM = Family(
+    layers=text.chatglm,
+    rope=_HALF_ROPE,
+    whole_stages=_ALL_ENDS,
+    renamed={
+        "num_layers": "num_hidden_layers",
+        "ffn_hidden_size": "intermediate_size",
+        "kv_channels": "head_dim",
+        "multi_query_group_num": "num_key_value_heads",
+        "padded_vocab_size": "vocab_size",
+        "seq_length": "max_position_embeddings",
+    },
+    name="glm",
+)
 _KIMI_LINEAR = Family(
     layers=kimi_linear.kimi_linear,
     more={"norm": kimi_linear.residual_end},
@@ -160,6 +193,50 @@ FAMILIES: Mapping[str, Family] = {
     "Glm4MoeLiteForCausalLM": Family(layers=latent.deepseek(router=FP32), rope=rope.latent_rope, defaults={"topk_method": "noaux_tc"}, name="glm"),
     "KimiVLForConditionalGeneration": replace(_DEEPSEEK, tower=towers.kimi_vision, name="kimi"),
     "KimiK25ForConditionalGeneration": Family(layers=_DEEPSEEK.layers, rope=rope.latent_rope, tower=towers.kimi_vision, name="kimi"),
+    "LongcatFlashForCausalLM": Family(
+        layers=latent.longcat,
+        rope=rope.latent_rope,
+        renamed={"num_layers": "num_hidden_layers", "ffn_hidden_size": "intermediate_size", "expert_ffn_hidden_size": "moe_intermediate_size"},
+        name="longcat",
+    ),
+    "MistralLarge3ForCausalLM": _DEEPSEEK,
+    "AfmoeForCausalLM": Family(layers=experts.afmoe, name="arcee"),
+    "ExaoneMoeForCausalLM": _EXAONE_MOE,
+    "ExaoneMoEForCausalLM": _EXAONE_MOE,
+    "PhiMoEForCausalLM": Family(layers=experts.phi_moe, more={"norm": plain.final_bias, "head": experts.head_bias}, whole_stages=_ALL_ENDS, name="phi"),
+    "HunYuanMoEV1ForCausalLM": Family(layers=experts.hunyuan_moe, rope=rope.no_rope, name="hunyuan"),
+    "FlexOlmoForCausalLM": Family(layers=experts.flex_olmo, rope=rope.no_rope, name="olmo"),
+    "BailingMoeForCausalLM": _BAILING,
+    "BailingMoeV2ForCausalLM": _BAILING,
+    "Step3p5ForCausalLM": Family(layers=experts.step3p5, rope=rope.step_rope, renamed={"num_attention_groups": "num_key_value_heads"}, name="step"),
+    "DeepseekForCausalLM": Family(layers=experts.deepseek_moe, name="deepseek"),
+    "MiMoForCausalLM": _QWEN2,
+    "DeciLMForCausalLM": Family(layers=own.nemotron_nas, name="nemotron"),
+    "InternLM2ForCausalLM": replace(_LLAMA, whole_stages=_ALL_ENDS, name="internlm"),
+    "InternLM3ForCausalLM": replace(_LLAMA, name="internlm"),
+    "IQuestCoderForCausalLM": replace(_LLAMA, name="iquest"),
+    "LLaMAForCausalLM": _LLAMA,
+    "ExaoneForCausalLM": replace(_LLAMA, renamed={"num_layers": "num_hidden_layers"}, name="exaone"),
+    "SolarForCausalLM": replace(_LLAMA, name="solar"),
+    "HyperCLOVAXForCausalLM": Family(layers=text.hyperclova, name="hyperclova"),
+    "CwmForCausalLM": replace(_LLAMA, rope=rope.no_rope, name="cwm"),
+    "NanbeigeForCausalLM": replace(_LLAMA, rope=rope.no_rope, name="nanbeige"),
+    "GlmForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), rope=rope.no_rope, name="glm"),
+    "ChatGLMModel": _CHATGLM,
+    "ChatGLMForConditionalGeneration": _CHATGLM,
+    "MiniCPMForCausalLM": replace(_LLAMA, whole_stages=_ALL_ENDS, tied=True, name="minicpm"),
+    "MiniCPM3ForCausalLM": Family(layers=own.minicpm3, rope=rope.latent_rope, tied=True, whole_stages=_ALL_ENDS, name="minicpm"),
+    "OrionForCausalLM": replace(_shaped(plain.STABLELM, "orion"), rope=rope.rope_tables, whole_stages=_ALL_ENDS),
+    "ApertusForCausalLM": replace(_shaped(plain.APERTUS, "apertus"), rope=rope.rope_tables),
+    "FalconForCausalLM": Family(
+        layers=own.falcon,
+        more={"norm": plain.final_bias},
+        tied=True,
+        whole_stages=_ALL_ENDS,
+        renamed={"num_kv_heads": "num_key_value_heads"},
+        defaults={"max_position_embeddings": 2048},
+        name="falcon",
+    ),
     "NemotronForCausalLM": replace(_shaped(plain.NEMOTRON, "nemotron"), rope=_HALF_ROPE),
     "StableLmForCausalLM": replace(_shaped(plain.STABLELM, "stablelm"), rope=_QUARTER_ROPE, whole_stages=_ALL_ENDS),
     "Starcoder2ForCausalLM": replace(_shaped(plain.STARCODER2, "starcoder"), tied=True),

@@ -1,32 +1,32 @@
-"""Decoders with multi-head latent attention: DeepSeek V2 and V3, V3.2 with its sparse indexer, Kimi K2, GLM-5, GLM-4.7-Flash."""
+"""Decoders with multi-head latent attention: DeepSeek V2 and V3, V3.2 with its sparse indexer, Kimi K2, GLM-5, GLM-4.7-Flash, LongCat Flash."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from planner.architecture.blocks import Scope, norm, unquantized
+from planner.architecture.blocks import Scope, correction_bias, gate, norm, unquantized
 from planner.architecture.config import Config
 from planner.architecture.moe import shared_expert_moe
 from planner.architecture.text import Dims, Layer, LayerBuilder, two_norms
-from planner.model import BF16, Attention, LatentAttention, Module, Storage
+from planner.model import BF16, FP32, Attention, LatentAttention, Module, Storage
 
 
-def latent_modules(scope: Scope, config: Config, dims: Dims) -> list[Module]:
+def latent_modules(scope: Scope, config: Config, dims: Dims, at: str = "self_attn") -> list[Module]:
     """The projections of one MLA layer: down projections replicated, up projections split by head."""
     latent, rope = config.integer("kv_lora_rank"), config.integer("qk_rope_head_dim")
     nope, value = config.integer("qk_nope_head_dim"), config.integer("v_head_dim")
     rank = config.integer("q_lora_rank", default=0, low=0)
     modules: list[Module] = []
     if rank:
-        modules.append(scope.replicated("self_attn.fused_qkv_a_proj", dims.hidden, (rank, latent + rope), parts=("q_a_proj", "kv_a_proj_with_mqa")))
-        modules.extend(norm("self_attn.q_a_layernorm", rank))
-        modules.append(scope.column("self_attn.q_b_proj", rank, (dims.heads * (nope + rope),)))
+        modules.append(scope.replicated(f"{at}.fused_qkv_a_proj", dims.hidden, (rank, latent + rope), parts=("q_a_proj", "kv_a_proj_with_mqa")))
+        modules.extend(norm(f"{at}.q_a_layernorm", rank))
+        modules.append(scope.column(f"{at}.q_b_proj", rank, (dims.heads * (nope + rope),)))
     else:
-        modules.append(scope.replicated("self_attn.kv_a_proj_with_mqa", dims.hidden, (latent + rope,)))
-        modules.append(scope.column("self_attn.q_proj", dims.hidden, (dims.heads * (nope + rope),)))
-    modules.extend(norm("self_attn.kv_a_layernorm", latent))
-    modules.append(scope.column("self_attn.kv_b_proj", latent, (dims.heads * (nope + value),)))
-    modules.append(scope.row("self_attn.o_proj", dims.heads * value, dims.hidden))
+        modules.append(scope.replicated(f"{at}.kv_a_proj_with_mqa", dims.hidden, (latent + rope,)))
+        modules.append(scope.column(f"{at}.q_proj", dims.hidden, (dims.heads * (nope + rope),)))
+    modules.extend(norm(f"{at}.kv_a_layernorm", latent))
+    modules.append(scope.column(f"{at}.kv_b_proj", latent, (dims.heads * (nope + value),)))
+    modules.append(scope.row(f"{at}.o_proj", dims.heads * value, dims.hidden))
     modules.extend(scope.quantization.latent_scales)
     return modules
 
@@ -79,6 +79,26 @@ def deepseek(*, router: Storage = BF16) -> Callable[[Config, Dims], LayerBuilder
         return build
 
     return bind
+
+
+def longcat(config: Config, dims: Dims) -> LayerBuilder:
+    """LongCat Flash: two MLA blocks and two dense MLPs a layer beside one bank of experts, some of them empty (longcat_flash.py)."""
+    experts, empty = config.integer("n_routed_experts"), config.integer("zero_expert_num", default=0, low=0)
+    latent = LatentAttention(latent_dim=config.integer("kv_lora_rank"), rope_dim=config.integer("qk_rope_head_dim"))
+
+    def build(scope: Scope, index: int) -> Layer:
+        modules: list[Module] = [
+            gate("mlp.router.classifier", experts + empty, dims.hidden, storage=FP32),
+            correction_bias("mlp.router.e_score_correction_bias", experts + empty),
+            scope.experts("mlp.experts", experts, dims.hidden, config.integer("moe_intermediate_size")),
+        ]
+        for part in range(2):
+            modules += latent_modules(scope, config, dims, f"self_attn.{part}")
+            modules += scope.gated_mlp(f"mlps.{part}", dims.hidden, dims.intermediate)
+            modules += two_norms(dims)
+        return Layer(tuple(modules), (latent, latent))
+
+    return build
 
 
 def indexer_layers(config: Config, dims: Dims) -> list[int]:

@@ -11,7 +11,7 @@ from planner.architecture.blocks import Scope, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.text import Dims
 from planner.architecture.vision import Tower, TowerBuilder, encoder_layers, pixtral_layers
-from planner.errors import UnsupportedModelError
+from planner.errors import PlannerError, UnsupportedModelError
 from planner.model import Module, Tensor, VisionSpec
 
 
@@ -118,7 +118,7 @@ def internvl(scope: Scope, top: Config, dims: Dims) -> Tower:
     patches = (_side(config, "image_size", 448) // patch) ** 2
     bias, qk_norm = config.flag("attention_bias", default=False), config.flag("use_qk_norm", default=False)
     layer_norm = config.text("norm_type", default="layer_norm") == "layer_norm"
-    joined = int(1 / top.number("downsample_ratio", default=0.5)) ** 2
+    joined = _joined(top)
     modules: list[Module] = [
         plain("vision_tower.embeddings.cls_token", hidden),
         plain("vision_tower.embeddings.position_embeddings", patches + 1, hidden),
@@ -143,6 +143,14 @@ def internvl(scope: Scope, top: Config, dims: Dims) -> Tower:
         ]
     encoder = Encoder(modules, hidden, width, heads, patches)
     return Tower(tuple(modules), encoder.spec(13, patches // joined))
+
+
+def _joined(top: Config) -> int:
+    """Neighbouring patches that the pixel shuffle joins into one token. Raises PlannerError for a ratio that joins none."""
+    ratio = top.number("downsample_ratio", default=0.5)
+    if not 0 < ratio <= 1:
+        raise PlannerError(f"{top.path}: downsample_ratio is {ratio:g}; expected more than 0 and at most 1")
+    return int(1 / ratio) ** 2
 
 
 def _side(config: Config, key: str, default: int) -> int:

@@ -27,6 +27,7 @@ class Shape:
     bias: bool = False
     head_norms: bool = False  # of queries and keys, a weight for each dimension of a head
     whole_norms: bool = False  # of queries and keys, a weight for each dimension of all heads, on every rank
+    activation: int = 0  # parameters of the activation itself
     every: int = 0  # of the layers, one in so many is not windowed
 
 
@@ -57,6 +58,7 @@ def shaped(shape: Shape) -> Callable[[Config, Dims], LayerBuilder]:
                 *attention_modules(scope, dims, bias=bias, output_bias=out_bias),
                 *norms(),
                 *mlp,
+                *(plain("mlp.act_fn", 1) for _ in range(shape.activation)),
                 *(module for name in shape.norms for module in norm(name, dims.hidden, bias=shape.norm_bias)),
             ]
             windowed = window is not None and (not types or types[index] == "sliding_attention")
@@ -72,6 +74,7 @@ OLMO = Shape(norms=())
 OLMO2 = Shape(norms=("post_attention_layernorm", "post_feedforward_layernorm"), whole_norms=True, every=4)
 HUNYUAN = Shape(head_norms=True)
 ARCEE = Shape(gated=False)
+APERTUS = Shape(gated=False, norms=("attention_layernorm", "feedforward_layernorm"), head_norms=True, activation=2)
 NEMOTRON = Shape(gated=False, norm_bias=True)
 STABLELM = Shape(norm_bias=True)
 STARCODER2 = Shape(gated=False, norm_bias=True, bias=True)

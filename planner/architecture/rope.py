@@ -6,7 +6,7 @@ Source: vllm/model_executor/layers/rotary_embedding/ (0.33): length and dtype by
 from __future__ import annotations
 
 from planner.architecture.blocks import rope_cache
-from planner.architecture.config import Config
+from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.text import Dims
 from planner.model import Tensor
 
@@ -18,10 +18,16 @@ def rope_tables(config: Config, dims: Dims, *, rotary_dim: int | None = None, fr
     positions are three-dimensional (4, for video; 1 in Qwen3-VL and later: qwen3_vl.py:1818).
     """
     width = rotary_dim or int(dims.head_dim * _fraction(config, fraction))
+    lengths = ((setting, dims.max_length * (mrope if setting.has("mrope_section") else 1)) for setting in rope_settings(config))
+    return tuple(dict.fromkeys(_table(setting, length, width, yarn_bits) for setting, length in lengths))
+
+
+def rope_settings(config: Config) -> list[Config]:
+    """The rotary settings of a config: one, or one for each layer type."""
     parameters = config.section("rope_parameters", "rope_scaling")
-    nested = [Config(v, config.path) for v in parameters.data.values() if isinstance(v, dict)]
-    settings = nested or [parameters]
-    return tuple(dict.fromkeys(_table(setting, dims.max_length * (mrope if setting.has("mrope_section") else 1), width, yarn_bits) for setting in settings))
+    nested = [Config(v, config.path) for v in parameters.data.values() if isinstance(v, dict)] or [parameters]
+    key = "original_max_position_embeddings"  # Phi-3 has it beside rope_scaling
+    return [Config({key: config.data[key], **part.data}, part.path) if config.has(key) else part for part in nested]
 
 
 def _fraction(config: Config, default: float) -> float:
@@ -34,12 +40,13 @@ def _fraction(config: Config, default: float) -> float:
 def _table(scaling: Config, length: int, width: int, yarn_bits: int) -> Tensor:
     kind = scaling.text("rope_type", "type", default="default")
     factor = scaling.number("factor", default=1.0)
-    if kind in ("linear", "dynamic"):
+    if kind == "linear":
         return rope_cache(int(length * factor), width)
+    original = scaling.integer("original_max_position_embeddings", default=length, high=MAX_LENGTH)
     if kind == "yarn":
-        original = scaling.integer("original_max_position_embeddings", default=length, high=10**9)
         return rope_cache(int(original * factor), width, bits=yarn_bits)
-    return rope_cache(length, width)
+    # LongRoPE keeps the table of short texts before that of long ones (phi3_long_rope_scaled_rope.py)
+    return rope_cache(length + original if kind == "longrope" else length, width)
 
 
 def latent_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
@@ -74,3 +81,14 @@ def rotary_dim_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
 def mimo_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
     """MiMo: one table for the windows, one for full attention."""
     return rope_tables(config, dims) * 2
+
+
+def step_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    """Step 3.5: one table for each share of a head that is rotated; scaling only for the layer types that are to have it."""
+    if config.has("rope_parameters"):
+        nested = [Config(v, config.path) for v in config.section("rope_parameters").data.values() if isinstance(v, dict)]
+        return tuple(
+            dict.fromkeys(_table(part, dims.max_length, int(dims.head_dim * part.number("partial_rotary_factor", default=1.0)), 16) for part in nested)
+        )
+    shares = {Config({"share": share}, config.path).number("share") for share in config.items("partial_rotary_factors")} or {1.0}
+    return tuple(rope_cache(dims.max_length, int(dims.head_dim * share)) for share in sorted(shares))

@@ -6,7 +6,7 @@ Each layer is built as vLLM 0.33 builds it (vllm/model_executor/models/<name>.py
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from planner.architecture.blocks import Scope, norm
 from planner.architecture.config import MAX_LENGTH, Config
@@ -132,8 +132,9 @@ def llama(
     """Llama and its relatives; arguments are the defaults of the Hugging Face class. `output_bias` None: as the attention's."""
 
     def bind(config: Config, dims: Dims) -> LayerBuilder:
-        attention_bias = config.flag("attention_bias", "bias", "use_bias", default=bias)
-        out_bias = config.flag("attention_out_bias", default=attention_bias if output_bias is None else output_bias)
+        every_bias = config.flag("attention_bias", "bias", "use_bias", default=bias)
+        attention_bias = config.flag("qkv_bias", default=every_bias)  # InternLM3: only q, k and v (llama.py LlamaDecoderLayer)
+        out_bias = config.flag("attention_out_bias", default=every_bias if output_bias is None else output_bias)
         has_mlp_bias = config.flag("mlp_bias", "use_bias", default=False)
         # transformers' MistralConfig defaults to a window of 4096; ministral3 and the others have none
         length = default_window(config, window if config.text("model_type", default="mistral") == "mistral" else None)
@@ -155,6 +156,34 @@ def llama(
         return build
 
     return bind
+
+
+def hyperclova(config: Config, dims: Dims) -> LayerBuilder:
+    """HyperCLOVA X: Llama, with a norm behind each block where `use_post_norm` says so."""
+    behind = ("post_norm1", "post_norm2") if config.flag("use_post_norm", default=False) else ()
+    return llama(more_norms=behind)(config, dims)
+
+
+def chatglm(config: Config, dims: Dims) -> LayerBuilder:
+    """ChatGLM and GLM-4 before Hugging Face's class: fused query_key_value with few key-value heads, biases by two flags."""
+    bias, qkv_bias = config.flag("add_bias_linear", default=False), config.flag("add_qkv_bias", default=False)
+    norm_bias = not config.flag("rmsnorm", default=True)
+    fused = dims if config.flag("multi_query_attention", default=False) else replace(dims, kv_heads=dims.heads)
+
+    def build(scope: Scope, index: int) -> Layer:
+        at = "self_attention"
+        modules = [
+            scope.qkv(f"{at}.query_key_value", dims.hidden, dims.heads, fused.kv_heads, dims.head_dim, bias=bias or qkv_bias, parts=("query_key_value",)),
+            scope.row(f"{at}.dense", dims.heads * dims.head_dim, dims.hidden, bias=bias),
+            *scope.attention_scales(),
+            scope.column("mlp.dense_h_to_4h", dims.hidden, (dims.intermediate, dims.intermediate), bias=bias, parts=("dense_h_to_4h",)),
+            scope.row("mlp.dense_4h_to_h", dims.intermediate, dims.hidden, bias=bias),
+            *norm("input_layernorm", dims.hidden, bias=norm_bias),
+            *norm("post_attention_layernorm", dims.hidden, bias=norm_bias),
+        ]
+        return Layer(tuple(modules), (full_attention(fused),))
+
+    return build
 
 
 def cohere(config: Config, dims: Dims) -> LayerBuilder:

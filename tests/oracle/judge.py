@@ -17,16 +17,45 @@ import simulated_gpu
 name, capability, memory, count = sys.argv[1:5]
 simulated_gpu.install(name, tuple(int(part) for part in capability.split(".")), int(memory), int(count))
 
+from transformers import AutoConfig, PretrainedConfig  # noqa: E402
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: E402
 from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: E402
 from vllm.entrypoints.common.cli_args import make_arg_parser, validate_parsed_serve_args  # noqa: E402
+from vllm.transformers_utils.config import _CONFIG_REGISTRY  # noqa: E402
 from vllm.usage.usage_lib import UsageContext  # noqa: E402
 from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: E402
 
 PARSER = make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))
 
 
+class Attributes(dict):
+    """A nested object whose keys are attributes too, as config classes make them."""
+
+    def __getattr__(self, key):
+        if key not in self:
+            raise AttributeError(key)
+        return Attributes(self[key]) if isinstance(self[key], dict) else self[key]
+
+
+class RemoteConfig(PretrainedConfig):
+    """Stands in for the config class that a checkpoint with remote code brings."""
+
+    max_position_embeddings = 8192
+    attribute_map = {"num_hidden_layers": "num_layers"}  # noqa: RUF012 - as transformers declares it
+
+    def __setattr__(self, key, value):
+        super().__setattr__(key, [Attributes(block) for block in value] if key == "block_configs" else value)
+
+
+def know(kind):
+    """Transformers refuses a model_type that only remote code defines."""
+    if kind and kind not in CONFIG_MAPPING and kind not in _CONFIG_REGISTRY:
+        AutoConfig.register(kind, type("Remote", (RemoteConfig,), {"model_type": kind}))
+
+
 def engine_config(question, folder):
     """The parser, then EngineArgs.create_engine_config, which is the real validator."""
+    know(question["config"].get("model_type"))
     (folder / "config.json").write_text(json.dumps(question["config"]))
     if question.get("hf_quant"):
         (folder / "hf_quant_config.json").write_text(json.dumps(question["hf_quant"]))

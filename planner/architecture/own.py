@@ -1,0 +1,94 @@
+"""Dense decoders whose attention or layers are their own: Nemotron Super (each layer its own shape), MiniCPM3, Falcon.
+
+Source: vllm/model_executor/models/{nemotron_nas,minicpm3,falcon}.py, 0.33.
+"""
+
+from __future__ import annotations
+
+from planner.architecture.blocks import Scope, norm
+from planner.architecture.config import Config
+from planner.architecture.text import Dims, Layer, LayerBuilder, two_norms
+from planner.errors import PlannerError
+from planner.model import FullAttention, Module
+from planner.units import round_up
+
+
+def nemotron_nas(config: Config, dims: Dims) -> LayerBuilder:
+    """Nemotron Super and Ultra (DeciLM): a search gave each layer its own key-value heads and MLP width, or neither."""
+    blocks = [Config(block, config.path) for block in config.items("block_configs") if isinstance(block, dict)]
+    if len(blocks) < dims.layers:
+        raise PlannerError(f"{config.path}: block_configs has {len(blocks)} entries for {dims.layers} layers")
+    bias = config.flag("attention_bias", "bias", default=False)
+
+    def width(mlp: Config) -> int:
+        if mlp.has("ffn_mult"):
+            return round_up(max(1, int(2 * mlp.number("ffn_mult") * dims.hidden / 3)), 256)
+        return mlp.integer("intermediate_size")
+
+    def build(scope: Scope, index: int) -> Layer:
+        attention, mlp = blocks[index].section("attention"), blocks[index].section("ffn")
+        modules: list[Module] = []
+        caches: tuple[FullAttention, ...] = ()
+        if not attention.flag("no_op", default=False):
+            shared = attention.integer("n_heads_in_group")
+            kv_heads = max(1, dims.heads // shared)
+            modules += [
+                scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, kv_heads, dims.head_dim, bias=config.flag("qkv_bias", default=bias)),
+                scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden, bias=bias),
+                *scope.attention_scales(),
+                *norm("input_layernorm", dims.hidden),
+            ]
+            caches = (FullAttention(kv_heads=kv_heads, head_dim=dims.head_dim, head_dim_v=dims.head_dim),)
+        if not mlp.flag("no_op", default=False):
+            modules += scope.gated_mlp("mlp", dims.hidden, width(mlp), bias=config.flag("mlp_bias", default=False))
+            modules += norm("post_attention_layernorm", dims.hidden)
+        return Layer(tuple(modules), caches)
+
+    return build
+
+
+def minicpm3(config: Config, dims: Dims) -> LayerBuilder:
+    """MiniCPM3: projections through a latent as in MLA, but keys and values are cached whole, one pair a head."""
+    rank, latent = config.integer("q_lora_rank"), config.integer("kv_lora_rank")
+    nope, rope, value = config.integer("qk_nope_head_dim"), config.integer("qk_rope_head_dim"), config.integer("v_head_dim")
+
+    def build(scope: Scope, index: int) -> Layer:
+        modules = [
+            scope.replicated("self_attn.q_a_proj", dims.hidden, (rank,)),
+            *norm("self_attn.q_a_layernorm", rank),
+            scope.column("self_attn.q_b_proj", rank, (dims.heads * (nope + rope),)),
+            scope.replicated("self_attn.kv_a_proj_with_mqa", dims.hidden, (latent + rope,)),
+            *norm("self_attn.kv_a_layernorm", latent),
+            scope.column("self_attn.kv_b_proj", latent, (dims.heads * (nope + value),)),
+            scope.row("self_attn.o_proj", dims.heads * value, dims.hidden),
+            *scope.attention_scales(),
+            *scope.gated_mlp("mlp", dims.hidden, dims.intermediate),
+            *two_norms(dims),
+        ]
+        return Layer(tuple(modules), (FullAttention(kv_heads=dims.heads, head_dim=nope + rope, head_dim_v=nope + rope),))
+
+    return build
+
+
+def falcon(config: Config, dims: Dims) -> LayerBuilder:
+    """Falcon 1 and 2: one key-value head, or several in the new architecture; one or two layer norms beside attention."""
+    new, parallel = config.flag("new_decoder_architecture", default=False), config.flag("parallel_attn", default=True)
+    bias = config.flag("bias", default=False)
+    kv_heads = dims.kv_heads if new else 1 if config.flag("multi_query", default=True) else dims.heads
+    if not parallel:
+        norms = ["post_attention_layernorm", "input_layernorm"]
+    else:
+        norms = ["ln_attn", "ln_mlp"] if config.integer("num_ln_in_parallel_attn", default=2 if new else 1) == 2 else ["input_layernorm"]
+    width = config.integer("ffn_hidden_size", default=4 * dims.hidden)
+
+    def build(scope: Scope, index: int) -> Layer:
+        modules = [
+            scope.qkv("self_attention.query_key_value", dims.hidden, dims.heads, kv_heads, dims.head_dim, bias=bias, parts=("query_key_value",)),
+            scope.row("self_attention.dense", dims.hidden, dims.hidden, bias=bias),
+            *scope.attention_scales(),
+            *scope.plain_mlp("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", dims.hidden, width, bias=bias),
+            *(module for name in norms for module in norm(name, dims.hidden, bias=True)),
+        ]
+        return Layer(tuple(modules), (FullAttention(kv_heads=kv_heads, head_dim=dims.head_dim, head_dim_v=dims.head_dim),))
+
+    return build
