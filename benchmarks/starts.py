@@ -56,10 +56,7 @@ def _spec(name: str, quantization: str) -> ModelSpec | None:
         text = dict(config.section("text_config").data) | {"sliding_window": None}
         return build_model(Config({**config.data, "text_config": text, "quantization_config": W8A8}, name), name)
     if path.exists():
-        config = parse_config(path.read_bytes(), str(path))
-        if quantization == "fp8":  # quantized while loading: one scale a fused part, as a static checkpoint without input scales
-            config = Config({**config.data, "quantization_config": {"quant_method": "fp8", "activation_scheme": "dynamic"}}, name)
-        return build_model(config, name)
+        return build_model(parse_config(path.read_bytes(), str(path)), name, online=quantization or None)
     entry = find_model(name)
     return entry.spec() if entry else None
 

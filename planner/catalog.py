@@ -39,9 +39,9 @@ class Entry:
         """The name a user types."""
         return self.row.name if self.variant.default else model_key(f"{self.row.name}-{self.variant.name}")
 
-    def spec(self) -> ModelSpec:
-        """The model as this variant stores it."""
-        return self.row.spec(self.variant)
+    def spec(self, online: str | None = None) -> ModelSpec:
+        """The model as this variant stores it, or as vLLM does that quantizes it while loading."""
+        return self.row.spec(self.variant, online)
 
 
 @cache

@@ -63,7 +63,7 @@ _COUNT, _CONTEXT = _Count(), _Count(context=True)
 @click.option("--enforce-eager/--no-enforce-eager", default=None)
 @click.option("--enable-expert-parallel", is_flag=True)
 @click.option("--dtype", type=click.Choice(["auto", "bfloat16", "float16", "half", "float32"]), default="auto")
-@click.option("--quantization", help="Only to say what the checkpoint is; vLLM detects it.")
+@click.option("--quantization", help="fp8, fp8_per_block or fp8_per_channel quantize a 16-bit checkpoint while loading; else vLLM detects what it is.")
 @click.option("--vllm-version", type=click.Choice(list(VERSIONS)), default="0.33", show_default=True)
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Address the server listens on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65_535))
@@ -120,7 +120,7 @@ def _request(options: dict[str, Any]) -> tuple[Request, Any]:
     gpu = find_gpu(options["gpu"])
     if gpu.vendor == "apple":
         raise PlannerError(f"{gpu.title}: vLLM needs an NVIDIA or AMD GPU", "MLX plans for Macs are not part of this version")
-    source = find_source(options["model"])
+    source = find_source(options["model"], options["quantization"])
     pins = Pins(**{name: options[name] for name in Pins.__dataclass_fields__})
     _check_pins(pins, source.spec.quantization)
     group = GpuGroup(gpu=gpu, count=options["count"], host=Host(options["host_kind"]))
@@ -131,7 +131,10 @@ def _check_pins(pins: Pins, quantization: str | None) -> None:
     """Refuse pins that vLLM refuses (engine/arg_utils.py, config/model.py:1457)."""
     known = {"awq": "auto_awq", "awq_marlin": "auto_awq", "gptq": "auto_gptq", "gptq_marlin": "auto_gptq", "mxfp4": "gpt_oss_mxfp4"}
     if pins.quantization and known.get(pins.quantization, pins.quantization) != quantization:
-        raise PlannerError(f"--quantization {pins.quantization}: the checkpoint is {quantization or 'not quantized'}", "leave it out; vLLM detects it")
+        raise PlannerError(
+            f"--quantization {pins.quantization}: the checkpoint is {quantization or 'not quantized'}",
+            "leave it out; vLLM detects what a checkpoint is, and quantizes a 16-bit one by fp8, fp8_per_block or fp8_per_channel",
+        )
     if pins.max_num_seqs and pins.max_num_batched_tokens and pins.max_num_batched_tokens < pins.max_num_seqs:
         raise PlannerError(
             f"--max-num-batched-tokens {pins.max_num_batched_tokens} is below --max-num-seqs {pins.max_num_seqs}",

@@ -165,7 +165,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         )
     if config.kv_cache_dtype != "auto" and 80 <= gpu.capability < 89:
         found.append(Warn(code="fp8-kv-ampere", message="FP8 KV cache on Ampere works through FlashInfer only; it saves memory, not time"))
-    if plan.model.quantization in ("fp8", "modelopt") and 75 <= gpu.capability < 89:
+    if (plan.model.quantization == "modelopt" or (plan.model.quantization or "").startswith("fp8")) and 75 <= gpu.capability < 89:
         found.append(
             Warn(
                 code="fp8-weights-ampere",

@@ -108,10 +108,10 @@ class ModelRow:
     config: dict[str, Any]
     """The keys of config.json that decide sizes."""
 
-    def spec(self, variant: Variant) -> ModelSpec:
-        """The model as this variant stores it."""
+    def spec(self, variant: Variant, online: str | None = None) -> ModelSpec:
+        """The model as this variant stores it, or as vLLM does that quantizes it while loading."""
         config = {**self.config, "quantization_config": variant.quantization} if variant.quantization else self.config
-        return build_model(Config(config, f"models.yaml: {self.name}"), self.name)
+        return build_model(Config(config, f"models.yaml: {self.name}"), self.name, online=online)
 
 
 def _gib(value: float | None) -> int | None:

@@ -30,25 +30,25 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "model"
 
 
-def find_source(name: str) -> Source:
-    """Find a model. Raises PlannerError for an unknown or malformed one."""
+def find_source(name: str, online: str | None = None) -> Source:
+    """Find a model, to be quantized while loading where `online` names a method. Raises PlannerError for an unknown or malformed one."""
     if not name.strip() or any(ord(character) < 32 for character in name) or len(name) > 4096:
         raise PlannerError(f"{name[:60]!r} is not a model name", "a name of `plan list models`, owner/name on the Hub, or a folder with a config.json")
     path = Path(name)
     if path.suffix == ".gguf":
         raise PlannerError(f"{name}: vLLM 0.33 does not load GGUF files", "plan the original repository, or serve the file with llama.cpp or Ollama")
     if path.exists():
-        return _from_path(path)
+        return _from_path(path, online)
     entry = catalog.find_model(name)
     if entry is not None:
-        return _from_catalogue(entry)
+        return _from_catalogue(entry, online)
     if is_repo_id(name):
         config, quantization = fetch_config(name)
-        return Source(name, slug(name.partition("/")[2]), _read(config, name, quantization))
+        return Source(name, slug(name.partition("/")[2]), _read(config, name, quantization, online))
     raise catalog.unknown_model(name)
 
 
-def _from_catalogue(entry: catalog.Entry) -> Source:
+def _from_catalogue(entry: catalog.Entry, online: str | None) -> Source:
     if entry.variant.runtime != "vllm":
         siblings = [catalog.Entry(entry.row, v).name for v in entry.row.variants if v.runtime == "vllm"]
         raise PlannerError(f"{entry.name} is for {entry.variant.runtime}, which this version does not plan yet", f"for vLLM: {', '.join(siblings)}")
@@ -56,21 +56,21 @@ def _from_catalogue(entry: catalog.Entry) -> Source:
         (other.name, other.spec)
         for other in (catalog.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant != entry.variant)
     )
-    return Source(entry.variant.repo, slug(entry.name), entry.spec(), others)
+    return Source(entry.variant.repo, slug(entry.name), entry.spec(online), others)
 
 
-def _from_path(path: Path) -> Source:
+def _from_path(path: Path, online: str | None) -> Source:
     config = path / "config.json" if path.is_dir() else path
     if not config.exists():
         raise PlannerError(f"{path} has no config.json", "give a folder with a model's config.json, or a name of `plan list models`")
     folder = config.parent
     quantization = folder / "hf_quant_config.json"
     name = folder.resolve().name
-    return Source(str(path if path.is_dir() else folder), slug(name), _read(config, name, quantization if quantization.exists() else None))
+    return Source(str(path if path.is_dir() else folder), slug(name), _read(config, name, quantization if quantization.exists() else None, online))
 
 
-def _read(config: Path, name: str, quantization: Path | None) -> ModelSpec:
-    return build_model(_load(config), name, _load(quantization) if quantization else None)
+def _read(config: Path, name: str, quantization: Path | None, online: str | None) -> ModelSpec:
+    return build_model(_load(config), name, _load(quantization) if quantization else None, online=online)
 
 
 def _load(path: Path) -> Config:

@@ -1,5 +1,6 @@
 """A config.json that lies gets an answer or one clear line, whatever in it is wrong: real configs, damaged at random."""
 
+import io
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -8,12 +9,15 @@ import pytest
 from conftest import DATA, gpu
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from planner.architecture import Config, build_model
 from planner.choice import Request
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
 from planner.plan import make_plan
+from planner.report.contract import plan_json
+from planner.report.terminal import render
 
 CONFIGS = sorted(path for path in (DATA / "configs").glob("*.json") if "hf_quant" not in path.name)
 GONE = object()
@@ -85,3 +89,5 @@ def test_a_damaged_config_is_answered_or_refused(path, data):
         assert error.message and "\n" not in error.message
     else:
         assert plan.model.name == "model"
+        assert json.dumps(plan_json(plan, []))
+        Console(file=io.StringIO(), width=160).print(render(plan, []))

@@ -63,6 +63,16 @@ def test_an_encoder_keeps_no_cache_and_reads_a_text_in_one_step(plan_json, tmp_p
     assert "an encoder keeps no KV cache" in done.stdout
 
 
+def test_a_16_bit_checkpoint_can_be_quantized_while_loading(plan_json):
+    _, whole = plan_json("--gpu", "h100", "--model", "qwen3-8b")
+    _, halved = plan_json("--gpu", "h100", "--model", "qwen3-8b", "--quantization", "fp8")
+    kept = 2 * (2 * 151_936 * 4096 + 36 * (2 * 4096 + 2 * 128) + 4096)  # embedding, head and norms stay in 16 bits
+    scales = 36 * 4 * 4  # a float32 for each linear layer; the cache has none of its own
+    assert halved["memory"]["weights_bytes"] == kept + (whole["memory"]["weights_bytes"] - kept) // 2 + scales
+    assert "--quantization fp8" in " ".join(halved["commands"][0]["argv"])
+    assert halved["model"]["quantization"] == "fp8"
+
+
 def test_pinned_cache_memory_is_exact(plan_json):
     _, answer = plan_json(*HEADLINE, "--kv-cache-memory-bytes", "8G")
     memory = answer["memory"]

@@ -10,7 +10,13 @@ import yaml
 from conftest import ROOT
 
 from benchmarks import accuracy, calibrate, guide_audit, outputs
+from planner import catalog
+from planner.choice import Request
+from planner.emit.serve import serve_script
 from planner.engines.overhead import coefficients
+from planner.errors import PlannerError
+from planner.hardware import GpuGroup
+from planner.plan import make_plan
 
 CURRENT = dict(outputs.plans())
 FOLDER = ROOT / "outputs"
@@ -48,6 +54,26 @@ def test_the_prediction_of_real_starts_stays_good():
 def test_scripts_pass_shellcheck_at_its_strictest(script):
     shellcheck = Path(sys.executable).with_name("shellcheck")
     done = subprocess.run([shellcheck, "--enable=all", "--severity=style", FOLDER / script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("gpu", "count"), [("rtx4090", 2), ("h100", 1), ("b300", 8)])
+def test_the_script_of_every_model_passes_shellcheck_at_its_strictest(gpu, count, tmp_path):
+    group = GpuGroup(gpu=catalog.find_gpu(gpu), count=count)
+    for row in catalog.model_rows():
+        for variant in (variant for variant in row.variants if variant.runtime == "vllm"):
+            name = catalog.Entry(row, variant).name
+            try:
+                plan = make_plan(Request(model=row.spec(variant), group=group), repo=variant.repo, served_name=name)
+            except PlannerError:
+                continue
+            if plan.verdict != "does_not_start":
+                (tmp_path / f"{name}.sh").write_text(serve_script(plan))
+    scripts = sorted(tmp_path.iterdir())
+    assert len(scripts) >= 20
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    done = subprocess.run([shellcheck, "--enable=all", "--severity=style", *scripts], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 

@@ -8,7 +8,7 @@ from planner.architecture import gemma4
 from planner.architecture.blocks import Scope, embedding, norm
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.families import FAMILIES, TEXT_TYPES, Family
-from planner.architecture.quantization import read_quantization
+from planner.architecture.quantization import online_quantization, read_quantization
 from planner.architecture.rope import rope_settings
 from planner.architecture.text import Dims, Layer, read_dims
 from planner.errors import PlannerError, UnsupportedModelError, did_you_mean
@@ -19,8 +19,10 @@ _EXPERTS_PER_TOKEN = ("num_experts_per_tok", "top_k_experts", "moe_topk", "moe_t
 _NULLABLE = ("sliding_window", "hidden_size_per_layer_input")
 
 
-def build_model(config: Config, name: str, hf_quant: Config | None = None) -> ModelSpec:
+def build_model(config: Config, name: str, hf_quant: Config | None = None, *, online: str | None = None) -> ModelSpec:
     """Derive a ModelSpec from a config.json (and a ModelOpt hf_quant_config.json beside it).
+
+    `online` is the method by which vLLM is to quantize a 16-bit checkpoint while loading it; one that is quantized stays as it is.
 
     Raises UnsupportedModelError for an architecture or quantization that is not known, PlannerError for values that cannot be.
     """
@@ -36,6 +38,8 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None) -> Mo
         family = _with_text(family, raw)
     section = _with_defaults(family, raw)
     quantization = read_quantization(_quantization_section(family, config, raw), hf_quant)
+    if online and quantization.name is None:
+        quantization = online_quantization(online) or quantization
     dims, scope = read_dims(section), Scope(section, quantization)
     layers = _layers(family, scope, dims)
     tower = family.tower(Scope(config, quantization), config, dims) if family.tower and _has_tower(config) else None

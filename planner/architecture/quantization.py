@@ -21,6 +21,7 @@ from planner.architecture.formats import (
     MXFP8,
     NVFP4_LINEAR,
     NVFP4_WEIGHT_ONLY,
+    PER_MATRIX,
     SCALE,
     UNQUANTIZED,
     Quantization,
@@ -62,6 +63,21 @@ def read_quantization(section: Config, hf_quant: Config | None = None) -> Quanti
         known = ", ".join(sorted(name for name in readers if name))
         raise UnsupportedModelError(f"quantization method {method!r} is not supported", f"known: {known}")
     return readers[method](config)
+
+
+def online_quantization(name: str) -> Quantization | None:
+    """How vLLM stores a 16-bit checkpoint that it quantizes while loading (`--quantization fp8`); None where it has no such method.
+
+    Source: layers/quantization/online/fp8.py: one scale a matrix, a block of 128 x 128, or an output channel.
+    """
+    schemes = {
+        "fp8": Storage("fp8", (Plane(8), PER_MATRIX)),
+        "fp8_per_tensor": Storage("fp8", (Plane(8), PER_MATRIX)),
+        "fp8_per_block": fp8_block(128, 128),
+        "fp8_per_channel": FP8_CHANNEL,
+    }
+    storage = schemes.get(name)
+    return Quantization(name, lambda names, role: BF16 if role is Role.HEAD else storage) if storage else None
 
 
 def _modelopt_method(config: Config) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from planner.architecture.blocks import rope_cache
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.text import Dims
+from planner.errors import PlannerError
 from planner.model import Tensor
 
 
@@ -32,9 +33,10 @@ def rope_settings(config: Config) -> list[Config]:
 
 def _fraction(config: Config, default: float) -> float:
     parameters = config.section("rope_parameters", "rope_scaling")
-    if parameters.has("partial_rotary_factor"):
-        return parameters.number("partial_rotary_factor")
-    return config.number("partial_rotary_factor", default=default)
+    share = parameters.number("partial_rotary_factor", default=config.number("partial_rotary_factor", default=default))
+    if not 0 <= share <= 1:
+        raise PlannerError(f"{config.path}: partial_rotary_factor is {share:g}; expected a number from 0 to 1")
+    return share
 
 
 def _table(scaling: Config, length: int, width: int, yarn_bits: int) -> Tensor:

@@ -77,14 +77,6 @@ def layer_types(config: Config, dims: Dims, every: int = 0) -> list[str]:
     return types[: dims.layers]
 
 
-def rotary_fraction(config: Config, default: float = 1.0) -> float:
-    """The share of each head that is rotated, from either spelling."""
-    parameters = config.section("rope_parameters", "rope_scaling")
-    if parameters.has("partial_rotary_factor"):
-        return parameters.number("partial_rotary_factor")
-    return config.number("partial_rotary_factor", default=default)
-
-
 def qk_norms(dims: Dims) -> list[Module]:
     """Per-head norms of queries and keys."""
     return [*norm("self_attn.q_norm", dims.head_dim), *norm("self_attn.k_norm", dims.head_dim)]

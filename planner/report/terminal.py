@@ -64,9 +64,9 @@ def _bar(plan: Plan) -> Text:
     for name, size in parts(plan):
         if name == LEFT:
             break
-        bar.append("█" * round(max(0, size) / total * BAR_WIDTH), _COLOURS[name])
-    used = len(bar)
-    return bar.append("░" * max(0, BAR_WIDTH - used), "dim").append(f" {gib(total)} a GPU")
+        wanted = round(max(0, size) / total * BAR_WIDTH)  # may exceed the GPU many times over
+        bar.append("█" * min(wanted, BAR_WIDTH - len(bar)), _COLOURS[name])
+    return bar.append("░" * (BAR_WIDTH - len(bar)), "dim").append(f" {gib(total)} a GPU")
 
 
 def _ledger(plan: Plan) -> Table:
