@@ -108,7 +108,9 @@ def hunyuan_moe(config: Config, dims: Dims) -> LayerBuilder:
     def build(scope: Scope, index: int) -> Layer:
         modules = [
             *attention_modules(scope, dims, bias=bias, output_bias=bias, qk_norm=config.flag("use_qk_norm", default=True)),
-            *shared_expert_moe(scope, dims, experts=experts, intermediate=width, shared=shared, router=BF16, correction=False),
+            scope.replicated("mlp.gate.wg", dims.hidden, (experts,)),  # the Transformers backend quantizes every linear layer that is not left out
+            *(scope.gated_mlp("mlp.shared_mlp", dims.hidden, shared * width) if shared else []),
+            scope.experts("mlp.experts", experts, dims.hidden, width),
             *two_norms(dims),
         ]
         return Layer(tuple(modules), (full_attention(dims),))
@@ -159,7 +161,6 @@ def bailing_moe(config: Config, dims: Dims) -> LayerBuilder:
         modules = [
             fused,
             scope.row("attention.dense", dims.heads * dims.head_dim, dims.hidden, bias=bias),
-            *scope.attention_scales(),
             *(module for pair in norms for module in pair),
             *(scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=bias) if index < dense else experts_mlp(scope)),
             *two_norms(dims),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from planner.errors import UnsupportedModelError
 from planner.model import BF16, Plane, Storage, Tensor
 
 
@@ -53,10 +54,10 @@ FP8_TENSOR = Storage("fp8", (Plane(8), SCALE))
 FP8_TENSOR_STATIC = Storage("fp8", (Plane(8), SCALE, SCALE))
 FP8_TENSOR_STATIC_EXPERTS = Storage("fp8", (Plane(8), SCALE, PER_MATRIX))
 FP8_CHANNEL = Storage("fp8", (Plane(8), Plane(32, 1, 0)))
-INT8_CHANNEL = Storage("int8", (Plane(8), Plane(32, 1, 0)))
 NVFP4_LINEAR = Storage("nvfp4", (Plane(4), Plane(8, 1, 16), SCALE, SCALE), input_multiple=16)
 NVFP4_WEIGHT_ONLY = Storage("nvfp4", (Plane(4), Plane(8, 1, 16), SCALE, Plane(16, 0, 0)), input_multiple=16)  # its unused input scale is 16-bit
 MXFP4 = Storage("mxfp4", (Plane(4), Plane(8, 1, 32)), input_multiple=32)
+MXFP4_LINEAR = Storage("mxfp4-linear", (Plane(4), Plane(8, 1, 32)), input_multiple=32)
 MXFP8 = Storage("mxfp8", (Plane(8), Plane(8, 1, 32)), input_multiple=32)
 
 
@@ -65,15 +66,25 @@ def fp8_block(rows: int, columns: int, *, scale_bits: int = 32) -> Storage:
     return Storage(f"fp8-block{rows}", (Plane(8), Plane(scale_bits, rows, columns)))
 
 
-def grouped_int(bits: int, group: int, zero_points: bool, *, extra_bytes: int = 0) -> Storage:
-    """4- or 8-bit integers, a 16-bit scale (and packed zero point) a group of inputs; group -1 is a whole row."""
+def grouped_int(bits: int, group: int, zero_points: bool, *, extra_bytes: int = 0, bias: bool = False) -> Storage:
+    """4- or 8-bit integers, a 16-bit scale (and packed zero point) a group of inputs; group -1 is a whole row. `bias`: one for each row, used or not."""
     columns = 0 if group == -1 else group
     planes = [Plane(bits, extra_bytes=extra_bytes), Plane(16, 1, columns)]
     if zero_points:
         planes.append(Plane(bits, 1, columns))
+    if bias:
+        planes.append(Plane(16, 1, 0))
     return Storage(f"int{bits}-g{group}", tuple(planes), input_multiple=max(1, columns), output_multiple=32 // bits if zero_points else 1)
 
 
 def scalars(count: int, bits: int, name: str = "attn.scales") -> tuple[Tensor, ...]:
     """`count` parameters of one value each."""
     return tuple(Tensor(name=name, axes=(), bits=bits) for _ in range(count))
+
+
+def listed(names: Sequence[str], matches: Callable[[str], bool]) -> bool:
+    """Whether every part of a fused module is listed (vLLM refuses half-listed ones)."""
+    hits = [any(matches(s) for s in spellings(name)) for name in names]
+    if any(hits) and not all(hits):
+        raise UnsupportedModelError(f"only some of {', '.join(names)} are quantized; vLLM needs all parts of a fused layer alike")
+    return all(hits)

@@ -272,7 +272,7 @@ def lfm2(config: Config, dims: Dims) -> LayerBuilder:
     def mlp(scope: Scope, index: int) -> list[Module]:
         if experts and index >= dense:
             return [
-                gate("feed_forward.gate", experts, dims.hidden),
+                scope.replicated("feed_forward.gate", dims.hidden, (experts,)),  # quantized unless left out (lfm2_moe.py)
                 *([correction_bias("feed_forward.gate.bias", experts)] if config.flag("use_expert_bias", default=True) else []),
                 scope.experts("feed_forward.experts", experts, dims.hidden, config.integer("moe_intermediate_size")),
             ]

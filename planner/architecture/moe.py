@@ -37,13 +37,17 @@ def mixtral(config: Config, dims: Dims) -> LayerBuilder:
     return build
 
 
-def qwen_moe_mlp(scope: Scope, config: Config, dims: Dims, index: int) -> list[Module]:
-    """The MLP of one layer of Qwen2-MoE, Qwen3-MoE, Qwen3-Next or Qwen3.5: experts, with a gated shared expert where there is one."""
+def qwen_moe_mlp(scope: Scope, config: Config, dims: Dims, index: int, *, quantized_gate: bool = False) -> list[Module]:
+    """The MLP of one layer of Qwen2-MoE, Qwen3-MoE, Qwen3-Next or Qwen3.5: experts, with a gated shared expert where there is one.
+
+    `quantized_gate`: the router is quantized like any other layer unless the checkpoint leaves it out (qwen3_moe.py).
+    """
     experts = config.integer("num_experts", "num_local_experts", default=0, low=0)
     dense = index in config.integers("mlp_only_layers") or experts == 0
     if dense or (index + 1) % config.integer("decoder_sparse_step", default=1):
         return scope.gated_mlp("mlp", dims.hidden, dims.intermediate)
-    modules: list[Module] = [gate("mlp.gate", experts, dims.hidden)]
+    router = scope.replicated("mlp.gate", dims.hidden, (experts,)) if quantized_gate else gate("mlp.gate", experts, dims.hidden)
+    modules: list[Module] = [router]
     shared = config.integer("shared_expert_intermediate_size", default=0, low=0)
     if shared:
         modules.append(unquantized("mlp.shared_expert_gate", dims.hidden, 1))
@@ -60,7 +64,7 @@ def qwen_moe(*, bias: bool, qk_norm: bool) -> Callable[[Config, Dims], LayerBuil
 
         def build(scope: Scope, index: int) -> Layer:
             attention = attention_modules(scope, dims, bias=has_bias, qk_norm=qk_norm)
-            modules = [*attention, *qwen_moe_mlp(scope, config, dims, index), *two_norms(dims)]
+            modules = [*attention, *qwen_moe_mlp(scope, config, dims, index, quantized_gate=qk_norm), *two_norms(dims)]
             return Layer(tuple(modules), (full_attention(dims),))
 
         return build
@@ -198,6 +202,7 @@ def gpt_oss(config: Config, dims: Dims) -> LayerBuilder:
             Tensor(name="attn.sinks", axes=(Axis(dims.heads, Split.TP),)),
             scope.qkv("attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=True),
             scope.row("attn.o_proj", dims.heads * dims.head_dim, dims.hidden, bias=True),
+            *scope.attention_scales(),
             gate("mlp.router", experts, dims.hidden, bias=True),
             scope.experts("mlp.experts", experts, dims.hidden, dims.intermediate, bias=True),
             *two_norms(dims),

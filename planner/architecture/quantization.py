@@ -10,28 +10,28 @@ import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 
+from planner.architecture.compressed_tensors import compressed_tensors
 from planner.architecture.config import Config
 from planner.architecture.formats import (
     FP8_CHANNEL,
     FP8_TENSOR,
     FP8_TENSOR_STATIC,
     FP8_TENSOR_STATIC_EXPERTS,
-    INT8_CHANNEL,
     MXFP4,
     MXFP8,
     NVFP4_LINEAR,
     NVFP4_WEIGHT_ONLY,
     PER_MATRIX,
-    SCALE,
     UNQUANTIZED,
     Quantization,
     Role,
     fp8_block,
     grouped_int,
+    listed,
     scalars,
     spellings,
 )
-from planner.errors import PlannerError, UnsupportedModelError
+from planner.errors import UnsupportedModelError
 from planner.model import BF16, Plane, Storage
 
 
@@ -52,7 +52,9 @@ def read_quantization(section: Config, hf_quant: Config | None = None) -> Quanti
         "gptq": _gptq,
         "auto_gptq": _gptq,
         "gptq_marlin": _gptq,
-        "compressed-tensors": _compressed_tensors,
+        "compressed-tensors": compressed_tensors,
+        "auto-round": _auto_round,
+        "inc": _auto_round,
         "modelopt": _modelopt,
         "modelopt_fp4": _modelopt,
         "modelopt_mixed": _modelopt,
@@ -88,14 +90,6 @@ def _modelopt_method(config: Config) -> str:
     return ""
 
 
-def _listed(names: Sequence[str], matches: Callable[[str], bool]) -> bool:
-    """Whether every part of a fused module is listed (vLLM refuses half-listed ones)."""
-    hits = [any(matches(s) for s in spellings(name)) for name in names]
-    if any(hits) and not all(hits):
-        raise UnsupportedModelError(f"only some of {', '.join(names)} are quantized; vLLM needs all parts of a fused layer alike")
-    return all(hits)
-
-
 def _fp8(config: Config) -> Quantization:
     ignored = set(config.texts("ignored_layers", "modules_to_not_convert"))
     static = config.text("activation_scheme", default="dynamic") == "static"
@@ -114,7 +108,7 @@ def _fp8(config: Config) -> Quantization:
         if role is Role.EXPERTS:
             skipped = any(s in name for name in expert_names for s in spellings(names[0]))
             return BF16 if skipped else experts
-        return BF16 if _listed(names, skipped_linear) else linear
+        return BF16 if listed(names, skipped_linear) else linear
 
     return Quantization("fp8", lookup, attention_scales=scalars(4, 16))
 
@@ -144,7 +138,7 @@ def _awq(config: Config) -> Quantization:
     def lookup(names: Sequence[str], role: Role) -> Storage:
         if role is Role.HEAD and not head_quantized:
             return BF16
-        skipped = _listed(names, lambda s: any(part in s for part in skip))
+        skipped = listed(names, lambda s: any(part in s for part in skip))
         return BF16 if skipped else storage
 
     return Quantization("auto_awq", lookup)
@@ -155,6 +149,7 @@ def _gptq(config: Config) -> Quantization:
     if config.flag("desc_act") and group != -1:
         raise UnsupportedModelError("GPTQ with desc_act (act-order) is not supported", "use a checkpoint quantized without desc_act")
     storage = grouped_int(bits, group, zero_points=True)
+    experts = grouped_int(bits, group, zero_points=True, bias=True)  # auto_gptq.py creates w13_bias and w2_bias for every model
     rules = [rule for rule in config.section("dynamic").data if rule.startswith("-:")]
     if any(not rule.startswith("-:") for rule in config.section("dynamic").data):
         raise UnsupportedModelError("GPTQ with per-module `dynamic` bit widths is not supported")
@@ -162,66 +157,57 @@ def _gptq(config: Config) -> Quantization:
     def lookup(names: Sequence[str], role: Role) -> Storage:
         if role is Role.HEAD and not config.flag("lm_head", default=False):
             return BF16
-        skipped = _listed(names, lambda s: any(re.match(rule[2:], s) for rule in rules))
-        return BF16 if skipped else storage
+        skipped = listed(names, lambda s: any(re.match(rule[2:], s) for rule in rules))
+        return BF16 if skipped else experts if role is Role.EXPERTS else storage
 
     return Quantization("auto_gptq", lookup)
 
 
-def _compressed_tensors(config: Config) -> Quantization:
-    ignore = config.texts("ignore")
-    groups = [Config(value, config.path) for value in config.section("config_groups").data.values() if isinstance(value, dict)]
-    groups = [group for group in groups if not all(t.endswith("Attention") for t in group.texts("targets"))]
-    if not groups:
-        raise PlannerError(f"{config.path}: config_groups is empty; a compressed-tensors checkpoint names its groups there")
-    kv_cache_dtype = "fp8" if config.has("kv_cache_scheme") and config.section("kv_cache_scheme").data.get("num_bits") == 8 else "auto"
+def _auto_round(config: Config) -> Quantization:
+    """AutoRound (Intel Neural Compressor): integers packed as GPTQ or AWQ does, some modules set apart by `extra_config` (inc/config_parser.py)."""
+    kind, packing = config.text("data_type", default="int"), config.text("packing_format", default="auto_round:auto_gptq")
+    if kind != "int":
+        raise UnsupportedModelError(f"AutoRound with data type {kind!r} is not supported", "known: int")
+    base = (config.integer("bits", high=16), config.integer("group_size", low=-1))
+    blocks = _block_names(config)
+    own = {name: Config(value, config.path) for name, value in config.section("extra_config").data.items() if isinstance(value, dict)}
 
-    def matches(pattern: str, name: str) -> bool:
-        return re.match(pattern[3:], name) is not None if pattern.startswith("re:") else pattern == name
-
-    def ignored(name: str) -> bool:
-        return any(matches(pattern, name) for pattern in ignore)
+    def setting(name: str, role: Role) -> tuple[int, int]:
+        quantized = role is not Role.HEAD and (not blocks or any(s.startswith(block) for s in spellings(name) for block in blocks))
+        for key, value in own.items():
+            inside = role is Role.EXPERTS and any(key.startswith(s) for s in spellings(name))
+            if inside or key in spellings(name) or _searched(key, name):
+                return value.integer("bits", default=base[0] if quantized else 16, high=16), value.integer("group_size", default=base[1], low=-1)
+        return base if quantized else (16, -1)
 
     def lookup(names: Sequence[str], role: Role) -> Storage:
-        if role is Role.EXPERTS:  # one unfused name decides (compressed_tensors_moe.py get_moe_method)
-            names = [names[0] + ".0.gate_proj", names[0] + ".0.up_proj", names[0] + ".0.down_proj"]
-        if _listed(names, ignored):
-            return BF16
-        for group in groups:
-            targets = group.texts("targets")
-            wanted = "Linear" in targets and role is not Role.HEAD
-            if wanted or any(matches(t, s) for t in targets for name in names for s in spellings(name)):
-                return _compressed_storage(group, role)
-        return BF16
+        settings = {setting(name, role) for name in names}
+        if len(settings) > 1:
+            raise UnsupportedModelError(f"{', '.join(names)} are quantized differently; vLLM needs all parts of a fused layer alike")
+        bits, group = settings.pop()
+        return BF16 if bits == 16 else grouped_int(bits, group, zero_points=True, bias=role is Role.EXPERTS and "gptq" in packing)
 
-    scales = (*scalars(3, 32), *scalars(3, 16, "attn.zero_points"))
-    return Quantization("compressed-tensors", lookup, attention_scales=scales, kv_cache_dtype=kv_cache_dtype)
+    return Quantization("inc", lookup)
 
 
-def _compressed_storage(group: Config, role: Role) -> Storage:
-    weights, activations = group.section("weights"), group.section("input_activations")
-    bits, kind = weights.integer("num_bits", high=16), weights.text("type", default="int")
-    strategy = weights.text("strategy", default="tensor")
-    static = bool(activations.data) and not activations.flag("dynamic", default=False) if not isinstance(activations.data.get("dynamic"), str) else False
-    size = weights.integer("group_size", default=-1, low=-1)
-    if kind == "int" and not activations.data:
-        extra = 4 if role is Role.EXPERTS else 16  # weight_shape: two bf16 an expert, two int64 a linear
-        return grouped_int(bits, size, not weights.flag("symmetric", default=True), extra_bytes=extra)
-    if kind == "int" and bits == 8 and strategy == "channel":
-        return INT8_CHANNEL
-    if kind == "float" and bits == 8 and strategy == "block":
-        block = weights.integers("block_structure", low=1, count=2)
-        return fp8_block(block[0], block[1])
-    if kind == "float" and bits == 8 and strategy == "channel":
-        return FP8_CHANNEL
-    if kind == "float" and bits == 8 and strategy == "tensor":
-        if role is Role.EXPERTS:
-            return FP8_TENSOR_STATIC_EXPERTS if static else FP8_TENSOR
-        return FP8_TENSOR_STATIC if static else FP8_TENSOR
-    if kind == "float" and bits == 4 and size == 16:
-        scales = (SCALE, SCALE) if activations.data else (SCALE,)
-        return Storage("nvfp4", (Plane(4), Plane(8, 1, 16), *scales), input_multiple=16)
-    raise UnsupportedModelError(f"compressed-tensors weights of {bits}-bit {kind} by {strategy} are not supported")
+def _block_names(config: Config) -> list[str]:
+    """The blocks to quantize: a list, or names between commas."""
+    for key in ("block_name_to_quantize", "to_quant_block_names"):
+        if isinstance(config.data.get(key), str):
+            return [part.strip() for part in config.text(key).split(",")]
+        if config.has(key):
+            return config.texts(key)
+    return []
+
+
+def _searched(pattern: str, name: str) -> bool:
+    """Whether a key that is a regular expression finds the module."""
+    if not set(pattern) & set(r"*+?^$()[]{}|\\"):
+        return False
+    try:
+        return any(re.search(pattern, s) for s in spellings(name))
+    except re.error:
+        return False
 
 
 def _modelopt(config: Config) -> Quantization:

@@ -248,6 +248,7 @@ def with_kernels(parallel: Parallel, gpu: GpuSpec) -> Parallel:
 MINIMUM_CAPABILITY = {  # config/vllm.py:926; schemes that fail later on older GPUs are marked in facts/vllm.md section 4
     "auto_awq": 75,
     "auto_gptq": 60,
+    "inc": 60,
     "fp8": 75,
     "fp8_per_tensor": 75,
     "fp8_per_block": 75,

@@ -1,0 +1,93 @@
+"""Which storage each weight of a compressed-tensors checkpoint has, as vLLM 0.33 reads it.
+
+Source: vllm/model_executor/layers/quantization/compressed_tensors/ (schemes/ give the tensors, utils.py who is targeted or ignored).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from planner.architecture.config import Config
+from planner.architecture.formats import (
+    FP8_CHANNEL,
+    FP8_TENSOR,
+    FP8_TENSOR_STATIC,
+    FP8_TENSOR_STATIC_EXPERTS,
+    MXFP4_LINEAR,
+    PER_MATRIX,
+    SCALE,
+    Quantization,
+    Role,
+    fp8_block,
+    grouped_int,
+    listed,
+    scalars,
+    spellings,
+)
+from planner.errors import PlannerError, UnsupportedModelError
+from planner.model import BF16, Plane, Storage
+
+
+def compressed_tensors(config: Config) -> Quantization:
+    """Read `quantization_config` of a compressed-tensors checkpoint: groups of targets, each with its scheme."""
+    ignore = config.texts("ignore")
+    groups = [Config(value, config.path) for value in config.section("config_groups").data.values() if isinstance(value, dict)]
+    groups = [group for group in groups if not all(t.endswith("Attention") for t in group.texts("targets"))]
+    if not groups:
+        raise PlannerError(f"{config.path}: config_groups is empty; a compressed-tensors checkpoint names its groups there")
+    kv_cache_dtype = "fp8" if config.has("kv_cache_scheme") and config.section("kv_cache_scheme").data.get("num_bits") == 8 else "auto"
+
+    def matches(pattern: str, name: str) -> bool:
+        return re.match(pattern[3:], name) is not None if pattern.startswith("re:") else pattern == name
+
+    def ignored(name: str) -> bool:
+        return any(matches(pattern, name) for pattern in ignore)
+
+    def lookup(names: Sequence[str], role: Role) -> Storage:
+        if role is Role.EXPERTS:  # one unfused name decides (compressed_tensors_moe.py get_moe_method)
+            names = [names[0] + ".0.gate_proj", names[0] + ".0.up_proj", names[0] + ".0.down_proj"]
+        if listed(names, ignored):
+            return BF16
+        for group in groups:
+            targets = group.texts("targets")
+            wanted = "Linear" in targets and role is not Role.HEAD
+            if wanted or any(matches(t, s) for t in targets for name in names for s in spellings(name)):
+                return _compressed_storage(group, role)
+        return BF16
+
+    scales = (*scalars(3, 32), *scalars(3, 16, "attn.zero_points"))
+    return Quantization("compressed-tensors", lookup, attention_scales=scales, kv_cache_dtype=kv_cache_dtype)
+
+
+def _compressed_storage(group: Config, role: Role) -> Storage:
+    weights, activations = group.section("weights"), group.section("input_activations")
+    if weights.data.get("actorder") in ("group", "dynamic"):
+        raise UnsupportedModelError("activation ordering by group is not supported by vLLM any more", "use a checkpoint with static ordering or none")
+    bits, kind = weights.integer("num_bits", high=16), weights.text("type", default="int")
+    strategy = weights.text("strategy", default="tensor")
+    static = bool(activations.data) and not activations.flag("dynamic", default=False) if not isinstance(activations.data.get("dynamic"), str) else False
+    size = weights.integer("group_size", default=-1, low=-1)
+    if kind == "int" and (not activations.data or bits < 8):
+        extra = 4 if role is Role.EXPERTS else 16  # weight_shape: two bf16 an expert, two int64 a linear
+        return grouped_int(bits, size, not weights.flag("symmetric", default=True), extra_bytes=extra)
+    if kind == "int" and bits == 8 and strategy in ("channel", "tensor"):
+        planes = [Plane(8), Plane(32, 1, 0) if strategy == "channel" else SCALE]
+        if static:  # a scale of the inputs, and their zero point where they have one
+            planes += [PER_MATRIX] if activations.flag("symmetric", default=True) else [PER_MATRIX, Plane(8, -1, 0)]
+        return Storage("int8", tuple(planes))
+    if kind == "float" and bits == 8 and strategy == "block":
+        block = weights.integers("block_structure", low=1, count=2)
+        return fp8_block(block[0], block[1])
+    if kind == "float" and bits == 8 and strategy == "channel":
+        return FP8_CHANNEL
+    if kind == "float" and bits == 8 and strategy == "tensor":
+        if role is Role.EXPERTS:
+            return FP8_TENSOR_STATIC_EXPERTS if static else FP8_TENSOR
+        return FP8_TENSOR_STATIC if static else FP8_TENSOR
+    if kind == "float" and bits == 4 and size == 16:
+        scales = (SCALE, SCALE) if activations.data or role is Role.EXPERTS else (SCALE,)
+        return Storage("nvfp4", (Plane(4), Plane(8, 1, 16), *scales), input_multiple=16)
+    if kind == "float" and bits == 4 and size == 32:
+        return MXFP4_LINEAR
+    raise UnsupportedModelError(f"compressed-tensors weights of {bits}-bit {kind} by {strategy} are not supported")
