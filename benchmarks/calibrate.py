@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.starts import Start, starts
+from planner.engines.versions import VERSIONS
 from planner.engines.vllm import capture_sizes
 from planner.units import GIB
 
@@ -56,7 +57,7 @@ def calibrated() -> dict[str, Any]:
         "residual_gib_p90": round(residual, 3),
     }
     (base, layer, moe), residual = fit([graph_causes(row) for row in rows], [row.graphs_gib for row in rows])
-    sizes = len(capture_sizes(rows[0].config.max_num_seqs, 90))
+    sizes = len(capture_sizes(rows[0].config.max_num_seqs, 90, VERSIONS[rows[0].config.vllm_version]))
     data["cuda_graph"] |= {
         "base_gib": round(base, 3),
         "per_layer_gib": round(layer, 4),

@@ -14,6 +14,7 @@ from planner.catalog import find_gpu
 from planner.choice import Choice, Request
 from planner.config import ServeConfig
 from planner.engines import vllm
+from planner.engines.versions import DEFAULT_VERSION, VERSIONS
 from planner.hardware import GpuGroup
 from planner.memory import place
 from planner.plan import reject
@@ -85,11 +86,11 @@ def judge(case: Case) -> Choice:
     """The command as it stands. Raises UnsupportedError where this GPU refuses it."""
     source, gpu = find_source(case.model), find_gpu(case.gpu)
     group = GpuGroup(gpu=gpu, count=case.count)
-    batch, seqs = vllm.default_batches(gpu, group.total_bytes)
+    batch, seqs = vllm.default_batches(gpu, group.total_bytes, VERSIONS[DEFAULT_VERSION])
     defaults = {
         "max_num_seqs": seqs,
         "max_num_batched_tokens": batch,
-        "gpu_memory_utilization": vllm.VERSIONS[vllm.DEFAULT_VERSION].gpu_memory_utilization,
+        "gpu_memory_utilization": VERSIONS[DEFAULT_VERSION].gpu_memory_utilization,
     }
     config = ServeConfig(**(defaults | case.settings))
     vllm.check_quantization(source.spec, gpu)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import floor
 
 from planner.config import ServeConfig
-from planner.engines import vllm
+from planner.engines.versions import DEFAULT_VERSION
 from planner.hardware import GpuGroup, Host
 from planner.memory import MemoryBreakdown
 from planner.model import ModelSpec
@@ -30,7 +30,7 @@ class Pins:
     enable_expert_parallel: bool = False
     dtype: str = "auto"
     quantization: str | None = None
-    vllm_version: str = vllm.DEFAULT_VERSION
+    vllm_version: str = DEFAULT_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

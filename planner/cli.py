@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 import click
 
 from planner.choice import Pins, Request
-from planner.engines.vllm import KV_CACHE_DTYPES, VERSIONS
+from planner.engines.versions import DEFAULT_VERSION, VERSIONS
+from planner.engines.vllm import KV_CACHE_DTYPES
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup, Host
 from planner.plan import Plan, make_plan
@@ -64,7 +65,7 @@ _COUNT, _CONTEXT = _Count(), _Count(context=True)
 @click.option("--enable-expert-parallel", is_flag=True)
 @click.option("--dtype", type=click.Choice(["auto", "bfloat16", "float16", "half", "float32"]), default="auto")
 @click.option("--quantization", help="fp8, fp8_per_block or fp8_per_channel quantize a 16-bit checkpoint while loading; else vLLM detects what it is.")
-@click.option("--vllm-version", type=click.Choice(list(VERSIONS)), default="0.33", show_default=True)
+@click.option("--vllm-version", type=click.Choice(list(VERSIONS)), default=DEFAULT_VERSION, show_default=True, metavar="0.11..0.33")
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Address the server listens on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65_535))
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the files (default: outputs/<model>-<gpu>x<count>).")

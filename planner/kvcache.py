@@ -242,14 +242,14 @@ def plan_cache(model: ModelSpec, parallel: Parallel, layout: CacheLayout) -> Cac
 
 
 def longest_model_len(plan: CachePlan, blocks: int, limit: int, in_flight_tokens: int) -> int:
-    """The longest context up to `limit` of which one request fits in `blocks`, less the null block; 0 where none fits.
+    """The longest context up to `limit` of which one request fits in `blocks`; 0 where none fits.
 
     Source: kv_cache_planning.py _estimate_max_model_len_from_groups, the same binary search.
     """
     low, high = 0, limit
     while low < high:
         middle = (low + high + 1) // 2
-        if plan.blocks_per_request(middle, in_flight_tokens) <= blocks - 1:
+        if plan.blocks_per_request(middle, in_flight_tokens) <= blocks:
             low = middle
         else:
             high = middle - 1

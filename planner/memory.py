@@ -13,7 +13,7 @@ from typing import Any
 
 from planner.config import ServeConfig
 from planner.engines.overhead import Outlook, overhead
-from planner.engines.vllm import cache_layout, dtype_bits, in_flight_tokens, with_kernels
+from planner.engines.vllm import cache_layout, dtype_bits, in_flight_tokens, reserved_blocks, with_kernels
 from planner.hardware import GpuGroup
 from planner.kvcache import CachePlan, longest_model_len, plan_cache
 from planner.model import ModelSpec
@@ -41,11 +41,13 @@ class MemoryBreakdown:
     longest_max_model_len: int
     block_size: int
     stage: int
+    reserved_blocks: int = 1
+    late_graph_bytes: int = 0  # graphs that are captured outside the budget and exceed what the activations leave behind
 
     @property
     def fits_request(self) -> bool:
         """Whether vLLM admits one request of max_model_len; an encoder, which keeps no cache, has nothing to admit."""
-        return not self.kv_block_bytes or self.kv_cache_needed_bytes <= self.kv_cache_bytes - self.kv_block_bytes
+        return not self.kv_block_bytes or self.kv_cache_needed_bytes <= self.kv_cache_bytes - self.reserved_blocks * self.kv_block_bytes
 
     @property
     def used_bytes(self) -> int:
@@ -55,8 +57,8 @@ class MemoryBreakdown:
 
     @property
     def fits_start(self) -> bool:
-        """Whether the utilization passes the check against free memory, and a pinned KV cache lies in it too."""
-        return max(self.requested_bytes, self.used_bytes) <= self.free_at_start_bytes
+        """Whether the utilization passes the check against free memory, and a pinned KV cache and late graphs lie in it too."""
+        return max(self.requested_bytes, self.used_bytes) + self.late_graph_bytes <= self.free_at_start_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def breakdown(
     available, weights, used = stages[stage]
     block_bytes = sizes[stage]
     blocks = max(0, placed.cache.blocks([kv_bytes for kv_bytes, _, _ in stages]))
-    in_flight = in_flight_tokens(config.max_num_batched_tokens, config.pipeline_parallel_size)
+    in_flight, reserved = in_flight_tokens(config), reserved_blocks(config)
     needed_blocks = placed.cache.blocks_per_request(config.max_model_len, in_flight)
     concurrency = capacity(placed.cache, blocks, config.max_model_len, in_flight) if needed_blocks else float(config.max_num_seqs)
     return MemoryBreakdown(
@@ -130,7 +132,9 @@ def breakdown(
         kv_cache_tokens=int(concurrency * config.max_model_len),
         max_concurrency=concurrency,
         kv_cache_needed_bytes=needed_blocks * block_bytes,
-        longest_max_model_len=longest_model_len(placed.cache, blocks, model.max_position_embeddings, in_flight),
+        longest_max_model_len=longest_model_len(placed.cache, blocks - reserved, model.max_position_embeddings, in_flight),
         block_size=placed.cache.block_size,
         stage=stage,
+        reserved_blocks=reserved,
+        late_graph_bytes=used.late_graph_bytes,
     )

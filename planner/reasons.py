@@ -60,11 +60,7 @@ def _why_seqs(request: Request, choice: Choice) -> str:
 def _why_batch(model: ModelSpec, config: ServeConfig) -> str:
     if model.is_encoder:
         return "an encoder reads each text in one step"
-    kept = (
-        f"; windows keep {tokens(vllm.in_flight_tokens(config.max_num_batched_tokens, config.pipeline_parallel_size))} tokens in flight"
-        if model.has_window
-        else ""
-    )
+    kept = f"; windows keep {tokens(vllm.in_flight_tokens(config))} tokens in flight" if model.has_window else ""
     return f"vLLM's default for this GPU; more would cost activation memory{kept}"
 
 

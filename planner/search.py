@@ -13,6 +13,7 @@ from planner.choice import Choice, Request, utilization
 from planner.config import Parallel, ServeConfig
 from planner.engines import vllm
 from planner.engines.overhead import Outlook
+from planner.engines.versions import VERSIONS
 from planner.engines.vllm import UnsupportedError
 from planner.errors import PlannerError
 from planner.memory import Placement, breakdown, capacity, place
@@ -96,7 +97,7 @@ def candidates(request: Request, parallel: Parallel) -> Iterator[tuple[ServeConf
     """Base configurations for one split: cache dtype by cache dtype, graphs before eager mode."""
     pins = request.pins
     share, _ = utilization(request, parallel.tensor_parallel_size)
-    batch, seqs = vllm.default_batches(request.group.gpu, request.group.total_bytes)
+    batch, seqs = vllm.default_batches(request.group.gpu, request.group.total_bytes, VERSIONS[request.pins.vllm_version])
     if request.model.is_encoder:  # a text is read in one step (config/scheduler.py: no chunked prefill)
         batch = max(batch, pins.max_model_len or request.context or request.model.max_position_embeddings)
     for eager in (False, True) if pins.enforce_eager is None else (pins.enforce_eager,):
@@ -148,11 +149,11 @@ def longest_for_users(request: Request, probe: Choice, placement: Placement, lim
     """The longest context, in whole steps, of which `users` requests fit with cautious coefficients."""
     users = request.users or 1
     ledger, config = probe.cautious, probe.config
-    in_flight = vllm.in_flight_tokens(config.max_num_batched_tokens, config.pipeline_parallel_size)
+    in_flight = vllm.in_flight_tokens(config)
     low, high = 0, limit
     while low < high:
         middle = (low + high + 1) // 2
-        if placement.cache.blocks_per_request(middle, in_flight) * users <= ledger.kv_cache_blocks - 1:
+        if placement.cache.blocks_per_request(middle, in_flight) * users <= ledger.kv_cache_blocks - ledger.reserved_blocks:
             low = middle
         else:
             high = middle - 1
@@ -162,7 +163,7 @@ def longest_for_users(request: Request, probe: Choice, placement: Placement, lim
 
 def sequences(request: Request, choice: Choice) -> int:
     """How many sequences to schedule at once: the users, or eight times what fits at full length, since most requests are short."""
-    _, most = vllm.default_batches(request.group.gpu, request.group.total_bytes)
+    _, most = vllm.default_batches(request.group.gpu, request.group.total_bytes, VERSIONS[request.pins.vllm_version])
     at_once = int(SHORT_FOR_LONG * choice.cautious.max_concurrency)
     wanted = request.users or max(FEWEST_SEQS, min(most, 1 << max(0, at_once.bit_length() - 1)))
     if request.model.has_state and choice.cautious.kv_cache_blocks:
@@ -201,5 +202,5 @@ def _meets(request: Request, choice: Choice) -> bool:
 
 def grid(cache: Placement, blocks: int, contexts: Any, config: ServeConfig) -> Any:
     """Concurrency over an int64 array of contexts; element i equals the scalar answer for contexts[i]."""
-    in_flight = vllm.in_flight_tokens(config.max_num_batched_tokens, config.pipeline_parallel_size)
+    in_flight = vllm.in_flight_tokens(config)
     return capacity(cache.cache, blocks, contexts, in_flight)

@@ -11,7 +11,7 @@ from conftest import DATA, ROOT, config_model, judge_venv
 from planner import catalog
 from planner.architecture import Config, build_model
 from planner.choice import Request
-from planner.config import Parallel
+from planner.config import Parallel, ServeConfig
 from planner.engines.vllm import UnsupportedError, cache_layout, in_flight_tokens, with_kernels
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup, GpuSpec
@@ -115,7 +115,7 @@ def test_plans_equal_vllms_own(name, tp, batch, length):
         spec = config_model(model)
         parallel = with_kernels(Parallel(tensor_parallel_size=tp), gpu)
         cache_plan = plan_cache(spec, parallel, cache_layout(spec, gpu, "auto"))
-        in_flight = in_flight_tokens(batch, 1)
+        in_flight = in_flight_tokens(ServeConfig(max_num_batched_tokens=batch))
         blocks = cache_plan.blocks([available])
         needed = cache_plan.blocks_per_request(length, in_flight)
         ours = {
@@ -127,7 +127,7 @@ def test_plans_equal_vllms_own(name, tp, batch, length):
         if "blocks" in answer:
             ours |= {"blocks": blocks, "tokens": int(blocks / needed * length), "concurrency": blocks / needed}
         else:
-            ours["longest"] = longest_model_len(cache_plan, blocks, length, in_flight)
+            ours["longest"] = longest_model_len(cache_plan, blocks - 1, length, in_flight)
         assert ours == {key: value for key, value in answer.items() if key != "valid"}, model
 
 

@@ -14,7 +14,8 @@ from importlib.resources import files
 from typing import Any
 
 from planner.config import ServeConfig
-from planner.engines.vllm import VERSIONS, capture_sizes
+from planner.engines.versions import VERSIONS
+from planner.engines.vllm import capture_sizes
 from planner.hardware import GpuGroup
 from planner.model import ModelSpec
 from planner.units import GIB
@@ -35,6 +36,7 @@ class Overhead:
     activation_bytes: int
     non_torch_bytes: int
     cuda_graph_bytes: int
+    late_graph_bytes: int
 
 
 @cache
@@ -59,7 +61,8 @@ def sampler_activation(model: ModelSpec, config: ServeConfig) -> int:
     """Peak of the sampler's warm-up: several copies of the logits of one row a sequence, and the batch's hidden states. Fitted."""
     fit = coefficients()["activation"]
     rows = 0 if model.pooling else min(config.max_num_seqs, config.max_num_batched_tokens)
-    logits = fit["sampler_copies"] * model.vocab_size * rows * 4
+    copies = fit["sampler_copies"] if VERSIONS[config.vllm_version].lean_sampler else coefficients()["estimates"]["sampler_copies_before_0.17"]
+    logits = copies * model.vocab_size * rows * 4
     return int(logits + fit["hidden_copies"] * config.max_num_batched_tokens * model.hidden_size * 2)
 
 
@@ -116,7 +119,7 @@ def cuda_graphs(model: ModelSpec, config: ServeConfig, group: GpuGroup, outlook:
     fit = coefficients()["cuda_graph"]
     layers = model.layer_count / config.pipeline_parallel_size
     full = fit["base_gib"] + fit["per_layer_gib"] * layers + (fit["experts_gib"] if model.experts_per_token else 0)
-    share = len(capture_sizes(config.max_num_seqs, group.gpu.capability)) / fit["full_set_sizes"]
+    share = len(capture_sizes(config.max_num_seqs, group.gpu.capability, VERSIONS[config.vllm_version])) / fit["full_set_sizes"]
     return max(0, int(full * share * GIB) + int(_shift(outlook, fit["residual_gib_p90"]) * min(1.0, share)))
 
 
@@ -139,8 +142,10 @@ def non_torch(config: ServeConfig, group: GpuGroup, outlook: Outlook) -> int:
 def overhead(model: ModelSpec, config: ServeConfig, group: GpuGroup, outlook: Outlook, *, last_stage: bool = True) -> Overhead:
     """Everything beside weights, buffers and KV cache on one rank; graphs only where this version reserves them."""
     reserved = VERSIONS[config.vllm_version].graphs_reserved
+    peak, graphs = activation(model, config, outlook, last_stage=last_stage), cuda_graphs(model, config, group, outlook)
     return Overhead(
-        activation_bytes=activation(model, config, outlook, last_stage=last_stage),
+        activation_bytes=peak,
         non_torch_bytes=non_torch(config, group, outlook),
-        cuda_graph_bytes=cuda_graphs(model, config, group, outlook) if reserved else 0,
+        cuda_graph_bytes=graphs if reserved else 0,
+        late_graph_bytes=0 if reserved else max(0, graphs - peak),  # captured last, where the activations of profiling were
     )

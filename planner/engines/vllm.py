@@ -5,28 +5,11 @@ Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from planner.config import CacheLayout, Parallel
+from planner.config import CacheLayout, Parallel, ServeConfig
+from planner.engines.versions import VERSIONS, Version
 from planner.hardware import GpuSpec
 from planner.model import CompressedCache, FullAttention, ModelSpec, SlidingWindow
 from planner.units import GIB
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Version:
-    """What changed between releases, as far as memory is concerned."""
-
-    name: str
-    gpu_memory_utilization: float
-    graphs_reserved: bool  # CUDA graphs inside the budget (since 0.21: VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS)
-
-
-VERSIONS = {
-    "0.19": Version(name="0.19", gpu_memory_utilization=0.90, graphs_reserved=False),
-    "0.33": Version(name="0.33", gpu_memory_utilization=0.92, graphs_reserved=True),
-}
-DEFAULT_VERSION = "0.33"
 
 FP8_DTYPES = ("fp8", "fp8_e4m3", "fp8_e5m2")
 PLAIN_DTYPES = ("auto", "bfloat16", "float16")
@@ -46,26 +29,32 @@ class UnsupportedError(ValueError):
     """A combination that this GPU refuses to start with; the message is the reason."""
 
 
-def default_batches(gpu: GpuSpec, memory_bytes: int) -> tuple[int, int]:
+def default_batches(gpu: GpuSpec, memory_bytes: int, version: Version) -> tuple[int, int]:
     """max_num_batched_tokens and max_num_seqs of the API server by GPU (engine/arg_utils.py:2940 get_batch_defaults)."""
-    if memory_bytes >= 160 * GIB:
+    if memory_bytes >= 160 * GIB and version.large_batches:
         return 16_384, 1024
     if memory_bytes >= 70 * GIB and "a100" not in gpu.name and gpu.name != "gb10":
         return 8192, 1024
     return 2048, 256
 
 
-def in_flight_tokens(max_num_batched_tokens: int, pipeline_parallel_size: int) -> int:
-    """Tokens scheduled but not settled: one batch a concurrent step (config/vllm.py:588-609, async scheduling)."""
-    return max_num_batched_tokens * (pipeline_parallel_size + 1)
+def in_flight_tokens(config: ServeConfig) -> int:
+    """Tokens scheduled but not settled: one batch a concurrent step (config/vllm.py:588-609, async scheduling), before 0.26 one batch."""
+    steps = config.pipeline_parallel_size + 1 if VERSIONS[config.vllm_version].steps_in_flight else 1
+    return config.max_num_batched_tokens * steps
 
 
-def capture_sizes(max_num_seqs: int, capability: int) -> list[int]:
+def reserved_blocks(config: ServeConfig) -> int:
+    """Blocks that no request is admitted to: the null block, since 0.29."""
+    return int(VERSIONS[config.vllm_version].null_block_reserved)
+
+
+def capture_sizes(max_num_seqs: int, capability: int, version: Version) -> list[int]:
     """Batch sizes captured as CUDA graphs (config/vllm.py:2400-2610)."""
-    limit = min(2 * max_num_seqs, 1024 if capability // 10 == 10 else 512)
+    limit = min(2 * max_num_seqs, 1024 if capability // 10 == 10 and version.large_batches else 512)
     sizes = [size for size in (1, 2, 4) if size <= limit]
     sizes += list(range(8, min(limit + 1, 256), 8))
-    return sizes + list(range(256, limit + 1, 16))
+    return sizes + list(range(256, limit + 1, 16 if version.coarse_graphs else 8))
 
 
 _NO_FLOAT16 = ("Gemma2", "Gemma3", "Glm4ForCausalLM")  # config/model.py _FLOAT16_NOT_SUPPORTED_MODELS, of those that are known here

@@ -1,0 +1,51 @@
+"""What changed between vLLM releases, as far as memory and defaults are concerned.
+
+Read off the source distributions of 0.11.0 to 0.33.0 on PyPI; each field names the file. Everything else follows the newest release.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+OLDEST, NEWEST = 11, 33
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One minor release."""
+
+    name: str
+    gpu_memory_utilization: float  # the default: 0.92 since 0.20 (config/cache.py)
+    graphs_reserved: bool  # CUDA graphs lie inside the budget since 0.20 (envs.py VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS)
+    large_batches: bool  # a third tier of default batches, from 160 GiB on, since 0.28 (engine/arg_utils.py get_batch_defaults)
+    steps_in_flight: bool  # windows keep the tokens of every concurrent step, not of one, since 0.26 (config/vllm.py max_in_flight_tokens)
+    null_block_reserved: bool  # admission leaves one block out since 0.29 (v1/core/kv_cache_utils.py)
+    coarse_graphs: bool  # above 256 every 16th batch size is captured since 0.12, every 8th before (config/vllm.py)
+    lean_sampler: bool  # the sampler's warm-up keeps fewer copies of the logits since 0.17 (overhead.json: sampler_copies)
+
+
+def _version(minor: int) -> Version:
+    return Version(
+        name=f"0.{minor}",
+        gpu_memory_utilization=0.92 if minor >= 20 else 0.90,
+        graphs_reserved=minor >= 20,
+        large_batches=minor >= 28,
+        steps_in_flight=minor >= 26,
+        null_block_reserved=minor >= 29,
+        coarse_graphs=minor >= 12,
+        lean_sampler=minor >= 17,
+    )
+
+
+VERSIONS = {version.name: version for version in map(_version, range(OLDEST, NEWEST + 1))}
+DEFAULT_VERSION = f"0.{NEWEST}"
+
+
+def nearest_version(text: str) -> Version:
+    """The known release nearest to "0.19.1" or "v0.20.2rc1.dev3"; the newest where there is no number."""
+    found = re.match(r"v?(\d+)\.(\d+)", text.strip())
+    if not found:
+        return VERSIONS[DEFAULT_VERSION]
+    minor = NEWEST if int(found[1]) > 0 else min(NEWEST, max(OLDEST, int(found[2])))
+    return VERSIONS[f"0.{minor}"]
