@@ -1,14 +1,16 @@
 """Fit the overhead coefficients to the real starts: `python -m benchmarks.calibrate` rewrites planner/engines/overhead.json.
 
 Activation: sampler logits, hidden states of a batch, expert workspaces, fitted over the starts without pipeline (there the logged
-stage has no sampler). CUDA graphs: a constant, the layers of a stage, experts. Residuals: the 90th percentile of absolute errors.
+stage has no sampler). CUDA graphs: a constant, the layers of a stage, experts. Residuals: the 90th percentile of absolute errors on families left out.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -37,36 +39,59 @@ def graph_causes(start: Start) -> list[float]:
     return [1.0, start.model.layer_count / start.config.pipeline_parallel_size, float(start.model.experts_per_token > 0)]
 
 
-def fit(causes: list[list[float]], measured: list[float]) -> tuple[list[float], float]:
-    """Least squares, and the 90th percentile of the absolute residuals."""
-    matrix, values = np.array(causes), np.array(measured)
-    found, *_ = np.linalg.lstsq(matrix, values, rcond=None)
-    return [float(value) for value in found], float(np.quantile(np.abs(matrix @ found - values), 0.9))
+def solve(causes: list[list[float]], measured: list[float]) -> list[float]:
+    """Least squares."""
+    found, *_ = np.linalg.lstsq(np.array(causes), np.array(measured), rcond=None)
+    return [float(value) for value in found]
 
 
-def calibrated() -> dict[str, Any]:
-    """overhead.json with freshly fitted coefficients; what is not fitted here stays."""
-    data: dict[str, Any] = json.loads(FILE.read_text())
-    rows = list(starts())
+def fit(rows: list[Start], causes_of: Callable[[Start], list[float]], measured_of: Callable[[Start], float]) -> tuple[list[float], float]:
+    """Coefficients over all starts, and the 90th percentile of the absolute errors on families that were left out of the fit."""
+    missed = []
+    for family in {row.model.family for row in rows}:
+        inside, outside = [row for row in rows if row.model.family != family], [row for row in rows if row.model.family == family]
+        found = solve([causes_of(row) for row in inside], [measured_of(row) for row in inside])
+        missed += [abs(float(np.dot(found, causes_of(row))) - measured_of(row)) for row in outside]
+    return solve([causes_of(row) for row in rows], [measured_of(row) for row in rows]), float(np.quantile(missed, 0.9))
+
+
+def non_torch_range(values: list[float]) -> list[float]:
+    """Expected, cautious and hopeful memory outside torch: the median, the most and the least that was seen."""
+    return [round(median(values), 2), max(values), min(values)]
+
+
+def fitted(rows: list[Start], base: dict[str, Any]) -> dict[str, Any]:
+    """The coefficients of `base`, those that these starts can tell fitted afresh."""
+    data: dict[str, Any] = json.loads(json.dumps(base))
     plain = [row for row in rows if row.config.pipeline_parallel_size == 1]
-    (sampler, hidden, experts), residual = fit([activation_causes(row) for row in plain], [row.activation_gib for row in plain])
+    (sampler, hidden, experts), residual = fit(plain, activation_causes, lambda row: row.activation_gib)
     data["activation"] |= {
         "sampler_copies": round(sampler, 3),
         "hidden_copies": round(hidden, 3),
         "expert_copies": round(experts, 3),
         "residual_gib_p90": round(residual, 3),
     }
-    (base, layer, moe), residual = fit([graph_causes(row) for row in rows], [row.graphs_gib for row in rows])
+    (base_gib, layer, moe), residual = fit(rows, graph_causes, lambda row: row.graphs_gib)
     sizes = len(capture_sizes(rows[0].config.max_num_seqs, 90, VERSIONS[rows[0].config.vllm_version]))
     data["cuda_graph"] |= {
-        "base_gib": round(base, 3),
+        "base_gib": round(base_gib, 3),
         "per_layer_gib": round(layer, 4),
         "experts_gib": round(moe, 3),
         "full_set_sizes": sizes,
         "residual_gib_p90": round(residual, 3),
     }
+    kinds = {"single_gib": (1, 1), "pipeline_gib": (1, 2), "nvlink_gib": (2, 1)}
+    for key, (tp, pp) in kinds.items():
+        seen = [row.non_torch_gib for row in rows if min(row.config.tensor_parallel_size, 2) == tp and min(row.config.pipeline_parallel_size, 2) == pp]
+        if seen:
+            data["non_torch"][key] = non_torch_range(seen)
     data["fit"]["runs"] = len(rows)
     return data
+
+
+def calibrated() -> dict[str, Any]:
+    """overhead.json with freshly fitted coefficients; what is not fitted here stays."""
+    return fitted(list(starts()), json.loads(FILE.read_text()))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from math import ceil
 from typing import Any
 
 from planner.config import ServeConfig
-from planner.engines.overhead import Outlook, overhead
+from planner.engines.overhead import Outlook, Overhead, overhead
 from planner.engines.vllm import cache_layout, dtype_bits, in_flight_tokens, reserved_blocks, with_kernels
 from planner.hardware import GpuGroup
 from planner.kvcache import CachePlan, longest_model_len, plan_cache
@@ -90,6 +90,28 @@ def capacity(cache: CachePlan, blocks: Any, max_model_len: Any, max_in_flight_to
     return blocks / cache.blocks_per_request(max_model_len, max_in_flight_tokens)
 
 
+@dataclass(frozen=True, slots=True)
+class StageBudget:
+    """What one rank of a pipeline stage holds, and what that leaves for the KV cache, in bytes."""
+
+    kv_cache_bytes: int
+    weights_bytes: int
+    buffers_bytes: int
+    overhead: Overhead
+
+
+def stage_budgets(model: ModelSpec, group: GpuGroup, config: ServeConfig, outlook: Outlook, placed: Placement) -> list[StageBudget]:
+    """The budget of every pipeline stage; a pinned KV cache is that of all."""
+    requested = requested_bytes(group, config.gpu_memory_utilization)
+    buffers = placed.buffers + model.bytes_per_batched_token * config.max_num_batched_tokens
+    stages = []
+    for stage, weights in enumerate(placed.weights):
+        used = overhead(model, config, group, outlook, last_stage=stage == len(placed.weights) - 1)
+        left = requested - weights - buffers - used.activation_bytes - used.non_torch_bytes - used.cuda_graph_bytes
+        stages.append(StageBudget(left if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes, weights, buffers, used))
+    return stages
+
+
 def breakdown(
     model: ModelSpec,
     group: GpuGroup,
@@ -99,34 +121,26 @@ def breakdown(
 ) -> MemoryBreakdown:
     """The ledger of the stage that holds the fewest blocks."""
     placed = placement or place(model, group, config)
-    requested = requested_bytes(group, config.gpu_memory_utilization)
-    buffers = placed.buffers + model.bytes_per_batched_token * config.max_num_batched_tokens
-    stages = []
-    last = len(placed.weights) - 1
-    for stage, weights in enumerate(placed.weights):
-        used = overhead(model, config, group, outlook, last_stage=stage == last)
-        available = requested - weights - buffers - used.activation_bytes - used.non_torch_bytes - used.cuda_graph_bytes
-        available = available if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes
-        stages.append((available, weights, used))
+    stages = stage_budgets(model, group, config, outlook, placed)
     sizes = placed.cache.block_bytes_by_stage
     holding = [index for index, size in enumerate(sizes) if size] or range(len(sizes))  # a stage without attention limits nothing
-    stage = min(holding, key=lambda index: stages[index][0] // max(1, sizes[index]))
-    available, weights, used = stages[stage]
+    stage = min(holding, key=lambda index: stages[index].kv_cache_bytes // max(1, sizes[index]))
+    budget, used = stages[stage], stages[stage].overhead
     block_bytes = sizes[stage]
-    blocks = max(0, placed.cache.blocks([kv_bytes for kv_bytes, _, _ in stages]))
+    blocks = max(0, placed.cache.blocks([each.kv_cache_bytes for each in stages]))
     in_flight, reserved = in_flight_tokens(config), reserved_blocks(config)
     needed_blocks = placed.cache.blocks_per_request(config.max_model_len, in_flight)
     concurrency = capacity(placed.cache, blocks, config.max_model_len, in_flight) if needed_blocks else float(config.max_num_seqs)
     return MemoryBreakdown(
         total_bytes=group.total_bytes,
         free_at_start_bytes=group.free_at_start_bytes(config.tensor_parallel_size),
-        requested_bytes=requested,
-        weights_bytes=weights,
-        buffers_bytes=buffers,
+        requested_bytes=requested_bytes(group, config.gpu_memory_utilization),
+        weights_bytes=budget.weights_bytes,
+        buffers_bytes=budget.buffers_bytes,
         activation_bytes=used.activation_bytes,
         non_torch_bytes=used.non_torch_bytes,
         cuda_graph_bytes=used.cuda_graph_bytes,
-        kv_cache_bytes=available,
+        kv_cache_bytes=budget.kv_cache_bytes,
         kv_block_bytes=block_bytes,
         kv_cache_blocks=blocks,
         kv_cache_tokens=int(concurrency * config.max_model_len),
