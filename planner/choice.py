@@ -30,6 +30,7 @@ class Pins:
     enable_expert_parallel: bool = False
     dtype: str = "auto"
     quantization: str | None = None
+    skip_mm_profiling: bool = False
     vllm_version: str = DEFAULT_VERSION
 
 

@@ -11,7 +11,7 @@ import click
 
 from planner.choice import Pins, Request
 from planner.engines.versions import DEFAULT_VERSION, VERSIONS
-from planner.engines.vllm import KV_CACHE_DTYPES
+from planner.engines.vllm import KV_CACHE_DTYPES, quantization_problem
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup, Host
 from planner.plan import Plan, make_plan
@@ -39,7 +39,21 @@ class _Count(click.ParamType[int]):
 _COUNT, _CONTEXT = _Count(), _Count(context=True)
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Group(click.Group):
+    """Imports the module of `check` only when it is called, or listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "check"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "check":
+            from planner.cli_check import check_command
+
+            return check_command
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--gpu", help="The GPU: rtx4090, a100-80, h100, ... (`plan list gpus`).")
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them.")
 @click.option("--model", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json.")
@@ -63,6 +77,7 @@ _COUNT, _CONTEXT = _Count(), _Count(context=True)
 @click.option("--max-num-batched-tokens", type=click.IntRange(1, 10_000_000))
 @click.option("--enforce-eager/--no-enforce-eager", default=None)
 @click.option("--enable-expert-parallel", is_flag=True)
+@click.option("--skip-mm-profiling", is_flag=True, help="Leave the vision tower's profiling peak out of the budget, as vLLM's flag does.")
 @click.option("--dtype", type=click.Choice(["auto", "bfloat16", "float16", "half", "float32"]), default="auto")
 @click.option("--quantization", help="fp8, fp8_per_block or fp8_per_channel quantize a 16-bit checkpoint while loading; else vLLM detects what it is.")
 @click.option("--vllm-version", type=click.Choice(list(VERSIONS)), default=DEFAULT_VERSION, show_default=True, metavar="0.11..0.33")
@@ -103,9 +118,9 @@ def list_catalogue(what: str) -> None:
 
 
 @cli.command("schema")
-@click.argument("what", type=click.Choice(["gpus", "models", "plan"]))
+@click.argument("what", type=click.Choice(["gpus", "models", "plan", "check"]))
 def print_schema(what: str) -> None:
-    """Print the JSON Schema of gpus.yaml, models.yaml or the JSON output."""
+    """Print the JSON Schema of gpus.yaml, models.yaml or a JSON output."""
     from planner.schema import json_schema
 
     click.echo(json.dumps(json_schema(what), indent=2))
@@ -130,12 +145,9 @@ def _request(options: dict[str, Any]) -> tuple[Request, Any]:
 
 def _check_pins(pins: Pins, quantization: str | None) -> None:
     """Refuse pins that vLLM refuses (engine/arg_utils.py, config/model.py:1457)."""
-    known = {"awq": "auto_awq", "awq_marlin": "auto_awq", "gptq": "auto_gptq", "gptq_marlin": "auto_gptq", "mxfp4": "gpt_oss_mxfp4"}
-    if pins.quantization and known.get(pins.quantization, pins.quantization) != quantization:
-        raise PlannerError(
-            f"--quantization {pins.quantization}: the checkpoint is {quantization or 'not quantized'}",
-            "leave it out; vLLM detects what a checkpoint is, and quantizes a 16-bit one by fp8, fp8_per_block or fp8_per_channel",
-        )
+    if problem := quantization_problem(pins.quantization, quantization):
+        hint = "leave it out; vLLM detects what a checkpoint is, and quantizes a 16-bit one by fp8, fp8_per_block or fp8_per_channel"
+        raise PlannerError(problem, hint)
     if pins.max_num_seqs and pins.max_num_batched_tokens and pins.max_num_batched_tokens < pins.max_num_seqs:
         raise PlannerError(
             f"--max-num-batched-tokens {pins.max_num_batched_tokens} is below --max-num-seqs {pins.max_num_seqs}",

@@ -59,6 +59,8 @@ class ServeConfig:
     enforce_eager: bool = False
     dtype: str = "auto"
     quantization: str | None = None
+    skip_mm_profiling: bool = False
+    max_cudagraph_capture_size: int | None = None
     vllm_version: str = "0.33"
 
     @property

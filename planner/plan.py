@@ -176,7 +176,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         found.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
     if plan.verdict == "tight":
         found.append(Warn(code="tight", message="starts with the expected overhead, not with the cautious one: it may fail on your machine"))
-    if plan.model.vision is not None:
+    if plan.model.vision is not None and not config.skip_mm_profiling:
         found.append(
             Warn(code="vision-estimate", message="the vision tower's profiling peak is derived from shapes, not measured; --language-model-only frees it")
         )

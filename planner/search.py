@@ -114,6 +114,7 @@ def candidates(request: Request, parallel: Parallel) -> Iterator[tuple[ServeConf
                 enforce_eager=eager,
                 dtype=pins.dtype,
                 quantization=pins.quantization,
+                skip_mm_profiling=pins.skip_mm_profiling,
                 vllm_version=pins.vllm_version,
             )
             yield config, place(request.model, request.group, config)

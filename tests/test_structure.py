@@ -9,6 +9,7 @@ import planner
 
 ORDER = [
     ["units", "errors"],
+    ["shell"],
     ["model", "hardware", "config"],
     ["engines"],
     ["weights"],
@@ -19,12 +20,14 @@ ORDER = [
     ["reasons"],
     ["search"],
     ["plan"],
+    ["check"],
     ["emit", "report"],
     ["architecture"],
     ["rows"],
     ["hub", "output", "validation"],
     ["catalog"],
     ["source", "schema"],
+    ["cli_check"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -95,7 +95,7 @@ def vision_activation(model: ModelSpec, config: ServeConfig) -> int:
     One block holds its MLP and qkv outputs (divided over tensor-parallel ranks), two hidden states, and the projected embeddings wait.
     """
     vision = model.vision
-    if vision is None:
+    if vision is None or config.skip_mm_profiling:
         return 0
     split = (vision.intermediate_size + 3 * vision.hidden_size) // config.tensor_parallel_size
     block = vision.max_patches * (split + 2 * vision.hidden_size) * 2
@@ -114,12 +114,14 @@ def activation(model: ModelSpec, config: ServeConfig, outlook: Outlook, *, last_
 
 def cuda_graphs(model: ModelSpec, config: ServeConfig, group: GpuGroup, outlook: Outlook) -> int:
     """Memory of the captured graphs, by layers of a stage and number of captured sizes; none in eager mode."""
-    if config.enforce_eager:
+    limit = config.max_cudagraph_capture_size
+    if config.enforce_eager or limit == 0:
         return 0
     fit = coefficients()["cuda_graph"]
     layers = model.layer_count / config.pipeline_parallel_size
     full = fit["base_gib"] + fit["per_layer_gib"] * layers + (fit["experts_gib"] if model.experts_per_token else 0)
-    share = len(capture_sizes(config.max_num_seqs, group.gpu.capability, VERSIONS[config.vllm_version])) / fit["full_set_sizes"]
+    sizes = capture_sizes(config.max_num_seqs, group.gpu.capability, VERSIONS[config.vllm_version])
+    share = sum(1 for size in sizes if limit is None or size <= limit) / fit["full_set_sizes"]
     return max(0, int(full * share * GIB) + int(_shift(outlook, fit["residual_gib_p90"]) * min(1.0, share)))
 
 

@@ -250,6 +250,16 @@ MINIMUM_CAPABILITY = {  # config/vllm.py:926; schemes that fail later on older G
 }
 
 
+_SAME_METHOD = {"awq": "auto_awq", "awq_marlin": "auto_awq", "gptq": "auto_gptq", "gptq_marlin": "auto_gptq", "mxfp4": "gpt_oss_mxfp4"}
+
+
+def quantization_problem(asked: str | None, actual: str | None) -> str:
+    """Why `--quantization` does not go with the checkpoint (config/model.py:1457), or an empty string."""
+    if asked is None or _SAME_METHOD.get(asked, asked) == actual:
+        return ""
+    return f"--quantization {asked}: the checkpoint is {actual or 'not quantized'}"
+
+
 def check_quantization(model: ModelSpec, gpu: GpuSpec) -> None:
     """Refuse a quantization that this GPU's compute capability lacks."""
     minimum = MINIMUM_CAPABILITY.get(model.quantization or "", 0)

@@ -6,7 +6,10 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from planner.check import Checked
 from planner.choice import Choice
+from planner.config import ServeConfig
+from planner.hardware import GpuGroup
 from planner.model import ModelSpec
 from planner.plan import Plan
 
@@ -102,6 +105,14 @@ class AlternativeJson(TypedDict):
     verdict: str
 
 
+class ProblemJson(TypedDict):
+    """Something that keeps a command from starting."""
+
+    code: str
+    message: str
+    fix: str
+
+
 class PlanJson(TypedDict):
     """One answer."""
 
@@ -121,6 +132,42 @@ class PlanJson(TypedDict):
     warnings: list[WarningJson]
 
 
+class CheckJson(TypedDict):
+    """The answer about a command; `memory` is null where no ledger can be made."""
+
+    schema: Literal[1]
+    verdict: Literal["starts", "tight", "does_not_start"]
+    problems: list[ProblemJson]
+    model: ModelJson
+    hardware: HardwareJson
+    engine: EngineJson
+    settings: SettingsJson
+    memory: MemoryJson | None
+    alternatives: list[AlternativeJson]
+    commands: list[CommandJson]
+    files: list[str]
+    warnings: list[WarningJson]
+
+
+def check_json(checked: Checked) -> CheckJson:
+    """The JSON object of a checked command."""
+    plan, request, config = checked.plan, checked.request, checked.config
+    return {
+        "schema": 1,
+        "verdict": checked.verdict,  # type: ignore[typeddict-item]
+        "problems": [{"code": p.code, "message": p.message, "fix": p.fix} for p in checked.problems],
+        "model": _model(request.model, checked.repo),
+        "hardware": _hardware(request.group, config),
+        "engine": {"name": "vllm", "version": config.vllm_version, "attention_backend": plan.backend if plan else ""},
+        "settings": _settings(config),
+        "memory": _memory(plan.choice) if plan else None,
+        "alternatives": _alternatives(plan) if plan else [],
+        "commands": [{"service": _service(request.model), "argv": list(checked.argv)}],
+        "files": [],
+        "warnings": [{"code": w.code, "message": w.message} for w in plan.warnings] if plan else [],
+    }
+
+
 def plan_json(plan: Plan, files: list[str]) -> PlanJson:
     """The JSON object of a plan."""
     config, group = plan.config, plan.request.group
@@ -129,35 +176,51 @@ def plan_json(plan: Plan, files: list[str]) -> PlanJson:
         "verdict": plan.verdict,  # type: ignore[typeddict-item]
         "meets_wish": plan.meets_wish,
         "model": _model(plan.model, plan.repo),
-        "hardware": {
-            "gpu": group.gpu.name,
-            "count": group.count,
-            "host": str(group.host),
-            "memory_total_bytes": group.gpu.memory_bytes,
-            "cuda_total_bytes": group.total_bytes,
-            "free_at_start_bytes": plan.choice.expected.free_at_start_bytes,
-        },
+        "hardware": _hardware(group, config),
         "engine": {"name": "vllm", "version": config.vllm_version, "attention_backend": plan.backend},
-        "settings": {
-            "tensor_parallel_size": config.tensor_parallel_size,
-            "pipeline_parallel_size": config.pipeline_parallel_size,
-            "gpu_memory_utilization": config.gpu_memory_utilization,
-            "max_model_len": config.max_model_len,
-            "max_num_seqs": config.max_num_seqs,
-            "max_num_batched_tokens": config.max_num_batched_tokens,
-            "kv_cache_dtype": config.kv_cache_dtype,
-            "enforce_eager": config.enforce_eager,
-        },
+        "settings": _settings(config),
         "reasons": dict(plan.choice.reasons),
         "memory": _memory(plan.choice),
         "rejection": {"code": plan.rejection.code, "message": plan.rejection.reason, "short_by_bytes": plan.rejection.short_by_bytes}
         if plan.rejection
         else None,
-        "alternatives": [{"change": a.change, "arguments": a.arguments, "verdict": a.verdict} for a in plan.alternatives],
-        "commands": [{"service": "embedding" if plan.model.pooling else "chat", "argv": list(plan.argv)}],
+        "alternatives": _alternatives(plan),
+        "commands": [{"service": _service(plan.model), "argv": list(plan.argv)}],
         "files": files,
         "warnings": [{"code": w.code, "message": w.message} for w in plan.warnings],
     }
+
+
+def _hardware(group: GpuGroup, config: ServeConfig) -> HardwareJson:
+    return {
+        "gpu": group.gpu.name,
+        "count": group.count,
+        "host": str(group.host),
+        "memory_total_bytes": group.gpu.memory_bytes,
+        "cuda_total_bytes": group.total_bytes,
+        "free_at_start_bytes": group.free_at_start_bytes(config.tensor_parallel_size),
+    }
+
+
+def _settings(config: ServeConfig) -> SettingsJson:
+    return {
+        "tensor_parallel_size": config.tensor_parallel_size,
+        "pipeline_parallel_size": config.pipeline_parallel_size,
+        "gpu_memory_utilization": config.gpu_memory_utilization,
+        "max_model_len": config.max_model_len,
+        "max_num_seqs": config.max_num_seqs,
+        "max_num_batched_tokens": config.max_num_batched_tokens,
+        "kv_cache_dtype": config.kv_cache_dtype,
+        "enforce_eager": config.enforce_eager,
+    }
+
+
+def _alternatives(plan: Plan) -> list[AlternativeJson]:
+    return [{"change": a.change, "arguments": a.arguments, "verdict": a.verdict} for a in plan.alternatives]
+
+
+def _service(model: ModelSpec) -> str:
+    return "embedding" if model.pooling else "chat"
 
 
 def _model(model: ModelSpec, repo: str) -> ModelJson:

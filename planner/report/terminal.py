@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from planner.check import Checked
 from planner.plan import Plan
 from planner.units import GIB, gib, tokens
 
@@ -111,6 +112,10 @@ def _settings(plan: Plan) -> Table:
 def _problem(plan: Plan) -> Iterator[RenderableType]:
     if plan.rejection:
         yield Text(f"Why: {plan.rejection.reason}; short by {gib(plan.rejection.short_by_bytes)}.", "red")
+    yield from _changes(plan)
+
+
+def _changes(plan: Plan) -> Iterator[RenderableType]:
     if plan.alternatives:
         yield Text("What would do (each planned):")
         for alternative in plan.alternatives:
@@ -130,6 +135,24 @@ def render(plan: Plan, files: list[str]) -> RenderableType:
         pieces += [Text(), Text(shlex.join(plan.argv), "bold", no_wrap=True, overflow="ignore")]
     if files:
         pieces += [Text(), Text("wrote " + ", ".join(files), "dim")]
+    return Group(*pieces)
+
+
+def render_check(checked: Checked) -> RenderableType:
+    """The report about somebody's command."""
+    plan = checked.plan
+    word, style = _VERDICT[checked.verdict]
+    group, config = checked.request.group, checked.config
+    heading = Text().append(checked.repo, "bold").append(f" on {group.count}x {group.gpu.title} with vLLM {config.vllm_version}: ").append(word, style)
+    pieces: list[RenderableType] = [heading]
+    for problem in checked.problems:
+        pieces += [Text(f"x {problem.code}: {problem.message}", "red"), Text("  fix: ").append(problem.fix, "bold")]
+    if plan:
+        pieces += [_capacity(plan), Text(), _bar(plan), _ledger(plan), Text(), _settings(plan)]
+        if plan.alternatives:
+            pieces += [Text(), *_changes(plan)]
+        if plan.warnings:
+            pieces += [Text(), *(Text(f"! {warning.message}", "yellow") for warning in plan.warnings)]
     return Group(*pieces)
 
 

@@ -1,0 +1,60 @@
+"""vLLM's serve flags by release, from vLLM itself: `python -m benchmarks.flags` rewrites planner/engines/flags.json.
+
+The newest release's parser says what each flag takes (tests/oracle/list_flags.py, in the judge's environment); the source
+distributions of the releases before it say when a flag appeared and when it was last known.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tarfile
+import urllib.request
+from pathlib import Path
+from urllib.parse import urljoin
+
+from planner.engines.versions import DEFAULT_VERSION, VERSIONS
+
+ROOT = Path(__file__).parent.parent
+FILE = ROOT / "planner" / "engines" / "flags.json"
+INDEX = "https://pypi.org/simple/vllm/"
+SOURCES = re.compile(r"vllm/(engine/arg_utils|entrypoints/openai/cli_args|entrypoints/cli/serve)\.py$")
+
+
+def newest() -> list[dict[str, object]]:
+    """Flags of the newest release, as its own parser describes them."""
+    python = Path.home() / ".cache" / "serve-plan" / f"vllm-{DEFAULT_VERSION}" / "bin" / "python"
+    done = subprocess.run([python, "list_flags.py"], cwd=ROOT / "tests" / "oracle", text=True, capture_output=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def named_in_source(version: str, links: dict[str, str]) -> set[str]:
+    """Flags that a release's source names."""
+    link = links.get(f"vllm-{version}.0.tar.gz")
+    if link is None:  # a release without a source distribution
+        return set()
+    with urllib.request.urlopen(urljoin(INDEX, link)) as answer, tarfile.open(fileobj=answer, mode="r|gz") as archive:
+        texts = [stream.read().decode() for member in archive if SOURCES.search(member.name) and (stream := archive.extractfile(member))]
+    return {flag for text in texts for flag in re.findall(r'"(--[a-z][a-z0-9-]+)"', text)}
+
+
+def table() -> dict[str, object]:
+    """What each flag takes and since when, and which are gone."""
+    with urllib.request.urlopen(INDEX) as page:
+        links = {name: link for link, name in re.findall(r'href="([^"]+)"[^>]*>([^<]+)<', page.read().decode())}
+    seen = {version: named_in_source(version, links) for version in VERSIONS}
+    known = {}
+    for entry in newest():
+        names = [str(flag) for flag in entry["flags"]]  # type: ignore[attr-defined]
+        named = [version for version, flags in seen.items() if flags & set(names)]
+        first = named[0] if named and named[0] != next(iter(VERSIONS)) else None
+        known[names[0]] = {"values": entry["values"]} | ({"also": names[1:]} if names[1:] else {}) | ({"since": first} if first else {})
+    spelled = {name for flag, entry in known.items() for name in (flag, *entry.get("also", ()))}  # type: ignore[attr-defined]
+    gone = {flag: version for version, flags in seen.items() for flag in flags if flag not in spelled | {"--help"}}
+    return {"comment": "vLLM's serve flags, written by `python -m benchmarks.flags`", "flags": known, "last_known_in": dict(sorted(gone.items()))}
+
+
+if __name__ == "__main__":
+    FILE.write_text(json.dumps(table(), indent=0) + "\n")
+    print(FILE)

@@ -1,0 +1,261 @@
+"""Somebody's `vllm serve` command -> whether it starts: the ledger, the limits it hits in vLLM's order, changes that make it start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from planner.choice import Choice, Request, utilization
+from planner.command import AUTO_LENGTH, read_settings
+from planner.config import ServeConfig
+from planner.engines import vllm
+from planner.engines.flags import FlagFault
+from planner.engines.versions import VERSIONS
+from planner.errors import PlannerError
+from planner.hardware import GpuGroup
+from planner.memory import place
+from planner.model import ModelSpec
+from planner.plan import Alternative, Plan, Warn, reject, warnings
+from planner.search import cannot_split, evaluate
+from planner.units import tokens
+
+CONTEXT_STEP = 1024
+# flags that take memory which the ledger does not hold: with one of them a sure start is only a likely one
+UNCOVERED = {
+    "--speculative-config": "the drafter's weights and cache",
+    "--enable-lora": "the adapters",
+    "--cpu-offload-gb": "weights kept in main memory",
+    "--kv-transfer-config": "the transfer's buffers",
+    "--decode-context-parallel-size": "a cache divided over ranks",
+    "--data-parallel-size": "replicas beside each other",
+    "--attention-backend": "another attention backend's pages",
+    "--block-size": "blocks of another size",
+    "--hf-overrides": "changes to the model's config",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that keeps the command from starting, in vLLM's terms; `code` is stable."""
+
+    code: str
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The answer about one command; without a plan where the ledger cannot be made."""
+
+    request: Request
+    config: ServeConfig
+    repo: str
+    argv: tuple[str, ...]
+    plan: Plan | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def verdict(self) -> str:
+        """starts, tight or does_not_start."""
+        if self.plan is None or self.problems:
+            return "does_not_start"
+        uncovered = any(warning.code == "not-covered" for warning in self.plan.warnings)
+        return "tight" if uncovered and self.plan.verdict == "starts" else self.plan.verdict
+
+
+def default_config(model: ModelSpec, group: GpuGroup, values: Mapping[str, str | bool], version: str) -> ServeConfig:
+    """What vLLM sets where the command says nothing (engine/arg_utils.py get_batch_defaults)."""
+    release = VERSIONS[version]
+    batch, seqs = vllm.default_batches(group.gpu, group.total_bytes, release)
+    config, _ = read_settings(values, ServeConfig(max_model_len=model.max_position_embeddings))
+    if "--max-num-seqs" not in values and "--max-num-batched-tokens" in values:
+        seqs = min(seqs, config.max_num_batched_tokens)
+    if "--max-num-seqs" in values:
+        batch = max(min(batch, config.max_num_seqs * config.max_model_len), config.max_num_seqs)
+    if model.is_encoder:
+        batch = max(batch, config.max_model_len)
+    return ServeConfig(
+        max_model_len=model.max_position_embeddings,
+        max_num_seqs=seqs,
+        max_num_batched_tokens=batch,
+        gpu_memory_utilization=release.gpu_memory_utilization,
+        vllm_version=version,
+    )
+
+
+def check(
+    values: Mapping[str, str | bool],
+    faults: Sequence[FlagFault],
+    model: ModelSpec,
+    group: GpuGroup,
+    *,
+    repo: str,
+    argv: Sequence[str],
+    version: str,
+) -> Checked:
+    """Judge a command whose flags were read by `parse_flags`, for a model on GPUs."""
+    config, refused = read_settings(values, default_config(model, group, values, version))
+    problems = [Problem(code="bad-value" if fault.value else "unknown-flag", message=fault.message, fix=fault.fix) for fault in faults]
+    problems += [Problem(code="bad-value", message=message, fix=f"correct {flag}") for flag, message in refused.items()]
+    problems += _value_problems(config, values, model, group)
+    request = Request(model=model, group=group)
+
+    def answer(plan: Plan | None, *more: Problem) -> Checked:
+        return Checked(request=request, config=plan.config if plan else config, repo=repo, argv=tuple(argv), plan=plan, problems=(*problems, *more))
+
+    try:
+        if problem := cannot_split(request_with(request, config), config.tensor_parallel_size, config.pipeline_parallel_size):
+            return answer(None, _not_divisible(request, config, problem))
+        if str(values.get("--max-model-len", "")) in AUTO_LENGTH:
+            config = _fitted(request, config)
+        choice = _explained(evaluate(request, config), values)
+    except vllm.UnsupportedError as error:
+        return answer(None, Problem(code="unsupported", message=str(error), fix=_supported(request, config)))
+    plan = _plan(request, choice, repo, argv, values)
+    if plan.rejection:
+        fixes = tuple(changes(request, choice))[:3]
+        fix = fixes[0].arguments if fixes else "no small change was found that makes it start"
+        return answer(replace(plan, alternatives=fixes), Problem(code=plan.rejection.code, message=plan.rejection.reason, fix=fix))
+    return answer(plan)
+
+
+def request_with(request: Request, config: ServeConfig) -> Request:
+    """The same question with the pins that decide how a model is divided."""
+    return replace(request, pins=replace(request.pins, dtype=config.dtype, enable_expert_parallel=config.enable_expert_parallel))
+
+
+def _explained(choice: Choice, values: Mapping[str, str | bool]) -> Choice:
+    """Settings with where each comes from: the command, or vLLM's default."""
+    names = [
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        "gpu_memory_utilization",
+        "max_model_len",
+        "max_num_seqs",
+        "max_num_batched_tokens",
+        "kv_cache_dtype",
+        "enforce_eager",
+    ]
+    return replace(choice, reasons=tuple((name, "from the command" if "--" + name.replace("_", "-") in values else "vLLM's default") for name in names))
+
+
+def _plan(request: Request, choice: Choice, repo: str, argv: Sequence[str], values: Mapping[str, str | bool]) -> Plan:
+    layout = vllm.cache_layout(request.model, request.group.gpu, choice.config.kv_cache_dtype)
+    plan = Plan(
+        request=request,
+        repo=repo,
+        served_name=str(values.get("--served-model-name", repo)),
+        choice=choice,
+        backend=layout.backend,
+        argv=tuple(argv),
+        needs_nvcc=vllm.needs_nvcc(layout, request.group.gpu),
+        rejection=reject(choice),
+    )
+    uncovered = [Warn(code="not-covered", message=f"{flag}: {what} are not in the ledger") for flag, what in UNCOVERED.items() if _is_on(values.get(flag))]
+    return replace(plan, warnings=(*warnings(plan), *uncovered))
+
+
+def _is_on(value: str | bool | None) -> bool:
+    return value not in (None, False, "0", "1", "")
+
+
+def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model: ModelSpec, group: GpuGroup) -> Iterator[Problem]:
+    """Values that vLLM refuses before it touches a GPU (EngineArgs.create_engine_config)."""
+    if config.kv_cache_dtype not in vllm.KV_CACHE_DTYPES:
+        yield Problem(code="bad-value", message=f"--kv-cache-dtype {config.kv_cache_dtype} is not known", fix=f"one of {', '.join(vllm.KV_CACHE_DTYPES)}")
+    if config.max_model_len > model.max_position_embeddings:
+        message = f"--max-model-len {config.max_model_len} is greater than the model's {model.max_position_embeddings}"
+        yield Problem(code="bad-value", message=message, fix=f"--max-model-len {model.max_position_embeddings}")
+    if {"--max-num-seqs", "--max-num-batched-tokens"} <= set(values) and config.max_num_batched_tokens < config.max_num_seqs:
+        message = f"--max-num-batched-tokens {config.max_num_batched_tokens} is below --max-num-seqs {config.max_num_seqs}"
+        yield Problem(code="bad-value", message=message, fix=f"--max-num-batched-tokens {config.max_num_seqs}")
+    world = config.parallel.world_size
+    if world > group.count:
+        yield Problem(code="bad-value", message=f"{world} GPUs are asked for, there are {group.count}", fix=f"--tensor-parallel-size {group.count}")
+    if problem := vllm.quantization_problem(config.quantization, model.quantization):
+        yield Problem(code="unsupported", message=problem, fix="leave --quantization out; vLLM detects it")
+    try:
+        vllm.check_quantization(model, group.gpu)
+    except vllm.UnsupportedError as error:
+        yield Problem(code="unsupported", message=str(error), fix="a 16-bit checkpoint, or one quantized in another way")
+
+
+def _not_divisible(request: Request, config: ServeConfig, message: str) -> Problem:
+    sizes = (size for size in range(min(request.group.count, config.tensor_parallel_size), 0, -1) if not cannot_split(request_with(request, config), size, 1))
+    size = next(sizes, 0)
+    code = "not-divisible" if config.pipeline_parallel_size <= request.model.layer_count and request.model.pipeline else "unsupported"
+    return Problem(code=code, message=message, fix=f"--tensor-parallel-size {size}" if size else "another model or GPU count")
+
+
+def _supported(request: Request, config: ServeConfig) -> str:
+    for changed, words in (
+        (replace(config, kv_cache_dtype="auto"), "--kv-cache-dtype auto"),
+        (replace(config, dtype="auto", kv_cache_dtype="auto"), "--dtype auto"),
+    ):
+        try:
+            place(request.model, request.group, changed)
+        except (vllm.UnsupportedError, PlannerError):
+            continue
+        return words
+    return "another GPU"
+
+
+def _fitted(request: Request, config: ServeConfig) -> ServeConfig:
+    """--max-model-len auto: vLLM lowers the model's own limit to what fits."""
+    longest = evaluate(request, config).expected.longest_max_model_len
+    return replace(config, max_model_len=max(1, min(config.max_model_len, longest)))
+
+
+def changes(request: Request, choice: Choice) -> Iterator[Alternative]:
+    """Changes that make a command start for sure, smallest first: single ones, then pairs; each is evaluated."""
+    single = list(_single_changes(request, choice))
+    found = False
+    for words, config, change in single:
+        if _starts(request, config):
+            found = True
+            yield Alternative(change=change, arguments=words, verdict="starts")
+    if found:
+        return
+    for index, (words, config, change) in enumerate(single):
+        for more_words, more, more_change in _single_changes(request, evaluate(request, config)):
+            if more_change not in [change for _, _, change in single[: index + 1]] and _starts(request, more):
+                yield Alternative(change=f"{change} and {more_change}", arguments=f"{words} {more_words}", verdict="starts")
+
+
+def _starts(request: Request, config: ServeConfig) -> bool:
+    try:
+        return evaluate(request, config).verdict == "starts"
+    except (vllm.UnsupportedError, PlannerError):
+        return False
+
+
+def _single_changes(request: Request, choice: Choice) -> Iterator[tuple[str, ServeConfig, str]]:
+    config = choice.config
+    share, _ = utilization(request, config.tensor_parallel_size)
+    if share != config.gpu_memory_utilization and config.kv_cache_memory_bytes is None:
+        yield f"--gpu-memory-utilization {share:g}", replace(config, gpu_memory_utilization=share), "the share that is free at start"
+    blocks = choice.cautious.kv_cache_blocks
+    fewer = min(blocks, 16) if request.model.has_state else 16
+    if 0 < fewer < config.max_num_seqs:
+        yield f"--max-num-seqs {fewer}", replace(config, max_num_seqs=fewer), "fewer sequences at once"
+    if config.max_num_batched_tokens > 2048 and not request.model.is_encoder:
+        yield "--max-num-batched-tokens 2048", replace(config, max_num_batched_tokens=2048), "smaller batches"
+    if not config.enforce_eager:
+        yield "--enforce-eager", replace(config, enforce_eager=True), "no CUDA graphs"
+    if config.kv_cache_dtype in vllm.PLAIN_DTYPES and not request.model.is_encoder:
+        yield "--kv-cache-dtype fp8", replace(config, kv_cache_dtype="fp8"), "an FP8 cache"
+    longest = choice.cautious.longest_max_model_len
+    shorter = longest - longest % CONTEXT_STEP if longest > CONTEXT_STEP else longest
+    if 0 < shorter < config.max_model_len:
+        yield f"--max-model-len {shorter}", replace(config, max_model_len=shorter), f"a context of {tokens(shorter)}"
+    if request.model.vision is not None and not config.skip_mm_profiling:
+        yield "--language-model-only", replace(config, skip_mm_profiling=True), "no images"
+    for size in (2, 4, 8):
+        wider = config.tensor_parallel_size * size
+        if wider * config.pipeline_parallel_size <= request.group.count and not cannot_split(
+            request_with(request, config), wider, config.pipeline_parallel_size
+        ):
+            yield f"--tensor-parallel-size {wider}", replace(config, tensor_parallel_size=wider), f"{wider} GPUs"
+
+
+__all__ = ["Checked", "Problem", "changes", "check", "default_config"]

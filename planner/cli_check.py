@@ -1,0 +1,124 @@
+"""`plan check`: somebody's command, from the command line, a file or standard input."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from planner.engines.versions import VERSIONS, nearest_version
+from planner.errors import PlannerError
+from planner.hardware import GpuGroup, Host
+from planner.shell import MAX_TEXT_BYTES, Found, find_commands
+
+if TYPE_CHECKING:
+    from planner.check import Checked
+
+_MATTERS = (
+    "--model",
+    "--tensor-parallel-size",
+    "--pipeline-parallel-size",
+    "--max-model-len",
+    "--gpu-memory-utilization",
+    "--max-num-seqs",
+    "--max-num-batched-tokens",
+    "--kv-cache-dtype",
+    "--kv-cache-memory-bytes",
+    "--quantization",
+    "--dtype",
+)
+
+
+@click.command("check")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.option("--gpu", required=True, help="The GPU it is to run on.")
+@click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them the machine has.")
+@click.option("--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True)
+@click.option("--vllm-version", help=f"{next(iter(VERSIONS))} to {list(VERSIONS)[-1]}; else the image's tag, else the newest.")
+@click.option("--server", type=click.IntRange(1), help="Which one, where a script starts several.")
+@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.pass_context
+def check_command(ctx: click.Context, /, command: tuple[str, ...], **options: object) -> None:
+    """Say whether a `vllm serve` COMMAND starts: in quotes, after --, as a file (script or compose), or - for standard input."""
+    found = _one(_read(command), options["server"])
+    checked = judge(found, gpu=str(options["gpu"]), count=int(str(options["count"])), host=str(options["host_kind"]), version=options["vllm_version"])
+    if options["style"] == "json":
+        from planner.report.contract import check_json
+
+        click.echo(json.dumps(check_json(checked), indent=2))
+    else:
+        from rich.console import Console
+
+        from planner.report.terminal import render_check
+
+        Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(render_check(checked), crop=False)
+    ctx.exit(1 if checked.verdict == "does_not_start" else 0)
+
+
+def judge(found: Found, *, gpu: str, count: int, host: str = "server", version: object = None) -> Checked:
+    """Check one server's command on a machine."""
+    from planner.catalog import find_gpu
+    from planner.check import check
+    from planner.engines.flags import parse_flags
+    from planner.source import find_source
+
+    release = nearest_version(str(version or found.version or "")).name
+    values, positional, faults = parse_flags(found.words, release)
+    model = str(positional[0] if positional else values.get("--model", ""))
+    _refuse_unresolved(found, values, model)
+    if not model:
+        raise PlannerError("the command names no model", "vllm serve MODEL …")
+    quantization = values.get("--quantization")
+    source = find_source(model, str(quantization) if quantization else None)
+    group = GpuGroup(gpu=find_gpu(gpu), count=count, host=Host(host))
+    if group.gpu.vendor == "apple":
+        raise PlannerError(f"{group.gpu.title}: vLLM needs an NVIDIA or AMD GPU")
+    argv = ("vllm", "serve", *found.words)
+    return check(values, faults, source.spec, group, repo=source.repo, argv=argv, version=release)
+
+
+def _refuse_unresolved(found: Found, values: dict[str, str | bool], model: str) -> None:
+    """What only the shell knows is never run or guessed."""
+    for flag, value in (("the model", model), *((flag, str(values.get(flag, ""))) for flag in _MATTERS)):
+        for word in found.unresolved:
+            if word and word in value:
+                raise PlannerError(f"{flag} is {word}, which only the shell that runs it knows", "put its value into the command")
+
+
+def _read(command: tuple[str, ...]) -> list[Found]:
+    if len(command) > 1:
+        return find_commands(shlex.join(command))
+    if not command or command[0] == "-":
+        if sys.stdin.isatty():
+            raise PlannerError("no command was given", "plan check 'vllm serve MODEL …' --gpu rtx4090")
+        return find_commands(sys.stdin.read(MAX_TEXT_BYTES + 1))
+    path = Path(command[0])
+    if len(command[0]) < 4096 and "\n" not in command[0] and path.is_file():
+        return find_commands(_text(path))
+    return find_commands(command[0])
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8", errors="strict") as stream:
+            return stream.read(MAX_TEXT_BYTES + 1)
+    except UnicodeDecodeError:
+        raise PlannerError(f"{path} is not text", "give a shell script or a compose file") from None
+    except OSError as error:
+        raise PlannerError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def _one(found: list[Found], wanted: object) -> Found:
+    if not found:
+        raise PlannerError("no vLLM server is started there", "expected `vllm serve MODEL …` or `python -m vllm.entrypoints.openai.api_server --model MODEL …`")
+    number = int(str(wanted)) if wanted else 1
+    if len(found) > 1 and not wanted:
+        starts = "; ".join(f"{index}: {' '.join(each.words[:2])}" for index, each in enumerate(found, 1))
+        raise PlannerError(f"{len(found)} servers are started there ({starts})", "choose one with --server N")
+    if number > len(found):
+        raise PlannerError(f"--server {number}: there are {len(found)} servers")
+    return found[number - 1]

@@ -1,0 +1,161 @@
+"""Finding `vllm serve` commands in text: a command line, a shell script, a compose file. Text is read, never run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from planner.errors import PlannerError
+
+MAX_TEXT_BYTES = 4 * 1024**2
+_ENDS = frozenset([";", "&", "&&", "|", "||", "(", ")", "<", ">", ">>", ">&", "&>", ";;", "\n"])
+_ASSIGNMENT = re.compile(r"(?:export\s+|local\s+|declare\s+(?:-\w+\s+)?|readonly\s+)?([A-Za-z_]\w*)=(.*)", re.DOTALL)
+_ARRAY = re.compile(r"(?m)^[ \t]*([A-Za-z_]\w*)=\(\s*((?:[^()\"']|\"[^\"]*\"|'[^']*')*)\)")
+_EXPANSION = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::?-([^}]*))?\}|\{([A-Za-z_]\w*)\[@\]\})")
+_SERVER_MODULE = "vllm.entrypoints.openai.api_server"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A server's command: the words after `vllm serve`, and what in it only the shell that runs it knows."""
+
+    words: tuple[str, ...]
+    unresolved: tuple[str, ...] = ()
+    version: str | None = None  # where an image's tag says it
+
+
+def find_commands(text: str) -> list[Found]:
+    """Every vLLM server that the text starts. Raises PlannerError for text that cannot be read."""
+    if "\0" in text or len(text) > MAX_TEXT_BYTES:
+        raise PlannerError("this is not a command or a script", "give a `vllm serve …` command, a shell script or a compose file")
+    if re.search(r"(?m)^services:\s*(#.*)?$", text):
+        return list(_from_compose(text))
+    return list(_from_shell(text))
+
+
+def _from_shell(text: str) -> Iterator[Found]:
+    text = re.sub(r"\\\r?\n", " ", text)
+    arrays = {name: _words(body) for name, body in _ARRAY.findall(text)}
+    text = _ARRAY.sub("", text)
+    variables: dict[str, str] = {}
+    for line in text.splitlines():
+        for words in _simple_commands(line):
+            if len(words) == 1 and (assigned := _ASSIGNMENT.fullmatch(words[0])):
+                variables[assigned[1]] = _expand(assigned[2], variables)
+                continue
+            if len(words) == 2 and words[0] in ("export", "local", "readonly") and (assigned := _ASSIGNMENT.fullmatch(words[1])):
+                variables[assigned[1]] = _expand(assigned[2], variables)
+                continue
+            expanded = [part for word in words for part in _expand_word(word, variables, arrays)]
+            found = _server_words(expanded)
+            if found is not None:
+                yield _found(found[0], found[1])
+
+
+def _found(words: Sequence[str], version: str | None = None) -> Found:
+    unresolved = tuple(dict.fromkeys(word for word in words if re.search(r"\$[({A-Za-z_@0-9*#?]|`", word)))
+    return Found(tuple(words), unresolved, version)
+
+
+def _simple_commands(line: str) -> Iterator[list[str]]:
+    """The commands of one line, split at ; & | and redirections."""
+    try:
+        words = _words(re.sub(r"(?<=\s)\d(?=[<>])", "", line))  # 2>&1: the number belongs to the redirection
+    except PlannerError:
+        if "vllm" in line:
+            raise
+        return
+    command: list[str] = []
+    skip = False
+    for word in words:
+        if skip:  # the target of a redirection
+            skip = False
+        elif word in _ENDS:
+            if ">" in word or "<" in word:
+                skip = True
+            else:
+                yield command
+                command = []
+        else:
+            command.append(word)
+    yield command
+
+
+def _words(line: str) -> list[str]:
+    """Words of a line as a POSIX shell splits them; a command substitution stays one word and is never run."""
+    kept: list[str] = []
+
+    def keep(match: re.Match[str]) -> str:
+        kept.append(match[0])
+        return f"__SUBSTITUTION{len(kept) - 1}__"
+
+    hidden = re.sub(r"\$\([^()]*\)|`[^`]*`", keep, line)
+    lexer = shlex.shlex(hidden, posix=True, punctuation_chars=";&|<>()")
+    lexer.whitespace_split = True
+    lexer.commenters = "#" if re.search(r"(?:^|\s)#", line) else ""
+    try:
+        words = list(lexer)
+    except ValueError as error:
+        raise PlannerError(f"the quoting of {line.strip()[:60]!r} is broken ({error})", "close every quote") from None
+    return [re.sub(r"__SUBSTITUTION(\d+)__", lambda m: kept[int(m[1])], word) for word in words]
+
+
+def _expand(value: str, variables: dict[str, str]) -> str:
+    def replacement(match: re.Match[str]) -> str:
+        name = match[1] or match[2] or ""
+        if name in variables:
+            return variables[name]
+        return match[3] if match[3] is not None else match[0]
+
+    return _EXPANSION.sub(replacement, value)
+
+
+def _expand_word(word: str, variables: dict[str, str], arrays: dict[str, list[str]]) -> list[str]:
+    whole = re.fullmatch(r"\$\{([A-Za-z_]\w*)\[[@*]\]\}", word)
+    if whole and whole[1] in arrays:
+        return [_expand(part, variables) for part in arrays[whole[1]]]
+    expanded = _expand(word, variables)
+    plain = re.fullmatch(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", word)
+    return expanded.split() if plain and expanded != word and " " in expanded else [expanded]
+
+
+def _server_words(words: Sequence[str]) -> tuple[list[str], str | None] | None:
+    """The words after `vllm serve`, or those of the module form or of a container, with the model first; None for another command."""
+    for index, word in enumerate(words):
+        if word.rpartition("/")[2] == "vllm" and index + 1 < len(words) and words[index + 1] == "serve":
+            return list(words[index + 2 :]), None
+        if word == "-m" and index + 1 < len(words) and words[index + 1] == _SERVER_MODULE:
+            return list(words[index + 2 :]), None
+        image = re.match(r"(?:[\w.-]+/)*vllm(?:/vllm)?-openai(?::v?([\w.-]+))?$", word)
+        if image and any(part in ("run", "create") for part in words[:index]):
+            return list(words[index + 1 :]), image[1]
+    return None
+
+
+def _from_compose(text: str) -> Iterator[Found]:
+    import yaml
+
+    try:
+        document = yaml.load(text, Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise PlannerError(f"the compose file is not YAML ({str(error).splitlines()[0]})") from None
+    services = document.get("services") if isinstance(document, dict) else None
+    for service in services.values() if isinstance(services, dict) else ():
+        if not isinstance(service, dict):
+            continue
+        image = re.match(r"(?:[\w.-]+/)*vllm(?:/vllm)?-openai(?::v?([\w.-]+))?$", str(service.get("image", "")))
+        words = _compose_words(service.get("entrypoint")) + _compose_words(service.get("command"))
+        inner = words[-1] if len(words) > 2 and words[-2] == "-c" else None  # sh -c "…"
+        found = _server_words(shlex.split(inner)) if inner else _server_words(words)
+        if found is None and image and not service.get("entrypoint"):
+            found = (words, image[1])
+        if found is not None:
+            yield _found(found[0], found[1] or (image[1] if image else None))
+
+
+def _compose_words(value: object) -> list[str]:
+    if isinstance(value, str):
+        return _words(" ".join(value.split()))
+    return [str(part) for part in value] if isinstance(value, list) else []
