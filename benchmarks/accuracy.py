@@ -9,6 +9,7 @@ from statistics import mean, median
 from typing import Any
 
 from benchmarks.calibrate import fitted
+from benchmarks.consumer import reported
 from benchmarks.starts import Start, starts
 from planner.engines import overhead
 from planner.engines.overhead import Outlook
@@ -102,7 +103,29 @@ def page() -> str:
             f"| {start.name} {config.dtype if config.dtype != 'bfloat16' else ''} {config.kv_cache_dtype if config.kv_cache_dtype != 'auto' else ''} | {config.tensor_parallel_size} "
             f"| {config.pipeline_parallel_size} | {config.max_model_len} | {start.kv_cache_gib} | {row['kv']:+.2f} % | {row['concurrency']:+.2f} % | {row['weights']:+.2f} % |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *consumer_table()]) + "\n"
+
+
+def consumer_table() -> list[str]:
+    """Reported starts on consumer cards beside the verdict of `plan check`."""
+    rows = list(reported())
+    wrong = sum(1 for row in rows if not row.started and row.checked.verdict == "starts")
+    refused = sum(1 for row in rows if row.started and row.checked.verdict == "does_not_start")
+    lines = [
+        "## Consumer and workstation cards",
+        "",
+        f"{len(rows)} reported starts on cards and with models that the catalogues describe (`tests/data/consumer_starts.yaml`, quality A and B, vLLM V1,",
+        f"failures of memory only), as `plan check` judges their commands. Called *starts* though it failed: {wrong}. Called *does not start* though it did: {refused}.",
+        "",
+        "| start | it | plan check | KV GiB predicted | limit |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        plan = row.checked.plan
+        cache = f"{plan.choice.cautious.kv_cache_bytes / GIB:.2f} to {plan.choice.hopeful.kv_cache_bytes / GIB:.2f}" if plan else ""
+        limit = row.checked.problems[0].message if row.checked.problems else ""
+        lines.append(f"| {row.name} | {'started' if row.started else 'failed: ' + row.failure} | {row.checked.verdict} | {cache} | {limit} |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -82,4 +82,11 @@ def reported() -> Iterator[Reported]:
 if __name__ == "__main__":
     for row in reported():
         plan = row.checked.plan
-        print(row.name, row.started, row.failure, row.checked.verdict, [p.message for p in row.checked.problems], plan and round(plan.choice.expected.kv_cache_bytes / GIB, 2))
+        print(
+            row.name,
+            row.started,
+            row.failure,
+            row.checked.verdict,
+            [p.message for p in row.checked.problems],
+            plan and round(plan.choice.expected.kv_cache_bytes / GIB, 2),
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from planner.engines.versions import VERSIONS, nearest_version
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup, Host
 from planner.shell import MAX_TEXT_BYTES, Found, find_commands
+from planner.units import GIB
 
 if TYPE_CHECKING:
     from planner.check import Checked
@@ -38,6 +40,7 @@ _MATTERS = (
 @click.option("--gpu", required=True, help="The GPU it is to run on.")
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them the machine has.")
 @click.option("--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True)
+@click.option("--free", "free_gib", type=click.FloatRange(0, min_open=True), help="GiB that are free on each GPU now, where others use it too.")
 @click.option("--vllm-version", help=f"{next(iter(VERSIONS))} to {list(VERSIONS)[-1]}; else the image's tag, else the newest.")
 @click.option("--server", type=click.IntRange(1), help="Which one, where a script starts several.")
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
@@ -45,7 +48,8 @@ _MATTERS = (
 def check_command(ctx: click.Context, /, command: tuple[str, ...], **options: object) -> None:
     """Say whether a `vllm serve` COMMAND starts: in quotes, after --, as a file (script or compose), or - for standard input."""
     found = _one(_read(command), options["server"])
-    checked = judge(found, gpu=str(options["gpu"]), count=int(str(options["count"])), host=str(options["host_kind"]), version=options["vllm_version"])
+    group = _group(str(options["gpu"]), int(str(options["count"])), str(options["host_kind"]), options["free_gib"])
+    checked = judge(found, group, options["vllm_version"])
     if options["style"] == "json":
         from planner.report.contract import check_json
 
@@ -59,9 +63,20 @@ def check_command(ctx: click.Context, /, command: tuple[str, ...], **options: ob
     ctx.exit(1 if checked.verdict == "does_not_start" else 0)
 
 
-def judge(found: Found, *, gpu: str, count: int, host: str = "server", version: object = None) -> Checked:
-    """Check one server's command on a machine."""
+def _group(gpu: str, count: int, host: str, free_gib: object) -> GpuGroup:
     from planner.catalog import find_gpu
+
+    spec = find_gpu(gpu)
+    if spec.vendor == "apple":
+        raise PlannerError(f"{spec.title}: vLLM needs an NVIDIA or AMD GPU")
+    if free_gib is not None:
+        free = int(float(str(free_gib)) * GIB)
+        spec = replace(spec, free_at_start_bytes=free, wsl2_free_at_start_bytes=free)
+    return GpuGroup(gpu=spec, count=count, host=Host(host))
+
+
+def judge(found: Found, group: GpuGroup, version: object = None) -> Checked:
+    """Check one server's command on a machine."""
     from planner.check import check
     from planner.engines.flags import parse_flags
     from planner.source import find_source
@@ -74,9 +89,6 @@ def judge(found: Found, *, gpu: str, count: int, host: str = "server", version: 
         raise PlannerError("the command names no model", "vllm serve MODEL …")
     quantization = values.get("--quantization")
     source = find_source(model, str(quantization) if quantization else None)
-    group = GpuGroup(gpu=find_gpu(gpu), count=count, host=Host(host))
-    if group.gpu.vendor == "apple":
-        raise PlannerError(f"{group.gpu.title}: vLLM needs an NVIDIA or AMD GPU")
     argv = ("vllm", "serve", *found.words)
     return check(values, faults, source.spec, group, repo=source.repo, argv=argv, version=release)
 

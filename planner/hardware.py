@@ -47,7 +47,8 @@ class GpuSpec:
 CONTEXT_BYTES = 520 * MIB
 NCCL_BYTES = 1045 * MIB
 DESKTOP_BYTES = 600 * MIB
-WSL2_BYTES = 1760 * MIB
+WSL2_BYTES = 1400 * MIB  # the middle of 1.2 to 2.1 GiB
+WSL2_MOST_BYTES = 2160 * MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +66,8 @@ class GpuGroup:
             return self.gpu.wsl2_total_bytes or self.gpu.memory_bytes
         return self.gpu.cuda_total_bytes
 
-    def free_at_start_bytes(self, tensor_parallel_size: int) -> int:
-        """What is free on one GPU when vLLM checks: total less context, NCCL and what the host itself uses."""
+    def free_at_start_bytes(self, tensor_parallel_size: int, *, cautious: bool = True) -> int:
+        """What is free on one GPU when vLLM checks: total less context, NCCL and what the host itself uses, at most or usually."""
         nccl = NCCL_BYTES if tensor_parallel_size > 1 and self.gpu.nvlink else 0
         match self.host:
             case Host.SERVER:
@@ -74,6 +75,6 @@ class GpuGroup:
             case Host.DESKTOP:
                 measured, taken = None, CONTEXT_BYTES + DESKTOP_BYTES
             case Host.WSL2:
-                measured, taken = self.gpu.wsl2_free_at_start_bytes, WSL2_BYTES
+                measured, taken = self.gpu.wsl2_free_at_start_bytes, WSL2_MOST_BYTES if cautious else WSL2_BYTES
         free = measured if measured is not None else self.total_bytes - taken
         return free - nccl

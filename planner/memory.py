@@ -133,7 +133,7 @@ def breakdown(
     concurrency = capacity(placed.cache, blocks, config.max_model_len, in_flight) if needed_blocks else float(config.max_num_seqs)
     return MemoryBreakdown(
         total_bytes=group.total_bytes,
-        free_at_start_bytes=group.free_at_start_bytes(config.tensor_parallel_size),
+        free_at_start_bytes=group.free_at_start_bytes(config.tensor_parallel_size, cautious=outlook is Outlook.CAUTIOUS),
         requested_bytes=requested_bytes(group, config.gpu_memory_utilization),
         weights_bytes=budget.weights_bytes,
         buffers_bytes=budget.buffers_bytes,

@@ -130,16 +130,24 @@ def reject(choice: Choice) -> Rejection | None:
     if choice.verdict != "does_not_start":
         return None
     ledger = choice.expected
-    if not ledger.fits_start:
-        asked = max(ledger.requested_bytes, ledger.used_bytes)
-        reason = f"takes {gib(asked)} of each GPU, {gib(ledger.free_at_start_bytes)} are free at start"
-        return Rejection(code="free-memory", reason=reason, short_by_bytes=asked - ledger.free_at_start_bytes)
+    free, loaded = ledger.free_at_start_bytes, ledger.weights_bytes + ledger.buffers_bytes
+    if ledger.requested_bytes > free:
+        share = f"a utilization of {choice.config.gpu_memory_utilization:g}"
+        reason = f"{share} asks for {gib(ledger.requested_bytes)} of each GPU, {gib(free)} are free at start"
+        return Rejection(code="free-memory", reason=reason, short_by_bytes=ledger.requested_bytes - free)
+    if loaded > free:
+        reason = f"the weights alone take {gib(loaded)} of each GPU, {gib(free)} are free: loading them runs out of memory"
+        return Rejection(code="out-of-memory", reason=reason, short_by_bytes=loaded - free)
     if ledger.kv_cache_bytes <= 0:
         return Rejection(
             code="no-kv-memory",
             reason=f"nothing is left for the KV cache ({gib(ledger.kv_cache_bytes)})",
             short_by_bytes=-ledger.kv_cache_bytes + ledger.kv_cache_needed_bytes,
         )
+    if not ledger.fits_start:
+        short = max(ledger.requested_bytes, ledger.used_bytes) + ledger.late_graph_bytes - free
+        reason = f"{gib(free + short)} of each GPU are taken once the KV cache and the CUDA graphs are there, {gib(free)} are free"
+        return Rejection(code="out-of-memory", reason=reason, short_by_bytes=short)
     if not ledger.fits_request:
         short = ledger.kv_cache_needed_bytes + ledger.kv_block_bytes - ledger.kv_cache_bytes
         reason = (

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Qwen/Qwen3-Embedding-0.6B on 1x A100 SXM4 80GB, planned for vLLM 0.33
-# 8,192 tokens of context, 83.4 full-length requests at once, 72.96 GiB of KV cache a GPU
+# 8,192 tokens of context, 83.7 full-length requests at once, 73.20 GiB of KV cache a GPU
 # Stop it with Ctrl-C, or with: kill "$(cat vllm.pid)"
 set -euo pipefail
 
@@ -12,7 +12,7 @@ command -v curl >/dev/null || fail "curl is needed to wait for the server"
 # pipeline_parallel_size: no pipeline needed
 # gpu_memory_utilization: 78.64 of 79.15 GiB are free at start on a server; CUDA context and NCCL lie outside vLLM's budget
 # max_model_len: as asked
-# max_num_seqs: full-length requests: 83.4 at once; shorter ones share the same cache
+# max_num_seqs: full-length requests: 83.7 at once; shorter ones share the same cache
 # max_num_batched_tokens: vLLM's default for this GPU; more would cost activation memory
 # kv_cache_dtype: 16-bit: the wanted context fits without quantizing the cache
 # enforce_eager: CUDA graphs fit

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Qwen/Qwen3-VL-32B-Instruct on 1x A100 SXM4 80GB, planned for vLLM 0.33
-# 32,768 tokens of context, 1.3 full-length requests at once, 10.72 GiB of KV cache a GPU
+# 32,768 tokens of context, 1.3 full-length requests at once, 10.77 GiB of KV cache a GPU
 # Stop it with Ctrl-C, or with: kill "$(cat vllm.pid)"
 set -euo pipefail
 

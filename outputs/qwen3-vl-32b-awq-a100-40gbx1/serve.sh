@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # QuantTrio/Qwen3-VL-32B-Instruct-AWQ on 1x A100 SXM4 40GB, planned for vLLM 0.33
-# 65,536 tokens of context, 2.0 full-length requests at once, 15.96 GiB of KV cache a GPU
+# 65,536 tokens of context, 2.0 full-length requests at once, 16.01 GiB of KV cache a GPU
 # Stop it with Ctrl-C, or with: kill "$(cat vllm.pid)"
 set -euo pipefail
 
@@ -17,7 +17,7 @@ command -v ninja >/dev/null || fail "ninja is missing; install it with: pip inst
 # max_model_len: as asked
 # max_num_seqs: full-length requests: 2.0 at once; shorter ones share the same cache
 # max_num_batched_tokens: vLLM's default for this GPU; more would cost activation memory
-# kv_cache_dtype: 16-bit would end at 60,304 tokens
+# kv_cache_dtype: 16-bit would end at 60,352 tokens
 # enforce_eager: CUDA graphs fit
 args=(
   QuantTrio/Qwen3-VL-32B-Instruct-AWQ

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # QuantTrio/Qwen3-VL-32B-Instruct-AWQ on 2x NVIDIA L40S, planned for vLLM 0.33
-# 131,072 tokens of context, 1.9 full-length requests at once, 30.25 GiB of KV cache a GPU
+# 131,072 tokens of context, 1.9 full-length requests at once, 30.31 GiB of KV cache a GPU
 # Stop it with Ctrl-C, or with: kill "$(cat vllm.pid)"
 set -euo pipefail
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # QuantTrio/Qwen3-VL-32B-Instruct-AWQ on 2x GeForce RTX 4090, planned for vLLM 0.33
-# 131,072 tokens of context, 1.3 full-length requests at once, 10.42 GiB of KV cache a GPU
+# 131,072 tokens of context, 1.3 full-length requests at once, 10.47 GiB of KV cache a GPU
 # Stop it with Ctrl-C, or with: kill "$(cat vllm.pid)"
 set -euo pipefail
 
@@ -17,7 +17,7 @@ command -v ninja >/dev/null || fail "ninja is missing; install it with: pip inst
 # max_model_len: as asked
 # max_num_seqs: full-length requests: 1.3 at once; shorter ones share the same cache
 # max_num_batched_tokens: vLLM's default for this GPU; more would cost activation memory
-# kv_cache_dtype: 16-bit would end at 67,344 tokens
+# kv_cache_dtype: 16-bit would end at 67,456 tokens
 # enforce_eager: CUDA graphs fit
 args=(
   QuantTrio/Qwen3-VL-32B-Instruct-AWQ

@@ -77,22 +77,28 @@ def parse_flags(words: Sequence[str], version: str) -> tuple[dict[str, str | boo
             continue
         if fault := _too_new(flag, version):
             faults.append(fault)
-        takes = _table()["flags"][flag]["values"]
         if equals:
             values[flag] = value
-        elif takes == 0:
-            values[flag] = not name.startswith("--no-")
-        elif takes == 1:
-            if not rest or (rest[0].startswith("-") and not _is_number(rest[0]) and rest[0] != "-"):
-                faults.append(FlagFault(name, f"{name} needs a value", "give one", value=True))
-            else:
-                values[flag] = rest.pop(0)
         else:
-            many: list[str] = []
-            while rest and not rest[0].startswith("-") and (takes == "many" or not many):
-                many.append(rest.pop(0))
-            values[flag] = " ".join(many)
+            _take(name, flag, rest, values, faults)
     return values, positional, faults
+
+
+def _take(name: str, flag: str, rest: list[str], values: dict[str, str | bool], faults: list[FlagFault]) -> None:
+    """Take what a flag takes of the words behind it."""
+    takes = _table()["flags"][flag]["values"]
+    if takes == 0:
+        values[flag] = not name.startswith("--no-")
+    elif takes == 1:
+        if not rest or (rest[0].startswith("-") and not _is_number(rest[0]) and rest[0] != "-"):
+            faults.append(FlagFault(name, f"{name} needs a value", "give one", value=True))
+        else:
+            values[flag] = rest.pop(0)
+    else:
+        many: list[str] = []
+        while rest and not rest[0].startswith("-") and (takes == "many" or not many):
+            many.append(rest.pop(0))
+        values[flag] = " ".join(many)
 
 
 def _is_number(word: str) -> bool:

@@ -122,6 +122,9 @@ def cuda_graphs(model: ModelSpec, config: ServeConfig, group: GpuGroup, outlook:
     full = fit["base_gib"] + fit["per_layer_gib"] * layers + (fit["experts_gib"] if model.experts_per_token else 0)
     sizes = capture_sizes(config.max_num_seqs, group.gpu.capability, VERSIONS[config.vllm_version])
     share = sum(1 for size in sizes if limit is None or size <= limit) / fit["full_set_sizes"]
+    if group.gpu.name != coefficients()["fit"]["gpu"]:
+        factors = dict(zip(Outlook, coefficients()["estimates"]["graphs_of_other_gpus"], strict=True))
+        return int(full * factors[outlook] * share * GIB)
     return max(0, int(full * share * GIB) + int(_shift(outlook, fit["residual_gib_p90"]) * min(1.0, share)))
 
 

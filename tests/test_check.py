@@ -1,0 +1,234 @@
+"""`plan check`: commands as people have them, judged in vLLM's terms."""
+
+import json
+import re
+import subprocess
+import sys
+
+import jsonschema
+import pytest
+from conftest import ROOT, gpu, run_plan
+from hypothesis import assume, given, settings
+from strategies import groups, models
+
+from benchmarks import consumer
+from benchmarks.starts import starts
+from planner.check import check
+from planner.choice import Request
+from planner.cli_check import judge
+from planner.engines.flags import parse_flags
+from planner.engines.versions import VERSIONS, nearest_version
+from planner.errors import PlannerError
+from planner.hardware import GpuGroup
+from planner.plan import make_plan
+from planner.schema import json_schema
+from planner.shell import find_commands
+
+SERVE = "vllm serve Qwen/Qwen3-8B"
+FOUND = {
+    "a line": (f"{SERVE} -tp 2 --max-model-len 32K", ["Qwen/Qwen3-8B", "-tp", "2", "--max-model-len", "32K"]),
+    "continued": (f"{SERVE} \\\n  --port 8000 \\\n  --max-num-seqs=8  # people\n", ["Qwen/Qwen3-8B", "--port", "8000", "--max-num-seqs=8"]),
+    "redirected": (f"nohup {SERVE} --port 8000 > log.txt 2>&1 &", ["Qwen/Qwen3-8B", "--port", "8000"]),
+    "chained": (f"cd /x && source v/bin/activate; CUDA_VISIBLE_DEVICES=0 {SERVE} | tee log", ["Qwen/Qwen3-8B"]),
+    "module": ("python -m vllm.entrypoints.openai.api_server --model a/b --port 1", ["--model", "a/b", "--port", "1"]),
+    "variables": ('MODEL="a/b"\nexport N=2\n/opt/vllm serve $MODEL -tp ${N} --port ${PORT:-8000}', ["a/b", "-tp", "2", "--port", "8000"]),
+    "array": ('args=(\n  a/b\n  --max-model-len 4096 # why\n)\nvllm serve "${args[@]}" &', ["a/b", "--max-model-len", "4096"]),
+    "docker": ("docker run --gpus all -v x:/y vllm/vllm-openai:v0.19.1 --model a/b --enforce-eager", ["--model", "a/b", "--enforce-eager"]),
+    "compose": ("services:\n  chat:\n    image: vllm/vllm-openai:v0.20.0\n    command: [--model, a/b, -tp, 2]\n", ["--model", "a/b", "-tp", "2"]),
+    "compose shell": ("services:\n  c:\n    image: x\n    entrypoint: sh -c\n    command: ['vllm serve a/b --port 1']\n", ["a/b", "--port", "1"]),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_server_is_found_however_it_is_started(name):
+    text, words = FOUND[name]
+    (found,) = find_commands(text)
+    assert list(found.words) == words
+
+
+def test_a_command_substitution_is_never_run(tmp_path):
+    done = run_plan("check", f"vllm serve $(touch {tmp_path}/pwned; echo Qwen/Qwen3-8B)", "--gpu", "rtx4090", cwd=tmp_path)
+    assert done.returncode == 2
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_our_own_script_is_found_again():
+    for script in ROOT.glob("outputs/*/serve.sh"):
+        (found,) = find_commands(script.read_text())
+        plan = json.loads(script.with_name("plan.json").read_text())
+        assert ["vllm", "serve", *found.words] == plan["commands"][0]["argv"]
+
+
+def checked(command: str, gpu_name: str = "rtx4090", count: int = 1, version: str | None = None):
+    (found,) = find_commands(command)
+    return judge(found, GpuGroup(gpu=gpu(gpu_name), count=count), version)
+
+
+PROBLEMS = [
+    (f"{SERVE} --swap-space 4", "unknown-flag", "no longer knows --swap-space"),
+    (f"{SERVE} --max-modle-len 4096", "unknown-flag", "has no flag --max-modle-len"),
+    (f"{SERVE} --gpu-memory-utilization 1.2", "bad-value", "at most 1"),
+    (f"{SERVE} --max-num-seqs 0", "bad-value", "above 0"),
+    (f"{SERVE} --max-model-len 1M", "bad-value", "greater than the model's 40960"),
+    (f"{SERVE} --kv-cache-dtype int8", "bad-value", "int8 is not known"),
+    (f"{SERVE} -tp 2", "bad-value", "2 GPUs are asked for, there are 1"),
+    (f"{SERVE} --quantization awq", "unsupported", "not quantized"),
+    (f"{SERVE} --gpu-memory-utilization 0.99", "free-memory", "free at start"),
+    (f"{SERVE} --gpu-memory-utilization 0.5", "no-kv-memory", "nothing is left"),
+    (f"{SERVE} --gpu-memory-utilization 0.8 --max-num-seqs 8", "kv-cache-too-small", "40,960 tokens needs 5.62 GiB"),
+    ("vllm serve Qwen/Qwen3-32B", "out-of-memory", "the weights alone take 61.0"),
+]
+
+
+@pytest.mark.parametrize(("command", "code", "says"), PROBLEMS)
+def test_the_limit_is_named_in_vllms_terms_and_a_fix_offered(command, code, says):
+    answer = checked(command)
+    assert answer.verdict == "does_not_start"
+    problem = answer.problems[0]
+    assert problem.code == code
+    assert says in problem.message
+    assert problem.fix
+
+
+def test_every_offered_change_makes_it_start():
+    command = f"{SERVE} --gpu-memory-utilization 0.75 --max-num-seqs 8"
+    answer = checked(command)
+    assert len(answer.plan.alternatives) >= 2
+    for alternative in answer.plan.alternatives:
+        flag = alternative.arguments.split()[0]
+        again = re.sub(rf"{flag} \S+", "", command) + " " + alternative.arguments
+        assert checked(again).verdict == "starts", again
+
+
+def test_a_flag_is_judged_by_the_release_that_runs():
+    assert checked(f"{SERVE} --swap-space 4 --max-model-len 8192", version="0.11").verdict == "starts"
+    answer = checked(f"{SERVE} --max-model-len 8192 --optimization-level 2", version="0.11")
+    assert "came with vLLM" in answer.problems[0].message
+
+
+def test_memory_that_the_ledger_does_not_hold_makes_a_start_only_likely():
+    answer = checked(f"{SERVE} --max-model-len 4096 --speculative-config '{{}}'")
+    assert answer.verdict == "tight"
+    assert any(warning.code == "not-covered" for warning in answer.plan.warnings)
+
+
+def test_auto_length_is_what_fits():
+    answer = checked(f"{SERVE} --max-model-len auto")
+    assert answer.verdict in ("starts", "tight")
+    assert 20_000 < answer.config.max_model_len < 40_960
+
+
+def test_versions_are_read_from_tags():
+    assert [nearest_version(text).name for text in ("v0.19.1", "0.20.2rc1.dev3+g1", "latest", "0.5.4", "1.2")] == ["0.19", "0.20", "0.33", "0.11", "0.33"]
+    assert next(name for name, version in VERSIONS.items() if version.graphs_reserved) == "0.20"
+
+
+def test_every_real_start_on_the_h100_is_called_a_start():
+    """The 42 runs as commands: nothing that started is refused."""
+    for start in starts():
+        words = ["x", *(word for word in _words(start.config))]
+        values, _, faults = parse_flags(words, "0.19")
+        answer = check(values, faults, start.model, start.group, repo="x", argv=words, version="0.19")
+        assert answer.verdict == "starts", (start.name, answer.problems)
+
+
+def _words(config):
+    pairs = {
+        "--tensor-parallel-size": config.tensor_parallel_size,
+        "--pipeline-parallel-size": config.pipeline_parallel_size,
+        "--max-model-len": config.max_model_len,
+        "--gpu-memory-utilization": config.gpu_memory_utilization,
+        "--kv-cache-dtype": config.kv_cache_dtype,
+        "--dtype": config.dtype,
+    }
+    return [word for flag, value in pairs.items() for word in (flag, str(value))]
+
+
+def test_the_three_failed_runs_are_refused_for_their_reason():
+    answer = checked("vllm serve Qwen/Qwen3-14B --tensor-parallel-size 5 --max-model-len 8192", "h100", 8, "0.19")
+    assert answer.problems[0].code == "not-divisible"
+    (found,) = find_commands("vllm serve Qwen/Qwen3-32B --tensor-parallel-size 2 --max-model-len 8192 --gpu-memory-utilization 0.95")
+    crowded = json.loads(
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "planner",
+                "check",
+                "--gpu",
+                "h100",
+                "--count",
+                "2",
+                "--free",
+                "60.87",
+                "--format",
+                "json",
+                "--",
+                "vllm",
+                "serve",
+                *found.words,
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
+    )
+    assert crowded["problems"][0]["code"] == "free-memory"
+
+
+def test_consumer_starts_are_never_promised_and_rarely_refused():
+    rows = list(consumer.reported())
+    assert len(rows) >= 13
+    assert not [row.name for row in rows if not row.started and row.checked.verdict == "starts"]
+    started = [row for row in rows if row.started]
+    refused = [row.name for row in started if row.checked.verdict == "does_not_start"]
+    assert len(refused) <= 0.05 * len(started), refused
+
+
+@given(models(), groups())
+@settings(max_examples=settings.default.max_examples // 2)
+def test_checking_a_plans_command_gives_the_plan_back(model, group):
+    try:
+        plan = make_plan(Request(model=model, group=group), repo="owner/name", served_name="name")
+    except PlannerError:
+        assume(False)
+        raise
+    values, positional, faults = parse_flags(plan.argv[2:], "0.33")
+    answer = check(values, faults, model, group, repo="owner/name", argv=plan.argv, version="0.33")
+    assert positional == ["owner/name"]
+    assert answer.config == plan.config
+    assert answer.plan is not None
+    assert (answer.plan.choice.expected, answer.verdict) == (plan.choice.expected, plan.verdict)
+
+
+def test_the_json_follows_its_schema(tmp_path):
+    for command in (SERVE, f"{SERVE} -tp 3"):
+        done = run_plan("check", command, "--gpu", "rtx4090", "--count", "3", "--format", "json", cwd=tmp_path)
+        answer = json.loads(done.stdout)
+        jsonschema.validate(answer, json_schema("check"))
+        assert done.returncode == (1 if answer["verdict"] == "does_not_start" else 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("ls -l", "no vLLM server"),
+        (f"{SERVE} --port 1 &\n{SERVE} --port 2", "2 servers"),
+        (f'{SERVE} --max-model-len "4096', "quoting"),
+        (f"{SERVE} --max-model-len $LEN", "only the shell"),
+        ("vllm serve --port 8000", "names no model"),
+        ("vllm serve nobody/knows-this-one-8b-9", "nobody/knows"),
+        ("services:\n  - [", "not YAML"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(text, says, tmp_path):
+    done = run_plan("check", text, "--gpu", "rtx4090", cwd=tmp_path, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hf"))
+    assert done.returncode in (2, 3), done
+    assert says in done.stderr or done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_binary_file_is_refused(tmp_path):
+    (tmp_path / "x.sh").write_bytes(b"\x7fELF\xff\xfe\x00")
+    done = run_plan("check", "x.sh", "--gpu", "rtx4090", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
