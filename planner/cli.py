@@ -40,16 +40,20 @@ _COUNT, _CONTEXT = _Count(), _Count(context=True)
 
 
 class _Group(click.Group):
-    """Imports the module of `check` only when it is called, or listed."""
+    """Imports the modules of `check` and `explain` only when they are called, or listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "check"])
+        return sorted([*super().list_commands(ctx), "check", "explain"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "check":
             from planner.cli_check import check_command
 
             return check_command
+        if cmd_name == "explain":
+            from planner.cli_explain import explain_command
+
+            return explain_command
         return super().get_command(ctx, cmd_name)
 
 
@@ -118,7 +122,7 @@ def list_catalogue(what: str) -> None:
 
 
 @cli.command("schema")
-@click.argument("what", type=click.Choice(["gpus", "models", "plan", "check"]))
+@click.argument("what", type=click.Choice(["gpus", "models", "plan", "check", "explain"]))
 def print_schema(what: str) -> None:
     """Print the JSON Schema of gpus.yaml, models.yaml or a JSON output."""
     from planner.schema import json_schema
@@ -127,6 +131,7 @@ def print_schema(what: str) -> None:
 
 
 def _request(options: dict[str, Any]) -> tuple[Request, Any]:
+    from planner.calibration import calibrated
     from planner.catalog import find_gpu
     from planner.source import find_source
 
@@ -136,6 +141,7 @@ def _request(options: dict[str, Any]) -> tuple[Request, Any]:
     gpu = find_gpu(options["gpu"])
     if gpu.vendor == "apple":
         raise PlannerError(f"{gpu.title}: vLLM needs an NVIDIA or AMD GPU", "MLX plans for Macs are not part of this version")
+    gpu = calibrated(gpu)
     source = find_source(options["model"], options["quantization"])
     pins = Pins(**{name: options[name] for name in Pins.__dataclass_fields__})
     _check_pins(pins, source.spec.quantization)

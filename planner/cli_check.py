@@ -64,9 +64,10 @@ def check_command(ctx: click.Context, /, command: tuple[str, ...], **options: ob
 
 
 def _group(gpu: str, count: int, host: str, free_gib: object) -> GpuGroup:
+    from planner.calibration import calibrated
     from planner.catalog import find_gpu
 
-    spec = find_gpu(gpu)
+    spec = calibrated(find_gpu(gpu))
     if spec.vendor == "apple":
         raise PlannerError(f"{spec.title}: vLLM needs an NVIDIA or AMD GPU")
     if free_gib is not None:

@@ -34,6 +34,7 @@ class GpuSpec:
     nvlink: bool = False
     power_w: int | None = None
     unified_memory: bool = False
+    calibrated_shift_bytes: int | None = None  # by how much more than predicted a server on this machine took
 
     @property
     def capability(self) -> int:

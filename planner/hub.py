@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
+from typing import Any
 
+from planner.architecture.config import MAX_CONFIG_BYTES
 from planner.errors import PlannerError, WorldError
 
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+OFFLINE = "use a name of `plan list models`, or --model FOLDER with the model's config.json"
 
 
 def is_repo_id(name: str) -> bool:
@@ -16,28 +20,65 @@ def is_repo_id(name: str) -> bool:
 
 
 def fetch_config(repo: str) -> tuple[Path, Path | None]:
-    """Fetch config.json (and hf_quant_config.json where there is one) into the Hub's cache.
+    """Fetch config.json (and hf_quant_config.json where there is one) into the Hub's cache, or take what lies there.
 
-    Raises PlannerError for a repository that does not exist or is gated, WorldError where the Hub cannot be reached.
+    Raises PlannerError for a repository that does not exist or is gated, WorldError where the Hub cannot be reached or fails.
     """
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    offline = "use a name of `plan list models`, or --model FOLDER with the model's config.json"
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its warnings and retries are not for the user
     try:
-        config = hf_hub_download(repo, "config.json")
-        try:
-            quantization: Path | None = Path(hf_hub_download(repo, "hf_quant_config.json"))
-        except EntryNotFoundError:
-            quantization = None
+        sizes = _file_sizes(repo)
+    except WorldError:
+        cached = _cached(repo, "config.json")
+        if cached is None:
+            raise
+        return cached, _cached(repo, "hf_quant_config.json")
+    if "config.json" not in sizes:
+        raise PlannerError(f"{repo} has no config.json", OFFLINE)
+    if (size := sizes["config.json"] or 0) > MAX_CONFIG_BYTES:
+        raise PlannerError(f"{repo}: config.json of {size:,} bytes is too large")
+    return _download(repo, "config.json"), _download(repo, "hf_quant_config.json") if "hf_quant_config.json" in sizes else None
+
+
+def _file_sizes(repo: str) -> dict[str, int | None]:
+    """Files of a repository with their sizes: one request, no retries."""
+    from huggingface_hub import HfApi, constants
+
+    info = _asked(repo, lambda: HfApi().model_info(repo, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT))
+    return {file.rfilename: file.size for file in info.siblings or []}
+
+
+def _download(repo: str, name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    return Path(_asked(repo, lambda: hf_hub_download(repo, name)))
+
+
+def _asked(repo: str, question: Any) -> Any:
+    """The Hub's answer, or one clear line for whatever went wrong."""
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+    try:
+        return question()
     except GatedRepoError:
         raise PlannerError(f"{repo} is gated", "accept its terms on the Hub and log in with `hf auth login`") from None
     except RepositoryNotFoundError:
-        raise PlannerError(f"the Hub has no model {repo} (or it is private)", offline) from None
-    except LocalEntryNotFoundError:
-        raise WorldError("the Hugging Face Hub cannot be reached", offline) from None
-    except EntryNotFoundError:
-        raise PlannerError(f"{repo} has no config.json", offline) from None
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        raise WorldError(f"the Hugging Face Hub failed: {type(error).__name__}", offline) from None
-    return Path(config), quantization
+        raise PlannerError(f"the Hub has no model {repo} (or it is private)", OFFLINE) from None
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+        raise WorldError("the Hugging Face Hub cannot be reached", OFFLINE) from None
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", 0)
+        what = "asks to slow down (429)" if status == 429 else f"answered with status {status}"
+        raise WorldError(f"the Hugging Face Hub {what}", f"try again later, or {OFFLINE}") from None
+    except Exception as error:  # whatever HTTP library the Hub's client uses: timeouts, redirect loops, broken answers
+        kind = type(error).__name__
+        reached = (
+            "does not answer in time" if "Timeout" in kind else "cannot be reached" if "Connect" in kind else f"gave an answer that makes no sense ({kind})"
+        )
+        raise WorldError(f"the Hugging Face Hub {reached}", OFFLINE) from None
+
+
+def _cached(repo: str, name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, name)
+    return Path(found) if isinstance(found, str) else None

@@ -192,6 +192,9 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         found.append(
             Warn(code="users", message=f"{plan.request.users} users at full length at once need more KV cache; {plan.choice.expected.max_concurrency:.1f} fit")
         )
+    if gpu.calibrated_shift_bytes is not None:
+        shift = gib(gpu.calibrated_shift_bytes)
+        found.append(Warn(code="calibrated", message=f"calibrated on this machine: {shift} more outside torch than the model predicts (plan explain)"))
     if gpu.vendor == "amd":
         found.append(Warn(code="rocm-unverified", message="AMD: overheads are those measured on NVIDIA; backend and pages follow the Triton path"))
     if not blocks_suffice(plan.choice.cautious, config):

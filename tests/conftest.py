@@ -30,6 +30,12 @@ def json_lines(name: str) -> list[dict]:
     return [json.loads(line) for line in (DATA / name).read_text().splitlines()]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_calibration(tmp_path_factory):
+    """What was observed on this machine is not for the tests."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+
+
 @cache
 def config_model(name: str) -> ModelSpec:
     """A model built from its real config.json (and hf_quant_config.json)."""

@@ -9,7 +9,7 @@ import planner
 
 ORDER = [
     ["units", "errors"],
-    ["shell"],
+    ["shell", "log"],
     ["model", "hardware", "config"],
     ["engines"],
     ["weights"],
@@ -21,13 +21,15 @@ ORDER = [
     ["search"],
     ["plan"],
     ["check"],
+    ["explain"],
     ["emit", "report"],
     ["architecture"],
     ["rows"],
-    ["hub", "output", "validation"],
+    ["hub", "output", "validation", "calibration"],
     ["catalog"],
     ["source", "schema"],
     ["cli_check"],
+    ["cli_explain"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

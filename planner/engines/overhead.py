@@ -141,6 +141,8 @@ def non_torch(config: ServeConfig, group: GpuGroup, outlook: Outlook) -> int:
     values = dict(zip(Outlook, fit[key], strict=True))
     unmeasured = group.gpu.name not in (coefficients()["fit"]["gpu"],)
     margin = _shift(outlook, coefficients()["estimates"]["unmeasured_gpu_margin_gib"]) if unmeasured else 0
+    if group.gpu.calibrated_shift_bytes is not None:  # a start on this very machine tells more than the margin
+        margin = group.gpu.calibrated_shift_bytes
     return max(0, int(values[outlook] * GIB) + margin)
 
 

@@ -1,0 +1,57 @@
+"""What was observed on this machine's GPUs, kept in the user's configuration folder; later plans use it and say so."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from planner.errors import PlannerError
+from planner.explain import Explained
+from planner.hardware import GpuSpec
+
+SCHEMA = 1
+
+
+def calibration_path() -> Path:
+    """Where the observations lie."""
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "serve-plan" / "calibration.json"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {"schema": SCHEMA, "gpus": {}}
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        raise PlannerError(f"{path} is not a calibration file", "delete it; `plan explain LOG --save-calibration` makes a new one") from None
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA or not isinstance(data.get("gpus"), dict):
+        raise PlannerError(f"{path} is of another version of plan", "delete it; `plan explain LOG --save-calibration` makes a new one")
+    return data
+
+
+def save(explained: Explained) -> Path:
+    """Keep by how much the log's KV cache is smaller than predicted. Raises PlannerError where the log does not tell."""
+    seen, checked = explained.observed, explained.predicted
+    if checked is None or checked.plan is None or seen.kv_cache_bytes is None:
+        raise PlannerError("the log does not hold what a calibration needs", "it must reach 'Available KV cache memory', of a known model and GPU")
+    gpu, path = checked.request.group.gpu, calibration_path()
+    data = _read(path)
+    shift = checked.plan.choice.expected.kv_cache_bytes - seen.kv_cache_bytes
+    data["gpus"][gpu.name] = {"shift_bytes": shift, "model": seen.model, "vllm_version": seen.vllm_version}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
+    except OSError as error:
+        raise PlannerError(f"cannot write {path}: {error.strerror or error}") from None
+    return path
+
+
+def calibrated(gpu: GpuSpec) -> GpuSpec:
+    """The GPU with what was observed on this machine. Raises PlannerError for a file that cannot be used."""
+    entry = _read(calibration_path())["gpus"].get(gpu.name)
+    shift = entry.get("shift_bytes") if isinstance(entry, dict) else None
+    return replace(gpu, calibrated_shift_bytes=shift) if isinstance(shift, int) and abs(shift) < gpu.memory_bytes else gpu

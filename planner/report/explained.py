@@ -1,0 +1,125 @@
+"""What a log says, as JSON and for the terminal."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Literal
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from typing_extensions import TypedDict
+
+from planner.explain import Explained, size
+from planner.hardware import GpuSpec
+from planner.report.contract import CheckJson, check_json
+from planner.units import GIB
+
+
+class ObservedJson(TypedDict):
+    """What the log says; null for what it does not say."""
+
+    vllm_version: str | None
+    model: str | None
+    gpu: str | None
+    settings: dict[str, object]
+    weights_bytes: int | None
+    activation_bytes: int | None
+    non_torch_bytes: int | None
+    cuda_graph_bytes: int | None
+    kv_cache_bytes: int | None
+    kv_cache_tokens: int | None
+    max_concurrency: float | None
+
+
+class CauseJson(TypedDict):
+    """The first error that matters."""
+
+    code: str
+    message: str
+
+
+class DifferenceJson(TypedDict):
+    """One component, predicted and observed."""
+
+    what: str
+    predicted: float
+    observed: float
+    why: str
+
+
+class ExplainJson(TypedDict):
+    """The answer about a log."""
+
+    schema: Literal[1]
+    started: bool
+    observed: ObservedJson
+    root_cause: CauseJson | None
+    predicted: CheckJson | None
+    differences: list[DifferenceJson]
+    fixed_command: list[str] | None
+
+
+def explain_json(explained: Explained, gpu: str | None) -> ExplainJson:
+    """The JSON object of an explained log."""
+    seen, cause = explained.observed, explained.observed.root_cause
+    return {
+        "schema": 1,
+        "started": seen.started,
+        "observed": {
+            "vllm_version": seen.vllm_version,
+            "model": seen.model,
+            "gpu": gpu,
+            "settings": {key: value for key, value in seen.flags.items() if key not in ("model", "model_tag", "api_key")},
+            "weights_bytes": seen.weights_bytes,
+            "activation_bytes": seen.activation_bytes,
+            "non_torch_bytes": seen.non_torch_bytes,
+            "cuda_graph_bytes": seen.cuda_graph_bytes,
+            "kv_cache_bytes": seen.kv_cache_bytes,
+            "kv_cache_tokens": seen.kv_cache_tokens,
+            "max_concurrency": seen.max_concurrency,
+        },
+        "root_cause": {"code": cause.code, "message": cause.message} if cause else None,
+        "predicted": check_json(explained.predicted) if explained.predicted else None,
+        "differences": [{"what": d.what, "predicted": d.predicted, "observed": d.observed, "why": d.why} for d in explained.differences],
+        "fixed_command": list(explained.fixed_argv) if explained.fixed_argv else None,
+    }
+
+
+def _headline(explained: Explained, gpu: GpuSpec | None) -> Text:
+    seen = explained.observed
+    state = ("started", "bold green") if seen.started else ("did not start", "bold red") if seen.root_cause else ("ends before it started", "bold yellow")
+    where = f" on {gpu.title}" if gpu else ""
+    return Text().append(seen.model or "a model the log does not name", "bold").append(f"{where} with vLLM {seen.vllm_version or '?'}: ").append(*state)
+
+
+def _differences(explained: Explained) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("GiB", "predicted", "observed", ""):
+        table.add_column(name, justify="right" if name in ("predicted", "observed") else "left", style="dim" if not name else "")
+    for difference in explained.differences:
+        table.add_row(difference.what, size(difference, difference.predicted), size(difference, difference.observed), difference.why)
+    return table
+
+
+def _observed(explained: Explained) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name in ("weights", "activation", "non_torch", "cuda_graph", "kv_cache"):
+        value = getattr(explained.observed, f"{name}_bytes")
+        if value is not None:
+            table.add_row(name, f"{value / GIB:.2f} GiB")
+    return table
+
+
+def render(explained: Explained, gpu: GpuSpec | None) -> RenderableType:
+    """The whole report as one renderable."""
+    pieces: list[RenderableType] = [_headline(explained, gpu)]
+    cause = explained.observed.root_cause
+    if cause:
+        pieces += [Text(f"x {cause.code}: {cause.message}", "red")]
+    pieces += [Text(), _differences(explained) if explained.differences else _observed(explained)]
+    if explained.predicted is None:
+        pieces += [Text("No prediction beside it: the log does not say the GPU or the model, or they are not in the catalogues (--gpu names one).", "dim")]
+    if explained.fixed_argv:
+        pieces += [Text(), Text("This would start (checked):"), Text(shlex.join(explained.fixed_argv), "bold", no_wrap=True, overflow="ignore")]
+    return Group(*pieces)
