@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import subprocess
 import sys
 from functools import cache
@@ -31,9 +32,23 @@ def json_lines(name: str) -> list[dict]:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def no_calibration(tmp_path_factory):
-    """What was observed on this machine is not for the tests."""
-    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("config"))
+def alone(tmp_path_factory):
+    """Nothing of this machine's and nothing of the network is for the tests: neither here nor in the commands they run."""
+    os.environ |= {
+        "XDG_CONFIG_HOME": str(tmp_path_factory.mktemp("config")),
+        "HF_HOME": str(tmp_path_factory.mktemp("hub")),
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+    }
+    connect = socket.socket.connect
+
+    def local_only(self, address):
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test wants to reach {address}")
+        return connect(self, address)
+
+    socket.socket.connect = local_only
+    yield
+    socket.socket.connect = connect
 
 
 @cache

@@ -19,6 +19,7 @@ EXAMPLES = sorted(set(re.findall(r"(?m)^(?:\$ )?(plan .*)$", README)))
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_of_the_readme_runs(example, tmp_path):
+    (tmp_path / "server.log").write_text(next((ROOT / "tests" / "data" / "logs").glob("qwen*8b*")).read_text())
     done = run_plan(*shlex.split(example.split("#")[0])[1:], cwd=tmp_path)
     assert done.returncode in (0, 1), done.stderr
 

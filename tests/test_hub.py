@@ -1,0 +1,131 @@
+"""Models from the Hub, played by a server here that speaks its API: what is found, and what goes wrong."""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from conftest import DATA, run_plan
+
+CONFIG = (DATA / "configs" / "Qwen--Qwen3-8B.json").read_bytes()
+SIZE = len(CONFIG)
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub(BaseHTTPRequestHandler):
+    """owner/NAME behaves as NAME says."""
+
+    def log_message(self, *arguments):
+        pass
+
+    def send(self, status, body=b"", **headers):
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        name = next((part for part in self.path.split("?")[0].split("/") if part in BEHAVIOURS), "missing")
+        BEHAVIOURS[name](self)
+
+
+def info(name, files=("config.json",), size=SIZE):
+    siblings = [{"rfilename": file, "size": size, "blobId": "b" * 40} for file in files]
+    return json.dumps({"id": f"owner/{name}", "modelId": f"owner/{name}", "sha": COMMIT, "siblings": siblings, "private": False, "tags": []}).encode()
+
+
+def found(hub, config=CONFIG, **keywords):
+    if "/api/models/" in hub.path:
+        return hub.send(200, info("found", **keywords), Content_Type="application/json")
+    return hub.send(200, config, ETag='"' + "e" * 40 + '"', X_Repo_Commit=COMMIT)
+
+
+def slow(hub):
+    time.sleep(4)
+
+
+BEHAVIOURS = {
+    "found": found,
+    "gated": lambda hub: hub.send(403, b"{}", X_Error_Code="GatedRepo"),
+    "missing": lambda hub: hub.send(404, b"{}", X_Error_Code="RepoNotFound"),
+    "busy": lambda hub: hub.send(429, b"{}"),
+    "broken": lambda hub: hub.send(500, b"{}"),
+    "slow": slow,
+    "nonsense": lambda hub: hub.send(200, b"<html>", Content_Type="text/html"),
+    "truncated": lambda hub: found(hub, config=CONFIG[:100], size=100),
+    "huge": lambda hub: found(hub, size=10**9),
+    "bare": lambda hub: found(hub, files=("README.md",)),
+    "loop": lambda hub: hub.send(302, Location=hub.path),
+    "headers": lambda hub: hub.send(200, b"{}", X_Long="x" * 2_000_000),
+    "stranger": lambda hub: found(hub, config=json.dumps({"architectures": ["Mystery"]}).encode(), size=32),
+}
+
+
+@pytest.fixture(scope="module")
+def hub():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def ask(name, hub, tmp_path, *more, **environment):
+    home = {"HF_ENDPOINT": hub, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_ETAG_TIMEOUT": "2", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    return run_plan("--gpu", "h100", "--model", name, "--dry-run", "--format", "json", *more, cwd=tmp_path, **(home | environment))
+
+
+def test_a_model_of_the_hub_is_planned_and_then_known_offline(hub, tmp_path):
+    done = ask("owner/found", hub, tmp_path)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["model"]["id"], answer["memory"]["weights_bytes"]) == ("owner/found", 16_381_470_720)
+    assert answer["commands"][0]["argv"][2] == "owner/found"
+    again = ask("owner/found", "http://127.0.0.1:9", tmp_path)
+    assert json.loads(again.stdout)["memory"] == answer["memory"]
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "says"),
+    [
+        ("gated", 2, "is gated"),
+        ("missing", 2, "has no model owner/missing"),
+        ("bare", 2, "has no config.json"),
+        ("truncated", 2, "not valid JSON"),
+        ("huge", 2, "too large"),
+        ("stranger", 2, "'Mystery' is not supported"),
+        ("busy", 3, "slow down"),
+        ("broken", 3, "status 500"),
+        ("slow", 3, "does not answer in time"),
+        ("nonsense", 3, "makes no sense"),
+        ("loop", 3, "Hub"),
+        ("headers", 3, "Hub"),
+    ],
+)
+def test_what_goes_wrong_is_one_line(name, code, says, hub, tmp_path):
+    started = time.monotonic()
+    done = ask(f"owner/{name}", hub, tmp_path)
+    assert (done.returncode, done.stdout) == (code, ""), done
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "owner/../x", "owner/x/y", "owner/..", "-x/y", "owner/x\\y"])
+def test_a_name_that_is_a_path_is_never_asked_for(name, hub, tmp_path):
+    done = ask(name, hub, tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_cache_behind_a_link_is_read(hub, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert ask("owner/found", hub, tmp_path, HF_HOME=str(tmp_path / "link")).returncode == 0
+    assert ask("owner/found", "http://127.0.0.1:9", tmp_path, HF_HOME=str(tmp_path / "link")).returncode == 0
