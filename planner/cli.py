@@ -168,7 +168,15 @@ def _run(options: dict[str, Any]) -> int:
     from planner.source import slug
 
     request, source = _request(options)
-    plan = make_plan(request, repo=source.repo, served_name=source.served_name, others=source.others, host=options["bind"], port=options["port"])
+    plan = make_plan(
+        request,
+        repo=source.repo,
+        served_name=source.served_name,
+        others=source.others,
+        doubts=source.doubts,
+        host=options["bind"],
+        port=options["port"],
+    )
     folder = options["output"] or Path("outputs") / f"{slug(source.served_name)}-{request.group.gpu.name}x{request.group.count}"
     files: list[str] = []
     if plan.verdict != "does_not_start" and not options["dry_run"]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from planner.architecture.config import MAX_CONFIG_BYTES
 from planner.errors import PlannerError, WorldError
+from planner.tensors import StoredTensor
 
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+_SHARD = re.compile(r"model(?:-\d+-of-\d+)?\.safetensors")
+MOST_SHARDS = 8  # each costs a request; larger checkpoints are taken at their config's word
 OFFLINE = "use a name of `plan list models`, or --model FOLDER with the model's config.json"
 
 
@@ -19,7 +23,16 @@ def is_repo_id(name: str) -> bool:
     return _REPO.match(name) is not None and ".." not in name
 
 
-def fetch_config(repo: str) -> tuple[Path, Path | None]:
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """What the Hub has of a model: paths in its cache, and its tensors where their headers are few enough to ask for."""
+
+    config: Path
+    quantization: Path | None
+    tensors: tuple[StoredTensor, ...] = ()
+
+
+def fetch_model(repo: str) -> HubModel:
     """Fetch config.json (and hf_quant_config.json where there is one) into the Hub's cache, or take what lies there.
 
     Raises PlannerError for a repository that does not exist or is gated, WorldError where the Hub cannot be reached or fails.
@@ -31,12 +44,29 @@ def fetch_config(repo: str) -> tuple[Path, Path | None]:
         cached = _cached(repo, "config.json")
         if cached is None:
             raise
-        return cached, _cached(repo, "hf_quant_config.json")
+        return HubModel(cached, _cached(repo, "hf_quant_config.json"))
     if "config.json" not in sizes:
         raise PlannerError(f"{repo} has no config.json", OFFLINE)
     if (size := sizes["config.json"] or 0) > MAX_CONFIG_BYTES:
         raise PlannerError(f"{repo}: config.json of {size:,} bytes is too large")
-    return _download(repo, "config.json"), _download(repo, "hf_quant_config.json") if "hf_quant_config.json" in sizes else None
+    quantization = _download(repo, "hf_quant_config.json") if "hf_quant_config.json" in sizes else None
+    return HubModel(_download(repo, "config.json"), quantization, _tensors(repo, [name for name in sizes if _SHARD.fullmatch(name)]))
+
+
+def _tensors(repo: str, shards: list[str]) -> tuple[StoredTensor, ...]:
+    """The headers of a checkpoint's files, one ranged request each; none where there are too many, or one cannot be had."""
+    from huggingface_hub import HfApi
+
+    if len(shards) > MOST_SHARDS:
+        return ()
+    found: list[StoredTensor] = []
+    for name in shards:
+        try:
+            metadata = _asked(repo, lambda name=name: HfApi().parse_safetensors_file_metadata(repo, name))
+        except (PlannerError, WorldError):
+            return ()
+        found += [StoredTensor(tensor, str(info.dtype), tuple(info.shape)) for tensor, info in metadata.tensors.items()]
+    return tuple(found)
 
 
 def _file_sizes(repo: str) -> dict[str, int | None]:

@@ -82,8 +82,10 @@ class Plan:
         return self.verdict != "does_not_start" and (self.request.users is None or serves_users(self.request, self.choice))
 
 
-def make_plan(request: Request, *, repo: str, served_name: str, others: Others = (), host: str = "127.0.0.1", port: int = 8000) -> Plan:
-    """Answer a request. `others` are further variants of the model that alternatives may name."""
+def make_plan(
+    request: Request, *, repo: str, served_name: str, others: Others = (), doubts: tuple[str, ...] = (), host: str = "127.0.0.1", port: int = 8000
+) -> Plan:
+    """Answer a request. `others` are further variants of the model that alternatives may name, `doubts` what its own tensors say against its config."""
     limit = request.model.max_position_embeddings
     wanted = request.pins.max_model_len or request.context
     if wanted and wanted > limit:
@@ -105,7 +107,8 @@ def make_plan(request: Request, *, repo: str, served_name: str, others: Others =
         port=port,
     )
     rejection = reject(choice)
-    plan = replace(plan, warnings=warnings(plan), rejection=rejection)
+    doubted = tuple(Warn(code="tensors-differ", message=doubt) for doubt in doubts)
+    plan = replace(plan, warnings=(*warnings(plan), *doubted), rejection=rejection)
     return plan if plan.meets_wish else replace(plan, alternatives=alternatives(plan, others))
 
 

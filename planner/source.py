@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from planner import catalog
 from planner.architecture import build_model, parse_config
 from planner.architecture.config import MAX_CONFIG_BYTES, Config
+from planner.config import Parallel
 from planner.errors import PlannerError
-from planner.hub import fetch_config, is_repo_id
+from planner.hub import fetch_model, is_repo_id
 from planner.model import ModelSpec
+from planner.tensors import StoredTensor
+from planner.weights import stage_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class Source:
     repo: str
     served_name: str
     spec: ModelSpec
+    doubts: tuple[str, ...] = ()  # where the checkpoint's own tensors disagree with its config
     others: tuple[tuple[str, Callable[[], ModelSpec]], ...] = ()
 
 
@@ -37,14 +41,17 @@ def find_source(name: str, online: str | None = None) -> Source:
     path = Path(name)
     if path.suffix == ".gguf":
         raise PlannerError(f"{name}: vLLM 0.33 does not load GGUF files", "plan the original repository, or serve the file with llama.cpp or Ollama")
+    if path.suffix == ".safetensors" and path.is_file():
+        path = path.parent
     if path.exists():
         return _from_path(path, online)
     entry = catalog.find_model(name)
     if entry is not None:
         return _from_catalogue(entry, online)
     if is_repo_id(name):
-        config, quantization = fetch_config(name)
-        return Source(name, slug(name.partition("/")[2]), _read(config, name, quantization, online))
+        found = fetch_model(name)
+        spec = _read(found.config, name, found.quantization, online)
+        return Source(name, slug(name.partition("/")[2]), spec, _difference(spec, found.tensors))
     raise catalog.unknown_model(name)
 
 
@@ -56,7 +63,7 @@ def _from_catalogue(entry: catalog.Entry, online: str | None) -> Source:
         (other.name, other.spec)
         for other in (catalog.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant != entry.variant)
     )
-    return Source(entry.variant.repo, slug(entry.name), entry.spec(online), others)
+    return Source(entry.variant.repo, slug(entry.name), entry.spec(online), others=others)
 
 
 def _from_path(path: Path, online: str | None) -> Source:
@@ -66,7 +73,30 @@ def _from_path(path: Path, online: str | None) -> Source:
     folder = config.parent
     quantization = folder / "hf_quant_config.json"
     name = folder.resolve().name
-    return Source(str(path if path.is_dir() else folder), slug(name), _read(config, name, quantization if quantization.exists() else None, online))
+    spec = _read(config, name, quantization if quantization.exists() else None, online)
+    return Source(str(path if path.is_dir() else folder), slug(name), spec, _doubts(spec, folder))
+
+
+def _doubts(spec: ModelSpec, folder: Path) -> tuple[str, ...]:
+    """The cross-check of config and tensors, where a folder holds a whole checkpoint (as its index lists it)."""
+    files = sorted(folder.glob("*.safetensors"))
+    index = folder / "model.safetensors.index.json"
+    listed = set(_load(index).section("weight_map").data.values()) if index.exists() else {path.name for path in files}
+    if not files or not listed <= {path.name for path in files}:
+        return ()
+    from planner.tensors import read_header
+
+    return _difference(spec, [tensor for path in files if path.name in listed for tensor in read_header(path)])
+
+
+def _difference(spec: ModelSpec, tensors: Sequence[StoredTensor]) -> tuple[str, ...]:
+    from planner.tensors import difference
+
+    if not tensors:
+        return ()
+    bits = 32 if spec.dtype == "float32" else 16
+    doubt = difference(spec, sum(stage_weights(spec, Parallel(), bits)), tensors, bits)
+    return (doubt,) if doubt else ()
 
 
 def _read(config: Path, name: str, quantization: Path | None, online: str | None) -> ModelSpec:

@@ -7,9 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from conftest import DATA, run_plan
+from test_tensors import SMALL as SMALL_CONFIG
+from test_tensors import tensors as stored
 
 CONFIG = (DATA / "configs" / "Qwen--Qwen3-8B.json").read_bytes()
-SIZE = len(CONFIG)
+SIZE, SMALL = len(CONFIG), json.dumps(SMALL_CONFIG).encode()
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -50,7 +52,20 @@ def slow(hub):
     time.sleep(4)
 
 
+def with_tensors(hub, entries):
+    """A repository whose safetensors file has this header."""
+    if "/api/models/" in hub.path:
+        return hub.send(200, info("tensors", files=("config.json", "model.safetensors")), Content_Type="application/json")
+    if "safetensors" not in hub.path:
+        return hub.send(200, SMALL, ETag='"' + "d" * 40 + '"', X_Repo_Commit=COMMIT)
+    text = json.dumps(entries).encode()
+    body = len(text).to_bytes(8, "little") + text
+    return hub.send(206, body, ETag='"' + "c" * 40 + '"', X_Repo_Commit=COMMIT, Content_Range=f"bytes 0-{len(body) - 1}/{len(body)}")
+
+
 BEHAVIOURS = {
+    "agreeing": lambda hub: with_tensors(hub, stored()),
+    "differing": lambda hub: with_tensors(hub, stored() | {"model.extra.weight": {"dtype": "BF16", "shape": [512, 1024], "data_offsets": [0, 0]}}),
     "found": found,
     "gated": lambda hub: hub.send(403, b"{}", X_Error_Code="GatedRepo"),
     "missing": lambda hub: hub.send(404, b"{}", X_Error_Code="RepoNotFound"),
@@ -122,6 +137,14 @@ def test_a_name_that_is_a_path_is_never_asked_for(name, hub, tmp_path):
     done = ask(name, hub, tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("name", "differs"), [("agreeing", False), ("differing", True)])
+def test_tensors_of_the_hub_are_the_cross_check(name, differs, hub, tmp_path):
+    answer = json.loads(ask(f"owner/{name}", hub, tmp_path, "--max-model-len", "2048").stdout)
+    messages = [warning["message"] for warning in answer["warnings"] if warning["code"] == "tensors-differ"]
+    assert bool(messages) == differs
+    assert all("model.extra.weight" in message for message in messages)
 
 
 def test_a_cache_behind_a_link_is_read(hub, tmp_path):

@@ -23,6 +23,7 @@ ORDER = [
     ["check"],
     ["explain"],
     ["emit", "report"],
+    ["tensors"],
     ["architecture"],
     ["rows"],
     ["hub", "output", "validation", "calibration"],

@@ -1,0 +1,141 @@
+"""What a checkpoint's safetensors headers say: names, dtypes and shapes, without reading a weight.
+
+A header is JSON behind eight bytes of length (github.com/huggingface/safetensors, format). Tensors that vLLM does not load
+are left out: heads of multi-token prediction, a tied head that is stored twice, frequencies of rotary embeddings.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+from planner.errors import PlannerError
+from planner.model import ModelSpec
+from planner.units import gib
+
+MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+NOTABLE = 0.005  # a difference below half a percent is rounding of scales and padding
+_BITS = {
+    "F64": 64,
+    "F32": 32,
+    "F16": 16,
+    "BF16": 16,
+    "I64": 64,
+    "I32": 32,
+    "I16": 16,
+    "I8": 8,
+    "U8": 8,
+    "BOOL": 8,
+    "F8_E4M3": 8,
+    "F8_E5M2": 8,
+    "F8_E8M0": 8,
+    "F4": 4,
+}
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_COMMON = frozenset(
+    [
+        "model",
+        "layers",
+        "language",
+        "weight",
+        "bias",
+        "scale",
+        "inv",
+        "q",
+        "k",
+        "v",
+        "qkv",
+        "proj",
+        "gate",
+        "up",
+        "down",
+        "embed",
+        "tokens",
+        "norm",
+        "lm",
+        "head",
+        "self",
+        "attn",
+        "mlp",
+    ]
+)
+_NOT_LOADED = re.compile(r"(?:^|\.)(?:mtp|mtp_layers|nextn)\.|rotary_emb\.inv_freq|masked_bias$|\.attn\.bias$")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """One tensor of a checkpoint."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes in the file."""
+        return prod(self.shape) * _BITS[self.dtype] // 8
+
+
+def read_header(path: Path) -> list[StoredTensor]:
+    """The tensors of one safetensors file. Raises PlannerError for a file that is not one."""
+    try:
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if not 2 <= length <= MAX_HEADER_BYTES:
+                raise PlannerError(f"{path} is not a safetensors file (a header of {length:,} bytes)", "is the download complete?")
+            text = stream.read(length)
+    except OSError as error:
+        raise PlannerError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return parse_header(text, str(path), length)
+
+
+def parse_header(text: bytes, path: str, length: int) -> list[StoredTensor]:
+    """The tensors that a header describes."""
+    try:
+        entries = json.loads(text)
+        if len(text) < length or not isinstance(entries, dict):
+            raise ValueError
+        return [_tensor(name, entry) for name, entry in entries.items() if name != "__metadata__"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        raise PlannerError(f"{path}: the safetensors header is broken", "is the download complete?") from None
+
+
+def _tensor(name: str, entry: dict[str, object]) -> StoredTensor:
+    dtype, shape = entry["dtype"], entry["shape"]
+    if dtype not in _BITS or not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 1 << 48 for size in shape):
+        raise ValueError
+    return StoredTensor(name, str(dtype), tuple(shape))
+
+
+def loaded(tensors: Iterable[StoredTensor], dtype_bits: int, *, tied: bool) -> Counter[str]:
+    """Bytes of what vLLM loads, by name with the layers' numbers starred.
+
+    A float32 checkpoint is loaded in the model's dtype; in others float32 tensors are scales and biases that stay as they are.
+    """
+    kept = [tensor for tensor in tensors if not _NOT_LOADED.search(tensor.name) and not (tied and tensor.name.endswith("lm_head.weight"))]
+    wide = sum(tensor.stored_bytes for tensor in kept if tensor.dtype == "F32") > sum(tensor.stored_bytes for tensor in kept) / 2
+    groups: Counter[str] = Counter()
+    for tensor in kept:
+        cast = tensor.dtype in _FLOATS and (wide or tensor.dtype != "F32")
+        size = prod(tensor.shape) * dtype_bits // 8 if cast else tensor.stored_bytes
+        groups[re.sub(r"\.\d+(?=\.)", ".*", tensor.name)] += size
+    return groups
+
+
+def difference(model: ModelSpec, derived_bytes: int, tensors: Iterable[StoredTensor], dtype_bits: int) -> str:
+    """Where a checkpoint's tensors and the arithmetic from its config disagree, in a sentence that names tensors; empty where they agree."""
+    modules = [module for part in (model.first, model.last, model.every, *(group.modules for group in model.layers)) for module in part]
+    groups = loaded(tensors, dtype_bits, tied=not any("lm_head" in module.name for module in modules))
+    stored = groups.total()
+    if abs(stored - derived_bytes) <= NOTABLE * derived_bytes:
+        return ""
+    known = {word for module in modules for word in re.split(r"[._]", module.name)} | _COMMON
+    strange = [name for name, _ in groups.most_common() if not set(re.split(r"[._]", name.replace(".*", ""))) <= known]
+    what = "no module is named like" if strange else "the largest are"
+    named = strange or [name for name, _ in groups.most_common()]
+    return f"the tensors hold {gib(stored)}, the config gives {gib(derived_bytes)}; {what} {', '.join(named[:3])}"

@@ -1,0 +1,124 @@
+"""safetensors headers beside the config: agreement is silent, a difference names tensors, broken files are refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import run_plan
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.errors import PlannerError
+from planner.tensors import parse_header, read_header
+
+SMALL = {
+    "architectures": ["Qwen3ForCausalLM"],
+    "model_type": "qwen3",
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 64,
+    "vocab_size": 1024,
+    "max_position_embeddings": 4096,
+    "tie_word_embeddings": True,
+    "torch_dtype": "bfloat16",
+}
+
+
+def tensors(dtype: str = "BF16") -> dict[str, dict]:
+    """What the Hugging Face class of SMALL stores."""
+    shapes = {"model.embed_tokens.weight": [1024, 256], "model.norm.weight": [256]}
+    for layer in range(4):
+        at = f"model.layers.{layer}"
+        shapes |= {
+            f"{at}.self_attn.q_proj.weight": [256, 256],
+            f"{at}.self_attn.k_proj.weight": [128, 256],
+            f"{at}.self_attn.v_proj.weight": [128, 256],
+            f"{at}.self_attn.o_proj.weight": [256, 256],
+            f"{at}.self_attn.q_norm.weight": [64],
+            f"{at}.self_attn.k_norm.weight": [64],
+            f"{at}.mlp.gate_proj.weight": [512, 256],
+            f"{at}.mlp.up_proj.weight": [512, 256],
+            f"{at}.mlp.down_proj.weight": [256, 512],
+            f"{at}.input_layernorm.weight": [256],
+            f"{at}.post_attention_layernorm.weight": [256],
+        }
+    return {name: {"dtype": dtype, "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+
+
+def write(path: Path, entries: dict) -> None:
+    text = json.dumps({"__metadata__": {"format": "pt"}, **entries}).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text)
+
+
+def checkpoint(folder: Path, entries: dict) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(SMALL))
+    write(folder / "model.safetensors", entries)
+    return folder
+
+
+def warnings(folder, tmp_path):
+    done = run_plan("--gpu", "rtx4090", "--model", str(folder), "--max-model-len", "2048", "--dry-run", "--format", "json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return [warning["message"] for warning in json.loads(done.stdout)["warnings"] if warning["code"] == "tensors-differ"]
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F32"])
+def test_a_checkpoint_that_is_what_its_config_says_is_silent(dtype, tmp_path):
+    """A float32 checkpoint is loaded in the model's dtype."""
+    assert warnings(checkpoint(tmp_path / "m", tensors(dtype)), tmp_path) == []
+
+
+def test_what_is_not_loaded_does_not_count(tmp_path):
+    more = {"lm_head.weight": [1024, 256], "mtp.fc.weight": [512, 256], "model.layers.0.self_attn.rotary_emb.inv_freq": [32]}
+    entries = tensors() | {name: {"dtype": "BF16", "shape": shape} for name, shape in more.items()}
+    assert warnings(checkpoint(tmp_path / "m", entries), tmp_path) == []
+
+
+def test_a_difference_names_the_tensors(tmp_path):
+    entries = tensors() | {f"model.layers.{layer}.adapter.proj.weight": {"dtype": "BF16", "shape": [512, 256]} for layer in range(4)}
+    (message,) = warnings(checkpoint(tmp_path / "m", entries), tmp_path)
+    assert "model.layers.*.adapter.proj.weight" in message
+
+
+def test_a_file_or_a_part_of_a_checkpoint_may_be_given(tmp_path):
+    folder = checkpoint(tmp_path / "m", tensors())
+    assert warnings(folder / "model.safetensors", tmp_path) == []
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "model.safetensors", "b": "missing.safetensors"}}))
+    assert warnings(folder, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x08",
+        (10**12).to_bytes(8, "little"),
+        (5).to_bytes(8, "little") + b"{}",
+        (2).to_bytes(8, "little") + b"[]",
+        (9).to_bytes(8, "little") + b'{"a": {}}',
+    ],
+)
+def test_a_broken_file_is_one_line_and_exit_2(content, tmp_path):
+    folder = checkpoint(tmp_path / "m", tensors())
+    (folder / "model.safetensors").write_bytes(content)
+    done = run_plan("--gpu", "rtx4090", "--model", str(folder), cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done
+    assert "safetensors" in done.stderr
+
+
+@given(st.binary(max_size=300))
+def test_any_header_is_read_or_refused(text):
+    try:
+        parse_header(text, "x", len(text))
+    except PlannerError as error:
+        assert "broken" in error.message
+
+
+def test_real_names_are_read(tmp_path):
+    write(tmp_path / "x.safetensors", tensors())
+    read = read_header(tmp_path / "x.safetensors")
+    assert len(read) == 2 + 4 * 11
