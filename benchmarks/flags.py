@@ -7,6 +7,7 @@ distributions of the releases before it say when a flag appeared and when it was
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import tarfile
@@ -25,7 +26,8 @@ SOURCES = re.compile(r"vllm/(engine/arg_utils|entrypoints/openai/cli_args|entryp
 def newest() -> list[dict[str, object]]:
     """Flags of the newest release, as its own parser describes them."""
     python = Path.home() / ".cache" / "serve-plan" / f"vllm-{DEFAULT_VERSION}" / "bin" / "python"
-    done = subprocess.run([python, "list_flags.py"], cwd=ROOT / "tests" / "oracle", text=True, capture_output=True, check=True)
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "planner" / "oracle")}
+    done = subprocess.run([python, "list_flags.py"], cwd=ROOT / "tests" / "oracle", env=environment, text=True, capture_output=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 

@@ -39,6 +39,11 @@ class Entry:
         """The name a user types."""
         return self.row.name if self.variant.default else model_key(f"{self.row.name}-{self.variant.name}")
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """The keys of config.json that decide sizes, with this variant's quantization."""
+        return self.row.config | ({"quantization_config": self.variant.quantization} if self.variant.quantization else {})
+
     def spec(self, online: str | None = None) -> ModelSpec:
         """The model as this variant stores it, or as vLLM does that quantizes it while loading."""
         return self.row.spec(self.variant, online)

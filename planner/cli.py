@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -57,34 +58,46 @@ class _Group(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
-@click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("--gpu", help="The GPU: rtx4090, a100-80, h100, ... (`plan list gpus`).")
-@click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them.")
-@click.option("--model", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json.")
-@click.option("--context", type=_CONTEXT, help="The context wanted, e.g. 128k; else the longest that surely starts.")
-@click.option("--users", type=click.IntRange(1, 100_000), help="How many people at once, each at full context.")
-@click.option(
-    "--host",
-    "host_kind",
-    type=click.Choice([str(h) for h in Host]),
-    default="server",
-    show_default=True,
-    help="The kind of machine: decides what is free at start.",
+_QUESTION = (
+    click.option("--gpu", help="The GPU: rtx4090, a100-80, h100, ... (`plan list gpus`)."),
+    click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them."),
+    click.option("--model", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json."),
+    click.option("--context", type=_CONTEXT, help="The context wanted, e.g. 128k; else the longest that surely starts."),
+    click.option("--users", type=click.IntRange(1, 100_000), help="How many people at once, each at full context."),
+    click.option(
+        "--host",
+        "host_kind",
+        type=click.Choice([str(h) for h in Host]),
+        default="server",
+        show_default=True,
+        help="The kind of machine: decides what is free at start.",
+    ),
+    click.option("--tensor-parallel-size", "-tp", type=click.IntRange(1, 1024), help="Pin it, as every option below."),
+    click.option("--pipeline-parallel-size", "-pp", type=click.IntRange(1, 1024)),
+    click.option("--max-model-len", type=_COUNT),
+    click.option("--gpu-memory-utilization", type=click.FloatRange(0, 1, min_open=True)),
+    click.option("--kv-cache-dtype", type=click.Choice(KV_CACHE_DTYPES)),
+    click.option("--kv-cache-memory-bytes", type=_COUNT),
+    click.option("--max-num-seqs", type=click.IntRange(1, 100_000)),
+    click.option("--max-num-batched-tokens", type=click.IntRange(1, 10_000_000)),
+    click.option("--enforce-eager/--no-enforce-eager", default=None),
+    click.option("--enable-expert-parallel", is_flag=True),
+    click.option("--skip-mm-profiling", is_flag=True, help="Leave the vision tower's profiling peak out of the budget, as vLLM's flag does."),
+    click.option("--dtype", type=click.Choice(["auto", "bfloat16", "float16", "half", "float32"]), default="auto"),
+    click.option("--quantization", help="fp8, fp8_per_block or fp8_per_channel quantize a 16-bit checkpoint while loading; else vLLM detects what it is."),
+    click.option("--vllm-version", type=click.Choice(list(VERSIONS)), default=DEFAULT_VERSION, show_default=True, metavar="0.11..0.33"),
 )
-@click.option("--tensor-parallel-size", "-tp", type=click.IntRange(1, 1024), help="Pin it, as every option below.")
-@click.option("--pipeline-parallel-size", "-pp", type=click.IntRange(1, 1024))
-@click.option("--max-model-len", type=_COUNT)
-@click.option("--gpu-memory-utilization", type=click.FloatRange(0, 1, min_open=True))
-@click.option("--kv-cache-dtype", type=click.Choice(KV_CACHE_DTYPES))
-@click.option("--kv-cache-memory-bytes", type=_COUNT)
-@click.option("--max-num-seqs", type=click.IntRange(1, 100_000))
-@click.option("--max-num-batched-tokens", type=click.IntRange(1, 10_000_000))
-@click.option("--enforce-eager/--no-enforce-eager", default=None)
-@click.option("--enable-expert-parallel", is_flag=True)
-@click.option("--skip-mm-profiling", is_flag=True, help="Leave the vision tower's profiling peak out of the budget, as vLLM's flag does.")
-@click.option("--dtype", type=click.Choice(["auto", "bfloat16", "float16", "half", "float32"]), default="auto")
-@click.option("--quantization", help="fp8, fp8_per_block or fp8_per_channel quantize a 16-bit checkpoint while loading; else vLLM detects what it is.")
-@click.option("--vllm-version", type=click.Choice(list(VERSIONS)), default=DEFAULT_VERSION, show_default=True, metavar="0.11..0.33")
+
+
+def _question(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of the question: which GPUs, which model, what is wished and pinned."""
+    for option in reversed(_QUESTION):
+        command = option(command)
+    return command
+
+
+@click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@_question
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Address the server listens on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65_535))
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the files (default: outputs/<model>-<gpu>x<count>).")
@@ -130,6 +143,27 @@ def print_schema(what: str) -> None:
     click.echo(json.dumps(json_schema(what), indent=2))
 
 
+@cli.command("verify")
+@_question
+@click.option("--python", help="The Python of a vLLM installation; else this one's.")
+@click.pass_context
+def verify_plan(ctx: click.Context, /, python: str | None, **options: Any) -> None:
+    """Ask vLLM itself about the plan: parser, engine config, weights, KV planner; agreement line by line. Exit 1 where they differ."""
+    from planner.verify import verify
+
+    plan, source = _planned(options)
+    agreements = verify(plan, source.config, source.hf_quant, python)
+    for line in agreements:
+        click.echo(f"agrees   {line.what}: {line.ours}" if line.agrees else f"DIFFERS  {line.what}: {line.ours} here, vLLM says {line.theirs}")
+    ctx.exit(0 if all(line.agrees for line in agreements) else 1)
+
+
+def _planned(options: dict[str, Any]) -> tuple[Plan, Any]:
+    request, source = _request(options)
+    names = {"repo": source.repo, "served_name": source.served_name, "others": source.others, "doubts": source.doubts}
+    return make_plan(request, **names, host=options.get("bind", "127.0.0.1"), port=options.get("port", 8000)), source
+
+
 def _request(options: dict[str, Any]) -> tuple[Request, Any]:
     from planner.calibration import calibrated
     from planner.catalog import find_gpu
@@ -167,16 +201,8 @@ def _run(options: dict[str, Any]) -> int:
     from planner.report.contract import plan_json
     from planner.source import slug
 
-    request, source = _request(options)
-    plan = make_plan(
-        request,
-        repo=source.repo,
-        served_name=source.served_name,
-        others=source.others,
-        doubts=source.doubts,
-        host=options["bind"],
-        port=options["port"],
-    )
+    plan, source = _planned(options)
+    request = plan.request
     folder = options["output"] or Path("outputs") / f"{slug(source.served_name)}-{request.group.gpu.name}x{request.group.count}"
     files: list[str] = []
     if plan.verdict != "does_not_start" and not options["dry_run"]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from planner import catalog
@@ -25,6 +25,8 @@ class Source:
     repo: str
     served_name: str
     spec: ModelSpec
+    config: Mapping[str, object] = field(default_factory=dict)  # the whole config.json, for who asks vLLM itself
+    hf_quant: Mapping[str, object] | None = None
     doubts: tuple[str, ...] = ()  # where the checkpoint's own tensors disagree with its config
     others: tuple[tuple[str, Callable[[], ModelSpec]], ...] = ()
 
@@ -50,8 +52,7 @@ def find_source(name: str, online: str | None = None) -> Source:
         return _from_catalogue(entry, online)
     if is_repo_id(name):
         found = fetch_model(name)
-        spec = _read(found.config, name, found.quantization, online)
-        return Source(name, slug(name.partition("/")[2]), spec, _difference(spec, found.tensors))
+        return _from_files(found.config, found.quantization, name, slug(name.partition("/")[2]), online=online, tensors=found.tensors)
     raise catalog.unknown_model(name)
 
 
@@ -63,7 +64,7 @@ def _from_catalogue(entry: catalog.Entry, online: str | None) -> Source:
         (other.name, other.spec)
         for other in (catalog.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant != entry.variant)
     )
-    return Source(entry.variant.repo, slug(entry.name), entry.spec(online), others=others)
+    return Source(entry.variant.repo, slug(entry.name), entry.spec(online), config=entry.config, others=others)
 
 
 def _from_path(path: Path, online: str | None) -> Source:
@@ -73,12 +74,18 @@ def _from_path(path: Path, online: str | None) -> Source:
     folder = config.parent
     quantization = folder / "hf_quant_config.json"
     name = folder.resolve().name
-    spec = _read(config, name, quantization if quantization.exists() else None, online)
-    return Source(str(path if path.is_dir() else folder), slug(name), spec, _doubts(spec, folder))
+    repo = str(path if path.is_dir() else folder)
+    return _from_files(config, quantization if quantization.exists() else None, repo, slug(name), online=online, tensors=_stored(folder))
 
 
-def _doubts(spec: ModelSpec, folder: Path) -> tuple[str, ...]:
-    """The cross-check of config and tensors, where a folder holds a whole checkpoint (as its index lists it)."""
+def _from_files(config: Path, quantization: Path | None, repo: str, served_name: str, *, online: str | None, tensors: Sequence[StoredTensor]) -> Source:
+    whole, hf_quant = _load(config), _load(quantization) if quantization else None
+    spec = build_model(whole, served_name, hf_quant, online=online)
+    return Source(repo, served_name, spec, whole.data, hf_quant.data if hf_quant else None, _difference(spec, tensors))
+
+
+def _stored(folder: Path) -> Sequence[StoredTensor]:
+    """The tensors of a folder that holds a whole checkpoint (as its index lists it)."""
     files = sorted(folder.glob("*.safetensors"))
     index = folder / "model.safetensors.index.json"
     listed = set(_load(index).section("weight_map").data.values()) if index.exists() else {path.name for path in files}
@@ -86,7 +93,7 @@ def _doubts(spec: ModelSpec, folder: Path) -> tuple[str, ...]:
         return ()
     from planner.tensors import read_header
 
-    return _difference(spec, [tensor for path in files if path.name in listed for tensor in read_header(path)])
+    return [tensor for path in files if path.name in listed for tensor in read_header(path)]
 
 
 def _difference(spec: ModelSpec, tensors: Sequence[StoredTensor]) -> tuple[str, ...]:
@@ -97,10 +104,6 @@ def _difference(spec: ModelSpec, tensors: Sequence[StoredTensor]) -> tuple[str, 
     bits = 32 if spec.dtype == "float32" else 16
     doubt = difference(spec, sum(stage_weights(spec, Parallel(), bits)), tensors, bits)
     return (doubt,) if doubt else ()
-
-
-def _read(config: Path, name: str, quantization: Path | None, online: str | None) -> ModelSpec:
-    return build_model(_load(config), name, _load(quantization) if quantization else None, online=online)
 
 
 def _load(path: Path) -> Config:

@@ -1,6 +1,7 @@
 """200 generated caches of every attention kind, hybrids with recurrent state among them: our plan equals that of vLLM's own planner."""
 
 import json
+import os
 import subprocess
 from random import Random
 
@@ -137,6 +138,7 @@ def test_generated_plans_equal_vllms_planner():
     done = subprocess.run(
         [python, "plan_specs.py", "h100", "9.0", str(80 * 2**30), "1"],
         cwd=ROOT / "tests" / "oracle",
+        env=os.environ | {"PYTHONPATH": str(ROOT / "planner" / "oracle")},
         input="".join(json.dumps(question) + "\n" for question, _ in pairs),
         text=True,
         capture_output=True,

@@ -20,7 +20,7 @@ from planner.plan import make_plan
 from planner.weights import stage_weights
 
 pytestmark = pytest.mark.slow
-HERE = ROOT / "tests" / "oracle"
+HERE = ROOT / "planner" / "oracle"
 GIB = 2**30
 
 

@@ -20,7 +20,7 @@ ORDER = [
     ["reasons"],
     ["search"],
     ["plan"],
-    ["check"],
+    ["check", "verify"],
     ["explain"],
     ["emit", "report"],
     ["tensors"],
