@@ -14,15 +14,26 @@ from typing import Any
 
 import yaml
 
-from planner.catalog import find_gpu, find_model
+from planner.architecture import Config, build_model
+from planner.catalog import find_gpu, find_model, gpu_rows
 from planner.check import Checked, check
 from planner.engines.flags import parse_flags
 from planner.engines.versions import nearest_version
+from planner.engines.vllm import UNCOVERED_KV_DTYPES
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup, GpuSpec, Host
+from planner.model import ModelSpec
 from planner.units import GIB
 
 DATA = Path(__file__).parent.parent / "tests" / "data" / "consumer_starts.yaml"
+# Checkpoints whose quantization is known from their name, over the architecture of a catalogue row.
+AUTOROUND = {"quant_method": "auto-round", "bits": 4, "group_size": 128, "packing_format": "auto_round:auto_gptq"}
+AUTOROUND |= {"block_name_to_quantize": "model.language_model.layers,model.layers"}
+DESCRIBED = (
+    (r"^Qwen(3\.[68])-27B AutoRound int4$", "qwen{}-27b", AUTOROUND),
+    (r"^Qwen3\.6-(35B-A3B) AutoRound int4$", "qwen3.6-{}", AUTOROUND),
+    (r"^gemma-4-(31b|26b-a4b)-it AutoRound int4$", "gemma-4-{}", AUTOROUND),
+)
 NOT_MEMORY = "not_memory_or_unproven"
 FLAGS = ("max_model_len", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "kv_cache_dtype")
 
@@ -38,44 +49,58 @@ class Reported:
 
 
 def _gpu(case: dict[str, Any]) -> GpuSpec | None:
+    """The card by its name, else one with the total that was reported."""
     name = re.sub(r"\(.*?\)|NVIDIA|GeForce|Blackwell|\d+\s?GB\b", "", str(case.get("gpu", ""))).strip()
+    total = float(case["gpu_total_gib"]) * GIB if "gpu_total_gib" in case else None
     try:
         gpu = find_gpu(name)
     except PlannerError:
-        return None
-    total = int(float(case["gpu_total_gib"]) * GIB) if "gpu_total_gib" in case else gpu.cuda_total_bytes
+        specs = [row.spec() for row in gpu_rows() if row.vendor == "nvidia"]
+        gpu = min(specs, key=lambda spec: abs((spec.wsl2_total_bytes or spec.memory_bytes) - (total or 0)))
+        if total is None or abs((gpu.wsl2_total_bytes or gpu.memory_bytes) - total) > 0.03 * total:
+            return None
+    seen = min(int(total or gpu.cuda_total_bytes), gpu.wsl2_total_bytes or gpu.memory_bytes)  # nvidia-smi's figure is not CUDA's
     free = int(float(case["free_at_start_gib"]) * GIB) if "free_at_start_gib" in case else None
-    total = min(total, gpu.wsl2_total_bytes or gpu.memory_bytes)  # nvidia-smi's figure is not CUDA's
-    return replace(gpu, cuda_total_bytes=total, wsl2_total_bytes=total, free_at_start_bytes=free, wsl2_free_at_start_bytes=free)
+    return replace(gpu, cuda_total_bytes=seen, wsl2_total_bytes=seen, free_at_start_bytes=free, wsl2_free_at_start_bytes=free)
 
 
 def _words(case: dict[str, Any]) -> list[str]:
     words = ["--tensor-parallel-size", str(case.get("tp", 1)), "--pipeline-parallel-size", str(case.get("pp", 1))]
     for name in FLAGS:
         if case.get(name) is not None:
-            words += ["--" + name.replace("_", "-"), str(case[name])]
+            words += ["--" + name.replace("_", "-"), str(case[name]).split()[0]]
     words += ["--enforce-eager"] if case.get("enforce_eager") is True else []
     other = str(case.get("other_flags", ""))
     words += [word for word in ("--language-model-only", "--skip-mm-profiling") if word in other]
-    words += ["--speculative-config", "{}"] if "spec" in other.lower() or "mtp" in other.lower() else []
+    words += ["--speculative-config", "{}"] if re.search(r"spec|mtp|draft|flash|eagle", f"{other} {case['id']}", re.IGNORECASE) else []
     return words
+
+
+def _model(case: dict[str, Any]) -> ModelSpec | None:
+    """The model, where its checkpoint can be described."""
+    name = str(case.get("model", ""))
+    for pattern, row, quantization in DESCRIBED:
+        if match := re.match(pattern, name):
+            entry = find_model(row.format(match[1].lower()))
+            return build_model(Config({**entry.row.config, "quantization_config": quantization}, name), name) if entry else None
+    entry = find_model(name) if name else None
+    return entry.spec() if entry else None
 
 
 def reported() -> Iterator[Reported]:
     """Every start that can be judged."""
     for case in yaml.safe_load(DATA.read_text()):
-        entry = find_model(str(case.get("model", ""))) if case.get("model") else None
         memory = case["started"] or case.get("failure_class") not in (None, NOT_MEMORY)
-        if case.get("engine") != "V1" or case["quality"] not in "AB" or entry is None or not memory:
+        if case.get("engine") != "V1" or case["quality"] not in "AB" or "max_model_len" not in case or not memory:
             continue
-        gpu = _gpu(case)
-        if gpu is None:
+        gpu, model = _gpu(case), _model(case)
+        if gpu is None or model is None or str(case.get("kv_cache_dtype", "")).startswith(UNCOVERED_KV_DTYPES):
             continue
         version = nearest_version(str(case.get("vllm_version", ""))).name
         values, _, faults = parse_flags(_words(case), version)
         host = Host.WSL2 if "WSL2" in str(case.get("gpu", "")) else Host.SERVER
         group = GpuGroup(gpu=gpu, count=int(case.get("gpu_count", 1)), host=host)
-        checked = check(values, faults, entry.spec(), group, repo=entry.variant.repo, argv=(), version=version)
+        checked = check(values, faults, model, group, repo=str(case["model"]), argv=(), version=version)
         yield Reported(case["id"], case["started"], str(case.get("failure_class", "")), checked)
 
 

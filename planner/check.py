@@ -161,6 +161,8 @@ def _is_on(value: str | bool | None) -> bool:
 
 def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model: ModelSpec, group: GpuGroup) -> Iterator[Problem]:
     """Values that vLLM refuses before it touches a GPU (EngineArgs.create_engine_config)."""
+    if config.kv_cache_dtype.startswith(vllm.UNCOVERED_KV_DTYPES):
+        raise PlannerError(f"the layout of a KV cache of {config.kv_cache_dtype} is not known here", f"known: {', '.join(vllm.KV_CACHE_DTYPES)}")
     if config.kv_cache_dtype not in vllm.KV_CACHE_DTYPES:
         yield Problem(code="bad-value", message=f"--kv-cache-dtype {config.kv_cache_dtype} is not known", fix=f"one of {', '.join(vllm.KV_CACHE_DTYPES)}")
     if config.max_model_len > model.max_position_embeddings:

@@ -58,18 +58,13 @@ class Choice:
     @property
     def verdict(self) -> str:
         """starts: also with cautious coefficients; does_not_start: not even with the expected ones; tight: between."""
-        if _starts(self.cautious, self.config):
+        if _starts(self.cautious):
             return "starts"
-        return "tight" if _starts(self.expected, self.config) else "does_not_start"
+        return "tight" if _starts(self.expected) else "does_not_start"
 
 
-def _starts(ledger: MemoryBreakdown, config: ServeConfig) -> bool:
-    return ledger.fits_start and ledger.fits_request and blocks_suffice(ledger, config)
-
-
-def blocks_suffice(ledger: MemoryBreakdown, config: ServeConfig) -> bool:
-    """A hybrid refuses to start with fewer blocks of state than sequences (v1/worker/gpu_model_runner.py)."""
-    return ledger.kv_cache_blocks >= config.max_num_seqs or ledger.block_size <= 256
+def _starts(ledger: MemoryBreakdown) -> bool:
+    return ledger.fits_start and ledger.fits_request and ledger.kv_cache_blocks >= ledger.state_blocks_needed
 
 
 def utilization(request: Request, tp: int) -> tuple[float, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from planner.config import ServeConfig
 from planner.engines.overhead import Outlook, Overhead, overhead
-from planner.engines.vllm import cache_layout, dtype_bits, in_flight_tokens, reserved_blocks, with_kernels
+from planner.engines.vllm import cache_layout, dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
 from planner.hardware import GpuGroup
 from planner.kvcache import CachePlan, longest_model_len, plan_cache
 from planner.model import ModelSpec
@@ -39,8 +39,8 @@ class MemoryBreakdown:
     max_concurrency: float
     kv_cache_needed_bytes: int
     longest_max_model_len: int
-    block_size: int
     stage: int
+    state_blocks_needed: int  # a hybrid's start wants so many blocks: one a sequence where decoding is captured whole
     reserved_blocks: int = 1
     late_graph_bytes: int = 0  # graphs that are captured outside the budget and exceed what the activations leave behind
 
@@ -147,8 +147,8 @@ def breakdown(
         max_concurrency=concurrency,
         kv_cache_needed_bytes=needed_blocks * block_bytes,
         longest_max_model_len=longest_model_len(placed.cache, blocks - reserved, model.max_position_embeddings, in_flight),
-        block_size=placed.cache.block_size,
         stage=stage,
+        state_blocks_needed=state_blocks_needed(config) if model.has_state else 0,
         reserved_blocks=reserved,
         late_graph_bytes=used.late_graph_bytes,
     )

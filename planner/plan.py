@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from planner.choice import Choice, Pins, Request, blocks_suffice, serves_users
+from planner.choice import Choice, Pins, Request, serves_users
 from planner.command import serve_argv
 from planner.config import ServeConfig
 from planner.engines import vllm
@@ -158,7 +158,7 @@ def reject(choice: Choice) -> Rejection | None:
             f"{gib(ledger.kv_cache_bytes)} are available; the longest that fits is {tokens(ledger.longest_max_model_len)}"
         )
         return Rejection(code="kv-cache-too-small", reason=reason, short_by_bytes=short)
-    missing = choice.config.max_num_seqs - ledger.kv_cache_blocks
+    missing = ledger.state_blocks_needed - ledger.kv_cache_blocks
     return Rejection(
         code="kv-cache-too-small",
         reason=f"{ledger.kv_cache_blocks} cache blocks for {choice.config.max_num_seqs} sequences with recurrent state",
@@ -200,7 +200,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         found.append(Warn(code="calibrated", message=f"calibrated on this machine: {shift} more outside torch than the model predicts (plan explain)"))
     if gpu.vendor == "amd":
         found.append(Warn(code="rocm-unverified", message="AMD: overheads are those measured on NVIDIA; backend and pages follow the Triton path"))
-    if not blocks_suffice(plan.choice.cautious, config):
+    if plan.choice.cautious.kv_cache_blocks < plan.choice.cautious.state_blocks_needed:
         found.append(Warn(code="state-blocks", message="fewer cache blocks than sequences: lower --max-num-seqs"))
     return tuple(found)
 

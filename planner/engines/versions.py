@@ -22,6 +22,7 @@ class Version:
     steps_in_flight: bool  # windows keep the tokens of every concurrent step, not of one, since 0.26 (config/vllm.py max_in_flight_tokens)
     null_block_reserved: bool  # admission leaves one block out since 0.29 (v1/core/kv_cache_utils.py)
     coarse_graphs: bool  # above 256 every 16th batch size is captured since 0.12, every 8th before (config/vllm.py)
+    state_checked: bool  # a hybrid with fewer blocks than sequences is refused since 0.20 (config/compilation.py)
     lean_sampler: bool  # the sampler's warm-up keeps fewer copies of the logits since 0.17 (overhead.json: sampler_copies)
 
 
@@ -34,6 +35,7 @@ def _version(minor: int) -> Version:
         steps_in_flight=minor >= 26,
         null_block_reserved=minor >= 29,
         coarse_graphs=minor >= 12,
+        state_checked=minor >= 20,
         lean_sampler=minor >= 17,
     )
 

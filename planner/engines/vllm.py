@@ -20,6 +20,7 @@ PACKED_DTYPES = {
     "fp8_per_token_head": (8, 8),
     "int4_per_token_head": (4, 8),
 }
+UNCOVERED_KV_DTYPES = ("fp8_inc", "nvfp4_ds_mla", "nvfp4_4over6", "ultraquant_4bit", "turboquant", "octave")  # vLLM's, of layouts unknown here
 KV_CACHE_DTYPES = (*PLAIN_DTYPES, *FP8_DTYPES, "fp8_ds_mla", *PACKED_DTYPES)
 
 _MLA_FP8_TOKEN_BYTES = 656  # fp8_ds_mla: 512 FP8 + 4 float32 scales + 64 bfloat16 (mla_attention.py:1386)
@@ -47,6 +48,12 @@ def in_flight_tokens(config: ServeConfig) -> int:
 def reserved_blocks(config: ServeConfig) -> int:
     """Blocks that no request is admitted to: the null block, since 0.29."""
     return int(VERSIONS[config.vllm_version].null_block_reserved)
+
+
+def state_blocks_needed(config: ServeConfig) -> int:
+    """Blocks a hybrid refuses to start without: one for each sequence where decoding is captured whole, since 0.20 (config/compilation.py:1526)."""
+    captured = not config.enforce_eager and config.max_cudagraph_capture_size != 0
+    return config.max_num_seqs if captured and VERSIONS[config.vllm_version].state_checked else 0
 
 
 def capture_sizes(max_num_seqs: int, capability: int, version: Version) -> list[int]:
