@@ -5,20 +5,19 @@ The commands are judged as they stand: what they leave open gets vLLM's default 
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from planner.catalog import find_gpu
-from planner.choice import Choice, Request
-from planner.config import ServeConfig
-from planner.engines import vllm
-from planner.engines.versions import DEFAULT_VERSION, VERSIONS
+from planner.check import Checked
+from planner.cli_check import judge as check_found
 from planner.hardware import GpuGroup
-from planner.memory import place
-from planner.plan import reject
-from planner.search import evaluate
+from planner.plan import Plan
+from planner.shell import Found
 from planner.source import find_source
 from planner.units import GB, GIB, gib, tokens
 
@@ -82,25 +81,24 @@ CASES = [
 ]
 
 
-def judge(case: Case) -> Choice:
-    """The command as it stands. Raises UnsupportedError where this GPU refuses it."""
-    source, gpu = find_source(case.model), find_gpu(case.gpu)
-    group = GpuGroup(gpu=gpu, count=case.count)
-    batch, seqs = vllm.default_batches(gpu, group.total_bytes, VERSIONS[DEFAULT_VERSION])
-    defaults = {
-        "max_num_seqs": seqs,
-        "max_num_batched_tokens": batch,
-        "gpu_memory_utilization": VERSIONS[DEFAULT_VERSION].gpu_memory_utilization,
-    }
-    config = ServeConfig(**(defaults | case.settings))
-    vllm.check_quantization(source.spec, gpu)
-    return evaluate(Request(model=source.spec, group=group), config, place(source.spec, group, config))
+def words(case: Case) -> list[str]:
+    """The command's words after `vllm serve`."""
+    flags = [
+        [f"--{name.replace('_', '-')}"] if value is True else [f"--{name.replace('_', '-')}", str(value)] for name, value in case.settings.items() if value
+    ]
+    return [find_source(case.model).repo, *(word for flag in flags for word in flag)]
 
 
-def _ours(choice: Choice) -> str:
+def judge(case: Case) -> Checked:
+    """The command as it stands, as `plan check` judges it."""
+    return check_found(Found(tuple(words(case))), GpuGroup(gpu=find_gpu(case.gpu), count=case.count))
+
+
+def _ours(checked: Checked, plan: Plan) -> str:
+    choice = plan.choice
     ledger = choice.expected
     cache = f"cache {choice.cautious.kv_cache_bytes / GIB:.2f} to {gib(choice.hopeful.kv_cache_bytes)}, a request needs {gib(ledger.kv_cache_needed_bytes)}"
-    return f"**{choice.verdict.replace('_', ' ')}**: weights {gib(ledger.weights_bytes)}, {cache}"
+    return f"**{checked.verdict.replace('_', ' ')}**: weights {gib(ledger.weights_bytes)}, {cache}"
 
 
 def _size(what: str, ours_bytes: int, claimed_gb: float | None, cause: str) -> Iterator[str]:
@@ -117,16 +115,14 @@ WEIGHT_CAUSE = {
 }
 
 
-def differences(case: Case, choice: Choice) -> Iterator[str]:
+def differences(case: Case, checked: Checked, plan: Plan) -> Iterator[str]:
     """Why our verdict and sizes are not the guide's; nothing where they agree."""
-    ledger, cards = choice.expected, case.count
-    rejection = reject(choice)
-    if rejection:
-        yield rejection.reason
-    elif choice.verdict == "tight":
+    ledger, cards = plan.choice.expected, case.count
+    yield from (problem.message for problem in checked.problems)
+    if checked.verdict == "tight":
         yield "enough with the expected overheads, not with the cautious ones"
     yield from _size("weights are", ledger.weights_bytes * cards, case.weights_gb, WEIGHT_CAUSE.get(case.model, ""))
-    counted = f"{tokens(choice.config.max_model_len)} tokens x {ledger.kv_cache_needed_bytes * cards // choice.config.max_model_len:,} bytes"
+    counted = f"{tokens(plan.config.max_model_len)} tokens x {ledger.kv_cache_needed_bytes * cards // plan.config.max_model_len:,} bytes"
     yield from _size("the cache of one request is", ledger.kv_cache_needed_bytes * cards, case.cache_gb, counted)
     if case.at_most_tokens:
         yield f"memory allows {tokens(ledger.longest_max_model_len)} tokens, not {tokens(case.at_most_tokens)}"
@@ -134,25 +130,47 @@ def differences(case: Case, choice: Choice) -> Iterator[str]:
         yield "it starts with CUDA graphs too"
 
 
+def _verdicts(answers: list[tuple[Case, Checked]]) -> Iterator[str]:
+    """How many commands start."""
+    counts = Counter(checked.verdict for _, checked in answers)
+    wrong = sum(1 for case, checked in answers if checked.plan and any(differences(case, checked, checked.plan)))
+    yield (
+        f"Of {len(answers)} commands {counts['starts']} start, {counts['tight']} may (*tight*: enough with expected overheads, not with cautious ones), "
+        f"{counts['does_not_start']} do not; {len(answers) - wrong} are as the guide says."
+    )
+
+
+def _section(case: Case, checked: Checked) -> Iterator[str]:
+    """One command: what the guide says, what happens, why, and what would start."""
+    plan = checked.plan
+    sizes = [f"{size:g} GB of {what}" for what, size in (("weights", case.weights_gb), ("cache", case.cache_gb)) if size]
+    yield from (f"### {case.machine}: {case.model}", "", "```sh", shlex.join(["vllm", "serve", *words(case)]), "```", "")
+    yield f"- The guide: {', '.join([case.claim, *sizes])}."
+    if plan is None:
+        yield f"- It **does not start**: {'; '.join(problem.message for problem in checked.problems)}."
+        return
+    yield f"- Each GPU: {_ours(checked, plan)}."
+    yield f"- Why: {'; '.join(differences(case, checked, plan)) or 'they agree'}."
+    if plan.alternatives:
+        yield f"- What starts: {', or '.join(f'`{alternative.arguments}`' for alternative in plan.alternatives)}."
+    yield ""
+
+
 def page() -> str:
     """The text of docs/guide-audit.md."""
+    answers = [(case, judge(case)) for case in CASES]
     lines = [
         "# The guide's commands, judged",
         "",
-        "Generated by `python -m benchmarks.guide_audit`. Each chat and embedding command of the guide this product grew from, as it stands, on the machine it is",
-        "meant for, with vLLM 0.33 (what a command leaves open has vLLM's default). *starts* holds also with cautious overheads, *tight* only with expected ones.",
-        "Our sizes are of one GPU; where they are compared with the guide's they are of all GPUs, in GB of 10^9 bytes as the guide's.",
+        "Generated by `python -m benchmarks.guide_audit`: each chat and embedding command of the guide this product grew from, as it stands, on the machine it is",
+        "meant for, as `plan check` judges it for vLLM 0.33 (what a command leaves open has vLLM's default). Our sizes are of one GPU; where they are compared",
+        "with the guide's they are of all GPUs, in GB of 10^9 bytes as the guide's. Changes under *What starts* were each evaluated.",
         "",
-        "| machine | model | command | the guide says | ours, per GPU | why they differ |",
-        "|---|---|---|---|---|---|",
+        *_verdicts(answers),
+        "",
+        *(line for case, checked in answers for line in _section(case, checked)),
     ]
-    for case in CASES:
-        choice = judge(case)
-        flags = " ".join(f"--{name.replace('_', '-')}" + ("" if value is True else f" {value}") for name, value in case.settings.items())
-        sizes = [f"{size:g} GB of {what}" for what, size in (("weights", case.weights_gb), ("cache", case.cache_gb)) if size]
-        why = "; ".join(differences(case, choice)) or "they agree"
-        lines.append(f"| {case.machine} | {case.model} | `{flags}` | {', '.join([case.claim, *sizes])} | {_ours(choice)} | {why} |")
-    return "\n".join([*lines, "", *NOTES, ""])
+    return "\n".join([*lines, *NOTES, ""])
 
 
 NOTES = [

@@ -232,3 +232,18 @@ def test_a_binary_file_is_refused(tmp_path):
     (tmp_path / "x.sh").write_bytes(b"\x7fELF\xff\xfe\x00")
     done = run_plan("check", "x.sh", "--gpu", "rtx4090", cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+
+
+GUIDE = ROOT.parent / "shared" / "seed" / "local-llm-setup-guide.md"
+
+
+@pytest.mark.skipif(not GUIDE.exists(), reason="the guide lies beside the project only where it is built")
+def test_every_server_of_the_guide_gets_a_verdict():
+    blocks = re.findall(r"```(?:bash|sh|shell)?\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    found = [command for block in blocks if "vllm" in block for command in find_commands(block)]
+    assert len(found) == 17
+    for command in found:
+        answer = judge(command, GpuGroup(gpu=gpu("rtx4090"), count=2))
+        assert answer.verdict in ("starts", "tight", "does_not_start")
+        assert not [problem for problem in answer.problems if problem.code in ("unknown-flag", "other")], command
+        assert (answer.verdict == "does_not_start") == bool(answer.problems)
