@@ -160,7 +160,7 @@ def verify_plan(ctx: click.Context, /, python: str | None, **options: Any) -> No
 
 def _planned(options: dict[str, Any]) -> tuple[Plan, Any]:
     request, source = _request(options)
-    names = {"repo": source.repo, "served_name": source.served_name, "others": source.others, "doubts": source.doubts}
+    names = {"repo": source.repo, "served_name": source.served_name, "others": source.others}
     return make_plan(request, **names, host=options.get("bind", "127.0.0.1"), port=options.get("port", 8000)), source
 
 

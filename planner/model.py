@@ -175,6 +175,15 @@ class LayerGroup:
     caches: tuple[Attention, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class CheckpointDifference:
+    """Bytes that are loaded of the checkpoint's tensors against what the config gives, whole model, and which tensors tell them apart."""
+
+    stored_bytes: int
+    derived_bytes: int
+    message: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """A model as far as memory is concerned."""
@@ -203,6 +212,7 @@ class ModelSpec:
     bidirectional_images: bool = False  # image tokens attend in both directions (vLLM's is_mm_prefix_lm)
     residual_streams: int = 1  # hidden states carried side by side (hyper-connections)
     bytes_per_batched_token: int = 0  # what the model sets aside at load for each token of a batch
+    checkpoint: CheckpointDifference | None = None  # where the checkpoint's own tensors disagree with its config
     pooling: bool = False
     pipeline: bool = True  # whether vLLM can split its layers over pipeline stages
     family: str = ""

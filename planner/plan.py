@@ -82,10 +82,8 @@ class Plan:
         return self.verdict != "does_not_start" and (self.request.users is None or serves_users(self.request, self.choice))
 
 
-def make_plan(
-    request: Request, *, repo: str, served_name: str, others: Others = (), doubts: tuple[str, ...] = (), host: str = "127.0.0.1", port: int = 8000
-) -> Plan:
-    """Answer a request. `others` are further variants of the model that alternatives may name, `doubts` what its own tensors say against its config."""
+def make_plan(request: Request, *, repo: str, served_name: str, others: Others = (), host: str = "127.0.0.1", port: int = 8000) -> Plan:
+    """Answer a request. `others` are further variants of the model that alternatives may name."""
     limit = request.model.max_position_embeddings
     wanted = request.pins.max_model_len or request.context
     if wanted and wanted > limit:
@@ -107,8 +105,7 @@ def make_plan(
         port=port,
     )
     rejection = reject(choice)
-    doubted = tuple(Warn(code="tensors-differ", message=doubt) for doubt in doubts)
-    plan = replace(plan, warnings=(*warnings(plan), *doubted), rejection=rejection)
+    plan = replace(plan, warnings=warnings(plan), rejection=rejection)
     return plan if plan.meets_wish else replace(plan, alternatives=alternatives(plan, others))
 
 
@@ -195,6 +192,8 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         found.append(
             Warn(code="users", message=f"{plan.request.users} users at full length at once need more KV cache; {plan.choice.expected.max_concurrency:.1f} fit")
         )
+    if plan.model.checkpoint is not None:
+        found.append(Warn(code="tensors-differ", message=plan.model.checkpoint.message))
     if gpu.calibrated_shift_bytes is not None:
         shift = gib(gpu.calibrated_shift_bytes)
         found.append(Warn(code="calibrated", message=f"calibrated on this machine: {shift} more outside torch than the model predicts (plan explain)"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from planner import catalog
@@ -13,7 +13,7 @@ from planner.architecture.config import MAX_CONFIG_BYTES, Config
 from planner.config import Parallel
 from planner.errors import PlannerError
 from planner.hub import fetch_model, is_repo_id
-from planner.model import ModelSpec
+from planner.model import CheckpointDifference, ModelSpec
 from planner.tensors import StoredTensor
 from planner.weights import stage_weights
 
@@ -27,7 +27,6 @@ class Source:
     spec: ModelSpec
     config: Mapping[str, object] = field(default_factory=dict)  # the whole config.json, for who asks vLLM itself
     hf_quant: Mapping[str, object] | None = None
-    doubts: tuple[str, ...] = ()  # where the checkpoint's own tensors disagree with its config
     others: tuple[tuple[str, Callable[[], ModelSpec]], ...] = ()
 
 
@@ -81,7 +80,8 @@ def _from_path(path: Path, online: str | None) -> Source:
 def _from_files(config: Path, quantization: Path | None, repo: str, served_name: str, *, online: str | None, tensors: Sequence[StoredTensor]) -> Source:
     whole, hf_quant = _load(config), _load(quantization) if quantization else None
     spec = build_model(whole, served_name, hf_quant, online=online)
-    return Source(repo, served_name, spec, whole.data, hf_quant.data if hf_quant else None, _difference(spec, tensors))
+    checkpoint = _difference(build_model(whole, served_name, hf_quant), tensors) if tensors else None
+    return Source(repo, served_name, replace(spec, checkpoint=checkpoint), whole.data, hf_quant.data if hf_quant else None)
 
 
 def _stored(folder: Path) -> Sequence[StoredTensor]:
@@ -96,14 +96,11 @@ def _stored(folder: Path) -> Sequence[StoredTensor]:
     return [tensor for path in files if path.name in listed for tensor in read_header(path)]
 
 
-def _difference(spec: ModelSpec, tensors: Sequence[StoredTensor]) -> tuple[str, ...]:
+def _difference(stored: ModelSpec, tensors: Sequence[StoredTensor]) -> CheckpointDifference | None:
     from planner.tensors import difference
 
-    if not tensors:
-        return ()
-    bits = 32 if spec.dtype == "float32" else 16
-    doubt = difference(spec, sum(stage_weights(spec, Parallel(), bits)), tensors, bits)
-    return (doubt,) if doubt else ()
+    bits = 32 if stored.dtype == "float32" else 16
+    return difference(stored, sum(stage_weights(stored, Parallel(), bits)), tensors, bits)
 
 
 def _load(path: Path) -> Config:

@@ -15,7 +15,7 @@ from math import prod
 from pathlib import Path
 
 from planner.errors import PlannerError
-from planner.model import ModelSpec
+from planner.model import CheckpointDifference, ModelSpec
 from planner.units import gib
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
@@ -65,6 +65,8 @@ _COMMON = frozenset(
     ]
 )
 _NOT_LOADED = re.compile(r"(?:^|\.)(?:mtp|mtp_layers|nextn)\.|rotary_emb\.inv_freq|masked_bias$|\.attn\.bias$")
+
+_DECODER_LAYER = re.compile(r"(?:(?:model|language_model)\.){0,2}layers\.(\d{1,6})\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +129,28 @@ def loaded(tensors: Iterable[StoredTensor], dtype_bits: int, *, tied: bool) -> C
     return groups
 
 
-def difference(model: ModelSpec, derived_bytes: int, tensors: Iterable[StoredTensor], dtype_bits: int) -> str:
-    """Where a checkpoint's tensors and the arithmetic from its config disagree, in a sentence that names tensors; empty where they agree."""
+def difference(model: ModelSpec, derived_bytes: int, tensors: Iterable[StoredTensor], dtype_bits: int) -> CheckpointDifference | None:
+    """Where a checkpoint's tensors and the arithmetic from its config disagree, in a sentence that names tensors; None where they agree.
+
+    Where they agree, the arithmetic is the better of the two: it knows padding, fused layers and what a rank replicates. Tensors
+    that no module of the class answers to are ones that vLLM skips or refuses; others of another size or dtype are what it loads.
+    """
     modules = [module for part in (model.first, model.last, model.every, *(group.modules for group in model.layers)) for module in part]
-    groups = loaded(tensors, dtype_bits, tied=not any("lm_head" in module.name for module in modules))
+    mine = (tensor for tensor in tensors if not _is_beyond(tensor.name, model.layer_count))
+    groups = loaded(mine, dtype_bits, tied=not any("lm_head" in module.name for module in modules))
     stored = groups.total()
     if abs(stored - derived_bytes) <= NOTABLE * derived_bytes:
-        return ""
+        return None
     known = {word for module in modules for word in re.split(r"[._]", module.name)} | _COMMON
     strange = [name for name, _ in groups.most_common() if not set(re.split(r"[._]", name.replace(".*", ""))) <= known]
-    what = "no module is named like" if strange else "the largest are"
-    named = strange or [name for name, _ in groups.most_common()]
-    return f"the tensors hold {gib(stored)}, the config gives {gib(derived_bytes)}; {what} {', '.join(named[:3])}"
+    sizes = f"the tensors hold {gib(stored)}, the config gives {gib(derived_bytes)}"
+    if strange:
+        return CheckpointDifference(derived_bytes, derived_bytes, f"{sizes}; not counted, as no module is named like {', '.join(strange[:3])}")
+    largest = [name for name, _ in groups.most_common(3)]
+    return CheckpointDifference(stored, derived_bytes, f"{sizes}; the tensors are believed, the largest are {', '.join(largest)}")
+
+
+def _is_beyond(name: str, layers: int) -> bool:
+    """Whether a tensor belongs to a layer after the decoder's last: a head of multi-token prediction (DeepSeek, GLM)."""
+    match = _DECODER_LAYER.match(name)
+    return match is not None and int(match[1]) >= layers

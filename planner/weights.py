@@ -170,9 +170,16 @@ def stage_weights(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) ->
         total = every + sum(size * sum(1 for i in group.indices if i in held) for group, size in zip(model.layers, group_bytes, strict=True))
         is_first, is_last = stage == 0, stage == len(counts) - 1
         total += (first if is_first else 0) + (last if is_last else 0)
-        totals.append(total + (copy if is_last and not is_first else 0))
+        totals.append(_as_stored(model, total + (copy if is_last and not is_first else 0)))
         start += count
     return totals
+
+
+def _as_stored(model: ModelSpec, derived_bytes: int) -> int:
+    """A rank's bytes where the checkpoint's tensors are known to hold more or less than its config says: every rank has its share."""
+    if (checkpoint := model.checkpoint) is None:
+        return derived_bytes
+    return derived_bytes * checkpoint.stored_bytes // checkpoint.derived_bytes
 
 
 def buffer_bytes(model: ModelSpec, dtype_bits: int = 16, tp: int = 1) -> int:

@@ -60,10 +60,18 @@ def checkpoint(folder: Path, entries: dict) -> Path:
     return folder
 
 
-def warnings(folder, tmp_path):
-    done = run_plan("--gpu", "rtx4090", "--model", str(folder), "--max-model-len", "2048", "--dry-run", "--format", "json", cwd=tmp_path)
+def planned(folder, tmp_path, *more):
+    done = run_plan("--gpu", "rtx4090", "--model", str(folder), "--max-model-len", "2048", "--dry-run", "--format", "json", *more, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    return [warning["message"] for warning in json.loads(done.stdout)["warnings"] if warning["code"] == "tensors-differ"]
+    return json.loads(done.stdout)
+
+
+def warnings(folder, tmp_path, *more):
+    return [warning["message"] for warning in planned(folder, tmp_path, *more)["warnings"] if warning["code"] == "tensors-differ"]
+
+
+def weights_bytes(folder, tmp_path):
+    return planned(folder, tmp_path)["memory"]["weights_bytes"]
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F32"])
@@ -82,6 +90,25 @@ def test_a_difference_names_the_tensors(tmp_path):
     entries = tensors() | {f"model.layers.{layer}.adapter.proj.weight": {"dtype": "BF16", "shape": [512, 256]} for layer in range(4)}
     (message,) = warnings(checkpoint(tmp_path / "m", entries), tmp_path)
     assert "model.layers.*.adapter.proj.weight" in message
+    assert weights_bytes(tmp_path / "m", tmp_path) == weights_bytes(checkpoint(tmp_path / "plain", tensors()), tmp_path), "vLLM has no module for it"
+
+
+def test_tensors_of_another_size_are_believed(tmp_path):
+    """A config that names no quantization of MLPs that are stored in 8 bits: what is stored is loaded."""
+    entries = {name: entry | {"dtype": "F8_E4M3" if ".mlp." in name else "BF16"} for name, entry in tensors().items()}
+    (message,) = warnings(checkpoint(tmp_path / "m", entries), tmp_path)
+    assert "the tensors are believed" in message
+    plain = weights_bytes(checkpoint(tmp_path / "plain", tensors()), tmp_path)
+    assert weights_bytes(tmp_path / "m", tmp_path) == plain - 4 * 3 * 512 * 256
+
+
+def test_quantization_while_loading_is_no_difference(tmp_path):
+    assert warnings(checkpoint(tmp_path / "m", tensors()), tmp_path, "--quantization", "fp8") == []
+
+
+def test_layers_after_the_last_are_heads_of_multi_token_prediction(tmp_path):
+    more = {"model.layers.4.mlp.up_proj.weight": {"dtype": "BF16", "shape": [512, 256]}}
+    assert warnings(checkpoint(tmp_path / "m", tensors() | more), tmp_path) == []
 
 
 def test_a_file_or_a_part_of_a_checkpoint_may_be_given(tmp_path):

@@ -70,6 +70,11 @@ def _bar(plan: Plan) -> Text:
     return bar.append("░" * (BAR_WIDTH - len(bar)), "dim").append(f" {gib(total)} a GPU")
 
 
+def _weights_note(plan: Plan) -> str:
+    checkpoint = plan.model.checkpoint
+    return "exact" if checkpoint is None or checkpoint.stored_bytes == checkpoint.derived_bytes else "from the checkpoint's tensors"
+
+
 def _ledger(plan: Plan) -> Table:
     choice = plan.choice
     table = Table(box=None, show_header=True, pad_edge=False, header_style="dim")
@@ -77,7 +82,7 @@ def _ledger(plan: Plan) -> Table:
     table.add_column("GiB", justify="right")
     table.add_column("")
     notes = {
-        "weights": "exact",
+        "weights": _weights_note(plan),
         "buffers": "rotary tables, exact",
         "outside torch": "calibrated",
         "activation": "calibrated",
