@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from planner.architecture import Config, build_model, parse_config
 from planner.catalog import find_gpu, find_model
 from planner.config import ServeConfig
 from planner.hardware import GpuGroup
@@ -16,19 +15,6 @@ from planner.units import GIB
 
 DATA = Path(__file__).parent.parent / "tests" / "data"
 BATCH, SEQS = 8192, 1024  # vLLM 0.19's defaults on that card
-# Checkpoints of the table whose config.json is frozen under another repository of the same architecture.
-SAME_ARCHITECTURE = {"mistralai/Mixtral-8x7B-Instruct-v0.1": "mistralai/Mixtral-8x7B-v0.1", "microsoft/phi-2": "made/phi2"}
-W8A8 = {
-    "quant_method": "compressed-tensors",
-    "config_groups": {
-        "g": {
-            "targets": ["Linear"],
-            "weights": {"num_bits": 8, "type": "int", "strategy": "channel"},
-            "input_activations": {"num_bits": 8, "type": "int", "dynamic": True},
-        }
-    },
-    "ignore": ["lm_head", "re:.*vision_tower.*", "re:.*multi_modal_projector.*"],
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +34,12 @@ class Start:
     concurrency: float
 
 
-def _spec(name: str, quantization: str) -> ModelSpec | None:
-    repo = SAME_ARCHITECTURE.get(name, name)
-    path = DATA / "configs" / f"{repo.replace('/', '--')}.json"
-    if "Mistral-Small-3.1" in name:
-        config = parse_config((DATA / "configs" / "mistralai--Mistral-Small-3.1-24B-Instruct-2503.json").read_bytes(), name)
-        text = dict(config.section("text_config").data) | {"sliding_window": None}
-        return build_model(Config({**config.data, "text_config": text, "quantization_config": W8A8}, name), name)
-    if path.exists():
-        return build_model(parse_config(path.read_bytes(), str(path)), name, online=quantization or None)
-    entry = find_model(name)
-    return entry.spec() if entry else None
-
-
 def starts() -> Iterator[Start]:
-    """Every start whose architecture we know."""
+    """Every start, of models that are all in the catalogue."""
     for row in csv.DictReader((DATA / "vllm_0.19_h100.csv").read_text().splitlines()):
-        model = _spec(row["model"], row["quantization"])
-        if model is None:
-            continue
+        entry = find_model(row["model"])
+        if entry is None:
+            raise LookupError(f"{row['model']} is not in models.yaml")
         gpu = replace(find_gpu("h100"), cuda_total_bytes=int(float(row["init_total_memory_gib"]) * GIB))
         config = ServeConfig(
             tensor_parallel_size=int(row["tp"]),
@@ -81,7 +54,7 @@ def starts() -> Iterator[Start]:
         )
         yield Start(
             name=row["model"],
-            model=model,
+            model=entry.spec(row["quantization"] or None),
             group=GpuGroup(gpu=gpu, count=config.parallel.world_size),
             config=config,
             weights_gib=float(row["weight_memory_gib"]),

@@ -219,7 +219,7 @@ def _mentioning(path: Path, wanted: str) -> Iterator[_Chunk]:
     """Chunks that can hold the name: its row name is a prefix of it, or it is mentioned."""
     for chunk in _chunks(path):
         first = chunk.text.partition("\n")[0].partition(":")[2].strip()
-        if wanted.startswith(first) or wanted in chunk.text.lower() or any(alias in wanted for alias in _aliases(chunk.text)):
+        if wanted.startswith(first) or wanted in chunk.text.lower().replace("_", "-") or any(alias in wanted for alias in _aliases(chunk.text)):
             yield chunk
 
 

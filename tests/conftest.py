@@ -52,12 +52,16 @@ def alone(tmp_path_factory):
 
 
 @cache
-def config_model(name: str) -> ModelSpec:
-    """A model built from its real config.json (and hf_quant_config.json)."""
+def config_model(name: str, *, no_window: bool = False) -> ModelSpec:
+    """A model built from its real config.json (and hf_quant_config.json), some of which were typed without `sliding_window: null`."""
     stem = name.replace("/", "--")
     path, quantization = DATA / "configs" / f"{stem}.json", DATA / "configs" / f"{stem}.hf_quant.json"
     hf_quant = parse_config(quantization.read_bytes(), str(quantization)) if quantization.exists() else None
-    return build_model(parse_config(path.read_bytes(), str(path)), name, hf_quant)
+    config = parse_config(path.read_bytes(), str(path))
+    if no_window:
+        text = config.data.get("text_config", config.data)
+        text["sliding_window"] = None
+    return build_model(config, name, hf_quant)
 
 
 @cache

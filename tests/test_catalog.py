@@ -67,7 +67,7 @@ def test_every_model_is_sourced_and_its_parameters_follow_from_its_architecture(
     assert row.sources
     billions = re.search(r"(?:^|[-x])(\d+(?:\.\d+)?)b(?:-|$)", row.name)
     if billions and "x" not in row.name:
-        assert row.parameters / 1e9 == pytest.approx(float(billions[1]), rel=0.31)  # "2b" of Gemma has 2.61
+        assert row.parameters / 1e9 == pytest.approx(float(billions[1]), rel=0.5)  # "2b" of Granite Vision has 2.96
 
 
 @pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
@@ -77,7 +77,8 @@ def test_a_row_equals_what_its_whole_config_gives(row):
     repo = default.repo.removesuffix("-BF16") if row.name == "ministral-3-14b" else default.repo
     if not (DATA / "configs" / f"{repo.replace('/', '--')}.json").exists():
         pytest.skip("no whole config of this model is frozen")
-    whole, derived = config_model(repo), row.spec(default)
+    text = row.config.get("text_config", row.config)
+    whole, derived = config_model(repo, no_window=text.get("sliding_window", 0) is None), row.spec(default)
     assert (derived.first, derived.layers, derived.last, derived.every, derived.buffers) == (whole.first, whole.layers, whole.last, whole.every, whole.buffers)
     assert derived.max_position_embeddings == whole.max_position_embeddings
     assert derived.bidirectional_images == whole.bidirectional_images
