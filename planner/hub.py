@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from planner.architecture.config import MAX_CONFIG_BYTES
 from planner.errors import PlannerError, WorldError
-from planner.tensors import StoredTensor
+from planner.tensors import StoredTensor, stored_tensor
 
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _SHARD = re.compile(r"model(?:-\d+-of-\d+)?\.safetensors")
-MOST_SHARDS = 8  # each costs a request; larger checkpoints are taken at their config's word
+MOST_SHARDS = 64  # each costs a request; larger checkpoints are taken at their config's word
+AT_ONCE = 8
 OFFLINE = "use a name of `plan list models`, or --model FOLDER with the model's config.json"
 
 
@@ -39,42 +45,56 @@ def fetch_model(repo: str) -> HubModel:
     """
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its warnings and retries are not for the user
     try:
-        sizes = _file_sizes(repo)
+        commit, sizes = _files(repo)
     except WorldError:
         cached = _cached(repo, "config.json")
         if cached is None:
             raise
-        return HubModel(cached, _cached(repo, "hf_quant_config.json"))
+        return HubModel(cached, _cached(repo, "hf_quant_config.json"), _tensors(repo, cached.parent.name))
     if "config.json" not in sizes:
         raise PlannerError(f"{repo} has no config.json", OFFLINE)
     if (size := sizes["config.json"] or 0) > MAX_CONFIG_BYTES:
         raise PlannerError(f"{repo}: config.json of {size:,} bytes is too large")
     quantization = _download(repo, "hf_quant_config.json") if "hf_quant_config.json" in sizes else None
-    return HubModel(_download(repo, "config.json"), quantization, _tensors(repo, [name for name in sizes if _SHARD.fullmatch(name)]))
+    return HubModel(_download(repo, "config.json"), quantization, _tensors(repo, commit, [name for name in sizes if _SHARD.fullmatch(name)]))
 
 
-def _tensors(repo: str, shards: list[str]) -> tuple[StoredTensor, ...]:
-    """The headers of a checkpoint's files, one ranged request each; none where there are too many, or one cannot be had."""
+def _tensors(repo: str, commit: str, shards: Sequence[str] = ()) -> tuple[StoredTensor, ...]:
+    """The headers of a checkpoint's files as this machine keeps them, or one ranged request each; none where one cannot be had."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from huggingface_hub import cached_assets_path
+
+    kept = cached_assets_path("serve-plan", repo, commit) / "tensors.json"
+    with suppress(OSError, ValueError, TypeError):
+        return tuple(stored_tensor(*entry) for entry in json.loads(kept.read_bytes()))
+    if not 0 < len(shards) <= MOST_SHARDS:
+        return ()
+    try:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found = tuple(chain.from_iterable(pool.map(lambda name: _header(repo, commit, name), shards)))
+    except (PlannerError, WorldError, ValueError):
+        return ()
+    with suppress(OSError):
+        part = kept.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps([(tensor.name, tensor.dtype, tensor.shape) for tensor in found]))
+        part.replace(kept)
+    return found
+
+
+def _header(repo: str, commit: str, name: str) -> list[StoredTensor]:
     from huggingface_hub import HfApi
 
-    if len(shards) > MOST_SHARDS:
-        return ()
-    found: list[StoredTensor] = []
-    for name in shards:
-        try:
-            metadata = _asked(repo, lambda name=name: HfApi().parse_safetensors_file_metadata(repo, name))
-        except (PlannerError, WorldError):
-            return ()
-        found += [StoredTensor(tensor, str(info.dtype), tuple(info.shape)) for tensor, info in metadata.tensors.items()]
-    return tuple(found)
+    metadata = _asked(repo, lambda: HfApi().parse_safetensors_file_metadata(repo, name, revision=commit))
+    return [stored_tensor(tensor, info.dtype, list(info.shape)) for tensor, info in metadata.tensors.items()]
 
 
-def _file_sizes(repo: str) -> dict[str, int | None]:
-    """Files of a repository with their sizes: one request, no retries."""
+def _files(repo: str) -> tuple[str, dict[str, int | None]]:
+    """The newest commit of a repository and its files with their sizes: one request, no retries."""
     from huggingface_hub import HfApi, constants
 
     info = _asked(repo, lambda: HfApi().model_info(repo, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT))
-    return {file.rfilename: file.size for file in info.siblings or []}
+    return info.sha or "main", {file.rfilename: file.size for file in info.siblings or []}
 
 
 def _download(repo: str, name: str) -> Path:

@@ -102,13 +102,13 @@ def parse_header(text: bytes, path: str, length: int) -> list[StoredTensor]:
         entries = json.loads(text)
         if len(text) < length or not isinstance(entries, dict):
             raise ValueError
-        return [_tensor(name, entry) for name, entry in entries.items() if name != "__metadata__"]
+        return [stored_tensor(name, entry["dtype"], entry["shape"]) for name, entry in entries.items() if name != "__metadata__"]
     except (ValueError, RecursionError, KeyError, TypeError):
         raise PlannerError(f"{path}: the safetensors header is broken", "is the download complete?") from None
 
 
-def _tensor(name: str, entry: dict[str, object]) -> StoredTensor:
-    dtype, shape = entry["dtype"], entry["shape"]
+def stored_tensor(name: str, dtype: object, shape: object) -> StoredTensor:
+    """One entry of a header. Raises ValueError for a dtype that the format does not have, or a shape that cannot be."""
     if dtype not in _BITS or not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 1 << 48 for size in shape):
         raise ValueError
     return StoredTensor(name, str(dtype), tuple(shape))

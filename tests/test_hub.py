@@ -13,6 +13,7 @@ from test_tensors import tensors as stored
 CONFIG = (DATA / "configs" / "Qwen--Qwen3-8B.json").read_bytes()
 SIZE, SMALL = len(CONFIG), json.dumps(SMALL_CONFIG).encode()
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+ASKED: list[str] = []
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -33,6 +34,7 @@ class Hub(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self):
+        ASKED.append(self.path)
         name = next((part for part in self.path.split("?")[0].split("/") if part in BEHAVIOURS), "missing")
         BEHAVIOURS[name](self)
 
@@ -64,6 +66,7 @@ def with_tensors(hub, entries):
 
 
 BEHAVIOURS = {
+    "strange": lambda hub: with_tensors(hub, {"x": {"dtype": "F2_ODD", "shape": [1 << 20], "data_offsets": [0, 0]}}),
     "agreeing": lambda hub: with_tensors(hub, stored()),
     "differing": lambda hub: with_tensors(hub, stored() | {"model.extra.weight": {"dtype": "BF16", "shape": [512, 1024], "data_offsets": [0, 0]}}),
     "found": found,
@@ -145,6 +148,17 @@ def test_tensors_of_the_hub_are_the_cross_check(name, differs, hub, tmp_path):
     messages = [warning["message"] for warning in answer["warnings"] if warning["code"] == "tensors-differ"]
     assert bool(messages) == differs
     assert all("model.extra.weight" in message for message in messages)
+    asked = list(ASKED)
+    again = json.loads(ask(f"owner/{name}", hub, tmp_path, "--max-model-len", "2048").stdout)
+    assert again["warnings"] == answer["warnings"]
+    assert not any("safetensors" in path for path in ASKED[len(asked) :]), "the headers of a commit are asked for once"
+    offline = json.loads(ask(f"owner/{name}", "http://127.0.0.1:9", tmp_path, "--max-model-len", "2048").stdout)
+    assert offline["warnings"] == answer["warnings"]
+
+
+def test_a_dtype_that_the_format_does_not_have_is_no_cross_check(hub, tmp_path):
+    answer = json.loads(ask("owner/strange", hub, tmp_path, "--max-model-len", "2048").stdout)
+    assert not [warning for warning in answer["warnings"] if warning["code"] == "tensors-differ"]
 
 
 def test_a_cache_behind_a_link_is_read(hub, tmp_path):
