@@ -118,25 +118,6 @@ def hunyuan_moe(config: Config, dims: Dims) -> LayerBuilder:
     return build
 
 
-def flex_olmo(config: Config, dims: Dims) -> LayerBuilder:
-    """FlexOlmo: norms over all query and key heads and behind each block."""
-    experts = config.integer("num_experts", default=5)
-
-    def build(scope: Scope, index: int) -> Layer:
-        modules = [
-            *attention_modules(scope, dims),
-            *norm("self_attn.q_norm", dims.heads * dims.head_dim),
-            *norm("self_attn.k_norm", dims.kv_heads * dims.head_dim),
-            gate("mlp.gate", experts, dims.hidden),
-            scope.experts("mlp.experts", experts, dims.hidden, dims.intermediate),
-            *norm("post_attention_layernorm", dims.hidden),
-            *norm("post_feedforward_layernorm", dims.hidden),
-        ]
-        return Layer(tuple(modules), (full_attention(dims),))
-
-    return build
-
-
 def bailing_moe(config: Config, dims: Dims) -> LayerBuilder:
     """Ling and Ring: fused query_key_value, optional norms of q and k (layer norms unless `use_rmsnorm`), shared experts."""
     bias, qkv_bias = config.flag("use_bias", default=False), config.flag("use_qkv_bias", default=False)

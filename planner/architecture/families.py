@@ -205,7 +205,7 @@ FAMILIES: Mapping[str, Family] = {
     "ExaoneMoEForCausalLM": _EXAONE_MOE,
     "PhiMoEForCausalLM": Family(layers=experts.phi_moe, more={"norm": plain.final_bias, "head": experts.head_bias}, whole_stages=_ALL_ENDS, name="phi"),
     "HunYuanMoEV1ForCausalLM": Family(layers=experts.hunyuan_moe, rope=rope.no_rope, name="hunyuan"),
-    "FlexOlmoForCausalLM": Family(layers=experts.flex_olmo, rope=rope.no_rope, name="olmo"),
+    "FlexOlmoForCausalLM": Family(layers=moe.olmoe, defaults={"num_experts": 5}, rope=rope.no_rope, name="olmo"),
     "BailingMoeForCausalLM": _BAILING,
     "BailingMoeV2ForCausalLM": _BAILING,
     "Step3p5ForCausalLM": Family(layers=experts.step3p5, rope=rope.step_rope, renamed={"num_attention_groups": "num_key_value_heads"}, name="step"),

@@ -137,7 +137,7 @@ def ernie(config: Config, dims: Dims) -> LayerBuilder:
 
 
 def olmoe(config: Config, dims: Dims) -> LayerBuilder:
-    """OLMoE: norms over all query and key heads, whole on every rank."""
+    """OLMoE: norms over all query and key heads, whole on every rank (FlexOlmo's other two norms lie behind the blocks)."""
     experts = config.integer("num_experts")
 
     def build(scope: Scope, index: int) -> Layer:
