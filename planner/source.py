@@ -41,7 +41,7 @@ def find_source(name: str, online: str | None = None) -> Source:
         raise PlannerError(f"{name[:60]!r} is not a model name", "a name of `plan list models`, owner/name on the Hub, or a folder with a config.json")
     path = Path(name)
     if path.suffix == ".gguf":
-        raise PlannerError(f"{name}: vLLM 0.33 does not load GGUF files", "plan the original repository, or serve the file with llama.cpp or Ollama")
+        raise _is_gguf(path)
     if path.suffix == ".safetensors" and path.is_file():
         path = path.parent
     if path.exists():
@@ -53,6 +53,17 @@ def find_source(name: str, online: str | None = None) -> Source:
         found = fetch_model(name)
         return _from_files(found.config, found.quantization, name, slug(name.partition("/")[2]), online=online, tensors=found.tensors)
     raise catalog.unknown_model(name)
+
+
+def _is_gguf(path: Path) -> PlannerError:
+    """The answer to a GGUF file: it left vLLM's tree (quantization/__init__.py, 0.33); the nearest thing is the model it was converted from."""
+    from planner.gguf import original, read_metadata
+
+    origin = original(read_metadata(path)) if path.exists() else ""
+    entry = catalog.find_model(origin) if origin else None
+    nearest = f"--model {entry.name}" if entry else f"--model {origin}" if is_repo_id(origin) else "the original repository"
+    what = f" of {origin}" if origin else ""
+    return PlannerError(f"{path} is a GGUF file{what}, which vLLM 0.33 does not load", f"plan {nearest}, or serve the file with llama.cpp or Ollama")
 
 
 def _from_catalogue(entry: catalog.Entry, online: str | None) -> Source:

@@ -23,7 +23,7 @@ ORDER = [
     ["check", "verify"],
     ["explain"],
     ["emit", "report"],
-    ["tensors"],
+    ["tensors", "gguf"],
     ["architecture"],
     ["rows"],
     ["hub", "output", "validation", "calibration"],
