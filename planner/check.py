@@ -16,7 +16,7 @@ from planner.hardware import GpuGroup
 from planner.memory import place
 from planner.model import ModelSpec
 from planner.plan import Alternative, Plan, Warn, reject, warnings
-from planner.search import cannot_split, evaluate
+from planner.search import FEWEST_SEQS, cannot_split, evaluate
 from planner.units import tokens
 
 CONTEXT_STEP = 1024
@@ -237,7 +237,8 @@ def _single_changes(request: Request, choice: Choice) -> Iterator[tuple[str, Ser
     if share != config.gpu_memory_utilization and config.kv_cache_memory_bytes is None:
         yield f"--gpu-memory-utilization {share:g}", replace(config, gpu_memory_utilization=share), "the share that is free at start"
     blocks = choice.cautious.kv_cache_blocks
-    fewer = min(blocks, 16) if request.model.has_state else 16
+    lacks_blocks = blocks < choice.cautious.state_blocks_needed  # a hybrid's sequences, one block each
+    fewer = (blocks - blocks % FEWEST_SEQS or blocks) if lacks_blocks else FEWEST_SEQS
     if 0 < fewer < config.max_num_seqs:
         yield f"--max-num-seqs {fewer}", replace(config, max_num_seqs=fewer), "fewer sequences at once"
     if config.max_num_batched_tokens > 2048 and not request.model.is_encoder:

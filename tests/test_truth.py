@@ -104,6 +104,7 @@ def test_without_an_indexer_deepseek_v4s_pages_cannot_be_unified():
 def test_the_activation_of_residual_streams_is_what_was_measured(batch, measured_gib):
     """One DGX Spark, a repack of DeepSeek V4 Flash, two starts that differ in the batch (the source is in overhead.json)."""
     config = ServeConfig(max_num_batched_tokens=batch, max_num_seqs=1)
-    low, expected, high = (activation(config_model("deepseek-ai/DeepSeek-V4-Flash"), config, outlook, last_stage=True) / GIB for outlook in OUTLOOKS)
+    model, group = config_model("deepseek-ai/DeepSeek-V4-Flash"), GpuGroup(gpu=gpu("gb10"), count=1)
+    low, expected, high = (activation(model, config, group, outlook, last_stage=True) / GIB for outlook in OUTLOOKS)
     assert low < measured_gib < high
     assert expected == pytest.approx(measured_gib, abs=0.15)

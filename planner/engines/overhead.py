@@ -57,11 +57,22 @@ def forward_activation(model: ModelSpec, config: ServeConfig) -> int:
     return config.max_num_batched_tokens * (width + 4 * model.hidden_size) * 2
 
 
-def sampler_activation(model: ModelSpec, config: ServeConfig) -> int:
+def is_fitted(group: GpuGroup) -> bool:
+    """Whether the coefficients were fitted on starts of this very card."""
+    return group.gpu.name == str(coefficients()["fit"]["gpu"])
+
+
+def sampler_copies(config: ServeConfig, group: GpuGroup, outlook: Outlook) -> float:
+    """Live copies of the logits at the peak. On other cards than the fit's some starts took as many as versions before 0.17 did."""
+    wary = outlook is Outlook.CAUTIOUS and not is_fitted(group) and group.gpu.calibrated_shift_bytes is None
+    lean = VERSIONS[config.vllm_version].lean_sampler and not wary
+    return float(coefficients()["activation"]["sampler_copies"] if lean else coefficients()["estimates"]["sampler_copies_at_most"])
+
+
+def sampler_activation(model: ModelSpec, config: ServeConfig, copies: float) -> int:
     """Peak of the sampler's warm-up: several copies of the logits of one row a sequence, and the batch's hidden states. Fitted."""
     fit = coefficients()["activation"]
     rows = 0 if model.pooling else min(config.max_num_seqs, config.max_num_batched_tokens)
-    copies = fit["sampler_copies"] if VERSIONS[config.vllm_version].lean_sampler else coefficients()["estimates"]["sampler_copies_before_0.17"]
     logits = copies * model.vocab_size * rows * 4
     return int(logits + fit["hidden_copies"] * config.max_num_batched_tokens * model.hidden_size * 2)
 
@@ -82,10 +93,10 @@ def stream_activation(model: ModelSpec, config: ServeConfig) -> int:
     return int(coefficients()["estimates"]["stream_copies"] * streams)
 
 
-def text_activation(model: ModelSpec, config: ServeConfig, *, last_stage: bool) -> int:
+def text_activation(model: ModelSpec, config: ServeConfig, copies: float, *, last_stage: bool) -> int:
     """Peak of the text profiling run: a batch through the layers, then (on the last stage) the sampler; the larger counts."""
     forward = max(forward_activation(model, config), stream_activation(model, config))
-    peak = max(forward, sampler_activation(model, config)) + expert_workspace(model, config)
+    peak = max(forward, sampler_activation(model, config, copies)) + expert_workspace(model, config)
     return int(peak if last_stage else coefficients()["activation"]["first_stage_share"] * peak)
 
 
@@ -103,10 +114,11 @@ def vision_activation(model: ModelSpec, config: ServeConfig) -> int:
     return block + outputs
 
 
-def activation(model: ModelSpec, config: ServeConfig, outlook: Outlook, *, last_stage: bool) -> int:
+def activation(model: ModelSpec, config: ServeConfig, group: GpuGroup, outlook: Outlook, *, last_stage: bool) -> int:
     """Peak activation: text and vision are profiled one after the other, so the larger one counts."""
     data = coefficients()
-    text = text_activation(model, config, last_stage=last_stage) + _shift(outlook, data["activation"]["residual_gib_p90"])
+    copies = sampler_copies(config, group, outlook)
+    text = text_activation(model, config, copies, last_stage=last_stage) + _shift(outlook, data["activation"]["residual_gib_p90"])
     factor = {Outlook.EXPECTED: 1.0, Outlook.CAUTIOUS: data["estimates"]["cautious_factor"], Outlook.HOPEFUL: data["estimates"]["hopeful_factor"]}[outlook]
     text += int((factor - 1) * stream_activation(model, config))
     return max(0, text, int(vision_activation(model, config) * factor))
@@ -122,7 +134,7 @@ def cuda_graphs(model: ModelSpec, config: ServeConfig, group: GpuGroup, outlook:
     full = fit["base_gib"] + fit["per_layer_gib"] * layers + (fit["experts_gib"] if model.experts_per_token else 0)
     sizes = capture_sizes(config.max_num_seqs, group.gpu.capability, VERSIONS[config.vllm_version])
     share = sum(1 for size in sizes if limit is None or size <= limit) / fit["full_set_sizes"]
-    if group.gpu.name != coefficients()["fit"]["gpu"]:
+    if not is_fitted(group):
         factors = dict(zip(Outlook, coefficients()["estimates"]["graphs_of_other_gpus"], strict=True))
         return int(full * factors[outlook] * share * GIB)
     return max(0, int(full * share * GIB) + int(_shift(outlook, fit["residual_gib_p90"]) * min(1.0, share)))
@@ -139,8 +151,7 @@ def non_torch(config: ServeConfig, group: GpuGroup, outlook: Outlook) -> int:
     else:
         key = "pcie_2_gib" if tp == 2 else "pcie_4_gib"
     values = dict(zip(Outlook, fit[key], strict=True))
-    unmeasured = group.gpu.name not in (coefficients()["fit"]["gpu"],)
-    margin = _shift(outlook, coefficients()["estimates"]["unmeasured_gpu_margin_gib"]) if unmeasured else 0
+    margin = 0 if is_fitted(group) else _shift(outlook, coefficients()["estimates"]["unmeasured_gpu_margin_gib"])
     if group.gpu.calibrated_shift_bytes is not None:  # a start on this very machine tells more than the margin
         margin = group.gpu.calibrated_shift_bytes
     return max(0, int(values[outlook] * GIB) + margin)
@@ -149,7 +160,7 @@ def non_torch(config: ServeConfig, group: GpuGroup, outlook: Outlook) -> int:
 def overhead(model: ModelSpec, config: ServeConfig, group: GpuGroup, outlook: Outlook, *, last_stage: bool = True) -> Overhead:
     """Everything beside weights, buffers and KV cache on one rank; graphs only where this version reserves them."""
     reserved = VERSIONS[config.vllm_version].graphs_reserved
-    peak, graphs = activation(model, config, outlook, last_stage=last_stage), cuda_graphs(model, config, group, outlook)
+    peak, graphs = activation(model, config, group, outlook, last_stage=last_stage), cuda_graphs(model, config, group, outlook)
     return Overhead(
         activation_bytes=peak,
         non_torch_bytes=non_torch(config, group, outlook),

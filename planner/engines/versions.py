@@ -45,9 +45,12 @@ DEFAULT_VERSION = f"0.{NEWEST}"
 
 
 def nearest_version(text: str) -> Version:
-    """The known release nearest to "0.19.1" or "v0.20.2rc1.dev3"; the newest where there is no number."""
+    """The known release nearest to "0.19.1" or "v0.20.2rc1.dev3"; the newest where there is no number.
+
+    "0.1.dev19754" is what a build of a checkout without tags calls itself: no number either.
+    """
     found = re.match(r"v?(\d+)\.(\d+)", text.strip())
-    if not found:
+    if not found or re.match(r"v?0\.[01](\.\d+)?\.?dev", text.strip()):
         return VERSIONS[DEFAULT_VERSION]
     minor = NEWEST if int(found[1]) > 0 else min(NEWEST, max(OLDEST, int(found[2])))
     return VERSIONS[f"0.{minor}"]
