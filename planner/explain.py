@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from planner.log import Observed
 from planner.memory import place, stage_budgets
 from planner.units import GIB, tokens
 
+_ESTIMATE = re.compile(r"estimated maximum model length is (\d{1,9})")
 CLOSE = 0.01  # a difference below one percent of the GPU needs no cause
 
 
@@ -34,12 +36,21 @@ class Explained:
     predicted: Checked | None
     differences: tuple[Difference, ...]
     fixed_argv: tuple[str, ...] | None
+    fixed_by_estimate: bool = False  # vLLM's own estimate of the longest context, where nothing could be checked
 
 
 def explain(observed: Observed, words: Sequence[str], predicted: Checked | None) -> Explained:
     """Set a log beside the prediction for its command; `predicted` is None where the model or the GPU is not known."""
     differences = tuple(_differences(observed, predicted)) if predicted and predicted.plan else ()
-    return Explained(observed=observed, words=tuple(words), predicted=predicted, differences=differences, fixed_argv=_fixed(observed, words, predicted))
+    fixed, estimated = _fixed(observed, words, predicted), _estimated(observed, words)
+    return Explained(
+        observed=observed,
+        words=tuple(words),
+        predicted=predicted,
+        differences=differences,
+        fixed_argv=fixed or estimated,
+        fixed_by_estimate=fixed is None and estimated is not None,
+    )
 
 
 def _differences(observed: Observed, checked: Checked) -> list[Difference]:
@@ -80,6 +91,12 @@ def _fixed(observed: Observed, words: Sequence[str], checked: Checked | None) ->
     changes = [alternative.arguments for alternative in checked.plan.alternatives] if checked.plan else []
     changes += [problem.fix for problem in checked.problems if problem.fix.startswith("--")]
     return ("vllm", "serve", *changed(words, shlex.split(changes[0]))) if changes else None
+
+
+def _estimated(observed: Observed, words: Sequence[str]) -> tuple[str, ...] | None:
+    """The command with the context that vLLM's message says would fit; None where it says none."""
+    match = _ESTIMATE.search(observed.root_cause.message) if observed.root_cause else None
+    return ("vllm", "serve", *changed(words, ["--max-model-len", match[1]])) if match and words else None
 
 
 def changed(words: Sequence[str], change: Sequence[str]) -> list[str]:

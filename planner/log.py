@@ -123,7 +123,7 @@ _FIELDS: tuple[tuple[str, re.Pattern[str], Callable[[str], object]], ...] = (
 )
 _STARTED = re.compile(r"Application startup complete|Uvicorn running on|Starting vLLM (?:API )?server")
 _TOTAL = re.compile(r"\(([\d.]+)/([\d.]+) GiB\) on startup")
-_IS_VLLM = re.compile(r"\bvllm\b|vLLM", re.IGNORECASE)
+_IS_VLLM = re.compile(r"\bvllm\b|\b(?:EngineCore|APIServer)\w* pid=|\b(?:gpu_worker|gpu_model_runner|kv_cache_utils)\.py:", re.IGNORECASE)
 
 
 def read_log(lines: Iterable[str]) -> Observed:

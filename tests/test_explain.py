@@ -128,6 +128,26 @@ def test_errors_of_the_command_line_and_the_server(lines, code):
     assert seen.root_cause.code == code
 
 
+def test_a_fragment_that_never_says_vllm_is_known_by_its_processes():
+    seen = read_log(
+        ["(EngineCore_DP0 pid=212) INFO 10-06 12:00:03 [core.py:708] Starting", "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1 GiB."]
+    )
+    assert seen.root_cause is not None
+    assert seen.root_cause.code == "out-of-memory"
+
+
+def test_without_a_prediction_vllms_own_estimate_is_the_fix(tmp_path):
+    log = tmp_path / "server.log"
+    log.write_text(
+        "INFO [utils.py:233] vLLM non-default args: {'model_tag': 'owner/unknown', 'max_model_len': 40960}\n"
+        "ERROR [core.py:1346] ValueError: To serve at least one request with the model's max seq len (40960), 4.38 GiB KV cache is needed, which is larger "
+        "than the available KV cache memory (1.0 GiB). Based on the available memory, the estimated maximum model length is 9344.\n"
+    )
+    done = run_plan("explain", str(log), cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "By vLLM's own estimate this would start:\nvllm serve owner/unknown --max-model-len 9344" in done.stdout
+
+
 def test_the_format_of_the_newest_release_is_read():
     seen = read_log(
         [

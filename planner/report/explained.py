@@ -121,5 +121,6 @@ def render(explained: Explained, gpu: GpuSpec | None) -> RenderableType:
     if explained.predicted is None:
         pieces += [Text("No prediction beside it: the log does not say the GPU or the model, or they are not in the catalogues (--gpu names one).", "dim")]
     if explained.fixed_argv:
-        pieces += [Text(), Text("This would start (checked):"), Text(shlex.join(explained.fixed_argv), "bold", no_wrap=True, overflow="ignore")]
+        source = "By vLLM's own estimate this would start:" if explained.fixed_by_estimate else "This would start (checked):"
+        pieces += [Text(), Text(source), Text(shlex.join(explained.fixed_argv), "bold", no_wrap=True, overflow="ignore")]
     return Group(*pieces)
