@@ -111,20 +111,22 @@ def consumer_table() -> list[str]:
     rows = list(reported())
     wrong = sum(1 for row in rows if not row.started and row.checked.verdict == "starts")
     refused = sum(1 for row in rows if row.started and row.checked.verdict == "does_not_start")
+    told = [row for row in rows if row.is_inside is not None]
     lines = [
         "## Consumer and workstation cards",
         "",
         f"{len(rows)} reported starts on cards and with models that the catalogues describe (`tests/data/consumer_starts.yaml`, quality A and B, vLLM V1,",
         f"failures of memory only), as `plan check` judges their commands. Called *starts* though it failed: {wrong}. Called *does not start* though it did: {refused}.",
+        f"Of {len(told)} that told their KV cache, it lies in the interval of {sum(bool(row.is_inside) for row in told)}; the ends of the interval on other cards were set with these in view.",
         "",
-        "| start | it | plan check | KV GiB predicted | limit |",
-        "|---|---|---|---|---|",
+        "| start | it | plan check | KV GiB predicted | reported | limit |",
+        "|---|---|---|---|---|---|",
     ]
     for row in rows:
-        plan = row.checked.plan
-        cache = f"{plan.choice.cautious.kv_cache_bytes / GIB:.2f} to {plan.choice.hopeful.kv_cache_bytes / GIB:.2f}" if plan else ""
+        cache = "{:.2f} to {:.2f}".format(*row.interval_gib) if row.interval_gib else ""
+        told_gib = "" if row.kv_cache_gib is None else f"{row.kv_cache_gib:.2f}"
         limit = row.checked.problems[0].message if row.checked.problems else ""
-        lines.append(f"| {row.name} | {'started' if row.started else 'failed: ' + row.failure} | {row.checked.verdict} | {cache} | {limit} |")
+        lines.append(f"| {row.name} | {'started' if row.started else 'failed: ' + row.failure} | {row.checked.verdict} | {cache} | {told_gib} | {limit} |")
     return lines
 
 

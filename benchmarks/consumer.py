@@ -51,6 +51,23 @@ class Reported:
     started: bool
     failure: str
     checked: Checked
+    kv_cache_gib: float | None
+
+    @property
+    def interval_gib(self) -> tuple[float, float] | None:
+        """The KV cache predicted, from cautious to hopeful; None where there is no ledger."""
+        if self.checked.plan is None:
+            return None
+        choice = self.checked.plan.choice
+        return choice.cautious.kv_cache_bytes / GIB, choice.hopeful.kv_cache_bytes / GIB
+
+    @property
+    def is_inside(self) -> bool | None:
+        """Whether the KV cache that was reported lies in the interval; None where none was reported."""
+        if self.kv_cache_gib is None or self.interval_gib is None:
+            return None
+        low, high = self.interval_gib
+        return low <= self.kv_cache_gib <= high
 
 
 def _gpu(case: dict[str, Any]) -> GpuSpec | None:
@@ -108,17 +125,9 @@ def reported() -> Iterator[Reported]:
         host = Host.WSL2 if "WSL2" in str(case.get("gpu", "")) else Host.SERVER
         group = GpuGroup(gpu=gpu, count=int(case.get("gpu_count", 1)), host=host)
         checked = check(values, faults, model, group, repo=str(case["model"]), argv=(), version=version)
-        yield Reported(case["id"], case["started"], str(case.get("failure_class", "")), checked)
+        yield Reported(case["id"], case["started"], str(case.get("failure_class", "")), checked, case.get("available_kv_gib"))
 
 
 if __name__ == "__main__":
     for row in reported():
-        plan = row.checked.plan
-        print(
-            row.name,
-            row.started,
-            row.failure,
-            row.checked.verdict,
-            [p.message for p in row.checked.problems],
-            plan and round(plan.choice.expected.kv_cache_bytes / GIB, 2),
-        )
+        print(row.name, row.started, row.failure, row.checked.verdict, [p.message for p in row.checked.problems], row.interval_gib, row.kv_cache_gib)

@@ -185,6 +185,9 @@ def test_consumer_starts_are_never_promised_and_rarely_refused():
     started = [row for row in rows if row.started]
     refused = [row.name for row in started if row.checked.verdict == "does_not_start"]
     assert len(refused) <= 0.05 * len(started), refused
+    inside = [row.is_inside for row in rows if row.is_inside is not None]
+    assert len(inside) >= 20
+    assert sum(inside) >= 0.9 * len(inside), "the interval is to hold on cards that the fit never saw"
 
 
 @given(models(), groups())
