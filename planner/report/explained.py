@@ -117,7 +117,8 @@ def render(explained: Explained, gpu: GpuSpec | None) -> RenderableType:
     cause = explained.observed.root_cause
     if cause:
         pieces += [Text(f"x {cause.code}: {cause.message}", "red")]
-    pieces += [Text(), _differences(explained) if explained.differences else _observed(explained)]
+    found = _differences(explained) if explained.differences else _observed(explained)
+    pieces += [Text(), found] if found.row_count else []
     if explained.predicted is None:
         pieces += [Text("No prediction beside it: the log does not say the GPU or the model, or they are not in the catalogues (--gpu names one).", "dim")]
     if explained.fixed_argv:
