@@ -14,24 +14,27 @@ from pathlib import Path
 
 from planner.catalog import find_gpu, find_model, gpu_rows
 from planner.choice import Request
-from planner.emit import emit
+from planner.cli_stack import answer_row
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
 from planner.plan import Plan, make_plan
-from planner.report.contract import plan_json
-from planner.source import find_source, slug
+from planner.source import find_source
+from planner.stack_file import ServiceRow, StackRow
 
 FOLDER = Path(__file__).parent.parent / "outputs"
 K = 1024
 # The guide's five machines, each with what it recommends there (or the nearest that starts).
-MACHINES: list[tuple[str, int, str, int]] = [
-    ("rtx3090", 2, "qwen3-vl-32b-awq", 128 * K),
-    ("rtx4090", 2, "qwen3-vl-32b-awq", 128 * K),
-    ("rtx4090", 2, "ministral-3-14b-awq", 128 * K),
-    ("l40s", 2, "qwen3-vl-32b-awq", 128 * K),
-    ("a100-40", 1, "qwen3-vl-32b-awq", 64 * K),
-    ("a100-80", 1, "qwen3-vl-32b", 32 * K),
-    ("a100-80", 1, "qwen3-embedding-0.6b", 8 * K),
+EMBEDDING = "qwen3-embedding-0.6b"
+MACHINES: list[tuple[str, int, str, int, tuple[str, ...]]] = [
+    ("rtx3090", 2, "qwen3-vl-32b-awq", 128 * K, ()),
+    ("rtx4090", 2, "qwen3-vl-32b-awq", 128 * K, ()),
+    ("rtx4090", 2, "ministral-3-14b-awq", 128 * K, ()),
+    ("rtx4090", 2, "ministral-3-14b-awq", 128 * K, (EMBEDDING,)),
+    ("rtx4090", 2, "qwen3-vl-32b-awq", 96 * K, (EMBEDDING,)),
+    ("l40s", 2, "qwen3-vl-32b-awq", 128 * K, ()),
+    ("a100-40", 1, "qwen3-vl-32b-awq", 64 * K, ()),
+    ("a100-80", 1, "qwen3-vl-32b", 32 * K, ()),
+    ("a100-80", 1, EMBEDDING, 8 * K, ()),
 ]
 GRID_MODELS = [
     "qwen3-8b",
@@ -66,7 +69,7 @@ COLUMNS = (
 
 
 def plan_for(gpu: str, count: int, model: str, context: int | None) -> Plan:
-    """Plan as the command line does."""
+    """Plan one server as the command line does."""
     source = find_source(model)
     request = Request(model=source.spec, group=GpuGroup(gpu=find_gpu(gpu), count=count), context=context)
     return make_plan(request, repo=source.repo, served_name=source.served_name, others=source.others)
@@ -74,13 +77,13 @@ def plan_for(gpu: str, count: int, model: str, context: int | None) -> Plan:
 
 def plans() -> Iterator[tuple[str, str]]:
     """(path below outputs/, text) of every file."""
-    for gpu, count, model, context in MACHINES:
-        plan = plan_for(gpu, count, model, context)
-        folder = f"{slug(plan.served_name)}-{plan.request.group.gpu.name}x{count}"
-        texts = emit(plan)
-        names = [f"outputs/{folder}/{name}" for name in (*texts, "plan.json")]
-        texts["plan.json"] = json.dumps(plan_json(plan, names), indent=2) + "\n"
-        yield from ((f"{folder}/{name}", text) for name, text in texts.items())
+    for gpu, count, model, context, beside in MACHINES:
+        services = [ServiceRow(model=model, context=context), *(ServiceRow(model=other) for other in beside)]
+        found = answer_row(StackRow(gpu=gpu, count=count, services=services))
+        texts = found.texts(())
+        names = [f"outputs/{found.folder}/{name}" for name in (*texts, "plan.json")]
+        texts["plan.json"] = json.dumps(found.json(names), indent=2) + "\n"
+        yield from ((f"{found.folder}/{name}", text) for name, text in texts.items())
     yield "predictions.csv", predictions()
 
 

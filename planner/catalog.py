@@ -72,6 +72,26 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
+def read_yaml(path: Path, most_bytes: int) -> Any:
+    """A user's YAML file: equal keys, anchors (a few lines of them expand to gigabytes) and large files are refused. Raises PlannerError."""
+    try:
+        if path.stat().st_size > most_bytes:
+            raise PlannerError(f"{path}: {path.stat().st_size:,} bytes; at most {most_bytes:,} are read")
+        text = path.read_text("utf-8")
+        for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+            if getattr(event, "anchor", None):
+                line = event.start_mark.line + 1 if event.start_mark else 1
+                raise PlannerError(f"{path}:{line}: anchors and aliases are not read", "write the values out")
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlannerError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise PlannerError(f"{path}:{line}: {error.problem}") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise PlannerError(f"{path}: not YAML ({' '.join(str(error).split())[:100]})") from None
+
+
 @dataclass(frozen=True, slots=True)
 class _Chunk:
     """The text of one row and the line it starts at."""

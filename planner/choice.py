@@ -68,13 +68,16 @@ def _starts(ledger: MemoryBreakdown) -> bool:
 
 
 def utilization(request: Request, tp: int) -> tuple[float, str]:
-    """The share of total memory that is safely free at start, to two decimals."""
+    """The share of total memory that is safely free at start, to two decimals (three beside other servers)."""
     if request.pins.gpu_memory_utilization is not None:
         return request.pins.gpu_memory_utilization, "pinned"
     group = request.group
     free, total = group.free_at_start_bytes(tp), group.total_bytes
-    share = min(HIGHEST_UTILIZATION, floor((free / total - 0.01) * 100) / 100)
+    steps = 1000 if group.taken_bytes else 100  # beside others every hundredth counts
+    share = max(1 / steps, min(HIGHEST_UTILIZATION, floor((free / total - 0.01) * steps) / steps))
     where = {Host.SERVER: "a server", Host.DESKTOP: "a desktop", Host.WSL2: "WSL2"}[group.host]
+    if group.taken_bytes:
+        where += f" beside servers that hold {group.taken_bytes / 1024**3:.2f} GiB"
     return share, f"{free / 1024**3:.2f} of {total / 1024**3:.2f} GiB are free at start on {where}; CUDA context and NCCL lie outside vLLM's budget"
 
 

@@ -10,12 +10,11 @@ from typing import Any, NoReturn
 
 import click
 
-from planner.choice import Pins, Request
 from planner.engines.versions import DEFAULT_VERSION, VERSIONS
-from planner.engines.vllm import KV_CACHE_DTYPES, quantization_problem
+from planner.engines.vllm import KV_CACHE_DTYPES
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup, Host
-from planner.plan import Plan, make_plan
+from planner.hardware import Host
+from planner.plan import make_plan
 from planner.units import parse_context, parse_count
 
 
@@ -98,6 +97,11 @@ def _question(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @_question
+@click.option("--with", "beside", multiple=True, metavar="NAME[:key=value,…]", help="Another server on the same GPUs (repeatable), its settings pinned.")
+@click.option("-f", "--file", "stack_file", type=click.Path(path_type=Path), help="The question as a file: GPUs and services (`plan schema stack`).")
+@click.option("--nodes", default=1, show_default=True, type=click.IntRange(1, 128), help="Machines with --count GPUs each: tp inside, pp across.")
+@click.option("--to", multiple=True, metavar="FORMAT", help="Also write these formats, e.g. compose,k8s (`plan emit --help` lists them).")
+@click.option("--proxy-port", default=8080, show_default=True, type=click.IntRange(1, 65_535))
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Address the server listens on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65_535))
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the files (default: outputs/<model>-<gpu>x<count>).")
@@ -135,9 +139,9 @@ def list_catalogue(what: str) -> None:
 
 
 @cli.command("schema")
-@click.argument("what", type=click.Choice(["gpus", "models", "plan", "check", "explain"]))
+@click.argument("what", type=click.Choice(["gpus", "models", "stack", "plan", "check", "explain"]))
 def print_schema(what: str) -> None:
-    """Print the JSON Schema of gpus.yaml, models.yaml or a JSON output."""
+    """Print the JSON Schema of gpus.yaml, models.yaml, a stack file or a JSON output."""
     from planner.schema import json_schema
 
     click.echo(json.dumps(json_schema(what), indent=2))
@@ -149,82 +153,36 @@ def print_schema(what: str) -> None:
 @click.pass_context
 def verify_plan(ctx: click.Context, /, python: str | None, **options: Any) -> None:
     """Ask vLLM itself about the plan: parser, engine config, weights, KV planner; agreement line by line. Exit 1 where they differ."""
+    from planner.cli_stack import request_of
     from planner.verify import verify
 
-    plan, source = _planned(options)
+    request, source = request_of(options)
+    plan = make_plan(request, repo=source.repo, served_name=source.served_name)
     agreements = verify(plan, source.config, source.hf_quant, python)
     for line in agreements:
         click.echo(f"agrees   {line.what}: {line.ours}" if line.agrees else f"DIFFERS  {line.what}: {line.ours} here, vLLM says {line.theirs}")
     ctx.exit(0 if all(line.agrees for line in agreements) else 1)
 
 
-def _planned(options: dict[str, Any]) -> tuple[Plan, Any]:
-    request, source = _request(options)
-    names = {"repo": source.repo, "served_name": source.served_name, "others": source.others}
-    return make_plan(request, **names, host=options.get("bind", "127.0.0.1"), port=options.get("port", 8000)), source
-
-
-def _request(options: dict[str, Any]) -> tuple[Request, Any]:
-    from planner.calibration import calibrated
-    from planner.catalog import find_gpu
-    from planner.source import find_source
-
-    if not options["gpu"] or not options["model"]:
-        missing = "--gpu" if not options["gpu"] else "--model"
-        raise PlannerError(f"{missing} is missing", "try: plan --gpu rtx4090 --count 2 --model qwen3-vl-32b-awq")
-    gpu = find_gpu(options["gpu"])
-    if gpu.vendor == "apple":
-        raise PlannerError(f"{gpu.title}: vLLM needs an NVIDIA or AMD GPU", "MLX plans for Macs are not part of this version")
-    gpu = calibrated(gpu)
-    source = find_source(options["model"], options["quantization"])
-    pins = Pins(**{name: options[name] for name in Pins.__dataclass_fields__})
-    _check_pins(pins, source.spec.quantization)
-    group = GpuGroup(gpu=gpu, count=options["count"], host=Host(options["host_kind"]))
-    return Request(model=source.spec, group=group, pins=pins, context=options["context"], users=options["users"]), source
-
-
-def _check_pins(pins: Pins, quantization: str | None) -> None:
-    """Refuse pins that vLLM refuses (engine/arg_utils.py, config/model.py:1457)."""
-    if problem := quantization_problem(pins.quantization, quantization):
-        hint = "leave it out; vLLM detects what a checkpoint is, and quantizes a 16-bit one by fp8, fp8_per_block or fp8_per_channel"
-        raise PlannerError(problem, hint)
-    if pins.max_num_seqs and pins.max_num_batched_tokens and pins.max_num_batched_tokens < pins.max_num_seqs:
-        raise PlannerError(
-            f"--max-num-batched-tokens {pins.max_num_batched_tokens} is below --max-num-seqs {pins.max_num_seqs}",
-            "every sequence needs at least one token a step",
-        )
-
-
 def _run(options: dict[str, Any]) -> int:
-    from planner.emit import emit
+    from planner.cli_stack import Answer, answer
     from planner.output import write_files
-    from planner.report.contract import plan_json
-    from planner.source import slug
 
-    plan, source = _planned(options)
-    request = plan.request
-    folder = options["output"] or Path("outputs") / f"{slug(source.served_name)}-{request.group.gpu.name}x{request.group.count}"
+    found: Answer = answer(options)
+    folder = options["output"] or Path("outputs") / found.folder
     files: list[str] = []
-    if plan.verdict != "does_not_start" and not options["dry_run"]:
-        texts = emit(plan)
+    if found.verdict != "does_not_start" and not options["dry_run"]:
+        texts = found.texts(tuple(options["to"]))
         names = [str(folder / name) for name in (*texts, "plan.json")]
-        texts["plan.json"] = json.dumps(plan_json(plan, names), indent=2) + "\n"
+        texts["plan.json"] = json.dumps(found.json(names), indent=2) + "\n"
         files = write_files(folder, texts, force=options["force"])
-    _show(plan, files, options["style"])
-    return 0 if plan.meets_wish else 1
+    if options["style"] == "json":
+        click.echo(json.dumps(found.json(files), indent=2))
+    else:
+        from rich.console import Console
 
-
-def _show(plan: Plan, files: list[str], style: str) -> None:
-    if style == "json":
-        from planner.report.contract import plan_json
-
-        click.echo(json.dumps(plan_json(plan, files), indent=2))
-        return
-    from rich.console import Console
-
-    from planner.report.terminal import show
-
-    show(plan, files, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
+        found.show(files, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
+    return 0 if found.meets_wish else 1
 
 
 def main() -> NoReturn:

@@ -54,11 +54,18 @@ WSL2_MOST_BYTES = 2160 * MIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuGroup:
-    """Several equal GPUs in one machine."""
+    """Several equal GPUs, `count` in all, in one machine or spread evenly over `nodes`; `taken_bytes` of each are held by other servers."""
 
     gpu: GpuSpec
     count: int
     host: Host = Host.SERVER
+    nodes: int = 1
+    taken_bytes: int = 0
+
+    @property
+    def per_node(self) -> int:
+        """GPUs of one machine."""
+        return self.count // self.nodes
 
     @property
     def total_bytes(self) -> int:
@@ -69,7 +76,6 @@ class GpuGroup:
 
     def free_at_start_bytes(self, tensor_parallel_size: int, *, cautious: bool = True) -> int:
         """What is free on one GPU when vLLM checks: total less context, NCCL and what the host itself uses, at most or usually."""
-        nccl = NCCL_BYTES if tensor_parallel_size > 1 and self.gpu.nvlink else 0
         match self.host:
             case Host.SERVER:
                 measured, taken = self.gpu.free_at_start_bytes, CONTEXT_BYTES
@@ -78,4 +84,11 @@ class GpuGroup:
             case Host.WSL2:
                 measured, taken = self.gpu.wsl2_free_at_start_bytes, WSL2_MOST_BYTES if cautious else WSL2_BYTES
         free = measured if measured is not None else self.total_bytes - taken
-        return free - nccl
+        return free - self._nccl_bytes(tensor_parallel_size) - self.taken_bytes
+
+    def process_bytes(self, tensor_parallel_size: int) -> int:
+        """What one more server takes of a GPU outside its budget: its CUDA context, and NCCL's buffers."""
+        return CONTEXT_BYTES + self._nccl_bytes(tensor_parallel_size)
+
+    def _nccl_bytes(self, tensor_parallel_size: int) -> int:
+        return NCCL_BYTES if tensor_parallel_size > 1 and self.gpu.nvlink else 0

@@ -34,6 +34,8 @@ def explained(request: Request, choice: Choice, tried: list[Choice]) -> Choice:
 
 def _why_split(request: Request, config: ServeConfig) -> str:
     if config.tensor_parallel_size == 1:
+        if config.pipeline_parallel_size > 1:
+            return "one GPU a pipeline stage: with a share of every layer on each it would not surely start, or heads do not divide"
         return "one GPU" if request.group.count == 1 else "attention heads do not divide further"
     return f"divides {request.model.attention_heads} attention heads and {request.model.kv_heads} key-value heads; each GPU holds a share of every layer"
 

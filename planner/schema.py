@@ -14,12 +14,13 @@ from planner.errors import CatalogError
 from planner.report.contract import CheckJson, PlanJson
 from planner.report.explained import ExplainJson
 from planner.rows import GpuRow, ModelRow
+from planner.stack_file import StackRow
 from planner.validation import first_fault
 
 
 def json_schema(what: str) -> dict[str, Any]:
-    """The schema of gpus.yaml, models.yaml or the plan JSON."""
-    types: dict[str, Any] = {"gpus": list[GpuRow], "models": list[ModelRow], "plan": PlanJson, "check": CheckJson, "explain": ExplainJson}
+    """The schema of gpus.yaml, models.yaml, a stack file or a JSON output."""
+    types: dict[str, Any] = {"gpus": list[GpuRow], "models": list[ModelRow], "stack": StackRow, "plan": PlanJson, "check": CheckJson, "explain": ExplainJson}
     return TypeAdapter(types[what]).json_schema()
 
 
@@ -35,7 +36,7 @@ def release() -> None:
     (root / "validated.json").write_text(json.dumps(valid, indent=1) + "\n")
     schemas = root.parent / "schemas"
     schemas.mkdir(exist_ok=True)
-    for what in ("gpus", "models", "plan", "check", "explain"):
+    for what in ("gpus", "models", "stack", "plan", "check", "explain"):
         (schemas / f"{what}.schema.json").write_text(json.dumps(json_schema(what), indent=1) + "\n")
 
 

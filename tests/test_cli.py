@@ -19,7 +19,15 @@ def test_the_main_job_prints_a_plan_and_writes_files(tmp_path):
     assert "QuantTrio/Qwen3-VL-32B-Instruct-AWQ on 2x GeForce RTX 4090 with vLLM 0.33: starts" in done.stdout
     assert "\x1b[" not in done.stdout  # plain when piped
     folder = tmp_path / "outputs" / "qwen3-vl-32b-awq-rtx4090x2"
-    assert {p.name for p in folder.iterdir()} == {"serve.sh", "litellm.yaml", "agent.env", "plan.json", ".plan-manifest.json"}
+    assert {p.name for p in folder.iterdir()} == {
+        "setup.sh",
+        "stack.sh",
+        "serve.sh",
+        "litellm.yaml",
+        "agent.env",
+        "plan.json",
+        ".plan-manifest.json",
+    }
     assert os.access(folder / "serve.sh", os.X_OK)
 
 

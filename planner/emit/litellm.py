@@ -1,31 +1,97 @@
 """The LiteLLM proxy in front: its configuration, its callback for Mistral templates, the agent's environment.
 
 Facts: LiteLLM 1.106 refuses to start without a master key, binds 0.0.0.0 unless told, and forwards every key it does not know into
-the backend's request, so only keys it knows are written (facts/runtimes.md section 1).
+the backend's request, so only keys that it or the backend knows are written (facts/runtimes.md section 1).
 """
 
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import fields
 
 import yaml
 
-from planner.plan import Plan
+from planner.deployment import Deployment, Service
 
-PROXY_PORT = 8080
+LITELLM_VERSION = "1.106.2"
+# How LiteLLM speaks to each engine; ollama_chat is Ollama's chat route, whose embeddings have the prefix ollama.
+_PREFIX = {"vllm": "hosted_vllm", "mlx-lm": "hosted_vllm", "mlx-vlm": "hosted_vllm", "ollama": "ollama_chat", "llama.cpp": "openai"}
+_PROMPT_SHARE = 4  # a default of max_tokens leaves three quarters of the context to the prompt: beyond it the server refuses
 
 _HEADER = """\
-# One endpoint in front of the server. The master key comes from the environment only:
+# One endpoint in front of the server{s}. The master key comes from the environment only:
 #   export LITELLM_MASTER_KEY="sk-$(openssl rand -hex 24)"
-#   pip install 'litellm[proxy]'
-#   litellm --config litellm.yaml --host 127.0.0.1 --port {port}
-"""
+#   pip install 'litellm[proxy]=={version}'
+#   {command}
+{sources}"""
+
+
+def deployment_model(service: Service) -> str:
+    """What LiteLLM calls the model behind the alias: the provider's prefix and the name the server knows."""
+    if service.engine == "ollama" and service.task == "embedding":
+        return f"ollama/{service.served_name}"
+    return f"{_PREFIX[service.engine]}/{service.served_name}"
+
+
+def proxy_argv(deployment: Deployment) -> tuple[str, ...]:
+    """The proxy's command."""
+    return ("litellm", "--config", "litellm.yaml", "--host", deployment.bind, "--port", str(deployment.proxy_port))
+
+
+def default_max_tokens(service: Service) -> int | None:
+    """The recommended limit of an answer, at most a quarter of the context; None where nobody recommends one."""
+    recommended = service.sampling.max_tokens
+    context = service.settings.get("max_model_len")
+    return min(recommended, int(context) // _PROMPT_SHARE) if recommended and context else recommended
+
+
+def sampling_values(service: Service) -> dict[str, float | int]:
+    """What the makers recommend, by the names of the OpenAI and vLLM APIs."""
+    names = [each.name for each in fields(service.sampling) if each.name not in ("source", "max_tokens")]
+    values = {name: value for name in names if (value := getattr(service.sampling, name)) is not None}
+    limit = default_max_tokens(service)
+    return values | ({"max_tokens": limit} if limit else {})
+
+
+def _api_base(service: Service) -> str:
+    return service.url if service.engine == "ollama" else f"{service.url}/v1"
+
+
+def _entry(service: Service) -> dict[str, object]:
+    params: dict[str, object] = {"model": deployment_model(service), "api_base": _api_base(service), "api_key": "EMPTY"}
+    if service.task == "chat":
+        params |= sampling_values(service)
+    return {
+        "model_name": service.served_name,
+        "litellm_params": params,
+        # A health check would send a real request: it would load a model that is not there yet.
+        "model_info": {"mode": service.task, "disable_background_health_check": True},
+    }
+
+
+def litellm_yaml(deployment: Deployment, services: tuple[Service, ...] | None = None) -> str:
+    """The text of litellm.yaml; `services` where they are reached elsewhere than on this machine."""
+    main_first = tuple(reversed(services or deployment.services))
+    settings: dict[str, object] = {"drop_params": True, "num_retries": 2, "request_timeout": 600}
+    if any(service.is_mistral for service in main_first):
+        settings["callbacks"] = "custom_callbacks.proxy_handler_instance"
+    config = {
+        "model_list": [_entry(service) for service in main_first],
+        "litellm_settings": settings,
+        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
+    }
+    sources = [f"# {service.served_name}: sampling as recommended in {service.sampling.source}\n" for service in main_first if sampling_values(service)]
+    header = _HEADER.format(s="s" if len(main_first) > 1 else "", version=LITELLM_VERSION, command=shlex.join(proxy_argv(deployment)), sources="".join(sources))
+    return header + yaml.safe_dump(config, sort_keys=False)
+
 
 _CALLBACKS = '''\
 """LiteLLM callback: tell Mistral-family templates to continue an assistant message instead of starting a new one.
 
 An agent's turn may end in an assistant message (a partial answer, a tool call). vLLM then needs continue_final_message, and
-add_generation_prompt off; both are set for the models below only, and only then.
+add_generation_prompt off; both are set for the deployments below only, and only then. The deployment's own model is compared,
+so the alias in litellm.yaml can be any.
 """
 
 from typing import Any
@@ -38,61 +104,45 @@ MODELS = {{{models}}}
 class ContinueFinalMessage(CustomLogger):
     """Sets continue_final_message where the last message is the assistant's."""
 
-    async def async_pre_call_hook(
-        self, user_api_key_dict: Any, cache: Any, data: dict[str, Any], call_type: str
+    async def async_pre_call_deployment_hook(
+        self, kwargs: dict[str, Any], call_type: Any
     ) -> dict[str, Any]:
-        last = (data.get("messages") or [{{}}])[-1]
-        if data.get("model") in MODELS and last.get("role") == "assistant":
-            body = dict(data.get("extra_body") or {{}})
+        last = (kwargs.get("messages") or [{{}}])[-1]
+        if kwargs.get("model") in MODELS and last.get("role") == "assistant":
+            body = dict(kwargs.get("extra_body") or {{}})
             body["continue_final_message"] = True
             body["add_generation_prompt"] = False
-            data["extra_body"] = body
-        return data
+            kwargs["extra_body"] = body
+        return kwargs
 
 
 proxy_handler_instance = ContinueFinalMessage()
 '''
 
 
-def litellm_yaml(plan: Plan) -> str:
-    """The text of litellm.yaml."""
-    from planner.emit import is_mistral
-
-    settings: dict[str, object] = {"drop_params": True, "num_retries": 2, "request_timeout": 600}
-    if is_mistral(plan):
-        settings["callbacks"] = "custom_callbacks.proxy_handler_instance"
-    config = {
-        "model_list": [
-            {
-                "model_name": plan.served_name,
-                "litellm_params": {
-                    "model": f"hosted_vllm/{plan.served_name}",
-                    "api_base": f"http://127.0.0.1:{plan.port}/v1",
-                    "api_key": "EMPTY",
-                },
-                "model_info": {"mode": "embedding" if plan.model.pooling else "chat"},
-            }
-        ],
-        "litellm_settings": settings,
-        "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
-    }
-    return _HEADER.format(port=PROXY_PORT) + yaml.safe_dump(config, sort_keys=False)
-
-
-def custom_callbacks(plan: Plan) -> str:
+def custom_callbacks(deployment: Deployment) -> str:
     """The text of custom_callbacks.py."""
-    return _CALLBACKS.format(models=json.dumps(plan.served_name))
+    names = [json.dumps(deployment_model(service)) for service in deployment.services if service.is_mistral]
+    return _CALLBACKS.format(models=", ".join(names))
 
 
-def agent_env(plan: Plan) -> str:
+def agent_env(deployment: Deployment) -> str:
     """The agent's environment: the proxy's address and key, to be sourced by a shell that has LITELLM_MASTER_KEY."""
-    url = f"http://127.0.0.1:{PROXY_PORT}/v1"
-    kind = "EMBED" if plan.model.pooling else "MODEL"
-    lines = [
-        "# source this in the shell that runs the agent; the key is the proxy's, never written here",
-        f"export CUSTOM_{kind}_BASE_URL={url}",
-        f'export CUSTOM_{kind}_API_KEY="${{LITELLM_MASTER_KEY:?export the proxy\'s master key first}}"',
-    ]
-    if plan.model.pooling:
-        lines.append(f"export CUSTOM_EMBED_MODEL={plan.served_name}")
+    url = f"http://127.0.0.1:{deployment.proxy_port}/v1"
+    lines = ["# source this in the shell that runs the agent; the key is the proxy's, never written here"]
+    for service in reversed(deployment.services):
+        kind = "EMBED" if service.task == "embedding" else "MODEL"
+        if any(line.startswith(f"export CUSTOM_{kind}_") for line in lines):
+            continue  # a second chat model is one more name behind the same address
+        lines += [
+            f"export CUSTOM_{kind}_BASE_URL={url}",
+            f'export CUSTOM_{kind}_API_KEY="${{LITELLM_MASTER_KEY:?export the proxy\'s master key first}}"',
+            f"export CUSTOM_{kind}_{'MODEL' if kind == 'EMBED' else 'NAME'}={shlex.quote(service.served_name)}",
+        ]
+        if kind == "MODEL" and (values := sampling_values(service)):
+            lines.append(f"# as recommended in {service.sampling.source}")
+            lines += [
+                f"export CUSTOM_MODEL_{name.upper()}={value:g}" if name != "max_tokens" else f"export CUSTOM_MODEL_MAX_TOKENS={value}"
+                for name, value in values.items()
+            ]
     return "\n".join([*lines, "export TOKENIZERS_PARALLELISM=false", ""])

@@ -1,11 +1,9 @@
-"""serve.sh: checks, the exact command, a wait until the server is healthy."""
+"""serve.sh: one vLLM server in the foreground: checks, the exact command, a wait until it is healthy."""
 
 from __future__ import annotations
 
-import shlex
-
-from planner.plan import Plan
-from planner.units import gib, tokens
+from planner.deployment import Deployment
+from planner.emit.lines import argument_lines, comment
 
 _SCRIPT = """\
 #!/usr/bin/env bash
@@ -45,38 +43,18 @@ command -v ninja >/dev/null || fail "ninja is missing; install it with: pip inst
 """
 
 
-def _comment(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _argument_lines(argv: tuple[str, ...]) -> list[str]:
-    """One flag and its value a line."""
-    lines = [shlex.quote(argv[2])]
-    for word in argv[3:]:
-        if word.startswith("--"):
-            lines.append(shlex.quote(word))
-        else:
-            lines[-1] += " " + shlex.quote(word)
-    return lines
-
-
-def serve_script(plan: Plan) -> str:
-    """The text of serve.sh."""
-    ledger, config, group = plan.choice.expected, plan.config, plan.request.group
-    capacity = (
-        f"{tokens(config.max_model_len)} tokens of text; an encoder keeps no KV cache"
-        if plan.model.is_encoder
-        else f"{tokens(config.max_model_len)} tokens of context, {ledger.max_concurrency:.1f} full-length requests at once, {gib(ledger.kv_cache_bytes)} of KV cache a GPU"
-    )
-    reasons = "\n".join(f"# {name}: {_comment(reason)}" for name, reason in plan.choice.reasons)
+def serve_script(deployment: Deployment) -> str:
+    """The text of serve.sh for the only server of a deployment."""
+    service = deployment.main
+    capacity, *reasons = service.notes
     return _SCRIPT.format(
-        title=_comment(f"{plan.repo} on {group.count}x {group.gpu.title}, planned for vLLM {config.vllm_version}"),
-        capacity=capacity,
-        version=config.vllm_version,
-        toolchain=_TOOLCHAIN if plan.needs_nvcc else "",
-        reasons=reasons,
-        arguments="\n".join("  " + line for line in _argument_lines(plan.argv)),
+        title=comment(f"{deployment.title}, planned for vLLM {service.version}"),
+        capacity=comment(capacity),
+        version=service.version,
+        toolchain=_TOOLCHAIN if service.needs_nvcc else "",
+        reasons="\n".join(f"# {comment(reason)}" for reason in reasons),
+        arguments="\n".join("  " + line for line in argument_lines(service.argv[2:])),
         pid_file="vllm.pid",
-        url=f"http://{plan.host if plan.host != '0.0.0.0' else '127.0.0.1'}:{plan.port}",  # noqa: S104 - compared, not bound
-        served=plan.served_name,
+        url=service.url,
+        served=service.served_name,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Literal
 
 from typing_extensions import TypedDict
@@ -9,9 +11,11 @@ from typing_extensions import TypedDict
 from planner.check import Checked
 from planner.choice import Choice
 from planner.config import ServeConfig
+from planner.deployment import Deployment
 from planner.hardware import GpuGroup
 from planner.model import ModelSpec
-from planner.plan import Plan
+from planner.placement import Placed, Stack, stack_warnings
+from planner.plan import Alternative, Rejection
 
 
 class ModelJson(TypedDict):
@@ -76,10 +80,25 @@ class MemoryJson(TypedDict):
 
 
 class CommandJson(TypedDict):
-    """A command to run."""
+    """A command to run, with what it needs in its environment."""
 
     service: str
     argv: list[str]
+    env: dict[str, str]
+
+
+class ServiceJson(TypedDict):
+    """One server among several: on which GPUs, with which share of them, and its ledger; in the order in which they start."""
+
+    name: str
+    model: str
+    verdict: Literal["starts", "tight", "does_not_start"]
+    port: int
+    gpus: list[int]
+    held_bytes: int
+    settings: SettingsJson
+    memory: MemoryJson
+    rejection: RejectionJson | None
 
 
 class WarningJson(TypedDict):
@@ -127,9 +146,11 @@ class PlanJson(TypedDict):
     memory: MemoryJson
     rejection: RejectionJson | None
     alternatives: list[AlternativeJson]
+    services: list[ServiceJson]
     commands: list[CommandJson]
     files: list[str]
     warnings: list[WarningJson]
+    deployment: Deployment
 
 
 class CheckJson(TypedDict):
@@ -161,34 +182,55 @@ def check_json(checked: Checked) -> CheckJson:
         "engine": {"name": "vllm", "version": config.vllm_version, "attention_backend": plan.backend if plan else ""},
         "settings": _settings(config),
         "memory": _memory(plan.choice) if plan else None,
-        "alternatives": _alternatives(plan) if plan else [],
-        "commands": [{"service": _service(request.model), "argv": list(checked.argv)}],
+        "alternatives": _alternatives(plan.alternatives) if plan else [],
+        "commands": [{"service": _service(request.model), "argv": list(checked.argv), "env": {}}],
         "files": [],
         "warnings": [{"code": w.code, "message": w.message} for w in plan.warnings] if plan else [],
     }
 
 
-def plan_json(plan: Plan, files: list[str]) -> PlanJson:
-    """The JSON object of a plan."""
+def plan_json(stack: Stack, deployment: Deployment, files: list[str]) -> PlanJson:
+    """The JSON object of placed servers; what it says of one is about the main one."""
+    plan = stack.main
     config, group = plan.config, plan.request.group
+    failed = next((server.plan for server in stack.servers if server.plan.rejection), plan)
     return {
         "schema": 1,
-        "verdict": plan.verdict,  # type: ignore[typeddict-item]
-        "meets_wish": plan.meets_wish,
+        "verdict": stack.verdict,  # type: ignore[typeddict-item]
+        "meets_wish": stack.meets_wish,
         "model": _model(plan.model, plan.repo),
         "hardware": _hardware(group, config),
         "engine": {"name": "vllm", "version": config.vllm_version, "attention_backend": plan.backend},
         "settings": _settings(config),
         "reasons": dict(plan.choice.reasons),
         "memory": _memory(plan.choice),
-        "rejection": {"code": plan.rejection.code, "message": plan.rejection.reason, "short_by_bytes": plan.rejection.short_by_bytes}
-        if plan.rejection
-        else None,
-        "alternatives": _alternatives(plan),
-        "commands": [{"service": _service(plan.model), "argv": list(plan.argv)}],
+        "rejection": _rejection(failed.rejection),
+        "alternatives": _alternatives(stack.alternatives),
+        "services": [_placed(server) for server in stack.servers],
+        "commands": [{"service": service.name, "argv": list(service.argv), "env": service.env} for service in reversed(deployment.services)],
         "files": files,
-        "warnings": [{"code": w.code, "message": w.message} for w in plan.warnings],
+        "warnings": [{"code": w.code, "message": w.message} for w in stack_warnings(stack)],
+        "deployment": asdict(deployment),  # type: ignore[typeddict-item]
     }
+
+
+def _placed(server: Placed) -> ServiceJson:
+    plan = server.plan
+    return {
+        "name": server.name,
+        "model": plan.repo,
+        "verdict": plan.verdict,  # type: ignore[typeddict-item]
+        "port": plan.port,
+        "gpus": list(server.gpus),
+        "held_bytes": server.held_bytes,
+        "settings": _settings(plan.config),
+        "memory": _memory(plan.choice),
+        "rejection": _rejection(plan.rejection),
+    }
+
+
+def _rejection(rejection: Rejection | None) -> RejectionJson | None:
+    return {"code": rejection.code, "message": rejection.reason, "short_by_bytes": rejection.short_by_bytes} if rejection else None
 
 
 def _hardware(group: GpuGroup, config: ServeConfig) -> HardwareJson:
@@ -215,8 +257,8 @@ def _settings(config: ServeConfig) -> SettingsJson:
     }
 
 
-def _alternatives(plan: Plan) -> list[AlternativeJson]:
-    return [{"change": a.change, "arguments": a.arguments, "verdict": a.verdict} for a in plan.alternatives]
+def _alternatives(alternatives: Iterable[Alternative]) -> list[AlternativeJson]:
+    return [{"change": a.change, "arguments": a.arguments, "verdict": a.verdict} for a in alternatives]
 
 
 def _service(model: ModelSpec) -> str:

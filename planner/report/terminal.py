@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.check import Checked
-from planner.plan import Plan
+from planner.placement import Placed, Stack, stack_warnings
+from planner.plan import Alternative, Plan
 from planner.units import GIB, gib, tokens
 
 LEFT = "left over"
@@ -114,33 +115,59 @@ def _settings(plan: Plan) -> Table:
     return table
 
 
-def _problem(plan: Plan) -> Iterator[RenderableType]:
-    if plan.rejection:
-        yield Text(f"Why: {plan.rejection.reason}; short by {gib(plan.rejection.short_by_bytes)}.", "red")
-    yield from _changes(plan)
-
-
-def _changes(plan: Plan) -> Iterator[RenderableType]:
-    if plan.alternatives:
-        yield Text("What would do (each planned):")
-        for alternative in plan.alternatives:
-            yield Text(f"  {alternative.change}: ").append(alternative.arguments, "bold")
-    elif not plan.meets_wish:
+def _problems(stack: Stack) -> Iterator[RenderableType]:
+    """Each server that does not start, in its own words; then what would do."""
+    for server in stack.servers:
+        if rejection := server.plan.rejection:
+            about = f"{server.name} ({server.plan.repo}): " if len(stack.servers) > 1 else ""
+            yield Text(f"Why: {about}{rejection.reason}; short by {gib(rejection.short_by_bytes)}.", "red")
+    yield from _changes(stack.alternatives)
+    if not stack.alternatives:
         yield Text("No small change was found that meets the wish.")
 
 
-def render(plan: Plan, files: list[str]) -> RenderableType:
-    """The whole report as one renderable."""
+def _changes(alternatives: tuple[Alternative, ...]) -> Iterator[RenderableType]:
+    if alternatives:
+        yield Text("What would do (each planned):")
+    for alternative in alternatives:
+        yield Text(f"  {alternative.change}: ").append(alternative.arguments, "bold")
+
+
+def render(stack: Stack, files: list[str]) -> RenderableType:
+    """The whole report as one renderable: the main server, then all of them where there are several."""
+    plan = stack.main
     pieces: list[RenderableType] = [_headline(plan), _capacity(plan), Text(), _bar(plan), _ledger(plan), Text(), _settings(plan)]
-    if not plan.meets_wish:
-        pieces += [Text(), *_problem(plan)]
-    if plan.warnings:
-        pieces += [Text(), *(Text(f"! {warning.message}", "yellow") for warning in plan.warnings)]
-    if plan.verdict != "does_not_start":
-        pieces += [Text(), Text(shlex.join(plan.argv), "bold", no_wrap=True, overflow="ignore")]
+    if len(stack.servers) > 1:
+        pieces += [Text(), _servers(stack)]
+    if not stack.meets_wish:
+        pieces += [Text(), *_problems(stack)]
+    if warnings := stack_warnings(stack):
+        pieces += [Text(), *(Text(f"! {warning.message}", "yellow") for warning in warnings)]
+    if stack.verdict != "does_not_start":
+        pieces += [Text(), *(_command(server, stack) for server in stack.servers)]
     if files:
         pieces += [Text(), Text("wrote " + ", ".join(files), "dim")]
     return Group(*pieces)
+
+
+def _command(server: Placed, stack: Stack) -> Text:
+    shown = f"CUDA_VISIBLE_DEVICES={','.join(map(str, server.gpus))} " if len(server.gpus) < stack.group.count and stack.group.gpu.vendor == "nvidia" else ""
+    return Text(shown + shlex.join(server.plan.argv), "bold", no_wrap=True, overflow="ignore")
+
+
+def _servers(stack: Stack) -> Table:
+    """All servers in the order in which they start, and what they hold of each GPU."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("starts", "server", "GPUs", "utilization", "context", "holds GiB a GPU", "verdict"):
+        table.add_column(column, justify="left" if column in ("server", "verdict") else "right", no_wrap=True)
+    for number, server in enumerate(stack.servers, 1):
+        config = server.plan.config
+        word, style = _VERDICT[server.plan.verdict]
+        gpus, held = ",".join(map(str, server.gpus)), f"{server.held_bytes / GIB:.2f}"
+        table.add_row(str(number), server.name, gpus, f"{config.gpu_memory_utilization:g}", tokens(config.max_model_len), held, Text(word, style))
+    fullest = max(range(stack.group.count), key=stack.held_bytes)
+    table.add_row("", "together", str(fullest), "", "", f"{stack.held_bytes(fullest) / GIB:.2f}", f"of {gib(stack.group.total_bytes)}, contexts included")
+    return table
 
 
 def render_check(checked: Checked) -> RenderableType:
@@ -155,12 +182,12 @@ def render_check(checked: Checked) -> RenderableType:
     if plan:
         pieces += [_capacity(plan), Text(), _bar(plan), _ledger(plan), Text(), _settings(plan)]
         if plan.alternatives:
-            pieces += [Text(), *_changes(plan)]
+            pieces += [Text(), *_changes(plan.alternatives)]
         if plan.warnings:
             pieces += [Text(), *(Text(f"! {warning.message}", "yellow") for warning in plan.warnings)]
     return Group(*pieces)
 
 
-def show(plan: Plan, files: list[str], console: Console) -> None:
+def show(stack: Stack, files: list[str], console: Console) -> None:
     """Print the report to a console; plain where it is not a terminal."""
-    console.print(render(plan, files), soft_wrap=False, crop=False)
+    console.print(render(stack, files), soft_wrap=False, crop=False)

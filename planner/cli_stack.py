@@ -1,0 +1,163 @@
+"""From the command line's question to the answer: which servers, on which GPUs, what is printed and written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from planner.choice import Pins, Request
+from planner.deployment import Deployment, deployment
+from planner.engines.versions import DEFAULT_VERSION, VERSIONS
+from planner.engines.vllm import KV_CACHE_DTYPES, quantization_problem
+from planner.errors import PlannerError, did_you_mean
+from planner.hardware import GpuGroup, Host
+from planner.placement import Ask, Stack, check_names_and_ports, place_servers
+from planner.source import Source, find_source, slug
+from planner.stack_file import ServiceRow, StackRow, read_stack, with_row
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FIRST_PORT = 8000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the command line prints and writes about placed vLLM servers."""
+
+    stack: Stack
+    deployment: Deployment
+
+    @property
+    def verdict(self) -> str:
+        """The worst of the servers'."""
+        return self.stack.verdict
+
+    @property
+    def meets_wish(self) -> bool:
+        """Whether all that was asked is met."""
+        return self.stack.meets_wish
+
+    @property
+    def folder(self) -> str:
+        """Where its files go, below outputs/."""
+        names = "-with-".join(slug(server.plan.served_name) for server in reversed(self.stack.servers))
+        return f"{names[:150]}-{self.stack.group.gpu.name}x{self.stack.group.count}"
+
+    def texts(self, formats: tuple[str, ...]) -> dict[str, str]:
+        """The files by name."""
+        from planner.emit import emit, emit_formats, read_formats
+
+        return emit(self.deployment) | emit_formats(self.deployment, read_formats(formats))
+
+    def json(self, files: list[str]) -> Any:
+        """The JSON object."""
+        from planner.report.contract import plan_json
+
+        return plan_json(self.stack, self.deployment, files)
+
+    def show(self, files: list[str], console: Console) -> None:
+        """Print the report."""
+        from planner.report.terminal import show
+
+        show(self.stack, files, console)
+
+
+def answer(options: dict[str, Any]) -> Answer:
+    """Answer the question of the command line, or that of a stack file."""
+    return answer_row(_row(options), options.get("port") or FIRST_PORT)
+
+
+def answer_row(row: StackRow, first_port: int = FIRST_PORT) -> Answer:
+    """Answer one question. Raises PlannerError where it cannot be asked so."""
+    group = _group(row.gpu, row.count, Host(row.host), row.nodes)
+    if row.nodes > 1 and len(row.services) > 1:
+        raise PlannerError("several servers share one machine only", "plan the main model with --nodes and the others on a machine of their own")
+    asks = _asks(row, group, first_port)
+    check_names_and_ports(asks, row.proxy_port)
+    stack = place_servers(asks, group)
+    return Answer(stack, deployment(stack, bind=row.bind, proxy_port=row.proxy_port))
+
+
+def request_of(options: dict[str, Any]) -> tuple[Request, Source]:
+    """The question about one model, for who asks vLLM itself."""
+    row = _row({"beside": (), "stack_file": None, "nodes": 1, "bind": "127.0.0.1", "proxy_port": 8080} | options)
+    request, source = _request(row.services[0], _group(row.gpu, row.count, Host(row.host), 1), row.vllm_version)
+    return request, source
+
+
+def _row(options: dict[str, Any]) -> StackRow:
+    """The question as one row, whichever way it was asked."""
+    path: Path | None = options["stack_file"]
+    if path is not None:
+        if options["gpu"] or options["model"] or options["beside"]:
+            raise PlannerError("-f FILE holds the whole question", "leave out --gpu, --model and --with, or change the file")
+        return read_stack(path)
+    if not options["gpu"] or not options["model"]:
+        missing = "--gpu" if not options["gpu"] else "--model"
+        raise PlannerError(f"{missing} is missing", "try: plan --gpu rtx4090 --count 2 --model qwen3-vl-32b-awq")
+    pinned = {each.name: options[each.name] for each in fields(ServiceRow) if each.name in options}
+    return StackRow(
+        gpu=options["gpu"],
+        count=options["count"],
+        nodes=options["nodes"],
+        host=options["host_kind"],
+        bind=options["bind"],
+        proxy_port=options["proxy_port"],
+        vllm_version=options["vllm_version"],
+        services=[ServiceRow(**pinned), *(with_row(text) for text in options["beside"])],
+    )
+
+
+def _group(name: str, count: int, host: Host, nodes: int) -> GpuGroup:
+    from planner.calibration import calibrated
+    from planner.catalog import find_gpu
+
+    gpu = find_gpu(name)
+    if gpu.vendor == "apple":
+        raise PlannerError(f"{gpu.title}: vLLM needs an NVIDIA or AMD GPU", "MLX plans for Macs are not part of this version")
+    return GpuGroup(gpu=calibrated(gpu), count=count * nodes, host=host, nodes=nodes)
+
+
+def _asks(row: StackRow, group: GpuGroup, first_port: int) -> list[Ask]:
+    asks: list[Ask] = []
+    names = {service.name for service in row.services if service.name}
+    ports = {service.port for service in row.services if service.port} | {row.proxy_port}
+    for service in row.services:
+        request, source = _request(service, group, row.vllm_version)
+        name = service.name or _free_name("embedding" if request.model.pooling else "chat", names)
+        port = service.port or next(port for port in range(first_port, first_port + 1000) if port not in ports)
+        names.add(name)
+        ports.add(port)
+        asks.append(Ask(name=name, request=request, repo=source.repo, served_name=source.served_name, others=source.others, host=row.bind, port=port))
+    return asks
+
+
+def _free_name(kind: str, names: set[str]) -> str:
+    return next(name for name in (kind, *(f"{kind}-{number}" for number in range(2, 100))) if name not in names)
+
+
+def _request(service: ServiceRow, group: GpuGroup, version: str | None) -> tuple[Request, Source]:
+    source = find_source(service.model, service.quantization)
+    if (version or DEFAULT_VERSION) not in VERSIONS:
+        raise PlannerError(f"vLLM {version} is not known", did_you_mean(str(version), VERSIONS) or f"known: {', '.join(VERSIONS)}")
+    values = {each.name: getattr(service, each.name) for each in fields(Pins) if hasattr(service, each.name)}
+    pins = Pins(**values, vllm_version=version or DEFAULT_VERSION)
+    _check_pins(pins, source.spec.quantization)
+    context: Any = service.context
+    return Request(model=source.spec, group=group, pins=pins, context=context, users=service.users), source
+
+
+def _check_pins(pins: Pins, quantization: str | None) -> None:
+    """Refuse pins that vLLM refuses (engine/arg_utils.py, config/model.py:1457)."""
+    if problem := quantization_problem(pins.quantization, quantization):
+        hint = "leave it out; vLLM detects what a checkpoint is, and quantizes a 16-bit one by fp8, fp8_per_block or fp8_per_channel"
+        raise PlannerError(problem, hint)
+    if pins.kv_cache_dtype is not None and pins.kv_cache_dtype not in KV_CACHE_DTYPES:
+        raise PlannerError(f"kv_cache_dtype {pins.kv_cache_dtype!r} is not known", f"known: {', '.join(KV_CACHE_DTYPES)}")
+    if pins.max_num_seqs and pins.max_num_batched_tokens and pins.max_num_batched_tokens < pins.max_num_seqs:
+        raise PlannerError(
+            f"--max-num-batched-tokens {pins.max_num_batched_tokens} is below --max-num-seqs {pins.max_num_seqs}",
+            "every sequence needs at least one token a step",
+        )

@@ -1,0 +1,140 @@
+"""What is to run where: processes in the order in which they start, and the proxy before them. All that emitters need, and plan.json keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from planner.placement import Placed, Stack
+from planner.units import gib, tokens
+
+PROXY_PORT = 8080
+Engine = Literal["vllm", "mlx-lm", "mlx-vlm", "ollama", "llama.cpp"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """What a model's makers recommend for sampling; None is left to the server. `source` says where they say so."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    max_tokens: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """One process: its command and environment, where it listens, which GPUs it uses, and what is known of the model it serves."""
+
+    name: str
+    task: Literal["chat", "embedding"]
+    engine: Engine
+    version: str
+    model: str
+    served_name: str
+    argv: tuple[str, ...]
+    host: str
+    port: int
+    env: dict[str, str] = field(default_factory=dict)
+    health: str = "/health"
+    gpus: tuple[int, ...] = ()
+    settings: dict[str, int | float | str | bool] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    weights_bytes: int = 0
+    is_mistral: bool = False
+    has_vision: bool = False
+    needs_nvcc: bool = False
+    users: int = 1
+    sampling: Sampling = field(default_factory=Sampling)
+
+    @property
+    def url(self) -> str:
+        """Where this machine reaches it."""
+        return f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"  # noqa: S104 - compared, not bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """Processes in the order in which they start; the last is the main one."""
+
+    title: str
+    gpu: str
+    gpu_title: str
+    vendor: Literal["nvidia", "amd", "apple"]
+    count: int
+    services: tuple[Service, ...]
+    nodes: int = 1
+    bind: str = "127.0.0.1"
+    proxy_port: int = PROXY_PORT
+
+    @property
+    def main(self) -> Service:
+        """The service that the question was about."""
+        return self.services[-1]
+
+    @property
+    def slug(self) -> str:
+        """A name for the whole, safe in every format."""
+        return f"{self.main.served_name}-{self.gpu}x{self.count}".replace(":", "-").replace(".", "-")
+
+
+def deployment(stack: Stack, *, bind: str = "127.0.0.1", proxy_port: int = PROXY_PORT, sampling: dict[str, Sampling] | None = None) -> Deployment:
+    """What to run for placed vLLM servers."""
+    group = stack.group
+    recommended = sampling or {}
+    return Deployment(
+        title=" and ".join(server.plan.repo for server in reversed(stack.servers)) + f" on {group.count}x {group.gpu.title}",
+        gpu=group.gpu.name,
+        gpu_title=group.gpu.title,
+        vendor=group.gpu.vendor,  # type: ignore[arg-type]
+        count=group.count,
+        services=tuple(_service(server, stack, recommended.get(server.name, Sampling())) for server in stack.servers),
+        nodes=group.nodes,
+        bind=bind,
+        proxy_port=proxy_port,
+    )
+
+
+def _service(server: Placed, stack: Stack, sampling: Sampling) -> Service:
+    plan, config, ledger = server.plan, server.plan.config, server.plan.choice.expected
+    model = plan.model
+    return Service(
+        name=server.name,
+        task="embedding" if model.pooling else "chat",
+        engine="vllm",
+        version=config.vllm_version,
+        model=plan.repo,
+        served_name=plan.served_name,
+        argv=plan.argv,
+        host=plan.host,
+        port=plan.port,
+        env=_visible(server, stack),
+        gpus=server.gpus,
+        settings={name: getattr(config, name) for name, _ in plan.choice.reasons},
+        notes=(_capacity(server), *(f"{name}: {reason}" for name, reason in plan.choice.reasons)),
+        weights_bytes=ledger.weights_bytes * config.parallel.world_size,
+        is_mistral=model.family == "mistral" and not model.pooling,
+        has_vision=model.vision is not None,
+        needs_nvcc=plan.needs_nvcc,
+        users=plan.request.users or max(1, int(plan.choice.cautious.max_concurrency) if not model.is_encoder else 1),
+        sampling=sampling,
+    )
+
+
+def _visible(server: Placed, stack: Stack) -> dict[str, str]:
+    """Which GPUs a process sees, where it is not all of them."""
+    if len(server.gpus) == stack.group.count:
+        return {}
+    variable = "HIP_VISIBLE_DEVICES" if stack.group.gpu.vendor == "amd" else "CUDA_VISIBLE_DEVICES"
+    return {variable: ",".join(map(str, server.gpus))}
+
+
+def _capacity(server: Placed) -> str:
+    plan, ledger = server.plan, server.plan.choice.expected
+    length = tokens(plan.config.max_model_len)
+    if plan.model.is_encoder:
+        return f"{length} tokens of text; an encoder keeps no KV cache"
+    return f"{length} tokens of context, {ledger.max_concurrency:.1f} full-length requests at once, {gib(ledger.kv_cache_bytes)} of KV cache a GPU"
