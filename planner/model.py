@@ -223,6 +223,11 @@ class ModelSpec:
         return sum(len(group.indices) for group in self.layers)
 
     @property
+    def heads_shared(self) -> bool:
+        """Whether several query heads share a key-value head."""
+        return self.kv_heads < self.attention_heads
+
+    @property
     def caches(self) -> tuple[Attention, ...]:
         """The distinct kinds of cache."""
         return tuple(dict.fromkeys(cache for group in self.layers for cache in group.caches))

@@ -83,6 +83,13 @@ class Stack:
         return sum(server.held_bytes for server in self.servers if gpu in server.gpus)
 
 
+def alone(plan: Plan) -> Stack:
+    """One planned server with its GPUs to itself."""
+    group = plan.request.group
+    name = "embedding" if plan.model.pooling else "chat"
+    return Stack(group=group, servers=(Placed(name=name, plan=plan, gpus=tuple(range(group.count))),), alternatives=plan.alternatives)
+
+
 def place_servers(asks: Sequence[Ask], group: GpuGroup) -> Stack:
     """Place servers on GPUs, the first asked for with all that the others leave. Raises PlannerError where one can run on no such GPU."""
     stack = max((_arranged(asks, group, count) for count in _main_counts(asks, group)), key=_rank)
@@ -232,4 +239,4 @@ def _free_port(seen: dict[object, str], port: int) -> int:
     return next(candidate for candidate in range(port + 1, port + 100) if candidate not in seen)
 
 
-__all__ = ["Ask", "Placed", "Stack", "check_names_and_ports", "place_servers", "smallest", "stack_warnings"]
+__all__ = ["Ask", "Placed", "Stack", "alone", "check_names_and_ports", "place_servers", "smallest", "stack_warnings"]

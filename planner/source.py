@@ -57,9 +57,9 @@ def find_source(name: str, online: str | None = None) -> Source:
 
 def _is_gguf(path: Path) -> PlannerError:
     """The answer to a GGUF file: it left vLLM's tree (quantization/__init__.py, 0.33); the nearest thing is the model it was converted from."""
-    from planner.gguf import original, read_metadata
+    from planner.gguf import original, read_header
 
-    origin = original(read_metadata(path)) if path.exists() else ""
+    origin = original(read_header(path).metadata) if path.exists() else ""
     entry = catalog.find_model(origin) if origin else None
     nearest = f"--model {entry.name}" if entry else f"--model {origin}" if is_repo_id(origin) else "the original repository"
     what = f" of {origin}" if origin else ""

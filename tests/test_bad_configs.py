@@ -13,8 +13,10 @@ from rich.console import Console
 
 from planner.architecture import Config, build_model
 from planner.choice import Request
+from planner.deployment import deployment
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
+from planner.placement import alone
 from planner.plan import make_plan
 from planner.report.contract import plan_json
 from planner.report.terminal import render
@@ -89,5 +91,5 @@ def test_a_damaged_config_is_answered_or_refused(path, data):
         assert error.message and "\n" not in error.message
     else:
         assert plan.model.name == "model"
-        assert json.dumps(plan_json(plan, []))
-        Console(file=io.StringIO(), width=160).print(render(plan, []))
+        assert json.dumps(plan_json(alone(plan), deployment(alone(plan)), []))
+        Console(file=io.StringIO(), width=160).print(render(alone(plan), []))

@@ -12,10 +12,13 @@ from conftest import ROOT
 from benchmarks import accuracy, calibrate, guide_audit, outputs
 from planner import catalog
 from planner.choice import Request
+from planner.deployment import deployment
 from planner.emit.serve import serve_script
+from planner.emit.stack import stack_script
 from planner.engines.overhead import coefficients
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
+from planner.placement import alone
 from planner.plan import make_plan
 
 CURRENT = dict(outputs.plans())
@@ -75,7 +78,8 @@ def test_the_script_of_every_model_passes_shellcheck_at_its_strictest(gpu, count
             except PlannerError:
                 continue
             if plan.verdict != "does_not_start":
-                (tmp_path / f"{name}.sh").write_text(serve_script(plan))
+                (tmp_path / f"{name}.sh").write_text(serve_script(deployment(alone(plan))))
+                (tmp_path / f"{name}-stack.sh").write_text(stack_script(deployment(alone(plan))))
     scripts = sorted(tmp_path.iterdir())
     assert len(scripts) >= 20
     shellcheck = Path(sys.executable).with_name("shellcheck")
@@ -87,21 +91,24 @@ def test_the_script_of_every_model_passes_shellcheck_at_its_strictest(gpu, count
 def test_litellm_files_load_and_carry_no_secret(name):
     config = yaml.safe_load(CURRENT[name])
     assert config["general_settings"]["master_key"] == "os.environ/LITELLM_MASTER_KEY"
-    (entry,) = config["model_list"]
-    assert entry["litellm_params"]["model"] == f"hosted_vllm/{entry['model_name']}"
-    assert entry["litellm_params"]["api_base"].startswith("http://127.0.0.1:")
-    assert set(entry["litellm_params"]) == {"model", "api_base", "api_key"}  # LiteLLM forwards keys it does not know
-    mistral = "ministral" in entry["model_name"]
+    assert len(config["model_list"]) == 1 + ("-with-" in name)
+    for entry in config["model_list"]:
+        assert entry["litellm_params"]["model"] == f"hosted_vllm/{entry['model_name']}"
+        assert entry["litellm_params"]["api_base"].startswith("http://127.0.0.1:")
+        sampling = {"temperature", "top_p", "top_k", "min_p", "presence_penalty", "max_tokens"}
+        assert set(entry["litellm_params"]) - sampling == {"model", "api_base", "api_key"}  # LiteLLM forwards keys it does not know
+        assert (entry["model_info"]["mode"] == "embedding") == ("embedding" in entry["model_name"])
+    mistral = any("ministral" in entry["model_name"] for entry in config["model_list"])
     assert ("callbacks" in config["litellm_settings"]) == mistral
     assert (name.replace("litellm.yaml", "custom_callbacks.py") in CURRENT) == mistral
-    assert (entry["model_info"]["mode"] == "embedding") == ("embedding" in entry["model_name"])
 
 
 @pytest.mark.parametrize("name", sorted(name for name in CURRENT if name.endswith("plan.json")))
 def test_plans_start_and_scripts_run_their_command(name):
     plan = json.loads(CURRENT[name])
-    script = CURRENT[name.replace("plan.json", "serve.sh")]
+    script = CURRENT[name.replace("plan.json", "stack.sh")]
     assert plan["verdict"] == "starts"
+    assert (name.replace("plan.json", "serve.sh") in CURRENT) == (len(plan["commands"]) == 1)
     for word in plan["commands"][0]["argv"]:
         assert word in script
     assert "--host 127.0.0.1" in script

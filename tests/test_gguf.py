@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.errors import PlannerError
-from planner.gguf import read_metadata
+from planner.gguf import read_header
 
 
 def text(value: str) -> bytes:
@@ -46,7 +46,7 @@ WHOLE = gguf(
 
 def test_the_header_is_read_past_its_arrays(tmp_path):
     (tmp_path / "x.gguf").write_bytes(WHOLE)
-    found = read_metadata(tmp_path / "x.gguf")
+    found = read_header(tmp_path / "x.gguf").metadata
     assert (found["general.name"], found["general.file_type"], found["qwen3.rope.freq_base"]) == ("Qwen3 8B", 15, 10000.0)
 
 
@@ -78,6 +78,6 @@ def test_any_file_is_read_or_refused(tmp_path_factory, noise, at):
     path = tmp_path_factory.mktemp("gguf") / "x.gguf"
     path.write_bytes(WHOLE[:at] + noise)
     try:
-        read_metadata(path)
+        read_header(path)
     except PlannerError as error:
         assert "GGUF" in error.message

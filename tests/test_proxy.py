@@ -18,9 +18,11 @@ from conftest import ROOT, judge_venv, run_plan
 
 from planner import catalog
 from planner.choice import Request
+from planner.deployment import deployment
 from planner.emit.litellm import litellm_yaml
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
+from planner.placement import alone
 from planner.plan import make_plan
 
 pytestmark = pytest.mark.slow
@@ -159,7 +161,7 @@ def test_every_litellm_file_loads():
                 plan = make_plan(Request(model=row.spec(variant), group=group), repo=variant.repo, served_name=catalog.Entry(row, variant).name)
             except PlannerError:
                 continue
-            texts[catalog.Entry(row, variant).name] = litellm_yaml(plan)
+            texts[catalog.Entry(row, variant).name] = litellm_yaml(deployment(alone(plan)))
     assert len(texts) >= 80
     done = subprocess.run(
         [litellm("python"), ROOT / "tests" / "oracle" / "load_proxy_configs.py"],

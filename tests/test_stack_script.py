@@ -95,7 +95,7 @@ class Machine:
         return found
 
     def is_clean(self) -> bool:
-        files = [path for path in (self.folder / "out" / "run").rglob("*")] if (self.folder / "out" / "run").exists() else []
+        files = list((self.folder / "out" / "run").rglob("*"))
         left = [self.processes(), [port for port in self.ports if listening(port)], [str(path) for path in files]]
         assert left == [[], [], []]
         return True
@@ -148,7 +148,7 @@ def busy_port(machine: Machine) -> None:
 
 def interrupted(machine: Machine, pause=[0.0]) -> None:  # noqa: B006 - each time a little later
     process = machine.start("start")
-    wait_for(lambda: (machine.folder / "out" / "run" / "lock").exists())
+    wait_for((machine.folder / "out" / "run" / "lock").exists)
     pause[0] = (pause[0] + 0.13) % 1.5
     time.sleep(pause[0])
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
@@ -205,7 +205,7 @@ def test_a_pid_that_belongs_to_someone_else_is_not_killed(machine):
 
 def test_a_start_killed_midway_is_taken_over(machine):
     process = machine.start("start", PLAN_TEST_FAULT="never:qwen3-8b")
-    wait_for(lambda: (machine.folder / "out" / "run" / "chat.pid").exists())
+    wait_for((machine.folder / "out" / "run" / "chat.pid").exists)
     code, output = machine.run("start")
     assert (code, "is starting or running these services" in output) == (1, True)
     process.kill()

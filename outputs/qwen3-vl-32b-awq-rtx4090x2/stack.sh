@@ -163,7 +163,7 @@ abandon() {
   trap - EXIT
   trap '' INT TERM HUP
   echo "stack.sh: $1; stopping everything" >&2
-  if [[ -n ${launching} ]]; then stop_group "${!:-0}"; fi # started, but its pid was not written down yet
+  if [[ -n ${launching} ]]; then [[ -z ${!:-} ]] || stop_group "$!"; fi # started, but its pid was not written down yet
   stop_all
   unlock
   exit "$2"
