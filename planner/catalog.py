@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from planner.errors import CatalogError, PlannerError, did_you_mean
 from planner.hardware import GpuSpec
 from planner.model import ModelSpec
 from planner.rows import GpuRow, ModelRow, Variant
+from planner.units import GIB
 
 Row = TypeVar("Row", GpuRow, ModelRow)
 
@@ -208,9 +209,25 @@ def find_gpu(name: str) -> GpuSpec:
         row = _parse(path, chunk, GpuRow)
         if wanted in _gpu_keys(row):
             return row.spec()
+    if mac := _sized_mac(wanted):
+        return mac
     everything = list(gpu_rows())
     known = [alias for row in everything for alias in (row.name, *row.aliases)]
     raise PlannerError(f"unknown GPU {name!r}", did_you_mean(name.lower(), known) or "`plan list gpus` names all")
+
+
+def _sized_mac(wanted: str) -> GpuSpec | None:
+    """A Mac with its memory behind its chip: m4max128gb."""
+    match = re.match(r"(.*?)(\d+)gb?\Z", wanted) or re.match(r"(.*?(?:max|pro|ultra))(\d+)\Z", wanted)
+    if match is None:
+        return None
+    chip, size = match[1], int(match[2])
+    for row in gpu_rows():
+        if row.vendor == "apple" and chip in _gpu_keys(row):
+            if row.memory_options_gb and size not in row.memory_options_gb:
+                raise PlannerError(f"{row.title} is not sold with {size} GB", f"with {', '.join(map(str, row.memory_options_gb))} GB")
+            return replace(row.spec(), name=f"{row.name}-{size}gb", memory_bytes=size * GIB, cuda_total_bytes=size * GIB)
+    return None
 
 
 def _gpu_keys(row: GpuRow) -> set[str]:

@@ -39,21 +39,21 @@ class _Count(click.ParamType[int]):
 _COUNT, _CONTEXT = _Count(), _Count(context=True)
 
 
+_LATER = {"check": "planner.cli_check", "explain": "planner.cli_explain", "emit": "planner.cli_emit", "compare": "planner.cli_compare"}
+
+
 class _Group(click.Group):
-    """Imports the modules of `check` and `explain` only when they are called, or listed."""
+    """Imports the modules of further commands only when they are called, or listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "check", "explain"])
+        return sorted([*super().list_commands(ctx), *_LATER])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "check":
-            from planner.cli_check import check_command
+        if cmd_name in _LATER:
+            from importlib import import_module
 
-            return check_command
-        if cmd_name == "explain":
-            from planner.cli_explain import explain_command
-
-            return explain_command
+            command: click.Command = getattr(import_module(_LATER[cmd_name]), f"{cmd_name}_command")
+            return command
         return super().get_command(ctx, cmd_name)
 
 
@@ -75,7 +75,7 @@ _QUESTION = (
     click.option("--pipeline-parallel-size", "-pp", type=click.IntRange(1, 1024)),
     click.option("--max-model-len", type=_COUNT),
     click.option("--gpu-memory-utilization", type=click.FloatRange(0, 1, min_open=True)),
-    click.option("--kv-cache-dtype", type=click.Choice(KV_CACHE_DTYPES)),
+    click.option("--kv-cache-dtype", help=f"vLLM: {', '.join(KV_CACHE_DTYPES)}; llama.cpp and Ollama: f16, q8_0, q4_0; MLX: bf16, q8, q4."),
     click.option("--kv-cache-memory-bytes", type=_COUNT),
     click.option("--max-num-seqs", type=click.IntRange(1, 100_000)),
     click.option("--max-num-batched-tokens", type=click.IntRange(1, 10_000_000)),
@@ -83,7 +83,7 @@ _QUESTION = (
     click.option("--enable-expert-parallel", is_flag=True),
     click.option("--skip-mm-profiling", is_flag=True, help="Leave the vision tower's profiling peak out of the budget, as vLLM's flag does."),
     click.option("--dtype", type=click.Choice(["auto", "bfloat16", "float16", "half", "float32"]), default="auto"),
-    click.option("--quantization", help="fp8, fp8_per_block or fp8_per_channel quantize a 16-bit checkpoint while loading; else vLLM detects what it is."),
+    click.option("--quantization", help="vLLM: fp8, fp8_per_block or fp8_per_channel, while loading; GGUF: Q4_K_M, Q8_0, …; MLX: 8bit, 4bit, mxfp4."),
     click.option("--vllm-version", type=click.Choice(list(VERSIONS)), default=DEFAULT_VERSION, show_default=True, metavar="0.11..0.33"),
 )
 
@@ -99,11 +99,14 @@ def _question(command: Callable[..., Any]) -> Callable[..., Any]:
 @_question
 @click.option("--with", "beside", multiple=True, metavar="NAME[:key=value,…]", help="Another server on the same GPUs (repeatable), its settings pinned.")
 @click.option("-f", "--file", "stack_file", type=click.Path(path_type=Path), help="The question as a file: GPUs and services (`plan schema stack`).")
+@click.option("--engine", type=click.Choice(["vllm", "llama.cpp", "ollama", "mlx"]), help="The runtime; without it vLLM, or MLX on a Mac.")
+@click.option("--gpu-layers", type=click.IntRange(0, 10_000), help="llama.cpp and Ollama: layers on the GPU, the output counted as one; else as many as fit.")
+@click.option("--wired-limit-mb", type=click.IntRange(1, 10_000_000), help="On a Mac: iogpu.wired_limit_mb, where it was raised.")
 @click.option("--nodes", default=1, show_default=True, type=click.IntRange(1, 128), help="Machines with --count GPUs each: tp inside, pp across.")
 @click.option("--to", multiple=True, metavar="FORMAT", help="Also write these formats, e.g. compose,k8s (`plan emit --help` lists them).")
 @click.option("--proxy-port", default=8080, show_default=True, type=click.IntRange(1, 65_535))
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Address the server listens on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65_535))
+@click.option("--port", type=click.IntRange(1, 65_535), help="Port of the main server: 8000, Ollama's 11434; those beside it get the next ones.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the files (default: outputs/<model>-<gpu>x<count>).")
 @click.option("--dry-run", is_flag=True, help="Write no files.")
 @click.option("--force", is_flag=True, help="Overwrite files that were edited.")
@@ -165,10 +168,10 @@ def verify_plan(ctx: click.Context, /, python: str | None, **options: Any) -> No
 
 
 def _run(options: dict[str, Any]) -> int:
-    from planner.cli_stack import Answer, answer
+    from planner.cli_stack import answer
     from planner.output import write_files
 
-    found: Answer = answer(options)
+    found = answer(options)
     folder = options["output"] or Path("outputs") / found.folder
     files: list[str] = []
     if found.verdict != "does_not_start" and not options["dry_run"]:

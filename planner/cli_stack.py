@@ -19,6 +19,8 @@ from planner.stack_file import ServiceRow, StackRow, read_stack, with_row
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from planner.cli_local import LocalAnswer
+
 FIRST_PORT = 8000
 
 
@@ -64,13 +66,31 @@ class Answer:
         show(self.stack, files, console)
 
 
-def answer(options: dict[str, Any]) -> Answer:
+def answer(options: dict[str, Any]) -> Answer | LocalAnswer:
     """Answer the question of the command line, or that of a stack file."""
-    return answer_row(_row(options), options.get("port") or FIRST_PORT)
+    return answer_for(_row(options), options.get("port") or FIRST_PORT, options.get("wired_limit_mb"))
+
+
+def answer_for(row: StackRow, first_port: int = FIRST_PORT, wired_limit_mb: int | None = None) -> Answer | LocalAnswer:
+    """Answer one question for whichever runtime it names. Raises PlannerError where it cannot be asked so."""
+    from planner.catalog import find_gpu
+
+    engine = row.engine or ("mlx" if find_gpu(row.gpu).vendor == "apple" else "vllm")
+    if engine == "vllm":
+        if any(service.gpu_layers is not None for service in row.services) or wired_limit_mb is not None:
+            raise PlannerError("--gpu-layers and --wired-limit-mb are not vLLM's", "--engine llama.cpp, ollama or mlx")
+        return answer_row(row, first_port)
+    from planner.cli_local import answer_local, unused_pins
+
+    if pins := unused_pins(row, engine):
+        raise PlannerError(
+            f"--{pins[0].replace('_', '-')} is vLLM's; {engine} has no such setting", "--context, --users, --kv-cache-dtype and --quantization go for all"
+        )
+    return answer_local(row, engine, first_port, wired_limit_mb)
 
 
 def answer_row(row: StackRow, first_port: int = FIRST_PORT) -> Answer:
-    """Answer one question. Raises PlannerError where it cannot be asked so."""
+    """Answer one question for vLLM. Raises PlannerError where it cannot be asked so."""
     group = _group(row.gpu, row.count, Host(row.host), row.nodes)
     if row.nodes > 1 and len(row.services) > 1:
         raise PlannerError("several servers share one machine only", "plan the main model with --nodes and the others on a machine of their own")
@@ -106,6 +126,7 @@ def _row(options: dict[str, Any]) -> StackRow:
         bind=options["bind"],
         proxy_port=options["proxy_port"],
         vllm_version=options["vllm_version"],
+        engine=options.get("engine"),
         services=[ServiceRow(**pinned), *(with_row(text) for text in options["beside"])],
     )
 
@@ -116,7 +137,7 @@ def _group(name: str, count: int, host: Host, nodes: int) -> GpuGroup:
 
     gpu = find_gpu(name)
     if gpu.vendor == "apple":
-        raise PlannerError(f"{gpu.title}: vLLM needs an NVIDIA or AMD GPU", "MLX plans for Macs are not part of this version")
+        raise PlannerError(f"{gpu.title}: vLLM needs an NVIDIA or AMD GPU", "--engine mlx, llama.cpp or ollama")
     return GpuGroup(gpu=calibrated(gpu), count=count * nodes, host=host, nodes=nodes)
 
 

@@ -27,7 +27,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """One process: its command and environment, where it listens, which GPUs it uses, and what is known of the model it serves."""
+    """One served model: its process's command and environment, where it listens, which GPUs it uses, and what is known of the model.
+
+    The server knows it as `served_name`, clients of the proxy as `alias`.
+    """
 
     name: str
     task: Literal["chat", "embedding"]
@@ -35,6 +38,7 @@ class Service:
     version: str
     model: str
     served_name: str
+    alias: str
     argv: tuple[str, ...]
     host: str
     port: int
@@ -49,6 +53,11 @@ class Service:
     needs_nvcc: bool = False
     users: int = 1
     sampling: Sampling = field(default_factory=Sampling)
+
+    @property
+    def is_process(self) -> bool:
+        """Whether it is started by itself; a further model of Ollama's is served by the first one's process."""
+        return bool(self.argv)
 
     @property
     def url(self) -> str:
@@ -76,9 +85,14 @@ class Deployment:
         return self.services[-1]
 
     @property
+    def processes(self) -> tuple[Service, ...]:
+        """What is started, in order."""
+        return tuple(service for service in self.services if service.is_process)
+
+    @property
     def slug(self) -> str:
         """A name for the whole, safe in every format."""
-        return f"{self.main.served_name}-{self.gpu}x{self.count}".replace(":", "-").replace(".", "-")
+        return f"{self.main.alias}-{self.gpu}x{self.count}".replace(":", "-").replace(".", "-")
 
 
 def deployment(stack: Stack, *, bind: str = "127.0.0.1", proxy_port: int = PROXY_PORT, sampling: dict[str, Sampling] | None = None) -> Deployment:
@@ -108,12 +122,13 @@ def _service(server: Placed, stack: Stack, sampling: Sampling) -> Service:
         version=config.vllm_version,
         model=plan.repo,
         served_name=plan.served_name,
+        alias=plan.served_name,
         argv=plan.argv,
         host=plan.host,
         port=plan.port,
         env=_visible(server, stack),
         gpus=server.gpus,
-        settings={name: getattr(config, name) for name, _ in plan.choice.reasons},
+        settings={name: getattr(config, name) for name, _ in plan.choice.reasons} | {"hidden_bytes_per_token": model.hidden_size * model.residual_streams * 2},
         notes=(_capacity(server), *(f"{name}: {reason}" for name, reason in plan.choice.reasons)),
         weights_bytes=ledger.weights_bytes * config.parallel.world_size,
         is_mistral=model.family == "mistral" and not model.pooling,

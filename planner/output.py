@@ -15,12 +15,18 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def edited_files(folder: Path, files: dict[str, str]) -> list[str]:
-    """Files that exist and are not as the last run left them."""
+def _written(folder: Path) -> dict[str, str]:
+    """What earlier runs left in a folder, by name."""
     try:
         written: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))
     except (OSError, ValueError):
-        written = {}
+        return {}
+    return written if isinstance(written, dict) else {}
+
+
+def edited_files(folder: Path, files: dict[str, str]) -> list[str]:
+    """Files that exist and are not as the last run left them."""
+    written = _written(folder)
     found = []
     for name, text in files.items():
         path = folder / name
@@ -42,7 +48,9 @@ def write_files(folder: Path, files: dict[str, str], *, force: bool) -> list[str
             path.write_text(text, "utf-8")
             if name.endswith(".sh"):
                 path.chmod(0o755)
-        (folder / MANIFEST).write_text(json.dumps({name: _digest(text) for name, text in files.items()}, indent=1) + "\n", "utf-8")
+        kept = {name: digest for name, digest in _written(folder).items() if (folder / name).exists()}
+        kept |= {name: _digest(text) for name, text in files.items()}
+        (folder / MANIFEST).write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
     except OSError as error:
         raise PlannerError(f"cannot write to {folder}: {error.strerror or error}", "--output DIR writes elsewhere, --dry-run writes nothing") from None
     return [str(folder / name) for name in files]

@@ -180,6 +180,16 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
                 message=f"{gpu.title} has no FP8 tensor cores; users report FP8 weights failing on Ampere in vLLM 0.29 and 0.30: try it before you rely on it",
             )
         )
+    if group.nodes > 1:
+        hidden = plan.model.hidden_size * plan.model.residual_streams * 2
+        batch = hidden * config.max_num_batched_tokens / 1e6
+        found.append(
+            Warn(
+                code="network",
+                message=f"between machines each token sends {hidden:,} bytes over each of {group.nodes - 1} links, a full batch {batch:.1f} MB; "
+                "a token waits for every link once, so latency counts more than bandwidth",
+            )
+        )
     if group.host is Host.WSL2:
         found.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
     if plan.verdict == "tight":

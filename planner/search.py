@@ -34,18 +34,30 @@ def splits(request: Request) -> list[Parallel]:
         tp, pp = pins.tensor_parallel_size, pins.pipeline_parallel_size
         tp = tp or max(1, count // (pp or 1))
         pp = pp or max(1, count // tp if tp * (count // tp) == count and pins.tensor_parallel_size is None else 1)
+        if tp > request.group.per_node and request.group.nodes > 1:
+            raise PlannerError(
+                f"tensor parallel size {tp} would cross machines of {request.group.per_node} GPUs", f"-tp {request.group.per_node} -pp {request.group.nodes}"
+            )
         if tp * pp > count:
             raise PlannerError(f"tensor parallel size {tp} x pipeline parallel size {pp} needs {tp * pp} GPUs, there are {count}")
         sizes = [(tp, pp)]
     else:
-        sizes = [(tp, count // tp) for tp in range(count, 0, -1) if count % tp == 0]
+        widest = request.group.per_node  # tensor parallelism stays within a machine, pipeline stages cross
+        sizes = [(tp, count // tp) for tp in range(widest, 0, -1) if count % tp == 0 and widest % tp == 0]
     good, reason = [], ""
     for tp, pp in sizes:
         problem = cannot_split(request, tp, pp)
         reason = reason or problem
         if not problem:
             good.append(Parallel(tensor_parallel_size=tp, pipeline_parallel_size=pp, enable_expert_parallel=pins.enable_expert_parallel))
-    only_pipeline = good and good[0].tensor_parallel_size == 1 and count > 1 and not pins.pipeline_parallel_size and not pins.tensor_parallel_size
+    only_pipeline = (
+        request.group.nodes == 1
+        and good
+        and good[0].tensor_parallel_size == 1
+        and count > 1
+        and not pins.pipeline_parallel_size
+        and not pins.tensor_parallel_size
+    )
     if not good or only_pipeline:
         fitting = [n for n in range(count, 0, -1) if not cannot_split(request, n, 1)]
         hint = f"use --count {fitting[0]}" if fitting else ""

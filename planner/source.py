@@ -14,6 +14,7 @@ from planner.config import Parallel
 from planner.errors import PlannerError
 from planner.hub import fetch_model, is_repo_id
 from planner.model import CheckpointDifference, ModelSpec
+from planner.rows import Variant
 from planner.tensors import StoredTensor
 from planner.weights import stage_weights
 
@@ -55,21 +56,58 @@ def find_source(name: str, online: str | None = None) -> Source:
     raise catalog.unknown_model(name)
 
 
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A model as its makers published it, in 16 bits: what other runtimes quantize. `entry` where the catalogue has it."""
+
+    name: str
+    spec: ModelSpec
+    repo: str
+    entry: catalog.Entry | None = None
+
+    def variant(self, runtime: str, form: str | None = None) -> Variant | None:
+        """The repository or tag that the catalogue names for a runtime (and a format); the asked one first."""
+        if self.entry is None:
+            return None
+        asked, row = self.entry.variant, self.entry.row
+        found = [each for each in (asked, *row.variants) if each.runtime == runtime and (form is None or form_key(each.format) == form_key(form))]
+        return found[0] if found else None
+
+
+def form_key(form: str | None) -> str:
+    """The name of a format as it is compared: mlx-8bit and 8bit are one."""
+    return (form or "").lower().removeprefix("mlx-")
+
+
+def find_plain(name: str) -> Plain:
+    """Find a model for a runtime that quantizes it in its own way. Raises PlannerError as `find_source`."""
+    entry = catalog.find_model(name) if name.strip() and not Path(name).exists() else None
+    if entry is not None:
+        original = next((each for each in entry.row.variants if each.default), entry.row.variants[0])
+        config = Config(entry.row.config, f"models.yaml: {entry.row.name}")
+        return Plain(entry.row.name, build_model(config, entry.row.name), original.repo, entry)
+    source = find_source(name)
+    data = {key: value for key, value in source.config.items() if key not in ("quantization_config", "compression_config")}
+    return Plain(source.served_name, build_model(Config(data, source.repo), source.served_name), source.repo)
+
+
 def _is_gguf(path: Path) -> PlannerError:
     """The answer to a GGUF file: it left vLLM's tree (quantization/__init__.py, 0.33); the nearest thing is the model it was converted from."""
-    from planner.gguf import original, read_header
+    from planner.gguf.header import original, read_header
 
     origin = original(read_header(path).metadata) if path.exists() else ""
     entry = catalog.find_model(origin) if origin else None
     nearest = f"--model {entry.name}" if entry else f"--model {origin}" if is_repo_id(origin) else "the original repository"
     what = f" of {origin}" if origin else ""
-    return PlannerError(f"{path} is a GGUF file{what}, which vLLM 0.33 does not load", f"plan {nearest}, or serve the file with llama.cpp or Ollama")
+    return PlannerError(f"{path} is a GGUF file{what}, which vLLM 0.33 does not load", f"plan {nearest}, or the file with --engine llama.cpp or ollama")
 
 
 def _from_catalogue(entry: catalog.Entry, online: str | None) -> Source:
     if entry.variant.runtime != "vllm":
         siblings = [catalog.Entry(entry.row, v).name for v in entry.row.variants if v.runtime == "vllm"]
-        raise PlannerError(f"{entry.name} is for {entry.variant.runtime}, which this version does not plan yet", f"for vLLM: {', '.join(siblings)}")
+        raise PlannerError(
+            f"{entry.name} is for {entry.variant.runtime}, not for vLLM", f"--engine {entry.variant.runtime}, or for vLLM: {', '.join(siblings)}"
+        )
     others = tuple(
         (other.name, other.spec)
         for other in (catalog.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant != entry.variant)

@@ -13,6 +13,7 @@ from planner.errors import PlannerError, did_you_mean
 from planner.hardware import Host
 from planner.units import parse_context, parse_count
 
+ENGINES = ("vllm", "llama.cpp", "ollama", "mlx")
 MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32
 _FORBID: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z")  # a label in DNS, Kubernetes, a systemd unit, a shell function and YAML
@@ -45,6 +46,9 @@ class ServiceRow:
     skip_mm_profiling: bool = False
     dtype: str = "auto"
     quantization: str | None = None
+    """vLLM's method, a GGUF mix (Q4_K_M), or MLX's (4bit, 8bit-g32, mxfp4)."""
+    gpu_layers: int | None = None
+    """Of llama.cpp and Ollama: how many layers lie on the GPU, the output counted as one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +64,8 @@ class StackRow:
     bind: str = "127.0.0.1"
     proxy_port: int = 8080
     vllm_version: str | None = None
+    engine: Literal["vllm", "llama.cpp", "ollama", "mlx"] | None = None
+    """The runtime; without it vLLM, or MLX on a Mac."""
     comment: str = field(default="")
     """Anything; it is not read."""
 
@@ -118,6 +124,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "max_model_len": _whole(1, 1 << 40),
     "gpu_memory_utilization": _share,
     "kv_cache_memory_bytes": _whole(1, 1 << 50),
+    "gpu_layers": _whole(0, 10_000),
     "max_num_seqs": _whole(1, 100_000),
     "max_num_batched_tokens": _whole(1, 10_000_000),
     "enforce_eager": _truth,
@@ -183,4 +190,6 @@ def read_stack(path: Path) -> StackRow:
         raise PlannerError(f"{path}: {len(services)} services; at most {MAX_SERVICES} share a machine")
     if row.get("host", "server") not in [str(host) for host in Host]:
         raise PlannerError(f"{path}: host is {row['host']!r}", f"one of {', '.join(Host)}")
+    if row.get("engine") not in (None, *ENGINES):
+        raise PlannerError(f"{path}: engine is {row['engine']!r}", f"one of {', '.join(ENGINES)}")
     return StackRow(services=[ServiceRow(**_read(each, ServiceRow, f"{path}: services[{index}]")) for index, each in enumerate(services)], **row)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.errors import PlannerError
-from planner.gguf import read_header
+from planner.gguf.header import read_header
 
 
 def text(value: str) -> bytes:

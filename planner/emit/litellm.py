@@ -63,7 +63,7 @@ def _entry(service: Service) -> dict[str, object]:
     if service.task == "chat":
         params |= sampling_values(service)
     return {
-        "model_name": service.served_name,
+        "model_name": service.alias,
         "litellm_params": params,
         # A health check would send a real request: it would load a model that is not there yet.
         "model_info": {"mode": service.task, "disable_background_health_check": True},
@@ -81,7 +81,7 @@ def litellm_yaml(deployment: Deployment, services: tuple[Service, ...] | None = 
         "litellm_settings": settings,
         "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
     }
-    sources = [f"# {service.served_name}: sampling as recommended in {service.sampling.source}\n" for service in main_first if sampling_values(service)]
+    sources = [f"# {service.alias}: sampling as recommended in {service.sampling.source}\n" for service in main_first if sampling_values(service)]
     header = _HEADER.format(s="s" if len(main_first) > 1 else "", version=LITELLM_VERSION, command=shlex.join(proxy_argv(deployment)), sources="".join(sources))
     return header + yaml.safe_dump(config, sort_keys=False)
 
@@ -137,7 +137,7 @@ def agent_env(deployment: Deployment) -> str:
         lines += [
             f"export CUSTOM_{kind}_BASE_URL={url}",
             f'export CUSTOM_{kind}_API_KEY="${{LITELLM_MASTER_KEY:?export the proxy\'s master key first}}"',
-            f"export CUSTOM_{kind}_{'MODEL' if kind == 'EMBED' else 'NAME'}={shlex.quote(service.served_name)}",
+            f"export CUSTOM_{kind}_{'MODEL' if kind == 'EMBED' else 'NAME'}={shlex.quote(service.alias)}",
         ]
         if kind == "MODEL" and (values := sampling_values(service)):
             lines.append(f"# as recommended in {service.sampling.source}")

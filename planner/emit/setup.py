@@ -7,6 +7,7 @@ import shlex
 from planner.deployment import Deployment
 from planner.emit.lines import comment
 from planner.emit.litellm import LITELLM_VERSION
+from planner.emit.ollama import ollama_steps
 
 MLX_LM_VERSION, MLX_VLM_VERSION = "0.32.2", "0.7.10"
 
@@ -32,6 +33,31 @@ install() {{
 {steps}
 """
 
+# Models are pulled by a running server: one that is there already, or one that runs for the pulls only.
+_OLLAMA = """\
+command -v ollama >/dev/null || {{ echo "install Ollama first: https://ollama.com/download" >&2; exit 1; }}
+export OLLAMA_HOST=127.0.0.1:{port}
+own=""
+if ! ollama list >/dev/null 2>&1; then
+  ollama serve >ollama-setup.log 2>&1 &
+  own=$!
+  trap 'kill "${{own}}" 2>/dev/null || true' EXIT
+  until ollama list >/dev/null 2>&1; do
+    kill -0 "${{own}}" 2>/dev/null || {{ echo "ollama serve ended, see ollama-setup.log" >&2; exit 1; }}
+    sleep 1
+  done
+fi
+make_models() {{
+{steps}
+}}
+make_models"""
+
+_LLAMA_CPP = """\
+command -v llama-server >/dev/null || {
+  echo "install llama.cpp first: https://github.com/ggml-org/llama.cpp/releases (or: brew install llama.cpp)" >&2
+  exit 1
+}"""
+
 
 def setup_script(deployment: Deployment) -> str:
     """The text of setup.sh."""
@@ -44,6 +70,8 @@ def setup_script(deployment: Deployment) -> str:
     if mlx:
         steps.append(f"install .venv-mlx {' '.join(map(shlex.quote, mlx))}")
     if "ollama" in engines:
-        steps.append('command -v ollama >/dev/null || { echo "install Ollama first: https://ollama.com/download" >&2; exit 1; }')
+        steps.append(_OLLAMA.format(port=engines["ollama"].port, steps="\n".join("  " + step for step in ollama_steps(deployment))))
+    if "llama.cpp" in engines:
+        steps.append(_LLAMA_CPP)
     steps.append(f"install .venv-litellm {shlex.quote(f'litellm[proxy]=={LITELLM_VERSION}')}")
     return _SCRIPT.format(title=comment(deployment.title), steps="\n".join(steps))

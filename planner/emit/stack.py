@@ -37,12 +37,12 @@ check_tools() {{
   for tool in curl ps awk{tools}; do
     command -v "${{tool}}" >/dev/null || fail "${{tool}} is not installed; ./setup.sh installs the engines, your system's packages the rest"
   done
-{toolchain}  [[ -n ${{LITELLM_MASTER_KEY:-}} ]] || fail "LITELLM_MASTER_KEY is not set: export LITELLM_MASTER_KEY=\\"sk-\\$(openssl rand -hex 24)\\""
-}}
+{toolchain}}}
 
 """
 
 _NVCC = '  command -v nvcc >/dev/null || [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]] || fail "nvcc is missing; install the CUDA toolkit or set CUDA_HOME"\n'
+_KEY = '  [[ -n ${LITELLM_MASTER_KEY:-} ]] || fail "LITELLM_MASTER_KEY is not set: export LITELLM_MASTER_KEY=\\"sk-\\$(openssl rand -hex 24)\\""\n'
 
 
 def function_name(name: str) -> str:
@@ -59,13 +59,14 @@ def _function(name: str, notes: tuple[str, ...], argv: tuple[str, ...], env: dic
     return "\n".join([*lines, f"  exec {command}", "}"])
 
 
-def stack_script(deployment: Deployment) -> str:
-    """The text of stack.sh."""
-    services = deployment.services
-    names = [*(service.name for service in services), PROXY]
-    ports = [*(service.port for service in services), deployment.proxy_port]
-    urls = [*(service.url + service.health for service in services), f"http://127.0.0.1:{deployment.proxy_port}/health/liveliness"]
-    programs = list(dict.fromkeys([*(service.argv[0] for service in services), "litellm"]))
+def stack_script(deployment: Deployment, *, proxy: bool = True) -> str:
+    """The text of stack.sh; without the proxy for a container that holds the engine only."""
+    services = deployment.processes
+    names = [*(service.name for service in services), *([PROXY] if proxy else [])]
+    ports = [*(service.port for service in services), *([deployment.proxy_port] if proxy else [])]
+    urls = [service.url + service.health for service in services]
+    urls += [f"http://127.0.0.1:{deployment.proxy_port}/health/liveliness"] if proxy else []
+    programs = list(dict.fromkeys([*(service.argv[0] for service in services), *(["litellm"] if proxy else [])]))
     head = _HEAD.format(
         title=comment(deployment.title),
         paths="".join(f"${{here}}/{folder}/bin:" for folder in environments(deployment)),
@@ -74,8 +75,9 @@ def stack_script(deployment: Deployment) -> str:
         urls="\n".join(f"  {shlex.quote(url)}" for url in urls),
     )
     functions = [_function(service.name, service.notes, service.argv, service.env) for service in services]
-    functions.append(_function(PROXY, ("one endpoint for all of them",), proxy_argv(deployment), {}))
-    toolchain = _NVCC if any(service.needs_nvcc for service in services) else ""
+    if proxy:
+        functions.append(_function(PROXY, ("one endpoint for all of them",), proxy_argv(deployment), {}))
+    toolchain = (_NVCC if any(service.needs_nvcc for service in services) else "") + (_KEY if proxy else "")
     check = _CHECK.format(tools="".join(f" {shlex.quote(program)}" for program in programs), toolchain=toolchain)
     return head + "\n" + "\n\n".join(functions) + "\n" + check + template("stack.sh")
 

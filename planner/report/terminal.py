@@ -24,7 +24,7 @@ _COLOURS = {
     "KV cache": "bright_green",
     LEFT: "dim",
 }
-_VERDICT = {"starts": ("starts", "bold green"), "tight": ("tight: may fail", "bold yellow"), "does_not_start": ("does not start", "bold red")}
+VERDICT = {"starts": ("starts", "bold green"), "tight": ("tight: may fail", "bold yellow"), "does_not_start": ("does not start", "bold red")}
 BAR_WIDTH = 60
 
 
@@ -42,7 +42,7 @@ def parts(plan: Plan) -> list[tuple[str, int]]:
 
 
 def _headline(plan: Plan) -> Text:
-    word, style = _VERDICT[plan.verdict]
+    word, style = VERDICT[plan.verdict]
     group = plan.request.group
     text = Text()
     text.append(f"{plan.repo}", "bold").append(f" on {group.count}x {group.gpu.title} with vLLM {plan.config.vllm_version}: ").append(word, style)
@@ -162,7 +162,7 @@ def _servers(stack: Stack) -> Table:
         table.add_column(column, justify="left" if column in ("server", "verdict") else "right", no_wrap=True)
     for number, server in enumerate(stack.servers, 1):
         config = server.plan.config
-        word, style = _VERDICT[server.plan.verdict]
+        word, style = VERDICT[server.plan.verdict]
         gpus, held = ",".join(map(str, server.gpus)), f"{server.held_bytes / GIB:.2f}"
         table.add_row(str(number), server.name, gpus, f"{config.gpu_memory_utilization:g}", tokens(config.max_model_len), held, Text(word, style))
     fullest = max(range(stack.group.count), key=stack.held_bytes)
@@ -173,7 +173,7 @@ def _servers(stack: Stack) -> Table:
 def render_check(checked: Checked) -> RenderableType:
     """The report about somebody's command."""
     plan = checked.plan
-    word, style = _VERDICT[checked.verdict]
+    word, style = VERDICT[checked.verdict]
     group, config = checked.request.group, checked.config
     heading = Text().append(checked.repo, "bold").append(f" on {group.count}x {group.gpu.title} with vLLM {config.vllm_version}: ").append(word, style)
     pieces: list[RenderableType] = [heading]

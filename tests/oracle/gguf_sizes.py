@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import tempfile
+from pathlib import Path
 
 import gguf
 import llama_cpp as llama
@@ -24,11 +25,11 @@ def remember(level, text, data):
     LOG.append(text.decode("utf-8", "replace"))
 
 
-MIXES = dict(
-    F16=1, Q4_0=2, Q4_1=3, Q8_0=7, Q5_0=8, Q5_1=9, Q2_K=10, Q3_K_S=11, Q3_K_M=12, Q3_K_L=13, Q4_K_S=14, Q4_K_M=15, Q5_K_S=16, Q5_K_M=17, Q6_K=18,
-    IQ2_XXS=19, IQ2_XS=20, Q2_K_S=21, IQ3_XS=22, IQ3_XXS=23, IQ1_S=24, IQ4_NL=25, IQ3_S=26, IQ3_M=27, IQ2_S=28, IQ2_M=29, IQ4_XS=30, IQ1_M=31, BF16=32,
-    MXFP4_MOE=38,
-)  # fmt: skip
+MIXES = {
+    "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_S": 11, "Q3_K_M": 12, "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18,
+    "IQ2_XXS": 19, "IQ2_XS": 20, "Q2_K_S": 21, "IQ3_XS": 22, "IQ3_XXS": 23, "IQ1_S": 24, "IQ4_NL": 25, "IQ3_S": 26, "IQ3_M": 27, "IQ2_S": 28, "IQ2_M": 29, "IQ4_XS": 30, "IQ1_M": 31, "BF16": 32,
+    "MXFP4_MOE": 38,
+}  # fmt: skip
 KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
 CONTEXTS = [
     {"n_ctx": 4096}, {"n_ctx": 32768}, {"n_ctx": 32768, "kv": "q8_0"}, {"n_ctx": 32768, "kv": "q4_0"}, {"n_ctx": 32768, "fa": 0}, {"n_ctx": 8192, "fa": 0},
@@ -129,7 +130,7 @@ def write(path, m):
     w.write_kv_data_to_file()
     w.write_ti_data_to_file()
     w.close()
-    size = (os.path.getsize(path) + 31) // 32 * 32
+    size = (Path(path).stat().st_size + 31) // 32 * 32
     size += sum((info.nbytes + 31) // 32 * 32 for tensors in w.tensors for info in tensors.values())
     os.truncate(path, size)
 
@@ -180,10 +181,10 @@ def main():
     llama.llama_backend_init()
     answers = []
     for name, shape in MODELS.items():
-        path = os.path.join(tempfile.mkdtemp(), "model.gguf")
+        path = str(Path(tempfile.mkdtemp()) / "model.gguf")
         write(path, shape)
         answers.append({"model": name, **shape, "mib": sizes(path), "contexts": [{**each, **buffers(path, **each)} for each in CONTEXTS]})
-        os.remove(path)
+        Path(path).unlink()
         print(name, file=sys.stderr)
     print("[\n" + ",\n".join(json.dumps(answer) for answer in answers) + "\n]")
 

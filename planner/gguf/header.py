@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from planner.engines.ggml import TYPE_NUMBERS, tensor_bytes
 from planner.errors import PlannerError
+from planner.gguf.ggml import TYPE_NUMBERS, tensor_bytes
 
 MAGIC = b"GGUF"
 MOST_ENTRIES, MOST_ITEMS, MOST_TEXT_BYTES = 100_000, 10_000_000, 1 << 24  # far above any real file; a damaged one stops here

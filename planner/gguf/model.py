@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from planner.engines.ggml import MIXES, GgufTensor, Kind, Mixer, Shape, tensor_bytes
 from planner.errors import PlannerError, did_you_mean
-from planner.model import Attention, Experts, Linear, ModelSpec, Module, Split, Tensor
+from planner.gguf.ggml import MIXES, GgufTensor, Kind, Mixer, Shape, tensor_bytes
+from planner.gguf.header import Header
+from planner.model import Attention, Experts, FullAttention, LatentAttention, Linear, ModelSpec, Module, SlidingWindow, Split, Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,13 +117,17 @@ def _is_embedding(module: Module) -> bool:
 
 def _plain_bytes(module: Module) -> int:
     """A module of the vision projector: matrices in 16 bits, vectors in 32 (convert_hf_to_gguf.py --mmproj)."""
-    return sum(tensor_bytes("F16" if len(tensor.shape) > 1 and tensor.kind is not Kind.WIDE else "F32", tensor.shape) for tensor in _split(module, -1, _Fused()))
+    return sum(
+        tensor_bytes("F16" if len(tensor.shape) > 1 and tensor.kind is not Kind.WIDE else "F32", tensor.shape) for tensor in _split(module, -1, _Fused())
+    )
 
 
 def _tensors(model: ModelSpec) -> Iterator[GgufTensor]:
     """All tensors of the text model, layer by layer."""
     fused = _Fused(model.architecture.startswith(_FUSED_QKV), model.architecture.startswith(_FUSED_UP))
-    ends = [module for module in (*model.first, *model.every, *model.last) if module in (*model.every, *model.last) or _is_embedding(module) or not model.vision]
+    ends = [
+        module for module in (*model.first, *model.every, *model.last) if module in (*model.every, *model.last) or _is_embedding(module) or not model.vision
+    ]
     for module in ends:
         yield from _split(module, -1, fused)
     by_layer = {index: group for group in model.layers for index in group.indices}
@@ -178,3 +183,75 @@ def _parts(module: Linear, rows: list[int], fused: _Fused) -> Iterable[tuple[Kin
     if last in _DOWN:
         return [(Kind.DOWN, rows[0])]
     return [(Kind.OTHER, row) for row in rows]
+
+
+def from_header(header: Header, name: str, mmproj: Header | None = None) -> GgufModel:
+    """A GGUF file as its own header describes it. Raises PlannerError where that does not tell the shape."""
+    layers = header.integer("block_count")
+    hidden, heads = header.integer("embedding_length"), header.integer("attention.head_count")
+    if not (layers and hidden and heads and header.tensors):
+        raise PlannerError(f"{name}: the header does not tell layers, width and heads", "is it a whole model, not a part or a vision projector?")
+    by_layer: Counter[int] = Counter()
+    ends = {"input": 0, "output": 0}
+    for tensor in header.tensors:
+        first, _, rest = tensor.name.partition(".")
+        if first == "blk" and (number := rest.partition(".")[0]).isdigit() and int(number) < layers:
+            by_layer[int(number)] += tensor.bytes
+        else:
+            ends["input" if first.endswith("token_embd") else "output"] += tensor.bytes
+    tied = 0 if any(tensor.name == "output.weight" for tensor in header.tensors) else ends["input"]
+    head_dim = header.integer("attention.key_length") or hidden // heads
+    kv_heads = header.integer("attention.head_count_kv") or heads
+    experts = header.integer("expert_used_count") * header.integer("expert_feed_forward_length")
+    vocab = next((tensor.shape[0] for tensor in header.tensors if tensor.name == "token_embd.weight"), 0)
+    return GgufModel(
+        name=name,
+        mix="file",
+        layer_bytes=tuple(by_layer[layer] for layer in range(layers)),
+        input_bytes=ends["input"],
+        output_bytes=ends["output"] + tied,
+        file_bytes=sum(by_layer.values()) + sum(ends.values()),
+        caches=_header_caches(header, layers, kv_heads, head_dim),
+        hidden=hidden,
+        vocab=vocab,
+        heads=heads,
+        query_width=heads * head_dim,
+        kv_width=kv_heads * head_dim,
+        ffn_width=experts or header.integer("feed_forward_length"),
+        max_context=header.integer("context_length", 4096) or 4096,
+        mmproj_bytes=sum(tensor.bytes for tensor in mmproj.tensors) if mmproj else 0,
+        architecture=header.architecture,
+        fused_qkv=any("attn_qkv" in tensor.name for tensor in header.tensors),
+    )
+
+
+def _header_caches(header: Header, layers: int, kv_heads: int, head_dim: int) -> tuple[tuple[Attention, int], ...]:
+    """The caches of all layers: of those with key-value heads, some with a window where the file says which."""
+    latent = header.integer("attention.kv_lora_rank")
+    if latent:
+        return ((LatentAttention(latent_dim=latent, rope_dim=header.integer("rope.dimension_count")), layers),)
+    value_dim = header.integer("attention.value_length") or head_dim
+    window, pattern = header.integer("attention.sliding_window"), header.metadata.get(f"{header.architecture}.attention.sliding_window_pattern")
+    windowed = _windowed(header.architecture, pattern, layers) if window else [False] * layers
+    counted: Counter[Attention] = Counter()
+    held = header.by_layer("attention.head_count_kv", layers)
+    for layer in range(layers):
+        heads = (held[layer] or (0 if any(held) else kv_heads)) if len(held) == layers else kv_heads
+        if not heads:
+            continue
+        if windowed[layer]:
+            counted[SlidingWindow(kv_heads=heads, head_dim=head_dim, head_dim_v=value_dim, window=window)] += 1
+        else:
+            counted[FullAttention(kv_heads=heads, head_dim=head_dim, head_dim_v=value_dim)] += 1
+    return tuple(counted.items())
+
+
+_EVERY = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "cohere2": 4, "gpt-oss": 2, "exaone4": 4}  # n-th layer is full (src/models/*.cpp set_swa_pattern)
+
+
+def _windowed(architecture: str, pattern: object, layers: int) -> list[bool]:
+    """Which layers have a window: by the file's own list or number, else by the architecture's rule, else all."""
+    if isinstance(pattern, list) and len(pattern) >= layers:
+        return [bool(value) for value in pattern[:layers]]
+    every = pattern if isinstance(pattern, int) and pattern > 0 else _EVERY.get(architecture, 0)
+    return [not every or (layer + 1) % every != 0 for layer in range(layers)]

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
-from planner.engines.ggml import TYPES
-from planner.gguf_model import GgufModel
+from planner.gguf.ggml import TYPES
+from planner.gguf.model import GgufModel
 from planner.hardware import GpuGroup
 from planner.model import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.units import MIB, round_up

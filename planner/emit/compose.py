@@ -1,0 +1,101 @@
+"""compose.yaml: each service in its container, GPUs reserved by number, started in order, published on this machine only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from planner.deployment import Deployment, Service
+from planner.emit.containers import EVERYWHERE, LITELLM_IMAGE, LOADING_SECONDS, image, inside
+from planner.emit.lines import comment
+from planner.emit.litellm import custom_callbacks, litellm_yaml, proxy_argv
+
+_HEADER = """\
+# {title}
+#   export LITELLM_MASTER_KEY="sk-$(openssl rand -hex 24)"
+#   docker compose up --detach --wait
+# Servers start one after the other, each once the one before it is healthy: vLLM refuses to start where its share is not free.
+"""
+_PROBE = "import urllib.request as u; u.urlopen('{url}', timeout=4)"
+
+
+def _escaped(words: tuple[str, ...]) -> list[str]:
+    """Words as compose reads them: it would put a variable in place of a dollar sign."""
+    return [word.replace("$", "$$") for word in words]
+
+
+def _health(url: str, engine: str) -> dict[str, Any]:
+    tests = {"ollama": ["CMD", "ollama", "list"], "llama.cpp": ["CMD", "curl", "--silent", "--fail", url]}
+    test = tests.get(engine, ["CMD", "python3", "-c", _PROBE.format(url=url)])
+    return {"test": test, "interval": "10s", "timeout": "5s", "retries": 3, "start_period": f"{LOADING_SECONDS}s", "start_interval": "2s"}
+
+
+def _gpus(deployment: Deployment, service: Service) -> dict[str, Any]:
+    if deployment.vendor == "amd":
+        return {"devices": ["/dev/kfd", "/dev/dri"], "group_add": ["video"], "security_opt": ["seccomp=unconfined"]}
+    devices = [{"driver": "nvidia", "device_ids": [str(gpu) for gpu in service.gpus], "capabilities": ["gpu"]}]
+    return {"deploy": {"resources": {"reservations": {"devices": devices}}}}
+
+
+def _service(deployment: Deployment, service: Service, before: Service | None) -> dict[str, Any]:
+    held = inside(service)
+    environment = {name: value.replace("$", "$$") for name, value in held.env.items() if not name.endswith("_VISIBLE_DEVICES")}
+    volumes = ["hub-cache:/root/.cache/huggingface", "vllm-cache:/root/.cache/vllm"] if service.engine == "vllm" else []
+    entry: dict[str, Any] = {"image": image(deployment, service)}
+    match service.engine:
+        case "vllm":
+            environment["HF_TOKEN"] = "${HF_TOKEN:-}"  # noqa: S105 - a reference
+            entry |= {"entrypoint": ["vllm", "serve"], "command": _escaped(held.argv[2:]), "ipc": "host"}
+        case "ollama":
+            volumes = ["ollama:/root/.ollama"]
+        case _:
+            volumes = ["./:/models:ro"]
+            entry |= {"command": _escaped(held.argv[1:]), "working_dir": "/models"}
+    if service.model.startswith(("/", "./", "../")) and service.engine == "vllm":
+        volumes.append(f"{service.model}:{service.model}:ro" if service.model.startswith("/") else f"{service.model}:/models/{service.alias}:ro")
+    entry |= {
+        "environment": environment,
+        "ports": [f"127.0.0.1:{service.port}:{service.port}"],
+        "volumes": volumes,
+        "healthcheck": _health(f"http://127.0.0.1:{service.port}{service.health}", service.engine),
+        "restart": "unless-stopped",
+        **_gpus(deployment, service),
+    }
+    if before is not None:
+        entry["depends_on"] = {before.name: {"condition": "service_healthy"}}
+    return entry
+
+
+def compose_files(deployment: Deployment) -> dict[str, str]:
+    """compose.yaml and the proxy's configuration, in which servers have their containers' names."""
+    services: dict[str, Any] = {}
+    before: Service | None = None
+    for service in deployment.processes:
+        services[service.name] = _service(deployment, service, before)
+        before = service
+    hosts = {service.port: service.name for service in deployment.processes}
+    reached = tuple(replace(service, host=hosts[service.port]) for service in deployment.services)
+    callbacks = any(service.is_mistral for service in deployment.services)
+    port = deployment.proxy_port
+    services["litellm"] = {
+        "image": LITELLM_IMAGE,
+        "command": list(replaced(proxy_argv(deployment), {"litellm.yaml": "/app/config.yaml", deployment.bind: EVERYWHERE}))[1:],
+        "environment": {"LITELLM_MASTER_KEY": "${LITELLM_MASTER_KEY:?export it first}"},
+        "ports": [f"{deployment.bind}:{port}:{port}"],
+        "volumes": ["./litellm.compose.yaml:/app/config.yaml:ro", *(["./custom_callbacks.py:/app/custom_callbacks.py:ro"] if callbacks else [])],
+        "healthcheck": _health(f"http://127.0.0.1:{port}/health/liveliness", "litellm"),
+        "depends_on": {service.name: {"condition": "service_healthy"} for service in deployment.processes},
+        "restart": "unless-stopped",
+    }
+    named = {volume.partition(":")[0] for service in services.values() for volume in service["volumes"] if not volume.startswith((".", "/"))}
+    document = {"name": deployment.slug[:63].strip("-"), "services": services, "volumes": {name: {} for name in sorted(named)}}
+    files = {"compose.yaml": _HEADER.format(title=comment(deployment.title)) + yaml.safe_dump(document, sort_keys=False, width=1000)}
+    files["litellm.compose.yaml"] = litellm_yaml(deployment, reached)
+    return files | ({"custom_callbacks.py": custom_callbacks(deployment)} if callbacks else {})
+
+
+def replaced(words: tuple[str, ...], new: dict[str, str]) -> tuple[str, ...]:
+    """Words with some of them exchanged."""
+    return tuple(new.get(word, word) for word in words)

@@ -1,0 +1,1 @@
+"""MLX on a Mac: quantized weights, unified memory, plans."""

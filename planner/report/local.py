@@ -1,0 +1,221 @@
+"""The report and the JSON object about servers of llama.cpp, Ollama or MLX."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Literal
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from typing_extensions import TypedDict
+
+from planner.deployment import Deployment
+from planner.local import LocalPlan
+from planner.report.contract import AlternativeJson, CommandJson, EngineJson, HardwareJson, ModelJson, RejectionJson, WarningJson
+from planner.report.terminal import BAR_WIDTH, VERDICT
+from planner.units import GIB, gib, tokens
+
+_COLOURS = ("blue", "bright_green", "yellow", "magenta", "cyan")
+
+
+class PartJson(TypedDict):
+    """One term of the ledger."""
+
+    name: str
+    bytes: int
+    low_bytes: int
+    high_bytes: int
+    note: str
+
+
+class LocalMemoryJson(TypedDict):
+    """What one GPU (or the Mac) holds; `parts` sum to `used_bytes`."""
+
+    available_bytes: int
+    used_bytes: int
+    used_bytes_low: int
+    used_bytes_high: int
+    weights_bytes: int
+    kv_cache_bytes: int
+    host_bytes: int
+    parts: list[PartJson]
+
+
+class LocalServerJson(TypedDict):
+    """One served model."""
+
+    name: str
+    model: ModelJson
+    verdict: Literal["starts", "tight", "does_not_start"]
+    settings: dict[str, int | float | str | bool]
+    reasons: dict[str, str]
+    memory: LocalMemoryJson
+    layers: int
+    layers_on_gpu: int
+    longest_context: int
+    rejection: RejectionJson | None
+
+
+class LocalJson(TypedDict):
+    """The answer about another runtime; what it says of one server is about the main one."""
+
+    schema: Literal[1]
+    verdict: Literal["starts", "tight", "does_not_start"]
+    meets_wish: bool
+    model: ModelJson
+    hardware: HardwareJson
+    engine: EngineJson
+    settings: dict[str, int | float | str | bool]
+    reasons: dict[str, str]
+    memory: LocalMemoryJson
+    longest_context: int
+    layers: int
+    layers_on_gpu: int
+    rejection: RejectionJson | None
+    alternatives: list[AlternativeJson]
+    services: list[LocalServerJson]
+    commands: list[CommandJson]
+    files: list[str]
+    warnings: list[WarningJson]
+    deployment: Deployment
+
+
+def local_json(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list[str]) -> LocalJson:
+    """The JSON object of the plans, the last of which is the main one."""
+    plan, group = plans[-1], plans[-1].group
+    server = _server(plan)
+    verdicts = {each.verdict for each in plans}
+    warnings = {(warning.code, warning.message): None for each in reversed(plans) for warning in each.warnings}
+    return {
+        "schema": 1,
+        "verdict": next(each for each in ("does_not_start", "tight", "starts") if each in verdicts),
+        "meets_wish": all(each.meets_wish for each in plans),
+        "model": server["model"],
+        "hardware": {
+            "gpu": group.gpu.name,
+            "count": group.count,
+            "host": str(group.host),
+            "memory_total_bytes": group.gpu.memory_bytes,
+            "cuda_total_bytes": group.total_bytes,
+            "free_at_start_bytes": plan.available_bytes,
+        },
+        "engine": {"name": plan.engine, "version": plan.version, "attention_backend": ""},
+        "settings": server["settings"],
+        "reasons": server["reasons"],
+        "memory": server["memory"],
+        "longest_context": plan.longest_context,
+        "layers": plan.layers,
+        "layers_on_gpu": plan.layers_on_gpu,
+        "rejection": server["rejection"],
+        "alternatives": [{"change": a.change, "arguments": a.arguments, "verdict": a.verdict} for each in plans for a in each.alternatives],
+        "services": [_server(each) for each in plans],
+        "commands": [{"service": service.name, "argv": list(service.argv), "env": service.env} for service in reversed(deployment.processes)],
+        "files": files,
+        "warnings": [{"code": code, "message": message} for code, message in warnings],
+        "deployment": asdict(deployment),  # type: ignore[typeddict-item]
+    }
+
+
+def _server(plan: LocalPlan) -> LocalServerJson:
+    known = {part.key: part.bytes for part in plan.parts}
+    rejection = plan.rejection
+    return {
+        "name": plan.service.name,
+        "model": {
+            "id": plan.model,
+            "architecture": plan.architecture,
+            "quantization": plan.quantization,
+            "max_position_embeddings": plan.max_position_embeddings,
+        },
+        "verdict": plan.verdict,  # type: ignore[typeddict-item]
+        "settings": dict(plan.settings),
+        "reasons": dict(plan.reasons),
+        "memory": {
+            "available_bytes": plan.available_bytes,
+            "used_bytes": plan.used_bytes,
+            "used_bytes_low": sum(part.low_bytes for part in plan.parts),
+            "used_bytes_high": plan.most_bytes,
+            "weights_bytes": known["weights_bytes"],
+            "kv_cache_bytes": known["kv_cache_bytes"],
+            "host_bytes": plan.host_bytes,
+            "parts": [{"name": p.name, "bytes": p.bytes, "low_bytes": p.low_bytes, "high_bytes": p.high_bytes, "note": p.note} for p in plan.parts],
+        },
+        "layers": plan.layers,
+        "layers_on_gpu": plan.layers_on_gpu,
+        "longest_context": plan.longest_context,
+        "rejection": {"code": rejection.code, "message": rejection.reason, "short_by_bytes": rejection.short_by_bytes} if rejection else None,
+    }
+
+
+def render(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list[str]) -> RenderableType:
+    """The whole report: the main server first, then those beside it."""
+    pieces: list[RenderableType] = []
+    for plan in reversed(plans):
+        pieces += [*([Text()] if pieces else []), *_one(plan)]
+    warnings = {warning.message: None for plan in reversed(plans) for warning in plan.warnings}
+    if warnings:
+        pieces += [Text(), *(Text(f"! {message}", "yellow") for message in warnings)]
+    pieces += [Text(), *(Text(_command(service.env, service.argv), "bold", no_wrap=True, overflow="ignore") for service in deployment.processes)]
+    if files:
+        pieces += [Text(), Text("wrote " + ", ".join(files), "dim")]
+    return Group(*pieces)
+
+
+def _command(env: dict[str, str], argv: tuple[str, ...]) -> str:
+    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in env.items()), shlex.join(argv)])
+
+
+def _one(plan: LocalPlan) -> Iterator[RenderableType]:
+    word, style = VERDICT[plan.verdict]
+    group = plan.group
+    heading = Text().append(plan.model, "bold").append(f" ({plan.quantization}) on {group.count}x {group.gpu.title} with {plan.engine} {plan.version}: ")
+    yield heading.append(word, style)
+    where = f"; {plan.layers_on_gpu} of {plan.layers} layers on the GPU" if plan.layers else ""
+    longest = f"; {tokens(plan.longest_context)} at most before it no longer fits" if plan.longest_context else ""
+    yield Text(f"{tokens(plan.context)} tokens of context for each of {plan.users} at a time{longest}{where}.")
+    yield Text()
+    yield _bar(plan)
+    yield _ledger(plan)
+    yield Text()
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for column_style in (None, None, "dim"):
+        table.add_column(style=column_style, no_wrap=column_style is None)
+    values = dict(plan.settings)
+    for name, reason in plan.reasons:
+        table.add_row(name, str(values.get(name, "")), reason)
+    yield table
+    if plan.rejection:
+        yield Text(f"Why: {plan.rejection.reason}; short by {gib(plan.rejection.short_by_bytes)}.", "red")
+    if plan.alternatives:
+        yield Text("What would do (each planned):")
+        yield from (Text(f"  {each.change}: ").append(each.arguments, "bold") for each in plan.alternatives)
+
+
+def _bar(plan: LocalPlan) -> Text:
+    bar = Text()
+    for part, colour in zip(plan.parts, _COLOURS, strict=False):
+        wanted = round(part.bytes / max(1, plan.available_bytes) * BAR_WIDTH)
+        bar.append("█" * min(wanted, BAR_WIDTH - len(bar)), colour)
+    return bar.append("░" * (BAR_WIDTH - len(bar)), "dim").append(f" {gib(plan.available_bytes)} available{' a GPU' if plan.group.count > 1 else ''}")
+
+
+def _ledger(plan: LocalPlan) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("per GPU" if plan.group.count > 1 else "")
+    table.add_column("GiB", justify="right")
+    table.add_column("")
+    for part, colour in zip(plan.parts, _COLOURS, strict=False):
+        interval = "" if part.low_bytes == part.high_bytes else f"{part.low_bytes / GIB:.2f} to {part.high_bytes / GIB:.2f}; "
+        table.add_row(Text(f"■ {part.name}", colour), f"{part.bytes / GIB:.2f}", Text(interval + part.note, "dim"))
+    table.add_row("together", f"{plan.used_bytes / GIB:.2f}", Text(f"at most {plan.most_bytes / GIB:.2f}", "dim"))
+    if plan.host_bytes:
+        table.add_row("main memory", f"{plan.host_bytes / GIB:.2f}", Text("token embeddings, and layers that are not on the GPU", "dim"))
+    return table
+
+
+def show(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list[str], console: Console) -> None:
+    """Print the report to a console."""
+    console.print(render(plans, deployment, files), crop=False)
