@@ -218,16 +218,14 @@ def find_gpu(name: str) -> GpuSpec:
 
 def _sized_mac(wanted: str) -> GpuSpec | None:
     """A Mac with its memory behind its chip: m4max128gb."""
-    match = re.match(r"(.*?)(\d+)gb?\Z", wanted) or re.match(r"(.*?(?:max|pro|ultra))(\d+)\Z", wanted)
-    if match is None:
+    macs = [(key, row) for row in gpu_rows() if row.vendor == "apple" for key in _gpu_keys(row) if re.fullmatch(r"\d{1,3}(gb?)?", wanted.removeprefix(key))]
+    if not macs:
         return None
-    chip, size = match[1], int(match[2])
-    for row in gpu_rows():
-        if row.vendor == "apple" and chip in _gpu_keys(row):
-            if row.memory_options_gb and size not in row.memory_options_gb:
-                raise PlannerError(f"{row.title} is not sold with {size} GB", f"with {', '.join(map(str, row.memory_options_gb))} GB")
-            return replace(row.spec(), name=f"{row.name}-{size}gb", memory_bytes=size * GIB, cuda_total_bytes=size * GIB)
-    return None
+    chip, row = max(macs, key=lambda found: len(found[0]))
+    size = int(wanted.removeprefix(chip).rstrip("gb"))
+    if row.memory_options_gb and size not in row.memory_options_gb:
+        raise PlannerError(f"{row.title} is not sold with {size} GB", f"with {', '.join(map(str, row.memory_options_gb))} GB")
+    return replace(row.spec(), name=f"{row.name}-{size}gb", title=f"{row.title} {size} GB", memory_bytes=size * GIB, cuda_total_bytes=size * GIB)
 
 
 def _gpu_keys(row: GpuRow) -> set[str]:

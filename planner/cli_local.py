@@ -18,7 +18,8 @@ from planner.hardware import GpuGroup, GpuSpec, Host
 from planner.local import LocalPlan
 from planner.mlx import memory as mlx
 from planner.mlx.plan import MlxAsk, plan_mlx
-from planner.source import find_plain, form_key, slug
+from planner.rows import Variant
+from planner.source import Plain, find_plain, form_key, slug
 from planner.stack_file import ServiceRow, StackRow
 
 if TYPE_CHECKING:
@@ -153,8 +154,9 @@ def _plan(service: ServiceRow, group: GpuGroup, row: StackRow, engine: str, wire
 def _mlx_ask(service: ServiceRow, group: GpuGroup, row: StackRow, context: int | None, *, wired_limit_mb: int | None, is_main: bool) -> MlxAsk:
     plain = find_plain(service.model)
     variant = plain.variant("mlx", service.quantization)
-    form = mlx.read_format(service.quantization or form_key(variant.format if variant else "8bit"))
-    repo = variant.repo if variant else f"mlx-community/{plain.repo.rpartition('/')[2]}-{form.name}"
+    is_folder = Path(service.model).is_dir()
+    form = mlx.read_format(service.quantization or _mlx_form(plain, variant, is_folder=is_folder))
+    repo = plain.repo if is_folder else variant.repo if variant else f"mlx-community/{plain.repo.rpartition('/')[2]}-{form.name}"
     kv_bits = {None: None, "auto": 16, "f16": 16, "bf16": 16, "q8": 8, "q8_0": 8, "8": 8, "q4": 4, "q4_0": 4, "4": 4}
     if service.kv_cache_dtype not in kv_bits:
         raise PlannerError(f"MLX has no KV cache of {service.kv_cache_dtype}", "bf16, q8 or q4")
@@ -162,7 +164,7 @@ def _mlx_ask(service: ServiceRow, group: GpuGroup, row: StackRow, context: int |
         model=plain.spec,
         group=group,
         repo=repo,
-        is_guessed_repo=variant is None,
+        is_guessed_repo=variant is None and not is_folder,
         served_name=slug(plain.name),
         form=form,
         name=service.name or "chat",
@@ -173,6 +175,14 @@ def _mlx_ask(service: ServiceRow, group: GpuGroup, row: StackRow, context: int |
         host=row.bind,
         port=service.port or 0,
     )
+
+
+def _mlx_form(plain: Plain, variant: Variant | None, *, is_folder: bool) -> str:
+    """The format that is there already, else 8 bits."""
+    if is_folder:
+        bits, group = plain.mlx_quantization.get("bits"), plain.mlx_quantization.get("group_size", 64)
+        return f"{bits}bit" + (f"-g{group}" if group != 64 else "") if bits else "bf16"
+    return form_key(variant.format) if variant else "8bit"
 
 
 def _gguf_ask(service: ServiceRow, group: GpuGroup, row: StackRow, context: int | None, *, is_ollama: bool, is_main: bool, shares: bool) -> GgufAsk:

@@ -64,6 +64,7 @@ class Plain:
     spec: ModelSpec
     repo: str
     entry: catalog.Entry | None = None
+    mlx_quantization: Mapping[str, object] = field(default_factory=dict)  # what mlx_lm.convert wrote into a folder's config.json
 
     def variant(self, runtime: str, form: str | None = None) -> Variant | None:
         """The repository or tag that the catalogue names for a runtime (and a format); the asked one first."""
@@ -88,7 +89,10 @@ def find_plain(name: str) -> Plain:
         return Plain(entry.row.name, build_model(config, entry.row.name), original.repo, entry)
     source = find_source(name)
     data = {key: value for key, value in source.config.items() if key not in ("quantization_config", "compression_config")}
-    return Plain(source.served_name, build_model(Config(data, source.repo), source.served_name), source.repo)
+    converted = data.get("quantization")
+    return Plain(
+        source.served_name, build_model(Config(data, source.repo), source.served_name), source.repo, None, converted if isinstance(converted, dict) else {}
+    )
 
 
 def _is_gguf(path: Path) -> PlannerError:

@@ -95,14 +95,19 @@ def proxy(folder, environment):
         running.wait(30)
 
 
-def until_live(running, url, folder):
+def until_answers(running, url, log=lambda: ""):
+    """Wait for a server's health; its log where it ends instead."""
     for _ in range(300):
-        assert running.poll() is None, (folder / "proxy.log").read_text()[-3000:]
+        assert running.poll() is None, log()
         try:
-            return ask(f"{url}/health/liveliness")
+            return ask(url)
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.4)
-    raise AssertionError((folder / "proxy.log").read_text()[-3000:])
+    raise AssertionError(log())
+
+
+def until_live(running, url, folder):
+    return until_answers(running, f"{url}/health/liveliness", lambda: (folder / "proxy.log").read_text()[-3000:])
 
 
 @pytest.fixture(scope="module")

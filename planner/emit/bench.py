@@ -13,7 +13,7 @@ _SCRIPT = """\
 set -euo pipefail
 here=$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd)
 PATH="${{here}}/.venv-vllm/bin:${{PATH}}"
-: "${{LITELLM_MASTER_KEY:?export the proxy's master key first}}"
+: "${{LITELLM_MASTER_KEY:?export the master key of the proxy first}}"
 export OPENAI_API_KEY="${{LITELLM_MASTER_KEY}}"
 
 case ${{1:-vllm}} in

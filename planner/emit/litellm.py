@@ -136,7 +136,7 @@ def agent_env(deployment: Deployment) -> str:
             continue  # a second chat model is one more name behind the same address
         lines += [
             f"export CUSTOM_{kind}_BASE_URL={url}",
-            f'export CUSTOM_{kind}_API_KEY="${{LITELLM_MASTER_KEY:?export the proxy\'s master key first}}"',
+            f'export CUSTOM_{kind}_API_KEY="${{LITELLM_MASTER_KEY:?export the master key of the proxy first}}"',
             f"export CUSTOM_{kind}_{'MODEL' if kind == 'EMBED' else 'NAME'}={shlex.quote(service.alias)}",
         ]
         if kind == "MODEL" and (values := sampling_values(service)):

@@ -38,7 +38,11 @@ case ${{mode}} in
   ray)
     if [[ ${{rank}} -ne 0 ]]; then exec ray start --block --address "${{head}}:6379"; fi
     ray start --head --port 6379 --node-ip-address "${{head}}"
-    until [[ $(ray status 2>/dev/null | grep -c "node_") -ge {nodes} ]]; do sleep 2; done
+    joined=0
+    until ((joined >= {nodes})); do
+      sleep 2
+      joined=$(ray status 2>/dev/null | grep -c "node_" || true)
+    done
     serve --distributed-executor-backend ray
     ;;
   *) usage ;;
