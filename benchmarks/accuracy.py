@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+from benchmarks import runtimes
 from benchmarks.calibrate import fitted
 from benchmarks.consumer import reported
 from benchmarks.starts import Start, starts
@@ -103,7 +104,7 @@ def page() -> str:
             f"| {start.name} {config.dtype if config.dtype != 'bfloat16' else ''} {config.kv_cache_dtype if config.kv_cache_dtype != 'auto' else ''} | {config.tensor_parallel_size} "
             f"| {config.pipeline_parallel_size} | {config.max_model_len} | {start.kv_cache_gib} | {row['kv']:+.2f} % | {row['concurrency']:+.2f} % | {row['weights']:+.2f} % |"
         )
-    return "\n".join([*lines, "", *consumer_table()]) + "\n"
+    return "\n".join([*lines, "", *consumer_table(), "", *runtimes.tables()]) + "\n"
 
 
 def consumer_table() -> list[str]:
@@ -133,3 +134,7 @@ def consumer_table() -> list[str]:
 if __name__ == "__main__":
     PAGE.write_text(page())
     print("\n".join(table(summary([errors(start) for start in starts()]), summary(left_out()))))
+    print(
+        f"llama.cpp and Ollama: weights {runtimes.mean_error(list(runtimes.llamacpp()), 'weights'):.2f} %, total {runtimes.mean_error(list(runtimes.llamacpp()), 'total'):.1f} %"
+    )
+    print(f"MLX: total {runtimes.mean_error(list(runtimes.mlx_cases()), 'total'):.1f} %")

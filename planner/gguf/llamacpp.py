@@ -94,7 +94,7 @@ def compute_bytes(model: GgufModel, config: LlamaCppConfig, *, gpus: int = 1) ->
     block = mask + row * (3 * model.ffn_width + queries + 3 * model.hidden)
     attention = 0
     if not config.flash_attention and not model.pooling:
-        attention = mask + row * (model.heads * cells + 3 * model.hidden + (0 if model.fused_qkv else 2 * (model.query_width + model.kv_width)))
+        attention = mask + row * (model.heads * cells + 3 * model.hidden + 2 * model.kv_width + (0 if model.fused_qkv else 2 * model.query_width))
     return max(0 if model.pooling else head, block, attention) + copies * (mask + row * model.hidden)
 
 

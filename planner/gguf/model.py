@@ -143,7 +143,7 @@ def _split(module: Module, layer: int, fused: _Fused) -> Iterator[GgufTensor]:
             shape = tuple(axis.size for axis in module.axes)
             if _is_embedding(module):
                 yield GgufTensor(Kind.EMBEDDING, shape, layer)
-            elif not module.name.endswith("_scales"):
+            elif shape and not module.name.endswith("_scales"):  # scalars and scales are vLLM's
                 yield GgufTensor(Kind.WIDE, shape, layer)
         case Experts():
             names = (Kind.GATE, Kind.UP)[2 - module.shards :]
