@@ -77,7 +77,7 @@ def test_a_mac_that_is_too_small_is_told_what_would_do():
     plan = plan_mlx(ask_mlx("qwen3-vl-32b", context=131_072))
     assert plan.verdict == "starts"
     small = ask_mlx("qwen3-vl-32b", context=131_072)
-    small = MlxAsk(**{name: getattr(small, name) for name in small.__dataclass_fields__} | {"group": GpuGroup(gpu=find_gpu("m4-pro-24gb"), count=1)})
+    small = MlxAsk(**{name: getattr(small, name) for name in small.__dataclass_fields__} | {"group": GpuGroup(gpu=find_gpu("m4-pro-48gb"), count=1)})
     plan = plan_mlx(small)
     assert plan.verdict == "does_not_start"
     assert plan.rejection
