@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from planner.deployment import Sampling
 from planner.errors import CatalogError, PlannerError, did_you_mean
 from planner.hardware import GpuSpec
 from planner.model import ModelSpec
@@ -44,6 +45,11 @@ class Entry:
     def config(self) -> dict[str, Any]:
         """The keys of config.json that decide sizes, with this variant's quantization."""
         return self.row.config | ({"quantization_config": self.variant.quantization} if self.variant.quantization else {})
+
+    @property
+    def sampling(self) -> Sampling:
+        """What is recommended for sampling; nothing for a thinking variant of a model whose row is about the other one."""
+        return self.row.sampling if self.row.sampling and "thinking" not in self.variant.repo.lower() else Sampling()
 
     def spec(self, online: str | None = None) -> ModelSpec:
         """The model as this variant stores it, or as vLLM does that quantizes it while loading."""
@@ -135,6 +141,8 @@ def _row(data: dict[str, Any], row_type: type[Row]) -> Row:
     """A row from validated data."""
     if row_type is ModelRow:
         data = data | {"variants": [Variant(**variant) for variant in data["variants"]]}
+        if data.get("sampling"):
+            data["sampling"] = Sampling(**data["sampling"])
     return row_type(**data)
 
 

@@ -142,7 +142,7 @@ def list_catalogue(what: str) -> None:
 
 
 @cli.command("schema")
-@click.argument("what", type=click.Choice(["gpus", "models", "stack", "plan", "check", "explain"]))
+@click.argument("what", type=click.Choice(["gpus", "models", "stack", "plan", "local", "check", "explain"]))
 def print_schema(what: str) -> None:
     """Print the JSON Schema of gpus.yaml, models.yaml, a stack file or a JSON output."""
     from planner.schema import json_schema

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planner.deployment import Deployment
+from planner.deployment import Deployment, Sampling
 from planner.errors import PlannerError
 from planner.gguf import ollama
 from planner.gguf.ggml import KV_TYPES
@@ -174,6 +174,7 @@ def _mlx_ask(service: ServiceRow, group: GpuGroup, row: StackRow, context: int |
         wired_limit_mb=wired_limit_mb,
         host=row.bind,
         port=service.port or 0,
+        sampling=plain.sampling,
     )
 
 
@@ -186,7 +187,7 @@ def _mlx_form(plain: Plain, variant: Variant | None, *, is_folder: bool) -> str:
 
 
 def _gguf_ask(service: ServiceRow, group: GpuGroup, row: StackRow, context: int | None, *, is_ollama: bool, is_main: bool, shares: bool) -> GgufAsk:
-    model, source, tag, name, has_vision = _gguf_model(service, is_ollama=is_ollama)
+    model, source, tag, name, plain = _gguf_model(service, is_ollama=is_ollama)
     if service.kv_cache_dtype and service.kv_cache_dtype not in (*KV_TYPES, "auto"):
         raise PlannerError(f"llama.cpp has no KV cache type {service.kv_cache_dtype}", f"one of {', '.join(ollama.KV_TYPES if is_ollama else KV_TYPES)}")
     short = POOLING_CONTEXT if model.pooling else 32_768
@@ -206,22 +207,23 @@ def _gguf_ask(service: ServiceRow, group: GpuGroup, row: StackRow, context: int 
         gpu_layers=service.gpu_layers,
         host=row.bind,
         port=service.port or 0,
-        has_vision=has_vision,
+        has_vision=plain is not None and plain.spec.vision is not None,
+        sampling=plain.sampling if plain else Sampling(),
     )
 
 
-def _gguf_model(service: ServiceRow, *, is_ollama: bool) -> tuple[GgufModel, str, str, str, bool]:
-    """The model, the file to serve, Ollama's tag or nothing, a short name, whether it sees."""
+def _gguf_model(service: ServiceRow, *, is_ollama: bool) -> tuple[GgufModel, str, str, str, Plain | None]:
+    """The model, the file to serve, Ollama's tag or nothing, a short name, and the model it was made of where that is known."""
     path = Path(service.model)
     if path.suffix == ".gguf":
         if not path.exists():
             raise PlannerError(f"{path} does not exist")
-        return from_header(read_header(path), path.stem), str(path), "", slug(path.stem), False
+        return from_header(read_header(path), path.stem), str(path), "", slug(path.stem), None
     plain = find_plain(service.model)
     variant = plain.variant("ollama", service.quantization) if is_ollama else None
     mix = find_mix(service.quantization or (variant.format if variant and variant.format else DEFAULT_MIX.get(plain.spec.architecture, "Q4_K_M")))
     model = converted(plain.spec, mix)
-    return model, f"{slug(plain.name)}-{mix}.gguf", variant.repo if variant else "", slug(plain.name), plain.spec.vision is not None
+    return model, f"{slug(plain.name)}-{mix}.gguf", variant.repo if variant else "", slug(plain.name), plain
 
 
 def unused_pins(row: StackRow, engine: str) -> Sequence[str]:

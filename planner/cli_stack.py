@@ -94,10 +94,12 @@ def answer_row(row: StackRow, first_port: int = FIRST_PORT) -> Answer:
     group = _group(row.gpu, row.count, Host(row.host), row.nodes)
     if row.nodes > 1 and len(row.services) > 1:
         raise PlannerError("several servers share one machine only", "plan the main model with --nodes and the others on a machine of their own")
-    asks = _asks(row, group, first_port)
+    asked = _asks(row, group, first_port)
+    asks = [ask for ask, _ in asked]
     check_names_and_ports(asks, row.proxy_port)
     stack = place_servers(asks, group)
-    return Answer(stack, deployment(stack, bind=row.bind, proxy_port=row.proxy_port))
+    sampling = {ask.name: source.sampling for ask, source in asked}
+    return Answer(stack, deployment(stack, bind=row.bind, proxy_port=row.proxy_port, sampling=sampling))
 
 
 def request_of(options: dict[str, Any]) -> tuple[Request, Source]:
@@ -141,8 +143,8 @@ def _group(name: str, count: int, host: Host, nodes: int) -> GpuGroup:
     return GpuGroup(gpu=calibrated(gpu), count=count * nodes, host=host, nodes=nodes)
 
 
-def _asks(row: StackRow, group: GpuGroup, first_port: int) -> list[Ask]:
-    asks: list[Ask] = []
+def _asks(row: StackRow, group: GpuGroup, first_port: int) -> list[tuple[Ask, Source]]:
+    asks: list[tuple[Ask, Source]] = []
     names = {service.name for service in row.services if service.name}
     ports = {service.port for service in row.services if service.port} | {row.proxy_port}
     for service in row.services:
@@ -151,7 +153,8 @@ def _asks(row: StackRow, group: GpuGroup, first_port: int) -> list[Ask]:
         port = service.port or next(port for port in range(first_port, first_port + 1000) if port not in ports)
         names.add(name)
         ports.add(port)
-        asks.append(Ask(name=name, request=request, repo=source.repo, served_name=source.served_name, others=source.others, host=row.bind, port=port))
+        ask = Ask(name=name, request=request, repo=source.repo, served_name=source.served_name, others=source.others, host=row.bind, port=port)
+        asks.append((ask, source))
     return asks
 
 
@@ -176,7 +179,7 @@ def _check_pins(pins: Pins, quantization: str | None) -> None:
         hint = "leave it out; vLLM detects what a checkpoint is, and quantizes a 16-bit one by fp8, fp8_per_block or fp8_per_channel"
         raise PlannerError(problem, hint)
     if pins.kv_cache_dtype is not None and pins.kv_cache_dtype not in KV_CACHE_DTYPES:
-        raise PlannerError(f"kv_cache_dtype {pins.kv_cache_dtype!r} is not known", f"known: {', '.join(KV_CACHE_DTYPES)}")
+        raise PlannerError(f"--kv-cache-dtype {pins.kv_cache_dtype!r} is not known", f"known: {', '.join(KV_CACHE_DTYPES)}")
     if pins.max_num_seqs and pins.max_num_batched_tokens and pins.max_num_batched_tokens < pins.max_num_seqs:
         raise PlannerError(
             f"--max-num-batched-tokens {pins.max_num_batched_tokens} is below --max-num-seqs {pins.max_num_seqs}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from planner.placement import Placed, Stack
 from planner.units import gib, tokens
@@ -16,6 +16,7 @@ Engine = Literal["vllm", "mlx-lm", "mlx-vlm", "ollama", "llama.cpp"]
 class Sampling:
     """What a model's makers recommend for sampling; None is left to the server. `source` says where they say so."""
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None

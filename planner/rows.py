@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from planner.architecture import Config, build_model
+from planner.deployment import Sampling
 from planner.hardware import GpuSpec
 from planner.model import ModelSpec
 from planner.units import GIB, MIB
@@ -107,6 +108,8 @@ class ModelRow:
     variants: list[Variant]
     config: dict[str, Any]
     """The keys of config.json that decide sizes."""
+    sampling: Sampling | None = None
+    """What its makers recommend, and where they say so."""
 
     def spec(self, variant: Variant, online: str | None = None) -> ModelSpec:
         """The model as this variant stores it, or as vLLM does that quantizes it while loading."""

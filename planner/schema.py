@@ -13,6 +13,7 @@ from planner.catalog import catalogue_path, digest
 from planner.errors import CatalogError
 from planner.report.contract import CheckJson, PlanJson
 from planner.report.explained import ExplainJson
+from planner.report.local import LocalJson
 from planner.rows import GpuRow, ModelRow
 from planner.stack_file import StackRow
 from planner.validation import first_fault
@@ -20,7 +21,15 @@ from planner.validation import first_fault
 
 def json_schema(what: str) -> dict[str, Any]:
     """The schema of gpus.yaml, models.yaml, a stack file or a JSON output."""
-    types: dict[str, Any] = {"gpus": list[GpuRow], "models": list[ModelRow], "stack": StackRow, "plan": PlanJson, "check": CheckJson, "explain": ExplainJson}
+    types: dict[str, Any] = {
+        "gpus": list[GpuRow],
+        "models": list[ModelRow],
+        "stack": StackRow,
+        "local": LocalJson,
+        "plan": PlanJson,
+        "check": CheckJson,
+        "explain": ExplainJson,
+    }
     return TypeAdapter(types[what]).json_schema()
 
 
@@ -36,7 +45,7 @@ def release() -> None:
     (root / "validated.json").write_text(json.dumps(valid, indent=1) + "\n")
     schemas = root.parent / "schemas"
     schemas.mkdir(exist_ok=True)
-    for what in ("gpus", "models", "stack", "plan", "check", "explain"):
+    for what in ("gpus", "models", "stack", "plan", "local", "check", "explain"):
         (schemas / f"{what}.schema.json").write_text(json.dumps(json_schema(what), indent=1) + "\n")
 
 

@@ -11,6 +11,7 @@ from planner import catalog
 from planner.architecture import build_model, parse_config
 from planner.architecture.config import MAX_CONFIG_BYTES, Config
 from planner.config import Parallel
+from planner.deployment import Sampling
 from planner.errors import PlannerError
 from planner.hub import fetch_model, is_repo_id
 from planner.model import CheckpointDifference, ModelSpec
@@ -29,6 +30,7 @@ class Source:
     config: Mapping[str, object] = field(default_factory=dict)  # the whole config.json, for who asks vLLM itself
     hf_quant: Mapping[str, object] | None = None
     others: tuple[tuple[str, Callable[[], ModelSpec]], ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
 
 
 def slug(name: str) -> str:
@@ -65,6 +67,11 @@ class Plain:
     repo: str
     entry: catalog.Entry | None = None
     mlx_quantization: Mapping[str, object] = field(default_factory=dict)  # what mlx_lm.convert wrote into a folder's config.json
+
+    @property
+    def sampling(self) -> Sampling:
+        """What is recommended for sampling, where the catalogue has it."""
+        return self.entry.sampling if self.entry else Sampling()
 
     def variant(self, runtime: str, form: str | None = None) -> Variant | None:
         """The repository or tag that the catalogue names for a runtime (and a format); the asked one first."""
@@ -116,7 +123,7 @@ def _from_catalogue(entry: catalog.Entry, online: str | None) -> Source:
         (other.name, other.spec)
         for other in (catalog.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant != entry.variant)
     )
-    return Source(entry.variant.repo, slug(entry.name), entry.spec(online), config=entry.config, others=others)
+    return Source(entry.variant.repo, slug(entry.name), entry.spec(online), config=entry.config, others=others, sampling=entry.sampling)
 
 
 def _from_path(path: Path, online: str | None) -> Source:

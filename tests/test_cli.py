@@ -25,6 +25,7 @@ def test_the_main_job_prints_a_plan_and_writes_files(tmp_path):
         "serve.sh",
         "litellm.yaml",
         "agent.env",
+        "bench.sh",
         "plan.json",
         ".plan-manifest.json",
     }
@@ -125,7 +126,12 @@ def test_every_pin_is_kept(plan_json):
         (("--gpu", "t4", "--model", "qwen3-8b", "--kv-cache-dtype", "fp8"), "without --kv-cache-dtype"),
         (("--gpu", "v100", "--model", "qwen3-vl-32b-awq"), "7.5"),
         (("--gpu", "v100", "--model", "qwen3-8b-awq", "--count", "2"), "--model qwen3-8b works"),
-        (("--gpu", "m4-max", "--model", "qwen3-8b"), "NVIDIA or AMD"),
+        (("--gpu", "m4-max", "--model", "qwen3-8b", "--engine", "vllm"), "NVIDIA or AMD"),
+        (("--gpu", "m4-max-77gb", "--model", "qwen3-8b"), "is not sold with 77 GB"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--engine", "mlx"), "Apple silicon"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--gpu-layers", "4"), "not vLLM's"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--nodes", "2", "--with", "qwen3-4b"), "share one machine"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--to", "kubernets"), "is not known"),
         (("--gpu", "rtx4090", "--model", "qwen3-vl-32b-mlx-8bit"), "mlx"),
         (("--gpu", "rtx4090", "--model", "x.gguf"), "GGUF"),
         (("--gpu", "rtx4090", "--model", 'it\'s $(touch pwned) "x"'), "unknown model"),
@@ -257,3 +263,19 @@ def test_help_names_every_setting(tmp_path):
         "--force",
     ):
         assert flag in done.stdout
+
+
+def test_runtimes_are_compared_side_by_side(tmp_path):
+    done = run_plan("compare", "--gpu", "rtx4090", "--count", "2", "--model", "qwen3-vl-32b-awq", "--context", "64k", "--format", "json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = {row["engine"]: row for row in json.loads(done.stdout)["runtimes"]}
+    assert set(rows) == {"vllm", "ollama", "llama.cpp"}
+    assert all(row["context"] == 65_536 and row["verdict"] == "starts" and row["steps"] for row in rows.values())
+    assert (rows["vllm"]["agent_safe"], rows["ollama"]["agent_safe"], rows["llama.cpp"]["agent_safe"]) == ("yes", "yes", "no")
+    mac = run_plan("compare", "--gpu", "m4-max-128gb", "--model", "ministral-3-14b", cwd=tmp_path)
+    assert "mlx (mlx-vlm)" in mac.stdout
+    assert "ollama#10273" in mac.stdout
+    small = run_plan("compare", "--gpu", "t4", "--model", "llama-3.3-70b", "--context", "8k", cwd=tmp_path)
+    assert (small.returncode, "layers on the CPU" in small.stdout) == (1, True)
+    unknown = run_plan("compare", "--gpu", "t4", "--model", "nope", cwd=tmp_path)
+    assert (unknown.returncode, len(unknown.stderr.splitlines())) == (2, 1)

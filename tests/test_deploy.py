@@ -178,6 +178,37 @@ def test_all_scripts_pass_shellcheck_at_its_strictest(name, tmp_path):
     assert len(scripts) >= 3
 
 
+def test_hostile_names_are_quoted_in_every_format(tmp_path):
+    """A folder whose name is shell, YAML and systemd syntax: every format gives it back as it is."""
+    folder = tmp_path / "it's $(touch pwned) `x` %h: {a: b} #"
+    folder.mkdir()
+    (folder / "config.json").write_text((DATA / "configs" / "meta-llama--Llama-3.1-8B-Instruct.json").read_text())
+    formats = ("--to", "compose,systemd,k8s,helm,ray,skypilot")
+    done = run_plan("--gpu", "h100", "--model", str(folder), "--with", EMBEDDING + ":tensor_parallel_size=1", "--count", "1", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run_plan("--gpu", "h100", "--model", str(folder), "--output", "out", "--force", *formats, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    out = tmp_path / "out"
+    assert yaml.safe_load((out / "compose.yaml").read_text())["services"]["chat"]["command"][0] == str(folder).replace("$", "$$")
+    documents = list(yaml.safe_load_all((out / "kubernetes.yaml").read_text()))
+    assert any(str(folder) in json.dumps(document) or str(folder) in str(document) for document in documents if document["kind"] == "Deployment")
+    assert yaml.safe_load((out / "values.yaml").read_text())["servingEngineSpec"]["modelSpec"][0]["modelURL"] == str(folder)
+    assert quoted(str(folder)) in (out / "plan-chat.service").read_text()
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    scripts = sorted(out.glob("*.sh"))
+    assert subprocess.run([shellcheck, "--severity=warning", *scripts], capture_output=True, check=False).returncode == 0
+    for script in scripts:
+        subprocess.run(["bash", "-n", script], check=True)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "LITELLM_MASTER_KEY": "sk-x"}
+    (tmp_path / "vllm").write_text('#!/bin/sh\nprintf "%s" "$2" >"$PLAN_STATE_DIR/seen"\n')
+    (tmp_path / "litellm").write_text("#!/bin/sh\n")
+    for program in ("vllm", "litellm"):
+        (tmp_path / program).chmod(0o755)
+    subprocess.run(["bash", out / "stack.sh", "start"], env=environment | {"PLAN_STATE_DIR": str(tmp_path)}, capture_output=True, check=False, timeout=60)
+    assert (tmp_path / "seen").read_text() == str(folder)
+    assert not list(tmp_path.rglob("pwned"))
+
+
 def test_one_server_over_two_machines():
     script, group = files("nodes")["node.sh"], yaml.safe_load_all(files("nodes")["leaderworkerset.yaml"])
     assert "--tensor-parallel-size 8" in script

@@ -51,10 +51,10 @@ def test_the_schemas_are_current(what):
 
 def test_every_key_of_the_json_is_documented():
     page = (ROOT / "docs" / "json.md").read_text()
-    schema = json_schema("plan")
-    for section in (schema, *schema["$defs"].values()):
-        for key in section["properties"]:
-            assert f"`{key}`" in page, key
+    for schema in (json_schema("plan"), json_schema("local")):
+        for section in (schema, *schema["$defs"].values()):
+            for key in section["properties"]:
+                assert f"`{key}`" in page, key
 
 
 @pytest.mark.parametrize("command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"]])

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from dataclasses import replace
 
 import pytest
 from conftest import ROOT, judge_venv, run_plan
@@ -74,10 +75,8 @@ def test_what_macos_lets_the_gpu_wire():
 
 
 def test_a_mac_that_is_too_small_is_told_what_would_do():
-    plan = plan_mlx(ask_mlx("qwen3-vl-32b", context=131_072))
-    assert plan.verdict == "starts"
-    small = ask_mlx("qwen3-vl-32b", context=131_072)
-    small = MlxAsk(**{name: getattr(small, name) for name in small.__dataclass_fields__} | {"group": GpuGroup(gpu=find_gpu("m4-pro-48gb"), count=1)})
+    assert plan_mlx(ask_mlx("qwen3-vl-32b", context=131_072)).verdict == "starts"
+    small = replace(ask_mlx("qwen3-vl-32b", context=262_144), group=GpuGroup(gpu=find_gpu("m4-max-64gb"), count=1))
     plan = plan_mlx(small)
     assert plan.verdict == "does_not_start"
     assert plan.rejection

@@ -162,7 +162,7 @@ BAD_FILES = {
     "port 8080 is used twice: by the proxy and chat": "gpu: h100\nservices: [{model: qwen3-8b, port: 8080}]",
     "expected lower case letters": "gpu: h100\nservices: [{model: qwen3-8b, name: 'a: $(rm -rf /)'}]",
     "host is 'moon'": "gpu: l4\nhost: moon\nservices: [{model: qwen3-8b}]",
-    "kv_cache_dtype 'fp7' is not known": "gpu: l4\nservices: [{model: qwen3-8b, kv_cache_dtype: fp7}]",
+    "--kv-cache-dtype 'fp7' is not known": "gpu: l4\nservices: [{model: qwen3-8b, kv_cache_dtype: fp7}]",
     "vLLM 0.5 is not known": "gpu: l4\nvllm_version: '0.5'\nservices: [{model: qwen3-8b}]",
     "at most 32": "gpu: l4\nservices: [" + "{model: qwen3-8b}," * 33 + "]",
     "at most 65,536 are read": "#" * 70_000,

@@ -14,16 +14,19 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import yaml
 from conftest import ROOT, judge_venv, run_plan
 
 from planner import catalog
 from planner.choice import Request
+from planner.cli_stack import answer_for
 from planner.deployment import deployment
 from planner.emit.litellm import litellm_yaml
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
 from planner.placement import alone
 from planner.plan import make_plan
+from planner.stack_file import ServiceRow, StackRow
 
 pytestmark = pytest.mark.slow
 KEY = "sk-only-for-this-test"
@@ -44,13 +47,30 @@ class Backend(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(text)
 
+    def _stream(self, body):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        for delta, reason in (({"role": "assistant", "content": "hel"}, None), ({"content": "lo"}, None), ({}, "stop")):
+            chunk = {
+                "id": "x",
+                "object": "chat.completion.chunk",
+                "created": 1,
+                "model": body["model"],
+                "choices": [{"index": 0, "delta": delta, "finish_reason": reason}],
+            }
+            self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+        self.wfile.write(b"data: [DONE]\n\n")
+
     def do_GET(self):
         self._answer({"object": "list", "data": []})
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         SEEN.append((self.path, body))
-        if self.path.endswith("embeddings"):
+        if body.get("stream"):
+            self._stream(body)
+        elif self.path.endswith("embeddings"):
             data = [{"object": "embedding", "index": 0, "embedding": [0.5, 1.0]}]
             self._answer({"object": "list", "model": body["model"], "usage": {"prompt_tokens": 1, "total_tokens": 1}, "data": data})
         else:
@@ -68,14 +88,18 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def ask(url: str, body: dict | None = None) -> dict:
+def ask_text(url: str, body: dict | None = None, key: str = KEY) -> str:
     request = urllib.request.Request(
         url,
         data=json.dumps(body).encode() if body else None,
-        headers={"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"},
+        headers={"Content-Type": "application/json", "Authorization": f"Bearer {key}"},
     )
     with urllib.request.urlopen(request, timeout=60) as response:
-        return json.loads(response.read())
+        return response.read().decode()
+
+
+def ask(url: str, body: dict | None = None, key: str = KEY) -> dict:
+    return json.loads(ask_text(url, body, key))
 
 
 @contextmanager
@@ -123,31 +147,101 @@ def emitted(model: str, port: int, folder):
     assert done.returncode == 0, done.stderr
 
 
-def test_ministral_turns_are_continued_and_nobody_elses(backend_port, tmp_path):
-    emitted("ministral-3-14b-awq", backend_port, tmp_path)
-    user, assistant = {"role": "user", "content": "q"}, {"role": "assistant", "content": "so far"}
-    with proxy(tmp_path, {"LITELLM_MASTER_KEY": KEY}) as (running, url):
-        until_live(running, url, tmp_path)
-        SEEN.clear()
-        for messages in ([user, assistant], [user], [user, assistant, user]):
-            answer = ask(f"{url}/v1/chat/completions", {"model": "ministral-3-14b-awq", "messages": messages, "top_k": 5})
-            assert answer["choices"][0]["message"]["content"] == "hello"
-        continued, first, fresh = (body for _, body in SEEN)
-    assert {path for path, _ in SEEN} == {"/v1/chat/completions"}
-    assert (continued["continue_final_message"], continued["add_generation_prompt"], continued["top_k"]) == (True, False, 5)
-    for body in (first, fresh):
-        assert not {"continue_final_message", "add_generation_prompt"} & set(body)
+@pytest.fixture(scope="module")
+def running_stack(backend_port, tmp_path_factory):
+    """A Ministral and an embedding server behind one proxy; the alias of the former is one that says nothing of its family."""
+    folder = tmp_path_factory.mktemp("stack")
+    with socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))  # bound but not listening: nobody answers there
+        words = ("--with", f"qwen3-embedding-0.6b:port={backend_port}", "--with", f"qwen3-0.6b:port={dead.getsockname()[1]},context=4096")
+        done = run_plan("--gpu", "a100-80", "--model", "ministral-3-14b-awq", "--output", str(folder), "--port", str(free_port()), *words, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        config = yaml.safe_load((folder / "litellm.yaml").read_text())
+        chat = config["model_list"][0]
+        chat["litellm_params"]["api_base"] = f"http://127.0.0.1:{backend_port}/v1"
+        chat["model_name"] = "agent"
+        text = (folder / "litellm.yaml").read_text()
+        header = "".join(line + "\n" for line in text.splitlines() if line.startswith("#"))
+        (folder / "litellm.yaml").write_text(header + yaml.safe_dump(config, sort_keys=False))
+        with proxy(folder, {"LITELLM_MASTER_KEY": KEY}) as (running, url):
+            until_live(running, url, folder)
+            yield url
 
 
-def test_embeddings_go_through_the_same_endpoint(backend_port, tmp_path):
+USER, ASSISTANT = {"role": "user", "content": "q"}, {"role": "assistant", "content": "so far"}
+CALL = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}],
+}
+TOOL = {"role": "tool", "tool_call_id": "c1", "content": "seen"}
+TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}]
+CONTINUED = {"continue_final_message": True, "add_generation_prompt": False}
+
+
+@pytest.mark.parametrize(
+    ("messages", "continued"),
+    [
+        ([USER], False),
+        ([USER, ASSISTANT], True),
+        ([USER, ASSISTANT, USER], False),
+        ([USER, ASSISTANT, ASSISTANT], True),
+        ([USER, CALL], True),
+        ([USER, CALL, TOOL], False),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_ministral_turn_is_continued_whatever_its_alias(running_stack, messages, continued, stream):
+    SEEN.clear()
+    body = {"model": "agent", "messages": messages, "tools": TOOLS, "stream": stream, "top_k": 5, "extra_body": {"min_p": 0.1}}
+    if stream:
+        assert "hel" in ask_text(f"{running_stack}/v1/chat/completions", body)
+    else:
+        assert ask(f"{running_stack}/v1/chat/completions", body)["choices"][0]["message"]["content"] == "hello"
+    ((path, seen),) = SEEN
+    assert path == "/v1/chat/completions"
+    assert seen["model"] == "ministral-3-14b-awq"
+    assert {key: seen.get(key) for key in CONTINUED} == (CONTINUED if continued else dict.fromkeys(CONTINUED))
+    assert (seen["top_k"], seen["min_p"], seen["temperature"]) == (5, 0.1, 0.15)  # the caller's, and what Mistral recommends
+    assert [tool["function"]["name"] for tool in seen["tools"]] == ["look"]
+    known = {"model", "messages", "tools", "stream", "stream_options", "top_k", "min_p", "temperature", *CONTINUED}
+    assert set(seen) <= known  # nothing that the backend would not know
+
+
+def test_embeddings_and_the_list_of_models(running_stack):
+    assert [model["id"] for model in ask(f"{running_stack}/v1/models")["data"]] == ["agent", "qwen3-0.6b", "qwen3-embedding-0.6b"]
+    SEEN.clear()
+    body = {"model": "qwen3-embedding-0.6b", "input": ["a"]}
+    assert ask(f"{running_stack}/v1/embeddings", body)["data"][0]["embedding"] == [0.5, 1.0]
+    assert [path for path, _ in SEEN] == ["/v1/embeddings"]
+    assert not {"continue_final_message", "temperature"} & set(SEEN[0][1])
+
+
+@pytest.mark.parametrize(
+    ("body", "key", "codes"),
+    [
+        ({"model": "nobody", "messages": [USER]}, KEY, (400, 404)),  # an unknown model
+        ({"model": "qwen3-0.6b", "messages": [USER]}, KEY, (500, 502, 503)),  # its server is down
+        ({"model": "agent", "messages": [USER]}, "sk-wrong", (400, 401, 403)),
+    ],
+)
+def test_what_goes_wrong_is_an_error_and_reaches_no_server(running_stack, body, key, codes):
+    SEEN.clear()
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        ask(f"{running_stack}/v1/chat/completions", body, key=key)
+    assert caught.value.code in codes
+    caught.value.close()
+    assert SEEN == []
+
+
+def test_a_starting_proxy_and_its_health_page_load_no_model(backend_port, tmp_path):
     emitted("qwen3-embedding-0.6b", backend_port, tmp_path)
+    SEEN.clear()
     with proxy(tmp_path, {"LITELLM_MASTER_KEY": KEY}) as (running, url):
         until_live(running, url, tmp_path)
-        assert [model["id"] for model in ask(f"{url}/v1/models")["data"]] == ["qwen3-embedding-0.6b"]
-        SEEN.clear()
-        assert ask(f"{url}/v1/embeddings", {"model": "qwen3-embedding-0.6b", "input": ["a"]})["data"][0]["embedding"] == [0.5, 1.0]
-        assert ask(f"{url}/health")["healthy_count"] == 1
-    assert {path for path, _ in SEEN} == {"/v1/embeddings"}
+        assert SEEN == []  # at start it only lists models
+        ask(f"{url}/health/readiness")
+        assert SEEN == []
 
 
 def test_without_a_key_the_proxy_refuses_to_start(backend_port, tmp_path):
@@ -166,7 +260,11 @@ def test_every_litellm_file_loads():
                 plan = make_plan(Request(model=row.spec(variant), group=group), repo=variant.repo, served_name=catalog.Entry(row, variant).name)
             except PlannerError:
                 continue
-            texts[catalog.Entry(row, variant).name] = litellm_yaml(deployment(alone(plan)))
+            entry = catalog.Entry(row, variant)
+            texts[entry.name] = litellm_yaml(deployment(alone(plan), sampling={"chat": entry.sampling}))
+    for machine, engine in (("rtx4090", "ollama"), ("rtx4090", "llama.cpp"), ("m4-max-128gb", "mlx")):
+        services = [ServiceRow(model="qwen3-vl-30b-a3b", context=8192), ServiceRow(model="qwen3-embedding-0.6b")]
+        texts[engine] = litellm_yaml(answer_for(StackRow(gpu=machine, engine=engine, services=services)).deployment)
     assert len(texts) >= 80
     done = subprocess.run(
         [litellm("python"), ROOT / "tests" / "oracle" / "load_proxy_configs.py"],

@@ -35,6 +35,7 @@ ORDER = [
     ["source", "stack_file"],
     ["schema", "cli_local"],
     ["cli_stack"],
+    ["compare"],
     ["cli_check", "cli_emit"],
     ["cli_explain", "cli_compare"],
     ["cli"],

@@ -81,7 +81,7 @@ def litellm_yaml(deployment: Deployment, services: tuple[Service, ...] | None = 
         "litellm_settings": settings,
         "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
     }
-    sources = [f"# {service.alias}: sampling as recommended in {service.sampling.source}\n" for service in main_first if sampling_values(service)]
+    sources = [f"# {service.alias}: sampling as recommended: {service.sampling.source}\n" for service in main_first if sampling_values(service)]
     header = _HEADER.format(s="s" if len(main_first) > 1 else "", version=LITELLM_VERSION, command=shlex.join(proxy_argv(deployment)), sources="".join(sources))
     return header + yaml.safe_dump(config, sort_keys=False)
 
@@ -140,7 +140,7 @@ def agent_env(deployment: Deployment) -> str:
             f"export CUSTOM_{kind}_{'MODEL' if kind == 'EMBED' else 'NAME'}={shlex.quote(service.alias)}",
         ]
         if kind == "MODEL" and (values := sampling_values(service)):
-            lines.append(f"# as recommended in {service.sampling.source}")
+            lines.append(f"# as recommended: {service.sampling.source}")
             lines += [
                 f"export CUSTOM_MODEL_{name.upper()}={value:g}" if name != "max_tokens" else f"export CUSTOM_MODEL_MAX_TOKENS={value}"
                 for name, value in values.items()

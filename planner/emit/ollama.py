@@ -53,7 +53,7 @@ def modelfile(service: Service) -> str:
         known = [each.name for each in fields(service.sampling) if each.name in _PARAMETERS]
         values = {name: getattr(service.sampling, name) for name in known if getattr(service.sampling, name) is not None}
         if values:
-            lines.append(f"# as recommended in {comment(service.sampling.source)}")
+            lines.append(f"# as recommended: {comment(service.sampling.source)}")
         lines += [f"PARAMETER {name} {value:g}" for name, value in values.items()]
         if limit := default_max_tokens(service):
             lines.append(f"PARAMETER num_predict {limit}")

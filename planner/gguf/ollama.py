@@ -29,17 +29,17 @@ def default_context(total_vram_bytes: int) -> int:
 
 def parallel(model: GgufModel, wanted: int) -> int:
     """Requests at a time: what is asked, or 1 where Ollama forces it."""
-    return 1 if model.pooling or _plain(model).startswith(_ONE_AT_A_TIME) else wanted
+    return 1 if model.pooling or _plain(model.architecture).startswith(_ONE_AT_A_TIME) else wanted
 
 
-def _plain(model: GgufModel) -> str:
+def _plain(architecture: str) -> str:
     """An architecture's name as Hugging Face or a GGUF file has it, made comparable: Qwen3_5 and qwen35 are one."""
-    return model.architecture.lower().replace("_", "").replace("-", "")
+    return architecture.lower().replace("_", "").replace("-", "")
 
 
-def has_renderer(model: GgufModel) -> bool:
-    """Whether Ollama renders the prompt itself, not by a template that merges messages."""
-    return _plain(model).startswith(_RENDERED)
+def has_renderer(architecture: str) -> bool:
+    """Whether Ollama renders the prompt of an architecture itself, not by a template that merges messages."""
+    return _plain(architecture).startswith(_RENDERED)
 
 
 def predicted_bytes(model: GgufModel, config: LlamaCppConfig) -> int:

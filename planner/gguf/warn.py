@@ -56,7 +56,7 @@ def _ollama_warnings(ask: GgufAsk, config: LlamaCppConfig) -> list[Warn]:
 
 def _agent_warning(ask: GgufAsk) -> Warn:
     """What fails today when an agent sends assistant messages in a row, by how the model's prompt is made."""
-    if ask.is_ollama and ollama.has_renderer(ask.model):
+    if ask.is_ollama and ollama.has_renderer(ask.model.architecture):
         return Warn(
             code="agent-turns", message="Ollama's own renderer of this model continues a trailing assistant message as a prefill (ollama model/renderers)"
         )
