@@ -89,8 +89,9 @@ def answer_local(row: StackRow, engine: str, first_port: int, wired_limit_mb: in
     main, *others = _named(row, engine, first_port)
     plans: list[LocalPlan] = []
     for service in (*others, main):  # the small ones first: the main one has what they leave
-        used = replace(group, taken_bytes=sum(plan.most_bytes for plan in plans))
-        plans.append(_plan(service, used, row, engine, wired_limit_mb, is_main=service is main, shares=bool(plans) and engine == "ollama"))
+        contexts = 0 if engine == "mlx" else len(plans) * group.process_bytes(1)  # MLX's is in its ledger
+        used = replace(group, taken_bytes=contexts + sum(plan.most_bytes for plan in plans))
+        plans.append(_plan(service, used, row, engine, wired_limit_mb, is_main=service is main, shares=engine == "ollama" and service is not main))
     services = tuple(plan.service for plan in plans)
     title = " and ".join(plan.model for plan in reversed(plans)) + f" on {row.count}x {gpu.title} with {engine}"
     found = Deployment(

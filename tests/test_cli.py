@@ -26,6 +26,7 @@ def test_the_main_job_prints_a_plan_and_writes_files(tmp_path):
         "litellm.yaml",
         "agent.env",
         "bench.sh",
+        "try.sh",
         "plan.json",
         ".plan-manifest.json",
     }

@@ -12,6 +12,7 @@ from planner.emit.ollama import ollama_files
 from planner.emit.serve import serve_script
 from planner.emit.setup import setup_script
 from planner.emit.stack import stack_script
+from planner.emit.trial import trial_files
 from planner.errors import PlannerError, did_you_mean
 
 # Further formats: module and function, and what it is in a few words.
@@ -37,7 +38,7 @@ def emit(deployment: Deployment) -> dict[str, str]:
     if len(deployment.services) == 1 and deployment.main.engine == "vllm" and deployment.nodes == 1:
         files["serve.sh"] = serve_script(deployment)
     files |= {"litellm.yaml": litellm_yaml(deployment), "agent.env": agent_env(deployment)}
-    files |= ollama_files(deployment) | bench_files(deployment)
+    files |= ollama_files(deployment) | bench_files(deployment) | trial_files(deployment)
     if any(service.is_mistral for service in deployment.services):
         files["custom_callbacks.py"] = custom_callbacks(deployment)
     return files

@@ -20,7 +20,7 @@ class GgufAsk:
     source: str
     tag: str = ""
     name: str = "chat"
-    shares_process: bool = False  # a further model of an Ollama that is planned already
+    shares_process: bool = False  # a further model of the Ollama whose settings are the main model's
     models: int = 1  # that Ollama keeps loaded at once
     context: int | None = None
     users: int = 1

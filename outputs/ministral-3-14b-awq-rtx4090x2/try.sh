@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Is cyankiwi/Ministral-3-14B-Instruct-2512-AWQ-4bit on 2x GeForce RTX 4090 there for an agent? One small request to each model, through the proxy.
+set -euo pipefail
+: "${LITELLM_MASTER_KEY:?export the master key of the proxy first}"
+
+# ask PATH BODY: the answer, or the proxy's own error
+ask() {
+  curl --silent --show-error --fail-with-body --max-time 600 "http://127.0.0.1:8080$1" \
+    --header "Authorization: Bearer ${LITELLM_MASTER_KEY}" --header 'Content-Type: application/json' --data "$2"
+  echo
+}
+
+ask /v1/chat/completions '{"model": "ministral-3-14b-awq", "messages": [{"role": "user", "content": "Answer in one word: are you there?"}], "max_tokens": 32}'
