@@ -20,6 +20,9 @@ EXAMPLES = sorted(set(re.findall(r"(?m)^(?:\$ )?(plan .*)$", README)))
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_example_of_the_readme_runs(example, tmp_path):
     (tmp_path / "server.log").write_text(next((ROOT / "tests" / "data" / "logs").glob("qwen*8b*")).read_text())
+    if example.startswith("plan emit"):  # of what the line above it wrote
+        (before,) = (each for each in EXAMPLES if each.endswith("--output my-stack"))
+        run_plan(*shlex.split(before)[1:], cwd=tmp_path)
     done = run_plan(*shlex.split(example.split("#")[0])[1:], cwd=tmp_path)
     assert done.returncode in (0, 1), done.stderr
 
@@ -44,7 +47,7 @@ def test_the_catalogues_were_validated_as_they_are():
         assert known[name] == digest(catalogue_path(name)), "run `python -m planner.schema`"
 
 
-@pytest.mark.parametrize("what", ["gpus", "models", "plan"])
+@pytest.mark.parametrize("what", ["gpus", "models", "stack", "plan", "local"])
 def test_the_schemas_are_current(what):
     assert json.loads((ROOT / "schemas" / f"{what}.schema.json").read_text()) == json_schema(what), "run `python -m planner.schema`"
 
