@@ -16,7 +16,7 @@ from planner.config import CacheLayout, Parallel
 from planner.errors import PlannerError
 from planner.model import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, ModelSpec, RecurrentState, SlidingWindow
 from planner.packing import Bucket, pack
-from planner.units import ceil_div, minimum, round_up
+from planner.units import ceil_div, largest, minimum, round_up
 from planner.weights import stage_layers, tensor_bytes
 
 HYBRID_LATENT_BLOCK = 128  # MLA kernels want 128 tokens at once (platforms/interface.py _align_hybrid_block_size)
@@ -246,11 +246,4 @@ def longest_model_len(plan: CachePlan, blocks: int, limit: int, in_flight_tokens
 
     Source: kv_cache_planning.py _estimate_max_model_len_from_groups, the same binary search.
     """
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        if plan.blocks_per_request(middle, in_flight_tokens) <= blocks:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+    return largest(limit, lambda length: bool(plan.blocks_per_request(length, in_flight_tokens) <= blocks))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from planner.deployment import Service
 from planner.hardware import GpuGroup
 from planner.plan import Alternative, Rejection, Warn
+from planner.units import largest
+
+CONTEXT_STEP = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +28,11 @@ class Part:
 def exactly(key: str, name: str, size: int, note: str = "exact") -> Part:
     """A term without uncertainty."""
     return Part(key=key, name=name, bytes=size, low_bytes=size, high_bytes=size, note=note)
+
+
+def longest_context(limit: int, fits: Callable[[int], bool]) -> int:
+    """The longest context that fits: the model's own limit, or else a whole number of steps; 0 where not one step fits."""
+    return limit if fits(limit) else CONTEXT_STEP * largest(limit // CONTEXT_STEP, lambda steps: fits(steps * CONTEXT_STEP))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from planner.engines.vllm import UnsupportedError
 from planner.errors import PlannerError
 from planner.memory import Placement, breakdown, capacity, place
 from planner.reasons import explained
+from planner.units import largest
 from planner.weights import NotDivisibleError
 
 USEFUL_CONTEXT = 32_768  # below this, a narrower cache dtype is worth it without being asked for
@@ -163,13 +164,8 @@ def longest_for_users(request: Request, probe: Choice, placement: Placement, lim
     users = request.users or 1
     ledger, config = probe.cautious, probe.config
     in_flight = vllm.in_flight_tokens(config)
-    low, high = 0, limit
-    while low < high:
-        middle = (low + high + 1) // 2
-        if placement.cache.blocks_per_request(middle, in_flight) * users <= ledger.kv_cache_blocks - ledger.reserved_blocks:
-            low = middle
-        else:
-            high = middle - 1
+    held = ledger.kv_cache_blocks - ledger.reserved_blocks
+    low = largest(limit, lambda length: placement.cache.blocks_per_request(length, in_flight) * users <= held)
     stepped = low - low % CONTEXT_STEP if low < limit else limit
     return max(stepped, min(limit, CONTEXT_STEP))
 

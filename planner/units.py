@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 KIB = 1024
@@ -63,6 +64,18 @@ def gib(size_bytes: int) -> str:
 def tokens(count: int) -> str:
     """Print a number of tokens with thousands separators."""
     return f"{count:,}"
+
+
+def largest(limit: int, fits: Callable[[int], bool]) -> int:
+    """The largest number from 0 to `limit` that fits, where whatever is smaller than a fitting one fits too; 0 is taken to fit."""
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def minimum(left: Any, right: Any) -> Any:

@@ -41,7 +41,7 @@ def _gpus(deployment: Deployment, service: Service) -> dict[str, Any]:
 
 def _service(deployment: Deployment, service: Service, before: Service | None) -> dict[str, Any]:
     held = inside(service)
-    environment = {name: value.replace("$", "$$") for name, value in held.env.items() if not name.endswith("_VISIBLE_DEVICES")}
+    environment = {name: value.replace("$", "$$") for name, value in held.env.items() if name != "CUDA_VISIBLE_DEVICES"}
     volumes = ["hub-cache:/root/.cache/huggingface", "vllm-cache:/root/.cache/vllm"] if service.engine == "vllm" else []
     entry: dict[str, Any] = {"image": image(deployment, service)}
     match service.engine:

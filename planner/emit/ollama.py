@@ -31,12 +31,17 @@ def ollama_files(deployment: Deployment) -> dict[str, str]:
     exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in process.env.items())
     environment = "\n".join(f"Environment={json.dumps(f'{name}={value}').replace('%', '%%')}" for name, value in process.env.items())
     files = {
-        "ollama.env": f"# {title}\n# source it in the shell that runs `ollama serve`\n{exports}\n",
+        "ollama.env": f"# {title}\n# source it in the shell that runs `ollama serve`{_run(services)}\n{exports}\n",
         "ollama.override.conf": _DROP_IN.format(title=title, lines=environment),
     }
     for service in services:
         files[modelfile_name(service, services)] = modelfile(service)
     return files
+
+
+def _run(services: list[Service]) -> str:
+    """How a person talks to the chat models that setup.sh makes."""
+    return "".join(f"\n#   ollama run {shlex.quote(service.served_name)}" for service in services if service.task == "chat")
 
 
 def modelfile_name(service: Service, services: list[Service]) -> str:

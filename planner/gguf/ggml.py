@@ -52,7 +52,9 @@ MIXES: dict[str, str] = {
     "Q2_K": "Q2_K", "Q2_K_S": "Q2_K", "Q3_K_S": "Q3_K", "Q3_K_M": "Q3_K", "Q3_K_L": "Q3_K", "Q4_K_S": "Q4_K", "Q4_K_M": "Q4_K", "Q5_K_S": "Q5_K",
     "Q5_K_M": "Q5_K", "Q6_K": "Q6_K", "IQ1_S": "IQ1_S", "IQ1_M": "IQ1_M", "IQ2_XXS": "IQ2_XXS", "IQ2_XS": "IQ2_XS", "IQ2_S": "IQ2_XS", "IQ2_M": "IQ2_S",
     "IQ3_XXS": "IQ3_XXS", "IQ3_XS": "IQ3_S", "IQ3_S": "IQ3_S", "IQ3_M": "IQ3_S", "IQ4_NL": "IQ4_NL", "IQ4_XS": "IQ4_XS", "MXFP4_MOE": "MXFP4",
+    "MXFP4_BF16": "BF16",
 }  # fmt: skip
+AS_PUBLISHED = "MXFP4_BF16"  # no mix of the quantizer's: gpt-oss as OpenAI stores it, experts in MXFP4 and the rest in 16 bits, as Ollama's library has it
 KV_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 _FALLBACK = {
     "IQ1_S": "IQ4_NL", "IQ1_M": "IQ4_NL", "IQ2_XXS": "IQ4_NL", "IQ2_XS": "IQ4_NL", "IQ2_S": "IQ4_NL", "IQ3_XXS": "IQ4_NL", "IQ3_S": "IQ4_NL",
@@ -127,6 +129,8 @@ class Mixer:
         """The type that llama-quantize gives a tensor."""
         if tensor.kind is Kind.WIDE or len(tensor.shape) < 2:
             return "F32"
+        if self.mix == AS_PUBLISHED and len(tensor.shape) > 2:
+            return "MXFP4"
         if self.base in ("F16", "BF16"):
             return self.base
         name = self._wanted(tensor)

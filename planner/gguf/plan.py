@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 from planner.deployment import Service
@@ -11,12 +10,11 @@ from planner.gguf import ollama
 from planner.gguf.ask import GgufAsk
 from planner.gguf.llamacpp import FIT_MARGIN_BYTES, LlamaCppConfig, LlamaCppLedger, ledger
 from planner.gguf.warn import warnings
-from planner.local import LocalPlan, Part, exactly
+from planner.local import CONTEXT_STEP, LocalPlan, Part, exactly, longest_context
 from planner.plan import Alternative
-from planner.units import tokens
+from planner.units import largest, tokens
 
 LLAMA_CPP_VERSION = "b10488"  # what Ollama 0.33 pins
-CONTEXT_STEP = 1024
 USUAL_CONTEXT = 32_768
 _COMPUTE_LOW, _COMPUTE_HIGH = 0.95, 1.12  # of the derived compute buffer: the CUDA logs and the oracle's worst
 
@@ -65,20 +63,7 @@ def _fits(ask: GgufAsk, config: LlamaCppConfig) -> bool:
 def longest(ask: GgufAsk, config: LlamaCppConfig) -> int:
     """The longest context before layers leave the GPU, in whole steps or the model's own limit; 0 where not even a short one fits."""
     limit = ask.model.max_context
-    return _largest(limit, lambda context: _fits(ask, replace(config, context=max(1, context))))
-
-
-def _largest(limit: int, fits: Callable[[int], bool]) -> int:
-    if fits(limit):
-        return limit
-    low, high = 0, limit // CONTEXT_STEP
-    while low < high:
-        middle = (low + high + 1) // 2
-        if fits(middle * CONTEXT_STEP):
-            low = middle
-        else:
-            high = middle - 1
-    return low * CONTEXT_STEP
+    return longest_context(limit, lambda context: _fits(ask, replace(config, context=max(1, context))))
 
 
 def _chosen(ask: GgufAsk) -> LlamaCppConfig:
@@ -99,10 +84,7 @@ def _chosen(ask: GgufAsk) -> LlamaCppConfig:
 
 
 def _largest_layers(ask: GgufAsk, config: LlamaCppConfig) -> int:
-    for count in range(ask.model.layer_count, -1, -1):
-        if _fits(ask, replace(config, gpu_layers=count)):
-            return count
-    return 0
+    return largest(ask.model.layer_count, lambda count: _fits(ask, replace(config, gpu_layers=count)))
 
 
 def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> LocalPlan:

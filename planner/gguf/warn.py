@@ -17,7 +17,7 @@ def warnings(ask: GgufAsk, config: LlamaCppConfig, plan: LocalPlan) -> tuple[War
         found.append(
             Warn(
                 code="layers-on-cpu",
-                message=f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, {gib(plan.host_bytes)} in main memory: several times slower; "
+                message=f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, {gib(plan.host_bytes)} in main memory, and at its speed; "
                 + (f"all are on the GPU up to {tokens(plan.longest_context)} tokens" if plan.longest_context else "no context keeps all on the GPU"),
             )
         )

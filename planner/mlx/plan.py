@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from planner.deployment import Sampling, Service
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
-from planner.local import LocalPlan, Part, exactly
+from planner.local import LocalPlan, Part, exactly, longest_context
 from planner.mlx import memory as mlx
 from planner.model import ModelSpec
 from planner.plan import Alternative, Warn
 from planner.units import GIB, MIB, ceil_div, tokens
 
 VERSIONS = {"mlx-lm": "0.32.2", "mlx-vlm": "0.7.10"}
-CONTEXT_STEP = 1024
 USUAL_CONTEXT = 32_768
 POOLING_CONTEXT = 2048
 
@@ -77,25 +75,12 @@ def _fits(ask: MlxAsk, context: int, kv_bits: int) -> bool:
     return sum(part.high_bytes for part in _parts(ask, context, kv_bits)) <= _available(ask)[1]
 
 
-def _longest(limit: int, fits: Callable[[int], bool]) -> int:
-    if fits(limit):
-        return limit
-    low, high = 0, limit // CONTEXT_STEP
-    while low < high:
-        middle = (low + high + 1) // 2
-        if fits(middle * CONTEXT_STEP):
-            low = middle
-        else:
-            high = middle - 1
-    return low * CONTEXT_STEP
-
-
 def _chosen(ask: MlxAsk) -> tuple[int, int]:
     """16-bit cache before 8-bit: a quantized cache stops mlx-lm's batching."""
     limit = ask.model.max_position_embeddings
     found = (ask.context or 1, 16)
     for kv_bits in (ask.kv_bits,) if ask.kv_bits else (16, 8):
-        fitting = _longest(limit, lambda context, kv_bits=kv_bits: _fits(ask, context, kv_bits))  # type: ignore[misc]
+        fitting = longest_context(limit, lambda context, kv_bits=kv_bits: _fits(ask, context, kv_bits))  # type: ignore[misc]
         wanted = ask.context or (min(fitting, POOLING_CONTEXT) if ask.model.pooling else fitting) or min(4096, limit)
         found = (wanted, kv_bits)
         if wanted <= fitting and (ask.context or ask.model.pooling or wanted >= min(USUAL_CONTEXT, limit)):
@@ -139,7 +124,7 @@ def _plan(ask: MlxAsk, context: int, kv_bits: int) -> LocalPlan:
         ),
         context=context,
         users=ask.users,
-        longest_context=_longest(ask.model.max_position_embeddings, lambda tokens: _fits(ask, tokens, kv_bits)),
+        longest_context=longest_context(ask.model.max_position_embeddings, lambda tokens: _fits(ask, tokens, kv_bits)),
         service=_service(ask, context, kv_bits, parts, cautious),
     )
     return replace(plan, warnings=_warnings(ask, plan))
@@ -203,7 +188,7 @@ def _alternatives(ask: MlxAsk, context: int, kv_bits: int) -> tuple[Alternative,
                 verdict="starts",
             )
         )
-    fitting = _longest(ask.model.max_position_embeddings, lambda tokens: _fits(ask, tokens, ask.kv_bits or 8))
+    fitting = longest_context(ask.model.max_position_embeddings, lambda tokens: _fits(ask, tokens, ask.kv_bits or 8))
     if 0 < fitting < context:
         found.append(Alternative(change=f"a context of {tokens(fitting)}", arguments=f"--context {fitting}", verdict="starts"))
     for name in ("8bit", "6bit", "4bit", "3bit"):

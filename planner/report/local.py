@@ -158,7 +158,8 @@ def render(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list[str
     warnings = {warning.message: None for plan in reversed(plans) for warning in plan.warnings}
     if warnings:
         pieces += [Text(), *(Text(f"! {message}", "yellow") for message in warnings)]
-    pieces += [Text(), *(Text(_command(service.env, service.argv), "bold", no_wrap=True, overflow="ignore") for service in deployment.processes)]
+    if all(plan.verdict != "does_not_start" for plan in plans):
+        pieces += [Text(), *(Text(_command(service.env, service.argv), "bold", no_wrap=True, overflow="ignore") for service in deployment.processes)]
     if files:
         pieces += [Text(), Text("wrote " + ", ".join(files), "dim")]
     return Group(*pieces)
