@@ -12,6 +12,7 @@ from planner.deployment import Deployment
 from planner.emit import FORMATS, emit, emit_formats, read_formats
 from planner.errors import PlannerError
 from planner.output import write_files
+from planner.stack_file import address, is_label
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 _LIST = "\n".join(f"  {name:9} {what}" for name, (_, _, what) in FORMATS.items())
@@ -41,9 +42,21 @@ def read_deployment(path: Path) -> Deployment:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise PlannerError(f"{path}: too large for a plan")
         data: Any = json.loads(path.read_text("utf-8"))
-        return TypeAdapter(Deployment).validate_json(json.dumps(data["deployment"]))
+        return _checked(TypeAdapter(Deployment).validate_json(json.dumps(data["deployment"])), path)
     except OSError as error:
         raise PlannerError(f"{path}: cannot be read ({error.strerror or error})") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         where = f": {'.'.join(map(str, error.errors()[0]['loc']))}" if isinstance(error, ValidationError) else ""
         raise PlannerError(f"{path} is no plan.json of this version{where}", "`plan … --output DIR` writes one") from None
+
+
+def _checked(deployment: Deployment, path: Path) -> Deployment:
+    """Refuse names and addresses that no plan has: they become file names, and go into scripts. Raises ValueError."""
+    words = [deployment.gpu, *(service.alias for service in deployment.services), *(service.served_name for service in deployment.services)]
+    if not deployment.services or not all(is_label(service.name) for service in deployment.services):
+        raise ValueError(path)
+    for host in (deployment.bind, *(service.host for service in deployment.services)):
+        address(host)
+    if any(character in word for word in words for character in "\n\r\0") or any("\n" in word for service in deployment.services for word in service.argv):
+        raise ValueError(path)
+    return deployment

@@ -19,7 +19,7 @@ from planner.local import LocalPlan
 from planner.mlx import memory as mlx
 from planner.mlx.plan import MlxAsk, plan_mlx
 from planner.rows import Variant
-from planner.source import Plain, find_plain, form_key, slug
+from planner.source import Plain, check_name, find_plain, form_key, slug
 from planner.stack_file import ServiceRow, StackRow
 
 if TYPE_CHECKING:
@@ -215,6 +215,7 @@ def _gguf_ask(service: ServiceRow, group: GpuGroup, row: StackRow, context: int 
 
 def _gguf_model(service: ServiceRow, *, is_ollama: bool) -> tuple[GgufModel, str, str, str, Plain | None]:
     """The model, the file to serve, Ollama's tag or nothing, a short name, and the model it was made of where that is known."""
+    check_name(service.model)
     path = Path(service.model)
     if path.suffix == ".gguf":
         if not path.exists():

@@ -14,7 +14,7 @@ from planner.errors import PlannerError, did_you_mean
 from planner.hardware import GpuGroup, Host
 from planner.placement import Ask, Stack, check_names_and_ports, place_servers
 from planner.source import Source, find_source, slug
-from planner.stack_file import ServiceRow, StackRow, read_stack, with_row
+from planner.stack_file import ServiceRow, StackRow, address, read_stack, with_row
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -119,6 +119,10 @@ def _row(options: dict[str, Any]) -> StackRow:
     if not options["gpu"] or not options["model"]:
         missing = "--gpu" if not options["gpu"] else "--model"
         raise PlannerError(f"{missing} is missing", "try: plan --gpu rtx4090 --count 2 --model qwen3-vl-32b-awq")
+    try:
+        address(options["bind"])
+    except ValueError as error:
+        raise PlannerError(f"--bind {options['bind'][:60]!r}: {error}") from None
     pinned = {each.name: options[each.name] for each in fields(ServiceRow) if each.name in options}
     return StackRow(
         gpu=options["gpu"],

@@ -37,6 +37,8 @@ def edited_files(folder: Path, files: dict[str, str]) -> list[str]:
 
 def write_files(folder: Path, files: dict[str, str], *, force: bool) -> list[str]:
     """Write all files and return their paths. Raises PlannerError where one was edited, or the folder cannot be written."""
+    if any(Path(name).name != name for name in files):
+        raise PlannerError(f"{folder}: a file's name would lead out of the folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not force and (edited := edited_files(folder, files)):

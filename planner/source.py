@@ -40,8 +40,7 @@ def slug(name: str) -> str:
 
 def find_source(name: str, online: str | None = None) -> Source:
     """Find a model, to be quantized while loading where `online` names a method. Raises PlannerError for an unknown or malformed one."""
-    if not name.strip() or any(ord(character) < 32 for character in name) or len(name) > 4096:
-        raise PlannerError(f"{name[:60]!r} is not a model name", "a name of `plan list models`, owner/name on the Hub, or a folder with a config.json")
+    check_name(name)
     path = Path(name)
     if path.suffix == ".gguf":
         raise _is_gguf(path)
@@ -56,6 +55,12 @@ def find_source(name: str, online: str | None = None) -> Source:
         found = fetch_model(name)
         return _from_files(found.config, found.quantization, name, slug(name.partition("/")[2]), online=online, tensors=found.tensors)
     raise catalog.unknown_model(name)
+
+
+def check_name(name: str) -> None:
+    """Refuse what can be no name of a model or file: it goes into scripts and configuration files."""
+    if not name.strip() or any(ord(character) < 32 for character in name) or len(name) > 4096:
+        raise PlannerError(f"{name[:60]!r} is not a model name", "a name of `plan list models`, owner/name on the Hub, or a folder with a config.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,8 @@ def form_key(form: str | None) -> str:
 
 def find_plain(name: str) -> Plain:
     """Find a model for a runtime that quantizes it in its own way. Raises PlannerError as `find_source`."""
-    entry = catalog.find_model(name) if name.strip() and not Path(name).exists() else None
+    check_name(name)
+    entry = None if Path(name).exists() else catalog.find_model(name)
     if entry is not None:
         original = next((each for each in entry.row.variants if each.default), entry.row.variants[0])
         config = Config(entry.row.config, f"models.yaml: {entry.row.name}")

@@ -17,6 +17,7 @@ ENGINES = ("vllm", "llama.cpp", "ollama", "mlx")
 MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32
 _FORBID: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z")  # a label in DNS, Kubernetes, a systemd unit, a shell function and YAML
+_ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})\Z|[0-9a-fA-F:.]{2,45}\Z")
 _WITH = re.compile(r"(?s)\A(.*?)(?::([A-Za-z_-]+=.*))?\Z")
 
 
@@ -103,9 +104,21 @@ def _text(value: Any) -> str:
 
 
 def _label(value: Any) -> str:
-    if not isinstance(value, str) or not _NAME.match(value):
+    if not isinstance(value, str) or not is_label(value):
         raise ValueError("expected lower case letters, digits and dashes, a letter first, at most 40 of them")
     return value
+
+
+def address(value: Any) -> str:
+    """An address to listen on: it goes into scripts and URLs. Raises ValueError for what is none."""
+    if not isinstance(value, str) or not _ADDRESS.match(value):
+        raise ValueError("expected an address like 127.0.0.1, ::1 or a host name")
+    return value
+
+
+def is_label(value: str) -> bool:
+    """Whether a name is safe in DNS, Kubernetes, systemd, shell and YAML."""
+    return _NAME.match(value) is not None
 
 
 def _context(value: Any) -> int:
@@ -131,6 +144,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "enable_expert_parallel": _truth,
     "skip_mm_profiling": _truth,
     "gpu": _text,
+    "bind": address,
     "count": _whole(1, 1024),
     "nodes": _whole(1, 128),
     "proxy_port": _PORT,

@@ -133,6 +133,8 @@ def test_every_pin_is_kept(plan_json):
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--gpu-layers", "4"), "not vLLM's"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--nodes", "2", "--with", "qwen3-4b"), "share one machine"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--to", "kubernets"), "is not known"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--bind", "127.0.0.1; touch pwned"), "expected an address"),
+        (("--gpu", "rtx4090", "--model", "a\nb.gguf", "--engine", "ollama"), "not a model name"),
         (("--gpu", "rtx4090", "--model", "qwen3-vl-32b-mlx-8bit"), "mlx"),
         (("--gpu", "rtx4090", "--model", "x.gguf"), "GGUF"),
         (("--gpu", "rtx4090", "--model", 'it\'s $(touch pwned) "x"'), "unknown model"),

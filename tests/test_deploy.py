@@ -121,6 +121,15 @@ def test_compose_starts_in_order_and_publishes_on_this_machine_only():
     assert [entry["litellm_params"]["api_base"] for entry in proxy["model_list"]] == ["http://chat:8000/v1", "http://embedding:8001/v1"]
 
 
+def test_compose_makes_ollamas_models_before_the_proxy_answers():
+    services = yaml.safe_load(files("ollama")["compose.yaml"])["services"]
+    assert list(services) == ["chat", "litellm", "models"]
+    (script,) = services["models"]["command"]
+    assert "ollama pull qwen3-vl:30b" in script
+    assert all(name in files("ollama") for name in ("Modelfile.chat", "Modelfile.embedding"))
+    assert services["litellm"]["depends_on"]["models"] == {"condition": "service_completed_successfully"}
+
+
 def test_servers_that_share_gpus_are_one_container_on_kubernetes():
     documents = list(yaml.safe_load_all(files("two")["kubernetes.yaml"]))
     workloads = {each["metadata"]["name"]: each["spec"]["template"]["spec"]["containers"] for each in documents if each["kind"] == "Deployment"}
@@ -258,6 +267,18 @@ def test_what_is_no_plan_is_refused(words, says, tmp_path):
     done = run_plan("emit", *words, cwd=tmp_path)
     assert (done.returncode, says in done.stderr, len(done.stderr.splitlines())) == (2, True, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["bad.json"]
+
+
+@pytest.mark.parametrize("key", ["name", "host", "argv"])
+def test_a_plan_that_was_tampered_with_writes_nothing_outside(key, tmp_path):
+    done = run_plan("--gpu", "rtx4090", "--model", "qwen3-8b", "--output", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads((tmp_path / "out" / "plan.json").read_text())
+    plan["deployment"]["services"][0] |= {"name": {"name": "../../x"}, "host": {"host": "$(touch pwned)"}, "argv": {"argv": ["vllm", "serve", "a\nb"]}}[key]
+    (tmp_path / "out" / "plan.json").write_text(json.dumps(plan))
+    done = run_plan("emit", "out", "--to", "systemd,compose", "--output", "new", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_format_that_cannot_hold_a_plan_says_so(tmp_path):

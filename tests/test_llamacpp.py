@@ -161,6 +161,13 @@ def test_a_damaged_file_is_one_clear_line(damage, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["bad.gguf"]
 
 
+def test_every_flag_is_one_that_llama_server_has():
+    known = set((DATA / "llama_server_flags.txt").read_text().split())
+    for model, wish in (("qwen3-vl-32b", {"context": 8192}), ("qwen3-embedding-0.6b", {}), ("llama-3.3-70b", {"users": 2, "kv_type": "q8_0", "gpu_layers": 9})):
+        argv = plan_gguf(asked(model, count=2, has_vision="vl" in model, **wish)).service.argv
+        assert {word for word in argv if word.startswith("--")} <= known
+
+
 def asked(model: str, name: str = "rtx4090", count: int = 1, mix: str = "Q4_K_M", **wish) -> GgufAsk:
     plain = find_plain(model)
     group = GpuGroup(gpu=gpu(name), count=count)

@@ -36,8 +36,8 @@ ORDER = [
     ["schema", "cli_local"],
     ["cli_stack"],
     ["compare"],
-    ["cli_check", "cli_emit"],
-    ["cli_explain", "cli_compare"],
+    ["cli_check"],
+    ["cli_explain", "cli_compare", "cli_emit"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

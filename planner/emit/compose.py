@@ -11,6 +11,7 @@ from planner.deployment import Deployment, Service
 from planner.emit.containers import EVERYWHERE, LITELLM_IMAGE, LOADING_SECONDS, image, inside
 from planner.emit.lines import comment
 from planner.emit.litellm import custom_callbacks, litellm_yaml, proxy_argv
+from planner.emit.ollama import ollama_files, ollama_steps
 
 _HEADER = """\
 # {title}
@@ -68,6 +69,21 @@ def _service(deployment: Deployment, service: Service, before: Service | None) -
     return entry
 
 
+def _models(deployment: Deployment) -> dict[str, Any]:
+    """A container that makes Ollama's models from their Modelfiles, and ends."""
+    process = next(service for service in deployment.processes if service.engine == "ollama")
+    return {
+        "image": image(deployment, process),
+        "entrypoint": ["sh", "-ec"],
+        "command": ["\n".join(_escaped(tuple(ollama_steps(deployment))))],
+        "working_dir": "/plan",
+        "environment": {"OLLAMA_HOST": f"{process.name}:{process.port}"},
+        "volumes": ["./:/plan:ro"],
+        "depends_on": {process.name: {"condition": "service_healthy"}},
+        "restart": "no",
+    }
+
+
 def compose_files(deployment: Deployment) -> dict[str, str]:
     """compose.yaml and the proxy's configuration, in which servers have their containers' names."""
     services: dict[str, Any] = {}
@@ -75,6 +91,8 @@ def compose_files(deployment: Deployment) -> dict[str, str]:
     for service in deployment.processes:
         services[service.name] = _service(deployment, service, before)
         before = service
+    files = ollama_files(deployment)
+    made = {"models": _models(deployment)} if files else {}
     hosts = {service.port: service.name for service in deployment.processes}
     reached = tuple(replace(service, host=hosts[service.port]) for service in deployment.services)
     callbacks = any(service.is_mistral for service in deployment.services)
@@ -86,12 +104,14 @@ def compose_files(deployment: Deployment) -> dict[str, str]:
         "ports": [f"{deployment.bind}:{port}:{port}"],
         "volumes": ["./litellm.compose.yaml:/app/config.yaml:ro", *(["./custom_callbacks.py:/app/custom_callbacks.py:ro"] if callbacks else [])],
         "healthcheck": _health(f"http://127.0.0.1:{port}/health/liveliness", "litellm"),
-        "depends_on": {service.name: {"condition": "service_healthy"} for service in deployment.processes},
+        "depends_on": {service.name: {"condition": "service_healthy"} for service in deployment.processes}
+        | {name: {"condition": "service_completed_successfully"} for name in made},
         "restart": "unless-stopped",
     }
+    services |= made
     named = {volume.partition(":")[0] for service in services.values() for volume in service["volumes"] if not volume.startswith((".", "/"))}
     document = {"name": deployment.slug[:63].strip("-"), "services": services, "volumes": {name: {} for name in sorted(named)}}
-    files = {"compose.yaml": _HEADER.format(title=comment(deployment.title)) + yaml.safe_dump(document, sort_keys=False, width=1000)}
+    files |= {"compose.yaml": _HEADER.format(title=comment(deployment.title)) + yaml.safe_dump(document, sort_keys=False, width=1000)}
     files["litellm.compose.yaml"] = litellm_yaml(deployment, reached)
     return files | ({"custom_callbacks.py": custom_callbacks(deployment)} if callbacks else {})
 
