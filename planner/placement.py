@@ -15,7 +15,7 @@ from math import ceil
 from planner.choice import Choice, Request
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
-from planner.plan import Alternative, Others, Plan, Warn, make_plan
+from planner.plan import Alternative, Others, Plan, Warn, alternatives, plan_as_asked
 from planner.search import USEFUL_CONTEXT, cannot_split
 
 POOLING_CONTEXT = 2048  # a passage of some 1,500 words; a longer text is refused by the server, not cut
@@ -36,7 +36,7 @@ class Ask:
 
     def plan(self, request: Request) -> Plan:
         """Plan this server for another request."""
-        return make_plan(request, repo=self.repo, served_name=self.served_name, others=self.others, host=self.host, port=self.port)
+        return plan_as_asked(request, repo=self.repo, served_name=self.served_name, others=self.others, host=self.host, port=self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +93,11 @@ def alone(plan: Plan) -> Stack:
 def place_servers(asks: Sequence[Ask], group: GpuGroup) -> Stack:
     """Place servers on GPUs, the first asked for with all that the others leave. Raises PlannerError where one can run on no such GPU."""
     stack = max((_arranged(asks, group, count) for count in _main_counts(asks, group)), key=_rank)
-    failed = next((server.plan for server in stack.servers if not server.plan.meets_wish), None)
+    failed = next((server for server in stack.servers if not server.plan.meets_wish), None)
     if failed is None:
         return stack
-    return replace(stack, alternatives=(*failed.alternatives, *_without_one(asks, group)))
+    (others,) = (ask.others for ask in asks if ask.name == failed.name)
+    return replace(stack, alternatives=(*alternatives(failed.plan, others), *_without_one(asks, group)))
 
 
 def _without_one(asks: Sequence[Ask], group: GpuGroup) -> Iterator[Alternative]:
@@ -118,8 +119,8 @@ def _main_counts(asks: Sequence[Ask], group: GpuGroup) -> list[int]:
     pins = asks[0].request.pins
     if pins.tensor_parallel_size or pins.pipeline_parallel_size or len(asks) == 1:
         return [min(group.count, (pins.tensor_parallel_size or 1) * (pins.pipeline_parallel_size or 1))] if len(asks) > 1 else [group.count]
-    fewer = [count for count in range(1, group.count) if not cannot_split(asks[0].request, count, 1)]
-    return [group.count, *reversed(fewer)]
+    halves = [group.count >> times for times in range(1, group.count.bit_length())]  # a half, a quarter, …: others divide what is left as evenly
+    return [group.count, *(count for count in halves if not cannot_split(asks[0].request, count, 1))]
 
 
 def _arranged(asks: Sequence[Ask], group: GpuGroup, main_count: int) -> Stack:

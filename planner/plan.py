@@ -83,7 +83,13 @@ class Plan:
 
 
 def make_plan(request: Request, *, repo: str, served_name: str, others: Others = (), host: str = "127.0.0.1", port: int = 8000) -> Plan:
-    """Answer a request. `others` are further variants of the model that alternatives may name."""
+    """Answer a request, with what would meet the wish where it is not met. `others` are further variants of the model that may be named."""
+    plan = plan_as_asked(request, repo=repo, served_name=served_name, others=others, host=host, port=port)
+    return plan if plan.meets_wish else replace(plan, alternatives=alternatives(plan, others))
+
+
+def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Others = (), host: str = "127.0.0.1", port: int = 8000) -> Plan:
+    """Answer a request without looking for what would meet it."""
     limit = request.model.max_position_embeddings
     wanted = request.pins.max_model_len or request.context
     if wanted and wanted > limit:
@@ -104,9 +110,7 @@ def make_plan(request: Request, *, repo: str, served_name: str, others: Others =
         host=host,
         port=port,
     )
-    rejection = reject(choice)
-    plan = replace(plan, warnings=warnings(plan), rejection=rejection)
-    return plan if plan.meets_wish else replace(plan, alternatives=alternatives(plan, others))
+    return replace(plan, warnings=warnings(plan), rejection=reject(choice))
 
 
 def _what_works(request: Request, others: Others) -> str:
