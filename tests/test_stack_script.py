@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -191,11 +192,20 @@ def test_started_twice_killed_and_restarted(machine):
     assert (code, output.count("stopped")) == (3, 4)
 
 
+@pytest.mark.skipif(shutil.which("ps") is None, reason="no ps on this machine")
+def test_the_way_that_macos_takes_without_proc(machine):
+    machine.script.write_text(machine.script.read_text().replace("/proc/self", "/no/proc"))
+    for scenario in (well, dies, busy_port):
+        machine.reset()
+        scenario(machine)
+        assert machine.is_clean()
+
+
 def test_a_pid_that_belongs_to_someone_else_is_not_killed(machine):
     stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
     run = machine.folder / "out" / "run"
     run.mkdir()
-    (run / "chat.pid").write_text(f"{stranger.pid}\nThu Jan  1 00:00:00 1970\n")
+    (run / "chat.pid").write_text(f"{stranger.pid}\n{stranger.pid} 1\n")
     assert machine.run("stop")[0] == 0
     assert stranger.poll() is None
     stranger.kill()

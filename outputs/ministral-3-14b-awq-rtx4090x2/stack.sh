@@ -47,7 +47,7 @@ run_litellm() {
 
 check_tools() {
   local tool
-  for tool in curl ps awk vllm litellm; do
+  for tool in curl vllm litellm; do
     command -v "${tool}" >/dev/null || fail "${tool} is not installed; ./setup.sh installs the engines, your system's packages the rest"
   done
   [[ -n ${LITELLM_MASTER_KEY:-} ]] || fail "LITELLM_MASTER_KEY is not set: export LITELLM_MASTER_KEY=\"sk-\$(openssl rand -hex 24)\""
@@ -72,22 +72,43 @@ TEXT
 
 pid_of() { head -n 1 "${state}/run/$1.pid" 2>/dev/null || true; }
 
-# A pid alone may belong to someone else by now: the time it started must be the one that was written down. A process that is dead
-# but not yet collected was never born.
-born() { ps -o stat= -o lstart= -p "$1" 2>/dev/null | awk '$1 !~ /^Z/ { $1 = ""; print }' || true; }
-
-is_ours() {
-  local pid
-  pid=$(pid_of "$1")
-  [[ -n ${pid} ]] || return 1
-  local written now
-  written=$(tail -n +2 "${state}/run/$1.pid")
-  now=$(born "${pid}")
-  [[ -n ${now} && ${now} == "${written}" ]]
+# State, group and time of start of a process, nothing where it is dead or only waits to be collected: from /proc, or by ps on macOS.
+facts() {
+  local line fields
+  if [[ -d /proc/self ]]; then
+    { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
+    read -r -a fields <<<"${line##*) }" # behind the name, which may hold anything
+    [[ ${fields[0]} == Z ]] || echo "${fields[2]} ${fields[19]}"
+  else
+    ps -o stat= -o pgid= -o lstart= -p "$1" 2>/dev/null | awk '$1 !~ /^Z/ { $1 = ""; print }' || true
+  fi
 }
 
-# Whether any process of a group is alive; one that is dead but not yet collected is not.
-group_lives() { ps -A -o pgid= -o stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { found = 1 } END { exit !found }'; }
+# A pid alone may belong to someone else by now: group and time of start must be those that were written down with it.
+lives() {
+  local pid now
+  pid=$(head -n 1 "$1" 2>/dev/null || true)
+  [[ -n ${pid} ]] || return 1
+  now=$(facts "${pid}")
+  [[ -n ${now} && ${now} == "$(tail -n +2 "$1")" ]]
+}
+
+is_ours() { lives "${state}/run/$1.pid"; }
+
+# Whether any process of a group is alive.
+group_lives() {
+  local file line fields
+  if [[ ! -d /proc/self ]]; then
+    ps -A -o pgid= -o stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { found = 1 } END { exit !found }'
+    return
+  fi
+  for file in /proc/[0-9]*/stat; do
+    { read -r line <"${file}"; } 2>/dev/null || continue
+    read -r -a fields <<<"${line##*) }"
+    if [[ ${fields[2]} == "$1" && ${fields[0]} != Z ]]; then return 0; fi
+  done
+  return 1
+}
 
 answers() { curl --silent --fail --output /dev/null --max-time 5 "$1"; }
 
@@ -118,7 +139,7 @@ stop_one() {
   local ours=no
   if is_ours "${name}"; then ours=yes; fi
   # The leader may be gone while its workers live; a group is ours as long as no new process has taken its number.
-  if [[ ${ours} == yes || -z $(born "${pid}") ]]; then
+  if [[ ${ours} == yes || -z $(facts "${pid}") ]]; then
     stop_group "${pid}"
     echo "${name} is stopped"
   fi
@@ -128,10 +149,11 @@ stop_one() {
 # Someone's `run` or unfinished `start` must not see its services die one by one: it stops them itself.
 stop_owner() {
   local owner began=${SECONDS}
-  owner=$(cat "${state}/run/lock/pid" 2>/dev/null || true)
-  [[ -n ${owner} && ${owner} != "$$" && $(ps -o args= -p "${owner}" 2>/dev/null || true) == *stack.sh* ]] || return 0
+  lives "${state}/run/lock/pid" || return 0
+  owner=$(head -n 1 "${state}/run/lock/pid")
+  [[ ${owner} != "$$" ]] || return 0
   kill -TERM "${owner}" 2>/dev/null || return 0
-  while [[ -n $(born "${owner}") ]] && ((SECONDS - began < ${PLAN_STOP_TIMEOUT:-30} * ${#names[@]})); do sleep 0.1; done
+  while lives "${state}/run/lock/pid" && ((SECONDS - began < ${PLAN_STOP_TIMEOUT:-30} * ${#names[@]})); do sleep 0.1; done
 }
 
 stop_all() {
@@ -143,15 +165,15 @@ stop_all() {
 lock() {
   mkdir -p "${state}/run" "${state}/logs" 2>/dev/null && [[ -w ${state}/run && -w ${state}/logs ]] ||
     fail "cannot write below ${state}; set PLAN_STATE_DIR to a folder that can be written"
-  local owner
   if ! mkdir "${state}/run/lock" 2>/dev/null; then
-    owner=$(cat "${state}/run/lock/pid" 2>/dev/null || true)
-    if [[ -n ${owner} && -n $(born "${owner}") ]]; then fail "another stack.sh (pid ${owner}) is starting or running these services"; fi
+    if lives "${state}/run/lock/pid"; then fail "another stack.sh (pid $(head -n 1 "${state}/run/lock/pid")) is starting or running these services"; fi
     rm -rf "${state}/run/lock"
     mkdir "${state}/run/lock" 2>/dev/null || fail "another stack.sh is starting these services"
   fi
-  echo "$$" >"${state}/run/lock/pid"
+  write_down "$$" >"${state}/run/lock/pid"
 }
+
+write_down() { echo "$1"; facts "$1"; }
 
 unlock() { rm -rf "${state}/run/lock"; }
 
@@ -177,7 +199,7 @@ launch() {
   "run_${name//[-.]/_}" >>"${state}/logs/${name}.log" 2>&1 </dev/null &
   local pid=$!
   set +m
-  { echo "${pid}"; born "${pid}"; } >"${state}/run/${name}.pid"
+  write_down "${pid}" >"${state}/run/${name}.pid"
   launching=""
 }
 

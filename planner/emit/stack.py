@@ -34,7 +34,7 @@ _CHECK = """\
 
 check_tools() {{
   local tool
-  for tool in curl ps awk{tools}; do
+  for tool in curl{tools}; do
     command -v "${{tool}}" >/dev/null || fail "${{tool}} is not installed; ./setup.sh installs the engines, your system's packages the rest"
   done
 {toolchain}}}
