@@ -89,7 +89,7 @@ def answer_local(row: StackRow, engine: str, first_port: int, wired_limit_mb: in
     main, *others = _named(row, engine, first_port)
     plans: list[LocalPlan] = []
     for service in (*others, main):  # the small ones first: the main one has what they leave
-        contexts = 0 if engine == "mlx" else len(plans) * group.process_bytes(1)  # MLX's is in its ledger
+        contexts = 0 if engine == "mlx" else len(plans) * group.process_bytes(1)  # what MLX takes beside is not wired
         used = replace(group, taken_bytes=contexts + sum(plan.most_bytes for plan in plans))
         plans.append(_plan(service, used, row, engine, wired_limit_mb, is_main=service is main, shares=engine == "ollama" and service is not main))
     services = tuple(plan.service for plan in plans)

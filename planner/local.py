@@ -58,6 +58,7 @@ class LocalPlan:
     layers: int = 0
     layers_on_gpu: int = 0
     host_bytes: int = 0
+    host_note: str = "token embeddings, and layers that are not on the GPU"
     warnings: tuple[Warn, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     is_pinned_partial: bool = False

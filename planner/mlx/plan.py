@@ -62,7 +62,6 @@ def _parts(ask: MlxAsk, context: int, kv_bits: int) -> tuple[Part, ...]:
         ),
         exactly("kv_cache_bytes", "KV cache", cache),
         Part(key="activation_bytes", name="prefill", bytes=usual, low_bytes=low, high_bytes=high, note="measured on an M4 Max, a step of 2,048 tokens"),
-        exactly("process_bytes", "process", mlx.PROCESS_BYTES, "Python and Metal, measured"),
     )
 
 
@@ -126,6 +125,8 @@ def _plan(ask: MlxAsk, context: int, kv_bits: int) -> LocalPlan:
         users=ask.users,
         longest_context=longest_context(ask.model.max_position_embeddings, lambda tokens: _fits(ask, tokens, kv_bits)),
         service=_service(ask, context, kv_bits, parts, cautious),
+        host_bytes=mlx.PROCESS_BYTES,
+        host_note="Python and Metal themselves, measured; not wired",
     )
     return replace(plan, warnings=_warnings(ask, plan))
 

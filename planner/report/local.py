@@ -213,7 +213,7 @@ def _ledger(plan: LocalPlan) -> Table:
         table.add_row(Text(f"■ {part.name}", colour), f"{part.bytes / GIB:.2f}", Text(interval + part.note, "dim"))
     table.add_row("together", f"{plan.used_bytes / GIB:.2f}", Text(f"at most {plan.most_bytes / GIB:.2f}", "dim"))
     if plan.host_bytes:
-        table.add_row("main memory", f"{plan.host_bytes / GIB:.2f}", Text("token embeddings, and layers that are not on the GPU", "dim"))
+        table.add_row("main memory", f"{plan.host_bytes / GIB:.2f}", Text(plan.host_note, "dim"))
     return table
 
 
