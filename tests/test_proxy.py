@@ -70,6 +70,10 @@ class Backend(BaseHTTPRequestHandler):
         SEEN.append((self.path, body))
         if body.get("stream"):
             self._stream(body)
+        elif self.path == "/api/chat":  # Ollama's own routes
+            self._answer({"model": body["model"], "created_at": "2026-01-01T00:00:00Z", "message": {"role": "assistant", "content": "hello"}, "done": True})
+        elif self.path == "/api/embed":
+            self._answer({"model": body["model"], "embeddings": [[0.5, 1.0]], "prompt_eval_count": 1})
         elif self.path.endswith("embeddings"):
             data = [{"object": "embedding", "index": 0, "embedding": [0.5, 1.0]}]
             self._answer({"object": "list", "model": body["model"], "usage": {"prompt_tokens": 1, "total_tokens": 1}, "data": data})
@@ -242,6 +246,37 @@ def test_a_starting_proxy_and_its_health_page_load_no_model(backend_port, tmp_pa
         assert SEEN == []  # at start it only lists models
         ask(f"{url}/health/readiness")
         assert SEEN == []
+
+
+def through(engine: str, backend_port: int, tmp_path) -> list[tuple[str, dict]]:
+    """What a server of another runtime is asked when an agent asks the proxy for a chat and an embedding."""
+    words = ("--engine", engine, "--model", "qwen3-vl-30b-a3b", "--context", "8k", "--with", "qwen3-embedding-0.6b", "--port", str(free_port()))
+    done = run_plan("--gpu", "rtx4090", *words, "--output", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "litellm.yaml").read_text()
+    (tmp_path / "litellm.yaml").write_text(re.sub(r"api_base: http://127.0.0.1:\d+", f"api_base: http://127.0.0.1:{backend_port}", text))
+    with proxy(tmp_path, {"LITELLM_MASTER_KEY": KEY}) as (running, url):
+        until_live(running, url, tmp_path)
+        SEEN.clear()
+        answer = ask(f"{url}/v1/chat/completions", {"model": "qwen3-vl-30b-a3b", "messages": [USER]})
+        assert answer["choices"][0]["message"]["content"] == "hello"
+        assert ask(f"{url}/v1/embeddings", {"model": "qwen3-embedding-0.6b", "input": ["a"]})["data"][0]["embedding"] == [0.5, 1.0]
+    return list(SEEN)
+
+
+def test_ollama_is_asked_by_its_own_routes(backend_port, tmp_path):
+    (path, chat), (embed_path, embed) = through("ollama", backend_port, tmp_path)
+    assert (path, embed_path) == ("/api/chat", "/api/embed")
+    assert (chat["model"], embed["model"]) == ("qwen3-vl-30b-a3b-planned", "qwen3-embedding-0.6b-planned")  # the models with the planned context
+    assert {name: chat["options"][name] for name in ("temperature", "top_p", "top_k")} == {"temperature": 0.7, "top_p": 0.8, "top_k": 20}
+    assert chat["options"]["num_predict"] == 2048
+
+
+def test_llama_server_gets_every_recommended_parameter(backend_port, tmp_path):
+    (path, chat), (embed_path, embed) = through("llama.cpp", backend_port, tmp_path)
+    assert (path, embed_path) == ("/v1/chat/completions", "/v1/embeddings")
+    assert (chat["model"], embed["model"]) == ("qwen3-vl-30b-a3b", "qwen3-embedding-0.6b")
+    assert (chat["temperature"], chat["top_p"], chat["top_k"], chat["presence_penalty"], chat["max_tokens"]) == (0.7, 0.8, 20, 1.5, 2048)
 
 
 def test_without_a_key_the_proxy_refuses_to_start(backend_port, tmp_path):
