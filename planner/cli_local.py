@@ -78,9 +78,9 @@ class LocalAnswer:
         show(self.plans, self.deployment, files, console)
 
 
-def answer_local(row: StackRow, engine: str, first_port: int, wired_limit_mb: int | None = None) -> LocalAnswer:
+def answer_local(row: StackRow, engine: str, first_port: int) -> LocalAnswer:
     """Answer one question for a runtime. Raises PlannerError for what it cannot do."""
-    gpu = _gpu(row.gpu, engine, wired_limit_mb)
+    gpu = _gpu(row.gpu, engine, row.wired_limit_mb)
     if engine == "mlx" and row.count > 1:
         raise PlannerError("MLX plans one Mac", "leave out --count")
     if row.nodes > 1:
@@ -91,7 +91,7 @@ def answer_local(row: StackRow, engine: str, first_port: int, wired_limit_mb: in
     for service in (*others, main):  # the small ones first: the main one has what they leave
         contexts = 0 if engine == "mlx" else len(plans) * group.process_bytes(1)  # what MLX takes beside is not wired
         used = replace(group, taken_bytes=contexts + sum(plan.most_bytes for plan in plans))
-        plans.append(_plan(service, used, row, engine, wired_limit_mb, is_main=service is main, shares=engine == "ollama" and service is not main))
+        plans.append(_plan(service, used, row, engine, is_main=service is main, shares=engine == "ollama" and service is not main))
     services = tuple(plan.service for plan in plans)
     title = " and ".join(plan.model for plan in reversed(plans)) + f" on {row.count}x {gpu.title} with {engine}"
     found = Deployment(
@@ -145,14 +145,14 @@ def _is_pooling(service: ServiceRow) -> bool:
     return not service.model.endswith(".gguf") and find_plain(service.model).spec.pooling
 
 
-def _plan(service: ServiceRow, group: GpuGroup, row: StackRow, engine: str, wired_limit_mb: int | None, *, is_main: bool, shares: bool) -> LocalPlan:
+def _plan(service: ServiceRow, group: GpuGroup, row: StackRow, engine: str, *, is_main: bool, shares: bool) -> LocalPlan:
     context: Any = service.context or service.max_model_len
     if engine == "mlx":
-        return plan_mlx(_mlx_ask(service, group, row, context, wired_limit_mb=wired_limit_mb, is_main=is_main))
+        return plan_mlx(_mlx_ask(service, group, row, context, is_main=is_main))
     return plan_gguf(_gguf_ask(service, group, row, context, is_ollama=engine == "ollama", is_main=is_main, shares=shares))
 
 
-def _mlx_ask(service: ServiceRow, group: GpuGroup, row: StackRow, context: int | None, *, wired_limit_mb: int | None, is_main: bool) -> MlxAsk:
+def _mlx_ask(service: ServiceRow, group: GpuGroup, row: StackRow, context: int | None, *, is_main: bool) -> MlxAsk:
     plain = find_plain(service.model)
     variant = plain.variant("mlx", service.quantization)
     is_folder = Path(service.model).is_dir()
@@ -172,7 +172,7 @@ def _mlx_ask(service: ServiceRow, group: GpuGroup, row: StackRow, context: int |
         context=context or (None if is_main or plain.spec.pooling else min(32_768, plain.spec.max_position_embeddings)),
         users=service.users or 1,
         kv_bits=kv_bits[service.kv_cache_dtype],
-        wired_limit_mb=wired_limit_mb,
+        wired_limit_mb=row.wired_limit_mb,
         host=row.bind,
         port=service.port or 0,
         sampling=plain.sampling,

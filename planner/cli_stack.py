@@ -68,16 +68,16 @@ class Answer:
 
 def answer(options: dict[str, Any]) -> Answer | LocalAnswer:
     """Answer the question of the command line, or that of a stack file."""
-    return answer_for(_row(options), options.get("port") or FIRST_PORT, options.get("wired_limit_mb"))
+    return answer_for(_row(options), options.get("port") or FIRST_PORT)
 
 
-def answer_for(row: StackRow, first_port: int = FIRST_PORT, wired_limit_mb: int | None = None) -> Answer | LocalAnswer:
+def answer_for(row: StackRow, first_port: int = FIRST_PORT) -> Answer | LocalAnswer:
     """Answer one question for whichever runtime it names. Raises PlannerError where it cannot be asked so."""
     from planner.catalog import find_gpu
 
     engine = row.engine or ("mlx" if find_gpu(row.gpu).vendor == "apple" else "vllm")
     if engine == "vllm":
-        if any(service.gpu_layers is not None for service in row.services) or wired_limit_mb is not None:
+        if any(service.gpu_layers is not None for service in row.services) or row.wired_limit_mb is not None:
             raise PlannerError("--gpu-layers and --wired-limit-mb are not vLLM's", "--engine llama.cpp, ollama or mlx")
         return answer_row(row, first_port)
     from planner.cli_local import answer_local, unused_pins
@@ -86,7 +86,7 @@ def answer_for(row: StackRow, first_port: int = FIRST_PORT, wired_limit_mb: int 
         raise PlannerError(
             f"--{pins[0].replace('_', '-')} is vLLM's; {engine} has no such setting", "--context, --users, --kv-cache-dtype and --quantization go for all"
         )
-    return answer_local(row, engine, first_port, wired_limit_mb)
+    return answer_local(row, engine, first_port)
 
 
 def answer_row(row: StackRow, first_port: int = FIRST_PORT) -> Answer:
@@ -133,6 +133,7 @@ def _row(options: dict[str, Any]) -> StackRow:
         proxy_port=options["proxy_port"],
         vllm_version=options["vllm_version"],
         engine=options.get("engine"),
+        wired_limit_mb=options.get("wired_limit_mb"),
         services=[ServiceRow(**pinned), *(with_row(text) for text in options["beside"])],
     )
 

@@ -1,4 +1,4 @@
-"""Finding `vllm serve` commands in text: a command line, a shell script, a compose file. Text is read, never run."""
+"""Finding `vllm serve` commands in text: a command line, a shell script or unit, a compose file, Kubernetes manifests. Text is read, never run."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ def find_commands(text: str) -> list[Found]:
         raise PlannerError("this is not a command or a script", "give a `vllm serve …` command, a shell script or a compose file")
     if re.search(r"(?m)^services:\s*(#.*)?$", text):
         return list(_from_compose(text))
+    if re.search(r"(?m)^apiVersion:", text) and re.search(r"(?m)^kind:", text):
+        return list(_from_manifests(text))
     return list(_from_shell(text))
 
 
@@ -134,25 +136,57 @@ def _server_words(words: Sequence[str]) -> tuple[list[str], str | None] | None:
     return None
 
 
-def _from_compose(text: str) -> Iterator[Found]:
+def _documents(text: str, what: str) -> list[object]:
     import yaml
 
     try:
-        document = yaml.load(text, Loader=yaml.CSafeLoader)
+        return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
     except (yaml.YAMLError, RecursionError) as error:
-        raise PlannerError(f"the compose file is not YAML ({str(error).splitlines()[0]})") from None
+        raise PlannerError(f"the {what} is not YAML ({str(error).splitlines()[0]})") from None
+
+
+def _from_compose(text: str) -> Iterator[Found]:
+    (document, *_) = _documents(text, "compose file") or [None]
     services = document.get("services") if isinstance(document, dict) else None
     for service in services.values() if isinstance(services, dict) else ():
-        if not isinstance(service, dict):
-            continue
-        image = re.match(r"(?:[\w.-]+/)*vllm(?:/vllm)?-openai(?::v?([\w.-]+))?$", str(service.get("image", "")))
-        words = _compose_words(service.get("entrypoint")) + _compose_words(service.get("command"))
-        inner = words[-1] if len(words) > 2 and words[-2] == "-c" else None  # sh -c "…"
-        found = _server_words(shlex.split(inner)) if inner else _server_words(words)
-        if found is None and image and not service.get("entrypoint"):
-            found = (words, image[1])
-        if found is not None:
-            yield _found(found[0], found[1] or (image[1] if image else None))
+        if isinstance(service, dict):
+            yield from _from_container(service, "entrypoint", "command")
+
+
+def _from_manifests(text: str) -> Iterator[Found]:
+    """The containers of Kubernetes manifests, and the scripts of their config maps."""
+    for document in _documents(text, "manifest"):
+        if isinstance(document, dict) and document.get("kind") == "ConfigMap" and isinstance(document.get("data"), dict):
+            for name, script in document["data"].items():
+                if str(name).endswith(".sh"):
+                    yield from _from_shell(str(script))
+        yield from (found for container in _containers(document) for found in _from_container(container, "command", "args"))
+
+
+def _containers(part: object) -> Iterator[dict[str, object]]:
+    if isinstance(part, list):
+        for each in part:
+            yield from _containers(each)
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            if key == "containers" and isinstance(value, list):
+                yield from (each for each in value if isinstance(each, dict))
+            else:
+                yield from _containers(value)
+
+
+def _from_container(container: dict[str, object], entrypoint: str, command: str) -> Iterator[Found]:
+    image = re.match(r"(?:[\w.-]+/)*vllm(?:/vllm)?-openai(?::v?([\w.-]+))?$", str(container.get("image", "")))
+    version = image[1] if image else None
+    words = _compose_words(container.get(entrypoint)) + _compose_words(container.get(command))
+    if len(words) > 2 and words[-2] == "-c":  # sh -c "…"
+        yield from (Found(found.words, found.unresolved, found.version or version) for found in _from_shell(words[-1]))
+        return
+    found = _server_words(words)
+    if found is None and image and not container.get(entrypoint):
+        found = (words, version)
+    if found is not None:
+        yield _found(found[0], found[1] or version)
 
 
 def _compose_words(value: object) -> list[str]:

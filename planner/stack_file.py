@@ -67,6 +67,8 @@ class StackRow:
     vllm_version: str | None = None
     engine: Literal["vllm", "llama.cpp", "ollama", "mlx"] | None = None
     """The runtime; without it vLLM, or MLX on a Mac."""
+    wired_limit_mb: int | None = None
+    """On a Mac: iogpu.wired_limit_mb, where it was raised."""
     comment: str = field(default="")
     """Anything; it is not read."""
 
@@ -148,6 +150,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "count": _whole(1, 1024),
     "nodes": _whole(1, 128),
     "proxy_port": _PORT,
+    "wired_limit_mb": _whole(1, 10_000_000),
 }
 
 

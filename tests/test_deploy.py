@@ -17,6 +17,7 @@ from planner.emit import FORMATS, emit, emit_formats
 from planner.emit.clouds import flag_values
 from planner.emit.systemd import quoted
 from planner.errors import PlannerError
+from planner.shell import find_commands
 from planner.stack_file import ServiceRow, StackRow
 
 EMBEDDING = "qwen3-embedding-0.6b"
@@ -140,6 +141,28 @@ def test_servers_that_share_gpus_are_one_container_on_kubernetes():
     apart = [each["metadata"]["name"] for each in yaml.safe_load_all(files("apart")["kubernetes.yaml"]) if each["kind"] == "Deployment"]
     assert sorted(apart) == ["litellm", "vllm-chat", "vllm-writer"]
     assert not any("sk-" in json.dumps(each.get("data", {})) for each in documents if each["kind"] == "Secret")
+
+
+@pytest.mark.parametrize("name", ["one", "two", "apart", "nodes"])
+def test_plan_check_reads_what_was_emitted(name, tmp_path):
+    """Every server is found again in every format, with the same command but for the address inside a container."""
+    texts = {**emit(deployment(name)), **files(name)}
+    wanted = {tuple(word for word in service.argv[2:] if word not in ("127.0.0.1", "0.0.0.0")) for service in deployment(name).processes}
+    readable = [
+        file for file in texts if file in ("stack.sh", "compose.yaml", "kubernetes.yaml", "node.sh", "leaderworkerset.yaml") or file.endswith(".service")
+    ]
+    assert len(readable) >= 2
+    units = set()
+    for file in readable:
+        found = {tuple(word for word in each.words if word not in ("127.0.0.1", "0.0.0.0")) for each in find_commands(texts[file])}
+        if file.endswith(".service"):
+            units |= found
+        elif file in ("node.sh", "leaderworkerset.yaml"):  # with what says which machine it is
+            assert all(any(words[: len(each)] == each for each in wanted) for words in found)
+            assert found
+        else:
+            assert found == wanted, file
+    assert units in (set(), wanted)
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd on this machine")

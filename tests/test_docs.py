@@ -27,6 +27,13 @@ def test_every_example_of_the_readme_runs(example, tmp_path):
     assert done.returncode in (0, 1), done.stderr
 
 
+def test_the_stack_file_of_the_readme_is_planned(tmp_path):
+    (text,) = re.findall(r"```yaml\n(# stack.yaml.+?)```", README, re.DOTALL)
+    (tmp_path / "stack.yaml").write_text(text)
+    done = run_plan("-f", "stack.yaml", "--dry-run", "--format", "json", cwd=tmp_path)
+    assert [service["name"] for service in json.loads(done.stdout)["services"]] == ["texts", "chat"]
+
+
 def test_the_picture_in_the_readme_is_real(tmp_path):
     picture = re.search(r"```text\n\$ plan (.+?)\n(.+?)```", README, re.DOTALL)
     assert picture
