@@ -1,4 +1,4 @@
-"""The repository's own outputs: `python -m benchmarks.outputs` writes the plans of the guide's five machines and predictions.csv.
+"""The repository's own outputs: `python -m benchmarks.outputs` writes the plans of the guide's machines and predictions.csv.
 
 Launch scripts a reader can copy, the emitters' golden files, and a diff that shows the whole effect of a formula change.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from planner.catalog import find_gpu, find_model, gpu_rows
 from planner.choice import Request
-from planner.cli_stack import answer_row
+from planner.cli_stack import answer_for
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
 from planner.plan import Plan, make_plan
@@ -25,6 +25,10 @@ FOLDER = Path(__file__).parent.parent / "outputs"
 K = 1024
 # The guide's five machines, each with what it recommends there (or the nearest that starts).
 EMBEDDING = "qwen3-embedding-0.6b"
+OTHERS = [
+    StackRow(gpu="m4-max-128gb", services=[ServiceRow(model="qwen3-vl-32b", context=64 * K), ServiceRow(model=EMBEDDING), ServiceRow(model="ministral-3-14b")]),
+    StackRow(gpu="rtx4090", engine="ollama", services=[ServiceRow(model="qwen3-vl-30b-a3b", context=40 * K), ServiceRow(model=EMBEDDING)]),
+]
 MACHINES: list[tuple[str, int, str, int, tuple[str, ...]]] = [
     ("rtx3090", 2, "qwen3-vl-32b-awq", 128 * K, ()),
     ("rtx4090", 2, "qwen3-vl-32b-awq", 128 * K, ()),
@@ -77,9 +81,12 @@ def plan_for(gpu: str, count: int, model: str, context: int | None) -> Plan:
 
 def plans() -> Iterator[tuple[str, str]]:
     """(path below outputs/, text) of every file."""
-    for gpu, count, model, context, beside in MACHINES:
-        services = [ServiceRow(model=model, context=context), *(ServiceRow(model=other) for other in beside)]
-        found = answer_row(StackRow(gpu=gpu, count=count, services=services))
+    rows = [
+        StackRow(gpu=gpu, count=count, services=[ServiceRow(model=model, context=context), *(ServiceRow(model=other) for other in beside)])
+        for gpu, count, model, context, beside in MACHINES
+    ]
+    for row in (*rows, *OTHERS):
+        found = answer_for(row)
         texts = found.texts(())
         names = [f"outputs/{found.folder}/{name}" for name in (*texts, "plan.json")]
         texts["plan.json"] = json.dumps(found.json(names), indent=2) + "\n"

@@ -78,6 +78,7 @@ def llamacpp() -> Iterator[Compared]:
         yield Compared(f"pythia-2.8b {mix}, V100", "compute buffer", case["compute_mib"] * MIB, compute_bytes(file, config))
     yield from _files(cases)
     yield from _caches(cases)
+    yield from _projectors(cases)
     yield from _totals(cases)
 
 
@@ -118,6 +119,13 @@ def _caches(cases: list[dict[str, Any]]) -> Iterator[Compared]:
     states = {cache: count for cache, count in converted(model("Qwen--Qwen3.5-27B"), "Q4_K_M").caches if not isinstance(cache, FullAttention)}
     three = sum(cache_bytes(cache, LlamaCppConfig(context=1, parallel=3)) * count for cache, count in states.items())
     yield Compared("Qwen3.6 hybrid, recurrent state of three slots", "KV cache", case["rs_buffer_mib"] * MIB, three)
+
+
+def _projectors(cases: list[dict[str, Any]]) -> Iterator[Compared]:
+    """Vision projectors with the buffer of their warm-up."""
+    case, file = _case(cases, "ollama blob 415aad60"), converted(model("Qwen--Qwen3.6-27B"), "Q4_K_M")
+    ours = file.mmproj_bytes + file.mmproj_compute_bytes
+    yield Compared("Qwen3.6-27B's projector, by its size (ollama#17482)", "projector", case["mmproj_estimate_mib"] * MIB, ours)
 
 
 def _totals(cases: list[dict[str, Any]]) -> Iterator[Compared]:

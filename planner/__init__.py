@@ -6,19 +6,23 @@ if TYPE_CHECKING:
     from planner.choice import Pins, Request
     from planner.errors import PlannerError, UnsupportedModelError
     from planner.hardware import GpuGroup, Host
+    from planner.placement import Ask, Stack, place_servers
     from planner.plan import Plan, make_plan
 
 _HOME = {
+    "Ask": "placement",
     "GpuGroup": "hardware",
     "Host": "hardware",
     "Pins": "choice",
     "Plan": "plan",
     "PlannerError": "errors",
     "Request": "choice",
+    "Stack": "placement",
     "UnsupportedModelError": "errors",
     "make_plan": "plan",
+    "place_servers": "placement",
 }
-__all__ = ["GpuGroup", "Host", "Pins", "Plan", "PlannerError", "Request", "UnsupportedModelError", "make_plan"]
+__all__ = ["Ask", "GpuGroup", "Host", "Pins", "Plan", "PlannerError", "Request", "Stack", "UnsupportedModelError", "make_plan", "place_servers"]
 
 
 def __getattr__(name: str) -> Any:

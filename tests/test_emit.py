@@ -91,14 +91,17 @@ def test_the_script_of_every_model_passes_shellcheck_at_its_strictest(gpu, count
 def test_litellm_files_load_and_carry_no_secret(name):
     config = yaml.safe_load(CURRENT[name])
     assert config["general_settings"]["master_key"] == "os.environ/LITELLM_MASTER_KEY"
-    assert len(config["model_list"]) == 1 + ("-with-" in name)
+    assert len(config["model_list"]) == 1 + name.count("-with-")
+    runtime = next((each for each in ("ollama", "mlx") if each in name), "")
+    prefixes = {"": ("hosted_vllm/",), "ollama": ("ollama_chat/", "ollama/"), "mlx": ("hosted_vllm/mlx-community/",)}[runtime]
     for entry in config["model_list"]:
-        assert entry["litellm_params"]["model"] == f"hosted_vllm/{entry['model_name']}"
+        assert entry["litellm_params"]["model"].startswith(prefixes)
+        assert runtime or entry["litellm_params"]["model"] == f"hosted_vllm/{entry['model_name']}"
         assert entry["litellm_params"]["api_base"].startswith("http://127.0.0.1:")
         sampling = {"temperature", "top_p", "top_k", "min_p", "presence_penalty", "max_tokens"}
         assert set(entry["litellm_params"]) - sampling == {"model", "api_base", "api_key"}  # LiteLLM forwards keys it does not know
         assert (entry["model_info"]["mode"] == "embedding") == ("embedding" in entry["model_name"])
-    mistral = any("ministral" in entry["model_name"] for entry in config["model_list"])
+    mistral = not runtime and any("ministral" in entry["model_name"] for entry in config["model_list"])
     assert ("callbacks" in config["litellm_settings"]) == mistral
     assert (name.replace("litellm.yaml", "custom_callbacks.py") in CURRENT) == mistral
 
@@ -108,10 +111,10 @@ def test_plans_start_and_scripts_run_their_command(name):
     plan = json.loads(CURRENT[name])
     script = CURRENT[name.replace("plan.json", "stack.sh")]
     assert plan["verdict"] == "starts"
-    assert (name.replace("plan.json", "serve.sh") in CURRENT) == (len(plan["commands"]) == 1)
+    assert (name.replace("plan.json", "serve.sh") in CURRENT) == (len(plan["commands"]) == 1 and plan["engine"]["name"] == "vllm")
     for word in plan["commands"][0]["argv"]:
         assert word in script
-    assert "--host 127.0.0.1" in script
+    assert "--host 127.0.0.1" in script or "OLLAMA_HOST=127.0.0.1:11434" in script
     assert ("command -v nvcc" in script) == any(warning["code"] == "toolchain" for warning in plan["warnings"])
 
 

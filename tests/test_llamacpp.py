@@ -97,6 +97,7 @@ def test_observed_cases_are_met():
     rows = list(runtimes.llamacpp())
     assert all(abs(row.error) < 0.01 for row in rows if row.what == "KV cache")
     assert runtimes.mean_error(rows, "weights") <= 0.5
+    assert runtimes.mean_error(rows, "projector") <= 1
     assert runtimes.mean_error(rows, "total") <= 5
     assert runtimes.mean_error(list(runtimes.mlx_cases()), "total") <= 5
 

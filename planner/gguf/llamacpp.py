@@ -107,6 +107,7 @@ class LlamaCppLedger:
     kv_cache_bytes: int
     compute_bytes: int
     mmproj_bytes: int
+    mmproj_compute_bytes: int
     layers_on_gpu: int
     layers: int
     host_weights_bytes: int
@@ -115,7 +116,7 @@ class LlamaCppLedger:
     @property
     def used_bytes(self) -> int:
         """Everything on the GPU; the process's own context is outside what is available."""
-        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.mmproj_bytes
+        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.mmproj_bytes + self.mmproj_compute_bytes
 
     @property
     def left_bytes(self) -> int:
@@ -138,13 +139,14 @@ def ledger(model: GgufModel, config: LlamaCppConfig, group: GpuGroup, *, gpus: i
     share = -(-len(on_gpu) // gpus)
     fullest = list(on_gpu)[len(on_gpu) - share :]  # the GPU that also holds the output
     output = model.output_bytes if wanted > 0 else 0
-    mmproj = model.mmproj_bytes if config.vision and wanted > 0 else 0
+    has_projector = config.vision and wanted > 0
     return LlamaCppLedger(
         available_bytes=group.free_at_start_bytes(1),
         weights_bytes=sum(model.layer_bytes[layer] for layer in fullest) + output,
         kv_cache_bytes=sum(kv_layer[layer] for layer in fullest),
         compute_bytes=compute_bytes(model, config, gpus=gpus) if wanted else 0,
-        mmproj_bytes=mmproj,
+        mmproj_bytes=model.mmproj_bytes if has_projector else 0,
+        mmproj_compute_bytes=model.mmproj_compute_bytes if has_projector else 0,
         layers_on_gpu=wanted,
         layers=layers,
         host_weights_bytes=model.input_bytes + sum(model.layer_bytes[:first]) + (model.output_bytes - output),

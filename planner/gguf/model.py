@@ -34,6 +34,7 @@ class GgufModel:
     ffn_width: int  # of the experts a token uses, where there are experts
     max_context: int
     mmproj_bytes: int = 0
+    mmproj_compute_bytes: int = 0
     architecture: str = ""
     fused_qkv: bool = False
     family: str = ""
@@ -103,12 +104,23 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
         ffn_width=max(model.experts_per_token * model.expert_intermediate, 0) or model.intermediate_size,
         max_context=model.max_position_embeddings,
         mmproj_bytes=sum(_plain_bytes(module) for module in mmproj),
+        mmproj_compute_bytes=_vision_compute_bytes(model),
         architecture=model.architecture,
         fused_qkv=model.architecture.startswith(_FUSED_QKV),
         family=model.family,
         pooling=model.pooling,
         exact=exact,
     )
+
+
+WARMUP_PATCHES = (46 * 2) ** 2  # the image it allocates for at start: at most 46 x 46 tokens of 2 x 2 patches (tools/mtmd/clip.cpp set_warmup_n_tokens)
+
+
+def _vision_compute_bytes(model: ModelSpec) -> int:
+    """The projector's buffer for the image of its warm-up, in 32 bits: a block's feed-forward, queries, keys and values. Larger images take more."""
+    if (vision := model.vision) is None:
+        return 0
+    return min(vision.max_patches, WARMUP_PATCHES) * (vision.intermediate_size + 3 * vision.hidden_size) * 4
 
 
 def _is_embedding(module: Module) -> bool:

@@ -123,22 +123,20 @@ def _parts(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Part, ...]:
         if ask.model.exact
         else f"{ask.model.mix}, other tensors by its main type"
     )
-    compute = held.compute_bytes
     parts = [
         exactly("weights_bytes", "weights", held.weights_bytes, weights),
         exactly("kv_cache_bytes", "KV cache", held.kv_cache_bytes),
-        Part(
-            key="compute_bytes",
-            name="compute buffer",
-            bytes=compute,
-            low_bytes=int(compute * _COMPUTE_LOW),
-            high_bytes=int(compute * _COMPUTE_HIGH),
-            note="derived from llama.cpp's graph",
-        ),
+        _derived("compute_bytes", "compute buffer", held.compute_bytes, "derived from llama.cpp's graph"),
     ]
     if held.mmproj_bytes:
         parts.append(exactly("mmproj_bytes", "vision projector", held.mmproj_bytes, "its weights in 16 bits"))
+        parts.append(_derived("mmproj_compute_bytes", "its buffer", held.mmproj_compute_bytes, "for an image of 46 x 46 tokens; larger ones take more"))
     return tuple(parts)
+
+
+def _derived(key: str, name: str, size: int, note: str) -> Part:
+    """A term derived from llama.cpp's graph, with what it was off by."""
+    return Part(key=key, name=name, bytes=size, low_bytes=int(size * _COMPUTE_LOW), high_bytes=int(size * _COMPUTE_HIGH), note=note)
 
 
 def _settings(ask: GgufAsk, config: LlamaCppConfig, gpus: int) -> tuple[tuple[str, int | float | str | bool], ...]:

@@ -39,7 +39,7 @@ def warnings(ask: GgufAsk, config: LlamaCppConfig, plan: LocalPlan) -> tuple[War
 def _ollama_warnings(ask: GgufAsk, config: LlamaCppConfig) -> list[Warn]:
     found = []
     by_default = ollama.default_context(ask.group.total_bytes * ask.group.count)
-    if by_default != config.context:
+    if by_default != config.context and not ask.shares_process:
         found.append(
             Warn(
                 code="ollama-default-context",

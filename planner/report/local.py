@@ -18,7 +18,7 @@ from planner.report.contract import AlternativeJson, CommandJson, EngineJson, Ha
 from planner.report.terminal import BAR_WIDTH, VERDICT
 from planner.units import GIB, gib, tokens
 
-_COLOURS = ("blue", "bright_green", "yellow", "magenta", "cyan")
+_COLOURS = ("blue", "bright_green", "yellow", "magenta", "cyan", "green")
 
 
 class PartJson(TypedDict):
