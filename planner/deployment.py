@@ -102,7 +102,7 @@ def deployment(stack: Stack, *, bind: str = "127.0.0.1", proxy_port: int = PROXY
     group = stack.group
     recommended = sampling or {}
     return Deployment(
-        title=" and ".join(server.plan.repo for server in reversed(stack.servers)) + f" on {group.count}x {group.gpu.title}",
+        title=" and ".join(server.plan.repo for server in reversed(stack.servers)) + f" on {group.label}",
         gpu=group.gpu.name,
         gpu_title=group.gpu.title,
         vendor=group.gpu.vendor,  # type: ignore[arg-type]

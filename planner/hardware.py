@@ -68,6 +68,11 @@ class GpuGroup:
         return self.count // self.nodes
 
     @property
+    def label(self) -> str:
+        """The GPUs in words."""
+        return f"{self.count}x {self.gpu.title}" if self.nodes == 1 else f"{self.nodes} machines of {self.per_node}x {self.gpu.title}"
+
+    @property
     def total_bytes(self) -> int:
         """What CUDA reports as total memory of one GPU; vLLM multiplies this by its utilization."""
         if self.host is Host.WSL2:

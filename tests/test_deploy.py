@@ -131,6 +131,38 @@ def test_compose_makes_ollamas_models_before_the_proxy_answers():
     assert services["litellm"]["depends_on"]["models"] == {"condition": "service_completed_successfully"}
 
 
+def test_setup_makes_ollamas_models_with_a_server_of_its_own_and_stops_it(tmp_path):
+    """The script really runs, with stand-ins for ollama and uv that write down what they are asked."""
+    texts = emit(deployment("ollama"))
+    (tmp_path / "setup.sh").write_text(texts["setup.sh"])
+    tools, seen = tmp_path / "tools", tmp_path / "seen"
+    tools.mkdir()
+    (tools / "ollama").write_text(f"""#!/bin/sh
+case $1 in
+  serve) echo $$ >{tmp_path}/server; echo serve >>{seen}; exec sleep 60 ;;
+  list) kill -0 "$(cat {tmp_path}/server 2>/dev/null || echo none)" 2>/dev/null ;;
+  *) echo "$@" "$OLLAMA_HOST" >>{seen} ;;
+esac
+""")
+    (tools / "uv").write_text(f'#!/bin/sh\necho uv "$@" >>{seen}\n')
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    done = subprocess.run(["bash", tmp_path / "setup.sh"], env={"PATH": f"{tools}:/usr/bin:/bin"}, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    asked = seen.read_text().splitlines()
+    host = "127.0.0.1:11434"
+    assert asked[:5] == [
+        "serve",
+        f"pull qwen3-embedding:0.6b {host}",
+        f"create qwen3-embedding-0.6b-planned -f Modelfile.embedding {host}",
+        f"pull qwen3-vl:30b {host}",
+        f"create qwen3-vl-30b-a3b-planned -f Modelfile.chat {host}",
+    ]
+    assert asked[5:] == ["uv venv --python >=3.11 .venv-litellm", "uv pip install --python .venv-litellm/bin/python litellm[proxy]==1.106.2"]
+    pid = int((tmp_path / "server").read_text())
+    assert not Path(f"/proc/{pid}").exists() or Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+
+
 def test_servers_that_share_gpus_are_one_container_on_kubernetes():
     documents = list(yaml.safe_load_all(files("two")["kubernetes.yaml"]))
     workloads = {each["metadata"]["name"]: each["spec"]["template"]["spec"]["containers"] for each in documents if each["kind"] == "Deployment"}

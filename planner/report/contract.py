@@ -32,6 +32,7 @@ class HardwareJson(TypedDict):
 
     gpu: str
     count: int
+    nodes: int
     host: str
     memory_total_bytes: int
     cuda_total_bytes: int
@@ -237,6 +238,7 @@ def _hardware(group: GpuGroup, config: ServeConfig) -> HardwareJson:
     return {
         "gpu": group.gpu.name,
         "count": group.count,
+        "nodes": group.nodes,
         "host": str(group.host),
         "memory_total_bytes": group.gpu.memory_bytes,
         "cuda_total_bytes": group.total_bytes,

@@ -97,6 +97,7 @@ def local_json(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list
         "hardware": {
             "gpu": group.gpu.name,
             "count": group.count,
+            "nodes": group.nodes,
             "host": str(group.host),
             "memory_total_bytes": group.gpu.memory_bytes,
             "cuda_total_bytes": group.total_bytes,
@@ -172,7 +173,7 @@ def _command(env: dict[str, str], argv: tuple[str, ...]) -> str:
 def _one(plan: LocalPlan) -> Iterator[RenderableType]:
     word, style = VERDICT[plan.verdict]
     group = plan.group
-    heading = Text().append(plan.model, "bold").append(f" ({plan.quantization}) on {group.count}x {group.gpu.title} with {plan.engine} {plan.version}: ")
+    heading = Text().append(plan.model, "bold").append(f" ({plan.quantization}) on {group.label} with {plan.engine} {plan.version}: ")
     yield heading.append(word, style)
     where = f"; {plan.layers_on_gpu} of {plan.layers} layers on the GPU" if plan.layers else ""
     longest = f"; {tokens(plan.longest_context)} at most before it no longer fits" if plan.longest_context else ""

@@ -45,7 +45,7 @@ def _headline(plan: Plan) -> Text:
     word, style = VERDICT[plan.verdict]
     group = plan.request.group
     text = Text()
-    text.append(f"{plan.repo}", "bold").append(f" on {group.count}x {group.gpu.title} with vLLM {plan.config.vllm_version}: ").append(word, style)
+    text.append(f"{plan.repo}", "bold").append(f" on {group.label} with vLLM {plan.config.vllm_version}: ").append(word, style)
     return text
 
 
@@ -175,7 +175,7 @@ def render_check(checked: Checked) -> RenderableType:
     plan = checked.plan
     word, style = VERDICT[checked.verdict]
     group, config = checked.request.group, checked.config
-    heading = Text().append(checked.repo, "bold").append(f" on {group.count}x {group.gpu.title} with vLLM {config.vllm_version}: ").append(word, style)
+    heading = Text().append(checked.repo, "bold").append(f" on {group.label} with vLLM {config.vllm_version}: ").append(word, style)
     pieces: list[RenderableType] = [heading]
     for problem in checked.problems:
         pieces += [Text(f"x {problem.code}: {problem.message}", "red"), Text("  fix: ").append(problem.fix, "bold")]
