@@ -100,6 +100,7 @@ def _caches(cases: list[dict[str, Any]]) -> Iterator[Compared]:
     config = LlamaCppConfig(context=case["n_ctx_implied"])
     yield Compared("Qwen2.5-3B, RTX 4080 SUPER", "KV cache", case["kv_mib"] * MIB, kv_bytes(small, config))
     yield Compared("Qwen2.5-3B, RTX 4080 SUPER", "compute buffer", case["compute_mib"] * MIB, compute_bytes(small, config))
+    yield from _buffers()
     case = _case(cases, "GLM-4-32B-0414")
     yield Compared(
         "GLM-4-32B-0414, A6000", "KV cache", case["kv_mib"] * MIB, _plain_kv(61, FullAttention(kv_heads=8, head_dim=128, head_dim_v=128), case["n_ctx"])
@@ -119,6 +120,21 @@ def _caches(cases: list[dict[str, Any]]) -> Iterator[Compared]:
     states = {cache: count for cache, count in converted(model("Qwen--Qwen3.5-27B"), "Q4_K_M").caches if not isinstance(cache, FullAttention)}
     three = sum(cache_bytes(cache, LlamaCppConfig(context=1, parallel=3)) * count for cache, count in states.items())
     yield Compared("Qwen3.6 hybrid, recurrent state of three slots", "KV cache", case["rs_buffer_mib"] * MIB, three)
+
+
+# CUDA's compute buffers in logs that people published (model, context, flash attention, MiB): Llama 3 8B in three logs of Ollama's runner
+# of 2024 and 2025, its 258.50 in facts/runtimes.md, Qwen2.5-7B in two logs of llama.cpp of 2026 (stored public files, addresses not shown).
+LOGGED = [
+    ("Llama 3 8B", "meta-llama--Llama-3.1-8B-Instruct", 8192, False, 560.00),
+    ("Llama 3 8B", "meta-llama--Llama-3.1-8B-Instruct", 8192, True, 258.50),
+    ("Qwen2.5-7B", "Qwen--Qwen2.5-7B-Instruct", 2048, True, 304.00),
+]
+
+
+def _buffers() -> Iterator[Compared]:
+    for name, stem, context, flash, mib in LOGGED:
+        file, config = converted(model(stem), "Q8_0"), LlamaCppConfig(context=context, flash_attention=flash)
+        yield Compared(f"{name}, {context}, flash attention {'on' if flash else 'off'}", "compute buffer", mib * MIB, compute_bytes(file, config))
 
 
 def _projectors(cases: list[dict[str, Any]]) -> Iterator[Compared]:

@@ -80,21 +80,25 @@ def kv_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
     return sum(cache_bytes(attention, config) * count for attention, count in model.caches)
 
 
-def compute_bytes(model: GgufModel, config: LlamaCppConfig, *, gpus: int = 1) -> int:
+def compute_bytes(model: GgufModel, config: LlamaCppConfig, *, gpus: int = 1, on_gpu: bool = True) -> int:
     """The scratch buffer of one device: the largest of what lives at once at the head, in a feed-forward block, or in plain attention.
 
     Rows are one micro-batch of 32-bit values. The mask of a batch against the cache is 16-bit with flash attention, 32-bit without.
+    The CPU backend, whose allocator was read, keeps one more hidden state than CUDA's logs show.
     """
     row = config.ubatch * 4
     cells = round_up(config.context, CELL_PADDING)
     copies = PIPELINE_COPIES - 1 if gpus > 1 else 0
     queries = 0 if model.fused_qkv else model.query_width
-    head = row * (model.vocab + 2 * model.hidden)
+    more = 0 if on_gpu else 1
+    head = row * (model.vocab + (1 + more) * model.hidden)
     mask = cells * config.ubatch * (2 if config.flash_attention else 4)
     block = mask + row * (3 * model.ffn_width + queries + 3 * model.hidden)
     attention = 0
     if not config.flash_attention and not model.pooling:
-        attention = mask + row * (model.heads * cells + 3 * model.hidden + 2 * model.kv_width + (0 if model.fused_qkv else 2 * model.query_width))
+        wide = 2 * model.query_width if on_gpu or not model.fused_qkv else 0
+        wide += 2 * model.kv_width if model.fused_qkv or not on_gpu else 0
+        attention = mask + row * (model.heads * cells + (2 + more) * model.hidden + wide)
     return max(0 if model.pooling else head, block, attention) + copies * (mask + row * model.hidden)
 
 
