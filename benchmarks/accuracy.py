@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
-from benchmarks import runtimes
+from benchmarks import runtimes, speed_accuracy
 from benchmarks.calibrate import fitted
 from benchmarks.consumer import reported
 from benchmarks.starts import Start, starts
@@ -104,7 +104,7 @@ def page() -> str:
             f"| {start.name} {config.dtype if config.dtype != 'bfloat16' else ''} {config.kv_cache_dtype if config.kv_cache_dtype != 'auto' else ''} | {config.tensor_parallel_size} "
             f"| {config.pipeline_parallel_size} | {config.max_model_len} | {start.kv_cache_gib} | {row['kv']:+.2f} % | {row['concurrency']:+.2f} % | {row['weights']:+.2f} % |"
         )
-    return "\n".join([*lines, "", *consumer_table(), "", *runtimes.tables()]) + "\n"
+    return "\n".join([*lines, "", *consumer_table(), "", *runtimes.tables(), "", *speed_accuracy.table()]) + "\n"
 
 
 def consumer_table() -> list[str]:

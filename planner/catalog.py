@@ -23,7 +23,7 @@ from planner.deployment import Sampling
 from planner.errors import CatalogError, PlannerError, did_you_mean
 from planner.hardware import GpuSpec
 from planner.model import ModelSpec
-from planner.rows import GpuRow, ModelRow, Variant
+from planner.rows import GpuRow, ModelRow, Pcie, Variant
 from planner.units import GIB
 
 Row = TypeVar("Row", GpuRow, ModelRow)
@@ -143,6 +143,8 @@ def _row(data: dict[str, Any], row_type: type[Row]) -> Row:
         data = data | {"variants": [Variant(**variant) for variant in data["variants"]]}
         if data.get("sampling"):
             data["sampling"] = Sampling(**data["sampling"])
+    elif data.get("pcie"):
+        data = data | {"pcie": Pcie(**data["pcie"])}
     return row_type(**data)
 
 

@@ -32,6 +32,7 @@ class GpuSpec:
     bandwidth_bytes_per_s: int = 0
     dense_flops: tuple[tuple[str, int], ...] = ()
     nvlink: bool = False
+    link_bytes_per_s: int = 0  # one direction to another GPU: NVLink, else PCIe; 0 where it is not known
     power_w: int | None = None
     unified_memory: bool = False
     calibrated_shift_bytes: int | None = None  # by how much more than predicted a server on this machine took

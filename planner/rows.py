@@ -71,9 +71,15 @@ class GpuRow:
             bandwidth_bytes_per_s=int(self.bandwidth_gb_per_s * 1e9),
             dense_flops=tuple((dtype, int(value * 1e12)) for dtype, value in self.dense_tflops.items()),
             nvlink=self.nvlink_gb_per_s is not None and self.vendor == "nvidia",
+            link_bytes_per_s=int(self._link_gb_per_s() * 1e9),
             power_w=self.power_w,
             unified_memory=self.unified_memory,
         )
+
+    def _link_gb_per_s(self) -> float:
+        if self.nvlink_gb_per_s is not None:
+            return self.nvlink_gb_per_s / 2
+        return self.pcie.gb_per_s if self.pcie else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

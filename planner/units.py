@@ -79,9 +79,18 @@ def largest(limit: int, fits: Callable[[int], bool]) -> int:
 
 
 def minimum(left: Any, right: Any) -> Any:
-    """The smaller of two whole numbers, or of two int64 arrays element by element (NumPy only then)."""
-    if isinstance(left, int) and isinstance(right, int):
+    """The smaller of two numbers, or of two arrays element by element (NumPy only then)."""
+    if isinstance(left, int | float) and isinstance(right, int | float):
         return min(left, right)
     import numpy as np
 
     return np.minimum(left, right)
+
+
+def maximum(left: Any, right: Any) -> Any:
+    """The larger of two numbers, or of two arrays element by element (NumPy only then)."""
+    if isinstance(left, int | float) and isinstance(right, int | float):
+        return max(left, right)
+    import numpy as np
+
+    return np.maximum(left, right)

@@ -12,6 +12,7 @@ from planner.check import Checked
 from planner.choice import Choice
 from planner.config import ServeConfig
 from planner.deployment import Deployment
+from planner.estimate import SpeedEstimate, estimate
 from planner.hardware import GpuGroup
 from planner.model import ModelSpec
 from planner.placement import Placed, Stack, stack_warnings
@@ -133,6 +134,28 @@ class ProblemJson(TypedDict):
     fix: str
 
 
+class RangeJson(TypedDict):
+    """A figure at three outlooks; 80 % of measured ones lie between the ends."""
+
+    cautious: float
+    expected: float
+    hopeful: float
+
+
+class SpeedJson(TypedDict):
+    """What one user sees alone and what `users` get together, tokens and seconds; two significant digits (docs/speed.md)."""
+
+    grade: Literal["measured class", "new model", "new GPU", "extrapolated"]
+    because: str
+    prompt_tokens: int
+    answer_tokens: int
+    users: int
+    tokens_per_s: RangeJson
+    total_tokens_per_s: RangeJson
+    time_to_first_token_s: RangeJson
+    bound_by: Literal["weights", "arithmetic", "KV cache", "all-reduces", "starts"]
+
+
 class PlanJson(TypedDict):
     """One answer."""
 
@@ -145,6 +168,7 @@ class PlanJson(TypedDict):
     settings: SettingsJson
     reasons: dict[str, str]
     memory: MemoryJson
+    speed: SpeedJson | None
     rejection: RejectionJson | None
     alternatives: list[AlternativeJson]
     services: list[ServiceJson]
@@ -205,6 +229,7 @@ def plan_json(stack: Stack, deployment: Deployment, files: list[str]) -> PlanJso
         "settings": _settings(config),
         "reasons": dict(plan.choice.reasons),
         "memory": _memory(plan.choice),
+        "speed": _speed(estimate(plan)),
         "rejection": _rejection(failed.rejection),
         "alternatives": _alternatives(stack.alternatives),
         "services": [_placed(server) for server in stack.servers],
@@ -274,6 +299,10 @@ def _model(model: ModelSpec, repo: str) -> ModelJson:
         "quantization": model.quantization,
         "max_position_embeddings": model.max_position_embeddings,
     }
+
+
+def _speed(found: SpeedEstimate | None) -> SpeedJson | None:
+    return asdict(found) if found else None  # type: ignore[return-value]
 
 
 def _memory(choice: Choice) -> MemoryJson:

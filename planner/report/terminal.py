@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.check import Checked
+from planner.estimate import Range, SpeedEstimate, estimate
 from planner.placement import Placed, Stack, stack_warnings
 from planner.plan import Alternative, Plan
 from planner.units import GIB, gib, tokens
@@ -58,6 +59,26 @@ def _capacity(plan: Plan) -> Text:
         f"{tokens(config.max_model_len)} tokens of context; {ledger.max_concurrency:.2f} requests of that length at once "
         f"({low:.2f} to {high:.2f}); KV cache of {tokens(ledger.kv_cache_tokens)} tokens."
     )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:g}"
+
+
+def _between(figure: Range) -> str:
+    return f"{_number(figure.expected)} ({_number(min(figure.cautious, figure.hopeful))} to {_number(max(figure.cautious, figure.hopeful))})"
+
+
+def _speed(found: SpeedEstimate | None) -> Iterator[Text]:
+    """One line on speed and one on how sure it is; none where nothing is known."""
+    if found is None:
+        return
+    text = Text(f"Speed, prompt {tokens(found.prompt_tokens)}, answer {tokens(found.answer_tokens)}: one user {_between(found.tokens_per_s)} tokens/s, ")
+    text.append(f"first token after about {_between(found.time_to_first_token_s)} s")
+    if found.users > 1:
+        text.append(f"; {found.users} users {_between(found.total_tokens_per_s)} tokens/s together")
+    yield text.append(".")
+    yield Text(f"{found.grade}: {found.because}; a step is bound by {found.bound_by}", "dim")
 
 
 def _bar(plan: Plan) -> Text:
@@ -136,7 +157,7 @@ def _changes(alternatives: tuple[Alternative, ...]) -> Iterator[RenderableType]:
 def render(stack: Stack, files: list[str]) -> RenderableType:
     """The whole report as one renderable: the main server, then all of them where there are several."""
     plan = stack.main
-    pieces: list[RenderableType] = [_headline(plan), _capacity(plan), Text(), _bar(plan), _ledger(plan), Text(), _settings(plan)]
+    pieces: list[RenderableType] = [_headline(plan), _capacity(plan), *_speed(estimate(plan)), Text(), _bar(plan), _ledger(plan), Text(), _settings(plan)]
     if len(stack.servers) > 1:
         pieces += [Text(), _servers(stack)]
     if not stack.meets_wish:

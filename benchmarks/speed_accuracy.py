@@ -1,0 +1,114 @@
+"""How far the speed model is off, whole models left out: the last part of docs/accuracy.md."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from math import exp
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks.speed_fit import errors_left_out
+from benchmarks.speed_rows import Measured, left_out, measured, rows
+
+LEAST = 20  # figures of other models that an interval is taken from
+TITLES = {
+    "decode": "time of a decoding step", "tpot": "time per output token", "throughput": "output tokens a second", "ttft": "time to first token",
+    "prompt": "time of a prompt", "answer": "time of an answer, one user",
+}  # fmt: skip
+
+
+def percent(errors: Iterable[float]) -> list[float]:
+    """Absolute errors in percent, from logarithms."""
+    return [100 * abs(exp(error) - 1) for error in errors]
+
+
+def grouped(figures: Iterable[Measured], errors: Any, key: Callable[[Measured], str]) -> dict[str, list[float]]:
+    """Log errors by a property of the figure."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for figure, error in zip(figures, errors, strict=True):
+        found[key(figure)].append(float(error))
+    return dict(sorted(found.items()))
+
+
+def headline(figures: Iterable[Measured], errors: Any) -> dict[str, float]:
+    """Median absolute errors in percent: a step of one user, time per output token, throughput, time to first token."""
+    names = grouped(figures, errors, lambda figure: "single stream" if figure.metric == "decode" and figure.users == 1 else figure.metric)
+    return {name: median(percent(values)) for name, values in names.items()}
+
+
+def coverage(figures: tuple[Measured, ...], errors: Any) -> float:
+    """Part of the figures inside the 80 % interval that the left-out errors of other models of their class give."""
+    inside = total = 0
+    for figure, error in zip(figures, errors, strict=True):
+        others = [
+            abs(float(other))
+            for near, other in zip(figures, errors, strict=True)
+            if near.model != figure.model and near.kind == figure.kind and near.metric == figure.metric
+        ]
+        if len(others) >= LEAST:
+            total += 1
+            inside += abs(float(error)) <= float(np.quantile(others, 0.8))
+    return inside / total
+
+
+def choices(figures: tuple[Measured, ...], errors: Any) -> dict[str, float]:
+    """How often the fastest tensor-parallel size on PCIe is named, by us and by always taking the largest."""
+    groups: dict[Any, dict[int, tuple[float, float]]] = defaultdict(dict)
+    for figure, error in zip(figures, errors, strict=True):
+        if figure.work.peak.link.startswith("pcie") and figure.work.engine == "vllm" and figure.metric in ("decode", "throughput"):
+            sign = -1 if figure.metric == "decode" else 1
+            stored = (figure.gpu, figure.model, figure.work.weight_only, figure.work.peak.flops)
+            seen = sign * figure.value
+            asked = (*stored, figure.users, figure.prompt, figure.answer, figure.metric)
+            groups[asked][figure.work.tensor_parallel_size] = (seen, seen * exp(float(error)))
+    compared = [found for found in groups.values() if len(found) > 1]
+    best = [max(found, key=lambda tp, found=found: found[tp][0]) for found in compared]
+    ours = [max(found, key=lambda tp, found=found: found[tp][1]) for found in compared]
+    right = sum(a == b for a, b in zip(best, ours, strict=True))
+    largest = sum(a == max(found) for a, found in zip(best, compared, strict=True))
+    return {"groups": len(compared), "ours": right / len(compared), "largest": largest / len(compared)}
+
+
+def table() -> list[str]:
+    """The section on speed."""
+    figures = measured()
+    model, gpu = errors_left_out(figures, "model"), errors_left_out(figures, "gpu")
+    reasons = Counter(left_out(row).partition(":")[0] for row in rows())
+    chosen = choices(figures, model)
+    lines = [
+        "## Speed",
+        "",
+        f"{len(figures)} published figures of {len({figure.model for figure in figures})} models on {len({figure.gpu for figure in figures})} GPUs",
+        "(`tests/data/speed_cases.csv`, each with its address). *Models left out*: each model's figures are predicted by constants fitted on",
+        "all other models; *GPUs left out* likewise. Left out of everything: "
+        + "; ".join(f"{count} rows ({reason})" for reason, count in reasons.most_common() if reason)
+        + ".",
+        "",
+        "| median absolute error | figures | models left out | 80 % of them within | GPUs left out |",
+        "|---|---|---|---|---|",
+    ]
+    named = grouped(figures, model, lambda figure: figure.metric)
+    beside = grouped(figures, gpu, lambda figure: figure.metric)
+    for name, title in TITLES.items():
+        errors = percent(named[name])
+        lines.append(f"| {title} | {len(errors)} | {median(errors):.1f} % | {np.quantile(errors, 0.8):.0f} % | {median(percent(beside[name])):.1f} % |")
+    lines += [
+        "",
+        f"A step of one user alone: {headline(figures, model)['single stream']:.1f} %. The stated 80 % interval, taken from other models of the class, holds",
+        f"{100 * coverage(figures, model):.0f} % of the figures. The fastest tensor-parallel size on PCIe is named in {100 * chosen['ours']:.0f} % of {chosen['groups']:.0f} groups",
+        f"(always the largest: {100 * chosen['largest']:.0f} %).",
+        "",
+        "| class | figure | number | models left out | 80 % within |",
+        "|---|---|---|---|---|",
+    ]
+    for key, values in grouped(figures, model, lambda figure: f"{figure.kind}|{TITLES[figure.metric]}").items():
+        errors = percent(values)
+        lines.append(f"| {key.replace('|', ' | ')} | {len(errors)} | {median(errors):.1f} % | {np.quantile(errors, 0.8):.0f} % |")
+    return lines
+
+
+if __name__ == "__main__":
+    print("\n".join(table()))

@@ -1,0 +1,130 @@
+"""The models, GPUs and formats that published measurements name, in the catalogue's words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from planner import catalog
+from planner.architecture import Config, build_model
+from planner.config import CacheLayout, Parallel
+from planner.engines.vllm import with_kernels
+from planner.gguf.model import converted
+from planner.hardware import GpuSpec
+from planner.mlx.memory import read_format
+from planner.model import ModelSpec
+from planner.work import Weights, Work, arithmetic, cache_reads, peak, shape_of, weights
+
+ENGINES = {"vllm": "vllm", "sglang": "sglang", "trtllm": "trtllm", "llama.cpp": "llamacpp", "mlx-lm": "mlx"}
+GPUS = {
+    "h100_sxm": "h100", "h200_sxm": "h200", "b200_sxm": "b200", "b300_sxm": "b300", "a100_sxm": "a100", "h20": "h20", "rtx3090": "rtx3090", "rtx4090": "rtx4090",
+    "rtx_pro_6000": "rtxpro6000", "m4_max_40c": "m4max", "llamacpp:3080": "rtx3080", "llamacpp:3090": "rtx3090", "llamacpp:4070_ti": "rtx4070ti",
+    "llamacpp:4080": "rtx4080", "llamacpp:4090": "rtx4090", "llamacpp:rtx_a6000": "rtxa6000", "llamacpp:rtx_6000_ada": "rtx6000ada", "llamacpp:a40": "a40",
+    "llamacpp:l40s": "l40s", "llamacpp:a100_pcie": "a100-80gb-pcie", "llamacpp:a100_sxm": "a100", "llamacpp:h100_pcie": "h100-pcie", "llamacpp:m1_7_core_gpu": "m1",
+    "llamacpp:m1_max_32_core_gpu": "m1max", "llamacpp:m2_ultra_76_core_gpu": "m2ultra", "llamacpp:m3_max_40_core_gpu": "m3max",
+}  # fmt: skip
+MODELS = (
+    "qwen3.5-397b-a17b", "qwen3.6-35b-a3b", "qwen3.6-27b", "minimax-m2.5", "qwen3-235b-a22b", "qwen3-32b", "qwen3-30b-a3b", "qwen3-8b", "qwen3-4b", "qwen3-1.7b",
+    "qwen3-0.6b", "deepseek-v3", "gpt-oss-120b", "gpt-oss-20b",
+)  # fmt: skip
+OTHER_NAMES = {
+    "llama-3-8b": "llama-3.1-8b", "llama-3.1-8b": "llama-3.1-8b", "llama-3-70b": "llama-3.1-70b", "llama-3.3-70b": "llama-3.1-70b", "gemma-4-12b": "gemma-4-12b",
+    "ternary-bonsai-8b": "qwen3-8b", "quanttrio-awq": "qwen3.6-35b-a3b", "deepseek-r1-0528": "deepseek-v3", "glm-5.2": "glm-5.2-fp8", "glm-5": "glm-5-fp8",
+}  # fmt: skip
+LINKS = {"nvlink": ("nvlink", None), "pcie3x16-p2p": ("pcie3", 15_750_000_000), "pcie5x16-p2p": ("pcie5", 63_000_000_000)}
+FP8 = {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic", "modules_to_not_convert": ["lm_head", "visual"]}
+AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}
+GPTQ_INT8 = {"quant_method": "gptq", "bits": 8, "group_size": 128, "desc_act": False, "sym": True}
+W8A8: dict[str, Any] = {
+    "quant_method": "compressed-tensors", "format": "int-quantized", "ignore": ["lm_head"],
+    "config_groups": {"group_0": {
+        "targets": ["Linear"], "weights": {"num_bits": 8, "type": "int", "strategy": "channel", "symmetric": True},
+        "input_activations": {"num_bits": 8, "type": "int", "strategy": "token", "dynamic": True, "symmetric": True},
+    }},
+}  # fmt: skip
+NVFP4: dict[str, Any] = {
+    "quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head", "*self_attn*"],
+    "config_groups": {"group_0": {"weights": {"num_bits": 4, "group_size": 16}, "input_activations": {"num_bits": 4, "group_size": 16}}},
+}  # fmt: skip
+GGUF_MIXES = {"gguf-q4_k_m": "Q4_K_M", "gguf-q6_k": "Q6_K", "gguf-q8_0": "Q8_0", "gguf-f16": "F16", "f16": "F16"}
+
+
+def gpu_name(name: str) -> str | None:
+    """The catalogue's name of a GPU."""
+    return GPUS.get(name)
+
+
+@cache
+def model_name(name: str) -> str | None:
+    """The catalogue's name of a model, None where it has none."""
+    lowered = name.lower()
+    others = next((mine for theirs, mine in OTHER_NAMES.items() if theirs in lowered), None)
+    return others or next((known for known in MODELS if known in lowered), None)
+
+
+def _quantization(quant: str, model: str) -> dict[str, Any] | None:
+    lowered = quant.lower()
+    if "gpt-oss" in model or (any(name in model for name in ("minimax", "deepseek", "glm-5")) and "fp8" in lowered):
+        return None  # as its repository stores it
+    if "nvfp4" in lowered:
+        return NVFP4
+    if "int8" in lowered:
+        return GPTQ_INT8 if "gptq" in lowered else W8A8
+    if re.search("int4|awq", lowered):
+        return AWQ | ({"modules_to_not_convert": ["visual", "linear_attn", "shared_expert_gate"]} if model.startswith("qwen3.") else {})
+    return FP8 if "fp8" in lowered else {}
+
+
+@cache
+def spec(model: str, quant: str) -> ModelSpec:
+    """A model in the stated format. Raises PlannerError where the two do not go together."""
+    entry = catalog.find_model(model)
+    if entry is None:
+        raise KeyError(model)
+    own = _quantization(quant, model)
+    config = entry.config if own is None else {key: value for key, value in entry.row.config.items() if key != "quantization_config"}
+    return build_model(Config(config | ({"quantization_config": own} if own else {}), model), model)
+
+
+@cache
+def _gpu(name: str) -> GpuSpec:
+    return catalog.find_gpu(name)
+
+
+def work_of(row: dict[str, str]) -> Work | None:
+    """The work of a row's server on one rank; None where the GPU's peaks are not known. Raises PlannerError."""
+    name, gpu, engine, quant = str(model_name(row["model"])), _gpu(GPUS[row["gpu"]]), ENGINES[row["engine"]], row["quant"]
+    local = engine in ("llamacpp", "mlx")
+    model = spec(name, "" if local else quant)
+    kind, widened = ("bf16", quant not in ("f16", "gguf-f16", "mlx-bf16")) if local else arithmetic(model, gpu)
+    tp = 1 if local else int(row["tp"] or 1)
+    link, link_bytes = LINKS.get(row["interconnect"], ("nvlink" if gpu.nvlink else "pcie5", None))
+    best = peak(gpu, kind, link, link_bytes or gpu.link_bytes_per_s)
+    if best is None:
+        return None
+    if engine == "llamacpp" and "int8" in dict(gpu.dense_flops):
+        best = replace(best, flops=dict(gpu.dense_flops)["int8"] // 2)  # sums in 16 bits, or int8 products: GeForce halves neither
+    narrow = "fp8" in row["kv_dtype"] or row["kv_dtype"] == "q8_0" or (bool(row["precision"]) and row["gpu"].startswith("b"))
+    parallel = Parallel(tensor_parallel_size=tp, enable_expert_parallel=float(row["ep"] or 1) > 1)
+    held = _local_weights(model, engine, quant) if local else weights(model, with_kernels(parallel, gpu))
+    return Work(
+        engine=engine, weights=held, reads=cache_reads(model, tp, CacheLayout(backend="", bits=8 if narrow else 16)), peak=best, tensor_parallel_size=tp,
+        stages=int(float(row["count"] or 1)) if engine == "llamacpp" else 1, weight_only=widened,
+        **shape_of(model),
+    )  # fmt: skip
+
+
+def _local_weights(model: ModelSpec, engine: str, quant: str) -> Weights:
+    """Bytes as llama.cpp's mix or MLX's format stores them; what is multiplied does not change."""
+    plain = weights(model, Parallel())
+    if engine == "llamacpp":
+        file = converted(model, GGUF_MIXES[quant])
+        return replace(plain, dense_bytes=sum(file.layer_bytes), head_bytes=file.output_bytes, expert_bytes=0)
+    shape = read_format("bf16" if quant == "mlx-bf16" else re.sub(r"mlx-q(\d)", r"\1bit", quant))
+
+    def stored(macs: int) -> int:
+        return shape.matrix_bytes(1, macs)
+
+    return replace(plain, dense_bytes=stored(plain.dense_macs), head_bytes=stored(plain.head_macs), expert_bytes=stored(plain.expert_macs))

@@ -1,0 +1,140 @@
+"""Published speed measurements as work and targets: what each row measured, or why it is left out.
+
+tests/data/speed_cases.csv holds figures with the address they were read at. A row takes part when its model, quantization, GPU and engine
+version are stated and known, and when it can be true: weights that fit, no speculative decoding, Little's law.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed_models import ENGINES, gpu_name, model_name, work_of
+from planner import catalog
+from planner.errors import PlannerError
+from planner.work import Work
+
+FILE = Path(__file__).parent.parent / "tests" / "data" / "speed_cases.csv"
+UNFIT_FILE = "aic-auto-gap-analysis/data/h200_sxm/vllm/0.12.0"
+LITTLE = 0.25  # how far concurrency and throughput x time in system may differ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One figure of one row. `metric`: decode, prompt, ttft, tpot, throughput or answer; seconds, or tokens a second."""
+
+    id: str
+    model: str
+    gpu: str
+    metric: str
+    value: float
+    users: float
+    prompt: float
+    answer: float
+    burst: bool
+    work: Work
+
+    @property
+    def kind(self) -> str:
+        """The class the figure belongs to: where it ran, and on which engine."""
+        return f"{self.work.peak.kind} {self.work.engine}"
+
+
+def number(row: dict[str, str], key: str) -> float:
+    """A field as a number, 0 where it is not stated."""
+    return float(row[key] or 0)
+
+
+def left_out(row: dict[str, str]) -> str:
+    """Why a row takes no part, empty where it does."""
+    if row["suspect"]:
+        return "marked suspect: " + row["suspect"]
+    if row["concurrency_kind"].startswith("unlimited"):
+        return "no limit of concurrency: the number at work is not known"
+    if row["spec_decode"] == "True" or max(number(row, key) for key in ("dp", "pp", "instances")) > 1 or row["enforce_eager"] == "True":
+        return "speculative decoding, data or pipeline parallelism, or no CUDA graphs"
+    if row["engine"] not in ENGINES or gpu_name(row["gpu"]) is None or model_name(row["model"]) is None:
+        return "engine, GPU or model that the catalogues do not describe"
+    if not row["quant"] or (row["id"].startswith("aic") and (not row["version"] or row["version"].endswith("dev"))):
+        return "quantization or engine version not stated"
+    if UNFIT_FILE in row["note"]:
+        return "its file holds runs whose weights do not fit the GPUs it states"
+    if (found := law(row)) and abs(found / number(row, "concurrency") - 1) > LITTLE:
+        return f"Little's law: {found:.1f} in the system at a stated concurrency of {row['concurrency']}"
+    return ""
+
+
+def law(row: dict[str, str]) -> float:
+    """Requests in the system by Little's law, 0 where throughput or latency is not stated."""
+    answer, per_token = number(row, "output_len"), number(row, "tpot_ms") or number(row, "itl_ms")
+    if not (answer and per_token and number(row, "output_tok_s") and number(row, "ttft_ms") and number(row, "concurrency")) or row["stat"] == "p50":
+        return 0.0
+    return number(row, "output_tok_s") * (number(row, "ttft_ms") + (answer - 1) * per_token) / 1000 / answer
+
+
+def figures(row: dict[str, str]) -> Iterator[tuple[str, float]]:
+    """The figures that a row states, by metric."""
+    users, prompt = number(row, "concurrency") or 1, number(row, "input_len")
+    cached = row["id"].startswith("3090") and (row["engine"] == "llama.cpp" or "gemma" in row["model"])
+    if row["prefill_only"] == "True":
+        yield "prompt", number(row, "ttft_ms") / 1000 or prompt / number(row, "prefill_tok_s")
+    elif row["gen_only"] == "True" or row["decode_only"] == "True":
+        if speed := number(row, "decode_tok_s") or number(row, "output_tok_s"):
+            yield "decode", users / speed
+        if row["gen_only"] == "True" and number(row, "prefill_tok_s") and prompt > 100 and not row["suspect_prefill"]:
+            yield "prompt", prompt / number(row, "prefill_tok_s")
+    else:
+        if number(row, "e2e_ms") and users == 1:
+            yield "answer", number(row, "e2e_ms") / 1000
+        if number(row, "itl_ms") and row["stat"] == "p50":
+            yield "decode", number(row, "itl_ms") / 1000
+        elif number(row, "tpot_ms"):
+            yield "tpot", number(row, "tpot_ms") / 1000
+        if number(row, "ttft_ms") and not cached:  # faster than the arithmetic of their prompts allows: these prompts were cached
+            yield "ttft", number(row, "ttft_ms") / 1000
+        if number(row, "output_tok_s") and not cached:
+            yield "throughput", number(row, "output_tok_s")
+
+
+def _capped(row: dict[str, str]) -> bool:
+    """llama.cpp on one RTX 3090 held at 220 of 350 W (two of them halve the time), or with more users than its 8 slots."""
+    return row["id"].startswith("3090") and row["engine"] == "llama.cpp" and (row["count"] == "1" or number(row, "concurrency") > 8)
+
+
+def rows() -> list[dict[str, str]]:
+    """Every published row."""
+    with FILE.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@cache
+def measured() -> tuple[Measured, ...]:
+    """All figures that take part, each once."""
+    found: dict[tuple[Any, ...], Measured] = {}
+    for row in rows():
+        if left_out(row) or _capped(row):
+            continue
+        try:
+            work = work_of(row)
+        except PlannerError:
+            continue
+        if work is None or not _fits(work):
+            continue
+        for metric, value in figures(row):
+            one = Measured(
+                id=row["id"], model=str(model_name(row["model"])), gpu=work.peak.gpu, metric=metric, value=value, users=number(row, "concurrency") or 1,
+                prompt=number(row, "input_len") or 1, answer=number(row, "output_len") or 1, work=work,
+                burst=row["id"].startswith("3090") or 0 < number(row, "num_prompts") <= number(row, "concurrency"),
+            )  # fmt: skip
+            key = (one.model, row["quant"], one.gpu, row["engine"], row["version"], row["tp"], row["ep"], one.users, one.prompt, one.answer, metric, value)
+            found.setdefault(key, one)
+    return tuple(found.values())
+
+
+def _fits(work: Work) -> bool:
+    held = work.weights
+    return (held.dense_bytes + held.head_bytes + held.expert_bytes) // work.stages <= catalog.find_gpu(work.peak.gpu).memory_bytes or work.engine == "llamacpp"

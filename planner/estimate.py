@@ -1,0 +1,156 @@
+"""How fast a plan is: the roofline at three outlooks, and how sure that is.
+
+The interval of a class holds 80 % of the figures of models that the fit has not seen; what nobody measured takes the widest one, and a
+link that nobody measured also the slowest and the fastest one that somebody did.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import floor, log10
+from typing import Any
+
+from planner.engines.vllm import cache_layout, dtype_bits, in_flight_tokens, with_kernels
+from planner.hardware import GpuSpec
+from planner.memory import capacity, place
+from planner.plan import Plan
+from planner.speed import Served, fitted, load, rates, served, step
+from planner.work import Work, arithmetic, cache_reads, gpu_kind, peak, shape_of, weights
+
+PROMPT, ANSWER, MOST_USERS = 2000, 500, 16  # the load that is shown where none is asked for
+PCIE4_BYTES_PER_S = 31_500_000_000  # GUESS where a card's PCIe is not known: generation 4, 16 lanes
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """A figure at three outlooks, two significant digits each."""
+
+    cautious: float
+    expected: float
+    hopeful: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeedEstimate:
+    """What one user sees alone, and what `users` get together, each with a prompt and an answer of so many tokens."""
+
+    grade: str  # measured class, new model, new GPU, extrapolated
+    because: str
+    prompt_tokens: int
+    answer_tokens: int
+    users: int
+    tokens_per_s: Range
+    total_tokens_per_s: Range
+    time_to_first_token_s: Range
+    bound_by: str
+
+
+def significant(value: float) -> float:
+    """A number rounded to two significant digits."""
+    return round(value, 1 - floor(log10(abs(value)))) if value else 0.0
+
+
+def vllm_work(plan: Plan) -> Work | None:
+    """What one rank of this server does; None where the GPU's peaks are not known, or it is divided over stages."""
+    model, config, gpu = plan.model, plan.config, plan.request.group.gpu
+    if config.pipeline_parallel_size > 1 or plan.request.group.nodes > 1 or model.pooling or model.is_encoder or config.enforce_eager or gpu.vendor == "amd":
+        return None
+    bits = dtype_bits(model, gpu, config.dtype)
+    kind, widened = arithmetic(model, gpu)
+    best = peak(gpu, kind, "nvlink" if gpu.nvlink else "pcie4", gpu.link_bytes_per_s or PCIE4_BYTES_PER_S)
+    if best is None:
+        return None
+    tp = config.tensor_parallel_size
+    return Work(
+        engine="vllm",
+        weights=weights(model, with_kernels(config.parallel, gpu), bits),
+        reads=cache_reads(model, tp, cache_layout(model, gpu, config.kv_cache_dtype, dtype_bits=bits)),
+        peak=best,
+        tensor_parallel_size=tp,
+        weight_only=widened,
+        **shape_of(model),
+    )
+
+
+def _links(work: Work) -> tuple[Work, Work, Work]:
+    """The same work over the slowest, the likely and the fastest link: of PCIe, peer to peer decides, and few have measured it."""
+    if work.tensor_parallel_size == 1 or work.peak.link == "nvlink":
+        return work, work, work
+    slow = replace(work, peak=replace(work.peak, link_bytes_per_s=work.peak.link_bytes_per_s // 2))
+    return slow, work, replace(work, peak=replace(work.peak, link="pcie5"))
+
+
+def grade(work: Work, model: str, gpu: GpuSpec) -> tuple[str, str]:
+    """How near the plan is to what was measured, and what is not."""
+    data = fitted()
+    kind = f"{gpu_kind(gpu)} {work.engine}"
+    if kind not in data["new_model"]:
+        return "extrapolated", f"no figure of {work.engine} on a {gpu_kind(gpu)} card"
+    if work.tensor_parallel_size > 1 and work.peak.link != "nvlink":
+        return "extrapolated", "all-reduces over this PCIe were not measured"
+    measured = data["fit"]["seen"][work.engine].get(gpu.name, [])
+    if not measured:
+        return "new GPU", f"no figure of {work.engine} on {gpu.title}"
+    return ("measured class", f"figures of this model on {gpu.title}") if model in measured else ("new model", f"figures of other models on {gpu.title}")
+
+
+def factor(kind: str, rank: str, metrics: tuple[str, ...]) -> float:
+    """The factor of the 80 % interval of the first metric that the class has figures of; the widest of all classes where it is extrapolated."""
+    data: dict[str, Any] = fitted()
+    tables = [data["new_model"]] if rank in ("measured class", "new model") else [data["new_model"], data["new_gpu"]]
+    own = [table[kind][metric] for metric in metrics[:1] for table in tables if metric in table.get(kind, {})]
+    if rank != "extrapolated" and own:
+        return float(max(own))
+    return float(max(found[metric] for table in tables for found in table.values() for metric in metrics if metric in found))
+
+
+def estimate(plan: Plan) -> SpeedEstimate | None:
+    """The speed of a plan that starts; None where nothing is known that would bound it."""
+    work = vllm_work(plan) if plan.verdict != "does_not_start" else None
+    if work is None:
+        return None
+    answer = max(1, min(ANSWER, plan.config.max_model_len // 5))
+    prompt = max(1, min(PROMPT, plan.config.max_model_len - answer))
+    users = plan.request.users or _users_that_fit(plan, prompt + answer)
+    rank, because = grade(work, plan.model.name, plan.request.group.gpu)
+    constants = fitted()["constants"]
+    alone, together = ([_ask(each, constants, count, prompt, answer) for each in _links(work)] for count in (1, users))
+    kind = f"{work.peak.kind} {work.engine}"
+
+    def spread(values: list[float], metrics: tuple[str, ...], *, more_is_better: bool = True) -> Range:
+        wide = factor(kind, rank, metrics)
+        low, middle, high = values
+        return Range(*map(significant, (low / wide, middle, high * wide) if more_is_better else (low * wide, middle, high / wide)))
+
+    terms = step(work, rates(work, constants), float(users), work.cache_bytes(prompt + answer / 2))
+    return SpeedEstimate(
+        grade=rank,
+        because=because,
+        prompt_tokens=prompt,
+        answer_tokens=answer,
+        users=users,
+        tokens_per_s=spread([1 / one.time_per_output_token_s for one in alone], ("decode", "tpot")),
+        total_tokens_per_s=spread([all_of.output_tokens_per_s for all_of in together], ("throughput", "tpot")),
+        time_to_first_token_s=spread([one.time_to_first_token_s for one in alone], ("ttft", "prompt"), more_is_better=False),
+        bound_by=max(
+            (
+                ("weights", terms.weights),
+                ("arithmetic", terms.arithmetic),
+                ("KV cache", terms.caches),
+                ("all-reduces", terms.all_reduces),
+                ("starts", terms.starts),
+            ),
+            key=lambda term: term[1],
+        )[0],
+    )
+
+
+def _ask(work: Work, constants: dict[str, float], users: int, prompt: int, answer: int) -> Served:
+    return served(work, rates(work, constants), load(work, float(users), float(prompt), float(answer)))
+
+
+def _users_that_fit(plan: Plan, tokens: int) -> int:
+    """Users whose request of so many tokens fits the KV cache at once, at most those that a small group would be."""
+    cache = place(plan.model, plan.request.group, plan.config).cache
+    fits = capacity(cache, plan.choice.cautious.kv_cache_blocks, tokens, in_flight_tokens(plan.config))
+    return max(1, min(int(fits), plan.config.max_num_seqs, MOST_USERS))

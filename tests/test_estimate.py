@@ -1,0 +1,67 @@
+"""Speed of a plan: grades by what was measured, intervals that contain the expectation, nothing where nothing is known."""
+
+import pytest
+
+from planner import catalog
+from planner.choice import Pins, Request
+from planner.estimate import estimate, factor, significant
+from planner.hardware import GpuGroup
+from planner.plan import make_plan
+from planner.speed import fitted
+
+
+def planned(gpu, model, count=1, **pins):
+    entry = catalog.find_model(model)
+    group = GpuGroup(gpu=catalog.find_gpu(gpu), count=count)
+    return make_plan(Request(model=entry.spec(), group=group, pins=Pins(**pins)), repo=entry.variant.repo, served_name=entry.name)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "model", "count", "grade"),
+    [
+        ("h100", "qwen3-32b-fp8", 1, "measured class"),
+        ("h100", "qwen2.5-7b", 1, "new model"),
+        ("a6000", "qwen3-8b", 1, "new GPU"),
+        ("rtx4090", "qwen3-vl-32b-awq", 2, "extrapolated"),
+    ],
+)
+def test_the_grade_says_what_was_measured(gpu, model, count, grade):
+    assert estimate(planned(gpu, model, count)).grade == grade
+
+
+@pytest.mark.parametrize("model", ["qwen3-0.6b", "qwen3-8b-awq", "gpt-oss-20b", "gemma-3-12b", "qwen3-30b-a3b"])
+def test_the_expectation_lies_in_its_interval(model):
+    found = estimate(planned("h100", model))
+    for figure in (found.tokens_per_s, found.total_tokens_per_s):
+        assert figure.cautious < figure.expected < figure.hopeful
+    first = found.time_to_first_token_s
+    assert first.hopeful < first.expected < first.cautious
+    assert found.total_tokens_per_s.expected > found.tokens_per_s.expected / 2
+
+
+def test_an_unmeasured_link_widens_the_interval():
+    known, unknown = estimate(planned("h100", "qwen3-32b", 2)), estimate(planned("rtx4090", "qwen3-32b-awq", 2))
+    assert unknown.tokens_per_s.hopeful / unknown.tokens_per_s.cautious > known.tokens_per_s.hopeful / known.tokens_per_s.cautious
+
+
+def test_what_is_extrapolated_has_the_widest_factor():
+    tables = (fitted()["new_model"], fitted()["new_gpu"])
+    assert factor("", "extrapolated", ("tpot",)) == max(found["tpot"] for table in tables for found in table.values() if "tpot" in found)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "model", "pins"),
+    [
+        ("h100", "qwen3-embedding-0.6b", {}),
+        ("t4", "qwen3-0.6b", {}),
+        ("mi300x", "qwen3-8b", {}),
+        ("h100", "qwen3-8b", {"enforce_eager": True}),
+        ("h100", "llama-3.1-70b", {}),
+    ],
+)
+def test_nothing_is_said_where_nothing_bounds_it(gpu, model, pins):
+    assert estimate(planned(gpu, model, **pins)) is None
+
+
+def test_two_digits_are_kept():
+    assert [significant(value) for value in (0.0, 0.2176, 3.14159, 57.9, 1234.0)] == [0.0, 0.22, 3.1, 58, 1200]

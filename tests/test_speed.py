@@ -1,0 +1,115 @@
+"""Speed: the rows that were measured, the laws of the roofline, and how far it is off on models it has not seen."""
+
+from dataclasses import replace
+from math import exp
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.speed_accuracy import choices, coverage, headline
+from benchmarks.speed_fit import NAMES, Columns, errors_left_out, fit
+from benchmarks.speed_rows import LITTLE, law, left_out, measured, number, rows
+from planner.speed import fitted, load, prompt_s, rates, served, step
+
+WORKS = tuple({figure.work for figure in measured()})
+works = st.sampled_from(WORKS)
+
+
+def rate(work):
+    return rates(work, fitted()["constants"])
+
+
+def test_every_row_takes_part_or_says_why():
+    everything = rows()
+    assert len(everything) == 2267
+    assert sum(not left_out(row) for row in everything) > 1400
+    for row in everything:
+        if found := law(row):
+            assert left_out(row) or abs(found / number(row, "concurrency") - 1) <= LITTLE
+
+
+def test_rows_whose_weights_cannot_fit_are_found():
+    impossible = next(row for row in rows() if row["id"] == "aic-1661")  # 235 GB of FP8 on one H200
+    assert "do not fit" in left_out(impossible)
+
+
+def test_no_figure_counts_twice():
+    keys = [(f.id, f.metric) for f in measured()]
+    assert len(keys) == len(set(keys))
+
+
+@given(works, st.integers(1, 512), st.integers(1, 512), st.integers(1, 200_000), st.integers(1, 200_000))
+def test_more_sequences_or_context_never_make_a_step_faster(work, users, more_users, context, more):
+    small = step(work, rate(work), users, work.cache_bytes(context)).total_s
+    assert step(work, rate(work), users + more_users, work.cache_bytes(context)).total_s >= small
+    assert step(work, rate(work), users, work.cache_bytes(context + more)).total_s >= small
+
+
+@given(works, st.integers(1, 100_000), st.integers(1, 100_000))
+def test_a_longer_prompt_takes_longer(work, prompt, more):
+    longer = prompt + more
+    assert prompt_s(work, rate(work), longer, work.attention_flops(longer)) >= prompt_s(work, rate(work), prompt, work.attention_flops(prompt)) * 0.999
+
+
+@given(works, st.integers(1, 512), st.integers(1, 30_000), st.integers(2, 4_000))
+def test_nothing_is_faster_than_the_memory(work, users, prompt, answer):
+    found = served(work, rate(work), load(work, users, prompt, answer))
+    held = work.weights
+    least_s = (held.dense_bytes + held.head_bytes) / work.peak.bandwidth_bytes_per_s
+    assert found.step_s >= least_s
+    assert found.output_tokens_per_s <= users / least_s
+    assert found.time_to_first_token_s > found.prompt_s
+
+
+@given(works, st.integers(1, 300), st.integers(1, 30_000), st.integers(2, 4_000))
+def test_a_faster_memory_is_never_slower(work, users, prompt, answer):
+    faster = replace(work, peak=replace(work.peak, bandwidth_bytes_per_s=2 * work.peak.bandwidth_bytes_per_s))
+    assert step(faster, rate(work), users, work.cache_bytes(prompt)).total_s <= step(work, rate(work), users, work.cache_bytes(prompt)).total_s
+
+
+@given(works, st.lists(st.tuples(st.integers(1, 512), st.integers(1, 30_000), st.integers(2, 4_000)), min_size=1, max_size=5))
+def test_a_grid_gives_what_single_questions_give(work, asked):
+    users, prompts, answers = (np.array(column, dtype=float) for column in zip(*asked, strict=True))
+    grid = served(work, rate(work), load(work, users, prompts, answers))
+    for at, (one, prompt, answer) in enumerate(asked):
+        alone = served(work, rate(work), load(work, float(one), float(prompt), float(answer)))
+        assert grid.time_per_output_token_s[at] == pytest.approx(alone.time_per_output_token_s, rel=1e-12)
+        assert grid.output_tokens_per_s[at] == pytest.approx(alone.output_tokens_per_s, rel=1e-12)
+
+
+def test_shares_are_shares():
+    data = fitted()
+    assert set(data["constants"]) == set(NAMES)
+    for name, value in data["constants"].items():
+        assert value <= 1 or not data["units"][name].startswith("share of the peak"), name
+
+
+def test_the_columns_of_the_fit_say_what_the_product_says():
+    figures = [figure for figure in measured() if figure.metric == "tpot" and not figure.burst][::40]
+    errors = Columns(figures).log_errors(np.log([fitted()["constants"][name] for name in NAMES]))
+    for figure, error in zip(figures, errors, strict=True):
+        found = served(figure.work, rate(figure.work), load(figure.work, figure.users, figure.prompt, figure.answer))
+        assert found.time_per_output_token_s / figure.value == pytest.approx(exp(error), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_the_constants_are_those_of_the_fit():
+    logs = fit(measured(), evaluations=100)
+    for name, value in zip(NAMES, logs, strict=True):
+        assert fitted()["constants"][name] == pytest.approx(exp(value), rel=0.02), name
+
+
+@pytest.mark.slow
+def test_models_left_out_are_predicted_as_well_as_stated():
+    figures = measured()
+    errors = errors_left_out(figures, "model")
+    found = headline(figures, errors)
+    assert found["single stream"] <= 10
+    assert found["tpot"] <= 13
+    assert found["throughput"] <= 12
+    assert found["ttft"] <= 25
+    assert 0.75 <= coverage(figures, errors) <= 0.85
+    chosen = choices(figures, errors)
+    assert chosen["ours"] >= 0.85 > chosen["largest"]
