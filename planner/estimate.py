@@ -95,10 +95,10 @@ def grade(work: Work, model: str, gpu: GpuSpec) -> tuple[str, str]:
 
 
 def factor(kind: str, rank: str, metrics: tuple[str, ...]) -> float:
-    """The factor of the 80 % interval of the first metric that the class has figures of; the widest of all classes where it is extrapolated."""
+    """The factor of the 80 % interval: the wider of the metrics that the class has figures of; the widest of all classes where it is extrapolated."""
     data: dict[str, Any] = fitted()
     tables = [data["new_model"]] if rank in ("measured class", "new model") else [data["new_model"], data["new_gpu"]]
-    own = [table[kind][metric] for metric in metrics[:1] for table in tables if metric in table.get(kind, {})]
+    own = [table[kind][metric] for metric in metrics for table in tables if metric in table.get(kind, {})]
     if rank != "extrapolated" and own:
         return float(max(own))
     return float(max(found[metric] for table in tables for found in table.values() for metric in metrics if metric in found))

@@ -74,9 +74,9 @@ def _speed(found: SpeedEstimate | None) -> Iterator[Text]:
     if found is None:
         return
     text = Text(f"Speed, prompt {tokens(found.prompt_tokens)}, answer {tokens(found.answer_tokens)}: one user {_between(found.tokens_per_s)} tokens/s, ")
-    text.append(f"first token after about {_between(found.time_to_first_token_s)} s")
+    text.append(f"first token in {_between(found.time_to_first_token_s)} s")
     if found.users > 1:
-        text.append(f"; {found.users} users {_between(found.total_tokens_per_s)} tokens/s together")
+        text.append(f"; {found.users} users together {_between(found.total_tokens_per_s)}")
     yield text.append(".")
     yield Text(f"{found.grade}: {found.because}; a step is bound by {found.bound_by}", "dim")
 
