@@ -115,8 +115,8 @@ def _reads_s(work: Work, rate: Rates, touched: Any) -> Any:
 
 
 def _share_used(work: Work) -> Any:
-    """The part of the experts that one token uses; 1 of none."""
-    return work.experts_per_token / maximum(work.experts, 1)
+    """The part of the experts that one token uses: all of them at most, none where there are none."""
+    return minimum(work.experts_per_token, work.experts) / maximum(work.experts, 1)
 
 
 def _all_reduce_s(work: Work, rate: Rates, tokens: Any) -> Any:

@@ -1,5 +1,7 @@
 """Speed of a plan: grades by what was measured, intervals that contain the expectation, nothing where nothing is known."""
 
+from dataclasses import replace
+
 import pytest
 
 from planner import catalog
@@ -65,3 +67,9 @@ def test_nothing_is_said_where_nothing_bounds_it(gpu, model, pins):
 
 def test_two_digits_are_kept():
     assert [significant(value) for value in (0.0, 0.2176, 3.14159, 57.9, 1234.0)] == [0.0, 0.22, 3.1, 58, 1200]
+
+
+def test_a_token_uses_at_most_all_experts():
+    plan = planned("h100", "qwen3-30b-a3b-fp8")
+    more = replace(plan, request=replace(plan.request, model=replace(plan.model, experts_per_token=999)))
+    assert estimate(more).tokens_per_s.expected < estimate(plan).tokens_per_s.expected
