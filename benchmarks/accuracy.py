@@ -32,7 +32,7 @@ def errors(start: Start) -> dict[str, float]:
     placed = place(*asked)
     expected = breakdown(*asked, placement=placed)
     kv_bytes, cautious_bytes, hopeful_bytes = (stage_budgets(*asked, outlook, placed)[0].kv_cache_bytes for outlook in Outlook)
-    activation_bytes = stage_budgets(*asked, Outlook.EXPECTED, placed)[0].overhead.activation_bytes
+    activation_bytes = stage_budgets(*asked, Outlook.EXPECTED, placed)[0].activation_bytes
     loaded = (expected.weights_bytes + expected.buffers_bytes) / GIB
     return {
         "kv": 100 * (kv_bytes / GIB / start.kv_cache_gib - 1),

@@ -58,13 +58,9 @@ class Choice:
     @property
     def verdict(self) -> str:
         """starts: also with cautious coefficients; does_not_start: not even with the expected ones; tight: between."""
-        if _starts(self.cautious):
+        if self.cautious.starts:
             return "starts"
-        return "tight" if _starts(self.expected) else "does_not_start"
-
-
-def _starts(ledger: MemoryBreakdown) -> bool:
-    return ledger.fits_start and ledger.fits_request and ledger.kv_cache_blocks >= ledger.state_blocks_needed
+        return "tight" if self.expected.starts else "does_not_start"
 
 
 def utilization(request: Request, tp: int) -> tuple[float, str]:

@@ -64,9 +64,9 @@ def _differences(observed: Observed, checked: Checked) -> list[Difference]:
     other_batch = "another batch, sequence limit or image size than the command says, or this GPU's kernels"
     pairs: list[tuple[str, int, int | None, str]] = [
         ("weights", first.weights_bytes + first.buffers_bytes, observed.weights_bytes, "another checkpoint, a drafter, or a part that is not loaded"),
-        ("activation", first.overhead.activation_bytes, observed.activation_bytes, other_batch),
-        ("non_torch", first.overhead.non_torch_bytes, observed.non_torch_bytes, "communication buffers and kernel workspaces of this machine"),
-        ("cuda_graph", first.overhead.cuda_graph_bytes, observed.cuda_graph_bytes, "how much graphs take varies by GPU"),
+        ("activation", first.activation_bytes, observed.activation_bytes, other_batch),
+        ("non_torch", first.non_torch_bytes, observed.non_torch_bytes, "communication buffers and kernel workspaces of this machine"),
+        ("cuda_graph", first.cuda_graph_bytes, observed.cuda_graph_bytes, "how much graphs take varies by GPU"),
         ("kv_cache", first.kv_cache_bytes, observed.kv_cache_bytes, "what the others leave"),
     ]
     found = [

@@ -7,8 +7,10 @@ platforms/interface.py _align_hybrid_block_size. The derivation is in docs/memor
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 from math import lcm
 from typing import Any, assert_never
 
@@ -64,10 +66,6 @@ class CachePlan:
     def blocks_per_request(self, max_model_len: Any, in_flight_tokens: Any) -> Any:
         """Blocks that one request of `max_model_len` tokens holds at most; ints or int64 arrays."""
         return sum(group_blocks(group, max_model_len, in_flight_tokens) for group in self.groups)
-
-    def blocks(self, available_bytes: Sequence[int]) -> int:
-        """Blocks that fit on every stage; `available_bytes` is for one rank of each stage."""
-        return min((available // size for available, size in zip(available_bytes, self.block_bytes_by_stage, strict=True) if size), default=1)
 
 
 def group_blocks(group: CacheGroup, max_model_len: Any, in_flight_tokens: Any) -> Any:
@@ -233,12 +231,18 @@ def _packed_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[Cac
 def plan_cache(model: ModelSpec, parallel: Parallel, layout: CacheLayout) -> CachePlan:
     """Plan the cache of a model: its groups, and the bytes of a block on each pipeline stage."""
     groups = cache_groups(cache_specs(model, parallel.tensor_parallel_size, layout), layout)
-    sizes, start = [], 0
-    for count in stage_layers(model.layer_count, parallel.pipeline_parallel_size):
-        held = range(start, start + count)
-        sizes.append(max((sum(page for layer, page in zip(g.layers, g.page_bytes, strict=True) if layer in held) for g in groups), default=0))
-        start += count
-    return CachePlan(groups=groups, block_bytes_by_stage=tuple(sizes))
+    return CachePlan(groups=groups, block_bytes_by_stage=block_bytes(groups, stage_layers(model.layer_count, parallel.pipeline_parallel_size)))
+
+
+def block_bytes(groups: Sequence[CacheGroup], layers_by_stage: Sequence[int]) -> tuple[int, ...]:
+    """Bytes of a block on each stage of so many layers: the most that the pages of one group take there."""
+    ends = list(accumulate(layers_by_stage, initial=0))
+    sizes = [[0] * len(layers_by_stage)]
+    for group in groups:
+        before = [0, *accumulate(group.page_bytes)]
+        held = [before[bisect_left(group.layers, end)] for end in ends]
+        sizes.append([upto - start for start, upto in pairwise(held)])
+    return tuple(map(max, zip(*sizes, strict=True)))
 
 
 def longest_model_len(plan: CachePlan, blocks: int, limit: int, in_flight_tokens: int) -> int:

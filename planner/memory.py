@@ -7,22 +7,26 @@ A request fits iff needed <= available_kv - one block                       v1/c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from math import ceil
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import reduce
 from typing import Any
 
 from planner.config import ServeConfig
-from planner.engines.overhead import Outlook, Overhead, overhead
+from planner.engines.overhead import Device, Outlook, device, overhead
 from planner.engines.vllm import cache_layout, dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
 from planner.hardware import GpuGroup
 from planner.kvcache import CachePlan, longest_model_len, plan_cache
 from planner.model import ModelSpec
+from planner.units import maximum, where, whole, whole_up
 from planner.weights import buffer_bytes, stage_weights
+
+UNLIMITED = 2**62  # blocks of a stage that keeps no cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBreakdown:
-    """The ledger of the fullest GPU, in bytes; deficits stay negative."""
+    """The ledger of the fullest GPU, in bytes; deficits stay negative. In a grid every value may be an array, one element a server or setting."""
 
     total_bytes: int
     free_at_start_bytes: int
@@ -38,27 +42,31 @@ class MemoryBreakdown:
     kv_cache_tokens: int
     max_concurrency: float
     kv_cache_needed_bytes: int
-    longest_max_model_len: int
-    stage: int
     state_blocks_needed: int  # a hybrid's start wants so many blocks: one a sequence where decoding is captured whole
+    longest_max_model_len: int = 0  # not asked in a grid
     reserved_blocks: int = 1
     late_graph_bytes: int = 0  # graphs that are captured outside the budget and exceed what the activations leave behind
 
     @property
     def fits_request(self) -> bool:
         """Whether vLLM admits one request of max_model_len; an encoder, which keeps no cache, has nothing to admit."""
-        return not self.kv_block_bytes or self.kv_cache_needed_bytes <= self.kv_cache_bytes - self.reserved_blocks * self.kv_block_bytes
+        return (self.kv_block_bytes == 0) | (self.kv_cache_needed_bytes <= self.kv_cache_bytes - self.reserved_blocks * self.kv_block_bytes)
 
     @property
     def used_bytes(self) -> int:
         """Everything on this GPU: what is requested, or more where a pinned KV cache exceeds it."""
         beside = self.weights_bytes + self.buffers_bytes + self.activation_bytes + self.non_torch_bytes + self.cuda_graph_bytes
-        return beside + max(0, self.kv_cache_bytes)
+        return beside + maximum(0, self.kv_cache_bytes)  # type: ignore[no-any-return]
 
     @property
     def fits_start(self) -> bool:
         """Whether the utilization passes the check against free memory, and a pinned KV cache and late graphs lie in it too."""
-        return max(self.requested_bytes, self.used_bytes) + self.late_graph_bytes <= self.free_at_start_bytes
+        return maximum(self.requested_bytes, self.used_bytes) + self.late_graph_bytes <= self.free_at_start_bytes  # type: ignore[no-any-return]
+
+    @property
+    def starts(self) -> bool:
+        """Whether vLLM starts so."""
+        return self.fits_start & self.fits_request & (self.kv_cache_blocks >= self.state_blocks_needed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +86,6 @@ def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
     return Placement(tuple(stage_weights(model, parallel, bits)), buffer_bytes(model, bits, parallel.tensor_parallel_size), plan_cache(model, parallel, layout))
 
 
-def requested_bytes(group: GpuGroup, utilization: float) -> int:
-    """What vLLM asks for, refused at start where it exceeds free memory."""
-    return ceil(group.total_bytes * utilization)
-
-
 def capacity(cache: CachePlan, blocks: Any, max_model_len: Any, max_in_flight_tokens: int) -> Any:
     """Requests of max_model_len that fit at once: blocks / blocks of one request; ints or int64 arrays. An encoder holds any number."""
     if not cache.groups:
@@ -91,25 +94,101 @@ def capacity(cache: CachePlan, blocks: Any, max_model_len: Any, max_in_flight_to
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """What one rank of a pipeline stage holds whatever the sizes: parameters, buffers of load, a block's pages; `last` samples. Or arrays of a grid."""
+
+    weights_bytes: int
+    buffers_bytes: int
+    block_bytes: int
+    last: bool
+
+
+def stages_of(placed: Placement) -> list[Stage]:
+    """The stages of a placed model."""
+    last = len(placed.weights) - 1
+    held = zip(placed.weights, placed.cache.block_bytes_by_stage, strict=True)
+    return [Stage(weights, placed.buffers, block, index == last) for index, (weights, block) in enumerate(held)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageBudget:
     """What one rank of a pipeline stage holds, and what that leaves for the KV cache, in bytes."""
 
     kv_cache_bytes: int
+    block_bytes: int
     weights_bytes: int
     buffers_bytes: int
-    overhead: Overhead
+    activation_bytes: int
+    non_torch_bytes: int
+    cuda_graph_bytes: int
+    late_graph_bytes: int
+
+
+def requested_bytes(total_bytes: Any, utilization: Any) -> Any:
+    """What vLLM asks for, refused at start where it exceeds free memory."""
+    return whole_up(total_bytes * utilization)
+
+
+def stage_budget(model: ModelSpec, on: Device, config: ServeConfig, outlook: Outlook, stage: Stage) -> StageBudget:
+    """The budget of a pipeline stage; a pinned KV cache is that of all."""
+    used = overhead(model, config, on, outlook, last_stage=stage.last)
+    held = stage.buffers_bytes + model.bytes_per_batched_token * config.max_num_batched_tokens
+    beside = stage.weights_bytes + held + used.activation_bytes + used.non_torch_bytes + used.cuda_graph_bytes
+    left = requested_bytes(on.total_bytes, config.gpu_memory_utilization) - beside
+    return StageBudget(
+        kv_cache_bytes=left if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes,
+        block_bytes=stage.block_bytes,
+        weights_bytes=stage.weights_bytes,
+        buffers_bytes=held,
+        **{field.name: getattr(used, field.name) for field in fields(used)},
+    )
 
 
 def stage_budgets(model: ModelSpec, group: GpuGroup, config: ServeConfig, outlook: Outlook, placed: Placement) -> list[StageBudget]:
-    """The budget of every pipeline stage; a pinned KV cache is that of all."""
-    requested = requested_bytes(group, config.gpu_memory_utilization)
-    buffers = placed.buffers + model.bytes_per_batched_token * config.max_num_batched_tokens
-    stages = []
-    for stage, weights in enumerate(placed.weights):
-        used = overhead(model, config, group, outlook, last_stage=stage == len(placed.weights) - 1)
-        left = requested - weights - buffers - used.activation_bytes - used.non_torch_bytes - used.cuda_graph_bytes
-        stages.append(StageBudget(left if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes, weights, buffers, used))
-    return stages
+    """The budget of every pipeline stage."""
+    on = device(group, config)
+    return [stage_budget(model, on, config, outlook, stage) for stage in stages_of(placed)]
+
+
+def fullest(budgets: Sequence[StageBudget]) -> tuple[StageBudget, Any]:
+    """The stage that holds the fewest blocks, and how many: a stage without attention limits nothing, an encoder's one block is for nobody."""
+    nothing = reduce(maximum, (budget.block_bytes for budget in budgets)) == 0
+    least: Any = None
+    for budget in budgets:
+        limits = (budget.block_bytes > 0) | nothing
+        blocks = where(limits, budget.kv_cache_bytes // maximum(1, budget.block_bytes), UNLIMITED)
+        if least is None:
+            chosen, least = budget, blocks
+            continue
+        fewer = blocks < least
+        chosen = StageBudget(**{field.name: where(fewer, getattr(budget, field.name), getattr(chosen, field.name)) for field in fields(budget)})
+        least = where(fewer, blocks, least)
+    return chosen, where(nothing, 1, maximum(0, least))
+
+
+def ledger(model: ModelSpec, on: Device, config: ServeConfig, outlook: Outlook, stages: Sequence[Stage], *, needed_blocks: Any) -> MemoryBreakdown:
+    """The ledger of the stage that holds the fewest blocks; one request of max_model_len needs so many. Values, or arrays of a grid."""
+    budget, blocks = fullest([stage_budget(model, on, config, outlook, stage) for stage in stages])
+    concurrency = float(config.max_num_seqs) if model.is_encoder else blocks / needed_blocks
+    return MemoryBreakdown(
+        total_bytes=on.total_bytes,
+        free_at_start_bytes=on.surely_free_bytes if outlook is Outlook.CAUTIOUS else on.usually_free_bytes,
+        requested_bytes=requested_bytes(on.total_bytes, config.gpu_memory_utilization),
+        weights_bytes=budget.weights_bytes,
+        buffers_bytes=budget.buffers_bytes,
+        activation_bytes=budget.activation_bytes,
+        non_torch_bytes=budget.non_torch_bytes,
+        cuda_graph_bytes=budget.cuda_graph_bytes,
+        late_graph_bytes=budget.late_graph_bytes,
+        kv_cache_bytes=budget.kv_cache_bytes,
+        kv_block_bytes=budget.block_bytes,
+        kv_cache_blocks=blocks,
+        kv_cache_tokens=whole(concurrency * config.max_model_len),
+        max_concurrency=concurrency,
+        kv_cache_needed_bytes=needed_blocks * budget.block_bytes,
+        state_blocks_needed=state_blocks_needed(config) if model.has_state else 0,
+        reserved_blocks=reserved_blocks(config),
+    )
 
 
 def breakdown(
@@ -119,36 +198,10 @@ def breakdown(
     outlook: Outlook = Outlook.EXPECTED,
     placement: Placement | None = None,
 ) -> MemoryBreakdown:
-    """The ledger of the stage that holds the fewest blocks."""
+    """The ledger of one server's fullest GPU. Raises NotDivisibleError and UnsupportedError where it is not placed yet and cannot be."""
     placed = placement or place(model, group, config)
-    stages = stage_budgets(model, group, config, outlook, placed)
-    sizes = placed.cache.block_bytes_by_stage
-    holding = [index for index, size in enumerate(sizes) if size] or range(len(sizes))  # a stage without attention limits nothing
-    stage = min(holding, key=lambda index: stages[index].kv_cache_bytes // max(1, sizes[index]))
-    budget, used = stages[stage], stages[stage].overhead
-    block_bytes = sizes[stage]
-    blocks = max(0, placed.cache.blocks([each.kv_cache_bytes for each in stages]))
-    in_flight, reserved = in_flight_tokens(config), reserved_blocks(config)
-    needed_blocks = placed.cache.blocks_per_request(config.max_model_len, in_flight)
-    concurrency = capacity(placed.cache, blocks, config.max_model_len, in_flight) if needed_blocks else float(config.max_num_seqs)
-    return MemoryBreakdown(
-        total_bytes=group.total_bytes,
-        free_at_start_bytes=group.free_at_start_bytes(config.tensor_parallel_size, cautious=outlook is Outlook.CAUTIOUS),
-        requested_bytes=requested_bytes(group, config.gpu_memory_utilization),
-        weights_bytes=budget.weights_bytes,
-        buffers_bytes=budget.buffers_bytes,
-        activation_bytes=used.activation_bytes,
-        non_torch_bytes=used.non_torch_bytes,
-        cuda_graph_bytes=used.cuda_graph_bytes,
-        kv_cache_bytes=budget.kv_cache_bytes,
-        kv_block_bytes=block_bytes,
-        kv_cache_blocks=blocks,
-        kv_cache_tokens=int(concurrency * config.max_model_len),
-        max_concurrency=concurrency,
-        kv_cache_needed_bytes=needed_blocks * block_bytes,
-        longest_max_model_len=longest_model_len(placed.cache, blocks - reserved, model.max_position_embeddings, in_flight),
-        stage=stage,
-        state_blocks_needed=state_blocks_needed(config) if model.has_state else 0,
-        reserved_blocks=reserved,
-        late_graph_bytes=used.late_graph_bytes,
-    )
+    in_flight = in_flight_tokens(config)
+    needed = placed.cache.blocks_per_request(config.max_model_len, in_flight)
+    found = ledger(model, device(group, config), config, outlook, stages_of(placed), needed_blocks=needed)
+    longest = longest_model_len(placed.cache, found.kv_cache_blocks - found.reserved_blocks, model.max_position_embeddings, in_flight)
+    return replace(found, longest_max_model_len=longest)

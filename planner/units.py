@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 
 KIB = 1024
@@ -76,6 +77,29 @@ def largest(limit: int, fits: Callable[[int], bool]) -> int:
         else:
             high = middle - 1
     return low
+
+
+def whole(value: Any) -> Any:
+    """A number rounded towards zero, or an int64 array of them."""
+    return int(value) if isinstance(value, int | float) else value.astype("int64")
+
+
+def whole_up(value: Any) -> Any:
+    """A number rounded up, or an int64 array of them (NumPy only then)."""
+    if isinstance(value, int | float):
+        return ceil(value)
+    import numpy as np
+
+    return np.ceil(value).astype("int64")
+
+
+def where(condition: Any, then: Any, otherwise: Any) -> Any:
+    """One of two values; of an array of conditions, element by element (NumPy only then)."""
+    if isinstance(condition, bool):
+        return then if condition else otherwise
+    import numpy as np
+
+    return np.where(condition, then, otherwise)
 
 
 def minimum(left: Any, right: Any) -> Any:

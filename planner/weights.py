@@ -6,8 +6,9 @@ Sources: vllm/model_executor/layers/{linear.py,vocab_parallel_embedding.py,fused
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import gcd, prod
 from typing import assert_never
 
@@ -154,25 +155,49 @@ def stage_layers(layers: int, stages: int) -> list[int]:
     return counts
 
 
-def stage_weights(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Parameter bytes that one rank holds of each part of a model, however its layers are divided over stages."""
+
+    every: int
+    first: int
+    last: int
+    tied_copy: int
+    layers: tuple[int, ...]  # of one layer of each group
+
+
+def part_bytes(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> Parts:
+    """Bytes of the parts on one rank. Raises NotDivisibleError where tensor parallelism cannot divide one."""
+    every, first, last, copy = (modules_bytes(part, parallel, dtype_bits) for part in (model.every, model.first, model.last, model.tied_copy))
+    return Parts(every, first, last, copy, tuple(modules_bytes(group.modules, parallel, dtype_bits) for group in model.layers))
+
+
+def stage_totals(model: ModelSpec, parts: Parts, stages: int) -> list[int]:
     """Parameter bytes of one rank of each pipeline stage.
 
     The first stage holds the embedding and the vision tower, the last the final norm and head (and the embedding again where
     they are tied); some classes build their ends on every stage.
     """
-    counts = stage_layers(model.layer_count, parallel.pipeline_parallel_size)
-    every = modules_bytes(model.every, parallel, dtype_bits)
-    first, last, copy = (modules_bytes(part, parallel, dtype_bits) for part in (model.first, model.last, model.tied_copy))
-    group_bytes = [modules_bytes(group.modules, parallel, dtype_bits) for group in model.layers]
     totals, start = [], 0
-    for stage, count in enumerate(counts):
-        held = range(start, start + count)
-        total = every + sum(size * sum(1 for i in group.indices if i in held) for group, size in zip(model.layers, group_bytes, strict=True))
-        is_first, is_last = stage == 0, stage == len(counts) - 1
-        total += (first if is_first else 0) + (last if is_last else 0)
-        totals.append(_as_stored(model, total + (copy if is_last and not is_first else 0)))
-        start += count
+    for stage, count in enumerate(stage_layers(model.layer_count, stages)):
+        end = start + count
+        held = (bisect_left(group.indices, end) - bisect_left(group.indices, start) for group in model.layers)
+        total = parts.every + sum(size * layers for size, layers in zip(parts.layers, held, strict=True))
+        is_first, is_last = stage == 0, stage == stages - 1
+        total += (parts.first if is_first else 0) + (parts.last if is_last else 0)
+        totals.append(_as_stored(model, total + (parts.tied_copy if is_last and not is_first else 0)))
+        start = end
     return totals
+
+
+def stage_weights(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> list[int]:
+    """Parameter bytes of one rank of each pipeline stage. Raises NotDivisibleError."""
+    return stage_totals(model, part_bytes(model, parallel, dtype_bits), parallel.pipeline_parallel_size)
+
+
+def kernels_matter(model: ModelSpec) -> bool:
+    """Whether what a GPU's kernels round and widen (`Parallel`'s multiples) can change the model's bytes: where it routes to experts."""
+    return any(isinstance(module, Experts) or (isinstance(module, Linear) and module.storage is ROUTER) for group in model.layers for module in group.modules)
 
 
 def _as_stored(model: ModelSpec, derived_bytes: int) -> int:

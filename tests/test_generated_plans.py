@@ -122,7 +122,7 @@ def case(number: int) -> tuple[dict, dict]:
     }
     plan = plan_cache(model, Parallel(tensor_parallel_size=tp), layout)
     in_flight = in_flight_tokens(ServeConfig(max_num_batched_tokens=batch))
-    blocks, needed = plan.blocks([available]), plan.blocks_per_request(length, in_flight)
+    blocks, needed = available // plan.block_bytes, plan.blocks_per_request(length, in_flight)
     ours = {"block_bytes": plan.block_bytes, "needed_bytes": needed * plan.block_bytes}
     if needed <= blocks - 1:
         ours |= {"blocks": blocks, "tokens": int(blocks / needed * length), "concurrency": blocks / needed}

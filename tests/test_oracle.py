@@ -116,7 +116,7 @@ def test_plans_equal_vllms_own(name, tp, batch, length):
         parallel = with_kernels(Parallel(tensor_parallel_size=tp), gpu)
         cache_plan = plan_cache(spec, parallel, cache_layout(spec, gpu, "auto"))
         in_flight = in_flight_tokens(ServeConfig(max_num_batched_tokens=batch))
-        blocks = cache_plan.blocks([available])
+        blocks = available // cache_plan.block_bytes
         needed = cache_plan.blocks_per_request(length, in_flight)
         ours = {
             "weight_bytes": stage_weights(spec, parallel)[0],

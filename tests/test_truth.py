@@ -11,7 +11,7 @@ from conftest import DATA, config_model, gpu, json_lines
 
 from planner.architecture import Config, build_model
 from planner.config import Parallel, ServeConfig
-from planner.engines.overhead import Outlook, activation
+from planner.engines.overhead import Outlook, activation, device
 from planner.engines.vllm import cache_layout, dtype_bits, with_kernels
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
@@ -48,7 +48,7 @@ def judge(row, gpu_name):
 @pytest.mark.parametrize("row", PLANS, ids=lambda row: f"{row['model']}-{row['gpu']}-tp{row['tp']}-{row['kv_cache_dtype']}")
 def test_cache_plans_equal_vllms_planner(row):
     weights, plan = judge(row, row["gpu"])
-    blocks = plan.blocks([row["available_kv_bytes"]])
+    blocks = row["available_kv_bytes"] // plan.block_bytes
     needed = plan.blocks_per_request(row["max_model_len"], row["max_in_flight"])
     concurrency = blocks / needed
     assert weights == [row["weight_bytes_rank0"]]
@@ -67,7 +67,7 @@ def test_every_frozen_answer(model):
         assert weights[row.get("stage", 0)] == row["weight_bytes"], where
         if "stage" in row:
             continue
-        blocks = plan.blocks([row["available_bytes"]])
+        blocks = row["available_bytes"] // plan.block_bytes
         needed = plan.blocks_per_request(row["max_model_len"], row["in_flight"])
         assert (plan.block_bytes, needed * plan.block_bytes) == (row["block_bytes"], row["needed_bytes"]), where
         if "blocks" in row:
@@ -105,6 +105,6 @@ def test_the_activation_of_residual_streams_is_what_was_measured(batch, measured
     """One DGX Spark, a repack of DeepSeek V4 Flash, two starts that differ in the batch (the source is in overhead.json)."""
     config = ServeConfig(max_num_batched_tokens=batch, max_num_seqs=1)
     model, group = config_model("deepseek-ai/DeepSeek-V4-Flash"), GpuGroup(gpu=gpu("gb10"), count=1)
-    low, expected, high = (activation(model, config, group, outlook, last_stage=True) / GIB for outlook in OUTLOOKS)
+    low, expected, high = (activation(model, config, device(group, config), outlook, last_stage=True) / GIB for outlook in OUTLOOKS)
     assert low < measured_gib < high
     assert expected == pytest.approx(measured_gib, abs=0.15)

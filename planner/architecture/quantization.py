@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatch
+from fnmatch import translate
 
 from planner.architecture.compressed_tensors import compressed_tensors
 from planner.architecture.config import Config
@@ -223,8 +223,10 @@ def _modelopt(config: Config) -> Quantization:
     if algorithm != "MIXED_PRECISION":
         _modelopt_storage(algorithm, Role.LINEAR)
 
+    wild = re.compile("|".join(translate(pattern) for pattern in exclude if set(pattern) & set("*?[")) or "(?!)")
+
     def excluded(name: str) -> bool:
-        return any(fnmatch(name, pattern) or pattern in name for pattern in exclude)
+        return wild.match(name) is not None or any(pattern in name for pattern in exclude)
 
     def lookup(names: Sequence[str], role: Role) -> Storage:
         if layers:

@@ -18,7 +18,7 @@ from planner.engines.versions import VERSIONS
 from planner.engines.vllm import capture_sizes
 from planner.hardware import GpuGroup
 from planner.model import ModelSpec
-from planner.units import GIB
+from planner.units import GIB, maximum, minimum, where, whole
 
 
 class Outlook(StrEnum):
@@ -46,6 +46,34 @@ def coefficients() -> dict[str, Any]:
     return loaded
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What the ledger asks of a GPU when a server starts there, in bytes; in a grid every value may be an array, one element a server."""
+
+    total_bytes: int
+    usually_free_bytes: int
+    surely_free_bytes: int
+    fitted: bool  # the coefficients were fitted on starts of this very card
+    nvlink: bool
+    graph_sizes: int  # batch sizes that are captured
+    shift_bytes: int | None = None  # by how much more than predicted a server on this machine took
+
+
+def device(group: GpuGroup, config: ServeConfig) -> Device:
+    """What the ledger asks of one GPU of a group."""
+    limit = config.max_cudagraph_capture_size
+    sizes = capture_sizes(config.max_num_seqs, group.gpu.capability, VERSIONS[config.vllm_version])
+    return Device(
+        total_bytes=group.total_bytes,
+        usually_free_bytes=group.free_at_start_bytes(config.tensor_parallel_size, cautious=False),
+        surely_free_bytes=group.free_at_start_bytes(config.tensor_parallel_size),
+        fitted=group.gpu.name == str(coefficients()["fit"]["gpu"]),
+        nvlink=group.gpu.nvlink,
+        graph_sizes=sum(1 for size in sizes if limit is None or size <= limit),
+        shift_bytes=group.gpu.calibrated_shift_bytes,
+    )
+
+
 def _shift(outlook: Outlook, residual_gib: float) -> int:
     sign = {Outlook.EXPECTED: 0, Outlook.CAUTIOUS: 1, Outlook.HOPEFUL: -1}[outlook]
     return int(sign * residual_gib * GIB)
@@ -57,50 +85,47 @@ def forward_activation(model: ModelSpec, config: ServeConfig) -> int:
     return config.max_num_batched_tokens * (width + 4 * model.hidden_size) * 2
 
 
-def is_fitted(group: GpuGroup) -> bool:
-    """Whether the coefficients were fitted on starts of this very card."""
-    return group.gpu.name == str(coefficients()["fit"]["gpu"])
-
-
-def sampler_copies(config: ServeConfig, group: GpuGroup, outlook: Outlook) -> float:
+def sampler_copies(config: ServeConfig, on: Device, outlook: Outlook) -> Any:
     """Live copies of the logits at the peak. On other cards than the fit's some starts took as many as versions before 0.17 did."""
-    wary = outlook is Outlook.CAUTIOUS and not is_fitted(group) and group.gpu.calibrated_shift_bytes is None
-    lean = VERSIONS[config.vllm_version].lean_sampler and not wary
-    return float(coefficients()["activation"]["sampler_copies"] if lean else coefficients()["estimates"]["sampler_copies_at_most"])
+    few, many = float(coefficients()["activation"]["sampler_copies"]), float(coefficients()["estimates"]["sampler_copies_at_most"])
+    if not VERSIONS[config.vllm_version].lean_sampler:
+        return many
+    wary = outlook is Outlook.CAUTIOUS and on.shift_bytes is None
+    return where(on.fitted, few, many) if wary else few
 
 
-def sampler_activation(model: ModelSpec, config: ServeConfig, copies: float) -> int:
+def sampler_activation(model: ModelSpec, config: ServeConfig, copies: Any) -> Any:
     """Peak of the sampler's warm-up: several copies of the logits of one row a sequence, and the batch's hidden states. Fitted."""
     fit = coefficients()["activation"]
-    rows = 0 if model.pooling else min(config.max_num_seqs, config.max_num_batched_tokens)
+    rows = 0 if model.pooling else minimum(config.max_num_seqs, config.max_num_batched_tokens)
     logits = copies * model.vocab_size * rows * 4
-    return int(logits + fit["hidden_copies"] * config.max_num_batched_tokens * model.hidden_size * 2)
+    return whole(logits + fit["hidden_copies"] * config.max_num_batched_tokens * model.hidden_size * 2)
 
 
-def expert_workspace(model: ModelSpec, config: ServeConfig) -> int:
+def expert_workspace(model: ModelSpec, config: ServeConfig) -> Any:
     """What the routed experts keep for a batch; it stays while the sampler runs. Fitted."""
     if not model.experts_per_token:
         return 0
     routed = config.max_num_batched_tokens * model.experts_per_token * max(model.expert_intermediate, model.hidden_size) * 2
-    return int(coefficients()["activation"]["expert_copies"] * routed)
+    return whole(coefficients()["activation"]["expert_copies"] * routed)
 
 
-def stream_activation(model: ModelSpec, config: ServeConfig) -> int:
+def stream_activation(model: ModelSpec, config: ServeConfig) -> Any:
     """Peak of a model with several residual streams: many copies of them. From two starts of DeepSeek V4 that differ in the batch only."""
     if model.residual_streams == 1:
         return 0
     streams = config.max_num_batched_tokens * model.hidden_size * model.residual_streams * 2
-    return int(coefficients()["estimates"]["stream_copies"] * streams)
+    return whole(coefficients()["estimates"]["stream_copies"] * streams)
 
 
-def text_activation(model: ModelSpec, config: ServeConfig, copies: float, *, last_stage: bool) -> int:
+def text_activation(model: ModelSpec, config: ServeConfig, copies: Any, *, last_stage: Any) -> Any:
     """Peak of the text profiling run: a batch through the layers, then (on the last stage) the sampler; the larger counts."""
-    forward = max(forward_activation(model, config), stream_activation(model, config))
-    peak = max(forward, sampler_activation(model, config, copies)) + expert_workspace(model, config)
-    return int(peak if last_stage else coefficients()["activation"]["first_stage_share"] * peak)
+    forward = maximum(forward_activation(model, config), stream_activation(model, config))
+    peak = maximum(forward, sampler_activation(model, config, copies)) + expert_workspace(model, config)
+    return where(last_stage, peak, whole(coefficients()["activation"]["first_stage_share"] * peak))
 
 
-def vision_activation(model: ModelSpec, config: ServeConfig) -> int:
+def vision_activation(model: ModelSpec, config: ServeConfig) -> Any:
     """Peak of the vision tower on one item at its largest resolution, from shapes.
 
     One block holds its MLP and qkv outputs (divided over tensor-parallel ranks), two hidden states, and the projected embeddings wait.
@@ -114,56 +139,49 @@ def vision_activation(model: ModelSpec, config: ServeConfig) -> int:
     return block + outputs
 
 
-def activation(model: ModelSpec, config: ServeConfig, group: GpuGroup, outlook: Outlook, *, last_stage: bool) -> int:
+def activation(model: ModelSpec, config: ServeConfig, on: Device, outlook: Outlook, *, last_stage: Any) -> Any:
     """Peak activation: text and vision are profiled one after the other, so the larger one counts."""
     data = coefficients()
-    copies = sampler_copies(config, group, outlook)
+    copies = sampler_copies(config, on, outlook)
     text = text_activation(model, config, copies, last_stage=last_stage) + _shift(outlook, data["activation"]["residual_gib_p90"])
     factor = {Outlook.EXPECTED: 1.0, Outlook.CAUTIOUS: data["estimates"]["cautious_factor"], Outlook.HOPEFUL: data["estimates"]["hopeful_factor"]}[outlook]
-    text += int((factor - 1) * stream_activation(model, config))
-    return max(0, text, int(vision_activation(model, config) * factor))
+    text += whole((factor - 1) * stream_activation(model, config))
+    return maximum(maximum(0, text), whole(vision_activation(model, config) * factor))
 
 
-def cuda_graphs(model: ModelSpec, config: ServeConfig, group: GpuGroup, outlook: Outlook) -> int:
+def cuda_graphs(model: ModelSpec, config: ServeConfig, on: Device, outlook: Outlook) -> Any:
     """Memory of the captured graphs, by layers of a stage and number of captured sizes; none in eager mode."""
-    limit = config.max_cudagraph_capture_size
-    if config.enforce_eager or limit == 0:
+    if config.enforce_eager or config.max_cudagraph_capture_size == 0:
         return 0
     fit = coefficients()["cuda_graph"]
     layers = model.layer_count / config.pipeline_parallel_size
     full = fit["base_gib"] + fit["per_layer_gib"] * layers + (fit["experts_gib"] if model.experts_per_token else 0)
-    sizes = capture_sizes(config.max_num_seqs, group.gpu.capability, VERSIONS[config.vllm_version])
-    share = sum(1 for size in sizes if limit is None or size <= limit) / fit["full_set_sizes"]
-    if not is_fitted(group):
-        factors = dict(zip(Outlook, coefficients()["estimates"]["graphs_of_other_gpus"], strict=True))
-        return int(full * factors[outlook] * share * GIB)
-    return max(0, int(full * share * GIB) + int(_shift(outlook, fit["residual_gib_p90"]) * min(1.0, share)))
+    share = on.graph_sizes / fit["full_set_sizes"]
+    factors = dict(zip(Outlook, coefficients()["estimates"]["graphs_of_other_gpus"], strict=True))
+    elsewhere = whole(full * factors[outlook] * share * GIB)
+    measured = maximum(0, whole(full * share * GIB) + whole(_shift(outlook, fit["residual_gib_p90"]) * minimum(1.0, share)))
+    return where(on.fitted, measured, elsewhere)
 
 
-def non_torch(config: ServeConfig, group: GpuGroup, outlook: Outlook) -> int:
+def non_torch(config: ServeConfig, on: Device, outlook: Outlook) -> Any:
     """Memory outside torch's allocator that grows during profiling: kernels' workspaces, communication buffers."""
-    fit = coefficients()["non_torch"]
-    tp = config.tensor_parallel_size
-    if tp == 1:
-        key = "single_gib" if config.pipeline_parallel_size == 1 else "pipeline_gib"
-    elif group.gpu.nvlink:
-        key = "nvlink_gib"
-    else:
-        key = "pcie_2_gib" if tp == 2 else "pcie_4_gib"
-    values = dict(zip(Outlook, fit[key], strict=True))
-    margin = 0 if is_fitted(group) else _shift(outlook, coefficients()["estimates"]["unmeasured_gpu_margin_gib"])
-    if group.gpu.calibrated_shift_bytes is not None:  # a start on this very machine tells more than the margin
-        margin = group.gpu.calibrated_shift_bytes
-    return max(0, int(values[outlook] * GIB) + margin)
+    fit = {key: int(dict(zip(Outlook, values, strict=True))[outlook] * GIB) for key, values in coefficients()["non_torch"].items() if key.endswith("_gib")}
+    tp, pp = config.tensor_parallel_size, config.pipeline_parallel_size
+    single = where(pp == 1, fit["single_gib"], fit["pipeline_gib"])
+    several = where(on.nvlink, fit["nvlink_gib"], where(tp == 2, fit["pcie_2_gib"], fit["pcie_4_gib"]))
+    margin = where(on.fitted, 0, _shift(outlook, coefficients()["estimates"]["unmeasured_gpu_margin_gib"]))
+    if on.shift_bytes is not None:  # a start on this very machine tells more than the margin
+        margin = on.shift_bytes
+    return maximum(0, where(tp == 1, single, several) + margin)
 
 
-def overhead(model: ModelSpec, config: ServeConfig, group: GpuGroup, outlook: Outlook, *, last_stage: bool = True) -> Overhead:
+def overhead(model: ModelSpec, config: ServeConfig, on: Device, outlook: Outlook, *, last_stage: Any = True) -> Overhead:
     """Everything beside weights, buffers and KV cache on one rank; graphs only where this version reserves them."""
     reserved = VERSIONS[config.vllm_version].graphs_reserved
-    peak, graphs = activation(model, config, group, outlook, last_stage=last_stage), cuda_graphs(model, config, group, outlook)
+    peak, graphs = activation(model, config, on, outlook, last_stage=last_stage), cuda_graphs(model, config, on, outlook)
     return Overhead(
         activation_bytes=peak,
-        non_torch_bytes=non_torch(config, group, outlook),
+        non_torch_bytes=non_torch(config, on, outlook),
         cuda_graph_bytes=graphs if reserved else 0,
-        late_graph_bytes=0 if reserved else max(0, graphs - peak),  # captured last, where the activations of profiling were
+        late_graph_bytes=0 if reserved else maximum(0, graphs - peak),  # captured last, where the activations of profiling were
     )
