@@ -63,14 +63,19 @@ class Choice:
         return "tight" if self.expected.starts else "does_not_start"
 
 
-def utilization(request: Request, tp: int) -> tuple[float, str]:
+def safe_utilization(group: GpuGroup, tp: int) -> float:
     """The share of total memory that is safely free at start, to two decimals (three beside other servers)."""
+    steps = 1000 if group.taken_bytes else 100  # beside others every hundredth counts
+    free = group.free_at_start_bytes(tp) / group.total_bytes
+    return max(1 / steps, min(HIGHEST_UTILIZATION, floor((free - 0.01) * steps) / steps))
+
+
+def utilization(request: Request, tp: int) -> tuple[float, str]:
+    """The share of total memory that a server asks for, and why."""
     if request.pins.gpu_memory_utilization is not None:
         return request.pins.gpu_memory_utilization, "pinned"
     group = request.group
-    free, total = group.free_at_start_bytes(tp), group.total_bytes
-    steps = 1000 if group.taken_bytes else 100  # beside others every hundredth counts
-    share = max(1 / steps, min(HIGHEST_UTILIZATION, floor((free / total - 0.01) * steps) / steps))
+    free, total, share = group.free_at_start_bytes(tp), group.total_bytes, safe_utilization(group, tp)
     where = {Host.SERVER: "a server", Host.DESKTOP: "a desktop", Host.WSL2: "WSL2"}[group.host]
     if group.taken_bytes:
         where += f" beside servers that hold {group.taken_bytes / 1024**3:.2f} GiB"

@@ -46,12 +46,12 @@ class CacheGroup:
     checkpoints: int = 0  # blocks a request holds for prefill checkpoints of its recurrent state
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class CachePlan:
     """How the cache of a model is laid out on each pipeline stage."""
 
     groups: tuple[CacheGroup, ...]
-    block_bytes_by_stage: tuple[int, ...]
+    block_bytes_by_stage: tuple[int, ...] = ()
 
     @property
     def block_bytes(self) -> int:
@@ -231,7 +231,7 @@ def _packed_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[Cac
 def plan_cache(model: ModelSpec, parallel: Parallel, layout: CacheLayout) -> CachePlan:
     """Plan the cache of a model: its groups, and the bytes of a block on each pipeline stage."""
     groups = cache_groups(cache_specs(model, parallel.tensor_parallel_size, layout), layout)
-    return CachePlan(groups=groups, block_bytes_by_stage=block_bytes(groups, stage_layers(model.layer_count, parallel.pipeline_parallel_size)))
+    return CachePlan(groups, block_bytes(groups, stage_layers(model.layer_count, parallel.pipeline_parallel_size)))
 
 
 def block_bytes(groups: Sequence[CacheGroup], layers_by_stage: Sequence[int]) -> tuple[int, ...]:

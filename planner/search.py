@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from planner.choice import Choice, Request, utilization
 from planner.config import Parallel, ServeConfig
@@ -16,12 +15,14 @@ from planner.engines.overhead import Outlook
 from planner.engines.versions import VERSIONS
 from planner.engines.vllm import UnsupportedError
 from planner.errors import PlannerError
-from planner.memory import Placement, breakdown, capacity, place
+from planner.memory import Placement, breakdown, place
+from planner.model import ModelSpec
 from planner.reasons import explained
 from planner.units import largest
 from planner.weights import NotDivisibleError
 
 USEFUL_CONTEXT = 32_768  # below this, a narrower cache dtype is worth it without being asked for
+NARROW_CACHE = "fp8_e4m3"
 CONTEXT_STEP = 1024
 FEWEST_SEQS = 16
 _ORDER = {"does_not_start": 0, "tight": 1, "starts": 2}
@@ -70,14 +71,8 @@ def splits(request: Request) -> list[Parallel]:
 def cannot_split(request: Request, tp: int, pp: int) -> str:
     """Why a model cannot be split so, or an empty string (config/model.py:1559, linear.py:497, kv heads in the model files)."""
     model = request.model
-    if model.attention_heads % tp:
-        return f"tensor parallel size {tp} does not divide {model.attention_heads} attention heads"
-    if not model.is_latent and model.kv_heads % tp and tp % model.kv_heads:
-        return f"tensor parallel size {tp} and {model.kv_heads} key-value heads: one must divide the other"
-    if pp > 1 and not model.pipeline:
-        return f"vLLM does not split {model.architecture} over pipeline stages"
-    if pp > model.layer_count:
-        return f"pipeline parallel size {pp} exceeds {model.layer_count} layers"
+    if problem := heads_or_layers(model, tp, pp):
+        return problem
     try:
         config = ServeConfig(
             tensor_parallel_size=tp,
@@ -93,6 +88,17 @@ def cannot_split(request: Request, tp: int, pp: int) -> str:
     return ""
 
 
+def heads_or_layers(model: ModelSpec, tp: int, pp: int) -> str:
+    """Why the heads or layers of a model cannot be divided so, or an empty string."""
+    if model.attention_heads % tp:
+        return f"tensor parallel size {tp} does not divide {model.attention_heads} attention heads"
+    if not model.is_latent and model.kv_heads % tp and tp % model.kv_heads:
+        return f"tensor parallel size {tp} and {model.kv_heads} key-value heads: one must divide the other"
+    if pp > 1 and not model.pipeline:
+        return f"vLLM does not split {model.architecture} over pipeline stages"
+    return f"pipeline parallel size {pp} exceeds {model.layer_count} layers" if pp > model.layer_count else ""
+
+
 def kv_dtypes(request: Request) -> list[str]:
     """Cache dtypes to try, best first: the model's own, then FP8 where this GPU and its attention backend can."""
     if request.pins.kv_cache_dtype:
@@ -100,10 +106,10 @@ def kv_dtypes(request: Request) -> list[str]:
     if vllm.effective_kv_dtype(request.model, "auto") != "auto":
         return ["auto"]
     try:
-        vllm.cache_layout(request.model, request.group.gpu, "fp8_e4m3")
+        vllm.cache_layout(request.model, request.group.gpu, NARROW_CACHE)
     except UnsupportedError:
         return ["auto"]
-    return ["auto", "fp8_e4m3"]
+    return ["auto", NARROW_CACHE]
 
 
 def candidates(request: Request, parallel: Parallel) -> Iterator[tuple[ServeConfig, Placement]]:
@@ -207,9 +213,3 @@ def _meets(request: Request, choice: Choice) -> bool:
     if asked is None:
         return choice.config.max_model_len >= min(USEFUL_CONTEXT, request.model.max_position_embeddings)
     return True
-
-
-def grid(cache: Placement, blocks: int, contexts: Any, config: ServeConfig) -> Any:
-    """Concurrency over an int64 array of contexts; element i equals the scalar answer for contexts[i]."""
-    in_flight = vllm.in_flight_tokens(config)
-    return capacity(cache.cache, blocks, contexts, in_flight)

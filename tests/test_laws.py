@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import groups, models
@@ -14,9 +13,9 @@ from planner.engines.overhead import Outlook
 from planner.engines.vllm import UnsupportedError, cache_layout
 from planner.errors import PlannerError
 from planner.kvcache import longest_model_len, plan_cache
-from planner.memory import breakdown, place
+from planner.memory import breakdown
 from planner.plan import make_plan
-from planner.search import best, evaluate, grid
+from planner.search import best, evaluate
 from planner.weights import NotDivisibleError, stage_weights
 
 TP = st.sampled_from([1, 2, 4, 8])
@@ -88,18 +87,6 @@ def test_pipeline_stages_hold_the_whole_model(model, stages):
         assume(False)
         raise
     assert sum(parts) >= whole
-
-
-@given(models(), groups(), st.lists(st.integers(1, 262_144), min_size=1, max_size=20), st.integers(1, 100_000))
-def test_the_grid_equals_the_scalar(model, group, contexts, blocks):
-    config = ServeConfig(max_model_len=4096)
-    try:
-        placement = place(model, group, config)
-    except (UnsupportedError, NotDivisibleError, PlannerError):
-        assume(False)
-        raise
-    together = grid(placement, blocks, np.array(contexts, dtype=np.int64), config)
-    assert [float(value) for value in np.broadcast_to(together, len(contexts))] == [grid(placement, blocks, context, config) for context in contexts]
 
 
 @given(models(), groups(), st.sampled_from(list(Outlook)))

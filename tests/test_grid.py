@@ -1,0 +1,93 @@
+"""The grid is the scalar path for many at once: every element equals the one answer, to the last byte."""
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner import catalog
+from planner.choice import Request
+from planner.engines.vllm import UnsupportedError, check_quantization
+from planner.errors import PlannerError
+from planner.grid import BEYOND, DOES_NOT_START, KV_DTYPES, STARTS, TIGHT, Machines, servers
+from planner.hardware import GpuGroup
+from planner.memory import MemoryBreakdown
+from planner.model import ModelSpec
+from planner.search import candidates, evaluate, splits
+from tests.strategies import groups, models
+
+CONTEXTS = (1024, 3072, 8192, 16_384, 40_960, 131_072, 262_144)
+VERDICTS = {"starts": STARTS, "tight": TIGHT, "does_not_start": DOES_NOT_START}
+FIELDS = [name for name in MemoryBreakdown.__slots__ if name != "longest_max_model_len"]
+
+
+@cache
+def catalogue() -> list[tuple[str, ModelSpec]]:
+    entries = (catalog.Entry(row, variant) for row in catalog.model_rows() for variant in row.variants if variant.runtime == "vllm")
+    return [(entry.name, entry.spec()) for entry in entries]
+
+
+def scalar(model: ModelSpec, group: GpuGroup, context: int) -> dict[tuple[int, int, str], object]:
+    """What the planner answers for each server of a machine at a context; nothing where it refuses."""
+    request, found = Request(model=model, group=group, context=context), {}
+    try:
+        check_quantization(model, group.gpu)
+        for parallel in splits(request):
+            for config, placement in candidates(request, parallel):
+                if not config.enforce_eager:
+                    key = (config.tensor_parallel_size, config.pipeline_parallel_size, config.kv_cache_dtype)
+                    found[key] = evaluate(request, replace(config, max_model_len=context), placement)
+    except (PlannerError, UnsupportedError):
+        return {}
+    return found
+
+
+def element(ledger: MemoryBreakdown, server: int, column: int, shape: tuple[int, int]) -> dict[str, object]:
+    return {name: np.broadcast_to(getattr(ledger, name), shape)[server, column].item() for name in FIELDS}
+
+
+def compare(model: ModelSpec, machines: Machines, contexts: tuple[int, ...]) -> int:
+    """Hold a grid to the scalar path; returns how many settings were compared."""
+    grid, compared = servers("made", model, machines, contexts), 0
+    for index, gpu in enumerate(machines.gpus):
+        for count in machines.counts:
+            for column, context in enumerate(contexts):
+                if context > model.max_position_embeddings:
+                    assert grid is None or (grid.verdict[:, column] == BEYOND).all()
+                    continue
+                wanted = scalar(model, GpuGroup(gpu=gpu, count=count, host=machines.host), context)
+                rows = [] if grid is None else [r for r in range(len(grid.gpu)) if grid.gpu[r] == index and grid.world_size[r] == count]
+                found = {(int(grid.tensor_parallel_size[r]), int(grid.pipeline_parallel_size[r]), KV_DTYPES[grid.kv_cache_dtype[r]]): r for r in rows}
+                assert found.keys() == wanted.keys()
+                for key, choice in wanted.items():
+                    row = found[key]
+                    assert grid.verdict[row, column] == VERDICTS[choice.verdict]
+                    for ours, theirs in ((grid.expected, choice.expected), (grid.cautious, choice.cautious)):
+                        assert element(ours, row, column, grid.verdict.shape) == {name: getattr(theirs, name) for name in FIELDS}
+                    compared += 1
+    return compared
+
+
+@given(models(), st.lists(groups(), min_size=1, max_size=3), st.sets(st.integers(1, 8), min_size=1, max_size=3))
+def test_generated_models_on_generated_gpus(model, machines, counts):
+    cards = tuple(replace(group.gpu, name=f"generated-{number}") for number, group in enumerate(machines))
+    compare(model, Machines(cards, tuple(sorted(counts)), machines[0].host), CONTEXTS[::3])
+
+
+@pytest.mark.parametrize("start", range(8))
+def test_the_catalogue(start):
+    """Every eighth model on a few cards of every kind; together all models."""
+    cards = tuple(catalog.find_gpu(name) for name in ("t4", "a100-80", "rtx3090", "rtx4090", "h100", "b200", "rtx5090", "mi300x"))
+    compared = sum(compare(model, Machines(cards, (1, 2, 4, 6)), (CONTEXTS[start % 7],)) for _, model in catalogue()[start::8])
+    assert compared > 500
+
+
+def test_sequences_follow_the_users():
+    model, card = dict(catalogue())["qwen3-8b"], catalog.find_gpu("rtx4090")
+    grid = servers("qwen3-8b", model, Machines((card,), (1,), users=40), (8192,))
+    request = Request(model=model, group=GpuGroup(gpu=card, count=1), users=40, context=8192)
+    config, placement = next(candidates(request, splits(request)[0]))
+    assert element(grid.expected, 0, 0, grid.verdict.shape)["activation_bytes"] == evaluate(request, config, placement).expected.activation_bytes
