@@ -214,7 +214,7 @@ def servers(name: str, model: ModelSpec, machines: Machines, contexts: Sequence[
     )
 
 
-def _needed(ways: list[_Way], way: Array, lengths: Array, in_flight: Array) -> Array:
+def _needed(ways: list[_Way], way: Array, lengths: Array, in_flight: Any) -> Array:
     """Blocks of one request of each length, by the cache of each server."""
     needed = np.zeros((len(way), len(lengths)), dtype=np.int64)
     caches = {id(each.cache): each.cache for each in ways}
