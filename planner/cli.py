@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from planner.engines.versions import DEFAULT_VERSION, VERSIONS
-from planner.engines.vllm import KV_CACHE_DTYPES
+from planner.cli_options import STYLE, question
 from planner.errors import PlannerError
-from planner.hardware import Host
 from planner.plan import make_plan
-from planner.units import parse_context, parse_count
 
-
-class _Count(click.ParamType[int]):
-    """A number with vLLM's suffixes; `context` reads 128k as 131072."""
-
-    name = "number"
-
-    def __init__(self, *, context: bool = False) -> None:
-        self.read = parse_context if context else parse_count
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            number = self.read(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-        if number < 1:
-            self.fail(f"{value} is below 1", param, ctx)
-        return number
-
-
-_COUNT, _CONTEXT = _Count(), _Count(context=True)
-
-
-_LATER = {"check": "planner.cli_check", "explain": "planner.cli_explain", "emit": "planner.cli_emit", "compare": "planner.cli_compare"}
+_LATER = {
+    "check": "planner.cli_check",
+    "explain": "planner.cli_explain",
+    "emit": "planner.cli_emit",
+    "compare": "planner.cli_compare",
+    "capacity": "planner.cli_capacity",
+}
 
 
 class _Group(click.Group):
@@ -57,46 +37,8 @@ class _Group(click.Group):
         return super().get_command(ctx, cmd_name)
 
 
-_QUESTION = (
-    click.option("--gpu", help="The GPU: rtx4090, a100-80, h100, ... (`plan list gpus`)."),
-    click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them."),
-    click.option("--model", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json."),
-    click.option("--context", type=_CONTEXT, help="The context wanted, e.g. 128k; else the longest that surely starts."),
-    click.option("--users", type=click.IntRange(1, 100_000), help="How many people at once, each at full context."),
-    click.option(
-        "--host",
-        "host_kind",
-        type=click.Choice([str(h) for h in Host]),
-        default="server",
-        show_default=True,
-        help="The kind of machine: decides what is free at start.",
-    ),
-    click.option("--tensor-parallel-size", "-tp", type=click.IntRange(1, 1024), help="Pin it, as every option below."),
-    click.option("--pipeline-parallel-size", "-pp", type=click.IntRange(1, 1024)),
-    click.option("--max-model-len", type=_COUNT),
-    click.option("--gpu-memory-utilization", type=click.FloatRange(0, 1, min_open=True)),
-    click.option("--kv-cache-dtype", help=f"vLLM: {', '.join(KV_CACHE_DTYPES)}; llama.cpp and Ollama: f16, q8_0, q4_0; MLX: bf16, q8, q4."),
-    click.option("--kv-cache-memory-bytes", type=_COUNT),
-    click.option("--max-num-seqs", type=click.IntRange(1, 100_000)),
-    click.option("--max-num-batched-tokens", type=click.IntRange(1, 10_000_000)),
-    click.option("--enforce-eager/--no-enforce-eager", default=None),
-    click.option("--enable-expert-parallel", is_flag=True),
-    click.option("--skip-mm-profiling", is_flag=True, help="Leave the vision tower's profiling peak out of the budget, as vLLM's flag does."),
-    click.option("--dtype", type=click.Choice(["auto", "bfloat16", "float16", "half", "float32"]), default="auto"),
-    click.option("--quantization", help="vLLM: fp8, fp8_per_block or fp8_per_channel, while loading; GGUF: Q4_K_M, Q8_0, …; MLX: 8bit, 4bit, mxfp4."),
-    click.option("--vllm-version", type=click.Choice(list(VERSIONS)), default=DEFAULT_VERSION, show_default=True, metavar="0.11..0.33"),
-)
-
-
-def _question(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of the question: which GPUs, which model, what is wished and pinned."""
-    for option in reversed(_QUESTION):
-        command = option(command)
-    return command
-
-
 @click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@_question
+@question
 @click.option("--with", "beside", multiple=True, metavar="NAME[:key=value,…]", help="Another server on the same GPUs (repeatable), its settings pinned.")
 @click.option("-f", "--file", "stack_file", type=click.Path(path_type=Path), help="The question as a file: GPUs and services (`plan schema stack`).")
 @click.option("--engine", type=click.Choice(["vllm", "llama.cpp", "ollama", "mlx"]), help="The runtime; without it vLLM, or MLX on a Mac.")
@@ -110,7 +52,7 @@ def _question(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the files (default: outputs/<model>-<gpu>x<count>).")
 @click.option("--dry-run", is_flag=True, help="Write no files.")
 @click.option("--force", is_flag=True, help="Overwrite files that were edited.")
-@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@STYLE
 @click.version_option(package_name="serve-plan", prog_name="plan")
 @click.pass_context
 def cli(ctx: click.Context, /, **options: Any) -> None:
@@ -151,7 +93,7 @@ def print_schema(what: str) -> None:
 
 
 @cli.command("verify")
-@_question
+@question
 @click.option("--python", help="The Python of a vLLM installation; else this one's.")
 @click.pass_context
 def verify_plan(ctx: click.Context, /, python: str | None, **options: Any) -> None:

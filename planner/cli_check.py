@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from planner.cli_options import Finite
 from planner.engines.versions import VERSIONS, nearest_version
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup, Host
@@ -40,7 +41,7 @@ _MATTERS = (
 @click.option("--gpu", required=True, help="The GPU it is to run on.")
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them the machine has.")
 @click.option("--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True)
-@click.option("--free", "free_gib", type=click.FloatRange(0, min_open=True), help="GiB that are free on each GPU now, where others use it too.")
+@click.option("--free", "free_gib", type=Finite(0, min_open=True), help="GiB that are free on each GPU now, where others use it too.")
 @click.option("--vllm-version", help=f"{next(iter(VERSIONS))} to {list(VERSIONS)[-1]}; else the image's tag, else the newest.")
 @click.option("--server", type=click.IntRange(1), help="Which one, where a script starts several.")
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)

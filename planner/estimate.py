@@ -104,6 +104,26 @@ def factor(kind: str, rank: str, metrics: tuple[str, ...]) -> float:
     return float(max(found[metric] for table in tables for found in table.values() for metric in metrics if metric in found))
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The work of one outlook, and by what its steps and prompts take longer than computed."""
+
+    work: Work
+    step_factor: float
+    prompt_factor: float
+
+
+def paces(plan: Plan) -> tuple[Pace, Pace, Pace] | None:
+    """A plan at the cautious, the expected and the hopeful outlook; None where nothing is known that would bound it."""
+    work = vllm_work(plan) if plan.verdict != "does_not_start" else None
+    if work is None:
+        return None
+    rank, _ = grade(work, plan.model.name, plan.request.group.gpu)
+    slow, likely, fast = _links(work)
+    steps, prompts = (factor(f"{work.peak.kind} {work.engine}", rank, metrics) for metrics in (("decode", "tpot"), ("ttft", "prompt")))
+    return Pace(slow, steps, prompts), Pace(likely, 1.0, 1.0), Pace(fast, 1 / steps, 1 / prompts)
+
+
 def estimate(plan: Plan) -> SpeedEstimate | None:
     """The speed of a plan that starts; None where nothing is known that would bound it."""
     work = vllm_work(plan) if plan.verdict != "does_not_start" else None
@@ -132,16 +152,7 @@ def estimate(plan: Plan) -> SpeedEstimate | None:
         tokens_per_s=spread([1 / one.time_per_output_token_s for one in alone], ("decode", "tpot")),
         total_tokens_per_s=spread([all_of.output_tokens_per_s for all_of in together], ("throughput", "tpot")),
         time_to_first_token_s=spread([one.time_to_first_token_s for one in alone], ("ttft", "prompt"), more_is_better=False),
-        bound_by=max(
-            (
-                ("weights", terms.weights),
-                ("arithmetic", terms.arithmetic),
-                ("KV cache", terms.caches),
-                ("all-reduces", terms.all_reduces),
-                ("starts", terms.starts),
-            ),
-            key=lambda term: term[1],
-        )[0],
+        bound_by=terms.longest,
     )
 
 

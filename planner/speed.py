@@ -143,6 +143,12 @@ class Step:
     starts: Any
 
     @property
+    def longest(self) -> str:
+        """The term that takes most of it (of numbers, not of arrays)."""
+        terms = {"weights": self.weights, "arithmetic": self.arithmetic, "KV cache": self.caches, "all-reduces": self.all_reduces, "starts": self.starts}
+        return max(terms, key=terms.__getitem__)
+
+    @property
     def total_s(self) -> Any:
         """The whole step."""
         return maximum(self.weights, self.arithmetic) + self.caches + self.all_reduces + self.starts

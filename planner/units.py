@@ -57,6 +57,17 @@ def parse_context(text: str) -> int:
     return parse_count(text.strip().replace("k", "K").replace("m", "M"))
 
 
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|)\Z")
+
+
+def parse_seconds(text: str) -> float:
+    """Read a time: 2s, 50ms, 1.5 (seconds), 1min. Raises ValueError for anything else, and for none at all."""
+    match = _SECONDS.match(text.strip().lower())
+    if match is None or not float(match[1]):
+        raise ValueError(f"{text!r} is not a time like 2s, 50ms or 1.5 (seconds)")
+    return float(match[1]) * {"ms": 1e-3, "m": 60.0, "min": 60.0}.get(match[2], 1.0)
+
+
 def gib(size_bytes: int) -> str:
     """Print a size in GiB with two decimals, the sign kept (a deficit stays negative)."""
     return f"{size_bytes / GIB:.2f} GiB"

@@ -1,0 +1,163 @@
+"""What a server holds within limits, as JSON and for the terminal."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Literal
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from typing_extensions import TypedDict
+
+from planner.capacity import Asked, Capacity, Held, Lengths, Limits
+from planner.estimate import significant
+from planner.units import tokens
+
+
+class HeldJson(TypedDict):
+    """All replicas together at one outlook; the times are those of a request alone."""
+
+    users: int
+    requests_per_s: float
+    in_flight: float
+    slots: int
+    bound_by: str
+    alone_first_token_s: float
+    alone_per_token_s: float
+
+
+class OptionJson(TypedDict):
+    """One way to use the GPUs: servers of `tensor_parallel_size` x `pipeline_parallel_size` GPUs, `replicas` of them."""
+
+    gpus: int
+    replicas: int
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    max_model_len: int
+    max_num_seqs: int
+    grade: str
+    cautious: HeldJson
+    expected: HeldJson
+    hopeful: HeldJson
+    argv: list[str]
+
+
+class CapacityJson(TypedDict):
+    """The answer: options best first; what was asked for, and whether the first option holds it with cautious figures."""
+
+    schema: Literal[1]
+    model: str
+    gpu: str
+    prompt_tokens: int
+    answer_tokens: int
+    limits: dict[str, float]
+    asked: dict[str, float | None]
+    meets_wish: bool
+    options: list[OptionJson]
+
+
+def _held(found: Capacity, held: Held) -> HeldJson:
+    return {
+        "users": found.users(held),
+        "requests_per_s": significant(found.requests_per_s(held)),
+        "in_flight": significant(found.replicas * held.in_flight),
+        "slots": found.replicas * held.slots,
+        "bound_by": held.bound_by,
+        "alone_first_token_s": significant(held.alone_first_token_s),
+        "alone_per_token_s": significant(held.alone_per_token_s),
+    }
+
+
+def _option(found: Capacity) -> OptionJson:
+    config = found.plan.config
+    return {
+        "gpus": found.gpus,
+        "replicas": found.replicas,
+        "tensor_parallel_size": config.tensor_parallel_size,
+        "pipeline_parallel_size": config.pipeline_parallel_size,
+        "max_model_len": config.max_model_len,
+        "max_num_seqs": config.max_num_seqs,
+        "grade": found.grade,
+        "cautious": _held(found, found.cautious),
+        "expected": _held(found, found.expected),
+        "hopeful": _held(found, found.hopeful),
+        "argv": list(found.plan.argv),
+    }
+
+
+def capacity_json(options: Sequence[Capacity], lengths: Lengths, limits: Limits, asked: Asked, *, meets_wish: bool) -> CapacityJson:
+    """The JSON object of `plan capacity`."""
+    plan = options[0].plan
+    return {
+        "schema": 1,
+        "model": plan.repo,
+        "gpu": plan.request.group.gpu.name,
+        "prompt_tokens": lengths.prompt,
+        "answer_tokens": lengths.answer,
+        "limits": asdict(limits),
+        "asked": asdict(asked),
+        "meets_wish": meets_wish,
+        "options": [_option(found) for found in options],
+    }
+
+
+def seconds(value: float) -> str:
+    """A time with two digits."""
+    return f"{significant(value):g} s" if value >= 1 else f"{significant(value * 1000):g} ms"
+
+
+def render(options: Sequence[Capacity], lengths: Lengths, limits: Limits, asked: Asked, *, meets_wish: bool) -> RenderableType:
+    """The report: what the best way holds at three outlooks, the other ways, whether it is enough."""
+    first = options[0]
+    plan = first.plan
+    pieces: list[RenderableType] = [
+        Text().append(plan.repo, "bold").append(f" on {plan.request.group.gpu.title} with vLLM {plan.config.vllm_version}"),
+        Text(f"Prompts of {tokens(lengths.prompt)} and answers of {tokens(lengths.answer)} tokens; the first token within {seconds(limits.first_token_s)}"),
+        Text(f"(the mean at once, {100 * limits.share:g} % of those arriving at random), a further one within {seconds(limits.per_token_s)} on average."),
+        Text(),
+        _ways(options),
+        Text(),
+        *_outlooks(first),
+        Text(f"{first.grade}: {first.because}.", "dim"),
+        Text(),
+        *_verdict(first, asked, meets_wish=meets_wish),
+        Text(shlex.join(plan.argv), "bold", no_wrap=True, overflow="ignore"),
+    ]
+    return Group(*pieces)
+
+
+def _ways(options: Sequence[Capacity]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("GPUs", "servers", "tp", "users at once", "requests/s", "binds"):
+        table.add_column(name, justify="left" if name == "binds" else "right", no_wrap=True)
+    for found in options:
+        held, tp = found.expected, str(found.plan.config.tensor_parallel_size)
+        users = f"{found.users(held)} ({found.users(found.cautious)} to {found.users(found.hopeful)})"
+        rate = f"{significant(found.requests_per_s(held)):g} ({significant(found.requests_per_s(found.cautious)):g} to {significant(found.requests_per_s(found.hopeful)):g})"
+        table.add_row(str(found.gpus), str(found.replicas), tp, users, rate, held.bound_by)
+    return table
+
+
+def _outlooks(found: Capacity) -> Iterator[Text]:
+    held = found.expected
+    alone = f"{seconds(held.alone_first_token_s)} ({seconds(found.hopeful.alone_first_token_s)} to {seconds(found.cautious.alone_first_token_s)})"
+    yield Text(f"A request alone sees its first token after {alone}, a further one each {seconds(held.alone_per_token_s)}.")
+    if held.requests_per_s:
+        yield Text(f"At that rate {significant(held.in_flight):g} requests are in each server on average; {held.slots} fit its KV cache at full length.")
+
+
+def _verdict(first: Capacity, asked: Asked, *, meets_wish: bool) -> Iterator[Text]:
+    if not first.expected.users:
+        held = first.expected
+        nearest = f"--ttft {seconds(held.alone_first_token_s)} --tpot {seconds(held.alone_per_token_s)}".replace(" ms", "ms").replace(" s", "s")
+        yield Text(f"Nothing keeps these limits; the nearest, a request alone on {first.gpus} GPUs, would take {nearest}.", "bold red")
+    if asked.nothing:
+        return
+    wish = f"{asked.users} users at once" if asked.users else f"{asked.requests_per_s:g} requests a second"
+    if meets_wish:
+        yield Text(f"{wish}: held, with cautious figures, by {first.replicas} server{'s' * (first.replicas > 1)} on {first.gpus} GPUs.", "bold green")
+    else:
+        yield Text(f"{wish}: not held with cautious figures.", "bold red")
