@@ -47,6 +47,9 @@ class _Group(click.Group):
 @click.option("--nodes", default=1, show_default=True, type=click.IntRange(1, 128), help="Machines with --count GPUs each: tp inside, pp across.")
 @click.option("--to", multiple=True, metavar="FORMAT", help="Also write these formats, e.g. compose,k8s (`plan emit --help` lists them).")
 @click.option("--proxy-port", default=8080, show_default=True, type=click.IntRange(1, 65_535))
+@click.option("--for", "purpose", type=click.Choice(["agent", "chat", "code", "vision", "embedding"]), help="Without --model: choose one for this.")
+@click.option("--top", default=10, show_default=True, type=click.IntRange(0, 1000), help="Without --model or --gpu: how many to show; 0 shows all.")
+@click.option("--prices", type=click.Path(path_type=Path, dir_okay=False), help="Without --gpu: your own prices (`plan schema prices`).")
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Address the server listens on.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="Port of the main server: 8000, Ollama's 11434; those beside it get the next ones.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the files (default: outputs/<model>-<gpu>x<count>).")
@@ -56,7 +59,7 @@ class _Group(click.Group):
 @click.version_option(package_name="serve-plan", prog_name="plan")
 @click.pass_context
 def cli(ctx: click.Context, /, **options: Any) -> None:
-    """Plan how vLLM serves a model on your GPUs, before you download it.
+    """Plan how vLLM serves a model on your GPUs, before you download it. Without --model: which models; without --gpu: which machines.
 
     Exit codes: 0 it starts; 1 it does not, or the wish cannot be met (the ledger is printed); 2 the question was wrong; 3 the world failed.
     """
@@ -84,7 +87,9 @@ def list_catalogue(what: str) -> None:
 
 
 @cli.command("schema")
-@click.argument("what", type=click.Choice(["gpus", "models", "stack", "plan", "local", "check", "explain"]))
+@click.argument(
+    "what", type=click.Choice(["gpus", "models", "prices", "stack", "plan", "local", "check", "explain", "capacity", "chosen-models", "chosen-machines"])
+)
 def print_schema(what: str) -> None:
     """Print the JSON Schema of gpus.yaml, models.yaml, a stack file or a JSON output."""
     from planner.schema import json_schema
@@ -110,7 +115,11 @@ def verify_plan(ctx: click.Context, /, python: str | None, **options: Any) -> No
 
 
 def _run(options: dict[str, Any]) -> int:
+    from planner.cli_choose import is_choice, run_choice
     from planner.cli_stack import answer
+
+    if is_choice(options):
+        return run_choice(options)
     from planner.output import write_files
 
     found = answer(options)

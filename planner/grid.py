@@ -93,6 +93,11 @@ class Servers:
         """GPUs of each server."""
         return self.tensor_parallel_size * self.pipeline_parallel_size
 
+    def at_once(self, outlook: str) -> Array:
+        """Requests at once, servers x contexts; an encoder's are its sequences."""
+        ledger: MemoryBreakdown = getattr(self, outlook)
+        return np.broadcast_to(np.asarray(ledger.max_concurrency, dtype=np.float64), self.verdict.shape)
+
     @property
     def settings(self) -> int:
         """Pairs of a server and a context that the model has."""

@@ -109,6 +109,13 @@ class ModelRow:
     aliases: list[str] = field(default_factory=list)
     parameters: int
     """Parameters vLLM loads, computed from the architecture."""
+    released: str
+    """Month in which its makers published the weights, 2025-04."""
+    released_at_least: bool = False
+    """The month is not known; `released` is that of the model before it in its line."""
+    tool_parser: str | None = None
+    """vLLM's --tool-call-parser for its chat template; without one it is not offered for agents."""
+    made_for_code: bool = False
     sources: list[str]
     checked: str
     variants: list[Variant]
@@ -121,6 +128,31 @@ class ModelRow:
         """The model as this variant stores it, or as vLLM does that quantizes it while loading."""
         config = {**self.config, "quantization_config": variant.quantization} if variant.quantization else self.config
         return build_model(Config(config, f"models.yaml: {self.name}"), self.name, online=online)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceRow:
+    """What one GPU costs: to rent for an hour, or to buy."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT | {"strict": False}
+    gpu: str
+    rent_per_hour: float | None = None
+    buy: float | None = None
+    at: str = ""
+    """Who asks this price."""
+    source: str = ""
+    date: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriceFile:
+    """Prices in one currency, what a unit of it is worth in US dollars where it is another one, and what a kilowatt hour costs in it."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT | {"strict": False}
+    currency: str
+    in_usd: float | None = None
+    per_kwh: float | None = None
+    prices: list[PriceRow] = field(default_factory=list)
 
 
 def _gib(value: float | None) -> int | None:

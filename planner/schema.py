@@ -11,10 +11,12 @@ from pydantic import TypeAdapter
 
 from planner.catalog import catalogue_path, digest
 from planner.errors import CatalogError
+from planner.report.capacity import CapacityJson
+from planner.report.chosen import MachinesJson, ModelsJson
 from planner.report.contract import CheckJson, PlanJson
 from planner.report.explained import ExplainJson
 from planner.report.local import LocalJson
-from planner.rows import GpuRow, ModelRow
+from planner.rows import GpuRow, ModelRow, PriceFile
 from planner.stack_file import StackRow
 from planner.validation import first_fault
 
@@ -24,11 +26,15 @@ def json_schema(what: str) -> dict[str, Any]:
     types: dict[str, Any] = {
         "gpus": list[GpuRow],
         "models": list[ModelRow],
+        "prices": PriceFile,
         "stack": StackRow,
         "local": LocalJson,
         "plan": PlanJson,
         "check": CheckJson,
         "explain": ExplainJson,
+        "capacity": CapacityJson,
+        "chosen-models": ModelsJson,
+        "chosen-machines": MachinesJson,
     }
     return TypeAdapter(types[what]).json_schema()
 
@@ -45,7 +51,7 @@ def release() -> None:
     (root / "validated.json").write_text(json.dumps(valid, indent=1) + "\n")
     schemas = root.parent / "schemas"
     schemas.mkdir(exist_ok=True)
-    for what in ("gpus", "models", "stack", "plan", "local", "check", "explain"):
+    for what in ("gpus", "models", "prices", "stack", "plan", "local", "check", "explain", "capacity", "chosen-models", "chosen-machines"):
         (schemas / f"{what}.schema.json").write_text(json.dumps(json_schema(what), indent=1) + "\n")
 
 

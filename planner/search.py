@@ -193,7 +193,8 @@ def _rank(choice: Choice) -> tuple[int, int]:
 def best(request: Request) -> Choice:
     """The first configuration that meets the wish, in the order of preference; else the one that comes nearest.
 
-    Order: most tensor parallel, 16-bit cache before FP8, CUDA graphs before eager mode, a sure start before a tight one.
+    Order: most tensor parallel, 16-bit cache before FP8, CUDA graphs before eager mode, a sure start before a tight one. What starts as
+    asked but not surely for all users at once comes before what does not start.
     """
     vllm.check_quantization(request.model, request.group.gpu)
     tried: list[Choice] = []
@@ -201,9 +202,11 @@ def best(request: Request) -> Choice:
         for config, placement in candidates(request, parallel):
             choice = with_context(request, config, placement)
             tried.append(choice)
-            if _meets(request, choice):
+            if _meets(request, choice) and choice.cautious.max_concurrency >= (request.users or 0):
                 return explained(request, choice, tried)
-    return explained(request, max(tried, key=_rank), tried)
+    nearly = [choice for choice in tried if _meets(request, choice) and not choice.config.enforce_eager]
+    nearest = max(nearly, key=lambda choice: choice.cautious.max_concurrency) if nearly else max(tried, key=_rank)
+    return explained(request, nearest, tried)
 
 
 def _meets(request: Request, choice: Choice) -> bool:

@@ -143,7 +143,7 @@ def test_every_pin_is_kept(plan_json):
         (("--gpu", "rtx4090", "--model", ""), "--model is missing"),
         (("--gpu", "rtx4090", "--model", " "), "not a model name"),
         (("--gpu", "", "--model", "qwen3-8b"), "--gpu is missing"),
-        (("--gpu", "rtx4090"), "--model is missing"),
+        (("--count", "2"), "--gpu is missing"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--swap-space", "4"), "--swap-space"),
     ],
 )

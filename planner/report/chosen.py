@@ -1,0 +1,253 @@
+"""Models for a machine and machines for a model, as JSON and for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Literal
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from typing_extensions import TypedDict
+
+from planner.choose import DOUBLING_MONTHS, Chosen, Wish
+from planner.estimate import SpeedEstimate, significant
+from planner.hardware import GpuGroup
+from planner.machines import Machine, Need, Price
+from planner.report.contract import SpeedJson
+from planner.units import tokens
+
+
+class ChosenJson(TypedDict):
+    """A model's best variant on the machine; bytes are of one GPU, `at_once` and contexts with cautious figures."""
+
+    model: str
+    repo: str
+    arguments: str
+    bits: int
+    parameters: int
+    active_parameters: int
+    released: str
+    released_at_least: bool
+    strength: float
+    verdict: Literal["starts", "tight"]
+    meets_wish: bool
+    context: int
+    longest_context: int
+    at_once: float
+    weights_bytes: int
+    settings: str
+    speed: SpeedJson | None
+
+
+class ModelsJson(TypedDict):
+    """The models for a machine, best first."""
+
+    schema: Literal[1]
+    gpu: str
+    count: int
+    purpose: str
+    context: int | None
+    users: int | None
+    models: list[ChosenJson]
+
+
+class PriceJson(TypedDict):
+    """US dollars of one GPU, who asks for them, seen where and when."""
+
+    usd: float
+    at: str
+    source: str
+    date: str
+
+
+class MachineJson(TypedDict):
+    """GPUs that surely serve the model as asked, and what they cost together."""
+
+    gpu: str
+    count: int
+    model: str
+    repo: str
+    bits: int
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    kv_cache_dtype: str
+    context: int
+    at_once: float
+    rent_usd_per_hour: float | None
+    buy_usd: float | None
+    power_w: int | None
+    pays_off_after_months: float | None
+    rent: PriceJson | None
+    buy: PriceJson | None
+    speed: SpeedJson | None
+    argv: list[str]
+
+
+class MachinesJson(TypedDict):
+    """The machines for a model, cheapest first, of so many GPUs that could."""
+
+    schema: Literal[1]
+    model: str
+    context: int
+    users: int
+    gpus_that_could: int
+    machines: list[MachineJson]
+
+
+def _speed(found: SpeedEstimate | None) -> SpeedJson | None:
+    return asdict(found) if found else None  # type: ignore[return-value]
+
+
+def models_json(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> ModelsJson:
+    """The JSON object of the models for a machine."""
+    return {
+        "schema": 1,
+        "gpu": group.gpu.name,
+        "count": group.count,
+        "purpose": wish.purpose,
+        "context": wish.context,
+        "users": wish.users,
+        "models": [
+            {
+                "model": one.offer.name,
+                "repo": one.fit.repo,
+                "arguments": one.fit.arguments,
+                "bits": one.bits,
+                "parameters": one.offer.parameters,
+                "active_parameters": one.active_parameters,
+                "released": one.offer.released,
+                "released_at_least": one.offer.released_at_least,
+                "strength": significant(one.strength),
+                "verdict": one.fit.verdict,  # type: ignore[typeddict-item]
+                "meets_wish": one.meets,
+                "context": one.fit.context,
+                "longest_context": one.fit.longest_context,
+                "at_once": one.fit.at_once,
+                "weights_bytes": one.fit.weights_bytes,
+                "settings": one.fit.settings,
+                "speed": _speed(one.fit.speed),
+            }
+            for one in found
+        ],
+    }
+
+
+def _price(price: Price | None) -> PriceJson | None:
+    return {"usd": price.usd, "at": price.at, "source": price.source, "date": price.date} if price else None
+
+
+def machines_json(found: Sequence[Machine], could: int, model: str, need: Need) -> MachinesJson:
+    """The JSON object of the machines for a model."""
+    return {
+        "schema": 1,
+        "model": model,
+        "context": need.context,
+        "users": need.users,
+        "gpus_that_could": could,
+        "machines": [
+            {
+                "gpu": one.plan.request.group.gpu.name,
+                "count": one.count,
+                "model": one.stored.name,
+                "repo": one.stored.repo,
+                "bits": one.stored.bits,
+                "tensor_parallel_size": one.plan.config.tensor_parallel_size,
+                "pipeline_parallel_size": one.plan.config.pipeline_parallel_size,
+                "kv_cache_dtype": one.plan.config.kv_cache_dtype,
+                "context": one.plan.config.max_model_len,
+                "at_once": one.plan.choice.cautious.max_concurrency,
+                "rent_usd_per_hour": one.rent_usd_per_hour,
+                "buy_usd": one.buy_usd,
+                "power_w": one.power_w,
+                "pays_off_after_months": one.pays_off_after_months,
+                "rent": _price(one.rent),
+                "buy": _price(one.buy),
+                "speed": _speed(one.speed),
+                "argv": list(one.plan.argv),
+            }
+            for one in found
+        ],
+    }
+
+
+def _table(*columns: str, left: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in columns:
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
+    return table
+
+
+def _billions(parameters: int, active: int) -> str:
+    total = f"{parameters / 1e9:.3g}B"
+    return total if active > 0.8 * parameters else f"{total}, {active / 1e9:.2g} active"
+
+
+def _at_once(count: float) -> str:
+    return f"{count:.1f}" if count < 100 else f"{count:.0f}"
+
+
+def render_models(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> RenderableType:
+    """The models for a machine, and why in this order."""
+    users = f", {wish.users} users at once" if wish.users else ""
+    heading = Text().append(f"Models for {group.label}", "bold").append(f", for {wish.purpose}{users}; best first")
+    table = _table("", "plan this", "bits", "parameters", "released", "context", "up to", "at once", "tokens/s", "how", left=("plan this", "how"))
+    for place, one in enumerate(found, 1):
+        fit, speed = one.fit, one.fit.speed
+        rate = f"{speed.tokens_per_s.expected:g}" if speed else ""
+        row = (
+            str(place),
+            Text(fit.arguments, "bold" if fit.verdict == "starts" else "yellow"),
+            str(one.bits),
+            _billions(one.offer.parameters, one.active_parameters),
+            f"{one.offer.released}{' or later' if one.offer.released_at_least else ''}",
+            tokens(fit.context),
+            tokens(fit.longest_context),
+            _at_once(fit.at_once),
+            rate,
+            fit.settings + ("" if fit.verdict == "starts" else "; tight: may fail") + ("" if one.meets else "; less than asked"),
+        )
+        table.add_row(*row)
+    order = (
+        f"Order: what surely starts as asked; then the geometric mean of all and of active parameters, doubled for every {DOUBLING_MONTHS} months"
+        " of a later release; then speed. Not a benchmark: docs/choosing.md."
+    )
+    return Group(heading, Text(), table, Text(), Text(order, "dim"))
+
+
+def _money(amount: float | None) -> str:
+    return "" if amount is None else f"${amount:,.0f}" if amount >= 100 else f"${amount:.2f}"
+
+
+def render_machines(found: Sequence[Machine], could: int, model: str, need: Need) -> RenderableType:
+    """The machines for a model, cheapest first."""
+    heading = Text().append(f"Machines for {model}", "bold").append(f", {tokens(need.context)} tokens of context, {need.users} at once; cheapest first")
+    columns = ("GPUs", "weights", "how", "at once", "tokens/s", "rent an hour", "to buy", "watts", "pays off after")
+    table = _table(*columns, left=("GPUs", "weights", "how"))
+    for one in found:
+        config, months = one.plan.config, one.pays_off_after_months
+        split = f"tp {config.tensor_parallel_size}" + (f" x pp {config.pipeline_parallel_size}" if config.pipeline_parallel_size > 1 else "")
+        table.add_row(
+            Text(f"{one.count}x {one.plan.request.group.gpu.name}", "bold"),
+            one.stored.name,
+            split + (", FP8 KV cache" if config.kv_cache_dtype != "auto" else ""),
+            _at_once(one.plan.choice.cautious.max_concurrency),
+            f"{one.speed.tokens_per_s.expected:g}" if one.speed else "",
+            _money(one.rent_usd_per_hour),
+            _money(one.buy_usd),
+            f"{one.power_w:,}" if one.power_w else "",
+            "" if months is None else f"{significant(months):g} months",
+        )
+    return Group(heading, Text(), table, Text(), *(Text(line, "dim") for line in _notes(found, could)))
+
+
+def _notes(found: Sequence[Machine], could: int) -> Iterator[str]:
+    yield f"{could} of the catalogue's GPUs could, alone or up to eight of a kind; {len(found)} are shown. tokens/s: one user alone."
+    seen = sorted({f"{price.at} {price.date}" for one in found for price in (one.rent, one.buy) if price})
+    if seen:
+        yield f"Prices of GPUs alone, in US dollars: {', '.join(seen)}; sources in prices.yaml, --prices FILE takes your own."
+    if any(one.pays_off_after_months for one in found):
+        yield "Bought GPUs pay off against rented ones after so many months of use day and night" + (
+            ", power included." if any(one.kwh_usd for one in found) else ", power not included (per_kwh in your prices)."
+        )
