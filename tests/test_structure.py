@@ -25,6 +25,7 @@ ORDER = [
     ["estimate"],
     ["capacity"],
     ["choose", "grid"],
+    ["grid_speed"],
     ["machines"],
     ["placement"],
     ["deployment"],
