@@ -19,6 +19,7 @@ _LATER = {
     "emit": "planner.cli_emit",
     "compare": "planner.cli_compare",
     "capacity": "planner.cli_capacity",
+    "sweep": "planner.cli_sweep",
 }
 
 

@@ -41,12 +41,13 @@ ORDER = [
     ["catalog"],
     ["prices"],
     ["source", "stack_file"],
-    ["offers"],
+    ["offers", "sweep"],
+    ["sweep_files"],
     ["schema", "cli_local"],
     ["cli_stack"],
     ["compare"],
     ["cli_check"],
-    ["cli_explain", "cli_compare", "cli_emit", "cli_capacity", "cli_choose"],
+    ["cli_explain", "cli_compare", "cli_emit", "cli_capacity", "cli_choose", "cli_sweep"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

@@ -1,0 +1,129 @@
+"""`plan sweep`: a grid of models, machines and contexts to a file, with a progress bar, continued after Ctrl-C."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from planner.errors import PlannerError
+from planner.hardware import Host
+from planner.units import parse_context
+
+if TYPE_CHECKING:
+    from planner.sweep import Sweep
+    from planner.sweep_files import Target
+
+MOST_COUNT = 1024
+
+
+@click.command("sweep")
+@click.option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="FILE.csv, .json or .parquet.")
+@click.option("--models", default="all", show_default=True, help="Names of `plan list models`, with commas.")
+@click.option("--gpus", default="all", show_default=True, help="Names of `plan list gpus`, with commas.")
+@click.option("--counts", default="1-8", show_default=True, help="GPUs of a machine: 1,2,4 or 1-8.")
+@click.option("--contexts", help="Tokens, with commas: 8k,32k,128k; else twenty from 2k to 1.5m.")
+@click.option("--users", type=click.IntRange(1, 100_000), help="Sequences of every server; else 16.")
+@click.option("--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True)
+@click.option("--only-starts", is_flag=True, help="Leave out what does not surely start.")
+@click.option("--no-speed", is_flag=True, help="Memory only.")
+@click.option("--jobs", type=click.IntRange(1, 256), help="Processes; else one for each core.")
+@click.option("--ray", metavar="ADDRESS", help="Run on an existing Ray cluster (auto, host:port, ray://…), or `local`.")
+@click.option("--resume", is_flag=True, help="Continue what was interrupted.")
+@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@click.pass_context
+def sweep_command(ctx: click.Context, /, **options: Any) -> None:
+    """Compute every server of a grid: does it start, its memory, how many requests at once, its speed. Ctrl-C leaves a valid file; --resume goes on."""
+    from planner.sweep import check
+    from planner.sweep_files import target
+
+    sweep = _sweep(options)
+    check(sweep)
+    path: Path = options["output"]
+    file = target(path, sweep)
+    try:
+        if options["resume"]:
+            file.resume()
+        else:
+            if not options["force"] and (path.exists() or file.state.exists()):
+                raise PlannerError(f"{path} exists", "--force overwrites it, --resume continues it, --output writes elsewhere")
+        ctx.exit(_run(sweep, file, options))
+    except OSError as error:
+        raise PlannerError(f"cannot write {path}: {error.strerror or error}", "--output writes elsewhere") from None
+
+
+def _sweep(options: dict[str, Any]) -> Sweep:
+    from planner.sweep import CONTEXTS, Sweep, all_gpus, all_models
+
+    try:
+        contexts = tuple(parse_context(text) for text in options["contexts"].split(",")) if options["contexts"] else CONTEXTS
+        counts = _counts(options["counts"])
+    except ValueError as error:
+        raise PlannerError(f"a list that cannot be read: {error}", "--contexts 8k,32k --counts 1-4,8") from None
+    if not contexts or min(contexts) < 1:
+        raise PlannerError("a context is below 1", "--contexts 8k,32k")
+    return Sweep(
+        models=all_models() if options["models"] == "all" else _names(options["models"]),
+        gpus=all_gpus() if options["gpus"] == "all" else _names(options["gpus"]),
+        counts=counts,
+        contexts=tuple(dict.fromkeys(contexts)),
+        users=options["users"],
+        host=options["host_kind"],
+        only_starts=options["only_starts"],
+        with_speed=not options["no_speed"],
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """1,2,4 or 1-8; the bounds are checked before a range is made."""
+    found: dict[int, None] = {}
+    for piece in text.split(","):
+        first, _, last = piece.partition("-")
+        low, high = int(first), int(last or first)
+        if not 1 <= low <= high <= MOST_COUNT:
+            raise ValueError(f"{piece.strip()!r} is not within 1 to {MOST_COUNT}")
+        found |= dict.fromkeys(range(low, high + 1))
+    return tuple(found)
+
+
+def _run(sweep: Sweep, file: Target, options: dict[str, Any]) -> int:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from planner.sweep import parts
+
+    done = set(file.done)
+    left = [model for model in sweep.models if model not in done]
+    console = Console(stderr=True)
+    start, rows_before = time.perf_counter(), file.rows
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("models, left"), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+            task = progress.add_task("sweep", total=len(sweep.models), completed=len(file.done))
+            for model, columns_of in parts(sweep, left, options["jobs"], options["ray"]):
+                if not file.is_open:
+                    file.start()
+                file.add(model, columns_of)
+                progress.advance(task)
+    except KeyboardInterrupt:
+        if not file.is_open:
+            raise click.Abort from None
+        file.close()
+        click.echo(f"plan: interrupted after {len(file.done)} of {len(sweep.models)} models; {file.path} is valid, --resume goes on", err=True)
+        return 130
+    if not file.is_open:
+        file.start()
+    file.finish()
+    seconds = time.perf_counter() - start
+    size = file.path.stat().st_size
+    click.echo(
+        f"{file.rows:,} rows of {len(sweep.models)} models in {file.path} ({size:,} bytes), {(file.rows - rows_before) / max(seconds, 1e-9):,.0f} a second"
+    )
+    return 0
