@@ -47,9 +47,8 @@ def sweep_command(ctx: click.Context, /, **options: Any) -> None:
     try:
         if options["resume"]:
             file.resume()
-        else:
-            if not options["force"] and (path.exists() or file.state.exists()):
-                raise PlannerError(f"{path} exists", "--force overwrites it, --resume continues it, --output writes elsewhere")
+        elif not options["force"] and (path.exists() or file.state.exists()):
+            raise PlannerError(f"{path} exists", "--force overwrites it, --resume continues it, --output writes elsewhere")
         ctx.exit(_run(sweep, file, options))
     except OSError as error:
         raise PlannerError(f"cannot write {path}: {error.strerror or error}", "--output writes elsewhere") from None
