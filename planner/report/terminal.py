@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.check import Checked
-from planner.estimate import Range, SpeedEstimate, estimate
+from planner.estimate import SpeedEstimate, estimate
 from planner.placement import Placed, Stack, stack_warnings
 from planner.plan import Alternative, Plan
+from planner.report.words import LEFT, VERDICT_WORDS, capacity_line, ledger_rows, parts, speed_lines
 from planner.units import GIB, gib, tokens
 
-LEFT = "left over"
 _COLOURS = {
     "weights": "blue",
     "buffers": "cyan",
@@ -25,21 +25,8 @@ _COLOURS = {
     "KV cache": "bright_green",
     LEFT: "dim",
 }
-VERDICT = {"starts": ("starts", "bold green"), "tight": ("tight: may fail", "bold yellow"), "does_not_start": ("does not start", "bold red")}
+VERDICT = {name: (VERDICT_WORDS[name], style) for name, style in (("starts", "bold green"), ("tight", "bold yellow"), ("does_not_start", "bold red"))}
 BAR_WIDTH = 60
-
-
-def parts(plan: Plan) -> list[tuple[str, int]]:
-    """The ledger's terms in vLLM's order; they sum to what is requested."""
-    ledger = plan.choice.expected
-    return [
-        ("weights", ledger.weights_bytes),
-        ("buffers", ledger.buffers_bytes),
-        ("outside torch", ledger.non_torch_bytes),
-        ("activation", ledger.activation_bytes),
-        ("CUDA graphs", ledger.cuda_graph_bytes),
-        (LEFT if plan.model.is_encoder else "KV cache", ledger.kv_cache_bytes),
-    ]
 
 
 def _headline(plan: Plan) -> Text:
@@ -48,37 +35,6 @@ def _headline(plan: Plan) -> Text:
     text = Text()
     text.append(f"{plan.repo}", "bold").append(f" on {group.label} with vLLM {plan.config.vllm_version}: ").append(word, style)
     return text
-
-
-def _capacity(plan: Plan) -> Text:
-    ledger, config = plan.choice.expected, plan.config
-    low, high = plan.choice.cautious.max_concurrency, plan.choice.hopeful.max_concurrency
-    if plan.model.is_encoder:
-        return Text(f"{tokens(config.max_model_len)} tokens of text; an encoder keeps no KV cache.")
-    return Text(
-        f"{tokens(config.max_model_len)} tokens of context; {ledger.max_concurrency:.2f} requests of that length at once "
-        f"({low:.2f} to {high:.2f}); KV cache of {tokens(ledger.kv_cache_tokens)} tokens."
-    )
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 10 else f"{value:g}"
-
-
-def _between(figure: Range) -> str:
-    return f"{_number(figure.expected)} ({_number(min(figure.cautious, figure.hopeful))} to {_number(max(figure.cautious, figure.hopeful))})"
-
-
-def _speed(found: SpeedEstimate | None) -> Iterator[Text]:
-    """One line on speed and one on how sure it is; none where nothing is known."""
-    if found is None:
-        return
-    text = Text(f"Speed, prompt {tokens(found.prompt_tokens)}, answer {tokens(found.answer_tokens)}: one user {_between(found.tokens_per_s)} tokens/s, ")
-    text.append(f"first token in {_between(found.time_to_first_token_s)} s")
-    if found.users > 1:
-        text.append(f"; {found.users} users together {_between(found.total_tokens_per_s)}")
-    yield text.append(".")
-    yield Text(f"{found.grade}: {found.because}; a step is bound by {found.bound_by}", "dim")
 
 
 def _bar(plan: Plan) -> Text:
@@ -92,38 +48,20 @@ def _bar(plan: Plan) -> Text:
     return bar.append("░" * (BAR_WIDTH - len(bar)), "dim").append(f" {gib(total)} a GPU")
 
 
-def _weights_note(plan: Plan) -> str:
-    checkpoint = plan.model.checkpoint
-    return "exact" if checkpoint is None or checkpoint.stored_bytes == checkpoint.derived_bytes else "from the checkpoint's tensors"
-
-
 def _ledger(plan: Plan) -> Table:
-    choice = plan.choice
     table = Table(box=None, show_header=True, pad_edge=False, header_style="dim")
     table.add_column("per GPU")
     table.add_column("GiB", justify="right")
     table.add_column("")
-    notes = {
-        "weights": _weights_note(plan),
-        "buffers": "rotary tables, exact",
-        "outside torch": "calibrated",
-        "activation": "calibrated",
-        "CUDA graphs": "calibrated",
-        "KV cache": f"{choice.cautious.kv_cache_bytes / GIB:.2f} to {choice.hopeful.kv_cache_bytes / GIB:.2f}; {tokens(choice.expected.kv_cache_blocks)} blocks",
-    }
-    notes[LEFT] = "an encoder does not use it"
-    if plan.config.kv_cache_memory_bytes is not None:
-        notes["KV cache"] = "pinned"
-    for name, size in parts(plan):
-        table.add_row(Text(f"■ {name}", _COLOURS[name]), f"{size / GIB:.2f}", Text(notes[name], "dim"))
-    table.add_row(
-        "requested",
-        f"{choice.expected.requested_bytes / GIB:.2f}",
-        Text(f"{plan.config.gpu_memory_utilization:g} of {gib(choice.expected.total_bytes)}", "dim"),
-    )
-    if not plan.model.is_encoder:
-        table.add_row("one request", f"{choice.expected.kv_cache_needed_bytes / GIB:.2f}", Text("KV cache it needs", "dim"))
+    for name, size, note in ledger_rows(plan):
+        label = Text(f"■ {name}", _COLOURS[name]) if name in _COLOURS else Text(name)
+        table.add_row(label, f"{size / GIB:.2f}", Text(note, "dim"))
     return table
+
+
+def _speed(found: SpeedEstimate | None) -> Iterator[Text]:
+    for line, style in zip(speed_lines(found), ("", "dim"), strict=False):
+        yield Text(line, style)
 
 
 def _settings(plan: Plan) -> Table:
@@ -157,7 +95,16 @@ def _changes(alternatives: tuple[Alternative, ...]) -> Iterator[RenderableType]:
 def render(stack: Stack, files: list[str]) -> RenderableType:
     """The whole report as one renderable: the main server, then all of them where there are several."""
     plan = stack.main
-    pieces: list[RenderableType] = [_headline(plan), _capacity(plan), *_speed(estimate(plan)), Text(), _bar(plan), _ledger(plan), Text(), _settings(plan)]
+    pieces: list[RenderableType] = [
+        _headline(plan),
+        Text(capacity_line(plan)),
+        *_speed(estimate(plan)),
+        Text(),
+        _bar(plan),
+        _ledger(plan),
+        Text(),
+        _settings(plan),
+    ]
     if len(stack.servers) > 1:
         pieces += [Text(), _servers(stack)]
     if not stack.meets_wish:
@@ -201,7 +148,7 @@ def render_check(checked: Checked) -> RenderableType:
     for problem in checked.problems:
         pieces += [Text(f"x {problem.code}: {problem.message}", "red"), Text("  fix: ").append(problem.fix, "bold")]
     if plan:
-        pieces += [_capacity(plan), Text(), _bar(plan), _ledger(plan), Text(), _settings(plan)]
+        pieces += [Text(capacity_line(plan)), Text(), _bar(plan), _ledger(plan), Text(), _settings(plan)]
         if plan.alternatives:
             pieces += [Text(), *_changes(plan.alternatives)]
         if plan.warnings:

@@ -1,0 +1,149 @@
+"""Our speed estimate beside NVIDIA's aiconfigurator (0.12, Apache-2.0) on published measurements: `python -m benchmarks.competitor`.
+
+Both answer the same rows in one run: ours predicts each model by constants fitted on all other models, aiconfigurator from its operator
+tables (part of the rows is its own regression set). It lives in an environment of its own, made at the first run; it has no GeForce and no Apple.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from math import log
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.speed_accuracy import grouped, percent
+from benchmarks.speed_fit import errors_left_out
+from benchmarks.speed_models import model_name
+from benchmarks.speed_rows import Measured, left_out, measured, number, rows
+from planner import catalog
+from planner.config import CacheLayout, Parallel
+from planner.hardware import GpuSpec
+from planner.speed import fitted, load, rates, served
+from planner.work import Work, arithmetic, cache_reads, peak, shape_of, weights
+
+VERSION = "0.12.0"
+WORKER = Path(__file__).with_name("competitor_worker.py")
+FILE = Path(__file__).parent.parent / "docs" / "aiconfigurator.md"
+PER_GROUP = 16  # rows of one model, format, engine and GPU that are asked at most: about a second each
+
+
+def environment() -> Path:
+    """The Python that has aiconfigurator."""
+    venv = Path.home() / ".cache" / "serve-plan" / f"aiconfigurator-{VERSION}"
+    python = venv / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", f"aiconfigurator=={VERSION}"], check=True)
+    return python
+
+
+def questions() -> Iterator[dict[str, Any]]:
+    """The rows it may know: a stated engine on a data-centre GPU; of a sweep, spread evenly, at most PER_GROUP."""
+    groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for row in rows():
+        if not left_out(row) and row["gpu"].endswith("_sxm") and row["engine"] in ("vllm", "sglang", "trtllm") and number(row, "tpot_ms"):
+            groups.setdefault((row["model"], row["quant"], row["engine"], row["gpu"]), []).append(row)
+    for found in groups.values():
+        step = max(1, -(-len(found) // PER_GROUP))
+        for row in found[::step]:
+            yield {
+                "id": row["id"], "gpu": row["gpu"], "engine": row["engine"], "model": row["model"], "quant": row["quant"],
+                "tp": int(number(row, "tp") or 1), "ep": int(number(row, "ep") or 1), "users": int(number(row, "concurrency")),
+                "prompt": int(number(row, "input_len")), "answer": int(number(row, "output_len")),
+            }  # fmt: skip
+
+
+def asked(python: Path, batch: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Its answers by row."""
+    lines = "\n".join(json.dumps(row) for row in batch) + "\n"
+    quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([python, WORKER], input=lines, capture_output=True, text=True, check=True, env=quiet)
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {answer["id"]: answer for answer in answers if "id" in answer}
+
+
+def our_seconds(row: dict[str, Any]) -> float:
+    """One estimate of ours from nothing but names: the model's row is read and built, its work counted, the roofline asked."""
+    start = time.perf_counter()
+    entry = catalog.find_model(model_name(row["model"]) or "")
+    if entry is None:
+        return float("nan")
+    gpu, model = catalog.find_gpu(row["gpu"].removesuffix("_sxm").replace("a100", "a100-80")), entry.spec()
+    work = _work(model, gpu, row["tp"])
+    served(work, rates(work, fitted()["constants"]), load(work, float(row["users"]), float(row["prompt"]), float(row["answer"])))
+    return time.perf_counter() - start
+
+
+def _work(model: Any, gpu: GpuSpec, tp: int) -> Work:
+    kind, widened = arithmetic(model, gpu)
+    best = peak(gpu, kind, "nvlink", gpu.link_bytes_per_s)
+    if best is None:
+        raise ValueError(f"{gpu.name} has no known peaks")
+    held, read = weights(model, Parallel(tensor_parallel_size=tp)), cache_reads(model, tp, CacheLayout(backend=""))
+    return Work(engine="vllm", weights=held, reads=read, peak=best, tensor_parallel_size=tp, weight_only=widened, **shape_of(model))
+
+
+def table(batch: list[dict[str, Any]], theirs: dict[str, dict[str, Any]]) -> list[str]:
+    """Both errors by metric and class, and both times."""
+    figures = measured()
+    ours = {(figure.id, figure.metric): (figure, float(error)) for figure, error in zip(figures, errors_left_out(figures, "model"), strict=True)}
+    common: list[tuple[Measured, float, float]] = []
+    for row_id, answer in theirs.items():
+        for metric, key in (("tpot", "tpot_s"), ("ttft", "ttft_s")):
+            if (row_id, metric) in ours and answer.get(key):
+                figure, error = ours[row_id, metric]
+                common.append((figure, error, log(answer[key] / figure.value)))
+    refused = Counter(answer["refused"].partition(":")[0] for answer in theirs.values() if "refused" in answer)
+    lines = [
+        "# Beside aiconfigurator",
+        "",
+        f"Generated by `python -m benchmarks.competitor`: aiconfigurator {VERSION} and this planner on the same published measurements, in one run. Ours predicts each model by constants that",
+        "were fitted on all other models; aiconfigurator's tables are of its own release, and most rows are its own regression set (`silicon_sample.csv`).",
+        "",
+        f"{len(batch)} rows asked (of each sweep at most {PER_GROUP}), {sum('tpot_s' in answer for answer in theirs.values())} answered by aiconfigurator; refused: "
+        + (", ".join(f"{count} {name}" for name, count in refused.most_common()) or "none") + ".",
+        "",
+        "| median absolute error | figures | ours, model left out | aiconfigurator |",
+        "|---|---|---|---|",
+    ]  # fmt: skip
+    for title, key in (
+        ("", lambda figure: figure.metric),
+        (" ", lambda figure: f"{figure.metric}, {figure.work.engine} on {figure.gpu}"),
+        ("  ", lambda figure: f"{figure.metric}, {figure.model}"),
+    ):
+        mine, other = (grouped([row[0] for row in common], [row[column] for row in common], key) for column in (1, 2))
+        names = {"tpot": "time per output token", "ttft": "time to first token"}
+        for name in sorted(mine, key=lambda name: (name[:4], name)):
+            label = names[name[:4]] + name[4:] if not title else name.replace(name[:4], names[name[:4]])
+            lines.append(f"| {label} | {len(mine[name])} | {median(percent(mine[name])):.1f} % | {median(percent(other[name])):.1f} % |")
+    seconds = [answer["seconds"] for answer in theirs.values() if "seconds" in answer]
+    own = [our_seconds(row) for row in batch if "seconds" in theirs.get(row["id"], {})]
+    lines += [
+        "",
+        f"Time of one estimate, both in warm processes on this machine: aiconfigurator {median(seconds):.2f} s (median; {max(seconds):.1f} s at most), ours {1000 * median(own):.1f} ms from the model's name, "
+        f"the catalogue's row read and built each time: a {median(seconds) / median(own):.0f}th.",
+    ]
+    return lines
+
+
+def main() -> None:
+    """Ask both, write docs/aiconfigurator.md and print it."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--python", type=Path, help="a Python that has aiconfigurator")
+    found = options.parse_args()
+    batch = list(questions())
+    lines = table(batch, asked(found.python or environment(), batch))
+    FILE.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
