@@ -56,10 +56,12 @@ def summary(rows: list[dict[str, float]]) -> dict[str, float]:
 def using(data: dict[str, Any]) -> Iterator[None]:
     """Predict with other coefficients for a while."""
     kept, overhead.coefficients = overhead.coefficients, lambda: data
+    overhead._at.cache_clear()
     try:
         yield
     finally:
         overhead.coefficients = kept
+        overhead._at.cache_clear()
 
 
 def left_out() -> list[dict[str, float]]:

@@ -25,6 +25,7 @@ from benchmarks.speed_models import model_name
 from benchmarks.speed_rows import Measured, left_out, measured, number, rows
 from planner import catalog
 from planner.config import CacheLayout, Parallel
+from planner.engines.vllm import with_kernels
 from planner.hardware import GpuSpec
 from planner.speed import fitted, load, rates, served
 from planner.work import Work, arithmetic, cache_reads, peak, shape_of, weights
@@ -72,6 +73,8 @@ def asked(python: Path, batch: list[dict[str, Any]]) -> dict[str, dict[str, Any]
 
 def our_seconds(row: dict[str, Any]) -> float:
     """One estimate of ours from nothing but names: the model's row is read and built, its work counted, the roofline asked."""
+    catalog._found_model.cache_clear()
+    catalog._parsed.cache_clear()
     start = time.perf_counter()
     entry = catalog.find_model(model_name(row["model"]) or "")
     if entry is None:
@@ -87,7 +90,7 @@ def _work(model: Any, gpu: GpuSpec, tp: int) -> Work:
     best = peak(gpu, kind, "nvlink", gpu.link_bytes_per_s)
     if best is None:
         raise ValueError(f"{gpu.name} has no known peaks")
-    held, read = weights(model, Parallel(tensor_parallel_size=tp)), cache_reads(model, tp, CacheLayout(backend=""))
+    held, read = weights(model, with_kernels(Parallel(tensor_parallel_size=tp), gpu)), cache_reads(model, tp, CacheLayout(backend=""))
     return Work(engine="vllm", weights=held, reads=read, peak=best, tensor_parallel_size=tp, weight_only=widened, **shape_of(model))
 
 

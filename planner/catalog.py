@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -122,6 +122,12 @@ def _chunks(path: Path) -> tuple[_Chunk, ...]:
 
 
 def _parse(path: Path, chunk: _Chunk, row_type: type[Row]) -> Row:
+    row: Row = _parsed(path, chunk, row_type)  # type: ignore[arg-type]
+    return row
+
+
+@cache
+def _parsed(path: Path, chunk: _Chunk, row_type: Any) -> Any:
     try:
         data = yaml.load(chunk.text, Loader=_Loader)[0]  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as error:
@@ -214,16 +220,20 @@ def _likely(path: Path, needle: str) -> Iterator[_Chunk]:
 
 def find_gpu(name: str) -> GpuSpec:
     """The GPU a person means. Raises PlannerError with the nearest names."""
-    wanted, path = gpu_key(name), catalogue_path("gpus.yaml")
+    if found := _found_gpu(gpu_key(name), catalogue_path("gpus.yaml")):
+        return found
+    everything = list(gpu_rows())
+    known = [alias for row in everything for alias in (row.name, *row.aliases)]
+    raise PlannerError(f"unknown GPU {name!r}", did_you_mean(name.lower(), known) or "`plan list gpus` names all")
+
+
+@lru_cache(maxsize=4096)
+def _found_gpu(wanted: str, path: Path) -> GpuSpec | None:
     for chunk in _likely(path, wanted):
         row = _parse(path, chunk, GpuRow)
         if wanted in _gpu_keys(row):
             return row.spec()
-    if mac := _sized_mac(wanted):
-        return mac
-    everything = list(gpu_rows())
-    known = [alias for row in everything for alias in (row.name, *row.aliases)]
-    raise PlannerError(f"unknown GPU {name!r}", did_you_mean(name.lower(), known) or "`plan list gpus` names all")
+    return _sized_mac(wanted)
 
 
 def _sized_mac(wanted: str) -> GpuSpec | None:
@@ -251,7 +261,11 @@ def entry_names(row: ModelRow, variant: Variant) -> set[str]:
 
 def find_model(name: str) -> Entry | None:
     """The catalogue entry a person means, None where there is none."""
-    wanted, path = model_key(name), catalogue_path("models.yaml")
+    return _found_model(model_key(name), catalogue_path("models.yaml"))
+
+
+@lru_cache(maxsize=4096)
+def _found_model(wanted: str, path: Path) -> Entry | None:
     for chunk in _mentioning(path, wanted):
         row = _parse(path, chunk, ModelRow)
         for variant in row.variants:
@@ -273,9 +287,14 @@ def _aliases(text: str) -> Iterable[str]:
     return re.findall(r"- (\S+)", block[1]) if block else ()
 
 
+@cache
+def _model_names(path: Path) -> tuple[str, ...]:
+    return tuple(known for row in rows(path.name, ModelRow) for variant in row.variants for known in sorted(entry_names(row, variant)))
+
+
 def unknown_model(name: str) -> PlannerError:
     """The error for a name that is in no catalogue."""
-    known = [known for row in model_rows() for variant in row.variants for known in entry_names(row, variant)]
+    known = _model_names(catalogue_path("models.yaml"))
     return PlannerError(
         f"unknown model {name!r}", did_you_mean(model_key(name), known) or "`plan list models` names all; a folder with a config.json works too"
     )

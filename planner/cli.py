@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +21,7 @@ _LATER = {
     "compare": "planner.cli_compare",
     "capacity": "planner.cli_capacity",
     "sweep": "planner.cli_sweep",
+    "web": "planner.cli_web",
 }
 
 
@@ -54,7 +56,8 @@ class _Group(click.Group):
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Address the server listens on.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="Port of the main server: 8000, Ollama's 11434; those beside it get the next ones.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the files (default: outputs/<model>-<gpu>x<count>).")
-@click.option("--dry-run", is_flag=True, help="Write no files.")
+@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the answer as one page, with pictures.")
+@click.option("--dry-run", is_flag=True, help="Write no files (but --html).")
 @click.option("--force", is_flag=True, help="Overwrite files that were edited.")
 @STYLE
 @click.version_option(package_name="serve-plan", prog_name="plan")
@@ -131,6 +134,9 @@ def _run(options: dict[str, Any]) -> int:
         names = [str(folder / name) for name in (*texts, "plan.json")]
         texts["plan.json"] = json.dumps(found.json(names), indent=2) + "\n"
         files = write_files(folder, texts, force=options["force"])
+    if options["html"]:
+        page: Path = options["html"]
+        files += write_files(page.parent, {page.name: found.page(shlex.join(["plan", *sys.argv[1:]]))}, force=options["force"])
     if options["style"] == "json":
         click.echo(json.dumps(found.json(files), indent=2))
     else:

@@ -71,6 +71,13 @@ class LocalAnswer:
 
         return local_json(self.plans, self.deployment, files)
 
+    def page(self, command_line: str) -> str:
+        """The report as one HTML page."""
+        from planner.report.html import report
+        from planner.report.view import local_view
+
+        return report(local_view(self.plans, self.deployment, ()), command_line)
+
     def show(self, files: list[str], console: Console) -> None:
         """Print the report."""
         from planner.report.local import show

@@ -59,6 +59,13 @@ class Answer:
 
         return plan_json(self.stack, self.deployment, files)
 
+    def page(self, command_line: str) -> str:
+        """The report as one HTML page."""
+        from planner.report.html import report
+        from planner.report.view import stack_view
+
+        return report(stack_view(self.stack, self.deployment, ()), command_line)
+
     def show(self, files: list[str], console: Console) -> None:
         """Print the report."""
         from planner.report.terminal import show

@@ -38,8 +38,11 @@ class WorldError(PlannerError):
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Return the known names most like `name`, best first."""
-    return difflib.get_close_matches(name, list(known), n=count, cutoff=0.4)
+    """Return the known names most like `name`, best first: those that go on as it begins, else those that look like it."""
+    known = list(dict.fromkeys(known))
+    if begun := sorted((one for one in known if len(name) > 2 and one.startswith(name)), key=len)[:count]:
+        return begun
+    return difflib.get_close_matches(name, known, n=count, cutoff=0.4)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -8,20 +8,29 @@ A request fits iff needed <= available_kv - one block                       v1/c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from functools import reduce
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache, reduce
 from typing import Any
 
-from planner.config import ServeConfig
+from planner.config import Parallel, ServeConfig
 from planner.engines.overhead import Device, Outlook, device, overhead
 from planner.engines.vllm import cache_layout, dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
-from planner.hardware import GpuGroup
+from planner.hardware import GpuGroup, GpuSpec
 from planner.kvcache import CachePlan, longest_model_len, plan_cache
 from planner.model import ModelSpec
 from planner.units import maximum, where, whole, whole_up
 from planner.weights import buffer_bytes, stage_weights
 
 UNLIMITED = 2**62  # blocks of a stage that keeps no cache
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """What decides the longest context: the cache's layout, the model's limit, tokens in flight."""
+
+    cache: CachePlan
+    limit: int
+    in_flight_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,9 +52,16 @@ class MemoryBreakdown:
     max_concurrency: float
     kv_cache_needed_bytes: int
     state_blocks_needed: int  # a hybrid's start wants so many blocks: one a sequence where decoding is captured whole
-    longest_max_model_len: int = 0  # not asked in a grid
     reserved_blocks: int = 1
     late_graph_bytes: int = 0  # graphs that are captured outside the budget and exceed what the activations leave behind
+    length: Length | None = field(default=None, compare=False, repr=False)  # not asked in a grid
+
+    @property
+    def longest_max_model_len(self) -> int:
+        """The longest context of which one request would be admitted."""
+        if self.length is None:
+            raise ValueError("a grid does not know the longest context")
+        return longest_model_len(self.length.cache, self.kv_cache_blocks - self.reserved_blocks, self.length.limit, self.length.in_flight_tokens)
 
     @property
     def fits_request(self) -> bool:
@@ -80,9 +96,29 @@ class Placement:
 
 def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
     """Weights and cache layout of a model on a GPU. Raises NotDivisibleError and UnsupportedError."""
-    bits = dtype_bits(model, group.gpu, config.dtype)
-    parallel = with_kernels(config.parallel, group.gpu)
-    layout = cache_layout(model, group.gpu, config.kv_cache_dtype, dtype_bits=bits)
+    return _placed(_Same(model), group.gpu, config.parallel, config.kv_cache_dtype, config.dtype)
+
+
+class _Same:
+    """A model as a key: the very same one, which costs less to tell than an equal one."""
+
+    __slots__ = ("model",)
+
+    def __init__(self, model: ModelSpec) -> None:
+        self.model = model
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.model is other.model
+
+    def __hash__(self) -> int:
+        return id(self.model)
+
+
+@lru_cache(maxsize=1024)
+def _placed(same: _Same, gpu: GpuSpec, parallel: Parallel, kv_cache_dtype: str, dtype: str) -> Placement:
+    model, bits = same.model, dtype_bits(same.model, gpu, dtype)
+    parallel = with_kernels(parallel, gpu)
+    layout = cache_layout(model, gpu, kv_cache_dtype, dtype_bits=bits)
     return Placement(tuple(stage_weights(model, parallel, bits)), buffer_bytes(model, bits, parallel.tensor_parallel_size), plan_cache(model, parallel, layout))
 
 
@@ -203,5 +239,4 @@ def breakdown(
     in_flight = in_flight_tokens(config)
     needed = placed.cache.blocks_per_request(config.max_model_len, in_flight)
     found = ledger(model, device(group, config), config, outlook, stages_of(placed), needed_blocks=needed)
-    longest = longest_model_len(placed.cache, found.kv_cache_blocks - found.reserved_blocks, model.max_position_embeddings, in_flight)
-    return replace(found, longest_max_model_len=longest)
+    return replace(found, length=Length(placed.cache, model.max_position_embeddings, in_flight))

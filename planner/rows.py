@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from planner.architecture import Config, build_model
@@ -97,7 +99,7 @@ class Variant:
     default: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ModelRow:
     """One model."""
 
@@ -125,9 +127,16 @@ class ModelRow:
     """What its makers recommend, and where they say so."""
 
     def spec(self, variant: Variant, online: str | None = None) -> ModelSpec:
-        """The model as this variant stores it, or as vLLM does that quantizes it while loading."""
-        config = {**self.config, "quantization_config": variant.quantization} if variant.quantization else self.config
-        return build_model(Config(config, f"models.yaml: {self.name}"), self.name, online=online)
+        """The model as this variant stores it, or as vLLM does that quantizes it while loading; built once."""
+        key = (json.dumps(variant.quantization, sort_keys=True), online)
+        if key not in self._built:
+            config = {**self.config, "quantization_config": variant.quantization} if variant.quantization else self.config
+            self._built[key] = build_model(Config(config, f"models.yaml: {self.name}"), self.name, online=online)
+        return self._built[key]
+
+    @cached_property
+    def _built(self) -> dict[tuple[str, str | None], ModelSpec]:
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)

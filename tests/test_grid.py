@@ -21,7 +21,7 @@ from tests.strategies import groups, models
 
 CONTEXTS = (1024, 3072, 8192, 16_384, 40_960, 131_072, 262_144)
 VERDICTS = {"starts": STARTS, "tight": TIGHT, "does_not_start": DOES_NOT_START}
-FIELDS = [name for name in MemoryBreakdown.__slots__ if name != "longest_max_model_len"]
+FIELDS = [name for name in MemoryBreakdown.__slots__ if name != "length"]
 
 
 @cache

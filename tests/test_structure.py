@@ -24,6 +24,7 @@ ORDER = [
     ["plan"],
     ["estimate"],
     ["capacity"],
+    ["curves"],
     ["choose", "grid"],
     ["grid_speed"],
     ["machines"],
@@ -48,6 +49,8 @@ ORDER = [
     ["compare"],
     ["cli_check"],
     ["cli_explain", "cli_compare", "cli_emit", "cli_capacity", "cli_choose", "cli_sweep"],
+    ["web"],
+    ["cli_web"],
     ["cli"],
 ]
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}

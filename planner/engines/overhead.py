@@ -74,6 +74,14 @@ def device(group: GpuGroup, config: ServeConfig) -> Device:
     )
 
 
+@cache
+def _at(outlook: Outlook) -> dict[str, Any]:
+    """Those coefficients that are given for each outlook: bytes outside torch, and the share of graphs on other cards than the fit's."""
+    number = list(Outlook).index(outlook)
+    outside = {key: int(values[number] * GIB) for key, values in coefficients()["non_torch"].items()}
+    return {"non_torch": outside, "graphs_of_other_gpus": coefficients()["estimates"]["graphs_of_other_gpus"][number]}
+
+
 def _shift(outlook: Outlook, residual_gib: float) -> int:
     sign = {Outlook.EXPECTED: 0, Outlook.CAUTIOUS: 1, Outlook.HOPEFUL: -1}[outlook]
     return int(sign * residual_gib * GIB)
@@ -157,15 +165,14 @@ def cuda_graphs(model: ModelSpec, config: ServeConfig, on: Device, outlook: Outl
     layers = model.layer_count / config.pipeline_parallel_size
     full = fit["base_gib"] + fit["per_layer_gib"] * layers + (fit["experts_gib"] if model.experts_per_token else 0)
     share = on.graph_sizes / fit["full_set_sizes"]
-    factors = dict(zip(Outlook, coefficients()["estimates"]["graphs_of_other_gpus"], strict=True))
-    elsewhere = whole(full * factors[outlook] * share * GIB)
+    elsewhere = whole(full * _at(outlook)["graphs_of_other_gpus"] * share * GIB)
     measured = maximum(0, whole(full * share * GIB) + whole(_shift(outlook, fit["residual_gib_p90"]) * minimum(1.0, share)))
     return where(on.fitted, measured, elsewhere)
 
 
 def non_torch(config: ServeConfig, on: Device, outlook: Outlook) -> Any:
     """Memory outside torch's allocator that grows during profiling: kernels' workspaces, communication buffers."""
-    fit = {key: int(dict(zip(Outlook, values, strict=True))[outlook] * GIB) for key, values in coefficients()["non_torch"].items() if key.endswith("_gib")}
+    fit = _at(outlook)["non_torch"]
     tp, pp = config.tensor_parallel_size, config.pipeline_parallel_size
     single = where(pp == 1, fit["single_gib"], fit["pipeline_gib"])
     several = where(on.nvlink, fit["nvlink_gib"], where(tp == 2, fit["pcie_2_gib"], fit["pcie_4_gib"]))

@@ -1,0 +1,73 @@
+"""What a plan's pictures show: requests at once over the context, tokens a second over the users, each with its interval. Numbers only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.capacity import Lengths, slots
+from planner.engines.vllm import in_flight_tokens
+from planner.estimate import Pace, estimate, paces
+from planner.memory import capacity, place
+from planner.plan import Plan
+from planner.speed import fitted, load, rates, served
+
+SHORTEST = 1024
+MOST_USERS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Points of x with the low, the expected and the high value of y."""
+
+    title: str
+    x_label: str
+    y_label: str
+    points: tuple[tuple[int, float, float, float], ...]
+
+
+def doublings(first: int, last: int) -> list[int]:
+    """first, 2 first, 4 first, … and last."""
+    found = []
+    while first < last:
+        found.append(first)
+        first *= 2
+    return [*found, last]
+
+
+def concurrency_curve(plan: Plan) -> Curve | None:
+    """Requests of each length that the planned KV cache holds at once; None for an encoder."""
+    if plan.model.is_encoder:
+        return None
+    cache, in_flight = place(plan.model, plan.request.group, plan.config).cache, in_flight_tokens(plan.config)
+    choice = plan.choice
+    longest = plan.model.max_position_embeddings
+    points = []
+    for length in doublings(min(SHORTEST, longest), longest):
+        low, middle, high = (capacity(cache, ledger.kv_cache_blocks, length, in_flight) for ledger in (choice.cautious, choice.expected, choice.hopeful))
+        points.append((length, low, middle, high))
+    return Curve("Requests at once by their length", "tokens of a request", "requests at once", tuple(points))
+
+
+def speed_curves(plan: Plan) -> tuple[Curve, Curve] | None:
+    """Tokens a second of each user and of all together, over the users that the cache surely holds; None where nothing is known."""
+    known, shown = paces(plan), estimate(plan)
+    if known is None or shown is None:
+        return None
+    lengths = Lengths(prompt=shown.prompt_tokens, answer=shown.answer_tokens)
+    most = max(1, min(MOST_USERS, slots(plan, plan.choice.cautious, lengths)))
+    each, together = [], []
+    for users in doublings(1, most):
+        rows = [_rates(pace, users, lengths) for pace in known]
+        (low, low_all), (middle, middle_all), (high, high_all) = rows
+        each.append((users, low, middle, high))
+        together.append((users, low_all, middle_all, high_all))
+    load_words = f"prompts of {shown.prompt_tokens:,} and answers of {shown.answer_tokens:,} tokens"
+    return (
+        Curve(f"Tokens a second for each user, {load_words}", "users at once", "tokens/s a user", tuple(each)),
+        Curve(f"Tokens a second of all users, {load_words}", "users at once", "tokens/s together", tuple(together)),
+    )
+
+
+def _rates(pace: Pace, users: int, lengths: Lengths) -> tuple[float, float]:
+    seen = served(pace.work, rates(pace.work, fitted()["constants"]), load(pace.work, float(users), float(lengths.prompt), float(lengths.answer)))
+    return 1 / (seen.time_per_output_token_s * pace.step_factor), seen.output_tokens_per_s / pace.step_factor

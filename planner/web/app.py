@@ -1,0 +1,183 @@
+"""The page: a Starlette application for this machine. Only GET, only our own host and origin, everything it serves named in advance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from functools import cache
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from planner import catalog
+from planner.catalog import Entry
+from planner.errors import PlannerError
+from planner.hardware import Host
+from planner.report.html import render, report, static
+from planner.web.state import ENGINES, State, answered, file_texts, read_state, view_of
+
+MOST_QUERY_BYTES, MOST_BODY_BYTES = 4096, 0
+STATIC = {"style.css": ("style.css", "text/css"), "htmx.js": ("htmx-2.0.11.min.js", "text/javascript"), "copy.js": ("copy.js", "text/javascript")}
+SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+def _is_ours(host: str) -> bool:
+    name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "")
+    return name.lower() in LOCAL_NAMES and (not port or port.isdigit())
+
+
+class Guard:
+    """Refuses what does not come from a page of this server in a browser of this machine: foreign hosts (DNS rebinding), foreign origins, bodies."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or refuse."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        refusal = self._refusal(scope)
+
+        async def with_headers(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *((name.lower().encode(), value.encode()) for name, value in SECURITY.items())]
+            await send(message)
+
+        await (refusal or self.app)(scope, receive, with_headers)
+
+    @staticmethod
+    def _refusal(scope: Scope) -> Response | None:
+        headers = Headers(scope=scope)
+        if not _is_ours(headers.get("host", "")):
+            return PlainTextResponse("this page answers to its own machine only", 421)
+        origin = headers.get("origin")
+        if origin is not None and (not origin.startswith("http://") or origin.removeprefix("http://") != headers.get("host")):
+            return PlainTextResponse("another page may not ask here", 403)
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and headers.get("sec-fetch-mode") != "navigate":
+            return PlainTextResponse("another page may not ask here", 403)
+        if scope["method"] not in ("GET", "HEAD"):
+            return PlainTextResponse("only GET", 405, {"Allow": "GET, HEAD"})
+        length = headers.get("content-length", "0")
+        if "transfer-encoding" in headers or not length.isdigit() or int(length) > MOST_BODY_BYTES:
+            return PlainTextResponse("a question has no body", 413)
+        if len(scope["query_string"]) > MOST_QUERY_BYTES:
+            return PlainTextResponse(f"a question is at most {MOST_QUERY_BYTES} bytes long", 414)
+        return None
+
+
+@cache
+def _names() -> tuple[list[str], list[str]]:
+    gpus = [name for row in catalog.gpu_rows() for name in _gpu_names(row)]
+    models = [Entry(row, variant).name for row in catalog.model_rows() for variant in row.variants if variant.runtime == "vllm"]
+    return gpus, models
+
+
+def _gpu_names(row: Any) -> list[str]:
+    return [f"{row.name}-{size}gb" for size in row.memory_options_gb] or [row.name]
+
+
+def _fields(state: State) -> list[dict[str, Any]]:
+    gpus, models = _names()
+    return [
+        {"name": "gpu", "label": "GPU or Mac", "value": state.gpu, "names": gpus, "placeholder": "rtx4090", "options": ()},
+        {"name": "count", "label": "How many", "value": state.count, "names": (), "placeholder": "1", "options": ()},
+        {"name": "model", "label": "Model", "value": state.model, "names": models, "placeholder": "qwen3-8b", "options": ()},
+        {"name": "context", "label": "Context", "value": state.context, "names": (), "placeholder": "the longest", "options": ()},
+        {"name": "users", "label": "Users at once", "value": state.users, "names": (), "placeholder": "1", "options": ()},
+        {"name": "host", "label": "Machine", "value": state.host, "names": (), "options": [(str(host), str(host)) for host in Host]},
+        {"name": "engine", "label": "Runtime", "value": state.engine, "names": (), "options": [(name, name or "the usual") for name in ENGINES]},
+    ]
+
+
+def _shown(request: Request) -> tuple[State, dict[str, Any]]:
+    """The state of the address, and what the templates show of it."""
+    state = State()
+    try:
+        state = read_state(request.query_params)
+        values = {"view": view_of(state), "fault": "", "hint": ""}
+    except PlannerError as error:
+        values = {"view": None, "fault": error.message, "hint": error.hint}
+    return state, values | {"downloads": True, "query": state.query, "command_line": state.command_line}
+
+
+def _page(request: Request) -> Response:
+    state, values = _shown(request)
+    return Response(render("page.html", fields=_fields(state), **values), media_type="text/html")
+
+
+def _answer(request: Request) -> Response:
+    state, values = _shown(request)
+    template = "answer.html" if values["view"] else "fault.html"
+    return Response(render(template, **values), media_type="text/html", headers={"HX-Replace-Url": f"/?{state.query}"})
+
+
+def _download(request: Request) -> Response:
+    state = read_state(request.query_params)
+    text, name = file_texts(state).get(request.path_params["name"]), request.path_params["name"]
+    if text is None:
+        return PlainTextResponse("no such file of this answer", 404)
+    return Response(text, media_type="text/plain", headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+def _report(request: Request) -> Response:
+    state = read_state(request.query_params)
+    return Response(report(view_of(state), state.command_line), media_type="text/html")
+
+
+def _json(request: Request) -> Response:
+    state = read_state(request.query_params)
+    return Response(json.dumps(answered(state).json([]), indent=2), media_type="application/json")
+
+
+def _static(request: Request) -> Response:
+    found = STATIC.get(request.path_params["name"])
+    return Response(static(found[0]), media_type=found[1]) if found else PlainTextResponse("no such file", 404)
+
+
+def _in_turn(answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
+    """One answer after the other: they only compute, and threads would make all of them wait for each (`benchmarks.page`)."""
+
+    async def endpoint(request: Request) -> Response:
+        return answer(request)
+
+    return endpoint
+
+
+def _fault(_: Request, error: Exception) -> Response:
+    if not isinstance(error, PlannerError):
+        raise error
+    return PlainTextResponse(f"{error.message}; {error.hint}".rstrip("; "), 400)
+
+
+def warm() -> None:
+    """Build every model of the catalogue before somebody types its name."""
+    _names()
+    for row in catalog.model_rows():
+        for variant in row.variants:
+            if variant.runtime == "vllm":
+                Entry(row, variant).spec()
+
+
+def app() -> Starlette:
+    """The application."""
+    pages: dict[str, Callable[[Request], Response]] = {
+        "/": _page, "/answer": _answer, "/download/{name}": _download, "/report.html": _report, "/plan.json": _json, "/static/{name}": _static,
+    }  # fmt: skip
+    found = Starlette(routes=[Route(path, _in_turn(answer), methods=["GET"]) for path, answer in pages.items()], exception_handlers={PlannerError: _fault})
+    found.add_middleware(Guard)
+    return found

@@ -1,0 +1,116 @@
+"""The state of the page: what the address holds, read strictly, and the answer to it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from planner import catalog
+from planner.cli_stack import Answer, answer_for
+from planner.errors import PlannerError, did_you_mean
+from planner.hardware import Host
+from planner.report.view import View, local_view, stack_view
+from planner.stack_file import ServiceRow, StackRow
+from planner.units import parse_context
+
+if TYPE_CHECKING:
+    from planner.cli_local import LocalAnswer
+
+MOST_COUNT, MOST_USERS, MOST_TEXT = 1024, 100_000, 200
+ENGINES = ("", "vllm", "llama.cpp", "ollama", "mlx")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is asked, as it is typed."""
+
+    gpu: str = "rtx4090"
+    count: str = "2"
+    model: str = "qwen3-vl-32b-awq"
+    context: str = ""
+    users: str = ""
+    host: str = "server"
+    engine: str = ""
+
+    @property
+    def query(self) -> str:
+        """The address that holds this state; what is empty is left out."""
+        return urlencode({each.name: value for each in fields(self) if (value := getattr(self, each.name))})
+
+    @property
+    def command_line(self) -> str:
+        """The same question in a terminal."""
+        options = [("--gpu", self.gpu), ("--count", self.count), ("--model", self.model), ("--context", self.context), ("--users", self.users)]
+        options += [("--host", self.host if self.host != "server" else ""), ("--engine", self.engine)]
+        return shlex.join(["plan", *(word for name, value in options if value for word in (name, value))])
+
+
+def read_state(query: Mapping[str, str]) -> State:
+    """The state that an address holds; what it does not name is as at the first visit, or empty once anything is named. Raises PlannerError."""
+    names = {each.name for each in fields(State)}
+    if unknown := next((name for name in query if name not in names), None):
+        raise PlannerError(f"{unknown[:40]!r} is nothing that is asked here", f"known: {', '.join(sorted(names))}")
+    for name, value in query.items():
+        if len(value) > MOST_TEXT or any(ord(letter) < 32 for letter in value):
+            raise PlannerError(f"{name} is too long, or holds what nobody types")
+    if not query:
+        return State()
+    given: dict[str, Any] = {name: query.get(name, "").strip() for name in names}
+    return State(**given | {"count": given["count"] or "1", "host": given["host"] or "server"})
+
+
+def _whole(name: str, text: str, most: int) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:12]) <= most:
+        raise PlannerError(f"{name}: {text[:40]!r} is not a whole number from 1 to {most:,}")
+    return int(text)
+
+
+def _context(text: str) -> int | None:
+    try:
+        found = parse_context(text) if text else None
+    except ValueError as error:
+        raise PlannerError(f"context: {error}") from None
+    if found is not None and not 1 <= found <= 10**9:
+        raise PlannerError(f"context: {text[:40]!r} is not a number of tokens", "128k")
+    return found
+
+
+def row_of(state: State) -> StackRow:
+    """The question as the command line asks it, of the catalogue only: the page reads no folder and no Hub. Raises PlannerError."""
+    if catalog.find_model(state.model) is None:
+        raise catalog.unknown_model(state.model)
+    for name, value, known in (("host", state.host, [str(host) for host in Host]), ("engine", state.engine, ENGINES)):
+        if value not in known:
+            raise PlannerError(f"{name} {value[:40]!r} is not known", did_you_mean(value, known))
+    service = ServiceRow(model=state.model, context=_context(state.context), users=_whole("users", state.users, MOST_USERS))
+    count: Any = _whole("count", state.count, MOST_COUNT)
+    host: Any = state.host
+    engine: Any = state.engine or None
+    return StackRow(gpu=state.gpu, count=count, host=host, engine=engine, services=[service])
+
+
+@lru_cache(maxsize=512)
+def answered(state: State) -> Answer | LocalAnswer:
+    """The answer; the same question is answered once. Raises PlannerError."""
+    return answer_for(row_of(state))
+
+
+@lru_cache(maxsize=512)
+def file_texts(state: State) -> dict[str, str]:
+    """The files of an answer by name."""
+    found = answered(state)
+    return found.texts(()) if found.verdict != "does_not_start" else {}
+
+
+@lru_cache(maxsize=512)
+def view_of(state: State) -> View:
+    """The answer as it is shown."""
+    found = answered(state)
+    names = file_texts(state)
+    return stack_view(found.stack, found.deployment, names) if isinstance(found, Answer) else local_view(found.plans, found.deployment, names)

@@ -1,0 +1,182 @@
+"""The page without a browser: what it refuses, what it serves, that its numbers are the command line's."""
+
+import json
+from html.parser import HTMLParser
+from urllib.parse import urlencode
+
+import pytest
+from starlette.testclient import TestClient
+
+from planner.report.svg import short
+from planner.web.app import MOST_QUERY_BYTES, app
+from planner.web.state import State, read_state
+from tests.conftest import run_plan
+
+ASKED = {"gpu": "rtx4090", "count": "2", "model": "qwen3-vl-32b-awq", "context": "64k", "users": "", "host": "server", "engine": ""}
+
+
+@pytest.fixture(scope="module")
+def client():
+    with TestClient(app(), base_url="http://127.0.0.1:8321") as found:
+        yield found
+
+
+def get(client, path: str, query: dict[str, str] | None = None, **headers: str):
+    return client.get(f"{path}?{urlencode(query)}" if query else path, headers=headers)
+
+
+def test_the_page_is_the_plan_of_its_address(client):
+    page = get(client, "/", ASKED).text
+    assert "QuantTrio/Qwen3-VL-32B-Instruct-AWQ on 2x GeForce RTX 4090" in page
+    assert 'value="64k"' in page
+    answer = get(client, "/answer", ASKED)
+    assert answer.text.strip() in page.replace("\r", "") or "65,536 tokens of context" in answer.text
+    assert answer.headers["hx-replace-url"] == "/?" + urlencode({key: value for key, value in ASKED.items() if value})
+
+
+def test_its_json_and_files_are_the_command_lines(client, tmp_path):
+    done = run_plan("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-vl-32b-awq", "--context", "64k", "--format", "json", "--output", "here", cwd=tmp_path)
+    ours, theirs = get(client, "/plan.json", ASKED).json(), json.loads(done.stdout)
+    assert ours | {"files": []} == theirs | {"files": []}
+    for name in ("serve.sh", "stack.sh", "litellm.yaml"):
+        served = get(client, f"/download/{name}", ASKED)
+        assert served.text == (tmp_path / "here" / name).read_text()
+        assert served.headers["content-disposition"] == f'attachment; filename="{name}"'
+
+
+def test_the_report_is_the_command_lines_but_for_who_made_it(client, tmp_path):
+    run_plan("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-vl-32b-awq", "--context", "64k", "--html", "x.html", "--dry-run", cwd=tmp_path)
+    ours, theirs = (text.split("</header>")[1] for text in (get(client, "/report.html", ASKED).text, (tmp_path / "x.html").read_text()))
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/download/..%2f..%2fetc%2fpasswd",
+        "/download/%2e%2e/plan.json",
+        "/static/..%2fapp.py",
+        "/static/../app.py",
+        "/download/no.sh",
+        "/static/x",
+        "/etc/passwd",
+    ],
+)
+def test_no_path_leads_out(client, path):
+    answer = get(client, path, ASKED)
+    assert answer.status_code == 404
+    assert "root:" not in answer.text
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8321", "127.0.0.1.evil.example", "127.0.0.1:8321@evil.example", "", "localhost.", "[::2]:8321"])
+def test_foreign_hosts_are_refused(client, host):
+    assert get(client, "/answer", ASKED, Host=host).status_code == 421
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8321", "localhost:1", "[::1]:8321", "localhost"])
+def test_our_own_names_are_answered(client, host):
+    assert get(client, "/answer", ASKED, Host=host).status_code == 200
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:8321", "http://127.0.0.1:9999", "http://127.0.0.1"])
+def test_foreign_origins_are_refused(client, origin):
+    assert get(client, "/answer", ASKED, Origin=origin).status_code == 403
+
+
+def test_our_own_origin_is_answered(client):
+    assert get(client, "/answer", ASKED, Origin="http://127.0.0.1:8321").status_code == 200
+    assert get(client, "/answer", ASKED, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}).status_code == 403
+    assert get(client, "/", ASKED, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}).status_code == 200
+
+
+def test_bodies_and_other_methods_are_refused(client):
+    assert client.post("/answer", content=b"x" * 10_000_000).status_code == 405
+    assert client.request("GET", "/answer", content=b"x" * 10_000_000).status_code == 413
+    assert client.request("GET", "/answer", content=iter([b"x"])).status_code == 413
+    assert client.get("/answer?model=" + "x" * MOST_QUERY_BYTES).status_code == 414
+    assert client.delete("/").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"model": "<script>alert(1)</script>"}, "unknown model"),
+        ({"model": "/etc/passwd"}, "unknown model"),
+        ({"model": "../../etc"}, "unknown model"),
+        ({"model": "nobody/nothing"}, "unknown model"),
+        ({"model": ""}, "unknown model"),
+        ({"gpu": "'; DROP TABLE gpus"}, "unknown GPU"),
+        ({"count": "0"}, "is not a whole number from 1"),
+        ({"count": "1e9"}, "is not a whole number from 1"),
+        ({"count": "\uff19"}, "is not a whole number from 1"),
+        ({"users": "-1"}, "is not a whole number from 1"),
+        ({"users": "0"}, "is not a whole number from 1"),
+        ({"users": "nan"}, "is not a whole number from 1"),
+        ({"context": "nan"}, "is not a number"),
+        ({"context": "9" * 150}, "is not a number of tokens"),
+        ({"context": "999k"}, "beyond the model"),
+        ({"host": "mars"}, "host"),
+        ({"engine": "tensorrt"}, "engine"),
+        ({"model": "a" * 300}, "too long"),
+        ({"model": "a\x00b"}, "nobody types"),
+        ({"admin": "1"}, "nothing that is asked here"),
+    ],
+)
+def test_hostile_states_are_answered_in_words(client, change, says):
+    answer = get(client, "/answer", ASKED | change)
+    assert answer.status_code == 200
+    assert says in answer.text.replace("&#39;", "'")
+    assert "<script>" not in answer.text
+    for path in ("/plan.json", "/report.html", "/download/serve.sh"):
+        assert get(client, path, ASKED | change).status_code == 400
+
+
+def test_every_answer_says_what_a_browser_may_do(client):
+    for path in ("/", "/answer", "/static/style.css", "/plan.json", "/nothing"):
+        headers = get(client, path).headers
+        assert headers["content-security-policy"].startswith("default-src 'none'")
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "server" not in headers
+
+
+class _Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attributes if name in ("href", "src", "action") and value]
+
+
+def test_every_link_of_the_page_is_served(client):
+    links = _Links()
+    links.feed(get(client, "/", ASKED).text)
+    for link in links.found:
+        if not link.startswith("data:"):
+            assert link.startswith("/")
+            assert client.get(link).status_code == 200, link
+
+
+def test_a_report_loads_nothing(client):
+    links = _Links()
+    links.feed(get(client, "/report.html", ASKED).text)
+    assert [link for link in links.found if not link.startswith("data:")] == []
+
+
+def test_the_first_visit_and_a_state_are_read_strictly():
+    assert read_state({}) == State()
+    assert read_state({"gpu": "h100", "model": "qwen3-8b"}) == State(gpu="h100", count="1", model="qwen3-8b", context="", users="", host="server", engine="")
+    assert read_state({"gpu": "h100", "model": "qwen3-8b"}).command_line == "plan --gpu h100 --count 1 --model qwen3-8b"
+
+
+def test_a_mac_and_what_does_not_start_have_pages(client):
+    assert "mlx" in get(client, "/answer", {"gpu": "m4-max-64gb", "model": "qwen3-8b"}).text
+    failing = get(client, "/answer", {"gpu": "rtx4090", "model": "qwen3-32b"}).text
+    assert "does not start" in failing
+    assert "What would do" in failing
+    assert "/download/" not in failing
+    assert get(client, "/download/serve.sh", {"gpu": "rtx4090", "model": "qwen3-32b"}).status_code == 404
+
+
+def test_ticks_are_short():
+    assert [short(value) for value in (0.1, 5.0, 12.0, 1024, 131_072, 1_048_576, 262_144, 3000)] == ["0.1", "5", "12", "1K", "128K", "1M", "256K", "3,000"]
