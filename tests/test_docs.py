@@ -41,6 +41,13 @@ def test_the_picture_in_the_readme_is_real(tmp_path):
     assert [line.rstrip() for line in done.stdout.splitlines()] == [line.rstrip() for line in picture[2].splitlines()]
 
 
+def test_the_pictures_of_the_readme_are_there():
+    pictures = re.findall(r"!\[[^]]{20,}\]\((docs/pictures/\w+\.png)\)", README)
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert (ROOT / picture).read_bytes().startswith(b"\x89PNG"), "run `python -m benchmarks.screenshots`"
+
+
 def test_the_second_command_of_the_readme_is_what_ci_runs():
     commands = re.search(r"## Two commands\n(.+?)\n## ", README, re.DOTALL)
     assert commands
@@ -54,7 +61,7 @@ def test_the_catalogues_were_validated_as_they_are():
         assert known[name] == digest(catalogue_path(name)), "run `python -m planner.schema`"
 
 
-@pytest.mark.parametrize("what", ["gpus", "models", "stack", "plan", "local"])
+@pytest.mark.parametrize("what", [path.name.removesuffix(".schema.json") for path in sorted((ROOT / "schemas").glob("*.json"))])
 def test_the_schemas_are_current(what):
     assert json.loads((ROOT / "schemas" / f"{what}.schema.json").read_text()) == json_schema(what), "run `python -m planner.schema`"
 
