@@ -18,6 +18,7 @@ from planner.memory import breakdown, place, stage_budgets
 from planner.units import GIB
 
 PAGE = Path(__file__).parent.parent / "docs" / "accuracy.md"
+COMPETITOR = PAGE.with_name("aiconfigurator.md")
 
 
 PUBLISHED = {"kv": 7.8, "concurrency": 16.7, "weights": 0.8}  # llm-d-planner, on these same starts (github.com/llm-d/llm-d-planner, its accuracy table)
@@ -106,7 +107,7 @@ def page() -> str:
             f"| {start.name} {config.dtype if config.dtype != 'bfloat16' else ''} {config.kv_cache_dtype if config.kv_cache_dtype != 'auto' else ''} | {config.tensor_parallel_size} "
             f"| {config.pipeline_parallel_size} | {config.max_model_len} | {start.kv_cache_gib} | {row['kv']:+.2f} % | {row['concurrency']:+.2f} % | {row['weights']:+.2f} % |"
         )
-    return "\n".join([*lines, "", *consumer_table(), "", *runtimes.tables(), "", *speed_accuracy.table()]) + "\n"
+    return "\n".join([*lines, "", *consumer_table(), "", *runtimes.tables(), "", *speed_accuracy.table(), "", *beside()]) + "\n"
 
 
 def consumer_table() -> list[str]:
@@ -133,6 +134,18 @@ def consumer_table() -> list[str]:
     return lines
 
 
+def beside() -> list[str]:
+    """What `benchmarks.competitor` measured last: both errors over all common rows, and both times."""
+    text = COMPETITOR.read_text().splitlines()
+    whole = [line for line in text if line.startswith(("| time per output token |", "| time to first token |"))]
+    return [
+        "| beside aiconfigurator | figures | ours, model left out | aiconfigurator |",
+        "|---|---|---|---|",
+        *whole,
+        *[line for line in text if line.startswith("Time of one")],
+    ]
+
+
 if __name__ == "__main__":
     PAGE.write_text(page())
     print("\n".join(table(summary([errors(start) for start in starts()]), summary(left_out()))))
@@ -140,3 +153,8 @@ if __name__ == "__main__":
         f"llama.cpp and Ollama: weights {runtimes.mean_error(list(runtimes.llamacpp()), 'weights'):.2f} %, total {runtimes.mean_error(list(runtimes.llamacpp()), 'total'):.1f} %"
     )
     print(f"MLX: total {runtimes.mean_error(list(runtimes.mlx_cases()), 'total'):.1f} %")
+    speed = PAGE.read_text().partition("## Speed\n")[2]
+    print(
+        "\n".join(line for line in speed.splitlines() if line.startswith(("| median", "| time", "| output", "A step of one", "(always", f"{100:.0f} %")))[:2400]
+    )
+    print("\n".join(beside()))

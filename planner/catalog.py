@@ -218,8 +218,18 @@ def _likely(path: Path, needle: str) -> Iterator[_Chunk]:
             yield chunk
 
 
+_HERE: dict[str, GpuSpec] = {}  # GPUs as they are on this machine, by the name that asks for them (`auto`)
+
+
+def know_gpu(name: str, gpu: GpuSpec) -> None:
+    """Let a name stand for a GPU that was read off this machine."""
+    _HERE[name] = gpu
+
+
 def find_gpu(name: str) -> GpuSpec:
     """The GPU a person means. Raises PlannerError with the nearest names."""
+    if name in _HERE:
+        return _HERE[name]
     if found := _found_gpu(gpu_key(name), catalogue_path("gpus.yaml")):
         return found
     everything = list(gpu_rows())

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from planner.cli_options import STYLE, question
+from planner.cli_options import STYLE, question, read_machine
 from planner.errors import PlannerError
 from planner.plan import make_plan
 
@@ -68,7 +68,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     Exit codes: 0 it starts; 1 it does not, or the wish cannot be met (the ledger is printed); 2 the question was wrong; 3 the world failed.
     """
     if ctx.invoked_subcommand is None:
-        ctx.exit(_run(options))
+        ctx.exit(_run(read_machine(ctx, options)))
 
 
 @cli.command("list")

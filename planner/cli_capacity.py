@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from planner.cli_options import STYLE, Finite, Seconds, question
+from planner.cli_options import STYLE, Finite, Seconds, question, read_machine
 from planner.errors import PlannerError
 from planner.units import round_up
 
@@ -41,6 +41,7 @@ def capacity_command(ctx: click.Context, /, **options: Any) -> None:
     from planner.capacity import Asked, Lengths, Limits
     from planner.report.capacity import capacity_json, render
 
+    options = read_machine(ctx, options)
     lengths = Lengths(prompt=options["prompt"], answer=options["answer"])
     limits = Limits(first_token_s=options["ttft"], per_token_s=options["tpot"], share=options["percentile"] / 100)
     asked = Asked(users=options["users"], requests_per_s=options["rate"])

@@ -61,7 +61,7 @@ class Seconds(click.ParamType[float]):
 
 STYLE = click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
 QUESTION = (
-    click.option("--gpu", help="The GPU: rtx4090, a100-80, h100, ... (`plan list gpus`)."),
+    click.option("--gpu", help="The GPU: rtx4090, a100-80, h100, ... (`plan list gpus`); auto reads this machine."),
     click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them."),
     click.option("--model", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json."),
     click.option("--context", type=CONTEXT, help="The context wanted, e.g. 128k; else the longest that surely starts."),
@@ -89,6 +89,23 @@ QUESTION = (
     click.option("--quantization", help="vLLM: fp8, fp8_per_block or fp8_per_channel, while loading; GGUF: Q4_K_M, Q8_0, …; MLX: 8bit, 4bit, mxfp4."),
     click.option("--vllm-version", type=click.Choice(list(VERSIONS)), default=DEFAULT_VERSION, show_default=True, metavar="0.11..0.33"),
 )
+
+
+AUTO = "auto"
+
+
+def read_machine(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the GPUs of this machine in place of `--gpu auto`: all of them, unless a count is given."""
+    if options.get("gpu") != AUTO:
+        return options
+    from planner.catalog import know_gpu
+    from planner.detect import this_machine
+
+    here = this_machine()
+    know_gpu(AUTO, here.gpu)
+    click.echo(f"plan: this machine has {here.note}", err=True)
+    given = ctx.get_parameter_source("count") is not click.core.ParameterSource.DEFAULT
+    return options | {"count": options["count"] if given else here.count}
 
 
 def question(command: Callable[..., Any]) -> Callable[..., Any]:
