@@ -153,8 +153,5 @@ if __name__ == "__main__":
         f"llama.cpp and Ollama: weights {runtimes.mean_error(list(runtimes.llamacpp()), 'weights'):.2f} %, total {runtimes.mean_error(list(runtimes.llamacpp()), 'total'):.1f} %"
     )
     print(f"MLX: total {runtimes.mean_error(list(runtimes.mlx_cases()), 'total'):.1f} %")
-    speed = PAGE.read_text().partition("## Speed\n")[2]
-    print(
-        "\n".join(line for line in speed.splitlines() if line.startswith(("| median", "| time", "| output", "A step of one", "(always", f"{100:.0f} %")))[:2400]
-    )
+    print(PAGE.read_text().partition("## Speed\n")[2].partition("| class")[0].strip())
     print("\n".join(beside()))

@@ -22,6 +22,7 @@ _LATER = {
     "capacity": "planner.cli_capacity",
     "sweep": "planner.cli_sweep",
     "web": "planner.cli_web",
+    "front": "planner.cli_front",
 }
 
 

@@ -63,7 +63,7 @@ def _machines(options: dict[str, Any]) -> int:
     if options["purpose"]:
         raise PlannerError("--for is about choosing a model", "plan --gpu rtx4090 --for agent")
     prices = read_prices(options["prices"])
-    stored = _stored(options["model"], options["quantization"])
+    stored = stored_ways(options["model"], options["quantization"])
     limit = stored[0].model.max_position_embeddings
     need = Need(options["context"] or min(limit, DEFAULT_CONTEXT), options["users"] or 1)
     if need.context > limit:
@@ -75,7 +75,7 @@ def _machines(options: dict[str, Any]) -> int:
     return 0
 
 
-def _stored(name: str, online: str | None) -> list[Any]:
+def stored_ways(name: str, online: str | None) -> list[Any]:
     """The ways to store the model: all of the catalogue's where the plain name is given, else the one that is named."""
     from planner.catalog import Entry, find_model
     from planner.choose import weight_bits

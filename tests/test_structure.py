@@ -28,6 +28,7 @@ ORDER = [
     ["choose", "grid"],
     ["grid_speed"],
     ["machines"],
+    ["front"],
     ["placement"],
     ["deployment"],
     ["local"],
@@ -49,7 +50,7 @@ ORDER = [
     ["compare"],
     ["cli_check"],
     ["cli_explain", "cli_compare", "cli_emit", "cli_capacity", "cli_choose", "cli_sweep"],
-    ["web"],
+    ["web", "cli_front"],
     ["cli_web"],
     ["cli"],
 ]
