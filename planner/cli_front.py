@@ -83,7 +83,7 @@ def chart(shown: list[Point]) -> str:
 
     contexts = sorted({point.context for point in shown})
     series = [[point for point in shown if point.context == context] for context in contexts]
-    lines = uniplot.plot_to_string(
+    text: str = uniplot.plot_to_string(
         xs=[[point.usd_per_hour for point in points] for points in series],
         ys=[[float(point.users) for point in points] for points in series],
         x_as_log=True,
@@ -95,4 +95,4 @@ def chart(shown: list[Point]) -> str:
         width=CHART_WIDTH,
         height=CHART_HEIGHT,
     )
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(line.rstrip() for line in text.splitlines())

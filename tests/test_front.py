@@ -73,7 +73,7 @@ def test_the_command(tmp_path):
         (("--contexts", "9m"), "no context of"),
         (("--contexts", "nan"), "is not a number"),
         (("--model", "qwen3-8bb"), "unknown model"),
-        (("--model", "kimi-k3"), "no machine with a rent"),
+        (("--model", "qwen3-embedding-0.6b"), "no machine with a rent"),
     ],
 )
 def test_questions_without_an_answer(arguments, says, tmp_path):
