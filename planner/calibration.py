@@ -10,7 +10,7 @@ from typing import Any
 
 from planner.errors import PlannerError
 from planner.explain import Explained
-from planner.hardware import GpuSpec
+from planner.hardware import Calibrated, GpuGroup, GpuSpec
 
 SCHEMA = 1
 
@@ -41,17 +41,43 @@ def save(explained: Explained) -> Path:
     gpu, path = checked.request.group.gpu, calibration_path()
     data = _read(path)
     shift = checked.plan.choice.expected.kv_cache_bytes - seen.kv_cache_bytes
-    data["gpus"][gpu.name] = {"shift_bytes": shift, "model": seen.model, "vllm_version": seen.vllm_version}
+    data["gpus"][gpu.name] = data["gpus"].get(gpu.name, {}) | {"shift_bytes": shift, "model": seen.model, "vllm_version": seen.vllm_version}
+    _write(path, data)
+    return path
+
+
+def _write(path: Path, data: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
     except OSError as error:
         raise PlannerError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def save_speed(group: GpuGroup, step: float, first_token: float, *, model: str) -> Path:
+    """Keep how much longer than predicted steps and first tokens took. Raises PlannerError."""
+    path = calibration_path()
+    data = _read(path)
+    entry = data["gpus"].setdefault(group.gpu.name, {})
+    entry["speed"] = {"step": step, "first_token": first_token, "count": group.count, "model": model}
+    _write(path, data)
     return path
 
 
 def calibrated(gpu: GpuSpec) -> GpuSpec:
     """The GPU with what was observed on this machine. Raises PlannerError for a file that cannot be used."""
     entry = _read(calibration_path())["gpus"].get(gpu.name)
-    shift = entry.get("shift_bytes") if isinstance(entry, dict) else None
-    return replace(gpu, calibrated_shift_bytes=shift) if isinstance(shift, int) and abs(shift) < gpu.memory_bytes else gpu
+    if not isinstance(entry, dict):
+        return gpu
+    shift, speed = entry.get("shift_bytes"), _speed(entry.get("speed"))
+    usable = isinstance(shift, int) and abs(shift) < gpu.memory_bytes
+    return replace(gpu, calibrated_shift_bytes=shift if usable else None, calibrated_speed=speed)
+
+
+def _speed(kept: Any) -> Calibrated | None:
+    """What `plan bench` kept; nothing where somebody wrote something else there."""
+    try:
+        found = Calibrated(float(kept["step"]), float(kept["first_token"]), int(kept["count"]), str(kept["model"]))
+    except (TypeError, KeyError, ValueError):
+        return None
+    return found if 0.01 < found.step < 100 and 0.01 < found.first_token < 100 else None

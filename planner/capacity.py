@@ -17,7 +17,7 @@ from planner.estimate import Pace, estimate, paces
 from planner.memory import MemoryBreakdown, capacity, place
 from planner.plan import Plan
 from planner.queueing import Server, highest_rate, simulate
-from planner.speed import fitted, load, prompt_s, rates, served, step
+from planner.speed import fitted, prompt_s, rates, step
 from planner.units import ceil_div, largest
 
 REQUESTS, END_REQUESTS = 30_000, 6000  # simulated for the expected outlook, and for the ends of the interval
@@ -118,8 +118,8 @@ def server_of(plan: Plan, pace: Pace, lengths: Lengths, places: int) -> Server:
 
 def _closed(pace: Pace, lengths: Lengths, users: int) -> tuple[float, float]:
     """Seconds to the first token and per further one where so many users ask again as soon as they are answered."""
-    seen = served(pace.work, rates(pace.work, fitted()["constants"]), load(pace.work, float(users), float(lengths.prompt), float(lengths.answer)))
-    return pace.prompt_factor * seen.time_to_first_token_s, pace.step_factor * seen.time_per_output_token_s
+    seen = pace.seen(users, lengths.prompt, lengths.answer)
+    return seen.first_token_s, seen.per_token_s
 
 
 def held(plan: Plan, pace: Pace, ledger: MemoryBreakdown, lengths: Lengths, limits: Limits) -> Held:
@@ -134,7 +134,7 @@ def held(plan: Plan, pace: Pace, ledger: MemoryBreakdown, lengths: Lengths, limi
     users = largest(places, within)
     server = server_of(plan, pace, lengths, max(places, 1))
     client_s = rates(pace.work, fitted()["constants"]).first_token_s
-    requests = REQUESTS if pace.step_factor == 1 else END_REQUESTS
+    requests = REQUESTS if ledger is plan.choice.expected else END_REQUESTS
     rate = highest_rate(server, limits.first_token_s - client_s, limits.per_token_s, share=limits.share, requests=requests) if users else 0.0
     return Held(
         users=users,

@@ -23,6 +23,7 @@ _LATER = {
     "sweep": "planner.cli_sweep",
     "web": "planner.cli_web",
     "front": "planner.cli_front",
+    "bench": "planner.cli_bench",
 }
 
 

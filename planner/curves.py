@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from planner.capacity import Lengths, slots
 from planner.engines.vllm import in_flight_tokens
-from planner.estimate import Pace, estimate, paces
+from planner.estimate import estimate, paces
 from planner.memory import capacity, place
 from planner.plan import Plan
-from planner.speed import fitted, load, rates, served
 
 SHORTEST = 1024
 MOST_USERS = 256
@@ -57,17 +56,11 @@ def speed_curves(plan: Plan) -> tuple[Curve, Curve] | None:
     most = max(1, min(MOST_USERS, slots(plan, plan.choice.cautious, lengths)))
     each, together = [], []
     for users in doublings(1, most):
-        rows = [_rates(pace, users, lengths) for pace in known]
-        (low, low_all), (middle, middle_all), (high, high_all) = rows
-        each.append((users, low, middle, high))
-        together.append((users, low_all, middle_all, high_all))
+        low, middle, high = (pace.seen(users, lengths.prompt, lengths.answer) for pace in known)
+        each.append((users, 1 / low.per_token_s, 1 / middle.per_token_s, 1 / high.per_token_s))
+        together.append((users, low.total_tokens_per_s, middle.total_tokens_per_s, high.total_tokens_per_s))
     load_words = f"prompts of {shown.prompt_tokens:,} and answers of {shown.answer_tokens:,} tokens"
     return (
         Curve(f"Tokens a second for each user, {load_words}", "users at once", "tokens/s a user", tuple(each)),
         Curve(f"Tokens a second of all users, {load_words}", "users at once", "tokens/s together", tuple(together)),
     )
-
-
-def _rates(pace: Pace, users: int, lengths: Lengths) -> tuple[float, float]:
-    seen = served(pace.work, rates(pace.work, fitted()["constants"]), load(pace.work, float(users), float(lengths.prompt), float(lengths.answer)))
-    return 1 / (seen.time_per_output_token_s * pace.step_factor), seen.output_tokens_per_s / pace.step_factor

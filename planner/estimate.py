@@ -11,10 +11,10 @@ from math import floor, log10
 from typing import Any
 
 from planner.engines.vllm import cache_layout, dtype_bits, in_flight_tokens, with_kernels
-from planner.hardware import GpuSpec
+from planner.hardware import Calibrated, GpuGroup
 from planner.memory import capacity, place
 from planner.plan import Plan
-from planner.speed import Served, fitted, load, rates, served, step
+from planner.speed import fitted, load, rates, served, step
 from planner.work import Work, arithmetic, cache_reads, gpu_kind, peak, shape_of, weights
 
 PROMPT, ANSWER, MOST_USERS = 2000, 500, 16  # the load that is shown where none is asked for
@@ -80,9 +80,11 @@ def _links(work: Work) -> tuple[Work, Work, Work]:
     return slow, work, replace(work, peak=replace(work.peak, link="pcie5"))
 
 
-def grade(work: Work, model: str, gpu: GpuSpec) -> tuple[str, str]:
+def grade(work: Work, model: str, group: GpuGroup) -> tuple[str, str]:
     """How near the plan is to what was measured, and what is not."""
-    data = fitted()
+    data, gpu = fitted(), group.gpu
+    if kept := _measured_here(group):
+        return "measured here", f"figures of {kept.model} on this machine (plan bench)"
     kind = f"{gpu_kind(gpu)} {work.engine}"
     if kind not in data["new_model"]:
         return "extrapolated", f"no figure of {work.engine} on a {gpu_kind(gpu)} card"
@@ -99,18 +101,38 @@ def factor(kind: str, rank: str, metrics: tuple[str, ...]) -> float:
     data: dict[str, Any] = fitted()
     tables = [data["new_model"]] if rank in ("measured class", "new model") else [data["new_model"], data["new_gpu"]]
     own = [table[kind][metric] for metric in metrics for table in tables if metric in table.get(kind, {})]
-    if rank != "extrapolated" and own:
+    if rank == "measured here":  # what is left is what another model differs by
+        tables = [data["new_model"]]
+    elif rank != "extrapolated" and own:
         return float(max(own))
     return float(max(found[metric] for table in tables for found in table.values() for metric in metrics if metric in found))
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """What users see who each ask again as soon as they are answered, and what all get together."""
+
+    first_token_s: float
+    per_token_s: float
+    total_tokens_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Pace:
-    """The work of one outlook, and by what its steps and prompts take longer than computed."""
+    """The work of one outlook, and by what steps, prompts and whole answers of many take longer than computed."""
 
     work: Work
-    step_factor: float
-    prompt_factor: float
+    step_factor: float = 1.0
+    prompt_factor: float = 1.0
+    total_factor: float = 1.0
+
+    def seen(self, users: int, prompt: int, answer: int) -> Seen:
+        """So many users at once, each with a prompt and an answer of so many tokens."""
+        asked = load(self.work, float(users), float(prompt), float(answer))
+        found = served(self.work, rates(self.work, fitted()["constants"]), asked)
+        return Seen(
+            self.prompt_factor * found.time_to_first_token_s, self.step_factor * found.time_per_output_token_s, found.output_tokens_per_s / self.total_factor
+        )
 
 
 def paces(plan: Plan) -> tuple[Pace, Pace, Pace] | None:
@@ -118,46 +140,56 @@ def paces(plan: Plan) -> tuple[Pace, Pace, Pace] | None:
     work = vllm_work(plan) if plan.verdict != "does_not_start" else None
     if work is None:
         return None
-    rank, _ = grade(work, plan.model.name, plan.request.group.gpu)
-    slow, likely, fast = _links(work)
-    steps, prompts = (factor(f"{work.peak.kind} {work.engine}", rank, metrics) for metrics in (("decode", "tpot"), ("ttft", "prompt")))
-    return Pace(slow, steps, prompts), Pace(likely, 1.0, 1.0), Pace(fast, 1 / steps, 1 / prompts)
+    rank, _ = grade(work, plan.model.name, plan.request.group)
+    measured = _measured_here(plan.request.group)
+    slow, likely, fast = (work, work, work) if measured else _links(work)
+    kind = f"{work.peak.kind} {work.engine}"
+    steps, prompts, totals = (factor(kind, rank, metrics) for metrics in (("decode", "tpot"), ("ttft", "prompt"), ("throughput", "tpot")))
+    step, first = (measured.step, measured.first_token) if measured else (1.0, 1.0)
+    return (
+        Pace(slow, step * steps, first * prompts, step * totals),
+        Pace(likely, step, first, step),
+        Pace(fast, step / steps, first / prompts, step / totals),
+    )
+
+
+def _measured_here(group: GpuGroup) -> Calibrated | None:
+    """What `plan bench` kept of as many of these GPUs: another number has other links."""
+    kept = group.gpu.calibrated_speed
+    return kept if kept and kept.count == group.count else None
+
+
+def measured_factors(plan: Plan, prompt: int, answer: int, first_token_s: float, per_token_s: float) -> tuple[float, float] | None:
+    """Measured over predicted seconds of a step and of a first token of one user; None where nothing is predicted."""
+    work = vllm_work(plan)
+    if work is None:
+        return None
+    alone = Pace(work).seen(1, prompt, answer)
+    return per_token_s / alone.per_token_s, first_token_s / alone.first_token_s
 
 
 def estimate(plan: Plan) -> SpeedEstimate | None:
     """The speed of a plan that starts; None where nothing is known that would bound it."""
-    work = vllm_work(plan) if plan.verdict != "does_not_start" else None
-    if work is None:
+    known = paces(plan)
+    if known is None:
         return None
+    work = known[1].work
     answer = max(1, min(ANSWER, plan.config.max_model_len // 5))
     prompt = max(1, min(PROMPT, plan.config.max_model_len - answer))
     users = plan.request.users or _users_that_fit(plan, prompt + answer)
-    rank, because = grade(work, plan.model.name, plan.request.group.gpu)
-    constants = fitted()["constants"]
-    alone, together = ([_ask(each, constants, count, prompt, answer) for each in _links(work)] for count in (1, users))
-    kind = f"{work.peak.kind} {work.engine}"
-
-    def spread(values: list[float], metrics: tuple[str, ...], *, more_is_better: bool = True) -> Range:
-        wide = factor(kind, rank, metrics)
-        low, middle, high = values
-        return Range(*map(significant, (low / wide, middle, high * wide) if more_is_better else (low * wide, middle, high / wide)))
-
-    terms = step(work, rates(work, constants), float(users), work.cache_bytes(prompt + answer / 2))
+    rank, because = grade(work, plan.model.name, plan.request.group)
+    alone, together = ([pace.seen(count, prompt, answer) for pace in known] for count in (1, users))
     return SpeedEstimate(
         grade=rank,
         because=because,
         prompt_tokens=prompt,
         answer_tokens=answer,
         users=users,
-        tokens_per_s=spread([1 / one.time_per_output_token_s for one in alone], ("decode", "tpot")),
-        total_tokens_per_s=spread([all_of.output_tokens_per_s for all_of in together], ("throughput", "tpot")),
-        time_to_first_token_s=spread([one.time_to_first_token_s for one in alone], ("ttft", "prompt"), more_is_better=False),
-        bound_by=terms.longest,
+        tokens_per_s=Range(*(significant(1 / one.per_token_s) for one in alone)),
+        total_tokens_per_s=Range(*(significant(one.total_tokens_per_s) for one in together)),
+        time_to_first_token_s=Range(*(significant(one.first_token_s) for one in alone)),
+        bound_by=step(work, rates(work, fitted()["constants"]), float(users), work.cache_bytes(prompt + answer / 2)).longest,
     )
-
-
-def _ask(work: Work, constants: dict[str, float], users: int, prompt: int, answer: int) -> Served:
-    return served(work, rates(work, constants), load(work, float(users), float(prompt), float(answer)))
 
 
 def _users_that_fit(plan: Plan, tokens: int) -> int:

@@ -16,6 +16,16 @@ class Host(StrEnum):
     WSL2 = "wsl2"
 
 
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """Measured over predicted seconds of a step and of a first token, with `model` on so many of these GPUs (`plan bench`)."""
+
+    step: float
+    first_token: float
+    count: int
+    model: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuSpec:
     """One GPU model. Totals are bytes: what the driver reports, and what CUDA sees on Linux and under WSL2 or Windows."""
@@ -36,6 +46,7 @@ class GpuSpec:
     power_w: int | None = None
     unified_memory: bool = False
     calibrated_shift_bytes: int | None = None  # by how much more than predicted a server on this machine took
+    calibrated_speed: Calibrated | None = None  # how much longer than predicted a server on this machine took
 
     @property
     def capability(self) -> int:

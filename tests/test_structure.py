@@ -39,7 +39,7 @@ ORDER = [
     ["tensors"],
     ["architecture"],
     ["rows"],
-    ["hub", "output", "validation", "calibration"],
+    ["hub", "output", "validation", "calibration", "measure"],
     ["catalog"],
     ["prices", "detect"],
     ["source", "stack_file", "cli_options"],
@@ -50,7 +50,7 @@ ORDER = [
     ["compare"],
     ["cli_check"],
     ["cli_explain", "cli_compare", "cli_emit", "cli_capacity", "cli_choose", "cli_sweep"],
-    ["web", "cli_front"],
+    ["web", "cli_front", "cli_bench"],
     ["cli_web"],
     ["cli"],
 ]
