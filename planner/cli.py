@@ -59,7 +59,9 @@ class _Group(click.Group):
 @click.option("--port", type=click.IntRange(1, 65_535), help="Port of the main server: 8000, Ollama's 11434; those beside it get the next ones.")
 @click.option("--output", type=click.Path(path_type=Path), help="Folder for the files (default: outputs/<model>-<gpu>x<count>).")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the answer as one page, with pictures.")
-@click.option("--dry-run", is_flag=True, help="Write no files (but --html).")
+@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the pictures (pip install 'serve-plan[pictures]').")
+@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="The same as SVG.")
+@click.option("--dry-run", is_flag=True, help="Write no files but --html, --png and --svg.")
 @click.option("--force", is_flag=True, help="Overwrite files that were edited.")
 @STYLE
 @click.version_option(package_name="serve-plan", prog_name="plan")
@@ -139,6 +141,9 @@ def _run(options: dict[str, Any]) -> int:
     if options["html"]:
         page: Path = options["html"]
         files += write_files(page.parent, {page.name: found.page(shlex.join(["plan", *sys.argv[1:]]))}, force=options["force"])
+    for kind in ("png", "svg"):
+        if options[kind]:
+            files += write_files(options[kind].parent, {options[kind].name: found.figure(kind)}, force=options["force"])
     if options["style"] == "json":
         click.echo(json.dumps(found.json(files), indent=2))
     else:

@@ -78,6 +78,10 @@ class LocalAnswer:
 
         return report(local_view(self.plans, self.deployment, ()), command_line)
 
+    def figure(self, kind: str) -> bytes:
+        """Raises PlannerError: the curves are vLLM's."""
+        raise PlannerError(f"--{kind} draws plans for vLLM", "--html FILE shows this one")
+
     def show(self, files: list[str], console: Console) -> None:
         """Print the report."""
         from planner.report.local import show

@@ -66,6 +66,12 @@ class Answer:
 
         return report(stack_view(self.stack, self.deployment, ()), command_line)
 
+    def figure(self, kind: str) -> bytes:
+        """The pictures of the main server as PNG or SVG."""
+        from planner.report.figure import figure
+
+        return figure(self.stack.main, kind)
+
     def show(self, files: list[str], console: Console) -> None:
         """Print the report."""
         from planner.report.terminal import show

@@ -105,6 +105,20 @@ def test_every_pin_is_kept(plan_json):
     assert {flag: settings[flag[2:].replace("-", "_")] for flag in pins} == pins
 
 
+@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_pictures_are_drawn_and_not_over_an_edited_one(kind, start, tmp_path):
+    asked = ("--gpu", "rtx4090", "--model", "qwen3-8b", "--dry-run", f"--{kind}", f"plan.{kind}")
+    assert run_plan(*asked, cwd=tmp_path).returncode == 0
+    drawn = (tmp_path / f"plan.{kind}").read_bytes()
+    assert drawn.startswith(start)
+    assert len(drawn) > 10_000
+    assert run_plan(*asked, cwd=tmp_path).returncode == 0
+    (tmp_path / f"plan.{kind}").write_bytes(drawn + b"mine")
+    again = run_plan(*asked, cwd=tmp_path)
+    assert (again.returncode, "was edited" in again.stderr) == (2, True)
+    assert run_plan("--gpu", "m4-max-64gb", "--model", "qwen3-8b", "--dry-run", f"--{kind}", "x", cwd=tmp_path).returncode == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

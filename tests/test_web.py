@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import pytest
 from starlette.testclient import TestClient
 
-from planner.report.svg import short
+from planner.report.svg import short, ticks
 from planner.web.app import MOST_QUERY_BYTES, app
 from planner.web.state import State, read_state
 from tests.conftest import run_plan
@@ -180,3 +180,8 @@ def test_a_mac_and_what_does_not_start_have_pages(client):
 
 def test_ticks_are_short():
     assert [short(value) for value in (0.1, 5.0, 12.0, 1024, 131_072, 1_048_576, 262_144, 3000)] == ["0.1", "5", "12", "1K", "128K", "1M", "256K", "3,000"]
+
+
+@pytest.mark.parametrize(("low", "high", "found"), [(20, 100, [20, 50, 100]), (0.1, 100, [0.1, 1, 10, 100]), (3, 4, []), (1, 1000, [1, 10, 100, 1000])])
+def test_axes_are_marked_in_ones_twos_and_fives(low, high, found):
+    assert ticks(low, high) == pytest.approx(found)

@@ -56,6 +56,13 @@ def short(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:g}"
 
 
+def ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten from `low` to `high`; of more than two decades the powers alone."""
+    powers = range(floor(log10(low)), ceil(log10(high)) + 1)
+    steps = (1, 2, 5) if high / low <= 100 else (1,)
+    return [step * 10.0**power for power in powers for step in steps if low * 0.999 <= step * 10.0**power <= high * 1.001]
+
+
 class _Scale:
     """A logarithmic axis from `low` to `high` over pixels."""
 
@@ -71,12 +78,12 @@ class _Scale:
 def curve(kind: str, drawn: Curve) -> str:
     """A curve with its interval on two logarithmic axes."""
     highest, lowest = max(point[3] for point in drawn.points), min((point[1] for point in drawn.points if point[1] > 0), default=0.1)
-    floor_y, ceil_y = 10 ** floor(log10(max(lowest, 0.01))), 10 ** ceil(log10(max(highest, 0.02)))
+    floor_y, ceil_y = _round(lowest, down=True), _round(highest, down=False)
     x = _Scale(drawn.points[0][0], drawn.points[-1][0], LEFT, WIDTH - RIGHT)
-    y = _Scale(floor_y, max(ceil_y, 10 * floor_y), HEIGHT - BOTTOM, TOP)
+    y = _Scale(floor_y, ceil_y, HEIGHT - BOTTOM, TOP)
     middle = "; ".join(f"{short(point[0])}: {point[2]:.3g} ({point[1]:.3g} to {point[3]:.3g})" for point in drawn.points)
     svg = _svg(kind, drawn.title, f"{drawn.y_label} by {drawn.x_label}. {middle}.", HEIGHT)
-    _grid(svg, drawn, x, y, floor_y)
+    _grid(svg, drawn, x, y, ticks(floor_y, ceil_y))
     band = [f"{x(point[0]):.1f},{y(point[3]):.1f}" for point in drawn.points] + [f"{x(point[0]):.1f},{y(point[1]):.1f}" for point in reversed(drawn.points)]
     SubElement(svg, "polygon", {"class": "band", "points": " ".join(band)})
     SubElement(svg, "polyline", {"class": "line", "points": " ".join(f"{x(point[0]):.1f},{y(point[2]):.1f}" for point in drawn.points)})
@@ -86,13 +93,18 @@ def curve(kind: str, drawn: Curve) -> str:
     return tostring(svg, encoding="unicode")
 
 
-def _grid(svg: Element, drawn: Curve, x: _Scale, y: _Scale, floor_y: float) -> None:
+def _round(value: float, *, down: bool) -> float:
+    """The next of 1, 2, 5 times a power of ten that is not above, or not below."""
+    power = 10.0 ** floor(log10(max(value, 1e-3)))
+    steps = [step * power for step in (1, 2, 5, 10)]
+    return max(step for step in steps if step <= value * 1.001) if down else min(step for step in steps if step >= value * 0.999)
+
+
+def _grid(svg: Element, drawn: Curve, x: _Scale, y: _Scale, marks: Sequence[float]) -> None:
     axes = SubElement(svg, "g", {"class": "axes"})
-    tick = floor_y
-    while log10(tick) <= y.high + 1e-9:
+    for tick in marks:
         SubElement(axes, "line", {"x1": str(LEFT), "x2": str(WIDTH - RIGHT), "y1": f"{y(tick):.1f}", "y2": f"{y(tick):.1f}"})
         _text(axes, LEFT - 6, y(tick) + 4, short(tick), text_anchor="end")
-        tick *= 10
     every = max(1, ceil(len(drawn.points) / 9))
     for number, point in enumerate(drawn.points):
         last = number == len(drawn.points) - 1
