@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,6 +12,7 @@ from planner.config import CacheLayout, Parallel
 from planner.engines.vllm import with_kernels
 from planner.gguf.model import converted
 from planner.hardware import GpuSpec
+from planner.local_speed import gguf_weights, local_work, mlx_weights
 from planner.mlx.memory import read_format
 from planner.model import ModelSpec
 from planner.work import Weights, Work, arithmetic, cache_reads, peak, shape_of, weights
@@ -96,35 +96,29 @@ def _gpu(name: str) -> GpuSpec:
 def work_of(row: dict[str, str]) -> Work | None:
     """The work of a row's server on one rank; None where the GPU's peaks are not known. Raises PlannerError."""
     name, gpu, engine, quant = str(model_name(row["model"])), _gpu(GPUS[row["gpu"]]), ENGINES[row["engine"]], row["quant"]
-    local = engine in ("llamacpp", "mlx")
-    model = spec(name, "" if local else quant)
-    kind, widened = ("bf16", quant not in ("f16", "gguf-f16", "mlx-bf16")) if local else arithmetic(model, gpu)
-    tp = 1 if local else int(row["tp"] or 1)
+    if engine in ("llamacpp", "mlx"):
+        model = spec(name, "")
+        narrow_bits = 8 if row["kv_dtype"] == "q8_0" else 16
+        widened = quant not in ("f16", "gguf-f16", "mlx-bf16")
+        stages = int(float(row["count"] or 1)) if engine == "llamacpp" else 1
+        return local_work(engine, model, gpu, _local_weights(model, engine, quant), stages=stages, kv_bits=narrow_bits, widened=widened)
+    model = spec(name, quant)
+    kind, widened = arithmetic(model, gpu)
+    tp = int(row["tp"] or 1)
     link, link_bytes = LINKS.get(row["interconnect"], ("nvlink" if gpu.nvlink else "pcie5", None))
     best = peak(gpu, kind, link, link_bytes or gpu.link_bytes_per_s)
     if best is None:
         return None
-    if engine == "llamacpp" and "int8" in dict(gpu.dense_flops):
-        best = replace(best, flops=dict(gpu.dense_flops)["int8"] // 2)  # sums in 16 bits, or int8 products: GeForce halves neither
-    narrow = "fp8" in row["kv_dtype"] or row["kv_dtype"] == "q8_0" or (bool(row["precision"]) and row["gpu"].startswith("b"))
+    narrow = "fp8" in row["kv_dtype"] or (bool(row["precision"]) and row["gpu"].startswith("b"))
     parallel = Parallel(tensor_parallel_size=tp, enable_expert_parallel=float(row["ep"] or 1) > 1)
-    held = _local_weights(model, engine, quant) if local else weights(model, with_kernels(parallel, gpu))
+    held = weights(model, with_kernels(parallel, gpu))
     return Work(
         engine=engine, weights=held, reads=cache_reads(model, tp, CacheLayout(backend="", bits=8 if narrow else 16)), peak=best, tensor_parallel_size=tp,
-        stages=int(float(row["count"] or 1)) if engine == "llamacpp" else 1, weight_only=widened,
-        **shape_of(model),
+        weight_only=widened, **shape_of(model),
     )  # fmt: skip
 
 
 def _local_weights(model: ModelSpec, engine: str, quant: str) -> Weights:
-    """Bytes as llama.cpp's mix or MLX's format stores them; what is multiplied does not change."""
-    plain = weights(model, Parallel())
     if engine == "llamacpp":
-        file = converted(model, GGUF_MIXES[quant])
-        return replace(plain, dense_bytes=sum(file.layer_bytes), head_bytes=file.output_bytes, expert_bytes=0)
-    shape = read_format("bf16" if quant == "mlx-bf16" else re.sub(r"mlx-q(\d)", r"\1bit", quant))
-
-    def stored(macs: int) -> int:
-        return shape.matrix_bytes(1, macs)
-
-    return replace(plain, dense_bytes=stored(plain.dense_macs), head_bytes=stored(plain.head_macs), expert_bytes=stored(plain.expert_macs))
+        return gguf_weights(model, converted(model, GGUF_MIXES[quant]))
+    return mlx_weights(model, read_format("bf16" if quant == "mlx-bf16" else re.sub(r"mlx-q(\d)", r"\1bit", quant)))

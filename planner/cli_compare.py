@@ -10,39 +10,53 @@ from typing import Any
 import click
 
 from planner.errors import PlannerError
-from planner.hardware import Host
+from planner.hardware import GpuSpec, Host
 from planner.stack_file import ServiceRow, StackRow
 from planner.units import GIB, parse_context, tokens
 
+MOST_PAIRS = 64
+
 
 @click.command("compare")
-@click.option("--gpu", required=True, help="The GPU or Mac: rtx4090, a100-80, m4-max-128gb, …")
+@click.option("--gpu", "gpus", required=True, help="The GPU or Mac, or several with commas: rtx4090, a100-80, m4-max-128gb, …")
 @click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1024))
-@click.option("--model", required=True, help="A catalogue name, owner/name on the Hub, or a folder with a config.json.")
+@click.option("--model", "models", required=True, help="A catalogue name, owner/name on the Hub, or a folder with a config.json; or several with commas.")
 @click.option("--context", help="The context wanted, e.g. 128k; else the longest that each surely holds.")
 @click.option("--users", type=click.IntRange(1, 100_000), help="How many people at once.")
 @click.option("--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True)
 @click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.pass_context
 def compare_command(ctx: click.Context, /, **options: Any) -> None:
-    """Put vLLM, Ollama, llama.cpp and MLX side by side for a machine; exit 1 where none of them does what is asked."""
+    """Put vLLM, Ollama, llama.cpp and MLX side by side, for every GPU and model named; exit 1 where none of them does what is asked."""
+    pairs = [(gpu, model) for model in _names(options["models"]) for gpu in _names(options["gpus"])]
+    if not 1 <= len(pairs) <= MOST_PAIRS:
+        raise PlannerError(f"{len(pairs)} pairs of a GPU and a model; 1 to {MOST_PAIRS} are compared", "plan sweep computes larger grids")
+    found = [_compared(gpu, model, options) for gpu, model in pairs]
+    if all(row.refusal for _, rows in found for row in rows):
+        raise PlannerError(found[0][1][0].refusal)
+    answers = [
+        {"gpu": gpu.name, "count": options["count"], "model": model, "runtimes": [asdict(row) for row in rows]}
+        for (_, model), (gpu, rows) in zip(pairs, found, strict=True)
+    ]
+    if options["style"] == "json":
+        click.echo(json.dumps({"schema": 1} | (answers[0] if len(answers) == 1 else {"comparisons": answers}), indent=2))
+    else:
+        for (_, model), (gpu, rows) in zip(pairs, found, strict=True):
+            _show(rows, f"{model} on {options['count']}x {gpu.title}")
+    ctx.exit(0 if any(row.verdict == "starts" and not row.layers_on_cpu for _, rows in found for row in rows) else 1)
+
+
+def _names(text: str) -> list[str]:
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _compared(name: str, model: str, options: dict[str, Any]) -> tuple[GpuSpec, list[Any]]:
     from planner.catalog import find_gpu
     from planner.compare import compare, runtimes
 
-    gpu = find_gpu(options["gpu"])
-    service = ServiceRow(model=options["model"], context=_context(options["context"]), users=options["users"])
-    rows = compare(runtimes(gpu.vendor), lambda engine: _answer(engine, service, options))
-    if all(row.refusal for row in rows):
-        raise PlannerError(rows[0].refusal)
-    if options["style"] == "json":
-        click.echo(
-            json.dumps(
-                {"schema": 1, "gpu": gpu.name, "count": options["count"], "model": options["model"], "runtimes": [asdict(row) for row in rows]}, indent=2
-            )
-        )
-    else:
-        _show(rows, f"{options['model']} on {options['count']}x {gpu.title}")
-    ctx.exit(0 if any(row.verdict == "starts" and not row.layers_on_cpu for row in rows) else 1)
+    gpu = find_gpu(name)
+    service = ServiceRow(model=model, context=_context(options["context"]), users=options["users"])
+    return gpu, compare(runtimes(gpu.vendor), lambda engine: _answer(engine, name, service, options))
 
 
 def _context(text: str | None) -> int | None:
@@ -52,10 +66,10 @@ def _context(text: str | None) -> int | None:
         raise PlannerError(f"--context: {error}") from None
 
 
-def _answer(engine: str, service: ServiceRow, options: dict[str, Any]) -> object:
+def _answer(engine: str, gpu: str, service: ServiceRow, options: dict[str, Any]) -> object:
     from planner.cli_stack import answer_for
 
-    row = StackRow(gpu=options["gpu"], count=options["count"], host=options["host_kind"], engine=engine, services=[service])  # type: ignore[arg-type]
+    row = StackRow(gpu=gpu, count=options["count"], host=options["host_kind"], engine=engine, services=[service])  # type: ignore[arg-type]
     return answer_for(row)
 
 
@@ -66,16 +80,17 @@ def _show(rows: list[Any], title: str) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
     table = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left", title_style="bold")
-    for name in ("runtime", "weights", "it", "context", "at once", "GiB of a GPU", "agent-safe", "set-up steps"):
-        table.add_column(name, justify="right" if name in ("context", "at once") else "left", no_wrap=name not in ("set-up steps", "it"))
+    for name in ("runtime", "weights", "it", "context", "at once", "tokens/s", "GiB of a GPU", "agent-safe", "set-up steps"):
+        table.add_column(name, justify="right" if name in ("context", "at once", "tokens/s") else "left", no_wrap=name not in ("set-up steps", "it"))
     words = {"starts": "fits", "tight": "tight: may fail", "does_not_start": "does not fit"}
     for row in rows:
         if row.refusal:
             table.add_row(row.engine, "", Text(row.refusal, "yellow"))
             continue
         verdict = words[row.verdict] + (f", {row.layers_on_cpu} layers on the CPU" if row.layers_on_cpu else "")
+        rate = "" if row.tokens_per_s is None else f"{row.tokens_per_s:g}"
         used = f"{row.used_bytes / GIB:.1f} of {row.available_bytes / GIB:.1f}"
-        table.add_row(row.engine, row.quantization, verdict, tokens(row.context), f"{row.users:.1f}", used, row.agent_safe, ", ".join(row.steps))
+        table.add_row(row.engine, row.quantization, verdict, tokens(row.context), f"{row.users:.1f}", rate, used, row.agent_safe, ", ".join(row.steps))
     console.print(table, crop=False)
     for row in rows:
         if row.agent_note:

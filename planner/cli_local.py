@@ -221,6 +221,7 @@ def _gguf_ask(service: ServiceRow, group: GpuGroup, row: StackRow, context: int 
         port=service.port or 0,
         has_vision=plain is not None and plain.spec.vision is not None,
         sampling=plain.sampling if plain else Sampling(),
+        origin=plain.spec if plain else None,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from planner.cli_local import LocalAnswer
 from planner.errors import PlannerError
+from planner.estimate import estimate
 from planner.gguf import ollama
 
 
@@ -21,6 +22,7 @@ class Compared:
     users: float = 0.0
     used_bytes: int = 0
     available_bytes: int = 0
+    tokens_per_s: float | None = None
     layers_on_cpu: int = 0
     agent_safe: str = ""
     agent_note: str = ""
@@ -77,6 +79,7 @@ def _compared(engine: str, answer: object) -> Compared:
             users=float(plan.users),
             used_bytes=plan.used_bytes,
             available_bytes=plan.available_bytes,
+            tokens_per_s=plan.speed.tokens_per_s.expected if plan.speed else None,
             layers_on_cpu=plan.layers - plan.layers_on_gpu,
             agent_safe=safe,
             agent_note=note,
@@ -88,7 +91,7 @@ def _compared(engine: str, answer: object) -> Compared:
         raise TypeError(f"{type(answer).__name__} is no answer")
     vllm = answer.stack.main
     safe, note = agent_safety(engine, vllm.model.architecture)
-    ledger = vllm.choice.expected
+    ledger, speed = vllm.choice.expected, estimate(vllm)
     return Compared(
         engine=engine,
         quantization=vllm.model.quantization or "16-bit",
@@ -97,6 +100,7 @@ def _compared(engine: str, answer: object) -> Compared:
         users=ledger.max_concurrency,
         used_bytes=ledger.used_bytes,
         available_bytes=ledger.free_at_start_bytes,
+        tokens_per_s=speed.tokens_per_s.expected if speed else None,
         agent_safe=safe,
         agent_note=note,
         steps=STEPS[engine],

@@ -6,6 +6,7 @@ link that nobody measured also the slowest and the fastest one that somebody did
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from math import floor, log10
 from typing import Any
@@ -90,7 +91,8 @@ def grade(work: Work, model: str, group: GpuGroup) -> tuple[str, str]:
         return "extrapolated", f"no figure of {work.engine} on a {gpu_kind(gpu)} card"
     if work.tensor_parallel_size > 1 and work.peak.link != "nvlink":
         return "extrapolated", "all-reduces over this PCIe were not measured"
-    measured = data["fit"]["seen"][work.engine].get(gpu.name, [])
+    chip = re.sub(r"-\d+gb$", "", gpu.name) if gpu.vendor == "apple" else gpu.name  # a Mac's memory does not change its speed
+    measured = data["fit"]["seen"][work.engine].get(chip, [])
     if not measured:
         return "new GPU", f"no figure of {work.engine} on {gpu.title}"
     return ("measured class", f"figures of this model on {gpu.title}") if model in measured else ("new model", f"figures of other models on {gpu.title}")

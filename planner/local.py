@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from planner.deployment import Service
+from planner.estimate import SpeedEstimate
 from planner.hardware import GpuGroup
 from planner.plan import Alternative, Rejection, Warn
 from planner.units import largest
@@ -62,6 +63,7 @@ class LocalPlan:
     warnings: tuple[Warn, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     is_pinned_partial: bool = False
+    speed: SpeedEstimate | None = None
 
     @property
     def used_bytes(self) -> int:

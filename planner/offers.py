@@ -99,4 +99,5 @@ def _mlx_fit(entry: Entry, group: GpuGroup, form: str, wish: Wish) -> Fit:
         at_once=float(plan.users),
         weights_bytes=weights,
         settings=plan.engine,
+        speed=plan.speed,
     )

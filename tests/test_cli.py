@@ -294,5 +294,13 @@ def test_runtimes_are_compared_side_by_side(tmp_path):
     assert "ollama#10273" in mac.stdout
     small = run_plan("compare", "--gpu", "t4", "--model", "llama-3.3-70b", "--context", "8k", cwd=tmp_path)
     assert (small.returncode, "layers on the CPU" in small.stdout) == (1, True)
+    several = run_plan("compare", "--gpu", "rtx4090,m4-max-64gb", "--model", "qwen3-8b, qwen3-4b", "--context", "8k", "--format", "json", cwd=tmp_path)
+    found = json.loads(several.stdout)["comparisons"]
+    assert [(each["gpu"], each["model"]) for each in found] == [
+        ("rtx4090", "qwen3-8b"), ("apple-m4-max-64gb", "qwen3-8b"), ("rtx4090", "qwen3-4b"), ("apple-m4-max-64gb", "qwen3-4b"),
+    ]  # fmt: skip
+    assert all(row["tokens_per_s"] for each in found for row in each["runtimes"])
+    assert run_plan("compare", "--gpu", ",", "--model", "qwen3-8b", cwd=tmp_path).returncode == 2
+    assert run_plan("compare", "--gpu", "t4," * 3 + "h100", "--model", ",".join(f"m{n}" for n in range(99)), cwd=tmp_path).returncode == 2
     unknown = run_plan("compare", "--gpu", "t4", "--model", "nope", cwd=tmp_path)
     assert (unknown.returncode, len(unknown.stderr.splitlines())) == (2, 1)

@@ -1,5 +1,6 @@
 """Speed of a plan: grades by what was measured, intervals that contain the expectation, nothing where nothing is known."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from planner.estimate import estimate, factor, significant
 from planner.hardware import GpuGroup
 from planner.plan import make_plan
 from planner.speed import fitted
+from tests.conftest import run_plan
 
 
 def planned(gpu, model, count=1, **pins):
@@ -73,3 +75,42 @@ def test_a_token_uses_at_most_all_experts():
     plan = planned("h100", "qwen3-30b-a3b-fp8")
     more = replace(plan, request=replace(plan.request, model=replace(plan.model, experts_per_token=999)))
     assert estimate(more).tokens_per_s.expected < estimate(plan).tokens_per_s.expected
+
+
+def spoken(*arguments, cwd):
+    done = run_plan(*arguments, "--format", "json", "--dry-run", cwd=cwd)
+    assert done.returncode in (0, 1), done.stderr
+    return json.loads(done.stdout)["speed"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "published"),
+    [  # XiongjieDai/GPU-Benchmarks-on-LLM-Inference, generation of 1,024 tokens; mlx-lm BENCHMARKS.md: in tests/data/speed_cases.csv
+        (("--gpu", "rtx4090", "--engine", "llama.cpp", "--model", "llama-3.1-8b", "--quantization", "Q4_K_M"), 127.7),
+        (("--gpu", "rtx3090", "--engine", "llama.cpp", "--model", "llama-3.1-8b", "--quantization", "F16"), 46.5),
+        (("--gpu", "rtxa6000", "--engine", "ollama", "--model", "llama-3.1-8b", "--quantization", "Q4_K_M"), 102.2),
+        (("--gpu", "apple-m2-ultra-192gb", "--engine", "llama.cpp", "--model", "llama-3.1-70b", "--quantization", "Q4_K_M"), 12.1),
+    ],
+)
+def test_other_runtimes_decode_about_as_fast_as_published(arguments, published, tmp_path):
+    found = spoken(*arguments, "--context", "8k", cwd=tmp_path)["tokens_per_s"]
+    assert found["cautious"] < published < found["hopeful"] * 1.05
+    assert found["expected"] == pytest.approx(published, rel=0.25)
+
+
+def test_a_macs_memory_does_not_change_its_grade(tmp_path):
+    grades = {spoken("--gpu", f"m4-max-{size}gb", "--model", "qwen3-4b", "--context", "8k", cwd=tmp_path)["grade"] for size in (36, 64, 128)}
+    assert grades == {"new model"} or grades == {"measured class"}
+
+
+def test_fewer_bits_are_faster_on_a_mac(tmp_path):
+    rates = [
+        spoken("--gpu", "m4-max-64gb", "--model", "qwen3-8b", "--quantization", form, cwd=tmp_path)["tokens_per_s"]["expected"]
+        for form in ("bf16", "8bit", "4bit")
+    ]
+    assert rates == sorted(rates)
+    assert rates[2] > 2 * rates[0]
+
+
+def test_nothing_is_said_of_layers_on_the_cpu(tmp_path):
+    assert spoken("--gpu", "rtx3060", "--engine", "llama.cpp", "--model", "llama-3.3-70b", "--context", "4k", cwd=tmp_path) is None

@@ -32,7 +32,7 @@ ORDER = [
     ["placement"],
     ["deployment"],
     ["local"],
-    ["gguf", "mlx"],
+    ["gguf", "mlx", "local_speed"],
     ["check", "verify"],
     ["explain"],
     ["emit", "report"],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from planner.deployment import Sampling
 from planner.gguf.model import GgufModel
 from planner.hardware import GpuGroup
+from planner.model import ModelSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,4 +31,5 @@ class GgufAsk:
     port: int = 8000
     is_mistral: bool = False
     has_vision: bool = False
+    origin: ModelSpec | None = None  # what the file was made of, where that is known: the speed asks for it
     sampling: Sampling = field(default_factory=Sampling)

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from planner.deployment import Service
 from planner.errors import PlannerError
+from planner.estimate import SpeedEstimate
 from planner.gguf import ollama
 from planner.gguf.ask import GgufAsk
 from planner.gguf.llamacpp import FIT_MARGIN_BYTES, LlamaCppConfig, LlamaCppLedger, ledger
 from planner.gguf.warn import warnings
 from planner.local import CONTEXT_STEP, LocalPlan, Part, exactly, longest_context
+from planner.local_speed import gguf_weights, local_estimate, local_work
 from planner.plan import Alternative
 from planner.units import largest, tokens
 
@@ -112,7 +114,16 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
         host_bytes=held.host_weights_bytes + held.host_kv_cache_bytes,
         is_pinned_partial=ask.gpu_layers is not None,
     )
-    return replace(plan, warnings=warnings(ask, config, plan))
+    return replace(plan, warnings=warnings(ask, config, plan), speed=_speed(ask, config, gpus) if plan.is_whole else None)
+
+
+def _speed(ask: GgufAsk, config: LlamaCppConfig, gpus: int) -> SpeedEstimate | None:
+    if ask.origin is None:
+        return None
+    kv_bits = {"q8_0": 8, "q4_0": 4}.get(config.kv_type, 16)
+    held, widened = gguf_weights(ask.origin, ask.model), ask.model.mix not in ("F16", "BF16", "F32")
+    work = local_work("llamacpp", ask.origin, ask.group.gpu, held, stages=gpus, kv_bits=kv_bits, widened=widened)
+    return local_estimate(work, ask.origin, ask.group, config.context) if work else None
 
 
 def _parts(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Part, ...]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from planner.deployment import Sampling, Service
 from planner.errors import PlannerError
+from planner.estimate import SpeedEstimate
 from planner.hardware import GpuGroup
 from planner.local import LocalPlan, Part, exactly, longest_context
+from planner.local_speed import local_estimate, local_work, mlx_weights
 from planner.mlx import memory as mlx
 from planner.model import ModelSpec
 from planner.plan import Alternative, Warn
@@ -128,7 +130,13 @@ def _plan(ask: MlxAsk, context: int, kv_bits: int) -> LocalPlan:
         host_bytes=mlx.PROCESS_BYTES,
         host_note="Python and Metal themselves, measured; not wired",
     )
-    return replace(plan, warnings=_warnings(ask, plan))
+    return replace(plan, warnings=_warnings(ask, plan), speed=_speed(ask, context, kv_bits))
+
+
+def _speed(ask: MlxAsk, context: int, kv_bits: int) -> SpeedEstimate | None:
+    held = mlx_weights(ask.model, ask.form)
+    work = local_work("mlx", ask.model, ask.group.gpu, held, kv_bits=kv_bits, widened=ask.form.bits < 16)
+    return local_estimate(work, ask.model, ask.group, context) if work else None
 
 
 def _service(ask: MlxAsk, context: int, kv_bits: int, parts: tuple[Part, ...], available: int) -> Service:

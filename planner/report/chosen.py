@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from typing import Literal
 
 from rich.console import Group, RenderableType
@@ -12,10 +11,10 @@ from rich.text import Text
 from typing_extensions import TypedDict
 
 from planner.choose import DOUBLING_MONTHS, Chosen, Wish
-from planner.estimate import SpeedEstimate, significant
+from planner.estimate import significant
 from planner.hardware import GpuGroup
 from planner.machines import Machine, Need, Price
-from planner.report.contract import SpeedJson
+from planner.report.contract import SpeedJson, speed_json
 from planner.units import tokens
 
 
@@ -96,10 +95,6 @@ class MachinesJson(TypedDict):
     machines: list[MachineJson]
 
 
-def _speed(found: SpeedEstimate | None) -> SpeedJson | None:
-    return asdict(found) if found else None  # type: ignore[return-value]
-
-
 def models_json(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> ModelsJson:
     """The JSON object of the models for a machine."""
     return {
@@ -127,7 +122,7 @@ def models_json(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> ModelsJ
                 "at_once": one.fit.at_once,
                 "weights_bytes": one.fit.weights_bytes,
                 "settings": one.fit.settings,
-                "speed": _speed(one.fit.speed),
+                "speed": speed_json(one.fit.speed),
             }
             for one in found
         ],
@@ -164,7 +159,7 @@ def machines_json(found: Sequence[Machine], could: int, model: str, need: Need) 
                 "pays_off_after_months": one.pays_off_after_months,
                 "rent": _price(one.rent),
                 "buy": _price(one.buy),
-                "speed": _speed(one.speed),
+                "speed": speed_json(one.speed),
                 "argv": list(one.plan.argv),
             }
             for one in found

@@ -229,7 +229,7 @@ def plan_json(stack: Stack, deployment: Deployment, files: list[str]) -> PlanJso
         "settings": _settings(config),
         "reasons": dict(plan.choice.reasons),
         "memory": _memory(plan.choice),
-        "speed": _speed(estimate(plan)),
+        "speed": speed_json(estimate(plan)),
         "rejection": _rejection(failed.rejection),
         "alternatives": _alternatives(stack.alternatives),
         "services": [_placed(server) for server in stack.servers],
@@ -301,7 +301,8 @@ def _model(model: ModelSpec, repo: str) -> ModelJson:
     }
 
 
-def _speed(found: SpeedEstimate | None) -> SpeedJson | None:
+def speed_json(found: SpeedEstimate | None) -> SpeedJson | None:
+    """A plan's speed."""
     return asdict(found) if found else None  # type: ignore[return-value]
 
 

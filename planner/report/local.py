@@ -14,8 +14,9 @@ from typing_extensions import TypedDict
 
 from planner.deployment import Deployment
 from planner.local import LocalPlan
-from planner.report.contract import AlternativeJson, CommandJson, EngineJson, HardwareJson, ModelJson, RejectionJson, WarningJson
+from planner.report.contract import AlternativeJson, CommandJson, EngineJson, HardwareJson, ModelJson, RejectionJson, SpeedJson, WarningJson, speed_json
 from planner.report.terminal import BAR_WIDTH, VERDICT
+from planner.report.words import speed_lines
 from planner.units import GIB, gib, tokens
 
 _COLOURS = ("blue", "bright_green", "yellow", "magenta", "cyan", "green")
@@ -56,6 +57,7 @@ class LocalServerJson(TypedDict):
     layers: int
     layers_on_gpu: int
     longest_context: int
+    speed: SpeedJson | None
     rejection: RejectionJson | None
 
 
@@ -74,6 +76,7 @@ class LocalJson(TypedDict):
     longest_context: int
     layers: int
     layers_on_gpu: int
+    speed: SpeedJson | None
     rejection: RejectionJson | None
     alternatives: list[AlternativeJson]
     services: list[LocalServerJson]
@@ -110,6 +113,7 @@ def local_json(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list
         "longest_context": plan.longest_context,
         "layers": plan.layers,
         "layers_on_gpu": plan.layers_on_gpu,
+        "speed": server["speed"],
         "rejection": server["rejection"],
         "alternatives": [{"change": a.change, "arguments": a.arguments, "verdict": a.verdict} for each in plans for a in each.alternatives],
         "services": [_server(each) for each in plans],
@@ -147,6 +151,7 @@ def _server(plan: LocalPlan) -> LocalServerJson:
         "layers": plan.layers,
         "layers_on_gpu": plan.layers_on_gpu,
         "longest_context": plan.longest_context,
+        "speed": speed_json(plan.speed),
         "rejection": {"code": rejection.code, "message": rejection.reason, "short_by_bytes": rejection.short_by_bytes} if rejection else None,
     }
 
@@ -178,6 +183,8 @@ def _one(plan: LocalPlan) -> Iterator[RenderableType]:
     where = f"; {plan.layers_on_gpu} of {plan.layers} layers on the GPU" if plan.layers else ""
     longest = f"; {tokens(plan.longest_context)} at most before it no longer fits" if plan.longest_context else ""
     yield Text(f"{tokens(plan.context)} tokens of context for each of {plan.users} at a time{longest}{where}.")
+    for line, line_style in zip(speed_lines(plan.speed), ("", "dim"), strict=False):
+        yield Text(line, line_style)
     yield Text()
     yield _bar(plan)
     yield _ledger(plan)

@@ -110,7 +110,7 @@ def local_view(plans: tuple[LocalPlan, ...], deployment: Deployment, files: Iter
         title=f"{plan.model} ({plan.quantization}) on {plan.group.label} with {plan.engine} {plan.version}",
         verdict=plan.verdict,
         verdict_word=VERDICT_WORDS[plan.verdict],
-        lines=(f"{tokens(plan.context)} tokens of context for {plan.users} at once; up to {tokens(plan.longest_context)} would fit.",),
+        lines=(f"{tokens(plan.context)} tokens of context for {plan.users} at once; up to {tokens(plan.longest_context)} would fit.", *speed_lines(plan.speed)),
         bar=ledger_bar([(part.name, part.bytes) for part in plan.parts], plan.available_bytes),
         ledger=(
             *(Row(part.name, f"{part.bytes / GIB:.2f}", part.note, slug(part.name)) for part in plan.parts),
