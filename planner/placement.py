@@ -16,6 +16,7 @@ from planner.choice import Choice, Request
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
 from planner.plan import Alternative, Others, Plan, Warn, alternatives, plan_as_asked
+from planner.replicas import Replicas, replicas
 from planner.search import USEFUL_CONTEXT, cannot_split
 
 POOLING_CONTEXT = 2048  # a passage of some 1,500 words; a longer text is refused by the server, not cut
@@ -61,6 +62,7 @@ class Stack:
     group: GpuGroup
     servers: tuple[Placed, ...]
     alternatives: tuple[Alternative, ...] = ()
+    replicas: Replicas | None = None  # smaller servers that would give all users more
 
     @property
     def main(self) -> Plan:
@@ -95,7 +97,7 @@ def place_servers(asks: Sequence[Ask], group: GpuGroup) -> Stack:
     stack = max((_arranged(asks, group, count) for count in _main_counts(asks, group)), key=_rank)
     failed = next((server for server in stack.servers if not server.plan.meets_wish), None)
     if failed is None:
-        return stack
+        return replace(stack, replicas=replicas(stack.main, asks[0].plan)) if len(asks) == 1 else stack
     (others,) = (ask.others for ask in asks if ask.name == failed.name)
     return replace(stack, alternatives=(*alternatives(failed.plan, others), *_without_one(asks, group)))
 
@@ -222,6 +224,8 @@ def stack_warnings(stack: Stack) -> tuple[Warn, ...]:
     if len(stack.servers) > 1 and any(stack.held_bytes(gpu) > server.held_bytes for server in stack.servers for gpu in server.gpus):
         order = ", ".join(server.name for server in stack.servers)
         found.append(Warn(code="shared-gpus", message=f"start them in this order, each once the one before it is healthy: {order}; stack.sh does"))
+    if stack.replicas is not None:
+        found.append(stack.replicas.warn)
     return tuple(dict.fromkeys(found))
 
 

@@ -10,6 +10,7 @@ from planner.choice import Pins, Request
 from planner.estimate import estimate, factor, significant
 from planner.hardware import GpuGroup
 from planner.plan import make_plan
+from planner.replicas import replicas
 from planner.speed import fitted
 from tests.conftest import run_plan
 
@@ -114,3 +115,37 @@ def test_fewer_bits_are_faster_on_a_mac(tmp_path):
 
 def test_nothing_is_said_of_layers_on_the_cpu(tmp_path):
     assert spoken("--gpu", "rtx3060", "--engine", "llama.cpp", "--model", "llama-3.3-70b", "--context", "4k", cwd=tmp_path) is None
+
+
+def hints(*arguments, cwd):
+    found = json.loads(run_plan(*arguments, "--format", "json", "--dry-run", cwd=cwd).stdout)
+    return [warning["message"] for warning in found["warnings"] if warning["code"] == "replicas"]
+
+
+def test_replicas_are_named_where_they_give_more_over_pcie(tmp_path):
+    (said,) = hints("--gpu", "rtx3090", "--count", "4", "--model", "qwen3-8b-awq", "--context", "4k", "--users", "64", cwd=tmp_path)
+    assert "4 servers of one GPU each" in said or "2 servers of 2 GPUs each" in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--gpu", "h100", "--count", "4", "--model", "qwen3-8b", "--users", "64"),  # NVLink
+        ("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-32b-fp8", "--context", "16k"),  # one card does not hold it
+        ("--gpu", "rtx3090", "--count", "4", "--model", "qwen3-8b-awq", "--context", "4k", "--users", "64", "-tp", "4"),  # as asked
+        ("--gpu", "rtx3090", "--count", "4", "--model", "qwen3-8b-awq", "--context", "4k", "--users", "2"),  # a few users gain from all GPUs
+        ("--gpu", "rtx3090", "--model", "qwen3-8b-awq"),
+    ],
+)
+def test_replicas_are_not_named_otherwise(arguments, tmp_path):
+    assert hints(*arguments, cwd=tmp_path) == []
+
+
+def test_what_is_said_of_replicas_is_what_their_plans_say():
+    whole = planned("rtx3090", "qwen3-8b-awq", 4)
+    asked = replace(whole.request, context=4096, users=64)
+    found = replicas(make_plan(asked, repo="x", served_name="x"), lambda request: make_plan(request, repo="x", served_name="x"))
+    each = make_plan(replace(asked, group=replace(asked.group, count=found.gpus_each), users=64 // found.servers), repo="x", served_name="x")
+    alone, one = estimate(each), estimate(make_plan(asked, repo="x", served_name="x"))
+    assert found.servers * alone.total_tokens_per_s.expected / one.total_tokens_per_s.expected == pytest.approx(found.together, rel=0.1)
+    assert alone.tokens_per_s.expected / one.tokens_per_s.expected == pytest.approx(found.alone, rel=0.1)

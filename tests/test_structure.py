@@ -23,6 +23,7 @@ ORDER = [
     ["search"],
     ["plan"],
     ["estimate"],
+    ["replicas"],
     ["capacity"],
     ["curves"],
     ["choose", "grid"],
