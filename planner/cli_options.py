@@ -74,6 +74,7 @@ QUESTION = (
         show_default=True,
         help="The kind of machine: decides what is free at start.",
     ),
+    click.option("--link-gb-per-s", type=Finite(0, 10_000, min_open=True), help="What an all-reduce reaches here: nccl-tests' bus bandwidth, where measured."),
     click.option("--tensor-parallel-size", "-tp", type=click.IntRange(1, 1024), help="Pin it, as every option below."),
     click.option("--pipeline-parallel-size", "-pp", type=click.IntRange(1, 1024)),
     click.option("--max-model-len", type=COUNT),

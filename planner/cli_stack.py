@@ -95,6 +95,8 @@ def answer_for(row: StackRow, first_port: int = FIRST_PORT) -> Answer | LocalAns
         return answer_row(row, first_port)
     from planner.cli_local import answer_local, unused_pins
 
+    if row.link_gb_per_s is not None:
+        raise PlannerError(f"--link-gb-per-s is about vLLM's all-reduces; {engine} has none", "leave it out")
     if pins := unused_pins(row, engine):
         raise PlannerError(
             f"--{pins[0].replace('_', '-')} is vLLM's; {engine} has no such setting", "--context, --users, --kv-cache-dtype and --quantization go for all"
@@ -104,7 +106,7 @@ def answer_for(row: StackRow, first_port: int = FIRST_PORT) -> Answer | LocalAns
 
 def answer_row(row: StackRow, first_port: int = FIRST_PORT) -> Answer:
     """Answer one question for vLLM. Raises PlannerError where it cannot be asked so."""
-    group = _group(row.gpu, row.count, Host(row.host), row.nodes)
+    group = _group(row, row.nodes)
     if row.nodes > 1 and len(row.services) > 1:
         raise PlannerError("several servers share one machine only", "plan the main model with --nodes and the others on a machine of their own")
     asked = _asks(row, group, first_port)
@@ -118,7 +120,7 @@ def answer_row(row: StackRow, first_port: int = FIRST_PORT) -> Answer:
 def request_of(options: dict[str, Any]) -> tuple[Request, Source]:
     """The question about one model, for who asks vLLM itself."""
     row = _row({"beside": (), "stack_file": None, "nodes": 1, "bind": "127.0.0.1", "proxy_port": 8080} | options)
-    request, source = _request(row.services[0], _group(row.gpu, row.count, Host(row.host), 1), row.vllm_version)
+    request, source = _request(row.services[0], _group(row, 1), row.vllm_version)
     return request, source
 
 
@@ -147,18 +149,20 @@ def _row(options: dict[str, Any]) -> StackRow:
         vllm_version=options["vllm_version"],
         engine=options.get("engine"),
         wired_limit_mb=options.get("wired_limit_mb"),
+        link_gb_per_s=options.get("link_gb_per_s"),
         services=[ServiceRow(**pinned), *(with_row(text) for text in options["beside"])],
     )
 
 
-def _group(name: str, count: int, host: Host, nodes: int) -> GpuGroup:
+def _group(row: StackRow, nodes: int) -> GpuGroup:
     from planner.calibration import calibrated
     from planner.catalog import find_gpu
 
-    gpu = find_gpu(name)
+    gpu = find_gpu(row.gpu)
     if gpu.vendor == "apple":
         raise PlannerError(f"{gpu.title}: vLLM needs an NVIDIA or AMD GPU", "--engine mlx, llama.cpp or ollama")
-    return GpuGroup(gpu=calibrated(gpu), count=count * nodes, host=host, nodes=nodes)
+    link = int((row.link_gb_per_s or 0.0) * 1e9)
+    return GpuGroup(gpu=calibrated(gpu), count=row.count * nodes, host=Host(row.host), nodes=nodes, link_bytes_per_s=link)
 
 
 def _asks(row: StackRow, group: GpuGroup, first_port: int) -> list[tuple[Ask, Source]]:

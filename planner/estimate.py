@@ -58,7 +58,7 @@ def vllm_work(plan: Plan) -> Work | None:
         return None
     bits = dtype_bits(model, gpu, config.dtype)
     kind, widened = arithmetic(model, gpu)
-    best = peak(gpu, kind, "nvlink" if gpu.nvlink else "pcie4", gpu.link_bytes_per_s or PCIE4_BYTES_PER_S)
+    best = peak(gpu, kind, *_link(plan.request.group))
     if best is None:
         return None
     tp = config.tensor_parallel_size
@@ -73,9 +73,18 @@ def vllm_work(plan: Plan) -> Work | None:
     )
 
 
-def _links(work: Work) -> tuple[Work, Work, Work]:
+def _link(group: GpuGroup) -> tuple[str, int]:
+    """The kind of link between GPUs and its line rate; of a measured one the rate whose usual share is what was reached."""
+    gpu = group.gpu
+    if group.link_bytes_per_s:
+        kind = "nvlink" if gpu.nvlink else "pcie5"
+        return kind, int(group.link_bytes_per_s / fitted()["constants"][f"{kind}.share"])
+    return "nvlink" if gpu.nvlink else "pcie4", gpu.link_bytes_per_s or PCIE4_BYTES_PER_S
+
+
+def _links(work: Work, *, measured: bool) -> tuple[Work, Work, Work]:
     """The same work over the slowest, the likely and the fastest link: of PCIe, peer to peer decides, and few have measured it."""
-    if work.tensor_parallel_size == 1 or work.peak.link == "nvlink":
+    if work.tensor_parallel_size == 1 or work.peak.link == "nvlink" or measured:
         return work, work, work
     slow = replace(work, peak=replace(work.peak, link_bytes_per_s=work.peak.link_bytes_per_s // 2))
     return slow, work, replace(work, peak=replace(work.peak, link="pcie5"))
@@ -89,7 +98,7 @@ def grade(work: Work, model: str, group: GpuGroup) -> tuple[str, str]:
     kind = f"{gpu_kind(gpu)} {work.engine}"
     if kind not in data["new_model"]:
         return "extrapolated", f"no figure of {work.engine} on a {gpu_kind(gpu)} card"
-    if work.tensor_parallel_size > 1 and work.peak.link != "nvlink":
+    if work.tensor_parallel_size > 1 and work.peak.link != "nvlink" and not group.link_bytes_per_s:
         return "extrapolated", "all-reduces over this PCIe were not measured"
     chip = re.sub(r"-\d+gb$", "", gpu.name) if gpu.vendor == "apple" else gpu.name  # a Mac's memory does not change its speed
     measured = data["fit"]["seen"][work.engine].get(chip, [])
@@ -144,7 +153,7 @@ def paces(plan: Plan) -> tuple[Pace, Pace, Pace] | None:
         return None
     rank, _ = grade(work, plan.model.name, plan.request.group)
     measured = _measured_here(plan.request.group)
-    slow, likely, fast = (work, work, work) if measured else _links(work)
+    slow, likely, fast = _links(work, measured=measured is not None or bool(plan.request.group.link_bytes_per_s))
     kind = f"{work.peak.kind} {work.engine}"
     steps, prompts, totals = (factor(kind, rank, metrics) for metrics in (("decode", "tpot"), ("ttft", "prompt"), ("throughput", "tpot")))
     step, first = (measured.step, measured.first_token) if measured else (1.0, 1.0)

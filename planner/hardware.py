@@ -66,13 +66,17 @@ WSL2_MOST_BYTES = 2160 * MIB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuGroup:
-    """Several equal GPUs, `count` in all, in one machine or spread evenly over `nodes`; `taken_bytes` of each are held by other servers."""
+    """Several equal GPUs, `count` in all, in one machine or spread evenly over `nodes`; `taken_bytes` of each are held by other servers.
+
+    `link_bytes_per_s` is what an all-reduce reaches on this host (nccl-tests' bus bandwidth), where somebody measured it.
+    """
 
     gpu: GpuSpec
     count: int
     host: Host = Host.SERVER
     nodes: int = 1
     taken_bytes: int = 0
+    link_bytes_per_s: int = 0
 
     @property
     def per_node(self) -> int:

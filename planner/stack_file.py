@@ -15,6 +15,7 @@ from planner.units import parse_context, parse_count
 
 ENGINES = ("vllm", "llama.cpp", "ollama", "mlx")
 MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32
+MOST_LINK_GB_PER_S = 10_000
 _FORBID: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z")  # a label in DNS, Kubernetes, a systemd unit, a shell function and YAML
 _ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})\Z|[0-9a-fA-F:.]{2,45}\Z")
@@ -67,10 +68,18 @@ class StackRow:
     vllm_version: str | None = None
     engine: Literal["vllm", "llama.cpp", "ollama", "mlx"] | None = None
     """The runtime; without it vLLM, or MLX on a Mac."""
+    link_gb_per_s: float | None = None
+    """What an all-reduce between the GPUs reaches: nccl-tests' bus bandwidth in GB/s, where it was measured."""
     wired_limit_mb: int | None = None
     """On a Mac: iogpu.wired_limit_mb, where it was raised."""
     comment: str = field(default="")
     """Anything; it is not read."""
+
+
+def _link(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not MOST_LINK_GB_PER_S >= value > 0:
+        raise ValueError(f"expected a number of GB/s up to {MOST_LINK_GB_PER_S}")
+    return float(value)
 
 
 def _whole(least: int, most: int) -> Callable[[Any], int]:
@@ -151,6 +160,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "nodes": _whole(1, 128),
     "proxy_port": _PORT,
     "wired_limit_mb": _whole(1, 10_000_000),
+    "link_gb_per_s": _link,
 }
 
 

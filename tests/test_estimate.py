@@ -149,3 +149,14 @@ def test_what_is_said_of_replicas_is_what_their_plans_say():
     alone, one = estimate(each), estimate(make_plan(asked, repo="x", served_name="x"))
     assert found.servers * alone.total_tokens_per_s.expected / one.total_tokens_per_s.expected == pytest.approx(found.together, rel=0.1)
     assert alone.tokens_per_s.expected / one.tokens_per_s.expected == pytest.approx(found.alone, rel=0.1)
+
+
+def test_a_measured_link_takes_the_guess_out(tmp_path):
+    asked = ("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-32b-fp8", "--context", "8k")
+    guessed, slow, fast = (spoken(*asked, *link, cwd=tmp_path) for link in ((), ("--link-gb-per-s", "2"), ("--link-gb-per-s", "20")))
+    assert guessed["grade"] == "extrapolated"
+    assert slow["grade"] == fast["grade"] == "new GPU" or slow["grade"] == fast["grade"] != "extrapolated"
+    assert slow["time_to_first_token_s"]["expected"] > fast["time_to_first_token_s"]["expected"]
+    spread = [one["tokens_per_s"]["hopeful"] / one["tokens_per_s"]["cautious"] for one in (fast, guessed)]
+    assert spread[0] < spread[1]
+    assert run_plan(*asked, "--link-gb-per-s", "nan", cwd=tmp_path).returncode == 2
