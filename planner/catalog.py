@@ -292,6 +292,7 @@ def _mentioning(path: Path, wanted: str) -> Iterator[_Chunk]:
             yield chunk
 
 
+@lru_cache(maxsize=4096)
 def _aliases(text: str) -> Iterable[str]:
     block = re.search(r"(?m)^  aliases:\n((?:  - .+\n)+)", text)
     return re.findall(r"- (\S+)", block[1]) if block else ()

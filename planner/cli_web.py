@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import socket
 import threading
 import webbrowser
@@ -11,6 +13,7 @@ import click
 from planner.errors import PlannerError
 
 ADDRESS = "127.0.0.1"
+HELPERS = min(2, os.cpu_count() or 1) - 1  # further processes: an answer keeps one of them busy for some milliseconds
 
 
 @click.command("web")
@@ -18,10 +21,6 @@ ADDRESS = "127.0.0.1"
 @click.option("--open/--no-open", "opens", default=True, show_default=True, help="Open the page in the browser.")
 def web_command(port: int, *, opens: bool) -> None:
     """Open the calculator in a browser: pick GPUs and a model, everything follows as you type. It answers to this machine only; Ctrl-C ends it."""
-    import uvicorn
-
-    from planner.web.app import app, warm
-
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -30,9 +29,32 @@ def web_command(port: int, *, opens: bool) -> None:
     except OSError as error:
         raise PlannerError(f"port {port}: {error.strerror or error}", "--port 0 takes a free one") from None
     address = f"http://{ADDRESS}:{listener.getsockname()[1]}/"
-    threading.Thread(target=warm, daemon=True).start()
     click.echo(f"plan: {address} (Ctrl-C ends it)", err=True)
+    for _ in range(HELPERS):
+        multiprocessing.get_context("spawn").Process(target=help_serve, args=(listener,), daemon=True).start()
     if opens:
         webbrowser.open(address)
+    serve(listener)
+
+
+def serve(listener: socket.socket) -> None:
+    """Answer on a socket until this process is told to end."""
+    import uvicorn
+
+    from planner.web.app import app
+
     server = uvicorn.Server(uvicorn.Config(app(), log_level="warning", access_log=False, server_header=False, ws="none", lifespan="off"))
     server.run(sockets=[listener])
+
+
+def help_serve(listener: socket.socket) -> None:
+    """A further process on the same socket; it ends with the one that started it, however that ends."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    serve(listener)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(0)

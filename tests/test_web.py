@@ -1,9 +1,16 @@
 """The page without a browser: what it refuses, what it serves, that its numbers are the command line's."""
 
 import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
 from html.parser import HTMLParser
 from urllib.parse import urlencode
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -185,3 +192,34 @@ def test_ticks_are_short():
 @pytest.mark.parametrize(("low", "high", "found"), [(20, 100, [20, 50, 100]), (0.1, 100, [0.1, 1, 10, 100]), (3, 4, []), (1, 1000, [1, 10, 100, 1000])])
 def test_axes_are_marked_in_ones_twos_and_fives(low, high, found):
     assert ticks(low, high) == pytest.approx(found)
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_nothing_is_left_when_the_server_ends(end, tmp_path):
+    command = [sys.executable, "-m", "planner", "web", "--no-open", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, start_new_session=True) as server:
+        port = int(re.search(r":(\d+)/", server.stderr.readline())[1])
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            try:
+                assert httpx.get(f"http://127.0.0.1:{port}/static/style.css", timeout=10).status_code == 200
+                break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        server.send_signal(end)
+        server.wait(timeout=20)
+        while time.monotonic() < until:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)):
+                    return
+            time.sleep(0.1)
+        pytest.fail("somebody still listens")
+
+
+def test_a_port_that_is_taken(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = run_plan("web", "--no-open", "--port", str(taken.getsockname()[1]), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--port 0 takes a free one" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import threading
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any
@@ -177,7 +178,8 @@ def warm() -> None:
 
 
 def app() -> Starlette:
-    """The application."""
+    """The application of one process."""
+    threading.Thread(target=warm, daemon=True).start()
     pages: dict[str, Callable[[Request], Response]] = {
         "/": _page, "/answer": _answer, "/download/{name}": _download, "/report.html": _report, "/plan.json": _json, "/static/{name}": _static,
     }  # fmt: skip
