@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from planner.cli_options import Finite
+from planner.cli_options import Finite, read_machine
 from planner.engines.versions import VERSIONS, nearest_version
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup, Host
@@ -48,6 +48,7 @@ _MATTERS = (
 @click.pass_context
 def check_command(ctx: click.Context, /, command: tuple[str, ...], **options: object) -> None:
     """Say whether a `vllm serve` COMMAND starts: in quotes, after --, as a file (script or compose), or - for standard input."""
+    options = read_machine(ctx, options)
     found = _one(_read(command), options["server"])
     group = _group(str(options["gpu"]), int(str(options["count"])), str(options["host_kind"]), options["free_gib"])
     checked = judge(found, group, options["vllm_version"])

@@ -180,9 +180,11 @@ def _on_ray(sweep: Sweep, models: Sequence[str], address: str) -> Iterator[dict[
         raise PlannerError("--ray needs Ray", "pip install 'serve-plan[ray]'") from None
     _reach(address)
     try:
-        ray.init(address=None if address == "local" else address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise WorldError(f"Ray at {address[:60]}: {' '.join(str(error).split())[:200]}", "`ray status` says what runs") from None
+        raise WorldError(
+            f"Ray at {address[:60]}: {' '.join(str(error).split())[:200]}", "`ray status` says what runs; a cluster with a token wants RAY_AUTH_TOKEN"
+        ) from None
     try:
         task = ray.remote(part)
         question = ray.put(sweep)

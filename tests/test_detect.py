@@ -110,3 +110,10 @@ def test_capacity_and_choosing_read_the_machine_too(driver, tmp_path):
     assert on_nvidia(driver, tmp_path, "--for", "chat", "--top", "3", gpus=gpus).returncode == 0
     done = run_plan("capacity", "--gpu", "auto", "--model", "qwen3-8b", "--format", "json", cwd=tmp_path, LD_LIBRARY_PATH=str(driver), STAND_IN_GPUS=gpus)
     assert json.loads(done.stdout)["gpu"] == "h100"
+
+
+def test_a_command_is_checked_on_this_machine(driver, tmp_path):
+    gpus = f"NVIDIA GeForce RTX 4090|{RTX4090}|{8000 * MIB}"
+    done = run_plan("check", "--gpu", "auto", "vllm serve Qwen/Qwen3-8B --max-model-len 8192", cwd=tmp_path, LD_LIBRARY_PATH=str(driver), STAND_IN_GPUS=gpus)
+    assert done.returncode == 1
+    assert "free-memory" in done.stdout

@@ -34,11 +34,24 @@ def test_processes_compute_what_one_does():
 
 @pytest.mark.slow
 def test_a_ray_cluster_computes_the_same(tmp_path):
+    """One that is started for it, then an existing one, whose head Ray's own command starts and `auto` finds. (One test: `ray stop` stops all.)"""
+    ray = Path(sys.executable).with_name("ray")
     options = ("--models", ",".join(SMALL.models), "--gpus", "rtx4090,h100", "--contexts", "8k,128k")
-    for name, more in (("here.parquet", ("--jobs", "1")), ("ray.parquet", ("--ray", "local"))):
+
+    def swept(name: str, *more: str) -> bytes:
         done = run_plan("sweep", "--output", name, *options, *more, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-    assert (tmp_path / "here.parquet").read_bytes() == (tmp_path / "ray.parquet").read_bytes()
+        return (tmp_path / name).read_bytes()
+
+    here = swept("here.parquet", "--jobs", "1")
+    assert swept("local.parquet", "--ray", "local") == here
+    head = [ray, "start", "--head", "--num-cpus", "2", "--port", "0", "--include-dashboard", "false"]
+    started = subprocess.run(head, capture_output=True, text=True, timeout=120, check=False)
+    assert started.returncode == 0, started.stdout + started.stderr
+    try:
+        assert swept("auto.parquet", "--ray", "auto") == here
+    finally:
+        subprocess.run([ray, "stop"], capture_output=True, timeout=60, check=False)
 
 
 def test_a_cluster_that_is_not_there_is_the_worlds_fault(tmp_path):
