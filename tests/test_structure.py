@@ -8,7 +8,7 @@ from pathlib import Path
 import planner
 
 ORDER = [
-    ["units", "errors"],
+    ["units", "errors", "enums"],
     ["shell", "log"],
     ["model", "hardware", "config"],
     ["engines"],

@@ -12,6 +12,7 @@ from planner.check import Checked
 from planner.choice import Choice
 from planner.config import ServeConfig
 from planner.deployment import Deployment
+from planner.enums import BoundBy, Grade, Verdict
 from planner.estimate import SpeedEstimate, estimate
 from planner.hardware import GpuGroup
 from planner.model import ModelSpec
@@ -94,7 +95,7 @@ class ServiceJson(TypedDict):
 
     name: str
     model: str
-    verdict: Literal["starts", "tight", "does_not_start"]
+    verdict: Verdict
     port: int
     gpus: list[int]
     held_bytes: int
@@ -145,7 +146,7 @@ class RangeJson(TypedDict):
 class SpeedJson(TypedDict):
     """What one user sees alone and what `users` get together, tokens and seconds; two significant digits (docs/speed.md)."""
 
-    grade: Literal["measured class", "new model", "new GPU", "extrapolated"]
+    grade: Grade
     because: str
     prompt_tokens: int
     answer_tokens: int
@@ -153,14 +154,14 @@ class SpeedJson(TypedDict):
     tokens_per_s: RangeJson
     total_tokens_per_s: RangeJson
     time_to_first_token_s: RangeJson
-    bound_by: Literal["weights", "arithmetic", "KV cache", "all-reduces", "starts"]
+    bound_by: BoundBy
 
 
 class PlanJson(TypedDict):
     """One answer."""
 
     schema: Literal[1]
-    verdict: Literal["starts", "tight", "does_not_start"]
+    verdict: Verdict
     meets_wish: bool
     model: ModelJson
     hardware: HardwareJson
@@ -182,7 +183,7 @@ class CheckJson(TypedDict):
     """The answer about a command; `memory` is null where no ledger can be made."""
 
     schema: Literal[1]
-    verdict: Literal["starts", "tight", "does_not_start"]
+    verdict: Verdict
     problems: list[ProblemJson]
     model: ModelJson
     hardware: HardwareJson

@@ -13,6 +13,7 @@ from rich.text import Text
 from typing_extensions import TypedDict
 
 from planner.deployment import Deployment
+from planner.enums import Verdict
 from planner.local import LocalPlan
 from planner.report.contract import AlternativeJson, CommandJson, EngineJson, HardwareJson, ModelJson, RejectionJson, SpeedJson, WarningJson, speed_json
 from planner.report.terminal import BAR_WIDTH, VERDICT
@@ -50,7 +51,7 @@ class LocalServerJson(TypedDict):
 
     name: str
     model: ModelJson
-    verdict: Literal["starts", "tight", "does_not_start"]
+    verdict: Verdict
     settings: dict[str, int | float | str | bool]
     reasons: dict[str, str]
     memory: LocalMemoryJson
@@ -65,7 +66,7 @@ class LocalJson(TypedDict):
     """The answer about another runtime; what it says of one server is about the main one."""
 
     schema: Literal[1]
-    verdict: Literal["starts", "tight", "does_not_start"]
+    verdict: Verdict
     meets_wish: bool
     model: ModelJson
     hardware: HardwareJson

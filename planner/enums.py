@@ -1,0 +1,17 @@
+"""The closed lists of words that types, reports, JSON and schemas share: each stands here once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Verdict = Literal["starts", "tight", "does_not_start", "unknown"]
+"""starts: also with cautious overheads; tight: with the expected ones; unknown: the ledger does not hold a part that decides."""
+
+WORST_FIRST: tuple[Verdict, ...] = ("does_not_start", "unknown", "tight", "starts")
+EXIT_CODES: dict[Verdict, int] = {"starts": 0, "tight": 0, "does_not_start": 1, "unknown": 4}
+
+Grade = Literal["measured here", "measured class", "new model", "new GPU", "extrapolated"]
+"""How near a speed estimate is to what was measured."""
+
+BoundBy = Literal["weights", "arithmetic", "KV cache", "all-reduces", "starts"]
+"""What a step takes longest for."""
