@@ -8,7 +8,7 @@ from pathlib import Path
 import planner
 
 ORDER = [
-    ["units", "errors", "enums"],
+    ["units", "errors", "enums", "question_words"],
     ["shell", "log"],
     ["model", "hardware", "config"],
     ["engines"],
