@@ -22,6 +22,7 @@ from planner.source import find_source
 from planner.stack_file import ServiceRow, StackRow
 
 FOLDER = Path(__file__).parent.parent / "outputs"
+PREDICTIONS = "predictions.csv"
 K = 1024
 # The guide's five machines, each with what it recommends there (or the nearest that starts).
 EMBEDDING = "qwen3-embedding-0.6b"
@@ -79,8 +80,8 @@ def plan_for(gpu: str, count: int, model: str, context: int | None) -> Plan:
     return make_plan(request, repo=source.repo, served_name=source.served_name, others=source.others)
 
 
-def plans() -> Iterator[tuple[str, str]]:
-    """(path below outputs/, text) of every file."""
+def plan_files() -> Iterator[tuple[str, str]]:
+    """(path below outputs/, text) of every plan's files."""
     rows = [
         StackRow(gpu=gpu, count=count, services=[ServiceRow(model=model, context=context), *(ServiceRow(model=other) for other in beside)])
         for gpu, count, model, context, beside in MACHINES
@@ -91,7 +92,6 @@ def plans() -> Iterator[tuple[str, str]]:
         names = [f"outputs/{found.folder}/{name}" for name in (*texts, "plan.json")]
         texts["plan.json"] = json.dumps(found.json(names), indent=2) + "\n"
         yield from ((f"{found.folder}/{name}", text) for name, text in texts.items())
-    yield "predictions.csv", predictions()
 
 
 def predictions() -> str:
@@ -133,7 +133,7 @@ def _prediction(gpu: str, count: int, model: str) -> tuple[object, ...]:
 def main() -> None:
     """Write everything anew."""
     shutil.rmtree(FOLDER, ignore_errors=True)
-    for name, text in plans():
+    for name, text in (*plan_files(), (PREDICTIONS, predictions())):
         path = FOLDER / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

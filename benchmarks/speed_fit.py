@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from benchmarks.speed_rows import FILE as ROWS
 from benchmarks.speed_rows import Measured, measured
@@ -157,6 +156,8 @@ def fit(figures: Sequence[Measured], start: Any = None, evaluations: int = 40) -
 
     most = np.array([0.0 if PRIORS[name].unit == SHARE else HIGH + value for name, value in zip(NAMES, prior, strict=True)])
     begin = np.minimum(prior if start is None else start, most - 0.01)
+    from scipy.optimize import least_squares
+
     found = least_squares(residuals, begin, bounds=(prior + LOW, most), loss="soft_l1", f_scale=TIGHT, max_nfev=evaluations, x_scale="jac")
     return found.x
 

@@ -138,7 +138,7 @@ def first_timed(client: httpx.Client, model: str) -> Answered:
     pytest.fail("no prompt was answered with text")
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 def test_mlx_s_own_server_is_measured(tmp_path):
     """A real server that streams: mlx-lm's, with a tiny model, on the CPU."""
     from tests.conftest import ROOT

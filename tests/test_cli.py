@@ -9,6 +9,7 @@ import pytest
 from conftest import DATA, run_plan
 
 from planner.schema import json_schema
+from tests.judges import library
 
 HEADLINE = ("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-vl-32b-awq")
 
@@ -105,8 +106,10 @@ def test_every_pin_is_kept(plan_json):
     assert {flag: settings[flag[2:].replace("-", "_")] for flag in pins} == pins
 
 
+@pytest.mark.judge
 @pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
 def test_pictures_are_drawn_and_not_over_an_edited_one(kind, start, tmp_path):
+    library("matplotlib")
     asked = ("--gpu", "rtx4090", "--model", "qwen3-8b", "--dry-run", f"--{kind}", f"plan.{kind}")
     assert run_plan(*asked, cwd=tmp_path).returncode == 0
     drawn = (tmp_path / f"plan.{kind}").read_bytes()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import DATA, ROOT, judge_venv, run_plan
+from conftest import DATA, ROOT, run_plan
 
 from planner.cli_stack import answer_for
 from planner.emit import FORMATS, emit, emit_formats
@@ -20,6 +20,7 @@ from planner.emit.systemd import quoted
 from planner.errors import PlannerError
 from planner.shell import find_commands
 from planner.stack_file import ServiceRow, StackRow
+from tests.judges import judge_venv
 
 EMBEDDING = "qwen3-embedding-0.6b"
 GRID = {
@@ -54,7 +55,7 @@ def files(name: str) -> dict[str, str]:
 
 
 def verdicts(asked: list[dict]) -> list[list[str]]:
-    python = judge_venv("deploy-1", "PLAN_DEPLOY_VENV", "setup-deploy.sh") / "bin" / "python"
+    python = judge_venv("deploy") / "bin" / "python"
     done = subprocess.run(
         [python, ROOT / "tests" / "oracle" / "validate_deployments.py"],
         input="".join(json.dumps(each) + "\n" for each in asked),
@@ -73,7 +74,7 @@ LWS, HELM = str(DATA / "leaderworkerset.schema.json"), str(DATA / "vllm-stack.va
 KINDS = {"kubernetes.yaml": ("kubernetes", LWS), "leaderworkerset.yaml": ("kubernetes", LWS), "values.yaml": ("schema", HELM), "ray-serve.yaml": ("ray", "")}
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 def test_kubernetes_helm_and_ray_accept_every_file():
     asked = {
         f"{name}/{file}": {"kind": KINDS[file][0], "text": text, "schema": KINDS[file][1]}
@@ -86,7 +87,7 @@ def test_kubernetes_helm_and_ray_accept_every_file():
     assert {name: found for name, found in zip(asked, answers, strict=True) if found} == {}
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 def test_the_judges_see_a_wrong_key():
     wrong = []
     for file, (kind, schema) in KINDS.items():
@@ -98,10 +99,10 @@ def test_the_judges_see_a_wrong_key():
     assert all(verdicts(wrong))
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 @pytest.mark.parametrize("name", [name for name in GRID if name != "nodes"])
 def test_compose_follows_the_compose_specification(name, tmp_path):
-    checker = judge_venv("deploy-1", "PLAN_DEPLOY_VENV", "setup-deploy.sh") / "bin" / "check-jsonschema"
+    checker = judge_venv("deploy") / "bin" / "check-jsonschema"
     path = tmp_path / "compose.yaml"
     path.write_text(files(name)["compose.yaml"])
     done = subprocess.run([checker, "--builtin-schema", "vendor.compose-spec", path], capture_output=True, text=True, check=False)

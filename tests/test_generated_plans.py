@@ -6,7 +6,7 @@ import subprocess
 from random import Random
 
 import pytest
-from conftest import ROOT, judge_venv
+from conftest import ROOT
 
 from planner.config import CacheLayout, Parallel, ServeConfig
 from planner.engines.vllm import in_flight_tokens
@@ -24,6 +24,7 @@ from planner.model import (
     Split,
     Tensor,
 )
+from tests.judges import judge_venv
 
 CASES = 200
 KINDS = ["full", "sliding", "chunked", "latent", "mamba", "delta", "conv"]
@@ -131,10 +132,10 @@ def case(number: int) -> tuple[dict, dict]:
     return question, ours
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 def test_generated_plans_equal_vllms_planner():
     pairs = [case(number) for number in range(CASES)]
-    python = judge_venv("vllm-0.33", "PLAN_ORACLE_VENV", "setup-vllm.sh") / "bin" / "python"
+    python = judge_venv("vllm") / "bin" / "python"
     done = subprocess.run(
         [python, "plan_specs.py", "h100", "9.0", str(80 * 2**30), "1"],
         cwd=ROOT / "tests" / "oracle",

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from conftest import ROOT, judge_venv, run_plan
+from conftest import ROOT, run_plan
 from test_proxy import ask, litellm
 from test_stack_script import free_ports
 
@@ -18,12 +18,13 @@ from planner.mlx.plan import MlxAsk, plan_mlx
 from planner.model import FullAttention
 from planner.source import find_plain
 from planner.units import GIB, MIB
+from tests.judges import judge_venv
 
 KEY = "sk-only-for-this-test"
 
 
 def judge(program: str):
-    return judge_venv("mlx-0.32", "PLAN_MLX_VENV", "setup-mlx.sh") / "bin" / program
+    return judge_venv("mlx") / "bin" / program
 
 
 def ask_mlx(model: str, **wish) -> MlxAsk:
@@ -39,7 +40,7 @@ def test_the_guides_measured_table_is_reproduced(model, is_text, measured):
     assert abs(ours / GIB - measured) / measured <= 0.05
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 def test_matrices_and_caches_have_mlx_s_own_bytes():
     asked, ours = [], []
     for name, bits, group, mode in [
@@ -110,7 +111,7 @@ def tiny(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 def test_the_emitted_stack_starts_mlx_s_own_servers_and_the_proxy(tiny, tmp_path):
     chat, embedding, proxy = free_ports(3)
     stack = {
@@ -149,7 +150,7 @@ def test_the_emitted_stack_starts_mlx_s_own_servers_and_the_proxy(tiny, tmp_path
     assert stopped.stdout.count("is stopped") == 3
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 def test_the_emitted_vision_command_is_one_that_mlx_vlm_takes(tiny, tmp_path):
     """The command of a real vision model, with the tiny model in its place: the server serves it."""
     (port,) = free_ports(1)

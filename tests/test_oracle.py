@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
-from conftest import DATA, ROOT, config_model, judge_venv
+from conftest import DATA, ROOT, config_model
 
 from planner import catalog
 from planner.architecture import Config, build_model
@@ -18,15 +18,16 @@ from planner.hardware import GpuGroup, GpuSpec
 from planner.kvcache import longest_model_len, plan_cache
 from planner.plan import make_plan
 from planner.weights import stage_weights
+from tests.judges import judge_venv
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.judge
 HERE = ROOT / "planner" / "oracle"
 GIB = 2**30
 
 
 def judge_python() -> Path:
     """The Python of vLLM's environment."""
-    return judge_venv("vllm-0.33", "PLAN_ORACLE_VENV", "setup-vllm.sh") / "bin" / "python"
+    return judge_venv("vllm") / "bin" / "python"
 
 
 def ask(gpu: GpuSpec, count: int, questions: list[dict]) -> list[dict]:

@@ -13,7 +13,7 @@ from planner.emit.bench import vllm_bench_argv
 from planner.emit.multinode import MASTER_PORT
 from planner.source import find_source
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.judge
 VLLM = [name for name, row in GRID.items() if row.engine is None and row.gpu != "mi300x"]
 
 

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
-from conftest import ROOT, judge_venv, run_plan
+from conftest import ROOT, run_plan
 
 from planner import catalog
 from planner.choice import Request
@@ -27,8 +27,9 @@ from planner.hardware import GpuGroup
 from planner.placement import alone
 from planner.plan import make_plan
 from planner.stack_file import ServiceRow, StackRow
+from tests.judges import judge_venv
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.judge
 KEY = "sk-only-for-this-test"
 SEEN: list[tuple[str, dict]] = []
 
@@ -83,7 +84,7 @@ class Backend(BaseHTTPRequestHandler):
 
 
 def litellm(program: str):
-    return judge_venv("litellm-1.106.2", "PLAN_PROXY_VENV", "setup-litellm.sh") / "bin" / program
+    return judge_venv("litellm") / "bin" / program
 
 
 def free_port() -> int:

@@ -12,6 +12,7 @@ from benchmarks.speed_accuracy import choices, coverage, headline
 from benchmarks.speed_fit import NAMES, Columns, errors_left_out, fit
 from benchmarks.speed_rows import LITTLE, law, left_out, measured, number, rows
 from planner.speed import fitted, load, prompt_s, rates, served, step
+from tests.judges import library
 
 WORKS = tuple({figure.work for figure in measured()})
 works = st.sampled_from(WORKS)
@@ -96,6 +97,7 @@ def test_the_columns_of_the_fit_say_what_the_product_says():
 
 @pytest.mark.slow
 def test_the_constants_are_those_of_the_fit():
+    library("scipy.optimize")
     logs = fit(measured(), evaluations=100)
     for name, value in zip(NAMES, logs, strict=True):
         assert fitted()["constants"][name] == pytest.approx(exp(value), rel=0.02), name
@@ -103,6 +105,7 @@ def test_the_constants_are_those_of_the_fit():
 
 @pytest.mark.slow
 def test_models_left_out_are_predicted_as_well_as_stated():
+    library("scipy.optimize")
     figures = measured()
     errors = errors_left_out(figures, "model")
     found = headline(figures, errors)

@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 from planner.estimate import significant
 from planner.sweep import COLUMNS, CONTEXTS, MOST_POINTS, Sweep, _two_digits, all_gpus, all_models, part, parts
 from tests.conftest import run_plan
+from tests.judges import library
 
 SMALL = Sweep(models=("qwen3-8b", "qwen3-32b-awq", "gpt-oss-20b", "qwen3-embedding-0.6b"), gpus=("rtx4090", "h100", "t4"), contexts=(8192, 131_072))
 
@@ -32,9 +32,10 @@ def test_processes_compute_what_one_does():
     assert same(list(parts(sweep, sweep.models, 1)), list(parts(sweep, sweep.models, 2)))
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 def test_a_ray_cluster_computes_the_same(tmp_path):
     """One that is started for it, then an existing one, whose head Ray's own command starts and `auto` finds. (One test: `ray stop` stops all.)"""
+    library("ray")
     ray = Path(sys.executable).with_name("ray")
     options = ("--models", ",".join(SMALL.models), "--gpus", "rtx4090,h100", "--contexts", "8k,128k")
 
@@ -54,7 +55,9 @@ def test_a_ray_cluster_computes_the_same(tmp_path):
         subprocess.run([ray, "stop"], capture_output=True, timeout=60, check=False)
 
 
+@pytest.mark.judge
 def test_a_cluster_that_is_not_there_is_the_worlds_fault(tmp_path):
+    library("ray")
     done = run_plan("sweep", "--output", "x.csv", "--models", "qwen3-8b", "--ray", "127.0.0.1:1", cwd=tmp_path, RAY_gcs_rpc_server_reconnect_timeout_s="1")
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr
@@ -65,28 +68,29 @@ def read(path: Path) -> list[dict[str, object]]:
     if path.suffix == ".json":
         return json.loads(path.read_text())
     if path.suffix == ".parquet":
-        return pq.read_table(path).to_pylist()
+        return library("pyarrow.parquet").read_table(path).to_pylist()
     texts = {"model", "gpu", "kv_cache_dtype", "verdict"}
     with path.open() as file:
         return [{key: value if key in texts else None if value == "" else float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
-def test_all_formats_hold_the_same_rows(tmp_path):
+@pytest.mark.parametrize("kinds", [("csv", "json"), pytest.param(("csv", "json", "parquet"), marks=pytest.mark.judge)])
+def test_all_formats_hold_the_same_rows(kinds, tmp_path):
     rows = {}
-    for kind in ("csv", "json", "parquet"):
+    for kind in kinds:
         done = run_plan(
             "sweep", "--output", f"s.{kind}", "--models", ",".join(SMALL.models), "--gpus", ",".join(SMALL.gpus), "--contexts", "8k,128k", cwd=tmp_path
         )
         assert done.returncode == 0, done.stderr
         rows[kind] = read(tmp_path / f"s.{kind}")
     assert list(rows["json"][0]) == list(COLUMNS)
-    assert rows["csv"] == rows["json"] == rows["parquet"]
+    assert all(rows[kind] == rows["json"] for kind in kinds)
     expected = sum(len(part(SMALL, model)["gpu"]) for model in SMALL.models)
     assert len(rows["json"]) == expected
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.csv", "s.json", "s.parquet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"s.{kind}" for kind in kinds]
 
 
-@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", "json", pytest.param("parquet", marks=pytest.mark.judge)])
 def test_an_interrupted_sweep_is_valid_and_continues(kind, tmp_path):
     options = ["sweep", "--gpus", "rtx4090,h100,a100-80,l40s", "--contexts", "8k,32k,128k", "--jobs", "1"]
     whole, broken = tmp_path / f"whole.{kind}", tmp_path / f"broken.{kind}"

@@ -3,10 +3,12 @@
 import sys
 
 import pytest
-from conftest import judge_venv, run_plan
+from conftest import run_plan
+
+from tests.judges import judge_venv
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 @pytest.mark.parametrize(
     "question",
     [
@@ -17,7 +19,7 @@ from conftest import judge_venv, run_plan
     ],
 )
 def test_vllm_agrees_line_by_line(question, tmp_path):
-    python = judge_venv("vllm-0.33", "PLAN_ORACLE_VENV", "setup-vllm.sh") / "bin" / "python"
+    python = judge_venv("vllm") / "bin" / "python"
     done = run_plan("verify", *question, "--python", str(python), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
