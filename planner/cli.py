@@ -5,30 +5,35 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from planner.cli_options import STYLE, question, read_machine
+from planner.cli_command import Command, Option, option, typed, words
+from planner.cli_options import PURPOSES, STYLE, question, read_machine
 from planner.errors import PlannerError
 from planner.plan import make_plan
+from planner.question_words import flag_of
 
-_LATER = {
-    "check": "planner.cli_check",
-    "explain": "planner.cli_explain",
-    "emit": "planner.cli_emit",
-    "compare": "planner.cli_compare",
-    "capacity": "planner.cli_capacity",
-    "sweep": "planner.cli_sweep",
-    "web": "planner.cli_web",
-    "front": "planner.cli_front",
-    "bench": "planner.cli_bench",
+_LATER = {  # module and short help: the help of all is printed without importing them
+    "bench": ("planner.cli_bench", "Measure a running server beside what was predicted."),
+    "capacity": ("planner.cli_capacity", "How many people a machine serves within limits of time."),
+    "check": ("planner.cli_check", "Say whether a `vllm serve` command starts."),
+    "compare": ("planner.cli_compare", "Put the runtimes side by side, for every GPU and model named."),
+    "emit": ("planner.cli_emit", "Write a plan's files again, in other formats too."),
+    "explain": ("planner.cli_explain", "Say what happened in a vLLM server's log."),
+    "front": ("planner.cli_front", "What cannot be had cheaper, faster, longer or for more people."),
+    "list": ("planner.cli_list", "The GPUs, models (with sizes) and architectures that are known."),
+    "sweep": ("planner.cli_sweep", "Compute every server of a grid to a file."),
+    "web": ("planner.cli_web", "Open the calculator in a browser."),
 }
+_OTHERS, _SEVERAL, _OPEN, _FILES = "Other runtimes", "Several servers and machines", "Where the model or the GPU is left open", "Files and addresses"
 
 
-class _Group(click.Group):
-    """Imports the modules of further commands only when they are called, or listed."""
+class _Group(Command, click.Group):
+    """Imports the modules of further commands only when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *_LATER])
@@ -37,34 +42,96 @@ class _Group(click.Group):
         if cmd_name in _LATER:
             from importlib import import_module
 
-            command: click.Command = getattr(import_module(_LATER[cmd_name]), f"{cmd_name}_command")
-            return command
+            found: click.Command = getattr(import_module(_LATER[cmd_name][0]), f"{cmd_name}_command")
+            return found
         return super().get_command(ctx, cmd_name)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args or ["--help"])
 
-@click.group(cls=_Group, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@question
-@click.option("--with", "beside", multiple=True, metavar="NAME[:key=value,…]", help="Another server on the same GPUs (repeatable), its settings pinned.")
-@click.option("-f", "--file", "stack_file", type=click.Path(path_type=Path), help="The question as a file: GPUs and services (`plan schema stack`).")
-@click.option("--engine", type=click.Choice(["vllm", "llama.cpp", "ollama", "mlx"]), help="The runtime; without it vLLM, or MLX on a Mac.")
-@click.option("--gpu-layers", type=click.IntRange(0, 10_000), help="llama.cpp and Ollama: layers on the GPU, the output counted as one; else as many as fit.")
-@click.option("--wired-limit-mb", type=click.IntRange(1, 10_000_000), help="On a Mac: iogpu.wired_limit_mb, where it was raised.")
-@click.option("--nodes", default=1, show_default=True, type=click.IntRange(1, 128), help="Machines with --count GPUs each: tp inside, pp across.")
-@click.option("--to", multiple=True, metavar="FORMAT", help="Also write these formats, e.g. compose,k8s (`plan emit --help` lists them).")
-@click.option("--proxy-port", default=8080, show_default=True, type=click.IntRange(1, 65_535))
-@click.option("--for", "purpose", type=click.Choice(["agent", "chat", "code", "vision", "embedding"]), help="Without --model: choose one for this.")
-@click.option("--top", default=10, show_default=True, type=click.IntRange(0, 1000), help="Without --model or --gpu: how many to show; 0 shows all.")
-@click.option("--prices", type=click.Path(path_type=Path, dir_okay=False), help="Without --gpu: your own prices (`plan schema prices`).")
-@click.option("--bind", default="127.0.0.1", show_default=True, help="Address the server listens on.")
-@click.option("--port", type=click.IntRange(1, 65_535), help="Port of the main server: 8000, Ollama's 11434; those beside it get the next ones.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for the files (default: outputs/<model>-<gpu>x<count>).")
-@click.option("--html", type=click.Path(path_type=Path, dir_okay=False), help="Also write the answer as one page, with pictures.")
-@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="Also draw the pictures (pip install 'serve-plan[pictures]').")
-@click.option("--svg", type=click.Path(path_type=Path, dir_okay=False), help="The same as SVG.")
-@click.option("--dry-run", is_flag=True, help="Write no files but --html, --png and --svg.")
-@click.option("--force", is_flag=True, help="Overwrite files that were edited.")
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if ctx.resilient_parsing or self.get_command(ctx, args[0]) is not None:
+            return super().resolve_command(ctx, args)
+        from planner.cli_hints import no_command
+
+        raise no_command(args, self.list_commands(ctx))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        helps = {name: found.get_short_help_str(60) for name, found in self.commands.items()} | {name: text for name, (_, text) in _LATER.items()}
+        with formatter.section("Commands (`plan COMMAND --help`)"):
+            formatter.write_dl(sorted(helps.items()))
+
+
+@click.group(cls=_Group, invoke_without_command=True, options_metavar="[OPTIONS]")
+@question()
+@option("--for", "purpose", type=click.Choice(PURPOSES), group=_OPEN, help="Without --model: choose one for this.")
+@option("--top", default=10, show_default=True, type=click.IntRange(0, 1000), group=_OPEN, help="How many to show; 0 shows all.")
+@option("--prices", type=click.Path(path_type=Path, dir_okay=False), group=_OPEN, common=False, help="Without --gpu: your own prices (`plan schema prices`).")
+@option(
+    "--with", "beside", multiple=True, metavar="NAME[:key=value,…]", group=_SEVERAL, help="Another server on the same GPUs (repeatable), its settings pinned."
+)
+@option(
+    "--nodes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 128),
+    group=_SEVERAL,
+    common=False,
+    help="Machines with --count GPUs each: tp inside, pp across.",
+)
+@option(
+    "-f",
+    "--file",
+    "stack_file",
+    type=click.Path(path_type=Path),
+    group=_SEVERAL,
+    common=False,
+    help="The question as a file: GPUs and services (`plan schema stack`).",
+)
+@option(
+    "--engine",
+    type=click.Choice(["vllm", "llama.cpp", "ollama", "mlx"]),
+    group=_OTHERS,
+    metavar="NAME",
+    help="vllm, llama.cpp, ollama or mlx; else vLLM, or MLX on a Mac.",
+)
+@option(
+    "--gpu-layers",
+    type=click.IntRange(0, 10_000),
+    group=_OTHERS,
+    common=False,
+    help="llama.cpp and Ollama: layers on the GPU, the output counted as one; else as many as fit.",
+)
+@option("--wired-limit-mb", type=click.IntRange(1, 10_000_000), group=_OTHERS, common=False, help="On a Mac: iogpu.wired_limit_mb, where it was raised.")
+@option("--output", type=click.Path(path_type=Path), group=_FILES, help="Folder for the files (default: outputs/<model>-<gpu>x<count>).")
+@option("--to", multiple=True, metavar="FORMAT", group=_FILES, help="Also write these formats, e.g. compose,k8s (`plan emit --help` lists them).")
+@option("--html", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, help="Also write the answer as one page, with pictures.")
+@option(
+    "--png", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, common=False, help="Also draw the pictures (pip install 'serve-plan[pictures]')."
+)
+@option("--svg", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, common=False, help="The same as SVG.")
+@option("--dry-run", is_flag=True, group=_FILES, help="Write no files but --html, --png and --svg.")
+@option("--force", is_flag=True, group=_FILES, common=False, help="Overwrite files that were edited.")
+@option("--bind", default="127.0.0.1", show_default=True, group=_FILES, common=False, help="Address the server listens on.")
+@option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    group=_FILES,
+    common=False,
+    help="Port of the main server: 8000, Ollama's 11434; those beside it get the next ones.",
+)
+@option(
+    "--proxy-port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(1, 65_535),
+    group=_FILES,
+    common=False,
+    help="Port of the proxy before several servers.",
+)
 @STYLE
-@click.version_option(package_name="serve-plan", prog_name="plan")
+@click.version_option(None, "-V", "--version", package_name="serve-plan", prog_name="plan", cls=Option, group="Output")
 @click.pass_context
 def cli(ctx: click.Context, /, **options: Any) -> None:
     """Plan how vLLM serves a model on your GPUs, before you download it. Without --model: which models; without --gpu: which machines.
@@ -73,28 +140,14 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     """
     if ctx.invoked_subcommand is None:
         ctx.exit(_run(read_machine(ctx, options)))
+    if before := typed():
+        raise PlannerError(
+            f"{flag_of(next(iter(before)))} stands before {ctx.invoked_subcommand}, which would not see it",
+            "the command's name goes first: " + words(command=ctx.invoked_subcommand) + " …",
+        )
 
 
-@cli.command("list")
-@click.argument("what", type=click.Choice(["gpus", "models", "architectures"]))
-def list_catalogue(what: str) -> None:
-    """List the GPUs or models of the catalogue, or the architectures that any config.json may have."""
-    from planner import catalog
-    from planner.architecture.families import FAMILIES
-
-    if what == "architectures":
-        click.echo("\n".join(sorted(FAMILIES)))
-        return
-    if what == "gpus":
-        for gpu in catalog.gpu_rows():
-            click.echo(f"{gpu.name:18} {gpu.memory_mib:>7} MiB  {gpu.title}")
-        return
-    for model in catalog.model_rows():
-        names = ", ".join(catalog.Entry(model, variant).name for variant in model.variants)
-        click.echo(f"{model.family:18} {names}")
-
-
-@cli.command("schema")
+@cli.command("schema", cls=Command, short_help="The JSON Schema of a file or an answer.")
 @click.argument(
     "what", type=click.Choice(["gpus", "models", "prices", "stack", "plan", "local", "check", "explain", "capacity", "chosen-models", "chosen-machines"])
 )
@@ -105,9 +158,10 @@ def print_schema(what: str) -> None:
     click.echo(json.dumps(json_schema(what), indent=2))
 
 
-@cli.command("verify")
-@question
-@click.option("--python", help="The Python of a vLLM installation; else this one's.")
+@cli.command("verify", cls=Command, short_help="Ask vLLM itself about the plan, line by line.")
+@question()
+@option("--python", help="The Python of a vLLM installation; else this one's.")
+@STYLE
 @click.pass_context
 def verify_plan(ctx: click.Context, /, python: str | None, **options: Any) -> None:
     """Ask vLLM itself about the plan: parser, engine config, weights, KV planner; agreement line by line. Exit 1 where they differ."""
@@ -117,7 +171,9 @@ def verify_plan(ctx: click.Context, /, python: str | None, **options: Any) -> No
     request, source = request_of(options)
     plan = make_plan(request, repo=source.repo, served_name=source.served_name)
     agreements = verify(plan, source.config, source.hf_quant, python)
-    for line in agreements:
+    if options["style"] == "json":
+        click.echo(json.dumps({"schema": 1, "agreements": [{**asdict(line), "agrees": line.agrees} for line in agreements]}, indent=2))
+    for line in () if options["style"] == "json" else agreements:
         click.echo(f"agrees   {line.what}: {line.ours}" if line.agrees else f"DIFFERS  {line.what}: {line.ours} here, vLLM says {line.theirs}")
     ctx.exit(0 if all(line.agrees for line in agreements) else 1)
 
@@ -160,7 +216,7 @@ def main() -> NoReturn:
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.ClickException as error:
-        _fail(error.format_message(), "plan --help lists the options")
+        _fail(error.format_message(), f"{error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else 'plan'} --help lists the options")
         code = 2
     except click.Abort:
         code = 130

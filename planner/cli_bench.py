@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from planner.cli_options import STYLE, question, read_machine
+from planner.cli_command import command, option, output_options
+from planner.cli_options import question, read_machine
 from planner.errors import PlannerError
 
 if TYPE_CHECKING:
@@ -25,14 +26,14 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@click.command("bench")
-@question
-@click.option("--url", default="http://127.0.0.1:8000", show_default=True, help=f"The server's address; a key is taken from {KEY}.")
-@click.option("--input", "prompt", default=2000, show_default=True, type=click.IntRange(16, 100_000), help="Tokens of a prompt, about.")
-@click.option("--answer", default=200, show_default=True, type=click.IntRange(16, 10_000), help="Tokens of an answer.")
-@click.option("--at-once", default=8, show_default=True, type=click.IntRange(1, 256), help="Users of the second part.")
-@click.option("--save-calibration", is_flag=True, help="Let later plans for these GPUs use what was measured.")
-@STYLE
+@command("bench")
+@question()
+@option("--url", default="http://127.0.0.1:8000", show_default=True, help=f"The server's address; a key is taken from {KEY}.")
+@option("--input", "prompt", default=2000, show_default=True, type=click.IntRange(16, 100_000), help="Tokens of a prompt, about.")
+@option("--answer", default=200, show_default=True, type=click.IntRange(16, 10_000), help="Tokens of an answer.")
+@option("--at-once", default=8, show_default=True, type=click.IntRange(1, 256), help="Users of the second part.")
+@option("--save-calibration", is_flag=True, help="Let later plans for these GPUs use what was measured.")
+@output_options
 @click.pass_context
 def bench_command(ctx: click.Context, /, **options: Any) -> None:
     """Measure a server that vLLM runs with this model on these GPUs: one user alone, then several. Prints a row of measurements and the prediction."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from planner.cli_options import STYLE, Finite, Seconds, question, read_machine
+from planner.cli_command import command, option, output_options
+from planner.cli_options import Finite, Seconds, question, read_machine
 from planner.errors import PlannerError
 from planner.units import round_up
 
@@ -23,15 +24,15 @@ GROUP_SIZES = (1, 2, 4, 8)  # GPUs of one server that are tried where no count i
 CONTEXT_STEP = 1024
 
 
-@click.command("capacity")
-@question
-@click.option("--input", "prompt", default=2000, show_default=True, type=click.IntRange(1, 10_000_000), help="Tokens of a prompt.")
-@click.option("--answer", "--output", "answer", default=500, show_default=True, type=click.IntRange(1, 1_000_000), help="Tokens of an answer.")
-@click.option("--ttft", default="2s", show_default=True, type=Seconds(), help="The first token within this time.")
-@click.option("--tpot", default="50ms", show_default=True, type=Seconds(), help="A further token within this time, on average.")
-@click.option("--rate", type=Finite(0, 1e6, min_open=True), help="Requests a second that arrive at random (a Poisson process).")
-@click.option("--percentile", default=95.0, show_default=True, type=Finite(50, 99.9), help="Share of first tokens that --ttft holds for.")
-@STYLE
+@command("capacity")
+@question()
+@option("--input", "prompt", default=2000, show_default=True, type=click.IntRange(1, 10_000_000), help="Tokens of a prompt.")
+@option("--answer", "--output", "answer", default=500, show_default=True, type=click.IntRange(1, 1_000_000), help="Tokens of an answer.")
+@option("--ttft", default="2s", show_default=True, type=Seconds(), help="The first token within this time.")
+@option("--tpot", default="50ms", show_default=True, type=Seconds(), help="A further token within this time, on average.")
+@option("--rate", type=Finite(0, 1e6, min_open=True), help="Requests a second that arrive at random (a Poisson process).")
+@option("--percentile", default=95.0, show_default=True, type=Finite(50, 99.9), help="Share of first tokens that --ttft holds for.")
+@output_options
 @click.pass_context
 def capacity_command(ctx: click.Context, /, **options: Any) -> None:
     """How many users at once and requests a second stay within --ttft and --tpot, and what binds.

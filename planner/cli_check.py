@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from planner.cli_command import command, option, output_options
 from planner.cli_options import Finite, read_machine
 from planner.engines.versions import VERSIONS, nearest_version
 from planner.errors import PlannerError
@@ -36,15 +37,17 @@ _MATTERS = (
 )
 
 
-@click.command("check")
+@command("check")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@click.option("--gpu", required=True, help="The GPU it is to run on.")
-@click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them the machine has.")
-@click.option("--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True)
-@click.option("--free", "free_gib", type=Finite(0, min_open=True), help="GiB that are free on each GPU now, where others use it too.")
-@click.option("--vllm-version", help=f"{next(iter(VERSIONS))} to {list(VERSIONS)[-1]}; else the image's tag, else the newest.")
-@click.option("--server", type=click.IntRange(1), help="Which one, where a script starts several.")
-@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@option("--gpu", required=True, help="The GPU it is to run on.")
+@option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them the machine has.")
+@option(
+    "--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True, help="The kind of machine, not an address."
+)
+@option("--free", "free_gib", type=Finite(0, min_open=True), help="GiB that are free on each GPU now, where others use it too.")
+@option("--vllm-version", help=f"{next(iter(VERSIONS))} to {list(VERSIONS)[-1]}; else the image's tag, else the newest.")
+@option("--server", type=click.IntRange(1), help="Which one, where a script starts several.")
+@output_options
 @click.pass_context
 def check_command(ctx: click.Context, /, command: tuple[str, ...], **options: object) -> None:
     """Say whether a `vllm serve` COMMAND starts: in quotes, after --, as a file (script or compose), or - for standard input."""

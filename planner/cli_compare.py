@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from planner.cli_command import command, option, output_options
 from planner.errors import PlannerError
 from planner.hardware import GpuSpec, Host
 from planner.stack_file import ServiceRow, StackRow
@@ -17,14 +18,16 @@ from planner.units import GIB, parse_context, tokens
 MOST_PAIRS = 64
 
 
-@click.command("compare")
-@click.option("--gpu", "gpus", required=True, help="The GPU or Mac, or several with commas: rtx4090, a100-80, m4-max-128gb, …")
-@click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1024))
-@click.option("--model", "models", required=True, help="A catalogue name, owner/name on the Hub, or a folder with a config.json; or several with commas.")
-@click.option("--context", help="The context wanted, e.g. 128k; else the longest that each surely holds.")
-@click.option("--users", type=click.IntRange(1, 100_000), help="How many people at once.")
-@click.option("--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True)
-@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@command("compare")
+@option("--gpu", "gpus", required=True, help="The GPU or Mac, or several with commas: rtx4090, a100-80, m4-max-128gb, …")
+@option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them.")
+@option("--model", "models", required=True, help="A catalogue name, owner/name on the Hub, or a folder with a config.json; or several with commas.")
+@option("--context", help="The context wanted, e.g. 128k; else the longest that each surely holds.")
+@option("--users", type=click.IntRange(1, 100_000), help="How many people at once.")
+@option(
+    "--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True, help="The kind of machine, not an address."
+)
+@output_options
 @click.pass_context
 def compare_command(ctx: click.Context, /, **options: Any) -> None:
     """Put vLLM, Ollama, llama.cpp and MLX side by side, for every GPU and model named; exit 1 where none of them does what is asked."""

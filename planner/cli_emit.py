@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from planner.cli_command import command, option
 from planner.deployment import Deployment
 from planner.emit import FORMATS, emit, emit_formats, read_formats
 from planner.errors import PlannerError
@@ -18,11 +19,11 @@ MAX_FILE_BYTES = 4 * 1024 * 1024
 _LIST = "\n".join(f"  {name:9} {what}" for name, (_, _, what) in FORMATS.items())
 
 
-@click.command("emit", epilog=f"\b\nFormats:\n{_LIST}")
+@command("emit", epilog=f"\b\nFormats:\n{_LIST}")
 @click.argument("plan", type=click.Path(path_type=Path))
-@click.option("--to", multiple=True, metavar="FORMAT", help="Formats, comma separated; without it the scripts for this machine again.")
-@click.option("--output", type=click.Path(path_type=Path), help="Folder for the files (default: that of plan.json).")
-@click.option("--force", is_flag=True, help="Overwrite files that were edited.")
+@option("--to", multiple=True, metavar="FORMAT", help="Formats, comma separated; without it the scripts for this machine again.")
+@option("--output", type=click.Path(path_type=Path), help="Folder for the files (default: that of plan.json).")
+@option("--force", is_flag=True, help="Overwrite files that were edited.")
 def emit_command(plan: Path, to: tuple[str, ...], output: Path | None, *, force: bool) -> None:
     """Write the files of a plan.json again, in other formats too; nothing is planned anew."""
     deployment = read_deployment(plan)

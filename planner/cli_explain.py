@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from planner.cli_command import command, option, output_options
 from planner.engines.versions import VERSIONS, nearest_version
 from planner.engines.vllm import default_batches
 from planner.errors import PlannerError
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 SAME_TOTAL = 0.004  # share by which totals of one card differ between drivers
 
 
-@click.command("explain")
+@command("explain")
 @click.argument("log", type=str)
-@click.option("--gpu", help="The GPU, where the log does not name it.")
-@click.option("--count", type=click.IntRange(1, 1024), help="How many the machine has; else as many as the command uses.")
-@click.option("--save-calibration", is_flag=True, help="Keep what was observed for this GPU; later plans use it and say so.")
-@click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@option("--gpu", help="The GPU, where the log does not name it.")
+@option("--count", type=click.IntRange(1, 1024), help="How many the machine has; else as many as the command uses.")
+@option("--save-calibration", is_flag=True, help="Keep what was observed for this GPU; later plans use it and say so.")
+@output_options
 @click.pass_context
 def explain_command(ctx: click.Context, /, log: str, **options: object) -> None:
     """Say what happened in a vLLM server's LOG (a file, or - for standard input), beside the prediction for its command."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from planner.cli_options import STYLE
+from planner.cli_command import command, option, output_options
 from planner.errors import PlannerError
 from planner.units import parse_context, tokens
 
@@ -22,12 +22,12 @@ CONTEXTS = "8k,32k,128k"
 CHART_WIDTH, CHART_HEIGHT = 100, 20
 
 
-@click.command("front")
-@click.option("--model", required=True, help="A catalogue name (all its variants), owner/name on the Hub, or a folder with a config.json.")
-@click.option("--contexts", default=CONTEXTS, show_default=True, help="Tokens, with commas.")
-@click.option("--prices", type=click.Path(path_type=Path, dir_okay=False), help="Your own prices (`plan schema prices`).")
-@click.option("--top", default=30, show_default=True, type=click.IntRange(0, 10_000), help="Rows to show; 0 shows all.")
-@STYLE
+@command("front")
+@option("--model", required=True, help="A catalogue name (all its variants), owner/name on the Hub, or a folder with a config.json.")
+@option("--contexts", default=CONTEXTS, show_default=True, help="Tokens, with commas.")
+@option("--prices", type=click.Path(path_type=Path, dir_okay=False), help="Your own prices (`plan schema prices`).")
+@option("--top", default=30, show_default=True, type=click.IntRange(0, 10_000), help="Rows to show; 0 shows all.")
+@output_options
 def front_command(model: str, contexts: str, prices: Path | None, top: int, style: str) -> None:
     """Show the front of context, users at once, speed of one user and rent: every machine that no other beats in all four."""
     from planner.catalog import gpu_rows

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import isfinite
 from typing import Any
 
 import click
 
+from planner.cli_command import option, output_options
 from planner.engines.versions import DEFAULT_VERSION, VERSIONS
 from planner.engines.vllm import KV_CACHE_DTYPES
 from planner.hardware import Host
-from planner.units import parse_context, parse_count, parse_seconds
+from planner.units import parse_context, parse_seconds, parse_size
 
 
-class Count(click.ParamType[int]):
-    """A number with vLLM's suffixes; `context` reads 128k as 131072."""
+class Number(click.ParamType[int]):
+    """Tokens (`context`) or bytes (`size`); people write 128k and mean 131072, so k and K are both 1024."""
 
-    name = "number"
+    def __init__(self, name: str) -> None:
+        self.name, self.read = name, parse_context if name == "context" else parse_size
 
-    def __init__(self, *, context: bool = False) -> None:
-        self.read = parse_context if context else parse_count
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """What the help shows."""
+        return "N"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number."""
@@ -33,7 +37,7 @@ class Count(click.ParamType[int]):
         return number
 
 
-COUNT, CONTEXT = Count(), Count(context=True)
+CONTEXT, SIZE = Number("context"), Number("size")
 
 
 class Finite(click.FloatRange):
@@ -59,37 +63,57 @@ class Seconds(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
-STYLE = click.option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True)
-QUESTION = (
-    click.option("--gpu", help="The GPU: rtx4090, a100-80, h100, ... (`plan list gpus`); auto reads this machine."),
-    click.option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them."),
-    click.option("--model", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json."),
-    click.option("--context", type=CONTEXT, help="The context wanted, e.g. 128k; else the longest that surely starts."),
-    click.option("--users", type=click.IntRange(1, 100_000), help="How many people at once, each at full context."),
-    click.option(
+STYLE = output_options
+PURPOSES = ("agent", "chat", "code", "vision", "embedding")
+_pin = partial(option, group="Pins: settings of the server, named as vLLM's flags", common=False)
+QUESTION: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
+    "gpu": option("--gpu", group="Question", help="The GPU: rtx4090, a100-80, m4-max-64gb … (`plan list gpus`); auto reads this machine."),
+    "count": option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), group="Question", help="How many of them."),
+    "model": option("--model", group="Question", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json."),
+    "context": option("--context", type=CONTEXT, group="Question", help="The context wanted, e.g. 128k (131,072); else the longest that surely starts."),
+    "users": option("--users", type=click.IntRange(1, 100_000), group="Question", help="How many people at once, each at full context."),
+    "host_kind": option(
         "--host",
+        "--machine",
         "host_kind",
         type=click.Choice([str(h) for h in Host]),
         default="server",
         show_default=True,
-        help="The kind of machine: decides what is free at start.",
+        group="Question",
+        help="The kind of machine, not an address (that is --bind): what is free at start.",
     ),
-    click.option("--link-gb-per-s", type=Finite(0, 10_000, min_open=True), help="What an all-reduce reaches here: nccl-tests' bus bandwidth, where measured."),
-    click.option("--tensor-parallel-size", "-tp", type=click.IntRange(1, 1024), help="Pin it, as every option below."),
-    click.option("--pipeline-parallel-size", "-pp", type=click.IntRange(1, 1024)),
-    click.option("--max-model-len", type=COUNT),
-    click.option("--gpu-memory-utilization", type=Finite(0, 1, min_open=True)),
-    click.option("--kv-cache-dtype", help=f"vLLM: {', '.join(KV_CACHE_DTYPES)}; llama.cpp and Ollama: f16, q8_0, q4_0; MLX: bf16, q8, q4."),
-    click.option("--kv-cache-memory-bytes", type=COUNT),
-    click.option("--max-num-seqs", type=click.IntRange(1, 100_000)),
-    click.option("--max-num-batched-tokens", type=click.IntRange(1, 10_000_000)),
-    click.option("--enforce-eager/--no-enforce-eager", default=None),
-    click.option("--enable-expert-parallel", is_flag=True),
-    click.option("--skip-mm-profiling", is_flag=True, help="Leave the vision tower's profiling peak out of the budget, as vLLM's flag does."),
-    click.option("--dtype", type=click.Choice(["auto", "bfloat16", "float16", "half", "float32"]), default="auto"),
-    click.option("--quantization", help="vLLM: fp8, fp8_per_block or fp8_per_channel, while loading; GGUF: Q4_K_M, Q8_0, …; MLX: 8bit, 4bit, mxfp4."),
-    click.option("--vllm-version", type=click.Choice(list(VERSIONS)), default=DEFAULT_VERSION, show_default=True, metavar="0.11..0.33"),
-)
+    "link_gb_per_s": option(
+        "--link-gb-per-s",
+        type=Finite(0, 10_000, min_open=True),
+        group="Question",
+        common=False,
+        help="What an all-reduce reaches here: nccl-tests' bus bandwidth, where measured.",
+    ),
+    "quantization": option(
+        "--quantization",
+        group="Question",
+        help="vLLM: fp8, fp8_per_block or fp8_per_channel, while loading; GGUF: Q4_K_M, Q8_0, …; MLX: 8bit, 4bit, mxfp4.",
+    ),
+    "tensor_parallel_size": _pin(
+        "--tensor-parallel-size", "-tp", "--tp", "tensor_parallel_size", type=click.IntRange(1, 1024), help="GPUs that share each layer."
+    ),
+    "pipeline_parallel_size": _pin(
+        "--pipeline-parallel-size", "-pp", "--pp", "pipeline_parallel_size", type=click.IntRange(1, 1024), help="Groups of GPUs, some layers each."
+    ),
+    "max_model_len": _pin("--max-model-len", type=CONTEXT, help="32k is 32,768 here, as in --context."),
+    "gpu_memory_utilization": _pin("--gpu-memory-utilization", type=Finite(0, 1, min_open=True), help="The share of a GPU's memory that vLLM takes."),
+    "kv_cache_dtype": _pin("--kv-cache-dtype", help=f"vLLM: {', '.join(KV_CACHE_DTYPES)}; llama.cpp and Ollama: f16, q8_0, q4_0; MLX: bf16, q8, q4."),
+    "kv_cache_memory_bytes": _pin("--kv-cache-memory-bytes", type=SIZE, help="The cache's size, e.g. 8GiB."),
+    "max_num_seqs": _pin("--max-num-seqs", type=click.IntRange(1, 100_000), help="Requests at once."),
+    "max_num_batched_tokens": _pin("--max-num-batched-tokens", type=click.IntRange(1, 10_000_000), help="Tokens of one step."),
+    "enforce_eager": _pin("--enforce-eager/--no-enforce-eager", default=None, help="Without CUDA graphs, or with them."),
+    "enable_expert_parallel": _pin("--enable-expert-parallel", is_flag=True, help="Whole experts on each GPU."),
+    "skip_mm_profiling": _pin("--skip-mm-profiling", is_flag=True, help="Leave the vision tower's profiling peak out of the budget, as vLLM's flag does."),
+    "dtype": _pin("--dtype", type=click.Choice(["auto", "bfloat16", "float16", "half", "float32"]), default="auto", help="Of the weights."),
+    "vllm_version": _pin(
+        "--vllm-version", type=click.Choice(list(VERSIONS)), default=DEFAULT_VERSION, show_default=True, metavar="0.11..0.33", help="The release."
+    ),
+}
 
 
 AUTO = "auto"
@@ -109,8 +133,12 @@ def read_machine(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
     return options | {"count": options["count"] if given else here.count}
 
 
-def question(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of the question: which GPUs, which model, what is wished and pinned."""
-    for option in reversed(QUESTION):
-        command = option(command)
-    return command
+def question(*, without: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The options of the question: which GPUs, which model, what is wished and pinned; `without` those that mean nothing to the command."""
+
+    def add(run: Callable[..., Any]) -> Callable[..., Any]:
+        for name, one in reversed(QUESTION.items()):
+            run = run if name in without else one(run)
+        return run
+
+    return add

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from planner.cli_command import command, option, output_options
 from planner.errors import PlannerError
 from planner.hardware import Host
 from planner.units import parse_context
@@ -20,20 +22,23 @@ if TYPE_CHECKING:
 MOST_COUNT = 1024
 
 
-@click.command("sweep")
-@click.option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="FILE.csv, .json or .parquet.")
-@click.option("--models", default="all", show_default=True, help="Names of `plan list models`, with commas.")
-@click.option("--gpus", default="all", show_default=True, help="Names of `plan list gpus`, with commas.")
-@click.option("--counts", default="1-8", show_default=True, help="GPUs of a machine: 1,2,4 or 1-8.")
-@click.option("--contexts", help="Tokens, with commas: 8k,32k,128k; else twenty from 2k to 1.5m.")
-@click.option("--users", type=click.IntRange(1, 100_000), help="Sequences of every server; else 16.")
-@click.option("--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True)
-@click.option("--only-starts", is_flag=True, help="Leave out what does not surely start.")
-@click.option("--no-speed", is_flag=True, help="Memory only.")
-@click.option("--jobs", type=click.IntRange(1, 256), help="Processes; else one for each core.")
-@click.option("--ray", metavar="ADDRESS", help="Run on an existing Ray cluster (auto, host:port, ray://…), or `local`.")
-@click.option("--resume", is_flag=True, help="Continue what was interrupted.")
-@click.option("--force", is_flag=True, help="Overwrite FILE.")
+@command("sweep")
+@option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="FILE.csv, .json or .parquet.")
+@option("--models", default="all", show_default=True, help="Names of `plan list models`, with commas.")
+@option("--gpus", default="all", show_default=True, help="Names of `plan list gpus`, with commas.")
+@option("--counts", default="1-8", show_default=True, help="GPUs of a machine: 1,2,4 or 1-8.")
+@option("--contexts", help="Tokens, with commas: 8k,32k,128k; else twenty from 2k to 1.5m.")
+@option("--users", type=click.IntRange(1, 100_000), help="Sequences of every server; else 16.")
+@option(
+    "--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True, help="The kind of machine, not an address."
+)
+@option("--only-starts", is_flag=True, help="Leave out what does not surely start.")
+@option("--no-speed", is_flag=True, help="Memory only.")
+@option("--jobs", type=click.IntRange(1, 256), help="Processes; else one for each core.")
+@option("--ray", metavar="ADDRESS", help="Run on an existing Ray cluster (auto, host:port, ray://…), or `local`.")
+@option("--resume", is_flag=True, help="Continue what was interrupted.")
+@option("--force", is_flag=True, help="Overwrite FILE.")
+@output_options
 @click.pass_context
 def sweep_command(ctx: click.Context, /, **options: Any) -> None:
     """Compute every server of a grid: does it start, its memory, how many requests at once, its speed. Ctrl-C leaves a valid file; --resume goes on."""
@@ -122,6 +127,9 @@ def _run(sweep: Sweep, file: Target, options: dict[str, Any]) -> int:
     file.finish()
     seconds = time.perf_counter() - start
     size = file.path.stat().st_size
+    if options["style"] == "json":
+        click.echo(json.dumps({"schema": 1, "rows": file.rows, "models": len(sweep.models), "file": str(file.path), "bytes": size}, indent=2))
+        return 0
     click.echo(
         f"{file.rows:,} rows of {len(sweep.models)} models in {file.path} ({size:,} bytes), {(file.rows - rows_before) / max(seconds, 1e-9):,.0f} a second"
     )

@@ -10,15 +10,16 @@ import webbrowser
 
 import click
 
+from planner.cli_command import command, option
 from planner.errors import PlannerError
 
 ADDRESS = "127.0.0.1"
 HELPERS = min(2, os.cpu_count() or 1) - 1  # further processes: an answer keeps one of them busy for some milliseconds
 
 
-@click.command("web")
-@click.option("--port", default=8321, show_default=True, type=click.IntRange(0, 65_535), help="0 takes a free one.")
-@click.option("--open/--no-open", "opens", default=True, show_default=True, help="Open the page in the browser.")
+@command("web")
+@option("--port", default=8321, show_default=True, type=click.IntRange(0, 65_535), help="0 takes a free one.")
+@option("--open/--no-open", "opens", default=True, show_default=True, help="Open the page in the browser.")
 def web_command(port: int, *, opens: bool) -> None:
     """Open the calculator in a browser: pick GPUs and a model, everything follows as you type. It answers to this machine only; Ctrl-C ends it."""
     listener = socket.socket()

@@ -26,21 +26,26 @@ Variants = list[tuple[int, Callable[[Wish], Fit]]]
 def offers(group: GpuGroup, purpose: str) -> Iterator[Offer]:
     """What the catalogue has for a purpose that is not surely too large for these GPUs."""
     for row in model_rows():
-        offer = Offer(
-            name=row.name,
-            kind=row.kind,
-            released=row.released,
-            released_at_least=row.released_at_least,
-            for_code=row.made_for_code,
-            takes_tools=row.tool_parser is not None,
-            parameters=row.parameters,
-            variants=(),
-        )
+        offer = offer_of(row)
         if suits(offer, purpose):
             total = group.count * group.gpu.cuda_total_bytes
             variants = _mlx_variants(row, group) if group.gpu.vendor == "apple" else _vllm_variants(row, group)
             kept = [(bits, fit) for bits, fit in variants if not cannot_fit(row.parameters, bits, total)]
             yield replace(offer, variants=sorted(kept, key=lambda variant: -variant[0]))
+
+
+def offer_of(row: ModelRow) -> Offer:
+    """What the catalogue says of a model, before its variants are looked at."""
+    return Offer(
+        name=row.name,
+        kind=row.kind,
+        released=row.released,
+        released_at_least=row.released_at_least,
+        for_code=row.made_for_code,
+        takes_tools=row.tool_parser is not None,
+        parameters=row.parameters,
+        variants=(),
+    )
 
 
 def _vllm_variants(row: ModelRow, group: GpuGroup) -> Variants:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from planner.catalog import read_yaml
 from planner.errors import PlannerError, did_you_mean
 from planner.hardware import Host
-from planner.units import parse_context, parse_count
+from planner.units import parse_context
 
 ENGINES = ("vllm", "llama.cpp", "ollama", "mlx")
 MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32
@@ -84,7 +84,7 @@ def _link(value: Any) -> float:
 
 def _whole(least: int, most: int) -> Callable[[Any], int]:
     def read(value: Any) -> int:
-        number = parse_count(value) if isinstance(value, str) else value
+        number = parse_context(value) if isinstance(value, str) else value
         if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= most:
             raise ValueError(f"expected a whole number from {least} to {most}")
         return number
@@ -132,16 +132,12 @@ def is_label(value: str) -> bool:
     return _NAME.match(value) is not None
 
 
-def _context(value: Any) -> int:
-    return _whole(1, 1 << 40)(parse_context(value) if isinstance(value, str) else value)
-
-
 _PORT = _whole(1, 65_535)
 _READERS: dict[str, Callable[[Any], Any]] = {
     "model": _text,
     "name": _label,
     "port": _PORT,
-    "context": _context,
+    "context": _whole(1, 1 << 40),
     "users": _whole(1, 100_000),
     "tensor_parallel_size": _whole(1, 1024),
     "pipeline_parallel_size": _whole(1, 1024),

@@ -23,7 +23,7 @@ _SUFFIXES = {
     "G": 2**30,
     "T": 2**40,
 }
-_NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kmgtKMGT]?)(?:iB)?\Z")
+_NUMBER = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)([kmgtKMGT]?)(?:iB)?\Z")
 
 
 def ceil_div(numerator: int, denominator: int) -> int:
@@ -37,24 +37,33 @@ def round_up(value: int, multiple: int) -> int:
 
 
 def parse_count(text: str) -> int:
-    """Read a number of tokens or bytes with vLLM's suffixes: 128K = 131072, 128k = 128000.
+    """Read a number of tokens or bytes in a vLLM command, as vLLM does: 128K = 131072, 128k = 128000.
 
     Source: vLLM 0.33 `engine/arg_utils.py` human_readable_int (run in the oracle).
     Raises ValueError for anything else.
     """
-    match = _NUMBER.match(text.strip())
-    if match is None:
-        raise ValueError(f"{text!r} is not a number like 131072, 128K (=131072) or 128k (=128000)")
-    number, suffix = match.groups()
-    scaled = float(number) * _SUFFIXES[suffix] if "." in number else int(number) * _SUFFIXES[suffix]
-    if scaled != int(scaled):
-        raise ValueError(f"{text!r} is not a whole number")
-    return int(scaled)
+    return _scaled(text, text, "131072, 128K (=131072) or, to vLLM, 128k (=128000)")
 
 
 def parse_context(text: str) -> int:
-    """Read a context length; people write 128k and mean 131072, so k and K are both 1024 here."""
-    return parse_count(text.strip().replace("k", "K").replace("m", "M"))
+    """Read a number of tokens that a person asks for; people write 128k and mean 131072, so k and K are both 1024. Raises ValueError."""
+    return _scaled(text, text.upper().replace("IB", "iB"), "131072 or 128k (=131072)")
+
+
+def parse_size(text: str) -> int:
+    """Read bytes that a person asks for: 8G, 8GiB and 8g are one. Raises ValueError."""
+    return _scaled(text, text.upper().replace("IB", "iB"), "8589934592 or 8GiB (=8589934592)")
+
+
+def _scaled(text: str, spelled: str, example: str) -> int:
+    match = _NUMBER.match(spelled.strip())
+    if match is None:
+        raise ValueError(f"{text[:60]!r} is not a number like {example}")
+    number, suffix = match.groups()
+    scaled = float(number) * _SUFFIXES[suffix] if "." in number else int(number) * _SUFFIXES[suffix]
+    if scaled != int(scaled):
+        raise ValueError(f"{text[:60]!r} is not a whole number")
+    return int(scaled)
 
 
 _SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|)\Z")

@@ -136,7 +136,7 @@ def test_pictures_are_drawn_and_not_over_an_edited_one(kind, start, tmp_path):
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--context", "10M"), "--context 40960"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--gpu-memory-utilization", "0"), "--gpu-memory-utilization"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--gpu-memory-utilization", "1.2"), "--gpu-memory-utilization"),
-        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--max-model-len", "lots"), "128K"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--max-model-len", "lots"), "128k (=131072)"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--kv-cache-dtype", "int8"), "--kv-cache-dtype"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--quantization", "awq"), "not quantized"),
         (("--gpu", "rtx3090", "--model", "gpt-oss-20b", "--kv-cache-dtype", "fp8"), "8.9"),
@@ -266,7 +266,7 @@ def test_gpu_names_a_person_would_type(name, plan_json):
 
 
 def test_help_names_every_setting(tmp_path):
-    done = run_plan("--help", cwd=tmp_path)
+    done = run_plan("--help-all", cwd=tmp_path)
     assert done.returncode == 0
     for flag in (
         "--gpu",

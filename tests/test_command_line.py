@@ -1,12 +1,18 @@
 """The habits of a command line: the words of hints, help, completion, defaults in a file, options that are refused rather than passed over."""
 
+import json
 import shlex
+from pathlib import Path
 
+import click
 import pytest
+from conftest import run_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.cli import _LATER, cli
 from planner.question_words import command_line
+from planner.units import parse_context, parse_count, parse_size
 
 TYPED = {"gpu": "rtx4090", "count": "2", "model": "qwen3-8b", "context": "64k", "beside": ["qwen3-embedding-0.6b:context=8k"], "enforce_eager": True}
 
@@ -36,3 +42,170 @@ def test_a_hint_can_be_another_command():
 def test_what_was_typed_can_be_typed_again(typed):
     words = shlex.split(command_line(typed))[1:]
     assert dict(zip((word.removeprefix("--") for word in words[::2]), words[1::2], strict=True)) == typed
+
+
+def refused(*arguments: str, cwd: Path) -> str:
+    """The one line of a question that is refused."""
+    done = run_plan(*arguments, cwd=cwd)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done
+    assert not [path for path in cwd.iterdir() if path.suffix != ".toml"]
+    return done.stderr
+
+
+def commands() -> dict[str, click.Command]:
+    """Every command by its name; "" is the main one."""
+    ctx = click.Context(cli)
+    return {"": cli} | {name: cli.get_command(ctx, name) for name in cli.list_commands(ctx)}
+
+
+def test_nothing_typed_shows_the_short_help_at_80_columns(tmp_path):
+    bare, asked, everything = (run_plan(*words, cwd=tmp_path, COLUMNS="80") for words in ((), ("--help",), ("--help-all",)))
+    assert bare.returncode == asked.returncode == everything.returncode == 0
+    assert bare.stdout == asked.stdout
+    assert max(map(len, bare.stdout.splitlines() + everything.stdout.splitlines())) <= 80
+    assert len(bare.stdout.splitlines()) < 75 < len(everything.stdout.splitlines())
+    assert "--help-all" in bare.stdout
+    for heading in ("Question:", "Several servers", "Other runtimes:", "Files", "Output:", "Commands"):
+        assert heading in bare.stdout
+    assert "Pins" in everything.stdout
+
+
+def test_the_listed_helps_are_of_the_commands_that_exist():
+    ctx = click.Context(cli)
+    for name in _LATER:
+        found = cli.get_command(ctx, name)
+        assert (found.name, bool(found.help)) == (name, True)
+
+
+@pytest.mark.parametrize("name", ["", *commands()])
+def test_every_option_has_help(name):
+    for param in commands()[name].params:
+        assert isinstance(param, click.Argument) or param.help or param.name == "style", param
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("chek", "check"), ("capasity", "capacity"), ("expalin", "explain"), ("benhc", "bench"), ("lst", "list"), ("webb", "web")]
+)
+def test_a_mistyped_command_is_suggested(word, meant, tmp_path):
+    assert f"did you mean plan {meant}?" in refused(word, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (("rtx4090",), "plan --gpu rtx4090\n"),
+        (("H100",), "plan --gpu H100\n"),
+        (("qwen3-8b",), "plan --model qwen3-8b\n"),
+        (("rtx4090", "qwen3-8b"), "plan --gpu rtx4090 --model qwen3-8b\n"),
+        (("--gpu", "rtx4090", "--count", "2", "qwen3-8b"), "plan --gpu rtx4090 --count 2 --model qwen3-8b\n"),
+        (("somebody/model",), "plan --model somebody/model\n"),
+        (("xyzzyx",), "bench, capacity, check"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "capacity"), "plan capacity --gpu rtx4090 --model qwen3-8b"),
+    ],
+)
+def test_a_word_that_is_no_command_is_answered_with_what_was_meant(typed, says, tmp_path):
+    assert says in refused(*typed, cwd=tmp_path)
+
+
+def twice():
+    """Every option of every command that counts once."""
+    for name, found in commands().items():
+        for param in found.params:
+            if isinstance(param, click.Option) and not (param.multiple or param.is_eager):
+                yield name, param
+
+
+@pytest.mark.parametrize(("name", "param"), list(twice()))
+def test_an_option_given_twice_is_refused(name, param):
+    value = [] if param.is_flag else [param.type.choices[0] if isinstance(param.type, click.Choice) else "1"]
+    with pytest.raises(Exception, match="is given twice"):
+        cli.main([*([name] if name else []), param.opts[-1], *value, (param.secondary_opts or param.opts)[0], *value], standalone_mode=False)
+
+
+def test_the_message_says_why_two_gpus_are_refused(tmp_path):
+    says = refused("--gpu", "rtx3090", "--gpu", "rtx4090", "--model", "qwen3-8b", cwd=tmp_path)
+    assert "--gpu is given twice" in says
+    assert "different GPUs in one machine cannot be planned yet" in says
+
+
+@pytest.mark.parametrize("words", [("--tp", "2", "--pp", "1"), ("-tp", "2", "-pp", "1"), ("--tensor-parallel-size", "2", "--pipeline-parallel-size", "1")])
+def test_vllm_s_short_names_are_taken(words, plan_json):
+    _, answer = plan_json("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-8b", *words)
+    assert answer["settings"]["tensor_parallel_size"] == 2
+
+
+def test_json_and_quiet(tmp_path):
+    asked = ("--gpu", "rtx4090", "--model", "qwen3-8b", "--dry-run")
+    assert json.loads(run_plan(*asked, "--json", cwd=tmp_path).stdout) == json.loads(run_plan(*asked, "--format", "json", cwd=tmp_path).stdout)
+    quiet = run_plan(*asked, "-q", cwd=tmp_path)
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    assert run_plan("check", "-q", "vllm serve Qwen/Qwen3-32B", "--gpu", "rtx4090", cwd=tmp_path).returncode == 1
+    assert "contradict" in refused(*asked, "--json", "--format", "text", cwd=tmp_path)
+    assert run_plan("-V", cwd=tmp_path).stdout.startswith("plan, version")
+
+
+@pytest.mark.parametrize("name", ["", "bench", "capacity", "check", "compare", "explain", "front", "verify", "list", "sweep"])
+def test_every_command_with_an_answer_takes_json(name):
+    assert "--json" in [flag for param in commands()[name].params for flag in param.opts]
+
+
+@given(st.integers(1, 1 << 40), st.sampled_from("kKmMgG"))
+def test_a_number_is_1024s_where_a_person_asks_and_vllm_s_in_its_command(number, suffix):
+    power = "kmg".index(suffix.lower()) + 1
+    assert parse_context(f"{number}{suffix}") == parse_size(f"{number}{suffix}iB") == number * 1024**power
+    assert parse_count(f"{number}{suffix}") == number * (1000 if suffix.islower() else 1024) ** power
+
+
+def test_128k_is_one_number_wherever_it_is_asked_for(plan_json):
+    for words in (("--context", "32k"), ("--max-model-len", "32k"), ("--max-model-len", "32K")):
+        assert plan_json("--gpu", "rtx4090", "--model", "qwen3-8b", *words)[1]["settings"]["max_model_len"] == 32_768
+
+
+def test_the_lists_hold_sizes_and_fit_80_columns(tmp_path):
+    for what in ("models", "gpus", "architectures"):
+        lines = run_plan("list", what, cwd=tmp_path).stdout.splitlines()
+        assert len(lines) > 50
+        assert max(map(len, lines)) <= 80
+    models = json.loads(run_plan("list", "models", "--json", cwd=tmp_path).stdout)["models"]
+    sizes = {row["name"]: row["weights_bytes"] for row in models}
+    assert sizes["qwen3-8b"] == 2 * 8_190_735_360
+    assert all(0 < size < 4 << 40 for size in sizes.values())
+    assert {row["runtime"] for row in models} == {"vllm", "ollama", "mlx"}
+    gpus = {row["name"]: row for row in json.loads(run_plan("list", "gpus", "--json", cwd=tmp_path).stdout)["gpus"]}
+    assert gpus["rtx4090"]["compute_capability"] == "8.9"
+    assert gpus["apple-m4-max"]["memory_options_gb"] == [36, 48, 64, 128]
+
+
+@pytest.mark.parametrize(
+    ("filters", "holds"),
+    [
+        (("--family", "qwen3"), lambda row: row["family"] == "qwen3"),
+        (("--quantization", "AWQ"), lambda row: row["quantization"] == "awq"),
+        (("--quantization", "q4_k_m"), lambda row: row["quantization"] == "Q4_K_M"),
+        (("--max-gib", "16"), lambda row: row["weights_bytes"] <= 16 << 30),
+        (("--for", "embedding"), lambda row: row["kind"] == "embedding"),
+        (("--for", "agent"), lambda row: row["tool_parser"] is not None),
+        (("coder",), lambda row: "coder" in row["name"]),
+        (("QWEN3 VL", "--max-gib", "30", "--quantization", "awq"), lambda row: row["quantization"] == "awq" and "qwen3-vl" in row["name"]),
+    ],
+)
+def test_models_are_filtered(filters, holds, tmp_path):
+    done = run_plan("list", "models", *filters, "--json", cwd=tmp_path)
+    found = json.loads(done.stdout)["models"]
+    assert found
+    assert all(map(holds, found))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("models", "--family", "qwen33"), "did you mean qwen3"),
+        (("models", "--quantization", "awk"), "awq"),
+        (("models", "xyzzy"), "no models of the catalogue"),
+        (("gpus", "--max-gib", "24"), "--max-gib is about models"),
+        (("models", "--max-gib", "nan"), "is not a number"),
+        (("modells",), "models"),
+    ],
+)
+def test_a_list_that_cannot_be_made_is_refused(words, says, tmp_path):
+    assert says in refused("list", *words, cwd=tmp_path)

@@ -1,0 +1,141 @@
+"""What every command of `plan` shares: options in groups, help in two lengths, `--json`, `--quiet`, and nothing that was typed is passed over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from planner.errors import PlannerError
+from planner.question_words import command_line, flag_of
+
+_TYPED = "planner.typed"  # in the meta of click's context: what was typed, by the name of the option
+_TWICE = {
+    "gpu": "different GPUs in one machine cannot be planned yet: plan each, or say --count for several equal ones",
+    "gpus": "put commas between them",
+    "model": "a second model on the same GPUs is --with NAME",
+}
+
+
+class Option(click.Option):
+    """An option that stands under a heading of the help, in its short form where people need it often (`common`)."""
+
+    def __init__(self, *args: Any, group: str = "Options", common: bool = True, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.group, self.common = group, common
+
+    def make_metavar(self, ctx: click.Context) -> str:
+        """A short word for a number: N."""
+        return "N" if self.metavar is None and isinstance(self.type, click.IntRange | click.FloatRange) else super().make_metavar(ctx)
+
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """The default; a range is said by the error."""
+        return {key: value for key, value in super().get_help_extra(ctx).items() if key != "range"}
+
+
+def option(*names: str, group: str = "Options", common: bool = True, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An option under the heading `group`, in the short help where it is `common`."""
+    return click.option(*names, cls=Option, group=group, common=common, **settings)
+
+
+def _help_all(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        ctx.meta["planner.help_all"] = True
+        click.echo(ctx.get_help())
+        ctx.exit()
+
+
+class Command(click.Command):
+    """A command whose options stand in groups and are refused where they are given twice."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["context_settings"] = {"help_option_names": ["-h", "--help"], "max_content_width": 110} | (kwargs.get("context_settings") or {})
+        super().__init__(*args, **kwargs)
+        if any(not getattr(param, "common", True) for param in self.params):
+            settings: Any = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": _help_all}
+            self.params.append(Option(["--help-all"], group="Output", help="Show all options and exit.", **settings))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options, once all of what was typed is known to count."""
+        if not ctx.resilient_parsing:
+            ctx.meta[_TYPED] = self._typed(ctx, list(args))
+        rest = super().parse_args(ctx, args)
+        if ctx.params.pop("as_json", False):
+            if ctx.params["style"] != "json" and ctx.get_parameter_source("style") is ParameterSource.COMMANDLINE:
+                raise click.UsageError(f"--json and --format {ctx.params['style']} contradict each other", ctx)
+            ctx.params["style"] = "json"
+        return rest
+
+    def _typed(self, ctx: click.Context, args: list[str]) -> dict[str, Any]:
+        """The options as they were typed, in their order."""
+        words, _, order = self.make_parser(ctx).parse_args(list(args))
+        for param in order:
+            if isinstance(param, click.Option) and not (param.multiple or param.is_eager) and order.count(param) > 1:
+                flag = "/".join(sorted({flag_of(str(param.name)), *param.secondary_opts}, key=len)) if param.secondary_opts else flag_of(str(param.name))
+                raise PlannerError(f"{flag} is given twice; it counts once", _TWICE.get(str(param.name), "leave one out"))
+        names = dict.fromkeys(param.name for param in order if isinstance(param, click.Option) and not param.is_eager)
+        return {name: words[name] for name in names if name in words}
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; --quiet keeps its report back."""
+        if not ctx.params.pop("quiet", False) or ctx.params.get("style") == "json":
+            return super().invoke(ctx)
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+            return super().invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options under their headings: the common ones, or all."""
+        show_all = ctx.meta.get("planner.help_all", False)
+        groups: dict[str, list[tuple[str, str]]] = {}
+        hidden = 0
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is None or isinstance(param, click.Argument):
+                continue
+            if not show_all and not getattr(param, "common", True):
+                hidden += 1
+                continue
+            groups.setdefault(getattr(param, "group", "Output"), []).append(record)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records, col_max=28)
+        if hidden:
+            formatter.write_paragraph()
+            formatter.write_text(f"{hidden} further options: {ctx.command_path} --help-all")
+
+
+def typed() -> dict[str, Any]:
+    """What was typed to the command that runs, by the names of its options; nothing outside of one."""
+    ctx = click.get_current_context(silent=True)
+    return dict(ctx.meta.get(_TYPED, {})) if ctx else {}
+
+
+def words(changed: dict[str, Any] | None = None, command: str | None = None) -> str:
+    """The command that was typed, with what is changed; of another command where one is named ("" is the main one)."""
+    ctx = click.get_current_context(silent=True)
+    own = ctx.info_name if ctx and ctx.parent else ""
+    return command_line(typed(), changed, command=str(own if command is None else command))
+
+
+def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """A further command."""
+    return click.command(name, cls=Command, **settings)
+
+
+def output_options(run: Callable[..., Any]) -> Callable[..., Any]:
+    """--format, --json and --quiet."""
+    for one in reversed(_OUTPUT):
+        run = one(run)
+    return run
+
+
+_OUTPUT = (
+    option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, group="Output", common=False),
+    option("--json", "as_json", is_flag=True, group="Output", help="The answer as JSON (docs/json.md): --format json."),
+    option("-q", "--quiet", is_flag=True, group="Output", help="Print errors only; the exit code says the rest."),
+)
