@@ -10,7 +10,7 @@ from planner.command import AUTO_LENGTH, read_settings
 from planner.config import ServeConfig
 from planner.engines import vllm
 from planner.engines.flags import FlagFault
-from planner.engines.versions import VERSIONS
+from planner.engines.versions import VERSIONS, newest_for
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
 from planner.memory import place
@@ -177,9 +177,12 @@ def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model
     if problem := vllm.quantization_problem(config.quantization, model.quantization):
         yield Problem(code="unsupported", message=problem, fix="leave --quantization out; vLLM detects it")
     try:
-        vllm.check_quantization(model, group.gpu)
+        vllm.check_model(model, group.gpu, config.vllm_version)
     except vllm.UnsupportedError as error:
-        yield Problem(code="unsupported", message=str(error), fix="a 16-bit checkpoint, or one quantized in another way")
+        older = newest_for(group.gpu.capability)
+        old_gpu = group.gpu.capability < VERSIONS[config.vllm_version].least_capability
+        fix = (f"use vLLM {older}" if older else "another GPU") if old_gpu else "a 16-bit checkpoint, or one quantized in another way"
+        yield Problem(code="unsupported", message=str(error), fix=fix)
 
 
 def _not_divisible(request: Request, config: ServeConfig, message: str) -> Problem:
@@ -209,26 +212,25 @@ def _fitted(request: Request, config: ServeConfig) -> ServeConfig:
 
 
 def changes(request: Request, choice: Choice) -> Iterator[Alternative]:
-    """Changes that make a command start for sure, smallest first: single ones, then pairs; each is evaluated."""
-    single = list(_single_changes(request, choice))
-    found = False
-    for words, config, change in single:
-        if _starts(request, config):
-            found = True
-            yield Alternative(change=change, arguments=words, verdict="starts")
-    if found:
+    """Changes that make a command start for sure, smallest first: single ones, then pairs; each is evaluated. What this GPU refuses is none."""
+    single = [(words, evaluated, change) for words, config, change in _single_changes(request, choice) if (evaluated := _evaluated(request, config))]
+    starting = [(words, change) for words, evaluated, change in single if evaluated.verdict == "starts"]
+    yield from (Alternative(change=change, arguments=words, verdict="starts") for words, change in starting)
+    if starting:
         return
-    for index, (words, config, change) in enumerate(single):
-        for more_words, more, more_change in _single_changes(request, evaluate(request, config)):
-            if more_change not in [change for _, _, change in single[: index + 1]] and _starts(request, more):
-                yield Alternative(change=f"{change} and {more_change}", arguments=f"{words} {more_words}", verdict="starts")
+    for index, (words, first, change) in enumerate(single):
+        done = [change for _, _, change in single[: index + 1]]
+        for more_words, config, more in _single_changes(request, first):
+            if more not in done and (both := _evaluated(request, config)) and both.verdict == "starts":
+                yield Alternative(change=f"{change} and {more}", arguments=f"{words} {more_words}", verdict="starts")
 
 
-def _starts(request: Request, config: ServeConfig) -> bool:
+def _evaluated(request: Request, config: ServeConfig) -> Choice | None:
+    """The ledger of settings; None where this GPU refuses them or the model cannot be divided so."""
     try:
-        return evaluate(request, config).verdict == "starts"
+        return evaluate(request, config)
     except (vllm.UnsupportedError, PlannerError):
-        return False
+        return None
 
 
 def _single_changes(request: Request, choice: Choice) -> Iterator[tuple[str, ServeConfig, str]]:

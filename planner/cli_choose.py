@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from planner.errors import PlannerError
-from planner.hardware import Host
+from planner.hardware import GpuSpec, Host
 
 DEFAULT_CONTEXT = 8192  # of a model whose machine is asked for
 _ELSEWHERE = ("tensor_parallel_size", "pipeline_parallel_size", "max_model_len", "kv_cache_dtype", "max_num_seqs", "enforce_eager", "engine", "to", "beside")
@@ -46,12 +46,26 @@ def _models(options: dict[str, Any]) -> int:
     from planner.report.chosen import models_json, render_models
 
     group = GpuGroup(gpu=calibrated(find_gpu(options["gpu"])), count=options["count"], host=Host(options["host_kind"]))
+    if group.gpu.vendor != "apple":
+        _refuse_old(group.gpu, options["vllm_version"])
     wish = Wish(purpose=options["purpose"] or "chat", context=options["context"], users=options["users"])
-    found = choose(offers(group, wish.purpose), wish, options["top"] or None)
+    found = choose(offers(group, wish.purpose, options["vllm_version"]), wish, options["top"] or None)
     if not found:
         raise PlannerError(f"no model of the catalogue starts on {group.label} for {wish.purpose} as asked", "a shorter --context, or --for chat")
     _print(options["style"], lambda: models_json(found, group, wish), lambda: render_models(found, group, wish))
     return 0 if found[0].meets and found[0].fit.verdict == "starts" else 1
+
+
+def _refuse_old(gpu: GpuSpec, version: str) -> None:
+    """A GPU that no model runs on is the answer, not that no model was found."""
+    from planner.engines import vllm
+    from planner.engines.versions import newest_for
+
+    try:
+        vllm.check_gpu(gpu, version)
+    except vllm.UnsupportedError as error:
+        older = newest_for(gpu.capability)
+        raise PlannerError(str(error), f"--vllm-version {older}" if older else "llama.cpp may: plan --engine llama.cpp --model …") from None
 
 
 def _machines(options: dict[str, Any]) -> int:

@@ -123,7 +123,7 @@ def _kinds(model: ModelSpec, machines: Machines) -> dict[_Kind, list[int]]:
         parallel = vllm.with_kernels(Parallel(), gpu) if rounded else Parallel()
         for number, dtype in enumerate(dtypes):
             try:
-                vllm.check_quantization(model, gpu)
+                vllm.check_model(model, gpu, DEFAULT_VERSION)
                 bits = vllm.dtype_bits(model, gpu, "auto")
                 layout = vllm.cache_layout(model, gpu, dtype, dtype_bits=bits)
             except UnsupportedError:

@@ -9,6 +9,7 @@ from functools import partial
 from planner.catalog import Entry, model_rows
 from planner.choice import Pins, Request
 from planner.choose import Fit, Offer, Wish, cannot_fit, suits, weight_bits
+from planner.engines.versions import DEFAULT_VERSION
 from planner.estimate import estimate
 from planner.hardware import GpuGroup
 from planner.mlx.memory import read_format
@@ -23,13 +24,13 @@ MLX_FORMATS = ((16, "bf16"), (8, "8bit"), (4, "4bit"))
 Variants = list[tuple[int, Callable[[Wish], Fit]]]
 
 
-def offers(group: GpuGroup, purpose: str) -> Iterator[Offer]:
+def offers(group: GpuGroup, purpose: str, version: str = DEFAULT_VERSION) -> Iterator[Offer]:
     """What the catalogue has for a purpose that is not surely too large for these GPUs."""
     for row in model_rows():
         offer = offer_of(row)
         if suits(offer, purpose):
             total = group.count * group.gpu.cuda_total_bytes
-            variants = _mlx_variants(row, group) if group.gpu.vendor == "apple" else _vllm_variants(row, group)
+            variants = _mlx_variants(row, group) if group.gpu.vendor == "apple" else _vllm_variants(row, group, version)
             kept = [(bits, fit) for bits, fit in variants if not cannot_fit(row.parameters, bits, total)]
             yield replace(offer, variants=sorted(kept, key=lambda variant: -variant[0]))
 
@@ -48,27 +49,31 @@ def offer_of(row: ModelRow) -> Offer:
     )
 
 
-def _vllm_variants(row: ModelRow, group: GpuGroup) -> Variants:
+def _vllm_variants(row: ModelRow, group: GpuGroup, version: str) -> Variants:
     entries = [Entry(row, variant) for variant in row.variants if variant.runtime == "vllm" and variant.name != "base"]
     own = row.config.get("quantization_config") or {}
     found: Variants = []
     for entry in entries:
-        found.append((weight_bits(entry.variant.quantization or own), partial(_vllm_fit, entry, group, None)))
+        found.append((weight_bits(entry.variant.quantization or own), partial(_vllm_fit, entry, group, Pins(vllm_version=version))))
     native = group.gpu.vendor == "nvidia" and group.gpu.capability >= FP8_CAPABILITY
     if native and row.kind != "embedding" and not any(bits == 8 for bits, _ in found):
-        found += [(8, partial(_vllm_fit, entry, group, ONLINE)) for entry in entries if not (entry.variant.quantization or own)][:1]
+        found += [
+            (8, partial(_vllm_fit, entry, group, Pins(quantization=ONLINE, vllm_version=version)))
+            for entry in entries
+            if not (entry.variant.quantization or own)
+        ][:1]
     return found
 
 
-def _vllm_fit(entry: Entry, group: GpuGroup, online: str | None, wish: Wish) -> Fit:
-    model = entry.spec(online)
-    request = Request(model=model, group=group, pins=Pins(quantization=online), context=wish.wanted_context(model.max_position_embeddings), users=wish.users)
+def _vllm_fit(entry: Entry, group: GpuGroup, pins: Pins, wish: Wish) -> Fit:
+    model = entry.spec(pins.quantization)
+    request = Request(model=model, group=group, pins=pins, context=wish.wanted_context(model.max_position_embeddings), users=wish.users)
     plan = plan_as_asked(request, repo=entry.variant.repo, served_name=slug(entry.name))
     ledger, config = plan.choice.cautious, plan.config
     split = f"tp {config.tensor_parallel_size}" + (f" x pp {config.pipeline_parallel_size}" if config.pipeline_parallel_size > 1 else "")
     return Fit(
         model=model,
-        arguments=f"--model {entry.name}" + (f" --quantization {online}" if online else ""),
+        arguments=f"--model {entry.name}" + (f" --quantization {pins.quantization}" if pins.quantization else ""),
         repo=entry.variant.repo,
         verdict=plan.verdict,
         context=config.max_model_len,

@@ -9,6 +9,7 @@ from planner.choice import Choice, Pins, Request, serves_users
 from planner.command import serve_argv
 from planner.config import ServeConfig
 from planner.engines import vllm
+from planner.engines.versions import VERSIONS, newest_for
 from planner.errors import PlannerError
 from planner.hardware import Host
 from planner.model import ModelSpec
@@ -115,11 +116,14 @@ def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Othe
 
 def _what_works(request: Request, others: Others) -> str:
     """The nearest request that this GPU does not refuse, in words; empty where none was found."""
-    pins = request.pins
-    free = replace(request, pins=replace(pins, kv_cache_dtype=None, dtype="auto"))
+    pins, newest = request.pins, newest_for(request.group.gpu.capability)
+    gone = newest is not None and request.group.gpu.vendor == "nvidia" and VERSIONS[pins.vllm_version].least_capability > request.group.gpu.capability
+    version, also = (newest, f" --vllm-version {newest}") if newest and gone else (pins.vllm_version, "")
+    free = replace(request, pins=replace(pins, kv_cache_dtype=None, dtype="auto", vllm_version=version))
     pinned = [flag for flag, is_pinned in (("--kv-cache-dtype", pins.kv_cache_dtype), ("--dtype", pins.dtype != "auto")) if is_pinned]
-    changes = [(f"without {' and '.join(pinned)} it works", free)] if pinned else []
-    changes += [(f"--model {name} works", replace(free, model=spec())) for name, spec in others]
+    changes = [(f"{also.strip()} works", replace(request, pins=replace(pins, vllm_version=version)))] if also else []
+    changes += [(f"without {' and '.join(pinned)}{' and with' if also else ''}{also} it works", free)] if pinned else []
+    changes += [(f"--model {name}{also} works", replace(free, model=spec())) for name, spec in others]
     for words, changed in changes:
         try:
             best(changed)

@@ -196,7 +196,7 @@ def best(request: Request) -> Choice:
     Order: most tensor parallel, 16-bit cache before FP8, CUDA graphs before eager mode, a sure start before a tight one. What starts as
     asked but not surely for all users at once comes before what does not start.
     """
-    vllm.check_quantization(request.model, request.group.gpu)
+    vllm.check_model(request.model, request.group.gpu, request.pins.vllm_version)
     tried: list[Choice] = []
     for parallel in splits(request):
         for config, placement in candidates(request, parallel):

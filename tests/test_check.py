@@ -13,12 +13,15 @@ from strategies import groups, models
 
 from benchmarks import consumer
 from benchmarks.starts import starts
+from planner.catalog import find_model, gpu_rows
 from planner.check import check
-from planner.choice import Request
+from planner.choice import Pins, Request
 from planner.cli_check import judge
 from planner.engines.flags import parse_flags
-from planner.engines.versions import VERSIONS, nearest_version
+from planner.engines.versions import DEFAULT_VERSION, VERSIONS, nearest_version, newest_for
+from planner.enums import EXIT_CODES
 from planner.errors import PlannerError
+from planner.grid import Machines, servers
 from planner.hardware import GpuGroup
 from planner.plan import make_plan
 from planner.schema import json_schema
@@ -62,6 +65,76 @@ def test_our_own_script_is_found_again():
 def checked(command: str, gpu_name: str = "rtx4090", count: int = 1, version: str | None = None):
     (found,) = find_commands(command)
     return judge(found, GpuGroup(gpu=gpu(gpu_name), count=count), version)
+
+
+ORDINARY = (
+    *("qwen3-8b", "qwen3-8b-awq", "qwen3-32b", "gemma-3-12b", "gemma-3-27b", "gpt-oss-20b", "deepseek-v2-lite", "llama-3.1-8b", "granite-4.0-h-small"),
+    *("qwen3-vl-8b", "qwen3-embedding-0.6b", "deepseek-v3.2", "qwen3-next-80b-a3b", "kimi-k2", "minimax-m2", "llama-4-scout", "nomic-embed-text-v1.5"),
+    *("mistral-7b", "gemma-4-e4b", "phi-4"),
+)
+ORDINARILY = (
+    "vllm serve {} --max-model-len 8192",
+    "vllm serve {} --max-model-len 2048 --kv-cache-dtype fp8",
+    "vllm serve {} --max-model-len 512 --gpu-memory-utilization 0.95",
+    "vllm serve {} -tp 2 --max-model-len 32k",
+)
+
+
+def gets_a_verdict(card, model, command):
+    (found,) = find_commands(command.format(model))
+    answer = judge(found, GpuGroup(gpu=card, count=2))
+    assert answer.verdict in EXIT_CODES
+    assert (answer.verdict == "does_not_start") == bool(answer.problems)
+
+
+CARDS = [row.spec() for row in gpu_rows() if row.vendor != "apple"]
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_ordinary_questions_get_a_verdict(card):
+    for number, model in enumerate(ORDINARY):
+        gets_a_verdict(card, model, ORDINARILY[(number + CARDS.index(card)) % len(ORDINARILY)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_every_ordinary_question_gets_a_verdict(card):
+    for model in ORDINARY:
+        for command in ORDINARILY:
+            gets_a_verdict(card, model, command)
+
+
+@pytest.mark.parametrize("card", [card for card in CARDS if card.vendor == "nvidia"], ids=lambda card: card.name)
+def test_a_card_starts_only_with_releases_that_hold_kernels_for_it(card):
+    """What `plan`, `check` and the grid say of a small model on the newest release and on the newest that holds the card."""
+    group, model = GpuGroup(gpu=card, count=1), find_model("qwen3-0.6b").spec()
+    newest = newest_for(card.capability)
+    assert newest is not None
+    (found,) = find_commands("vllm serve qwen3-0.6b --max-model-len 512 --gpu-memory-utilization 0.7")
+    held = newest == DEFAULT_VERSION
+    assert (judge(found, group).verdict == "starts") == held
+    assert judge(found, group, newest).verdict == "starts"
+    assert (servers("qwen3-0.6b", model, Machines(gpus=(card,), counts=(1,)), (512,)) is not None) == held
+    if not held:
+        assert newest in judge(found, group).problems[0].fix
+        with pytest.raises(PlannerError, match="compute capability") as refused:
+            make_plan(Request(model=model, group=group), repo="a/b", served_name="b")
+        assert newest in refused.value.hint
+
+
+def test_plans_own_commands_get_their_verdict_back_on_every_card():
+    """Also where the plan does not start and changes are looked for, FP8 on cards that refuse it among them."""
+    for card in CARDS:
+        for name in ("qwen3-8b", "qwen3-32b", "gemma-3-27b"):
+            request = Request(
+                model=find_model(name).spec(), group=GpuGroup(gpu=card, count=1), pins=Pins(vllm_version=newest_for(card.capability) or DEFAULT_VERSION)
+            )
+            try:
+                plan = make_plan(request, repo=name, served_name=name)
+            except PlannerError:
+                continue
+            (found,) = find_commands(" ".join(plan.argv))
+            assert judge(found, request.group, request.pins.vllm_version).verdict == plan.verdict
 
 
 PROBLEMS = [

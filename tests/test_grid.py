@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from planner import catalog
 from planner.choice import Pins, Request
-from planner.engines.vllm import UnsupportedError, check_quantization
+from planner.engines.versions import DEFAULT_VERSION
+from planner.engines.vllm import UnsupportedError, check_model
 from planner.errors import PlannerError
 from planner.grid import BEYOND, DOES_NOT_START, KV_DTYPES, STARTS, TIGHT, Machines, servers
 from planner.hardware import GpuGroup
@@ -34,7 +35,7 @@ def scalar(model: ModelSpec, group: GpuGroup, context: int) -> dict[tuple[int, i
     """What the planner answers for each server of a machine at a context; nothing where it refuses."""
     request, found = Request(model=model, group=group, context=context), {}
     try:
-        check_quantization(model, group.gpu)
+        check_model(model, group.gpu, DEFAULT_VERSION)
         for parallel in splits(request):
             for config, placement in candidates(request, parallel):
                 if not config.enforce_eager:

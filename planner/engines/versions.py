@@ -24,6 +24,7 @@ class Version:
     coarse_graphs: bool  # above 256 every 16th batch size is captured since 0.12, every 8th before (config/vllm.py)
     state_checked: bool  # a hybrid with fewer blocks than sequences is refused since 0.20 (config/compilation.py)
     lean_sampler: bool  # the sampler's warm-up keeps fewer copies of the logits since 0.17 (overhead.json: sampler_copies)
+    least_capability: int  # what the wheels hold kernels for: 7.5 since 0.20, which are built with CUDA 13 (vllm pull request 39878), 7.0 before
 
 
 def _version(minor: int) -> Version:
@@ -37,11 +38,17 @@ def _version(minor: int) -> Version:
         coarse_graphs=minor >= 12,
         state_checked=minor >= 20,
         lean_sampler=minor >= 17,
+        least_capability=75 if minor >= 20 else 70,
     )
 
 
 VERSIONS = {version.name: version for version in map(_version, range(OLDEST, NEWEST + 1))}
 DEFAULT_VERSION = f"0.{NEWEST}"
+
+
+def newest_for(capability: int) -> str | None:
+    """The newest release whose wheels run on a GPU of this compute capability (75 for 7.5); None where none of those known here does."""
+    return next((name for name, version in reversed(VERSIONS.items()) if capability >= version.least_capability), None)
 
 
 def nearest_version(text: str) -> Version:

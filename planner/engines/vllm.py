@@ -6,7 +6,7 @@ Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM
 from __future__ import annotations
 
 from planner.config import CacheLayout, Parallel, ServeConfig
-from planner.engines.versions import VERSIONS, Version
+from planner.engines.versions import VERSIONS, Version, newest_for
 from planner.hardware import GpuSpec
 from planner.model import CompressedCache, FullAttention, ModelSpec, SlidingWindow
 from planner.units import GIB
@@ -267,8 +267,19 @@ def quantization_problem(asked: str | None, actual: str | None) -> str:
     return f"--quantization {asked}: the checkpoint is {actual or 'not quantized'}"
 
 
-def check_quantization(model: ModelSpec, gpu: GpuSpec) -> None:
-    """Refuse a quantization that this GPU's compute capability lacks."""
+def check_gpu(gpu: GpuSpec, version: str) -> None:
+    """Refuse a GPU that the release's wheels hold no kernels for. Raises UnsupportedError."""
+    least = VERSIONS[version].least_capability
+    if gpu.vendor != "nvidia" or gpu.capability >= least:
+        return
+    older = newest_for(gpu.capability)
+    which = f"the newest whose wheels run on it is {older}" if older else "no release known here runs on it"
+    raise UnsupportedError(f"the wheels of vLLM {version} need compute capability {least / 10}; {gpu.title} has {gpu.capability / 10}: {which}")
+
+
+def check_model(model: ModelSpec, gpu: GpuSpec, version: str) -> None:
+    """Refuse what cannot run whatever the settings: the GPU itself, or a quantization that its compute capability lacks. Raises UnsupportedError."""
+    check_gpu(gpu, version)
     minimum = MINIMUM_CAPABILITY.get(model.quantization or "", 0)
     if gpu.vendor == "nvidia" and gpu.capability < minimum:
         raise UnsupportedError(f"the quantization method {model.quantization} needs compute capability {minimum / 10}; {gpu.title} has {gpu.capability / 10}")
