@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -94,7 +95,7 @@ class Deployment:
     @property
     def slug(self) -> str:
         """A name for the whole, safe in every format."""
-        return f"{self.main.alias}-{self.gpu}x{self.count}".replace(":", "-").replace(".", "-")
+        return re.sub(r"[^A-Za-z0-9_-]+", "-", f"{self.main.alias}-{self.gpu}x{self.count}")
 
 
 def deployment(stack: Stack, *, bind: str = "127.0.0.1", proxy_port: int = PROXY_PORT, sampling: dict[str, Sampling] | None = None) -> Deployment:

@@ -229,9 +229,12 @@ def stack_warnings(stack: Stack) -> tuple[Warn, ...]:
     return tuple(dict.fromkeys(found))
 
 
+RESERVED_NAMES = ("litellm", "models")  # of the proxy, and of what makes Ollama's models
+
+
 def check_names_and_ports(asks: Sequence[Ask], proxy_port: int) -> None:
     """Refuse two servers with one name, or one port used twice."""
-    seen: dict[object, str] = {proxy_port: "the proxy"}
+    seen: dict[object, str] = {proxy_port: "the proxy"} | dict.fromkeys(RESERVED_NAMES, "the proxy")
     for ask in asks:
         if ask.name in seen:
             raise PlannerError(f"two servers are named {ask.name}", f"give one another name: …:name={ask.name}-2")

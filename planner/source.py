@@ -140,6 +140,8 @@ def _from_path(path: Path, online: str | None) -> Source:
     quantization = folder / "hf_quant_config.json"
     name = folder.resolve().name
     repo = str(path if path.is_dir() else folder)
+    if not repo.startswith(("/", ".")):
+        repo = f"./{repo}"  # else a repository of the Hub, or a flag, for who reads the command elsewhere
     return _from_files(config, quantization if quantization.exists() else None, repo, slug(name), online=online, tensors=_stored(folder))
 
 

@@ -267,7 +267,8 @@ def test_hostile_names_are_quoted_in_every_format(tmp_path):
     out = tmp_path / "out"
     assert yaml.safe_load((out / "compose.yaml").read_text())["services"]["chat"]["command"][0] == str(folder).replace("$", "$$")
     documents = list(yaml.safe_load_all((out / "kubernetes.yaml").read_text()))
-    assert any(str(folder) in json.dumps(document) or str(folder) in str(document) for document in documents if document["kind"] == "Deployment")
+    held = str(folder).replace("$(", "$$(")  # else Kubernetes puts a variable in its place
+    assert any(held in str(document) for document in documents if document["kind"] == "Deployment")
     assert yaml.safe_load((out / "values.yaml").read_text())["servingEngineSpec"]["modelSpec"][0]["modelURL"] == str(folder)
     assert quoted(str(folder)) in (out / "plan-chat.service").read_text()
     shellcheck = Path(sys.executable).with_name("shellcheck")

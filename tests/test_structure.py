@@ -8,7 +8,7 @@ from pathlib import Path
 import planner
 
 ORDER = [
-    ["units", "errors", "enums", "question_words"],
+    ["units", "errors", "enums", "text", "question_words"],
     ["shell", "log"],
     ["model", "hardware", "config"],
     ["engines"],
@@ -46,7 +46,7 @@ ORDER = [
     ["cli_command"],
     ["cli_hints"],
     ["source", "stack_file", "cli_options"],
-    ["offers", "sweep"],
+    ["offers", "sweep", "plan_file"],
     ["sweep_files"],
     ["schema", "cli_local"],
     ["cli_stack"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from posixpath import join, normpath
 from typing import Any
 
 import yaml
@@ -19,6 +20,7 @@ _HEADER = """\
 #   docker compose up --detach --wait
 # Servers start one after the other, each once the one before it is healthy: vLLM refuses to start where its share is not free.
 """
+MODELS = "/models"  # where a container looks for what is named by a relative path
 _PROBE = "import urllib.request as u; u.urlopen('{url}', timeout=4)"
 
 
@@ -33,6 +35,12 @@ def _health(url: str, engine: str) -> dict[str, Any]:
     return {"test": test, "interval": "10s", "timeout": "5s", "retries": 3, "start_period": f"{LOADING_SECONDS}s", "start_interval": "2s"}
 
 
+def _bind(folder: str) -> dict[str, Any]:
+    """A folder where the command looks for it, in the long form, in which a colon is a colon (compose-spec, volumes)."""
+    source, target = _escaped((folder, normpath(join(MODELS, folder))))
+    return {"type": "bind", "source": source, "target": target, "read_only": True}
+
+
 def _gpus(deployment: Deployment, service: Service) -> dict[str, Any]:
     if deployment.vendor == "amd":
         return {"devices": ["/dev/kfd", "/dev/dri"], "group_add": ["video"], "security_opt": ["seccomp=unconfined"]}
@@ -43,7 +51,7 @@ def _gpus(deployment: Deployment, service: Service) -> dict[str, Any]:
 def _service(deployment: Deployment, service: Service, before: Service | None) -> dict[str, Any]:
     held = inside(service)
     environment = {name: value.replace("$", "$$") for name, value in held.env.items() if name != "CUDA_VISIBLE_DEVICES"}
-    volumes = ["hub-cache:/root/.cache/huggingface", "vllm-cache:/root/.cache/vllm"] if service.engine == "vllm" else []
+    volumes: list[Any] = ["hub-cache:/root/.cache/huggingface", "vllm-cache:/root/.cache/vllm"] if service.engine == "vllm" else []
     entry: dict[str, Any] = {"image": image(deployment, service)}
     match service.engine:
         case "vllm":
@@ -52,10 +60,11 @@ def _service(deployment: Deployment, service: Service, before: Service | None) -
         case "ollama":
             volumes = ["ollama:/root/.ollama"]
         case _:
-            volumes = ["./:/models:ro"]
-            entry |= {"command": _escaped(held.argv[1:]), "working_dir": "/models"}
+            volumes = [f"./:{MODELS}:ro"]
+            entry |= {"command": _escaped(held.argv[1:]), "working_dir": MODELS}
     if service.model.startswith(("/", "./", "../")) and service.engine == "vllm":
-        volumes.append(f"{service.model}:{service.model}:ro" if service.model.startswith("/") else f"{service.model}:/models/{service.alias}:ro")
+        volumes.append(_bind(service.model))
+        entry["working_dir"] = MODELS
     entry |= {
         "environment": environment,
         "ports": [f"127.0.0.1:{service.port}:{service.port}"],
@@ -109,7 +118,12 @@ def compose_files(deployment: Deployment) -> dict[str, str]:
         "restart": "unless-stopped",
     }
     services |= made
-    named = {volume.partition(":")[0] for service in services.values() for volume in service["volumes"] if not volume.startswith((".", "/"))}
+    named = {
+        volume.partition(":")[0]
+        for service in services.values()
+        for volume in service["volumes"]
+        if isinstance(volume, str) and not volume.startswith((".", "/"))
+    }
     document = {"name": deployment.slug[:63].strip("-"), "services": services, "volumes": {name: {} for name in sorted(named)}}
     files |= {"compose.yaml": _HEADER.format(title=comment(deployment.title)) + yaml.safe_dump(document, sort_keys=False, width=1000)}
     files["litellm.compose.yaml"] = litellm_yaml(deployment, reached)

@@ -5,6 +5,7 @@ GPUs belong to one container: servers that share GPUs run in one container, whic
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -62,11 +63,16 @@ _VOLUMES = [
 ]
 
 
+def escaped(words: Sequence[str]) -> list[str]:
+    """Words as Kubernetes reads them: it would put a variable in place of $(NAME)."""
+    return [word.replace("$(", "$$(") for word in words]
+
+
 def _engine(deployment: Deployment, name: str, service: Service, gpus: int, command: list[str]) -> Manifest:
     return {
         "name": name,
         "image": image(deployment, service),
-        "command": command,
+        "command": escaped(command),
         "env": [_TOKEN],
         "resources": {"limits": {_resource(deployment): str(gpus)}},
         "volumeMounts": list(_MOUNTS),

@@ -6,13 +6,13 @@ the backend's request, so only keys that it or the backend knows are written (fa
 
 from __future__ import annotations
 
-import json
 import shlex
 from dataclasses import fields
 
 import yaml
 
 from planner.deployment import Deployment, Service
+from planner.emit.lines import comment
 
 LITELLM_VERSION = "1.106.2"
 # How LiteLLM speaks to each engine; ollama_chat is Ollama's chat route, whose embeddings have the prefix ollama.
@@ -81,7 +81,7 @@ def litellm_yaml(deployment: Deployment, services: tuple[Service, ...] | None = 
         "litellm_settings": settings,
         "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
     }
-    sources = [f"# {service.alias}: sampling as recommended: {service.sampling.source}\n" for service in main_first if sampling_values(service)]
+    sources = [f"# {service.alias}: sampling as recommended: {comment(service.sampling.source)}\n" for service in main_first if sampling_values(service)]
     header = _HEADER.format(s="s" if len(main_first) > 1 else "", version=LITELLM_VERSION, command=shlex.join(proxy_argv(deployment)), sources="".join(sources))
     return header + yaml.safe_dump(config, sort_keys=False)
 
@@ -122,7 +122,7 @@ proxy_handler_instance = ContinueFinalMessage()
 
 def custom_callbacks(deployment: Deployment) -> str:
     """The text of custom_callbacks.py."""
-    names = [json.dumps(deployment_model(service)) for service in deployment.services if service.is_mistral]
+    names = [repr(deployment_model(service)) for service in deployment.services if service.is_mistral]
     return _CALLBACKS.format(models=", ".join(names))
 
 
@@ -140,7 +140,7 @@ def agent_env(deployment: Deployment) -> str:
             f"export CUSTOM_{kind}_{'MODEL' if kind == 'EMBED' else 'NAME'}={shlex.quote(service.alias)}",
         ]
         if kind == "MODEL" and (values := sampling_values(service)):
-            lines.append(f"# as recommended: {service.sampling.source}")
+            lines.append(f"# as recommended: {comment(service.sampling.source)}")
             lines += [
                 f"export CUSTOM_MODEL_{name.upper()}={value:g}" if name != "max_tokens" else f"export CUSTOM_MODEL_MAX_TOKENS={value}"
                 for name, value in values.items()

@@ -28,7 +28,7 @@ def ollama_files(deployment: Deployment) -> dict[str, str]:
     if process is None:
         return {}
     title = comment(deployment.title)
-    exports = "\n".join(f"export {name}={shlex.quote(value)}" for name, value in process.env.items())
+    exports = "\n".join(f"export {shlex.quote(f'{name}={value}')}" for name, value in process.env.items())
     environment = "\n".join(f"Environment={json.dumps(f'{name}={value}').replace('%', '%%')}" for name, value in process.env.items())
     files = {
         "ollama.env": f"# {title}\n# source it in the shell that runs `ollama serve`{_run(services)}\n{exports}\n",

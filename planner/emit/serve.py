@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from planner.deployment import Deployment
 from planner.emit.lines import argument_lines, comment
 
@@ -32,7 +34,7 @@ until curl --silent --fail --output /dev/null --max-time 5 {url}/health; do
   kill -0 "${{server}}" 2>/dev/null || fail "the server ended before it was healthy; its log is above"
   sleep 2
 done
-echo "ready: {url}/v1 serves {served}"
+echo {ready}
 wait "${{server}}"
 """
 
@@ -46,7 +48,7 @@ command -v ninja >/dev/null || fail "ninja is missing; install it with: pip inst
 def serve_script(deployment: Deployment) -> str:
     """The text of serve.sh for the only server of a deployment."""
     service = deployment.main
-    capacity, *reasons = service.notes
+    capacity, reasons = "".join(service.notes[:1]), service.notes[1:]
     return _SCRIPT.format(
         title=comment(f"{deployment.title}, planned for vLLM {service.version}"),
         capacity=comment(capacity),
@@ -56,5 +58,5 @@ def serve_script(deployment: Deployment) -> str:
         arguments="\n".join("  " + line for line in argument_lines(service.argv[2:])),
         pid_file="vllm.pid",
         url=service.url,
-        served=service.served_name,
+        ready=shlex.quote(f"ready: {service.url}/v1 serves {service.served_name}"),
     )

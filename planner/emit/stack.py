@@ -54,7 +54,7 @@ def _function(name: str, notes: tuple[str, ...], argv: tuple[str, ...], env: dic
     """A service as a function: why, its environment, its command."""
     lines = [f"# {comment(note)}" for note in notes]
     lines.append(f"{function_name(name)}() {{")
-    lines += [f"  export {key}={shlex.quote(value)}" for key, value in env.items()]
+    lines += [f"  export {shlex.quote(f'{key}={value}')}" for key, value in env.items()]
     command = " \\\n    ".join(argument_lines(argv))
     return "\n".join([*lines, f"  exec {command}", "}"])
 
