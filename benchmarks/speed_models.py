@@ -90,7 +90,9 @@ def spec(model: str, quant: str) -> ModelSpec:
 
 @cache
 def _gpu(name: str) -> GpuSpec:
-    return catalog.find_gpu(name)
+    """A Mac's memory does not change its speed, so its chip is enough."""
+    macs = (row for row in catalog.gpu_rows() if row.vendor == "apple")
+    return next((row.spec() for row in macs if name in (row.name, *row.aliases)), None) or catalog.find_gpu(name)
 
 
 def work_of(row: dict[str, str]) -> Work | None:

@@ -21,6 +21,7 @@ import yaml
 
 from planner.deployment import Sampling
 from planner.errors import CatalogError, PlannerError, did_you_mean
+from planner.gpu_names import gpu_key, gpu_keys, near_gpu, sized_name
 from planner.hardware import GpuSpec
 from planner.model import ModelSpec
 from planner.rows import GpuRow, ModelRow, Pcie, Variant
@@ -200,12 +201,6 @@ def model_rows() -> Iterator[ModelRow]:
     return rows("models.yaml", ModelRow)
 
 
-def gpu_key(name: str) -> str:
-    """The form in which GPU names are compared: "NVIDIA RTX 4090" and "rtx-4090" are one."""
-    key = re.sub(r"[^a-z0-9]", "", name.lower())
-    return re.sub(r"^(nvidia)?(geforce|tesla|amdinstinct|amd|instinct)?", "", key) or key
-
-
 def model_key(name: str) -> str:
     """The form in which model names are compared."""
     return re.sub(r"[\s_]+", "-", name.strip().lower())
@@ -232,34 +227,31 @@ def find_gpu(name: str) -> GpuSpec:
         return _HERE[name]
     if found := _found_gpu(gpu_key(name), catalogue_path("gpus.yaml")):
         return found
-    everything = list(gpu_rows())
-    known = [alias for row in everything for alias in (row.name, *row.aliases)]
-    raise PlannerError(f"unknown GPU {name!r}", did_you_mean(name.lower(), known) or "`plan list gpus` names all")
+    raise PlannerError(f"GPU {name[:60]!r} is not in the catalogue", near_gpu(name, gpu_rows()) or "`plan list gpus` names all")
 
 
 @lru_cache(maxsize=4096)
 def _found_gpu(wanted: str, path: Path) -> GpuSpec | None:
     for chunk in _likely(path, wanted):
         row = _parse(path, chunk, GpuRow)
-        if wanted in _gpu_keys(row):
+        if wanted in gpu_keys(row):
+            if len(row.memory_options_gb) > 1:
+                *most, last = map(str, row.memory_options_gb)
+                raise PlannerError(f"{row.title} comes with {', '.join(most)} or {last} GB", f"name one, e.g. {sized_name(row)}")
             return row.spec()
     return _sized_mac(wanted)
 
 
 def _sized_mac(wanted: str) -> GpuSpec | None:
     """A Mac with its memory behind its chip: m4max128gb."""
-    macs = [(key, row) for row in gpu_rows() if row.vendor == "apple" for key in _gpu_keys(row) if re.fullmatch(r"\d{1,3}(gb?)?", wanted.removeprefix(key))]
+    macs = [(key, row) for row in gpu_rows() if row.vendor == "apple" for key in gpu_keys(row) if re.fullmatch(r"\d{1,3}(gb?)?", wanted.removeprefix(key))]
     if not macs:
         return None
     chip, row = max(macs, key=lambda found: len(found[0]))
     size = int(wanted.removeprefix(chip).rstrip("gb"))
     if row.memory_options_gb and size not in row.memory_options_gb:
-        raise PlannerError(f"{row.title} is not sold with {size} GB", f"with {', '.join(map(str, row.memory_options_gb))} GB")
+        raise PlannerError(f"{row.title} is not sold with {size} GB", f"it comes with {', '.join(map(str, row.memory_options_gb))} GB, e.g. {sized_name(row)}")
     return replace(row.spec(), name=f"{row.name}-{size}gb", title=f"{row.title} {size} GB", memory_bytes=size * GIB, cuda_total_bytes=size * GIB)
-
-
-def _gpu_keys(row: GpuRow) -> set[str]:
-    return {gpu_key(word) for word in (row.name, row.title, *row.aliases)}
 
 
 def entry_names(row: ModelRow, variant: Variant) -> set[str]:

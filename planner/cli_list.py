@@ -173,11 +173,11 @@ def _weights_bytes(entry: Entry) -> int:
 
 def _model_lines(rows: list[Any]) -> list[str]:
     width = max(len(row["name"]) for row in rows)
-    head = f"{'name':<{width}}  {'params':>7}  {'GiB':>6}  {'stored as':<9}  kind"
+    head = f"{'name':<{width}}  {'params':>7} {'GiB':>7}  {'stored as':<9} kind"
     return [
         head,
         *(
-            f"{row['name']:<{width}}  {row['parameters'] / 1e9:>6.1f}B  {row['weights_bytes'] / GIB:>6.1f}  {row['quantization']:<9}  {row['kind']}"
+            f"{row['name']:<{width}}  {row['parameters'] / 1e9:>6.1f}B {row['weights_bytes'] / GIB:>7.1f}  {row['quantization']:<9} {row['kind']}"
             for row in rows
         ),
     ]

@@ -37,12 +37,12 @@ class WorldError(PlannerError):
     exit_code = 3
 
 
-def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Return the known names most like `name`, best first: those that go on as it begins, else those that look like it."""
+def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.4) -> list[str]:
+    """Return the known names most like `name`, best first: those that go on as it begins, else those that look like it (by `cutoff`, 0 to 1)."""
     known = list(dict.fromkeys(known))
     if begun := sorted((one for one in known if len(name) > 2 and one.startswith(name)), key=len)[:count]:
         return begun
-    return difflib.get_close_matches(name, known, n=count, cutoff=0.4)
+    return difflib.get_close_matches(name, known, n=count, cutoff=cutoff)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

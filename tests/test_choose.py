@@ -175,7 +175,7 @@ def test_own_prices_win_and_other_currencies_are_converted(tmp_path):
         ("currency: USD\nprices: [{gpu: rtx4090}]", "give rent_per_hour or buy"),
         ("currency: USD\nprices: [{gpu: rtx4090, buy: .nan}]", "is no price"),
         ("currency: USD\nprices: [{gpu: rtx4090, buy: -3}]", "is no price"),
-        ("currency: USD\nprices: [{gpu: rtx9999, buy: 3}]", "unknown GPU"),
+        ("currency: USD\nprices: [{gpu: rtx9999, buy: 3}]", "not in the catalogue"),
         ("currency: USD\nprices: [{gpu: rtx4090, buy: 3, colour: red}]", "colour"),
         ("prices: 3", "currency"),
         ("- 1", "prices.yaml"),

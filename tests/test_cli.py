@@ -144,7 +144,7 @@ def test_pictures_are_drawn_and_not_over_an_edited_one(kind, start, tmp_path):
         (("--gpu", "t4", "--model", "qwen3-8b", "--kv-cache-dtype", "fp8"), "without --kv-cache-dtype"),
         (("--gpu", "v100", "--model", "qwen3-vl-32b-awq"), "7.5"),
         (("--gpu", "v100", "--model", "qwen3-8b-awq", "--count", "2"), "--model qwen3-8b --vllm-version 0.19 works"),
-        (("--gpu", "m4-max", "--model", "qwen3-8b", "--engine", "vllm"), "NVIDIA or AMD"),
+        (("--gpu", "m4-max-64gb", "--model", "qwen3-8b", "--engine", "vllm"), "NVIDIA or AMD"),
         (("--gpu", "m4-max-77gb", "--model", "qwen3-8b"), "is not sold with 77 GB"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--engine", "mlx"), "Apple silicon"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--gpu-layers", "4"), "not vLLM's"),

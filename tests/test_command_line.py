@@ -10,7 +10,9 @@ from conftest import run_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.catalog import find_gpu, gpu_rows
 from planner.cli import _LATER, cli
+from planner.errors import PlannerError
 from planner.question_words import command_line
 from planner.units import parse_context, parse_count, parse_size
 
@@ -209,3 +211,49 @@ def test_models_are_filtered(filters, holds, tmp_path):
 )
 def test_a_list_that_cannot_be_made_is_refused(words, says, tmp_path):
     assert says in refused("list", *words, cwd=tmp_path)
+
+
+MACS = [row for row in gpu_rows() if row.vendor == "apple"]
+
+
+@pytest.mark.parametrize("row", MACS, ids=lambda row: row.name)
+def test_a_mac_needs_its_memory_size(row):
+    for name in (row.name, row.title, *row.aliases):
+        with pytest.raises(PlannerError, match=f"comes with {row.memory_options_gb[0]}, .*|comes with .* or {row.memory_options_gb[-1]} GB") as caught:
+            find_gpu(name)
+        example = caught.value.hint.split()[-1]
+        assert find_gpu(example).memory_bytes in [size << 30 for size in row.memory_options_gb]
+    for size in row.memory_options_gb:
+        assert find_gpu(f"{row.aliases[-1]}-{size}gb").memory_bytes == size << 30
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--gpu", "m4-max", "--model", "qwen3-8b"),
+        ("--gpu", "m4-max"),
+        ("compare", "--gpu", "m4-max", "--model", "qwen3-8b"),
+        ("check", "vllm serve Qwen/Qwen3-8B", "--gpu", "m4-max"),
+        ("capacity", "--gpu", "m4-max", "--model", "qwen3-8b"),
+        ("sweep", "--gpus", "m4-max", "--models", "qwen3-8b", "--output", "x.csv"),
+    ],
+)
+def test_a_mac_without_its_size_is_refused_everywhere(words, tmp_path):
+    assert "Apple M4 Max comes with 36, 48, 64 or 128 GB; name one, e.g. m4-max-64gb" in refused(*words, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        *((name, "`plan list gpus` names all") for name in ("RX 7900 XTX", "strix-halo", "rtx3050", "arc b580", "m4-ultra", "gtx 1080", "H800", "xyz")),
+        *((name, "laptop GPUs are not") for name in ("rtx 4090 laptop", "NVIDIA GeForce RTX 5090 Laptop GPU", "RTX 3070 Mobile", "RTX 2080 Max-Q")),
+        *(
+            (name, f"did you mean {meant}")
+            for name, meant in (("rtx4900", "rtx4090"), ("rtx409", "rtx4090"), ("rxt5090", "rtx5090"), ("h1000", "h100"), ("mi300", "mi300x"))
+        ),
+    ],
+)
+def test_an_unknown_card_is_said_to_be_unknown(name, says):
+    with pytest.raises(PlannerError, match="is not in the catalogue") as caught:
+        find_gpu(name)
+    assert says in caught.value.hint

@@ -72,7 +72,7 @@ def test_names_as_drivers_spell_them(driver, tmp_path, name, mib, gpu):
 def test_a_card_that_nobody_described_is_named(driver, tmp_path):
     done = on_nvidia(driver, tmp_path, *MODEL, gpus=f"NVIDIA Quadro FX 1|{MIB}|{MIB}")
     assert done.returncode == 2
-    assert "unknown GPU 'NVIDIA Quadro FX 1'" in done.stderr
+    assert "'NVIDIA Quadro FX 1' is not in the catalogue" in done.stderr
 
 
 def _tool(folder: Path, name: str, script: str) -> str:

@@ -40,6 +40,7 @@ ORDER = [
     ["tensors"],
     ["architecture"],
     ["rows"],
+    ["gpu_names"],
     ["hub", "output", "validation", "calibration", "measure"],
     ["catalog"],
     ["prices", "detect"],

@@ -148,7 +148,7 @@ def test_the_default_grid_has_twenty_contexts():
         (("--contexts", "0"), "below 1"),
         (("--models", "qwen3-8bb"), "unknown model"),
         (("--models", "qwen3-8b-ollama-q4-k-m"), "is for ollama"),
-        (("--gpus", "rtx9999"), "unknown GPU"),
+        (("--gpus", "rtx9999"), "not in the catalogue"),
         (("--gpus", "m4-max-64gb"), "needs an NVIDIA or AMD GPU"),
         (("--users", "0"), "not in the range"),
         (("--resume",), "there is no unfinished sweep"),

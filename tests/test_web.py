@@ -112,7 +112,7 @@ def test_bodies_and_other_methods_are_refused(client):
         ({"model": "../../etc"}, "unknown model"),
         ({"model": "nobody/nothing"}, "unknown model"),
         ({"model": ""}, "unknown model"),
-        ({"gpu": "'; DROP TABLE gpus"}, "unknown GPU"),
+        ({"gpu": "'; DROP TABLE gpus"}, "not in the catalogue"),
         ({"count": "0"}, "is not a whole number from 1"),
         ({"count": "1e9"}, "is not a whole number from 1"),
         ({"count": "\uff19"}, "is not a whole number from 1"),
