@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import floor
+from typing import Literal
 
 from planner.config import ServeConfig
 from planner.engines.versions import DEFAULT_VERSION
+from planner.enums import Verdict
 from planner.hardware import GpuGroup, Host
 from planner.memory import MemoryBreakdown
 from planner.model import ModelSpec
@@ -45,6 +47,15 @@ class Request:
     users: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a reason says of another value, all other settings as chosen: what comes of a plan with these pins."""
+
+    setting: str
+    pins: tuple[tuple[str, int | float | str | bool], ...]
+    outcome: Literal["not sure", "fewer users", "shorter", "refused"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """One configuration with its ledger at the three outlooks."""
@@ -54,9 +65,11 @@ class Choice:
     cautious: MemoryBreakdown
     hopeful: MemoryBreakdown
     reasons: tuple[tuple[str, str], ...] = ()
+    claims: tuple[Claim, ...] = ()
+    longest_with_graphs: int | None = None  # where CUDA graphs were given up: the context that would have kept them, 0 for none
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """starts: also with cautious coefficients; does_not_start: not even with the expected ones; tight: between."""
         if self.cautious.starts:
             return "starts"
@@ -79,7 +92,10 @@ def utilization(request: Request, tp: int) -> tuple[float, str]:
     where = {Host.SERVER: "a server", Host.DESKTOP: "a desktop", Host.WSL2: "WSL2"}[group.host]
     if group.taken_bytes:
         where += f" beside servers that hold {group.taken_bytes / 1024**3:.2f} GiB"
-    return share, f"{free / 1024**3:.2f} of {total / 1024**3:.2f} GiB are free at start on {where}; CUDA context and NCCL lie outside vLLM's budget"
+    free_words = f"{free / 1024**3:.2f} of {total / 1024**3:.2f} GiB are free at start on {where}"
+    if share == HIGHEST_UTILIZATION:
+        return share, f"the most that is planned: graphs and workspaces outside vLLM's budget need the rest; {free_words}"
+    return share, f"{free_words}; 1 % is kept back, and the CUDA context and NCCL lie outside vLLM's budget"
 
 
 def serves_users(request: Request, choice: Choice) -> bool:

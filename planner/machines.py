@@ -106,7 +106,7 @@ def machines(stored: Sequence[Stored], gpus: Sequence[GpuSpec], need: Need, pric
 
 
 def _smallest(stored: Sequence[Stored], gpus: Sequence[GpuSpec], need: Need) -> dict[int, tuple[int, Stored]]:
-    """For each GPU (its index) the fewest that do what is asked, with the least quantized weights that so many hold."""
+    """For each GPU (its index) the fewest that do what is asked with vLLM's own batch, with the least quantized weights that so many hold."""
     grid = Machines(tuple(gpus), COUNTS, users=need.users)
     found: dict[int, tuple[int, Stored]] = {}
     for store in sorted(stored, key=lambda one: -one.bits):

@@ -59,9 +59,14 @@ class MemoryBreakdown:
     @property
     def longest_max_model_len(self) -> int:
         """The longest context of which one request would be admitted."""
+        return self.longest_for(1)
+
+    def longest_for(self, users: int) -> int:
+        """The longest context of which so many requests fit at once; 0 where none does."""
         if self.length is None:
             raise ValueError("a grid does not know the longest context")
-        return longest_model_len(self.length.cache, self.kv_cache_blocks - self.reserved_blocks, self.length.limit, self.length.in_flight_tokens)
+        blocks = (self.kv_cache_blocks - self.reserved_blocks) // users
+        return longest_model_len(self.length.cache, blocks, self.length.limit, self.length.in_flight_tokens)
 
     @property
     def fits_request(self) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from planner.choice import Choice, Request
+from planner.enums import WORST_FIRST, Verdict
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
 from planner.plan import Alternative, Others, Plan, Warn, alternatives, plan_as_asked
@@ -70,10 +71,10 @@ class Stack:
         return self.servers[-1].plan
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """The worst of the servers' verdicts."""
         verdicts = {server.plan.verdict for server in self.servers}
-        return next(verdict for verdict in ("does_not_start", "tight", "starts") if verdict in verdicts)
+        return next(verdict for verdict in WORST_FIRST if verdict in verdicts)
 
     @property
     def meets_wish(self) -> bool:
@@ -110,10 +111,12 @@ def _without_one(asks: Sequence[Ask], group: GpuGroup) -> Iterator[Alternative]:
             yield Alternative(change=f"without {extra.name}", arguments=f"without --with {extra.served_name}", verdict="starts")
 
 
-def _rank(stack: Stack) -> tuple[int, bool, float, int]:
-    order = ("does_not_start", "tight", "starts")
-    ledger = stack.main.choice.expected
-    return order.index(stack.verdict), stack.meets_wish, ledger.max_concurrency if stack.main.request.context else ledger.kv_cache_tokens, len(stack.main.argv)
+def _rank(stack: Stack) -> tuple[int, bool, bool, float, int]:
+    """A sure start, the wish met, CUDA graphs, then what the main server holds; of equals the one on more GPUs."""
+    main = stack.main
+    ledger = main.choice.expected
+    held = ledger.max_concurrency if main.request.context else ledger.kv_cache_tokens
+    return WORST_FIRST.index(stack.verdict), stack.meets_wish, not main.config.enforce_eager, held, main.config.parallel.world_size
 
 
 def _main_counts(asks: Sequence[Ask], group: GpuGroup) -> list[int]:

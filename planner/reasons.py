@@ -1,79 +1,177 @@
-"""Why each setting was chosen, in one line."""
+"""Why each setting was chosen, in one line. What a line says of another value stands beside it as a claim that can be tried (tests/test_defaults.py)."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from planner.choice import Choice, Request, utilization
-from planner.config import ServeConfig
+from planner.choice import HIGHEST_UTILIZATION, Choice, Claim, Request, utilization
 from planner.engines import vllm
-from planner.model import ModelSpec
+from planner.engines.versions import VERSIONS
 from planner.units import tokens
 
+PINNED = "pinned"
+SPARE = 0.02  # of utilization: so much more is not surely free (`safe_utilization` keeps 1 % back and rounds down)
 
-def explained(request: Request, choice: Choice, tried: list[Choice]) -> Choice:
-    """The choice with its reasons; `tried` are the configurations looked at before it."""
-    pins, config, model = request.pins, choice.config, request.model
-    pinned = "pinned"
-    reasons = {
-        "tensor_parallel_size": pinned if pins.tensor_parallel_size else _why_split(request, config),
-        "pipeline_parallel_size": pinned
-        if pins.pipeline_parallel_size
-        else ("layers are split over GPUs that tensor parallelism cannot use" if config.pipeline_parallel_size > 1 else "no pipeline needed"),
-        "gpu_memory_utilization": utilization(request, config.tensor_parallel_size)[1],
-        "max_model_len": pinned if pins.max_model_len else _why_context(request, choice),
-        "max_num_seqs": pinned if pins.max_num_seqs else _why_seqs(request, choice),
-        "max_num_batched_tokens": pinned if pins.max_num_batched_tokens else _why_batch(model, config),
-        "kv_cache_dtype": pinned if pins.kv_cache_dtype else _why_dtype(request, config, tried),
-        "enforce_eager": pinned
-        if pins.enforce_eager is not None
-        else ("CUDA graphs would not leave enough memory" if config.enforce_eager else "CUDA graphs fit"),
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """A reason, and what it claims."""
+
+    text: str
+    claim: Claim | None = None
+
+
+Undone = Callable[..., Choice]  # the choice with other values of some settings, the context solved for anew where none is asked
+
+
+def explained(request: Request, choice: Choice, undone: Undone, wider: Choice | None, dtypes: Sequence[str]) -> Choice:
+    """The choice with its reasons. `wider`: the best that more tensor parallelism came to; `dtypes`: cache dtypes that are possible."""
+    pins = request.pins
+    why = {
+        "tensor_parallel_size": Why(PINNED) if pins.tensor_parallel_size else _why_split(request, choice, wider),
+        "pipeline_parallel_size": Why(PINNED) if pins.pipeline_parallel_size else _why_pipeline(request, choice),
+        "gpu_memory_utilization": _why_share(request, choice),
+        "max_model_len": Why(PINNED) if pins.max_model_len else _why_context(request, choice),
+        "max_num_seqs": Why(PINNED) if pins.max_num_seqs else _why_seqs(request, choice),
+        "max_num_batched_tokens": Why(PINNED) if pins.max_num_batched_tokens else _why_batch(request, choice, undone),
+        "kv_cache_dtype": Why(PINNED) if pins.kv_cache_dtype else _why_dtype(request, choice, undone, dtypes),
+        "enforce_eager": Why(PINNED) if pins.enforce_eager is not None else _why_eager(request, choice, undone),
     }
-    return replace(choice, reasons=tuple(reasons.items()))
+    return replace(
+        choice,
+        reasons=tuple((name, each.text) for name, each in why.items()),
+        claims=tuple(each.claim for each in why.values() if each.claim),
+    )
 
 
-def _why_split(request: Request, config: ServeConfig) -> str:
-    if config.tensor_parallel_size == 1:
-        if config.pipeline_parallel_size > 1:
-            return "one GPU a pipeline stage: with a share of every layer on each it would not surely start, or heads do not divide"
-        return "one GPU" if request.group.count == 1 else "attention heads do not divide further"
-    return f"divides {request.model.attention_heads} attention heads and {request.model.kv_heads} key-value heads; each GPU holds a share of every layer"
+def worse(request: Request, choice: Choice, other: Choice) -> str | None:
+    """In what `other` falls short of the choice: a claim's outcome; None where it does not."""
+    if choice.verdict == "starts" and other.verdict != "starts":
+        return "not sure"
+    if request.users and choice.cautious.max_concurrency >= request.users > other.cautious.max_concurrency:
+        return "fewer users"
+    return "shorter" if other.config.max_model_len < choice.config.max_model_len else None
 
 
-def _why_context(request: Request, choice: Choice) -> str:
+def _claimed(request: Request, choice: Choice, other: Choice, setting: str) -> Why | None:
+    """What is said of another value that falls short, with its claim; None where it does not fall short."""
+    outcome = worse(request, choice, other)
+    longest = other.cautious.longest_for(request.users or 1)
+    if outcome == "not sure" and not longest:
+        text = "would not surely start"
+    elif outcome == "shorter" or longest:
+        who = f" for {request.users} users" if request.users and request.users > 1 else ""
+        text = f"would end at {tokens(min(longest, other.config.max_model_len) if outcome == 'shorter' else longest)} tokens{who}"
+    else:
+        text = f"would hold {other.cautious.max_concurrency:.1f} of {request.users} users"
+    value = getattr(other.config, setting)
+    match outcome:
+        case "not sure" | "fewer users" | "shorter":
+            return Why(text, Claim(setting, ((setting, value),), outcome))
+        case _:
+            return None
+
+
+def _why_split(request: Request, choice: Choice, wider: Choice | None) -> Why:
+    model, size, group = request.model, choice.config.tensor_parallel_size, request.group
+    if group.count == 1:
+        return Why("one GPU")
+    if wider is not None:
+        outcome = worse(request, choice, wider)
+        words = {"not sure": "would not surely start", "fewer users": "would hold fewer users", "shorter": "would end at a shorter context"}
+        gives = words.get(outcome or "", "would need eager mode")
+        return Why(f"tensor parallel size {wider.config.tensor_parallel_size} {gives}")
+    if size < group.per_node and not request.pins.pipeline_parallel_size:
+        return Why(f"{model.attention_heads} attention heads and {model.kv_heads} key-value heads, or blocks of weights, divide no further")
+    return Why(f"divides {model.attention_heads} attention heads and {model.kv_heads} key-value heads; each GPU holds a share of every layer")
+
+
+def _why_pipeline(request: Request, choice: Choice) -> Why:
+    if choice.config.pipeline_parallel_size == 1:
+        return Why("no pipeline needed")
+    if request.group.nodes > 1 and choice.config.tensor_parallel_size == request.group.per_node:
+        return Why("a stage of layers to each machine; tensor parallelism stays inside")
+    return Why("stages of layers over the GPUs that tensor parallelism does not use")
+
+
+def _why_share(request: Request, choice: Choice) -> Why:
+    share, text = utilization(request, choice.config.tensor_parallel_size)
+    if request.pins.gpu_memory_utilization is not None or share >= HIGHEST_UTILIZATION or share <= SPARE:
+        return Why(text)
+    return Why(text, Claim("gpu_memory_utilization", (("gpu_memory_utilization", round(share + SPARE, 3)),), "not sure"))
+
+
+def _why_context(request: Request, choice: Choice) -> Why:
+    limit, length, setting = request.model.max_position_embeddings, choice.config.max_model_len, "max_model_len"
     if request.context:
-        return "as asked"
-    if choice.config.max_model_len >= request.model.max_position_embeddings:
-        return "the model's own limit fits"
+        return Why("as asked")
+    if choice.verdict != "starts":
+        return Why("the least that is planned; not even that surely fits")
+    if length >= limit:
+        return Why("the model's own limit fits", Claim(setting, ((setting, limit + 1),), "refused"))
     who = f"of which {request.users} requests fit at once" if request.users else "of which one request surely fits"
-    return f"the longest {who}; {tokens(request.model.max_position_embeddings)} is the model's limit"
+    longer = Claim(setting, ((setting, min(limit, length + 1024)),), "fewer users" if request.users and request.users > 1 else "not sure")
+    held = choice.cautious.longest_for(request.users or 1) >= length
+    return Why(f"the longest {who}; {tokens(limit)} is the model's limit", longer if held else None)
 
 
-def _why_seqs(request: Request, choice: Choice) -> str:
+def _why_seqs(request: Request, choice: Choice) -> Why:
+    config = choice.config
     if request.model.is_encoder:
-        return "texts read together"
-    if request.users and choice.config.max_num_seqs == request.users:
-        return "one for each user"
-    if request.model.has_state and choice.config.max_num_seqs >= choice.cautious.kv_cache_blocks - 1:
-        return "a model with recurrent state needs a cache block for each sequence"
-    return f"full-length requests: {choice.expected.max_concurrency:.1f} at once; shorter ones share the same cache"
+        return Why("texts read together")
+    if request.users and config.max_num_seqs == request.users:
+        return Why("one for each user")
+    if request.model.has_state and 0 < choice.cautious.kv_cache_blocks - 1 <= config.max_num_seqs:
+        return Why("a model with recurrent state needs a cache block for each sequence")
+    if choice.expected.max_concurrency <= 0:
+        return Why("the fewest that are planned")
+    return Why(f"{choice.expected.max_concurrency:.1f} full-length requests fit at once; shorter ones share the same cache")
 
 
-def _why_batch(model: ModelSpec, config: ServeConfig) -> str:
+def _why_batch(request: Request, choice: Choice, undone: Undone) -> Why:
+    model, config, setting = request.model, choice.config, "max_num_batched_tokens"
     if model.is_encoder:
-        return "an encoder reads each text in one step"
+        return Why("an encoder reads each text in one step")
+    default, _ = vllm.default_batches(request.group.gpu, request.group.total_bytes, VERSIONS[config.vllm_version])
+    if config.max_num_batched_tokens != default:
+        if claimed := _claimed(request, choice, undone(max_num_batched_tokens=default), setting):
+            return Why(f"vLLM's default of {tokens(default)} {claimed.text}", claimed.claim)
+        return Why("small, so that weights and cache have the memory")
     kept = f"; windows keep {tokens(vllm.in_flight_tokens(config))} tokens in flight" if model.has_window else ""
-    return f"vLLM's default for this GPU; more would cost activation memory{kept}"
+    return Why(f"vLLM's default for this GPU{kept}")
 
 
-def _why_dtype(request: Request, config: ServeConfig, tried: list[Choice]) -> str:
-    if request.model.is_encoder:
-        return "no KV cache"
-    if config.kv_cache_dtype == "auto":
-        if vllm.effective_kv_dtype(request.model, "auto") != "auto":
-            return "the checkpoint asks for FP8"
-        if vllm.cache_layout(request.model, request.group.gpu, "auto").bits == 8:
-            return "this model's attention keeps an FP8 cache of its own"
-        return "16-bit: the wanted context fits without quantizing the cache"
-    length = max((choice.cautious.longest_max_model_len for choice in tried if choice.config.kv_cache_dtype == "auto"), default=0)
-    return f"16-bit would end at {tokens(length)} tokens"
+def _why_dtype(request: Request, choice: Choice, undone: Undone, dtypes: Sequence[str]) -> Why:
+    model, config, setting = request.model, choice.config, "kv_cache_dtype"
+    if model.is_encoder:
+        return Why("no KV cache")
+    if config.kv_cache_dtype != "auto":
+        claimed = _claimed(request, choice, undone(kv_cache_dtype="auto"), setting)
+        return Why(f"16-bit {claimed.text}", claimed.claim) if claimed else Why("FP8 keeps more requests than 16-bit")
+    if vllm.effective_kv_dtype(model, "auto") != "auto":
+        return Why("the checkpoint asks for FP8")
+    if vllm.cache_layout(model, request.group.gpu, "auto").bits == 8:
+        return Why("this model's attention keeps an FP8 cache of its own")
+    if len(dtypes) == 1:
+        return Why("16-bit: this GPU's attention takes no FP8 cache for this model", Claim(setting, ((setting, "fp8_e4m3"),), "refused"))
+    if choice.verdict != "starts":
+        return Why("16-bit: FP8 would not make it start surely")
+    if config.max_model_len >= model.max_position_embeddings or request.context or request.pins.max_model_len:
+        return Why(f"16-bit: {tokens(config.max_model_len)} tokens fit without quantizing the cache")
+    narrow = undone(kv_cache_dtype=dtypes[-1]).config.max_model_len
+    return Why(f"16-bit holds {tokens(config.max_model_len)} tokens; --kv-cache-dtype {dtypes[-1]} would hold {tokens(narrow)}, less precisely")
+
+
+def _why_eager(request: Request, choice: Choice, undone: Undone) -> Why:
+    setting = "enforce_eager"
+    if not choice.config.enforce_eager:
+        if request.context or request.pins.max_model_len or choice.config.max_model_len >= request.model.max_position_embeddings:
+            return Why("CUDA graphs fit" if choice.verdict == "starts" else "not even eager mode would surely start")
+        longer = undone(enforce_eager=True)
+        if longer.verdict == "starts" and longer.config.max_model_len > choice.config.max_model_len:
+            return Why(f"CUDA graphs fit; --enforce-eager would hold {tokens(longer.config.max_model_len)} tokens, each slower")
+        return Why("CUDA graphs fit" if choice.verdict == "starts" else "not even eager mode would surely start")
+    if claimed := _claimed(request, choice, undone(enforce_eager=False), setting):
+        return Why(f"CUDA graphs {claimed.text}", claimed.claim)
+    return Why("without CUDA graphs more cache is left")

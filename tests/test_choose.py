@@ -125,16 +125,19 @@ def test_machines_do_what_is_asked_and_no_smaller_number_does(model, context, us
 
 
 def _serves(model: str, gpu: str, count: int, context: int, users: int) -> bool:
+    """Whether so many GPUs do what is asked with vLLM's own batch, which is what a machine is offered for."""
     from planner.choice import Request
     from planner.engines.vllm import UnsupportedError
-    from planner.search import best
+    from planner.search import best, sizes
 
     for store in stored(model):
+        request = Request(model=store.model, group=group(gpu, count), context=context, users=users)
         try:
-            choice = best(Request(model=store.model, group=group(gpu, count), context=context, users=users))
+            choice = best(request)
         except (PlannerError, UnsupportedError):
             continue
-        if choice.verdict == "starts" and not choice.config.enforce_eager and choice.cautious.max_concurrency >= users:
+        usual = not choice.config.enforce_eager and choice.config.max_num_batched_tokens == sizes(request)[0].max_num_batched_tokens
+        if choice.verdict == "starts" and usual and choice.cautious.max_concurrency >= users:
             return True
     return False
 

@@ -222,7 +222,7 @@ def plan_json(stack: Stack, deployment: Deployment, files: list[str]) -> PlanJso
     failed = next((server.plan for server in stack.servers if server.plan.rejection), plan)
     return {
         "schema": 1,
-        "verdict": stack.verdict,  # type: ignore[typeddict-item]
+        "verdict": stack.verdict,
         "meets_wish": stack.meets_wish,
         "model": _model(plan.model, plan.repo),
         "hardware": _hardware(group, config),
@@ -246,7 +246,7 @@ def _placed(server: Placed) -> ServiceJson:
     return {
         "name": server.name,
         "model": plan.repo,
-        "verdict": plan.verdict,  # type: ignore[typeddict-item]
+        "verdict": plan.verdict,
         "port": plan.port,
         "gpus": list(server.gpus),
         "held_bytes": server.held_bytes,

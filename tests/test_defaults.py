@@ -1,0 +1,210 @@
+"""No default is worse than another plan in all that a user gets, and no reason is untrue: every other setting is tried."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from conftest import gpu
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from strategies import groups, models
+
+from planner import catalog
+from planner.choice import Choice, Pins, Request
+from planner.engines.vllm import UnsupportedError
+from planner.enums import WORST_FIRST
+from planner.errors import PlannerError
+from planner.hardware import GpuGroup
+from planner.plan import make_plan
+from planner.search import LEAST_CONTEXT, USEFUL_CONTEXT, best, holds_users, sizes, splits
+
+REFUSED = (PlannerError, UnsupportedError)
+COMMON = ("rtx3090", "rtx4090", "rtx5090", "a100-80gb", "h100", "l40s", "l4")
+SETTINGS = (
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "gpu_memory_utilization",
+    "max_model_len",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "kv_cache_dtype",
+    "enforce_eager",
+)
+
+
+def ask(model: str, gpu_name: str, count: int = 1, **wish) -> Request:
+    return Request(model=catalog.find_model(model).spec(), group=GpuGroup(gpu=gpu(gpu_name), count=count), **wish)
+
+
+def others(request: Request):
+    """What each way to pin split, cache dtype, graphs, batch and sequences comes to."""
+    batches = {(size.max_num_batched_tokens, size.max_num_seqs) for size in sizes(request)} | {(None, None), (None, 64)}
+    for parallel in splits(request):
+        for dtype in ("auto", "fp8_e4m3"):
+            for eager in (False, True):
+                for batch, seqs in batches:
+                    pins = Pins(
+                        tensor_parallel_size=parallel.tensor_parallel_size,
+                        pipeline_parallel_size=parallel.pipeline_parallel_size,
+                        kv_cache_dtype=dtype,
+                        enforce_eager=eager,
+                        max_num_batched_tokens=batch,
+                        max_num_seqs=seqs if batch is None or seqs is None or seqs <= batch else None,
+                    )
+                    try:
+                        yield best(replace(request, pins=pins))
+                    except REFUSED:
+                        continue
+
+
+def gets(request: Request, choice: Choice, context: int) -> tuple[float, ...]:
+    """What a user gets of a plan; more is better in each. Requests are counted at one `context`, so that plans compare.
+
+    A 16-bit cache counts as more precise where its context is useful or asked for; sequences beyond the asked users are for nobody.
+    """
+    if choice.verdict == "does_not_start":
+        return (0.0,) * 9
+    config, ledger, model = choice.config, choice.cautious, request.model
+    useful = config.max_model_len >= min(USEFUL_CONTEXT, model.max_position_embeddings) or request.context is not None
+    requests = config.max_num_seqs
+    if not model.is_encoder:
+        requests = (ledger.kv_cache_blocks - ledger.reserved_blocks) / ledger.length.cache.blocks_per_request(context, ledger.length.in_flight_tokens)
+    return (
+        WORST_FIRST.index(choice.verdict),
+        holds_users(request, choice),
+        not config.enforce_eager,
+        config.max_model_len,
+        requests,
+        config.max_num_batched_tokens,
+        min(config.max_num_seqs, request.users or config.max_num_seqs),
+        -config.pipeline_parallel_size,
+        useful and config.kv_cache_dtype == "auto",
+    )
+
+
+def dominated(request: Request, choice: Choice) -> list[Choice]:
+    context = choice.config.max_model_len
+    own, found = gets(request, choice, context), []
+    for other in others(request):
+        theirs = gets(request, other, context)
+        if theirs != own and all(a >= b for a, b in zip(theirs, own, strict=True)):
+            found.append(other)
+    return found
+
+
+def as_chosen(request: Request, choice: Choice, **changes) -> Request:
+    """The question with every setting pinned as it was chosen, but for some."""
+    pinned = {name: getattr(choice.config, name) for name in SETTINGS if name != "max_model_len" or request.context or request.pins.max_model_len}
+    return replace(request, pins=replace(request.pins, **(pinned | changes)))
+
+
+def untrue(request: Request, choice: Choice) -> list[str]:
+    """Claims that do not hold where the choice is undone."""
+    wrong = []
+    for claim in choice.claims:
+        try:
+            plan = make_plan(as_chosen(request, choice, **dict(claim.pins)), repo="x/y", served_name="y")
+        except REFUSED:
+            if claim.outcome != "refused":
+                wrong.append(f"{claim}: refused")
+            continue
+        other = plan.choice
+        holds = {
+            "not sure": other.verdict != "starts",
+            "fewer users": other.verdict != "starts" or not holds_users(request, other),
+            "shorter": other.config.max_model_len < choice.config.max_model_len,
+            "refused": False,
+        }
+        if not holds[claim.outcome]:
+            wrong.append(f"{claim}: {other.verdict}, {other.config.max_model_len}, {other.cautious.max_concurrency:.2f}")
+    return wrong
+
+
+def judged(request: Request) -> list[str]:
+    """What is wrong with a default, as texts."""
+    try:
+        choice = best(request)
+    except REFUSED:
+        return []
+    wrong = untrue(request, choice)
+    wrong += [f"dominated by {other.config}" for other in dominated(request, choice)[:1]]
+    return [f"{request.model.name} on {request.group.label}, context {request.context}, users {request.users}: {choice.config}: {each}" for each in wrong]
+
+
+def test_a_32b_model_on_one_24_gb_card_keeps_cuda_graphs_and_the_longer_context():
+    # 16-bit and eager: 12,288 tokens; with an FP8 cache graphs fit and 22,528 tokens do
+    choice = best(ask("qwen3-32b-awq", "rtx4090"))
+    assert (choice.config.max_model_len, choice.config.kv_cache_dtype, choice.config.enforce_eager) == (22_528, "fp8_e4m3", False)
+
+
+def test_users_that_cannot_be_held_are_no_reason_for_a_pipeline():
+    choice = best(ask("qwen3-vl-32b-awq", "rtx4090", 2, users=20, context=65_536))
+    assert (choice.config.tensor_parallel_size, choice.verdict) == (2, "starts")
+    assert not choice.config.enforce_eager
+
+
+def test_a_context_that_costs_cuda_graphs_says_which_one_keeps_them():
+    request = ask("qwen3-32b-awq", "l4")
+    lengths = range(8192, 20_480, 1024)
+    plans = [make_plan(replace(request, context=length), repo="x/y", served_name="y") for length in lengths]
+    eager = next(plan for plan in plans if plan.config.enforce_eager)
+    kept = eager.request.context - 1024
+    assert eager.verdict == "starts"
+    assert all(not plan.config.enforce_eager for plan in plans[: plans.index(eager)])  # a smaller batch comes before eager mode
+    (warning,) = [warning for warning in eager.warnings if warning.code == "eager"]
+    assert f"--context {kept} keeps them" in warning.message
+    assert "CUDA graphs would end at" in dict(eager.choice.reasons)["enforce_eager"]
+
+
+def test_a_smaller_batch_is_tried_before_a_model_is_said_not_to_start():
+    request = ask("qwen3-14b-awq", "rtx3060")
+    choice, usual = best(request), best(replace(request, pins=Pins(max_num_batched_tokens=2048)))
+    assert choice.config.max_num_batched_tokens < 2048
+    assert choice.config.max_model_len > usual.config.max_model_len
+    assert not choice.config.enforce_eager
+
+
+@pytest.mark.parametrize("card", ["rtx3060", "rtx4090", "l4", "t4", "a100-80gb", "h100", "mi300x"])
+def test_no_default_is_dominated_and_no_reason_untrue(card):
+    names = [catalog.Entry(row, row.variants[0]).name for row in catalog.model_rows()]
+    wrong = [line for name in names[::9] for line in judged(ask(name, card))]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("users", [None, 6])
+def test_nor_is_one_on_several_gpus(count, users):
+    names = ["qwen3-32b-awq", "llama-3.3-70b", "qwen3-vl-30b-a3b", "gemma-3-27b", "gpt-oss-120b", "qwen3-embedding-8b"]
+    wrong = [line for name in names for card in ("rtx4090", "h100") for line in judged(ask(name, card, count, users=users, context=16_384 if users else None))]
+    assert not wrong, "\n".join(wrong)
+
+
+@given(models(), groups(), st.sampled_from([None, 4096, 30_000]), st.sampled_from([None, 1, 5]))
+def test_nor_is_one_of_a_generated_model(model, group, context, users):
+    assume(context is None or context <= model.max_position_embeddings)
+    assert not judged(Request(model=model, group=group, context=context, users=users))
+
+
+def test_graphs_are_worth_more_than_a_few_tokens():
+    for name in ("qwen3-32b-awq", "qwen3-14b", "qwen3-vl-8b-fp8"):
+        for card in ("rtx4090", "rtx5090", "rtx4080", "l4", "a10"):
+            choice = best(ask(name, card))
+            if choice.config.enforce_eager and choice.verdict == "starts":
+                graphs = best(replace(ask(name, card), pins=Pins(enforce_eager=False)))
+                assert graphs.verdict != "starts" or 2 * graphs.config.max_model_len < choice.config.max_model_len < 2 * LEAST_CONTEXT
+
+
+@pytest.mark.slow
+def test_no_default_of_the_catalogue_is_dominated_or_untrue():
+    """Every model x every single GPU, and two and four of the common ones."""
+    cards = [(row.name, 1) for row in catalog.gpu_rows() if row.vendor != "apple"] + [(name, count) for name in COMMON for count in (2, 4)]
+    wrong = []
+    for row in catalog.model_rows():
+        for variant in row.variants:
+            if variant.runtime != "vllm":
+                continue
+            model = catalog.Entry(row, variant).spec()
+            for card, count in cards:
+                wrong += judged(Request(model=model, group=GpuGroup(gpu=gpu(card), count=count)))
+    assert not wrong, "\n".join(wrong[:40])
