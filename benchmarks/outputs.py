@@ -7,22 +7,31 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import shutil
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from planner.catalog import find_gpu, find_model, gpu_rows
 from planner.choice import Request
+from planner.cli_files import plan_text
 from planner.cli_stack import answer_for
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
+from planner.output import PLAN
 from planner.plan import Plan, make_plan
+from planner.question import folder_name
 from planner.source import find_source
 from planner.stack_file import ServiceRow, StackRow
 
-FOLDER = Path(__file__).parent.parent / "outputs"
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "outputs"
 PREDICTIONS = "predictions.csv"
+IGNORED = """\
+# Written by `python -m benchmarks.outputs`. What is asked in a clone lies beside what the repository holds, and is not its own.
+.plan-manifest.json
+/*
+"""
 K = 1024
 # The guide's five machines, each with what it recommends there (or the nearest that starts).
 EMBEDDING = "qwen3-embedding-0.6b"
@@ -86,12 +95,14 @@ def plan_files() -> Iterator[tuple[str, str]]:
         StackRow(gpu=gpu, count=count, services=[ServiceRow(model=model, context=context), *(ServiceRow(model=other) for other in beside)])
         for gpu, count, model, context, beside in MACHINES
     ]
+    folders = []
     for row in (*rows, *OTHERS):
         found = answer_for(row)
+        folder = folder_name(found.question)
+        folders.append(folder)
         texts = found.texts(())
-        names = [f"outputs/{found.folder}/{name}" for name in (*texts, "plan.json")]
-        texts["plan.json"] = json.dumps(found.json(names), indent=2) + "\n"
-        yield from ((f"{found.folder}/{name}", text) for name, text in texts.items())
+        yield from ((f"{folder}/{name}", text) for name, text in (texts | {PLAN: plan_text(found, Path("outputs") / folder, (*texts, PLAN))}).items())
+    yield ".gitignore", IGNORED + "".join(f"!/{name}\n" for name in (".gitignore", PREDICTIONS, *(f"{folder}/" for folder in folders)))
 
 
 def predictions() -> str:
@@ -130,10 +141,20 @@ def _prediction(gpu: str, count: int, model: str) -> tuple[object, ...]:
     )
 
 
+def tracked() -> set[str]:
+    """What git holds of outputs/: what lies beside it is a person's."""
+    done = subprocess.run(["git", "ls-files", "-z", "outputs"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return {name.removeprefix("outputs/") for name in done.stdout.split("\0") if name}
+
+
 def main() -> None:
-    """Write everything anew."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    for name, text in (*plan_files(), (PREDICTIONS, predictions())):
+    """Write everything anew, and take away what the repository held under other names."""
+    written = dict(plan_files()) | {PREDICTIONS: predictions()}
+    for name in tracked() - set(written):
+        (FOLDER / name).unlink(missing_ok=True)
+        with suppress(OSError):  # something of a person's is in it
+            (FOLDER / name).parent.rmdir()
+    for name, text in written.items():
         path = FOLDER / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ import click
 
 from planner.cli_command import Command, Option, option, typed, words
 from planner.cli_options import PURPOSES, STYLE, question, read_machine
-from planner.errors import PlannerError
+from planner.errors import PlannerError, one_line
 from planner.plan import make_plan
 from planner.question_words import flag_of
 
@@ -104,7 +103,7 @@ class _Group(Command, click.Group):
     help="llama.cpp and Ollama: layers on the GPU, the output counted as one; else as many as fit.",
 )
 @option("--wired-limit-mb", type=click.IntRange(1, 10_000_000), group=_OTHERS, common=False, help="On a Mac: iogpu.wired_limit_mb, where it was raised.")
-@option("--output", type=click.Path(path_type=Path), group=_FILES, help="Folder for the files (default: outputs/<model>-<gpu>x<count>).")
+@option("--output", type=click.Path(path_type=Path), group=_FILES, help="Folder for the files; else one below outputs/, named after the question.")
 @option("--to", multiple=True, metavar="FORMAT", group=_FILES, help="Also write these formats, e.g. compose,k8s (`plan emit --help` lists them).")
 @option("--html", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, help="Also write the answer as one page, with pictures.")
 @option(
@@ -112,7 +111,7 @@ class _Group(Command, click.Group):
 )
 @option("--svg", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, common=False, help="The same as SVG.")
 @option("--dry-run", is_flag=True, group=_FILES, help="Write no files but --html, --png and --svg.")
-@option("--force", is_flag=True, group=_FILES, common=False, help="Overwrite files that were edited.")
+@option("--force", is_flag=True, group=_FILES, common=False, help="Overwrite files that were edited, or written for another question.")
 @option("--bind", default="127.0.0.1", show_default=True, group=_FILES, common=False, help="Address the server listens on.")
 @option(
     "--port",
@@ -184,29 +183,9 @@ def _run(options: dict[str, Any]) -> int:
 
     if is_choice(options):
         return run_choice(options)
-    from planner.output import write_files
+    from planner.cli_files import finish
 
-    found = answer(options)
-    folder = options["output"] or Path("outputs") / found.folder
-    files: list[str] = []
-    if found.verdict != "does_not_start" and not options["dry_run"]:
-        texts = found.texts(tuple(options["to"]))
-        names = [str(folder / name) for name in (*texts, "plan.json")]
-        texts["plan.json"] = json.dumps(found.json(names), indent=2) + "\n"
-        files = write_files(folder, texts, force=options["force"])
-    if options["html"]:
-        page: Path = options["html"]
-        files += write_files(page.parent, {page.name: found.page(shlex.join(["plan", *sys.argv[1:]]))}, force=options["force"])
-    for kind in ("png", "svg"):
-        if options[kind]:
-            files += write_files(options[kind].parent, {options[kind].name: found.figure(kind)}, force=options["force"])
-    if options["style"] == "json":
-        click.echo(json.dumps(found.json(files), indent=2))
-    else:
-        from rich.console import Console
-
-        found.show(files, Console(width=None if sys.stdout.isatty() else 160, highlight=False))
-    return 0 if found.meets_wish else 1
+    return finish(answer(options), options)
 
 
 def main() -> NoReturn:
@@ -227,5 +206,4 @@ def main() -> NoReturn:
 
 
 def _fail(message: str, hint: str) -> None:
-    line = " ".join(f"{message}; {hint}".split()) if hint else " ".join(message.split())
-    click.echo(f"plan: {line}", err=True)
+    click.echo(one_line(message, hint), err=True)

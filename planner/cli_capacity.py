@@ -27,7 +27,7 @@ CONTEXT_STEP = 1024
 @command("capacity")
 @question()
 @option("--input", "prompt", default=2000, show_default=True, type=click.IntRange(1, 10_000_000), help="Tokens of a prompt.")
-@option("--answer", "--output", "answer", default=500, show_default=True, type=click.IntRange(1, 1_000_000), help="Tokens of an answer.")
+@option("--output-tokens", "--answer", "answer", default=500, show_default=True, type=click.IntRange(1, 1_000_000), help="Tokens of an answer.")
 @option("--ttft", default="2s", show_default=True, type=Seconds(), help="The first token within this time.")
 @option("--tpot", default="50ms", show_default=True, type=Seconds(), help="A further token within this time, on average.")
 @option("--rate", type=Finite(0, 1e6, min_open=True), help="Requests a second that arrive at random (a Poisson process).")
@@ -70,7 +70,7 @@ def _answer(options: dict[str, Any], lengths: Lengths, limits: Limits, asked: As
         raise PlannerError(f"{source.served_name} embeds texts; it gives no answers token by token", "name a chat model")
     if whole > limit:
         raise PlannerError(
-            f"a prompt of {lengths.prompt:,} and an answer of {lengths.answer:,} tokens exceed the model's {limit:,}", "shorten --input or --output"
+            f"a prompt of {lengths.prompt:,} and an answer of {lengths.answer:,} tokens exceed the model's {limit:,}", "shorten --input or --output-tokens"
         )
     request = replace(request, context=request.context or min(limit, round_up(whole, CONTEXT_STEP)))
     found, refusals = _measured(request, source, options["count"] if counted else None, lengths, limits)

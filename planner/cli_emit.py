@@ -24,5 +24,6 @@ def emit_command(plan: Path, to: tuple[str, ...], output: Path | None, *, force:
     deployment = read_deployment(plan)
     formats = read_formats(to)
     texts = emit_formats(deployment, formats) if formats else emit(deployment)
-    for name in write_files(output or (plan if plan.is_dir() else plan.parent), texts, force=force):
-        click.echo(f"wrote {name}")
+    folder = output or (plan if plan.is_dir() else plan.parent)
+    written = write_files(folder, texts, force=force)
+    click.echo(f"wrote {folder}: {', '.join(written)}" if written else f"{folder} holds this already")

@@ -18,6 +18,7 @@ from planner.hardware import GpuGroup, GpuSpec, Host
 from planner.local import LocalPlan
 from planner.mlx import memory as mlx
 from planner.mlx.plan import MlxAsk, plan_mlx
+from planner.question import OLLAMA_PORT, Question
 from planner.rows import Variant
 from planner.source import Plain, check_name, find_plain, form_key, slug
 from planner.stack_file import ServiceRow, StackRow
@@ -25,7 +26,6 @@ from planner.stack_file import ServiceRow, StackRow
 if TYPE_CHECKING:
     from rich.console import Console
 
-OLLAMA_PORT = 11_434
 DEFAULT_MIX = {"GptOssForCausalLM": "MXFP4_MOE"}  # published in MXFP4
 POOLING_CONTEXT = 2048
 
@@ -36,6 +36,7 @@ class LocalAnswer:
 
     plans: tuple[LocalPlan, ...]
     deployment: Deployment
+    question: Question
 
     @property
     def main(self) -> LocalPlan:
@@ -53,12 +54,6 @@ class LocalAnswer:
         """Whether all that was asked is met."""
         return all(plan.meets_wish for plan in self.plans)
 
-    @property
-    def folder(self) -> str:
-        """Where its files go, below outputs/."""
-        names = "-with-".join(slug(plan.service.alias) for plan in reversed(self.plans))
-        return f"{names[:150]}-{self.main.engine}-{self.main.group.gpu.name}x{self.main.group.count}"
-
     def texts(self, formats: tuple[str, ...]) -> dict[str, str]:
         """The files by name."""
         from planner.emit import emit, emit_formats, read_formats
@@ -69,7 +64,7 @@ class LocalAnswer:
         """The JSON object."""
         from planner.report.local import local_json
 
-        return local_json(self.plans, self.deployment, files)
+        return local_json(self.plans, self.deployment, files, self.question)
 
     def page(self, command_line: str) -> str:
         """The report as one HTML page."""
@@ -82,14 +77,14 @@ class LocalAnswer:
         """Raises PlannerError: the curves are vLLM's."""
         raise PlannerError(f"--{kind} draws plans for vLLM", "--html FILE shows this one")
 
-    def show(self, files: list[str], console: Console) -> None:
+    def show(self, console: Console) -> None:
         """Print the report."""
         from planner.report.local import show
 
-        show(self.plans, self.deployment, files, console)
+        show(self.plans, self.deployment, console)
 
 
-def answer_local(row: StackRow, engine: str, first_port: int) -> LocalAnswer:
+def answer_local(row: StackRow, engine: str, question: Question, first_port: int) -> LocalAnswer:
     """Answer one question for a runtime. Raises PlannerError for what it cannot do."""
     gpu = _gpu(row.gpu, engine, row.wired_limit_mb)
     if engine == "mlx" and row.count > 1:
@@ -115,7 +110,7 @@ def answer_local(row: StackRow, engine: str, first_port: int) -> LocalAnswer:
         bind=row.bind,
         proxy_port=row.proxy_port,
     )
-    return LocalAnswer(tuple(plans), found)
+    return LocalAnswer(tuple(plans), found, question)
 
 
 def _gpu(name: str, engine: str, wired_limit_mb: int | None) -> GpuSpec:

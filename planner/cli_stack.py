@@ -13,15 +13,14 @@ from planner.engines.vllm import KV_CACHE_DTYPES, quantization_problem
 from planner.errors import PlannerError, did_you_mean
 from planner.hardware import GpuGroup, Host
 from planner.placement import Ask, Stack, check_names_and_ports, place_servers
-from planner.source import Source, find_source, slug
+from planner.question import FIRST_PORT, Question, engine_of, question_of
+from planner.source import Source, find_source
 from planner.stack_file import ServiceRow, StackRow, address, read_stack, with_row
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from planner.cli_local import LocalAnswer
-
-FIRST_PORT = 8000
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Answer:
 
     stack: Stack
     deployment: Deployment
+    question: Question
 
     @property
     def verdict(self) -> str:
@@ -41,12 +41,6 @@ class Answer:
         """Whether all that was asked is met."""
         return self.stack.meets_wish
 
-    @property
-    def folder(self) -> str:
-        """Where its files go, below outputs/."""
-        names = "-with-".join(slug(server.plan.served_name) for server in reversed(self.stack.servers))
-        return f"{names[:150]}-{self.stack.group.gpu.name}x{self.stack.group.count}"
-
     def texts(self, formats: tuple[str, ...]) -> dict[str, str]:
         """The files by name."""
         from planner.emit import emit, emit_formats, read_formats
@@ -57,7 +51,7 @@ class Answer:
         """The JSON object."""
         from planner.report.contract import plan_json
 
-        return plan_json(self.stack, self.deployment, files)
+        return plan_json(self.stack, self.deployment, files, self.question)
 
     def page(self, command_line: str) -> str:
         """The report as one HTML page."""
@@ -72,27 +66,28 @@ class Answer:
 
         return figure(self.stack.main, kind)
 
-    def show(self, files: list[str], console: Console) -> None:
+    def show(self, console: Console) -> None:
         """Print the report."""
         from planner.report.terminal import show
 
-        show(self.stack, files, console)
+        show(self.stack, console)
 
 
 def answer(options: dict[str, Any]) -> Answer | LocalAnswer:
     """Answer the question of the command line, or that of a stack file."""
-    return answer_for(_row(options), options.get("port") or FIRST_PORT)
+    return answer_for(_row(options), options.get("port") or FIRST_PORT, tuple(options.get("to") or ()))
 
 
-def answer_for(row: StackRow, first_port: int = FIRST_PORT) -> Answer | LocalAnswer:
-    """Answer one question for whichever runtime it names. Raises PlannerError where it cannot be asked so."""
+def answer_for(row: StackRow, first_port: int = FIRST_PORT, to: tuple[str, ...] = ()) -> Answer | LocalAnswer:
+    """Answer one question, of which formats are a part, for whichever runtime it names. Raises PlannerError where it cannot be asked so."""
     from planner.catalog import find_gpu
 
-    engine = row.engine or ("mlx" if find_gpu(row.gpu).vendor == "apple" else "vllm")
+    engine = engine_of(row, find_gpu(row.gpu))
+    question = question_of(row, first_port, _formats(to))
     if engine == "vllm":
         if any(service.gpu_layers is not None for service in row.services) or row.wired_limit_mb is not None:
             raise PlannerError("--gpu-layers and --wired-limit-mb are not vLLM's", "--engine llama.cpp, ollama or mlx")
-        return answer_row(row, first_port)
+        return answer_row(row, question, first_port)
     from planner.cli_local import answer_local, unused_pins
 
     if row.link_gb_per_s is not None:
@@ -101,10 +96,18 @@ def answer_for(row: StackRow, first_port: int = FIRST_PORT) -> Answer | LocalAns
         raise PlannerError(
             f"--{pins[0].replace('_', '-')} is vLLM's; {engine} has no such setting", "--context, --users, --kv-cache-dtype and --quantization go for all"
         )
-    return answer_local(row, engine, first_port)
+    return answer_local(row, engine, question, first_port)
 
 
-def answer_row(row: StackRow, first_port: int = FIRST_PORT) -> Answer:
+def _formats(to: tuple[str, ...]) -> tuple[str, ...]:
+    if not to:
+        return ()
+    from planner.emit import read_formats
+
+    return read_formats(to)
+
+
+def answer_row(row: StackRow, question: Question, first_port: int = FIRST_PORT) -> Answer:
     """Answer one question for vLLM. Raises PlannerError where it cannot be asked so."""
     group = _group(row, row.nodes)
     if row.nodes > 1 and len(row.services) > 1:
@@ -114,7 +117,7 @@ def answer_row(row: StackRow, first_port: int = FIRST_PORT) -> Answer:
     check_names_and_ports(asks, row.proxy_port)
     stack = place_servers(asks, group)
     sampling = {ask.name: source.sampling for ask, source in asked}
-    return Answer(stack, deployment(stack, bind=row.bind, proxy_port=row.proxy_port, sampling=sampling))
+    return Answer(stack, deployment(stack, bind=row.bind, proxy_port=row.proxy_port, sampling=sampling), question)
 
 
 def request_of(options: dict[str, Any]) -> tuple[Request, Source]:

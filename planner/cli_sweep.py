@@ -23,7 +23,7 @@ MOST_COUNT = 1024
 
 
 @command("sweep")
-@option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), help="FILE.csv, .json or .parquet.")
+@option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where the rows go: FILE.csv, .json or .parquet.")
 @option("--models", default="all", show_default=True, help="Names of `plan list models`, with commas.")
 @option("--gpus", default="all", show_default=True, help="Names of `plan list gpus`, with commas.")
 @option("--counts", default="1-8", show_default=True, help="GPUs of a machine: 1,2,4 or 1-8.")

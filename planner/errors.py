@@ -37,6 +37,11 @@ class WorldError(PlannerError):
     exit_code = 3
 
 
+def one_line(message: str, hint: str = "") -> str:
+    """An error as the command line prints it."""
+    return "plan: " + " ".join((f"{message}; {hint}" if hint else message).split())
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.4) -> list[str]:
     """Return the known names most like `name`, best first: those that go on as it begins, else those that look like it (by `cutoff`, 0 to 1)."""
     known = list(dict.fromkeys(known))

@@ -1,63 +1,188 @@
-"""Writing a plan's files: all or none, and never over what a person edited."""
+"""Writing files: all or none, nothing that is there already, and never over what somebody else wrote or edited.
+
+What lies in a folder is ours where .plan-manifest.json holds its digest, and that of a plan.json beside it: the manifest alone is no proof, it may
+be a stranger's. Whoever forges both gave us the folder, and loses only what he put there.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from planner.errors import PlannerError
+from planner.errors import PlannerError, WorldError
+from planner.question import Question, differences
 
-MANIFEST = ".plan-manifest.json"
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _bytes(content: str | bytes) -> bytes:
-    return content.encode() if isinstance(content, str) else content
+MANIFEST, PLAN = ".plan-manifest.json", "plan.json"
+MOST_BYTES = 4 * 1024 * 1024  # of a plan.json or a manifest that is read
+ELSEWHERE = "--force replaces it, --output DIR writes elsewhere"
 
 
-def _written(folder: Path) -> dict[str, str]:
-    """What earlier runs left in a folder, by name."""
-    try:
-        written: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return written if isinstance(written, dict) else {}
+@dataclass(frozen=True, slots=True)
+class There:
+    """What a folder holds: digests by name as earlier runs left them, and the question of its plan.json (None where it holds none)."""
+
+    folder: Path
+    digests: Mapping[str, str]
+    plan: Mapping[str, Any] | None
+
+    @classmethod
+    def read(cls, folder: Path) -> There:
+        """Read both; what is no manifest or plan counts as none."""
+        digests = {name: digest for name, digest in _json(folder / MANIFEST).items() if Path(name).name == name and isinstance(digest, str)}
+        return cls(folder, digests, _json(folder / PLAN) or None)
+
+    @property
+    def question(self) -> object:
+        """What the plan there was asked."""
+        return self.plan.get("question") if self.plan else None
+
+    def is_ours(self, name: str) -> bool:
+        """Whether a file is as an earlier run left it."""
+        return "deployment" in (self.plan or ()) and all(self._is_as_left(one) for one in (PLAN, name))
+
+    def is_edited(self, name: str) -> bool:
+        """Whether a file was written by an earlier run and changed since."""
+        return name in self.digests and not self._is_as_left(name)
+
+    def _is_as_left(self, name: str) -> bool:
+        path = self.folder / name
+        if path.is_symlink() or not path.is_file() or name not in self.digests:
+            return False
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest() == self.digests[name]
 
 
-def edited_files(folder: Path, files: Mapping[str, str | bytes]) -> list[str]:
-    """Files that exist and are not as the last run left them."""
-    written = _written(folder)
-    found = []
-    for name, content in files.items():
-        path = folder / name
-        if path.exists() and path.read_bytes() != _bytes(content) and _digest(path.read_bytes()) != written.get(name):
-            found.append(name)
-    return found
+def write_files(folder: Path, files: Mapping[str, str | bytes], *, force: bool, may_replace: bool = True, manifest: bool = True) -> list[str]:
+    """Write those files that are not there as they are; the names of these, and "" where there was nothing to do.
 
-
-def write_files(folder: Path, files: Mapping[str, str | bytes], *, force: bool) -> list[str]:
-    """Write all files and return their paths. Raises PlannerError where one was edited, or the folder cannot be written."""
-    if any(Path(name).name != name for name in files):
+    With `may_replace` false only new files are written. Raises PlannerError where a file is not ours to replace, WorldError where the disk refuses.
+    """
+    contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
+    if any(Path(name).name != name for name in contents):
         raise PlannerError(f"{folder}: a file's name would lead out of the folder")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not force and (edited := edited_files(folder, files)):
-            raise PlannerError(
-                f"{folder}: {', '.join(edited)} was edited since it was written; nothing was changed", "--force overwrites it, --output DIR writes elsewhere"
-            )
-        for name, content in files.items():
-            path = folder / name
-            path.write_bytes(_bytes(content))
-            if name.endswith(".sh"):
-                path.chmod(0o755)
-        kept = {name: digest for name, digest in _written(folder).items() if (folder / name).exists()}
-        kept |= {name: _digest(_bytes(content)) for name, content in files.items()}
-        (folder / MANIFEST).write_text(json.dumps(kept, indent=1) + "\n", "utf-8")
+        changed = {name: content for name, content in contents.items() if not _holds(folder / name, content)}
+        if not changed:
+            return []
+        there = There.read(folder) if manifest else There(folder, {}, None)
+        _refuse(there, changed, force=force, may_replace=may_replace)
+        stale: Iterable[str] = ()
+        if manifest:
+            if PLAN in changed and force and there.question != _question(contents):
+                stale = [name for name in there.digests if name not in contents and there.is_ours(name)]
+            kept = {name: digest for name, digest in there.digests.items() if (folder / name).exists() and name not in stale}
+            kept |= {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+            changed[MANIFEST] = (json.dumps(kept, indent=1) + "\n").encode()
+        _replace(folder, changed)
+        for name in stale:
+            (folder / name).unlink(missing_ok=True)
     except OSError as error:
-        raise PlannerError(f"cannot write to {folder}: {error.strerror or error}", "--output DIR writes elsewhere, --dry-run writes nothing") from None
-    return [str(folder / name) for name in files]
+        raise WorldError(f"cannot write to {folder}: {error.strerror or error}", "--output DIR writes elsewhere, --dry-run writes nothing") from None
+    return [name for name in changed if name != MANIFEST]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object that a file holds; nothing where it holds none, is none (a device) or is too large."""
+    try:
+        if not path.is_file() or path.stat().st_size > MOST_BYTES:
+            return {}
+        data = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _question(contents: Mapping[str, bytes]) -> Any:
+    return json.loads(contents[PLAN]).get("question") if PLAN in contents else None
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
+
+
+def _refuse(there: There, changed: Mapping[str, bytes], *, force: bool, may_replace: bool) -> None:
+    """Raise PlannerError where what lies there must stay: what was edited, what another question's is, what is none of ours."""
+    found = [name for name in changed if os.path.lexists(there.folder / name)]
+    if folders := [name for name in found if (there.folder / name).is_dir()]:
+        raise PlannerError(f"{there.folder}: {folders[0]} is a folder", "--output DIR writes elsewhere")
+    if force or not found:
+        return
+    reasons = []
+    question: Question | None = _question(changed)
+    if question is not None and there.question is not None and there.question != question:
+        theirs, mine = differences(there.question, question)
+        reasons.append(f"written for {theirs}; this question has {mine}")
+    edited = [name for name in found if there.is_edited(name)]
+    if edited:
+        reasons.append(f"{', '.join(edited)} was edited since it was written")
+    if foreign := [name for name in found if name not in edited and not there.is_ours(name)] if not reasons else ():
+        why = "" if PLAN in changed else ": another question's, or it was edited"
+        reasons.append(f"{', '.join(foreign)} is there already, and is not what this gives{why}")
+    if not reasons and question is not None and there.question is None:
+        reasons.append("written by an earlier version of plan, for a question that it did not keep")
+    if not reasons and not may_replace:
+        reasons.append("what is asked is not met, and a plan is there")
+    if reasons:
+        raise PlannerError(f"{there.folder}: {'; '.join(reasons)}; nothing was changed", ELSEWHERE)
+
+
+def _replace(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Put all files in place, or leave everything as it was: each is written beside its place, then all are moved."""
+    made = _make(folder)
+    mark = os.urandom(4).hex()
+    fresh, old = {name: folder / f".{mark}.{place}.new" for place, name in enumerate(contents)}, {}
+    done: list[str] = []
+    try:
+        for name, content in contents.items():
+            _write_new(fresh[name], content, mode=0o777 if name.endswith(".sh") else 0o666)
+        for place, name in enumerate(contents):
+            with suppress(OSError):  # there is no such file yet, or the file system knows no links
+                os.link(folder / name, folder / f".{mark}.{place}.old", follow_symlinks=False)
+                old[name] = folder / f".{mark}.{place}.old"
+        for name in contents:
+            fresh[name].replace(folder / name)  # a link is replaced, not followed
+            done.append(name)
+    except BaseException:
+        for name in done:
+            with suppress(OSError):
+                old.pop(name).replace(folder / name) if name in old else (folder / name).unlink()
+        raise
+    finally:
+        for path in (*fresh.values(), *old.values()):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        if len(done) < len(contents):
+            _unmake(made)
+
+
+def _make(folder: Path) -> list[Path]:
+    """Make a folder; those that were made, the innermost first."""
+    missing = []
+    path = folder
+    while not path.exists():
+        missing.append(path)
+        path = path.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        _unmake(missing)
+        raise
+    return missing
+
+
+def _unmake(folders: Iterable[Path]) -> None:
+    for path in folders:
+        with suppress(OSError):
+            path.rmdir()
+
+
+def _write_new(path: Path, content: bytes, mode: int) -> None:
+    """Write a file that is not there yet; a link in its place is not followed."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode), "wb") as stream:
+        stream.write(content)

@@ -91,5 +91,5 @@ def test_a_damaged_config_is_answered_or_refused(path, data):
         assert error.message and "\n" not in error.message
     else:
         assert plan.model.name == "model"
-        assert json.dumps(plan_json(alone(plan), deployment(alone(plan)), []))
+        assert json.dumps(plan_json(alone(plan), deployment(alone(plan)), [], {}))
         Console(file=io.StringIO(), width=160).print(render(alone(plan), []))

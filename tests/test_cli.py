@@ -237,19 +237,6 @@ def test_an_edited_file_is_kept_unless_forced(tmp_path):
     assert "# mine" not in script.read_text()
 
 
-def test_an_unedited_file_is_renewed(tmp_path):
-    assert run_plan(*HEADLINE, "--output", "out", cwd=tmp_path).returncode == 0
-    assert run_plan(*HEADLINE, "--context", "64k", "--output", "out", cwd=tmp_path).returncode == 0
-    assert "--max-model-len 65536" in (tmp_path / "out" / "serve.sh").read_text()
-
-
-def test_an_output_folder_that_cannot_be_written_is_refused(tmp_path):
-    (tmp_path / "file").write_text("")
-    done = run_plan(*HEADLINE, "--output", "file/below", cwd=tmp_path)
-    assert done.returncode == 2
-    assert "cannot write to" in done.stderr
-
-
 def test_an_unreachable_hub_exits_3(tmp_path):
     done = run_plan(
         "--gpu", "h100", "--model", "nobody/nothing-at-all", cwd=tmp_path, HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hf")

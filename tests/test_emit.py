@@ -46,7 +46,7 @@ def test_the_repositorys_predictions_are_current():
     assert (FOLDER / outputs.PREDICTIONS).read_text() == outputs.predictions(), "run `python -m benchmarks.outputs`"
 
 
-def test_nothing_else_lies_in_outputs():
+def test_the_repository_holds_nothing_else_of_outputs():
     assert set(NAMES) == {*current(), outputs.PREDICTIONS}
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from planner.deployment import Deployment, Service
 from planner.emit.containers import only, shares_gpus
-from planner.emit.lines import comment
+from planner.emit.lines import comment, yaml_text
 from planner.errors import PlannerError
 from planner.units import GIB, ceil_div
 
@@ -74,7 +72,7 @@ def production_stack_files(deployment: Deployment) -> dict[str, str]:
         }
     }
     header = f"# {comment(deployment.title)}\n#   helm repo add vllm https://vllm-project.github.io/production-stack\n#   helm install vllm vllm/vllm-stack -f values.yaml\n"
-    return {"values.yaml": header + yaml.safe_dump(document, sort_keys=False, width=1000)}
+    return {"values.yaml": header + yaml_text(document)}
 
 
 def _startup() -> dict[str, Any]:
@@ -118,7 +116,7 @@ def ray_serve_files(deployment: Deployment) -> dict[str, str]:
     application = {"name": "llm", "route_prefix": "/", "import_path": "ray.serve.llm:build_openai_app", "args": {"llm_configs": configs}}
     document = {"http_options": {"host": deployment.bind, "port": deployment.main.port}, "applications": [application]}
     header = f"# {comment(deployment.title)}\n#   pip install 'ray[serve,llm]' 'vllm=={deployment.main.version}.0'\n#   serve run ray-serve.yaml\n"
-    return {"ray-serve.yaml": header + yaml.safe_dump(document, sort_keys=False, width=1000)}
+    return {"ray-serve.yaml": header + yaml_text(document)}
 
 
 def _llm_config(service: Service, deployment: Deployment) -> dict[str, Any]:
@@ -155,4 +153,4 @@ def skypilot_files(deployment: Deployment) -> dict[str, str]:
         f"# {comment(deployment.title)}\n# In this folder: sky launch skypilot.yaml --env LITELLM_MASTER_KEY; no port is opened, reach it with\n"
         f"#   ssh -L {deployment.proxy_port}:127.0.0.1:{deployment.proxy_port} CLUSTER\n"
     )
-    return {"skypilot.yaml": header + yaml.safe_dump(document, sort_keys=False, width=1000)}
+    return {"skypilot.yaml": header + yaml_text(document)}

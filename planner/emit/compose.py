@@ -6,11 +6,9 @@ from dataclasses import replace
 from posixpath import join, normpath
 from typing import Any
 
-import yaml
-
 from planner.deployment import Deployment, Service
 from planner.emit.containers import EVERYWHERE, LITELLM_IMAGE, LOADING_SECONDS, image, inside
-from planner.emit.lines import comment
+from planner.emit.lines import comment, yaml_text
 from planner.emit.litellm import custom_callbacks, litellm_yaml, proxy_argv
 from planner.emit.ollama import ollama_files, ollama_steps
 
@@ -125,7 +123,7 @@ def compose_files(deployment: Deployment) -> dict[str, str]:
         if isinstance(volume, str) and not volume.startswith((".", "/"))
     }
     document = {"name": deployment.slug[:63].strip("-"), "services": services, "volumes": {name: {} for name in sorted(named)}}
-    files |= {"compose.yaml": _HEADER.format(title=comment(deployment.title)) + yaml.safe_dump(document, sort_keys=False, width=1000)}
+    files |= {"compose.yaml": _HEADER.format(title=comment(deployment.title)) + yaml_text(document)}
     files["litellm.compose.yaml"] = litellm_yaml(deployment, reached)
     return files | ({"custom_callbacks.py": custom_callbacks(deployment)} if callbacks else {})
 

@@ -9,11 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import yaml
-
 from planner.deployment import Deployment, Service
 from planner.emit.containers import EVERYWHERE, LITELLM_IMAGE, LOADING_SECONDS, image, inside, only, shares_gpus
-from planner.emit.lines import comment
+from planner.emit.lines import comment, yaml_text
 from planner.emit.litellm import custom_callbacks, litellm_yaml, proxy_argv
 from planner.emit.multinode import leader_worker_command
 from planner.emit.stack import stack_script
@@ -30,7 +28,7 @@ Manifest = dict[str, Any]
 
 
 def _document(manifests: list[Manifest], deployment: Deployment, file: str) -> str:
-    texts = [yaml.safe_dump(manifest, sort_keys=False, width=1000) for manifest in manifests]
+    texts = [yaml_text(manifest) for manifest in manifests]
     return _HEADER.format(title=comment(deployment.title), file=file) + "---\n".join(texts)
 
 

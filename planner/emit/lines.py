@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
+
+import yaml
 
 
 def comment(text: str) -> str:
@@ -19,3 +22,17 @@ def argument_lines(words: tuple[str, ...]) -> list[str]:
         else:
             lines[-1] += " " + shlex.quote(word)
     return lines
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes out what stands twice: an anchor is nothing that a person reads."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Never an alias."""
+        return True
+
+
+def yaml_text(document: Any) -> str:
+    """A document in YAML, its keys in their order, without anchors; a long text stays on its line."""
+    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000)
+    return text

@@ -9,10 +9,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import fields
 
-import yaml
-
 from planner.deployment import Deployment, Service
-from planner.emit.lines import comment
+from planner.emit.lines import comment, yaml_text
 
 LITELLM_VERSION = "1.106.2"
 # How LiteLLM speaks to each engine; ollama_chat is Ollama's chat route, whose embeddings have the prefix ollama.
@@ -83,7 +81,7 @@ def litellm_yaml(deployment: Deployment, services: tuple[Service, ...] | None = 
     }
     sources = [f"# {service.alias}: sampling as recommended: {comment(service.sampling.source)}\n" for service in main_first if sampling_values(service)]
     header = _HEADER.format(s="s" if len(main_first) > 1 else "", version=LITELLM_VERSION, command=shlex.join(proxy_argv(deployment)), sources="".join(sources))
-    return header + yaml.safe_dump(config, sort_keys=False)
+    return header + yaml_text(config)
 
 
 _CALLBACKS = '''\

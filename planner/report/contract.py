@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Literal
+from typing import Any, Literal
 
 from typing_extensions import TypedDict
 
@@ -175,6 +175,7 @@ class PlanJson(TypedDict):
     services: list[ServiceJson]
     commands: list[CommandJson]
     files: list[str]
+    question: dict[str, Any]
     warnings: list[WarningJson]
     deployment: Deployment
 
@@ -215,7 +216,7 @@ def check_json(checked: Checked) -> CheckJson:
     }
 
 
-def plan_json(stack: Stack, deployment: Deployment, files: list[str]) -> PlanJson:
+def plan_json(stack: Stack, deployment: Deployment, files: list[str], question: dict[str, Any]) -> PlanJson:
     """The JSON object of placed servers; what it says of one is about the main one."""
     plan = stack.main
     config, group = plan.config, plan.request.group
@@ -236,6 +237,7 @@ def plan_json(stack: Stack, deployment: Deployment, files: list[str]) -> PlanJso
         "services": [_placed(server) for server in stack.servers],
         "commands": [{"service": service.name, "argv": list(service.argv), "env": service.env} for service in reversed(deployment.services)],
         "files": files,
+        "question": question,
         "warnings": [{"code": w.code, "message": w.message} for w in stack_warnings(stack)],
         "deployment": asdict(deployment),  # type: ignore[typeddict-item]
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -83,11 +83,12 @@ class LocalJson(TypedDict):
     services: list[LocalServerJson]
     commands: list[CommandJson]
     files: list[str]
+    question: dict[str, Any]
     warnings: list[WarningJson]
     deployment: Deployment
 
 
-def local_json(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list[str]) -> LocalJson:
+def local_json(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list[str], question: dict[str, Any]) -> LocalJson:
     """The JSON object of the plans, the last of which is the main one."""
     plan, group = plans[-1], plans[-1].group
     server = _server(plan)
@@ -120,6 +121,7 @@ def local_json(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list
         "services": [_server(each) for each in plans],
         "commands": [{"service": service.name, "argv": list(service.argv), "env": service.env} for service in reversed(deployment.processes)],
         "files": files,
+        "question": question,
         "warnings": [{"code": code, "message": message} for code, message in warnings],
         "deployment": asdict(deployment),  # type: ignore[typeddict-item]
     }
@@ -157,7 +159,7 @@ def _server(plan: LocalPlan) -> LocalServerJson:
     }
 
 
-def render(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list[str]) -> RenderableType:
+def render(plans: tuple[LocalPlan, ...], deployment: Deployment) -> RenderableType:
     """The whole report: the main server first, then those beside it."""
     pieces: list[RenderableType] = []
     for plan in reversed(plans):
@@ -167,8 +169,6 @@ def render(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list[str
         pieces += [Text(), *(Text(f"! {message}", "yellow") for message in warnings)]
     if all(plan.verdict != "does_not_start" for plan in plans):
         pieces += [Text(), *(Text(_command(service.env, service.argv), "bold", no_wrap=True, overflow="ignore") for service in deployment.processes)]
-    if files:
-        pieces += [Text(), Text("wrote " + ", ".join(files), "dim")]
     return Group(*pieces)
 
 
@@ -226,6 +226,6 @@ def _ledger(plan: LocalPlan) -> Table:
     return table
 
 
-def show(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list[str], console: Console) -> None:
+def show(plans: tuple[LocalPlan, ...], deployment: Deployment, console: Console) -> None:
     """Print the report to a console."""
-    console.print(render(plans, deployment, files), crop=False)
+    console.print(render(plans, deployment), crop=False)

@@ -92,7 +92,7 @@ def _changes(alternatives: tuple[Alternative, ...]) -> Iterator[RenderableType]:
         yield Text(f"  {alternative.change}: ").append(alternative.arguments, "bold")
 
 
-def render(stack: Stack, files: list[str]) -> RenderableType:
+def render(stack: Stack) -> RenderableType:
     """The whole report as one renderable: the main server, then all of them where there are several."""
     plan = stack.main
     pieces: list[RenderableType] = [
@@ -113,8 +113,6 @@ def render(stack: Stack, files: list[str]) -> RenderableType:
         pieces += [Text(), *(Text(f"! {warning.message}", "yellow") for warning in warnings)]
     if stack.verdict != "does_not_start":
         pieces += [Text(), *(_command(server, stack) for server in stack.servers)]
-    if files:
-        pieces += [Text(), Text("wrote " + ", ".join(files), "dim")]
     return Group(*pieces)
 
 
@@ -156,6 +154,6 @@ def render_check(checked: Checked) -> RenderableType:
     return Group(*pieces)
 
 
-def show(stack: Stack, files: list[str], console: Console) -> None:
+def show(stack: Stack, console: Console) -> None:
     """Print the report to a console; plain where it is not a terminal."""
-    console.print(render(stack, files), soft_wrap=False, crop=False)
+    console.print(render(stack), soft_wrap=False, crop=False)

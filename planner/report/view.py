@@ -96,7 +96,7 @@ def stack_view(stack: Stack, deployment: Deployment, files: Iterable[str]) -> Vi
         problems=tuple(f"{rejection.reason}; short by {gib(rejection.short_by_bytes)}." for rejection in failed),
         changes=tuple((one.change, one.arguments) for one in stack.alternatives),
         warnings=tuple(warning.message for warning in stack_warnings(stack)),
-        commands=_commands(reversed(deployment.processes)) if starts else (),
+        commands=_commands(deployment.processes) if starts else (),
         files=tuple(files) if starts else (),
     )
 
