@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from planner.cli_command import Command, Option, option, typed, words
-from planner.cli_options import PURPOSES, STYLE, question, read_machine
+from planner.cli_options import PURPOSES, QUESTION, STYLE, question, read_machine
 from planner.errors import PlannerError, one_line
 from planner.plan import make_plan
 from planner.question_words import flag_of
@@ -179,8 +179,10 @@ def verify_plan(ctx: click.Context, /, python: str | None, **options: Any) -> No
 
 def _run(options: dict[str, Any]) -> int:
     from planner.cli_choose import is_choice, run_choice
+    from planner.cli_hints import refuse_unused
     from planner.cli_stack import answer
 
+    refuse_unused(options, QUESTION)
     if is_choice(options):
         return run_choice(options)
     from planner.cli_files import finish

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from planner.cli_command import command, option, output_options
-from planner.cli_options import Finite, Seconds, question, read_machine
+from planner.cli_command import command, option, output_options, typed, words
+from planner.cli_options import QUESTION, Finite, Seconds, question, read_machine
 from planner.errors import PlannerError
 from planner.units import round_up
 
@@ -109,13 +109,17 @@ def _sizes(request: Request, count: int | None) -> Iterator[tuple[int, int]]:
     yield from ((size, count // size) for size in range(count, 0, -1) if count % size == 0)
 
 
+def _plan_words(size: int) -> dict[str, Any]:
+    """What of the question the main command takes, for so many GPUs."""
+    kept = {name: None for name in typed() if name not in QUESTION}
+    return kept | {"count": size}
+
+
 def _plan(request: Request, source: Source, size: int, lengths: Lengths) -> Any:
     from planner.plan import plan_as_asked
 
     asked = replace(request, group=replace(request.group, count=size))
     plan = plan_as_asked(asked, repo=source.repo, served_name=source.served_name)
     if plan.rejection:
-        raise PlannerError(
-            f"{size}x {request.group.gpu.title}: {plan.rejection.reason}", f"plan --gpu {request.group.gpu.name} --count {size} says what would do"
-        )
+        raise PlannerError(f"{size}x {request.group.gpu.title}: {plan.rejection.reason}", f"{words(_plan_words(size), command='')} says what would do")
     return plan

@@ -12,7 +12,6 @@ from planner.errors import PlannerError
 from planner.hardware import GpuSpec, Host
 
 DEFAULT_CONTEXT = 8192  # of a model whose machine is asked for
-_ELSEWHERE = ("tensor_parallel_size", "pipeline_parallel_size", "max_model_len", "kv_cache_dtype", "max_num_seqs", "enforce_eager", "engine", "to", "beside")
 
 
 def is_choice(options: dict[str, Any]) -> bool:
@@ -22,9 +21,6 @@ def is_choice(options: dict[str, Any]) -> bool:
 
 def run_choice(options: dict[str, Any]) -> int:
     """Answer it; the exit code."""
-    if pinned := next((name for name in _ELSEWHERE if options.get(name)), None):
-        missing = "--gpu" if options["model"] else "--model"
-        raise PlannerError(f"--{pinned.replace('_', '-').replace('beside', 'with')} needs {missing} too", f"name both, or ask with {missing} left out alone")
     return _machines(options) if options["model"] else _models(options)
 
 
@@ -74,8 +70,6 @@ def _machines(options: dict[str, Any]) -> int:
     from planner.prices import read_prices
     from planner.report.chosen import machines_json, render_machines
 
-    if options["purpose"]:
-        raise PlannerError("--for is about choosing a model", "plan --gpu rtx4090 --for agent")
     prices = read_prices(options["prices"])
     stored = stored_ways(options["model"], options["quantization"])
     limit = stored[0].model.max_position_embeddings

@@ -1,11 +1,14 @@
-"""What to type instead: of a word that is no command."""
+"""What to type instead: of a word that is no command, of an option that the question does not use."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
+from typing import Any
 
-from planner.cli_command import words
+from planner.cli_command import typed, words
 from planner.errors import PlannerError
+from planner.question_words import flag_of
 
 
 def no_command(given: list[str], known: list[str]) -> PlannerError:
@@ -35,3 +38,38 @@ def _kind(word: str) -> str | None:
     except PlannerError:
         return "model" if find_model(word) or word.count("/") == 1 else None
     return "gpu"
+
+
+_ANSWER = frozenset({"style", "as_json", "quiet"})
+_MODELS = _ANSWER | {"gpu", "count", "host_kind", "context", "users", "purpose", "top", "vllm_version"}
+_MACHINES = _ANSWER | {"gpu", "model", "context", "users", "quantization", "prices", "top"}  # --gpu any
+_IN_FILE = frozenset({"beside", "nodes", "engine", "gpu_layers", "wired_limit_mb", "bind", "proxy_port"})
+_CHOOSING = frozenset({"purpose", "top", "prices"})
+_VLLM_ONLY = frozenset({"vllm_version", "enable_expert_parallel", "skip_mm_profiling", "dtype"})
+
+
+def refuse_unused(options: dict[str, Any], question: Collection[str]) -> None:
+    """Refuse, by its name, an option that was typed and that the question asked does not use; `question` are the names of those about GPUs and a model."""
+    names = typed()
+    for name, example in (("gpu", "rtx4090"), ("model", "qwen3-8b")):
+        if options[name] == "":
+            raise PlannerError(f"--{name} is missing", f"try: {words({name: example})}")
+    gpu, model, engine = options["gpu"], options["model"], options["engine"]
+    if options["stack_file"] is not None:
+        unused = [name for name in names if name in _IN_FILE | _CHOOSING or name in question]
+        why, hint = "is not read beside -f FILE, which holds the whole question", "leave it out, or change the file"
+    elif gpu and not model:
+        unused = [name for name in names if name not in _MODELS]
+        why, hint = "is about one model, and none is named", f"{words({'model': 'NAME'})}; without it the models are listed"
+    elif model and not gpu:
+        unused = [name for name in names if name not in _MACHINES]
+        why, hint = "is about one kind of GPU, and none is named", f"{words({'gpu': 'NAME'})}; without it the machines are listed"
+    elif not gpu:
+        missing = {"model": "qwen3-vl-32b-awq"} if "model" not in names else {}
+        raise PlannerError("--gpu is missing", f"try: {words({'gpu': 'rtx4090', **missing})}")
+    else:
+        unused = [name for name in names if name in _CHOOSING or (engine not in (None, "vllm") and name in _VLLM_ONLY)]
+        what = f"is vLLM's; {engine} has no such setting" if unused and unused[0] in _VLLM_ONLY else "is for choosing, and GPU and model are both named"
+        why, hint = what, "leave it out: " + words(dict.fromkeys(unused))
+    if unused:
+        raise PlannerError(f"{flag_of(unused[0])} {why}", hint)

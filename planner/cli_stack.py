@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.choice import Pins, Request
+from planner.cli_command import words
 from planner.deployment import Deployment, deployment
 from planner.engines.versions import DEFAULT_VERSION, VERSIONS
 from planner.engines.vllm import KV_CACHE_DTYPES, quantization_problem
@@ -131,12 +132,10 @@ def _row(options: dict[str, Any]) -> StackRow:
     """The question as one row, whichever way it was asked."""
     path: Path | None = options["stack_file"]
     if path is not None:
-        if options["gpu"] or options["model"] or options["beside"]:
-            raise PlannerError("-f FILE holds the whole question", "leave out --gpu, --model and --with, or change the file")
         return read_stack(path)
     if not options["gpu"] or not options["model"]:
-        missing = "--gpu" if not options["gpu"] else "--model"
-        raise PlannerError(f"{missing} is missing", "try: plan --gpu rtx4090 --count 2 --model qwen3-vl-32b-awq")
+        missing = {"gpu": "rtx4090"} if not options["gpu"] else {}
+        raise PlannerError(f"--{'gpu' if missing else 'model'} is missing", f"try: {words(missing | ({} if options['model'] else {'model': 'qwen3-8b'}))}")
     try:
         address(options["bind"])
     except ValueError as error:

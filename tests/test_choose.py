@@ -220,8 +220,8 @@ def test_the_commands_write_nothing_and_their_json_is_as_the_schema_says(argumen
     [
         (("--gpu", "rtx3060", "--users", "5000"), 1, "less than asked"),
         (("--gpu", "rtx3060", "--for", "poetry"), 2, "poetry"),
-        (("--gpu", "rtx4090", "-tp", "2"), 2, "--tensor-parallel-size needs --model"),
-        (("--model", "qwen3-8b", "--for", "chat"), 2, "--for is about choosing a model"),
+        (("--gpu", "rtx4090", "-tp", "2"), 2, "--tensor-parallel-size is about one model"),
+        (("--model", "qwen3-8b", "--for", "chat"), 2, "--for is about one kind of GPU"),
         (("--model", "qwen3-8b", "--context", "999k"), 2, "beyond the model's"),
         (("--model", "qwen3-8b", "--users", "100000"), 2, "no machine of up to 8"),
         (("--model", "qwen3-8bb"), 2, "unknown model"),

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from planner.catalog import find_gpu, gpu_rows
 from planner.cli import _LATER, cli
+from planner.cli_choose import run_choice
+from planner.cli_hints import _MACHINES, _MODELS
 from planner.errors import PlannerError
-from planner.question_words import command_line
+from planner.question_words import command_line, flag_of
 from planner.units import parse_context, parse_count, parse_size
 
 TYPED = {"gpu": "rtx4090", "count": "2", "model": "qwen3-8b", "context": "64k", "beside": ["qwen3-embedding-0.6b:context=8k"], "enforce_eager": True}
@@ -257,3 +259,78 @@ def test_an_unknown_card_is_said_to_be_unknown(name, says):
     with pytest.raises(PlannerError, match="is not in the catalogue") as caught:
         find_gpu(name)
     assert says in caught.value.hint
+
+
+BRANCHES = {
+    "models": (("--gpu", "t4"), {"gpu", "count", "host_kind", "context", "users", "purpose", "top", "vllm_version"}),
+    "machines": (("--model", "qwen3-8b"), {"model", "context", "users", "quantization", "prices", "top"}),
+    "file": (("-f", "x.yaml"), {"stack_file", "output", "html", "png", "svg", "dry_run", "force", "port", "to"}),
+}
+VALUES = {
+    "context": "8k",
+    "max_model_len": "8k",
+    "gpu_memory_utilization": "0.9",
+    "bind": "127.0.0.1",
+    "port": "9000",
+    "kv_cache_dtype": "fp8",
+    "quantization": "fp8",
+}
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+@pytest.mark.parametrize("param", [each for each in cli.params if isinstance(each, click.Option) and not each.is_eager], ids=lambda param: param.name)
+def test_an_option_that_the_question_does_not_use_is_refused_by_name(param, branch):
+    asked, used = BRANCHES[branch]
+    if param.name in used | {"as_json", "quiet", "style", "gpu", "model", "stack_file"}:
+        return
+    value = [] if param.is_flag else [param.type.choices[0] if isinstance(param.type, click.Choice) else VALUES.get(param.name, "1")]
+    flag = flag_of(param.name)
+    with pytest.raises(PlannerError) as caught:
+        cli.main([*asked, flag, *value], standalone_mode=False)
+    assert f"{flag} " in caught.value.message
+    assert branch == "file" or f"{shlex.join(['plan', *asked])} {flag}" in caught.value.hint
+
+
+class Read(dict):
+    """Options that note which of them were looked at."""
+
+    def __init__(self, options):
+        super().__init__(options)
+        self.names = set()
+
+    def __getitem__(self, name):
+        self.names.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name, default=None):
+        self.names.add(name)
+        return super().get(name, default)
+
+
+@pytest.mark.parametrize(("asked", "taken"), [({"gpu": "t4", "top": 1}, _MODELS), ({"model": "qwen3-4b", "top": 1}, _MACHINES)])
+def test_what_a_list_takes_it_reads(asked, taken, capsys):
+    options = Read(click.Context(cli).command.make_context("plan", ["--count", "1"]).params | asked)
+    run_choice(options)
+    assert capsys.readouterr().out
+    assert options.names | {"as_json", "quiet", "gpu"} == taken | {"model"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (("--gpu", "rtx4090", "--count", "2", "--html", "y.html"), "plan --gpu rtx4090 --count 2 --html y.html --model NAME"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--top", "3"), "leave it out: plan --gpu rtx4090 --model qwen3-8b\n"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--prices", "x.yaml"), "--prices is for choosing"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--engine", "ollama", "--vllm-version", "0.19"), "--vllm-version is vLLM's; ollama has no such setting"),
+        (("--count", "2"), "plan --count 2 --gpu rtx4090 --model"),
+        (("bench",), "plan bench --gpu rtx4090 --model qwen3-8b"),
+        (("capacity", "--gpu", "rtx4090"), "plan capacity --gpu rtx4090 --model qwen3-8b"),
+        (
+            ("capacity", "--gpu", "h100", "--count", "8", "--model", "deepseek-v3", "--ttft", "3s"),
+            "plan --gpu h100 --count 8 --model deepseek-v3 says what would do",
+        ),
+        (("verify", "--gpu", "rtx4090", "--modle", "qwen3-8b"), "plan verify --help"),
+    ],
+)
+def test_a_hint_says_the_typed_words_again(typed, says, tmp_path):
+    assert says in refused(*typed, cwd=tmp_path)
