@@ -8,7 +8,9 @@ from dataclasses import replace
 
 from planner.config import ServeConfig
 from planner.engines.flags import parse_flags
+from planner.engines.parsers import chat_words
 from planner.engines.versions import DEFAULT_VERSION
+from planner.model import ChatFormat
 from planner.units import parse_count
 
 _BOOLEAN = {"--enforce-eager": "enforce_eager", "--enable-expert-parallel": "enable_expert_parallel", "--skip-mm-profiling": "skip_mm_profiling"}
@@ -26,12 +28,21 @@ _UTILIZATION = "--gpu-memory-utilization"
 AUTO_LENGTH = ("auto", "-1")  # --max-model-len: the longest that fits
 
 
-def serve_argv(repo: str, served_name: str, config: ServeConfig, *, host: str = "127.0.0.1", port: int = 8000, pooling: bool = False) -> tuple[str, ...]:
+def serve_argv(
+    repo: str,
+    served_name: str,
+    config: ServeConfig,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    pooling: bool = False,
+    chat: ChatFormat | None = None,
+) -> tuple[str, ...]:
     """The exact command; batch and sequence limits are always there, because their defaults depend on the GPU."""
     argv = ["vllm", "serve", repo, "--served-model-name", served_name, "--host", host, "--port", str(port)]
     if pooling:
         argv += ["--runner", "pooling"]
-    return (*argv, *setting_words(config))
+    return (*argv, *setting_words(config), *(chat_words(chat, config.vllm_version) if chat and not pooling else ()))
 
 
 def setting_words(config: ServeConfig) -> list[str]:

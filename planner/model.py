@@ -185,6 +185,18 @@ class CheckpointDifference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChatFormat:
+    """How a chat model writes tool calls and reasoning, in vLLM's names: what its server must be told so that agents can use them."""
+
+    tool_parser: str | None = None
+    reasoning_parser: str | None = None
+    tokenizer_mode: str | None = None
+    content_format: str | None = None  # --chat-template-content-format
+    mistral_files: bool = False  # served from Mistral's own files: params.json, tekken.json, consolidated weights
+    example_template: str | None = None  # a chat template of vLLM's examples folder, which its wheel does not hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """A model as far as memory is concerned."""
 
@@ -214,6 +226,7 @@ class ModelSpec:
     bytes_per_batched_token: int = 0  # what the model sets aside at load for each token of a batch
     checkpoint: CheckpointDifference | None = None  # where the checkpoint's own tensors disagree with its config
     pooling: bool = False
+    chat: ChatFormat | None = None  # None where nobody looked it up
     pipeline: bool = True  # whether vLLM can split its layers over pipeline stages
     family: str = ""
 

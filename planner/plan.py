@@ -9,6 +9,7 @@ from planner.choice import Choice, Pins, Request, serves_users
 from planner.command import serve_argv
 from planner.config import ServeConfig
 from planner.engines import vllm
+from planner.engines.parsers import chat_remarks
 from planner.engines.versions import VERSIONS, newest_for
 from planner.enums import Verdict
 from planner.errors import PlannerError
@@ -107,7 +108,7 @@ def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Othe
         served_name=served_name,
         choice=choice,
         backend=layout.backend,
-        argv=serve_argv(repo, served_name, choice.config, host=host, port=port, pooling=request.model.pooling),
+        argv=serve_argv(repo, served_name, choice.config, host=host, port=port, pooling=request.model.pooling, chat=request.model.chat),
         needs_nvcc=vllm.needs_nvcc(layout, request.group.gpu),
         host=host,
         port=port,
@@ -212,6 +213,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         found.append(
             Warn(code="users", message=f"{plan.request.users} users at full length at once need more KV cache; {plan.choice.expected.max_concurrency:.1f} fit")
         )
+    found += _chat_warnings(plan)
     if plan.model.checkpoint is not None:
         found.append(Warn(code="tensors-differ", message=plan.model.checkpoint.message))
     if gpu.calibrated_shift_bytes is not None:
@@ -237,6 +239,12 @@ def _eager_warning(plan: Plan) -> list[Warn]:
     if plan.request.context and plan.request.context * EAGER_NAMED_FROM <= kept < plan.request.context:
         message += f"; --context {kept} keeps them"
     return [Warn(code="eager", message=message)]
+
+
+def _chat_warnings(plan: Plan) -> list[Warn]:
+    """What an agent's user should know about the flags for tool calls and reasoning."""
+    remarks = () if plan.model.pooling else chat_remarks(plan.model.chat, plan.config.vllm_version)
+    return [Warn(code=code, message=message) for code, message in remarks]
 
 
 def alternatives(plan: Plan, others: Others) -> tuple[Alternative, ...]:

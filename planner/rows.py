@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from planner.architecture import Config, build_model
 from planner.deployment import Sampling
 from planner.hardware import GpuSpec
-from planner.model import ModelSpec
+from planner.model import ChatFormat, ModelSpec
 from planner.units import GIB, MIB
 
 _STRICT = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
@@ -96,6 +96,10 @@ class Variant:
     runtime: Literal["vllm", "mlx", "ollama"] = "vllm"
     format: str | None = None
     """MLX or GGUF quantization of the runtimes that are not vLLM."""
+    reasoning_parser: str | None = None
+    """vLLM's --reasoning-parser where this checkpoint reasons and the row's does not."""
+    mistral_files: bool = False
+    """Served from Mistral's own files (params.json, tekken.json, consolidated weights), as its makers' command does."""
     default: bool = False
 
 
@@ -117,6 +121,14 @@ class ModelRow:
     """The month is not known; `released` is that of the model before it in its line."""
     tool_parser: str | None = None
     """vLLM's --tool-call-parser for its chat template; without one it is not offered for agents."""
+    reasoning_parser: str | None = None
+    """vLLM's --reasoning-parser, where the model reasons before it answers."""
+    tokenizer_mode: str | None = None
+    """vLLM's --tokenizer-mode, where the checkpoint holds no chat template of its own."""
+    content_format: Literal["string", "openai"] | None = None
+    """vLLM's --chat-template-content-format, where what vLLM detects is not what the template takes."""
+    example_template: str | None = None
+    """The chat template of vLLM's examples folder that its documentation serves this model with; no wheel holds it."""
     made_for_code: bool = False
     sources: list[str]
     checked: str
@@ -128,14 +140,28 @@ class ModelRow:
 
     def spec(self, variant: Variant, online: str | None = None) -> ModelSpec:
         """The model as this variant stores it, or as vLLM does that quantizes it while loading; built once."""
-        key = (json.dumps(variant.quantization, sort_keys=True), online)
+        key = (variant.name, json.dumps(variant.quantization, sort_keys=True), online)
         if key not in self._built:
             config = {**self.config, "quantization_config": variant.quantization} if variant.quantization else self.config
-            self._built[key] = build_model(Config(config, f"models.yaml: {self.name}"), self.name, online=online)
+            built = build_model(Config(config, f"models.yaml: {self.name}"), self.name, online=online)
+            self._built[key] = replace(built, chat=self.chat(variant))
         return self._built[key]
 
+    def chat(self, variant: Variant) -> ChatFormat:
+        """How this variant writes tool calls and reasoning; a base model writes neither."""
+        if self.kind == "embedding" or variant.name == "base":
+            return ChatFormat()
+        return ChatFormat(
+            tool_parser=self.tool_parser,
+            reasoning_parser=variant.reasoning_parser or self.reasoning_parser,
+            tokenizer_mode=self.tokenizer_mode,
+            content_format=self.content_format,
+            mistral_files=variant.mistral_files,
+            example_template=self.example_template,
+        )
+
     @cached_property
-    def _built(self) -> dict[tuple[str, str | None], ModelSpec]:
+    def _built(self) -> dict[tuple[str, str, str | None], ModelSpec]:
         return {}
 
 

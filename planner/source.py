@@ -12,9 +12,10 @@ from planner.architecture import build_model, parse_config
 from planner.architecture.config import MAX_CONFIG_BYTES, Config
 from planner.config import Parallel
 from planner.deployment import Sampling
+from planner.engines.parsers import by_architecture
 from planner.errors import PlannerError
 from planner.hub import fetch_model, is_repo_id
-from planner.model import CheckpointDifference, ModelSpec
+from planner.model import ChatFormat, CheckpointDifference, ModelSpec
 from planner.rows import Variant
 from planner.tensors import StoredTensor
 from planner.weights import stage_weights
@@ -149,7 +150,8 @@ def _from_files(config: Path, quantization: Path | None, repo: str, served_name:
     whole, hf_quant = _load(config), _load(quantization) if quantization else None
     spec = build_model(whole, served_name, hf_quant, online=online)
     checkpoint = _difference(build_model(whole, served_name, hf_quant), tensors) if tensors else None
-    return Source(repo, served_name, replace(spec, checkpoint=checkpoint), whole.data, hf_quant.data if hf_quant else None)
+    chat = ChatFormat() if spec.pooling else by_architecture(whole.data.get("architectures"))
+    return Source(repo, served_name, replace(spec, checkpoint=checkpoint, chat=chat), whole.data, hf_quant.data if hf_quant else None)
 
 
 def _stored(folder: Path) -> Sequence[StoredTensor]:

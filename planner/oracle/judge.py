@@ -3,6 +3,7 @@
 argv: NAME MAJOR.MINOR MEMORY_BYTES COUNT of the GPU to simulate. A question is
   {"config": {...}, "hf_quant": {...} | null, "argv": ["vllm", "serve", ...]}          is this command valid, and
   {"plan": true, "available_bytes": N, ...}                                           what does vLLM plan for it (weights, blocks, tokens)
+  {"argv": ["vllm", "serve", ...]}                                                    do parser and API server take it, its parsers of tool calls included
 """
 
 import contextlib
@@ -20,7 +21,8 @@ simulated_gpu.install(name, tuple(int(part) for part in capability.split(".")), 
 from transformers import AutoConfig, PretrainedConfig  # noqa: E402
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: E402
 from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: E402
-from vllm.entrypoints.common.cli_args import make_arg_parser, validate_parsed_serve_args  # noqa: E402
+from vllm.entrypoints.common.cli_args import make_arg_parser, validate_api_server_args, validate_parsed_serve_args  # noqa: E402
+from vllm.parser.parser_manager import ParserManager  # noqa: E402
 from vllm.transformers_utils.config import _CONFIG_REGISTRY  # noqa: E402
 from vllm.usage.usage_lib import UsageContext  # noqa: E402
 from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: E402
@@ -53,27 +55,41 @@ def know(kind):
         AutoConfig.register(kind, type("Remote", (RemoteConfig,), {"model_type": kind}))
 
 
+def parse(argv):
+    """vLLM's parser and what the API server checks before it loads a model; the parsers of tool calls and reasoning are imported."""
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            arguments = PARSER.parse_args(argv[2:])
+    except SystemExit:
+        raise ValueError(errors.getvalue().strip().splitlines()[-1]) from None
+    validate_parsed_serve_args(arguments)
+    arguments.structured_outputs_config.reasoning_parser = arguments.reasoning_parser or ""  # as EngineArgs does; the API server asks there
+    validate_api_server_args(arguments)
+    ParserManager.get_tool_parser(arguments.tool_call_parser, arguments.enable_auto_tool_choice)
+    ParserManager.get_reasoning_parser(arguments.reasoning_parser)
+    return arguments
+
+
 def engine_config(question, folder):
     """The parser, then EngineArgs.create_engine_config, which is the real validator."""
     know(question["config"].get("model_type"))
     (folder / "config.json").write_text(json.dumps(question["config"]))
     if question.get("hf_quant"):
         (folder / "hf_quant_config.json").write_text(json.dumps(question["hf_quant"]))
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors):
-            arguments = PARSER.parse_args(question["argv"][2:])
-    except SystemExit:
-        raise ValueError(errors.getvalue().strip().splitlines()[-1]) from None
+    arguments = parse(question["argv"])
     arguments.model = arguments.tokenizer = str(folder)
-    validate_parsed_serve_args(arguments)
     arguments.skip_tokenizer_init, arguments.load_format = True, "dummy"
+    arguments.config_format = "hf"  # the folder holds a config.json only
     return AsyncEngineArgs.from_cli_args(arguments).create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
 
 
 def answer(question):
     with tempfile.TemporaryDirectory() as folder:
         try:
+            if "config" not in question:
+                parse(question["argv"])
+                return {"valid": True}
             config = engine_config(question, Path(folder))
             if not question.get("plan"):
                 return {"valid": True, "max_model_len": config.model_config.max_model_len}

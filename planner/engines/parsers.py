@@ -1,0 +1,119 @@
+"""Which words of `vllm serve` let agents call a model's tools, by release: parsers.json holds the names in vLLM's registries (benchmarks/parsers.py)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+from planner.engines.versions import VERSIONS
+from planner.model import ChatFormat
+
+Registry = Literal["tool_parsers", "reasoning_parsers", "tokenizer_modes"]
+EXAMPLES = "https://github.com/vllm-project/vllm/blob/v{version}.0/examples/"
+
+_QWEN3_5 = ChatFormat(tool_parser="qwen3_coder", reasoning_parser="qwen3")
+_GEMMA_4 = ChatFormat(tool_parser="gemma4", reasoning_parser="gemma4", example_template="tool_chat_template_gemma4.jinja")
+# Architectures of one line of models with one chat template: a checkpoint that the catalogue does not have writes as they do. Others are not guessed:
+# Llama's and Mistral's classes hold models of many makers, Qwen 3's hold models that reason and models that do not.
+BY_ARCHITECTURE = {
+    "DeepseekV32ForCausalLM": ChatFormat(tool_parser="deepseek_v32", reasoning_parser="deepseek_v3", tokenizer_mode="deepseek_v32"),
+    "DeepseekV4ForCausalLM": ChatFormat(tool_parser="deepseek_v4", reasoning_parser="deepseek_v4", tokenizer_mode="deepseek_v4"),
+    "Gemma4ForConditionalGeneration": _GEMMA_4,
+    "Gemma4UnifiedForConditionalGeneration": _GEMMA_4,
+    "GptOssForCausalLM": ChatFormat(tool_parser="openai", reasoning_parser="openai_gptoss"),
+    "GraniteMoeHybridForCausalLM": ChatFormat(tool_parser="granite4"),
+    "KimiK25ForConditionalGeneration": ChatFormat(tool_parser="kimi_k2", reasoning_parser="kimi_k2"),
+    "KimiK3ForConditionalGeneration": ChatFormat(tool_parser="kimi_k3", reasoning_parser="kimi_k3"),
+    "Llama4ForConditionalGeneration": ChatFormat(tool_parser="llama4_pythonic", example_template="tool_chat_template_llama4_pythonic.jinja"),
+    "MiniMaxM2ForCausalLM": ChatFormat(tool_parser="minimax_m2", reasoning_parser="minimax_m2"),
+    "Qwen3_5ForConditionalGeneration": _QWEN3_5,
+    "Qwen3_5MoeForConditionalGeneration": _QWEN3_5,
+    "SeedOssForCausalLM": ChatFormat(tool_parser="seed_oss", reasoning_parser="seed_oss"),
+}
+
+
+@cache
+def _registries() -> dict[Registry, dict[str, dict[str, str]]]:
+    loaded: dict[Registry, dict[str, dict[str, str]]] = json.loads(files("planner.engines").joinpath("parsers.json").read_text("utf-8"))["registries"]
+    return loaded
+
+
+def known_names(registry: Registry, version: str) -> tuple[str, ...]:
+    """The names that a release's registry holds."""
+    return tuple(name for name in _registries()[registry] if knows(registry, name, version))
+
+
+def knows(registry: Registry, name: str, version: str) -> bool:
+    """Whether a release's registry holds a name."""
+    entry = _registries()[registry].get(name)
+    if entry is None:
+        return False
+    order = list(VERSIONS)
+    first, last = entry.get("since", order[0]), entry.get("last", order[-1])
+    return order.index(first) <= order.index(version) <= order.index(last)
+
+
+def by_architecture(architectures: object) -> ChatFormat | None:
+    """How a checkpoint that nobody looked up writes, where the `architectures` of its config.json leave no doubt."""
+    named = [name for name in architectures if isinstance(name, str)] if isinstance(architectures, list) else []
+    return next((BY_ARCHITECTURE[name] for name in named if name in BY_ARCHITECTURE), None)
+
+
+def tool_parser(chat: ChatFormat | None, version: str) -> str | None:
+    """The tool parser that the command names; None where the model has none, or this release does not know it."""
+    return chat.tool_parser if chat and chat.tool_parser and knows("tool_parsers", chat.tool_parser, version) else None
+
+
+def reasoning_parser(chat: ChatFormat | None, version: str) -> str | None:
+    """The reasoning parser that the command names; None where the model has none, or this release does not know it."""
+    return chat.reasoning_parser if chat and chat.reasoning_parser and knows("reasoning_parsers", chat.reasoning_parser, version) else None
+
+
+def chat_words(chat: ChatFormat, version: str) -> list[str]:
+    """The flags that let agents call tools and read the reasoning apart from the answer; nothing that this release does not know."""
+    words: list[str] = []
+    if chat.mistral_files:
+        words += ["--tokenizer-mode", "mistral", "--config-format", "mistral", "--load-format", "mistral"]
+    elif chat.tokenizer_mode and knows("tokenizer_modes", chat.tokenizer_mode, version):
+        words += ["--tokenizer-mode", chat.tokenizer_mode]
+    if chat.content_format:
+        words += ["--chat-template-content-format", chat.content_format]
+    if name := tool_parser(chat, version):
+        words += ["--enable-auto-tool-choice", "--tool-call-parser", name]
+    if name := reasoning_parser(chat, version):
+        words += ["--reasoning-parser", name]
+    return words
+
+
+def chat_remarks(chat: ChatFormat | None, version: str) -> Iterator[tuple[str, str]]:
+    """Code and message of what an agent's user should know about the flags of `chat_words`, and what is missing among them."""
+    if chat is None:
+        yield (
+            "tool-parser-unknown",
+            "which parser reads this model's tool calls is not known here: add --enable-auto-tool-choice --tool-call-parser NAME "
+            "(and --reasoning-parser NAME where it reasons) from its model card; without them vLLM refuses a request with tools (HTTP 400)",
+        )
+        return
+    if chat.tool_parser is None:
+        yield "no-tool-calls", f"vLLM {version} has no parser for tool calls of this model: it refuses a request with tools (HTTP 400)"
+    elif not knows("tool_parsers", chat.tool_parser, version):
+        yield _too_old("tool_parsers", chat.tool_parser, version, "it refuses a request with tools (HTTP 400)")
+    elif chat.example_template:
+        yield (
+            "chat-template",
+            f"vLLM's documentation serves this model's tool calls with {chat.example_template}, which no wheel holds: the checkpoint's own chat template is "
+            f"used; where calls come out wrong, download {EXAMPLES.format(version=version)}{chat.example_template} and add --chat-template with its path",
+        )
+    if chat.reasoning_parser and not knows("reasoning_parsers", chat.reasoning_parser, version):
+        yield _too_old("reasoning_parsers", chat.reasoning_parser, version, "the reasoning stays in the text of the answer")
+
+
+def _too_old(registry: Registry, name: str, version: str, what_then: str) -> tuple[str, str]:
+    """A parser that this release does not have (yet, or any more)."""
+    entry = _registries()[registry].get(name, {})
+    kind = "tool" if registry == "tool_parsers" else "reasoning"
+    when = f"; vLLM {entry['since']} brought it" if "since" in entry else ""
+    return f"{kind}-parser-missing", f"this model's {kind} parser, {name}, is not known to vLLM {version}{when}: {what_then}"
