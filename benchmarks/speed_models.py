@@ -96,20 +96,21 @@ def _gpu(name: str) -> GpuSpec:
 
 
 def work_of(row: dict[str, str]) -> Work | None:
-    """The work of a row's server on one rank; None where the GPU's peaks are not known. Raises PlannerError."""
+    """The work of a row's server on one rank; None where the GPU's peaks are not all known. Raises PlannerError."""
     name, gpu, engine, quant = str(model_name(row["model"])), _gpu(GPUS[row["gpu"]]), ENGINES[row["engine"]], row["quant"]
     if engine in ("llamacpp", "mlx"):
         model = spec(name, "")
         narrow_bits = 8 if row["kv_dtype"] == "q8_0" else 16
         widened = quant not in ("f16", "gguf-f16", "mlx-bf16")
         stages = int(float(row["count"] or 1)) if engine == "llamacpp" else 1
-        return local_work(engine, model, gpu, _local_weights(model, engine, quant), stages=stages, kv_bits=narrow_bits, widened=widened)
+        local = local_work(engine, model, gpu, _local_weights(model, engine, quant), stages=stages, kv_bits=narrow_bits, widened=widened)
+        return local if isinstance(local, Work) and local.peak.computes else None
     model = spec(name, quant)
     kind, widened = arithmetic(model, gpu)
     tp = int(row["tp"] or 1)
     link, link_bytes = LINKS.get(row["interconnect"], ("nvlink" if gpu.nvlink else "pcie5", None))
     best = peak(gpu, kind, link, link_bytes or gpu.link_bytes_per_s)
-    if best is None:
+    if best is None or not best.computes:
         return None
     narrow = "fp8" in row["kv_dtype"] or (bool(row["precision"]) and row["gpu"].startswith("b"))
     parallel = Parallel(tensor_parallel_size=tp, enable_expert_parallel=float(row["ep"] or 1) > 1)

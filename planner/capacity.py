@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from planner.engines.vllm import in_flight_tokens
+from planner.enums import Grade
 from planner.errors import PlannerError
-from planner.estimate import Pace, estimate, paces
+from planner.estimate import NoSpeed, Pace, grade, paces
 from planner.memory import MemoryBreakdown, capacity, place
 from planner.plan import Plan
 from planner.queueing import Server, highest_rate, simulate
@@ -72,7 +73,7 @@ class Capacity:
 
     plan: Plan
     replicas: int
-    grade: str
+    grade: Grade
     because: str
     cautious: Held
     expected: Held
@@ -161,15 +162,16 @@ def _time_limit(pace: Pace, lengths: Lengths, limits: Limits, users: int) -> str
 
 
 def measure(plan: Plan, replicas: int, lengths: Lengths, limits: Limits) -> Capacity:
-    """What replicas of a plan hold. Raises PlannerError where nothing is known of its speed."""
-    speed = estimate(plan)
+    """What replicas of a plan hold. Raises PlannerError with the reason where its speed is not known, or only that of decoding."""
     known = paces(plan)
-    if known is None or speed is None:
-        raise PlannerError(f"nothing is known of the speed of {plan.model.name} on {plan.request.group.label}", "docs/speed.md says what was measured")
+    if isinstance(known, NoSpeed):
+        about = f"nothing is known of the capacity of {plan.model.name} on {plan.request.group.label}"
+        raise PlannerError(f"{about}: {known.reason}", "docs/speed.md says what was measured")
+    rank, because = grade(known[1].work, plan.model.name, plan.request.group)
     cautious, expected, hopeful = (
         held(plan, pace, ledger, lengths, limits) for pace, ledger in zip(known, (plan.choice.cautious, plan.choice.expected, plan.choice.hopeful), strict=True)
     )
-    return Capacity(plan=plan, replicas=replicas, grade=speed.grade, because=speed.because, cautious=cautious, expected=expected, hopeful=hopeful)
+    return Capacity(plan=plan, replicas=replicas, grade=rank, because=because, cautious=cautious, expected=expected, hopeful=hopeful)
 
 
 def replicas_for(found: Capacity, asked: Asked) -> int | None:

@@ -15,7 +15,7 @@ from typing import Any
 from planner.config import Parallel
 from planner.engines.vllm import UnsupportedError
 from planner.errors import PlannerError
-from planner.estimate import SpeedEstimate
+from planner.estimate import NoSpeed, SpeedEstimate, expected_tokens_per_s
 from planner.model import ModelSpec
 from planner.work import shape_of, weights
 
@@ -51,7 +51,7 @@ class Fit:
     at_once: float
     weights_bytes: int
     settings: str
-    speed: SpeedEstimate | None = None
+    speed: SpeedEstimate | NoSpeed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ class Chosen:
     @property
     def order(self) -> tuple[bool, bool, float, float]:
         """Higher is better."""
-        return self.fit.verdict == "starts", self.meets, self.strength, self.fit.speed.tokens_per_s.expected if self.fit.speed else 0.0
+        return self.fit.verdict == "starts", self.meets, self.strength, expected_tokens_per_s(self.fit.speed) or 0.0
 
 
 def weight_bits(quantization: dict[str, Any]) -> int:

@@ -17,6 +17,7 @@ from planner.cli_options import question, read_machine
 from planner.errors import PlannerError
 
 if TYPE_CHECKING:
+    from planner.estimate import NoSpeed
     from planner.measure import Benched
     from planner.plan import Plan
 
@@ -38,7 +39,7 @@ COLUMNS = (
 def bench_command(ctx: click.Context, /, **options: Any) -> None:
     """Measure a server that vLLM runs with this model on these GPUs: one user alone, then several. Prints a row of measurements and the prediction."""
     from planner.cli_stack import request_of
-    from planner.estimate import measured_factors
+    from planner.estimate import NoSpeed, measured_factors
     from planner.measure import bench
     from planner.plan import plan_as_asked
 
@@ -51,14 +52,21 @@ def bench_command(ctx: click.Context, /, **options: Any) -> None:
     if options["save_calibration"]:
         from planner.calibration import save_speed
 
-        if factors is None:
-            raise PlannerError(f"nothing is predicted for {plan.model.name} on {request.group.label}, so that nothing can be calibrated", "docs/speed.md")
+        if isinstance(factors, NoSpeed):
+            raise PlannerError(
+                f"nothing is predicted for {plan.model.name} on {request.group.label}, so that nothing can be calibrated: {factors.reason}", "docs/speed.md"
+            )
         saved = save_speed(request.group, *factors, model=source.served_name)
     if options["style"] == "json":
         row = dict(zip(COLUMNS, _row(plan, seen, 1), strict=True))
         click.echo(
             json.dumps(
-                {"schema": 1, "alone": row, "together": dict(zip(COLUMNS, _row(plan, seen, seen.users), strict=True)), "measured_over_predicted": factors},
+                {
+                    "schema": 1,
+                    "alone": row,
+                    "together": dict(zip(COLUMNS, _row(plan, seen, seen.users), strict=True)),
+                    "measured_over_predicted": None if isinstance(factors, NoSpeed) else factors,
+                },
                 indent=2,
             )
         )
@@ -97,13 +105,13 @@ def _row(plan: Plan, seen: Benched, users: int) -> list[Any]:
     ]
 
 
-def _show(plan: Plan, seen: Benched, factors: tuple[float, float] | None) -> None:
+def _show(plan: Plan, seen: Benched, factors: tuple[float, float] | NoSpeed) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([COLUMNS, _row(plan, seen, 1), _row(plan, seen, seen.users)])
     sys.stdout.write(text.getvalue())
-    if factors is None:
-        click.echo("nothing is predicted for these GPUs (docs/speed.md)")
+    if not isinstance(factors, tuple):
+        click.echo(f"nothing is predicted: {factors.reason} (docs/speed.md)")
         return
     step, first = factors
     click.echo(f"measured over predicted: a further token {step:.2f}, the first token {first:.2f} (1 is as predicted, 2 twice as long)")

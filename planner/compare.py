@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from planner.cli_local import LocalAnswer
 from planner.errors import PlannerError
-from planner.estimate import estimate
+from planner.estimate import NoSpeed, estimate, expected_tokens_per_s
 from planner.gguf import ollama
 
 
@@ -23,6 +23,7 @@ class Compared:
     used_bytes: int = 0
     available_bytes: int = 0
     tokens_per_s: float | None = None
+    speed_reason: str | None = None  # why there are no tokens_per_s
     layers_on_cpu: int = 0
     agent_safe: str = ""
     agent_note: str = ""
@@ -79,7 +80,8 @@ def _compared(engine: str, answer: object) -> Compared:
             users=float(plan.users),
             used_bytes=plan.used_bytes,
             available_bytes=plan.available_bytes,
-            tokens_per_s=plan.speed.tokens_per_s.expected if plan.speed else None,
+            tokens_per_s=expected_tokens_per_s(plan.speed),
+            speed_reason=plan.speed.reason if isinstance(plan.speed, NoSpeed) else None,
             layers_on_cpu=plan.layers - plan.layers_on_gpu,
             agent_safe=safe,
             agent_note=note,
@@ -100,7 +102,8 @@ def _compared(engine: str, answer: object) -> Compared:
         users=ledger.max_concurrency,
         used_bytes=ledger.used_bytes,
         available_bytes=ledger.free_at_start_bytes,
-        tokens_per_s=speed.tokens_per_s.expected if speed else None,
+        tokens_per_s=expected_tokens_per_s(speed),
+        speed_reason=speed.reason if isinstance(speed, NoSpeed) else None,
         agent_safe=safe,
         agent_note=note,
         steps=STEPS[engine],

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from planner.capacity import Lengths, slots
 from planner.engines.vllm import in_flight_tokens
-from planner.estimate import estimate, paces
+from planner.estimate import NoSpeed, estimate, paces
 from planner.memory import capacity, place
 from planner.plan import Plan
 
@@ -48,9 +48,9 @@ def concurrency_curve(plan: Plan) -> Curve | None:
 
 
 def speed_curves(plan: Plan) -> tuple[Curve, Curve] | None:
-    """Tokens a second of each user and of all together, over the users that the cache surely holds; None where nothing is known."""
+    """Tokens a second of each user and of all together, over the users that the cache surely holds; None where prompts cannot be told."""
     known, shown = paces(plan), estimate(plan)
-    if known is None or shown is None:
+    if isinstance(known, NoSpeed) or isinstance(shown, NoSpeed):
         return None
     lengths = Lengths(prompt=shown.prompt_tokens, answer=shown.answer_tokens)
     most = max(1, min(MOST_USERS, slots(plan, plan.choice.cautious, lengths)))

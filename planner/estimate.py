@@ -12,8 +12,10 @@ from math import floor, log10
 from typing import Any
 
 from planner.engines.vllm import cache_layout, dtype_bits, in_flight_tokens, with_kernels
-from planner.hardware import Calibrated, GpuGroup
+from planner.enums import BoundBy, Grade
+from planner.hardware import Calibrated, GpuGroup, GpuSpec
 from planner.memory import capacity, place
+from planner.model import ModelSpec
 from planner.plan import Plan
 from planner.speed import fitted, load, rates, served, step
 from planner.work import Work, arithmetic, cache_reads, gpu_kind, peak, shape_of, weights
@@ -33,17 +35,38 @@ class Range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedEstimate:
-    """What one user sees alone, and what `users` get together, each with a prompt and an answer of so many tokens."""
+    """What one user sees alone, and what `users` get together, each with a prompt and an answer of so many tokens.
 
-    grade: str  # measured class, new model, new GPU, extrapolated
+    Where only the GPU's bandwidth is known, nothing is said of prompts: no time to first token, nor what several get together.
+    """
+
+    grade: Grade
     because: str
     prompt_tokens: int
     answer_tokens: int
     users: int
     tokens_per_s: Range
-    total_tokens_per_s: Range
-    time_to_first_token_s: Range
-    bound_by: str
+    total_tokens_per_s: Range | None
+    time_to_first_token_s: Range | None
+    bound_by: BoundBy
+
+
+@dataclass(frozen=True, slots=True)
+class NoSpeed:
+    """Why nothing is said of the speed of a plan, in words that follow a colon."""
+
+    reason: str
+
+
+DOES_NOT_START = NoSpeed("the server does not start")
+# Issues that measured both: Project-MONAI/VLM-Surgical-Agent-Framework#5 (4.1 times, A6000), vllm-project/vllm-omni#7960 (1.7 to 4.3, A800 and
+# H200), tonyd2wild/GLM-5.3-Flash-NVFP4-1M-KV-4x-DGX-Spark#5 (1.2, four GB10).
+EAGER = "CUDA graphs are off, and how long kernels then take to start was not measured here; others saw decoding 1.2 to 4.3 times slower than with graphs"
+
+
+def expected_tokens_per_s(speed: SpeedEstimate | NoSpeed) -> float | None:
+    """Tokens a second of one user alone; None where nothing is said."""
+    return speed.tokens_per_s.expected if isinstance(speed, SpeedEstimate) else None
 
 
 def significant(value: float) -> float:
@@ -51,16 +74,43 @@ def significant(value: float) -> float:
     return round(value, 1 - floor(log10(abs(value)))) if value else 0.0
 
 
-def vllm_work(plan: Plan) -> Work | None:
-    """What one rank of this server does; None where the GPU's peaks are not known, or it is divided over stages."""
-    model, config, gpu = plan.model, plan.config, plan.request.group.gpu
-    if config.pipeline_parallel_size > 1 or plan.request.group.nodes > 1 or model.pooling or model.is_encoder or config.enforce_eager or gpu.vendor == "amd":
+def no_answers(model: ModelSpec) -> NoSpeed | None:
+    """Why a model has no decoding speed; None for one that generates text."""
+    if not (model.pooling or model.is_encoder):
         return None
+    kind = "an encoder" if model.is_encoder else "a pooling model (embedding, reward or ranking)"
+    return NoSpeed(f"{kind} generates no tokens, and how many texts a second it reads was not measured here")
+
+
+def _not_measured(plan: Plan) -> NoSpeed | None:
+    """Why nothing can be said of a plan, whatever its GPU; None where something can."""
+    config, nodes = plan.config, plan.request.group.nodes
+    if plan.verdict == "does_not_start":
+        return DOES_NOT_START
+    if found := no_answers(plan.model):
+        return found
+    if nodes > 1:
+        return NoSpeed(f"the network between {nodes} machines was not measured")
+    if config.pipeline_parallel_size > 1:
+        return NoSpeed(f"{config.pipeline_parallel_size} pipeline stages: vLLM's pipelines were not measured here")
+    return NoSpeed(EAGER) if config.enforce_eager else None
+
+
+def no_bandwidth(gpu: GpuSpec) -> NoSpeed:
+    """Why nothing is said of a GPU of which not even the bandwidth is known."""
+    return NoSpeed(f"the memory bandwidth of {gpu.title} is not known")
+
+
+def vllm_work(plan: Plan) -> Work | NoSpeed:
+    """What one rank of this server does, or why that is not known."""
+    if found := _not_measured(plan):
+        return found
+    model, config, gpu = plan.model, plan.config, plan.request.group.gpu
     bits = dtype_bits(model, gpu, config.dtype)
     kind, widened = arithmetic(model, gpu)
     best = peak(gpu, kind, *_link(plan.request.group))
     if best is None:
-        return None
+        return no_bandwidth(gpu)
     tp = config.tensor_parallel_size
     return Work(
         engine="vllm",
@@ -82,19 +132,31 @@ def _link(group: GpuGroup) -> tuple[str, int]:
     return "nvlink" if gpu.nvlink else "pcie4", gpu.link_bytes_per_s or PCIE4_BYTES_PER_S
 
 
-def _links(work: Work, *, measured: bool) -> tuple[Work, Work, Work]:
-    """The same work over the slowest, the likely and the fastest link: of PCIe, peer to peer decides, and few have measured it."""
+def _links(work: Work, vendor: str, *, measured: bool) -> tuple[Work, Work, Work]:
+    """The same work over the slowest, the likely and the fastest link: of PCIe, peer to peer decides, and few have measured it.
+
+    Nobody measured what an all-reduce costs over Infinity Fabric: at worst as much as over the slowest link of all.
+    """
+    if vendor == "amd" and work.tensor_parallel_size > 1 and not measured:
+        return replace(work, peak=replace(work.peak, link="pcie3")), work, work
     if work.tensor_parallel_size == 1 or work.peak.link == "nvlink" or measured:
         return work, work, work
     slow = replace(work, peak=replace(work.peak, link_bytes_per_s=work.peak.link_bytes_per_s // 2))
     return slow, work, replace(work, peak=replace(work.peak, link="pcie5"))
 
 
-def grade(work: Work, model: str, group: GpuGroup) -> tuple[str, str]:
+def no_compute(gpu: GpuSpec) -> str:
+    """Why only its bandwidth bounds a GPU."""
+    return "how much of its arithmetic an AMD GPU reaches was not measured here" if gpu.vendor == "amd" else "compute peak unknown"
+
+
+def grade(work: Work, model: str, group: GpuGroup) -> tuple[Grade, str]:
     """How near the plan is to what was measured, and what is not."""
     data, gpu = fitted(), group.gpu
     if kept := _measured_here(group):
         return "measured here", f"figures of {kept.model} on this machine (plan bench)"
+    if not work.peak.computes:
+        return "extrapolated", f"from memory bandwidth alone; {no_compute(gpu)}: no TTFT"
     kind = f"{gpu_kind(gpu)} {work.engine}"
     if kind not in data["new_model"]:
         return "extrapolated", f"no figure of {work.engine} on a {gpu_kind(gpu)} card"
@@ -107,7 +169,7 @@ def grade(work: Work, model: str, group: GpuGroup) -> tuple[str, str]:
     return ("measured class", f"figures of this model on {gpu.title}") if model in measured else ("new model", f"figures of other models on {gpu.title}")
 
 
-def factor(kind: str, rank: str, metrics: tuple[str, ...]) -> float:
+def factor(kind: str, rank: Grade, metrics: tuple[str, ...]) -> float:
     """The factor of the 80 % interval: the wider of the metrics that the class has figures of; the widest of all classes where it is extrapolated."""
     data: dict[str, Any] = fitted()
     tables = [data["new_model"]] if rank in ("measured class", "new model") else [data["new_model"], data["new_gpu"]]
@@ -146,14 +208,20 @@ class Pace:
         )
 
 
-def paces(plan: Plan) -> tuple[Pace, Pace, Pace] | None:
-    """A plan at the cautious, the expected and the hopeful outlook; None where nothing is known that would bound it."""
-    work = vllm_work(plan) if plan.verdict != "does_not_start" else None
-    if work is None:
-        return None
+def paces(plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
+    """A plan at the cautious, the expected and the hopeful outlook, or why prompts or the whole of it cannot be bounded."""
+    work = vllm_work(plan)
+    if isinstance(work, NoSpeed):
+        return work
+    if not work.peak.computes:
+        return NoSpeed(f"{no_compute(plan.request.group.gpu)}, so that the time of a prompt cannot be told")
+    return _outlooks(plan, work)
+
+
+def _outlooks(plan: Plan, work: Work) -> tuple[Pace, Pace, Pace]:
     rank, _ = grade(work, plan.model.name, plan.request.group)
     measured = _measured_here(plan.request.group)
-    slow, likely, fast = _links(work, measured=measured is not None or bool(plan.request.group.link_bytes_per_s))
+    slow, likely, fast = _links(work, plan.request.group.gpu.vendor, measured=measured is not None or bool(plan.request.group.link_bytes_per_s))
     kind = f"{work.peak.kind} {work.engine}"
     steps, prompts, totals = (factor(kind, rank, metrics) for metrics in (("decode", "tpot"), ("ttft", "prompt"), ("throughput", "tpot")))
     step, first = (measured.step, measured.first_token) if measured else (1.0, 1.0)
@@ -170,24 +238,24 @@ def _measured_here(group: GpuGroup) -> Calibrated | None:
     return kept if kept and kept.count == group.count else None
 
 
-def measured_factors(plan: Plan, prompt: int, answer: int, first_token_s: float, per_token_s: float) -> tuple[float, float] | None:
-    """Measured over predicted seconds of a step and of a first token of one user; None where nothing is predicted."""
-    work = vllm_work(plan)
-    if work is None:
-        return None
-    alone = Pace(work).seen(1, prompt, answer)
+def measured_factors(plan: Plan, prompt: int, answer: int, first_token_s: float, per_token_s: float) -> tuple[float, float] | NoSpeed:
+    """Measured over predicted seconds of a step and of a first token of one user, or why they are not predicted."""
+    known = paces(plan)
+    if isinstance(known, NoSpeed):
+        return known
+    alone = Pace(known[1].work).seen(1, prompt, answer)
     return per_token_s / alone.per_token_s, first_token_s / alone.first_token_s
 
 
-def estimate(plan: Plan) -> SpeedEstimate | None:
-    """The speed of a plan that starts; None where nothing is known that would bound it."""
-    known = paces(plan)
-    if known is None:
-        return None
-    work = known[1].work
+def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
+    """The speed of a plan, or why none is said; of a GPU whose arithmetic is not known only the decoding of one user."""
+    work = vllm_work(plan)
+    if isinstance(work, NoSpeed):
+        return work
+    known, whole = _outlooks(plan, work), work.peak.computes
     answer = max(1, min(ANSWER, plan.config.max_model_len // 5))
     prompt = max(1, min(PROMPT, plan.config.max_model_len - answer))
-    users = plan.request.users or _users_that_fit(plan, prompt + answer)
+    users = (plan.request.users or _users_that_fit(plan, prompt + answer)) if whole else 1
     rank, because = grade(work, plan.model.name, plan.request.group)
     alone, together = ([pace.seen(count, prompt, answer) for pace in known] for count in (1, users))
     return SpeedEstimate(
@@ -197,8 +265,8 @@ def estimate(plan: Plan) -> SpeedEstimate | None:
         answer_tokens=answer,
         users=users,
         tokens_per_s=Range(*(significant(1 / one.per_token_s) for one in alone)),
-        total_tokens_per_s=Range(*(significant(one.total_tokens_per_s) for one in together)),
-        time_to_first_token_s=Range(*(significant(one.first_token_s) for one in alone)),
+        total_tokens_per_s=Range(*(significant(one.total_tokens_per_s) for one in together)) if whole else None,
+        time_to_first_token_s=Range(*(significant(one.first_token_s) for one in alone)) if whole else None,
         bound_by=step(work, rates(work, fitted()["constants"]), float(users), work.cache_bytes(prompt + answer / 2)).longest,
     )
 

@@ -31,11 +31,11 @@ class _Row:
 
 
 def speeds(model: ModelSpec, found: Servers, machines: Machines) -> Array:
-    """Tokens a second of one user alone, expected, an element each server; NaN where nothing is known (as `estimate` says nothing)."""
+    """Tokens a second of one user alone, expected, an element each server; NaN where `estimate` says why there is none."""
     result = np.full(len(found.gpu), np.nan)
     if model.pooling or model.is_encoder:
         return result
-    known = [index for index, gpu in enumerate(machines.gpus) if gpu.vendor != "amd" and "bf16" in dict(gpu.dense_flops) and gpu.bandwidth_bytes_per_s]
+    known = [index for index, gpu in enumerate(machines.gpus) if gpu.bandwidth_bytes_per_s]
     where = np.flatnonzero((found.pipeline_parallel_size == 1) & np.isin(found.gpu, known))
     if not len(where):
         return result
@@ -79,7 +79,7 @@ def _pace(gpu: GpuSpec, kind: tuple[str, bool], ranks: int, *, moe: bool) -> tup
     """A GPU's peaks and what is reached of them: the same for all models that compute alike, and for all numbers of ranks above two."""
     best = peak(gpu, kind[0], "nvlink" if gpu.nvlink else "pcie4", gpu.link_bytes_per_s or PCIE4_BYTES_PER_S)
     if best is None:
-        raise ValueError(f"{gpu.name} has no known peaks")
+        raise ValueError(f"{gpu.name} has no known bandwidth")
     nothing = Weights(dense_bytes=0, head_bytes=0, dense_macs=0, head_macs=0)
     shape: dict[str, Any] = dict.fromkeys(("layers", "modules", "experts", "experts_per_token", "hidden_size"), 0) | {"moe_layers": int(moe)}
     work = Work(engine="vllm", weights=nothing, reads=(), peak=best, tensor_parallel_size=ranks, weight_only=kind[1], **shape)

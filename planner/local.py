@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from planner.deployment import Service
-from planner.estimate import SpeedEstimate
+from planner.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate
 from planner.hardware import GpuGroup
 from planner.plan import Alternative, Rejection, Warn
 from planner.units import largest
@@ -63,7 +63,7 @@ class LocalPlan:
     warnings: tuple[Warn, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     is_pinned_partial: bool = False
-    speed: SpeedEstimate | None = None
+    speed: SpeedEstimate | NoSpeed = DOES_NOT_START
 
     @property
     def used_bytes(self) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner.config import CacheLayout, Parallel
-from planner.estimate import ANSWER, PROMPT, Range, SpeedEstimate, factor, grade, significant
+from planner.estimate import ANSWER, PROMPT, NoSpeed, Range, SpeedEstimate, factor, grade, no_answers, no_bandwidth, significant
 from planner.gguf.model import GgufModel
 from planner.hardware import GpuGroup, GpuSpec
 from planner.mlx.memory import MlxFormat
@@ -35,12 +35,12 @@ def mlx_weights(model: ModelSpec, form: MlxFormat) -> Weights:
     )
 
 
-def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, stages: int = 1, kv_bits: int = 16, widened: bool = True) -> Work | None:
-    """What a GPU does for one of these runtimes (`llamacpp` or `mlx`); None where its peaks are not known."""
+def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, stages: int = 1, kv_bits: int = 16, widened: bool = True) -> Work | NoSpeed:
+    """What a GPU does for one of these runtimes (`llamacpp` or `mlx`), or why that is not known."""
     best = peak(gpu, "bf16", "nvlink" if gpu.nvlink else "pcie5", gpu.link_bytes_per_s)
     if best is None:
-        return None
-    if engine == "llamacpp" and "int8" in dict(gpu.dense_flops):
+        return no_bandwidth(gpu)
+    if engine == "llamacpp" and best.computes and "int8" in dict(gpu.dense_flops):
         best = replace(best, flops=dict(gpu.dense_flops)["int8"] // 2)  # sums in 16 bits, or int8 products: GeForce halves neither
     read = cache_reads(model, 1, CacheLayout(backend="", bits=kv_bits))
     return Work(
@@ -48,10 +48,10 @@ def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, st
     )  # fmt: skip
 
 
-def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int) -> SpeedEstimate | None:
-    """One user with the usual prompt and answer, as far as the context holds them."""
-    if model.pooling or model.is_encoder:
-        return None
+def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int) -> SpeedEstimate | NoSpeed:
+    """One user with the usual prompt and answer, as far as the context holds them; only the decoding where the GPU's arithmetic is not known."""
+    if found := no_answers(model):
+        return found
     answer = max(1, min(ANSWER, context // 5))
     prompt = max(1, min(PROMPT, context - answer))
     rate, kind = rates(work, fitted()["constants"]), f"{work.peak.kind} {work.engine}"
@@ -60,6 +60,7 @@ def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int) 
     first = prompt_s(work, rate, float(prompt), work.attention_flops(float(prompt))) + token.total_s
     decoding, waiting = factor(kind, rank, ("decode", "tpot")), factor(kind, rank, ("ttft", "prompt"))
     speed = Range(*(significant(1 / (token.total_s * wide)) for wide in (decoding, 1.0, 1 / decoding)))
+    whole = work.peak.computes
     return SpeedEstimate(
         grade=rank,
         because=because,
@@ -67,7 +68,7 @@ def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int) 
         answer_tokens=answer,
         users=1,
         tokens_per_s=speed,
-        total_tokens_per_s=speed,
-        time_to_first_token_s=Range(*(significant(first * wide) for wide in (waiting, 1.0, 1 / waiting))),
+        total_tokens_per_s=speed if whole else None,
+        time_to_first_token_s=Range(*(significant(first * wide) for wide in (waiting, 1.0, 1 / waiting))) if whole else None,
         bound_by=token.longest,
     )

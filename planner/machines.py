@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from planner.choice import Pins, Request
 from planner.errors import PlannerError
-from planner.estimate import SpeedEstimate, estimate
+from planner.estimate import NoSpeed, SpeedEstimate, estimate
 from planner.grid import STARTS, Machines, servers
 from planner.hardware import GpuGroup, GpuSpec
 from planner.model import ModelSpec
@@ -60,7 +60,7 @@ class Machine:
 
     stored: Stored
     plan: Plan
-    speed: SpeedEstimate | None
+    speed: SpeedEstimate | NoSpeed
     rent: Price | None  # of one GPU
     buy: Price | None
     kwh_usd: float | None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from planner.choice import Request
 from planner.engines.vllm import UnsupportedError
 from planner.errors import PlannerError
-from planner.estimate import Pace, estimate, paces
+from planner.estimate import NoSpeed, Pace, estimate, paces
 from planner.plan import Plan, Warn
 from planner.units import ceil_div
 
@@ -62,7 +62,14 @@ def replicas(plan: Plan, plan_for: Callable[[Request], Plan]) -> Replicas | None
     request, config = plan.request, plan.config
     group, pins = request.group, request.pins
     shown, whole = estimate(plan), paces(plan)
-    if shown is None or whole is None or group.gpu.nvlink or config.tensor_parallel_size == 1 or pins.tensor_parallel_size or group.nodes > 1:
+    if (
+        isinstance(shown, NoSpeed)
+        or isinstance(whole, NoSpeed)
+        or group.gpu.nvlink
+        or config.tensor_parallel_size == 1
+        or pins.tensor_parallel_size
+        or group.nodes > 1
+    ):
         return None
     found = []
     for size in (size for size in range(1, group.count) if group.count % size == 0):
@@ -74,8 +81,8 @@ def replicas(plan: Plan, plan_for: Callable[[Request], Plan]) -> Replicas | None
             smaller = plan_for(asked)
         except (PlannerError, UnsupportedError):
             continue
-        known = paces(smaller) if smaller.verdict == "starts" else None
-        if known is not None:
+        known = paces(smaller)
+        if smaller.verdict == "starts" and not isinstance(known, NoSpeed):
             divided = Divided(known[1], shown.users, servers, (shown.prompt_tokens, shown.answer_tokens))
             found.append(Replicas(servers, size, shown.users, divided.together / divided.of(whole[1], shown.users), divided.alone_beside(whole[1])))
     best = max(found, key=lambda one: one.together, default=None)

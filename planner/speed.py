@@ -21,6 +21,7 @@ from importlib.resources import files
 from math import prod
 from typing import Any
 
+from planner.enums import BoundBy
 from planner.units import maximum, minimum
 from planner.work import Work
 
@@ -143,9 +144,15 @@ class Step:
     starts: Any
 
     @property
-    def longest(self) -> str:
+    def longest(self) -> BoundBy:
         """The term that takes most of it (of numbers, not of arrays)."""
-        terms = {"weights": self.weights, "arithmetic": self.arithmetic, "KV cache": self.caches, "all-reduces": self.all_reduces, "starts": self.starts}
+        terms: dict[BoundBy, Any] = {
+            "weights": self.weights,
+            "arithmetic": self.arithmetic,
+            "KV cache": self.caches,
+            "all-reduces": self.all_reduces,
+            "starts": self.starts,
+        }
         return max(terms, key=terms.__getitem__)
 
     @property

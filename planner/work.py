@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Any, assert_never
 
 from planner.config import CacheLayout, Parallel
@@ -31,6 +32,7 @@ from planner.weights import axis_size, module_bytes
 
 MXFP4_CAPABILITY = 100  # MXFP4 is multiplied as it is from Blackwell on
 HBM_CAPABILITIES = (70, 80, 90, 100, 103)  # V100, A100, H100, B200, B300; the others have GDDR
+NATIVE_SINCE = {"int8": 75, "fp8": 89, "fp4": 100}  # compute capability: Turing, Ada, Blackwell; asked only where no peaks are known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +64,17 @@ class Peak:
     gpu: str
     kind: str  # datacenter, geforce, workstation, apple
     bandwidth_bytes_per_s: int
-    flops: int
-    flops_16bit: int
+    flops: float  # infinite where nobody knows them: arithmetic then takes no time, and nothing may be said of prompts
+    flops_16bit: float
     low_precision: bool  # `flops` are not those of 16 bits
     hbm: bool
     link: str = "none"  # nvlink, pcie3, pcie4, pcie5
     link_bytes_per_s: int = 0
+
+    @property
+    def computes(self) -> bool:
+        """Whether it is known what it computes; else only what it reads, which bounds the decoding of one user."""
+        return self.flops < inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,15 +115,20 @@ def gpu_kind(gpu: GpuSpec) -> str:
     if gpu.capability in HBM_CAPABILITIES or gpu.vendor == "amd":
         return "datacenter"
     peaks = dict(gpu.dense_flops)
-    halved = "int8" in peaks and peaks["int8"] > 3 * peaks["bf16"]
+    halved = "int8" in peaks and "bf16" in peaks and peaks["int8"] > 3 * peaks["bf16"]
     return "geforce" if halved else "workstation"
 
 
 def peak(gpu: GpuSpec, arithmetic: str, link: str, link_bytes_per_s: int) -> Peak | None:
-    """The peaks of a GPU in the asked arithmetic, or in 16 bits where it has none; None where they are not known."""
-    flops = dict(gpu.dense_flops)
-    if "bf16" not in flops or not gpu.bandwidth_bytes_per_s:
+    """The peaks of a GPU in the asked arithmetic, or in 16 bits where it has none; None where not even its bandwidth is known.
+
+    What AMD GPUs reach of their arithmetic was never fitted (no figure of one takes part), so that theirs counts as unknown.
+    """
+    if not gpu.bandwidth_bytes_per_s:
         return None
+    flops: dict[str, float] = dict(gpu.dense_flops) if gpu.vendor != "amd" else {}
+    if "bf16" not in flops:
+        flops = {"bf16": inf}
     return Peak(
         gpu=gpu.name,
         kind=gpu_kind(gpu),
@@ -124,7 +136,7 @@ def peak(gpu: GpuSpec, arithmetic: str, link: str, link_bytes_per_s: int) -> Pea
         flops=flops.get(arithmetic, flops["bf16"]),
         flops_16bit=flops["bf16"],
         low_precision=arithmetic != "bf16" and arithmetic in flops,
-        hbm=gpu.capability in HBM_CAPABILITIES,
+        hbm=gpu.capability in HBM_CAPABILITIES or gpu.vendor == "amd",  # every AMD card that vLLM serves is an Instinct
         link=link,
         link_bytes_per_s=link_bytes_per_s,
     )
@@ -141,7 +153,8 @@ def arithmetic(model: ModelSpec, gpu: GpuSpec) -> tuple[str, bool]:
     wanted = "fp4" if stored == "nvfp4" else "int8" if stored == "int8" else "fp8" if stored.startswith(("fp8", "mxfp8", "mxfp4")) else "bf16"
     if stored.startswith("mxfp4") and gpu.capability < MXFP4_CAPABILITY:
         wanted = "bf16"
-    native = wanted != "bf16" and wanted in dict(gpu.dense_flops)
+    peaks = dict(gpu.dense_flops)
+    native = wanted != "bf16" and (wanted in peaks if peaks else gpu.capability >= NATIVE_SINCE[wanted])
     return (wanted, False) if native else ("bf16", True)
 
 

@@ -98,13 +98,16 @@ def test_sequences_follow_the_users():
     "name", ["qwen3-8b", "qwen3-32b-awq", "gpt-oss-20b", "gemma-3-27b", "qwen3-30b-a3b-fp8", "deepseek-v2-lite", "qwen3.6-27b", "llama-4-scout"]
 )
 def test_speed_equals_the_estimate_of_the_plan(name):
-    from planner.estimate import ANSWER, PROMPT, paces
+    from planner.estimate import ANSWER, PROMPT, NoSpeed, vllm_work
     from planner.grid_speed import speeds
     from planner.plan import plan_as_asked
     from planner.speed import fitted, load, rates, served
 
     model = dict(catalogue())[name]
-    machines = Machines(tuple(catalog.find_gpu(gpu) for gpu in ("rtx3090", "rtx4090", "a100-80", "h100", "b200", "l40s", "t4", "mi300x", "h20")), (1, 2, 4, 8))
+    machines = Machines(
+        tuple(catalog.find_gpu(gpu) for gpu in ("rtx3090", "rtx4090", "a100-80", "h100", "b200", "l40s", "t4", "mi300x", "h20", "gb10", "h200-nvl")),
+        (1, 2, 4, 8),
+    )
     grid = servers(name, model, machines, (16_384,))
     found, compared = speeds(model, grid, machines), 0
     for row, index in enumerate(grid.gpu):
@@ -115,11 +118,10 @@ def test_speed_equals_the_estimate_of_the_plan(name):
         plan = plan_as_asked(
             Request(model=model, group=group, context=16_384, pins=Pins(tensor_parallel_size=tp, kv_cache_dtype=dtype)), repo="x", served_name="x"
         )
-        known = paces(plan) if not plan.config.enforce_eager else None
-        if known is None:
+        work = vllm_work(plan)
+        if isinstance(work, NoSpeed):
             assert np.isnan(found[row]) or plan.config.enforce_eager
             continue
-        work = known[1].work
         one = served(work, rates(work, fitted()["constants"]), load(work, 1.0, float(PROMPT), float(ANSWER)))
         assert found[row] == 1 / one.time_per_output_token_s
         compared += 1

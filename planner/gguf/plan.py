@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from planner.deployment import Service
 from planner.errors import PlannerError
-from planner.estimate import SpeedEstimate
+from planner.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate
 from planner.gguf import ollama
 from planner.gguf.ask import GgufAsk
 from planner.gguf.llamacpp import FIT_MARGIN_BYTES, LlamaCppConfig, LlamaCppLedger, ledger
@@ -114,16 +114,20 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
         host_bytes=held.host_weights_bytes + held.host_kv_cache_bytes,
         is_pinned_partial=ask.gpu_layers is not None,
     )
-    return replace(plan, warnings=warnings(ask, config, plan), speed=_speed(ask, config, gpus) if plan.is_whole else None)
+    return replace(plan, warnings=warnings(ask, config, plan), speed=_speed(ask, config, gpus, plan))
 
 
-def _speed(ask: GgufAsk, config: LlamaCppConfig, gpus: int) -> SpeedEstimate | None:
+def _speed(ask: GgufAsk, config: LlamaCppConfig, gpus: int, plan: LocalPlan) -> SpeedEstimate | NoSpeed:
+    if plan.verdict == "does_not_start":
+        return DOES_NOT_START
+    if not plan.is_whole:
+        return NoSpeed(f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, whose memory bandwidth is not known")
     if ask.origin is None:
-        return None
+        return NoSpeed("a GGUF file alone does not tell how its layers compute; name the model it was made of with --model and --quantization")
     kv_bits = {"q8_0": 8, "q4_0": 4}.get(config.kv_type, 16)
     held, widened = gguf_weights(ask.origin, ask.model), ask.model.mix not in ("F16", "BF16", "F32")
     work = local_work("llamacpp", ask.origin, ask.group.gpu, held, stages=gpus, kv_bits=kv_bits, widened=widened)
-    return local_estimate(work, ask.origin, ask.group, config.context) if work else None
+    return work if isinstance(work, NoSpeed) else local_estimate(work, ask.origin, ask.group, config.context)
 
 
 def _parts(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Part, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from planner.deployment import Sampling, Service
 from planner.errors import PlannerError
-from planner.estimate import SpeedEstimate
+from planner.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate
 from planner.hardware import GpuGroup
 from planner.local import LocalPlan, Part, exactly, longest_context
 from planner.local_speed import local_estimate, local_work, mlx_weights
@@ -130,13 +130,13 @@ def _plan(ask: MlxAsk, context: int, kv_bits: int) -> LocalPlan:
         host_bytes=mlx.PROCESS_BYTES,
         host_note="Python and Metal themselves, measured; not wired",
     )
-    return replace(plan, warnings=_warnings(ask, plan), speed=_speed(ask, context, kv_bits))
+    return replace(plan, warnings=_warnings(ask, plan), speed=DOES_NOT_START if plan.rejection else _speed(ask, context, kv_bits))
 
 
-def _speed(ask: MlxAsk, context: int, kv_bits: int) -> SpeedEstimate | None:
+def _speed(ask: MlxAsk, context: int, kv_bits: int) -> SpeedEstimate | NoSpeed:
     held = mlx_weights(ask.model, ask.form)
     work = local_work("mlx", ask.model, ask.group.gpu, held, kv_bits=kv_bits, widened=ask.form.bits < 16)
-    return local_estimate(work, ask.model, ask.group, context) if work else None
+    return work if isinstance(work, NoSpeed) else local_estimate(work, ask.model, ask.group, context)
 
 
 def _service(ask: MlxAsk, context: int, kv_bits: int, parts: tuple[Part, ...], available: int) -> Service:

@@ -11,10 +11,10 @@ from rich.text import Text
 from typing_extensions import TypedDict
 
 from planner.choose import DOUBLING_MONTHS, Chosen, Wish
-from planner.estimate import significant
+from planner.estimate import expected_tokens_per_s, significant
 from planner.hardware import GpuGroup
 from planner.machines import Machine, Need, Price
-from planner.report.contract import SpeedJson, speed_json
+from planner.report.speed import SpeedJson, speed_json, speed_reason
 from planner.units import tokens
 
 
@@ -38,6 +38,7 @@ class ChosenJson(TypedDict):
     weights_bytes: int
     settings: str
     speed: SpeedJson | None
+    speed_reason: str | None
 
 
 class ModelsJson(TypedDict):
@@ -81,6 +82,7 @@ class MachineJson(TypedDict):
     rent: PriceJson | None
     buy: PriceJson | None
     speed: SpeedJson | None
+    speed_reason: str | None
     argv: list[str]
 
 
@@ -123,6 +125,7 @@ def models_json(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> ModelsJ
                 "weights_bytes": one.fit.weights_bytes,
                 "settings": one.fit.settings,
                 "speed": speed_json(one.fit.speed),
+                "speed_reason": speed_reason(one.fit.speed),
             }
             for one in found
         ],
@@ -160,6 +163,7 @@ def machines_json(found: Sequence[Machine], could: int, model: str, need: Need) 
                 "rent": _price(one.rent),
                 "buy": _price(one.buy),
                 "speed": speed_json(one.speed),
+                "speed_reason": speed_reason(one.speed),
                 "argv": list(one.plan.argv),
             }
             for one in found
@@ -189,8 +193,7 @@ def render_models(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> Rende
     heading = Text().append(f"Models for {group.label}", "bold").append(f", for {wish.purpose}{users}; best first")
     table = _table("", "plan this", "bits", "parameters", "released", "context", "up to", "at once", "tokens/s", "how", left=("plan this", "how"))
     for place, one in enumerate(found, 1):
-        fit, speed = one.fit, one.fit.speed
-        rate = f"{speed.tokens_per_s.expected:g}" if speed else ""
+        fit, rate = one.fit, expected_tokens_per_s(one.fit.speed)
         row = (
             str(place),
             Text(fit.arguments, "bold" if fit.verdict == "starts" else "yellow"),
@@ -200,7 +203,7 @@ def render_models(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> Rende
             tokens(fit.context),
             tokens(fit.longest_context),
             _at_once(fit.at_once),
-            rate,
+            "" if rate is None else f"{rate:g}",
             fit.settings + ("" if fit.verdict == "starts" else "; tight: may fail") + ("" if one.meets else "; less than asked"),
         )
         table.add_row(*row)
@@ -221,14 +224,14 @@ def render_machines(found: Sequence[Machine], could: int, model: str, need: Need
     columns = ("GPUs", "weights", "how", "at once", "tokens/s", "rent an hour", "to buy", "watts", "pays off after")
     table = _table(*columns, left=("GPUs", "weights", "how"))
     for one in found:
-        config, months = one.plan.config, one.pays_off_after_months
+        config, months, rate = one.plan.config, one.pays_off_after_months, expected_tokens_per_s(one.speed)
         split = f"tp {config.tensor_parallel_size}" + (f" x pp {config.pipeline_parallel_size}" if config.pipeline_parallel_size > 1 else "")
         table.add_row(
             Text(f"{one.count}x {one.plan.request.group.gpu.name}", "bold"),
             one.stored.name,
             split + (", FP8 KV cache" if config.kv_cache_dtype != "auto" else ""),
             _at_once(one.plan.choice.cautious.max_concurrency),
-            f"{one.speed.tokens_per_s.expected:g}" if one.speed else "",
+            "" if rate is None else f"{rate:g}",
             _money(one.rent_usd_per_hour),
             _money(one.buy_usd),
             f"{one.power_w:,}" if one.power_w else "",

@@ -12,12 +12,13 @@ from planner.check import Checked
 from planner.choice import Choice
 from planner.config import ServeConfig
 from planner.deployment import Deployment
-from planner.enums import BoundBy, Grade, Verdict
-from planner.estimate import SpeedEstimate, estimate
+from planner.enums import Verdict
+from planner.estimate import estimate
 from planner.hardware import GpuGroup
 from planner.model import ModelSpec
 from planner.placement import Placed, Stack, stack_warnings
 from planner.plan import Alternative, Rejection
+from planner.report.speed import SpeedJson, speed_json, speed_reason
 
 
 class ModelJson(TypedDict):
@@ -135,28 +136,6 @@ class ProblemJson(TypedDict):
     fix: str
 
 
-class RangeJson(TypedDict):
-    """A figure at three outlooks; 80 % of measured ones lie between the ends."""
-
-    cautious: float
-    expected: float
-    hopeful: float
-
-
-class SpeedJson(TypedDict):
-    """What one user sees alone and what `users` get together, tokens and seconds; two significant digits (docs/speed.md)."""
-
-    grade: Grade
-    because: str
-    prompt_tokens: int
-    answer_tokens: int
-    users: int
-    tokens_per_s: RangeJson
-    total_tokens_per_s: RangeJson
-    time_to_first_token_s: RangeJson
-    bound_by: BoundBy
-
-
 class PlanJson(TypedDict):
     """One answer."""
 
@@ -170,6 +149,7 @@ class PlanJson(TypedDict):
     reasons: dict[str, str]
     memory: MemoryJson
     speed: SpeedJson | None
+    speed_reason: str | None
     rejection: RejectionJson | None
     alternatives: list[AlternativeJson]
     services: list[ServiceJson]
@@ -219,7 +199,7 @@ def check_json(checked: Checked) -> CheckJson:
 def plan_json(stack: Stack, deployment: Deployment, files: list[str], question: dict[str, Any]) -> PlanJson:
     """The JSON object of placed servers; what it says of one is about the main one."""
     plan = stack.main
-    config, group = plan.config, plan.request.group
+    config, group, speed = plan.config, plan.request.group, estimate(plan)
     failed = next((server.plan for server in stack.servers if server.plan.rejection), plan)
     return {
         "schema": 1,
@@ -231,7 +211,8 @@ def plan_json(stack: Stack, deployment: Deployment, files: list[str], question: 
         "settings": _settings(config),
         "reasons": dict(plan.choice.reasons),
         "memory": _memory(plan.choice),
-        "speed": speed_json(estimate(plan)),
+        "speed": speed_json(speed),
+        "speed_reason": speed_reason(speed),
         "rejection": _rejection(failed.rejection),
         "alternatives": _alternatives(stack.alternatives),
         "services": [_placed(server) for server in stack.servers],
@@ -302,11 +283,6 @@ def _model(model: ModelSpec, repo: str) -> ModelJson:
         "quantization": model.quantization,
         "max_position_embeddings": model.max_position_embeddings,
     }
-
-
-def speed_json(found: SpeedEstimate | None) -> SpeedJson | None:
-    """A plan's speed."""
-    return asdict(found) if found else None  # type: ignore[return-value]
 
 
 def _memory(choice: Choice) -> MemoryJson:

@@ -15,7 +15,16 @@ from typing_extensions import TypedDict
 from planner.deployment import Deployment
 from planner.enums import Verdict
 from planner.local import LocalPlan
-from planner.report.contract import AlternativeJson, CommandJson, EngineJson, HardwareJson, ModelJson, RejectionJson, SpeedJson, WarningJson, speed_json
+from planner.report.contract import (
+    AlternativeJson,
+    CommandJson,
+    EngineJson,
+    HardwareJson,
+    ModelJson,
+    RejectionJson,
+    WarningJson,
+)
+from planner.report.speed import SpeedJson, speed_json, speed_reason
 from planner.report.terminal import BAR_WIDTH, VERDICT
 from planner.report.words import speed_lines
 from planner.units import GIB, gib, tokens
@@ -59,6 +68,7 @@ class LocalServerJson(TypedDict):
     layers_on_gpu: int
     longest_context: int
     speed: SpeedJson | None
+    speed_reason: str | None
     rejection: RejectionJson | None
 
 
@@ -78,6 +88,7 @@ class LocalJson(TypedDict):
     layers: int
     layers_on_gpu: int
     speed: SpeedJson | None
+    speed_reason: str | None
     rejection: RejectionJson | None
     alternatives: list[AlternativeJson]
     services: list[LocalServerJson]
@@ -116,6 +127,7 @@ def local_json(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list
         "layers": plan.layers,
         "layers_on_gpu": plan.layers_on_gpu,
         "speed": server["speed"],
+        "speed_reason": server["speed_reason"],
         "rejection": server["rejection"],
         "alternatives": [{"change": a.change, "arguments": a.arguments, "verdict": a.verdict} for each in plans for a in each.alternatives],
         "services": [_server(each) for each in plans],
@@ -155,6 +167,7 @@ def _server(plan: LocalPlan) -> LocalServerJson:
         "layers_on_gpu": plan.layers_on_gpu,
         "longest_context": plan.longest_context,
         "speed": speed_json(plan.speed),
+        "speed_reason": speed_reason(plan.speed),
         "rejection": {"code": rejection.code, "message": rejection.reason, "short_by_bytes": rejection.short_by_bytes} if rejection else None,
     }
 

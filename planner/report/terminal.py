@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from planner.check import Checked
-from planner.estimate import SpeedEstimate, estimate
+from planner.estimate import NoSpeed, SpeedEstimate, estimate
 from planner.placement import Placed, Stack, stack_warnings
 from planner.plan import Alternative, Plan
 from planner.report.words import LEFT, VERDICT_WORDS, capacity_line, ledger_rows, parts, speed_lines
@@ -59,7 +59,7 @@ def _ledger(plan: Plan) -> Table:
     return table
 
 
-def _speed(found: SpeedEstimate | None) -> Iterator[Text]:
+def _speed(found: SpeedEstimate | NoSpeed) -> Iterator[Text]:
     for line, style in zip(speed_lines(found), ("", "dim"), strict=False):
         yield Text(line, style)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.estimate import Range, SpeedEstimate
+from planner.estimate import DOES_NOT_START, NoSpeed, Range, SpeedEstimate
 from planner.plan import Plan
 from planner.units import GIB, gib, tokens
 
@@ -47,13 +47,16 @@ def between(figure: Range) -> str:
     return f"{number(figure.expected)} ({number(min(figure.cautious, figure.hopeful))} to {number(max(figure.cautious, figure.hopeful))})"
 
 
-def speed_lines(found: SpeedEstimate | None) -> Iterator[str]:
-    """One line on speed and one on how sure it is; none where nothing is known."""
-    if found is None:
+def speed_lines(found: SpeedEstimate | NoSpeed) -> Iterator[str]:
+    """One line on speed and one on how sure it is, or one that says why there is none; nothing of a server whose verdict says it already."""
+    if isinstance(found, NoSpeed):
+        if found != DOES_NOT_START:
+            yield f"No speed: {found.reason}."
         return
     text = f"Speed, prompt {tokens(found.prompt_tokens)}, answer {tokens(found.answer_tokens)}: one user {between(found.tokens_per_s)} tokens/s, "
-    text += f"first token in {between(found.time_to_first_token_s)} s"
-    if found.users > 1:
+    first = found.time_to_first_token_s
+    text += "time to first token unknown" if first is None else f"first token in {between(first)} s"
+    if found.users > 1 and found.total_tokens_per_s is not None:
         text += f"; {found.users} users together {between(found.total_tokens_per_s)}"
     yield text + "."
     yield f"{found.grade}: {found.because}; a step is bound by {found.bound_by}"

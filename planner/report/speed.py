@@ -1,0 +1,45 @@
+"""A speed in the JSON contract (docs/json.md): figures, or null and the reason."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from typing_extensions import TypedDict
+
+from planner.enums import BoundBy, Grade
+from planner.estimate import NoSpeed, SpeedEstimate
+
+
+class RangeJson(TypedDict):
+    """A figure at three outlooks; 80 % of measured ones lie between the ends."""
+
+    cautious: float
+    expected: float
+    hopeful: float
+
+
+class SpeedJson(TypedDict):
+    """What one user sees alone and what `users` get together, tokens and seconds; two significant digits (docs/speed.md).
+
+    Where only the GPU's memory bandwidth is known, `total_tokens_per_s` and `time_to_first_token_s` are null; `because` says so.
+    """
+
+    grade: Grade
+    because: str
+    prompt_tokens: int
+    answer_tokens: int
+    users: int
+    tokens_per_s: RangeJson
+    total_tokens_per_s: RangeJson | None
+    time_to_first_token_s: RangeJson | None
+    bound_by: BoundBy
+
+
+def speed_json(found: SpeedEstimate | NoSpeed) -> SpeedJson | None:
+    """A plan's speed; null where none is said."""
+    return asdict(found) if isinstance(found, SpeedEstimate) else None  # type: ignore[return-value]
+
+
+def speed_reason(found: SpeedEstimate | NoSpeed) -> str | None:
+    """Why no speed is said; null where one is."""
+    return found.reason if isinstance(found, NoSpeed) else None

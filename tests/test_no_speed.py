@@ -1,0 +1,222 @@
+"""Speed never vanishes: every plan has one or says why not; from the bandwidth alone where nothing more of a GPU is known."""
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner import catalog
+from planner.choice import Pins, Request
+from planner.cli_stack import answer_for
+from planner.engines.vllm import UnsupportedError
+from planner.errors import PlannerError
+from planner.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate, estimate, paces, vllm_work
+from planner.hardware import GpuGroup, GpuSpec
+from planner.plan import Plan, plan_as_asked
+from planner.report.contract import plan_json
+from planner.report.speed import SpeedJson, speed_json, speed_reason
+from planner.report.view import local_view
+from planner.report.words import speed_lines
+from planner.speed import fitted
+from planner.stack_file import ServiceRow, StackRow
+from tests.strategies import groups, models
+
+GPUS = tuple(row.spec() for row in catalog.gpu_rows())
+MODELS = ("qwen3-0.6b", "qwen3-8b-awq", "gpt-oss-20b", "qwen3-embedding-0.6b", "nomic-embed-text-v1.5", "llama-3.1-70b")
+PINS = {"free": Pins(), "eager": Pins(enforce_eager=True), "stages": Pins(pipeline_parallel_size=2), "graphs": Pins(enforce_eager=False)}
+
+
+@cache
+def spec(name: str):
+    return catalog.find_model(name).spec()
+
+
+def planned(gpu: str | GpuSpec, model: str, count: int = 1, **pins) -> Plan:
+    card = catalog.find_gpu(gpu) if isinstance(gpu, str) else gpu
+    return plan_as_asked(Request(model=spec(model), group=GpuGroup(gpu=card, count=count), pins=Pins(**pins)), repo="x", served_name="x")
+
+
+def local_plan(engine: str, gpu: str, model: str, **asked):
+    return answer_for(StackRow(gpu=gpu, count=asked.pop("count", 1), engine=engine, services=[ServiceRow(model=model, **asked)])).main
+
+
+def holds(found: SpeedEstimate | NoSpeed) -> None:
+    """A speed or a reason, never neither; JSON and words say the same."""
+    as_json, reason, lines = speed_json(found), speed_reason(found), list(speed_lines(found))
+    if isinstance(found, NoSpeed):
+        assert as_json is None
+        assert reason
+        assert reason.strip() == reason
+        assert found == DOES_NOT_START or lines == [f"No speed: {reason}."]
+        return
+    assert reason is None
+    assert set(as_json) == set(SpeedJson.__annotations__)
+    assert 0 < found.tokens_per_s.cautious <= found.tokens_per_s.expected <= found.tokens_per_s.hopeful
+    if found.time_to_first_token_s is None:
+        assert found.total_tokens_per_s is None
+        assert found.grade in ("extrapolated", "measured here")
+        assert "time to first token unknown" in lines[0]
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize("gpu", [gpu for gpu in GPUS if gpu.vendor != "apple"], ids=lambda gpu: gpu.name)
+def test_every_gpu_under_vllm(gpu):
+    """A speed or a reason on every GPU, with every setting that takes the speed away."""
+    for model in MODELS:
+        for count in (1, 2):
+            for pins in PINS.values():
+                if (pins.pipeline_parallel_size or 1) > count:
+                    continue
+                try:
+                    plan = plan_as_asked(Request(model=spec(model), group=GpuGroup(gpu=gpu, count=count), pins=pins, context=None), repo="x", served_name="x")
+                except (PlannerError, UnsupportedError):
+                    continue
+                found = estimate(plan)
+                holds(found)
+                pools, config = spec(model).pooling, plan.config
+                starts = plan.verdict != "does_not_start"
+                assert isinstance(found, SpeedEstimate) == (starts and not pools and not config.enforce_eager and config.pipeline_parallel_size == 1)
+
+
+@pytest.mark.parametrize("gpu", [gpu for gpu in GPUS if gpu.vendor == "apple"], ids=lambda gpu: gpu.name)
+@pytest.mark.parametrize("engine", ["mlx", "llama.cpp", "ollama"])
+def test_every_mac(gpu, engine):
+    for model in ("qwen3-0.6b", "qwen3-8b", "qwen3-embedding-0.6b"):
+        plan = local_plan(engine, gpu.name, model, context=4096)
+        holds(plan.speed)
+        wanted = plan.verdict != "does_not_start" and plan.is_whole and not spec(model).pooling
+        assert isinstance(plan.speed, SpeedEstimate) == wanted
+
+
+@pytest.mark.parametrize("gpu", ["gb10", "t4", "mi300x", "v100-16gb", "h100", "rtx3060"])
+@pytest.mark.parametrize("engine", ["llama.cpp", "ollama"])
+def test_every_kind_of_card_under_llama_cpp(gpu, engine):
+    for model in ("qwen3-0.6b", "llama-3.3-70b", "qwen3-embedding-0.6b"):
+        plan = local_plan(engine, gpu, model, context=4096)
+        holds(plan.speed)
+        assert isinstance(plan.speed, SpeedEstimate) == (plan.verdict != "does_not_start" and plan.is_whole and not spec(model).pooling)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "model", "count", "pins", "words"),
+    [
+        ("h100", "qwen3-8b", 1, {"enforce_eager": True}, ("CUDA graphs are off", "1.2 to 4.3 times")),
+        ("h100", "qwen3-8b", 2, {"pipeline_parallel_size": 2}, ("2 pipeline stages",)),
+        ("h100", "qwen3-embedding-0.6b", 1, {}, ("pooling model", "texts a second")),
+        ("h100", "nomic-embed-text-v1.5", 1, {}, ("an encoder", "texts a second")),
+        ("h100", "llama-3.1-70b", 1, {}, ("does not start",)),
+    ],
+)
+def test_the_reason_is_that_of_the_plan(gpu, model, count, pins, words):
+    reason = estimate(planned(gpu, model, count, **pins)).reason
+    assert all(word in reason for word in words), reason
+
+
+def test_several_machines_say_why():
+    group = GpuGroup(gpu=catalog.find_gpu("h100"), count=16, nodes=2)
+    plan = plan_as_asked(Request(model=spec("llama-3.1-70b"), group=group), repo="x", served_name="x")
+    assert "network between 2 machines" in estimate(plan).reason
+
+
+def test_a_gpu_without_bandwidth_says_so():
+    bare = replace(catalog.find_gpu("h100"), bandwidth_bytes_per_s=0, title="Unheard-of 5")
+    assert estimate(planned(bare, "qwen3-8b")) == NoSpeed("the memory bandwidth of Unheard-of 5 is not known")
+
+
+def test_layers_on_the_cpu_say_why():
+    plan = local_plan("llama.cpp", "rtx3060", "llama-3.3-70b", context=4096)
+    assert f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU" in plan.speed.reason
+
+
+def test_the_page_and_the_report_print_the_reason():
+    answer = answer_for(StackRow(gpu="rtx3060", count=1, engine="llama.cpp", services=[ServiceRow(model="llama-3.3-70b", context=4096)]))
+    assert any(line.startswith("No speed: ") for line in local_view(answer.plans, answer.deployment, ()).lines)
+    eager = answer_for(StackRow(gpu="h100", count=1, services=[ServiceRow(model="qwen3-8b", enforce_eager=True)]))
+    assert "No speed: CUDA graphs are off" in eager.page("plan")
+
+
+def test_from_the_bandwidth_alone_by_hand():
+    """Llama 3.1 8B in 16 bits on a GB10 (273 GB/s, no peak in its row): what a token reads, over the share of the bandwidth, plus the starts."""
+    plan = planned("gb10", "llama-3.1-8b", enforce_eager=False)
+    found = estimate(plan)
+    constants = fitted()["constants"]
+    # 32 layers: q, o 4096 x 4096; k, v 4096 x 1024; gate, up, down 4096 x 14336; two norms. Then the final norm is no matrix of a layer; the head.
+    layer = 2 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336 + 2 * 4096)
+    head = 2 * (128_256 * 4096 + 4096)
+    cache = 32 * 2 * 8 * 128 * 2 * (2000 + 500 / 2)  # layers, keys and values, heads, width, 16 bits, tokens in the middle of the answer
+    seconds = (32 * layer + head) / (273e9 * constants["bandwidth.vllm"]) + cache / (273e9 * constants["cache"])
+    kernels = len(plan.model.layers[0].modules)
+    seconds += 32 * (constants["layer.vllm"] + kernels * constants["module"])
+    assert found.tokens_per_s.expected == pytest.approx(1 / seconds, rel=0.03)  # 12.9 tokens a second, two digits of them
+    assert found.grade == "extrapolated"
+    assert found.because == "from memory bandwidth alone; compute peak unknown: no TTFT"
+    assert found.time_to_first_token_s is None
+    assert found.total_tokens_per_s is None
+
+
+@pytest.mark.parametrize(
+    ("engine", "gpu", "model", "quantization", "published"),
+    [  # llama.cpp benches/dgx-spark.md (b6918, 8,192 tokens before); eval-apple-models.vercel.app, mlx-lm 0.31.1
+        ("llama.cpp", "gb10", "qwen3-coder-30b-a3b", "Q8_0", 48.6),
+        ("llama.cpp", "gb10", "qwen2.5-7b", "Q8_0", 27.4),
+        ("mlx", "apple-m5-max", "qwen3-30b-a3b", "4bit", 127.8),
+        ("mlx", "apple-m5-max", "llama-3.1-8b", "4bit", 113.0),
+        ("llama.cpp", "v100-32gb", "qwen3.5-9b", "Q4_K_M", 85.0),
+    ],
+)
+def test_the_bandwidth_alone_tells_what_others_measured(engine, gpu, model, quantization, published):
+    found = local_plan(engine, gpu, model, quantization=quantization, context=8192).speed
+    assert found.tokens_per_s.cautious < published < found.tokens_per_s.hopeful
+
+
+@pytest.mark.parametrize("name", ["h100", "rtx4090", "l40s", "rtxpro6000", "a100-80"])
+@pytest.mark.parametrize("model", ["qwen3-8b", "qwen3-30b-a3b", "gpt-oss-20b"])
+def test_arithmetic_does_not_bound_one_user(name, model):
+    """Why the bandwidth suffices: with the peaks taken away a lone user's figure is the same, and only its interval is wider."""
+    gpu = catalog.find_gpu(name)
+    plan = planned(gpu, model, enforce_eager=False)
+    if plan.verdict == "does_not_start":
+        pytest.skip("does not fit")
+    known = estimate(plan)
+    blind = estimate(replace(plan, request=replace(plan.request, group=replace(plan.request.group, gpu=replace(gpu, dense_flops=())))))
+    assert blind.tokens_per_s.expected == pytest.approx(known.tokens_per_s.expected, rel=0.02)
+    assert blind.tokens_per_s.cautious <= known.tokens_per_s.cautious
+    assert blind.tokens_per_s.hopeful >= known.tokens_per_s.hopeful
+
+
+def test_amd_is_told_from_its_bandwidth_and_says_why():
+    for name in ("mi300x", "mi325x", "mi355x"):
+        found = estimate(planned(name, "qwen3-8b"))
+        assert found.grade == "extrapolated"
+        assert "AMD" in found.because
+        assert found.time_to_first_token_s is None
+        assert isinstance(paces(planned(name, "qwen3-8b")), NoSpeed)
+
+
+def test_an_unmeasured_fabric_is_at_worst_the_slowest_link():
+    one, four = (estimate(planned("mi300x", "qwen3-8b", count, tensor_parallel_size=count)) for count in (1, 4))
+    assert four.tokens_per_s.expected / four.tokens_per_s.cautious > 1.2 * one.tokens_per_s.expected / one.tokens_per_s.cautious
+
+
+@given(models(), groups(), st.sampled_from([1, 2, 4]), st.sampled_from(sorted(PINS)), st.booleans(), st.booleans())
+def test_generated_plans_have_a_speed_or_a_reason(model, group, count, pins, known_peak, known_bandwidth):
+    gpu = replace(group.gpu, bandwidth_bytes_per_s=10**12 if known_bandwidth else 0, dense_flops=(("bf16", 10**14),) if known_peak else ())
+    try:
+        plan = plan_as_asked(Request(model=model, group=replace(group, gpu=gpu, count=count), pins=PINS[pins]), repo="x", served_name="x")
+    except (PlannerError, UnsupportedError):
+        return
+    found = estimate(plan)
+    holds(found)
+    assert isinstance(found, NoSpeed) == isinstance(vllm_work(plan), NoSpeed)
+    if isinstance(found, SpeedEstimate):
+        assert (found.time_to_first_token_s is None) == isinstance(paces(plan), NoSpeed)
+
+
+def test_json_of_a_plan_names_the_reason():
+    plan = planned("h100", "qwen3-8b", enforce_eager=True)
+    answer = answer_for(StackRow(gpu="h100", count=1, services=[ServiceRow(model="qwen3-8b", enforce_eager=True)]))
+    found = plan_json(answer.stack, answer.deployment, [])
+    assert found["speed"] is None
+    assert found["speed_reason"] == estimate(plan).reason
