@@ -74,6 +74,8 @@ def _told(wanted: Wanted, written: list[str]) -> str:
 
 def say(write: Callable[[], None]) -> int:
     """Write to standard output, at once; the exit code where it cannot be written. Who reads only the head of it has closed it: no fault."""
+    if sys.stdout is None:  # closed by who started us
+        return 0
     try:
         write()
         sys.stdout.flush()

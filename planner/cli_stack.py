@@ -76,7 +76,7 @@ class Answer:
 
 def answer(options: dict[str, Any]) -> Answer | LocalAnswer:
     """Answer the question of the command line, or that of a stack file."""
-    return answer_for(_row(options), options.get("port") or FIRST_PORT, tuple(options.get("to") or ()))
+    return answer_for(question_row(options), options.get("port") or FIRST_PORT, tuple(options.get("to") or ()))
 
 
 def answer_for(row: StackRow, first_port: int = FIRST_PORT, to: tuple[str, ...] = ()) -> Answer | LocalAnswer:
@@ -123,12 +123,12 @@ def answer_row(row: StackRow, question: Question, first_port: int = FIRST_PORT) 
 
 def request_of(options: dict[str, Any]) -> tuple[Request, Source]:
     """The question about one model, for who asks vLLM itself."""
-    row = _row({"beside": (), "stack_file": None, "nodes": 1, "bind": "127.0.0.1", "proxy_port": 8080} | options)
+    row = question_row({"beside": (), "stack_file": None, "nodes": 1, "bind": "127.0.0.1", "proxy_port": 8080} | options)
     request, source = _request(row.services[0], _group(row, 1), row.vllm_version)
     return request, source
 
 
-def _row(options: dict[str, Any]) -> StackRow:
+def question_row(options: dict[str, Any]) -> StackRow:
     """The question as one row, whichever way it was asked."""
     path: Path | None = options["stack_file"]
     if path is not None:

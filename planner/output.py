@@ -20,7 +20,6 @@ from planner.question import Question, differences
 
 MANIFEST, PLAN = ".plan-manifest.json", "plan.json"
 MOST_BYTES = 4 * 1024 * 1024  # of a plan.json or a manifest that is read
-ELSEWHERE = "--force replaces it, --output DIR writes elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,8 @@ def write_files(folder: Path, files: Mapping[str, str | bytes], *, force: bool, 
         for name in stale:
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
-        raise WorldError(f"cannot write to {folder}: {error.strerror or error}", "--output DIR writes elsewhere, --dry-run writes nothing") from None
+        hint = "--output DIR writes elsewhere, --dry-run nowhere" if manifest else "name another place"
+        raise WorldError(f"cannot write to {folder}: {error.strerror or error}", hint) from None
     return [name for name in changed if name != MANIFEST]
 
 
@@ -110,7 +110,7 @@ def _refuse(there: There, changed: Mapping[str, bytes], *, force: bool, may_repl
     """Raise PlannerError where what lies there must stay: what was edited, what another question's is, what is none of ours."""
     found = [name for name in changed if os.path.lexists(there.folder / name)]
     if folders := [name for name in found if (there.folder / name).is_dir()]:
-        raise PlannerError(f"{there.folder}: {folders[0]} is a folder", "--output DIR writes elsewhere")
+        raise PlannerError(f"{there.folder}: {folders[0]} is a folder", "name another place")
     if force or not found:
         return
     reasons = []
@@ -129,7 +129,7 @@ def _refuse(there: There, changed: Mapping[str, bytes], *, force: bool, may_repl
     if not reasons and not may_replace:
         reasons.append("what is asked is not met, and a plan is there")
     if reasons:
-        raise PlannerError(f"{there.folder}: {'; '.join(reasons)}; nothing was changed", ELSEWHERE)
+        raise PlannerError(f"{there.folder}: {'; '.join(reasons)}; nothing was changed", "--force replaces it; another folder or name keeps it")
 
 
 def _replace(folder: Path, contents: Mapping[str, bytes]) -> None:

@@ -16,6 +16,7 @@ from planner.hardware import GpuSpec
 from planner.question_words import command_line
 from planner.source import form_key, slug
 from planner.stack_file import ServiceRow, StackRow
+from planner.text import shown
 
 FIRST_PORT, OLLAMA_PORT = 8000, 11_434
 Question = dict[str, Any]
@@ -142,10 +143,10 @@ def _beside(service: Mapping[Any, Any]) -> str:
 
 def _words(key: str, value: object) -> str:
     default = _defaults(StackRow).get(key) or _defaults(ServiceRow).get(key)
-    shown = default if value is None and default is not MISSING else value
-    text = "" if shown is None else " ".join(map(str, shown)) if isinstance(shown, list) else str(shown)
-    words = f"{'no ' if shown is None else ''}{key.replace('_', ' ')} {text}".strip()
-    return "".join(letter if letter.isprintable() else "?" for letter in words[:80])
+    said = default if value is None and default is not MISSING else value
+    text = " ".join(map(str, said)) if isinstance(said, list) else str(said)
+    words = key.replace("_", " ")
+    return shown(f"no {words}" if said is None else f"{words} {text}", 80)
 
 
 def words(question: Question) -> str:

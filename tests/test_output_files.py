@@ -2,23 +2,26 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import yaml
-from conftest import DATA, ROOT, run_plan
+from conftest import DATA, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from planner import catalog, output
-from planner.cli import cli
-from planner.cli_stack import answer, answer_for
+from planner.cli import cli, main
+from planner.cli_stack import answer, answer_for, question_row
 from planner.engines.versions import VERSIONS
 from planner.errors import PlannerError, WorldError
 from planner.output import MANIFEST, write_files
@@ -27,6 +30,19 @@ from planner.stack_file import ServiceRow, StackRow
 
 SMALL = ("--gpu", "rtx4090", "--model", "qwen3-8b")
 README = (ROOT / "README.md").read_text()
+
+
+def ask(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as `run_plan` does, in this process: what is tested is what it writes, and it writes often."""
+    out, err, there = io.StringIO(), io.StringIO(), Path.cwd()
+    os.chdir(cwd)
+    try:
+        argv = patch.object(sys, "argv", ["plan", *arguments])
+        with redirect_stdout(out), redirect_stderr(err), patch.dict(os.environ, environment), argv, pytest.raises(SystemExit) as done:
+            main()
+    finally:
+        os.chdir(there)
+    return subprocess.CompletedProcess(arguments, int(done.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -51,7 +67,7 @@ def test_a_file_that_cannot_be_written_never_costs_the_answer(words, code, tmp_p
     (tmp_path / "file").write_text("")
     (tmp_path / "dangling").symlink_to("nowhere/at-all")
     (tmp_path / "outputs").write_text("no folder")
-    done = run_plan(*SMALL, *words, cwd=tmp_path)
+    done = ask(*SMALL, *words, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert "Qwen/Qwen3-8B" in done.stdout
     assert "wrote" not in done.stdout
@@ -75,21 +91,21 @@ def test_who_reads_only_the_head_gets_the_files_and_no_complaint(tmp_path):
 
 
 def test_json_writes_only_what_is_asked_for_and_says_what(tmp_path):
-    done = run_plan(*SMALL, "--format", "json", cwd=tmp_path)
+    done = ask(*SMALL, "--format", "json", cwd=tmp_path)
     assert (done.returncode, json.loads(done.stdout)["files"], list(tmp_path.iterdir())) == (0, [], [])
-    done = run_plan(*SMALL, "--format", "json", "--output", "out", "--html", "page.html", cwd=tmp_path)
+    done = ask(*SMALL, "--format", "json", "--output", "out", "--html", "page.html", cwd=tmp_path)
     files = json.loads(done.stdout)["files"]
     assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == {*files, f"out/{MANIFEST}"}
-    done = run_plan(*SMALL, "--format", "json", "--output", "out", "--to", "compose", cwd=tmp_path)  # another question's folder
+    done = ask(*SMALL, "--format", "json", "--output", "out", "--to", "compose", cwd=tmp_path)  # another question's folder
     assert (done.returncode, json.loads(done.stdout)["verdict"], len(done.stderr.splitlines())) == (2, "starts", 1)
-    done = run_plan(*SMALL, "--format", "json", "--to", "compose", cwd=tmp_path)  # would be passed over
+    done = ask(*SMALL, "--format", "json", "--to", "compose", cwd=tmp_path)  # would be passed over
     assert (done.returncode, done.stdout, "--output" in done.stderr) == (2, "", True)
 
 
 # --- one folder for one question
 
 
-def asked(*services: ServiceRow, **machine: object) -> str:
+def name_of(*services: ServiceRow, **machine: object) -> str:
     row = {"gpu": "rtx4090", "count": 1} | machine
     first_port, formats = row.pop("first_port", 8000), row.pop("to", ())
     return folder_name(question_of(StackRow(services=list(services), **row), first_port, formats))
@@ -112,7 +128,7 @@ def asked(*services: ServiceRow, **machine: object) -> str:
 def test_another_spelling_of_a_question_writes_nothing_new(one, other, tmp_path):
     for text in (one, other):
         given = [word for default in (("--gpu", "rtx4090"), ("--model", "qwen3-8b")) if default[0] not in shlex.split(text) for word in default]
-        done = run_plan(*given, *shlex.split(text), cwd=tmp_path)
+        done = ask(*given, *shlex.split(text), cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         if text == one:
             before = tree(tmp_path)
@@ -126,13 +142,13 @@ def test_a_stack_file_and_the_same_words_are_one_question(tmp_path):
         "gpu: 4090\nhost: server\nservices:\n- model: qwen3-8b\n  context: 32k\n- {model: qwen3-embedding-0.6b}\ncomment: mine\n"
     )
     (tmp_path / "stack.yaml").write_text((tmp_path / "stack.yaml").read_text().replace("gpu: 4090", "gpu: '4090'"))
-    run_plan("-f", "stack.yaml", cwd=tmp_path)
-    run_plan(*SMALL, "--context", "32768", "--with", "qwen3-embedding-0.6b", cwd=tmp_path)
+    ask("-f", "stack.yaml", cwd=tmp_path)
+    ask(*SMALL, "--context", "32768", "--with", "qwen3-embedding-0.6b", cwd=tmp_path)
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["qwen3-8b-with-qwen3-embedding-0.6b-rtx4090x1-context32768"]
 
 
 MODELS = sorted({catalog.Entry(row, variant).name for row in catalog.model_rows() for variant in row.variants})
-GPUS = sorted(row.name for row in catalog.gpu_rows())
+GPUS = sorted(f"{row.name}-{size}gb" if size else row.name for row in catalog.gpu_rows() for size in row.memory_options_gb or [0])
 NUMBERS = st.integers(1, 4) | st.integers(1, 300_000)
 
 
@@ -162,10 +178,10 @@ SERVICES = st.builds(
     quantization=maybe(st.sampled_from(["fp8", "Q4_K_M"])),
     gpu_layers=maybe(st.integers(0, 3)),
 )
-PLAIN_SERVICES = st.builds(ServiceRow, model=st.sampled_from(MODELS), context=maybe(NUMBERS), users=maybe(NUMBERS))
+PLAIN_SERVICES = st.builds(ServiceRow, model=st.sampled_from(MODELS[::10]), context=maybe(NUMBERS), users=maybe(NUMBERS))
 ROWS = st.builds(
     StackRow,
-    gpu=st.sampled_from(GPUS),
+    gpu=st.sampled_from(["rtx4090", "rtx3090", "a100-80gb", "a100-80gb-pcie", "apple-m4-max-128gb"]),
     services=st.lists(SERVICES, min_size=1, max_size=3) | st.lists(PLAIN_SERVICES, min_size=1, max_size=2),
     count=st.sampled_from([1, 2, 11, 12]),
     nodes=st.sampled_from([1, 2]),
@@ -204,19 +220,49 @@ def test_a_folders_name_is_a_name(question):
     assert name[0] not in ".-"
 
 
+ABOUT_NO_FILE = {"output", "html", "png", "svg", "dry_run", "force", "style", "as_json", "quiet"}  # where, or how it is printed
+ONLY_WHERE_SOMETHING_IS_OPEN = {"purpose", "top", "prices"}
+CHANGED = {
+    "gpu": "rtx3090", "count": "2", "model": "qwen3-4b", "context": "8k", "users": "2", "host_kind": "wsl2", "link_gb_per_s": "20", "nodes": "2",
+    "tensor_parallel_size": "1", "pipeline_parallel_size": "1", "max_model_len": "8192", "gpu_memory_utilization": "0.8", "kv_cache_dtype": "auto",
+    "kv_cache_memory_bytes": "4G", "max_num_seqs": "8", "max_num_batched_tokens": "4096", "enforce_eager": None, "enable_expert_parallel": None,
+    "skip_mm_profiling": None, "dtype": "half", "quantization": "fp8", "vllm_version": "0.32", "beside": "qwen3-embedding-0.6b", "engine": "ollama",
+    "gpu_layers": "4", "wired_limit_mb": "1000", "to": "compose", "bind": "0.0.0.0", "port": "9000", "proxy_port": "9001", "stack_file": "",
+}  # fmt: skip
+
+
+def test_every_option_is_part_of_the_question_or_known_not_to_be():
+    """A new option must say which; else two questions would share a folder."""
+    names = {param.name for param in cli.params if param.expose_value and param.name}
+    assert names - ABOUT_NO_FILE - ONLY_WHERE_SOMETHING_IS_OPEN == set(CHANGED)
+
+
+@pytest.mark.parametrize("name", sorted(set(CHANGED) - {"stack_file"}))
+def test_each_option_makes_another_question(name):
+    plain = {"gpu": "rtx4090", "model": "qwen3-8b"}
+    flag = next(flag for param in cli.params if param.name == name for flag in param.opts if flag.startswith("--"))
+    words = [word for key, value in plain.items() if key != name for word in (f"--{key}", value)]
+    questions = []
+    for more in ([], [flag, CHANGED[name]] if CHANGED[name] else [flag]):
+        with cli.make_context("plan", [*words, *([] if more or name not in plain else [f"--{name}", plain[name]]), *more]) as context:
+            options = context.params
+            questions.append(question_of(question_row(options), options["port"] or 8000, options["to"]))
+    assert folder_name(questions[0]) != folder_name(questions[1])
+
+
 def test_names_of_the_catalogue_cannot_run_into_each_other():
     pairs = [f"{model}-{gpu}" for model in MODELS for gpu in GPUS]
     assert len(set(pairs)) == len(pairs)
     assert not [model for model in MODELS if "-with-" in model]
-    assert asked(ServiceRow(model="qwen3-8b", context=131_072, users=20), count=2) == "qwen3-8b-rtx4090x2-context131072-users20"
+    assert name_of(ServiceRow(model="qwen3-8b", context=131_072, users=20), count=2) == "qwen3-8b-rtx4090x2-context131072-users20"
 
 
 def test_a_folder_in_the_way_of_a_name_is_another_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    plain = asked(ServiceRow(model="qwen3-8b"))
+    plain = name_of(ServiceRow(model="qwen3-8b"))
     (tmp_path / "qwen3-8b").mkdir()
-    assert asked(ServiceRow(model="qwen3-8b")) != plain == "qwen3-8b-rtx4090x1"
-    assert asked(ServiceRow(model="qwen3-8b")) == asked(ServiceRow(model="./qwen3-8b")) == asked(ServiceRow(model="qwen3-8b/"))
+    assert name_of(ServiceRow(model="qwen3-8b")) != plain == "qwen3-8b-rtx4090x1"
+    assert name_of(ServiceRow(model="qwen3-8b")) == name_of(ServiceRow(model="./qwen3-8b")) == name_of(ServiceRow(model="qwen3-8b/"))
 
 
 def test_the_questions_words_ask_it_again():
@@ -235,45 +281,45 @@ def test_the_questions_words_ask_it_again():
 
 
 def test_the_same_question_changes_nothing_and_another_nothing_of_its(tmp_path):
-    run_plan(*SMALL, cwd=tmp_path)
+    ask(*SMALL, cwd=tmp_path)
     before = tree(tmp_path)
-    assert run_plan(*SMALL, cwd=tmp_path).returncode == 0
+    assert ask(*SMALL, cwd=tmp_path).returncode == 0
     assert tree(tmp_path) == before
     for more in (("--users", "20"), ("--context", "16k"), ("--port", "9000"), ("--to", "compose"), ("--host", "wsl2"), ("--users", "2000")):
-        run_plan(*SMALL, *more, cwd=tmp_path)
+        ask(*SMALL, *more, cwd=tmp_path)
         assert {name: kept for name, kept in tree(tmp_path).items() if name in before} == before, more
     assert len(list((tmp_path / "outputs").iterdir())) >= 6
 
 
 def test_another_questions_folder_is_named_by_what_differs(tmp_path):
-    assert run_plan(*SMALL, "--context", "16k", "--users", "2", "--output", "out", cwd=tmp_path).returncode == 0
+    assert ask(*SMALL, "--context", "16k", "--users", "2", "--output", "out", cwd=tmp_path).returncode == 0
     before = tree(tmp_path)
-    done = run_plan(*SMALL, "--context", "8k", "--output", "out", cwd=tmp_path)
+    done = ask(*SMALL, "--context", "8k", "--output", "out", cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert "written for context 16384, users 2; this question has context 8192, no users" in done.stderr
     assert "edited" not in done.stderr
     assert "Qwen/Qwen3-8B" in done.stdout
     assert tree(tmp_path) == before
-    assert run_plan(*SMALL, "--context", "8k", "--output", "out", "--force", cwd=tmp_path).returncode == 0
+    assert ask(*SMALL, "--context", "8k", "--output", "out", "--force", cwd=tmp_path).returncode == 0
     assert "--max-model-len 8192" in (tmp_path / "out" / "serve.sh").read_text()
 
 
 def test_a_forced_question_leaves_nothing_of_the_one_before(tmp_path):
-    run_plan(*SMALL, "--context", "16k", "--to", "compose", "--output", "out", cwd=tmp_path)
+    ask(*SMALL, "--context", "16k", "--to", "compose", "--output", "out", cwd=tmp_path)
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    run_plan(*SMALL, "--context", "4k", "--with", "qwen3-embedding-0.6b", "--output", "out", "--force", cwd=tmp_path)
+    ask(*SMALL, "--context", "4k", "--with", "qwen3-embedding-0.6b", "--output", "out", "--force", cwd=tmp_path)
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert not names & {"serve.sh", "compose.yaml", "litellm.compose.yaml"}
     assert {"notes.txt", "stack.sh"} <= names
 
 
 def test_after_a_calibration_the_same_question_renews_its_files(tmp_path):
-    run_plan(*SMALL, cwd=tmp_path, XDG_CONFIG_HOME=str(tmp_path / "config"))
+    ask(*SMALL, cwd=tmp_path, XDG_CONFIG_HOME=str(tmp_path / "config"))
     (tmp_path / "config" / "serve-plan").mkdir(parents=True)
     kept = {"schema": 1, "gpus": {"rtx4090": {"shift_bytes": 2 * 1024**3, "model": "x", "vllm_version": "0.33"}}}
     (tmp_path / "config" / "serve-plan" / "calibration.json").write_text(json.dumps(kept))
     before = tree(tmp_path / "outputs")
-    done = run_plan(*SMALL, cwd=tmp_path, XDG_CONFIG_HOME=str(tmp_path / "config"))
+    done = ask(*SMALL, cwd=tmp_path, XDG_CONFIG_HOME=str(tmp_path / "config"))
     assert (done.returncode, done.stderr) == (0, "")
     assert tree(tmp_path / "outputs").keys() == before.keys()
     assert tree(tmp_path / "outputs") != before
@@ -281,13 +327,13 @@ def test_after_a_calibration_the_same_question_renews_its_files(tmp_path):
 
 def test_a_plan_that_does_not_meet_the_wish_replaces_no_plan(tmp_path):
     options = (*SMALL, "--users", "4", "--context", "8k", "--output", "out")
-    assert run_plan(*options, cwd=tmp_path, XDG_CONFIG_HOME=str(tmp_path / "config")).returncode == 0
+    assert ask(*options, cwd=tmp_path, XDG_CONFIG_HOME=str(tmp_path / "config")).returncode == 0
     before = tree(tmp_path / "out")
     (tmp_path / "config" / "serve-plan").mkdir(parents=True)
     for shift in (3, 5, 20):  # less and less is left: first not for four users, then not at all
         kept = {"schema": 1, "gpus": {"rtx4090": {"shift_bytes": shift * 1024**3, "model": "x", "vllm_version": "0.33"}}}
         (tmp_path / "config" / "serve-plan" / "calibration.json").write_text(json.dumps(kept))
-        done = run_plan(*options, cwd=tmp_path, XDG_CONFIG_HOME=str(tmp_path / "config"))
+        done = ask(*options, cwd=tmp_path, XDG_CONFIG_HOME=str(tmp_path / "config"))
         assert done.stdout
         if done.returncode:
             assert tree(tmp_path / "out") == before, shift
@@ -308,11 +354,11 @@ def test_what_is_not_ours_is_not_overwritten(there, tmp_path):
         (out / "serve.sh").write_text("mine")
     if there.startswith("a stranger"):
         (out / MANIFEST).write_text(json.dumps({"serve.sh": hashlib.sha256(b"mine").hexdigest()}))
-    done = run_plan(*SMALL, "--output", "out", cwd=tmp_path)
+    done = ask(*SMALL, "--output", "out", cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines()), "Qwen/Qwen3-8B" in done.stdout) == (2, 1, True)
     assert "serve.sh" in done.stderr
     assert {path.name for path in out.iterdir()} <= {"serve.sh", MANIFEST}
-    done = run_plan(*SMALL, "--output", "out", "--force", cwd=tmp_path)
+    done = ask(*SMALL, "--output", "out", "--force", cwd=tmp_path)
     assert done.returncode == (2 if there == "a folder" else 0)
     assert elsewhere.read_text() == "mine" if there == "a link" else not elsewhere.exists()  # --force replaces the link, not what it leads to
 
@@ -328,12 +374,12 @@ def test_any_plan_json_may_lie_there(text, tmp_path):
 
 def test_an_old_plan_without_its_question_is_not_replaced(tmp_path):
     out = tmp_path / "out"
-    run_plan(*SMALL, "--output", "out", cwd=tmp_path)
+    ask(*SMALL, "--output", "out", cwd=tmp_path)
     plan = json.loads((out / "plan.json").read_text())
     del plan["question"]
     (out / "plan.json").write_text(json.dumps(plan))
     (out / MANIFEST).write_text(json.dumps({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.iterdir() if path.name != MANIFEST}))
-    done = run_plan(*SMALL, "--context", "8k", "--output", "out", cwd=tmp_path)
+    done = ask(*SMALL, "--context", "8k", "--output", "out", cwd=tmp_path)
     assert (done.returncode, "earlier version" in done.stderr) == (2, True)
 
 
@@ -409,7 +455,6 @@ def status(folder: Path) -> str:
     return subprocess.run(["git", "-C", folder, "status", "--porcelain"], check=True, capture_output=True, text=True).stdout
 
 
-OURS = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(ROOT)}  # this checkout's code, not the clone's
 MORE = [
     "--gpu a100-80 --model qwen3-vl-32b --context 32k",
     "--gpu l40s --count 2 --model qwen3-vl-32b-awq --context 131072",
@@ -428,11 +473,11 @@ def test_questions_in_a_clone_leave_it_clean(clone):
     main_job = next(line for line in README.splitlines() if "bin/plan --" in line or line.startswith("plan --gpu"))
     questions = [main_job.partition("plan --")[2].split("#")[0].strip(), *(line[2:] for line in MORE)]
     for question in (questions[0], *questions):  # the first one twice
-        done = run_plan(*shlex.split(f"--{question}"), cwd=clone, **OURS)
+        done = ask(*shlex.split(f"--{question}"), cwd=clone)
         assert (done.returncode in (0, 1), bool(done.stdout), "Traceback" in done.stderr) == (True, True, False), done.stderr
         assert status(clone) == "", question
     (clone / "docs").mkdir(exist_ok=True)
-    run_plan(*SMALL, cwd=clone / "docs", **OURS)
+    ask(*SMALL, cwd=clone / "docs")
     assert status(clone) == ""
 
 
@@ -443,7 +488,7 @@ def test_the_repositorys_own_questions_write_what_it_holds(clone):
         if question is None:
             pytest.skip("outputs/ is of an earlier version: run `python -m benchmarks.outputs`")
         assert path.parent.name == folder_name(question)
-        done = run_plan(*shlex.split(words(question))[1:], cwd=clone, **OURS)
+        done = ask(*shlex.split(words(question))[1:], cwd=clone)
         assert (done.returncode, done.stderr, "holds this already" in done.stdout) == (0, "", True), path
         assert status(clone) == ""
 
@@ -454,28 +499,28 @@ def test_the_repositorys_own_questions_write_what_it_holds(clone):
 def test_a_page_lies_alone_and_names_nothing_of_its_maker(tmp_path):
     page = tmp_path / "page.html"
     command = (*SMALL, "--with", "qwen3-embedding-0.6b", "--context", "4k", "--dry-run", "--html", str(page))
-    assert run_plan(*command, cwd=tmp_path).returncode == 0
+    assert ask(*command, cwd=tmp_path).returncode == 0
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
     text = page.read_text()
     assert str(tmp_path) not in text
     assert "--html" not in text
     assert "made by plan --gpu rtx4090 --model qwen3-8b --context 4k --with qwen3-embedding-0.6b" in text
-    done = run_plan(*command[:-1], "page.html", cwd=tmp_path)
+    done = ask(*command[:-1], "page.html", cwd=tmp_path)
     assert (done.returncode, page.read_text()) == (0, text)
 
 
 @pytest.mark.parametrize("machine", [("--gpu", "rtx4090", "--model", "qwen3-8b"), ("--gpu", "m4-max-128gb", "--model", "qwen3-8b")])
 def test_commands_stand_in_the_order_in_which_they_start(machine, tmp_path):
-    done = run_plan(*machine, "--context", "4k", "--with", "qwen3-embedding-0.6b", "--dry-run", "--html", "page.html", cwd=tmp_path)
+    done = ask(*machine, "--context", "4k", "--with", "qwen3-embedding-0.6b", "--dry-run", "--html", "page.html", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "page.html").read_text().partition("command-1")[2]
     assert 0 < page.index("Qwen3-Embedding-0.6B") < page.index("command-2") < page.rindex("Qwen3-8B")
 
 
 def test_yaml_has_no_anchors(tmp_path):
-    done = run_plan(*SMALL, "--to", "compose,k8s,helm,ray,skypilot", "--output", "one", cwd=tmp_path)
+    done = ask(*SMALL, "--to", "compose,k8s,helm,ray,skypilot", "--output", "one", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    done = run_plan(*SMALL, "--context", "4k", "--with", "qwen3-embedding-0.6b", "--to", "compose,k8s,skypilot", "--output", "two", cwd=tmp_path)
+    done = ask(*SMALL, "--context", "4k", "--with", "qwen3-embedding-0.6b", "--to", "compose,k8s,skypilot", "--output", "two", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     files = sorted(tmp_path.glob("*/*.yaml"))
     assert len(files) >= 8
@@ -484,9 +529,9 @@ def test_yaml_has_no_anchors(tmp_path):
 
 
 def test_output_means_a_place_everywhere(tmp_path):
-    done = run_plan("capacity", "--gpu", "h100", "--model", "qwen3-32b-fp8", "--output", "500", cwd=tmp_path)
+    done = ask("capacity", "--gpu", "h100", "--model", "qwen3-32b-fp8", "--output", "500", cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines()), "--output-tokens" in done.stderr) == (2, 1, True)
-    done = run_plan("capacity", "--gpu", "h100", "--model", "qwen3-32b-fp8", "--output-tokens", "500", "--format", "json", cwd=tmp_path)
+    done = ask("capacity", "--gpu", "h100", "--model", "qwen3-32b-fp8", "--output-tokens", "500", "--format", "json", cwd=tmp_path)
     assert (done.returncode, json.loads(done.stdout)["answer_tokens"]) == (0, 500)
 
 
