@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from planner.defaults import user_file
 from planner.errors import PlannerError
 from planner.explain import Explained
 from planner.hardware import Calibrated, GpuGroup, GpuSpec
@@ -17,8 +17,7 @@ SCHEMA = 1
 
 def calibration_path() -> Path:
     """Where the observations lie."""
-    home = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(home) if home else Path.home() / ".config") / "serve-plan" / "calibration.json"
+    return user_file("calibration.json")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -21,6 +21,7 @@ _LATER = {  # module and short help: the help of all is printed without importin
     "capacity": ("planner.cli_capacity", "How many people a machine serves within limits of time."),
     "check": ("planner.cli_check", "Say whether a `vllm serve` command starts."),
     "compare": ("planner.cli_compare", "Put the runtimes side by side, for every GPU and model named."),
+    "config": ("planner.cli_config", "The defaults of this user: my GPU, host, prices."),
     "emit": ("planner.cli_emit", "Write a plan's files again, in other formats too."),
     "explain": ("planner.cli_explain", "Say what happened in a vLLM server's log."),
     "front": ("planner.cli_front", "What cannot be had cheaper, faster, longer or for more people."),
@@ -134,6 +135,8 @@ class _Group(Command, click.Group):
 @click.pass_context
 def cli(ctx: click.Context, /, **options: Any) -> None:
     """Plan how vLLM serves a model on your GPUs, before you download it. Without --model: which models; without --gpu: which machines.
+
+    Defaults such as your own GPU: `plan config set gpu rtx4090`; then --gpu any leaves it open.
 
     Exit codes: 0 it starts; 1 it does not, or the wish cannot be met (the ledger is printed); 2 the question was wrong; 3 the world failed.
     """

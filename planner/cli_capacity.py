@@ -46,7 +46,7 @@ def capacity_command(ctx: click.Context, /, **options: Any) -> None:
     lengths = Lengths(prompt=options["prompt"], answer=options["answer"])
     limits = Limits(first_token_s=options["ttft"], per_token_s=options["tpot"], share=options["percentile"] / 100)
     asked = Asked(users=options["users"], requests_per_s=options["rate"])
-    counted = ctx.get_parameter_source("count") is click.core.ParameterSource.COMMANDLINE or asked.nothing
+    counted = ctx.get_parameter_source("count") is not click.core.ParameterSource.DEFAULT or asked.nothing
     found, meets = _answer(options, lengths, limits, asked, counted=counted)
     if options["style"] == "json":
         click.echo(json.dumps(capacity_json(found, lengths, limits, asked, meets_wish=meets), indent=2))

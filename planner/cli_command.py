@@ -22,6 +22,16 @@ _TWICE = {
 }
 
 
+_OPTIONS_OF = {  # what a key of config.toml is the default of
+    "gpu": ("gpu", "gpus"),
+    "count": ("count",),
+    "host": ("host_kind",),
+    "prices": ("prices",),
+    "vllm-version": ("vllm_version",),
+}
+_NO_DEFAULTS = ("explain", "sweep")  # a log says what it ran on; a grid is about all machines
+
+
 class Option(click.Option):
     """An option that stands under a heading of the help, in its short form where people need it often (`common`)."""
 
@@ -62,27 +72,49 @@ class Command(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the options, once all of what was typed is known to count."""
+        fault: PlannerError | None = None
         if not ctx.resilient_parsing:
-            ctx.meta[_TYPED] = self._typed(ctx, list(args))
-        rest = super().parse_args(ctx, args)
+            ctx.meta[_TYPED], is_whole = self._typed(ctx, list(args))
+            try:
+                ctx.default_map = self._own_defaults(ctx.meta[_TYPED]) if is_whole else {}
+            except PlannerError as error:
+                fault = error
+        rest = super().parse_args(ctx, args)  # --help ends here, whatever the file of defaults holds
+        if fault:
+            raise fault
         if ctx.params.pop("as_json", False):
             if ctx.params["style"] != "json" and ctx.get_parameter_source("style") is ParameterSource.COMMANDLINE:
                 raise click.UsageError(f"--json and --format {ctx.params['style']} contradict each other", ctx)
             ctx.params["style"] = "json"
         return rest
 
-    def _typed(self, ctx: click.Context, args: list[str]) -> dict[str, Any]:
-        """The options as they were typed, in their order."""
-        words, _, order = self.make_parser(ctx).parse_args(list(args))
+    def _own_defaults(self, typed: dict[str, Any]) -> dict[str, Any]:
+        """What the user's config.toml says of this command's options. Another GPU that is typed is another machine."""
+        if self.name in _NO_DEFAULTS or "stack_file" in typed:
+            return {}
+        left = {"gpu", "gpus", "count", "host_kind"} if {"gpu", "gpus"} & set(typed) else set()
+        names = {param.name for param in self.params} - left - ({"vllm_version"} if self.name == "check" else set())
+        if not names & {name for each in _OPTIONS_OF.values() for name in each}:
+            return {}
+        from planner.defaults import config_file, read_defaults
+
+        found = read_defaults() if config_file().exists() else {}
+        return {name: one.value for key, one in found.items() for name in _OPTIONS_OF[key] if name in names}
+
+    def _typed(self, ctx: click.Context, args: list[str]) -> tuple[dict[str, Any], bool]:
+        """The options as they were typed, in their order; and whether no further command follows."""
+        words, rest, order = self.make_parser(ctx).parse_args(list(args))
         for param in order:
             if isinstance(param, click.Option) and not (param.multiple or param.is_eager) and order.count(param) > 1:
                 flag = "/".join(sorted({flag_of(str(param.name)), *param.secondary_opts}, key=len)) if param.secondary_opts else flag_of(str(param.name))
                 raise PlannerError(f"{flag} is given twice; it counts once", _TWICE.get(str(param.name), "leave one out"))
         names = dict.fromkeys(param.name for param in order if isinstance(param, click.Option) and not param.is_eager)
-        return {name: words[name] for name in names if name in words}
+        return {name: words[name] for name in names if name in words}, not (rest and isinstance(self, click.Group))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; --quiet keeps its report back."""
+        if ctx.default_map and not ctx.params.get("quiet"):
+            _say_defaults(ctx)
         if not ctx.params.pop("quiet", False) or ctx.params.get("style") == "json":
             return super().invoke(ctx)
         with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
@@ -107,6 +139,18 @@ class Command(click.Command):
         if hidden:
             formatter.write_paragraph()
             formatter.write_text(f"{hidden} further options: {ctx.command_path} --help-all")
+
+
+def _say_defaults(ctx: click.Context) -> None:
+    """One line on standard error: what the file of defaults added to what was typed."""
+    from planner.defaults import config_file
+
+    used = {name: ctx.params[name] for name in ctx.default_map or {} if ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP}
+    if ctx.params.get("gpu"):
+        used.pop("prices", None)  # are read where machines are listed
+    if used:
+        line = f"plan: {command_line(used).removeprefix('plan ')} from {config_file()}"
+        click.echo(line if os.environ.get("NO_COLOR") else click.style(line, dim=True), err=True)
 
 
 def typed() -> dict[str, Any]:

@@ -67,7 +67,7 @@ STYLE = output_options
 PURPOSES = ("agent", "chat", "code", "vision", "embedding")
 _pin = partial(option, group="Pins: settings of the server, named as vLLM's flags", common=False)
 QUESTION: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
-    "gpu": option("--gpu", group="Question", help="The GPU: rtx4090, a100-80, m4-max-64gb … (`plan list gpus`); auto reads this machine."),
+    "gpu": option("--gpu", group="Question", help="The GPU: rtx4090, a100-80, m4-max-64gb … (`plan list gpus`); auto reads this machine, any leaves it open."),
     "count": option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), group="Question", help="How many of them."),
     "model": option("--model", group="Question", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json."),
     "context": option("--context", type=CONTEXT, group="Question", help="The context wanted, e.g. 128k (131,072); else the longest that surely starts."),
@@ -116,11 +116,13 @@ QUESTION: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
 }
 
 
-AUTO = "auto"
+AUTO, ANY = "auto", "any"
 
 
 def read_machine(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
-    """The options with the GPUs of this machine in place of `--gpu auto`: all of them, unless a count is given."""
+    """The options with the GPUs of this machine in place of `--gpu auto`: all of them, unless a count is given; with none in place of `--gpu any`."""
+    if options.get("gpu") == ANY:
+        return options | {"gpu": None}
     if options.get("gpu") != AUTO:
         return options
     from planner.catalog import know_gpu

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from planner.catalog import catalogue_path, find_gpu, read_yaml
+from planner.defaults import user_file
 from planner.errors import PlannerError
 from planner.machines import Price, Prices
 from planner.rows import PriceFile, PriceRow
@@ -18,8 +18,7 @@ MAX_FILE_BYTES = 256 * 1024
 
 def own_prices_path() -> Path:
     """Where a user's prices lie unless --prices names another file."""
-    home = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(home) if home else Path.home() / ".config") / "serve-plan" / "prices.yaml"
+    return user_file("prices.yaml")
 
 
 def read_prices(own: Path | None = None) -> Prices:

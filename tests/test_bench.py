@@ -97,7 +97,7 @@ def test_what_is_kept_changes_later_plans_of_as_many_gpus(tmp_path):
     assert after["time_to_first_token_s"]["expected"] == pytest.approx(before["time_to_first_token_s"]["expected"] * first, rel=0.06)
     two = json.loads(run_plan(*plan, "--count", "2", cwd=tmp_path, **home).stdout)["speed"]
     assert two["grade"] != "measured here"
-    kept = tmp_path / "config" / "serve-plan" / "calibration.json"
+    kept = tmp_path / "config" / "plan" / "calibration.json"
     kept.write_text(kept.read_text().replace('"step"', '"stop"'))
     assert json.loads(run_plan(*plan, cwd=tmp_path, **home).stdout)["speed"] == before
 

@@ -334,3 +334,120 @@ def test_what_a_list_takes_it_reads(asked, taken, capsys):
 )
 def test_a_hint_says_the_typed_words_again(typed, says, tmp_path):
     assert says in refused(*typed, cwd=tmp_path)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A configuration folder of this test's own: a function that writes config.toml."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "etc"))
+    (tmp_path / "etc" / "plan").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+
+    def write(text: str | bytes) -> Path:
+        path = tmp_path / "etc" / "plan" / "config.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return tmp_path / "here"
+
+    return write
+
+
+def test_defaults_are_used_and_said_and_beaten_by_what_is_typed(own):
+    here = own('gpu = "rtx4090"\ncount = 2  # mine\nhost = "wsl2"\n')
+    asked = ("--model", "qwen3-8b", "--dry-run", "--json")
+    done = run_plan(*asked, cwd=here)
+    hardware = json.loads(done.stdout)["hardware"]
+    assert (hardware["gpu"], hardware["count"], hardware["host"]) == ("rtx4090", 2, "wsl2")
+    assert len(done.stderr.splitlines()) == 1
+    assert "--gpu rtx4090 --count 2 --host wsl2 from" in done.stderr
+    assert run_plan(*asked, "-q", cwd=here).stderr == ""
+    one = json.loads(run_plan(*asked, "--count", "1", cwd=here).stdout)["hardware"]
+    assert (one["gpu"], one["count"], one["host"]) == ("rtx4090", 1, "wsl2")
+    other = run_plan(*asked, "--gpu", "h100", cwd=here)  # another GPU is another machine
+    hardware = json.loads(other.stdout)["hardware"]
+    assert (hardware["gpu"], hardware["count"], hardware["host"], other.stderr) == ("h100", 1, "server", "")
+    machines = run_plan("--gpu", "any", "--model", "qwen3-8b", "--json", "--top", "1", cwd=here)
+    assert json.loads(machines.stdout)["machines"]
+    models = json.loads(run_plan("--for", "embedding", "--top", "1", "--json", cwd=here).stdout)
+    assert models["models"]
+    assert json.loads(run_plan("check", "vllm serve Qwen/Qwen3-8B", "--json", cwd=here).stdout)
+
+
+def test_a_stack_file_and_a_list_ask_nothing_of_the_defaults(own):
+    here = own('gpu = "rtx4090"\n')
+    (here / "x.yaml").write_text("gpu: h100\nservices:\n- model: qwen3-8b\n")
+    done = run_plan("-f", "x.yaml", "--dry-run", "--json", cwd=here)
+    assert (json.loads(done.stdout)["hardware"]["gpu"], done.stderr) == ("h100", "")
+    own("broken")
+    for words in ((), ("--help",), ("list", "gpus"), ("-V",), ("capacity", "--help"), ("schema", "plan")):
+        assert run_plan(*words, cwd=here).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("gpu = rtx4090\n", 1, "not TOML"),
+        ('gpu = "rtx4090"\ncount = "2"\n', 2, "expected a whole number from 1 to 1024"),
+        ('\n\ngpus = "rtx4090"\n', 3, "did you mean gpu"),
+        ("count = true\n", 1, "expected a whole number"),
+        ("count = 0\n", 1, "expected a whole number"),
+        ('host = "dekstop"\n', 1, "did you mean desktop"),
+        ("[gpu]\nname = 1\n", 1, "expected a text"),
+        ('gpu = ""\n', 1, "expected a text"),
+        ('gpu = "a"\ngpu = "b"\n', 2, "not TOML"),
+        ('vllm-version = "0.1"\n', 1, "one of 0.11"),
+        ("x = 1\n", 1, "known: gpu, count, host, prices, vllm-version"),
+        ("[" * 5000, 1, "not TOML"),
+    ],
+)
+def test_a_bad_file_of_defaults_is_one_line_with_its_place(text, line, says, own):
+    here = own(text)
+    for words in (("--model", "qwen3-8b"), ("config",)):
+        error = refused(*words, cwd=here)
+        assert f"config.toml:{line}: " in error
+        assert says in error
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe", b"x" * 100_000])
+def test_a_file_of_defaults_that_is_no_text_is_refused(text, own):
+    assert "config.toml: " in refused("--model", "qwen3-8b", cwd=own(text))
+
+
+def test_defaults_are_set_shown_and_unset(own, tmp_path):
+    here = own("# mine\n")
+    path = tmp_path / "etc" / "plan" / "config.toml"
+    assert run_plan("config", "set", "gpu", "RTX 4090", cwd=here).returncode == 0
+    assert run_plan("config", "set", "count", "2", cwd=here).returncode == 0
+    assert run_plan("config", "set", "gpu", "h100", cwd=here).returncode == 0
+    assert path.read_text() == '# mine\ngpu = "h100"\ncount = 2\n'
+    assert "h100  (line 2)" in run_plan("config", cwd=here).stdout
+    shown = json.loads(run_plan("config", "--json", cwd=here).stdout)
+    assert (shown["path"], shown["defaults"]["count"], shown["defaults"]["host"]) == (str(path), {"value": 2, "line": 3}, None)
+    assert run_plan("config", "unset", "gpu", cwd=here).returncode == 0
+    assert path.read_text() == "# mine\ncount = 2\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("set", "gpu", "rtx4900"), "did you mean rtx4090"),
+        (("set", "gpu", "m4-max"), "comes with 36, 48, 64 or 128 GB"),
+        (("set", "gpu"), "plan config set KEY VALUE"),
+        (("set", "cuont", "2"), "did you mean count"),
+        (("set", "count", "many"), "expected a whole number"),
+        (("set", "host", "laptop"), "expected server, desktop, wsl2"),
+        (("unset",), "plan config unset KEY"),
+        (("unset", "gpu", "x"), "plan config unset KEY"),
+        (("show", "gpu"), "plan config set gpu VALUE"),
+    ],
+)
+def test_a_default_that_is_none_is_refused(words, says, own, tmp_path):
+    here = own("")
+    assert says in refused("config", *words, cwd=here)
+    assert (tmp_path / "etc" / "plan" / "config.toml").read_text() == ""
+
+
+def test_what_an_earlier_version_left_in_its_folder_is_still_used(own, tmp_path):
+    here = own("")
+    (tmp_path / "etc" / "serve-plan").mkdir()
+    (tmp_path / "etc" / "serve-plan" / "calibration.json").write_text('{"schema": 99}')
+    assert "calibration.json is of another version" in refused("--gpu", "rtx4090", "--model", "qwen3-8b", cwd=here)

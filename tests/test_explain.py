@@ -191,10 +191,10 @@ def test_what_was_observed_is_kept_and_used_and_said(tmp_path):
     before = json.loads(run_plan(*question, cwd=tmp_path, **home).stdout)
     assert run_plan("explain", str(path), "--gpu", "h100", "--save-calibration", cwd=tmp_path, **home).returncode == 0
     after = json.loads(run_plan(*question, cwd=tmp_path, **home).stdout)
-    kept = json.loads((tmp_path / "config" / "serve-plan" / "calibration.json").read_text())
+    kept = json.loads((tmp_path / "config" / "plan" / "calibration.json").read_text())
     assert after["memory"]["non_torch_bytes"] - before["memory"]["non_torch_bytes"] == kept["gpus"]["h100"]["shift_bytes"]
     assert any(warning["code"] == "calibrated" for warning in after["warnings"])
-    (tmp_path / "config" / "serve-plan" / "calibration.json").write_text('{"schema": 99}')
+    (tmp_path / "config" / "plan" / "calibration.json").write_text('{"schema": 99}')
     broken = run_plan(*question, cwd=tmp_path, **home)
     assert (broken.returncode, len(broken.stderr.splitlines())) == (2, 1)
 
