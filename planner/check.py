@@ -11,6 +11,7 @@ from planner.config import ServeConfig
 from planner.engines import vllm
 from planner.engines.flags import FlagFault
 from planner.engines.versions import VERSIONS, newest_for
+from planner.enums import Verdict
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
 from planner.memory import place
@@ -55,7 +56,7 @@ class Checked:
     problems: tuple[Problem, ...]
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """starts, tight or does_not_start."""
         if self.plan is None or self.problems:
             return "does_not_start"

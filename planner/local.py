@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from planner.deployment import Service
+from planner.enums import Verdict
 from planner.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate
 from planner.hardware import GpuGroup
 from planner.plan import Alternative, Rejection, Warn
@@ -81,7 +82,7 @@ class LocalPlan:
         return self.layers_on_gpu >= self.layers
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """starts: also with cautious figures; tight: with the expected ones; does_not_start."""
         if self.most_bytes <= self.cautious_available_bytes:
             return "starts"

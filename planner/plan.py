@@ -151,7 +151,7 @@ def reject(choice: Choice) -> Rejection | None:
     if ledger.kv_cache_bytes <= 0:
         return Rejection(
             code="no-kv-memory",
-            reason=f"nothing is left for the KV cache ({gib(ledger.kv_cache_bytes)})",
+            reason=f"nothing is left for the KV cache: the rest takes {gib(ledger.requested_bytes - ledger.kv_cache_bytes)} of the {gib(ledger.requested_bytes)} asked for",
             short_by_bytes=-ledger.kv_cache_bytes + ledger.kv_cache_needed_bytes,
         )
     if not ledger.fits_start:

@@ -74,7 +74,7 @@ def test_the_main_job(watched, server, tmp_path):
     page.fill("#count", "1")
     page.fill("#model", "qwen3-32b-fp8")
     page.fill("#context", "32k")
-    until(page, "32,768 tokens of context")
+    until(page, "32,768")
     until(page, "H100")
     state = dict(parse_qsl(urlsplit(page.url).query))
     assert state == {"gpu": "h100", "count": "1", "model": "qwen3-32b-fp8", "context": "32k", "host": "server"}
@@ -85,7 +85,7 @@ def test_the_main_job(watched, server, tmp_path):
     for name, key in (("weights", "weights_bytes"), ("KV cache", "kv_cache_bytes"), ("activation", "activation_bytes"), ("requested", "requested_bytes")):
         assert rows[name] == round(memory[key] / 1024**3, 2)
     assert page.inner_text("#command-1") == " ".join(expected["commands"][0]["argv"])
-    assert f"{memory['max_concurrency']:.2f} requests of that length" in page.inner_text("#answer")
+    assert f"concurrency {memory['max_concurrency']:.2f}x" in page.inner_text("#answer")
     with page.expect_download() as download:
         page.click("text=serve.sh")
     assert Path(download.value.path()).read_text() == (tmp_path / "files" / "serve.sh").read_text()

@@ -18,69 +18,9 @@ from planner.hardware import GpuGroup
 from planner.model import ModelSpec
 from planner.placement import Placed, Stack, stack_warnings
 from planner.plan import Alternative, Rejection
+from planner.report.contract_parts import EngineJson, HardwareJson, MemoryJson, ModelJson, SettingsJson
+from planner.report.lead import Outcome, headline, stack_headline
 from planner.report.speed import SpeedJson, speed_json, speed_reason
-
-
-class ModelJson(TypedDict):
-    """The planned model."""
-
-    id: str
-    architecture: str
-    quantization: str | None
-    max_position_embeddings: int
-
-
-class HardwareJson(TypedDict):
-    """The GPUs; `memory_total_bytes` is what the driver reports."""
-
-    gpu: str
-    count: int
-    nodes: int
-    host: str
-    memory_total_bytes: int
-    cuda_total_bytes: int
-    free_at_start_bytes: int
-
-
-class EngineJson(TypedDict):
-    """The engine whose rules were applied."""
-
-    name: str
-    version: str
-    attention_backend: str
-
-
-class SettingsJson(TypedDict):
-    """The settings, named as the engine's flags."""
-
-    tensor_parallel_size: int
-    pipeline_parallel_size: int
-    gpu_memory_utilization: float
-    max_model_len: int
-    max_num_seqs: int
-    max_num_batched_tokens: int
-    kv_cache_dtype: str
-    enforce_eager: bool
-
-
-class MemoryJson(TypedDict):
-    """The ledger of the fullest GPU."""
-
-    requested_bytes: int
-    weights_bytes: int
-    buffers_bytes: int
-    activation_bytes: int
-    non_torch_bytes: int
-    cuda_graph_bytes: int
-    kv_cache_bytes: int
-    kv_cache_bytes_low: int
-    kv_cache_bytes_high: int
-    kv_block_bytes: int
-    kv_cache_blocks: int
-    kv_cache_tokens: int
-    max_concurrency: float
-    kv_cache_needed_bytes: int
-    longest_max_model_len: int
 
 
 class CommandJson(TypedDict):
@@ -141,6 +81,7 @@ class PlanJson(TypedDict):
 
     schema: Literal[1]
     verdict: Verdict
+    headline: str
     meets_wish: bool
     model: ModelJson
     hardware: HardwareJson
@@ -165,6 +106,7 @@ class CheckJson(TypedDict):
 
     schema: Literal[1]
     verdict: Verdict
+    headline: str
     problems: list[ProblemJson]
     model: ModelJson
     hardware: HardwareJson
@@ -182,7 +124,8 @@ def check_json(checked: Checked) -> CheckJson:
     plan, request, config = checked.plan, checked.request, checked.config
     return {
         "schema": 1,
-        "verdict": checked.verdict,  # type: ignore[typeddict-item]
+        "verdict": checked.verdict,
+        "headline": headline([Outcome(verdict=checked.verdict)]).words,
         "problems": [{"code": p.code, "message": p.message, "fix": p.fix} for p in checked.problems],
         "model": _model(request.model, checked.repo),
         "hardware": _hardware(request.group, config),
@@ -204,6 +147,7 @@ def plan_json(stack: Stack, deployment: Deployment, files: list[str], question: 
     return {
         "schema": 1,
         "verdict": stack.verdict,
+        "headline": stack_headline(stack).words,
         "meets_wish": stack.meets_wish,
         "model": _model(plan.model, plan.repo),
         "hardware": _hardware(group, config),

@@ -8,8 +8,9 @@ from typing import Any
 from planner.curves import Curve, concurrency_curve, speed_curves
 from planner.errors import PlannerError
 from planner.plan import Plan
+from planner.report.lead import headline, outcome
 from planner.report.svg import short, ticks
-from planner.report.words import LEFT, VERDICT_WORDS, parts
+from planner.report.words import LEFT, parts
 from planner.units import GIB
 
 COLOURS = {
@@ -26,7 +27,7 @@ def figure(plan: Plan, kind: str) -> bytes:
     drawn = [one for one in (concurrency_curve(plan), *(speed_curves(plan) or ())) if one is not None] if plan.verdict != "does_not_start" else []
     whole = Figure(figsize=(9, 1.6 + 3.2 * len(drawn)), layout="constrained")
     axes = whole.subplots(1 + len(drawn), 1, height_ratios=[0.45, *([1.0] * len(drawn))], squeeze=False)[:, 0]
-    whole.suptitle(f"{plan.repo} on {plan.request.group.label}: {VERDICT_WORDS[plan.verdict]}", fontsize=11)
+    whole.suptitle(f"{plan.repo} on {plan.request.group.label}: {headline([outcome(plan)]).words}", fontsize=11)
     _ledger(axes[0], plan)
     for place, one in zip(axes[1:], drawn, strict=True):
         _curve(place, one)

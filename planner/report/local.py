@@ -15,19 +15,13 @@ from typing_extensions import TypedDict
 from planner.deployment import Deployment
 from planner.enums import Verdict
 from planner.local import LocalPlan
-from planner.report.contract import (
-    AlternativeJson,
-    CommandJson,
-    EngineJson,
-    HardwareJson,
-    ModelJson,
-    RejectionJson,
-    WarningJson,
-)
+from planner.report.contract import AlternativeJson, CommandJson, RejectionJson, WarningJson
+from planner.report.contract_parts import EngineJson, HardwareJson, ModelJson
+from planner.report.lead import local_binds, local_figures, local_headline, refusals
 from planner.report.speed import SpeedJson, speed_json, speed_reason
-from planner.report.terminal import BAR_WIDTH, VERDICT
+from planner.report.terminal import BAR_WIDTH, heading, large, refused, speed, warned
 from planner.report.words import speed_lines
-from planner.units import GIB, gib, tokens
+from planner.units import GIB, gib
 
 _COLOURS = ("blue", "bright_green", "yellow", "magenta", "cyan", "green")
 
@@ -77,6 +71,7 @@ class LocalJson(TypedDict):
 
     schema: Literal[1]
     verdict: Verdict
+    headline: str
     meets_wish: bool
     model: ModelJson
     hardware: HardwareJson
@@ -108,6 +103,7 @@ def local_json(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list
     return {
         "schema": 1,
         "verdict": next(each for each in ("does_not_start", "tight", "starts") if each in verdicts),
+        "headline": local_headline(plans).words,
         "meets_wish": all(each.meets_wish for each in plans),
         "model": server["model"],
         "hardware": {
@@ -150,7 +146,7 @@ def _server(plan: LocalPlan) -> LocalServerJson:
             "quantization": plan.quantization,
             "max_position_embeddings": plan.max_position_embeddings,
         },
-        "verdict": plan.verdict,  # type: ignore[typeddict-item]
+        "verdict": plan.verdict,
         "settings": dict(plan.settings),
         "reasons": dict(plan.reasons),
         "memory": {
@@ -177,9 +173,7 @@ def render(plans: tuple[LocalPlan, ...], deployment: Deployment) -> RenderableTy
     pieces: list[RenderableType] = []
     for plan in reversed(plans):
         pieces += [*([Text()] if pieces else []), *_one(plan)]
-    warnings = {warning.message: None for plan in reversed(plans) for warning in plan.warnings}
-    if warnings:
-        pieces += [Text(), *(Text(f"! {message}", "yellow") for message in warnings)]
+    pieces += warned(dict.fromkeys(warning.message for plan in reversed(plans) for warning in plan.warnings))
     if all(plan.verdict != "does_not_start" for plan in plans):
         pieces += [Text(), *(Text(_command(service.env, service.argv), "bold", no_wrap=True, overflow="ignore") for service in deployment.processes)]
     return Group(*pieces)
@@ -190,16 +184,15 @@ def _command(env: dict[str, str], argv: tuple[str, ...]) -> str:
 
 
 def _one(plan: LocalPlan) -> Iterator[RenderableType]:
-    word, style = VERDICT[plan.verdict]
-    group = plan.group
-    heading = Text().append(plan.model, "bold").append(f" ({plan.quantization}) on {group.label} with {plan.engine} {plan.version}: ")
-    yield heading.append(word, style)
-    where = f"; {plan.layers_on_gpu} of {plan.layers} layers on the GPU" if plan.layers else ""
-    longest = f"; {tokens(plan.longest_context)} at most before it no longer fits" if plan.longest_context else ""
-    yield Text(f"{tokens(plan.context)} tokens of context for each of {plan.users} at a time{longest}{where}.")
-    for line, line_style in zip(speed_lines(plan.speed), ("", "dim"), strict=False):
-        yield Text(line, line_style)
+    yield heading(plan.model, f"({plan.quantization}) on {plan.group.label} with {plan.engine} {plan.version}", local_headline([plan]))
     yield Text()
+    if plan.verdict != "does_not_start":
+        yield from large(local_figures(plan))
+        yield Text(local_binds(plan))
+        yield from speed(speed_lines(plan.speed))
+        yield Text()
+    if not plan.meets_wish:
+        yield from refused(refusals([(plan.service.name, plan.rejection)]), plan.alternatives)
     yield _bar(plan)
     yield _ledger(plan)
     yield Text()
@@ -210,11 +203,6 @@ def _one(plan: LocalPlan) -> Iterator[RenderableType]:
     for name, reason in plan.reasons:
         table.add_row(name, str(values.get(name, "")), reason)
     yield table
-    if plan.rejection:
-        yield Text(f"Why: {plan.rejection.reason}; short by {gib(plan.rejection.short_by_bytes)}.", "red")
-    if plan.alternatives:
-        yield Text("What would do (each planned):")
-        yield from (Text(f"  {each.change}: ").append(each.arguments, "bold") for each in plan.alternatives)
 
 
 def _bar(plan: LocalPlan) -> Text:
@@ -233,7 +221,11 @@ def _ledger(plan: LocalPlan) -> Table:
     for part, colour in zip(plan.parts, _COLOURS, strict=False):
         interval = "" if part.low_bytes == part.high_bytes else f"{part.low_bytes / GIB:.2f} to {part.high_bytes / GIB:.2f}; "
         table.add_row(Text(f"■ {part.name}", colour), f"{part.bytes / GIB:.2f}", Text(interval + part.note, "dim"))
-    table.add_row("together", f"{plan.used_bytes / GIB:.2f}", Text(f"at most {plan.most_bytes / GIB:.2f}", "dim"))
+    together = "needed" if plan.rejection else "together"
+    table.add_row(together, f"{plan.used_bytes / GIB:.2f}", Text(f"at most {plan.most_bytes / GIB:.2f}", "dim"))
+    if plan.rejection:
+        table.add_row("there is", f"{plan.available_bytes / GIB:.2f}", Text("that may be used", "dim"))
+        table.add_row("short by", f"{plan.rejection.short_by_bytes / GIB:.2f}", "")
     if plan.host_bytes:
         table.add_row("main memory", f"{plan.host_bytes / GIB:.2f}", Text(plan.host_note, "dim"))
     return table

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from planner.check import Checked
-from planner.estimate import NoSpeed, SpeedEstimate, estimate
+from planner.estimate import estimate
 from planner.placement import Placed, Stack, stack_warnings
 from planner.plan import Alternative, Plan
-from planner.report.words import LEFT, VERDICT_WORDS, capacity_line, ledger_rows, parts, speed_lines
+from planner.report.lead import Figure, Headline, Outcome, binds, figures, headline, outcome, stack_headline, stack_refusals
+from planner.report.words import LEFT, ledger_rows, parts, settings_rows, speed_lines
 from planner.units import GIB, gib, tokens
 
 _COLOURS = {
@@ -25,16 +26,31 @@ _COLOURS = {
     "KV cache": "bright_green",
     LEFT: "dim",
 }
-VERDICT = {name: (VERDICT_WORDS[name], style) for name, style in (("starts", "bold green"), ("tight", "bold yellow"), ("does_not_start", "bold red"))}
+TONES = {"good": "bold green", "warn": "bold yellow", "bad": "bold red"}
 BAR_WIDTH = 60
 
 
-def _headline(plan: Plan) -> Text:
-    word, style = VERDICT[plan.verdict]
-    group = plan.request.group
-    text = Text()
-    text.append(f"{plan.repo}", "bold").append(f" on {group.label} with vLLM {plan.config.vllm_version}: ").append(word, style)
-    return text
+def heading(subject: str, where: str, found: Headline) -> Text:
+    """The first line: what is planned, on what, and the verdict."""
+    return Text().append(subject, "bold").append(f" {where}: ").append(found.words, TONES[found.tone])
+
+
+def _where(plan: Plan) -> str:
+    return f"on {plan.request.group.label} with vLLM {plan.config.vllm_version}"
+
+
+def large(found: Sequence[Figure]) -> Iterator[RenderableType]:
+    """The figures a person asks for, large, with what they count beneath."""
+    if not found:
+        return
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 4, 0, 0))
+    for _ in found:
+        table.add_column()
+    table.add_row(*(Text(figure.value, "bold") for figure in found))
+    table.add_row(*(figure.label for figure in found))
+    table.add_row(*(Text(figure.note, "dim") for figure in found))
+    yield table
+    yield Text()
 
 
 def _bar(plan: Plan) -> Text:
@@ -59,9 +75,10 @@ def _ledger(plan: Plan) -> Table:
     return table
 
 
-def _speed(found: SpeedEstimate | NoSpeed) -> Iterator[Text]:
-    for line, style in zip(speed_lines(found), ("", "dim"), strict=False):
-        yield Text(line, style)
+def speed(lines: Iterable[str]) -> Iterator[Text]:
+    """The line on speed, and fainter how sure it is."""
+    for number, line in enumerate(lines):
+        yield Text(line, "dim" if number else "")
 
 
 def _settings(plan: Plan) -> Table:
@@ -69,49 +86,48 @@ def _settings(plan: Plan) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
-    for name, reason in plan.choice.reasons:
-        table.add_row(name, str(getattr(plan.config, name)), reason)
+    for row in settings_rows(plan):
+        table.add_row(*row)
     return table
 
 
-def _problems(stack: Stack) -> Iterator[RenderableType]:
-    """Each server that does not start, in its own words; then what would do."""
-    for server in stack.servers:
-        if rejection := server.plan.rejection:
-            about = f"{server.name} ({server.plan.repo}): " if len(stack.servers) > 1 else ""
-            yield Text(f"Why: {about}{rejection.reason}; short by {gib(rejection.short_by_bytes)}.", "red")
-    yield from _changes(stack.alternatives)
-    if not stack.alternatives:
+def refused(reasons: Iterable[str], alternatives: Sequence[Alternative]) -> Iterator[RenderableType]:
+    """Each server that does not start, in its own words; then what would do, nearest first."""
+    yield from (Text(f"Why: {reason}.", "red") for reason in reasons)
+    yield from changes(alternatives)
+    if not alternatives:
         yield Text("No small change was found that meets the wish.")
+    yield Text()
 
 
-def _changes(alternatives: tuple[Alternative, ...]) -> Iterator[RenderableType]:
+def changes(alternatives: Sequence[Alternative]) -> Iterator[RenderableType]:
+    """What would do, nearest first, with the words to type."""
     if alternatives:
-        yield Text("What would do (each planned):")
+        yield Text("What would do (each planned, nearest first):")
     for alternative in alternatives:
         yield Text(f"  {alternative.change}: ").append(alternative.arguments, "bold")
 
 
+def warned(messages: Iterable[str]) -> Iterator[RenderableType]:
+    """Warnings, with an empty line before them."""
+    found = [Text(f"! {message}", "yellow") for message in messages]
+    yield from [Text(), *found] if found else []
+
+
 def render(stack: Stack) -> RenderableType:
-    """The whole report as one renderable: the main server, then all of them where there are several."""
+    """The whole report as one renderable: the answer of the main server, what binds, what to do next; then its ledger, all servers, the settings."""
     plan = stack.main
-    pieces: list[RenderableType] = [
-        _headline(plan),
-        Text(capacity_line(plan)),
-        *_speed(estimate(plan)),
-        Text(),
-        _bar(plan),
-        _ledger(plan),
-        Text(),
-        _settings(plan),
-    ]
-    if len(stack.servers) > 1:
-        pieces += [Text(), _servers(stack)]
+    starts = stack.verdict != "does_not_start"
+    pieces: list[RenderableType] = [heading(plan.repo, _where(plan), stack_headline(stack)), Text()]
+    if starts:
+        pieces += [*large(figures(plan)), *([Text(line)] if (line := binds(plan)) else []), *speed(speed_lines(estimate(plan))), Text()]
     if not stack.meets_wish:
-        pieces += [Text(), *_problems(stack)]
-    if warnings := stack_warnings(stack):
-        pieces += [Text(), *(Text(f"! {warning.message}", "yellow") for warning in warnings)]
-    if stack.verdict != "does_not_start":
+        pieces += refused(stack_refusals(stack), stack.alternatives)
+    pieces += [_bar(plan), _ledger(plan), Text()]
+    if len(stack.servers) > 1:
+        pieces += [_servers(stack), Text()]
+    pieces += [_settings(plan), *warned(warning.message for warning in stack_warnings(stack))]
+    if starts:
         pieces += [Text(), *(_command(server, stack) for server in stack.servers)]
     return Group(*pieces)
 
@@ -128,9 +144,11 @@ def _servers(stack: Stack) -> Table:
         table.add_column(column, justify="left" if column in ("server", "verdict") else "right", no_wrap=True)
     for number, server in enumerate(stack.servers, 1):
         config = server.plan.config
-        word, style = VERDICT[server.plan.verdict]
+        found = headline([outcome(server.plan)])
         gpus, held = ",".join(map(str, server.gpus)), f"{server.held_bytes / GIB:.2f}"
-        table.add_row(str(number), server.name, gpus, f"{config.gpu_memory_utilization:g}", tokens(config.max_model_len), held, Text(word, style))
+        table.add_row(
+            str(number), server.name, gpus, f"{config.gpu_memory_utilization:g}", tokens(config.max_model_len), held, Text(found.words, TONES[found.tone])
+        )
     fullest = max(range(stack.group.count), key=stack.held_bytes)
     table.add_row("", "together", str(fullest), "", "", f"{stack.held_bytes(fullest) / GIB:.2f}", f"of {gib(stack.group.total_bytes)}, contexts included")
     return table
@@ -139,18 +157,16 @@ def _servers(stack: Stack) -> Table:
 def render_check(checked: Checked) -> RenderableType:
     """The report about somebody's command."""
     plan = checked.plan
-    word, style = VERDICT[checked.verdict]
-    group, config = checked.request.group, checked.config
-    heading = Text().append(checked.repo, "bold").append(f" on {group.label} with vLLM {config.vllm_version}: ").append(word, style)
-    pieces: list[RenderableType] = [heading]
+    where = f"on {checked.request.group.label} with vLLM {checked.config.vllm_version}"
+    pieces: list[RenderableType] = [heading(checked.repo, where, headline([Outcome(verdict=checked.verdict)]))]
     for problem in checked.problems:
         pieces += [Text(f"x {problem.code}: {problem.message}", "red"), Text("  fix: ").append(problem.fix, "bold")]
+    pieces.append(Text())
     if plan:
-        pieces += [Text(capacity_line(plan)), Text(), _bar(plan), _ledger(plan), Text(), _settings(plan)]
+        pieces += [*large(figures(plan)), *([Text(line), Text()] if (line := binds(plan)) else [])]
         if plan.alternatives:
-            pieces += [Text(), *_changes(plan.alternatives)]
-        if plan.warnings:
-            pieces += [Text(), *(Text(f"! {warning.message}", "yellow") for warning in plan.warnings)]
+            pieces += [*changes(plan.alternatives), Text()]
+        pieces += [_bar(plan), _ledger(plan), Text(), _settings(plan), *warned(warning.message for warning in plan.warnings)]
     return Group(*pieces)
 
 

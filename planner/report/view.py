@@ -11,8 +11,22 @@ from planner.deployment import Deployment
 from planner.estimate import estimate
 from planner.local import LocalPlan
 from planner.placement import Stack, stack_warnings
+from planner.report.lead import (
+    Figure,
+    binds,
+    figures,
+    headline,
+    local_binds,
+    local_figures,
+    local_headline,
+    outcome,
+    refusals,
+    stack_headline,
+    stack_refusals,
+    worst,
+)
 from planner.report.svg import curve, ledger_bar, short, slug
-from planner.report.words import VERDICT_WORDS, capacity_line, ledger_rows, parts, speed_lines
+from planner.report.words import ledger_rows, parts, settings_rows, speed_lines
 from planner.units import GIB, gib, tokens
 
 
@@ -42,7 +56,9 @@ class View:
 
     title: str
     verdict: str
-    verdict_word: str
+    tone: str
+    headline: str
+    figures: tuple[Figure, ...] = ()
     lines: tuple[str, ...]
     bar: str
     ledger: tuple[Row, ...]
@@ -78,22 +94,24 @@ def stack_view(stack: Stack, deployment: Deployment, files: Iterable[str]) -> Vi
     if len(stack.servers) > 1:
         servers = tuple(
             (one.name, one.plan.repo, ", ".join(map(str, one.gpus)), f"{one.plan.config.gpu_memory_utilization:g}", tokens(one.plan.config.max_model_len),
-             f"{one.held_bytes / GIB:.2f}", VERDICT_WORDS[one.plan.verdict])
+             f"{one.held_bytes / GIB:.2f}", headline([outcome(one.plan)]).words)
             for one in stack.servers
         )  # fmt: skip
-    failed = [one.plan.rejection for one in stack.servers if one.plan.rejection]
+    said = stack_headline(stack)
     starts = stack.verdict != "does_not_start"
     return View(
         title=f"{plan.repo} on {stack.group.label} with vLLM {plan.config.vllm_version}",
         verdict=stack.verdict,
-        verdict_word=VERDICT_WORDS[stack.verdict],
-        lines=(capacity_line(plan), *speed_lines(estimate(plan))),
+        tone=said.tone,
+        headline=said.words,
+        figures=figures(plan) if starts else (),
+        lines=tuple(line for line in (binds(plan), *speed_lines(estimate(plan))) if line) if starts else (),
         bar=ledger_bar([(name, size) for name, size in parts(plan) if size > 0], plan.choice.expected.total_bytes),
         ledger=tuple(Row(name, f"{size / GIB:.2f}", note, slug(name)) for name, size, note in ledger_rows(plan)),
-        settings=tuple(Row(name, str(getattr(plan.config, name)), reason) for name, reason in plan.choice.reasons),
+        settings=tuple(Row(*row) for row in settings_rows(plan)),
         pictures=tuple(_picture(kind, found) for kind, found in drawn if found is not None),
         servers=servers,
-        problems=tuple(f"{rejection.reason}; short by {gib(rejection.short_by_bytes)}." for rejection in failed),
+        problems=stack_refusals(stack),
         changes=tuple((one.change, one.arguments) for one in stack.alternatives),
         warnings=tuple(warning.message for warning in stack_warnings(stack)),
         commands=_commands(deployment.processes) if starts else (),
@@ -105,19 +123,22 @@ def local_view(plans: tuple[LocalPlan, ...], deployment: Deployment, files: Iter
     """Servers of another runtime; the last plan is the main one."""
     plan = plans[-1]
     starts = all(one.verdict != "does_not_start" for one in plans)
-    rejections = [one.rejection for one in plans if one.rejection]
+    said = local_headline(plans)
     return View(
         title=f"{plan.model} ({plan.quantization}) on {plan.group.label} with {plan.engine} {plan.version}",
-        verdict=plan.verdict,
-        verdict_word=VERDICT_WORDS[plan.verdict],
-        lines=(f"{tokens(plan.context)} tokens of context for {plan.users} at once; up to {tokens(plan.longest_context)} would fit.", *speed_lines(plan.speed)),
+        verdict=worst([one.verdict for one in plans]),
+        tone=said.tone,
+        headline=said.words,
+        figures=local_figures(plan) if starts else (),
+        lines=tuple(line for line in (local_binds(plan), *speed_lines(plan.speed)) if line) if starts else (),
         bar=ledger_bar([(part.name, part.bytes) for part in plan.parts], plan.available_bytes),
         ledger=(
             *(Row(part.name, f"{part.bytes / GIB:.2f}", part.note, slug(part.name)) for part in plan.parts),
-            Row("together", f"{plan.used_bytes / GIB:.2f}", f"of {gib(plan.available_bytes)} that may be used"),
+            Row("needed" if plan.rejection else "together", f"{plan.used_bytes / GIB:.2f}", f"of {gib(plan.available_bytes)} that may be used"),
+            *((Row("short by", f"{plan.rejection.short_by_bytes / GIB:.2f}"),) if plan.rejection else ()),
         ),
         settings=tuple(Row(name, str(dict(plan.settings).get(name, "")), reason) for name, reason in plan.reasons),
-        problems=tuple(f"{rejection.reason}; short by {gib(rejection.short_by_bytes)}." for rejection in rejections),
+        problems=refusals([(one.service.name, one.rejection) for one in plans]),
         changes=tuple((one.change, one.arguments) for one in plan.alternatives),
         warnings=tuple(dict.fromkeys(warning.message for one in reversed(plans) for warning in one.warnings)),
         commands=_commands(deployment.processes) if starts else (),

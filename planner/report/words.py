@@ -9,7 +9,6 @@ from planner.plan import Plan
 from planner.units import GIB, gib, tokens
 
 LEFT = "left over"
-VERDICT_WORDS = {"starts": "starts", "tight": "tight: may fail", "does_not_start": "does not start"}
 
 
 def parts(plan: Plan) -> list[tuple[str, int]]:
@@ -23,18 +22,6 @@ def parts(plan: Plan) -> list[tuple[str, int]]:
         ("CUDA graphs", ledger.cuda_graph_bytes),
         (LEFT if plan.model.is_encoder else "KV cache", ledger.kv_cache_bytes),
     ]
-
-
-def capacity_line(plan: Plan) -> str:
-    """Context, requests at once, tokens of the cache."""
-    ledger, config = plan.choice.expected, plan.config
-    low, high = plan.choice.cautious.max_concurrency, plan.choice.hopeful.max_concurrency
-    if plan.model.is_encoder:
-        return f"{tokens(config.max_model_len)} tokens of text; an encoder keeps no KV cache."
-    return (
-        f"{tokens(config.max_model_len)} tokens of context; {ledger.max_concurrency:.2f} requests of that length at once "
-        f"({low:.2f} to {high:.2f}); KV cache of {tokens(ledger.kv_cache_tokens)} tokens."
-    )
 
 
 def number(value: float) -> str:
@@ -68,7 +55,11 @@ def _weights_note(plan: Plan) -> str:
 
 
 def ledger_rows(plan: Plan) -> Iterator[tuple[str, int, str]]:
-    """The ledger of a GPU: terms that sum to what is requested (`parts`), that sum, and what one request needs; bytes, and how it is known."""
+    """The ledger of a GPU, in bytes, and how each term is known.
+
+    Of a server that starts: the terms, which sum to what is requested (`parts`), that sum, what one request needs. Of one that does not: the
+    terms, then need against what there is. No row is ever negative.
+    """
     choice = plan.choice
     notes = {
         "weights": _weights_note(plan),
@@ -76,13 +67,45 @@ def ledger_rows(plan: Plan) -> Iterator[tuple[str, int, str]]:
         "outside torch": "calibrated",
         "activation": "calibrated",
         "CUDA graphs": "calibrated",
-        "KV cache": f"{choice.cautious.kv_cache_bytes / GIB:.2f} to {choice.hopeful.kv_cache_bytes / GIB:.2f}; {tokens(choice.expected.kv_cache_blocks)} blocks",
+        "KV cache": f"{max(0, choice.cautious.kv_cache_bytes) / GIB:.2f} to {choice.hopeful.kv_cache_bytes / GIB:.2f}; {tokens(choice.expected.kv_cache_blocks)} blocks",
     }
     notes[LEFT] = "an encoder does not use it"
     if plan.config.kv_cache_memory_bytes is not None:
         notes["KV cache"] = "pinned"
     for name, size in parts(plan):
-        yield name, size, notes[name]
-    yield "requested", choice.expected.requested_bytes, f"{plan.config.gpu_memory_utilization:g} of {gib(choice.expected.total_bytes)}"
+        if size >= 0 and (size or name != "KV cache"):
+            yield name, size, notes[name]
+    if plan.rejection is None:
+        yield "requested", choice.expected.requested_bytes, _share(plan)
     if not plan.model.is_encoder:
         yield "one request", choice.expected.kv_cache_needed_bytes, "KV cache it needs"
+    yield from _need(plan)
+
+
+def _share(plan: Plan) -> str:
+    return f"{plan.config.gpu_memory_utilization:g} of {gib(plan.choice.expected.total_bytes)}"
+
+
+def _need(plan: Plan) -> Iterator[tuple[str, int, str]]:
+    """What the limit that is hit needs, what there is of it, and the difference."""
+    if plan.rejection is None:
+        return
+    ledger, short = plan.choice.expected, plan.rejection.short_by_bytes
+    of_free = plan.rejection.code in ("free-memory", "out-of-memory")
+    there = ledger.free_at_start_bytes if of_free else ledger.requested_bytes
+    loading = there + short == ledger.weights_bytes + ledger.buffers_bytes
+    needs = {"free-memory": "asked for at start", "out-of-memory": "weights and buffers" if loading else "once KV cache and CUDA graphs are there"}
+    yield "needed", there + short, needs.get(plan.rejection.code, "with the KV cache that is needed")
+    yield "there is", there, "free at start" if of_free else _share(plan)
+    yield "short by", short, ""
+
+
+def settings_rows(plan: Plan) -> Iterator[tuple[str, str, str]]:
+    """Each setting with its value and reason; of a server that does not start only how it is divided, and what the user fixed."""
+    for name, reason in plan.choice.reasons:
+        if (
+            plan.verdict != "does_not_start"
+            or name in ("tensor_parallel_size", "pipeline_parallel_size", "gpu_memory_utilization")
+            or reason in ("pinned", "as asked")
+        ):
+            yield name, str(getattr(plan.config, name)), reason

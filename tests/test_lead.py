@@ -1,0 +1,90 @@
+"""What an answer leads with: the verdict and the wish in the same words on every door, no figure that pretends."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.cli_stack import answer_for
+from planner.report.lead import VERDICT_WORDS, Outcome, headline
+from planner.report.view import local_view, stack_view
+from planner.stack_file import ServiceRow, StackRow
+from tests.conftest import run_plan
+
+# questions of each kind: met, users unmet, does not start (weights, cache, too short for a request), layers on the CPU, several servers
+QUESTIONS = [
+    ("--gpu", "rtx4090", "--model", "qwen3-8b-awq", "--context", "16k", "--users", "2"),
+    ("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-vl-32b-awq", "--users", "20", "--context", "64k"),
+    ("--gpu", "rtx4090", "--model", "qwen3-32b"),
+    ("--gpu", "h100", "--count", "8", "--model", "deepseek-v3"),
+    ("--gpu", "rtx3060", "--model", "qwen3-8b", "--context", "32k"),
+    ("--gpu", "rtx3060", "--model", "qwen3-14b-awq", "--context", "40k", "--users", "3"),
+    ("--gpu", "rtx4090", "--model", "qwen3-8b-awq", "--gpu-memory-utilization", "0.2"),
+    ("--gpu", "rtx3060", "--model", "qwen3-32b", "--engine", "ollama"),
+    ("--gpu", "rtx3060", "--model", "qwen3-32b", "--engine", "llama.cpp", "--context", "32k"),
+    ("--gpu", "m4-max-36gb", "--model", "qwen3-vl-32b", "--context", "128k", "--users", "4"),
+    ("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-vl-32b-awq", "--with", "qwen3-embedding-0.6b", "--users", "30", "--context", "32k"),
+    ("--gpu", "rtx3060", "--model", "qwen3-embedding-0.6b"),
+]
+
+
+@pytest.mark.parametrize("question", QUESTIONS, ids=" ".join)
+def test_the_answer_leads_with_the_truth(question, tmp_path):
+    answer = run_plan(*question, "--format", "json", "--dry-run", cwd=tmp_path)
+    found = json.loads(answer.stdout)
+    text = run_plan(*question, "--dry-run", cwd=tmp_path).stdout
+    first = text.splitlines()[0]
+    assert first.endswith(f": {found['headline']}"), first
+    assert found["headline"].startswith(VERDICT_WORDS[found["verdict"]])
+    assert (found["headline"] == VERDICT_WORDS[found["verdict"]]) == (
+        found["meets_wish"] or (found["verdict"] == "does_not_start" and len(found["services"]) == 1)
+    )
+    assert not re.search(r"(?<![\w.])-\d", text.split("vllm serve")[0].replace("--", "")), text  # no negative figure
+    assert "0.00 " not in text.split("per GPU")[0]
+    if found["verdict"] == "does_not_start":
+        why = text.splitlines()[2]
+        assert why.startswith("Why: "), text
+        assert "short by" in text
+        assert "tokens of context" not in text
+    elif found["memory"].get("kv_cache_tokens"):
+        assert f"{found['settings']['max_model_len']:,}" in text.splitlines()[2]
+
+
+@pytest.mark.parametrize("row", [
+    StackRow(gpu="rtx4090", count=2, services=[ServiceRow(model="qwen3-vl-32b-awq", context=65_536, users=20)]),
+    StackRow(gpu="rtx3060", engine="ollama", services=[ServiceRow(model="qwen3-32b")]),
+    StackRow(gpu="rtx4090", services=[ServiceRow(model="qwen3-32b")]),
+], ids=["users", "layers", "weights"])  # fmt: skip
+def test_every_door_says_the_same(row):
+    from planner.cli_stack import Answer
+    from planner.report.html import report
+
+    found = answer_for(row)
+    view = stack_view(found.stack, found.deployment, ()) if isinstance(found, Answer) else local_view(found.plans, found.deployment, ())
+    assert view.headline == found.json([])["headline"]
+    assert (view.tone == "good") == found.meets_wish
+    assert f"<strong>{view.headline}</strong>" in report(view, "plan")
+    assert bool(view.figures) == (found.verdict != "does_not_start")
+
+
+@given(st.sampled_from(sorted(VERDICT_WORDS)), st.integers(0, 30), st.integers(0, 30), st.integers(0, 5), st.integers(0, 5))
+def test_green_is_for_what_starts_as_asked(verdict, asked, held, layers, on_gpu):
+    one = Outcome(verdict=verdict, users_asked=asked, users=held, layers=layers, layers_on_gpu=on_gpu)
+    found = headline([one])
+    met = held >= asked and on_gpu >= layers
+    assert (found.tone == "good") == (verdict == "starts" and met)
+    assert found.words.startswith(VERDICT_WORDS[verdict])
+    if verdict != "does_not_start":
+        assert (found.words == VERDICT_WORDS[verdict]) == met
+        assert (f"{held} of {asked} users" in found.words) == (held < asked)
+
+
+def test_of_several_servers_the_one_that_holds_less_is_named():
+    for first, second in product(("starts", "tight"), repeat=2):
+        both = [Outcome(verdict=first, name="embedding"), Outcome(verdict=second, name="chat", users_asked=3, users=1)]
+        assert "chat holds 1 of 3 users" in headline(both, "tight" if "tight" in (first, second) else "starts").words
