@@ -299,5 +299,5 @@ def unknown_model(name: str) -> PlannerError:
     """The error for a name that is in no catalogue."""
     known = _model_names(catalogue_path("models.yaml"))
     return PlannerError(
-        f"unknown model {name!r}", did_you_mean(model_key(name), known) or "`plan list models` names all; a folder with a config.json works too"
+        f"unknown model {name[:100]!r}", did_you_mean(model_key(name[:200]), known) or "`plan list models` names all; a folder with a config.json works too"
     )

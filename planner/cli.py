@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,10 +14,12 @@ import click
 
 from planner.cli_command import Command, Option, option, typed, words
 from planner.cli_options import PURPOSES, QUESTION, STYLE, question, read_machine
-from planner.errors import PlannerError, one_line
+from planner.errors import PlannerError, WorldError, one_line
 from planner.plan import make_plan
 from planner.question_words import flag_of
+from planner.text import shown
 
+BROKEN_PIPE = 141  # as a shell tells of a program that SIGPIPE ended
 _LATER = {  # module and short help: the help of all is printed without importing them
     "bench": ("planner.cli_bench", "Measure a running server beside what was predicted."),
     "capacity": ("planner.cli_capacity", "How many people a machine serves within limits of time."),
@@ -195,8 +199,20 @@ def _run(options: dict[str, Any]) -> int:
 
 def main() -> NoReturn:
     """Run the command line; every error is one line on standard error and an exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started us
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the end
     try:
         code = cli.main(standalone_mode=False, prog_name="plan")
+        sys.stdout.flush()
+    except SystemExit as ended:
+        code = BROKEN_PIPE if ended.code == 1 else ended.code  # what click and Rich do where the reader left
+    except BrokenPipeError:
+        code = BROKEN_PIPE
+    except OSError as error:
+        what = shown(str(error.filename), 200) if error.filename else "the answer cannot be written"
+        _fail(f"{what}: {error.strerror or error}", "")
+        code = WorldError.exit_code
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.ClickException as error:
@@ -207,8 +223,18 @@ def main() -> NoReturn:
     except PlannerError as error:
         _fail(error.message, error.hint)
         code = error.exit_code
+    _let_go()
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _let_go() -> None:
+    """Write what is left; where that fails, Python shall not try once more when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def _fail(message: str, hint: str) -> None:
-    click.echo(one_line(message, hint), err=True)
+    with suppress(OSError):
+        click.echo(one_line(message, hint), err=True)

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import socket
 import threading
+import time
 import webbrowser
 
 import click
@@ -14,6 +15,7 @@ from planner.cli_command import command, option
 from planner.errors import PlannerError
 
 ADDRESS = "127.0.0.1"
+RESTART_S = 1.0  # before a helper that died is started again
 HELPERS = min(2, os.cpu_count() or 1) - 1  # further processes: an answer keeps one of them busy for some milliseconds
 
 
@@ -32,7 +34,7 @@ def web_command(port: int, *, opens: bool) -> None:
     address = f"http://{ADDRESS}:{listener.getsockname()[1]}/"
     click.echo(f"plan: {address} (Ctrl-C ends it)", err=True)
     for _ in range(HELPERS):
-        multiprocessing.get_context("spawn").Process(target=help_serve, args=(listener,), daemon=True).start()
+        threading.Thread(target=_keep_helper, args=(listener,), daemon=True).start()
     if opens:
         webbrowser.open(address)
     serve(listener)
@@ -46,6 +48,15 @@ def serve(listener: socket.socket) -> None:
 
     server = uvicorn.Server(uvicorn.Config(app(), log_level="warning", access_log=False, server_header=False, ws="none", lifespan="off"))
     server.run(sockets=[listener])
+
+
+def _keep_helper(listener: socket.socket) -> None:
+    """A further process on the same socket, started again where it dies."""
+    while True:
+        helper = multiprocessing.get_context("spawn").Process(target=help_serve, args=(listener,), daemon=True)
+        helper.start()
+        helper.join()
+        time.sleep(RESTART_S)
 
 
 def help_serve(listener: socket.socket) -> None:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from planner.architecture.config import MAX_CONFIG_BYTES
 from planner.errors import PlannerError, WorldError
 from planner.tensors import StoredTensor, stored_tensor
 
-_REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+_REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}\Z")
 _SHARD = re.compile(r"model(?:-\d+-of-\d+)?\.safetensors")
 MOST_SHARDS = 64  # each costs a request; larger checkpoints are taken at their config's word
 AT_ONCE = 8
@@ -25,8 +26,17 @@ OFFLINE = "use a name of `plan list models`, or --model FOLDER with the model's 
 
 
 def is_repo_id(name: str) -> bool:
-    """Whether a name has the form owner/name of a Hub repository."""
-    return _REPO.match(name) is not None and ".." not in name
+    """Whether a name has the form owner/name of a Hub repository (huggingface_hub, validate_repo_id)."""
+    owner, _, own = name.partition("/")
+    whole = _REPO.match(name) is not None and ".." not in name and "--" not in name
+    return whole and not name.endswith(".git") and not any(part.endswith(("-", ".")) for part in (owner, own))
+
+
+def repaired(name: str) -> str:
+    """The repository that was meant by an address of it: https://huggingface.co/owner/name, owner/name.git; empty where that is none."""
+    meant = re.sub(r"\A(?:https?://)?(?:huggingface\.co|hf\.co)/", "", name).split("?")[0].rstrip("/.")
+    meant = "/".join(meant.removesuffix(".git").split("/")[:2])
+    return meant if meant != name and is_repo_id(meant) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,7 @@ def fetch_model(repo: str) -> HubModel:
 
     Raises PlannerError for a repository that does not exist or is gated, WorldError where the Hub cannot be reached or fails.
     """
+    _check_endpoint()
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its warnings and retries are not for the user
     try:
         commit, sizes = _files(repo)
@@ -57,6 +68,16 @@ def fetch_model(repo: str) -> HubModel:
         raise PlannerError(f"{repo}: config.json of {size:,} bytes is too large")
     quantization = _download(repo, "hf_quant_config.json") if "hf_quant_config.json" in sizes else None
     return HubModel(_download(repo, "config.json"), quantization, _tensors(repo, commit, [name for name in sizes if _SHARD.fullmatch(name)]))
+
+
+def _check_endpoint() -> None:
+    """Refuse another address of the Hub that is none: its client would fail when it is imported. The address may hold a secret: it is not repeated."""
+    try:
+        found = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+        if found.scheme not in ("http", "https") or not found.hostname or found.port == 0:
+            raise ValueError
+    except ValueError:
+        raise PlannerError("HF_ENDPOINT is not an address like https://huggingface.co", OFFLINE) from None
 
 
 def _tensors(repo: str, commit: str, shards: Sequence[str] = ()) -> tuple[StoredTensor, ...]:

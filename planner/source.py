@@ -14,11 +14,14 @@ from planner.config import Parallel
 from planner.deployment import Sampling
 from planner.engines.parsers import by_architecture
 from planner.errors import PlannerError
-from planner.hub import fetch_model, is_repo_id
+from planner.hub import fetch_model, is_repo_id, repaired
 from planner.model import ChatFormat, CheckpointDifference, ModelSpec
 from planner.rows import Variant
 from planner.tensors import StoredTensor
+from planner.text import is_line
 from planner.weights import stage_weights
+
+MOST_PATH, MOST_FILE_NAME = 4096, 255  # bytes that a path and a name in it may have (Linux)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +58,19 @@ def find_source(name: str, online: str | None = None) -> Source:
     if is_repo_id(name):
         found = fetch_model(name)
         return _from_files(found.config, found.quantization, name, slug(name.partition("/")[2]), online=online, tensors=found.tensors)
+    if meant := repaired(name):
+        raise PlannerError(f"{name[:100]!r} is not the name of a model", f"--model {meant}")
     raise catalog.unknown_model(name)
 
 
 def check_name(name: str) -> None:
     """Refuse what can be no name of a model or file: it goes into scripts and configuration files."""
-    if not name.strip() or any(ord(character) < 32 for character in name) or len(name) > 4096:
-        raise PlannerError(f"{name[:60]!r} is not a model name", "a name of `plan list models`, owner/name on the Hub, or a folder with a config.json")
+    long = len(name.encode(errors="replace")) >= MOST_PATH or any(len(part.encode(errors="replace")) > MOST_FILE_NAME for part in name.split("/"))
+    if not name.strip() or long or not is_line(name):
+        raise PlannerError(
+            f"{name[:60]!r}{' …' if len(name) > 60 else ''} is not a model name",
+            "a name of `plan list models`, owner/name on the Hub, or a folder with a config.json",
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from planner.catalog import read_yaml
 from planner.errors import PlannerError, did_you_mean
 from planner.hardware import Host
+from planner.text import is_line
 from planner.units import parse_context
 
 ENGINES = ("vllm", "llama.cpp", "ollama", "mlx")
@@ -109,7 +110,7 @@ def _truth(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or any(ord(character) < 32 for character in value):
+    if not isinstance(value, str) or not value.strip() or not is_line(value):
         raise ValueError("expected a text")
     return value
 

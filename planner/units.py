@@ -23,7 +23,8 @@ _SUFFIXES = {
     "G": 2**30,
     "T": 2**40,
 }
-_NUMBER = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)([kmgtKMGT]?)(?:iB)?\Z")
+_NUMBER = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)([kmgtKMGT]?)(?:iB)?\Z", re.ASCII)
+MOST = 1 << 60  # of bytes or tokens; what is larger is a slip
 
 
 def ceil_div(numerator: int, denominator: int) -> int:
@@ -63,17 +64,19 @@ def _scaled(text: str, spelled: str, example: str) -> int:
     scaled = float(number) * _SUFFIXES[suffix] if "." in number else int(number) * _SUFFIXES[suffix]
     if scaled != int(scaled):
         raise ValueError(f"{text[:60]!r} is not a whole number")
+    if scaled > MOST:
+        raise ValueError(f"{text[:60]!r} is more than any machine holds")
     return int(scaled)
 
 
-_SECONDS = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|)\Z")
+_SECONDS = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*(ms|s|m|min|)\Z", re.ASCII)
 
 
 def parse_seconds(text: str) -> float:
     """Read a time: 2s, 50ms, 1.5 (seconds), 1min. Raises ValueError for anything else, and for none at all."""
     match = _SECONDS.match(text.strip().lower())
     if match is None or not float(match[1]):
-        raise ValueError(f"{text!r} is not a time like 2s, 50ms or 1.5 (seconds)")
+        raise ValueError(f"{text[:60]!r} is not a time like 2s, 50ms or 1.5 (seconds)")
     return float(match[1]) * {"ms": 1e-3, "m": 60.0, "min": 60.0}.get(match[2], 1.0)
 
 

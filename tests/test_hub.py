@@ -7,8 +7,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from conftest import DATA, run_plan
+from huggingface_hub.utils import validate_repo_id
+from hypothesis import given
+from hypothesis import strategies as st
 from test_tensors import SMALL as SMALL_CONFIG
 from test_tensors import tensors as stored
+
+from planner.hub import is_repo_id
 
 CONFIG = (DATA / "configs" / "Qwen--Qwen3-8B.json").read_bytes()
 SIZE, SMALL = len(CONFIG), json.dumps(SMALL_CONFIG).encode()
@@ -140,6 +145,62 @@ def test_a_name_that_is_a_path_is_never_asked_for(name, hub, tmp_path):
     done = ask(name, hub, tmp_path)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
+
+
+LONG = "x" * 97
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("owner/name.git", "owner/name"),
+        ("https://huggingface.co/owner/name", "--model owner/name"),
+        ("https://huggingface.co/owner/name/tree/main", "--model owner/name"),
+        ("a/b--c", "unknown model"),
+        ("a/b.", "a/b"),
+        ("a/b-", "unknown model"),
+        ("a-/b", "unknown model"),
+        (f"owner/{LONG}", "unknown model"),
+        (f"{LONG}/name", "unknown model"),
+        ("x" * 256, "is not a model name"),
+        ("x" * 300 + ".gguf", "is not a model name"),
+        ("é" * 200, "is not a model name"),
+        ("a/" * 3000, "is not a model name"),
+        ("a\x7fb", "is not a model name"),
+        ("a\u202eb", "is not a model name"),
+        ("a\udcffb", "is not a model name"),
+    ],
+)
+def test_a_name_that_cannot_be_is_one_line(name, says, hub, tmp_path):
+    asked = list(ASKED)
+    for engine in ((), ("--engine", "llama.cpp")):
+        done = ask(name, hub, tmp_path, *engine)
+        assert (done.returncode, done.stdout) == (2, ""), done
+        assert says in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert len(done.stderr) < 700
+    assert asked == ASKED
+
+
+REPO_TEXTS = st.text("abX19-._/é", min_size=1, max_size=12).map(lambda text: text.replace("é", "b" * 90))
+
+
+@given(name=st.one_of(REPO_TEXTS, st.tuples(REPO_TEXTS, REPO_TEXTS).map("/".join), REPO_TEXTS.map(lambda text: f"a/{text}.git")))
+def test_what_we_ask_for_the_hubs_own_client_takes(name):
+    """Its check raises a ValueError of its own; no name that passes ours may reach it."""
+    if is_repo_id(name):
+        validate_repo_id(name)
+
+
+@pytest.mark.parametrize("endpoint", ["http://me:hf_secret123@127.0.0.1:9", "http://127.0.0.1:9/?token=hf_secret123", "hf_secret123", "http://hf_secret123:x"])
+def test_no_error_repeats_a_token(endpoint, hub, tmp_path):
+    """Neither that of the environment, nor one that somebody put into the Hub's address."""
+    for name in ("owner/found", "owner/gated"):
+        done = ask(name, endpoint, tmp_path, HF_TOKEN="hf_othersecret9")  # noqa: S106 - no token
+        assert done.returncode in (2, 3), done.stderr
+        assert "secret" not in done.stdout + done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert "secret" not in ask("owner/broken", hub, tmp_path, HF_TOKEN="hf_othersecret9").stderr  # noqa: S106 - no token
 
 
 @pytest.mark.parametrize(("name", "differs"), [("agreeing", False), ("differing", True)])

@@ -1,23 +1,29 @@
 """The page without a browser: what it refuses, what it serves, that its numbers are the command line's."""
 
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from planner.errors import PlannerError
 from planner.report.svg import short, ticks
 from planner.web.app import MOST_QUERY_BYTES, app
-from planner.web.state import State, read_state
-from tests.conftest import run_plan
+from planner.web.state import MOST_CONTEXT, MOST_COUNT, MOST_USERS, State, read_state, row_of
+from tests.conftest import ROOT, run_plan
 
 ASKED = {"gpu": "rtx4090", "count": "2", "model": "qwen3-vl-32b-awq", "context": "64k", "users": "", "host": "server", "engine": ""}
 
@@ -120,7 +126,7 @@ def test_bodies_and_other_methods_are_refused(client):
         ({"users": "0"}, "is not a whole number from 1"),
         ({"users": "nan"}, "is not a whole number from 1"),
         ({"context": "nan"}, "is not a number"),
-        ({"context": "9" * 150}, "is not a number of tokens"),
+        ({"context": "9" * 150}, "is not a number"),
         ({"context": "999k"}, "beyond the model"),
         ({"host": "mars"}, "host"),
         ({"engine": "tensorrt"}, "engine"),
@@ -136,6 +142,62 @@ def test_hostile_states_are_answered_in_words(client, change, says):
     assert "<script>" not in answer.text
     for path in ("/plan.json", "/report.html", "/download/serve.sh"):
         assert get(client, path, ASKED | change).status_code == 400
+
+
+DIGITS = st.text("0123456789\u0660\u0669\uff11\u00b2\u2460 +-_.eEkKxX,", min_size=1, max_size=60)
+NUMBERS = st.one_of(DIGITS, st.integers(0, 10**40).map(str), st.integers(0, 2000).map(lambda value: f"{value:>020}"), st.integers(0, 3000).map(str))
+
+
+@given(name=st.sampled_from(["count", "users", "context"]), text=NUMBERS)
+@example("count", "00000000000199999999")
+@example("users", "0000000000009999999999999")
+@example("context", "\u0661\u0662")
+@example("count", "\u00b2")
+def test_a_number_is_within_its_bounds_or_refused(name, text):
+    """Whatever is written: the question has the numbers that the command line would take, or there is none."""
+    most = {"count": MOST_COUNT, "users": MOST_USERS, "context": MOST_CONTEXT}[name]
+    try:
+        row = row_of(read_state(ASKED | {name: text}))
+    except PlannerError as error:
+        assert "\n" not in error.message
+        return
+    value = row.count if name == "count" else getattr(row.services[0], name)
+    assert value is None or (type(value) is int and 1 <= value <= most)
+    assert value is None or text.isascii()
+
+
+def test_a_length_that_is_no_number_is_a_body(client):
+    assert client.get("/answer", headers={"Content-Length": b"\xb2"}).status_code == 413
+
+
+def test_a_helper_that_is_killed_is_started_again(tmp_path):
+    command = [
+        sys.executable,
+        "-c",
+        "from planner import cli_web; cli_web.HELPERS, cli_web.RESTART_S = 1, 0.1; cli_web.web_command(['--no-open', '--port', '0'])",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) as server:
+        try:
+            server.stderr.readline()
+            first = helper_of(server.pid, without=None)
+            os.kill(first, signal.SIGKILL)
+            assert helper_of(server.pid, without=first) != first
+        finally:
+            server.terminate()
+
+
+def helper_of(parent: int, without: int | None) -> int:
+    """The process that a page's server started, once there is one that is not `without`."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                state, above = path.read_text().rpartition(")")[2].split()[:2]
+                words = path.with_name("cmdline").read_bytes()
+                if int(above) == parent and state != "Z" and b"spawn_main" in words and int(path.parent.name) != without:
+                    return int(path.parent.name)
+        time.sleep(0.05)
+    raise AssertionError("no helper is there")
 
 
 def test_every_answer_says_what_a_browser_may_do(client):

@@ -20,7 +20,7 @@ from planner.units import parse_context
 if TYPE_CHECKING:
     from planner.cli_local import LocalAnswer
 
-MOST_COUNT, MOST_USERS, MOST_TEXT = 1024, 100_000, 200
+MOST_COUNT, MOST_USERS, MOST_CONTEXT, MOST_TEXT, MOST_DIGITS = 1024, 100_000, 10**9, 200, 12
 ENGINES = ("", "vllm", "llama.cpp", "ollama", "mlx")
 
 
@@ -66,7 +66,7 @@ def read_state(query: Mapping[str, str]) -> State:
 def _whole(name: str, text: str, most: int) -> int | None:
     if not text:
         return None
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:12]) <= most:
+    if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS) or not 1 <= int(text) <= most:
         raise PlannerError(f"{name}: {text[:40]!r} is not a whole number from 1 to {most:,}")
     return int(text)
 
@@ -76,7 +76,7 @@ def _context(text: str) -> int | None:
         found = parse_context(text) if text else None
     except ValueError as error:
         raise PlannerError(f"context: {error}") from None
-    if found is not None and not 1 <= found <= 10**9:
+    if found is not None and not 1 <= found <= MOST_CONTEXT:
         raise PlannerError(f"context: {text[:40]!r} is not a number of tokens", "128k")
     return found
 
