@@ -19,7 +19,6 @@ from planner.plan import make_plan
 from planner.question_words import flag_of
 from planner.text import shown
 
-BROKEN_PIPE = 141  # as a shell tells of a program that SIGPIPE ended
 _LATER = {  # module and short help: the help of all is printed without importing them
     "bench": ("planner.cli_bench", "Measure a running server beside what was predicted."),
     "capacity": ("planner.cli_capacity", "How many people a machine serves within limits of time."),
@@ -205,13 +204,13 @@ def main() -> NoReturn:
     try:
         code = cli.main(standalone_mode=False, prog_name="plan")
         sys.stdout.flush()
-    except SystemExit as ended:
-        code = BROKEN_PIPE if ended.code == 1 else ended.code  # what click and Rich do where the reader left
     except BrokenPipeError:
-        code = BROKEN_PIPE
+        code = 0  # who reads only the head of it has closed it
+    except SystemExit as ended:
+        code = 0 if ended.code == 1 else ended.code  # so click and Rich end then
     except OSError as error:
-        what = shown(str(error.filename), 200) if error.filename else "the answer cannot be written"
-        _fail(f"{what}: {error.strerror or error}", "")
+        what = shown(str(error.filename), 200) if error.filename else "the answer cannot be written to standard output"
+        _fail(f"{what} ({error.strerror or error})", "")
         code = WorldError.exit_code
     except click.exceptions.Exit as done:
         code = done.exit_code

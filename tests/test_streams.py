@@ -27,7 +27,7 @@ def test_a_full_disk_is_the_worlds_fault(command, tmp_path):
     with FULL.open("w") as full:
         done = run(command, tmp_path, stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 3, done.stderr
-    assert done.stderr.splitlines() == ["plan: the answer cannot be written: No space left on device"]
+    assert done.stderr.splitlines() == ["plan: the answer cannot be written to standard output (No space left on device)"]
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
@@ -42,7 +42,7 @@ def test_a_reader_who_leaves_ends_it_in_silence(command, tmp_path):
     os.close(read)
     done = run(command, tmp_path, stdout=write, stderr=subprocess.PIPE)
     os.close(write)
-    assert (done.returncode, done.stderr) == (141, "")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
