@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from planner.cli_command import Command, Option, option, typed, words
+from planner.cli_names import Name
 from planner.cli_options import PURPOSES, QUESTION, STYLE, question, read_machine
 from planner.errors import PlannerError, WorldError, one_line
 from planner.plan import make_plan
@@ -24,6 +25,7 @@ _LATER = {  # module and short help: the help of all is printed without importin
     "capacity": ("planner.cli_capacity", "How many people a machine serves within limits of time."),
     "check": ("planner.cli_check", "Say whether a `vllm serve` command starts."),
     "compare": ("planner.cli_compare", "Put the runtimes side by side, for every GPU and model named."),
+    "completion": ("planner.cli_completion", "The script by which a shell completes names."),
     "config": ("planner.cli_config", "The defaults of this user: my GPU, host, prices."),
     "emit": ("planner.cli_emit", "Write a plan's files again, in other formats too."),
     "explain": ("planner.cli_explain", "Say what happened in a vLLM server's log."),
@@ -50,7 +52,7 @@ class _Group(Command, click.Group):
         return super().get_command(ctx, cmd_name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, args or ["--help"])
+        return super().parse_args(ctx, args if args or ctx.resilient_parsing else ["--help"])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if ctx.resilient_parsing or self.get_command(ctx, args[0]) is not None:
@@ -72,7 +74,13 @@ class _Group(Command, click.Group):
 @option("--top", default=10, show_default=True, type=click.IntRange(0, 1000), group=_OPEN, help="How many to show; 0 shows all.")
 @option("--prices", type=click.Path(path_type=Path, dir_okay=False), group=_OPEN, common=False, help="Without --gpu: your own prices (`plan schema prices`).")
 @option(
-    "--with", "beside", multiple=True, metavar="NAME[:key=value,…]", group=_SEVERAL, help="Another server on the same GPUs (repeatable), its settings pinned."
+    "--with",
+    "beside",
+    multiple=True,
+    type=Name("model"),
+    metavar="NAME[:key=value,…]",
+    group=_SEVERAL,
+    help="Another server on the same GPUs (repeatable), its settings pinned.",
 )
 @option(
     "--nodes",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from planner.cli_command import command, option, output_options
+from planner.cli_names import Name
 from planner.cli_options import Finite, read_machine
 from planner.engines.versions import VERSIONS, nearest_version
 from planner.errors import PlannerError
@@ -39,7 +40,7 @@ _MATTERS = (
 
 @command("check")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@option("--gpu", required=True, help="The GPU it is to run on.")
+@option("--gpu", required=True, type=Name("gpu"), help="The GPU it is to run on.")
 @option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them the machine has.")
 @option(
     "--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True, help="The kind of machine, not an address."

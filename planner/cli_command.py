@@ -15,6 +15,7 @@ from planner.errors import PlannerError
 from planner.question_words import command_line, flag_of
 
 _TYPED = "planner.typed"  # in the meta of click's context: what was typed, by the name of the option
+_FEW = 3  # rare options that the short help shows all the same
 _TWICE = {
     "gpu": "different GPUs in one machine cannot be planned yet: plan each, or say --count for several equal ones",
     "gpus": "put commas between them",
@@ -66,7 +67,7 @@ class Command(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["context_settings"] = {"help_option_names": ["-h", "--help"], "max_content_width": 110} | (kwargs.get("context_settings") or {})
         super().__init__(*args, **kwargs)
-        if any(not getattr(param, "common", True) for param in self.params):
+        if sum(not getattr(param, "common", True) for param in self.params) > _FEW:
             settings: Any = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": _help_all}
             self.params.append(Option(["--help-all"], group="Output", help="Show all options and exit.", **settings))
 
@@ -122,23 +123,22 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options under their headings: the common ones, or all."""
-        show_all = ctx.meta.get("planner.help_all", False)
+        rare = [param for param in self.get_params(ctx) if not getattr(param, "common", True)]
+        show_all = ctx.meta.get("planner.help_all", False) or len(rare) <= _FEW
         groups: dict[str, list[tuple[str, str]]] = {}
-        hidden = 0
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is None or isinstance(param, click.Argument):
                 continue
-            if not show_all and not getattr(param, "common", True):
-                hidden += 1
+            if param in rare and not show_all:
                 continue
             groups.setdefault(getattr(param, "group", "Output"), []).append(record)
         for title, records in groups.items():
             with formatter.section(title):
                 formatter.write_dl(records, col_max=28)
-        if hidden:
+        if not show_all:
             formatter.write_paragraph()
-            formatter.write_text(f"{hidden} further options: {ctx.command_path} --help-all")
+            formatter.write_text(f"{len(rare)} further options: {ctx.command_path} --help-all")
 
 
 def _say_defaults(ctx: click.Context) -> None:

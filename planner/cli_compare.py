@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from planner.cli_command import command, option, output_options
+from planner.cli_names import Name
 from planner.errors import PlannerError
 from planner.hardware import GpuSpec, Host
 from planner.stack_file import ServiceRow, StackRow
@@ -19,9 +20,15 @@ MOST_PAIRS = 64
 
 
 @command("compare")
-@option("--gpu", "gpus", required=True, help="The GPU or Mac, or several with commas: rtx4090, a100-80, m4-max-128gb, …")
+@option("--gpu", "gpus", required=True, type=Name("gpu", many=True), help="The GPU or Mac, or several with commas: rtx4090, a100-80, m4-max-128gb, …")
 @option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them.")
-@option("--model", "models", required=True, help="A catalogue name, owner/name on the Hub, or a folder with a config.json; or several with commas.")
+@option(
+    "--model",
+    "models",
+    required=True,
+    type=Name("model", many=True),
+    help="A catalogue name, owner/name on the Hub, or a folder with a config.json; or several with commas.",
+)
 @option("--context", help="The context wanted, e.g. 128k; else the longest that each surely holds.")
 @option("--users", type=click.IntRange(1, 100_000), help="How many people at once.")
 @option(

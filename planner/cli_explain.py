@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from planner.cli_command import command, option, output_options
+from planner.cli_names import Name
 from planner.engines.versions import VERSIONS, nearest_version
 from planner.engines.vllm import default_batches
 from planner.errors import PlannerError
@@ -29,7 +30,7 @@ SAME_TOTAL = 0.004  # share by which totals of one card differ between drivers
 
 @command("explain")
 @click.argument("log", type=str)
-@option("--gpu", help="The GPU, where the log does not name it.")
+@option("--gpu", type=Name("gpu"), help="The GPU, where the log does not name it.")
 @option("--count", type=click.IntRange(1, 1024), help="How many the machine has; else as many as the command uses.")
 @option("--save-calibration", is_flag=True, help="Keep what was observed for this GPU; later plans use it and say so.")
 @output_options

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from planner.cli_command import command, option, output_options
+from planner.cli_names import Name
 from planner.errors import PlannerError
 from planner.units import parse_context, tokens
 
@@ -23,7 +24,7 @@ CHART_WIDTH, CHART_HEIGHT = 100, 20
 
 
 @command("front")
-@option("--model", required=True, help="A catalogue name (all its variants), owner/name on the Hub, or a folder with a config.json.")
+@option("--model", required=True, type=Name("model"), help="A catalogue name (all its variants), owner/name on the Hub, or a folder with a config.json.")
 @option("--contexts", default=CONTEXTS, show_default=True, help="Tokens, with commas.")
 @option("--prices", type=click.Path(path_type=Path, dir_okay=False), help="Your own prices (`plan schema prices`).")
 @option("--top", default=30, show_default=True, type=click.IntRange(0, 10_000), help="Rows to show; 0 shows all.")

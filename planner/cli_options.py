@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from planner.cli_command import option, output_options
+from planner.cli_names import Name
 from planner.engines.versions import DEFAULT_VERSION, VERSIONS
 from planner.engines.vllm import KV_CACHE_DTYPES
 from planner.hardware import Host
@@ -67,9 +68,16 @@ STYLE = output_options
 PURPOSES = ("agent", "chat", "code", "vision", "embedding")
 _pin = partial(option, group="Pins: settings of the server, named as vLLM's flags", common=False)
 QUESTION: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
-    "gpu": option("--gpu", group="Question", help="The GPU: rtx4090, a100-80, m4-max-64gb … (`plan list gpus`); auto reads this machine, any leaves it open."),
+    "gpu": option(
+        "--gpu",
+        type=Name("gpu"),
+        group="Question",
+        help="The GPU: rtx4090, a100-80, m4-max-64gb … (`plan list gpus`); auto reads this machine, any leaves it open.",
+    ),
     "count": option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), group="Question", help="How many of them."),
-    "model": option("--model", group="Question", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json."),
+    "model": option(
+        "--model", type=Name("model"), group="Question", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json."
+    ),
     "context": option("--context", type=CONTEXT, group="Question", help="The context wanted, e.g. 128k (131,072); else the longest that surely starts."),
     "users": option("--users", type=click.IntRange(1, 100_000), group="Question", help="How many people at once, each at full context."),
     "host_kind": option(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner.cli_command import command, option, output_options
+from planner.cli_names import Name
 from planner.errors import PlannerError
 from planner.hardware import Host
 from planner.units import parse_context
@@ -24,8 +25,8 @@ MOST_COUNT = 1024
 
 @command("sweep")
 @option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where the rows go: FILE.csv, .json or .parquet.")
-@option("--models", default="all", show_default=True, help="Names of `plan list models`, with commas.")
-@option("--gpus", default="all", show_default=True, help="Names of `plan list gpus`, with commas.")
+@option("--models", type=Name("model", many=True), default="all", show_default=True, help="Names of `plan list models`, with commas.")
+@option("--gpus", type=Name("gpu", many=True), default="all", show_default=True, help="Names of `plan list gpus`, with commas.")
 @option("--counts", default="1-8", show_default=True, help="GPUs of a machine: 1,2,4 or 1-8.")
 @option("--contexts", help="Tokens, with commas: 8k,32k,128k; else twenty from 2k to 1.5m.")
 @option("--users", type=click.IntRange(1, 100_000), help="Sequences of every server; else 16.")

@@ -1,12 +1,19 @@
 """The habits of a command line: the words of hints, help, completion, defaults in a file, options that are refused rather than passed over."""
 
 import json
+import os
+import pty
+import select
 import shlex
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import click
 import pytest
-from conftest import run_plan
+from conftest import ROOT, run_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -451,3 +458,73 @@ def test_what_an_earlier_version_left_in_its_folder_is_still_used(own, tmp_path)
     (tmp_path / "etc" / "serve-plan").mkdir()
     (tmp_path / "etc" / "serve-plan" / "calibration.json").write_text('{"schema": 99}')
     assert "calibration.json is of another version" in refused("--gpu", "rtx4090", "--model", "qwen3-8b", cwd=here)
+
+
+@pytest.fixture
+def shell(tmp_path):
+    """Bash with `plan` and its completion: a function that returns what completing the last word offers."""
+    if not shutil.which("bash"):
+        pytest.skip("no bash")
+    command = tmp_path / "bin" / "plan"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m planner "$@"\n')
+    command.chmod(0o755)
+    (tmp_path / "plan.bash").write_text(run_plan("completion", "bash", cwd=tmp_path).stdout)
+    environment = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}"}
+
+    def complete(*words: str) -> list[str]:
+        line = f"source plan.bash; COMP_WORDS=({shlex.join(words)}); COMP_CWORD={len(words) - 1}; _plan_completion plan; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        done = subprocess.run(["bash", "--norc", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True)
+        return done.stdout.split()
+
+    complete.environment = environment
+    return complete
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (("plan", "capa"), {"capacity"}),
+        (("plan", "--gpu", "rtx409"), {"rtx4090"}),
+        (("plan", "--gpu", "m4-max"), {f"m4-max-{size}gb" for size in (36, 48, 64, 128)}),
+        (("plan", "--gpu", "rtx4090", "--model", "qwen3-vl-32b-a"), {"qwen3-vl-32b-awq"}),
+        (("plan", "--model", "qwen3-8b", "--with", "qwen3-embedding-0.6b-"), {"qwen3-embedding-0.6b-ollama-q8-0"}),
+        (("plan", "capacity", "--model", "qwen3-vl-32b-a"), {"qwen3-vl-32b-awq"}),
+        (("plan", "check", "--gpu", "h100-n"), {"h100-nvl"}),
+        (("plan", "compare", "--gpu", "rtx4090,h100-n"), {"rtx4090,h100-nvl"}),
+        (("plan", "sweep", "--models", "qwen3-4b,qwen3-vl-32b-a"), {"qwen3-4b,qwen3-vl-32b-awq"}),
+        (("plan", "--max-model"), {"--max-model-len"}),
+        (("plan", "list", "mo"), {"models"}),
+        (("plan", "--gpu", "no-such"), set()),
+    ],
+)
+def test_bash_completes_commands_options_and_names(words, offered, shell):
+    assert set(shell(*words)) == offered
+
+
+def test_a_tab_completes_in_a_terminal(shell, tmp_path):
+    terminal, inside = pty.openpty()
+    environment = shell.environment | {"PS1": "$ ", "TERM": "dumb"}
+    bash = ["bash", "--norc", "--noprofile", "-i"]
+    process = subprocess.Popen(bash, cwd=tmp_path, env=environment, stdin=inside, stdout=inside, stderr=inside, start_new_session=True)
+    os.close(inside)
+    seen, deadline = "", time.monotonic() + 60
+    try:
+        os.write(terminal, b"source plan.bash\nplan --gpu rtx409\t--model qwen3-vl-32b-a\t")
+        while "rtx4090 --model qwen3-vl-32b-awq" not in seen and time.monotonic() < deadline:
+            if select.select([terminal], [], [], 1)[0]:
+                seen += os.read(terminal, 4096).decode(errors="replace")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+    assert "--gpu rtx4090 --model qwen3-vl-32b-awq" in seen
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_the_completion_script_of_every_shell_asks_this_command(name, tmp_path):
+    assert f"_PLAN_COMPLETE={name}_complete" in run_plan("completion", name, cwd=tmp_path).stdout
+
+
+def test_an_unknown_shell_is_refused(tmp_path):
+    assert "bash" in refused("completion", "tcsh", cwd=tmp_path)
