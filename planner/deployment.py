@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
+from planner.engines.parsers import reasoning_parser, tool_parser
 from planner.placement import Placed, Stack
 from planner.units import gib, tokens
 
@@ -52,6 +53,8 @@ class Service:
     weights_bytes: int = 0
     is_mistral: bool = False
     has_vision: bool = False
+    calls_tools: bool = False
+    reasons: bool = False
     needs_nvcc: bool = False
     users: int = 1
     sampling: Sampling = field(default_factory=Sampling)
@@ -136,6 +139,8 @@ def _service(server: Placed, stack: Stack, sampling: Sampling) -> Service:
         weights_bytes=ledger.weights_bytes * config.parallel.world_size,
         is_mistral=model.family == "mistral" and not model.pooling,
         has_vision=model.vision is not None,
+        calls_tools=not model.pooling and tool_parser(model.chat, config.vllm_version) is not None,
+        reasons=not model.pooling and reasoning_parser(model.chat, config.vllm_version) is not None,
         needs_nvcc=plan.needs_nvcc,
         users=plan.request.users or max(1, int(plan.choice.cautious.max_concurrency) if not model.is_encoder else 1),
         sampling=sampling,

@@ -109,7 +109,8 @@ def find_plain(name: str) -> Plain:
     if entry is not None:
         original = next((each for each in entry.row.variants if each.default), entry.row.variants[0])
         config = Config(entry.row.config, f"models.yaml: {entry.row.name}")
-        return Plain(entry.row.name, build_model(config, entry.row.name), original.repo, entry)
+        spec = replace(build_model(config, entry.row.name), chat=entry.row.chat(entry.variant))
+        return Plain(entry.row.name, spec, original.repo, entry)
     source = find_source(name)
     data = {key: value for key, value in source.config.items() if key not in ("quantization_config", "compression_config")}
     converted = data.get("quantization")

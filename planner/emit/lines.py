@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from importlib.resources import files
 from typing import Any
 
 import yaml
@@ -36,3 +37,8 @@ def yaml_text(document: Any) -> str:
     """A document in YAML, its keys in their order, without anchors; a long text stays on its line."""
     text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000)
     return text
+
+
+def template(name: str) -> str:
+    """A fixed text that lies beside the emitters."""
+    return files("planner.emit").joinpath("templates", name).read_text("utf-8")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from importlib.resources import files
 
 from planner.deployment import Deployment, Service
-from planner.emit.lines import argument_lines, comment
+from planner.emit.lines import argument_lines, comment, template
 from planner.emit.litellm import proxy_argv
 
 PROXY = "litellm"
@@ -80,11 +79,6 @@ def stack_script(deployment: Deployment, *, proxy: bool = True) -> str:
     toolchain = (_NVCC if any(service.needs_nvcc for service in services) else "") + (_KEY if proxy else "")
     check = _CHECK.format(tools="".join(f" {shlex.quote(program)}" for program in programs), toolchain=toolchain)
     return head + "\n" + "\n\n".join(functions) + "\n" + check + template("stack.sh")
-
-
-def template(name: str) -> str:
-    """A fixed text that lies beside the emitters."""
-    return files("planner.emit").joinpath("templates", name).read_text("utf-8")
 
 
 def environments(deployment: Deployment) -> list[str]:

@@ -13,6 +13,7 @@ from planner.gguf.llamacpp import FIT_MARGIN_BYTES, LlamaCppConfig, LlamaCppLedg
 from planner.gguf.warn import warnings
 from planner.local import CONTEXT_STEP, LocalPlan, Part, exactly, longest_context
 from planner.local_speed import gguf_weights, local_estimate, local_work
+from planner.model import ChatFormat
 from planner.plan import Alternative
 from planner.units import largest, tokens
 
@@ -180,6 +181,7 @@ def _reasons(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: i
 def _service(ask: GgufAsk, config: LlamaCppConfig, settings: tuple[tuple[str, int | float | str | bool], ...]) -> Service:
     argv, env, health = _ollama_command(ask, config) if ask.is_ollama else (_server_argv(ask, config), {}, "/health")
     name = ollama_name(ask) if ask.is_ollama else ask.served_name
+    chat = (ask.origin and ask.origin.chat) or ChatFormat()
     return Service(
         name=ask.name,
         task="embedding" if ask.model.pooling else "chat",
@@ -199,6 +201,8 @@ def _service(ask: GgufAsk, config: LlamaCppConfig, settings: tuple[tuple[str, in
         weights_bytes=ask.model.file_bytes + ask.model.mmproj_bytes,
         is_mistral=False,  # neither engine knows continue_final_message: a trailing assistant message is continued by itself
         has_vision=ask.has_vision,
+        calls_tools=chat.tool_parser is not None,  # both read calls by the chat template; of an unknown one nothing is promised
+        reasons=chat.reasoning_parser is not None,
         users=config.parallel,
         sampling=ask.sampling,
     )

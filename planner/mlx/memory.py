@@ -29,6 +29,8 @@ from planner.model import (
 )
 from planner.units import GIB, MIB, round_up
 
+# Whose calls both servers read, by vLLM's names: mlx-lm 0.32.2 tokenizer_utils.py _infer_tool_parser looks at the chat template, mlx-vlm 0.7.10 asks it.
+TOOL_PARSERS = ("gemma4", "glm45", "glm47", "hermes", "kimi_k2", "kimi_k3", "longcat", "minimax_m2", "mistral", "qwen3_coder", "qwen3_xml")
 CACHE_STEP = 256  # models/cache.py KVCache.step
 PREFILL_STEP = 2048  # --prefill-step-size
 _FORMAT = re.compile(

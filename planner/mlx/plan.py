@@ -11,7 +11,7 @@ from planner.hardware import GpuGroup
 from planner.local import LocalPlan, Part, exactly, longest_context
 from planner.local_speed import local_estimate, local_work, mlx_weights
 from planner.mlx import memory as mlx
-from planner.model import ModelSpec
+from planner.model import ChatFormat, ModelSpec
 from planner.plan import Alternative, Warn
 from planner.units import GIB, MIB, ceil_div, tokens
 
@@ -149,6 +149,7 @@ def _service(ask: MlxAsk, context: int, kv_bits: int, parts: tuple[Part, ...], a
         argv += ["--max-tokens", str(min(ask.sampling.max_tokens, max(1, context // 4)))]
     if kv_bits != 16:
         argv += ["--kv-bits", str(kv_bits)]
+    chat = ask.model.chat or ChatFormat()
     return Service(
         name=ask.name,
         task="embedding" if ask.model.pooling else "chat",
@@ -165,6 +166,8 @@ def _service(ask: MlxAsk, context: int, kv_bits: int, parts: tuple[Part, ...], a
         weights_bytes=parts[0].bytes,
         is_mistral=False,  # continue_final_message is not known to either server
         has_vision=ask.model.vision is not None,
+        calls_tools=chat.tool_parser in mlx.TOOL_PARSERS,
+        reasons=chat.reasoning_parser is not None,
         users=ask.users,
         sampling=ask.sampling,
     )
