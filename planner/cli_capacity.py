@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -51,10 +50,9 @@ def capacity_command(ctx: click.Context, /, **options: Any) -> None:
     if options["style"] == "json":
         click.echo(json.dumps(capacity_json(found, lengths, limits, asked, meets_wish=meets), indent=2))
     else:
-        from rich.console import Console
+        from planner.report.console import console
 
-        console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-        console.print(render(found, lengths, limits, asked, meets_wish=meets), crop=False)
+        console().print(render(found, lengths, limits, asked, meets_wish=meets), crop=False)
     ctx.exit(0 if meets else 1)
 
 

@@ -61,11 +61,10 @@ def check_command(ctx: click.Context, /, command: tuple[str, ...], **options: ob
 
         click.echo(json.dumps(check_json(checked), indent=2))
     else:
-        from rich.console import Console
-
+        from planner.report.console import console
         from planner.report.terminal import render_check
 
-        Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(render_check(checked), crop=False)
+        console().print(render_check(checked), crop=False)
     ctx.exit(1 if checked.verdict == "does_not_start" else 0)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import click
@@ -28,9 +27,9 @@ def _print(style: str, found: Any, rendered: Any) -> None:
     if style == "json":
         click.echo(json.dumps(found(), indent=2))
         return
-    from rich.console import Console
+    from planner.report.console import console
 
-    Console(width=None if sys.stdout.isatty() else 170, highlight=False).print(rendered(), crop=False)
+    console().print(rendered(), crop=False)
 
 
 def _models(options: dict[str, Any]) -> int:

@@ -55,11 +55,10 @@ def explain_command(ctx: click.Context, /, log: str, **options: object) -> None:
 
         click.echo(json.dumps(explain_json(explained, gpu.name if gpu else None), indent=2))
     else:
-        from rich.console import Console
-
+        from planner.report.console import console
         from planner.report.explained import render
 
-        Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(render(explained, gpu), crop=False)
+        console().print(render(explained, gpu), crop=False)
     ctx.exit(0 if observed.started else 1)
 
 

@@ -61,9 +61,9 @@ def finish(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> int:
 
 
 def _show(found: Answer | LocalAnswer) -> None:
-    from rich.console import Console
+    from planner.report.console import console
 
-    found.show(Console(width=None if sys.stdout.isatty() else 160, highlight=False))
+    found.show(console())
 
 
 def _told(wanted: Wanted, written: list[str]) -> str:

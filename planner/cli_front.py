@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 COUNTS = (1, 2, 4, 8)
 CONTEXTS = "8k,32k,128k"
-CHART_WIDTH, CHART_HEIGHT = 100, 20
 
 
 @command("front")
@@ -59,41 +57,18 @@ def front_command(model: str, contexts: str, prices: Path | None, top: int, styl
 
 
 def _show(model: str, shown: list[Point], count: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    from planner.estimate import significant
+    from planner.report.console import console
+    from planner.report.front import CHART_WIDTH, chart, table
 
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="dim", title=f"The front of {model}, cheapest first", title_justify="left", title_style="bold")
-    for name in ("rent an hour", "GPUs", "weights", "how", "context", "users at once", "tokens/s"):
-        table.add_column(name, justify="left" if name in ("GPUs", "weights", "how") else "right", no_wrap=True)
-    for point in shown:
-        how = f"tp {point.tensor_parallel_size}" + (", FP8 KV cache" if point.kv_cache_dtype != "auto" else "")
-        figures = (tokens(point.context), str(point.users), f"{significant(point.tokens_per_s):g}")
-        table.add_row(f"${point.usd_per_hour:.2f}", f"{point.count}x {point.gpu}", point.stored.name, how, *figures)
-    console.print(table, crop=False)
-    console.print(Text(f"{len(shown)} of {count} points. tokens/s: one user alone; equal within a tenth.", "dim"))
-    click.echo(chart(shown))
-
-
-def chart(shown: list[Point]) -> str:
-    """Users at once over the rent, one sign a context, both axes logarithmic."""
-    import uniplot
-
-    contexts = sorted({point.context for point in shown})
-    series = [[point for point in shown if point.context == context] for context in contexts]
-    text: str = uniplot.plot_to_string(
-        xs=[[point.usd_per_hour for point in points] for points in series],
-        ys=[[float(point.users) for point in points] for points in series],
-        x_as_log=True,
-        y_as_log=True,
-        legend_labels=[f"{tokens(context)} tokens" for context in contexts],
-        title="users at once over US dollars an hour",
-        character_set="ascii",
-        color=False,
-        width=CHART_WIDTH,
-        height=CHART_HEIGHT,
+    screen = console()
+    screen.print(table(model, shown), crop=False)
+    screen.print(
+        Text(
+            f"{len(shown)} of {count} points. Users: requests of the context that the KV cache surely holds. tokens/s: one user alone; equal within a tenth.",
+            "dim",
+        )
     )
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    screen.print()
+    screen.print(Text(chart(shown, min(screen.width, CHART_WIDTH))), crop=False)

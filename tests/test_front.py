@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from planner import catalog
 from planner.choose import weight_bits
-from planner.cli_front import chart
 from planner.front import Point, _values, front, points
 from planner.machines import Stored
 from planner.prices import read_prices
+from planner.report.front import chart
 from tests.conftest import run_plan
 
 PLACE = Stored("made", "made", 4, catalog.find_model("qwen3-8b").spec())
@@ -54,7 +54,7 @@ def test_the_cheapest_and_the_fastest_are_on_the_front():
 
 
 def test_the_chart_has_every_context():
-    drawn = chart(front(real()))
+    drawn = chart(front(real()), 100)
     assert "8,192 tokens" in drawn
     assert "32,768 tokens" in drawn
 

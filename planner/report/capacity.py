@@ -8,12 +8,12 @@ from dataclasses import asdict
 from typing import Literal
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 from typing_extensions import TypedDict
 
 from planner.capacity import Asked, Capacity, Held, Lengths, Limits
 from planner.estimate import significant
+from planner.report.table import Column, Fitted, Row
 from planner.units import tokens
 
 
@@ -129,16 +129,17 @@ def render(options: Sequence[Capacity], lengths: Lengths, limits: Limits, asked:
     return Group(*pieces)
 
 
-def _ways(options: Sequence[Capacity]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("GPUs", "servers", "tp", "users at once", "requests/s", "binds"):
-        table.add_column(name, justify="left" if name == "binds" else "right", no_wrap=True)
+_WAYS = (Column("GPUs"), Column("servers"), Column("tp", 1), Column("users", 0), Column("requests/s", 1), Column("binds", 2, is_left=True))
+
+
+def _ways(options: Sequence[Capacity]) -> Fitted:
+    rows = []
     for found in options:
         held, tp = found.expected, str(found.plan.config.tensor_parallel_size)
         users = f"{found.users(held)} ({found.users(found.cautious)} to {found.users(found.hopeful)})"
         rate = f"{significant(found.requests_per_s(held)):g} ({significant(found.requests_per_s(found.cautious)):g} to {significant(found.requests_per_s(found.hopeful)):g})"
-        table.add_row(str(found.gpus), str(found.replicas), tp, users, rate, held.bound_by)
-    return table
+        rows.append(Row((str(found.gpus), str(found.replicas), tp, users, rate, held.bound_by)))
+    return Fitted(_WAYS, rows)
 
 
 def _outlooks(found: Capacity) -> Iterator[Text]:
@@ -156,7 +157,7 @@ def _verdict(first: Capacity, asked: Asked, *, meets_wish: bool) -> Iterator[Tex
         yield Text(f"Nothing keeps these limits; the nearest, a request alone on {first.gpus} GPUs, would take {nearest}.", "bold red")
     if asked.nothing:
         return
-    wish = f"{asked.users} users at once" if asked.users else f"{asked.requests_per_s:g} requests a second"
+    wish = f"{asked.users} users" if asked.users else f"{asked.requests_per_s:g} requests a second"
     if meets_wish:
         yield Text(f"{wish}: held, with cautious figures, by {first.replicas} server{'s' * (first.replicas > 1)} on {first.gpus} GPUs.", "bold green")
     else:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 from typing_extensions import TypedDict
 
@@ -15,6 +14,7 @@ from planner.estimate import expected_tokens_per_s, significant
 from planner.hardware import GpuGroup
 from planner.machines import Machine, Need, Price
 from planner.report.speed import SpeedJson, speed_json, speed_reason
+from planner.report.table import Column, Fitted, Row
 from planner.units import tokens
 
 
@@ -171,13 +171,6 @@ def machines_json(found: Sequence[Machine], could: int, model: str, need: Need) 
     }
 
 
-def _table(*columns: str, left: Sequence[str]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in columns:
-        table.add_column(name, justify="left" if name in left else "right", no_wrap=True)
-    return table
-
-
 def _billions(parameters: int, active: int) -> str:
     total = f"{parameters / 1e9:.3g}B"
     return total if active > 0.8 * parameters else f"{total}, {active / 1e9:.2g} active"
@@ -187,31 +180,57 @@ def _at_once(count: float) -> str:
     return f"{count:.1f}" if count < 100 else f"{count:.0f}"
 
 
+_MODELS = (
+    Column("#"),
+    Column("plan this", is_left=True),
+    Column("context", 1),
+    Column("users", 2),
+    Column("tokens/s", 2),
+    Column("bits", 3),
+    Column("parameters", 5),
+    Column("released", 6),
+    Column("longest context", 7),
+    Column("how", 4, is_left=True),
+)
+_MACHINES = (
+    Column("#"),
+    Column("GPUs", is_left=True, style="bold"),
+    Column("rent an hour", 1),
+    Column("tokens/s", 2),
+    Column("users", 2),
+    Column("to buy", 4),
+    Column("watts", 6),
+    Column("pays off after", 5),
+    Column("weights", 2, is_left=True),
+    Column("how", 3, is_left=True),
+)
+
+
 def render_models(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> RenderableType:
     """The models for a machine, and why in this order."""
-    users = f", {wish.users} users at once" if wish.users else ""
+    users = f", {wish.users} users" if wish.users else ""
     heading = Text().append(f"Models for {group.label}", "bold").append(f", for {wish.purpose}{users}; best first")
-    table = _table("", "plan this", "bits", "parameters", "released", "context", "up to", "at once", "tokens/s", "how", left=("plan this", "how"))
+    rows = []
     for place, one in enumerate(found, 1):
         fit, rate = one.fit, expected_tokens_per_s(one.fit.speed)
-        row = (
+        cells = (
             str(place),
             Text(fit.arguments, "bold" if fit.verdict == "starts" else "yellow"),
+            tokens(fit.context),
+            _at_once(fit.at_once),
+            "" if rate is None else f"{rate:g}",
             str(one.bits),
             _billions(one.offer.parameters, one.active_parameters),
             f"{one.offer.released}{' or later' if one.offer.released_at_least else ''}",
-            tokens(fit.context),
             tokens(fit.longest_context),
-            _at_once(fit.at_once),
-            "" if rate is None else f"{rate:g}",
             fit.settings + ("" if fit.verdict == "starts" else "; tight: may fail") + ("" if one.meets else "; less than asked"),
         )
-        table.add_row(*row)
+        rows.append(Row(cells))
     order = (
         f"Order: what surely starts as asked; then the geometric mean of all and of active parameters, doubled for every {DOUBLING_MONTHS} months"
-        " of a later release; then speed. Not a benchmark: docs/choosing.md."
+        " of a later release; then speed. Users: requests of the context that the KV cache surely holds. Not a benchmark: docs/choosing.md."
     )
-    return Group(heading, Text(), table, Text(), Text(order, "dim"))
+    return Group(heading, Text(), Fitted(_MODELS, rows), Text(), Text(order, "dim"))
 
 
 def _money(amount: float | None) -> str:
@@ -220,24 +239,27 @@ def _money(amount: float | None) -> str:
 
 def render_machines(found: Sequence[Machine], could: int, model: str, need: Need) -> RenderableType:
     """The machines for a model, cheapest first."""
-    heading = Text().append(f"Machines for {model}", "bold").append(f", {tokens(need.context)} tokens of context, {need.users} at once; cheapest first")
-    columns = ("GPUs", "weights", "how", "at once", "tokens/s", "rent an hour", "to buy", "watts", "pays off after")
-    table = _table(*columns, left=("GPUs", "weights", "how"))
-    for one in found:
+    heading = (
+        Text().append(f"Machines for {model}", "bold").append(f", {tokens(need.context)} tokens of context, {need.users} users at full length; cheapest first")
+    )
+    rows = []
+    for place, one in enumerate(found, 1):
         config, months, rate = one.plan.config, one.pays_off_after_months, expected_tokens_per_s(one.speed)
         split = f"tp {config.tensor_parallel_size}" + (f" x pp {config.pipeline_parallel_size}" if config.pipeline_parallel_size > 1 else "")
-        table.add_row(
-            Text(f"{one.count}x {one.plan.request.group.gpu.name}", "bold"),
-            one.stored.name,
-            split + (", FP8 KV cache" if config.kv_cache_dtype != "auto" else ""),
-            _at_once(one.plan.choice.cautious.max_concurrency),
-            "" if rate is None else f"{rate:g}",
+        cells = (
+            str(place),
+            f"{one.count}x {one.plan.request.group.gpu.name}",
             _money(one.rent_usd_per_hour),
+            "" if rate is None else f"{rate:g}",
+            _at_once(one.plan.choice.cautious.max_concurrency),
             _money(one.buy_usd),
             f"{one.power_w:,}" if one.power_w else "",
             "" if months is None else f"{significant(months):g} months",
+            one.stored.name,
+            split + (", FP8 KV cache" if config.kv_cache_dtype != "auto" else ""),
         )
-    return Group(heading, Text(), table, Text(), *(Text(line, "dim") for line in _notes(found, could)))
+        rows.append(Row(cells))
+    return Group(heading, Text(), Fitted(_MACHINES, rows), Text(), *(Text(line, "dim") for line in _notes(found, could)))
 
 
 def _notes(found: Sequence[Machine], could: int) -> Iterator[str]:

@@ -1,0 +1,166 @@
+"""Tables at the width of a real terminal: no line is wider, nothing is cut, every value and every word to type is there whole."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+
+from planner.report.chart import scatter
+from planner.report.table import Column, Fitted, Row
+from tests.conftest import run_plan
+
+ROOT = Path(__file__).parent.parent
+WIDER = (100, 120, 200)  # tried where tables are widest; what a width does to any table is tried below
+
+
+def in_terminal(*arguments: str, width: int, cwd: Path) -> str:
+    """What the command prints to a terminal of so many columns, without colours."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")}
+    env = kept | {"TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    process = subprocess.Popen([sys.executable, "-m", "planner", *arguments], stdin=theirs, stdout=theirs, stderr=theirs, cwd=cwd, env=env, close_fds=True)
+    os.close(theirs)
+    read = b"".join(_chunks(ours))
+    os.close(ours)
+    assert process.wait() in (0, 1), read.decode()
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", read.decode()).replace("\r\n", "\n")
+
+
+def _chunks(ours: int) -> Iterator[bytes]:
+    while True:
+        try:
+            chunk = os.read(ours, 65_536)
+        except OSError:  # Linux says so where the other end is closed
+            return
+        if not chunk:
+            return
+        yield chunk
+
+
+def lines_fit(text: str, width: int) -> None:
+    for line in text.splitlines():
+        assert cell_len(line) <= width, (width, line)
+    assert "…" not in text
+
+
+def whole(values: Iterator[str], text: str) -> None:
+    """Each value stands there; one of several words may go on in the next line, a word never."""
+    flat = " ".join(text.split())
+    for value in values:
+        assert " ".join(value.split()) in flat, value
+
+
+def money(amount: float) -> str:
+    return f"${amount:,.0f}" if amount >= 100 else f"${amount:.2f}"
+
+
+def rounded(count: float) -> str:
+    return f"{count:.1f}" if count < 100 else f"{count:.0f}"
+
+
+def _choose(answer: dict) -> Iterator[str]:
+    for one in answer["models"]:
+        yield from (one["arguments"], f"{one['context']:,}", f"{one['longest_context']:,}", rounded(one["at_once"]), one["settings"], one["released"])
+        yield from [f"{one['speed']['tokens_per_s']['expected']:g}"] if one["speed"] else []
+
+
+def _machines(answer: dict) -> Iterator[str]:
+    for one in answer["machines"]:
+        yield from (f"{one['count']}x {one['gpu']}", one["model"], rounded(one["at_once"]))
+        yield from (money(one[key]) for key in ("rent_usd_per_hour", "buy_usd") if one[key] is not None)
+        yield from [f"{one['speed']['tokens_per_s']['expected']:g}"] if one["speed"] else []
+
+
+def _front(answer: dict) -> Iterator[str]:
+    for one in answer["front"][:30]:
+        yield from (f"{one['count']}x {one['gpu']}", one["model"], f"{one['context']:,}", str(one["users"]), f"${one['usd_per_hour']:.2f}")
+
+
+def _capacity(answer: dict) -> Iterator[str]:
+    for one in answer["options"]:
+        yield from (str(one["expected"]["users"]), f"{one['expected']['requests_per_s']:g}", one["expected"]["bound_by"], f"{one['gpus']}")
+
+
+def _check(answer: dict) -> Iterator[str]:
+    yield from (answer["model"]["id"], f"{answer['memory']['weights_bytes'] / 1024**3:.2f}")
+    yield from (one["arguments"] for one in answer["alternatives"])
+    yield from (warning["message"] for warning in answer["warnings"])
+
+
+QUESTIONS = {
+    "choose": (("--gpu", "rtx4090", "--count", "2"), _choose),
+    "choose for agents": (("--gpu", "rtx3060", "--for", "agent", "--top", "0"), _choose),
+    "choose on a Mac": (("--gpu", "m4-max-128gb"), _choose),
+    "machines": (("--model", "qwen3-vl-32b", "--context", "128k", "--users", "10"), _machines),
+    "front": (("front", "--model", "qwen3-32b"), _front),
+    "capacity": (("capacity", "--gpu", "h100", "--count", "2", "--model", "qwen3-32b-fp8"), _capacity),
+    "check": (("check", "vllm serve Qwen/Qwen3-32B-AWQ --max-model-len 16384", "--gpu", "rtx4090"), _check),
+    "check, failing": (("check", "vllm serve Qwen/Qwen3-8B --max-model-len 40960", "--gpu", "rtx4090"), _check),
+}
+
+
+@cache
+def answer_of(name: str, folder: Path) -> dict:
+    return json.loads(run_plan(*QUESTIONS[name][0], "--format", "json", cwd=folder).stdout)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("tables")
+
+
+@pytest.mark.parametrize(("name", "width"), [*((name, 80) for name in QUESTIONS), *((name, width) for name in ("choose", "machines") for width in WIDER)])
+def test_a_table_fits_the_terminal_and_loses_nothing(name, width, folder):
+    arguments, values = QUESTIONS[name]
+    text = in_terminal(*arguments, width=width, cwd=folder)
+    lines_fit("\n".join(line for line in text.splitlines() if not line.startswith("vllm serve")), width)  # a command is one line, to be copied
+    whole(values(answer_of(name, folder)), text)
+
+
+NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N")), min_size=1, max_size=30)
+WORDS = st.lists(NAMES, max_size=12).map(" ".join)
+
+
+@given(st.data(), st.integers(40, 200))
+def test_no_table_loses_a_value_at_any_width(data, width):
+    count = data.draw(st.integers(1, 9))
+    columns = [Column(data.draw(NAMES), data.draw(st.integers(0, 5)), is_left=data.draw(st.booleans())) for _ in range(count)]
+    columns[0] = Column(columns[0].name, 0)
+    rows = [Row([data.draw(NAMES), *(data.draw(WORDS) for _ in columns[1:])], [data.draw(WORDS)]) for _ in range(data.draw(st.integers(1, 4)))]
+    screen = Console(width=width, color_system=None, highlight=False)
+    with screen.capture() as capture:
+        screen.print(Fitted(columns, rows), crop=False)
+    text = capture.get()
+    longest = max(cell_len(word) for row in rows for cell in (*row.cells, *row.below, *(column.name for column in columns)) for word in cell.split(" "))
+    if longest + 4 + max(cell_len(column.name) for column in columns) < width:
+        lines_fit(text, width)
+    whole((cell for row in rows for cell in (*row.cells, *row.below)), text)
+
+
+POSITIVE = st.floats(0.01, 1e6)
+
+
+@given(st.lists(st.lists(st.tuples(POSITIVE, POSITIVE), min_size=1, max_size=20), min_size=1, max_size=5), st.integers(40, 200))
+def test_a_chart_takes_the_width_there_is(series, width):
+    drawn = scatter([(f"series {number}", points) for number, points in enumerate(series)], x_label="dollars", y_label="users", width=width)
+    assert all(len(line) <= width for line in drawn.splitlines())
+    assert "10^" not in drawn
+    for number in range(len(series)):
+        assert f"series {number}" in drawn
