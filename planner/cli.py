@@ -15,6 +15,7 @@ import click
 from planner.cli_command import Command, Option, option, typed, words
 from planner.cli_names import Name
 from planner.cli_options import PURPOSES, QUESTION, STYLE, question, read_machine
+from planner.enums import SCHEMAS
 from planner.errors import PlannerError, WorldError, one_line
 from planner.plan import make_plan
 from planner.question_words import flag_of
@@ -161,9 +162,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
 
 
 @cli.command("schema", cls=Command, short_help="The JSON Schema of a file or an answer.")
-@click.argument(
-    "what", type=click.Choice(["gpus", "models", "prices", "stack", "plan", "local", "check", "explain", "capacity", "chosen-models", "chosen-machines"])
-)
+@click.argument("what", type=click.Choice(SCHEMAS))
 def print_schema(what: str) -> None:
     """Print the JSON Schema of gpus.yaml, models.yaml, a stack file or a JSON output."""
     from planner.schema import json_schema

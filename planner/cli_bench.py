@@ -66,6 +66,7 @@ def bench_command(ctx: click.Context, /, **options: Any) -> None:
                     "alone": row,
                     "together": dict(zip(COLUMNS, _row(plan, seen, seen.users), strict=True)),
                     "measured_over_predicted": None if isinstance(factors, NoSpeed) else factors,
+                    "speed_reason": factors.reason if isinstance(factors, NoSpeed) else None,
                 },
                 indent=2,
             )

@@ -15,3 +15,9 @@ Grade = Literal["measured here", "measured class", "new model", "new GPU", "extr
 
 BoundBy = Literal["weights", "arithmetic", "KV cache", "all-reduces", "starts"]
 """What a step takes longest for."""
+
+SCHEMAS = (
+    "gpus", "models", "prices", "stack",  # files that a person writes
+    "plan", "local", "check", "explain", "capacity", "compare", "front", "bench", "list", "sweep", "verify", "chosen-models", "chosen-machines",
+)  # fmt: skip
+"""What `plan schema` prints: the files that it reads, and the answers of its commands as JSON."""

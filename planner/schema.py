@@ -10,11 +10,23 @@ import yaml
 from pydantic import TypeAdapter
 
 from planner.catalog import catalogue_path, digest
+from planner.enums import SCHEMAS
 from planner.errors import CatalogError
 from planner.report.capacity import CapacityJson
 from planner.report.chosen import MachinesJson, ModelsJson
 from planner.report.contract import CheckJson, PlanJson
 from planner.report.explained import ExplainJson
+from planner.report.listings import (
+    ArchitecturesJson,
+    BenchJson,
+    ComparisonsJson,
+    FrontJson,
+    GpusJson,
+    ListedModelsJson,
+    OneComparisonJson,
+    SweepJson,
+    VerifyJson,
+)
 from planner.report.local import LocalJson
 from planner.rows import GpuRow, ModelRow, PriceFile
 from planner.stack_file import StackRow
@@ -33,6 +45,12 @@ def json_schema(what: str) -> dict[str, Any]:
         "check": CheckJson,
         "explain": ExplainJson,
         "capacity": CapacityJson,
+        "compare": OneComparisonJson | ComparisonsJson,
+        "front": FrontJson,
+        "bench": BenchJson,
+        "list": GpusJson | ListedModelsJson | ArchitecturesJson,
+        "sweep": SweepJson,
+        "verify": VerifyJson,
         "chosen-models": ModelsJson,
         "chosen-machines": MachinesJson,
     }
@@ -51,7 +69,7 @@ def release() -> None:
     (root / "validated.json").write_text(json.dumps(valid, indent=1) + "\n")
     schemas = root.parent / "schemas"
     schemas.mkdir(exist_ok=True)
-    for what in ("gpus", "models", "prices", "stack", "plan", "local", "check", "explain", "capacity", "chosen-models", "chosen-machines"):
+    for what in SCHEMAS:
         (schemas / f"{what}.schema.json").write_text(json.dumps(json_schema(what), indent=1) + "\n")
 
 

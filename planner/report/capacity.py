@@ -12,6 +12,7 @@ from rich.text import Text
 from typing_extensions import TypedDict
 
 from planner.capacity import Asked, Capacity, Held, Lengths, Limits
+from planner.enums import Grade
 from planner.estimate import significant
 from planner.report.table import Column, Fitted, Row
 from planner.units import tokens
@@ -38,7 +39,7 @@ class OptionJson(TypedDict):
     pipeline_parallel_size: int
     max_model_len: int
     max_num_seqs: int
-    grade: str
+    grade: Grade
     cautious: HeldJson
     expected: HeldJson
     hopeful: HeldJson

@@ -1,0 +1,182 @@
+"""The JSON of commands that answer with rows: compare, front, bench, list, sweep and verify (docs/json.md)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from typing_extensions import TypedDict
+
+from planner.enums import Verdict
+
+
+class RuntimeJson(TypedDict):
+    """One runtime's answer; where it cannot serve the model here `refusal` says why and the rest is empty. Bytes are of the fullest GPU."""
+
+    engine: str
+    quantization: str
+    verdict: Verdict | Literal[""]
+    context: int
+    users: float
+    used_bytes: int
+    available_bytes: int
+    tokens_per_s: float | None
+    speed_reason: str | None
+    layers_on_cpu: int
+    agent_safe: Literal["yes", "partly", "no", ""]
+    agent_note: str
+    steps: list[str]
+    refusal: str
+
+
+class ComparisonJson(TypedDict):
+    """One model on one machine under every runtime."""
+
+    gpu: str
+    count: int
+    model: str
+    runtimes: list[RuntimeJson]
+
+
+class OneComparisonJson(ComparisonJson):
+    """The answer of `plan compare` about one machine and one model."""
+
+    schema: Literal[1]
+
+
+class ComparisonsJson(TypedDict):
+    """The answer of `plan compare` about several machines or models."""
+
+    schema: Literal[1]
+    comparisons: list[ComparisonJson]
+
+
+class PointJson(TypedDict):
+    """One server that no other beats in everything: what it holds surely, one user's expected tokens a second, what an hour costs."""
+
+    gpu: str
+    count: int
+    model: str
+    bits: int
+    tensor_parallel_size: int
+    kv_cache_dtype: str
+    context: int
+    users: int
+    tokens_per_s: float
+    usd_per_hour: float
+
+
+class FrontJson(TypedDict):
+    """The answer of `plan front`, cheapest first."""
+
+    schema: Literal[1]
+    model: str
+    front: list[PointJson]
+
+
+class BenchRowJson(TypedDict):
+    """A measurement, as tests/data/speed_cases.csv has them."""
+
+    id: str
+    source: str
+    gpu: str
+    engine: str
+    model: str
+    quant: str
+    count: int
+    tp: int
+    concurrency: int
+    input_len: int
+    output_len: int
+    version: str
+    kv_dtype: str
+    ttft_ms: float
+    tpot_ms: float
+    output_tok_s: float
+
+
+class BenchJson(TypedDict):
+    """The answer of `plan bench`; measured over predicted seconds of a step and of a first token, or null and the reason."""
+
+    schema: Literal[1]
+    alone: BenchRowJson
+    together: BenchRowJson
+    measured_over_predicted: tuple[float, float] | None
+    speed_reason: str | None
+
+
+class ListedGpuJson(TypedDict):
+    """A GPU of the catalogue; null or empty where something is not known of it."""
+
+    name: str
+    title: str
+    vendor: Literal["nvidia", "amd", "apple"]
+    aliases: list[str]
+    memory_bytes: int
+    memory_options_gb: list[int]
+    bandwidth_gb_per_s: float
+    compute_capability: str | None
+    dense_tflops: dict[str, float]
+    power_w: int | None
+
+
+class ListedModelJson(TypedDict):
+    """A model of the catalogue as one runtime gets it."""
+
+    name: str
+    title: str
+    family: str
+    kind: Literal["chat", "vision", "embedding"]
+    runtime: Literal["vllm", "mlx", "ollama"]
+    repo: str
+    quantization: str
+    parameters: int
+    weights_bytes: int
+    released: str
+    tool_parser: str | None
+
+
+class GpusJson(TypedDict):
+    """The answer of `plan list gpus`."""
+
+    schema: Literal[1]
+    gpus: list[ListedGpuJson]
+
+
+class ListedModelsJson(TypedDict):
+    """The answer of `plan list models`."""
+
+    schema: Literal[1]
+    models: list[ListedModelJson]
+
+
+class ArchitecturesJson(TypedDict):
+    """The answer of `plan list architectures`."""
+
+    schema: Literal[1]
+    architectures: list[str]
+
+
+class SweepJson(TypedDict):
+    """What `plan sweep` says of the file it wrote."""
+
+    schema: Literal[1]
+    rows: int
+    models: int
+    file: str
+    bytes: int
+
+
+class AgreementJson(TypedDict):
+    """One thing that vLLM was asked, our answer and its own."""
+
+    what: str
+    ours: str
+    theirs: str
+    agrees: bool
+
+
+class VerifyJson(TypedDict):
+    """The answer of `plan verify`."""
+
+    schema: Literal[1]
+    agreements: list[AgreementJson]
