@@ -15,7 +15,6 @@ from planner.errors import PlannerError
 from planner.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate, estimate, paces, vllm_work
 from planner.hardware import GpuGroup, GpuSpec
 from planner.plan import Plan, plan_as_asked
-from planner.report.contract import plan_json
 from planner.report.speed import SpeedJson, speed_json, speed_reason
 from planner.report.view import local_view
 from planner.report.words import speed_lines
@@ -24,6 +23,7 @@ from planner.stack_file import ServiceRow, StackRow
 from tests.strategies import groups, models
 
 GPUS = tuple(row.spec() for row in catalog.gpu_rows())
+MACS = tuple(f"{row.name}-{max(row.memory_options_gb)}gb" for row in catalog.gpu_rows() if row.vendor == "apple")
 MODELS = ("qwen3-0.6b", "qwen3-8b-awq", "gpt-oss-20b", "qwen3-embedding-0.6b", "nomic-embed-text-v1.5", "llama-3.1-70b")
 PINS = {"free": Pins(), "eager": Pins(enforce_eager=True), "stages": Pins(pipeline_parallel_size=2), "graphs": Pins(enforce_eager=False)}
 
@@ -80,11 +80,11 @@ def test_every_gpu_under_vllm(gpu):
                 assert isinstance(found, SpeedEstimate) == (starts and not pools and not config.enforce_eager and config.pipeline_parallel_size == 1)
 
 
-@pytest.mark.parametrize("gpu", [gpu for gpu in GPUS if gpu.vendor == "apple"], ids=lambda gpu: gpu.name)
+@pytest.mark.parametrize("gpu", MACS)
 @pytest.mark.parametrize("engine", ["mlx", "llama.cpp", "ollama"])
 def test_every_mac(gpu, engine):
     for model in ("qwen3-0.6b", "qwen3-8b", "qwen3-embedding-0.6b"):
-        plan = local_plan(engine, gpu.name, model, context=4096)
+        plan = local_plan(engine, gpu, model, context=4096)
         holds(plan.speed)
         wanted = plan.verdict != "does_not_start" and plan.is_whole and not spec(model).pooling
         assert isinstance(plan.speed, SpeedEstimate) == wanted
@@ -161,8 +161,8 @@ def test_from_the_bandwidth_alone_by_hand():
     [  # llama.cpp benches/dgx-spark.md (b6918, 8,192 tokens before); eval-apple-models.vercel.app, mlx-lm 0.31.1
         ("llama.cpp", "gb10", "qwen3-coder-30b-a3b", "Q8_0", 48.6),
         ("llama.cpp", "gb10", "qwen2.5-7b", "Q8_0", 27.4),
-        ("mlx", "apple-m5-max", "qwen3-30b-a3b", "4bit", 127.8),
-        ("mlx", "apple-m5-max", "llama-3.1-8b", "4bit", 113.0),
+        ("mlx", "apple-m5-max-128gb", "qwen3-30b-a3b", "4bit", 127.8),
+        ("mlx", "apple-m5-max-128gb", "llama-3.1-8b", "4bit", 113.0),
         ("llama.cpp", "v100-32gb", "qwen3.5-9b", "Q4_K_M", 85.0),
     ],
 )
@@ -217,6 +217,6 @@ def test_generated_plans_have_a_speed_or_a_reason(model, group, count, pins, kno
 def test_json_of_a_plan_names_the_reason():
     plan = planned("h100", "qwen3-8b", enforce_eager=True)
     answer = answer_for(StackRow(gpu="h100", count=1, services=[ServiceRow(model="qwen3-8b", enforce_eager=True)]))
-    found = plan_json(answer.stack, answer.deployment, [])
+    found = answer.json([])
     assert found["speed"] is None
     assert found["speed_reason"] == estimate(plan).reason
