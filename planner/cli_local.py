@@ -11,7 +11,7 @@ from planner.deployment import Deployment, Sampling
 from planner.errors import PlannerError
 from planner.gguf import ollama
 from planner.gguf.ggml import KV_TYPES
-from planner.gguf.header import read_header
+from planner.gguf.header import read_whole
 from planner.gguf.model import GgufModel, converted, find_mix, from_header
 from planner.gguf.plan import GgufAsk, plan_gguf
 from planner.hardware import GpuGroup, GpuSpec, Host
@@ -227,7 +227,7 @@ def _gguf_model(service: ServiceRow, *, is_ollama: bool) -> tuple[GgufModel, str
     if path.suffix == ".gguf":
         if not path.exists():
             raise PlannerError(f"{path} does not exist")
-        return from_header(read_header(path), path.stem), str(path), "", slug(path.stem), None
+        return from_header(read_whole(path), path.stem), str(path), "", slug(path.stem), None
     plain = find_plain(service.model)
     variant = plain.variant("ollama", service.quantization) if is_ollama else None
     mix = find_mix(service.quantization or (variant.format if variant and variant.format else DEFAULT_MIX.get(plain.spec.architecture, "Q4_K_M")))

@@ -10,6 +10,7 @@ from pathlib import Path
 from planner import catalog
 from planner.architecture import build_model, parse_config
 from planner.architecture.config import MAX_CONFIG_BYTES, Config
+from planner.checkpoint import stored
 from planner.config import Parallel
 from planner.deployment import Sampling
 from planner.engines.parsers import by_architecture
@@ -153,7 +154,7 @@ def _from_path(path: Path, online: str | None) -> Source:
     repo = str(path if path.is_dir() else folder)
     if not repo.startswith(("/", ".")):
         repo = f"./{repo}"  # else a repository of the Hub, or a flag, for who reads the command elsewhere
-    return _from_files(config, quantization if quantization.exists() else None, repo, slug(name), online=online, tensors=_stored(folder))
+    return _from_files(config, quantization if quantization.exists() else None, repo, slug(name), online=online, tensors=stored(folder))
 
 
 def _from_files(config: Path, quantization: Path | None, repo: str, served_name: str, *, online: str | None, tensors: Sequence[StoredTensor]) -> Source:
@@ -164,23 +165,11 @@ def _from_files(config: Path, quantization: Path | None, repo: str, served_name:
     return Source(repo, served_name, replace(spec, checkpoint=checkpoint, chat=chat), whole.data, hf_quant.data if hf_quant else None)
 
 
-def _stored(folder: Path) -> Sequence[StoredTensor]:
-    """The tensors of a folder that holds a whole checkpoint (as its index lists it)."""
-    files = sorted(folder.glob("*.safetensors"))
-    index = folder / "model.safetensors.index.json"
-    listed = set(_load(index).section("weight_map").data.values()) if index.exists() else {path.name for path in files}
-    if not files or not listed <= {path.name for path in files}:
-        return ()
-    from planner.tensors import read_header
-
-    return [tensor for path in files if path.name in listed for tensor in read_header(path)]
-
-
-def _difference(stored: ModelSpec, tensors: Sequence[StoredTensor]) -> CheckpointDifference | None:
+def _difference(own: ModelSpec, tensors: Sequence[StoredTensor]) -> CheckpointDifference | None:
     from planner.tensors import difference
 
-    bits = 32 if stored.dtype == "float32" else 16
-    return difference(stored, sum(stage_weights(stored, Parallel(), bits)), tensors, bits)
+    bits = 32 if own.dtype == "float32" else 16
+    return difference(own, sum(stage_weights(own, Parallel(), bits)), tensors, bits)
 
 
 def _load(path: Path) -> Config:

@@ -7,12 +7,14 @@ are left out: heads of multi-token prediction, a tied head that is stored twice,
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from planner.errors import PlannerError
 from planner.model import CheckpointDifference, ModelSpec
@@ -22,6 +24,7 @@ MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 NOTABLE = 0.005  # a difference below half a percent is rounding of scales and padding
 _BITS = {
     "F64": 64,
+    "C64": 64,
     "F32": 32,
     "F16": 16,
     "BF16": 16,
@@ -29,11 +32,16 @@ _BITS = {
     "I32": 32,
     "I16": 16,
     "I8": 8,
+    "U64": 64,
+    "U32": 32,
+    "U16": 16,
     "U8": 8,
     "BOOL": 8,
     "F8_E4M3": 8,
     "F8_E5M2": 8,
     "F8_E8M0": 8,
+    "F6_E2M3": 6,
+    "F6_E3M2": 6,
     "F4": 4,
 }
 _FLOATS = ("F64", "F32", "F16", "BF16")
@@ -91,20 +99,41 @@ def read_header(path: Path) -> list[StoredTensor]:
             if not 2 <= length <= MAX_HEADER_BYTES:
                 raise PlannerError(f"{path} is not a safetensors file (a header of {length:,} bytes)", "is the download complete?")
             text = stream.read(length)
+            data_bytes = os.fstat(stream.fileno()).st_size - 8 - length
     except OSError as error:
         raise PlannerError(f"{path}: cannot be read ({error.strerror or error})") from None
-    return parse_header(text, str(path), length)
+    tensors, needed = parse_header(text, str(path), length)
+    if data_bytes < needed:
+        raise PlannerError(f"{path} is not whole: {needed - data_bytes:,} of {8 + length + needed:,} bytes are missing", "finish the download")
+    if data_bytes > needed:
+        raise PlannerError(f"{path} is {data_bytes - needed:,} bytes longer than its header says", "download it again")
+    return tensors
 
 
-def parse_header(text: bytes, path: str, length: int) -> list[StoredTensor]:
-    """The tensors that a header describes."""
+def parse_header(text: bytes, path: str, length: int) -> tuple[list[StoredTensor], int]:
+    """The tensors that a header describes, and the bytes of data behind it. Raises PlannerError where they have gaps, overlap or do not fit their shapes."""
     try:
-        entries = json.loads(text)
-        if len(text) < length or not isinstance(entries, dict):
+        if len(text) < length:
             raise ValueError
-        return [stored_tensor(name, entry["dtype"], entry["shape"]) for name, entry in entries.items() if name != "__metadata__"]
-    except (ValueError, RecursionError, KeyError, TypeError):
+        entries = json.loads(text, object_pairs_hook=_unique)
+        tensors = [stored_tensor(name, entry["dtype"], entry["shape"]) for name, entry in entries.items() if name != "__metadata__"]
+        offsets = [tuple(entry["data_offsets"]) for name, entry in entries.items() if name != "__metadata__"]
+        end = 0
+        for (begin, after), size in sorted(zip(offsets, (tensor.stored_bytes for tensor in tensors), strict=True)):
+            if type(begin) is not int or begin != end or after != begin + size:
+                raise ValueError
+            end = after
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
         raise PlannerError(f"{path}: the safetensors header is broken", "is the download complete?") from None
+    return tensors, end
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON in which no name appears twice, as the format forbids."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError
+    return found
 
 
 def stored_tensor(name: str, dtype: object, shape: object) -> StoredTensor:

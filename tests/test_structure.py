@@ -9,7 +9,7 @@ import planner
 
 ORDER = [
     ["units", "errors", "enums", "text", "question_words"],
-    ["shell", "log"],
+    ["shell", "log", "shards"],
     ["model", "hardware", "config"],
     ["engines"],
     ["weights"],
@@ -41,7 +41,7 @@ ORDER = [
     ["architecture"],
     ["rows", "defaults"],
     ["gpu_names"],
-    ["hub", "validation", "calibration", "measure"],
+    ["hub", "validation", "calibration", "measure", "checkpoint"],
     ["catalog"],
     ["prices", "detect"],
     ["cli_command", "cli_names"],

@@ -201,7 +201,7 @@ def from_header(header: Header, name: str, mmproj: Header | None = None) -> Gguf
     """A GGUF file as its own header describes it. Raises PlannerError where that does not tell the shape."""
     layers = header.integer("block_count")
     hidden, heads = header.integer("embedding_length"), header.integer("attention.head_count")
-    if not (layers and hidden and heads and header.tensors):
+    if not (layers and hidden and heads and layers <= len(header.tensors)):
         raise PlannerError(f"{name}: the header does not tell layers, width and heads", "is it a whole model, not a part or a vision projector?")
     by_layer: Counter[int] = Counter()
     ends = {"input": 0, "output": 0}
