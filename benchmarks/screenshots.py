@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.conftest import chromium
+from tests.judges import chromium
 
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 ASKED = "gpu=rtx4090&count=2&model=qwen3-vl-32b-awq&context=64k"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from benchmarks import accuracy, calibrate, guide_audit, outputs
+from benchmarks import accuracy, calibrate, outputs
 from benchmarks.starts import starts
 from planner import catalog
 from planner.choice import Request
@@ -54,10 +54,6 @@ def test_the_table_in_the_readme_is_the_measured_one():
     rows = accuracy.table(accuracy.summary([accuracy.errors(start) for start in starts()]), accuracy.summary(accuracy.left_out()))
     assert len(rows) == 5
     assert all(row in (ROOT / "README.md").read_text() for row in rows), "run `python -m benchmarks.accuracy`"
-
-
-def test_the_generated_pages_are_current():
-    assert guide_audit.PAGE.read_text() == guide_audit.page(), "run `python -m benchmarks.guide_audit`"
 
 
 @pytest.mark.slow

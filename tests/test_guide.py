@@ -1,11 +1,11 @@
-"""docs/from-the-guide.md holds a counterpart of every block of the guide, and is what `plan` emits today."""
+"""docs/guide.md holds a counterpart of every block of the guide, and is what `plan` emits today."""
 
 import re
 
 import pytest
 from conftest import ROOT
 
-from benchmarks import from_the_guide
+from benchmarks import from_the_guide, guide
 
 GUIDE = ROOT.parent / "shared" / "seed" / "local-llm-setup-guide.md"
 
@@ -35,12 +35,12 @@ def test_every_block_of_the_guide_has_its_counterpart():
 
 
 def test_the_page_is_what_plan_emits():
-    assert from_the_guide.PAGE.read_text() == from_the_guide.page(), "run `python -m benchmarks.from_the_guide`"
+    assert guide.PAGE.read_text() == guide.page(), "run `python -m benchmarks.guide`"
 
 
 def test_no_sentence_of_the_guide_is_copied():
     if not GUIDE.exists():
         pytest.skip("../shared is not here")
     sentences = {sentence.strip() for sentence in re.split(r"(?<=[.!?])\s+|\n", GUIDE.read_text()) if len(sentence.split()) >= 9}
-    page = from_the_guide.PAGE.read_text()
+    page = guide.PAGE.read_text()
     assert [sentence for sentence in sentences if sentence in page] == []
