@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COLUMNS = 100
-LOG = ROOT / "tests" / "data" / "logs" / "google-gemma-2-9b-it--h100-80gb--tp1pp1dp1--8192.FAILED.log"
+LOG = ROOT / "tests" / "data" / "logs" / "codellama-codellama-34b---h100-80gb--tp2pp1dp1--8192.FAILED.log"
 BLOCK = re.compile(r"^```text\n\$ (?P<command>[^\n]+)\n(?P<shown>.*?)^```$", re.MULTILINE | re.DOTALL)
 CODES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x1b\x07]*(?:\x1b\\|\x07)|\r")  # colours, links, carriage returns
 MORE = "…"

@@ -2,51 +2,137 @@
 
 import json
 import re
-import shlex
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 from conftest import ROOT, json_lines, run_plan
 
+from benchmarks import examples
 from planner import catalog
 from planner.catalog import catalogue_path, digest
+from planner.choose import CONTEXTS
+from planner.enums import EXIT_CODES, Grade
 from planner.schema import json_schema
 from tests.judges import library
 
 README = (ROOT / "README.md").read_text()
-EXAMPLES = sorted(set(re.findall(r"(?m)^(?:\$ )?(plan .*)$", README)))
+PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in examples.PAGES}
+GENERATED = ("docs/guide.md", "docs/accuracy.md", "docs/aiconfigurator.md")  # by benchmarks that tests hold current
+SHOWN = {found["command"]: (page, found["shown"]) for page, text in PAGES.items() for found in examples.BLOCK.finditer(text)}
+LINES = sorted(
+    {
+        line
+        for page, text in PAGES.items()
+        if page not in GENERATED
+        for block in re.findall(r"(?ms)^```sh\n(.+?)^```$", text)
+        for line in block.splitlines()
+        if line.strip()
+    }
+)
+# What no test can run, and what runs it instead.
+ELSEWHERE = {
+    "python3 -m venv .venv && ": ".ci/run",
+    ".venv/bin/": ".ci/run",
+    "cd my-stack": "",
+    "./setup.sh": "tests/test_deploy.py",
+    "./stack.sh ": "tests/test_stack_script.py",
+    "./try.sh": "tests/test_proxy.py",
+    "export LITELLM_MASTER_KEY=": "tests/test_proxy.py",
+    "source my-stack/agent.env": "tests/test_proxy.py",
+    "docker compose up": "tests/test_deploy.py",
+    "kubectl ": "tests/test_deploy.py",
+    "systemctl --user ": "tests/test_deploy.py",
+    "plan bench ": "tests/test_bench.py",
+    "plan verify ": "tests/test_verify.py",
+    "curl http://127.0.0.1": "tests/test_proxy.py",
+    "nvidia-smi ": "tests/test_detect.py",
+    "plan --gpu auto ": "tests/test_detect.py",
+}
+RUN = [line for line in LINES if not line.startswith(tuple(ELSEWHERE))]
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_every_example_of_the_readme_runs(example, tmp_path):
-    (tmp_path / "server.log").write_text(next((ROOT / "tests" / "data" / "logs").glob("qwen*8b*")).read_text())
-    if example.startswith("plan emit"):  # of what the line above it wrote
-        (before,) = (each for each in EXAMPLES if each.endswith("--output my-stack"))
-        run_plan(*shlex.split(before)[1:], cwd=tmp_path)
-    done = run_plan(*shlex.split(example.split("#")[0])[1:], cwd=tmp_path)
-    assert done.returncode in (0, 1), done.stderr
+@pytest.mark.parametrize("line", RUN)
+def test_every_command_of_the_documents_runs(line, tmp_path):
+    environment = examples.prepare(tmp_path)
+    makes = re.search(r"plan emit (\S+)", line)
+    if makes:  # of what another line writes
+        maker = min((each for each in RUN if f"--output {makes[1]}" in each and each != line), key=len)
+        assert subprocess.run(["bash", "-c", maker], cwd=tmp_path, env=environment, capture_output=True, check=False).returncode == 0
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == (1 if "# exit 1" in line else 0), done.stdout + done.stderr
 
 
-def test_the_stack_file_of_the_readme_is_planned(tmp_path):
-    (text,) = re.findall(r"```yaml\n(# stack.yaml.+?)```", README, re.DOTALL)
+def test_what_cannot_run_here_is_run_elsewhere():
+    assert all(any(line.startswith(start) for line in LINES) for start in ELSEWHERE)
+    assert all((ROOT / where).exists() for where in ELSEWHERE.values())
+
+
+@pytest.mark.parametrize("command", SHOWN)
+def test_every_answer_shown_is_todays(command):
+    _, shown = SHOWN[command]
+    assert shown == examples.cut(examples.printed(command), shown), "run `python -m benchmarks.examples`"
+
+
+@pytest.mark.parametrize("page", sorted(page for page, text in PAGES.items() if "```python" in text and page not in GENERATED))
+def test_every_python_example_runs(page, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for code in re.findall(r"(?ms)^```python\n(.+?)^```$", PAGES[page]):
+        exec(compile(code, page, "exec"), {})  # noqa: S102 - the page's own words
+
+
+def test_the_prices_of_the_documents_are_read(tmp_path):
+    (text,) = re.findall(r"(?ms)^```yaml\n(currency:.+?)^```$", PAGES["docs/choosing.md"])
+    (tmp_path / "prices.yaml").write_text(text)
+    done = run_plan("--model", "qwen3-8b", "--context", "8k", "--prices", "prices.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_stack_file_of_the_documents_is_planned(tmp_path):
+    (text,) = re.findall(r"(?ms)^```yaml\n(# stack.yaml.+?)^```$", PAGES["docs/running-it.md"])
     (tmp_path / "stack.yaml").write_text(text)
     done = run_plan("-f", "stack.yaml", "--dry-run", "--format", "json", cwd=tmp_path)
     assert [service["name"] for service in json.loads(done.stdout)["services"]] == ["texts", "chat"]
 
 
-def test_the_picture_in_the_readme_is_real(tmp_path):
-    picture = re.search(r"```text\n\$ plan (.+?)\n(.+?)```", README, re.DOTALL)
-    assert picture
-    done = run_plan(*shlex.split(picture[1]), "--dry-run", cwd=tmp_path)
-    assert [line.rstrip() for line in done.stdout.splitlines()] == [line.rstrip() for line in picture[2].splitlines()]
+def test_the_files_that_are_described_are_written(tmp_path):
+    page = PAGES["docs/running-it.md"]
+    described = set(re.findall(r"(?m)^\| `([\w.]+)` \|", page)) | {"custom_callbacks.py"}
+    written = set()
+    for asked in (("--model", "qwen3-8b"), ("--model", "ministral-3-14b-awq", "--context", "32k")):
+        run_plan("--gpu", "rtx4090", *asked, "--output", "x", "--force", cwd=tmp_path)
+        written |= {path.name for path in (tmp_path / "x").iterdir()}
+    assert described <= written
 
 
-def test_the_pictures_of_the_readme_are_there():
-    pictures = re.findall(r"!\[[^]]{20,}\]\((docs/pictures/\w+\.png)\)", README)
-    assert len(pictures) == 2
-    for picture in pictures:
-        assert (ROOT / picture).read_bytes().startswith(b"\x89PNG"), "run `python -m benchmarks.screenshots`"
+def test_the_pictures_of_the_documents_are_there():
+    for page, text in PAGES.items():
+        for picture in re.findall(r"!\[[^]]{20,}\]\((\S+\.png)\)", text):
+            assert (ROOT / page).parent.joinpath(picture).read_bytes().startswith(b"\x89PNG"), "run `python -m benchmarks.screenshots`"
+    assert "](docs/pictures/page.png)" in README
+
+
+def test_links_between_documents_lead_somewhere():
+    for page, text in PAGES.items():
+        for target, anchor in re.findall(r"\]\(([\w./-]+\.md)(?:#([\w-]+))?\)", text):
+            found = (ROOT / page).parent / target
+            assert found.exists(), f"{page}: {target}"
+            headings = {re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in found.read_text().splitlines() if line.startswith("#")}
+            assert not anchor or anchor in headings, f"{page}: {target}#{anchor}"
+
+
+def test_the_site_has_every_page():
+    nav = (ROOT / "mkdocs.yml").read_text()
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert set(re.findall(r": ([\w/-]+\.md)$", nav, re.MULTILINE)) == pages
+
+
+@pytest.mark.judge
+def test_the_site_is_built_strictly(tmp_path):
+    library("mkdocs")
+    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_ci_runs_the_two_commands_of_the_readme():
@@ -93,3 +179,31 @@ def test_counts_in_the_texts_are_true():
     answers = json_lines("vllm_0.33_oracle.jsonl")
     counted = f"{len(answers):,} plans: {len({row['model'] for row in answers})} configurations"
     assert counted in (ROOT / "tests" / "oracle" / "README.md").read_text()
+
+
+def test_numbers_in_the_texts_are_those_of_the_accuracy_page():
+    page = PAGES["docs/accuracy.md"]
+    (published,) = re.findall(r"(?m)^(\d+) published figures", page)
+    assert f"fitted to {int(published):,} published figures" in README
+    (single,) = re.findall(r"A step of one user alone: ([\d.]+) %", page)
+    rows = re.findall(r"(?m)^\| (time per output token|output tokens a second|time to first token) \| \d+ \| ([\d.]+) %", page)
+    medians = {name: float(value) for name, value in reversed(rows)}  # the first of each name is that of all classes
+    said = {
+        "a step of one user": float(single),
+        "time per output token": medians["time per output token"],
+        "throughput": medians["output tokens a second"],
+        "time to first token": medians["time to first token"],
+    }
+    assert all(f"{name} {round(value)} %" in README.replace("\n", " ") for name, value in said.items()), said
+
+
+def test_defaults_in_the_texts_are_those_of_the_code():
+    choosing = PAGES["docs/choosing.md"]
+    rows = {name: int(context.replace(",", "")) for name, context in re.findall(r"(?m)^\| `(\w+)` \| .+ \| ([\d,]+) \|$", choosing)}
+    assert rows == CONTEXTS
+    grades = set(re.findall(r"(?m)^\| (measured here|measured class|new model|new GPU|extrapolated) \|", PAGES["docs/reading-an-answer.md"]))
+    assert grades == set(get_args(Grade))
+    codes = {
+        verdict.replace(" ", "_"): int(code) for verdict, code in re.findall(r"(?m)^\| \*([a-z ]+)\* \| .+ \| (\d) \|$", PAGES["docs/reading-an-answer.md"])
+    }
+    assert codes == EXIT_CODES
