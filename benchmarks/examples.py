@@ -1,6 +1,6 @@
 """The answers that README.md and docs/ show: `python -m benchmarks.examples` writes them anew, each as the command above it prints today.
 
-A block ```text that begins with `$ plan …` is what a terminal of 100 columns shows; a last line `…` says that it goes on.
+A block ```text that begins with `$ plan …` is what a terminal of 100 columns shows; a last line `…` says that it goes on: as many paragraphs are kept as stand above it.
 """
 
 from __future__ import annotations
@@ -66,11 +66,12 @@ def printed(command: str) -> str:
 
 
 def cut(text: str, shown: str) -> str:
-    """As many lines of the text as the block shows, if it says that it goes on; else all."""
-    before, lines = shown.splitlines(), text.splitlines()
-    if before and before[-1] == MORE and len(lines) > len(before) - 1:
-        lines = [*lines[: len(before) - 1], MORE]
-    return "\n".join(lines) + "\n"
+    """As many paragraphs of the text as the block shows, if it says that it goes on; else all."""
+    paragraphs = text.strip("\n").split("\n\n")
+    if shown.endswith(f"{MORE}\n"):
+        kept = max(1, len(shown.removesuffix(f"{MORE}\n").strip("\n").split("\n\n")))
+        paragraphs = [*paragraphs[:kept], *([MORE] if len(paragraphs) > kept else [])]
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def renewed(page: str) -> str:

@@ -177,7 +177,7 @@ def _on_ray(sweep: Sweep, models: Sequence[str], address: str) -> Iterator[dict[
     try:
         import ray
     except ImportError:
-        raise PlannerError("--ray needs Ray", "pip install 'serve-plan[ray]'") from None
+        raise PlannerError("--ray needs Ray", "pip install ray") from None
     _reach(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)

@@ -188,7 +188,7 @@ def _arrow() -> tuple[Any, Any]:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
-        raise PlannerError("Parquet needs pyarrow", "pip install 'serve-plan[parquet]', or write .csv or .json") from None
+        raise PlannerError("Parquet needs pyarrow", "pip install pyarrow, or write .csv or .json") from None
     texts, floats, shorts = ("model", "gpu", "kv_cache_dtype", "verdict"), ("max_concurrency", "max_concurrency_low", "tokens_per_s"), ("count",)
     kinds = {name: pa.dictionary(pa.int32(), pa.string()) for name in texts} | dict.fromkeys(floats, pa.float64()) | dict.fromkeys(shorts, pa.int16())
     return pq, pa.schema([(name, kinds.get(name, pa.int64())) for name in COLUMNS])

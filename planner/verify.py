@@ -62,7 +62,7 @@ def verify(plan: Plan, config: Mapping[str, object], hf_quant: Mapping[str, obje
 
 def _no_answer(executable: str, errors: str) -> PlannerError:
     if re.search(r"No module named '(?:vllm|torch)'", errors):
-        return PlannerError(f"there is no vLLM in {executable}", "pip install 'serve-plan[vllm]', or --python PATH of an installation")
+        return PlannerError(f"there is no vLLM in {executable}", "pip install vllm, or --python PATH of an installation")
     last = next((line for line in reversed(errors.splitlines()) if line.strip()), "it said nothing")
     return WorldError(f"vLLM failed: {last.strip()[:300]}")
 

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from typing import get_args
 
 import pytest
@@ -207,3 +208,14 @@ def test_defaults_in_the_texts_are_those_of_the_code():
         verdict.replace(" ", "_"): int(code) for verdict, code in re.findall(r"(?m)^\| \*([a-z ]+)\* \| .+ \| (\d) \|$", PAGES["docs/reading-an-answer.md"])
     }
     assert codes == EXIT_CODES
+
+
+def test_what_is_said_to_be_installed_can_be():
+    """The name is not on the package index: messages name the packages that the extras name."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    needed = {re.match(r"[\w-]+", each)[0] for name in ("vllm", "pictures", "parquet", "ray") for each in extras[name]}
+    sources = "\n".join(path.read_text() for path in (ROOT / "planner").rglob("*.py"))
+    assert needed <= set(re.findall(r"pip install ([a-z]+)\b", sources))
+    assert all("serve-plan[" not in text for text in (sources, *PAGES.values()))
+    dependencies = [re.match(r"[\w-]+", each)[0] for each in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]]
+    assert len(dependencies) == len(set(dependencies))

@@ -23,7 +23,7 @@ def figure(plan: Plan, kind: str) -> bytes:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise PlannerError("pictures need matplotlib", "pip install 'serve-plan[pictures]', or --html FILE, which needs nothing") from None
+        raise PlannerError("pictures need matplotlib", "pip install matplotlib, or --html FILE, which needs nothing") from None
     drawn = [one for one in (concurrency_curve(plan), *(speed_curves(plan) or ())) if one is not None] if plan.verdict != "does_not_start" else []
     whole = Figure(figsize=(9, 1.6 + 3.2 * len(drawn)), layout="constrained")
     axes = whole.subplots(1 + len(drawn), 1, height_ratios=[0.45, *([1.0] * len(drawn))], squeeze=False)[:, 0]
