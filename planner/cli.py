@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from planner.cli_command import Command, Option, option, typed, words
+from planner.cli_command import Command, Option, missing, option, typed, words
 from planner.cli_names import Name
 from planner.cli_options import PURPOSES, QUESTION, STYLE, question, read_machine
 from planner.enums import SCHEMAS
@@ -169,7 +169,7 @@ def print_schema(what: str) -> None:
 
 
 @cli.command("verify", cls=Command, short_help="Ask vLLM itself about the plan, line by line.")
-@question()
+@question(vllm_only=True)
 @option("--python", help="The Python of a vLLM installation; else this one's.")
 @STYLE
 @click.pass_context
@@ -219,14 +219,15 @@ def main() -> NoReturn:
         code = WorldError.exit_code
     except click.exceptions.Exit as done:
         code = done.exit_code
+    except click.MissingParameter as error:
+        code = _refuse(missing(error))
     except click.ClickException as error:
         _fail(error.format_message(), f"{error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else 'plan'} --help lists the options")
         code = 2
     except click.Abort:
         code = 130
     except PlannerError as error:
-        _fail(error.message, error.hint)
-        code = error.exit_code
+        code = _refuse(error)
     _let_go()
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -237,6 +238,11 @@ def _let_go() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _refuse(error: PlannerError) -> int:
+    _fail(error.message, error.hint)
+    return error.exit_code
 
 
 def _fail(message: str, hint: str) -> None:

@@ -28,7 +28,7 @@ COLUMNS = (
 
 
 @command("bench")
-@question()
+@question(vllm_only=True, without=("users", "kv_cache_memory_bytes", "skip_mm_profiling"))
 @option("--url", default="http://127.0.0.1:8000", show_default=True, help=f"The server's address; a key is taken from {KEY}.")
 @option("--input", "prompt", default=2000, show_default=True, type=click.IntRange(16, 100_000), help="Tokens of a prompt, about.")
 @option("--answer", default=200, show_default=True, type=click.IntRange(16, 10_000), help="Tokens of an answer.")

@@ -24,13 +24,22 @@ CONTEXT_STEP = 1024
 
 
 @command("capacity")
-@question()
-@option("--input", "prompt", default=2000, show_default=True, type=click.IntRange(1, 10_000_000), help="Tokens of a prompt.")
-@option("--output-tokens", "--answer", "answer", default=500, show_default=True, type=click.IntRange(1, 1_000_000), help="Tokens of an answer.")
-@option("--ttft", default="2s", show_default=True, type=Seconds(), help="The first token within this time.")
-@option("--tpot", default="50ms", show_default=True, type=Seconds(), help="A further token within this time, on average.")
-@option("--rate", type=Finite(0, 1e6, min_open=True), help="Requests a second that arrive at random (a Poisson process).")
-@option("--percentile", default=95.0, show_default=True, type=Finite(50, 99.9), help="Share of first tokens that --ttft holds for.")
+@question(vllm_only=True, without=("max_model_len",))
+@option("--input", "prompt", default=2000, show_default=True, type=click.IntRange(1, 10_000_000), group="Load and limits", help="Tokens of a prompt.")
+@option(
+    "--output-tokens",
+    "--answer",
+    "answer",
+    default=500,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    group="Load and limits",
+    help="Tokens of an answer.",
+)
+@option("--ttft", default="2s", show_default=True, type=Seconds(), group="Load and limits", help="The first token within this time.")
+@option("--tpot", default="50ms", show_default=True, type=Seconds(), group="Load and limits", help="A further token within this time, on average.")
+@option("--rate", type=Finite(0, 1e6, min_open=True), group="Load and limits", help="Requests a second that arrive at random (a Poisson process).")
+@option("--percentile", default=95.0, show_default=True, type=Finite(50, 99.9), group="Load and limits", help="Share of first tokens that --ttft holds for.")
 @output_options
 @click.pass_context
 def capacity_command(ctx: click.Context, /, **options: Any) -> None:

@@ -15,6 +15,8 @@ from planner.errors import PlannerError
 from planner.question_words import command_line, flag_of
 
 _TYPED = "planner.typed"  # in the meta of click's context: what was typed, by the name of the option
+_LONG = 100  # characters of an argument that a hint repeats
+_EXAMPLES = {"gpu": "rtx4090", "model": "qwen3-8b", "output": "grid.csv"}
 _FEW = 3  # rare options that the short help shows all the same
 _TWICE = {
     "gpu": "different GPUs in one machine cannot be planned yet: plan each, or say --count for several equal ones",
@@ -23,6 +25,8 @@ _TWICE = {
 }
 
 
+_QUIET = "planner.quiet"
+_ARGUMENTS = "planner.arguments"
 _OPTIONS_OF = {  # what a key of config.toml is the default of
     "gpu": ("gpu", "gpus"),
     "count": ("count",),
@@ -93,7 +97,7 @@ class Command(click.Command):
         """What the user's config.toml says of this command's options. Another GPU that is typed is another machine."""
         if self.name in _NO_DEFAULTS or "stack_file" in typed:
             return {}
-        left = {"gpu", "gpus", "count", "host_kind"} if {"gpu", "gpus"} & set(typed) else set()
+        left = {"gpu", "gpus", "count", "host_kind"} if "gpu" in typed else set()
         names = {param.name for param in self.params} - left - ({"vllm_version"} if self.name == "check" else set())
         if not names & {name for each in _OPTIONS_OF.values() for name in each}:
             return {}
@@ -105,18 +109,21 @@ class Command(click.Command):
     def _typed(self, ctx: click.Context, args: list[str]) -> tuple[dict[str, Any], bool]:
         """The options as they were typed, in their order; and whether no further command follows."""
         words, rest, order = self.make_parser(ctx).parse_args(list(args))
+        values = [words.get(str(param.name)) for param in self.params if isinstance(param, click.Argument)]
+        ctx.meta[_ARGUMENTS] = [word for value in values for word in (value if isinstance(value, tuple) else (value,)) if isinstance(word, str)]
         for param in order:
             if isinstance(param, click.Option) and not (param.multiple or param.is_eager) and order.count(param) > 1:
-                flag = "/".join(sorted({flag_of(str(param.name)), *param.secondary_opts}, key=len)) if param.secondary_opts else flag_of(str(param.name))
+                flag = "/".join([flag_of(_key(param)), *param.secondary_opts])
                 raise PlannerError(f"{flag} is given twice; it counts once", _TWICE.get(str(param.name), "leave one out"))
-        names = dict.fromkeys(param.name for param in order if isinstance(param, click.Option) and not param.is_eager)
-        return {name: words[name] for name in names if name in words}, not (rest and isinstance(self, click.Group))
+        given = dict.fromkeys(param for param in order if isinstance(param, click.Option) and not param.is_eager)
+        return {_key(param): words[str(param.name)] for param in given if param.name in words}, not (rest and isinstance(self, click.Group))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; --quiet keeps its report back."""
-        if ctx.default_map and not ctx.params.get("quiet"):
+        ctx.meta[_QUIET] = ctx.params.pop("quiet", False)
+        if ctx.default_map and not is_quiet(ctx):
             _say_defaults(ctx)
-        if not ctx.params.pop("quiet", False) or ctx.params.get("style") == "json":
+        if not is_quiet(ctx) or ctx.params.get("style") == "json":
             return super().invoke(ctx)
         with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
             return super().invoke(ctx)
@@ -145,25 +152,49 @@ def _say_defaults(ctx: click.Context) -> None:
     """One line on standard error: what the file of defaults added to what was typed."""
     from planner.defaults import config_file
 
-    used = {name: ctx.params[name] for name in ctx.default_map or {} if ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP}
-    if ctx.params.get("gpu"):
+    ours = [param for param in ctx.command.params if isinstance(param, click.Option) and param.name in (ctx.default_map or {})]
+    used = {_key(param): ctx.params[str(param.name)] for param in ours if ctx.get_parameter_source(str(param.name)) is ParameterSource.DEFAULT_MAP}
+    if "gpu" in ctx.params and ctx.params["gpu"] != "any":
         used.pop("prices", None)  # are read where machines are listed
     if used:
         line = f"plan: {command_line(used).removeprefix('plan ')} from {config_file()}"
         click.echo(line if os.environ.get("NO_COLOR") else click.style(line, dim=True), err=True)
 
 
-def typed() -> dict[str, Any]:
-    """What was typed to the command that runs, by the names of its options; nothing outside of one."""
-    ctx = click.get_current_context(silent=True)
+def _key(param: click.Option) -> str:
+    """The name by which an option's flag is written again (`flag_of`)."""
+    name = str(param.name)
+    return name if flag_of(name) in (*param.opts, *param.secondary_opts) else max(param.opts, key=len).lstrip("-").replace("-", "_")
+
+
+def is_quiet(ctx: click.Context) -> bool:
+    """Whether --quiet was typed."""
+    return bool(ctx.meta.get(_QUIET))
+
+
+def typed(ctx: click.Context | None = None) -> dict[str, Any]:
+    """What was typed to the command that runs (or ran), by the names of its options; nothing outside of one."""
+    ctx = ctx or click.get_current_context(silent=True)
     return dict(ctx.meta.get(_TYPED, {})) if ctx else {}
 
 
-def words(changed: dict[str, Any] | None = None, command: str | None = None) -> str:
+def words(changed: dict[str, Any] | None = None, command: str | None = None, ctx: click.Context | None = None) -> str:
     """The command that was typed, with what is changed; of another command where one is named ("" is the main one)."""
-    ctx = click.get_current_context(silent=True)
-    own = ctx.info_name if ctx and ctx.parent else ""
-    return command_line(typed(), changed, command=str(own if command is None else command))
+    ctx = ctx or click.get_current_context(silent=True)
+    if ctx is None or command is not None:
+        return command_line(typed(ctx), changed, command=command or "")
+    arguments = [f"{word[:_LONG]}…" if len(word) > _LONG else word for word in ctx.meta.get(_ARGUMENTS, ())]
+    return command_line(typed(ctx), changed, command=str(ctx.info_name) if ctx.parent else "", arguments=arguments)
+
+
+def missing(error: click.MissingParameter) -> PlannerError:
+    """What to type where an option or an argument is missing."""
+    param, ctx = error.param, error.ctx
+    if not isinstance(param, click.Option) or ctx is None:
+        return PlannerError(error.format_message(), f"{ctx.command_path} --help says more" if ctx else "")
+    keys = [_key(each) for each in ctx.command.params if each.required and isinstance(each, click.Option)]
+    lacking = {key: _EXAMPLES[key] for key in keys if key in _EXAMPLES and key not in typed(ctx)}
+    return PlannerError(f"{flag_of(_key(param))} is missing", f"try: {words(lacking, ctx=ctx)}")
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:

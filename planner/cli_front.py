@@ -12,6 +12,7 @@ import click
 from planner.cli_command import command, option, output_options
 from planner.cli_names import Name
 from planner.errors import PlannerError
+from planner.question_words import command_line
 from planner.units import parse_context, tokens
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ def front_command(model: str, contexts: str, prices: Path | None, top: int, styl
         raise PlannerError(f"no context of {contexts} is within the model's {tokens(limit)}", f"--contexts {limit}")
     found = front(points(ways, [row.spec() for row in gpu_rows() if row.vendor != "apple"], COUNTS, fitting, read_prices(prices)))
     if not found:
-        raise PlannerError(f"no machine with a rent and a known speed serves {model}", "plan --model without --gpu lists machines without prices too")
+        raise PlannerError(
+            f"no machine with a rent and a known speed serves {model}", f"{command_line({'gpu': 'any', 'model': model})} lists machines without prices too"
+        )
     shown = found[: top or None]
     if style == "json":
         rows = [{**asdict(point), "stored": None, "model": point.stored.name, "bits": point.stored.bits} for point in found]

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from planner.cli_command import option, output_options
+from planner.cli_command import is_quiet, option, output_options
 from planner.cli_names import Name
 from planner.engines.versions import DEFAULT_VERSION, VERSIONS
 from planner.engines.vllm import KV_CACHE_DTYPES
@@ -67,29 +67,20 @@ class Seconds(click.ParamType[float]):
 STYLE = output_options
 PURPOSES = ("agent", "chat", "code", "vision", "embedding")
 _pin = partial(option, group="Pins: settings of the server, named as vLLM's flags", common=False)
+_gpu = partial(option, "--gpu", type=Name("gpu"), group="Question")
+_quantization = partial(option, "--quantization", group="Question", metavar="NAME")
+_kinds: Any = {"type": click.Choice([str(host) for host in Host]), "default": "server", "show_default": True}
+_host = partial(option, "--host", "--machine", "host_kind", group="Question", **_kinds)
+_ONLINE = "fp8, fp8_per_block or fp8_per_channel, while loading"
 QUESTION: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
-    "gpu": option(
-        "--gpu",
-        type=Name("gpu"),
-        group="Question",
-        help="The GPU: rtx4090, a100-80, m4-max-64gb … (`plan list gpus`); auto reads this machine, any leaves it open.",
-    ),
+    "gpu": _gpu(help="The GPU: rtx4090, a100-80, m4-max-64gb … (`plan list gpus`); auto reads this machine, any leaves it open."),
     "count": option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), group="Question", help="How many of them."),
     "model": option(
         "--model", type=Name("model"), group="Question", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json."
     ),
     "context": option("--context", type=CONTEXT, group="Question", help="The context wanted, e.g. 128k (131,072); else the longest that surely starts."),
     "users": option("--users", type=click.IntRange(1, 100_000), group="Question", help="How many people at once, each at full context."),
-    "host_kind": option(
-        "--host",
-        "--machine",
-        "host_kind",
-        type=click.Choice([str(h) for h in Host]),
-        default="server",
-        show_default=True,
-        group="Question",
-        help="The kind of machine, not an address (that is --bind): what is free at start.",
-    ),
+    "host_kind": _host(help="The kind of machine, not an address (that is --bind): what is free at start."),
     "link_gb_per_s": option(
         "--link-gb-per-s",
         type=Finite(0, 10_000, min_open=True),
@@ -97,11 +88,7 @@ QUESTION: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
         common=False,
         help="What an all-reduce reaches here: nccl-tests' bus bandwidth, where measured.",
     ),
-    "quantization": option(
-        "--quantization",
-        group="Question",
-        help="vLLM: fp8, fp8_per_block or fp8_per_channel, while loading; GGUF: Q4_K_M, Q8_0, …; MLX: 8bit, 4bit, mxfp4.",
-    ),
+    "quantization": _quantization(help=f"vLLM: {_ONLINE}; GGUF: Q4_K_M, Q8_0, …; MLX: 8bit, 4bit, mxfp4."),
     "tensor_parallel_size": _pin(
         "--tensor-parallel-size", "-tp", "--tp", "tensor_parallel_size", type=click.IntRange(1, 1024), help="GPUs that share each layer."
     ),
@@ -110,7 +97,9 @@ QUESTION: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
     ),
     "max_model_len": _pin("--max-model-len", type=CONTEXT, help="32k is 32,768 here, as in --context."),
     "gpu_memory_utilization": _pin("--gpu-memory-utilization", type=Finite(0, 1, min_open=True), help="The share of a GPU's memory that vLLM takes."),
-    "kv_cache_dtype": _pin("--kv-cache-dtype", help=f"vLLM: {', '.join(KV_CACHE_DTYPES)}; llama.cpp and Ollama: f16, q8_0, q4_0; MLX: bf16, q8, q4."),
+    "kv_cache_dtype": _pin(
+        "--kv-cache-dtype", metavar="NAME", help=f"vLLM: {', '.join(KV_CACHE_DTYPES)}; llama.cpp and Ollama: f16, q8_0, q4_0; MLX: bf16, q8, q4."
+    ),
     "kv_cache_memory_bytes": _pin("--kv-cache-memory-bytes", type=SIZE, help="The cache's size, e.g. 8GiB."),
     "max_num_seqs": _pin("--max-num-seqs", type=click.IntRange(1, 100_000), help="Requests at once."),
     "max_num_batched_tokens": _pin("--max-num-batched-tokens", type=click.IntRange(1, 10_000_000), help="Tokens of one step."),
@@ -121,6 +110,12 @@ QUESTION: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
     "vllm_version": _pin(
         "--vllm-version", type=click.Choice(list(VERSIONS)), default=DEFAULT_VERSION, show_default=True, metavar="0.11..0.33", help="The release."
     ),
+}
+_OF_VLLM = {
+    "gpu": _gpu(help="The GPU: rtx4090, a100-80 … (`plan list gpus`); auto reads this machine."),
+    "host_kind": _host(help="The kind of machine, not an address: what is free at start."),
+    "quantization": _quantization(help=f"{_ONLINE}."),
+    "kv_cache_dtype": _pin("--kv-cache-dtype", metavar="NAME", help=f"{', '.join(KV_CACHE_DTYPES)}."),
 }
 
 
@@ -138,17 +133,19 @@ def read_machine(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
 
     here = this_machine()
     know_gpu(AUTO, here.gpu)
-    click.echo(f"plan: this machine has {here.note}", err=True)
+    if not is_quiet(ctx):
+        click.echo(f"plan: this machine has {here.note}", err=True)
     given = ctx.get_parameter_source("count") is not click.core.ParameterSource.DEFAULT
     return options | {"count": options["count"] if given else here.count}
 
 
-def question(*, without: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def question(*, vllm_only: bool = False, without: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The options of the question: which GPUs, which model, what is wished and pinned; `without` those that mean nothing to the command."""
+    wanted = {name: one for name, one in (QUESTION | (_OF_VLLM if vllm_only else {})).items() if name not in without}
 
     def add(run: Callable[..., Any]) -> Callable[..., Any]:
-        for name, one in reversed(QUESTION.items()):
-            run = run if name in without else one(run)
+        for one in reversed(wanted.values()):
+            run = one(run)
         return run
 
     return add

@@ -8,18 +8,17 @@ from typing import Any
 
 _FLAGS = {  # of options whose flag is not their name
     "answer": "--answer",
+    "as_json": "--json",
     "beside": "--with",
     "free_gib": "--free",
-    "gpus": "--gpu",
     "host_kind": "--host",
-    "models": "--model",
     "prompt": "--input",
     "purpose": "--for",
     "stack_file": "-f",
     "style": "--format",
 }
 _TOKENS = ("context", "max_model_len")  # 131072 is written 128k
-_SWITCHES = ("enforce_eager",)  # False is said too
+_SWITCHES = ("enforce_eager", "open")  # False is said too
 
 
 def flag_of(name: str) -> str:

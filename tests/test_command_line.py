@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from planner.catalog import find_gpu, gpu_rows
 from planner.cli import _LATER, cli
 from planner.cli_choose import run_choice
+from planner.cli_command import _key
 from planner.cli_hints import _MACHINES, _MODELS
 from planner.errors import PlannerError
 from planner.question_words import command_line, flag_of
@@ -331,6 +332,12 @@ def test_what_a_list_takes_it_reads(asked, taken, capsys):
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--engine", "ollama", "--vllm-version", "0.19"), "--vllm-version is vLLM's; ollama has no such setting"),
         (("--count", "2"), "plan --count 2 --gpu rtx4090 --model"),
         (("bench",), "plan bench --gpu rtx4090 --model qwen3-8b"),
+        (("check", "vllm serve Qwen/Qwen3-8B"), "--gpu is missing; try: plan check --gpu rtx4090 'vllm serve Qwen/Qwen3-8B'"),
+        (("check", "--count", "2", "--", "vllm", "serve", "x"), "try: plan check --count 2 --gpu rtx4090 vllm serve x"),
+        (("compare", "--model", "qwen3-4b"), "--gpu is missing; try: plan compare --model qwen3-4b --gpu rtx4090"),
+        (("compare",), "try: plan compare --gpu rtx4090 --model qwen3-8b"),
+        (("sweep", "--gpus", "l4"), "--output is missing; try: plan sweep --gpus l4 --output grid.csv"),
+        (("explain",), "plan explain --help"),
         (("capacity", "--gpu", "rtx4090"), "plan capacity --gpu rtx4090 --model qwen3-8b"),
         (
             ("capacity", "--gpu", "h100", "--count", "8", "--model", "deepseek-v3", "--ttft", "3s"),
@@ -528,3 +535,17 @@ def test_the_completion_script_of_every_shell_asks_this_command(name, tmp_path):
 
 def test_an_unknown_shell_is_refused(tmp_path):
     assert "bash" in refused("completion", "tcsh", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("name", commands())
+def test_every_option_can_be_typed_again(name):
+    """The words of a hint are those of the command: each option is read back as it was given."""
+    found = commands()[name]
+    for param in found.params:
+        if not isinstance(param, click.Option) or param.is_eager:
+            continue
+        values = {True: [True, False] if param.secondary_opts else [True]}.get(param.is_flag, ["1"])
+        for value in values:
+            typed = shlex.split(command_line({_key(param): value}))[1:]
+            opts, _, order = found.make_parser(click.Context(found)).parse_args(list(typed))
+            assert (order[0], opts[param.name]) == (param, (["1"] if param.multiple else value))
