@@ -9,7 +9,7 @@ from planner.choice import Choice, Request, utilization
 from planner.command import AUTO_LENGTH, read_settings
 from planner.config import ServeConfig
 from planner.engines import vllm
-from planner.engines.flags import FlagFault
+from planner.engines.flag_rules import FlagFault
 from planner.engines.versions import VERSIONS, newest_for
 from planner.enums import Verdict
 from planner.errors import PlannerError

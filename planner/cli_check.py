@@ -88,7 +88,7 @@ def judge(found: Found, group: GpuGroup, version: object = None) -> Checked:
     from planner.source import find_source
 
     release = nearest_version(str(version or found.version or "")).name
-    values, positional, faults = parse_flags(found.words, release)
+    values, positional, faults = parse_flags(found.words, release, unresolved=found.unresolved)
     model = str(positional[0] if positional else values.get("--model", ""))
     _refuse_unresolved(found, values, model)
     if not model:

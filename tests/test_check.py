@@ -163,6 +163,11 @@ def test_the_limit_is_named_in_vllms_terms_and_a_fix_offered(command, code, says
     assert problem.fix
 
 
+def test_what_only_the_shell_knows_is_no_fault_where_it_does_not_matter():
+    answer = checked(f'{SERVE} --max-model-len 4096 --port $PORT --seed ${{SEED}} --uvicorn-log-level $LEVEL "$@" $EXTRA')
+    assert (answer.verdict, answer.problems) == ("starts", ())
+
+
 def test_every_offered_change_makes_it_start():
     command = f"{SERVE} --gpu-memory-utilization 0.75 --max-num-seqs 8"
     answer = checked(command)

@@ -8,7 +8,7 @@ from pathlib import Path
 import planner
 
 ORDER = [
-    ["units", "errors", "enums", "text", "question_words"],
+    ["units", "errors", "enums", "text", "question_words", "secrets"],
     ["shell", "log", "shards"],
     ["model", "hardware", "config"],
     ["engines"],

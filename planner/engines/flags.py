@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from planner.engines.arguments import HELP, MAX_WORDS, MisuseError, Parser, Taken, build, model_first, rewritten, with_config
+from planner.engines.flag_rules import FlagFault, refused_together
 from planner.engines.versions import VERSIONS
-from planner.errors import did_you_mean
+from planner.errors import PlannerError, did_you_mean
+from planner.secrets import redact_words
+
+_MOST_FAULTS = 20  # enough for a person to read
 
 # What to use now: from the release notes and help texts of the releases that dropped them.
 SUCCESSORS = {
@@ -31,110 +36,146 @@ SUCCESSORS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class FlagFault:
-    """A word of a command that this release does not take; `gone` where an earlier one did."""
-
-    flag: str
-    message: str
-    fix: str
-    value: bool = False  # whether the value is at fault, not the flag
-
-
 @cache
-def _table() -> dict[str, Any]:
+def flag_table() -> dict[str, Any]:
+    """flags.json: what each flag of the newest release takes, since when, and which are gone."""
     loaded: dict[str, Any] = json.loads(files("planner.engines").joinpath("flags.json").read_text("utf-8"))
     return loaded
 
 
 @cache
 def _spellings() -> Mapping[str, str]:
-    return {name: flag for flag, entry in _table()["flags"].items() for name in (flag, *entry.get("also", ()))}
+    return {name: flag for flag, entry in flag_table()["flags"].items() for name in (flag, *entry.get("also", ()))}
 
 
-def parse_flags(words: Sequence[str], version: str) -> tuple[dict[str, str | bool], list[str], list[FlagFault]]:
-    """Values by flag, words that belong to none, and faults, as vLLM's own parser would read the words after `serve`.
+# Choices are known of the newest release; these have not changed since the oldest.
+_SAME_CHOICES = ("--dtype", "--uvicorn-log-level", "--runner", "--convert")
 
-    Underscores are dashes, `--flag=value` and `--flag value` are one, `--no-flag` is False, `--flag.key value` is one setting of a JSON flag.
+
+@cache
+def _parser(version: str) -> Parser:
+    """The parser of a release: the newest one's flags that it had, and those that are gone since."""
+    order = list(VERSIONS)
+    newest, number = version == order[-1], order.index(version)
+    had = {flag: entry for flag, entry in flag_table()["flags"].items() if number >= order.index(entry.get("since", order[0]))}
+    if not newest:
+        had = {flag: entry if flag in _SAME_CHOICES else {key: value for key, value in entry.items() if key != "choices"} for flag, entry in had.items()}
+    gone = [flag for flag, last in flag_table()["last_known_in"].items() if number <= order.index(last)]
+    return build(had, gone, newest=newest)
+
+
+def parse_flags(
+    words: Sequence[str], version: str, *, unresolved: Sequence[str] = (), here: bool = True, rust: bool = False
+) -> tuple[dict[str, str | bool], list[str], list[FlagFault]]:
+    """Values by flag, the model where a word names it, and faults, as the parser of that release reads the words after `vllm serve`.
+
+    `unresolved` are parts that only a shell knows; `here`: files that it names are to lie on this machine; `rust`: VLLM_USE_RUST_FRONTEND is set. A value is its text as vLLM understands it (8K is "8192"); a switch is True or False. What is refused is left out and the rest read.
     """
-    values: dict[str, str | bool] = {}
-    positional: list[str] = []
     faults: list[FlagFault] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("-") or _is_number(word):
-            positional.append(word)
+    if len(words) > MAX_WORDS:
+        raise PlannerError(f"a command of {len(words):,} words", f"at most {MAX_WORDS:,} are read")
+    try:
+        words = model_first(words)
+        if words and words[0].startswith("-") and "--config" not in words and any(re.match(r"--served[-_]model[-_]name(=|$)", word) for word in words):
+            faults.append(FlagFault("--served-model-name", "vLLM wants the model before --served-model-name", "vllm serve MODEL …", value=True))
+        words = rewritten(with_config(words))
+    except MisuseError as error:
+        return {}, [word for word in words[:1] if not word.startswith("-")], [*faults, _misuse(error)]
+    taken, more = _read_all(_parser(version), words, version, unresolved)
+    faults += more
+    faults += [FlagFault(flag, f"argument {flag}: {reason}", _value_fix(flag, reason), value=True) for flag, reason in taken.refused]
+    taken.rest = [word for word in taken.rest if not any(part in word for part in unresolved)]
+    if taken.rest:
+        rest = " ".join(redact_words(taken.rest))[:100]
+        faults.append(
+            FlagFault(taken.rest[0], f"unrecognized arguments: {rest!r}; vLLM takes one model", "leave it out, or quote what belongs together", value=True)
+        )
+    if taken.values.pop(HELP, False):
+        faults.append(FlagFault(HELP, "--help prints the flags and starts no server", "leave it out"))
+    return taken.values, [taken.model] if taken.model is not None else [], [*faults, *refused_together(taken.values, here=here, rust=rust)]
+
+
+def _read_all(parser: Parser, words: list[str], version: str, unresolved: Sequence[str]) -> tuple[Taken, list[FlagFault]]:
+    """Read words, leaving out one misuse or unknown flag after the other, each of which is a fault."""
+    faults: list[FlagFault] = []
+    while True:
+        try:
+            taken = parser.read(words, unresolved)
+        except MisuseError as error:
+            faults.append(_misuse(error))
+            words = _without(parser, words, error.message) if len(faults) < _MOST_FAULTS else []
             continue
-        name, equals, value = word.partition("=")
-        name = name if not name.startswith("--") else "--" + name[2:].replace("_", "-")
-        flag = _spellings().get(name) or _short_with_value(name) or _dotted(name)
-        if flag is None:
-            if fault := _unknown(name, version):  # else this release still had it
-                faults.append(fault)
-            if not equals and rest and not rest[0].startswith("-"):
-                rest.pop(0)
-            continue
-        if fault := _too_new(flag, version):
+        unknown = next((word for word in taken.rest if word.startswith("-") and word != "--" and not _is_number(word)), None)
+        if unknown is None or len(faults) >= _MOST_FAULTS:
+            return taken, faults
+        if fault := _unknown(unknown.partition("=")[0], version):
             faults.append(fault)
-        if equals:
-            values[flag] = value
-        else:
-            _take(name, flag, rest, values, faults)
-    return values, positional, faults
+        words = _dropped(parser, words, words.index(unknown))
 
 
-def _take(name: str, flag: str, rest: list[str], values: dict[str, str | bool], faults: list[FlagFault]) -> None:
-    """Take what a flag takes of the words behind it."""
-    takes = _table()["flags"][flag]["values"]
-    if takes == 0:
-        values[flag] = not name.startswith("--no-")
-    elif takes == 1:
-        if not rest or (rest[0].startswith("-") and not _is_number(rest[0]) and rest[0] != "-"):
-            faults.append(FlagFault(name, f"{name} needs a value", "give one", value=True))
-        else:
-            values[flag] = rest.pop(0)
-    else:
-        many: list[str] = []
-        while rest and not rest[0].startswith("-") and (takes == "many" or not many):
-            many.append(rest.pop(0))
-        values[flag] = " ".join(many)
+def _dropped(parser: Parser, words: list[str], index: int) -> list[str]:
+    """The words without an unknown flag and without the word behind it, unless that is the model."""
+    flag, alone = words[index], [*words[:index], *words[index + 1 :]]
+    known = flag_table()["flags"].get(_spellings().get(flag, ""), {})
+    if "=" in flag or known.get("takes") == 0 or words[index + 1 : index + 2] == [] or words[index + 1].startswith("-"):
+        return alone
+    both = [*words[:index], *words[index + 2 :]]
+    try:
+        return both if known or parser.read(both).model is not None else alone
+    except MisuseError:
+        return both
+
+
+def _without(parser: Parser, words: list[str], message: str) -> list[str]:
+    """The words without those that a misuse comes from: the first that is gone with its removal, and its value."""
+
+    def cured(rest: list[str]) -> bool:
+        try:
+            parser.read(rest)
+        except MisuseError as error:
+            return error.message != message
+        return True
+
+    for index, word in enumerate(words):
+        if word.startswith("-") and cured(rest := [*words[:index], *words[index + 1 :]]):
+            follows = "=" not in word and index < len(rest) and not rest[index].startswith("-")
+            both = [*rest[:index], *rest[index + 1 :]]
+            return both if follows and "ambiguous" in message else rest
+    return []
+
+
+def _misuse(error: MisuseError) -> FlagFault:
+    text, flag = error.message, error.flag
+    if "ambiguous option" in text:
+        flag = text.partition("ambiguous option: ")[2].partition(" ")[0].partition("=")[0]
+        name = text.partition(" could match ")[2]
+        return FlagFault(flag, f"ambiguous option: {flag} could match {name}", f"write one of them: {name.split(',')[0]}")
+    if "ignored explicit argument" in text:
+        off = " ".join(flag_table()["flags"].get(flag, {}).get("off", ())[:1])
+        return FlagFault(flag, f"argument {flag}: it takes no value", f"{flag} alone" + (f", or {off}" if off else ""), value=True)
+    return FlagFault(flag or "--", text, "give it" if "expected" in text else "correct it", value=True)
+
+
+def _value_fix(flag: str, reason: str) -> str:
+    choices = flag_table()["flags"].get(flag, {}).get("choices", ())
+    return f"{flag} {choices[0]}" if choices and "invalid choice" in reason else f"correct {flag}"
 
 
 def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
-def _short_with_value(name: str) -> str | None:
-    """-O3 is -O 3."""
-    return "--optimization-level" if name.startswith("-O") and "--optimization-level" in _table()["flags"] else None
-
-
-def _dotted(name: str) -> str | None:
-    """--compilation-config.mode sets one key of a JSON flag."""
-    return _spellings().get(name.partition(".")[0]) if "." in name else None
-
-
-def _too_new(flag: str, version: str) -> FlagFault | None:
-    since = _table()["flags"][flag].get("since")
-    order = list(VERSIONS)
-    if since and order.index(version) < order.index(since):
-        return FlagFault(flag, f"{flag} came with vLLM {since}; this is {version}", f"leave it out or use {since}")
-    return None
+    return re.fullmatch(r"-\d+|-\d*\.\d+", word) is not None  # argparse's own rule
 
 
 def _unknown(name: str, version: str) -> FlagFault | None:
-    last = _table()["last_known_in"].get(name)
-    successor = SUCCESSORS.get(name, "")
+    """Why a release does not take a flag: it came later, it is gone, or it never was."""
+    order = list(VERSIONS)
+    since = flag_table()["flags"].get(_spellings().get(name, ""), {}).get("since")
+    if since and order.index(version) < order.index(since):
+        return FlagFault(name, f"{name} came with vLLM {since}; this is {version}", f"leave it out or use {since}")
+    last, successor = flag_table()["last_known_in"].get(name), SUCCESSORS.get(name, "")
     if last or successor:
         when = f"vLLM {version} no longer knows {name}" + (f" (last in {last})" if last else "")
-        order = list(VERSIONS)
         fix = successor.replace("nothing", "leave it out", 1) if successor.startswith("nothing") else f"use {successor}" if successor else "leave it out"
-        if last and order.index(version) <= order.index(last):
-            return None
         return FlagFault(name, when, fix)
-    return FlagFault(name, f"vLLM {version} has no flag {name}", did_you_mean(name, _spellings()) or "leave it out")
+    if (short := re.fullmatch(r"(-[a-z]+)(\d+)", name)) and short[1] in _spellings():
+        return FlagFault(name, f"vLLM {version} has no flag {name}", f"{short[1]} {short[2]}")
+    return FlagFault(name, f"vLLM {version} has no flag {name[:100]}", did_you_mean(name, _spellings()) or "leave it out")

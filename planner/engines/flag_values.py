@@ -1,0 +1,150 @@
+"""How vLLM reads the value of a flag, and why it refuses one.
+
+Mirrors vLLM 0.33: utils/argparse_utils.py human_readable_int (28), human_readable_int_or_auto (67); engine/arg_utils.py parse_type (152),
+optional_type (164), union_dict_and_str (173), _expand_json_human_readable_numbers (292), parse_dataclass (369, pydantic, no unknown keys).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+_DECIMAL = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_ADAPTER_KEYS = frozenset(["name", "path", "base_model_name", "is_3d_lora_weight"])  # LoRAModulePath
+_TRUE_OR_FALSE = frozenset(["0", "off", "f", "false", "n", "no", "1", "on", "t", "true", "y", "yes"])  # what pydantic takes for a boolean
+
+
+class RefusedError(ValueError):
+    """A value that vLLM does not take; the message is the reason, without the value."""
+
+
+def human_readable_int(text: str) -> int:
+    """A whole number, also 8k (8000) or 8K (8192). Raises ValueError."""
+    text = text.strip()
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgGtT])", text):
+        number, suffix = match.groups()
+        if suffix in _BINARY and "." in number:
+            raise RefusedError(f"no decimals before {suffix}: {number}{suffix.lower()} is a multiple of 1000")
+        return int(number) * _BINARY[suffix] if suffix in _BINARY else int(float(number) * _DECIMAL[suffix])
+    return int(text)
+
+
+def _count_or_auto(text: str) -> str:
+    return "auto" if text.strip() == "-1" or text.strip().lower() == "auto" else str(human_readable_int(text))
+
+
+def _float(text: str) -> str:
+    float(text)
+    return text
+
+
+def _json(text: str) -> str:
+    try:
+        json.loads(text)
+    except RecursionError:
+        raise RefusedError("it is nested too deeply") from None
+    return text
+
+
+def _json_or_text(text: str) -> str:
+    return _json(text) if re.match(r"(?s)^\s*{.*}\s*$", text) else text
+
+
+def _adapter(text: str) -> str:
+    if text and not ("=" in text and "," not in text):
+        data = json.loads(text)
+        if not isinstance(data, dict) or not {"name", "path"} <= set(data) <= _ADAPTER_KEYS:
+            raise RefusedError("an adapter is NAME=PATH or a JSON object with name and path")
+    return text
+
+
+_READ: dict[str, tuple[Callable[[str], str], str]] = {
+    "int": (lambda text: str(int(text)), "a whole number"),
+    "float": (_float, "a number"),
+    "count": (lambda text: str(human_readable_int(text)), "a whole number, also with k, m, g (powers of 1000) or K, M, G (of 1024)"),
+    "count or auto": (_count_or_auto, "a whole number such as 32768 or 32K, or auto"),
+    "json": (_json, "JSON"),
+    "json or text": (_json_or_text, "JSON"),
+    "dashes": (lambda text: text.lower().replace("-", "_"), "text"),
+    "adapters": (_adapter, "NAME=PATH or JSON"),
+}
+
+
+def read_value(entry: Mapping[str, Any], text: str, *, newest: bool) -> str | None:
+    """The value as vLLM understands it; None where it means none. Choices and keys are those of the newest release. Raises RefusedError."""
+    if entry.get("optional") and text in ("", "None"):
+        return None
+    reads = entry.get("reads")
+    if reads == "object":
+        return _object(text, entry["fields"] if newest else None)
+    if reads:
+        read, expected = _READ[reads]
+        try:
+            text = read(text)
+        except RefusedError:
+            raise
+        except ValueError:
+            raise RefusedError(f"expected {expected}" + (f", not {text[:60]!r}" if "JSON" not in expected else "")) from None
+    if newest and "choices" in entry and text not in entry["choices"]:
+        raise RefusedError(f"invalid choice: {text[:60]!r} (choose from {', '.join(entry['choices'])})")
+    return text
+
+
+def _object(text: str, fields: Mapping[str, Mapping[str, Any]] | None) -> str:
+    """A JSON object read into a configuration class, which takes no key that it does not have."""
+    parts = re.split(r'("(?:[^"\\]|\\.)*")', text)
+    parts[::2] = [re.sub(r"\b\d+(?:\.\d+)?[kKmMgGtT]\b", lambda match: str(human_readable_int(match[0])), part) for part in parts[::2]]
+    try:
+        data = json.loads("".join(parts))
+    except (ValueError, RecursionError):
+        raise RefusedError("expected a JSON object") from None
+    if not isinstance(data, dict):
+        raise RefusedError("expected a JSON object")
+    for key, value in data.items():
+        if fields is not None and key not in fields:
+            raise RefusedError(f"it has no key {key[:60]!r}")
+        if fields is not None and not _fits(value, fields[key]):
+            raise RefusedError(f"its key {key!r} takes {_wanted(fields[key])}")
+    return "".join(parts)
+
+
+def _wanted(schema: Mapping[str, Any]) -> str:
+    if words := schema.get("enum", schema.get("strings")):
+        return f"one of {', '.join(map(str, words))}"
+    if "refuses" in schema:
+        return f"no {schema['refuses'][0]}"
+    return str(schema.get("const", schema.get("type")))
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "boolean", int: "number", float: "number", str: "string", dict: "object", list: "array"}
+    return kinds.get(type(value), "null")
+
+
+def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether pydantic reads a value as this plain JSON Schema, in its lax mode: "3" is 3, "true" is true."""
+    if not schema or (value is None and schema.get("null")):
+        return True
+    if "type" not in schema and "enum" not in schema and "const" not in schema:
+        if isinstance(value, str) and "strings" in schema:
+            return value.lower() in schema["strings"]
+        return _kind(value) not in schema.get("refuses", ())
+    if "enum" in schema:
+        return value in schema["enum"]
+    if "const" in schema:
+        return bool(value == schema["const"])
+    kind = schema["type"]
+    if kind == "string":
+        return isinstance(value, str)
+    if kind == "boolean":
+        return isinstance(value, bool) or value in (0, 1) or (isinstance(value, str) and value.lower() in _TRUE_OR_FALSE)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return False
+    whole = kind == "number" or number.is_integer()
+    least, above = schema.get("minimum", number), schema.get("exclusiveMinimum", number - 1)
+    return whole and number >= least and number > above and number <= schema.get("maximum", number)

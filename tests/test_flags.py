@@ -1,0 +1,173 @@
+"""The flags of `vllm serve`: our parser takes what vLLM's takes and refuses what it refuses; vLLM's own is the judge.
+
+`tests/data/vllm_0.33_commands.jsonl` holds its answers: `python tests/test_flags.py` asks it again.
+"""
+
+import json
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from command_cases import kinds, mutations
+from conftest import ROOT
+
+from planner.engines.flags import flag_table, parse_flags
+from planner.engines.versions import VERSIONS
+from planner.errors import PlannerError
+from planner.secrets import redact, redact_words
+
+VENV = Path(os.environ.get("PLAN_ORACLE_VENV", Path.home() / ".cache" / "serve-plan" / "vllm-0.33"))
+FROZEN = ROOT / "tests" / "data" / "vllm_0.33_commands.jsonl"
+OFFICIAL = next((path for base in (ROOT.parent, ROOT.parent.parent) if (path := base / "shared" / "truth" / "vllm_recipes_commands.jsonl").exists()), None)
+ASKED = {"max_model_len": "--max-model-len", "tensor_parallel_size": "--tensor-parallel-size", "enforce_eager": "--enforce-eager", "dtype": "--dtype"}
+
+
+def judged(commands: list[list[str]], folder: Path) -> list[dict]:
+    """What vLLM's parser says of each; a template that a command names in examples/, as vLLM's image has it, lies there."""
+    for words in commands:
+        if "--chat-template" in words[:-1] and (name := words[words.index("--chat-template") + 1]).startswith("examples/"):
+            (folder / "examples").mkdir(exist_ok=True)
+            (folder / name).touch()
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "planner" / "oracle")}
+    command = [VENV / "bin" / "python", ROOT / "tests" / "oracle" / "parse_commands.py"]
+    text = "".join(json.dumps(words) + "\n" for words in commands)
+    done = subprocess.run(command, cwd=folder, env=environment, input=text, text=True, capture_output=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def disagreements(commands, answers) -> list[str]:
+    """Commands that one of the two takes, and taken ones that they understand differently."""
+    found = []
+    for words, theirs in zip(commands, answers, strict=True):
+        values, positional, faults = parse_flags(words, "0.33")
+        if bool(faults) == theirs["taken"]:
+            found.append(f"{words}: ours {[fault.message for fault in faults]}, vLLM's {theirs}")
+        elif theirs["taken"]:
+            understood = {name: str(values[flag]) for name, flag in ASKED.items() if flag in values}
+            told = {name: theirs["values"][name].replace("-1", "auto") if name == "max_model_len" else theirs["values"][name] for name in understood}
+            if understood != told or (positional or [None])[0] != theirs["model"]:
+                found.append(f"{words}: {understood} {positional}, vLLM's {theirs}")
+    return found
+
+
+def frozen() -> list[dict]:
+    return [json.loads(line) for line in FROZEN.read_text().splitlines()]
+
+
+def test_the_kinds_are_taken_and_refused_as_vllm_did(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    answers = frozen()
+    assert [answer["words"] for answer in answers[: len(kinds())]] == kinds(), "python tests/test_flags.py"
+    assert sum(answer["taken"] for answer in answers) > 300
+    assert sum(not answer["taken"] for answer in answers) > 300
+    assert disagreements([answer["words"] for answer in answers], answers) == []
+
+
+@pytest.mark.slow
+def test_our_parser_is_vllms_for_the_kinds_and_for_mutations(tmp_path, monkeypatch):
+    """The judge itself, on commands that nobody has seen: other seeds each day."""
+    monkeypatch.chdir(tmp_path)
+    commands = kinds() + list(mutations(flag_table()["flags"], int(time.time()) // 86_400, 3000))
+    assert disagreements(commands, judged(commands, tmp_path)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(OFFICIAL is None, reason="the official recipes lie beside the project only where it is built")
+def test_our_parser_is_vllms_for_every_official_command(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    commands = [json.loads(line)["argv"][2:] for line in OFFICIAL.read_text().splitlines()]
+    assert len(commands) > 1200
+    assert disagreements(commands, judged(commands, tmp_path)) == []
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_release_reads_an_ordinary_command(version):
+    words = ["a/b", "--tensor-parallel", "2", "--max_model_len=8K", "--no-enforce-eager", "--gpu-memory-util", "0.9", "--port", "1"]
+    values, positional, faults = parse_flags(words, version)
+    assert (positional, faults) == (["a/b"], [])
+    assert values["--max-model-len"] == "8192"
+    assert values["--enforce-eager"] is False
+
+
+def test_each_fault_is_named_and_what_is_right_is_still_read():
+    words = ["a/b", "extra", "--enforce-eager=false", "--seed", "x", "--max", "1", "--nothing", "2", "--dtype", "half16", "-tp2", "--port", "8000"]
+    values, positional, faults = parse_flags(words, "0.33")
+    assert (values, positional) == ({"--port": "8000"}, ["a/b"])
+    assert {fault.flag for fault in faults} == {"extra", "--enforce-eager", "--seed", "--max", "--nothing", "--dtype", "-tp2"}
+    assert all(fault.fix for fault in faults)
+    assert next(fault.fix for fault in faults if fault.flag == "-tp2") == "-tp 2"
+
+
+def test_a_configuration_file_is_read_and_the_command_line_beats_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "conf.yaml"
+    file.write_text(
+        "model: a/b\ntensor_parallel_size: 4\nmax-model-len: 8K\nenforce-eager: true\nenable-prefix-caching: false\ncompilation-config: {mode: 3}\nserved-model-name: [x, y]\n"
+    )
+    values, positional, faults = parse_flags(["--config", "conf.yaml", "--max-model-len", "1024"], "0.33")
+    assert faults == []
+    assert (positional, values.pop("--model")) == ([], "a/b")
+    assert values == {
+        "--tensor-parallel-size": "4", "--max-model-len": "1024", "--enforce-eager": True, "--compilation-config": '{"mode": 3}', "--served-model-name": "x y",
+    }  # fmt: skip
+    assert parse_flags(["c/d", "--config", "conf.yaml"], "0.33")[1] == ["c/d"]
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "a: [\n", "a: &x 1\nb: *x\n", "1: 2\n", "tensor-parallel-size: two\n", "nothing: 1\n", "\x00"])
+def test_a_bad_configuration_file_is_refused(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c.yaml").write_text(text)
+    assert parse_flags(["a/b", "--config", "c.yaml"], "0.33")[2]
+
+
+def test_a_command_of_many_words_is_refused():
+    with pytest.raises(PlannerError, match="words"):
+        parse_flags(["a/b", *["--port"] * 5000], "0.33")
+
+
+SECRETS = [
+    "vllm serve a/b --api-key SECRET --port 1",
+    "vllm serve a/b --api-key=SECRET",
+    "vllm serve a/b --api_key 'SECRET'",
+    "vllm serve a/b --api-k SECRET",
+    "vllm serve a/b --hf-token SECRET",
+    "HF_TOKEN=SECRET vllm serve a/b",
+    'export HUGGING_FACE_HUB_TOKEN="SECRET"; vllm serve a/b',
+    "docker run -e OPENAI_API_KEY=SECRET vllm/vllm-openai --model a/b",
+    "AWS_SECRET_ACCESS_KEY=SECRET DB_PASSWORD=SECRET vllm serve a/b",
+    """vllm serve a/b --kv-transfer-config '{"kv_connector_extra_config": {"api_key": "SECRET"}}'""",
+    "vllm serve a/b --nothing hf_abcSECRETdef",
+    "curl -H 'Authorization: Bearer SECRETSECRET'",
+]
+
+
+@pytest.mark.parametrize("text", SECRETS)
+def test_secrets_are_blanked_and_the_rest_is_kept(text):
+    assert "SECRET" not in redact(text).replace("AWS_SECRET_ACCESS_KEY", "")
+    assert (
+        "SECRET" not in " ".join(redact_words(text.replace("'", "").replace('"', "").split())).replace("AWS_SECRET_ACCESS_KEY", "")
+        or "{" in text
+        or "Bearer" in text
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["vllm serve a/b --max-num-batched-tokens 8192 --tokenizer x --tokens-only --served-model-name key", "--ssl-keyfile /k.pem --port 1"]
+)
+def test_what_is_no_secret_is_kept(text):
+    assert redact(text) == text
+    assert redact_words(text.split()) == text.split()
+
+
+if __name__ == "__main__":
+    commands = kinds() + list(mutations(flag_table()["flags"], 1, 700))
+    with tempfile.TemporaryDirectory() as folder:
+        answers = judged(commands, Path(folder))
+    rows = [{"words": words, **{key: answer.get(key) for key in ("taken", "model", "values")}} for words, answer in zip(commands, answers, strict=True)]
+    for row in rows:
+        row["values"] = {name: row["values"][name] for name in ASKED} if row["taken"] else None
+    FROZEN.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    print(FROZEN, len(rows), sum(row["taken"] for row in rows))
