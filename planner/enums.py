@@ -18,6 +18,6 @@ BoundBy = Literal["weights", "arithmetic", "KV cache", "all-reduces", "starts"]
 
 SCHEMAS = (
     "gpus", "models", "prices", "stack",  # files that a person writes
-    "plan", "local", "check", "explain", "capacity", "compare", "front", "bench", "list", "sweep", "verify", "chosen-models", "chosen-machines",
+    "plan", "local", "check", "explain", "capacity", "compare", "front", "bench", "list", "sweep", "verify", "config", "chosen-models", "chosen-machines",
 )  # fmt: skip
 """What `plan schema` prints: the files that it reads, and the answers of its commands as JSON."""

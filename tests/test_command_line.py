@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import click
+import jsonschema
 import pytest
 from conftest import ROOT, run_plan
 from hypothesis import given
@@ -24,6 +25,7 @@ from planner.cli_command import _key
 from planner.cli_hints import _MACHINES, _MODELS
 from planner.errors import PlannerError
 from planner.question_words import command_line, flag_of
+from planner.schema import json_schema
 from planner.units import parse_context, parse_count, parse_size
 
 TYPED = {"gpu": "rtx4090", "count": "2", "model": "qwen3-8b", "context": "64k", "beside": ["qwen3-embedding-0.6b:context=8k"], "enforce_eager": True}
@@ -435,6 +437,7 @@ def test_defaults_are_set_shown_and_unset(own, tmp_path):
     assert path.read_text() == '# mine\ngpu = "h100"\ncount = 2\n'
     assert "h100  (line 2)" in run_plan("config", cwd=here).stdout
     shown = json.loads(run_plan("config", "--json", cwd=here).stdout)
+    jsonschema.validate(shown, json_schema("config"))
     assert (shown["path"], shown["defaults"]["count"], shown["defaults"]["host"]) == (str(path), {"value": 2, "line": 3}, None)
     assert run_plan("config", "unset", "gpu", cwd=here).returncode == 0
     assert path.read_text() == "# mine\ncount = 2\n"

@@ -166,6 +166,22 @@ class SweepJson(TypedDict):
     bytes: int
 
 
+class DefaultJson(TypedDict):
+    """A default of the user's and its line in config.toml."""
+
+    value: str | int
+    line: int
+
+
+class ConfigJson(TypedDict):
+    """What `plan config` shows: null for a key that is not set."""
+
+    schema: Literal[1]
+    path: str
+    exists: bool
+    defaults: dict[str, DefaultJson | None]
+
+
 class AgreementJson(TypedDict):
     """One thing that vLLM was asked, our answer and its own."""
 
