@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import json
-import sys
-from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from planner.cli_command import command, option, output_options
 from planner.cli_names import Name
 from planner.errors import PlannerError
-from planner.hardware import GpuSpec, Host
+from planner.hardware import Host
+from planner.question_words import command_line
 from planner.stack_file import ServiceRow, StackRow
-from planner.units import GIB, parse_context, tokens
+from planner.units import parse_context
 
-MOST_PAIRS = 64
+if TYPE_CHECKING:
+    from planner.comparison import Comparison
+    from planner.ways import Way
+
+MOST_PAIRS, MOST_COUNT = 64, 1024
 
 
 @command("compare")
 @option("--gpu", "gpus", required=True, type=Name("gpu", many=True), help="The GPU or Mac, or several with commas: rtx4090, a100-80, m4-max-128gb, …")
-@option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them.")
+@option("--count", "counts", default="1", show_default=True, help="How many of them, or several numbers with commas: 1,2 shows what a second one adds.")
 @option(
     "--model",
     "models",
@@ -37,36 +40,56 @@ MOST_PAIRS = 64
 @output_options
 @click.pass_context
 def compare_command(ctx: click.Context, /, **options: Any) -> None:
-    """Put vLLM, Ollama, llama.cpp and MLX side by side, for every GPU and model named; exit 1 where none of them does what is asked."""
-    pairs = [(gpu, model) for model in _names(options["models"]) for gpu in _names(options["gpus"])]
-    if not 1 <= len(pairs) <= MOST_PAIRS:
-        raise PlannerError(f"{len(pairs)} pairs of a GPU and a model; 1 to {MOST_PAIRS} are compared", "plan sweep computes larger grids")
-    found = [_compared(gpu, model, options) for gpu, model in pairs]
-    if all(row.refusal for _, rows in found for row in rows):
-        raise PlannerError(found[0][1][0].refusal)
-    answers = [
-        {"gpu": gpu.name, "count": options["count"], "model": model, "runtimes": [asdict(row) for row in rows]}
-        for (_, model), (gpu, rows) in zip(pairs, found, strict=True)
-    ]
+    """Put vLLM, Ollama, llama.cpp and MLX side by side, each with the same class of weights (16, 8, 4 bits), and say which is best for what.
+
+    For every GPU, count and model named; exit 1 where none of them does what is asked.
+    """
+    from planner.report.compare import comparison_json, render
+    from planner.ways import together
+
+    counts = [_count(text) for text in _names(options["counts"])]
+    models = together(_names(options["models"]))
+    asked = [(gpu, count, names) for names in models for gpu in _names(options["gpus"]) for count in counts]
+    if not 1 <= len(asked) <= MOST_PAIRS:
+        raise PlannerError(f"{len(asked)} pairs of GPUs and a model; 1 to {MOST_PAIRS} are compared", "plan sweep computes larger grids")
+    found = [_compared(gpu, count, names, options) for gpu, count, names in asked]
+    if all(row.refusal for one in found for row in one.rows):
+        raise PlannerError(found[0].rows[0].refusal)
     if options["style"] == "json":
+        answers = [comparison_json(one) for one in found]
         click.echo(json.dumps({"schema": 1} | (answers[0] if len(answers) == 1 else {"comparisons": answers}), indent=2))
     else:
-        for (_, model), (gpu, rows) in zip(pairs, found, strict=True):
-            _show(rows, f"{model} on {options['count']}x {gpu.title}")
-    ctx.exit(0 if any(row.verdict == "starts" and not row.layers_on_cpu for _, rows in found for row in rows) else 1)
+        from planner.report.console import console
+
+        console().print(render(found), crop=False)
+    ctx.exit(0 if any(row.is_sure for one in found for row in one.rows) else 1)
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:5]) <= MOST_COUNT:
+        raise PlannerError(f"--count: {text[:40]!r} is not a whole number from 1 to {MOST_COUNT:,}", "--count 2, or --count 1,2")
+    return int(text)
 
 
 def _names(text: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
-def _compared(name: str, model: str, options: dict[str, Any]) -> tuple[GpuSpec, list[Any]]:
+def _compared(name: str, count: int, names: list[str], options: dict[str, Any]) -> Comparison:
     from planner.catalog import find_gpu
-    from planner.compare import compare, runtimes
+    from planner.compare import compare, runtimes, usual_context
+    from planner.comparison import Comparison
+    from planner.ways import ways
 
-    gpu = find_gpu(name)
-    service = ServiceRow(model=model, context=_context(options["context"]), users=options["users"])
-    return gpu, compare(runtimes(gpu.vendor), lambda engine: _answer(engine, name, service, options))
+    gpu, context = find_gpu(name), _context(options["context"])
+
+    def ask(way: Way, tokens: int | None, users: int | None) -> object:
+        service = ServiceRow(model=way.model, quantization=way.quantization, context=tokens, users=users)
+        return _answer(way.engine, name, count, service, options)
+
+    machine = {"gpu": name, "count": count if count > 1 else None, "host_kind": options["host_kind"] if options["host_kind"] != Host.SERVER else None}
+    rows = compare(ways(names, runtimes(gpu.vendor), gpu), ask, context, options["users"], context or usual_context(names[0]))
+    return Comparison(gpu=gpu, count=count, model=", ".join(names), rows=tuple(rows), asked=command_line(machine))
 
 
 def _context(text: str | None) -> int | None:
@@ -76,32 +99,8 @@ def _context(text: str | None) -> int | None:
         raise PlannerError(f"--context: {error}") from None
 
 
-def _answer(engine: str, gpu: str, service: ServiceRow, options: dict[str, Any]) -> object:
+def _answer(engine: str, gpu: str, count: int, service: ServiceRow, options: dict[str, Any]) -> object:
     from planner.cli_stack import answer_for
 
-    row = StackRow(gpu=gpu, count=options["count"], host=options["host_kind"], engine=engine, services=[service])  # type: ignore[arg-type]
+    row = StackRow(gpu=gpu, count=count, host=options["host_kind"], engine=engine, services=[service])  # type: ignore[arg-type]
     return answer_for(row)
-
-
-def _show(rows: list[Any], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="dim", title=title, title_justify="left", title_style="bold")
-    for name in ("runtime", "weights", "it", "context", "at once", "tokens/s", "GiB of a GPU", "agent-safe", "set-up steps"):
-        table.add_column(name, justify="right" if name in ("context", "at once", "tokens/s") else "left", no_wrap=name not in ("set-up steps", "it"))
-    words = {"starts": "fits", "tight": "tight: may fail", "does_not_start": "does not fit"}
-    for row in rows:
-        if row.refusal:
-            table.add_row(row.engine, "", Text(row.refusal, "yellow"))
-            continue
-        verdict = words[row.verdict] + (f", {row.layers_on_cpu} layers on the CPU" if row.layers_on_cpu else "")
-        rate = "" if row.tokens_per_s is None else f"{row.tokens_per_s:g}"
-        used = f"{row.used_bytes / GIB:.1f} of {row.available_bytes / GIB:.1f}"
-        table.add_row(row.engine, row.quantization, verdict, tokens(row.context), f"{row.users:.1f}", rate, used, row.agent_safe, ", ".join(row.steps))
-    console.print(table, crop=False)
-    for row in rows:
-        if row.agent_note:
-            console.print(Text(f"{row.engine}: {row.agent_note}", "dim"), crop=False)

@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from planner.cli_local import LocalAnswer
+from planner.comparison import Compared
 from planner.errors import PlannerError
 from planner.estimate import NoSpeed, estimate, expected_tokens_per_s
 from planner.gguf import ollama
+from planner.plan import Plan
+from planner.source import find_plain
+from planner.units import largest
+from planner.ways import Way
+
+MOST_USERS, USUAL_CONTEXT = 256, 8192
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """One runtime's answer; `refusal` instead where it cannot serve the model here. Bytes are of the fullest GPU."""
-
-    engine: str
-    quantization: str = ""
-    verdict: str = ""
-    context: int = 0
-    users: float = 0.0
-    used_bytes: int = 0
-    available_bytes: int = 0
-    tokens_per_s: float | None = None
-    speed_reason: str | None = None  # why there are no tokens_per_s
-    layers_on_cpu: int = 0
-    agent_safe: str = ""
-    agent_note: str = ""
-    steps: tuple[str, ...] = ()
-    refusal: str = ""
+def usual_context(model: str) -> int:
+    """The context of which users are counted where none is asked: 8,192 tokens, or all that the model has."""
+    if model.endswith(".gguf"):
+        return USUAL_CONTEXT
+    return min(USUAL_CONTEXT, find_plain(model).spec.max_position_embeddings)
 
 
 AGENTS = {
@@ -57,15 +51,49 @@ def runtimes(vendor: str) -> tuple[str, ...]:
     return ("mlx", "ollama", "llama.cpp") if vendor == "apple" else ("vllm", "ollama", "llama.cpp")
 
 
-def compare(engines: tuple[str, ...], ask: Callable[[str], object]) -> list[Compared]:
-    """Ask each runtime the same question; `ask` answers for one engine, or raises PlannerError with what it cannot do."""
-    found = []
-    for engine in engines:
+Ask = Callable[[Way, int | None, int | None], object]
+"""Answers for one way, a context and a number of users, or raises PlannerError with what it cannot do."""
+
+
+def compare(rows: Sequence[Sequence[Way]], ask: Ask, context: int | None, users: int | None, users_context: int) -> list[Compared]:
+    """Ask each runtime the same question for each class of weights: of the ways that a row may be served, the first that is not refused."""
+    return [_row(ways, ask, context, users, users_context) for ways in rows]
+
+
+def _row(ways: Sequence[Way], ask: Ask, context: int | None, users: int | None, users_context: int) -> Compared:
+    refusals = []
+    for way in ways:
         try:
-            found.append(_compared(engine, ask(engine)))
+            found = _compared(way.engine, ask(way, context, users))
         except PlannerError as error:
-            found.append(Compared(engine=engine, refusal=" ".join(f"{error.message}; {error.hint}".split()).rstrip("; ")))
-    return found
+            refusals.append(" ".join(f"{error.message}; {error.hint}".split()).rstrip("; "))
+            continue
+        found = replace(found, bits=way.bits, arguments=way.arguments)
+        return _held(found, way, ask, users_context) if found.is_sure else found
+    return Compared(engine=ways[0].engine, bits=ways[0].bits, refusal=refusals[0])
+
+
+def _held(found: Compared, way: Way, ask: Ask, context: int) -> Compared:
+    """The longest context of one user, and how many users of a shorter one are surely held."""
+    longest = ask(way, None, None)
+    if not isinstance(longest, LocalAnswer):
+        of_one, of_many = _vllm(longest).choice.cautious, _vllm(ask(way, context, None)).choice.cautious
+        held = min(MOST_USERS, int(of_many.max_concurrency))
+        return replace(found, longest_context=of_one.longest_max_model_len, users_context=context, users_held=held)
+
+    def holds(users: int) -> bool:
+        answer = ask(way, context, users)
+        return isinstance(answer, LocalAnswer) and answer.main.verdict == "starts" and answer.main.is_whole
+
+    return replace(found, longest_context=longest.main.longest_context, users_context=context, users_held=largest(MOST_USERS, holds))
+
+
+def _vllm(answer: object) -> Plan:
+    from planner.cli_stack import Answer
+
+    if not isinstance(answer, Answer):
+        raise TypeError(f"{type(answer).__name__} is no answer")
+    return answer.stack.main
 
 
 def _compared(engine: str, answer: object) -> Compared:
@@ -87,11 +115,7 @@ def _compared(engine: str, answer: object) -> Compared:
             agent_note=note,
             steps=STEPS[engine],
         )
-    from planner.cli_stack import Answer
-
-    if not isinstance(answer, Answer):
-        raise TypeError(f"{type(answer).__name__} is no answer")
-    vllm = answer.stack.main
+    vllm = _vllm(answer)
     safe, note = agent_safety(engine, vllm.model.architecture)
     ledger, speed = vllm.choice.expected, estimate(vllm)
     return Compared(
@@ -110,4 +134,4 @@ def _compared(engine: str, answer: object) -> Compared:
     )
 
 
-__all__ = ["Compared", "agent_safety", "compare", "runtimes"]
+__all__ = ["agent_safety", "compare", "runtimes", "usual_context"]

@@ -104,12 +104,22 @@ def _check(answer: dict) -> Iterator[str]:
     yield from (warning["message"] for warning in answer["warnings"])
 
 
+def _compare(answer: dict) -> Iterator[str]:
+    for one in answer.get("comparisons", [answer]):
+        for row in one["runtimes"]:
+            yield from (row["engine"], row["quantization"], str(row["bits"]), f"{row['context']:,}" if row["verdict"] == "starts" else row["refusal"])
+        for best in one["best"]:
+            yield from best["commands"] if len(best["commands"]) <= 2 else ()
+
+
 QUESTIONS = {
     "choose": (("--gpu", "rtx4090", "--count", "2"), _choose),
     "choose for agents": (("--gpu", "rtx3060", "--for", "agent", "--top", "0"), _choose),
     "choose on a Mac": (("--gpu", "m4-max-128gb"), _choose),
     "machines": (("--model", "qwen3-vl-32b", "--context", "128k", "--users", "10"), _machines),
     "front": (("front", "--model", "qwen3-32b"), _front),
+    "compare": (("compare", "--gpu", "rtx4090", "--count", "1,2", "--model", "qwen3-14b"), _compare),
+    "compare on a Mac": (("compare", "--gpu", "m4-max-64gb", "--model", "qwen3-vl-32b"), _compare),
     "capacity": (("capacity", "--gpu", "h100", "--count", "2", "--model", "qwen3-32b-fp8"), _capacity),
     "check": (("check", "vllm serve Qwen/Qwen3-32B-AWQ --max-model-len 16384", "--gpu", "rtx4090"), _check),
     "check, failing": (("check", "vllm serve Qwen/Qwen3-8B --max-model-len 40960", "--gpu", "rtx4090"), _check),
