@@ -235,7 +235,7 @@ def test_the_catalogue_agrees_with_vllms_recipes():
     assert len(compared) >= 40
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 def test_the_frozen_names_are_those_of_vllms_own_registries():
     done = subprocess.run(
         [judge_python(), "list_parsers.py"],
@@ -249,14 +249,14 @@ def test_the_frozen_names_are_those_of_vllms_own_registries():
     assert {registry: sorted(known_names(registry, "0.33")) for registry in json.loads(line)} == json.loads(line)
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 def test_vllm_takes_every_models_command_with_its_parsers():
     questions = [{"argv": list(planned(name, variant.name).argv)} for name in CALLERS for variant in ROWS[name].variants if variant.runtime == "vllm"]
     answers = ask(GROUP.gpu, 8, questions)
     assert [(question["argv"][2], answer) for question, answer in zip(questions, answers, strict=True) if not answer["valid"]] == []
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 @pytest.mark.parametrize(
     "words",
     [["--tool-call-parser", "hermez"], ["--tool-call-parser", "minimax"], ["--reasoning-parser", "granite5"], []],

@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import yaml
 from conftest import ROOT, run_plan
+from vllm_stand_in import REFUSAL, serving
 
 from planner import catalog
 from planner.choice import Request
@@ -278,6 +279,74 @@ def test_llama_server_gets_every_recommended_parameter(backend_port, tmp_path):
     assert (path, embed_path) == ("/v1/chat/completions", "/v1/embeddings")
     assert (chat["model"], embed["model"]) == ("qwen3-vl-30b-a3b", "qwen3-embedding-0.6b")
     assert (chat["temperature"], chat["top_p"], chat["top_k"], chat["presence_penalty"], chat["max_tokens"]) == (0.7, 0.8, 20, 1.5, 2048)
+
+
+@contextmanager
+def agent_stack(folder, manner: str = "good", *, without: tuple[str, ...] = (), model: str = "qwen3-8b"):
+    """The emitted proxy before a server that has what its emitted command says, less some words of it; its address and the server."""
+    done = run_plan("--gpu", "a100-80", "--model", model, "--context", "8k", "--output", str(folder), "--format", "json", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    argv = [word for word in json.loads(done.stdout)["commands"][0]["argv"] if word not in without]
+    with serving([argv], manner) as server:
+        text = (folder / "litellm.yaml").read_text()
+        (folder / "litellm.yaml").write_text(re.sub(r"api_base: http://127.0.0.1:\d+", f"api_base: {server.url}", text))
+        with proxy(folder, {"LITELLM_MASTER_KEY": KEY}) as (running, url):
+            until_live(running, url, folder)
+            yield url, server
+
+
+def try_it(folder, url: str) -> tuple[int, str]:
+    """try.sh of the folder against the running proxy."""
+    text, changed = re.subn(r"(?m)^proxy=http://127.0.0.1:\d+$", f"proxy={url}", (folder / "try.sh").read_text())
+    assert changed == 1
+    (folder / "try.sh").write_text(text)
+    environment = {"PATH": os.environ["PATH"], "LITELLM_MASTER_KEY": KEY, "PLAN_TRY_TIMEOUT": "60"}
+    done = subprocess.run(["bash", "try.sh"], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+WEATHER = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]
+
+
+@pytest.mark.parametrize("model", ["qwen3-8b", "ministral-3-14b-awq"])
+def test_an_agent_calls_a_tool_through_the_emitted_configuration(model, tmp_path):
+    body = {"model": model, "messages": [USER], "tools": WEATHER, "tool_choice": "auto"}
+    with agent_stack(tmp_path, model=model) as (url, _):
+        (call,) = ask(f"{url}/v1/chat/completions", body)["choices"][0]["message"]["tool_calls"]
+        assert (call["function"]["name"], json.loads(call["function"]["arguments"])) == ("get_weather", {"city": "Paris"})
+        lines = ask_text(f"{url}/v1/chat/completions", body | {"stream": True}).splitlines()
+        chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+        parts = [part for chunk in chunks for choice in chunk["choices"] for part in choice["delta"].get("tool_calls") or ()]
+        assert "".join(part["function"].get("arguments") or "" for part in parts) == call["function"]["arguments"]
+        (info,) = (entry["model_info"] for entry in ask(f"{url}/model/info")["data"])
+        wanted = {"mode": "chat", "supports_function_calling": True, "supports_tool_choice": True, "supports_response_schema": True, "max_input_tokens": 8192}
+        wanted |= {"supports_vision": model != "qwen3-8b", "supports_reasoning": model == "qwen3-8b", "max_output_tokens": 2048}
+        assert {key: info[key] for key in wanted} == wanted
+        code, said = try_it(tmp_path, url)
+        assert code == 0, said
+        assert said.count(": ok: ") == 3
+
+
+def test_without_the_flags_the_proxy_hands_on_vllms_refusal_and_try_sh_names_them(tmp_path):
+    with agent_stack(tmp_path, without=("--enable-auto-tool-choice", "--tool-call-parser", "hermes")) as (url, server):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            ask(f"{url}/v1/chat/completions", {"model": "qwen3-8b", "messages": [USER], "tools": WEATHER, "tool_choice": "auto"})
+        with caught.value as refusal:
+            assert (refusal.code, REFUSAL.split('"')[-1] in refusal.read().decode()) == (400, True)
+        code, said = try_it(tmp_path, url)
+        assert (code, said.count("FAILED: HTTP 400")) == (1, 2), said
+        assert "--enable-auto-tool-choice --tool-call-parser hermes" in said
+        server.shutdown()
+        server.server_close()
+        code, said = try_it(tmp_path, url)
+        assert (code, said.count("is down or still loading")) == (1, 3), said
+
+
+@pytest.mark.parametrize(("manner", "words"), [("text", "called no tool"), ("markup", "does not read"), ("no_json", "no JSON")])
+def test_a_model_of_no_use_to_an_agent_is_told_through_the_proxy(manner, words, tmp_path):
+    with agent_stack(tmp_path, manner) as (url, _):
+        code, said = try_it(tmp_path, url)
+    assert (code, said.count(words)) == (1, 2), said
 
 
 def test_without_a_key_the_proxy_refuses_to_start(backend_port, tmp_path):

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,3 +183,32 @@ def test_no_answer_is_too_odd_to_be_judged(tmp_path_factory, text, what, status)
 def test_the_catalogue_says_which_models_reason():
     assert planned("gpt-oss-20b", gpu="h100").main.reasons
     assert not planned("gemma-3-4b", gpu="h100").main.reasons
+
+
+@pytest.mark.parametrize(
+    ("model", "keys", "able"),
+    [
+        (
+            "qwen3-8b",
+            {"gpu": "h100"},
+            {"supports_function_calling": True, "supports_reasoning": True, "supports_vision": False, "supports_response_schema": True},
+        ),
+        ("gemma-3-4b", {"gpu": "h100"}, {"supports_function_calling": False, "supports_reasoning": False, "supports_vision": True}),
+        ("gemma-4-12b", {"gpu": "h100", "vllm_version": "0.18"}, {"supports_function_calling": False, "supports_reasoning": False}),  # no parser yet
+        ("qwen3-8b", {"gpu": "rtx4090", "engine": "llama.cpp"}, {"supports_function_calling": True, "supports_response_schema": True}),
+        ("llama-3.1-8b", {"gpu": "m4-max-128gb", "engine": "mlx"}, {"supports_function_calling": False, "supports_response_schema": None}),
+    ],
+)
+def test_the_proxy_says_what_a_model_can_do(model, keys, able):
+    (entry,) = yaml.safe_load(emit(planned(model, **keys))["litellm.yaml"])["model_list"]
+    info = entry["model_info"]
+    assert {key: info.get(key) for key in able} == able
+    assert info["max_input_tokens"] == 8192
+    assert info["max_output_tokens"] <= 2048
+    assert info["mode"] == "chat"
+
+
+def test_the_proxy_says_no_such_thing_of_an_embedding_model():
+    *_, entry = yaml.safe_load(emit(planned())["litellm.yaml"])["model_list"]
+    assert entry["model_info"]["mode"] == "embedding"
+    assert not [key for key in entry["model_info"] if key.startswith("supports_")]

@@ -15,6 +15,7 @@ from planner.emit.lines import comment, yaml_text
 LITELLM_VERSION = "1.106.2"
 # How LiteLLM speaks to each engine; ollama_chat is Ollama's chat route, whose embeddings have the prefix ollama.
 _PREFIX = {"vllm": "hosted_vllm", "mlx-lm": "hosted_vllm", "mlx-vlm": "hosted_vllm", "ollama": "ollama_chat", "llama.cpp": "openai"}
+_STRUCTURED = ("vllm", "llama.cpp", "ollama")  # their grammars hold an answer to a JSON schema; the MLX servers' do not
 _PROMPT_SHARE = 4  # a default of max_tokens leaves three quarters of the context to the prompt: beyond it the server refuses
 
 _HEADER = """\
@@ -60,12 +61,28 @@ def _entry(service: Service) -> dict[str, object]:
     params: dict[str, object] = {"model": deployment_model(service), "api_base": _api_base(service), "api_key": "EMPTY"}
     if service.task == "chat":
         params |= sampling_values(service)
-    return {
-        "model_name": service.alias,
-        "litellm_params": params,
-        # A health check would send a real request: it would load a model that is not there yet.
-        "model_info": {"mode": service.task, "disable_background_health_check": True},
-    }
+    return {"model_name": service.alias, "litellm_params": params, "model_info": model_info(service)}
+
+
+def model_info(service: Service) -> dict[str, object]:
+    """What the model can do, by LiteLLM's own names (types/utils.py ModelInfoBase): agents ask /model/info for it, the router /model_group/info."""
+    # A health check would send a real request: it would load a model that is not there yet.
+    info: dict[str, object] = {"mode": service.task, "disable_background_health_check": True}
+    context = service.settings.get("max_model_len")
+    if context:
+        info["max_input_tokens"] = int(context)  # prompt and answer together, as LiteLLM's own table has it for models with one window
+    if service.task == "chat":
+        if context:
+            info["max_output_tokens"] = default_max_tokens(service) or max(1, int(context) // _PROMPT_SHARE)
+        info |= {
+            "supports_function_calling": service.calls_tools,
+            "supports_tool_choice": service.calls_tools,
+            "supports_vision": service.has_vision,
+            "supports_reasoning": service.reasons,
+        }
+        if service.engine in _STRUCTURED:
+            info["supports_response_schema"] = True
+    return info
 
 
 def litellm_yaml(deployment: Deployment, services: tuple[Service, ...] | None = None) -> str:
