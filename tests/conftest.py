@@ -69,13 +69,6 @@ def gpu(name: str):
     return find_gpu(name)
 
 
-def judge_venv(name: str, *_: str) -> Path:
-    """Until every test asks tests/judges.py."""
-    from tests import judges
-
-    return judges.judge_venv(next(each for each, judge in judges.JUDGES.items() if name in (each, judge.folder)))
-
-
 def run_plan(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the installed command as a user would."""
     return subprocess.run(

@@ -57,5 +57,5 @@ def test_what_asks_a_judge_is_marked():
     """A module that names a judge has the mark; the default run leaves marked tests out."""
     for path in (ROOT / "tests").glob("test_*.py"):
         text = path.read_text()
-        if re.search(r"\b(judge_venv|chromium)\(", text) and path.name != "test_judges.py":
+        if re.search(r"\b(judge_venv|judge_python|chromium)\(|from test_oracle import", text) and path.name != "test_judges.py":
             assert "pytest.mark.judge" in text, path
