@@ -18,8 +18,8 @@ from planner.engines.flags import flag_table, parse_flags
 from planner.engines.versions import VERSIONS
 from planner.errors import PlannerError
 from planner.secrets import redact, redact_words
+from tests.judges import judge_venv
 
-VENV = Path(os.environ.get("PLAN_ORACLE_VENV", Path.home() / ".cache" / "serve-plan" / "vllm-0.33"))
 FROZEN = ROOT / "tests" / "data" / "vllm_0.33_commands.jsonl"
 OFFICIAL = next((path for base in (ROOT.parent, ROOT.parent.parent) if (path := base / "shared" / "truth" / "vllm_recipes_commands.jsonl").exists()), None)
 ASKED = {"max_model_len": "--max-model-len", "tensor_parallel_size": "--tensor-parallel-size", "enforce_eager": "--enforce-eager", "dtype": "--dtype"}
@@ -32,7 +32,7 @@ def judged(commands: list[list[str]], folder: Path) -> list[dict]:
             (folder / "examples").mkdir(exist_ok=True)
             (folder / name).touch()
     environment = os.environ | {"PYTHONPATH": str(ROOT / "planner" / "oracle")}
-    command = [VENV / "bin" / "python", ROOT / "tests" / "oracle" / "parse_commands.py"]
+    command = [judge_venv("vllm") / "bin" / "python", ROOT / "tests" / "oracle" / "parse_commands.py"]
     text = "".join(json.dumps(words) + "\n" for words in commands)
     done = subprocess.run(command, cwd=folder, env=environment, input=text, text=True, capture_output=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -66,7 +66,7 @@ def test_the_kinds_are_taken_and_refused_as_vllm_did(tmp_path, monkeypatch):
     assert disagreements([answer["words"] for answer in answers], answers) == []
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 def test_our_parser_is_vllms_for_the_kinds_and_for_mutations(tmp_path, monkeypatch):
     """The judge itself, on commands that nobody has seen: other seeds each day."""
     monkeypatch.chdir(tmp_path)
@@ -74,7 +74,7 @@ def test_our_parser_is_vllms_for_the_kinds_and_for_mutations(tmp_path, monkeypat
     assert disagreements(commands, judged(commands, tmp_path)) == []
 
 
-@pytest.mark.slow
+@pytest.mark.judge
 @pytest.mark.skipif(OFFICIAL is None, reason="the official recipes lie beside the project only where it is built")
 def test_our_parser_is_vllms_for_every_official_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
