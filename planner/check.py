@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,9 +19,10 @@ from planner.memory import place
 from planner.model import ModelSpec
 from planner.plan import Alternative, Plan, Warn, reject, warnings
 from planner.search import FEWEST_SEQS, cannot_split, evaluate
-from planner.units import tokens
+from planner.units import parse_count, tokens
 
 CONTEXT_STEP = 1024
+HUMAN_INTEGERS = ("--max-model-len", "--max-num-batched-tokens", "--kv-cache-memory-bytes")  # vLLM 0.33 human_readable_int
 # flags that take memory which the ledger does not hold: with one of them a sure start is only a likely one
 UNCOVERED = {
     "--speculative-config": "the drafter's weights and cache",
@@ -153,7 +155,17 @@ def _plan(request: Request, choice: Choice, repo: str, argv: Sequence[str], valu
         rejection=reject(choice),
     )
     uncovered = [Warn(code="not-covered", message=f"{flag}: {what} are not in the ledger") for flag, what in UNCOVERED.items() if _is_on(values.get(flag))]
-    return replace(plan, warnings=(*warnings(plan), *uncovered))
+    return replace(plan, warnings=(*warnings(plan), *uncovered, *_thousands(argv)))
+
+
+def _thousands(argv: Sequence[str]) -> list[Warn]:
+    """Numbers that vLLM reads otherwise than people, and `plan`, do: to it 32k is 32,000."""
+    words = [piece for word in argv for piece in (word.split("=", 1) if word.startswith("--") else (word,))]
+    found = [(flag, text) for flag, text in zip(words, words[1:], strict=False) if flag in HUMAN_INTEGERS and re.fullmatch(r"\d+(\.\d+)?[kmgt]", text)]
+    return [
+        Warn(code="thousands", message=f"vLLM reads {flag} {text} as {parse_count(text):,}; {text.upper()} is {parse_count(text.upper()):,}")
+        for flag, text in found
+    ]
 
 
 def _is_on(value: str | bool | None) -> bool:

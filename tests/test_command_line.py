@@ -552,3 +552,14 @@ def test_every_option_can_be_typed_again(name):
             typed = shlex.split(command_line({_key(param): value}))[1:]
             opts, _, order = found.make_parser(click.Context(found)).parse_args(list(typed))
             assert (order[0], opts[param.name]) == (param, (["1"] if param.multiple else value))
+
+
+def test_check_says_where_vllm_reads_a_number_otherwise(tmp_path):
+    command = "vllm serve Qwen/Qwen3-8B --max-model-len 32k --max-num-batched-tokens 4K --kv-cache-memory-bytes 8g"
+    answer = json.loads(run_plan("check", command, "--gpu", "h100", "--json", cwd=tmp_path).stdout)
+    said = [warning["message"] for warning in answer["warnings"] if warning["code"] == "thousands"]
+    assert said == [
+        "vLLM reads --max-model-len 32k as 32,000; 32K is 32,768",
+        "vLLM reads --kv-cache-memory-bytes 8g as 8,000,000,000; 8G is 8,589,934,592",
+    ]
+    assert answer["settings"]["max_model_len"] == 32_000
