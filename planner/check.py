@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from planner.choice import Choice, Request, utilization
 from planner.command import AUTO_LENGTH, read_settings
@@ -161,7 +162,7 @@ def _plan(request: Request, choice: Choice, repo: str, argv: Sequence[str], valu
 def _thousands(argv: Sequence[str]) -> list[Warn]:
     """Numbers that vLLM reads otherwise than people, and `plan`, do: to it 32k is 32,000."""
     words = [piece for word in argv for piece in (word.split("=", 1) if word.startswith("--") else (word,))]
-    found = [(flag, text) for flag, text in zip(words, words[1:], strict=False) if flag in HUMAN_INTEGERS and re.fullmatch(r"\d+(\.\d+)?[kmgt]", text)]
+    found = [(flag, text) for flag, text in pairwise(words) if flag in HUMAN_INTEGERS and re.fullmatch(r"\d+(\.\d+)?[kmgt]", text)]
     return [
         Warn(code="thousands", message=f"vLLM reads {flag} {text} as {parse_count(text):,}; {text.upper()} is {parse_count(text.upper()):,}")
         for flag, text in found
