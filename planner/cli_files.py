@@ -47,7 +47,7 @@ def finish(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> int:
         text = json.dumps(found.json([path for each in wanted for path in each.paths]), indent=2)
         code = say(lambda: click.echo(text))
     else:
-        code = say(lambda: _show(found))
+        code = say(lambda: _show(found, next((str(each.folder) for each in wanted if each.is_plan), "")))
     for each in wanted:
         try:
             written = write_files(each.folder, each.texts(), force=options["force"], may_replace=found.meets_wish or not each.is_plan, manifest=each.is_plan)
@@ -60,10 +60,10 @@ def finish(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> int:
     return code or answered
 
 
-def _show(found: Answer | LocalAnswer) -> None:
+def _show(found: Answer | LocalAnswer, folder: str) -> None:
     from planner.report.console import console
 
-    found.show(console())
+    found.show(console(), folder)
 
 
 def _told(wanted: Wanted, written: list[str]) -> str:

@@ -77,11 +77,11 @@ class LocalAnswer:
         """Raises PlannerError: the curves are vLLM's."""
         raise PlannerError(f"--{kind} draws plans for vLLM", "--html FILE shows this one")
 
-    def show(self, console: Console) -> None:
-        """Print the report."""
+    def show(self, console: Console, folder: str = "") -> None:
+        """Print the report; `folder` is where its files will lie."""
         from planner.report.local import show
 
-        show(self.plans, self.deployment, console)
+        show(self.plans, self.deployment, console, folder)
 
 
 def answer_local(row: StackRow, engine: str, question: Question, first_port: int) -> LocalAnswer:

@@ -67,11 +67,11 @@ class Answer:
 
         return figure(self.stack.main, kind)
 
-    def show(self, console: Console) -> None:
-        """Print the report."""
+    def show(self, console: Console, folder: str = "") -> None:
+        """Print the report; `folder` is where its files will lie."""
         from planner.report.terminal import show
 
-        show(self.stack, console)
+        show(self.stack, console, folder)
 
 
 def answer(options: dict[str, Any]) -> Answer | LocalAnswer:

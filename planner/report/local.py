@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from planner.report.contract import AlternativeJson, CommandJson, RejectionJson,
 from planner.report.contract_parts import EngineJson, HardwareJson, ModelJson
 from planner.report.lead import local_binds, local_figures, local_headline, refusals
 from planner.report.speed import SpeedJson, speed_json, speed_reason
-from planner.report.terminal import BAR_WIDTH, heading, large, refused, speed, warned
+from planner.report.terminal import BAR_WIDTH, heading, large, refused, run_it, speed, warned
 from planner.report.words import speed_lines
 from planner.units import GIB, gib
 
@@ -168,22 +168,23 @@ def _server(plan: LocalPlan) -> LocalServerJson:
     }
 
 
-def render(plans: tuple[LocalPlan, ...], deployment: Deployment) -> RenderableType:
+def render(plans: tuple[LocalPlan, ...], deployment: Deployment, folder: str = "") -> RenderableType:
     """The whole report: the main server first, then those beside it."""
+    starts = all(plan.verdict != "does_not_start" for plan in plans)
+    services = deployment.processes if starts else ()
+    commands = [Text(_command(service.env, service.argv), "bold", no_wrap=True, overflow="ignore") for service in services]
     pieces: list[RenderableType] = []
     for plan in reversed(plans):
-        pieces += [*([Text()] if pieces else []), *_one(plan)]
+        pieces += [*([Text()] if pieces else []), *_one(plan, [] if pieces else list(run_it(commands, folder)))]
     pieces += warned(dict.fromkeys(warning.message for plan in reversed(plans) for warning in plan.warnings))
-    if all(plan.verdict != "does_not_start" for plan in plans):
-        pieces += [Text(), *(Text(_command(service.env, service.argv), "bold", no_wrap=True, overflow="ignore") for service in deployment.processes)]
-    return Group(*pieces)
+    return Group(*pieces, *([Text(), *commands] if folder else []))
 
 
 def _command(env: dict[str, str], argv: tuple[str, ...]) -> str:
     return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in env.items()), shlex.join(argv)])
 
 
-def _one(plan: LocalPlan) -> Iterator[RenderableType]:
+def _one(plan: LocalPlan, after: Sequence[RenderableType]) -> Iterator[RenderableType]:
     yield heading(plan.model, f"({plan.quantization}) on {plan.group.label} with {plan.engine} {plan.version}", local_headline([plan]))
     yield Text()
     if plan.verdict != "does_not_start":
@@ -193,6 +194,7 @@ def _one(plan: LocalPlan) -> Iterator[RenderableType]:
         yield Text()
     if not plan.meets_wish:
         yield from refused(refusals([(plan.service.name, plan.rejection)]), plan.alternatives)
+    yield from after
     yield _bar(plan)
     yield _ledger(plan)
     yield Text()
@@ -231,6 +233,6 @@ def _ledger(plan: LocalPlan) -> Table:
     return table
 
 
-def show(plans: tuple[LocalPlan, ...], deployment: Deployment, console: Console) -> None:
+def show(plans: tuple[LocalPlan, ...], deployment: Deployment, console: Console, folder: str = "") -> None:
     """Print the report to a console."""
-    console.print(render(plans, deployment), crop=False)
+    console.print(render(plans, deployment, folder), crop=False)

@@ -114,7 +114,7 @@ def warned(messages: Iterable[str]) -> Iterator[RenderableType]:
     yield from [Text(), *found] if found else []
 
 
-def render(stack: Stack) -> RenderableType:
+def render(stack: Stack, folder: str = "") -> RenderableType:
     """The whole report as one renderable: the answer of the main server, what binds, what to do next; then its ledger, all servers, the settings."""
     plan = stack.main
     starts = stack.verdict != "does_not_start"
@@ -123,13 +123,26 @@ def render(stack: Stack) -> RenderableType:
         pieces += [*large(figures(plan)), *([Text(line)] if (line := binds(plan)) else []), *speed(speed_lines(estimate(plan))), Text()]
     if not stack.meets_wish:
         pieces += refused(stack_refusals(stack), stack.alternatives)
+    commands = [_command(server, stack) for server in stack.servers] if starts else []
+    pieces += run_it(commands, folder)
     pieces += [_bar(plan), _ledger(plan), Text()]
     if len(stack.servers) > 1:
         pieces += [_servers(stack), Text()]
     pieces += [_settings(plan), *warned(warning.message for warning in stack_warnings(stack))]
-    if starts:
-        pieces += [Text(), *(_command(server, stack) for server in stack.servers)]
+    if folder and commands:
+        pieces += [Text(), *commands]
     return Group(*pieces)
+
+
+def run_it(commands: Sequence[Text], folder: str) -> Iterator[RenderableType]:
+    """The next thing to do with a plan that starts: its files where they are written, else the commands themselves, in the order in which they start."""
+    if not commands:
+        return
+    if folder:
+        yield Text("Run it: ").append(f"cd {shlex.quote(folder)} && ./setup.sh && ./stack.sh start", "bold")
+    else:
+        yield from commands
+    yield Text()
 
 
 def _command(server: Placed, stack: Stack) -> Text:
@@ -170,6 +183,6 @@ def render_check(checked: Checked) -> RenderableType:
     return Group(*pieces)
 
 
-def show(stack: Stack, console: Console) -> None:
+def show(stack: Stack, console: Console, folder: str = "") -> None:
     """Print the report to a console; plain where it is not a terminal."""
-    console.print(render(stack), soft_wrap=False, crop=False)
+    console.print(render(stack, folder), soft_wrap=False, crop=False)
