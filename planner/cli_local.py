@@ -18,7 +18,7 @@ from planner.hardware import GpuGroup, GpuSpec, Host
 from planner.local import LocalPlan
 from planner.mlx import memory as mlx
 from planner.mlx.plan import MlxAsk, plan_mlx
-from planner.question import OLLAMA_PORT, Question
+from planner.question import OLLAMA_PORT, Question, typed
 from planner.rows import Variant
 from planner.source import Plain, check_name, find_plain, form_key, slug
 from planner.stack_file import ServiceRow, StackRow
@@ -110,6 +110,7 @@ def answer_local(row: StackRow, engine: str, question: Question, first_port: int
         bind=row.bind,
         proxy_port=row.proxy_port,
     )
+    plans[-1] = replace(plans[-1], alternatives=typed(plans[-1].alternatives, question))
     return LocalAnswer(tuple(plans), found, question)
 
 

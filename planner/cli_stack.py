@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,9 @@ from planner.deployment import Deployment, deployment
 from planner.engines.versions import DEFAULT_VERSION, VERSIONS
 from planner.engines.vllm import KV_CACHE_DTYPES, quantization_problem
 from planner.errors import PlannerError, did_you_mean
-from planner.hardware import GpuGroup, Host
+from planner.hardware import GpuGroup, GpuSpec, Host
 from planner.placement import Ask, Stack, check_names_and_ports, place_servers
-from planner.question import FIRST_PORT, Question, engine_of, question_of
+from planner.question import FIRST_PORT, Question, engine_of, question_of, typed
 from planner.source import Source, find_source
 from planner.stack_file import ServiceRow, StackRow, address, read_stack, with_row
 
@@ -118,6 +120,7 @@ def answer_row(row: StackRow, question: Question, first_port: int = FIRST_PORT) 
     check_names_and_ports(asks, row.proxy_port)
     stack = place_servers(asks, group)
     sampling = {ask.name: source.sampling for ask, source in asked}
+    stack = replace(stack, alternatives=typed(stack.alternatives, question))
     return Answer(stack, deployment(stack, bind=row.bind, proxy_port=row.proxy_port, sampling=sampling), question)
 
 
@@ -177,9 +180,23 @@ def _asks(row: StackRow, group: GpuGroup, first_port: int) -> list[tuple[Ask, So
         port = service.port or next(port for port in range(first_port, first_port + 1000) if port not in ports)
         names.add(name)
         ports.add(port)
-        ask = Ask(name=name, request=request, repo=source.repo, served_name=source.served_name, others=source.others, host=row.bind, port=port)
+        ask = Ask(
+            name=name,
+            request=request,
+            repo=source.repo,
+            served_name=source.served_name,
+            market=replace(source.market, cards=partial(_cards, group.gpu)),
+            host=row.bind,
+            port=port,
+        )
         asks.append((ask, source))
     return asks
+
+
+def _cards(gpu: GpuSpec) -> Sequence[GpuSpec]:
+    from planner.prices import cards_of_the_price
+
+    return cards_of_the_price(gpu)
 
 
 def _free_name(kind: str, names: set[str]) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from planner.alternatives import Alternative
 from planner.deployment import Service
 from planner.enums import Verdict
 from planner.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate
 from planner.hardware import GpuGroup
-from planner.plan import Alternative, Rejection, Warn
+from planner.plan import Rejection, Warn
 from planner.units import largest
 
 CONTEXT_STEP = 1024

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
+from planner.alternatives import NATIVE_FP8, ONLINE
 from planner.catalog import Entry, model_rows
 from planner.choice import Pins, Request
 from planner.choose import Fit, Offer, Wish, cannot_fit, suits, weight_bits
@@ -18,8 +19,6 @@ from planner.plan import plan_as_asked
 from planner.rows import ModelRow
 from planner.source import slug
 
-ONLINE = "fp8"  # vLLM quantizes a 16-bit checkpoint while it loads it
-FP8_CAPABILITY = 89
 MLX_FORMATS = ((16, "bf16"), (8, "8bit"), (4, "4bit"))
 Variants = list[tuple[int, Callable[[Wish], Fit]]]
 
@@ -55,7 +54,7 @@ def _vllm_variants(row: ModelRow, group: GpuGroup, version: str) -> Variants:
     found: Variants = []
     for entry in entries:
         found.append((weight_bits(entry.variant.quantization or own), partial(_vllm_fit, entry, group, Pins(vllm_version=version))))
-    native = group.gpu.vendor == "nvidia" and group.gpu.capability >= FP8_CAPABILITY
+    native = group.gpu.vendor == "nvidia" and group.gpu.capability >= NATIVE_FP8
     if native and row.kind != "embedding" and not any(bits == 8 for bits, _ in found):
         found += [
             (8, partial(_vllm_fit, entry, group, Pins(quantization=ONLINE, vllm_version=version)))

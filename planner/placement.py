@@ -12,11 +12,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
+from planner.alternatives import NO_MARKET, WITHOUT, Alternative, Market, alternatives
 from planner.choice import Choice, Request
+from planner.engines.vllm import UnsupportedError
 from planner.enums import WORST_FIRST, Verdict
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
-from planner.plan import Alternative, Others, Plan, Warn, alternatives, plan_as_asked
+from planner.plan import Plan, Warn, plan_as_asked
 from planner.replicas import Replicas, replicas
 from planner.search import USEFUL_CONTEXT, cannot_split
 
@@ -32,13 +34,13 @@ class Ask:
     request: Request
     repo: str
     served_name: str
-    others: Others = ()
+    market: Market = NO_MARKET
     host: str = "127.0.0.1"
     port: int = 8000
 
     def plan(self, request: Request) -> Plan:
         """Plan this server for another request."""
-        return plan_as_asked(request, repo=self.repo, served_name=self.served_name, others=self.others, host=self.host, port=self.port)
+        return plan_as_asked(request, repo=self.repo, served_name=self.served_name, others=self.market.variants, host=self.host, port=self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,20 +97,40 @@ def alone(plan: Plan) -> Stack:
 
 def place_servers(asks: Sequence[Ask], group: GpuGroup) -> Stack:
     """Place servers on GPUs, the first asked for with all that the others leave. Raises PlannerError where one can run on no such GPU."""
-    stack = max((_arranged(asks, group, count) for count in _main_counts(asks, group)), key=_rank)
+    stack = _best(asks, group)
     failed = next((server for server in stack.servers if not server.plan.meets_wish), None)
     if failed is None:
         return replace(stack, replicas=replicas(stack.main, asks[0].plan)) if len(asks) == 1 else stack
-    (others,) = (ask.others for ask in asks if ask.name == failed.name)
-    return replace(stack, alternatives=(*alternatives(failed.plan, others), *_without_one(asks, group)))
+    number = [ask.name for ask in asks].index(failed.name)
+    if len(asks) == 1:
+        return replace(stack, alternatives=alternatives(failed.plan.request, failed.plan.choice, asks[0].market))
+
+    def meets(request: Request) -> bool:
+        """Whether all servers start as asked where this one is asked for so."""
+        if request.group.nodes > 1:
+            return False
+        changed = [replace(ask, request=request if ask is asks[number] else replace(ask.request, group=request.group)) for ask in asks]
+        try:
+            again = _best(changed, request.group)
+        except (PlannerError, UnsupportedError):
+            return False
+        return again.verdict == "starts" and again.meets_wish
+
+    found = alternatives(asks[number].request, failed.plan.choice, asks[number].market, meets)
+    return replace(stack, alternatives=(*(replace(each, server=number) for each in found), *_without_one(asks, group)))
+
+
+def _best(asks: Sequence[Ask], group: GpuGroup) -> Stack:
+    return max((_arranged(asks, group, count) for count in _main_counts(asks, group)), key=_rank)
 
 
 def _without_one(asks: Sequence[Ask], group: GpuGroup) -> Iterator[Alternative]:
     """Which server is too much: those without which the others start as asked."""
-    for extra in asks[1:]:
-        fewer = max((_arranged([ask for ask in asks if ask is not extra], group, count) for count in _main_counts(asks, group)), key=_rank)
+    for number, extra in enumerate(asks[1:], 1):
+        fewer = _best([ask for ask in asks if ask is not extra], group)
         if fewer.verdict == "starts" and fewer.meets_wish:
-            yield Alternative(change=f"without {extra.name}", arguments=f"without --with {extra.served_name}", verdict="starts")
+            words = f"without --with {extra.served_name}"
+            yield Alternative(change=f"without {extra.name}", arguments=words, verdict="starts", changed=((WITHOUT, number),))
 
 
 def _rank(stack: Stack) -> tuple[int, bool, bool, float, int]:

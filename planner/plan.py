@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from planner.alternatives import NO_MARKET, Alternative, Market, Others, alternatives
 from planner.choice import Choice, Pins, Request, serves_users
 from planner.command import serve_argv
 from planner.config import ServeConfig
@@ -17,8 +17,6 @@ from planner.hardware import Host
 from planner.model import ModelSpec
 from planner.search import best
 from planner.units import gib, tokens
-
-Others = tuple[tuple[str, Callable[[], ModelSpec]], ...]  # name of a variant and how to get it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +34,6 @@ class Rejection:
     code: str
     reason: str
     short_by_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alternative:
-    """A change that meets the wish, checked by planning it."""
-
-    change: str
-    arguments: str
-    verdict: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +74,10 @@ class Plan:
         return self.verdict != "does_not_start" and (self.request.users is None or serves_users(self.request, self.choice))
 
 
-def make_plan(request: Request, *, repo: str, served_name: str, others: Others = (), host: str = "127.0.0.1", port: int = 8000) -> Plan:
-    """Answer a request, with what would meet the wish where it is not met. `others` are further variants of the model that may be named."""
-    plan = plan_as_asked(request, repo=repo, served_name=served_name, others=others, host=host, port=port)
-    return plan if plan.meets_wish else replace(plan, alternatives=alternatives(plan, others))
+def make_plan(request: Request, *, repo: str, served_name: str, market: Market = NO_MARKET, host: str = "127.0.0.1", port: int = 8000) -> Plan:
+    """Answer a request, with what would meet the wish where it is not met, by other weights or GPUs of the `market` too."""
+    plan = plan_as_asked(request, repo=repo, served_name=served_name, others=market.variants, host=host, port=port)
+    return plan if plan.meets_wish else replace(plan, alternatives=alternatives(request, plan.choice, market))
 
 
 def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Others = (), host: str = "127.0.0.1", port: int = 8000) -> Plan:
@@ -247,47 +236,4 @@ def _chat_warnings(plan: Plan) -> list[Warn]:
     return [Warn(code=code, message=message) for code, message in remarks]
 
 
-def alternatives(plan: Plan, others: Others) -> tuple[Alternative, ...]:
-    """Up to three changes that meet the wish, nearest first, each planned to check it."""
-    found: list[Alternative] = []
-    for change, arguments, request in _changes(plan, others):
-        if len(found) == 3:
-            break
-        try:
-            choice = best(request)
-        except (PlannerError, vllm.UnsupportedError):
-            continue
-        wanted = request.context or request.pins.max_model_len or 0
-        if choice.verdict == "starts" and choice.config.max_model_len >= wanted and (request.users is None or serves_users(request, choice)):
-            found.append(Alternative(change=change, arguments=arguments, verdict=choice.verdict))
-    return tuple(found)
-
-
-def _changes(plan: Plan, others: Others) -> list[tuple[str, str, Request]]:
-    request, pins = plan.request, plan.request.pins
-    changes: list[tuple[str, str, Request]] = []
-    if pins.kv_cache_dtype in ("auto", "bfloat16", "float16"):
-        changes.append(("FP8 KV cache", "--kv-cache-dtype fp8_e4m3", replace(request, pins=replace(pins, kv_cache_dtype="fp8_e4m3"))))
-    if pins.gpu_memory_utilization is not None:
-        changes.append(
-            ("a utilization that is free at start", "without --gpu-memory-utilization", replace(request, pins=replace(pins, gpu_memory_utilization=None)))
-        )
-    for name, spec in others:
-        changes.append((f"another quantization: {name}", f"--model {name}", replace(request, model=spec())))
-    longest = plan.choice.cautious.longest_max_model_len
-    wanted = request.context or pins.max_model_len
-    users = request.users or 1
-    shorter = longest // users - longest // users % 1024
-    if wanted and 0 < shorter < wanted:
-        changes.append((f"a context of {tokens(shorter)}", f"--context {shorter}", replace(request, context=shorter, pins=replace(pins, max_model_len=None))))
-    for factor in (2, 4, 8):
-        count = request.group.count * factor
-        free = replace(pins, tensor_parallel_size=None, pipeline_parallel_size=None)
-        changes.append((f"{count} GPUs", f"--count {count}", replace(request, group=replace(request.group, count=count), pins=free)))
-    if request.users and request.users > 1:
-        fewer = max(1, int(plan.choice.cautious.max_concurrency))
-        changes.append((f"{fewer} users at a time", f"--users {fewer}", replace(request, users=fewer)))
-    return changes
-
-
-__all__ = ["Alternative", "Pins", "Plan", "Rejection", "Warn", "make_plan"]
+__all__ = ["Alternative", "Market", "Others", "Pins", "Plan", "Rejection", "Warn", "make_plan"]

@@ -7,9 +7,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from planner.catalog import catalogue_path, find_gpu, read_yaml
+from planner.catalog import catalogue_path, find_gpu, gpu_rows, read_yaml
 from planner.defaults import user_file
 from planner.errors import PlannerError
+from planner.hardware import GpuSpec
 from planner.machines import Price, Prices
 from planner.rows import PriceFile, PriceRow
 
@@ -29,6 +30,21 @@ def read_prices(own: Path | None = None) -> Prices:
         return shipped
     mine = _table(_checked(path))
     return replace(mine, rent=shipped.rent | mine.rent, buy=shipped.buy | mine.buy)
+
+
+ABOUT_THE_SAME = 1.25  # how much more a card may cost to stand in another's place
+
+
+def cards_of_the_price(gpu: GpuSpec, prices: Prices | None = None) -> list[GpuSpec]:
+    """Other cards that vLLM runs on and that cost about what this one does or less, rented or else bought; those with most memory first."""
+    known = prices or read_prices()
+    found = []
+    for row in gpu_rows():
+        rents, buys = (known.rent.get(gpu.name), known.rent.get(row.name)), (known.buy.get(gpu.name), known.buy.get(row.name))
+        ours, theirs = rents if all(rents) else buys
+        if row.vendor != "apple" and row.name != gpu.name and ours and theirs and theirs.usd <= ours.usd * ABOUT_THE_SAME:
+            found.append(row.spec())
+    return sorted(found, key=lambda spec: -spec.memory_bytes)
 
 
 def _shipped() -> PriceFile:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from planner import catalog
+from planner.alternatives import WITHOUT, Alternative
 from planner.cli_options import AUTO
 from planner.engines.versions import DEFAULT_VERSION
 from planner.hardware import GpuSpec
@@ -158,6 +159,29 @@ def words(question: Question) -> str:
         return "plan -f FILE"
     asked = {"gpu": AUTO if "read_here" in question else question["gpu"], "count": question.get("count"), "model": model, **main}
     return command_line({**asked, "host_kind": question.get("host"), "beside": [_beside(each) for each in others], **machine})
+
+
+def typed(alternatives: Iterable[Alternative], question: Question) -> tuple[Alternative, ...]:
+    """Alternatives with the whole command line that asks each; none where no line of options can (a stack file, names of servers)."""
+    return tuple(replace(each, command=asked_otherwise(question, dict(each.changed), each.server)) for each in alternatives)
+
+
+def asked_otherwise(question: Question, changed: Mapping[str, Any], server: int = 0) -> str:
+    """The command line of a question with other values for some options; empty where only a stack file can ask it."""
+    machine = {key: value for key, value in question.items() if key not in ("gpu", "count", "services", "host", "read_here")}
+    main, *others = question["services"]
+    if "name" in main or "first_port" in question:
+        return ""
+    left_out = changed.get(WITHOUT)
+    of_machine = {name: value for name, value in changed.items() if name in _defaults(StackRow)}
+    of_server = {name: value for name, value in changed.items() if name not in (*of_machine, WITHOUT)}
+    if server:
+        others[server - 1] = {name: value for name, value in {**others[server - 1], **of_server}.items() if value is not None}
+        of_server = {}
+    beside = [_beside(each) for number, each in enumerate(others, 1) if number != left_out]
+    asked = {"gpu": AUTO if "read_here" in question else question["gpu"], "count": question.get("count"), **main, **machine}
+    asked |= {"host_kind": question.get("host"), "beside": beside}
+    return command_line(asked, {**of_machine, **of_server})
 
 
 def _last_name(model: str) -> str:

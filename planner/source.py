@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from planner import catalog
+from planner.alternatives import NO_MARKET, ONLINE, Market
 from planner.architecture import build_model, parse_config
 from planner.architecture.config import MAX_CONFIG_BYTES, Config
 from planner.checkpoint import stored
@@ -34,7 +35,7 @@ class Source:
     spec: ModelSpec
     config: Mapping[str, object] = field(default_factory=dict)  # the whole config.json, for who asks vLLM itself
     hf_quant: Mapping[str, object] | None = None
-    others: tuple[tuple[str, Callable[[], ModelSpec]], ...] = ()
+    market: Market = NO_MARKET
     sampling: Sampling = field(default_factory=Sampling)
 
 
@@ -137,11 +138,12 @@ def _from_catalogue(entry: catalog.Entry, online: str | None) -> Source:
         raise PlannerError(
             f"{entry.name} is for {entry.variant.runtime}, not for vLLM", f"--engine {entry.variant.runtime}, or for vLLM: {', '.join(siblings)}"
         )
-    others = tuple(
+    variants = tuple(
         (other.name, other.spec)
         for other in (catalog.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant != entry.variant)
     )
-    return Source(entry.variant.repo, slug(entry.name), entry.spec(online), config=entry.config, others=others, sampling=entry.sampling)
+    market = Market(variants=variants, online=None if online else lambda: entry.spec(ONLINE))
+    return Source(entry.variant.repo, slug(entry.name), entry.spec(online), config=entry.config, market=market, sampling=entry.sampling)
 
 
 def _from_path(path: Path, online: str | None) -> Source:
@@ -162,7 +164,8 @@ def _from_files(config: Path, quantization: Path | None, repo: str, served_name:
     spec = build_model(whole, served_name, hf_quant, online=online)
     checkpoint = _difference(build_model(whole, served_name, hf_quant), tensors) if tensors else None
     chat = ChatFormat() if spec.pooling else by_architecture(whole.data.get("architectures"))
-    return Source(repo, served_name, replace(spec, checkpoint=checkpoint, chat=chat), whole.data, hf_quant.data if hf_quant else None)
+    market = Market(online=None if online else lambda: replace(build_model(whole, served_name, hf_quant, online=ONLINE), chat=chat))
+    return Source(repo, served_name, replace(spec, checkpoint=checkpoint, chat=chat), whole.data, hf_quant.data if hf_quant else None, market)
 
 
 def _difference(own: ModelSpec, tensors: Sequence[StoredTensor]) -> CheckpointDifference | None:

@@ -30,7 +30,7 @@ GUIDE = [
 
 def ask(name: str, model: str, group: GpuGroup, **wish) -> Ask:
     source = find_source(model)
-    return Ask(name=name, request=Request(model=source.spec, group=group, **wish), repo=source.repo, served_name=source.served_name, others=source.others)
+    return Ask(name=name, request=Request(model=source.spec, group=group, **wish), repo=source.repo, served_name=source.served_name, market=source.market)
 
 
 def starts_given_the_others(stack: Stack) -> None:
@@ -124,7 +124,9 @@ def test_which_server_is_too_much_and_what_would_fit(tmp_path):
     assert (done.returncode, answer["verdict"]) == (1, "does_not_start")
     failed = {service["name"]: service["rejection"] for service in answer["services"]}
     assert failed["chat-2"]["code"] == "out-of-memory"
-    assert {"change": "without chat-2", "arguments": "without --with llama-3.3-70b", "verdict": "starts"} in answer["alternatives"]
+    (without,) = [each for each in answer["alternatives"] if each["change"] == "without chat-2"]
+    assert (without["arguments"], without["verdict"]) == ("without --with llama-3.3-70b", "starts")
+    assert without["command"] == "plan --gpu rtx4090 --count 2 --model qwen3-vl-32b-awq"
     assert not list(tmp_path.iterdir())
 
 

@@ -21,6 +21,7 @@ ORDER = [
     ["choice", "command"],
     ["reasons"],
     ["search"],
+    ["alternatives"],
     ["plan"],
     ["estimate"],
     ["replicas"],

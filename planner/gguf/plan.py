@@ -8,13 +8,13 @@ from planner.deployment import Service
 from planner.errors import PlannerError
 from planner.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate
 from planner.gguf import ollama
+from planner.gguf.alternatives import alternatives
 from planner.gguf.ask import GgufAsk
 from planner.gguf.llamacpp import FIT_MARGIN_BYTES, LlamaCppConfig, LlamaCppLedger, ledger
 from planner.gguf.warn import warnings
-from planner.local import CONTEXT_STEP, LocalPlan, Part, exactly, longest_context
+from planner.local import LocalPlan, Part, exactly, longest_context
 from planner.local_speed import gguf_weights, local_estimate, local_work
 from planner.model import ChatFormat
-from planner.plan import Alternative
 from planner.units import largest, tokens
 
 LLAMA_CPP_VERSION = "b10488"  # what Ollama 0.33 pins
@@ -24,12 +24,16 @@ _COMPUTE_LOW, _COMPUTE_HIGH = 0.95, 1.12  # of the derived compute buffer: the C
 
 def plan_gguf(ask: GgufAsk) -> LocalPlan:
     """Plan one server. Raises PlannerError for what the engine refuses."""
+    plan = plan_as_asked(ask)
+    return plan if plan.meets_wish else replace(plan, alternatives=alternatives(ask, plan, plan_as_asked))
+
+
+def plan_as_asked(ask: GgufAsk) -> LocalPlan:
+    """Plan one server without looking for what would do. Raises PlannerError for what the engine refuses."""
     _check(ask)
     config = _chosen(ask)
     gpus = _gpus(ask, config)
-    held = ledger(ask.model, config, ask.group, gpus=gpus)
-    plan = _plan(ask, config, held, gpus)
-    return plan if plan.meets_wish else replace(plan, alternatives=_alternatives(ask))
+    return _plan(ask, config, ledger(ask.model, config, ask.group, gpus=gpus), gpus)
 
 
 def _check(ask: GgufAsk) -> None:
@@ -237,30 +241,6 @@ def _server_argv(ask: GgufAsk, config: LlamaCppConfig) -> tuple[str, ...]:
     if ask.model.pooling:
         argv += ["--embeddings"]
     return (*argv, "--jinja")
-
-
-def _alternatives(ask: GgufAsk) -> tuple[Alternative, ...]:
-    """Changes that put every layer on the GPU with the asked context, each checked."""
-    base = LlamaCppConfig(
-        context=ask.context or min(USUAL_CONTEXT, ask.model.max_context), parallel=ask.users, kv_type=ask.kv_type or "q8_0", vision=ask.has_vision
-    )
-    found = []
-    if (fitting := longest(ask, base)) >= CONTEXT_STEP and fitting < base.context:
-        found.append(
-            Alternative(
-                change=f"a context of {tokens(fitting)} with a {base.kv_type} cache",
-                arguments=f"--context {fitting} --kv-cache-dtype {base.kv_type}",
-                verdict="starts",
-            )
-        )
-    if ask.kv_type != "q4_0" and _fits(ask, replace(base, kv_type="q4_0")):
-        found.append(Alternative(change="a 4-bit KV cache", arguments="--kv-cache-dtype q4_0", verdict="starts"))
-    for factor in (2, 4):
-        more = replace(ask, group=replace(ask.group, count=ask.group.count * factor))
-        if _fits(more, base):
-            found.append(Alternative(change=f"{more.group.count} GPUs", arguments=f"--count {more.group.count}", verdict="starts"))
-            break
-    return tuple(found)
 
 
 __all__ = ["GgufAsk", "longest", "plan_gguf"]

@@ -61,11 +61,12 @@ class RejectionJson(TypedDict):
 
 
 class AlternativeJson(TypedDict):
-    """A checked change that meets the wish."""
+    """A checked change that meets the wish; `command` asks the whole question so (empty where only a stack file can)."""
 
     change: str
     arguments: str
-    verdict: str
+    verdict: Verdict
+    command: str
 
 
 class ProblemJson(TypedDict):
@@ -132,8 +133,8 @@ def check_json(checked: Checked) -> CheckJson:
         "engine": {"name": "vllm", "version": config.vllm_version, "attention_backend": plan.backend if plan else ""},
         "settings": _settings(config),
         "memory": _memory(plan.choice) if plan else None,
-        "alternatives": _alternatives(plan.alternatives) if plan else [],
-        "commands": [{"service": _service(request.model), "argv": list(checked.argv), "env": {}}],
+        "alternatives": alternatives_json(plan.alternatives) if plan else [],
+        "commands": [{"service": "embedding" if request.model.pooling else "chat", "argv": list(checked.argv), "env": {}}],
         "files": [],
         "warnings": [{"code": w.code, "message": w.message} for w in plan.warnings] if plan else [],
     }
@@ -158,7 +159,7 @@ def plan_json(stack: Stack, deployment: Deployment, files: list[str], question: 
         "speed": speed_json(speed),
         "speed_reason": speed_reason(speed),
         "rejection": _rejection(failed.rejection),
-        "alternatives": _alternatives(stack.alternatives),
+        "alternatives": alternatives_json(stack.alternatives),
         "services": [_placed(server) for server in stack.servers],
         "commands": [{"service": service.name, "argv": list(service.argv), "env": service.env} for service in reversed(deployment.services)],
         "files": files,
@@ -212,12 +213,9 @@ def _settings(config: ServeConfig) -> SettingsJson:
     }
 
 
-def _alternatives(alternatives: Iterable[Alternative]) -> list[AlternativeJson]:
-    return [{"change": a.change, "arguments": a.arguments, "verdict": a.verdict} for a in alternatives]
-
-
-def _service(model: ModelSpec) -> str:
-    return "embedding" if model.pooling else "chat"
+def alternatives_json(alternatives: Iterable[Alternative]) -> list[AlternativeJson]:
+    """Changes that would do."""
+    return [{"change": a.change, "arguments": a.arguments, "verdict": a.verdict, "command": a.command} for a in alternatives]
 
 
 def _model(model: ModelSpec, repo: str) -> ModelJson:

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from planner.deployment import Deployment
 from planner.enums import Verdict
 from planner.local import LocalPlan
-from planner.report.contract import AlternativeJson, CommandJson, RejectionJson, WarningJson
+from planner.report.contract import AlternativeJson, CommandJson, RejectionJson, WarningJson, alternatives_json
 from planner.report.contract_parts import EngineJson, HardwareJson, ModelJson
 from planner.report.lead import local_binds, local_figures, local_headline, refusals
 from planner.report.speed import SpeedJson, speed_json, speed_reason
@@ -125,7 +125,7 @@ def local_json(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list
         "speed": server["speed"],
         "speed_reason": server["speed_reason"],
         "rejection": server["rejection"],
-        "alternatives": [{"change": a.change, "arguments": a.arguments, "verdict": a.verdict} for each in plans for a in each.alternatives],
+        "alternatives": alternatives_json(a for each in plans for a in each.alternatives),
         "services": [_server(each) for each in plans],
         "commands": [{"service": service.name, "argv": list(service.argv), "env": service.env} for service in reversed(deployment.processes)],
         "files": files,

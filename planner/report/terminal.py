@@ -105,7 +105,7 @@ def changes(alternatives: Sequence[Alternative]) -> Iterator[RenderableType]:
     if alternatives:
         yield Text("What would do (each planned, nearest first):")
     for alternative in alternatives:
-        yield Text(f"  {alternative.change}: ").append(alternative.arguments, "bold")
+        yield Text(f"  {alternative.change}: ").append(alternative.command or alternative.arguments, "bold")
 
 
 def warned(messages: Iterable[str]) -> Iterator[RenderableType]:
