@@ -134,7 +134,7 @@ def _parsed(path: Path, chunk: _Chunk, row_type: Any) -> Any:
     except yaml.MarkedYAMLError as error:
         line = chunk.line + (error.problem_mark.line if error.problem_mark else 0)
         raise CatalogError(f"{path.name}:{line}: {error.problem}") from None
-    if not _is_validated(path):
+    if not is_validated(path):
         from planner.validation import first_fault
 
         fault = first_fault(data, row_type)
@@ -156,7 +156,7 @@ def _row(data: dict[str, Any], row_type: type[Row]) -> Row:
 
 
 @cache
-def _is_validated(path: Path) -> bool:
+def is_validated(path: Path) -> bool:
     """Whether this file is the one that was validated for the release."""
     known: dict[str, str] = json.loads(Path(__file__).with_name("validated.json").read_text("utf-8"))
     return known.get(path.name) == digest(path)

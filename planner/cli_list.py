@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from planner.catalog import Entry
 
 _MODELS_ONLY = ("family", "quantization", "max_gib", "purpose")
-_ORIGINAL = ("base", "bf16", "thinking")  # variants that are named for something else than how they are stored
 
 
 @command("list")
@@ -92,6 +91,7 @@ def _gpu_lines(rows: list[Any]) -> list[str]:
 
 def _models(word: str | None, options: dict[str, Any]) -> list[Any]:
     from planner.catalog import Entry, model_rows
+    from planner.sizes import stored_as
 
     rows = list(model_rows())
     family, purpose, most = options["family"], options["purpose"], options["max_gib"]
@@ -120,22 +120,9 @@ def _suits(row: Any, purpose: str) -> bool:
     return suits(offer_of(row), purpose)
 
 
-def stored_as(entry: Entry) -> str:
-    """How a variant is quantized: bf16, or its format's name."""
-    own: Any = entry.config.get("quantization_config") or {}
-    if entry.variant.format:
-        return entry.variant.format.removeprefix("mlx-")
-    if entry.variant.name not in _ORIGINAL:
-        return entry.variant.name
-    method = str(own.get("quant_method", "bf16"))
-    if method != "compressed-tensors":
-        return method
-    from planner.choose import weight_bits
-
-    return f"{weight_bits(own)}-bit"
-
-
 def _model(entry: Entry) -> dict[str, Any]:
+    from planner.sizes import stored_as, weights_bytes
+
     row, variant = entry.row, entry.variant
     return {
         "name": entry.name,
@@ -146,29 +133,10 @@ def _model(entry: Entry) -> dict[str, Any]:
         "repo": variant.repo,
         "quantization": stored_as(entry),
         "parameters": row.parameters,
-        "weights_bytes": _weights_bytes(entry),
+        "weights_bytes": weights_bytes(entry),
         "released": row.released,
         "tool_parser": row.tool_parser,
     }
-
-
-def _weights_bytes(entry: Entry) -> int:
-    """What the weights take when they are loaded on one GPU; of a GGUF what its file does."""
-    from planner.catalog import Entry
-    from planner.config import Parallel
-    from planner.weights import stage_weights
-
-    if entry.variant.runtime == "vllm":
-        return sum(stage_weights(entry.spec(), Parallel()))
-    original = Entry(entry.row, next((each for each in entry.row.variants if each.default), entry.row.variants[0])).spec()
-    if entry.variant.runtime == "mlx":
-        from planner.mlx.memory import read_format, weights_bytes
-
-        return weights_bytes(original, read_format(stored_as(entry)))
-    from planner.gguf.model import converted
-
-    model = converted(original, stored_as(entry))
-    return model.file_bytes + model.mmproj_bytes
 
 
 def _model_lines(rows: list[Any]) -> list[str]:

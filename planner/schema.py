@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from planner.catalog import catalogue_path, digest
+from planner.catalog import Entry, catalogue_path, digest, model_rows
 from planner.enums import SCHEMAS
 from planner.errors import CatalogError
 from planner.report.capacity import CapacityJson
@@ -30,6 +30,7 @@ from planner.report.listings import (
 )
 from planner.report.local import LocalJson
 from planner.rows import GpuRow, ModelRow, PriceFile
+from planner.sizes import computed_bytes
 from planner.stack_file import StackRow
 from planner.validation import first_fault
 
@@ -69,6 +70,8 @@ def release() -> None:
     root = Path(__file__).parent
     valid = {name: digest(catalogue_path(name)) for name in ("gpus.yaml", "models.yaml")}
     (root / "validated.json").write_text(json.dumps(valid, indent=1) + "\n")
+    entries = [Entry(row, variant) for row in model_rows() for variant in row.variants]
+    (root / "sizes.json").write_text(json.dumps({entry.name: computed_bytes(entry) for entry in entries}, indent=1) + "\n")
     schemas = root.parent / "schemas"
     schemas.mkdir(exist_ok=True)
     for what in SCHEMAS:

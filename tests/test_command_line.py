@@ -18,7 +18,8 @@ from conftest import ROOT, run_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.catalog import find_gpu, gpu_rows
+from planner import sizes
+from planner.catalog import Entry, find_gpu, gpu_rows, model_rows
 from planner.cli import _LATER, cli
 from planner.cli_choose import run_choice
 from planner.cli_command import _key
@@ -563,3 +564,9 @@ def test_check_says_where_vllm_reads_a_number_otherwise(tmp_path):
         "vLLM reads --kv-cache-memory-bytes 8g as 8,000,000,000; 8G is 8,589,934,592",
     ]
     assert answer["settings"]["max_model_len"] == 32_000
+
+
+def test_the_sizes_of_the_release_are_those_that_are_computed():
+    entries = [Entry(row, variant) for row in model_rows() for variant in row.variants]
+    kept = json.loads((ROOT / "planner" / "sizes.json").read_text())
+    assert kept == {entry.name: sizes.computed_bytes(entry) for entry in entries}, "python -m planner.schema writes them"

@@ -50,7 +50,7 @@ ORDER = [
     ["source", "stack_file", "cli_options"],
     ["question"],
     ["output"],
-    ["offers", "sweep", "plan_file"],
+    ["offers", "sweep", "plan_file", "sizes"],
     ["sweep_files"],
     ["schema", "cli_local"],
     ["cli_stack"],
