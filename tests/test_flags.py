@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from command_cases import kinds, mutations
 from conftest import ROOT
+from judges import judge_venv
 
 from planner.engines.flags import flag_table, parse_flags
 from planner.engines.versions import VERSIONS
 from planner.errors import PlannerError
 from planner.secrets import redact, redact_words
-from tests.judges import judge_venv
 
 FROZEN = ROOT / "tests" / "data" / "vllm_0.33_commands.jsonl"
 OFFICIAL = next((path for base in (ROOT.parent, ROOT.parent.parent) if (path := base / "shared" / "truth" / "vllm_recipes_commands.jsonl").exists()), None)
