@@ -89,7 +89,7 @@ def spec(model: str, quant: str) -> ModelSpec:
 
 
 @cache
-def _gpu(name: str) -> GpuSpec:
+def gpu_spec(name: str) -> GpuSpec:
     """A Mac's memory does not change its speed, so its chip is enough."""
     macs = (row for row in catalog.gpu_rows() if row.vendor == "apple")
     return next((row.spec() for row in macs if name in (row.name, *row.aliases)), None) or catalog.find_gpu(name)
@@ -97,7 +97,7 @@ def _gpu(name: str) -> GpuSpec:
 
 def work_of(row: dict[str, str]) -> Work | None:
     """The work of a row's server on one rank; None where the GPU's peaks are not all known. Raises PlannerError."""
-    name, gpu, engine, quant = str(model_name(row["model"])), _gpu(GPUS[row["gpu"]]), ENGINES[row["engine"]], row["quant"]
+    name, gpu, engine, quant = str(model_name(row["model"])), gpu_spec(GPUS[row["gpu"]]), ENGINES[row["engine"]], row["quant"]
     if engine in ("llamacpp", "mlx"):
         model = spec(name, "")
         narrow_bits = 8 if row["kv_dtype"] == "q8_0" else 16

@@ -13,8 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed_models import ENGINES, gpu_name, model_name, work_of
-from planner import catalog
+from benchmarks.speed_models import ENGINES, gpu_name, gpu_spec, model_name, work_of
 from planner.errors import PlannerError
 from planner.work import Work
 
@@ -137,4 +136,4 @@ def measured() -> tuple[Measured, ...]:
 
 def _fits(work: Work) -> bool:
     held = work.weights
-    return (held.dense_bytes + held.head_bytes + held.expert_bytes) // work.stages <= catalog.find_gpu(work.peak.gpu).memory_bytes or work.engine == "llamacpp"
+    return (held.dense_bytes + held.head_bytes + held.expert_bytes) // work.stages <= gpu_spec(work.peak.gpu).memory_bytes or work.engine == "llamacpp"

@@ -1,5 +1,6 @@
 """Speed never vanishes: every plan has one or says why not; from the bandwidth alone where nothing more of a GPU is known."""
 
+import json
 from dataclasses import replace
 from functools import cache
 
@@ -15,11 +16,12 @@ from planner.errors import PlannerError
 from planner.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate, estimate, paces, vllm_work
 from planner.hardware import GpuGroup, GpuSpec
 from planner.plan import Plan, plan_as_asked
-from planner.report.speed import SpeedJson, speed_json, speed_reason
+from planner.report.speed import SpeedJson, blank_notes, speed_json, speed_reason
 from planner.report.view import local_view
 from planner.report.words import speed_lines
 from planner.speed import fitted
 from planner.stack_file import ServiceRow, StackRow
+from tests.conftest import run_plan
 from tests.strategies import groups, models
 
 GPUS = tuple(row.spec() for row in catalog.gpu_rows())
@@ -220,3 +222,22 @@ def test_json_of_a_plan_names_the_reason():
     found = answer.json([])
     assert found["speed"] is None
     assert found["speed_reason"] == estimate(plan).reason
+
+
+def test_a_table_says_why_cells_are_blank(tmp_path):
+    speed, slow, stages = estimate(planned("h100", "qwen3-8b")), NoSpeed("graphs are off"), NoSpeed("two stages")
+    assert list(blank_notes([("1", speed), ("2", slow), ("3", stages), ("4", slow)])) == [
+        "No tokens/s for 2, 4: graphs are off.",
+        "No tokens/s for 3: two stages.",
+    ]
+    assert list(blank_notes([("1", slow), ("2", slow)])) == ["No tokens/s: graphs are off."]
+    assert list(blank_notes([("1", speed)])) == []
+    for words in (("--gpu", "rtx4090", "--for", "embedding"), ("--model", "qwen3-embedding-0.6b", "--context", "2k")):
+        assert "No tokens/s" in run_plan(*words, cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("words", [("--gpu", "gb10", "--for", "code"), ("--gpu", "t4"), ("--gpu", "m5-max-36gb"), ("--model", "gpt-oss-120b", "--users", "20")])
+def test_rows_of_json_have_a_speed_or_a_reason(words, tmp_path):
+    found = json.loads(run_plan(*words, "--format", "json", cwd=tmp_path).stdout)
+    for row in found.get("models") or found["machines"]:
+        assert (row["speed"] is None) == bool(row["speed_reason"])

@@ -13,7 +13,7 @@ from planner.choose import DOUBLING_MONTHS, Chosen, Wish
 from planner.estimate import expected_tokens_per_s, significant
 from planner.hardware import GpuGroup
 from planner.machines import Machine, Need, Price
-from planner.report.speed import SpeedJson, speed_json, speed_reason
+from planner.report.speed import SpeedJson, blank_notes, speed_json, speed_reason
 from planner.report.table import Column, Fitted, Row
 from planner.units import tokens
 
@@ -230,7 +230,8 @@ def render_models(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> Rende
         f"Order: what surely starts as asked; then the geometric mean of all and of active parameters, doubled for every {DOUBLING_MONTHS} months"
         " of a later release; then speed. Users: requests of the context that the KV cache surely holds. Not a benchmark: docs/choosing.md."
     )
-    return Group(heading, Text(), Fitted(_MODELS, rows), Text(), Text(order, "dim"))
+    blank = blank_notes((str(place), one.fit.speed) for place, one in enumerate(found, 1))
+    return Group(heading, Text(), Fitted(_MODELS, rows), Text(), *(Text(line, "dim") for line in (order, *blank)))
 
 
 def _money(amount: float | None) -> str:
@@ -267,6 +268,7 @@ def _notes(found: Sequence[Machine], could: int) -> Iterator[str]:
     seen = sorted({f"{price.at} {price.date}" for one in found for price in (one.rent, one.buy) if price})
     if seen:
         yield f"Prices of GPUs alone, in US dollars: {', '.join(seen)}; sources in prices.yaml, --prices FILE takes your own."
+    yield from blank_notes((str(place), one.speed) for place, one in enumerate(found, 1))
     if any(one.pays_off_after_months for one in found):
         yield "Bought GPUs pay off against rented ones after so many months of use day and night" + (
             ", power included." if any(one.kwh_usd for one in found) else ", power not included (per_kwh in your prices)."
