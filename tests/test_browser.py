@@ -110,6 +110,43 @@ def test_what_cannot_be_is_said_while_typing(watched, server):
     until(page, "starts")
 
 
+def test_a_wrong_word_leaves_the_answer_and_offers_the_right_one(watched, server):
+    page = watched.page
+    page.goto(f"{server}/?gpu=h100&count=1&model=qwen3-8b")
+    until(page, "starts")
+    page.fill("#model", "qwen3-8bb")
+    until(page, "unknown model")
+    until(page, "starts")
+    page.click("#fault a >> nth=0")
+    until(page, "starts")
+    assert page.input_value("#model").startswith("qwen3-8b")
+    assert page.inner_text("#fault") == ""
+
+
+def test_back_goes_to_the_question_before(watched, server):
+    page = watched.page
+    page.goto(f"{server}/?gpu=h100&count=1&model=qwen3-8b")
+    until(page, "H100")
+    page.focus("#gpu")
+    page.keyboard.press("Control+A")
+    page.keyboard.type("rtx4090", delay=120)
+    until(page, "RTX 4090")
+    page.go_back()
+    until(page, "H100")
+    assert page.input_value("#gpu") == "h100"
+
+
+def test_a_change_is_a_link(watched, server):
+    page = watched.page
+    page.goto(f"{server}/?gpu=rtx4090&count=1&model=qwen3-32b")
+    until(page, "does not start")
+    page.click(".problems a >> nth=0")
+    until(page, "tokens of context")
+    assert page.locator(".good").count() == 1
+    page.go_back()
+    until(page, "does not start")
+
+
 def test_only_the_keyboard_is_needed(watched, server):
     page = watched.page
     page.goto(server)

@@ -1,5 +1,6 @@
 """The page without a browser: what it refuses, what it serves, that its numbers are the command line's."""
 
+import html
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import time
 from contextlib import suppress
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx
 import pytest
@@ -43,8 +44,9 @@ def test_the_page_is_the_plan_of_its_address(client):
     assert "QuantTrio/Qwen3-VL-32B-Instruct-AWQ on 2x GeForce RTX 4090" in page
     assert 'value="64k"' in page
     answer = get(client, "/answer", ASKED)
-    assert answer.text.strip() in page.replace("\r", "") or "65,536 tokens of context" in answer.text
-    assert answer.headers["hx-replace-url"] == "/?" + urlencode({key: value for key, value in ASKED.items() if value})
+    assert answer.text.partition('<div id="fault"')[0].strip() in page
+    assert '<dd class="large">65,536</dd>' in answer.text
+    assert answer.headers["hx-push-url"] == "/?" + urlencode({key: value for key, value in ASKED.items() if value})
 
 
 def test_its_json_and_files_are_the_command_lines(client, tmp_path):
@@ -285,3 +287,46 @@ def test_a_port_that_is_taken(tmp_path):
         done = run_plan("web", "--no-open", "--port", str(taken.getsockname()[1]), cwd=tmp_path)
     assert done.returncode == 2
     assert "--port 0 takes a free one" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "link"),
+    [
+        ({"model": "qwen3-8bb"}, ("model", "qwen3-8b")),
+        ({"gpu": "rtx409"}, ("gpu", "rtx4090")),
+        ({"engine": "olama"}, ("engine", "ollama")),
+        ({"model": "qwen3-8b", "context": "999k"}, ("context", "40960")),
+    ],
+)
+def test_a_fault_offers_what_can_be_asked_instead(client, change, link):
+    answer = get(client, "/answer", ASKED | change)
+    assert answer.headers["hx-retarget"] == "#fault"  # the answer before it stays
+    addresses = [dict(parse_qsl(urlsplit(html.unescape(address)).query)) for address in re.findall(r'href="(/\?[^"]*)"', answer.text)]
+    name, value = link
+    assert [found for found in addresses if found[name] == value], answer.text
+    for found in addresses:
+        again = get(client, "/answer", found)
+        assert "unknown" not in again.text
+
+
+def test_changes_are_links_that_ask(client):
+    answer = get(client, "/answer", {"gpu": "rtx4090", "count": "1", "model": "qwen3-32b"})
+    addresses = [dict(parse_qsl(urlsplit(html.unescape(address)).query)) for address in re.findall(r'<li>[^<]*<a href="(/\?[^"]*)"', answer.text)]
+    assert addresses
+    for found in addresses:
+        assert 'class="verdict good"' in get(client, "/answer", found).text, found
+
+
+def test_typing_in_one_field_is_one_step_of_the_history(client):
+    assert "hx-push-url" in client.get("/answer", params=ASKED).headers
+    assert "hx-replace-url" in client.get("/answer", params=ASKED, headers={"X-Typing": "1"}).headers
+
+
+def test_servers_are_shown_in_the_order_in_which_they_start():
+    from planner.cli_stack import answer_for
+    from planner.report.view import stack_view
+    from planner.stack_file import ServiceRow, StackRow
+
+    row = StackRow(gpu="rtx4090", count=2, services=[ServiceRow(model="qwen3-vl-32b-awq"), ServiceRow(model="qwen3-embedding-0.6b")])
+    found = answer_for(row)
+    assert [name for name, _ in stack_view(found.stack, found.deployment, ()).commands] == [server.name for server in found.stack.servers]

@@ -40,4 +40,4 @@ def report(view: View, command_line: str) -> str:
     made = f"made by {command_line} (serve-plan {version('serve-plan')})"
     style, script = static("style.css"), static("copy.js")
     values = {"style": style, "script": script, "style_hash": _digest(style), "script_hash": _digest(script)}
-    return render("report.html", view=view, made=made, downloads=False, query="", command_line="", **values)
+    return render("report.html", view=view, made=made, downloads=False, query="", command_line="", links={}, **values)

@@ -21,6 +21,7 @@ from planner.catalog import Entry
 from planner.errors import PlannerError
 from planner.hardware import Host
 from planner.report.html import render, report, static
+from planner.web import links
 from planner.web.state import ENGINES, State, answered, file_texts, read_state, view_of
 
 MOST_QUERY_BYTES = 4096
@@ -99,20 +100,23 @@ def _fields(state: State) -> list[dict[str, Any]]:
         {"name": "count", "label": "How many", "value": state.count, "names": (), "placeholder": "1", "options": ()},
         {"name": "model", "label": "Model", "value": state.model, "names": models, "placeholder": "qwen3-8b", "options": ()},
         {"name": "context", "label": "Context", "value": state.context, "names": (), "placeholder": "the longest", "options": ()},
-        {"name": "users", "label": "Users at once", "value": state.users, "names": (), "placeholder": "1", "options": ()},
+        {"name": "users", "label": "Users", "value": state.users, "names": (), "placeholder": "1", "options": ()},
         {"name": "host", "label": "Machine", "value": state.host, "names": (), "options": [(str(host), str(host)) for host in Host]},
-        {"name": "engine", "label": "Runtime", "value": state.engine, "names": (), "options": [(name, name or "the usual") for name in ENGINES]},
+        {"name": "engine", "label": "Runtime", "value": state.engine, "names": (), "options": [(name, name or "vLLM, on a Mac MLX") for name in ENGINES]},
     ]
 
 
 def _shown(request: Request) -> tuple[State, dict[str, Any]]:
     """The state of the address, and what the templates show of it."""
     state = State()
+    values: dict[str, Any] = {"view": None, "fault": "", "hint": "", "near": (), "links": {}}
     try:
         state = read_state(request.query_params)
-        values = {"view": view_of(state), "fault": "", "hint": ""}
+        view = view_of(state)
+        values |= {"view": view, "links": links.changes(state, view.changes)}
     except PlannerError as error:
-        values = {"view": None, "fault": error.message, "hint": error.hint}
+        gpus, models = _names()
+        values |= {"fault": error.message, "hint": error.hint, "near": links.nearest(state, error, {"gpu": gpus, "model": models})}
     return state, values | {"downloads": True, "query": state.query, "command_line": state.command_line}
 
 
@@ -122,9 +126,11 @@ def _page(request: Request) -> Response:
 
 
 def _answer(request: Request) -> Response:
+    """The answer alone; a fault goes above the answer before it, which stays. While one field is typed in, the history keeps one entry."""
     state, values = _shown(request)
-    template = "answer.html" if values["view"] else "fault.html"
-    return Response(render(template, **values), media_type="text/html", headers={"HX-Replace-Url": f"/?{state.query}"})
+    address = "HX-Replace-Url" if request.headers.get("x-typing") else "HX-Push-Url"
+    headers = {address: f"/?{state.query}"} | ({} if values["view"] else {"HX-Retarget": "#fault"})
+    return Response(render("swap.html" if values["view"] else "fault.html", **values), media_type="text/html", headers=headers)
 
 
 def _download(request: Request) -> Response:

@@ -10,5 +10,12 @@
     setTimeout(() => { button.textContent = words; }, 1500);
   });
   document.addEventListener("htmx:afterSwap", show);
+  let field = ""; // that is being typed in: its letters are one step of the history
+  document.addEventListener("htmx:configRequest", (event) => {
+    const typed = document.activeElement?.tagName === "INPUT" ? document.activeElement.id : "";
+    if (typed && typed === field) event.detail.headers["X-Typing"] = "1";
+    field = typed;
+  });
+  document.addEventListener("focusout", () => { field = ""; });
   show();
 })();
