@@ -18,24 +18,14 @@ from planner.errors import PlannerError
 from planner.hardware import GpuGroup
 from planner.memory import place
 from planner.model import ModelSpec
+from planner.not_covered import NotCovered, not_covered
 from planner.plan import Alternative, Plan, Warn, reject, warnings
 from planner.search import FEWEST_SEQS, cannot_split, evaluate
 from planner.units import parse_count, tokens
 
 CONTEXT_STEP = 1024
 HUMAN_INTEGERS = ("--max-model-len", "--max-num-batched-tokens", "--kv-cache-memory-bytes")  # vLLM 0.33 human_readable_int
-# flags that take memory which the ledger does not hold: with one of them a sure start is only a likely one
-UNCOVERED = {
-    "--speculative-config": "the drafter's weights and cache",
-    "--enable-lora": "the adapters",
-    "--cpu-offload-gb": "weights kept in main memory",
-    "--kv-transfer-config": "the transfer's buffers",
-    "--decode-context-parallel-size": "a cache divided over ranks",
-    "--data-parallel-size": "replicas beside each other",
-    "--attention-backend": "another attention backend's pages",
-    "--block-size": "blocks of another size",
-    "--hf-overrides": "changes to the model's config",
-}
+VISIBLE = {"nvidia": ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"), "amd": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +47,16 @@ class Checked:
     argv: tuple[str, ...]
     plan: Plan | None
     problems: tuple[Problem, ...]
+    not_covered: tuple[NotCovered, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
-        """starts, tight or does_not_start."""
-        if self.plan is None or self.problems:
+        """does_not_start for a problem, which nothing that is not known could mend; unknown where something not in the ledger decides."""
+        if self.problems:
             return "does_not_start"
-        uncovered = any(warning.code == "not-covered" for warning in self.plan.warnings)
-        return "tight" if uncovered and self.plan.verdict == "starts" else self.plan.verdict
+        if self.plan is None or self.plan.rejection or any(one.effect != "lowers" for one in self.not_covered):
+            return "unknown"
+        return self.plan.verdict
 
 
 def default_config(model: ModelSpec, group: GpuGroup, values: Mapping[str, str | bool], version: str) -> ServeConfig:
@@ -96,31 +88,45 @@ def check(
     repo: str,
     argv: Sequence[str],
     version: str,
+    env: Mapping[str, str] | None = None,
 ) -> Checked:
-    """Judge a command whose flags were read by `parse_flags`, for a model on GPUs."""
+    """Judge a command whose flags were read by `parse_flags`, for a model on GPUs; `env` is what its script sets."""
     config, refused = read_settings(values, default_config(model, group, values, version))
     problems = [Problem(code="bad-value" if fault.value else "unknown-flag", message=fault.message, fix=fault.fix) for fault in faults]
     problems += [Problem(code="bad-value", message=message, fix=f"correct {flag}") for flag, message in refused.items()]
-    problems += _value_problems(config, values, model, group)
+    problems += _value_problems(config, values, model, group, env or {})
     request = Request(model=model, group=group)
+    missing = tuple(not_covered(values, model, config))
 
     def answer(plan: Plan | None, *more: Problem) -> Checked:
-        return Checked(request=request, config=plan.config if plan else config, repo=repo, argv=tuple(argv), plan=plan, problems=(*problems, *more))
+        used = plan.config if plan else config
+        return Checked(request=request, config=used, repo=repo, argv=tuple(argv), plan=plan, problems=(*problems, *more), not_covered=missing)
 
+    if config.kv_cache_dtype.startswith(vllm.UNCOVERED_KV_DTYPES):
+        missing = (*missing, NotCovered(flag=f"--kv-cache-dtype {config.kv_cache_dtype}", what="the layout of such a cache", effect="either"))
+        return answer(None)
     try:
         if problem := cannot_split(request_with(request, config), config.tensor_parallel_size, config.pipeline_parallel_size):
             return answer(None, _not_divisible(request, config, problem))
         if str(values.get("--max-model-len", "")) in AUTO_LENGTH:
             config = _fitted(request, config)
         choice = _explained(evaluate(request, config), values)
+        layout = vllm.cache_layout(model, group.gpu, config.kv_cache_dtype)
     except vllm.UnsupportedError as error:
         return answer(None, Problem(code="unsupported", message=str(error), fix=_supported(request, config)))
+    missing = tuple(not_covered(values, model, config, backend=layout.backend, block_size=layout.block_size))
     plan = _plan(request, choice, repo, argv, values)
-    if plan.rejection:
-        fixes = tuple(changes(request, choice))[:3]
-        fix = fixes[0].arguments if fixes else "no small change was found that makes it start"
-        return answer(replace(plan, alternatives=fixes), Problem(code=plan.rejection.code, message=plan.rejection.reason, fix=fix))
-    return answer(plan)
+    plan = replace(plan, warnings=(*plan.warnings, *(Warn(code="not-covered", message=one.message) for one in missing)))
+    if plan.rejection is None:
+        return answer(plan)
+    if plan.rejection.code != "free-memory" and any(one.effect != "adds" for one in missing):
+        reason = Warn(code=plan.rejection.code, message=f"as far as the ledger goes: {plan.rejection.reason}")
+        return answer(replace(plan, warnings=(reason, *plan.warnings)))
+    fixes = () if missing else tuple(changes(request, choice))[:3]
+    fix = fixes[0].arguments if fixes else "no small change was found that makes it start"
+    if missing:
+        fix = f"make it start without {', '.join(one.flag for one in missing)} first"
+    return answer(replace(plan, alternatives=fixes), Problem(code=plan.rejection.code, message=plan.rejection.reason, fix=fix))
 
 
 def request_with(request: Request, config: ServeConfig) -> Request:
@@ -155,8 +161,7 @@ def _plan(request: Request, choice: Choice, repo: str, argv: Sequence[str], valu
         needs_nvcc=vllm.needs_nvcc(layout, request.group.gpu),
         rejection=reject(choice),
     )
-    uncovered = [Warn(code="not-covered", message=f"{flag}: {what} are not in the ledger") for flag, what in UNCOVERED.items() if _is_on(values.get(flag))]
-    return replace(plan, warnings=(*warnings(plan), *uncovered, *_thousands(argv)))
+    return replace(plan, warnings=(*warnings(plan), *_thousands(argv)))
 
 
 def _thousands(argv: Sequence[str]) -> list[Warn]:
@@ -169,25 +174,18 @@ def _thousands(argv: Sequence[str]) -> list[Warn]:
     ]
 
 
-def _is_on(value: str | bool | None) -> bool:
-    return value not in (None, False, "0", "1", "")
-
-
-def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model: ModelSpec, group: GpuGroup) -> Iterator[Problem]:
+def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model: ModelSpec, group: GpuGroup, env: Mapping[str, str]) -> Iterator[Problem]:
     """Values that vLLM refuses before it touches a GPU (EngineArgs.create_engine_config)."""
-    if config.kv_cache_dtype.startswith(vllm.UNCOVERED_KV_DTYPES):
-        raise PlannerError(f"the layout of a KV cache of {config.kv_cache_dtype} is not known here", f"known: {', '.join(vllm.KV_CACHE_DTYPES)}")
-    if config.kv_cache_dtype not in vllm.KV_CACHE_DTYPES:
+    if config.kv_cache_dtype not in vllm.KV_CACHE_DTYPES and not config.kv_cache_dtype.startswith(vllm.UNCOVERED_KV_DTYPES):
         yield Problem(code="bad-value", message=f"--kv-cache-dtype {config.kv_cache_dtype} is not known", fix=f"one of {', '.join(vllm.KV_CACHE_DTYPES)}")
-    if config.max_model_len > model.max_position_embeddings:
+    longer = "--hf-overrides" in values or env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", "")
+    if config.max_model_len > model.max_position_embeddings and not longer:
         message = f"--max-model-len {config.max_model_len} is greater than the model's {model.max_position_embeddings}"
         yield Problem(code="bad-value", message=message, fix=f"--max-model-len {model.max_position_embeddings}")
     if {"--max-num-seqs", "--max-num-batched-tokens"} <= set(values) and config.max_num_batched_tokens < config.max_num_seqs:
         message = f"--max-num-batched-tokens {config.max_num_batched_tokens} is below --max-num-seqs {config.max_num_seqs}"
         yield Problem(code="bad-value", message=message, fix=f"--max-num-batched-tokens {config.max_num_seqs}")
-    world = config.parallel.world_size
-    if world > group.count:
-        yield Problem(code="bad-value", message=f"{world} GPUs are asked for, there are {group.count}", fix=f"--tensor-parallel-size {group.count}")
+    yield from _too_few_gpus(config.parallel.world_size, values, group, env)
     if problem := vllm.quantization_problem(config.quantization, model.quantization):
         yield Problem(code="unsupported", message=problem, fix="leave --quantization out; vLLM detects it")
     try:
@@ -197,6 +195,31 @@ def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model
         old_gpu = group.gpu.capability < VERSIONS[config.vllm_version].least_capability
         fix = (f"use vLLM {older}" if older else "another GPU") if old_gpu else "a 16-bit checkpoint, or one quantized in another way"
         yield Problem(code="unsupported", message=str(error), fix=fix)
+
+
+def _too_few_gpus(world: int, values: Mapping[str, str | bool], group: GpuGroup, env: Mapping[str, str]) -> Iterator[Problem]:
+    """More GPUs asked for than there are, or than the environment shows (config/parallel.py: world size larger than the available GPUs)."""
+    count, where = group.count, f"there are {group.count}"
+    for name, listed in [("--device-ids", str(values.get("--device-ids", "all"))), *((name, env.get(name, "all")) for name in VISIBLE[group.gpu.vendor])]:
+        if (shown := _listed(listed)) < count:
+            count, where = shown, f"{name} shows {shown}"
+    nodes = str(values.get("--nnodes", "1"))
+    if world <= count * (int(nodes) if nodes.isdecimal() else world) or (values.get("--distributed-executor-backend") == "ray" and count):
+        return
+    enough = f"set it to {world} GPUs, or " if "shows" in where else ""
+    yield Problem(code="bad-value", message=f"{world} GPUs are asked for, {where}", fix=f"{enough}--tensor-parallel-size {max(count, 1)}")
+
+
+def _listed(text: str) -> int:
+    """How many GPUs a list of them shows: CUDA ignores all behind the first that is none; what only a shell knows is taken for all."""
+    if text.strip() == "all" or "$" in text or "`" in text:
+        return 1024
+    shown = 0
+    for part in text.split(","):
+        if not re.fullmatch(r"\d+|(?:GPU|MIG)-[\w/-]+", part.strip()):
+            break
+        shown += 1
+    return shown
 
 
 def _not_divisible(request: Request, config: ServeConfig, message: str) -> Problem:

@@ -15,8 +15,10 @@ from planner.cli_command import command, option, output_options
 from planner.cli_names import Name
 from planner.cli_options import Finite, read_machine
 from planner.engines.versions import VERSIONS, nearest_version
+from planner.enums import EXIT_CODES
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup, Host
+from planner.secrets import redact_words
 from planner.shell import MAX_TEXT_BYTES, Found, find_commands
 from planner.units import GIB
 
@@ -35,6 +37,8 @@ _MATTERS = (
     "--kv-cache-memory-bytes",
     "--quantization",
     "--dtype",
+    "--max-cudagraph-capture-size",
+    "--cudagraph-capture-sizes",
 )
 
 
@@ -65,7 +69,7 @@ def check_command(ctx: click.Context, /, command: tuple[str, ...], **options: ob
         from planner.report.terminal import render_check
 
         console().print(render_check(checked), crop=False)
-    ctx.exit(1 if checked.verdict == "does_not_start" else 0)
+    ctx.exit(EXIT_CODES[checked.verdict])
 
 
 def _group(gpu: str, count: int, host: str, free_gib: object) -> GpuGroup:
@@ -88,15 +92,19 @@ def judge(found: Found, group: GpuGroup, version: object = None) -> Checked:
     from planner.source import find_source
 
     release = nearest_version(str(version or found.version or "")).name
-    values, positional, faults = parse_flags(found.words, release, unresolved=found.unresolved)
+    env = dict(found.env)
+    rust = env.get("VLLM_USE_RUST_FRONTEND", "0") not in ("0", "")
+    values, positional, faults = parse_flags(found.words, release, unresolved=found.unresolved, here=not found.contained, rust=rust)
     model = str(positional[0] if positional else values.get("--model", ""))
     _refuse_unresolved(found, values, model)
+    if not model and faults and faults[0].flag == "--config":
+        raise PlannerError(faults[0].message, faults[0].fix)
     if not model:
         raise PlannerError("the command names no model", "vllm serve MODEL …")
     quantization = values.get("--quantization")
     source = find_source(model, str(quantization) if quantization else None)
     argv = ("vllm", "serve", *found.words)
-    return check(values, faults, source.spec, group, repo=source.repo, argv=argv, version=release)
+    return check(values, faults, source.spec, group, repo=source.repo, argv=argv, version=release, env=env)
 
 
 def _refuse_unresolved(found: Found, values: dict[str, str | bool], model: str) -> None:
@@ -135,7 +143,7 @@ def _one(found: list[Found], wanted: object) -> Found:
         raise PlannerError("no vLLM server is started there", "expected `vllm serve MODEL …` or `python -m vllm.entrypoints.openai.api_server --model MODEL …`")
     number = int(str(wanted)) if wanted else 1
     if len(found) > 1 and not wanted:
-        starts = "; ".join(f"{index}: {' '.join(each.words[:2])}" for index, each in enumerate(found, 1))
+        starts = "; ".join(f"{index}: {' '.join(redact_words(each.words[:2]))}" for index, each in enumerate(found, 1))
         raise PlannerError(f"{len(found)} servers are started there ({starts})", "choose one with --server N")
     if number > len(found):
         raise PlannerError(f"--server {number}: there are {len(found)} servers")

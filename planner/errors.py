@@ -38,8 +38,10 @@ class WorldError(PlannerError):
 
 
 def one_line(message: str, hint: str = "") -> str:
-    """An error as the command line prints it."""
-    return "plan: " + " ".join((f"{message}; {hint}" if hint else message).split())
+    """An error as the command line prints it: without the keys and tokens that what was asked may hold."""
+    from planner.secrets import redact
+
+    return redact("plan: " + " ".join((f"{message}; {hint}" if hint else message).split()))
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.4) -> list[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from planner.errors import PlannerError
+from planner.secrets import redact
 
 MAX_TEXT_BYTES = 4 * 1024**2
 _ENDS = frozenset([";", "&", "&&", "|", "||", "(", ")", "<", ">", ">>", ">&", "&>", ";;", "\n"])
@@ -24,6 +26,8 @@ class Found:
     words: tuple[str, ...]
     unresolved: tuple[str, ...] = ()
     version: str | None = None  # where an image's tag says it
+    env: tuple[tuple[str, str], ...] = ()  # what is set for it: before it, exported, in its container
+    contained: bool = False  # it runs in a container: files that it names do not lie here
 
 
 def find_commands(text: str) -> list[Found]:
@@ -42,23 +46,29 @@ def _from_shell(text: str) -> Iterator[Found]:
     arrays = {name: _words(body) for name, body in _ARRAY.findall(text)}
     text = _ARRAY.sub("", text)
     variables: dict[str, str] = {}
+    exported: set[str] = set()
     for line in text.splitlines():
         for words in _simple_commands(line):
             if len(words) == 1 and (assigned := _ASSIGNMENT.fullmatch(words[0])):
                 variables[assigned[1]] = _expand(assigned[2], variables)
                 continue
-            if len(words) == 2 and words[0] in ("export", "local", "readonly") and (assigned := _ASSIGNMENT.fullmatch(words[1])):
-                variables[assigned[1]] = _expand(assigned[2], variables)
+            if len(words) > 1 and words[0] in ("export", "local", "readonly") and all(map(_ASSIGNMENT.fullmatch, words[1:])):
+                for assigned in filter(None, map(_ASSIGNMENT.fullmatch, words[1:])):
+                    variables[assigned[1]] = _expand(assigned[2], variables)
+                    exported |= {assigned[1]} if words[0] == "export" else set()
                 continue
+            if words[:1] == ["export"]:
+                exported |= set(words[1:])
             expanded = [part for word in words for part in _expand_word(word, variables, arrays)]
             found = _server_words(expanded)
             if found is not None:
-                yield _found(found[0], found[1])
+                env = {name: value for name, value in variables.items() if name in exported}
+                yield _found(found.words, found.version, env | found.env, found.contained)
 
 
-def _found(words: Sequence[str], version: str | None = None) -> Found:
+def _found(words: Sequence[str], version: str | None, env: Mapping[str, str], contained: bool) -> Found:
     unresolved = tuple(dict.fromkeys(word for word in words if re.search(r"\$[({A-Za-z_@0-9*#?]|`", word)))
-    return Found(tuple(words), unresolved, version)
+    return Found(tuple(words), unresolved, version, tuple(env.items()), contained)
 
 
 def _simple_commands(line: str) -> Iterator[list[str]]:
@@ -100,7 +110,7 @@ def _words(line: str) -> list[str]:
     try:
         words = list(lexer)
     except ValueError as error:
-        raise PlannerError(f"the quoting of {line.strip()[:60]!r} is broken ({error})", "close every quote") from None
+        raise PlannerError(f"the quoting of {redact(line.strip())[:60]!r} is broken ({error})", "close every quote") from None
     return [re.sub(r"__SUBSTITUTION(\d+)__", lambda m: kept[int(m[1])], word) for word in words]
 
 
@@ -123,17 +133,38 @@ def _expand_word(word: str, variables: dict[str, str], arrays: dict[str, list[st
     return expanded.split() if plain and expanded != word and " " in expanded else [expanded]
 
 
-def _server_words(words: Sequence[str]) -> tuple[list[str], str | None] | None:
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A server among the words of one command: the words behind its name, and what is said before."""
+
+    words: list[str]
+    env: dict[str, str]
+    version: str | None = None
+    contained: bool = False
+
+
+def _server_words(words: Sequence[str]) -> _Server | None:
     """The words after `vllm serve`, or those of the module form or of a container, with the model first; None for another command."""
     for index, word in enumerate(words):
         if word.rpartition("/")[2] == "vllm" and index + 1 < len(words) and words[index + 1] == "serve":
-            return list(words[index + 2 :]), None
+            return _Server(list(words[index + 2 :]), _set_before(words[:index]))
         if word == "-m" and index + 1 < len(words) and words[index + 1] == _SERVER_MODULE:
-            return list(words[index + 2 :]), None
+            return _Server(list(words[index + 2 :]), _set_before(words[:index]))
         image = re.match(r"(?:[\w.-]+/)*vllm(?:/vllm)?-openai(?::v?([\w.-]+))?$", word)
         if image and any(part in ("run", "create") for part in words[:index]):
-            return list(words[index + 1 :]), image[1]
+            return _Server(list(words[index + 1 :]), _set_for_container(words[:index]), image[1], contained=True)
     return None
+
+
+def _set_before(words: Sequence[str]) -> dict[str, str]:
+    """`NAME=value` in front of a command, also behind `env`."""
+    return {assigned[1]: assigned[2] for assigned in map(_ASSIGNMENT.fullmatch, words) if assigned}
+
+
+def _set_for_container(words: Sequence[str]) -> dict[str, str]:
+    """What `-e NAME=value` and `--env NAME=value` set; `--env=NAME=value` too."""
+    said = [word for before, word in pairwise(words) if before in ("-e", "--env")]
+    return _set_before([*said, *(word.removeprefix("--env=") for word in words if word.startswith("--env="))])
 
 
 def _documents(text: str, what: str) -> list[object]:
@@ -177,16 +208,27 @@ def _containers(part: object) -> Iterator[dict[str, object]]:
 
 def _from_container(container: dict[str, object], entrypoint: str, command: str) -> Iterator[Found]:
     image = re.match(r"(?:[\w.-]+/)*vllm(?:/vllm)?-openai(?::v?([\w.-]+))?$", str(container.get("image", "")))
-    version = image[1] if image else None
+    version, env = image[1] if image else None, _container_env(container)
     words = _compose_words(container.get(entrypoint)) + _compose_words(container.get(command))
     if len(words) > 2 and words[-2] == "-c":  # sh -c "…"
-        yield from (Found(found.words, found.unresolved, found.version or version) for found in _from_shell(words[-1]))
+        for found in _from_shell(words[-1]):
+            yield Found(found.words, found.unresolved, found.version or version, tuple((env | dict(found.env)).items()), contained=True)
         return
-    found = _server_words(words)
-    if found is None and image and not container.get(entrypoint):
-        found = (words, version)
-    if found is not None:
-        yield _found(found[0], found[1] or version)
+    server = _server_words(words)
+    if server is None and image and not container.get(entrypoint):
+        server = _Server(words, {}, version)
+    if server is not None:
+        yield _found(server.words, server.version or version, env | server.env, contained=True)
+
+
+def _container_env(container: dict[str, object]) -> dict[str, str]:
+    """`environment` of a compose file, a mapping or a list of NAME=value; `env` of a manifest, a list of names with values."""
+    said = container.get("environment", container.get("env"))
+    if isinstance(said, dict):
+        return {str(name): str(value) for name, value in said.items() if value is not None}
+    entries = said if isinstance(said, list) else []
+    named = {str(entry["name"]): str(entry["value"]) for entry in entries if isinstance(entry, dict) and "name" in entry and "value" in entry}
+    return named | _set_before([entry for entry in entries if isinstance(entry, str)])
 
 
 def _compose_words(value: object) -> list[str]:

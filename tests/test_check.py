@@ -184,10 +184,127 @@ def test_a_flag_is_judged_by_the_release_that_runs():
     assert "came with vLLM" in answer.problems[0].message
 
 
-def test_memory_that_the_ledger_does_not_hold_makes_a_start_only_likely():
-    answer = checked(f"{SERVE} --max-model-len 4096 --speculative-config '{{}}'")
-    assert answer.verdict == "tight"
-    assert any(warning.code == "not-covered" for warning in answer.plan.warnings)
+FITS, TOO_LARGE, TOO_MUCH = f"{SERVE} --max-model-len 4096", "vllm serve Qwen/Qwen3-32B --max-model-len 8192", f"{SERVE} --gpu-memory-utilization 0.99"
+ADDS = ("--speculative-config '{}'", "--enable-lora", '--kv-transfer-config \'{"kv_connector": "x", "kv_role": "kv_both"}\'', "--enable-eplb")
+LOWERS = ("--cpu-offload-gb 55", "--cpu-offload-gb=1", "--decode-context-parallel-size 2")
+EITHER = (
+    "--data-parallel-size 2",
+    "-dp 4",
+    "--hf-overrides '{\"a\": 1}'",
+    "--attention-backend TRITON_ATTN",
+    "--block-size 64",
+    "--num-gpu-blocks-override 100",
+    "--kv-cache-dtype turboquant_4bit",
+)
+
+
+@pytest.mark.parametrize(
+    ("flag", "fits", "too_large"),
+    [
+        *((flag, "unknown", "does_not_start") for flag in ADDS),
+        *((flag, "starts", "unknown") for flag in LOWERS),
+        *((flag, "unknown", "unknown") for flag in EITHER),
+    ],
+)
+def test_what_the_ledger_does_not_hold_is_named_and_never_guessed(flag, fits, too_large):
+    """A flag that only adds leaves a refusal, one that only lowers leaves a start; what nothing could mend stays, whatever is not known."""
+    for command, verdict in ((FITS, fits), (TOO_LARGE, too_large)):
+        answer = checked(f"{command} {flag}")
+        assert answer.verdict == verdict, command
+        assert any(one.flag.split()[0].startswith(("--", flag.split()[0])) for one in answer.not_covered)
+        assert bool(answer.problems) == (verdict == "does_not_start")
+    for certain in (TOO_MUCH, f"{FITS} --nothing", f"{FITS} -tp 2", f"{FITS} --seed x"):
+        assert checked(f"{certain} {flag}").verdict == "does_not_start" or "turboquant" in flag, certain
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["--data-parallel-size 1", "--cpu-offload-gb 0", "--no-enable-lora", "--attention-backend FLASH_ATTN", "--block-size 16", "--mm-encoder-tp-mode data"],
+)
+def test_a_flag_that_asks_for_what_is_taken_anyway_is_no_question(flag):
+    answer = checked(f"{FITS} {flag}")
+    assert (answer.verdict, answer.not_covered) == ("starts", ())
+
+
+def test_an_unknown_answer_has_its_exit_code_its_name_and_what_is_known(tmp_path):
+    done = run_plan("check", f"{TOO_LARGE} --cpu-offload-gb 55", "--gpu", "rtx4090", "--format", "json", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    jsonschema.validate(answer, json_schema("check"))
+    assert (done.returncode, answer["verdict"], answer["not_covered"], answer["problems"]) == (4, "unknown", ["--cpu-offload-gb"], [])
+    assert answer["memory"]["weights_bytes"] > 60 * 2**30
+    text = run_plan("check", f"{TOO_LARGE} --cpu-offload-gb 55", "--gpu", "rtx4090", cwd=tmp_path).stdout
+    assert "cannot be said" in text
+    assert "--cpu-offload-gb" in text
+
+
+SHOWN = [
+    (f"CUDA_VISIBLE_DEVICES=0 {FITS} -tp 2", False),
+    (f"CUDA_VISIBLE_DEVICES=0,1 {FITS} -tp 2", True),
+    (f"CUDA_VISIBLE_DEVICES=6,7 {FITS} -tp 2", True),
+    (f"CUDA_VISIBLE_DEVICES=0,-1,1 {FITS} -tp 2", False),
+    (f"CUDA_VISIBLE_DEVICES= {FITS}", False),
+    (f"export CUDA_VISIBLE_DEVICES=1\n{FITS} -tp 2", False),
+    (f"CUDA_VISIBLE_DEVICES=1\n{FITS} -tp 2", True),
+    (f"CUDA_VISIBLE_DEVICES=1\nexport CUDA_VISIBLE_DEVICES\n{FITS} -tp 2", False),
+    (f"env CUDA_VISIBLE_DEVICES=1 {FITS} -tp 2", False),
+    (f"CUDA_VISIBLE_DEVICES=$GPUS {FITS} -tp 2", True),
+    (f"CUDA_VISIBLE_DEVICES=GPU-8932f937,GPU-8932f938 {FITS} -tp 2", True),
+    (f"{FITS} -tp 2 --device-ids 1", False),
+    ("docker run --gpus all -e CUDA_VISIBLE_DEVICES=0 vllm/vllm-openai --model Qwen/Qwen3-8B --max-model-len 4096 -tp 2", False),
+    ("docker run --gpus all --env=NVIDIA_VISIBLE_DEVICES=0 vllm/vllm-openai --model Qwen/Qwen3-8B --max-model-len 4096 -tp 2", False),
+    ("docker run --gpus all -e NVIDIA_VISIBLE_DEVICES=all vllm/vllm-openai --model Qwen/Qwen3-8B --max-model-len 4096 -tp 2", True),
+    (
+        "services:\n  c:\n    image: vllm/vllm-openai\n    environment:\n      CUDA_VISIBLE_DEVICES: 0\n    command: [--model, Qwen/Qwen3-8B, --max-model-len, 4096, -tp, 2]\n",
+        False,
+    ),
+    (
+        "services:\n  c:\n    image: vllm/vllm-openai\n    environment: [CUDA_VISIBLE_DEVICES=0]\n    command: --model Qwen/Qwen3-8B --max-model-len 4096 -tp 2\n",
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "starts"), SHOWN)
+def test_gpus_that_the_environment_hides_do_not_count(text, starts):
+    answer = checked(text, count=2)
+    assert (answer.verdict == "starts") == starts
+    assert starts or "asked for" in answer.problems[0].message
+
+
+def test_a_configuration_file_decides_and_a_missing_one_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf.yaml").write_text("model: Qwen/Qwen3-8B\ntensor-parallel-size: 4\nmax-model-len: 4096\n")
+    assert checked("vllm serve --config conf.yaml").problems[0].message.startswith("4 GPUs are asked for")
+    assert checked("vllm serve --config conf.yaml -tp 1").verdict == "starts"
+    assert checked(f"{FITS} --config nosuch.yaml").verdict == "does_not_start"
+    done = run_plan("check", "vllm serve --config nosuch.yaml", "--gpu", "rtx4090", cwd=tmp_path)
+    assert (done.returncode, "nosuch.yaml" in done.stderr, len(done.stderr.splitlines())) == (2, True, 1)
+
+
+def test_a_template_is_looked_for_here_but_not_in_a_container():
+    assert checked(f"{FITS} --chat-template /nosuch").problems[0].code == "bad-value"
+    assert checked(f"{FITS} --chat-template examples/tool_chat_template_gemma4.jinja").verdict == "starts"
+    inside = "docker run vllm/vllm-openai --model Qwen/Qwen3-8B --max-model-len 4096 --chat-template /nosuch"
+    assert checked(inside).verdict == "starts"
+
+
+LEAKS = [
+    (f"{FITS} --api-key sk-SECRET1234 --hf-token hf_SECRET1234", 0),
+    (f"HF_TOKEN=hf_SECRET1234 {FITS} --api-key=sk-SECRET1234", 0),
+    (f'HF_TOKEN=SECRET {SERVE} --api-key "SECRET', 2),
+    (f"{SERVE} --api-key SECRET --port x --nothing=hf_SECRET123", 1),
+    ("vllm serve --api-key SECRET", 2),
+    ("vllm serve hf_SECRET1234/x --api-key SECRET", 2),
+    (f"{SERVE} --api-key SECRET &\n{SERVE} --hf-token SECRET &", 2),
+]
+
+
+@pytest.mark.parametrize(("text", "code"), LEAKS)
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_no_answer_repeats_a_secret(text, code, style, tmp_path):
+    done = run_plan("check", text, "--gpu", "rtx4090", "--format", style, cwd=tmp_path, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hf"))
+    assert done.returncode == code or done.returncode == 3
+    assert "SECRET" not in done.stdout + done.stderr
 
 
 def test_auto_length_is_what_fits():

@@ -35,6 +35,7 @@ ORDER = [
     ["deployment"],
     ["local"],
     ["gguf", "mlx", "local_speed"],
+    ["not_covered"],
     ["check", "verify", "comparison"],
     ["explain"],
     ["emit", "report"],

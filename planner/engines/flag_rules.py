@@ -7,6 +7,7 @@ entrypoints/launchers/dp_supervisor.py:52.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ def refused_together(values: Values, *, here: bool, rust: bool) -> Iterator[Flag
     if values.get(_SUPERVISED):
         yield from _supervised(values)
     template = values.get("--chat-template")
-    if here and isinstance(template, str) and not _is_template(template):
+    if here and isinstance(template, str) and "$" not in template and not _is_template(template):
         yield _fault("--chat-template", f"--chat-template {template[:200]!r} looks like a path, but there is no such file here", "the path of a Jinja file")
 
 
@@ -61,14 +62,17 @@ def _ports(values: Values, rust: bool) -> Iterator[FlagFault]:
 
 def _efforts(values: Values) -> Iterator[FlagFault]:
     text = values.get("--reasoning-effort-map")
-    data = json.loads(text) if isinstance(text, str) else None
+    try:
+        data = json.loads(text) if isinstance(text, str) else None
+    except ValueError:  # what only a shell knows
+        return
     if data is not None and not (isinstance(data, dict) and all(key in _EFFORTS and isinstance(value, str) for key, value in data.items())):
         yield _fault("--reasoning-effort-map", "--reasoning-effort-map takes a JSON object of strings", f"keys among {', '.join(_EFFORTS)}")
 
 
 def _supervised(values: Values) -> Iterator[FlagFault]:
-    size, local = int(values.get("--data-parallel-size", 1)), int(values.get("--data-parallel-size-local", 0))
-    if size < 2 or local < 2 or local > size or size % local:
+    size, local = (_whole(values.get(flag, default)) for flag, default in (("--data-parallel-size", "1"), ("--data-parallel-size-local", "0")))
+    if size is not None and local is not None and (size < 2 or local < 2 or local > size or size % local):
         yield _fault(_SUPERVISED, f"{_SUPERVISED} requires --data-parallel-size over 1 and --data-parallel-size-local that divides it", "set both")
     others = ("--grpc", "--uds", "--data-parallel-rank", "--data-parallel-external-lb", "--data-parallel-hybrid-lb")
     if other := next((flag for flag in others if values.get(flag)), None):
@@ -77,6 +81,11 @@ def _supervised(values: Values) -> Iterator[FlagFault]:
         yield _fault("--ssl-keyfile", "--ssl-keyfile and --ssl-certfile must be provided together", "give both")
     if values.get("--api-server-count", "1") != "1":
         yield _fault("--api-server-count", f"{_SUPERVISED} requires --api-server-count 1", "--api-server-count 1")
+
+
+def _whole(text: str | bool) -> int | None:
+    """A number; None for what only a shell knows."""
+    return int(text) if re.fullmatch(r"-?\d+", str(text)) else None
 
 
 def _is_template(text: str) -> bool:

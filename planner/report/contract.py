@@ -21,6 +21,7 @@ from planner.plan import Alternative, Rejection
 from planner.report.contract_parts import EngineJson, HardwareJson, MemoryJson, ModelJson, SettingsJson
 from planner.report.lead import Outcome, headline, stack_headline
 from planner.report.speed import SpeedJson, speed_json, speed_reason
+from planner.secrets import redact_words
 
 
 class CommandJson(TypedDict):
@@ -103,7 +104,7 @@ class PlanJson(TypedDict):
 
 
 class CheckJson(TypedDict):
-    """The answer about a command; `memory` is null where no ledger can be made."""
+    """The answer about a command; `memory` is null where no ledger can be made, `not_covered` are flags that the ledger does not hold."""
 
     schema: Literal[1]
     verdict: Verdict
@@ -117,6 +118,7 @@ class CheckJson(TypedDict):
     alternatives: list[AlternativeJson]
     commands: list[CommandJson]
     files: list[str]
+    not_covered: list[str]
     warnings: list[WarningJson]
 
 
@@ -134,8 +136,9 @@ def check_json(checked: Checked) -> CheckJson:
         "settings": _settings(config),
         "memory": _memory(plan.choice) if plan else None,
         "alternatives": alternatives_json(plan.alternatives) if plan else [],
-        "commands": [{"service": "embedding" if request.model.pooling else "chat", "argv": list(checked.argv), "env": {}}],
+        "commands": [{"service": "embedding" if request.model.pooling else "chat", "argv": redact_words(checked.argv), "env": {}}],
         "files": [],
+        "not_covered": [one.flag for one in checked.not_covered],
         "warnings": [{"code": w.code, "message": w.message} for w in plan.warnings] if plan else [],
     }
 
