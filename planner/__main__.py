@@ -1,14 +1,18 @@
 """`plan` and `python -m planner`."""
 
 import gc
+import sys
 
 
 def start() -> None:
     """Run the command line. One short answer makes no garbage worth collecting, and collecting costs a tenth of the start."""
     gc.disable()
-    from planner.cli import main
+    try:
+        from planner.cli import main
 
-    main()
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from planner.cli_command import command, option, output_options
 from planner.cli_names import Name
 from planner.errors import PlannerError
 from planner.hardware import Host
+from planner.interrupt import Interruption
 from planner.units import parse_context
 
 if TYPE_CHECKING:
@@ -53,8 +54,10 @@ def sweep_command(ctx: click.Context, /, **options: Any) -> None:
     try:
         if options["resume"]:
             file.resume()
-        elif not options["force"] and (path.exists() or file.state.exists()):
+        elif not options["force"] and (path.exists() or file.journal.path.exists()):
             raise PlannerError(f"{path} exists", "--force overwrites it, --resume continues it, --output writes elsewhere")
+        else:
+            file.start()
         ctx.exit(_run(sweep, file, options))
     except OSError as error:
         raise PlannerError(f"cannot write {path}: {error.strerror or error}", "--output writes elsewhere") from None
@@ -104,28 +107,26 @@ def _run(sweep: Sweep, file: Target, options: dict[str, Any]) -> int:
 
     from planner.sweep import parts
 
-    done = set(file.done)
-    left = [model for model in sweep.models if model not in done]
-    console = Console(stderr=True)
+    left = sweep.models[len(file.done) :]
     start, rows_before = time.perf_counter(), file.rows
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("models, left"), TimeRemainingColumn())
-    try:
-        with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
-            task = progress.add_task("sweep", total=len(sweep.models), completed=len(file.done))
+    with Interruption() as interruption, Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("sweep", total=len(sweep.models), completed=len(file.done))
+        try:
             for model, columns_of in parts(sweep, left, options["jobs"], options["ray"]):
-                if not file.is_open:
-                    file.start()
                 file.add(model, columns_of)
                 progress.advance(task)
-    except KeyboardInterrupt:
-        if not file.is_open:
-            raise click.Abort from None
-        file.close()
-        click.echo(f"plan: interrupted after {len(file.done)} of {len(sweep.models)} models; {file.path} is valid, --resume goes on", err=True)
-        return 130
-    if not file.is_open:
-        file.start()
-    file.finish()
+                if interruption.signal:
+                    break
+        except (KeyboardInterrupt, PlannerError) as error:
+            if isinstance(error, PlannerError) and not interruption.signal:
+                file.leave() if file.done else file.journal.remove()
+                raise
+        if len(file.done) < len(sweep.models):
+            file.leave()
+            click.echo(f"plan: interrupted after {len(file.done)} of {len(sweep.models)} models; {file.path} is valid, --resume goes on", err=True)
+            return interruption.exit_code
+        file.finish()
     seconds = time.perf_counter() - start
     size = file.path.stat().st_size
     if options["style"] == "json":

@@ -6,9 +6,13 @@ A model's part is computed alone and yielded whole: an interrupted sweep is a sh
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import socket
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -21,6 +25,7 @@ from planner.errors import PlannerError, WorldError
 from planner.grid import BEYOND, KV_DTYPES, Array, Machines, Servers, servers
 from planner.grid_speed import speeds
 from planner.hardware import Host
+from planner.interrupt import leave_signals
 
 MOST_POINTS = 200_000_000  # about three minutes; what is larger is a mistake, or several sweeps
 VERDICTS = ("does_not_start", "tight", "starts")
@@ -142,8 +147,9 @@ def parts(sweep: Sweep, models: Sequence[str], jobs: int | None = None, ray: str
     if wanted <= 1 or len(models) < 2 * wanted:
         yield from ((model, part(sweep, model)) for model in models)
         return
+    chunk = max(1, min(8, len(models) // (4 * wanted)))
     with _pool(wanted) as pool:
-        yield from zip(models, pool.imap(_Part(sweep), models, chunksize=max(1, min(8, len(models) // (4 * wanted)))), strict=True)
+        yield from zip(models, pool.map(_Part(sweep), models, chunksize=chunk), strict=True)
 
 
 @dataclass(frozen=True)
@@ -157,19 +163,30 @@ class _Part:
 
 
 @contextmanager
-def _pool(jobs: int) -> Iterator[Any]:
-    """Worker processes that leave Ctrl-C to this one; they inherit what is loaded where the system can fork."""
-    import multiprocessing
-    import signal
-
+def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Worker processes that inherit what is loaded where the system can fork. Raises WorldError where one of them was ended from outside."""
     kind = "fork" if "fork" in multiprocessing.get_all_start_methods() and os.uname().sysname == "Linux" else "spawn"
     _entries()
-    pool = multiprocessing.get_context(kind).Pool(jobs, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context(kind), _begin_worker)
     try:
         yield pool
+    except BrokenProcessPool:
+        raise WorldError("a worker process was ended", "--resume goes on; --jobs 1 takes less memory") from None
     finally:
-        pool.terminate()
-        pool.join()
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """Signals are for the process that started this one; it ends with it, however that ends."""
+    leave_signals()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(0)
 
 
 def _on_ray(sweep: Sweep, models: Sequence[str], address: str) -> Iterator[dict[str, Array]]:

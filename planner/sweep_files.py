@@ -1,6 +1,6 @@
-"""A sweep's rows as JSON, CSV or Parquet: each part is added whole, what lies there is valid after each, and can be continued.
+"""A sweep's rows as JSON, CSV or Parquet. The parts grow in a journal, FILE.unfinished; FILE itself is only ever put there whole.
 
-Beside an unfinished FILE lies FILE.unfinished: the question, the models that are done, and how much of the file they are.
+After Ctrl-C or SIGTERM it holds the parts that are done, and the journal goes on; after SIGKILL or a full disk the journal alone has them.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from planner.errors import PlannerError
 from planner.grid import Array
+from planner.journal import Journal
 from planner.sweep import COLUMNS, Sweep, decoded
 
 FORMATS = (".json", ".csv", ".parquet")
@@ -24,101 +26,80 @@ class Target(ABC):
 
     def __init__(self, path: Path, sweep: Sweep) -> None:
         self.path, self.sweep = path, sweep
-        self.done: list[str] = []
-        self.rows = 0
-        self.is_open = False
-        self.state = path.with_name(path.name + ".unfinished")
-        self.question = hashlib.sha256(json.dumps(asdict(sweep)).encode()).hexdigest()
+        question = hashlib.sha256(json.dumps([asdict(sweep), path.suffix, COLUMNS]).encode()).hexdigest()
+        self.journal = Journal(path.with_name(path.name + ".unfinished"), question)
+
+    @property
+    def done(self) -> list[str]:
+        """The models that are done: the first of the question's."""
+        return [record.name for record in self.journal.records]
+
+    @property
+    def rows(self) -> int:
+        """The rows of what is done."""
+        return sum(record.rows for record in self.journal.records)
+
+    def start(self) -> None:
+        """Begin anew. Raises PlannerError where another process writes it, OSError."""
+        self.journal.create()
 
     def resume(self) -> None:
         """Go on where an interrupted sweep of the same question ended. Raises PlannerError where there is none."""
-        try:
-            kept = json.loads(self.state.read_text("utf-8"))
-        except (OSError, ValueError):
-            raise PlannerError(f"{self.path}: there is no unfinished sweep", "without --resume a new one is started") from None
-        if not isinstance(kept, dict) or kept.get("question") != self.question:
-            raise PlannerError(f"{self.path}: the unfinished sweep asked something else", "the same options, or another --output")
-        self.done, self.rows = [str(model) for model in kept["done"]], int(kept["rows"])
-        self.reopen(int(kept["size_bytes"]))
+        self.journal.reopen(self.sweep.models)
 
     def add(self, model: str, columns: dict[str, Array]) -> None:
         """Add a model's rows."""
-        if columns and len(columns["gpu"]):
-            self.write(decoded(self.sweep, model, columns))
-            self.rows += len(columns["gpu"])
-        self.done.append(model)
-        kept = {"question": self.question, "done": self.done, "rows": self.rows, "size_bytes": self.flush()}
-        self.state.write_text(json.dumps(kept), "utf-8")
+        rows = len(columns["gpu"]) if columns else 0
+        self.journal.append(model, rows, self.payload(decoded(self.sweep, model, columns)) if rows else b"")
+
+    def leave(self) -> None:
+        """Put a file there that holds what is done; the journal stays."""
+        part = self.path.with_name(self.path.name + ".part")
+        try:
+            self.join(part, self.journal.payloads())
+            part.replace(self.path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        self.journal.close()
 
     def finish(self) -> None:
-        """Close the file, which holds every model."""
-        self.close()
-        self.state.unlink(missing_ok=True)
+        """Put the file there, which holds every model."""
+        self.leave()
+        self.journal.remove()
 
     @abstractmethod
-    def start(self) -> None:
-        """A new, empty, valid file."""
+    def payload(self, rows: dict[str, Any]) -> bytes:
+        """A part's rows as the journal keeps them."""
 
     @abstractmethod
-    def reopen(self, size_bytes: int) -> None:
-        """Take up a file of which so many bytes are whole."""
-
-    @abstractmethod
-    def write(self, rows: dict[str, Any]) -> None:
-        """Add rows."""
-
-    @abstractmethod
-    def flush(self) -> int:
-        """Put all on the disk; the bytes of whole parts."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Leave a valid file."""
+    def join(self, path: Path, payloads: Iterator[bytes]) -> None:
+        """Write a file of so many parts."""
 
 
 class _Text(Target):
-    """A text file that grows; `end` closes it, and is written over by the next part."""
+    """Texts behind each other: `head`, the parts with `between` them, `end`."""
 
-    head, end = "", ""
-    file: IO[bytes]
+    head, first, between, end = "", "", "", ""
 
-    def start(self) -> None:
+    def join(self, path: Path, payloads: Iterator[bytes]) -> None:
         """See `Target`."""
-        self.file = self.path.open("w+b")
-        self.is_open = True
-        self.file.write(self.head.encode())
-        self.size = self.file.tell()
-        self.flush()
+        with path.open("wb") as file:
+            file.write(self.head.encode())
+            before = self.first
+            for payload in payloads:
+                file.write(before.encode())
+                file.write(payload)
+                before = self.between
+            file.write(self.end.encode())
 
-    def reopen(self, size_bytes: int) -> None:
+    def payload(self, rows: dict[str, Any]) -> bytes:
         """See `Target`."""
-        self.file = self.path.open("r+b")
-        self.is_open = True
-        self.file.truncate(size_bytes)
-        self.size = size_bytes
+        return self.text(rows).encode()
 
-    def write(self, rows: dict[str, Any]) -> None:
-        """See `Target`."""
-        self.file.seek(self.size)
-        self.file.write(self.text(rows).encode())
-        self.size = self.file.tell()
-
+    @abstractmethod
     def text(self, rows: dict[str, Any]) -> str:
-        """See `Target`."""
-        raise NotImplementedError
-
-    def flush(self) -> int:
-        """See `Target`."""
-        self.file.seek(self.size)
-        self.file.write(self.end.encode())
-        self.file.truncate()
-        self.file.flush()
-        return self.size
-
-    def close(self) -> None:
-        """See `Target`."""
-        self.flush()
-        self.file.close()
+        """A part's rows."""
 
 
 class Csv(_Text):
@@ -135,55 +116,39 @@ class Csv(_Text):
 class Json(_Text):
     """One array of objects, a row a line."""
 
-    head, end = "[", "\n]\n"
+    head, first, between, end = "[", "\n", ",\n", "\n]\n"
 
     def text(self, rows: dict[str, Any]) -> str:
         """See `Target`."""
         lists = [rows[name].tolist() for name in COLUMNS]
         objects = (dict(zip(COLUMNS, (None if value != value else value for value in row), strict=True)) for row in zip(*lists, strict=True))  # noqa: PLR0124
-        before = ",\n" if self.rows else "\n"
-        return before + ",\n".join(json.dumps(row) for row in objects)
+        return ",\n".join(json.dumps(row) for row in objects)
 
 
 class Parquet(Target):
-    """One row group a model. A Parquet file is valid once it is closed: an unfinished one is closed at Ctrl-C, and copied to go on."""
+    """One row group a model; the journal keeps them as Arrow's own stream."""
 
-    writer: Any = None
+    def __init__(self, path: Path, sweep: Sweep) -> None:
+        super().__init__(path, sweep)
+        self.arrow, self.parquet, self.schema = _arrow()
 
-    def start(self) -> None:
+    def payload(self, rows: dict[str, Any]) -> bytes:
         """See `Target`."""
-        pq, schema = _arrow()
-        self.writer = pq.ParquetWriter(self.path, schema, compression="zstd")
-        self.is_open = True
+        arrays = [self.arrow.array(rows[name], type=self.schema.field(name).type, from_pandas=True) for name in COLUMNS]
+        sink = self.arrow.BufferOutputStream()
+        with self.arrow.ipc.new_stream(sink, self.schema) as stream:
+            stream.write_table(self.arrow.Table.from_arrays(arrays, schema=self.schema))
+        found: bytes = sink.getvalue().to_pybytes()
+        return found
 
-    def reopen(self, size_bytes: int) -> None:
+    def join(self, path: Path, payloads: Iterator[bytes]) -> None:
         """See `Target`."""
-        pq, _ = _arrow()
-        kept = self.path.rename(self.path.with_name(self.path.name + ".kept"))
-        self.start()
-        with pq.ParquetFile(kept) as old:
-            for number in range(old.num_row_groups):
-                self.writer.write_table(old.read_row_group(number))
-        kept.unlink()
-
-    def write(self, rows: dict[str, Any]) -> None:
-        """See `Target`."""
-        import pyarrow as pa
-
-        _, schema = _arrow()
-        arrays = [pa.array(rows[name], type=schema.field(name).type, from_pandas=True) for name in COLUMNS]
-        self.writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-
-    def flush(self) -> int:
-        """See `Target`."""
-        return 0
-
-    def close(self) -> None:
-        """See `Target`."""
-        self.writer.close()
+        with self.parquet.ParquetWriter(path, self.schema, compression="zstd") as writer:
+            for payload in payloads:
+                writer.write_table(self.arrow.ipc.open_stream(payload).read_all())
 
 
-def _arrow() -> tuple[Any, Any]:
+def _arrow() -> tuple[Any, Any, Any]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -191,7 +156,7 @@ def _arrow() -> tuple[Any, Any]:
         raise PlannerError("Parquet needs pyarrow", "pip install pyarrow, or write .csv or .json") from None
     texts, floats, shorts = ("model", "gpu", "kv_cache_dtype", "verdict"), ("max_concurrency", "max_concurrency_low", "tokens_per_s"), ("count",)
     kinds = {name: pa.dictionary(pa.int32(), pa.string()) for name in texts} | dict.fromkeys(floats, pa.float64()) | dict.fromkeys(shorts, pa.int16())
-    return pq, pa.schema([(name, kinds.get(name, pa.int64())) for name in COLUMNS])
+    return pa, pq, pa.schema([(name, kinds.get(name, pa.int64())) for name in COLUMNS])
 
 
 def target(path: Path, sweep: Sweep) -> Target:

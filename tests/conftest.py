@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -67,6 +69,16 @@ def config_model(name: str, *, no_window: bool = False) -> ModelSpec:
 def gpu(name: str):
     """A GPU of the catalogue."""
     return find_gpu(name)
+
+
+def spawn(*arguments: str, cwd: Path, interruptible: bool = True, **settings: Any) -> subprocess.Popen[str]:
+    """Start the installed command. It can be interrupted as in a terminal, or not, as in the background of a shell, however the tests were started."""
+    command = [sys.executable, "-m", "planner", *arguments]
+
+    def signals() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if interruptible else signal.SIG_IGN)
+
+    return subprocess.Popen(command, cwd=cwd, stderr=subprocess.PIPE, text=True, preexec_fn=signals, **settings)  # noqa: PLW1509 - no threads here
 
 
 def run_plan(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

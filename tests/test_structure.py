@@ -9,7 +9,7 @@ import planner
 
 ORDER = [
     ["units", "errors", "enums", "text", "question_words", "secrets"],
-    ["shell", "log", "shards"],
+    ["shell", "log", "shards", "journal", "interrupt"],
     ["model", "hardware", "config"],
     ["engines"],
     ["weights"],

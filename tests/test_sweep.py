@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 
 from planner.estimate import significant
 from planner.sweep import COLUMNS, CONTEXTS, MOST_POINTS, Sweep, _two_digits, all_gpus, all_models, part, parts
-from tests.conftest import run_plan
+from tests.conftest import run_plan, spawn
 from tests.judges import library
 
 SMALL = Sweep(models=("qwen3-8b", "qwen3-32b-awq", "gpt-oss-20b", "qwen3-embedding-0.6b"), gpus=("rtx4090", "h100", "t4"), contexts=(8192, 131_072))
@@ -95,12 +94,10 @@ def test_an_interrupted_sweep_is_valid_and_continues(kind, tmp_path):
     options = ["sweep", "--gpus", "rtx4090,h100,a100-80,l40s", "--contexts", "8k,32k,128k", "--jobs", "1"]
     whole, broken = tmp_path / f"whole.{kind}", tmp_path / f"broken.{kind}"
     assert run_plan(*options, "--output", str(whole), cwd=tmp_path).returncode == 0
-    process = subprocess.Popen(
-        [sys.executable, "-m", "planner", *options, "--output", str(broken)], cwd=tmp_path, stderr=subprocess.PIPE, text=True, env=os.environ
-    )
+    process = spawn(*options, "--output", str(broken), cwd=tmp_path)
     state = tmp_path / f"broken.{kind}.unfinished"
     until = time.monotonic() + 30
-    while time.monotonic() < until and not (state.exists() and len(state.read_text()) > 300):
+    while time.monotonic() < until and not (state.exists() and state.stat().st_size > 30_000):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)

@@ -24,7 +24,7 @@ from planner.errors import PlannerError
 from planner.report.svg import short, ticks
 from planner.web.app import MOST_QUERY_BYTES, app
 from planner.web.state import MOST_CONTEXT, MOST_COUNT, MOST_USERS, State, read_state, row_of
-from tests.conftest import ROOT, run_plan
+from tests.conftest import ROOT, run_plan, spawn
 
 ASKED = {"gpu": "rtx4090", "count": "2", "model": "qwen3-vl-32b-awq", "context": "64k", "users": "", "host": "server", "engine": ""}
 
@@ -260,8 +260,7 @@ def test_axes_are_marked_in_ones_twos_and_fives(low, high, found):
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_when_the_server_ends(end, tmp_path):
-    command = [sys.executable, "-m", "planner", "web", "--no-open", "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, start_new_session=True) as server:
+    with spawn("web", "--no-open", "--port", "0", cwd=tmp_path, start_new_session=True) as server:
         port = int(re.search(r":(\d+)/", server.stderr.readline())[1])
         until = time.monotonic() + 30
         while time.monotonic() < until:
