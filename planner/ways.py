@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from planner.alternatives import NATIVE_FP8, ONLINE
 from planner.catalog import Entry, find_model
 from planner.choose import weight_bits
 from planner.cli_local import DEFAULT_MIX
 from planner.errors import PlannerError
 from planner.hardware import GpuSpec
-from planner.offers import FP8_CAPABILITY, ONLINE
 from planner.source import find_source, slug
 
 CLASSES = (16, 8, 4)
@@ -101,7 +101,7 @@ def _of(one: Known, engine: str, bits: int, gpu: GpuSpec) -> list[Way]:
         return [Way(engine=engine, bits=bits, model=one.name, quantization=form)]
     if bits in one.checkpoints:
         return [Way(engine=engine, bits=bits, model=name) for name in one.checkpoints[bits]]
-    native = gpu.vendor == "nvidia" and gpu.capability >= FP8_CAPABILITY
+    native = gpu.vendor == "nvidia" and gpu.capability >= NATIVE_FP8
     if bits == 8 and 16 in one.checkpoints and native:
         return [Way(engine=engine, bits=bits, model=one.checkpoints[16][0], quantization=ONLINE)]
     return []
