@@ -15,6 +15,7 @@ from planner import catalog
 from planner.catalog import catalogue_path, digest
 from planner.choose import CONTEXTS
 from planner.enums import EXIT_CODES, Grade
+from planner.log import CAUSES
 from planner.schema import json_schema
 from tests.judges import library
 
@@ -219,3 +220,12 @@ def test_what_is_said_to_be_installed_can_be():
     assert all("serve-plan[" not in text for text in (sources, *PAGES.values()))
     dependencies = [re.match(r"[\w-]+", each)[0] for each in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]]
     assert len(dependencies) == len(set(dependencies))
+
+
+def test_explain_knows_every_message_of_the_troubleshooting():
+    """What the page quotes of a start that failed is a cause that `plan explain` understands."""
+    (section,) = re.findall(r"(?ms)^## vLLM does not start\n(.+?)^## ", PAGES["docs/troubleshooting.md"])
+    quoted = [message for bold in re.findall(r"(?m)^\*\*(.+?)\*\*", section) for message in re.findall(r"`([^`]+)`", bold)]
+    assert len(quoted) >= 10
+    for message in quoted:
+        assert message == "ninja" or any(re.search(pattern, message.replace("…", "12")) for _, pattern in CAUSES), message
