@@ -40,6 +40,8 @@ def alone(tmp_path_factory):
         "HF_HOME": str(tmp_path_factory.mktemp("hub")),
         "HF_ENDPOINT": "http://127.0.0.1:9",
     }
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background of a shell: the commands under test would ignore Ctrl-C too
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     connect = socket.socket.connect
 
     def local_only(self, address):
