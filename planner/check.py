@@ -12,6 +12,7 @@ from planner.command import AUTO_LENGTH, read_settings
 from planner.config import ServeConfig
 from planner.engines import vllm
 from planner.engines.flag_rules import FlagFault
+from planner.engines.parsers import told_remarks
 from planner.engines.versions import VERSIONS, newest_for
 from planner.enums import Verdict
 from planner.errors import PlannerError
@@ -161,7 +162,13 @@ def _plan(request: Request, choice: Choice, repo: str, argv: Sequence[str], valu
         needs_nvcc=vllm.needs_nvcc(layout, request.group.gpu),
         rejection=reject(choice),
     )
-    return replace(plan, warnings=(*warnings(plan), *_thousands(argv)))
+    return replace(plan, warnings=(*warnings(plan), *_chat_warnings(plan, values), *_thousands(argv)))
+
+
+def _chat_warnings(plan: Plan, values: Mapping[str, str | bool]) -> list[Warn]:
+    """What the command's flags for tool calls and reasoning mean for agents."""
+    remarks = () if plan.model.pooling else told_remarks(plan.model.chat, values, plan.config.vllm_version)
+    return [Warn(code=code, message=message) for code, message in remarks]
 
 
 def _thousands(argv: Sequence[str]) -> list[Warn]:

@@ -102,7 +102,7 @@ def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Othe
         host=host,
         port=port,
     )
-    return replace(plan, warnings=warnings(plan), rejection=reject(choice))
+    return replace(plan, warnings=(*warnings(plan), *_chat_warnings(plan)), rejection=reject(choice))
 
 
 def _what_works(request: Request, others: Others) -> str:
@@ -202,7 +202,6 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         found.append(
             Warn(code="users", message=f"{plan.request.users} users at full length at once need more KV cache; {plan.choice.expected.max_concurrency:.1f} fit")
         )
-    found += _chat_warnings(plan)
     if plan.model.checkpoint is not None:
         found.append(Warn(code="tensors-differ", message=plan.model.checkpoint.message))
     if gpu.calibrated_shift_bytes is not None:

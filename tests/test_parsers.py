@@ -7,17 +7,19 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run_plan
 from hypothesis import given
 from hypothesis import strategies as st
 from test_oracle import ask, judge_python
 
 from planner import catalog
+from planner.check import check
 from planner.choice import Pins, Request
 from planner.cli_stack import answer_for
 from planner.command import parse_argv, serve_argv
 from planner.config import ServeConfig
 from planner.emit import FORMATS, emit, emit_formats
+from planner.engines.flags import parse_flags
 from planner.engines.parsers import BY_ARCHITECTURE, EXAMPLES, by_architecture, known_names, knows
 from planner.engines.versions import VERSIONS
 from planner.errors import PlannerError
@@ -265,3 +267,63 @@ def test_vllm_takes_every_models_command_with_its_parsers():
 def test_the_judge_refuses_what_vllm_refuses(words):
     (answer,) = ask(GROUP.gpu, 1, [{"argv": ["vllm", "serve", "x", "--enable-auto-tool-choice", *words]}])
     assert not answer["valid"]
+
+
+def checked(command: str) -> dict:
+    done = run_plan("check", command, "--gpu", "h100", "--format", "json", cwd=ROOT)
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_check_gives_a_plan_back_with_its_parsers():
+    plan = planned("qwen3-8b")
+    values, positional, faults = parse_flags(plan.argv[2:], "0.33")
+    with_parsers = check(values, faults, plan.model, plan.request.group, repo=plan.repo, argv=plan.argv, version="0.33")
+    fewer = {flag: value for flag, value in values.items() if flag not in CHAT_FLAGS}
+    without = check(fewer, (), plan.model, plan.request.group, repo=plan.repo, argv=plan.argv, version="0.33")
+    assert (positional, faults, with_parsers.problems) == ([plan.repo], [], ())
+    assert (with_parsers.config, with_parsers.plan.choice) == (without.config, without.plan.choice) == (plan.config, with_parsers.plan.choice)
+    codes = {warning.code for warning in with_parsers.plan.warnings}
+    assert not {"no-tool-calls", "reasoning-parser-missing", "other-parser", "chat-template"} & codes
+    assert {"no-tool-calls", "reasoning-parser-missing"} <= {warning.code for warning in without.plan.warnings}
+
+
+@pytest.mark.parametrize(
+    ("words", "codes"),
+    [
+        ("--enable-auto-tool-choice --tool-call-parser hermes --reasoning-parser qwen3", set()),
+        ("--enable-auto-tool-choice --tool-call-parser llama3_json --reasoning-parser qwen3", {"other-parser"}),
+        ("--tool-call-parser hermes --reasoning-parser qwen3", {"no-tool-calls"}),
+        ("--reasoning-parser deepseek_r1", {"no-tool-calls"}),
+        ("", {"no-tool-calls", "reasoning-parser-missing"}),
+    ],
+)
+def test_check_says_what_a_command_means_for_agents(words, codes):
+    found = checked(f"vllm serve Qwen/Qwen3-8B --max-model-len 8192 {words}")
+    assert {warning["code"] for warning in found["warnings"]} & {"other-parser", "no-tool-calls", "reasoning-parser-missing"} == codes
+    assert found["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "version", "message"),
+    [
+        ("--enable-auto-tool-choice --tool-call-parser hermez", "0.33", "did you mean hermes"),
+        ("--enable-auto-tool-choice --tool-call-parser gemma4", "0.18", "vLLM 0.19 brought it"),
+        ("--enable-auto-tool-choice --tool-call-parser minimax", "0.33", "not in the registry"),
+        ("--reasoning-parser qwen33", "0.33", "did you mean qwen3"),
+        ("--tool-call-parser hermez", "0.33", ""),  # never looked at
+        ("--enable-auto-tool-choice --tool-call-parser mine --tool-parser-plugin mine.py", "0.33", ""),
+        ("--reasoning-parser mine --reasoning-parser-plugin mine.py", "0.33", ""),
+        ("--reasoning-parser None", "0.33", ""),
+    ],
+)
+def test_a_parser_that_a_release_does_not_hold_is_refused_as_vllm_refuses_it(words, version, message):
+    _, _, faults = parse_flags(["x", *words.split()], version)
+    assert [message in f"{fault.message} {fault.fix}" for fault in faults] == ([True] if message else [])
+
+
+@pytest.mark.judge
+def test_the_judge_agrees_which_parser_names_are_taken():
+    cases = ["--enable-auto-tool-choice --tool-call-parser hermez", "--reasoning-parser qwen33", "--tool-call-parser hermez", "--reasoning-parser None"]
+    answers = ask(GROUP.gpu, 1, [{"argv": ["vllm", "serve", "x", *words.split()]} for words in cases])
+    assert [answer["valid"] for answer in answers] == [not parse_flags(["x", *words.split()], "0.33")[2] for words in cases]

@@ -11,6 +11,7 @@ from typing import Any
 
 from planner.engines.arguments import HELP, MAX_WORDS, MisuseError, Parser, Taken, build, model_first, rewritten, with_config
 from planner.engines.flag_rules import FlagFault, refused_together
+from planner.engines.parsers import unknown_parsers
 from planner.engines.versions import VERSIONS
 from planner.errors import PlannerError, did_you_mean
 from planner.secrets import redact_words
@@ -92,7 +93,8 @@ def parse_flags(
         )
     if taken.values.pop(HELP, False):
         faults.append(FlagFault(HELP, "--help prints the flags and starts no server", "leave it out"))
-    return taken.values, [taken.model] if taken.model is not None else [], [*faults, *refused_together(taken.values, here=here, rust=rust)]
+    together = (*refused_together(taken.values, here=here, rust=rust), *unknown_parsers(taken.values, version))
+    return taken.values, [taken.model] if taken.model is not None else [], [*faults, *together]
 
 
 def _read_all(parser: Parser, words: list[str], version: str, unresolved: Sequence[str]) -> tuple[Taken, list[FlagFault]]:

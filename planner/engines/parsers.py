@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Literal
 
+from planner.engines.flag_rules import FlagFault
 from planner.engines.versions import VERSIONS
+from planner.errors import did_you_mean
 from planner.model import ChatFormat
 
 Registry = Literal["tool_parsers", "reasoning_parsers", "tokenizer_modes"]
+_FLAGS: tuple[tuple[str, Registry, str], ...] = (
+    ("--tool-call-parser", "tool_parsers", "--tool-parser-plugin"),
+    ("--reasoning-parser", "reasoning_parsers", "--reasoning-parser-plugin"),
+)
 EXAMPLES = "https://github.com/vllm-project/vllm/blob/v{version}.0/examples/"
 
 _QWEN3_5 = ChatFormat(tool_parser="qwen3_coder", reasoning_parser="qwen3")
@@ -109,6 +115,37 @@ def chat_remarks(chat: ChatFormat | None, version: str) -> Iterator[tuple[str, s
         )
     if chat.reasoning_parser and not knows("reasoning_parsers", chat.reasoning_parser, version):
         yield _too_old("reasoning_parsers", chat.reasoning_parser, version, "the reasoning stays in the text of the answer")
+
+
+# Names of one parser (one class in vLLM 0.33's registry, or one format that both read).
+_SAME = ({"glm45", "glm47"}, {"qwen3_coder", "qwen3_xml"}, {"hermes", "qwen3_json"}, {"llama3_json", "llama4_json"})
+
+
+def told_remarks(chat: ChatFormat | None, values: Mapping[str, str | bool], version: str) -> Iterator[tuple[str, str]]:
+    """Code and message of what the flags of a given command mean for agents: what is missing, or is another model's."""
+    named, ours, thinks = str(values.get("--tool-call-parser", "")), tool_parser(chat, version), reasoning_parser(chat, version)
+    if ours and not (named and values.get("--enable-auto-tool-choice")):
+        yield "no-tool-calls", f"without --enable-auto-tool-choice --tool-call-parser {ours} vLLM refuses a request with tools (HTTP 400)"
+    elif ours and named != ours and not any({named, ours} <= names for names in _SAME):
+        yield "other-parser", f"--tool-call-parser {named[:60]}: this model writes its calls as {ours} reads them"
+    elif not named:
+        yield from chat_remarks(chat, version)
+    if thinks and not values.get("--reasoning-parser"):
+        yield "reasoning-parser-missing", f"without --reasoning-parser {thinks} the reasoning stays in the text of the answer"
+
+
+def unknown_parsers(values: Mapping[str, str | bool], version: str) -> Iterator[FlagFault]:
+    """The parsers that a command names and this release's registries do not hold; a plugin may bring any (entrypoints/common/cli_args.py:615)."""
+    for flag, registry, plugin in _FLAGS:
+        name = str(values.get(flag, ""))
+        asked = registry == "reasoning_parsers" or values.get("--enable-auto-tool-choice")  # else vLLM never looks at the tool parser
+        if not asked or not name or (flag == "--reasoning-parser" and name.lower() == "none") or values.get(plugin):
+            continue
+        if not knows(registry, name, version):
+            known = known_names(registry, version)
+            since = _registries()[registry].get(name, {}).get("since")
+            fix = f"vLLM {since} brought it" if since else did_you_mean(name, known) or f"known: {', '.join(known)}"
+            yield FlagFault(flag, f"{flag} {name[:60]!r} is not in the registry of vLLM {version}", fix, value=True)
 
 
 def _too_old(registry: Registry, name: str, version: str, what_then: str) -> tuple[str, str]:
