@@ -59,7 +59,7 @@ def holds(found: SpeedEstimate | NoSpeed) -> None:
     if found.time_to_first_token_s is None:
         assert found.total_tokens_per_s is None
         assert found.grade in ("extrapolated", "measured here")
-        assert "time to first token unknown" in lines[0]
+        assert "TTFT unknown" in lines[0]
     assert len(lines) == 2
 
 

@@ -98,6 +98,18 @@ def _capacity(answer: dict) -> Iterator[str]:
         yield from (str(one["expected"]["users"]), f"{one['expected']['requests_per_s']:g}", one["expected"]["bound_by"], f"{one['gpus']}")
 
 
+def _plan(answer: dict) -> Iterator[str]:
+    yield from (answer["model"]["id"], answer["headline"])
+    yield from (f"{answer['settings'][name]}" for name in answer["reasons"] if name in answer["settings"] and answer["verdict"] != "does_not_start")
+    yield from (one.get("command") or one["arguments"] for one in answer["alternatives"])
+    yield from (one["change"] for one in answer["alternatives"])
+    yield from (warning["message"] for warning in answer["warnings"])
+    yield from (one["name"] for one in answer["services"] if len(answer["services"]) > 1)
+    if answer["verdict"] != "does_not_start":
+        yield f"{answer['memory']['weights_bytes'] / 1024**3:.2f}"
+        yield f"{answer['memory']['kv_cache_bytes'] / 1024**3:.2f}"
+
+
 def _check(answer: dict) -> Iterator[str]:
     yield from (answer["model"]["id"], f"{answer['memory']['weights_bytes'] / 1024**3:.2f}")
     yield from (one["arguments"] for one in answer["alternatives"])
@@ -121,6 +133,10 @@ QUESTIONS = {
     "compare": (("compare", "--gpu", "rtx4090", "--count", "1,2", "--model", "qwen3-14b"), _compare),
     "compare on a Mac": (("compare", "--gpu", "m4-max-64gb", "--model", "qwen3-vl-32b"), _compare),
     "capacity": (("capacity", "--gpu", "h100", "--count", "2", "--model", "qwen3-32b-fp8"), _capacity),
+    "plan": (("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-vl-32b-awq", "--users", "20", "--context", "64k", "--dry-run"), _plan),
+    "plan, failing": (("--gpu", "rtx4090", "--model", "qwen3-32b", "--dry-run"), _plan),
+    "several servers": (("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-vl-32b-awq", "--with", "qwen3-embedding-0.6b", "--dry-run"), _plan),
+    "Ollama": (("--gpu", "rtx3060", "--model", "qwen3-32b", "--engine", "ollama", "--dry-run"), _plan),
     "check": (("check", "vllm serve Qwen/Qwen3-32B-AWQ --max-model-len 16384", "--gpu", "rtx4090"), _check),
     "check, failing": (("check", "vllm serve Qwen/Qwen3-8B --max-model-len 40960", "--gpu", "rtx4090"), _check),
 }
@@ -140,7 +156,9 @@ def folder(tmp_path_factory) -> Path:
 def test_a_table_fits_the_terminal_and_loses_nothing(name, width, folder):
     arguments, values = QUESTIONS[name]
     text = in_terminal(*arguments, width=width, cwd=folder)
-    lines_fit("\n".join(line for line in text.splitlines() if not line.startswith("vllm serve")), width)  # a command is one line, to be copied
+    lines_fit(
+        "\n".join(line for line in text.splitlines() if "vllm serve" not in line and "ollama serve" not in line), width
+    )  # a command is one line, to be copied
     whole(values(answer_of(name, folder)), text)
 
 

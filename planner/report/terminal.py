@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +15,7 @@ from planner.estimate import estimate
 from planner.placement import Placed, Stack, stack_warnings
 from planner.plan import Alternative, Plan
 from planner.report.lead import Figure, Headline, Outcome, binds, figures, headline, outcome, stack_headline, stack_refusals
+from planner.report.table import Column, Fitted, Row
 from planner.report.words import LEFT, ledger_rows, parts, settings_rows, speed_lines
 from planner.units import GIB, gib, tokens
 
@@ -105,7 +107,8 @@ def changes(alternatives: Sequence[Alternative]) -> Iterator[RenderableType]:
     if alternatives:
         yield Text("What would do (each planned, nearest first):")
     for alternative in alternatives:
-        yield Text(f"  {alternative.change}: ").append(alternative.command or alternative.arguments, "bold")
+        yield Text(f"  {alternative.change}:")
+        yield Padding(Text(alternative.command or alternative.arguments, "bold"), (0, 0, 0, 4), expand=False)
 
 
 def warned(messages: Iterable[str]) -> Iterator[RenderableType]:
@@ -150,21 +153,29 @@ def _command(server: Placed, stack: Stack) -> Text:
     return Text(shown + shlex.join(server.plan.argv), "bold", no_wrap=True, overflow="ignore")
 
 
-def _servers(stack: Stack) -> Table:
+_SERVERS = (
+    Column("#"),
+    Column("server", is_left=True),
+    Column("GPUs"),
+    Column("utilization", 2),
+    Column("context", 1),
+    Column("GiB of each GPU", 1),
+    Column("verdict", 3, is_left=True),
+)
+
+
+def _servers(stack: Stack) -> Fitted:
     """All servers in the order in which they start, and what they hold of each GPU."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("starts", "server", "GPUs", "utilization", "context", "holds GiB a GPU", "verdict"):
-        table.add_column(column, justify="left" if column in ("server", "verdict") else "right", no_wrap=True)
+    rows = []
     for number, server in enumerate(stack.servers, 1):
-        config = server.plan.config
-        found = headline([outcome(server.plan)])
+        config, found = server.plan.config, headline([outcome(server.plan)])
         gpus, held = ",".join(map(str, server.gpus)), f"{server.held_bytes / GIB:.2f}"
-        table.add_row(
-            str(number), server.name, gpus, f"{config.gpu_memory_utilization:g}", tokens(config.max_model_len), held, Text(found.words, TONES[found.tone])
-        )
+        verdict = Text(found.words, TONES[found.tone])
+        rows.append(Row((str(number), server.name, gpus, f"{config.gpu_memory_utilization:g}", tokens(config.max_model_len), held, verdict)))
     fullest = max(range(stack.group.count), key=stack.held_bytes)
-    table.add_row("", "together", str(fullest), "", "", f"{stack.held_bytes(fullest) / GIB:.2f}", f"of {gib(stack.group.total_bytes)}, contexts included")
-    return table
+    together = f"{stack.held_bytes(fullest) / GIB:.2f}"
+    rows.append(Row(("", "together", str(fullest), "", "", together, f"of {gib(stack.group.total_bytes)}, contexts included")))
+    return Fitted(_SERVERS, rows)
 
 
 def render_check(checked: Checked) -> RenderableType:
@@ -176,7 +187,8 @@ def render_check(checked: Checked) -> RenderableType:
         pieces += [Text(f"x {problem.code}: {problem.message}", "red"), Text("  fix: ").append(problem.fix, "bold")]
     pieces.append(Text())
     if plan:
-        pieces += [*large(figures(plan)), *([Text(line), Text()] if (line := binds(plan)) else [])]
+        if checked.verdict != "does_not_start":
+            pieces += [*large(figures(plan)), *([Text(line), Text()] if (line := binds(plan)) else [])]
         if plan.alternatives:
             pieces += [*changes(plan.alternatives), Text()]
         pieces += [_bar(plan), _ledger(plan), Text(), _settings(plan), *warned(warning.message for warning in plan.warnings)]

@@ -40,11 +40,11 @@ def speed_lines(found: SpeedEstimate | NoSpeed) -> Iterator[str]:
         if found != DOES_NOT_START:
             yield f"No speed: {found.reason}."
         return
-    text = f"Speed, prompt {tokens(found.prompt_tokens)}, answer {tokens(found.answer_tokens)}: one user {between(found.tokens_per_s)} tokens/s, "
+    text = f"Speed with {tokens(found.prompt_tokens)} prompt and {tokens(found.answer_tokens)} output tokens: one user {between(found.tokens_per_s)} tokens/s, "
     first = found.time_to_first_token_s
-    text += "time to first token unknown" if first is None else f"first token in {between(first)} s"
+    text += "TTFT unknown" if first is None else f"TTFT {between(first)} s"
     if found.users > 1 and found.total_tokens_per_s is not None:
-        text += f"; {found.users} users together {between(found.total_tokens_per_s)}"
+        text += f"; concurrency {found.users}: {between(found.total_tokens_per_s)} tokens/s together"
     yield text + "."
     yield f"{found.grade}: {found.because}; a step is bound by {found.bound_by}"
 
