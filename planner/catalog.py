@@ -149,7 +149,7 @@ def _row(data: dict[str, Any], row_type: type[Row]) -> Row:
     if row_type is ModelRow:
         data = data | {"variants": [Variant(**variant) for variant in data["variants"]]}
         if data.get("sampling"):
-            data["sampling"] = Sampling(**data["sampling"])
+            data["sampling"] = Sampling(**{name: float(value) if name in _SHARES else value for name, value in data["sampling"].items()})
     elif data.get("pcie"):
         data = data | {"pcie": Pcie(**data["pcie"])}
     return row_type(**data)
@@ -213,6 +213,7 @@ def _likely(path: Path, needle: str) -> Iterator[_Chunk]:
             yield chunk
 
 
+_SHARES = ("temperature", "top_p", "min_p", "presence_penalty")  # a row may say 0 for 0.0; plan.json is read back as the latter
 _HERE: dict[str, GpuSpec] = {}  # GPUs as they are on this machine, by the name that asks for them (`auto`)
 
 

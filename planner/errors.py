@@ -11,6 +11,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from planner.text import shown
+
 
 class PlannerError(Exception):
     """A question that cannot be answered, with what was expected or what to do next."""
@@ -38,10 +40,11 @@ class WorldError(PlannerError):
 
 
 def one_line(message: str, hint: str = "") -> str:
-    """An error as the command line prints it: without the keys and tokens that what was asked may hold."""
+    """An error as the command line prints it: one line, whatever a name in it holds, without keys and tokens."""
     from planner.secrets import redact
 
-    return redact("plan: " + " ".join((f"{message}; {hint}" if hint else message).split()))
+    words = " ".join((f"{message}; {hint}" if hint else message).split())
+    return redact(f"plan: {shown(words, len(words))}")
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.4) -> list[str]:

@@ -57,10 +57,17 @@ class There:
             return hashlib.file_digest(stream, "sha256").hexdigest() == self.digests[name]
 
 
-def write_files(folder: Path, files: Mapping[str, str | bytes], *, force: bool, may_replace: bool = True, manifest: bool = True) -> list[str]:
-    """Write those files that are not there as they are; the names of these, and "" where there was nothing to do.
+def question_in(plan: Path) -> Any:
+    """The question that a plan.json (or the one of a folder) answers; None where it does not say."""
+    return _json(plan / PLAN if plan.is_dir() else plan).get("question")
 
-    With `may_replace` false only new files are written. Raises PlannerError where a file is not ours to replace, WorldError where the disk refuses.
+
+def write_files(
+    folder: Path, files: Mapping[str, str | bytes], *, force: bool, question: Question | None = None, may_replace: bool = True, manifest: bool = True
+) -> list[str]:
+    """Write those files that are not there as they are; the names of these.
+
+    `question` is what they answer, where no plan.json among them says it. With `may_replace` false only new files are written. Raises PlannerError where a file is not ours to replace, WorldError where the disk refuses.
     """
     contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
     if any(Path(name).name != name for name in contents):
@@ -70,10 +77,11 @@ def write_files(folder: Path, files: Mapping[str, str | bytes], *, force: bool, 
         if not changed:
             return []
         there = There.read(folder) if manifest else There(folder, {}, None)
-        _refuse(there, changed, force=force, may_replace=may_replace)
+        asked = json.loads(contents[PLAN]).get("question") if PLAN in contents else question
+        _refuse(there, changed, asked, force=force, may_replace=may_replace)
         stale: Iterable[str] = ()
         if manifest:
-            if PLAN in changed and force and there.question != _question(contents):
+            if PLAN in changed and force and there.question != asked:
                 stale = [name for name in there.digests if name not in contents and there.is_ours(name)]
             kept = {name: digest for name, digest in there.digests.items() if (folder / name).exists() and name not in stale}
             kept |= {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
@@ -98,15 +106,11 @@ def _json(path: Path) -> dict[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _question(contents: Mapping[str, bytes]) -> Any:
-    return json.loads(contents[PLAN]).get("question") if PLAN in contents else None
-
-
 def _holds(path: Path, content: bytes) -> bool:
     return path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content
 
 
-def _refuse(there: There, changed: Mapping[str, bytes], *, force: bool, may_replace: bool) -> None:
+def _refuse(there: There, changed: Mapping[str, bytes], question: Question | None, *, force: bool, may_replace: bool) -> None:
     """Raise PlannerError where what lies there must stay: what was edited, what another question's is, what is none of ours."""
     found = [name for name in changed if os.path.lexists(there.folder / name)]
     if folders := [name for name in found if (there.folder / name).is_dir()]:
@@ -114,7 +118,6 @@ def _refuse(there: There, changed: Mapping[str, bytes], *, force: bool, may_repl
     if force or not found:
         return
     reasons = []
-    question: Question | None = _question(changed)
     if question is not None and there.question is not None and there.question != question:
         theirs, mine = differences(there.question, question)
         reasons.append(f"written for {theirs}; this question has {mine}")
@@ -124,7 +127,7 @@ def _refuse(there: There, changed: Mapping[str, bytes], *, force: bool, may_repl
     if foreign := [name for name in found if name not in edited and not there.is_ours(name)] if not reasons else ():
         why = "" if PLAN in changed else ": another question's, or it was edited"
         reasons.append(f"{', '.join(foreign)} is there already, and is not what this gives{why}")
-    if not reasons and question is not None and there.question is None:
+    if not reasons and PLAN in found and there.question is None:
         reasons.append("written by an earlier version of plan, for a question that it did not keep")
     if not reasons and not may_replace:
         reasons.append("what is asked is not met, and a plan is there")
@@ -136,15 +139,14 @@ def _replace(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Put all files in place, or leave everything as it was: each is written beside its place, then all are moved."""
     made = _make(folder)
     mark = os.urandom(4).hex()
-    fresh, old = {name: folder / f".{mark}.{place}.new" for place, name in enumerate(contents)}, {}
+    fresh = {name: folder / f".{mark}.{place}.new" for place, name in enumerate(contents)}
+    old = {name: folder / f".{mark}.{place}.old" for place, name in enumerate(contents) if os.path.lexists(folder / name)}
     done: list[str] = []
     try:
         for name, content in contents.items():
             _write_new(fresh[name], content, mode=0o777 if name.endswith(".sh") else 0o666)
-        for place, name in enumerate(contents):
-            with suppress(OSError):  # there is no such file yet, or the file system knows no links
-                os.link(folder / name, folder / f".{mark}.{place}.old", follow_symlinks=False)
-                old[name] = folder / f".{mark}.{place}.old"
+        for name, kept in old.items():
+            _keep(folder / name, kept)
         for name in contents:
             fresh[name].replace(folder / name)  # a link is replaced, not followed
             done.append(name)
@@ -159,6 +161,16 @@ def _replace(folder: Path, contents: Mapping[str, bytes]) -> None:
                 path.unlink(missing_ok=True)
         if len(done) < len(contents):
             _unmake(made)
+
+
+def _keep(path: Path, kept: Path) -> None:
+    """Keep a file under a second name until all is in place."""
+    try:
+        os.link(path, kept, follow_symlinks=False)
+    except OSError:  # a file system without links
+        from shutil import copy2
+
+        copy2(path, kept, follow_symlinks=False)
 
 
 def _make(folder: Path) -> list[Path]:

@@ -102,6 +102,12 @@ def test_json_writes_only_what_is_asked_for_and_says_what(tmp_path):
     assert (done.returncode, done.stdout, "--output" in done.stderr) == (2, "", True)
 
 
+def test_a_folders_name_does_not_drive_the_terminal(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = ask(*SMALL, "--output", "file/\x1b[2J\u202e", cwd=tmp_path)
+    assert (done.returncode, done.stderr.strip().isprintable()) == (3, True)
+
+
 # --- one folder for one question
 
 
@@ -383,12 +389,44 @@ def test_an_old_plan_without_its_question_is_not_replaced(tmp_path):
     assert (done.returncode, "earlier version" in done.stderr) == (2, True)
 
 
+def test_emit_does_not_replace_another_plans_files(tmp_path):
+    ask(*SMALL, "--context", "16k", "--output", "one", cwd=tmp_path)
+    ask(*SMALL, "--context", "8k", "--output", "two", cwd=tmp_path)
+    before = tree(tmp_path)
+    done = ask("emit", "one", "--output", "two", cwd=tmp_path)
+    assert (done.returncode, "written for context 8192; this question has context 16384" in done.stderr) == (2, True)
+    assert ask("emit", "one", cwd=tmp_path).returncode == 0
+    assert tree(tmp_path) == before
+    assert ask("emit", "one/plan.json", "--to", "compose", cwd=tmp_path).returncode == 0
+    assert ask("emit", "one", "--output", "three", cwd=tmp_path).returncode == 0
+    again = tree(tmp_path)
+    assert ask("emit", "one", "--output", "three", cwd=tmp_path).returncode == 0
+    assert tree(tmp_path) == again
+
+
+def test_two_at_once_write_the_same_folder(tmp_path):
+    """Four processes with one question: each says so, and the folder is whole."""
+    command = [sys.executable, "-c", "import sys; from planner.cli import main; sys.argv[0] = 'plan'; main()", *SMALL]
+    many = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+        for _ in range(4)
+    ]
+    assert [(one.communicate()[1], one.returncode) for one in many] == [(b"", 0)] * 4
+    before = tree(tmp_path)
+    assert ask(*SMALL, cwd=tmp_path).returncode == 0
+    assert tree(tmp_path) == before
+    assert not [name for name in before if name.endswith((".new", ".old"))]
+
+
 # --- all or none
 
 
+@pytest.mark.parametrize("has_links", [True, False])
 @pytest.mark.parametrize("fails_at", range(8))
-def test_all_or_none(fails_at, tmp_path, monkeypatch):
-    """A disk that is full at any point leaves everything as it was."""
+def test_all_or_none(fails_at, has_links, tmp_path, monkeypatch):
+    """A disk that is full at any point leaves everything as it was, on a file system with links and on one without."""
+    if not has_links:
+        monkeypatch.setattr(os, "link", lambda *_, **__: (_ for _ in ()).throw(OSError(errno.EPERM, "no links here")))
     folder = tmp_path / "deep" / "out"
     if fails_at % 2:
         write_files(folder, {"a": "old", "b.sh": "old"}, force=False)
