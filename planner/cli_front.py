@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from planner.cli_command import command, option, output_options
+from planner.cli_command import command, option, output_options, typed
 from planner.cli_names import Name
 from planner.errors import PlannerError
 from planner.question_words import command_line
@@ -51,7 +51,7 @@ def front_command(model: str, contexts: str, prices: Path | None, top: int, styl
         )
     shown = found[: top or None]
     if style == "json":
-        rows = [{**asdict(point), "stored": None, "model": point.stored.name, "bits": point.stored.bits} for point in found]
+        rows = [{**asdict(point), "stored": None, "model": point.stored.name, "bits": point.stored.bits} for point in (shown if "top" in typed() else found)]
         click.echo(
             json.dumps({"schema": 1, "model": model, "front": [{key: value for key, value in row.items() if key != "stored"} for row in rows]}, indent=2)
         )

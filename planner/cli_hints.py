@@ -54,7 +54,7 @@ def refuse_unused(options: dict[str, Any], question: Collection[str]) -> None:
     for name, example in (("gpu", "rtx4090"), ("model", "qwen3-8b")):
         if options[name] == "":
             raise PlannerError(f"--{name} is missing", f"try: {words({name: example})}")
-    gpu, model, engine = options["gpu"], options["model"], options["engine"]
+    gpu, model = options["gpu"], options["model"]
     if options["stack_file"] is not None:
         unused = [name for name in names if name in _IN_FILE | _CHOOSING or name in question]
         why, hint = "is not read beside -f FILE, which holds the whole question", "leave it out, or change the file"
@@ -68,8 +68,36 @@ def refuse_unused(options: dict[str, Any], question: Collection[str]) -> None:
         missing = {"model": "qwen3-vl-32b-awq"} if "model" not in names else {}
         raise PlannerError("--gpu is missing", f"try: {words({'gpu': 'rtx4090', **missing})}")
     else:
-        unused = [name for name in names if name in _CHOOSING or (engine not in (None, "vllm") and name in _VLLM_ONLY)]
-        what = f"is vLLM's; {engine} has no such setting" if unused and unused[0] in _VLLM_ONLY else "is for choosing, and GPU and model are both named"
-        why, hint = what, "leave it out: " + words(dict.fromkeys(unused))
+        unused = [name for name in names if name in _CHOOSING]
+        why, hint = "is for choosing, and GPU and model are both named", f"leave it out: {words(dict.fromkeys(unused))}"
+        if not unused:
+            unused, why = _not_of_runtime(options, names)
+            hint = f"leave it out: {words(dict.fromkeys(unused))}"
+    if not unused:
+        unused, why = _about_no_file(options, names)
+        hint = f"leave it out: {words(dict.fromkeys(unused))}"
     if unused:
         raise PlannerError(f"{flag_of(unused[0])} {why}", hint)
+
+
+def _not_of_runtime(options: dict[str, Any], names: Collection[str]) -> tuple[list[str], str]:
+    """What another runtime or a Mac does not have; what the ledgers themselves refuse is left to them."""
+    from planner.catalog import find_gpu
+
+    is_mac = find_gpu(options["gpu"]).vendor == "apple"
+    engine = options["engine"] or ("mlx" if is_mac else "vllm")
+    if is_mac and "host_kind" in names:
+        return ["host_kind"], "is about machines with NVIDIA or AMD GPUs; a Mac is one kind"
+    if engine == "mlx" and "gpu_layers" in names:
+        return ["gpu_layers"], "is llama.cpp's and Ollama's; MLX has no such setting"
+    return [name for name in names if engine != "vllm" and name in _VLLM_ONLY], f"is vLLM's; {engine} has no such setting"
+
+
+def _about_no_file(options: dict[str, Any], names: Collection[str]) -> tuple[list[str], str]:
+    """What is about files where none is written."""
+    if options["dry_run"] and (unused := [name for name in names if name in ("output", "to")]):
+        return unused, "is about the plan's files, and --dry-run writes none"
+    writes = not options["dry_run"] and (options["style"] != "json" or options["output"])
+    if "force" in names and not writes and not any(options[kind] for kind in ("html", "png", "svg")):
+        return ["force"], "is about files that are there, and none is written"
+    return [], ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from planner.cli_command import command, option, output_options
+from planner.cli_command import command, option, output_options, words
 from planner.cli_names import Name
 from planner.errors import PlannerError
 from planner.hardware import Host
@@ -47,6 +47,10 @@ def sweep_command(ctx: click.Context, /, **options: Any) -> None:
     from planner.sweep import check
     from planner.sweep_files import target
 
+    if options["resume"] and options["force"]:
+        raise PlannerError("--resume continues FILE and --force overwrites it", f"one of them: {words({'force': None})}")
+    if options["ray"] and options["jobs"]:
+        raise PlannerError("--jobs is about processes of this machine, and --ray computes on a cluster", f"leave it out: {words({'jobs': None})}")
     sweep = _sweep(options)
     check(sweep)
     path: Path = options["output"]
