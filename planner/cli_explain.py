@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -31,18 +32,23 @@ SAME_TOTAL = 0.004  # share by which totals of one card differ between drivers
 @command("explain")
 @click.argument("log", type=str)
 @option("--gpu", type=Name("gpu"), help="The GPU, where the log does not name it.")
+@option("--model", type=Name("model"), help="The model, where the log does not name it.")
 @option("--count", type=click.IntRange(1, 1024), help="How many the machine has; else as many as the command uses.")
 @option("--save-calibration", is_flag=True, help="Keep what was observed for this GPU; later plans use it and say so.")
 @output_options
 @click.pass_context
 def explain_command(ctx: click.Context, /, log: str, **options: object) -> None:
-    """Say what happened in a vLLM server's LOG (a file, or - for standard input), beside the prediction for its command."""
+    """Say what happened in a vLLM server's LOG (a file, a pasted line in quotes, or - for standard input), beside the prediction for its command."""
     with _lines(log) as lines:
         observed = read_log(lines)
-    if not observed.is_vllm:
-        raise PlannerError(f"{log} is not a log of a vLLM server", "expected the output of `vllm serve`")
+    if not observed.is_vllm and observed.root_cause is None:
+        raise PlannerError(
+            f"{log[:60]!r} is not a log of a vLLM server, and no known error is in it", "give the output of `vllm serve`, or the line with the error"
+        )
     from planner.explain import explain
 
+    if options["model"] and not observed.flags.get("model_tag"):
+        observed.model = observed.flags["model"] = _repository(str(options["model"]))
     words = command_words(observed)
     gpu = _gpu(observed, options["gpu"])
     explained = explain(observed, words, _predict(observed, words, gpu, options["count"]))
@@ -62,6 +68,14 @@ def explain_command(ctx: click.Context, /, log: str, **options: object) -> None:
     ctx.exit(0 if observed.started else 1)
 
 
+def _repository(name: str) -> str:
+    """What vLLM is told to load for a catalogue's name; another name as it is."""
+    from planner.catalog import find_model
+
+    entry = find_model(name)
+    return entry.variant.repo if entry else name
+
+
 @contextmanager
 def _lines(log: str) -> Iterator[Iterator[str]]:
     """Lines of bounded length, whatever the file holds."""
@@ -69,6 +83,9 @@ def _lines(log: str) -> Iterator[Iterator[str]]:
         yield _bounded(sys.stdin)
         return
     path = Path(log)
+    if "\n" in log or (" " in log and not _is_file(path)):
+        yield _bounded(StringIO(log))
+        return
     try:
         with path.open("rb") as probe:
             if b"\0" in probe.read(4096):
@@ -77,6 +94,13 @@ def _lines(log: str) -> Iterator[Iterator[str]]:
             yield _bounded(stream)
     except OSError as error:
         raise PlannerError(f"{log}: cannot be read ({error.strerror or error})") from None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long for a path
+        return False
 
 
 def _bounded(stream: IO[str]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ from planner.check import Checked
 from planner.engines.overhead import Outlook
 from planner.log import Observed
 from planner.memory import place, stage_budgets
+from planner.remedies import Remedy, longest_that_fits, remedies
 from planner.units import GIB, tokens
 
-_ESTIMATE = re.compile(r"estimated maximum model length is (\d{1,9})")
 CLOSE = 0.01  # a difference below one percent of the GPU needs no cause
 
 
@@ -36,20 +35,23 @@ class Explained:
     predicted: Checked | None
     differences: tuple[Difference, ...]
     fixed_argv: tuple[str, ...] | None
-    fixed_by_estimate: bool = False  # vLLM's own estimate of the longest context, where nothing could be checked
+    fixed_by_estimate: bool = False  # by vLLM's own count of the longest context that fits
+    remedies: tuple[Remedy, ...] = ()  # what the message itself calls for, whatever else is known
 
 
 def explain(observed: Observed, words: Sequence[str], predicted: Checked | None) -> Explained:
     """Set a log beside the prediction for its command; `predicted` is None where the model or the GPU is not known."""
     differences = tuple(_differences(observed, predicted)) if predicted and predicted.plan else ()
-    fixed, estimated = _fixed(observed, words, predicted), _estimated(observed, words)
+    estimated = _estimated(observed, words)  # the engine's own count on that very machine goes before ours
+    fixed = estimated or _fixed(observed, words, predicted)
     return Explained(
         observed=observed,
         words=tuple(words),
         predicted=predicted,
         differences=differences,
-        fixed_argv=fixed or estimated,
-        fixed_by_estimate=fixed is None and estimated is not None,
+        fixed_argv=fixed,
+        fixed_by_estimate=estimated is not None,
+        remedies=remedies(observed.root_cause) if observed.root_cause else (),
     )
 
 
@@ -95,8 +97,8 @@ def _fixed(observed: Observed, words: Sequence[str], checked: Checked | None) ->
 
 def _estimated(observed: Observed, words: Sequence[str]) -> tuple[str, ...] | None:
     """The command with the context that vLLM's message says would fit; None where it says none."""
-    match = _ESTIMATE.search(observed.root_cause.message) if observed.root_cause else None
-    return ("vllm", "serve", *changed(words, ["--max-model-len", match[1]])) if match and words else None
+    longest = longest_that_fits(observed.root_cause.message) if observed.root_cause else None
+    return ("vllm", "serve", *changed(words, ["--max-model-len", str(longest)])) if longest and words else None
 
 
 def changed(words: Sequence[str], change: Sequence[str]) -> list[str]:

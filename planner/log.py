@@ -12,20 +12,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from planner.causes import Cause, cause_of, exception_of, is_secondary, message, plain, settings_told
 from planner.units import GIB
 
 MAX_LINE = 20_000  # longer ones (dumped configurations) are cut
-_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _QUIET = re.compile(r"\b(?:DEBUG|INFO|WARNING|TRACE)\b[ :]\s*(?:\d|\[|\s)")
-_WORKER = re.compile(r"\((?:Worker|VllmWorker|EngineCore|RayWorkerWrapper)\w*[ =-]?[^)]*\)")
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Why a start failed; `code` is stable."""
-
-    code: str
-    message: str
 
 
 @dataclass(slots=True)
@@ -51,35 +42,6 @@ class Observed:
     started: bool = False
     is_vllm: bool = False
     root_cause: Cause | None = None
-
-
-# Messages of the engine and what they mean, most telling first; each is looked for in lines that report an error.
-CAUSES: tuple[tuple[str, str], ...] = (
-    ("free-memory", r"Free memory on device .{0,80}is less than desired GPU memory utilization|Error in memory profiling\. Initial free memory"),
-    ("no-kv-memory", r"No available memory for the cache blocks"),
-    ("kv-cache-too-small", r"To serve at least one request with the models?'?s? max seq len|exceeds available Mamba cache blocks"),
-    ("kv-cache-too-small", r"larger than the maximum number of tokens that can be stored in KV cache|Cannot auto-fit max_model_len"),
-    ("out-of-memory", r"OutOfMemoryError|CUDA out of memory|CUDA error: out of memory|HIP out of memory"),
-    ("not-divisible", r"is not divisible by|must be divisible by|cannot be divided|not aligned with the quantized weight shape"),
-    ("unsupported", r"not supported for the current GPU|only supported on GPUs with compute capability|requires SM\d+|no kernel image is available"),
-    ("unsupported", r"No valid attention backend|not supported by any attention|Unknown quantization method|Model architectures? .{0,200}not supported"),
-    (
-        "unsupported",
-        r"KV cache is not supported|Failed to find a kernel that can implement|does not recognize this architecture|Cannot find the config file for",
-    ),
-    ("unknown-flag", r"error: unrecognized arguments"),
-    (
-        "toolchain",
-        r"Could not find nvcc|nvcc.{0,30}not found|Failed to find C compiler|[Nn]inja.{0,40}(?:not found|required|unavailable)|Python\.h: No such file",
-    ),
-    ("port-in-use", r"[Aa]ddress already in use"),
-    ("model-access", r"GatedRepoError|Cannot access gated repo|RepositoryNotFoundError|40[13] Client Error|404 Client Error|Too Many Requests"),
-    ("model-access", r"couldn't connect to|LocalEntryNotFoundError|is not a valid model identifier|Can't load the configuration|Invalid repository ID"),
-    ("bad-value", r"validation errors? for|User-specified max_model_len|error: argument|invalid choice|must be (?:in|between|greater|less|at least)"),
-)
-_CAUSES = tuple((code, re.compile(pattern)) for code, pattern in CAUSES)
-_EXCEPTION = re.compile(r"(?:^|\s)((?:[A-Za-z_][\w.]*)?(?:Error|Exception|Interrupt)): (.+)")
-_SECONDARY = re.compile(r"Engine core initialization failed|WorkerProc initialization failed|Engine process failed|Worker failed with error|EngineDeadError")
 
 
 def _gib(text: str) -> int:
@@ -129,21 +91,29 @@ _IS_VLLM = re.compile(r"\bvllm\b|\b(?:EngineCore|APIServer)\w* pid=|\b(?:gpu_wor
 def read_log(lines: Iterable[str]) -> Observed:
     """Read a log from its first line to its last."""
     found = Observed()
-    fallback: Cause | None = None
+    fallback: Cause | None = None  # an error that no rule knows
+    bare: Cause | None = None  # a known message without the words of an error before it, as people paste it
+    secondary: Cause | None = None  # the word that another process failed
     ranked: tuple[int, Cause] | None = None
     for line in lines:
-        text = _COLOUR.sub("", line[:MAX_LINE]).rstrip()
+        text = plain(line[:MAX_LINE]).rstrip()
         found.is_vllm = found.is_vllm or bool(_IS_VLLM.search(text))
         _read_fields(found, text)
         found.started = found.started or bool(_STARTED.search(text))
         if _QUIET.search(text[:200]):
             continue
-        cause = _cause(text)
+        cause = cause_of(text)
         if cause and (ranked is None or ranked[0] > cause[0]) and (ranked is None or ranked[1].code == "bad-value"):
             ranked = cause
-        elif cause is None and fallback is None:
-            fallback = _exception(text)
-    found.root_cause = None if found.started else ranked[1] if ranked else fallback
+        elif cause is None:
+            fallback = fallback or exception_of(text)
+            bare = bare or (loose[1] if (loose := cause_of(text, reported=False)) else None)
+            secondary = secondary or (Cause("other", message(text)) if is_secondary(text) else None)
+    if not found.started:
+        unranked = (fallback, bare) if found.is_vllm else (bare, fallback)  # a whole log has harmless lines that look like messages
+        found.root_cause = ranked[1] if ranked else unranked[0] or unranked[1] or secondary
+    if found.root_cause:
+        found.flags = {**settings_told(found.root_cause.message), **found.flags}
     _complete(found)
     return found
 
@@ -175,31 +145,6 @@ def _flags(text: str) -> dict[str, object]:
         pairs = re.findall(r"(\w+)=('[^']*'|[\w.+-]+)", text)
         return {key: value.strip("'") for key, value in pairs if value not in ("None", "''")}
     return {}
-
-
-_REPORTS = re.compile(r"Error\b|Exception\b|[Ee]rror: |\bERROR\b|Value error,")
-_CODE = re.compile(r"(?:raise|assert|File|return|self|if|for|with|await|def|except|from|import)\b|[\w.]+\(|\^|~")
-
-
-def _cause(text: str) -> tuple[int, Cause] | None:
-    if not _REPORTS.search(text) or _CODE.match(_message(text)):  # a traceback quotes source that holds the message's text
-        return None
-    for rank, (code, pattern) in enumerate(_CAUSES):
-        if pattern.search(text):
-            return rank, Cause(code, _message(text))
-    return None
-
-
-def _exception(text: str) -> Cause | None:
-    match = _EXCEPTION.search(text)
-    return None if match is None or _SECONDARY.search(text) else Cause("other", _message(text))
-
-
-def _message(text: str) -> str:
-    """The sentence without prefixes of containers, processes and the logger."""
-    text = re.sub(r"^.*?\b(?:ERROR|CRITICAL)\b[^\]]*\]\s*", "", text)
-    text = _WORKER.sub("", text)
-    return re.sub(r"^(?:\(APIServer pid=\d+\)\s*)+", "", text.strip()).strip()[:600]
 
 
 def _complete(found: Observed) -> None:
@@ -250,4 +195,4 @@ def command_words(found: Observed) -> list[str]:
     return [*words, "--max-num-batched-tokens", str(batch)] if batch and "max_num_batched_tokens" not in found.flags else words
 
 
-__all__ = ["CAUSES", "Cause", "Observed", "command_words", "read_log"]
+__all__ = ["Cause", "Observed", "command_words", "read_log"]

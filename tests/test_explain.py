@@ -11,7 +11,10 @@ import jsonschema
 import pytest
 from conftest import DATA, ROOT, run_plan
 
+from planner.causes import message
+from planner.engines.flags import parse_flags
 from planner.log import Observed, command_words, read_log
+from planner.remedies import remedies
 from planner.schema import json_schema
 from planner.units import GIB
 
@@ -234,3 +237,101 @@ def test_a_key_in_the_command_is_not_repeated():
     seen = read_log(["vllm non-default args: {'model': 'a/b', 'api_key': ['secret']}"])
     assert isinstance(seen, Observed)
     assert not re.search("secret", " ".join(command_words(seen)))
+
+
+# What people paste: one line, with or without the process that wrote it; of each kind what must be understood and what it calls for.
+PASTED = {
+    "Free memory on device cuda:0 (6.44/11.63 GiB) on startup is less than desired GPU memory utilization (0.9, 10.47 GiB). Decrease GPU memory "
+    "utilization or reduce GPU memory used by other processes.": ("free-memory", "--gpu-memory-utilization 0.55"),
+    "To serve at least one request with the models's max seq len (131072), (32.00 GiB KV cache is needed, which is larger than the available KV cache "
+    "memory (10.88 GiB). Based on the available memory, the estimated maximum model length is 44592.": ("kv-cache-too-small", "--max-model-len 44592"),
+    "The model's max seq len (40960) is larger than the maximum number of tokens that can be stored in KV cache (12048). Try increasing "
+    "`gpu_memory_utilization`": ("kv-cache-too-small", "--max-model-len 12048"),
+    "No available memory for the cache blocks. Try increasing `gpu_memory_utilization` when initializing the engine.": (
+        "no-kv-memory",
+        "--gpu-memory-utilization",
+    ),
+    "CUDA out of memory. Tried to allocate 594.00 MiB.": ("out-of-memory", "--max-num-seqs"),
+    "151936 is not divisible by 5": ("not-divisible", "--tensor-parallel-size 4"),
+    "Value error, Total number of attention heads (40) must be divisible by tensor parallel size (3).": ("not-divisible", "--tensor-parallel-size 2"),
+    "Bfloat16 is only supported on GPUs with compute capability of at least 8.0. Your Tesla T4 GPU has compute capability 7.5.": (
+        "unsupported",
+        "--dtype half",
+    ),
+    "vllm serve: error: unrecognized arguments: --max-model-length 8192": ("unknown-flag", "--max-model-len"),
+    "User-specified max_model_len (65536) is greater than the derived max_model_len (max_position_embeddings=40960 or model_max_length=None in model's "
+    "config.json).": ("bad-value", "--max-model-len 40960"),
+    "[Errno 98] error while attempting to bind on address ('0.0.0.0', 8000): address already in use": ("port-in-use", "--port 8001"),
+    "Could not find nvcc and default cuda_home='/usr/local/cuda' doesn't exist": ("toolchain", "nvcc"),
+    "Cannot access gated repo for url https://huggingface.co/google/gemma-2-9b-it/resolve/main/config.json.": ("model-access", "hf auth login"),
+    "Engine core initialization failed. See root cause above. Failed core proc(s): {}": ("other", "lines above"),
+    "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 11264.00 MiB on device 0: cudaMalloc failed: out of memory": ("out-of-memory", "--ctx-size"),
+    "Error: model requires more system memory (31.4 GiB) than is available (15.2 GiB)": ("out-of-memory", "OLLAMA_CONTEXT_LENGTH"),
+    "libc++abi: terminating due to uncaught exception: [METAL] Command buffer execution failed: Insufficient Memory": ("out-of-memory", "plan --engine mlx"),
+}
+WRITTEN_BY = {
+    "alone": "{}",
+    "as an exception": "ValueError: {}",
+    "by the engine's core": ERROR + "ValueError: {}",
+    "by its file": "[core.py:843] ValueError: {}",
+    "by a worker": "(Worker_TP0 pid=442) ERROR 04-22 00:27:44 [v1/executor/multiproc_executor.py:857] AssertionError: {}",
+    "in a container": "vllm-1  | (APIServer pid=1) {}",
+}
+
+
+@pytest.mark.parametrize("by", WRITTEN_BY)
+@pytest.mark.parametrize("line", PASTED, ids=lambda line: line[:30])
+def test_a_pasted_line_is_understood_whoever_wrote_it(line, by):
+    code, calls_for = PASTED[line]
+    seen = read_log([WRITTEN_BY[by].format(line)])
+    assert seen.root_cause is not None
+    assert seen.root_cause.code == code
+    told = " ".join(f"{remedy.change} {remedy.arguments}" for remedy in remedies(seen.root_cause))
+    assert calls_for in told
+
+
+def test_every_flag_of_a_remedy_is_one_of_the_engine():
+    for code, line in [(code, line) for line, (code, _) in PASTED.items()] + list(MESSAGES.items()):
+        cause = read_log([line]).root_cause
+        assert cause is not None, code
+        if cause.engine == "vllm":
+            for remedy in remedies(cause):
+                _, _, faults = parse_flags(remedy.arguments.replace(" N", " 2").split(), "0.33")
+                assert not faults, remedy
+
+
+@pytest.mark.skipif(not WHOLE.exists(), reason="the whole logs lie beside the project only where it is built")
+def test_each_line_of_a_failed_log_that_names_a_cause_is_understood_alone():
+    named = 0
+    for path in WHOLE.glob("*FAILED*"):
+        lines = path.read_text(errors="replace").splitlines()
+        whole = read_log(lines).root_cause
+        for line in lines:
+            said = message(line)
+            if re.match(r"(?:[\w.]+(?:Error|Exception)|\d{3} \w+): ", said):
+                seen = read_log([line]).root_cause
+                assert seen is not None, line
+                assert seen.code == whole.code or "Engine core" in line, line
+                named += 1
+    assert named >= 10
+
+
+def test_a_pasted_line_is_an_argument_and_its_own_number_the_fix(tmp_path):
+    line = next(line for line in PASTED if "44592" in line)
+    told = run_plan("explain", line, cwd=tmp_path)
+    assert told.returncode == 1, told.stderr
+    assert "--max-model-len 44592" in told.stdout
+    answer = json.loads(run_plan("explain", line, "--gpu", "a100-80", "--model", "qwen3-vl-32b", "--format", "json", cwd=tmp_path).stdout)
+    jsonschema.validate(answer, json_schema("explain"))
+    assert answer["fixed_command"] == ["vllm", "serve", "Qwen/Qwen3-VL-32B-Instruct", "--max-model-len", "44592"]
+    assert answer["observed"]["settings"]["max_model_len"] == 131_072
+    assert answer["predicted"]["settings"]["max_model_len"] == 131_072
+    assert answer["root_cause"]["code"] == "kv-cache-too-small"
+
+
+def test_a_whole_traceback_of_a_worker_is_its_last_line():
+    path = next(path for path in LOGS if path.name.startswith("qwen-qwen3-14b"))
+    lines = [line for line in path.read_text().splitlines() if "(Worker_TP4" in line and "ERROR" in line]
+    assert len(lines) > 5
+    seen = read_log(lines).root_cause
+    assert (seen.code, seen.message) == ("not-divisible", "AssertionError: 151936 is not divisible by 5")

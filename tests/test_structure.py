@@ -9,6 +9,7 @@ import planner
 
 ORDER = [
     ["units", "errors", "enums", "text", "question_words", "secrets"],
+    ["causes"],
     ["shell", "log", "shards", "journal", "interrupt"],
     ["model", "hardware", "config"],
     ["engines"],
@@ -37,6 +38,7 @@ ORDER = [
     ["gguf", "mlx", "local_speed"],
     ["not_covered"],
     ["check", "verify", "comparison"],
+    ["remedies"],
     ["explain"],
     ["emit", "report"],
     ["tensors"],

@@ -45,7 +45,8 @@ def flag_table() -> dict[str, Any]:
 
 
 @cache
-def _spellings() -> Mapping[str, str]:
+def known_flags() -> Mapping[str, str]:
+    """Every spelling of every flag, with the flag it means."""
     return {name: flag for flag, entry in flag_table()["flags"].items() for name in (flag, *entry.get("also", ()))}
 
 
@@ -118,7 +119,7 @@ def _read_all(parser: Parser, words: list[str], version: str, unresolved: Sequen
 def _dropped(parser: Parser, words: list[str], index: int) -> list[str]:
     """The words without an unknown flag and without the word behind it, unless that is the model."""
     flag, alone = words[index], [*words[:index], *words[index + 1 :]]
-    known = flag_table()["flags"].get(_spellings().get(flag, ""), {})
+    known = flag_table()["flags"].get(known_flags().get(flag, ""), {})
     if "=" in flag or known.get("takes") == 0 or words[index + 1 : index + 2] == [] or words[index + 1].startswith("-"):
         return alone
     both = [*words[:index], *words[index + 2 :]]
@@ -170,7 +171,7 @@ def _is_number(word: str) -> bool:
 def _unknown(name: str, version: str) -> FlagFault | None:
     """Why a release does not take a flag: it came later, it is gone, or it never was."""
     order = list(VERSIONS)
-    since = flag_table()["flags"].get(_spellings().get(name, ""), {}).get("since")
+    since = flag_table()["flags"].get(known_flags().get(name, ""), {}).get("since")
     if since and order.index(version) < order.index(since):
         return FlagFault(name, f"{name} came with vLLM {since}; this is {version}", f"leave it out or use {since}")
     last, successor = flag_table()["last_known_in"].get(name), SUCCESSORS.get(name, "")
@@ -178,6 +179,6 @@ def _unknown(name: str, version: str) -> FlagFault | None:
         when = f"vLLM {version} no longer knows {name}" + (f" (last in {last})" if last else "")
         fix = successor.replace("nothing", "leave it out", 1) if successor.startswith("nothing") else f"use {successor}" if successor else "leave it out"
         return FlagFault(name, when, fix)
-    if (short := re.fullmatch(r"(-[a-z]+)(\d+)", name)) and short[1] in _spellings():
+    if (short := re.fullmatch(r"(-[a-z]+)(\d+)", name)) and short[1] in known_flags():
         return FlagFault(name, f"vLLM {version} has no flag {name}", f"{short[1]} {short[2]}")
-    return FlagFault(name, f"vLLM {version} has no flag {name[:100]}", did_you_mean(name, _spellings()) or "leave it out")
+    return FlagFault(name, f"vLLM {version} has no flag {name[:100]}", did_you_mean(name, known_flags()) or "leave it out")

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from planner.explain import Explained, size
 from planner.hardware import GpuSpec
+from planner.remedies import Remedy
 from planner.report.contract import CheckJson, check_json
 from planner.units import GIB
 
@@ -39,6 +40,13 @@ class CauseJson(TypedDict):
     message: str
 
 
+class RemedyJson(TypedDict):
+    """What the message calls for; `arguments` are flags of the command, empty where it is none."""
+
+    change: str
+    arguments: str
+
+
 class DifferenceJson(TypedDict):
     """One component, predicted and observed."""
 
@@ -55,6 +63,7 @@ class ExplainJson(TypedDict):
     started: bool
     observed: ObservedJson
     root_cause: CauseJson | None
+    remedies: list[RemedyJson]
     predicted: CheckJson | None
     differences: list[DifferenceJson]
     fixed_command: list[str] | None
@@ -80,6 +89,7 @@ def explain_json(explained: Explained, gpu: str | None) -> ExplainJson:
             "max_concurrency": seen.max_concurrency,
         },
         "root_cause": {"code": cause.code, "message": cause.message} if cause else None,
+        "remedies": [{"change": remedy.change, "arguments": remedy.arguments} for remedy in explained.remedies],
         "predicted": check_json(explained.predicted) if explained.predicted else None,
         "differences": [{"what": d.what, "predicted": d.predicted, "observed": d.observed, "why": d.why} for d in explained.differences],
         "fixed_command": list(explained.fixed_argv) if explained.fixed_argv else None,
@@ -89,8 +99,10 @@ def explain_json(explained: Explained, gpu: str | None) -> ExplainJson:
 def _headline(explained: Explained, gpu: GpuSpec | None) -> Text:
     seen = explained.observed
     state = ("started", "bold green") if seen.started else ("did not start", "bold red") if seen.root_cause else ("ends before it started", "bold yellow")
-    where = f" on {gpu.title}" if gpu else ""
-    return Text().append(seen.model or "a model the log does not name", "bold").append(f"{where} with vLLM {seen.vllm_version or '?'}: ").append(*state)
+    engine = seen.root_cause.engine if seen.root_cause else "vllm"
+    release = f" {seen.vllm_version}" if seen.vllm_version else ""
+    said = f"{f' on {gpu.title}' if gpu else ''} with {'vLLM' if engine == 'vllm' else engine}{release}: "
+    return Text().append(seen.model or "a model that is not named", "bold").append(said).append(*state)
 
 
 def _differences(explained: Explained) -> Table:
@@ -111,6 +123,19 @@ def _observed(explained: Explained) -> Table:
     return table
 
 
+def _remedy(remedy: Remedy) -> Text:
+    return Text(f"  {remedy.change}").append(f": {remedy.arguments}" if remedy.arguments else "", "bold")
+
+
+def _missing(explained: Explained, gpu: GpuSpec | None) -> str:
+    """What would be needed for a prediction, in words; empty where another runtime wrote the message."""
+    cause = explained.observed.root_cause
+    if cause is not None and cause.engine != "vllm":
+        return ""
+    lacks = [f"{what} (--{name} names it)" for what, name, there in (("model", "model", explained.words), ("GPU", "gpu", gpu)) if not there]
+    return f"the log does not say the {' and the '.join(lacks)}" if lacks else f"{explained.words[0]} is not known here, or this GPU refuses it"
+
+
 def render(explained: Explained, gpu: GpuSpec | None) -> RenderableType:
     """The whole report as one renderable."""
     pieces: list[RenderableType] = [_headline(explained, gpu)]
@@ -119,8 +144,10 @@ def render(explained: Explained, gpu: GpuSpec | None) -> RenderableType:
         pieces += [Text(f"x {cause.code}: {cause.message}", "red")]
     found = _differences(explained) if explained.differences else _observed(explained)
     pieces += [Text(), found] if found.row_count else []
-    if explained.predicted is None:
-        pieces += [Text("No prediction beside it: the log does not say the GPU or the model, or they are not in the catalogues (--gpu names one).", "dim")]
+    if explained.remedies and not explained.fixed_argv:
+        pieces += [Text(), Text("What this message calls for:"), *(_remedy(remedy) for remedy in explained.remedies)]
+    if explained.predicted is None and (missing := _missing(explained, gpu)):
+        pieces += [Text(), Text(f"No prediction beside it: {missing}.", "dim")]
     if explained.fixed_argv:
         source = "By vLLM's own estimate this would start:" if explained.fixed_by_estimate else "This would start (checked):"
         pieces += [Text(), Text(source), Text(shlex.join(explained.fixed_argv), "bold", no_wrap=True, overflow="ignore")]
