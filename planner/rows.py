@@ -127,6 +127,8 @@ class ModelRow:
     """vLLM's --tokenizer-mode, where the checkpoint holds no chat template of its own."""
     content_format: Literal["string", "openai"] | None = None
     """vLLM's --chat-template-content-format, where what vLLM detects is not what the template takes."""
+    remote_code: bool = False
+    """Its repository brings the tokenizer as Python code, which vLLM runs with --trust-remote-code only."""
     example_template: str | None = None
     """The chat template of vLLM's examples folder that its documentation serves this model with; no wheel holds it."""
     made_for_code: bool = False
@@ -157,6 +159,7 @@ class ModelRow:
             tokenizer_mode=self.tokenizer_mode,
             content_format=self.content_format,
             mistral_files=variant.mistral_files,
+            remote_code=self.remote_code,
             example_template=self.example_template,
         )
 

@@ -66,6 +66,14 @@ def test_the_command_of_every_model_that_can_call_tools_names_its_parser(name):
     assert flags.get("--reasoning-parser") == ROWS[name].reasoning_parser
 
 
+def test_a_tokenizer_that_is_code_is_run_and_said_to_be():
+    """As vLLM's recipes do: without --trust-remote-code Kimi K2 has no tokenizer. By an agent's model only, never for one that does without."""
+    for name in (name for name, row in ROWS.items() if row.kind != "embedding"):
+        plan = planned(name)
+        assert ("--trust-remote-code" in plan.argv) == name.startswith(("kimi-k2", "kimi-vl")), name
+        assert ("remote-code" in {warning.code for warning in plan.warnings}) == ("--trust-remote-code" in plan.argv)
+
+
 CHAT_FLAGS = {"--enable-auto-tool-choice", "--tool-call-parser", "--reasoning-parser", "--tokenizer-mode", "--config-format", "--load-format"}
 
 
@@ -286,6 +294,14 @@ def test_check_gives_a_plan_back_with_its_parsers():
     codes = {warning.code for warning in with_parsers.plan.warnings}
     assert not {"no-tool-calls", "reasoning-parser-missing", "other-parser", "chat-template"} & codes
     assert {"no-tool-calls", "reasoning-parser-missing"} <= {warning.code for warning in without.plan.warnings}
+
+
+@pytest.mark.parametrize("name", CALLERS)
+def test_check_finds_nothing_wrong_with_a_generated_command(name):
+    plan = planned(name)
+    values, _, faults = parse_flags(plan.argv[2:], "0.33")
+    found = check(values, faults, plan.model, plan.request.group, repo=plan.repo, argv=plan.argv, version="0.33")
+    assert (found.verdict, found.problems, faults) == (plan.verdict, (), [])
 
 
 @pytest.mark.parametrize(

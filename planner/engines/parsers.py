@@ -31,7 +31,7 @@ BY_ARCHITECTURE = {
     "Gemma4UnifiedForConditionalGeneration": _GEMMA_4,
     "GptOssForCausalLM": ChatFormat(tool_parser="openai", reasoning_parser="openai_gptoss"),
     "GraniteMoeHybridForCausalLM": ChatFormat(tool_parser="granite4"),
-    "KimiK25ForConditionalGeneration": ChatFormat(tool_parser="kimi_k2", reasoning_parser="kimi_k2"),
+    "KimiK25ForConditionalGeneration": ChatFormat(tool_parser="kimi_k2", reasoning_parser="kimi_k2", remote_code=True),
     "KimiK3ForConditionalGeneration": ChatFormat(tool_parser="kimi_k3", reasoning_parser="kimi_k3"),
     "Llama4ForConditionalGeneration": ChatFormat(tool_parser="llama4_pythonic", example_template="tool_chat_template_llama4_pythonic.jinja"),
     "MiniMaxM2ForCausalLM": ChatFormat(tool_parser="minimax_m2", reasoning_parser="minimax_m2"),
@@ -80,7 +80,7 @@ def reasoning_parser(chat: ChatFormat | None, version: str) -> str | None:
 
 def chat_words(chat: ChatFormat, version: str) -> list[str]:
     """The flags that let agents call tools and read the reasoning apart from the answer; nothing that this release does not know."""
-    words: list[str] = []
+    words = ["--trust-remote-code"] if chat.remote_code else []
     if chat.mistral_files:
         words += ["--tokenizer-mode", "mistral", "--config-format", "mistral", "--load-format", "mistral"]
     elif chat.tokenizer_mode and knows("tokenizer_modes", chat.tokenizer_mode, version):
@@ -103,6 +103,8 @@ def chat_remarks(chat: ChatFormat | None, version: str) -> Iterator[tuple[str, s
             "(and --reasoning-parser NAME where it reasons) from its model card; without them vLLM refuses a request with tools (HTTP 400)",
         )
         return
+    if chat.remote_code:
+        yield "remote-code", "the repository brings its tokenizer as Python code: --trust-remote-code runs it; read it first, or serve a pinned --revision"
     if chat.tool_parser is None:
         yield "no-tool-calls", f"vLLM {version} has no parser for tool calls of this model: it refuses a request with tools (HTTP 400)"
     elif not knows("tool_parsers", chat.tool_parser, version):
