@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import DATA, config_model
+from conftest import DATA, config_model, run_plan
 
 from planner import catalog
 from planner.errors import CatalogError, PlannerError
@@ -114,3 +114,12 @@ GOOD = "- name: x\n  title: X\n  vendor: nvidia\n  memory_mib: 1024\n  bandwidth
 def test_a_fault_is_named_with_file_and_line(text, says, tmp_path, monkeypatch):
     with pytest.raises(CatalogError, match=re.escape(says)):
         broken(tmp_path, monkeypatch, text)
+
+
+@pytest.mark.parametrize("text", ["? [a]\n: 1\n", "? {a: 1}\n: 1\n", "gpu: {? [a] : 1}\n", "- ? [a, b]\n  : 1\n", "? - a\n  - b\n: 1\n"])
+@pytest.mark.parametrize("words", [("-f", "x.yaml"), ("--model", "qwen3-8b", "--prices", "x.yaml")])
+def test_a_key_that_is_no_text_is_one_line_with_its_place(text, words, tmp_path):
+    (tmp_path / "x.yaml").write_text(text)
+    done = run_plan(*words, cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert "x.yaml:1: a key is no text" in done.stderr

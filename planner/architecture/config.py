@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from math import isfinite
 from typing import cast
 
 from planner.errors import PlannerError
@@ -47,7 +46,7 @@ class Config:
     def integer(self, *keys: str, default: object = _MISSING, low: int = 1, high: int = MAX_SIZE) -> int:
         """Read a whole number in [low, high] under the first of `keys` that is there."""
         key, value = self._get(keys, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or value != int(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e18 or value != int(value):
             raise self._fail(key, value, "a whole number")
         if not low <= value <= high:
             raise self._fail(key, value, f"a number from {low} to {high:,}")
