@@ -241,3 +241,10 @@ def test_rows_of_json_have_a_speed_or_a_reason(words, tmp_path):
     found = json.loads(run_plan(*words, "--format", "json", cwd=tmp_path).stdout)
     for row in found.get("models") or found["machines"]:
         assert (row["speed"] is None) == bool(row["speed_reason"])
+
+
+def test_compared_runtimes_have_a_speed_or_a_reason(tmp_path):
+    words = ("compare", "--gpu", "rtx3060", "--model", "llama-3.3-70b", "--context", "4k")
+    for row in json.loads(run_plan(*words, "--format", "json", cwd=tmp_path).stdout)["runtimes"]:
+        assert row["refusal"] or (row["tokens_per_s"] is None) == bool(row["speed_reason"])
+    assert "layers run on the CPU" in run_plan(*words, cwd=tmp_path).stdout

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from planner.comparison import Best, Compared, Comparison
+from planner.report.listings import ComparisonJson
 from planner.report.table import Column, Fitted, Row
 from planner.units import GIB, tokens
 
@@ -28,13 +28,13 @@ SHOWN = 2  # of those that are equally good, the fastest
 _VERDICTS = {"starts": "fits", "tight": "tight: may fail", "does_not_start": "does not fit", "unknown": "cannot be said"}
 
 
-def comparison_json(found: Comparison) -> dict[str, Any]:
+def comparison_json(found: Comparison) -> ComparisonJson:
     """The JSON object of one machine."""
     return {
         "gpu": found.gpu.name,
         "count": found.count,
         "model": found.model,
-        "runtimes": [asdict(row) for row in found.rows],
+        "runtimes": [asdict(row) for row in found.rows],  # type: ignore[misc]
         "best": [{"what": one.what, "value": one.value, "commands": [command(found, one, row) for row in one.rows]} for one in found.best],
     }
 
@@ -63,7 +63,9 @@ def _row(row: Compared) -> Row:
         return Row((bits, row.engine, "", "refused", *[""] * 5), (Text(row.refusal, "yellow"),))
     verdict = _VERDICTS[row.verdict] + (f", {row.layers_on_cpu} layers on the CPU" if row.layers_on_cpu else "")
     figures = (tokens(row.context), _users(row), "" if row.tokens_per_s is None else f"{row.tokens_per_s:g}") if row.verdict != "does_not_start" else ("",) * 3
-    return Row((bits, row.engine, row.quantization, verdict, *figures, f"{row.used_bytes / GIB:.1f} of {row.available_bytes / GIB:.1f}", row.agent_safe))
+    blank = (Text(f"no tokens/s: {row.speed_reason}", "dim"),) if row.speed_reason and row.verdict != "does_not_start" else ()
+    used = f"{row.used_bytes / GIB:.1f} of {row.available_bytes / GIB:.1f}"
+    return Row((bits, row.engine, row.quantization, verdict, *figures, used, row.agent_safe), blank)
 
 
 def _users(row: Compared) -> str:

@@ -26,15 +26,29 @@ class RuntimeJson(TypedDict):
     agent_note: str
     steps: list[str]
     refusal: str
+    bits: int
+    arguments: str
+    longest_context: int
+    users_context: int
+    users_held: int
+
+
+class BestJson(TypedDict):
+    """What is best for something: the value that is reached, and the commands of those that reach it."""
+
+    what: str
+    value: float
+    commands: list[str]
 
 
 class ComparisonJson(TypedDict):
-    """One model on one machine under every runtime."""
+    """One model on one machine under every runtime; what surely starts and is best for what."""
 
     gpu: str
     count: int
     model: str
     runtimes: list[RuntimeJson]
+    best: list[BestJson]
 
 
 class OneComparisonJson(ComparisonJson):
