@@ -87,7 +87,11 @@ def read_yaml(path: Path, most_bytes: int) -> Any:
     try:
         if path.stat().st_size > most_bytes:
             raise PlannerError(f"{path}: {path.stat().st_size:,} bytes; at most {most_bytes:,} are read")
-        text = path.read_text("utf-8")
+        with path.open("rb") as stream:  # a pipe tells no size
+            content = stream.read(most_bytes + 1)
+        if len(content) > most_bytes:
+            raise PlannerError(f"{path}: more than {most_bytes:,} bytes")
+        text = content.decode()
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
             if getattr(event, "anchor", None):
                 line = event.start_mark.line + 1 if event.start_mark else 1

@@ -125,7 +125,7 @@ def _is_gguf(path: Path) -> PlannerError:
     """The answer to a GGUF file: it left vLLM's tree (quantization/__init__.py, 0.33); the nearest thing is the model it was converted from."""
     from planner.gguf.header import original, read_header
 
-    origin = original(read_header(path).metadata) if path.exists() else ""
+    origin = original(read_header(path).metadata) if path.is_file() else ""
     entry = catalog.find_model(origin) if origin else None
     nearest = f"--model {entry.name}" if entry else f"--model {origin}" if is_repo_id(origin) else "the original repository"
     what = f" of {origin}" if origin else ""
@@ -177,6 +177,8 @@ def _difference(own: ModelSpec, tensors: Sequence[StoredTensor]) -> CheckpointDi
 
 def _load(path: Path) -> Config:
     try:
+        if path.exists() and not path.is_file():
+            raise PlannerError(f"{path} is not a file", "a folder with a model's config.json")
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise PlannerError(f"{path}: {path.stat().st_size:,} bytes is too large for a config.json")
         return parse_config(path.read_bytes(), str(path))

@@ -18,6 +18,7 @@ from typing import Any
 
 from planner.errors import PlannerError
 from planner.model import CheckpointDifference, ModelSpec
+from planner.text import shown
 from planner.units import gib
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
@@ -174,9 +175,9 @@ def difference(model: ModelSpec, derived_bytes: int, tensors: Iterable[StoredTen
     strange = [name for name, _ in groups.most_common() if not set(re.split(r"[._]", name.replace(".*", ""))) <= known]
     sizes = f"the tensors hold {gib(stored)}, the config gives {gib(derived_bytes)}"
     if strange:
-        return CheckpointDifference(derived_bytes, derived_bytes, f"{sizes}; not counted, as no module is named like {', '.join(strange[:3])}")
+        return CheckpointDifference(derived_bytes, derived_bytes, f"{sizes}; not counted, as no module is named like {', '.join(map(shown, strange[:3]))}")
     largest = [name for name, _ in groups.most_common(3)]
-    return CheckpointDifference(stored, derived_bytes, f"{sizes}; the tensors are believed, the largest are {', '.join(largest)}")
+    return CheckpointDifference(stored, derived_bytes, f"{sizes}; the tensors are believed, the largest are {', '.join(map(shown, largest))}")
 
 
 def _is_beyond(name: str, layers: int) -> bool:

@@ -1,5 +1,6 @@
 """Every row of both catalogues: reachable by each of its names, sourced, consistent with its own architecture; faults name file and line."""
 
+import os
 import re
 
 import pytest
@@ -114,6 +115,31 @@ GOOD = "- name: x\n  title: X\n  vendor: nvidia\n  memory_mib: 1024\n  bandwidth
 def test_a_fault_is_named_with_file_and_line(text, says, tmp_path, monkeypatch):
     with pytest.raises(CatalogError, match=re.escape(says)):
         broken(tmp_path, monkeypatch, text)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-f", "/dev/zero"),
+        ("--model", "qwen3-8b", "--prices", "/dev/zero"),
+        ("--gpu", "rtx4090", "--model", "/dev/zero"),
+        ("--gpu", "rtx4090", "--model", "pipes"),
+        ("--gpu", "rtx4090", "--model", "pipes/x.gguf"),
+        ("--gpu", "rtx4090", "--engine", "llama.cpp", "--model", "pipes/x.gguf"),
+        ("--gpu", "rtx4090", "--model", "shards"),
+        ("--gpu", "rtx4090", "--model", "index"),
+        ("emit", "pipes/config.json"),
+    ],
+)
+def test_what_is_no_file_is_never_waited_for(words, tmp_path):
+    config = (DATA / "configs" / "Qwen--Qwen3-8B.json").read_bytes()
+    for folder, pipes in (("pipes", ("config.json", "x.gguf")), ("shards", ("model.safetensors",)), ("index", ("model.safetensors.index.json",))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "config.json").write_bytes(config) if folder != "pipes" else None
+        for name in pipes:
+            os.mkfifo(tmp_path / folder / name)
+    done = run_plan(*words, "--dry-run" if words[0] != "emit" else "--force", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
 
 
 @pytest.mark.parametrize("text", ["? [a]\n: 1\n", "? {a: 1}\n: 1\n", "gpu: {? [a] : 1}\n", "- ? [a, b]\n  : 1\n", "? - a\n  - b\n: 1\n"])

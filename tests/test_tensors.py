@@ -109,6 +109,14 @@ def test_a_difference_names_the_tensors(tmp_path):
     assert weights_bytes(tmp_path / "m", tmp_path) == weights_bytes(checkpoint(tmp_path / "plain", tensors()), tmp_path), "vLLM has no module for it"
 
 
+@pytest.mark.parametrize("name", ["\x1b]0;x\x07evil.weight", "a\u202eb.weight", "\x9b2Jx.weight"])
+def test_a_strangers_tensor_name_is_safe_for_a_terminal(name, tmp_path):
+    folder = checkpoint(tmp_path / "m", tensors() | {name: {"dtype": "BF16", "shape": [1024, 1024]}})
+    done = run_plan("--gpu", "rtx4090", "--model", str(folder), "--max-model-len", "2048", "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert not set(name) & set("\x1b\x07\u202e\x9b") & set(done.stdout + done.stderr)
+
+
 def test_tensors_of_another_size_are_believed(tmp_path):
     """A config that names no quantization of MLPs that are stored in 8 bits: what is stored is loaded."""
     entries = {name: entry | {"dtype": "F8_E4M3" if ".mlp." in name else "BF16"} for name, entry in tensors().items()}
