@@ -155,7 +155,8 @@ def _row(data: dict[str, Any], row_type: type[Row]) -> Row:
     if row_type is ModelRow:
         data = data | {"variants": [Variant(**variant) for variant in data["variants"]]}
         if data.get("sampling"):
-            data["sampling"] = Sampling(**{name: float(value) if name in _SHARES else value for name, value in data["sampling"].items()})
+            given: dict[str, Any] = data["sampling"]
+            data["sampling"] = Sampling(**given | {name: float(given[name]) for name in _SHARES if given.get(name) is not None})
     elif data.get("pcie"):
         data = data | {"pcie": Pcie(**data["pcie"])}
     return row_type(**data)

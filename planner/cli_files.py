@@ -15,6 +15,7 @@ import click
 from planner.errors import PlannerError, WorldError, one_line
 from planner.output import PLAN, write_files
 from planner.question import folder_name, words
+from planner.text import shown
 
 if TYPE_CHECKING:
     from planner.cli_local import LocalAnswer
@@ -67,9 +68,10 @@ def _show(found: Answer | LocalAnswer, folder: str) -> None:
 
 
 def _told(wanted: Wanted, written: list[str]) -> str:
+    place = shown(str(wanted.folder) if wanted.is_plan else wanted.paths[0], 4096)
     if not written:
-        return f"{wanted.folder if wanted.is_plan else wanted.paths[0]} holds this already"
-    return f"wrote {wanted.folder}: {', '.join(written)}" if wanted.is_plan else f"wrote {wanted.paths[0]}"
+        return f"{place} holds this already"
+    return f"wrote {place}: {', '.join(written)}" if wanted.is_plan else f"wrote {place}"
 
 
 def say(write: Callable[[], None]) -> int:
