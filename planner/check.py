@@ -22,6 +22,7 @@ from planner.model import ModelSpec
 from planner.not_covered import NotCovered, not_covered
 from planner.plan import Alternative, Plan, Warn, reject, warnings
 from planner.search import FEWEST_SEQS, cannot_split, evaluate
+from planner.text import shown
 from planner.units import parse_count, tokens
 
 CONTEXT_STEP = 1024
@@ -184,7 +185,9 @@ def _thousands(argv: Sequence[str]) -> list[Warn]:
 def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model: ModelSpec, group: GpuGroup, env: Mapping[str, str]) -> Iterator[Problem]:
     """Values that vLLM refuses before it touches a GPU (EngineArgs.create_engine_config)."""
     if config.kv_cache_dtype not in vllm.KV_CACHE_DTYPES and not config.kv_cache_dtype.startswith(vllm.UNCOVERED_KV_DTYPES):
-        yield Problem(code="bad-value", message=f"--kv-cache-dtype {config.kv_cache_dtype} is not known", fix=f"one of {', '.join(vllm.KV_CACHE_DTYPES)}")
+        yield Problem(
+            code="bad-value", message=f"--kv-cache-dtype {shown(config.kv_cache_dtype)} is not known", fix=f"one of {', '.join(vllm.KV_CACHE_DTYPES)}"
+        )
     longer = "--hf-overrides" in values or env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", "")
     if config.max_model_len > model.max_position_embeddings and not longer:
         message = f"--max-model-len {config.max_model_len} is greater than the model's {model.max_position_embeddings}"

@@ -5,6 +5,7 @@
 
 import json
 import os
+import random
 import subprocess
 import tempfile
 import time
@@ -126,6 +127,40 @@ def test_a_bad_configuration_file_is_refused(text, tmp_path, monkeypatch):
 def test_a_command_of_many_words_is_refused():
     with pytest.raises(PlannerError, match="words"):
         parse_flags(["a/b", *["--port"] * 5000], "0.33")
+
+
+JUNK = (
+    "\x00",
+    "\x1b[31m",
+    "--\u202e",
+    "9" * 400,
+    "9" * 400 + ".0k",
+    "1e999",
+    "[",
+    "{" * 3000,
+    "--" + "a." * 60 + "x",
+    "\u0661",
+    "--=",
+    "--",
+    "-",
+    "-O",
+    "-O=",
+    "-cc.",
+    "-cc.+",
+    "-.5",
+    "--.x",
+    "=",
+    "--config",
+)
+
+
+def test_nothing_ends_in_a_traceback_or_reaches_the_terminal_raw(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = random.Random(3)
+    for words in kinds() + list(mutations(flag_table()["flags"], 3, 100)):
+        cut = rng.randrange(len(words) + 1)
+        _, _, faults = parse_flags([*words[:cut], rng.choice(JUNK), *words[cut:]], rng.choice(list(VERSIONS)))
+        assert all(fault.message.isprintable() for fault in faults)
 
 
 SECRETS = [

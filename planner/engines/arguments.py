@@ -249,7 +249,7 @@ def _loaded(text: str) -> Any:
     except ValueError:
         try:
             return human_readable_int(text)
-        except ValueError:
+        except (ValueError, OverflowError):
             return text
 
 

@@ -86,7 +86,7 @@ def read_value(entry: Mapping[str, Any], text: str, *, newest: bool) -> str | No
             text = read(text)
         except RefusedError:
             raise
-        except ValueError:
+        except (ValueError, OverflowError):
             raise RefusedError(f"expected {expected}" + (f", not {text[:60]!r}" if "JSON" not in expected else "")) from None
     if newest and "choices" in entry and text not in entry["choices"]:
         raise RefusedError(f"invalid choice: {text[:60]!r} (choose from {', '.join(entry['choices'])})")
@@ -96,10 +96,10 @@ def read_value(entry: Mapping[str, Any], text: str, *, newest: bool) -> str | No
 def _object(text: str, fields: Mapping[str, Mapping[str, Any]] | None) -> str:
     """A JSON object read into a configuration class, which takes no key that it does not have."""
     parts = re.split(r'("(?:[^"\\]|\\.)*")', text)
-    parts[::2] = [re.sub(r"\b\d+(?:\.\d+)?[kKmMgGtT]\b", lambda match: str(human_readable_int(match[0])), part) for part in parts[::2]]
     try:
+        parts[::2] = [re.sub(r"\b\d+(?:\.\d+)?[kKmMgGtT]\b", lambda match: str(human_readable_int(match[0])), part) for part in parts[::2]]
         data = json.loads("".join(parts))
-    except (ValueError, RecursionError):
+    except (ValueError, OverflowError, RecursionError):
         raise RefusedError("expected a JSON object") from None
     if not isinstance(data, dict):
         raise RefusedError("expected a JSON object")
@@ -143,7 +143,7 @@ def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
         return isinstance(value, bool) or value in (0, 1) or (isinstance(value, str) and value.lower() in _TRUE_OR_FALSE)
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
     whole = kind == "number" or number.is_integer()
     least, above = schema.get("minimum", number), schema.get("exclusiveMinimum", number - 1)

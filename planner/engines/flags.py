@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -15,6 +16,7 @@ from planner.engines.parsers import unknown_parsers
 from planner.engines.versions import VERSIONS
 from planner.errors import PlannerError, did_you_mean
 from planner.secrets import redact_words
+from planner.text import shown
 
 _MOST_FAULTS = 20  # enough for a person to read
 
@@ -94,8 +96,10 @@ def parse_flags(
         )
     if taken.values.pop(HELP, False):
         faults.append(FlagFault(HELP, "--help prints the flags and starts no server", "leave it out"))
-    together = (*refused_together(taken.values, here=here, rust=rust), *unknown_parsers(taken.values, version))
-    return taken.values, [taken.model] if taken.model is not None else [], [*faults, *together]
+    faults += refused_together(taken.values, here=here, rust=rust)
+    faults += unknown_parsers({flag: value for flag, value in taken.values.items() if not any(part in str(value) for part in unresolved)}, version)
+    safe = [replace(fault, flag=shown(fault.flag, 100), message=shown(fault.message, 1000)) for fault in faults]
+    return taken.values, [taken.model] if taken.model is not None else [], safe
 
 
 def _read_all(parser: Parser, words: list[str], version: str, unresolved: Sequence[str]) -> tuple[Taken, list[FlagFault]]:

@@ -12,7 +12,7 @@ import simulated_gpu
 
 simulated_gpu.install("h100", (9, 0), 80 * 2**30, 1)
 
-from vllm.entrypoints.common.cli_args import make_arg_parser, validate_parsed_serve_args  # noqa: E402
+from vllm.entrypoints.common.cli_args import make_arg_parser, validate_api_server_args, validate_parsed_serve_args  # noqa: E402
 from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: E402
 
 PARSER = FlexibleArgumentParser(description="vLLM CLI")
@@ -27,6 +27,9 @@ def answer(words):
         with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(errors):
             arguments = PARSER.parse_args(["serve", *words])
             validate_parsed_serve_args(arguments)
+            if not arguments.tool_parser_plugin and not arguments.reasoning_parser_plugin:  # a plugin may bring any name
+                arguments.structured_outputs_config.reasoning_parser = arguments.reasoning_parser
+                validate_api_server_args(arguments)
     except SystemExit as end:
         return {"taken": False, "help": end.code == 0, "error": errors.getvalue().strip()[-300:]}
     except Exception as error:
