@@ -33,7 +33,7 @@ MOST_PAIRS, MOST_COUNT = 64, 1024
     help="A catalogue name, owner/name on the Hub, or a folder with a config.json; or several with commas.",
 )
 @option("--context", help="The context wanted, e.g. 128k; else the longest that each surely holds.")
-@option("--users", type=click.IntRange(1, 100_000), help="How many people at once.")
+@option("--users", type=click.IntRange(1, 100_000), help="How many users, each at full context.")
 @option(
     "--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True, help="The kind of machine, not an address."
 )

@@ -44,7 +44,7 @@ def concurrency_curve(plan: Plan) -> Curve | None:
     for length in doublings(min(SHORTEST, longest), longest):
         low, middle, high = (capacity(cache, ledger.kv_cache_blocks, length, in_flight) for ledger in (choice.cautious, choice.expected, choice.hopeful))
         points.append((length, low, middle, high))
-    return Curve("Requests at once by their length", "tokens of a request", "requests at once", tuple(points))
+    return Curve("Concurrency by length of a request", "tokens of a request", "concurrency", tuple(points))
 
 
 def speed_curves(plan: Plan) -> tuple[Curve, Curve] | None:
@@ -61,6 +61,6 @@ def speed_curves(plan: Plan) -> tuple[Curve, Curve] | None:
         together.append((users, low.total_tokens_per_s, middle.total_tokens_per_s, high.total_tokens_per_s))
     load_words = f"prompts of {shown.prompt_tokens:,} and answers of {shown.answer_tokens:,} tokens"
     return (
-        Curve(f"Tokens a second for each user, {load_words}", "users at once", "tokens/s a user", tuple(each)),
-        Curve(f"Tokens a second of all users, {load_words}", "users at once", "tokens/s together", tuple(together)),
+        Curve(f"Tokens a second for each user, {load_words}", "concurrency", "tokens/s a user", tuple(each)),
+        Curve(f"Tokens a second of all users, {load_words}", "concurrency", "tokens/s together", tuple(together)),
     )

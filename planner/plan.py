@@ -200,7 +200,10 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         )
     if plan.request.users and not serves_users(plan.request, plan.choice):
         found.append(
-            Warn(code="users", message=f"{plan.request.users} users at full length at once need more KV cache; {plan.choice.expected.max_concurrency:.1f} fit")
+            Warn(
+                code="users",
+                message=f"{plan.request.users} users at full length need more KV cache than there is: concurrency {plan.choice.expected.max_concurrency:.1f}",
+            )
         )
     if plan.model.checkpoint is not None:
         found.append(Warn(code="tensors-differ", message=plan.model.checkpoint.message))

@@ -117,7 +117,9 @@ def render(options: Sequence[Capacity], lengths: Lengths, limits: Limits, asked:
     pieces: list[RenderableType] = [
         Text().append(plan.repo, "bold").append(f" on {plan.request.group.gpu.title} with vLLM {plan.config.vllm_version}"),
         Text(f"Prompts of {tokens(lengths.prompt)} and answers of {tokens(lengths.answer)} tokens; the first token within {seconds(limits.first_token_s)}"),
-        Text(f"(the mean at once, {100 * limits.share:g} % of those arriving at random), a further one within {seconds(limits.per_token_s)} on average."),
+        Text(
+            f"(the mean of users who ask together, {100 * limits.share:g} % of those arriving at random), a further one within {seconds(limits.per_token_s)} on average."
+        ),
         Text(),
         _ways(options),
         Text(),
