@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.defaults import user_file
 from planner.errors import PlannerError
-from planner.explain import Explained
 from planner.hardware import Calibrated, GpuGroup, GpuSpec
+
+if TYPE_CHECKING:
+    from planner.explain import Explained
 
 SCHEMA = 1
 MOST_BYTES = 4 * 1024 * 1024

@@ -198,7 +198,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         found.append(
             Warn(code="vision-estimate", message="the vision tower's profiling peak is derived from shapes, not measured; --language-model-only frees it")
         )
-    if plan.request.users and not serves_users(plan.request, plan.choice):
+    if plan.request.users and plan.verdict != "does_not_start" and not serves_users(plan.request, plan.choice):
         found.append(
             Warn(
                 code="users",

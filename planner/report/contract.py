@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from typing_extensions import TypedDict
 
-from planner.check import Checked
 from planner.choice import Choice
 from planner.config import ServeConfig
 from planner.deployment import Deployment
@@ -22,6 +21,9 @@ from planner.report.contract_parts import EngineJson, HardwareJson, MemoryJson, 
 from planner.report.lead import Outcome, headline, stack_headline
 from planner.report.speed import SpeedJson, speed_json, speed_reason
 from planner.secrets import redact_words
+
+if TYPE_CHECKING:
+    from planner.check import Checked
 
 
 class CommandJson(TypedDict):

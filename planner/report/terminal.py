@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from planner.check import Checked
 from planner.estimate import estimate
 from planner.placement import Placed, Stack, stack_warnings
 from planner.plan import Alternative, Plan
@@ -18,6 +18,9 @@ from planner.report.lead import Figure, Headline, Outcome, binds, figures, headl
 from planner.report.table import Column, Fitted, Row
 from planner.report.words import LEFT, ledger_rows, parts, settings_rows, speed_lines
 from planner.units import GIB, gib, tokens
+
+if TYPE_CHECKING:
+    from planner.check import Checked
 
 _COLOURS = {
     "weights": "blue",
