@@ -13,9 +13,9 @@ from conftest import ROOT, json_lines, run_plan
 from benchmarks import examples
 from planner import catalog
 from planner.catalog import catalogue_path, digest
+from planner.causes import CAUSES
 from planner.choose import CONTEXTS
 from planner.enums import EXIT_CODES, Grade
-from planner.log import CAUSES
 from planner.schema import json_schema
 from tests.judges import library
 
