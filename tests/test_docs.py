@@ -161,7 +161,7 @@ def test_the_schemas_are_current(what):
 
 def test_every_key_of_the_json_is_documented():
     page = (ROOT / "docs" / "json.md").read_text()
-    for schema in (json_schema("plan"), json_schema("local")):
+    for schema in map(json_schema, ("plan", "local", "check", "explain")):
         for section in (schema, *schema["$defs"].values()):
             for key in section["properties"]:
                 assert f"`{key}`" in page, key
