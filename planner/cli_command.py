@@ -18,10 +18,12 @@ _TYPED = "planner.typed"  # in the meta of click's context: what was typed, by t
 _LONG = 100  # characters of an argument that a hint repeats
 _EXAMPLES = {"gpu": "rtx4090", "model": "qwen3-8b", "output": "grid.csv"}
 _FEW = 3  # rare options that the short help shows all the same
-_TWICE = {
-    "gpu": "different GPUs in one machine cannot be planned yet: plan each, or say --count for several equal ones",
-    "gpus": "put commas between them",
-    "model": "a second model on the same GPUs is --with NAME",
+_GPUS = "different GPUs in one machine cannot be planned yet: plan each, or say --count for several equal ones"
+_TWICE = {  # by whether it is the main command, and the option
+    (True, "gpu"): _GPUS,
+    (False, "gpu"): _GPUS,
+    (True, "model"): "a second model on the same GPUs is --with NAME",
+    (False, "model"): "one model at a time",
 }
 
 
@@ -114,9 +116,13 @@ class Command(click.Command):
         for param in order:
             if isinstance(param, click.Option) and not (param.multiple or param.is_eager) and order.count(param) > 1:
                 flag = "/".join([flag_of(_key(param)), *param.secondary_opts])
-                raise PlannerError(f"{flag} is given twice; it counts once", _TWICE.get(str(param.name), "leave one out"))
+                raise PlannerError(f"{flag} is given twice; it counts once", self._why_once(_key(param)))
         given = dict.fromkeys(param for param in order if isinstance(param, click.Option) and not param.is_eager)
         return {_key(param): words[str(param.name)] for param in given if param.name in words}, not (rest and isinstance(self, click.Group))
+
+    def _why_once(self, name: str) -> str:
+        many = any(str(param.name) in ("gpus", "models") for param in self.params)  # compare takes lists
+        return "put commas between them" if many and name in ("gpu", "gpus", "model", "models") else _TWICE.get((self.name == "cli", name), "leave one out")
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; --quiet keeps its report back."""

@@ -198,7 +198,9 @@ def test_how_many_gpus_a_load_needs(tmp_path):
     ],
 )
 def test_questions_that_cannot_be_met(arguments, code, said, tmp_path):
-    done = run_plan("capacity", "--gpu", "h100", "--model", "qwen3-32b-fp8", "--answer", "1000", *arguments, cwd=tmp_path)
+    usual = {"--gpu": "h100", "--model": "qwen3-32b-fp8", "--answer": "1000"}
+    asked = [word for flag, value in usual.items() if flag not in arguments for word in (flag, value)]
+    done = run_plan("capacity", *asked, *arguments, cwd=tmp_path)
     assert done.returncode == code
     assert said in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
