@@ -14,6 +14,7 @@ from typing import Any
 
 from planner.config import Parallel
 from planner.engines.vllm import UnsupportedError
+from planner.enums import Verdict
 from planner.errors import PlannerError
 from planner.estimate import NoSpeed, SpeedEstimate, expected_tokens_per_s
 from planner.model import ModelSpec
@@ -45,7 +46,7 @@ class Fit:
     model: ModelSpec
     arguments: str  # what `plan` is told to plan exactly this
     repo: str
-    verdict: str
+    verdict: Verdict
     context: int
     longest_context: int
     at_once: float

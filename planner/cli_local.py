@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.deployment import Deployment, Sampling
+from planner.enums import WORST_FIRST, Verdict
 from planner.errors import PlannerError
 from planner.gguf import ollama
 from planner.gguf.ggml import KV_TYPES
@@ -44,10 +45,9 @@ class LocalAnswer:
         return self.plans[-1]
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """The worst of the servers'."""
-        verdicts = {plan.verdict for plan in self.plans}
-        return next(verdict for verdict in ("does_not_start", "tight", "starts") if verdict in verdicts)
+        return min((plan.verdict for plan in self.plans), key=WORST_FIRST.index)
 
     @property
     def meets_wish(self) -> bool:

@@ -13,6 +13,7 @@ from planner.cli_command import words
 from planner.deployment import Deployment, deployment
 from planner.engines.versions import DEFAULT_VERSION, VERSIONS
 from planner.engines.vllm import KV_CACHE_DTYPES, quantization_problem
+from planner.enums import Verdict
 from planner.errors import PlannerError, did_you_mean
 from planner.hardware import GpuGroup, GpuSpec, Host
 from planner.placement import Ask, Stack, check_names_and_ports, place_servers
@@ -35,7 +36,7 @@ class Answer:
     question: Question
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """The worst of the servers'."""
         return self.stack.verdict
 

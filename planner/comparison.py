@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from planner.enums import Verdict
 from planner.hardware import GpuSpec
 
 
@@ -14,7 +16,7 @@ class Compared:
 
     engine: str
     quantization: str = ""
-    verdict: str = ""
+    verdict: Verdict | Literal[""] = ""
     context: int = 0
     users: float = 0.0
     used_bytes: int = 0

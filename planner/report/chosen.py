@@ -10,6 +10,7 @@ from rich.text import Text
 from typing_extensions import TypedDict
 
 from planner.choose import DOUBLING_MONTHS, Chosen, Wish
+from planner.enums import Verdict
 from planner.estimate import expected_tokens_per_s, significant
 from planner.hardware import GpuGroup
 from planner.machines import Machine, Need, Price
@@ -30,7 +31,7 @@ class ChosenJson(TypedDict):
     released: str
     released_at_least: bool
     strength: float
-    verdict: Literal["starts", "tight"]
+    verdict: Verdict
     meets_wish: bool
     context: int
     longest_context: int
@@ -117,7 +118,7 @@ def models_json(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> ModelsJ
                 "released": one.offer.released,
                 "released_at_least": one.offer.released_at_least,
                 "strength": significant(one.strength),
-                "verdict": one.fit.verdict,  # type: ignore[typeddict-item]
+                "verdict": one.fit.verdict,
                 "meets_wish": one.meets,
                 "context": one.fit.context,
                 "longest_context": one.fit.longest_context,

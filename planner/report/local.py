@@ -13,7 +13,7 @@ from rich.text import Text
 from typing_extensions import TypedDict
 
 from planner.deployment import Deployment
-from planner.enums import Verdict
+from planner.enums import WORST_FIRST, Verdict
 from planner.local import LocalPlan
 from planner.report.contract import AlternativeJson, CommandJson, RejectionJson, WarningJson, alternatives_json
 from planner.report.contract_parts import EngineJson, HardwareJson, ModelJson
@@ -98,11 +98,10 @@ def local_json(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list
     """The JSON object of the plans, the last of which is the main one."""
     plan, group = plans[-1], plans[-1].group
     server = _server(plan)
-    verdicts = {each.verdict for each in plans}
     warnings = {(warning.code, warning.message): None for each in reversed(plans) for warning in each.warnings}
     return {
         "schema": 1,
-        "verdict": next(each for each in ("does_not_start", "tight", "starts") if each in verdicts),
+        "verdict": min((each.verdict for each in plans), key=WORST_FIRST.index),
         "headline": local_headline(plans).words,
         "meets_wish": all(each.meets_wish for each in plans),
         "model": server["model"],

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from planner.curves import Curve, concurrency_curve, speed_curves
 from planner.deployment import Deployment
+from planner.enums import Verdict
 from planner.estimate import estimate
 from planner.local import LocalPlan
 from planner.placement import Stack, stack_warnings
@@ -55,7 +56,7 @@ class View:
     """Everything that is shown."""
 
     title: str
-    verdict: str
+    verdict: Verdict
     tone: str
     headline: str
     figures: tuple[Figure, ...] = ()
