@@ -80,7 +80,7 @@ def test_a_header_without_its_data_is_refused_by_every_command(tmp_path):
     assert run_plan("--gpu", "rtx4090", "--model", "m", "--dry-run", cwd=tmp_path).returncode == 0
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(data=st.data(), index=st.booleans())
 def test_whatever_is_removed_or_cut_off_is_seen(data, index, tmp_path_factory):
     """Any set of files is removed, any file cut anywhere (or lengthened, or still being downloaded): the folder is refused."""
