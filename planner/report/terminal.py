@@ -186,6 +186,8 @@ def render_check(checked: Checked) -> RenderableType:
     plan = checked.plan
     where = f"on {checked.request.group.label} with vLLM {checked.config.vllm_version}"
     pieces: list[RenderableType] = [heading(checked.repo, where, headline([Outcome(verdict=checked.verdict)]))]
+    if checked.verdict == "unknown":
+        pieces += [Text(f"? {one.message}", "yellow") for one in checked.not_covered]
     for problem in checked.problems:
         pieces += [Text(f"x {problem.code}: {problem.message}", "red"), Text("  fix: ").append(problem.fix, "bold")]
     pieces.append(Text())
@@ -194,7 +196,13 @@ def render_check(checked: Checked) -> RenderableType:
             pieces += [*large(figures(plan)), *([Text(line), Text()] if (line := binds(plan)) else [])]
         if plan.alternatives:
             pieces += [*changes(plan.alternatives), Text()]
-        pieces += [_bar(plan), _ledger(plan), Text(), _settings(plan), *warned(warning.message for warning in plan.warnings)]
+        pieces += [
+            _bar(plan),
+            _ledger(plan),
+            Text(),
+            _settings(plan),
+            *warned(warning.message for warning in plan.warnings if checked.verdict != "unknown" or warning.code != "not-covered"),
+        ]
     return Group(*pieces)
 
 
