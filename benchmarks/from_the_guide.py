@@ -141,7 +141,7 @@ def _stack(gpu: str, count: int, model: str, chat: Pins, embedding: Pins) -> Sta
     for name, wanted, pins in (("chat", model, chat), ("embedding", "qwen3-embedding-0.6b", embedding)):
         source = find_source(wanted)
         request = Request(model=source.spec, group=group, pins=pins)
-        asks.append(Ask(name=name, request=request, repo=source.repo, served_name=source.served_name, others=source.others))
+        asks.append(Ask(name=name, request=request, repo=source.repo, served_name=source.served_name, market=source.market))
     return place_servers(asks, group)
 
 

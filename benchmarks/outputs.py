@@ -86,7 +86,7 @@ def plan_for(gpu: str, count: int, model: str, context: int | None) -> Plan:
     """Plan one server as the command line does."""
     source = find_source(model)
     request = Request(model=source.spec, group=GpuGroup(gpu=find_gpu(gpu), count=count), context=context)
-    return make_plan(request, repo=source.repo, served_name=source.served_name, others=source.others)
+    return make_plan(request, repo=source.repo, served_name=source.served_name, market=source.market)
 
 
 def plan_files() -> Iterator[tuple[str, str]]:
