@@ -66,7 +66,7 @@ def gets(request: Request, choice: Choice, context: int) -> tuple[float, ...]:
     if choice.verdict == "does_not_start":
         return (0.0,) * 9
     config, ledger, model = choice.config, choice.cautious, request.model
-    sure = choice.verdict == "starts"  # of a tight start only how tight it is counts
+    sure = choice.verdict == "starts"  # sequences of a tight start make it tighter
     useful = config.max_model_len >= min(USEFUL_CONTEXT, model.max_position_embeddings) or request.context is not None
     requests = config.max_num_seqs
     if not model.is_encoder:
@@ -78,7 +78,7 @@ def gets(request: Request, choice: Choice, context: int) -> tuple[float, ...]:
         config.max_model_len,
         requests,
         config.max_num_batched_tokens,
-        min(config.max_num_seqs, request.users or config.max_num_seqs) if sure else ledger.kv_cache_bytes,
+        min(config.max_num_seqs, request.users or config.max_num_seqs) if sure else 0,
         -config.pipeline_parallel_size,
         useful and config.kv_cache_dtype == "auto",
     )
