@@ -21,6 +21,7 @@ COLOURS = {
 def figure(plan: Plan, kind: str) -> bytes:
     """The file's bytes; `kind` is png or svg. Raises PlannerError where matplotlib is not installed."""
     try:
+        from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError:
         raise PlannerError("pictures need matplotlib", "pip install matplotlib, or --html FILE, which needs nothing") from None
@@ -33,7 +34,8 @@ def figure(plan: Plan, kind: str) -> bytes:
         _curve(place, one)
     out = io.BytesIO()
     # without a date and with fixed ids the same plan is the same file
-    whole.savefig(out, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
+    with rc_context({"svg.hashsalt": "plan"}):
+        whole.savefig(out, format=kind, dpi=150, metadata={"Date": None} if kind == "svg" else None)
     return out.getvalue()
 
 
