@@ -343,3 +343,11 @@ def test_the_judge_agrees_which_parser_names_are_taken():
     cases = ["--enable-auto-tool-choice --tool-call-parser hermez", "--reasoning-parser qwen33", "--tool-call-parser hermez", "--reasoning-parser None"]
     answers = ask(GROUP.gpu, 1, [{"argv": ["vllm", "serve", "x", *words.split()]} for words in cases])
     assert [answer["valid"] for answer in answers] == [not parse_flags(["x", *words.split()], "0.33")[2] for words in cases]
+
+
+@pytest.mark.judge
+@pytest.mark.parametrize("name", ["qwen3-8b", "deepseek-v3.2", "glm-5.1", "gpt-oss-20b"])
+def test_vllms_engine_config_is_made_of_a_command_with_a_reasoning_parser(name):
+    """The judge has no tokenizer, around which vLLM would build the parser."""
+    (answer,) = ask(GROUP.gpu, 8, [{"config": ROWS[name].config, "argv": list(planned(name).argv)}])
+    assert answer["valid"], answer

@@ -81,6 +81,7 @@ def engine_config(question, folder):
     arguments.model = arguments.tokenizer = str(folder)
     arguments.skip_tokenizer_init, arguments.load_format = True, "dummy"
     arguments.config_format = "hf"  # the folder holds a config.json only
+    arguments.reasoning_parser = arguments.structured_outputs_config.reasoning_parser = ""  # VllmConfig would build it around a tokenizer; it was imported
     return AsyncEngineArgs.from_cli_args(arguments).create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
 
 
