@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from typing import Any
 
@@ -13,6 +12,8 @@ from planner.question_words import flag_of
 
 def no_command(given: list[str], known: list[str]) -> PlannerError:
     """The error for a word that is no command: the nearest command, or the option that a GPU's or a model's name needs."""
+    import difflib
+
     word = given[0]
     near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     if near:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from planner.config import ServeConfig
-from planner.engines.flags import parse_flags
 from planner.engines.parsers import chat_words
 from planner.engines.versions import DEFAULT_VERSION
 from planner.model import ChatFormat
@@ -146,6 +145,8 @@ def _graphs(data: Mapping[str, object]) -> dict[str, object]:
 
 def parse_argv(argv: tuple[str, ...]) -> ServeConfig:
     """The settings of a `vllm serve MODEL …` command, defaults where it says nothing. Raises ValueError for what vLLM does not take."""
+    from planner.engines.flags import parse_flags  # and argparse: no plan needs them
+
     values, _, faults = parse_flags(argv[2:], DEFAULT_VERSION)
     config, refused = read_settings(values, ServeConfig())
     problems = [fault.message for fault in faults] + list(refused.values())

@@ -8,7 +8,6 @@ PlannerError            the question was wrong        exit 2
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from planner.text import shown
@@ -49,6 +48,8 @@ def one_line(message: str, hint: str = "") -> str:
 
 def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.4) -> list[str]:
     """Return the known names most like `name`, best first: those that go on as it begins, else those that look like it (by `cutoff`, 0 to 1)."""
+    import difflib
+
     known = list(dict.fromkeys(known))
     if begun := sorted((one for one in known if len(name) > 2 and one.startswith(name)), key=len)[:count]:
         return begun

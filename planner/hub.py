@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 from collections.abc import Sequence
@@ -53,6 +52,8 @@ def fetch_model(repo: str) -> HubModel:
 
     Raises PlannerError for a repository that does not exist or is gated, WorldError where the Hub cannot be reached or fails.
     """
+    import logging
+
     _check_endpoint()
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its warnings and retries are not for the user
     try:

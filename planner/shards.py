@@ -18,7 +18,8 @@ _SHOWN = 3
 def refuse_missing(folder: Path, wanted: Iterable[str], there: Iterable[str]) -> None:
     """Refuse a checkpoint of which files are missing, or still being downloaded."""
     wanted = sorted(wanted)
-    missing = [name for name in wanted if name not in set(there)]
+    present = set(there)
+    missing = [name for name in wanted if name not in present]
     if missing:
         names = ", ".join(shown(name) for name in missing[:_SHOWN]) + (", …" if len(missing) > _SHOWN else "")
         raise PlannerError(f"{folder} is not whole: {len(missing)} of {len(wanted)} files are missing ({names})", FINISH)

@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from planner.engines.flag_rules import FlagFault
 from planner.engines.versions import VERSIONS
 from planner.errors import did_you_mean
 from planner.model import ChatFormat
+
+if TYPE_CHECKING:
+    from planner.engines.flag_rules import FlagFault
 
 Registry = Literal["tool_parsers", "reasoning_parsers", "tokenizer_modes"]
 _FLAGS: tuple[tuple[str, Registry, str], ...] = (
@@ -138,6 +140,8 @@ def told_remarks(chat: ChatFormat | None, values: Mapping[str, str | bool], vers
 
 def unknown_parsers(values: Mapping[str, str | bool], version: str) -> Iterator[FlagFault]:
     """The parsers that a command names and this release's registries do not hold; a plugin may bring any (entrypoints/common/cli_args.py:615)."""
+    from planner.engines.flag_rules import FlagFault
+
     for flag, registry, plugin in _FLAGS:
         name = str(values.get(flag, ""))
         asked = registry == "reasoning_parsers" or values.get("--enable-auto-tool-choice")  # else vLLM never looks at the tool parser

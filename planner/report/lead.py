@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from planner.enums import WORST_FIRST, Verdict
 from planner.estimate import NoSpeed, Range, SpeedEstimate, estimate
-from planner.local import LocalPlan
 from planner.placement import Placed, Stack
 from planner.plan import Plan, Rejection
 from planner.report.words import between, number
 from planner.units import gib, tokens
+
+if TYPE_CHECKING:
+    from planner.local import LocalPlan
 
 Tone = Literal["good", "warn", "bad"]
 VERDICT_WORDS: dict[Verdict, str] = {"starts": "starts", "tight": "tight: may fail", "does_not_start": "does not start", "unknown": "cannot be said"}
