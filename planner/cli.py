@@ -234,10 +234,11 @@ def main() -> NoReturn:
 
 def _let_go() -> None:
     """Write what is left; where that fails, Python shall not try once more when it ends."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def _refuse(error: PlannerError) -> int:

@@ -194,7 +194,7 @@ def test_how_many_gpus_a_load_needs(tmp_path):
         (("--percentile", "100"), 2, "not in the range"),
         (("--input", "40000"), 2, "exceed the model's 40,960"),
         (("--model", "qwen3-embedding-0.6b"), 2, "embeds texts"),
-        (("--gpu", "t4", "--model", "qwen3-0.6b"), 2, "nothing is known of the speed"),
+        (("--gpu", "t4", "--model", "qwen3-0.6b"), 2, "nothing is known of the capacity"),
     ],
 )
 def test_questions_that_cannot_be_met(arguments, code, said, tmp_path):

@@ -109,7 +109,7 @@ def test_litellm_files_load_and_carry_no_secret(name):
     config = yaml.safe_load(current()[name])
     assert config["general_settings"]["master_key"] == "os.environ/LITELLM_MASTER_KEY"
     assert len(config["model_list"]) == 1 + name.count("-with-")
-    runtime = next((each for each in ("ollama", "mlx") if each in name), "")
+    runtime = "ollama" if "ollama" in name else "mlx" if "apple" in name else ""
     prefixes = {"": ("hosted_vllm/",), "ollama": ("ollama_chat/", "ollama/"), "mlx": ("hosted_vllm/mlx-community/",)}[runtime]
     for entry in config["model_list"]:
         assert entry["litellm_params"]["model"].startswith(prefixes)
@@ -138,7 +138,7 @@ def test_plans_start_and_scripts_run_their_command(name):
 def test_the_wait_loop_ends_when_the_server_dies_or_is_healthy(tmp_path):
     """The script really runs, with a stand-in for vllm that first fails and then serves /health."""
     script = tmp_path / "serve.sh"
-    script.write_text(current()["qwen3-embedding-0.6b-a100-80gbx1/serve.sh"].replace("127.0.0.1:8000", "127.0.0.1:18765"))
+    script.write_text(current()["qwen3-embedding-0.6b-a100-80gbx1-context8192/serve.sh"].replace("127.0.0.1:8000", "127.0.0.1:18765"))
     fake = tmp_path / "bin" / "vllm"
     fake.parent.mkdir()
     fake.write_text("#!/bin/sh\nexit 1\n")

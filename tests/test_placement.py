@@ -189,4 +189,4 @@ def test_exploding_anchors_are_refused_at_once(tmp_path):
 
 
 def test_the_repository_holds_a_stack_example_that_is_current():
-    assert (ROOT / "outputs" / "qwen3-vl-32b-awq-with-qwen3-embedding-0.6b-rtx4090x2" / "stack.sh").exists()
+    assert (ROOT / "outputs" / "qwen3-vl-32b-awq-with-qwen3-embedding-0.6b-rtx4090x2-context98304" / "stack.sh").exists()
