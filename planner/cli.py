@@ -221,8 +221,15 @@ def main() -> NoReturn:
         code = done.exit_code
     except click.MissingParameter as error:
         code = _refuse(missing(error))
+    except click.NoSuchOption as error:
+        from planner.cli_hints import no_option
+
+        code = _refuse(no_option(error))
     except click.ClickException as error:
-        _fail(error.format_message(), f"{error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else 'plan'} --help lists the options")
+        _fail(
+            error.format_message().rstrip("."),
+            f"{error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else 'plan'} --help lists the options",
+        )
         code = 2
     except click.Abort:
         code = 130

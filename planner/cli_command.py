@@ -50,6 +50,12 @@ class Option(click.Option):
         """A short word for a number: N."""
         return "N" if self.metavar is None and isinstance(self.type, click.IntRange | click.FloatRange) else super().make_metavar(ctx)
 
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """The value; an empty path, such as of a variable that is not set, would mean the folder one stands in."""
+        if value == "" and isinstance(self.type, click.Path):
+            raise click.BadParameter("it is empty; is a variable of the shell not set?", ctx, self)
+        return super().type_cast_value(ctx, value)
+
     def get_help_extra(self, ctx: click.Context) -> Any:
         """The default; a range is said by the error."""
         return {key: value for key, value in super().get_help_extra(ctx).items() if key != "range"}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from planner.cli_command import typed, words
 from planner.errors import PlannerError
 from planner.question_words import flag_of
+
+if TYPE_CHECKING:
+    import click
 
 
 def no_command(given: list[str], known: list[str]) -> PlannerError:
@@ -26,6 +29,21 @@ def no_command(given: list[str], known: list[str]) -> PlannerError:
         what = "a GPU" if "gpu" in found else "a model"
         return PlannerError(f"{word[:60]!r} is no command", f"{what} is named by {' and '.join(f'--{kind}' for kind in found)}: {words(found)}")
     return PlannerError(f"no command {word[:60]!r}", f"the commands are {', '.join(known)}; plan --help says more")
+
+
+def no_option(error: click.NoSuchOption) -> PlannerError:
+    """The error for an option that the command does not have: where vLLM's own are read, the nearest ones, or its help."""
+    from planner.engines.flags import known_flags
+
+    flag, command = error.option_name, error.ctx.command_path if error.ctx else "plan"
+    vllm_s = known_flags().get(flag.replace("_", "-"))
+    near = error.possibilities or []
+    if command == "plan check" and (vllm_s or not near):
+        return PlannerError(f"{command} itself has no option {flag}", "the command stands in quotes, or behind --: plan check --gpu rtx4090 -- vllm serve …")
+    if vllm_s and vllm_s not in near:
+        return PlannerError(f"{command} has no option {flag}: it is vLLM's", f"plan check 'vllm serve MODEL {vllm_s} …' says what a command with it does")
+    hint = f"did you mean {', '.join(near)}?" if near else f"{command} --help lists the options"
+    return PlannerError(f"{command} has no option {flag}", hint)
 
 
 def _kind(word: str) -> str | None:

@@ -130,6 +130,40 @@ def twice():
                 yield name, param
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("--modle qwen3-8b", "plan has no option --modle; did you mean --model"),
+        ("capacity --modle qwen3-8b", "plan capacity has no option --modle; did you mean --model?"),
+        ("--gpu rtx4090 --model qwen3-8b --max_model_len 8k", "did you mean --max-model-len"),
+        ("--gpu rtx4090 --model qwen3-8b --cpu-offload-gb 10", "it is vLLM's; plan check 'vllm serve MODEL --cpu-offload-gb …'"),
+        ("--gpu rtx4090 --model qwen3-8b --enable-lora", "it is vLLM's; plan check 'vllm serve MODEL --enable-lora …'"),
+        ("check vllm serve qwen3-8b --max-model-len 8192 --gpu rtx4090", "in quotes, or behind --"),
+        ("check vllm serve qwen3-8b -tp 2 --gpu rtx4090", "in quotes, or behind --"),
+        ("check --gpuu rtx4090 'vllm serve qwen3-8b'", "did you mean --gpu"),
+        ("-z", "plan has no option -z; plan --help lists the options"),
+        ("list models --foo", "plan list has no option --foo"),
+        ("--gpu rtx4090 --model qwen3-8b --count 0", "0 is not in the range 1<=x<=1024; plan --help"),
+    ],
+)
+def test_an_option_that_does_not_exist_is_answered_with_the_nearest_right_thing(words, says, tmp_path):
+    ended = run_plan(*shlex.split(words), cwd=tmp_path)
+    assert ended.returncode == 2
+    assert not ended.stdout
+    assert says in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert ".;" not in ended.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("flag", ["--output", "--html", "--png", "--svg"])
+def test_an_empty_path_is_not_the_folder_one_stands_in(flag, tmp_path):
+    ended = run_plan("--gpu", "rtx4090", "--model", "qwen3-8b", flag, "", cwd=tmp_path)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"'{flag}': it is empty" in ended.stderr
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("name", "param"), list(twice()))
 def test_an_option_given_twice_is_refused(name, param):
     value = [] if param.is_flag else [param.type.choices[0] if isinstance(param.type, click.Choice) else "1"]
