@@ -272,6 +272,7 @@ def test_help_names_every_setting(tmp_path):
         assert flag in done.stdout
 
 
+@pytest.mark.slow
 def test_runtimes_are_compared_side_by_side(tmp_path):
     done = run_plan("compare", "--gpu", "rtx4090", "--count", "2", "--model", "qwen3-vl-32b-awq", "--context", "64k", "--format", "json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

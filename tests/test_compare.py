@@ -81,7 +81,10 @@ def test_the_conclusion_is_true_of_what_was_compared(rows):
         assert list(said[what].rows) == [row for row in sure if figure(row) == max(values)]
 
 
-@pytest.mark.parametrize("machine", [("--gpu", "rtx4090", "--count", "2"), ("--gpu", "m4-max-64gb"), ("--gpu", "rtx3060")])
+@pytest.mark.parametrize(
+    "machine",
+    [("--gpu", "rtx3060"), *(pytest.param(machine, marks=pytest.mark.slow) for machine in (("--gpu", "rtx4090", "--count", "2"), ("--gpu", "m4-max-64gb")))],
+)
 def test_what_is_concluded_holds_when_it_is_typed(machine, tmp_path):
     (found,) = compared(tmp_path, *machine, "--model", "qwen3-8b")
     assert {best["what"] for best in found["best"]} == {"longest context", "fastest for one user", "most users"}

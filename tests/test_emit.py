@@ -42,6 +42,7 @@ def test_the_repositorys_outputs_are_current(name):
     assert (FOLDER / name).read_text() == current().get(name), "run `python -m benchmarks.outputs`"
 
 
+@pytest.mark.slow
 def test_the_repositorys_predictions_are_current():
     assert (FOLDER / outputs.PREDICTIONS).read_text() == outputs.predictions(), "run `python -m benchmarks.outputs`"
 

@@ -98,6 +98,7 @@ def test_two_models_that_cannot_share_a_gpu_get_one_each():
     starts_given_the_others(stack)
 
 
+@pytest.mark.slow
 @settings(max_examples=500)
 @given(models(), models(), groups(), st.sampled_from([None, 1024, 16_384]), st.sampled_from([None, 2]), st.booleans())
 def test_what_two_servers_hold_never_exceeds_the_gpus(first, second, group, context, users, pooling):

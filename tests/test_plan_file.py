@@ -170,6 +170,7 @@ def test_every_plan_of_the_repository_is_read(path):
     assert read_deployment(path).services
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["shared", "ollama"])
 def test_every_text_of_a_plan_as_code_is_refused_or_quoted(name, tmp_path):
     """Every place of the file with every text; of those that are let through, one of each text and some of the places are emitted and run."""

@@ -89,6 +89,7 @@ def test_all_formats_hold_the_same_rows(kinds, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"s.{kind}" for kind in kinds]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "json", pytest.param("parquet", marks=pytest.mark.judge)])
 def test_an_interrupted_sweep_is_valid_and_continues(kind, tmp_path):
     options = ["sweep", "--gpus", "rtx4090,h100,a100-80,l40s", "--contexts", "8k,32k,128k", "--jobs", "1"]

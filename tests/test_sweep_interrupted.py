@@ -146,7 +146,11 @@ def end(process: subprocess.Popen, journal: Path, number: int, after_bytes: int,
 
 @pytest.mark.parametrize(
     ("kind", "jobs", "group"),
-    [("csv", 1, False), ("json", 2, True), *(pytest.param("parquet", jobs, jobs == 2, marks=pytest.mark.judge) for jobs in (1, 2))],
+    [
+        pytest.param("csv", 1, False, marks=pytest.mark.slow),
+        ("json", 2, True),
+        *(pytest.param("parquet", jobs, jobs == 2, marks=pytest.mark.judge) for jobs in (1, 2)),
+    ],
 )
 def test_a_sweep_that_is_ended_again_and_again_is_the_one_that_was_not(kind, jobs, group, tmp_path, tmp_path_factory):
     """By Ctrl-C, SIGTERM and SIGKILL in turn, of the process or of its group; then it runs through."""

@@ -152,7 +152,13 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("tables")
 
 
-@pytest.mark.parametrize(("name", "width"), [*((name, 80) for name in QUESTIONS), *((name, width) for name in ("choose", "machines") for width in WIDER)])
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [
+        *((name, 80) for name in QUESTIONS),
+        *(pytest.param(name, width, marks=pytest.mark.slow) for name in ("choose", "machines") for width in WIDER),
+    ],
+)
 def test_a_table_fits_the_terminal_and_loses_nothing(name, width, folder):
     arguments, values = QUESTIONS[name]
     text = in_terminal(*arguments, width=width, cwd=folder)
