@@ -27,7 +27,11 @@ from planner.units import parse_count, tokens
 
 CONTEXT_STEP = 1024
 HUMAN_INTEGERS = ("--max-model-len", "--max-num-batched-tokens", "--kv-cache-memory-bytes")  # vLLM 0.33 human_readable_int
-VISIBLE = {"nvidia": ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"), "amd": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")}
+# What shows a server fewer GPUs than the machine has: the environment; what its container is given (docker run, compose files, manifests).
+VISIBLE = {
+    "nvidia": ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "--gpus", "devices", "nvidia.com/gpu"),
+    "amd": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "devices", "amd.com/gpu"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,15 +213,17 @@ def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model
 
 def _too_few_gpus(world: int, values: Mapping[str, str | bool], group: GpuGroup, env: Mapping[str, str]) -> Iterator[Problem]:
     """More GPUs asked for than there are, or than the environment shows (config/parallel.py: world size larger than the available GPUs)."""
-    count, where = group.count, f"there are {group.count}"
+    count, where = group.count, f"there {'is' if group.count == 1 else 'are'} {group.count}"
     for name, listed in [("--device-ids", str(values.get("--device-ids", "all"))), *((name, env.get(name, "all")) for name in VISIBLE[group.gpu.vendor])]:
         if (shown := _listed(listed)) < count:
             count, where = shown, f"{name} shows {shown}"
     nodes = str(values.get("--nnodes", "1"))
     if world <= count * (int(nodes) if nodes.isdecimal() else world) or (values.get("--distributed-executor-backend") == "ray" and count):
         return
-    enough = f"set it to {world} GPUs, or " if "shows" in where else ""
-    yield Problem(code="bad-value", message=f"{world} GPUs are asked for, {where}", fix=f"{enough}--tensor-parallel-size {max(count, 1)}")
+    asked = "1 GPU is asked for" if world == 1 else f"{world} GPUs are asked for"
+    fixes = [f"set it to {world} GPU{'s' * (world > 1)}"] if "shows" in where else []
+    fixes += [f"--tensor-parallel-size {max(count, 1)}"] if world > 1 else []
+    yield Problem(code="bad-value", message=f"{asked}, {where}", fix=", or ".join(fixes))
 
 
 def _listed(text: str) -> int:

@@ -164,7 +164,23 @@ def _set_before(words: Sequence[str]) -> dict[str, str]:
 def _set_for_container(words: Sequence[str]) -> dict[str, str]:
     """What `-e NAME=value` and `--env NAME=value` set; `--env=NAME=value` too."""
     said = [word for before, word in pairwise(words) if before in ("-e", "--env")]
-    return _set_before([*said, *(word.removeprefix("--env=") for word in words if word.startswith("--env="))])
+    env = _set_before([*said, *(word.removeprefix("--env=") for word in words if word.startswith("--env="))])
+    gpus = [word for before, word in pairwise(words) if before == "--gpus"] + [word.removeprefix("--gpus=") for word in words if word.startswith("--gpus=")]
+    return env | ({"--gpus": _docker_gpus(gpus[-1])} if gpus else {})
+
+
+def _docker_gpus(asked: str) -> str:
+    """The GPUs of `docker run --gpus`, as CUDA_VISIBLE_DEVICES lists them: all, a number, or "device=0,1"."""
+    asked = asked.replace('"', "").replace("'", "")
+    if ids := re.search(r"device=([\w/-]+(?:,(?!\w+=)[\w/-]+)*)", asked):
+        return ids[1]
+    count = re.match(r"(?:count=)?(\d{1,4})\b", asked)
+    return _numbered(count[1]) if count else "all"
+
+
+def _numbered(count: object) -> str:
+    """So many GPUs, listed; all where it is no number."""
+    return ",".join(map(str, range(int(str(count))))) if re.fullmatch(r"\d{1,4}", str(count)) else "all"
 
 
 def _documents(text: str, what: str) -> list[object]:
@@ -208,7 +224,7 @@ def _containers(part: object) -> Iterator[dict[str, object]]:
 
 def _from_container(container: dict[str, object], entrypoint: str, command: str) -> Iterator[Found]:
     image = re.match(r"(?:[\w.-]+/)*vllm(?:/vllm)?-openai(?::v?([\w.-]+))?$", str(container.get("image", "")))
-    version, env = image[1] if image else None, _container_env(container)
+    version, env = image[1] if image else None, _container_env(container) | _container_gpus(container)
     words = _compose_words(container.get(entrypoint)) + _compose_words(container.get(command))
     if len(words) > 2 and words[-2] == "-c":  # sh -c "…"
         for found in _from_shell(words[-1]):
@@ -229,6 +245,25 @@ def _container_env(container: dict[str, object]) -> dict[str, str]:
     entries = said if isinstance(said, list) else []
     named = {str(entry["name"]): str(entry["value"]) for entry in entries if isinstance(entry, dict) and "name" in entry and "value" in entry}
     return named | _set_before([entry for entry in entries if isinstance(entry, str)])
+
+
+def _container_gpus(container: dict[str, object]) -> dict[str, str]:
+    """The GPUs that a container is given: by `gpus` or `deploy` of a compose file, by the limits of a manifest."""
+    limits = _inside(container, "resources", "limits")
+    given = {name: _numbered(limits[name]) for name in ("nvidia.com/gpu", "amd.com/gpu") if name in limits} if isinstance(limits, dict) else {}
+    devices = container.get("gpus") or _inside(container, "deploy", "resources", "reservations", "devices")
+    entries = [entry for entry in devices if isinstance(entry, dict)] if isinstance(devices, list) else []
+    asked = [",".join(map(str, ids)) if isinstance(ids := entry.get("device_ids"), list) else _numbered(entry.get("count", "all")) for entry in entries]
+    if asked:
+        given["devices"] = "all" if "all" in asked else ",".join(filter(None, asked))
+    return given
+
+
+def _inside(part: object, *names: str) -> object:
+    """What lies under these names in nested mappings; None where it does not."""
+    for name in names:
+        part = part.get(name) if isinstance(part, dict) else None
+    return part
 
 
 def _compose_words(value: object) -> list[str]:

@@ -144,7 +144,7 @@ PROBLEMS = [
     (f"{SERVE} --max-num-seqs 0", "bad-value", "above 0"),
     (f"{SERVE} --max-model-len 1M", "bad-value", "greater than the model's 40960"),
     (f"{SERVE} --kv-cache-dtype int8", "bad-value", "int8 is not known"),
-    (f"{SERVE} -tp 2", "bad-value", "2 GPUs are asked for, there are 1"),
+    (f"{SERVE} -tp 2", "bad-value", "2 GPUs are asked for, there is 1"),
     (f"{SERVE} --quantization awq", "unsupported", "not quantized"),
     (f"{SERVE} --gpu-memory-utilization 0.99", "free-memory", "free at start"),
     (f"{SERVE} --gpu-memory-utilization 0.5", "no-kv-memory", "nothing is left"),
@@ -263,6 +263,43 @@ SHOWN = [
         False,
     ),
 ]
+CONTAINERS = {  # what a container is given of two GPUs, and whether two are
+    "docker run --gpus all": True,
+    "docker run --gpus 2": True,
+    "docker run --gpus=1": False,
+    "docker run --gpus count=1": False,
+    "docker run --gpus device=0": False,
+    "docker run --gpus device=0,1": True,
+    """docker run --gpus '"device=0,1"'""": True,
+    """docker run --gpus '"device=1"'""": False,
+    """docker run --gpus '"device=0","capabilities=compute,utility"'""": False,
+    "docker run --gpus all,capabilities=utility": True,
+    "docker run --gpus $GPUS": True,
+    "gpus: all": True,
+    "gpus: [{driver: nvidia, count: 1}]": False,
+    "deploy: {resources: {reservations: {devices: [{driver: nvidia, count: 1, capabilities: [gpu]}]}}}": False,
+    "deploy: {resources: {reservations: {devices: [{driver: nvidia, count: all, capabilities: [gpu]}]}}}": True,
+    "deploy: {resources: {reservations: {devices: [{driver: nvidia, device_ids: ['0', '1'], capabilities: [gpu]}]}}}": True,
+    "deploy: {resources: {reservations: {devices: [{driver: nvidia, device_ids: ['3'], capabilities: [gpu]}]}}}": False,
+    "deploy: {resources: {reservations: {devices: [{driver: nvidia, capabilities: [gpu]}]}}}": True,
+    "deploy: {resources: {reservations: 7}}": True,
+    "resources: {limits: {nvidia.com/gpu: 1}}": False,
+    "resources: {limits: {nvidia.com/gpu: '2'}}": True,
+    "resources: {limits: {memory: 10Gi}}": True,
+}
+
+
+def in_container(given: str) -> str:
+    command = "--model Qwen/Qwen3-8B --max-model-len 4096 -tp 2"
+    if given.startswith("docker"):
+        return f"{given} vllm/vllm-openai {command}"
+    if given.startswith("resources"):
+        said = f"name: v, image: vllm/vllm-openai, args: [{', '.join(command.split())}], {given}"
+        return f"apiVersion: apps/v1\nkind: Deployment\nspec: {{template: {{spec: {{containers: [{{{said}}}]}}}}}}\n"
+    return f"services:\n  v:\n    image: vllm/vllm-openai\n    command: {command}\n    {given}\n"
+
+
+SHOWN += [(in_container(given), starts) for given, starts in CONTAINERS.items()]
 
 
 @pytest.mark.parametrize(("text", "starts"), SHOWN)
