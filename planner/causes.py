@@ -41,8 +41,12 @@ CAUSES: tuple[tuple[str, str], ...] = (
     ("unknown-flag", r"error: unrecognized arguments"),
     (
         "toolchain",
-        r"Could not find nvcc|nvcc.{0,30}not found|Failed to find C compiler|[Nn]inja.{0,40}(?:not found|required|unavailable)|Python\.h: No such file",
+        r"Could not find nvcc|nvcc.{0,30}not found|Failed to find C compiler|[Nn]inja.{0,40}(?:not found|required|unavailable)|Python\.h: No such file"
+        r"|No such file or directory: '(?:ninja|nvcc|gcc)'|\['ninja'|Ninja build failed|Error building extension",
     ),
+    ("no-gpu", r"Failed to infer device type|could not select device driver|No CUDA GPUs are available|no NVIDIA driver on your system|libcuda\.so\.1: cannot"),
+    ("disk-full", r"No space left on device|Not enough free disk space"),
+    ("refused-request", r"tool choice requires --enable-auto-tool-choice|maximum context length is \d{1,9} tokens|maximum model length of \d{1,9}\b"),
     ("port-in-use", r"[Aa]ddress already in use"),
     ("model-access", r"GatedRepoError|Cannot access gated repo|RepositoryNotFoundError|40[13] Client Error|404 Client Error|Too Many Requests"),
     ("model-access", r"public gated repositories|Access to model .{1,200} is restricted|You are trying to access a gated repo|HfHubHTTPError"),

@@ -17,6 +17,7 @@ _STORED = re.compile(r"maximum number of tokens that can be stored in KV cache \
 _LIMIT = re.compile(r"max_position_embeddings[=:]? ?(\d{1,9})|model_max_length[=:]? ?(\d{1,9})")
 _DIVISIBLE = re.compile(r"\(?(\d{1,9})\)? (?:is not|must be) divisible by (?:tensor parallel size )?\(?(\d{1,6})")
 _FLAG = re.compile(r"unrecognized arguments: (--[\w-]{1,80})")
+_ASKED = re.compile(r"(?:you requested|request(?:ed)? has|prompt \(length) (\d{1,9})\b")
 _PORT = re.compile(r"\('[^']{0,100}', (\d{1,5})\)|\d\.\d{1,3}:(\d{1,5})\b")
 
 
@@ -127,6 +128,29 @@ def _bad_value(message: str) -> Iterator[Remedy]:
     yield Remedy("correct the value that the message names; vllm serve --help says what it takes")
 
 
+def _no_gpu(message: str) -> Iterator[Remedy]:
+    if "device driver" in message:
+        yield Remedy("install the NVIDIA Container Toolkit, then sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker")
+    yield Remedy("nvidia-smi must list the GPU where the server runs: a driver on the machine, --gpus all for docker run, no empty CUDA_VISIBLE_DEVICES")
+    yield Remedy("a build of vLLM for this kind of machine: the wheels of PyPI are for NVIDIA GPUs")
+
+
+def _disk_full(message: str) -> Iterator[Remedy]:
+    yield Remedy("make room (df -h): the model's files, twice while they are downloaded; HF_HOME names another disk for them")
+    yield Remedy("in a container, shared memory may be what is full: docker run --ipc=host, or --shm-size 8g")
+
+
+def _refused_request(message: str) -> Iterator[Remedy]:
+    if "tool choice" in message:
+        yield Remedy(
+            "the server runs; restart it with --enable-auto-tool-choice --tool-call-parser NAME: the command of `plan --gpu … --model …` has the model's parser"
+        )
+        return
+    yield Remedy("the server runs; ask for less: a shorter prompt, or fewer max_tokens")
+    if match := _ASKED.search(message):
+        yield Remedy("or restart it with a context that holds this request, where the memory does", f"--max-model-len {match[1]}")
+
+
 def _other(message: str) -> Iterator[Remedy]:
     if "See root cause above" in message or "initialization failed" in message:
         yield Remedy("this line only says that another process failed: paste the lines above it, from the first ERROR on")
@@ -146,6 +170,9 @@ _BY_CODE: dict[str, Callable[[str], Iterator[Remedy]]] = {
     "port-in-use": _port,
     "model-access": _model_access,
     "bad-value": _bad_value,
+    "no-gpu": _no_gpu,
+    "disk-full": _disk_full,
+    "refused-request": _refused_request,
     "other": _other,
 }
 _OTHERS = {

@@ -263,6 +263,21 @@ PASTED = {
     "config.json).": ("bad-value", "--max-model-len 40960"),
     "[Errno 98] error while attempting to bind on address ('0.0.0.0', 8000): address already in use": ("port-in-use", "--port 8001"),
     "Could not find nvcc and default cuda_home='/usr/local/cuda' doesn't exist": ("toolchain", "nvcc"),
+    "[Errno 2] No such file or directory: 'ninja'": ("toolchain", "pip install ninja"),
+    "Command '['ninja', '-v']' returned non-zero exit status 1.": ("toolchain", "ninja"),
+    "Failed to infer device type": ("no-gpu", "nvidia-smi"),
+    'docker: Error response from daemon: could not select device driver "" with capabilities: [[gpu]].': ("no-gpu", "NVIDIA Container Toolkit"),
+    "No CUDA GPUs are available": ("no-gpu", "nvidia-smi"),
+    "[Errno 28] No space left on device": ("disk-full", "HF_HOME"),
+    '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set': ("refused-request", "--tool-call-parser"),
+    "This model's maximum context length is 8192 tokens. However, you requested 9000 tokens (8000 in the messages, 1000 in the completion).": (
+        "refused-request",
+        "--max-model-len 9000",
+    ),
+    "The decoder prompt (length 9000) is longer than the maximum model length of 8192. Make sure that `max_model_len` is no smaller": (
+        "refused-request",
+        "--max-model-len 9000",
+    ),
     "Cannot access gated repo for url https://huggingface.co/google/gemma-2-9b-it/resolve/main/config.json.": ("model-access", "hf auth login"),
     "Engine core initialization failed. See root cause above. Failed core proc(s): {}": ("other", "lines above"),
     "ggml_backend_cuda_buffer_type_alloc_buffer: allocating 11264.00 MiB on device 0: cudaMalloc failed: out of memory": ("out-of-memory", "--ctx-size"),
@@ -288,6 +303,14 @@ def test_a_pasted_line_is_understood_whoever_wrote_it(line, by):
     assert seen.root_cause.code == code
     told = " ".join(f"{remedy.change} {remedy.arguments}" for remedy in remedies(seen.root_cause))
     assert calls_for in told
+
+
+def test_a_refused_request_is_no_failed_start(tmp_path):
+    for line in (line for line, (code, _) in PASTED.items() if code == "refused-request"):
+        done = run_plan("explain", line, cwd=tmp_path)
+        assert done.returncode == 1
+        assert "refused a request" in done.stdout.splitlines()[0]
+        assert "did not start" not in done.stdout
 
 
 def test_every_flag_of_a_remedy_is_one_of_the_engine():

@@ -98,7 +98,8 @@ def explain_json(explained: Explained, gpu: str | None) -> ExplainJson:
 
 def _headline(explained: Explained, gpu: GpuSpec | None) -> Text:
     seen = explained.observed
-    state = ("started", "bold green") if seen.started else ("did not start", "bold red") if seen.root_cause else ("ends before it started", "bold yellow")
+    failed = "refused a request" if seen.root_cause and seen.root_cause.code == "refused-request" else "did not start"
+    state = ("started", "bold green") if seen.started else (failed, "bold red") if seen.root_cause else ("ends before it started", "bold yellow")
     engine = seen.root_cause.engine if seen.root_cause else "vllm"
     release = f" {seen.vllm_version}" if seen.vllm_version else ""
     said = f"{f' on {gpu.title}' if gpu else ''} with {'vLLM' if engine == 'vllm' else engine}{release}: "
