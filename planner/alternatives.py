@@ -17,8 +17,8 @@ from planner.enums import Verdict
 from planner.errors import PlannerError
 from planner.hardware import GpuSpec
 from planner.model import ModelSpec
-from planner.search import CONTEXT_STEP, NARROW_CACHE, best, kv_dtypes
-from planner.units import tokens
+from planner.search import NARROW_CACHE, best, kv_dtypes
+from planner.units import CONTEXT_STEP, tokens
 from planner.weights import stage_weights
 
 MOST_OFFERED = 6

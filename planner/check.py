@@ -23,9 +23,8 @@ from planner.not_covered import NotCovered, not_covered
 from planner.plan import Alternative, Plan, Warn, reject, warnings
 from planner.search import FEWEST_SEQS, cannot_split, evaluate
 from planner.text import shown
-from planner.units import parse_count, tokens
+from planner.units import CONTEXT_STEP, parse_count, tokens
 
-CONTEXT_STEP = 1024
 HUMAN_INTEGERS = ("--max-model-len", "--max-num-batched-tokens", "--kv-cache-memory-bytes")  # vLLM 0.33 human_readable_int
 # What shows a server fewer GPUs than the machine has: the environment; what its container is given (docker run, compose files, manifests).
 VISIBLE = {
@@ -215,8 +214,8 @@ def _too_few_gpus(world: int, values: Mapping[str, str | bool], group: GpuGroup,
     """More GPUs asked for than there are, or than the environment shows (config/parallel.py: world size larger than the available GPUs)."""
     count, where = group.count, f"there {'is' if group.count == 1 else 'are'} {group.count}"
     for name, listed in [("--device-ids", str(values.get("--device-ids", "all"))), *((name, env.get(name, "all")) for name in VISIBLE[group.gpu.vendor])]:
-        if (shown := _listed(listed)) < count:
-            count, where = shown, f"{name} shows {shown}"
+        if (visible := _listed(listed)) < count:
+            count, where = visible, f"{name} shows {visible}"
     nodes = str(values.get("--nnodes", "1"))
     if world <= count * (int(nodes) if nodes.isdecimal() else world) or (values.get("--distributed-executor-backend") == "ray" and count):
         return
@@ -230,12 +229,12 @@ def _listed(text: str) -> int:
     """How many GPUs a list of them shows: CUDA ignores all behind the first that is none; what only a shell knows is taken for all."""
     if text.strip() == "all" or "$" in text or "`" in text:
         return 1024
-    shown = 0
+    count = 0
     for part in text.split(","):
         if not re.fullmatch(r"\d+|(?:GPU|MIG)-[\w/-]+", part.strip()):
             break
-        shown += 1
-    return shown
+        count += 1
+    return count
 
 
 def _not_divisible(request: Request, config: ServeConfig, message: str) -> Problem:

@@ -178,7 +178,7 @@ def verify_plan(ctx: click.Context, /, python: str | None, **options: Any) -> No
     from planner.cli_stack import request_of
     from planner.verify import verify
 
-    request, source = request_of(options)
+    request, source = request_of(read_machine(ctx, options))
     plan = make_plan(request, repo=source.repo, served_name=source.served_name)
     agreements = verify(plan, source.config, source.hf_quant, python)
     if options["style"] == "json":

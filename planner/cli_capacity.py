@@ -12,7 +12,7 @@ import click
 from planner.cli_command import command, option, output_options, typed, words
 from planner.cli_options import QUESTION, Finite, Seconds, question, read_machine
 from planner.errors import PlannerError
-from planner.units import round_up
+from planner.units import CONTEXT_STEP, round_up
 
 if TYPE_CHECKING:
     from planner.capacity import Asked, Capacity, Lengths, Limits
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from planner.source import Source
 
 GROUP_SIZES = (1, 2, 4, 8)  # GPUs of one server that are tried where no count is given
-CONTEXT_STEP = 1024
 
 
 @command("capacity")

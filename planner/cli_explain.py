@@ -144,8 +144,10 @@ def _predict(observed: Observed, words: list[str], gpu: GpuSpec | None, count: o
     from planner.cli_check import judge
     from planner.engines.flags import parse_flags
 
-    if not words or gpu is None:
+    if not words or gpu is None or (observed.root_cause is not None and observed.root_cause.engine != "vllm"):
         return None
+    if gpu.vendor == "apple":
+        raise PlannerError(f"{gpu.title}: vLLM needs an NVIDIA or AMD GPU", "name the GPU of the machine that wrote the log")
     version = nearest_version(observed.vllm_version or "").name
     values, _, _ = parse_flags(words, version)
     used = _whole(values.get("--tensor-parallel-size")) * _whole(values.get("--pipeline-parallel-size"))

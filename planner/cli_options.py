@@ -9,11 +9,13 @@ from typing import Any
 
 import click
 
-from planner.cli_command import is_quiet, option, output_options
+from planner.cli_command import is_quiet, option, output_options, words
 from planner.cli_names import Name
 from planner.engines.versions import DEFAULT_VERSION, VERSIONS
 from planner.engines.vllm import KV_CACHE_DTYPES
+from planner.errors import PlannerError
 from planner.hardware import Host
+from planner.question_words import ANY, AUTO
 from planner.units import parse_context, parse_seconds, parse_size
 
 
@@ -119,12 +121,14 @@ _OF_VLLM = {
 }
 
 
-AUTO, ANY = "auto", "any"
-
-
 def read_machine(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
-    """The options with the GPUs of this machine in place of `--gpu auto`: all of them, unless a count is given; with none in place of `--gpu any`."""
+    """The options with the GPUs of this machine in place of `--gpu auto`: all of them, unless a count is given.
+
+    `--gpu any` leaves the GPU open: none is in its place. Raises PlannerError for it where a further command needs one.
+    """
     if options.get("gpu") == ANY:
+        if ctx.parent is not None:
+            raise PlannerError(f"--gpu any leaves the GPU open, and plan {ctx.info_name} is about one", f"try: {words({'gpu': 'rtx4090'})}")
         return options | {"gpu": None}
     if options.get("gpu") != AUTO:
         return options

@@ -83,12 +83,12 @@ def _differences(observed: Observed, checked: Checked) -> list[Difference]:
     return found
 
 
-_MEMORY = ("free-memory", "no-kv-memory", "kv-cache-too-small", "out-of-memory", "not-divisible", "unsupported", "bad-value", "unknown-flag")
+_MENDED_BY_FLAGS = ("free-memory", "no-kv-memory", "kv-cache-too-small", "out-of-memory", "not-divisible", "unsupported", "bad-value", "unknown-flag")
 
 
 def _fixed(observed: Observed, words: Sequence[str], checked: Checked | None) -> tuple[str, ...] | None:
     """The same command with the smallest checked change; None where it started or no change of the command would help."""
-    if observed.started or not words or checked is None or observed.root_cause is None or observed.root_cause.code not in _MEMORY:
+    if observed.started or not words or checked is None or observed.root_cause is None or observed.root_cause.code not in _MENDED_BY_FLAGS:
         return None
     changes = [alternative.arguments for alternative in checked.plan.alternatives] if checked.plan else []
     changes += [problem.fix for problem in checked.problems if problem.fix.startswith("--")]

@@ -11,9 +11,7 @@ from planner.enums import Verdict
 from planner.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate
 from planner.hardware import GpuGroup
 from planner.plan import Rejection, Warn
-from planner.units import largest
-
-CONTEXT_STEP = 1024
+from planner.units import CONTEXT_STEP, largest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

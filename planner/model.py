@@ -6,7 +6,7 @@ tuple of `Plane`s, so nothing downstream needs to know the name of a format.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -292,8 +292,3 @@ class VisionSpec:
     max_patches: int  # of one image at the largest resolution
     tokens_per_item: int  # embeddings handed to the language model for that image
     extra_outputs: int = 0  # deepstack levels
-
-
-def with_storage(module: Module, storage: Storage) -> Module:
-    """Return the same module stored in another way; tensors have no format and stay."""
-    return module if isinstance(module, Tensor) else replace(module, storage=storage)

@@ -16,7 +16,7 @@ from planner.errors import PlannerError
 from planner.hardware import Host
 from planner.model import ModelSpec
 from planner.search import best
-from planner.units import gib, tokens
+from planner.units import CONTEXT_STEP, gib, tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +226,7 @@ def _eager_warning(plan: Plan) -> list[Warn]:
     if graphs is None or plan.verdict == "does_not_start" or plan.model.is_encoder:
         return []
     message = "without CUDA graphs a token takes longer (1.7 to 4 times in published cases)"
-    kept = graphs - graphs % 1024
+    kept = graphs - graphs % CONTEXT_STEP
     if plan.request.context and plan.request.context * EAGER_NAMED_FROM <= kept < plan.request.context:
         message += f"; --context {kept} keeps them"
     return [Warn(code="eager", message=message)]

@@ -11,10 +11,9 @@ from typing import Any
 
 from planner import catalog
 from planner.alternatives import WITHOUT, Alternative
-from planner.cli_options import AUTO
 from planner.engines.versions import DEFAULT_VERSION
 from planner.hardware import GpuSpec
-from planner.question_words import command_line
+from planner.question_words import AUTO, command_line
 from planner.source import form_key, slug
 from planner.stack_file import ServiceRow, StackRow
 from planner.text import shown

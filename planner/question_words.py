@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+AUTO, ANY = "auto", "any"  # as --gpu: what this machine has; left open
 _FLAGS = {  # of options whose flag is not their name
     "answer": "--answer",
     "as_json": "--json",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from planner.choice import HIGHEST_UTILIZATION, Choice, Claim, Request, utilization
 from planner.engines import vllm
 from planner.engines.versions import VERSIONS
-from planner.units import tokens
+from planner.units import CONTEXT_STEP, tokens
 
 PINNED = "pinned"
 SPARE = 0.02  # of utilization: so much more is not surely free (`safe_utilization` keeps 1 % back and rounds down)
@@ -111,7 +111,7 @@ def _why_context(request: Request, choice: Choice) -> Why:
     if length >= limit:
         return Why("the model's own limit fits", Claim(setting, ((setting, limit + 1),), "refused"))
     who = f"of which {request.users} requests fit at once" if request.users else "of which one request surely fits"
-    longer = Claim(setting, ((setting, min(limit, length + 1024)),), "fewer users" if request.users and request.users > 1 else "not sure")
+    longer = Claim(setting, ((setting, min(limit, length + CONTEXT_STEP)),), "fewer users" if request.users and request.users > 1 else "not sure")
     held = choice.cautious.longest_for(request.users or 1) >= length
     return Why(f"the longest {who}; {tokens(limit)} is the model's limit", longer if held else None)
 

@@ -21,6 +21,7 @@ from planner.errors import PlannerError
 from planner.memory import Placement, breakdown, place
 from planner.model import ModelSpec
 from planner.reasons import explained
+from planner.units import CONTEXT_STEP
 from planner.weights import NotDivisibleError
 
 USEFUL_CONTEXT = 32_768  # below this, a narrower cache dtype is worth it without being asked for
@@ -28,7 +29,6 @@ LEAST_CONTEXT = 8_192  # below this, tokens of context are weighed against CUDA 
 GRAPHS_WORTH = 2.0  # GUESS between what people measured without graphs: 1.7 times (vllm-omni#7960) to 4 times slower (VLM-Surgical-Agent-Framework#5)
 SMALLER_BATCH_COSTS = 0.8  # GUESS: what a token of context is worth at the next smaller batch, whose prompts take longer
 NARROW_CACHE = "fp8_e4m3"
-CONTEXT_STEP = 1024
 FEWEST_SEQS = 16
 _ORDER = {verdict: number for number, verdict in enumerate(WORST_FIRST)}
 SHORT_FOR_LONG = 8  # short requests that are scheduled in the cache of one of full length

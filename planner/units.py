@@ -7,10 +7,10 @@ from collections.abc import Callable
 from math import ceil
 from typing import Any
 
-KIB = 1024
 MIB = 1024**2
 GIB = 1024**3
 GB = 10**9
+CONTEXT_STEP = 1024  # tokens: a context that is solved for is a whole number of these
 
 _SUFFIXES = {
     "": 1,

@@ -485,3 +485,13 @@ def test_every_server_of_the_guide_gets_a_verdict():
         assert answer.verdict in ("starts", "tight", "does_not_start")
         assert not [problem for problem in answer.problems if problem.code in ("unknown-flag", "other")], command
         assert (answer.verdict == "does_not_start") == bool(answer.problems)
+
+
+@pytest.mark.parametrize(
+    "command", [("check", "vllm serve qwen3-8b"), ("verify", "--model", "qwen3-8b"), ("bench", "--model", "qwen3-8b"), ("capacity", "--model", "qwen3-8b")]
+)
+def test_who_needs_a_gpu_says_so_where_any_is_named(command, tmp_path):
+    done = run_plan(*command, "--gpu", "any", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert f"plan {command[0]} is about one; try: plan {command[0]} " in done.stderr
+    assert "--gpu rtx4090" in done.stderr

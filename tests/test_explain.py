@@ -358,3 +358,12 @@ def test_a_whole_traceback_of_a_worker_is_its_last_line():
     assert len(lines) > 5
     seen = read_log(lines).root_cause
     assert (seen.code, seen.message) == ("not-divisible", "AssertionError: 151936 is not divisible by 5")
+
+
+@pytest.mark.parametrize("line", ["ValueError: No available memory for the cache blocks.", "RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB."])
+def test_a_mac_runs_no_vllm(line, tmp_path):
+    done = run_plan("explain", line, "--model", "qwen3-8b", "--gpu", "m4-max-64gb", cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert "vLLM needs an NVIDIA or AMD GPU" in done.stderr
+    metal = "[METAL] Command buffer execution failed: Insufficient Memory"
+    assert "mlx" in run_plan("explain", metal, "--model", "qwen3-8b", "--gpu", "m4-max-64gb", cwd=tmp_path).stdout

@@ -123,11 +123,6 @@ class LlamaCppLedger:
         return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.mmproj_bytes + self.mmproj_compute_bytes
 
     @property
-    def left_bytes(self) -> int:
-        """What is free beside it; a deficit stays negative."""
-        return self.available_bytes - self.used_bytes
-
-    @property
     def is_whole(self) -> bool:
         """Whether every layer is on a GPU."""
         return self.layers_on_gpu > self.layers

@@ -14,6 +14,7 @@ from planner.enums import Verdict
 from planner.estimate import expected_tokens_per_s, significant
 from planner.hardware import GpuGroup
 from planner.machines import Machine, Need, Price
+from planner.report.lead import VERDICT_WORDS
 from planner.report.speed import SpeedJson, blank_notes, speed_json, speed_reason
 from planner.report.table import Column, Fitted, Row
 from planner.units import tokens
@@ -224,7 +225,7 @@ def render_models(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> Rende
             _billions(one.offer.parameters, one.active_parameters),
             f"{one.offer.released}{' or later' if one.offer.released_at_least else ''}",
             tokens(fit.longest_context),
-            fit.settings + ("" if fit.verdict == "starts" else "; tight: may fail") + ("" if one.meets else "; less than asked"),
+            fit.settings + ("" if fit.verdict == "starts" else f"; {VERDICT_WORDS[fit.verdict]}") + ("" if one.meets else "; less than asked"),
         )
         rows.append(Row(cells))
     order = (

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from planner.comparison import Best, Compared, Comparison
+from planner.report.lead import VERDICT_WORDS
 from planner.report.listings import ComparisonJson
 from planner.report.table import Column, Fitted, Row
 from planner.units import GIB, tokens
@@ -25,7 +26,7 @@ _COLUMNS = (
     Column("agents", 3, is_left=True),
 )
 SHOWN = 2  # of those that are equally good, the fastest
-_VERDICTS = {"starts": "fits", "tight": "tight: may fail", "does_not_start": "does not fit", "unknown": "cannot be said"}
+_VERDICTS = VERDICT_WORDS | {"starts": "fits", "does_not_start": "does not fit"}
 
 
 def comparison_json(found: Comparison) -> ComparisonJson:
@@ -59,7 +60,7 @@ def _table(one: Comparison) -> Fitted:
 
 def _row(row: Compared) -> Row:
     bits = str(row.bits) if row.bits else "-"
-    if row.refusal:
+    if row.refusal or not row.verdict:
         return Row((bits, row.engine, "", "refused", *[""] * 5), (Text(row.refusal, "yellow"),))
     verdict = _VERDICTS[row.verdict] + (f", {row.layers_on_cpu} layers on the CPU" if row.layers_on_cpu else "")
     figures = (tokens(row.context), _users(row), "" if row.tokens_per_s is None else f"{row.tokens_per_s:g}") if row.verdict != "does_not_start" else ("",) * 3

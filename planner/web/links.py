@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 from planner.errors import PlannerError
 from planner.web.state import ENGINES, State, row_of
@@ -52,15 +51,11 @@ def nearest(state: State, error: PlannerError, names: dict[str, Iterable[str]]) 
     for field, found in known.items():
         if getattr(state, field) in found:
             continue
-        tried += [(word, replace(state, **_one(field, word))) for word in words if word in found]
+        tried += [(word, replace(state, **{field: word})) for word in words if word in found]
     for option, value in re.findall(r"(--[a-z-]+) ([\w.\-]+)", error.hint):
         if after := state_after(state, f"{option} {value.rstrip('.')}"):
             tried.append((f"{option} {value.rstrip('.')}", after))
     return [(word, f"/?{after.query}") for word, after in tried if after != state and _is_understood(after)]
-
-
-def _one(field: str, value: str) -> dict[str, Any]:
-    return {field: value}
 
 
 def _is_understood(state: State) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -13,6 +12,7 @@ from planner import catalog
 from planner.cli_stack import Answer, answer_for
 from planner.errors import PlannerError, did_you_mean
 from planner.hardware import Host
+from planner.question_words import command_line
 from planner.report.view import View, local_view, stack_view
 from planner.stack_file import ServiceRow, StackRow
 from planner.units import parse_context
@@ -44,9 +44,9 @@ class State:
     @property
     def command_line(self) -> str:
         """The same question in a terminal."""
-        options = [("--gpu", self.gpu), ("--count", self.count), ("--model", self.model), ("--context", self.context), ("--users", self.users)]
-        options += [("--host", self.host if self.host != "server" else ""), ("--engine", self.engine)]
-        return shlex.join(["plan", *(word for name, value in options if value for word in (name, value))])
+        asked = {"gpu": self.gpu, "count": self.count, "model": self.model, "context": self.context, "users": self.users}
+        asked |= {"host_kind": self.host if self.host != "server" else "", "engine": self.engine}
+        return command_line({name: value for name, value in asked.items() if value})
 
 
 def read_state(query: Mapping[str, str]) -> State:
