@@ -5,9 +5,9 @@ Flags first, then a smaller wish, then other weights (to download), then both, t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from planner.choice import Choice, Pins, Request, serves_users
 from planner.config import Parallel
@@ -17,6 +17,7 @@ from planner.enums import Verdict
 from planner.errors import PlannerError
 from planner.hardware import GpuSpec
 from planner.model import ModelSpec
+from planner.question_words import flag_of
 from planner.search import NARROW_CACHE, best, kv_dtypes
 from planner.units import CONTEXT_STEP, tokens
 from planner.weights import stage_weights
@@ -30,6 +31,7 @@ ONLINE = "fp8"  # vLLM quantizes a 16-bit checkpoint while it loads it
 NATIVE_FP8 = 89  # compute capability that multiplies in FP8
 
 Others = tuple[tuple[str, Callable[[], ModelSpec]], ...]  # name of a variant and how to get it
+Asked = TypeVar("Asked")
 Changed = tuple[tuple[str, Any], ...]  # options of the question by their names, with new values; None leaves one out
 
 
@@ -61,13 +63,13 @@ NO_MARKET = Market()
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One way to ask otherwise. Of each kind one is offered."""
+class Change(Generic[Asked]):
+    """One way to ask otherwise, of vLLM or of another runtime. Of each kind one is offered."""
 
     kind: str
     words: str
     changed: Changed
-    request: Request
+    asked: Asked
 
 
 def meets(request: Request) -> bool:
@@ -81,39 +83,49 @@ def meets(request: Request) -> bool:
 
 
 def alternatives(request: Request, choice: Choice, market: Market, check: Callable[[Request], bool] = meets) -> tuple[Alternative, ...]:
-    """Changes that meet the wish, least effort first, at most one of a kind, each checked by planning it."""
+    """Changes that meet the wish, each checked by planning it."""
+    return offered(_changes(request, choice, market), check)
+
+
+def offered(changes: Iterable[Change[Asked]], check: Callable[[Asked], bool]) -> tuple[Alternative, ...]:
+    """Those changes that do, in their order, at most one of a kind; they are only tried until enough are found."""
     found: dict[str, Alternative] = {}
-    for change in _changes(request, choice, market):
+    for change in changes:
         first, _, more = change.kind.partition(" and ")
         if change.kind in found or (more and first in found):  # both changes are for where one alone would not do
             continue
-        if check(change.request):
-            arguments = " ".join(filter(None, (_words(name, value) for name, value in change.changed)))
-            found[change.kind] = Alternative(change=change.words, arguments=arguments, verdict="starts", changed=change.changed)
+        if check(change.asked):
+            found[change.kind] = sure(change.words, change.changed)
         if len(found) == MOST_OFFERED:
             break
     return tuple(found.values())
 
 
-def _words(name: str, value: Any) -> str:
-    flag = f"--{name.replace('_', '-')}"
-    return f"without {flag}" if value is None else f"{flag} {value}"
+def sure(words: str, changed: Changed) -> Alternative:
+    """A change that was seen to do."""
+    arguments = " ".join(f"without {flag_of(name)}" if value is None else f"{flag_of(name)} {value}" for name, value in changed)
+    return Alternative(change=words, arguments=arguments, verdict="starts", changed=changed)
 
 
-def _changes(request: Request, choice: Choice, market: Market) -> Iterator[Change]:
+def both(change: Change[Asked], more: Change[Asked]) -> Change[Asked]:
+    """Other weights, and a further change of what is then asked."""
+    return Change(f"weights and {more.kind}", f"{change.words}, with {more.words}", (*change.changed, *more.changed), more.asked)
+
+
+def _changes(request: Request, choice: Choice, market: Market) -> Iterator[Change[Request]]:
     yield from _freed(request)
     yield from _smaller_wishes(request, choice)
     others = list(_other_weights(request, market))
     yield from others
-    lightest = sorted(others, key=lambda change: _weight(change.request))
+    lightest = sorted(others, key=lambda change: _weight(change.asked))
     yield from _with_smaller_wishes(lightest)
     yield from _more_gpus(request)
-    yield from (_both(change, more) for change in others for more in _more_gpus(change.request))
+    yield from (both(change, more) for change in others for more in _more_gpus(change.asked))
     yield from _other_cards(request, market)
     yield from _more_nodes(request)
 
 
-def _freed(request: Request) -> Iterator[Change]:
+def _freed(request: Request) -> Iterator[Change[Request]]:
     """Pins that keep the planner from what would do."""
     pins = request.pins
     if pins.kv_cache_dtype in vllm.PLAIN_DTYPES and NARROW_CACHE in kv_dtypes(replace(request, pins=replace(pins, kv_cache_dtype=None))):
@@ -129,11 +141,11 @@ def _freed(request: Request) -> Iterator[Change]:
             yield _pinned(request, names[0], words, **dict.fromkeys(given))
 
 
-def _pinned(request: Request, kind: str, words: str, **values: Any) -> Change:
+def _pinned(request: Request, kind: str, words: str, **values: Any) -> Change[Request]:
     return Change(kind, words, tuple(values.items()), replace(request, pins=replace(request.pins, **values)))
 
 
-def _smaller_wishes(request: Request, choice: Choice) -> Iterator[Change]:
+def _smaller_wishes(request: Request, choice: Choice) -> Iterator[Change[Request]]:
     """Fewer users with the asked context, and a shorter context for the asked users."""
     wanted = request.context or request.pins.max_model_len
     if request.users and request.users > 1 and (fewer := min(request.users - 1, int(choice.cautious.max_concurrency))) >= 1:
@@ -147,7 +159,7 @@ def _smaller_wishes(request: Request, choice: Choice) -> Iterator[Change]:
         yield Change("context", f"a context of {tokens(shorter)}", ((pinned, shorter),), asked)
 
 
-def _other_weights(request: Request, market: Market) -> Iterator[Change]:
+def _other_weights(request: Request, market: Market) -> Iterator[Change[Request]]:
     """FP8 while loading, which needs no other download, and the published quantizations of the same model in the order of the catalogue."""
     native = request.group.gpu.vendor == "nvidia" and request.group.gpu.capability >= NATIVE_FP8
     if market.online and native and request.model.quantization is None and not request.model.pooling:
@@ -160,19 +172,14 @@ def _other_weights(request: Request, market: Market) -> Iterator[Change]:
             yield Change("weights", f"the published {name}", (("model", name), *dropped), replace(request, model=model, pins=pins))
 
 
-def _with_smaller_wishes(others: Sequence[Change]) -> Iterator[Change]:
+def _with_smaller_wishes(others: Sequence[Change[Request]]) -> Iterator[Change[Request]]:
     """Other weights and a smaller wish together, where neither alone would do."""
     for change in others:
         try:
-            choice = best(change.request)
+            choice = best(change.asked)
         except (PlannerError, UnsupportedError):
             continue
-        yield from (_both(change, smaller) for smaller in _smaller_wishes(change.request, choice))
-
-
-def _both(change: Change, more: Change) -> Change:
-    """A change and a further one of its request."""
-    return Change(f"weights and {more.kind}", f"{change.words}, with {more.words}", (*change.changed, *more.changed), more.request)
+        yield from (both(change, smaller) for smaller in _smaller_wishes(change.asked, choice))
 
 
 def _weight(request: Request) -> int:
@@ -180,7 +187,7 @@ def _weight(request: Request) -> int:
     return sum(stage_weights(request.model, Parallel()))
 
 
-def _more_gpus(request: Request) -> Iterator[Change]:
+def _more_gpus(request: Request) -> Iterator[Change[Request]]:
     group = request.group
     if group.nodes > 1 or group.gpu.unified_memory:
         return
@@ -189,14 +196,14 @@ def _more_gpus(request: Request) -> Iterator[Change]:
         yield Change("count", f"{count} GPUs", changed, replace(request, group=replace(group, count=count), pins=_free(request.pins)))
 
 
-def _other_cards(request: Request, market: Market) -> Iterator[Change]:
+def _other_cards(request: Request, market: Market) -> Iterator[Change[Request]]:
     for gpu in market.cards() if market.cards else ():
         asked = replace(request, group=replace(request.group, gpu=gpu, link_bytes_per_s=0), pins=_free(request.pins))
         words = f"{request.group.label.replace(request.group.gpu.title, gpu.title)}, at about the same price"
         yield Change("gpu", words, (("gpu", gpu.name), *_undivided(request.pins)), asked)
 
 
-def _more_nodes(request: Request) -> Iterator[Change]:
+def _more_nodes(request: Request) -> Iterator[Change[Request]]:
     group = request.group
     if group.per_node < FEWEST_GPUS_OF_A_NODE:
         return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from planner.alternatives import LEAST_OFFERED, Alternative
+from planner.alternatives import LEAST_OFFERED, Alternative, sure
 from planner.deployment import Sampling, Service
 from planner.errors import PlannerError
 from planner.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate
@@ -195,14 +195,14 @@ def _alternatives(ask: MlxAsk, context: int, kv_bits: int) -> tuple[Alternative,
     needed = ceil_div(sum(part.high_bytes for part in _parts(ask, context, kv_bits)) + ask.group.taken_bytes, MIB)
     if ask.wired_limit_mb is None and needed * MIB <= ask.group.gpu.memory_bytes - mlx.SYSTEM_BYTES:
         words = f"let the GPU wire {needed * MIB / GIB:.1f} GiB: sudo sysctl iogpu.wired_limit_mb={needed}"
-        found.append(_change(words, wired_limit_mb=needed))
+        found.append(sure(words, (("wired_limit_mb", needed),)))
     found += _smaller_wishes(ask, context, kv_bits)
     lighter = [form for name in ("8bit", "6bit", "4bit", "3bit") if (form := mlx.read_format(name)).bits < ask.form.bits]
     if fitting := next((form for form in lighter if _fits(replace(ask, form=form), context, kv_bits)), None):
-        return (*found, _change(f"{fitting.name} weights", quantization=fitting.name))
+        return (*found, sure(f"{fitting.name} weights", (("quantization", fitting.name),)))
     for form in lighter[-2:-1]:  # 4 bits: what most people run
         both = _smaller_wishes(replace(ask, form=form), context, kv_bits)
-        found += [_change(f"{form.name} weights, with {each.change}", quantization=form.name, **dict(each.changed)) for each in both]
+        found += [sure(f"{form.name} weights, with {each.change}", (("quantization", form.name), *each.changed)) for each in both]
     return tuple(found)
 
 
@@ -210,13 +210,8 @@ def _smaller_wishes(ask: MlxAsk, context: int, kv_bits: int) -> list[Alternative
     """Fewer users with the same context, and a shorter context for the same users."""
     found = []
     if ask.users > 1 and (fewer := largest(ask.users - 1, lambda users: _fits(replace(ask, users=max(1, users)), context, kv_bits))):
-        found.append(_change("one user" if fewer == 1 else f"{fewer} users at full length", users=fewer))
+        found.append(sure("one user" if fewer == 1 else f"{fewer} users at full length", (("users", fewer),)))
     fitting = longest_context(ask.model.max_position_embeddings, lambda tokens: _fits(ask, tokens, ask.kv_bits or 8))
     if LEAST_OFFERED <= fitting < context:
-        found.append(_change(f"a context of {tokens(fitting)}", context=fitting))
+        found.append(sure(f"a context of {tokens(fitting)}", (("context", fitting),)))
     return found
-
-
-def _change(words: str, **changed: int | str) -> Alternative:
-    arguments = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in changed.items())
-    return Alternative(change=words, arguments=arguments, verdict="starts", changed=tuple(changed.items()))
