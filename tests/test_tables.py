@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import pty
 import re
+import shlex
 import struct
 import subprocess
 import sys
@@ -16,13 +18,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
 from planner.report.chart import scatter
-from planner.report.table import Column, Fitted, Row
+from planner.report.table import Column, Fitted, Row, Typed
 from tests.conftest import run_plan
 
 ROOT = Path(__file__).parent.parent
@@ -61,8 +63,8 @@ def lines_fit(text: str, width: int) -> None:
 
 
 def whole(values: Iterator[str], text: str) -> None:
-    """Each value stands there; one of several words may go on in the next line, a word never."""
-    flat = " ".join(text.split())
+    """Each value stands there; one of several words may go on in the next line, a word never; behind words to type a backslash says so."""
+    flat = " ".join(text.replace(" \\\n", "\n").split())
     for value in values:
         assert " ".join(value.split()) in flat, value
 
@@ -198,3 +200,28 @@ def test_a_chart_takes_the_width_there_is(series, width):
     assert "10^" not in drawn
     for number in range(len(series)):
         assert f"series {number}" in drawn
+
+
+@settings(max_examples=60)
+@given(
+    words=st.lists(
+        st.sampled_from(["plan", "--gpu", "rtx4090", "--users", "20", "--no-enforce-eager", "-tp", "'a b'", "--with", "qwen3-embedding-0.6b:context=8k"])
+    ),
+    width=st.integers(40, 130),
+)
+def test_words_to_type_can_be_pasted_at_any_width(words, width):
+    console = Console(width=width, file=io.StringIO())
+    console.print(Typed(" ".join(["plan", *words])))
+    text = console.file.getvalue()
+    lines_fit(text, width)
+    said = subprocess.run(["sh", "-c", f"set -- {text.strip()}\nprintf '%s\\n' \"$@\""], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said == shlex.split(" ".join(["plan", *words]))
+
+
+def test_a_change_that_needs_two_lines_is_one_command(tmp_path):
+    question = "--gpu rtx4090 --count 2 --model qwen3-vl-32b-awq --context 96k --with qwen3-embedding-0.6b --users 3"
+    text = in_terminal(*question.split(), "--dry-run", width=80, cwd=tmp_path)
+    wanted = [one["command"] for one in json.loads(run_plan(*question.split(), "--dry-run", "--json", cwd=tmp_path).stdout)["alternatives"]]
+    typed = re.sub(r" \\\n +", " ", text)
+    assert wanted
+    assert all(f"    {command}\n" in typed for command in wanted)

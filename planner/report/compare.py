@@ -11,7 +11,7 @@ from rich.text import Text
 from planner.comparison import Best, Compared, Comparison
 from planner.report.lead import VERDICT_WORDS
 from planner.report.listings import ComparisonJson
-from planner.report.table import Column, Fitted, Row
+from planner.report.table import Column, Fitted, Row, Typed
 from planner.units import GIB, tokens
 
 _COLUMNS = (
@@ -90,7 +90,7 @@ def _best(one: Comparison) -> Iterator[RenderableType]:
         first = sorted(best.rows, key=lambda row: -(row.tokens_per_s or 0.0))[:SHOWN]
         more = len(best.rows) - len(first)
         who = ", ".join(f"{row.engine} {row.quantization}" for row in first) + (f", and {more} more alike" if more else "")
-        rows.append(Row((best.what, _value(best), who), [Text(command(one, best, row), "bold") for row in first]))
+        rows.append(Row((best.what, _value(best), who), [Typed(command(one, best, row)) for row in first]))
     yield Fitted((Column("best for", is_left=True), Column("value", is_left=True), Column("which", 1, is_left=True)), rows)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,45 @@ class Row:
     """The cells of a row, and texts that always stand below it."""
 
     cells: Sequence[str | Text]
-    below: Sequence[str | Text] = ()
+    below: Sequence[str | Text | Typed] = ()
+
+
+_TYPED = re.compile(r"""(?:'[^']*'|"[^"]*"|\S)+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """Words to type, indented: where they go on in the next line a backslash says so to the shell too, so that they can be pasted."""
+
+    words: str
+    indent: int = INDENT
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The lines, none of them wider than the options say."""
+        room = options.max_width - self.indent
+        if cell_len(self.words) <= room:
+            yield _indented(Text(self.words, "bold"), self.indent)
+            return
+        lines = [""]
+        for part in self._parts(room - 2):
+            if lines[-1] and cell_len(lines[-1]) + 1 + cell_len(part) > room - 2:
+                lines.append("")
+            lines[-1] += f"{' ' if lines[-1] else ''}{part}"
+        for number, line in enumerate(lines):
+            yield _indented(Text(line if number + 1 == len(lines) else f"{line} \\", "bold"), self.indent)
+
+    def _parts(self, room: int) -> list[str]:
+        """The words; a flag stays with its value where both fit one line."""
+        parts: list[str] = []
+        flag = False
+        for word in _TYPED.findall(self.words):
+            if flag and not word.startswith("-") and cell_len(parts[-1]) + 1 + cell_len(word) <= room:
+                parts[-1] += f" {word}"
+                flag = False
+            else:
+                parts.append(word)
+                flag = word.startswith("--")
+        return parts
 
 
 class Fitted:
@@ -36,7 +75,11 @@ class Fitted:
     def __init__(self, columns: Sequence[Column], rows: Sequence[Row], title: str = "") -> None:
         self.columns, self.title = columns, title
         self.rows = [
-            Row([_text(cell, column.style) for cell, column in zip(row.cells, columns, strict=True)], [_text(text) for text in row.below]) for row in rows
+            Row(
+                [_text(cell, column.style) for cell, column in zip(row.cells, columns, strict=True)],
+                [text if isinstance(text, Typed) else _text(text) for text in row.below],
+            )
+            for row in rows
         ]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -57,7 +100,7 @@ class Fitted:
             ]
             yield from _wrapped(moved, width, INDENT)
             for text in row.below:
-                yield from _wrapped([_text(text)], width, INDENT)
+                yield from (text,) if isinstance(text, Typed) else _wrapped([_text(text)], width, INDENT)
 
     def _layout(self, width: int) -> tuple[list[int], dict[int, int]]:
         """Which columns stay in the row, and how wide each is."""

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +14,7 @@ from planner.estimate import estimate
 from planner.placement import Placed, Stack, stack_warnings
 from planner.plan import Alternative, Plan
 from planner.report.lead import Figure, Headline, Outcome, binds, figures, headline, outcome, stack_headline, stack_refusals
-from planner.report.table import Column, Fitted, Row
+from planner.report.table import Column, Fitted, Row, Typed
 from planner.report.words import LEFT, ledger_rows, parts, settings_rows, speed_lines
 from planner.units import GIB, gib, tokens
 
@@ -111,7 +110,7 @@ def changes(alternatives: Sequence[Alternative]) -> Iterator[RenderableType]:
         yield Text("What would do (each planned, nearest first):")
     for alternative in alternatives:
         yield Text(f"  {alternative.change}:")
-        yield Padding(Text(alternative.command or alternative.arguments, "bold"), (0, 0, 0, 4), expand=False)
+        yield Typed(alternative.command or alternative.arguments)
 
 
 def warned(messages: Iterable[str]) -> Iterator[RenderableType]:
