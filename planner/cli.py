@@ -15,7 +15,7 @@ import click
 from planner.cli_command import Command, Option, missing, option, typed, words
 from planner.cli_names import Name
 from planner.cli_options import PURPOSES, QUESTION, STYLE, question, read_machine
-from planner.enums import SCHEMAS
+from planner.enums import ENGINES, SCHEMAS
 from planner.errors import PlannerError, WorldError, one_line
 from planner.plan import make_plan
 from planner.question_words import flag_of
@@ -103,7 +103,7 @@ class _Group(Command, click.Group):
 )
 @option(
     "--engine",
-    type=click.Choice(["vllm", "llama.cpp", "ollama", "mlx"]),
+    type=click.Choice(ENGINES),
     group=_OTHERS,
     metavar="NAME",
     help="vllm, llama.cpp, ollama or mlx; else vLLM, or MLX on a Mac.",

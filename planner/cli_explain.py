@@ -79,6 +79,8 @@ def _repository(name: str) -> str:
 @contextmanager
 def _lines(log: str) -> Iterator[Iterator[str]]:
     """Lines of bounded length, whatever the file holds."""
+    if not log.strip():
+        raise PlannerError("no log was given", "a file, a pasted line in quotes, or - for standard input")
     if log == "-":
         yield _bounded(sys.stdin)
         return

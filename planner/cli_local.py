@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.deployment import Deployment, Sampling
-from planner.enums import WORST_FIRST, Verdict
+from planner.enums import Verdict, worst
 from planner.errors import PlannerError
 from planner.gguf import ollama
 from planner.gguf.ggml import KV_TYPES
@@ -47,7 +47,7 @@ class LocalAnswer:
     @property
     def verdict(self) -> Verdict:
         """The worst of the servers'."""
-        return min((plan.verdict for plan in self.plans), key=WORST_FIRST.index)
+        return worst([plan.verdict for plan in self.plans])
 
     @property
     def meets_wish(self) -> bool:

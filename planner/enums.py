@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Collection
+from typing import Literal, get_args
 
 Verdict = Literal["starts", "tight", "does_not_start", "unknown"]
 """starts: also with cautious overheads; tight: with the expected ones; unknown: the ledger does not hold a part that decides."""
 
 WORST_FIRST: tuple[Verdict, ...] = ("does_not_start", "unknown", "tight", "starts")
+
+
+def worst(verdicts: Collection[Verdict]) -> Verdict:
+    """The verdict of all together."""
+    return next(verdict for verdict in WORST_FIRST if verdict in verdicts)
+
+
 EXIT_CODES: dict[Verdict, int] = {"starts": 0, "tight": 0, "does_not_start": 1, "unknown": 4}
+
+Engine = Literal["vllm", "llama.cpp", "ollama", "mlx"]
+"""The runtimes, as a question names them."""
+
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 Grade = Literal["measured here", "measured class", "new model", "new GPU", "extrapolated"]
 """How near a speed estimate is to what was measured."""

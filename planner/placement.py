@@ -15,7 +15,7 @@ from math import ceil
 from planner.alternatives import NO_MARKET, WITHOUT, Alternative, Market, alternatives
 from planner.choice import Choice, Request
 from planner.engines.vllm import UnsupportedError
-from planner.enums import WORST_FIRST, Verdict
+from planner.enums import WORST_FIRST, Verdict, worst
 from planner.errors import PlannerError
 from planner.hardware import GpuGroup
 from planner.plan import Plan, Warn, plan_as_asked
@@ -75,8 +75,7 @@ class Stack:
     @property
     def verdict(self) -> Verdict:
         """The worst of the servers' verdicts."""
-        verdicts = {server.plan.verdict for server in self.servers}
-        return next(verdict for verdict in WORST_FIRST if verdict in verdicts)
+        return worst({server.plan.verdict for server in self.servers})
 
     @property
     def meets_wish(self) -> bool:

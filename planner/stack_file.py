@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from planner.catalog import read_yaml
+from planner.enums import ENGINES, Engine
 from planner.errors import PlannerError, did_you_mean
 from planner.hardware import Host
 from planner.text import is_line
 from planner.units import parse_context
 
-ENGINES = ("vllm", "llama.cpp", "ollama", "mlx")
 MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32
 MOST_LINK_GB_PER_S = 10_000
 _FORBID: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
@@ -67,7 +67,7 @@ class StackRow:
     bind: str = "127.0.0.1"
     proxy_port: int = 8080
     vllm_version: str | None = None
-    engine: Literal["vllm", "llama.cpp", "ollama", "mlx"] | None = None
+    engine: Engine | None = None
     """The runtime; without it vLLM, or MLX on a Mac."""
     link_gb_per_s: float | None = None
     """What an all-reduce between the GPUs reaches: nccl-tests' bus bandwidth in GB/s, where it was measured."""

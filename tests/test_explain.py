@@ -367,3 +367,10 @@ def test_a_mac_runs_no_vllm(line, tmp_path):
     assert "vLLM needs an NVIDIA or AMD GPU" in done.stderr
     metal = "[METAL] Command buffer execution failed: Insufficient Memory"
     assert "mlx" in run_plan("explain", metal, "--model", "qwen3-8b", "--gpu", "m4-max-64gb", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("log", ["", " ", "\n"])
+def test_nothing_is_no_log(log, tmp_path):
+    done = run_plan("explain", log, cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert "no log was given" in done.stderr

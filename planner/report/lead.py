@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from planner.enums import WORST_FIRST, Verdict
+from planner.enums import Verdict, worst
 from planner.estimate import NoSpeed, Range, SpeedEstimate, estimate
 from planner.placement import Placed, Stack
 from planner.plan import Plan, Rejection
@@ -109,11 +109,6 @@ def local_outcome(plan: LocalPlan) -> Outcome:
 def local_headline(plans: Sequence[LocalPlan], verdict: Verdict | None = None) -> Headline:
     """The headline of servers of another runtime; the main one is the last."""
     return headline([local_outcome(plan) for plan in reversed(plans)], verdict or worst([plan.verdict for plan in plans]))
-
-
-def worst(verdicts: Sequence[str]) -> Verdict:
-    """The verdict of all together."""
-    return next(verdict for verdict in WORST_FIRST if verdict in verdicts)
 
 
 def figures(plan: Plan) -> tuple[Figure, ...]:

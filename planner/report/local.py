@@ -13,7 +13,7 @@ from rich.text import Text
 from typing_extensions import TypedDict
 
 from planner.deployment import Deployment
-from planner.enums import WORST_FIRST, Verdict
+from planner.enums import Verdict, worst
 from planner.local import LocalPlan
 from planner.report.contract import AlternativeJson, CommandJson, RejectionJson, WarningJson, alternatives_json
 from planner.report.contract_parts import EngineJson, HardwareJson, ModelJson
@@ -101,7 +101,7 @@ def local_json(plans: tuple[LocalPlan, ...], deployment: Deployment, files: list
     warnings = {(warning.code, warning.message): None for each in reversed(plans) for warning in each.warnings}
     return {
         "schema": 1,
-        "verdict": min((each.verdict for each in plans), key=WORST_FIRST.index),
+        "verdict": worst([each.verdict for each in plans]),
         "headline": local_headline(plans).words,
         "meets_wish": all(each.meets_wish for each in plans),
         "model": server["model"],

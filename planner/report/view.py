@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from planner.curves import Curve, concurrency_curve, speed_curves
 from planner.deployment import Deployment
-from planner.enums import Verdict
+from planner.enums import Verdict, worst
 from planner.estimate import estimate
 from planner.local import LocalPlan
 from planner.placement import Stack, stack_warnings
@@ -24,7 +24,6 @@ from planner.report.lead import (
     refusals,
     stack_headline,
     stack_refusals,
-    worst,
 )
 from planner.report.svg import curve, ledger_bar, short, slug
 from planner.report.words import ledger_rows, parts, settings_rows, speed_lines

@@ -18,11 +18,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from planner import catalog
 from planner.catalog import Entry
+from planner.enums import ENGINES
 from planner.errors import PlannerError
 from planner.hardware import Host
 from planner.report.html import render, report, static
 from planner.web import links
-from planner.web.state import ENGINES, State, answered, file_texts, read_state, view_of
+from planner.web.state import State, answered, file_texts, read_state, view_of
 
 MOST_QUERY_BYTES = 4096
 STATIC = {"style.css": ("style.css", "text/css"), "htmx.js": ("htmx-2.0.11.min.js", "text/javascript"), "copy.js": ("copy.js", "text/javascript")}
@@ -102,7 +103,13 @@ def _fields(state: State) -> list[dict[str, Any]]:
         {"name": "context", "label": "Context", "value": state.context, "names": (), "placeholder": "the longest", "options": ()},
         {"name": "users", "label": "Users", "value": state.users, "names": (), "placeholder": "1", "options": ()},
         {"name": "host", "label": "Machine", "value": state.host, "names": (), "options": [(str(host), str(host)) for host in Host]},
-        {"name": "engine", "label": "Runtime", "value": state.engine, "names": (), "options": [(name, name or "vLLM, on a Mac MLX") for name in ENGINES]},
+        {
+            "name": "engine",
+            "label": "Runtime",
+            "value": state.engine,
+            "names": (),
+            "options": [(name, name or "vLLM, on a Mac MLX") for name in ("", *ENGINES)],
+        },
     ]
 
 

@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 
+from planner.enums import ENGINES
 from planner.errors import PlannerError
-from planner.web.state import ENGINES, State, row_of
+from planner.web.state import State, row_of
 
 _FIELDS = {"--gpu": "gpu", "--count": "count", "--model": "model", "--context": "context", "--users": "users", "--host": "host", "--engine": "engine"}
 
@@ -45,7 +46,7 @@ def changes(state: State, found: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 def nearest(state: State, error: PlannerError, names: dict[str, Iterable[str]]) -> list[tuple[str, str]]:
     """What a fault's hint names, with its address: known names in place of the unknown one, or options. Only what is then understood is offered."""
-    known: dict[str, set[str]] = {name: set(found) for name, found in names.items()} | {"engine": set(ENGINES) - {""}}
+    known: dict[str, set[str]] = {name: set(found) for name, found in names.items()} | {"engine": set(ENGINES)}
     words = list(dict.fromkeys(word.rstrip(".") for word in re.findall(r"[\w.\-]+", error.hint)))
     tried: list[tuple[str, State]] = []
     for field, found in known.items():

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from planner import catalog
 from planner.cli_stack import Answer, answer_for
+from planner.enums import ENGINES
 from planner.errors import PlannerError, did_you_mean
 from planner.hardware import Host
 from planner.question_words import command_line
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from planner.cli_local import LocalAnswer
 
 MOST_COUNT, MOST_USERS, MOST_CONTEXT, MOST_TEXT, MOST_DIGITS = 1024, 100_000, 10**9, 200, 12
-ENGINES = ("", "vllm", "llama.cpp", "ollama", "mlx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def row_of(state: State) -> StackRow:
     """The question as the command line asks it, of the catalogue only: the page reads no folder and no Hub. Raises PlannerError."""
     if catalog.find_model(state.model) is None:
         raise catalog.unknown_model(state.model)
-    for name, value, known in (("host", state.host, [str(host) for host in Host]), ("engine", state.engine, ENGINES)):
+    for name, value, known in (("host", state.host, [str(host) for host in Host]), ("engine", state.engine, ("", *ENGINES))):
         if value not in known:
             raise PlannerError(f"{name} {value[:40]!r} is not known", did_you_mean(value, known))
     service = ServiceRow(model=state.model, context=_context(state.context), users=_whole("users", state.users, MOST_USERS))
