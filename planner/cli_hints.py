@@ -102,9 +102,10 @@ def refuse_unused(options: dict[str, Any], question: Collection[str]) -> None:
 def _not_of_runtime(options: dict[str, Any], names: Collection[str]) -> tuple[list[str], str]:
     """What another runtime or a Mac does not have; what the ledgers themselves refuse is left to them."""
     from planner.catalog import find_gpu
+    from planner.question import engine_of
 
-    is_mac = find_gpu(options["gpu"]).vendor == "apple"
-    engine = options["engine"] or ("mlx" if is_mac else "vllm")
+    gpu = find_gpu(options["gpu"])
+    is_mac, engine = gpu.vendor == "apple", engine_of(options["engine"], gpu)
     if is_mac and "host_kind" in names:
         return ["host_kind"], "is about machines with NVIDIA or AMD GPUs; a Mac is one kind"
     if engine == "mlx" and "gpu_layers" in names:

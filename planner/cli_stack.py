@@ -86,7 +86,7 @@ def answer_for(row: StackRow, first_port: int = FIRST_PORT, to: tuple[str, ...] 
     """Answer one question, of which formats are a part, for whichever runtime it names. Raises PlannerError where it cannot be asked so."""
     from planner.catalog import find_gpu
 
-    engine = engine_of(row, find_gpu(row.gpu))
+    engine = engine_of(row.engine, find_gpu(row.gpu))
     question = question_of(row, first_port, _formats(to))
     if engine == "vllm":
         if any(service.gpu_layers is not None for service in row.services) or row.wired_limit_mb is not None:

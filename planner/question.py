@@ -12,6 +12,7 @@ from typing import Any
 from planner import catalog
 from planner.alternatives import WITHOUT, Alternative
 from planner.engines.versions import DEFAULT_VERSION
+from planner.enums import Engine
 from planner.hardware import GpuSpec
 from planner.question_words import AUTO, command_line
 from planner.source import form_key, slug
@@ -34,21 +35,21 @@ READABLE = {
 MOST_LABEL, DIGITS = 80, 8
 
 
-def engine_of(row: StackRow, gpu: GpuSpec) -> str:
+def engine_of(named: Engine | None, gpu: GpuSpec) -> Engine:
     """The runtime that is asked for: vLLM, or MLX on a Mac, where none is named."""
-    return row.engine or ("mlx" if gpu.vendor == "apple" else "vllm")
+    return named or ("mlx" if gpu.vendor == "apple" else "vllm")
 
 
 def question_of(row: StackRow, first_port: int = FIRST_PORT, formats: Iterable[str] = ()) -> Question:
     """The normal form: names as the catalogue has them, numbers as numbers, what is as by default left out. Raises PlannerError for an unknown GPU."""
     gpu = catalog.find_gpu(row.gpu)
-    engine = engine_of(row, gpu)
+    engine = engine_of(row.engine, gpu)
     main, *others = (_normal(service) for service in row.services)
     if main.port is None and first_port != FIRST_PORT and engine != "ollama":
         main = replace(main, port=first_port)
     if main.port == (OLLAMA_PORT if engine == "ollama" else FIRST_PORT):
         main = replace(main, port=None)
-    is_default = engine == engine_of(replace(row, engine=None), gpu)
+    is_default = engine == engine_of(None, gpu)
     version = None if row.vllm_version == DEFAULT_VERSION else row.vllm_version
     whole = replace(row, gpu=gpu.name, engine=None if is_default else row.engine, vllm_version=version, comment="", services=[])
     question = {"gpu": gpu.name} | _said(whole) | {"services": [_said(service) for service in (main, *others)]}
