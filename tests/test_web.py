@@ -35,7 +35,7 @@ def client():
         yield found
 
 
-def get(client, path: str, query: dict[str, str] | None = None, **headers: str):
+def get(client, path: str, query: dict[str, str] | list[tuple[str, str]] | None = None, **headers: str):
     return client.get(f"{path}?{urlencode(query)}" if query else path, headers=headers)
 
 
@@ -144,6 +144,15 @@ def test_hostile_states_are_answered_in_words(client, change, says):
     assert "<script>" not in answer.text
     for path in ("/plan.json", "/report.html", "/download/serve.sh"):
         assert get(client, path, ASKED | change).status_code == 400
+
+
+@pytest.mark.parametrize("name", ["gpu", "model", "count", "context", "users"])
+def test_what_stands_twice_in_an_address_is_refused(client, name):
+    asked = [*ASKED.items(), (name, ASKED.get(name, "1")), (name, "2")]
+    for path, status in (("/", 200), ("/answer", 200), ("/plan.json", 400), ("/download/serve.sh", 400)):
+        answer = get(client, path, asked)
+        assert answer.status_code == status
+        assert f"{name}' is given twice" in answer.text.replace("&#39;", "'")
 
 
 DIGITS = st.text("0123456789\u0660\u0669\uff11\u00b2\u2460 +-_.eEkKxX,", min_size=1, max_size=60)

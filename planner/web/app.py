@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import threading
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any
@@ -118,7 +119,7 @@ def _shown(request: Request) -> tuple[State, dict[str, Any]]:
     state = State()
     values: dict[str, Any] = {"view": None, "fault": "", "hint": "", "near": (), "links": {}}
     try:
-        state = read_state(request.query_params)
+        state = _asked(request)
         view = view_of(state)
         values |= {"view": view, "links": links.changes(state, view.changes)}
     except PlannerError as error:
@@ -140,8 +141,16 @@ def _answer(request: Request) -> Response:
     return Response(render("swap.html" if values["view"] else "fault.html", **values), media_type="text/html", headers=headers)
 
 
+def _asked(request: Request) -> State:
+    """The state that the address holds. Raises PlannerError, also for what stands there twice: one of them would be passed over."""
+    counts = Counter(name for name, _ in request.query_params.multi_items())
+    if twice := next((name for name, count in counts.items() if count > 1), None):
+        raise PlannerError(f"{twice[:40]!r} is given twice; it counts once", "leave one out")
+    return read_state(request.query_params)
+
+
 def _download(request: Request) -> Response:
-    state = read_state(request.query_params)
+    state = _asked(request)
     text, name = file_texts(state).get(request.path_params["name"]), request.path_params["name"]
     if text is None:
         return PlainTextResponse("no such file of this answer", 404)
@@ -149,12 +158,12 @@ def _download(request: Request) -> Response:
 
 
 def _report(request: Request) -> Response:
-    state = read_state(request.query_params)
+    state = _asked(request)
     return Response(report(view_of(state), state.command_line), media_type="text/html")
 
 
 def _json(request: Request) -> Response:
-    state = read_state(request.query_params)
+    state = _asked(request)
     return Response(json.dumps(answered(state).json([]), indent=2), media_type="application/json")
 
 
