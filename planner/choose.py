@@ -52,6 +52,7 @@ class Fit:
     at_once: float
     weights_bytes: int
     settings: str
+    graphs: bool = True  # whether CUDA graphs are kept, where the runtime has them
     speed: SpeedEstimate | NoSpeed
 
 
@@ -78,7 +79,7 @@ class Chosen:
     fit: Fit
     active_parameters: int
     strength: float
-    meets: bool  # the asked context, for all asked users
+    meets: bool  # the asked context, or the purpose's usual one with CUDA graphs, for all asked users
 
     @property
     def order(self) -> tuple[bool, bool, float, float]:
@@ -154,7 +155,8 @@ def _best_variant(offer: Offer, wish: Wish) -> Chosen | None:
         if fit.verdict == "does_not_start":
             continue
         active = active_parameters(fit.model)
-        enough = fit.at_once >= (wish.users or 1) and fit.context >= wish.wanted_context(fit.model.max_position_embeddings)
+        usable = fit.graphs or wish.context is not None  # a context that nobody asked for is not worth eager mode
+        enough = usable and fit.at_once >= (wish.users or 1) and fit.context >= wish.wanted_context(fit.model.max_position_embeddings)
         found = Chosen(offer=offer, bits=bits, fit=fit, active_parameters=active, strength=strength(offer, active, wish.purpose), meets=enough)
         if best is None or found.order > best.order:
             best = found

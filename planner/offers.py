@@ -79,7 +79,8 @@ def _vllm_fit(entry: Entry, group: GpuGroup, pins: Pins, wish: Wish) -> Fit:
         longest_context=ledger.longest_max_model_len,
         at_once=ledger.max_concurrency,
         weights_bytes=ledger.weights_bytes,
-        settings=split + (", FP8 KV cache" if config.kv_cache_dtype != "auto" else ""),
+        settings=split + (", FP8 KV cache" if config.kv_cache_dtype != "auto" else "") + (", no CUDA graphs" if config.enforce_eager else ""),
+        graphs=model.is_encoder or not config.enforce_eager,
         speed=estimate(plan),
     )
 

@@ -237,3 +237,13 @@ def test_wishes_that_nothing_meets(arguments, code, says, tmp_path):
 
 def test_each_purpose_has_a_context():
     assert set(CONTEXTS) == {"agent", "chat", "code", "vision", "embedding"}
+
+
+def test_a_model_that_gives_up_cuda_graphs_for_a_context_nobody_asked_for_comes_later():
+    wish = Wish(purpose="chat")
+    found = choose(offers(group("rtx3060", 1), "chat"), wish)
+    eager = [number for number, one in enumerate(found) if not one.fit.graphs]
+    meeting = [number for number, one in enumerate(found) if one.meets and one.fit.verdict == "starts"]
+    assert eager, "the card has no such model any more: take another"
+    assert max(meeting) < min(eager)
+    assert all("no CUDA graphs" in found[number].fit.settings for number in eager)
