@@ -199,7 +199,8 @@ def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model
         message = f"--max-num-batched-tokens {config.max_num_batched_tokens} is below --max-num-seqs {config.max_num_seqs}"
         yield Problem(code="bad-value", message=message, fix=f"--max-num-batched-tokens {config.max_num_seqs}")
     yield from _too_few_gpus(config.parallel.world_size, values, group, env)
-    if problem := vllm.quantization_problem(config.quantization, model.quantization):
+    asked, actual = config.quantization, model.quantization
+    if not vllm.is_quantized_while_loading(asked, actual, config.vllm_version) and (problem := vllm.quantization_problem(asked, actual)):
         yield Problem(code="unsupported", message=problem, fix="leave --quantization out; vLLM detects it")
     try:
         vllm.check_model(model, group.gpu, config.vllm_version)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.config import ServeConfig
+from planner.engines.vllm import is_quantized_while_loading
 from planner.model import ModelSpec
 
 Effect = Literal["adds", "lowers", "either"]
@@ -77,5 +78,7 @@ def not_covered(values: Mapping[str, str | bool], model: ModelSpec, config: Serv
         if flag == "--mm-encoder-tp-mode" and (config.tensor_parallel_size == 1 or model.vision is None):
             continue
         yield NotCovered(flag=flag, what=what, effect=effect)
+    if is_quantized_while_loading(config.quantization, model.quantization, config.vllm_version):
+        yield NotCovered(flag=f"--quantization {config.quantization}", what="weights quantized while loading in this way", effect="either")
     if values.get("--distributed-executor-backend") == "ray":
         yield NotCovered(flag="--distributed-executor-backend ray", what="other machines of the Ray cluster", effect="either")

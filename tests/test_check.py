@@ -495,3 +495,24 @@ def test_who_needs_a_gpu_says_so_where_any_is_named(command, tmp_path):
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
     assert f"plan {command[0]} is about one; try: plan {command[0]} " in done.stderr
     assert "--gpu rtx4090" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("method", "tag", "verdict"),
+    [
+        ("int8_per_channel_weight_only", "v0.33.0", "unknown"),
+        ("experts_int8", "v0.33.0", "unknown"),
+        ("mxfp8", "v0.33.0", "unknown"),
+        ("torchao", "v0.33.0", "unknown"),
+        ("bitsandbytes", "v0.11.0", "unknown"),
+        ("bitsandbytes", "v0.33.0", "does_not_start"),
+        ("awq", "v0.33.0", "does_not_start"),
+        ("gptq", "v0.33.0", "does_not_start"),
+    ],
+)
+def test_weights_that_are_quantized_while_loading_are_no_fault_of_the_checkpoint(method, tag, verdict, tmp_path):
+    command = f"docker run --gpus all vllm/vllm-openai:{tag} --model Qwen/Qwen3-32B --max-model-len 8192 --quantization {method}"
+    done = run_plan("check", command, "--gpu", "rtx4090", "--json", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    assert answer["verdict"] == verdict
+    assert verdict != "unknown" or f"--quantization {method}" in answer["not_covered"]

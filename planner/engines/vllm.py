@@ -260,6 +260,15 @@ MINIMUM_CAPABILITY = {  # config/vllm.py:926; schemes that fail later on older G
 _SAME_METHOD = {"awq": "auto_awq", "awq_marlin": "auto_awq", "gptq": "auto_gptq", "gptq_marlin": "auto_gptq", "mxfp4": "gpt_oss_mxfp4"}
 
 
+# Quantize a 16-bit checkpoint while loading, in ways whose sizes are not known here (config/quantization.py _ONLINE_SHORTHANDS).
+_WHILE_LOADING = frozenset({"int8_per_channel_weight_only", "mxfp8", "nvfp4_per_token", "experts_int8", "online", "torchao", "humming"})
+
+
+def is_quantized_while_loading(asked: str | None, actual: str | None, version: str) -> bool:
+    """Whether `--quantization` makes weights of a size that the ledger does not hold. vLLM 0.33 has no bitsandbytes any more."""
+    return actual is None and (asked in _WHILE_LOADING or (asked == "bitsandbytes" and version != "0.33"))
+
+
 def quantization_problem(asked: str | None, actual: str | None) -> str:
     """Why `--quantization` does not go with the checkpoint (config/model.py:1457), or an empty string."""
     if asked is None or _SAME_METHOD.get(asked, asked) == actual:
