@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -246,8 +246,12 @@ def unused_pins(row: StackRow, engine: str) -> Sequence[str]:
         "max_num_seqs",
         "max_num_batched_tokens",
         "enforce_eager",
+        "enable_expert_parallel",
+        "skip_mm_profiling",
+        "dtype",
     )
-    return [name for service in row.services for name in names if getattr(service, name) is not None]
+    free = {each.name: each.default for each in fields(ServiceRow)}
+    return [name for service in row.services for name in names if getattr(service, name) != free[name]]
 
 
 __all__ = ["LocalAnswer", "answer_local", "unused_pins"]

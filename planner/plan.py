@@ -168,7 +168,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
     found: list[Warn] = []
     if plan.needs_nvcc:
         found.append(
-            Warn(code="toolchain", message=f"FP8 KV cache on {gpu.title} uses FlashInfer, which compiles at first start: nvcc and ninja must be installed")
+            Warn(code="toolchain", message=f"this KV cache on {gpu.title} uses FlashInfer, which compiles at first start: nvcc and ninja must be installed")
         )
     if config.kv_cache_dtype != "auto" and 80 <= gpu.capability < 89:
         found.append(Warn(code="fp8-kv-ampere", message="FP8 KV cache on Ampere works through FlashInfer only; it saves memory, not time"))

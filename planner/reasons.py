@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from planner.choice import HIGHEST_UTILIZATION, Choice, Claim, Request, utilization
 from planner.engines import vllm
 from planner.engines.versions import VERSIONS
+from planner.enums import WORST_FIRST
 from planner.units import CONTEXT_STEP, tokens
 
 PINNED = "pinned"
@@ -29,7 +30,7 @@ def explained(request: Request, choice: Choice, undone: Undone, wider: Choice | 
     """The choice with its reasons. `wider`: the best that more tensor parallelism came to; `dtypes`: cache dtypes that are possible."""
     pins = request.pins
     why = {
-        "tensor_parallel_size": Why(PINNED) if pins.tensor_parallel_size else _why_split(request, choice, wider),
+        "tensor_parallel_size": Why(PINNED) if pins.tensor_parallel_size else _why_split(request, choice, undone, wider),
         "pipeline_parallel_size": Why(PINNED) if pins.pipeline_parallel_size else _why_pipeline(request, choice),
         "gpu_memory_utilization": _why_share(request, choice),
         "max_model_len": Why(PINNED) if pins.max_model_len else _why_context(request, choice),
@@ -47,7 +48,7 @@ def explained(request: Request, choice: Choice, undone: Undone, wider: Choice | 
 
 def worse(request: Request, choice: Choice, other: Choice) -> str | None:
     """In what `other` falls short of the choice: a claim's outcome; None where it does not."""
-    if choice.verdict == "starts" and other.verdict != "starts":
+    if WORST_FIRST.index(other.verdict) < WORST_FIRST.index(choice.verdict):
         return "not sure"
     if request.users and choice.cautious.max_concurrency >= request.users > other.cautious.max_concurrency:
         return "fewer users"
@@ -73,15 +74,16 @@ def _claimed(request: Request, choice: Choice, other: Choice, setting: str) -> W
             return None
 
 
-def _why_split(request: Request, choice: Choice, wider: Choice | None) -> Why:
+def _why_split(request: Request, choice: Choice, undone: Undone, wider: Choice | None) -> Why:
     model, size, group = request.model, choice.config.tensor_parallel_size, request.group
     if group.count == 1:
         return Why("one GPU")
     if wider is not None:
-        outcome = worse(request, choice, wider)
-        words = {"not sure": "would not surely start", "fewer users": "would hold fewer users", "shorter": "would end at a shorter context"}
-        gives = words.get(outcome or "", "would need eager mode")
-        return Why(f"tensor parallel size {wider.config.tensor_parallel_size} {gives}")
+        split = {"tensor_parallel_size": wider.config.tensor_parallel_size, "pipeline_parallel_size": wider.config.pipeline_parallel_size}
+        claimed = _claimed(request, choice, undone(**split), "tensor_parallel_size")
+        if claimed is None or claimed.claim is None:
+            return Why(f"tensor parallel size {wider.config.tensor_parallel_size} gives no more so")
+        return Why(f"tensor parallel size {wider.config.tensor_parallel_size} {claimed.text}", replace(claimed.claim, pins=tuple(split.items())))
     if size < group.per_node and not request.pins.pipeline_parallel_size:
         return Why(f"{model.attention_heads} attention heads and {model.kv_heads} key-value heads, or blocks of weights, divide no further")
     return Why(f"divides {model.attention_heads} attention heads and {model.kv_heads} key-value heads; each GPU holds a share of every layer")
