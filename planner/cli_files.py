@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from planner.errors import PlannerError, WorldError, one_line
-from planner.output import PLAN, write_files
+from planner.output import PLAN, can_write, write_files
 from planner.question import folder_name, words
 from planner.text import shown
 
@@ -48,7 +48,7 @@ def finish(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> int:
         text = json.dumps(found.json([path for each in wanted for path in each.paths]), indent=2)
         code = say(lambda: click.echo(text))
     else:
-        code = say(lambda: _show(found, next((str(each.folder) for each in wanted if each.is_plan), "")))
+        code = say(lambda: _show(found, _folder_to_run(found, wanted, force=options["force"])))
     for each in wanted:
         try:
             written = write_files(each.folder, each.texts(), force=options["force"], may_replace=found.meets_wish or not each.is_plan, manifest=each.is_plan)
@@ -59,6 +59,12 @@ def finish(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> int:
         if options["style"] != "json":
             code = max(code, say(lambda: click.echo(_told(each, written))))  # noqa: B023 - called at once
     return code or answered
+
+
+def _folder_to_run(found: Answer | LocalAnswer, wanted: Iterable[Wanted], *, force: bool) -> str:
+    """The folder that will hold this plan's scripts; empty where none will be written, or what lies there stays."""
+    plans = (each for each in wanted if each.is_plan)
+    return next((str(each.folder) for each in plans if can_write(each.folder, each.texts(), force=force, may_replace=found.meets_wish)), "")
 
 
 def _show(found: Answer | LocalAnswer, folder: str) -> None:

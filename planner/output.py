@@ -95,6 +95,20 @@ def write_files(
     return [name for name in changed if name != MANIFEST]
 
 
+def can_write(folder: Path, files: Mapping[str, str | bytes], *, force: bool, may_replace: bool) -> bool:
+    """Whether `write_files` would write a plan's files there, or they lie there already; nothing is touched."""
+    contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
+    try:
+        changed = {name: content for name, content in contents.items() if not _holds(folder / name, content)}
+        if not changed:
+            return True
+        _refuse(There.read(folder), changed, json.loads(contents[PLAN]).get("question"), force=force, may_replace=may_replace)
+        nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        return nearest.is_dir() and os.access(nearest, os.W_OK)
+    except (OSError, PlannerError):
+        return False
+
+
 def _json(path: Path) -> dict[str, Any]:
     """The object that a file holds; nothing where it holds none, is none (a device) or is too large."""
     try:

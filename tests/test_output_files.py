@@ -77,6 +77,16 @@ def test_a_file_that_cannot_be_written_never_costs_the_answer(words, code, tmp_p
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_how_to_run_it_names_only_a_folder_that_holds_this_plan(tmp_path):
+    assert "Run it: cd out &&" in ask(*SMALL, "--output", "out", cwd=tmp_path).stdout
+    assert "Run it: cd out &&" in ask(*SMALL, "--output", "out", cwd=tmp_path).stdout
+    other = ask(*SMALL, "--context", "8k", "--output", "out", cwd=tmp_path)  # the folder stays another question's
+    assert "cd out" not in other.stdout
+    assert "vllm serve" in other.stdout
+    (tmp_path / "file").write_text("")
+    assert "cd file" not in ask(*SMALL, "--output", "file/below", cwd=tmp_path).stdout
+
+
 def test_an_answer_that_cannot_be_printed_is_one_line(tmp_path):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-m", "planner", *SMALL, "--dry-run"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
