@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from planner.choice import Choice, Request, utilization
+from planner.alternatives import NO_MARKET, Market
+from planner.changes import changes, published, request_with
+from planner.choice import Choice, Request
 from planner.command import AUTO_LENGTH, read_settings
 from planner.config import ServeConfig
 from planner.engines import vllm
@@ -20,10 +22,10 @@ from planner.hardware import GpuGroup
 from planner.memory import place
 from planner.model import ModelSpec
 from planner.not_covered import NotCovered, not_covered
-from planner.plan import Alternative, Plan, Warn, reject, warnings
-from planner.search import FEWEST_SEQS, cannot_split, evaluate
+from planner.plan import Plan, Warn, reject, warnings
+from planner.search import cannot_split, evaluate
 from planner.text import shown
-from planner.units import CONTEXT_STEP, parse_count, tokens
+from planner.units import parse_count
 
 HUMAN_INTEGERS = ("--max-model-len", "--max-num-batched-tokens", "--kv-cache-memory-bytes")  # vLLM 0.33 human_readable_int
 # What shows a server fewer GPUs than the machine has: the environment; what its container is given (docker run, compose files, manifests).
@@ -94,6 +96,7 @@ def check(
     argv: Sequence[str],
     version: str,
     env: Mapping[str, str] | None = None,
+    market: Market = NO_MARKET,
 ) -> Checked:
     """Judge a command whose flags were read by `parse_flags`, for a model on GPUs; `env` is what its script sets."""
     config, refused = read_settings(values, default_config(model, group, values, version))
@@ -128,15 +131,10 @@ def check(
         reason = Warn(code=plan.rejection.code, message=f"as far as the ledger goes: {plan.rejection.reason}")
         return answer(replace(plan, warnings=(reason, *plan.warnings)))
     fixes = () if missing else tuple(changes(request, choice))[:3]
-    fix = fixes[0].arguments if fixes else "no small change was found that makes it start"
+    fix = fixes[0].arguments if fixes else published(request, config, market)
     if missing:
         fix = f"make it start without {', '.join(one.flag for one in missing)} first"
     return answer(replace(plan, alternatives=fixes), Problem(code=plan.rejection.code, message=plan.rejection.reason, fix=fix))
-
-
-def request_with(request: Request, config: ServeConfig) -> Request:
-    """The same question with the pins that decide how a model is divided."""
-    return replace(request, pins=replace(request.pins, dtype=config.dtype, enable_expert_parallel=config.enable_expert_parallel))
 
 
 def _explained(choice: Choice, values: Mapping[str, str | bool]) -> Choice:
@@ -264,56 +262,4 @@ def _fitted(request: Request, config: ServeConfig) -> ServeConfig:
     return replace(config, max_model_len=max(1, min(config.max_model_len, longest)))
 
 
-def changes(request: Request, choice: Choice) -> Iterator[Alternative]:
-    """Changes that make a command start for sure, smallest first: single ones, then pairs; each is evaluated. What this GPU refuses is none."""
-    single = [(words, evaluated, change) for words, config, change in _single_changes(request, choice) if (evaluated := _evaluated(request, config))]
-    starting = [(words, change) for words, evaluated, change in single if evaluated.verdict == "starts"]
-    yield from (Alternative(change=change, arguments=words, verdict="starts") for words, change in starting)
-    if starting:
-        return
-    for index, (words, first, change) in enumerate(single):
-        done = [change for _, _, change in single[: index + 1]]
-        for more_words, config, more in _single_changes(request, first):
-            if more not in done and (both := _evaluated(request, config)) and both.verdict == "starts":
-                yield Alternative(change=f"{change} and {more}", arguments=f"{words} {more_words}", verdict="starts")
-
-
-def _evaluated(request: Request, config: ServeConfig) -> Choice | None:
-    """The ledger of settings; None where this GPU refuses them or the model cannot be divided so."""
-    try:
-        return evaluate(request, config)
-    except (vllm.UnsupportedError, PlannerError):
-        return None
-
-
-def _single_changes(request: Request, choice: Choice) -> Iterator[tuple[str, ServeConfig, str]]:
-    config = choice.config
-    share, _ = utilization(request, config.tensor_parallel_size)
-    if share != config.gpu_memory_utilization and config.kv_cache_memory_bytes is None:
-        yield f"--gpu-memory-utilization {share:g}", replace(config, gpu_memory_utilization=share), "the share that is free at start"
-    blocks = choice.cautious.kv_cache_blocks
-    lacks_blocks = blocks < choice.cautious.state_blocks_needed  # a hybrid's sequences, one block each
-    fewer = (blocks - blocks % FEWEST_SEQS or blocks) if lacks_blocks else FEWEST_SEQS
-    if 0 < fewer < config.max_num_seqs:
-        yield f"--max-num-seqs {fewer}", replace(config, max_num_seqs=fewer), "fewer sequences at once"
-    if config.max_num_batched_tokens > 2048 and not request.model.is_encoder:
-        yield "--max-num-batched-tokens 2048", replace(config, max_num_batched_tokens=2048), "smaller batches"
-    if not config.enforce_eager:
-        yield "--enforce-eager", replace(config, enforce_eager=True), "no CUDA graphs"
-    if config.kv_cache_dtype in vllm.PLAIN_DTYPES and not request.model.is_encoder:
-        yield "--kv-cache-dtype fp8", replace(config, kv_cache_dtype="fp8"), "an FP8 cache"
-    longest = choice.cautious.longest_max_model_len
-    shorter = longest - longest % CONTEXT_STEP if longest > CONTEXT_STEP else longest
-    if 0 < shorter < config.max_model_len:
-        yield f"--max-model-len {shorter}", replace(config, max_model_len=shorter), f"a context of {tokens(shorter)}"
-    if request.model.vision is not None and not config.skip_mm_profiling:
-        yield "--language-model-only", replace(config, skip_mm_profiling=True), "no images"
-    for size in (2, 4, 8):
-        wider = config.tensor_parallel_size * size
-        if wider * config.pipeline_parallel_size <= request.group.count and not cannot_split(
-            request_with(request, config), wider, config.pipeline_parallel_size
-        ):
-            yield f"--tensor-parallel-size {wider}", replace(config, tensor_parallel_size=wider), f"{wider} GPUs"
-
-
-__all__ = ["Checked", "Problem", "changes", "check", "default_config"]
+__all__ = ["Checked", "Problem", "check", "default_config"]

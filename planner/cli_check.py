@@ -104,7 +104,7 @@ def judge(found: Found, group: GpuGroup, version: object = None) -> Checked:
     quantization = values.get("--quantization")
     source = find_source(model, str(quantization) if quantization else None)
     argv = ("vllm", "serve", *found.words)
-    return check(values, faults, source.spec, group, repo=source.repo, argv=argv, version=release, env=env)
+    return check(values, faults, source.spec, group, repo=source.repo, argv=argv, version=release, env=env, market=source.market)
 
 
 def _refuse_unresolved(found: Found, values: dict[str, str | bool], model: str) -> None:

@@ -516,3 +516,13 @@ def test_weights_that_are_quantized_while_loading_are_no_fault_of_the_checkpoint
     answer = json.loads(done.stdout)
     assert answer["verdict"] == verdict
     assert verdict != "unknown" or f"--quantization {method}" in answer["not_covered"]
+
+
+@pytest.mark.parametrize(("model", "card"), [("Qwen/Qwen3-32B", "rtx4090"), ("Qwen/Qwen3-8B", "t4")])
+def test_where_no_flag_helps_the_published_quantization_that_starts_is_named(model, card):
+    flags = " --max-model-len 4096 --enforce-eager --max-num-seqs 16 --max-num-batched-tokens 1024 --gpu-memory-utilization 0.95"
+    (found,) = find_commands(f"vllm serve {model}{flags}")
+    (problem,) = judge(found, GpuGroup(gpu=gpu(card), count=1)).problems
+    name = re.fullmatch(r"the published (\S+) starts with these flags", problem.fix)[1]
+    (again,) = find_commands(f"vllm serve {name}{flags}")
+    assert judge(again, GpuGroup(gpu=gpu(card), count=1)).verdict == "starts"

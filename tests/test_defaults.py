@@ -76,7 +76,7 @@ def gets(request: Request, choice: Choice, context: int) -> tuple[float, ...]:
         holds_users(request, choice),
         not config.enforce_eager,
         config.max_model_len,
-        requests,
+        requests if sure else 0,
         config.max_num_batched_tokens,
         min(config.max_num_seqs, request.users or config.max_num_seqs) if sure else 0,
         -config.pipeline_parallel_size,

@@ -37,6 +37,7 @@ ORDER = [
     ["local"],
     ["gguf", "mlx", "local_speed"],
     ["not_covered"],
+    ["changes"],
     ["check", "verify", "comparison"],
     ["remedies"],
     ["explain"],
