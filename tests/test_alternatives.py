@@ -29,7 +29,7 @@ def asked(command: str, tmp_path) -> dict:
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("kind", QUESTIONS)
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow if number % 2 else []) for number, kind in enumerate(QUESTIONS)])
 def test_each_is_typed_as_it_stands_and_meets_the_wish(kind, tmp_path):
     answer = asked(QUESTIONS[kind], tmp_path)
     assert not answer["meets_wish"]

@@ -81,6 +81,7 @@ def test_times_are_those_that_the_server_takes():
 ASKED = ("bench", "--gpu", "h100", "--model", "qwen3-8b", "--input", "200", "--answer", "32", "--at-once", "2")
 
 
+@pytest.mark.slow
 def test_what_is_kept_changes_later_plans_of_as_many_gpus(tmp_path):
     home = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
     plan = ("--gpu", "h100", "--model", "qwen3-14b", "--format", "json", "--dry-run")
@@ -102,6 +103,7 @@ def test_what_is_kept_changes_later_plans_of_as_many_gpus(tmp_path):
     assert json.loads(run_plan(*plan, cwd=tmp_path, **home).stdout)["speed"] == before
 
 
+@pytest.mark.slow
 def test_a_row_is_printed_as_the_collection_has_them(tmp_path):
     with serving() as url:
         done = run_plan(*ASKED, "--url", url, cwd=tmp_path)

@@ -128,6 +128,7 @@ def test_a_hundred_generated_loads_are_within_five_percent(start):
 
 
 @pytest.mark.parametrize(("gpu", "model"), [("h100", "qwen3-32b-fp8"), ("rtx4090", "qwen3-8b"), ("a100-80", "gpt-oss-20b")])
+@pytest.mark.slow
 def test_limits_order_the_outlooks(gpu, model):
     found = measure(planned(gpu, model), 1, Lengths(prompt=4000, answer=500), LIMITS)
     assert 0 < found.cautious.users <= found.expected.users <= found.hopeful.users

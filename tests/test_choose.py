@@ -28,6 +28,7 @@ def group(gpu: str, count: int) -> GpuGroup:
 
 @pytest.mark.parametrize(("gpu", "count"), [("rtx4090", 2), ("h100", 4), ("rtx3060", 1), ("m4-max-64gb", 1)])
 @pytest.mark.parametrize("purpose", ["chat", "agent", "vision"])
+@pytest.mark.slow
 def test_the_first_ten_are_those_of_all(gpu, count, purpose):
     """Models that cannot be among the first are not planned; that must not change who is."""
     here, wish = group(gpu, count), Wish(purpose=purpose)

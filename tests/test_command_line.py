@@ -392,7 +392,7 @@ def test_what_a_list_takes_it_reads(asked, taken, capsys):
             ("capacity", "--gpu", "h100", "--count", "8", "--model", "deepseek-v3", "--ttft", "3s"),
             "plan --gpu h100 --count 8 --model deepseek-v3 says what would do",
         ),
-        (("verify", "--gpu", "rtx4090", "--modle", "qwen3-8b"), "plan verify --help"),
+        (("verify", "--gpu", "rtx4090", "--modle", "qwen3-8b"), "did you mean --model"),
     ],
 )
 def test_a_hint_says_the_typed_words_again(typed, says, tmp_path):
@@ -555,6 +555,7 @@ def shell(tmp_path):
         (("plan", "--gpu", "no-such"), set()),
     ],
 )
+@pytest.mark.slow
 def test_bash_completes_commands_options_and_names(words, offered, shell):
     assert set(shell(*words)) == offered
 

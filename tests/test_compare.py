@@ -44,6 +44,7 @@ def test_a_class_has_every_runtime_that_stores_it(gpu, model):
         assert set(found) == {8}
 
 
+@pytest.mark.slow
 def test_variants_of_one_model_are_one_table(tmp_path):
     assert together(["qwen3-14b", "qwen3-8b", "qwen3-14b-awq"]) == [["qwen3-14b", "qwen3-14b-awq"], ["qwen3-8b"]]
     (found,) = compared(tmp_path, "--gpu", "rtx4090", "--model", "qwen3-14b-fp8,qwen3-14b-awq")
@@ -100,6 +101,7 @@ def test_what_is_concluded_holds_when_it_is_typed(machine, tmp_path):
                 assert answer["speed"]["tokens_per_s"]["expected"] == best["value"]
 
 
+@pytest.mark.slow
 def test_more_gpus_are_shown_beside_fewer(tmp_path):
     found = compared(tmp_path, "--gpu", "rtx3060", "--count", "1,2", "--model", "qwen3-14b")
     assert [one["count"] for one in found] == [1, 2]

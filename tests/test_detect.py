@@ -105,6 +105,7 @@ def test_nothing_found_is_the_worlds_fault(tmp_path):
     assert "no GPU was found here" in done.stderr
 
 
+@pytest.mark.slow
 def test_capacity_and_choosing_read_the_machine_too(driver, tmp_path):
     gpus = f"NVIDIA H100 80GB HBM3|{81_559 * MIB}|{81_000 * MIB}"
     assert on_nvidia(driver, tmp_path, "--for", "chat", "--top", "3", gpus=gpus).returncode == 0

@@ -55,7 +55,7 @@ ELSEWHERE = {
 RUN = [line for line in LINES if not line.startswith(tuple(ELSEWHERE))]
 
 
-@pytest.mark.parametrize("line", RUN)
+@pytest.mark.parametrize("line", [pytest.param(line, marks=[] if line in README else pytest.mark.slow) for line in RUN])
 def test_every_command_of_the_documents_runs(line, tmp_path):
     environment = examples.prepare(tmp_path)
     makes = re.search(r"plan emit (\S+)", line)

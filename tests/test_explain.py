@@ -202,6 +202,7 @@ def test_what_was_observed_is_kept_and_used_and_said(tmp_path):
     assert (broken.returncode, len(broken.stderr.splitlines())) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_huge_log_takes_no_memory(tmp_path):
     huge = tmp_path / "huge.log"
     with huge.open("w") as stream:

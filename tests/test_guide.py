@@ -34,6 +34,7 @@ def test_every_block_of_the_guide_has_its_counterpart():
     assert [(block.heading, block.first.strip()) for block in from_the_guide.BLOCKS] == blocks()
 
 
+@pytest.mark.slow
 def test_the_page_is_what_plan_emits():
     assert guide.PAGE.read_text() == guide.page(), "run `python -m benchmarks.guide`"
 

@@ -193,6 +193,7 @@ def test_what_we_ask_for_the_hubs_own_client_takes(name):
 
 
 @pytest.mark.parametrize("endpoint", ["http://me:hf_secret123@127.0.0.1:9", "http://127.0.0.1:9/?token=hf_secret123", "hf_secret123", "http://hf_secret123:x"])
+@pytest.mark.slow
 def test_no_error_repeats_a_token(endpoint, hub, tmp_path):
     """Neither that of the environment, nor one that somebody put into the Hub's address."""
     for name in ("owner/found", "owner/gated"):

@@ -22,6 +22,7 @@ def test_it():
     [("judge_venv", 'judge_venv("vllm")'), ("judge_venv", 'judge_venv("litellm")'), ("chromium", "chromium()"), ("library", 'library("no_such_library")')],
 )
 @pytest.mark.parametrize(("required", "code", "word"), [("", 0, "SKIPPED"), ("required", 1, "FAILED")])
+@pytest.mark.slow
 def test_a_missing_judge(imported, asks, required, code, word, tmp_path):
     (tmp_path / "test_one.py").write_text(ONE.format(imported=imported, asks=asks))
     done = subprocess.run(

@@ -33,7 +33,9 @@ QUESTIONS = [
 ]
 
 
-@pytest.mark.parametrize("question", QUESTIONS, ids=" ".join)
+@pytest.mark.parametrize(
+    "question", [pytest.param(each, id=" ".join(each), marks=pytest.mark.slow if number % 2 else []) for number, each in enumerate(QUESTIONS)]
+)
 def test_the_answer_leads_with_the_truth(question, tmp_path):
     answer = run_plan(*question, "--format", "json", "--dry-run", cwd=tmp_path)
     found = json.loads(answer.stdout)

@@ -277,6 +277,7 @@ def test_the_command_refuses_in_one_line_and_writes_nothing(change, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["co:lon", "dol$lar", "dash-", "--trust-remote-code", "-x", "$(touch INJ)", "a b", "%h", "ü:ü"])
+@pytest.mark.slow
 def test_a_folder_of_any_name_is_mounted_as_it_is(name, tmp_path):
     folder = tmp_path / name
     folder.mkdir()

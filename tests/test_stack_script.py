@@ -193,6 +193,7 @@ def test_started_twice_killed_and_restarted(machine):
 
 
 @pytest.mark.skipif(shutil.which("ps") is None, reason="no ps on this machine")
+@pytest.mark.slow
 def test_the_way_that_macos_takes_without_proc(machine):
     machine.script.write_text(machine.script.read_text().replace("/proc/self", "/no/proc"))
     for scenario in (well, dies, busy_port):

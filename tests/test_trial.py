@@ -74,6 +74,7 @@ def test_a_stack_that_works_passes(tmp_path):
         ("empty", ["text", "tools", "stream"], "empty answer"),
     ],
 )
+@pytest.mark.slow
 def test_what_is_of_no_use_to_an_agent_is_said(manner, failing, words, tmp_path):
     deployment = planned()
     with serving(commands(deployment), manner) as server:
