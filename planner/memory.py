@@ -71,7 +71,12 @@ class MemoryBreakdown:
     @property
     def fits_request(self) -> bool:
         """Whether vLLM admits one request of max_model_len; an encoder, which keeps no cache, has nothing to admit."""
-        return (self.kv_block_bytes == 0) | (self.kv_cache_needed_bytes <= self.kv_cache_bytes - self.reserved_blocks * self.kv_block_bytes)
+        return (self.kv_block_bytes == 0) | (self.short_of_request_bytes <= 0)
+
+    @property
+    def short_of_request_bytes(self) -> int:
+        """What the KV cache lacks for one request of max_model_len beside the blocks that no request is admitted to; negative where it is spare."""
+        return self.kv_cache_needed_bytes + self.reserved_blocks * self.kv_block_bytes - self.kv_cache_bytes
 
     @property
     def used_bytes(self) -> int:

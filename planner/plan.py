@@ -141,19 +141,18 @@ def reject(choice: Choice) -> Rejection | None:
         return Rejection(
             code="no-kv-memory",
             reason=f"nothing is left for the KV cache: the rest takes {gib(ledger.requested_bytes - ledger.kv_cache_bytes)} of the {gib(ledger.requested_bytes)} asked for",
-            short_by_bytes=-ledger.kv_cache_bytes + ledger.kv_cache_needed_bytes,
+            short_by_bytes=ledger.short_of_request_bytes,
         )
     if not ledger.fits_start:
         short = max(ledger.requested_bytes, ledger.used_bytes) + ledger.late_graph_bytes - free
         reason = f"{gib(free + short)} of each GPU are taken once the KV cache and the CUDA graphs are there, {gib(free)} are free"
         return Rejection(code="out-of-memory", reason=reason, short_by_bytes=short)
     if not ledger.fits_request:
-        short = ledger.kv_cache_needed_bytes + ledger.kv_block_bytes - ledger.kv_cache_bytes
         reason = (
             f"one request of {tokens(choice.config.max_model_len)} tokens needs {gib(ledger.kv_cache_needed_bytes)} of KV cache, "
             f"{gib(ledger.kv_cache_bytes)} are available; the longest that fits is {tokens(ledger.longest_max_model_len)}"
         )
-        return Rejection(code="kv-cache-too-small", reason=reason, short_by_bytes=short)
+        return Rejection(code="kv-cache-too-small", reason=reason, short_by_bytes=ledger.short_of_request_bytes)
     missing = ledger.state_blocks_needed - ledger.kv_cache_blocks
     return Rejection(
         code="kv-cache-too-small",

@@ -1,0 +1,162 @@
+"""What the ledger decides, at its edges: blocks, late graphs, buffers, and by how much something is short. Each value is derived by hand beside it."""
+
+from dataclasses import replace
+
+import pytest
+from conftest import config_model, gpu
+
+from planner.choice import Choice, Pins, Request
+from planner.config import ServeConfig
+from planner.hardware import GpuGroup
+from planner.kvcache import CachePlan
+from planner.memory import Length, MemoryBreakdown, breakdown
+from planner.plan import reject
+from planner.search import best
+from planner.units import GIB
+
+BLOCK = 16 * 36 * 2 * 8 * 128 * 2  # Qwen3-8B: 16 tokens, 36 layers, keys and values, 8 heads of 128 dimensions, 2 bytes: 2,359,296
+ONE_H100 = GpuGroup(gpu=gpu("h100"), count=1)
+
+
+def ledger(**changed) -> MemoryBreakdown:
+    """A GPU of 1000 bytes: 900 requested, of which 600 are taken and 300 left, 30 blocks of 10; 950 are free."""
+    sizes = {
+        "total_bytes": 1000,
+        "free_at_start_bytes": 950,
+        "requested_bytes": 900,
+        "weights_bytes": 500,
+        "buffers_bytes": 10,
+        "activation_bytes": 60,
+        "non_torch_bytes": 20,
+        "cuda_graph_bytes": 10,
+        "kv_cache_bytes": 300,
+        "kv_block_bytes": 10,
+        "kv_cache_blocks": 30,
+        "kv_cache_tokens": 480,
+        "max_concurrency": 1.0,
+        "kv_cache_needed_bytes": 290,
+        "state_blocks_needed": 0,
+        "length": Length(cache=CachePlan(()), limit=8192, in_flight_tokens=0),
+    }
+    return MemoryBreakdown(**(sizes | changed))
+
+
+def choice(**changed) -> Choice:
+    one = ledger(**changed)
+    return Choice(config=ServeConfig(), expected=one, cautious=one, hopeful=one)
+
+
+@pytest.mark.parametrize(("reserved", "needed", "fits"), [(1, 290, True), (1, 300, False), (0, 300, True), (0, 310, False)])
+def test_a_request_may_take_every_block_but_the_reserved_one(reserved, needed, fits):
+    asked = ledger(reserved_blocks=reserved, kv_cache_needed_bytes=needed)
+    assert asked.fits_request is fits
+    assert asked.starts is fits
+
+
+def test_an_encoder_has_no_request_to_admit():
+    assert ledger(kv_block_bytes=0, kv_cache_bytes=-1, kv_cache_needed_bytes=0).fits_request
+
+
+@pytest.mark.parametrize(("late", "fits"), [(0, True), (50, True), (51, False)])
+def test_late_graphs_lie_beside_what_is_requested_in_what_is_free(late, fits):
+    """900 requested of 950 free."""
+    assert ledger(late_graph_bytes=late).fits_start is fits
+
+
+@pytest.mark.parametrize(("pinned", "late", "fits"), [(350, 0, True), (351, 0, False), (340, 10, True), (340, 11, False)])
+def test_a_pinned_cache_may_exceed_what_is_requested_but_not_what_is_free(pinned, late, fits):
+    """600 beside the cache: 350 more are free."""
+    assert ledger(kv_cache_bytes=pinned, late_graph_bytes=late).fits_start is fits
+
+
+def test_a_deficit_of_the_cache_is_not_taken_off_what_is_used():
+    assert ledger(kv_cache_bytes=-100).used_bytes == 600
+
+
+@pytest.mark.parametrize(("states", "starts"), [(30, True), (31, False)])
+def test_a_hybrid_wants_a_block_for_every_captured_sequence(states, starts):
+    assert ledger(state_blocks_needed=states).starts is starts
+
+
+@pytest.mark.parametrize(("reserved", "short"), [(1, 20), (0, 10)])
+def test_a_request_too_long_is_short_by_what_it_needs_beyond_the_cache_and_the_reserved_block(reserved, short):
+    """310 needed of 300; since vLLM 0.29 one block of 10 is nobody's, before there was no such block."""
+    rejection = reject(choice(kv_cache_needed_bytes=310, reserved_blocks=reserved))
+    assert (rejection.code, rejection.short_by_bytes) == ("kv-cache-too-small", short)
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "short"),
+    [
+        ({"requested_bytes": 951}, "free-memory", 1),
+        ({"weights_bytes": 960}, "out-of-memory", 20),  # with 10 of buffers 970 of 950
+        ({"kv_cache_bytes": -40, "kv_cache_blocks": 0, "reserved_blocks": 0}, "no-kv-memory", 330),  # 40 too many are taken, 290 needed
+        ({"kv_cache_bytes": 0, "kv_cache_blocks": 0}, "no-kv-memory", 300),  # and the reserved block
+        ({"late_graph_bytes": 60}, "out-of-memory", 10),  # 900 + 60 of 950
+        ({"state_blocks_needed": 33}, "kv-cache-too-small", 30),  # three blocks of 10
+    ],
+)
+def test_a_refusal_names_the_first_limit_and_what_is_missing(changed, code, short):
+    rejection = reject(choice(**changed))
+    assert (rejection.code, rejection.short_by_bytes) == (code, short)
+
+
+def test_nothing_is_rejected_that_starts():
+    assert reject(choice()) is None
+
+
+@pytest.mark.parametrize(("version", "blocks", "starts"), [("0.33", 257, True), ("0.33", 256, False), ("0.29", 256, False), ("0.28", 256, True)])
+def test_4096_tokens_of_qwen3_8b_are_256_blocks_and_since_0_29_one_more(version, blocks, starts):
+    config = ServeConfig(max_model_len=4096, kv_cache_memory_bytes=blocks * BLOCK, vllm_version=version)
+    held = breakdown(config_model("Qwen/Qwen3-8B"), ONE_H100, config)
+    assert held.kv_block_bytes == BLOCK
+    assert held.kv_cache_needed_bytes == 256 * BLOCK
+    assert held.starts is starts
+
+
+def test_users_divide_the_blocks_before_the_context_is_solved_for():
+    """1281 blocks, one of them nobody's: one user holds 1280 x 16 tokens, five hold 256 blocks each, six 213 (1278 of 1280)."""
+    held = breakdown(config_model("Qwen/Qwen3-8B"), ONE_H100, ServeConfig(kv_cache_memory_bytes=1281 * BLOCK))
+    assert [held.longest_for(users) for users in (1, 5, 6)] == [20_480, 4096, 3408]
+
+
+@pytest.mark.parametrize(("users", "context"), [(None, 20_480), (1, 20_480), (5, 4096)])
+def test_the_planned_context_is_what_every_user_can_hold(users, context):
+    """The same 1281 blocks as a pinned cache, through the search."""
+    pins = Pins(kv_cache_memory_bytes=1281 * BLOCK, kv_cache_dtype="auto")
+    chosen = best(Request(model=config_model("Qwen/Qwen3-8B"), group=ONE_H100, pins=pins, users=users))
+    assert chosen.config.max_model_len == context
+
+
+def test_gemma_4_sets_its_per_layer_embeddings_of_a_batch_aside_at_load():
+    """vLLM 0.33 gemma4_mm.py:1157: zeros(max_num_batched_tokens, layers, width) in 16 bits. E2B: 35 layers of 256: 17,920 bytes a token."""
+    model, small = config_model("google/gemma-4-E2B-it"), ServeConfig(max_num_batched_tokens=2048)
+    held = [breakdown(model, ONE_H100, config) for config in (small, replace(small, max_num_batched_tokens=8192))]
+    assert held[1].buffers_bytes - held[0].buffers_bytes == 6144 * 35 * 256 * 2 == 110_100_480
+    assert held[0].buffers_bytes >= 2048 * 17_920
+    text_only = config_model("made/gemma-4-E4B-text")  # gemma4.py has no such buffer
+    assert breakdown(text_only, ONE_H100, small).buffers_bytes == breakdown(text_only, ONE_H100, replace(small, max_num_batched_tokens=8192)).buffers_bytes
+
+
+def test_a_server_of_0_19_starts_only_where_its_graphs_fit_beside_what_it_requests():
+    """Graphs are captured after all else has been handed out: 0.95 of an H100 leaves them 78.68 - 75.23 GiB, 0.98 with a cache that uses all does not."""
+    model, config = (
+        config_model("Qwen/Qwen3-8B"),
+        ServeConfig(max_model_len=4096, gpu_memory_utilization=0.95, vllm_version="0.19", max_num_batched_tokens=512, max_num_seqs=256),
+    )
+    held = breakdown(model, ONE_H100, config)
+    assert held.late_graph_bytes > 0
+    assert held.cuda_graph_bytes == 0
+    assert held.fits_start
+    spare = held.free_at_start_bytes - held.late_graph_bytes
+    edge = [replace(config, gpu_memory_utilization=(spare + bytes_more) / held.total_bytes) for bytes_more in (-1000, 1000)]
+    assert [breakdown(model, ONE_H100, asked).fits_start for asked in edge] == [True, False]
+
+
+def test_the_budget_adds_up_as_in_a_log():
+    """vllm_0.19_h100.csv: 0.95 x 79.19 = 75.23 GiB requested; what weights, activations and the rest leave is cut into blocks."""
+    here = replace(ONE_H100, gpu=replace(ONE_H100.gpu, cuda_total_bytes=round(79.19 * GIB)))
+    held = breakdown(config_model("Qwen/Qwen3-8B"), here, ServeConfig(gpu_memory_utilization=0.95, vllm_version="0.19"))
+    assert round(held.requested_bytes / GIB, 2) == 75.23
+    beside = held.weights_bytes + held.buffers_bytes + held.activation_bytes + held.non_torch_bytes
+    assert held.kv_cache_blocks == (held.requested_bytes - beside) // BLOCK

@@ -1,0 +1,251 @@
+"""Activations, graphs and memory outside torch: every formula at round coefficients, each value derived by hand beside it, and some at those of a log."""
+
+import pytest
+
+from planner.config import ServeConfig
+from planner.engines import overhead
+from planner.engines.overhead import Device, Outlook
+from planner.hardware import GpuGroup, GpuSpec
+from planner.model import LayerGroup, ModelSpec, VisionSpec
+from planner.units import GIB
+
+ROUND = {
+    "fit": {"gpu": "h100"},
+    "activation": {"sampler_copies": 4, "hidden_copies": 2, "expert_copies": 2, "first_stage_share": 0.5, "residual_gib_p90": 0.25},
+    "cuda_graph": {"base_gib": 0.5, "per_layer_gib": 1 / 64, "experts_gib": 0.5, "full_set_sizes": 50, "residual_gib_p90": 0.25},
+    "non_torch": {  # expected, cautious, hopeful
+        "single_gib": [0.25, 0.5, 0.125],
+        "pipeline_gib": [0.0625, 0.0625, 0.0625],
+        "nvlink_gib": [2.0, 2.25, 1.75],
+        "pcie_2_gib": [0.75, 1.75, 0.5],
+        "pcie_4_gib": [1.5, 2.5, 1.0],
+    },
+    "estimates": {
+        "stream_copies": 10,
+        "cautious_factor": 1.5,
+        "hopeful_factor": 0.5,
+        "unmeasured_gpu_margin_gib": 0.25,
+        "sampler_copies_at_most": 8,
+        "graphs_of_other_gpus": [0.75, 1.0, 0.25],
+    },
+}
+BATCH = ServeConfig(max_num_batched_tokens=2048, max_num_seqs=256)
+VISION = VisionSpec(hidden_size=1152, intermediate_size=4304, heads=16, max_patches=4096, tokens_per_item=1024, extra_outputs=3)
+
+
+@pytest.fixture
+def coefficients(monkeypatch):
+    """The round ones instead of those that were fitted."""
+    overhead._at.cache_clear()
+    monkeypatch.setattr(overhead, "coefficients", lambda: ROUND)
+    yield
+    overhead._at.cache_clear()
+
+
+def model(**changed) -> ModelSpec:
+    """Hidden 1000, MLP 3000, a vocabulary of 10,000, 16 layers."""
+    sizes = {
+        "max_position_embeddings": 8192,
+        "hidden_size": 1000,
+        "intermediate_size": 3000,
+        "vocab_size": 10_000,
+        "attention_heads": 8,
+        "kv_heads": 8,
+        "head_dim": 125,
+        "layers": (LayerGroup(indices=tuple(range(16)), modules=(), caches=()),),
+    }
+    return ModelSpec(name="made", architecture="LlamaForCausalLM", quantization=None, first=(), last=(), **(sizes | changed))
+
+
+MOE = {"experts_per_token": 4, "expert_intermediate": 1500}
+
+
+def on(**changed) -> Device:
+    """A GPU of the fit's kind, where 25 batch sizes are captured."""
+    facts = {"total_bytes": 80 * GIB, "usually_free_bytes": 79 * GIB, "surely_free_bytes": 79 * GIB, "fitted": True, "nvlink": False, "graph_sizes": 25}
+    return Device(**(facts | changed))
+
+
+def config(**changed) -> ServeConfig:
+    sizes = {"max_num_batched_tokens": 2048, "max_num_seqs": 256}
+    return ServeConfig(**(sizes | changed))
+
+
+def test_a_layer_holds_gate_up_and_their_product_on_its_rank_and_four_hidden_states():
+    assert overhead.forward_activation(model(), BATCH) == 2048 * (3 * 3000 + 4 * 1000) * 2 == 53_248_000
+    assert overhead.forward_activation(model(), config(tensor_parallel_size=2)) == 2048 * (4500 + 4000) * 2 == 34_816_000
+    assert overhead.forward_activation(model(**MOE), BATCH) == 2048 * 4000 * 2 == 16_384_000  # its MLPs are the experts' workspace
+
+
+def test_the_forward_pass_of_code_llama_is_what_its_log_says():
+    """vllm_0.19_h100.csv, CodeLlama 7B: 0.77 GiB. 8192 x (3 x 11,008 + 4 x 4096) x 2 bytes = 809,500,672 = 0.754 GiB; its vocabulary is small."""
+    llama = model(hidden_size=4096, intermediate_size=11_008, vocab_size=32_016)
+    forward = overhead.forward_activation(llama, config(max_num_batched_tokens=8192, max_num_seqs=1024))
+    assert forward == 809_500_672
+    assert forward / GIB == pytest.approx(0.77, abs=0.02)
+
+
+def test_the_sampler_of_a_large_vocabulary_is_what_a_log_says():
+    """vllm_0.19_h100.csv, Qwen2.5 7B: 2.21 GiB. 3.726 x 152,064 x 1024 x 4 = 2.16 GiB of logits, 1.575 x 8192 x 3584 x 2 = 0.09 of hidden states."""
+    qwen = model(hidden_size=3584, intermediate_size=18_944, vocab_size=152_064)
+    asked = config(max_num_batched_tokens=8192, max_num_seqs=1024)
+    copies = overhead.sampler_copies(asked, on(), Outlook.EXPECTED)
+    assert overhead.sampler_activation(qwen, asked, copies) / GIB == pytest.approx(2.21, abs=0.05)
+
+
+def test_the_sampler_holds_copies_of_a_row_of_logits_for_each_sequence_and_of_the_hidden_states(coefficients):
+    # 4 x 10,000 x 256 x 4 = 40,960,000 and 2 x 2048 x 1000 x 2 = 8,192,000
+    assert overhead.sampler_activation(model(), BATCH, 4) == 49_152_000
+    # no more rows than a batch has tokens: 4 x 10,000 x 2048 x 4 = 327,680,000
+    assert overhead.sampler_activation(model(), config(max_num_seqs=4096), 4) == 327_680_000 + 8_192_000
+    assert overhead.sampler_activation(model(pooling=True), BATCH, 4) == 8_192_000  # no logits
+
+
+@pytest.mark.parametrize(
+    ("version", "outlook", "device", "copies"),
+    [
+        ("0.33", Outlook.EXPECTED, {}, 4),
+        ("0.33", Outlook.CAUTIOUS, {}, 4),  # measured on this very card
+        ("0.33", Outlook.CAUTIOUS, {"fitted": False}, 8),
+        ("0.33", Outlook.CAUTIOUS, {"fitted": False, "shift_bytes": 0}, 4),  # a start on this machine was
+        ("0.33", Outlook.HOPEFUL, {"fitted": False}, 4),
+        ("0.17", Outlook.EXPECTED, {}, 4),
+        ("0.16", Outlook.HOPEFUL, {}, 8),
+        ("0.16", Outlook.EXPECTED, {}, 8),
+    ],
+)
+def test_copies_of_the_logits_by_release_card_and_outlook(coefficients, version, outlook, device, copies):
+    assert overhead.sampler_copies(config(vllm_version=version), on(**device), outlook) == copies
+
+
+def test_experts_keep_a_workspace_for_every_expert_of_a_token(coefficients):
+    # 2 copies x 2048 tokens x 4 experts x max(1500, 1000) x 2 bytes
+    assert overhead.expert_workspace(model(**MOE), BATCH) == 49_152_000
+    assert overhead.expert_workspace(model(**MOE | {"expert_intermediate": 500}), BATCH) == 2 * 2048 * 4 * 1000 * 2 == 32_768_000
+    assert overhead.expert_workspace(model(), BATCH) == 0
+
+
+def test_residual_streams_are_copied_ten_times_and_one_stream_is_none(coefficients):
+    assert overhead.stream_activation(model(residual_streams=4), BATCH) == 10 * 2048 * 1000 * 4 * 2 == 163_840_000
+    assert overhead.stream_activation(model(), BATCH) == 0
+
+
+def test_the_text_peak_is_the_larger_of_layers_and_sampler_beside_the_experts(coefficients):
+    def peak(spec, *, last=True, **changed):
+        return overhead.text_activation(spec, config(**changed), 4, last_stage=last)
+
+    assert peak(model()) == 53_248_000  # the layers, above: the sampler takes 49,152,000
+    assert peak(model(), max_num_seqs=512) == 81_920_000 + 8_192_000  # twice the logits, now more than the layers
+    assert peak(model(**MOE)) == 49_152_000 + 49_152_000  # the sampler, and the experts' workspace beside it
+    assert peak(model(residual_streams=4)) == 163_840_000
+    assert peak(model(**MOE), last=False) == 49_152_000  # half, where nothing is sampled
+
+
+def test_the_vision_tower_is_divided_over_ranks_its_outputs_are_not(coefficients):
+    # tp 1: 4096 x (4304 + 3 x 1152 + 2 x 1152) x 2 = 82,444,288; outputs 1024 x 1000 x (1 + 3) x 2 = 8,192,000
+    assert overhead.vision_activation(model(vision=VISION), BATCH) == 82_444_288 + 8_192_000
+    # tp 2: 4096 x (7760 / 2 + 2304) x 2 = 50,659,328
+    assert overhead.vision_activation(model(vision=VISION), config(tensor_parallel_size=2)) == 50_659_328 + 8_192_000
+    assert overhead.vision_activation(model(vision=VISION), config(skip_mm_profiling=True)) == 0
+    assert overhead.vision_activation(model(), BATCH) == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "outlook", "peak"),
+    [
+        ({}, Outlook.EXPECTED, 53_248_000),
+        ({}, Outlook.CAUTIOUS, 53_248_000 + GIB // 4),
+        ({}, Outlook.HOPEFUL, 0),  # not below nothing
+        ({"vision": VISION}, Outlook.EXPECTED, 90_636_288),  # one after the other: the larger counts
+        ({"vision": VISION}, Outlook.CAUTIOUS, 53_248_000 + GIB // 4),  # text; 1.5 x 90,636,288 = 135,954,432
+        ({"vision": VISION}, Outlook.HOPEFUL, 45_318_144),  # half of 90,636,288
+        ({"residual_streams": 16}, Outlook.EXPECTED, 655_360_000),
+        ({"residual_streams": 16}, Outlook.CAUTIOUS, 655_360_000 + GIB // 4 + 327_680_000),  # and half of the streams once more
+        ({"residual_streams": 16}, Outlook.HOPEFUL, 655_360_000 - GIB // 4 - 327_680_000),
+    ],
+)
+def test_the_peak_at_each_outlook(coefficients, changed, outlook, peak):
+    assert overhead.activation(model(**changed), BATCH, on(), outlook, last_stage=True) == peak
+
+
+@pytest.mark.parametrize(
+    ("spec", "changed", "device", "outlook", "gib"),
+    [
+        # (0.5 + 16 / 64) x 25 of 50 sizes
+        ({}, {}, {}, Outlook.EXPECTED, 0.375),
+        ({}, {}, {}, Outlook.CAUTIOUS, 0.375 + 0.125),  # half of the residual, as of the sizes
+        ({}, {}, {}, Outlook.HOPEFUL, 0.375 - 0.125),
+        ({}, {}, {"graph_sizes": 100}, Outlook.CAUTIOUS, 2 * 0.75 + 0.25),  # never more than the residual
+        ({}, {}, {"graph_sizes": 1}, Outlook.HOPEFUL, 0.01),  # 0.75 / 50 less 0.25 / 50
+        ({}, {"pipeline_parallel_size": 2}, {}, Outlook.EXPECTED, (0.5 + 8 / 64) / 2),
+        (MOE, {}, {}, Outlook.EXPECTED, (0.5 + 0.25 + 0.5) / 2),
+        ({}, {}, {"fitted": False}, Outlook.EXPECTED, 0.75 * 0.375),
+        ({}, {}, {"fitted": False}, Outlook.CAUTIOUS, 0.375),
+        ({}, {}, {"fitted": False}, Outlook.HOPEFUL, 0.25 * 0.375),
+        ({}, {"enforce_eager": True}, {}, Outlook.CAUTIOUS, 0),
+        ({}, {"max_cudagraph_capture_size": 0}, {}, Outlook.CAUTIOUS, 0),
+    ],
+)
+def test_graphs_by_layers_of_a_stage_and_captured_sizes(coefficients, spec, changed, device, outlook, gib):
+    assert overhead.cuda_graphs(model(**spec), config(**changed), on(**device), outlook) == pytest.approx(gib * GIB, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("tp", "pp", "nvlink", "expected", "cautious", "hopeful"),
+    [
+        (1, 1, False, 0.25, 0.5, 0.125),
+        (1, 2, False, 0.0625, 0.0625, 0.0625),
+        (2, 1, True, 2.0, 2.25, 1.75),
+        (8, 1, True, 2.0, 2.25, 1.75),
+        (2, 1, False, 0.75, 1.75, 0.5),
+        (4, 1, False, 1.5, 2.5, 1.0),
+        (8, 1, False, 1.5, 2.5, 1.0),
+        (2, 2, False, 0.75, 1.75, 0.5),
+    ],
+)
+def test_memory_outside_torch_by_ranks_and_link(coefficients, tp, pp, nvlink, expected, cautious, hopeful):
+    asked = config(tensor_parallel_size=tp, pipeline_parallel_size=pp)
+    outside = [overhead.non_torch(asked, on(nvlink=nvlink), outlook) / GIB for outlook in (Outlook.EXPECTED, Outlook.CAUTIOUS, Outlook.HOPEFUL)]
+    assert outside == [expected, cautious, hopeful]
+
+
+def test_an_unmeasured_card_adds_a_margin_which_a_start_on_this_machine_replaces(coefficients):
+    def outside(outlook, **facts):
+        return overhead.non_torch(BATCH, on(**facts), outlook) / GIB
+
+    assert outside(Outlook.EXPECTED, fitted=False) == 0.25
+    assert outside(Outlook.CAUTIOUS, fitted=False) == 0.5 + 0.25
+    assert outside(Outlook.HOPEFUL, fitted=False) == 0  # 0.125 - 0.25: not below nothing
+    assert outside(Outlook.CAUTIOUS, fitted=False, shift_bytes=GIB) == 0.5 + 1
+    assert outside(Outlook.EXPECTED, shift_bytes=GIB) == 0.25 + 1
+
+
+@pytest.mark.parametrize(("tp", "measured_gib"), [(2, 0.74), (4, 1.70)])
+def test_two_and_four_cards_on_pcie_take_what_was_measured(tp, measured_gib):
+    """consumer_starts.yaml: 3090w-qwen3.6-35b-a3b-autoround-tp2 took 0.74 GiB of each card, pro6000-4x-qwen3-235b-fp8 1.70 of each of four."""
+    outside = overhead.non_torch(config(tensor_parallel_size=tp), on(fitted=False), Outlook.EXPECTED)
+    assert outside / GIB == pytest.approx(measured_gib, abs=0.01)
+
+
+def test_before_0_20_graphs_lie_outside_the_budget_where_the_profiled_activations_were(coefficients):
+    since = overhead.overhead(model(), BATCH, on(), Outlook.EXPECTED)
+    before = overhead.overhead(model(), config(vllm_version="0.19"), on(), Outlook.EXPECTED)
+    assert (since.activation_bytes, since.cuda_graph_bytes, since.late_graph_bytes) == (53_248_000, 402_653_184, 0)  # 0.375 GiB
+    assert (before.activation_bytes, before.cuda_graph_bytes, before.late_graph_bytes) == (53_248_000, 0, 402_653_184 - 53_248_000)
+    large = overhead.overhead(model(residual_streams=16), config(vllm_version="0.19"), on(), Outlook.EXPECTED)
+    assert large.late_graph_bytes == 0  # 655,360,000 of activations leave room for all graphs
+    assert since.non_torch_bytes == before.non_torch_bytes == GIB // 4
+
+
+@pytest.mark.parametrize(
+    ("changed", "sizes"),
+    [
+        ({"max_num_seqs": 256}, 51),  # up to 512: 1, 2, 4, then 8 to 248 by 8 (31), 256 to 512 by 16 (17)
+        ({"max_num_seqs": 16}, 7),  # up to 32: 1, 2, 4, 8, 16, 24, 32
+        ({"max_num_seqs": 256, "max_cudagraph_capture_size": 128}, 19),  # 1, 2, 4, 8 to 128 by 8 (16)
+        ({"max_num_seqs": 256, "vllm_version": "0.11"}, 67),  # before 0.12 every 8th above 256 too: 33 instead of 17
+    ],
+)
+def test_captured_batch_sizes_are_those_up_to_twice_the_sequences(changed, sizes):
+    card = GpuSpec(name="made", title="Made", vendor="nvidia", memory_bytes=24 * GIB, cuda_total_bytes=23 * GIB, compute_capability=(8, 9))
+    assert overhead.device(GpuGroup(gpu=card, count=1), config(**changed)).graph_sizes == sizes
