@@ -12,9 +12,9 @@ from benchmarks import runtimes, speed_accuracy
 from benchmarks.calibrate import fitted
 from benchmarks.consumer import reported
 from benchmarks.starts import Start, starts
-from planner.engines import overhead
-from planner.engines.overhead import Outlook
-from planner.memory import breakdown, place, stage_budgets
+from planner.engines.vllm import overhead
+from planner.engines.vllm.memory import breakdown, place, stage_budgets
+from planner.engines.vllm.overhead import Outlook
 from planner.units import GIB
 
 PAGE = Path(__file__).parent.parent / "docs" / "accuracy.md"

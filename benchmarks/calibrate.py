@@ -1,4 +1,4 @@
-"""Fit the overhead coefficients to the real starts: `python -m benchmarks.calibrate` rewrites planner/engines/overhead.json.
+"""Fit the overhead coefficients to the real starts: `python -m benchmarks.calibrate` rewrites planner/engines/vllm/overhead.json.
 
 Activation: sampler logits, hidden states of a batch, expert workspaces, fitted over the starts without pipeline (there the logged
 stage has no sampler). CUDA graphs: a constant, the layers of a stage, experts. Residuals: the 90th percentile of absolute errors on families left out.
@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.starts import Start, starts
-from planner.engines.versions import VERSIONS
-from planner.engines.vllm import capture_sizes
+from planner.engines.vllm.rules import capture_sizes
+from planner.engines.vllm.versions import VERSIONS
 from planner.units import GIB
 
 FILE = Path(__file__).parent.parent / "planner" / "engines" / "overhead.json"

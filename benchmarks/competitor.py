@@ -23,12 +23,12 @@ from benchmarks.speed_accuracy import grouped, percent
 from benchmarks.speed_fit import errors_left_out
 from benchmarks.speed_models import model_name
 from benchmarks.speed_rows import Measured, left_out, measured, number, rows
-from planner import catalog
-from planner.config import CacheLayout, Parallel
-from planner.engines.vllm import with_kernels
-from planner.hardware import GpuSpec
-from planner.speed import fitted, load, rates, served
-from planner.work import Work, arithmetic, cache_reads, peak, shape_of, weights
+from planner.catalogue import load as catalog
+from planner.engines.vllm.rules import with_kernels
+from planner.facts.config import CacheLayout, Parallel
+from planner.facts.hardware import GpuSpec
+from planner.speed.roofline import fitted, load, rates, served
+from planner.speed.work import Work, arithmetic, cache_reads, peak, shape_of, weights
 
 VERSION = "0.12.0"
 WORKER = Path(__file__).with_name("competitor_worker.py")

@@ -15,14 +15,14 @@ from typing import Any
 import yaml
 
 from planner.architecture import Config, build_model
-from planner.catalog import find_gpu, find_model, gpu_rows
-from planner.check import Checked, check
-from planner.engines.flags import parse_flags
-from planner.engines.versions import nearest_version
-from planner.engines.vllm import UNCOVERED_KV_DTYPES
+from planner.catalogue.load import find_gpu, find_model, gpu_rows
+from planner.engines.vllm.check import Checked, check
+from planner.engines.vllm.flags import parse_flags
+from planner.engines.vllm.rules import UNCOVERED_KV_DTYPES
+from planner.engines.vllm.versions import nearest_version
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup, GpuSpec, Host
-from planner.model import ModelSpec
+from planner.facts.hardware import GpuGroup, GpuSpec, Host
+from planner.facts.model import ModelSpec
 from planner.units import GIB
 
 DATA = Path(__file__).parent.parent / "tests" / "data" / "consumer_starts.yaml"

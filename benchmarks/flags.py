@@ -1,4 +1,4 @@
-"""vLLM's serve flags by release, from vLLM itself: `python -m benchmarks.flags` rewrites planner/engines/flags.json.
+"""vLLM's serve flags by release, from vLLM itself: `python -m benchmarks.flags` rewrites planner/engines/vllm/flags.json.
 
 The newest release's parser says what each flag takes (tests/oracle/list_flags.py, in the judge's environment); the source
 distributions of the releases before it say when a flag appeared and when it was last known; `--newest` keeps what the file has of them.
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from planner.engines.versions import DEFAULT_VERSION, VERSIONS
+from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "planner" / "engines" / "flags.json"

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from planner.catalog import find_gpu
-from planner.choice import Pins, Request
-from planner.hardware import GpuGroup
-from planner.placement import Ask, Stack, place_servers
-from planner.source import find_source
+from planner.catalogue.load import find_gpu
+from planner.catalogue.resolve import find_source
+from planner.engines.vllm.choice import Pins, Request
+from planner.facts.hardware import GpuGroup
+from planner.questions.placement import Ask, Stack, place_servers
 
 Files = dict[str, str]
 Part = Callable[[Files], tuple[str, str]]

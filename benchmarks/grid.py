@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
-from planner.choice import Pins, Request
-from planner.config import ServeConfig
-from planner.grid import KV_DTYPES, Array
-from planner.hardware import GpuGroup
-from planner.memory import Placement
-from planner.search import candidates, evaluate, splits
-from planner.sweep import VERDICTS, Sweep, all_gpus, all_models, parts
+from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.memory import Placement
+from planner.engines.vllm.search import candidates, evaluate, splits
+from planner.facts.config import ServeConfig
+from planner.facts.hardware import GpuGroup
+from planner.grid.servers import KV_DTYPES, Array
+from planner.grid.sweep import VERDICTS, Sweep, all_gpus, all_models, parts
 
 SAMPLE, JOBS = 2000, 2
 
@@ -45,7 +45,7 @@ def sample(found: dict[str, dict[str, Array]], count: int) -> Iterator[Setting]:
 
 def differs(sweep: Sweep, setting: Setting) -> bool:
     """Whether the scalar path answers something else."""
-    from planner.catalog import find_gpu
+    from planner.catalogue.load import find_gpu
 
     row = setting.row
     model = _spec(setting.model)
@@ -68,7 +68,7 @@ def differs(sweep: Sweep, setting: Setting) -> bool:
 
 @cache
 def _spec(name: str):  # noqa: ANN202
-    from planner.catalog import find_model
+    from planner.catalogue.load import find_model
 
     entry = find_model(name)
     if entry is None:

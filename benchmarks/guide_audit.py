@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from planner.catalog import find_gpu
-from planner.check import Checked
-from planner.cli_check import judge as check_found
-from planner.hardware import GpuGroup
-from planner.plan import Plan
-from planner.shell import Found
-from planner.source import find_source
+from planner.catalogue.load import find_gpu
+from planner.catalogue.resolve import find_source
+from planner.cli.check import judge as check_found
+from planner.engines.vllm.check import Checked
+from planner.engines.vllm.plan import Plan
+from planner.facts.hardware import GpuGroup
+from planner.questions.find_commands import Found
 from planner.units import GB, GIB, gib, tokens
 
 

@@ -12,17 +12,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from planner.catalog import find_gpu, find_model, gpu_rows
-from planner.choice import Request
-from planner.cli_files import plan_text
-from planner.cli_stack import answer_for
+from planner.catalogue.load import find_gpu, find_model, gpu_rows
+from planner.catalogue.resolve import find_source
+from planner.cli.files import plan_text
+from planner.cli.output import PLAN
+from planner.engines.vllm.choice import Request
+from planner.engines.vllm.plan import Plan, make_plan
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup
-from planner.output import PLAN
-from planner.plan import Plan, make_plan
-from planner.question import folder_name
-from planner.source import find_source
-from planner.stack_file import ServiceRow, StackRow
+from planner.facts.hardware import GpuGroup
+from planner.questions.question import folder_name
+from planner.questions.stack_file import ServiceRow, StackRow
+from planner.questions.vllm import answer_for
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "outputs"

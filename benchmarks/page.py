@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from urllib.parse import urlencode
 
-from planner.catalog import Entry, gpu_rows, model_rows
+from planner.catalogue.load import Entry, gpu_rows, model_rows
 
 CLIENTS, KEYS, PAUSE_S = 20, 60, 0.15
 

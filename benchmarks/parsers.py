@@ -1,4 +1,4 @@
-"""vLLM's tool parsers, reasoning parsers and tokenizer modes by release: `python -m benchmarks.parsers` rewrites planner/engines/parsers.json.
+"""vLLM's tool parsers, reasoning parsers and tokenizer modes by release: `python -m benchmarks.parsers` rewrites planner/engines/vllm/parsers.json.
 
 The newest release's own registries say what there is (tests/oracle/list_parsers.py, in the judge's environment); the source
 distributions of the releases before it say since when, and what is gone.
@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import urljoin
 
-from planner.engines.versions import DEFAULT_VERSION, VERSIONS
+from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "planner" / "engines" / "parsers.json"

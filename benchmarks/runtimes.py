@@ -15,10 +15,10 @@ from typing import Any
 import yaml
 
 from planner.architecture import Config, build_model, parse_config
-from planner.gguf.llamacpp import LlamaCppConfig, cache_bytes, compute_bytes, kv_bytes
-from planner.gguf.model import converted
-from planner.mlx import memory as mlx
-from planner.model import FullAttention, LatentAttention, ModelSpec
+from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, compute_bytes, kv_bytes
+from planner.engines.llamacpp.model import converted
+from planner.engines.mlx import memory as mlx
+from planner.facts.model import FullAttention, LatentAttention, ModelSpec
 from planner.units import GIB, MIB
 
 DATA = Path(__file__).parent.parent / "tests" / "data"

@@ -1,4 +1,4 @@
-"""Fit the speed constants to published measurements: `python -m benchmarks.speed_fit` rewrites planner/engines/speed.json.
+"""Fit the speed constants to published measurements: `python -m benchmarks.speed_fit` rewrites planner/speed/speed.json.
 
 Logarithms of all figures at once, robust (a figure that is far off counts less), each constant drawn to a prior that stands for what a
 kernel of its kind reaches: constants that few rows see stay near it, so a model or GPU that is left out does not let them run away.
@@ -20,9 +20,9 @@ import numpy as np
 
 from benchmarks.speed_rows import FILE as ROWS
 from benchmarks.speed_rows import Measured, measured
-from planner import speed
-from planner.speed import Rates, rate_names
-from planner.work import Peak, Weights, Work
+from planner.speed import roofline
+from planner.speed.roofline import Rates, rate_names
+from planner.speed.work import Peak, Weights, Work
 
 FILE = Path(__file__).parent.parent / "planner" / "engines" / "speed.json"
 
@@ -106,7 +106,7 @@ class Columns:
     def log_errors(self, logs: Any) -> Any:
         """Predicted over measured, as logarithms."""
         rate = Rates(**{name: np.exp(mask @ logs) for name, mask in self.masks.items()})
-        served = speed.served(self.work, rate, speed.Load(self.users, self.prompt, self.answer, self.burst, self.cache_bytes, self.attention_flops))
+        served = roofline.served(self.work, rate, roofline.Load(self.users, self.prompt, self.answer, self.burst, self.cache_bytes, self.attention_flops))
         predicted = np.select(
             [self.metric == name for name in ("decode", "prompt", "ttft", "tpot", "throughput", "answer")],
             [

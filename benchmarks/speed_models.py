@@ -6,16 +6,16 @@ import re
 from functools import cache
 from typing import Any
 
-from planner import catalog
 from planner.architecture import Config, build_model
-from planner.config import CacheLayout, Parallel
-from planner.engines.vllm import with_kernels
-from planner.gguf.model import converted
-from planner.hardware import GpuSpec
-from planner.local_speed import gguf_weights, local_work, mlx_weights
-from planner.mlx.memory import read_format
-from planner.model import ModelSpec
-from planner.work import Weights, Work, arithmetic, cache_reads, peak, shape_of, weights
+from planner.catalogue import load
+from planner.engines.llamacpp.model import converted
+from planner.engines.mlx.memory import read_format
+from planner.engines.vllm.rules import with_kernels
+from planner.facts.config import CacheLayout, Parallel
+from planner.facts.hardware import GpuSpec
+from planner.facts.model import ModelSpec
+from planner.speed.local import gguf_weights, local_work, mlx_weights
+from planner.speed.work import Weights, Work, arithmetic, cache_reads, peak, shape_of, weights
 
 ENGINES = {"vllm": "vllm", "sglang": "sglang", "trtllm": "trtllm", "llama.cpp": "llamacpp", "mlx-lm": "mlx"}
 GPUS = {
@@ -80,7 +80,7 @@ def _quantization(quant: str, model: str) -> dict[str, Any] | None:
 @cache
 def spec(model: str, quant: str) -> ModelSpec:
     """A model in the stated format. Raises PlannerError where the two do not go together."""
-    entry = catalog.find_model(model)
+    entry = load.find_model(model)
     if entry is None:
         raise KeyError(model)
     own = _quantization(quant, model)
@@ -91,8 +91,8 @@ def spec(model: str, quant: str) -> ModelSpec:
 @cache
 def gpu_spec(name: str) -> GpuSpec:
     """A Mac's memory does not change its speed, so its chip is enough."""
-    macs = (row for row in catalog.gpu_rows() if row.vendor == "apple")
-    return next((row.spec() for row in macs if name in (row.name, *row.aliases)), None) or catalog.find_gpu(name)
+    macs = (row for row in load.gpu_rows() if row.vendor == "apple")
+    return next((row.spec() for row in macs if name in (row.name, *row.aliases)), None) or load.find_gpu(name)
 
 
 def work_of(row: dict[str, str]) -> Work | None:

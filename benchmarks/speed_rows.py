@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.speed_models import ENGINES, gpu_name, gpu_spec, model_name, work_of
 from planner.errors import PlannerError
-from planner.work import Work
+from planner.speed.work import Work
 
 FILE = Path(__file__).parent.parent / "tests" / "data" / "speed_cases.csv"
 UNFIT_FILE = "aic-auto-gap-analysis/data/h200_sxm/vllm/0.12.0"

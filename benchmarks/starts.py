@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from planner.catalog import find_gpu, find_model
-from planner.config import ServeConfig
-from planner.hardware import GpuGroup
-from planner.model import ModelSpec
+from planner.catalogue.load import find_gpu, find_model
+from planner.facts.config import ServeConfig
+from planner.facts.hardware import GpuGroup
+from planner.facts.model import ModelSpec
 from planner.units import GIB
 
 DATA = Path(__file__).parent.parent / "tests" / "data"

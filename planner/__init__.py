@@ -3,24 +3,24 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from planner.choice import Pins, Request
+    from planner.engines.vllm.choice import Pins, Request
+    from planner.engines.vllm.plan import Plan, make_plan
     from planner.errors import PlannerError, UnsupportedModelError
-    from planner.hardware import GpuGroup, Host
-    from planner.placement import Ask, Stack, place_servers
-    from planner.plan import Plan, make_plan
+    from planner.facts.hardware import GpuGroup, Host
+    from planner.questions.placement import Ask, Stack, place_servers
 
 _HOME = {
-    "Ask": "placement",
-    "GpuGroup": "hardware",
-    "Host": "hardware",
-    "Pins": "choice",
-    "Plan": "plan",
+    "Ask": "questions.placement",
+    "GpuGroup": "facts.hardware",
+    "Host": "facts.hardware",
+    "Pins": "engines.vllm.choice",
+    "Plan": "engines.vllm.plan",
     "PlannerError": "errors",
-    "Request": "choice",
-    "Stack": "placement",
+    "Request": "engines.vllm.choice",
+    "Stack": "questions.placement",
     "UnsupportedModelError": "errors",
-    "make_plan": "plan",
-    "place_servers": "placement",
+    "make_plan": "engines.vllm.plan",
+    "place_servers": "questions.placement",
 }
 __all__ = ["Ask", "GpuGroup", "Host", "Pins", "Plan", "PlannerError", "Request", "Stack", "UnsupportedModelError", "make_plan", "place_servers"]
 

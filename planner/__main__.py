@@ -8,7 +8,7 @@ def start() -> None:
     """Run the command line. One short answer makes no garbage worth collecting, and collecting costs a tenth of the start."""
     gc.disable()
     try:
-        from planner.cli import main
+        from planner.cli.main import main
 
         main()
     except KeyboardInterrupt:

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import settings
 
 from planner.architecture import build_model, parse_config
-from planner.catalog import find_gpu
-from planner.model import ModelSpec
+from planner.catalogue.load import find_gpu
+from planner.facts.model import ModelSpec
 
 # What CI tries is the same every time; `pytest --hypothesis-profile=explore` looks for what nobody has seen yet.
 settings.register_profile("plan", deadline=None, max_examples=60, derandomize=True)

@@ -3,8 +3,8 @@
 from hypothesis import strategies as st
 
 from planner.architecture import Config, build_model
-from planner.hardware import GpuGroup, GpuSpec, Host
-from planner.model import ModelSpec
+from planner.facts.hardware import GpuGroup, GpuSpec, Host
+from planner.facts.model import ModelSpec
 from planner.units import GIB, MIB
 
 QUANTIZATIONS = (

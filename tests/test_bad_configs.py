@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from planner.architecture import Config, build_model
-from planner.choice import Request
-from planner.deployment import deployment
+from planner.engines.vllm.choice import Request
+from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup
-from planner.placement import alone
-from planner.plan import make_plan
+from planner.facts.deployment import deployment
+from planner.facts.hardware import GpuGroup
+from planner.questions.placement import alone
 from planner.report.contract import plan_json
 from planner.report.terminal import render
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from planner.errors import WorldError
-from planner.measure import WORDS, Answered, ask, bench
+from planner.machine.bench import WORDS, Answered, ask, bench
 from tests.conftest import run_plan
 
 PREFILL_S, STEP_S = 0.12, 0.01

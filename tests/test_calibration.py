@@ -10,10 +10,10 @@ from conftest import ROOT, run_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner import catalog
-from planner.calibration import _read, calibrated, calibration_path, save_speed
+from planner.catalogue import load
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup
+from planner.facts.hardware import GpuGroup
+from planner.machine.calibration import _read, calibrated, calibration_path, save_speed
 
 WRITER = """
 import sys
@@ -26,14 +26,14 @@ for name in sys.argv[1:]:
 
 
 def test_writers_at_once_lose_nothing(tmp_path):
-    names = [row.name for row in catalog.gpu_rows() if not row.memory_options_gb][:24]
+    names = [row.name for row in load.gpu_rows() if not row.memory_options_gb][:24]
     environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     started = [subprocess.Popen([sys.executable, "-c", WRITER, *names[number::6]], env=environment, stderr=subprocess.PIPE, text=True) for number in range(6)]
     for process in started:
         _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
     (path,) = tmp_path.rglob("calibration.json")
-    assert set(json.loads(path.read_text())["gpus"]) == {catalog.find_gpu(name).name for name in names}
+    assert set(json.loads(path.read_text())["gpus"]) == {load.find_gpu(name).name for name in names}
     assert sorted(each.name for each in path.parent.iterdir()) == ["calibration.json", "calibration.json.lock"]
 
 
@@ -64,7 +64,7 @@ JSON = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats
 )
 def test_an_entry_of_anything_is_used_or_passed_over(shift, speed, entry, tmp_path_factory):
     """And a new measurement takes its place."""
-    gpu = catalog.find_gpu("rtx4090")
+    gpu = load.find_gpu("rtx4090")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         path = calibration_path()

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner import catalog
-from planner.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, holds, measure, replicas_for, server_of, slots
-from planner.choice import Request
+from planner.catalogue import load as catalog
+from planner.engines.vllm.choice import Request
+from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.errors import PlannerError
-from planner.estimate import paces
-from planner.hardware import GpuGroup
-from planner.plan import Plan, plan_as_asked
-from planner.queueing import Server, highest_rate, simulate
+from planner.facts.hardware import GpuGroup
+from planner.questions.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, holds, measure, replicas_for, server_of, slots
+from planner.speed.estimate import paces
+from planner.speed.queueing import Server, highest_rate, simulate
 from planner.units import round_up
 from tests.conftest import run_plan
 from tests.token_server import serve

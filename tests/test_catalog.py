@@ -6,13 +6,13 @@ import re
 import pytest
 from conftest import DATA, config_model, run_plan
 
-from planner import catalog
+from planner.catalogue import load
 from planner.errors import CatalogError, PlannerError
-from planner.model import Experts, Linear, Module
+from planner.facts.model import Experts, Linear, Module
 
-GPUS = list(catalog.gpu_rows())
-MODELS = list(catalog.model_rows())
-VARIANTS = [catalog.Entry(row, variant) for row in MODELS for variant in row.variants]
+GPUS = list(load.gpu_rows())
+MODELS = list(load.model_rows())
+VARIANTS = [load.Entry(row, variant) for row in MODELS for variant in row.variants]
 
 
 def parameters(module: Module) -> int:
@@ -42,7 +42,7 @@ def test_the_catalogues_are_as_large_as_promised():
 def test_every_gpu_is_reachable_and_sourced(row):
     size = f"-{row.memory_options_gb[0]}gb" if row.memory_options_gb else ""
     for name in (row.name, row.title, *row.aliases):
-        assert catalog.find_gpu(name + size).name == row.name + size
+        assert load.find_gpu(name + size).name == row.name + size
     assert {"memory", "bandwidth"} <= set(row.sources)
     assert all(source and not source.startswith(("MEM", "GUESS")) for source in row.sources.values())
     assert re.fullmatch(r"2026-\d\d-\d\d", row.checked)
@@ -55,7 +55,7 @@ def test_every_gpu_is_reachable_and_sourced(row):
 @pytest.mark.parametrize("entry", VARIANTS, ids=lambda entry: entry.name)
 def test_every_model_is_reachable(entry):
     for name in (entry.name, entry.variant.repo):
-        found = catalog.find_model(name)
+        found = load.find_model(name)
         assert found is not None
         assert (found.row.name, found.variant.name) == (entry.row.name, entry.variant.name)
 
@@ -88,15 +88,15 @@ def test_a_row_equals_what_its_whole_config_gives(row):
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(PlannerError, match="not in the catalogue") as caught:
-        catalog.find_gpu("rtx 4091")
+        load.find_gpu("rtx 4091")
     assert "rtx4090" in caught.value.hint
 
 
 def broken(tmp_path, monkeypatch, text):
     path = tmp_path / "gpus.yaml"
     path.write_text(text)
-    monkeypatch.setattr(catalog, "catalogue_path", lambda name: path)
-    return list(catalog.gpu_rows())
+    monkeypatch.setattr(load, "catalogue_path", lambda name: path)
+    return list(load.gpu_rows())
 
 
 GOOD = "- name: x\n  title: X\n  vendor: nvidia\n  memory_mib: 1024\n  bandwidth_gb_per_s: 1.0\n  sources: {memory: here}\n  checked: '2026-01-01'\n"

@@ -13,19 +13,19 @@ from strategies import groups, models
 
 from benchmarks import consumer
 from benchmarks.starts import starts
-from planner.catalog import find_model, gpu_rows
-from planner.check import check
-from planner.choice import Pins, Request
-from planner.cli_check import judge
-from planner.engines.flags import parse_flags
-from planner.engines.versions import DEFAULT_VERSION, VERSIONS, nearest_version, newest_for
-from planner.enums import EXIT_CODES
+from planner.catalogue.load import find_model, gpu_rows
+from planner.cli.check import judge
+from planner.cli.schema import json_schema
+from planner.engines.vllm.check import check
+from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.flags import parse_flags
+from planner.engines.vllm.plan import make_plan
+from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS, nearest_version, newest_for
 from planner.errors import PlannerError
-from planner.grid import Machines, servers
-from planner.hardware import GpuGroup
-from planner.plan import make_plan
-from planner.schema import json_schema
-from planner.shell import find_commands
+from planner.facts.hardware import GpuGroup
+from planner.facts.verdict import EXIT_CODES
+from planner.grid.servers import Machines, servers
+from planner.questions.find_commands import find_commands
 
 SERVE = "vllm serve Qwen/Qwen3-8B"
 FOUND = {

@@ -8,22 +8,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner import catalog
-from planner.choose import CONTEXTS, Wish, active_parameters, cannot_fit, choose, months, weight_bits
-from planner.config import Parallel
+from planner.catalogue import load
+from planner.catalogue.prices import own_prices_path, read_prices
+from planner.catalogue.validation import adapter
+from planner.cli.schema import json_schema
+from planner.engines.vllm.weights import stage_weights
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup
-from planner.machines import Need, Stored, machines
-from planner.offers import offers
-from planner.prices import own_prices_path, read_prices
-from planner.schema import json_schema
-from planner.validation import adapter
-from planner.weights import stage_weights
+from planner.facts.config import Parallel
+from planner.facts.hardware import GpuGroup
+from planner.questions.choose import CONTEXTS, Wish, active_parameters, cannot_fit, choose, months, weight_bits
+from planner.questions.machines import Need, Stored, machines
+from planner.questions.offers import offers
 from tests.conftest import run_plan
 
 
 def group(gpu: str, count: int) -> GpuGroup:
-    return GpuGroup(gpu=catalog.find_gpu(gpu), count=count)
+    return GpuGroup(gpu=load.find_gpu(gpu), count=count)
 
 
 @pytest.mark.parametrize(("gpu", "count"), [("rtx4090", 2), ("h100", 4), ("rtx3060", 1), ("m4-max-64gb", 1)])
@@ -39,11 +39,11 @@ def test_the_first_ten_are_those_of_all(gpu, count, purpose):
 
 def test_what_is_skipped_for_its_size_would_not_start():
     here, wish = group("rtx4090", 1), Wish(purpose="chat", context=1024)
-    for row in catalog.model_rows():
+    for row in load.model_rows():
         for variant in row.variants:
             bits = weight_bits(variant.quantization or row.config.get("quantization_config") or {})
             if variant.runtime == "vllm" and cannot_fit(row.parameters, bits, here.gpu.cuda_total_bytes):
-                assert stage_weights(catalog.Entry(row, variant).spec(), Parallel())[0] > here.gpu.cuda_total_bytes
+                assert stage_weights(load.Entry(row, variant).spec(), Parallel())[0] > here.gpu.cuda_total_bytes
     assert choose(offers(here, "chat"), wish, 1)
 
 
@@ -78,26 +78,26 @@ def test_the_wish_decides_before_strength():
     ],
 )
 def test_active_parameters_are_what_the_makers_say(model, billions):
-    assert active_parameters(catalog.find_model(model).spec()) / 1e9 == pytest.approx(billions, rel=0.12)
+    assert active_parameters(load.find_model(model).spec()) / 1e9 == pytest.approx(billions, rel=0.12)
 
 
 def test_bits_are_read_from_the_quantization():
     names = {"qwen3-8b": 16, "qwen3-8b-fp8": 8, "qwen3-8b-awq": 4, "llama-3.1-8b-w8a8": 8, "llama-3.1-8b-w4a16": 4, "gemma-4-31b-nvfp4": 4, "gpt-oss-20b": 4}
     for name, bits in names.items():
-        entry = catalog.find_model(name)
+        entry = load.find_model(name)
         assert weight_bits(entry.variant.quantization or entry.row.config.get("quantization_config") or {}) == bits, name
 
 
 def test_every_model_has_a_month():
-    for row in catalog.model_rows():
+    for row in load.model_rows():
         assert 2023 <= int(row.released[:4]) <= 2026, row.name
         assert months(row.released) >= 0
 
 
 @cache
 def stored(name: str) -> tuple[Stored, ...]:
-    entry = catalog.find_model(name)
-    siblings = (catalog.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm")
+    entry = load.find_model(name)
+    siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm")
     return tuple(Stored(one.name, one.variant.repo, weight_bits(one.variant.quantization), one.spec()) for one in siblings)
 
 
@@ -110,7 +110,7 @@ CARDS = ("rtx3090", "rtx4090", "rtx5090", "a100-80", "h100", "l40s", "mi300x", "
     st.sampled_from([1, 3, 12]),
 )
 def test_machines_do_what_is_asked_and_no_smaller_number_does(model, context, users):
-    gpus = [catalog.find_gpu(name) for name in CARDS]
+    gpus = [load.find_gpu(name) for name in CARDS]
     try:
         found, could = machines(stored(model), gpus, Need(context, users), read_prices(), len(gpus))
     except PlannerError:
@@ -127,9 +127,9 @@ def test_machines_do_what_is_asked_and_no_smaller_number_does(model, context, us
 
 def _serves(model: str, gpu: str, count: int, context: int, users: int) -> bool:
     """Whether so many GPUs do what is asked with vLLM's own batch, which is what a machine is offered for."""
-    from planner.choice import Request
-    from planner.engines.vllm import UnsupportedError
-    from planner.search import best, sizes
+    from planner.engines.vllm.choice import Request
+    from planner.engines.vllm.rules import UnsupportedError
+    from planner.engines.vllm.search import best, sizes
 
     for store in stored(model):
         request = Request(model=store.model, group=group(gpu, count), context=context, users=users)
@@ -144,7 +144,7 @@ def _serves(model: str, gpu: str, count: int, context: int, users: int) -> bool:
 
 
 def test_costs_are_in_order():
-    gpus = [row.spec() for row in catalog.gpu_rows() if row.vendor != "apple"]
+    gpus = [row.spec() for row in load.gpu_rows() if row.vendor != "apple"]
     found, _ = machines(stored("qwen3-32b"), gpus, Need(32_768, 2), read_prices(), 60)
     rents = [one.rent_usd_per_hour for one in found if one.rent_usd_per_hour is not None]
     assert rents == sorted(rents)
@@ -153,12 +153,12 @@ def test_costs_are_in_order():
 
 
 def test_the_shipped_prices_are_valid():
-    found = adapter(__import__("planner.rows", fromlist=["PriceFile"]).PriceFile).validate_python(
-        catalog.read_yaml(catalog.catalogue_path("prices.yaml"), 10**6)
+    found = adapter(__import__("planner.catalogue.rows", fromlist=["PriceFile"]).PriceFile).validate_python(
+        load.read_yaml(load.catalogue_path("prices.yaml"), 10**6)
     )
     assert all(row.source and row.date and row.at for row in found.prices)
     for row in found.prices:
-        assert catalog.find_gpu(row.gpu).name == row.gpu
+        assert load.find_gpu(row.gpu).name == row.gpu
     assert json_schema("prices")["required"] == ["currency"]
 
 

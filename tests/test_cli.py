@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from conftest import DATA, run_plan
 
-from planner.schema import json_schema
+from planner.cli.schema import json_schema
 from tests.judges import library
 
 HEADLINE = ("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-vl-32b-awq")

@@ -18,15 +18,15 @@ from conftest import ROOT, run_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner import sizes
-from planner.catalog import Entry, find_gpu, gpu_rows, model_rows
-from planner.cli import _LATER, cli
-from planner.cli_choose import run_choice
-from planner.cli_command import _key
-from planner.cli_hints import _MACHINES, _MODELS
+from planner.catalogue import sizes
+from planner.catalogue.load import Entry, find_gpu, gpu_rows, model_rows
+from planner.cli.choose import run_choice
+from planner.cli.command import _key
+from planner.cli.hints import _MACHINES, _MODELS
+from planner.cli.main import _LATER, cli
+from planner.cli.schema import json_schema
 from planner.errors import PlannerError
-from planner.question_words import command_line, flag_of
-from planner.schema import json_schema
+from planner.facts.command_line import command_line, flag_of
 from planner.units import parse_context, parse_count, parse_size
 
 TYPED = {"gpu": "rtx4090", "count": "2", "model": "qwen3-8b", "context": "64k", "beside": ["qwen3-embedding-0.6b:context=8k"], "enforce_eager": True}
@@ -616,4 +616,4 @@ def test_check_says_where_vllm_reads_a_number_otherwise(tmp_path):
 def test_the_sizes_of_the_release_are_those_that_are_computed():
     entries = [Entry(row, variant) for row in model_rows() for variant in row.variants]
     kept = json.loads((ROOT / "planner" / "sizes.json").read_text())
-    assert kept == {entry.name: sizes.computed_bytes(entry) for entry in entries}, "python -m planner.schema writes them"
+    assert kept == {entry.name: sizes.computed_bytes(entry) for entry in entries}, "python -m planner.cli.schema writes them"

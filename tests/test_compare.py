@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.catalog import find_gpu
-from planner.comparison import Compared, conclusion
-from planner.ways import CLASSES, together, ways
+from planner.catalogue.load import find_gpu
+from planner.questions.comparison import Compared, conclusion
+from planner.questions.ways import CLASSES, together, ways
 from tests.conftest import run_plan
 
 

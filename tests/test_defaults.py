@@ -10,14 +10,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import groups, models
 
-from planner import catalog
-from planner.choice import Choice, Pins, Request
-from planner.engines.vllm import UnsupportedError
-from planner.enums import WORST_FIRST
+from planner.catalogue import load
+from planner.engines.vllm.choice import Choice, Pins, Request
+from planner.engines.vllm.plan import make_plan
+from planner.engines.vllm.rules import UnsupportedError
+from planner.engines.vllm.search import LEAST_CONTEXT, USEFUL_CONTEXT, best, holds_users, sizes, splits
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup
-from planner.plan import make_plan
-from planner.search import LEAST_CONTEXT, USEFUL_CONTEXT, best, holds_users, sizes, splits
+from planner.facts.hardware import GpuGroup
+from planner.facts.verdict import WORST_FIRST
 
 REFUSED = (PlannerError, UnsupportedError)
 COMMON = ("rtx3090", "rtx4090", "rtx5090", "a100-80gb", "h100", "l40s", "l4")
@@ -34,7 +34,7 @@ SETTINGS = (
 
 
 def ask(model: str, gpu_name: str, count: int = 1, **wish) -> Request:
-    return Request(model=catalog.find_model(model).spec(), group=GpuGroup(gpu=gpu(gpu_name), count=count), **wish)
+    return Request(model=load.find_model(model).spec(), group=GpuGroup(gpu=gpu(gpu_name), count=count), **wish)
 
 
 def others(request: Request):
@@ -168,7 +168,7 @@ def test_a_smaller_batch_is_tried_before_a_model_is_said_not_to_start():
 
 @pytest.mark.parametrize("card", ["rtx3060", "rtx4090", "l4", "t4", "a100-80gb", "h100", "mi300x"])
 def test_no_default_is_dominated_and_no_reason_untrue(card):
-    names = [catalog.Entry(row, row.variants[0]).name for row in catalog.model_rows()]
+    names = [load.Entry(row, row.variants[0]).name for row in load.model_rows()]
     wrong = [line for name in names[::9] for line in judged(ask(name, card))]
     assert not wrong, "\n".join(wrong)
 
@@ -200,8 +200,8 @@ def test_graphs_are_worth_more_than_a_few_tokens():
 @pytest.mark.parametrize("part", range(8))
 def test_no_default_of_the_catalogue_is_dominated_or_untrue(part):
     """Every model x every single GPU, and two and four of the common ones."""
-    cards = [(row.name, 1) for row in catalog.gpu_rows() if row.vendor != "apple"] + [(name, count) for name in COMMON for count in (2, 4)]
-    entries = [catalog.Entry(row, variant) for row in catalog.model_rows() for variant in row.variants if variant.runtime == "vllm"]
+    cards = [(row.name, 1) for row in load.gpu_rows() if row.vendor != "apple"] + [(name, count) for name in COMMON for count in (2, 4)]
+    entries = [load.Entry(row, variant) for row in load.model_rows() for variant in row.variants if variant.runtime == "vllm"]
     wrong = []
     for entry in entries[part::8]:
         model = entry.spec()

@@ -13,13 +13,13 @@ import pytest
 import yaml
 from conftest import DATA, ROOT, run_plan
 
-from planner.cli_stack import answer_for
 from planner.emit import FORMATS, emit, emit_formats
 from planner.emit.clouds import flag_values
 from planner.emit.systemd import quoted
 from planner.errors import PlannerError
-from planner.shell import find_commands
-from planner.stack_file import ServiceRow, StackRow
+from planner.questions.find_commands import find_commands
+from planner.questions.stack_file import ServiceRow, StackRow
+from planner.questions.vllm import answer_for
 from tests.judges import judge_venv
 
 EMBEDDING = "qwen3-embedding-0.6b"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.hardware import CONTEXT_BYTES
+from planner.facts.hardware import CONTEXT_BYTES
 from tests.conftest import ROOT, run_plan
 
 RTX4090, MIB = 24_564 * 1024**2, 1024**2

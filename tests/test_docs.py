@@ -11,12 +11,12 @@ import pytest
 from conftest import ROOT, json_lines, run_plan
 
 from benchmarks import examples
-from planner import catalog
-from planner.catalog import catalogue_path, digest
-from planner.causes import CAUSES
-from planner.choose import CONTEXTS
-from planner.enums import EXIT_CODES, Grade
-from planner.schema import json_schema
+from planner.catalogue import load
+from planner.catalogue.load import catalogue_path, digest
+from planner.cli.schema import json_schema
+from planner.engines.vllm.causes import CAUSES
+from planner.facts.verdict import EXIT_CODES, Grade
+from planner.questions.choose import CONTEXTS
 from tests.judges import library
 
 README = (ROOT / "README.md").read_text()
@@ -151,12 +151,12 @@ def test_ci_runs_the_two_commands_of_the_readme():
 def test_the_catalogues_were_validated_as_they_are():
     known = json.loads((ROOT / "planner" / "validated.json").read_text())
     for name in ("gpus.yaml", "models.yaml"):
-        assert known[name] == digest(catalogue_path(name)), "run `python -m planner.schema`"
+        assert known[name] == digest(catalogue_path(name)), "run `python -m planner.cli.schema`"
 
 
 @pytest.mark.parametrize("what", [path.name.removesuffix(".schema.json") for path in sorted((ROOT / "schemas").glob("*.json"))])
 def test_the_schemas_are_current(what):
-    assert json.loads((ROOT / "schemas" / f"{what}.schema.json").read_text()) == json_schema(what), "run `python -m planner.schema`"
+    assert json.loads((ROOT / "schemas" / f"{what}.schema.json").read_text()) == json_schema(what), "run `python -m planner.cli.schema`"
 
 
 def test_every_key_of_the_json_is_documented():
@@ -175,7 +175,7 @@ def test_the_code_is_clean(command):
 
 
 def test_counts_in_the_texts_are_true():
-    gpus, models = len(list(catalog.gpu_rows())), len(list(catalog.model_rows()))
+    gpus, models = len(list(load.gpu_rows())), len(list(load.model_rows()))
     assert f"`plan list gpus`: {gpus} of them" in README
     assert f"`plan list models`: {models} of them" in README
     answers = json_lines("vllm_0.33_oracle.jsonl")

@@ -12,16 +12,16 @@ from conftest import ROOT
 
 from benchmarks import accuracy, calibrate, outputs
 from benchmarks.starts import starts
-from planner import catalog
-from planner.choice import Request
-from planner.deployment import deployment
+from planner.catalogue import load
 from planner.emit.serve import serve_script
 from planner.emit.stack import stack_script
-from planner.engines.overhead import coefficients
+from planner.engines.vllm.choice import Request
+from planner.engines.vllm.overhead import coefficients
+from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup
-from planner.placement import alone
-from planner.plan import make_plan
+from planner.facts.deployment import deployment
+from planner.facts.hardware import GpuGroup
+from planner.questions.placement import alone
 from tests.judges import library
 
 FOLDER = ROOT / "outputs"
@@ -87,10 +87,10 @@ def test_scripts_pass_shellcheck_at_its_strictest(script):
 @pytest.mark.slow
 @pytest.mark.parametrize(("gpu", "count"), [("rtx4090", 2), ("h100", 1), ("b300", 8)])
 def test_the_script_of_every_model_passes_shellcheck_at_its_strictest(gpu, count, tmp_path):
-    group = GpuGroup(gpu=catalog.find_gpu(gpu), count=count)
-    for row in catalog.model_rows():
+    group = GpuGroup(gpu=load.find_gpu(gpu), count=count)
+    for row in load.model_rows():
         for variant in (variant for variant in row.variants if variant.runtime == "vllm"):
-            name = catalog.Entry(row, variant).name
+            name = load.Entry(row, variant).name
             try:
                 plan = make_plan(Request(model=row.spec(variant), group=group), repo=variant.repo, served_name=name)
             except PlannerError:

@@ -5,19 +5,19 @@ from dataclasses import replace
 
 import pytest
 
-from planner import catalog
-from planner.choice import Pins, Request
-from planner.estimate import estimate, factor, significant
-from planner.hardware import GpuGroup
-from planner.plan import make_plan
-from planner.replicas import replicas
-from planner.speed import fitted
+from planner.catalogue import load
+from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.plan import make_plan
+from planner.facts.hardware import GpuGroup
+from planner.questions.replicas import replicas
+from planner.speed.estimate import estimate, factor, significant
+from planner.speed.roofline import fitted
 from tests.conftest import run_plan
 
 
 def planned(gpu, model, count=1, **pins):
-    entry = catalog.find_model(model)
-    group = GpuGroup(gpu=catalog.find_gpu(gpu), count=count)
+    entry = load.find_model(model)
+    group = GpuGroup(gpu=load.find_gpu(gpu), count=count)
     return make_plan(Request(model=entry.spec(), group=group, pins=Pins(**pins)), repo=entry.variant.repo, served_name=entry.name)
 
 

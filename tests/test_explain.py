@@ -11,11 +11,11 @@ import jsonschema
 import pytest
 from conftest import DATA, ROOT, run_plan
 
-from planner.causes import message
-from planner.engines.flags import parse_flags
-from planner.log import Observed, command_words, read_log
-from planner.remedies import remedies
-from planner.schema import json_schema
+from planner.cli.schema import json_schema
+from planner.engines.vllm.causes import message
+from planner.engines.vllm.flags import parse_flags
+from planner.engines.vllm.log import Observed, command_words, read_log
+from planner.engines.vllm.remedies import remedies
 from planner.units import GIB
 
 LOGS = sorted((DATA / "logs").glob("*.log"))
@@ -212,7 +212,7 @@ def test_a_huge_log_takes_no_memory(tmp_path):
         stream.write(ERROR + MESSAGES["no-kv-memory"] + "\n")
     code = (
         "import sys; sys.argv = ['plan', 'explain', sys.argv[1]]\n"
-        "from planner.cli import main\n"
+        "from planner.cli.main import main\n"
         "try: main()\n"
         "finally: print(next(line for line in open('/proc/self/status') if 'VmHWM' in line).split()[1], file=sys.stderr)"
     )

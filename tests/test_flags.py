@@ -16,8 +16,8 @@ from command_cases import kinds, mutations
 from conftest import ROOT
 from judges import judge_venv
 
-from planner.engines.flags import flag_table, parse_flags
-from planner.engines.versions import VERSIONS
+from planner.engines.vllm.flags import flag_table, parse_flags
+from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError
 from planner.secrets import redact, redact_words
 

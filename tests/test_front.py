@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner import catalog
-from planner.choose import weight_bits
-from planner.front import Point, _values, front, points
-from planner.machines import Stored
-from planner.prices import read_prices
+from planner.catalogue import load
+from planner.catalogue.prices import read_prices
+from planner.questions.choose import weight_bits
+from planner.questions.front import Point, _values, front, points
+from planner.questions.machines import Stored
 from planner.report.front import chart
 from tests.conftest import run_plan
 
-PLACE = Stored("made", "made", 4, catalog.find_model("qwen3-8b").spec())
+PLACE = Stored("made", "made", 4, load.find_model("qwen3-8b").spec())
 
 
 def point(context: int, users: int, speed: float, cost: float) -> Point:
@@ -39,10 +39,10 @@ def test_a_front_is_what_nothing_dominates(made):
 
 @cache
 def real() -> list[Point]:
-    entry = catalog.find_model("qwen3-32b")
-    siblings = (catalog.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm")
+    entry = load.find_model("qwen3-32b")
+    siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm")
     stored = [Stored(one.name, one.variant.repo, weight_bits(one.variant.quantization), one.spec()) for one in siblings]
-    return points(stored, [row.spec() for row in catalog.gpu_rows() if row.vendor != "apple"], (1, 2, 4, 8), (8192, 32_768), read_prices())
+    return points(stored, [row.spec() for row in load.gpu_rows() if row.vendor != "apple"], (1, 2, 4, 8), (8192, 32_768), read_prices())
 
 
 def test_the_cheapest_and_the_fastest_are_on_the_front():

@@ -8,10 +8,10 @@ from random import Random
 import pytest
 from conftest import ROOT
 
-from planner.config import CacheLayout, Parallel, ServeConfig
-from planner.engines.vllm import in_flight_tokens
-from planner.kvcache import CacheSpec, cache_specs, longest_model_len, plan_cache
-from planner.model import (
+from planner.engines.vllm.kvcache import CacheSpec, cache_specs, longest_model_len, plan_cache
+from planner.engines.vllm.rules import in_flight_tokens
+from planner.facts.config import CacheLayout, Parallel, ServeConfig
+from planner.facts.model import (
     Attention,
     Axis,
     ChunkedLocal,

@@ -7,8 +7,8 @@ from conftest import run_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.engines.llamacpp.header import read_header
 from planner.errors import PlannerError
-from planner.gguf.header import read_header
 
 
 def text(value: str) -> bytes:

@@ -6,17 +6,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import groups, models
 
-from planner.choice import Pins, Request
-from planner.command import parse_argv, serve_argv
-from planner.config import Parallel, ServeConfig
-from planner.engines.overhead import Outlook
-from planner.engines.vllm import UnsupportedError, cache_layout
+from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.command import parse_argv, serve_argv
+from planner.engines.vllm.kvcache import longest_model_len, plan_cache
+from planner.engines.vllm.memory import breakdown
+from planner.engines.vllm.overhead import Outlook
+from planner.engines.vllm.plan import make_plan
+from planner.engines.vllm.rules import UnsupportedError, cache_layout
+from planner.engines.vllm.search import best, evaluate
+from planner.engines.vllm.weights import NotDivisibleError, stage_weights
 from planner.errors import PlannerError
-from planner.kvcache import longest_model_len, plan_cache
-from planner.memory import breakdown
-from planner.plan import make_plan
-from planner.search import best, evaluate
-from planner.weights import NotDivisibleError, stage_weights
+from planner.facts.config import Parallel, ServeConfig
 
 TP = st.sampled_from([1, 2, 4, 8])
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.cli_stack import answer_for
+from planner.questions.stack_file import ServiceRow, StackRow
+from planner.questions.vllm import answer_for
 from planner.report.lead import VERDICT_WORDS, Outcome, headline
 from planner.report.view import local_view, stack_view
-from planner.stack_file import ServiceRow, StackRow
 from tests.conftest import run_plan
 
 # questions of each kind: met, users unmet, does not start (weights, cache, too short for a request), layers on the CPU, several servers
@@ -63,7 +63,7 @@ def test_the_answer_leads_with_the_truth(question, tmp_path):
     StackRow(gpu="rtx4090", services=[ServiceRow(model="qwen3-32b")]),
 ], ids=["users", "layers", "weights"])  # fmt: skip
 def test_every_door_says_the_same(row):
-    from planner.cli_stack import Answer
+    from planner.questions.vllm import Answer
     from planner.report.html import report
 
     found = answer_for(row)

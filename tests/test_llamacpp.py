@@ -14,16 +14,16 @@ from strategies import models
 
 from benchmarks import runtimes
 from planner.architecture import Config, build_model
+from planner.catalogue.resolve import find_plain
+from planner.engines.llamacpp import ollama
+from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.ggml import AS_PUBLISHED, MIXES, TYPES
+from planner.engines.llamacpp.header import read_header
+from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, compute_bytes, kv_bytes, ledger
+from planner.engines.llamacpp.model import converted, from_header
+from planner.engines.llamacpp.plan import longest, plan_gguf
 from planner.errors import PlannerError
-from planner.gguf import ollama
-from planner.gguf.ask import GgufAsk
-from planner.gguf.ggml import AS_PUBLISHED, MIXES, TYPES
-from planner.gguf.header import read_header
-from planner.gguf.llamacpp import FIT_MARGIN_BYTES, LlamaCppConfig, compute_bytes, kv_bytes, ledger
-from planner.gguf.model import converted, from_header
-from planner.gguf.plan import longest, plan_gguf
-from planner.hardware import GpuGroup
-from planner.source import find_plain
+from planner.facts.hardware import GpuGroup
 from planner.units import GIB, MIB
 
 ORACLE = json.loads((DATA / "llama_cpp_sizes.json").read_text())

@@ -10,13 +10,13 @@ from conftest import ROOT, run_plan
 from test_proxy import ask, litellm
 from test_stack_script import free_ports
 
-from planner.catalog import find_gpu
+from planner.catalogue.load import find_gpu
+from planner.catalogue.resolve import find_plain
+from planner.engines.mlx.memory import PROCESS_BYTES, cache_bytes, read_format, residual_bytes, weights_bytes, wired_bytes
+from planner.engines.mlx.plan import MlxAsk, plan_mlx
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup
-from planner.mlx.memory import PROCESS_BYTES, cache_bytes, read_format, residual_bytes, weights_bytes, wired_bytes
-from planner.mlx.plan import MlxAsk, plan_mlx
-from planner.model import FullAttention
-from planner.source import find_plain
+from planner.facts.hardware import GpuGroup
+from planner.facts.model import FullAttention
 from planner.units import GIB, MIB
 from tests.judges import judge_venv
 

@@ -8,35 +8,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner import catalog
-from planner.choice import Pins, Request
-from planner.cli_stack import answer_for
-from planner.engines.vllm import UnsupportedError
+from planner.catalogue import load
+from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.plan import Plan, plan_as_asked
+from planner.engines.vllm.rules import UnsupportedError
 from planner.errors import PlannerError
-from planner.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate, estimate, paces, vllm_work
-from planner.hardware import GpuGroup, GpuSpec
-from planner.plan import Plan, plan_as_asked
+from planner.facts.hardware import GpuGroup, GpuSpec
+from planner.questions.stack_file import ServiceRow, StackRow
+from planner.questions.vllm import answer_for
 from planner.report.speed import SpeedJson, blank_notes, speed_json, speed_reason
 from planner.report.view import local_view
 from planner.report.words import speed_lines
-from planner.speed import fitted
-from planner.stack_file import ServiceRow, StackRow
+from planner.speed.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate, estimate, paces, vllm_work
+from planner.speed.roofline import fitted
 from tests.conftest import run_plan
 from tests.strategies import groups, models
 
-GPUS = tuple(row.spec() for row in catalog.gpu_rows())
-MACS = tuple(f"{row.name}-{max(row.memory_options_gb)}gb" for row in catalog.gpu_rows() if row.vendor == "apple")
+GPUS = tuple(row.spec() for row in load.gpu_rows())
+MACS = tuple(f"{row.name}-{max(row.memory_options_gb)}gb" for row in load.gpu_rows() if row.vendor == "apple")
 MODELS = ("qwen3-0.6b", "qwen3-8b-awq", "gpt-oss-20b", "qwen3-embedding-0.6b", "nomic-embed-text-v1.5", "llama-3.1-70b")
 PINS = {"free": Pins(), "eager": Pins(enforce_eager=True), "stages": Pins(pipeline_parallel_size=2), "graphs": Pins(enforce_eager=False)}
 
 
 @cache
 def spec(name: str):
-    return catalog.find_model(name).spec()
+    return load.find_model(name).spec()
 
 
 def planned(gpu: str | GpuSpec, model: str, count: int = 1, **pins) -> Plan:
-    card = catalog.find_gpu(gpu) if isinstance(gpu, str) else gpu
+    card = load.find_gpu(gpu) if isinstance(gpu, str) else gpu
     return plan_as_asked(Request(model=spec(model), group=GpuGroup(gpu=card, count=count), pins=Pins(**pins)), repo="x", served_name="x")
 
 
@@ -117,13 +117,13 @@ def test_the_reason_is_that_of_the_plan(gpu, model, count, pins, words):
 
 
 def test_several_machines_say_why():
-    group = GpuGroup(gpu=catalog.find_gpu("h100"), count=16, nodes=2)
+    group = GpuGroup(gpu=load.find_gpu("h100"), count=16, nodes=2)
     plan = plan_as_asked(Request(model=spec("llama-3.1-70b"), group=group), repo="x", served_name="x")
     assert "network between 2 machines" in estimate(plan).reason
 
 
 def test_a_gpu_without_bandwidth_says_so():
-    bare = replace(catalog.find_gpu("h100"), bandwidth_bytes_per_s=0, title="Unheard-of 5")
+    bare = replace(load.find_gpu("h100"), bandwidth_bytes_per_s=0, title="Unheard-of 5")
     assert estimate(planned(bare, "qwen3-8b")) == NoSpeed("the memory bandwidth of Unheard-of 5 is not known")
 
 
@@ -177,7 +177,7 @@ def test_the_bandwidth_alone_tells_what_others_measured(engine, gpu, model, quan
 @pytest.mark.parametrize("model", ["qwen3-8b", "qwen3-30b-a3b", "gpt-oss-20b"])
 def test_arithmetic_does_not_bound_one_user(name, model):
     """Why the bandwidth suffices: with the peaks taken away a lone user's figure is the same, and only its interval is wider."""
-    gpu = catalog.find_gpu(name)
+    gpu = load.find_gpu(name)
     plan = planned(gpu, model, enforce_eager=False)
     if plan.verdict == "does_not_start":
         pytest.skip("does not fit")

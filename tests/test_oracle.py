@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from conftest import DATA, ROOT, config_model
 
-from planner import catalog
 from planner.architecture import Config, build_model
-from planner.choice import Request
-from planner.config import Parallel, ServeConfig
-from planner.engines.vllm import UnsupportedError, cache_layout, in_flight_tokens, with_kernels
+from planner.catalogue import load
+from planner.engines.vllm.choice import Request
+from planner.engines.vllm.kvcache import longest_model_len, plan_cache
+from planner.engines.vllm.plan import make_plan
+from planner.engines.vllm.rules import UnsupportedError, cache_layout, in_flight_tokens, with_kernels
+from planner.engines.vllm.weights import stage_weights
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup, GpuSpec
-from planner.kvcache import longest_model_len, plan_cache
-from planner.plan import make_plan
-from planner.weights import stage_weights
+from planner.facts.config import Parallel, ServeConfig
+from planner.facts.hardware import GpuGroup, GpuSpec
 from tests.judges import judge_venv
 
 pytestmark = pytest.mark.judge
@@ -51,8 +51,8 @@ def command_grid(gpu_names: list[str], count: int) -> dict[str, list[tuple[str, 
     """The emitted command of every catalogue model that fits, by GPU."""
     grid = defaultdict(list)
     for name in gpu_names:
-        gpu = catalog.find_gpu(name)
-        for row in catalog.model_rows():
+        gpu = load.find_gpu(name)
+        for row in load.model_rows():
             for variant in (v for v in row.variants if v.runtime == "vllm"):
                 try:
                     plan = make_plan(Request(model=row.spec(variant), group=GpuGroup(gpu=gpu, count=count)), repo=variant.repo, served_name=row.name)
@@ -72,7 +72,7 @@ def check_commands(gpu_names: list[str], count: int) -> tuple[int, list[str]]:
     """Ask about every command of the grid: how many are valid, and what vLLM says of the others."""
     valid, refused = 0, []
     for name, cases in command_grid(gpu_names, count).items():
-        for (case, _), answer in zip(cases, ask(catalog.find_gpu(name), count, [question for _, question in cases]), strict=True):
+        for (case, _), answer in zip(cases, ask(load.find_gpu(name), count, [question for _, question in cases]), strict=True):
             if answer["valid"]:
                 valid += 1
             elif not any(reason in answer["error"] for reason in NOT_HERE):
@@ -105,7 +105,7 @@ PLANS = [
 
 @pytest.mark.parametrize(("name", "tp", "batch", "length"), [("h100", 2, 8192, 32_768), ("rtx4090", 1, 2048, 8192)])
 def test_plans_equal_vllms_own(name, tp, batch, length):
-    gpu, available = catalog.find_gpu(name), 7 * GIB
+    gpu, available = load.find_gpu(name), 7 * GIB
     questions = []
     for model in PLANS:
         config = json.loads((DATA / "configs" / f"{model.replace('/', '--')}.json").read_text())
@@ -147,14 +147,14 @@ LENGTHS = [
 
 def test_the_longest_context_is_the_one_vllm_derives():
     questions = [{"config": config, "argv": ["vllm", "serve", "x"]} for config in LENGTHS]
-    for config, answer in zip(LENGTHS, ask(catalog.find_gpu("h100"), 1, questions), strict=True):
+    for config, answer in zip(LENGTHS, ask(load.find_gpu("h100"), 1, questions), strict=True):
         assert answer["valid"], answer
         assert build_model(Config(config, "made"), "made").max_position_embeddings == answer["max_model_len"]
 
 
 def test_what_we_refuse_vllm_refuses():
     """FP8 cache with Triton attention below compute capability 8.9: both say no."""
-    gpu = catalog.find_gpu("rtx3090")
+    gpu = load.find_gpu("rtx3090")
     with pytest.raises(UnsupportedError):
         cache_layout(config_model("openai/gpt-oss-20b"), gpu, "fp8")
     config = json.loads((DATA / "configs" / "google--gemma-3-27b-it.json").read_text())

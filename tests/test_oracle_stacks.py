@@ -8,10 +8,10 @@ from conftest import ROOT
 from test_deploy import GRID, deployment
 from test_oracle import ask, judge_python
 
-from planner.catalog import find_gpu
+from planner.catalogue.load import find_gpu
+from planner.catalogue.resolve import find_source
 from planner.emit.bench import vllm_bench_argv
 from planner.emit.multinode import MASTER_PORT
-from planner.source import find_source
 
 pytestmark = pytest.mark.judge
 VLLM = [name for name, row in GRID.items() if row.engine is None and row.gpu != "mi300x"]

@@ -19,14 +19,15 @@ from conftest import DATA, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner import catalog, output
-from planner.cli import cli, main
-from planner.cli_stack import answer, answer_for, question_row
-from planner.engines.versions import VERSIONS
+from planner.catalogue import load
+from planner.cli import output
+from planner.cli.main import cli, main
+from planner.cli.output import MANIFEST, write_files
+from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError, WorldError
-from planner.output import MANIFEST, write_files
-from planner.question import differences, folder_name, question_of, words
-from planner.stack_file import ServiceRow, StackRow
+from planner.questions.question import differences, folder_name, question_of, words
+from planner.questions.stack_file import ServiceRow, StackRow
+from planner.questions.vllm import answer, answer_for, question_row
 
 SMALL = ("--gpu", "rtx4090", "--model", "qwen3-8b")
 README = (ROOT / "README.md").read_text()
@@ -163,8 +164,8 @@ def test_a_stack_file_and_the_same_words_are_one_question(tmp_path):
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == ["qwen3-8b-with-qwen3-embedding-0.6b-rtx4090x1-context32768"]
 
 
-MODELS = sorted({catalog.Entry(row, variant).name for row in catalog.model_rows() for variant in row.variants})
-GPUS = sorted(f"{row.name}-{size}gb" if size else row.name for row in catalog.gpu_rows() for size in row.memory_options_gb or [0])
+MODELS = sorted({load.Entry(row, variant).name for row in load.model_rows() for variant in row.variants})
+GPUS = sorted(f"{row.name}-{size}gb" if size else row.name for row in load.gpu_rows() for size in row.memory_options_gb or [0])
 NUMBERS = st.integers(1, 4) | st.integers(1, 300_000)
 
 
@@ -416,7 +417,7 @@ def test_emit_does_not_replace_another_plans_files(tmp_path):
 
 def test_two_at_once_write_the_same_folder(tmp_path):
     """Four processes with one question: each says so, and the folder is whole."""
-    command = [sys.executable, "-c", "import sys; from planner.cli import main; sys.argv[0] = 'plan'; main()", *SMALL]
+    command = [sys.executable, "-c", "import sys; from planner.cli.main import main; sys.argv[0] = 'plan'; main()", *SMALL]
     many = [
         subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
         for _ in range(4)

@@ -12,27 +12,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_oracle import ask, judge_python
 
-from planner import catalog
-from planner.check import check
-from planner.choice import Pins, Request
-from planner.cli_stack import answer_for
-from planner.command import parse_argv, serve_argv
-from planner.config import ServeConfig
+from planner.catalogue import load
+from planner.catalogue.resolve import find_source
 from planner.emit import FORMATS, emit, emit_formats
-from planner.engines.flags import parse_flags
-from planner.engines.parsers import BY_ARCHITECTURE, EXAMPLES, by_architecture, known_names, knows
-from planner.engines.versions import VERSIONS
+from planner.engines.vllm.check import check
+from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.command import parse_argv, serve_argv
+from planner.engines.vllm.flags import parse_flags
+from planner.engines.vllm.parsers import BY_ARCHITECTURE, EXAMPLES, by_architecture, known_names, knows
+from planner.engines.vllm.plan import Plan, plan_as_asked
+from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup
-from planner.model import ChatFormat
-from planner.plan import Plan, plan_as_asked
-from planner.source import find_source
-from planner.stack_file import ServiceRow, StackRow
+from planner.facts.config import ServeConfig
+from planner.facts.hardware import GpuGroup
+from planner.facts.model import ChatFormat
+from planner.questions.stack_file import ServiceRow, StackRow
+from planner.questions.vllm import answer_for
 
-ROWS = {row.name: row for row in catalog.model_rows()}
+ROWS = {row.name: row for row in load.model_rows()}
 CALLERS = [name for name, row in ROWS.items() if row.tool_parser]
 RECIPES = ROOT.parent / "shared" / "truth" / "vllm_recipes_commands.jsonl"
-GROUP = GpuGroup(gpu=catalog.find_gpu("b300"), count=8)
+GROUP = GpuGroup(gpu=load.find_gpu("b300"), count=8)
 
 
 def values(argv) -> dict[str, str | None]:

@@ -9,13 +9,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import groups, models
 
-from planner.catalog import find_gpu
-from planner.choice import Pins, Request
-from planner.engines.vllm import UnsupportedError
+from planner.catalogue.load import find_gpu
+from planner.catalogue.resolve import find_source
+from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.rules import UnsupportedError
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup
-from planner.placement import Ask, Stack, place_servers
-from planner.source import find_source
+from planner.facts.hardware import GpuGroup
+from planner.questions.placement import Ask, Stack, place_servers
 
 # The guide's co-location table: GPUs, the tensor parallel size of the embedding server, its share and the chat server's; and what
 # becomes of the guide's shares: nothing is left beside the embedding model's weights, or not for both processes' contexts.

@@ -15,12 +15,12 @@ from conftest import ROOT, run_plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.cli_stack import answer_for
-from planner.deployment import Deployment, Sampling, Service
 from planner.emit import FORMATS, emit, emit_formats
 from planner.errors import PlannerError
-from planner.plan_file import faults, read_deployment
-from planner.stack_file import ServiceRow, StackRow
+from planner.facts.deployment import Deployment, Sampling, Service
+from planner.questions.plan_file import faults, read_deployment
+from planner.questions.stack_file import ServiceRow, StackRow
+from planner.questions.vllm import answer_for
 
 CANARY = "INJ"
 EMBEDDING = "qwen3-embedding-0.6b"

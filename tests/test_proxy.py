@@ -18,16 +18,16 @@ import yaml
 from conftest import ROOT, run_plan
 from vllm_stand_in import REFUSAL, serving
 
-from planner import catalog
-from planner.choice import Request
-from planner.cli_stack import answer_for
-from planner.deployment import deployment
+from planner.catalogue import load
 from planner.emit.litellm import litellm_yaml
+from planner.engines.vllm.choice import Request
+from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup
-from planner.placement import alone
-from planner.plan import make_plan
-from planner.stack_file import ServiceRow, StackRow
+from planner.facts.deployment import deployment
+from planner.facts.hardware import GpuGroup
+from planner.questions.placement import alone
+from planner.questions.stack_file import ServiceRow, StackRow
+from planner.questions.vllm import answer_for
 from tests.judges import judge_venv
 
 pytestmark = pytest.mark.judge
@@ -358,14 +358,14 @@ def test_without_a_key_the_proxy_refuses_to_start(backend_port, tmp_path):
 
 def test_every_litellm_file_loads():
     texts = {str(path): path.read_text() for path in ROOT.glob("outputs/*/litellm.yaml")}
-    group = GpuGroup(gpu=catalog.find_gpu("b300"), count=8)
-    for row in catalog.model_rows():
+    group = GpuGroup(gpu=load.find_gpu("b300"), count=8)
+    for row in load.model_rows():
         for variant in (variant for variant in row.variants if variant.runtime == "vllm"):
             try:
-                plan = make_plan(Request(model=row.spec(variant), group=group), repo=variant.repo, served_name=catalog.Entry(row, variant).name)
+                plan = make_plan(Request(model=row.spec(variant), group=group), repo=variant.repo, served_name=load.Entry(row, variant).name)
             except PlannerError:
                 continue
-            entry = catalog.Entry(row, variant)
+            entry = load.Entry(row, variant)
             texts[entry.name] = litellm_yaml(deployment(alone(plan), sampling={"chat": entry.sampling}))
     for machine, engine in (("rtx4090", "ollama"), ("rtx4090", "llama.cpp"), ("m4-max-128gb", "mlx")):
         services = [ServiceRow(model="qwen3-vl-30b-a3b", context=8192), ServiceRow(model="qwen3-embedding-0.6b")]

@@ -7,11 +7,11 @@ from typing import get_args
 import jsonschema
 import pytest
 
-from planner.calibration import calibration_path
-from planner.cli import main
-from planner.enums import SCHEMAS, BoundBy, Grade, Verdict
-from planner.schema import json_schema
-from planner.speed import Step
+from planner.cli.main import main
+from planner.cli.schema import json_schema
+from planner.facts.verdict import SCHEMAS, BoundBy, Grade, Verdict
+from planner.machine.calibration import calibration_path
+from planner.speed.roofline import Step
 from tests.conftest import DATA
 from tests.test_bench import serving
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchmarks.speed_accuracy import choices, coverage, headline
 from benchmarks.speed_fit import NAMES, Columns, errors_left_out, fit
 from benchmarks.speed_rows import LITTLE, law, left_out, measured, number, rows
-from planner.speed import fitted, load, prompt_s, rates, served, step
+from planner.speed.roofline import fitted, load, prompt_s, rates, served, step
 from tests.judges import library
 
 WORKS = tuple({figure.work for figure in measured()})

@@ -1,92 +1,65 @@
-"""The house: imports run one way only (DESIGN section 1), heavy libraries are imported where they are used."""
+"""The house (docs/decisions/0006-rooms.md): arrows run one way, between rooms and among engines; files stay small; the start imports no heavy library."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import planner
 
-ORDER = [
-    ["units", "errors", "enums", "text", "question_words", "secrets"],
-    ["causes"],
-    ["shell", "log", "shards", "journal", "interrupt"],
-    ["model", "hardware", "config"],
+FLOORS = [  # each room imports only from floors above its own
+    ["units", "errors", "text", "secrets"],
+    ["facts"],
+    ["architecture", "speed"],
     ["engines"],
-    ["weights"],
-    ["packing"],
-    ["kvcache"],
-    ["memory"],
-    ["work"],
-    ["speed", "queueing"],
-    ["choice", "command"],
-    ["reasons"],
-    ["search"],
-    ["alternatives"],
-    ["plan"],
-    ["estimate"],
-    ["replicas"],
-    ["capacity"],
-    ["curves"],
-    ["choose", "grid"],
-    ["grid_speed"],
-    ["machines"],
-    ["front"],
-    ["placement"],
-    ["deployment"],
-    ["local"],
-    ["gguf", "mlx", "local_speed"],
-    ["not_covered"],
-    ["changes"],
-    ["check", "verify", "comparison"],
-    ["remedies"],
-    ["explain"],
+    ["catalogue"],
+    ["machine", "grid"],
+    ["questions"],
     ["emit", "report"],
-    ["tensors"],
-    ["architecture"],
-    ["rows", "defaults"],
-    ["gpu_names"],
-    ["hub", "validation", "calibration", "measure", "checkpoint"],
-    ["catalog"],
-    ["prices", "detect"],
-    ["cli_command", "cli_names"],
-    ["source", "stack_file", "cli_options"],
-    ["question"],
-    ["cli_hints"],
-    ["output"],
-    ["offers", "sweep", "plan_file", "sizes"],
-    ["sweep_files"],
-    ["schema", "cli_local"],
-    ["cli_stack"],
-    ["ways"],
-    ["compare"],
-    ["cli_check"],
-    ["cli_explain", "cli_compare", "cli_emit", "cli_capacity", "cli_choose", "cli_sweep", "cli_list", "cli_config", "cli_completion"],
-    ["web", "cli_front", "cli_bench"],
-    ["cli_web", "cli_files"],
+    ["web"],
     ["cli"],
 ]
-LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+MOST_ARROWS = 80
 ROOT = Path(planner.__file__).parent
 
 
-def imports(path: Path) -> set[str]:
-    """Top-level modules of planner that a file imports."""
-    found = set()
+def imported(path: Path) -> Iterator[list[str]]:
+    """What a file imports of planner, as the parts of dotted names; `import planner.x` too."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("planner"):
-            parts = node.module.split(".")
-            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
-    return found & set(LEVEL)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "planner":
+            yield from ([*node.module.split(".")[1:], alias.name] for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[1:] for alias in node.names if alias.name.startswith("planner."))
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: a relative import"
 
 
-def test_imports_run_one_way():
-    for path in ROOT.rglob("*.py"):
-        own = path.relative_to(ROOT).parts[0].removesuffix(".py")
-        if own in ("__init__", "__main__"):
-            continue
-        for target in imports(path) - {own}:
-            assert LEVEL[target] <= LEVEL[own], f"{path.relative_to(ROOT)} imports {target}, which lies above it"
+def modules() -> Iterator[tuple[list[str], list[str]]]:
+    """Pairs of a module's place and what it imports from another room."""
+    for path in sorted(ROOT.rglob("*.py")):
+        own = list(path.relative_to(ROOT).with_suffix("").parts)
+        if own[0] in FLOOR:
+            yield from ((own, target) for target in imported(path))
+
+
+def test_every_file_has_a_room():
+    assert {path.name.removesuffix(".py") for path in ROOT.iterdir()} - {"__init__", "__main__", "__pycache__", "py.typed"} == set(FLOOR)
+
+
+def test_arrows_run_one_way():
+    up = {f"{'/'.join(own)}.py imports {'.'.join(to)}" for own, to in modules() if own[0] != to[0] and FLOOR[to[0]] >= FLOOR[own[0]] > 0}
+    assert not up, "\n".join(sorted(up))
+
+
+def test_an_engine_never_imports_another():
+    engines = {path.name for path in (ROOT / "engines").iterdir() if path.is_dir()}
+    wrong = {f"{'/'.join(own)}.py imports {'.'.join(to)}" for own, to in modules() if own[0] == to[0] == "engines" and len({own[1], to[1]} & engines) > 1}
+    assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_few_arrows_join_the_rooms():
+    assert len({(own[0], to[0]) for own, to in modules() if own[0] != to[0]}) <= MOST_ARROWS
 
 
 def test_files_stay_small():
@@ -97,7 +70,7 @@ def test_files_stay_small():
 def test_the_main_command_imports_no_heavy_library(tmp_path):
     code = (
         "import sys; sys.argv = ['plan', '--gpu', 'rtx4090', '--model', 'qwen3-8b', '--format', 'json', '--dry-run']\n"
-        "from planner.cli import main\n"
+        "from planner.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'numpy', 'huggingface_hub', 'pydantic', 'rich', 'torch', 'argparse', 'difflib', 'logging'} & set(sys.modules)\n"

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner.errors import PlannerError
-from planner.sweep import Sweep, all_models, part
-from planner.sweep_files import target
+from planner.grid.files import target
+from planner.grid.sweep import Sweep, all_models, part
 from tests.judges import library
 
 KINDS = ("csv", "json", pytest.param("parquet", marks=pytest.mark.judge))

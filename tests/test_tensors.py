@@ -10,9 +10,9 @@ from conftest import run_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.catalogue.safetensors import _BITS as BITS
+from planner.catalogue.safetensors import parse_header, read_header
 from planner.errors import PlannerError
-from planner.tensors import _BITS as BITS
-from planner.tensors import parse_header, read_header
 
 SMALL = {
     "architectures": ["Qwen3ForCausalLM"],

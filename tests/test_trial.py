@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from vllm_stand_in import CALL, serving
 
-from planner.cli_stack import answer_for
-from planner.deployment import Deployment
 from planner.emit import emit
-from planner.stack_file import ServiceRow, StackRow
+from planner.facts.deployment import Deployment
+from planner.questions.stack_file import ServiceRow, StackRow
+from planner.questions.vllm import answer_for
 
 KEY = "sk-only-for-this-test"
 LINES = ["text", "tools", "stream", "embedding"]

@@ -10,15 +10,15 @@ import pytest
 from conftest import DATA, config_model, gpu, json_lines
 
 from planner.architecture import Config, build_model
-from planner.config import Parallel, ServeConfig
-from planner.engines.overhead import Outlook, activation, device
-from planner.engines.vllm import cache_layout, dtype_bits, with_kernels
+from planner.engines.vllm.kvcache import longest_model_len, plan_cache
+from planner.engines.vllm.memory import breakdown
+from planner.engines.vllm.overhead import Outlook, activation, device
+from planner.engines.vllm.rules import cache_layout, dtype_bits, with_kernels
+from planner.engines.vllm.weights import stage_weights
 from planner.errors import PlannerError
-from planner.hardware import GpuGroup
-from planner.kvcache import longest_model_len, plan_cache
-from planner.memory import breakdown
+from planner.facts.config import Parallel, ServeConfig
+from planner.facts.hardware import GpuGroup
 from planner.units import GIB
-from planner.weights import stage_weights
 
 WEIGHTS = json_lines("vllm_0.33_weights.jsonl") + json_lines("vllm_0.33_encoders.jsonl")
 PLANS = json_lines("vllm_0.33_plans.jsonl")

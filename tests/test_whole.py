@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from test_llamacpp import write_gguf
 from test_tensors import SMALL, placed, tensors, write
 
-from planner.checkpoint import INDEX, stored
+from planner.catalogue.checkpoint import INDEX, stored
+from planner.catalogue.safetensors import read_header
+from planner.catalogue.shards import UNFINISHED, shards
+from planner.engines.llamacpp.header import read_whole
 from planner.errors import PlannerError
-from planner.gguf.header import read_whole
-from planner.shards import UNFINISHED, shards
-from planner.tensors import read_header
 
 SHARDS = 4
 

@@ -1,4 +1,4 @@
-"""Another simulation of a server, token by token: every step, every sequence. Slow and plain; planner/queueing.py is held to it."""
+"""Another simulation of a server, token by token: every step, every sequence. Slow and plain; planner/speed/queueing.py is held to it."""
 
 from __future__ import annotations
 

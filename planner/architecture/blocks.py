@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from planner.architecture.config import Config
 from planner.architecture.formats import Quantization, Role
 from planner.errors import PlannerError
-from planner.model import BF16, Axis, Experts, Linear, Module, Split, Storage, Tensor
+from planner.facts.model import BF16, Axis, Experts, Linear, Module, Split, Storage, Tensor
 
 WHOLE, TP = Split.WHOLE, Split.TP
 

@@ -12,7 +12,7 @@ from planner.architecture.quantization import online_quantization, read_quantiza
 from planner.architecture.rope import rope_settings
 from planner.architecture.text import Dims, Layer, read_dims
 from planner.errors import PlannerError, UnsupportedModelError, did_you_mean
-from planner.model import Axis, CompressedCache, LayerGroup, ModelSpec, Module, RecurrentState, Tensor
+from planner.facts.model import Axis, CompressedCache, LayerGroup, ModelSpec, Module, RecurrentState, Tensor
 
 _EXPERTS_PER_TOKEN = ("num_experts_per_tok", "top_k_experts", "moe_topk", "moe_top_k", "moe_k")
 # where null differs from a missing key, which has the default of the Hugging Face class

@@ -26,7 +26,7 @@ from planner.architecture.formats import (
     spellings,
 )
 from planner.errors import PlannerError, UnsupportedModelError
-from planner.model import BF16, Plane, Storage
+from planner.facts.model import BF16, Plane, Storage
 
 
 def compressed_tensors(config: Config) -> Quantization:

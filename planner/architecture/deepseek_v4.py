@@ -10,7 +10,7 @@ from planner.architecture.config import Config
 from planner.architecture.rope import rope_tables
 from planner.architecture.text import Dims, Layer, LayerBuilder, layer_types
 from planner.errors import UnsupportedModelError
-from planner.model import Attention, Axis, CompressedCache, Module, Split, Tensor
+from planner.facts.model import Attention, Axis, CompressedCache, Module, Split, Tensor
 
 _RATIOS = {"sliding_attention": 0, "compressed_sparse_attention": 4, "heavily_compressed_attention": 128}
 _LATENT_BYTES = 584  # 448 FP8, 64 bfloat16 for the rotated part, 8 scales (attention.py get_kv_cache_spec)

@@ -9,7 +9,7 @@ from planner.architecture.blocks import Scope, embedding, gate, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.plain import label_count
 from planner.architecture.text import Dims, Layer, LayerBuilder
-from planner.model import Axis, Module, Split, Tensor
+from planner.facts.model import Axis, Module, Split, Tensor
 
 
 def bert(config: Config, dims: Dims) -> LayerBuilder:

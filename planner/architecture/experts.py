@@ -10,7 +10,7 @@ from planner.architecture.config import Config
 from planner.architecture.moe import shared_expert_moe
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, default_window, full_attention, layer_types, sliding_window, two_norms
 from planner.errors import PlannerError
-from planner.model import BF16, FP32, Attention, Axis, Module, Split, Tensor
+from planner.facts.model import BF16, FP32, Attention, Axis, Module, Split, Tensor
 
 _SPARSE = "sparse"
 

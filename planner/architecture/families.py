@@ -6,28 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from planner.architecture import (
-    deepseek_v4,
-    encoders,
-    experts,
-    gemma4,
-    hybrid,
-    kimi_linear,
-    latent,
-    llava,
-    minimax_m3,
-    moe,
-    own,
-    plain,
-    rope,
-    text,
-    towers,
-    vision,
-)
+from planner.architecture import deepseek_v4, encoders, experts, gemma4, hybrid, kimi_linear, latent, minimax_m3, moe, own, plain, rope, text
 from planner.architecture.blocks import Scope
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, LayerBuilder
-from planner.model import FP32, Module, Tensor
+from planner.architecture.towers import glm_kimi, llava, vision
+from planner.facts.model import FP32, Module, Tensor
 
 Rope = Callable[[Config, Dims], tuple[Tensor, ...]]
 
@@ -172,8 +156,8 @@ FAMILIES: Mapping[str, Family] = {
     "PaliGemmaForConditionalGeneration": replace(_by_type(llava.paligemma, "gemma"), bidirectional_images=True),
     "Llama4ForCausalLM": Family(layers=moe.llama4, name="llama"),
     "Llama4ForConditionalGeneration": Family(layers=moe.llama4, tower=vision.llama4_vision, name="llama"),
-    "Glm4vForConditionalGeneration": replace(_GLM4, tower=towers.glm4_vision, rope=_HALF_VIDEO_ROPE),
-    "Glm4vMoeForConditionalGeneration": replace(_GLM4_MOE, tower=towers.glm4_vision, rope=_HALF_VIDEO_ROPE),
+    "Glm4vForConditionalGeneration": replace(_GLM4, tower=glm_kimi.glm4_vision, rope=_HALF_VIDEO_ROPE),
+    "Glm4vMoeForConditionalGeneration": replace(_GLM4_MOE, tower=glm_kimi.glm4_vision, rope=_HALF_VIDEO_ROPE),
     "Glm4MoeForCausalLM": _GLM4_MOE,
     "MiniMaxM2ForCausalLM": Family(layers=moe.minimax_m2, rope=rope.rotary_dim_rope, name="minimax"),
     "MiniMaxM3SparseForCausalLM": _MINIMAX_M3,
@@ -191,8 +175,8 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "GlmMoeDsaForCausalLM": Family(layers=_DEEPSEEK.layers, rope=rope.latent_rope, name="glm"),
     "Glm4MoeLiteForCausalLM": Family(layers=latent.deepseek(router=FP32), rope=rope.latent_rope, defaults={"topk_method": "noaux_tc"}, name="glm"),
-    "KimiVLForConditionalGeneration": replace(_DEEPSEEK, tower=towers.kimi_vision, name="kimi"),
-    "KimiK25ForConditionalGeneration": Family(layers=_DEEPSEEK.layers, rope=rope.latent_rope, tower=towers.kimi_vision, name="kimi"),
+    "KimiVLForConditionalGeneration": replace(_DEEPSEEK, tower=glm_kimi.kimi_vision, name="kimi"),
+    "KimiK25ForConditionalGeneration": Family(layers=_DEEPSEEK.layers, rope=rope.latent_rope, tower=glm_kimi.kimi_vision, name="kimi"),
     "LongcatFlashForCausalLM": Family(
         layers=latent.longcat,
         rope=rope.latent_rope,
@@ -258,7 +242,7 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen2ForSequenceClassification": _scoring(_QWEN2),
     "Qwen3ForSequenceClassification": _scoring(_QWEN3),
     "KimiLinearForCausalLM": _KIMI_LINEAR,
-    "KimiK3ForConditionalGeneration": replace(_KIMI_LINEAR, tower=towers.kimi_vision, methods={"compressed-tensors": "mxfp4"}),
+    "KimiK3ForConditionalGeneration": replace(_KIMI_LINEAR, tower=glm_kimi.kimi_vision, methods={"compressed-tensors": "mxfp4"}),
     "BertModel": _BERT,
     "RobertaModel": _BERT,
     "XLMRobertaModel": _BERT,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from planner.errors import UnsupportedModelError
-from planner.model import BF16, Plane, Storage, Tensor
+from planner.facts.model import BF16, Plane, Storage, Tensor
 
 
 class Role(StrEnum):

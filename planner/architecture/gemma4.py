@@ -9,8 +9,8 @@ from __future__ import annotations
 from planner.architecture.blocks import Scope, embedding, gate, norm, plain, unquantized
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, layer_types, two_norms
-from planner.architecture.vision import Tower
-from planner.model import Axis, FullAttention, Module, SlidingWindow, Tensor, VisionSpec
+from planner.architecture.towers.vision import Tower
+from planner.facts.model import Axis, FullAttention, Module, SlidingWindow, Tensor, VisionSpec
 
 
 def per_layer_width(config: Config) -> int:

@@ -12,7 +12,7 @@ from planner.architecture.config import Config
 from planner.architecture.moe import qwen_moe_mlp
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, full_attention, layer_types, two_norms
 from planner.errors import PlannerError
-from planner.model import ROUTER, Axis, Module, RecurrentState, Split, Tensor
+from planner.facts.model import ROUTER, Axis, Module, RecurrentState, Split, Tensor
 from planner.units import round_up
 
 _DTYPE_BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "auto": 16}

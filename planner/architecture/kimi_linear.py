@@ -11,7 +11,7 @@ from planner.architecture.blocks import Scope, correction_bias, gate, norm, plai
 from planner.architecture.config import Config
 from planner.architecture.latent import latent_modules
 from planner.architecture.text import Dims, Layer, LayerBuilder, two_norms
-from planner.model import Axis, LatentAttention, Linear, Module, RecurrentState, Split, Tensor
+from planner.facts.model import Axis, LatentAttention, Linear, Module, RecurrentState, Split, Tensor
 
 _NARROWEST_SLICE = 256  # of an expert's intermediate size (model.py min_moe_intermediate_per_partition)
 

@@ -8,7 +8,7 @@ from planner.architecture.blocks import Scope, correction_bias, gate, norm, unqu
 from planner.architecture.config import Config
 from planner.architecture.moe import shared_expert_moe
 from planner.architecture.text import Dims, Layer, LayerBuilder, two_norms
-from planner.model import BF16, FP32, Attention, LatentAttention, Module, Storage
+from planner.facts.model import BF16, FP32, Attention, LatentAttention, Module, Storage
 
 
 def latent_modules(scope: Scope, config: Config, dims: Dims, at: str = "self_attn") -> list[Module]:

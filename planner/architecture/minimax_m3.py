@@ -8,8 +8,8 @@ from __future__ import annotations
 from planner.architecture.blocks import Scope, correction_bias, gate, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, full_attention, qk_norms, two_norms
-from planner.architecture.vision import Tower, encoder_layers
-from planner.model import FP32, Attention, Axis, CompressedCache, Module, Split, VisionSpec
+from planner.architecture.towers.vision import Tower, encoder_layers
+from planner.facts.model import FP32, Attention, Axis, CompressedCache, Module, Split, VisionSpec
 
 _BLOCK_SIZE = 128  # the only one of its kernels (indexer.py get_supported_kernel_block_sizes)
 

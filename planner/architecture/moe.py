@@ -17,7 +17,7 @@ from planner.architecture.text import (
     sliding_window,
     two_norms,
 )
-from planner.model import FP32, Attention, Axis, ChunkedLocal, FullAttention, Module, SlidingWindow, Split, Storage, Tensor
+from planner.facts.model import FP32, Attention, Axis, ChunkedLocal, FullAttention, Module, SlidingWindow, Split, Storage, Tensor
 
 
 def mixtral(config: Config, dims: Dims) -> LayerBuilder:

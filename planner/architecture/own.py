@@ -9,7 +9,7 @@ from planner.architecture.blocks import Scope, norm
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, two_norms
 from planner.errors import PlannerError
-from planner.model import FullAttention, Module
+from planner.facts.model import FullAttention, Module
 from planner.units import round_up
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from planner.architecture.blocks import Scope, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, default_window, full_attention, layer_types, qk_norms, sliding_window
-from planner.model import Attention, Module
+from planner.facts.model import Attention, Module
 
 _TWO = ("input_layernorm", "post_attention_layernorm")
 

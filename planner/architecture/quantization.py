@@ -32,7 +32,7 @@ from planner.architecture.formats import (
     spellings,
 )
 from planner.errors import UnsupportedModelError
-from planner.model import BF16, Plane, Storage
+from planner.facts.model import BF16, Plane, Storage
 
 
 def read_quantization(section: Config, hf_quant: Config | None = None) -> Quantization:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from planner.architecture.blocks import Scope, norm
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.errors import PlannerError
-from planner.model import Attention, FullAttention, Module, SlidingWindow, Split
+from planner.facts.model import Attention, FullAttention, Module, SlidingWindow, Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

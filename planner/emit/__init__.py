@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from importlib import import_module
 
-from planner.deployment import Deployment
 from planner.emit.bench import bench_files
 from planner.emit.litellm import agent_env, custom_callbacks, litellm_yaml
 from planner.emit.ollama import ollama_files
@@ -14,6 +13,7 @@ from planner.emit.setup import setup_script
 from planner.emit.stack import stack_script
 from planner.emit.trial import trial_files
 from planner.errors import PlannerError, did_you_mean
+from planner.facts.deployment import Deployment
 
 # Further formats: module and function, and what it is in a few words.
 FORMATS: dict[str, tuple[str, str, str]] = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from planner.deployment import Deployment, Service
 from planner.emit.lines import argument_lines, comment
+from planner.facts.deployment import Deployment, Service
 
 _SCRIPT = """\
 #!/usr/bin/env bash

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from planner.deployment import Deployment, Service
 from planner.emit.containers import only, shares_gpus
 from planner.emit.lines import comment, yaml_text
 from planner.errors import PlannerError
+from planner.facts.deployment import Deployment, Service
 from planner.units import GIB, ceil_div
 
 # vLLM's flags that the chart has a key for (production-stack @a6c0eee, helm/values.schema.json, vllmConfig).

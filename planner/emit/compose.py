@@ -6,11 +6,11 @@ from dataclasses import replace
 from posixpath import join, normpath
 from typing import Any
 
-from planner.deployment import Deployment, Service
 from planner.emit.containers import EVERYWHERE, LITELLM_IMAGE, LOADING_SECONDS, image, inside
 from planner.emit.lines import comment, yaml_text
 from planner.emit.litellm import custom_callbacks, litellm_yaml, proxy_argv
 from planner.emit.ollama import ollama_files, ollama_steps
+from planner.facts.deployment import Deployment, Service
 
 _HEADER = """\
 # {title}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.deployment import Deployment, Service
 from planner.errors import PlannerError
+from planner.facts.deployment import Deployment, Service
 
 LITELLM_IMAGE = "ghcr.io/berriai/litellm:main-stable"
 LLAMA_CPP_IMAGE = "ghcr.io/ggml-org/llama.cpp:server-cuda"

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from planner.deployment import Deployment, Service
 from planner.emit.containers import EVERYWHERE, LITELLM_IMAGE, LOADING_SECONDS, image, inside, only, shares_gpus
 from planner.emit.lines import comment, yaml_text
 from planner.emit.litellm import custom_callbacks, litellm_yaml, proxy_argv
 from planner.emit.multinode import leader_worker_command
 from planner.emit.stack import stack_script
+from planner.facts.deployment import Deployment, Service
 from planner.units import GIB, ceil_div
 
 _HEADER = """\

@@ -9,8 +9,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import fields
 
-from planner.deployment import Deployment, Service
 from planner.emit.lines import comment, yaml_text
+from planner.facts.deployment import Deployment, Service
 
 LITELLM_VERSION = "1.106.2"
 # How LiteLLM speaks to each engine; ollama_chat is Ollama's chat route, whose embeddings have the prefix ollama.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from planner.deployment import Deployment, Service
 from planner.emit.containers import only
 from planner.emit.lines import argument_lines, comment
+from planner.facts.deployment import Deployment, Service
 
 MASTER_PORT = 29_501
 

@@ -6,9 +6,9 @@ import json
 import shlex
 from dataclasses import fields
 
-from planner.deployment import Deployment, Service
 from planner.emit.lines import comment
 from planner.emit.litellm import default_max_tokens
+from planner.facts.deployment import Deployment, Service
 
 _PARAMETERS = ("temperature", "top_p", "top_k", "min_p")  # of those that Modelfiles know (docs/modelfile.mdx)
 _DROP_IN = """\

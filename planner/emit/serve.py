@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from planner.deployment import Deployment
 from planner.emit.lines import argument_lines, comment
+from planner.facts.deployment import Deployment
 
 _SCRIPT = """\
 #!/usr/bin/env bash

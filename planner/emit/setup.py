@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 
-from planner.deployment import Deployment
 from planner.emit.lines import comment
 from planner.emit.litellm import LITELLM_VERSION
 from planner.emit.ollama import ollama_steps
+from planner.facts.deployment import Deployment
 
 MLX_LM_VERSION, MLX_VLM_VERSION = "0.32.2", "0.7.10"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 
-from planner.deployment import Deployment, Service
 from planner.emit.lines import argument_lines, comment, template
 from planner.emit.litellm import proxy_argv
+from planner.facts.deployment import Deployment, Service
 
 PROXY = "litellm"
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from planner.deployment import Deployment
 from planner.emit.containers import LOADING_SECONDS
 from planner.emit.lines import comment
 from planner.emit.litellm import proxy_argv
 from planner.emit.stack import environment
+from planner.facts.deployment import Deployment
 
 _UNIT = """\
 # {title}

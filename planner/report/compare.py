@@ -8,7 +8,7 @@ from dataclasses import asdict
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from planner.comparison import Best, Compared, Comparison
+from planner.questions.comparison import Best, Compared, Comparison
 from planner.report.lead import VERDICT_WORDS
 from planner.report.listings import ComparisonJson
 from planner.report.table import Column, Fitted, Row, Typed

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import TypedDict
 
-from planner.explain import Explained, size
-from planner.hardware import GpuSpec
-from planner.remedies import Remedy
+from planner.engines.vllm.explain import Explained, size
+from planner.engines.vllm.remedies import Remedy
+from planner.facts.hardware import GpuSpec
 from planner.report.contract import CheckJson, check_json
 from planner.units import GIB
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from planner.curves import Curve, concurrency_curve, speed_curves
+from planner.engines.vllm.plan import Plan
 from planner.errors import PlannerError
-from planner.plan import Plan
+from planner.report.curves import Curve, concurrency_curve, speed_curves
 from planner.report.lead import headline, outcome
 from planner.report.svg import short, ticks
 from planner.report.words import LEFT, parts

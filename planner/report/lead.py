@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from planner.enums import Verdict, worst
-from planner.estimate import NoSpeed, Range, SpeedEstimate, estimate
-from planner.placement import Placed, Stack
-from planner.plan import Plan, Rejection
+from planner.engines.vllm.plan import Plan, Rejection
+from planner.facts.verdict import Verdict, worst
+from planner.questions.placement import Placed, Stack
 from planner.report.words import between, number
+from planner.speed.estimate import NoSpeed, Range, SpeedEstimate, estimate
 from planner.units import gib, tokens
 
 if TYPE_CHECKING:
-    from planner.local import LocalPlan
+    from planner.facts.local_plan import LocalPlan
 
 Tone = Literal["good", "warn", "bad"]
 VERDICT_WORDS: dict[Verdict, str] = {"starts": "starts", "tight": "tight: may fail", "does_not_start": "does not start", "unknown": "cannot be said"}

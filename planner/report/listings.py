@@ -6,7 +6,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
-from planner.enums import Verdict
+from planner.facts.verdict import Verdict
 
 
 class RuntimeJson(TypedDict):

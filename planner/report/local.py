@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import TypedDict
 
-from planner.deployment import Deployment
-from planner.enums import Verdict, worst
-from planner.local import LocalPlan
+from planner.facts.deployment import Deployment
+from planner.facts.local_plan import LocalPlan
+from planner.facts.verdict import Verdict, worst
 from planner.report.contract import AlternativeJson, CommandJson, RejectionJson, WarningJson, alternatives_json
 from planner.report.contract_parts import EngineJson, HardwareJson, ModelJson
 from planner.report.lead import local_binds, local_figures, local_headline, refusals

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import ceil, floor, log10
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from planner.curves import Curve
+from planner.report.curves import Curve
 from planner.units import GIB
 
 WIDTH, HEIGHT = 640, 300

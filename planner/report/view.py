@@ -6,12 +6,11 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from planner.curves import Curve, concurrency_curve, speed_curves
-from planner.deployment import Deployment
-from planner.enums import Verdict, worst
-from planner.estimate import estimate
-from planner.local import LocalPlan
-from planner.placement import Stack, stack_warnings
+from planner.facts.deployment import Deployment
+from planner.facts.local_plan import LocalPlan
+from planner.facts.verdict import Verdict, worst
+from planner.questions.placement import Stack, stack_warnings
+from planner.report.curves import Curve, concurrency_curve, speed_curves
 from planner.report.lead import (
     Figure,
     binds,
@@ -27,6 +26,7 @@ from planner.report.lead import (
 )
 from planner.report.svg import curve, ledger_bar, short, slug
 from planner.report.words import ledger_rows, parts, settings_rows, speed_lines
+from planner.speed.estimate import estimate
 from planner.units import GIB, gib, tokens
 
 

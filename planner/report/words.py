@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.estimate import DOES_NOT_START, NoSpeed, Range, SpeedEstimate
-from planner.plan import Plan
+from planner.engines.vllm.plan import Plan
+from planner.speed.estimate import DOES_NOT_START, NoSpeed, Range, SpeedEstimate
 from planner.units import GIB, gib, tokens
 
 LEFT = "left over"

@@ -17,11 +17,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from planner import catalog
-from planner.catalog import Entry
-from planner.enums import ENGINES
+from planner.catalogue import load
+from planner.catalogue.load import Entry
 from planner.errors import PlannerError
-from planner.hardware import Host
+from planner.facts.hardware import Host
+from planner.facts.verdict import ENGINES
 from planner.report.html import render, report, static
 from planner.web import links
 from planner.web.state import State, answered, file_texts, read_state, view_of
@@ -86,8 +86,8 @@ class Guard:
 
 @cache
 def _names() -> tuple[list[str], list[str]]:
-    gpus = [name for row in catalog.gpu_rows() for name in _gpu_names(row)]
-    models = [Entry(row, variant).name for row in catalog.model_rows() for variant in row.variants if variant.runtime == "vllm"]
+    gpus = [name for row in load.gpu_rows() for name in _gpu_names(row)]
+    models = [Entry(row, variant).name for row in load.model_rows() for variant in row.variants if variant.runtime == "vllm"]
     return gpus, models
 
 
@@ -190,7 +190,7 @@ def _fault(_: Request, error: Exception) -> Response:
 def warm() -> None:
     """Build every model of the catalogue before somebody types its name; the garbage collector need not look at them again."""
     _names()
-    for row in catalog.model_rows():
+    for row in load.model_rows():
         for variant in row.variants:
             if variant.runtime == "vllm":
                 Entry(row, variant).spec()

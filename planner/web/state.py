@@ -8,18 +8,18 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from planner import catalog
-from planner.cli_stack import Answer, answer_for
-from planner.enums import ENGINES
+from planner.catalogue import load
 from planner.errors import PlannerError, did_you_mean
-from planner.hardware import Host
-from planner.question_words import command_line
+from planner.facts.command_line import command_line
+from planner.facts.hardware import Host
+from planner.facts.verdict import ENGINES
+from planner.questions.stack_file import ServiceRow, StackRow
+from planner.questions.vllm import Answer, answer_for
 from planner.report.view import View, local_view, stack_view
-from planner.stack_file import ServiceRow, StackRow
 from planner.units import parse_context
 
 if TYPE_CHECKING:
-    from planner.cli_local import LocalAnswer
+    from planner.questions.local import LocalAnswer
 
 MOST_COUNT, MOST_USERS, MOST_CONTEXT, MOST_TEXT, MOST_DIGITS = 1024, 100_000, 10**9, 200, 12
 
@@ -83,8 +83,8 @@ def _context(text: str) -> int | None:
 
 def row_of(state: State) -> StackRow:
     """The question as the command line asks it, of the catalogue only: the page reads no folder and no Hub. Raises PlannerError."""
-    if catalog.find_model(state.model) is None:
-        raise catalog.unknown_model(state.model)
+    if load.find_model(state.model) is None:
+        raise load.unknown_model(state.model)
     for name, value, known in (("host", state.host, [str(host) for host in Host]), ("engine", state.engine, ("", *ENGINES))):
         if value not in known:
             raise PlannerError(f"{name} {value[:40]!r} is not known", did_you_mean(value, known))

@@ -10,11 +10,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from test_oracle import check_commands
 
-from planner import catalog
+from planner.catalogue import load
 
 total, refused = 0, []
 for count in [int(argument) for argument in sys.argv[1:]] or [1]:
-    for row in catalog.gpu_rows():
+    for row in load.gpu_rows():
         if row.vendor == "nvidia":
             valid, problems = check_commands([row.name], count)
             total, refused = total + valid, refused + problems

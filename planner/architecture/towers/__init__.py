@@ -1,0 +1,1 @@
+"""Vision and audio towers beside a decoder."""

@@ -1,0 +1,232 @@
+"""Vision towers and projectors, as vLLM 0.33 builds and splits them (model_executor/models/<tower>.py).
+
+Every pipeline stage builds the tower; a tensor-parallel rank holds its share of the projections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from planner.architecture.blocks import Scope, norm, plain, unquantized
+from planner.architecture.config import Config
+from planner.architecture.formats import UNQUANTIZED
+from planner.architecture.text import Dims
+from planner.facts.model import Module, Tensor, VisionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """A tower's parameters and buffers, and what its profiling batch needs to know."""
+
+    modules: tuple[Module, ...]
+    spec: VisionSpec
+    buffers: tuple[Tensor, ...] = ()
+
+
+TowerBuilder = Callable[[Scope, Config, Dims], Tower]
+
+
+def _merger(scope: Scope, name: str, inputs: int, outputs: int, norm_size: int) -> list[Module]:
+    return [
+        *norm(f"{name}.norm", norm_size, bias=True),
+        scope.column(f"{name}.linear_fc1", inputs, (inputs,), bias=True),
+        scope.row(f"{name}.linear_fc2", inputs, outputs, bias=True),
+    ]
+
+
+def qwen3_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Qwen3-VL and Qwen3.5: patches of 16, learned positions, one merger, one more for each deepstack level."""
+    config = top.section("vision_config")
+    hidden, depth, width = config.integer("hidden_size"), config.integer("depth", high=500), config.integer("intermediate_size")
+    patch, temporal = config.integer("patch_size"), config.integer("temporal_patch_size", default=2)
+    merge = config.integer("spatial_merge_size", default=2)
+    merged = hidden * merge**2
+    out = config.integer("out_hidden_size")
+    modules: list[Module] = [
+        plain("visual.patch_embed.proj", hidden, config.integer("in_channels", default=3), temporal, patch, patch),
+        plain("visual.patch_embed.proj.bias", hidden),
+        plain("visual.pos_embed", config.integer("num_position_embeddings"), hidden),
+        *_merger(scope, "visual.merger", merged, out, hidden),
+    ]
+    levels = config.integers("deepstack_visual_indexes")
+    for level, _ in enumerate(levels):
+        modules += _merger(scope, f"visual.deepstack_merger_list.{level}", merged, out, merged)
+    for index in range(depth):
+        at = f"visual.blocks.{index}"
+        modules += [
+            *norm(f"{at}.norm1", hidden, bias=True),
+            *norm(f"{at}.norm2", hidden, bias=True),
+            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",)),
+            scope.row(f"{at}.attn.proj", hidden, hidden, bias=True),
+            *scope.plain_mlp(f"{at}.mlp.linear_fc1", f"{at}.mlp.linear_fc2", hidden, width, bias=True),
+        ]
+    heads = config.integer("num_heads")
+    rope = plain("visual.rotary_pos_emb", 8192, hidden // heads // 2)
+    spec = VisionSpec(
+        hidden_size=hidden,
+        intermediate_size=width,
+        heads=heads,
+        max_patches=65_536,  # preprocessor size.longest_edge 16,777,216 pixels / 16^2 (facts: from memory of the processor's default)
+        tokens_per_item=65_536 // merge**2,
+        extra_outputs=len(levels),
+    )
+    return Tower(tuple(modules), spec, (rope,))
+
+
+def qwen25_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Qwen2.5-VL: gated MLPs, RMS norms, a two-layer merger."""
+    config = top.section("vision_config")
+    hidden, depth, width = config.integer("hidden_size"), config.integer("depth", high=500), config.integer("intermediate_size")
+    patch, merge = config.integer("patch_size", default=14), config.integer("spatial_merge_size", default=2)
+    merged = hidden * merge**2
+    modules: list[Module] = [
+        plain("visual.patch_embed.proj", hidden, 3, config.integer("temporal_patch_size", default=2), patch, patch),
+        *norm("visual.merger.ln_q", hidden),
+        scope.column("visual.merger.mlp.0", merged, (merged,), bias=True),
+        scope.row("visual.merger.mlp.2", merged, config.integer("out_hidden_size"), bias=True),
+    ]
+    for index in range(depth):
+        at = f"visual.blocks.{index}"
+        modules += [
+            *norm(f"{at}.norm1", hidden),
+            *norm(f"{at}.norm2", hidden),
+            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",)),
+            scope.row(f"{at}.attn.proj", hidden, hidden, bias=True),
+            *scope.gated_mlp(f"{at}.mlp", hidden, width, bias=True),
+        ]
+    heads = config.integer("num_heads")
+    spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=65_536, tokens_per_item=16_384)
+    return Tower(tuple(modules), spec, (plain("visual.rotary_pos_emb", 8192, hidden // heads // 2),))
+
+
+def qwen2_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Qwen2-VL: plain MLPs, layer norms, a two-layer merger. Defaults are Qwen2VLVisionConfig's."""
+    config = top.section("vision_config")
+    hidden, depth = config.integer("embed_dim", default=1280), config.integer("depth", default=32, high=500)
+    width, heads = hidden * config.integer("mlp_ratio", default=4), config.integer("num_heads", default=16)
+    patch, merge = config.integer("patch_size", default=14), config.integer("spatial_merge_size", default=2)
+    merged = hidden * merge**2
+    modules: list[Module] = [
+        plain("visual.patch_embed.proj", hidden, 3, config.integer("temporal_patch_size", default=2), patch, patch),
+        *norm("visual.merger.ln_q", hidden, bias=True),
+        scope.column("visual.merger.mlp.0", merged, (merged,), bias=True),
+        scope.row("visual.merger.mlp.2", merged, config.integer("hidden_size", default=3584), bias=True),
+    ]
+    for index in range(depth):
+        at = f"visual.blocks.{index}"
+        modules += [
+            *norm(f"{at}.norm1", hidden, bias=True),
+            *norm(f"{at}.norm2", hidden, bias=True),
+            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",)),
+            scope.row(f"{at}.attn.proj", hidden, hidden, bias=True),
+            *scope.plain_mlp(f"{at}.mlp.fc1", f"{at}.mlp.fc2", hidden, width, bias=True),
+        ]
+    spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=65_536, tokens_per_item=16_384)
+    return Tower(tuple(modules), spec, (plain("visual.rotary_pos_emb", 8192, hidden // heads // 2),))
+
+
+def encoder_layers(scope: Scope, at: str, depth: int, hidden: int, width: int) -> list[Module]:
+    """Layers of CLIP and SigLIP: biased attention and MLP, two layer norms."""
+    modules: list[Module] = []
+    for index in range(depth):
+        layer = f"{at}.encoder.layers.{index}"
+        modules += [
+            scope.column(f"{layer}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True, parts=("q_proj", "k_proj", "v_proj")),
+            scope.row(f"{layer}.self_attn.out_proj", hidden, hidden, bias=True),
+            *norm(f"{layer}.layer_norm1", hidden, bias=True),
+            *scope.plain_mlp(f"{layer}.mlp.fc1", f"{layer}.mlp.fc2", hidden, width, bias=True),
+            *norm(f"{layer}.layer_norm2", hidden, bias=True),
+        ]
+    return modules
+
+
+def siglip_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Gemma 3: SigLIP with learned positions, one projection to the text width."""
+    config = top.section("vision_config")
+    hidden, depth = config.integer("hidden_size", default=768), config.integer("num_hidden_layers", default=12, high=500)
+    width, patch = config.integer("intermediate_size", default=3072), config.integer("patch_size", default=16)
+    patches = (config.integer("image_size", default=224) // patch) ** 2
+    at = "vision_tower.vision_model"
+    modules: list[Module] = [
+        plain(f"{at}.embeddings.patch_embedding", hidden, 3, patch, patch),
+        plain(f"{at}.embeddings.patch_embedding.bias", hidden),
+        plain(f"{at}.embeddings.position_embedding", patches, hidden),
+        *norm(f"{at}.post_layernorm", hidden, bias=True),
+        *encoder_layers(scope, at, depth, hidden, width),
+        plain("multi_modal_projector.mm_input_projection_weight", hidden, dims.hidden),
+        *norm("multi_modal_projector.mm_soft_emb_norm", hidden),
+    ]
+    spec = VisionSpec(
+        hidden_size=hidden,
+        intermediate_size=width,
+        heads=config.integer("num_attention_heads", default=12),
+        max_patches=patches,
+        tokens_per_item=top.integer("mm_tokens_per_image", default=256),
+    )
+    return Tower(tuple(modules), spec, (plain("position_ids", patches, bits=64),))
+
+
+def pixtral_layers(scope: Scope, config: Config, merge: int = 1) -> tuple[list[Module], int, VisionSpec, tuple[Tensor, ...]]:
+    """Pixtral without projector: modules, hidden size, profiling batch (of tokens merged `merge` by `merge`), buffers."""
+    hidden, depth = config.integer("hidden_size", default=1024), config.integer("num_hidden_layers", default=24, high=500)
+    width, patch = config.integer("intermediate_size", default=4096), config.integer("patch_size", default=16)
+    modules: list[Module] = [plain("vision_tower.patch_conv", hidden, 3, patch, patch), *norm("vision_tower.ln_pre", hidden)]
+    for index in range(depth):
+        at = f"vision_tower.transformer.layers.{index}"
+        modules += [
+            *norm(f"{at}.attention_norm", hidden),
+            scope.column(f"{at}.attention.qkv_proj", hidden, (hidden, hidden, hidden), parts=("q_proj", "k_proj", "v_proj")),
+            scope.row(f"{at}.attention.o_proj", hidden, hidden),
+            *scope.gated_mlp(f"{at}.feed_forward", hidden, width),
+            *norm(f"{at}.ffn_norm", hidden),
+        ]
+    heads = config.integer("num_attention_heads", default=16)
+    patches = (config.integer("image_size", default=1540) // patch) ** 2
+    spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=patches, tokens_per_item=patches // merge**2)
+    return modules, hidden, spec, (plain("patch_positional_embedding.inv_freq", hidden // heads // 2, bits=32),) * 2
+
+
+def pixtral_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Mistral 3: Pixtral with gated MLPs, a patch merger and a two-layer projector."""
+    merge, bias = top.integer("spatial_merge_size", default=2), top.flag("multimodal_projector_bias", default=False)
+    modules, hidden, spec, buffers = pixtral_layers(scope, top.section("vision_config"), merge)
+    modules += [
+        *norm("multi_modal_projector.norm", hidden),
+        unquantized("multi_modal_projector.patch_merger.merging_layer", hidden * merge**2, hidden),
+        scope.column("multi_modal_projector.linear_1", hidden, (dims.hidden,), bias=bias),
+        scope.row("multi_modal_projector.linear_2", dims.hidden, dims.hidden, bias=bias),
+    ]
+    return Tower(tuple(modules), spec, buffers)
+
+
+def llama4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Llama 4: a ViT with class token, a pixel-shuffle adapter and one projection; never quantized. Defaults are the class's."""
+    config = top.section("vision_config")
+    hidden, depth = config.integer("hidden_size", default=768), config.integer("num_hidden_layers", default=34, high=500)
+    width, patch = config.integer("intermediate_size", default=5632), config.integer("patch_size", default=14)
+    tokens = (config.integer("image_size", default=448) // patch) ** 2 + 1
+    out, adapter = config.integer("projector_output_dim", default=7680), config.integer("projector_input_dim", default=4096)
+    scope = Scope(config, UNQUANTIZED)
+    modules: list[Module] = [
+        plain("vision_model.class_embedding", hidden),
+        plain("vision_model.positional_embedding_vlm", tokens, hidden),
+        scope.column("vision_model.patch_embedding.linear", 3 * patch**2, (hidden,)),
+        *norm("vision_model.layernorm_pre", hidden, bias=True),
+        *norm("vision_model.layernorm_post", hidden, bias=True),
+        scope.column("vision_model.vision_adapter.mlp.fc1", width, (adapter,)),
+        scope.row("vision_model.vision_adapter.mlp.fc2", adapter, adapter),
+        scope.column("multi_modal_projector.linear_1", config.integer("vision_output_dim", default=out), (dims.hidden,)),
+    ]
+    for index in range(depth):
+        at = f"vision_model.model.layers.{index}"
+        modules += [
+            scope.column(f"{at}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True),
+            scope.row(f"{at}.self_attn.o_proj", hidden, hidden, bias=True),
+            *scope.plain_mlp(f"{at}.mlp.fc1", f"{at}.mlp.fc2", hidden, width, bias=True),
+            *norm(f"{at}.input_layernorm", hidden, bias=True),
+            *norm(f"{at}.post_attention_layernorm", hidden, bias=True),
+        ]
+    heads = config.integer("num_attention_heads", default=16)
+    spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=17 * tokens, tokens_per_item=17 * (tokens - 1) // 4)
+    return Tower(tuple(modules), spec, (plain("rotary_emb", tokens, hidden // heads // 2, bits=64),))

@@ -1,0 +1,1 @@
+"""From a name, a folder, a Hub id or a file to a model and a GPU."""

@@ -1,0 +1,156 @@
+"""The only network code: a model's config.json from the Hugging Face Hub. Metadata only, never weights, never remote code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from planner.architecture.config import MAX_CONFIG_BYTES
+from planner.catalogue.safetensors import StoredTensor, stored_tensor
+from planner.errors import PlannerError, WorldError
+
+_REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}\Z")
+_SHARD = re.compile(r"model(?:-\d+-of-\d+)?\.safetensors")
+MOST_SHARDS = 64  # each costs a request; larger checkpoints are taken at their config's word
+AT_ONCE = 8
+OFFLINE = "use a name of `plan list models`, or --model FOLDER with the model's config.json"
+
+
+def is_repo_id(name: str) -> bool:
+    """Whether a name has the form owner/name of a Hub repository (huggingface_hub, validate_repo_id)."""
+    owner, _, own = name.partition("/")
+    whole = _REPO.match(name) is not None and ".." not in name and "--" not in name
+    return whole and not name.endswith(".git") and not any(part.endswith(("-", ".")) for part in (owner, own))
+
+
+def repaired(name: str) -> str:
+    """The repository that was meant by an address of it: https://huggingface.co/owner/name, owner/name.git; empty where that is none."""
+    meant = re.sub(r"\A(?:https?://)?(?:huggingface\.co|hf\.co)/", "", name).split("?")[0].rstrip("/.")
+    meant = "/".join(meant.removesuffix(".git").split("/")[:2])
+    return meant if meant != name and is_repo_id(meant) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """What the Hub has of a model: paths in its cache, and its tensors where their headers are few enough to ask for."""
+
+    config: Path
+    quantization: Path | None
+    tensors: tuple[StoredTensor, ...] = ()
+
+
+def fetch_model(repo: str) -> HubModel:
+    """Fetch config.json (and hf_quant_config.json where there is one) into the Hub's cache, or take what lies there.
+
+    Raises PlannerError for a repository that does not exist or is gated, WorldError where the Hub cannot be reached or fails.
+    """
+    import logging
+
+    _check_endpoint()
+    logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its warnings and retries are not for the user
+    try:
+        commit, sizes = _files(repo)
+    except WorldError:
+        cached = _cached(repo, "config.json")
+        if cached is None:
+            raise
+        return HubModel(cached, _cached(repo, "hf_quant_config.json"), _tensors(repo, cached.parent.name))
+    if "config.json" not in sizes:
+        raise PlannerError(f"{repo} has no config.json", OFFLINE)
+    if (size := sizes["config.json"] or 0) > MAX_CONFIG_BYTES:
+        raise PlannerError(f"{repo}: config.json of {size:,} bytes is too large")
+    quantization = _download(repo, "hf_quant_config.json") if "hf_quant_config.json" in sizes else None
+    return HubModel(_download(repo, "config.json"), quantization, _tensors(repo, commit, [name for name in sizes if _SHARD.fullmatch(name)]))
+
+
+def _check_endpoint() -> None:
+    """Refuse another address of the Hub that is none: its client would fail when it is imported. The address may hold a secret: it is not repeated."""
+    try:
+        found = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+        if found.scheme not in ("http", "https") or not found.hostname or found.port == 0:
+            raise ValueError
+    except ValueError:
+        raise PlannerError("HF_ENDPOINT is not an address like https://huggingface.co", OFFLINE) from None
+
+
+def _tensors(repo: str, commit: str, shards: Sequence[str] = ()) -> tuple[StoredTensor, ...]:
+    """The headers of a checkpoint's files as this machine keeps them, or one ranged request each; none where one cannot be had."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from huggingface_hub import cached_assets_path
+
+    kept = cached_assets_path("serve-plan", repo, commit) / "tensors.json"
+    with suppress(OSError, ValueError, TypeError):
+        return tuple(stored_tensor(*entry) for entry in json.loads(kept.read_bytes()))
+    if not 0 < len(shards) <= MOST_SHARDS:
+        return ()
+    try:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            found = tuple(chain.from_iterable(pool.map(lambda name: _header(repo, commit, name), shards)))
+    except (PlannerError, WorldError, ValueError):
+        return ()
+    with suppress(OSError):
+        part = kept.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps([(tensor.name, tensor.dtype, tensor.shape) for tensor in found]))
+        part.replace(kept)
+    return found
+
+
+def _header(repo: str, commit: str, name: str) -> list[StoredTensor]:
+    from huggingface_hub import HfApi
+
+    metadata = _asked(repo, lambda: HfApi().parse_safetensors_file_metadata(repo, name, revision=commit))
+    return [stored_tensor(tensor, info.dtype, list(info.shape)) for tensor, info in metadata.tensors.items()]
+
+
+def _files(repo: str) -> tuple[str, dict[str, int | None]]:
+    """The newest commit of a repository and its files with their sizes: one request, no retries."""
+    from huggingface_hub import HfApi, constants
+
+    info = _asked(repo, lambda: HfApi().model_info(repo, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT))
+    return info.sha or "main", {file.rfilename: file.size for file in info.siblings or []}
+
+
+def _download(repo: str, name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    return Path(_asked(repo, lambda: hf_hub_download(repo, name)))
+
+
+def _asked(repo: str, question: Any) -> Any:
+    """The Hub's answer, or one clear line for whatever went wrong."""
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+    try:
+        return question()
+    except GatedRepoError:
+        raise PlannerError(f"{repo} is gated", "accept its terms on the Hub and log in with `hf auth login`") from None
+    except RepositoryNotFoundError:
+        raise PlannerError(f"the Hub has no model {repo} (or it is private)", OFFLINE) from None
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+        raise WorldError("the Hugging Face Hub cannot be reached", OFFLINE) from None
+    except HfHubHTTPError as error:
+        status = getattr(error.response, "status_code", 0)
+        what = "asks to slow down (429)" if status == 429 else f"answered with status {status}"
+        raise WorldError(f"the Hugging Face Hub {what}", f"try again later, or {OFFLINE}") from None
+    except Exception as error:  # whatever HTTP library the Hub's client uses: timeouts, redirect loops, broken answers
+        kind = type(error).__name__
+        reached = (
+            "does not answer in time" if "Timeout" in kind else "cannot be reached" if "Connect" in kind else f"gave an answer that makes no sense ({kind})"
+        )
+        raise WorldError(f"the Hugging Face Hub {reached}", OFFLINE) from None
+
+
+def _cached(repo: str, name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, name)
+    return Path(found) if isinstance(found, str) else None

@@ -1,0 +1,92 @@
+"""What GPUs cost: prices.yaml, and a user's own file, which wins. Money is in US dollars; other currencies say what they are worth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from planner.catalogue.load import catalogue_path, find_gpu, gpu_rows, read_yaml
+from planner.catalogue.rows import PriceFile, PriceRow
+from planner.cli.defaults import user_file
+from planner.errors import PlannerError
+from planner.facts.hardware import GpuSpec
+from planner.questions.machines import Price, Prices
+
+MAX_FILE_BYTES = 256 * 1024
+
+
+def own_prices_path() -> Path:
+    """Where a user's prices lie unless --prices names another file."""
+    return user_file("prices.yaml")
+
+
+def read_prices(own: Path | None = None) -> Prices:
+    """The shipped prices with a user's. Raises PlannerError for a file that cannot be used."""
+    shipped = _table(_shipped())
+    path = own or own_prices_path()
+    if own is None and not path.exists():
+        return shipped
+    mine = _table(_checked(path))
+    return replace(mine, rent=shipped.rent | mine.rent, buy=shipped.buy | mine.buy)
+
+
+ABOUT_THE_SAME = 1.25  # how much more a card may cost to stand in another's place
+
+
+def cards_of_the_price(gpu: GpuSpec, prices: Prices | None = None) -> list[GpuSpec]:
+    """Other cards that vLLM runs on and that cost about what this one does or less, rented or else bought; those with most memory first."""
+    known = prices or read_prices()
+    found = []
+    for row in gpu_rows():
+        rents, buys = (known.rent.get(gpu.name), known.rent.get(row.name)), (known.buy.get(gpu.name), known.buy.get(row.name))
+        ours, theirs = rents if all(rents) else buys
+        if row.vendor != "apple" and row.name != gpu.name and ours and theirs and theirs.usd <= ours.usd * ABOUT_THE_SAME:
+            found.append(row.spec())
+    return sorted(found, key=lambda spec: -spec.memory_bytes)
+
+
+def _shipped() -> PriceFile:
+    """prices.yaml, which tests validate."""
+    data = read_yaml(catalogue_path("prices.yaml"), MAX_FILE_BYTES)
+    return PriceFile(**data | {"prices": [PriceRow(**row) for row in data["prices"]]})
+
+
+def _checked(path: Path) -> PriceFile:
+    from pydantic import ValidationError
+
+    from planner.catalogue.validation import adapter
+
+    try:
+        found: PriceFile = adapter(PriceFile).validate_python(read_yaml(path, MAX_FILE_BYTES))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise PlannerError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}", "`plan schema prices` says what it holds") from None
+    if found.currency.upper() != "USD" and found.in_usd is None:
+        raise PlannerError(f"{path}: prices in {found.currency[:20]} cannot be compared with those in USD", "add in_usd: what one of it is worth in US dollars")
+    numbers: list[tuple[str, float | None]] = [("in_usd", found.in_usd), ("per_kwh", found.per_kwh)]
+    for row in found.prices:
+        if (row.rent_per_hour is None) == (row.buy is None):
+            raise PlannerError(f"{path}: {row.gpu}: give rent_per_hour or buy", "one line for each price")
+        numbers += [(row.gpu, row.rent_per_hour), (row.gpu, row.buy)]
+    for name, value in numbers:
+        if value is not None and not (isfinite(value) and value > 0):
+            raise PlannerError(f"{path}: {name}: {value} is no price", "a number above zero")
+    names = [(row, find_gpu(row.gpu).name) for row in found.prices]
+    return PriceFile(
+        currency=found.currency, in_usd=found.in_usd, per_kwh=found.per_kwh, prices=[replace(row, gpu=name, at=row.at or "your prices") for row, name in names]
+    )
+
+
+def _table(file: PriceFile) -> Prices:
+    worth = 1.0 if file.currency.upper() == "USD" else file.in_usd or 1.0
+    found: dict[str, dict[str, Price]] = {"rent": {}, "buy": {}}
+    for row in file.prices:
+        for kind, amount in (("rent", row.rent_per_hour), ("buy", row.buy)):
+            if amount is not None:
+                price = Price(amount * worth, row.at, row.source, row.date)
+                known = found[kind].get(row.gpu)
+                found[kind][row.gpu] = price if known is None or price.usd < known.usd else known
+    kwh: Any = None if file.per_kwh is None else file.per_kwh * worth
+    return Prices(rent=found["rent"], buy=found["buy"], kwh_usd=kwh)

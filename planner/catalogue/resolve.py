@@ -1,0 +1,186 @@
+"""From what a person typed after --model to a ModelSpec: a catalogue name, a folder or config.json, a Hub repository."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from planner.architecture import build_model, parse_config
+from planner.architecture.config import MAX_CONFIG_BYTES, Config
+from planner.catalogue import load
+from planner.catalogue.checkpoint import stored
+from planner.catalogue.hub import fetch_model, is_repo_id, repaired
+from planner.catalogue.rows import Variant
+from planner.catalogue.safetensors import StoredTensor
+from planner.engines.vllm.alternatives import NO_MARKET, ONLINE, Market
+from planner.engines.vllm.parsers import by_architecture
+from planner.engines.vllm.weights import stage_weights
+from planner.errors import PlannerError
+from planner.facts.config import Parallel
+from planner.facts.deployment import Sampling
+from planner.facts.model import ChatFormat, CheckpointDifference, ModelSpec
+from planner.text import is_line
+
+MOST_PATH, MOST_FILE_NAME = 4096, 255  # bytes that a path and a name in it may have (Linux)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model ready to plan: what vLLM is told to load, a short name, and sibling variants to fall back to."""
+
+    repo: str
+    served_name: str
+    spec: ModelSpec
+    config: Mapping[str, object] = field(default_factory=dict)  # the whole config.json, for who asks vLLM itself
+    hf_quant: Mapping[str, object] | None = None
+    market: Market = NO_MARKET
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+def slug(name: str) -> str:
+    """A name safe in paths, YAML and shell: lower case letters, digits, dots and dashes."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "model"
+
+
+def find_source(name: str, online: str | None = None) -> Source:
+    """Find a model, to be quantized while loading where `online` names a method. Raises PlannerError for an unknown or malformed one."""
+    check_name(name)
+    path = Path(name)
+    if path.suffix == ".gguf":
+        raise _is_gguf(path)
+    if path.suffix == ".safetensors" and path.is_file():
+        path = path.parent
+    if path.exists():
+        return _from_path(path, online)
+    entry = load.find_model(name)
+    if entry is not None:
+        return _from_catalogue(entry, online)
+    if is_repo_id(name):
+        found = fetch_model(name)
+        return _from_files(found.config, found.quantization, name, slug(name.partition("/")[2]), online=online, tensors=found.tensors)
+    if meant := repaired(name):
+        raise PlannerError(f"{name[:100]!r} is not the name of a model", f"--model {meant}")
+    raise load.unknown_model(name)
+
+
+def check_name(name: str) -> None:
+    """Refuse what can be no name of a model or file: it goes into scripts and configuration files."""
+    long = len(name.encode(errors="replace")) >= MOST_PATH or any(len(part.encode(errors="replace")) > MOST_FILE_NAME for part in name.split("/"))
+    if not name.strip() or long or not is_line(name):
+        raise PlannerError(
+            f"{name[:60]!r}{' …' if len(name) > 60 else ''} is not a model name",
+            "a name of `plan list models`, owner/name on the Hub, or a folder with a config.json",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A model as its makers published it, in 16 bits: what other runtimes quantize. `entry` where the catalogue has it."""
+
+    name: str
+    spec: ModelSpec
+    repo: str
+    entry: load.Entry | None = None
+    mlx_quantization: Mapping[str, object] = field(default_factory=dict)  # what mlx_lm.convert wrote into a folder's config.json
+
+    @property
+    def sampling(self) -> Sampling:
+        """What is recommended for sampling, where the catalogue has it."""
+        return self.entry.sampling if self.entry else Sampling()
+
+    def variant(self, runtime: str, form: str | None = None) -> Variant | None:
+        """The repository or tag that the catalogue names for a runtime (and a format); the asked one first."""
+        if self.entry is None:
+            return None
+        asked, row = self.entry.variant, self.entry.row
+        found = [each for each in (asked, *row.variants) if each.runtime == runtime and (form is None or form_key(each.format) == form_key(form))]
+        return found[0] if found else None
+
+
+def form_key(form: str | None) -> str:
+    """The name of a format as it is compared: mlx-8bit and 8bit are one."""
+    return (form or "").lower().removeprefix("mlx-")
+
+
+def find_plain(name: str) -> Plain:
+    """Find a model for a runtime that quantizes it in its own way. Raises PlannerError as `find_source`."""
+    check_name(name)
+    entry = None if Path(name).exists() else load.find_model(name)
+    if entry is not None:
+        original = next((each for each in entry.row.variants if each.default), entry.row.variants[0])
+        config = Config(entry.row.config, f"models.yaml: {entry.row.name}")
+        spec = replace(build_model(config, entry.row.name), chat=entry.row.chat(entry.variant))
+        return Plain(entry.row.name, spec, original.repo, entry)
+    source = find_source(name)
+    data = {key: value for key, value in source.config.items() if key not in ("quantization_config", "compression_config")}
+    converted = data.get("quantization")
+    return Plain(
+        source.served_name, build_model(Config(data, source.repo), source.served_name), source.repo, None, converted if isinstance(converted, dict) else {}
+    )
+
+
+def _is_gguf(path: Path) -> PlannerError:
+    """The answer to a GGUF file: it left vLLM's tree (quantization/__init__.py, 0.33); the nearest thing is the model it was converted from."""
+    from planner.engines.llamacpp.header import original, read_header
+
+    origin = original(read_header(path).metadata) if path.is_file() else ""
+    entry = load.find_model(origin) if origin else None
+    nearest = f"--model {entry.name}" if entry else f"--model {origin}" if is_repo_id(origin) else "the original repository"
+    what = f" of {origin}" if origin else ""
+    return PlannerError(f"{path} is a GGUF file{what}, which vLLM 0.33 does not load", f"plan {nearest}, or the file with --engine llama.cpp or ollama")
+
+
+def _from_catalogue(entry: load.Entry, online: str | None) -> Source:
+    if entry.variant.runtime != "vllm":
+        siblings = [load.Entry(entry.row, v).name for v in entry.row.variants if v.runtime == "vllm"]
+        raise PlannerError(
+            f"{entry.name} is for {entry.variant.runtime}, not for vLLM", f"--engine {entry.variant.runtime}, or for vLLM: {', '.join(siblings)}"
+        )
+    variants = tuple(
+        (other.name, other.spec)
+        for other in (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant != entry.variant)
+    )
+    market = Market(variants=variants, online=None if online else lambda: entry.spec(ONLINE))
+    return Source(entry.variant.repo, slug(entry.name), entry.spec(online), config=entry.config, market=market, sampling=entry.sampling)
+
+
+def _from_path(path: Path, online: str | None) -> Source:
+    config = path / "config.json" if path.is_dir() else path
+    if not config.exists():
+        raise PlannerError(f"{path} has no config.json", "give a folder with a model's config.json, or a name of `plan list models`")
+    folder = config.parent
+    quantization = folder / "hf_quant_config.json"
+    name = folder.resolve().name
+    repo = str(path if path.is_dir() else folder)
+    if not repo.startswith(("/", ".")):
+        repo = f"./{repo}"  # else a repository of the Hub, or a flag, for who reads the command elsewhere
+    return _from_files(config, quantization if quantization.exists() else None, repo, slug(name), online=online, tensors=stored(folder))
+
+
+def _from_files(config: Path, quantization: Path | None, repo: str, served_name: str, *, online: str | None, tensors: Sequence[StoredTensor]) -> Source:
+    whole, hf_quant = _load(config), _load(quantization) if quantization else None
+    spec = build_model(whole, served_name, hf_quant, online=online)
+    checkpoint = _difference(build_model(whole, served_name, hf_quant), tensors) if tensors else None
+    chat = ChatFormat() if spec.pooling else by_architecture(whole.data.get("architectures"))
+    market = Market(online=None if online else lambda: replace(build_model(whole, served_name, hf_quant, online=ONLINE), chat=chat))
+    return Source(repo, served_name, replace(spec, checkpoint=checkpoint, chat=chat), whole.data, hf_quant.data if hf_quant else None, market)
+
+
+def _difference(own: ModelSpec, tensors: Sequence[StoredTensor]) -> CheckpointDifference | None:
+    from planner.catalogue.safetensors import difference
+
+    bits = 32 if own.dtype == "float32" else 16
+    return difference(own, sum(stage_weights(own, Parallel(), bits)), tensors, bits)
+
+
+def _load(path: Path) -> Config:
+    try:
+        if path.exists() and not path.is_file():
+            raise PlannerError(f"{path} is not a file", "a folder with a model's config.json")
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise PlannerError(f"{path}: {path.stat().st_size:,} bytes is too large for a config.json")
+        return parse_config(path.read_bytes(), str(path))
+    except OSError as error:
+        raise PlannerError(f"{path}: cannot be read ({error.strerror or error})") from None

@@ -1,0 +1,58 @@
+"""What the catalogue's models take: computed, and kept for the release (sizes.json), because all 230 of them take a second."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from planner.catalogue.load import Entry, catalogue_path, is_validated
+
+_ORIGINAL = ("base", "bf16", "thinking")  # variants that are named for something else than how they are stored
+
+
+def stored_as(entry: Entry) -> str:
+    """How a variant is quantized: bf16, or its format's name."""
+    own: Any = entry.config.get("quantization_config") or {}
+    if entry.variant.format:
+        return entry.variant.format.removeprefix("mlx-")
+    if entry.variant.name not in _ORIGINAL:
+        return entry.variant.name
+    method = str(own.get("quant_method", "bf16"))
+    if method != "compressed-tensors":
+        return method
+    from planner.questions.choose import weight_bits
+
+    return f"{weight_bits(own)}-bit"
+
+
+def weights_bytes(entry: Entry) -> int:
+    """What the weights take when they are loaded on one GPU; of a GGUF what its file does."""
+    known = _kept().get(entry.name)
+    return computed_bytes(entry) if known is None else known
+
+
+@cache
+def _kept() -> dict[str, int]:
+    """The sizes of the release; none where models.yaml is another than the release's."""
+    kept: dict[str, int] = json.loads(Path(__file__).with_name("sizes.json").read_text("utf-8")) if is_validated(catalogue_path("models.yaml")) else {}
+    return kept
+
+
+def computed_bytes(entry: Entry) -> int:
+    """The same, computed."""
+    from planner.engines.vllm.weights import stage_weights
+    from planner.facts.config import Parallel
+
+    if entry.variant.runtime == "vllm":
+        return sum(stage_weights(entry.spec(), Parallel()))
+    original = Entry(entry.row, next((each for each in entry.row.variants if each.default), entry.row.variants[0])).spec()
+    if entry.variant.runtime == "mlx":
+        from planner.engines.mlx.memory import read_format, weights_bytes
+
+        return weights_bytes(original, read_format(stored_as(entry)))
+    from planner.engines.llamacpp.model import converted
+
+    model = converted(original, stored_as(entry))
+    return model.file_bytes + model.mmproj_bytes

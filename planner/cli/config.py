@@ -1,0 +1,66 @@
+"""`plan config`: the defaults in ~/.config/plan/config.toml, shown, set and taken away."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from planner.cli.command import command, output_options
+from planner.cli.defaults import KEYS, config_file, read_defaults, read_value, write_default
+from planner.errors import PlannerError, did_you_mean
+
+_LIST = "\n".join(f"  {key:13} {what}" for key, (_, what) in KEYS.items())
+
+
+@command(
+    "config",
+    epilog=f"\b\nKeys:\n{_LIST}\n\nA typed option beats the file. Another GPU that is typed leaves the file's count and host out; `--gpu any --model NAME` asks for machines.",
+)
+@click.argument("action", type=click.Choice(["show", "set", "unset"]), default="show")
+@click.argument("key", required=False)
+@click.argument("value", required=False)
+@output_options
+def config_command(action: str, key: str | None, value: str | None, style: str) -> None:
+    """Show the defaults of this user and where each comes from, or: `plan config set gpu rtx4090`, `plan config unset gpu`."""
+    if action == "show":
+        if key is not None:
+            raise PlannerError(f"plan config show takes no {key[:60]!r}", f"plan config set {key[:60]} VALUE")
+        _show(style)
+        return
+    words = {"set": "plan config set KEY VALUE", "unset": "plan config unset KEY"}[action]
+    if key is None or (value is None) == (action == "set"):
+        raise PlannerError(f"{words} is how it is said", f"keys: {', '.join(KEYS)}")
+    key = key.removeprefix("--").replace("_", "-")
+    if key not in KEYS:
+        raise PlannerError(f"no default {key[:60]!r} exists", did_you_mean(key, KEYS) or f"known: {', '.join(KEYS)}")
+    path = write_default(key, None if value is None else _typed(key, value))
+    click.echo(f"{key} = {value}  in {path}" if value is not None else f"{key} is no longer in {path}")
+
+
+def _typed(key: str, value: str) -> Any:
+    from planner.catalogue.load import find_gpu
+
+    if key == "gpu" and value != "auto":
+        find_gpu(value)
+    if key == "prices":
+        from pathlib import Path
+
+        value = str(Path(value).expanduser().resolve())
+    try:
+        return read_value(key, int(value) if key == "count" and value.isdecimal() else value)
+    except ValueError as error:
+        raise PlannerError(str(error)) from None
+
+
+def _show(style: str) -> None:
+    path, found = config_file(), read_defaults()
+    if style == "json":
+        keys = {key: {"value": found[key].value, "line": found[key].line} if key in found else None for key in KEYS}
+        click.echo(json.dumps({"schema": 1, "path": str(path), "exists": path.exists(), "defaults": keys}, indent=2))
+        return
+    click.echo(f"{path}" + ("" if path.exists() else " (not there; `plan config set gpu rtx4090` makes it)"))
+    for key, (_, what) in KEYS.items():
+        said = f"{found[key].value}  (line {found[key].line})" if key in found else f"not set: {what}"
+        click.echo(f"{key:13} {said}")

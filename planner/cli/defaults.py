@@ -1,0 +1,141 @@
+"""The user's own files: ~/.config/plan/ (or $XDG_CONFIG_HOME/plan/) holds config.toml with defaults, prices.yaml and what was measured here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from planner.errors import PlannerError, did_you_mean
+from planner.facts.hardware import Host
+
+MAX_FILE_BYTES = 64 * 1024
+_OLD_FOLDER = "serve-plan"  # of versions before config.toml
+
+
+def user_file(name: str) -> Path:
+    """Where a file of the user's lies; one that an earlier version left in its folder is still read and written there."""
+    home = os.environ.get("XDG_CONFIG_HOME")
+    folder = Path(home) if home else Path.home() / ".config"
+    new, old = folder / "plan" / name, folder / _OLD_FOLDER / name
+    return old if old.exists() and not new.exists() else new
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """A default of the user's, and the line of config.toml that it stands in."""
+
+    value: Any
+    line: int
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or any(ord(character) < 32 for character in value):
+        raise ValueError("expected a text")
+    return value
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1024:
+        raise ValueError("expected a whole number from 1 to 1024")
+    return value
+
+
+def _host(value: Any) -> str:
+    if value not in [str(host) for host in Host]:
+        raise ValueError(f"expected {', '.join(Host)}" + (f"; {hint}" if (hint := did_you_mean(str(value), list(Host))) else ""))
+    return str(value)
+
+
+def _version(value: Any) -> str:
+    from planner.engines.vllm.versions import VERSIONS
+
+    if value not in VERSIONS:
+        raise ValueError(f"expected a text, one of {', '.join(VERSIONS)}")
+    return str(value)
+
+
+KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "gpu": (_text, "the GPU of my machine, as --gpu names it; auto reads the machine"),
+    "count": (_count, "how many of them"),
+    "host": (_host, f"the kind of machine: {', '.join(Host)}"),
+    "prices": (_text, "my own prices, where --prices takes some"),
+    "vllm-version": (_version, "the release of vLLM"),
+}
+
+
+def config_file() -> Path:
+    """Where config.toml lies."""
+    return user_file("config.toml")
+
+
+def read_defaults() -> dict[str, Default]:
+    """What config.toml says, checked; nothing where there is none. Raises PlannerError with its line."""
+    path = config_file()
+    if not path.exists():
+        return {}
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise PlannerError(f"{path}: {path.stat().st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
+        return _parsed(path.read_text("utf-8"), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlannerError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
+
+
+def _parsed(text: str, path: Path) -> dict[str, Default]:
+    import tomllib
+
+    try:
+        data = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        where = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        line = int(where[1]) if where else text.rstrip().count("\n") + 1
+        raise PlannerError(f"{path}:{line}: not TOML: {str(error).partition(' (at ')[0][:100]}", "a line is key = value, a text stands in quotes") from None
+    return {key: _default(key, value, text, path) for key, value in data.items()}
+
+
+def _default(key: str, value: Any, text: str, path: Path) -> Default:
+    line = next((number for number, one in enumerate(text.splitlines(), 1) if _is_of(one, key)), 1)
+    try:
+        return Default(read_value(key, value), line)
+    except ValueError as error:
+        raise PlannerError(f"{path}:{line}: {error}", f"plan config set {key} VALUE" if key in KEYS else f"known: {', '.join(KEYS)}") from None
+
+
+def _is_of(line: str, key: str) -> bool:
+    return re.match(rf"\s*\[*\s*[\"']?{re.escape(key)}[\"']?\s*[=.\]]", line) is not None
+
+
+def read_value(key: str, value: Any) -> Any:
+    """A default's value. Raises ValueError for an unknown key and for a value that is none."""
+    if key not in KEYS:
+        raise ValueError(f"unknown key {key[:60]!r}" + (f"; {hint}" if (hint := did_you_mean(key, KEYS)) else ""))
+    try:
+        return KEYS[key][0](value)
+    except ValueError as error:
+        raise ValueError(f"{key} is {str(value)[:60]!r}: {error}") from None
+
+
+def write_default(key: str, value: Any) -> Path:
+    """Set a default, or take it away where the value is None; other lines stay as they are. Raises PlannerError."""
+    path = config_file()
+    known = read_defaults()
+    try:
+        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        kept = [line for line in lines if not _is_of(line, key)]
+        if value is not None:
+            at = known[key].line - 1 if key in known else len(kept)
+            kept.insert(at, f"{key} = {json.dumps(value, ensure_ascii=False)}")
+        text = "".join(f"{line}\n" for line in kept)
+        wanted = {name: one.value for name, one in known.items() if name != key} | ({} if value is None else {key: value})
+        if {name: one.value for name, one in _parsed(text, path).items()} != wanted:
+            raise PlannerError(f"{path}: {key} stands there in a way that is not changed from here", "change the file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+    except OSError as error:
+        raise PlannerError(f"cannot write {path}: {error.strerror or error}") from None
+    return path

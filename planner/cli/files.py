@@ -1,0 +1,135 @@
+"""The command line's files: the answer is printed first; what cannot be written then is one line on standard error, and never costs the answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from planner.cli.output import PLAN, can_write, write_files
+from planner.errors import PlannerError, WorldError, one_line
+from planner.questions.question import folder_name, words
+from planner.text import shown
+
+if TYPE_CHECKING:
+    from planner.questions.local import LocalAnswer
+    from planner.questions.vllm import Answer
+
+OUTPUTS = Path("outputs")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Files that are to be written to one folder once the answer is printed; `is_asked` where an option names the place."""
+
+    folder: Path
+    names: tuple[str, ...]
+    texts: Callable[[], Mapping[str, str | bytes]]
+    is_asked: bool
+    is_plan: bool = False
+
+    @property
+    def paths(self) -> list[str]:
+        """Where they will lie."""
+        return [str(self.folder / name) for name in self.names]
+
+
+def finish(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> int:
+    """Print the answer, then write its files; the exit code: the answer's, or that of a file that was asked for and could not be written."""
+    wanted = [*_plan_files(found, options), *_pictures(found, options)]
+    answered = 0 if found.meets_wish else 1
+    if options["style"] == "json":
+        text = json.dumps(found.json([path for each in wanted for path in each.paths]), indent=2)
+        code = say(lambda: click.echo(text))
+    else:
+        code = say(lambda: _show(found, _folder_to_run(found, wanted, force=options["force"])))
+    for each in wanted:
+        try:
+            written = write_files(each.folder, each.texts(), force=options["force"], may_replace=found.meets_wish or not each.is_plan, manifest=each.is_plan)
+        except PlannerError as error:
+            click.echo(one_line(error.message, error.hint), err=True)
+            code = max(code, error.exit_code if each.is_asked else 0)
+            continue
+        if options["style"] != "json":
+            code = max(code, say(lambda: click.echo(_told(each, written))))  # noqa: B023 - called at once
+    return code or answered
+
+
+def _folder_to_run(found: Answer | LocalAnswer, wanted: Iterable[Wanted], *, force: bool) -> str:
+    """The folder that will hold this plan's scripts; empty where none will be written, or what lies there stays."""
+    plans = (each for each in wanted if each.is_plan)
+    return next((str(each.folder) for each in plans if can_write(each.folder, each.texts(), force=force, may_replace=found.meets_wish)), "")
+
+
+def _show(found: Answer | LocalAnswer, folder: str) -> None:
+    from planner.report.console import console
+
+    found.show(console(), folder)
+
+
+def _told(wanted: Wanted, written: list[str]) -> str:
+    place = shown(str(wanted.folder) if wanted.is_plan else wanted.paths[0], 4096)
+    if not written:
+        return f"{place} holds this already"
+    return f"wrote {place}: {', '.join(written)}" if wanted.is_plan else f"wrote {place}"
+
+
+def say(write: Callable[[], None]) -> int:
+    """Write to standard output, at once; the exit code where it cannot be written. Who reads only the head of it has closed it: no fault."""
+    if sys.stdout is None:  # closed by who started us
+        return 0
+    try:
+        write()
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still held back goes there
+        if not isinstance(error, BrokenPipeError):
+            failed = WorldError(f"the answer cannot be written to standard output ({error.strerror or error})")
+            click.echo(one_line(failed.message), err=True)
+            return failed.exit_code
+    return 0
+
+
+def _plan_files(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> Iterator[Wanted]:
+    """The plan's folder: where --output says, else a folder of its question's own, which JSON is not written to unasked."""
+    asked: Path | None = options["output"]
+    formats = tuple(found.question.get("to", ()))
+    if options["style"] == "json" and formats and not (asked or options["dry_run"]):
+        raise PlannerError("--to is about files, and --format json writes none unasked", "--output DIR says where")
+    if found.verdict == "does_not_start" or options["dry_run"]:
+        return
+    texts = found.texts(formats)  # a format that cannot hold the plan is refused before anything is said
+    if asked is None and options["style"] == "json":
+        return
+    folder = asked or OUTPUTS / folder_name(found.question)
+    names = (*texts, PLAN)
+    plan = plan_text(found, folder, names)
+    yield Wanted(folder, names, lambda: texts | {PLAN: plan}, is_asked=asked is not None, is_plan=True)
+
+
+def plan_text(found: Answer | LocalAnswer, folder: Path, names: Iterable[str]) -> str:
+    """plan.json, which names the files beside it."""
+    return json.dumps(found.json([str(folder / name) for name in names]), indent=2) + "\n"
+
+
+def _pictures(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> Iterator[Wanted]:
+    """The page and the pictures."""
+    drawn: dict[str, Callable[[], str | bytes]] = {
+        "html": lambda: found.page(words(found.question)),
+        "png": lambda: found.figure("png"),
+        "svg": lambda: found.figure("svg"),
+    }
+    for kind, draw in drawn.items():
+        path: Path | None = options[kind]
+        if path is not None:
+            yield Wanted(path.parent, (path.name,), _one(path.name, draw), is_asked=True)
+
+
+def _one(name: str, draw: Callable[[], str | bytes]) -> Callable[[], Mapping[str, str | bytes]]:
+    return lambda: {name: draw()}

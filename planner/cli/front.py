@@ -1,0 +1,77 @@
+"""`plan front`: what cannot be had cheaper, faster, longer or for more people without giving up another of these."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from planner.cli.command import command, option, output_options, typed
+from planner.cli.names import Name
+from planner.errors import PlannerError
+from planner.facts.command_line import command_line
+from planner.units import parse_context, tokens
+
+if TYPE_CHECKING:
+    from planner.questions.front import Point
+
+COUNTS = (1, 2, 4, 8)
+CONTEXTS = "8k,32k,128k"
+
+
+@command("front")
+@option("--model", required=True, type=Name("model"), help="A catalogue name (all its variants), owner/name on the Hub, or a folder with a config.json.")
+@option("--contexts", default=CONTEXTS, show_default=True, help="Tokens, with commas.")
+@option("--prices", type=click.Path(path_type=Path, dir_okay=False), help="Your own prices (`plan schema prices`).")
+@option("--top", default=30, show_default=True, type=click.IntRange(0, 10_000), help="Rows to show; 0 shows all.")
+@output_options
+def front_command(model: str, contexts: str, prices: Path | None, top: int, style: str) -> None:
+    """Show the front of context, users at once, speed of one user and rent: every machine that no other beats in all four."""
+    from planner.catalogue.load import gpu_rows
+    from planner.catalogue.prices import read_prices
+    from planner.cli.choose import stored_ways
+    from planner.questions.front import front, points
+
+    try:
+        lengths = tuple(dict.fromkeys(parse_context(text) for text in contexts.split(",")))
+    except ValueError as error:
+        raise PlannerError(f"--contexts: {error}") from None
+    ways = stored_ways(model, None)
+    limit = ways[0].model.max_position_embeddings
+    fitting = tuple(sorted(length for length in lengths if 0 < length <= limit))
+    if not fitting:
+        raise PlannerError(f"no context of {contexts} is within the model's {tokens(limit)}", f"--contexts {limit}")
+    found = front(points(ways, [row.spec() for row in gpu_rows() if row.vendor != "apple"], COUNTS, fitting, read_prices(prices)))
+    if not found:
+        raise PlannerError(
+            f"no machine with a rent and a known speed serves {model}", f"{command_line({'gpu': 'any', 'model': model})} lists machines without prices too"
+        )
+    shown = found[: top or None]
+    if style == "json":
+        rows = [{**asdict(point), "stored": None, "model": point.stored.name, "bits": point.stored.bits} for point in (shown if "top" in typed() else found)]
+        click.echo(
+            json.dumps({"schema": 1, "model": model, "front": [{key: value for key, value in row.items() if key != "stored"} for row in rows]}, indent=2)
+        )
+        return
+    _show(model, shown, len(found))
+
+
+def _show(model: str, shown: list[Point], count: int) -> None:
+    from rich.text import Text
+
+    from planner.report.console import console
+    from planner.report.front import CHART_WIDTH, chart, table
+
+    screen = console()
+    screen.print(table(model, shown), crop=False)
+    screen.print(
+        Text(
+            f"{len(shown)} of {count} points. Users: requests of the context that the KV cache surely holds. tokens/s: one user alone; equal within a tenth.",
+            "dim",
+        )
+    )
+    screen.print()
+    screen.print(Text(chart(shown, min(screen.width, CHART_WIDTH))), crop=False)

@@ -1,0 +1,123 @@
+"""What to type instead: of a word that is no command, of an option that the question does not use."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
+
+from planner.cli.command import typed, words
+from planner.errors import PlannerError
+from planner.facts.command_line import flag_of
+
+if TYPE_CHECKING:
+    import click
+
+
+def no_command(given: list[str], known: list[str]) -> PlannerError:
+    """The error for a word that is no command: the nearest command, or the option that a GPU's or a model's name needs."""
+    import difflib
+
+    word = given[0]
+    near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    if near:
+        return PlannerError(f"no command {word[:60]!r}", f"did you mean plan {near[0]}?")
+    found: dict[str, str] = {}
+    for one in given:
+        if (kind := _kind(one)) and kind not in found:
+            found[kind] = one
+    if found:
+        what = "a GPU" if "gpu" in found else "a model"
+        return PlannerError(f"{word[:60]!r} is no command", f"{what} is named by {' and '.join(f'--{kind}' for kind in found)}: {words(found)}")
+    return PlannerError(f"no command {word[:60]!r}", f"the commands are {', '.join(known)}; plan --help says more")
+
+
+def no_option(error: click.NoSuchOption) -> PlannerError:
+    """The error for an option that the command does not have: where vLLM's own are read, the nearest ones, or its help."""
+    from planner.engines.vllm.flags import known_flags
+
+    flag, command = error.option_name, error.ctx.command_path if error.ctx else "plan"
+    vllm_s = known_flags().get(flag.replace("_", "-"))
+    near = error.possibilities or []
+    if command == "plan check" and (vllm_s or not near):
+        return PlannerError(f"{command} itself has no option {flag}", "the command stands in quotes, or behind --: plan check --gpu rtx4090 -- vllm serve …")
+    if vllm_s and vllm_s not in near:
+        return PlannerError(f"{command} has no option {flag}: it is vLLM's", f"plan check 'vllm serve MODEL {vllm_s} …' says what a command with it does")
+    hint = f"did you mean {', '.join(near)}?" if near else f"{command} --help lists the options"
+    return PlannerError(f"{command} has no option {flag}", hint)
+
+
+def _kind(word: str) -> str | None:
+    """Which option a word is the value of, where it is one."""
+    from planner.catalogue.load import find_gpu, find_model
+
+    if word.startswith("-"):
+        return None
+    try:
+        find_gpu(word)
+    except PlannerError:
+        return "model" if find_model(word) or word.count("/") == 1 else None
+    return "gpu"
+
+
+_ANSWER = frozenset({"style", "as_json", "quiet"})
+_MODELS = _ANSWER | {"gpu", "count", "host_kind", "context", "users", "purpose", "top", "vllm_version"}
+_MACHINES = _ANSWER | {"gpu", "model", "context", "users", "quantization", "prices", "top"}  # --gpu any
+_IN_FILE = frozenset({"beside", "nodes", "engine", "gpu_layers", "wired_limit_mb", "bind", "proxy_port"})
+_CHOOSING = frozenset({"purpose", "top", "prices"})
+_VLLM_ONLY = frozenset({"vllm_version", "enable_expert_parallel", "skip_mm_profiling", "dtype"})
+
+
+def refuse_unused(options: dict[str, Any], question: Collection[str]) -> None:
+    """Refuse, by its name, an option that was typed and that the question asked does not use; `question` are the names of those about GPUs and a model."""
+    names = typed()
+    for name, example in (("gpu", "rtx4090"), ("model", "qwen3-8b")):
+        if options[name] == "":
+            raise PlannerError(f"--{name} is missing", f"try: {words({name: example})}")
+    gpu, model = options["gpu"], options["model"]
+    if options["stack_file"] is not None:
+        unused = [name for name in names if name in _IN_FILE | _CHOOSING or name in question]
+        why, hint = "is not read beside -f FILE, which holds the whole question", "leave it out, or change the file"
+    elif gpu and not model:
+        unused = [name for name in names if name not in _MODELS]
+        why, hint = "is about one model, and none is named", f"{words({'model': 'NAME'})}; without it the models are listed"
+    elif model and not gpu:
+        unused = [name for name in names if name not in _MACHINES]
+        why, hint = "is about one kind of GPU, and none is named", f"{words({'gpu': 'NAME'})}; without it the machines are listed"
+    elif not gpu:
+        missing = {"model": "qwen3-vl-32b-awq"} if "model" not in names else {}
+        raise PlannerError("--gpu is missing", f"try: {words({'gpu': 'rtx4090', **missing})}")
+    else:
+        unused = [name for name in names if name in _CHOOSING]
+        why, hint = "is for choosing, and GPU and model are both named", f"leave it out: {words(dict.fromkeys(unused))}"
+        if not unused:
+            unused, why = _not_of_runtime(options, names)
+            hint = f"leave it out: {words(dict.fromkeys(unused))}"
+    if not unused:
+        unused, why = _about_no_file(options, names)
+        hint = f"leave it out: {words(dict.fromkeys(unused))}"
+    if unused:
+        raise PlannerError(f"{flag_of(unused[0])} {why}", hint)
+
+
+def _not_of_runtime(options: dict[str, Any], names: Collection[str]) -> tuple[list[str], str]:
+    """What another runtime or a Mac does not have; what the ledgers themselves refuse is left to them."""
+    from planner.catalogue.load import find_gpu
+    from planner.questions.question import engine_of
+
+    gpu = find_gpu(options["gpu"])
+    is_mac, engine = gpu.vendor == "apple", engine_of(options["engine"], gpu)
+    if is_mac and "host_kind" in names:
+        return ["host_kind"], "is about machines with NVIDIA or AMD GPUs; a Mac is one kind"
+    if engine == "mlx" and "gpu_layers" in names:
+        return ["gpu_layers"], "is llama.cpp's and Ollama's; MLX has no such setting"
+    return [name for name in names if engine != "vllm" and name in _VLLM_ONLY], f"is vLLM's; {engine} has no such setting"
+
+
+def _about_no_file(options: dict[str, Any], names: Collection[str]) -> tuple[list[str], str]:
+    """What is about files where none is written."""
+    if options["dry_run"] and (unused := [name for name in names if name in ("output", "to")]):
+        return unused, "is about the plan's files, and --dry-run writes none"
+    writes = not options["dry_run"] and (options["style"] != "json" or options["output"])
+    if "force" in names and not writes and not any(options[kind] for kind in ("html", "png", "svg")):
+        return ["force"], "is about files that are there, and none is written"
+    return [], ""

@@ -1,0 +1,151 @@
+"""`plan list`: the GPUs and models of the catalogue with their sizes, filtered, and the architectures that are known."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from planner.cli.command import command, option, output_options, typed
+from planner.cli.options import PURPOSES, Finite
+from planner.errors import PlannerError, did_you_mean
+from planner.facts.command_line import flag_of
+from planner.units import GIB, MIB
+
+if TYPE_CHECKING:
+    from planner.catalogue.load import Entry
+
+_MODELS_ONLY = ("family", "quantization", "max_gib", "purpose")
+
+
+@command("list")
+@click.argument("what", type=click.Choice(["gpus", "models", "architectures"]))
+@click.argument("word", required=False)
+@option("--family", metavar="NAME", group="Which models", help="Of one line: qwen3, llama-3 …")
+@option("--quantization", metavar="NAME", group="Which models", help="Stored so: bf16, fp8, awq, nvfp4, Q4_K_M …")
+@option("--max-gib", type=Finite(0, min_open=True), group="Which models", help="Weights of at most this; what starts on a GPU: plan --gpu NAME.")
+@option("--for", "purpose", type=click.Choice(PURPOSES), group="Which models", help="For a purpose, as plan --for chooses.")
+@output_options
+def list_command(what: str, word: str | None, style: str, **options: Any) -> None:
+    """List the GPUs or models of the catalogue, or the architectures that any config.json may have; those with WORD in their name."""
+    if what != "models" and (unused := next((name for name in typed() if name in _MODELS_ONLY), None)):
+        raise PlannerError(f"{flag_of(unused)} is about models, not {what}", "plan list models")
+    found = _gpus(word) if what == "gpus" else _models(word, options) if what == "models" else _architectures(word)
+    if not found:
+        raise PlannerError(f"no {what} of the catalogue are so", "leave a filter out")
+    if style == "json":
+        click.echo(json.dumps({"schema": 1, what: found}, indent=2))
+        return
+    lines = _gpu_lines(found) if what == "gpus" else _model_lines(found) if what == "models" else found
+    click.echo("\n".join(line.rstrip() for line in lines))
+
+
+def _matches(word: str | None, *names: str) -> bool:
+    """Whether a name holds the word; spaces, dashes and case do not count."""
+
+    def key(text: str) -> str:
+        return "".join(character for character in text.lower() if character.isalnum())
+
+    return word is None or any(key(word) in key(name) for name in names)
+
+
+def _architectures(word: str | None) -> list[Any]:
+    from planner.architecture.families import FAMILIES
+
+    return [name for name in sorted(FAMILIES) if _matches(word, name)]
+
+
+def _gpus(word: str | None) -> list[Any]:
+    from planner.catalogue.load import gpu_rows
+
+    return [
+        {
+            "name": row.name,
+            "title": row.title,
+            "vendor": row.vendor,
+            "aliases": row.aliases,
+            "memory_bytes": row.memory_mib * MIB,
+            "memory_options_gb": row.memory_options_gb,
+            "bandwidth_gb_per_s": row.bandwidth_gb_per_s,
+            "compute_capability": row.compute_capability,
+            "dense_tflops": row.dense_tflops,
+            "power_w": row.power_w,
+        }
+        for row in gpu_rows()
+        if _matches(word, row.name, row.title, *row.aliases)
+    ]
+
+
+def _gpu_lines(rows: list[Any]) -> list[str]:
+    head = f"{'name':<17}{'memory':>11}{'GB/s':>6}{'CC':>6}  title"
+    return [
+        head,
+        *(
+            f"{row['name']:<17}{row['memory_bytes'] / GIB:>7.1f} GiB{row['bandwidth_gb_per_s']:>6.0f}{row['compute_capability'] or '':>6}  "
+            + (f"{row['title']} ({', '.join(map(str, row['memory_options_gb']))} GB)" if row["memory_options_gb"] else row["title"])
+            for row in rows
+        ),
+    ]
+
+
+def _models(word: str | None, options: dict[str, Any]) -> list[Any]:
+    from planner.catalogue.load import Entry, model_rows
+    from planner.catalogue.sizes import stored_as
+
+    rows = list(model_rows())
+    family, purpose, most = options["family"], options["purpose"], options["max_gib"]
+    if family and family.lower() not in (families := sorted({row.family for row in rows})):
+        raise PlannerError(f"no family {family[:60]!r}", did_you_mean(family.lower(), families) or f"known: {', '.join(families)}")
+    entries = [
+        Entry(row, variant)
+        for row in rows
+        if (not family or row.family == family.lower()) and (not purpose or _suits(row, purpose))
+        for variant in row.variants
+        if _matches(word, row.name, row.title, row.family, Entry(row, variant).name, variant.repo, *row.aliases)
+    ]
+    if wanted := options["quantization"]:
+        known = {stored_as(entry).lower(): stored_as(entry) for entry in entries}
+        entries = [entry for entry in entries if wanted.lower() in (stored_as(entry).lower(), entry.variant.name)]
+        if not entries:
+            raise PlannerError(f"no such model is stored as {wanted[:60]!r}", f"there are {', '.join(known.values())}" if known else "leave a filter out")
+    found = [_model(entry) for entry in entries]
+    return [row for row in found if most is None or row["weights_bytes"] <= most * GIB]
+
+
+def _suits(row: Any, purpose: str) -> bool:
+    from planner.questions.choose import suits
+    from planner.questions.offers import offer_of
+
+    return suits(offer_of(row), purpose)
+
+
+def _model(entry: Entry) -> dict[str, Any]:
+    from planner.catalogue.sizes import stored_as, weights_bytes
+
+    row, variant = entry.row, entry.variant
+    return {
+        "name": entry.name,
+        "title": row.title,
+        "family": row.family,
+        "kind": row.kind,
+        "runtime": variant.runtime,
+        "repo": variant.repo,
+        "quantization": stored_as(entry),
+        "parameters": row.parameters,
+        "weights_bytes": weights_bytes(entry),
+        "released": row.released,
+        "tool_parser": row.tool_parser,
+    }
+
+
+def _model_lines(rows: list[Any]) -> list[str]:
+    width = max(len(row["name"]) for row in rows)
+    head = f"{'name':<{width}}  {'params':>7} {'GiB':>7}  {'stored as':<9} kind"
+    return [
+        head,
+        *(
+            f"{row['name']:<{width}}  {row['parameters'] / 1e9:>6.1f}B {row['weights_bytes'] / GIB:>7.1f}  {row['quantization']:<9} {row['kind']}"
+            for row in rows
+        ),
+    ]

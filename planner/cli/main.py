@@ -1,0 +1,258 @@
+"""The command line: the only place that prints, exits and asks for files to be written."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from planner.cli.command import Command, Option, missing, option, typed, words
+from planner.cli.names import Name
+from planner.cli.options import PURPOSES, QUESTION, STYLE, question, read_machine
+from planner.engines.vllm.plan import make_plan
+from planner.errors import PlannerError, WorldError, one_line
+from planner.facts.command_line import flag_of
+from planner.facts.verdict import ENGINES, SCHEMAS
+from planner.text import shown
+
+_LATER = {  # module and short help: the help of all is printed without importing them
+    "bench": ("planner.cli.bench", "Measure a running server beside what was predicted."),
+    "capacity": ("planner.cli.capacity", "How many people a machine serves within limits of time."),
+    "check": ("planner.cli.check", "Say whether a `vllm serve` command starts."),
+    "compare": ("planner.cli.compare", "Put the runtimes side by side, for every GPU and model named."),
+    "completion": ("planner.cli.completion", "The script by which a shell completes names."),
+    "config": ("planner.cli.config", "The defaults of this user: my GPU, host, prices."),
+    "emit": ("planner.cli.emit", "Write a plan's files again, in other formats too."),
+    "explain": ("planner.cli.explain", "Say what happened in a vLLM server's log."),
+    "front": ("planner.cli.front", "What cannot be had cheaper, faster, longer or for more people."),
+    "list": ("planner.cli.list", "The GPUs, models (with sizes) and architectures that are known."),
+    "sweep": ("planner.cli.sweep", "Compute every server of a grid to a file."),
+    "web": ("planner.cli.web", "Open the calculator in a browser."),
+}
+_OTHERS, _SEVERAL, _OPEN, _FILES = "Other runtimes", "Several servers and machines", "Where the model or the GPU is left open", "Files and addresses"
+
+
+class _Group(Command, click.Group):
+    """Imports the modules of further commands only when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_LATER])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in _LATER:
+            from importlib import import_module
+
+            found: click.Command = getattr(import_module(_LATER[cmd_name][0]), f"{cmd_name}_command")
+            return found
+        return super().get_command(ctx, cmd_name)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, args if args or ctx.resilient_parsing else ["--help"])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if ctx.resilient_parsing or self.get_command(ctx, args[0]) is not None:
+            return super().resolve_command(ctx, args)
+        from planner.cli.hints import no_command
+
+        raise no_command(args, self.list_commands(ctx))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        helps = {name: found.get_short_help_str(60) for name, found in self.commands.items()} | {name: text for name, (_, text) in _LATER.items()}
+        with formatter.section("Commands (`plan COMMAND --help`)"):
+            formatter.write_dl(sorted(helps.items()))
+
+
+@click.group(cls=_Group, invoke_without_command=True, options_metavar="[OPTIONS]")
+@question()
+@option("--for", "purpose", type=click.Choice(PURPOSES), group=_OPEN, help="Without --model: choose one for this.")
+@option("--top", default=10, show_default=True, type=click.IntRange(0, 1000), group=_OPEN, help="How many to show; 0 shows all.")
+@option("--prices", type=click.Path(path_type=Path, dir_okay=False), group=_OPEN, common=False, help="Without --gpu: your own prices (`plan schema prices`).")
+@option(
+    "--with",
+    "beside",
+    multiple=True,
+    type=Name("model"),
+    metavar="NAME[:key=value,…]",
+    group=_SEVERAL,
+    help="Another server on the same GPUs (repeatable), its settings pinned.",
+)
+@option(
+    "--nodes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 128),
+    group=_SEVERAL,
+    common=False,
+    help="Machines with --count GPUs each: tp inside, pp across.",
+)
+@option(
+    "-f",
+    "--file",
+    "stack_file",
+    type=click.Path(path_type=Path),
+    group=_SEVERAL,
+    common=False,
+    help="The question as a file: GPUs and services (`plan schema stack`).",
+)
+@option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    group=_OTHERS,
+    metavar="NAME",
+    help="vllm, llama.cpp, ollama or mlx; else vLLM, or MLX on a Mac.",
+)
+@option(
+    "--gpu-layers",
+    type=click.IntRange(0, 10_000),
+    group=_OTHERS,
+    common=False,
+    help="llama.cpp and Ollama: layers on the GPU, the output counted as one; else as many as fit.",
+)
+@option("--wired-limit-mb", type=click.IntRange(1, 10_000_000), group=_OTHERS, common=False, help="On a Mac: iogpu.wired_limit_mb, where it was raised.")
+@option("--output", type=click.Path(path_type=Path), group=_FILES, help="Folder for the files; else one below outputs/, named after the question.")
+@option("--to", multiple=True, metavar="FORMAT", group=_FILES, help="Also write these formats, e.g. compose,k8s (`plan emit --help` lists them).")
+@option("--html", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, help="Also write the answer as one page, with pictures.")
+@option("--png", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, common=False, help="Also draw the pictures (pip install matplotlib).")
+@option("--svg", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, common=False, help="The same as SVG.")
+@option("--dry-run", is_flag=True, group=_FILES, help="Write no files but --html, --png and --svg.")
+@option("--force", is_flag=True, group=_FILES, common=False, help="Overwrite files that were edited, or written for another question.")
+@option("--bind", default="127.0.0.1", show_default=True, group=_FILES, common=False, help="Address the server listens on.")
+@option(
+    "--port",
+    type=click.IntRange(1, 65_535),
+    group=_FILES,
+    common=False,
+    help="Port of the main server: 8000, Ollama's 11434; those beside it get the next ones.",
+)
+@option(
+    "--proxy-port",
+    default=8080,
+    show_default=True,
+    type=click.IntRange(1, 65_535),
+    group=_FILES,
+    common=False,
+    help="Port of the proxy before several servers.",
+)
+@STYLE
+@click.version_option(None, "-V", "--version", package_name="serve-plan", prog_name="plan", cls=Option, group="Output")
+@click.pass_context
+def cli(ctx: click.Context, /, **options: Any) -> None:
+    """Plan how vLLM serves a model on your GPUs, before you download it. Without --model: which models; without --gpu: which machines.
+
+    Defaults such as your own GPU: `plan config set gpu rtx4090`; then --gpu any leaves it open.
+
+    Exit codes: 0 it starts; 1 it does not, or the wish cannot be met (the ledger is printed); 2 the question was wrong; 3 the world failed.
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.exit(_run(read_machine(ctx, options)))
+    if before := typed():
+        raise PlannerError(
+            f"{flag_of(next(iter(before)))} stands before {ctx.invoked_subcommand}, which would not see it",
+            "the command's name goes first: " + words(command=ctx.invoked_subcommand) + " …",
+        )
+
+
+@cli.command("schema", cls=Command, short_help="The JSON Schema of a file or an answer.")
+@click.argument("what", type=click.Choice(SCHEMAS))
+def print_schema(what: str) -> None:
+    """Print the JSON Schema of gpus.yaml, models.yaml, a stack file or a JSON output."""
+    from planner.cli.schema import json_schema
+
+    click.echo(json.dumps(json_schema(what), indent=2))
+
+
+@cli.command("verify", cls=Command, short_help="Ask vLLM itself about the plan, line by line.")
+@question(vllm_only=True)
+@option("--python", help="The Python of a vLLM installation; else this one's.")
+@STYLE
+@click.pass_context
+def verify_plan(ctx: click.Context, /, python: str | None, **options: Any) -> None:
+    """Ask vLLM itself about the plan: parser, engine config, weights, KV planner; agreement line by line. Exit 1 where they differ."""
+    from planner.engines.vllm.verify import verify
+    from planner.questions.vllm import request_of
+
+    request, source = request_of(read_machine(ctx, options))
+    plan = make_plan(request, repo=source.repo, served_name=source.served_name)
+    agreements = verify(plan, source.config, source.hf_quant, python)
+    if options["style"] == "json":
+        click.echo(json.dumps({"schema": 1, "agreements": [{**asdict(line), "agrees": line.agrees} for line in agreements]}, indent=2))
+    for line in () if options["style"] == "json" else agreements:
+        click.echo(f"agrees   {line.what}: {line.ours}" if line.agrees else f"DIFFERS  {line.what}: {line.ours} here, vLLM says {line.theirs}")
+    ctx.exit(0 if all(line.agrees for line in agreements) else 1)
+
+
+def _run(options: dict[str, Any]) -> int:
+    from planner.cli.choose import is_choice, run_choice
+    from planner.cli.hints import refuse_unused
+    from planner.questions.vllm import answer
+
+    refuse_unused(options, QUESTION)
+    if is_choice(options):
+        return run_choice(options)
+    from planner.cli.files import finish
+
+    return finish(answer(options), options)
+
+
+def main() -> NoReturn:
+    """Run the command line; every error is one line on standard error and an exit code."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started us
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the end
+    try:
+        code = cli.main(standalone_mode=False, prog_name="plan")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = 0  # who reads only the head of it has closed it
+    except SystemExit as ended:
+        code = 0 if ended.code == 1 else ended.code  # so click and Rich end then
+    except OSError as error:
+        what = shown(str(error.filename), 200) if error.filename else "the answer cannot be written to standard output"
+        _fail(f"{what} ({error.strerror or error})", "")
+        code = WorldError.exit_code
+    except click.exceptions.Exit as done:
+        code = done.exit_code
+    except click.MissingParameter as error:
+        code = _refuse(missing(error))
+    except click.NoSuchOption as error:
+        from planner.cli.hints import no_option
+
+        code = _refuse(no_option(error))
+    except click.ClickException as error:
+        _fail(
+            error.format_message().rstrip("."),
+            f"{error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else 'plan'} --help lists the options",
+        )
+        code = 2
+    except click.Abort:
+        code = 130
+    except PlannerError as error:
+        code = _refuse(error)
+    _let_go()
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _let_go() -> None:
+    """Write what is left; where that fails, Python shall not try once more when it ends."""
+    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+
+
+def _refuse(error: PlannerError) -> int:
+    _fail(error.message, error.hint)
+    return error.exit_code
+
+
+def _fail(message: str, hint: str) -> None:
+    with suppress(OSError):
+        click.echo(one_line(message, hint), err=True)

@@ -1,0 +1,72 @@
+"""`plan web`: the calculator in a browser, on 127.0.0.1."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import threading
+import time
+import webbrowser
+
+import click
+
+from planner.cli.command import command, option
+from planner.errors import PlannerError
+
+ADDRESS = "127.0.0.1"
+RESTART_S = 1.0  # before a helper that died is started again
+HELPERS = min(2, os.cpu_count() or 1) - 1  # further processes: an answer keeps one of them busy for some milliseconds
+
+
+@command("web")
+@option("--port", default=8321, show_default=True, type=click.IntRange(0, 65_535), help="0 takes a free one.")
+@option("--open/--no-open", "opens", default=True, show_default=True, help="Open the page in the browser.")
+def web_command(port: int, *, opens: bool) -> None:
+    """Open the calculator in a browser: pick GPUs and a model, everything follows as you type. It answers to this machine only; Ctrl-C ends it."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((ADDRESS, port))
+        listener.listen(128)
+    except OSError as error:
+        raise PlannerError(f"port {port}: {error.strerror or error}", "--port 0 takes a free one") from None
+    address = f"http://{ADDRESS}:{listener.getsockname()[1]}/"
+    click.echo(f"plan: {address} (Ctrl-C ends it)", err=True)
+    for _ in range(HELPERS):
+        threading.Thread(target=_keep_helper, args=(listener,), daemon=True).start()
+    if opens:
+        webbrowser.open(address)
+    serve(listener)
+
+
+def serve(listener: socket.socket) -> None:
+    """Answer on a socket until this process is told to end."""
+    import uvicorn
+
+    from planner.web.app import app
+
+    server = uvicorn.Server(uvicorn.Config(app(), log_level="warning", access_log=False, server_header=False, ws="none", lifespan="off"))
+    server.run(sockets=[listener])
+
+
+def _keep_helper(listener: socket.socket) -> None:
+    """A further process on the same socket, started again where it dies."""
+    while True:
+        helper = multiprocessing.get_context("spawn").Process(target=help_serve, args=(listener,), daemon=True)
+        helper.start()
+        helper.join()
+        time.sleep(RESTART_S)
+
+
+def help_serve(listener: socket.socket) -> None:
+    """A further process on the same socket; it ends with the one that started it, however that ends."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    serve(listener)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(0)

@@ -1,0 +1,1 @@
+"""llama.cpp and Ollama: GGUF files and what they take."""

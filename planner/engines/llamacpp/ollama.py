@@ -1,0 +1,64 @@
+"""What Ollama decides by itself before it starts llama-server: context, GPUs, parallel requests, batch.
+
+Sources: ollama @fb307609 (v0.33), server/routes.go:2050 (default context), server/sched.go (one GPU or all, parallel), llm/llama_server.go
+PredictServerVRAM and its batch rules; facts/runtimes.md section 2.1.
+"""
+
+from __future__ import annotations
+
+from planner.engines.llamacpp.memory import LlamaCppConfig
+from planner.engines.llamacpp.model import GgufModel
+from planner.facts.model import ChunkedLocal, FullAttention, LatentAttention, SlidingWindow
+from planner.units import GIB, MIB
+
+VERSION = "0.33"
+KV_TYPES = ("f16", "q8_0", "q4_0")
+ONE_GPU_SHARE = (4, 5)  # a model goes to one GPU where its predicted size is at most 80 % of what is free there
+# Architectures whose requests Ollama never runs in parallel (sched.go:507); embedding models too.
+_ONE_AT_A_TIME = ("qwen3vl", "qwen35", "qwen3next", "mllama", "lfm2", "nemotronh")
+# Models whose prompts Ollama renders itself (model/renderers).
+_RENDERED = ("qwen3vl", "qwen35", "qwen3coder", "gemma4", "glm4moe")
+_TIERS = ((47 * GIB, 262_144), (23 * GIB, 32_768), (0, 4096))
+_BATCHES = ((32_768, 2048, 2 * GIB, 60), (4096, 1024, 768 * MIB, 75))  # above so many tokens: batch, what it is charged, percent of free
+
+
+def default_context(total_vram_bytes: int) -> int:
+    """The context where nobody sets one: by the memory of all GPUs together."""
+    return next(context for least, context in _TIERS if total_vram_bytes >= least)
+
+
+def parallel(model: GgufModel, wanted: int) -> int:
+    """Requests at a time: what is asked, or 1 where Ollama forces it."""
+    return 1 if model.pooling or _plain(model.architecture).startswith(_ONE_AT_A_TIME) else wanted
+
+
+def _plain(architecture: str) -> str:
+    """An architecture's name as Hugging Face or a GGUF file has it, made comparable: Qwen3_5 and qwen35 are one."""
+    return architecture.lower().replace("_", "").replace("-", "")
+
+
+def has_renderer(architecture: str) -> bool:
+    """Whether Ollama renders the prompt of an architecture itself, not by a template that merges messages."""
+    return _plain(architecture).startswith(_RENDERED)
+
+
+def predicted_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
+    """Ollama's own prediction, which is not what llama-server takes: 16-bit cache whatever its type, hidden / heads as head size."""
+    heads = [cache.kv_heads for cache, _ in model.caches if isinstance(cache, FullAttention | SlidingWindow | ChunkedLocal)]
+    heads += [1 for cache, _ in model.caches if isinstance(cache, LatentAttention)]
+    fewest = min(heads, default=0)
+    return model.file_bytes + model.mmproj_bytes + 2 * model.layer_count * fewest * (model.hidden // model.heads) * config.context * config.parallel * 2
+
+
+def batch(predicted: int, tokens: int, free_bytes: int) -> int:
+    """The batch and micro-batch it sets: larger for long contexts where the surcharge fits."""
+    for above, size, surcharge, percent in _BATCHES:
+        if tokens > above and (predicted + surcharge) * 100 <= free_bytes * percent:
+            return size
+    return 512
+
+
+def gpus_used(predicted: int, free_bytes: int, count: int) -> int:
+    """One GPU where 80 % of it suffice, else all of them."""
+    numerator, denominator = ONE_GPU_SHARE
+    return 1 if predicted * denominator <= free_bytes * numerator else count

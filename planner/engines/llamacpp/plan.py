@@ -1,0 +1,246 @@
+"""Plan llama.cpp's server or Ollama for a GGUF model: context, cache type, which layers on which GPUs, what to warn an agent of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from planner.engines.llamacpp import ollama
+from planner.engines.llamacpp.alternatives import alternatives
+from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, LlamaCppLedger, ledger
+from planner.engines.llamacpp.warn import warnings
+from planner.errors import PlannerError
+from planner.facts.deployment import Service
+from planner.facts.local_plan import LocalPlan, Part, exactly, longest_context
+from planner.facts.model import ChatFormat
+from planner.speed.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate
+from planner.speed.local import gguf_weights, local_estimate, local_work
+from planner.units import largest, tokens
+
+LLAMA_CPP_VERSION = "b10488"  # what Ollama 0.33 pins
+USUAL_CONTEXT = 32_768
+_COMPUTE_LOW, _COMPUTE_HIGH = 0.95, 1.12  # of the derived compute buffer: the CUDA logs and the oracle's worst
+
+
+def plan_gguf(ask: GgufAsk) -> LocalPlan:
+    """Plan one server. Raises PlannerError for what the engine refuses."""
+    plan = plan_as_asked(ask)
+    return plan if plan.meets_wish else replace(plan, alternatives=alternatives(ask, plan, plan_as_asked))
+
+
+def plan_as_asked(ask: GgufAsk) -> LocalPlan:
+    """Plan one server without looking for what would do. Raises PlannerError for what the engine refuses."""
+    _check(ask)
+    config = _chosen(ask)
+    gpus = _gpus(ask, config)
+    return _plan(ask, config, ledger(ask.model, config, ask.group, gpus=gpus), gpus)
+
+
+def _check(ask: GgufAsk) -> None:
+    limit = ask.model.max_context
+    if ask.context and ask.context > limit:
+        raise PlannerError(f"a context of {tokens(ask.context)} is beyond the model's {tokens(limit)}", f"use --context {limit}")
+    if ask.is_ollama and ask.kv_type and ask.kv_type not in ollama.KV_TYPES:
+        raise PlannerError(f"Ollama has no KV cache type {ask.kv_type}", f"one of {', '.join(ollama.KV_TYPES)}")
+
+
+def _gpus(ask: GgufAsk, config: LlamaCppConfig) -> int:
+    """GPUs used: by Ollama's rule, or all with llama.cpp's layer split."""
+    if not ask.is_ollama:
+        return ask.group.count
+    return ollama.gpus_used(ollama.predicted_bytes(ask.model, config), ask.group.free_at_start_bytes(1), ask.group.count)
+
+
+def _settled(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
+    """The configuration with what the engine sets by itself."""
+    if not ask.is_ollama:
+        return config
+    config = replace(config, parallel=ollama.parallel(ask.model, config.parallel))
+    predicted = ollama.predicted_bytes(ask.model, config)
+    return replace(config, ubatch=ollama.batch(predicted, config.context * config.parallel, ask.group.free_at_start_bytes(1)))
+
+
+def _fits(ask: GgufAsk, config: LlamaCppConfig) -> bool:
+    """Whether all layers stay on the GPUs, with the margin that llama.cpp keeps."""
+    settled = _settled(ask, config)
+    held = ledger(ask.model, settled, ask.group, gpus=_gpus(ask, settled))
+    return held.used_bytes + FIT_MARGIN_BYTES <= held.available_bytes
+
+
+def longest(ask: GgufAsk, config: LlamaCppConfig) -> int:
+    """The longest context before layers leave the GPU, in whole steps or the model's own limit; 0 where not even a short one fits."""
+    limit = ask.model.max_context
+    return longest_context(limit, lambda context: _fits(ask, replace(config, context=max(1, context))))
+
+
+def _chosen(ask: GgufAsk) -> LlamaCppConfig:
+    """16-bit cache before 8-bit, then fewer layers on the GPU: the first that holds what is asked."""
+    base = LlamaCppConfig(context=ask.context or 1, parallel=ask.users, gpu_layers=ask.gpu_layers, vision=ask.has_vision)
+    found = base
+    for kv_type in (ask.kv_type,) if ask.kv_type else ("f16", "q8_0"):
+        found = replace(base, kv_type=kv_type)
+        fitting = longest(ask, found)
+        if ask.context is None:
+            found = replace(found, context=max(fitting, min(4096, ask.model.max_context)))
+        if found.context <= fitting and (ask.context or found.context >= min(USUAL_CONTEXT, ask.model.max_context)):
+            return _settled(ask, found)
+    found = _settled(ask, found)
+    if ask.gpu_layers is None and not _fits(ask, found):
+        found = replace(found, gpu_layers=_largest_layers(ask, found))
+    return found
+
+
+def _largest_layers(ask: GgufAsk, config: LlamaCppConfig) -> int:
+    return largest(ask.model.layer_count, lambda count: _fits(ask, replace(config, gpu_layers=count)))
+
+
+def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> LocalPlan:
+    free = longest(ask, replace(config, gpu_layers=None))
+    settings = _settings(ask, config, gpus)
+    plan = LocalPlan(
+        engine="ollama" if ask.is_ollama else "llama.cpp",
+        version=ollama.VERSION if ask.is_ollama else LLAMA_CPP_VERSION,
+        model=ask.tag or ask.source,
+        architecture=ask.model.architecture,
+        quantization=ask.model.mix,
+        max_position_embeddings=ask.model.max_context,
+        group=ask.group,
+        parts=_parts(ask, held),
+        available_bytes=held.available_bytes,
+        cautious_available_bytes=held.available_bytes - FIT_MARGIN_BYTES,
+        settings=settings,
+        reasons=_reasons(ask, config, held, gpus),
+        context=config.context,
+        users=config.parallel,
+        longest_context=free,
+        service=_service(ask, config, settings),
+        layers=held.layers + 1,
+        layers_on_gpu=held.layers_on_gpu,
+        host_bytes=held.host_weights_bytes + held.host_kv_cache_bytes,
+        is_pinned_partial=ask.gpu_layers is not None,
+    )
+    return replace(plan, warnings=warnings(ask, config, plan), speed=_speed(ask, config, gpus, plan))
+
+
+def _speed(ask: GgufAsk, config: LlamaCppConfig, gpus: int, plan: LocalPlan) -> SpeedEstimate | NoSpeed:
+    if plan.verdict == "does_not_start":
+        return DOES_NOT_START
+    if not plan.is_whole:
+        return NoSpeed(f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, whose memory bandwidth is not known")
+    if ask.origin is None:
+        return NoSpeed("a GGUF file alone does not tell how its layers compute; name the model it was made of with --model and --quantization")
+    kv_bits = {"q8_0": 8, "q4_0": 4}.get(config.kv_type, 16)
+    held, widened = gguf_weights(ask.origin, ask.model), ask.model.mix not in ("F16", "BF16", "F32")
+    work = local_work("llamacpp", ask.origin, ask.group.gpu, held, stages=gpus, kv_bits=kv_bits, widened=widened)
+    return work if isinstance(work, NoSpeed) else local_estimate(work, ask.origin, ask.group, config.context)
+
+
+def _parts(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Part, ...]:
+    weights = (
+        "the file's tensors"
+        if ask.model.mix == "file"
+        else f"{ask.model.mix}, exact"
+        if ask.model.exact
+        else f"{ask.model.mix}, other tensors by its main type"
+    )
+    parts = [
+        exactly("weights_bytes", "weights", held.weights_bytes, weights),
+        exactly("kv_cache_bytes", "KV cache", held.kv_cache_bytes),
+        _derived("compute_bytes", "compute buffer", held.compute_bytes, "derived from llama.cpp's graph"),
+    ]
+    if held.mmproj_bytes:
+        parts.append(exactly("mmproj_bytes", "vision projector", held.mmproj_bytes, "its weights in 16 bits"))
+        parts.append(_derived("mmproj_compute_bytes", "its buffer", held.mmproj_compute_bytes, "for an image of 46 x 46 tokens; larger ones take more"))
+    return tuple(parts)
+
+
+def _derived(key: str, name: str, size: int, note: str) -> Part:
+    """A term derived from llama.cpp's graph, with what it was off by."""
+    return Part(key=key, name=name, bytes=size, low_bytes=int(size * _COMPUTE_LOW), high_bytes=int(size * _COMPUTE_HIGH), note=note)
+
+
+def _settings(ask: GgufAsk, config: LlamaCppConfig, gpus: int) -> tuple[tuple[str, int | float | str | bool], ...]:
+    layers = ask.model.layer_count + 1 if config.gpu_layers is None else config.gpu_layers
+    names = ("context", "parallel", "kv_cache_type", "flash_attention", "batch", "gpu_layers", "gpus")
+    return tuple(zip(names, (config.context, config.parallel, config.kv_type, config.flash_attention, config.ubatch, layers, gpus), strict=True))
+
+
+def _reasons(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> tuple[tuple[str, str], ...]:
+    forced = ask.is_ollama and config.parallel < ask.users
+    all_gpus = "one GPU" if ask.group.count == 1 else "80 % of one GPU suffice (Ollama's rule)" if gpus == 1 else "layers are divided over all of them"
+    return (
+        ("context", "as asked" if ask.context else "the longest before layers leave the GPU" if held.is_whole else "the shortest that is useful"),
+        ("parallel", "Ollama runs one request of this model at a time" if forced else "one for each user, each with its own context"),
+        ("kv_cache_type", "pinned" if ask.kv_type else "16-bit fits" if config.kv_type == "f16" else "16-bit would not fit; 8-bit is 53 % of it"),
+        ("flash_attention", "keeps the compute buffer small at any context; a quantized cache needs it"),
+        ("batch", "Ollama's choice for this context and memory" if ask.is_ollama else "llama.cpp's default micro-batch"),
+        (
+            "gpu_layers",
+            "pinned" if ask.gpu_layers is not None else "all, output included" if held.is_whole else "as many as fit; the first ones run on the CPU",
+        ),
+        ("gpus", all_gpus),
+    )
+
+
+def _service(ask: GgufAsk, config: LlamaCppConfig, settings: tuple[tuple[str, int | float | str | bool], ...]) -> Service:
+    argv, env, health = _ollama_command(ask, config) if ask.is_ollama else (_server_argv(ask, config), {}, "/health")
+    name = ollama_name(ask) if ask.is_ollama else ask.served_name
+    chat = (ask.origin and ask.origin.chat) or ChatFormat()
+    return Service(
+        name=ask.name,
+        task="embedding" if ask.model.pooling else "chat",
+        engine="ollama" if ask.is_ollama else "llama.cpp",
+        version=ollama.VERSION if ask.is_ollama else LLAMA_CPP_VERSION,
+        model=ask.tag or ask.source,
+        served_name=name,
+        alias=ask.served_name,
+        argv=() if ask.shares_process else argv,
+        host=ask.host,
+        port=ask.port,
+        env=env,
+        health=health,
+        gpus=tuple(range(ask.group.count)),
+        settings=dict(settings) | {"max_model_len": config.context} | ({"gpu_layers_pinned": ask.gpu_layers} if ask.gpu_layers is not None else {}),
+        notes=(f"{tokens(config.context)} tokens of context for each of {config.parallel} at a time",),
+        weights_bytes=ask.model.file_bytes + ask.model.mmproj_bytes,
+        is_mistral=False,  # neither engine knows continue_final_message: a trailing assistant message is continued by itself
+        has_vision=ask.has_vision,
+        calls_tools=chat.tool_parser is not None,  # both read calls by the chat template; of an unknown one nothing is promised
+        reasons=chat.reasoning_parser is not None,
+        users=config.parallel,
+        sampling=ask.sampling,
+    )
+
+
+def ollama_name(ask: GgufAsk) -> str:
+    """The model that the Modelfile makes: the tag with this context, so that the library's own stays as it is."""
+    return f"{ask.served_name}-planned"
+
+
+def _ollama_command(ask: GgufAsk, config: LlamaCppConfig) -> tuple[tuple[str, ...], dict[str, str], str]:
+    env = {
+        "OLLAMA_HOST": f"{ask.host}:{ask.port}",
+        "OLLAMA_CONTEXT_LENGTH": str(config.context),
+        "OLLAMA_NUM_PARALLEL": str(config.parallel),
+        "OLLAMA_FLASH_ATTENTION": "1",
+        "OLLAMA_KV_CACHE_TYPE": config.kv_type,
+        "OLLAMA_MAX_LOADED_MODELS": str(ask.models),
+    }
+    return ("ollama", "serve"), env, "/api/version"
+
+
+def _server_argv(ask: GgufAsk, config: LlamaCppConfig) -> tuple[str, ...]:
+    argv = ["llama-server", "--model", ask.source, "--alias", ask.served_name, "--host", ask.host, "--port", str(ask.port)]
+    if ask.has_vision and ask.model.mmproj_bytes:
+        argv += ["--mmproj", f"mmproj-{ask.served_name}-F16.gguf"]
+    argv += ["--ctx-size", str(config.context * config.parallel), "--parallel", str(config.parallel)]
+    argv += ["--n-gpu-layers", "all" if config.gpu_layers is None else str(config.gpu_layers)]
+    argv += ["--batch-size", str(max(2048, config.ubatch)), "--ubatch-size", str(config.ubatch), "--flash-attn", "on"]
+    if config.kv_type != "f16":
+        argv += ["--cache-type-k", config.kv_type, "--cache-type-v", config.kv_type]
+    if ask.model.pooling:
+        argv += ["--embeddings"]
+    return (*argv, "--jinja")
+
+
+__all__ = ["GgufAsk", "longest", "plan_gguf"]

@@ -1,0 +1,69 @@
+"""What somebody who runs llama.cpp or Ollama should know: layers on the CPU, defaults that surprise, what fails for agents."""
+
+from __future__ import annotations
+
+from planner.engines.llamacpp import ollama
+from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.memory import LlamaCppConfig, ledger
+from planner.engines.vllm.plan import Warn
+from planner.facts.local_plan import LocalPlan
+from planner.units import gib, tokens
+
+
+def warnings(ask: GgufAsk, config: LlamaCppConfig, plan: LocalPlan) -> tuple[Warn, ...]:
+    """All warnings of a plan, the gravest first."""
+    found = []
+    if not plan.is_whole:
+        found.append(
+            Warn(
+                code="layers-on-cpu",
+                message=f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, {gib(plan.host_bytes)} in main memory, and at its speed; "
+                + (f"all are on the GPU up to {tokens(plan.longest_context)} tokens" if plan.longest_context else "no context keeps all on the GPU"),
+            )
+        )
+    if plan.verdict == "tight":
+        found.append(Warn(code="tight", message="less than 1 GiB would be left: llama.cpp's own fit moves layers to the CPU unless they are pinned"))
+    if ask.is_ollama:
+        found += _ollama_warnings(ask, config)
+    if not ask.model.pooling:
+        found.append(_agent_warning(ask))
+    if not ask.model.exact:
+        found.append(
+            Warn(code="mix-estimate", message="the mix of this architecture's own tensors is not llama.cpp's to the byte; a GGUF file's header is exact")
+        )
+    if config.context > 8192 and config.flash_attention is False:
+        found.append(Warn(code="no-flash-attention", message="without flash attention the compute buffer grows with the context"))
+    return tuple(found)
+
+
+def _ollama_warnings(ask: GgufAsk, config: LlamaCppConfig) -> list[Warn]:
+    found = []
+    by_default = ollama.default_context(ask.group.total_bytes * ask.group.count)
+    if by_default != config.context and not ask.shares_process:
+        found.append(
+            Warn(
+                code="ollama-default-context",
+                message=f"by itself Ollama would take {tokens(by_default)} tokens here (by the memory of all GPUs); the environment and the Modelfile set {tokens(config.context)}",
+            )
+        )
+    predicted, real = ollama.predicted_bytes(ask.model, config), ledger(ask.model, config, ask.group, gpus=1).used_bytes
+    if predicted < 0.8 * real or predicted > 1.25 * real:
+        found.append(Warn(code="ollama-prediction", message=f"Ollama predicts {gib(predicted)} where {gib(real)} are taken; it chooses GPUs by its own figure"))
+    if not ask.tag:
+        found.append(Warn(code="ollama-no-tag", message=f"no tag of Ollama's library is recorded for this model: the Modelfile expects {ask.source} beside it"))
+    return found
+
+
+def _agent_warning(ask: GgufAsk) -> Warn:
+    """What fails today when an agent sends assistant messages in a row, by how the model's prompt is made."""
+    if ask.is_ollama and ollama.has_renderer(ask.model.architecture):
+        return Warn(
+            code="agent-turns", message="Ollama's own renderer of this model continues a trailing assistant message as a prefill (ollama model/renderers)"
+        )
+    llama = 'llama-server answers HTTP 400 "Cannot have 2 or more assistant messages at the end of the list" (tools/server/server-common.cpp)'
+    if not ask.is_ollama:
+        return Warn(code="agent-turns", message=f"an agent must not end with two assistant messages: {llama}")
+    return Warn(
+        code="agent-turns",
+        message=f"assistant messages in a row: on Ollama's Go templates they are merged (template/template.go collate, ollama#10273); on Jinja templates {llama}, seen in NousResearch/hermes-agent#80265",
+    )

@@ -1,0 +1,1 @@
+"""MLX on a Mac: mlx-lm and mlx-vlm."""

@@ -1,0 +1,165 @@
+"""How MLX holds a model on a Mac: quantized weights, the KV cache in steps, the peak of prefill, what macOS lets the GPU wire.
+
+Sources: mlx 0.32 `mx.quantize` (bytes read off it, tests/test_mlx.py), mlx-lm 0.32 models/cache.py, utils.py quantize_model,
+generate.py wired_limit; facts/runtimes.md section 3.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import assert_never
+
+from planner.errors import PlannerError
+from planner.facts.hardware import GpuSpec
+from planner.facts.model import (
+    Attention,
+    ChunkedLocal,
+    CompressedCache,
+    Experts,
+    FullAttention,
+    LatentAttention,
+    Linear,
+    ModelSpec,
+    Module,
+    RecurrentState,
+    SlidingWindow,
+    Split,
+    Tensor,
+)
+from planner.units import GIB, MIB, round_up
+
+# Whose calls both servers read, by vLLM's names: mlx-lm 0.32.2 tokenizer_utils.py _infer_tool_parser looks at the chat template, mlx-vlm 0.7.10 asks it.
+TOOL_PARSERS = ("gemma4", "glm45", "glm47", "hermes", "kimi_k2", "kimi_k3", "longcat", "minimax_m2", "mistral", "qwen3_coder", "qwen3_xml")
+CACHE_STEP = 256  # models/cache.py KVCache.step
+PREFILL_STEP = 2048  # --prefill-step-size
+_FORMAT = re.compile(
+    r"(?:mlx-)?(?:(?P<bits>[234568])[- ]?bit(?:-g(?P<group>32|64|128))?|(?P<mode>mxfp4|mxfp8|nvfp4)(?P<rest>-q8)?|(?P<plain>bf16|fp16|16bit))\Z"
+)
+_MODES = {"mxfp4": (4, 32, 8), "mxfp8": (8, 32, 8), "nvfp4": (4, 16, 8)}  # bits, group, bits of the group's scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MlxFormat:
+    """How matrices are stored: `bits` a weight, and for each group of a row `scale_bits` (affine: a scale and a bias of 16). Bits 16: as they are."""
+
+    name: str
+    bits: int = 16
+    group: int = 64
+    scale_bits: int = 32
+    experts: MlxFormat | None = None  # where routed experts are stored in another one
+
+    def matrix_bytes(self, rows: int, columns: int) -> int:
+        """A matrix in this format; where a row is no whole number of groups it stays in 16 bits (nn/layers/quantized.py)."""
+        if self.bits == 16 or columns % self.group:
+            return rows * columns * 2
+        return rows * (columns * self.bits + columns // self.group * self.scale_bits) // 8
+
+
+def read_format(name: str) -> MlxFormat:
+    """8bit, 4bit-g32, mxfp4, bf16. Raises PlannerError for anything else."""
+    match = _FORMAT.match(name.lower())
+    if match is None:
+        raise PlannerError(f"the MLX quantization {name!r} is not known", "2, 3, 4, 5, 6 or 8bit (also 4bit-g32), mxfp4, mxfp8, nvfp4, mxfp4-q8 or bf16")
+    if match["plain"]:
+        return MlxFormat(name="bf16")
+    if match["mode"]:
+        bits, group, scale = _MODES[match["mode"]]
+        mode = MlxFormat(name=match["mode"], bits=bits, group=group, scale_bits=scale)
+        return MlxFormat(name=f"{match['mode']}-q8", bits=8, experts=mode) if match["rest"] else mode
+    group = int(match["group"] or 64)
+    return MlxFormat(name=f"{match['bits']}bit" + (f"-g{group}" if group != 64 else ""), bits=int(match["bits"]), group=group)
+
+
+ROUTER = MlxFormat(name="8bit", bits=8)  # quant_predicate of the MoE models keeps routers at 8 bits
+_ROUTERS = ("gate", "router", "shared_expert_gate")
+
+
+def module_bytes(module: Module, form: MlxFormat) -> int:
+    """One module as mlx-lm's conversion stores it."""
+    match module:
+        case Tensor(axes=axes) if len(axes) == 2 and axes[0].split is Split.VOCAB:
+            return form.matrix_bytes(axes[0].size, axes[1].size)
+        case Tensor():
+            size = 1
+            for axis in module.axes:
+                size *= axis.size
+            return 0 if module.name.endswith("_scales") else size * module.bits // 8
+        case Linear():
+            rows = sum(axis.size for axis in module.outputs)
+            kept = ROUTER if form.bits < 8 and module.name.rpartition(".")[2] in _ROUTERS else form
+            return kept.matrix_bytes(rows, module.inputs.size) + (rows * 2 if module.bias else 0)
+        case Experts():
+            kept = form.experts or form
+            inner = module.shards * kept.matrix_bytes(module.intermediate, module.hidden) + kept.matrix_bytes(module.hidden, module.intermediate)
+            bias = (module.shards * module.intermediate + module.hidden) * 2 if module.bias else 0
+            return module.experts * (inner + bias)
+        case _:
+            assert_never(module)
+
+
+def weights_bytes(model: ModelSpec, form: MlxFormat, *, vision: bool = True) -> int:
+    """All weights: the text model in the format, the vision tower in 16 bits (mlx-vlm leaves it); without it as mlx-lm serves text."""
+    plain = MlxFormat(name="bf16")
+    text = [module for module in model.first if not model.vision or _is_text(module)]
+    tower = [module for module in model.first if model.vision and not _is_text(module)] if vision else []
+    total = sum(module_bytes(module, form) for module in (*text, *model.every, *model.last)) + sum(module_bytes(module, plain) for module in tower)
+    return total + sum(len(group.indices) * sum(module_bytes(module, form) for module in group.modules) for group in model.layers)
+
+
+def _is_text(module: Module) -> bool:
+    return isinstance(module, Tensor) and module.axes[0].split is Split.VOCAB
+
+
+def cache_bytes(attention: Attention, tokens: int, kv_bits: int, *, step: int = PREFILL_STEP) -> int:
+    """The cache of one layer for one request; `kv_bits` 16, or 8 or 4 with a scale and a bias for each group of 64."""
+    bits = 16.0 if kv_bits == 16 else kv_bits + 32 / 64
+    held = round_up(tokens, CACHE_STEP)
+    match attention:
+        case FullAttention() | ChunkedLocal():
+            return int(held * attention.kv_heads * (attention.head_dim + attention.head_dim_v) * bits / 8)
+        case SlidingWindow():
+            window = min(held, attention.window + min(step, held))  # a rotating cache keeps a whole prefill step beside its window
+            return window * attention.kv_heads * (attention.head_dim + attention.head_dim_v) * 2  # rotating caches are not quantized
+        case LatentAttention(index_dim=index_dim) if index_dim:
+            return held * index_dim * 2
+        case LatentAttention():
+            return held * (attention.latent_dim + attention.rope_dim) * 2
+        case CompressedCache(window=window, tokens_per_entry=tokens_per_entry, entry_bytes=entry):
+            return (min(held, window) if window else held) // tokens_per_entry * entry
+        case RecurrentState():
+            return sum(module_bytes(tensor, MlxFormat(name="bf16")) for tensor in attention.tensors)
+        case _:
+            assert_never(attention)
+
+
+def kv_bytes(model: ModelSpec, tokens: int, kv_bits: int = 16, *, step: int = PREFILL_STEP) -> int:
+    """The cache of all layers for one request."""
+    return sum(len(group.indices) * cache_bytes(cache, tokens, kv_bits, step=step) for group in model.layers for cache in group.caches)
+
+
+# The peak of prefill beside weights and cache, of one step of 2048 tokens: 0.57 to 0.79 GB in nine rows of mlx-lm's own BENCHMARKS.md and
+# mlx-lm#40, whatever the model's size and bits; proportional to the step (measured on the CPU backend with 512 and 2048).
+RESIDUAL_BYTES = (570_000_000, 700_000_000, 800_000_000)  # hopeful, expected, cautious
+PROCESS_BYTES = 340_000_000  # Python and Metal: phys_footprint of two idle servers beside their weights (0.31 and 0.37 GB)
+# What Metal recommends as working set (recommendedMaxWorkingSetSize) by RAM, as a share: 10.67 of 16 GiB (ggml-org/ci mac-m4), 24.96 of 32
+# (ollama#16030), 51.9 of 64 (slotstream#22), 107.5 of 128 (ollama llama_server.go); between them the lower neighbour's share.
+_WORKING_SETS = ((128 * GIB, 0.84), (64 * GIB, 0.81), (32 * GIB, 0.78), (0, 2 / 3))
+_OLDER_MACOS = ((64 * GIB, 0.75), (0, 2 / 3))  # what earlier versions gave: the cautious end
+SYSTEM_BYTES = 8 * GIB  # what a raised limit leaves to macOS
+
+
+def residual_bytes(model: ModelSpec, tokens: int, *, step: int = PREFILL_STEP) -> tuple[int, int, int]:
+    """Hopeful, expected and cautious peak of one prefill step; the logits of a step where a large vocabulary makes them larger."""
+    chunk = min(step, round_up(max(1, tokens), CACHE_STEP))
+    logits = model.vocab_size * min(chunk, PREFILL_STEP) * 2
+    low, usual, high = (size * chunk // PREFILL_STEP for size in RESIDUAL_BYTES)
+    return low, max(usual, logits), max(high, logits)
+
+
+def wired_bytes(gpu: GpuSpec, wired_limit_mb: int | None = None) -> tuple[int, int]:
+    """What the GPU may wire, expected and cautious: `iogpu.wired_limit_mb` where it is set, else by the size of the RAM."""
+    if wired_limit_mb is not None:
+        return wired_limit_mb * MIB, wired_limit_mb * MIB
+    ram = gpu.memory_bytes
+    return tuple(int(ram * next(share for least, share in table if ram >= least)) for table in (_WORKING_SETS, _OLDER_MACOS))  # type: ignore[return-value]

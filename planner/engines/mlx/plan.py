@@ -1,0 +1,217 @@
+"""Plan an MLX server on a Mac: unified memory, quantized weights, the cache of every user, the peak of prefill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from planner.engines.mlx import memory as mlx
+from planner.engines.vllm.alternatives import LEAST_OFFERED, Alternative, sure
+from planner.engines.vllm.plan import Warn
+from planner.errors import PlannerError
+from planner.facts.deployment import Sampling, Service
+from planner.facts.hardware import GpuGroup
+from planner.facts.local_plan import LocalPlan, Part, exactly, longest_context
+from planner.facts.model import ChatFormat, ModelSpec
+from planner.speed.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate
+from planner.speed.local import local_estimate, local_work, mlx_weights
+from planner.units import GIB, MIB, ceil_div, largest, tokens
+
+VERSIONS = {"mlx-lm": "0.32.2", "mlx-vlm": "0.7.10"}
+USUAL_CONTEXT = 32_768
+POOLING_CONTEXT = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MlxAsk:
+    """What is asked of MLX; None is free. The group's `taken_bytes` are wired by other servers."""
+
+    model: ModelSpec
+    group: GpuGroup
+    repo: str
+    served_name: str
+    form: mlx.MlxFormat
+    is_guessed_repo: bool = False
+    name: str = "chat"
+    context: int | None = None
+    users: int = 1
+    kv_bits: int | None = None
+    wired_limit_mb: int | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    sampling: Sampling = field(default_factory=Sampling)
+
+    @property
+    def engine(self) -> str:
+        """The stock server that serves it: mlx-vlm vision and embeddings, mlx-lm text."""
+        return "mlx-vlm" if self.model.vision is not None or self.model.pooling else "mlx-lm"
+
+
+def plan_mlx(ask: MlxAsk) -> LocalPlan:
+    """Plan one server. Raises PlannerError for a context beyond the model's."""
+    limit = ask.model.max_position_embeddings
+    if ask.context and ask.context > limit:
+        raise PlannerError(f"a context of {tokens(ask.context)} is beyond the model's {tokens(limit)}", f"use --context {limit}")
+    context, kv_bits = _chosen(ask)
+    plan = _plan(ask, context, kv_bits)
+    return plan if plan.meets_wish else replace(plan, alternatives=_alternatives(ask, context, kv_bits))
+
+
+def _parts(ask: MlxAsk, context: int, kv_bits: int) -> tuple[Part, ...]:
+    low, usual, high = mlx.residual_bytes(ask.model, context)
+    cache = ask.users * mlx.kv_bytes(ask.model, context, kv_bits)
+    return (
+        exactly(
+            "weights_bytes", "weights", mlx.weights_bytes(ask.model, ask.form), f"{ask.form.name}, exact" + ("; vision in 16 bits" if ask.model.vision else "")
+        ),
+        exactly("kv_cache_bytes", "KV cache", cache),
+        Part(key="activation_bytes", name="prefill", bytes=usual, low_bytes=low, high_bytes=high, note="measured on an M4 Max, a step of 2,048 tokens"),
+    )
+
+
+def _available(ask: MlxAsk) -> tuple[int, int]:
+    expected, cautious = mlx.wired_bytes(ask.group.gpu, ask.wired_limit_mb)
+    return expected - ask.group.taken_bytes, cautious - ask.group.taken_bytes
+
+
+def _fits(ask: MlxAsk, context: int, kv_bits: int) -> bool:
+    return sum(part.high_bytes for part in _parts(ask, context, kv_bits)) <= _available(ask)[1]
+
+
+def _chosen(ask: MlxAsk) -> tuple[int, int]:
+    """16-bit cache before 8-bit: a quantized cache stops mlx-lm's batching."""
+    limit = ask.model.max_position_embeddings
+    found = (ask.context or 1, 16)
+    for kv_bits in (ask.kv_bits,) if ask.kv_bits else (16, 8):
+        fitting = longest_context(limit, lambda context, kv_bits=kv_bits: _fits(ask, context, kv_bits))  # type: ignore[misc]
+        wanted = ask.context or (min(fitting, POOLING_CONTEXT) if ask.model.pooling else fitting) or min(4096, limit)
+        found = (wanted, kv_bits)
+        if wanted <= fitting and (ask.context or ask.model.pooling or wanted >= min(USUAL_CONTEXT, limit)):
+            break
+    return found
+
+
+def _plan(ask: MlxAsk, context: int, kv_bits: int) -> LocalPlan:
+    expected, cautious = _available(ask)
+    parts = _parts(ask, context, kv_bits)
+    settings: tuple[tuple[str, int | float | str | bool], ...] = (
+        ("context", context),
+        ("parallel", ask.users),
+        ("kv_bits", kv_bits),
+        ("prefill_step_size", mlx.PREFILL_STEP),
+    )
+    plan = LocalPlan(
+        engine=ask.engine,
+        version=VERSIONS[ask.engine],
+        model=ask.repo,
+        architecture=ask.model.architecture,
+        quantization=ask.form.name,
+        max_position_embeddings=ask.model.max_position_embeddings,
+        group=ask.group,
+        parts=parts,
+        available_bytes=expected,
+        cautious_available_bytes=cautious,
+        settings=settings,
+        reasons=(
+            (
+                "context",
+                "as asked"
+                if ask.context
+                else "enough for passages"
+                if ask.model.pooling
+                else "the longest that surely fits; no flag bounds it, the agent must",
+            ),
+            ("parallel", "one request for each user, each with a cache of its own"),
+            ("kv_bits", "pinned" if ask.kv_bits else "16-bit fits" if kv_bits == 16 else "16-bit would not fit; requests are no longer batched"),
+            ("prefill_step_size", "the server's default; the peak of prefill is proportional to it"),
+        ),
+        context=context,
+        users=ask.users,
+        longest_context=longest_context(ask.model.max_position_embeddings, lambda tokens: _fits(ask, tokens, kv_bits)),
+        service=_service(ask, context, kv_bits, parts, cautious),
+        host_bytes=mlx.PROCESS_BYTES,
+        host_note="Python and Metal themselves, measured; not wired",
+    )
+    return replace(plan, warnings=_warnings(ask, plan), speed=DOES_NOT_START if plan.rejection else _speed(ask, context, kv_bits))
+
+
+def _speed(ask: MlxAsk, context: int, kv_bits: int) -> SpeedEstimate | NoSpeed:
+    held = mlx_weights(ask.model, ask.form)
+    work = local_work("mlx", ask.model, ask.group.gpu, held, kv_bits=kv_bits, widened=ask.form.bits < 16)
+    return work if isinstance(work, NoSpeed) else local_estimate(work, ask.model, ask.group, context)
+
+
+def _service(ask: MlxAsk, context: int, kv_bits: int, parts: tuple[Part, ...], available: int) -> Service:
+    program = "mlx_vlm.server" if ask.engine == "mlx-vlm" else "mlx_lm.server"
+    argv = [program, "--embedding-model" if ask.model.pooling else "--model", ask.repo, "--host", ask.host, "--port", str(ask.port)]
+    if ask.engine == "mlx-lm":
+        left = max(0, available - sum(part.high_bytes for part in parts))  # old prompts' caches may use what is left, no more
+        argv += ["--decode-concurrency", str(ask.users), "--prompt-cache-bytes", str(left)]
+    if ask.sampling.max_tokens and not ask.model.pooling:
+        argv += ["--max-tokens", str(min(ask.sampling.max_tokens, max(1, context // 4)))]
+    if kv_bits != 16:
+        argv += ["--kv-bits", str(kv_bits)]
+    chat = ask.model.chat or ChatFormat()
+    return Service(
+        name=ask.name,
+        task="embedding" if ask.model.pooling else "chat",
+        engine="mlx-vlm" if ask.engine == "mlx-vlm" else "mlx-lm",
+        version=VERSIONS[ask.engine],
+        model=ask.repo,
+        served_name=ask.repo,  # both servers know a model by its repository
+        alias=ask.served_name,
+        argv=tuple(argv),
+        host=ask.host,
+        port=ask.port,
+        settings={"max_model_len": context, "kv_bits": kv_bits},
+        notes=(f"{tokens(context)} tokens of context for each of {ask.users} at a time",),
+        weights_bytes=parts[0].bytes,
+        is_mistral=False,  # continue_final_message is not known to either server
+        has_vision=ask.model.vision is not None,
+        calls_tools=chat.tool_parser in mlx.TOOL_PARSERS,
+        reasons=chat.reasoning_parser is not None,
+        users=ask.users,
+        sampling=ask.sampling,
+    )
+
+
+def _warnings(ask: MlxAsk, plan: LocalPlan) -> tuple[Warn, ...]:
+    found = [Warn(code="mlx-unbounded", message="no flag of the MLX servers bounds the context: a longer conversation than planned takes more memory")]
+    if ask.model.has_state:
+        found.append(
+            Warn(code="mlx-state", message="prefill of models with recurrent state takes more than was measured for others (23.5 GB of granite-4.0-h-small)")
+        )
+    if plan.verdict == "tight":
+        found.append(Warn(code="tight", message="fits what newer macOS lets the GPU wire, not what older versions do; see sysctl iogpu.wired_limit_mb"))
+    if ask.is_guessed_repo:
+        found.append(Warn(code="mlx-repo", message=f"{ask.repo} follows mlx-community's naming; if it is not there, mlx_lm.convert makes it"))
+    if ask.model.pooling:
+        found.append(Warn(code="mlx-embedding", message="mlx-vlm's /v1/embeddings was tried with a tiny model only, on Linux"))
+    return tuple(found)
+
+
+def _alternatives(ask: MlxAsk, context: int, kv_bits: int) -> tuple[Alternative, ...]:
+    """Changes that fit, least effort first, each checked."""
+    found = []
+    needed = ceil_div(sum(part.high_bytes for part in _parts(ask, context, kv_bits)) + ask.group.taken_bytes, MIB)
+    if ask.wired_limit_mb is None and needed * MIB <= ask.group.gpu.memory_bytes - mlx.SYSTEM_BYTES:
+        words = f"let the GPU wire {needed * MIB / GIB:.1f} GiB: sudo sysctl iogpu.wired_limit_mb={needed}"
+        found.append(sure(words, (("wired_limit_mb", needed),)))
+    found += _smaller_wishes(ask, context, kv_bits)
+    lighter = [form for name in ("8bit", "6bit", "4bit", "3bit") if (form := mlx.read_format(name)).bits < ask.form.bits]
+    if fitting := next((form for form in lighter if _fits(replace(ask, form=form), context, kv_bits)), None):
+        return (*found, sure(f"{fitting.name} weights", (("quantization", fitting.name),)))
+    for form in lighter[-2:-1]:  # 4 bits: what most people run
+        both = _smaller_wishes(replace(ask, form=form), context, kv_bits)
+        found += [sure(f"{form.name} weights, with {each.change}", (("quantization", form.name), *each.changed)) for each in both]
+    return tuple(found)
+
+
+def _smaller_wishes(ask: MlxAsk, context: int, kv_bits: int) -> list[Alternative]:
+    """Fewer users with the same context, and a shorter context for the same users."""
+    found = []
+    if ask.users > 1 and (fewer := largest(ask.users - 1, lambda users: _fits(replace(ask, users=max(1, users)), context, kv_bits))):
+        found.append(sure("one user" if fewer == 1 else f"{fewer} users at full length", (("users", fewer),)))
+    fitting = longest_context(ask.model.max_position_embeddings, lambda tokens: _fits(ask, tokens, ask.kv_bits or 8))
+    if LEAST_OFFERED <= fitting < context:
+        found.append(sure(f"a context of {tokens(fitting)}", (("context", fitting),)))
+    return found

@@ -1,0 +1,221 @@
+"""What would do where a wish cannot be met: changes of several kinds, by the effort they take, each planned before it is offered.
+
+Flags first, then a smaller wish, then other weights (to download), then both, then other or further GPUs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
+
+from planner.engines.vllm import rules
+from planner.engines.vllm.choice import Choice, Pins, Request, serves_users
+from planner.engines.vllm.rules import UnsupportedError
+from planner.engines.vllm.search import NARROW_CACHE, best, kv_dtypes
+from planner.engines.vllm.weights import stage_weights
+from planner.errors import PlannerError
+from planner.facts.command_line import flag_of
+from planner.facts.config import Parallel
+from planner.facts.hardware import GpuSpec
+from planner.facts.model import ModelSpec
+from planner.facts.verdict import Verdict
+from planner.units import CONTEXT_STEP, tokens
+
+MOST_OFFERED = 6
+MOST_GPUS = 8  # of one machine
+LEAST_OFFERED = 4096  # tokens: a shorter context is no answer to who asked for a longer one
+FEWEST_GPUS_OF_A_NODE = 4  # GUESS: smaller machines are given more GPUs, not a second machine
+WITHOUT = "without"  # in `changed`: the number of a server beside the main one that is left out
+ONLINE = "fp8"  # vLLM quantizes a 16-bit checkpoint while it loads it
+NATIVE_FP8 = 89  # compute capability that multiplies in FP8
+
+Others = tuple[tuple[str, Callable[[], ModelSpec]], ...]  # name of a variant and how to get it
+Asked = TypeVar("Asked")
+Changed = tuple[tuple[str, Any], ...]  # options of the question by their names, with new values; None leaves one out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternative:
+    """A change that meets the wish, checked by planning it; `command` is the whole question to type, where one line asks it.
+
+    `changed` are options of the question's server number `server` (0: the main one) or of its machine.
+    """
+
+    change: str
+    arguments: str
+    verdict: Verdict
+    changed: Changed = ()
+    server: int = 0
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """What may stand in the model's or the GPU's place: published variants, the same weights quantized while loading, cards of about the price."""
+
+    variants: Others = ()
+    online: Callable[[], ModelSpec] | None = None
+    cards: Callable[[], Sequence[GpuSpec]] | None = None  # cheapest first
+
+
+NO_MARKET = Market()
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[Asked]):
+    """One way to ask otherwise, of vLLM or of another runtime. Of each kind one is offered."""
+
+    kind: str
+    words: str
+    changed: Changed
+    asked: Asked
+
+
+def meets(request: Request) -> bool:
+    """Whether a request, planned alone, surely starts with all that is asked."""
+    try:
+        choice = best(request)
+    except (PlannerError, UnsupportedError):
+        return False
+    wanted = request.context or request.pins.max_model_len or 0
+    return choice.verdict == "starts" and choice.config.max_model_len >= wanted and (request.users is None or serves_users(request, choice))
+
+
+def alternatives(request: Request, choice: Choice, market: Market, check: Callable[[Request], bool] = meets) -> tuple[Alternative, ...]:
+    """Changes that meet the wish, each checked by planning it."""
+    return offered(_changes(request, choice, market), check)
+
+
+def offered(changes: Iterable[Change[Asked]], check: Callable[[Asked], bool]) -> tuple[Alternative, ...]:
+    """Those changes that do, in their order, at most one of a kind; they are only tried until enough are found."""
+    found: dict[str, Alternative] = {}
+    for change in changes:
+        first, _, more = change.kind.partition(" and ")
+        if change.kind in found or (more and first in found):  # both changes are for where one alone would not do
+            continue
+        if check(change.asked):
+            found[change.kind] = sure(change.words, change.changed)
+        if len(found) == MOST_OFFERED:
+            break
+    return tuple(found.values())
+
+
+def sure(words: str, changed: Changed) -> Alternative:
+    """A change that was seen to do."""
+    arguments = " ".join(f"without {flag_of(name)}" if value is None else f"{flag_of(name)} {value}" for name, value in changed)
+    return Alternative(change=words, arguments=arguments, verdict="starts", changed=changed)
+
+
+def both(change: Change[Asked], more: Change[Asked]) -> Change[Asked]:
+    """Other weights, and a further change of what is then asked."""
+    return Change(f"weights and {more.kind}", f"{change.words}, with {more.words}", (*change.changed, *more.changed), more.asked)
+
+
+def _changes(request: Request, choice: Choice, market: Market) -> Iterator[Change[Request]]:
+    yield from _freed(request)
+    yield from _smaller_wishes(request, choice)
+    others = list(_other_weights(request, market))
+    yield from others
+    lightest = sorted(others, key=lambda change: _weight(change.asked))
+    yield from _with_smaller_wishes(lightest)
+    yield from _more_gpus(request)
+    yield from (both(change, more) for change in others for more in _more_gpus(change.asked))
+    yield from _other_cards(request, market)
+    yield from _more_nodes(request)
+
+
+def _freed(request: Request) -> Iterator[Change[Request]]:
+    """Pins that keep the planner from what would do."""
+    pins = request.pins
+    if pins.kv_cache_dtype in rules.PLAIN_DTYPES and NARROW_CACHE in kv_dtypes(replace(request, pins=replace(pins, kv_cache_dtype=None))):
+        yield _pinned(request, "cache", "an FP8 KV cache", kv_cache_dtype=NARROW_CACHE)
+    for names, words in (
+        (("gpu_memory_utilization",), "the utilization that is free at start"),
+        (("enforce_eager",), "CUDA graphs left to the planner"),
+        (("max_num_seqs", "max_num_batched_tokens"), "sequences and batch left to the planner"),
+        (("tensor_parallel_size", "pipeline_parallel_size"), "all GPUs, divided by the planner"),
+        (("kv_cache_memory_bytes",), "the KV cache sized by what is free"),
+    ):
+        if given := [name for name in names if getattr(pins, name) is not None]:
+            yield _pinned(request, names[0], words, **dict.fromkeys(given))
+
+
+def _pinned(request: Request, kind: str, words: str, **values: Any) -> Change[Request]:
+    return Change(kind, words, tuple(values.items()), replace(request, pins=replace(request.pins, **values)))
+
+
+def _smaller_wishes(request: Request, choice: Choice) -> Iterator[Change[Request]]:
+    """Fewer users with the asked context, and a shorter context for the asked users."""
+    wanted = request.context or request.pins.max_model_len
+    if request.users and request.users > 1 and (fewer := min(request.users - 1, int(choice.cautious.max_concurrency))) >= 1:
+        words = "one user" if fewer == 1 else f"{fewer} users"
+        yield Change("users", f"{words} at full length", (("users", fewer),), replace(request, users=fewer))
+    longest = choice.cautious.longest_for(request.users or 1)
+    shorter = longest - longest % CONTEXT_STEP
+    if wanted and LEAST_OFFERED <= shorter < wanted:
+        pinned = "max_model_len" if request.pins.max_model_len else "context"
+        asked = replace(request, context=shorter, pins=replace(request.pins, max_model_len=None))
+        yield Change("context", f"a context of {tokens(shorter)}", ((pinned, shorter),), asked)
+
+
+def _other_weights(request: Request, market: Market) -> Iterator[Change[Request]]:
+    """FP8 while loading, which needs no other download, and the published quantizations of the same model in the order of the catalogue."""
+    native = request.group.gpu.vendor == "nvidia" and request.group.gpu.capability >= NATIVE_FP8
+    if market.online and native and request.model.quantization is None and not request.model.pooling:
+        pins = replace(request.pins, quantization=ONLINE)
+        yield Change("online", "FP8 weights, quantized while loading", (("quantization", ONLINE),), replace(request, model=market.online(), pins=pins))
+    pins = replace(request.pins, quantization=None, dtype="auto")
+    dropped: Changed = (("quantization", None),) if request.pins.quantization else ()
+    for name, spec in market.variants:
+        if (model := spec()).quantization not in (None, request.model.quantization):
+            yield Change("weights", f"the published {name}", (("model", name), *dropped), replace(request, model=model, pins=pins))
+
+
+def _with_smaller_wishes(others: Sequence[Change[Request]]) -> Iterator[Change[Request]]:
+    """Other weights and a smaller wish together, where neither alone would do."""
+    for change in others:
+        try:
+            choice = best(change.asked)
+        except (PlannerError, UnsupportedError):
+            continue
+        yield from (both(change, smaller) for smaller in _smaller_wishes(change.asked, choice))
+
+
+def _weight(request: Request) -> int:
+    """Bytes of a model's weights, undivided."""
+    return sum(stage_weights(request.model, Parallel()))
+
+
+def _more_gpus(request: Request) -> Iterator[Change[Request]]:
+    group = request.group
+    if group.nodes > 1 or group.gpu.unified_memory:
+        return
+    for count in (group.count * factor for factor in (2, 4, 8) if group.count * factor <= MOST_GPUS):
+        changed: Changed = (("count", count), *_undivided(request.pins))
+        yield Change("count", f"{count} GPUs", changed, replace(request, group=replace(group, count=count), pins=_free(request.pins)))
+
+
+def _other_cards(request: Request, market: Market) -> Iterator[Change[Request]]:
+    for gpu in market.cards() if market.cards else ():
+        asked = replace(request, group=replace(request.group, gpu=gpu, link_bytes_per_s=0), pins=_free(request.pins))
+        words = f"{request.group.label.replace(request.group.gpu.title, gpu.title)}, at about the same price"
+        yield Change("gpu", words, (("gpu", gpu.name), *_undivided(request.pins)), asked)
+
+
+def _more_nodes(request: Request) -> Iterator[Change[Request]]:
+    group = request.group
+    if group.per_node < FEWEST_GPUS_OF_A_NODE:
+        return
+    for nodes in (group.nodes * 2, group.nodes * 4):
+        changed: Changed = (("nodes", nodes), *_undivided(request.pins))
+        asked = replace(request, group=replace(group, nodes=nodes, count=group.per_node * nodes), pins=_free(request.pins))
+        yield Change("nodes", f"{nodes} machines of {group.per_node} GPUs", changed, asked)
+
+
+def _undivided(pins: Pins) -> Changed:
+    return tuple((name, None) for name in ("tensor_parallel_size", "pipeline_parallel_size") if getattr(pins, name))
+
+
+def _free(pins: Pins) -> Pins:
+    return replace(pins, tensor_parallel_size=None, pipeline_parallel_size=None)

@@ -1,0 +1,265 @@
+"""Somebody's `vllm serve` command -> whether it starts: the ledger, the limits it hits in vLLM's order, changes that make it start."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from planner.engines.vllm import rules
+from planner.engines.vllm.alternatives import NO_MARKET, Market
+from planner.engines.vllm.changes import changes, published, request_with
+from planner.engines.vllm.choice import Choice, Request
+from planner.engines.vllm.command import AUTO_LENGTH, read_settings
+from planner.engines.vllm.flag_rules import FlagFault
+from planner.engines.vllm.memory import place
+from planner.engines.vllm.not_covered import NotCovered, not_covered
+from planner.engines.vllm.parsers import told_remarks
+from planner.engines.vllm.plan import Plan, Warn, reject, warnings
+from planner.engines.vllm.search import cannot_split, evaluate
+from planner.engines.vllm.versions import VERSIONS, newest_for
+from planner.errors import PlannerError
+from planner.facts.config import ServeConfig
+from planner.facts.hardware import GpuGroup
+from planner.facts.model import ModelSpec
+from planner.facts.verdict import Verdict
+from planner.text import shown
+from planner.units import parse_count
+
+HUMAN_INTEGERS = ("--max-model-len", "--max-num-batched-tokens", "--kv-cache-memory-bytes")  # vLLM 0.33 human_readable_int
+# What shows a server fewer GPUs than the machine has: the environment; what its container is given (docker run, compose files, manifests).
+VISIBLE = {
+    "nvidia": ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "--gpus", "devices", "nvidia.com/gpu"),
+    "amd": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "devices", "amd.com/gpu"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that keeps the command from starting, in vLLM's terms; `code` is stable."""
+
+    code: str
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The answer about one command; without a plan where the ledger cannot be made."""
+
+    request: Request
+    config: ServeConfig
+    repo: str
+    argv: tuple[str, ...]
+    plan: Plan | None
+    problems: tuple[Problem, ...]
+    not_covered: tuple[NotCovered, ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """does_not_start for a problem, which nothing that is not known could mend; unknown where something not in the ledger decides."""
+        if self.problems:
+            return "does_not_start"
+        if self.plan is None or self.plan.rejection or any(one.effect != "lowers" for one in self.not_covered):
+            return "unknown"
+        return self.plan.verdict
+
+
+def default_config(model: ModelSpec, group: GpuGroup, values: Mapping[str, str | bool], version: str) -> ServeConfig:
+    """What vLLM sets where the command says nothing (engine/arg_utils.py get_batch_defaults)."""
+    release = VERSIONS[version]
+    batch, seqs = rules.default_batches(group.gpu, group.total_bytes, release)
+    config, _ = read_settings(values, ServeConfig(max_model_len=model.max_position_embeddings))
+    if "--max-num-seqs" not in values and "--max-num-batched-tokens" in values:
+        seqs = min(seqs, config.max_num_batched_tokens)
+    if "--max-num-seqs" in values:
+        batch = max(min(batch, config.max_num_seqs * config.max_model_len), config.max_num_seqs)
+    if model.is_encoder:
+        batch = max(batch, config.max_model_len)
+    return ServeConfig(
+        max_model_len=model.max_position_embeddings,
+        max_num_seqs=seqs,
+        max_num_batched_tokens=batch,
+        gpu_memory_utilization=release.gpu_memory_utilization,
+        vllm_version=version,
+    )
+
+
+def check(
+    values: Mapping[str, str | bool],
+    faults: Sequence[FlagFault],
+    model: ModelSpec,
+    group: GpuGroup,
+    *,
+    repo: str,
+    argv: Sequence[str],
+    version: str,
+    env: Mapping[str, str] | None = None,
+    market: Market = NO_MARKET,
+) -> Checked:
+    """Judge a command whose flags were read by `parse_flags`, for a model on GPUs; `env` is what its script sets."""
+    config, refused = read_settings(values, default_config(model, group, values, version))
+    problems = [Problem(code="bad-value" if fault.value else "unknown-flag", message=fault.message, fix=fault.fix) for fault in faults]
+    problems += [Problem(code="bad-value", message=message, fix=f"correct {flag}") for flag, message in refused.items()]
+    problems += _value_problems(config, values, model, group, env or {})
+    request = Request(model=model, group=group)
+    missing = tuple(not_covered(values, model, config))
+
+    def answer(plan: Plan | None, *more: Problem) -> Checked:
+        used = plan.config if plan else config
+        return Checked(request=request, config=used, repo=repo, argv=tuple(argv), plan=plan, problems=(*problems, *more), not_covered=missing)
+
+    if config.kv_cache_dtype.startswith(rules.UNCOVERED_KV_DTYPES):
+        missing = (*missing, NotCovered(flag=f"--kv-cache-dtype {config.kv_cache_dtype}", what="the layout of such a cache", effect="either"))
+        return answer(None)
+    try:
+        if problem := cannot_split(request_with(request, config), config.tensor_parallel_size, config.pipeline_parallel_size):
+            return answer(None, _not_divisible(request, config, problem))
+        if str(values.get("--max-model-len", "")) in AUTO_LENGTH:
+            config = _fitted(request, config)
+        choice = _explained(evaluate(request, config), values)
+        layout = rules.cache_layout(model, group.gpu, config.kv_cache_dtype)
+    except rules.UnsupportedError as error:
+        return answer(None, Problem(code="unsupported", message=str(error), fix=_supported(request, config)))
+    missing = tuple(not_covered(values, model, config, backend=layout.backend, block_size=layout.block_size))
+    plan = _plan(request, choice, repo, argv, values)
+    plan = replace(plan, warnings=(*plan.warnings, *(Warn(code="not-covered", message=one.message) for one in missing)))
+    if plan.rejection is None:
+        return answer(plan)
+    if plan.rejection.code != "free-memory" and any(one.effect != "adds" for one in missing):
+        reason = Warn(code=plan.rejection.code, message=f"as far as the ledger goes: {plan.rejection.reason}")
+        return answer(replace(plan, warnings=(reason, *plan.warnings)))
+    fixes = () if missing else tuple(changes(request, choice))[:3]
+    fix = fixes[0].arguments if fixes else published(request, config, market)
+    if missing:
+        fix = f"make it start without {', '.join(one.flag for one in missing)} first"
+    return answer(replace(plan, alternatives=fixes), Problem(code=plan.rejection.code, message=plan.rejection.reason, fix=fix))
+
+
+def _explained(choice: Choice, values: Mapping[str, str | bool]) -> Choice:
+    """Settings with where each comes from: the command, or vLLM's default."""
+    names = [
+        "tensor_parallel_size",
+        "pipeline_parallel_size",
+        "gpu_memory_utilization",
+        "max_model_len",
+        "max_num_seqs",
+        "max_num_batched_tokens",
+        "kv_cache_dtype",
+        "enforce_eager",
+    ]
+    return replace(choice, reasons=tuple((name, "from the command" if "--" + name.replace("_", "-") in values else "vLLM's default") for name in names))
+
+
+def _plan(request: Request, choice: Choice, repo: str, argv: Sequence[str], values: Mapping[str, str | bool]) -> Plan:
+    layout = rules.cache_layout(request.model, request.group.gpu, choice.config.kv_cache_dtype)
+    plan = Plan(
+        request=request,
+        repo=repo,
+        served_name=str(values.get("--served-model-name", repo)),
+        choice=choice,
+        backend=layout.backend,
+        argv=tuple(argv),
+        needs_nvcc=rules.needs_nvcc(layout, request.group.gpu),
+        rejection=reject(choice),
+    )
+    return replace(plan, warnings=(*warnings(plan), *_chat_warnings(plan, values), *_thousands(argv)))
+
+
+def _chat_warnings(plan: Plan, values: Mapping[str, str | bool]) -> list[Warn]:
+    """What the command's flags for tool calls and reasoning mean for agents."""
+    remarks = () if plan.model.pooling else told_remarks(plan.model.chat, values, plan.config.vllm_version)
+    return [Warn(code=code, message=message) for code, message in remarks]
+
+
+def _thousands(argv: Sequence[str]) -> list[Warn]:
+    """Numbers that vLLM reads otherwise than people, and `plan`, do: to it 32k is 32,000."""
+    words = [piece for word in argv for piece in (word.split("=", 1) if word.startswith("--") else (word,))]
+    found = [(flag, text) for flag, text in pairwise(words) if flag in HUMAN_INTEGERS and re.fullmatch(r"\d+(\.\d+)?[kmgt]", text)]
+    return [
+        Warn(code="thousands", message=f"vLLM reads {flag} {text} as {parse_count(text):,}; {text.upper()} is {parse_count(text.upper()):,}")
+        for flag, text in found
+    ]
+
+
+def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model: ModelSpec, group: GpuGroup, env: Mapping[str, str]) -> Iterator[Problem]:
+    """Values that vLLM refuses before it touches a GPU (EngineArgs.create_engine_config)."""
+    if config.kv_cache_dtype not in rules.KV_CACHE_DTYPES and not config.kv_cache_dtype.startswith(rules.UNCOVERED_KV_DTYPES):
+        yield Problem(
+            code="bad-value", message=f"--kv-cache-dtype {shown(config.kv_cache_dtype)} is not known", fix=f"one of {', '.join(rules.KV_CACHE_DTYPES)}"
+        )
+    longer = "--hf-overrides" in values or env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", "")
+    if config.max_model_len > model.max_position_embeddings and not longer:
+        message = f"--max-model-len {config.max_model_len} is greater than the model's {model.max_position_embeddings}"
+        yield Problem(code="bad-value", message=message, fix=f"--max-model-len {model.max_position_embeddings}")
+    if {"--max-num-seqs", "--max-num-batched-tokens"} <= set(values) and config.max_num_batched_tokens < config.max_num_seqs:
+        message = f"--max-num-batched-tokens {config.max_num_batched_tokens} is below --max-num-seqs {config.max_num_seqs}"
+        yield Problem(code="bad-value", message=message, fix=f"--max-num-batched-tokens {config.max_num_seqs}")
+    yield from _too_few_gpus(config.parallel.world_size, values, group, env)
+    asked, actual = config.quantization, model.quantization
+    if not rules.is_quantized_while_loading(asked, actual, config.vllm_version) and (problem := rules.quantization_problem(asked, actual)):
+        yield Problem(code="unsupported", message=problem, fix="leave --quantization out; vLLM detects it")
+    try:
+        rules.check_model(model, group.gpu, config.vllm_version)
+    except rules.UnsupportedError as error:
+        older = newest_for(group.gpu.capability)
+        old_gpu = group.gpu.capability < VERSIONS[config.vllm_version].least_capability
+        fix = (f"use vLLM {older}" if older else "another GPU") if old_gpu else "a 16-bit checkpoint, or one quantized in another way"
+        yield Problem(code="unsupported", message=str(error), fix=fix)
+
+
+def _too_few_gpus(world: int, values: Mapping[str, str | bool], group: GpuGroup, env: Mapping[str, str]) -> Iterator[Problem]:
+    """More GPUs asked for than there are, or than the environment shows (config/parallel.py: world size larger than the available GPUs)."""
+    count, where = group.count, f"there {'is' if group.count == 1 else 'are'} {group.count}"
+    for name, listed in [("--device-ids", str(values.get("--device-ids", "all"))), *((name, env.get(name, "all")) for name in VISIBLE[group.gpu.vendor])]:
+        if (visible := _listed(listed)) < count:
+            count, where = visible, f"{name} shows {visible}"
+    nodes = str(values.get("--nnodes", "1"))
+    if world <= count * (int(nodes) if nodes.isdecimal() else world) or (values.get("--distributed-executor-backend") == "ray" and count):
+        return
+    asked = "1 GPU is asked for" if world == 1 else f"{world} GPUs are asked for"
+    fixes = [f"set it to {world} GPU{'s' * (world > 1)}"] if "shows" in where else []
+    fixes += [f"--tensor-parallel-size {max(count, 1)}"] if world > 1 else []
+    yield Problem(code="bad-value", message=f"{asked}, {where}", fix=", or ".join(fixes))
+
+
+def _listed(text: str) -> int:
+    """How many GPUs a list of them shows: CUDA ignores all behind the first that is none; what only a shell knows is taken for all."""
+    if text.strip() == "all" or "$" in text or "`" in text:
+        return 1024
+    count = 0
+    for part in text.split(","):
+        if not re.fullmatch(r"\d+|(?:GPU|MIG)-[\w/-]+", part.strip()):
+            break
+        count += 1
+    return count
+
+
+def _not_divisible(request: Request, config: ServeConfig, message: str) -> Problem:
+    sizes = (size for size in range(min(request.group.count, config.tensor_parallel_size), 0, -1) if not cannot_split(request_with(request, config), size, 1))
+    size = next(sizes, 0)
+    code = "not-divisible" if config.pipeline_parallel_size <= request.model.layer_count and request.model.pipeline else "unsupported"
+    return Problem(code=code, message=message, fix=f"--tensor-parallel-size {size}" if size else "another model or GPU count")
+
+
+def _supported(request: Request, config: ServeConfig) -> str:
+    for changed, words in (
+        (replace(config, kv_cache_dtype="auto"), "--kv-cache-dtype auto"),
+        (replace(config, dtype="auto", kv_cache_dtype="auto"), "--dtype auto"),
+    ):
+        try:
+            place(request.model, request.group, changed)
+        except (rules.UnsupportedError, PlannerError):
+            continue
+        return words
+    return "another GPU"
+
+
+def _fitted(request: Request, config: ServeConfig) -> ServeConfig:
+    """--max-model-len auto: vLLM lowers the model's own limit to what fits."""
+    longest = evaluate(request, config).expected.longest_max_model_len
+    return replace(config, max_model_len=max(1, min(config.max_model_len, longest)))
+
+
+__all__ = ["Checked", "Problem", "check", "default_config"]

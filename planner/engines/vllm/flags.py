@@ -1,0 +1,188 @@
+"""The flags of `vllm serve`, from a table taken from vLLM itself (benchmarks/flags.py): what each takes, since when, until when."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from planner.engines.vllm.arguments import HELP, MAX_WORDS, MisuseError, Parser, Taken, build, model_first, rewritten, with_config
+from planner.engines.vllm.flag_rules import FlagFault, refused_together
+from planner.engines.vllm.parsers import unknown_parsers
+from planner.engines.vllm.versions import VERSIONS
+from planner.errors import PlannerError, did_you_mean
+from planner.secrets import redact_words
+from planner.text import shown
+
+_MOST_FAULTS = 20  # enough for a person to read
+
+# What to use now: from the release notes and help texts of the releases that dropped them.
+SUCCESSORS = {
+    "--task": "--runner pooling (and --convert embed) for an embedding model",
+    "--rope-scaling": "--hf-overrides '{\"rope_parameters\": {...}}'",
+    "--rope-theta": "--hf-overrides '{\"rope_parameters\": {...}}'",
+    "--cuda-graph-sizes": "--cudagraph-capture-sizes",
+    "--max-seq-len-to-capture": "--max-cudagraph-capture-size",
+    "--guided-decoding-backend": "--structured-outputs-config",
+    "--override-pooler-config": "--pooler-config",
+    "--enable-reasoning": "--reasoning-parser alone",
+    "--num-redundant-experts": "--eplb-config",
+    "--swap-space": "nothing: preempted requests are recomputed; --kv-offloading-size keeps cache in main memory",
+    "--calculate-kv-scales": "nothing: scales come from the checkpoint",
+    "--num-scheduler-steps": "nothing: steps are scheduled asynchronously",
+    "--use-v2-block-manager": "nothing: it is the only one",
+    "--max-num-partial-prefills": "nothing: chunked prefill needs no limit",
+}
+
+
+@cache
+def flag_table() -> dict[str, Any]:
+    """flags.json: what each flag of the newest release takes, since when, and which are gone."""
+    loaded: dict[str, Any] = json.loads(files("planner.engines.vllm").joinpath("flags.json").read_text("utf-8"))
+    return loaded
+
+
+@cache
+def known_flags() -> Mapping[str, str]:
+    """Every spelling of every flag, with the flag it means."""
+    return {name: flag for flag, entry in flag_table()["flags"].items() for name in (flag, *entry.get("also", ()))}
+
+
+# Choices are known of the newest release; these have not changed since the oldest.
+_SAME_CHOICES = ("--dtype", "--uvicorn-log-level", "--runner", "--convert")
+
+
+@cache
+def _parser(version: str) -> Parser:
+    """The parser of a release: the newest one's flags that it had, and those that are gone since."""
+    order = list(VERSIONS)
+    newest, number = version == order[-1], order.index(version)
+    had = {flag: entry for flag, entry in flag_table()["flags"].items() if number >= order.index(entry.get("since", order[0]))}
+    if not newest:
+        had = {flag: entry if flag in _SAME_CHOICES else {key: value for key, value in entry.items() if key != "choices"} for flag, entry in had.items()}
+    gone = [flag for flag, last in flag_table()["last_known_in"].items() if number <= order.index(last)]
+    return build(had, gone, newest=newest)
+
+
+def parse_flags(
+    words: Sequence[str], version: str, *, unresolved: Sequence[str] = (), here: bool = True, rust: bool = False
+) -> tuple[dict[str, str | bool], list[str], list[FlagFault]]:
+    """Values by flag, the model where a word names it, and faults, as the parser of that release reads the words after `vllm serve`.
+
+    `unresolved` are parts that only a shell knows; `here`: files that it names are to lie on this machine; `rust`: VLLM_USE_RUST_FRONTEND is set. A value is its text as vLLM understands it (8K is "8192"); a switch is True or False. What is refused is left out and the rest read.
+    """
+    faults: list[FlagFault] = []
+    if len(words) > MAX_WORDS:
+        raise PlannerError(f"a command of {len(words):,} words", f"at most {MAX_WORDS:,} are read")
+    try:
+        words = model_first(words)
+        if words and words[0].startswith("-") and "--config" not in words and any(re.match(r"--served[-_]model[-_]name(=|$)", word) for word in words):
+            faults.append(FlagFault("--served-model-name", "vLLM wants the model before --served-model-name", "vllm serve MODEL …", value=True))
+        words = rewritten(with_config(words))
+    except MisuseError as error:
+        return {}, [word for word in words[:1] if not word.startswith("-")], [*faults, _misuse(error)]
+    taken, more = _read_all(_parser(version), words, version, unresolved)
+    faults += more
+    faults += [FlagFault(flag, f"argument {flag}: {reason}", _value_fix(flag, reason), value=True) for flag, reason in taken.refused]
+    taken.rest = [word for word in taken.rest if not any(part in word for part in unresolved)]
+    if taken.rest:
+        rest = " ".join(redact_words(taken.rest))[:100]
+        faults.append(
+            FlagFault(taken.rest[0], f"unrecognized arguments: {rest!r}; vLLM takes one model", "leave it out, or quote what belongs together", value=True)
+        )
+    if taken.values.pop(HELP, False):
+        faults.append(FlagFault(HELP, "--help prints the flags and starts no server", "leave it out"))
+    faults += refused_together(taken.values, here=here, rust=rust)
+    faults += unknown_parsers({flag: value for flag, value in taken.values.items() if not any(part in str(value) for part in unresolved)}, version)
+    safe = [replace(fault, flag=shown(fault.flag, 100), message=shown(fault.message, 1000)) for fault in faults]
+    return taken.values, [taken.model] if taken.model is not None else [], safe
+
+
+def _read_all(parser: Parser, words: list[str], version: str, unresolved: Sequence[str]) -> tuple[Taken, list[FlagFault]]:
+    """Read words, leaving out one misuse or unknown flag after the other, each of which is a fault."""
+    faults: list[FlagFault] = []
+    while True:
+        try:
+            taken = parser.read(words, unresolved)
+        except MisuseError as error:
+            faults.append(_misuse(error))
+            words = _without(parser, words, error.message) if len(faults) < _MOST_FAULTS else []
+            continue
+        unknown = next((word for word in taken.rest if word.startswith("-") and word != "--" and not _is_number(word)), None)
+        if unknown is None or len(faults) >= _MOST_FAULTS:
+            return taken, faults
+        if fault := _unknown(unknown.partition("=")[0], version):
+            faults.append(fault)
+        words = _dropped(parser, words, words.index(unknown))
+
+
+def _dropped(parser: Parser, words: list[str], index: int) -> list[str]:
+    """The words without an unknown flag and without the word behind it, unless that is the model."""
+    flag, alone = words[index], [*words[:index], *words[index + 1 :]]
+    known = flag_table()["flags"].get(known_flags().get(flag, ""), {})
+    if "=" in flag or known.get("takes") == 0 or words[index + 1 : index + 2] == [] or words[index + 1].startswith("-"):
+        return alone
+    both = [*words[:index], *words[index + 2 :]]
+    try:
+        return both if known or parser.read(both).model is not None else alone
+    except MisuseError:
+        return both
+
+
+def _without(parser: Parser, words: list[str], message: str) -> list[str]:
+    """The words without those that a misuse comes from: the first that is gone with its removal, and its value."""
+
+    def cured(rest: list[str]) -> bool:
+        try:
+            parser.read(rest)
+        except MisuseError as error:
+            return error.message != message
+        return True
+
+    for index, word in enumerate(words):
+        if word.startswith("-") and cured(rest := [*words[:index], *words[index + 1 :]]):
+            follows = "=" not in word and index < len(rest) and not rest[index].startswith("-")
+            both = [*rest[:index], *rest[index + 1 :]]
+            return both if follows and "ambiguous" in message else rest
+    return []
+
+
+def _misuse(error: MisuseError) -> FlagFault:
+    text, flag = error.message, error.flag
+    if "ambiguous option" in text:
+        flag = text.partition("ambiguous option: ")[2].partition(" ")[0].partition("=")[0]
+        name = text.partition(" could match ")[2]
+        return FlagFault(flag, f"ambiguous option: {flag} could match {name}", f"write one of them: {name.split(',')[0]}")
+    if "ignored explicit argument" in text:
+        off = " ".join(flag_table()["flags"].get(flag, {}).get("off", ())[:1])
+        return FlagFault(flag, f"argument {flag}: it takes no value", f"{flag} alone" + (f", or {off}" if off else ""), value=True)
+    return FlagFault(flag or "--", text, "give it" if "expected" in text else "correct it", value=True)
+
+
+def _value_fix(flag: str, reason: str) -> str:
+    choices = flag_table()["flags"].get(flag, {}).get("choices", ())
+    return f"{flag} {choices[0]}" if choices and "invalid choice" in reason else f"correct {flag}"
+
+
+def _is_number(word: str) -> bool:
+    return re.fullmatch(r"-\d+|-\d*\.\d+", word) is not None  # argparse's own rule
+
+
+def _unknown(name: str, version: str) -> FlagFault | None:
+    """Why a release does not take a flag: it came later, it is gone, or it never was."""
+    order = list(VERSIONS)
+    since = flag_table()["flags"].get(known_flags().get(name, ""), {}).get("since")
+    if since and order.index(version) < order.index(since):
+        return FlagFault(name, f"{name} came with vLLM {since}; this is {version}", f"leave it out or use {since}")
+    last, successor = flag_table()["last_known_in"].get(name), SUCCESSORS.get(name, "")
+    if last or successor:
+        when = f"vLLM {version} no longer knows {name}" + (f" (last in {last})" if last else "")
+        fix = successor.replace("nothing", "leave it out", 1) if successor.startswith("nothing") else f"use {successor}" if successor else "leave it out"
+        return FlagFault(name, when, fix)
+    if (short := re.fullmatch(r"(-[a-z]+)(\d+)", name)) and short[1] in known_flags():
+        return FlagFault(name, f"vLLM {version} has no flag {name}", f"{short[1]} {short[2]}")
+    return FlagFault(name, f"vLLM {version} has no flag {name[:100]}", did_you_mean(name, known_flags()) or "leave it out")

@@ -1,0 +1,253 @@
+"""KV cache pages, blocks and requests, exactly as vLLM 0.33 plans them.
+
+Layers with the same cache form groups of equal size; a block holds one page for each layer of a group; groups draw blocks from one
+pool. Sources: vllm/v1/core/kv_cache_planning.py (grouping, sizing), v1/kv_cache_interface.py (pages and needs),
+platforms/interface.py _align_hybrid_block_size. The derivation is in docs/memory-model.md.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from math import lcm
+from typing import Any, assert_never
+
+from planner.engines.vllm.packing import Bucket, pack
+from planner.engines.vllm.weights import stage_layers, tensor_bytes
+from planner.errors import PlannerError
+from planner.facts.config import CacheLayout, Parallel
+from planner.facts.model import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, ModelSpec, RecurrentState, SlidingWindow
+from planner.units import ceil_div, largest, minimum, round_up
+
+HYBRID_LATENT_BLOCK = 128  # MLA kernels want 128 tokens at once (platforms/interface.py _align_hybrid_block_size)
+BLOCKS_OF_A_STATE = 2  # prefix caching on (kv_cache_interface.py MambaSpec.max_memory_usage_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSpec:
+    """The cache of one kind of layer on one rank: what a page of `block_size` tokens takes."""
+
+    attention: Attention
+    block_size: int
+    page_bytes: int
+    layers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheGroup:
+    """Layers that share a block table. Pages of one group may differ (a uniform type): `page_bytes` are per layer."""
+
+    attention: Attention
+    block_size: int
+    layers: tuple[int, ...]
+    page_bytes: tuple[int, ...]
+    checkpoints: int = 0  # blocks a request holds for prefill checkpoints of its recurrent state
+
+
+@dataclass(frozen=True, slots=True)
+class CachePlan:
+    """How the cache of a model is laid out on each pipeline stage."""
+
+    groups: tuple[CacheGroup, ...]
+    block_bytes_by_stage: tuple[int, ...] = ()
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of one block on the stage where it is largest."""
+        return max(self.block_bytes_by_stage, default=0)
+
+    @property
+    def block_size(self) -> int:
+        """Tokens of a block of the (last) attention group."""
+        return self.groups[-1].block_size if self.groups else 0
+
+    def blocks_per_request(self, max_model_len: Any, in_flight_tokens: Any) -> Any:
+        """Blocks that one request of `max_model_len` tokens holds at most; ints or int64 arrays."""
+        return sum(group_blocks(group, max_model_len, in_flight_tokens) for group in self.groups)
+
+
+def group_blocks(group: CacheGroup, max_model_len: Any, in_flight_tokens: Any) -> Any:
+    """Blocks of one group that a request holds at most (kv_cache_interface.py max_memory_usage_bytes)."""
+    match group.attention:
+        case FullAttention() | LatentAttention() | CompressedCache(window=0):
+            return ceil_div(max_model_len, group.block_size)
+        case SlidingWindow(window=window) | CompressedCache(window=window):
+            return ceil_div(minimum(window - 1 + in_flight_tokens, max_model_len), group.block_size) + 1
+        case ChunkedLocal(chunk=chunk):
+            return ceil_div(minimum(chunk + in_flight_tokens, max_model_len), group.block_size)
+        case RecurrentState():
+            return BLOCKS_OF_A_STATE + group.checkpoints
+        case _:
+            assert_never(group.attention)
+
+
+def token_bytes(attention: Attention, tp: int, layout: CacheLayout) -> int:
+    """Bytes of one token of one layer on one rank."""
+    match attention:
+        case FullAttention() | SlidingWindow() | ChunkedLocal():
+            heads = _local_heads(attention.kv_heads, tp)
+            return heads * ((attention.head_dim + attention.head_dim_v) * layout.bits // 8 + layout.bytes_per_token_head)
+        case LatentAttention(index_dim=index_dim) if index_dim:
+            return index_dim
+        case LatentAttention():
+            return layout.latent_bytes or (attention.latent_dim + attention.rope_dim) * layout.bits // 8
+        case CompressedCache() | RecurrentState():
+            return 0
+        case _:
+            assert_never(attention)
+
+
+def page_bytes(attention: Attention, block_size: int, tp: int, layout: CacheLayout) -> int:
+    """Bytes of one page, `block_size` tokens of one layer on one rank; a recurrent state is one page whatever the block."""
+    match attention:
+        case CompressedCache(entry_bytes=entry, tokens_per_entry=tokens, page_multiple=multiple):
+            return round_up(block_size // tokens * entry, multiple)
+        case RecurrentState():
+            return state_bytes(attention, tp, layout.dtype_bits)
+        case _:
+            return block_size * token_bytes(attention, tp, layout)
+
+
+def _local_heads(kv_heads: int, tp: int) -> int:
+    """KV heads of one rank; past their number they are replicated (config/model.py get_num_kv_heads)."""
+    return max(1, kv_heads // tp)
+
+
+def state_bytes(state: RecurrentState, tp: int, dtype_bits: int) -> int:
+    """Bytes of one recurrent state on one rank."""
+    return sum(tensor_bytes(tensor, tp, dtype_bits) for tensor in state.tensors)
+
+
+def hybrid_block_size(model: ModelSpec, tp: int, layout: CacheLayout) -> int:
+    """Block size of a hybrid: the smallest whose attention page is not below the state's (platforms/interface.py:938)."""
+    states = [cache for cache in model.caches if isinstance(cache, RecurrentState)]
+    attention = next((cache for cache in model.caches if not isinstance(cache, RecurrentState)), None)
+    if not states or attention is None:
+        return layout.block_size
+    base = max(layout.block_size, HYBRID_LATENT_BLOCK) if isinstance(attention, LatentAttention) else layout.block_size
+    step = lcm(base, *(state.checkpoint_alignment for state in states if _checkpoints(state, layout)))
+    per_token = token_bytes(attention, tp, layout)
+    largest = max(state_bytes(state, tp, layout.dtype_bits) for state in states)
+    return max(layout.block_size, step * ceil_div(largest, step * per_token))
+
+
+def cache_specs(model: ModelSpec, tp: int, layout: CacheLayout) -> list[CacheSpec]:
+    """The distinct caches of a model on one rank, in the order of their first layer."""
+    block = hybrid_block_size(model, tp, layout)
+    found: dict[Attention, list[int]] = {}
+    for group in model.layers:
+        for cache in group.caches:
+            found.setdefault(cache, []).extend(group.indices)
+    attention_page = max((block * token_bytes(cache, tp, layout) for cache in found), default=0)
+    specs = []
+    for cache, layers in found.items():
+        size = cache.block_size if isinstance(cache, CompressedCache) else block
+        page = page_bytes(cache, size, tp, layout)
+        page = max(page, attention_page) if isinstance(cache, RecurrentState) else page
+        specs.append(CacheSpec(attention=cache, block_size=size, page_bytes=page, layers=tuple(sorted(layers))))
+    return sorted(specs, key=lambda spec: spec.layers[0])
+
+
+def _slots(spec: CacheSpec) -> tuple[object, ...]:
+    """Which token slots a layer needs; layers that agree can share one block table (UniformTypeKVCacheSpecs.is_uniform_type)."""
+    match spec.attention:
+        case FullAttention() | LatentAttention() | CompressedCache(window=0):
+            return "all", spec.block_size
+        case SlidingWindow(window=window) | CompressedCache(window=window):
+            return type(spec.attention), window, spec.block_size
+        case ChunkedLocal(chunk=chunk):
+            return ChunkedLocal, chunk, spec.block_size
+        case RecurrentState():
+            return RecurrentState, spec.page_bytes
+        case _:
+            assert_never(spec.attention)
+
+
+def _unified(specs: Sequence[CacheSpec]) -> list[CacheSpec]:
+    """Give all specs one page size: more tokens where that divides, padding elsewhere (unify_kv_cache_spec_page_size)."""
+    largest = max(spec.page_bytes for spec in specs)
+    unified = []
+    for spec in specs:
+        ratio, rest = divmod(largest, spec.page_bytes)
+        if rest and isinstance(spec.attention, LatentAttention):
+            raise PlannerError("vLLM cannot unify the page sizes of this model's caches")
+        grow = not rest and not isinstance(spec.attention, RecurrentState)
+        unified.append(replace(spec, page_bytes=largest, block_size=spec.block_size * ratio if grow else spec.block_size))
+    return unified
+
+
+def _checkpoints(attention: Attention, layout: CacheLayout) -> int:
+    """Mamba2 always exports a prefill checkpoint, the delta rule only where its kernel can (mamba_mixer2.py:1117)."""
+    if not isinstance(attention, RecurrentState) or attention.checkpoint_alignment == 0:
+        return 0
+    return int(layout.state_checkpoints or attention.checkpoint_alignment == 1)
+
+
+def _group(spec: CacheSpec, pages: Sequence[tuple[int, int]], layout: CacheLayout) -> CacheGroup:
+    """A group of (layer, bytes of its page) with the slots of `spec`."""
+    return CacheGroup(
+        attention=spec.attention,
+        block_size=spec.block_size,
+        layers=tuple(layer for layer, _ in pages),
+        page_bytes=tuple(page for _, page in pages),
+        checkpoints=_checkpoints(spec.attention, layout),
+    )
+
+
+def _pages(specs: Sequence[CacheSpec]) -> list[tuple[int, int]]:
+    """Layers with the bytes of their pages, in order."""
+    return sorted((layer, spec.page_bytes) for spec in specs for layer in spec.layers)
+
+
+def cache_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[CacheGroup, ...]:
+    """Group layers so that every group has about as many (_get_kv_cache_groups_uniform_page_size)."""
+    if not specs:
+        return ()
+    if len({_slots(spec) for spec in specs}) == 1:
+        return (_group(specs[-1], _pages(specs), layout),)
+    if any(isinstance(spec.attention, CompressedCache) for spec in specs):
+        return _packed_groups(specs, layout)
+    specs = _unified(specs)
+    counts = [len(spec.layers) for spec in specs]
+    size = max(counts) if max(counts) < 1.5 * min(counts) else min(counts)
+    groups = []
+    for spec in specs:
+        split = ceil_div(len(spec.layers), size)
+        groups += [_group(spec, [(layer, spec.page_bytes) for layer in spec.layers[start::split]], layout) for start in range(split)]
+    return tuple(groups)
+
+
+def _packed_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[CacheGroup, ...]:
+    """Groups whose pages differ in size, packed into one block (_get_packed_kv_cache_groups)."""
+    buckets: dict[tuple[object, ...], list[CacheSpec]] = {}
+    for spec in specs:
+        buckets.setdefault(_slots(spec), []).append(spec)
+    packed = pack([Bucket(tuple(_pages(bucket))) for bucket in buckets.values()])
+    return tuple(_group(bucket[0], pages, layout) for bucket, groups in zip(buckets.values(), packed, strict=True) for pages in groups)
+
+
+def plan_cache(model: ModelSpec, parallel: Parallel, layout: CacheLayout) -> CachePlan:
+    """Plan the cache of a model: its groups, and the bytes of a block on each pipeline stage."""
+    groups = cache_groups(cache_specs(model, parallel.tensor_parallel_size, layout), layout)
+    return CachePlan(groups, block_bytes(groups, stage_layers(model.layer_count, parallel.pipeline_parallel_size)))
+
+
+def block_bytes(groups: Sequence[CacheGroup], layers_by_stage: Sequence[int]) -> tuple[int, ...]:
+    """Bytes of a block on each stage of so many layers: the most that the pages of one group take there."""
+    ends = list(accumulate(layers_by_stage, initial=0))
+    sizes = [[0] * len(layers_by_stage)]
+    for group in groups:
+        before = [0, *accumulate(group.page_bytes)]
+        held = [before[bisect_left(group.layers, end)] for end in ends]
+        sizes.append([upto - start for start, upto in pairwise(held)])
+    return tuple(map(max, zip(*sizes, strict=True)))
+
+
+def longest_model_len(plan: CachePlan, blocks: int, limit: int, in_flight_tokens: int) -> int:
+    """The longest context up to `limit` of which one request fits in `blocks`; 0 where none fits.
+
+    Source: kv_cache_planning.py _estimate_max_model_len_from_groups, the same binary search.
+    """
+    return largest(limit, lambda length: bool(plan.blocks_per_request(length, in_flight_tokens) <= blocks))

@@ -1,0 +1,198 @@
+"""A vLLM server log -> what really happened: command, version, every component of the ledger, or the first error that matters.
+
+Lines are read one at a time and nothing is kept but what was found, so a log of gigabytes takes no memory. Formats: vLLM 0.8 to 0.33
+(v1/worker/gpu_worker.py, gpu_model_runner.py, v1/core/kv_cache_utils.py, utils/mem_utils.py of each release).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from planner.engines.vllm.causes import Cause, cause_of, exception_of, is_secondary, message, plain, settings_told
+from planner.units import GIB
+
+MAX_LINE = 20_000  # longer ones (dumped configurations) are cut
+_QUIET = re.compile(r"\b(?:DEBUG|INFO|WARNING|TRACE)\b[ :]\s*(?:\d|\[|\s)")
+
+
+@dataclass(slots=True)
+class Observed:
+    """What a log says, in bytes; None is what it does not say. Of several workers the first."""
+
+    vllm_version: str | None = None
+    model: str | None = None
+    gpu: str | None = None
+    flags: dict[str, object] = field(default_factory=dict)
+    max_num_batched_tokens: int | None = None
+    total_bytes: int | None = None
+    free_at_start_bytes: int | None = None
+    weights_bytes: int | None = None
+    activation_bytes: int | None = None
+    non_torch_bytes: int | None = None
+    consumed_bytes: int | None = None
+    estimated_graph_bytes: int | None = None
+    cuda_graph_bytes: int | None = None
+    kv_cache_bytes: int | None = None
+    kv_cache_tokens: int | None = None
+    max_concurrency: float | None = None
+    started: bool = False
+    is_vllm: bool = False
+    root_cause: Cause | None = None
+
+
+def _gib(text: str) -> int:
+    return int(float(text) * GIB)
+
+
+def _count(text: str) -> int:
+    return int(text.replace(",", "").replace("_", ""))
+
+
+_NUMBER = r"(-?[\d.]+)"
+_FIELDS: tuple[tuple[str, re.Pattern[str], Callable[[str], object]], ...] = (
+    ("vllm_version", re.compile(r"vLLM (?:API server |server )?version (v?\d[\w.+-]*)"), str),
+    ("vllm_version", re.compile(r"Initializing (?:a|an) (?:V1 )?LLM engine \(v(\d[\w.+-]*)\)"), str),
+    ("vllm_version", re.compile(r"\bversion (\d+\.\d+\.\d+[\w.+-]*)\s*$"), str),
+    ("model", re.compile(r"LLM engine .{0,60}with config: model='([^']+)'"), str),
+    ("model", re.compile(r"vLLM server version \S+, serving model (\S+)"), str),
+    ("max_num_batched_tokens", re.compile(r"Chunked prefill is enabled with max_num_batched_tokens=(\d+)"), int),
+    ("gpu", re.compile(r"device_name=([A-Za-z0-9_.-]+?)(?:,|\.json|\s|$)"), str),
+    ("total_bytes", re.compile(rf"total_memory={_NUMBER}\s?GiB"), _gib),
+    ("free_at_start_bytes", re.compile(rf"free_memory={_NUMBER}\s?GiB"), _gib),
+    ("free_at_start_bytes", re.compile(rf"Initial free memory:? {_NUMBER} GiB"), _gib),
+    ("weights_bytes", re.compile(rf"Model loading took {_NUMBER} (?:GiB|GB)"), _gib),
+    ("weights_bytes", re.compile(rf"weights memory: {_NUMBER}GiB"), _gib),
+    ("weights_bytes", re.compile(rf"Actual usage is {_NUMBER} GiB for weight,"), _gib),
+    ("weights_bytes", re.compile(rf"model weights take {_NUMBER}GiB"), _gib),
+    ("activation_bytes", re.compile(rf"torch peak memory increase: {_NUMBER}GiB"), _gib),
+    ("activation_bytes", re.compile(rf"PyTorch activation peak memory takes {_NUMBER}GiB"), _gib),
+    ("activation_bytes", re.compile(rf"{_NUMBER} GiB for peak activation"), _gib),
+    ("non_torch_bytes", re.compile(rf"non-torch forward increase memory: {_NUMBER}GiB"), _gib),
+    ("non_torch_bytes", re.compile(rf"non_torch_memory takes {_NUMBER}GiB"), _gib),
+    ("non_torch_bytes", re.compile(rf"{_NUMBER} GiB for non-torch memory"), _gib),
+    ("consumed_bytes", re.compile(rf"total consumed \(from mem_get_info\): {_NUMBER}GiB"), _gib),
+    ("consumed_bytes", re.compile(rf"Actual usage is {_NUMBER} GiB for consumed memory"), _gib),
+    ("estimated_graph_bytes", re.compile(rf"Estimated CUDA graph memory: {_NUMBER} GiB"), _gib),
+    ("cuda_graph_bytes", re.compile(rf"Graph capturing finished in .{{1,20}} secs?, took {_NUMBER} GiB"), _gib),
+    ("kv_cache_bytes", re.compile(rf"Available KV cache memory: {_NUMBER} GiB"), _gib),
+    ("kv_cache_bytes", re.compile(rf"the rest of the memory reserved for KV Cache is {_NUMBER}GiB"), _gib),
+    ("kv_cache_tokens", re.compile(r"GPU KV cache size: ([\d,]+) tokens"), _count),
+    ("max_concurrency", re.compile(r"Maximum concurrency for [\d,]+ tokens per request: ([\d.]+)x"), float),
+)
+_STARTED = re.compile(r"Application startup complete|Uvicorn running on|Starting vLLM (?:API )?server")
+_TOTAL = re.compile(r"\(([\d.]+)/([\d.]+) GiB\) on startup")
+_IS_VLLM = re.compile(r"\bvllm\b|\b(?:EngineCore|APIServer)\w* pid=|\b(?:gpu_worker|gpu_model_runner|kv_cache_utils)\.py:", re.IGNORECASE)
+
+
+def read_log(lines: Iterable[str]) -> Observed:
+    """Read a log from its first line to its last."""
+    found = Observed()
+    fallback: Cause | None = None  # an error that no rule knows
+    bare: Cause | None = None  # a known message without the words of an error before it, as people paste it
+    secondary: Cause | None = None  # the word that another process failed
+    ranked: tuple[int, Cause] | None = None
+    for line in lines:
+        text = plain(line[:MAX_LINE]).rstrip()
+        found.is_vllm = found.is_vllm or bool(_IS_VLLM.search(text))
+        _read_fields(found, text)
+        found.started = found.started or bool(_STARTED.search(text))
+        if _QUIET.search(text[:200]):
+            continue
+        cause = cause_of(text)
+        if cause and (ranked is None or ranked[0] > cause[0]) and (ranked is None or ranked[1].code == "bad-value"):
+            ranked = cause
+        elif cause is None:
+            fallback = fallback or exception_of(text)
+            bare = bare or (loose[1] if (loose := cause_of(text, reported=False)) else None)
+            secondary = secondary or (Cause("other", message(text)) if is_secondary(text) else None)
+    if not found.started:
+        unranked = (fallback, bare) if found.is_vllm else (bare, fallback)  # a whole log has harmless lines that look like messages
+        found.root_cause = ranked[1] if ranked else unranked[0] or unranked[1] or secondary
+    if found.root_cause:
+        found.flags = {**settings_told(found.root_cause.message), **found.flags}
+    _complete(found)
+    return found
+
+
+def _read_fields(found: Observed, text: str) -> None:
+    for name, pattern, convert in _FIELDS:
+        if getattr(found, name) is None and (match := pattern.search(text)) and (value := next((g for g in match.groups() if g), None)):
+            try:
+                setattr(found, name, convert(value))
+            except ValueError:
+                continue
+    if match := _TOTAL.search(text):
+        found.free_at_start_bytes = found.free_at_start_bytes or _gib(match[1])
+        found.total_bytes = found.total_bytes or _gib(match[2])
+    if not found.flags:
+        found.flags = _flags(text)
+
+
+def _flags(text: str) -> dict[str, object]:
+    """The command's settings: a dictionary since 0.9, a Namespace of every argument before."""
+    if match := re.search(r"non-default args: (\{.*\})", text):
+        try:
+            data = ast.literal_eval(match[1])
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            data = dict(re.findall(r"'(\w+)': ('[^']*'|[\w.-]+)", match[1]))
+            data = {key: value.strip("'") for key, value in data.items()}
+        return data if isinstance(data, dict) else {}
+    if "args: Namespace(" in text:
+        pairs = re.findall(r"(\w+)=('[^']*'|[\w.+-]+)", text)
+        return {key: value.strip("'") for key, value in pairs if value not in ("None", "''")}
+    return {}
+
+
+def _complete(found: Observed) -> None:
+    """What follows from the rest: since 0.26 the log gives weights and memory outside torch together, and the peak with the graphs."""
+    if found.model is None and isinstance(found.flags.get("model"), str):
+        found.model = str(found.flags["model"])
+    if found.non_torch_bytes is None and found.consumed_bytes is not None and found.weights_bytes is not None:
+        found.non_torch_bytes = found.consumed_bytes - found.weights_bytes
+
+
+SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        name: "--" + name.replace("_", "-")
+        for name in (
+            "tensor_parallel_size",
+            "pipeline_parallel_size",
+            "max_model_len",
+            "gpu_memory_utilization",
+            "max_num_seqs",
+            "max_num_batched_tokens",
+            "kv_cache_dtype",
+            "kv_cache_memory_bytes",
+            "enforce_eager",
+            "dtype",
+            "quantization",
+            "enable_expert_parallel",
+            "skip_mm_profiling",
+            "language_model_only",
+            "speculative_config",
+            "limit_mm_per_prompt",
+        )
+    }
+)
+
+
+def command_words(found: Observed) -> list[str]:
+    """The command that made this log, as words after `vllm serve`; empty where the log does not say its model."""
+    model = found.flags.get("model_tag") or found.flags.get("model") or found.model
+    if not isinstance(model, str):
+        return []
+    words = [model]
+    for name, flag in SETTINGS.items():
+        value = found.flags.get(name)
+        if value in (None, False, "False", "None"):
+            continue
+        words += [flag] if value is True or value == "True" else [flag, str(value)]
+    batch = found.max_num_batched_tokens
+    return [*words, "--max-num-batched-tokens", str(batch)] if batch and "max_num_batched_tokens" not in found.flags else words
+
+
+__all__ = ["Cause", "Observed", "command_words", "read_log"]

@@ -1,0 +1,240 @@
+"""Request -> Plan: the answer with its verdict, ledger, warnings and, where the wish cannot be met, what would meet it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from planner.engines.vllm import rules
+from planner.engines.vllm.alternatives import NO_MARKET, Alternative, Market, Others, alternatives
+from planner.engines.vllm.choice import Choice, Pins, Request, serves_users
+from planner.engines.vllm.command import serve_argv
+from planner.engines.vllm.parsers import chat_remarks
+from planner.engines.vllm.search import best
+from planner.engines.vllm.versions import VERSIONS, newest_for
+from planner.errors import PlannerError
+from planner.facts.config import ServeConfig
+from planner.facts.hardware import Host
+from planner.facts.model import ModelSpec
+from planner.facts.verdict import Verdict
+from planner.units import CONTEXT_STEP, gib, tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warn:
+    """Something the user should know; `code` is stable."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why it does not start, in vLLM's own terms, and by how much."""
+
+    code: str
+    reason: str
+    short_by_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything a report or an emitter needs."""
+
+    request: Request
+    repo: str
+    served_name: str
+    choice: Choice
+    backend: str
+    warnings: tuple[Warn, ...] = ()
+    rejection: Rejection | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    argv: tuple[str, ...] = ()
+    needs_nvcc: bool = False
+    host: str = "127.0.0.1"
+    port: int = 8000
+
+    @property
+    def config(self) -> ServeConfig:
+        """The chosen settings."""
+        return self.choice.config
+
+    @property
+    def model(self) -> ModelSpec:
+        """The planned model."""
+        return self.request.model
+
+    @property
+    def verdict(self) -> Verdict:
+        """starts, tight or does_not_start."""
+        return self.choice.verdict
+
+    @property
+    def meets_wish(self) -> bool:
+        """Whether it starts and, where users are given, serves them at full length."""
+        return self.verdict != "does_not_start" and (self.request.users is None or serves_users(self.request, self.choice))
+
+
+def make_plan(request: Request, *, repo: str, served_name: str, market: Market = NO_MARKET, host: str = "127.0.0.1", port: int = 8000) -> Plan:
+    """Answer a request, with what would meet the wish where it is not met, by other weights or GPUs of the `market` too."""
+    plan = plan_as_asked(request, repo=repo, served_name=served_name, others=market.variants, host=host, port=port)
+    return plan if plan.meets_wish else replace(plan, alternatives=alternatives(request, plan.choice, market))
+
+
+def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Others = (), host: str = "127.0.0.1", port: int = 8000) -> Plan:
+    """Answer a request without looking for what would meet it."""
+    limit = request.model.max_position_embeddings
+    wanted = request.pins.max_model_len or request.context
+    if wanted and wanted > limit:
+        raise PlannerError(f"a context of {tokens(wanted)} is beyond the model's {tokens(limit)}", f"use --context {limit}")
+    try:
+        choice = best(request)
+        layout = rules.cache_layout(request.model, request.group.gpu, choice.config.kv_cache_dtype)
+    except rules.UnsupportedError as error:
+        raise PlannerError(str(error), _what_works(request, others)) from None
+    plan = Plan(
+        request=request,
+        repo=repo,
+        served_name=served_name,
+        choice=choice,
+        backend=layout.backend,
+        argv=serve_argv(repo, served_name, choice.config, host=host, port=port, pooling=request.model.pooling, chat=request.model.chat),
+        needs_nvcc=rules.needs_nvcc(layout, request.group.gpu),
+        host=host,
+        port=port,
+    )
+    return replace(plan, warnings=(*warnings(plan), *_chat_warnings(plan)), rejection=reject(choice))
+
+
+def _what_works(request: Request, others: Others) -> str:
+    """The nearest request that this GPU does not refuse, in words; empty where none was found."""
+    pins, newest = request.pins, newest_for(request.group.gpu.capability)
+    gone = newest is not None and request.group.gpu.vendor == "nvidia" and VERSIONS[pins.vllm_version].least_capability > request.group.gpu.capability
+    version, also = (newest, f" --vllm-version {newest}") if newest and gone else (pins.vllm_version, "")
+    free = replace(request, pins=replace(pins, kv_cache_dtype=None, dtype="auto", vllm_version=version))
+    pinned = [flag for flag, is_pinned in (("--kv-cache-dtype", pins.kv_cache_dtype), ("--dtype", pins.dtype != "auto")) if is_pinned]
+    changes = [(f"{also.strip()} works", replace(request, pins=replace(pins, vllm_version=version)))] if also else []
+    changes += [(f"without {' and '.join(pinned)}{' and with' if also else ''}{also} it works", free)] if pinned else []
+    changes += [(f"--model {name}{also} works", replace(free, model=spec())) for name, spec in others]
+    for words, changed in changes:
+        try:
+            best(changed)
+        except (PlannerError, rules.UnsupportedError):
+            continue
+        return words
+    return ""
+
+
+def reject(choice: Choice) -> Rejection | None:
+    """The first limit that vLLM would hit, in its order; None where it starts with expected coefficients."""
+    if choice.verdict != "does_not_start":
+        return None
+    ledger = choice.expected
+    free, loaded = ledger.free_at_start_bytes, ledger.weights_bytes + ledger.buffers_bytes
+    if ledger.requested_bytes > free:
+        share = f"a utilization of {choice.config.gpu_memory_utilization:g}"
+        reason = f"{share} asks for {gib(ledger.requested_bytes)} of each GPU, {gib(free)} are free at start"
+        return Rejection(code="free-memory", reason=reason, short_by_bytes=ledger.requested_bytes - free)
+    if loaded > free:
+        reason = f"the weights alone take {gib(loaded)} of each GPU, {gib(free)} are free: loading them runs out of memory"
+        return Rejection(code="out-of-memory", reason=reason, short_by_bytes=loaded - free)
+    if ledger.kv_cache_bytes <= 0:
+        return Rejection(
+            code="no-kv-memory",
+            reason=f"nothing is left for the KV cache: the rest takes {gib(ledger.requested_bytes - ledger.kv_cache_bytes)} of the {gib(ledger.requested_bytes)} asked for",
+            short_by_bytes=ledger.short_of_request_bytes,
+        )
+    if not ledger.fits_start:
+        short = max(ledger.requested_bytes, ledger.used_bytes) + ledger.late_graph_bytes - free
+        reason = f"{gib(free + short)} of each GPU are taken once the KV cache and the CUDA graphs are there, {gib(free)} are free"
+        return Rejection(code="out-of-memory", reason=reason, short_by_bytes=short)
+    if not ledger.fits_request:
+        reason = (
+            f"one request of {tokens(choice.config.max_model_len)} tokens needs {gib(ledger.kv_cache_needed_bytes)} of KV cache, "
+            f"{gib(ledger.kv_cache_bytes)} are available; the longest that fits is {tokens(ledger.longest_max_model_len)}"
+        )
+        return Rejection(code="kv-cache-too-small", reason=reason, short_by_bytes=ledger.short_of_request_bytes)
+    missing = ledger.state_blocks_needed - ledger.kv_cache_blocks
+    return Rejection(
+        code="kv-cache-too-small",
+        reason=f"{ledger.kv_cache_blocks} cache blocks for {choice.config.max_num_seqs} sequences with recurrent state",
+        short_by_bytes=missing * ledger.kv_block_bytes,
+    )
+
+
+def warnings(plan: Plan) -> tuple[Warn, ...]:
+    """What the user should know about this plan."""
+    config, gpu, group = plan.config, plan.request.group.gpu, plan.request.group
+    found: list[Warn] = []
+    if plan.needs_nvcc:
+        found.append(
+            Warn(code="toolchain", message=f"this KV cache on {gpu.title} uses FlashInfer, which compiles at first start: nvcc and ninja must be installed")
+        )
+    if config.kv_cache_dtype != "auto" and 80 <= gpu.capability < 89:
+        found.append(Warn(code="fp8-kv-ampere", message="FP8 KV cache on Ampere works through FlashInfer only; it saves memory, not time"))
+    if (plan.model.quantization == "modelopt" or (plan.model.quantization or "").startswith("fp8")) and 75 <= gpu.capability < 89:
+        found.append(
+            Warn(
+                code="fp8-weights-ampere",
+                message=f"{gpu.title} has no FP8 tensor cores; users report FP8 weights failing on Ampere in vLLM 0.29 and 0.30: try it before you rely on it",
+            )
+        )
+    if group.nodes > 1:
+        hidden = plan.model.hidden_size * plan.model.residual_streams * 2
+        batch = hidden * config.max_num_batched_tokens / 1e6
+        found.append(
+            Warn(
+                code="network",
+                message=f"between machines each token sends {hidden:,} bytes over each of {group.nodes - 1} links, a full batch {batch:.1f} MB; "
+                "a token waits for every link once, so latency counts more than bandwidth",
+            )
+        )
+    if group.host is Host.WSL2:
+        found.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
+    found += _eager_warning(plan)
+    if plan.verdict == "tight":
+        found.append(Warn(code="tight", message="starts with the expected overhead, not with the cautious one: it may fail on your machine"))
+    if plan.model.vision is not None and not config.skip_mm_profiling:
+        found.append(
+            Warn(code="vision-estimate", message="the vision tower's profiling peak is derived from shapes, not measured; --language-model-only frees it")
+        )
+    if plan.request.users and plan.verdict != "does_not_start" and not serves_users(plan.request, plan.choice):
+        found.append(
+            Warn(
+                code="users",
+                message=f"{plan.request.users} users at full length need more KV cache than there is: concurrency {plan.choice.expected.max_concurrency:.1f}",
+            )
+        )
+    if plan.model.checkpoint is not None:
+        found.append(Warn(code="tensors-differ", message=plan.model.checkpoint.message))
+    if gpu.calibrated_shift_bytes is not None:
+        shift = gib(gpu.calibrated_shift_bytes)
+        found.append(Warn(code="calibrated", message=f"calibrated on this machine: {shift} more outside torch than the model predicts (plan explain)"))
+    if gpu.vendor == "amd":
+        found.append(Warn(code="rocm-unverified", message="AMD: overheads are those measured on NVIDIA; backend and pages follow the Triton path"))
+    if plan.choice.cautious.kv_cache_blocks < plan.choice.cautious.state_blocks_needed:
+        found.append(Warn(code="state-blocks", message="fewer cache blocks than sequences: lower --max-num-seqs"))
+    return tuple(found)
+
+
+EAGER_NAMED_FROM = 0.5  # of the asked context: below that, the context that would keep CUDA graphs is no answer to the question
+
+
+def _eager_warning(plan: Plan) -> list[Warn]:
+    """What giving up CUDA graphs costs, where the planner did, and the context that would keep them."""
+    graphs = plan.choice.longest_with_graphs
+    if graphs is None or plan.verdict == "does_not_start" or plan.model.is_encoder:
+        return []
+    message = "without CUDA graphs a token takes longer (1.7 to 4 times in published cases)"
+    kept = graphs - graphs % CONTEXT_STEP
+    if plan.request.context and plan.request.context * EAGER_NAMED_FROM <= kept < plan.request.context:
+        message += f"; --context {kept} keeps them"
+    return [Warn(code="eager", message=message)]
+
+
+def _chat_warnings(plan: Plan) -> list[Warn]:
+    """What an agent's user should know about the flags for tool calls and reasoning."""
+    remarks = () if plan.model.pooling else chat_remarks(plan.model.chat, plan.config.vllm_version)
+    return [Warn(code=code, message=message) for code, message in remarks]
+
+
+__all__ = ["Alternative", "Market", "Others", "Pins", "Plan", "Rejection", "Warn", "make_plan"]

@@ -1,0 +1,325 @@
+"""Choosing settings: which tensor parallelism, cache dtype, context, sequences, batch and utilization.
+
+Discrete choices are looped, the context is solved for; what the user pinned is kept. `preference` is the one order in which outcomes are
+compared, so that no default is worse than another plan in all that a user gets (tests/test_defaults.py tries all the others).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from planner.engines.vllm import rules
+from planner.engines.vllm.choice import Choice, Request, utilization
+from planner.engines.vllm.memory import Placement, breakdown, place
+from planner.engines.vllm.overhead import Outlook
+from planner.engines.vllm.reasons import explained
+from planner.engines.vllm.rules import UnsupportedError
+from planner.engines.vllm.versions import VERSIONS
+from planner.engines.vllm.weights import NotDivisibleError
+from planner.errors import PlannerError
+from planner.facts.config import Parallel, ServeConfig
+from planner.facts.model import ModelSpec
+from planner.facts.verdict import WORST_FIRST
+from planner.units import CONTEXT_STEP
+
+USEFUL_CONTEXT = 32_768  # below this, a narrower cache dtype is worth it without being asked for
+LEAST_CONTEXT = 8_192  # below this, tokens of context are weighed against CUDA graphs and the size of a batch
+GRAPHS_WORTH = 2.0  # GUESS between what people measured without graphs: 1.7 times (vllm-omni#7960) to 4 times slower (VLM-Surgical-Agent-Framework#5)
+SMALLER_BATCH_COSTS = 0.8  # GUESS: what a token of context is worth at the next smaller batch, whose prompts take longer
+NARROW_CACHE = "fp8_e4m3"
+FEWEST_SEQS = 16
+_ORDER = {verdict: number for number, verdict in enumerate(WORST_FIRST)}
+SHORT_FOR_LONG = 8  # short requests that are scheduled in the cache of one of full length
+
+
+def splits(request: Request) -> list[Parallel]:
+    """Tensor and pipeline sizes that use all GPUs, most tensor parallel first; what is pinned is kept. Raises PlannerError where none divides."""
+    count, pins = request.group.count, request.pins
+    if pins.tensor_parallel_size or pins.pipeline_parallel_size:
+        tp, pp = pins.tensor_parallel_size, pins.pipeline_parallel_size
+        tp = tp or max(1, count // (pp or 1))
+        pp = pp or max(1, count // tp if tp * (count // tp) == count and pins.tensor_parallel_size is None else 1)
+        if tp > request.group.per_node and request.group.nodes > 1:
+            raise PlannerError(
+                f"tensor parallel size {tp} would cross machines of {request.group.per_node} GPUs", f"-tp {request.group.per_node} -pp {request.group.nodes}"
+            )
+        if tp * pp > count:
+            raise PlannerError(f"tensor parallel size {tp} x pipeline parallel size {pp} needs {tp * pp} GPUs, there are {count}")
+        sizes = [(tp, pp)]
+    else:
+        widest = request.group.per_node  # tensor parallelism stays within a machine, pipeline stages cross
+        sizes = [(tp, count // tp) for tp in range(widest, 0, -1) if count % tp == 0 and widest % tp == 0]
+    good, reason = [], ""
+    for tp, pp in sizes:
+        problem = cannot_split(request, tp, pp)
+        reason = reason or problem
+        if not problem:
+            good.append(Parallel(tensor_parallel_size=tp, pipeline_parallel_size=pp, enable_expert_parallel=pins.enable_expert_parallel))
+    only_pipeline = (
+        request.group.nodes == 1
+        and good
+        and good[0].tensor_parallel_size == 1
+        and count > 1
+        and not pins.pipeline_parallel_size
+        and not pins.tensor_parallel_size
+    )
+    if not good or only_pipeline:
+        fitting = [n for n in range(count, 0, -1) if not cannot_split(request, n, 1)]
+        hint = f"use --count {fitting[0]}" if fitting else ""
+        hint += f", or -pp {count} (one layer group a GPU)" if only_pipeline and hint else ""
+        raise PlannerError(f"{count} GPUs: {reason}", hint)
+    return good
+
+
+def cannot_split(request: Request, tp: int, pp: int) -> str:
+    """Why a model cannot be split so, or an empty string (config/model.py:1559, linear.py:497, kv heads in the model files)."""
+    model = request.model
+    if problem := heads_or_layers(model, tp, pp):
+        return problem
+    try:
+        config = ServeConfig(
+            tensor_parallel_size=tp,
+            pipeline_parallel_size=pp,
+            enable_expert_parallel=request.pins.enable_expert_parallel,
+            dtype=request.pins.dtype,
+        )
+        place(model, request.group, config)
+    except NotDivisibleError as error:
+        return error.message
+    except UnsupportedError:
+        return ""
+    return ""
+
+
+def heads_or_layers(model: ModelSpec, tp: int, pp: int) -> str:
+    """Why the heads or layers of a model cannot be divided so, or an empty string."""
+    if model.attention_heads % tp:
+        return f"tensor parallel size {tp} does not divide {model.attention_heads} attention heads"
+    if not model.is_latent and model.kv_heads % tp and tp % model.kv_heads:
+        return f"tensor parallel size {tp} and {model.kv_heads} key-value heads: one must divide the other"
+    if pp > 1 and not model.pipeline:
+        return f"vLLM does not split {model.architecture} over pipeline stages"
+    return f"pipeline parallel size {pp} exceeds {model.layer_count} layers" if pp > model.layer_count else ""
+
+
+def kv_dtypes(request: Request) -> list[str]:
+    """Cache dtypes to try, best first: the model's own, then FP8 where this GPU and its attention backend can."""
+    if request.pins.kv_cache_dtype:
+        return [request.pins.kv_cache_dtype]
+    if rules.effective_kv_dtype(request.model, "auto") != "auto":
+        return ["auto"]
+    try:
+        rules.cache_layout(request.model, request.group.gpu, NARROW_CACHE)
+    except UnsupportedError:
+        return ["auto"]
+    return ["auto", NARROW_CACHE]
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Tokens of a batch and least sequences that a server is tried with; `level` 0 is vLLM's batch, higher ones take less memory."""
+
+    level: int
+    max_num_batched_tokens: int
+    max_num_seqs: int
+
+
+def sizes(request: Request) -> list[Sizes]:
+    """What is tried, largest first: the default batch, then smaller ones that free activation memory for weights and cache.
+
+    A model with recurrent state keeps 2048 tokens: its blocks must fit a batch (config/vllm.py, mamba block size).
+    """
+    pins, model, release = request.pins, request.model, VERSIONS[request.pins.vllm_version]
+    batch, most = rules.default_batches(request.group.gpu, request.group.total_bytes, release)
+    if model.is_encoder:  # a text is read in one step (config/scheduler.py: no chunked prefill)
+        batch = max(batch, pins.max_model_len or request.context or model.max_position_embeddings)
+    seqs = pins.max_num_seqs or request.users or min(most, FEWEST_SEQS)
+    tried = [(pins.max_num_batched_tokens or batch, seqs)]
+    if not model.is_encoder:
+        for smaller, fewer in ((2048, FEWEST_SEQS), (1024, 4), (512, 1)):
+            if smaller < 2048 and model.has_state:
+                smaller = 2048  # noqa: PLW2901 - only the sequences shrink
+            own = (pins.max_num_batched_tokens or min(batch, smaller), pins.max_num_seqs or request.users or min(most, fewer))
+            tried += [own] if own[0] >= own[1] else []
+    return [Sizes(level, *pair) for level, pair in enumerate(dict.fromkeys(tried))]
+
+
+def candidates(request: Request, parallel: Parallel) -> Iterator[tuple[ServeConfig, Placement]]:
+    """Base configurations for one split with the default batch: CUDA graphs before eager mode, cache dtype by cache dtype."""
+    for eager in eager_modes(request):
+        yield from alike(request, parallel, sizes(request)[0], eager=eager)
+
+
+def eager_modes(request: Request) -> tuple[bool, ...]:
+    """CUDA graphs first, then none of them; what is pinned is kept."""
+    return (False, True) if request.pins.enforce_eager is None else (request.pins.enforce_eager,)
+
+
+def alike(request: Request, parallel: Parallel, tried: Sizes, *, eager: bool) -> Iterator[tuple[ServeConfig, Placement]]:
+    """Base configurations that differ in the cache dtype only."""
+    pins = request.pins
+    share, _ = utilization(request, parallel.tensor_parallel_size)
+    for dtype in kv_dtypes(request):
+        config = ServeConfig(
+            tensor_parallel_size=parallel.tensor_parallel_size,
+            pipeline_parallel_size=parallel.pipeline_parallel_size,
+            enable_expert_parallel=parallel.enable_expert_parallel,
+            gpu_memory_utilization=share,
+            max_num_seqs=tried.max_num_seqs,
+            max_num_batched_tokens=tried.max_num_batched_tokens,
+            kv_cache_dtype=dtype,
+            kv_cache_memory_bytes=pins.kv_cache_memory_bytes,
+            enforce_eager=eager,
+            dtype=pins.dtype,
+            quantization=pins.quantization,
+            skip_mm_profiling=pins.skip_mm_profiling,
+            vllm_version=pins.vllm_version,
+        )
+        yield config, place(request.model, request.group, config)
+
+
+def evaluate(request: Request, config: ServeConfig, placement: Placement | None = None) -> Choice:
+    """The ledger of a configuration at the three outlooks."""
+    placed = placement or place(request.model, request.group, config)
+    ledgers = [breakdown(request.model, request.group, config, outlook, placed) for outlook in Outlook]
+    return Choice(config=config, expected=ledgers[0], cautious=ledgers[1], hopeful=ledgers[2])
+
+
+def with_context(request: Request, config: ServeConfig, placement: Placement) -> Choice:
+    """Fix the context: the wanted one, or the longest that surely starts (for every user where users are given)."""
+    wanted = request.pins.max_model_len or request.context
+    limit = request.model.max_position_embeddings
+    if wanted is None:
+        probe = evaluate(request, replace(config, max_model_len=min(limit, CONTEXT_STEP)), placement)
+        wanted = longest_for_users(request, probe)
+    chosen = evaluate(request, replace(config, max_model_len=wanted), placement)
+    seqs = request.pins.max_num_seqs or sequences(request, chosen)
+    if chosen.verdict != "starts":  # more sequences only take memory that lacks already
+        seqs = min(seqs, config.max_num_seqs)
+    while seqs != config.max_num_seqs:
+        more = evaluate(request, replace(chosen.config, max_num_seqs=seqs), placement)
+        if _ORDER[more.verdict] >= _ORDER[chosen.verdict]:
+            return more
+        if seqs < config.max_num_seqs:
+            break
+        seqs = max(seqs // 2, config.max_num_seqs)
+    return chosen
+
+
+def longest_for_users(request: Request, probe: Choice) -> int:
+    """The longest context, in whole steps, of which `users` requests fit with cautious coefficients; the least that is planned where none does."""
+    limit = request.model.max_position_embeddings
+    longest = probe.cautious.longest_for(request.users or 1)
+    stepped = longest - longest % CONTEXT_STEP if longest < limit else limit
+    return max(stepped, min(limit, CONTEXT_STEP))
+
+
+def sequences(request: Request, choice: Choice) -> int:
+    """How many sequences to schedule at once: the users, or eight times what fits at full length, since most requests are short."""
+    _, most = rules.default_batches(request.group.gpu, request.group.total_bytes, VERSIONS[request.pins.vllm_version])
+    at_once = int(SHORT_FOR_LONG * choice.cautious.max_concurrency)
+    wanted = request.users or max(FEWEST_SEQS, min(most, 1 << max(0, at_once.bit_length() - 1)))
+    if request.model.has_state and choice.cautious.kv_cache_blocks:
+        wanted = min(wanted, max(1, choice.cautious.kv_cache_blocks - 1))
+    return max(1, min(wanted, choice.config.max_num_batched_tokens))
+
+
+def enough(request: Request) -> int:
+    """The context beyond which more is not worth a narrower cache: the asked one, or what most work needs and the model has."""
+    return request.context or request.pins.max_model_len or min(USEFUL_CONTEXT, request.model.max_position_embeddings)
+
+
+def holds_users(request: Request, choice: Choice) -> bool:
+    """Whether all asked users surely hold full-length requests at once; one where none are asked."""
+    return choice.cautious.max_concurrency >= (request.users or 0)
+
+
+def keeps_graphs(request: Request, choice: Choice) -> bool:
+    """Whether CUDA graphs are kept (or were decided by the user) with a context that is worth them."""
+    if request.pins.enforce_eager is not None:
+        return True
+    least = min(LEAST_CONTEXT, request.model.max_position_embeddings)
+    return not choice.config.enforce_eager and (request.context is not None or choice.config.max_model_len >= least)
+
+
+def preference(request: Request, choice: Choice, level: int) -> tuple[float, ...]:
+    """What is preferred, as numbers that are compared from the left; the larger is better.
+
+    A sure start; all users held; CUDA graphs with a context worth having; tensor before pipeline parallelism, which is slower for a lone user;
+    where the context is short, what a token more of it is worth; vLLM's own batch; context and concurrency as far as they are asked for; a
+    cache that is not quantized; then whatever more there is of both.
+    """
+    config, concurrency = choice.config, choice.cautious.max_concurrency
+    return (
+        _ORDER[choice.verdict],
+        holds_users(request, choice),
+        keeps_graphs(request, choice),
+        config.tensor_parallel_size,
+        0.0 if keeps_graphs(request, choice) else config.max_model_len * (1.0 if config.enforce_eager else GRAPHS_WORTH) * SMALLER_BATCH_COSTS**level,
+        -level,
+        min(config.max_model_len, enough(request)),
+        min(concurrency, request.users or 1),
+        config.kv_cache_dtype != NARROW_CACHE or request.pins.kv_cache_dtype is not None,
+        not config.enforce_eager,
+        config.max_model_len,
+        concurrency,
+    )
+
+
+def best(request: Request) -> Choice:
+    """The configuration that `preference` puts first, with its reasons. Raises PlannerError and UnsupportedError where none is possible."""
+    rules.check_model(request.model, request.group.gpu, request.pins.vllm_version)
+    tried: list[Tried] = []
+    for parallel in splits(request):
+        for sized in sizes(request):
+            for eager in eager_modes(request):
+                tried += _alike_tried(request, parallel, sized, eager=eager)
+                if _is_best(request, first := max(tried, key=Tried.order)):
+                    return _explained(request, first.choice, tried)
+            if not any(_could_start(each.choice) for each in tried if each.choice.config.parallel == tried[-1].choice.config.parallel):
+                break  # smaller batches cannot help where the weights alone are too large
+    return _explained(request, max(tried, key=Tried.order).choice, tried)
+
+
+def _explained(request: Request, choice: Choice, tried: Sequence[Tried]) -> Choice:
+    """The choice with its reasons: each alternative value is planned with the other settings as they were chosen."""
+
+    def undone(**changes: Any) -> Choice:
+        config = replace(choice.config, **changes)
+        return with_context(request, config, place(request.model, request.group, config))
+
+    wider = [each.choice for each in sorted(tried, key=Tried.order) if each.choice.config.tensor_parallel_size > choice.config.tensor_parallel_size]
+    told = explained(request, choice, undone, wider[-1] if wider else None, kv_dtypes(request))
+    if not choice.config.enforce_eager or request.pins.enforce_eager is not None:
+        return told
+    graphs = [each.choice.cautious.longest_for(request.users or 1) for each in tried if not each.choice.config.enforce_eager]
+    return replace(told, longest_with_graphs=max(graphs, default=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A configuration that was looked at, and its place."""
+
+    choice: Choice
+    preference: tuple[float, ...]
+
+    def order(self) -> tuple[float, ...]:
+        """The larger is better; of equals the first tried is kept."""
+        return self.preference
+
+
+def _alike_tried(request: Request, parallel: Parallel, sized: Sizes, *, eager: bool) -> list[Tried]:
+    chosen = [with_context(request, config, placement) for config, placement in alike(request, parallel, sized, eager=eager)]
+    return [Tried(choice, preference(request, choice, sized.level)) for choice in chosen]
+
+
+def _is_best(request: Request, tried: Tried) -> bool:
+    """Whether what is tried later, with fewer GPUs to a layer or smaller batches, cannot be preferred."""
+    return tried.choice.verdict == "starts" and holds_users(request, tried.choice) and keeps_graphs(request, tried.choice)
+
+
+def _could_start(choice: Choice) -> bool:
+    ledger = choice.hopeful
+    return ledger.weights_bytes + ledger.buffers_bytes + ledger.non_torch_bytes < ledger.requested_bytes

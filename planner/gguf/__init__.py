@@ -1,1 +1,0 @@
-"""llama.cpp and Ollama: GGUF files, their memory, their plans."""

@@ -1,0 +1,230 @@
+"""Every server of a model on many machines at once: the ledger of planner/engines/vllm/memory.py over NumPy arrays.
+
+A machine is a GPU and how many of them; a server one way to use all of them (`search.splits`) with one cache dtype, at the settings that
+`search.candidates` begins with. Servers are rows, contexts columns. `tests/test_grid.py` holds every element to the scalar answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.engines.vllm import rules
+from planner.engines.vllm.choice import safe_utilization
+from planner.engines.vllm.kvcache import CachePlan, block_bytes, cache_groups, cache_specs
+from planner.engines.vllm.memory import MemoryBreakdown, Stage, ledger
+from planner.engines.vllm.overhead import Device, Outlook, device
+from planner.engines.vllm.rules import UnsupportedError
+from planner.engines.vllm.search import FEWEST_SEQS, NARROW_CACHE, heads_or_layers
+from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
+from planner.engines.vllm.weights import Parts, buffer_bytes, kernels_matter, part_bytes, stage_layers, stage_totals
+from planner.errors import PlannerError
+from planner.facts.config import CacheLayout, Parallel, ServeConfig
+from planner.facts.hardware import GpuGroup, GpuSpec, Host
+from planner.facts.model import ModelSpec
+
+KV_DTYPES = ("auto", NARROW_CACHE)
+BEYOND, DOES_NOT_START, TIGHT, STARTS = -1, 0, 1, 2  # BEYOND: a context that the model does not have
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Machines:
+    """GPUs, each alone and with others of its kind; `users` sets the sequences, as `plan --users` does."""
+
+    gpus: tuple[GpuSpec, ...]
+    counts: tuple[int, ...]
+    host: Host = Host.SERVER
+    users: int | None = None
+
+    @cached_property
+    def kinds(self) -> list[tuple[GpuSpec, list[int]]]:
+        """GPUs for which vLLM decides alike, by one of them: its rules ask for vendor and compute capability only."""
+        found: dict[tuple[str, int], list[int]] = {}
+        for index, gpu in enumerate(self.gpus):
+            found.setdefault((gpu.vendor, gpu.capability), []).append(index)
+        return [(self.gpus[indices[0]], indices) for indices in found.values()]
+
+    @cached_property
+    def splits(self) -> list[tuple[int, int]]:
+        """Tensor and pipeline sizes: all ways to use all GPUs of a machine."""
+        return [(tp, count // tp) for count in self.counts for tp in range(count, 0, -1) if count % tp == 0]
+
+    @cached_property
+    def columns(self) -> dict[str, Array]:
+        """What the ledger asks of each GPU (first axis) at each tensor-parallel size less one (second)."""
+        rows = [[self._row(gpu, tp) for tp in range(1, max(self.counts) + 1)] for gpu in self.gpus]
+        return {name: np.array([[cell[name] for cell in row] for row in rows]) for name in rows[0][0]}
+
+    def _row(self, gpu: GpuSpec, tp: int) -> dict[str, Any]:
+        group = GpuGroup(gpu=gpu, count=tp, host=self.host)
+        batch = rules.default_batches(gpu, group.total_bytes, VERSIONS[DEFAULT_VERSION])[0]
+        seen = device(group, ServeConfig(tensor_parallel_size=tp, max_num_seqs=self.max_num_seqs))
+        asked = {name: getattr(seen, name) for name in ("total_bytes", "usually_free_bytes", "surely_free_bytes", "fitted", "nvlink", "graph_sizes")}
+        return asked | {"gpu_memory_utilization": safe_utilization(group, tp), "max_num_batched_tokens": batch}
+
+    @property
+    def max_num_seqs(self) -> int:
+        """Sequences of every server, as `search.candidates` sets them."""
+        return self.users or FEWEST_SEQS
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Servers of one model, an element each: which GPU (an index), sizes, cache dtype (an index); their ledgers at `contexts`, a column each."""
+
+    model: str
+    gpu: Array
+    tensor_parallel_size: Array
+    pipeline_parallel_size: Array
+    kv_cache_dtype: Array
+    contexts: Array
+    expected: MemoryBreakdown
+    cautious: MemoryBreakdown
+    verdict: Array  # servers x contexts
+
+    @property
+    def world_size(self) -> Array:
+        """GPUs of each server."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size
+
+    def at_once(self, outlook: str) -> Array:
+        """Requests at once, servers x contexts; an encoder's are its sequences."""
+        ledger: MemoryBreakdown = getattr(self, outlook)
+        return np.broadcast_to(np.asarray(ledger.max_concurrency, dtype=np.float64), self.verdict.shape)
+
+    @property
+    def settings(self) -> int:
+        """Pairs of a server and a context that the model has."""
+        return int((self.verdict != BEYOND).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a model is on GPUs that treat it alike: bits of its parameters, what kernels round, the layout of one cache dtype."""
+
+    dtype_bits: int
+    parallel: Parallel
+    kv_cache_dtype: int
+    layout: CacheLayout
+
+
+def _kinds(model: ModelSpec, machines: Machines) -> dict[_Kind, list[int]]:
+    """The GPUs of each kind; those that refuse the model or the cache dtype are in none."""
+    dtypes = KV_DTYPES if rules.effective_kv_dtype(model, "auto") == "auto" else KV_DTYPES[:1]
+    rounded = kernels_matter(model)
+    found: dict[_Kind, list[int]] = {}
+    for gpu, indices in machines.kinds:
+        parallel = rules.with_kernels(Parallel(), gpu) if rounded else Parallel()
+        for number, dtype in enumerate(dtypes):
+            try:
+                rules.check_model(model, gpu, DEFAULT_VERSION)
+                bits = rules.dtype_bits(model, gpu, "auto")
+                layout = rules.cache_layout(model, gpu, dtype, dtype_bits=bits)
+            except UnsupportedError:
+                continue
+            layout = replace(layout, backend="", state_checkpoints=layout.state_checkpoints and model.has_state)
+            found.setdefault(_Kind(bits, parallel, number, layout), []).extend(indices)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One split of a model on the GPUs (indices) of a kind: its stages that differ, its cache."""
+
+    gpus: list[int]
+    kv_cache_dtype: int
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    stages: list[Stage]
+    cache: CachePlan
+
+
+def _ways(model: ModelSpec, machines: Machines) -> list[_Way]:
+    """All splits that `search.splits` allows, on all kinds of GPU."""
+    sizes = [(tp, pp) for tp, pp in machines.splits if not heads_or_layers(model, tp, pp)]
+    known: dict[tuple[Parallel, int, int], Parts | None] = {}
+    ways = []
+    for kind, gpus in _kinds(model, machines).items():
+        held = {tp: found for tp in {tp for tp, _ in sizes} if (found := _held(model, kind, tp, known))}
+        divided = {tp * pp for tp, pp in sizes if tp in held and tp > 1}
+        for tp, pp in sizes:
+            if tp in held and (tp * pp == 1 or tp * pp in divided):  # stages alone are not offered, as in search.splits
+                parts, cache = held[tp]
+                stages = _stages(model, parts, buffer_bytes(model, kind.dtype_bits, tp), cache, pp)
+                ways.append(_Way(gpus, kind.kv_cache_dtype, tp, pp, stages, cache))
+    return ways
+
+
+def _held(model: ModelSpec, kind: _Kind, tp: int, known: dict[tuple[Parallel, int, int], Parts | None]) -> tuple[Parts, CachePlan] | None:
+    """What a rank holds of the model and how its cache is laid out; None where it cannot be divided so."""
+    key = (kind.parallel, kind.dtype_bits, tp)
+    try:
+        if key not in known:
+            known[key] = None
+            known[key] = part_bytes(model, replace(kind.parallel, tensor_parallel_size=tp), kind.dtype_bits)
+        parts = known[key]
+        return (parts, CachePlan(cache_groups(cache_specs(model, tp, kind.layout), kind.layout))) if parts else None
+    except PlannerError:
+        return None
+
+
+def _stages(model: ModelSpec, parts: Parts, buffers: int, cache: CachePlan, pp: int) -> list[Stage]:
+    """The stages that differ: of those alike the first is the fullest."""
+    blocks = block_bytes(cache.groups, stage_layers(model.layer_count, pp))
+    totals = zip(stage_totals(model, parts, pp), blocks, strict=True)
+    return list(dict.fromkeys(Stage(weights, buffers, block, index == pp - 1) for index, (weights, block) in enumerate(totals)))
+
+
+def _column(values: Sequence[Any], way: Array) -> Any:
+    """A value of each way as a column, one row a server."""
+    return np.array(values)[way][:, None]
+
+
+def servers(name: str, model: ModelSpec, machines: Machines, contexts: Sequence[int]) -> Servers | None:
+    """All servers of a model on these machines, at each context; None where every GPU refuses it or none divides it."""
+    ways = _ways(model, machines)
+    if not ways:
+        return None
+    way = np.repeat(np.arange(len(ways)), [len(each.gpus) for each in ways])
+    gpu = np.concatenate([each.gpus for each in ways])
+    lengths = np.array(contexts, dtype=np.int64)
+    tp = _column([each.tensor_parallel_size for each in ways], way)
+    pp = _column([each.pipeline_parallel_size for each in ways], way)
+    asked = {column: values[gpu, tp[:, 0] - 1][:, None] for column, values in machines.columns.items()}
+    batch = np.maximum(asked.pop("max_num_batched_tokens"), lengths if model.is_encoder else 1)  # an encoder reads a text in one step
+    settings = {"max_model_len": lengths, "max_num_batched_tokens": batch, "gpu_memory_utilization": asked.pop("gpu_memory_utilization")}
+    config = ServeConfig(max_num_seqs=machines.max_num_seqs, tensor_parallel_size=tp, pipeline_parallel_size=pp, **settings)
+    depth = max(len(each.stages) for each in ways)
+    padded = [[each.stages[min(stage, len(each.stages) - 1)] for each in ways] for stage in range(depth)]
+    stages = [Stage(*(_column([getattr(stage, part.name) for stage in row], way) for part in fields(Stage))) for row in padded]
+    needed = _needed(ways, way, lengths, rules.in_flight_tokens(config))
+    expected, cautious = (ledger(model, Device(**asked), config, outlook, stages, needed_blocks=needed) for outlook in (Outlook.EXPECTED, Outlook.CAUTIOUS))
+    verdict = np.where(cautious.starts, STARTS, np.where(expected.starts, TIGHT, DOES_NOT_START)).astype(np.int8)
+    return Servers(
+        model=name,
+        gpu=gpu,
+        tensor_parallel_size=tp[:, 0],
+        pipeline_parallel_size=pp[:, 0],
+        kv_cache_dtype=_column([each.kv_cache_dtype for each in ways], way)[:, 0],
+        contexts=lengths,
+        expected=expected,
+        cautious=cautious,
+        verdict=np.where(lengths <= model.max_position_embeddings, verdict, BEYOND).astype(np.int8),
+    )
+
+
+def _needed(ways: list[_Way], way: Array, lengths: Array, in_flight: Any) -> Array:
+    """Blocks of one request of each length, by the cache of each server."""
+    needed = np.zeros((len(way), len(lengths)), dtype=np.int64)
+    caches = {id(each.cache): each.cache for each in ways}
+    identity = np.array([id(each.cache) for each in ways])[way]
+    for key, cache in caches.items():
+        rows = identity == key
+        needed[rows] = cache.blocks_per_request(lengths, in_flight[rows])
+    return needed

@@ -1,1 +1,0 @@
-"""MLX on a Mac: quantized weights, unified memory, plans."""

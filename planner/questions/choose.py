@@ -1,0 +1,165 @@
+"""Which models a machine should run, best first, and why in that order (docs/choosing.md).
+
+The order: what surely starts, with the asked context for all asked users; then `strength`, parameters that a token could use and does use
+(their geometric mean), doubled for every `DOUBLING_MONTHS` of a later release; then speed. Of one model the least quantized variant that
+does what is asked is taken. Nobody measured these models for this purpose here: the order says what is known, not which is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+from planner.engines.vllm.rules import UnsupportedError
+from planner.errors import PlannerError
+from planner.facts.config import Parallel
+from planner.facts.model import ModelSpec
+from planner.facts.verdict import Verdict
+from planner.speed.estimate import NoSpeed, SpeedEstimate, expected_tokens_per_s
+from planner.speed.work import shape_of, weights
+
+DOUBLING_MONTHS = 8  # between two laws: arXiv 2403.05812 (compute for equal loss halves in 8 months) and 2412.04315 (parameters in 3.5)
+CODE_BONUS = 2.0  # GUESS: what a model made for code is worth more at it than a general one of its size and age
+CONTEXTS = {"agent": 65_536, "code": 32_768, "vision": 16_384, "chat": 8192, "embedding": 512}  # wanted where nothing is asked
+LOADED_SHARE = 0.85  # below what any variant stores of its parameters times its bits: embeddings may be tied
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the model is for, with which context, for how many people at once."""
+
+    purpose: str = "chat"
+    context: int | None = None
+    users: int | None = None
+
+    def wanted_context(self, limit: int) -> int:
+        """The asked context, or the purpose's usual one as far as the model has it."""
+        return self.context or min(limit, CONTEXTS[self.purpose])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """How one variant fits a machine, whichever runtime serves it: `at_once` requests of `context` tokens, surely; bytes are of one GPU."""
+
+    model: ModelSpec
+    arguments: str  # what `plan` is told to plan exactly this
+    repo: str
+    verdict: Verdict
+    context: int
+    longest_context: int
+    at_once: float
+    weights_bytes: int
+    settings: str
+    graphs: bool = True  # whether CUDA graphs are kept, where the runtime has them
+    speed: SpeedEstimate | NoSpeed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A model that may be chosen: facts of its row, and its variants, least quantized first: bits, and how to fit it."""
+
+    name: str
+    kind: str
+    released: str
+    released_at_least: bool
+    for_code: bool
+    takes_tools: bool
+    parameters: int
+    variants: Sequence[tuple[int, Callable[[Wish], Fit]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """A model's best variant here, and what decided its place."""
+
+    offer: Offer
+    bits: int
+    fit: Fit
+    active_parameters: int
+    strength: float
+    meets: bool  # the asked context, or the purpose's usual one with CUDA graphs, for all asked users
+
+    @property
+    def order(self) -> tuple[bool, bool, float, float]:
+        """Higher is better."""
+        return self.fit.verdict == "starts", self.meets, self.strength, expected_tokens_per_s(self.fit.speed) or 0.0
+
+
+def weight_bits(quantization: dict[str, Any]) -> int:
+    """Bits of most weights of a checkpoint, by its quantization_config; of an unknown one the fewest that are common."""
+    if not quantization:
+        return 16
+    text = str(quantization).lower()
+    if quantization.get("quant_method") in ("fp8", "fbgemm_fp8") or ("fp8" in text and "nvfp4" not in text):
+        return 8
+    inner: Any = next(iter((quantization.get("config_groups") or {"": {}}).values()))
+    bits = quantization.get("bits") or quantization.get("w_bit") or (inner.get("weights") or {}).get("num_bits")
+    return int(bits) if isinstance(bits, int) else 4
+
+
+def cannot_fit(parameters: int, bits: int, total_bytes: int) -> bool:
+    """Whether a variant is surely too large, before its layers are looked at."""
+    return parameters * bits / 8 * LOADED_SHARE > total_bytes
+
+
+def suits(offer: Offer, purpose: str) -> bool:
+    """Whether a model is offered for a purpose."""
+    if purpose == "embedding" or offer.kind == "embedding":
+        return purpose == offer.kind
+    if purpose == "vision":
+        return offer.kind == "vision"
+    return offer.takes_tools if purpose == "agent" else True
+
+
+def active_parameters(model: ModelSpec) -> int:
+    """Parameters that one token is multiplied with: of the routed experts those it is sent to."""
+    held, shape = weights(model, Parallel()), shape_of(model)
+    routed = held.expert_macs * min(shape["experts_per_token"], shape["experts"]) // max(1, shape["experts"])
+    return held.dense_macs + held.head_macs + routed
+
+
+def months(released: str) -> int:
+    """Months from January 2023 to a month like 2025-04."""
+    year, month = released.split("-")
+    return (int(year) - 2023) * 12 + int(month) - 1
+
+
+def strength(offer: Offer, active: int, purpose: str) -> float:
+    """What decides among models that do what is asked, in billions of parameters of January 2023; at most that of `active` = all."""
+    bonus = CODE_BONUS if purpose == "code" and offer.for_code else 1.0
+    return float(bonus * sqrt(offer.parameters * active) / 1e9 * 2 ** (months(offer.released) / DOUBLING_MONTHS))
+
+
+def choose(offers: Iterable[Offer], wish: Wish, top: int | None = None) -> list[Chosen]:
+    """The models that start on a machine, best first; all, or so many. Those that could not be among them any more are not planned."""
+    found: list[Chosen] = []
+    most = [(strength(offer, offer.parameters, wish.purpose), offer) for offer in offers if suits(offer, wish.purpose)]
+    for bound, offer in sorted(most, key=lambda pair: -pair[0]):
+        if top is not None and len(found) >= top and found[top - 1].order[:3] >= (True, True, bound):
+            break
+        if chosen := _best_variant(offer, wish):
+            found.append(chosen)
+            found.sort(key=lambda one: one.order, reverse=True)
+    return found[:top]
+
+
+def _best_variant(offer: Offer, wish: Wish) -> Chosen | None:
+    best: Chosen | None = None
+    for bits, fit_for in offer.variants:
+        try:
+            fit = fit_for(wish)
+        except (PlannerError, UnsupportedError):
+            continue
+        if fit.verdict == "does_not_start":
+            continue
+        active = active_parameters(fit.model)
+        usable = fit.graphs or wish.context is not None  # a context that nobody asked for is not worth eager mode
+        enough = usable and fit.at_once >= (wish.users or 1) and fit.context >= wish.wanted_context(fit.model.max_position_embeddings)
+        found = Chosen(offer=offer, bits=bits, fit=fit, active_parameters=active, strength=strength(offer, active, wish.purpose), meets=enough)
+        if best is None or found.order > best.order:
+            best = found
+        if fit.verdict == "starts" and enough:
+            break
+    return best

@@ -1,0 +1,81 @@
+"""What ways to serve one model on one machine come to, and which is best for what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from planner.facts.hardware import GpuSpec
+from planner.facts.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One runtime's answer; `refusal` instead where it cannot serve the model here. Bytes are of the fullest GPU."""
+
+    engine: str
+    quantization: str = ""
+    verdict: Verdict | Literal[""] = ""
+    context: int = 0
+    users: float = 0.0
+    used_bytes: int = 0
+    available_bytes: int = 0
+    tokens_per_s: float | None = None
+    speed_reason: str | None = None  # why there are no tokens_per_s
+    layers_on_cpu: int = 0
+    agent_safe: str = ""
+    agent_note: str = ""
+    steps: tuple[str, ...] = ()
+    refusal: str = ""
+    bits: int = 0  # the class of its weights: 16, 8 or 4; 0 where a file is served as it is
+    arguments: str = ""  # what `plan` is told to plan exactly this
+    longest_context: int = 0  # of one user, surely
+    users_context: int = 0  # `users_held` users of so many tokens each, surely; at most MOST_USERS are counted
+    users_held: int = 0
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it surely starts with everything on the GPU."""
+        return self.verdict == "starts" and not self.layers_on_cpu and not self.refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Best:
+    """What of the compared is best for something: those that reach the value, which is the highest of all that surely start."""
+
+    what: str
+    value: float
+    rows: tuple[Compared, ...]
+
+
+def conclusion(rows: Sequence[Compared]) -> tuple[Best, ...]:
+    """Who holds the longest context, answers one user fastest, holds most users; nothing where nothing surely starts."""
+    sure = [row for row in rows if row.is_sure]
+    figures: tuple[tuple[str, Callable[[Compared], float]], ...] = (
+        ("longest context", lambda row: row.longest_context),
+        ("fastest for one user", lambda row: row.tokens_per_s or 0.0),
+        ("most users", lambda row: row.users_held),
+    )
+    found = []
+    for what, figure in figures:
+        value = max(map(figure, sure), default=0)
+        if value:
+            found.append(Best(what, value, tuple(row for row in sure if figure(row) == value)))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """All ways of one model on one machine."""
+
+    gpu: GpuSpec
+    count: int
+    model: str
+    rows: tuple[Compared, ...]
+    asked: str = "plan"  # the words that name the machine
+
+    @property
+    def best(self) -> tuple[Best, ...]:
+        """Which is best for what."""
+        return conclusion(self.rows)

@@ -1,0 +1,75 @@
+"""The Pareto front of context, users, speed and cost: machines of which no other is at least as good in all and better in one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from planner.facts.hardware import GpuSpec
+from planner.grid.servers import KV_DTYPES, STARTS, Array, Machines, servers
+from planner.grid.speed import speeds
+from planner.questions.machines import Prices, Stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One server on a machine: what it holds surely at a context, how fast one user is served, what an hour of it costs."""
+
+    gpu: str
+    count: int
+    stored: Stored
+    tensor_parallel_size: int
+    kv_cache_dtype: str
+    context: int
+    users: int
+    tokens_per_s: float
+    usd_per_hour: float
+
+
+def points(stored: Sequence[Stored], gpus: Sequence[GpuSpec], counts: tuple[int, ...], contexts: tuple[int, ...], prices: Prices) -> list[Point]:
+    """Every server that surely starts, on GPUs that can be rented and whose speed is known."""
+    priced = tuple(gpu for gpu in gpus if gpu.name in prices.rent)
+    grid = Machines(priced, counts)
+    found = []
+    for store in stored:
+        held = servers(store.name, store.model, grid, contexts)
+        if held is None:
+            continue
+        rate, at_once = speeds(store.model, held, grid), held.at_once("cautious")
+        for row, column in zip(*np.nonzero((held.verdict == STARTS) & np.isfinite(rate)[:, None] & (at_once >= 1)), strict=True):
+            gpu, count = priced[held.gpu[row]], int(held.world_size[row])
+            found.append(
+                Point(
+                    gpu=gpu.name,
+                    count=count,
+                    stored=store,
+                    tensor_parallel_size=int(held.tensor_parallel_size[row]),
+                    kv_cache_dtype=KV_DTYPES[held.kv_cache_dtype[row]],
+                    context=int(contexts[column]),
+                    users=int(at_once[row, column]),
+                    tokens_per_s=float(rate[row]),
+                    usd_per_hour=prices.rent[gpu.name].usd * count,
+                )
+            )
+    return found
+
+
+def _values(found: Sequence[Point]) -> Array:
+    """More is better in every column; speeds that differ by less than a tenth are equal, for they are no surer than that."""
+    rows = [(one.context, one.users, round(np.log(one.tokens_per_s) / np.log(1.1)), -one.usd_per_hour) for one in found]
+    return np.array(rows, dtype=np.float64).reshape(-1, 4)
+
+
+def front(found: Sequence[Point]) -> list[Point]:
+    """The points that no other dominates, cheapest first; of equals the first."""
+    values = _values(found)
+    kept = []
+    for index, row in enumerate(values):
+        better = (values >= row).all(axis=1)
+        strictly = better & (values > row).any(axis=1)
+        equal_before = better & ~strictly & (np.arange(len(values)) < index)
+        if not strictly.any() and not equal_before.any():
+            kept.append(found[index])
+    return sorted(kept, key=lambda one: (one.usd_per_hour, one.context, one.users))

@@ -1,0 +1,200 @@
+"""Reading a plan.json, which may be a stranger's: every field is checked before anything is made of it, since it goes into scripts.
+
+A field has a pattern or a range of its own below, or else that of its type: a new text is one printable line, a new number is bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from planner.errors import PlannerError
+from planner.facts.deployment import Deployment, Service
+from planner.questions.placement import RESERVED_NAMES
+from planner.questions.stack_file import MAX_SERVICES, address, is_label
+from planner.text import is_line, shown
+
+MAX_FILE_BYTES = 4 * 1024 * 1024
+MOST_GPUS, MOST_NODES, MOST_USERS, MOST_PORT = 1024, 128, 100_000, 65_535  # as the command line's
+MOST_TOKENS, MOST_NUMBER = 1 << 40, 1 << 60
+MOST_WORDS, MOST_TEXT = 1000, 4096
+# What an engine's command begins with: a plan.json names the flags, not the program.
+_PROGRAMS = {
+    "vllm": (("vllm", "serve"),),
+    "ollama": (("ollama", "serve"),),
+    "llama.cpp": (("llama-server",),),
+    "mlx-lm": (("mlx_lm.server",),),
+    "mlx-vlm": (("mlx_vlm.server",),),
+}
+# Whose variables a service may set: others (PATH, LD_PRELOAD, BASH_ENV, PYTHONPATH) decide which code runs.
+_ENV = re.compile(r"(?:CUDA|HIP|ROCR|HSA|NCCL|VLLM|OLLAMA|LLAMA|GGML|MLX|HF|PYTORCH|TOKENIZERS|OMP)_[A-Z0-9_]{1,60}\Z")
+_GPU = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}\Z")
+_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,199}\Z")
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}\Z")
+_HEALTH = re.compile(r"/[A-Za-z0-9._/-]{0,99}\Z")
+_SETTING = re.compile(r"[a-z][a-z0-9_]{0,59}\Z")
+_WHOLE_SETTINGS = ("max_model_len", "hidden_bytes_per_token", "max_num_batched_tokens", "gpu_layers_pinned")  # what emitters count with
+Check = Callable[[Any], bool]
+
+
+def _text(value: Any) -> bool:
+    """One printable line."""
+    return isinstance(value, str) and len(value) <= MOST_TEXT and is_line(value)
+
+
+def _word(value: Any) -> bool:
+    """A line that no command takes for a flag."""
+    return _text(value) and bool(value.strip()) and not value.startswith("-")
+
+
+def _like(pattern: re.Pattern[str], value: Any) -> bool:
+    return isinstance(value, str) and pattern.match(value) is not None
+
+
+def _within(least: float, most: float, value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most)  # no NaN is
+
+
+def _address(value: Any) -> bool:
+    try:
+        address(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _settings(value: Mapping[str, Any]) -> bool:
+    counted = all(isinstance(value[name], int) and 0 <= value[name] <= MOST_TOKENS for name in _WHOLE_SETTINGS if name in value)
+    return counted and value.get("max_model_len", 0) >= 1 and all(_like(_SETTING, name) and _any(each) for name, each in value.items())
+
+
+def _env(value: Mapping[str, str]) -> bool:
+    return all(_like(_ENV, name) and _text(each) for name, each in value.items())
+
+
+def _words(value: tuple[Any, ...]) -> bool:
+    return len(value) <= MOST_WORDS and all(map(_text, value))
+
+
+def _any(value: Any) -> bool:
+    """What has no check of its own, by its type."""
+    if isinstance(value, bool) or value is None:
+        return True
+    if isinstance(value, int | float):
+        return _within(-MOST_NUMBER, MOST_NUMBER, value)
+    return _words(value) if isinstance(value, tuple) else _text(value)
+
+
+_CHECKS: dict[str, Check] = {
+    "title": lambda value: bool(value.strip()) and _text(value),
+    "gpu": partial(_like, _GPU),
+    "count": partial(_within, 1, MOST_GPUS),
+    "nodes": partial(_within, 1, MOST_NODES),
+    "bind": _address,
+    "host": _address,
+    "port": partial(_within, 1, MOST_PORT),
+    "proxy_port": partial(_within, 1, MOST_PORT),
+    "services": lambda value: 1 <= len(value) <= MAX_SERVICES,
+    "name": is_label,
+    "version": partial(_like, _VERSION),
+    "model": _word,
+    "served_name": _word,
+    "alias": partial(_like, _ALIAS),
+    "argv": _words,
+    "env": _env,
+    "health": partial(_like, _HEALTH),
+    "gpus": lambda value: len(set(value)) == len(value) and all(_within(0, MOST_GPUS - 1, each) for each in value),
+    "settings": _settings,
+    "weights_bytes": partial(_within, 0, 1 << 50),
+    "users": partial(_within, 1, MOST_USERS),
+    "temperature": partial(_within, 0, 10),
+    "top_p": partial(_within, 0, 1),
+    "top_k": partial(_within, -1, 1_000_000),
+    "min_p": partial(_within, 0, 1),
+    "presence_penalty": partial(_within, -10, 10),
+    "max_tokens": partial(_within, 1, MOST_TOKENS),
+}
+
+
+def read_deployment(path: Path) -> Deployment:
+    """What a plan.json says is to run where. Raises PlannerError for a file that holds no plan, or one that `plan` would not write."""
+    from pydantic import ValidationError
+
+    from planner.catalogue.validation import adapter
+
+    try:
+        if path.is_dir():
+            path = path / "plan.json"
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_BYTES:
+            raise PlannerError(f"{path}: too large for a plan, or no file")
+        data: Any = json.loads(path.read_text("utf-8"))
+        deployment: Deployment = adapter(Deployment).validate_json(json.dumps(data["deployment"]))
+    except OSError as error:
+        raise PlannerError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        where = f": {'.'.join(map(str, error.errors()[0]['loc']))}" if isinstance(error, ValidationError) else ""
+        raise _no_plan(path, where) from None
+    if fault := next(faults(deployment), None):
+        raise _no_plan(path, f": {fault}")
+    return deployment
+
+
+def _no_plan(path: Path, where: str) -> PlannerError:
+    return PlannerError(f"{path} is no plan.json of this version{shown(where, 100)}", "`plan … --output DIR` writes one")
+
+
+def faults(deployment: Deployment) -> Iterator[str]:
+    """The fields that no plan has so, each with its place; what belongs together is looked at once each is good."""
+    alone = list(_fields(deployment, ""))
+    yield from alone or _together(deployment)
+
+
+def _fields(row: Any, where: str) -> Iterator[str]:
+    for each in fields(row):
+        value, place = getattr(row, each.name), f"{where}{each.name}"
+        if is_dataclass(value):
+            yield from _fields(value, f"{place}.")
+            continue
+        if not _CHECKS.get(each.name, _any)(value):
+            yield place
+        elif each.name == "services":
+            for index, service in enumerate(value):
+                yield from _fields(service, f"{place}.{index}.")
+
+
+def _together(deployment: Deployment) -> Iterator[str]:
+    """What holds between fields."""
+    processes = deployment.processes
+    names, ports = [service.name for service in deployment.services], [process.port for process in processes]
+    places = {(process.engine, process.host, process.port) for process in processes}
+    if deployment.count % deployment.nodes:
+        yield "count"
+    if not deployment.main.is_process and deployment.main.engine != "ollama":
+        yield "services"
+    if len({*names, *RESERVED_NAMES}) < len(names) + len(RESERVED_NAMES) or len({*ports, deployment.proxy_port}) <= len(ports):
+        yield "services: two of one name or port"
+    for index, service in enumerate(deployment.services):
+        if service.is_process and not _command(service):
+            yield f"services.{index}.argv"
+        if not service.is_process and (service.engine, service.host, service.port) not in places:
+            yield f"services.{index}.port"
+        if any(gpu >= deployment.count for gpu in service.gpus):
+            yield f"services.{index}.gpus"
+
+
+def _command(service: Service) -> bool:
+    """Whether a command starts its own engine, where the service says, with flags behind the model."""
+    argv = service.argv
+    if not any(argv[: len(program)] == program for program in _PROGRAMS[service.engine]):
+        return False
+    if service.engine == "vllm" and (argv[2:3] != (service.model,) or not (argv[3:4] or ("",))[0].startswith("--")):
+        return False
+    told = [(flag, argv[at + 1 : at + 2]) for at, flag in enumerate(argv) if flag in ("--host", "--port")]
+    return all(value == ((service.host,) if flag == "--host" else (str(service.port),)) for flag, value in told)

@@ -1,0 +1,219 @@
+"""What a person asks of several servers: `--with NAME:key=value,…`, or a stack file. Plain YAML, no anchors, every key known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from planner.catalogue.load import read_yaml
+from planner.errors import PlannerError, did_you_mean
+from planner.facts.hardware import Host
+from planner.facts.verdict import ENGINES, Engine
+from planner.text import is_line
+from planner.units import parse_context
+
+MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32
+MOST_LINK_GB_PER_S = 10_000
+_FORBID: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+_NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z")  # a label in DNS, Kubernetes, a systemd unit, a shell function and YAML
+_ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})\Z|[0-9a-fA-F:.]{2,45}\Z")
+_WITH = re.compile(r"(?s)\A(.*?)(?::([A-Za-z_-]+=.*))?\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceRow:
+    """One server: a model, what is wished of it, what is pinned (named as vLLM's flags)."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    model: str
+    """A catalogue name, owner/name on the Hub, or a folder with a config.json."""
+    name: str | None = None
+    """What the service is called: lower case letters, digits and dashes."""
+    port: int | None = None
+    context: int | str | None = None
+    """A number of tokens, or 128k (= 131072)."""
+    users: int | None = None
+    tensor_parallel_size: int | None = None
+    pipeline_parallel_size: int | None = None
+    max_model_len: int | str | None = None
+    gpu_memory_utilization: float | None = None
+    kv_cache_dtype: str | None = None
+    kv_cache_memory_bytes: int | str | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    enforce_eager: bool | None = None
+    enable_expert_parallel: bool = False
+    skip_mm_profiling: bool = False
+    dtype: str = "auto"
+    quantization: str | None = None
+    """vLLM's method, a GGUF mix (Q4_K_M), or MLX's (4bit, 8bit-g32, mxfp4)."""
+    gpu_layers: int | None = None
+    """Of llama.cpp and Ollama: how many layers lie on the GPU, the output counted as one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackRow:
+    """A stack file: one machine and the servers on it, the main one first."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    gpu: str
+    services: list[ServiceRow]
+    count: int = 1
+    nodes: int = 1
+    host: Literal["server", "desktop", "wsl2"] = "server"
+    bind: str = "127.0.0.1"
+    proxy_port: int = 8080
+    vllm_version: str | None = None
+    engine: Engine | None = None
+    """The runtime; without it vLLM, or MLX on a Mac."""
+    link_gb_per_s: float | None = None
+    """What an all-reduce between the GPUs reaches: nccl-tests' bus bandwidth in GB/s, where it was measured."""
+    wired_limit_mb: int | None = None
+    """On a Mac: iogpu.wired_limit_mb, where it was raised."""
+    comment: str = field(default="")
+    """Anything; it is not read."""
+
+
+def _link(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not MOST_LINK_GB_PER_S >= value > 0:
+        raise ValueError(f"expected a number of GB/s up to {MOST_LINK_GB_PER_S}")
+    return float(value)
+
+
+def _whole(least: int, most: int) -> Callable[[Any], int]:
+    def read(value: Any) -> int:
+        number = parse_context(value) if isinstance(value, str) else value
+        if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= most:
+            raise ValueError(f"expected a whole number from {least} to {most}")
+        return number
+
+    return read
+
+
+def _share(value: Any) -> float:
+    number = float(value)
+    if not 0 < number <= 1:
+        raise ValueError("expected a share above 0 and at most 1")
+    return number
+
+
+def _truth(value: Any) -> bool:
+    words = {"true": True, "yes": True, "false": False, "no": False}
+    if isinstance(value, str) and value.lower() in words:
+        return words[value.lower()]
+    if not isinstance(value, bool):
+        raise ValueError("expected true or false")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or not is_line(value):
+        raise ValueError("expected a text")
+    return value
+
+
+def _label(value: Any) -> str:
+    if not isinstance(value, str) or not is_label(value):
+        raise ValueError("expected lower case letters, digits and dashes, a letter first, at most 40 of them")
+    return value
+
+
+def address(value: Any) -> str:
+    """An address to listen on: it goes into scripts and URLs. Raises ValueError for what is none."""
+    if not isinstance(value, str) or not _ADDRESS.match(value):
+        raise ValueError("expected an address like 127.0.0.1, ::1 or a host name")
+    return value
+
+
+def is_label(value: str) -> bool:
+    """Whether a name is safe in DNS, Kubernetes, systemd, shell and YAML."""
+    return _NAME.match(value) is not None
+
+
+_PORT = _whole(1, 65_535)
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "model": _text,
+    "name": _label,
+    "port": _PORT,
+    "context": _whole(1, 1 << 40),
+    "users": _whole(1, 100_000),
+    "tensor_parallel_size": _whole(1, 1024),
+    "pipeline_parallel_size": _whole(1, 1024),
+    "max_model_len": _whole(1, 1 << 40),
+    "gpu_memory_utilization": _share,
+    "kv_cache_memory_bytes": _whole(1, 1 << 50),
+    "gpu_layers": _whole(0, 10_000),
+    "max_num_seqs": _whole(1, 100_000),
+    "max_num_batched_tokens": _whole(1, 10_000_000),
+    "enforce_eager": _truth,
+    "enable_expert_parallel": _truth,
+    "skip_mm_profiling": _truth,
+    "gpu": _text,
+    "bind": address,
+    "count": _whole(1, 1024),
+    "nodes": _whole(1, 128),
+    "proxy_port": _PORT,
+    "wired_limit_mb": _whole(1, 10_000_000),
+    "link_gb_per_s": _link,
+}
+
+
+def _read(data: Mapping[Any, Any], row_type: type, where: str) -> dict[str, Any]:
+    """The values of a mapping by the keys of a row. Raises PlannerError for a key that is unknown or missing, and for a bad value."""
+    known = {each.name: each for each in fields(row_type)}
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        name = str(key).replace("-", "_")
+        if name not in known:
+            raise PlannerError(f"{where}: unknown key {str(key)[:60]!r}", did_you_mean(name, known) or f"known: {', '.join(known)}")
+        if name in found:
+            raise PlannerError(f"{where}: {name} is given twice")
+        try:
+            reader: Callable[[Any], Any] = _READERS.get(name, _text)
+            found[name] = reader(value) if name not in ("services", "comment") else value
+        except (ValueError, TypeError, OverflowError) as error:
+            raise PlannerError(f"{where}: {name} is {str(value)[:60]!r}: {error}") from None
+    missing = [name for name, each in known.items() if each.default is MISSING and each.default_factory is MISSING and name not in found]
+    if missing:
+        raise PlannerError(f"{where}: {missing[0]} is missing")
+    return found
+
+
+def with_row(text: str) -> ServiceRow:
+    """The server that `--with NAME:key=value,…` asks for. A model's own tag (qwen3-embedding:0.6b) is no setting."""
+    model, pinned = next(iter(_WITH.findall(text)), ("", ""))
+    settings: dict[str, Any] = {"model": model}
+    for part in pinned.split(",") if pinned else ():
+        key, equals, value = part.partition("=")
+        if not equals or key.strip() in settings:
+            raise PlannerError(f"--with {text[:80]}: {part!r} is not one key=value", "NAME:key=value,key=value")
+        settings[key.strip()] = _number(value.strip())
+    return ServiceRow(**_read(settings, ServiceRow, f"--with {model[:60]}"))
+
+
+def _number(text: str) -> Any:
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def read_stack(path: Path) -> StackRow:
+    """A stack file. Raises PlannerError with what is wrong in it."""
+    data = read_yaml(path, MAX_FILE_BYTES)
+    if not isinstance(data, dict):
+        raise PlannerError(f"{path}: expected a mapping with gpu and services", "`plan schema stack` prints what it may hold")
+    row = _read(data, StackRow, str(path))
+    services = row.pop("services")
+    if not isinstance(services, list) or not services or not all(isinstance(each, dict) for each in services):
+        raise PlannerError(f"{path}: services: expected a list of mappings, each with a model")
+    if len(services) > MAX_SERVICES:
+        raise PlannerError(f"{path}: {len(services)} services; at most {MAX_SERVICES} share a machine")
+    if row.get("host", "server") not in [str(host) for host in Host]:
+        raise PlannerError(f"{path}: host is {row['host']!r}", f"one of {', '.join(Host)}")
+    if row.get("engine") not in (None, *ENGINES):
+        raise PlannerError(f"{path}: engine is {row['engine']!r}", f"one of {', '.join(ENGINES)}")
+    return StackRow(services=[ServiceRow(**_read(each, ServiceRow, f"{path}: services[{index}]")) for index, each in enumerate(services)], **row)

@@ -1,0 +1,66 @@
+"""What a plan's pictures show: requests at once over the context, tokens a second over the users, each with its interval. Numbers only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.engines.vllm.memory import capacity, place
+from planner.engines.vllm.plan import Plan
+from planner.engines.vllm.rules import in_flight_tokens
+from planner.questions.capacity import Lengths, slots
+from planner.speed.estimate import NoSpeed, estimate, paces
+
+SHORTEST = 1024
+MOST_USERS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Points of x with the low, the expected and the high value of y."""
+
+    title: str
+    x_label: str
+    y_label: str
+    points: tuple[tuple[int, float, float, float], ...]
+
+
+def doublings(first: int, last: int) -> list[int]:
+    """first, 2 first, 4 first, … and last."""
+    found = []
+    while first < last:
+        found.append(first)
+        first *= 2
+    return [*found, last]
+
+
+def concurrency_curve(plan: Plan) -> Curve | None:
+    """Requests of each length that the planned KV cache holds at once; None for an encoder."""
+    if plan.model.is_encoder:
+        return None
+    cache, in_flight = place(plan.model, plan.request.group, plan.config).cache, in_flight_tokens(plan.config)
+    choice = plan.choice
+    longest = plan.model.max_position_embeddings
+    points = []
+    for length in doublings(min(SHORTEST, longest), longest):
+        low, middle, high = (capacity(cache, ledger.kv_cache_blocks, length, in_flight) for ledger in (choice.cautious, choice.expected, choice.hopeful))
+        points.append((length, low, middle, high))
+    return Curve("Concurrency by length of a request", "tokens of a request", "concurrency", tuple(points))
+
+
+def speed_curves(plan: Plan) -> tuple[Curve, Curve] | None:
+    """Tokens a second of each user and of all together, over the users that the cache surely holds; None where prompts cannot be told."""
+    known, shown = paces(plan), estimate(plan)
+    if isinstance(known, NoSpeed) or isinstance(shown, NoSpeed):
+        return None
+    lengths = Lengths(prompt=shown.prompt_tokens, answer=shown.answer_tokens)
+    most = max(1, min(MOST_USERS, slots(plan, plan.choice.cautious, lengths)))
+    each, together = [], []
+    for users in doublings(1, most):
+        low, middle, high = (pace.seen(users, lengths.prompt, lengths.answer) for pace in known)
+        each.append((users, 1 / low.per_token_s, 1 / middle.per_token_s, 1 / high.per_token_s))
+        together.append((users, low.total_tokens_per_s, middle.total_tokens_per_s, high.total_tokens_per_s))
+    load_words = f"prompts of {shown.prompt_tokens:,} and answers of {shown.answer_tokens:,} tokens"
+    return (
+        Curve(f"Tokens a second for each user, {load_words}", "concurrency", "tokens/s a user", tuple(each)),
+        Curve(f"Tokens a second of all users, {load_words}", "concurrency", "tokens/s together", tuple(together)),
+    )

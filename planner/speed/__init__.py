@@ -1,0 +1,1 @@
+"""How long steps take, from work and rates. Knows no engine."""

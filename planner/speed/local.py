@@ -1,0 +1,74 @@
+"""The speed of one user of llama.cpp, Ollama or MLX: the same roofline with the bytes that these runtimes store.
+
+Their figures in the fit are of one user alone, whole on the GPU; of several users, and of layers on the CPU, nothing is said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from planner.engines.llamacpp.model import GgufModel
+from planner.engines.mlx.memory import MlxFormat
+from planner.facts.config import CacheLayout, Parallel
+from planner.facts.hardware import GpuGroup, GpuSpec
+from planner.facts.model import ModelSpec
+from planner.speed.estimate import ANSWER, PROMPT, NoSpeed, Range, SpeedEstimate, factor, grade, no_answers, no_bandwidth, significant
+from planner.speed.roofline import fitted, prompt_s, rates, step
+from planner.speed.work import Weights, Work, cache_reads, peak, shape_of, weights
+
+
+def gguf_weights(model: ModelSpec, file: GgufModel) -> Weights:
+    """Bytes as a GGUF file stores them; experts and the rest share a layer's by how many weights they have, what is multiplied does not change."""
+    plain, layers = weights(model, Parallel()), sum(file.layer_bytes)
+    experts = layers * plain.expert_macs // (plain.dense_macs + plain.expert_macs)
+    return replace(plain, dense_bytes=layers - experts, head_bytes=file.output_bytes, expert_bytes=experts)
+
+
+def mlx_weights(model: ModelSpec, form: MlxFormat) -> Weights:
+    """Bytes as MLX stores matrices of so many weights."""
+    plain, experts = weights(model, Parallel()), form.experts or form
+    return replace(
+        plain,
+        dense_bytes=form.matrix_bytes(1, plain.dense_macs),
+        head_bytes=form.matrix_bytes(1, plain.head_macs),
+        expert_bytes=experts.matrix_bytes(1, plain.expert_macs),
+    )
+
+
+def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, stages: int = 1, kv_bits: int = 16, widened: bool = True) -> Work | NoSpeed:
+    """What a GPU does for one of these runtimes (`llamacpp` or `mlx`), or why that is not known."""
+    best = peak(gpu, "bf16", "nvlink" if gpu.nvlink else "pcie5", gpu.link_bytes_per_s)
+    if best is None:
+        return no_bandwidth(gpu)
+    if engine == "llamacpp" and best.computes and "int8" in dict(gpu.dense_flops):
+        best = replace(best, flops=dict(gpu.dense_flops)["int8"] // 2)  # sums in 16 bits, or int8 products: GeForce halves neither
+    read = cache_reads(model, 1, CacheLayout(backend="", bits=kv_bits))
+    return Work(
+        engine=engine, weights=held, reads=read, peak=best, tensor_parallel_size=1, stages=stages, weight_only=widened, **shape_of(model)
+    )  # fmt: skip
+
+
+def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int) -> SpeedEstimate | NoSpeed:
+    """One user with the usual prompt and answer, as far as the context holds them; only the decoding where the GPU's arithmetic is not known."""
+    if found := no_answers(model):
+        return found
+    answer = max(1, min(ANSWER, context // 5))
+    prompt = max(1, min(PROMPT, context - answer))
+    rate, kind = rates(work, fitted()["constants"]), f"{work.peak.kind} {work.engine}"
+    rank, because = grade(work, model.name, replace(group, gpu=replace(group.gpu, calibrated_speed=None)))  # plan bench measures vLLM
+    token = step(work, rate, 1.0, work.cache_bytes(prompt + answer / 2))
+    first = prompt_s(work, rate, float(prompt), work.attention_flops(float(prompt))) + token.total_s
+    decoding, waiting = factor(kind, rank, ("decode", "tpot")), factor(kind, rank, ("ttft", "prompt"))
+    speed = Range(*(significant(1 / (token.total_s * wide)) for wide in (decoding, 1.0, 1 / decoding)))
+    whole = work.peak.computes
+    return SpeedEstimate(
+        grade=rank,
+        because=because,
+        prompt_tokens=prompt,
+        answer_tokens=answer,
+        users=1,
+        tokens_per_s=speed,
+        total_tokens_per_s=speed if whole else None,
+        time_to_first_token_s=Range(*(significant(first * wide) for wide in (waiting, 1.0, 1 / waiting))) if whole else None,
+        bound_by=token.longest,
+    )

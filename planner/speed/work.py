@@ -1,0 +1,233 @@
+"""What one GPU of a server reads and computes for a token: bytes and multiplications from the model's shapes, peaks from the GPU.
+
+Nothing here is fitted. planner/speed/roofline.py turns these counts into seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf
+from typing import Any, assert_never
+
+from planner.engines.vllm.kvcache import state_bytes, token_bytes
+from planner.engines.vllm.weights import axis_size, module_bytes
+from planner.facts.config import CacheLayout, Parallel
+from planner.facts.hardware import GpuSpec
+from planner.facts.model import (
+    Attention,
+    ChunkedLocal,
+    CompressedCache,
+    Experts,
+    FullAttention,
+    LatentAttention,
+    Linear,
+    ModelSpec,
+    Module,
+    RecurrentState,
+    SlidingWindow,
+    Tensor,
+)
+from planner.units import minimum
+
+MXFP4_CAPABILITY = 100  # MXFP4 is multiplied as it is from Blackwell on
+HBM_CAPABILITIES = (70, 80, 90, 100, 103)  # V100, A100, H100, B200, B300; the others have GDDR
+NATIVE_SINCE = {"int8": 75, "fp8": 89, "fp4": 100}  # compute capability: Turing, Ada, Blackwell; asked only where no peaks are known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheRead:
+    """What one new token reads of the caches of `layers` alike, on one rank, and what attention computes for each earlier token it sees."""
+
+    bytes_per_token: int
+    flops_per_pair: int
+    window: int | None = None
+    fixed_bytes: int = 0  # a recurrent state, read and written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """Bytes that one rank stores and multiplications that one token costs it: of everything but the routed experts, of the head, of all experts."""
+
+    dense_bytes: int
+    head_bytes: int
+    expert_bytes: int = 0
+    dense_macs: int
+    head_macs: int
+    expert_macs: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """What the GPU could do at best: bytes and operations a second (in the arithmetic of the weights, and in 16 bits), and to its neighbours."""
+
+    gpu: str
+    kind: str  # datacenter, geforce, workstation, apple
+    bandwidth_bytes_per_s: int
+    flops: float  # infinite where nobody knows them: arithmetic then takes no time, and nothing may be said of prompts
+    flops_16bit: float
+    low_precision: bool  # `flops` are not those of 16 bits
+    hbm: bool
+    link: str = "none"  # nvlink, pcie3, pcie4, pcie5
+    link_bytes_per_s: int = 0
+
+    @property
+    def computes(self) -> bool:
+        """Whether it is known what it computes; else only what it reads, which bounds the decoding of one user."""
+        return self.flops < inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One server on one rank. In the fit every number may be an array, one element a measurement."""
+
+    engine: str
+    weights: Weights
+    reads: tuple[CacheRead, ...]
+    peak: Peak
+    layers: int
+    modules: int  # kernels to start, about: matrices and norms of all layers
+    moe_layers: int
+    experts: int
+    experts_per_token: int
+    hidden_size: int
+    tensor_parallel_size: int
+    stages: int = 1  # GPUs that hold consecutive layers (llama.cpp's layer split)
+    weight_only: bool = False  # weights are widened to 16 bits before they are multiplied
+
+    def cache_bytes(self, context: Any) -> Any:
+        """Bytes of the caches that one sequence of `context` tokens reads at a step."""
+        return sum(read.bytes_per_token * _seen(read, context) + read.fixed_bytes for read in self.reads)
+
+    def attention_flops(self, prompt: Any) -> Any:
+        """Operations of attention over a whole prompt: each token with those before it, within its window."""
+        return sum(read.flops_per_pair * (_seen(read, prompt) * prompt - _seen(read, prompt) ** 2 / 2) for read in self.reads)
+
+
+def _seen(read: CacheRead, tokens: Any) -> Any:
+    return tokens if read.window is None else minimum(tokens, read.window)
+
+
+def gpu_kind(gpu: GpuSpec) -> str:
+    """The class of a GPU. GeForce halves 16-bit products that are summed in 32 bits: its int8 peak is four times the bf16 one, not twice."""
+    if gpu.vendor == "apple":
+        return "apple"
+    if gpu.capability in HBM_CAPABILITIES or gpu.vendor == "amd":
+        return "datacenter"
+    peaks = dict(gpu.dense_flops)
+    halved = "int8" in peaks and "bf16" in peaks and peaks["int8"] > 3 * peaks["bf16"]
+    return "geforce" if halved else "workstation"
+
+
+def peak(gpu: GpuSpec, arithmetic: str, link: str, link_bytes_per_s: int) -> Peak | None:
+    """The peaks of a GPU in the asked arithmetic, or in 16 bits where it has none; None where not even its bandwidth is known.
+
+    What AMD GPUs reach of their arithmetic was never fitted (no figure of one takes part), so that theirs counts as unknown.
+    """
+    if not gpu.bandwidth_bytes_per_s:
+        return None
+    flops: dict[str, float] = dict(gpu.dense_flops) if gpu.vendor != "amd" else {}
+    if "bf16" not in flops:
+        flops = {"bf16": inf}
+    return Peak(
+        gpu=gpu.name,
+        kind=gpu_kind(gpu),
+        bandwidth_bytes_per_s=gpu.bandwidth_bytes_per_s,
+        flops=flops.get(arithmetic, flops["bf16"]),
+        flops_16bit=flops["bf16"],
+        low_precision=arithmetic != "bf16" and arithmetic in flops,
+        hbm=gpu.capability in HBM_CAPABILITIES or gpu.vendor == "amd",  # every AMD card that vLLM serves is an Instinct
+        link=link,
+        link_bytes_per_s=link_bytes_per_s,
+    )
+
+
+def arithmetic(model: ModelSpec, gpu: GpuSpec) -> tuple[str, bool]:
+    """In what most of the weights are multiplied, and whether they are widened for it: by how they are stored, and whether the GPU can."""
+    banks = [module for group in model.layers for module in group.modules if isinstance(module, Experts)]
+    linears = [module for group in model.layers for module in group.modules if isinstance(module, Linear)]
+    largest = max(linears, key=lambda linear: linear.inputs.size * sum(axis.size for axis in linear.outputs), default=None)
+    stored = banks[0].storage.name if banks else largest.storage.name if largest else "16-bit"
+    if stored in ("16-bit", "32-bit", "router"):
+        return "bf16", False
+    wanted = "fp4" if stored == "nvfp4" else "int8" if stored == "int8" else "fp8" if stored.startswith(("fp8", "mxfp8", "mxfp4")) else "bf16"
+    if stored.startswith("mxfp4") and gpu.capability < MXFP4_CAPABILITY:
+        wanted = "bf16"
+    peaks = dict(gpu.dense_flops)
+    native = wanted != "bf16" and (wanted in peaks if peaks else gpu.capability >= NATIVE_SINCE[wanted])
+    return (wanted, False) if native else ("bf16", True)
+
+
+def module_macs(module: Module, parallel: Parallel) -> int:
+    """Weights of a matrix on one rank: what one token multiplies (of experts: all of them, the caller takes its share)."""
+    tp = parallel.tensor_parallel_size
+    match module:
+        case Linear():
+            return axis_size(module.inputs, tp) * sum(axis_size(axis, tp) for axis in module.outputs)
+        case Experts():
+            return module.experts * (module.shards + 1) * module.hidden * module.intermediate // tp
+        case Tensor():
+            return 0
+        case _:
+            assert_never(module)
+
+
+def weights(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> Weights:
+    """What one rank of vLLM reads and multiplies; the embedding's lookup and the vision tower take no part in decoding."""
+    dense = [(module, len(group.indices)) for group in model.layers for module in group.modules if not isinstance(module, Experts)]
+    banks = [(module, len(group.indices)) for group in model.layers for module in group.modules if isinstance(module, Experts)]
+    head_macs = model.vocab_size * model.hidden_size // parallel.tensor_parallel_size
+    head = sum(module_bytes(module, parallel, dtype_bits) for module in model.last)
+    return Weights(
+        dense_bytes=sum(count * module_bytes(module, parallel, dtype_bits) for module, count in dense),
+        head_bytes=max(head, head_macs * dtype_bits // 8) if not model.pooling else head,  # a tied head is the embedding, read once more
+        expert_bytes=sum(count * module_bytes(module, parallel, dtype_bits) for module, count in banks),
+        dense_macs=sum(count * module_macs(module, parallel) for module, count in dense),
+        head_macs=head_macs,
+        expert_macs=sum(count * module_macs(module, parallel) for module, count in banks),
+    )
+
+
+def cache_reads(model: ModelSpec, tp: int, layout: CacheLayout) -> tuple[CacheRead, ...]:
+    """The caches of all layers by kind, as one rank reads them."""
+    found: dict[Attention, int] = {}
+    for group in model.layers:
+        for cache in group.caches:
+            found[cache] = found.get(cache, 0) + len(group.indices)
+    return tuple(_read(cache, layers, model.attention_heads, tp, layout) for cache, layers in found.items())
+
+
+def _read(cache: Attention, layers: int, heads: int, tp: int, layout: CacheLayout) -> CacheRead:
+    match cache:
+        case FullAttention() | SlidingWindow() | ChunkedLocal():
+            window = None if isinstance(cache, FullAttention) else cache.window if isinstance(cache, SlidingWindow) else cache.chunk
+            flops = layers * 2 * heads * (cache.head_dim + cache.head_dim_v) // tp
+            return CacheRead(bytes_per_token=layers * token_bytes(cache, tp, layout), flops_per_pair=flops, window=window)
+        case LatentAttention():
+            plain = 0 if cache.index_dim else layers * 2 * heads * (cache.latent_dim // 4 + cache.rope_dim + cache.latent_dim // 4) // tp
+            return CacheRead(bytes_per_token=layers * token_bytes(cache, tp, layout), flops_per_pair=plain)
+        case CompressedCache():
+            per_token = layers * cache.entry_bytes // cache.tokens_per_entry
+            return CacheRead(bytes_per_token=per_token, flops_per_pair=0, window=cache.window or None)
+        case RecurrentState():
+            return CacheRead(bytes_per_token=0, flops_per_pair=0, fixed_bytes=2 * layers * state_bytes(cache, tp, layout.dtype_bits))
+        case _:
+            assert_never(cache)
+
+
+def shape_of(model: ModelSpec) -> dict[str, int]:
+    """Counts of a model's layers that do not depend on how it is stored or divided."""
+    banks = [(module, len(group.indices)) for group in model.layers for module in group.modules if isinstance(module, Experts)]
+    return {
+        "layers": model.layer_count,
+        "modules": sum(len(group.indices) * _kernels(group.modules) for group in model.layers),
+        "moe_layers": sum(count for _, count in banks),
+        "experts": max((bank.experts for bank, _ in banks), default=0),
+        "experts_per_token": model.experts_per_token,
+        "hidden_size": model.hidden_size,
+    }
+
+
+def _kernels(modules: Iterable[Module]) -> int:
+    """Matrices and norms of a layer; biases and sinks are read by the kernel they belong to."""
+    return sum(1 for module in modules if not (isinstance(module, Tensor) and module.name.endswith(("sinks", "bias"))))
