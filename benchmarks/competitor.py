@@ -25,10 +25,11 @@ from benchmarks.speed_models import model_name
 from benchmarks.speed_rows import Measured, left_out, measured, number, rows
 from planner.catalogue import load as catalog
 from planner.engines.vllm.rules import with_kernels
+from planner.engines.work import cache_reads, weights
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.hardware import GpuSpec
 from planner.speed.roofline import fitted, load, rates, served
-from planner.speed.work import Work, arithmetic, cache_reads, peak, shape_of, weights
+from planner.speed.work import Work, arithmetic, peak, shape_of
 
 VERSION = "0.12.0"
 WORKER = Path(__file__).with_name("competitor_worker.py")

@@ -16,6 +16,7 @@ from planner.catalogue.load import find_gpu, find_model, gpu_rows
 from planner.catalogue.resolve import find_source
 from planner.cli.files import plan_text
 from planner.cli.output import PLAN
+from planner.emit import files_of
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.plan import Plan, make_plan
 from planner.errors import PlannerError
@@ -100,7 +101,7 @@ def plan_files() -> Iterator[tuple[str, str]]:
         found = answer_for(row)
         folder = folder_name(found.question)
         folders.append(folder)
-        texts = found.texts(())
+        texts = files_of(found.deployment)
         yield from ((f"{folder}/{name}", text) for name, text in (texts | {PLAN: plan_text(found, Path("outputs") / folder, (*texts, PLAN))}).items())
     yield ".gitignore", IGNORED + "".join(f"!/{name}\n" for name in (".gitignore", PREDICTIONS, *(f"{folder}/" for folder in folders)))
 

@@ -9,13 +9,16 @@ from typing import Any
 from planner.architecture import Config, build_model
 from planner.catalogue import load
 from planner.engines.llamacpp.model import converted
+from planner.engines.llamacpp.pace import gguf_weights
 from planner.engines.mlx.memory import read_format
+from planner.engines.mlx.pace import mlx_weights
+from planner.engines.pace import local_work
 from planner.engines.vllm.rules import with_kernels
+from planner.engines.work import cache_reads, weights
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
-from planner.speed.local import gguf_weights, local_work, mlx_weights
-from planner.speed.work import Weights, Work, arithmetic, cache_reads, peak, shape_of, weights
+from planner.speed.work import Weights, Work, arithmetic, peak, shape_of
 
 ENGINES = {"vllm": "vllm", "sglang": "sglang", "trtllm": "trtllm", "llama.cpp": "llamacpp", "mlx-lm": "mlx"}
 GPUS = {

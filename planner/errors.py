@@ -60,3 +60,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint that names the nearest known names, or an empty string."""
     names = nearest(name, known)
     return f"did you mean {', '.join(names)}?" if names else ""
+
+
+class NotDivisibleError(PlannerError):
+    """A tensor-parallel size that does not divide what must be divided."""
+
+
+class UnsupportedError(ValueError):
+    """A combination that this GPU refuses to start with; the message is the reason."""

@@ -15,8 +15,8 @@ from planner.architecture import Config, build_model
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError
-from planner.facts.deployment import deployment
 from planner.facts.hardware import GpuGroup
+from planner.questions.deploy import deployment
 from planner.questions.placement import alone
 from planner.report.contract import plan_json
 from planner.report.terminal import render

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from planner.catalogue import load as catalog
 from planner.engines.vllm.choice import Request
+from planner.engines.vllm.pace import paces
 from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
 from planner.questions.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, holds, measure, replicas_for, server_of, slots
-from planner.speed.estimate import paces
 from planner.speed.queueing import Server, highest_rate, simulate
 from planner.units import round_up
 from tests.conftest import run_plan

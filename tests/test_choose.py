@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.architecture.quantization import weight_bits
 from planner.catalogue import load
 from planner.catalogue.prices import own_prices_path, read_prices
 from planner.catalogue.validation import adapter
@@ -16,7 +17,7 @@ from planner.engines.vllm.weights import stage_weights
 from planner.errors import PlannerError
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup
-from planner.questions.choose import CONTEXTS, Wish, active_parameters, cannot_fit, choose, months, weight_bits
+from planner.questions.choose import CONTEXTS, Wish, active_parameters, cannot_fit, choose, months
 from planner.questions.machines import Need, Stored, machines
 from planner.questions.offers import offers
 from tests.conftest import run_plan
@@ -128,8 +129,8 @@ def test_machines_do_what_is_asked_and_no_smaller_number_does(model, context, us
 def _serves(model: str, gpu: str, count: int, context: int, users: int) -> bool:
     """Whether so many GPUs do what is asked with vLLM's own batch, which is what a machine is offered for."""
     from planner.engines.vllm.choice import Request
-    from planner.engines.vllm.rules import UnsupportedError
     from planner.engines.vllm.search import best, sizes
+    from planner.errors import UnsupportedError
 
     for store in stored(model):
         request = Request(model=store.model, group=group(gpu, count), context=context, users=users)

@@ -13,9 +13,8 @@ from strategies import groups, models
 from planner.catalogue import load
 from planner.engines.vllm.choice import Choice, Pins, Request
 from planner.engines.vllm.plan import make_plan
-from planner.engines.vllm.rules import UnsupportedError
 from planner.engines.vllm.search import LEAST_CONTEXT, USEFUL_CONTEXT, best, holds_users, sizes, splits
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup
 from planner.facts.verdict import WORST_FIRST
 

@@ -19,8 +19,8 @@ from planner.engines.vllm.choice import Request
 from planner.engines.vllm.overhead import coefficients
 from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError
-from planner.facts.deployment import deployment
 from planner.facts.hardware import GpuGroup
+from planner.questions.deploy import deployment
 from planner.questions.placement import alone
 from tests.judges import library
 

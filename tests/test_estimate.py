@@ -7,10 +7,12 @@ import pytest
 
 from planner.catalogue import load
 from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.plan import make_plan
 from planner.facts.hardware import GpuGroup
+from planner.facts.speed import significant
 from planner.questions.replicas import replicas
-from planner.speed.estimate import estimate, factor, significant
+from planner.speed.estimate import factor
 from planner.speed.roofline import fitted
 from tests.conftest import run_plan
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.architecture.quantization import weight_bits
 from planner.catalogue import load
 from planner.catalogue.prices import read_prices
-from planner.questions.choose import weight_bits
 from planner.questions.front import Point, _values, front, points
 from planner.questions.machines import Stored
 from planner.report.front import chart

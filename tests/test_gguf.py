@@ -7,7 +7,7 @@ from conftest import run_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.engines.llamacpp.header import read_header
+from planner.catalogue.gguf import read_header
 from planner.errors import PlannerError
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from planner.catalogue import load as catalog
 from planner.engines.vllm.choice import Pins, Request
 from planner.engines.vllm.memory import MemoryBreakdown
-from planner.engines.vllm.rules import UnsupportedError, check_model
+from planner.engines.vllm.rules import check_model
 from planner.engines.vllm.search import candidates, evaluate, splits
 from planner.engines.vllm.versions import DEFAULT_VERSION
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
 from planner.grid.servers import BEYOND, DOES_NOT_START, KV_DTYPES, STARTS, TIGHT, Machines, servers
@@ -98,9 +98,11 @@ def test_sequences_follow_the_users():
     "name", ["qwen3-8b", "qwen3-32b-awq", "gpt-oss-20b", "gemma-3-27b", "qwen3-30b-a3b-fp8", "deepseek-v2-lite", "qwen3.6-27b", "llama-4-scout"]
 )
 def test_speed_equals_the_estimate_of_the_plan(name):
+    from planner.engines.vllm.pace import vllm_work
     from planner.engines.vllm.plan import plan_as_asked
+    from planner.facts.speed import NoSpeed
     from planner.grid.speed import speeds
-    from planner.speed.estimate import ANSWER, PROMPT, NoSpeed, vllm_work
+    from planner.speed.estimate import ANSWER, PROMPT
     from planner.speed.roofline import fitted, load, rates, served
 
     model = dict(catalogue())[name]

@@ -12,10 +12,10 @@ from planner.engines.vllm.kvcache import longest_model_len, plan_cache
 from planner.engines.vllm.memory import breakdown
 from planner.engines.vllm.overhead import Outlook
 from planner.engines.vllm.plan import make_plan
-from planner.engines.vllm.rules import UnsupportedError, cache_layout
+from planner.engines.vllm.rules import cache_layout
 from planner.engines.vllm.search import best, evaluate
-from planner.engines.vllm.weights import NotDivisibleError, stage_weights
-from planner.errors import PlannerError
+from planner.engines.vllm.weights import stage_weights
+from planner.errors import NotDivisibleError, PlannerError, UnsupportedError
 from planner.facts.config import Parallel, ServeConfig
 
 TP = st.sampled_from([1, 2, 4, 8])

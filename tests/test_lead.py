@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from planner.questions.stack_file import ServiceRow, StackRow
 from planner.questions.vllm import answer_for
+from planner.report.answers import answer_json, answer_view
 from planner.report.lead import VERDICT_WORDS, Outcome, headline
-from planner.report.view import local_view, stack_view
 from tests.conftest import run_plan
 
 # questions of each kind: met, users unmet, does not start (weights, cache, too short for a request), layers on the CPU, several servers
@@ -63,12 +63,11 @@ def test_the_answer_leads_with_the_truth(question, tmp_path):
     StackRow(gpu="rtx4090", services=[ServiceRow(model="qwen3-32b")]),
 ], ids=["users", "layers", "weights"])  # fmt: skip
 def test_every_door_says_the_same(row):
-    from planner.questions.vllm import Answer
     from planner.report.html import report
 
     found = answer_for(row)
-    view = stack_view(found.stack, found.deployment, ()) if isinstance(found, Answer) else local_view(found.plans, found.deployment, ())
-    assert view.headline == found.json([])["headline"]
+    view = answer_view(found)
+    assert view.headline == answer_json(found, [])["headline"]
     assert (view.tone == "good") == found.meets_wish
     assert f"<strong>{view.headline}</strong>" in report(view, "plan")
     assert bool(view.figures) == (found.verdict != "does_not_start")

@@ -14,11 +14,11 @@ from strategies import models
 
 from benchmarks import runtimes
 from planner.architecture import Config, build_model
+from planner.catalogue.gguf import read_header
 from planner.catalogue.resolve import find_plain
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.ggml import AS_PUBLISHED, MIXES, TYPES
-from planner.engines.llamacpp.header import read_header
 from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, compute_bytes, kv_bytes, ledger
 from planner.engines.llamacpp.model import converted, from_header
 from planner.engines.llamacpp.plan import longest, plan_gguf

@@ -23,11 +23,12 @@ from planner.catalogue import load
 from planner.cli import output
 from planner.cli.main import cli, main
 from planner.cli.output import MANIFEST, write_files
+from planner.cli.question import question_row
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError, WorldError
 from planner.questions.question import differences, folder_name, question_of, words
 from planner.questions.stack_file import ServiceRow, StackRow
-from planner.questions.vllm import answer, answer_for, question_row
+from planner.questions.vllm import answer_for
 
 SMALL = ("--gpu", "rtx4090", "--model", "qwen3-8b")
 README = (ROOT / "README.md").read_text()
@@ -291,7 +292,7 @@ def test_the_questions_words_ask_it_again():
     )
     question = question_of(row)
     with cli.make_context("plan", shlex.split(words(question))[1:], resilient_parsing=False) as context:
-        assert answer(context.params).question == question
+        assert answer_for(question_row(context.params), context.params["port"] or 8000).question == question
 
 
 # --- what is there stays

@@ -23,8 +23,8 @@ from planner.emit.litellm import litellm_yaml
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError
-from planner.facts.deployment import deployment
 from planner.facts.hardware import GpuGroup
+from planner.questions.deploy import deployment
 from planner.questions.placement import alone
 from planner.questions.stack_file import ServiceRow, StackRow
 from planner.questions.vllm import answer_for

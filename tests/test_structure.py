@@ -1,4 +1,4 @@
-"""The house (docs/decisions/0006-rooms.md): arrows run one way, between rooms and among engines; files stay small; the start imports no heavy library."""
+"""The house (docs/decisions/0005-rooms.md): arrows run one way, between rooms and among engines; files stay small; the start imports no heavy library."""
 
 import ast
 import subprocess

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from planner.facts.speed import significant
 from planner.grid.sweep import COLUMNS, CONTEXTS, MOST_POINTS, Sweep, _two_digits, all_gpus, all_models, part, parts
-from planner.speed.estimate import significant
 from tests.conftest import run_plan, spawn
 from tests.judges import library
 

@@ -13,9 +13,9 @@ from test_llamacpp import write_gguf
 from test_tensors import SMALL, placed, tensors, write
 
 from planner.catalogue.checkpoint import INDEX, stored
+from planner.catalogue.gguf import read_whole
 from planner.catalogue.safetensors import read_header
 from planner.catalogue.shards import UNFINISHED, shards
-from planner.engines.llamacpp.header import read_whole
 from planner.errors import PlannerError
 
 SHARDS = 4

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from fnmatch import translate
+from typing import Any
 
 from planner.architecture.compressed_tensors import compressed_tensors
 from planner.architecture.config import Config
@@ -273,3 +274,15 @@ def _mxfp4(config: Config) -> Quantization:
         return MXFP4 if role is Role.EXPERTS else BF16
 
     return Quantization("gpt_oss_mxfp4", lookup)
+
+
+def weight_bits(quantization: dict[str, Any]) -> int:
+    """Bits of most weights of a checkpoint, by its quantization_config; of an unknown one the fewest that are common."""
+    if not quantization:
+        return 16
+    text = str(quantization).lower()
+    if quantization.get("quant_method") in ("fp8", "fbgemm_fp8") or ("fp8" in text and "nvfp4" not in text):
+        return 8
+    inner: Any = next(iter((quantization.get("config_groups") or {"": {}}).values()))
+    bits = quantization.get("bits") or quantization.get("w_bit") or (inner.get("weights") or {}).get("num_bits")
+    return int(bits) if isinstance(bits, int) else 4

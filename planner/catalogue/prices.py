@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from planner.catalogue.load import catalogue_path, find_gpu, gpu_rows, read_yaml
 from planner.catalogue.rows import PriceFile, PriceRow
-from planner.cli.defaults import user_file
+from planner.catalogue.user_file import user_file
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuSpec
-from planner.questions.machines import Price, Prices
 
 MAX_FILE_BYTES = 256 * 1024
 
@@ -90,3 +89,22 @@ def _table(file: PriceFile) -> Prices:
                 found[kind][row.gpu] = price if known is None or price.usd < known.usd else known
     kwh: Any = None if file.per_kwh is None else file.per_kwh * worth
     return Prices(rent=found["rent"], buy=found["buy"], kwh_usd=kwh)
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars (an hour, or once), and who asks for them, seen where and when."""
+
+    usd: float
+    at: str
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """The lowest known price of one GPU by its name, rented for an hour and bought, and of a kilowatt hour."""
+
+    rent: dict[str, Price]
+    buy: dict[str, Price]
+    kwh_usd: float | None = None

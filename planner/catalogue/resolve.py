@@ -14,7 +14,8 @@ from planner.catalogue.checkpoint import stored
 from planner.catalogue.hub import fetch_model, is_repo_id, repaired
 from planner.catalogue.rows import Variant
 from planner.catalogue.safetensors import StoredTensor
-from planner.engines.vllm.alternatives import NO_MARKET, ONLINE, Market
+from planner.engines.alternatives import NO_MARKET, Market
+from planner.engines.vllm.alternatives import ONLINE
 from planner.engines.vllm.parsers import by_architecture
 from planner.engines.vllm.weights import stage_weights
 from planner.errors import PlannerError
@@ -123,7 +124,7 @@ def find_plain(name: str) -> Plain:
 
 def _is_gguf(path: Path) -> PlannerError:
     """The answer to a GGUF file: it left vLLM's tree (quantization/__init__.py, 0.33); the nearest thing is the model it was converted from."""
-    from planner.engines.llamacpp.header import original, read_header
+    from planner.catalogue.gguf import original, read_header
 
     origin = original(read_header(path).metadata) if path.is_file() else ""
     entry = load.find_model(origin) if origin else None

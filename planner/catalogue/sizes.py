@@ -22,7 +22,7 @@ def stored_as(entry: Entry) -> str:
     method = str(own.get("quant_method", "bf16"))
     if method != "compressed-tensors":
         return method
-    from planner.questions.choose import weight_bits
+    from planner.architecture.quantization import weight_bits
 
     return f"{weight_bits(own)}-bit"
 

@@ -18,8 +18,8 @@ from planner.errors import PlannerError
 
 if TYPE_CHECKING:
     from planner.engines.vllm.plan import Plan
+    from planner.facts.speed import NoSpeed
     from planner.machine.bench import Benched
-    from planner.speed.estimate import NoSpeed
 
 KEY = "OPENAI_API_KEY"
 COLUMNS = (
@@ -38,13 +38,15 @@ COLUMNS = (
 @click.pass_context
 def bench_command(ctx: click.Context, /, **options: Any) -> None:
     """Measure a server that vLLM runs with this model on these GPUs: one user alone, then several. Prints a row of measurements and the prediction."""
+    from planner.cli.question import lone_row
+    from planner.engines.vllm.pace import measured_factors
     from planner.engines.vllm.plan import plan_as_asked
+    from planner.facts.speed import NoSpeed
     from planner.machine.bench import bench
     from planner.questions.vllm import request_of
-    from planner.speed.estimate import NoSpeed, measured_factors
 
     options = read_machine(ctx, options)
-    request, source = request_of(options)
+    request, source = request_of(lone_row(options))
     plan = plan_as_asked(request, repo=source.repo, served_name=source.served_name)
     seen = bench(options["url"], os.environ.get(KEY), options["prompt"], options["answer"], options["at_once"])
     factors = measured_factors(plan, seen.prompt_tokens, seen.answer_tokens, seen.first_token_s, seen.per_token_s)

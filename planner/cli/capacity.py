@@ -66,10 +66,11 @@ def capacity_command(ctx: click.Context, /, **options: Any) -> None:
 
 def _answer(options: dict[str, Any], lengths: Lengths, limits: Limits, asked: Asked, *, counted: bool) -> tuple[list[Capacity], bool]:
     """All ways to use the GPUs (or all sizes of a server that hold the load), best first, and whether the first does what is asked."""
+    from planner.cli.question import lone_row
     from planner.questions.capacity import fewest_gpus, holds, most_first
     from planner.questions.vllm import request_of
 
-    request, source = request_of(options | {"users": None})
+    request, source = request_of(lone_row(options | {"users": None}))
     whole = lengths.prompt + lengths.answer
     limit = request.model.max_position_embeddings
     if request.model.pooling:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuSpec, Host
 
 DEFAULT_CONTEXT = 8192  # of a model whose machine is asked for
@@ -58,7 +58,7 @@ def _refuse_old(gpu: GpuSpec, version: str) -> None:
 
     try:
         rules.check_gpu(gpu, version)
-    except rules.UnsupportedError as error:
+    except UnsupportedError as error:
         older = newest_for(gpu.capability)
         raise PlannerError(str(error), f"--vllm-version {older}" if older else "llama.cpp may: plan --engine llama.cpp --model …") from None
 
@@ -84,9 +84,9 @@ def _machines(options: dict[str, Any]) -> int:
 
 def stored_ways(name: str, online: str | None) -> list[Any]:
     """The ways to store the model: all of the catalogue's where the plain name is given, else the one that is named."""
+    from planner.architecture.quantization import weight_bits
     from planner.catalogue.load import Entry, find_model
     from planner.catalogue.resolve import find_source, slug
-    from planner.questions.choose import weight_bits
     from planner.questions.machines import Stored
 
     source = find_source(name, online)

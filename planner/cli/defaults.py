@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from planner.catalogue.user_file import user_file
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.hardware import Host
 
 MAX_FILE_BYTES = 64 * 1024
-_OLD_FOLDER = "serve-plan"  # of versions before config.toml
-
-
-def user_file(name: str) -> Path:
-    """Where a file of the user's lies; one that an earlier version left in its folder is still read and written there."""
-    home = os.environ.get("XDG_CONFIG_HOME")
-    folder = Path(home) if home else Path.home() / ".config"
-    new, old = folder / "plan" / name, folder / _OLD_FOLDER / name
-    return old if old.exists() and not new.exists() else new
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import click
 from planner.cli.output import PLAN, can_write, write_files
 from planner.errors import PlannerError, WorldError, one_line
 from planner.questions.question import folder_name, words
+from planner.report import answers
 from planner.text import shown
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def finish(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> int:
     wanted = [*_plan_files(found, options), *_pictures(found, options)]
     answered = 0 if found.meets_wish else 1
     if options["style"] == "json":
-        text = json.dumps(found.json([path for each in wanted for path in each.paths]), indent=2)
+        text = json.dumps(answers.answer_json(found, [path for each in wanted for path in each.paths]), indent=2)
         code = say(lambda: click.echo(text))
     else:
         code = say(lambda: _show(found, _folder_to_run(found, wanted, force=options["force"])))
@@ -70,7 +71,7 @@ def _folder_to_run(found: Answer | LocalAnswer, wanted: Iterable[Wanted], *, for
 def _show(found: Answer | LocalAnswer, folder: str) -> None:
     from planner.report.console import console
 
-    found.show(console(), folder)
+    answers.show_answer(found, console(), folder)
 
 
 def _told(wanted: Wanted, written: list[str]) -> str:
@@ -104,7 +105,9 @@ def _plan_files(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> Iter
         raise PlannerError("--to is about files, and --format json writes none unasked", "--output DIR says where")
     if found.verdict == "does_not_start" or options["dry_run"]:
         return
-    texts = found.texts(formats)  # a format that cannot hold the plan is refused before anything is said
+    from planner.emit import files_of
+
+    texts = files_of(found.deployment, formats)  # a format that cannot hold the plan is refused before anything is said
     if asked is None and options["style"] == "json":
         return
     folder = asked or OUTPUTS / folder_name(found.question)
@@ -115,15 +118,15 @@ def _plan_files(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> Iter
 
 def plan_text(found: Answer | LocalAnswer, folder: Path, names: Iterable[str]) -> str:
     """plan.json, which names the files beside it."""
-    return json.dumps(found.json([str(folder / name) for name in names]), indent=2) + "\n"
+    return json.dumps(answers.answer_json(found, [str(folder / name) for name in names]), indent=2) + "\n"
 
 
 def _pictures(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> Iterator[Wanted]:
     """The page and the pictures."""
     drawn: dict[str, Callable[[], str | bytes]] = {
-        "html": lambda: found.page(words(found.question)),
-        "png": lambda: found.figure("png"),
-        "svg": lambda: found.figure("svg"),
+        "html": lambda: answers.answer_page(found, words(found.question)),
+        "png": lambda: answers.answer_figure(found, "png"),
+        "svg": lambda: answers.answer_figure(found, "svg"),
     }
     for kind, draw in drawn.items():
         path: Path | None = options[kind]

@@ -175,10 +175,11 @@ def print_schema(what: str) -> None:
 @click.pass_context
 def verify_plan(ctx: click.Context, /, python: str | None, **options: Any) -> None:
     """Ask vLLM itself about the plan: parser, engine config, weights, KV planner; agreement line by line. Exit 1 where they differ."""
+    from planner.cli.question import lone_row
     from planner.engines.vllm.verify import verify
     from planner.questions.vllm import request_of
 
-    request, source = request_of(read_machine(ctx, options))
+    request, source = request_of(lone_row(read_machine(ctx, options)))
     plan = make_plan(request, repo=source.repo, served_name=source.served_name)
     agreements = verify(plan, source.config, source.hf_quant, python)
     if options["style"] == "json":
@@ -191,14 +192,17 @@ def verify_plan(ctx: click.Context, /, python: str | None, **options: Any) -> No
 def _run(options: dict[str, Any]) -> int:
     from planner.cli.choose import is_choice, run_choice
     from planner.cli.hints import refuse_unused
-    from planner.questions.vllm import answer
+    from planner.cli.question import question_row
+    from planner.emit import read_formats
+    from planner.questions.question import FIRST_PORT
+    from planner.questions.vllm import answer_for
 
     refuse_unused(options, QUESTION)
     if is_choice(options):
         return run_choice(options)
     from planner.cli.files import finish
 
-    return finish(answer(options), options)
+    return finish(answer_for(question_row(options), options["port"] or FIRST_PORT, read_formats(options["to"])), options)
 
 
 def main() -> NoReturn:

@@ -44,6 +44,11 @@ def emit(deployment: Deployment) -> dict[str, str]:
     return files
 
 
+def files_of(deployment: Deployment, formats: Iterable[str] = ()) -> dict[str, str]:
+    """All files of a deployment by name, in further formats too. Raises PlannerError where one of these cannot hold it."""
+    return emit(deployment) | emit_formats(deployment, formats)
+
+
 def read_formats(names: Iterable[str]) -> tuple[str, ...]:
     """Names of formats, comma separated or repeated. Raises PlannerError for an unknown one."""
     wanted = tuple(dict.fromkeys(name.strip() for words in names for name in words.split(",") if name.strip()))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from planner.engines.vllm.alternatives import Alternative
-from planner.engines.vllm.plan import Rejection, Warn
+from planner.facts.alternatives import Alternative
 from planner.facts.deployment import Service
 from planner.facts.hardware import GpuGroup
-from planner.facts.verdict import Verdict
-from planner.speed.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate
+from planner.facts.speed import DOES_NOT_START, NoSpeed, SpeedEstimate
+from planner.facts.verdict import Rejection, Verdict, Warn
 from planner.units import CONTEXT_STEP, largest
 
 

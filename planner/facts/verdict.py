@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 Verdict = Literal["starts", "tight", "does_not_start", "unknown"]
@@ -34,3 +35,20 @@ SCHEMAS = (
     "plan", "local", "check", "explain", "capacity", "compare", "front", "bench", "list", "sweep", "verify", "config", "chosen-models", "chosen-machines",
 )  # fmt: skip
 """What `plan schema` prints: the files that it reads, and the answers of its commands as JSON."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warn:
+    """Something the user should know; `code` is stable."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """Why it does not start, in vLLM's own terms, and by how much."""
+
+    code: str
+    reason: str
+    short_by_bytes: int

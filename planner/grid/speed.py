@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 
 from planner.engines.vllm import rules
+from planner.engines.vllm.pace import PCIE4_BYTES_PER_S
 from planner.engines.vllm.weights import kernels_matter
+from planner.engines.work import cache_reads, weights
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 from planner.grid.servers import KV_DTYPES, Array, Machines, Servers
-from planner.speed.estimate import ANSWER, PCIE4_BYTES_PER_S, PROMPT
+from planner.speed.estimate import ANSWER, PROMPT
 from planner.speed.roofline import Rates, fitted, load, rates, served
-from planner.speed.work import CacheRead, Peak, Weights, Work, arithmetic, cache_reads, peak, shape_of, weights
+from planner.speed.work import CacheRead, Peak, Weights, Work, arithmetic, peak, shape_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from planner.cli.defaults import user_file
+from planner.catalogue.user_file import user_file
 from planner.errors import PlannerError
 from planner.facts.hardware import Calibrated, GpuGroup, GpuSpec
 

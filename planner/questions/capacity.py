@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from planner.engines.vllm.memory import MemoryBreakdown, capacity, place
+from planner.engines.vllm.pace import paces
 from planner.engines.vllm.plan import Plan
 from planner.engines.vllm.rules import in_flight_tokens
 from planner.errors import PlannerError
+from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
-from planner.speed.estimate import NoSpeed, Pace, grade, paces
+from planner.speed.estimate import Pace, grade
 from planner.speed.queueing import Server, highest_rate, simulate
 from planner.speed.roofline import fitted, prompt_s, rates, step
 from planner.units import ceil_div, largest

@@ -10,15 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import Any
 
-from planner.engines.vllm.rules import UnsupportedError
-from planner.errors import PlannerError
+from planner.engines.work import weights
+from planner.errors import PlannerError, UnsupportedError
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
+from planner.facts.speed import NoSpeed, SpeedEstimate, expected_tokens_per_s
 from planner.facts.verdict import Verdict
-from planner.speed.estimate import NoSpeed, SpeedEstimate, expected_tokens_per_s
-from planner.speed.work import shape_of, weights
+from planner.speed.work import shape_of
 
 DOUBLING_MONTHS = 8  # between two laws: arXiv 2403.05812 (compute for equal loss halves in 8 months) and 2412.04315 (parameters in 3.5)
 CODE_BONUS = 2.0  # GUESS: what a model made for code is worth more at it than a general one of its size and age
@@ -85,18 +84,6 @@ class Chosen:
     def order(self) -> tuple[bool, bool, float, float]:
         """Higher is better."""
         return self.fit.verdict == "starts", self.meets, self.strength, expected_tokens_per_s(self.fit.speed) or 0.0
-
-
-def weight_bits(quantization: dict[str, Any]) -> int:
-    """Bits of most weights of a checkpoint, by its quantization_config; of an unknown one the fewest that are common."""
-    if not quantization:
-        return 16
-    text = str(quantization).lower()
-    if quantization.get("quant_method") in ("fp8", "fbgemm_fp8") or ("fp8" in text and "nvfp4" not in text):
-        return 8
-    inner: Any = next(iter((quantization.get("config_groups") or {"": {}}).values()))
-    bits = quantization.get("bits") or quantization.get("w_bit") or (inner.get("weights") or {}).get("num_bits")
-    return int(bits) if isinstance(bits, int) else 4
 
 
 def cannot_fit(parameters: int, bits: int, total_bytes: int) -> bool:

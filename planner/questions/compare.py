@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from planner.catalogue.resolve import find_plain
 from planner.engines.llamacpp import ollama
+from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.plan import Plan
 from planner.errors import PlannerError
+from planner.facts.speed import NoSpeed, expected_tokens_per_s
 from planner.questions.comparison import Compared
 from planner.questions.local import LocalAnswer
 from planner.questions.ways import Way
-from planner.speed.estimate import NoSpeed, estimate, expected_tokens_per_s
 from planner.units import largest
 
 MOST_USERS, USUAL_CONTEXT = 256, 8192

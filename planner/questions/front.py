@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.catalogue.prices import Prices
 from planner.facts.hardware import GpuSpec
 from planner.grid.servers import KV_DTYPES, STARTS, Array, Machines, servers
 from planner.grid.speed import speeds
-from planner.questions.machines import Prices, Stored
+from planner.questions.machines import Stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from planner.catalogue.gguf import read_whole
 from planner.catalogue.resolve import Plain, check_name, find_plain, form_key, slug
 from planner.catalogue.rows import Variant
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ggml import KV_TYPES
-from planner.engines.llamacpp.header import read_whole
 from planner.engines.llamacpp.model import GgufModel, converted, find_mix, from_header
 from planner.engines.llamacpp.plan import GgufAsk, plan_gguf
 from planner.engines.mlx import memory as mlx
@@ -23,9 +23,6 @@ from planner.facts.local_plan import LocalPlan
 from planner.facts.verdict import Verdict, worst
 from planner.questions.question import OLLAMA_PORT, Question, typed
 from planner.questions.stack_file import ServiceRow, StackRow
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 DEFAULT_MIX = {"GptOssForCausalLM": "MXFP4_MOE"}  # published in MXFP4
 POOLING_CONTEXT = 2048
@@ -53,35 +50,6 @@ class LocalAnswer:
     def meets_wish(self) -> bool:
         """Whether all that was asked is met."""
         return all(plan.meets_wish for plan in self.plans)
-
-    def texts(self, formats: tuple[str, ...]) -> dict[str, str]:
-        """The files by name."""
-        from planner.emit import emit, emit_formats, read_formats
-
-        return emit(self.deployment) | emit_formats(self.deployment, read_formats(formats))
-
-    def json(self, files: list[str]) -> Any:
-        """The JSON object."""
-        from planner.report.local import local_json
-
-        return local_json(self.plans, self.deployment, files, self.question)
-
-    def page(self, command_line: str) -> str:
-        """The report as one HTML page."""
-        from planner.report.html import report
-        from planner.report.view import local_view
-
-        return report(local_view(self.plans, self.deployment, ()), command_line)
-
-    def figure(self, kind: str) -> bytes:
-        """Raises PlannerError: the curves are vLLM's."""
-        raise PlannerError(f"--{kind} draws plans for vLLM", "--html FILE shows this one")
-
-    def show(self, console: Console, folder: str = "") -> None:
-        """Print the report; `folder` is where its files will lie."""
-        from planner.report.local import show
-
-        show(self.plans, self.deployment, console, folder)
 
 
 def answer_local(row: StackRow, engine: str, question: Question, first_port: int) -> LocalAnswer:

@@ -5,35 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from planner.catalogue.prices import Price, Prices
 from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.speed import NoSpeed, SpeedEstimate
 from planner.grid.servers import STARTS, Machines, servers
-from planner.speed.estimate import NoSpeed, SpeedEstimate, estimate
 
 COUNTS = tuple(range(1, 9))
 HOURS_A_MONTH = 730
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars (an hour, or once), and who asks for them, seen where and when."""
-
-    usd: float
-    at: str
-    source: str
-    date: str
-
-
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """The lowest known price of one GPU by its name, rented for an hour and bought, and of a kilowatt hour."""
-
-    rent: dict[str, Price]
-    buy: dict[str, Price]
-    kwh_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

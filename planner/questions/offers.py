@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
+from planner.architecture.quantization import weight_bits
 from planner.catalogue.load import Entry, model_rows
 from planner.catalogue.resolve import slug
 from planner.catalogue.rows import ModelRow
@@ -13,11 +14,11 @@ from planner.engines.mlx.memory import read_format
 from planner.engines.mlx.plan import MlxAsk, plan_mlx
 from planner.engines.vllm.alternatives import NATIVE_FP8, ONLINE
 from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.plan import plan_as_asked
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.facts.hardware import GpuGroup
-from planner.questions.choose import Fit, Offer, Wish, cannot_fit, suits, weight_bits
-from planner.speed.estimate import estimate
+from planner.questions.choose import Fit, Offer, Wish, cannot_fit, suits
 
 MLX_FORMATS = ((16, "bf16"), (8, "8bit"), (4, "4bit"))
 Variants = list[tuple[int, Callable[[Wish], Fit]]]

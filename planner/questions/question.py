@@ -11,8 +11,8 @@ from typing import Any
 
 from planner.catalogue import load
 from planner.catalogue.resolve import form_key, slug
-from planner.engines.vllm.alternatives import WITHOUT, Alternative
 from planner.engines.vllm.versions import DEFAULT_VERSION
+from planner.facts.alternatives import WITHOUT, Alternative
 from planner.facts.command_line import AUTO, command_line
 from planner.facts.hardware import GpuSpec
 from planner.facts.verdict import Engine

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from planner.engines.vllm.choice import Request
-from planner.engines.vllm.plan import Plan, Warn
-from planner.engines.vllm.rules import UnsupportedError
-from planner.errors import PlannerError
-from planner.speed.estimate import NoSpeed, Pace, estimate, paces
+from planner.engines.vllm.pace import estimate, paces
+from planner.engines.vllm.plan import Plan
+from planner.errors import PlannerError, UnsupportedError
+from planner.facts.speed import NoSpeed
+from planner.facts.verdict import Warn
+from planner.speed.estimate import Pace
 from planner.units import ceil_div
 
 WORTH_IT = 1.15  # by how much all users together must gain before it is said

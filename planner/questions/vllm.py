@@ -5,25 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from planner.catalogue.resolve import Source, find_source
-from planner.cli.command import words
 from planner.engines.vllm.choice import Pins, Request
 from planner.engines.vllm.rules import KV_CACHE_DTYPES, quantization_problem
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.errors import PlannerError, did_you_mean
-from planner.facts.deployment import Deployment, deployment
+from planner.facts.deployment import Deployment
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.verdict import Verdict
+from planner.questions.deploy import deployment
 from planner.questions.placement import Ask, Stack, check_names_and_ports, place_servers
 from planner.questions.question import FIRST_PORT, Question, engine_of, question_of, typed
-from planner.questions.stack_file import ServiceRow, StackRow, address, read_stack, with_row
+from planner.questions.stack_file import ServiceRow, StackRow
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from planner.questions.local import LocalAnswer
 
 
@@ -45,49 +42,13 @@ class Answer:
         """Whether all that was asked is met."""
         return self.stack.meets_wish
 
-    def texts(self, formats: tuple[str, ...]) -> dict[str, str]:
-        """The files by name."""
-        from planner.emit import emit, emit_formats, read_formats
-
-        return emit(self.deployment) | emit_formats(self.deployment, read_formats(formats))
-
-    def json(self, files: list[str]) -> Any:
-        """The JSON object."""
-        from planner.report.contract import plan_json
-
-        return plan_json(self.stack, self.deployment, files, self.question)
-
-    def page(self, command_line: str) -> str:
-        """The report as one HTML page."""
-        from planner.report.html import report
-        from planner.report.view import stack_view
-
-        return report(stack_view(self.stack, self.deployment, ()), command_line)
-
-    def figure(self, kind: str) -> bytes:
-        """The pictures of the main server as PNG or SVG."""
-        from planner.report.figure import figure
-
-        return figure(self.stack.main, kind)
-
-    def show(self, console: Console, folder: str = "") -> None:
-        """Print the report; `folder` is where its files will lie."""
-        from planner.report.terminal import show
-
-        show(self.stack, console, folder)
-
-
-def answer(options: dict[str, Any]) -> Answer | LocalAnswer:
-    """Answer the question of the command line, or that of a stack file."""
-    return answer_for(question_row(options), options.get("port") or FIRST_PORT, tuple(options.get("to") or ()))
-
 
 def answer_for(row: StackRow, first_port: int = FIRST_PORT, to: tuple[str, ...] = ()) -> Answer | LocalAnswer:
     """Answer one question, of which formats are a part, for whichever runtime it names. Raises PlannerError where it cannot be asked so."""
     from planner.catalogue.load import find_gpu
 
     engine = engine_of(row.engine, find_gpu(row.gpu))
-    question = question_of(row, first_port, _formats(to))
+    question = question_of(row, first_port, to)
     if engine == "vllm":
         if any(service.gpu_layers is not None for service in row.services) or row.wired_limit_mb is not None:
             raise PlannerError("--gpu-layers and --wired-limit-mb are not vLLM's", "--engine llama.cpp, ollama or mlx")
@@ -101,14 +62,6 @@ def answer_for(row: StackRow, first_port: int = FIRST_PORT, to: tuple[str, ...] 
             f"--{pins[0].replace('_', '-')} is vLLM's; {engine} has no such setting", "--context, --users, --kv-cache-dtype and --quantization go for all"
         )
     return answer_local(row, engine, question, first_port)
-
-
-def _formats(to: tuple[str, ...]) -> tuple[str, ...]:
-    if not to:
-        return ()
-    from planner.emit import read_formats
-
-    return read_formats(to)
 
 
 def answer_row(row: StackRow, question: Question, first_port: int = FIRST_PORT) -> Answer:
@@ -125,39 +78,9 @@ def answer_row(row: StackRow, question: Question, first_port: int = FIRST_PORT) 
     return Answer(stack, deployment(stack, bind=row.bind, proxy_port=row.proxy_port, sampling=sampling), question)
 
 
-def request_of(options: dict[str, Any]) -> tuple[Request, Source]:
-    """The question about one model, for who asks vLLM itself."""
-    row = question_row({"beside": (), "stack_file": None, "nodes": 1, "bind": "127.0.0.1", "proxy_port": 8080} | options)
-    request, source = _request(row.services[0], _group(row, 1), row.vllm_version)
-    return request, source
-
-
-def question_row(options: dict[str, Any]) -> StackRow:
-    """The question as one row, whichever way it was asked."""
-    path: Path | None = options["stack_file"]
-    if path is not None:
-        return read_stack(path)
-    if not options["gpu"] or not options["model"]:
-        missing = {"gpu": "rtx4090"} if not options["gpu"] else {}
-        raise PlannerError(f"--{'gpu' if missing else 'model'} is missing", f"try: {words(missing | ({} if options['model'] else {'model': 'qwen3-8b'}))}")
-    try:
-        address(options["bind"])
-    except ValueError as error:
-        raise PlannerError(f"--bind {options['bind'][:60]!r}: {error}") from None
-    pinned = {each.name: options[each.name] for each in fields(ServiceRow) if each.name in options}
-    return StackRow(
-        gpu=options["gpu"],
-        count=options["count"],
-        nodes=options["nodes"],
-        host=options["host_kind"],
-        bind=options["bind"],
-        proxy_port=options["proxy_port"],
-        vllm_version=options["vllm_version"],
-        engine=options.get("engine"),
-        wired_limit_mb=options.get("wired_limit_mb"),
-        link_gb_per_s=options.get("link_gb_per_s"),
-        services=[ServiceRow(**pinned), *(with_row(text) for text in options["beside"])],
-    )
+def request_of(row: StackRow) -> tuple[Request, Source]:
+    """The question about the one model of a row, for who asks vLLM itself."""
+    return _request(row.services[0], _group(row, 1), row.vllm_version)
 
 
 def _group(row: StackRow, nodes: int) -> GpuGroup:

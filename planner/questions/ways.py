@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from planner.architecture.quantization import weight_bits
 from planner.catalogue.load import Entry, find_model
 from planner.catalogue.resolve import find_source, slug
 from planner.engines.vllm.alternatives import NATIVE_FP8, ONLINE
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuSpec
-from planner.questions.choose import weight_bits
 from planner.questions.local import DEFAULT_MIX
 
 CLASSES = (16, 8, 4)

@@ -11,10 +11,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from typing_extensions import TypedDict
 
+from planner.facts.speed import significant
 from planner.facts.verdict import Grade
 from planner.questions.capacity import Asked, Capacity, Held, Lengths, Limits
 from planner.report.table import Column, Fitted, Row
-from planner.speed.estimate import significant
 from planner.units import tokens
 
 

@@ -9,14 +9,15 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from typing_extensions import TypedDict
 
+from planner.catalogue.prices import Price
 from planner.facts.hardware import GpuGroup
+from planner.facts.speed import expected_tokens_per_s, significant
 from planner.facts.verdict import Verdict
 from planner.questions.choose import DOUBLING_MONTHS, Chosen, Wish
-from planner.questions.machines import Machine, Need, Price
+from planner.questions.machines import Machine, Need
 from planner.report.lead import VERDICT_WORDS
 from planner.report.speed import SpeedJson, blank_notes, speed_json, speed_reason
 from planner.report.table import Column, Fitted, Row
-from planner.speed.estimate import expected_tokens_per_s, significant
 from planner.units import tokens
 
 

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from typing_extensions import TypedDict
 
 from planner.engines.vllm.choice import Choice
-from planner.engines.vllm.plan import Alternative, Rejection
+from planner.engines.vllm.pace import estimate
+from planner.engines.vllm.plan import Alternative
 from planner.facts.config import ServeConfig
 from planner.facts.deployment import Deployment
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
-from planner.facts.verdict import Verdict
+from planner.facts.verdict import Rejection, Verdict
 from planner.questions.placement import Placed, Stack, stack_warnings
 from planner.report.contract_parts import EngineJson, HardwareJson, MemoryJson, ModelJson, SettingsJson
 from planner.report.lead import Outcome, headline, stack_headline
 from planner.report.speed import SpeedJson, speed_json, speed_reason
 from planner.secrets import redact_words
-from planner.speed.estimate import estimate
 
 if TYPE_CHECKING:
     from planner.engines.vllm.check import Checked

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planner.engines.vllm.memory import capacity, place
+from planner.engines.vllm.pace import estimate, paces
 from planner.engines.vllm.plan import Plan
 from planner.engines.vllm.rules import in_flight_tokens
+from planner.facts.speed import NoSpeed
 from planner.questions.capacity import Lengths, slots
-from planner.speed.estimate import NoSpeed, estimate, paces
 
 SHORTEST = 1024
 MOST_USERS = 256

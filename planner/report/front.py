@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from planner.facts.speed import significant
 from planner.questions.front import Point
 from planner.report.chart import scatter
 from planner.report.table import Column, Fitted, Row
-from planner.speed.estimate import significant
 from planner.units import tokens
 
 CHART_WIDTH = 120  # at most

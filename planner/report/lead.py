@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from planner.engines.vllm.plan import Plan, Rejection
-from planner.facts.verdict import Verdict, worst
+from planner.engines.vllm.pace import estimate
+from planner.engines.vllm.plan import Plan
+from planner.facts.speed import NoSpeed, Range, SpeedEstimate
+from planner.facts.verdict import Rejection, Verdict, worst
 from planner.questions.placement import Placed, Stack
 from planner.report.words import between, number
-from planner.speed.estimate import NoSpeed, Range, SpeedEstimate, estimate
 from planner.units import gib, tokens
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 from typing_extensions import TypedDict
 
+from planner.facts.speed import NoSpeed, SpeedEstimate
 from planner.facts.verdict import BoundBy, Grade
-from planner.speed.estimate import NoSpeed, SpeedEstimate
 
 
 class RangeJson(TypedDict):

@@ -10,12 +10,12 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.plan import Alternative, Plan
 from planner.questions.placement import Placed, Stack, stack_warnings
 from planner.report.lead import Figure, Headline, Outcome, binds, figures, headline, outcome, stack_headline, stack_refusals
 from planner.report.table import Column, Fitted, Row, Typed
 from planner.report.words import LEFT, ledger_rows, parts, settings_rows, speed_lines
-from planner.speed.estimate import estimate
 from planner.units import GIB, gib, tokens
 
 if TYPE_CHECKING:

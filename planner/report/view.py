@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from planner.engines.vllm.pace import estimate
 from planner.facts.deployment import Deployment
 from planner.facts.local_plan import LocalPlan
 from planner.facts.verdict import Verdict, worst
@@ -26,7 +27,6 @@ from planner.report.lead import (
 )
 from planner.report.svg import curve, ledger_bar, short, slug
 from planner.report.words import ledger_rows, parts, settings_rows, speed_lines
-from planner.speed.estimate import estimate
 from planner.units import GIB, gib, tokens
 
 

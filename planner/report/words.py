@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.engines.vllm.plan import Plan
-from planner.speed.estimate import DOES_NOT_START, NoSpeed, Range, SpeedEstimate
+from planner.facts.speed import DOES_NOT_START, NoSpeed, Range, SpeedEstimate
 from planner.units import GIB, gib, tokens
 
 LEFT = "left over"

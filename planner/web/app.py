@@ -22,6 +22,7 @@ from planner.catalogue.load import Entry
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
 from planner.facts.verdict import ENGINES
+from planner.report.answers import answer_json
 from planner.report.html import render, report, static
 from planner.web import links
 from planner.web.state import State, answered, file_texts, read_state, view_of
@@ -164,7 +165,7 @@ def _report(request: Request) -> Response:
 
 def _json(request: Request) -> Response:
     state = _asked(request)
-    return Response(json.dumps(answered(state).json([]), indent=2), media_type="application/json")
+    return Response(json.dumps(answer_json(answered(state), []), indent=2), media_type="application/json")
 
 
 def _static(request: Request) -> Response:

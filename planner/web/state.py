@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from planner.catalogue import load
+from planner.emit import files_of
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.command_line import command_line
 from planner.facts.hardware import Host
 from planner.facts.verdict import ENGINES
 from planner.questions.stack_file import ServiceRow, StackRow
 from planner.questions.vllm import Answer, answer_for
-from planner.report.view import View, local_view, stack_view
+from planner.report.answers import answer_view
+from planner.report.view import View
 from planner.units import parse_context
 
 if TYPE_CHECKING:
@@ -105,7 +107,7 @@ def answered(state: State) -> Answer | LocalAnswer:
 def file_texts(state: State) -> dict[str, str]:
     """The files of an answer by name."""
     found = answered(state)
-    return found.texts(()) if found.verdict != "does_not_start" else {}
+    return files_of(found.deployment) if found.verdict != "does_not_start" else {}
 
 
 @lru_cache(maxsize=512)
@@ -113,4 +115,4 @@ def view_of(state: State) -> View:
     """The answer as it is shown."""
     found = answered(state)
     names = file_texts(state)
-    return stack_view(found.stack, found.deployment, names) if isinstance(found, Answer) else local_view(found.plans, found.deployment, names)
+    return answer_view(found, names)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from planner.engines.alternatives import LEAST_OFFERED, MOST_GPUS, Change, both, offered
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.model import converted
-from planner.engines.vllm.alternatives import LEAST_OFFERED, MOST_GPUS, Alternative, Change, both, offered
+from planner.facts.alternatives import Alternative
 from planner.facts.local_plan import LocalPlan, longest_context
 from planner.units import largest, tokens
 

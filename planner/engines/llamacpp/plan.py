@@ -8,13 +8,14 @@ from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.alternatives import alternatives
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, LlamaCppLedger, ledger
+from planner.engines.llamacpp.pace import gguf_weights
 from planner.engines.llamacpp.warn import warnings
+from planner.engines.pace import local_estimate, local_work
 from planner.errors import PlannerError
 from planner.facts.deployment import Service
 from planner.facts.local_plan import LocalPlan, Part, exactly, longest_context
 from planner.facts.model import ChatFormat
-from planner.speed.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate
-from planner.speed.local import gguf_weights, local_estimate, local_work
+from planner.facts.speed import DOES_NOT_START, NoSpeed, SpeedEstimate
 from planner.units import largest, tokens
 
 LLAMA_CPP_VERSION = "b10488"  # what Ollama 0.33 pins

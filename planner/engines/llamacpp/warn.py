@@ -5,8 +5,8 @@ from __future__ import annotations
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.memory import LlamaCppConfig, ledger
-from planner.engines.vllm.plan import Warn
 from planner.facts.local_plan import LocalPlan
+from planner.facts.verdict import Warn
 from planner.units import gib, tokens
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from planner.engines.alternatives import LEAST_OFFERED, sure
 from planner.engines.mlx import memory as mlx
-from planner.engines.vllm.alternatives import LEAST_OFFERED, Alternative, sure
-from planner.engines.vllm.plan import Warn
+from planner.engines.mlx.pace import mlx_weights
+from planner.engines.pace import local_estimate, local_work
 from planner.errors import PlannerError
+from planner.facts.alternatives import Alternative
 from planner.facts.deployment import Sampling, Service
 from planner.facts.hardware import GpuGroup
 from planner.facts.local_plan import LocalPlan, Part, exactly, longest_context
 from planner.facts.model import ChatFormat, ModelSpec
-from planner.speed.estimate import DOES_NOT_START, NoSpeed, SpeedEstimate
-from planner.speed.local import local_estimate, local_work, mlx_weights
+from planner.facts.speed import DOES_NOT_START, NoSpeed, SpeedEstimate
+from planner.facts.verdict import Warn
 from planner.units import GIB, MIB, ceil_div, largest, tokens
 
 VERSIONS = {"mlx-lm": "0.32.2", "mlx-vlm": "0.7.10"}

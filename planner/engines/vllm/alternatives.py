@@ -5,71 +5,23 @@ Flags first, then a smaller wish, then other weights (to download), then both, t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
+from planner.engines.alternatives import LEAST_OFFERED, MOST_GPUS, Change, Market, both, offered
 from planner.engines.vllm import rules
 from planner.engines.vllm.choice import Choice, Pins, Request, serves_users
-from planner.engines.vllm.rules import UnsupportedError
 from planner.engines.vllm.search import NARROW_CACHE, best, kv_dtypes
 from planner.engines.vllm.weights import stage_weights
-from planner.errors import PlannerError
-from planner.facts.command_line import flag_of
+from planner.errors import PlannerError, UnsupportedError
+from planner.facts.alternatives import Alternative, Changed
 from planner.facts.config import Parallel
-from planner.facts.hardware import GpuSpec
-from planner.facts.model import ModelSpec
-from planner.facts.verdict import Verdict
 from planner.units import CONTEXT_STEP, tokens
 
-MOST_OFFERED = 6
-MOST_GPUS = 8  # of one machine
-LEAST_OFFERED = 4096  # tokens: a shorter context is no answer to who asked for a longer one
 FEWEST_GPUS_OF_A_NODE = 4  # GUESS: smaller machines are given more GPUs, not a second machine
-WITHOUT = "without"  # in `changed`: the number of a server beside the main one that is left out
 ONLINE = "fp8"  # vLLM quantizes a 16-bit checkpoint while it loads it
 NATIVE_FP8 = 89  # compute capability that multiplies in FP8
-
-Others = tuple[tuple[str, Callable[[], ModelSpec]], ...]  # name of a variant and how to get it
-Asked = TypeVar("Asked")
-Changed = tuple[tuple[str, Any], ...]  # options of the question by their names, with new values; None leaves one out
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Alternative:
-    """A change that meets the wish, checked by planning it; `command` is the whole question to type, where one line asks it.
-
-    `changed` are options of the question's server number `server` (0: the main one) or of its machine.
-    """
-
-    change: str
-    arguments: str
-    verdict: Verdict
-    changed: Changed = ()
-    server: int = 0
-    command: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Market:
-    """What may stand in the model's or the GPU's place: published variants, the same weights quantized while loading, cards of about the price."""
-
-    variants: Others = ()
-    online: Callable[[], ModelSpec] | None = None
-    cards: Callable[[], Sequence[GpuSpec]] | None = None  # cheapest first
-
-
-NO_MARKET = Market()
-
-
-@dataclass(frozen=True, slots=True)
-class Change(Generic[Asked]):
-    """One way to ask otherwise, of vLLM or of another runtime. Of each kind one is offered."""
-
-    kind: str
-    words: str
-    changed: Changed
-    asked: Asked
 
 
 def meets(request: Request) -> bool:
@@ -85,31 +37,6 @@ def meets(request: Request) -> bool:
 def alternatives(request: Request, choice: Choice, market: Market, check: Callable[[Request], bool] = meets) -> tuple[Alternative, ...]:
     """Changes that meet the wish, each checked by planning it."""
     return offered(_changes(request, choice, market), check)
-
-
-def offered(changes: Iterable[Change[Asked]], check: Callable[[Asked], bool]) -> tuple[Alternative, ...]:
-    """Those changes that do, in their order, at most one of a kind; they are only tried until enough are found."""
-    found: dict[str, Alternative] = {}
-    for change in changes:
-        first, _, more = change.kind.partition(" and ")
-        if change.kind in found or (more and first in found):  # both changes are for where one alone would not do
-            continue
-        if check(change.asked):
-            found[change.kind] = sure(change.words, change.changed)
-        if len(found) == MOST_OFFERED:
-            break
-    return tuple(found.values())
-
-
-def sure(words: str, changed: Changed) -> Alternative:
-    """A change that was seen to do."""
-    arguments = " ".join(f"without {flag_of(name)}" if value is None else f"{flag_of(name)} {value}" for name, value in changed)
-    return Alternative(change=words, arguments=arguments, verdict="starts", changed=changed)
-
-
-def both(change: Change[Asked], more: Change[Asked]) -> Change[Asked]:
-    """Other weights, and a further change of what is then asked."""
-    return Change(f"weights and {more.kind}", f"{change.words}, with {more.words}", (*change.changed, *more.changed), more.asked)
 
 
 def _changes(request: Request, choice: Choice, market: Market) -> Iterator[Change[Request]]:

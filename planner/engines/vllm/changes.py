@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from planner.engines.alternatives import Market
 from planner.engines.vllm import rules
-from planner.engines.vllm.alternatives import Alternative, Market
 from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.search import FEWEST_SEQS, cannot_split, evaluate
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UnsupportedError
+from planner.facts.alternatives import Alternative
 from planner.facts.config import ServeConfig
 from planner.units import CONTEXT_STEP, tokens
 
@@ -49,7 +50,7 @@ def _evaluated(request: Request, config: ServeConfig) -> Choice | None:
     """The ledger of settings; None where this GPU refuses them or the model cannot be divided so."""
     try:
         return evaluate(request, config)
-    except (rules.UnsupportedError, PlannerError):
+    except (UnsupportedError, PlannerError):
         return None
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from planner.engines.alternatives import NO_MARKET, Market
 from planner.engines.vllm import rules
-from planner.engines.vllm.alternatives import NO_MARKET, Market
 from planner.engines.vllm.changes import changes, published, request_with
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.command import AUTO_LENGTH, read_settings
@@ -16,14 +16,14 @@ from planner.engines.vllm.flag_rules import FlagFault
 from planner.engines.vllm.memory import place
 from planner.engines.vllm.not_covered import NotCovered, not_covered
 from planner.engines.vllm.parsers import told_remarks
-from planner.engines.vllm.plan import Plan, Warn, reject, warnings
+from planner.engines.vllm.plan import Plan, reject, warnings
 from planner.engines.vllm.search import cannot_split, evaluate
 from planner.engines.vllm.versions import VERSIONS, newest_for
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UnsupportedError
 from planner.facts.config import ServeConfig
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
-from planner.facts.verdict import Verdict
+from planner.facts.verdict import Verdict, Warn
 from planner.text import shown
 from planner.units import parse_count
 
@@ -120,7 +120,7 @@ def check(
             config = _fitted(request, config)
         choice = _explained(evaluate(request, config), values)
         layout = rules.cache_layout(model, group.gpu, config.kv_cache_dtype)
-    except rules.UnsupportedError as error:
+    except UnsupportedError as error:
         return answer(None, Problem(code="unsupported", message=str(error), fix=_supported(request, config)))
     missing = tuple(not_covered(values, model, config, backend=layout.backend, block_size=layout.block_size))
     plan = _plan(request, choice, repo, argv, values)
@@ -202,7 +202,7 @@ def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model
         yield Problem(code="unsupported", message=problem, fix="leave --quantization out; vLLM detects it")
     try:
         rules.check_model(model, group.gpu, config.vllm_version)
-    except rules.UnsupportedError as error:
+    except UnsupportedError as error:
         older = newest_for(group.gpu.capability)
         old_gpu = group.gpu.capability < VERSIONS[config.vllm_version].least_capability
         fix = (f"use vLLM {older}" if older else "another GPU") if old_gpu else "a 16-bit checkpoint, or one quantized in another way"
@@ -250,7 +250,7 @@ def _supported(request: Request, config: ServeConfig) -> str:
     ):
         try:
             place(request.model, request.group, changed)
-        except (rules.UnsupportedError, PlannerError):
+        except (UnsupportedError, PlannerError):
             continue
         return words
     return "another GPU"

@@ -14,8 +14,9 @@ from itertools import accumulate, pairwise
 from math import lcm
 from typing import Any, assert_never
 
+from planner.engines.shards import state_bytes, token_bytes
 from planner.engines.vllm.packing import Bucket, pack
-from planner.engines.vllm.weights import stage_layers, tensor_bytes
+from planner.engines.vllm.weights import stage_layers
 from planner.errors import PlannerError
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.model import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, ModelSpec, RecurrentState, SlidingWindow
@@ -83,22 +84,6 @@ def group_blocks(group: CacheGroup, max_model_len: Any, in_flight_tokens: Any) -
             assert_never(group.attention)
 
 
-def token_bytes(attention: Attention, tp: int, layout: CacheLayout) -> int:
-    """Bytes of one token of one layer on one rank."""
-    match attention:
-        case FullAttention() | SlidingWindow() | ChunkedLocal():
-            heads = _local_heads(attention.kv_heads, tp)
-            return heads * ((attention.head_dim + attention.head_dim_v) * layout.bits // 8 + layout.bytes_per_token_head)
-        case LatentAttention(index_dim=index_dim) if index_dim:
-            return index_dim
-        case LatentAttention():
-            return layout.latent_bytes or (attention.latent_dim + attention.rope_dim) * layout.bits // 8
-        case CompressedCache() | RecurrentState():
-            return 0
-        case _:
-            assert_never(attention)
-
-
 def page_bytes(attention: Attention, block_size: int, tp: int, layout: CacheLayout) -> int:
     """Bytes of one page, `block_size` tokens of one layer on one rank; a recurrent state is one page whatever the block."""
     match attention:
@@ -108,16 +93,6 @@ def page_bytes(attention: Attention, block_size: int, tp: int, layout: CacheLayo
             return state_bytes(attention, tp, layout.dtype_bits)
         case _:
             return block_size * token_bytes(attention, tp, layout)
-
-
-def _local_heads(kv_heads: int, tp: int) -> int:
-    """KV heads of one rank; past their number they are replicated (config/model.py get_num_kv_heads)."""
-    return max(1, kv_heads // tp)
-
-
-def state_bytes(state: RecurrentState, tp: int, dtype_bits: int) -> int:
-    """Bytes of one recurrent state on one rank."""
-    return sum(tensor_bytes(tensor, tp, dtype_bits) for tensor in state.tensors)
 
 
 def hybrid_block_size(model: ModelSpec, tp: int, layout: CacheLayout) -> int:

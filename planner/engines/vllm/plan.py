@@ -4,36 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from planner.engines.alternatives import NO_MARKET, Market, Others
 from planner.engines.vllm import rules
-from planner.engines.vllm.alternatives import NO_MARKET, Alternative, Market, Others, alternatives
+from planner.engines.vllm.alternatives import alternatives
 from planner.engines.vllm.choice import Choice, Pins, Request, serves_users
 from planner.engines.vllm.command import serve_argv
 from planner.engines.vllm.parsers import chat_remarks
 from planner.engines.vllm.search import best
 from planner.engines.vllm.versions import VERSIONS, newest_for
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UnsupportedError
+from planner.facts.alternatives import Alternative
 from planner.facts.config import ServeConfig
 from planner.facts.hardware import Host
 from planner.facts.model import ModelSpec
-from planner.facts.verdict import Verdict
+from planner.facts.verdict import Rejection, Verdict, Warn
 from planner.units import CONTEXT_STEP, gib, tokens
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Warn:
-    """Something the user should know; `code` is stable."""
-
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejection:
-    """Why it does not start, in vLLM's own terms, and by how much."""
-
-    code: str
-    reason: str
-    short_by_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +74,7 @@ def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Othe
     try:
         choice = best(request)
         layout = rules.cache_layout(request.model, request.group.gpu, choice.config.kv_cache_dtype)
-    except rules.UnsupportedError as error:
+    except UnsupportedError as error:
         raise PlannerError(str(error), _what_works(request, others)) from None
     plan = Plan(
         request=request,
@@ -118,7 +103,7 @@ def _what_works(request: Request, others: Others) -> str:
     for words, changed in changes:
         try:
             best(changed)
-        except (PlannerError, rules.UnsupportedError):
+        except (PlannerError, UnsupportedError):
             continue
         return words
     return ""

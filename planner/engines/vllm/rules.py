@@ -6,6 +6,7 @@ Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM
 from __future__ import annotations
 
 from planner.engines.vllm.versions import VERSIONS, Version, newest_for
+from planner.errors import UnsupportedError
 from planner.facts.config import CacheLayout, Parallel, ServeConfig
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import CompressedCache, FullAttention, ModelSpec, SlidingWindow
@@ -24,10 +25,6 @@ UNCOVERED_KV_DTYPES = ("fp8_inc", "nvfp4_ds_mla", "nvfp4_4over6", "ultraquant_4b
 KV_CACHE_DTYPES = (*PLAIN_DTYPES, *FP8_DTYPES, "fp8_ds_mla", *PACKED_DTYPES)
 
 _MLA_FP8_TOKEN_BYTES = 656  # fp8_ds_mla: 512 FP8 + 4 float32 scales + 64 bfloat16 (mla_attention.py:1386)
-
-
-class UnsupportedError(ValueError):
-    """A combination that this GPU refuses to start with; the message is the reason."""
 
 
 def default_batches(gpu: GpuSpec, memory_bytes: int, version: Version) -> tuple[int, int]:

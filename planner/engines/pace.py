@@ -7,32 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.engines.llamacpp.model import GgufModel
-from planner.engines.mlx.memory import MlxFormat
-from planner.facts.config import CacheLayout, Parallel
+from planner.engines.work import cache_reads
+from planner.facts.config import CacheLayout
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
-from planner.speed.estimate import ANSWER, PROMPT, NoSpeed, Range, SpeedEstimate, factor, grade, no_answers, no_bandwidth, significant
+from planner.facts.speed import NoSpeed, Range, SpeedEstimate, significant
+from planner.speed.estimate import ANSWER, PROMPT, factor, grade, no_answers, no_bandwidth
 from planner.speed.roofline import fitted, prompt_s, rates, step
-from planner.speed.work import Weights, Work, cache_reads, peak, shape_of, weights
-
-
-def gguf_weights(model: ModelSpec, file: GgufModel) -> Weights:
-    """Bytes as a GGUF file stores them; experts and the rest share a layer's by how many weights they have, what is multiplied does not change."""
-    plain, layers = weights(model, Parallel()), sum(file.layer_bytes)
-    experts = layers * plain.expert_macs // (plain.dense_macs + plain.expert_macs)
-    return replace(plain, dense_bytes=layers - experts, head_bytes=file.output_bytes, expert_bytes=experts)
-
-
-def mlx_weights(model: ModelSpec, form: MlxFormat) -> Weights:
-    """Bytes as MLX stores matrices of so many weights."""
-    plain, experts = weights(model, Parallel()), form.experts or form
-    return replace(
-        plain,
-        dense_bytes=form.matrix_bytes(1, plain.dense_macs),
-        head_bytes=form.matrix_bytes(1, plain.head_macs),
-        expert_bytes=experts.matrix_bytes(1, plain.expert_macs),
-    )
+from planner.speed.work import Weights, Work, peak, shape_of
 
 
 def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, stages: int = 1, kv_bits: int = 16, widened: bool = True) -> Work | NoSpeed:

@@ -1,0 +1,184 @@
+"""What one tensor-parallel rank holds of an axis, a matrix, a module, and of a token's cache.
+
+Sources: vLLM 0.33 model_executor/layers (linear.py, vocab_parallel_embedding.py), v1/kv_cache_interface.py; an undivided model is the rank of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from math import gcd, prod
+from typing import assert_never
+
+from planner.errors import NotDivisibleError
+from planner.facts.config import CacheLayout, Parallel
+from planner.facts.model import (
+    FP32,
+    ROUTER,
+    Attention,
+    Axis,
+    ChunkedLocal,
+    CompressedCache,
+    Experts,
+    FullAttention,
+    LatentAttention,
+    Linear,
+    Module,
+    Plane,
+    RecurrentState,
+    SlidingWindow,
+    Split,
+    Storage,
+    Tensor,
+)
+from planner.units import ceil_div, round_up
+
+VOCAB_PADDING = 64  # vocab_parallel_embedding.py:36 DEFAULT_VOCAB_PADDING_SIZE
+
+
+def axis_size(axis: Axis, tp: int) -> int:
+    """Elements of one dimension on one rank. Raises PlannerError where the split is impossible."""
+    match axis.split:
+        case Split.WHOLE:
+            return axis.size
+        case Split.TP:
+            if axis.size % tp:
+                raise NotDivisibleError(f"{axis.size} cannot be divided over {tp} ranks")
+            return axis.size // tp
+        case Split.HEADS:
+            if axis.units % tp and tp % axis.units:
+                raise NotDivisibleError(f"{axis.units} key-value heads and tensor parallel size {tp}: one must divide the other")
+            return max(1, axis.units // tp) * (axis.size // axis.units)
+        case Split.EVEN:
+            return axis.size if axis.units % tp else axis_size(Axis(axis.size, Split.TP), tp)
+        case Split.VOCAB:
+            padded = round_up(axis.size, VOCAB_PADDING)
+            if padded % tp:
+                raise NotDivisibleError(f"the padded vocabulary of {padded} cannot be divided over {tp} ranks")
+            return padded // tp
+        case _:
+            assert_never(axis.split)
+
+
+def tensor_bytes(tensor: Tensor, tp: int, dtype_bits: int) -> int:
+    """Bytes of a plain parameter on one rank; 16 bits stand for the model's dtype."""
+    bits = dtype_bits if tensor.bits == 16 else tensor.bits
+    return prod(axis_size(axis, tp) for axis in tensor.axes) * bits // 8
+
+
+def plane_bytes(plane: Plane, parts: list[int], columns: int, dtype_bits: int) -> int:
+    """Bytes of one plane of a matrix of sum(parts) x columns."""
+    bits = dtype_bits if plane.bits == 16 else plane.bits
+    match plane.row_block:
+        case 0:
+            rows = len(parts)
+        case -1:
+            rows = 1
+        case block:
+            rows = ceil_div(sum(parts), block)
+    width = 1 if plane.column_block == 0 else ceil_div(columns, plane.column_block)
+    return rows * width * bits // 8 + plane.extra_bytes
+
+
+def matrix_bytes(storage: Storage, parts: list[int], columns: int, dtype_bits: int) -> int:
+    """Bytes of a stored matrix: the sum of its planes."""
+    return sum(plane_bytes(plane, parts, columns, dtype_bits) for plane in storage.planes)
+
+
+def linear_bytes(linear: Linear, tp: int, dtype_bits: int) -> int:
+    """Bytes of a (fused) linear layer on one rank. Raises NotDivisibleError where a quantization group would be cut."""
+    columns = axis_size(linear.inputs, tp)
+    parts = [axis_size(axis, tp) for axis in linear.outputs]
+    parts[-1] += -sum(parts) % linear.rows_multiple
+    _check_groups(linear.name, linear.storage, columns, sum(parts))
+    bias = sum(parts) * dtype_bits // 8 if linear.bias else 0
+    return matrix_bytes(linear.storage, parts, columns, dtype_bits) + bias
+
+
+def _check_groups(name: str, storage: Storage, columns: int, rows: int) -> None:
+    if columns % storage.input_multiple:
+        raise NotDivisibleError(f"{name}: {columns} inputs a rank are not a multiple of the quantization group {storage.input_multiple}")
+    if rows % storage.output_multiple:
+        raise NotDivisibleError(f"{name}: {rows} outputs a rank are not a multiple of {storage.output_multiple}")
+
+
+def local_experts(experts: int, ranks: int) -> int:
+    """Experts on the fullest rank of an expert-parallel group (fused_moe/layer.py determine_expert_map)."""
+    return ceil_div(experts, ranks)
+
+
+def experts_bytes(bank: Experts, parallel: Parallel, dtype_bits: int) -> int:
+    """Bytes of a layer's routed experts on one rank: sliced by tensor parallelism, or spread whole by expert parallelism."""
+    tp = parallel.tensor_parallel_size
+    spread = parallel.enable_expert_parallel and tp > 1
+    count = local_experts(bank.experts, tp) if spread else bank.experts
+    width = bank.intermediate if spread or tp == 1 else max(bank.minimum_width, axis_size(Axis(bank.intermediate, Split.TP), tp))
+    hidden = bank.hidden
+    if bank.storage.name == "mxfp4":
+        width, hidden = round_up(width, parallel.expert_width_multiple), round_up(hidden, parallel.expert_hidden_multiple)
+    elif bank.storage.name == "16-bit" and bank.shards == 1:
+        width = round_up(width, parallel.ungated_width_multiple)
+    storage = _refined(bank.storage, width, hidden, sliced=tp > 1 and not spread)
+    _check_groups(bank.name, storage, width, width)
+    w13 = matrix_bytes(storage, [width] * bank.shards, hidden, dtype_bits)
+    w2 = matrix_bytes(storage, [hidden], width, dtype_bits)
+    bias = (bank.shards * width + hidden) * dtype_bits // 8 if bank.bias else 0
+    return count * (w13 + w2 + bias)
+
+
+def _refined(storage: Storage, width: int, hidden: int, *, sliced: bool) -> Storage:
+    """Block scales of a slice that cuts blocks are refined to the largest common block (fused_moe/oracle/fp8.py:292)."""
+    block = next((plane for plane in storage.planes if plane.row_block > 1), None)
+    if block is None or (width % block.row_block == 0 and (not sliced or width % block.column_block == 0)):
+        return storage
+    size = gcd(block.row_block, block.column_block, width, hidden)
+    if size < 32:
+        raise NotDivisibleError(f"expert width {width} a rank cannot hold FP8 blocks of {block.row_block}x{block.column_block}")
+    planes = tuple(Plane(plane.bits, size, size) if plane is block else plane for plane in storage.planes)
+    return Storage(storage.name, planes)
+
+
+def module_bytes(module: Module, parallel: Parallel, dtype_bits: int = 16) -> int:
+    """Bytes of any module on one rank."""
+    match module:
+        case Linear(storage=storage) if storage is ROUTER and parallel.wide_router:
+            return linear_bytes(replace(module, storage=FP32), parallel.tensor_parallel_size, dtype_bits)
+        case Linear():
+            return linear_bytes(module, parallel.tensor_parallel_size, dtype_bits)
+        case Experts():
+            return experts_bytes(module, parallel, dtype_bits)
+        case Tensor():
+            return tensor_bytes(module, parallel.tensor_parallel_size, dtype_bits)
+        case _:
+            assert_never(module)
+
+
+def modules_bytes(modules: Iterable[Module], parallel: Parallel, dtype_bits: int = 16) -> int:
+    """Bytes of several modules on one rank."""
+    return sum(module_bytes(module, parallel, dtype_bits) for module in modules)
+
+
+def token_bytes(attention: Attention, tp: int, layout: CacheLayout) -> int:
+    """Bytes of one token of one layer on one rank."""
+    match attention:
+        case FullAttention() | SlidingWindow() | ChunkedLocal():
+            heads = _local_heads(attention.kv_heads, tp)
+            return heads * ((attention.head_dim + attention.head_dim_v) * layout.bits // 8 + layout.bytes_per_token_head)
+        case LatentAttention(index_dim=index_dim) if index_dim:
+            return index_dim
+        case LatentAttention():
+            return layout.latent_bytes or (attention.latent_dim + attention.rope_dim) * layout.bits // 8
+        case CompressedCache() | RecurrentState():
+            return 0
+        case _:
+            assert_never(attention)
+
+
+def _local_heads(kv_heads: int, tp: int) -> int:
+    """KV heads of one rank; past their number they are replicated (config/model.py get_num_kv_heads)."""
+    return max(1, kv_heads // tp)
+
+
+def state_bytes(state: RecurrentState, tp: int, dtype_bits: int) -> int:
+    """Bytes of one recurrent state on one rank."""
+    return sum(tensor_bytes(tensor, tp, dtype_bits) for tensor in state.tensors)

@@ -1,0 +1,132 @@
+"""What one rank of a vLLM server does in a step, and how long users then wait."""
+
+from __future__ import annotations
+
+from planner.engines.vllm.memory import capacity, place
+from planner.engines.vllm.plan import Plan
+from planner.engines.vllm.rules import cache_layout, dtype_bits, in_flight_tokens, with_kernels
+from planner.engines.work import cache_reads, weights
+from planner.facts.hardware import GpuGroup
+from planner.facts.speed import DOES_NOT_START, NoSpeed, Range, SpeedEstimate, significant
+from planner.speed.estimate import ANSWER, PROMPT, Pace, factor, grade, links, measured_here, no_answers, no_bandwidth, no_compute
+from planner.speed.roofline import fitted, rates, step
+from planner.speed.work import Work, arithmetic, peak, shape_of
+
+MOST_USERS = 16  # of that load
+
+
+PCIE4_BYTES_PER_S = 31_500_000_000  # GUESS where a card's PCIe is not known: generation 4, 16 lanes
+
+
+# Issues that measured both: Project-MONAI/VLM-Surgical-Agent-Framework#5 (4.1 times, A6000), vllm-project/vllm-omni#7960 (1.7 to 4.3, A800 and
+# H200), tonyd2wild/GLM-5.3-Flash-NVFP4-1M-KV-4x-DGX-Spark#5 (1.2, four GB10).
+EAGER = "CUDA graphs are off, and how long kernels then take to start was not measured here; others saw decoding 1.2 to 4.3 times slower than with graphs"
+
+
+def _not_measured(plan: Plan) -> NoSpeed | None:
+    """Why nothing can be said of a plan, whatever its GPU; None where something can."""
+    config, nodes = plan.config, plan.request.group.nodes
+    if plan.verdict == "does_not_start":
+        return DOES_NOT_START
+    if found := no_answers(plan.model):
+        return found
+    if nodes > 1:
+        return NoSpeed(f"the network between {nodes} machines was not measured")
+    if config.pipeline_parallel_size > 1:
+        return NoSpeed(f"{config.pipeline_parallel_size} pipeline stages: vLLM's pipelines were not measured here")
+    return NoSpeed(EAGER) if config.enforce_eager else None
+
+
+def vllm_work(plan: Plan) -> Work | NoSpeed:
+    """What one rank of this server does, or why that is not known."""
+    if found := _not_measured(plan):
+        return found
+    model, config, gpu = plan.model, plan.config, plan.request.group.gpu
+    bits = dtype_bits(model, gpu, config.dtype)
+    kind, widened = arithmetic(model, gpu)
+    best = peak(gpu, kind, *_link(plan.request.group))
+    if best is None:
+        return no_bandwidth(gpu)
+    tp = config.tensor_parallel_size
+    return Work(
+        engine="vllm",
+        weights=weights(model, with_kernels(config.parallel, gpu), bits),
+        reads=cache_reads(model, tp, cache_layout(model, gpu, config.kv_cache_dtype, dtype_bits=bits)),
+        peak=best,
+        tensor_parallel_size=tp,
+        weight_only=widened,
+        **shape_of(model),
+    )
+
+
+def _link(group: GpuGroup) -> tuple[str, int]:
+    """The kind of link between GPUs and its line rate; of a measured one the rate whose usual share is what was reached."""
+    gpu = group.gpu
+    if group.link_bytes_per_s:
+        kind = "nvlink" if gpu.nvlink else "pcie5"
+        return kind, int(group.link_bytes_per_s / fitted()["constants"][f"{kind}.share"])
+    return "nvlink" if gpu.nvlink else "pcie4", gpu.link_bytes_per_s or PCIE4_BYTES_PER_S
+
+
+def paces(plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
+    """A plan at the cautious, the expected and the hopeful outlook, or why prompts or the whole of it cannot be bounded."""
+    work = vllm_work(plan)
+    if isinstance(work, NoSpeed):
+        return work
+    if not work.peak.computes:
+        return NoSpeed(f"{no_compute(plan.request.group.gpu)}, so that the time of a prompt cannot be told")
+    return _outlooks(plan, work)
+
+
+def _outlooks(plan: Plan, work: Work) -> tuple[Pace, Pace, Pace]:
+    rank, _ = grade(work, plan.model.name, plan.request.group)
+    measured = measured_here(plan.request.group)
+    slow, likely, fast = links(work, plan.request.group.gpu.vendor, measured=measured is not None or bool(plan.request.group.link_bytes_per_s))
+    kind = f"{work.peak.kind} {work.engine}"
+    steps, prompts, totals = (factor(kind, rank, metrics) for metrics in (("decode", "tpot"), ("ttft", "prompt"), ("throughput", "tpot")))
+    step, first = (measured.step, measured.first_token) if measured else (1.0, 1.0)
+    return (
+        Pace(slow, step * steps, first * prompts, step * totals),
+        Pace(likely, step, first, step),
+        Pace(fast, step / steps, first / prompts, step / totals),
+    )
+
+
+def measured_factors(plan: Plan, prompt: int, answer: int, first_token_s: float, per_token_s: float) -> tuple[float, float] | NoSpeed:
+    """Measured over predicted seconds of a step and of a first token of one user, or why they are not predicted."""
+    known = paces(plan)
+    if isinstance(known, NoSpeed):
+        return known
+    alone = Pace(known[1].work).seen(1, prompt, answer)
+    return per_token_s / alone.per_token_s, first_token_s / alone.first_token_s
+
+
+def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
+    """The speed of a plan, or why none is said; of a GPU whose arithmetic is not known only the decoding of one user."""
+    work = vllm_work(plan)
+    if isinstance(work, NoSpeed):
+        return work
+    known, whole = _outlooks(plan, work), work.peak.computes
+    answer = max(1, min(ANSWER, plan.config.max_model_len // 5))
+    prompt = max(1, min(PROMPT, plan.config.max_model_len - answer))
+    users = (plan.request.users or _users_that_fit(plan, prompt + answer)) if whole else 1
+    rank, because = grade(work, plan.model.name, plan.request.group)
+    alone, together = ([pace.seen(count, prompt, answer) for pace in known] for count in (1, users))
+    return SpeedEstimate(
+        grade=rank,
+        because=because,
+        prompt_tokens=prompt,
+        answer_tokens=answer,
+        users=users,
+        tokens_per_s=Range(*(significant(1 / one.per_token_s) for one in alone)),
+        total_tokens_per_s=Range(*(significant(one.total_tokens_per_s) for one in together)) if whole else None,
+        time_to_first_token_s=Range(*(significant(one.first_token_s) for one in alone)) if whole else None,
+        bound_by=step(work, rates(work, fitted()["constants"]), float(users), work.cache_bytes(prompt + answer / 2)).longest,
+    )
+
+
+def _users_that_fit(plan: Plan, tokens: int) -> int:
+    """Users whose request of so many tokens fits the KV cache at once, at most those that a small group would be."""
+    cache = place(plan.model, plan.request.group, plan.config).cache
+    fits = capacity(cache, plan.choice.cautious.kv_cache_blocks, tokens, in_flight_tokens(plan.config))
+    return max(1, min(int(fits), plan.config.max_num_seqs, MOST_USERS))

@@ -1,0 +1,70 @@
+"""What to run for placed vLLM servers."""
+
+from __future__ import annotations
+
+from planner.engines.vllm.parsers import reasoning_parser, tool_parser
+from planner.facts.deployment import PROXY_PORT, Deployment, Sampling, Service
+from planner.questions.placement import Placed, Stack
+from planner.units import gib, tokens
+
+
+def deployment(stack: Stack, *, bind: str = "127.0.0.1", proxy_port: int = PROXY_PORT, sampling: dict[str, Sampling] | None = None) -> Deployment:
+    """What to run for placed vLLM servers."""
+    group = stack.group
+    recommended = sampling or {}
+    return Deployment(
+        title=" and ".join(server.plan.repo for server in reversed(stack.servers)) + f" on {group.label}",
+        gpu=group.gpu.name,
+        gpu_title=group.gpu.title,
+        vendor=group.gpu.vendor,  # type: ignore[arg-type]
+        count=group.count,
+        services=tuple(_service(server, stack, recommended.get(server.name, Sampling())) for server in stack.servers),
+        nodes=group.nodes,
+        bind=bind,
+        proxy_port=proxy_port,
+    )
+
+
+def _service(server: Placed, stack: Stack, sampling: Sampling) -> Service:
+    plan, config, ledger = server.plan, server.plan.config, server.plan.choice.expected
+    model = plan.model
+    return Service(
+        name=server.name,
+        task="embedding" if model.pooling else "chat",
+        engine="vllm",
+        version=config.vllm_version,
+        model=plan.repo,
+        served_name=plan.served_name,
+        alias=plan.served_name,
+        argv=plan.argv,
+        host=plan.host,
+        port=plan.port,
+        env=_visible(server, stack),
+        gpus=server.gpus,
+        settings={name: getattr(config, name) for name, _ in plan.choice.reasons} | {"hidden_bytes_per_token": model.hidden_size * model.residual_streams * 2},
+        notes=(_capacity(server), *(f"{name}: {reason}" for name, reason in plan.choice.reasons)),
+        weights_bytes=ledger.weights_bytes * config.parallel.world_size,
+        is_mistral=model.family == "mistral" and not model.pooling,
+        has_vision=model.vision is not None,
+        calls_tools=not model.pooling and tool_parser(model.chat, config.vllm_version) is not None,
+        reasons=not model.pooling and reasoning_parser(model.chat, config.vllm_version) is not None,
+        needs_nvcc=plan.needs_nvcc,
+        users=plan.request.users or max(1, int(plan.choice.cautious.max_concurrency) if not model.is_encoder else 1),
+        sampling=sampling,
+    )
+
+
+def _visible(server: Placed, stack: Stack) -> dict[str, str]:
+    """Which GPUs a process sees, where it is not all of them."""
+    if len(server.gpus) == stack.group.count:
+        return {}
+    variable = "HIP_VISIBLE_DEVICES" if stack.group.gpu.vendor == "amd" else "CUDA_VISIBLE_DEVICES"
+    return {variable: ",".join(map(str, server.gpus))}
+
+
+def _capacity(server: Placed) -> str:
+    plan, ledger = server.plan, server.plan.choice.expected
+    length = tokens(plan.config.max_model_len)
+    if plan.model.is_encoder:
+        return f"{length} tokens of text; an encoder keeps no KV cache"
+    return f"{length} tokens of context, {ledger.max_concurrency:.1f} full-length requests at once, {gib(ledger.kv_cache_bytes)} of KV cache a GPU"
