@@ -68,3 +68,7 @@ class NotDivisibleError(PlannerError):
 
 class UnsupportedError(ValueError):
     """A combination that this GPU refuses to start with; the message is the reason."""
+
+
+class BadValueError(ValueError):
+    """A value that an engine refuses for one of its settings; the message says what it expects."""
