@@ -2,8 +2,8 @@
 
 import pytest
 
-from planner.choice import Request, safe_utilization, utilization
-from planner.hardware import GpuGroup, GpuSpec, Host
+from planner.engines.vllm.choice import Request, safe_utilization, utilization
+from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.units import GIB, MIB
 from tests.test_overhead import model
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from conftest import config_model, gpu
 
-from planner.choice import Choice, Pins, Request
-from planner.config import ServeConfig
-from planner.hardware import GpuGroup
-from planner.kvcache import CachePlan
-from planner.memory import Length, MemoryBreakdown, breakdown
-from planner.plan import reject
-from planner.search import best
+from planner.engines.vllm.choice import Choice, Pins, Request
+from planner.engines.vllm.kvcache import CachePlan
+from planner.engines.vllm.memory import Length, MemoryBreakdown, breakdown
+from planner.engines.vllm.plan import reject
+from planner.engines.vllm.search import best
+from planner.facts.config import ServeConfig
+from planner.facts.hardware import GpuGroup
 from planner.units import GIB
 
 BLOCK = 16 * 36 * 2 * 8 * 128 * 2  # Qwen3-8B: 16 tokens, 36 layers, keys and values, 8 heads of 128 dimensions, 2 bytes: 2,359,296

@@ -2,11 +2,11 @@
 
 import pytest
 
-from planner.config import ServeConfig
-from planner.engines import overhead
-from planner.engines.overhead import Device, Outlook
-from planner.hardware import GpuGroup, GpuSpec
-from planner.model import LayerGroup, ModelSpec, VisionSpec
+from planner.engines.vllm import overhead
+from planner.engines.vllm.overhead import Device, Outlook
+from planner.facts.config import ServeConfig
+from planner.facts.hardware import GpuGroup, GpuSpec
+from planner.facts.model import LayerGroup, ModelSpec, VisionSpec
 from planner.units import GIB
 
 ROUND = {
