@@ -32,7 +32,7 @@ def errors(start: Start) -> dict[str, float]:
     asked = (start.model, start.group, start.config)
     placed = place(*asked)
     expected = breakdown(*asked, placement=placed)
-    kv_bytes, cautious_bytes, hopeful_bytes = (stage_budgets(*asked, outlook, placed)[0].kv_cache_bytes for outlook in Outlook)
+    kv_bytes, conservative_bytes, optimistic_bytes = (stage_budgets(*asked, outlook, placed)[0].kv_cache_bytes for outlook in Outlook)
     activation_bytes = stage_budgets(*asked, Outlook.EXPECTED, placed)[0].activation_bytes
     loaded = (expected.weights_bytes + expected.buffers_bytes) / GIB
     return {
@@ -40,7 +40,7 @@ def errors(start: Start) -> dict[str, float]:
         "concurrency": 100 * (expected.max_concurrency / start.concurrency - 1),
         "weights": 100 * (loaded / start.weights_gib - 1),
         "activation_gib": activation_bytes / GIB - start.activation_gib,
-        "inside": float(cautious_bytes <= start.kv_cache_gib * GIB <= hopeful_bytes),
+        "inside": float(conservative_bytes <= start.kv_cache_gib * GIB <= optimistic_bytes),
     }
 
 

@@ -56,7 +56,7 @@ def fit(rows: list[Start], causes_of: Callable[[Start], list[float]], measured_o
 
 
 def non_torch_range(values: list[float]) -> list[float]:
-    """Expected, cautious and hopeful memory outside torch: the median, the most and the least that was seen."""
+    """Expected, conservative and optimistic memory outside torch: the median, the most and the least that was seen."""
     return [round(median(values), 2), max(values), min(values)]
 
 

@@ -55,11 +55,11 @@ class Reported:
 
     @property
     def interval_gib(self) -> tuple[float, float] | None:
-        """The KV cache predicted, from cautious to hopeful; None where there is no ledger."""
+        """The KV cache predicted, from conservative to optimistic; None where there is no ledger."""
         if self.checked.plan is None:
             return None
         choice = self.checked.plan.choice
-        return choice.cautious.kv_cache_bytes / GIB, choice.hopeful.kv_cache_bytes / GIB
+        return choice.conservative.kv_cache_bytes / GIB, choice.optimistic.kv_cache_bytes / GIB
 
     @property
     def is_inside(self) -> bool | None:

@@ -61,7 +61,7 @@ def differs(sweep: Sweep, setting: Setting) -> bool:
     config, placement = _first(candidates(request, parallel))
     choice = evaluate(request, replace(config, max_model_len=int(row["context"])), placement)
     ledger = choice.expected
-    theirs = (choice.verdict, ledger.weights_bytes, ledger.kv_cache_bytes, choice.cautious.kv_cache_bytes, ledger.max_concurrency)
+    theirs = (choice.verdict, ledger.weights_bytes, ledger.kv_cache_bytes, choice.conservative.kv_cache_bytes, ledger.max_concurrency)
     ours = (VERDICTS[int(row["verdict"])], row["weights_bytes"], row["kv_cache_bytes"], row["kv_cache_bytes_low"], row["max_concurrency"])
     return ours != theirs
 

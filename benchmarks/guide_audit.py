@@ -94,7 +94,9 @@ def judge(case: Case) -> Checked:
 def _ours(checked: Checked, plan: Plan) -> str:
     choice = plan.choice
     ledger = choice.expected
-    cache = f"cache {choice.cautious.kv_cache_bytes / GIB:.2f} to {gib(choice.hopeful.kv_cache_bytes)}, a request needs {gib(ledger.kv_cache_needed_bytes)}"
+    cache = (
+        f"cache {choice.conservative.kv_cache_bytes / GIB:.2f} to {gib(choice.optimistic.kv_cache_bytes)}, a request needs {gib(ledger.kv_cache_needed_bytes)}"
+    )
     return f"**{checked.verdict.replace('_', ' ')}**: weights {gib(ledger.weights_bytes)}, {cache}"
 
 
@@ -117,7 +119,7 @@ def differences(case: Case, checked: Checked, plan: Plan) -> Iterator[str]:
     ledger, cards = plan.choice.expected, case.count
     yield from (problem.message for problem in checked.problems)
     if checked.verdict == "tight":
-        yield "enough with the expected overheads, not with the cautious ones"
+        yield "enough with the expected overheads, not with the conservative ones"
     yield from _size("weights are", ledger.weights_bytes * cards, case.weights_gb, WEIGHT_CAUSE.get(case.model, ""))
     counted = f"{tokens(plan.config.max_model_len)} tokens x {ledger.kv_cache_needed_bytes * cards // plan.config.max_model_len:,} bytes"
     yield from _size("the cache of one request is", ledger.kv_cache_needed_bytes * cards, case.cache_gb, counted)
@@ -132,7 +134,7 @@ def _verdicts(answers: list[tuple[Case, Checked]]) -> Iterator[str]:
     counts = Counter(checked.verdict for _, checked in answers)
     wrong = sum(1 for case, checked in answers if checked.plan and any(differences(case, checked, checked.plan)))
     yield (
-        f"Of {len(answers)} commands {counts['starts']} start, {counts['tight']} may (*tight*: enough with expected overheads, not with cautious ones), "
+        f"Of {len(answers)} commands {counts['starts']} start, {counts['tight']} may (*tight*: enough with expected overheads, not with conservative ones), "
         f"{counts['does_not_start']} do not; {len(answers) - wrong} are as the guide says."
     )
 

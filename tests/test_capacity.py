@@ -131,8 +131,8 @@ def test_a_hundred_generated_loads_are_within_five_percent(start):
 @pytest.mark.slow
 def test_limits_order_the_outlooks(gpu, model):
     found = measure(planned(gpu, model), 1, Lengths(prompt=4000, answer=500), LIMITS)
-    assert 0 < found.cautious.users <= found.expected.users <= found.hopeful.users
-    assert found.cautious.requests_per_s < found.expected.requests_per_s < found.hopeful.requests_per_s
+    assert 0 < found.conservative.users <= found.expected.users <= found.optimistic.users
+    assert found.conservative.requests_per_s < found.expected.requests_per_s < found.optimistic.requests_per_s
 
 
 def test_tighter_limits_never_hold_more():
@@ -186,7 +186,7 @@ def test_how_many_gpus_a_load_needs(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--users", "100000", "--count", "1"), 1, "not held with cautious figures"),
+        (("--users", "100000", "--count", "1"), 1, "not held with conservative figures"),
         (("--ttft", "1ms"), 1, "Nothing keeps these limits"),
         (("--users", "0"), 2, "0 is not in the range"),
         (("--ttft", "0s"), 2, "not a time like"),

@@ -120,7 +120,7 @@ def test_machines_do_what_is_asked_and_no_smaller_number_does(model, context, us
     for one in found:
         assert one.plan.verdict == "starts"
         assert one.plan.config.max_model_len == context
-        assert one.plan.choice.cautious.max_concurrency >= users
+        assert one.plan.choice.conservative.max_concurrency >= users
         if one.count > 1:
             smaller = [n for n in range(1, one.count) if _serves(model, one.plan.request.group.gpu.name, n, context, users)]
             assert not smaller
@@ -139,7 +139,7 @@ def _serves(model: str, gpu: str, count: int, context: int, users: int) -> bool:
         except (PlannerError, UnsupportedError):
             continue
         usual = not choice.config.enforce_eager and choice.config.max_num_batched_tokens == sizes(request)[0].max_num_batched_tokens
-        if choice.verdict == "starts" and usual and choice.cautious.max_concurrency >= users:
+        if choice.verdict == "starts" and usual and choice.conservative.max_concurrency >= users:
             return True
     return False
 

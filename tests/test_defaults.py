@@ -64,7 +64,7 @@ def gets(request: Request, choice: Choice, context: int) -> tuple[float, ...]:
     """
     if choice.verdict == "does_not_start":
         return (0.0,) * 9
-    config, ledger, model = choice.config, choice.cautious, request.model
+    config, ledger, model = choice.config, choice.conservative, request.model
     sure = choice.verdict == "starts"  # sequences of a tight start make it tighter
     useful = config.max_model_len >= min(USEFUL_CONTEXT, model.max_position_embeddings) or request.context is not None
     requests = config.max_num_seqs
@@ -117,7 +117,7 @@ def untrue(request: Request, choice: Choice) -> list[str]:
             "refused": False,
         }
         if not holds[claim.outcome]:
-            wrong.append(f"{claim}: {other.verdict}, {other.config.max_model_len}, {other.cautious.max_concurrency:.2f}")
+            wrong.append(f"{claim}: {other.verdict}, {other.config.max_model_len}, {other.conservative.max_concurrency:.2f}")
     return wrong
 
 

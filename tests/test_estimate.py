@@ -40,15 +40,15 @@ def test_the_grade_says_what_was_measured(gpu, model, count, grade):
 def test_the_expectation_lies_in_its_interval(model):
     found = estimate(planned("h100", model))
     for figure in (found.tokens_per_s, found.total_tokens_per_s):
-        assert figure.cautious < figure.expected < figure.hopeful
+        assert figure.conservative < figure.expected < figure.optimistic
     first = found.time_to_first_token_s
-    assert first.hopeful < first.expected < first.cautious
+    assert first.optimistic < first.expected < first.conservative
     assert found.total_tokens_per_s.expected > found.tokens_per_s.expected / 2
 
 
 def test_an_unmeasured_link_widens_the_interval():
     known, unknown = estimate(planned("h100", "qwen3-32b", 2)), estimate(planned("rtx4090", "qwen3-32b-awq", 2))
-    assert unknown.tokens_per_s.hopeful / unknown.tokens_per_s.cautious > known.tokens_per_s.hopeful / known.tokens_per_s.cautious
+    assert unknown.tokens_per_s.optimistic / unknown.tokens_per_s.conservative > known.tokens_per_s.optimistic / known.tokens_per_s.conservative
 
 
 def test_what_is_extrapolated_has_the_widest_factor():

@@ -66,7 +66,7 @@ def compare(model: ModelSpec, machines: Machines, contexts: tuple[int, ...]) -> 
                 for key, choice in wanted.items():
                     row = found[key]
                     assert grid.verdict[row, column] == VERDICTS[choice.verdict]
-                    for ours, theirs in ((grid.expected, choice.expected), (grid.cautious, choice.cautious)):
+                    for ours, theirs in ((grid.expected, choice.expected), (grid.conservative, choice.conservative)):
                         assert element(ours, row, column, grid.verdict.shape) == {name: getattr(theirs, name) for name in FIELDS}
                     compared += 1
     return compared

@@ -35,11 +35,11 @@ def test_a_desktop_is_not_given_what_was_measured_on_a_server():
 
 
 @pytest.mark.parametrize(("total", "free"), [(31.84, 30.12), (23.99, 22.45), (15.99, 13.88), (15.92, 14.55), (11.99, 10.79)])
-def test_under_wsl2_the_cautious_figure_is_below_all_that_was_seen(total, free):
+def test_under_wsl2_the_conservative_figure_is_below_all_that_was_seen(total, free):
     """Facts: 1.20 to 2.11 GiB were gone. At most 2160 MiB, 2.11 GiB; usually 1400 MiB, 1.37."""
     wsl2 = group(total, host=Host.WSL2)
     assert wsl2.free_at_start_bytes(1) / GIB <= free + 0.01
-    assert wsl2.free_at_start_bytes(1, cautious=False) / GIB == pytest.approx(total - 1.367, abs=0.01)
+    assert wsl2.free_at_start_bytes(1, conservative=False) / GIB == pytest.approx(total - 1.367, abs=0.01)
     assert group(total, host=Host.WSL2, wsl2_free_at_start_bytes=round(free * GIB)).free_at_start_bytes(1) == round(free * GIB)
 
 

@@ -122,12 +122,12 @@ def test_the_chosen_point_starts_and_no_longer_context_does(model, group):
         assume(False)
         raise
     assume(choice.verdict == "starts")
-    assert choice.cautious.requested_bytes <= choice.cautious.free_at_start_bytes
+    assert choice.conservative.requested_bytes <= choice.conservative.free_at_start_bytes
     for step in (2048, 8192, 65_536):
         longer = choice.config.max_model_len + step
         if longer <= model.max_position_embeddings:
             again = evaluate(request, replace(choice.config, max_model_len=longer))
-            assert again.verdict != "starts" or again.cautious.kv_cache_blocks != choice.cautious.kv_cache_blocks
+            assert again.verdict != "starts" or again.conservative.kv_cache_blocks != choice.conservative.kv_cache_blocks
 
 
 @given(models(), groups())
@@ -150,7 +150,7 @@ def test_planning_a_plans_own_settings_gives_the_plan_back(model, group):
         enforce_eager=config.enforce_eager,
     )
     again = best(Request(model=model, group=group, pins=pins))
-    assert (again.config, again.expected, again.cautious) == (config, plan.choice.expected, plan.choice.cautious)
+    assert (again.config, again.expected, again.conservative) == (config, plan.choice.expected, plan.choice.conservative)
 
 
 @given(

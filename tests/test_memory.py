@@ -43,7 +43,7 @@ def ledger(**changed) -> MemoryBreakdown:
 
 def choice(**changed) -> Choice:
     one = ledger(**changed)
-    return Choice(config=ServeConfig(), expected=one, cautious=one, hopeful=one)
+    return Choice(config=ServeConfig(), expected=one, conservative=one, optimistic=one)
 
 
 @pytest.mark.parametrize(("reserved", "needed", "fits"), [(1, 290, True), (1, 300, False), (0, 300, True), (0, 310, False)])

@@ -69,9 +69,9 @@ def test_matrices_and_caches_have_mlx_s_own_bytes():
 
 def test_what_macos_lets_the_gpu_wire():
     for gpu, measured_mb in (("m4-16gb", 11_453), ("m1-max-32gb", 26_801), ("m4-max-64gb", 55_700)):
-        expected, cautious = wired_bytes(find_gpu(gpu))
+        expected, conservative = wired_bytes(find_gpu(gpu))
         assert abs(expected / 1e6 - measured_mb) / measured_mb <= 0.02
-        assert cautious <= expected
+        assert conservative <= expected
     assert wired_bytes(find_gpu("m4-max-128gb"), 120_000) == (120_000 * MIB, 120_000 * MIB)
 
 

@@ -56,7 +56,7 @@ def holds(found: SpeedEstimate | NoSpeed) -> None:
         return
     assert reason is None
     assert set(as_json) == set(SpeedJson.__annotations__)
-    assert 0 < found.tokens_per_s.cautious <= found.tokens_per_s.expected <= found.tokens_per_s.hopeful
+    assert 0 < found.tokens_per_s.conservative <= found.tokens_per_s.expected <= found.tokens_per_s.optimistic
     if found.time_to_first_token_s is None:
         assert found.total_tokens_per_s is None
         assert found.grade in ("extrapolated", "measured here")
@@ -171,7 +171,7 @@ def test_from_the_bandwidth_alone_by_hand():
 )
 def test_the_bandwidth_alone_tells_what_others_measured(engine, gpu, model, quantization, published):
     found = local_plan(engine, gpu, model, quantization=quantization, context=8192).speed
-    assert found.tokens_per_s.cautious < published < found.tokens_per_s.hopeful
+    assert found.tokens_per_s.conservative < published < found.tokens_per_s.optimistic
 
 
 @pytest.mark.parametrize("name", ["h100", "rtx4090", "l40s", "rtxpro6000", "a100-80"])
@@ -185,8 +185,8 @@ def test_arithmetic_does_not_bound_one_user(name, model):
     known = estimate(plan)
     blind = estimate(replace(plan, request=replace(plan.request, group=replace(plan.request.group, gpu=replace(gpu, dense_flops=())))))
     assert blind.tokens_per_s.expected == pytest.approx(known.tokens_per_s.expected, rel=0.02)
-    assert blind.tokens_per_s.cautious <= known.tokens_per_s.cautious
-    assert blind.tokens_per_s.hopeful >= known.tokens_per_s.hopeful
+    assert blind.tokens_per_s.conservative <= known.tokens_per_s.conservative
+    assert blind.tokens_per_s.optimistic >= known.tokens_per_s.optimistic
 
 
 def test_amd_is_told_from_its_bandwidth_and_says_why():
@@ -200,7 +200,7 @@ def test_amd_is_told_from_its_bandwidth_and_says_why():
 
 def test_an_unmeasured_fabric_is_at_worst_the_slowest_link():
     one, four = (estimate(planned("mi300x", "qwen3-8b", count, tensor_parallel_size=count)) for count in (1, 4))
-    assert four.tokens_per_s.expected / four.tokens_per_s.cautious > 1.2 * one.tokens_per_s.expected / one.tokens_per_s.cautious
+    assert four.tokens_per_s.expected / four.tokens_per_s.conservative > 1.2 * one.tokens_per_s.expected / one.tokens_per_s.conservative
 
 
 @given(models(), groups(), st.sampled_from([1, 2, 4]), st.sampled_from(sorted(PINS)), st.booleans(), st.booleans())

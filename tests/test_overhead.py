@@ -13,7 +13,7 @@ ROUND = {
     "fit": {"gpu": "h100"},
     "activation": {"sampler_copies": 4, "hidden_copies": 2, "expert_copies": 2, "first_stage_share": 0.5, "residual_gib_p90": 0.25},
     "cuda_graph": {"base_gib": 0.5, "per_layer_gib": 1 / 64, "experts_gib": 0.5, "full_set_sizes": 50, "residual_gib_p90": 0.25},
-    "non_torch": {  # expected, cautious, hopeful
+    "non_torch": {  # expected, conservative, optimistic
         "single_gib": [0.25, 0.5, 0.125],
         "pipeline_gib": [0.0625, 0.0625, 0.0625],
         "nvlink_gib": [2.0, 2.25, 1.75],
@@ -22,8 +22,8 @@ ROUND = {
     },
     "estimates": {
         "stream_copies": 10,
-        "cautious_factor": 1.5,
-        "hopeful_factor": 0.5,
+        "conservative_factor": 1.5,
+        "optimistic_factor": 0.5,
         "unmeasured_gpu_margin_gib": 0.25,
         "sampler_copies_at_most": 8,
         "graphs_of_other_gpus": [0.75, 1.0, 0.25],
@@ -105,12 +105,12 @@ def test_the_sampler_holds_copies_of_a_row_of_logits_for_each_sequence_and_of_th
     ("version", "outlook", "device", "copies"),
     [
         ("0.33", Outlook.EXPECTED, {}, 4),
-        ("0.33", Outlook.CAUTIOUS, {}, 4),  # measured on this very card
-        ("0.33", Outlook.CAUTIOUS, {"fitted": False}, 8),
-        ("0.33", Outlook.CAUTIOUS, {"fitted": False, "shift_bytes": 0}, 4),  # a start on this machine was
-        ("0.33", Outlook.HOPEFUL, {"fitted": False}, 4),
+        ("0.33", Outlook.CONSERVATIVE, {}, 4),  # measured on this very card
+        ("0.33", Outlook.CONSERVATIVE, {"fitted": False}, 8),
+        ("0.33", Outlook.CONSERVATIVE, {"fitted": False, "shift_bytes": 0}, 4),  # a start on this machine was
+        ("0.33", Outlook.OPTIMISTIC, {"fitted": False}, 4),
         ("0.17", Outlook.EXPECTED, {}, 4),
-        ("0.16", Outlook.HOPEFUL, {}, 8),
+        ("0.16", Outlook.OPTIMISTIC, {}, 8),
         ("0.16", Outlook.EXPECTED, {}, 8),
     ],
 )
@@ -154,14 +154,14 @@ def test_the_vision_tower_is_divided_over_ranks_its_outputs_are_not(coefficients
     ("changed", "outlook", "peak"),
     [
         ({}, Outlook.EXPECTED, 53_248_000),
-        ({}, Outlook.CAUTIOUS, 53_248_000 + GIB // 4),
-        ({}, Outlook.HOPEFUL, 0),  # not below nothing
+        ({}, Outlook.CONSERVATIVE, 53_248_000 + GIB // 4),
+        ({}, Outlook.OPTIMISTIC, 0),  # not below nothing
         ({"vision": VISION}, Outlook.EXPECTED, 90_636_288),  # one after the other: the larger counts
-        ({"vision": VISION}, Outlook.CAUTIOUS, 53_248_000 + GIB // 4),  # text; 1.5 x 90,636,288 = 135,954,432
-        ({"vision": VISION}, Outlook.HOPEFUL, 45_318_144),  # half of 90,636,288
+        ({"vision": VISION}, Outlook.CONSERVATIVE, 53_248_000 + GIB // 4),  # text; 1.5 x 90,636,288 = 135,954,432
+        ({"vision": VISION}, Outlook.OPTIMISTIC, 45_318_144),  # half of 90,636,288
         ({"residual_streams": 16}, Outlook.EXPECTED, 655_360_000),
-        ({"residual_streams": 16}, Outlook.CAUTIOUS, 655_360_000 + GIB // 4 + 327_680_000),  # and half of the streams once more
-        ({"residual_streams": 16}, Outlook.HOPEFUL, 655_360_000 - GIB // 4 - 327_680_000),
+        ({"residual_streams": 16}, Outlook.CONSERVATIVE, 655_360_000 + GIB // 4 + 327_680_000),  # and half of the streams once more
+        ({"residual_streams": 16}, Outlook.OPTIMISTIC, 655_360_000 - GIB // 4 - 327_680_000),
     ],
 )
 def test_the_peak_at_each_outlook(coefficients, changed, outlook, peak):
@@ -173,17 +173,17 @@ def test_the_peak_at_each_outlook(coefficients, changed, outlook, peak):
     [
         # (0.5 + 16 / 64) x 25 of 50 sizes
         ({}, {}, {}, Outlook.EXPECTED, 0.375),
-        ({}, {}, {}, Outlook.CAUTIOUS, 0.375 + 0.125),  # half of the residual, as of the sizes
-        ({}, {}, {}, Outlook.HOPEFUL, 0.375 - 0.125),
-        ({}, {}, {"graph_sizes": 100}, Outlook.CAUTIOUS, 2 * 0.75 + 0.25),  # never more than the residual
-        ({}, {}, {"graph_sizes": 1}, Outlook.HOPEFUL, 0.01),  # 0.75 / 50 less 0.25 / 50
+        ({}, {}, {}, Outlook.CONSERVATIVE, 0.375 + 0.125),  # half of the residual, as of the sizes
+        ({}, {}, {}, Outlook.OPTIMISTIC, 0.375 - 0.125),
+        ({}, {}, {"graph_sizes": 100}, Outlook.CONSERVATIVE, 2 * 0.75 + 0.25),  # never more than the residual
+        ({}, {}, {"graph_sizes": 1}, Outlook.OPTIMISTIC, 0.01),  # 0.75 / 50 less 0.25 / 50
         ({}, {"pipeline_parallel_size": 2}, {}, Outlook.EXPECTED, (0.5 + 8 / 64) / 2),
         (MOE, {}, {}, Outlook.EXPECTED, (0.5 + 0.25 + 0.5) / 2),
         ({}, {}, {"fitted": False}, Outlook.EXPECTED, 0.75 * 0.375),
-        ({}, {}, {"fitted": False}, Outlook.CAUTIOUS, 0.375),
-        ({}, {}, {"fitted": False}, Outlook.HOPEFUL, 0.25 * 0.375),
-        ({}, {"enforce_eager": True}, {}, Outlook.CAUTIOUS, 0),
-        ({}, {"max_cudagraph_capture_size": 0}, {}, Outlook.CAUTIOUS, 0),
+        ({}, {}, {"fitted": False}, Outlook.CONSERVATIVE, 0.375),
+        ({}, {}, {"fitted": False}, Outlook.OPTIMISTIC, 0.25 * 0.375),
+        ({}, {"enforce_eager": True}, {}, Outlook.CONSERVATIVE, 0),
+        ({}, {"max_cudagraph_capture_size": 0}, {}, Outlook.CONSERVATIVE, 0),
     ],
 )
 def test_graphs_by_layers_of_a_stage_and_captured_sizes(coefficients, spec, changed, device, outlook, gib):
@@ -191,7 +191,7 @@ def test_graphs_by_layers_of_a_stage_and_captured_sizes(coefficients, spec, chan
 
 
 @pytest.mark.parametrize(
-    ("tp", "pp", "nvlink", "expected", "cautious", "hopeful"),
+    ("tp", "pp", "nvlink", "expected", "conservative", "optimistic"),
     [
         (1, 1, False, 0.25, 0.5, 0.125),
         (1, 2, False, 0.0625, 0.0625, 0.0625),
@@ -203,10 +203,10 @@ def test_graphs_by_layers_of_a_stage_and_captured_sizes(coefficients, spec, chan
         (2, 2, False, 0.75, 1.75, 0.5),
     ],
 )
-def test_memory_outside_torch_by_ranks_and_link(coefficients, tp, pp, nvlink, expected, cautious, hopeful):
+def test_memory_outside_torch_by_ranks_and_link(coefficients, tp, pp, nvlink, expected, conservative, optimistic):
     asked = config(tensor_parallel_size=tp, pipeline_parallel_size=pp)
-    outside = [overhead.non_torch(asked, on(nvlink=nvlink), outlook) / GIB for outlook in (Outlook.EXPECTED, Outlook.CAUTIOUS, Outlook.HOPEFUL)]
-    assert outside == [expected, cautious, hopeful]
+    outside = [overhead.non_torch(asked, on(nvlink=nvlink), outlook) / GIB for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE, Outlook.OPTIMISTIC)]
+    assert outside == [expected, conservative, optimistic]
 
 
 def test_an_unmeasured_card_adds_a_margin_which_a_start_on_this_machine_replaces(coefficients):
@@ -214,9 +214,9 @@ def test_an_unmeasured_card_adds_a_margin_which_a_start_on_this_machine_replaces
         return overhead.non_torch(BATCH, on(**facts), outlook) / GIB
 
     assert outside(Outlook.EXPECTED, fitted=False) == 0.25
-    assert outside(Outlook.CAUTIOUS, fitted=False) == 0.5 + 0.25
-    assert outside(Outlook.HOPEFUL, fitted=False) == 0  # 0.125 - 0.25: not below nothing
-    assert outside(Outlook.CAUTIOUS, fitted=False, shift_bytes=GIB) == 0.5 + 1
+    assert outside(Outlook.CONSERVATIVE, fitted=False) == 0.5 + 0.25
+    assert outside(Outlook.OPTIMISTIC, fitted=False) == 0  # 0.125 - 0.25: not below nothing
+    assert outside(Outlook.CONSERVATIVE, fitted=False, shift_bytes=GIB) == 0.5 + 1
     assert outside(Outlook.EXPECTED, shift_bytes=GIB) == 0.25 + 1
 
 

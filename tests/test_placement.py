@@ -40,7 +40,7 @@ def starts_given_the_others(stack: Stack) -> None:
         held = sum(server.held_bytes for server in stack.servers if index in server.gpus)
         assert held + max(0, host) <= group.total_bytes
     for server in stack.servers:
-        ledger = server.plan.choice.cautious
+        ledger = server.plan.choice.conservative
         for index in server.gpus:
             others = sum(other.held_bytes for other in stack.servers if other is not server and index in other.gpus)
             free = replace(group, taken_bytes=others).free_at_start_bytes(server.plan.config.tensor_parallel_size)
@@ -72,7 +72,7 @@ def test_a_small_server_gets_no_more_than_it_needs():
     stack = place_servers([ask("chat", "qwen3-vl-32b-awq", group), ask("embedding", "qwen3-embedding-0.6b", group)], group)
     small = stack.servers[0]
     assert (small.name, stack.servers[-1].name) == ("embedding", "chat")
-    ledger = small.plan.choice.cautious
+    ledger = small.plan.choice.conservative
     assert 0 <= ledger.kv_cache_bytes - ledger.kv_cache_needed_bytes - ledger.reserved_blocks * ledger.kv_block_bytes <= 2 * ledger.total_bytes // 1000
     lower = replace(small.plan.request.pins, gpu_memory_utilization=small.plan.config.gpu_memory_utilization - 0.002)
     again = ask("embedding", "qwen3-embedding-0.6b", group).plan(replace(small.plan.request, pins=lower))

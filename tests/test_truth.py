@@ -23,7 +23,7 @@ from planner.units import GIB
 WEIGHTS = json_lines("vllm_0.33_weights.jsonl") + json_lines("vllm_0.33_encoders.jsonl")
 PLANS = json_lines("vllm_0.33_plans.jsonl")
 ORACLE = json_lines("vllm_0.33_oracle.jsonl")
-OUTLOOKS = (Outlook.HOPEFUL, Outlook.EXPECTED, Outlook.CAUTIOUS)
+OUTLOOKS = (Outlook.OPTIMISTIC, Outlook.EXPECTED, Outlook.CONSERVATIVE)
 
 
 @pytest.mark.parametrize("row", WEIGHTS, ids=lambda row: f"{row['model']}-tp{row['tp']}")

@@ -95,7 +95,7 @@ class GpuGroup:
             return self.gpu.wsl2_total_bytes or self.gpu.memory_bytes
         return self.gpu.cuda_total_bytes
 
-    def free_at_start_bytes(self, tensor_parallel_size: int, *, cautious: bool = True) -> int:
+    def free_at_start_bytes(self, tensor_parallel_size: int, *, conservative: bool = True) -> int:
         """What is free on one GPU when vLLM checks: total less context, NCCL and what the host itself uses, at most or usually."""
         match self.host:
             case Host.SERVER:
@@ -103,7 +103,7 @@ class GpuGroup:
             case Host.DESKTOP:
                 measured, taken = None, CONTEXT_BYTES + DESKTOP_BYTES
             case Host.WSL2:
-                measured, taken = self.gpu.wsl2_free_at_start_bytes, WSL2_MOST_BYTES if cautious else WSL2_BYTES
+                measured, taken = self.gpu.wsl2_free_at_start_bytes, WSL2_MOST_BYTES if conservative else WSL2_BYTES
         free = measured if measured is not None else self.total_bytes - taken
         return free - self._nccl_bytes(tensor_parallel_size) - self.taken_bytes
 

@@ -48,7 +48,7 @@ class LocalPlan:
     group: GpuGroup
     parts: tuple[Part, ...]
     available_bytes: int
-    cautious_available_bytes: int
+    conservative_available_bytes: int
     settings: tuple[tuple[str, int | float | str | bool], ...]
     reasons: tuple[tuple[str, str], ...]
     context: int
@@ -71,7 +71,7 @@ class LocalPlan:
 
     @property
     def most_bytes(self) -> int:
-        """The cautious sum."""
+        """The conservative sum."""
         return sum(part.high_bytes for part in self.parts)
 
     @property
@@ -81,8 +81,8 @@ class LocalPlan:
 
     @property
     def verdict(self) -> Verdict:
-        """starts: also with cautious figures; tight: with the expected ones; does_not_start."""
-        if self.most_bytes <= self.cautious_available_bytes:
+        """starts: also with conservative figures; tight: with the expected ones; does_not_start."""
+        if self.most_bytes <= self.conservative_available_bytes:
             return "starts"
         return "tight" if self.used_bytes <= self.available_bytes else "does_not_start"
 

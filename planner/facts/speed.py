@@ -12,9 +12,9 @@ from planner.facts.verdict import BoundBy, Grade
 class Range:
     """A figure at three outlooks, two significant digits each."""
 
-    cautious: float
+    conservative: float
     expected: float
-    hopeful: float
+    optimistic: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Verdict = Literal["starts", "tight", "does_not_start", "unknown"]
-"""starts: also with cautious overheads; tight: with the expected ones; unknown: the ledger does not hold a part that decides."""
+"""starts: also with conservative overheads; tight: with the expected ones; unknown: the ledger does not hold a part that decides."""
 
 WORST_FIRST: tuple[Verdict, ...] = ("does_not_start", "unknown", "tight", "starts")
 

@@ -84,7 +84,7 @@ class Servers:
     kv_cache_dtype: Array
     contexts: Array
     expected: MemoryBreakdown
-    cautious: MemoryBreakdown
+    conservative: MemoryBreakdown
     verdict: Array  # servers x contexts
 
     @property
@@ -203,8 +203,10 @@ def servers(name: str, model: ModelSpec, machines: Machines, contexts: Sequence[
     padded = [[each.stages[min(stage, len(each.stages) - 1)] for each in ways] for stage in range(depth)]
     stages = [Stage(*(_column([getattr(stage, part.name) for stage in row], way) for part in fields(Stage))) for row in padded]
     needed = _needed(ways, way, lengths, rules.in_flight_tokens(config))
-    expected, cautious = (ledger(model, Device(**asked), config, outlook, stages, needed_blocks=needed) for outlook in (Outlook.EXPECTED, Outlook.CAUTIOUS))
-    verdict = np.where(cautious.starts, STARTS, np.where(expected.starts, TIGHT, DOES_NOT_START)).astype(np.int8)
+    expected, conservative = (
+        ledger(model, Device(**asked), config, outlook, stages, needed_blocks=needed) for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE)
+    )
+    verdict = np.where(conservative.starts, STARTS, np.where(expected.starts, TIGHT, DOES_NOT_START)).astype(np.int8)
     return Servers(
         model=name,
         gpu=gpu,
@@ -213,7 +215,7 @@ def servers(name: str, model: ModelSpec, machines: Machines, contexts: Sequence[
         kv_cache_dtype=_column([each.kv_cache_dtype for each in ways], way)[:, 0],
         contexts=lengths,
         expected=expected,
-        cautious=cautious,
+        conservative=conservative,
         verdict=np.where(lengths <= model.max_position_embeddings, verdict, BEYOND).astype(np.int8),
     )
 

@@ -124,9 +124,9 @@ def _columns(sweep: Sweep, found: Servers, rate: Array) -> dict[str, Array]:
         "verdict": found.verdict[keep],
         "weights_bytes": cells(found.expected.weights_bytes),
         "kv_cache_bytes": cells(found.expected.kv_cache_bytes),
-        "kv_cache_bytes_low": cells(found.cautious.kv_cache_bytes),
+        "kv_cache_bytes_low": cells(found.conservative.kv_cache_bytes),
         "max_concurrency": cells(found.at_once("expected")),
-        "max_concurrency_low": cells(found.at_once("cautious")),
+        "max_concurrency_low": cells(found.at_once("conservative")),
         "tokens_per_s": rows(_two_digits(rate)),
     }
 

@@ -77,9 +77,9 @@ class Capacity:
     replicas: int
     grade: Grade
     because: str
-    cautious: Held
+    conservative: Held
     expected: Held
-    hopeful: Held
+    optimistic: Held
 
     @property
     def gpus(self) -> int:
@@ -170,22 +170,23 @@ def measure(plan: Plan, replicas: int, lengths: Lengths, limits: Limits) -> Capa
         about = f"nothing is known of the capacity of {plan.model.name} on {plan.request.group.label}"
         raise PlannerError(f"{about}: {known.reason}", "docs/speed.md says what was measured")
     rank, because = grade(known[1].work, plan.model.name, plan.request.group)
-    cautious, expected, hopeful = (
-        held(plan, pace, ledger, lengths, limits) for pace, ledger in zip(known, (plan.choice.cautious, plan.choice.expected, plan.choice.hopeful), strict=True)
+    conservative, expected, optimistic = (
+        held(plan, pace, ledger, lengths, limits)
+        for pace, ledger in zip(known, (plan.choice.conservative, plan.choice.expected, plan.choice.optimistic), strict=True)
     )
-    return Capacity(plan=plan, replicas=replicas, grade=rank, because=because, cautious=cautious, expected=expected, hopeful=hopeful)
+    return Capacity(plan=plan, replicas=replicas, grade=rank, because=because, conservative=conservative, expected=expected, optimistic=optimistic)
 
 
 def replicas_for(found: Capacity, asked: Asked) -> int | None:
-    """Replicas that hold a load with cautious figures; None where no number would do."""
-    each = found.cautious
+    """Replicas that hold a load with conservative figures; None where no number would do."""
+    each = found.conservative
     if (asked.users and not each.users) or (asked.requests_per_s and not each.requests_per_s):
         return None
     return max(1, ceil_div(asked.users or 0, max(1, each.users)), ceil((asked.requests_per_s or 0.0) / max(each.requests_per_s, 1e-9)))
 
 
 def holds(found: Capacity, asked: Asked) -> bool:
-    """Whether these replicas hold a load with cautious figures."""
+    """Whether these replicas hold a load with conservative figures."""
     wanted = replicas_for(found, asked)
     return wanted is not None and wanted <= found.replicas
 

@@ -78,7 +78,7 @@ def _held(found: Compared, way: Way, ask: Ask, context: int) -> Compared:
     """The longest context of one user, and how many users of a shorter one are surely held."""
     longest = ask(way, None, None)
     if not isinstance(longest, LocalAnswer):
-        of_one, of_many = _vllm(longest).choice.cautious, _vllm(ask(way, context, None)).choice.cautious
+        of_one, of_many = _vllm(longest).choice.conservative, _vllm(ask(way, context, None)).choice.conservative
         held = min(MOST_USERS, int(of_many.max_concurrency))
         return replace(found, longest_context=of_one.longest_max_model_len, users_context=context, users_held=held)
 

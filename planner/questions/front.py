@@ -38,7 +38,7 @@ def points(stored: Sequence[Stored], gpus: Sequence[GpuSpec], counts: tuple[int,
         held = servers(store.name, store.model, grid, contexts)
         if held is None:
             continue
-        rate, at_once = speeds(store.model, held, grid), held.at_once("cautious")
+        rate, at_once = speeds(store.model, held, grid), held.at_once("conservative")
         for row, column in zip(*np.nonzero((held.verdict == STARTS) & np.isfinite(rate)[:, None] & (at_once >= 1)), strict=True):
             gpu, count = priced[held.gpu[row]], int(held.world_size[row])
             found.append(

@@ -96,7 +96,7 @@ def _smallest(stored: Sequence[Stored], gpus: Sequence[GpuSpec], need: Need) -> 
         held = servers(store.name, store.model, grid, (need.context,))
         if held is None:
             continue
-        enough = (held.verdict[:, 0] == STARTS) & (held.at_once("cautious")[:, 0] >= need.users)
+        enough = (held.verdict[:, 0] == STARTS) & (held.at_once("conservative")[:, 0] >= need.users)
         for gpu, count in sorted(set(zip(held.gpu[enough].tolist(), held.world_size[enough].tolist(), strict=True))):
             if gpu not in found or count < found[gpu][0]:
                 found[gpu] = (count, store)

@@ -69,7 +69,7 @@ def _vllm_fit(entry: Entry, group: GpuGroup, pins: Pins, wish: Wish) -> Fit:
     model = entry.spec(pins.quantization)
     request = Request(model=model, group=group, pins=pins, context=wish.wanted_context(model.max_position_embeddings), users=wish.users)
     plan = plan_as_asked(request, repo=entry.variant.repo, served_name=slug(entry.name))
-    ledger, config = plan.choice.cautious, plan.config
+    ledger, config = plan.choice.conservative, plan.config
     split = f"tp {config.tensor_parallel_size}" + (f" x pp {config.pipeline_parallel_size}" if config.pipeline_parallel_size > 1 else "")
     return Fit(
         model=model,

@@ -55,7 +55,7 @@ class Placed:
     @property
     def held_bytes(self) -> int:
         """The most that it holds of each of its GPUs, context and NCCL included."""
-        ledger, group = self.plan.choice.cautious, self.plan.request.group
+        ledger, group = self.plan.choice.conservative, self.plan.request.group
         return group.process_bytes(self.plan.config.tensor_parallel_size) + max(ledger.requested_bytes, ledger.used_bytes) + ledger.late_graph_bytes
 
 
@@ -211,7 +211,7 @@ def smallest(ask: Ask, group: GpuGroup) -> Plan:
 
 def _needed_bytes(choice: Choice, users: int) -> int:
     """The budget that surely holds everything beside the cache, and the cache of so many requests at full length."""
-    ledger = choice.cautious
+    ledger = choice.conservative
     beside = ledger.requested_bytes - ledger.kv_cache_bytes
     blocks = max(ledger.state_blocks_needed * ledger.kv_block_bytes, users * ledger.kv_cache_needed_bytes)
     return beside + blocks + ledger.reserved_blocks * ledger.kv_block_bytes

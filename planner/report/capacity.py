@@ -47,7 +47,7 @@ class OptionJson(TypedDict):
 
 
 class CapacityJson(TypedDict):
-    """The answer: options best first; what was asked for, and whether the first option holds it with cautious figures."""
+    """The answer: options best first; what was asked for, and whether the first option holds it with conservative figures."""
 
     schema: Literal[1]
     model: str
@@ -82,9 +82,9 @@ def _option(found: Capacity) -> OptionJson:
         "max_model_len": config.max_model_len,
         "max_num_seqs": config.max_num_seqs,
         "grade": found.grade,
-        "cautious": _held(found, found.cautious),
+        "cautious": _held(found, found.conservative),
         "expected": _held(found, found.expected),
-        "hopeful": _held(found, found.hopeful),
+        "hopeful": _held(found, found.optimistic),
         "argv": list(found.plan.argv),
     }
 
@@ -139,15 +139,15 @@ def _ways(options: Sequence[Capacity]) -> Fitted:
     rows = []
     for found in options:
         held, tp = found.expected, str(found.plan.config.tensor_parallel_size)
-        users = f"{found.users(held)} ({found.users(found.cautious)} to {found.users(found.hopeful)})"
-        rate = f"{significant(found.requests_per_s(held)):g} ({significant(found.requests_per_s(found.cautious)):g} to {significant(found.requests_per_s(found.hopeful)):g})"
+        users = f"{found.users(held)} ({found.users(found.conservative)} to {found.users(found.optimistic)})"
+        rate = f"{significant(found.requests_per_s(held)):g} ({significant(found.requests_per_s(found.conservative)):g} to {significant(found.requests_per_s(found.optimistic)):g})"
         rows.append(Row((str(found.gpus), str(found.replicas), tp, users, rate, held.bound_by)))
     return Fitted(_WAYS, rows)
 
 
 def _outlooks(found: Capacity) -> Iterator[Text]:
     held = found.expected
-    alone = f"{seconds(held.alone_first_token_s)} ({seconds(found.hopeful.alone_first_token_s)} to {seconds(found.cautious.alone_first_token_s)})"
+    alone = f"{seconds(held.alone_first_token_s)} ({seconds(found.optimistic.alone_first_token_s)} to {seconds(found.conservative.alone_first_token_s)})"
     yield Text(f"A request alone sees its first token after {alone}, a further one each {seconds(held.alone_per_token_s)}.")
     if held.requests_per_s:
         yield Text(f"At that rate {significant(held.in_flight):g} requests are in each server on average; {held.slots} fit its KV cache at full length.")
@@ -162,6 +162,6 @@ def _verdict(first: Capacity, asked: Asked, *, meets_wish: bool) -> Iterator[Tex
         return
     wish = f"{asked.users} users" if asked.users else f"{asked.requests_per_s:g} requests a second"
     if meets_wish:
-        yield Text(f"{wish}: held, with cautious figures, by {first.replicas} server{'s' * (first.replicas > 1)} on {first.gpus} GPUs.", "bold green")
+        yield Text(f"{wish}: held, with conservative figures, by {first.replicas} server{'s' * (first.replicas > 1)} on {first.gpus} GPUs.", "bold green")
     else:
-        yield Text(f"{wish}: not held with cautious figures.", "bold red")
+        yield Text(f"{wish}: not held with conservative figures.", "bold red")

@@ -22,7 +22,7 @@ from planner.units import tokens
 
 
 class ChosenJson(TypedDict):
-    """A model's best variant on the machine; bytes are of one GPU, `at_once` and contexts with cautious figures."""
+    """A model's best variant on the machine; bytes are of one GPU, `at_once` and contexts with conservative figures."""
 
     model: str
     repo: str
@@ -158,7 +158,7 @@ def machines_json(found: Sequence[Machine], could: int, model: str, need: Need) 
                 "pipeline_parallel_size": one.plan.config.pipeline_parallel_size,
                 "kv_cache_dtype": one.plan.config.kv_cache_dtype,
                 "context": one.plan.config.max_model_len,
-                "at_once": one.plan.choice.cautious.max_concurrency,
+                "at_once": one.plan.choice.conservative.max_concurrency,
                 "rent_usd_per_hour": one.rent_usd_per_hour,
                 "buy_usd": one.buy_usd,
                 "power_w": one.power_w,
@@ -255,7 +255,7 @@ def render_machines(found: Sequence[Machine], could: int, model: str, need: Need
             f"{one.count}x {one.plan.request.group.gpu.name}",
             _money(one.rent_usd_per_hour),
             "" if rate is None else f"{rate:g}",
-            _at_once(one.plan.choice.cautious.max_concurrency),
+            _at_once(one.plan.choice.conservative.max_concurrency),
             _money(one.buy_usd),
             f"{one.power_w:,}" if one.power_w else "",
             "" if months is None else f"{significant(months):g} months",

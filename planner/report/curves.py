@@ -43,7 +43,7 @@ def concurrency_curve(plan: Plan) -> Curve | None:
     longest = plan.model.max_position_embeddings
     points = []
     for length in doublings(min(SHORTEST, longest), longest):
-        low, middle, high = (capacity(cache, ledger.kv_cache_blocks, length, in_flight) for ledger in (choice.cautious, choice.expected, choice.hopeful))
+        low, middle, high = (capacity(cache, ledger.kv_cache_blocks, length, in_flight) for ledger in (choice.conservative, choice.expected, choice.optimistic))
         points.append((length, low, middle, high))
     return Curve("Concurrency by length of a request", "tokens of a request", "concurrency", tuple(points))
 
@@ -54,7 +54,7 @@ def speed_curves(plan: Plan) -> tuple[Curve, Curve] | None:
     if isinstance(known, NoSpeed) or isinstance(shown, NoSpeed):
         return None
     lengths = Lengths(prompt=shown.prompt_tokens, answer=shown.answer_tokens)
-    most = max(1, min(MOST_USERS, slots(plan, plan.choice.cautious, lengths)))
+    most = max(1, min(MOST_USERS, slots(plan, plan.choice.conservative, lengths)))
     each, together = [], []
     for users in doublings(1, most):
         low, middle, high = (pace.seen(users, lengths.prompt, lengths.answer) for pace in known)

@@ -116,7 +116,7 @@ def figures(plan: Plan) -> tuple[Figure, ...]:
     """Context, users at full length, tokens/s of one user of a vLLM plan; none where it does not start."""
     if plan.verdict == "does_not_start":
         return ()
-    ledger, low, high = plan.choice.expected, plan.choice.cautious.max_concurrency, plan.choice.hopeful.max_concurrency
+    ledger, low, high = plan.choice.expected, plan.choice.conservative.max_concurrency, plan.choice.optimistic.max_concurrency
     if plan.model.is_encoder:
         return (Figure(tokens(plan.config.max_model_len), "tokens of text", "an encoder keeps no KV cache"),)
     users = Figure(f"{int(ledger.max_concurrency):,}", "users at full length", f"concurrency {ledger.max_concurrency:.2f}x ({low:.2f} to {high:.2f})")

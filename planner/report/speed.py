@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 
 from typing_extensions import TypedDict
 
-from planner.facts.speed import NoSpeed, SpeedEstimate
+from planner.facts.speed import NoSpeed, Range, SpeedEstimate
 from planner.facts.verdict import BoundBy, Grade
 
 
@@ -36,9 +35,25 @@ class SpeedJson(TypedDict):
     bound_by: BoundBy
 
 
-def speed_json(found: SpeedEstimate | NoSpeed) -> SpeedJson | None:
+def _range(figure: Range) -> RangeJson:
+    return {"cautious": figure.conservative, "expected": figure.expected, "hopeful": figure.optimistic}
+
+
+def speed_json(speed: SpeedEstimate | NoSpeed) -> SpeedJson | None:
     """A plan's speed; null where none is said."""
-    return asdict(found) if isinstance(found, SpeedEstimate) else None  # type: ignore[return-value]
+    if isinstance(speed, NoSpeed):
+        return None
+    return {
+        "grade": speed.grade,
+        "because": speed.because,
+        "prompt_tokens": speed.prompt_tokens,
+        "answer_tokens": speed.answer_tokens,
+        "users": speed.users,
+        "tokens_per_s": _range(speed.tokens_per_s),
+        "total_tokens_per_s": _range(speed.total_tokens_per_s) if speed.total_tokens_per_s else None,
+        "time_to_first_token_s": _range(speed.time_to_first_token_s) if speed.time_to_first_token_s else None,
+        "bound_by": speed.bound_by,
+    }
 
 
 def speed_reason(found: SpeedEstimate | NoSpeed) -> str | None:

@@ -74,7 +74,7 @@ class View:
 
 def _picture(kind: str, drawn: Curve) -> Picture:
     rows = tuple((short(x), f"{low:.3g}", f"{middle:.3g}", f"{high:.3g}") for x, low, middle, high in drawn.points)
-    return Picture(drawn.title, curve(kind, drawn), (drawn.x_label, "cautious", "expected", "hopeful"), rows)
+    return Picture(drawn.title, curve(kind, drawn), (drawn.x_label, "conservative", "expected", "optimistic"), rows)
 
 
 def _commands(services: Iterable[object]) -> tuple[tuple[str, str], ...]:

@@ -31,7 +31,7 @@ def number(value: float) -> str:
 
 def between(figure: Range) -> str:
     """A figure with its ends."""
-    return f"{number(figure.expected)} ({number(min(figure.cautious, figure.hopeful))} to {number(max(figure.cautious, figure.hopeful))})"
+    return f"{number(figure.expected)} ({number(min(figure.conservative, figure.optimistic))} to {number(max(figure.conservative, figure.optimistic))})"
 
 
 def speed_lines(found: SpeedEstimate | NoSpeed) -> Iterator[str]:
@@ -67,7 +67,7 @@ def ledger_rows(plan: Plan) -> Iterator[tuple[str, int, str]]:
         "outside torch": "calibrated",
         "activation": "calibrated",
         "CUDA graphs": "calibrated",
-        "KV cache": f"{max(0, choice.cautious.kv_cache_bytes) / GIB:.2f} to {choice.hopeful.kv_cache_bytes / GIB:.2f}; {tokens(choice.expected.kv_cache_blocks)} blocks",
+        "KV cache": f"{max(0, choice.conservative.kv_cache_bytes) / GIB:.2f} to {choice.optimistic.kv_cache_bytes / GIB:.2f}; {tokens(choice.expected.kv_cache_blocks)} blocks",
     }
     notes[LEFT] = "an encoder does not use it"
     if plan.config.kv_cache_memory_bytes is not None:

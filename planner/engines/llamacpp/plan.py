@@ -108,7 +108,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
         group=ask.group,
         parts=_parts(ask, held),
         available_bytes=held.available_bytes,
-        cautious_available_bytes=held.available_bytes - FIT_MARGIN_BYTES,
+        conservative_available_bytes=held.available_bytes - FIT_MARGIN_BYTES,
         settings=settings,
         reasons=_reasons(ask, config, held, gpus),
         context=config.context,

@@ -140,17 +140,17 @@ def kv_bytes(model: ModelSpec, tokens: int, kv_bits: int = 16, *, step: int = PR
 
 # The peak of prefill beside weights and cache, of one step of 2048 tokens: 0.57 to 0.79 GB in nine rows of mlx-lm's own BENCHMARKS.md and
 # mlx-lm#40, whatever the model's size and bits; proportional to the step (measured on the CPU backend with 512 and 2048).
-RESIDUAL_BYTES = (570_000_000, 700_000_000, 800_000_000)  # hopeful, expected, cautious
+RESIDUAL_BYTES = (570_000_000, 700_000_000, 800_000_000)  # optimistic, expected, conservative
 PROCESS_BYTES = 340_000_000  # Python and Metal: phys_footprint of two idle servers beside their weights (0.31 and 0.37 GB)
 # What Metal recommends as working set (recommendedMaxWorkingSetSize) by RAM, as a share: 10.67 of 16 GiB (ggml-org/ci mac-m4), 24.96 of 32
 # (ollama#16030), 51.9 of 64 (slotstream#22), 107.5 of 128 (ollama llama_server.go); between them the lower neighbour's share.
 _WORKING_SETS = ((128 * GIB, 0.84), (64 * GIB, 0.81), (32 * GIB, 0.78), (0, 2 / 3))
-_OLDER_MACOS = ((64 * GIB, 0.75), (0, 2 / 3))  # what earlier versions gave: the cautious end
+_OLDER_MACOS = ((64 * GIB, 0.75), (0, 2 / 3))  # what earlier versions gave: the conservative end
 SYSTEM_BYTES = 8 * GIB  # what a raised limit leaves to macOS
 
 
 def residual_bytes(model: ModelSpec, tokens: int, *, step: int = PREFILL_STEP) -> tuple[int, int, int]:
-    """Hopeful, expected and cautious peak of one prefill step; the logits of a step where a large vocabulary makes them larger."""
+    """Optimistic, expected and conservative peak of one prefill step; the logits of a step where a large vocabulary makes them larger."""
     chunk = min(step, round_up(max(1, tokens), CACHE_STEP))
     logits = model.vocab_size * min(chunk, PREFILL_STEP) * 2
     low, usual, high = (size * chunk // PREFILL_STEP for size in RESIDUAL_BYTES)
@@ -158,7 +158,7 @@ def residual_bytes(model: ModelSpec, tokens: int, *, step: int = PREFILL_STEP) -
 
 
 def wired_bytes(gpu: GpuSpec, wired_limit_mb: int | None = None) -> tuple[int, int]:
-    """What the GPU may wire, expected and cautious: `iogpu.wired_limit_mb` where it is set, else by the size of the RAM."""
+    """What the GPU may wire, expected and conservative: `iogpu.wired_limit_mb` where it is set, else by the size of the RAM."""
     if wired_limit_mb is not None:
         return wired_limit_mb * MIB, wired_limit_mb * MIB
     ram = gpu.memory_bytes

@@ -71,8 +71,8 @@ def _parts(ask: MlxAsk, context: int, kv_bits: int) -> tuple[Part, ...]:
 
 
 def _available(ask: MlxAsk) -> tuple[int, int]:
-    expected, cautious = mlx.wired_bytes(ask.group.gpu, ask.wired_limit_mb)
-    return expected - ask.group.taken_bytes, cautious - ask.group.taken_bytes
+    expected, conservative = mlx.wired_bytes(ask.group.gpu, ask.wired_limit_mb)
+    return expected - ask.group.taken_bytes, conservative - ask.group.taken_bytes
 
 
 def _fits(ask: MlxAsk, context: int, kv_bits: int) -> bool:
@@ -93,7 +93,7 @@ def _chosen(ask: MlxAsk) -> tuple[int, int]:
 
 
 def _plan(ask: MlxAsk, context: int, kv_bits: int) -> LocalPlan:
-    expected, cautious = _available(ask)
+    expected, conservative = _available(ask)
     parts = _parts(ask, context, kv_bits)
     settings: tuple[tuple[str, int | float | str | bool], ...] = (
         ("context", context),
@@ -111,7 +111,7 @@ def _plan(ask: MlxAsk, context: int, kv_bits: int) -> LocalPlan:
         group=ask.group,
         parts=parts,
         available_bytes=expected,
-        cautious_available_bytes=cautious,
+        conservative_available_bytes=conservative,
         settings=settings,
         reasons=(
             (
@@ -129,7 +129,7 @@ def _plan(ask: MlxAsk, context: int, kv_bits: int) -> LocalPlan:
         context=context,
         users=ask.users,
         longest_context=longest_context(ask.model.max_position_embeddings, lambda tokens: _fits(ask, tokens, kv_bits)),
-        service=_service(ask, context, kv_bits, parts, cautious),
+        service=_service(ask, context, kv_bits, parts, conservative),
         host_bytes=mlx.PROCESS_BYTES,
         host_note="Python and Metal themselves, measured; not wired",
     )

@@ -75,10 +75,10 @@ def _pinned(request: Request, kind: str, words: str, **values: Any) -> Change[Re
 def _smaller_wishes(request: Request, choice: Choice) -> Iterator[Change[Request]]:
     """Fewer users with the asked context, and a shorter context for the asked users."""
     wanted = request.context or request.pins.max_model_len
-    if request.users and request.users > 1 and (fewer := min(request.users - 1, int(choice.cautious.max_concurrency))) >= 1:
+    if request.users and request.users > 1 and (fewer := min(request.users - 1, int(choice.conservative.max_concurrency))) >= 1:
         words = "one user" if fewer == 1 else f"{fewer} users"
         yield Change("users", f"{words} at full length", (("users", fewer),), replace(request, users=fewer))
-    longest = choice.cautious.longest_for(request.users or 1)
+    longest = choice.conservative.longest_for(request.users or 1)
     shorter = longest - longest % CONTEXT_STEP
     if wanted and LEAST_OFFERED <= shorter < wanted:
         pinned = "max_model_len" if request.pins.max_model_len else "context"

@@ -59,8 +59,8 @@ def _single_changes(request: Request, choice: Choice) -> Iterator[tuple[str, Ser
     share, _ = utilization(request, config.tensor_parallel_size)
     if share != config.gpu_memory_utilization and config.kv_cache_memory_bytes is None:
         yield f"--gpu-memory-utilization {share:g}", replace(config, gpu_memory_utilization=share), "the share that is free at start"
-    blocks = choice.cautious.kv_cache_blocks
-    lacks_blocks = blocks < choice.cautious.state_blocks_needed  # a hybrid's sequences, one block each
+    blocks = choice.conservative.kv_cache_blocks
+    lacks_blocks = blocks < choice.conservative.state_blocks_needed  # a hybrid's sequences, one block each
     fewer = (blocks - blocks % FEWEST_SEQS or blocks) if lacks_blocks else FEWEST_SEQS
     if 0 < fewer < config.max_num_seqs:
         yield f"--max-num-seqs {fewer}", replace(config, max_num_seqs=fewer), "fewer sequences at once"
@@ -70,7 +70,7 @@ def _single_changes(request: Request, choice: Choice) -> Iterator[tuple[str, Ser
         yield "--enforce-eager", replace(config, enforce_eager=True), "no CUDA graphs"
     if config.kv_cache_dtype in rules.PLAIN_DTYPES and not request.model.is_encoder:
         yield "--kv-cache-dtype fp8", replace(config, kv_cache_dtype="fp8"), "an FP8 cache"
-    longest = choice.cautious.longest_max_model_len
+    longest = choice.conservative.longest_max_model_len
     shorter = longest - longest % CONTEXT_STEP if longest > CONTEXT_STEP else longest
     if 0 < shorter < config.max_model_len:
         yield f"--max-model-len {shorter}", replace(config, max_model_len=shorter), f"a context of {tokens(shorter)}"

@@ -62,16 +62,16 @@ class Choice:
 
     config: ServeConfig
     expected: MemoryBreakdown
-    cautious: MemoryBreakdown
-    hopeful: MemoryBreakdown
+    conservative: MemoryBreakdown
+    optimistic: MemoryBreakdown
     reasons: tuple[tuple[str, str], ...] = ()
     claims: tuple[Claim, ...] = ()
     longest_with_graphs: int | None = None  # where CUDA graphs were given up: the context that would have kept them, 0 for none
 
     @property
     def verdict(self) -> Verdict:
-        """starts: also with cautious coefficients; does_not_start: not even with the expected ones; tight: between."""
-        if self.cautious.starts:
+        """starts: also with conservative coefficients; does_not_start: not even with the expected ones; tight: between."""
+        if self.conservative.starts:
             return "starts"
         return "tight" if self.expected.starts else "does_not_start"
 

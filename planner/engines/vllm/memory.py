@@ -218,7 +218,7 @@ def ledger(model: ModelSpec, on: Device, config: ServeConfig, outlook: Outlook, 
     concurrency = float(config.max_num_seqs) if model.is_encoder else blocks / needed_blocks
     return MemoryBreakdown(
         total_bytes=on.total_bytes,
-        free_at_start_bytes=on.surely_free_bytes if outlook is Outlook.CAUTIOUS else on.usually_free_bytes,
+        free_at_start_bytes=on.surely_free_bytes if outlook is Outlook.CONSERVATIVE else on.usually_free_bytes,
         requested_bytes=requested_bytes(on.total_bytes, config.gpu_memory_utilization),
         weights_bytes=budget.weights_bytes,
         buffers_bytes=budget.buffers_bytes,

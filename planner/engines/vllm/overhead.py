@@ -22,11 +22,11 @@ from planner.units import GIB, maximum, minimum, where, whole
 
 
 class Outlook(StrEnum):
-    """Which coefficients: the fit, its cautious end or its hopeful end."""
+    """Which coefficients: the fit, its conservative end or its optimistic end."""
 
     EXPECTED = "expected"
-    CAUTIOUS = "cautious"
-    HOPEFUL = "hopeful"
+    CONSERVATIVE = "conservative"
+    OPTIMISTIC = "optimistic"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ def device(group: GpuGroup, config: ServeConfig) -> Device:
     sizes = capture_sizes(config.max_num_seqs, group.gpu.capability, VERSIONS[config.vllm_version])
     return Device(
         total_bytes=group.total_bytes,
-        usually_free_bytes=group.free_at_start_bytes(config.tensor_parallel_size, cautious=False),
+        usually_free_bytes=group.free_at_start_bytes(config.tensor_parallel_size, conservative=False),
         surely_free_bytes=group.free_at_start_bytes(config.tensor_parallel_size),
         fitted=group.gpu.name == str(coefficients()["fit"]["gpu"]),
         nvlink=group.gpu.nvlink,
@@ -83,7 +83,7 @@ def _at(outlook: Outlook) -> dict[str, Any]:
 
 
 def _shift(outlook: Outlook, residual_gib: float) -> int:
-    sign = {Outlook.EXPECTED: 0, Outlook.CAUTIOUS: 1, Outlook.HOPEFUL: -1}[outlook]
+    sign = {Outlook.EXPECTED: 0, Outlook.CONSERVATIVE: 1, Outlook.OPTIMISTIC: -1}[outlook]
     return int(sign * residual_gib * GIB)
 
 
@@ -98,7 +98,7 @@ def sampler_copies(config: ServeConfig, on: Device, outlook: Outlook) -> Any:
     few, many = float(coefficients()["activation"]["sampler_copies"]), float(coefficients()["estimates"]["sampler_copies_at_most"])
     if not VERSIONS[config.vllm_version].lean_sampler:
         return many
-    wary = outlook is Outlook.CAUTIOUS and on.shift_bytes is None
+    wary = outlook is Outlook.CONSERVATIVE and on.shift_bytes is None
     return where(on.fitted, few, many) if wary else few
 
 
@@ -152,7 +152,11 @@ def activation(model: ModelSpec, config: ServeConfig, on: Device, outlook: Outlo
     data = coefficients()
     copies = sampler_copies(config, on, outlook)
     text = text_activation(model, config, copies, last_stage=last_stage) + _shift(outlook, data["activation"]["residual_gib_p90"])
-    factor = {Outlook.EXPECTED: 1.0, Outlook.CAUTIOUS: data["estimates"]["cautious_factor"], Outlook.HOPEFUL: data["estimates"]["hopeful_factor"]}[outlook]
+    factor = {
+        Outlook.EXPECTED: 1.0,
+        Outlook.CONSERVATIVE: data["estimates"]["conservative_factor"],
+        Outlook.OPTIMISTIC: data["estimates"]["optimistic_factor"],
+    }[outlook]
     text += whole((factor - 1) * stream_activation(model, config))
     return maximum(maximum(0, text), whole(vision_activation(model, config) * factor))
 

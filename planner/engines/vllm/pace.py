@@ -69,7 +69,7 @@ def _link(group: GpuGroup) -> tuple[str, int]:
 
 
 def paces(plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
-    """A plan at the cautious, the expected and the hopeful outlook, or why prompts or the whole of it cannot be bounded."""
+    """A plan at the conservative, the expected and the optimistic outlook, or why prompts or the whole of it cannot be bounded."""
     work = vllm_work(plan)
     if isinstance(work, NoSpeed):
         return work
@@ -128,5 +128,5 @@ def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
 def _users_that_fit(plan: Plan, tokens: int) -> int:
     """Users whose request of so many tokens fits the KV cache at once, at most those that a small group would be."""
     cache = place(plan.model, plan.request.group, plan.config).cache
-    fits = capacity(cache, plan.choice.cautious.kv_cache_blocks, tokens, in_flight_tokens(plan.config))
+    fits = capacity(cache, plan.choice.conservative.kv_cache_blocks, tokens, in_flight_tokens(plan.config))
     return max(1, min(int(fits), plan.config.max_num_seqs, MOST_USERS))

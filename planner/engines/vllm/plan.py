@@ -177,7 +177,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         found.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
     found += _eager_warning(plan)
     if plan.verdict == "tight":
-        found.append(Warn(code="tight", message="starts with the expected overhead, not with the cautious one: it may fail on your machine"))
+        found.append(Warn(code="tight", message="starts with the expected overhead, not with the conservative one: it may fail on your machine"))
     if plan.model.vision is not None and not config.skip_mm_profiling:
         found.append(
             Warn(code="vision-estimate", message="the vision tower's profiling peak is derived from shapes, not measured; --language-model-only frees it")
@@ -196,7 +196,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         found.append(Warn(code="calibrated", message=f"calibrated on this machine: {shift} more outside torch than the model predicts (plan explain)"))
     if gpu.vendor == "amd":
         found.append(Warn(code="rocm-unverified", message="AMD: overheads are those measured on NVIDIA; backend and pages follow the Triton path"))
-    if plan.choice.cautious.kv_cache_blocks < plan.choice.cautious.state_blocks_needed:
+    if plan.choice.conservative.kv_cache_blocks < plan.choice.conservative.state_blocks_needed:
         found.append(Warn(code="state-blocks", message="fewer cache blocks than sequences: lower --max-num-seqs"))
     return tuple(found)
 

@@ -50,7 +50,7 @@ def worse(request: Request, choice: Choice, other: Choice) -> str | None:
     """In what `other` falls short of the choice: a claim's outcome; None where it does not."""
     if WORST_FIRST.index(other.verdict) < WORST_FIRST.index(choice.verdict):
         return "not sure"
-    if request.users and choice.cautious.max_concurrency >= request.users > other.cautious.max_concurrency:
+    if request.users and choice.conservative.max_concurrency >= request.users > other.conservative.max_concurrency:
         return "fewer users"
     return "shorter" if other.config.max_model_len < choice.config.max_model_len else None
 
@@ -58,14 +58,14 @@ def worse(request: Request, choice: Choice, other: Choice) -> str | None:
 def _claimed(request: Request, choice: Choice, other: Choice, setting: str) -> Why | None:
     """What is said of another value that falls short, with its claim; None where it does not fall short."""
     outcome = worse(request, choice, other)
-    longest = other.cautious.longest_for(request.users or 1)
+    longest = other.conservative.longest_for(request.users or 1)
     if outcome == "not sure" and not longest:
         text = "would not surely start"
     elif outcome == "shorter" or longest:
         who = f" for {request.users} users" if request.users and request.users > 1 else ""
         text = f"would end at {tokens(min(longest, other.config.max_model_len) if outcome == 'shorter' else longest)} tokens{who}"
     else:
-        text = f"would hold {other.cautious.max_concurrency:.1f} of {request.users} users"
+        text = f"would hold {other.conservative.max_concurrency:.1f} of {request.users} users"
     value = getattr(other.config, setting)
     match outcome:
         case "not sure" | "fewer users" | "shorter":
@@ -114,7 +114,7 @@ def _why_context(request: Request, choice: Choice) -> Why:
         return Why("the model's own limit fits", Claim(setting, ((setting, limit + 1),), "refused"))
     who = f"of which {request.users} requests fit at once" if request.users else "of which one request surely fits"
     longer = Claim(setting, ((setting, min(limit, length + CONTEXT_STEP)),), "fewer users" if request.users and request.users > 1 else "not sure")
-    held = choice.cautious.longest_for(request.users or 1) >= length
+    held = choice.conservative.longest_for(request.users or 1) >= length
     return Why(f"the longest {who}; {tokens(limit)} is the model's limit", longer if held else None)
 
 
@@ -124,7 +124,7 @@ def _why_seqs(request: Request, choice: Choice) -> Why:
         return Why("texts read together")
     if request.users and config.max_num_seqs == request.users:
         return Why("one for each user")
-    if request.model.has_state and 0 < choice.cautious.kv_cache_blocks - 1 <= config.max_num_seqs:
+    if request.model.has_state and 0 < choice.conservative.kv_cache_blocks - 1 <= config.max_num_seqs:
         return Why("a model with recurrent state needs a cache block for each sequence")
     if choice.expected.max_concurrency <= 0:
         return Why("the fewest that are planned")

@@ -182,7 +182,7 @@ def evaluate(request: Request, config: ServeConfig, placement: Placement | None 
     """The ledger of a configuration at the three outlooks."""
     placed = placement or place(request.model, request.group, config)
     ledgers = [breakdown(request.model, request.group, config, outlook, placed) for outlook in Outlook]
-    return Choice(config=config, expected=ledgers[0], cautious=ledgers[1], hopeful=ledgers[2])
+    return Choice(config=config, expected=ledgers[0], conservative=ledgers[1], optimistic=ledgers[2])
 
 
 def with_context(request: Request, config: ServeConfig, placement: Placement) -> Choice:
@@ -207,9 +207,9 @@ def with_context(request: Request, config: ServeConfig, placement: Placement) ->
 
 
 def longest_for_users(request: Request, probe: Choice) -> int:
-    """The longest context, in whole steps, of which `users` requests fit with cautious coefficients; the least that is planned where none does."""
+    """The longest context, in whole steps, of which `users` requests fit with conservative coefficients; the least that is planned where none does."""
     limit = request.model.max_position_embeddings
-    longest = probe.cautious.longest_for(request.users or 1)
+    longest = probe.conservative.longest_for(request.users or 1)
     stepped = longest - longest % CONTEXT_STEP if longest < limit else limit
     return max(stepped, min(limit, CONTEXT_STEP))
 
@@ -217,10 +217,10 @@ def longest_for_users(request: Request, probe: Choice) -> int:
 def sequences(request: Request, choice: Choice) -> int:
     """How many sequences to schedule at once: the users, or eight times what fits at full length, since most requests are short."""
     _, most = rules.default_batches(request.group.gpu, request.group.total_bytes, VERSIONS[request.pins.vllm_version])
-    at_once = int(SHORT_FOR_LONG * choice.cautious.max_concurrency)
+    at_once = int(SHORT_FOR_LONG * choice.conservative.max_concurrency)
     wanted = request.users or max(FEWEST_SEQS, min(most, 1 << max(0, at_once.bit_length() - 1)))
-    if request.model.has_state and choice.cautious.kv_cache_blocks:
-        wanted = min(wanted, max(1, choice.cautious.kv_cache_blocks - 1))
+    if request.model.has_state and choice.conservative.kv_cache_blocks:
+        wanted = min(wanted, max(1, choice.conservative.kv_cache_blocks - 1))
     return max(1, min(wanted, choice.config.max_num_batched_tokens))
 
 
@@ -231,7 +231,7 @@ def enough(request: Request) -> int:
 
 def holds_users(request: Request, choice: Choice) -> bool:
     """Whether all asked users surely hold full-length requests at once; one where none are asked."""
-    return choice.cautious.max_concurrency >= (request.users or 0)
+    return choice.conservative.max_concurrency >= (request.users or 0)
 
 
 def keeps_graphs(request: Request, choice: Choice) -> bool:
@@ -249,7 +249,7 @@ def preference(request: Request, choice: Choice, level: int) -> tuple[float, ...
     where the context is short, what a token more of it is worth; vLLM's own batch; context and concurrency as far as they are asked for; a
     cache that is not quantized; then whatever more there is of both.
     """
-    config, concurrency = choice.config, choice.cautious.max_concurrency
+    config, concurrency = choice.config, choice.conservative.max_concurrency
     return (
         _ORDER[choice.verdict],
         holds_users(request, choice),
@@ -292,7 +292,7 @@ def _explained(request: Request, choice: Choice, tried: Sequence[Tried]) -> Choi
     told = explained(request, choice, undone, wider[-1] if wider else None, kv_dtypes(request))
     if not choice.config.enforce_eager or request.pins.enforce_eager is not None:
         return told
-    graphs = [each.choice.cautious.longest_for(request.users or 1) for each in tried if not each.choice.config.enforce_eager]
+    graphs = [each.choice.conservative.longest_for(request.users or 1) for each in tried if not each.choice.config.enforce_eager]
     return replace(told, longest_with_graphs=max(graphs, default=0))
 
 
@@ -319,5 +319,5 @@ def _is_best(request: Request, tried: Tried) -> bool:
 
 
 def _could_start(choice: Choice) -> bool:
-    ledger = choice.hopeful
+    ledger = choice.optimistic
     return ledger.weights_bytes + ledger.buffers_bytes + ledger.non_torch_bytes < ledger.requested_bytes
