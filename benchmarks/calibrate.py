@@ -20,7 +20,7 @@ from planner.engines.vllm.rules import capture_sizes
 from planner.engines.vllm.versions import VERSIONS
 from planner.units import GIB
 
-FILE = Path(__file__).parent.parent / "planner" / "engines" / "overhead.json"
+FILE = Path(__file__).parent.parent / "planner" / "engines" / "vllm" / "overhead.json"
 
 
 def activation_causes(start: Start) -> list[float]:

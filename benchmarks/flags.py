@@ -20,7 +20,7 @@ from urllib.parse import urljoin
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 
 ROOT = Path(__file__).parent.parent
-FILE = ROOT / "planner" / "engines" / "flags.json"
+FILE = ROOT / "planner" / "engines" / "vllm" / "flags.json"
 INDEX = "https://pypi.org/simple/vllm/"
 SOURCES = re.compile(r"vllm/(engine/arg_utils|entrypoints/openai/cli_args|entrypoints/cli/serve)\.py$")
 
@@ -28,7 +28,7 @@ SOURCES = re.compile(r"vllm/(engine/arg_utils|entrypoints/openai/cli_args|entryp
 def newest() -> list[dict[str, Any]]:
     """Flags of the newest release, as its own parser describes them."""
     python = Path.home() / ".cache" / "serve-plan" / f"vllm-{DEFAULT_VERSION}" / "bin" / "python"
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "planner" / "oracle")}
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "planner" / "engines" / "vllm" / "judge")}
     done = subprocess.run([python, "list_flags.py"], cwd=ROOT / "tests" / "oracle", env=environment, text=True, capture_output=True, check=True)
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 

@@ -18,7 +18,7 @@ from urllib.parse import urljoin
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 
 ROOT = Path(__file__).parent.parent
-FILE = ROOT / "planner" / "engines" / "parsers.json"
+FILE = ROOT / "planner" / "engines" / "vllm" / "parsers.json"
 INDEX = "https://pypi.org/simple/vllm/"
 SOURCES = {
     "tool_parsers": re.compile(r"vllm/(entrypoints/openai/)?tool_parsers/[^/]+\.py$"),
@@ -33,7 +33,7 @@ Names = dict[str, set[str]]
 def newest() -> Names:
     """The names in the newest release's registries, as they say themselves."""
     python = Path.home() / ".cache" / "serve-plan" / f"vllm-{DEFAULT_VERSION}" / "bin" / "python"
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "planner" / "oracle")}
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "planner" / "engines" / "vllm" / "judge")}
     done = subprocess.run([python, "list_parsers.py"], cwd=ROOT / "tests" / "oracle", env=environment, text=True, capture_output=True, check=True)
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("{"))
     return {registry: set(names) for registry, names in json.loads(line).items()}

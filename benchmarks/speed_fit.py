@@ -24,7 +24,7 @@ from planner.speed import roofline
 from planner.speed.roofline import Rates, rate_names
 from planner.speed.work import Peak, Weights, Work
 
-FILE = Path(__file__).parent.parent / "planner" / "engines" / "speed.json"
+FILE = Path(__file__).parent.parent / "planner" / "speed" / "speed.json"
 
 
 @dataclass(frozen=True, slots=True)

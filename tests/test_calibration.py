@@ -17,11 +17,11 @@ from planner.machine.calibration import _read, calibrated, calibration_path, sav
 
 WRITER = """
 import sys
-from planner import catalog
-from planner.calibration import save_speed
-from planner.hardware import GpuGroup
+from planner.catalogue import load
+from planner.machine.calibration import save_speed
+from planner.facts.hardware import GpuGroup
 for name in sys.argv[1:]:
-    save_speed(GpuGroup(gpu=catalog.find_gpu(name), count=1), 1.5, 2.5, model="x")
+    save_speed(GpuGroup(gpu=load.find_gpu(name), count=1), 1.5, 2.5, model="x")
 """
 
 

@@ -615,5 +615,5 @@ def test_check_says_where_vllm_reads_a_number_otherwise(tmp_path):
 
 def test_the_sizes_of_the_release_are_those_that_are_computed():
     entries = [Entry(row, variant) for row in model_rows() for variant in row.variants]
-    kept = json.loads((ROOT / "planner" / "sizes.json").read_text())
+    kept = json.loads((ROOT / "planner" / "catalogue" / "sizes.json").read_text())
     assert kept == {entry.name: sizes.computed_bytes(entry) for entry in entries}, "python -m planner.cli.schema writes them"

@@ -32,7 +32,7 @@ def judged(commands: list[list[str]], folder: Path) -> list[dict]:
         if "--chat-template" in words[:-1] and (name := words[words.index("--chat-template") + 1]).startswith("examples/"):
             (folder / "examples").mkdir(exist_ok=True)
             (folder / name).touch()
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "planner" / "oracle")}
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "planner" / "engines" / "vllm" / "judge")}
     command = [judge_venv("vllm") / "bin" / "python", ROOT / "tests" / "oracle" / "parse_commands.py"]
     text = "".join(json.dumps(words) + "\n" for words in commands)
     done = subprocess.run(command, cwd=folder, env=environment, input=text, text=True, capture_output=True, check=True)

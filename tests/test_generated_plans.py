@@ -139,7 +139,7 @@ def test_generated_plans_equal_vllms_planner():
     done = subprocess.run(
         [python, "plan_specs.py", "h100", "9.0", str(80 * 2**30), "1"],
         cwd=ROOT / "tests" / "oracle",
-        env=os.environ | {"PYTHONPATH": str(ROOT / "planner" / "oracle")},
+        env=os.environ | {"PYTHONPATH": str(ROOT / "planner" / "engines" / "vllm" / "judge")},
         input="".join(json.dumps(question) + "\n" for question, _ in pairs),
         text=True,
         capture_output=True,

@@ -21,7 +21,7 @@ from planner.facts.hardware import GpuGroup, GpuSpec
 from tests.judges import judge_venv
 
 pytestmark = pytest.mark.judge
-HERE = ROOT / "planner" / "oracle"
+HERE = ROOT / "planner" / "engines" / "vllm" / "judge"
 GIB = 2**30
 
 

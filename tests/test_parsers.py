@@ -250,7 +250,7 @@ def test_the_frozen_names_are_those_of_vllms_own_registries():
     done = subprocess.run(
         [judge_python(), "list_parsers.py"],
         cwd=ROOT / "tests" / "oracle",
-        env={"PYTHONPATH": str(ROOT / "planner" / "oracle"), "PATH": "/usr/bin:/bin", "HOME": str(ROOT)},
+        env={"PYTHONPATH": str(ROOT / "planner" / "engines" / "vllm" / "judge"), "PATH": "/usr/bin:/bin", "HOME": str(ROOT)},
         text=True,
         capture_output=True,
         check=False,

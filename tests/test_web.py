@@ -185,7 +185,7 @@ def test_a_helper_that_is_killed_is_started_again(tmp_path):
     command = [
         sys.executable,
         "-c",
-        "from planner import cli_web; cli_web.HELPERS, cli_web.RESTART_S = 1, 0.1; cli_web.web_command(['--no-open', '--port', '0'])",
+        "from planner.cli import web; web.HELPERS, web.RESTART_S = 1, 0.1; web.web_command(['--no-open', '--port', '0'])",
     ]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) as server:
         try:
