@@ -1,0 +1,65 @@
+# What a person runs here; CI runs the same (.ci/run). An environment is made on first use, with the versions of constraints.txt.
+#   make lint      ruff, mypy --strict, YAML and line ends: under a minute
+#   make test      what the README's second command runs: minutes, needs only the package index
+#   make judges    what takes long or asks real components (tests/judges.py sets them up in ~/.cache/serve-plan, once: 5.5 GB)
+#   make wheel     builds wheel and sdist once and tries that wheel on each Python from 3.11 that is here (nox)
+#   make coverage  both test runs with lines and branches counted, and the gate of pyproject.toml
+#   make docs      the site, strictly, into build/site
+#   make constraints   resolves constraints.txt anew: see CONTRIBUTING.md
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check
+# Every Python process that is started with these counts its lines, the command line under test too.
+COUNTED = COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/build/coverage/data
+.DELETE_ON_ERROR:
+.PHONY: help lint test judges fast-coverage judges-coverage coverage coverage-report docs wheel constraints
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(VENV)/made-%: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt -e '.[$*]'
+	@touch $@
+
+lint: $(VENV)/made-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy -p tools
+	VENV=$(VENV) SKIP=ruff,ruff-format $(BIN)/pre-commit run --all-files
+
+test: $(VENV)/made-test
+	$(BIN)/python -m pytest -n $(JOBS)
+
+judges: $(VENV)/made-dev
+	$(BIN)/python -m tests.judges
+	PLAN_JUDGES=required $(BIN)/python -m pytest -n $(JOBS) -m 'slow or judge'
+
+# Counts are added up: each run adds its own, `coverage-report` closes.
+coverage: $(VENV)/made-dev
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	$(COUNTED) $(MAKE) test
+	$(COUNTED) $(MAKE) judges
+	$(MAKE) coverage-report
+
+coverage-report: $(VENV)/made-dev
+	COVERAGE_FILE=build/coverage/data $(BIN)/coverage combine -q build/coverage
+	COVERAGE_FILE=build/coverage/data $(BIN)/coverage report
+
+docs: $(VENV)/made-docs
+	$(BIN)/mkdocs build --strict --quiet
+
+wheel: $(VENV)/made-dev
+	$(BIN)/nox -s wheel
+
+constraints:
+	rm -rf build/constraints
+	$(PYTHON) -m venv build/constraints
+	build/constraints/bin/python -m pip --disable-pip-version-check install -q -e '.[dev]'
+	{ echo '# What CI and make install: the newest of everything on the day of `make constraints`. Users get pyproject.toml'"'"'s lower bounds.'; \
+	  build/constraints/bin/python -m pip --disable-pip-version-check freeze --exclude-editable; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt

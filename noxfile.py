@@ -1,0 +1,38 @@
+"""The one built wheel, tried on every Python that is here: `nox -s wheel`, or `nox -s wheel -- dist/x.whl` for one that lies there already.
+
+A Python that this machine lacks is skipped, and nox says so. What is tried lies outside the checkout: the wheel's own files answer.
+"""
+
+from __future__ import annotations
+
+import shutil
+from functools import cache
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+PYTHONS = ("3.11", "3.12", "3.13")  # `requires-python` begins here
+nox.options.sessions = ["wheel"]
+nox.options.error_on_missing_interpreters = False
+
+
+@cache
+def built() -> Path:
+    """The wheel, built once however many Pythons try it; from the source distribution, as an index would have it."""
+    from tools.release import build
+
+    return build(ROOT, ROOT / "build" / "dist")[0]
+
+
+@nox.session(python=PYTHONS)
+def wheel(session: nox.Session) -> None:
+    """Install the wheel as a user does, with the newest of what it needs, and ask it."""
+    path = Path(session.posargs[0]).resolve() if session.posargs else built()
+    session.install(f"serve-plan[web] @ {path.as_uri()}", "pytest")
+    folder = Path(session.create_tmp()) / "outside"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    shutil.copy(ROOT / "tests" / "test_installed.py", folder)
+    session.chdir(folder)
+    session.run("python", "-m", "pytest", "-q", "-c", "/dev/null", "-p", "no:cacheprovider", "test_installed.py", env={"PLAN_INSTALLED": "required"})
