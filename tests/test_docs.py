@@ -17,7 +17,6 @@ from planner.cli.schema import json_schema
 from planner.engines.vllm.causes import CAUSES
 from planner.facts.verdict import EXIT_CODES, Grade
 from planner.questions.choose import CONTEXTS
-from tests.judges import library
 
 README = (ROOT / "README.md").read_text()
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in examples.PAGES}
@@ -37,6 +36,7 @@ LINES = sorted(
 ELSEWHERE = {
     "python3 -m venv .venv && ": ".ci/run",
     ".venv/bin/": ".ci/run",
+    "make ": "Makefile",
     "cd my-stack": "",
     "./setup.sh": "tests/test_deploy.py",
     "./stack.sh ": "tests/test_stack_script.py",
@@ -130,13 +130,6 @@ def test_the_site_has_every_page():
     assert set(re.findall(r": ([\w/-]+\.md)$", nav, re.MULTILINE)) == pages
 
 
-@pytest.mark.judge
-def test_the_site_is_built_strictly(tmp_path):
-    library("mkdocs")
-    done = subprocess.run([sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_ci_runs_the_two_commands_of_the_readme():
     found = [
         subprocess.run([sys.executable, ROOT / ".ci" / "readme_blocks.py", which], capture_output=True, text=True, check=True).stdout
@@ -165,13 +158,6 @@ def test_every_key_of_the_json_is_documented():
         for section in (schema, *schema["$defs"].values()):
             for key in section["properties"]:
                 assert f"`{key}`" in page, key
-
-
-@pytest.mark.parametrize("command", [["ruff", "check", "."], ["ruff", "format", "--check", "."], pytest.param(["mypy"], marks=pytest.mark.slow)])
-def test_the_code_is_clean(command):
-    library(command[0])
-    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
 
 
 def test_counts_in_the_texts_are_true():
