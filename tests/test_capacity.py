@@ -15,8 +15,9 @@ from planner.engines.vllm.pace import paces
 from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
-from planner.questions.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, holds, measure, replicas_for, server_of, slots
+from planner.questions.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, held, holds, measure, replicas_for, server_of, slots
 from planner.speed.queueing import Server, highest_rate, simulate
+from planner.speed.roofline import fitted
 from planner.units import round_up
 from tests.conftest import run_plan
 from tests.token_server import serve
@@ -206,3 +207,24 @@ def test_questions_that_cannot_be_met(arguments, code, said, tmp_path):
     assert said in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_reserved_block_is_no_place_for_a_request():
+    """1024 tokens are 64 blocks of 16: 1280 blocks hold 20 requests, and 19 where one of them is nobody's, since vLLM 0.29."""
+    plan, lengths = planned("h100", "qwen3-8b"), Lengths(prompt=900, answer=124)
+    ledgers = [replace(plan.choice.expected, kv_cache_blocks=1280, reserved_blocks=reserved) for reserved in (0, 1)]
+    assert [slots(plan, ledger, lengths) for ledger in ledgers] == [20, 19]
+    assert slots(plan, replace(ledgers[0], kv_cache_blocks=10**9), lengths) == plan.config.max_num_seqs
+    assert slots(plan, replace(ledgers[0], kv_cache_blocks=63), lengths) == 0
+
+
+def test_the_clients_own_time_lies_within_the_limit():
+    """HTTP, tokenizing and scheduling take 15 ms before a request is in the queue (speed.json): they are not there for waiting."""
+    plan, lengths = planned("h100", "qwen3-8b"), Lengths(prompt=900, answer=124)
+    ledger, pace = plan.choice.conservative, paces(plan)[1]
+    client_s = fitted()["constants"]["first_token.vllm"]
+    limits = Limits(first_token_s=0.100, per_token_s=1.0)
+    server = server_of(plan, pace, lengths, slots(plan, ledger, lengths))
+    rate = held(plan, pace, ledger, lengths, limits).requests_per_s
+    assert 0 < rate < server.most_per_s
+    assert simulate(server, rate, 6000).percentile_s(0.95) == pytest.approx(limits.first_token_s - client_s, rel=0.02)

@@ -8,11 +8,12 @@ from conftest import config_model, gpu
 from planner.engines.vllm.choice import Choice, Pins, Request
 from planner.engines.vllm.kvcache import CachePlan
 from planner.engines.vllm.memory import Length, MemoryBreakdown, breakdown
+from planner.engines.vllm.overhead import Outlook
 from planner.engines.vllm.plan import reject
 from planner.engines.vllm.search import best
 from planner.facts.config import ServeConfig
-from planner.facts.hardware import GpuGroup
-from planner.units import GIB
+from planner.facts.hardware import GpuGroup, Host
+from planner.units import GIB, MIB
 
 BLOCK = 16 * 36 * 2 * 8 * 128 * 2  # Qwen3-8B: 16 tokens, 36 layers, keys and values, 8 heads of 128 dimensions, 2 bytes: 2,359,296
 ONE_H100 = GpuGroup(gpu=gpu("h100"), count=1)
@@ -160,3 +161,10 @@ def test_the_budget_adds_up_as_in_a_log():
     assert round(held.requested_bytes / GIB, 2) == 75.23
     beside = held.weights_bytes + held.buffers_bytes + held.activation_bytes + held.non_torch_bytes
     assert held.kv_cache_blocks == (held.requested_bytes - beside) // BLOCK
+
+
+def test_the_conservative_ledger_counts_on_what_is_free_at_worst():
+    """A 3090 under WSL2, of which nobody told what was free there: 24,576 MiB less 2160 at worst, 1400 usually."""
+    wsl2 = GpuGroup(gpu=gpu("rtx3090"), count=1, host=Host.WSL2)
+    free = [breakdown(config_model("Qwen/Qwen3-8B"), wsl2, ServeConfig(), outlook).free_at_start_bytes for outlook in Outlook]
+    assert [size // MIB for size in free] == [24_576 - 1400, 24_576 - 2160, 24_576 - 1400]

@@ -1,0 +1,98 @@
+"""The scheduler's steps, by hand: a prompt computes one second a token, a step with somebody decoding takes one second."""
+
+import pytest
+
+from planner.speed.queueing import Server, Waits, _Line, highest_rate, simulate
+
+
+def server(**changed) -> Server:
+    facts = {"steps_s": [0.0, 1.0, 1.0, 1.0], "prompt_s": 4.0, "prompt": 4, "answer": 100, "slots": 3, "batch": 4}
+    return Server(**(facts | changed))
+
+
+def line(of: Server, arrivals: int) -> _Line:
+    """A server where so many requests wait at time 0, and nobody else comes."""
+    made = _Line(of, 1e-12, seed=1)
+    made.waiting.extend([0.0] * arrivals)
+    made.arrive()
+    return made
+
+
+def test_sequences_that_decode_take_their_tokens_off_a_batch():
+    """Step 1 computes the first prompt, 4 s. One decodes then: three tokens of the second are left, 1 + 3 s; then one more, 1 + 1 s."""
+    seen = line(server(), 2)
+    for _ in range(3):
+        seen.step()
+    assert seen.first == [4.0, 10.0]
+    assert seen.steps == 3
+
+
+def test_a_batch_takes_as_many_prompts_as_it_has_tokens_for():
+    """Eight tokens: both prompts at once, 8 s; six: the second has two left, 4 + 2 s, then 1 + 2 s."""
+    both, apart = line(server(batch=8), 2), line(server(batch=6), 2)
+    both.step()
+    assert both.first == [8.0, 8.0]
+    apart.step()
+    apart.step()
+    assert apart.first == [6.0, 9.0]
+
+
+def test_a_batch_full_of_decoding_still_moves_a_prompt_on():
+    """Two sequences decode in a batch of two: one token a step is left, whatever."""
+    seen = line(server(batch=2, prompt=2, prompt_s=2.0), 3)
+    for _ in range(5):
+        seen.step()
+    assert seen.first == [2.0, 2 + 2 * 2.0, 6 + 2 * 2.0]
+
+
+def test_who_has_no_slot_waits_for_one():
+    """One slot, an answer of three: 4 s for the prompt, two steps of 1 s, then the next prompt: 6 + 4."""
+    seen = line(server(slots=1, answer=3), 2)
+    while len(seen.rest) < 2:
+        seen.arrive()
+        seen.step()
+    assert seen.first == [4.0, 10.0]
+    assert seen.rest == [1.0, 1.0]
+    assert seen.stays_s == 6.0 + 12.0
+
+
+def test_an_answer_of_one_token_leaves_with_its_prompt():
+    seen = line(server(answer=1), 1)
+    seen.step()
+    assert (seen.first, seen.rest, seen.decoding) == ([4.0], [0.0], [])
+
+
+def test_no_queue_survives_more_than_prompts_and_full_batches_allow():
+    """Three slots: three prompts of 4 s and 99 steps of 1 s for every three requests."""
+    assert server().most_per_s == pytest.approx(3 / (12 + 99))
+
+
+@pytest.mark.parametrize(("share", "seconds"), [(0.0, 1.0), (0.5, 6.0), (0.95, 10.0), (1.0, 10.0)])
+def test_a_percentile_is_what_so_many_do_not_exceed(share, seconds):
+    assert Waits(first_token_s=[float(n) for n in range(1, 11)], per_token_s=0.0, in_flight=0.0).percentile_s(share) == seconds
+
+
+def test_the_first_tenth_meets_an_empty_server_and_is_not_counted():
+    seen = simulate(server(answer=2), 1e-6, 100)
+    assert len(seen.first_token_s) == 90
+    assert set(map(round, seen.first_token_s)) == {4}
+    assert seen.per_token_s == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(("first_token_s", "per_token_s"), [(3.9, 2.0), (100.0, 0.9)])
+def test_where_a_lone_request_breaks_a_limit_no_rate_keeps_it(first_token_s, per_token_s):
+    assert highest_rate(server(), first_token_s, per_token_s, share=0.95, requests=100) == 0.0
+
+
+def test_the_highest_rate_keeps_the_limits_and_a_little_more_breaks_one():
+    asked = server(answer=4)
+    rate = highest_rate(asked, 12.0, 3.0, share=0.9, requests=3000)
+    kept, broken = simulate(asked, rate, 3000), simulate(asked, rate * 1.03, 3000)
+    assert kept.percentile_s(0.9) <= 12.0
+    assert kept.per_token_s <= 3.0
+    assert broken.percentile_s(0.9) > 12.0 or broken.per_token_s > 3.0
+
+
+def test_limits_that_nothing_breaks_allow_all_that_the_server_has_time_for():
+    asked = server(answer=4)
+    assert highest_rate(asked, 1e9, 1e9, share=0.9, requests=500) == pytest.approx(asked.most_per_s)

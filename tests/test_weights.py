@@ -1,0 +1,188 @@
+"""Parameter bytes of a rank, each value derived by hand beside it. Equality with vLLM's own classes is in test_truth.py."""
+
+from dataclasses import replace
+
+import pytest
+
+from planner.engines.vllm.weights import (
+    NotDivisibleError,
+    axis_size,
+    buffer_bytes,
+    kernels_matter,
+    linear_bytes,
+    module_bytes,
+    plane_bytes,
+    stage_layers,
+    stage_weights,
+    tensor_bytes,
+)
+from planner.facts.config import Parallel
+from planner.facts.model import BF16, ROUTER, Axis, CheckpointDifference, Experts, LayerGroup, Linear, ModelSpec, Plane, Split, Storage, Tensor
+from tests.test_overhead import model
+
+AWQ = Storage("awq", (Plane(4), Plane(4, column_block=128), Plane(16, column_block=128)), input_multiple=128, output_multiple=8)
+FP8_BLOCKS = Storage("fp8-block", (Plane(8), Plane(32, 128, 128)))
+MXFP4 = Storage("mxfp4", (Plane(4), Plane(8, column_block=32)))
+
+
+@pytest.mark.parametrize(
+    ("axis", "tp", "size"),
+    [
+        (Axis(1000), 8, 1000),
+        (Axis(1000, Split.TP), 8, 125),
+        (Axis(1024, Split.HEADS, 8), 2, 512),
+        (Axis(1024, Split.HEADS, 8), 16, 128),  # one head at least
+        (Axis(900, Split.EVEN, 9), 2, 900),  # nine parts on two ranks: whole
+        (Axis(900, Split.EVEN, 9), 3, 300),
+        (Axis(1000, Split.VOCAB), 1, 1024),  # padded to a multiple of 64
+        (Axis(1000, Split.VOCAB), 4, 256),
+    ],
+)
+def test_a_dimension_on_one_rank(axis, tp, size):
+    assert axis_size(axis, tp) == size
+
+
+@pytest.mark.parametrize(("axis", "tp"), [(Axis(1000, Split.TP), 3), (Axis(1024, Split.HEADS, 8), 3), (Axis(1000, Split.VOCAB), 3)])
+def test_a_dimension_that_ranks_cannot_share_is_refused(axis, tp):
+    with pytest.raises(NotDivisibleError):
+        axis_size(axis, tp)
+
+
+@pytest.mark.parametrize(
+    ("plane", "size"),
+    [
+        (Plane(16), 300 * 256 * 2),
+        (Plane(4), 300 * 256 // 2),
+        (Plane(16, column_block=128), 300 * 2 * 2),
+        (Plane(32, 128, 128), 3 * 2 * 4),  # 300 rows are three blocks
+        (Plane(32, row_block=0, column_block=0), 3 * 4),  # one for each fused part
+        (Plane(32, row_block=-1, column_block=0), 4),  # one for all
+        (Plane(8, column_block=0, extra_bytes=64), 300 + 64),  # one for each row
+    ],
+)
+def test_a_plane_has_a_value_for_every_block_of_rows_and_columns(plane, size):
+    """Three parts of 100 rows, 256 columns."""
+    assert plane_bytes(plane, [100, 100, 100], 256, 16) == size
+
+
+def test_sixteen_bits_stand_for_the_models_dtype():
+    assert plane_bytes(Plane(16), [10], 10, 32) == 400
+    assert plane_bytes(Plane(8), [10], 10, 32) == 100
+    assert tensor_bytes(Tensor(name="norm", axes=(Axis(10),)), 1, 32) == 40
+    assert tensor_bytes(Tensor(name="table", axes=(Axis(10),), bits=8), 1, 32) == 10
+
+
+@pytest.mark.parametrize(
+    ("storage", "tp", "size"),
+    [
+        (BF16, 1, 512 * 256 * 2 + 512 * 2),  # weight and bias
+        (BF16, 2, 256 * 256 * 2 + 256 * 2),
+        # 4 bits each; a zero of 4 and a scale of 16 for every 128 columns
+        (AWQ, 1, 512 * 256 // 2 + 512 * 2 // 2 + 512 * 2 * 2 + 512 * 2),
+        (FP8_BLOCKS, 1, 512 * 256 + 4 * 2 * 4 + 512 * 2),
+    ],
+)
+def test_a_fused_linear_is_its_planes_and_its_bias(storage, tp, size):
+    linear = Linear(name="up", inputs=Axis(256), outputs=(Axis(256, Split.TP), Axis(256, Split.TP)), bias=True, storage=storage)
+    assert linear_bytes(linear, tp, 16) == size
+
+
+def test_rows_are_padded_and_groups_are_never_cut():
+    padded = Linear(name="up", inputs=Axis(256), outputs=(Axis(100), Axis(100)), rows_multiple=64)
+    assert linear_bytes(padded, 1, 16) == 256 * 256 * 2
+    row = Linear(name="down", inputs=Axis(256, Split.TP), outputs=(Axis(64),), storage=AWQ)
+    assert linear_bytes(row, 2, 16) == 64 * 128 // 2 + 64 // 2 + 64 * 2
+    with pytest.raises(NotDivisibleError, match="64 inputs a rank are not a multiple of the quantization group 128"):
+        linear_bytes(row, 4, 16)
+    with pytest.raises(NotDivisibleError, match="4 outputs a rank are not a multiple of 8"):
+        linear_bytes(replace(row, inputs=Axis(256), outputs=(Axis(4),)), 1, 16)
+
+
+EXPERTS = Experts(name="experts", experts=9, hidden=1024, intermediate=512)
+
+
+@pytest.mark.parametrize(
+    ("changed", "parallel", "size"),
+    [
+        ({}, {}, 9 * 3 * 512 * 1024 * 2),
+        ({}, {"tensor_parallel_size": 2}, 9 * 3 * 256 * 1024 * 2),
+        ({}, {"tensor_parallel_size": 2, "enable_expert_parallel": True}, 5 * 3 * 512 * 1024 * 2),  # five of nine, whole
+        ({}, {"enable_expert_parallel": True}, 9 * 3 * 512 * 1024 * 2),  # one rank has nothing to spread
+        ({"shards": 1}, {}, 9 * 2 * 512 * 1024 * 2),
+        ({"shards": 1, "intermediate": 500}, {"ungated_width_multiple": 128}, 9 * 2 * 512 * 1024 * 2),
+        ({"intermediate": 500}, {"ungated_width_multiple": 128}, 9 * 3 * 500 * 1024 * 2),  # gated: as it is
+        ({"minimum_width": 300}, {"tensor_parallel_size": 2}, 9 * 3 * 300 * 1024 * 2),
+        ({"bias": True}, {}, 9 * (3 * 512 * 1024 * 2 + (2 * 512 + 1024) * 2)),
+        # a width of 500 is rounded to 512, hidden 1000 to 1024; 4 bits each and a scale of 8 for every 32 columns
+        (
+            {"storage": MXFP4, "intermediate": 500, "hidden": 1000},
+            {"expert_width_multiple": 64, "expert_hidden_multiple": 256},
+            9 * (3 * 512 * 1024 // 2 + 2 * 512 * 32 + 1024 * 16),
+        ),
+        ({"storage": FP8_BLOCKS}, {}, 9 * (3 * 512 * 1024 + 4 * (8 * 8 + 8 * 4))),
+        # a slice of 64 cuts blocks of 128: scales for blocks of 64
+        ({"storage": FP8_BLOCKS}, {"tensor_parallel_size": 8}, 9 * (3 * 64 * 1024 + 4 * (2 * 16 + 16))),
+    ],
+)
+def test_the_experts_of_a_rank(changed, parallel, size):
+    assert module_bytes(replace(EXPERTS, **changed), Parallel(**parallel)) == size
+
+
+def test_experts_narrower_than_any_block_are_refused():
+    with pytest.raises(NotDivisibleError, match="expert width 16 a rank cannot hold FP8 blocks of 128x128"):
+        module_bytes(replace(EXPERTS, storage=FP8_BLOCKS), Parallel(tensor_parallel_size=32))
+
+
+def test_a_router_is_kept_wide_where_the_gpu_lacks_its_kernel():
+    router = Linear(name="gate", inputs=Axis(1024), outputs=(Axis(9),), storage=ROUTER)
+    assert module_bytes(router, Parallel()) == 1024 * 9 * 2
+    assert module_bytes(router, Parallel(wide_router=True)) == 1024 * 9 * 4
+
+
+@pytest.mark.parametrize(("layers", "stages", "counts"), [(4, 1, [4]), (5, 2, [3, 2]), (7, 3, [2, 3, 2]), (11, 4, [3, 3, 3, 2]), (10, 4, [2, 3, 3, 2])])
+def test_layers_that_are_left_over_go_to_the_stages_before_the_last(layers, stages, counts):
+    """vllm/distributed/utils.py get_pp_indices."""
+    assert stage_layers(layers, stages) == counts
+
+
+def tensor(name: str, size: int) -> Tensor:
+    return Tensor(name=name, axes=(Axis(size),))
+
+
+def staged(**changed) -> ModelSpec:
+    """Four layers of 200 bytes, the first also 20; embedding 2000, norm and head 1000, buffers 60."""
+    one = LayerGroup(indices=(0,), modules=(tensor("layer", 100), tensor("more", 10)), caches=())
+    rest = LayerGroup(indices=(1, 2, 3), modules=(tensor("layer", 100),), caches=())
+    parts = {"first": (tensor("embedding", 1000),), "last": (tensor("head", 500),), "layers": (one, rest), "buffers": (tensor("rope", 30),)}
+    return replace(model(), **(parts | changed))
+
+
+@pytest.mark.parametrize(
+    ("changed", "stages", "totals"),
+    [
+        ({}, 1, [2000 + 220 + 600 + 1000]),
+        ({}, 2, [2000 + 420, 400 + 1000]),
+        ({}, 4, [2220, 200, 200, 1200]),
+        ({"tied_copy": (tensor("embedding", 1000),)}, 1, [3820]),  # one stage: the very same
+        ({"tied_copy": (tensor("embedding", 1000),)}, 2, [2420, 1400 + 2000]),  # several: again on the last
+        ({"every": (tensor("everywhere", 50),)}, 2, [2520, 1500]),
+        ({"checkpoint": CheckpointDifference(3, 2, "made")}, 1, [3820 * 3 // 2]),  # half more is stored than derived
+    ],
+)
+def test_the_stages_of_a_pipeline(changed, stages, totals):
+    assert stage_weights(staged(**changed), Parallel(pipeline_parallel_size=stages)) == totals
+
+
+def test_buffers_of_a_rank():
+    assert buffer_bytes(staged()) == 60
+    assert buffer_bytes(staged(), dtype_bits=32) == 120
+
+
+def test_kernels_matter_where_there_are_experts_or_a_router():
+    def holds(module) -> bool:
+        return kernels_matter(replace(model(), layers=(LayerGroup(indices=(0,), modules=(module,), caches=()),)))
+
+    assert holds(EXPERTS)
+    assert holds(Linear(name="gate", inputs=Axis(8), outputs=(Axis(8),), storage=ROUTER))
+    assert not holds(Linear(name="up", inputs=Axis(8), outputs=(Axis(8),)))
+    assert not holds(tensor("norm", 8))
