@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from planner.engines.vllm.weights import (
-    NotDivisibleError,
     axis_size,
     buffer_bytes,
     kernels_matter,
@@ -16,6 +15,7 @@ from planner.engines.vllm.weights import (
     stage_weights,
     tensor_bytes,
 )
+from planner.errors import NotDivisibleError
 from planner.facts.config import Parallel
 from planner.facts.model import BF16, ROUTER, Axis, CheckpointDifference, Experts, LayerGroup, Linear, ModelSpec, Plane, Split, Storage, Tensor
 from tests.test_overhead import model
