@@ -36,7 +36,6 @@ LINES = sorted(
 ELSEWHERE = {
     "python3 -m venv .venv && ": ".ci/run",
     ".venv/bin/": ".ci/run",
-    "make ": "Makefile",
     "cd my-stack": "",
     "./setup.sh": "tests/test_deploy.py",
     "./stack.sh ": "tests/test_stack_script.py",
