@@ -28,7 +28,7 @@ from planner.engines.vllm.rules import with_kernels
 from planner.engines.work import cache_reads, weights
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.hardware import GpuSpec
-from planner.speed.roofline import fitted, load, rates, served
+from planner.speed.roofline import load, rates, served
 from planner.speed.work import Work, arithmetic, peak, shape_of
 
 VERSION = "0.12.0"
@@ -82,7 +82,7 @@ def our_seconds(row: dict[str, Any]) -> float:
         return float("nan")
     gpu, model = catalog.find_gpu(row["gpu"].removesuffix("_sxm").replace("a100", "a100-80")), entry.spec()
     work = _work(model, gpu, row["tp"])
-    served(work, rates(work, fitted()["constants"]), load(work, float(row["users"]), float(row["prompt"]), float(row["answer"])))
+    served(work, rates(work), load(work, float(row["users"]), float(row["prompt"]), float(row["answer"])))
     return time.perf_counter() - start
 
 
@@ -92,7 +92,7 @@ def _work(model: Any, gpu: GpuSpec, tp: int) -> Work:
     if best is None:
         raise ValueError(f"{gpu.name} has no known peaks")
     held, read = weights(model, with_kernels(Parallel(tensor_parallel_size=tp), gpu)), cache_reads(model, tp, CacheLayout(backend=""))
-    return Work(engine="vllm", weights=held, reads=read, peak=best, tensor_parallel_size=tp, weight_only=widened, **shape_of(model))
+    return Work(engine="vllm", weights=held, reads=read, peak=best, tensor_parallel_size=tp, weight_only=widened, shape=shape_of(model))
 
 
 def table(batch: list[dict[str, Any]], theirs: dict[str, dict[str, Any]]) -> list[str]:

@@ -22,7 +22,7 @@ from benchmarks.speed_rows import FILE as ROWS
 from benchmarks.speed_rows import Measured, measured
 from planner.speed import roofline
 from planner.speed.roofline import Rates, rate_names
-from planner.speed.work import Peak, Weights, Work
+from planner.speed.work import Peak, Shape, Weights, Work
 
 FILE = Path(__file__).parent.parent / "planner" / "speed" / "speed.json"
 
@@ -137,7 +137,8 @@ def _stacked(works: Sequence[Work]) -> Any:
 
     held = replace(works[0].weights, **stack(Weights, [work.weights for work in works]))
     best = replace(works[0].peak, **stack(Peak, [work.peak for work in works]))
-    return replace(works[0], weights=held, peak=best, **stack(Work, list(works)))
+    shape = Shape(**stack(Shape, [work.shape for work in works]))
+    return replace(works[0], weights=held, peak=best, shape=shape, **stack(Work, list(works)))
 
 
 def fit(figures: Sequence[Measured], start: Any = None, evaluations: int = 40) -> Any:

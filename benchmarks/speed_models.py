@@ -120,7 +120,7 @@ def work_of(row: dict[str, str]) -> Work | None:
     held = weights(model, with_kernels(parallel, gpu))
     return Work(
         engine=engine, weights=held, reads=cache_reads(model, tp, CacheLayout(backend="", bits=8 if narrow else 16)), peak=best, tensor_parallel_size=tp,
-        weight_only=widened, **shape_of(model),
+        weight_only=widened, shape=shape_of(model),
     )  # fmt: skip
 
 

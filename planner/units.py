@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from math import ceil
-from typing import Any
+
+from planner.arrays import Whole
 
 MIB = 1024**2
 GIB = 1024**3
@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)([kmgtKMGT]?)(?:iB)?\Z", re.ASCI
 MOST = 1 << 60  # of bytes or tokens; what is larger is a slip
 
 
-def ceil_div(numerator: int, denominator: int) -> int:
+def ceil_div(numerator: Whole, denominator: int) -> Whole:
     """Return numerator / denominator rounded up."""
     return -(-numerator // denominator)
 
@@ -100,44 +100,3 @@ def largest(limit: int, fits: Callable[[int], bool]) -> int:
         else:
             high = middle - 1
     return low
-
-
-def whole(value: Any) -> Any:
-    """A number rounded towards zero, or an int64 array of them."""
-    return int(value) if isinstance(value, int | float) else value.astype("int64")
-
-
-def whole_up(value: Any) -> Any:
-    """A number rounded up, or an int64 array of them (NumPy only then)."""
-    if isinstance(value, int | float):
-        return ceil(value)
-    import numpy as np
-
-    return np.ceil(value).astype("int64")
-
-
-def where(condition: Any, then: Any, otherwise: Any) -> Any:
-    """One of two values; of an array of conditions, element by element (NumPy only then)."""
-    if isinstance(condition, bool):
-        return then if condition else otherwise
-    import numpy as np
-
-    return np.where(condition, then, otherwise)
-
-
-def minimum(left: Any, right: Any) -> Any:
-    """The smaller of two numbers, or of two arrays element by element (NumPy only then)."""
-    if isinstance(left, int | float) and isinstance(right, int | float):
-        return min(left, right)
-    import numpy as np
-
-    return np.minimum(left, right)
-
-
-def maximum(left: Any, right: Any) -> Any:
-    """The larger of two numbers, or of two arrays element by element (NumPy only then)."""
-    if isinstance(left, int | float) and isinstance(right, int | float):
-        return max(left, right)
-    import numpy as np
-
-    return np.maximum(left, right)

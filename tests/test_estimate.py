@@ -52,7 +52,7 @@ def test_an_unmeasured_link_widens_the_interval():
 
 
 def test_what_is_extrapolated_has_the_widest_factor():
-    tables = (fitted()["new_model"], fitted()["new_gpu"])
+    tables = (fitted().new_model, fitted().new_gpu)
     assert factor("", "extrapolated", ("tpot",)) == max(found["tpot"] for table in tables for found in table.values() if "tpot" in found)
 
 

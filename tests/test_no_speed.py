@@ -144,7 +144,7 @@ def test_from_the_bandwidth_alone_by_hand():
     """Llama 3.1 8B in 16 bits on a GB10 (273 GB/s, no peak in its row): what a token reads, over the share of the bandwidth, plus the starts."""
     plan = planned("gb10", "llama-3.1-8b", enforce_eager=False)
     found = estimate(plan)
-    constants = fitted()["constants"]
+    constants = fitted().constants
     # 32 layers: q, o 4096 x 4096; k, v 4096 x 1024; gate, up, down 4096 x 14336; two norms. Then the final norm is no matrix of a layer; the head.
     layer = 2 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336 + 2 * 4096)
     head = 2 * (128_256 * 4096 + 4096)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.speed_accuracy import choices, coverage, headline
-from benchmarks.speed_fit import NAMES, Columns, errors_left_out, fit
+from benchmarks.speed_fit import NAMES, PRIORS, SHARE, Columns, errors_left_out, fit
 from benchmarks.speed_rows import LITTLE, law, left_out, measured, number, rows
 from planner.speed.roofline import fitted, load, prompt_s, rates, served, step
 from tests.judges import library
@@ -19,7 +19,7 @@ works = st.sampled_from(WORKS)
 
 
 def rate(work):
-    return rates(work, fitted()["constants"])
+    return rates(work)
 
 
 def test_every_row_takes_part_or_says_why():
@@ -81,15 +81,15 @@ def test_a_grid_gives_what_single_questions_give(work, asked):
 
 
 def test_shares_are_shares():
-    data = fitted()
-    assert set(data["constants"]) == set(NAMES)
-    for name, value in data["constants"].items():
-        assert value <= 1 or not data["units"][name].startswith("share of the peak"), name
+    constants = fitted().constants
+    assert set(constants) == set(NAMES)
+    for name, value in constants.items():
+        assert value <= 1 or PRIORS[name].unit != SHARE, name
 
 
 def test_the_columns_of_the_fit_say_what_the_product_says():
     figures = [figure for figure in measured() if figure.metric == "tpot" and not figure.burst][::40]
-    errors = Columns(figures).log_errors(np.log([fitted()["constants"][name] for name in NAMES]))
+    errors = Columns(figures).log_errors(np.log([fitted().constants[name] for name in NAMES]))
     for figure, error in zip(figures, errors, strict=True):
         found = served(figure.work, rate(figure.work), load(figure.work, figure.users, figure.prompt, figure.answer))
         assert found.time_per_output_token_s / figure.value == pytest.approx(exp(error), rel=1e-6)
@@ -100,7 +100,7 @@ def test_the_constants_are_those_of_the_fit():
     library("scipy.optimize")
     logs = fit(measured(), evaluations=100)
     for name, value in zip(NAMES, logs, strict=True):
-        assert fitted()["constants"][name] == pytest.approx(exp(value), rel=0.02), name
+        assert fitted().constants[name] == pytest.approx(exp(value), rel=0.02), name
 
 
 @pytest.mark.slow

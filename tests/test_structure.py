@@ -9,7 +9,7 @@ from pathlib import Path
 import planner
 
 FLOORS = [  # each room imports only from floors above its own
-    ["units", "errors", "text", "secrets"],
+    ["units", "errors", "arrays", "text", "secrets"],
     ["facts"],
     ["architecture", "speed"],
     ["engines"],

@@ -13,7 +13,7 @@ from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate, significant
 from planner.speed.estimate import ANSWER, PROMPT, factor, grade, no_answers, no_bandwidth
-from planner.speed.roofline import fitted, prompt_s, rates, step
+from planner.speed.roofline import prompt_s, rates, step
 from planner.speed.work import Weights, Work, peak, shape_of
 
 
@@ -26,7 +26,7 @@ def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, st
         best = replace(best, flops=dict(gpu.dense_flops)["int8"] // 2)  # sums in 16 bits, or int8 products: GeForce halves neither
     read = cache_reads(model, 1, CacheLayout(backend="", bits=kv_bits))
     return Work(
-        engine=engine, weights=held, reads=read, peak=best, tensor_parallel_size=1, stages=stages, weight_only=widened, **shape_of(model)
+        engine=engine, weights=held, reads=read, peak=best, shape=shape_of(model), tensor_parallel_size=1, stages=stages, weight_only=widened
     )  # fmt: skip
 
 
@@ -36,7 +36,7 @@ def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int) 
         return found
     answer = max(1, min(ANSWER, context // 5))
     prompt = max(1, min(PROMPT, context - answer))
-    rate, kind = rates(work, fitted()["constants"]), f"{work.peak.kind} {work.engine}"
+    rate, kind = rates(work), f"{work.peak.kind} {work.engine}"
     rank, because = grade(work, model.name, replace(group, gpu=replace(group.gpu, calibrated_speed=None)))  # plan bench measures vLLM
     token = step(work, rate, 1.0, work.cache_bytes(prompt + answer / 2))
     first = prompt_s(work, rate, float(prompt), work.attention_flops(float(prompt))) + token.total_s

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 import numpy as np
 
+from planner.arrays import Array, FloatArray
 from planner.engines.vllm import rules
 from planner.engines.vllm.pace import PCIE4_BYTES_PER_S
 from planner.engines.vllm.weights import kernels_matter
@@ -15,10 +16,10 @@ from planner.engines.work import cache_reads, weights
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
-from planner.grid.servers import KV_DTYPES, Array, Machines, Servers
+from planner.grid.servers import KV_DTYPES, Machines, Servers
 from planner.speed.estimate import ANSWER, PROMPT
-from planner.speed.roofline import Rates, fitted, load, rates, served
-from planner.speed.work import CacheRead, Peak, Weights, Work, arithmetic, peak, shape_of
+from planner.speed.roofline import Rates, load, rates, served
+from planner.speed.work import CacheRead, Peak, Shape, Weights, Work, arithmetic, peak, shape_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,9 @@ def speeds(model: ModelSpec, found: Servers, machines: Machines) -> Array:
     keys = list(zip(found.gpu[where].tolist(), found.tensor_parallel_size[where].tolist(), found.kv_cache_dtype[where].tolist(), strict=True))
     rows = _rows(model, machines, set(keys))
     picked = [rows[key] for key in keys]
-    work = _stacked(model, picked)
-    rate = Rates(**{field.name: np.array([getattr(row.rates, field.name) for row in picked]) for field in fields(Rates)})
-    one = served(work, rate, load(work, 1.0, float(PROMPT), float(ANSWER)))
-    result[where] = 1 / one.time_per_output_token_s
+    work = _work(model, picked)
+    alone = load(work, _column([1]), _column([PROMPT]), _column([ANSWER]))
+    result[where] = 1 / served(work, _rates([row.rates for row in picked]), alone).time_per_output_token_s
     return result
 
 
@@ -56,7 +56,7 @@ def _rows(model: ModelSpec, machines: Machines, keys: set[tuple[int, int, int]])
     read: dict[tuple[int, int, int], tuple[CacheRead, ...]] = {}
     kinds: dict[tuple[tuple[str, ...], int], tuple[str, bool]] = {}
     rows = {}
-    rounded, moe = kernels_matter(model), shape_of(model)["moe_layers"] > 0
+    rounded, moe = kernels_matter(model), shape_of(model).moe_layers > 0
     for representative, indices in machines.kinds:
         bits: int | None = None
         here = set(indices)
@@ -83,23 +83,89 @@ def _pace(gpu: GpuSpec, kind: tuple[str, bool], ranks: int, *, moe: bool) -> tup
     if best is None:
         raise ValueError(f"{gpu.name} has no known bandwidth")
     nothing = Weights(dense_bytes=0, head_bytes=0, dense_macs=0, head_macs=0)
-    shape: dict[str, Any] = dict.fromkeys(("layers", "modules", "experts", "experts_per_token", "hidden_size"), 0) | {"moe_layers": int(moe)}
-    work = Work(engine="vllm", weights=nothing, reads=(), peak=best, tensor_parallel_size=ranks, weight_only=kind[1], **shape)
-    return best, rates(work, fitted()["constants"])
+    shape = Shape(layers=0, modules=0, moe_layers=int(moe), experts=0, experts_per_token=0, hidden_size=0)
+    work = Work(engine="vllm", weights=nothing, reads=(), peak=best, shape=shape, tensor_parallel_size=ranks, weight_only=kind[1])
+    return best, rates(work)
 
 
-def _stacked(model: ModelSpec, rows: list[_Row]) -> Work:
-    """The work of all rows, numbers as arrays."""
+def _column(values: Iterable[float]) -> FloatArray:
+    return np.array(list(values), dtype=np.float64)
 
-    def column(of: str, name: str) -> Any:
-        return np.array([getattr(getattr(row, of), name) for row in rows], dtype=np.float64)
 
-    first = rows[0]
-    held: Any = {field.name: column("weights", field.name) for field in fields(Weights)}
-    best: Any = {name: column("peak", name) for name in ("bandwidth_bytes_per_s", "flops", "flops_16bit", "link_bytes_per_s")}
-    reads = []
-    for number, read in enumerate(first.reads):
-        varying: Any = {name: np.array([getattr(row.reads[number], name) for row in rows]) for name in ("bytes_per_token", "flops_per_pair", "fixed_bytes")}
-        reads.append(replace(read, **varying))
-    shape: Any = shape_of(model) | {"tensor_parallel_size": np.array([row.tensor_parallel_size for row in rows])}
-    return Work(engine="vllm", weights=Weights(**held), reads=tuple(reads), peak=replace(first.peak, **best), **shape)
+def _work(model: ModelSpec, rows: list[_Row]) -> Work[FloatArray]:
+    """The work of all rows, an element each."""
+    return Work(
+        engine="vllm",
+        weights=_weights([row.weights for row in rows]),
+        reads=tuple(_read([row.reads[number] for row in rows]) for number in range(len(rows[0].reads))),
+        peak=_peak([row.peak for row in rows]),
+        shape=_shape(shape_of(model)),
+        tensor_parallel_size=_column(row.tensor_parallel_size for row in rows),
+    )
+
+
+def _weights(rows: list[Weights]) -> Weights[FloatArray]:
+    return Weights(
+        dense_bytes=_column(row.dense_bytes for row in rows),
+        head_bytes=_column(row.head_bytes for row in rows),
+        expert_bytes=_column(row.expert_bytes for row in rows),
+        dense_macs=_column(row.dense_macs for row in rows),
+        head_macs=_column(row.head_macs for row in rows),
+        expert_macs=_column(row.expert_macs for row in rows),
+    )
+
+
+def _read(rows: list[CacheRead]) -> CacheRead[FloatArray]:
+    return CacheRead(
+        bytes_per_token=_column(row.bytes_per_token for row in rows),
+        flops_per_pair=_column(row.flops_per_pair for row in rows),
+        window=rows[0].window,
+        fixed_bytes=_column(row.fixed_bytes for row in rows),
+    )
+
+
+def _peak(rows: list[Peak]) -> Peak[FloatArray]:
+    """What a step asks of the peaks; which constants a GPU has, its row's rates say already."""
+    return Peak(
+        gpu="",
+        kind="",
+        bandwidth_bytes_per_s=_column(row.bandwidth_bytes_per_s for row in rows),
+        flops=_column(row.flops for row in rows),
+        flops_16bit=_column(row.flops_16bit for row in rows),
+        low_precision=False,
+        hbm=False,
+        link_bytes_per_s=_column(row.link_bytes_per_s for row in rows),
+    )
+
+
+def _shape(shape: Shape) -> Shape[FloatArray]:
+    """The counts of one model, as arrays of one number."""
+    return Shape(
+        layers=_column([shape.layers]),
+        modules=_column([shape.modules]),
+        moe_layers=_column([shape.moe_layers]),
+        experts=_column([shape.experts]),
+        experts_per_token=_column([shape.experts_per_token]),
+        hidden_size=_column([shape.hidden_size]),
+    )
+
+
+def _rates(rows: list[Rates]) -> Rates[FloatArray]:
+    return Rates(
+        bandwidth_share=_column(row.bandwidth_share for row in rows),
+        cache_share=_column(row.cache_share for row in rows),
+        decode_share=_column(row.decode_share for row in rows),
+        prefill_share=_column(row.prefill_share for row in rows),
+        attention_share=_column(row.attention_share for row in rows),
+        expert_spread=_column(row.expert_spread for row in rows),
+        layer_s=_column(row.layer_s for row in rows),
+        module_s=_column(row.module_s for row in rows),
+        moe_layer_s=_column(row.moe_layer_s for row in rows),
+        sequence_s=_column(row.sequence_s for row in rows),
+        all_reduce_s=_column(row.all_reduce_s for row in rows),
+        link_share=_column(row.link_share for row in rows),
+        first_token_s=_column(row.first_token_s for row in rows),
+        steps_before_first=_column(row.steps_before_first for row in rows),
+        queue=_column(row.queue for row in rows),
+        queue_load=_column(row.queue_load for row in rows),
+    )

@@ -20,7 +20,7 @@ from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
 from planner.speed.estimate import Pace, grade
 from planner.speed.queueing import Server, highest_rate, simulate
-from planner.speed.roofline import fitted, prompt_s, rates, step
+from planner.speed.roofline import prompt_s, rates, step
 from planner.units import ceil_div, largest
 
 REQUESTS, END_REQUESTS = 30_000, 6000  # simulated for the expected outlook, and for the ends of the interval
@@ -105,7 +105,7 @@ def slots(plan: Plan, ledger: MemoryBreakdown, lengths: Lengths) -> int:
 
 def server_of(plan: Plan, pace: Pace, lengths: Lengths, places: int) -> Server:
     """The plan's server as its queue sees it."""
-    rate = rates(pace.work, fitted()["constants"])
+    rate = rates(pace.work)
     prompt, answer = float(lengths.prompt), lengths.answer
     cache_bytes = pace.work.cache_bytes(prompt + answer / 2)
     decoding = [pace.step_factor * step(pace.work, rate, float(count), cache_bytes).total_s for count in range(1, places + 1)]
@@ -136,7 +136,7 @@ def held(plan: Plan, pace: Pace, ledger: MemoryBreakdown, lengths: Lengths, limi
 
     users = largest(places, within)
     server = server_of(plan, pace, lengths, max(places, 1))
-    client_s = rates(pace.work, fitted()["constants"]).first_token_s
+    client_s = rates(pace.work).first_token_s
     requests = REQUESTS if ledger is plan.choice.expected else END_REQUESTS
     rate = highest_rate(server, limits.first_token_s - client_s, limits.per_token_s, share=limits.share, requests=requests) if users else 0.0
     return Held(
@@ -159,7 +159,7 @@ def _time_limit(pace: Pace, lengths: Lengths, limits: Limits, users: int) -> str
     first, each = _closed(pace, lengths, users)
     if each / limits.per_token_s < first / limits.first_token_s:
         return "time to first token: prompts" if users > 1 else "time to first token: its prompt"
-    terms = step(pace.work, rates(pace.work, fitted()["constants"]), float(users), pace.work.cache_bytes(lengths.prompt + lengths.answer / 2))
+    terms = step(pace.work, rates(pace.work), float(users), pace.work.cache_bytes(lengths.prompt + lengths.answer / 2))
     return f"time per token: {terms.longest}"
 
 

@@ -103,8 +103,8 @@ def suits(offer: Offer, purpose: str) -> bool:
 def active_parameters(model: ModelSpec) -> int:
     """Parameters that one token is multiplied with: of the routed experts those it is sent to."""
     held, shape = weights(model, Parallel()), shape_of(model)
-    routed = held.expert_macs * min(shape["experts_per_token"], shape["experts"]) // max(1, shape["experts"])
-    return held.dense_macs + held.head_macs + routed
+    routed = held.expert_macs * min(shape.experts_per_token, shape.experts) // max(1, shape.experts)
+    return int(held.dense_macs + held.head_macs + routed)
 
 
 def months(released: str) -> int:

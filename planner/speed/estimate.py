@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
 
 from planner.facts.hardware import Calibrated, GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
@@ -59,12 +58,12 @@ def grade(work: Work, model: str, group: GpuGroup) -> tuple[Grade, str]:
     if not work.peak.computes:
         return "extrapolated", f"from memory bandwidth alone; {no_compute(gpu)}: no TTFT"
     kind = f"{gpu_kind(gpu)} {work.engine}"
-    if kind not in data["new_model"]:
+    if kind not in data.new_model:
         return "extrapolated", f"no figure of {work.engine} on a {gpu_kind(gpu)} card"
     if work.tensor_parallel_size > 1 and work.peak.link != "nvlink" and not group.link_bytes_per_s:
         return "extrapolated", "all-reduces over this PCIe were not measured"
     chip = re.sub(r"-\d+gb$", "", gpu.name) if gpu.vendor == "apple" else gpu.name  # a Mac's memory does not change its speed
-    measured = data["fit"]["seen"][work.engine].get(chip, [])
+    measured = data.models_measured[work.engine].get(chip, ())
     if not measured:
         return "new GPU", f"no figure of {work.engine} on {gpu.title}"
     return ("measured class", f"figures of this model on {gpu.title}") if model in measured else ("new model", f"figures of other models on {gpu.title}")
@@ -72,11 +71,11 @@ def grade(work: Work, model: str, group: GpuGroup) -> tuple[Grade, str]:
 
 def factor(kind: str, rank: Grade, metrics: tuple[str, ...]) -> float:
     """The factor of the 80 % interval: the wider of the metrics that the class has figures of; the widest of all classes where it is extrapolated."""
-    data: dict[str, Any] = fitted()
-    tables = [data["new_model"]] if rank in ("measured class", "new model") else [data["new_model"], data["new_gpu"]]
+    data = fitted()
+    tables = [data.new_model] if rank in ("measured class", "new model") else [data.new_model, data.new_gpu]
     own = [table[kind][metric] for metric in metrics for table in tables if metric in table.get(kind, {})]
     if rank == "measured here":  # what is left is what another model differs by
-        tables = [data["new_model"]]
+        tables = [data.new_model]
     elif rank != "extrapolated" and own:
         return float(max(own))
     return float(max(found[metric] for table in tables for found in table.values() for metric in metrics if metric in found))
@@ -103,7 +102,7 @@ class Pace:
     def seen(self, users: int, prompt: int, answer: int) -> Seen:
         """So many users at once, each with a prompt and an answer of so many tokens."""
         asked = load(self.work, float(users), float(prompt), float(answer))
-        found = served(self.work, rates(self.work, fitted()["constants"]), asked)
+        found = served(self.work, rates(self.work), asked)
         return Seen(
             self.prompt_factor * found.time_to_first_token_s, self.step_factor * found.time_per_output_token_s, found.output_tokens_per_s / self.total_factor
         )

@@ -15,46 +15,79 @@ by `python -m benchmarks.speed_fit`; the derivation is in docs/speed.md.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from math import prod
-from typing import Any
+from typing import Generic
 
+from planner.arrays import Real, maximum, minimum
 from planner.facts.verdict import BoundBy
 from planner.speed.work import Work
-from planner.units import maximum, minimum
 
 PIPELINE_TOKENS = 512  # llama.cpp's --ubatch-size: stages of a layer split work on different micro-batches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
-    """What is reached of each peak (shares), and what each start costs (seconds). Values, or the names whose product they are."""
+class Rates(Generic[Real]):
+    """What is reached of each peak (shares), and what each start costs (seconds)."""
 
-    bandwidth_share: Any
-    cache_share: Any
-    decode_share: Any
-    prefill_share: Any
-    attention_share: Any
-    expert_spread: Any
-    layer_s: Any
-    module_s: Any
-    moe_layer_s: Any
-    sequence_s: Any
-    all_reduce_s: Any
-    link_share: Any
-    first_token_s: Any
-    steps_before_first: Any
-    queue: Any
-    queue_load: Any
+    bandwidth_share: Real
+    cache_share: Real
+    decode_share: Real
+    prefill_share: Real
+    attention_share: Real
+    expert_spread: Real
+    layer_s: Real
+    module_s: Real
+    moe_layer_s: Real
+    sequence_s: Real
+    all_reduce_s: Real
+    link_share: Real
+    first_token_s: Real
+    steps_before_first: Real
+    queue: Real
+    queue_load: Real
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateNames:
+    """The constants (speed.json) whose product each rate is."""
+
+    bandwidth_share: tuple[str, ...]
+    cache_share: tuple[str, ...] = ("cache",)
+    decode_share: tuple[str, ...] = ("decode",)
+    prefill_share: tuple[str, ...]
+    attention_share: tuple[str, ...] = ("attention",)
+    expert_spread: tuple[str, ...] = ("expert_spread",)
+    layer_s: tuple[str, ...]
+    module_s: tuple[str, ...] = ("module",)
+    moe_layer_s: tuple[str, ...] = ("moe_layer",)
+    sequence_s: tuple[str, ...] = ("sequence",)
+    all_reduce_s: tuple[str, ...]
+    link_share: tuple[str, ...]
+    first_token_s: tuple[str, ...]
+    steps_before_first: tuple[str, ...] = ("steps_before_first",)
+    queue: tuple[str, ...]
+    queue_load: tuple[str, ...] = ("queue_load",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What `python -m benchmarks.speed_fit` found."""
+
+    constants: Mapping[str, float]
+    models_measured: Mapping[str, Mapping[str, tuple[str, ...]]]  # by engine and GPU
+    new_model: Mapping[str, Mapping[str, float]]  # by class ("geforce vllm") and metric: the factor within which 80 % of models left out lie
+    new_gpu: Mapping[str, Mapping[str, float]]
 
 
 @cache
-def fitted() -> dict[str, Any]:
-    """The constants and their intervals."""
-    loaded: dict[str, Any] = json.loads(files("planner.speed").joinpath("speed.json").read_text("utf-8"))
-    return loaded
+def fitted() -> Fit:
+    """The constants and their intervals, from speed.json."""
+    loaded = json.loads(files("planner.speed").joinpath("speed.json").read_text("utf-8"))
+    return Fit(constants=loaded["constants"], models_measured=loaded["fit"]["seen"], new_model=loaded["new_model"], new_gpu=loaded["new_gpu"])
 
 
 def link_constants(work: Work) -> tuple[str, str]:
@@ -66,10 +99,10 @@ def link_constants(work: Work) -> tuple[str, str]:
     return f"{'nvlink' if link == 'nvlink' else 'pcie5'}.start", f"{'nvlink' if link == 'nvlink' else 'pcie5'}.share"
 
 
-def rate_names(work: Work) -> Rates:
+def rate_names(work: Work) -> RateNames:
     """Which constants each rate is the product of, for this server."""
     engine, peak = work.engine, work.peak
-    moe = work.moe_layers > 0
+    moe = work.shape.moe_layers > 0
     bandwidth = [f"bandwidth.{engine}"]
     bandwidth += ["bandwidth.weight_only"] if work.weight_only else []
     bandwidth += ["bandwidth.h20"] if peak.gpu == "h20" else []
@@ -84,69 +117,81 @@ def rate_names(work: Work) -> Rates:
         prefill.append("prefill.weight_only")
     start, share = link_constants(work)
     client = engine if engine in ("sglang", "trtllm") else "vllm"
-    return Rates(
+    return RateNames(
         bandwidth_share=tuple(bandwidth),
-        cache_share=("cache",),
-        decode_share=("decode",),
         prefill_share=tuple(prefill),
-        attention_share=("attention",),
-        expert_spread=("expert_spread",),
         layer_s=(f"layer.{engine}",),
-        module_s=("module",),
-        moe_layer_s=("moe_layer",),
-        sequence_s=("sequence",),
         all_reduce_s=(start,),
         link_share=(share,),
         first_token_s=(f"first_token.{client}",),
-        steps_before_first=("steps_before_first",),
         queue=(f"queue.{client}",),
-        queue_load=("queue_load",),
     )
 
 
-def rates(work: Work, constants: dict[str, float]) -> Rates:
-    """The rates of one server."""
-    names = rate_names(work)
-    return Rates(**{field.name: prod(constants[name] for name in getattr(names, field.name)) for field in fields(names)})
+def rates(work: Work) -> Rates:
+    """The rates of one server: products of the constants in speed.json."""
+    names, constants = rate_names(work), fitted().constants
+
+    def product(of: tuple[str, ...]) -> float:
+        return prod(constants[name] for name in of)
+
+    return Rates(
+        bandwidth_share=product(names.bandwidth_share),
+        cache_share=product(names.cache_share),
+        decode_share=product(names.decode_share),
+        prefill_share=product(names.prefill_share),
+        attention_share=product(names.attention_share),
+        expert_spread=product(names.expert_spread),
+        layer_s=product(names.layer_s),
+        module_s=product(names.module_s),
+        moe_layer_s=product(names.moe_layer_s),
+        sequence_s=product(names.sequence_s),
+        all_reduce_s=product(names.all_reduce_s),
+        link_share=product(names.link_share),
+        first_token_s=product(names.first_token_s),
+        steps_before_first=product(names.steps_before_first),
+        queue=product(names.queue),
+        queue_load=product(names.queue_load),
+    )
 
 
-def _reads_s(work: Work, rate: Rates, touched: Any) -> Any:
+def _reads_s(work: Work[Real], rate: Rates[Real], touched: Real | int) -> Real:
     held = work.weights
     return (held.dense_bytes + held.head_bytes + held.expert_bytes * touched) / (work.peak.bandwidth_bytes_per_s * rate.bandwidth_share)
 
 
-def _share_used(work: Work) -> Any:
+def _share_used(work: Work[Real]) -> Real:
     """The part of the experts that one token uses: all of them at most, none where there are none."""
-    return minimum(work.experts_per_token, work.experts) / maximum(work.experts, 1)
+    return minimum(work.shape.experts_per_token, work.shape.experts) / maximum(work.shape.experts, 1)
 
 
-def _all_reduce_s(work: Work, rate: Rates, tokens: Any) -> Any:
+def _all_reduce_s(work: Work[Real], rate: Rates[Real], tokens: Real) -> Real:
     """Two all-reduces a layer: 2(n-1)/n of the hidden states pass each link, in 16 bits. Nothing on one rank."""
     ranks = work.tensor_parallel_size
-    moved = 2 * (ranks - 1) / ranks * tokens * work.hidden_size * 2
+    moved = 2 * (ranks - 1) / ranks * tokens * work.shape.hidden_size * 2
     each = rate.all_reduce_s + moved / (maximum(work.peak.link_bytes_per_s, 1) * rate.link_share)
-    return 2 * work.layers * each * minimum(ranks - 1, 1)
+    return 2 * work.shape.layers * each * minimum(ranks - 1, 1)
 
 
-def _starts_s(work: Work, rate: Rates) -> Any:
+def _starts_s(work: Work[Real], rate: Rates[Real]) -> Real:
     """What the kernels of all layers cost before they do anything."""
-    return rate.layer_s * work.layers + rate.module_s * work.modules + rate.moe_layer_s * work.moe_layers
+    return rate.layer_s * work.shape.layers + rate.module_s * work.shape.modules + rate.moe_layer_s * work.shape.moe_layers
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Step(Generic[Real]):
     """Seconds of a decoding step by cause; weights are read while others are multiplied, so the longer of the two counts."""
 
-    weights: Any
-    arithmetic: Any
-    caches: Any
-    all_reduces: Any
-    starts: Any
+    weights: Real
+    arithmetic: Real
+    caches: Real
+    all_reduces: Real
+    starts: Real
 
     @property
-    def longest(self) -> BoundBy:
+    def longest(self: Step) -> BoundBy:
         """The term that takes most of it (of numbers, not of arrays)."""
-        terms: dict[BoundBy, Any] = {
+        terms: dict[BoundBy, float] = {
             "weights": self.weights,
             "arithmetic": self.arithmetic,
             "KV cache": self.caches,
@@ -156,12 +201,12 @@ class Step:
         return max(terms, key=terms.__getitem__)
 
     @property
-    def total_s(self) -> Any:
+    def total_s(self) -> Real:
         """The whole step."""
         return maximum(self.weights, self.arithmetic) + self.caches + self.all_reduces + self.starts
 
 
-def step(work: Work, rate: Rates, sequences: Any, cache_bytes: Any) -> Step:
+def step(work: Work[Real], rate: Rates[Real], sequences: Real, cache_bytes: Real) -> Step[Real]:
     """One decoding step of `sequences`, each reading `cache_bytes`."""
     touched = 1 - (1 - _share_used(work)) ** (sequences**rate.expert_spread)
     macs = work.weights.dense_macs + work.weights.head_macs + work.weights.expert_macs * _share_used(work)
@@ -174,7 +219,7 @@ def step(work: Work, rate: Rates, sequences: Any, cache_bytes: Any) -> Step:
     )
 
 
-def prompt_s(work: Work, rate: Rates, prompt: Any, attention_flops: Any) -> Any:
+def prompt_s(work: Work[Real], rate: Rates[Real], prompt: Real, attention_flops: Real) -> Real:
     """Seconds to compute the keys and values of a prompt, alone on the server; stages of a layer split work on its micro-batches at once."""
     macs = work.weights.dense_macs + work.weights.expert_macs * _share_used(work)
     compute = 2 * macs * prompt / (work.peak.flops * rate.prefill_share)
@@ -187,37 +232,37 @@ def prompt_s(work: Work, rate: Rates, prompt: Any, attention_flops: Any) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Load(Generic[Real]):
     """Who asks: `users` at a time, each with a prompt and an answer of so many tokens; what that means for the caches of the model.
 
     `burst` 1: all at once and only once, as a benchmark of one wave sends them; 0: each sends the next request when its answer is there.
     """
 
-    users: Any
-    prompt: Any
-    answer: Any
-    burst: Any
-    cache_bytes: Any
-    attention_flops: Any
+    users: Real
+    prompt: Real
+    answer: Real
+    burst: Real | int
+    cache_bytes: Real
+    attention_flops: Real
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Served:
+class Served(Generic[Real]):
     """Seconds that each user sees, and tokens a second of all together."""
 
-    step_s: Any
-    prompt_s: Any
-    time_to_first_token_s: Any
-    time_per_output_token_s: Any
-    output_tokens_per_s: Any
+    step_s: Real
+    prompt_s: Real
+    time_to_first_token_s: Real
+    time_per_output_token_s: Real
+    output_tokens_per_s: Real
 
 
-def load(work: Work, users: Any, prompt: Any, answer: Any, *, burst: int = 0) -> Load:
+def load(work: Work[Real], users: Real, prompt: Real, answer: Real, *, burst: int = 0) -> Load[Real]:
     """Requests of `prompt` and `answer` tokens on this server; a step halfway through the answer reads the caches of an average one."""
     return Load(users, prompt, answer, burst, work.cache_bytes(prompt + answer / 2), work.attention_flops(prompt))
 
 
-def served(work: Work, rate: Rates, asked: Load) -> Served:
+def served(work: Work[Real], rate: Rates[Real], asked: Load[Real]) -> Served[Real]:
     """How a server answers a load that fits its KV cache."""
     users, answer, burst = asked.users, asked.answer, asked.burst
     full = step(work, rate, users, asked.cache_bytes).total_s

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Generic
 
+from planner.arrays import Real, minimum
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import (
     Experts,
@@ -18,7 +19,6 @@ from planner.facts.model import (
     Module,
     Tensor,
 )
-from planner.units import minimum
 
 MXFP4_CAPABILITY = 100  # MXFP4 is multiplied as it is from Blackwell on
 HBM_CAPABILITIES = (70, 80, 90, 100, 103)  # V100, A100, H100, B200, B300; the others have GDDR
@@ -26,75 +26,82 @@ NATIVE_SINCE = {"int8": 75, "fp8": 89, "fp4": 100}  # compute capability: Turing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CacheRead:
+class CacheRead(Generic[Real]):
     """What one new token reads of the caches of `layers` alike, on one rank, and what attention computes for each earlier token it sees."""
 
-    bytes_per_token: int
-    flops_per_pair: int
+    bytes_per_token: Real
+    flops_per_pair: Real
     window: int | None = None
-    fixed_bytes: int = 0  # a recurrent state, read and written
+    fixed_bytes: Real | int = 0  # a recurrent state, read and written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weights:
+class Weights(Generic[Real]):
     """Bytes that one rank stores and multiplications that one token costs it: of everything but the routed experts, of the head, of all experts."""
 
-    dense_bytes: int
-    head_bytes: int
-    expert_bytes: int = 0
-    dense_macs: int
-    head_macs: int
-    expert_macs: int = 0
+    dense_bytes: Real
+    head_bytes: Real
+    expert_bytes: Real | int = 0
+    dense_macs: Real
+    head_macs: Real
+    expert_macs: Real | int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Peak:
+class Peak(Generic[Real]):
     """What the GPU could do at best: bytes and operations a second (in the arithmetic of the weights, and in 16 bits), and to its neighbours."""
 
     gpu: str
     kind: str  # datacenter, geforce, workstation, apple
-    bandwidth_bytes_per_s: int
-    flops: float  # infinite where nobody knows them: arithmetic then takes no time, and nothing may be said of prompts
-    flops_16bit: float
+    bandwidth_bytes_per_s: Real
+    flops: Real  # infinite where nobody knows them: arithmetic then takes no time, and nothing may be said of prompts
+    flops_16bit: Real
     low_precision: bool  # `flops` are not those of 16 bits
     hbm: bool
     link: str = "none"  # nvlink, pcie3, pcie4, pcie5
-    link_bytes_per_s: int = 0
+    link_bytes_per_s: Real | int = 0
 
     @property
-    def computes(self) -> bool:
+    def computes(self: Peak) -> bool:
         """Whether it is known what it computes; else only what it reads, which bounds the decoding of one user."""
         return self.flops < inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """One server on one rank. In the fit every number may be an array, one element a measurement."""
+class Shape(Generic[Real]):
+    """Counts of a model's layers that do not depend on how it is stored or divided."""
+
+    layers: Real
+    modules: Real  # kernels to start, about: matrices and norms of all layers
+    moe_layers: Real
+    experts: Real
+    experts_per_token: Real
+    hidden_size: Real
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work(Generic[Real]):
+    """One server on one rank; in a grid and in the fit arrays, one element a server or a measurement."""
 
     engine: str
-    weights: Weights
-    reads: tuple[CacheRead, ...]
-    peak: Peak
-    layers: int
-    modules: int  # kernels to start, about: matrices and norms of all layers
-    moe_layers: int
-    experts: int
-    experts_per_token: int
-    hidden_size: int
-    tensor_parallel_size: int
+    weights: Weights[Real]
+    reads: tuple[CacheRead[Real], ...]
+    peak: Peak[Real]
+    shape: Shape[Real]
+    tensor_parallel_size: Real
     stages: int = 1  # GPUs that hold consecutive layers (llama.cpp's layer split)
     weight_only: bool = False  # weights are widened to 16 bits before they are multiplied
 
-    def cache_bytes(self, context: Any) -> Any:
+    def cache_bytes(self, context: Real) -> Real:
         """Bytes of the caches that one sequence of `context` tokens reads at a step."""
-        return sum(read.bytes_per_token * _seen(read, context) + read.fixed_bytes for read in self.reads)
+        return sum((read.bytes_per_token * _seen(read, context) + read.fixed_bytes for read in self.reads), start=0 * context)
 
-    def attention_flops(self, prompt: Any) -> Any:
+    def attention_flops(self, prompt: Real) -> Real:
         """Operations of attention over a whole prompt: each token with those before it, within its window."""
-        return sum(read.flops_per_pair * (_seen(read, prompt) * prompt - _seen(read, prompt) ** 2 / 2) for read in self.reads)
+        return sum((read.flops_per_pair * (_seen(read, prompt) * prompt - _seen(read, prompt) ** 2 / 2) for read in self.reads), start=0 * prompt)
 
 
-def _seen(read: CacheRead, tokens: Any) -> Any:
+def _seen(read: CacheRead[Real], tokens: Real) -> Real:
     return tokens if read.window is None else minimum(tokens, read.window)
 
 
@@ -148,17 +155,17 @@ def arithmetic(model: ModelSpec, gpu: GpuSpec) -> tuple[str, bool]:
     return (wanted, False) if native else ("bf16", True)
 
 
-def shape_of(model: ModelSpec) -> dict[str, int]:
-    """Counts of a model's layers that do not depend on how it is stored or divided."""
+def shape_of(model: ModelSpec) -> Shape:
+    """Counts of a model's layers."""
     banks = [(module, len(group.indices)) for group in model.layers for module in group.modules if isinstance(module, Experts)]
-    return {
-        "layers": model.layer_count,
-        "modules": sum(len(group.indices) * _kernels(group.modules) for group in model.layers),
-        "moe_layers": sum(count for _, count in banks),
-        "experts": max((bank.experts for bank, _ in banks), default=0),
-        "experts_per_token": model.experts_per_token,
-        "hidden_size": model.hidden_size,
-    }
+    return Shape(
+        layers=model.layer_count,
+        modules=sum(len(group.indices) * _kernels(group.modules) for group in model.layers),
+        moe_layers=sum(count for _, count in banks),
+        experts=max((bank.experts for bank, _ in banks), default=0),
+        experts_per_token=model.experts_per_token,
+        hidden_size=model.hidden_size,
+    )
 
 
 def _kernels(modules: Iterable[Module]) -> int:

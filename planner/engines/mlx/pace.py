@@ -16,7 +16,7 @@ def mlx_weights(model: ModelSpec, form: MlxFormat) -> Weights:
     plain, experts = weights(model, Parallel()), form.experts or form
     return replace(
         plain,
-        dense_bytes=form.matrix_bytes(1, plain.dense_macs),
-        head_bytes=form.matrix_bytes(1, plain.head_macs),
-        expert_bytes=experts.matrix_bytes(1, plain.expert_macs),
+        dense_bytes=form.matrix_bytes(1, int(plain.dense_macs)),
+        head_bytes=form.matrix_bytes(1, int(plain.head_macs)),
+        expert_bytes=experts.matrix_bytes(1, int(plain.expert_macs)),
     )

@@ -14,13 +14,14 @@ from itertools import accumulate, pairwise
 from math import lcm
 from typing import Any, assert_never
 
+from planner.arrays import minimum
 from planner.engines.shards import state_bytes, token_bytes
 from planner.engines.vllm.packing import Bucket, pack
 from planner.engines.vllm.weights import stage_layers
 from planner.errors import PlannerError
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.model import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, ModelSpec, RecurrentState, SlidingWindow
-from planner.units import ceil_div, largest, minimum, round_up
+from planner.units import ceil_div, largest, round_up
 
 HYBRID_LATENT_BLOCK = 128  # MLA kernels want 128 tokens at once (platforms/interface.py _align_hybrid_block_size)
 BLOCKS_OF_A_STATE = 2  # prefix caching on (kv_cache_interface.py MambaSpec.max_memory_usage_bytes)

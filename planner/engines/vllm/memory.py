@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache, reduce
 from typing import Any
 
+from planner.arrays import maximum, where, whole, whole_up
 from planner.engines.vllm.kvcache import CachePlan, longest_model_len, plan_cache
 from planner.engines.vllm.overhead import Device, Outlook, device, overhead
 from planner.engines.vllm.rules import cache_layout, dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
@@ -19,7 +20,6 @@ from planner.engines.vllm.weights import buffer_bytes, stage_weights
 from planner.facts.config import Parallel, ServeConfig
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
-from planner.units import maximum, where, whole, whole_up
 
 UNLIMITED = 2**62  # blocks of a stage that keeps no cache
 
@@ -82,12 +82,12 @@ class MemoryBreakdown:
     def used_bytes(self) -> int:
         """Everything on this GPU: what is requested, or more where a pinned KV cache exceeds it."""
         beside = self.weights_bytes + self.buffers_bytes + self.activation_bytes + self.non_torch_bytes + self.cuda_graph_bytes
-        return beside + maximum(0, self.kv_cache_bytes)  # type: ignore[no-any-return]
+        return beside + maximum(0, self.kv_cache_bytes)
 
     @property
     def fits_start(self) -> bool:
         """Whether the utilization passes the check against free memory, and a pinned KV cache and late graphs lie in it too."""
-        return maximum(self.requested_bytes, self.used_bytes) + self.late_graph_bytes <= self.free_at_start_bytes  # type: ignore[no-any-return]
+        return maximum(self.requested_bytes, self.used_bytes) + self.late_graph_bytes <= self.free_at_start_bytes
 
     @property
     def starts(self) -> bool:

@@ -53,9 +53,9 @@ def vllm_work(plan: Plan) -> Work | NoSpeed:
         weights=weights(model, with_kernels(config.parallel, gpu), bits),
         reads=cache_reads(model, tp, cache_layout(model, gpu, config.kv_cache_dtype, dtype_bits=bits)),
         peak=best,
+        shape=shape_of(model),
         tensor_parallel_size=tp,
         weight_only=widened,
-        **shape_of(model),
     )
 
 
@@ -64,7 +64,7 @@ def _link(group: GpuGroup) -> tuple[str, int]:
     gpu = group.gpu
     if group.link_bytes_per_s:
         kind = "nvlink" if gpu.nvlink else "pcie5"
-        return kind, int(group.link_bytes_per_s / fitted()["constants"][f"{kind}.share"])
+        return kind, int(group.link_bytes_per_s / fitted().constants[f"{kind}.share"])
     return "nvlink" if gpu.nvlink else "pcie4", gpu.link_bytes_per_s or PCIE4_BYTES_PER_S
 
 
@@ -121,7 +121,7 @@ def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
         tokens_per_s=Range(*(significant(1 / one.per_token_s) for one in alone)),
         total_tokens_per_s=Range(*(significant(one.total_tokens_per_s) for one in together)) if whole else None,
         time_to_first_token_s=Range(*(significant(one.first_token_s) for one in alone)) if whole else None,
-        bound_by=step(work, rates(work, fitted()["constants"]), float(users), work.cache_bytes(prompt + answer / 2)).longest,
+        bound_by=step(work, rates(work), float(users), work.cache_bytes(prompt + answer / 2)).longest,
     )
 
 
