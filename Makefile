@@ -4,6 +4,7 @@
 #   make judges    what takes long or asks real components (tests/judges.py sets them up in ~/.cache/serve-plan, once: 5.5 GB)
 #   make wheel     builds wheel and sdist once and tries that wheel on each Python from 3.11 that is here (nox)
 #   make coverage  both test runs with lines and branches counted, and the gate of pyproject.toml
+#   make mutants   faults made by hand, each of which a test must notice: a few minutes
 #   make docs      the site, strictly, into build/site
 #   make constraints   resolves constraints.txt anew: see CONTRIBUTING.md
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # Every Python process that is started with these counts its lines, the command line under test too.
 COUNTED = COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/build/coverage/data
 .DELETE_ON_ERROR:
-.PHONY: help lint test judges fast-coverage judges-coverage coverage coverage-report docs wheel constraints
+.PHONY: help lint test judges fast-coverage judges-coverage coverage coverage-report mutants docs wheel constraints
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -49,6 +50,9 @@ coverage: $(VENV)/made-dev
 coverage-report: $(VENV)/made-dev
 	COVERAGE_FILE=build/coverage/data $(BIN)/coverage combine -q build/coverage
 	COVERAGE_FILE=build/coverage/data $(BIN)/coverage report
+
+mutants: $(VENV)/made-test
+	$(BIN)/python -m benchmarks.mutants
 
 docs: $(VENV)/made-docs
 	$(BIN)/mkdocs build --strict --quiet

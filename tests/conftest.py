@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from planner.architecture import build_model, parse_config
 from planner.catalogue.load import find_gpu
-from planner.facts.model import ModelSpec
+from planner.facts.model import LayerGroup, ModelSpec
 
 # What CI tries is the same every time; `pytest --hypothesis-profile=explore` looks for what nobody has seen yet.
 settings.register_profile("plan", deadline=None, max_examples=60, derandomize=True)
@@ -65,6 +65,21 @@ def config_model(name: str, *, no_window: bool = False) -> ModelSpec:
         text = config.data.get("text_config", config.data)
         text["sliding_window"] = None
     return build_model(config, name, hf_quant)
+
+
+def small_model(**changed) -> ModelSpec:
+    """A model for sums by hand: hidden 1000, MLP 3000, a vocabulary of 10,000, 16 layers that hold nothing."""
+    sizes = {
+        "max_position_embeddings": 8192,
+        "hidden_size": 1000,
+        "intermediate_size": 3000,
+        "vocab_size": 10_000,
+        "attention_heads": 8,
+        "kv_heads": 8,
+        "head_dim": 125,
+        "layers": (LayerGroup(indices=tuple(range(16)), modules=(), caches=()),),
+    }
+    return ModelSpec(name="made", architecture="LlamaForCausalLM", quantization=None, first=(), last=(), **(sizes | changed))
 
 
 @cache

@@ -1,11 +1,11 @@
 """What is free when a server starts, by kind of machine, against what people saw; and the share of it that is asked for."""
 
 import pytest
+from conftest import small_model as model
 
 from planner.engines.vllm.choice import Request, safe_utilization, utilization
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.units import GIB, MIB
-from tests.test_overhead import model
 
 
 def group(total_gib: float, *, count: int = 1, host: Host = Host.SERVER, taken_bytes: int = 0, **facts) -> GpuGroup:

@@ -1,12 +1,13 @@
 """Activations, graphs and memory outside torch: every formula at round coefficients, each value derived by hand beside it, and some at those of a log."""
 
 import pytest
+from conftest import small_model as model
 
 from planner.engines.vllm import overhead
 from planner.engines.vllm.overhead import Device, Outlook
 from planner.facts.config import ServeConfig
 from planner.facts.hardware import GpuGroup, GpuSpec
-from planner.facts.model import LayerGroup, ModelSpec, VisionSpec
+from planner.facts.model import VisionSpec
 from planner.units import GIB
 
 ROUND = {
@@ -40,21 +41,6 @@ def coefficients(monkeypatch):
     monkeypatch.setattr(overhead, "coefficients", lambda: ROUND)
     yield
     overhead._at.cache_clear()
-
-
-def model(**changed) -> ModelSpec:
-    """Hidden 1000, MLP 3000, a vocabulary of 10,000, 16 layers."""
-    sizes = {
-        "max_position_embeddings": 8192,
-        "hidden_size": 1000,
-        "intermediate_size": 3000,
-        "vocab_size": 10_000,
-        "attention_heads": 8,
-        "kv_heads": 8,
-        "head_dim": 125,
-        "layers": (LayerGroup(indices=tuple(range(16)), modules=(), caches=()),),
-    }
-    return ModelSpec(name="made", architecture="LlamaForCausalLM", quantization=None, first=(), last=(), **(sizes | changed))
 
 
 MOE = {"experts_per_token": 4, "expert_intermediate": 1500}

@@ -3,22 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from conftest import small_model as model
 
-from planner.engines.vllm.weights import (
-    axis_size,
-    buffer_bytes,
-    kernels_matter,
-    linear_bytes,
-    module_bytes,
-    plane_bytes,
-    stage_layers,
-    stage_weights,
-    tensor_bytes,
-)
+from planner.engines.shards import axis_size, linear_bytes, module_bytes, plane_bytes, tensor_bytes
+from planner.engines.vllm.weights import buffer_bytes, kernels_matter, stage_layers, stage_weights
 from planner.errors import NotDivisibleError
 from planner.facts.config import Parallel
 from planner.facts.model import BF16, ROUTER, Axis, CheckpointDifference, Experts, LayerGroup, Linear, ModelSpec, Plane, Split, Storage, Tensor
-from tests.test_overhead import model
 
 AWQ = Storage("awq", (Plane(4), Plane(4, column_block=128), Plane(16, column_block=128)), input_multiple=128, output_multiple=8)
 FP8_BLOCKS = Storage("fp8-block", (Plane(8), Plane(32, 128, 128)))
