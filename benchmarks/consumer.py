@@ -17,8 +17,8 @@ import yaml
 from planner.architecture import Config, build_model
 from planner.catalogue.load import find_gpu, find_model, gpu_rows
 from planner.engines.vllm.check import Checked, check
+from planner.engines.vllm.dtypes import UNCOVERED_KV_DTYPES
 from planner.engines.vllm.flags import parse_flags
-from planner.engines.vllm.rules import UNCOVERED_KV_DTYPES
 from planner.engines.vllm.versions import nearest_version
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup, GpuSpec, Host

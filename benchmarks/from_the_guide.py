@@ -17,7 +17,8 @@ from pathlib import Path
 
 from planner.catalogue.load import find_gpu
 from planner.catalogue.resolve import find_source
-from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.choice import Request
+from planner.engines.vllm.settings import Pins
 from planner.facts.hardware import GpuGroup
 from planner.questions.placement import Ask, Stack, place_servers
 

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
-from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.choice import Request
 from planner.engines.vllm.memory import Placement
 from planner.engines.vllm.search import candidates, evaluate, splits
-from planner.facts.config import ServeConfig
+from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.facts.hardware import GpuGroup
 from planner.grid.servers import KV_DTYPES, Array
 from planner.grid.sweep import VERDICTS, Sweep, all_gpus, all_models, parts

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from planner.catalogue.load import find_gpu, find_model
-from planner.facts.config import ServeConfig
+from planner.engines.vllm.settings import ServeConfig
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
 from planner.units import GIB

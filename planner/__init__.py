@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from planner.engines.vllm.choice import Pins, Request
+    from planner.engines.vllm.choice import Request
     from planner.engines.vllm.plan import Plan, make_plan
+    from planner.engines.vllm.settings import Pins
     from planner.errors import PlannerError, UnsupportedModelError
     from planner.facts.hardware import GpuGroup, Host
     from planner.questions.placement import Ask, Stack, place_servers
@@ -13,7 +14,7 @@ _HOME = {
     "Ask": "questions.placement",
     "GpuGroup": "facts.hardware",
     "Host": "facts.hardware",
-    "Pins": "engines.vllm.choice",
+    "Pins": "engines.vllm.settings",
     "Plan": "engines.vllm.plan",
     "PlannerError": "errors",
     "Request": "engines.vllm.choice",

@@ -9,7 +9,7 @@ from planner.engines.vllm import changes
 from planner.engines.vllm.check import default_config
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.search import evaluate
-from planner.facts.config import ServeConfig
+from planner.engines.vllm.settings import ServeConfig
 from planner.facts.hardware import GpuGroup
 
 RTX4090 = GpuGroup(gpu=gpu("rtx4090"), count=1)

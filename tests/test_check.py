@@ -17,9 +17,10 @@ from planner.catalogue.load import find_model, gpu_rows
 from planner.cli.check import judge
 from planner.cli.schema import json_schema
 from planner.engines.vllm.check import check
-from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.choice import Request
 from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.plan import make_plan
+from planner.engines.vllm.settings import Pins
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS, nearest_version, newest_for
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup

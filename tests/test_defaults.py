@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from strategies import groups, models
 
 from planner.catalogue import load
-from planner.engines.vllm.choice import Choice, Pins, Request
+from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.plan import make_plan
 from planner.engines.vllm.search import LEAST_CONTEXT, USEFUL_CONTEXT, best, holds_users, sizes, splits
+from planner.engines.vllm.settings import Pins
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup
 from planner.facts.verdict import WORST_FIRST

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from planner.catalogue import load
-from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.choice import Request
 from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.plan import make_plan
+from planner.engines.vllm.settings import Pins
 from planner.facts.hardware import GpuGroup
 from planner.facts.speed import significant
 from planner.questions.replicas import replicas

@@ -10,7 +10,8 @@ from conftest import ROOT
 
 from planner.engines.vllm.kvcache import CacheSpec, cache_specs, longest_model_len, plan_cache
 from planner.engines.vllm.rules import in_flight_tokens
-from planner.facts.config import CacheLayout, Parallel, ServeConfig
+from planner.engines.vllm.settings import ServeConfig
+from planner.facts.config import CacheLayout, Parallel
 from planner.facts.model import (
     Attention,
     Axis,

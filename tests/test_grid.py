@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.catalogue import load as catalog
-from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.choice import Request
 from planner.engines.vllm.memory import MemoryBreakdown
 from planner.engines.vllm.rules import check_model
 from planner.engines.vllm.search import candidates, evaluate, splits
+from planner.engines.vllm.settings import Pins
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from strategies import groups, models
 
-from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.choice import Request
 from planner.engines.vllm.command import parse_argv, serve_argv
 from planner.engines.vllm.kvcache import longest_model_len, plan_cache
 from planner.engines.vllm.memory import breakdown
@@ -14,9 +14,10 @@ from planner.engines.vllm.overhead import Outlook
 from planner.engines.vllm.plan import make_plan
 from planner.engines.vllm.rules import cache_layout
 from planner.engines.vllm.search import best, evaluate
+from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.engines.vllm.weights import stage_weights
 from planner.errors import NotDivisibleError, PlannerError, UnsupportedError
-from planner.facts.config import Parallel, ServeConfig
+from planner.facts.config import Parallel
 
 TP = st.sampled_from([1, 2, 4, 8])
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from conftest import config_model, gpu
 
-from planner.engines.vllm.choice import Choice, Pins, Request
+from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.kvcache import CachePlan
 from planner.engines.vllm.memory import Length, MemoryBreakdown, breakdown
 from planner.engines.vllm.overhead import Outlook
 from planner.engines.vllm.plan import reject
 from planner.engines.vllm.search import best
-from planner.facts.config import ServeConfig
+from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.facts.hardware import GpuGroup, Host
 from planner.units import GIB, MIB
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.catalogue import load
-from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.choice import Request
 from planner.engines.vllm.pace import estimate, paces, vllm_work
 from planner.engines.vllm.plan import Plan, plan_as_asked
+from planner.engines.vllm.settings import Pins
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.speed import DOES_NOT_START, NoSpeed, SpeedEstimate

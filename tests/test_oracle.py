@@ -14,9 +14,10 @@ from planner.engines.vllm.choice import Request
 from planner.engines.vllm.kvcache import longest_model_len, plan_cache
 from planner.engines.vllm.plan import make_plan
 from planner.engines.vllm.rules import cache_layout, in_flight_tokens, with_kernels
+from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.weights import stage_weights
 from planner.errors import PlannerError, UnsupportedError
-from planner.facts.config import Parallel, ServeConfig
+from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec
 from tests.judges import judge_venv
 

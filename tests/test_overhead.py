@@ -5,7 +5,7 @@ from conftest import small_model as model
 
 from planner.engines.vllm import overhead
 from planner.engines.vllm.overhead import Device, Outlook
-from planner.facts.config import ServeConfig
+from planner.engines.vllm.settings import ServeConfig
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import VisionSpec
 from planner.units import GIB

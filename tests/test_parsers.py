@@ -16,14 +16,14 @@ from planner.catalogue import load
 from planner.catalogue.resolve import find_source
 from planner.emit import FORMATS, emit, emit_formats
 from planner.engines.vllm.check import check
-from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.choice import Request
 from planner.engines.vllm.command import parse_argv, serve_argv
 from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.parsers import BY_ARCHITECTURE, EXAMPLES, by_architecture, known_names, knows
 from planner.engines.vllm.plan import Plan, plan_as_asked
+from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError
-from planner.facts.config import ServeConfig
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ChatFormat
 from planner.questions.stack_file import ServiceRow, StackRow

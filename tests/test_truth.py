@@ -14,9 +14,10 @@ from planner.engines.vllm.kvcache import longest_model_len, plan_cache
 from planner.engines.vllm.memory import breakdown
 from planner.engines.vllm.overhead import Outlook, activation, device
 from planner.engines.vllm.rules import cache_layout, dtype_bits, with_kernels
+from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.weights import stage_weights
 from planner.errors import PlannerError
-from planner.facts.config import Parallel, ServeConfig
+from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup
 from planner.units import GIB
 

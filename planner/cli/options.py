@@ -11,7 +11,7 @@ import click
 
 from planner.cli.command import is_quiet, option, output_options, words
 from planner.cli.names import Name
-from planner.engines.vllm.rules import KV_CACHE_DTYPES
+from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.errors import PlannerError
 from planner.facts.command_line import ANY, AUTO

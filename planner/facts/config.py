@@ -1,4 +1,4 @@
-"""What we choose: fields named as vLLM's flags."""
+"""How a model lies on GPUs: divided over them, its KV cache in blocks."""
 
 from __future__ import annotations
 
@@ -41,33 +41,3 @@ class CacheLayout:
     bytes_per_token_head: int = 0
     latent_bytes: int = 0
     state_checkpoints: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeConfig:
-    """The settings of one vLLM server."""
-
-    tensor_parallel_size: int = 1
-    pipeline_parallel_size: int = 1
-    enable_expert_parallel: bool = False
-    gpu_memory_utilization: float = 0.92
-    max_model_len: int = 4096
-    max_num_seqs: int = 256
-    max_num_batched_tokens: int = 2048
-    kv_cache_dtype: str = "auto"
-    kv_cache_memory_bytes: int | None = None
-    enforce_eager: bool = False
-    dtype: str = "auto"
-    quantization: str | None = None
-    skip_mm_profiling: bool = False
-    max_cudagraph_capture_size: int | None = None
-    vllm_version: str = "0.33"
-
-    @property
-    def parallel(self) -> Parallel:
-        """How the model is divided."""
-        return Parallel(
-            tensor_parallel_size=self.tensor_parallel_size,
-            pipeline_parallel_size=self.pipeline_parallel_size,
-            enable_expert_parallel=self.enable_expert_parallel,
-        )

@@ -20,10 +20,11 @@ from planner.engines.vllm.kvcache import CachePlan, block_bytes, cache_groups, c
 from planner.engines.vllm.memory import MemoryBreakdown, Stage, ledger
 from planner.engines.vllm.overhead import Device, Outlook, device
 from planner.engines.vllm.search import FEWEST_SEQS, NARROW_CACHE, heads_or_layers
+from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.engines.vllm.weights import Parts, buffer_bytes, kernels_matter, part_bytes, stage_layers, stage_totals
 from planner.errors import PlannerError, UnsupportedError
-from planner.facts.config import CacheLayout, Parallel, ServeConfig
+from planner.facts.config import CacheLayout, Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.model import ModelSpec
 

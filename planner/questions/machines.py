@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.catalogue.prices import Price, Prices
-from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.choice import Request
 from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.plan import Plan, plan_as_asked
+from planner.engines.vllm.settings import Pins
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec

@@ -13,9 +13,10 @@ from planner.catalogue.rows import ModelRow
 from planner.engines.mlx.memory import read_format
 from planner.engines.mlx.plan import MlxAsk, plan_mlx
 from planner.engines.vllm.alternatives import NATIVE_FP8, ONLINE
-from planner.engines.vllm.choice import Pins, Request
+from planner.engines.vllm.choice import Request
 from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.plan import plan_as_asked
+from planner.engines.vllm.settings import Pins
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.facts.hardware import GpuGroup
 from planner.questions.choose import Fit, Offer, Wish, cannot_fit, suits

@@ -8,8 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from planner.catalogue.resolve import Source, find_source
-from planner.engines.vllm.choice import Pins, Request
-from planner.engines.vllm.rules import KV_CACHE_DTYPES, quantization_problem
+from planner.engines.vllm.choice import Request
+from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
+from planner.engines.vllm.rules import quantization_problem
+from planner.engines.vllm.settings import Pins
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.deployment import Deployment

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from planner.engines.vllm.choice import Choice
 from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.plan import Alternative
-from planner.facts.config import ServeConfig
+from planner.engines.vllm.settings import ServeConfig
 from planner.facts.deployment import Deployment
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from planner.engines.alternatives import LEAST_OFFERED, MOST_GPUS, Change, Market, both, offered
-from planner.engines.vllm import rules
-from planner.engines.vllm.choice import Choice, Pins, Request, serves_users
+from planner.engines.vllm.choice import Choice, Request, serves_users
+from planner.engines.vllm.dtypes import PLAIN_DTYPES
 from planner.engines.vllm.search import NARROW_CACHE, best, kv_dtypes
+from planner.engines.vllm.settings import Pins
 from planner.engines.vllm.weights import stage_weights
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.alternatives import Alternative, Changed
@@ -55,7 +56,7 @@ def _changes(request: Request, choice: Choice, market: Market) -> Iterator[Chang
 def _freed(request: Request) -> Iterator[Change[Request]]:
     """Pins that keep the planner from what would do."""
     pins = request.pins
-    if pins.kv_cache_dtype in rules.PLAIN_DTYPES and NARROW_CACHE in kv_dtypes(replace(request, pins=replace(pins, kv_cache_dtype=None))):
+    if pins.kv_cache_dtype in PLAIN_DTYPES and NARROW_CACHE in kv_dtypes(replace(request, pins=replace(pins, kv_cache_dtype=None))):
         yield _pinned(request, "cache", "an FP8 KV cache", kv_cache_dtype=NARROW_CACHE)
     for names, words in (
         (("gpu_memory_utilization",), "the utilization that is free at start"),

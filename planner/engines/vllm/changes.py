@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from planner.engines.alternatives import Market
-from planner.engines.vllm import rules
 from planner.engines.vllm.choice import Choice, Request, utilization
+from planner.engines.vllm.dtypes import PLAIN_DTYPES
 from planner.engines.vllm.search import FEWEST_SEQS, cannot_split, evaluate
+from planner.engines.vllm.settings import ServeConfig
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.alternatives import Alternative
-from planner.facts.config import ServeConfig
 from planner.units import CONTEXT_STEP, tokens
 
 
@@ -68,7 +68,7 @@ def _single_changes(request: Request, choice: Choice) -> Iterator[tuple[str, Ser
         yield "--max-num-batched-tokens 2048", replace(config, max_num_batched_tokens=2048), "smaller batches"
     if not config.enforce_eager:
         yield "--enforce-eager", replace(config, enforce_eager=True), "no CUDA graphs"
-    if config.kv_cache_dtype in rules.PLAIN_DTYPES and not request.model.is_encoder:
+    if config.kv_cache_dtype in PLAIN_DTYPES and not request.model.is_encoder:
         yield "--kv-cache-dtype fp8", replace(config, kv_cache_dtype="fp8"), "an FP8 cache"
     longest = choice.conservative.longest_max_model_len
     shorter = longest - longest % CONTEXT_STEP if longest > CONTEXT_STEP else longest

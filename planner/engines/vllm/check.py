@@ -12,15 +12,16 @@ from planner.engines.vllm import rules
 from planner.engines.vllm.changes import changes, published, request_with
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.command import AUTO_LENGTH, read_settings
+from planner.engines.vllm.dtypes import KV_CACHE_DTYPES, UNCOVERED_KV_DTYPES
 from planner.engines.vllm.flag_rules import FlagFault
 from planner.engines.vllm.memory import place
 from planner.engines.vllm.not_covered import NotCovered, not_covered
 from planner.engines.vllm.parsers import told_remarks
 from planner.engines.vllm.plan import Plan, reject, warnings
 from planner.engines.vllm.search import cannot_split, evaluate
+from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import VERSIONS, newest_for
 from planner.errors import PlannerError, UnsupportedError
-from planner.facts.config import ServeConfig
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
 from planner.facts.verdict import Verdict, Warn
@@ -110,7 +111,7 @@ def check(
         used = plan.config if plan else config
         return Checked(request=request, config=used, repo=repo, argv=tuple(argv), plan=plan, problems=(*problems, *more), not_covered=missing)
 
-    if config.kv_cache_dtype.startswith(rules.UNCOVERED_KV_DTYPES):
+    if config.kv_cache_dtype.startswith(UNCOVERED_KV_DTYPES):
         missing = (*missing, NotCovered(flag=f"--kv-cache-dtype {config.kv_cache_dtype}", what="the layout of such a cache", effect="either"))
         return answer(None)
     try:
@@ -185,10 +186,8 @@ def _thousands(argv: Sequence[str]) -> list[Warn]:
 
 def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model: ModelSpec, group: GpuGroup, env: Mapping[str, str]) -> Iterator[Problem]:
     """Values that vLLM refuses before it touches a GPU (EngineArgs.create_engine_config)."""
-    if config.kv_cache_dtype not in rules.KV_CACHE_DTYPES and not config.kv_cache_dtype.startswith(rules.UNCOVERED_KV_DTYPES):
-        yield Problem(
-            code="bad-value", message=f"--kv-cache-dtype {shown(config.kv_cache_dtype)} is not known", fix=f"one of {', '.join(rules.KV_CACHE_DTYPES)}"
-        )
+    if config.kv_cache_dtype not in KV_CACHE_DTYPES and not config.kv_cache_dtype.startswith(UNCOVERED_KV_DTYPES):
+        yield Problem(code="bad-value", message=f"--kv-cache-dtype {shown(config.kv_cache_dtype)} is not known", fix=f"one of {', '.join(KV_CACHE_DTYPES)}")
     longer = "--hf-overrides" in values or env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", "")
     if config.max_model_len > model.max_position_embeddings and not longer:
         message = f"--max-model-len {config.max_model_len} is greater than the model's {model.max_position_embeddings}"

@@ -7,33 +7,12 @@ from math import floor
 from typing import Literal
 
 from planner.engines.vllm.memory import MemoryBreakdown
-from planner.engines.vllm.versions import DEFAULT_VERSION
-from planner.facts.config import ServeConfig
+from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.facts.hardware import GpuGroup, Host
 from planner.facts.model import ModelSpec
 from planner.facts.verdict import Verdict
 
 HIGHEST_UTILIZATION = 0.95  # above it drafters and late graphs run out of memory (consumer starts at 0.96-0.98)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pins:
-    """What the user fixed with the engine's own flags; None is free."""
-
-    tensor_parallel_size: int | None = None
-    pipeline_parallel_size: int | None = None
-    max_model_len: int | None = None
-    gpu_memory_utilization: float | None = None
-    kv_cache_dtype: str | None = None
-    kv_cache_memory_bytes: int | None = None
-    max_num_seqs: int | None = None
-    max_num_batched_tokens: int | None = None
-    enforce_eager: bool | None = None
-    enable_expert_parallel: bool = False
-    dtype: str = "auto"
-    quantization: str | None = None
-    skip_mm_profiling: bool = False
-    vllm_version: str = DEFAULT_VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

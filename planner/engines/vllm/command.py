@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from planner.engines.vllm.parsers import chat_words
+from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import DEFAULT_VERSION
-from planner.facts.config import ServeConfig
 from planner.facts.model import ChatFormat
 from planner.units import parse_count
 

@@ -16,8 +16,9 @@ from planner.arrays import maximum, where, whole, whole_up
 from planner.engines.vllm.kvcache import CachePlan, longest_model_len, plan_cache
 from planner.engines.vllm.overhead import Device, Outlook, device, overhead
 from planner.engines.vllm.rules import cache_layout, dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
+from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.weights import buffer_bytes, stage_weights
-from planner.facts.config import Parallel, ServeConfig
+from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 

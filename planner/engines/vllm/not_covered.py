@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from planner.engines.vllm.rules import is_quantized_while_loading
-from planner.facts.config import ServeConfig
+from planner.engines.vllm.settings import ServeConfig
 from planner.facts.model import ModelSpec
 
 Effect = Literal["adds", "lowers", "either"]

@@ -15,8 +15,8 @@ from typing import Any
 
 from planner.arrays import maximum, minimum, where, whole
 from planner.engines.vllm.rules import capture_sizes
+from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import VERSIONS
-from planner.facts.config import ServeConfig
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
 from planner.units import GIB

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from planner.engines.alternatives import NO_MARKET, Market, Others
 from planner.engines.vllm import rules
 from planner.engines.vllm.alternatives import alternatives
-from planner.engines.vllm.choice import Choice, Pins, Request, serves_users
+from planner.engines.vllm.choice import Choice, Request, serves_users
 from planner.engines.vllm.command import serve_argv
 from planner.engines.vllm.parsers import chat_remarks
 from planner.engines.vllm.search import best
+from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import VERSIONS, newest_for
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.alternatives import Alternative
-from planner.facts.config import ServeConfig
 from planner.facts.hardware import Host
 from planner.facts.model import ModelSpec
 from planner.facts.verdict import Rejection, Verdict, Warn
@@ -222,4 +222,4 @@ def _chat_warnings(plan: Plan) -> list[Warn]:
     return [Warn(code=code, message=message) for code, message in remarks]
 
 
-__all__ = ["Alternative", "Market", "Others", "Pins", "Plan", "Rejection", "Warn", "make_plan"]
+__all__ = ["Alternative", "Market", "Others", "Plan", "Rejection", "Warn", "make_plan"]

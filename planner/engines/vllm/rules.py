@@ -5,24 +5,14 @@ Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM
 
 from __future__ import annotations
 
+from planner.engines.vllm.dtypes import FP8_DTYPES, KV_CACHE_DTYPES, PACKED_DTYPES
+from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import VERSIONS, Version, newest_for
 from planner.errors import UnsupportedError
-from planner.facts.config import CacheLayout, Parallel, ServeConfig
+from planner.facts.config import CacheLayout, Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import CompressedCache, FullAttention, ModelSpec, SlidingWindow
 from planner.units import GIB
-
-FP8_DTYPES = ("fp8", "fp8_e4m3", "fp8_e5m2")
-PLAIN_DTYPES = ("auto", "bfloat16", "float16")
-# bits of a value and bytes of scales beside each token and head (kv_cache_interface.py state_content_bytes, read off vLLM)
-PACKED_DTYPES = {
-    "nvfp4": (4, None),
-    "int8_per_token_head": (8, 8),
-    "fp8_per_token_head": (8, 8),
-    "int4_per_token_head": (4, 8),
-}
-UNCOVERED_KV_DTYPES = ("fp8_inc", "nvfp4_ds_mla", "nvfp4_4over6", "ultraquant_4bit", "turboquant", "octave")  # vLLM's, of layouts unknown here
-KV_CACHE_DTYPES = (*PLAIN_DTYPES, *FP8_DTYPES, "fp8_ds_mla", *PACKED_DTYPES)
 
 _MLA_FP8_TOKEN_BYTES = 656  # fp8_ds_mla: 512 FP8 + 4 float32 scales + 64 bfloat16 (mla_attention.py:1386)
 

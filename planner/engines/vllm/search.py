@@ -15,9 +15,10 @@ from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.memory import Placement, breakdown, place
 from planner.engines.vllm.overhead import Outlook
 from planner.engines.vllm.reasons import explained
+from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import NotDivisibleError, PlannerError, UnsupportedError
-from planner.facts.config import Parallel, ServeConfig
+from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
 from planner.facts.verdict import WORST_FIRST
 from planner.units import CONTEXT_STEP
