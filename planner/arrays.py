@@ -1,8 +1,8 @@
 """A number or an array of numbers: one formula serves one answer (without NumPy) and a grid.
 
-A type that is generic over `Whole` (or `Real`) holds ints (or floats) in one answer, and is what its bare name means: `ServeConfig` is
-`ServeConfig[int]`. In a grid it holds arrays, one element a server: `ServeConfig[Array]`. What such a type computes beside whole numbers
-is `Whole | float` or `Whole | bool`: a float or bool in one answer, an array of them in a grid.
+A type that is generic over `Whole` (or `Real`) holds ints (or floats) in one answer, which is what its bare name means: `Device` is
+`Device[int]`. In a grid it holds arrays, one element a server: `Device[Array]`. What it holds beside whole numbers is `Whole | float`
+or `Whole | bool`: a float or a bool in one answer, an array of them in a grid.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]  # of int64; of float64 or bool where it stands for `Whole | float` or `Whole | bool`
     FloatArray = NDArray[np.float64]
     Whole = TypeVar("Whole", int, Array, default=int)
+    Whole_co = TypeVar("Whole_co", int, Array, default=int, covariant=True)  # of a protocol
     Real = TypeVar("Real", float, FloatArray, default=float)
     A = TypeVar("A", bound=Array)
     T = TypeVar("T")
@@ -28,6 +29,7 @@ else:  # NumPy and a default of a type variable cost a start that needs neither
 
     Array = FloatArray = object
     Whole = TypeVar("Whole")
+    Whole_co = TypeVar("Whole_co", covariant=True)
     Real = TypeVar("Real")
 
 

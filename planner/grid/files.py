@@ -13,9 +13,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from planner.arrays import Array
 from planner.errors import PlannerError
 from planner.grid.journal import Journal
-from planner.grid.servers import Array
 from planner.grid.sweep import COLUMNS, Sweep, decoded
 
 FORMATS = (".json", ".csv", ".parquet")

@@ -7,13 +7,12 @@ A machine is a GPU and how many of them; a server one way to use all of them (`s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from planner.arrays import Array, FloatArray
 from planner.engines.vllm import rules
 from planner.engines.vllm.choice import safe_utilization
 from planner.engines.vllm.kvcache import CachePlan, block_bytes, cache_groups, cache_specs
@@ -30,7 +29,50 @@ from planner.facts.model import ModelSpec
 
 KV_DTYPES = ("auto", NARROW_CACHE)
 BEYOND, DOES_NOT_START, TIGHT, STARTS = -1, 0, 1, 2  # BEYOND: a context that the model does not have
-Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """A row a GPU, a column a tensor-parallel size less one."""
+
+    device: Device[Array]
+    gpu_memory_utilization: FloatArray
+    max_num_batched_tokens: Array
+
+    def of(self, gpu: Array, tp: Array) -> _Table:
+        """One row and one column of each server, as a column."""
+
+        def picked(values: Array) -> Array:
+            column: Array = values[gpu, tp - 1][:, None]
+            return column
+
+        device = Device(
+            total_bytes=picked(self.device.total_bytes),
+            usually_free_bytes=picked(self.device.usually_free_bytes),
+            surely_free_bytes=picked(self.device.surely_free_bytes),
+            fitted=picked(self.device.fitted),
+            nvlink=picked(self.device.nvlink),
+            graph_sizes=picked(self.device.graph_sizes),
+        )
+        batched = picked(self.max_num_batched_tokens)
+        return _Table(device=device, gpu_memory_utilization=picked(self.gpu_memory_utilization), max_num_batched_tokens=batched)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settings:
+    """The settings that a ledger asks for (`LedgerSettings`), an element each server; what is not said here is nobody's choice."""
+
+    tensor_parallel_size: Array
+    pipeline_parallel_size: Array
+    gpu_memory_utilization: FloatArray
+    max_model_len: Array
+    max_num_seqs: int
+    max_num_batched_tokens: Array
+    kv_cache_memory_bytes: int | None = None
+    enforce_eager: bool = False
+    skip_mm_profiling: bool = False
+    max_cudagraph_capture_size: int | None = None
+    vllm_version: str = DEFAULT_VERSION
 
 
 @dataclass(frozen=True)
@@ -56,17 +98,24 @@ class Machines:
         return [(tp, count // tp) for count in self.counts for tp in range(count, 0, -1) if count % tp == 0]
 
     @cached_property
-    def columns(self) -> dict[str, Array]:
-        """What the ledger asks of each GPU (first axis) at each tensor-parallel size less one (second)."""
-        rows = [[self._row(gpu, tp) for tp in range(1, max(self.counts) + 1)] for gpu in self.gpus]
-        return {name: np.array([[cell[name] for cell in row] for row in rows]) for name in rows[0][0]}
-
-    def _row(self, gpu: GpuSpec, tp: int) -> dict[str, Any]:
-        group = GpuGroup(gpu=gpu, count=tp, host=self.host)
-        batch = rules.default_batches(gpu, group.total_bytes, VERSIONS[DEFAULT_VERSION])[0]
-        seen = device(group, ServeConfig(tensor_parallel_size=tp, max_num_seqs=self.max_num_seqs))
-        asked = {name: getattr(seen, name) for name in ("total_bytes", "usually_free_bytes", "surely_free_bytes", "fitted", "nvlink", "graph_sizes")}
-        return asked | {"gpu_memory_utilization": safe_utilization(group, tp), "max_num_batched_tokens": batch}
+    def table(self) -> _Table:
+        """What the ledger asks of each GPU at each tensor-parallel size."""
+        groups = [[GpuGroup(gpu=gpu, count=tp, host=self.host) for tp in range(1, max(self.counts) + 1)] for gpu in self.gpus]
+        seen = [[device(group, ServeConfig(tensor_parallel_size=group.count, max_num_seqs=self.max_num_seqs)) for group in row] for row in groups]
+        return _Table(
+            device=Device(
+                total_bytes=np.array([[one.total_bytes for one in row] for row in seen]),
+                usually_free_bytes=np.array([[one.usually_free_bytes for one in row] for row in seen]),
+                surely_free_bytes=np.array([[one.surely_free_bytes for one in row] for row in seen]),
+                fitted=np.array([[one.fitted for one in row] for row in seen]),
+                nvlink=np.array([[one.nvlink for one in row] for row in seen]),
+                graph_sizes=np.array([[one.graph_sizes for one in row] for row in seen]),
+            ),
+            gpu_memory_utilization=np.array([[safe_utilization(group, group.count) for group in row] for row in groups]),
+            max_num_batched_tokens=np.array(
+                [[rules.default_batches(group.gpu, group.total_bytes, VERSIONS[DEFAULT_VERSION])[0] for group in row] for row in groups]
+            ),
+        )
 
     @property
     def max_num_seqs(self) -> int:
@@ -84,8 +133,8 @@ class Servers:
     pipeline_parallel_size: Array
     kv_cache_dtype: Array
     contexts: Array
-    expected: MemoryBreakdown
-    conservative: MemoryBreakdown
+    expected: MemoryBreakdown[Array]
+    conservative: MemoryBreakdown[Array]
     verdict: Array  # servers x contexts
 
     @property
@@ -181,9 +230,19 @@ def _stages(model: ModelSpec, parts: Parts, buffers: int, cache: CachePlan, pp: 
     return list(dict.fromkeys(Stage(weights, buffers, block, index == pp - 1) for index, (weights, block) in enumerate(totals)))
 
 
-def _column(values: Sequence[Any], way: Array) -> Any:
+def _column(values: Sequence[int], way: Array) -> Array:
     """A value of each way as a column, one row a server."""
     return np.array(values)[way][:, None]
+
+
+def _stage(stages: Sequence[Stage], way: Array) -> Stage[Array]:
+    """A stage of each way as a column."""
+    return Stage(
+        _column([stage.weights_bytes for stage in stages], way),
+        _column([stage.buffers_bytes for stage in stages], way),
+        _column([stage.block_bytes for stage in stages], way),
+        _column([stage.last for stage in stages], way),
+    )
 
 
 def servers(name: str, model: ModelSpec, machines: Machines, contexts: Sequence[int]) -> Servers | None:
@@ -196,16 +255,20 @@ def servers(name: str, model: ModelSpec, machines: Machines, contexts: Sequence[
     lengths = np.array(contexts, dtype=np.int64)
     tp = _column([each.tensor_parallel_size for each in ways], way)
     pp = _column([each.pipeline_parallel_size for each in ways], way)
-    asked = {column: values[gpu, tp[:, 0] - 1][:, None] for column, values in machines.columns.items()}
-    batch = np.maximum(asked.pop("max_num_batched_tokens"), lengths if model.is_encoder else 1)  # an encoder reads a text in one step
-    settings = {"max_model_len": lengths, "max_num_batched_tokens": batch, "gpu_memory_utilization": asked.pop("gpu_memory_utilization")}
-    config = ServeConfig(max_num_seqs=machines.max_num_seqs, tensor_parallel_size=tp, pipeline_parallel_size=pp, **settings)
+    asked = machines.table.of(gpu, tp[:, 0])
+    config = _Settings(
+        tensor_parallel_size=tp,
+        pipeline_parallel_size=pp,
+        gpu_memory_utilization=asked.gpu_memory_utilization,
+        max_model_len=lengths,
+        max_num_seqs=machines.max_num_seqs,
+        max_num_batched_tokens=np.maximum(asked.max_num_batched_tokens, lengths if model.is_encoder else 1),  # an encoder reads a text in one step
+    )
     depth = max(len(each.stages) for each in ways)
-    padded = [[each.stages[min(stage, len(each.stages) - 1)] for each in ways] for stage in range(depth)]
-    stages = [Stage(*(_column([getattr(stage, part.name) for stage in row], way) for part in fields(Stage))) for row in padded]
+    stages = [_stage([each.stages[min(number, len(each.stages) - 1)] for each in ways], way) for number in range(depth)]
     needed = _needed(ways, way, lengths, rules.in_flight_tokens(config))
     expected, conservative = (
-        ledger(model, Device(**asked), config, outlook, stages, needed_blocks=needed) for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE)
+        ledger(model, asked.device, config, outlook, stages, needed_blocks=needed) for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE)
     )
     verdict = np.where(conservative.starts, STARTS, np.where(expected.starts, TIGHT, DOES_NOT_START)).astype(np.int8)
     return Servers(
@@ -221,7 +284,7 @@ def servers(name: str, model: ModelSpec, machines: Machines, contexts: Sequence[
     )
 
 
-def _needed(ways: list[_Way], way: Array, lengths: Array, in_flight: Any) -> Array:
+def _needed(ways: list[_Way], way: Array, lengths: Array, in_flight: Array) -> Array:
     """Blocks of one request of each length, by the cache of each server."""
     needed = np.zeros((len(way), len(lengths)), dtype=np.int64)
     caches = {id(each.cache): each.cache for each in ways}

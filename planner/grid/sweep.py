@@ -20,11 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from planner.arrays import Array
 from planner.catalogue.load import Entry, find_gpu, find_model, gpu_rows, model_rows, unknown_model
 from planner.errors import PlannerError, WorldError
 from planner.facts.hardware import Host
 from planner.grid.interrupt import leave_signals
-from planner.grid.servers import BEYOND, KV_DTYPES, Array, Machines, Servers, servers
+from planner.grid.servers import BEYOND, KV_DTYPES, Machines, Servers, servers
 from planner.grid.speed import speeds
 
 MOST_POINTS = 200_000_000  # about three minutes; what is larger is a mistake, or several sweeps

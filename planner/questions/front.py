@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from planner.arrays import Array
 from planner.catalogue.prices import Prices
 from planner.facts.hardware import GpuSpec
-from planner.grid.servers import KV_DTYPES, STARTS, Array, Machines, servers
+from planner.grid.servers import KV_DTYPES, STARTS, Machines, servers
 from planner.grid.speed import speeds
 from planner.questions.machines import Stored
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from math import lcm
-from typing import Any, assert_never
+from typing import assert_never
 
-from planner.arrays import minimum
+from planner.arrays import Whole, minimum
 from planner.engines.shards import state_bytes, token_bytes
 from planner.engines.vllm.packing import Bucket, pack
 from planner.engines.vllm.weights import stage_layers
@@ -65,12 +65,12 @@ class CachePlan:
         """Tokens of a block of the (last) attention group."""
         return self.groups[-1].block_size if self.groups else 0
 
-    def blocks_per_request(self, max_model_len: Any, in_flight_tokens: Any) -> Any:
-        """Blocks that one request of `max_model_len` tokens holds at most; ints or int64 arrays."""
-        return sum(group_blocks(group, max_model_len, in_flight_tokens) for group in self.groups)
+    def blocks_per_request(self, max_model_len: Whole, in_flight_tokens: Whole) -> Whole:
+        """Blocks that one request of `max_model_len` tokens holds at most."""
+        return sum((group_blocks(group, max_model_len, in_flight_tokens) for group in self.groups), start=0 * max_model_len)
 
 
-def group_blocks(group: CacheGroup, max_model_len: Any, in_flight_tokens: Any) -> Any:
+def group_blocks(group: CacheGroup, max_model_len: Whole, in_flight_tokens: Whole) -> Whole:
     """Blocks of one group that a request holds at most (kv_cache_interface.py max_memory_usage_bytes)."""
     match group.attention:
         case FullAttention() | LatentAttention() | CompressedCache(window=0):
@@ -80,7 +80,7 @@ def group_blocks(group: CacheGroup, max_model_len: Any, in_flight_tokens: Any) -
         case ChunkedLocal(chunk=chunk):
             return ceil_div(minimum(chunk + in_flight_tokens, max_model_len), group.block_size)
         case RecurrentState():
-            return BLOCKS_OF_A_STATE + group.checkpoints
+            return BLOCKS_OF_A_STATE + group.checkpoints + 0 * max_model_len
         case _:
             assert_never(group.attention)
 
@@ -226,4 +226,4 @@ def longest_model_len(plan: CachePlan, blocks: int, limit: int, in_flight_tokens
 
     Source: kv_cache_planning.py _estimate_max_model_len_from_groups, the same binary search.
     """
-    return largest(limit, lambda length: bool(plan.blocks_per_request(length, in_flight_tokens) <= blocks))
+    return largest(limit, lambda length: plan.blocks_per_request(length, in_flight_tokens) <= blocks)

@@ -8,12 +8,13 @@ A request fits iff needed <= available_kv - one block                       v1/c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache, reduce
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Generic
 
-from planner.arrays import maximum, where, whole, whole_up
+from planner.arrays import Whole, maximum, where, whole, whole_up
 from planner.engines.vllm.kvcache import CachePlan, longest_model_len, plan_cache
+from planner.engines.vllm.ledger_settings import LedgerSettings
 from planner.engines.vllm.overhead import Device, Outlook, device, overhead
 from planner.engines.vllm.rules import cache_layout, dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
 from planner.engines.vllm.settings import ServeConfig
@@ -35,34 +36,34 @@ class Length:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryBreakdown:
-    """The ledger of the fullest GPU, in bytes; deficits stay negative. In a grid every value may be an array, one element a server or setting."""
+class MemoryBreakdown(Generic[Whole]):
+    """The ledger of the fullest GPU, in bytes; deficits stay negative."""
 
-    total_bytes: int
-    free_at_start_bytes: int
-    requested_bytes: int
-    weights_bytes: int
-    buffers_bytes: int
-    activation_bytes: int
-    non_torch_bytes: int
-    cuda_graph_bytes: int
-    kv_cache_bytes: int
-    kv_block_bytes: int
-    kv_cache_blocks: int
-    kv_cache_tokens: int
-    max_concurrency: float
-    kv_cache_needed_bytes: int
+    total_bytes: Whole
+    free_at_start_bytes: Whole
+    requested_bytes: Whole
+    weights_bytes: Whole
+    buffers_bytes: Whole
+    activation_bytes: Whole
+    non_torch_bytes: Whole
+    cuda_graph_bytes: Whole
+    kv_cache_bytes: Whole
+    kv_block_bytes: Whole
+    kv_cache_blocks: Whole
+    kv_cache_tokens: Whole
+    max_concurrency: Whole | float
+    kv_cache_needed_bytes: Whole
     state_blocks_needed: int  # a hybrid's start wants so many blocks: one a sequence where decoding is captured whole
     reserved_blocks: int = 1
-    late_graph_bytes: int = 0  # graphs that are captured outside the budget and exceed what the activations leave behind
+    late_graph_bytes: Whole | int = 0  # graphs that are captured outside the budget and exceed what the activations leave behind
     length: Length | None = field(default=None, compare=False, repr=False)  # not asked in a grid
 
     @property
-    def longest_max_model_len(self) -> int:
+    def longest_max_model_len(self: MemoryBreakdown) -> int:
         """The longest context of which one request would be admitted."""
         return self.longest_for(1)
 
-    def longest_for(self, users: int) -> int:
+    def longest_for(self: MemoryBreakdown, users: int) -> int:
         """The longest context of which so many requests fit at once; 0 where none does."""
         if self.length is None:
             raise ValueError("a grid does not know the longest context")
@@ -70,28 +71,30 @@ class MemoryBreakdown:
         return longest_model_len(self.length.cache, blocks, self.length.limit, self.length.in_flight_tokens)
 
     @property
-    def fits_request(self) -> bool:
+    def fits_request(self) -> Whole | bool:
         """Whether vLLM admits one request of max_model_len; an encoder, which keeps no cache, has nothing to admit."""
-        return (self.kv_block_bytes == 0) | (self.short_of_request_bytes <= 0)
+        fits: Whole | bool = (self.kv_block_bytes == 0) | (self.short_of_request_bytes <= 0)
+        return fits
 
     @property
-    def short_of_request_bytes(self) -> int:
+    def short_of_request_bytes(self) -> Whole:
         """What the KV cache lacks for one request of max_model_len beside the blocks that no request is admitted to; negative where it is spare."""
-        return self.kv_cache_needed_bytes + self.reserved_blocks * self.kv_block_bytes - self.kv_cache_bytes
+        short: Whole = self.kv_cache_needed_bytes + self.reserved_blocks * self.kv_block_bytes - self.kv_cache_bytes
+        return short
 
     @property
-    def used_bytes(self) -> int:
+    def used_bytes(self) -> Whole:
         """Everything on this GPU: what is requested, or more where a pinned KV cache exceeds it."""
         beside = self.weights_bytes + self.buffers_bytes + self.activation_bytes + self.non_torch_bytes + self.cuda_graph_bytes
         return beside + maximum(0, self.kv_cache_bytes)
 
     @property
-    def fits_start(self) -> bool:
+    def fits_start(self) -> Whole | bool:
         """Whether the utilization passes the check against free memory, and a pinned KV cache and late graphs lie in it too."""
         return maximum(self.requested_bytes, self.used_bytes) + self.late_graph_bytes <= self.free_at_start_bytes
 
     @property
-    def starts(self) -> bool:
+    def starts(self) -> Whole | bool:
         """Whether vLLM starts so."""
         return self.fits_start & self.fits_request & (self.kv_cache_blocks >= self.state_blocks_needed)
 
@@ -133,21 +136,21 @@ def _placed(same: _Same, gpu: GpuSpec, parallel: Parallel, kv_cache_dtype: str, 
     return Placement(tuple(stage_weights(model, parallel, bits)), buffer_bytes(model, bits, parallel.tensor_parallel_size), plan_cache(model, parallel, layout))
 
 
-def capacity(cache: CachePlan, blocks: Any, max_model_len: Any, max_in_flight_tokens: int) -> Any:
-    """Requests of max_model_len that fit at once: blocks / blocks of one request; ints or int64 arrays. An encoder holds any number."""
+def capacity(cache: CachePlan, blocks: int, max_model_len: int, max_in_flight_tokens: int) -> float:
+    """Requests of max_model_len that fit at once: blocks / blocks of one request. An encoder holds any number."""
     if not cache.groups:
         return float("inf")
     return blocks / cache.blocks_per_request(max_model_len, max_in_flight_tokens)
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """What one rank of a pipeline stage holds whatever the sizes: parameters, buffers of load, a block's pages; `last` samples. Or arrays of a grid."""
+class Stage(Generic[Whole]):
+    """What one rank of a pipeline stage holds whatever the sizes: parameters, buffers of load, a block's pages; `last` samples."""
 
-    weights_bytes: int
-    buffers_bytes: int
-    block_bytes: int
-    last: bool
+    weights_bytes: Whole
+    buffers_bytes: Whole
+    block_bytes: Whole
+    last: Whole | bool
 
 
 def stages_of(placed: Placement) -> list[Stage]:
@@ -158,36 +161,52 @@ def stages_of(placed: Placement) -> list[Stage]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageBudget:
+class StageBudget(Generic[Whole]):
     """What one rank of a pipeline stage holds, and what that leaves for the KV cache, in bytes."""
 
-    kv_cache_bytes: int
-    block_bytes: int
-    weights_bytes: int
-    buffers_bytes: int
-    activation_bytes: int
-    non_torch_bytes: int
-    cuda_graph_bytes: int
-    late_graph_bytes: int
+    kv_cache_bytes: Whole
+    block_bytes: Whole
+    weights_bytes: Whole
+    buffers_bytes: Whole
+    activation_bytes: Whole
+    non_torch_bytes: Whole
+    cuda_graph_bytes: Whole
+    late_graph_bytes: Whole
+
+    def where(self, condition: Whole | bool, other: StageBudget[Whole]) -> StageBudget[Whole]:
+        """This budget where the condition holds, the other elsewhere."""
+        return StageBudget(
+            kv_cache_bytes=where(condition, self.kv_cache_bytes, other.kv_cache_bytes),
+            block_bytes=where(condition, self.block_bytes, other.block_bytes),
+            weights_bytes=where(condition, self.weights_bytes, other.weights_bytes),
+            buffers_bytes=where(condition, self.buffers_bytes, other.buffers_bytes),
+            activation_bytes=where(condition, self.activation_bytes, other.activation_bytes),
+            non_torch_bytes=where(condition, self.non_torch_bytes, other.non_torch_bytes),
+            cuda_graph_bytes=where(condition, self.cuda_graph_bytes, other.cuda_graph_bytes),
+            late_graph_bytes=where(condition, self.late_graph_bytes, other.late_graph_bytes),
+        )
 
 
-def requested_bytes(total_bytes: Any, utilization: Any) -> Any:
+def requested_bytes(total_bytes: Whole, utilization: Whole | float) -> Whole:
     """What vLLM asks for, refused at start where it exceeds free memory."""
     return whole_up(total_bytes * utilization)
 
 
-def stage_budget(model: ModelSpec, on: Device, config: ServeConfig, outlook: Outlook, stage: Stage) -> StageBudget:
+def stage_budget(model: ModelSpec, on: Device[Whole], config: LedgerSettings[Whole], outlook: Outlook, stage: Stage[Whole]) -> StageBudget[Whole]:
     """The budget of a pipeline stage; a pinned KV cache is that of all."""
     used = overhead(model, config, on, outlook, last_stage=stage.last)
     held = stage.buffers_bytes + model.bytes_per_batched_token * config.max_num_batched_tokens
     beside = stage.weights_bytes + held + used.activation_bytes + used.non_torch_bytes + used.cuda_graph_bytes
     left = requested_bytes(on.total_bytes, config.gpu_memory_utilization) - beside
     return StageBudget(
-        kv_cache_bytes=left if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes,
+        kv_cache_bytes=left if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes + 0 * left,
         block_bytes=stage.block_bytes,
         weights_bytes=stage.weights_bytes,
         buffers_bytes=held,
-        **{field.name: getattr(used, field.name) for field in fields(used)},
+        activation_bytes=used.activation_bytes,
+        non_torch_bytes=used.non_torch_bytes,
+        cuda_graph_bytes=used.cuda_graph_bytes,
+        late_graph_bytes=used.late_graph_bytes,
     )
 
 
@@ -197,24 +216,30 @@ def stage_budgets(model: ModelSpec, group: GpuGroup, config: ServeConfig, outloo
     return [stage_budget(model, on, config, outlook, stage) for stage in stages_of(placed)]
 
 
-def fullest(budgets: Sequence[StageBudget]) -> tuple[StageBudget, Any]:
+def fullest(budgets: Sequence[StageBudget[Whole]]) -> tuple[StageBudget[Whole], Whole]:
     """The stage that holds the fewest blocks, and how many: a stage without attention limits nothing, an encoder's one block is for nobody."""
-    nothing = reduce(maximum, (budget.block_bytes for budget in budgets)) == 0
-    least: Any = None
-    for budget in budgets:
-        limits = (budget.block_bytes > 0) | nothing
-        blocks = where(limits, budget.kv_cache_bytes // maximum(1, budget.block_bytes), UNLIMITED)
-        if least is None:
-            chosen, least = budget, blocks
-            continue
+    first, others = budgets[0], budgets[1:]
+    largest = first.block_bytes
+    for budget in others:
+        largest = maximum(largest, budget.block_bytes)
+    nothing = largest == 0
+    chosen, least = first, _blocks(first, nothing)
+    for budget in others:
+        blocks = _blocks(budget, nothing)
         fewer = blocks < least
-        chosen = StageBudget(**{field.name: where(fewer, getattr(budget, field.name), getattr(chosen, field.name)) for field in fields(budget)})
-        least = where(fewer, blocks, least)
+        chosen, least = budget.where(fewer, chosen), where(fewer, blocks, least)
     return chosen, where(nothing, 1, maximum(0, least))
 
 
-def ledger(model: ModelSpec, on: Device, config: ServeConfig, outlook: Outlook, stages: Sequence[Stage], *, needed_blocks: Any) -> MemoryBreakdown:
-    """The ledger of the stage that holds the fewest blocks; one request of max_model_len needs so many. Values, or arrays of a grid."""
+def _blocks(budget: StageBudget[Whole], nothing: Whole | bool) -> Whole:
+    limits = (budget.block_bytes > 0) | nothing
+    return where(limits, budget.kv_cache_bytes // maximum(1, budget.block_bytes), UNLIMITED)
+
+
+def ledger(
+    model: ModelSpec, on: Device[Whole], config: LedgerSettings[Whole], outlook: Outlook, stages: Sequence[Stage[Whole]], *, needed_blocks: Whole
+) -> MemoryBreakdown[Whole]:
+    """The ledger of the stage that holds the fewest blocks; one request of max_model_len needs so many."""
     budget, blocks = fullest([stage_budget(model, on, config, outlook, stage) for stage in stages])
     concurrency = float(config.max_num_seqs) if model.is_encoder else blocks / needed_blocks
     return MemoryBreakdown(

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Generic, TypedDict
 
-from planner.arrays import maximum, minimum, where, whole
+from planner.arrays import Whole, maximum, minimum, where, whole
+from planner.engines.vllm.ledger_settings import LedgerSettings
 from planner.engines.vllm.rules import capture_sizes
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import VERSIONS
@@ -31,32 +32,81 @@ class Outlook(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Overhead:
+class Overhead(Generic[Whole]):
     """Bytes of one rank beside weights, buffers and KV cache."""
 
-    activation_bytes: int
-    non_torch_bytes: int
-    cuda_graph_bytes: int
-    late_graph_bytes: int
+    activation_bytes: Whole
+    non_torch_bytes: Whole
+    cuda_graph_bytes: Whole
+    late_graph_bytes: Whole
+
+
+class _Fit(TypedDict):
+    gpu: str  # whose starts were fitted
+
+
+class _Activation(TypedDict):
+    sampler_copies: float
+    hidden_copies: float
+    expert_copies: float
+    first_stage_share: float
+    residual_gib_p90: float
+
+
+class _CudaGraph(TypedDict):
+    base_gib: float
+    per_layer_gib: float
+    experts_gib: float
+    full_set_sizes: int
+    residual_gib_p90: float
+
+
+class _NonTorch(TypedDict):
+    """In GiB, by outlook in their order."""
+
+    single_gib: list[float]
+    pipeline_gib: list[float]
+    nvlink_gib: list[float]
+    pcie_2_gib: list[float]
+    pcie_4_gib: list[float]
+
+
+class _Estimates(TypedDict):
+    stream_copies: float
+    conservative_factor: float
+    optimistic_factor: float
+    unmeasured_gpu_margin_gib: float
+    sampler_copies_at_most: float
+    graphs_of_other_gpus: list[float]  # by outlook in their order
+
+
+class Coefficients(TypedDict):
+    """overhead.json; what each is and where it is from, the file says."""
+
+    fit: _Fit
+    activation: _Activation
+    cuda_graph: _CudaGraph
+    non_torch: _NonTorch
+    estimates: _Estimates
 
 
 @cache
-def coefficients() -> dict[str, Any]:
+def coefficients() -> Coefficients:
     """The calibrated coefficients."""
-    loaded: dict[str, Any] = json.loads(files("planner.engines.vllm").joinpath("overhead.json").read_text("utf-8"))
+    loaded: Coefficients = json.loads(files("planner.engines.vllm").joinpath("overhead.json").read_text("utf-8"))
     return loaded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
-    """What the ledger asks of a GPU when a server starts there, in bytes; in a grid every value may be an array, one element a server."""
+class Device(Generic[Whole]):
+    """What the ledger asks of a GPU when a server starts there, in bytes."""
 
-    total_bytes: int
-    usually_free_bytes: int
-    surely_free_bytes: int
-    fitted: bool  # the coefficients were fitted on starts of this very card
-    nvlink: bool
-    graph_sizes: int  # batch sizes that are captured
+    total_bytes: Whole
+    usually_free_bytes: Whole
+    surely_free_bytes: Whole
+    fitted: Whole  # whether the coefficients were fitted on starts of this very card
+    nvlink: Whole  # whether there is one
+    graph_sizes: Whole  # batch sizes that are captured
     shift_bytes: int | None = None  # by how much more than predicted a server on this machine took
 
 
@@ -68,19 +118,36 @@ def device(group: GpuGroup, config: ServeConfig) -> Device:
         total_bytes=group.total_bytes,
         usually_free_bytes=group.free_at_start_bytes(config.tensor_parallel_size, conservative=False),
         surely_free_bytes=group.free_at_start_bytes(config.tensor_parallel_size),
-        fitted=group.gpu.name == str(coefficients()["fit"]["gpu"]),
+        fitted=group.gpu.name == coefficients()["fit"]["gpu"],
         nvlink=group.gpu.nvlink,
         graph_sizes=sum(1 for size in sizes if limit is None or size <= limit),
         shift_bytes=group.gpu.calibrated_shift_bytes,
     )
 
 
-@cache
-def _at(outlook: Outlook) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _At:
     """Those coefficients that are given for each outlook: bytes outside torch, and the share of graphs on other cards than the fit's."""
-    number = list(Outlook).index(outlook)
-    outside = {key: int(values[number] * GIB) for key, values in coefficients()["non_torch"].items()}
-    return {"non_torch": outside, "graphs_of_other_gpus": coefficients()["estimates"]["graphs_of_other_gpus"][number]}
+
+    single_bytes: int
+    pipeline_bytes: int
+    nvlink_bytes: int
+    pcie_2_bytes: int
+    pcie_4_bytes: int
+    graphs_of_other_gpus: float
+
+
+@cache
+def _at(outlook: Outlook) -> _At:
+    number, outside = list(Outlook).index(outlook), coefficients()["non_torch"]
+    return _At(
+        single_bytes=int(outside["single_gib"][number] * GIB),
+        pipeline_bytes=int(outside["pipeline_gib"][number] * GIB),
+        nvlink_bytes=int(outside["nvlink_gib"][number] * GIB),
+        pcie_2_bytes=int(outside["pcie_2_gib"][number] * GIB),
+        pcie_4_bytes=int(outside["pcie_4_gib"][number] * GIB),
+        graphs_of_other_gpus=coefficients()["estimates"]["graphs_of_other_gpus"][number],
+    )
 
 
 def _shift(outlook: Outlook, residual_gib: float) -> int:
@@ -88,22 +155,22 @@ def _shift(outlook: Outlook, residual_gib: float) -> int:
     return int(sign * residual_gib * GIB)
 
 
-def forward_activation(model: ModelSpec, config: ServeConfig) -> int:
+def forward_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole:
     """Peak of one dense layer on one batch: gate, up and their product on a rank, and four hidden states. Derived from shapes."""
     width = 0 if model.experts_per_token else 3 * model.intermediate_size // config.tensor_parallel_size
     return config.max_num_batched_tokens * (width + 4 * model.hidden_size) * 2
 
 
-def sampler_copies(config: ServeConfig, on: Device, outlook: Outlook) -> Any:
+def sampler_copies(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole | float:
     """Live copies of the logits at the peak. On other cards than the fit's some starts took as many as versions before 0.17 did."""
-    few, many = float(coefficients()["activation"]["sampler_copies"]), float(coefficients()["estimates"]["sampler_copies_at_most"])
+    few, many = coefficients()["activation"]["sampler_copies"], coefficients()["estimates"]["sampler_copies_at_most"]
     if not VERSIONS[config.vllm_version].lean_sampler:
         return many
     wary = outlook is Outlook.CONSERVATIVE and on.shift_bytes is None
     return where(on.fitted, few, many) if wary else few
 
 
-def sampler_activation(model: ModelSpec, config: ServeConfig, copies: Any) -> Any:
+def sampler_activation(model: ModelSpec, config: LedgerSettings[Whole], copies: Whole | float) -> Whole:
     """Peak of the sampler's warm-up: several copies of the logits of one row a sequence, and the batch's hidden states. Fitted."""
     fit = coefficients()["activation"]
     rows = 0 if model.pooling else minimum(config.max_num_seqs, config.max_num_batched_tokens)
@@ -111,7 +178,7 @@ def sampler_activation(model: ModelSpec, config: ServeConfig, copies: Any) -> An
     return whole(logits + fit["hidden_copies"] * config.max_num_batched_tokens * model.hidden_size * 2)
 
 
-def expert_workspace(model: ModelSpec, config: ServeConfig) -> Any:
+def expert_workspace(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | int:
     """What the routed experts keep for a batch; it stays while the sampler runs. Fitted."""
     if not model.experts_per_token:
         return 0
@@ -119,7 +186,7 @@ def expert_workspace(model: ModelSpec, config: ServeConfig) -> Any:
     return whole(coefficients()["activation"]["expert_copies"] * routed)
 
 
-def stream_activation(model: ModelSpec, config: ServeConfig) -> Any:
+def stream_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | int:
     """Peak of a model with several residual streams: many copies of them. From two starts of DeepSeek V4 that differ in the batch only."""
     if model.residual_streams == 1:
         return 0
@@ -127,14 +194,14 @@ def stream_activation(model: ModelSpec, config: ServeConfig) -> Any:
     return whole(coefficients()["estimates"]["stream_copies"] * streams)
 
 
-def text_activation(model: ModelSpec, config: ServeConfig, copies: Any, *, last_stage: Any) -> Any:
+def text_activation(model: ModelSpec, config: LedgerSettings[Whole], copies: Whole | float, *, last_stage: Whole | bool) -> Whole:
     """Peak of the text profiling run: a batch through the layers, then (on the last stage) the sampler; the larger counts."""
     forward = maximum(forward_activation(model, config), stream_activation(model, config))
     peak = maximum(forward, sampler_activation(model, config, copies)) + expert_workspace(model, config)
     return where(last_stage, peak, whole(coefficients()["activation"]["first_stage_share"] * peak))
 
 
-def vision_activation(model: ModelSpec, config: ServeConfig) -> Any:
+def vision_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | int:
     """Peak of the vision tower on one item at its largest resolution, from shapes.
 
     One block holds its MLP and qkv outputs (divided over tensor-parallel ranks), two hidden states, and the projected embeddings wait.
@@ -148,7 +215,7 @@ def vision_activation(model: ModelSpec, config: ServeConfig) -> Any:
     return block + outputs
 
 
-def activation(model: ModelSpec, config: ServeConfig, on: Device, outlook: Outlook, *, last_stage: Any) -> Any:
+def activation(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool) -> Whole:
     """Peak activation: text and vision are profiled one after the other, so the larger one counts."""
     data = coefficients()
     copies = sampler_copies(config, on, outlook)
@@ -162,7 +229,7 @@ def activation(model: ModelSpec, config: ServeConfig, on: Device, outlook: Outlo
     return maximum(maximum(0, text), whole(vision_activation(model, config) * factor))
 
 
-def cuda_graphs(model: ModelSpec, config: ServeConfig, on: Device, outlook: Outlook) -> Any:
+def cuda_graphs(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole | int:
     """Memory of the captured graphs, by layers of a stage and number of captured sizes; none in eager mode."""
     if config.enforce_eager or config.max_cudagraph_capture_size == 0:
         return 0
@@ -170,30 +237,32 @@ def cuda_graphs(model: ModelSpec, config: ServeConfig, on: Device, outlook: Outl
     layers = model.layer_count / config.pipeline_parallel_size
     full = fit["base_gib"] + fit["per_layer_gib"] * layers + (fit["experts_gib"] if model.experts_per_token else 0)
     share = on.graph_sizes / fit["full_set_sizes"]
-    elsewhere = whole(full * _at(outlook)["graphs_of_other_gpus"] * share * GIB)
+    elsewhere = whole(full * _at(outlook).graphs_of_other_gpus * share * GIB)
     measured = maximum(0, whole(full * share * GIB) + whole(_shift(outlook, fit["residual_gib_p90"]) * minimum(1.0, share)))
     return where(on.fitted, measured, elsewhere)
 
 
-def non_torch(config: ServeConfig, on: Device, outlook: Outlook) -> Any:
+def non_torch(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole:
     """Memory outside torch's allocator that grows during profiling: kernels' workspaces, communication buffers."""
-    fit = _at(outlook)["non_torch"]
+    fit = _at(outlook)
     tp, pp = config.tensor_parallel_size, config.pipeline_parallel_size
-    single = where(pp == 1, fit["single_gib"], fit["pipeline_gib"])
-    several = where(on.nvlink, fit["nvlink_gib"], where(tp == 2, fit["pcie_2_gib"], fit["pcie_4_gib"]))
-    margin = where(on.fitted, 0, _shift(outlook, coefficients()["estimates"]["unmeasured_gpu_margin_gib"]))
+    single = where(pp == 1, fit.single_bytes, fit.pipeline_bytes)
+    several = where(on.nvlink, fit.nvlink_bytes, where(tp == 2, fit.pcie_2_bytes, fit.pcie_4_bytes))
+    used: Whole = where(tp == 1, single, several)
     if on.shift_bytes is not None:  # a start on this very machine tells more than the margin
-        margin = on.shift_bytes
-    return maximum(0, where(tp == 1, single, several) + margin)
+        return maximum(0, used + on.shift_bytes)
+    return maximum(0, used + where(on.fitted, 0, _shift(outlook, coefficients()["estimates"]["unmeasured_gpu_margin_gib"])))
 
 
-def overhead(model: ModelSpec, config: ServeConfig, on: Device, outlook: Outlook, *, last_stage: Any = True) -> Overhead:
+def overhead(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool = True) -> Overhead[Whole]:
     """Everything beside weights, buffers and KV cache on one rank; graphs only where this version reserves them."""
     reserved = VERSIONS[config.vllm_version].graphs_reserved
-    peak, graphs = activation(model, config, on, outlook, last_stage=last_stage), cuda_graphs(model, config, on, outlook)
+    peak = activation(model, config, on, outlook, last_stage=last_stage)
+    none = 0 * peak
+    graphs = cuda_graphs(model, config, on, outlook) + none
     return Overhead(
         activation_bytes=peak,
         non_torch_bytes=non_torch(config, on, outlook),
-        cuda_graph_bytes=graphs if reserved else 0,
-        late_graph_bytes=0 if reserved else maximum(0, graphs - peak),  # captured last, where the activations of profiling were
+        cuda_graph_bytes=graphs if reserved else none,
+        late_graph_bytes=none if reserved else maximum(0, graphs - peak),  # captured last, where the activations of profiling were
     )

@@ -5,8 +5,9 @@ Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM
 
 from __future__ import annotations
 
+from planner.arrays import Whole
 from planner.engines.vllm.dtypes import FP8_DTYPES, KV_CACHE_DTYPES, PACKED_DTYPES
-from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.ledger_settings import LedgerSettings
 from planner.engines.vllm.versions import VERSIONS, Version, newest_for
 from planner.errors import UnsupportedError
 from planner.facts.config import CacheLayout, Parallel
@@ -26,18 +27,18 @@ def default_batches(gpu: GpuSpec, memory_bytes: int, version: Version) -> tuple[
     return 2048, 256
 
 
-def in_flight_tokens(config: ServeConfig) -> int:
+def in_flight_tokens(config: LedgerSettings[Whole]) -> Whole:
     """Tokens scheduled but not settled: one batch a concurrent step (config/vllm.py:588-609, async scheduling), before 0.26 one batch."""
     steps = config.pipeline_parallel_size + 1 if VERSIONS[config.vllm_version].steps_in_flight else 1
     return config.max_num_batched_tokens * steps
 
 
-def reserved_blocks(config: ServeConfig) -> int:
+def reserved_blocks(config: LedgerSettings[Whole]) -> int:
     """Blocks that no request is admitted to: the null block, since 0.29."""
     return int(VERSIONS[config.vllm_version].null_block_reserved)
 
 
-def state_blocks_needed(config: ServeConfig) -> int:
+def state_blocks_needed(config: LedgerSettings[Whole]) -> int:
     """Blocks a hybrid refuses to start without: one for each sequence where decoding is captured whole, since 0.20 (config/compilation.py:1526)."""
     captured = not config.enforce_eager and config.max_cudagraph_capture_size != 0
     return config.max_num_seqs if captured and VERSIONS[config.vllm_version].state_checked else 0

@@ -1,0 +1,55 @@
+"""What the ledger asks of the settings of a vLLM server: numbers in one answer, arrays in a grid."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from planner.arrays import Whole_co
+
+
+class LedgerSettings(Protocol[Whole_co]):
+    """What a ledger asks of a server's settings: `ServeConfig` has them as numbers, a grid as arrays, one element a server."""
+
+    @property
+    def tensor_parallel_size(self) -> Whole_co:
+        """Ranks that share each layer."""
+
+    @property
+    def pipeline_parallel_size(self) -> Whole_co:
+        """Stages of consecutive layers."""
+
+    @property
+    def gpu_memory_utilization(self) -> Whole_co | float:
+        """Share of a GPU's total that is asked for."""
+
+    @property
+    def max_model_len(self) -> Whole_co:
+        """Tokens of prompt and answer of one request."""
+
+    @property
+    def max_num_seqs(self) -> int:
+        """Sequences of a step at most."""
+
+    @property
+    def max_num_batched_tokens(self) -> Whole_co:
+        """Tokens of a step at most."""
+
+    @property
+    def kv_cache_memory_bytes(self) -> int | None:
+        """Bytes of the KV cache where they are pinned."""
+
+    @property
+    def enforce_eager(self) -> bool:
+        """Whether no CUDA graphs are captured."""
+
+    @property
+    def skip_mm_profiling(self) -> bool:
+        """Whether no picture takes part in profiling."""
+
+    @property
+    def max_cudagraph_capture_size(self) -> int | None:
+        """The largest batch that is captured where it is pinned."""
+
+    @property
+    def vllm_version(self) -> str:
+        """The release whose rules hold."""
