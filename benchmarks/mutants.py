@@ -104,7 +104,7 @@ MUTANTS = (
         "test_overhead",
     ),
     _mutant(
-        "four ranks over PCIe are two", "engines/vllm/overhead.py", 'where(tp == 2, fit["pcie_2_gib"], fit["pcie_4_gib"])', 'fit["pcie_2_gib"]', "test_overhead"
+        "four ranks over PCIe are two", "engines/vllm/overhead.py", "where(tp == 2, fit.pcie_2_bytes, fit.pcie_4_bytes)", "fit.pcie_2_bytes", "test_overhead"
     ),
     _mutant(
         "hidden states of a batch are not sampled",
