@@ -17,8 +17,8 @@ from planner.emit import FORMATS, emit, emit_formats
 from planner.emit.clouds import flag_values
 from planner.emit.systemd import quoted
 from planner.errors import PlannerError
+from planner.facts.question import ServiceRow, StackRow
 from planner.questions.find_commands import find_commands
-from planner.questions.stack_file import ServiceRow, StackRow
 from planner.questions.vllm import answer_for
 from tests.judges import judge_venv
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.questions.stack_file import ServiceRow, StackRow
+from planner.facts.question import ServiceRow, StackRow
 from planner.questions.vllm import answer_for
 from planner.report.answers import answer_json, answer_view
 from planner.report.lead import VERDICT_WORDS, Outcome, headline

@@ -15,8 +15,8 @@ from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.engines.vllm.settings import Pins
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup, GpuSpec
+from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import DOES_NOT_START, NoSpeed, SpeedEstimate
-from planner.questions.stack_file import ServiceRow, StackRow
 from planner.questions.vllm import answer_for
 from planner.report.answers import answer_json, answer_page
 from planner.report.speed import SpeedJson, blank_notes, speed_json, speed_reason

@@ -26,8 +26,8 @@ from planner.cli.output import MANIFEST, write_files
 from planner.cli.question import question_row
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError, WorldError
+from planner.facts.question import ServiceRow, StackRow
 from planner.questions.question import differences, folder_name, question_of, words
-from planner.questions.stack_file import ServiceRow, StackRow
 from planner.questions.vllm import answer_for
 
 SMALL = ("--gpu", "rtx4090", "--model", "qwen3-8b")

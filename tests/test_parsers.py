@@ -26,7 +26,7 @@ from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ChatFormat
-from planner.questions.stack_file import ServiceRow, StackRow
+from planner.facts.question import ServiceRow, StackRow
 from planner.questions.vllm import answer_for
 
 ROWS = {row.name: row for row in load.model_rows()}

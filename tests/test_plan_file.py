@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from planner.emit import FORMATS, emit, emit_formats
 from planner.errors import PlannerError
 from planner.facts.deployment import Deployment, Sampling, Service
+from planner.facts.question import ServiceRow, StackRow
 from planner.questions.plan_file import faults, read_deployment
-from planner.questions.stack_file import ServiceRow, StackRow
 from planner.questions.vllm import answer_for
 
 CANARY = "INJ"

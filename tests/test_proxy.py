@@ -24,9 +24,9 @@ from planner.engines.vllm.choice import Request
 from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
+from planner.facts.question import ServiceRow, StackRow
 from planner.questions.deploy import deployment
 from planner.questions.placement import alone
-from planner.questions.stack_file import ServiceRow, StackRow
 from planner.questions.vllm import answer_for
 from tests.judges import judge_venv
 

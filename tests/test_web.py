@@ -331,7 +331,7 @@ def test_typing_in_one_field_is_one_step_of_the_history(client):
 
 
 def test_servers_are_shown_in_the_order_in_which_they_start():
-    from planner.questions.stack_file import ServiceRow, StackRow
+    from planner.facts.question import ServiceRow, StackRow
     from planner.questions.vllm import answer_for
     from planner.report.view import stack_view
 

@@ -20,11 +20,12 @@ from typing import Any, TypeVar
 import yaml
 
 from planner.catalogue.gpu_names import gpu_key, gpu_keys, near_gpu, sized_name
-from planner.catalogue.rows import GpuRow, ModelRow, Pcie, Variant
+from planner.catalogue.rows import GpuRow, ModelRow, Pcie
 from planner.errors import CatalogError, PlannerError, did_you_mean
 from planner.facts.deployment import Sampling
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.variant import Variant
 from planner.units import GIB
 
 Row = TypeVar("Row", GpuRow, ModelRow)

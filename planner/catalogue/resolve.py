@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from planner.architecture import build_model, parse_config
@@ -12,32 +12,18 @@ from planner.architecture.config import MAX_CONFIG_BYTES, Config
 from planner.catalogue import load
 from planner.catalogue.checkpoint import stored
 from planner.catalogue.hub import fetch_model, is_repo_id, repaired
-from planner.catalogue.rows import Variant
 from planner.catalogue.safetensors import StoredTensor
-from planner.engines.alternatives import NO_MARKET, Market
+from planner.engines.alternatives import Market
+from planner.engines.catalogue import Plain, Source
 from planner.engines.vllm.alternatives import ONLINE
 from planner.engines.vllm.parsers import by_architecture
 from planner.engines.vllm.weights import stage_weights
 from planner.errors import PlannerError
 from planner.facts.config import Parallel
-from planner.facts.deployment import Sampling
 from planner.facts.model import ChatFormat, CheckpointDifference, ModelSpec
 from planner.text import is_line
 
 MOST_PATH, MOST_FILE_NAME = 4096, 255  # bytes that a path and a name in it may have (Linux)
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A model ready to plan: what vLLM is told to load, a short name, and sibling variants to fall back to."""
-
-    repo: str
-    served_name: str
-    spec: ModelSpec
-    config: Mapping[str, object] = field(default_factory=dict)  # the whole config.json, for who asks vLLM itself
-    hf_quant: Mapping[str, object] | None = None
-    market: Market = NO_MARKET
-    sampling: Sampling = field(default_factory=Sampling)
 
 
 def slug(name: str) -> str:
@@ -76,35 +62,6 @@ def check_name(name: str) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
-    """A model as its makers published it, in 16 bits: what other runtimes quantize. `entry` where the catalogue has it."""
-
-    name: str
-    spec: ModelSpec
-    repo: str
-    entry: load.Entry | None = None
-    mlx_quantization: Mapping[str, object] = field(default_factory=dict)  # what mlx_lm.convert wrote into a folder's config.json
-
-    @property
-    def sampling(self) -> Sampling:
-        """What is recommended for sampling, where the catalogue has it."""
-        return self.entry.sampling if self.entry else Sampling()
-
-    def variant(self, runtime: str, form: str | None = None) -> Variant | None:
-        """The repository or tag that the catalogue names for a runtime (and a format); the asked one first."""
-        if self.entry is None:
-            return None
-        asked, row = self.entry.variant, self.entry.row
-        found = [each for each in (asked, *row.variants) if each.runtime == runtime and (form is None or form_key(each.format) == form_key(form))]
-        return found[0] if found else None
-
-
-def form_key(form: str | None) -> str:
-    """The name of a format as it is compared: mlx-8bit and 8bit are one."""
-    return (form or "").lower().removeprefix("mlx-")
-
-
 def find_plain(name: str) -> Plain:
     """Find a model for a runtime that quantizes it in its own way. Raises PlannerError as `find_source`."""
     check_name(name)
@@ -113,12 +70,15 @@ def find_plain(name: str) -> Plain:
         original = next((each for each in entry.row.variants if each.default), entry.row.variants[0])
         config = Config(entry.row.config, f"models.yaml: {entry.row.name}")
         spec = replace(build_model(config, entry.row.name), chat=entry.row.chat(entry.variant))
-        return Plain(entry.row.name, spec, original.repo, entry)
+        return Plain(entry.row.name, spec, original.repo, (entry.variant, *entry.row.variants), entry.sampling)
     source = find_source(name)
     data = {key: value for key, value in source.config.items() if key not in ("quantization_config", "compression_config")}
     converted = data.get("quantization")
     return Plain(
-        source.served_name, build_model(Config(data, source.repo), source.served_name), source.repo, None, converted if isinstance(converted, dict) else {}
+        source.served_name,
+        build_model(Config(data, source.repo), source.served_name),
+        source.repo,
+        mlx_quantization=converted if isinstance(converted, dict) else {},
     )
 
 

@@ -11,9 +11,8 @@ from planner.architecture import Config, build_model
 from planner.facts.deployment import Sampling
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ChatFormat, ModelSpec
+from planner.facts.variant import _STRICT, Variant
 from planner.units import GIB, MIB
-
-_STRICT = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,25 +81,6 @@ class GpuRow:
         if self.nvlink_gb_per_s is not None:
             return self.nvlink_gb_per_s / 2
         return self.pcie.gb_per_s if self.pcie else 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """One repository or tag of a model."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-    name: str
-    repo: str
-    quantization: dict[str, Any] = field(default_factory=dict)
-    """Its quantization_config, as the checkpoint's config.json has it."""
-    runtime: Literal["vllm", "mlx", "ollama"] = "vllm"
-    format: str | None = None
-    """MLX or GGUF quantization of the runtimes that are not vLLM."""
-    reasoning_parser: str | None = None
-    """vLLM's --reasoning-parser where this checkpoint reasons and the row's does not."""
-    mistral_files: bool = False
-    """Served from Mistral's own files (params.json, tekken.json, consolidated weights), as its makers' command does."""
-    default: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

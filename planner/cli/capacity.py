@@ -15,7 +15,7 @@ from planner.errors import PlannerError
 from planner.units import CONTEXT_STEP, round_up
 
 if TYPE_CHECKING:
-    from planner.catalogue.resolve import Source
+    from planner.engines.catalogue import Source
     from planner.engines.vllm.choice import Request
     from planner.questions.capacity import Asked, Capacity, Lengths, Limits
 

@@ -12,7 +12,7 @@ from planner.cli.names import Name
 from planner.errors import PlannerError
 from planner.facts.command_line import command_line
 from planner.facts.hardware import Host
-from planner.questions.stack_file import ServiceRow, StackRow
+from planner.facts.question import ServiceRow, StackRow
 from planner.units import parse_context
 
 if TYPE_CHECKING:

@@ -15,11 +15,12 @@ import click
 
 from planner.cli.command import command, option, output_options
 from planner.cli.names import Name
-from planner.engines.vllm.log import MAX_LINE, Observed, command_words, read_log
+from planner.engines.vllm.log import MAX_LINE, command_words, read_log
 from planner.engines.vllm.rules import default_batches
 from planner.engines.vllm.versions import VERSIONS, nearest_version
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
+from planner.facts.observed import Observed
 from planner.questions.find_commands import Found
 from planner.units import MIB
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from planner.cli.command import words
 from planner.errors import PlannerError
-from planner.questions.stack_file import ServiceRow, StackRow, address, read_stack, with_row
+from planner.facts.question import ServiceRow, StackRow
+from planner.questions.stack_file import address, read_stack, with_row
 
 
 def question_row(options: dict[str, Any]) -> StackRow:

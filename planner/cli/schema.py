@@ -14,8 +14,8 @@ from planner.catalogue.rows import GpuRow, ModelRow, PriceFile
 from planner.catalogue.sizes import computed_bytes
 from planner.catalogue.validation import first_fault
 from planner.errors import CatalogError
+from planner.facts.question import StackRow
 from planner.facts.verdict import SCHEMAS
-from planner.questions.stack_file import StackRow
 from planner.report.capacity import CapacityJson
 from planner.report.chosen import MachinesJson, ModelsJson
 from planner.report.contract import CheckJson, PlanJson

@@ -1,1 +1,117 @@
-"""What each runtime does, as facts and rules."""
+"""What serves models: one package an engine, behind one protocol. The only place that lists them.
+
+A question is answered in the same types by every engine; what one cannot answer it says (`Unanswered`). An engine never imports another; what
+several need lies beside this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from planner.engines.catalogue import Catalogue
+    from planner.facts.alternatives import Alternative
+    from planner.facts.command import Command
+    from planner.facts.curve import Curve
+    from planner.facts.hardware import GpuGroup, GpuSpec
+    from planner.facts.observed import Observed
+    from planner.facts.plan import Plan
+    from planner.facts.question import StackRow
+    from planner.facts.serving import Serving
+    from planner.facts.settings import Setting
+    from planner.facts.verdict import Warn
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A question that an engine has no answer to, and why, in words that follow its title."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """The servers of a question on its machine, in the order in which they start; the last is the main one."""
+
+    plans: tuple[Plan, ...]
+    alternatives: tuple[Alternative, ...] = ()
+    warnings: tuple[Warn, ...] = ()
+    """Of all servers together, each said once."""
+
+
+class Engine(Protocol):
+    """What an engine answers. Methods raise PlannerError where the question itself is wrong for it."""
+
+    name: str
+    """As a question and the JSON name it."""
+    title: str
+    """As its makers write it."""
+    versions: Sequence[str]
+    """Releases whose rules are known, the newest last."""
+    settings: Sequence[Setting]
+    """What may be pinned, beside what a question means for every engine."""
+    first_port: int
+    serving: Mapping[str, Serving]
+    """How containers, scripts and the proxy treat its servers, by the name of the program that serves (`Service.engine`)."""
+
+    def refuses(self, gpu: GpuSpec) -> str:
+        """Why it does not run on a GPU, and what does; empty where it runs."""
+
+    def plan(self, question: StackRow, catalogue: Catalogue) -> Placement:
+        """Place the servers of a question on its machine: a plan for each, and what would do where one does not start."""
+
+    def find(self, words: Sequence[str]) -> Sequence[str] | None:
+        """The arguments of its server, where the words of a command line start one."""
+
+    def read_command(self, command: Command) -> Command | Unanswered:
+        """A command with its settings, its model and what is wrong with its flags."""
+
+    def check(self, command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan | Unanswered:
+        """Whether a command starts: its plan with the problems in the order in which the engine would hit them."""
+
+    def read_log(self, lines: Iterable[str]) -> Observed | Unanswered:
+        """What a log of its server says."""
+
+    def curves(self, plan: Plan) -> tuple[Curve, ...] | Unanswered:
+        """Pictures of a plan: what it holds and how fast it is over users and lengths."""
+
+
+class _Engines(MutableMapping[str, Engine]):
+    """Engines by name; each package is imported when it is first asked for."""
+
+    def __init__(self, homes: Mapping[str, str]) -> None:
+        self._homes = dict(homes)
+        self._known: dict[str, Engine] = {}
+
+    def __getitem__(self, name: str) -> Engine:
+        if name not in self._known:
+            module, _, attribute = self._homes[name].partition(":")
+            self._known[name] = getattr(import_module(module), attribute)
+        return self._known[name]
+
+    def __setitem__(self, name: str, engine: Engine) -> None:
+        self._homes.setdefault(name, "")
+        self._known[name] = engine
+
+    def __delitem__(self, name: str) -> None:
+        del self._homes[name]
+        self._known.pop(name, None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._homes)
+
+    def __len__(self) -> int:
+        return len(self._homes)
+
+
+ENGINES: MutableMapping[str, Engine] = _Engines(
+    {
+        "vllm": "planner.engines.vllm.engine:VLLM",
+        "llama.cpp": "planner.engines.llamacpp.engine:LLAMA_CPP",
+        "ollama": "planner.engines.llamacpp.engine:OLLAMA",
+        "mlx": "planner.engines.mlx.engine:MLX",
+    }
+)

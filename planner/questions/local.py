@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from planner.catalogue.gguf import read_whole
-from planner.catalogue.resolve import Plain, check_name, find_plain, form_key, slug
-from planner.catalogue.rows import Variant
+from planner.catalogue.resolve import check_name, find_plain, slug
+from planner.engines.catalogue import Plain, form_key
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.model import GgufModel, converted, find_mix, from_header
@@ -20,9 +20,10 @@ from planner.errors import PlannerError
 from planner.facts.deployment import Deployment, Sampling
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.local_plan import LocalPlan
+from planner.facts.question import ServiceRow, StackRow
+from planner.facts.variant import Variant
 from planner.facts.verdict import Verdict, worst
 from planner.questions.question import OLLAMA_PORT, Question, typed
-from planner.questions.stack_file import ServiceRow, StackRow
 
 DEFAULT_MIX = {"GptOssForCausalLM": "MXFP4_MOE"}  # published in MXFP4
 POOLING_CONTEXT = 2048

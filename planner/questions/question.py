@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from planner.catalogue import load
-from planner.catalogue.resolve import form_key, slug
+from planner.catalogue.resolve import slug
+from planner.engines.catalogue import form_key
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.facts.alternatives import WITHOUT, Alternative
 from planner.facts.command_line import AUTO, command_line
 from planner.facts.hardware import GpuSpec
+from planner.facts.question import ServiceRow, StackRow
 from planner.facts.verdict import Engine
-from planner.questions.stack_file import ServiceRow, StackRow
 from planner.text import shown
 
 FIRST_PORT, OLLAMA_PORT = 8000, 11_434

@@ -4,77 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 from planner.catalogue.load import read_yaml
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.hardware import Host
-from planner.facts.verdict import ENGINES, Engine
+from planner.facts.question import ServiceRow, StackRow
+from planner.facts.verdict import ENGINES
 from planner.text import is_line
 from planner.units import parse_context
 
 MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32
 MOST_LINK_GB_PER_S = 10_000
-_FORBID: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z")  # a label in DNS, Kubernetes, a systemd unit, a shell function and YAML
 _ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})\Z|[0-9a-fA-F:.]{2,45}\Z")
 _WITH = re.compile(r"(?s)\A(.*?)(?::([A-Za-z_-]+=.*))?\Z")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServiceRow:
-    """One server: a model, what is wished of it, what is pinned (named as vLLM's flags)."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
-    model: str
-    """A catalogue name, owner/name on the Hub, or a folder with a config.json."""
-    name: str | None = None
-    """What the service is called: lower case letters, digits and dashes."""
-    port: int | None = None
-    context: int | str | None = None
-    """A number of tokens, or 128k (= 131072)."""
-    users: int | None = None
-    tensor_parallel_size: int | None = None
-    pipeline_parallel_size: int | None = None
-    max_model_len: int | str | None = None
-    gpu_memory_utilization: float | None = None
-    kv_cache_dtype: str | None = None
-    kv_cache_memory_bytes: int | str | None = None
-    max_num_seqs: int | None = None
-    max_num_batched_tokens: int | None = None
-    enforce_eager: bool | None = None
-    enable_expert_parallel: bool = False
-    skip_mm_profiling: bool = False
-    dtype: str = "auto"
-    quantization: str | None = None
-    """vLLM's method, a GGUF mix (Q4_K_M), or MLX's (4bit, 8bit-g32, mxfp4)."""
-    gpu_layers: int | None = None
-    """Of llama.cpp and Ollama: how many layers lie on the GPU, the output counted as one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StackRow:
-    """A stack file: one machine and the servers on it, the main one first."""
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
-    gpu: str
-    services: list[ServiceRow]
-    count: int = 1
-    nodes: int = 1
-    host: Literal["server", "desktop", "wsl2"] = "server"
-    bind: str = "127.0.0.1"
-    proxy_port: int = 8080
-    vllm_version: str | None = None
-    engine: Engine | None = None
-    """The runtime; without it vLLM, or MLX on a Mac."""
-    link_gb_per_s: float | None = None
-    """What an all-reduce between the GPUs reaches: nccl-tests' bus bandwidth in GB/s, where it was measured."""
-    wired_limit_mb: int | None = None
-    """On a Mac: iogpu.wired_limit_mb, where it was raised."""
-    comment: str = field(default="")
-    """Anything; it is not read."""
 
 
 def _link(value: Any) -> float:

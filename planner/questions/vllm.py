@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from planner.catalogue.resolve import Source, find_source
+from planner.catalogue.resolve import find_source
+from planner.engines.catalogue import Source
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
 from planner.engines.vllm.rules import quantization_problem
@@ -16,11 +17,11 @@ from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.deployment import Deployment
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
+from planner.facts.question import ServiceRow, StackRow
 from planner.facts.verdict import Verdict
 from planner.questions.deploy import deployment
 from planner.questions.placement import Ask, Stack, check_names_and_ports, place_servers
 from planner.questions.question import FIRST_PORT, Question, engine_of, question_of, typed
-from planner.questions.stack_file import ServiceRow, StackRow
 
 if TYPE_CHECKING:
     from planner.questions.local import LocalAnswer

@@ -13,8 +13,8 @@ from planner.emit import files_of
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.command_line import command_line
 from planner.facts.hardware import Host
+from planner.facts.question import ServiceRow, StackRow
 from planner.facts.verdict import ENGINES
-from planner.questions.stack_file import ServiceRow, StackRow
 from planner.questions.vllm import Answer, answer_for
 from planner.report.answers import answer_view
 from planner.report.view import View

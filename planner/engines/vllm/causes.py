@@ -8,20 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from planner.facts.observed import Cause
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _WORKER = re.compile(r"\((?:Worker|VllmWorker|EngineCore|RayWorkerWrapper)\w*[ =-]?[^)]{0,40}\)")
 _LOGGER = re.compile(r"^.{0,400}?\b(?:ERROR|CRITICAL)\b[^\]]{0,80}\]\s*")
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Why a start failed; `code` is stable. `engine`: whose message it is, where only one writes it so."""
-
-    code: str
-    message: str
-    engine: str = "vllm"
 
 
 # Messages and what they mean, most telling first; each is looked for in lines that report an error.

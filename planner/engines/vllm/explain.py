@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.engines.vllm.check import Checked
-from planner.engines.vllm.log import Observed
 from planner.engines.vllm.memory import place, stage_budgets
 from planner.engines.vllm.overhead import Outlook
 from planner.engines.vllm.remedies import Remedy, longest_that_fits, remedies
+from planner.facts.observed import Observed
 from planner.units import GIB, tokens
 
 CLOSE = 0.01  # a difference below one percent of the GPU needs no cause

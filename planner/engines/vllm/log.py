@@ -9,39 +9,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from planner.engines.vllm.causes import Cause, cause_of, exception_of, is_secondary, message, plain, settings_told
+from planner.engines.vllm.causes import cause_of, exception_of, is_secondary, message, plain, settings_told
+from planner.facts.observed import Cause, Observed
 from planner.units import GIB
 
 MAX_LINE = 20_000  # longer ones (dumped configurations) are cut
 _QUIET = re.compile(r"\b(?:DEBUG|INFO|WARNING|TRACE)\b[ :]\s*(?:\d|\[|\s)")
-
-
-@dataclass(slots=True)
-class Observed:
-    """What a log says, in bytes; None is what it does not say. Of several workers the first."""
-
-    vllm_version: str | None = None
-    model: str | None = None
-    gpu: str | None = None
-    flags: dict[str, object] = field(default_factory=dict)
-    max_num_batched_tokens: int | None = None
-    total_bytes: int | None = None
-    free_at_start_bytes: int | None = None
-    weights_bytes: int | None = None
-    activation_bytes: int | None = None
-    non_torch_bytes: int | None = None
-    consumed_bytes: int | None = None
-    estimated_graph_bytes: int | None = None
-    cuda_graph_bytes: int | None = None
-    kv_cache_bytes: int | None = None
-    kv_cache_tokens: int | None = None
-    max_concurrency: float | None = None
-    started: bool = False
-    is_vllm: bool = False
-    root_cause: Cause | None = None
 
 
 def _gib(text: str) -> int:

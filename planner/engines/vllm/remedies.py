@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import floor
 
-from planner.engines.vllm.causes import Cause
 from planner.errors import did_you_mean
+from planner.facts.observed import Cause
 from planner.units import tokens
 
 _FREE = re.compile(r"\(([\d.]{1,12})/([\d.]{1,12}) GiB\) on startup")

@@ -1,0 +1,70 @@
+"""What an engine asks of the catalogue, and what it is given: models as their files describe them, never a name to guess from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from planner.engines.alternatives import NO_MARKET, Market
+from planner.facts.deployment import Sampling
+from planner.facts.model import ModelSpec
+from planner.facts.variant import Variant
+
+if TYPE_CHECKING:
+    from planner.engines.llamacpp.header import Header
+    from planner.facts.hardware import GpuSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model ready to plan: what vLLM is told to load, a short name, and sibling variants to fall back to."""
+
+    repo: str
+    served_name: str
+    spec: ModelSpec
+    config: Mapping[str, object] = field(default_factory=dict)  # the whole config.json, for who asks vLLM itself
+    hf_quant: Mapping[str, object] | None = None
+    market: Market = NO_MARKET
+    sampling: Sampling = field(default_factory=Sampling)
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A model as its makers published it, in 16 bits: what other runtimes quantize.
+
+    `variants` are what the catalogue knows of it for any runtime, the one that was asked for first.
+    """
+
+    name: str
+    spec: ModelSpec
+    repo: str
+    variants: tuple[Variant, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    mlx_quantization: Mapping[str, object] = field(default_factory=dict)  # what mlx_lm.convert wrote into a folder's config.json
+
+    def variant(self, runtime: str, form: str | None = None) -> Variant | None:
+        """The repository or tag that the catalogue names for a runtime (and a format); the asked one first."""
+        return next((each for each in self.variants if each.runtime == runtime and (form is None or form_key(each.format) == form_key(form))), None)
+
+
+class Catalogue(Protocol):
+    """Where an engine finds the models, files and cards that a question or a command names. All raise PlannerError for what is not there."""
+
+    def find_source(self, name: str, online: str | None = None) -> Source:
+        """A model as a checkpoint stores it, to be quantized while loading where `online` names a method."""
+
+    def find_plain(self, name: str) -> Plain:
+        """A model for an engine that quantizes it in its own way."""
+
+    def read_gguf(self, path: Path) -> Header:
+        """The header of a GGUF file, of all its parts."""
+
+    def cards_of_the_price(self, gpu: GpuSpec) -> Sequence[GpuSpec]:
+        """Cards that cost about as much, the cheapest first."""
+
+
+def form_key(form: str | None) -> str:
+    """The name of a format as it is compared: mlx-8bit and 8bit are one."""
+    return (form or "").lower().removeprefix("mlx-")

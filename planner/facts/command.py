@@ -1,0 +1,40 @@
+"""Somebody's command that starts a server, as it was found and as its engine reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from planner.facts.plan import Problem
+from planner.facts.settings import Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One server's command: the words after the program, what only the shell that runs it knows, and what its engine read in them."""
+
+    engine: str
+    program: tuple[str, ...]
+    """The words that start the server: `vllm serve`, `llama-server`."""
+    words: tuple[str, ...]
+    """The arguments after them."""
+    unresolved: tuple[str, ...] = ()
+    """Parts that a shell fills in where it runs: they are never guessed."""
+    version: str | None = None
+    """The release, where an image's tag or the log says it."""
+    env: tuple[tuple[str, str], ...] = ()
+    """What is set for it: before it, exported, in its container."""
+    contained: bool = False
+    """It runs in a container: files that it names do not lie here."""
+    model: str = ""
+    settings: Mapping[str, Value] = field(default_factory=dict)
+    """By the names of the engine's table."""
+    faults: tuple[Problem, ...] = ()
+    """Unknown flags and refused values, in their order."""
+    not_covered: tuple[str, ...] = ()
+    """Flags that change what is on the GPU by an amount that the ledger does not hold."""
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The whole command."""
+        return (*self.program, *self.words)

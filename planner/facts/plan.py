@@ -1,0 +1,146 @@
+"""The plan of one server, of whichever engine: settings with their reasons, the ledger, the verdict, the speed, what to start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from planner.facts.alternatives import Alternative
+from planner.facts.deployment import Service
+from planner.facts.hardware import GpuGroup
+from planner.facts.speed import DOES_NOT_START, NoSpeed, Range, SpeedEstimate
+from planner.facts.verdict import Rejection, Verdict, Warn
+from planner.units import CONTEXT_STEP, largest
+
+Value = int | float | str | bool
+
+
+class How(StrEnum):
+    """How a term of the ledger is known."""
+
+    EXACT = "exact"
+    """Equal to what the engine counts."""
+    CALIBRATED = "calibrated"
+    """Fitted to real starts, with what these leave open."""
+    DERIVED = "derived"
+    """By a formula that real starts bear out within its ends."""
+    ESTIMATED = "estimated"
+    """Nobody measured it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One term of the ledger on the fullest GPU: bytes with their interval, and how they are known."""
+
+    key: str
+    name: str
+    bytes: int
+    low_bytes: int
+    high_bytes: int
+    how: How
+    note: str
+
+
+def exactly(key: str, name: str, size_bytes: int, note: str = "exact") -> Line:
+    """A term without uncertainty."""
+    return Line(key=key, name=name, bytes=size_bytes, low_bytes=size_bytes, high_bytes=size_bytes, how=How.EXACT, note=note)
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What terms come to, or what there is of it: a row below the ledger's terms."""
+
+    name: str
+    bytes: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedModel:
+    """What is served, as the engine is told it."""
+
+    id: str
+    architecture: str
+    quantization: str | None
+    max_position_embeddings: int
+    keeps_cache: bool = True  # an encoder keeps no KV cache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """Something that keeps a command from starting, in the engine's terms; `code` is stable."""
+
+    code: str
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything that a report, a page, the JSON contract or an emitter needs of one server; `own` is the engine's and read by nobody else."""
+
+    engine: str
+    version: str
+    model: PlannedModel
+    group: GpuGroup
+    gpus: tuple[int, ...]
+    verdict: Verdict
+    lines: tuple[Line, ...]
+    sums: tuple[Sum, ...]
+    room_bytes: int
+    """What the terms are held against: all of a GPU, or what of it may be used."""
+    room: str
+    """What that is, in words that follow its size."""
+    held_bytes: int
+    """The most that the process takes of each of its GPUs."""
+    total_bytes: tuple[int, int, int]
+    """What the process takes of one GPU: least, expected, most."""
+    memory: Mapping[str, int | float]
+    """Further numbers of the ledger, by the contract's keys (docs/json.md)."""
+    settings: tuple[tuple[str, Value], ...]
+    reasons: tuple[tuple[str, str], ...]
+    context: int
+    users: int
+    service: Service
+    context_asked: int = 0  # 0: nothing was asked
+    users_asked: int = 0
+    longest_context: int = 0
+    concurrency: Range | None = None  # requests of full length at once, where the engine counts them
+    backend: str = ""
+    binds: str = ""
+    """What keeps the server from more, in one sentence."""
+    layers: int = 0
+    layers_on_gpu: int = 0
+    is_pinned_partial: bool = False
+    host_bytes: int = 0
+    host_note: str = ""
+    requirements_met: bool = True
+    rejection: Rejection | None = None
+    problems: tuple[Problem, ...] = ()
+    not_covered: tuple[str, ...] = ()
+    """Flags that the ledger does not hold: of a checked command whose verdict is unknown."""
+    warnings: tuple[Warn, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+    speed: SpeedEstimate | NoSpeed = DOES_NOT_START
+    own: object = field(default=None, repr=False, compare=False)
+
+    @property
+    def starts(self) -> bool:
+        """Whether it is to be run: it starts, surely or with the expected figures."""
+        return self.verdict != "does_not_start"
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all layers are on the GPU, where the engine may leave some out."""
+        return self.layers_on_gpu >= self.layers
+
+    @property
+    def label(self) -> str:
+        """The model in words, with the quantization where its name may not say it."""
+        return self.model.id
+
+
+def longest_context(limit: int, fits: Callable[[int], bool]) -> int:
+    """The longest context that fits: the model's own limit, or else a whole number of steps; 0 where not one step fits."""
+    return limit if fits(limit) else CONTEXT_STEP * largest(limit // CONTEXT_STEP, lambda steps: fits(steps * CONTEXT_STEP))

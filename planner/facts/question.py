@@ -1,0 +1,64 @@
+"""What a person asks: one machine, and the servers on it, the main one first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from planner.facts.verdict import Engine
+
+_FORBID: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceRow:
+    """One server: a model, what is wished of it, what is pinned (named as vLLM's flags)."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    model: str
+    """A catalogue name, owner/name on the Hub, or a folder with a config.json."""
+    name: str | None = None
+    """What the service is called: lower case letters, digits and dashes."""
+    port: int | None = None
+    context: int | str | None = None
+    """A number of tokens, or 128k (= 131072)."""
+    users: int | None = None
+    tensor_parallel_size: int | None = None
+    pipeline_parallel_size: int | None = None
+    max_model_len: int | str | None = None
+    gpu_memory_utilization: float | None = None
+    kv_cache_dtype: str | None = None
+    kv_cache_memory_bytes: int | str | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    enforce_eager: bool | None = None
+    enable_expert_parallel: bool = False
+    skip_mm_profiling: bool = False
+    dtype: str = "auto"
+    quantization: str | None = None
+    """vLLM's method, a GGUF mix (Q4_K_M), or MLX's (4bit, 8bit-g32, mxfp4)."""
+    gpu_layers: int | None = None
+    """Of llama.cpp and Ollama: how many layers lie on the GPU, the output counted as one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackRow:
+    """A stack file: one machine and the servers on it, the main one first."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    gpu: str
+    services: list[ServiceRow]
+    count: int = 1
+    nodes: int = 1
+    host: Literal["server", "desktop", "wsl2"] = "server"
+    bind: str = "127.0.0.1"
+    proxy_port: int = 8080
+    vllm_version: str | None = None
+    engine: Engine | None = None
+    """The runtime; without it vLLM, or MLX on a Mac."""
+    link_gb_per_s: float | None = None
+    """What an all-reduce between the GPUs reaches: nccl-tests' bus bandwidth in GB/s, where it was measured."""
+    wired_limit_mb: int | None = None
+    """On a Mac: iogpu.wired_limit_mb, where it was raised."""
+    comment: str = field(default="")
+    """Anything; it is not read."""

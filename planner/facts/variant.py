@@ -1,0 +1,27 @@
+"""One repository or tag of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+_STRICT = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One repository or tag of a model."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    name: str
+    repo: str
+    quantization: dict[str, Any] = field(default_factory=dict)
+    """Its quantization_config, as the checkpoint's config.json has it."""
+    runtime: Literal["vllm", "mlx", "ollama"] = "vllm"
+    format: str | None = None
+    """MLX or GGUF quantization of the runtimes that are not vLLM."""
+    reasoning_parser: str | None = None
+    """vLLM's --reasoning-parser where this checkpoint reasons and the row's does not."""
+    mistral_files: bool = False
+    """Served from Mistral's own files (params.json, tekken.json, consolidated weights), as its makers' command does."""
+    default: bool = False
