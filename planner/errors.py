@@ -1,14 +1,20 @@
-"""What can go wrong, as a small tree.
+"""What can go wrong, as one tree. The command line prints any of them as one line and leaves with its exit code.
 
-PlannerError            the question was wrong        exit 2
-├── UnsupportedModelError    an architecture or quantization that we do not know: refused by name, never guessed
-├── CatalogError        a fault in models.yaml or gpus.yaml, with file and line
-└── WorldError          the question was fine, the world failed (Hub, disk)        exit 3
+PlannerError                 the question was wrong                                            exit 2
+├── UnsupportedModelError    an architecture or quantization that is not known: refused by name, never guessed
+├── UnsupportedError         what an engine refuses on this GPU or of this model (also a ValueError)
+├── NotDivisibleError        a tensor-parallel size that does not divide what must be divided
+├── BadValueError            a value that an engine refuses for a setting or a flag (also a ValueError)
+├── MisuseError              words that an engine's argument parser does not take together
+├── FileError                a file that says something wrong: which, in which line where that is known
+├── CatalogError             a row of the catalogue that is malformed
+└── WorldError               the question was fine, the world failed (Hub, disk, a server)      exit 3
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from os import PathLike
 
 from planner.text import shown
 
@@ -26,6 +32,35 @@ class PlannerError(Exception):
 
 class UnsupportedModelError(PlannerError):
     """A model whose memory we cannot compute exactly; saying so beats guessing."""
+
+
+class UnsupportedError(PlannerError, ValueError):
+    """A combination that an engine refuses to start with; the message is the reason."""
+
+
+class NotDivisibleError(PlannerError):
+    """A tensor-parallel size that does not divide what must be divided."""
+
+
+class BadValueError(PlannerError, ValueError):
+    """A value that an engine refuses for one of its settings; the message says what it expects."""
+
+
+class MisuseError(PlannerError):
+    """Words that an engine's argument parser refuses, in its own words; `flag` is empty where they are of none."""
+
+    def __init__(self, message: str, flag: str = "") -> None:
+        super().__init__(message)
+        self.flag = flag
+
+
+class FileError(PlannerError):
+    """A file that cannot be read or says something wrong, with the line where it is known."""
+
+    def __init__(self, path: str | PathLike[str], what: str, hint: str = "", *, line: int | None = None) -> None:
+        super().__init__(f"{path}: {what}" if line is None else f"{path}:{line}: {what}", hint)
+        self.path = path
+        self.line = line
 
 
 class CatalogError(PlannerError):
@@ -60,15 +95,3 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a hint that names the nearest known names, or an empty string."""
     names = nearest(name, known)
     return f"did you mean {', '.join(names)}?" if names else ""
-
-
-class NotDivisibleError(PlannerError):
-    """A tensor-parallel size that does not divide what must be divided."""
-
-
-class UnsupportedError(ValueError):
-    """A combination that this GPU refuses to start with; the message is the reason."""
-
-
-class BadValueError(ValueError):
-    """A value that an engine refuses for one of its settings; the message says what it expects."""

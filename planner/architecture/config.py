@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from planner.errors import PlannerError
+from planner.errors import FileError, PlannerError
 
 MAX_CONFIG_BYTES = 16 * 1024**2  # the largest real config.json (per-layer quantization lists) is about 1 MB
 MAX_SIZE = 10**7  # no published width, vocabulary or layer count comes near
@@ -29,14 +29,14 @@ class Config:
     def _fail(self, key: str, value: object, expected: str) -> PlannerError:
         shown = repr(value)
         shown = shown if len(shown) <= 60 else shown[:57] + "..."
-        return PlannerError(f"{self.path}: {key} is {shown}; expected {expected}")
+        return FileError(self.path, f"{key} is {shown}; expected {expected}")
 
     def _get(self, keys: Sequence[str], default: object) -> tuple[str, object]:
         for key in keys:
             if self.data.get(key) is not None:
                 return key, self.data[key]
         if default is _MISSING or default is None:
-            raise PlannerError(f"{self.path}: {keys[0]} is missing", "is this a whole config.json?")
+            raise FileError(self.path, f"{keys[0]} is missing", "is this a whole config.json?")
         return keys[0], default
 
     def has(self, key: str) -> bool:
@@ -88,7 +88,7 @@ class Config:
         """Read a list of at least `count` whole numbers, empty where missing."""
         numbers = [Config({key: v}, self.path).integer(key, low=low, high=high) for v in self.items(key)]
         if len(numbers) < count:
-            raise PlannerError(f"{self.path}: {key} has {len(numbers)} entries; expected {count}")
+            raise FileError(self.path, f"{key} has {len(numbers)} entries; expected {count}")
         return numbers
 
     def texts(self, *keys: str) -> list[str]:
@@ -116,12 +116,12 @@ class Config:
 def parse_config(text: str | bytes, path: str) -> Config:
     """Parse the text of a config.json. Raises PlannerError for anything that is not a JSON object of sane size."""
     if len(text) > MAX_CONFIG_BYTES:
-        raise PlannerError(f"{path}: {len(text):,} bytes is too large for a config.json", "the largest known has about 1 MB")
+        raise FileError(path, f"{len(text):,} bytes is too large for a config.json", "the largest known has about 1 MB")
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise PlannerError(f"{path}: not valid JSON ({reason})", "is the file truncated?") from None
+        raise FileError(path, f"not valid JSON ({reason})", "is the file truncated?") from None
     if not isinstance(data, dict):
-        raise PlannerError(f"{path}: expected a JSON object, found {type(data).__name__}")
+        raise FileError(path, f"expected a JSON object, found {type(data).__name__}")
     return Config(data, path)

@@ -9,7 +9,7 @@ from typing import BinaryIO
 from planner.catalogue.shards import refuse_missing, shards
 from planner.engines.llamacpp.ggml import TYPE_NUMBERS, TYPES
 from planner.engines.llamacpp.header import Header, StoredTensor, _numbers
-from planner.errors import PlannerError
+from planner.errors import FileError, PlannerError
 from planner.units import round_up
 
 MAGIC = b"GGUF"
@@ -33,7 +33,7 @@ def read_header(path: Path) -> Header:
     except (ValueError, struct.error):
         raise PlannerError(f"{path} is not a GGUF file, or its header is damaged", "is the download complete?") from None
     except OSError as error:
-        raise PlannerError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise FileError(path, f"cannot be read ({error.strerror or error})") from None
 
 
 def read_whole(path: Path) -> Header:

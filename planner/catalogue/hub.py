@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from planner.architecture.config import MAX_CONFIG_BYTES
 from planner.catalogue.safetensors import StoredTensor, stored_tensor
 from planner.errors import PlannerError, WorldError
 
+Answer = TypeVar("Answer")
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}\Z")
 _SHARD = re.compile(r"model(?:-\d+-of-\d+)?\.safetensors")
 MOST_SHARDS = 64  # each costs a request; larger checkpoints are taken at their config's word
@@ -95,7 +96,7 @@ def _tensors(repo: str, commit: str, shards: Sequence[str] = ()) -> tuple[Stored
     try:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             found = tuple(chain.from_iterable(pool.map(lambda name: _header(repo, commit, name), shards)))
-    except (PlannerError, WorldError, ValueError):
+    except (PlannerError, ValueError):
         return ()
     with suppress(OSError):
         part = kept.with_suffix(f".{os.getpid()}")
@@ -125,7 +126,7 @@ def _download(repo: str, name: str) -> Path:
     return Path(_asked(repo, lambda: hf_hub_download(repo, name)))
 
 
-def _asked(repo: str, question: Any) -> Any:
+def _asked(repo: str, question: Callable[[], Answer]) -> Answer:
     """The Hub's answer, or one clear line for whatever went wrong."""
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
 
@@ -141,12 +142,20 @@ def _asked(repo: str, question: Any) -> Any:
         status = getattr(error.response, "status_code", 0)
         what = "asks to slow down (429)" if status == 429 else f"answered with status {status}"
         raise WorldError(f"the Hugging Face Hub {what}", f"try again later, or {OFFLINE}") from None
-    except Exception as error:  # whatever HTTP library the Hub's client uses: timeouts, redirect loops, broken answers
-        kind = type(error).__name__
-        reached = (
-            "does not answer in time" if "Timeout" in kind else "cannot be reached" if "Connect" in kind else f"gave an answer that makes no sense ({kind})"
-        )
-        raise WorldError(f"the Hugging Face Hub {reached}", OFFLINE) from None
+    except Exception as error:  # of the HTTP library that the Hub's client happens to use: what is below it tells what happened
+        raise WorldError(f"the Hugging Face Hub {_what_happened(error)}", OFFLINE) from None
+
+
+def _what_happened(error: BaseException) -> str:
+    """In words: a timeout, no connection, or an answer that no client makes sense of."""
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) and cause not in causes:
+        causes.append(cause)
+    if any(isinstance(cause, TimeoutError) for cause in causes):
+        return "does not answer in time"
+    if any(isinstance(cause, OSError) for cause in causes):
+        return "cannot be reached"
+    return f"gave an answer that makes no sense ({type(error).__name__})"
 
 
 def _cached(repo: str, name: str) -> Path | None:

@@ -18,7 +18,7 @@ from planner.engines.catalogue import Plain, Source
 from planner.engines.vllm.alternatives import ONLINE
 from planner.engines.vllm.parsers import by_architecture
 from planner.engines.vllm.weights import stage_weights
-from planner.errors import PlannerError
+from planner.errors import FileError, PlannerError
 from planner.facts.config import Parallel
 from planner.facts.model import ChatFormat, CheckpointDifference, ModelSpec
 from planner.text import is_line
@@ -141,7 +141,7 @@ def _load(path: Path) -> Config:
         if path.exists() and not path.is_file():
             raise PlannerError(f"{path} is not a file", "a folder with a model's config.json")
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise PlannerError(f"{path}: {path.stat().st_size:,} bytes is too large for a config.json")
+            raise FileError(path, f"{path.stat().st_size:,} bytes is too large for a config.json")
         return parse_config(path.read_bytes(), str(path))
     except OSError as error:
-        raise PlannerError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise FileError(path, f"cannot be read ({error.strerror or error})") from None

@@ -16,7 +16,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from planner.errors import PlannerError
+from planner.errors import FileError, PlannerError
 from planner.facts.model import CheckpointDifference, ModelSpec
 from planner.text import shown
 from planner.units import gib
@@ -102,7 +102,7 @@ def read_header(path: Path) -> list[StoredTensor]:
             text = stream.read(length)
             data_bytes = os.fstat(stream.fileno()).st_size - 8 - length
     except OSError as error:
-        raise PlannerError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise FileError(path, f"cannot be read ({error.strerror or error})") from None
     tensors, needed = parse_header(text, str(path), length)
     if data_bytes < needed:
         raise PlannerError(f"{path} is not whole: {needed - data_bytes:,} of {8 + length + needed:,} bytes are missing", "finish the download")
@@ -125,7 +125,7 @@ def parse_header(text: bytes, path: str, length: int) -> tuple[list[StoredTensor
                 raise ValueError
             end = after
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError):
-        raise PlannerError(f"{path}: the safetensors header is broken", "is the download complete?") from None
+        raise FileError(path, "the safetensors header is broken", "is the download complete?") from None
     return tensors, end
 
 

@@ -15,7 +15,7 @@ from planner.cli.command import command, option, output_options
 from planner.cli.names import Name
 from planner.cli.options import Finite, read_machine
 from planner.engines.vllm.versions import VERSIONS, nearest_version
-from planner.errors import PlannerError
+from planner.errors import FileError, PlannerError
 from planner.facts.hardware import GpuGroup, Host
 from planner.facts.verdict import EXIT_CODES
 from planner.questions.find_commands import MAX_TEXT_BYTES, Found, find_commands
@@ -135,7 +135,7 @@ def _text(path: Path) -> str:
     except UnicodeDecodeError:
         raise PlannerError(f"{path} is not text", "give a shell script or a compose file") from None
     except OSError as error:
-        raise PlannerError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise FileError(path, f"cannot be read ({error.strerror or error})") from None
 
 
 def _one(found: list[Found], wanted: object) -> Found:

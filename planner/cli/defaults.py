@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.catalogue.user_file import user_file
-from planner.errors import PlannerError, did_you_mean
+from planner.errors import FileError, PlannerError, did_you_mean
 from planner.facts.hardware import Host
 
 MAX_FILE_BYTES = 64 * 1024
@@ -71,10 +71,10 @@ def read_defaults() -> dict[str, Default]:
         return {}
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise PlannerError(f"{path}: {path.stat().st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
+            raise FileError(path, f"{path.stat().st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
         return _parsed(path.read_text("utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
-        raise PlannerError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
+        raise FileError(path, f"cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
 
 
 def _parsed(text: str, path: Path) -> dict[str, Default]:
@@ -85,7 +85,7 @@ def _parsed(text: str, path: Path) -> dict[str, Default]:
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         where = re.search(r"\(at line (\d+), column \d+\)", str(error))
         line = int(where[1]) if where else text.rstrip().count("\n") + 1
-        raise PlannerError(f"{path}:{line}: not TOML: {str(error).partition(' (at ')[0][:100]}", "a line is key = value, a text stands in quotes") from None
+        raise FileError(path, f"not TOML: {str(error).partition(' (at ')[0][:100]}", "a line is key = value, a text stands in quotes", line=line) from None
     return {key: _default(key, value, text, path) for key, value in data.items()}
 
 
@@ -94,7 +94,7 @@ def _default(key: str, value: Any, text: str, path: Path) -> Default:
     try:
         return Default(read_value(key, value), line)
     except ValueError as error:
-        raise PlannerError(f"{path}:{line}: {error}", f"plan config set {key} VALUE" if key in KEYS else f"known: {', '.join(KEYS)}") from None
+        raise FileError(path, f"{error}", f"plan config set {key} VALUE" if key in KEYS else f"known: {', '.join(KEYS)}", line=line) from None
 
 
 def _is_of(line: str, key: str) -> bool:
@@ -124,7 +124,7 @@ def write_default(key: str, value: Any) -> Path:
         text = "".join(f"{line}\n" for line in kept)
         wanted = {name: one.value for name, one in known.items() if name != key} | ({} if value is None else {key: value})
         if {name: one.value for name, one in _parsed(text, path).items()} != wanted:
-            raise PlannerError(f"{path}: {key} stands there in a way that is not changed from here", "change the file")
+            raise FileError(path, f"{key} stands there in a way that is not changed from here", "change the file")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")
     except OSError as error:

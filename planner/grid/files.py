@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.arrays import Array
-from planner.errors import PlannerError
+from planner.errors import FileError, PlannerError
 from planner.grid.journal import Journal
 from planner.grid.sweep import COLUMNS, Sweep, decoded
 
@@ -163,5 +163,5 @@ def target(path: Path, sweep: Sweep) -> Target:
     """The file by its ending. Raises PlannerError for another one."""
     kinds: dict[str, type[Target]] = {".json": Json, ".csv": Csv, ".parquet": Parquet}
     if path.suffix not in kinds:
-        raise PlannerError(f"{path}: a sweep is written as {', '.join(FORMATS)}", f"--output {path.stem or 'sweep'}.csv")
+        raise FileError(path, f"a sweep is written as {', '.join(FORMATS)}", f"--output {path.stem or 'sweep'}.csv")
     return kinds[path.suffix](path, sweep)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from planner.engines.work import weights
-from planner.errors import PlannerError, UnsupportedError
+from planner.errors import PlannerError
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
 from planner.facts.speed import NoSpeed, SpeedEstimate, expected_tokens_per_s
@@ -137,7 +137,7 @@ def _best_variant(offer: Offer, wish: Wish) -> Chosen | None:
     for bits, fit_for in offer.variants:
         try:
             fit = fit_for(wish)
-        except (PlannerError, UnsupportedError):
+        except PlannerError:
             continue
         if fit.verdict == "does_not_start":
             continue

@@ -17,7 +17,7 @@ from planner.engines.vllm.alternatives import alternatives
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.engines.vllm.search import USEFUL_CONTEXT, cannot_split
-from planner.errors import PlannerError, UnsupportedError
+from planner.errors import PlannerError
 from planner.facts.alternatives import WITHOUT, Alternative
 from planner.facts.hardware import GpuGroup
 from planner.facts.verdict import WORST_FIRST, Verdict, Warn, worst
@@ -112,7 +112,7 @@ def place_servers(asks: Sequence[Ask], group: GpuGroup) -> Stack:
         changed = [replace(ask, request=request if ask is asks[number] else replace(ask.request, group=request.group)) for ask in asks]
         try:
             again = _best(changed, request.group)
-        except (PlannerError, UnsupportedError):
+        except PlannerError:
             return False
         return again.verdict == "starts" and again.meets_wish
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from planner.errors import PlannerError
+from planner.errors import FileError, PlannerError
 from planner.facts.deployment import Deployment, Service
 from planner.questions.placement import RESERVED_NAMES
 from planner.questions.stack_file import MAX_SERVICES, address, is_label
@@ -133,11 +133,11 @@ def read_deployment(path: Path) -> Deployment:
             path = path / "plan.json"
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_BYTES:
-            raise PlannerError(f"{path}: too large for a plan, or no file")
+            raise FileError(path, "too large for a plan, or no file")
         data: Any = json.loads(path.read_text("utf-8"))
         deployment: Deployment = adapter(Deployment).validate_json(json.dumps(data["deployment"]))
     except OSError as error:
-        raise PlannerError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise FileError(path, f"cannot be read ({error.strerror or error})") from None
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         where = f": {'.'.join(map(str, error.errors()[0]['loc']))}" if isinstance(error, ValidationError) else ""
         raise _no_plan(path, where) from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.pace import estimate, paces
 from planner.engines.vllm.plan import Plan
-from planner.errors import PlannerError, UnsupportedError
+from planner.errors import PlannerError
 from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Warn
 from planner.speed.estimate import Pace
@@ -81,7 +81,7 @@ def replicas(plan: Plan, plan_for: Callable[[Request], Plan]) -> Replicas | None
         )
         try:
             smaller = plan_for(asked)
-        except (PlannerError, UnsupportedError):
+        except PlannerError:
             continue
         known = paces(smaller)
         if smaller.verdict == "starts" and not isinstance(known, NoSpeed):

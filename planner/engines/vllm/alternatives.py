@@ -15,7 +15,7 @@ from planner.engines.vllm.dtypes import PLAIN_DTYPES
 from planner.engines.vllm.search import NARROW_CACHE, best, kv_dtypes
 from planner.engines.vllm.settings import Pins
 from planner.engines.vllm.weights import stage_weights
-from planner.errors import PlannerError, UnsupportedError
+from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative, Changed
 from planner.facts.config import Parallel
 from planner.units import CONTEXT_STEP, tokens
@@ -29,7 +29,7 @@ def meets(request: Request) -> bool:
     """Whether a request, planned alone, surely starts with all that is asked."""
     try:
         choice = best(request)
-    except (PlannerError, UnsupportedError):
+    except PlannerError:
         return False
     wanted = request.context or request.pins.max_model_len or 0
     return choice.verdict == "starts" and choice.config.max_model_len >= wanted and (request.users is None or serves_users(request, choice))
@@ -105,7 +105,7 @@ def _with_smaller_wishes(others: Sequence[Change[Request]]) -> Iterator[Change[R
     for change in others:
         try:
             choice = best(change.asked)
-        except (PlannerError, UnsupportedError):
+        except PlannerError:
             continue
         yield from (both(change, smaller) for smaller in _smaller_wishes(change.asked, choice))
 

@@ -13,19 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-from planner.engines.vllm.flag_values import RefusedError, human_readable_int, read_value
+from planner.engines.vllm.flag_values import human_readable_int, read_value
+from planner.errors import BadValueError, MisuseError
 
 MAX_CONFIG_BYTES = 1024**2
 MAX_WORDS = 2000  # argparse takes their square
 HELP = "--help"
-
-
-class MisuseError(Exception):
-    """Words that vLLM's parser refuses; `flag` is the one that is at fault, where one is."""
-
-    def __init__(self, message: str, flag: str = "") -> None:
-        super().__init__(message)
-        self.message, self.flag = message, flag
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,7 +71,7 @@ class _Value(argparse.Action):
             try:
                 known = not any(part in text for part in namespace.unresolved)
                 read.append(read_value(self.entry, text, newest=self.newest) if known else text)
-            except RefusedError as error:
+            except BadValueError as error:
                 namespace.refused.append((self.dest, str(error)))
         kept = [value for value in read if value is not None]
         if self.entry.get("append") and self.dest in namespace.values:

@@ -10,7 +10,7 @@ from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.dtypes import PLAIN_DTYPES
 from planner.engines.vllm.search import FEWEST_SEQS, cannot_split, evaluate
 from planner.engines.vllm.settings import ServeConfig
-from planner.errors import PlannerError, UnsupportedError
+from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative
 from planner.units import CONTEXT_STEP, tokens
 
@@ -50,7 +50,7 @@ def _evaluated(request: Request, config: ServeConfig) -> Choice | None:
     """The ledger of settings; None where this GPU refuses them or the model cannot be divided so."""
     try:
         return evaluate(request, config)
-    except (UnsupportedError, PlannerError):
+    except PlannerError:
         return None
 
 

@@ -249,7 +249,7 @@ def _supported(request: Request, config: ServeConfig) -> str:
     ):
         try:
             place(request.model, request.group, changed)
-        except (UnsupportedError, PlannerError):
+        except PlannerError:
             continue
         return words
     return "another GPU"

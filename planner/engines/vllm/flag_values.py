@@ -11,14 +11,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from planner.errors import BadValueError
+
 _DECIMAL = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _ADAPTER_KEYS = frozenset(["name", "path", "base_model_name", "is_3d_lora_weight"])  # LoRAModulePath
 _TRUE_OR_FALSE = frozenset(["0", "off", "f", "false", "n", "no", "1", "on", "t", "true", "y", "yes"])  # what pydantic takes for a boolean
-
-
-class RefusedError(ValueError):
-    """A value that vLLM does not take; the message is the reason, without the value."""
 
 
 def human_readable_int(text: str) -> int:
@@ -27,7 +25,7 @@ def human_readable_int(text: str) -> int:
     if match := re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgGtT])", text):
         number, suffix = match.groups()
         if suffix in _BINARY and "." in number:
-            raise RefusedError(f"no decimals before {suffix}: {number}{suffix.lower()} is a multiple of 1000")
+            raise BadValueError(f"no decimals before {suffix}: {number}{suffix.lower()} is a multiple of 1000")
         return int(number) * _BINARY[suffix] if suffix in _BINARY else int(float(number) * _DECIMAL[suffix])
     return int(text)
 
@@ -45,7 +43,7 @@ def _json(text: str) -> str:
     try:
         json.loads(text)
     except RecursionError:
-        raise RefusedError("it is nested too deeply") from None
+        raise BadValueError("it is nested too deeply") from None
     return text
 
 
@@ -57,7 +55,7 @@ def _adapter(text: str) -> str:
     if text and not ("=" in text and "," not in text):
         data = json.loads(text)
         if not isinstance(data, dict) or not {"name", "path"} <= set(data) <= _ADAPTER_KEYS:
-            raise RefusedError("an adapter is NAME=PATH or a JSON object with name and path")
+            raise BadValueError("an adapter is NAME=PATH or a JSON object with name and path")
     return text
 
 
@@ -74,7 +72,7 @@ _READ: dict[str, tuple[Callable[[str], str], str]] = {
 
 
 def read_value(entry: Mapping[str, Any], text: str, *, newest: bool) -> str | None:
-    """The value as vLLM understands it; None where it means none. Choices and keys are those of the newest release. Raises RefusedError."""
+    """The value as vLLM understands it; None where it means none. Choices and keys are those of the newest release. Raises BadValueError."""
     if entry.get("optional") and text in ("", "None"):
         return None
     reads = entry.get("reads")
@@ -84,12 +82,12 @@ def read_value(entry: Mapping[str, Any], text: str, *, newest: bool) -> str | No
         read, expected = _READ[reads]
         try:
             text = read(text)
-        except RefusedError:
+        except BadValueError:
             raise
         except (ValueError, OverflowError):
-            raise RefusedError(f"expected {expected}" + (f", not {text[:60]!r}" if "JSON" not in expected else "")) from None
+            raise BadValueError(f"expected {expected}" + (f", not {text[:60]!r}" if "JSON" not in expected else "")) from None
     if newest and "choices" in entry and text not in entry["choices"]:
-        raise RefusedError(f"invalid choice: {text[:60]!r} (choose from {', '.join(entry['choices'])})")
+        raise BadValueError(f"invalid choice: {text[:60]!r} (choose from {', '.join(entry['choices'])})")
     return text
 
 
@@ -100,14 +98,14 @@ def _object(text: str, fields: Mapping[str, Mapping[str, Any]] | None) -> str:
         parts[::2] = [re.sub(r"\b\d+(?:\.\d+)?[kKmMgGtT]\b", lambda match: str(human_readable_int(match[0])), part) for part in parts[::2]]
         data = json.loads("".join(parts))
     except (ValueError, OverflowError, RecursionError):
-        raise RefusedError("expected a JSON object") from None
+        raise BadValueError("expected a JSON object") from None
     if not isinstance(data, dict):
-        raise RefusedError("expected a JSON object")
+        raise BadValueError("expected a JSON object")
     for key, value in data.items():
         if fields is not None and key not in fields:
-            raise RefusedError(f"it has no key {key[:60]!r}")
+            raise BadValueError(f"it has no key {key[:60]!r}")
         if fields is not None and not _fits(value, fields[key]):
-            raise RefusedError(f"its key {key!r} takes {_wanted(fields[key])}")
+            raise BadValueError(f"its key {key!r} takes {_wanted(fields[key])}")
     return "".join(parts)
 
 

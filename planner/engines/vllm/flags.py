@@ -10,11 +10,11 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from planner.engines.vllm.arguments import HELP, MAX_WORDS, MisuseError, Parser, Taken, build, model_first, rewritten, with_config
+from planner.engines.vllm.arguments import HELP, MAX_WORDS, Parser, Taken, build, model_first, rewritten, with_config
 from planner.engines.vllm.flag_rules import FlagFault, refused_together
 from planner.engines.vllm.parsers import unknown_parsers
 from planner.engines.vllm.versions import VERSIONS
-from planner.errors import PlannerError, did_you_mean
+from planner.errors import MisuseError, PlannerError, did_you_mean
 from planner.secrets import redact_words
 from planner.text import shown
 

@@ -103,7 +103,7 @@ def _what_works(request: Request, others: Others) -> str:
     for words, changed in changes:
         try:
             best(changed)
-        except (PlannerError, UnsupportedError):
+        except PlannerError:
             continue
         return words
     return ""
