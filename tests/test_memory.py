@@ -3,16 +3,18 @@
 from dataclasses import replace
 
 import pytest
-from conftest import config_model, gpu
+from conftest import config_model, gpu, small_model
 
+from planner.engines.vllm import memory
 from planner.engines.vllm.choice import Choice, Request
-from planner.engines.vllm.kvcache import CachePlan
-from planner.engines.vllm.memory import Length, MemoryBreakdown, breakdown
-from planner.engines.vllm.overhead import Outlook
+from planner.engines.vllm.kvcache import CacheGroup, CachePlan
+from planner.engines.vllm.memory import Length, MemoryBreakdown, Placement, Stage, StageBudget, breakdown, fullest, stages_of
+from planner.engines.vllm.overhead import Device, Outlook, Overhead
 from planner.engines.vllm.plan import reject
 from planner.engines.vllm.search import best
 from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.facts.hardware import GpuGroup, Host
+from planner.facts.model import SlidingWindow
 from planner.units import GIB, MIB
 
 BLOCK = 16 * 36 * 2 * 8 * 128 * 2  # Qwen3-8B: 16 tokens, 36 layers, keys and values, 8 heads of 128 dimensions, 2 bytes: 2,359,296
@@ -168,3 +170,105 @@ def test_the_conservative_ledger_counts_on_what_is_free_at_worst():
     wsl2 = GpuGroup(gpu=gpu("rtx3090"), count=1, host=Host.WSL2)
     free = [breakdown(config_model("Qwen/Qwen3-8B"), wsl2, ServeConfig(), outlook).free_at_start_bytes for outlook in Outlook]
     assert [size // MIB for size in free] == [24_576 - 1400, 24_576 - 2160, 24_576 - 1400]
+
+
+def budget(kv: int, block: int, *, weights: int = 0) -> StageBudget:
+    beside = dict.fromkeys(("buffers_bytes", "activation_bytes", "non_torch_bytes", "cuda_graph_bytes", "late_graph_bytes"), 0)
+    return StageBudget(kv_cache_bytes=kv, block_bytes=block, weights_bytes=weights, **beside)
+
+
+@pytest.mark.parametrize(
+    ("stages", "place", "blocks"),
+    [
+        ([(300, 10)], 0, 30),
+        ([(300, 10), (400, 20)], 1, 20),
+        ([(200, 10), (300, 10), (500, 10)], 0, 20),
+        ([(500, 10), (300, 10), (200, 10)], 2, 20),
+        ([(300, 10), (300, 10)], 0, 30),
+        ([(5, 0), (300, 10)], 1, 30),  # no attention on the first stage: it limits nothing
+        ([(300, 10), (5, 0)], 0, 30),
+        ([(5, 1), (300, 10)], 0, 5),
+        ([(300, 10), (-40, 10)], 1, 0),  # nothing is left
+        ([(-40, 0), (-50, 0)], 1, 1),  # an encoder: its one block is for nobody
+    ],
+)
+def test_the_fullest_stage_holds_the_fewest_blocks(stages, place, blocks):
+    budgets = [budget(kv, block, weights=number) for number, (kv, block) in enumerate(stages)]
+    chosen, fewest = fullest(budgets)
+    assert (chosen, fewest) == (budgets[place], blocks)
+
+
+def test_a_stages_cache_is_what_everything_else_leaves(monkeypatch):
+    """90,000 of 100,000 requested, less weights, 1000 + 2 x 2048 of buffers, 600 of activations, 200 outside torch and 100 of graphs."""
+    asked: list[bool] = []
+    taken = Overhead(activation_bytes=600, non_torch_bytes=200, cuda_graph_bytes=100, late_graph_bytes=50)
+    monkeypatch.setattr(memory, "overhead", lambda *_, last_stage: asked.append(last_stage) or taken)
+    on = Device(total_bytes=100_000, usually_free_bytes=99_000, surely_free_bytes=98_000, fitted=True, nvlink=False, graph_sizes=51)
+    config, model = ServeConfig(gpu_memory_utilization=0.9, max_num_batched_tokens=2048), small_model(bytes_per_batched_token=2)
+    stage = Stage(weights_bytes=50_000, buffers_bytes=1000, block_bytes=10, last=False)
+    held = memory.stage_budget(model, on, config, Outlook.EXPECTED, stage)
+    assert asked == [False]
+    assert (held.buffers_bytes, held.kv_cache_bytes, held.late_graph_bytes) == (5096, 90_000 - 50_000 - 5096 - 900, 50)
+    pinned = memory.stage_budget(model, on, replace(config, kv_cache_memory_bytes=7777), Outlook.EXPECTED, stage)
+    assert pinned.kv_cache_bytes == 7777
+
+
+def test_what_is_requested_is_rounded_up():
+    """vLLM 0.33 v1/worker/utils.py:716: ceil(1000 x 0.9005)."""
+    assert memory.requested_bytes(1000, 0.9005) == 901
+
+
+def test_every_stage_has_its_weights_and_pages_and_the_last_one_samples():
+    placed = Placement((10, 20, 30), 5, CachePlan((), (1, 2, 3)))
+    assert stages_of(placed) == [Stage(10, 5, 1, False), Stage(20, 5, 2, False), Stage(30, 5, 3, True)]
+
+
+def test_concurrency_and_tokens_follow_from_blocks():
+    """257 blocks and 256 a request: 257 / 256 at once, 4112 tokens."""
+    held = breakdown(config_model("Qwen/Qwen3-8B"), ONE_H100, ServeConfig(max_model_len=4096, kv_cache_memory_bytes=257 * BLOCK))
+    assert (held.max_concurrency, held.kv_cache_tokens, held.kv_cache_blocks) == (257 / 256, 4112, 257)
+    assert held.state_blocks_needed == 0
+
+
+def test_an_encoder_holds_as_many_texts_as_sequences():
+    encoder = config_model("BAAI/bge-base-en-v1.5")
+    held = breakdown(encoder, ONE_H100, ServeConfig(max_model_len=512, max_num_seqs=64, max_num_batched_tokens=512))
+    assert (held.max_concurrency, held.kv_cache_tokens, held.kv_cache_blocks) == (64.0, 64 * 512, 1)
+    assert held.starts
+
+
+def test_a_hybrid_needs_a_block_of_state_for_each_sequence():
+    hybrid, asked = config_model("nvidia/NVIDIA-Nemotron-Nano-9B-v2"), ServeConfig(max_num_seqs=77)
+    assert breakdown(hybrid, ONE_H100, asked).state_blocks_needed == 77
+    assert breakdown(hybrid, ONE_H100, replace(asked, enforce_eager=True)).state_blocks_needed == 0
+
+
+@pytest.mark.parametrize(("blocks", "longest"), [(194, 8192), (193, 3056), (101, 1584)])
+def test_the_longest_context_of_a_window_counts_tokens_in_flight(blocks, longest):
+    """A window of 1025 and 2048 in flight are 193 blocks at most: with one reserved, 192 hold (192 - 1) x 16 tokens, 100 hold 99 x 16."""
+    window = SlidingWindow(kv_heads=1, head_dim=1, head_dim_v=1, window=1025)
+    layers = CacheGroup(attention=window, block_size=16, layers=(0,), page_bytes=(10,))
+    held = ledger(kv_cache_blocks=blocks, length=Length(cache=CachePlan((layers,)), limit=8192, in_flight_tokens=2048))
+    assert held.longest_max_model_len == longest
+
+
+def test_a_context_in_flight_is_that_of_the_batch_and_the_pipeline():
+    """Since 0.26 every concurrent step has a batch: one more than there are stages."""
+    lengths = [
+        breakdown(config_model("Qwen/Qwen3-8B"), replace(ONE_H100, count=2), ServeConfig(pipeline_parallel_size=stages, vllm_version=version)).length
+        for stages, version in ((1, "0.33"), (2, "0.33"), (2, "0.25"))
+    ]
+    assert [length.in_flight_tokens for length in lengths] == [4096, 6144, 2048]
+
+
+def test_weights_and_cache_follow_the_dtype():
+    model = config_model("Qwen/Qwen3-8B")
+    half, full = (breakdown(model, ONE_H100, ServeConfig(dtype=dtype)) for dtype in ("auto", "float32"))
+    assert (full.weights_bytes, full.kv_block_bytes) == (2 * half.weights_bytes, 2 * half.kv_block_bytes)
+
+
+def test_a_model_is_placed_once():
+    config = ServeConfig()
+    placed = [memory.place(config_model(name), ONE_H100, config) for name in ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B", "Qwen/Qwen3-14B")]
+    assert placed[0] is placed[1]
+    assert placed[0] != placed[2]
