@@ -172,9 +172,10 @@ def test_the_conservative_ledger_counts_on_what_is_free_at_worst():
     assert [size // MIB for size in free] == [24_576 - 1400, 24_576 - 2160, 24_576 - 1400]
 
 
-def budget(kv: int, block: int, *, weights: int = 0) -> StageBudget:
-    beside = dict.fromkeys(("buffers_bytes", "activation_bytes", "non_torch_bytes", "cuda_graph_bytes", "late_graph_bytes"), 0)
-    return StageBudget(kv_cache_bytes=kv, block_bytes=block, weights_bytes=weights, **beside)
+def budget(kv: int, block: int, stage: int) -> StageBudget:
+    """A stage all of whose bytes are its own."""
+    beside = ("weights_bytes", "buffers_bytes", "activation_bytes", "non_torch_bytes", "cuda_graph_bytes", "late_graph_bytes")
+    return StageBudget(kv_cache_bytes=kv, block_bytes=block, **{name: 10 * stage + number for number, name in enumerate(beside)})
 
 
 @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ def budget(kv: int, block: int, *, weights: int = 0) -> StageBudget:
     ],
 )
 def test_the_fullest_stage_holds_the_fewest_blocks(stages, place, blocks):
-    budgets = [budget(kv, block, weights=number) for number, (kv, block) in enumerate(stages)]
+    budgets = [budget(kv, block, number) for number, (kv, block) in enumerate(stages)]
     chosen, fewest = fullest(budgets)
     assert (chosen, fewest) == (budgets[place], blocks)
 

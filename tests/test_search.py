@@ -7,12 +7,12 @@ from conftest import config_model, gpu, small_model
 
 from planner.catalogue.load import find_model
 from planner.engines.vllm import search
-from planner.engines.vllm.choice import Choice, Pins, Request
+from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.kvcache import CacheGroup, CachePlan
 from planner.engines.vllm.memory import Length, MemoryBreakdown
 from planner.engines.vllm.search import best, cannot_split, enough, evaluate, kv_dtypes, longest_for_users, preference, sequences, sizes, splits
+from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.errors import PlannerError
-from planner.facts.config import ServeConfig
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import FullAttention, LayerGroup
 
