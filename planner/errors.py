@@ -8,11 +8,13 @@ PlannerError                 the question was wrong                             
 ├── MisuseError              words that an engine's argument parser does not take together
 ├── FileError                a file that says something wrong: which, in which line where that is known
 ├── CatalogError             a row of the catalogue that is malformed
+├── MissingLibraryError      a library that only this question needs is not installed; how to install it
 └── WorldError               the question was fine, the world failed (Hub, disk, a server)      exit 3
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from os import PathLike
 
@@ -67,6 +69,10 @@ class CatalogError(PlannerError):
     """A row of models.yaml or gpus.yaml that is malformed."""
 
 
+class MissingLibraryError(PlannerError):
+    """A library that one of the extras of pyproject.toml brings is not installed."""
+
+
 class WorldError(PlannerError):
     """The network or the disk failed."""
 
@@ -79,6 +85,18 @@ def one_line(message: str, hint: str = "") -> str:
 
     words = " ".join((f"{message}; {hint}" if hint else message).split())
     return redact(f"plan: {shown(words, len(words))}")
+
+
+def require(what: str, *libraries: str, otherwise: str = "") -> None:
+    """Raise MissingLibraryError where one of the libraries that `what` needs is missing: with the command that installs it for the Python which runs."""
+    from importlib.util import find_spec
+
+    if missing := [name for name in libraries if find_spec(name) is None]:
+        from shlex import join
+
+        # by their own names, not as an extra: the name serve-plan is not on the package index
+        command = join([sys.executable, "-m", "pip", "install", *missing])
+        raise MissingLibraryError(f"{what} needs {', '.join(missing)}", f"{command}{otherwise and f', or {otherwise}'}")
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.4) -> list[str]:

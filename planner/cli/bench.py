@@ -14,7 +14,7 @@ import click
 
 from planner.cli.command import command, option, output_options
 from planner.cli.options import question, read_machine
-from planner.errors import PlannerError
+from planner.errors import PlannerError, require
 
 if TYPE_CHECKING:
     from planner.engines.vllm.plan import Plan
@@ -38,6 +38,7 @@ COLUMNS = (
 @click.pass_context
 def bench_command(ctx: click.Context, /, **options: Any) -> None:
     """Measure a server that vLLM runs with this model on these GPUs: one user alone, then several. Prints a row of measurements and the prediction."""
+    require("plan bench", "httpx")
     from planner.cli.question import lone_row
     from planner.engines.vllm.pace import measured_factors
     from planner.engines.vllm.plan import plan_as_asked

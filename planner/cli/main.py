@@ -119,7 +119,7 @@ class _Group(Command, click.Group):
 @option("--output", type=click.Path(path_type=Path), group=_FILES, help="Folder for the files; else one below outputs/, named after the question.")
 @option("--to", multiple=True, metavar="FORMAT", group=_FILES, help="Also write these formats, e.g. compose,k8s (`plan emit --help` lists them).")
 @option("--html", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, help="Also write the answer as one page, with pictures.")
-@option("--png", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, common=False, help="Also draw the pictures (pip install matplotlib).")
+@option("--png", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, common=False, help="Also draw the pictures (needs matplotlib).")
 @option("--svg", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, common=False, help="The same as SVG.")
 @option("--dry-run", is_flag=True, group=_FILES, help="Write no files but --html, --png and --svg.")
 @option("--force", is_flag=True, group=_FILES, common=False, help="Overwrite files that were edited, or written for another question.")

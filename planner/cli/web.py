@@ -12,7 +12,7 @@ import webbrowser
 import click
 
 from planner.cli.command import command, option
-from planner.errors import PlannerError
+from planner.errors import PlannerError, require
 
 ADDRESS = "127.0.0.1"
 RESTART_S = 1.0  # before a helper that died is started again
@@ -24,6 +24,7 @@ HELPERS = min(2, os.cpu_count() or 1) - 1  # further processes: an answer keeps 
 @option("--open/--no-open", "opens", default=True, show_default=True, help="Open the page in the browser.")
 def web_command(port: int, *, opens: bool) -> None:
     """Open the calculator in a browser: pick GPUs and a model, everything follows as you type. It answers to this machine only; Ctrl-C ends it."""
+    require("plan web", "starlette", "uvicorn", "jinja2")
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

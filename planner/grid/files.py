@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.arrays import Array
-from planner.errors import FileError, PlannerError
+from planner.errors import FileError, PlannerError, require
 from planner.grid.journal import Journal
 from planner.grid.sweep import COLUMNS, Sweep, decoded
 
@@ -149,11 +149,10 @@ class Parquet(Target):
 
 
 def _arrow() -> tuple[Any, Any, Any]:
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-    except ImportError:
-        raise PlannerError("Parquet needs pyarrow", "pip install pyarrow, or write .csv or .json") from None
+    require("a .parquet file", "pyarrow", otherwise="write .csv or .json")
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     texts, floats, shorts = ("model", "gpu", "kv_cache_dtype", "verdict"), ("max_concurrency", "max_concurrency_low", "tokens_per_s"), ("count",)
     kinds = {name: pa.dictionary(pa.int32(), pa.string()) for name in texts} | dict.fromkeys(floats, pa.float64()) | dict.fromkeys(shorts, pa.int16())
     return pa, pq, pa.schema([(name, kinds.get(name, pa.int64())) for name in COLUMNS])

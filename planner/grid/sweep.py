@@ -22,7 +22,7 @@ import numpy as np
 
 from planner.arrays import Array
 from planner.catalogue.load import Entry, find_gpu, find_model, gpu_rows, model_rows, unknown_model
-from planner.errors import PlannerError, WorldError
+from planner.errors import PlannerError, WorldError, require
 from planner.facts.hardware import Host
 from planner.grid.interrupt import leave_signals
 from planner.grid.servers import BEYOND, KV_DTYPES, Machines, Servers, servers
@@ -192,10 +192,9 @@ def _end_with_parent() -> None:
 
 def _on_ray(sweep: Sweep, models: Sequence[str], address: str) -> Iterator[dict[str, Array]]:
     """Tasks of an existing Ray cluster (`local` starts one here); results come in the order of the models."""
-    try:
-        import ray
-    except ImportError:
-        raise PlannerError("--ray needs Ray", "pip install ray") from None
+    require("--ray", "ray")
+    import ray
+
     _reach(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)

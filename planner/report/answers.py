@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from planner.errors import PlannerError
+from planner.errors import PlannerError, require
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +37,7 @@ def answer_view(answer: Answer | LocalAnswer, files: Iterable[str] = ()) -> View
 
 def answer_page(answer: Answer | LocalAnswer, command_line: str) -> str:
     """The report as one HTML page."""
+    require("--html", "jinja2")
     from planner.report.html import report
 
     return report(answer_view(answer), command_line)

@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 from planner.engines.vllm.plan import Plan
-from planner.errors import PlannerError
+from planner.errors import require
 from planner.report.curves import Curve, concurrency_curve, speed_curves
 from planner.report.lead import headline, outcome
 from planner.report.svg import short, ticks
@@ -19,12 +19,11 @@ COLOURS = {
 
 
 def figure(plan: Plan, kind: str) -> bytes:
-    """The file's bytes; `kind` is png or svg. Raises PlannerError where matplotlib is not installed."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise PlannerError("pictures need matplotlib", "pip install matplotlib, or --html FILE, which needs nothing") from None
+    """The file's bytes; `kind` is png or svg. Raises MissingLibraryError where matplotlib is not installed."""
+    require(f"--{kind}", "matplotlib", otherwise="--html FILE")
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     drawn = [one for one in (concurrency_curve(plan), *(speed_curves(plan) or ())) if one is not None] if plan.verdict != "does_not_start" else []
     whole = Figure(figsize=(9, 1.6 + 3.2 * len(drawn)), layout="constrained")
     axes = whole.subplots(1 + len(drawn), 1, height_ratios=[0.45, *([1.0] * len(drawn))], squeeze=False)[:, 0]
