@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.arrays import Array
-from planner.errors import FileError, PlannerError, require
+from planner.errors import FileError, require
 from planner.grid.journal import Journal
 from planner.grid.sweep import COLUMNS, Sweep, decoded
 
