@@ -1,11 +1,37 @@
 """Pages, blocks and requests of the KV cache, each value derived by hand beside it. Equality with vLLM itself is in test_truth.py."""
 
 import pytest
+from conftest import small_model
 
-from planner.engines.vllm.kvcache import CacheGroup, CachePlan, CacheSpec, block_bytes, cache_groups, group_blocks, longest_model_len, page_bytes, token_bytes
+from planner.engines.vllm.kvcache import (
+    CacheGroup,
+    CachePlan,
+    CacheSpec,
+    block_bytes,
+    cache_groups,
+    cache_specs,
+    group_blocks,
+    hybrid_block_size,
+    longest_model_len,
+    page_bytes,
+    plan_cache,
+    token_bytes,
+)
 from planner.errors import PlannerError
-from planner.facts.config import CacheLayout
-from planner.facts.model import Axis, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow, Tensor
+from planner.facts.config import CacheLayout, Parallel
+from planner.facts.model import (
+    Axis,
+    ChunkedLocal,
+    CompressedCache,
+    FullAttention,
+    LatentAttention,
+    LayerGroup,
+    ModelSpec,
+    RecurrentState,
+    SlidingWindow,
+    Split,
+    Tensor,
+)
 
 LAYOUT = CacheLayout(backend="FLASH_ATTN")
 FULL = FullAttention(kv_heads=8, head_dim=128, head_dim_v=64)
@@ -36,11 +62,14 @@ def group(attention, *, block_size=16, checkpoints=0) -> CacheGroup:
 )
 def test_bytes_of_a_token_of_one_layer_on_one_rank(attention, tp, layout, size):
     assert token_bytes(attention, tp, layout) == size
+    assert isinstance(token_bytes(attention, tp, layout), int)
 
 
 def test_a_page_is_a_block_of_tokens_or_a_whole_state_or_entries_padded():
     assert page_bytes(FULL, 16, 1, LAYOUT) == 16 * 3072
     assert page_bytes(STATE, 16, 1, LAYOUT) == 100 * 3 * 2 + 50 * 64 * 4 == 13_400
+    split = RecurrentState(tensors=(Tensor(name="conv", axes=(Axis(100, Split.TP), Axis(3))),))
+    assert page_bytes(split, 16, 2, LAYOUT) == 50 * 3 * 2
     # 64 tokens, an entry of 100 bytes for each four: 1600, padded to a multiple of 576
     assert page_bytes(CompressedCache(entry_bytes=100, block_size=64, tokens_per_entry=4, page_multiple=576), 64, 1, LAYOUT) == 1728
 
@@ -53,6 +82,7 @@ def test_a_page_is_a_block_of_tokens_or_a_whole_state_or_entries_padded():
         (group(LATENT, block_size=64), 4097, 2048, 65),
         # 1024 tokens back and 2048 in flight fill 192 blocks; the window starts anywhere in a block, so one more
         (group(WINDOW), 100_000, 2048, 193),
+        (group(WINDOW), 100_000, 2049, 194),  # 3073
         (group(WINDOW), 1600, 2048, 101),  # no longer than the context: 100 and one more
         (group(CHUNK), 100_000, 2048, 640),  # 8192 + 2048
         (group(CHUNK), 4096, 2048, 256),
@@ -140,3 +170,84 @@ def test_the_longest_context_fills_its_blocks_up_to_the_models_limit(blocks, len
 def test_all_groups_draw_from_one_pool():
     """4096 tokens: 256 of the full group, 193 of the window's."""
     assert CachePlan((group(FULL), group(WINDOW))).blocks_per_request(4096, 2048) == 256 + 193
+
+
+def hybrid(*caches) -> ModelSpec:
+    """One layer of each, in turn, twice."""
+    count = len(caches)
+    layers = tuple(LayerGroup(indices=(number, number + count), modules=(), caches=(cache,)) for number, cache in enumerate(caches))
+    return small_model(layers=layers)
+
+
+def state(alignment: int) -> RecurrentState:
+    """200,000 bytes."""
+    return RecurrentState(tensors=(Tensor(name="ssm", axes=(Axis(100_000),)),), checkpoint_alignment=alignment)
+
+
+EXPORTS = CacheLayout(backend="FLASH_ATTN", state_checkpoints=True)
+
+
+@pytest.mark.parametrize(
+    ("caches", "tp", "layout", "tokens"),
+    [
+        ((FULL,), 1, LAYOUT, 16),
+        ((state(1),), 1, LAYOUT, 16),  # no attention: nothing to align
+        ((state(1), FULL), 1, LAYOUT, 80),  # 200,000 of 16 x 3072: five times 16
+        ((state(1), FULL), 2, LAYOUT, 144),  # half the heads: nine times 16 x 1536
+        ((state(64), FULL), 1, LAYOUT, 80),  # the kernel exports no checkpoints here
+        ((state(64), FULL), 1, EXPORTS, 128),  # checkpoints at multiples of 64: twice 64 x 3072
+        ((state(0), FULL), 1, EXPORTS, 80),
+        ((state(1), LATENT), 1, LAYOUT, 256),  # MLA wants 128 at once: twice 128 x 1152
+        ((STATE, FULL), 1, CacheLayout(backend="x", block_size=64), 64),  # 13,400: one block is enough
+        ((STATE, state(1), FULL), 1, LAYOUT, 80),  # the largest state decides
+    ],
+)
+def test_a_hybrids_block_is_the_smallest_whose_page_holds_a_state(caches, tp, layout, tokens):
+    """platforms/interface.py:938 _align_hybrid_block_size."""
+    assert hybrid_block_size(hybrid(*caches), tp, layout) == tokens
+
+
+def test_a_states_page_is_padded_to_that_of_attention():
+    """80 x 3072 = 245,760."""
+    specs_of = cache_specs(hybrid(state(1), FULL), 1, LAYOUT)
+    assert [(spec.attention, spec.block_size, spec.page_bytes, spec.layers) for spec in specs_of] == [
+        (state(1), 80, 245_760, (0, 2)),
+        (FULL, 80, 245_760, (1, 3)),
+    ]
+    (alone,) = cache_specs(hybrid(state(1)), 1, LAYOUT)
+    assert alone.page_bytes == 200_000
+
+
+def test_layers_with_the_same_cache_are_one_kind_and_compressed_ones_keep_their_block():
+    compressed = CompressedCache(entry_bytes=100, block_size=64)
+    found = cache_specs(hybrid(FULL, compressed, FULL), 1, LAYOUT)
+    assert [(spec.attention, spec.block_size, spec.page_bytes, spec.layers) for spec in found] == [
+        (FULL, 16, 49_152, (0, 2, 3, 5)),
+        (compressed, 64, 6400, (1, 4)),
+    ]
+
+
+@pytest.mark.parametrize(("alignment", "layout", "blocks"), [(1, LAYOUT, 3), (64, LAYOUT, 2), (64, EXPORTS, 3), (0, EXPORTS, 2), (0, LAYOUT, 2)])
+def test_a_state_whose_kernel_exports_checkpoints_holds_one_block_more(alignment, layout, blocks):
+    """mamba_mixer2.py:1117: Mamba2 always, the delta rule where its kernel can. 2560 tokens beside it, a multiple of every block here."""
+    plan = plan_cache(hybrid(state(alignment), FULL), Parallel(), layout)
+    assert plan.blocks_per_request(10 * plan.block_size, 2048) == 10 + blocks
+
+
+@pytest.mark.parametrize(("tp", "pp", "by_stage"), [(1, 1, (491_520,)), (1, 2, (245_760, 245_760)), (2, 1, (2 * 144 * 1536,))])
+def test_a_block_has_a_page_for_each_layer_of_a_group(tp, pp, by_stage):
+    """Two layers of each kind, 80 x 3072 bytes a page; of two stages each holds one of each kind."""
+    plan = plan_cache(hybrid(state(1), FULL), Parallel(tensor_parallel_size=tp, pipeline_parallel_size=pp), LAYOUT)
+    assert plan.block_bytes_by_stage == by_stage
+
+
+def test_chunks_and_windows_of_other_sizes_have_tables_of_their_own():
+    def tables(*caches) -> int:
+        return len(plan_cache(hybrid(*caches), Parallel(), LAYOUT).groups)
+
+    wide = SlidingWindow(kv_heads=8, head_dim=128, head_dim_v=128, window=2049)
+    assert tables(WINDOW, WINDOW) == 1
+    assert tables(WINDOW, wide) == 2
+    assert tables(CHUNK, ChunkedLocal(kv_heads=8, head_dim=128, head_dim_v=128, chunk=4096)) == 2
+    assert tables(CHUNK, ChunkedLocal(kv_heads=4, head_dim=128, head_dim_v=128, chunk=8192)) == 1
+    assert tables(FULL, FullAttention(kv_heads=4, head_dim=128, head_dim_v=128)) == 1

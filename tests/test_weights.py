@@ -13,6 +13,7 @@ from planner.facts.model import BF16, ROUTER, Axis, CheckpointDifference, Expert
 
 AWQ = Storage("awq", (Plane(4), Plane(4, column_block=128), Plane(16, column_block=128)), input_multiple=128, output_multiple=8)
 FP8_BLOCKS = Storage("fp8-block", (Plane(8), Plane(32, 128, 128)))
+FLAT_BLOCKS = Storage("fp8-flat", (Plane(8), Plane(32, 64, 128)))
 MXFP4 = Storage("mxfp4", (Plane(4), Plane(8, column_block=32)))
 
 
@@ -30,7 +31,9 @@ MXFP4 = Storage("mxfp4", (Plane(4), Plane(8, column_block=32)))
     ],
 )
 def test_a_dimension_on_one_rank(axis, tp, size):
-    assert axis_size(axis, tp) == size
+    counted = axis_size(axis, tp)
+    assert counted == size
+    assert isinstance(counted, int)
 
 
 @pytest.mark.parametrize(("axis", "tp"), [(Axis(1000, Split.TP), 3), (Axis(1024, Split.HEADS, 8), 3), (Axis(1000, Split.VOCAB), 3)])
@@ -53,7 +56,9 @@ def test_a_dimension_that_ranks_cannot_share_is_refused(axis, tp):
 )
 def test_a_plane_has_a_value_for_every_block_of_rows_and_columns(plane, size):
     """Three parts of 100 rows, 256 columns."""
-    assert plane_bytes(plane, [100, 100, 100], 256, 16) == size
+    counted = plane_bytes(plane, [100, 100, 100], 256, 16)
+    assert counted == size
+    assert isinstance(counted, int)
 
 
 def test_sixteen_bits_stand_for_the_models_dtype():
@@ -75,7 +80,9 @@ def test_sixteen_bits_stand_for_the_models_dtype():
 )
 def test_a_fused_linear_is_its_planes_and_its_bias(storage, tp, size):
     linear = Linear(name="up", inputs=Axis(256), outputs=(Axis(256, Split.TP), Axis(256, Split.TP)), bias=True, storage=storage)
-    assert linear_bytes(linear, tp, 16) == size
+    counted = linear_bytes(linear, tp, 16)
+    assert counted == size
+    assert isinstance(counted, int)
 
 
 def test_rows_are_padded_and_groups_are_never_cut():
@@ -111,12 +118,25 @@ EXPERTS = Experts(name="experts", experts=9, hidden=1024, intermediate=512)
             9 * (3 * 512 * 1024 // 2 + 2 * 512 * 32 + 1024 * 16),
         ),
         ({"storage": FP8_BLOCKS}, {}, 9 * (3 * 512 * 1024 + 4 * (8 * 8 + 8 * 4))),
+        ({"storage": FP8_BLOCKS, "intermediate": 384}, {"tensor_parallel_size": 2}, 9 * (3 * 192 * 1024 + 4 * (6 * 16 + 16 * 3))),
+        ({"storage": FP8_BLOCKS, "intermediate": 96}, {}, 9 * (3 * 96 * 1024 + 4 * (6 * 32 + 32 * 3))),  # blocks of 32 are the smallest
+        # blocks of 64 x 128: 192 rows are three of them, whose columns only a slice would cut
+        ({"storage": FLAT_BLOCKS, "intermediate": 192}, {}, 9 * (3 * 192 * 1024 + 4 * (6 * 8 + 16 * 2))),
+        ({"storage": FLAT_BLOCKS, "intermediate": 384}, {"tensor_parallel_size": 2}, 9 * (3 * 192 * 1024 + 4 * (6 * 16 + 16 * 3))),
+        (
+            {"storage": FLAT_BLOCKS, "intermediate": 192},
+            {"tensor_parallel_size": 2, "enable_expert_parallel": True},
+            5 * (3 * 192 * 1024 + 4 * (6 * 8 + 16 * 2)),
+        ),
+        ({"storage": FP8_BLOCKS, "hidden": 64, "intermediate": 192}, {}, 9 * (3 * 192 * 64 + 4 * (6 * 1 + 1 * 3))),  # hidden 64 too
         # a slice of 64 cuts blocks of 128: scales for blocks of 64
         ({"storage": FP8_BLOCKS}, {"tensor_parallel_size": 8}, 9 * (3 * 64 * 1024 + 4 * (2 * 16 + 16))),
     ],
 )
 def test_the_experts_of_a_rank(changed, parallel, size):
-    assert module_bytes(replace(EXPERTS, **changed), Parallel(**parallel)) == size
+    counted = module_bytes(replace(EXPERTS, **changed), Parallel(**parallel))
+    assert counted == size
+    assert isinstance(counted, int)
 
 
 def test_experts_narrower_than_any_block_are_refused():
@@ -128,6 +148,9 @@ def test_a_router_is_kept_wide_where_the_gpu_lacks_its_kernel():
     router = Linear(name="gate", inputs=Axis(1024), outputs=(Axis(9),), storage=ROUTER)
     assert module_bytes(router, Parallel()) == 1024 * 9 * 2
     assert module_bytes(router, Parallel(wide_router=True)) == 1024 * 9 * 4
+    assert module_bytes(replace(router, bias=True), Parallel(wide_router=True), 32) == 1024 * 9 * 4 + 9 * 4
+    split = replace(router, inputs=Axis(1024, Split.TP))
+    assert module_bytes(split, Parallel(wide_router=True, tensor_parallel_size=2)) == 512 * 9 * 4
 
 
 @pytest.mark.parametrize(("layers", "stages", "counts"), [(4, 1, [4]), (5, 2, [3, 2]), (7, 3, [2, 3, 2]), (11, 4, [3, 3, 3, 2]), (10, 4, [2, 3, 3, 2])])
@@ -161,7 +184,17 @@ def staged(**changed) -> ModelSpec:
     ],
 )
 def test_the_stages_of_a_pipeline(changed, stages, totals):
-    assert stage_weights(staged(**changed), Parallel(pipeline_parallel_size=stages)) == totals
+    counted = stage_weights(staged(**changed), Parallel(pipeline_parallel_size=stages))
+    assert counted == totals
+    assert all(isinstance(total, int) for total in counted)
+
+
+def test_stages_follow_the_ranks_and_the_dtype():
+    """A head of 500 that two ranks share; 32 bits are twice as much of everything."""
+    split = staged(last=(Tensor(name="head", axes=(Axis(500, Split.TP),)),))
+    assert stage_weights(split, Parallel(tensor_parallel_size=2)) == [2820 + 500]
+    assert stage_weights(split, Parallel(), 32) == [2 * 3820]
+    assert buffer_bytes(staged(buffers=(Tensor(name="rope", axes=(Axis(30, Split.TP),)),)), tp=2) == 30
 
 
 def test_buffers_of_a_rank():
