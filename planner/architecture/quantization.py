@@ -7,9 +7,8 @@ compressed_tensors/ (create_weights gives the tensors, is_layer_skipped and its 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import translate
-from typing import Any
 
 from planner.architecture.compressed_tensors import compressed_tensors
 from planner.architecture.config import Config
@@ -33,6 +32,7 @@ from planner.architecture.formats import (
     spellings,
 )
 from planner.errors import UnsupportedModelError
+from planner.facts.document import json_object
 from planner.facts.model import BF16, Plane, Storage
 
 
@@ -276,13 +276,14 @@ def _mxfp4(config: Config) -> Quantization:
     return Quantization("gpt_oss_mxfp4", lookup)
 
 
-def weight_bits(quantization: dict[str, Any]) -> int:
+def weight_bits(quantization: Mapping[str, object]) -> int:
     """Bits of most weights of a checkpoint, by its quantization_config; of an unknown one the fewest that are common."""
     if not quantization:
         return 16
     text = str(quantization).lower()
     if quantization.get("quant_method") in ("fp8", "fbgemm_fp8") or ("fp8" in text and "nvfp4" not in text):
         return 8
-    inner: Any = next(iter((quantization.get("config_groups") or {"": {}}).values()))
-    bits = quantization.get("bits") or quantization.get("w_bit") or (inner.get("weights") or {}).get("num_bits")
+    group = next(iter(json_object(quantization.get("config_groups")).values()), None)
+    inner = json_object(json_object(group).get("weights"))
+    bits = quantization.get("bits") or quantization.get("w_bit") or inner.get("num_bits")
     return int(bits) if isinstance(bits, int) else 4

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
 
 from planner.errors import FileError, PlannerError
 from planner.facts.model import CheckpointDifference, ModelSpec
@@ -129,7 +128,7 @@ def parse_header(text: bytes, path: str, length: int) -> tuple[list[StoredTensor
     return tensors, end
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object of JSON in which no name appears twice, as the format forbids."""
     found = dict(pairs)
     if len(found) < len(pairs):

@@ -35,7 +35,7 @@ MARGIN = 64  # tokens of the chat template around a prompt
 
 def lengths(service: Service) -> tuple[int, int]:
     """Tokens of a prompt and of an answer that together fill the context."""
-    context = int(service.settings["max_model_len"])
+    context = service.planned_context
     output = 1 if service.task == "embedding" else max(1, min(1024, context // 8))
     return max(1, context - output - min(MARGIN, context // 8)), output
 
@@ -67,7 +67,7 @@ def bench_files(deployment: Deployment) -> dict[str, str]:
     script = _SCRIPT.format(
         title=comment(deployment.title),
         users=service.users,
-        context=service.settings["max_model_len"],
+        context=service.planned_context,
         vllm=" \\\n      ".join(argument_lines(vllm_bench_argv(deployment))),
         guidellm=" \\\n      ".join(argument_lines(guidellm)),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from planner.emit.containers import only, shares_gpus
 from planner.emit.lines import comment, yaml_text
 from planner.errors import PlannerError
@@ -75,12 +73,12 @@ def production_stack_files(deployment: Deployment) -> dict[str, str]:
     return {"values.yaml": header + yaml_text(document)}
 
 
-def _startup() -> dict[str, Any]:
+def _startup() -> dict[str, object]:
     return {"initialDelaySeconds": 15, "periodSeconds": 10, "failureThreshold": 360, "httpGet": {"path": "/health", "port": 8000}}
 
 
-def _model(service: Service, deployment: Deployment) -> dict[str, Any]:
-    config: dict[str, Any] = {}
+def _model(service: Service, deployment: Deployment) -> dict[str, object]:
+    config: dict[str, object] = {}
     extra: list[str] = []
     for flag, value in flag_values(service):
         if flag in _OURS:
@@ -90,7 +88,7 @@ def _model(service: Service, deployment: Deployment) -> dict[str, Any]:
         else:
             extra += [flag] + ([value] if value is not None else [])
     gpus = len(service.gpus) // deployment.nodes
-    spec: dict[str, Any] = {
+    spec: dict[str, object] = {
         "name": service.name,
         "repository": "vllm/vllm-openai",
         "tag": f"v{service.version}.0",
@@ -119,12 +117,12 @@ def ray_serve_files(deployment: Deployment) -> dict[str, str]:
     return {"ray-serve.yaml": header + yaml_text(document)}
 
 
-def _llm_config(service: Service, deployment: Deployment) -> dict[str, Any]:
-    engine: dict[str, Any] = {}
+def _llm_config(service: Service, deployment: Deployment) -> dict[str, object]:
+    engine: dict[str, object] = {}
     for flag, value in flag_values(service):
         if flag not in _OURS:
             engine[flag.removeprefix("--").replace("-", "_")] = True if value is None else _number(value)
-    config: dict[str, Any] = {
+    config: dict[str, object] = {
         "model_loading_config": {"model_id": service.alias, "model_source": service.model},
         "engine_kwargs": engine,
         "deployment_config": {"autoscaling_config": {"min_replicas": 1, "max_replicas": 1}, "health_check_timeout_s": 60},
@@ -140,7 +138,7 @@ def skypilot_files(deployment: Deployment) -> dict[str, str]:
     if deployment.gpu not in _SKY_NAMES:
         raise PlannerError(f"SkyPilot's name of {deployment.gpu_title} is not known here", f"known: {', '.join(_SKY_NAMES)}")
     per_node = deployment.count // deployment.nodes
-    document: dict[str, Any] = {
+    document: dict[str, object] = {
         "name": deployment.slug[:40].strip("-"),
         "workdir": ".",
         "num_nodes": deployment.nodes,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from posixpath import join, normpath
-from typing import Any
 
 from planner.emit.containers import EVERYWHERE, LITELLM_IMAGE, LOADING_SECONDS, image, inside
 from planner.emit.lines import comment, yaml_text
@@ -27,46 +26,58 @@ def _escaped(words: tuple[str, ...]) -> list[str]:
     return [word.replace("$", "$$") for word in words]
 
 
-def _health(url: str, engine: str) -> dict[str, Any]:
+def _health(url: str, engine: str) -> dict[str, object]:
     tests = {"ollama": ["CMD", "ollama", "list"], "llama.cpp": ["CMD", "curl", "--silent", "--fail", url]}
     test = tests.get(engine, ["CMD", "python3", "-c", _PROBE.format(url=url)])
     return {"test": test, "interval": "10s", "timeout": "5s", "retries": 3, "start_period": f"{LOADING_SECONDS}s", "start_interval": "2s"}
 
 
-def _bind(folder: str) -> dict[str, Any]:
+def _bind(folder: str) -> dict[str, object]:
     """A folder where the command looks for it, in the long form, in which a colon is a colon (compose-spec, volumes)."""
     source, target = _escaped((folder, normpath(join(MODELS, folder))))
     return {"type": "bind", "source": source, "target": target, "read_only": True}
 
 
-def _gpus(deployment: Deployment, service: Service) -> dict[str, Any]:
+def _lies_here(service: Service) -> bool:
+    """Whether vLLM loads its model from a folder of this machine."""
+    return service.engine == "vllm" and service.model.startswith(("/", "./", "../"))
+
+
+def _volumes(service: Service) -> list[str]:
+    match service.engine:
+        case "vllm":
+            return ["hub-cache:/root/.cache/huggingface", "vllm-cache:/root/.cache/vllm"]
+        case "ollama":
+            return ["ollama:/root/.ollama"]
+        case _:
+            return [f"./:{MODELS}:ro"]
+
+
+def _gpus(deployment: Deployment, service: Service) -> dict[str, object]:
     if deployment.vendor == "amd":
         return {"devices": ["/dev/kfd", "/dev/dri"], "group_add": ["video"], "security_opt": ["seccomp=unconfined"]}
     devices = [{"driver": "nvidia", "device_ids": [str(gpu) for gpu in service.gpus], "capabilities": ["gpu"]}]
     return {"deploy": {"resources": {"reservations": {"devices": devices}}}}
 
 
-def _service(deployment: Deployment, service: Service, before: Service | None) -> dict[str, Any]:
+def _service(deployment: Deployment, service: Service, before: Service | None) -> dict[str, object]:
     held = inside(service)
     environment = {name: value.replace("$", "$$") for name, value in held.env.items() if name != "CUDA_VISIBLE_DEVICES"}
-    volumes: list[Any] = ["hub-cache:/root/.cache/huggingface", "vllm-cache:/root/.cache/vllm"] if service.engine == "vllm" else []
-    entry: dict[str, Any] = {"image": image(deployment, service)}
+    entry: dict[str, object] = {"image": image(deployment, service)}
     match service.engine:
         case "vllm":
             environment["HF_TOKEN"] = "${HF_TOKEN:-}"  # noqa: S105 - a reference
             entry |= {"entrypoint": ["vllm", "serve"], "command": _escaped(held.argv[2:]), "ipc": "host"}
         case "ollama":
-            volumes = ["ollama:/root/.ollama"]
+            pass
         case _:
-            volumes = [f"./:{MODELS}:ro"]
             entry |= {"command": _escaped(held.argv[1:]), "working_dir": MODELS}
-    if service.model.startswith(("/", "./", "../")) and service.engine == "vllm":
-        volumes.append(_bind(service.model))
+    if _lies_here(service):
         entry["working_dir"] = MODELS
     entry |= {
         "environment": environment,
         "ports": [f"127.0.0.1:{service.port}:{service.port}"],
-        "volumes": volumes,
+        "volumes": [*_volumes(service), *([_bind(service.model)] if _lies_here(service) else [])],
         "healthcheck": _health(f"http://127.0.0.1:{service.port}{service.health}", service.engine),
         "restart": "unless-stopped",
         **_gpus(deployment, service),
@@ -76,7 +87,7 @@ def _service(deployment: Deployment, service: Service, before: Service | None) -
     return entry
 
 
-def _models(deployment: Deployment) -> dict[str, Any]:
+def _models(deployment: Deployment) -> dict[str, object]:
     """A container that makes Ollama's models from their Modelfiles, and ends."""
     process = next(service for service in deployment.processes if service.engine == "ollama")
     return {
@@ -93,7 +104,7 @@ def _models(deployment: Deployment) -> dict[str, Any]:
 
 def compose_files(deployment: Deployment) -> dict[str, str]:
     """compose.yaml and the proxy's configuration, in which servers have their containers' names."""
-    services: dict[str, Any] = {}
+    services: dict[str, object] = {}
     before: Service | None = None
     for service in deployment.processes:
         services[service.name] = _service(deployment, service, before)
@@ -116,12 +127,8 @@ def compose_files(deployment: Deployment) -> dict[str, str]:
         "restart": "unless-stopped",
     }
     services |= made
-    named = {
-        volume.partition(":")[0]
-        for service in services.values()
-        for volume in service["volumes"]
-        if isinstance(volume, str) and not volume.startswith((".", "/"))
-    }
+    kept = [volume for service in deployment.processes for volume in _volumes(service) if not volume.startswith((".", "/"))]
+    named = {volume.partition(":")[0] for volume in kept}
     document = {"name": deployment.slug[:63].strip("-"), "services": services, "volumes": {name: {} for name in sorted(named)}}
     files |= {"compose.yaml": _HEADER.format(title=comment(deployment.title)) + yaml_text(document)}
     files["litellm.compose.yaml"] = litellm_yaml(deployment, reached)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from planner.emit.containers import EVERYWHERE, LITELLM_IMAGE, LOADING_SECONDS, image, inside, only, shares_gpus
 from planner.emit.lines import comment, yaml_text
@@ -24,7 +23,7 @@ _HEADER = """\
 #   kubectl apply -f {file}
 """
 PERIOD_SECONDS = 10
-Manifest = dict[str, Any]
+Manifest = dict[str, object]
 
 
 def _document(manifests: list[Manifest], deployment: Deployment, file: str) -> str:
@@ -146,7 +145,7 @@ def _together(deployment: Deployment) -> list[Manifest]:
     container["ports"] = [{"containerPort": service.port} for service in deployment.processes]
     container |= _probes(deployment.main.port, deployment.main.health)
     container["volumeMounts"] = [*_MOUNTS, {"name": "plan", "mountPath": "/plan"}]
-    pod = {"containers": [container], "volumes": [*_VOLUMES, {"name": "plan", "configMap": {"name": f"{name}-stack"}}]}
+    pod: Manifest = {"containers": [container], "volumes": [*_VOLUMES, {"name": "plan", "configMap": {"name": f"{name}-stack"}}]}
     return [_config_map(f"{name}-stack", {"stack.sh": stack_script(held, proxy=False)}), _workload(deployment, name, pod)]
 
 
@@ -166,7 +165,7 @@ def _proxy(deployment: Deployment) -> list[Manifest]:
         "volumeMounts": [{"name": "plan", "mountPath": "/plan"}],
         **_probes(deployment.proxy_port, "/health/liveliness"),
     }
-    pod = {"containers": [container], "volumes": [{"name": "plan", "configMap": {"name": "litellm"}}]}
+    pod: Manifest = {"containers": [container], "volumes": [{"name": "plan", "configMap": {"name": "litellm"}}]}
     selector = {"app.kubernetes.io/name": "litellm"}
     return [_config_map("litellm", files), _workload(deployment, "litellm", pod), _port("litellm", selector, deployment.proxy_port, deployment)]
 
@@ -179,7 +178,7 @@ def leader_worker_set_files(deployment: Deployment) -> dict[str, str]:
     labels = _labels(deployment, name)
     container = _engine(deployment, "vllm", service, per_node, ["sh", "-c", leader_worker_command(inside(service), deployment.nodes)])
     leader = container | {"ports": [{"containerPort": service.port}]} | _probes(service.port, service.health)
-    group = {
+    group: Manifest = {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
         "kind": "LeaderWorkerSet",
         "metadata": {"name": name, "labels": labels},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from importlib.resources import files
-from typing import Any
 
 import yaml
 
@@ -28,12 +27,12 @@ def argument_lines(words: tuple[str, ...]) -> list[str]:
 class _Dumper(yaml.SafeDumper):
     """Writes out what stands twice: an anchor is nothing that a person reads."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         """Never an alias."""
         return True
 
 
-def yaml_text(document: Any) -> str:
+def yaml_text(document: object) -> str:
     """A document in YAML, its keys in their order, without anchors; a long text stays on its line."""
     text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000)
     return text

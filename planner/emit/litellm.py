@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import fields
 
-from planner.emit.lines import comment, yaml_text
+from planner.emit.lines import comment, template, yaml_text
 from planner.facts.deployment import Deployment, Service
 
 LITELLM_VERSION = "1.106.2"
@@ -41,8 +41,7 @@ def proxy_argv(deployment: Deployment) -> tuple[str, ...]:
 def default_max_tokens(service: Service) -> int | None:
     """The recommended limit of an answer, at most a quarter of the context; None where nobody recommends one."""
     recommended = service.sampling.max_tokens
-    context = service.settings.get("max_model_len")
-    return min(recommended, int(context) // _PROMPT_SHARE) if recommended and context else recommended
+    return min(recommended, service.context // _PROMPT_SHARE) if recommended and service.context else recommended
 
 
 def sampling_values(service: Service) -> dict[str, float | int]:
@@ -68,12 +67,11 @@ def model_info(service: Service) -> dict[str, object]:
     """What the model can do, by LiteLLM's own names (types/utils.py ModelInfoBase): agents ask /model/info for it, the router /model_group/info."""
     # A health check would send a real request: it would load a model that is not there yet.
     info: dict[str, object] = {"mode": service.task, "disable_background_health_check": True}
-    context = service.settings.get("max_model_len")
-    if context:
-        info["max_input_tokens"] = int(context)  # prompt and answer together, as LiteLLM's own table has it for models with one window
+    if context := service.context:
+        info["max_input_tokens"] = context  # prompt and answer together, as LiteLLM's own table has it for models with one window
     if service.task == "chat":
         if context:
-            info["max_output_tokens"] = default_max_tokens(service) or max(1, int(context) // _PROMPT_SHARE)
+            info["max_output_tokens"] = default_max_tokens(service) or max(1, context // _PROMPT_SHARE)
         info |= {
             "supports_function_calling": service.calls_tools,
             "supports_tool_choice": service.calls_tools,
@@ -101,44 +99,10 @@ def litellm_yaml(deployment: Deployment, services: tuple[Service, ...] | None = 
     return header + yaml_text(config)
 
 
-_CALLBACKS = '''\
-"""LiteLLM callback: tell Mistral-family templates to continue an assistant message instead of starting a new one.
-
-An agent's turn may end in an assistant message (a partial answer, a tool call). vLLM then needs continue_final_message, and
-add_generation_prompt off; both are set for the deployments below only, and only then. The deployment's own model is compared,
-so the alias in litellm.yaml can be any.
-"""
-
-from typing import Any
-
-from litellm.integrations.custom_logger import CustomLogger
-
-MODELS = {{{models}}}
-
-
-class ContinueFinalMessage(CustomLogger):
-    """Sets continue_final_message where the last message is the assistant's."""
-
-    async def async_pre_call_deployment_hook(
-        self, kwargs: dict[str, Any], call_type: Any
-    ) -> dict[str, Any]:
-        last = (kwargs.get("messages") or [{{}}])[-1]
-        if kwargs.get("model") in MODELS and last.get("role") == "assistant":
-            body = dict(kwargs.get("extra_body") or {{}})
-            body["continue_final_message"] = True
-            body["add_generation_prompt"] = False
-            kwargs["extra_body"] = body
-        return kwargs
-
-
-proxy_handler_instance = ContinueFinalMessage()
-'''
-
-
 def custom_callbacks(deployment: Deployment) -> str:
     """The text of custom_callbacks.py."""
     names = [repr(deployment_model(service)) for service in deployment.services if service.is_mistral]
-    return _CALLBACKS.format(models=", ".join(names))
+    return template("custom_callbacks.txt").replace("@models@", ", ".join(names))
 
 
 def agent_env(deployment: Deployment) -> str:

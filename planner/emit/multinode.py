@@ -52,8 +52,8 @@ esac
 
 def network_note(deployment: Deployment) -> str:
     """What crosses the network: the hidden states of a step at each boundary between machines."""
-    hidden = int(deployment.main.settings.get("hidden_bytes_per_token", 0))
-    batch = int(deployment.main.settings.get("max_num_batched_tokens", 0))
+    hidden = deployment.main.hidden_bytes_per_token
+    batch = deployment.main.max_num_batched_tokens
     return (
         f"Over each of the {deployment.nodes - 1} links a token sends {hidden:,} bytes, a full batch {hidden * batch / 1e6:.1f} MB; "
         "a token waits for every link once"

@@ -53,7 +53,7 @@ def modelfile(service: Service) -> str:
     """The model with the planned context and the recommended sampling; Ollama's own default would decide otherwise."""
     source = service.model if not service.model.endswith(".gguf") or service.model.startswith(("/", ".")) else f"./{service.model}"
     lines = [f"# {comment(note)}" for note in service.notes]
-    lines += [f"FROM {source}", f"PARAMETER num_ctx {service.settings['max_model_len']}"]
+    lines += [f"FROM {source}", f"PARAMETER num_ctx {service.planned_context}"]
     if service.task == "chat":
         known = [each.name for each in fields(service.sampling) if each.name in _PARAMETERS]
         values = {name: getattr(service.sampling, name) for name in known if getattr(service.sampling, name) is not None}
@@ -62,9 +62,8 @@ def modelfile(service: Service) -> str:
         lines += [f"PARAMETER {name} {value:g}" for name, value in values.items()]
         if limit := default_max_tokens(service):
             lines.append(f"PARAMETER num_predict {limit}")
-    gpu_layers = service.settings.get("gpu_layers_pinned")
-    if isinstance(gpu_layers, int):
-        lines.append(f"PARAMETER num_gpu {gpu_layers}")
+    if service.gpu_layers_pinned is not None:
+        lines.append(f"PARAMETER num_gpu {service.gpu_layers_pinned}")
     return "\n".join(lines) + "\n"
 
 

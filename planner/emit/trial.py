@@ -37,8 +37,7 @@ _MOST_TOKENS = 4096  # of reasoning and a call; at most half of the context
 
 
 def _limit(service: Service) -> int:
-    context = service.settings.get("max_model_len")
-    return max(1, min(_MOST_TOKENS, int(context) // 2)) if context else _MOST_TOKENS
+    return max(1, min(_MOST_TOKENS, service.context // 2)) if service.context else _MOST_TOKENS
 
 
 def _requests(service: Service) -> Iterator[tuple[str, str, dict[str, object]]]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from planner.facts.verdict import Verdict
 
 WITHOUT = "without"  # in `changed`: the number of a server beside the main one that is left out
 
 
-Changed = tuple[tuple[str, Any], ...]  # options of the question by their names, with new values; None leaves one out
+Changed = tuple[tuple[str, object], ...]  # options of the question by their names, with new values; None leaves one out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 AUTO, ANY = "auto", "any"  # as --gpu: what this machine has; left open
 _FLAGS = {  # of options whose flag is not their name
@@ -27,7 +26,7 @@ def flag_of(name: str) -> str:
     return _FLAGS.get(name, f"--{name.replace('_', '-')}")
 
 
-def command_line(given: Mapping[str, Any], changed: Mapping[str, Any] | None = None, *, command: str = "", arguments: Sequence[str] = ()) -> str:
+def command_line(given: Mapping[str, object], changed: Mapping[str, object] | None = None, *, command: str = "", arguments: Sequence[str] = ()) -> str:
     """The words to type: `plan`, a further command's name, what was given with what is changed, quoted for a shell.
 
     Names are those of the options (`count`, `beside`, `max_model_len`), values what was typed or what it was read as. A changed option stays where it
@@ -40,7 +39,7 @@ def command_line(given: Mapping[str, Any], changed: Mapping[str, Any] | None = N
     return shlex.join([*words, *arguments])
 
 
-def _option(name: str, value: Any) -> list[str]:
+def _option(name: str, value: object) -> list[str]:
     if value is None or (value is False and name not in _SWITCHES):
         return []
     flag = flag_of(name)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
+
+from planner.errors import PlannerError
 
 PROXY_PORT = 8080
 Engine = Literal["vllm", "mlx-lm", "mlx-vlm", "ollama", "llama.cpp"]
@@ -14,7 +16,7 @@ Engine = Literal["vllm", "mlx-lm", "mlx-vlm", "ollama", "llama.cpp"]
 class Sampling:
     """What a model's makers recommend for sampling; None is left to the server. `source` says where they say so."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
@@ -59,6 +61,37 @@ class Service:
     def is_process(self) -> bool:
         """Whether it is started by itself; a further model of Ollama's is served by the first one's process."""
         return bool(self.argv)
+
+    @property
+    def context(self) -> int | None:
+        """Tokens of a prompt and its answer, where the plan says so."""
+        return self._whole("max_model_len")
+
+    @property
+    def planned_context(self) -> int:
+        """The same where it must be known. Raises PlannerError where it is not."""
+        if self.context is None:
+            raise PlannerError(f"{self.name}: max_model_len is not known", "`plan … --output DIR` writes a plan.json that has it")
+        return self.context
+
+    @property
+    def hidden_bytes_per_token(self) -> int:
+        """Bytes of a token's hidden state, which cross each link between machines; 0 where the plan does not say."""
+        return self._whole("hidden_bytes_per_token") or 0
+
+    @property
+    def max_num_batched_tokens(self) -> int:
+        """Tokens of a full batch; 0 where the plan does not say."""
+        return self._whole("max_num_batched_tokens") or 0
+
+    @property
+    def gpu_layers_pinned(self) -> int | None:
+        """How many layers the question put on the GPU; None where that is left to the engine."""
+        return self._whole("gpu_layers_pinned")
+
+    def _whole(self, setting: str) -> int | None:
+        value = self.settings.get(setting)
+        return value if isinstance(value, int) else None
 
     @property
     def url(self) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from planner.facts.verdict import Engine
 
-_FORBID: dict[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+_FORBID: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceRow:
     """One server: a model, what is wished of it, what is pinned (named as vLLM's flags)."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, object]] = _FORBID
     model: str
     """A catalogue name, owner/name on the Hub, or a folder with a config.json."""
     name: str | None = None
@@ -45,7 +45,7 @@ class ServiceRow:
 class StackRow:
     """A stack file: one machine and the servers on it, the main one first."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _FORBID
+    __pydantic_config__: ClassVar[dict[str, object]] = _FORBID
     gpu: str
     services: list[ServiceRow]
     count: int = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 _STRICT = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
 
@@ -12,10 +12,10 @@ _STRICT = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
 class Variant:
     """One repository or tag of a model."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
     name: str
     repo: str
-    quantization: dict[str, Any] = field(default_factory=dict)
+    quantization: dict[str, object] = field(default_factory=dict)
     """Its quantization_config, as the checkpoint's config.json has it."""
     runtime: Literal["vllm", "mlx", "ollama"] = "vllm"
     format: str | None = None

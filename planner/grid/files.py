@@ -11,12 +11,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from planner.arrays import Array
 from planner.errors import FileError, require
 from planner.grid.journal import Journal
 from planner.grid.sweep import COLUMNS, Sweep, decoded
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FORMATS = (".json", ".csv", ".parquet")
 
@@ -69,7 +73,7 @@ class Target(ABC):
         self.journal.remove()
 
     @abstractmethod
-    def payload(self, rows: dict[str, Any]) -> bytes:
+    def payload(self, rows: dict[str, Array]) -> bytes:
         """A part's rows as the journal keeps them."""
 
     @abstractmethod
@@ -93,12 +97,12 @@ class _Text(Target):
                 before = self.between
             file.write(self.end.encode())
 
-    def payload(self, rows: dict[str, Any]) -> bytes:
+    def payload(self, rows: dict[str, Array]) -> bytes:
         """See `Target`."""
         return self.text(rows).encode()
 
     @abstractmethod
-    def text(self, rows: dict[str, Any]) -> str:
+    def text(self, rows: dict[str, Array]) -> str:
         """A part's rows."""
 
 
@@ -107,7 +111,7 @@ class Csv(_Text):
 
     head = ",".join(COLUMNS) + "\n"
 
-    def text(self, rows: dict[str, Any]) -> str:
+    def text(self, rows: dict[str, Array]) -> str:
         """See `Target`."""
         lists = [rows[name].tolist() for name in COLUMNS]
         return "".join(",".join("" if value != value else str(value) for value in row) + "\n" for row in zip(*lists, strict=True))  # noqa: PLR0124 - NaN
@@ -118,7 +122,7 @@ class Json(_Text):
 
     head, first, between, end = "[", "\n", ",\n", "\n]\n"
 
-    def text(self, rows: dict[str, Any]) -> str:
+    def text(self, rows: dict[str, Array]) -> str:
         """See `Target`."""
         lists = [rows[name].tolist() for name in COLUMNS]
         objects = (dict(zip(COLUMNS, (None if value != value else value for value in row), strict=True)) for row in zip(*lists, strict=True))  # noqa: PLR0124
@@ -132,7 +136,7 @@ class Parquet(Target):
         super().__init__(path, sweep)
         self.arrow, self.parquet, self.schema = _arrow()
 
-    def payload(self, rows: dict[str, Any]) -> bytes:
+    def payload(self, rows: dict[str, Array]) -> bytes:
         """See `Target`."""
         arrays = [self.arrow.array(rows[name], type=self.schema.field(name).type, from_pandas=True) for name in COLUMNS]
         sink = self.arrow.BufferOutputStream()
@@ -148,7 +152,7 @@ class Parquet(Target):
                 writer.write_table(self.arrow.ipc.open_stream(payload).read_all())
 
 
-def _arrow() -> tuple[Any, Any, Any]:
+def _arrow() -> tuple[ModuleType, ModuleType, pa.Schema]:
     require("a .parquet file", "pyarrow", otherwise="write .csv or .json")
     import pyarrow as pa
     import pyarrow.parquet as pq

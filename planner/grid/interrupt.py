@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
+from functools import partial
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Self
 
 
 class Interruption:
@@ -13,20 +15,20 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal = 0
-        self._before: dict[signal.Signals, Any] = {}
+        self._restore: list[Callable[[], object]] = []
         self._owner = os.getpid()
 
     def __enter__(self) -> Self:
         """Note from now on."""
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) != signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._note)
+                self._restore.append(partial(signal.signal, number, signal.signal(number, self._note)))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         """As before."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        for restore in self._restore:
+            restore()
 
     @property
     def exit_code(self) -> int:

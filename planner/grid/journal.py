@@ -13,9 +13,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from planner.errors import PlannerError
+from planner.facts.document import json_object
 
 VERSION = 1
 _MOST_LINE = 4096
@@ -142,10 +143,10 @@ def _checksum(name: str, rows: int, payload: bytes) -> int:
 def _record(file: IO[bytes], name: str) -> Record | None:
     """The record of this name that begins here; None where there is none that is whole."""
     try:
-        kept: Any = json.loads(file.readline(_MOST_LINE))
-        rows, size, at = kept["rows"], kept["bytes"], file.tell()
-        if kept["name"] != name or type(rows) is not int or type(size) is not int or rows < 0 or not 0 <= size <= os.fstat(file.fileno()).st_size - at:
+        kept = json_object(json.loads(file.readline(_MOST_LINE)))
+        rows, size, at = kept.get("rows"), kept.get("bytes"), file.tell()
+        if kept.get("name") != name or type(rows) is not int or type(size) is not int or rows < 0 or not 0 <= size <= os.fstat(file.fileno()).st_size - at:
             return None
-        return Record(name, rows, at, size) if kept["crc32"] == _checksum(name, rows, file.read(size)) else None
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return Record(name, rows, at, size) if kept.get("crc32") == _checksum(name, rows, file.read(size)) else None
+    except (ValueError, RecursionError):
         return None

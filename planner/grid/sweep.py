@@ -16,7 +16,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -108,7 +107,7 @@ def _columns(sweep: Sweep, found: Servers, rate: Array) -> dict[str, Array]:
     shape = found.verdict.shape
     keep = found.verdict == VERDICTS.index("starts") if sweep.only_starts else found.verdict != BEYOND
 
-    def cells(values: Any) -> Array:
+    def cells(values: Array | float) -> Array:
         found: Array = np.broadcast_to(values, shape)[keep]
         return found
 
@@ -222,7 +221,7 @@ def _reach(address: str) -> None:
         raise WorldError(f"Ray at {address[:60]}: {getattr(error, 'strerror', None) or error}", "`ray status` says what runs") from None
 
 
-def decoded(sweep: Sweep, model: str, columns: dict[str, Array]) -> dict[str, Any]:
+def decoded(sweep: Sweep, model: str, columns: dict[str, Array]) -> dict[str, Array]:
     """The columns of a part with their names: strings as arrays of objects."""
     count = len(columns["gpu"])
     names = {"gpu": np.array(sweep.gpus, dtype=object), "kv_cache_dtype": np.array(KV_DTYPES, dtype=object), "verdict": np.array(VERDICTS, dtype=object)}

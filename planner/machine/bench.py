@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import httpx
 
 from planner.errors import PlannerError, WorldError
+from planner.facts.document import JsonObject, JsonValue, json_list, json_object
 
 WORDS = "time light water field stone river house wind paper clock garden window letter music winter bridge"
 TOKENS_A_WORD = 1.05  # of these words, with most tokenizers; the server says how many it counted
@@ -61,7 +61,7 @@ def _prompt(tokens: int, seed: int) -> str:
     return " ".join(rng.choice(words) for _ in range(max(1, round(tokens / TOKENS_A_WORD))))
 
 
-def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
+def _events(response: httpx.Response) -> Iterator[JsonObject]:
     for line in response.iter_lines():
         if line.startswith("data:") and line[5:].strip() != "[DONE]":
             try:
@@ -72,6 +72,10 @@ def _events(response: httpx.Response) -> Iterator[dict[str, Any]]:
                 yield event
 
 
+def _count(value: JsonValue) -> int:
+    return value if isinstance(value, int) else 0
+
+
 def ask(client: httpx.Client, model: str, prompt: str, answer: int) -> Answered:
     """One streamed completion of exactly `answer` tokens, where the server can be told so. Raises WorldError."""
     body = {
@@ -79,15 +83,15 @@ def ask(client: httpx.Client, model: str, prompt: str, answer: int) -> Answered:
         "stream_options": {"include_usage": True}, "ignore_eos": True,
     }  # fmt: skip
     start, first, chunks = time.perf_counter(), 0.0, 0
-    usage: dict[str, Any] = {}
+    usage: JsonObject = {}
     try:
         with client.stream("POST", "/v1/completions", json=body) as response:
             if response.status_code != httpx.codes.OK:
                 response.read()
                 raise WorldError(f"the server answers HTTP {response.status_code}: {' '.join(response.text.split())[:160]}", "is --model what it serves?")
             for event in _events(response):
-                usage = event.get("usage") or usage
-                if any(choice.get("text") for choice in event.get("choices") or ()):
+                usage = json_object(event.get("usage")) or usage
+                if any(json_object(choice).get("text") for choice in json_list(event.get("choices"))):
                     first = first or time.perf_counter()
                     chunks += 1
     except httpx.HTTPError as error:
@@ -95,8 +99,8 @@ def ask(client: httpx.Client, model: str, prompt: str, answer: int) -> Answered:
     whole = time.perf_counter() - start
     if not first or chunks < 2:
         raise WorldError("the server streamed no text that could be timed", "a chat model, and --answer 32 or more")
-    counted = int(usage.get("completion_tokens") or chunks)
-    return Answered(first_token_s=first - start, whole_s=whole, prompt_tokens=int(usage.get("prompt_tokens") or 0), answer_tokens=counted)
+    counted = _count(usage.get("completion_tokens")) or chunks
+    return Answered(first_token_s=first - start, whole_s=whole, prompt_tokens=_count(usage.get("prompt_tokens")), answer_tokens=counted)
 
 
 def served_model(client: httpx.Client) -> str:

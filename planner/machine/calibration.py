@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from planner.catalogue.user_file import user_file
 from planner.errors import PlannerError
+from planner.facts.document import JsonObject, json_object
 from planner.facts.hardware import Calibrated, GpuGroup, GpuSpec
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def calibration_path() -> Path:
     return user_file("calibration.json")
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> JsonObject:
     if not path.exists():
         return {"schema": SCHEMA, "gpus": {}}
     try:
@@ -51,15 +52,15 @@ def save(explained: Explained) -> Path:
     return path
 
 
-def _keep(path: Path, gpu: str, found: dict[str, Any]) -> None:
+def _keep(path: Path, gpu: str, found: JsonObject) -> None:
     """Add to a GPU's entry: one process at a time, and the file is replaced whole. Raises PlannerError."""
     part = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_name(path.name + ".lock")):
             data = _read(path)
-            before = data["gpus"].get(gpu)
-            data["gpus"][gpu] = (before if isinstance(before, dict) else {}) | found
+            gpus = json_object(data["gpus"])
+            gpus[gpu] = json_object(gpus.get(gpu)) | found
             part.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
             part.replace(path)
     except OSError as error:
@@ -87,18 +88,17 @@ def save_speed(group: GpuGroup, step: float, first_token: float, *, model: str) 
 
 def calibrated(gpu: GpuSpec) -> GpuSpec:
     """The GPU with what was observed on this machine. Raises PlannerError for a file that cannot be used."""
-    entry = _read(calibration_path())["gpus"].get(gpu.name)
-    if not isinstance(entry, dict):
+    entry = json_object(json_object(_read(calibration_path())["gpus"]).get(gpu.name))
+    if not entry:
         return gpu
-    shift, speed = entry.get("shift_bytes"), _speed(entry.get("speed"))
-    usable = isinstance(shift, int) and abs(shift) < gpu.memory_bytes
-    return replace(gpu, calibrated_shift_bytes=shift if usable else None, calibrated_speed=speed)
+    shift, speed = entry.get("shift_bytes"), _speed(json_object(entry.get("speed")))
+    usable = shift if isinstance(shift, int) and abs(shift) < gpu.memory_bytes else None
+    return replace(gpu, calibrated_shift_bytes=usable, calibrated_speed=speed)
 
 
-def _speed(kept: Any) -> Calibrated | None:
+def _speed(kept: JsonObject) -> Calibrated | None:
     """What `plan bench` kept; nothing where somebody wrote something else there."""
-    try:
-        found = Calibrated(float(kept["step"]), float(kept["first_token"]), int(kept["count"]), str(kept["model"]))
-    except (TypeError, KeyError, ValueError, OverflowError):
+    step, first_token, count, model = (kept.get(key) for key in ("step", "first_token", "count", "model"))
+    if not isinstance(step, int | float) or not isinstance(first_token, int | float) or not isinstance(count, int):
         return None
-    return found if 0.01 < found.step < 100 and 0.01 < found.first_token < 100 else None
+    return Calibrated(step, first_token, count, str(model)) if 0.01 < step < 100 and 0.01 < first_token < 100 else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING
 
 from planner.engines.vllm.plan import Plan
 from planner.errors import require
@@ -12,6 +12,9 @@ from planner.report.lead import headline, outcome
 from planner.report.svg import short, ticks
 from planner.report.words import LEFT, parts
 from planner.units import GIB
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 COLOURS = {
     "weights": "#0a58ca", "buffers": "#0b7285", "outside torch": "#8a3ffc", "activation": "#b35900", "CUDA graphs": "#55740b", "KV cache": "#1a7f37", LEFT: "#8c959f",
@@ -38,7 +41,7 @@ def figure(plan: Plan, kind: str) -> bytes:
     return out.getvalue()
 
 
-def _ledger(place: Any, plan: Plan) -> None:
+def _ledger(place: Axes, plan: Plan) -> None:
     start = 0.0
     for name, size in parts(plan):
         width = max(0, size) / GIB
@@ -50,7 +53,7 @@ def _ledger(place: Any, plan: Plan) -> None:
     place.legend(ncols=3, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 1.75), frameon=False)
 
 
-def _curve(place: Any, drawn: Curve) -> None:
+def _curve(place: Axes, drawn: Curve) -> None:
     x, low, middle, high = zip(*drawn.points, strict=True)
     place.fill_between(x, low, high, alpha=0.2)
     place.plot(x, middle, marker="o")

@@ -7,7 +7,6 @@ import hashlib
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -26,7 +25,7 @@ def static(name: str) -> str:
     return files("planner.web").joinpath("static", name).read_text("utf-8")
 
 
-def render(template: str, **values: Any) -> str:
+def render(template: str, **values: object) -> str:
     """A template with its values."""
     return environment().get_template(template).render(**values)
 

@@ -8,17 +8,17 @@ import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import cache
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from planner.catalogue import load
 from planner.catalogue.load import Entry
+from planner.catalogue.rows import GpuRow
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
 from planner.facts.verdict import ENGINES
@@ -59,7 +59,7 @@ class Guard:
             return
         refusal = self._refusal(scope)
 
-        async def with_headers(message: Any) -> None:
+        async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", []), *((name.lower().encode(), value.encode()) for name, value in SECURITY.items())]
             await send(message)
@@ -92,11 +92,11 @@ def _names() -> tuple[list[str], list[str]]:
     return gpus, models
 
 
-def _gpu_names(row: Any) -> list[str]:
+def _gpu_names(row: GpuRow) -> list[str]:
     return [f"{row.name}-{size}gb" for size in row.memory_options_gb] or [row.name]
 
 
-def _fields(state: State) -> list[dict[str, Any]]:
+def _fields(state: State) -> list[dict[str, object]]:
     gpus, models = _names()
     return [
         {"name": "gpu", "label": "GPU or Mac", "value": state.gpu, "names": gpus, "placeholder": "rtx4090", "options": ()},
@@ -115,10 +115,10 @@ def _fields(state: State) -> list[dict[str, Any]]:
     ]
 
 
-def _shown(request: Request) -> tuple[State, dict[str, Any]]:
+def _shown(request: Request) -> tuple[State, dict[str, object]]:
     """The state of the address, and what the templates show of it."""
     state = State()
-    values: dict[str, Any] = {"view": None, "fault": "", "hint": "", "near": (), "links": {}}
+    values: dict[str, object] = {"view": None, "fault": "", "hint": "", "near": (), "links": {}}
     try:
         state = _asked(request)
         view = view_of(state)

@@ -7,12 +7,13 @@ read off its own allocator for seventeen models (tests/data/llama_cpp_sizes.json
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import assert_never
 
 from planner.engines.llamacpp.ggml import TYPES
 from planner.engines.llamacpp.model import GgufModel
 from planner.facts.hardware import GpuGroup
-from planner.facts.model import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
+from planner.facts.model import Attention, Axis, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.units import MIB, round_up
 
 CELL_PADDING = 256  # llama-context.cpp: n_ctx is padded
@@ -68,11 +69,8 @@ def cache_bytes(attention: Attention, config: LlamaCppConfig) -> int:
             assert_never(attention)
 
 
-def _elements(axes: tuple[object, ...]) -> int:
-    count = 1
-    for axis in axes:
-        count *= axis.size  # type: ignore[attr-defined]
-    return count
+def _elements(axes: tuple[Axis, ...]) -> int:
+    return prod(axis.size for axis in axes)
 
 
 def kv_bytes(model: GgufModel, config: LlamaCppConfig) -> int:

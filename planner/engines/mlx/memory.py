@@ -162,4 +162,5 @@ def wired_bytes(gpu: GpuSpec, wired_limit_mb: int | None = None) -> tuple[int, i
     if wired_limit_mb is not None:
         return wired_limit_mb * MIB, wired_limit_mb * MIB
     ram = gpu.memory_bytes
-    return tuple(int(ram * next(share for least, share in table if ram >= least)) for table in (_WORKING_SETS, _OLDER_MACOS))  # type: ignore[return-value]
+    expected, conservative = (int(ram * next(share for least, share in table if ram >= least)) for table in (_WORKING_SETS, _OLDER_MACOS))
+    return expected, conservative

@@ -79,12 +79,17 @@ def _fits(ask: MlxAsk, context: int, kv_bits: int) -> bool:
     return sum(part.high_bytes for part in _parts(ask, context, kv_bits)) <= _available(ask)[1]
 
 
+def _longest(ask: MlxAsk, kv_bits: int) -> int:
+    """The longest context that fits with a cache of so many bits."""
+    return longest_context(ask.model.max_position_embeddings, lambda tokens: _fits(ask, tokens, kv_bits))
+
+
 def _chosen(ask: MlxAsk) -> tuple[int, int]:
     """16-bit cache before 8-bit: a quantized cache stops mlx-lm's batching."""
     limit = ask.model.max_position_embeddings
     found = (ask.context or 1, 16)
     for kv_bits in (ask.kv_bits,) if ask.kv_bits else (16, 8):
-        fitting = longest_context(limit, lambda context, kv_bits=kv_bits: _fits(ask, context, kv_bits))  # type: ignore[misc]
+        fitting = _longest(ask, kv_bits)
         wanted = ask.context or (min(fitting, POOLING_CONTEXT) if ask.model.pooling else fitting) or min(4096, limit)
         found = (wanted, kv_bits)
         if wanted <= fitting and (ask.context or ask.model.pooling or wanted >= min(USUAL_CONTEXT, limit)):
@@ -128,7 +133,7 @@ def _plan(ask: MlxAsk, context: int, kv_bits: int) -> LocalPlan:
         ),
         context=context,
         users=ask.users,
-        longest_context=longest_context(ask.model.max_position_embeddings, lambda tokens: _fits(ask, tokens, kv_bits)),
+        longest_context=_longest(ask, kv_bits),
         service=_service(ask, context, kv_bits, parts, conservative),
         host_bytes=mlx.PROCESS_BYTES,
         host_note="Python and Metal themselves, measured; not wired",
@@ -213,7 +218,7 @@ def _smaller_wishes(ask: MlxAsk, context: int, kv_bits: int) -> list[Alternative
     found = []
     if ask.users > 1 and (fewer := largest(ask.users - 1, lambda users: _fits(replace(ask, users=max(1, users)), context, kv_bits))):
         found.append(sure("one user" if fewer == 1 else f"{fewer} users at full length", (("users", fewer),)))
-    fitting = longest_context(ask.model.max_position_embeddings, lambda tokens: _fits(ask, tokens, ask.kv_bits or 8))
+    fitting = _longest(ask, ask.kv_bits or 8)
     if LEAST_OFFERED <= fitting < context:
         found.append(sure(f"a context of {tokens(fitting)}", (("context", fitting),)))
     return found

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from planner.engines.alternatives import LEAST_OFFERED, MOST_GPUS, Change, Market, both, offered
 from planner.engines.vllm.choice import Choice, Request, serves_users
 from planner.engines.vllm.dtypes import PLAIN_DTYPES
 from planner.engines.vllm.search import NARROW_CACHE, best, kv_dtypes
-from planner.engines.vllm.settings import Pins
+from planner.engines.vllm.settings import Pins, with_settings
 from planner.engines.vllm.weights import stage_weights
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative, Changed
 from planner.facts.config import Parallel
+from planner.facts.settings import Value
 from planner.units import CONTEXT_STEP, tokens
 
 FEWEST_GPUS_OF_A_NODE = 4  # GUESS: smaller machines are given more GPUs, not a second machine
@@ -69,8 +69,8 @@ def _freed(request: Request) -> Iterator[Change[Request]]:
             yield _pinned(request, names[0], words, **dict.fromkeys(given))
 
 
-def _pinned(request: Request, kind: str, words: str, **values: Any) -> Change[Request]:
-    return Change(kind, words, tuple(values.items()), replace(request, pins=replace(request.pins, **values)))
+def _pinned(request: Request, kind: str, words: str, **values: Value) -> Change[Request]:
+    return Change(kind, words, tuple(values.items()), replace(request, pins=with_settings(request.pins, values)))
 
 
 def _smaller_wishes(request: Request, choice: Choice) -> Iterator[Change[Request]]:

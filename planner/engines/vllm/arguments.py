@@ -11,10 +11,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import NoReturn, cast
 
-from planner.engines.vllm.flag_values import human_readable_int, read_value
+from planner.engines.vllm.flag_values import FlagEntry, human_readable_int, read_value
 from planner.errors import BadValueError, MisuseError
+from planner.facts.document import JsonObject, JsonValue, json_object
 
 MAX_CONFIG_BYTES = 1024**2
 MAX_WORDS = 2000  # argparse takes their square
@@ -58,16 +59,19 @@ class Taken(argparse.Namespace):
 class _Value(argparse.Action):
     """A flag with values: they are read as vLLM reads them; the last one counts, as in argparse."""
 
-    entry: Mapping[str, Any]
-    newest: bool
+    def __init__(
+        self, option_strings: Sequence[str], dest: str, *, entry: FlagEntry, newest: bool, nargs: int | str | None = None, const: bool | None = None
+    ) -> None:
+        super().__init__(option_strings, dest, nargs=nargs, const=const)
+        self.entry, self.newest = entry, newest
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option_string: str | None = None) -> None:
         namespace = cast("Taken", namespace)
         if values is True:  # nargs="?" without a value
             namespace.values[self.dest] = True
             return
         read: list[str | None] = []
-        for text in [values] if isinstance(values, str) else values:
+        for text in values if isinstance(values, list) else [str(values)]:
             try:
                 known = not any(part in text for part in namespace.unresolved)
                 read.append(read_value(self.entry, text, newest=self.newest) if known else text)
@@ -85,9 +89,11 @@ class _Value(argparse.Action):
 class _Switch(argparse.Action):
     """A flag without a value; some spellings switch it off."""
 
-    off: frozenset[str]
+    def __init__(self, option_strings: Sequence[str], dest: str, *, nargs: int, off: Iterable[str] = ()) -> None:
+        super().__init__(option_strings, dest, nargs=nargs)
+        self.off = frozenset(off)
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option_string: str | None = None) -> None:
         namespace = cast("Taken", namespace)
         namespace.values[self.dest] = option_string not in self.off
 
@@ -95,29 +101,25 @@ class _Switch(argparse.Action):
 class _Model(argparse.Action):
     """The model, as a word without a flag."""
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option_string: str | None = None) -> None:
         namespace = cast("Taken", namespace)
-        namespace.model = values if values is not None else namespace.model
+        namespace.model = str(values) if values is not None else namespace.model
 
 
-def build(flags: Mapping[str, Mapping[str, Any]], gone: Iterable[str], *, newest: bool) -> Parser:
+def build(flags: Mapping[str, FlagEntry], gone: Iterable[str], *, newest: bool) -> Parser:
     """The parser of one release: its flags, and those that later ones dropped, of which only the name is known."""
     parser = Parser()
-    switch = parser.add_argument(HELP, "-h", dest=HELP, nargs=0, action=_Switch)
-    switch.off = frozenset()  # type: ignore[attr-defined]
+    parser.add_argument(HELP, "-h", dest=HELP, nargs=0, action=_Switch)
     parser.add_argument("model", nargs="?", action=_Model)
     for flag, entry in flags.items():
         spellings = (flag, *entry.get("also", ()))
         if entry["takes"] == 0:
-            action = parser.add_argument(*spellings, dest=flag, nargs=0, action=_Switch)
-            action.off = frozenset(entry.get("off", ()))  # type: ignore[attr-defined]
+            parser.add_argument(*spellings, dest=flag, nargs=0, action=_Switch, off=entry.get("off", ()))
         else:
             nargs, const = (None if entry["takes"] == 1 else entry["takes"]), (True if entry["takes"] == "?" else None)
-            action = parser.add_argument(*spellings, dest=flag, nargs=nargs, const=const, action=_Value)
-            action.entry, action.newest = entry, newest  # type: ignore[attr-defined]
+            parser.add_argument(*spellings, dest=flag, nargs=nargs, const=const, action=_Value, entry=entry, newest=newest)
     for flag in gone:
-        action = parser.add_argument(flag, dest=flag, nargs="?", const=True, action=_Value)
-        action.entry, action.newest = {}, newest  # type: ignore[attr-defined]
+        parser.add_argument(flag, dest=flag, nargs="?", const=True, action=_Value, entry=FlagEntry(), newest=newest)
     return parser
 
 
@@ -209,7 +211,7 @@ def _spelled(words: Sequence[str]) -> Iterable[str]:
 
 def _joined(words: list[str]) -> list[str]:
     kept: list[str] = []
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, JsonObject] = {}
     index = 0
     while index < len(words):
         name, equals, value = words[index].partition("=")
@@ -227,16 +229,16 @@ def _joined(words: list[str]) -> list[str]:
         flag, *keys = name.split(".")
         if len(keys) > 50:
             raise MisuseError(f"argument {flag}: its keys are nested too deeply", flag)
-        nested: Any = _loaded(value)
+        nested: JsonValue = _loaded(value)
         for key in reversed(keys):
             nested = {key: nested}
-        _update(found.setdefault(flag, {}), nested)
+        _update(found.setdefault(flag, {}), json_object(nested))
     return kept + [word for flag, data in found.items() for word in (flag, json.dumps(data))]
 
 
-def _loaded(text: str) -> Any:
+def _loaded(text: str) -> JsonValue:
     try:
-        return json.loads(text)
+        value: JsonValue = json.loads(text)
     except RecursionError:
         raise MisuseError("a JSON value is nested too deeply") from None
     except ValueError:
@@ -244,13 +246,15 @@ def _loaded(text: str) -> Any:
             return human_readable_int(text)
         except (ValueError, OverflowError):
             return text
+    return value
 
 
-def _update(original: dict[str, Any], update: dict[str, Any]) -> None:
+def _update(original: JsonObject, update: JsonObject) -> None:
     for key, value in update.items():
-        if isinstance(value, dict) and isinstance(original.get(key), dict):
-            _update(original[key], value)
-        elif isinstance(value, list) and isinstance(original.get(key), list):
-            original[key] += value
+        before = original.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            _update(before, value)
+        elif isinstance(value, list) and isinstance(before, list):
+            before += value
         else:
             original[key] = value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypedDict
 
 from planner.errors import BadValueError
 
@@ -17,6 +17,35 @@ _DECIMAL = {"k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _ADAPTER_KEYS = frozenset(["name", "path", "base_model_name", "is_3d_lora_weight"])  # LoRAModulePath
 _TRUE_OR_FALSE = frozenset(["0", "off", "f", "false", "n", "no", "1", "on", "t", "true", "y", "yes"])  # what pydantic takes for a boolean
+
+
+class FieldSchema(TypedDict, total=False):
+    """A plain JSON Schema of one key of a flag's JSON object; `strings` are the words that it takes, `refuses` the kinds that it does not."""
+
+    type: str
+    enum: list[int | str]
+    const: str
+    strings: list[str]
+    refuses: list[str]
+    null: bool
+    minimum: float
+    exclusiveMinimum: float
+    maximum: float
+
+
+class FlagEntry(TypedDict, total=False):
+    """What flags.json says of a flag; of one that is gone nothing."""
+
+    takes: int | str
+    """0, 1, or argparse's own word for several."""
+    reads: str
+    also: list[str]
+    off: list[str]
+    since: str
+    optional: bool
+    choices: list[str]
+    append: bool
+    fields: dict[str, FieldSchema]
 
 
 def human_readable_int(text: str) -> int:
@@ -71,7 +100,7 @@ _READ: dict[str, tuple[Callable[[str], str], str]] = {
 }
 
 
-def read_value(entry: Mapping[str, Any], text: str, *, newest: bool) -> str | None:
+def read_value(entry: FlagEntry, text: str, *, newest: bool) -> str | None:
     """The value as vLLM understands it; None where it means none. Choices and keys are those of the newest release. Raises BadValueError."""
     if entry.get("optional") and text in ("", "None"):
         return None
@@ -91,7 +120,7 @@ def read_value(entry: Mapping[str, Any], text: str, *, newest: bool) -> str | No
     return text
 
 
-def _object(text: str, fields: Mapping[str, Mapping[str, Any]] | None) -> str:
+def _object(text: str, fields: Mapping[str, FieldSchema] | None) -> str:
     """A JSON object read into a configuration class, which takes no key that it does not have."""
     parts = re.split(r'("(?:[^"\\]|\\.)*")', text)
     try:
@@ -109,7 +138,7 @@ def _object(text: str, fields: Mapping[str, Mapping[str, Any]] | None) -> str:
     return "".join(parts)
 
 
-def _wanted(schema: Mapping[str, Any]) -> str:
+def _wanted(schema: FieldSchema) -> str:
     if words := schema.get("enum", schema.get("strings")):
         return f"one of {', '.join(map(str, words))}"
     if "refuses" in schema:
@@ -117,12 +146,12 @@ def _wanted(schema: Mapping[str, Any]) -> str:
     return str(schema.get("const", schema.get("type")))
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     kinds = {bool: "boolean", int: "number", float: "number", str: "string", dict: "object", list: "array"}
     return kinds.get(type(value), "null")
 
 
-def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
+def _fits(value: object, schema: FieldSchema) -> bool:
     """Whether pydantic reads a value as this plain JSON Schema, in its lax mode: "3" is 3, "true" is true."""
     if not schema or (value is None and schema.get("null")):
         return True
@@ -139,9 +168,11 @@ def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
         return isinstance(value, str)
     if kind == "boolean":
         return isinstance(value, bool) or value in (0, 1) or (isinstance(value, str) and value.lower() in _TRUE_OR_FALSE)
+    if not isinstance(value, int | float | str):
+        return False
     try:
         number = float(value)
-    except (TypeError, ValueError, OverflowError):
+    except (ValueError, OverflowError):
         return False
     whole = kind == "number" or number.is_integer()
     least, above = schema.get("minimum", number), schema.get("exclusiveMinimum", number - 1)

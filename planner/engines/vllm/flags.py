@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import TypedDict
 
 from planner.engines.vllm.arguments import HELP, MAX_WORDS, Parser, Taken, build, model_first, rewritten, with_config
 from planner.engines.vllm.flag_rules import FlagFault, refused_together
+from planner.engines.vllm.flag_values import FlagEntry
 from planner.engines.vllm.parsers import unknown_parsers
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import MisuseError, PlannerError, did_you_mean
@@ -39,10 +40,17 @@ SUCCESSORS = {
 }
 
 
+class FlagTable(TypedDict):
+    """flags.json."""
+
+    flags: dict[str, FlagEntry]
+    last_known_in: dict[str, str]
+
+
 @cache
-def flag_table() -> dict[str, Any]:
+def flag_table() -> FlagTable:
     """flags.json: what each flag of the newest release takes, since when, and which are gone."""
-    loaded: dict[str, Any] = json.loads(files("planner.engines.vllm").joinpath("flags.json").read_text("utf-8"))
+    loaded: FlagTable = json.loads(files("planner.engines.vllm").joinpath("flags.json").read_text("utf-8"))
     return loaded
 
 
@@ -56,6 +64,12 @@ def known_flags() -> Mapping[str, str]:
 _SAME_CHOICES = ("--dtype", "--uvicorn-log-level", "--runner", "--convert")
 
 
+def _without_choices(entry: FlagEntry) -> FlagEntry:
+    kept = entry.copy()
+    kept.pop("choices", None)
+    return kept
+
+
 @cache
 def _parser(version: str) -> Parser:
     """The parser of a release: the newest one's flags that it had, and those that are gone since."""
@@ -63,7 +77,7 @@ def _parser(version: str) -> Parser:
     newest, number = version == order[-1], order.index(version)
     had = {flag: entry for flag, entry in flag_table()["flags"].items() if number >= order.index(entry.get("since", order[0]))}
     if not newest:
-        had = {flag: entry if flag in _SAME_CHOICES else {key: value for key, value in entry.items() if key != "choices"} for flag, entry in had.items()}
+        had = {flag: entry if flag in _SAME_CHOICES else _without_choices(entry) for flag, entry in had.items()}
     gone = [flag for flag, last in flag_table()["last_known_in"].items() if number <= order.index(last)]
     return build(had, gone, newest=newest)
 

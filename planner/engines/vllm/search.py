@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from planner.engines.vllm import rules
 from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.memory import Placement, breakdown, place
 from planner.engines.vllm.overhead import Outlook
 from planner.engines.vllm.reasons import explained
-from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.settings import ServeConfig, with_settings
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import NotDivisibleError, PlannerError, UnsupportedError
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
+from planner.facts.settings import Value
 from planner.facts.verdict import WORST_FIRST
 from planner.units import CONTEXT_STEP
 
@@ -285,8 +285,8 @@ def best(request: Request) -> Choice:
 def _explained(request: Request, choice: Choice, tried: Sequence[Tried]) -> Choice:
     """The choice with its reasons: each alternative value is planned with the other settings as they were chosen."""
 
-    def undone(**changes: Any) -> Choice:
-        config = replace(choice.config, **changes)
+    def undone(**changes: Value) -> Choice:
+        config = with_settings(choice.config, changes)
         return with_context(request, config, place(request.model, request.group, config))
 
     wider = [each.choice for each in sorted(tried, key=Tried.order) if each.choice.config.tensor_parallel_size > choice.config.tensor_parallel_size]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TypeVar
 
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
 from planner.engines.vllm.versions import DEFAULT_VERSION
@@ -200,8 +200,11 @@ class Pins:
     vllm_version: str = DEFAULT_VERSION
 
 
-def with_settings(config: ServeConfig, values: Mapping[str, Value]) -> ServeConfig:
-    """The same server with other values of some settings, as the table reads them."""
+Settings = TypeVar("Settings", ServeConfig, Pins)
+
+
+def with_settings(config: Settings, values: Mapping[str, Value]) -> Settings:
+    """The same server, or what is fixed of one, with other values of some settings, as the table reads them."""
     return replace(config, **values)  # type: ignore[arg-type]  # the fields are of the kinds of the rows: tests/test_settings.py
 
 
@@ -212,8 +215,7 @@ def defaults(release: str) -> ServeConfig:
 
 def pins(asked: object, release: str) -> Pins:
     """What a question fixes: `asked` has fields named as the settings."""
-    values: dict[str, Any] = {setting.name: getattr(asked, setting.name) for setting in PINS}
-    return Pins(**values, vllm_version=release)
+    return with_settings(Pins(vllm_version=release), {setting.name: getattr(asked, setting.name) for setting in PINS})
 
 
 def own_pins(asked: object) -> list[str]:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Required, TypedDict
 
 from planner.engines.vllm.plan import Plan
 from planner.errors import PlannerError, WorldError
@@ -54,10 +54,25 @@ def verify(plan: Plan, config: Mapping[str, object], hf_quant: Mapping[str, obje
         raise PlannerError(f"{executable} cannot be run ({error.strerror or error})", "--python PATH names the Python of a vLLM installation") from None
     except subprocess.TimeoutExpired:
         raise WorldError(f"vLLM did not answer within {TIMEOUT_S} s") from None
-    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    answers: list[_Answer] = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     if len(answers) != len(checks):
         raise _no_answer(executable, done.stderr)
     return list(_agreements(plan, answers))
+
+
+class _Answer(TypedDict, total=False):
+    """What judge.py says of a question, in bytes, blocks and tokens; where it refuses one, only why."""
+
+    valid: Required[bool]
+    error: str
+    max_model_len: int
+    weight_bytes: int
+    block_bytes: int
+    needed_bytes: int
+    blocks: int
+    tokens: int
+    concurrency: float
+    longest: int
 
 
 def _no_answer(executable: str, errors: str) -> PlannerError:
@@ -67,7 +82,7 @@ def _no_answer(executable: str, errors: str) -> PlannerError:
     return WorldError(f"vLLM failed: {last.strip()[:300]}")
 
 
-def _agreements(plan: Plan, answers: list[dict[str, Any]]) -> list[Agreement]:
+def _agreements(plan: Plan, answers: list[_Answer]) -> list[Agreement]:
     ledger = plan.choice.expected
     valid = answers[0]
     found = [Agreement(what="parser and engine config", ours="valid", theirs="valid" if valid["valid"] else valid["error"])]
