@@ -2,7 +2,7 @@
 
 import pytest
 
-from planner.speed.queueing import Server, Waits, _Line, highest_rate, simulate
+from planner.speed.queueing import Server, Waits, _false_position, _Line, highest_rate, simulate
 
 
 def server(**changed) -> Server:
@@ -96,3 +96,63 @@ def test_the_highest_rate_keeps_the_limits_and_a_little_more_breaks_one():
 def test_limits_that_nothing_breaks_allow_all_that_the_server_has_time_for():
     asked = server(answer=4)
     assert highest_rate(asked, 1e9, 1e9, share=0.9, requests=500) == pytest.approx(asked.most_per_s)
+
+
+def test_the_same_arrivals_come_whenever_it_is_asked():
+    assert simulate(server(answer=3), 0.05, 200) == simulate(server(answer=3), 0.05, 200)
+
+
+def test_requests_in_the_server_are_their_rate_times_their_stay():
+    """Little: one in a million seconds, each there for 5, its prompt's 4 and one more token."""
+    assert simulate(server(answer=2), 1e-6, 1000).in_flight == pytest.approx(5e-6, rel=0.1)
+
+
+def test_the_mean_time_per_token_may_bind_instead_of_the_first():
+    """A step takes a second for each who decodes: alone 1 s, and the limit of 1.5 is broken long before three are full."""
+    asked = server(answer=10, steps_s=[0.0, 1.0, 2.0, 3.0], prompt_s=0.1)
+    rate = highest_rate(asked, 1e9, 1.5, share=0.9, requests=3000)
+    assert 0 < rate < asked.most_per_s
+    assert simulate(asked, rate, 3000).per_token_s == pytest.approx(1.5, rel=0.02)
+    assert simulate(asked, rate, 3000).per_token_s <= 1.5
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "most", "root"),
+    [
+        (2.9, 3.1, 10.0, 3.0),
+        (1.0, 2.0, 10.0, 3.0),  # both keep the limit: further up
+        (5.0, 6.0, 10.0, 3.0),  # both break it: further down
+        (1.0, 2.0, 2.5, 2.5),  # more than the server could ever do
+        (2.0, 4.0, 10.0, 3.0),  # as wide as it comes: where no rate that was tried roughly kept the limits
+    ],
+)
+@pytest.mark.parametrize("steep", [1, 3, 8])
+def test_the_rate_whose_excess_is_nothing_is_found_from_below_to_half_a_percent(low, high, most, root, steep):
+    """Nothing is in excess at 3: shallow, steep and very steep there."""
+    asked = []
+
+    def excess(rate: float) -> float:
+        asked.append(rate)
+        return (rate / 3.0) ** steep - 1
+
+    found = _false_position(excess, low, high, most)
+    assert excess(found) <= 0
+    assert root * 0.99 <= found <= root
+    assert max(asked) <= most
+    assert len(asked) <= 45
+
+
+def test_a_bracket_is_closed_in_few_tries():
+    """Illinois: the kept end is halved, so that it does not stall. A straight line is met at once, and an end that fits is taken."""
+    asked = []
+
+    def line_through(rate: float) -> float:
+        asked.append(rate)
+        return rate - 3.0
+
+    assert _false_position(line_through, 2.0, 5.0, 10.0) == 3.0
+    assert asked == [2.0, 5.0, 3.0]
+    assert _false_position(lambda rate: rate - 5.0, 2.0, 5.0, 5.0) == 5.0
+    curved = []
+    assert _false_position(lambda rate: curved.append(rate) or rate**3 - 27, 1.0, 5.0, 10.0) == pytest.approx(3.0, rel=0.01)
+    assert len(curved) <= 10
