@@ -10,8 +10,8 @@ from planner.engines.vllm.flags import flag_table
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.errors import BadValueError
 from planner.facts.command_line import flag_of
+from planner.facts.question import ServiceRow
 from planner.facts.settings import Kind, Setting, command_words, read_flags
-from planner.questions.stack_file import ServiceRow
 from planner.report.contract_parts import SettingsJson
 
 SEQS = Setting(name="seqs", flag="--seqs", aliases=("-s",), kind=Kind.COUNT, default=4, least=1, most=64, automatic=("auto",))

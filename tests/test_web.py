@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from planner.errors import PlannerError
+from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_USERS
 from planner.report.svg import short, ticks
 from planner.web.app import MOST_QUERY_BYTES, app
-from planner.web.state import MOST_CONTEXT, MOST_COUNT, MOST_USERS, State, read_state, row_of
+from planner.web.state import State, read_state, row_of
 from tests.conftest import ROOT, run_plan, spawn
 
 ASKED = {"gpu": "rtx4090", "count": "2", "model": "qwen3-vl-32b-awq", "context": "64k", "users": "", "host": "server", "engine": ""}

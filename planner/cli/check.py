@@ -13,11 +13,14 @@ import click
 
 from planner.cli.command import command, option, output_options
 from planner.cli.names import Name
-from planner.cli.options import Finite, read_machine
-from planner.engines.vllm.versions import VERSIONS, nearest_version
+from planner.cli.options import Finite, read_machine, type_of
+from planner.engines.vllm.settings import COMMAND
+from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION, nearest_version
 from planner.errors import FileError, PlannerError
 from planner.facts.hardware import GpuGroup, Host
+from planner.facts.settings import Kind
 from planner.facts.verdict import EXIT_CODES
+from planner.questions.fields import FIELDS
 from planner.questions.find_commands import MAX_TEXT_BYTES, Found, find_commands
 from planner.secrets import redact_words
 from planner.units import GIB
@@ -25,32 +28,18 @@ from planner.units import GIB
 if TYPE_CHECKING:
     from planner.engines.vllm.check import Checked
 
-_MATTERS = (
-    "--model",
-    "--tensor-parallel-size",
-    "--pipeline-parallel-size",
-    "--max-model-len",
-    "--gpu-memory-utilization",
-    "--max-num-seqs",
-    "--max-num-batched-tokens",
-    "--kv-cache-dtype",
-    "--kv-cache-memory-bytes",
-    "--quantization",
-    "--dtype",
-    "--max-cudagraph-capture-size",
-    "--cudagraph-capture-sizes",
-)
+_MATTERS = ("--model", *(setting.flag for setting in COMMAND if setting.kind is not Kind.SWITCH), "--cudagraph-capture-sizes")
 
 
 @command("check")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @option("--gpu", required=True, type=Name("gpu"), help="The GPU it is to run on.")
-@option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), help="How many of them the machine has.")
+@option("--count", default=1, show_default=True, type=type_of(FIELDS["count"]), help="How many of them the machine has.")
 @option(
     "--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True, help="The kind of machine, not an address."
 )
 @option("--free", "free_gib", type=Finite(0, min_open=True), help="GiB that are free on each GPU now, where others use it too.")
-@option("--vllm-version", help=f"{next(iter(VERSIONS))} to {list(VERSIONS)[-1]}; else the image's tag, else the newest.")
+@option("--vllm-version", help=f"{OLDEST_VERSION} to {DEFAULT_VERSION}; else the image's tag, else the newest.")
 @option("--server", type=click.IntRange(1), help="Which one, where a script starts several.")
 @output_options
 @click.pass_context

@@ -12,7 +12,8 @@ import click
 from click.core import ParameterSource
 
 from planner.errors import PlannerError
-from planner.facts.command_line import command_line, flag_of
+from planner.facts.command_line import flag_of
+from planner.questions.command_line import command_line
 
 _TYPED = "planner.typed"  # in the meta of click's context: what was typed, by the name of the option
 _LONG = 100  # characters of an argument that a hint repeats

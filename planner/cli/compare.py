@@ -9,17 +9,19 @@ import click
 
 from planner.cli.command import command, option, output_options
 from planner.cli.names import Name
+from planner.cli.options import type_of
 from planner.errors import PlannerError
-from planner.facts.command_line import command_line
 from planner.facts.hardware import Host
 from planner.facts.question import ServiceRow, StackRow
+from planner.questions.command_line import command_line
+from planner.questions.fields import FIELDS, MOST_COUNT
 from planner.units import parse_context
 
 if TYPE_CHECKING:
     from planner.questions.comparison import Comparison
     from planner.questions.ways import Way
 
-MOST_PAIRS, MOST_COUNT = 64, 1024
+MOST_PAIRS = 64
 
 
 @command("compare")
@@ -33,7 +35,7 @@ MOST_PAIRS, MOST_COUNT = 64, 1024
     help="A catalogue name, owner/name on the Hub, or a folder with a config.json; or several with commas.",
 )
 @option("--context", help="The context wanted, e.g. 128k; else the longest that each surely holds.")
-@option("--users", type=click.IntRange(1, 100_000), help="How many users, each at full context.")
+@option("--users", type=type_of(FIELDS["users"]), help="How many users, each at full context.")
 @option(
     "--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True, help="The kind of machine, not an address."
 )

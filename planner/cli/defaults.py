@@ -12,6 +12,7 @@ from typing import Any
 from planner.catalogue.user_file import user_file
 from planner.errors import FileError, PlannerError, did_you_mean
 from planner.facts.hardware import Host
+from planner.questions.fields import FIELDS
 
 MAX_FILE_BYTES = 64 * 1024
 
@@ -27,12 +28,6 @@ class Default:
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip() or any(ord(character) < 32 for character in value):
         raise ValueError("expected a text")
-    return value
-
-
-def _count(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1024:
-        raise ValueError("expected a whole number from 1 to 1024")
     return value
 
 
@@ -52,7 +47,7 @@ def _version(value: Any) -> str:
 
 KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "gpu": (_text, "the GPU of my machine, as --gpu names it; auto reads the machine"),
-    "count": (_count, "how many of them"),
+    "count": (FIELDS["count"].bounded, "how many of them"),
     "host": (_host, f"the kind of machine: {', '.join(Host)}"),
     "prices": (_text, "my own prices, where --prices takes some"),
     "vllm-version": (_version, "the release of vLLM"),

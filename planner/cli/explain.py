@@ -15,12 +15,14 @@ import click
 
 from planner.cli.command import command, option, output_options
 from planner.cli.names import Name
+from planner.cli.options import type_of
 from planner.engines.vllm.log import MAX_LINE, command_words, read_log
 from planner.engines.vllm.rules import default_batches
 from planner.engines.vllm.versions import VERSIONS, nearest_version
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.observed import Observed
+from planner.questions.fields import FIELDS
 from planner.questions.find_commands import Found
 from planner.units import MIB
 
@@ -34,7 +36,7 @@ SAME_TOTAL = 0.004  # share by which totals of one card differ between drivers
 @click.argument("log", type=str)
 @option("--gpu", type=Name("gpu"), help="The GPU, where the log does not name it.")
 @option("--model", type=Name("model"), help="The model, where the log does not name it.")
-@option("--count", type=click.IntRange(1, 1024), help="How many the machine has; else as many as the command uses.")
+@option("--count", type=type_of(FIELDS["count"]), help="How many the machine has; else as many as the command uses.")
 @option("--save-calibration", is_flag=True, help="Keep what was observed for this GPU; later plans use it and say so.")
 @output_options
 @click.pass_context

@@ -12,7 +12,7 @@ import click
 from planner.cli.command import command, option, output_options, typed
 from planner.cli.names import Name
 from planner.errors import PlannerError
-from planner.facts.command_line import command_line
+from planner.questions.command_line import command_line
 from planner.units import parse_context, tokens
 
 if TYPE_CHECKING:

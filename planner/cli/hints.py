@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from planner.cli.command import typed, words
+from planner.engines.vllm.settings import PINS
 from planner.errors import PlannerError
 from planner.facts.command_line import flag_of
 
@@ -64,7 +65,9 @@ _MODELS = _ANSWER | {"gpu", "count", "host_kind", "context", "users", "purpose",
 _MACHINES = _ANSWER | {"gpu", "model", "context", "users", "quantization", "prices", "top"}  # --gpu any
 _IN_FILE = frozenset({"beside", "nodes", "engine", "gpu_layers", "wired_limit_mb", "bind", "proxy_port"})
 _CHOOSING = frozenset({"purpose", "top", "prices"})
-_VLLM_ONLY = frozenset({"vllm_version", "enable_expert_parallel", "skip_mm_profiling", "dtype"})
+_VLLM_ONLY = frozenset(
+    {"vllm_version"} | {setting.name for setting in PINS if not setting.is_shared and setting.unpinned is not None}
+)  # typed, maybe as by default
 
 
 def refuse_unused(options: dict[str, Any], question: Collection[str]) -> None:

@@ -14,11 +14,12 @@ import click
 
 from planner.cli.command import Command, Option, missing, option, typed, words
 from planner.cli.names import Name
-from planner.cli.options import PURPOSES, QUESTION, STYLE, question, read_machine
+from planner.cli.options import PURPOSES, QUESTION, STYLE, question, read_machine, type_of
 from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError, WorldError, one_line
 from planner.facts.command_line import flag_of
 from planner.facts.verdict import ENGINES, SCHEMAS
+from planner.questions.fields import FIELDS
 from planner.text import shown
 
 _LATER = {  # module and short help: the help of all is printed without importing them
@@ -87,7 +88,7 @@ class _Group(Command, click.Group):
     "--nodes",
     default=1,
     show_default=True,
-    type=click.IntRange(1, 128),
+    type=type_of(FIELDS["nodes"]),
     group=_SEVERAL,
     common=False,
     help="Machines with --count GPUs each: tp inside, pp across.",
@@ -110,12 +111,12 @@ class _Group(Command, click.Group):
 )
 @option(
     "--gpu-layers",
-    type=click.IntRange(0, 10_000),
+    type=type_of(FIELDS["gpu_layers"]),
     group=_OTHERS,
     common=False,
     help="llama.cpp and Ollama: layers on the GPU, the output counted as one; else as many as fit.",
 )
-@option("--wired-limit-mb", type=click.IntRange(1, 10_000_000), group=_OTHERS, common=False, help="On a Mac: iogpu.wired_limit_mb, where it was raised.")
+@option("--wired-limit-mb", type=type_of(FIELDS["wired_limit_mb"]), group=_OTHERS, common=False, help="On a Mac: iogpu.wired_limit_mb, where it was raised.")
 @option("--output", type=click.Path(path_type=Path), group=_FILES, help="Folder for the files; else one below outputs/, named after the question.")
 @option("--to", multiple=True, metavar="FORMAT", group=_FILES, help="Also write these formats, e.g. compose,k8s (`plan emit --help` lists them).")
 @option("--html", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, help="Also write the answer as one page, with pictures.")
@@ -126,7 +127,7 @@ class _Group(Command, click.Group):
 @option("--bind", default="127.0.0.1", show_default=True, group=_FILES, common=False, help="Address the server listens on.")
 @option(
     "--port",
-    type=click.IntRange(1, 65_535),
+    type=type_of(FIELDS["port"]),
     group=_FILES,
     common=False,
     help="Port of the main server: 8000, Ollama's 11434; those beside it get the next ones.",
@@ -135,7 +136,7 @@ class _Group(Command, click.Group):
     "--proxy-port",
     default=8080,
     show_default=True,
-    type=click.IntRange(1, 65_535),
+    type=type_of(FIELDS["proxy_port"]),
     group=_FILES,
     common=False,
     help="Port of the proxy before several servers.",

@@ -5,25 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import isfinite
-from typing import Any
+from typing import Any, assert_never
 
 import click
 
 from planner.cli.command import is_quiet, option, output_options, words
 from planner.cli.names import Name
-from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
-from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
+from planner.engines.vllm.settings import BY_NAME, PINS
+from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION, VERSIONS
 from planner.errors import PlannerError
 from planner.facts.command_line import ANY, AUTO
 from planner.facts.hardware import Host
-from planner.units import parse_context, parse_seconds, parse_size
+from planner.facts.settings import Kind, Setting
+from planner.questions.fields import FIELDS
+from planner.questions.stack_file import MOST_LINK_GB_PER_S
+from planner.units import parse_seconds
 
 
 class Number(click.ParamType[int]):
-    """Tokens (`context`) or bytes (`size`); people write 128k and mean 131072, so k and K are both 1024."""
+    """Tokens or bytes; people write 128k and mean 131072, so k and K are both 1024."""
 
-    def __init__(self, name: str) -> None:
-        self.name, self.read = name, parse_context if name == "context" else parse_size
+    def __init__(self, setting: Setting) -> None:
+        self.name, self.setting = ("context" if setting.kind is Kind.TOKENS else "size"), setting
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         """What the help shows."""
@@ -31,16 +34,16 @@ class Number(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number."""
+        least, most = self.setting.least, self.setting.most
         try:
-            number = self.read(str(value))
+            number = self.setting.parsed(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
-        if number < 1:
-            self.fail(f"{value} is below 1", param, ctx)
+        if least is not None and number < least:
+            self.fail(f"{value} is below {least}", param, ctx)
+        if most is not None and number > most:
+            self.fail(f"{value} is above {most:,}", param, ctx)
         return number
-
-
-CONTEXT, SIZE = Number("context"), Number("size")
 
 
 class Finite(click.FloatRange):
@@ -68,56 +71,82 @@ class Seconds(click.ParamType[float]):
 
 STYLE = output_options
 PURPOSES = ("agent", "chat", "code", "vision", "embedding")
-_pin = partial(option, group="Pins: settings of the server, named as vLLM's flags", common=False)
 _gpu = partial(option, "--gpu", type=Name("gpu"), group="Question")
-_quantization = partial(option, "--quantization", group="Question", metavar="NAME")
 _kinds: Any = {"type": click.Choice([str(host) for host in Host]), "default": "server", "show_default": True}
 _host = partial(option, "--host", "--machine", "host_kind", group="Question", **_kinds)
-_ONLINE = "fp8, fp8_per_block or fp8_per_channel, while loading"
+_HEADINGS = {"Pins": "Pins: settings of the server, named as vLLM's flags"}
+_VERSION: Any = {"type": click.Choice(list(VERSIONS)), "default": DEFAULT_VERSION, "show_default": True, "metavar": f"{OLDEST_VERSION}..{DEFAULT_VERSION}"}
+
+
+def type_of(setting: Setting) -> Any:
+    """What click reads a setting by."""
+    match setting.kind:
+        case Kind.COUNT:
+            return click.IntRange(setting.least, setting.most)
+        case Kind.TOKENS | Kind.BYTES:
+            return Number(setting)
+        case Kind.SHARE:
+            return Finite(0, 1, min_open=True)
+        case Kind.SWITCH:
+            return click.BOOL
+        case Kind.TEXT:
+            return click.Choice(setting.choices) if setting.unpinned is not None else click.STRING
+        case _:
+            assert_never(setting.kind)
+
+
+def pin(setting: Setting, text: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option that fixes a setting; `text` is said of it instead of its own help."""
+    more: dict[str, Any] = {"help": text or setting.help, "group": _HEADINGS.get(setting.group, setting.group), "common": setting.group not in _HEADINGS}
+    if setting.kind is Kind.SWITCH and setting.unpinned is None:
+        return option("/".join((setting.flag, setting.off[0])), default=None, **more)
+    if setting.kind is Kind.SWITCH:
+        return option(setting.flag, is_flag=True, **more)
+    long = (f"-{alias}" for alias in setting.aliases)  # -tp is --tp too
+    names = [setting.flag, *(name for pair in zip(setting.aliases, long, strict=True) for name in pair)]
+    if setting.kind is Kind.TEXT and setting.unpinned is None:
+        more["metavar"] = "NAME"
+    return option(*names, setting.name, type=type_of(setting), default=setting.unpinned, **more)
+
+
+_OF_ALL = {  # what a setting that every engine has may be for each
+    "quantization": "GGUF: Q4_K_M, Q8_0, …; MLX: 8bit, 4bit, mxfp4.",
+    "kv_cache_dtype": "llama.cpp and Ollama: f16, q8_0, q4_0; MLX: bf16, q8, q4.",
+}
+_ALL = {name: f"vLLM: {BY_NAME[name].help.removesuffix('.')}; {others}" for name, others in _OF_ALL.items()}
+
+
+def pins(group: str) -> dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]]:
+    """The options that fix settings, of one heading, by name."""
+    return {setting.name: pin(setting, _ALL.get(setting.name, "")) for setting in PINS if setting.group == group}
+
+
 QUESTION: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
     "gpu": _gpu(help="The GPU: rtx4090, a100-80, m4-max-64gb … (`plan list gpus`); auto reads this machine, any leaves it open."),
-    "count": option("--count", default=1, show_default=True, type=click.IntRange(1, 1024), group="Question", help="How many of them."),
+    "count": option("--count", default=1, show_default=True, type=type_of(FIELDS["count"]), group="Question", help="How many of them."),
     "model": option(
         "--model", type=Name("model"), group="Question", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json."
     ),
-    "context": option("--context", type=CONTEXT, group="Question", help="The context wanted, e.g. 128k (131,072); else the longest that surely starts."),
-    "users": option("--users", type=click.IntRange(1, 100_000), group="Question", help="How many people at once, each at full context."),
+    "context": option(
+        "--context", type=type_of(FIELDS["context"]), group="Question", help="The context wanted, e.g. 128k (131,072); else the longest that surely starts."
+    ),
+    "users": option("--users", type=type_of(FIELDS["users"]), group="Question", help="How many people at once, each at full context."),
     "host_kind": _host(help="The kind of machine, not an address (that is --bind): what is free at start."),
     "link_gb_per_s": option(
         "--link-gb-per-s",
-        type=Finite(0, 10_000, min_open=True),
+        type=Finite(0, MOST_LINK_GB_PER_S, min_open=True),
         group="Question",
         common=False,
         help="What an all-reduce reaches here: nccl-tests' bus bandwidth, where measured.",
     ),
-    "quantization": _quantization(help=f"vLLM: {_ONLINE}; GGUF: Q4_K_M, Q8_0, …; MLX: 8bit, 4bit, mxfp4."),
-    "tensor_parallel_size": _pin(
-        "--tensor-parallel-size", "-tp", "--tp", "tensor_parallel_size", type=click.IntRange(1, 1024), help="GPUs that share each layer."
-    ),
-    "pipeline_parallel_size": _pin(
-        "--pipeline-parallel-size", "-pp", "--pp", "pipeline_parallel_size", type=click.IntRange(1, 1024), help="Groups of GPUs, some layers each."
-    ),
-    "max_model_len": _pin("--max-model-len", type=CONTEXT, help="32k is 32,768 here, as in --context."),
-    "gpu_memory_utilization": _pin("--gpu-memory-utilization", type=Finite(0, 1, min_open=True), help="The share of a GPU's memory that vLLM takes."),
-    "kv_cache_dtype": _pin(
-        "--kv-cache-dtype", metavar="NAME", help=f"vLLM: {', '.join(KV_CACHE_DTYPES)}; llama.cpp and Ollama: f16, q8_0, q4_0; MLX: bf16, q8, q4."
-    ),
-    "kv_cache_memory_bytes": _pin("--kv-cache-memory-bytes", type=SIZE, help="The cache's size, e.g. 8GiB."),
-    "max_num_seqs": _pin("--max-num-seqs", type=click.IntRange(1, 100_000), help="Requests at once."),
-    "max_num_batched_tokens": _pin("--max-num-batched-tokens", type=click.IntRange(1, 10_000_000), help="Tokens of one step."),
-    "enforce_eager": _pin("--enforce-eager/--no-enforce-eager", default=None, help="Without CUDA graphs, or with them."),
-    "enable_expert_parallel": _pin("--enable-expert-parallel", is_flag=True, help="Whole experts on each GPU."),
-    "skip_mm_profiling": _pin("--skip-mm-profiling", is_flag=True, help="Leave the vision tower's profiling peak out of the budget, as vLLM's flag does."),
-    "dtype": _pin("--dtype", type=click.Choice(["auto", "bfloat16", "float16", "half", "float32"]), default="auto", help="Of the weights."),
-    "vllm_version": _pin(
-        "--vllm-version", type=click.Choice(list(VERSIONS)), default=DEFAULT_VERSION, show_default=True, metavar="0.11..0.33", help="The release."
-    ),
+    **pins("Question"),
+    **pins("Pins"),
+    "vllm_version": option("--vllm-version", group=_HEADINGS["Pins"], common=False, help="The release.", **_VERSION),
 }
 _OF_VLLM = {
     "gpu": _gpu(help="The GPU: rtx4090, a100-80 … (`plan list gpus`); auto reads this machine."),
     "host_kind": _host(help="The kind of machine, not an address: what is free at start."),
-    "quantization": _quantization(help=f"{_ONLINE}."),
-    "kv_cache_dtype": _pin("--kv-cache-dtype", metavar="NAME", help=f"{', '.join(KV_CACHE_DTYPES)}."),
+    **{name: pin(BY_NAME[name]) for name in _OF_ALL},
 }
 
 

@@ -12,16 +12,16 @@ import click
 
 from planner.cli.command import command, option, output_options, words
 from planner.cli.names import Name
+from planner.cli.options import type_of
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
 from planner.grid.interrupt import Interruption
+from planner.questions.fields import FIELDS, MOST_COUNT
 from planner.units import parse_context
 
 if TYPE_CHECKING:
     from planner.grid.files import Target
     from planner.grid.sweep import Sweep
-
-MOST_COUNT = 1024
 
 
 @command("sweep")
@@ -30,7 +30,7 @@ MOST_COUNT = 1024
 @option("--gpus", type=Name("gpu", many=True), default="all", show_default=True, help="Names of `plan list gpus`, with commas.")
 @option("--counts", default="1-8", show_default=True, help="GPUs of a machine: 1,2,4 or 1-8.")
 @option("--contexts", help="Tokens, with commas: 8k,32k,128k; else twenty from 2k to 1.5m.")
-@option("--users", type=click.IntRange(1, 100_000), help="Sequences of every server; else 16.")
+@option("--users", type=type_of(FIELDS["users"]), help="Sequences of every server; else 16.")
 @option(
     "--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True, help="The kind of machine, not an address."
 )

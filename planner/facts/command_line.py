@@ -1,9 +1,6 @@
-"""The command line that asks a question: what was typed, with some of it changed. Every hint and every alternative is written by this."""
+"""How an option of the command line is spelled."""
 
 from __future__ import annotations
-
-import shlex
-from collections.abc import Mapping, Sequence
 
 AUTO, ANY = "auto", "any"  # as --gpu: what this machine has; left open
 _FLAGS = {  # of options whose flag is not their name
@@ -17,36 +14,8 @@ _FLAGS = {  # of options whose flag is not their name
     "stack_file": "-f",
     "style": "--format",
 }
-_TOKENS = ("context", "max_model_len")  # 131072 is written 128k
-_SWITCHES = ("enforce_eager", "open")  # False is said too
 
 
 def flag_of(name: str) -> str:
     """The flag of an option by its name: `host_kind` is `--host`, `max_model_len` is `--max-model-len`."""
     return _FLAGS.get(name, f"--{name.replace('_', '-')}")
-
-
-def command_line(given: Mapping[str, object], changed: Mapping[str, object] | None = None, *, command: str = "", arguments: Sequence[str] = ()) -> str:
-    """The words to type: `plan`, a further command's name, what was given with what is changed, quoted for a shell.
-
-    Names are those of the options (`count`, `beside`, `max_model_len`), values what was typed or what it was read as. A changed option stays where it
-    stood, a new one goes last; None takes one away, as False does with a flag; several values (of --with) repeat the flag.
-    """
-    words = ["plan", *([command] if command else [])]
-    for name, value in {**given, **(changed or {})}.items():
-        for one in value if isinstance(value, list | tuple) else (value,):
-            words += _option(name, one)
-    return shlex.join([*words, *arguments])
-
-
-def _option(name: str, value: object) -> list[str]:
-    if value is None or (value is False and name not in _SWITCHES):
-        return []
-    flag = flag_of(name)
-    if value is True:
-        return [flag]
-    if value is False:
-        return [flag.replace("--", "--no-", 1)]
-    if name in _TOKENS and isinstance(value, int) and value % 1024 == 0:
-        return [flag, f"{value // 1024}k"]
-    return [flag, str(value)]

@@ -93,12 +93,12 @@ class Setting:
             case Kind.TEXT:
                 return str(value)
             case Kind.SHARE:
-                share = _number(str(value), float)
+                share = number_in(str(value), float)
                 if not 0 < share <= 1:
                     raise BadValueError("expected a share above 0 and at most 1")
                 return share
             case Kind.COUNT | Kind.TOKENS | Kind.BYTES:
-                whole = int(_number(str(value), number))
+                whole = int(number_in(str(value), number))
                 if self.least is not None and whole < self.least:
                     raise BadValueError(f"expected a number above {self.least - 1}")
                 return whole
@@ -111,17 +111,20 @@ class Setting:
             case Kind.SWITCH:
                 return _truth(value)
             case Kind.TEXT:
-                return text(value)
+                return asked_text(value)
             case Kind.SHARE:
                 share = float(value) if isinstance(value, str | int | float) else 0.0
                 if not 0 < share <= 1:
                     raise ValueError("expected a share above 0 and at most 1")
                 return share
             case Kind.COUNT | Kind.TOKENS | Kind.BYTES:
-                parse = parse_size if self.kind is Kind.BYTES else parse_context
-                return self.bounded(parse(value) if isinstance(value, str) else value)
+                return self.bounded(self.parsed(value) if isinstance(value, str) else value)
             case _:
                 assert_never(self.kind)
+
+    def parsed(self, number: str) -> int:
+        """A number as people write it: 128k is 131072. Raises ValueError."""
+        return parse_size(number) if self.kind is Kind.BYTES else parse_context(number)
 
     def bounded(self, number: object) -> int:
         """A whole number that may be asked for. Raises ValueError for one outside the bounds, or none."""
@@ -134,7 +137,7 @@ class Setting:
         return (self.least is None or number >= self.least) and (self.most is None or number <= self.most)
 
 
-def text(value: object) -> str:
+def asked_text(value: object) -> str:
     """A text of one line that somebody gave in a file. Raises ValueError for anything else."""
     if not isinstance(value, str) or not value.strip() or not is_line(value):
         raise ValueError("expected a text")
@@ -156,23 +159,38 @@ def command_words(table: Iterable[Setting], values: object) -> list[str]:
     return [word for setting in table for word in setting.words(getattr(values, setting.name))]
 
 
-def read_flags(table: Iterable[Setting], values: Mapping[str, str | bool], number: Callable[[str], int] = int) -> tuple[dict[str, Value], dict[str, str]]:
-    """Settings by name among a command's values by flag, and why a value is refused, by flag. What is left to the engine is not among them."""
+def nothing(_flag: str, _value: str | bool) -> Mapping[str, Value]:
+    """No setting is meant."""
+    return {}
+
+
+def read_flags(
+    table: Iterable[Setting],
+    values: Mapping[str, str | bool],
+    number: Callable[[str], int] = int,
+    indirect: Callable[[str, str | bool], Mapping[str, Value]] = nothing,
+) -> tuple[dict[str, Value], dict[str, str]]:
+    """Settings by name among a command's values by flag, and why a value is refused, by flag. What is left to the engine is not among them.
+
+    `indirect` says what a flag means that is no setting's own; it may raise BadValueError too.
+    """
     known = by_flag(table)
     settings: dict[str, Value] = {}
     faults: dict[str, str] = {}
     for flag, value in values.items():
         setting = known.get(flag)
-        if setting is None or str(value) in setting.automatic:
-            continue
         try:
-            settings[setting.name] = setting.read(not value if flag in setting.off else value, number)
+            if setting is None:
+                settings |= indirect(flag, value)
+            elif str(value) not in setting.automatic:
+                settings[setting.name] = setting.read(not value if flag in setting.off else value, number)
         except BadValueError as error:
             faults[flag] = f"{flag} is {value!r}: {error}"
     return settings, faults
 
 
-def _number(text: str, read: Callable[[str], float]) -> float:
+def number_in(text: str, read: Callable[[str], float]) -> float:
+    """A number in a command. Raises BadValueError for what is none."""
     try:
         return read(text)
     except ValueError:

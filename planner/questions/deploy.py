@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from planner.engines.vllm.parsers import reasoning_parser, tool_parser
+from planner.engines.vllm.settings import reported
 from planner.facts.deployment import PROXY_PORT, Deployment, Sampling, Service
 from planner.questions.placement import Placed, Stack
 from planner.units import gib, tokens
@@ -41,7 +42,7 @@ def _service(server: Placed, stack: Stack, sampling: Sampling) -> Service:
         port=plan.port,
         env=_visible(server, stack),
         gpus=server.gpus,
-        settings={name: getattr(config, name) for name, _ in plan.choice.reasons} | {"hidden_bytes_per_token": model.hidden_size * model.residual_streams * 2},
+        settings=reported(config) | {"hidden_bytes_per_token": model.hidden_size * model.residual_streams * 2},
         notes=(_capacity(server), *(f"{name}: {reason}" for name, reason in plan.choice.reasons)),
         weights_bytes=ledger.weights_bytes * config.parallel.world_size,
         is_mistral=model.family == "mistral" and not model.pooling,

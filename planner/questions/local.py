@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from planner.engines.llamacpp.model import GgufModel, converted, find_mix, from_
 from planner.engines.llamacpp.plan import GgufAsk, plan_gguf
 from planner.engines.mlx import memory as mlx
 from planner.engines.mlx.plan import MlxAsk, plan_mlx
+from planner.engines.vllm.settings import own_pins
 from planner.errors import PlannerError
+from planner.facts.context import POOLING_CONTEXT, USEFUL_CONTEXT
 from planner.facts.deployment import Deployment, Sampling
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.local_plan import LocalPlan
@@ -26,7 +28,6 @@ from planner.facts.verdict import Verdict, worst
 from planner.questions.question import OLLAMA_PORT, Question, typed
 
 DEFAULT_MIX = {"GptOssForCausalLM": "MXFP4_MOE"}  # published in MXFP4
-POOLING_CONTEXT = 2048
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def _mlx_ask(service: ServiceRow, group: GpuGroup, row: StackRow, context: int |
         served_name=slug(plain.name),
         form=form,
         name=service.name or "chat",
-        context=context or (None if is_main or plain.spec.pooling else min(32_768, plain.spec.max_position_embeddings)),
+        context=context or (None if is_main or plain.spec.pooling else min(USEFUL_CONTEXT, plain.spec.max_position_embeddings)),
         users=service.users or 1,
         kv_bits=kv_bits[service.kv_cache_dtype],
         wired_limit_mb=row.wired_limit_mb,
@@ -167,7 +168,7 @@ def _gguf_ask(service: ServiceRow, group: GpuGroup, row: StackRow, context: int 
     model, source, tag, name, plain = _gguf_model(service, is_ollama=is_ollama)
     if service.kv_cache_dtype and service.kv_cache_dtype not in (*KV_TYPES, "auto"):
         raise PlannerError(f"llama.cpp has no KV cache type {service.kv_cache_dtype}", f"one of {', '.join(ollama.KV_TYPES if is_ollama else KV_TYPES)}")
-    short = POOLING_CONTEXT if model.pooling else 32_768
+    short = POOLING_CONTEXT if model.pooling else USEFUL_CONTEXT
     return GgufAsk(
         model=model,
         group=group,
@@ -205,22 +206,9 @@ def _gguf_model(service: ServiceRow, *, is_ollama: bool) -> tuple[GgufModel, str
     return model, f"{slug(plain.name)}-{mix}.gguf", variant.repo if variant else "", slug(plain.name), plain
 
 
-def unused_pins(row: StackRow, engine: str) -> Sequence[str]:
+def unused_pins(row: StackRow) -> Sequence[str]:
     """Settings of vLLM's that another runtime does not have; they are refused, not passed over."""
-    names = (
-        "tensor_parallel_size",
-        "pipeline_parallel_size",
-        "gpu_memory_utilization",
-        "kv_cache_memory_bytes",
-        "max_num_seqs",
-        "max_num_batched_tokens",
-        "enforce_eager",
-        "enable_expert_parallel",
-        "skip_mm_profiling",
-        "dtype",
-    )
-    free = {each.name: each.default for each in fields(ServiceRow)}
-    return [name for service in row.services for name in names if getattr(service, name) != free[name]]
+    return [name for service in row.services for name in own_pins(service)]
 
 
 __all__ = ["LocalAnswer", "answer_local", "unused_pins"]

@@ -16,14 +16,14 @@ from planner.engines.alternatives import NO_MARKET, Market
 from planner.engines.vllm.alternatives import alternatives
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.plan import Plan, plan_as_asked
-from planner.engines.vllm.search import USEFUL_CONTEXT, cannot_split
+from planner.engines.vllm.search import cannot_split
 from planner.errors import PlannerError
 from planner.facts.alternatives import WITHOUT, Alternative
+from planner.facts.context import POOLING_CONTEXT, USEFUL_CONTEXT
 from planner.facts.hardware import GpuGroup
 from planner.facts.verdict import WORST_FIRST, Verdict, Warn, worst
 from planner.questions.replicas import Replicas, replicas
 
-POOLING_CONTEXT = 2048  # a passage of some 1,500 words; a longer text is refused by the server, not cut
 SHARE_STEP = 1000  # utilizations are rounded up to three decimals
 
 

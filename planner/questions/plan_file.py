@@ -16,13 +16,13 @@ from typing import Any
 
 from planner.errors import FileError, PlannerError
 from planner.facts.deployment import Deployment, Service
+from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_NODES, MOST_PORT, MOST_USERS
 from planner.questions.placement import RESERVED_NAMES
 from planner.questions.stack_file import MAX_SERVICES, address, is_label
 from planner.text import is_line, shown
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
-MOST_GPUS, MOST_NODES, MOST_USERS, MOST_PORT = 1024, 128, 100_000, 65_535  # as the command line's
-MOST_TOKENS, MOST_NUMBER = 1 << 40, 1 << 60
+MOST_NUMBER = 1 << 60
 MOST_WORDS, MOST_TEXT = 1000, 4096
 # What an engine's command begins with: a plan.json names the flags, not the program.
 _PROGRAMS = {
@@ -70,7 +70,7 @@ def _address(value: Any) -> bool:
 
 
 def _settings(value: Mapping[str, Any]) -> bool:
-    counted = all(isinstance(value[name], int) and 0 <= value[name] <= MOST_TOKENS for name in _WHOLE_SETTINGS if name in value)
+    counted = all(isinstance(value[name], int) and 0 <= value[name] <= MOST_CONTEXT for name in _WHOLE_SETTINGS if name in value)
     return counted and value.get("max_model_len", 0) >= 1 and all(_like(_SETTING, name) and _any(each) for name, each in value.items())
 
 
@@ -94,7 +94,7 @@ def _any(value: Any) -> bool:
 _CHECKS: dict[str, Check] = {
     "title": lambda value: bool(value.strip()) and _text(value),
     "gpu": partial(_like, _GPU),
-    "count": partial(_within, 1, MOST_GPUS),
+    "count": partial(_within, 1, MOST_COUNT),
     "nodes": partial(_within, 1, MOST_NODES),
     "bind": _address,
     "host": _address,
@@ -109,7 +109,7 @@ _CHECKS: dict[str, Check] = {
     "argv": _words,
     "env": _env,
     "health": partial(_like, _HEALTH),
-    "gpus": lambda value: len(set(value)) == len(value) and all(_within(0, MOST_GPUS - 1, each) for each in value),
+    "gpus": lambda value: len(set(value)) == len(value) and all(_within(0, MOST_COUNT - 1, each) for each in value),
     "settings": _settings,
     "weights_bytes": partial(_within, 0, 1 << 50),
     "users": partial(_within, 1, MOST_USERS),
@@ -118,7 +118,7 @@ _CHECKS: dict[str, Check] = {
     "top_k": partial(_within, -1, 1_000_000),
     "min_p": partial(_within, 0, 1),
     "presence_penalty": partial(_within, -10, 10),
-    "max_tokens": partial(_within, 1, MOST_TOKENS),
+    "max_tokens": partial(_within, 1, MOST_CONTEXT),
 }
 
 

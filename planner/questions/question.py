@@ -12,12 +12,15 @@ from typing import Any
 from planner.catalogue import load
 from planner.catalogue.resolve import slug
 from planner.engines.catalogue import form_key
+from planner.engines.vllm.settings import PINS
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.facts.alternatives import WITHOUT, Alternative
-from planner.facts.command_line import AUTO, command_line
+from planner.facts.command_line import AUTO
 from planner.facts.hardware import GpuSpec
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.verdict import Engine
+from planner.questions.command_line import command_line
+from planner.questions.fields import FIELDS
 from planner.text import shown
 
 FIRST_PORT, OLLAMA_PORT = 8000, 11_434
@@ -25,14 +28,7 @@ Question = dict[str, Any]
 """What differs from the defaults, by the keys of a stack file; beside them `first_port`, `read_here` (--gpu auto) and `to` (formats)."""
 
 # Settings of the main server that a folder's name says in words; whatever else was asked is in the digits behind them.
-READABLE = {
-    "context": "context",
-    "users": "users",
-    "tensor_parallel_size": "tp",
-    "pipeline_parallel_size": "pp",
-    "max_model_len": "len",
-    "max_num_seqs": "seqs",
-}
+READABLE = {setting.name: setting.short for setting in (*FIELDS.values(), *PINS) if setting.short}
 MOST_LABEL, DIGITS = 80, 8
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from planner.catalogue.load import read_yaml
+from planner.engines.vllm.settings import PINS
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.hardware import Host
 from planner.facts.question import ServiceRow, StackRow
+from planner.facts.settings import asked_text
 from planner.facts.verdict import ENGINES
-from planner.text import is_line
-from planner.units import parse_context
+from planner.questions.fields import FIELDS
 
 MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32
 MOST_LINK_GB_PER_S = 10_000
@@ -27,38 +28,6 @@ def _link(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not MOST_LINK_GB_PER_S >= value > 0:
         raise ValueError(f"expected a number of GB/s up to {MOST_LINK_GB_PER_S}")
     return float(value)
-
-
-def _whole(least: int, most: int) -> Callable[[Any], int]:
-    def read(value: Any) -> int:
-        number = parse_context(value) if isinstance(value, str) else value
-        if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= most:
-            raise ValueError(f"expected a whole number from {least} to {most}")
-        return number
-
-    return read
-
-
-def _share(value: Any) -> float:
-    number = float(value)
-    if not 0 < number <= 1:
-        raise ValueError("expected a share above 0 and at most 1")
-    return number
-
-
-def _truth(value: Any) -> bool:
-    words = {"true": True, "yes": True, "false": False, "no": False}
-    if isinstance(value, str) and value.lower() in words:
-        return words[value.lower()]
-    if not isinstance(value, bool):
-        raise ValueError("expected true or false")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip() or not is_line(value):
-        raise ValueError("expected a text")
-    return value
 
 
 def _label(value: Any) -> str:
@@ -79,30 +48,10 @@ def is_label(value: str) -> bool:
     return _NAME.match(value) is not None
 
 
-_PORT = _whole(1, 65_535)
 _READERS: dict[str, Callable[[Any], Any]] = {
-    "model": _text,
+    **{setting.name: setting.asked for setting in (*FIELDS.values(), *PINS)},
     "name": _label,
-    "port": _PORT,
-    "context": _whole(1, 1 << 40),
-    "users": _whole(1, 100_000),
-    "tensor_parallel_size": _whole(1, 1024),
-    "pipeline_parallel_size": _whole(1, 1024),
-    "max_model_len": _whole(1, 1 << 40),
-    "gpu_memory_utilization": _share,
-    "kv_cache_memory_bytes": _whole(1, 1 << 50),
-    "gpu_layers": _whole(0, 10_000),
-    "max_num_seqs": _whole(1, 100_000),
-    "max_num_batched_tokens": _whole(1, 10_000_000),
-    "enforce_eager": _truth,
-    "enable_expert_parallel": _truth,
-    "skip_mm_profiling": _truth,
-    "gpu": _text,
     "bind": address,
-    "count": _whole(1, 1024),
-    "nodes": _whole(1, 128),
-    "proxy_port": _PORT,
-    "wired_limit_mb": _whole(1, 10_000_000),
     "link_gb_per_s": _link,
 }
 
@@ -118,7 +67,7 @@ def _read(data: Mapping[Any, Any], row_type: type, where: str) -> dict[str, Any]
         if name in found:
             raise PlannerError(f"{where}: {name} is given twice")
         try:
-            reader: Callable[[Any], Any] = _READERS.get(name, _text)
+            reader: Callable[[Any], Any] = _READERS.get(name, asked_text)
             found[name] = reader(value) if name not in ("services", "comment") else value
         except (ValueError, TypeError, OverflowError) as error:
             raise PlannerError(f"{where}: {name} is {str(value)[:60]!r}: {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from planner.engines.catalogue import Source
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
 from planner.engines.vllm.rules import quantization_problem
-from planner.engines.vllm.settings import Pins
+from planner.engines.vllm.settings import Pins, pins_of
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.deployment import Deployment
@@ -60,7 +60,7 @@ def answer_for(row: StackRow, first_port: int = FIRST_PORT, to: tuple[str, ...] 
 
     if row.link_gb_per_s is not None:
         raise PlannerError(f"--link-gb-per-s is about vLLM's all-reduces; {engine} has none", "leave it out")
-    if pins := unused_pins(row, engine):
+    if pins := unused_pins(row):
         raise PlannerError(
             f"--{pins[0].replace('_', '-')} is vLLM's; {engine} has no such setting", "--context, --users, --kv-cache-dtype and --quantization go for all"
         )
@@ -134,11 +134,10 @@ def _request(service: ServiceRow, group: GpuGroup, version: str | None) -> tuple
     source = find_source(service.model, service.quantization)
     if (version or DEFAULT_VERSION) not in VERSIONS:
         raise PlannerError(f"vLLM {version} is not known", did_you_mean(str(version), VERSIONS) or f"known: {', '.join(VERSIONS)}")
-    values = {each.name: getattr(service, each.name) for each in fields(Pins) if hasattr(service, each.name)}
-    pins = Pins(**values, vllm_version=version or DEFAULT_VERSION)
-    _check_pins(pins, source.spec.quantization)
+    fixed = pins_of(service, version or DEFAULT_VERSION)
+    _check_pins(fixed, source.spec.quantization)
     context: Any = service.context
-    return Request(model=source.spec, group=group, pins=pins, context=context, users=service.users), source
+    return Request(model=source.spec, group=group, pins=fixed, context=context, users=service.users), source
 
 
 def _check_pins(pins: Pins, quantization: str | None) -> None:

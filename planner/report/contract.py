@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from typing_extensions import TypedDict
 
 from planner.engines.vllm.choice import Choice
 from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.plan import Alternative
-from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.settings import ServeConfig, reported
 from planner.facts.deployment import Deployment
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
@@ -206,16 +206,7 @@ def _hardware(group: GpuGroup, config: ServeConfig) -> HardwareJson:
 
 
 def _settings(config: ServeConfig) -> SettingsJson:
-    return {
-        "tensor_parallel_size": config.tensor_parallel_size,
-        "pipeline_parallel_size": config.pipeline_parallel_size,
-        "gpu_memory_utilization": config.gpu_memory_utilization,
-        "max_model_len": config.max_model_len,
-        "max_num_seqs": config.max_num_seqs,
-        "max_num_batched_tokens": config.max_num_batched_tokens,
-        "kv_cache_dtype": config.kv_cache_dtype,
-        "enforce_eager": config.enforce_eager,
-    }
+    return cast("SettingsJson", reported(config))
 
 
 def alternatives_json(alternatives: Iterable[Alternative]) -> list[AlternativeJson]:

@@ -11,10 +11,11 @@ from urllib.parse import urlencode
 from planner.catalogue import load
 from planner.emit import files_of
 from planner.errors import PlannerError, did_you_mean
-from planner.facts.command_line import command_line
 from planner.facts.hardware import Host
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.verdict import ENGINES
+from planner.questions.command_line import command_line
+from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_USERS
 from planner.questions.vllm import Answer, answer_for
 from planner.report.answers import answer_view
 from planner.report.view import View
@@ -23,7 +24,7 @@ from planner.units import parse_context
 if TYPE_CHECKING:
     from planner.questions.local import LocalAnswer
 
-MOST_COUNT, MOST_USERS, MOST_CONTEXT, MOST_TEXT, MOST_DIGITS = 1024, 100_000, 10**9, 200, 12
+MOST_TEXT, MOST_DIGITS = 200, 12
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from planner.engines.llamacpp.pace import gguf_weights
 from planner.engines.llamacpp.warn import warnings
 from planner.engines.pace import local_estimate, local_work
 from planner.errors import PlannerError
+from planner.facts.context import USEFUL_CONTEXT
 from planner.facts.deployment import Service
 from planner.facts.local_plan import LocalPlan, Part, exactly, longest_context
 from planner.facts.model import ChatFormat
@@ -19,7 +20,6 @@ from planner.facts.speed import DOES_NOT_START, NoSpeed, SpeedEstimate
 from planner.units import largest, tokens
 
 LLAMA_CPP_VERSION = "b10488"  # what Ollama 0.33 pins
-USUAL_CONTEXT = 32_768
 _COMPUTE_LOW, _COMPUTE_HIGH = 0.95, 1.12  # of the derived compute buffer: the CUDA logs and the oracle's worst
 
 
@@ -83,7 +83,7 @@ def _chosen(ask: GgufAsk) -> LlamaCppConfig:
         fitting = longest(ask, found)
         if ask.context is None:
             found = replace(found, context=max(fitting, min(4096, ask.model.max_context)))
-        if found.context <= fitting and (ask.context or found.context >= min(USUAL_CONTEXT, ask.model.max_context)):
+        if found.context <= fitting and (ask.context or found.context >= min(USEFUL_CONTEXT, ask.model.max_context)):
             return _settled(ask, found)
     found = _settled(ask, found)
     if ask.gpu_layers is None and not _fits(ask, found):

@@ -10,6 +10,7 @@ from planner.engines.mlx.pace import mlx_weights
 from planner.engines.pace import local_estimate, local_work
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative
+from planner.facts.context import POOLING_CONTEXT, USEFUL_CONTEXT
 from planner.facts.deployment import Sampling, Service
 from planner.facts.hardware import GpuGroup
 from planner.facts.local_plan import LocalPlan, Part, exactly, longest_context
@@ -19,8 +20,6 @@ from planner.facts.verdict import Warn
 from planner.units import GIB, MIB, ceil_div, largest, tokens
 
 VERSIONS = {"mlx-lm": "0.32.2", "mlx-vlm": "0.7.10"}
-USUAL_CONTEXT = 32_768
-POOLING_CONTEXT = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +91,7 @@ def _chosen(ask: MlxAsk) -> tuple[int, int]:
         fitting = _longest(ask, kv_bits)
         wanted = ask.context or (min(fitting, POOLING_CONTEXT) if ask.model.pooling else fitting) or min(4096, limit)
         found = (wanted, kv_bits)
-        if wanted <= fitting and (ask.context or ask.model.pooling or wanted >= min(USUAL_CONTEXT, limit)):
+        if wanted <= fitting and (ask.context or ask.model.pooling or wanted >= min(USEFUL_CONTEXT, limit)):
             break
     return found
 

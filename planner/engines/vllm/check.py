@@ -11,7 +11,7 @@ from planner.engines.alternatives import NO_MARKET, Market
 from planner.engines.vllm import rules
 from planner.engines.vllm.changes import changes, published, request_with
 from planner.engines.vllm.choice import Choice, Request
-from planner.engines.vllm.command import AUTO_LENGTH, read_settings
+from planner.engines.vllm.command import read_settings
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES, UNCOVERED_KV_DTYPES
 from planner.engines.vllm.flag_rules import FlagFault
 from planner.engines.vllm.memory import place
@@ -19,7 +19,7 @@ from planner.engines.vllm.not_covered import NotCovered, not_covered
 from planner.engines.vllm.parsers import told_remarks
 from planner.engines.vllm.plan import Plan, reject, warnings
 from planner.engines.vllm.search import cannot_split, evaluate
-from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.settings import BY_NAME, REPORTED, ServeConfig, defaults
 from planner.engines.vllm.versions import VERSIONS, newest_for
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup
@@ -28,7 +28,6 @@ from planner.facts.verdict import Verdict, Warn
 from planner.text import shown
 from planner.units import parse_count
 
-HUMAN_INTEGERS = ("--max-model-len", "--max-num-batched-tokens", "--kv-cache-memory-bytes")  # vLLM 0.33 human_readable_int
 # What shows a server fewer GPUs than the machine has: the environment; what its container is given (docker run, compose files, manifests).
 VISIBLE = {
     "nvidia": ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "--gpus", "devices", "nvidia.com/gpu"),
@@ -69,8 +68,7 @@ class Checked:
 
 def default_config(model: ModelSpec, group: GpuGroup, values: Mapping[str, str | bool], version: str) -> ServeConfig:
     """What vLLM sets where the command says nothing (engine/arg_utils.py get_batch_defaults)."""
-    release = VERSIONS[version]
-    batch, seqs = rules.default_batches(group.gpu, group.total_bytes, release)
+    batch, seqs = rules.default_batches(group.gpu, group.total_bytes, VERSIONS[version])
     config, _ = read_settings(values, ServeConfig(max_model_len=model.max_position_embeddings))
     if "--max-num-seqs" not in values and "--max-num-batched-tokens" in values:
         seqs = min(seqs, config.max_num_batched_tokens)
@@ -78,13 +76,7 @@ def default_config(model: ModelSpec, group: GpuGroup, values: Mapping[str, str |
         batch = max(min(batch, config.max_num_seqs * config.max_model_len), config.max_num_seqs)
     if model.is_encoder:
         batch = max(batch, config.max_model_len)
-    return ServeConfig(
-        max_model_len=model.max_position_embeddings,
-        max_num_seqs=seqs,
-        max_num_batched_tokens=batch,
-        gpu_memory_utilization=release.gpu_memory_utilization,
-        vllm_version=version,
-    )
+    return replace(defaults(version), max_model_len=model.max_position_embeddings, max_num_seqs=seqs, max_num_batched_tokens=batch)
 
 
 def check(
@@ -117,7 +109,7 @@ def check(
     try:
         if problem := cannot_split(request_with(request, config), config.tensor_parallel_size, config.pipeline_parallel_size):
             return answer(None, _not_divisible(request, config, problem))
-        if str(values.get("--max-model-len", "")) in AUTO_LENGTH:
+        if str(values.get("--max-model-len", "")) in BY_NAME["max_model_len"].automatic:
             config = _fitted(request, config)
         choice = _explained(evaluate(request, config), values)
         layout = rules.cache_layout(model, group.gpu, config.kv_cache_dtype)
@@ -140,17 +132,8 @@ def check(
 
 def _explained(choice: Choice, values: Mapping[str, str | bool]) -> Choice:
     """Settings with where each comes from: the command, or vLLM's default."""
-    names = [
-        "tensor_parallel_size",
-        "pipeline_parallel_size",
-        "gpu_memory_utilization",
-        "max_model_len",
-        "max_num_seqs",
-        "max_num_batched_tokens",
-        "kv_cache_dtype",
-        "enforce_eager",
-    ]
-    return replace(choice, reasons=tuple((name, "from the command" if "--" + name.replace("_", "-") in values else "vLLM's default") for name in names))
+    said = ((setting.name, "from the command" if setting.flag in values else "vLLM's default") for setting in REPORTED)
+    return replace(choice, reasons=tuple(said))
 
 
 def _plan(request: Request, choice: Choice, repo: str, argv: Sequence[str], values: Mapping[str, str | bool]) -> Plan:
@@ -176,8 +159,11 @@ def _chat_warnings(plan: Plan, values: Mapping[str, str | bool]) -> list[Warn]:
 
 def _thousands(argv: Sequence[str]) -> list[Warn]:
     """Numbers that vLLM reads otherwise than people, and `plan`, do: to it 32k is 32,000."""
+    from planner.engines.vllm.flags import flag_table  # read already, for the command's own flags
+
+    scaled = [flag for flag, entry in flag_table()["flags"].items() if str(entry.get("reads")).startswith("count")]  # human_readable_int
     words = [piece for word in argv for piece in (word.split("=", 1) if word.startswith("--") else (word,))]
-    found = [(flag, text) for flag, text in pairwise(words) if flag in HUMAN_INTEGERS and re.fullmatch(r"\d+(\.\d+)?[kmgt]", text)]
+    found = [(flag, text) for flag, text in pairwise(words) if flag in scaled and re.fullmatch(r"\d+(\.\d+)?[kmgt]", text)]
     return [
         Warn(code="thousands", message=f"vLLM reads {flag} {text} as {parse_count(text):,}; {text.upper()} is {parse_count(text.upper()):,}")
         for flag, text in found

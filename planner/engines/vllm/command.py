@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 
 from planner.engines.vllm.parsers import chat_words
-from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.settings import COMMAND, SETTINGS, ServeConfig, with_settings
 from planner.engines.vllm.versions import DEFAULT_VERSION
+from planner.errors import BadValueError
 from planner.facts.model import ChatFormat
+from planner.facts.settings import Value, command_words, number_in, read_flags
 from planner.units import parse_count
-
-_BOOLEAN = {"--enforce-eager": "enforce_eager", "--enable-expert-parallel": "enable_expert_parallel", "--skip-mm-profiling": "skip_mm_profiling"}
-_INTEGER = {
-    "--tensor-parallel-size": "tensor_parallel_size",
-    "--pipeline-parallel-size": "pipeline_parallel_size",
-    "--max-model-len": "max_model_len",
-    "--max-num-seqs": "max_num_seqs",
-    "--max-num-batched-tokens": "max_num_batched_tokens",
-    "--kv-cache-memory-bytes": "kv_cache_memory_bytes",
-    "--max-cudagraph-capture-size": "max_cudagraph_capture_size",
-}
-_TEXT = {"--kv-cache-dtype": "kv_cache_dtype", "--dtype": "dtype", "--quantization": "quantization"}
-_UTILIZATION = "--gpu-memory-utilization"
-AUTO_LENGTH = ("auto", "-1")  # --max-model-len: the longest that fits
 
 
 def serve_argv(
@@ -41,38 +28,7 @@ def serve_argv(
     argv = ["vllm", "serve", repo, "--served-model-name", served_name, "--host", host, "--port", str(port)]
     if pooling:
         argv += ["--runner", "pooling"]
-    return (*argv, *setting_words(config), *(chat_words(chat, config.vllm_version) if chat and not pooling else ()))
-
-
-def setting_words(config: ServeConfig) -> list[str]:
-    """The settings as flags with their values."""
-    words = ["--tensor-parallel-size", str(config.tensor_parallel_size)]
-    if config.pipeline_parallel_size > 1:
-        words += ["--pipeline-parallel-size", str(config.pipeline_parallel_size)]
-    words += ["--max-model-len", str(config.max_model_len), _UTILIZATION, f"{config.gpu_memory_utilization:g}"]
-    words += ["--max-num-seqs", str(config.max_num_seqs), "--max-num-batched-tokens", str(config.max_num_batched_tokens)]
-    if config.kv_cache_dtype != "auto":
-        words += ["--kv-cache-dtype", config.kv_cache_dtype]
-    if config.kv_cache_memory_bytes is not None:
-        words += ["--kv-cache-memory-bytes", str(config.kv_cache_memory_bytes)]
-    if config.max_cudagraph_capture_size is not None:
-        words += ["--max-cudagraph-capture-size", str(config.max_cudagraph_capture_size)]
-    if config.dtype != "auto":
-        words += ["--dtype", config.dtype]
-    if config.quantization is not None:
-        words += ["--quantization", config.quantization]
-    return words + [flag for flag, name in _BOOLEAN.items() if getattr(config, name)]
-
-
-class BadValueError(ValueError):
-    """A value that vLLM refuses; the message names its flag."""
-
-
-def _number(text: str, read: Callable[[str], float]) -> float:
-    try:
-        return read(text)
-    except ValueError:
-        raise BadValueError("expected a number") from None
+    return (*argv, *command_words(COMMAND, config), *(chat_words(chat, config.vllm_version) if chat and not pooling else ()))
 
 
 def _json(text: str) -> Mapping[str, object]:
@@ -85,38 +41,11 @@ def _json(text: str) -> Mapping[str, object]:
 
 def read_settings(values: Mapping[str, str | bool], defaults: ServeConfig) -> tuple[ServeConfig, dict[str, str]]:
     """The settings among a command's flags over `defaults`, and why a value is refused, by flag."""
-    found: dict[str, object] = {}
-    faults: dict[str, str] = {}
-    for flag, value in values.items():
-        try:
-            found |= _setting(flag, value)
-        except BadValueError as error:
-            faults[flag] = f"{flag} is {value!r}: {error}"
-    return replace(defaults, **found), faults  # type: ignore[arg-type]
+    settings, faults = read_flags(SETTINGS, values, parse_count, _indirect)
+    return with_settings(defaults, settings), faults
 
 
-def _setting(flag: str, value: str | bool) -> dict[str, object]:
-    text = str(value)
-    if flag in _BOOLEAN:
-        return {_BOOLEAN[flag]: bool(value)}
-    if flag == "--max-model-len" and text in AUTO_LENGTH:
-        return {}
-    if flag in _INTEGER:
-        number = int(_number(text, parse_count))
-        if number < 1 and flag != "--max-cudagraph-capture-size":
-            raise BadValueError("expected a number above 0")
-        return {_INTEGER[flag]: number}
-    if flag == _UTILIZATION:
-        share = _number(text, float)
-        if not 0 < share <= 1:
-            raise BadValueError("expected a share above 0 and at most 1")
-        return {"gpu_memory_utilization": share}
-    if flag in _TEXT:
-        return {_TEXT[flag]: text}
-    return _indirect(flag, value)
-
-
-def _indirect(flag: str, value: str | bool) -> dict[str, object]:
+def _indirect(flag: str, value: str | bool) -> dict[str, Value]:
     """Flags that mean a setting without naming it."""
     text = str(value)
     if flag == "--language-model-only":
@@ -127,13 +56,13 @@ def _indirect(flag: str, value: str | bool) -> dict[str, object]:
     if flag == "--optimization-level" and text == "0":
         return {"max_cudagraph_capture_size": 0}
     if flag == "--cudagraph-capture-sizes":
-        return {"max_cudagraph_capture_size": max((int(_number(part, parse_count)) for part in text.split()), default=0)}
+        return {"max_cudagraph_capture_size": max((int(number_in(part, parse_count)) for part in text.split()), default=0)}
     if flag == "--compilation-config" and text.startswith("{"):
         return _graphs(_json(text))
     return {}
 
 
-def _graphs(data: Mapping[str, object]) -> dict[str, object]:
+def _graphs(data: Mapping[str, object]) -> dict[str, Value]:
     sizes = data.get("cudagraph_capture_sizes")
     if str(data.get("cudagraph_mode", "")).upper() == "NONE" or sizes == []:
         return {"max_cudagraph_capture_size": 0}

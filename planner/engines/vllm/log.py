@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from planner.engines.vllm.causes import cause_of, exception_of, is_secondary, message, plain, settings_told
+from planner.engines.vllm.settings import COMMAND
+from planner.facts.command_line import flag_of
 from planner.facts.observed import Cause, Observed
 from planner.units import GIB
 
@@ -130,29 +132,8 @@ def _complete(found: Observed) -> None:
         found.non_torch_bytes = found.consumed_bytes - found.weights_bytes
 
 
-SETTINGS: Mapping[str, str] = MappingProxyType(
-    {
-        name: "--" + name.replace("_", "-")
-        for name in (
-            "tensor_parallel_size",
-            "pipeline_parallel_size",
-            "max_model_len",
-            "gpu_memory_utilization",
-            "max_num_seqs",
-            "max_num_batched_tokens",
-            "kv_cache_dtype",
-            "kv_cache_memory_bytes",
-            "enforce_eager",
-            "dtype",
-            "quantization",
-            "enable_expert_parallel",
-            "skip_mm_profiling",
-            "language_model_only",
-            "speculative_config",
-            "limit_mm_per_prompt",
-        )
-    }
-)
+_MODALITIES = ("language_model_only", "speculative_config", "limit_mm_per_prompt")  # no settings of the ledger's, but it hears of them
+SETTINGS: Mapping[str, str] = MappingProxyType({setting.name: setting.flag for setting in COMMAND} | {name: flag_of(name) for name in _MODALITIES})
 
 
 def command_words(found: Observed) -> list[str]:

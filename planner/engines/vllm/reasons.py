@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from planner.engines.vllm import rules
 from planner.engines.vllm.choice import HIGHEST_UTILIZATION, Choice, Claim, Request, utilization
+from planner.engines.vllm.settings import REPORTED
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.verdict import WORST_FIRST
 from planner.units import CONTEXT_STEP, tokens
@@ -28,16 +29,20 @@ Undone = Callable[..., Choice]  # the choice with other values of some settings,
 
 def explained(request: Request, choice: Choice, undone: Undone, wider: Choice | None, dtypes: Sequence[str]) -> Choice:
     """The choice with its reasons. `wider`: the best that more tensor parallelism came to; `dtypes`: cache dtypes that are possible."""
-    pins = request.pins
+    free: Mapping[str, Callable[[], Why]] = {
+        "tensor_parallel_size": lambda: _why_split(request, choice, undone, wider),
+        "pipeline_parallel_size": lambda: _why_pipeline(request, choice),
+        "gpu_memory_utilization": lambda: _why_share(request, choice),
+        "max_model_len": lambda: _why_context(request, choice),
+        "max_num_seqs": lambda: _why_seqs(request, choice),
+        "max_num_batched_tokens": lambda: _why_batch(request, choice, undone),
+        "kv_cache_dtype": lambda: _why_dtype(request, choice, undone, dtypes),
+        "enforce_eager": lambda: _why_eager(request, choice, undone),
+    }
     why = {
-        "tensor_parallel_size": Why(PINNED) if pins.tensor_parallel_size else _why_split(request, choice, undone, wider),
-        "pipeline_parallel_size": Why(PINNED) if pins.pipeline_parallel_size else _why_pipeline(request, choice),
-        "gpu_memory_utilization": _why_share(request, choice),
-        "max_model_len": Why(PINNED) if pins.max_model_len else _why_context(request, choice),
-        "max_num_seqs": Why(PINNED) if pins.max_num_seqs else _why_seqs(request, choice),
-        "max_num_batched_tokens": Why(PINNED) if pins.max_num_batched_tokens else _why_batch(request, choice, undone),
-        "kv_cache_dtype": Why(PINNED) if pins.kv_cache_dtype else _why_dtype(request, choice, undone, dtypes),
-        "enforce_eager": Why(PINNED) if pins.enforce_eager is not None else _why_eager(request, choice, undone),
+        setting.name: free[setting.name]() if getattr(request.pins, setting.name) == setting.unpinned else Why(PINNED)
+        for setting in REPORTED
+        if setting.name in free
     }
     return replace(
         choice,
@@ -99,7 +104,7 @@ def _why_pipeline(request: Request, choice: Choice) -> Why:
 
 def _why_share(request: Request, choice: Choice) -> Why:
     share, text = utilization(request, choice.config.tensor_parallel_size)
-    if request.pins.gpu_memory_utilization is not None or share >= HIGHEST_UTILIZATION or share <= SPARE:
+    if share >= HIGHEST_UTILIZATION or share <= SPARE:
         return Why(text)
     return Why(text, Claim("gpu_memory_utilization", (("gpu_memory_utilization", round(share + SPARE, 3)),), "not sure"))
 

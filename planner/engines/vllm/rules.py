@@ -253,8 +253,8 @@ _WHILE_LOADING = frozenset({"int8_per_channel_weight_only", "mxfp8", "nvfp4_per_
 
 
 def is_quantized_while_loading(asked: str | None, actual: str | None, version: str) -> bool:
-    """Whether `--quantization` makes weights of a size that the ledger does not hold. vLLM 0.33 has no bitsandbytes any more."""
-    return actual is None and (asked in _WHILE_LOADING or (asked == "bitsandbytes" and version != "0.33"))
+    """Whether `--quantization` makes weights of a size that the ledger does not hold."""
+    return actual is None and (asked in _WHILE_LOADING or (asked == "bitsandbytes" and VERSIONS[version].bitsandbytes))
 
 
 def quantization_problem(asked: str | None, actual: str | None) -> str:

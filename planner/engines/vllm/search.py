@@ -18,12 +18,12 @@ from planner.engines.vllm.settings import ServeConfig, with_settings
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import NotDivisibleError, PlannerError, UnsupportedError
 from planner.facts.config import Parallel
+from planner.facts.context import USEFUL_CONTEXT
 from planner.facts.model import ModelSpec
 from planner.facts.settings import Value
 from planner.facts.verdict import WORST_FIRST
 from planner.units import CONTEXT_STEP
 
-USEFUL_CONTEXT = 32_768  # below this, a narrower cache dtype is worth it without being asked for
 LEAST_CONTEXT = 8_192  # below this, tokens of context are weighed against CUDA graphs and the size of a batch
 GRAPHS_WORTH = 2.0  # GUESS between what people measured without graphs: 1.7 times (vllm-omni#7960) to 4 times slower (VLM-Surgical-Agent-Framework#5)
 SMALLER_BATCH_COSTS = 0.8  # GUESS: what a token of context is worth at the next smaller batch, whose prompts take longer

@@ -213,9 +213,14 @@ def defaults(release: str) -> ServeConfig:
     return with_settings(ServeConfig(vllm_version=release), {setting.name: setting.default_in(release) for setting in SETTINGS})
 
 
-def pins(asked: object, release: str) -> Pins:
+def pins_of(asked: object, release: str) -> Pins:
     """What a question fixes: `asked` has fields named as the settings."""
     return with_settings(Pins(vllm_version=release), {setting.name: getattr(asked, setting.name) for setting in PINS})
+
+
+def reported(config: ServeConfig) -> dict[str, int | float | str | bool]:
+    """The settings that an answer shows, in its order."""
+    return {setting.name: getattr(config, setting.name) for setting in REPORTED}
 
 
 def own_pins(asked: object) -> list[str]:
