@@ -15,7 +15,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # Every Python process that is started with these counts its lines, the command line under test too.
 COUNTED = COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/build/coverage/data
 .DELETE_ON_ERROR:
-.PHONY: help lint test judges fast-coverage judges-coverage coverage coverage-report mutants docs wheel constraints
+.PHONY: help lint test judges coverage coverage-report mutants docs wheel constraints
 
 help:
 	@sed -n 's/^#   //p' Makefile

@@ -54,6 +54,7 @@ def test_the_main_question_writes_its_files(tmp_path):
     ("question", "code"),
     [
         (QUESTION, 0),
+        (("--gpu", "rtx4090", "--count", "2"), 0),
         (("--gpu", "m4-max-64gb", "--model", "qwen3-30b-a3b"), 0),
         (("--gpu", "rtx4090", "--engine", "ollama", "--model", "qwen3-8b"), 0),
         (("--model", "qwen3-32b", "--context", "32k", "--users", "10"), 0),
