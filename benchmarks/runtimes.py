@@ -18,7 +18,8 @@ from planner.architecture import Config, build_model, parse_config
 from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, compute_bytes, kv_bytes
 from planner.engines.llamacpp.model import converted
 from planner.engines.mlx import memory as mlx
-from planner.facts.model import FullAttention, LatentAttention, ModelSpec
+from planner.facts.attention import FullAttention, LatentAttention
+from planner.facts.model import ModelSpec
 from planner.units import GIB, MIB
 
 DATA = Path(__file__).parent.parent / "tests" / "data"

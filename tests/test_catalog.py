@@ -8,7 +8,7 @@ from conftest import DATA, config_model, run_plan
 
 from planner.catalogue import load
 from planner.errors import CatalogError, PlannerError
-from planner.facts.model import Experts, Linear, Module
+from planner.facts.modules import Experts, Linear, Module
 
 GPUS = list(load.gpu_rows())
 MODELS = list(load.model_rows())

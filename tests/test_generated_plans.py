@@ -11,20 +11,10 @@ from conftest import ROOT
 from planner.engines.vllm.kvcache import CacheSpec, cache_specs, longest_model_len, plan_cache
 from planner.engines.vllm.rules import in_flight_tokens
 from planner.engines.vllm.settings import ServeConfig
+from planner.facts.attention import Attention, ChunkedLocal, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.config import CacheLayout, Parallel
-from planner.facts.model import (
-    Attention,
-    Axis,
-    ChunkedLocal,
-    FullAttention,
-    LatentAttention,
-    LayerGroup,
-    ModelSpec,
-    RecurrentState,
-    SlidingWindow,
-    Split,
-    Tensor,
-)
+from planner.facts.model import LayerGroup, ModelSpec
+from planner.facts.modules import Axis, Split, Tensor
 from tests.judges import judge_venv
 
 CASES = 200

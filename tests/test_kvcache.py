@@ -18,20 +18,10 @@ from planner.engines.vllm.kvcache import (
     token_bytes,
 )
 from planner.errors import PlannerError
+from planner.facts.attention import ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.config import CacheLayout, Parallel
-from planner.facts.model import (
-    Axis,
-    ChunkedLocal,
-    CompressedCache,
-    FullAttention,
-    LatentAttention,
-    LayerGroup,
-    ModelSpec,
-    RecurrentState,
-    SlidingWindow,
-    Split,
-    Tensor,
-)
+from planner.facts.model import LayerGroup, ModelSpec
+from planner.facts.modules import Axis, Split, Tensor
 
 LAYOUT = CacheLayout(backend="FLASH_ATTN")
 FULL = FullAttention(kv_heads=8, head_dim=128, head_dim_v=64)

@@ -13,8 +13,8 @@ from planner.engines.vllm.overhead import Device, Outlook, Overhead
 from planner.engines.vllm.plan import reject
 from planner.engines.vllm.search import best
 from planner.engines.vllm.settings import Pins, ServeConfig
+from planner.facts.attention import SlidingWindow
 from planner.facts.hardware import GpuGroup, Host
-from planner.facts.model import SlidingWindow
 from planner.units import GIB, MIB
 
 BLOCK = 16 * 36 * 2 * 8 * 128 * 2  # Qwen3-8B: 16 tokens, 36 layers, keys and values, 8 heads of 128 dimensions, 2 bytes: 2,359,296

@@ -15,8 +15,8 @@ from planner.catalogue.resolve import find_plain
 from planner.engines.mlx.memory import PROCESS_BYTES, cache_bytes, read_format, residual_bytes, weights_bytes, wired_bytes
 from planner.engines.mlx.plan import MlxAsk, plan_mlx
 from planner.errors import PlannerError
+from planner.facts.attention import FullAttention
 from planner.facts.hardware import GpuGroup
-from planner.facts.model import FullAttention
 from planner.units import GIB, MIB
 from tests.judges import judge_venv
 

@@ -13,8 +13,9 @@ from planner.engines.vllm.memory import Length, MemoryBreakdown
 from planner.engines.vllm.search import best, cannot_split, enough, evaluate, kv_dtypes, longest_for_users, preference, sequences, sizes, splits
 from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.errors import PlannerError
+from planner.facts.attention import FullAttention
 from planner.facts.hardware import GpuGroup
-from planner.facts.model import FullAttention, LayerGroup
+from planner.facts.model import LayerGroup
 
 FULL = FullAttention(kv_heads=8, head_dim=125, head_dim_v=125)
 

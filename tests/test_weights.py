@@ -9,7 +9,9 @@ from planner.engines.shards import axis_size, linear_bytes, module_bytes, plane_
 from planner.engines.vllm.weights import buffer_bytes, kernels_matter, stage_layers, stage_weights
 from planner.errors import NotDivisibleError
 from planner.facts.config import Parallel
-from planner.facts.model import BF16, ROUTER, Axis, CheckpointDifference, Experts, LayerGroup, Linear, ModelSpec, Plane, Split, Storage, Tensor
+from planner.facts.model import CheckpointDifference, LayerGroup, ModelSpec
+from planner.facts.modules import Axis, Experts, Linear, Split, Tensor
+from planner.facts.storage import BF16, ROUTER, Plane, Storage
 
 AWQ = Storage("awq", (Plane(4), Plane(4, column_block=128), Plane(16, column_block=128)), input_multiple=128, output_multiple=8)
 FP8_BLOCKS = Storage("fp8-block", (Plane(8), Plane(32, 128, 128)))

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from planner.architecture.config import Config
-from planner.architecture.formats import Quantization, Role
+from planner.architecture.formats import Quantization, Target
 from planner.errors import PlannerError
-from planner.facts.model import BF16, Axis, Experts, Linear, Module, Split, Storage, Tensor
+from planner.facts.modules import Axis, Experts, Linear, Module, Role, Split, Tensor, TensorRole
+from planner.facts.storage import BF16, Storage
 
 WHOLE, TP = Split.WHOLE, Split.TP
 
@@ -34,28 +35,28 @@ class Scope:
         inputs: Axis,
         outputs: Sequence[Axis],
         *,
+        role: Role,
         bias: bool = False,
         parts: Sequence[str] = (),
-        role: Role = Role.LINEAR,
     ) -> Linear:
         """A linear layer that the checkpoint may quantize; `parts` are the unfused names where they differ."""
         stem, _, last = name.rpartition(".")
         stem = stem + "." if stem else ""
         names = [f"{self.prefix}{stem}{part}" for part in (parts or (last,))]
-        storage = self.quantization.storage(names, role)
-        return Linear(name=name, inputs=inputs, outputs=tuple(outputs), bias=bias, storage=storage)
+        storage = self.quantization.storage(names, Target.HEAD if role is Role.HEAD else Target.LINEAR)
+        return Linear(name=name, role=role, inputs=inputs, outputs=tuple(outputs), bias=bias, storage=storage)
 
-    def column(self, name: str, inputs: int, outputs: Sequence[int], *, bias: bool = False, parts: Sequence[str] = ()) -> Linear:
+    def column(self, name: str, inputs: int, outputs: Sequence[int], *, role: Role, bias: bool = False, parts: Sequence[str] = ()) -> Linear:
         """Column parallel: the outputs are divided, the inputs whole."""
-        return self.linear(name, Axis(inputs), [Axis(size, TP) for size in outputs], bias=bias, parts=parts)
+        return self.linear(name, Axis(inputs), [Axis(size, TP) for size in outputs], role=role, bias=bias, parts=parts)
 
-    def row(self, name: str, inputs: int, outputs: int, *, bias: bool = False) -> Linear:
+    def row(self, name: str, inputs: int, outputs: int, *, role: Role, bias: bool = False) -> Linear:
         """Row parallel: the inputs are divided, outputs and bias whole."""
-        return self.linear(name, Axis(inputs, TP), [Axis(outputs)], bias=bias)
+        return self.linear(name, Axis(inputs, TP), [Axis(outputs)], role=role, bias=bias)
 
-    def replicated(self, name: str, inputs: int, outputs: Sequence[int], *, bias: bool = False, parts: Sequence[str] = ()) -> Linear:
+    def replicated(self, name: str, inputs: int, outputs: Sequence[int], *, role: Role, bias: bool = False, parts: Sequence[str] = ()) -> Linear:
         """The same on every rank."""
-        return self.linear(name, Axis(inputs), [Axis(size) for size in outputs], bias=bias, parts=parts)
+        return self.linear(name, Axis(inputs), [Axis(size) for size in outputs], role=role, bias=bias, parts=parts)
 
     def qkv(
         self,
@@ -75,22 +76,22 @@ class Scope:
         queries = Axis(heads * head_dim * (2 if gate else 1), TP)
         keys = Axis(kv_heads * head_dim, Split.HEADS, kv_heads)
         values = Axis(kv_heads * (head_dim_v or head_dim), Split.HEADS, kv_heads)
-        return self.linear(name, Axis(hidden), (queries, keys, values), bias=bias, parts=parts)
+        return self.linear(name, Axis(hidden), (queries, keys, values), role=Role.QKV, bias=bias, parts=parts)
 
     def gated_mlp(self, name: str, hidden: int, intermediate: int, *, bias: bool = False) -> list[Module]:
         """gate_up_proj and down_proj."""
         return [
-            self.column(f"{name}.gate_up_proj", hidden, (intermediate, intermediate), bias=bias, parts=("gate_proj", "up_proj")),
-            self.row(f"{name}.down_proj", intermediate, hidden, bias=bias),
+            self.column(f"{name}.gate_up_proj", hidden, (intermediate, intermediate), role=Role.GATE_UP, bias=bias, parts=("gate_proj", "up_proj")),
+            self.row(f"{name}.down_proj", intermediate, hidden, role=Role.DOWN, bias=bias),
         ]
 
     def plain_mlp(self, up: str, down: str, hidden: int, intermediate: int, *, bias: bool = False) -> list[Module]:
         """An MLP without gate: fc1/fc2 or up/down."""
-        return [self.column(up, hidden, (intermediate,), bias=bias), self.row(down, intermediate, hidden, bias=bias)]
+        return [self.column(up, hidden, (intermediate,), role=Role.UP, bias=bias), self.row(down, intermediate, hidden, role=Role.DOWN, bias=bias)]
 
     def experts(self, name: str, experts: int, hidden: int, intermediate: int, *, shards: int = 2, bias: bool = False) -> Experts:
         """The routed experts of one layer."""
-        storage = self.quantization.storage([self.prefix + name], Role.EXPERTS)
+        storage = self.quantization.storage([self.prefix + name], Target.EXPERTS)
         return Experts(name=name, experts=experts, hidden=hidden, intermediate=intermediate, shards=shards, bias=bias, storage=storage)
 
     def attention_scales(self) -> tuple[Tensor, ...]:
@@ -113,12 +114,17 @@ def check_heads(config: Config, heads: int, kv_heads: int) -> None:
 
 def embedding(vocab: int, hidden: int, name: str = "embed_tokens") -> Tensor:
     """A vocabulary-parallel embedding [padded vocabulary / tp, hidden] (vllm vocab_parallel_embedding.py:36)."""
-    return Tensor(name=name, axes=(Axis(vocab, Split.VOCAB), Axis(hidden)))
+    return Tensor(name=name, axes=(Axis(vocab, Split.VOCAB), Axis(hidden)), role=TensorRole.EMBEDDING)
 
 
 def plain(name: str, *sizes: int, bits: int = 16) -> Tensor:
     """A tensor that every rank holds whole."""
     return Tensor(name=name, axes=tuple(Axis(size) for size in sizes), bits=bits)
+
+
+def addend(name: str, size: int, *, bits: int = 16) -> Tensor:
+    """A bias that stands beside its matrix, read by the same kernel."""
+    return Tensor(name=name, axes=(Axis(size),), bits=bits, role=TensorRole.ADDEND)
 
 
 def norm(name: str, size: int, *, bias: bool = False, bits: int = 16, split: Split = WHOLE, units: int = 0) -> list[Module]:
@@ -130,17 +136,17 @@ def norm(name: str, size: int, *, bias: bool = False, bits: int = 16, split: Spl
 
 def gate(name: str, experts: int, hidden: int, *, storage: Storage = BF16, bias: bool = False) -> Linear:
     """A router: replicated, never quantized."""
-    return Linear(name=name, inputs=Axis(hidden), outputs=(Axis(experts),), storage=storage, bias=bias)
+    return Linear(name=name, role=Role.ROUTER, inputs=Axis(hidden), outputs=(Axis(experts),), storage=storage, bias=bias)
 
 
 def correction_bias(name: str, experts: int) -> Tensor:
     """The score correction bias of DeepSeek-style routers, float32."""
-    return Tensor(name=name, axes=(Axis(experts),), bits=32)
+    return addend(name, experts, bits=32)
 
 
-def unquantized(name: str, inputs: int, outputs: int, *, bias: bool = False, split_out: Split = WHOLE, split_in: Split = WHOLE) -> Linear:
+def unquantized(name: str, inputs: int, outputs: int, *, role: Role, bias: bool = False, split_out: Split = WHOLE, split_in: Split = WHOLE) -> Linear:
     """A linear layer that vLLM builds without a quantization config."""
-    return Linear(name=name, inputs=Axis(inputs, split_in), outputs=(Axis(outputs, split_out),), bias=bias)
+    return Linear(name=name, role=role, inputs=Axis(inputs, split_in), outputs=(Axis(outputs, split_out),), bias=bias)
 
 
 def rope_cache(length: int, rotary_dim: int, *, bits: int = 16) -> Tensor:

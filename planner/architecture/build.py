@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import assert_never
 
 from planner.architecture import gemma4
 from planner.architecture.blocks import Scope, embedding, norm
@@ -12,7 +13,9 @@ from planner.architecture.quantization import online_quantization, read_quantiza
 from planner.architecture.rope import rope_settings
 from planner.architecture.text import Dims, Layer, read_dims
 from planner.errors import PlannerError, UnsupportedModelError, did_you_mean
-from planner.facts.model import Axis, CompressedCache, LayerGroup, ModelSpec, Module, RecurrentState, Tensor
+from planner.facts.attention import Attention, CacheKind, cache_kind
+from planner.facts.model import LayerGroup, ModelSpec
+from planner.facts.modules import Axis, Module, Tensor
 
 _EXPERTS_PER_TOKEN = ("num_experts_per_tok", "top_k_experts", "moe_topk", "moe_top_k", "moe_k")
 # where null differs from a missing key, which has the default of the Hugging Face class
@@ -146,8 +149,19 @@ def _grouped(layers: list[Layer]) -> tuple[LayerGroup, ...]:
 
 def _scale_buffers(layers: list[Layer]) -> tuple[Tensor, ...]:
     """Four float32 scalars an attention layer, also without a quantized cache (vllm attention.py set_default_quant_scales)."""
-    count = sum(1 for layer in layers if layer.attention and not isinstance(layer.attention[-1], CompressedCache | RecurrentState))
+    count = sum(1 for layer in layers if layer.attention and _has_default_scales(layer.attention[-1]))
     return (Tensor(name="attn.default_scales", axes=(Axis(4 * count),), bits=32),) if count else ()
+
+
+def _has_default_scales(cache: Attention) -> bool:
+    """Whether a layer's class registers them: DeepSeek V4's and recurrent layers do not."""
+    match cache_kind(cache):
+        case CacheKind.PER_HEAD | CacheKind.LATENT:
+            return True
+        case CacheKind.COMPRESSED | CacheKind.STATE:
+            return False
+        case kind:
+            assert_never(kind)
 
 
 _LENGTH_KEYS = (

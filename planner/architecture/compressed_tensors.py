@@ -18,15 +18,17 @@ from planner.architecture.formats import (
     PER_MATRIX,
     SCALE,
     Quantization,
-    Role,
+    Target,
     fp8_block,
     grouped_int,
     listed,
+    nvfp4,
     scalars,
     spellings,
+    weight_only,
 )
 from planner.errors import PlannerError, UnsupportedModelError
-from planner.facts.model import BF16, Plane, Storage
+from planner.facts.storage import BF16, Arithmetic, Plane, Storage
 
 
 def compressed_tensors(config: Config) -> Quantization:
@@ -44,23 +46,35 @@ def compressed_tensors(config: Config) -> Quantization:
     def ignored(name: str) -> bool:
         return any(matches(pattern, name) for pattern in ignore)
 
-    def lookup(names: Sequence[str], role: Role) -> Storage:
-        if role is Role.EXPERTS:  # one unfused name decides (compressed_tensors_moe.py get_moe_method)
+    def lookup(names: Sequence[str], target: Target) -> Storage:
+        if target is Target.EXPERTS:  # one unfused name decides (compressed_tensors_moe.py get_moe_method)
             names = [names[0] + ".0.gate_proj", names[0] + ".0.up_proj", names[0] + ".0.down_proj"]
         if listed(names, ignored):
             return BF16
         for group in groups:
             targets = group.texts("targets")
-            wanted = "Linear" in targets and role is not Role.HEAD
+            wanted = "Linear" in targets and target is not Target.HEAD
             if wanted or any(matches(t, s) for t in targets for name in names for s in spellings(name)):
-                return _compressed_storage(group, role)
+                return _compressed_storage(group, target)
         return BF16
 
     scales = (*scalars(3, 32), *scalars(3, 16, "attn.zero_points"))
     return Quantization("compressed-tensors", lookup, attention_scales=scales, kv_cache_dtype=kv_cache_dtype)
 
 
-def _compressed_storage(group: Config, role: Role) -> Storage:
+def _fp8(weights: Config, strategy: str, target: Target, *, static: bool) -> Storage:
+    """Eight-bit floats with a scale for each block, output channel or matrix."""
+    if strategy == "block":
+        block = weights.integers("block_structure", low=1, count=2)
+        return fp8_block(block[0], block[1])
+    if strategy == "channel":
+        return FP8_CHANNEL
+    if not static:
+        return FP8_TENSOR
+    return FP8_TENSOR_STATIC_EXPERTS if target is Target.EXPERTS else FP8_TENSOR_STATIC
+
+
+def _compressed_storage(group: Config, target: Target) -> Storage:
     weights, activations = group.section("weights"), group.section("input_activations")
     if weights.data.get("actorder") in ("group", "dynamic"):
         raise UnsupportedModelError("activation ordering by group is not supported by vLLM any more", "use a checkpoint with static ordering or none")
@@ -69,25 +83,19 @@ def _compressed_storage(group: Config, role: Role) -> Storage:
     static = bool(activations.data) and not activations.flag("dynamic", default=False) if not isinstance(activations.data.get("dynamic"), str) else False
     size = weights.integer("group_size", default=-1, low=-1)
     if kind == "int" and (not activations.data or bits < 8):
-        extra = 4 if role is Role.EXPERTS else 16  # weight_shape: two bf16 an expert, two int64 a linear
+        extra = 4 if target is Target.EXPERTS else 16  # weight_shape: two bf16 an expert, two int64 a linear
         return grouped_int(bits, size, not weights.flag("symmetric", default=True), extra_bytes=extra)
     if kind == "int" and bits == 8 and strategy in ("channel", "tensor"):
         planes = [Plane(8), Plane(32, 1, 0) if strategy == "channel" else SCALE]
         if static:  # a scale of the inputs, and their zero point where they have one
             planes += [PER_MATRIX] if activations.flag("symmetric", default=True) else [PER_MATRIX, Plane(8, -1, 0)]
-        return Storage("int8", tuple(planes))
-    if kind == "float" and bits == 8 and strategy == "block":
-        block = weights.integers("block_structure", low=1, count=2)
-        return fp8_block(block[0], block[1])
-    if kind == "float" and bits == 8 and strategy == "channel":
-        return FP8_CHANNEL
-    if kind == "float" and bits == 8 and strategy == "tensor":
-        if role is Role.EXPERTS:
-            return FP8_TENSOR_STATIC_EXPERTS if static else FP8_TENSOR
-        return FP8_TENSOR_STATIC if static else FP8_TENSOR
+        return Storage(name="int8", planes=tuple(planes), arithmetic=Arithmetic.INT8)
+    if kind == "float" and bits == 8 and strategy in ("block", "channel", "tensor"):
+        stored = _fp8(weights, strategy, target, static=static)
+        return stored if activations.data else weight_only(stored)
     if kind == "float" and bits == 4 and size == 16:
-        scales = (SCALE, SCALE) if activations.data or role is Role.EXPERTS else (SCALE,)
-        return Storage("nvfp4", (Plane(4), Plane(8, 1, 16), *scales), input_multiple=16)
+        scales = (SCALE, SCALE) if activations.data or target is Target.EXPERTS else (SCALE,)
+        return nvfp4(*scales, arithmetic=Arithmetic.FP4 if activations.data else Arithmetic.BF16)
     if kind == "float" and bits == 4 and size == 32:
         return MXFP4_LINEAR
     raise UnsupportedModelError(f"compressed-tensors weights of {bits}-bit {kind} by {strategy} are not supported")

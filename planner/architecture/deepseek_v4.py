@@ -10,7 +10,8 @@ from planner.architecture.config import Config
 from planner.architecture.rope import rope_tables
 from planner.architecture.text import Dims, Layer, LayerBuilder, layer_types
 from planner.errors import UnsupportedModelError
-from planner.facts.model import Attention, Axis, CompressedCache, Module, Split, Tensor
+from planner.facts.attention import Attention, CompressedCache
+from planner.facts.modules import Axis, Module, Role, Split, Tensor, TensorRole
 
 _RATIOS = {"sliding_attention": 0, "compressed_sparse_attention": 4, "heavily_compressed_attention": 128}
 _LATENT_BYTES = 584  # 448 FP8, 64 bfloat16 for the rotated part, 8 scales (attention.py get_kv_cache_spec)
@@ -30,7 +31,7 @@ def compressor(name: str, hidden: int, width: int, ratio: int) -> tuple[list[Mod
     parts = 2 if ratio == 4 else 1
     modules: list[Module] = [
         plain(f"{name}.ape", ratio, parts * width, bits=32),
-        unquantized(f"{name}.fused_wkv_wgate", hidden, 2 * parts * width),
+        unquantized(f"{name}.fused_wkv_wgate", hidden, 2 * parts * width, role=Role.PROJECTION),
         *norm(f"{name}.norm", width),
     ]
     return modules, _cache(2 * parts * width * 4, _STATE_BLOCK_SIZES[ratio], window=parts * ratio)
@@ -41,8 +42,8 @@ def indexer(scope: Scope, config: Config, dims: Dims) -> tuple[list[Module], tup
     heads, width = config.integer("index_n_heads"), config.integer("index_head_dim")
     modules, state = compressor("attn.indexer.compressor", dims.hidden, width, 4)
     own = [
-        scope.replicated("attn.indexer.wq_b", config.integer("q_lora_rank"), (heads * width,)),
-        unquantized("attn.indexer.weights_proj", dims.hidden, heads),
+        scope.replicated("attn.indexer.wq_b", config.integer("q_lora_rank"), (heads * width,), role=Role.PROJECTION),
+        unquantized("attn.indexer.weights_proj", dims.hidden, heads, role=Role.PROJECTION),
     ]
     return own + modules, (_cache(width + width // 128 * 4, _BLOCK_SIZE, ratio=4), state)
 
@@ -53,13 +54,18 @@ def attention(scope: Scope, config: Config, dims: Dims, ratio: int) -> tuple[lis
     out_rank = config.integer("o_lora_rank")
     width = dims.heads * dims.head_dim
     modules: list[Module] = [
-        Tensor(name="attn.attn_sink", axes=(Axis(max(dims.heads, _KERNEL_HEADS), Split.HEADS, max(1, dims.heads // _KERNEL_HEADS)),), bits=32),
-        scope.replicated("attn.fused_wqa_wkv", dims.hidden, (rank, dims.head_dim), parts=("wq_a", "wkv")),
+        Tensor(
+            name="attn.attn_sink",
+            axes=(Axis(max(dims.heads, _KERNEL_HEADS), Split.HEADS, max(1, dims.heads // _KERNEL_HEADS)),),
+            bits=32,
+            role=TensorRole.ADDEND,
+        ),
+        scope.replicated("attn.fused_wqa_wkv", dims.hidden, (rank, dims.head_dim), parts=("wq_a", "wkv"), role=Role.LATENT),
         *norm("attn.q_norm", rank),
-        scope.column("attn.wq_b", rank, (width,)),
+        scope.column("attn.wq_b", rank, (width,), role=Role.LATENT),
         *norm("attn.kv_norm", dims.head_dim),
-        scope.column("attn.wo_a", width // groups, (groups * out_rank,)),
-        scope.row("attn.wo_b", groups * out_rank, dims.hidden),
+        scope.column("attn.wo_a", width // groups, (groups * out_rank,), role=Role.LATENT),
+        scope.row("attn.wo_b", groups * out_rank, dims.hidden, role=Role.LATENT),
     ]
     caches: tuple[Attention, ...] = (_cache(_LATENT_BYTES, _WINDOW_BLOCK_SIZE, window=config.integer("sliding_window", default=128)),)
     if ratio == 4:

@@ -5,11 +5,11 @@ Source: vllm/model_executor/models/bert.py, roberta.py, modernbert.py, bert_with
 
 from __future__ import annotations
 
-from planner.architecture.blocks import Scope, embedding, gate, norm, plain
+from planner.architecture.blocks import Scope, addend, embedding, gate, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.plain import label_count
 from planner.architecture.text import Dims, Layer, LayerBuilder
-from planner.facts.model import Axis, Module, Split, Tensor
+from planner.facts.modules import Axis, Module, Role, Split, Tensor
 
 
 def bert(config: Config, dims: Dims) -> LayerBuilder:
@@ -18,7 +18,7 @@ def bert(config: Config, dims: Dims) -> LayerBuilder:
     def build(scope: Scope, index: int) -> Layer:
         modules = [
             scope.qkv("attention.self.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=True, parts=("query", "key", "value")),
-            scope.row("attention.output.dense", dims.hidden, dims.hidden, bias=True),
+            scope.row("attention.output.dense", dims.hidden, dims.hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *scope.plain_mlp("intermediate.dense", "output.dense", dims.hidden, dims.intermediate, bias=True),
             *norm("attention.output.LayerNorm", dims.hidden, bias=True),
             *norm("output.LayerNorm", dims.hidden, bias=True),
@@ -43,7 +43,7 @@ def typed_embedding(scope: Scope, dims: Dims) -> list[Module]:
 
 
 def _dense(name: str, inputs: int, outputs: int) -> list[Module]:
-    return [plain(name, outputs, inputs, bits=32), plain(f"{name}.bias", outputs, bits=32)]
+    return [plain(name, outputs, inputs, bits=32), addend(f"{name}.bias", outputs, bits=32)]
 
 
 def bert_classifier(scope: Scope, dims: Dims) -> list[Module]:
@@ -64,9 +64,9 @@ def modernbert(config: Config, dims: Dims) -> LayerBuilder:
     def build(scope: Scope, index: int) -> Layer:
         modules = [
             scope.qkv("attn.Wqkv", dims.hidden, dims.heads, dims.heads, dims.hidden // dims.heads, bias=bias, parts=("Wqkv",)),
-            scope.row("attn.Wo", dims.hidden, dims.hidden, bias=bias),
-            scope.column("mlp.Wi", dims.hidden, (dims.intermediate, dims.intermediate), bias=mlp_bias, parts=("Wi",)),
-            scope.row("mlp.Wo", dims.intermediate, dims.hidden, bias=mlp_bias),
+            scope.row("attn.Wo", dims.hidden, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
+            scope.column("mlp.Wi", dims.hidden, (dims.intermediate, dims.intermediate), bias=mlp_bias, parts=("Wi",), role=Role.GATE_UP),
+            scope.row("mlp.Wo", dims.intermediate, dims.hidden, bias=mlp_bias, role=Role.DOWN),
             *norm("mlp_norm", dims.hidden, bias=norm_bias),
             *(norm("attn_norm", dims.hidden, bias=norm_bias) if index else []),
         ]
@@ -87,7 +87,12 @@ def nomic(config: Config, dims: Dims) -> LayerBuilder:
 
     def bank() -> list[Module]:
         size = (Axis(experts), Axis(dims.intermediate, Split.TP), Axis(dims.hidden))
-        return [gate("mlp.router", experts, dims.hidden), Tensor(name="mlp.w1", axes=size), Tensor(name="mlp.w2", axes=size), plain("mlp.bias", dims.hidden)]
+        return [
+            gate("mlp.router", experts, dims.hidden),
+            Tensor(name="mlp.w1", axes=size),
+            Tensor(name="mlp.w2", axes=size),
+            addend("mlp.bias", dims.hidden),
+        ]
 
     def build(scope: Scope, index: int) -> Layer:
         if every and index % every == 1:
@@ -98,7 +103,7 @@ def nomic(config: Config, dims: Dims) -> LayerBuilder:
             mlp = scope.plain_mlp("mlp.up_proj", "mlp.down_proj", dims.hidden, dims.intermediate, bias=bias)
         modules = [
             scope.qkv("attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=bias, parts=("Wqkv",)),
-            scope.row("attn.out_proj", dims.hidden, dims.hidden, bias=bias),
+            scope.row("attn.out_proj", dims.hidden, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
             *mlp,
             *norm("attn_ln", dims.hidden, bias=True),
             *norm("mlp_ln", dims.hidden, bias=True),

@@ -10,7 +10,9 @@ from planner.architecture.config import Config
 from planner.architecture.moe import shared_expert_moe
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, default_window, full_attention, layer_types, sliding_window, two_norms
 from planner.errors import PlannerError
-from planner.facts.model import BF16, FP32, Attention, Axis, Module, Split, Tensor
+from planner.facts.attention import Attention
+from planner.facts.modules import Axis, Module, Role, Split, Tensor, TensorRole
+from planner.facts.storage import BF16, FP32
 
 _SPARSE = "sparse"
 
@@ -34,7 +36,7 @@ def afmoe(config: Config, dims: Dims) -> LayerBuilder:
         )
         modules = [
             *attention_modules(scope, dims, qk_norm=True),
-            scope.column("self_attn.gate_proj", dims.hidden, (dims.heads * dims.head_dim,)),
+            scope.column("self_attn.gate_proj", dims.hidden, (dims.heads * dims.head_dim,), role=Role.PROJECTION),
             *mlp,
             *two_norms(dims),
             *norm("pre_mlp_layernorm", dims.hidden),
@@ -95,7 +97,7 @@ def phi_moe(config: Config, dims: Dims) -> LayerBuilder:
 
 def head_bias(scope: Scope, dims: Dims) -> list[Module]:
     """A bias for each word of the output head."""
-    return [Tensor(name="lm_head.bias", axes=(Axis(dims.vocab, Split.VOCAB),))]
+    return [Tensor(name="lm_head.bias", axes=(Axis(dims.vocab, Split.VOCAB),), role=TensorRole.ADDEND)]
 
 
 def hunyuan_moe(config: Config, dims: Dims) -> LayerBuilder:
@@ -108,7 +110,9 @@ def hunyuan_moe(config: Config, dims: Dims) -> LayerBuilder:
     def build(scope: Scope, index: int) -> Layer:
         modules = [
             *attention_modules(scope, dims, bias=bias, output_bias=bias, qk_norm=config.flag("use_qk_norm", default=True)),
-            scope.replicated("mlp.gate.wg", dims.hidden, (experts,)),  # the Transformers backend quantizes every linear layer that is not left out
+            scope.replicated(
+                "mlp.gate.wg", dims.hidden, (experts,), role=Role.ROUTER
+            ),  # the Transformers backend quantizes every linear layer that is not left out
             *(scope.gated_mlp("mlp.shared_mlp", dims.hidden, shared * width) if shared else []),
             scope.experts("mlp.experts", experts, dims.hidden, width),
             *two_norms(dims),
@@ -141,7 +145,7 @@ def bailing_moe(config: Config, dims: Dims) -> LayerBuilder:
         norms = [norm(f"attention.{name}_layernorm", dims.head_dim, bias=not plain_norm) for name in ("query", "key") if qk_norm]
         modules = [
             fused,
-            scope.row("attention.dense", dims.heads * dims.head_dim, dims.hidden, bias=bias),
+            scope.row("attention.dense", dims.heads * dims.head_dim, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
             *(module for pair in norms for module in pair),
             *(scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=bias) if index < dense else experts_mlp(scope)),
             *two_norms(dims),
@@ -165,13 +169,13 @@ def step3p5(config: Config, dims: Dims) -> LayerBuilder:
         heads = heads_of_windows if windowed else dims.heads
         modules: list[Module] = [
             scope.qkv("self_attn.qkv_proj", dims.hidden, heads, dims.kv_heads, dims.head_dim, bias=config.flag("attention_bias", default=False)),
-            scope.row("self_attn.o_proj", heads * dims.head_dim, dims.hidden),
+            scope.row("self_attn.o_proj", heads * dims.head_dim, dims.hidden, role=Role.ATTENTION_OUTPUT),
             *scope.attention_scales(),
             *norm("self_attn.q_norm", dims.head_dim),
             *norm("self_attn.k_norm", dims.head_dim),
         ]
         if config.flag("use_head_wise_attn_gate", default=False):
-            modules.append(scope.column("self_attn.g_proj", dims.hidden, (heads,)))
+            modules.append(scope.column("self_attn.g_proj", dims.hidden, (heads,), role=Role.PROJECTION))
         if index in sparse:
             modules += [
                 gate("moe.gate", experts, dims.hidden, storage=FP32),

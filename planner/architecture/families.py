@@ -11,7 +11,8 @@ from planner.architecture.blocks import Scope
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, LayerBuilder
 from planner.architecture.towers import glm_kimi, llava, vision
-from planner.facts.model import FP32, Module, Tensor
+from planner.facts.modules import Module, Tensor
+from planner.facts.storage import FP32
 
 Rope = Callable[[Config, Dims], tuple[Tensor, ...]]
 

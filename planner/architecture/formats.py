@@ -6,15 +6,16 @@ Source of the planes: create_weights of each method in vllm/model_executor/layer
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from planner.errors import UnsupportedModelError
-from planner.facts.model import BF16, Plane, Storage, Tensor
+from planner.facts.modules import Tensor, TensorRole
+from planner.facts.storage import BF16, Arithmetic, Kernels, Plane, Storage
 
 
-class Role(StrEnum):
-    """What kind of weight asks: formats treat these differently."""
+class Target(StrEnum):
+    """What a format is asked for: it may treat these differently."""
 
     LINEAR = "linear"
     EXPERTS = "experts"
@@ -35,35 +36,48 @@ class Quantization:
     """A checkpoint's quantization: its name in vLLM, and who is stored how."""
 
     name: str | None
-    lookup: Callable[[Sequence[str], Role], Storage]
+    lookup: Callable[[Sequence[str], Target], Storage]
     attention_scales: tuple[Tensor, ...] = ()
     latent_scales: tuple[Tensor, ...] = ()
     kv_cache_dtype: str = "auto"
 
-    def storage(self, names: Sequence[str], role: Role) -> Storage:
+    def storage(self, names: Sequence[str], target: Target) -> Storage:
         """Storage of the (fused) module made of the checkpoint modules `names`."""
-        return self.lookup(names, role)
+        return self.lookup(names, target)
 
 
-UNQUANTIZED = Quantization(name=None, lookup=lambda names, role: BF16)
+UNQUANTIZED = Quantization(name=None, lookup=lambda names, target: BF16)
 
 SCALE = Plane(32, 0, 0)  # one float32 for each fused part
 PER_MATRIX = Plane(32, -1, 0)
+BLACKWELL = 100  # compute capability
 
-FP8_TENSOR = Storage("fp8", (Plane(8), SCALE))
-FP8_TENSOR_STATIC = Storage("fp8", (Plane(8), SCALE, SCALE))
-FP8_TENSOR_STATIC_EXPERTS = Storage("fp8", (Plane(8), SCALE, PER_MATRIX))
-FP8_CHANNEL = Storage("fp8", (Plane(8), Plane(32, 1, 0)))
-NVFP4_LINEAR = Storage("nvfp4", (Plane(4), Plane(8, 1, 16), SCALE, SCALE), input_multiple=16)
-NVFP4_WEIGHT_ONLY = Storage("nvfp4", (Plane(4), Plane(8, 1, 16), SCALE, Plane(16, 0, 0)), input_multiple=16)  # its unused input scale is 16-bit
-MXFP4 = Storage("mxfp4", (Plane(4), Plane(8, 1, 32)), input_multiple=32)
-MXFP4_LINEAR = Storage("mxfp4-linear", (Plane(4), Plane(8, 1, 32)), input_multiple=32)
-MXFP8 = Storage("mxfp8", (Plane(8), Plane(8, 1, 32)), input_multiple=32)
+
+def fp8(*planes: Plane) -> Storage:
+    """Eight-bit floats, multiplied as such from Ada on."""
+    return Storage(name="fp8", planes=(Plane(8), *planes), arithmetic=Arithmetic.FP8)
+
+
+def nvfp4(*scales: Plane, arithmetic: Arithmetic = Arithmetic.FP4) -> Storage:
+    """Four-bit floats, an FP8 scale for 16 of them, and `scales` of the whole matrix and its inputs."""
+    return Storage(name="nvfp4", planes=(Plane(4), Plane(8, 1, 16), *scales), input_multiple=16, arithmetic=arithmetic)
+
+
+FP8_TENSOR, FP8_TENSOR_STATIC, FP8_TENSOR_STATIC_EXPERTS = fp8(SCALE), fp8(SCALE, SCALE), fp8(SCALE, PER_MATRIX)
+FP8_MATRIX = fp8(PER_MATRIX)
+FP8_CHANNEL = fp8(Plane(32, 1, 0))
+NVFP4 = nvfp4(SCALE, SCALE)
+NVFP4_WEIGHT_ONLY = nvfp4(SCALE, Plane(16, 0, 0), arithmetic=Arithmetic.BF16)  # its unused input scale is 16-bit
+# Micro-scaled formats are multiplied as they are from Blackwell on; before it Marlin widens them (fused_moe/oracle/mxfp4.py,
+# compressed_tensors_w4a4_mxfp4.py, kernels/linear/mxfp8/flashinfer.py)
+MXFP8 = Storage(name="mxfp8", planes=(Plane(8), Plane(8, 1, 32)), input_multiple=32, arithmetic=Arithmetic.FP8, arithmetic_since=BLACKWELL)
+MXFP4_LINEAR = replace(MXFP8, name="mxfp4-linear", planes=(Plane(4), Plane(8, 1, 32)))
+MXFP4 = replace(MXFP4_LINEAR, name="mxfp4", kernels=Kernels.MXFP4)
 
 
 def fp8_block(rows: int, columns: int, *, scale_bits: int = 32) -> Storage:
     """FP8 with a scale for each block of rows x columns (vllm fp8.py:330)."""
-    return Storage(f"fp8-block{rows}", (Plane(8), Plane(scale_bits, rows, columns)))
+    return replace(fp8(Plane(scale_bits, rows, columns)), name=f"fp8-block{rows}")
 
 
 def grouped_int(bits: int, group: int, zero_points: bool, *, extra_bytes: int = 0, bias: bool = False) -> Storage:
@@ -74,12 +88,17 @@ def grouped_int(bits: int, group: int, zero_points: bool, *, extra_bytes: int = 
         planes.append(Plane(bits, 1, columns))
     if bias:
         planes.append(Plane(16, 1, 0))
-    return Storage(f"int{bits}-g{group}", tuple(planes), input_multiple=max(1, columns), output_multiple=32 // bits if zero_points else 1)
+    return Storage(name=f"int{bits}-g{group}", planes=tuple(planes), input_multiple=max(1, columns), output_multiple=32 // bits if zero_points else 1)
+
+
+def weight_only(storage: Storage) -> Storage:
+    """The same weights where the inputs stay in 16 bits: they are widened before they are multiplied."""
+    return replace(storage, arithmetic=Arithmetic.BF16)
 
 
 def scalars(count: int, bits: int, name: str = "attn.scales") -> tuple[Tensor, ...]:
     """`count` parameters of one value each."""
-    return tuple(Tensor(name=name, axes=(), bits=bits) for _ in range(count))
+    return tuple(Tensor(name=name, axes=(), bits=bits, role=TensorRole.CACHE_SCALE) for _ in range(count))
 
 
 def listed(names: Sequence[str], matches: Callable[[str], bool]) -> bool:

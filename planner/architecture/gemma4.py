@@ -10,7 +10,9 @@ from planner.architecture.blocks import Scope, embedding, gate, norm, plain, unq
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, layer_types, two_norms
 from planner.architecture.towers.vision import Tower
-from planner.facts.model import Axis, FullAttention, Module, SlidingWindow, Tensor, VisionSpec
+from planner.facts.attention import FullAttention, SlidingWindow
+from planner.facts.model import VisionSpec
+from planner.facts.modules import Axis, Module, Role, Tensor
 
 
 def per_layer_width(config: Config) -> int:
@@ -28,7 +30,7 @@ def per_layer_embedding(scope: Scope, dims: Dims) -> list[Module]:
     vocab = scope.config.integer("vocab_size_per_layer_input", default=dims.vocab)
     return [
         embedding(vocab, width * dims.layers, "embed_tokens_per_layer"),
-        scope.column("per_layer_model_projection", dims.hidden, (width * dims.layers,)),
+        scope.column("per_layer_model_projection", dims.hidden, (width * dims.layers,), role=Role.PROJECTION),
         *norm("per_layer_projection_norm", width),
     ]
 
@@ -52,7 +54,7 @@ def gemma4(config: Config, dims: Dims) -> LayerBuilder:
     def projections(scope: Scope, attention: SlidingWindow | FullAttention, *, shared: bool) -> list[Module]:
         width = dims.heads * attention.head_dim
         if shared:
-            return [scope.column("self_attn.q_proj", dims.hidden, (width,)), *norm("self_attn.q_norm", attention.head_dim)]
+            return [scope.column("self_attn.q_proj", dims.hidden, (width,), role=Role.QUERY), *norm("self_attn.q_norm", attention.head_dim)]
         norms = [*norm("self_attn.q_norm", attention.head_dim), *norm("self_attn.k_norm", attention.head_dim)]
         return [scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, attention.kv_heads, attention.head_dim), *norms]
 
@@ -69,8 +71,8 @@ def gemma4(config: Config, dims: Dims) -> LayerBuilder:
 
     def own_embedding(scope: Scope) -> list[Module]:
         return [
-            scope.replicated("per_layer_input_gate", dims.hidden, (own_width,)),
-            scope.replicated("per_layer_projection", own_width, (dims.hidden,)),
+            scope.replicated("per_layer_input_gate", dims.hidden, (own_width,), role=Role.PROJECTION),
+            scope.replicated("per_layer_projection", own_width, (dims.hidden,), role=Role.PROJECTION),
             *norm("post_per_layer_input_norm", dims.hidden),
         ]
 
@@ -78,7 +80,7 @@ def gemma4(config: Config, dims: Dims) -> LayerBuilder:
         attention, shared = attention_of(index), index >= first_shared
         modules: list[Module] = [
             *projections(scope, attention, shared=shared),
-            scope.row("self_attn.o_proj", dims.heads * attention.head_dim, dims.hidden),
+            scope.row("self_attn.o_proj", dims.heads * attention.head_dim, dims.hidden, role=Role.ATTENTION_OUTPUT),
             *scope.attention_scales(),
             *scope.gated_mlp("mlp", dims.hidden, dims.intermediate * (2 if index >= wide_after else 1)),
             *two_norms(dims),
@@ -103,18 +105,22 @@ def _vision(config: Config, dims: Dims) -> tuple[list[Module], VisionSpec]:
     head_dim = config.integer("head_dim", default=64)
     modules: list[Module] = [
         plain("vision_tower.patch_embedder.position_embedding_table", 2, config.integer("position_embedding_size", default=10_240), hidden),
-        unquantized("vision_tower.patch_embedder.input_proj", 3 * patch**2, hidden),
-        unquantized("embed_vision.embedding_projection", hidden, dims.hidden),
+        unquantized("vision_tower.patch_embedder.input_proj", 3 * patch**2, hidden, role=Role.PROJECTION),
+        unquantized("embed_vision.embedding_projection", hidden, dims.hidden, role=Role.PROJECTION),
     ]
     for index in range(depth):
         at = f"vision_tower.encoder.layers.{index}"
-        modules += [unquantized(f"{at}.self_attn.{name}_proj", hidden, heads * head_dim) for name in "qkv"]
         modules += [
-            unquantized(f"{at}.self_attn.o_proj", heads * head_dim, hidden),
+            unquantized(f"{at}.self_attn.{name}_proj", hidden, heads * head_dim, role=role)
+            for name, role in zip("qkv", (Role.QUERY, Role.KEY, Role.VALUE), strict=True)
+        ]
+        modules += [
+            unquantized(f"{at}.self_attn.o_proj", heads * head_dim, hidden, role=Role.ATTENTION_OUTPUT),
             *norm(f"{at}.self_attn.q_norm", head_dim),
             *norm(f"{at}.self_attn.k_norm", head_dim),
-            *(unquantized(f"{at}.mlp.{name}_proj", hidden, width) for name in ("gate", "up")),
-            unquantized(f"{at}.mlp.down_proj", width, hidden),
+            unquantized(f"{at}.mlp.gate_proj", hidden, width, role=Role.GATE),
+            unquantized(f"{at}.mlp.up_proj", hidden, width, role=Role.UP),
+            unquantized(f"{at}.mlp.down_proj", width, hidden, role=Role.DOWN),
         ]
         names = ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
         modules += [module for name in names for module in norm(f"{at}.{name}", hidden)]
@@ -132,9 +138,9 @@ def _audio(config: Config, dims: Dims) -> list[Module]:
         plain("audio_tower.subsample_conv_projection.layer1", second, first, 3, 3),
         *norm("audio_tower.subsample_conv_projection.layer0.norm", first),
         *norm("audio_tower.subsample_conv_projection.layer1.norm", second),
-        unquantized("audio_tower.subsample_conv_projection.input_proj_linear", 128 // 4 * second, hidden),
-        unquantized("audio_tower.output_proj", hidden, out, bias=True),
-        unquantized("embed_audio.embedding_projection", out, dims.hidden),
+        unquantized("audio_tower.subsample_conv_projection.input_proj_linear", 128 // 4 * second, hidden, role=Role.PROJECTION),
+        unquantized("audio_tower.output_proj", hidden, out, bias=True, role=Role.PROJECTION),
+        unquantized("embed_audio.embedding_projection", out, dims.hidden, role=Role.PROJECTION),
     ]
     for index in range(config.integer("num_hidden_layers", default=12, high=500)):
         at = f"audio_tower.layers.{index}"
@@ -169,12 +175,16 @@ def gemma4_unified(scope: Scope, top: Config, dims: Dims) -> Tower:
     )
     modules: list[Module] = [
         *norm("vision_embedder.patch_ln1", pixels, bias=True),
-        scope.column("vision_embedder.patch_dense", pixels, (width,), bias=True),
+        scope.column("vision_embedder.patch_dense", pixels, (width,), bias=True, role=Role.PROJECTION),
         *norm("vision_embedder.patch_ln2", width, bias=True),
         *norm("vision_embedder.pos_norm", width, bias=True),
         plain("vision_embedder.pos_embedding", config.integer("mm_posemb_size", default=1120), 2, width),
-        unquantized("embed_vision.embedding_projection", config.integer("output_proj_dims", default=3840), dims.hidden),
+        unquantized("embed_vision.embedding_projection", config.integer("output_proj_dims", default=3840), dims.hidden, role=Role.PROJECTION),
     ]
     if top.has("audio_config"):
-        modules.append(unquantized("embed_audio.embedding_projection", top.section("audio_config").integer("audio_embed_dim", default=640), dims.hidden))
+        modules.append(
+            unquantized(
+                "embed_audio.embedding_projection", top.section("audio_config").integer("audio_embed_dim", default=640), dims.hidden, role=Role.PROJECTION
+            )
+        )
     return Tower(tuple(modules), VisionSpec(hidden_size=width, intermediate_size=width, heads=1, max_patches=280, tokens_per_item=280))

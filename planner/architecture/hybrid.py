@@ -12,7 +12,9 @@ from planner.architecture.config import Config
 from planner.architecture.moe import qwen_moe_mlp
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, full_attention, layer_types, two_norms
 from planner.errors import PlannerError
-from planner.facts.model import ROUTER, Axis, Module, RecurrentState, Split, Tensor
+from planner.facts.attention import RecurrentState
+from planner.facts.modules import Axis, Module, Role, Split, Tensor, TensorRole
+from planner.facts.storage import ROUTER
 from planner.units import round_up
 
 _DTYPE_BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "auto": 16}
@@ -49,15 +51,16 @@ def qwen_next(config: Config, dims: Dims) -> LayerBuilder:
             Axis(dims.hidden),
             [Axis(size, Split.TP) for size in (keys, keys, values, values)],
             parts=("in_proj_qkv", "in_proj_z"),
+            role=Role.DELTA,
         )
         return [
-            Tensor(name="linear_attn.dt_bias", axes=(Axis(value_heads, Split.TP),)),
+            Tensor(name="linear_attn.dt_bias", axes=(Axis(value_heads, Split.TP),), role=TensorRole.ADDEND),
             Tensor(name="linear_attn.A_log", axes=(Axis(value_heads, Split.TP),), bits=32),
             Tensor(name="linear_attn.conv1d", axes=(convolution, Axis(kernel))),
             fused,
-            scope.linear("linear_attn.in_proj_ba", Axis(dims.hidden), [Axis(value_heads, Split.TP)] * 2, parts=("in_proj_b", "in_proj_a")),
+            scope.linear("linear_attn.in_proj_ba", Axis(dims.hidden), [Axis(value_heads, Split.TP)] * 2, parts=("in_proj_b", "in_proj_a"), role=Role.MIXER),
             *norm("linear_attn.norm", value_dim),
-            scope.row("linear_attn.out_proj", values, dims.hidden),
+            scope.row("linear_attn.out_proj", values, dims.hidden, role=Role.MIXER),
         ]
 
     def build(scope: Scope, index: int) -> Layer:
@@ -92,13 +95,13 @@ def mamba2(
     modules: list[Module] = [
         Tensor(name=f"{name}.A", axes=(Axis(heads, Split.TP),), bits=32),
         Tensor(name=f"{name}.D", axes=(Axis(heads, Split.TP),)),
-        Tensor(name=f"{name}.dt_bias", axes=(Axis(heads, Split.TP),)),
+        Tensor(name=f"{name}.dt_bias", axes=(Axis(heads, Split.TP),), role=TensorRole.ADDEND),
         *(Tensor(name=f"{name}.conv1d", axes=(axis, Axis(kernel))) for axis in conv),
-        scope.linear(f"{name}.in_proj", Axis(dims.hidden), (inner, *conv, Axis(heads, Split.TP)), bias=bias, parts=("in_proj",)),
-        scope.row(f"{name}.out_proj", width, dims.hidden, bias=bias),
+        scope.linear(f"{name}.in_proj", Axis(dims.hidden), (inner, *conv, Axis(heads, Split.TP)), bias=bias, parts=("in_proj",), role=Role.MIXER),
+        scope.row(f"{name}.out_proj", width, dims.hidden, bias=bias, role=Role.MIXER),
         *(norm(f"{name}.norm", width, split=Split.TP) if normed else []),
     ]
-    modules.extend(Tensor(name=f"{name}.conv1d.bias", axes=(axis,)) for axis in conv if conv_bias)
+    modules.extend(Tensor(name=f"{name}.conv1d.bias", axes=(axis,), role=TensorRole.ADDEND) for axis in conv if conv_bias)
     tensors = [Tensor(name="conv", axes=(Axis(kernel - 1), axis)) for axis in conv]
     tensors.append(Tensor(name="ssm", axes=(Axis(heads, Split.TP), Axis(head_dim), Axis(state)), bits=ssm_bits))
     return modules, RecurrentState(tensors=tuple(tensors))
@@ -133,7 +136,7 @@ def nemotron_h(config: Config, dims: Dims) -> LayerBuilder:
             case "*":
                 modules += [
                     scope.qkv("mixer.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim),
-                    scope.row("mixer.o_proj", dims.heads * dims.head_dim, dims.hidden),
+                    scope.row("mixer.o_proj", dims.heads * dims.head_dim, dims.hidden, role=Role.ATTENTION_OUTPUT),
                     *scope.attention_scales(),
                 ]
                 return Layer(tuple(modules), (full_attention(dims),))
@@ -157,8 +160,8 @@ def _nemotron_experts(scope: Scope, config: Config, dims: Dims) -> list[Module]:
         modules += scope.plain_mlp("mixer.shared_experts.up_proj", "mixer.shared_experts.down_proj", dims.hidden, shared)
     if latent:
         modules += [
-            scope.replicated("mixer.fc1_latent_proj", dims.hidden, (latent,)),
-            scope.replicated("mixer.fc2_latent_proj", latent, (dims.hidden,)),
+            scope.replicated("mixer.fc1_latent_proj", dims.hidden, (latent,), role=Role.PROJECTION),
+            scope.replicated("mixer.fc2_latent_proj", latent, (dims.hidden,), role=Role.PROJECTION),
         ]
     modules.append(scope.experts("mixer.experts", experts, latent or dims.hidden, intermediate, shards=1))
     return modules
@@ -200,8 +203,8 @@ def granite_hybrid(config: Config, dims: Dims) -> LayerBuilder:
         shared = config.integer("shared_intermediate_size", default=0, low=0)
         if shared:
             modules += [
-                scope.column("shared_mlp.input_linear", dims.hidden, (shared, shared), parts=("input_linear",)),
-                scope.row("shared_mlp.output_linear", shared, dims.hidden),
+                scope.column("shared_mlp.input_linear", dims.hidden, (shared, shared), parts=("input_linear",), role=Role.GATE_UP),
+                scope.row("shared_mlp.output_linear", shared, dims.hidden, role=Role.DOWN),
             ]
         modules += two_norms(dims)
         return Layer(tuple(modules), caches.attention)
@@ -264,20 +267,23 @@ def lfm2(config: Config, dims: Dims) -> LayerBuilder:
         hidden = Axis(dims.hidden, Split.TP)
         return [
             Tensor(name="short_conv.conv", axes=(hidden, Axis(kernel))),
-            *([Tensor(name="short_conv.conv.bias", axes=(hidden,))] if bias else []),
-            scope.column("short_conv.in_proj", dims.hidden, (dims.hidden,) * 3, bias=bias, parts=("in_proj",)),
-            scope.row("short_conv.out_proj", dims.hidden, dims.hidden, bias=bias),
+            *([Tensor(name="short_conv.conv.bias", axes=(hidden,), role=TensorRole.ADDEND)] if bias else []),
+            scope.column("short_conv.in_proj", dims.hidden, (dims.hidden,) * 3, bias=bias, parts=("in_proj",), role=Role.MIXER),
+            scope.row("short_conv.out_proj", dims.hidden, dims.hidden, bias=bias, role=Role.MIXER),
         ]
 
     def mlp(scope: Scope, index: int) -> list[Module]:
         if experts and index >= dense:
             return [
-                scope.replicated("feed_forward.gate", dims.hidden, (experts,)),  # quantized unless left out (lfm2_moe.py)
+                scope.replicated("feed_forward.gate", dims.hidden, (experts,), role=Role.ROUTER),  # quantized unless left out (lfm2_moe.py)
                 *([correction_bias("feed_forward.gate.bias", experts)] if config.flag("use_expert_bias", default=True) else []),
                 scope.experts("feed_forward.experts", experts, dims.hidden, config.integer("moe_intermediate_size")),
             ]
         width = dims.intermediate if experts else lfm2_width(config, dims)
-        return [scope.column("feed_forward.w13", dims.hidden, (width, width), parts=("w1", "w3")), scope.row("feed_forward.w2", width, dims.hidden)]
+        return [
+            scope.column("feed_forward.w13", dims.hidden, (width, width), parts=("w1", "w3"), role=Role.GATE_UP),
+            scope.row("feed_forward.w2", width, dims.hidden, role=Role.DOWN),
+        ]
 
     def build(scope: Scope, index: int) -> Layer:
         attentive = types[index] == "full_attention"

@@ -11,7 +11,8 @@ from planner.architecture.blocks import Scope, correction_bias, gate, norm, plai
 from planner.architecture.config import Config
 from planner.architecture.latent import latent_modules
 from planner.architecture.text import Dims, Layer, LayerBuilder, two_norms
-from planner.facts.model import Axis, LatentAttention, Linear, Module, RecurrentState, Split, Tensor
+from planner.facts.attention import LatentAttention, RecurrentState
+from planner.facts.modules import Axis, Linear, Module, Role, Split, Tensor, TensorRole
 
 _NARROWEST_SLICE = 256  # of an expert's intermediate size (model.py min_moe_intermediate_per_partition)
 
@@ -21,18 +22,21 @@ def delta_attention(scope: Scope, linear: Config, dims: Dims) -> tuple[list[Modu
     heads, head_dim, kernel = linear.integer("num_heads"), linear.integer("head_dim"), linear.integer("short_conv_kernel_size", default=4)
     full_rank, width = linear.flag("use_full_rank_gate", default=False), heads * head_dim
     streams = [Axis(width, Split.TP)] * (4 if full_rank else 3)
-    fused = scope.linear("self_attn.in_proj_qkvgfab", Axis(dims.hidden), [*streams, Axis(head_dim), Axis(heads, Split.TP)], parts=("q_proj",))
+    fused = scope.linear("self_attn.in_proj_qkvgfab", Axis(dims.hidden), [*streams, Axis(head_dim), Axis(heads, Split.TP)], parts=("q_proj",), role=Role.MIXER)
     modules: list[Module] = [
         replace(fused, rows_multiple=16) if full_rank else fused,
-        Tensor(name="self_attn.dt_bias", axes=(Axis(width, Split.TP),), bits=32),
+        Tensor(name="self_attn.dt_bias", axes=(Axis(width, Split.TP),), bits=32, role=TensorRole.ADDEND),
         Tensor(name="self_attn.A_log", axes=(Axis(heads, Split.TP),), bits=32),
-        scope.column("self_attn.f_b_proj", head_dim, (width,)),
+        scope.column("self_attn.f_b_proj", head_dim, (width,), role=Role.MIXER),
         Tensor(name="self_attn.conv1d", axes=(Axis(3 * width, Split.TP), Axis(kernel)), bits=32),
         *norm("self_attn.o_norm", head_dim),
-        scope.row("self_attn.o_proj", width, dims.hidden),
+        scope.row("self_attn.o_proj", width, dims.hidden, role=Role.ATTENTION_OUTPUT),
     ]
     if not full_rank:
-        modules += [scope.replicated("self_attn.g_a_proj", dims.hidden, (head_dim,)), scope.column("self_attn.g_b_proj", head_dim, (width,))]
+        modules += [
+            scope.replicated("self_attn.g_a_proj", dims.hidden, (head_dim,), role=Role.MIXER),
+            scope.column("self_attn.g_b_proj", head_dim, (width,), role=Role.MIXER),
+        ]
     state = RecurrentState(
         tensors=(
             Tensor(name="conv", axes=(Axis(kernel - 1), Axis(3 * width, Split.TP))),
@@ -50,9 +54,9 @@ def gated_latent(scope: Scope, config: Config, dims: Dims) -> list[Module]:
         return modules
     first, rest = modules[0], modules[1:]
     gated = Axis(dims.heads * config.integer("v_head_dim"), Split.TP)
-    if isinstance(first, Linear) and first.name.endswith("fused_qkv_a_proj"):
+    if isinstance(first, Linear) and len(first.outputs) > 1:  # queries and keys share a down projection: the gate joins them
         return [replace(first, outputs=(*first.outputs, gated)), *rest]
-    return [*modules, scope.linear("self_attn.g_proj", Axis(dims.hidden), [gated])]
+    return [*modules, scope.linear("self_attn.g_proj", Axis(dims.hidden), [gated], role=Role.PROJECTION)]
 
 
 def experts_mlp(scope: Scope, config: Config, dims: Dims) -> list[Module]:
@@ -65,8 +69,8 @@ def experts_mlp(scope: Scope, config: Config, dims: Dims) -> list[Module]:
         modules.extend(scope.gated_mlp("block_sparse_moe.shared_experts", dims.hidden, shared * intermediate))
     if inner != dims.hidden:
         modules += [
-            scope.replicated("block_sparse_moe.routed_expert_down_proj", dims.hidden, (inner,)),
-            scope.replicated("block_sparse_moe.routed_expert_up_proj", inner, (dims.hidden,)),
+            scope.replicated("block_sparse_moe.routed_expert_down_proj", dims.hidden, (inner,), role=Role.PROJECTION),
+            scope.replicated("block_sparse_moe.routed_expert_up_proj", inner, (dims.hidden,), role=Role.PROJECTION),
             *(norm("block_sparse_moe.routed_expert_norm", inner) if config.flag("latent_moe_use_norm", default=False) else []),
         ]
     bank = scope.experts("block_sparse_moe.experts", experts, inner, intermediate)
@@ -74,7 +78,7 @@ def experts_mlp(scope: Scope, config: Config, dims: Dims) -> list[Module]:
 
 
 def _residual(name: str, dims: Dims) -> list[Module]:
-    return [*norm(f"{name}_res_norm", dims.hidden), unquantized(f"{name}_res_proj", dims.hidden, 1)]
+    return [*norm(f"{name}_res_norm", dims.hidden), unquantized(f"{name}_res_proj", dims.hidden, 1, role=Role.PROJECTION)]
 
 
 def residual_end(scope: Scope, dims: Dims) -> list[Module]:

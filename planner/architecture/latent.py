@@ -8,7 +8,9 @@ from planner.architecture.blocks import Scope, correction_bias, gate, norm, unqu
 from planner.architecture.config import Config
 from planner.architecture.moe import shared_expert_moe
 from planner.architecture.text import Dims, Layer, LayerBuilder, two_norms
-from planner.facts.model import BF16, FP32, Attention, LatentAttention, Module, Storage
+from planner.facts.attention import Attention, LatentAttention
+from planner.facts.modules import Module, Role
+from planner.facts.storage import BF16, FP32, Storage
 
 
 def latent_modules(scope: Scope, config: Config, dims: Dims, at: str = "self_attn") -> list[Module]:
@@ -18,15 +20,17 @@ def latent_modules(scope: Scope, config: Config, dims: Dims, at: str = "self_att
     rank = config.integer("q_lora_rank", default=0, low=0)
     modules: list[Module] = []
     if rank:
-        modules.append(scope.replicated(f"{at}.fused_qkv_a_proj", dims.hidden, (rank, latent + rope), parts=("q_a_proj", "kv_a_proj_with_mqa")))
+        modules.append(
+            scope.replicated(f"{at}.fused_qkv_a_proj", dims.hidden, (rank, latent + rope), parts=("q_a_proj", "kv_a_proj_with_mqa"), role=Role.LATENT)
+        )
         modules.extend(norm(f"{at}.q_a_layernorm", rank))
-        modules.append(scope.column(f"{at}.q_b_proj", rank, (dims.heads * (nope + rope),)))
+        modules.append(scope.column(f"{at}.q_b_proj", rank, (dims.heads * (nope + rope),), role=Role.LATENT))
     else:
-        modules.append(scope.replicated(f"{at}.kv_a_proj_with_mqa", dims.hidden, (latent + rope,)))
-        modules.append(scope.column(f"{at}.q_proj", dims.hidden, (dims.heads * (nope + rope),)))
+        modules.append(scope.replicated(f"{at}.kv_a_proj_with_mqa", dims.hidden, (latent + rope,), role=Role.LATENT))
+        modules.append(scope.column(f"{at}.q_proj", dims.hidden, (dims.heads * (nope + rope),), role=Role.QUERY))
     modules.extend(norm(f"{at}.kv_a_layernorm", latent))
-    modules.append(scope.column(f"{at}.kv_b_proj", latent, (dims.heads * (nope + value),)))
-    modules.append(scope.row(f"{at}.o_proj", dims.heads * value, dims.hidden))
+    modules.append(scope.column(f"{at}.kv_b_proj", latent, (dims.heads * (nope + value),), role=Role.LATENT))
+    modules.append(scope.row(f"{at}.o_proj", dims.heads * value, dims.hidden, role=Role.ATTENTION_OUTPUT))
     modules.extend(scope.quantization.latent_scales)
     return modules
 
@@ -35,8 +39,8 @@ def indexer_modules(scope: Scope, config: Config, dims: Dims) -> list[Module]:
     """The sparse attention indexer of DeepSeek V3.2: replicated, its key projection in 16 bits."""
     heads, width = config.integer("index_n_heads"), config.integer("index_head_dim")
     return [
-        scope.replicated("self_attn.indexer.wq_b", config.integer("q_lora_rank"), (heads * width,)),
-        unquantized("self_attn.indexer.wk_weights_proj", dims.hidden, width + heads),
+        scope.replicated("self_attn.indexer.wq_b", config.integer("q_lora_rank"), (heads * width,), role=Role.PROJECTION),
+        unquantized("self_attn.indexer.wk_weights_proj", dims.hidden, width + heads, role=Role.PROJECTION),
         *norm("self_attn.indexer.k_norm", width, bias=True, bits=32),
     ]
 

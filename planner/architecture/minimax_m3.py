@@ -9,7 +9,10 @@ from planner.architecture.blocks import Scope, correction_bias, gate, norm, plai
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, full_attention, qk_norms, two_norms
 from planner.architecture.towers.vision import Tower, encoder_layers
-from planner.facts.model import FP32, Attention, Axis, CompressedCache, Module, Split, VisionSpec
+from planner.facts.attention import Attention, CompressedCache
+from planner.facts.model import VisionSpec
+from planner.facts.modules import Axis, Module, Role, Split
+from planner.facts.storage import FP32
 
 _BLOCK_SIZE = 128  # the only one of its kernels (indexer.py get_supported_kernel_block_sizes)
 
@@ -20,7 +23,7 @@ def sparse_attention(scope: Scope, sparse: Config, dims: Dims) -> tuple[list[Mod
     qkv = scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim)
     outputs = [*qkv.outputs, Axis(heads * width, Split.HEADS, heads), Axis(width)]
     modules = [
-        scope.linear("self_attn.qkv_proj", qkv.inputs, outputs, parts=("q_proj", "k_proj", "v_proj")),
+        scope.linear("self_attn.qkv_proj", qkv.inputs, outputs, parts=("q_proj", "k_proj", "v_proj"), role=Role.QKV),
         *norm("self_attn.index_q_norm", width),
         *norm("self_attn.index_k_norm", width),
     ]
@@ -47,7 +50,7 @@ def minimax_m3(config: Config, dims: Dims) -> LayerBuilder:
             modules, caches = sparse_attention(scope, sparse, dims)
         else:
             modules, caches = [scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim)], (full_attention(dims),)
-        modules += [scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden), *qk_norms(dims), *two_norms(dims)]
+        modules += [scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden, role=Role.ATTENTION_OUTPUT), *qk_norms(dims), *two_norms(dims)]
         modules += experts_mlp(scope) if moe_layers[index] else scope.gated_mlp("mlp", dims.hidden, config.integer("dense_intermediate_size"))
         return Layer(tuple(modules), caches)
 
@@ -67,10 +70,10 @@ def minimax_m3_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         plain(f"{at}.embeddings.patch_embedding", hidden, config.integer("num_channels", default=3), frames, patch, patch),
         *norm(f"{at}.pre_layrnorm", hidden, bias=True),
         *encoder_layers(scope, at, depth, hidden, width),
-        scope.column("vision_tower.multi_modal_projector.linear_1", hidden, (projected,), bias=True),
-        scope.row("vision_tower.multi_modal_projector.linear_2", projected, dims.hidden, bias=True),
-        scope.column("vision_tower.patch_merge_mlp.linear_1", dims.hidden * merge**2, (projected,), bias=True),
-        scope.row("vision_tower.patch_merge_mlp.linear_2", projected, dims.hidden, bias=True),
+        scope.column("vision_tower.multi_modal_projector.linear_1", hidden, (projected,), bias=True, role=Role.PROJECTION),
+        scope.row("vision_tower.multi_modal_projector.linear_2", projected, dims.hidden, bias=True, role=Role.PROJECTION),
+        scope.column("vision_tower.patch_merge_mlp.linear_1", dims.hidden * merge**2, (projected,), bias=True, role=Role.PROJECTION),
+        scope.row("vision_tower.patch_merge_mlp.linear_2", projected, dims.hidden, bias=True, role=Role.PROJECTION),
     ]
     patches, heads = (config.integer("image_size") // patch) ** 2, config.integer("num_attention_heads")
     spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=patches, tokens_per_item=patches // merge**2)

@@ -17,7 +17,9 @@ from planner.architecture.text import (
     sliding_window,
     two_norms,
 )
-from planner.facts.model import FP32, Attention, Axis, ChunkedLocal, FullAttention, Module, SlidingWindow, Split, Storage, Tensor
+from planner.facts.attention import Attention, ChunkedLocal, FullAttention, SlidingWindow
+from planner.facts.modules import Axis, Module, Role, Split, Tensor, TensorRole
+from planner.facts.storage import FP32, Storage
 
 
 def mixtral(config: Config, dims: Dims) -> LayerBuilder:
@@ -46,11 +48,11 @@ def qwen_moe_mlp(scope: Scope, config: Config, dims: Dims, index: int, *, quanti
     dense = index in config.integers("mlp_only_layers") or experts == 0
     if dense or (index + 1) % config.integer("decoder_sparse_step", default=1):
         return scope.gated_mlp("mlp", dims.hidden, dims.intermediate)
-    router = scope.replicated("mlp.gate", dims.hidden, (experts,)) if quantized_gate else gate("mlp.gate", experts, dims.hidden)
+    router = scope.replicated("mlp.gate", dims.hidden, (experts,), role=Role.ROUTER) if quantized_gate else gate("mlp.gate", experts, dims.hidden)
     modules: list[Module] = [router]
     shared = config.integer("shared_expert_intermediate_size", default=0, low=0)
     if shared:
-        modules.append(unquantized("mlp.shared_expert_gate", dims.hidden, 1))
+        modules.append(unquantized("mlp.shared_expert_gate", dims.hidden, 1, role=Role.ROUTER))
         modules.extend(scope.gated_mlp("mlp.shared_expert", dims.hidden, shared))
     modules.append(scope.experts("mlp.experts", experts, dims.hidden, config.integer("moe_intermediate_size")))
     return modules
@@ -199,9 +201,9 @@ def gpt_oss(config: Config, dims: Dims) -> LayerBuilder:
     def build(scope: Scope, index: int) -> Layer:
         windowed = types[index] == "sliding_attention" if types else index % 2 == 0
         modules: list[Module] = [
-            Tensor(name="attn.sinks", axes=(Axis(dims.heads, Split.TP),)),
+            Tensor(name="attn.sinks", axes=(Axis(dims.heads, Split.TP),), role=TensorRole.ADDEND),
             scope.qkv("attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=True),
-            scope.row("attn.o_proj", dims.heads * dims.head_dim, dims.hidden, bias=True),
+            scope.row("attn.o_proj", dims.heads * dims.head_dim, dims.hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *scope.attention_scales(),
             gate("mlp.router", experts, dims.hidden, bias=True),
             scope.experts("mlp.experts", experts, dims.hidden, dims.intermediate, bias=True),
@@ -256,11 +258,11 @@ def mimo_v2(config: Config, dims: Dims) -> LayerBuilder:
         head_dim_v = config.integer(f"{key}v_head_dim", "v_head_dim", default=head_dim)
         modules: list[Module] = [
             scope.qkv("self_attn.qkv_proj", dims.hidden, heads, kv_heads, head_dim, head_dim_v=head_dim_v),
-            scope.row("self_attn.o_proj", heads * head_dim_v, dims.hidden),
+            scope.row("self_attn.o_proj", heads * head_dim_v, dims.hidden, role=Role.ATTENTION_OUTPUT),
             *scope.attention_scales(),
         ]
         if sink_windows if windowed else sink_full:
-            modules.append(Tensor(name="self_attn.attention_sink_bias", axes=(Axis(heads, Split.TP),)))
+            modules.append(Tensor(name="self_attn.attention_sink_bias", axes=(Axis(heads, Split.TP),), role=TensorRole.ADDEND))
         if moe_layers[index]:
             modules.extend(
                 shared_expert_moe(scope, dims, experts=experts, intermediate=config.integer("moe_intermediate_size"), shared=0, router=FP32, correction=True)

@@ -9,7 +9,8 @@ from planner.architecture.blocks import Scope, norm
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, two_norms
 from planner.errors import PlannerError
-from planner.facts.model import FullAttention, Module
+from planner.facts.attention import FullAttention
+from planner.facts.modules import Module, Role
 from planner.units import round_up
 
 
@@ -34,7 +35,7 @@ def nemotron_nas(config: Config, dims: Dims) -> LayerBuilder:
             kv_heads = max(1, dims.heads // shared)
             modules += [
                 scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, kv_heads, dims.head_dim, bias=config.flag("qkv_bias", default=bias)),
-                scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden, bias=bias),
+                scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
                 *scope.attention_scales(),
                 *norm("input_layernorm", dims.hidden),
             ]
@@ -54,13 +55,13 @@ def minicpm3(config: Config, dims: Dims) -> LayerBuilder:
 
     def build(scope: Scope, index: int) -> Layer:
         modules = [
-            scope.replicated("self_attn.q_a_proj", dims.hidden, (rank,)),
+            scope.replicated("self_attn.q_a_proj", dims.hidden, (rank,), role=Role.LATENT),
             *norm("self_attn.q_a_layernorm", rank),
-            scope.column("self_attn.q_b_proj", rank, (dims.heads * (nope + rope),)),
-            scope.replicated("self_attn.kv_a_proj_with_mqa", dims.hidden, (latent + rope,)),
+            scope.column("self_attn.q_b_proj", rank, (dims.heads * (nope + rope),), role=Role.LATENT),
+            scope.replicated("self_attn.kv_a_proj_with_mqa", dims.hidden, (latent + rope,), role=Role.LATENT),
             *norm("self_attn.kv_a_layernorm", latent),
-            scope.column("self_attn.kv_b_proj", latent, (dims.heads * (nope + value),)),
-            scope.row("self_attn.o_proj", dims.heads * value, dims.hidden),
+            scope.column("self_attn.kv_b_proj", latent, (dims.heads * (nope + value),), role=Role.LATENT),
+            scope.row("self_attn.o_proj", dims.heads * value, dims.hidden, role=Role.ATTENTION_OUTPUT),
             *scope.attention_scales(),
             *scope.gated_mlp("mlp", dims.hidden, dims.intermediate),
             *two_norms(dims),
@@ -84,7 +85,7 @@ def falcon(config: Config, dims: Dims) -> LayerBuilder:
     def build(scope: Scope, index: int) -> Layer:
         modules = [
             scope.qkv("self_attention.query_key_value", dims.hidden, dims.heads, kv_heads, dims.head_dim, bias=bias, parts=("query_key_value",)),
-            scope.row("self_attention.dense", dims.hidden, dims.hidden, bias=bias),
+            scope.row("self_attention.dense", dims.hidden, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
             *scope.attention_scales(),
             *scope.plain_mlp("mlp.dense_h_to_4h", "mlp.dense_4h_to_h", dims.hidden, width, bias=bias),
             *(module for name in norms for module in norm(name, dims.hidden, bias=True)),

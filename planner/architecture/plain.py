@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from planner.architecture.blocks import Scope, norm, plain
+from planner.architecture.blocks import Scope, addend, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, default_window, full_attention, layer_types, qk_norms, sliding_window
-from planner.facts.model import Attention, Module
+from planner.facts.attention import Attention
+from planner.facts.modules import Module
 
 _TWO = ("input_layernorm", "post_attention_layernorm")
 
@@ -83,7 +84,7 @@ PHI = Shape(gated=False, norms=("input_layernorm",), norm_bias=True, bias=True)
 
 def final_bias(scope: Scope, dims: Dims) -> list[Module]:
     """The bias of a final layer norm."""
-    return [plain("norm.bias", dims.hidden)]
+    return [addend("norm.bias", dims.hidden)]
 
 
 def label_count(config: Config) -> int:

@@ -14,26 +14,27 @@ from planner.architecture.compressed_tensors import compressed_tensors
 from planner.architecture.config import Config
 from planner.architecture.formats import (
     FP8_CHANNEL,
+    FP8_MATRIX,
     FP8_TENSOR,
     FP8_TENSOR_STATIC,
     FP8_TENSOR_STATIC_EXPERTS,
     MXFP4,
     MXFP8,
-    NVFP4_LINEAR,
+    NVFP4,
     NVFP4_WEIGHT_ONLY,
-    PER_MATRIX,
     UNQUANTIZED,
     Quantization,
-    Role,
+    Target,
     fp8_block,
     grouped_int,
     listed,
     scalars,
     spellings,
+    weight_only,
 )
 from planner.errors import UnsupportedModelError
 from planner.facts.document import json_object
-from planner.facts.model import BF16, Plane, Storage
+from planner.facts.storage import BF16, Storage
 
 
 def read_quantization(section: Config, hf_quant: Config | None = None) -> Quantization:
@@ -74,13 +75,13 @@ def online_quantization(name: str) -> Quantization | None:
     Source: layers/quantization/online/fp8.py: one scale a matrix, a block of 128 x 128, or an output channel.
     """
     schemes = {
-        "fp8": Storage("fp8", (Plane(8), PER_MATRIX)),
-        "fp8_per_tensor": Storage("fp8", (Plane(8), PER_MATRIX)),
+        "fp8": FP8_MATRIX,
+        "fp8_per_tensor": FP8_MATRIX,
         "fp8_per_block": fp8_block(128, 128),
         "fp8_per_channel": FP8_CHANNEL,
     }
     storage = schemes.get(name)
-    return Quantization(name, lambda names, role: BF16 if role is Role.HEAD else storage) if storage else None
+    return Quantization(name, lambda names, target: BF16 if target is Target.HEAD else storage) if storage else None
 
 
 def _modelopt_method(config: Config) -> str:
@@ -103,10 +104,10 @@ def _fp8(config: Config) -> Quantization:
     def skipped_linear(name: str) -> bool:
         return any(part in name for part in ignored) if substring else name in ignored
 
-    def lookup(names: Sequence[str], role: Role) -> Storage:
-        if role is Role.HEAD:
+    def lookup(names: Sequence[str], target: Target) -> Storage:
+        if target is Target.HEAD:
             return BF16
-        if role is Role.EXPERTS:
+        if target is Target.EXPERTS:
             skipped = any(s in name for name in expert_names for s in spellings(names[0]))
             return BF16 if skipped else experts
         return BF16 if listed(names, skipped_linear) else linear
@@ -120,12 +121,12 @@ def _deepseek_v4(config: Config) -> Quantization:
     if dtype not in ("fp4", "fp8"):
         raise UnsupportedModelError(f"expert_dtype {dtype!r} is not supported", "known: fp4, fp8")
     linear = fp8_block(128, 128, scale_bits=8 if dtype == "fp4" else 32)
-    four_bit = NVFP4_LINEAR if algorithm == "NVFP4" else MXFP4
+    four_bit = NVFP4 if algorithm == "NVFP4" else MXFP4
 
-    def lookup(names: Sequence[str], role: Role) -> Storage:
-        if role is Role.HEAD:
+    def lookup(names: Sequence[str], target: Target) -> Storage:
+        if target is Target.HEAD:
             return BF16
-        return four_bit if role is Role.EXPERTS and dtype == "fp4" else linear
+        return four_bit if target is Target.EXPERTS and dtype == "fp4" else linear
 
     return Quantization("deepseek_v4_fp8", lookup)
 
@@ -136,8 +137,8 @@ def _awq(config: Config) -> Quantization:
     skip = config.texts("modules_to_not_convert")
     head_quantized = config.flag("lm_head", default=False)
 
-    def lookup(names: Sequence[str], role: Role) -> Storage:
-        if role is Role.HEAD and not head_quantized:
+    def lookup(names: Sequence[str], target: Target) -> Storage:
+        if target is Target.HEAD and not head_quantized:
             return BF16
         skipped = listed(names, lambda s: any(part in s for part in skip))
         return BF16 if skipped else storage
@@ -155,11 +156,11 @@ def _gptq(config: Config) -> Quantization:
     if any(not rule.startswith("-:") for rule in config.section("dynamic").data):
         raise UnsupportedModelError("GPTQ with per-module `dynamic` bit widths is not supported")
 
-    def lookup(names: Sequence[str], role: Role) -> Storage:
-        if role is Role.HEAD and not config.flag("lm_head", default=False):
+    def lookup(names: Sequence[str], target: Target) -> Storage:
+        if target is Target.HEAD and not config.flag("lm_head", default=False):
             return BF16
         skipped = listed(names, lambda s: any(re.match(rule[2:], s) for rule in rules))
-        return BF16 if skipped else experts if role is Role.EXPERTS else storage
+        return BF16 if skipped else experts if target is Target.EXPERTS else storage
 
     return Quantization("auto_gptq", lookup)
 
@@ -173,20 +174,20 @@ def _auto_round(config: Config) -> Quantization:
     blocks = _block_names(config)
     own = {name: Config(value, config.path) for name, value in config.section("extra_config").data.items() if isinstance(value, dict)}
 
-    def setting(name: str, role: Role) -> tuple[int, int]:
-        quantized = role is not Role.HEAD and (not blocks or any(s.startswith(block) for s in spellings(name) for block in blocks))
+    def setting(name: str, target: Target) -> tuple[int, int]:
+        quantized = target is not Target.HEAD and (not blocks or any(s.startswith(block) for s in spellings(name) for block in blocks))
         for key, value in own.items():
-            inside = role is Role.EXPERTS and any(key.startswith(s) for s in spellings(name))
+            inside = target is Target.EXPERTS and any(key.startswith(s) for s in spellings(name))
             if inside or key in spellings(name) or _searched(key, name):
                 return value.integer("bits", default=base[0] if quantized else 16, high=16), value.integer("group_size", default=base[1], low=-1)
         return base if quantized else (16, -1)
 
-    def lookup(names: Sequence[str], role: Role) -> Storage:
-        settings = {setting(name, role) for name in names}
+    def lookup(names: Sequence[str], target: Target) -> Storage:
+        settings = {setting(name, target) for name in names}
         if len(settings) > 1:
             raise UnsupportedModelError(f"{', '.join(names)} are quantized differently; vLLM needs all parts of a fused layer alike")
         bits, group = settings.pop()
-        return BF16 if bits == 16 else grouped_int(bits, group, zero_points=True, bias=role is Role.EXPERTS and "gptq" in packing)
+        return BF16 if bits == 16 else grouped_int(bits, group, zero_points=True, bias=target is Target.EXPERTS and "gptq" in packing)
 
     return Quantization("inc", lookup)
 
@@ -222,30 +223,30 @@ def _modelopt(config: Config) -> Quantization:
         for depth in range(1, len(parts)):
             inside.setdefault(".".join(parts[:depth]), kind)
     if algorithm != "MIXED_PRECISION":
-        _modelopt_storage(algorithm, Role.LINEAR)
+        _modelopt_storage(algorithm, Target.LINEAR)
 
     wild = re.compile("|".join(translate(pattern) for pattern in exclude if set(pattern) & set("*?[")) or "(?!)")
 
     def excluded(name: str) -> bool:
         return wild.match(name) is not None or any(pattern in name for pattern in exclude)
 
-    def lookup(names: Sequence[str], role: Role) -> Storage:
+    def lookup(names: Sequence[str], target: Target) -> Storage:
         if layers:
             found = {layers[s] for name in names for s in spellings(name) if s in layers}
             if len(found) > 1:
                 raise UnsupportedModelError(f"{', '.join(names)} are quantized by {', '.join(sorted(found))}; vLLM needs all parts of a fused layer alike")
             if not found:
                 parents = spellings(names[0])
-                if role is Role.EXPERTS:
+                if target is Target.EXPERTS:
                     parents += [parent.removesuffix(".experts") for parent in parents]
                 listed = next((inside[parent] for parent in parents if parent in inside), None)
-                return BF16 if listed is None else _modelopt_storage(listed, role)
-            return _modelopt_storage(found.pop(), role)
+                return BF16 if listed is None else _modelopt_storage(listed, target)
+            return _modelopt_storage(found.pop(), target)
         if any(excluded(s) for name in names for s in spellings(name)):
             return BF16
         if any(part in names[0] for part in ("vision_tower", "vision_model", "vit_large_projector")):
             return BF16
-        return _modelopt_storage(algorithm, role)
+        return _modelopt_storage(algorithm, target)
 
     scheme = config.section("kv_cache_scheme") if isinstance(config.data.get("kv_cache_scheme"), dict) else Config({}, "")
     fp8_kv = inner.data.get("kv_cache_quant_algo") == "FP8" or scheme.data.get("num_bits") == 8
@@ -254,14 +255,14 @@ def _modelopt(config: Config) -> Quantization:
     return Quantization(name, lookup, attention_scales=scales, latent_scales=scales, kv_cache_dtype="fp8" if fp8_kv else "auto")
 
 
-def _modelopt_storage(algorithm: str, role: Role) -> Storage:
-    experts = role is Role.EXPERTS
+def _modelopt_storage(algorithm: str, target: Target) -> Storage:
+    experts = target is Target.EXPERTS
     known: dict[str, Storage] = {
         "FP8": FP8_TENSOR_STATIC_EXPERTS if experts else FP8_TENSOR_STATIC,
         "FP8_PER_CHANNEL_PER_TOKEN": FP8_CHANNEL,
         "FP8_PB_WO": fp8_block(128, 128),
-        "NVFP4": NVFP4_LINEAR,
-        "W4A16_NVFP4": NVFP4_LINEAR if experts else NVFP4_WEIGHT_ONLY,
+        "NVFP4": NVFP4,
+        "W4A16_NVFP4": weight_only(NVFP4) if experts else NVFP4_WEIGHT_ONLY,
         "MXFP8": MXFP8,
     }
     if algorithm not in known:
@@ -270,8 +271,8 @@ def _modelopt_storage(algorithm: str, role: Role) -> Storage:
 
 
 def _mxfp4(config: Config) -> Quantization:
-    def lookup(names: Sequence[str], role: Role) -> Storage:
-        return MXFP4 if role is Role.EXPERTS else BF16
+    def lookup(names: Sequence[str], target: Target) -> Storage:
+        return MXFP4 if target is Target.EXPERTS else BF16
 
     return Quantization("gpt_oss_mxfp4", lookup)
 

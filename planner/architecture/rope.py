@@ -9,7 +9,7 @@ from planner.architecture.blocks import rope_cache
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.text import Dims
 from planner.errors import PlannerError
-from planner.facts.model import Tensor
+from planner.facts.modules import Tensor
 
 
 def rope_tables(config: Config, dims: Dims, *, rotary_dim: int | None = None, fraction: float = 1.0, yarn_bits: int = 16, mrope: int = 1) -> tuple[Tensor, ...]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from planner.architecture.blocks import Scope, norm
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.errors import PlannerError
-from planner.facts.model import Attention, FullAttention, Module, SlidingWindow, Split
+from planner.facts.attention import Attention, FullAttention, SlidingWindow
+from planner.facts.modules import Module, Role, Split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,7 @@ def attention_modules(
     """qkv_proj, o_proj, the optional norms and the cache scales of one attention layer."""
     modules: list[Module] = [
         scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=bias, gate=gate),
-        scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden, bias=output_bias),
+        scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden, bias=output_bias, role=Role.ATTENTION_OUTPUT),
         *scope.attention_scales(),
     ]
     return modules + (qk_norms(dims) if qk_norm else [])
@@ -166,10 +167,10 @@ def chatglm(config: Config, dims: Dims) -> LayerBuilder:
         at = "self_attention"
         modules = [
             scope.qkv(f"{at}.query_key_value", dims.hidden, dims.heads, fused.kv_heads, dims.head_dim, bias=bias or qkv_bias, parts=("query_key_value",)),
-            scope.row(f"{at}.dense", dims.heads * dims.head_dim, dims.hidden, bias=bias),
+            scope.row(f"{at}.dense", dims.heads * dims.head_dim, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
             *scope.attention_scales(),
-            scope.column("mlp.dense_h_to_4h", dims.hidden, (dims.intermediate, dims.intermediate), bias=bias, parts=("dense_h_to_4h",)),
-            scope.row("mlp.dense_4h_to_h", dims.intermediate, dims.hidden, bias=bias),
+            scope.column("mlp.dense_h_to_4h", dims.hidden, (dims.intermediate, dims.intermediate), bias=bias, parts=("dense_h_to_4h",), role=Role.GATE_UP),
+            scope.row("mlp.dense_4h_to_h", dims.intermediate, dims.hidden, bias=bias, role=Role.DOWN),
             *norm("input_layernorm", dims.hidden, bias=norm_bias),
             *norm("post_attention_layernorm", dims.hidden, bias=norm_bias),
         ]
@@ -209,10 +210,10 @@ def phi3(config: Config, dims: Dims) -> LayerBuilder:
         window = default_window(config, None)
         modules = [
             scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, parts=("qkv_proj",)),
-            scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden),
+            scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden, role=Role.ATTENTION_OUTPUT),
             *scope.attention_scales(),
-            scope.column("mlp.gate_up_proj", dims.hidden, (dims.intermediate, dims.intermediate), parts=("gate_up_proj",)),
-            scope.row("mlp.down_proj", dims.intermediate, dims.hidden),
+            scope.column("mlp.gate_up_proj", dims.hidden, (dims.intermediate, dims.intermediate), parts=("gate_up_proj",), role=Role.GATE_UP),
+            scope.row("mlp.down_proj", dims.intermediate, dims.hidden, role=Role.DOWN),
             *two_norms(dims),
         ]
         return Layer(tuple(modules), (sliding_window(dims, window) if window else full_attention(dims),))

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from planner.errors import FileError, PlannerError
 from planner.facts.model import CheckpointDifference, ModelSpec
+from planner.facts.modules import Linear, Role
 from planner.text import shown
 from planner.units import gib
 
@@ -166,7 +167,7 @@ def difference(model: ModelSpec, derived_bytes: int, tensors: Iterable[StoredTen
     """
     modules = [module for part in (model.first, model.last, model.every, *(group.modules for group in model.layers)) for module in part]
     mine = (tensor for tensor in tensors if not _is_beyond(tensor.name, model.layer_count))
-    groups = loaded(mine, dtype_bits, tied=not any("lm_head" in module.name for module in modules))
+    groups = loaded(mine, dtype_bits, tied=not any(isinstance(module, Linear) and module.role is Role.HEAD for module in modules))
     stored = groups.total()
     if abs(stored - derived_bytes) <= NOTABLE * derived_bytes:
         return None

@@ -12,6 +12,7 @@ from planner.facts.config import CacheLayout
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate, significant
+from planner.facts.storage import Arithmetic
 from planner.speed.estimate import ANSWER, PROMPT, factor, grade, no_answers, no_bandwidth
 from planner.speed.roofline import prompt_s, rates, step
 from planner.speed.work import Weights, Work, peak, shape_of
@@ -19,7 +20,7 @@ from planner.speed.work import Weights, Work, peak, shape_of
 
 def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, stages: int = 1, kv_bits: int = 16, widened: bool = True) -> Work | NoSpeed:
     """What a GPU does for one of these runtimes (`llamacpp` or `mlx`), or why that is not known."""
-    best = peak(gpu, "bf16", "nvlink" if gpu.nvlink else "pcie5", gpu.link_bytes_per_s)
+    best = peak(gpu, Arithmetic.BF16, "nvlink" if gpu.nvlink else "pcie5", gpu.link_bytes_per_s)
     if best is None:
         return no_bandwidth(gpu)
     if engine == "llamacpp" and best.computes and "int8" in dict(gpu.dense_flops):

@@ -11,26 +11,10 @@ from math import gcd, prod
 from typing import assert_never
 
 from planner.errors import NotDivisibleError
+from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.config import CacheLayout, Parallel
-from planner.facts.model import (
-    FP32,
-    ROUTER,
-    Attention,
-    Axis,
-    ChunkedLocal,
-    CompressedCache,
-    Experts,
-    FullAttention,
-    LatentAttention,
-    Linear,
-    Module,
-    Plane,
-    RecurrentState,
-    SlidingWindow,
-    Split,
-    Storage,
-    Tensor,
-)
+from planner.facts.modules import Axis, Experts, Linear, Module, Split, Tensor
+from planner.facts.storage import FP32, ROUTER, Kernels, Plane, Storage
 from planner.units import ceil_div, round_up
 
 VOCAB_PADDING = 64  # vocab_parallel_embedding.py:36 DEFAULT_VOCAB_PADDING_SIZE
@@ -114,10 +98,15 @@ def experts_bytes(bank: Experts, parallel: Parallel, dtype_bits: int) -> int:
     count = local_experts(bank.experts, tp) if spread else bank.experts
     width = bank.intermediate if spread or tp == 1 else max(bank.minimum_width, axis_size(Axis(bank.intermediate, Split.TP), tp))
     hidden = bank.hidden
-    if bank.storage.name == "mxfp4":
-        width, hidden = round_up(width, parallel.expert_width_multiple), round_up(hidden, parallel.expert_hidden_multiple)
-    elif bank.storage.name == "16-bit" and bank.shards == 1:
-        width = round_up(width, parallel.ungated_width_multiple)
+    match bank.storage.kernels:
+        case Kernels.MXFP4:
+            width, hidden = round_up(width, parallel.expert_width_multiple), round_up(hidden, parallel.expert_hidden_multiple)
+        case Kernels.PLAIN:
+            width = round_up(width, parallel.ungated_width_multiple) if bank.shards == 1 else width
+        case Kernels.AS_STORED:
+            pass
+        case _:
+            assert_never(bank.storage.kernels)
     storage = _refined(bank.storage, width, hidden, sliced=tp > 1 and not spread)
     _check_groups(bank.name, storage, width, width)
     w13 = matrix_bytes(storage, [width] * bank.shards, hidden, dtype_bits)
@@ -135,7 +124,7 @@ def _refined(storage: Storage, width: int, hidden: int, *, sliced: bool) -> Stor
     if size < 32:
         raise NotDivisibleError(f"expert width {width} a rank cannot hold FP8 blocks of {block.row_block}x{block.column_block}")
     planes = tuple(Plane(plane.bits, size, size) if plane is block else plane for plane in storage.planes)
-    return Storage(storage.name, planes)
+    return replace(storage, planes=planes)
 
 
 def module_bytes(module: Module, parallel: Parallel, dtype_bits: int = 16) -> int:

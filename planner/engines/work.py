@@ -5,21 +5,10 @@ from __future__ import annotations
 from typing import assert_never
 
 from planner.engines.shards import axis_size, module_bytes, state_bytes, token_bytes
+from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow, window
 from planner.facts.config import CacheLayout, Parallel
-from planner.facts.model import (
-    Attention,
-    ChunkedLocal,
-    CompressedCache,
-    Experts,
-    FullAttention,
-    LatentAttention,
-    Linear,
-    ModelSpec,
-    Module,
-    RecurrentState,
-    SlidingWindow,
-    Tensor,
-)
+from planner.facts.model import ModelSpec
+from planner.facts.modules import Experts, Linear, Module, Tensor
 from planner.speed.work import CacheRead, Weights
 
 
@@ -65,15 +54,14 @@ def cache_reads(model: ModelSpec, tp: int, layout: CacheLayout) -> tuple[CacheRe
 def _read(cache: Attention, layers: int, heads: int, tp: int, layout: CacheLayout) -> CacheRead:
     match cache:
         case FullAttention() | SlidingWindow() | ChunkedLocal():
-            window = None if isinstance(cache, FullAttention) else cache.window if isinstance(cache, SlidingWindow) else cache.chunk
             flops = layers * 2 * heads * (cache.head_dim + cache.head_dim_v) // tp
-            return CacheRead(bytes_per_token=layers * token_bytes(cache, tp, layout), flops_per_pair=flops, window=window)
+            return CacheRead(bytes_per_token=layers * token_bytes(cache, tp, layout), flops_per_pair=flops, window=window(cache))
         case LatentAttention():
             plain = 0 if cache.index_dim else layers * 2 * heads * (cache.latent_dim // 4 + cache.rope_dim + cache.latent_dim // 4) // tp
             return CacheRead(bytes_per_token=layers * token_bytes(cache, tp, layout), flops_per_pair=plain)
         case CompressedCache():
             per_token = layers * cache.entry_bytes // cache.tokens_per_entry
-            return CacheRead(bytes_per_token=per_token, flops_per_pair=0, window=cache.window or None)
+            return CacheRead(bytes_per_token=per_token, flops_per_pair=0, window=window(cache))
         case RecurrentState():
             return CacheRead(bytes_per_token=0, flops_per_pair=0, fixed_bytes=2 * layers * state_bytes(cache, tp, layout.dtype_bits))
         case _:

@@ -16,6 +16,7 @@ from planner.engines.work import cache_reads, weights
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.storage import Arithmetic
 from planner.grid.servers import KV_DTYPES, Machines, Servers
 from planner.speed.estimate import ANSWER, PROMPT
 from planner.speed.roofline import Rates, load, rates, served
@@ -54,7 +55,7 @@ def speeds(model: ModelSpec, found: Servers, machines: Machines) -> Array:
 def _rows(model: ModelSpec, machines: Machines, keys: set[tuple[int, int, int]]) -> dict[tuple[int, int, int], _Row]:
     held: dict[tuple[Parallel, int, int], Weights] = {}
     read: dict[tuple[int, int, int], tuple[CacheRead, ...]] = {}
-    kinds: dict[tuple[tuple[str, ...], int], tuple[str, bool]] = {}
+    kinds: dict[tuple[tuple[str, ...], int], tuple[Arithmetic, bool]] = {}
     rows = {}
     rounded, moe = kernels_matter(model), shape_of(model).moe_layers > 0
     for representative, indices in machines.kinds:
@@ -77,7 +78,7 @@ def _rows(model: ModelSpec, machines: Machines, keys: set[tuple[int, int, int]])
 
 
 @cache
-def _pace(gpu: GpuSpec, kind: tuple[str, bool], ranks: int, *, moe: bool) -> tuple[Peak, Rates]:
+def _pace(gpu: GpuSpec, kind: tuple[Arithmetic, bool], ranks: int, *, moe: bool) -> tuple[Peak, Rates]:
     """A GPU's peaks and what is reached of them: the same for all models that compute alike, and for all numbers of ranks above two."""
     best = peak(gpu, kind[0], "nvlink" if gpu.nvlink else "pcie4", gpu.link_bytes_per_s or PCIE4_BYTES_PER_S)
     if best is None:

@@ -8,21 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
-from typing import Generic
+from typing import Generic, assert_never
 
 from planner.arrays import Real, minimum
 from planner.facts.hardware import GpuSpec
-from planner.facts.model import (
-    Experts,
-    Linear,
-    ModelSpec,
-    Module,
-    Tensor,
-)
+from planner.facts.model import ModelSpec
+from planner.facts.modules import Experts, Linear, Module, Tensor, TensorRole
+from planner.facts.storage import BF16, Arithmetic, Storage
 
-MXFP4_CAPABILITY = 100  # MXFP4 is multiplied as it is from Blackwell on
 HBM_CAPABILITIES = (70, 80, 90, 100, 103)  # V100, A100, H100, B200, B300; the others have GDDR
-NATIVE_SINCE = {"int8": 75, "fp8": 89, "fp4": 100}  # compute capability: Turing, Ada, Blackwell; asked only where no peaks are known
+NATIVE_SINCE = {Arithmetic.INT8: 75, Arithmetic.FP8: 89, Arithmetic.FP4: 100}  # compute capability: Turing, Ada, Blackwell; asked only where no peaks are known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +111,7 @@ def gpu_kind(gpu: GpuSpec) -> str:
     return "geforce" if halved else "workstation"
 
 
-def peak(gpu: GpuSpec, arithmetic: str, link: str, link_bytes_per_s: int) -> Peak | None:
+def peak(gpu: GpuSpec, arithmetic: Arithmetic, link: str, link_bytes_per_s: int) -> Peak | None:
     """The peaks of a GPU in the asked arithmetic, or in 16 bits where it has none; None where not even its bandwidth is known.
 
     What AMD GPUs reach of their arithmetic was never fitted (no figure of one takes part), so that theirs counts as unknown.
@@ -132,27 +127,29 @@ def peak(gpu: GpuSpec, arithmetic: str, link: str, link_bytes_per_s: int) -> Pea
         bandwidth_bytes_per_s=gpu.bandwidth_bytes_per_s,
         flops=flops.get(arithmetic, flops["bf16"]),
         flops_16bit=flops["bf16"],
-        low_precision=arithmetic != "bf16" and arithmetic in flops,
+        low_precision=arithmetic is not Arithmetic.BF16 and arithmetic in flops,
         hbm=gpu.capability in HBM_CAPABILITIES or gpu.vendor == "amd",  # every AMD card that vLLM serves is an Instinct
         link=link,
         link_bytes_per_s=link_bytes_per_s,
     )
 
 
-def arithmetic(model: ModelSpec, gpu: GpuSpec) -> tuple[str, bool]:
+def arithmetic(model: ModelSpec, gpu: GpuSpec) -> tuple[Arithmetic, bool]:
     """In what most of the weights are multiplied, and whether they are widened for it: by how they are stored, and whether the GPU can."""
-    banks = [module for group in model.layers for module in group.modules if isinstance(module, Experts)]
-    linears = [module for group in model.layers for module in group.modules if isinstance(module, Linear)]
-    largest = max(linears, key=lambda linear: linear.inputs.size * sum(axis.size for axis in linear.outputs), default=None)
-    stored = banks[0].storage.name if banks else largest.storage.name if largest else "16-bit"
-    if stored in ("16-bit", "32-bit", "router"):
-        return "bf16", False
-    wanted = "fp4" if stored == "nvfp4" else "int8" if stored == "int8" else "fp8" if stored.startswith(("fp8", "mxfp8", "mxfp4")) else "bf16"
-    if stored.startswith("mxfp4") and gpu.capability < MXFP4_CAPABILITY:
-        wanted = "bf16"
+    stored = main_storage(model)
     peaks = dict(gpu.dense_flops)
-    native = wanted != "bf16" and (wanted in peaks if peaks else gpu.capability >= NATIVE_SINCE[wanted])
-    return (wanted, False) if native else ("bf16", True)
+    wanted = stored.arithmetic if gpu.capability >= stored.arithmetic_since else Arithmetic.BF16
+    native = wanted is not Arithmetic.BF16 and (wanted in peaks if peaks else gpu.capability >= NATIVE_SINCE[wanted])
+    return (wanted, False) if native else (Arithmetic.BF16, stored.is_quantized)
+
+
+def main_storage(model: ModelSpec) -> Storage:
+    """How most of the weights are stored: the experts, where there are none the largest matrix."""
+    modules = [module for group in model.layers for module in group.modules]
+    banks = [module for module in modules if isinstance(module, Experts)]
+    linears = [module for module in modules if isinstance(module, Linear)]
+    largest = max(linears, key=lambda linear: linear.inputs.size * sum(axis.size for axis in linear.outputs), default=None)
+    return banks[0].storage if banks else largest.storage if largest else BF16
 
 
 def shape_of(model: ModelSpec) -> Shape:
@@ -169,5 +166,16 @@ def shape_of(model: ModelSpec) -> Shape:
 
 
 def _kernels(modules: Iterable[Module]) -> int:
-    """Matrices and norms of a layer; biases and sinks are read by the kernel they belong to."""
-    return sum(1 for module in modules if not (isinstance(module, Tensor) and module.name.endswith(("sinks", "bias"))))
+    """Matrices and norms of a layer."""
+    return sum(_starts_kernel(module) for module in modules)
+
+
+def _starts_kernel(module: Module) -> bool:
+    """Whether a parameter has a kernel of its own; the fitted constants count the scales of a quantized cache with those that have."""
+    match module:
+        case Linear() | Experts():
+            return True
+        case Tensor():
+            return module.role is not TensorRole.ADDEND
+        case _:
+            assert_never(module)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.architecture.blocks import Scope, norm, plain
+from planner.architecture.blocks import Scope, addend, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
 from planner.architecture.towers.vision import Tower
-from planner.facts.model import Axis, Linear, Module, Split, VisionSpec
+from planner.facts.model import VisionSpec
+from planner.facts.modules import Axis, Linear, Module, Role, Split
 
 
 def kimi_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
@@ -27,19 +28,19 @@ def kimi_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     whole = Scope(config, UNQUANTIZED)
     modules: list[Module] = [
         plain("vision_tower.patch_embed.proj", hidden, 3, patch, patch),
-        *([plain("vision_tower.patch_embed.proj.bias", hidden)] if config.flag("patch_embed_proj_bias", default=True) else []),
+        *([addend("vision_tower.patch_embed.proj.bias", hidden)] if config.flag("patch_embed_proj_bias", default=True) else []),
         plain("vision_tower.patch_embed.pos_emb", height, wide, hidden),
         *norm("vision_tower.encoder.final_layernorm", hidden, bias=not rms),
         *(norm("mm_projector.post_norm", dims.hidden) if after else norm("mm_projector.pre_norm", hidden, bias=True)),
-        whole.replicated("mm_projector.linear_1", merged, (merged,), bias=not after),
-        whole.replicated("mm_projector.linear_2", merged, (dims.hidden,), bias=not after),
+        whole.replicated("mm_projector.linear_1", merged, (merged,), bias=not after, role=Role.PROJECTION),
+        whole.replicated("mm_projector.linear_2", merged, (dims.hidden,), bias=not after, role=Role.PROJECTION),
     ]
     for index in range(depth):
         at = f"vision_tower.encoder.blocks.{index}"
         divided = [
             *whole.plain_mlp(f"{at}.mlp.fc0", f"{at}.mlp.fc1", hidden, width, bias=bias),
-            whole.column(f"{at}.wqkv", hidden, (qkv, qkv, qkv), bias=attention_bias),
-            whole.row(f"{at}.wo", qkv, hidden, bias=attention_bias),
+            whole.column(f"{at}.wqkv", hidden, (qkv, qkv, qkv), bias=attention_bias, role=Role.QKV),
+            whole.row(f"{at}.wo", qkv, hidden, bias=attention_bias, role=Role.ATTENTION_OUTPUT),
         ]
         modules += [*norm(f"{at}.norm0", hidden, bias=not rms), *norm(f"{at}.norm1", hidden, bias=not rms)]
         modules += [_even(module, heads) for module in divided] if config.has("vt_hidden_size") else divided
@@ -69,13 +70,13 @@ def glm4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     patches, heads = (config.integer("image_size", default=336) // patch) ** 2, config.integer("num_heads", default=12)
     modules: list[Module] = [
         plain("visual.patch_embed.proj", hidden, 3, config.integer("temporal_patch_size", default=2), patch, patch),
-        plain("visual.patch_embed.proj.bias", hidden),
+        addend("visual.patch_embed.proj.bias", hidden),
         plain("visual.embeddings.position_embedding", patches, hidden),
         *norm("visual.post_conv_layernorm", hidden),
         *norm("visual.post_layernorm", hidden),
         plain("visual.downsample", out, hidden, merge, merge),
-        plain("visual.downsample.bias", out),
-        scope.column("visual.merger.proj", out, (out,)),
+        addend("visual.downsample.bias", out),
+        scope.column("visual.merger.proj", out, (out,), role=Role.PROJECTION),
         *norm("visual.merger.post_projection_norm", out, bias=True),
         *scope.gated_mlp("visual.merger", out, width),
     ]
@@ -84,8 +85,8 @@ def glm4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         modules += [
             *norm(f"{at}.norm1", hidden),
             *norm(f"{at}.norm2", hidden),
-            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), parts=("qkv",)),
-            scope.row(f"{at}.attn.proj", hidden, hidden),
+            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), parts=("qkv",), role=Role.QKV),
+            scope.row(f"{at}.attn.proj", hidden, hidden, role=Role.ATTENTION_OUTPUT),
             *scope.gated_mlp(f"{at}.mlp", hidden, out),
         ]
     spec = VisionSpec(hidden_size=hidden, intermediate_size=2 * out, heads=heads, max_patches=65_536, tokens_per_item=16_384)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.architecture.blocks import Scope, norm, plain
+from planner.architecture.blocks import Scope, addend, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.text import Dims
 from planner.architecture.towers.vision import Tower, TowerBuilder, encoder_layers, pixtral_layers
 from planner.errors import PlannerError, UnsupportedModelError
-from planner.facts.model import Module, Tensor, VisionSpec
+from planner.facts.model import VisionSpec
+from planner.facts.modules import Module, Role, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def clip_encoder(scope: Scope, config: Config, at: str, *, levels: list[int], po
     modules = [
         plain(f"{at}.embeddings.patch_embedding", hidden, 3, patch, patch),
         plain(f"{at}.embeddings.position_embedding", tokens, hidden),
-        *(first if clip else [plain(f"{at}.embeddings.patch_embedding.bias", hidden)]),
+        *(first if clip else [addend(f"{at}.embeddings.patch_embedding.bias", hidden)]),
         *encoder_layers(scope, at, depth, hidden, width),
         *(norm(f"{at}.post_layernorm", hidden, bias=True) if post_norm else []),
     ]
@@ -65,8 +66,14 @@ def llava(*, images: int, divided: bool = True) -> TowerBuilder:
     def projector(scope: Scope, inputs: int, dims: Dims, bias: bool) -> list[Module]:
         first, second = "multi_modal_projector.linear_1", "multi_modal_projector.linear_2"
         if divided:
-            return [scope.column(first, inputs, (dims.hidden,), bias=bias), scope.row(second, dims.hidden, dims.hidden, bias=bias)]
-        return [scope.replicated(first, inputs, (dims.hidden,), bias=bias), scope.replicated(second, dims.hidden, (dims.hidden,), bias=bias)]
+            return [
+                scope.column(first, inputs, (dims.hidden,), bias=bias, role=Role.PROJECTION),
+                scope.row(second, dims.hidden, dims.hidden, bias=bias, role=Role.PROJECTION),
+            ]
+        return [
+            scope.replicated(first, inputs, (dims.hidden,), bias=bias, role=Role.PROJECTION),
+            scope.replicated(second, dims.hidden, (dims.hidden,), bias=bias, role=Role.PROJECTION),
+        ]
 
     def build(scope: Scope, top: Config, dims: Dims) -> Tower:
         config, levels = top.section("vision_config"), _levels(top)
@@ -106,7 +113,7 @@ def paligemma(scope: Scope, top: Config, dims: Dims) -> Tower:
     sized = Config({**config.data, "model_type": "siglip_vision_model"}, config.path)
     encoder = clip_encoder(scope, sized, "vision_tower.vision_model", levels=[-1], post_norm=True)
     out = config.integer("projection_dim", default=top.integer("projection_dim", default=dims.hidden))
-    projector = scope.replicated("multi_modal_projector.linear", encoder.hidden, (out,), bias=True)
+    projector = scope.replicated("multi_modal_projector.linear", encoder.hidden, (out,), bias=True, role=Role.PROJECTION)
     return Tower((*encoder.modules, projector), encoder.spec(1, encoder.patches), encoder.buffers)
 
 
@@ -123,19 +130,19 @@ def internvl(scope: Scope, top: Config, dims: Dims) -> Tower:
         plain("vision_tower.embeddings.cls_token", hidden),
         plain("vision_tower.embeddings.position_embeddings", patches + 1, hidden),
         plain("vision_tower.embeddings.patch_embeddings.projection", hidden, 3, patch, patch),
-        plain("vision_tower.embeddings.patch_embeddings.projection.bias", hidden),
+        addend("vision_tower.embeddings.patch_embeddings.projection.bias", hidden),
         *([] if config.flag("use_mean_pooling", default=True) else norm("vision_tower.layernorm", hidden, bias=True)),
         *norm("multi_modal_projector.layer_norm", hidden * joined, bias=True),
-        scope.replicated("multi_modal_projector.linear_1", hidden * joined, (dims.hidden,), bias=True),
-        scope.replicated("multi_modal_projector.linear_2", dims.hidden, (dims.hidden,), bias=True),
+        scope.replicated("multi_modal_projector.linear_1", hidden * joined, (dims.hidden,), bias=True, role=Role.PROJECTION),
+        scope.replicated("multi_modal_projector.linear_2", dims.hidden, (dims.hidden,), bias=True, role=Role.PROJECTION),
     ]
     for index in range(config.integer("num_hidden_layers", default=24, high=500)):
         at = f"vision_tower.encoder.layer.{index}"
         modules += [
             plain(f"{at}.lambda_1", hidden),
             plain(f"{at}.lambda_2", hidden),
-            scope.replicated(f"{at}.attention.qkv_proj", hidden, (hidden, hidden, hidden), bias=bias, parts=("q_proj", "k_proj", "v_proj")),
-            scope.replicated(f"{at}.attention.projection_layer", hidden, (hidden,), bias=True),
+            scope.replicated(f"{at}.attention.qkv_proj", hidden, (hidden, hidden, hidden), bias=bias, parts=("q_proj", "k_proj", "v_proj"), role=Role.QKV),
+            scope.replicated(f"{at}.attention.projection_layer", hidden, (hidden,), bias=True, role=Role.ATTENTION_OUTPUT),
             *([*norm(f"{at}.attention.q_norm", hidden), *norm(f"{at}.attention.k_norm", hidden)] if qk_norm else []),
             *scope.plain_mlp(f"{at}.mlp.fc1", f"{at}.mlp.fc2", hidden, width, bias=True),
             *norm(f"{at}.layernorm_before", hidden, bias=layer_norm),

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from planner.architecture.blocks import Scope, norm, plain, unquantized
+from planner.architecture.blocks import Scope, addend, norm, plain, unquantized
 from planner.architecture.config import Config
 from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
-from planner.facts.model import Module, Tensor, VisionSpec
+from planner.facts.model import VisionSpec
+from planner.facts.modules import Module, Role, Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +31,8 @@ TowerBuilder = Callable[[Scope, Config, Dims], Tower]
 def _merger(scope: Scope, name: str, inputs: int, outputs: int, norm_size: int) -> list[Module]:
     return [
         *norm(f"{name}.norm", norm_size, bias=True),
-        scope.column(f"{name}.linear_fc1", inputs, (inputs,), bias=True),
-        scope.row(f"{name}.linear_fc2", inputs, outputs, bias=True),
+        scope.column(f"{name}.linear_fc1", inputs, (inputs,), bias=True, role=Role.PROJECTION),
+        scope.row(f"{name}.linear_fc2", inputs, outputs, bias=True, role=Role.PROJECTION),
     ]
 
 
@@ -45,7 +46,7 @@ def qwen3_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     out = config.integer("out_hidden_size")
     modules: list[Module] = [
         plain("visual.patch_embed.proj", hidden, config.integer("in_channels", default=3), temporal, patch, patch),
-        plain("visual.patch_embed.proj.bias", hidden),
+        addend("visual.patch_embed.proj.bias", hidden),
         plain("visual.pos_embed", config.integer("num_position_embeddings"), hidden),
         *_merger(scope, "visual.merger", merged, out, hidden),
     ]
@@ -57,8 +58,8 @@ def qwen3_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         modules += [
             *norm(f"{at}.norm1", hidden, bias=True),
             *norm(f"{at}.norm2", hidden, bias=True),
-            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",)),
-            scope.row(f"{at}.attn.proj", hidden, hidden, bias=True),
+            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",), role=Role.QKV),
+            scope.row(f"{at}.attn.proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *scope.plain_mlp(f"{at}.mlp.linear_fc1", f"{at}.mlp.linear_fc2", hidden, width, bias=True),
         ]
     heads = config.integer("num_heads")
@@ -83,16 +84,16 @@ def qwen25_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     modules: list[Module] = [
         plain("visual.patch_embed.proj", hidden, 3, config.integer("temporal_patch_size", default=2), patch, patch),
         *norm("visual.merger.ln_q", hidden),
-        scope.column("visual.merger.mlp.0", merged, (merged,), bias=True),
-        scope.row("visual.merger.mlp.2", merged, config.integer("out_hidden_size"), bias=True),
+        scope.column("visual.merger.mlp.0", merged, (merged,), bias=True, role=Role.PROJECTION),
+        scope.row("visual.merger.mlp.2", merged, config.integer("out_hidden_size"), bias=True, role=Role.PROJECTION),
     ]
     for index in range(depth):
         at = f"visual.blocks.{index}"
         modules += [
             *norm(f"{at}.norm1", hidden),
             *norm(f"{at}.norm2", hidden),
-            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",)),
-            scope.row(f"{at}.attn.proj", hidden, hidden, bias=True),
+            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",), role=Role.QKV),
+            scope.row(f"{at}.attn.proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *scope.gated_mlp(f"{at}.mlp", hidden, width, bias=True),
         ]
     heads = config.integer("num_heads")
@@ -110,16 +111,16 @@ def qwen2_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     modules: list[Module] = [
         plain("visual.patch_embed.proj", hidden, 3, config.integer("temporal_patch_size", default=2), patch, patch),
         *norm("visual.merger.ln_q", hidden, bias=True),
-        scope.column("visual.merger.mlp.0", merged, (merged,), bias=True),
-        scope.row("visual.merger.mlp.2", merged, config.integer("hidden_size", default=3584), bias=True),
+        scope.column("visual.merger.mlp.0", merged, (merged,), bias=True, role=Role.PROJECTION),
+        scope.row("visual.merger.mlp.2", merged, config.integer("hidden_size", default=3584), bias=True, role=Role.PROJECTION),
     ]
     for index in range(depth):
         at = f"visual.blocks.{index}"
         modules += [
             *norm(f"{at}.norm1", hidden, bias=True),
             *norm(f"{at}.norm2", hidden, bias=True),
-            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",)),
-            scope.row(f"{at}.attn.proj", hidden, hidden, bias=True),
+            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",), role=Role.QKV),
+            scope.row(f"{at}.attn.proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *scope.plain_mlp(f"{at}.mlp.fc1", f"{at}.mlp.fc2", hidden, width, bias=True),
         ]
     spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=65_536, tokens_per_item=16_384)
@@ -132,8 +133,8 @@ def encoder_layers(scope: Scope, at: str, depth: int, hidden: int, width: int) -
     for index in range(depth):
         layer = f"{at}.encoder.layers.{index}"
         modules += [
-            scope.column(f"{layer}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True, parts=("q_proj", "k_proj", "v_proj")),
-            scope.row(f"{layer}.self_attn.out_proj", hidden, hidden, bias=True),
+            scope.column(f"{layer}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True, parts=("q_proj", "k_proj", "v_proj"), role=Role.QKV),
+            scope.row(f"{layer}.self_attn.out_proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *norm(f"{layer}.layer_norm1", hidden, bias=True),
             *scope.plain_mlp(f"{layer}.mlp.fc1", f"{layer}.mlp.fc2", hidden, width, bias=True),
             *norm(f"{layer}.layer_norm2", hidden, bias=True),
@@ -150,7 +151,7 @@ def siglip_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     at = "vision_tower.vision_model"
     modules: list[Module] = [
         plain(f"{at}.embeddings.patch_embedding", hidden, 3, patch, patch),
-        plain(f"{at}.embeddings.patch_embedding.bias", hidden),
+        addend(f"{at}.embeddings.patch_embedding.bias", hidden),
         plain(f"{at}.embeddings.position_embedding", patches, hidden),
         *norm(f"{at}.post_layernorm", hidden, bias=True),
         *encoder_layers(scope, at, depth, hidden, width),
@@ -176,8 +177,8 @@ def pixtral_layers(scope: Scope, config: Config, merge: int = 1) -> tuple[list[M
         at = f"vision_tower.transformer.layers.{index}"
         modules += [
             *norm(f"{at}.attention_norm", hidden),
-            scope.column(f"{at}.attention.qkv_proj", hidden, (hidden, hidden, hidden), parts=("q_proj", "k_proj", "v_proj")),
-            scope.row(f"{at}.attention.o_proj", hidden, hidden),
+            scope.column(f"{at}.attention.qkv_proj", hidden, (hidden, hidden, hidden), parts=("q_proj", "k_proj", "v_proj"), role=Role.QKV),
+            scope.row(f"{at}.attention.o_proj", hidden, hidden, role=Role.ATTENTION_OUTPUT),
             *scope.gated_mlp(f"{at}.feed_forward", hidden, width),
             *norm(f"{at}.ffn_norm", hidden),
         ]
@@ -193,9 +194,9 @@ def pixtral_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     modules, hidden, spec, buffers = pixtral_layers(scope, top.section("vision_config"), merge)
     modules += [
         *norm("multi_modal_projector.norm", hidden),
-        unquantized("multi_modal_projector.patch_merger.merging_layer", hidden * merge**2, hidden),
-        scope.column("multi_modal_projector.linear_1", hidden, (dims.hidden,), bias=bias),
-        scope.row("multi_modal_projector.linear_2", dims.hidden, dims.hidden, bias=bias),
+        unquantized("multi_modal_projector.patch_merger.merging_layer", hidden * merge**2, hidden, role=Role.PROJECTION),
+        scope.column("multi_modal_projector.linear_1", hidden, (dims.hidden,), bias=bias, role=Role.PROJECTION),
+        scope.row("multi_modal_projector.linear_2", dims.hidden, dims.hidden, bias=bias, role=Role.PROJECTION),
     ]
     return Tower(tuple(modules), spec, buffers)
 
@@ -211,18 +212,18 @@ def llama4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     modules: list[Module] = [
         plain("vision_model.class_embedding", hidden),
         plain("vision_model.positional_embedding_vlm", tokens, hidden),
-        scope.column("vision_model.patch_embedding.linear", 3 * patch**2, (hidden,)),
+        scope.column("vision_model.patch_embedding.linear", 3 * patch**2, (hidden,), role=Role.PROJECTION),
         *norm("vision_model.layernorm_pre", hidden, bias=True),
         *norm("vision_model.layernorm_post", hidden, bias=True),
-        scope.column("vision_model.vision_adapter.mlp.fc1", width, (adapter,)),
-        scope.row("vision_model.vision_adapter.mlp.fc2", adapter, adapter),
-        scope.column("multi_modal_projector.linear_1", config.integer("vision_output_dim", default=out), (dims.hidden,)),
+        scope.column("vision_model.vision_adapter.mlp.fc1", width, (adapter,), role=Role.PROJECTION),
+        scope.row("vision_model.vision_adapter.mlp.fc2", adapter, adapter, role=Role.PROJECTION),
+        scope.column("multi_modal_projector.linear_1", config.integer("vision_output_dim", default=out), (dims.hidden,), role=Role.PROJECTION),
     ]
     for index in range(depth):
         at = f"vision_model.model.layers.{index}"
         modules += [
-            scope.column(f"{at}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True),
-            scope.row(f"{at}.self_attn.o_proj", hidden, hidden, bias=True),
+            scope.column(f"{at}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True, role=Role.QKV),
+            scope.row(f"{at}.self_attn.o_proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *scope.plain_mlp(f"{at}.mlp.fc1", f"{at}.mlp.fc2", hidden, width, bias=True),
             *norm(f"{at}.input_layernorm", hidden, bias=True),
             *norm(f"{at}.post_attention_layernorm", hidden, bias=True),

@@ -12,8 +12,9 @@ from typing import assert_never
 
 from planner.engines.llamacpp.ggml import TYPES
 from planner.engines.llamacpp.model import GgufModel
+from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.hardware import GpuGroup
-from planner.facts.model import Attention, Axis, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
+from planner.facts.modules import Axis
 from planner.units import MIB, round_up
 
 CELL_PADDING = 256  # llama-context.cpp: n_ctx is padded

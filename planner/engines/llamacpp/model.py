@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import assert_never
 
 from planner.engines.llamacpp.ggml import MIXES, GgufTensor, Kind, Mixer, Shape, tensor_bytes
 from planner.engines.llamacpp.header import Header
 from planner.errors import PlannerError, did_you_mean
-from planner.facts.model import Attention, Experts, FullAttention, LatentAttention, Linear, ModelSpec, Module, SlidingWindow, Split, Tensor
+from planner.facts.attention import Attention, FullAttention, LatentAttention, SlidingWindow
+from planner.facts.model import ModelSpec
+from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorRole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +53,6 @@ class GgufModel:
 # Checkpoints whose converter keeps the fused q, k, v, or gate and up, as one tensor (llama.cpp convert_hf_to_gguf.py, conversion/).
 _FUSED_QKV = ("Phi3", "Phi4", "Phi2", "GPTNeoX", "Falcon", "ChatGLM", "NomicBert", "ModernBert", "StarCoder", "GPT2", "Bloom")
 _FUSED_UP = ("Phi3", "Phi4", "ChatGLM", "Glm4ForCausalLM", "GlmForCausalLM")
-_OUT = ("o_proj", "dense", "out_proj")
-_UP, _DOWN = ("fc1", "up_proj", "dense_h_to_4h", "linear_fc1", "wi"), ("down_proj", "fc2", "dense_4h_to_h", "linear_fc2", "w2", "wo")
-_ROUTERS = ("gate", "router")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def _vision_compute_bytes(model: ModelSpec) -> int:
 
 
 def _is_embedding(module: Module) -> bool:
-    return isinstance(module, Tensor) and len(module.axes) == 2 and module.axes[0].split is Split.VOCAB
+    return isinstance(module, Tensor) and module.role is TensorRole.EMBEDDING
 
 
 def _plain_bytes(module: Module) -> int:
@@ -153,10 +153,15 @@ def _split(module: Module, layer: int, fused: _Fused) -> Iterator[GgufTensor]:
     match module:
         case Tensor():
             shape = tuple(axis.size for axis in module.axes)
-            if _is_embedding(module):
-                yield GgufTensor(Kind.EMBEDDING, shape, layer)
-            elif shape and not module.name.endswith("_scales"):  # scalars and scales are vLLM's
-                yield GgufTensor(Kind.WIDE, shape, layer)
+            match module.role:
+                case TensorRole.EMBEDDING:
+                    yield GgufTensor(Kind.EMBEDDING, shape, layer)
+                case TensorRole.ADDEND | TensorRole.PARAMETER:
+                    yield GgufTensor(Kind.WIDE, shape, layer)
+                case TensorRole.CACHE_SCALE:  # vLLM's own
+                    pass
+                case _:
+                    assert_never(module.role)
         case Experts():
             names = (Kind.GATE, Kind.UP)[2 - module.shards :]
             for kind in names:
@@ -177,24 +182,50 @@ def _linear(module: Linear, layer: int, fused: _Fused) -> Iterator[GgufTensor]:
 
 
 def _parts(module: Linear, rows: list[int], fused: _Fused) -> Iterable[tuple[Kind, int]]:
-    last = module.name.rpartition(".")[2]
-    if module.outputs[0].split is Split.VOCAB:
-        return [(Kind.OUTPUT, rows[0])]
-    if last in _ROUTERS or module.name.endswith("shared_expert_gate"):
-        return [(Kind.WIDE, rows[0])]
-    if len(rows) == 3 and ("qkv" in last or "query_key_value" in last):
-        return [(Kind.QKV, sum(rows))] if fused.qkv else zip((Kind.Q, Kind.K, Kind.V), rows, strict=True)
-    if last == "in_proj_qkvz":  # the delta rule's q, k, v as one tensor, its gate as another
-        return [(Kind.QKV, sum(rows[:3])), (Kind.OTHER, rows[3])]
-    if len(rows) == 2 and "gate_up" in last:
-        return [(Kind.UP, sum(rows))] if fused.up else zip((Kind.GATE, Kind.UP), rows, strict=True)
-    if last in _OUT:
-        return [(Kind.ATTENTION_OUT if "linear_attn" not in module.name and "mamba" not in module.name else Kind.OTHER, rows[0])]
-    if last in _UP:
-        return [(Kind.UP, row) for row in rows]
-    if last in _DOWN:
-        return [(Kind.DOWN, rows[0])]
-    return [(Kind.OTHER, row) for row in rows]
+    """The tensors of a matrix with their heights; what vLLM fuses lies apart in the file, unless the checkpoint had it fused."""
+    match module.role:
+        case Role.QKV:
+            return _fusable((Kind.Q, Kind.K, Kind.V), Kind.QKV, rows, fused=fused.qkv)
+        case Role.GATE_UP:
+            return _fusable((Kind.GATE, Kind.UP), Kind.UP, rows, fused=fused.up)
+        case Role.DELTA:  # q, k, v as one tensor, the gate as another
+            return [(Kind.QKV, sum(rows[:3])), (Kind.OTHER, rows[3])]
+        case role:
+            return [(_kind(role), height) for height in rows]
+
+
+def _kind(role: Role) -> Kind:
+    """What the quantizer takes a matrix for that is one tensor in the file."""
+    match role:
+        case Role.QUERY:
+            return Kind.Q
+        case Role.KEY:
+            return Kind.K
+        case Role.VALUE:
+            return Kind.V
+        case Role.ATTENTION_OUTPUT:
+            return Kind.ATTENTION_OUT
+        case Role.GATE:
+            return Kind.GATE
+        case Role.UP:
+            return Kind.UP
+        case Role.DOWN:
+            return Kind.DOWN
+        case Role.ROUTER:
+            return Kind.WIDE
+        case Role.HEAD:
+            return Kind.OUTPUT
+        case Role.LATENT | Role.MIXER | Role.PROJECTION | Role.QKV | Role.GATE_UP | Role.DELTA:
+            return Kind.OTHER
+        case _:
+            assert_never(role)
+
+
+def _fusable(kinds: Sequence[Kind], together: Kind, rows: list[int], *, fused: bool) -> Iterable[tuple[Kind, int]]:
+    """One tensor where the file has it fused, else one each; outputs behind those (an indexer's) are tensors of their own."""
+    count = len(kinds)
+    own = [(together, sum(rows[:count]))] if fused else list(zip(kinds, rows[:count], strict=True))
+    return own + [(Kind.OTHER, height) for height in rows[count:]]
 
 
 def from_header(header: Header, name: str, mmproj: Header | None = None) -> GgufModel:

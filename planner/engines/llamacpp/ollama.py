@@ -6,9 +6,11 @@ PredictServerVRAM and its batch rules; facts/runtimes.md section 2.1.
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.model import GgufModel
-from planner.facts.model import ChunkedLocal, FullAttention, LatentAttention, SlidingWindow
+from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.units import GIB, MIB
 
 VERSION = "0.33"
@@ -44,10 +46,21 @@ def has_renderer(architecture: str) -> bool:
 
 def predicted_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
     """Ollama's own prediction, which is not what llama-server takes: 16-bit cache whatever its type, hidden / heads as head size."""
-    heads = [cache.kv_heads for cache, _ in model.caches if isinstance(cache, FullAttention | SlidingWindow | ChunkedLocal)]
-    heads += [1 for cache, _ in model.caches if isinstance(cache, LatentAttention)]
-    fewest = min(heads, default=0)
+    fewest = min((heads for cache, _ in model.caches if (heads := _kv_heads(cache))), default=0)
     return model.file_bytes + model.mmproj_bytes + 2 * model.layer_count * fewest * (model.hidden // model.heads) * config.context * config.parallel * 2
+
+
+def _kv_heads(cache: Attention) -> int:
+    """Key-value heads of a layer as Ollama counts them: one where a latent vector stands for all, none where no tokens are kept by head."""
+    match cache:
+        case FullAttention() | SlidingWindow() | ChunkedLocal():
+            return cache.kv_heads
+        case LatentAttention():
+            return 1
+        case CompressedCache() | RecurrentState():
+            return 0
+        case _:
+            assert_never(cache)
 
 
 def batch(predicted: int, tokens: int, free_bytes: int) -> int:

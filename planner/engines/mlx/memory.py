@@ -8,25 +8,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import prod
 from typing import assert_never
 
 from planner.errors import PlannerError
+from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.hardware import GpuSpec
-from planner.facts.model import (
-    Attention,
-    ChunkedLocal,
-    CompressedCache,
-    Experts,
-    FullAttention,
-    LatentAttention,
-    Linear,
-    ModelSpec,
-    Module,
-    RecurrentState,
-    SlidingWindow,
-    Split,
-    Tensor,
-)
+from planner.facts.model import ModelSpec
+from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorRole
 from planner.units import GIB, MIB, round_up
 
 # Whose calls both servers read, by vLLM's names: mlx-lm 0.32.2 tokenizer_utils.py _infer_tool_parser looks at the chat template, mlx-vlm 0.7.10 asks it.
@@ -72,22 +61,16 @@ def read_format(name: str) -> MlxFormat:
 
 
 ROUTER = MlxFormat(name="8bit", bits=8)  # quant_predicate of the MoE models keeps routers at 8 bits
-_ROUTERS = ("gate", "router", "shared_expert_gate")
 
 
 def module_bytes(module: Module, form: MlxFormat) -> int:
     """One module as mlx-lm's conversion stores it."""
     match module:
-        case Tensor(axes=axes) if len(axes) == 2 and axes[0].split is Split.VOCAB:
-            return form.matrix_bytes(axes[0].size, axes[1].size)
         case Tensor():
-            size = 1
-            for axis in module.axes:
-                size *= axis.size
-            return 0 if module.name.endswith("_scales") else size * module.bits // 8
+            return _tensor_bytes(module, form)
         case Linear():
             rows = sum(axis.size for axis in module.outputs)
-            kept = ROUTER if form.bits < 8 and module.name.rpartition(".")[2] in _ROUTERS else form
+            kept = ROUTER if form.bits < 8 and module.role is Role.ROUTER else form
             return kept.matrix_bytes(rows, module.inputs.size) + (rows * 2 if module.bias else 0)
         case Experts():
             kept = form.experts or form
@@ -96,6 +79,19 @@ def module_bytes(module: Module, form: MlxFormat) -> int:
             return module.experts * (inner + bias)
         case _:
             assert_never(module)
+
+
+def _tensor_bytes(tensor: Tensor, form: MlxFormat) -> int:
+    match tensor.role:
+        case TensorRole.EMBEDDING:
+            rows, columns = tensor.axes
+            return form.matrix_bytes(rows.size, columns.size)
+        case TensorRole.ADDEND | TensorRole.PARAMETER:
+            return prod(axis.size for axis in tensor.axes) * tensor.bits // 8
+        case TensorRole.CACHE_SCALE:  # vLLM's own
+            return 0
+        case _:
+            assert_never(tensor.role)
 
 
 def weights_bytes(model: ModelSpec, form: MlxFormat, *, vision: bool = True) -> int:
@@ -108,7 +104,7 @@ def weights_bytes(model: ModelSpec, form: MlxFormat, *, vision: bool = True) -> 
 
 
 def _is_text(module: Module) -> bool:
-    return isinstance(module, Tensor) and module.axes[0].split is Split.VOCAB
+    return isinstance(module, Tensor) and module.role is TensorRole.EMBEDDING
 
 
 def cache_bytes(attention: Attention, tokens: int, kv_bits: int, *, step: int = PREFILL_STEP) -> int:

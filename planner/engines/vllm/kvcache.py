@@ -19,8 +19,19 @@ from planner.engines.shards import state_bytes, token_bytes
 from planner.engines.vllm.packing import Bucket, pack
 from planner.engines.vllm.weights import stage_layers
 from planner.errors import PlannerError
+from planner.facts.attention import (
+    Attention,
+    CacheKind,
+    ChunkedLocal,
+    CompressedCache,
+    FullAttention,
+    LatentAttention,
+    RecurrentState,
+    SlidingWindow,
+    cache_kind,
+)
 from planner.facts.config import CacheLayout, Parallel
-from planner.facts.model import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, ModelSpec, RecurrentState, SlidingWindow
+from planner.facts.model import ModelSpec
 from planner.units import ceil_div, largest, round_up
 
 HYBRID_LATENT_BLOCK = 128  # MLA kernels want 128 tokens at once (platforms/interface.py _align_hybrid_block_size)
@@ -92,17 +103,19 @@ def page_bytes(attention: Attention, block_size: int, tp: int, layout: CacheLayo
             return round_up(block_size // tokens * entry, multiple)
         case RecurrentState():
             return state_bytes(attention, tp, layout.dtype_bits)
-        case _:
+        case FullAttention() | SlidingWindow() | ChunkedLocal() | LatentAttention():
             return block_size * token_bytes(attention, tp, layout)
+        case _:
+            assert_never(attention)
 
 
 def hybrid_block_size(model: ModelSpec, tp: int, layout: CacheLayout) -> int:
     """Block size of a hybrid: the smallest whose attention page is not below the state's (platforms/interface.py:938)."""
     states = [cache for cache in model.caches if isinstance(cache, RecurrentState)]
-    attention = next((cache for cache in model.caches if not isinstance(cache, RecurrentState)), None)
+    attention = next((cache for cache in model.caches if cache_kind(cache) is not CacheKind.STATE), None)
     if not states or attention is None:
         return layout.block_size
-    base = max(layout.block_size, HYBRID_LATENT_BLOCK) if isinstance(attention, LatentAttention) else layout.block_size
+    base = max(layout.block_size, HYBRID_LATENT_BLOCK) if cache_kind(attention) is CacheKind.LATENT else layout.block_size
     step = lcm(base, *(state.checkpoint_alignment for state in states if _checkpoints(state, layout)))
     per_token = token_bytes(attention, tp, layout)
     largest = max(state_bytes(state, tp, layout.dtype_bits) for state in states)
@@ -121,7 +134,7 @@ def cache_specs(model: ModelSpec, tp: int, layout: CacheLayout) -> list[CacheSpe
     for cache, layers in found.items():
         size = cache.block_size if isinstance(cache, CompressedCache) else block
         page = page_bytes(cache, size, tp, layout)
-        page = max(page, attention_page) if isinstance(cache, RecurrentState) else page
+        page = max(page, attention_page) if cache_kind(cache) is CacheKind.STATE else page
         specs.append(CacheSpec(attention=cache, block_size=size, page_bytes=page, layers=tuple(sorted(layers))))
     return sorted(specs, key=lambda spec: spec.layers[0])
 
@@ -147,9 +160,9 @@ def _unified(specs: Sequence[CacheSpec]) -> list[CacheSpec]:
     unified = []
     for spec in specs:
         ratio, rest = divmod(largest, spec.page_bytes)
-        if rest and isinstance(spec.attention, LatentAttention):
+        if rest and cache_kind(spec.attention) is CacheKind.LATENT:
             raise PlannerError("vLLM cannot unify the page sizes of this model's caches")
-        grow = not rest and not isinstance(spec.attention, RecurrentState)
+        grow = not rest and cache_kind(spec.attention) is not CacheKind.STATE
         unified.append(replace(spec, page_bytes=largest, block_size=spec.block_size * ratio if grow else spec.block_size))
     return unified
 
@@ -183,7 +196,7 @@ def cache_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[Cache
         return ()
     if len({_slots(spec) for spec in specs}) == 1:
         return (_group(specs[-1], _pages(specs), layout),)
-    if any(isinstance(spec.attention, CompressedCache) for spec in specs):
+    if any(cache_kind(spec.attention) is CacheKind.COMPRESSED for spec in specs):
         return _packed_groups(specs, layout)
     specs = _unified(specs)
     counts = [len(spec.layers) for spec in specs]

@@ -10,9 +10,10 @@ from planner.engines.vllm.dtypes import FP8_DTYPES, KV_CACHE_DTYPES, PACKED_DTYP
 from planner.engines.vllm.ledger_settings import LedgerSettings
 from planner.engines.vllm.versions import VERSIONS, Version, newest_for
 from planner.errors import UnsupportedError
+from planner.facts.attention import CompressedCache, PerHead, per_head
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.hardware import GpuSpec
-from planner.facts.model import CompressedCache, FullAttention, ModelSpec, SlidingWindow
+from planner.facts.model import ModelSpec
 from planner.units import GIB
 
 _MLA_FP8_TOKEN_BYTES = 656  # fp8_ds_mla: 512 FP8 + 4 float32 scales + 64 bfloat16 (mla_attention.py:1386)
@@ -99,12 +100,17 @@ def cache_layout(model: ModelSpec, gpu: GpuSpec, kv_cache_dtype: str, *, dtype_b
     )
 
 
+def _by_head(model: ModelSpec) -> list[PerHead]:
+    """The caches with keys and values of every head."""
+    return [by_head for cache in model.caches if (by_head := per_head(cache))]
+
+
 def _wide_heads(model: ModelSpec) -> bool:
-    return any(isinstance(cache, FullAttention | SlidingWindow) and cache.head_dim > 256 for cache in model.caches)
+    return any(cache.head_dim > 256 for cache in _by_head(model))
 
 
 def _values_differ(model: ModelSpec) -> bool:
-    return any(isinstance(cache, FullAttention | SlidingWindow) and cache.head_dim != cache.head_dim_v for cache in model.caches)
+    return any(cache.head_dim != cache.head_dim_v for cache in _by_head(model))
 
 
 def _standard_backend(model: ModelSpec, gpu: GpuSpec, *, fp8: bool, e5m2: bool) -> str:
@@ -204,7 +210,7 @@ def _packed_layout(model: ModelSpec, gpu: GpuSpec, dtype: str, dtype_bits: int) 
     if dtype == "nvfp4":
         if gpu.capability < 80 or model.has_sinks or model.bidirectional_images:
             raise UnsupportedError("an NVFP4 KV cache needs FlashInfer: compute capability 8.0, no attention sinks")
-        width = next(cache.head_dim + cache.head_dim_v for cache in model.caches if isinstance(cache, FullAttention | SlidingWindow))
+        width = next(cache.head_dim + cache.head_dim_v for cache in _by_head(model))
         return CacheLayout(backend="FLASHINFER", bits=bits, dtype_bits=dtype_bits, bytes_per_token_head=width // 16)
     return CacheLayout(backend="TRITON_ATTN", bits=bits, dtype_bits=dtype_bits, bytes_per_token_head=scale_bytes or 0)
 

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from planner.engines.shards import modules_bytes, tensor_bytes
 from planner.facts.config import Parallel
-from planner.facts.model import ROUTER, Experts, Linear, ModelSpec
+from planner.facts.model import ModelSpec
+from planner.facts.modules import Experts, Linear
+from planner.facts.storage import ROUTER
 
 
 def stage_layers(layers: int, stages: int) -> list[int]:

@@ -1,0 +1,99 @@
+"""The parameters of a model: matrices, banks of experts, other tensors, and how each dimension is divided over ranks.
+
+A module's size on one rank follows from its dimensions, from how each is split, and from how it is stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from planner.facts.storage import BF16, Storage
+
+
+class Split(StrEnum):
+    """How a dimension is divided over the ranks of a tensor-parallel group."""
+
+    WHOLE = "whole"  # every rank holds all of it
+    TP = "tp"  # size / tp, must divide
+    HEADS = "heads"  # in units (heads) shared out; replicated once ranks outnumber units
+    EVEN = "even"  # size / tp where tp divides the units, else every rank holds all of it
+    VOCAB = "vocab"  # padded to a multiple of 64, then / tp
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One dimension: `size` elements, split in `units` indivisible parts (heads) where that matters."""
+
+    size: int
+    split: Split = Split.WHOLE
+    units: int = 0
+
+
+class Role(StrEnum):
+    """What a matrix does in its layer; of a fused one, what its outputs are, in order. The architecture's builder says it."""
+
+    QKV = "q, k, v"
+    QUERY = "q"
+    KEY = "k"
+    VALUE = "v"
+    LATENT = "latent"  # into or out of a latent space (MLA)
+    ATTENTION_OUTPUT = "o"
+    DELTA = "q, k, v, z"  # of the gated delta rule
+    MIXER = "mixer"  # anything else of a recurrent or convolving layer
+    GATE_UP = "gate, up"
+    GATE = "gate"
+    UP = "up"
+    DOWN = "down"
+    ROUTER = "router"  # weighs experts, the shared one too
+    HEAD = "head"
+    PROJECTION = "projection"  # of a tower, an indexer, a residual stream: what no runtime treats apart
+
+
+class TensorRole(StrEnum):
+    """What any other parameter is."""
+
+    EMBEDDING = "embedding"
+    ADDEND = "addend"  # biases and sinks: read by the kernel that they belong to
+    CACHE_SCALE = "cache scale"  # vLLM's own, of a quantized KV cache
+    PARAMETER = "parameter"  # norms, convolutions, decays: a kernel of their own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear:
+    """A (fused) linear layer: weight [sum(outputs), inputs], optional bias [sum(outputs)]; a rank's rows padded to `rows_multiple`."""
+
+    name: str
+    role: Role
+    inputs: Axis
+    outputs: tuple[Axis, ...]
+    bias: bool = False
+    storage: Storage = BF16
+    rows_multiple: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experts:
+    """The routed experts of one layer: w13 [experts, shards x intermediate, hidden] and w2 [experts, hidden, intermediate]."""
+
+    name: str
+    experts: int
+    hidden: int
+    intermediate: int
+    shards: int = 2  # gate and up; 1 where the activation is not gated
+    minimum_width: int = 0  # what a tensor-parallel slice of the intermediate size is padded to
+    bias: bool = False
+    storage: Storage = BF16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """Any other parameter or buffer: the product of its axes, `bits` each."""
+
+    name: str
+    axes: tuple[Axis, ...]
+    bits: int = 16
+    role: TensorRole = TensorRole.PARAMETER
+
+
+Module = Linear | Experts | Tensor

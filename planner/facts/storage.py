@@ -1,0 +1,72 @@
+"""How a weight is stored: the tensors it is made of, the arithmetic it is multiplied in, what its kernels make of a shard.
+
+A quantization format is one `Storage`; nothing downstream asks for its name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Arithmetic(StrEnum):
+    """In what a GPU multiplies, by the name that gpus.yaml gives its peak."""
+
+    BF16 = "bf16"
+    INT8 = "int8"
+    FP8 = "fp8"
+    FP4 = "fp4"
+
+
+class Kernels(StrEnum):
+    """Whose kernels run a bank of experts, as far as they change the size of a shard."""
+
+    PLAIN = "plain"  # 16 or 32 bits: ungated experts are padded on some GPUs
+    MXFP4 = "mxfp4"  # both dimensions of every expert are padded
+    AS_STORED = "as stored"
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """One tensor of a stored weight: a value of `bits` for every block of rows x columns of the matrix.
+
+    `row_block` 0: one value for each fused part (q, k, v are three); -1: one for all rows.
+    `column_block` 0: one value for all columns.
+    """
+
+    bits: int
+    row_block: int = 1
+    column_block: int = 1
+    extra_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """How a matrix is stored: its planes, and what a shard must be a multiple of.
+
+    `arithmetic` is that of the checkpoint's scheme, both sides of the product quantized; a GPU without it, or of a compute
+    capability below `arithmetic_since`, widens the weights to 16 bits.
+    """
+
+    name: str
+    planes: tuple[Plane, ...]
+    input_multiple: int = 1
+    output_multiple: int = 1
+    arithmetic: Arithmetic = Arithmetic.BF16
+    arithmetic_since: int = 0
+    kernels: Kernels = Kernels.AS_STORED
+
+    @property
+    def bits(self) -> int:
+        """Bits of one weight, its scales aside."""
+        return self.planes[0].bits
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether a weight is more than a number of 16 or 32 bits."""
+        return self.bits < 16
+
+
+BF16 = Storage(name="16-bit", planes=(Plane(16),), kernels=Kernels.PLAIN)
+FP32 = Storage(name="32-bit", planes=(Plane(32),), kernels=Kernels.PLAIN)
+ROUTER = Storage(name="router", planes=(Plane(16),), kernels=Kernels.PLAIN)  # 32 bits where the GPU lacks vLLM's 16-bit router kernel
