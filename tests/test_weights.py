@@ -10,13 +10,13 @@ from planner.engines.vllm.weights import buffer_bytes, kernels_matter, stage_lay
 from planner.errors import NotDivisibleError
 from planner.facts.config import Parallel
 from planner.facts.model import CheckpointDifference, LayerGroup, ModelSpec
-from planner.facts.modules import Axis, Experts, Linear, Split, Tensor
-from planner.facts.storage import BF16, ROUTER, Plane, Storage
+from planner.facts.modules import Axis, Experts, Linear, Role, Split, Tensor
+from planner.facts.storage import BF16, ROUTER, Kernels, Plane, Storage
 
-AWQ = Storage("awq", (Plane(4), Plane(4, column_block=128), Plane(16, column_block=128)), input_multiple=128, output_multiple=8)
-FP8_BLOCKS = Storage("fp8-block", (Plane(8), Plane(32, 128, 128)))
-FLAT_BLOCKS = Storage("fp8-flat", (Plane(8), Plane(32, 64, 128)))
-MXFP4 = Storage("mxfp4", (Plane(4), Plane(8, column_block=32)))
+AWQ = Storage(name="awq", planes=(Plane(4), Plane(4, column_block=128), Plane(16, column_block=128)), input_multiple=128, output_multiple=8)
+FP8_BLOCKS = Storage(name="fp8-block", planes=(Plane(8), Plane(32, 128, 128)))
+FLAT_BLOCKS = Storage(name="fp8-flat", planes=(Plane(8), Plane(32, 64, 128)))
+MXFP4 = Storage(name="mxfp4", planes=(Plane(4), Plane(8, column_block=32)), kernels=Kernels.MXFP4)
 
 
 @pytest.mark.parametrize(
@@ -81,16 +81,16 @@ def test_sixteen_bits_stand_for_the_models_dtype():
     ],
 )
 def test_a_fused_linear_is_its_planes_and_its_bias(storage, tp, size):
-    linear = Linear(name="up", inputs=Axis(256), outputs=(Axis(256, Split.TP), Axis(256, Split.TP)), bias=True, storage=storage)
+    linear = Linear(name="up", role=Role.GATE_UP, inputs=Axis(256), outputs=(Axis(256, Split.TP), Axis(256, Split.TP)), bias=True, storage=storage)
     counted = linear_bytes(linear, tp, 16)
     assert counted == size
     assert isinstance(counted, int)
 
 
 def test_rows_are_padded_and_groups_are_never_cut():
-    padded = Linear(name="up", inputs=Axis(256), outputs=(Axis(100), Axis(100)), rows_multiple=64)
+    padded = Linear(name="up", role=Role.GATE_UP, inputs=Axis(256), outputs=(Axis(100), Axis(100)), rows_multiple=64)
     assert linear_bytes(padded, 1, 16) == 256 * 256 * 2
-    row = Linear(name="down", inputs=Axis(256, Split.TP), outputs=(Axis(64),), storage=AWQ)
+    row = Linear(name="down", role=Role.DOWN, inputs=Axis(256, Split.TP), outputs=(Axis(64),), storage=AWQ)
     assert linear_bytes(row, 2, 16) == 64 * 128 // 2 + 64 // 2 + 64 * 2
     with pytest.raises(NotDivisibleError, match="64 inputs a rank are not a multiple of the quantization group 128"):
         linear_bytes(row, 4, 16)
@@ -147,7 +147,7 @@ def test_experts_narrower_than_any_block_are_refused():
 
 
 def test_a_router_is_kept_wide_where_the_gpu_lacks_its_kernel():
-    router = Linear(name="gate", inputs=Axis(1024), outputs=(Axis(9),), storage=ROUTER)
+    router = Linear(name="gate", role=Role.ROUTER, inputs=Axis(1024), outputs=(Axis(9),), storage=ROUTER)
     assert module_bytes(router, Parallel()) == 1024 * 9 * 2
     assert module_bytes(router, Parallel(wide_router=True)) == 1024 * 9 * 4
     assert module_bytes(replace(router, bias=True), Parallel(wide_router=True), 32) == 1024 * 9 * 4 + 9 * 4
@@ -209,6 +209,6 @@ def test_kernels_matter_where_there_are_experts_or_a_router():
         return kernels_matter(replace(model(), layers=(LayerGroup(indices=(0,), modules=(module,), caches=()),)))
 
     assert holds(EXPERTS)
-    assert holds(Linear(name="gate", inputs=Axis(8), outputs=(Axis(8),), storage=ROUTER))
-    assert not holds(Linear(name="up", inputs=Axis(8), outputs=(Axis(8),)))
+    assert holds(Linear(name="gate", role=Role.ROUTER, inputs=Axis(8), outputs=(Axis(8),), storage=ROUTER))
+    assert not holds(Linear(name="up", role=Role.GATE_UP, inputs=Axis(8), outputs=(Axis(8),)))
     assert not holds(tensor("norm", 8))
