@@ -14,23 +14,14 @@ from planner.catalogue import load
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.plan import make_plan
 from planner.engines.vllm.search import LEAST_CONTEXT, USEFUL_CONTEXT, best, holds_users, sizes, splits
-from planner.engines.vllm.settings import Pins
+from planner.engines.vllm.settings import REPORTED, Pins
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup
 from planner.facts.verdict import WORST_FIRST
 
 REFUSED = (PlannerError, UnsupportedError)
 COMMON = ("rtx3090", "rtx4090", "rtx5090", "a100-80gb", "h100", "l40s", "l4")
-SETTINGS = (
-    "tensor_parallel_size",
-    "pipeline_parallel_size",
-    "gpu_memory_utilization",
-    "max_model_len",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "kv_cache_dtype",
-    "enforce_eager",
-)
+SETTINGS = tuple(setting.name for setting in REPORTED)
 
 
 def ask(model: str, gpu_name: str, count: int = 1, **wish) -> Request:

@@ -14,7 +14,7 @@ from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.memory import Placement, breakdown, place
 from planner.engines.vllm.overhead import Outlook
 from planner.engines.vllm.reasons import explained
-from planner.engines.vllm.settings import ServeConfig, with_settings
+from planner.engines.vllm.settings import ServeConfig, pinned, with_settings
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import NotDivisibleError, PlannerError, UnsupportedError
 from planner.facts.config import Parallel
@@ -158,10 +158,11 @@ def eager_modes(request: Request) -> tuple[bool, ...]:
 
 def alike(request: Request, parallel: Parallel, tried: Sizes, *, eager: bool) -> Iterator[tuple[ServeConfig, Placement]]:
     """Base configurations that differ in the cache dtype only."""
-    pins = request.pins
+    fixed = pinned(request.pins)
     share, _ = utilization(request, parallel.tensor_parallel_size)
     for dtype in kv_dtypes(request):
-        config = ServeConfig(
+        config = replace(
+            fixed,
             tensor_parallel_size=parallel.tensor_parallel_size,
             pipeline_parallel_size=parallel.pipeline_parallel_size,
             enable_expert_parallel=parallel.enable_expert_parallel,
@@ -169,12 +170,7 @@ def alike(request: Request, parallel: Parallel, tried: Sizes, *, eager: bool) ->
             max_num_seqs=tried.max_num_seqs,
             max_num_batched_tokens=tried.max_num_batched_tokens,
             kv_cache_dtype=dtype,
-            kv_cache_memory_bytes=pins.kv_cache_memory_bytes,
             enforce_eager=eager,
-            dtype=pins.dtype,
-            quantization=pins.quantization,
-            skip_mm_profiling=pins.skip_mm_profiling,
-            vllm_version=pins.vllm_version,
         )
         yield config, place(request.model, request.group, config)
 

@@ -218,6 +218,12 @@ def pins_of(asked: object, release: str) -> Pins:
     return with_settings(Pins(vllm_version=release), {setting.name: getattr(asked, setting.name) for setting in PINS})
 
 
+def pinned(pins: Pins) -> ServeConfig:
+    """A server as it is where only what a question fixes is said."""
+    fixed = {setting.name: value for setting in PINS if (value := getattr(pins, setting.name)) is not None}
+    return with_settings(defaults(pins.vllm_version), fixed)
+
+
 def reported(config: ServeConfig) -> dict[str, int | float | str | bool]:
     """The settings that an answer shows, in its order."""
     return {setting.name: getattr(config, setting.name) for setting in REPORTED}
