@@ -5,6 +5,7 @@
 #   make wheel     builds wheel and sdist once and tries that wheel on each Python from 3.11 that is here (nox)
 #   make coverage  both test runs with lines and branches counted, and the gate of pyproject.toml
 #   make mutants   faults made by hand, each of which a test must notice: a few minutes
+#   make mutation  faults by the thousand (mutmut); half an hour, goes on where it was stopped: docs/mutants.md
 #   make docs      the site, strictly, into build/site
 #   make constraints   resolves constraints.txt anew: see CONTRIBUTING.md
 PYTHON ?= python3
@@ -15,7 +16,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # Every Python process that is started with these counts its lines, the command line under test too.
 COUNTED = COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/build/coverage/data
 .DELETE_ON_ERROR:
-.PHONY: help lint test judges coverage coverage-report mutants docs wheel constraints
+.PHONY: help lint test judges coverage coverage-report mutants mutation docs wheel constraints
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -53,6 +54,10 @@ coverage-report: $(VENV)/made-dev
 
 mutants: $(VENV)/made-test
 	$(BIN)/python -m benchmarks.mutants
+
+mutation: $(VENV)/made-mutation
+	$(BIN)/python -m mutmut run
+	$(BIN)/python -m mutmut results
 
 docs: $(VENV)/made-docs
 	$(BIN)/mkdocs build --strict --quiet

@@ -123,6 +123,6 @@ def test_the_constraints_hold_every_named_dependency():
     named = {re.split(r"[=@ ]", line)[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *(each for extra in ("test", "judges", "lint", "docs", "dev") for each in extras[extra])]
+    wanted = [*project["dependencies"], *(each for extra in ("test", "judges", "lint", "mutation", "docs", "dev") for each in extras[extra])]
     missing = {re.match(r"[\w-]+", each)[0].lower().replace("_", "-") for each in wanted} - named - {"serve-plan"}
     assert not missing, "run `make constraints`"
