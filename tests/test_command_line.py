@@ -25,6 +25,7 @@ from planner.cli.command import _key
 from planner.cli.hints import _MACHINES, _MODELS
 from planner.cli.main import _LATER, cli
 from planner.cli.schema import json_schema
+from planner.cli.values import PlanValues, values_of
 from planner.errors import PlannerError
 from planner.facts.command_line import flag_of
 from planner.questions.command_line import command_line
@@ -337,28 +338,26 @@ def test_an_option_that_the_question_does_not_use_is_refused_by_name(param, bran
     assert branch == "file" or f"{shlex.join(['plan', *asked])} {flag}" in caught.value.hint
 
 
-class Read(dict):
-    """Options that note which of them were looked at."""
+class Read:
+    """Values of options that note which of them were looked at."""
 
-    def __init__(self, options):
-        super().__init__(options)
-        self.names = set()
+    def __init__(self, values, names):
+        self.values, self.names = values, names
 
-    def __getitem__(self, name):
-        self.names.add(name)
-        return super().__getitem__(name)
-
-    def get(self, name, default=None):
-        self.names.add(name)
-        return super().get(name, default)
+    def __getattr__(self, name):
+        if name == "service":
+            return Read(self.values.service, self.names)
+        self.names.add(name.removesuffix("_tokens"))
+        return getattr(self.values, name)
 
 
 @pytest.mark.parametrize(("asked", "taken"), [({"gpu": "t4", "top": 1}, _MODELS), ({"model": "qwen3-4b", "top": 1}, _MACHINES)])
 def test_what_a_list_takes_it_reads(asked, taken, capsys):
-    options = Read(click.Context(cli).command.make_context("plan", ["--count", "1"]).params | asked)
-    run_choice(options)
+    options = click.Context(cli).command.make_context("plan", ["--count", "1"]).params | asked
+    read = Read(values_of(PlanValues, options), set())
+    run_choice(read)
     assert capsys.readouterr().out
-    assert options.names | {"as_json", "quiet", "gpu"} == taken | {"model"}
+    assert read.names | {"as_json", "quiet", "gpu"} == taken | {"model"}
 
 
 @pytest.mark.parametrize(

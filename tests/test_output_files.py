@@ -24,6 +24,7 @@ from planner.cli import output
 from planner.cli.main import cli, main
 from planner.cli.output import MANIFEST, write_files
 from planner.cli.question import question_row
+from planner.cli.values import PlanValues, values_of
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError, WorldError
 from planner.facts.question import ServiceRow, StackRow
@@ -263,8 +264,8 @@ def test_each_option_makes_another_question(name):
     questions = []
     for more in ([], [flag, CHANGED[name]] if CHANGED[name] else [flag]):
         with cli.make_context("plan", [*words, *([] if more or name not in plain else [f"--{name}", plain[name]]), *more]) as context:
-            options = context.params
-            questions.append(question_of(question_row(options), options["port"] or 8000, options["to"]))
+            values = values_of(PlanValues, context.params)
+            questions.append(question_of(question_row(values), values.port or 8000, values.to))
     assert folder_name(questions[0]) != folder_name(questions[1])
 
 
@@ -292,7 +293,8 @@ def test_the_questions_words_ask_it_again():
     )
     question = question_of(row)
     with cli.make_context("plan", shlex.split(words(question))[1:], resilient_parsing=False) as context:
-        assert answer_for(question_row(context.params), context.params["port"] or 8000).question == question
+        values = values_of(PlanValues, context.params)
+        assert answer_for(question_row(values), values.port or 8000).question == question
 
 
 # --- what is there stays

@@ -8,12 +8,13 @@ import json
 import os
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from planner.cli.command import command, option, output_options
 from planner.cli.options import question, read_machine
+from planner.cli.values import BenchValues, values_of
 from planner.errors import PlannerError, require
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ COLUMNS = (
 @option("--save-calibration", is_flag=True, help="Let later plans for these GPUs use what was measured.")
 @output_options
 @click.pass_context
-def bench_command(ctx: click.Context, /, **options: Any) -> None:
+def bench_command(ctx: click.Context, /, **options: object) -> None:
     """Measure a server that vLLM runs with this model on these GPUs: one user alone, then several. Prints a row of measurements and the prediction."""
     require("plan bench", "httpx")
     from planner.cli.question import lone_row
@@ -46,13 +47,13 @@ def bench_command(ctx: click.Context, /, **options: Any) -> None:
     from planner.machine.bench import bench
     from planner.questions.vllm import request_of
 
-    options = read_machine(ctx, options)
-    request, source = request_of(lone_row(options))
+    values = read_machine(ctx, values_of(BenchValues, options))
+    request, source = request_of(lone_row(values))
     plan = plan_as_asked(request, repo=source.repo, served_name=source.served_name)
-    seen = bench(options["url"], os.environ.get(KEY), options["prompt"], options["answer"], options["at_once"])
+    seen = bench(values.url, os.environ.get(KEY), values.prompt, values.answer, values.at_once)
     factors = measured_factors(plan, seen.prompt_tokens, seen.answer_tokens, seen.first_token_s, seen.per_token_s)
     saved = None
-    if options["save_calibration"]:
+    if values.save_calibration:
         from planner.machine.calibration import save_speed
 
         if isinstance(factors, NoSpeed):
@@ -60,7 +61,7 @@ def bench_command(ctx: click.Context, /, **options: Any) -> None:
                 f"nothing is predicted for {plan.model.name} on {request.group.label}, so that nothing can be calibrated: {factors.reason}", "docs/speed.md"
             )
         saved = save_speed(request.group, *factors, model=source.served_name)
-    if options["style"] == "json":
+    if values.style == "json":
         row = dict(zip(COLUMNS, _row(plan, seen, 1), strict=True))
         click.echo(
             json.dumps(
@@ -80,13 +81,13 @@ def bench_command(ctx: click.Context, /, **options: Any) -> None:
         click.echo(f"kept in {saved}; later plans for {request.group.label} use it")
 
 
-def _row(plan: Plan, seen: Benched, users: int) -> list[Any]:
+def _row(plan: Plan, seen: Benched, users: int) -> list[str | int | float]:
     """A row as tests/data/speed_cases.csv has them."""
     alone, now = users == 1, datetime.now(UTC).strftime("%Y-%m-%d")
     first, each = (seen.first_token_s, seen.per_token_s) if alone else (seen.together_first_token_s, seen.together_per_token_s)
     rate = seen.answer_tokens / (seen.first_token_s + (seen.answer_tokens - 1) * seen.per_token_s) if alone else seen.together_tokens_per_s
     config, gpu = plan.config, plan.request.group.gpu
-    head = [
+    head: list[str | int | float] = [
         f"bench-{now}-{users}",
         "plan bench",
         gpu.name,

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from planner.cli.command import command, option, output_options, typed, words
 from planner.cli.options import QUESTION, Finite, Seconds, question, read_machine
+from planner.cli.values import CapacityValues, values_of
 from planner.errors import PlannerError
 from planner.units import CONTEXT_STEP, round_up
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Source
     from planner.engines.vllm.choice import Request
+    from planner.engines.vllm.plan import Plan
     from planner.questions.capacity import Asked, Capacity, Lengths, Limits
 
 GROUP_SIZES = (1, 2, 4, 8)  # GPUs of one server that are tried where no count is given
@@ -41,7 +43,7 @@ GROUP_SIZES = (1, 2, 4, 8)  # GPUs of one server that are tried where no count i
 @option("--percentile", default=95.0, show_default=True, type=Finite(50, 99.9), group="Load and limits", help="Share of first tokens that --ttft holds for.")
 @output_options
 @click.pass_context
-def capacity_command(ctx: click.Context, /, **options: Any) -> None:
+def capacity_command(ctx: click.Context, /, **options: object) -> None:
     """How many users at once and requests a second stay within --ttft and --tpot, and what binds.
 
     With --users (at once) or --rate: whether the GPUs hold it, or, without --count, how many GPUs it needs. Exit 1 where they do not.
@@ -49,13 +51,13 @@ def capacity_command(ctx: click.Context, /, **options: Any) -> None:
     from planner.questions.capacity import Asked, Lengths, Limits
     from planner.report.capacity import capacity_json, render
 
-    options = read_machine(ctx, options)
-    lengths = Lengths(prompt=options["prompt"], answer=options["answer"])
-    limits = Limits(first_token_s=options["ttft"], per_token_s=options["tpot"], share=options["percentile"] / 100)
-    asked = Asked(users=options["users"], requests_per_s=options["rate"])
+    values = read_machine(ctx, values_of(CapacityValues, options))
+    lengths = Lengths(prompt=values.prompt, answer=values.answer)
+    limits = Limits(first_token_s=values.ttft, per_token_s=values.tpot, share=values.percentile / 100)
+    asked = Asked(users=values.service.users, requests_per_s=values.rate)
     counted = ctx.get_parameter_source("count") is not click.core.ParameterSource.DEFAULT or asked.nothing
-    found, meets = _answer(options, lengths, limits, asked, counted=counted)
-    if options["style"] == "json":
+    found, meets = _answer(values, lengths, limits, asked, counted=counted)
+    if values.style == "json":
         click.echo(json.dumps(capacity_json(found, lengths, limits, asked, meets_wish=meets), indent=2))
     else:
         from planner.report.console import console
@@ -64,13 +66,13 @@ def capacity_command(ctx: click.Context, /, **options: Any) -> None:
     ctx.exit(0 if meets else 1)
 
 
-def _answer(options: dict[str, Any], lengths: Lengths, limits: Limits, asked: Asked, *, counted: bool) -> tuple[list[Capacity], bool]:
+def _answer(values: CapacityValues, lengths: Lengths, limits: Limits, asked: Asked, *, counted: bool) -> tuple[list[Capacity], bool]:
     """All ways to use the GPUs (or all sizes of a server that hold the load), best first, and whether the first does what is asked."""
     from planner.cli.question import lone_row
     from planner.questions.capacity import fewest_gpus, holds, most_first
     from planner.questions.vllm import request_of
 
-    request, source = request_of(lone_row(options | {"users": None}))
+    request, source = request_of(lone_row(replace(values, service=replace(values.service, users=None))))
     whole = lengths.prompt + lengths.answer
     limit = request.model.max_position_embeddings
     if request.model.pooling:
@@ -80,7 +82,7 @@ def _answer(options: dict[str, Any], lengths: Lengths, limits: Limits, asked: As
             f"a prompt of {lengths.prompt:,} and an answer of {lengths.answer:,} tokens exceed the model's {limit:,}", "shorten --input or --output-tokens"
         )
     request = replace(request, context=request.context or min(limit, round_up(whole, CONTEXT_STEP)))
-    found, refusals = _measured(request, source, options["count"] if counted else None, lengths, limits)
+    found, refusals = _measured(request, source, values.count if counted else None, lengths, limits)
     if not found:
         raise PlannerError(refusals[0].message, refusals[0].hint)
     if counted or asked.nothing:
@@ -116,13 +118,13 @@ def _sizes(request: Request, count: int | None) -> Iterator[tuple[int, int]]:
     yield from ((size, count // size) for size in range(count, 0, -1) if count % size == 0)
 
 
-def _plan_words(size: int) -> dict[str, Any]:
+def _plan_words(size: int) -> dict[str, object]:
     """What of the question the main command takes, for so many GPUs."""
-    kept = {name: None for name in typed() if name not in QUESTION}
+    kept: dict[str, object] = {name: None for name in typed() if name not in QUESTION}
     return kept | {"count": size}
 
 
-def _plan(request: Request, source: Source, size: int, lengths: Lengths) -> Any:
+def _plan(request: Request, source: Source, size: int, lengths: Lengths) -> Plan:
     from planner.engines.vllm.plan import plan_as_asked
 
     asked = replace(request, group=replace(request.group, count=size))

@@ -13,11 +13,12 @@ import click
 
 from planner.cli.command import command, option, output_options
 from planner.cli.names import Name
-from planner.cli.options import Finite, read_machine, type_of
+from planner.cli.options import Finite, meant_gpus, type_of
 from planner.engines.vllm.settings import COMMAND
 from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION, nearest_version
 from planner.errors import FileError, PlannerError
 from planner.facts.hardware import GpuGroup, Host
+from planner.facts.question import HostName
 from planner.facts.settings import Kind
 from planner.facts.verdict import EXIT_CODES
 from planner.questions.fields import FIELDS
@@ -43,13 +44,24 @@ _MATTERS = ("--model", *(setting.flag for setting in COMMAND if setting.kind is 
 @option("--server", type=click.IntRange(1), help="Which one, where a script starts several.")
 @output_options
 @click.pass_context
-def check_command(ctx: click.Context, /, command: tuple[str, ...], **options: object) -> None:
+def check_command(
+    ctx: click.Context,
+    /,
+    command: tuple[str, ...],
+    *,
+    gpu: str,
+    count: int,
+    host_kind: HostName,
+    free_gib: float | None,
+    vllm_version: str | None,
+    server: int | None,
+    style: str,
+) -> None:
     """Say whether a `vllm serve` COMMAND starts: in quotes, after --, as a file (script or compose), or - for standard input."""
-    options = read_machine(ctx, options)
-    found = _one(_read(command), options["server"])
-    group = _group(str(options["gpu"]), int(str(options["count"])), str(options["host_kind"]), options["free_gib"])
-    checked = judge(found, group, options["vllm_version"])
-    if options["style"] == "json":
+    named, count = meant_gpus(ctx, gpu, count)
+    found = _one(_read(command), server)
+    checked = judge(found, _group(named or gpu, count, host_kind, free_gib), vllm_version)
+    if style == "json":
         from planner.report.contract import check_json
 
         click.echo(json.dumps(check_json(checked), indent=2))
@@ -61,7 +73,7 @@ def check_command(ctx: click.Context, /, command: tuple[str, ...], **options: ob
     ctx.exit(EXIT_CODES[checked.verdict])
 
 
-def _group(gpu: str, count: int, host: str, free_gib: object) -> GpuGroup:
+def _group(gpu: str, count: int, host: HostName, free_gib: float | None) -> GpuGroup:
     from planner.catalogue.load import find_gpu
     from planner.machine.calibration import calibrated
 
@@ -69,18 +81,18 @@ def _group(gpu: str, count: int, host: str, free_gib: object) -> GpuGroup:
     if spec.vendor == "apple":
         raise PlannerError(f"{spec.title}: vLLM needs an NVIDIA or AMD GPU")
     if free_gib is not None:
-        free = int(float(str(free_gib)) * GIB)
+        free = int(free_gib * GIB)
         spec = replace(spec, free_at_start_bytes=free, wsl2_free_at_start_bytes=free)
     return GpuGroup(gpu=spec, count=count, host=Host(host))
 
 
-def judge(found: Found, group: GpuGroup, version: object = None) -> Checked:
+def judge(found: Found, group: GpuGroup, version: str | None = None) -> Checked:
     """Check one server's command on a machine."""
     from planner.catalogue.resolve import find_source
     from planner.engines.vllm.check import check
     from planner.engines.vllm.flags import parse_flags
 
-    release = nearest_version(str(version or found.version or "")).name
+    release = nearest_version(version or found.version or "").name
     env = dict(found.env)
     rust = env.get("VLLM_USE_RUST_FRONTEND", "0") not in ("0", "")
     values, positional, faults = parse_flags(found.words, release, unresolved=found.unresolved, here=not found.contained, rust=rust)
@@ -127,10 +139,10 @@ def _text(path: Path) -> str:
         raise FileError(path, f"cannot be read ({error.strerror or error})") from None
 
 
-def _one(found: list[Found], wanted: object) -> Found:
+def _one(found: list[Found], wanted: int | None) -> Found:
     if not found:
         raise PlannerError("no vLLM server is started there", "expected `vllm serve MODEL …` or `python -m vllm.entrypoints.openai.api_server --model MODEL …`")
-    number = int(str(wanted)) if wanted else 1
+    number = wanted or 1
     if len(found) > 1 and not wanted:
         starts = "; ".join(f"{index}: {' '.join(redact_words(each.words[:2]))}" for index, each in enumerate(found, 1))
         raise PlannerError(f"{len(found)} servers are started there ({starts})", "choose one with --server N")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import click
 from click.core import ParameterSource
+from click.types import OptionHelpExtra
 
 from planner.errors import PlannerError
 from planner.facts.command_line import flag_of
@@ -40,29 +41,41 @@ _OPTIONS_OF = {  # what a key of config.toml is the default of
 _NO_DEFAULTS = ("explain", "sweep")  # a log says what it ran on; a grid is about all machines
 
 
+Run = TypeVar("Run", bound=Callable[..., object] | click.Command)
+
+
+class Adds(Protocol):
+    """Adds options to a command."""
+
+    def __call__(self, run: Run, /) -> Run:
+        """The command with them."""
+
+
 class Option(click.Option):
     """An option that stands under a heading of the help, in its short form where people need it often (`common`)."""
 
-    def __init__(self, *args: Any, group: str = "Options", common: bool = True, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, names: Sequence[str], *, group: str = "Options", common: bool = True, **settings: Any) -> None:
+        super().__init__(names, **settings)
         self.group, self.common = group, common
 
     def make_metavar(self, ctx: click.Context) -> str:
         """A short word for a number: N."""
         return "N" if self.metavar is None and isinstance(self.type, click.IntRange | click.FloatRange) else super().make_metavar(ctx)
 
-    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+    def type_cast_value(self, ctx: click.Context, value: object) -> object:
         """The value; an empty path, such as of a variable that is not set, would mean the folder one stands in."""
         if value == "" and isinstance(self.type, click.Path):
             raise click.BadParameter("it is empty; is a variable of the shell not set?", ctx, self)
         return super().type_cast_value(ctx, value)
 
-    def get_help_extra(self, ctx: click.Context) -> Any:
+    def get_help_extra(self, ctx: click.Context) -> OptionHelpExtra:
         """The default; a range is said by the error."""
-        return {key: value for key, value in super().get_help_extra(ctx).items() if key != "range"}
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
 
 
-def option(*names: str, group: str = "Options", common: bool = True, **settings: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def option(*names: str, group: str = "Options", common: bool = True, **settings: Any) -> Adds:
     """An option under the heading `group`, in the short help where it is `common`."""
     return click.option(*names, cls=Option, group=group, common=common, **settings)
 
@@ -77,12 +90,12 @@ def _help_all(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None
 class Command(click.Command):
     """A command whose options stand in groups and are refused where they are given twice."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["context_settings"] = {"help_option_names": ["-h", "--help"], "max_content_width": 110} | (kwargs.get("context_settings") or {})
-        super().__init__(*args, **kwargs)
+    def __init__(self, name: str | None, **settings: Any) -> None:
+        settings["context_settings"] = {"help_option_names": ["-h", "--help"], "max_content_width": 110} | (settings.get("context_settings") or {})
+        super().__init__(name, **settings)
         if sum(not getattr(param, "common", True) for param in self.params) > _FEW:
-            settings: Any = {"is_flag": True, "is_eager": True, "expose_value": False, "callback": _help_all}
-            self.params.append(Option(["--help-all"], group="Output", help="Show all options and exit.", **settings))
+            text = "Show all options and exit."
+            self.params.append(Option(["--help-all"], group="Output", help=text, is_flag=True, is_eager=True, expose_value=False, callback=_help_all))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the options, once all of what was typed is known to count."""
@@ -102,7 +115,7 @@ class Command(click.Command):
             ctx.params["style"] = "json"
         return rest
 
-    def _own_defaults(self, typed: dict[str, Any]) -> dict[str, Any]:
+    def _own_defaults(self, typed: dict[str, object]) -> dict[str, object]:
         """What the user's config.toml says of this command's options. Another GPU that is typed is another machine."""
         if self.name in _NO_DEFAULTS or "stack_file" in typed:
             return {}
@@ -115,7 +128,7 @@ class Command(click.Command):
         found = read_defaults() if config_file().exists() else {}
         return {name: one.value for key, one in found.items() for name in _OPTIONS_OF[key] if name in names}
 
-    def _typed(self, ctx: click.Context, args: list[str]) -> tuple[dict[str, Any], bool]:
+    def _typed(self, ctx: click.Context, args: list[str]) -> tuple[dict[str, object], bool]:
         """The options as they were typed, in their order; and whether no further command follows."""
         words, rest, order = self.make_parser(ctx).parse_args(list(args))
         values = [words.get(str(param.name)) for param in self.params if isinstance(param, click.Argument)]
@@ -131,7 +144,7 @@ class Command(click.Command):
         many = any(str(param.name) in ("gpus", "models") for param in self.params)  # compare takes lists
         return "put commas between them" if many and name in ("gpu", "gpus", "model", "models") else _TWICE.get((self.name == "cli", name), "leave one out")
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         """Run it; --quiet keeps its report back."""
         ctx.meta[_QUIET] = ctx.params.pop("quiet", False)
         if ctx.default_map and not is_quiet(ctx):
@@ -185,13 +198,13 @@ def is_quiet(ctx: click.Context) -> bool:
     return bool(ctx.meta.get(_QUIET))
 
 
-def typed(ctx: click.Context | None = None) -> dict[str, Any]:
+def typed(ctx: click.Context | None = None) -> dict[str, object]:
     """What was typed to the command that runs (or ran), by the names of its options; nothing outside of one."""
     ctx = ctx or click.get_current_context(silent=True)
     return dict(ctx.meta.get(_TYPED, {})) if ctx else {}
 
 
-def words(changed: dict[str, Any] | None = None, command: str | None = None, ctx: click.Context | None = None) -> str:
+def words(changed: Mapping[str, object] | None = None, command: str | None = None, ctx: click.Context | None = None) -> str:
     """The command that was typed, with what is changed; of another command where one is named ("" is the main one)."""
     ctx = ctx or click.get_current_context(silent=True)
     if ctx is None or command is not None:
@@ -210,12 +223,12 @@ def missing(error: click.MissingParameter) -> PlannerError:
     return PlannerError(f"{flag_of(_key(param))} is missing", f"try: {words(lacking, ctx=ctx)}")
 
 
-def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
+def command(name: str, **settings: object) -> Callable[[Callable[..., object]], click.Command]:
     """A further command."""
     return click.command(name, cls=Command, **settings)
 
 
-def output_options(run: Callable[..., Any]) -> Callable[..., Any]:
+def output_options(run: Run) -> Run:
     """--format, --json and --quiet."""
     for one in reversed(_OUTPUT):
         run = one(run)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +13,7 @@ from planner.cli.names import Name
 from planner.cli.options import type_of
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
-from planner.facts.question import ServiceRow, StackRow
+from planner.facts.question import HostName, ServiceRow, StackRow
 from planner.questions.command_line import command_line
 from planner.questions.fields import FIELDS, MOST_COUNT
 from planner.units import parse_context
@@ -41,7 +42,9 @@ MOST_PAIRS = 64
 )
 @output_options
 @click.pass_context
-def compare_command(ctx: click.Context, /, **options: Any) -> None:
+def compare_command(
+    ctx: click.Context, /, *, gpus: str, counts: str, models: str, context: str | None, users: int | None, host_kind: HostName, style: str
+) -> None:
     """Put vLLM, Ollama, llama.cpp and MLX side by side, each with the same class of weights (16, 8, 4 bits), and say which is best for what.
 
     For every GPU, count and model named; exit 1 where none of them does what is asked.
@@ -49,15 +52,15 @@ def compare_command(ctx: click.Context, /, **options: Any) -> None:
     from planner.questions.ways import together
     from planner.report.compare import comparison_json, render
 
-    counts = [_count(text) for text in _names(options["counts"])]
-    models = together(_names(options["models"]))
-    asked = [(gpu, count, names) for names in models for gpu in _names(options["gpus"]) for count in counts]
+    numbers = [_count(text) for text in _names(counts)]
+    asked = [(gpu, count, names) for names in together(_names(models)) for gpu in _names(gpus) for count in numbers]
     if not 1 <= len(asked) <= MOST_PAIRS:
         raise PlannerError(f"{len(asked)} pairs of GPUs and a model; 1 to {MOST_PAIRS} are compared", "plan sweep computes larger grids")
-    found = [_compared(gpu, count, names, options) for gpu, count, names in asked]
+    wish = _Wish(_context(context), users, host_kind)
+    found = [_compared(gpu, count, names, wish) for gpu, count, names in asked]
     if all(row.refusal for one in found for row in one.rows):
         raise PlannerError(found[0].rows[0].refusal)
-    if options["style"] == "json":
+    if style == "json":
         answers = [comparison_json(one) for one in found]
         click.echo(json.dumps({"schema": 1} | (answers[0] if len(answers) == 1 else {"comparisons": answers}), indent=2))
     else:
@@ -77,20 +80,28 @@ def _names(text: str) -> list[str]:
     return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
-def _compared(name: str, count: int, names: list[str], options: dict[str, Any]) -> Comparison:
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    context: int | None
+    users: int | None
+    host: HostName
+
+
+def _compared(name: str, count: int, names: list[str], wish: _Wish) -> Comparison:
     from planner.catalogue.load import find_gpu
     from planner.questions.compare import compare, runtimes, usual_context
     from planner.questions.comparison import Comparison
+    from planner.questions.vllm import answer_for
     from planner.questions.ways import ways
 
-    gpu, context = find_gpu(name), _context(options["context"])
+    gpu = find_gpu(name)
 
     def ask(way: Way, tokens: int | None, users: int | None) -> object:
         service = ServiceRow(model=way.model, quantization=way.quantization, context=tokens, users=users)
-        return _answer(way.engine, name, count, service, options)
+        return answer_for(StackRow(gpu=name, count=count, host=wish.host, engine=way.engine, services=[service]))
 
-    machine = {"gpu": name, "count": count if count > 1 else None, "host_kind": options["host_kind"] if options["host_kind"] != Host.SERVER else None}
-    rows = compare(ways(names, runtimes(gpu.vendor), gpu), ask, context, options["users"], context or usual_context(names[0]))
+    machine = {"gpu": name, "count": count if count > 1 else None, "host_kind": wish.host if wish.host != "server" else None}
+    rows = compare(ways(names, runtimes(gpu.vendor), gpu), ask, wish.context, wish.users, wish.context or usual_context(names[0]))
     return Comparison(gpu=gpu, count=count, model=", ".join(names), rows=tuple(rows), asked=command_line(machine))
 
 
@@ -99,10 +110,3 @@ def _context(text: str | None) -> int | None:
         return parse_context(text) if text else None
     except ValueError as error:
         raise PlannerError(f"--context: {error}") from None
-
-
-def _answer(engine: str, gpu: str, count: int, service: ServiceRow, options: dict[str, Any]) -> object:
-    from planner.questions.vllm import answer_for
-
-    row = StackRow(gpu=gpu, count=count, host=options["host_kind"], engine=engine, services=[service])  # type: ignore[arg-type]
-    return answer_for(row)

@@ -40,7 +40,7 @@ SAME_TOTAL = 0.004  # share by which totals of one card differ between drivers
 @option("--save-calibration", is_flag=True, help="Keep what was observed for this GPU; later plans use it and say so.")
 @output_options
 @click.pass_context
-def explain_command(ctx: click.Context, /, log: str, **options: object) -> None:
+def explain_command(ctx: click.Context, /, log: str, gpu: str | None, model: str | None, count: int | None, *, save_calibration: bool, style: str) -> None:
     """Say what happened in a vLLM server's LOG (a file, a pasted line in quotes, or - for standard input), beside the prediction for its command."""
     with _lines(log) as lines:
         observed = read_log(lines)
@@ -50,24 +50,24 @@ def explain_command(ctx: click.Context, /, log: str, **options: object) -> None:
         )
     from planner.engines.vllm.explain import explain
 
-    if options["model"] and not observed.flags.get("model_tag"):
-        observed.model = observed.flags["model"] = _repository(str(options["model"]))
+    if model and not observed.flags.get("model_tag"):
+        observed.model = observed.flags["model"] = _repository(model)
     words = command_words(observed)
-    gpu = _gpu(observed, options["gpu"])
-    explained = explain(observed, words, _predict(observed, words, gpu, options["count"]))
-    if options["save_calibration"]:
+    spec = _gpu(observed, gpu)
+    explained = explain(observed, words, _predict(observed, words, spec, count))
+    if save_calibration:
         from planner.machine.calibration import save
 
         click.echo(f"kept in {save(explained)}", err=True)
-    if options["style"] == "json":
+    if style == "json":
         from planner.report.explained import explain_json
 
-        click.echo(json.dumps(explain_json(explained, gpu.name if gpu else None), indent=2))
+        click.echo(json.dumps(explain_json(explained, spec.name if spec else None), indent=2))
     else:
         from planner.report.console import console
         from planner.report.explained import render
 
-        console().print(render(explained, gpu), crop=False)
+        console().print(render(explained, spec), crop=False)
     ctx.exit(0 if observed.started else 1)
 
 
@@ -116,12 +116,12 @@ def _bounded(stream: IO[str]) -> Iterator[str]:
         whole = piece.endswith("\n")
 
 
-def _gpu(observed: Observed, named: object) -> GpuSpec | None:
+def _gpu(observed: Observed, named: str | None) -> GpuSpec | None:
     """The GPU that was named, that the log names, or whose total memory is the log's."""
     from planner.catalogue.load import find_gpu, gpu_rows
 
     if named:
-        return find_gpu(str(named))
+        return find_gpu(named)
     if observed.gpu:
         words = observed.gpu.replace("NVIDIA_", "").split("_")
         for length in range(len(words), 0, -1):
@@ -144,7 +144,7 @@ def _gpu(observed: Observed, named: object) -> GpuSpec | None:
     return near if abs(near.cuda_total_bytes - total) <= SAME_TOTAL * total else None
 
 
-def _predict(observed: Observed, words: list[str], gpu: GpuSpec | None, count: object) -> Checked | None:
+def _predict(observed: Observed, words: list[str], gpu: GpuSpec | None, count: int | None) -> Checked | None:
     """The prediction for the same command on what the log says of the machine; None where something is not known."""
     from planner.cli.check import judge
     from planner.engines.vllm.flags import parse_flags
@@ -158,7 +158,7 @@ def _predict(observed: Observed, words: list[str], gpu: GpuSpec | None, count: o
     used = _whole(values.get("--tensor-parallel-size")) * _whole(values.get("--pipeline-parallel-size"))
     total, free = observed.total_bytes or gpu.cuda_total_bytes, observed.free_at_start_bytes
     seen = replace(gpu, cuda_total_bytes=total, free_at_start_bytes=free)
-    group = GpuGroup(gpu=seen, count=int(str(count)) if count else max(1, used), host=Host.SERVER)
+    group = GpuGroup(gpu=seen, count=count or max(1, used), host=Host.SERVER)
     try:
         return judge(Found(tuple(words)), group, version)
     except PlannerError:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +19,7 @@ from planner.report import answers
 from planner.text import shown
 
 if TYPE_CHECKING:
+    from planner.cli.values import PlanValues
     from planner.questions.local import LocalAnswer
     from planner.questions.vllm import Answer
 
@@ -41,23 +42,23 @@ class Wanted:
         return [str(self.folder / name) for name in self.names]
 
 
-def finish(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> int:
+def finish(found: Answer | LocalAnswer, values: PlanValues) -> int:
     """Print the answer, then write its files; the exit code: the answer's, or that of a file that was asked for and could not be written."""
-    wanted = [*_plan_files(found, options), *_pictures(found, options)]
+    wanted = [*_plan_files(found, values), *_pictures(found, values)]
     answered = 0 if found.meets_wish else 1
-    if options["style"] == "json":
+    if values.style == "json":
         text = json.dumps(answers.answer_json(found, [path for each in wanted for path in each.paths]), indent=2)
         code = say(lambda: click.echo(text))
     else:
-        code = say(lambda: _show(found, _folder_to_run(found, wanted, force=options["force"])))
+        code = say(lambda: _show(found, _folder_to_run(found, wanted, force=values.force)))
     for each in wanted:
         try:
-            written = write_files(each.folder, each.texts(), force=options["force"], may_replace=found.meets_wish or not each.is_plan, manifest=each.is_plan)
+            written = write_files(each.folder, each.texts(), force=values.force, may_replace=found.meets_wish or not each.is_plan, manifest=each.is_plan)
         except PlannerError as error:
             click.echo(one_line(error.message, error.hint), err=True)
             code = max(code, error.exit_code if each.is_asked else 0)
             continue
-        if options["style"] != "json":
+        if values.style != "json":
             code = max(code, say(lambda: click.echo(_told(each, written))))  # noqa: B023 - called at once
     return code or answered
 
@@ -97,18 +98,18 @@ def say(write: Callable[[], None]) -> int:
     return 0
 
 
-def _plan_files(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> Iterator[Wanted]:
+def _plan_files(found: Answer | LocalAnswer, values: PlanValues) -> Iterator[Wanted]:
     """The plan's folder: where --output says, else a folder of its question's own, which JSON is not written to unasked."""
-    asked: Path | None = options["output"]
+    asked = values.output
     formats = tuple(found.question.get("to", ()))
-    if options["style"] == "json" and formats and not (asked or options["dry_run"]):
+    if values.style == "json" and formats and not (asked or values.dry_run):
         raise PlannerError("--to is about files, and --format json writes none unasked", "--output DIR says where")
-    if found.verdict == "does_not_start" or options["dry_run"]:
+    if found.verdict == "does_not_start" or values.dry_run:
         return
     from planner.emit import files_of
 
     texts = files_of(found.deployment, formats)  # a format that cannot hold the plan is refused before anything is said
-    if asked is None and options["style"] == "json":
+    if asked is None and values.style == "json":
         return
     folder = asked or OUTPUTS / folder_name(found.question)
     names = (*texts, PLAN)
@@ -121,15 +122,14 @@ def plan_text(found: Answer | LocalAnswer, folder: Path, names: Iterable[str]) -
     return json.dumps(answers.answer_json(found, [str(folder / name) for name in names]), indent=2) + "\n"
 
 
-def _pictures(found: Answer | LocalAnswer, options: Mapping[str, Any]) -> Iterator[Wanted]:
+def _pictures(found: Answer | LocalAnswer, values: PlanValues) -> Iterator[Wanted]:
     """The page and the pictures."""
-    drawn: dict[str, Callable[[], str | bytes]] = {
-        "html": lambda: answers.answer_page(found, words(found.question)),
-        "png": lambda: answers.answer_figure(found, "png"),
-        "svg": lambda: answers.answer_figure(found, "svg"),
-    }
-    for kind, draw in drawn.items():
-        path: Path | None = options[kind]
+    drawn: list[tuple[Path | None, Callable[[], str | bytes]]] = [
+        (values.html, lambda: answers.answer_page(found, words(found.question))),
+        (values.png, lambda: answers.answer_figure(found, "png")),
+        (values.svg, lambda: answers.answer_figure(found, "svg")),
+    ]
+    for path, draw in drawn:
         if path is not None:
             yield Wanted(path.parent, (path.name,), _one(path.name, draw), is_asked=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from planner.cli.command import typed, words
 from planner.engines.vllm.settings import PINS
@@ -12,6 +12,9 @@ from planner.facts.command_line import flag_of
 
 if TYPE_CHECKING:
     import click
+
+    from planner.cli.values import PlanValues
+    from planner.facts.verdict import Engine
 
 
 def no_command(given: list[str], known: list[str]) -> PlannerError:
@@ -70,14 +73,14 @@ _VLLM_ONLY = frozenset(
 )  # typed, maybe as by default
 
 
-def refuse_unused(options: dict[str, Any], question: Collection[str]) -> None:
+def refuse_unused(values: PlanValues, question: Collection[str]) -> None:
     """Refuse, by its name, an option that was typed and that the question asked does not use; `question` are the names of those about GPUs and a model."""
     names = typed()
-    for name, example in (("gpu", "rtx4090"), ("model", "qwen3-8b")):
-        if options[name] == "":
+    gpu, model = values.gpu, values.model
+    for name, value, example in (("gpu", gpu, "rtx4090"), ("model", model, "qwen3-8b")):
+        if value == "":
             raise PlannerError(f"--{name} is missing", f"try: {words({name: example})}")
-    gpu, model = options["gpu"], options["model"]
-    if options["stack_file"] is not None:
+    if values.stack_file is not None:
         unused = [name for name in names if name in _IN_FILE | _CHOOSING or name in question]
         why, hint = "is not read beside -f FILE, which holds the whole question", "leave it out, or change the file"
     elif gpu and not model:
@@ -93,22 +96,22 @@ def refuse_unused(options: dict[str, Any], question: Collection[str]) -> None:
         unused = [name for name in names if name in _CHOOSING]
         why, hint = "is for choosing, and GPU and model are both named", f"leave it out: {words(dict.fromkeys(unused))}"
         if not unused:
-            unused, why = _not_of_runtime(options, names)
+            unused, why = _not_of_runtime(gpu, values.engine, names)
             hint = f"leave it out: {words(dict.fromkeys(unused))}"
     if not unused:
-        unused, why = _about_no_file(options, names)
+        unused, why = _about_no_file(values, names)
         hint = f"leave it out: {words(dict.fromkeys(unused))}"
     if unused:
         raise PlannerError(f"{flag_of(unused[0])} {why}", hint)
 
 
-def _not_of_runtime(options: dict[str, Any], names: Collection[str]) -> tuple[list[str], str]:
+def _not_of_runtime(named: str, asked: Engine | None, names: Collection[str]) -> tuple[list[str], str]:
     """What another runtime or a Mac does not have; what the ledgers themselves refuse is left to them."""
     from planner.catalogue.load import find_gpu
     from planner.questions.question import engine_of
 
-    gpu = find_gpu(options["gpu"])
-    is_mac, engine = gpu.vendor == "apple", engine_of(options["engine"], gpu)
+    gpu = find_gpu(named)
+    is_mac, engine = gpu.vendor == "apple", engine_of(asked, gpu)
     if is_mac and "host_kind" in names:
         return ["host_kind"], "is about machines with NVIDIA or AMD GPUs; a Mac is one kind"
     if engine == "mlx" and "gpu_layers" in names:
@@ -116,11 +119,11 @@ def _not_of_runtime(options: dict[str, Any], names: Collection[str]) -> tuple[li
     return [name for name in names if engine != "vllm" and name in _VLLM_ONLY], f"is vLLM's; {engine} has no such setting"
 
 
-def _about_no_file(options: dict[str, Any], names: Collection[str]) -> tuple[list[str], str]:
+def _about_no_file(values: PlanValues, names: Collection[str]) -> tuple[list[str], str]:
     """What is about files where none is written."""
-    if options["dry_run"] and (unused := [name for name in names if name in ("output", "to")]):
+    if values.dry_run and (unused := [name for name in names if name in ("output", "to")]):
         return unused, "is about the plan's files, and --dry-run writes none"
-    writes = not options["dry_run"] and (options["style"] != "json" or options["output"])
-    if "force" in names and not writes and not any(options[kind] for kind in ("html", "png", "svg")):
+    writes = not values.dry_run and (values.style != "json" or values.output)
+    if "force" in names and not writes and not (values.html or values.png or values.svg):
         return ["force"], "is about files that are there, and none is written"
     return [], ""

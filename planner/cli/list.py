@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +17,8 @@ from planner.units import GIB, MIB
 
 if TYPE_CHECKING:
     from planner.catalogue.load import Entry
+    from planner.catalogue.rows import ModelRow
+    from planner.report.listings import ListedGpuJson, ListedModelJson
 
 _MODELS_ONLY = ("family", "quantization", "max_gib", "purpose")
 
@@ -27,18 +31,35 @@ _MODELS_ONLY = ("family", "quantization", "max_gib", "purpose")
 @option("--max-gib", type=Finite(0, min_open=True), group="Which models", help="Weights of at most this; what starts on a GPU: plan --gpu NAME.")
 @option("--for", "purpose", type=click.Choice(PURPOSES), group="Which models", help="For a purpose, as plan --for chooses.")
 @output_options
-def list_command(what: str, word: str | None, style: str, **options: Any) -> None:
+def list_command(what: str, word: str | None, *, style: str, family: str | None, quantization: str | None, max_gib: float | None, purpose: str | None) -> None:
     """List the GPUs or models of the catalogue, or the architectures that any config.json may have; those with WORD in their name."""
     if what != "models" and (unused := next((name for name in typed() if name in _MODELS_ONLY), None)):
         raise PlannerError(f"{flag_of(unused)} is about models, not {what}", "plan list models")
-    found = _gpus(word) if what == "gpus" else _models(word, options) if what == "models" else _architectures(word)
+    found: Sequence[ListedGpuJson | ListedModelJson | str]
+    if what == "gpus":
+        found = gpus = _gpus(word)
+        lines = _gpu_lines(gpus)
+    elif what == "models":
+        found = models = _models(word, _Filters(family, quantization, max_gib, purpose))
+        lines = _model_lines(models)
+    else:
+        found = lines = _architectures(word)
     if not found:
         raise PlannerError(f"no {what} of the catalogue are so", "leave a filter out")
     if style == "json":
         click.echo(json.dumps({"schema": 1, what: found}, indent=2))
         return
-    lines = _gpu_lines(found) if what == "gpus" else _model_lines(found) if what == "models" else found
     click.echo("\n".join(line.rstrip() for line in lines))
+
+
+@dataclass(frozen=True, slots=True)
+class _Filters:
+    """Which models are listed; None leaves all."""
+
+    family: str | None
+    quantization: str | None
+    max_gib: float | None
+    purpose: str | None
 
 
 def _matches(word: str | None, *names: str) -> bool:
@@ -50,13 +71,13 @@ def _matches(word: str | None, *names: str) -> bool:
     return word is None or any(key(word) in key(name) for name in names)
 
 
-def _architectures(word: str | None) -> list[Any]:
+def _architectures(word: str | None) -> list[str]:
     from planner.architecture.families import FAMILIES
 
     return [name for name in sorted(FAMILIES) if _matches(word, name)]
 
 
-def _gpus(word: str | None) -> list[Any]:
+def _gpus(word: str | None) -> list[ListedGpuJson]:
     from planner.catalogue.load import gpu_rows
 
     return [
@@ -69,7 +90,7 @@ def _gpus(word: str | None) -> list[Any]:
             "memory_options_gb": row.memory_options_gb,
             "bandwidth_gb_per_s": row.bandwidth_gb_per_s,
             "compute_capability": row.compute_capability,
-            "dense_tflops": row.dense_tflops,
+            "dense_tflops": {str(kind): tflops for kind, tflops in row.dense_tflops.items()},
             "power_w": row.power_w,
         }
         for row in gpu_rows()
@@ -77,7 +98,7 @@ def _gpus(word: str | None) -> list[Any]:
     ]
 
 
-def _gpu_lines(rows: list[Any]) -> list[str]:
+def _gpu_lines(rows: list[ListedGpuJson]) -> list[str]:
     head = f"{'name':<17}{'memory':>11}{'GB/s':>6}{'CC':>6}  title"
     return [
         head,
@@ -89,12 +110,12 @@ def _gpu_lines(rows: list[Any]) -> list[str]:
     ]
 
 
-def _models(word: str | None, options: dict[str, Any]) -> list[Any]:
+def _models(word: str | None, filters: _Filters) -> list[ListedModelJson]:
     from planner.catalogue.load import Entry, model_rows
     from planner.catalogue.sizes import stored_as
 
     rows = list(model_rows())
-    family, purpose, most = options["family"], options["purpose"], options["max_gib"]
+    family, purpose, most = filters.family, filters.purpose, filters.max_gib
     if family and family.lower() not in (families := sorted({row.family for row in rows})):
         raise PlannerError(f"no family {family[:60]!r}", did_you_mean(family.lower(), families) or f"known: {', '.join(families)}")
     entries = [
@@ -104,7 +125,7 @@ def _models(word: str | None, options: dict[str, Any]) -> list[Any]:
         for variant in row.variants
         if _matches(word, row.name, row.title, row.family, Entry(row, variant).name, variant.repo, *row.aliases)
     ]
-    if wanted := options["quantization"]:
+    if wanted := filters.quantization:
         known = {stored_as(entry).lower(): stored_as(entry) for entry in entries}
         entries = [entry for entry in entries if wanted.lower() in (stored_as(entry).lower(), entry.variant.name)]
         if not entries:
@@ -113,14 +134,14 @@ def _models(word: str | None, options: dict[str, Any]) -> list[Any]:
     return [row for row in found if most is None or row["weights_bytes"] <= most * GIB]
 
 
-def _suits(row: Any, purpose: str) -> bool:
+def _suits(row: ModelRow, purpose: str) -> bool:
     from planner.questions.choose import suits
     from planner.questions.offers import offer_of
 
     return suits(offer_of(row), purpose)
 
 
-def _model(entry: Entry) -> dict[str, Any]:
+def _model(entry: Entry) -> ListedModelJson:
     from planner.catalogue.sizes import stored_as, weights_bytes
 
     row, variant = entry.row, entry.variant
@@ -139,8 +160,8 @@ def _model(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _model_lines(rows: list[Any]) -> list[str]:
-    width = max(len(row["name"]) for row in rows)
+def _model_lines(rows: list[ListedModelJson]) -> list[str]:
+    width = max((len(row["name"]) for row in rows), default=0)
     head = f"{'name':<{width}}  {'params':>7} {'GiB':>7}  {'stored as':<9} kind"
     return [
         head,

@@ -8,13 +8,14 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from planner.cli.command import Command, Option, missing, option, typed, words
 from planner.cli.names import Name
 from planner.cli.options import PURPOSES, QUESTION, STYLE, question, read_machine, type_of
+from planner.cli.values import PlanValues, VerifyValues, values_of
 from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError, WorldError, one_line
 from planner.facts.command_line import flag_of
@@ -144,7 +145,7 @@ class _Group(Command, click.Group):
 @STYLE
 @click.version_option(None, "-V", "--version", package_name="serve-plan", prog_name="plan", cls=Option, group="Output")
 @click.pass_context
-def cli(ctx: click.Context, /, **options: Any) -> None:
+def cli(ctx: click.Context, /, **options: object) -> None:
     """Plan how vLLM serves a model on your GPUs, before you download it. Without --model: which models; without --gpu: which machines.
 
     Defaults such as your own GPU: `plan config set gpu rtx4090`; then --gpu any leaves it open.
@@ -152,7 +153,7 @@ def cli(ctx: click.Context, /, **options: Any) -> None:
     Exit codes: 0 it starts; 1 it does not, or the wish cannot be met (the ledger is printed); 2 the question was wrong; 3 the world failed.
     """
     if ctx.invoked_subcommand is None:
-        ctx.exit(_run(read_machine(ctx, options)))
+        ctx.exit(_run(read_machine(ctx, values_of(PlanValues, options))))
     if before := typed():
         raise PlannerError(
             f"{flag_of(next(iter(before)))} stands before {ctx.invoked_subcommand}, which would not see it",
@@ -174,23 +175,24 @@ def print_schema(what: str) -> None:
 @option("--python", help="The Python of a vLLM installation; else this one's.")
 @STYLE
 @click.pass_context
-def verify_plan(ctx: click.Context, /, python: str | None, **options: Any) -> None:
+def verify_plan(ctx: click.Context, /, **options: object) -> None:
     """Ask vLLM itself about the plan: parser, engine config, weights, KV planner; agreement line by line. Exit 1 where they differ."""
     from planner.cli.question import lone_row
     from planner.engines.vllm.verify import verify
     from planner.questions.vllm import request_of
 
-    request, source = request_of(lone_row(read_machine(ctx, options)))
+    values = read_machine(ctx, values_of(VerifyValues, options))
+    request, source = request_of(lone_row(values))
     plan = make_plan(request, repo=source.repo, served_name=source.served_name)
-    agreements = verify(plan, source.config, source.hf_quant, python)
-    if options["style"] == "json":
+    agreements = verify(plan, source.config, source.hf_quant, values.python)
+    if values.style == "json":
         click.echo(json.dumps({"schema": 1, "agreements": [{**asdict(line), "agrees": line.agrees} for line in agreements]}, indent=2))
-    for line in () if options["style"] == "json" else agreements:
+    for line in () if values.style == "json" else agreements:
         click.echo(f"agrees   {line.what}: {line.ours}" if line.agrees else f"DIFFERS  {line.what}: {line.ours} here, vLLM says {line.theirs}")
     ctx.exit(0 if all(line.agrees for line in agreements) else 1)
 
 
-def _run(options: dict[str, Any]) -> int:
+def _run(values: PlanValues) -> int:
     from planner.cli.choose import is_choice, run_choice
     from planner.cli.hints import refuse_unused
     from planner.cli.question import question_row
@@ -198,12 +200,12 @@ def _run(options: dict[str, Any]) -> int:
     from planner.questions.question import FIRST_PORT
     from planner.questions.vllm import answer_for
 
-    refuse_unused(options, QUESTION)
-    if is_choice(options):
-        return run_choice(options)
+    refuse_unused(values, QUESTION)
+    if is_choice(values):
+        return run_choice(values)
     from planner.cli.files import finish
 
-    return finish(answer_for(question_row(options), options["port"] or FIRST_PORT, read_formats(options["to"])), options)
+    return finish(answer_for(question_row(values), values.port or FIRST_PORT, read_formats(values.to)), values)
 
 
 def main() -> NoReturn:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from math import isfinite
-from typing import Any, assert_never
+from typing import assert_never
 
 import click
 
-from planner.cli.command import is_quiet, option, output_options, words
+from planner.cli.command import Adds, Run, is_quiet, option, output_options, words
 from planner.cli.names import Name
+from planner.cli.values import Values
 from planner.engines.vllm.settings import BY_NAME, PINS
 from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION, VERSIONS
 from planner.errors import PlannerError
@@ -32,7 +34,7 @@ class Number(click.ParamType[int]):
         """What the help shows."""
         return "N"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """The number."""
         least, most = self.setting.least, self.setting.most
         try:
@@ -49,7 +51,7 @@ class Number(click.ParamType[int]):
 class Finite(click.FloatRange):
     """A number in a range; NaN compares with nothing, so that click would let it pass."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number."""
         if not isfinite(number := super().convert(value, param, ctx)):
             self.fail(f"{value} is not a number", param, ctx)
@@ -61,7 +63,7 @@ class Seconds(click.ParamType[float]):
 
     name = "time"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Seconds."""
         try:
             return parse_seconds(str(value))
@@ -72,13 +74,13 @@ class Seconds(click.ParamType[float]):
 STYLE = output_options
 PURPOSES = ("agent", "chat", "code", "vision", "embedding")
 _gpu = partial(option, "--gpu", type=Name("gpu"), group="Question")
-_kinds: Any = {"type": click.Choice([str(host) for host in Host]), "default": "server", "show_default": True}
-_host = partial(option, "--host", "--machine", "host_kind", group="Question", **_kinds)
+_host = partial(
+    option, "--host", "--machine", "host_kind", group="Question", type=click.Choice([str(host) for host in Host]), default="server", show_default=True
+)
 _HEADINGS = {"Pins": "Pins: settings of the server, named as vLLM's flags"}
-_VERSION: Any = {"type": click.Choice(list(VERSIONS)), "default": DEFAULT_VERSION, "show_default": True, "metavar": f"{OLDEST_VERSION}..{DEFAULT_VERSION}"}
 
 
-def type_of(setting: Setting) -> Any:
+def type_of(setting: Setting) -> click.ParamType[object]:
     """What click reads a setting by."""
     match setting.kind:
         case Kind.COUNT:
@@ -95,18 +97,17 @@ def type_of(setting: Setting) -> Any:
             assert_never(setting.kind)
 
 
-def pin(setting: Setting, text: str = "") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def pin(setting: Setting, text: str = "") -> Adds:
     """The option that fixes a setting; `text` is said of it instead of its own help."""
-    more: dict[str, Any] = {"help": text or setting.help, "group": _HEADINGS.get(setting.group, setting.group), "common": setting.group not in _HEADINGS}
+    add = partial(option, help=text or setting.help, group=_HEADINGS.get(setting.group, setting.group), common=setting.group not in _HEADINGS)
     if setting.kind is Kind.SWITCH and setting.unpinned is None:
-        return option("/".join((setting.flag, setting.off[0])), default=None, **more)
+        return add("/".join((setting.flag, setting.off[0])), default=None)
     if setting.kind is Kind.SWITCH:
-        return option(setting.flag, is_flag=True, **more)
+        return add(setting.flag, is_flag=True)
     long = (f"-{alias}" for alias in setting.aliases)  # -tp is --tp too
     names = [setting.flag, *(name for pair in zip(setting.aliases, long, strict=True) for name in pair)]
-    if setting.kind is Kind.TEXT and setting.unpinned is None:
-        more["metavar"] = "NAME"
-    return option(*names, setting.name, type=type_of(setting), default=setting.unpinned, **more)
+    metavar = "NAME" if setting.kind is Kind.TEXT and setting.unpinned is None else None
+    return add(*names, setting.name, type=type_of(setting), default=setting.unpinned, metavar=metavar)
 
 
 _OF_ALL = {  # what a setting that every engine has may be for each
@@ -116,12 +117,12 @@ _OF_ALL = {  # what a setting that every engine has may be for each
 _ALL = {name: f"vLLM: {BY_NAME[name].help.removesuffix('.')}; {others}" for name, others in _OF_ALL.items()}
 
 
-def pins(group: str) -> dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]]:
+def pins(group: str) -> dict[str, Adds]:
     """The options that fix settings, of one heading, by name."""
     return {setting.name: pin(setting, _ALL.get(setting.name, "")) for setting in PINS if setting.group == group}
 
 
-QUESTION: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
+QUESTION: dict[str, Adds] = {
     "gpu": _gpu(help="The GPU: rtx4090, a100-80, m4-max-64gb … (`plan list gpus`); auto reads this machine, any leaves it open."),
     "count": option("--count", default=1, show_default=True, type=type_of(FIELDS["count"]), group="Question", help="How many of them."),
     "model": option(
@@ -141,7 +142,16 @@ QUESTION: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
     ),
     **pins("Question"),
     **pins("Pins"),
-    "vllm_version": option("--vllm-version", group=_HEADINGS["Pins"], common=False, help="The release.", **_VERSION),
+    "vllm_version": option(
+        "--vllm-version",
+        type=click.Choice(list(VERSIONS)),
+        default=DEFAULT_VERSION,
+        show_default=True,
+        metavar=f"{OLDEST_VERSION}..{DEFAULT_VERSION}",
+        group=_HEADINGS["Pins"],
+        common=False,
+        help="The release.",
+    ),
 }
 _OF_VLLM = {
     "gpu": _gpu(help="The GPU: rtx4090, a100-80 … (`plan list gpus`); auto reads this machine."),
@@ -150,17 +160,23 @@ _OF_VLLM = {
 }
 
 
-def read_machine(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
-    """The options with the GPUs of this machine in place of `--gpu auto`: all of them, unless a count is given.
+def read_machine(ctx: click.Context, values: Values) -> Values:
+    """The values of a command with the GPUs that are meant (`meant_gpus`)."""
+    gpu, count = meant_gpus(ctx, values.gpu, values.count)
+    return replace(values, gpu=gpu, count=count)
+
+
+def meant_gpus(ctx: click.Context, gpu: str | None, count: int) -> tuple[str | None, int]:
+    """The GPUs of this machine in place of `--gpu auto`: all of them, unless a count is given.
 
     `--gpu any` leaves the GPU open: none is in its place. Raises PlannerError for it where a further command needs one.
     """
-    if options.get("gpu") == ANY:
+    if gpu == ANY:
         if ctx.parent is not None:
             raise PlannerError(f"--gpu any leaves the GPU open, and plan {ctx.info_name} is about one", f"try: {words({'gpu': 'rtx4090'})}")
-        return options | {"gpu": None}
-    if options.get("gpu") != AUTO:
-        return options
+        return None, count
+    if gpu != AUTO:
+        return gpu, count
     from planner.catalogue.load import know_gpu
     from planner.machine.detect import this_machine
 
@@ -169,14 +185,14 @@ def read_machine(ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
     if not is_quiet(ctx):
         click.echo(f"plan: this machine has {here.note}", err=True)
     given = ctx.get_parameter_source("count") is not click.core.ParameterSource.DEFAULT
-    return options | {"count": options["count"] if given else here.count}
+    return gpu, count if given else here.count
 
 
-def question(*, vllm_only: bool = False, without: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def question(*, vllm_only: bool = False, without: Sequence[str] = ()) -> Adds:
     """The options of the question: which GPUs, which model, what is wished and pinned; `without` those that mean nothing to the command."""
     wanted = {name: one for name, one in (QUESTION | (_OF_VLLM if vllm_only else {})).items() if name not in without}
 
-    def add(run: Callable[..., Any]) -> Callable[..., Any]:
+    def add(run: Run) -> Run:
         for one in reversed(wanted.values()):
             run = one(run)
         return run

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from planner.errors import PlannerError, WorldError
+from planner.facts.document import JsonObject, json_object
 from planner.questions.question import Question, differences
 
 MANIFEST, PLAN = ".plan-manifest.json", "plan.json"
@@ -28,7 +28,7 @@ class There:
 
     folder: Path
     digests: Mapping[str, str]
-    plan: Mapping[str, Any] | None
+    plan: JsonObject | None
 
     @classmethod
     def read(cls, folder: Path) -> There:
@@ -57,9 +57,9 @@ class There:
             return hashlib.file_digest(stream, "sha256").hexdigest() == self.digests[name]
 
 
-def question_in(plan: Path) -> Any:
+def question_in(plan: Path) -> Question | None:
     """The question that a plan.json (or the one of a folder) answers; None where it does not say."""
-    return _json(plan / PLAN if plan.is_dir() else plan).get("question")
+    return json_object(_json(plan / PLAN if plan.is_dir() else plan).get("question")) or None
 
 
 def write_files(
@@ -109,7 +109,7 @@ def can_write(folder: Path, files: Mapping[str, str | bytes], *, force: bool, ma
         return False
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> JsonObject:
     """The object that a file holds; nothing where it holds none, is none (a device) or is too large."""
     try:
         if not path.is_file() or path.stat().st_size > MOST_BYTES:
@@ -117,7 +117,7 @@ def _json(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return data if isinstance(data, dict) else {}
+    return json_object(data)
 
 
 def _holds(path: Path, content: bytes) -> bool:

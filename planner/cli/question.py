@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from pathlib import Path
-from typing import Any
-
 from planner.cli.command import words
+from planner.cli.values import PlanValues, QuestionValues
 from planner.errors import PlannerError
-from planner.facts.question import ServiceRow, StackRow
+from planner.facts.question import StackRow
 from planner.questions.stack_file import address, read_stack, with_row
 
 
-def question_row(options: dict[str, Any]) -> StackRow:
+def question_row(values: PlanValues) -> StackRow:
     """The question as one row, whichever way it was asked."""
-    path: Path | None = options["stack_file"]
-    if path is not None:
-        return read_stack(path)
-    if not options["gpu"] or not options["model"]:
-        missing = {"gpu": "rtx4090"} if not options["gpu"] else {}
-        raise PlannerError(f"--{'gpu' if missing else 'model'} is missing", f"try: {words(missing | ({} if options['model'] else {'model': 'qwen3-8b'}))}")
+    if values.stack_file is not None:
+        return read_stack(values.stack_file)
+    gpu = _gpu(values)
     try:
-        address(options["bind"])
+        address(values.bind)
     except ValueError as error:
-        raise PlannerError(f"--bind {options['bind'][:60]!r}: {error}") from None
-    pinned = {each.name: options[each.name] for each in fields(ServiceRow) if each.name in options}
+        raise PlannerError(f"--bind {values.bind[:60]!r}: {error}") from None
     return StackRow(
-        gpu=options["gpu"],
-        count=options["count"],
-        nodes=options["nodes"],
-        host=options["host_kind"],
-        bind=options["bind"],
-        proxy_port=options["proxy_port"],
-        vllm_version=options["vllm_version"],
-        engine=options.get("engine"),
-        wired_limit_mb=options.get("wired_limit_mb"),
-        link_gb_per_s=options.get("link_gb_per_s"),
-        services=[ServiceRow(**pinned), *(with_row(text) for text in options["beside"])],
+        gpu=gpu,
+        count=values.count,
+        nodes=values.nodes,
+        host=values.host_kind,
+        bind=values.bind,
+        proxy_port=values.proxy_port,
+        vllm_version=values.vllm_version,
+        engine=values.engine,
+        wired_limit_mb=values.wired_limit_mb,
+        link_gb_per_s=values.link_gb_per_s,
+        services=[values.service, *(with_row(text) for text in values.beside)],
     )
 
 
-def lone_row(options: dict[str, Any]) -> StackRow:
+def lone_row(values: QuestionValues) -> StackRow:
     """The question about one model of a command that takes neither several servers nor several machines."""
-    return question_row({"beside": (), "stack_file": None, "nodes": 1, "bind": "127.0.0.1", "proxy_port": 8080} | options)
+    return StackRow(
+        gpu=_gpu(values),
+        count=values.count,
+        host=values.host_kind,
+        vllm_version=values.vllm_version,
+        link_gb_per_s=values.link_gb_per_s,
+        services=[values.service],
+    )
+
+
+def _gpu(values: QuestionValues) -> str:
+    """The GPU that is named. Raises PlannerError where it or the model is not."""
+    if values.gpu and values.service.model:
+        return values.gpu
+    lacking = ({} if values.gpu else {"gpu": "rtx4090"}) | ({} if values.service.model else {"model": "qwen3-8b"})
+    raise PlannerError(f"--{next(iter(lacking))} is missing", f"try: {words(lacking)}")

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from planner.facts.verdict import Engine
+from planner.units import parse_context
 
+HostName = Literal["server", "desktop", "wsl2"]
 _FORBID: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 
@@ -40,6 +42,11 @@ class ServiceRow:
     gpu_layers: int | None = None
     """Of llama.cpp and Ollama: how many layers lie on the GPU, the output counted as one."""
 
+    @property
+    def context_tokens(self) -> int | None:
+        """The context as a number; what came from a file is one already, what a program says may be 128k. Raises ValueError."""
+        return parse_context(self.context) if isinstance(self.context, str) else self.context
+
 
 @dataclass(frozen=True, kw_only=True)
 class StackRow:
@@ -50,7 +57,7 @@ class StackRow:
     services: list[ServiceRow]
     count: int = 1
     nodes: int = 1
-    host: Literal["server", "desktop", "wsl2"] = "server"
+    host: HostName = "server"
     bind: str = "127.0.0.1"
     proxy_port: int = 8080
     vllm_version: str | None = None

@@ -11,6 +11,7 @@ from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.plan import Plan
 from planner.errors import PlannerError
 from planner.facts.speed import NoSpeed, expected_tokens_per_s
+from planner.facts.verdict import Engine
 from planner.questions.comparison import Compared
 from planner.questions.local import LocalAnswer
 from planner.questions.ways import Way
@@ -47,7 +48,7 @@ def agent_safety(engine: str, architecture: str) -> tuple[str, str]:
     return AGENTS["ollama rendered" if rendered else engine]
 
 
-def runtimes(vendor: str) -> tuple[str, ...]:
+def runtimes(vendor: str) -> tuple[Engine, ...]:
     """The runtimes of a kind of machine."""
     return ("mlx", "ollama", "llama.cpp") if vendor == "apple" else ("vllm", "ollama", "llama.cpp")
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from planner.architecture.quantization import weight_bits
 from planner.catalogue.load import Entry, find_model
 from planner.catalogue.resolve import find_source, slug
 from planner.engines.vllm.alternatives import NATIVE_FP8, ONLINE
 from planner.errors import PlannerError
+from planner.facts.document import json_object
 from planner.facts.hardware import GpuSpec
+from planner.facts.verdict import Engine
 from planner.questions.local import DEFAULT_MIX
 
 CLASSES = (16, 8, 4)
@@ -24,7 +25,7 @@ _MLX = {16: "bf16", 8: "8bit", 4: "4bit"}
 class Way:
     """A model as one runtime stores it; `bits` is its class, 0 for a file that is served as it is."""
 
-    engine: str
+    engine: Engine
     bits: int
     model: str
     quantization: str | None = None
@@ -53,7 +54,7 @@ def known(name: str) -> Known:
     entry = find_model(name)
     if entry is None:
         source = find_source(name)
-        quantization: Any = source.config.get("quantization_config") or {}
+        quantization = json_object(source.config.get("quantization_config"))
         return Known(name, source.spec.architecture, {_class(weight_bits(quantization)): (name,)}, is_open=True)
     own = entry.row.config.get("quantization_config") or {}
     is_open = entry.variant.default or entry.variant.runtime != "vllm"
@@ -78,7 +79,7 @@ def together(names: Sequence[str]) -> list[list[str]]:
     return list(found.values())
 
 
-def ways(names: Sequence[str], engines: Sequence[str], gpu: GpuSpec) -> list[list[Way]]:
+def ways(names: Sequence[str], engines: Sequence[Engine], gpu: GpuSpec) -> list[list[Way]]:
     """For each class of weights and each runtime the ways to serve it, most usual first; a runtime without one is left out of a class."""
     found = [known(name) for name in names]
     if any(one.name.endswith(".gguf") for one in found):
@@ -93,7 +94,7 @@ def ways(names: Sequence[str], engines: Sequence[str], gpu: GpuSpec) -> list[lis
     return rows
 
 
-def _of(one: Known, engine: str, bits: int, gpu: GpuSpec) -> list[Way]:
+def _of(one: Known, engine: Engine, bits: int, gpu: GpuSpec) -> list[Way]:
     if bits not in one.checkpoints and not (one.is_open and bits < max(one.checkpoints)):
         return []
     if engine != "vllm":
