@@ -222,7 +222,7 @@ def test_the_clients_own_time_lies_within_the_limit():
     """HTTP, tokenizing and scheduling take 15 ms before a request is in the queue (speed.json): they are not there for waiting."""
     plan, lengths = planned("h100", "qwen3-8b"), Lengths(prompt=900, answer=124)
     ledger, pace = plan.choice.conservative, paces(plan)[1]
-    client_s = fitted()["constants"]["first_token.vllm"]
+    client_s = fitted().constants["first_token.vllm"]
     limits = Limits(first_token_s=0.100, per_token_s=1.0)
     server = server_of(plan, pace, lengths, slots(plan, ledger, lengths))
     rate = held(plan, pace, ledger, lengths, limits).requests_per_s
