@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import click
 
@@ -39,7 +38,7 @@ def config_command(action: str, key: str | None, value: str | None, style: str) 
     click.echo(f"{key} = {value}  in {path}" if value is not None else f"{key} is no longer in {path}")
 
 
-def _typed(key: str, value: str) -> Any:
+def _typed(key: str, value: str) -> object:
     from planner.catalogue.load import find_gpu
 
     if key == "gpu" and value != "auto":

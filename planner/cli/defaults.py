@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from planner.catalogue.user_file import user_file
 from planner.errors import FileError, PlannerError, did_you_mean
@@ -21,23 +20,23 @@ MAX_FILE_BYTES = 64 * 1024
 class Default:
     """A default of the user's, and the line of config.toml that it stands in."""
 
-    value: Any
+    value: object
     line: int
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip() or any(ord(character) < 32 for character in value):
         raise ValueError("expected a text")
     return value
 
 
-def _host(value: Any) -> str:
+def _host(value: object) -> str:
     if value not in [str(host) for host in Host]:
         raise ValueError(f"expected {', '.join(Host)}" + (f"; {hint}" if (hint := did_you_mean(str(value), list(Host))) else ""))
     return str(value)
 
 
-def _version(value: Any) -> str:
+def _version(value: object) -> str:
     from planner.engines.vllm.versions import VERSIONS
 
     if value not in VERSIONS:
@@ -45,7 +44,7 @@ def _version(value: Any) -> str:
     return str(value)
 
 
-KEYS: dict[str, tuple[Callable[[Any], Any], str]] = {
+KEYS: dict[str, tuple[Callable[[object], object], str]] = {
     "gpu": (_text, "the GPU of my machine, as --gpu names it; auto reads the machine"),
     "count": (FIELDS["count"].bounded, "how many of them"),
     "host": (_host, f"the kind of machine: {', '.join(Host)}"),
@@ -84,7 +83,7 @@ def _parsed(text: str, path: Path) -> dict[str, Default]:
     return {key: _default(key, value, text, path) for key, value in data.items()}
 
 
-def _default(key: str, value: Any, text: str, path: Path) -> Default:
+def _default(key: str, value: object, text: str, path: Path) -> Default:
     line = next((number for number, one in enumerate(text.splitlines(), 1) if _is_of(one, key)), 1)
     try:
         return Default(read_value(key, value), line)
@@ -96,7 +95,7 @@ def _is_of(line: str, key: str) -> bool:
     return re.match(rf"\s*\[*\s*[\"']?{re.escape(key)}[\"']?\s*[=.\]]", line) is not None
 
 
-def read_value(key: str, value: Any) -> Any:
+def read_value(key: str, value: object) -> object:
     """A default's value. Raises ValueError for an unknown key and for a value that is none."""
     if key not in KEYS:
         raise ValueError(f"unknown key {key[:60]!r}" + (f"; {hint}" if (hint := did_you_mean(key, KEYS)) else ""))
@@ -106,7 +105,7 @@ def read_value(key: str, value: Any) -> Any:
         raise ValueError(f"{key} is {str(value)[:60]!r}: {error}") from None
 
 
-def write_default(key: str, value: Any) -> Path:
+def write_default(key: str, value: object) -> Path:
     """Set a default, or take it away where the value is None; other lines stay as they are. Raises PlannerError."""
     path = config_file()
     known = read_defaults()

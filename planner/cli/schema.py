@@ -35,7 +35,7 @@ from planner.report.listings import (
 from planner.report.local import LocalJson
 
 
-def json_schema(what: str) -> dict[str, Any]:
+def json_schema(what: str) -> dict[str, object]:
     """The schema of gpus.yaml, models.yaml, a stack file or a JSON output."""
     types: dict[str, Any] = {
         "gpus": list[GpuRow],

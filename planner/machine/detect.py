@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from planner.catalogue.load import find_gpu
 from planner.errors import WorldError
@@ -83,8 +84,15 @@ def _nvidia() -> list[Seen]:
         pynvml.nvmlShutdown()
 
 
-def _nvml(name: str | bytes, memory: object) -> Seen:
-    return Seen(name.decode() if isinstance(name, bytes) else name, int(memory.total), int(memory.free))  # type: ignore[attr-defined]
+class _Memory(Protocol):
+    """Of a GPU, in bytes, as NVML says."""
+
+    total: int
+    free: int
+
+
+def _nvml(name: str | bytes, memory: _Memory) -> Seen:
+    return Seen(name.decode() if isinstance(name, bytes) else name, int(memory.total), int(memory.free))
 
 
 def _output(*command: str) -> str | None:

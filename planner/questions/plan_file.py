@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from planner.errors import FileError, PlannerError
 from planner.facts.deployment import Deployment, Service
@@ -20,6 +20,9 @@ from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_NODES, MOST_
 from planner.questions.placement import RESERVED_NAMES
 from planner.questions.stack_file import MAX_SERVICES, address, is_label
 from planner.text import is_line, shown
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MOST_NUMBER = 1 << 60
@@ -40,28 +43,28 @@ _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}\Z")
 _HEALTH = re.compile(r"/[A-Za-z0-9._/-]{0,99}\Z")
 _SETTING = re.compile(r"[a-z][a-z0-9_]{0,59}\Z")
 _WHOLE_SETTINGS = ("max_model_len", "hidden_bytes_per_token", "max_num_batched_tokens", "gpu_layers_pinned")  # what emitters count with
-Check = Callable[[Any], bool]
+Check = Callable[..., bool]  # of a field whose type pydantic has checked
 
 
-def _text(value: Any) -> bool:
+def _text(value: object) -> bool:
     """One printable line."""
     return isinstance(value, str) and len(value) <= MOST_TEXT and is_line(value)
 
 
-def _word(value: Any) -> bool:
+def _word(value: object) -> bool:
     """A line that no command takes for a flag."""
-    return _text(value) and bool(value.strip()) and not value.startswith("-")
+    return isinstance(value, str) and _text(value) and bool(value.strip()) and not value.startswith("-")
 
 
-def _like(pattern: re.Pattern[str], value: Any) -> bool:
+def _like(pattern: re.Pattern[str], value: object) -> bool:
     return isinstance(value, str) and pattern.match(value) is not None
 
 
-def _within(least: float, most: float, value: Any) -> bool:
+def _within(least: float, most: float, value: object) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most)  # no NaN is
 
 
-def _address(value: Any) -> bool:
+def _address(value: object) -> bool:
     try:
         address(value)
     except ValueError:
@@ -69,20 +72,21 @@ def _address(value: Any) -> bool:
     return True
 
 
-def _settings(value: Mapping[str, Any]) -> bool:
-    counted = all(isinstance(value[name], int) and 0 <= value[name] <= MOST_CONTEXT for name in _WHOLE_SETTINGS if name in value)
-    return counted and value.get("max_model_len", 0) >= 1 and all(_like(_SETTING, name) and _any(each) for name, each in value.items())
+def _settings(value: Mapping[str, object]) -> bool:
+    counted = [value[name] for name in _WHOLE_SETTINGS if name in value]
+    within = all(isinstance(number, int) and 0 <= number <= MOST_CONTEXT for number in counted)
+    return within and bool(value.get("max_model_len")) and all(_like(_SETTING, name) and _any(each) for name, each in value.items())
 
 
 def _env(value: Mapping[str, str]) -> bool:
     return all(_like(_ENV, name) and _text(each) for name, each in value.items())
 
 
-def _words(value: tuple[Any, ...]) -> bool:
+def _words(value: tuple[object, ...]) -> bool:
     return len(value) <= MOST_WORDS and all(map(_text, value))
 
 
-def _any(value: Any) -> bool:
+def _any(value: object) -> bool:
     """What has no check of its own, by its type."""
     if isinstance(value, bool) or value is None:
         return True
@@ -134,7 +138,7 @@ def read_deployment(path: Path) -> Deployment:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_BYTES:
             raise FileError(path, "too large for a plan, or no file")
-        data: Any = json.loads(path.read_text("utf-8"))
+        data = json.loads(path.read_text("utf-8"))
         deployment: Deployment = adapter(Deployment).validate_json(json.dumps(data["deployment"]))
     except OSError as error:
         raise FileError(path, f"cannot be read ({error.strerror or error})") from None
@@ -156,10 +160,10 @@ def faults(deployment: Deployment) -> Iterator[str]:
     yield from alone or _together(deployment)
 
 
-def _fields(row: Any, where: str) -> Iterator[str]:
+def _fields(row: DataclassInstance, where: str) -> Iterator[str]:
     for each in fields(row):
         value, place = getattr(row, each.name), f"{where}{each.name}"
-        if is_dataclass(value):
+        if is_dataclass(value) and not isinstance(value, type):
             yield from _fields(value, f"{place}.")
             continue
         if not _CHECKS.get(each.name, _any)(value):

@@ -59,12 +59,12 @@ def question_of(row: StackRow, first_port: int = FIRST_PORT, formats: Iterable[s
     return question
 
 
-def _said(row: StackRow | ServiceRow) -> dict[str, Any]:
+def _said(row: StackRow | ServiceRow) -> dict[str, object]:
     """The fields that are not as by default."""
     return {name: value for name, default in _defaults(type(row)).items() if (value := getattr(row, name)) != default}
 
 
-def _defaults(row_type: type) -> dict[str, Any]:
+def _defaults(row_type: type) -> dict[str, object]:
     return {each.name: each.default for each in fields(row_type) if each.default_factory is MISSING and each.name != "services"}
 
 
@@ -123,7 +123,7 @@ def differences(theirs: object, mine: Question) -> tuple[str, str]:
     return ", ".join(_words(key, there.get(key)) for key in keys), ", ".join(_words(key, here.get(key)) for key in keys)
 
 
-def _flat(question: object) -> dict[str, Any]:
+def _flat(question: object) -> dict[str, object]:
     """A question without nesting: the main server's settings beside the machine's, the other servers as --with names them."""
     if not isinstance(question, Mapping):
         return {}
@@ -133,7 +133,7 @@ def _flat(question: object) -> dict[str, Any]:
     return found | {str(key): value for key, value in main.items()} | ({"with": [_beside(each) for each in others]} if others else {})
 
 
-def _beside(service: Mapping[Any, Any]) -> str:
+def _beside(service: Mapping[str, object]) -> str:
     """A further server as --with names it."""
     settings = ",".join(f"{key}={value}" for key, value in service.items() if key != "model")
     return f"{service.get('model')}" + (f":{settings}" if settings else "")
@@ -163,7 +163,7 @@ def typed(alternatives: Iterable[Alternative], question: Question) -> tuple[Alte
     return tuple(replace(each, command=asked_otherwise(question, dict(each.changed), each.server)) for each in alternatives)
 
 
-def asked_otherwise(question: Question, changed: Mapping[str, Any], server: int = 0) -> str:
+def asked_otherwise(question: Question, changed: Mapping[str, object], server: int = 0) -> str:
     """The command line of a question with other values for some options; empty where only a stack file can ask it."""
     machine = {key: value for key, value in question.items() if key not in ("gpu", "count", "services", "host", "read_here")}
     main, *others = question["services"]

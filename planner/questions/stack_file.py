@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from planner.catalogue.load import read_yaml
 from planner.engines.vllm.settings import PINS
@@ -21,22 +21,23 @@ MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32
 MOST_LINK_GB_PER_S = 10_000
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z")  # a label in DNS, Kubernetes, a systemd unit, a shell function and YAML
 _ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})\Z|[0-9a-fA-F:.]{2,45}\Z")
+Row = TypeVar("Row", ServiceRow, StackRow)
 _WITH = re.compile(r"(?s)\A(.*?)(?::([A-Za-z_-]+=.*))?\Z")
 
 
-def _link(value: Any) -> float:
+def _link(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not MOST_LINK_GB_PER_S >= value > 0:
         raise ValueError(f"expected a number of GB/s up to {MOST_LINK_GB_PER_S}")
     return float(value)
 
 
-def _label(value: Any) -> str:
+def _label(value: object) -> str:
     if not isinstance(value, str) or not is_label(value):
         raise ValueError("expected lower case letters, digits and dashes, a letter first, at most 40 of them")
     return value
 
 
-def address(value: Any) -> str:
+def address(value: object) -> str:
     """An address to listen on: it goes into scripts and URLs. Raises ValueError for what is none."""
     if not isinstance(value, str) or not _ADDRESS.match(value):
         raise ValueError("expected an address like 127.0.0.1, ::1 or a host name")
@@ -48,7 +49,7 @@ def is_label(value: str) -> bool:
     return _NAME.match(value) is not None
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
+_READERS: dict[str, Callable[[object], object]] = {
     **{setting.name: setting.asked for setting in (*FIELDS.values(), *PINS)},
     "name": _label,
     "bind": address,
@@ -56,10 +57,10 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _read(data: Mapping[Any, Any], row_type: type, where: str) -> dict[str, Any]:
+def _read(data: Mapping[str, object], row_type: type, where: str) -> dict[str, object]:
     """The values of a mapping by the keys of a row. Raises PlannerError for a key that is unknown or missing, and for a bad value."""
     known = {each.name: each for each in fields(row_type)}
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for key, value in data.items():
         name = str(key).replace("-", "_")
         if name not in known:
@@ -67,7 +68,7 @@ def _read(data: Mapping[Any, Any], row_type: type, where: str) -> dict[str, Any]
         if name in found:
             raise PlannerError(f"{where}: {name} is given twice")
         try:
-            reader: Callable[[Any], Any] = _READERS.get(name, asked_text)
+            reader: Callable[[object], object] = _READERS.get(name, asked_text)
             found[name] = reader(value) if name not in ("services", "comment") else value
         except (ValueError, TypeError, OverflowError) as error:
             raise PlannerError(f"{where}: {name} is {str(value)[:60]!r}: {error}") from None
@@ -77,19 +78,24 @@ def _read(data: Mapping[Any, Any], row_type: type, where: str) -> dict[str, Any]
     return found
 
 
+def _made(row_type: Callable[..., Row], values: Mapping[str, object]) -> Row:
+    """A row of values that were read for it."""
+    return row_type(**values)
+
+
 def with_row(text: str) -> ServiceRow:
     """The server that `--with NAME:key=value,…` asks for. A model's own tag (qwen3-embedding:0.6b) is no setting."""
     model, pinned = next(iter(_WITH.findall(text)), ("", ""))
-    settings: dict[str, Any] = {"model": model}
+    settings: dict[str, object] = {"model": model}
     for part in pinned.split(",") if pinned else ():
         key, equals, value = part.partition("=")
         if not equals or key.strip() in settings:
             raise PlannerError(f"--with {text[:80]}: {part!r} is not one key=value", "NAME:key=value,key=value")
         settings[key.strip()] = _number(value.strip())
-    return ServiceRow(**_read(settings, ServiceRow, f"--with {model[:60]}"))
+    return _made(ServiceRow, _read(settings, ServiceRow, f"--with {model[:60]}"))
 
 
-def _number(text: str) -> Any:
+def _number(text: str) -> int | str:
     try:
         return int(text)
     except ValueError:
@@ -111,4 +117,5 @@ def read_stack(path: Path) -> StackRow:
         raise PlannerError(f"{path}: host is {row['host']!r}", f"one of {', '.join(Host)}")
     if row.get("engine") not in (None, *ENGINES):
         raise PlannerError(f"{path}: engine is {row['engine']!r}", f"one of {', '.join(ENGINES)}")
-    return StackRow(services=[ServiceRow(**_read(each, ServiceRow, f"{path}: services[{index}]")) for index, each in enumerate(services)], **row)
+    servers = [_made(ServiceRow, _read(each, ServiceRow, f"{path}: services[{index}]")) for index, each in enumerate(services)]
+    return _made(StackRow, {**row, "services": servers})
