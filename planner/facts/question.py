@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from planner.facts.verdict import Engine
 from planner.units import parse_context
 
 HostName = Literal["server", "desktop", "wsl2"]
+HOSTS: tuple[HostName, ...] = get_args(HostName)
 _FORBID: dict[str, object] = {"extra": "forbid", "use_attribute_docstrings": True}
 
 

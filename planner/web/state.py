@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
 from planner.catalogue import load
 from planner.emit import files_of
 from planner.errors import PlannerError, did_you_mean
-from planner.facts.hardware import Host
-from planner.facts.question import ServiceRow, StackRow
+from planner.facts.question import HOSTS, ServiceRow, StackRow
 from planner.facts.verdict import ENGINES
 from planner.questions.command_line import command_line
 from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_USERS
@@ -25,6 +24,9 @@ if TYPE_CHECKING:
     from planner.questions.local import LocalAnswer
 
 MOST_TEXT, MOST_DIGITS = 200, 12
+
+
+Word = TypeVar("Word", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def read_state(query: Mapping[str, str]) -> State:
             raise PlannerError(f"{name} is too long, or holds what nobody types")
     if not query:
         return State()
-    given: dict[str, Any] = {name: query.get(name, "").strip() for name in names}
+    given = {name: query.get(name, "").strip() for name in names}
     return State(**given | {"count": given["count"] or "1", "host": given["host"] or "server"})
 
 
@@ -84,17 +86,21 @@ def _context(text: str) -> int | None:
     return found
 
 
+def _known(name: str, value: str, known: Sequence[Word]) -> Word:
+    """The word among those known. Raises PlannerError with the nearest ones."""
+    for word in known:
+        if word == value:
+            return word
+    raise PlannerError(f"{name} {value[:40]!r} is not known", did_you_mean(value, known))
+
+
 def row_of(state: State) -> StackRow:
     """The question as the command line asks it, of the catalogue only: the page reads no folder and no Hub. Raises PlannerError."""
     if load.find_model(state.model) is None:
         raise load.unknown_model(state.model)
-    for name, value, known in (("host", state.host, [str(host) for host in Host]), ("engine", state.engine, ("", *ENGINES))):
-        if value not in known:
-            raise PlannerError(f"{name} {value[:40]!r} is not known", did_you_mean(value, known))
+    host, engine = _known("host", state.host, HOSTS), _known("engine", state.engine, ENGINES) if state.engine else None
     service = ServiceRow(model=state.model, context=_context(state.context), users=_whole("users", state.users, MOST_USERS))
-    count: Any = _whole("count", state.count, MOST_COUNT)
-    host: Any = state.host
-    engine: Any = state.engine or None
+    count = _whole("count", state.count, MOST_COUNT) or 1
     return StackRow(gpu=state.gpu, count=count, host=host, engine=engine, services=[service])
 
 
