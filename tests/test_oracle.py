@@ -12,8 +12,9 @@ from planner.architecture import Config, build_model
 from planner.catalogue import load
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.kvcache import longest_model_len, plan_cache
+from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.plan import make_plan
-from planner.engines.vllm.rules import cache_layout, in_flight_tokens, with_kernels
+from planner.engines.vllm.rules import in_flight_tokens, with_kernels
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.weights import stage_weights
 from planner.errors import PlannerError, UnsupportedError

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from planner.arrays import Array, FloatArray
-from planner.engines.vllm import rules
+from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.choice import safe_utilization
 from planner.engines.vllm.kvcache import CachePlan, block_bytes, cache_groups, cache_specs
 from planner.engines.vllm.memory import MemoryBreakdown, Stage, ledger
@@ -165,7 +165,7 @@ class _Kind:
 
 def _kinds(model: ModelSpec, machines: Machines) -> dict[_Kind, list[int]]:
     """The GPUs of each kind; those that refuse the model or the cache dtype are in none."""
-    dtypes = KV_DTYPES if rules.effective_kv_dtype(model, "auto") == "auto" else KV_DTYPES[:1]
+    dtypes = KV_DTYPES if layouts.effective_kv_dtype(model, "auto") == "auto" else KV_DTYPES[:1]
     rounded = kernels_matter(model)
     found: dict[_Kind, list[int]] = {}
     for gpu, indices in machines.kinds:
@@ -174,7 +174,7 @@ def _kinds(model: ModelSpec, machines: Machines) -> dict[_Kind, list[int]]:
             try:
                 rules.check_model(model, gpu, DEFAULT_VERSION)
                 bits = rules.dtype_bits(model, gpu, "auto")
-                layout = rules.cache_layout(model, gpu, dtype, dtype_bits=bits)
+                layout = layouts.cache_layout(model, gpu, dtype, dtype_bits=bits)
             except UnsupportedError:
                 continue
             layout = replace(layout, backend="", state_checkpoints=layout.state_checkpoints and model.has_state)

@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 
 from planner.arrays import Array, FloatArray
-from planner.engines.vllm import rules
+from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.pace import PCIE4_BYTES_PER_S
 from planner.engines.vllm.weights import kernels_matter
 from planner.engines.work import cache_reads, weights
@@ -68,7 +68,7 @@ def _rows(model: ModelSpec, machines: Machines, keys: set[tuple[int, int, int]])
             if (parallel, bits, tp) not in held:
                 held[parallel, bits, tp] = weights(model, replace(parallel, tensor_parallel_size=tp), bits)
             if (representative.capability, dtype, tp) not in read:
-                layout = rules.cache_layout(model, representative, KV_DTYPES[dtype], dtype_bits=bits)
+                layout = layouts.cache_layout(model, representative, KV_DTYPES[dtype], dtype_bits=bits)
                 read[representative.capability, dtype, tp] = cache_reads(model, tp, layout)
             if (peaks := tuple(name for name, _ in gpu.dense_flops), gpu.capability) not in kinds:
                 kinds[peaks, gpu.capability] = arithmetic(model, gpu)

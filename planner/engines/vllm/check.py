@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from planner.engines.alternatives import NO_MARKET, Market
-from planner.engines.vllm import rules
+from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.changes import changes, published, request_with
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.command import read_settings
@@ -112,7 +112,7 @@ def check(
         if str(values.get("--max-model-len", "")) in BY_NAME["max_model_len"].automatic:
             config = _fitted(request, config)
         choice = _explained(evaluate(request, config), values)
-        layout = rules.cache_layout(model, group.gpu, config.kv_cache_dtype)
+        layout = layouts.cache_layout(model, group.gpu, config.kv_cache_dtype, version=config.vllm_version)
     except UnsupportedError as error:
         return answer(None, Problem(code="unsupported", message=str(error), fix=_supported(request, config)))
     missing = tuple(not_covered(values, model, config, backend=layout.backend, block_size=layout.block_size))
@@ -137,7 +137,7 @@ def _explained(choice: Choice, values: Mapping[str, str | bool]) -> Choice:
 
 
 def _plan(request: Request, choice: Choice, repo: str, argv: Sequence[str], values: Mapping[str, str | bool]) -> Plan:
-    layout = rules.cache_layout(request.model, request.group.gpu, choice.config.kv_cache_dtype)
+    layout = layouts.cache_layout(request.model, request.group.gpu, choice.config.kv_cache_dtype, version=choice.config.vllm_version)
     plan = Plan(
         request=request,
         repo=repo,
@@ -145,7 +145,7 @@ def _plan(request: Request, choice: Choice, repo: str, argv: Sequence[str], valu
         choice=choice,
         backend=layout.backend,
         argv=tuple(argv),
-        needs_nvcc=rules.needs_nvcc(layout, request.group.gpu),
+        needs_nvcc=layouts.needs_nvcc(layout, request.group.gpu),
         rejection=reject(choice),
     )
     return replace(plan, warnings=(*warnings(plan), *_chat_warnings(plan, values), *_thousands(argv)))

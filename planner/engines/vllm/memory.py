@@ -14,9 +14,10 @@ from typing import Generic
 
 from planner.arrays import Whole, maximum, where, whole, whole_up
 from planner.engines.vllm.kvcache import CachePlan, longest_model_len, plan_cache
+from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger_settings import LedgerSettings
 from planner.engines.vllm.overhead import Device, Outlook, device, overhead
-from planner.engines.vllm.rules import cache_layout, dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
+from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.weights import buffer_bytes, stage_weights
 from planner.facts.config import Parallel
@@ -110,7 +111,7 @@ class Placement:
 
 def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
     """Weights and cache layout of a model on a GPU. Raises NotDivisibleError and UnsupportedError."""
-    return _placed(_Same(model), group.gpu, config.parallel, config.kv_cache_dtype, config.dtype)
+    return _placed(_Same(model), group.gpu, config.parallel, config.kv_cache_dtype, config.dtype, version=config.vllm_version)
 
 
 class _Same:
@@ -129,10 +130,10 @@ class _Same:
 
 
 @lru_cache(maxsize=1024)
-def _placed(same: _Same, gpu: GpuSpec, parallel: Parallel, kv_cache_dtype: str, dtype: str) -> Placement:
+def _placed(same: _Same, gpu: GpuSpec, parallel: Parallel, kv_cache_dtype: str, dtype: str, *, version: str) -> Placement:
     model, bits = same.model, dtype_bits(same.model, gpu, dtype)
     parallel = with_kernels(parallel, gpu)
-    layout = cache_layout(model, gpu, kv_cache_dtype, dtype_bits=bits)
+    layout = cache_layout(model, gpu, kv_cache_dtype, dtype_bits=bits, version=version)
     return Placement(tuple(stage_weights(model, parallel, bits)), buffer_bytes(model, bits, parallel.tensor_parallel_size), plan_cache(model, parallel, layout))
 
 

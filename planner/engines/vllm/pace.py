@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.memory import capacity, place
 from planner.engines.vllm.plan import Plan
-from planner.engines.vllm.rules import cache_layout, dtype_bits, in_flight_tokens, with_kernels
+from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, with_kernels
 from planner.engines.work import cache_reads, weights
 from planner.facts.hardware import GpuGroup
 from planner.facts.speed import DOES_NOT_START, NoSpeed, Range, SpeedEstimate, significant
@@ -51,7 +52,7 @@ def vllm_work(plan: Plan) -> Work | NoSpeed:
     return Work(
         engine="vllm",
         weights=weights(model, with_kernels(config.parallel, gpu), bits),
-        reads=cache_reads(model, tp, cache_layout(model, gpu, config.kv_cache_dtype, dtype_bits=bits)),
+        reads=cache_reads(model, tp, cache_layout(model, gpu, config.kv_cache_dtype, dtype_bits=bits, version=config.vllm_version)),
         peak=best,
         shape=shape_of(model),
         tensor_parallel_size=tp,

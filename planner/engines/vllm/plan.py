@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from planner.engines.alternatives import NO_MARKET, Market, Others
-from planner.engines.vllm import rules
+from planner.engines.vllm import layouts
 from planner.engines.vllm.alternatives import alternatives
 from planner.engines.vllm.choice import Choice, Request, serves_users
 from planner.engines.vllm.command import serve_argv
@@ -73,7 +73,7 @@ def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Othe
         raise PlannerError(f"a context of {tokens(wanted)} is beyond the model's {tokens(limit)}", f"use --context {limit}")
     try:
         choice = best(request)
-        layout = rules.cache_layout(request.model, request.group.gpu, choice.config.kv_cache_dtype)
+        layout = layouts.cache_layout(request.model, request.group.gpu, choice.config.kv_cache_dtype, version=choice.config.vllm_version)
     except UnsupportedError as error:
         raise PlannerError(str(error), _what_works(request, others)) from None
     plan = Plan(
@@ -83,7 +83,7 @@ def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Othe
         choice=choice,
         backend=layout.backend,
         argv=serve_argv(repo, served_name, choice.config, host=host, port=port, pooling=request.model.pooling, chat=request.model.chat),
-        needs_nvcc=rules.needs_nvcc(layout, request.group.gpu),
+        needs_nvcc=layouts.needs_nvcc(layout, request.group.gpu),
         host=host,
         port=port,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from planner.engines.vllm import rules
+from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.choice import HIGHEST_UTILIZATION, Choice, Claim, Request, utilization
 from planner.engines.vllm.settings import REPORTED
 from planner.engines.vllm.versions import VERSIONS
@@ -156,9 +156,9 @@ def _why_dtype(request: Request, choice: Choice, undone: Undone, dtypes: Sequenc
     if config.kv_cache_dtype != "auto":
         claimed = _claimed(request, choice, undone(kv_cache_dtype="auto"), setting)
         return Why(f"16-bit {claimed.text}", claimed.claim) if claimed else Why("FP8 keeps more requests than 16-bit")
-    if rules.effective_kv_dtype(model, "auto") != "auto":
+    if layouts.effective_kv_dtype(model, "auto") != "auto":
         return Why("the checkpoint asks for FP8")
-    if rules.cache_layout(model, request.group.gpu, "auto").bits == 8:
+    if layouts.cache_layout(model, request.group.gpu, "auto", version=request.pins.vllm_version).bits == 8:
         return Why("this model's attention keeps an FP8 cache of its own")
     if len(dtypes) == 1:
         return Why("16-bit: this GPU's attention takes no FP8 cache for this model", Claim(setting, ((setting, "fp8_e4m3"),), "refused"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from planner.engines.vllm import rules
+from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.memory import Placement, breakdown, place
 from planner.engines.vllm.overhead import Outlook
@@ -107,10 +107,10 @@ def kv_dtypes(request: Request) -> list[str]:
     """Cache dtypes to try, best first: the model's own, then FP8 where this GPU and its attention backend can."""
     if request.pins.kv_cache_dtype:
         return [request.pins.kv_cache_dtype]
-    if rules.effective_kv_dtype(request.model, "auto") != "auto":
+    if layouts.effective_kv_dtype(request.model, "auto") != "auto":
         return ["auto"]
     try:
-        rules.cache_layout(request.model, request.group.gpu, NARROW_CACHE)
+        layouts.cache_layout(request.model, request.group.gpu, NARROW_CACHE, version=request.pins.vllm_version)
     except UnsupportedError:
         return ["auto"]
     return ["auto", NARROW_CACHE]

@@ -9,6 +9,25 @@ import re
 from dataclasses import dataclass
 
 OLDEST, NEWEST = 11, 33
+SPARSE_SM120, NVFP4_OFF_BLACKWELL = 24, 32
+# KV cache dtypes that came later than the oldest release: config/cache.py CacheDType, and a backend that takes it (nvfp4: 0.20 names it, none does)
+KV_DTYPES_SINCE = {"fp8_ds_mla": 12, "float16": 18, "int8_per_token_head": 20, "fp8_per_token_head": 20, "nvfp4": 21, "int4_per_token_head": 25}
+# The compute capability that a quantization method needs, since which release (get_min_capability of each; config/vllm.py compares). AWQ and GPTQ
+# have had the lower one all along: before 0.14, where their Marlin kernels needed 8.0, others took over (awq.py, gptq.py).
+MINIMUM_CAPABILITY = {
+    "auto_awq": ((OLDEST, 75),),
+    "auto_gptq": ((OLDEST, 60),),
+    "inc": ((OLDEST, 60),),
+    "fp8": ((OLDEST, 80), (14, 75)),
+    "fp8_per_tensor": ((OLDEST, 80), (14, 75)),
+    "fp8_per_block": ((OLDEST, 80), (14, 75)),
+    "fp8_per_channel": ((OLDEST, 80), (14, 75)),
+    "compressed-tensors": ((OLDEST, 70),),
+    "modelopt": ((OLDEST, 89), (27, 80)),
+    "modelopt_fp4": ((OLDEST, 80), (14, 75)),
+    "modelopt_mixed": ((OLDEST, 89), (24, 75)),
+    "gpt_oss_mxfp4": ((OLDEST, 80),),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +35,7 @@ class Version:
     """One minor release."""
 
     name: str
+    minor: int
     graphs_reserved: bool  # CUDA graphs lie inside the budget since 0.20 (envs.py VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS)
     large_batches: bool  # a third tier of default batches, from 160 GiB on, since 0.28 (engine/arg_utils.py get_batch_defaults)
     steps_in_flight: bool  # windows keep the tokens of every concurrent step, not of one, since 0.26 (config/vllm.py max_in_flight_tokens)
@@ -24,12 +44,22 @@ class Version:
     state_checked: bool  # a hybrid with fewer blocks than sequences is refused since 0.20 (config/compilation.py)
     bitsandbytes: bool  # quantizes while loading until 0.32 (config/quantization.py)
     lean_sampler: bool  # the sampler's warm-up keeps fewer copies of the logits since 0.17 (overhead.json: sampler_copies)
+    flashinfer_fp8: bool  # FP8 caches go to FlashInfer off Hopper since 0.12, to Triton before (platforms/cuda.py get_attn_backend_cls)
+    flash_attention_e5m2: bool  # FlashAttention took fp8_e5m2 on Hopper until 0.21 (backends/flash_attn.py supports_kv_cache_dtype)
+    turing_backend: str  # 16-bit caches on 7.5: FLEX_ATTENTION in 0.11, FLASHINFER until 0.23, then Triton as everywhere below 8.0 ("")
+    two_backends: bool  # wide heads with images: Triton for these, another for the rest, since 0.30 (platforms/cuda.py)
+    wide_head_blocks: bool  # blocks of 64 for heads wider than 256 since 0.31 (backends/flash_attn.py _get_sm90_fa4_fp8_kv_block_size)
+    cutlass_mla: bool  # MLA on 10.x: CUTLASS_MLA's blocks of 128 until 0.14 (platforms/cuda.py); 0.15 has no source distribution
+    sparse_flash_attention: bool  # 16-bit sparse MLA on Hopper by FlashAttention since 0.25, by FlashMLA before, in the same blocks
+    sparse_sm120: bool  # sparse MLA on 12.x since 0.24 (platforms/cuda.py)
+    nvfp4_off_blackwell: bool  # NVFP4 caches off 10.x since 0.32 (backends/flashinfer.py _nvfp4_kv_on_fa2)
     least_capability: int  # what the wheels hold kernels for: 7.5 since 0.20, which are built with CUDA 13 (vllm pull request 39878), 7.0 before
 
 
 def _version(minor: int) -> Version:
     return Version(
         name=f"0.{minor}",
+        minor=minor,
         graphs_reserved=minor >= 20,
         large_batches=minor >= 28,
         steps_in_flight=minor >= 26,
@@ -38,12 +68,27 @@ def _version(minor: int) -> Version:
         state_checked=minor >= 20,
         bitsandbytes=minor <= 32,
         lean_sampler=minor >= 17,
+        flashinfer_fp8=minor >= 12,
+        flash_attention_e5m2=minor <= 21,
+        turing_backend="FLEX_ATTENTION" if minor < 12 else "FLASHINFER" if minor < 24 else "",
+        two_backends=minor >= 30,
+        wide_head_blocks=minor >= 31,
+        cutlass_mla=minor <= 14,
+        sparse_flash_attention=minor >= 25,
+        sparse_sm120=minor >= SPARSE_SM120,
+        nvfp4_off_blackwell=minor >= NVFP4_OFF_BLACKWELL,
         least_capability=75 if minor >= 20 else 70,
     )
 
 
 VERSIONS = {version.name: version for version in map(_version, range(OLDEST, NEWEST + 1))}
 OLDEST_VERSION, DEFAULT_VERSION = f"0.{OLDEST}", f"0.{NEWEST}"
+
+
+def minimum_capability(method: str | None, version: str) -> int:
+    """The compute capability that a quantization method needs in a release (75 for 7.5); 0 for one that is not in the table."""
+    minor = VERSIONS[version].minor
+    return next((least for since, least in reversed(MINIMUM_CAPABILITY.get(method or "", ())) if minor >= since), 0)
 
 
 def newest_for(capability: int) -> str | None:

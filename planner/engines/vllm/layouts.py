@@ -1,0 +1,204 @@
+"""Which attention backend a GPU gets, how it stores the KV cache, what it refuses, by release.
+
+Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM itself with simulated GPUs (tests/oracle).
+"""
+
+from __future__ import annotations
+
+from planner.engines.vllm.dtypes import FP8_DTYPES, KV_CACHE_DTYPES, PACKED_DTYPES
+from planner.engines.vllm.versions import (
+    DEFAULT_VERSION,
+    KV_DTYPES_SINCE,
+    NVFP4_OFF_BLACKWELL,
+    OLDEST,
+    SPARSE_SM120,
+    VERSIONS,
+    Version,
+)
+from planner.errors import UnsupportedError
+from planner.facts.attention import CompressedCache, PerHead, per_head
+from planner.facts.config import CacheLayout
+from planner.facts.hardware import GpuSpec
+from planner.facts.model import ModelSpec
+
+_MLA_FP8_TOKEN_BYTES = 656  # fp8_ds_mla: 512 FP8 + 4 float32 scales + 64 bfloat16 (mla_attention.py:1386)
+
+
+def effective_kv_dtype(model: ModelSpec, kv_cache_dtype: str) -> str:
+    """What `auto` becomes: the checkpoint's own cache dtype where it names one."""
+    return model.kv_cache_dtype if kv_cache_dtype == "auto" else kv_cache_dtype
+
+
+def cache_layout(model: ModelSpec, gpu: GpuSpec, kv_cache_dtype: str, *, dtype_bits: int = 16, version: str = DEFAULT_VERSION) -> CacheLayout:
+    """The attention backend vLLM selects and how it stores the cache. Raises UnsupportedError with the reason.
+
+    Source: platforms/cuda.py backend priorities, v1/attention/backends/*.py (0.33's answers were read off vLLM itself with simulated GPUs);
+    what older releases do otherwise is in versions.py.
+    """
+    dtype = effective_kv_dtype(model, kv_cache_dtype)
+    if dtype not in KV_CACHE_DTYPES:
+        raise UnsupportedError(f"KV cache dtype {dtype} is not supported")
+    release = VERSIONS[version]
+    if (since := KV_DTYPES_SINCE.get(dtype, OLDEST)) > release.minor:
+        raise UnsupportedError(f"vLLM {version} has no KV cache dtype {dtype}; it came with 0.{since}")
+    if model.is_compressed:
+        return _compressed_layout(gpu, dtype, dtype_bits)
+    if model.is_latent:
+        return _latent_layout(model, gpu, dtype, dtype_bits, release)
+    if dtype in PACKED_DTYPES:
+        return _packed_layout(model, gpu, dtype, dtype_bits, release)
+    if dtype == "fp8_ds_mla":
+        raise UnsupportedError("fp8_ds_mla is for MLA models only")
+    backend = _standard_backend(model, gpu, release, fp8=dtype in FP8_DTYPES, e5m2=dtype == "fp8_e5m2")
+    return CacheLayout(
+        backend=backend,
+        block_size=_block_size(model, gpu.capability, release, e4m3=dtype in ("fp8", "fp8_e4m3")),
+        bits=8 if dtype in FP8_DTYPES else dtype_bits,
+        dtype_bits=dtype_bits,
+        state_checkpoints=gpu.capability >= 90,
+    )
+
+
+def _by_head(model: ModelSpec) -> list[PerHead]:
+    """The caches with keys and values of every head."""
+    return [by_head for cache in model.caches if (by_head := per_head(cache))]
+
+
+def _wide_heads(model: ModelSpec) -> bool:
+    return any(cache.head_dim > 256 for cache in _by_head(model))
+
+
+def _values_differ(model: ModelSpec) -> bool:
+    return any(cache.head_dim != cache.head_dim_v for cache in _by_head(model))
+
+
+def _standard_backend(model: ModelSpec, gpu: GpuSpec, release: Version, *, fp8: bool, e5m2: bool) -> str:
+    capability, major = gpu.capability, gpu.capability // 10
+    if gpu.vendor == "amd":
+        return "TRITON_ATTN"
+    wide = _wide_heads(model)
+    triton_only = model.bidirectional_images or model.has_sinks or _values_differ(model)
+    if capability < 80 and not fp8 and not triton_only and not wide and release.turing_backend and capability >= 75:
+        return release.turing_backend
+    if capability < 80 or ((triton_only or wide) and major not in (9, 10)):
+        return _triton(gpu, fp8)
+    if triton_only:
+        return _choosy_backend(model, gpu, release, fp8=fp8, e5m2=e5m2)
+    if major == 10:
+        return "FLASHINFER"
+    if not fp8 or (major == 9 and (not e5m2 or release.flash_attention_e5m2)):
+        return "FLASH_ATTN"
+    return "FLASHINFER" if release.flashinfer_fp8 else _triton(gpu, fp8)
+
+
+def _choosy_backend(model: ModelSpec, gpu: GpuSpec, release: Version, *, fp8: bool, e5m2: bool) -> str:
+    """On Hopper and Blackwell, for sinks, images that attend both ways, and values of another width than keys."""
+    blackwell = gpu.capability // 10 == 10
+    if _wide_heads(model) and release.two_backends:
+        return "TRITON_FLASHINFER" if blackwell else "TRITON_FLASH_ATTN"
+    if _wide_heads(model):
+        return _triton(gpu, fp8)
+    if blackwell and fp8 and _values_differ(model):
+        raise UnsupportedError("FlashAttention does not support an FP8 KV cache on this GPU for keys and values of different width")
+    return _triton(gpu, fp8) if (model.bidirectional_images and not blackwell) or e5m2 else "FLASH_ATTN"
+
+
+def _triton(gpu: GpuSpec, fp8: bool) -> str:
+    """Triton's FP8 cache needs compute capability 8.9 (v1/attention/backends/triton_attn.py:511)."""
+    if fp8 and gpu.capability < 89:
+        raise UnsupportedError(f"FP8 KV cache needs compute capability 8.9 with the Triton attention backend; {gpu.title} has {gpu.capability / 10}")
+    return "TRITON_ATTN"
+
+
+def _own_blocks(model: ModelSpec) -> list[int]:
+    """Block sizes that the model's own kernels insist on (MiniMax-M3's indexer)."""
+    return [cache.block_size for cache in model.caches if isinstance(cache, CompressedCache)]
+
+
+def _block_size(model: ModelSpec, capability: int, release: Version, *, e4m3: bool) -> int:
+    if own := _own_blocks(model):
+        return max(own)
+    hopper_fp8, blackwell = capability // 10 == 9 and e4m3, capability // 10 == 10
+    return 64 if release.wide_head_blocks and _wide_heads(model) and (hopper_fp8 or (blackwell and model.bidirectional_images)) else 16
+
+
+def _latent_layout(model: ModelSpec, gpu: GpuSpec, dtype: str, dtype_bits: int, release: Version) -> CacheLayout:
+    fp8 = dtype in (*FP8_DTYPES, "fp8_ds_mla")
+    if dtype in PACKED_DTYPES or dtype == "fp8_e5m2":
+        raise UnsupportedError(f"no MLA attention backend supports KV cache dtype {dtype}")
+    if model.is_sparse:
+        return _sparse_layout(gpu, fp8, dtype, dtype_bits, release)
+    if dtype == "fp8_ds_mla":
+        raise UnsupportedError("fp8_ds_mla is for sparse MLA (DeepSeek V3.2, GLM-5) only")
+    backend, block = _latent_backend(gpu, release, fp8=fp8)
+    return CacheLayout(backend=backend, block_size=block, bits=8 if fp8 else dtype_bits, dtype_bits=dtype_bits, state_checkpoints=gpu.capability >= 90)
+
+
+def _latent_backend(gpu: GpuSpec, release: Version, *, fp8: bool) -> tuple[str, int]:
+    """The MLA backend and its block size; with FP8 on Hopper FlashMLA takes over and works on blocks of 64."""
+    major = gpu.capability // 10
+    if major == 10:
+        return ("CUTLASS_MLA", 128) if release.cutlass_mla else ("FLASHINFER_MLA", 32)
+    if major == 9:
+        return ("FLASHMLA", 64) if fp8 else ("FLASH_ATTN_MLA", 16)
+    if gpu.vendor == "nvidia":
+        _triton(gpu, fp8)
+    return "TRITON_MLA", 16
+
+
+def _sparse_layout(gpu: GpuSpec, fp8: bool, dtype: str, dtype_bits: int, release: Version) -> CacheLayout:
+    major = gpu.capability // 10
+    if major == 9:
+        packed = _MLA_FP8_TOKEN_BYTES if fp8 else 0
+        backend = "FLASH_ATTN_MLA_SPARSE" if release.sparse_flash_attention and not fp8 else "FLASHMLA_SPARSE"
+        return CacheLayout(backend=backend, block_size=64, bits=dtype_bits, dtype_bits=dtype_bits, latent_bytes=packed)
+    if major == 10 and dtype != "fp8_ds_mla":
+        # auto means FP8 here (model_executor/models/config.py DeepseekV32ForCausalLM)
+        bits = dtype_bits if dtype in ("bfloat16", "float16") else 8
+        return CacheLayout(backend="FLASHINFER_MLA_SPARSE", block_size=64, bits=bits, dtype_bits=dtype_bits)
+    if major == 12 and release.sparse_sm120:
+        return CacheLayout(backend="FLASHINFER_MLA_SPARSE_SM120", block_size=64, bits=8, dtype_bits=dtype_bits, latent_bytes=_MLA_FP8_TOKEN_BYTES)
+    raise UnsupportedError(
+        f"sparse MLA attention has no backend for {gpu.title} before vLLM 0.{SPARSE_SM120}"
+        if major == 12
+        else f"sparse MLA attention has no backend for {gpu.title}; it needs Hopper or Blackwell"
+    )
+
+
+def _compressed_layout(gpu: GpuSpec, dtype: str, dtype_bits: int) -> CacheLayout:
+    """DeepSeek V4 keeps its own FP8 format whatever FP8 dtype is asked for (models/deepseek_v4/attention.py:94)."""
+    if gpu.capability // 10 not in (9, 10, 12):
+        raise UnsupportedError(f"DeepSeek V4 attention has no kernel for {gpu.title}; it needs Hopper or Blackwell")
+    if dtype not in ("auto", *FP8_DTYPES, "fp8_ds_mla"):
+        raise UnsupportedError(f"DeepSeek V4 keeps an FP8 KV cache; {dtype} is refused")
+    backend = "FLASHINFER_MLA_SPARSE_DSV4" if gpu.capability // 10 == 12 else "FLASHMLA_SPARSE_DSV4"
+    return CacheLayout(backend=backend, block_size=256, bits=8, dtype_bits=dtype_bits)
+
+
+def _packed_layout(model: ModelSpec, gpu: GpuSpec, dtype: str, dtype_bits: int, release: Version) -> CacheLayout:
+    if _own_blocks(model):
+        raise UnsupportedError(f"block-sparse attention keeps a 16-bit or FP8 KV cache; {dtype} is refused")
+    bits, scale_bytes = PACKED_DTYPES[dtype]
+    if dtype == "nvfp4":
+        _check_nvfp4(model, gpu, release)
+        width = next(cache.head_dim + cache.head_dim_v for cache in _by_head(model))
+        return CacheLayout(backend="FLASHINFER", bits=bits, dtype_bits=dtype_bits, bytes_per_token_head=width // 16)
+    return CacheLayout(backend="TRITON_ATTN", bits=bits, dtype_bits=dtype_bits, bytes_per_token_head=scale_bytes or 0)
+
+
+def _check_nvfp4(model: ModelSpec, gpu: GpuSpec, release: Version) -> None:
+    """FlashInfer reads it by TensorRT-LLM's kernel on 10.x, since 0.32 by its own on 8.x (also 8.6 and 8.9), 9.x and 12.x (flashinfer.py supports_combination)."""
+    major = gpu.capability // 10
+    if major not in (8, 9, 10, 12) or model.bidirectional_images:
+        raise UnsupportedError("an NVFP4 KV cache needs FlashInfer: compute capability 8.x, 9.x, 10.x or 12.x, no images that attend both ways")
+    if major == 10:
+        return
+    if not release.nvfp4_off_blackwell:
+        raise UnsupportedError(f"an NVFP4 KV cache needs compute capability 10.x before vLLM 0.{NVFP4_OFF_BLACKWELL}; {gpu.title} has {gpu.capability / 10}")
+    if model.has_sinks or any(cache.head_dim == 64 for cache in _by_head(model)):
+        raise UnsupportedError(f"an NVFP4 KV cache on {gpu.title} takes no attention sinks and no heads of 64")
+
+
+def needs_nvcc(layout: CacheLayout, gpu: GpuSpec) -> bool:
+    """Whether FlashInfer compiles kernels at start: it then needs nvcc and ninja (utils/flashinfer.py:61)."""
+    return layout.backend.startswith(("FLASHINFER", "TRITON_FLASHINFER")) and gpu.capability // 10 != 10

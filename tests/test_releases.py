@@ -1,0 +1,92 @@
+"""What an older release of vLLM chooses and refuses, each value read off its source distribution on PyPI (the file stands beside it)."""
+
+import pytest
+
+from planner.catalogue.load import find_gpu, find_model
+from planner.engines.vllm.layouts import cache_layout, needs_nvcc
+from planner.engines.vllm.rules import check_model
+from planner.engines.vllm.versions import MINIMUM_CAPABILITY, VERSIONS, minimum_capability
+from planner.errors import UnsupportedError
+
+
+def layout(model, gpu, dtype="auto", version="0.33"):
+    found = cache_layout(find_model(model).spec(), find_gpu(gpu), dtype, version=version)
+    return found.backend, found.block_size
+
+
+def refused(model, gpu, dtype, version):
+    with pytest.raises(UnsupportedError) as error:
+        layout(model, gpu, dtype, version)
+    return str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "dtype", "version", "backend"),
+    [
+        ("rtx4090", "fp8", "0.11", "TRITON_ATTN"),  # platforms/cuda.py: an FP8 cache off 9.0
+        ("rtx4090", "fp8", "0.12", "FLASHINFER"),
+        ("h100", "fp8", "0.11", "FLASH_ATTN"),
+        ("h100", "fp8_e5m2", "0.21", "FLASH_ATTN"),  # backends/flash_attn.py: whatever begins with fp8
+        ("h100", "fp8_e5m2", "0.22", "FLASHINFER"),
+        ("t4", "auto", "0.11", "FLEX_ATTENTION"),
+        ("t4", "auto", "0.23", "FLASHINFER"),  # backends/flashinfer.py: 7.5, 8.0 since 0.24
+        ("t4", "auto", "0.24", "TRITON_ATTN"),
+        ("b200", "nvfp4", "0.31", "FLASHINFER"),
+        ("rtx4090", "nvfp4", "0.33", "FLASHINFER"),  # is_device_capability_family(80) is any 8.x
+    ],
+)
+def test_backends(gpu, dtype, version, backend):
+    assert layout("qwen3-8b", gpu, dtype, version)[0] == backend
+
+
+def test_block_sizes():
+    assert layout("deepseek-v3", "b200", version="0.14") == ("CUTLASS_MLA", 128)
+    assert layout("deepseek-v3", "b200", version="0.16") == ("FLASHINFER_MLA", 32)
+    assert [layout("gemma-4-31b", "h100", "fp8", version)[1] for version in ("0.30", "0.31")] == [16, 64]  # _get_sm90_fa4_fp8_kv_block_size
+
+
+def test_sparse_attention_by_release():
+    assert layout("deepseek-v3.2", "h100", "bfloat16", "0.24") == ("FLASHMLA_SPARSE", 64)
+    assert layout("deepseek-v3.2", "h100", "bfloat16", "0.25") == ("FLASH_ATTN_MLA_SPARSE", 64)
+    assert "before vLLM 0.24" in refused("deepseek-v3.2", "rtxpro6000", "auto", "0.23")
+    assert layout("deepseek-v3.2", "rtxpro6000", version="0.24")[0] == "FLASHINFER_MLA_SPARSE_SM120"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "since"), [("float16", 18), ("int8_per_token_head", 20), ("fp8_per_token_head", 20), ("nvfp4", 21), ("int4_per_token_head", 25)]
+)
+def test_cache_dtypes_came_with_a_release(dtype, since):
+    assert f"it came with 0.{since}" in refused("qwen3-8b", "b200", dtype, f"0.{since - 1}")
+    assert layout("qwen3-8b", "b200", dtype, f"0.{since}")
+
+
+def test_an_nvfp4_cache():
+    assert "compute capability 10.x before vLLM 0.32" in refused("qwen3-8b", "rtx4090", "nvfp4", "0.31")
+    assert "heads of 64" in refused("gpt-oss-20b", "rtx4090", "nvfp4", "0.33")  # flashinfer.py supports_combination: sinks, too
+    assert "needs FlashInfer" in refused("qwen3-8b", "t4", "nvfp4", "0.33")
+    found = cache_layout(find_model("qwen3-8b").spec(), find_gpu("l40s"), "nvfp4")
+    assert needs_nvcc(found, find_gpu("l40s"))
+    assert found.bytes_per_token_head == (128 + 128) // 16
+
+
+@pytest.mark.parametrize(
+    ("model", "gpu", "version", "starts"),
+    [
+        ("qwen3-8b-fp8", "t4", "0.13", False),  # fp8.py: 80, since 0.14 75
+        ("qwen3-8b-fp8", "t4", "0.14", True),
+        ("qwen3-8b-awq", "t4", "0.11", True),  # awq.py: 75; awq_marlin stood back
+        ("qwen3-32b-fp8-tensor", "rtx3090", "0.26", False),  # modelopt.py: 89, since 0.27 80
+        ("qwen3-32b-fp8-tensor", "rtx3090", "0.27", True),
+    ],
+)
+def test_the_capability_that_a_quantization_needs(model, gpu, version, starts):
+    spec, card = find_model(model).spec(), find_gpu(gpu)
+    if starts:
+        check_model(spec, card, version)
+        return
+    with pytest.raises(UnsupportedError, match=rf"in vLLM {version}; "):
+        check_model(spec, card, version)
+
+
+def test_every_method_has_a_minimum_in_every_release():
+    assert all(minimum_capability(method, version) > 0 for method in MINIMUM_CAPABILITY for version in VERSIONS)
