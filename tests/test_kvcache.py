@@ -174,6 +174,7 @@ def state(alignment: int) -> RecurrentState:
     return RecurrentState(tensors=(Tensor(name="ssm", axes=(Axis(100_000),)),), checkpoint_alignment=alignment)
 
 
+SHARED = RecurrentState(tensors=(Tensor(name="ssm", axes=(Axis(100_000, Split.TP),)),))
 EXPORTS = CacheLayout(backend="FLASH_ATTN", state_checkpoints=True)
 
 
@@ -188,6 +189,7 @@ EXPORTS = CacheLayout(backend="FLASH_ATTN", state_checkpoints=True)
         ((state(64), FULL), 1, EXPORTS, 128),  # checkpoints at multiples of 64: twice 64 x 3072
         ((state(0), FULL), 1, EXPORTS, 80),
         ((state(1), LATENT), 1, LAYOUT, 256),  # MLA wants 128 at once: twice 128 x 1152
+        ((SHARED, FULL), 2, LAYOUT, 80),  # half a state and half the heads
         ((STATE, FULL), 1, CacheLayout(backend="x", block_size=64), 64),  # 13,400: one block is enough
         ((STATE, state(1), FULL), 1, LAYOUT, 80),  # the largest state decides
     ],

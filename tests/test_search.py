@@ -9,7 +9,7 @@ from planner.catalogue.load import find_model
 from planner.engines.vllm import search
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.kvcache import CacheGroup, CachePlan
-from planner.engines.vllm.memory import Length, MemoryBreakdown
+from planner.engines.vllm.memory import Length, MemoryBreakdown, Placement
 from planner.engines.vllm.search import best, cannot_split, enough, evaluate, kv_dtypes, longest_for_users, preference, sequences, sizes, splits
 from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.errors import PlannerError
@@ -184,6 +184,55 @@ def test_the_context_is_the_longest_whole_step_that_surely_fits_every_user(block
     assert longest_for_users(request(users=users), choice(conservative=held)) == context
 
 
+def test_a_limit_that_is_no_whole_step_is_planned_as_it_is():
+    layers = CacheGroup(attention=FULL, block_size=16, layers=(0,), page_bytes=(1,))
+    held = ledger(kv_cache_blocks=100_000, length=Length(cache=CachePlan((layers,)), limit=5000, in_flight_tokens=4096))
+    assert longest_for_users(request(model=replace(request().model, max_position_embeddings=5000)), choice(conservative=held)) == 5000
+
+
+@pytest.mark.parametrize(
+    ("starting", "before", "chosen"),
+    [
+        (1000, 16, 128),  # 16 at full length: 128 short ones
+        (40, 16, 32),  # 128 and 64 would not start: halved until it does
+        (20, 16, 16),
+        (1000, 300, 128),  # fewer than were tried with
+    ],
+)
+def test_sequences_are_halved_until_the_start_is_as_sure(monkeypatch, starting, before, chosen):
+    """A server that starts with so many sequences at most."""
+
+    def evaluated(_, config: ServeConfig, __=None) -> Choice:
+        held = ledger(max_concurrency=16.0, **({} if config.max_num_seqs <= max(starting, before) else {"requested_bytes": 990}))
+        return Choice(config=config, expected=held, conservative=held, optimistic=held)
+
+    monkeypatch.setattr(search, "evaluate", evaluated)
+    base = ServeConfig(max_num_seqs=before, max_num_batched_tokens=2048)
+    found = search.with_context(request(context=4096), base, Placement((), 0, CachePlan(())))
+    assert (found.config.max_num_seqs, found.config.max_model_len) == (chosen, 4096)
+
+
+def test_sequences_are_not_raised_where_memory_lacks_already(monkeypatch):
+    short = ledger(max_concurrency=16.0, requested_bytes=990)
+    monkeypatch.setattr(search, "evaluate", lambda _, config, __: Choice(config=config, expected=short, conservative=short, optimistic=short))
+    found = search.with_context(request(context=4096), ServeConfig(max_num_seqs=16), Placement((), 0, CachePlan(())))
+    assert found.config.max_num_seqs == 16
+
+
+@pytest.mark.parametrize(("weights", "could"), [(869, True), (870, False)])
+def test_a_smaller_batch_cannot_help_where_what_is_loaded_takes_all(weights, could):
+    """900 are requested; 20 of buffers and 10 outside torch stay."""
+    held = replace(choice(), optimistic=ledger(weights_bytes=weights, buffers_bytes=20, non_torch_bytes=10))
+    assert search._could_start(held) is could
+
+
+def test_experts_that_ranks_cannot_slice_can_be_spread():
+    """768 wide, 48 on each of 16 ranks: no common block with 128 is 32 or more."""
+    model = config_model("Qwen/Qwen3-30B-A3B-FP8")
+    assert "cannot hold FP8 blocks" in cannot_split(request(count=16, model=model), 16, 1)
+    assert cannot_split(request(count=16, model=model, enable_expert_parallel=True), 16, 1) == ""
+
+
 def test_a_short_model_is_planned_at_its_whole_length():
     layers = CacheGroup(attention=FULL, block_size=16, layers=(0,), page_bytes=(1,))
     held = ledger(kv_cache_blocks=5, length=Length(cache=CachePlan((layers,)), limit=700, in_flight_tokens=4096))
@@ -237,6 +286,8 @@ TIGHT = {"conservative": ledger(requested_bytes=960)}
         (({"max_model_len": 32_768, "kv_cache_dtype": "fp8_e4m3"}, 0), ({"max_model_len": 31_744}, 0), {}),  # not enough: a narrow one
         (({"max_model_len": 65_536, "kv_cache_dtype": "fp8_e4m3"}, 0), ({"max_model_len": 64_512}, 0), {"context": 65_536}),
         (({}, 0), ({"conservative": ledger(max_concurrency=9.0)}, 0), {}),
+        # one request at once is enough where no users are asked: a plain cache before more of them
+        (({"conservative": ledger(max_concurrency=1.5)}, 0), ({"conservative": ledger(max_concurrency=3.0), "kv_cache_dtype": "fp8_e4m3"}, 0), {}),
         # below 8k, graphs are worth twice the context, and a smaller batch costs a fifth of it
         (({"max_model_len": 3072}, 0), ({"max_model_len": 6000, "enforce_eager": True}, 0), {}),
         (({"max_model_len": 6200, "enforce_eager": True}, 0), ({"max_model_len": 3072}, 0), {}),

@@ -87,6 +87,11 @@ def test_a_fused_linear_is_its_planes_and_its_bias(storage, tp, size):
     assert isinstance(counted, int)
 
 
+def test_a_module_is_that_of_its_rank():
+    up = Linear(name="up", role=Role.GATE_UP, inputs=Axis(256), outputs=(Axis(512, Split.TP),))
+    assert module_bytes(up, Parallel(tensor_parallel_size=2)) == 256 * 256 * 2
+
+
 def test_rows_are_padded_and_groups_are_never_cut():
     padded = Linear(name="up", role=Role.GATE_UP, inputs=Axis(256), outputs=(Axis(100), Axis(100)), rows_multiple=64)
     assert linear_bytes(padded, 1, 16) == 256 * 256 * 2
@@ -130,7 +135,7 @@ EXPERTS = Experts(name="experts", experts=9, hidden=1024, intermediate=512)
             {"tensor_parallel_size": 2, "enable_expert_parallel": True},
             5 * (3 * 192 * 1024 + 4 * (6 * 8 + 16 * 2)),
         ),
-        ({"storage": FP8_BLOCKS, "hidden": 64, "intermediate": 192}, {}, 9 * (3 * 192 * 64 + 4 * (6 * 1 + 1 * 3))),  # hidden 64 too
+        ({"storage": FP8_BLOCKS, "hidden": 1056, "intermediate": 192}, {}, 9 * (3 * 192 * 1056 + 4 * (12 * 33 + 33 * 6))),  # 1056 is 33 times 32
         # a slice of 64 cuts blocks of 128: scales for blocks of 64
         ({"storage": FP8_BLOCKS}, {"tensor_parallel_size": 8}, 9 * (3 * 64 * 1024 + 4 * (2 * 16 + 16))),
     ],

@@ -37,9 +37,8 @@ def splits(request: Request) -> list[Parallel]:
     """Tensor and pipeline sizes that use all GPUs, most tensor parallel first; what is pinned is kept. Raises PlannerError where none divides."""
     count, pins = request.group.count, request.pins
     if pins.tensor_parallel_size or pins.pipeline_parallel_size:
-        tp, pp = pins.tensor_parallel_size, pins.pipeline_parallel_size
-        tp = tp or max(1, count // (pp or 1))
-        pp = pp or max(1, count // tp if tp * (count // tp) == count and pins.tensor_parallel_size is None else 1)
+        pp = pins.pipeline_parallel_size or 1
+        tp = pins.tensor_parallel_size or max(1, count // pp)
         if tp > request.group.per_node and request.group.nodes > 1:
             raise PlannerError(
                 f"tensor parallel size {tp} would cross machines of {request.group.per_node} GPUs", f"-tp {request.group.per_node} -pp {request.group.nodes}"
