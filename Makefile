@@ -6,6 +6,7 @@
 #   make coverage  both test runs with lines and branches counted, and the gate of pyproject.toml
 #   make mutants   faults made by hand, each of which a test must notice: a few minutes
 #   make mutation  faults by the thousand (mutmut); half an hour, goes on where it was stopped: docs/mutants.md
+#   make data      checks gpus.yaml, models.yaml and prices.yaml and builds planner/catalogue/data from them
 #   make docs      the site, strictly, into build/site
 #   make constraints   resolves constraints.txt anew: see CONTRIBUTING.md
 PYTHON ?= python3
@@ -16,7 +17,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # Every Python process that is started with these counts its lines, the command line under test too.
 COUNTED = COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/build/coverage/data
 .DELETE_ON_ERROR:
-.PHONY: help lint test judges coverage coverage-report mutants mutation docs wheel constraints
+.PHONY: help lint test judges coverage coverage-report mutants mutation data docs wheel constraints
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -58,6 +59,9 @@ mutants: $(VENV)/made-test
 mutation: $(VENV)/made-mutation
 	$(BIN)/python -m mutmut run
 	$(BIN)/python -m mutmut results
+
+data: $(VENV)/made-test
+	$(BIN)/python -m planner.catalogue.build
 
 docs: $(VENV)/made-docs
 	$(BIN)/mkdocs build --strict --quiet

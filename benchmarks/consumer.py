@@ -83,7 +83,14 @@ def _gpu(case: dict[str, Any]) -> GpuSpec | None:
             return None
     seen = min(int(total or gpu.cuda_total_bytes), gpu.wsl2_total_bytes or gpu.memory_bytes)  # nvidia-smi's figure is not CUDA's
     free = int(float(case["free_at_start_gib"]) * GIB) if "free_at_start_gib" in case else None
-    return replace(gpu, cuda_total_bytes=seen, wsl2_total_bytes=seen, free_at_start_bytes=free, wsl2_free_at_start_bytes=free)
+    return replace(
+        gpu,
+        cuda_total_bytes=seen,
+        cuda_total_estimated=gpu.cuda_total_estimated and total is None,
+        wsl2_total_bytes=seen,
+        free_at_start_bytes=free,
+        wsl2_free_at_start_bytes=free,
+    )
 
 
 def _words(case: dict[str, Any]) -> list[str]:

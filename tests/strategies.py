@@ -126,6 +126,7 @@ def groups(draw) -> GpuGroup:
         name="generated",
         title="Generated GPU",
         vendor="nvidia",
+        memory_type="gddr",
         memory_bytes=memory,
         cuda_total_bytes=memory - draw(st.integers(200, 700)) * MIB,
         compute_capability=capability,

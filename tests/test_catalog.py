@@ -7,11 +7,16 @@ import pytest
 from conftest import DATA, config_model, run_plan
 
 from planner.catalogue import load
-from planner.errors import CatalogError, PlannerError
+from planner.catalogue.build import ROOT, build
+from planner.catalogue.shipped import shipped
+from planner.catalogue.written import read_gpus
+from planner.catalogue.yaml_file import read_yaml
+from planner.errors import PlannerError
 from planner.facts.modules import Experts, Linear, Module
 
 GPUS = list(load.gpu_rows())
 MODELS = list(load.model_rows())
+WRITTEN = {kind: {row["name"]: row for row in read_yaml(ROOT / f"{kind}.yaml", 10**6)} for kind in ("gpus", "models")}
 VARIANTS = [load.Entry(row, variant) for row in MODELS for variant in row.variants]
 
 
@@ -43,9 +48,10 @@ def test_every_gpu_is_reachable_and_sourced(row):
     size = f"-{row.memory_options_gb[0]}gb" if row.memory_options_gb else ""
     for name in (row.name, row.title, *row.aliases):
         assert load.find_gpu(name + size).name == row.name + size
-    assert {"memory", "bandwidth"} <= set(row.sources)
-    assert all(source and not source.startswith(("MEM", "GUESS")) for source in row.sources.values())
-    assert re.fullmatch(r"2026-\d\d-\d\d", row.checked)
+    written = WRITTEN["gpus"][row.name]
+    assert {"memory", "bandwidth"} <= set(written["sources"])
+    assert all(source and not source.startswith(("MEM", "GUESS")) for source in written["sources"].values())
+    assert re.fullmatch(r"2026-\d\d-\d\d", written["checked"])
     if row.vendor != "apple":
         spec = row.spec()
         assert spec.cuda_total_bytes <= spec.memory_bytes
@@ -66,7 +72,7 @@ def test_every_model_is_sourced_and_its_parameters_follow_from_its_architecture(
     counted = sum(parameters(m) for part in (spec.first, spec.last, spec.every) for m in part)
     counted += sum(parameters(m) * len(group.indices) for group in spec.layers for m in group.modules)
     assert counted == row.parameters
-    assert row.sources
+    assert WRITTEN["models"][row.name]["sources"]
     billions = re.search(r"(?:^|[-x])(\d+(?:\.\d+)?)b(?:-|$)", row.name)
     if billions and "x" not in row.name:
         assert row.parameters / 1e9 == pytest.approx(float(billions[1]), rel=0.5)  # "2b" of Granite Vision has 2.96
@@ -92,29 +98,47 @@ def test_an_unknown_name_is_answered_with_the_nearest():
     assert "rtx4090" in caught.value.hint
 
 
-def broken(tmp_path, monkeypatch, text):
-    path = tmp_path / "gpus.yaml"
-    path.write_text(text)
-    monkeypatch.setattr(load, "catalogue_path", lambda name: path)
-    return list(load.gpu_rows())
+def test_the_built_files_are_what_the_yaml_says():
+    assert build(check=True) == [], "python -m planner.catalogue.build"
 
 
-GOOD = "- name: x\n  title: X\n  vendor: nvidia\n  memory_mib: 1024\n  bandwidth_gb_per_s: 1.0\n  sources: {memory: here}\n  checked: '2026-01-01'\n"
+def test_what_is_written_for_people_only_is_not_built():
+    for name in ("gpus", "models"):
+        assert not any({"sources", "checked"} & row.keys() for row in shipped(name)["rows"].values())
+
+
+GOOD = "- name: x\n  title: X\n  vendor: nvidia\n  memory_mib: 1024\n  bandwidth_gb_per_s: 1.0\n  sources: {memory: here}\n  checked: '2026-01-01'\n  memory: gddr\n"
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         (GOOD.replace("1024", "lots"), "gpus.yaml:4: memory_mib"),
-        (GOOD + GOOD.replace("vendor: nvidia", "vendor: acme"), "gpus.yaml:10: vendor"),
-        (GOOD + "  memory_mib: 2048\n", "gpus.yaml:8: the key 'memory_mib' appears twice"),
-        (GOOD + "  colour: red\n", "gpus.yaml:8: colour"),
+        (GOOD + GOOD.replace("vendor: nvidia", "vendor: acme"), "gpus.yaml:11: vendor"),
+        (GOOD + "  memory_mib: 2048\n", "gpus.yaml:9: the key 'memory_mib' appears twice"),
+        (GOOD + "  colour: red\n", "gpus.yaml:9: colour"),
         (GOOD.replace("{memory: here}", "{memory: here"), "gpus.yaml:7"),
+        (GOOD.replace("  memory: gddr\n", ""), "gpus.yaml:1: memory: Field required"),
+        (GOOD.replace("memory: gddr", "memory: sdram"), "gpus.yaml:8: memory"),
+        (GOOD.replace("1.0", "-1.0"), "gpus.yaml:5: bandwidth_gb_per_s: -1.0 is not above zero"),
+        (GOOD.replace("1.0", ".inf"), "gpus.yaml:5: bandwidth_gb_per_s: inf is no number"),
+        (GOOD.replace("name: x", "name: X 1"), "gpus.yaml:1: name: expected lower case"),
+        (GOOD.replace("'2026-01-01'", "2026-01-01"), "gpus.yaml:7: checked: Input should be a valid string"),
+        (GOOD + "  compute_capability: '9'\n", "gpus.yaml:9: compute_capability: expected MAJOR.MINOR"),
+        (GOOD + "  cuda_total_gib: 1.5\n", "gpus.yaml:9: cuda_total_gib: more than memory_mib"),
+        (GOOD + "  dense_tflops: {bf16: .nan}\n", "gpus.yaml:9: dense_tflops.bf16: nan is no number"),
+        (GOOD + "  pcie: {generation: 4, lanes: 3}\n", "gpus.yaml:9: pcie.lanes"),
+        (GOOD + GOOD.replace("title: X", "title: Y"), "gpus.yaml:9: the name 'x' is x's"),
+        ("gpu: x\n", "gpus.yaml: expected a list of rows"),
+        ("- 1\n", "gpus.yaml:1: Input should be"),
+        (GOOD.replace("  checked: '2026-01-01'\n", ""), "gpus.yaml:1: checked is missing"),
     ],
 )
-def test_a_fault_is_named_with_file_and_line(text, says, tmp_path, monkeypatch):
-    with pytest.raises(CatalogError, match=re.escape(says)):
-        broken(tmp_path, monkeypatch, text)
+def test_a_fault_is_named_with_file_and_line(text, says, tmp_path):
+    path = tmp_path / "gpus.yaml"
+    path.write_text(text)
+    with pytest.raises(PlannerError, match=re.escape(says)):
+        read_gpus(path, sourced=True)
 
 
 @pytest.mark.parametrize(

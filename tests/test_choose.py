@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from planner.architecture.quantization import weight_bits
 from planner.catalogue import load
+from planner.catalogue.build import ROOT
 from planner.catalogue.prices import own_prices_path, read_prices
+from planner.catalogue.rows import PriceFile
 from planner.catalogue.validation import adapter
+from planner.catalogue.yaml_file import read_yaml
 from planner.cli.schema import json_schema
 from planner.engines.vllm.weights import stage_weights
 from planner.errors import PlannerError
@@ -154,9 +157,7 @@ def test_costs_are_in_order():
 
 
 def test_the_shipped_prices_are_valid():
-    found = adapter(__import__("planner.catalogue.rows", fromlist=["PriceFile"]).PriceFile).validate_python(
-        load.read_yaml(load.catalogue_path("prices.yaml"), 10**6)
-    )
+    found = adapter(PriceFile).validate_python(read_yaml(ROOT / "prices.yaml", 10**6))
     assert all(row.source and row.date and row.at for row in found.prices)
     for row in found.prices:
         assert load.find_gpu(row.gpu).name == row.gpu

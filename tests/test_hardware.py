@@ -10,7 +10,7 @@ from planner.units import GIB, MIB
 
 def group(total_gib: float, *, count: int = 1, host: Host = Host.SERVER, taken_bytes: int = 0, **facts) -> GpuGroup:
     total = round(total_gib * GIB)
-    card = GpuSpec(name="made", title="Made", vendor="nvidia", memory_bytes=total, cuda_total_bytes=total, wsl2_total_bytes=total, **facts)
+    card = GpuSpec(name="made", title="Made", vendor="nvidia", memory_type="gddr", memory_bytes=total, cuda_total_bytes=total, wsl2_total_bytes=total, **facts)
     return GpuGroup(gpu=card, count=count, host=host, taken_bytes=taken_bytes)
 
 
@@ -44,7 +44,7 @@ def test_under_wsl2_the_conservative_figure_is_below_all_that_was_seen(total, fr
 
 
 def test_wsl2_sees_its_own_total_and_without_one_all_of_the_card():
-    card = {"name": "made", "title": "Made", "vendor": "nvidia", "memory_bytes": 24 * GIB, "cuda_total_bytes": 23 * GIB}
+    card = {"name": "made", "title": "Made", "vendor": "nvidia", "memory_type": "gddr", "memory_bytes": 24 * GIB, "cuda_total_bytes": 23 * GIB}
     assert GpuGroup(gpu=GpuSpec(**card, wsl2_total_bytes=22 * GIB), count=1, host=Host.WSL2).total_bytes == 22 * GIB
     assert GpuGroup(gpu=GpuSpec(**card), count=1, host=Host.WSL2).total_bytes == 24 * GIB
     assert GpuGroup(gpu=GpuSpec(**card), count=1, host=Host.DESKTOP).total_bytes == 23 * GIB

@@ -248,7 +248,7 @@ def test_before_0_20_graphs_lie_outside_the_budget_where_the_profiled_activation
     ],
 )
 def test_captured_batch_sizes_are_those_up_to_twice_the_sequences(changed, sizes):
-    card = GpuSpec(name="made", title="Made", vendor="nvidia", memory_bytes=24 * GIB, cuda_total_bytes=23 * GIB, compute_capability=(8, 9))
+    card = GpuSpec(name="made", title="Made", vendor="nvidia", memory_type="gddr", memory_bytes=24 * GIB, cuda_total_bytes=23 * GIB, compute_capability=(8, 9))
     assert overhead.device(GpuGroup(gpu=card, count=1), config(**changed)).graph_sizes == sizes
 
 

@@ -28,9 +28,10 @@ CARRIES = (
     "planner/py.typed",
     "planner/web/templates/page.html",
     "planner/web/static/style.css",
-    "planner/models.yaml",
-    "planner/gpus.yaml",
-    "planner/prices.yaml",
+    "planner/catalogue/data/models.json",
+    "planner/catalogue/data/gpus.json",
+    "planner/catalogue/data/prices.json",
+    "planner/catalogue/data/sizes.json",
 )
 
 

@@ -1,4 +1,4 @@
-"""What GPUs cost: prices.yaml, and a user's own file, which wins. Money is in US dollars; other currencies say what they are worth."""
+"""What GPUs cost: the prices that ship, and a user's own file, which wins. Money is in US dollars; other currencies say what they are worth."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from planner.catalogue.load import catalogue_path, find_gpu, gpu_rows, read_yaml
+from planner.catalogue.load import find_gpu, gpu_rows
 from planner.catalogue.rows import PriceFile, PriceRow
+from planner.catalogue.shipped import shipped
 from planner.catalogue.user_file import user_file
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuSpec
@@ -47,8 +48,7 @@ def cards_of_the_price(gpu: GpuSpec, prices: Prices | None = None) -> list[GpuSp
 
 
 def _shipped() -> PriceFile:
-    """prices.yaml, which tests validate."""
-    data = read_yaml(catalogue_path("prices.yaml"), MAX_FILE_BYTES)
+    data = shipped("prices")
     return PriceFile(**data | {"prices": [PriceRow(**row) for row in data["prices"]]})
 
 
@@ -56,6 +56,7 @@ def _checked(path: Path) -> PriceFile:
     from pydantic import ValidationError
 
     from planner.catalogue.validation import adapter
+    from planner.catalogue.yaml_file import read_yaml
 
     try:
         found: PriceFile = adapter(PriceFile).validate_python(read_yaml(path, MAX_FILE_BYTES))

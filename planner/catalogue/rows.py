@@ -1,4 +1,4 @@
-"""What a row of each catalogue is. Plain dataclasses; `validation.py` lets pydantic guard them, `schema.py` their JSON Schema."""
+"""What a row of each catalogue is, as the built JSON holds it. `written.py` adds what only the YAML holds, and lets pydantic guard it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, ClassVar, Literal
 
 from planner.architecture import Config, build_model
 from planner.facts.deployment import Sampling
-from planner.facts.hardware import GpuSpec
+from planner.facts.hardware import GpuSpec, MemoryType
 from planner.facts.model import ChatFormat, ModelSpec
-from planner.facts.variant import _STRICT, Variant
+from planner.facts.variant import STRICT, Variant
 from planner.units import GIB, MIB
 
 
@@ -19,28 +19,37 @@ from planner.units import GIB, MIB
 class Pcie:
     """The PCIe slot of a card."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
-    generation: int
-    lanes: int
-    gb_per_s: float
-    """One direction, from the line rate."""
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    generation: Literal[3, 4, 5]
+    lanes: Literal[1, 2, 4, 8, 16]
+
+    @property
+    def gb_per_s(self) -> float:
+        """One direction, in gigabytes a second to one decimal: 8, 16 or 32 GT/s a lane, of which 128 of 130 bits are data (PCI Express 3.0 to 5.0)."""
+        return round((1 << self.generation) * self.lanes * 128 / 130 / 8, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuRow:
     """One GPU."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     name: str
     title: str
     vendor: Literal["nvidia", "amd", "apple"]
     aliases: list[str] = field(default_factory=list)
+    shared_names: list[str] = field(default_factory=list)
+    """What a driver calls it and cards with another memory alike; the memory that it reports tells them apart."""
+    memory: MemoryType
+    """What its memory is made of."""
     memory_mib: int
     """What the driver reports."""
     memory_options_gb: list[int] = field(default_factory=list)
+    """The sizes it is sold with, where its name says none; one of them stands behind the name then."""
     cuda_total_gib: float | None = None
     """What CUDA sees on Linux; the lowest observed."""
     cuda_total_estimated: bool = False
+    """Nobody measured that total; it follows from what other cards keep back."""
     wsl2_total_gib: float | None = None
     free_at_start_gib: float | None = None
     wsl2_free_at_start_gib: float | None = None
@@ -52,19 +61,28 @@ class GpuRow:
     """Both directions together, all links (NVLink, or Infinity Fabric)."""
     power_w: int | None = None
     unified_memory: bool = False
-    sources: dict[str, str]
-    checked: str
 
     def spec(self) -> GpuSpec:
-        """The facts in bytes."""
+        """The facts in bytes; made once."""
+        return self._spec
+
+    def sized_spec(self, size_gb: int) -> GpuSpec:
+        """The facts of the one that is sold with a memory of so many GB (of 1024 MiB)."""
+        memory = size_gb * GIB
+        return replace(self.spec(), name=f"{self.name}-{size_gb}gb", title=f"{self.title} {size_gb} GB", memory_bytes=memory, cuda_total_bytes=memory)
+
+    @cached_property
+    def _spec(self) -> GpuSpec:
         major, _, minor = (self.compute_capability or "").partition(".")
         memory = self.memory_mib * MIB
         return GpuSpec(
             name=self.name,
             title=self.title,
             vendor=self.vendor,
+            memory_type=self.memory,
             memory_bytes=memory,
             cuda_total_bytes=_gib(self.cuda_total_gib) or memory,
+            cuda_total_estimated=self.cuda_total_estimated,
             wsl2_total_bytes=_gib(self.wsl2_total_gib),
             free_at_start_bytes=_gib(self.free_at_start_gib),
             wsl2_free_at_start_bytes=_gib(self.wsl2_free_at_start_gib),
@@ -87,7 +105,7 @@ class GpuRow:
 class ModelRow:
     """One model."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     name: str
     title: str
     family: str
@@ -112,20 +130,28 @@ class ModelRow:
     example_template: str | None = None
     """The chat template of vLLM's examples folder that its documentation serves this model with; no wheel holds it."""
     made_for_code: bool = False
-    sources: list[str]
-    checked: str
     variants: list[Variant]
     config: dict[str, Any]
     """The keys of config.json that decide sizes."""
     sampling: Sampling | None = None
     """What its makers recommend, and where they say so."""
 
+    @property
+    def origin(self) -> str:
+        """The file and row that a fault in its config is told of."""
+        return f"models.yaml: {self.name}"
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a person's own and not the catalogue's."""
+        return False
+
     def spec(self, variant: Variant, online: str | None = None) -> ModelSpec:
         """The model as this variant stores it, or as vLLM does that quantizes it while loading; built once."""
         key = (variant.name, json.dumps(variant.quantization, sort_keys=True), online)
         if key not in self._built:
             config = {**self.config, "quantization_config": variant.quantization} if variant.quantization else self.config
-            built = build_model(Config(config, f"models.yaml: {self.name}"), self.name, online=online)
+            built = build_model(Config(config, self.origin), self.name, online=online)
             self._built[key] = replace(built, chat=self.chat(variant))
         return self._built[key]
 
@@ -152,7 +178,7 @@ class ModelRow:
 class PriceRow:
     """What one GPU costs: to rent for an hour, or to buy."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT | {"strict": False}
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | {"strict": False}
     gpu: str
     rent_per_hour: float | None = None
     buy: float | None = None
@@ -166,7 +192,7 @@ class PriceRow:
 class PriceFile:
     """Prices in one currency, what a unit of it is worth in US dollars where it is another one, and what a kilowatt hour costs in it."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = _STRICT | {"strict": False}
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | {"strict": False}
     currency: str
     in_usd: float | None = None
     per_kwh: float | None = None

@@ -1,13 +1,11 @@
-"""What the catalogue's models take: computed, and kept for the release (sizes.json), because all 230 of them take a second."""
+"""What the catalogue's models take: computed when the catalogues are built (data/sizes.json), because all 230 of them take a second."""
 
 from __future__ import annotations
 
-import json
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from planner.catalogue.load import Entry, catalogue_path, is_validated
+from planner.catalogue.load import Entry
+from planner.catalogue.shipped import shipped
 
 _ORIGINAL = ("base", "bf16", "thinking")  # variants that are named for something else than how they are stored
 
@@ -29,15 +27,10 @@ def stored_as(entry: Entry) -> str:
 
 def weights_bytes(entry: Entry) -> int:
     """What the weights take when they are loaded on one GPU; of a GGUF what its file does."""
-    known = _kept().get(entry.name)
-    return computed_bytes(entry) if known is None else known
-
-
-@cache
-def _kept() -> dict[str, int]:
-    """The sizes of the release; none where models.yaml is another than the release's."""
-    kept: dict[str, int] = json.loads(Path(__file__).with_name("sizes.json").read_text("utf-8")) if is_validated(catalogue_path("models.yaml")) else {}
-    return kept
+    if entry.row.is_own:
+        return computed_bytes(entry)
+    built: int = shipped("sizes")["weights_bytes"][entry.name]
+    return built
 
 
 def computed_bytes(entry: Entry) -> int:

@@ -1,4 +1,4 @@
-"""pydantic at the door of the catalogues: what a row must be. Imported only for a catalogue that differs from the released one."""
+"""pydantic at the door of what people write: catalogue rows, prices. Imported where such a file is read, never for the shipped catalogues."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def adapter(row_type: type) -> TypeAdapter[Any]:
 def first_fault(data: Any, row_type: type) -> tuple[Location, str] | None:
     """Where and why a row is wrong; None for a good one."""
     try:
-        adapter(row_type).validate_json(json.dumps(data))  # strict JSON: objects become rows, numbers stay numbers
+        adapter(row_type).validate_json(
+            json.dumps(data, default=lambda value: [str(value)])
+        )  # strict JSON: objects become rows, numbers stay numbers, a date is no text
     except ValidationError as error:
         first = error.errors()[0]
         return first["loc"], first["msg"]

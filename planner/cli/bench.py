@@ -14,6 +14,7 @@ import click
 
 from planner.cli.command import command, option, output_options
 from planner.cli.options import question, read_machine
+from planner.cli.own_rows import own_rows
 from planner.cli.values import BenchValues, values_of
 from planner.errors import PlannerError, require
 
@@ -35,6 +36,7 @@ COLUMNS = (
 @option("--answer", default=200, show_default=True, type=click.IntRange(16, 10_000), help="Tokens of an answer.")
 @option("--at-once", default=8, show_default=True, type=click.IntRange(1, 256), help="Users of the second part.")
 @option("--save-calibration", is_flag=True, help="Let later plans for these GPUs use what was measured.")
+@own_rows(group="Question")
 @output_options
 @click.pass_context
 def bench_command(ctx: click.Context, /, **options: object) -> None:

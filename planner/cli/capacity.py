@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from planner.cli.command import command, option, output_options, typed, words
+from planner.cli.command import OWN_FILES, command, option, output_options, typed, words
 from planner.cli.options import QUESTION, Finite, Seconds, question, read_machine
+from planner.cli.own_rows import own_rows
 from planner.cli.values import CapacityValues, values_of
 from planner.errors import PlannerError
 from planner.units import CONTEXT_STEP, round_up
@@ -41,6 +42,7 @@ GROUP_SIZES = (1, 2, 4, 8)  # GPUs of one server that are tried where no count i
 @option("--tpot", default="50ms", show_default=True, type=Seconds(), group="Load and limits", help="A further token within this time, on average.")
 @option("--rate", type=Finite(0, 1e6, min_open=True), group="Load and limits", help="Requests a second that arrive at random (a Poisson process).")
 @option("--percentile", default=95.0, show_default=True, type=Finite(50, 99.9), group="Load and limits", help="Share of first tokens that --ttft holds for.")
+@own_rows(group="Question")
 @output_options
 @click.pass_context
 def capacity_command(ctx: click.Context, /, **options: object) -> None:
@@ -120,7 +122,7 @@ def _sizes(request: Request, count: int | None) -> Iterator[tuple[int, int]]:
 
 def _plan_words(size: int) -> dict[str, object]:
     """What of the question the main command takes, for so many GPUs."""
-    kept: dict[str, object] = {name: None for name in typed() if name not in QUESTION}
+    kept: dict[str, object] = {name: None for name in typed() if name not in (*QUESTION, *OWN_FILES)}
     return kept | {"count": size}
 
 

@@ -14,6 +14,7 @@ import click
 from planner.cli.command import command, option, output_options
 from planner.cli.names import Name
 from planner.cli.options import Finite, meant_gpus, type_of
+from planner.cli.own_rows import own_rows
 from planner.engines.vllm.settings import COMMAND
 from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION, nearest_version
 from planner.errors import FileError, PlannerError
@@ -41,6 +42,7 @@ _MATTERS = ("--model", *(setting.flag for setting in COMMAND if setting.kind is 
 )
 @option("--free", "free_gib", type=Finite(0, min_open=True), help="GiB that are free on each GPU now, where others use it too.")
 @option("--vllm-version", help=f"{OLDEST_VERSION} to {DEFAULT_VERSION}; else the image's tag, else the newest.")
+@own_rows()
 @option("--server", type=click.IntRange(1), help="Which one, where a script starts several.")
 @output_options
 @click.pass_context

@@ -37,8 +37,12 @@ _OPTIONS_OF = {  # what a key of config.toml is the default of
     "host": ("host_kind",),
     "prices": ("prices",),
     "vllm-version": ("vllm_version",),
+    "gpus": ("own_gpus",),
+    "models": ("own_models",),
 }
-_NO_DEFAULTS = ("explain", "sweep")  # a log says what it ran on; a grid is about all machines
+OWN_FILES = ("own_gpus", "own_models")
+"""The options that name files of a person's own rows."""
+_NO_MACHINE = ("explain", "sweep")  # a log says what it ran on; a grid is about all machines
 
 
 Run = TypeVar("Run", bound=Callable[..., object] | click.Command)
@@ -117,10 +121,10 @@ class Command(click.Command):
 
     def _own_defaults(self, typed: dict[str, object]) -> dict[str, object]:
         """What the user's config.toml says of this command's options. Another GPU that is typed is another machine."""
-        if self.name in _NO_DEFAULTS or "stack_file" in typed:
-            return {}
         left = {"gpu", "gpus", "count", "host_kind"} if "gpu" in typed else set()
         names = {param.name for param in self.params} - left - ({"vllm_version"} if self.name == "check" else set())
+        if self.name in _NO_MACHINE or "stack_file" in typed:
+            names &= set(OWN_FILES)
         if not names & {name for each in _OPTIONS_OF.values() for name in each}:
             return {}
         from planner.cli.defaults import config_file, read_defaults
@@ -149,6 +153,11 @@ class Command(click.Command):
         ctx.meta[_QUIET] = ctx.params.pop("quiet", False)
         if ctx.default_map and not is_quiet(ctx):
             _say_defaults(ctx)
+        gpus, models = (ctx.params.pop(name, None) for name in OWN_FILES)
+        if gpus or models:
+            from planner.cli.own_rows import use_own
+
+            use_own(ctx, gpus, models)
         if not is_quiet(ctx) or ctx.params.get("style") == "json":
             return super().invoke(ctx)
         with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
@@ -183,8 +192,13 @@ def _say_defaults(ctx: click.Context) -> None:
     if "gpu" in ctx.params and ctx.params["gpu"] != "any":
         used.pop("prices", None)  # are read where machines are listed
     if used:
-        line = f"plan: {command_line(used).removeprefix('plan ')} from {config_file()}"
-        click.echo(line if os.environ.get("NO_COLOR") else click.style(line, dim=True), err=True)
+        note(f"{command_line(used).removeprefix('plan ')} from {config_file()}")
+
+
+def note(text: str) -> None:
+    """One line beside the answer, on standard error."""
+    line = f"plan: {text}"
+    click.echo(line if os.environ.get("NO_COLOR") else click.style(line, dim=True), err=True)
 
 
 def _key(param: click.Option) -> str:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from planner.cli.command import command, option, output_options
+from planner.cli.command import OWN_FILES, command, option, output_options, typed
 from planner.cli.names import Name
 from planner.cli.options import type_of
+from planner.cli.own_rows import own_rows
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
 from planner.facts.question import HostName, ServiceRow, StackRow
@@ -40,6 +41,7 @@ MOST_PAIRS = 64
 @option(
     "--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True, help="The kind of machine, not an address."
 )
+@own_rows()
 @output_options
 @click.pass_context
 def compare_command(
@@ -100,7 +102,8 @@ def _compared(name: str, count: int, names: list[str], wish: _Wish) -> Compariso
         service = ServiceRow(model=way.model, quantization=way.quantization, context=tokens, users=users)
         return answer_for(StackRow(gpu=name, count=count, host=wish.host, engine=way.engine, services=[service]))
 
-    machine = {"gpu": name, "count": count if count > 1 else None, "host_kind": wish.host if wish.host != "server" else None}
+    machine: dict[str, object] = {"gpu": name, "count": count if count > 1 else None, "host_kind": wish.host if wish.host != "server" else None}
+    machine |= {name: path for name, path in typed().items() if name in OWN_FILES}
     rows = compare(ways(names, runtimes(gpu.vendor), gpu), ask, wish.context, wish.users, wish.context or usual_context(names[0]))
     return Comparison(gpu=gpu, count=count, model=", ".join(names), rows=tuple(rows), asked=command_line(machine))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 from planner.cli.command import command, output_options
-from planner.cli.defaults import KEYS, config_file, read_defaults, read_value, write_default
+from planner.cli.defaults import KEYS, config_file, own_files, read_defaults, read_value, write_default
+from planner.cli.own_rows import use_own
 from planner.errors import PlannerError, did_you_mean
 
 _LIST = "\n".join(f"  {key:13} {what}" for key, (_, what) in KEYS.items())
@@ -42,10 +44,10 @@ def _typed(key: str, value: str) -> object:
     from planner.catalogue.load import find_gpu
 
     if key == "gpu" and value != "auto":
+        files = {name: Path(path) for name, path in own_files().items()}
+        use_own(click.get_current_context(), files.get("own_gpus"), None)
         find_gpu(value)
-    if key == "prices":
-        from pathlib import Path
-
+    if key in ("prices", "gpus", "models"):
         value = str(Path(value).expanduser().resolve())
     try:
         return read_value(key, int(value) if key == "count" and value.isdecimal() else value)

@@ -49,6 +49,8 @@ KEYS: dict[str, tuple[Callable[[object], object], str]] = {
     "count": (FIELDS["count"].bounded, "how many of them"),
     "host": (_host, f"the kind of machine: {', '.join(Host)}"),
     "prices": (_text, "my own prices, where --prices takes some"),
+    "gpus": (_text, "GPUs of my own, as --gpus names a file of them"),
+    "models": (_text, "models of my own, as --models names a file of them"),
     "vllm-version": (_version, "the release of vLLM"),
 }
 
@@ -69,6 +71,11 @@ def read_defaults() -> dict[str, Default]:
         return _parsed(path.read_text("utf-8"), path)
     except (OSError, UnicodeDecodeError) as error:
         raise FileError(path, f"cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
+
+
+def own_files() -> dict[str, str]:
+    """The files of a person's own rows that config.toml names, by the names of their options."""
+    return {f"own_{key}": known.value for key, known in read_defaults().items() if key in ("gpus", "models")}
 
 
 def _parsed(text: str, path: Path) -> dict[str, Default]:

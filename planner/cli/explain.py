@@ -16,6 +16,7 @@ import click
 from planner.cli.command import command, option, output_options
 from planner.cli.names import Name
 from planner.cli.options import type_of
+from planner.cli.own_rows import own_rows
 from planner.engines.vllm.log import MAX_LINE, command_words, read_log
 from planner.engines.vllm.rules import default_batches
 from planner.engines.vllm.versions import VERSIONS, nearest_version
@@ -38,6 +39,7 @@ SAME_TOTAL = 0.004  # share by which totals of one card differ between drivers
 @option("--model", type=Name("model"), help="The model, where the log does not name it.")
 @option("--count", type=type_of(FIELDS["count"]), help="How many the machine has; else as many as the command uses.")
 @option("--save-calibration", is_flag=True, help="Keep what was observed for this GPU; later plans use it and say so.")
+@own_rows()
 @output_options
 @click.pass_context
 def explain_command(ctx: click.Context, /, log: str, gpu: str | None, model: str | None, count: int | None, *, save_calibration: bool, style: str) -> None:
@@ -157,7 +159,8 @@ def _predict(observed: Observed, words: list[str], gpu: GpuSpec | None, count: i
     values, _, _ = parse_flags(words, version)
     used = _whole(values.get("--tensor-parallel-size")) * _whole(values.get("--pipeline-parallel-size"))
     total, free = observed.total_bytes or gpu.cuda_total_bytes, observed.free_at_start_bytes
-    seen = replace(gpu, cuda_total_bytes=total, free_at_start_bytes=free)
+    estimated = gpu.cuda_total_estimated and observed.total_bytes is None
+    seen = replace(gpu, cuda_total_bytes=total, cuda_total_estimated=estimated, free_at_start_bytes=free)
     group = GpuGroup(gpu=seen, count=count or max(1, used), host=Host.SERVER)
     try:
         return judge(Found(tuple(words)), group, version)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from planner.cli.command import command, option, output_options, typed
+from planner.cli.command import OWN_FILES, command, option, output_options, typed
 from planner.cli.names import Name
+from planner.cli.own_rows import own_rows
 from planner.errors import PlannerError
 from planner.questions.command_line import command_line
 from planner.units import parse_context, tokens
@@ -27,6 +28,7 @@ CONTEXTS = "8k,32k,128k"
 @option("--contexts", default=CONTEXTS, show_default=True, help="Tokens, with commas.")
 @option("--prices", type=click.Path(path_type=Path, dir_okay=False), help="Your own prices (`plan schema prices`).")
 @option("--top", default=30, show_default=True, type=click.IntRange(0, 10_000), help="Rows to show; 0 shows all.")
+@own_rows()
 @output_options
 def front_command(model: str, contexts: str, prices: Path | None, top: int, style: str) -> None:
     """Show the front of context, users at once, speed of one user and rent: every machine that no other beats in all four."""
@@ -46,8 +48,10 @@ def front_command(model: str, contexts: str, prices: Path | None, top: int, styl
         raise PlannerError(f"no context of {contexts} is within the model's {tokens(limit)}", f"--contexts {limit}")
     found = front(points(ways, [row.spec() for row in gpu_rows() if row.vendor != "apple"], COUNTS, fitting, read_prices(prices)))
     if not found:
+        own = {name: path for name, path in typed().items() if name in OWN_FILES}
         raise PlannerError(
-            f"no machine with a rent and a known speed serves {model}", f"{command_line({'gpu': 'any', 'model': model})} lists machines without prices too"
+            f"no machine with a rent and a known speed serves {model}",
+            f"{command_line({'gpu': 'any', 'model': model, **own})} lists machines without prices too",
         )
     shown = found[: top or None]
     if style == "json":

@@ -63,7 +63,7 @@ def _kind(word: str) -> str | None:
     return "gpu"
 
 
-_ANSWER = frozenset({"style", "as_json", "quiet"})
+_ANSWER = frozenset({"style", "as_json", "quiet", "own_gpus", "own_models"})
 _MODELS = _ANSWER | {"gpu", "count", "host_kind", "context", "users", "purpose", "top", "vllm_version"}
 _MACHINES = _ANSWER | {"gpu", "model", "context", "users", "quantization", "prices", "top"}  # --gpu any
 _IN_FILE = frozenset({"beside", "nodes", "engine", "gpu_layers", "wired_limit_mb", "bind", "proxy_port"})

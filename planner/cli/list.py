@@ -11,6 +11,7 @@ import click
 
 from planner.cli.command import command, option, output_options, typed
 from planner.cli.options import PURPOSES, Finite
+from planner.cli.own_rows import own_rows
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.command_line import flag_of
 from planner.units import GIB, MIB
@@ -30,6 +31,7 @@ _MODELS_ONLY = ("family", "quantization", "max_gib", "purpose")
 @option("--quantization", metavar="NAME", group="Which models", help="Stored so: bf16, fp8, awq, nvfp4, Q4_K_M …")
 @option("--max-gib", type=Finite(0, min_open=True), group="Which models", help="Weights of at most this; what starts on a GPU: plan --gpu NAME.")
 @option("--for", "purpose", type=click.Choice(PURPOSES), group="Which models", help="For a purpose, as plan --for chooses.")
+@own_rows()
 @output_options
 def list_command(what: str, word: str | None, *, style: str, family: str | None, quantization: str | None, max_gib: float | None, purpose: str | None) -> None:
     """List the GPUs or models of the catalogue, or the architectures that any config.json may have; those with WORD in their name."""

@@ -15,6 +15,7 @@ import click
 from planner.cli.command import Command, Option, missing, option, typed, words
 from planner.cli.names import Name
 from planner.cli.options import PURPOSES, QUESTION, STYLE, question, read_machine, type_of
+from planner.cli.own_rows import own_rows
 from planner.cli.values import PlanValues, VerifyValues, values_of
 from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError, WorldError, one_line
@@ -73,6 +74,7 @@ class _Group(Command, click.Group):
 
 @click.group(cls=_Group, invoke_without_command=True, options_metavar="[OPTIONS]")
 @question()
+@own_rows(group="Question")
 @option("--for", "purpose", type=click.Choice(PURPOSES), group=_OPEN, help="Without --model: choose one for this.")
 @option("--top", default=10, show_default=True, type=click.IntRange(0, 1000), group=_OPEN, help="How many to show; 0 shows all.")
 @option("--prices", type=click.Path(path_type=Path, dir_okay=False), group=_OPEN, common=False, help="Without --gpu: your own prices (`plan schema prices`).")
@@ -172,6 +174,7 @@ def print_schema(what: str) -> None:
 
 @cli.command("verify", cls=Command, short_help="Ask vLLM itself about the plan, line by line.")
 @question(vllm_only=True)
+@own_rows(group="Question")
 @option("--python", help="The Python of a vLLM installation; else this one's.")
 @STYLE
 @click.pass_context

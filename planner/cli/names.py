@@ -29,8 +29,11 @@ class Name(click.ParamType[str]):
         """The names that go on as this one begins, the catalogue's own before other spellings."""
         from click.shell_completion import CompletionItem
 
+        from planner.cli.own_rows import own_names
+
         before, comma, begun = incomplete.rpartition(",") if self.many else ("", "", incomplete)
-        names = list(_gpus() if self.kind == "gpu" else _models())
+        with own_names(ctx):
+            names = list(_gpus() if self.kind == "gpu" else _models())
         found = [(name, what) for name, what, is_own in names if is_own and name.startswith(begun.lower())]
         found = found or [(name, what) for name, what, _ in names if name.startswith(begun.lower())]
         return [CompletionItem(before + comma + name, help=what) for name, what in found]
@@ -51,7 +54,8 @@ def _gpus() -> Iterator[tuple[str, str, bool]]:
 
 
 def _models() -> Iterator[tuple[str, str, bool]]:
-    from planner.catalogue.load import Entry, model_key, model_rows
+    from planner.catalogue.load import Entry, model_rows
+    from planner.catalogue.names import model_key
 
     for row in model_rows():
         yield from ((Entry(row, variant).name, row.title, True) for variant in row.variants)

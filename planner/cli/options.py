@@ -177,11 +177,11 @@ def meant_gpus(ctx: click.Context, gpu: str | None, count: int) -> tuple[str | N
         return None, count
     if gpu != AUTO:
         return gpu, count
-    from planner.catalogue.load import know_gpu
+    from planner.catalogue.load import current, using
     from planner.machine.detect import this_machine
 
     here = this_machine()
-    know_gpu(AUTO, here.gpu)
+    ctx.with_resource(using(replace(current(), here=here.gpu)))
     if not is_quiet(ctx):
         click.echo(f"plan: this machine has {here.note}", err=True)
     given = ctx.get_parameter_source("count") is not click.core.ParameterSource.DEFAULT

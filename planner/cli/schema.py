@@ -6,14 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter
 
-from planner.catalogue.load import Entry, catalogue_path, digest, model_rows
-from planner.catalogue.rows import GpuRow, ModelRow, PriceFile
-from planner.catalogue.sizes import computed_bytes
-from planner.catalogue.validation import first_fault
-from planner.errors import CatalogError
+from planner.catalogue.rows import PriceFile
+from planner.catalogue.written import WrittenGpu, WrittenModel
 from planner.facts.question import StackRow
 from planner.facts.verdict import SCHEMAS
 from planner.report.capacity import CapacityJson
@@ -38,8 +34,8 @@ from planner.report.local import LocalJson
 def json_schema(what: str) -> dict[str, object]:
     """The schema of gpus.yaml, models.yaml, a stack file or a JSON output."""
     types: dict[str, Any] = {
-        "gpus": list[GpuRow],
-        "models": list[ModelRow],
+        "gpus": list[WrittenGpu],
+        "models": list[WrittenModel],
         "prices": PriceFile,
         "stack": StackRow,
         "local": LocalJson,
@@ -57,26 +53,28 @@ def json_schema(what: str) -> dict[str, object]:
         "chosen-models": ModelsJson,
         "chosen-machines": MachinesJson,
     }
-    return TypeAdapter(types[what]).json_schema()
+    schema = TypeAdapter(types[what]).json_schema()
+    for written in (WrittenGpu, WrittenModel):
+        _describe(schema.get("$defs", {}).get(written.__name__), written.__base__)
+    return schema
 
 
-def release() -> None:
-    """Validate both catalogues and write down that these bytes are valid, and their schemas: `python -m planner.cli.schema`."""
-    for name, row_type in (("gpus.yaml", GpuRow), ("models.yaml", ModelRow)):
-        path = catalogue_path(name)
-        for data in yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader):
-            if fault := first_fault(data, row_type):
-                raise CatalogError(f"{name}: {data.get('name')}: {fault}")
-    root = Path(__file__).parents[1]
-    valid = {name: digest(catalogue_path(name)) for name in ("gpus.yaml", "models.yaml")}
-    (root / "catalogue" / "validated.json").write_text(json.dumps(valid, indent=1) + "\n")
-    entries = [Entry(row, variant) for row in model_rows() for variant in row.variants]
-    (root / "catalogue" / "sizes.json").write_text(json.dumps({entry.name: computed_bytes(entry) for entry in entries}, indent=1) + "\n")
-    schemas = root.parent / "schemas"
-    schemas.mkdir(exist_ok=True)
+def _describe(schema: dict[str, Any] | None, base: type | None) -> None:
+    """Say of inherited fields what they are: pydantic reads the texts under a class's own fields only."""
+    if schema is None or base is None:
+        return
+    for name, field in TypeAdapter(base).json_schema()["properties"].items():
+        if "description" in field:
+            schema["properties"][name]["description"] = field["description"]
+
+
+def write() -> None:
+    """Write every schema to schemas/: `python -m planner.cli.schema`."""
+    folder = Path(__file__).parents[2] / "schemas"
+    folder.mkdir(exist_ok=True)
     for what in SCHEMAS:
-        (schemas / f"{what}.schema.json").write_text(json.dumps(json_schema(what), indent=1) + "\n")
+        (folder / f"{what}.schema.json").write_text(json.dumps(json_schema(what), indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    release()
+    write()

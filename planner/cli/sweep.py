@@ -26,8 +26,20 @@ if TYPE_CHECKING:
 
 @command("sweep")
 @option("--output", required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Where the rows go: FILE.csv, .json or .parquet.")
-@option("--models", type=Name("model", many=True), default="all", show_default=True, help="Names of `plan list models`, with commas.")
-@option("--gpus", type=Name("gpu", many=True), default="all", show_default=True, help="Names of `plan list gpus`, with commas.")
+@option(
+    "--models",
+    type=Name("model", many=True),
+    default="all",
+    show_default=True,
+    help="Names of `plan list models`, with commas; FILE.yaml stands for models of your own.",
+)
+@option(
+    "--gpus",
+    type=Name("gpu", many=True),
+    default="all",
+    show_default=True,
+    help="Names of `plan list gpus`, with commas; FILE.yaml stands for GPUs of your own.",
+)
 @option("--counts", default="1-8", show_default=True, help="GPUs of a machine: 1,2,4 or 1-8.")
 @option("--contexts", help="Tokens, with commas: 8k,32k,128k; else twenty from 2k to 1.5m.")
 @option("--users", type=type_of(FIELDS["users"]), help="Sequences of every server; else 16.")
@@ -51,7 +63,8 @@ def sweep_command(ctx: click.Context, /, **options: Any) -> None:
         raise PlannerError("--resume continues FILE and --force overwrites it", f"one of them: {words({'force': None})}")
     if options["ray"] and options["jobs"]:
         raise PlannerError("--jobs is about processes of this machine, and --ray computes on a cluster", f"leave it out: {words({'jobs': None})}")
-    sweep = _sweep(options)
+    gpus, models = _names(ctx, options)
+    sweep = _sweep(options, gpus, models)
     check(sweep)
     path: Path = options["output"]
     file = target(path, sweep)
@@ -67,8 +80,35 @@ def sweep_command(ctx: click.Context, /, **options: Any) -> None:
         raise PlannerError(f"cannot write {path}: {error.strerror or error}", "--output writes elsewhere") from None
 
 
-def _sweep(options: dict[str, Any]) -> Sweep:
-    from planner.grid.sweep import CONTEXTS, Sweep, all_gpus, all_models
+def _names(ctx: click.Context, options: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The GPUs and models that are named; those of a person's own file in place of its name."""
+    from planner.catalogue.load import Entry, current
+    from planner.cli.defaults import own_files
+    from planner.cli.own_rows import split_files, use_own
+    from planner.grid.sweep import all_gpus, all_models
+
+    (gpus, gpus_file), (models, models_file) = split_files(_split(options["gpus"])), split_files(_split(options["models"]))
+    known = own_files()
+    use_own(ctx, gpus_file or _path(known.get("own_gpus")), models_file or _path(known.get("own_models")))
+    mine = current()
+    own_models = [Entry(row, variant).name for row in mine.own_models.values() for variant in row.variants if variant.runtime == "vllm"]
+    return (
+        all_gpus() if options["gpus"] == "all" else tuple(dict.fromkeys([*gpus, *(mine.own_gpus if gpus_file else ())])),
+        all_models() if options["models"] == "all" else tuple(dict.fromkeys([*models, *(own_models if models_file else ())])),
+    )
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _split(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _sweep(options: dict[str, Any], gpus: tuple[str, ...], models: tuple[str, ...]) -> Sweep:
+    from planner.catalogue.load import current
+    from planner.grid.sweep import CONTEXTS, Sweep
 
     try:
         contexts = tuple(parse_context(text) for text in options["contexts"].split(",")) if options["contexts"] else CONTEXTS
@@ -78,19 +118,16 @@ def _sweep(options: dict[str, Any]) -> Sweep:
     if not contexts or min(contexts) < 1:
         raise PlannerError("a context is below 1", "--contexts 8k,32k")
     return Sweep(
-        models=all_models() if options["models"] == "all" else _names(options["models"]),
-        gpus=all_gpus() if options["gpus"] == "all" else _names(options["gpus"]),
+        models=models,
+        gpus=gpus,
         counts=counts,
         contexts=tuple(dict.fromkeys(contexts)),
         users=options["users"],
         host=options["host_kind"],
         only_starts=options["only_starts"],
         with_speed=not options["no_speed"],
+        own_rows=current().digest,
     )
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def _counts(text: str) -> tuple[int, ...]:

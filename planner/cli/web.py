@@ -8,11 +8,16 @@ import socket
 import threading
 import time
 import webbrowser
+from typing import TYPE_CHECKING
 
 import click
 
 from planner.cli.command import command, option
+from planner.cli.own_rows import own_rows
 from planner.errors import PlannerError, require
+
+if TYPE_CHECKING:
+    from planner.catalogue.load import Catalogue
 
 ADDRESS = "127.0.0.1"
 RESTART_S = 1.0  # before a helper that died is started again
@@ -22,8 +27,11 @@ HELPERS = min(2, os.cpu_count() or 1) - 1  # further processes: an answer keeps 
 @command("web")
 @option("--port", default=8321, show_default=True, type=click.IntRange(0, 65_535), help="0 takes a free one.")
 @option("--open/--no-open", "opens", default=True, show_default=True, help="Open the page in the browser.")
+@own_rows()
 def web_command(port: int, *, opens: bool) -> None:
     """Open the calculator in a browser: pick GPUs and a model, everything follows as you type. It answers to this machine only; Ctrl-C ends it."""
+    from planner.catalogue.load import current
+
     require("plan web", "starlette", "uvicorn", "jinja2")
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,7 +43,7 @@ def web_command(port: int, *, opens: bool) -> None:
     address = f"http://{ADDRESS}:{listener.getsockname()[1]}/"
     click.echo(f"plan: {address} (Ctrl-C ends it)", err=True)
     for _ in range(HELPERS):
-        threading.Thread(target=_keep_helper, args=(listener,), daemon=True).start()
+        threading.Thread(target=_keep_helper, args=(listener, current()), daemon=True).start()
     if opens:
         webbrowser.open(address)
     serve(listener)
@@ -51,17 +59,20 @@ def serve(listener: socket.socket) -> None:
     server.run(sockets=[listener])
 
 
-def _keep_helper(listener: socket.socket) -> None:
+def _keep_helper(listener: socket.socket, catalogue: Catalogue) -> None:
     """A further process on the same socket, started again where it dies."""
     while True:
-        helper = multiprocessing.get_context("spawn").Process(target=help_serve, args=(listener,), daemon=True)
+        helper = multiprocessing.get_context("spawn").Process(target=help_serve, args=(listener, catalogue), daemon=True)
         helper.start()
         helper.join()
         time.sleep(RESTART_S)
 
 
-def help_serve(listener: socket.socket) -> None:
-    """A further process on the same socket; it ends with the one that started it, however that ends."""
+def help_serve(listener: socket.socket, catalogue: Catalogue) -> None:
+    """A further process on the same socket, to which names mean the same; it ends with the one that started it, however that ends."""
+    from planner.catalogue.load import use
+
+    use(catalogue)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     serve(listener)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import shlex
 from importlib.resources import files
 
-import yaml
-
 
 def comment(text: str) -> str:
     """Text that is safe behind a comment sign: on one line."""
@@ -24,17 +22,15 @@ def argument_lines(words: tuple[str, ...]) -> list[str]:
     return lines
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes out what stands twice: an anchor is nothing that a person reads."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        """Never an alias."""
-        return True
-
-
 def yaml_text(document: object) -> str:
-    """A document in YAML, its keys in their order, without anchors; a long text stays on its line."""
-    text: str = yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=1000)
+    """A document in YAML, its keys in their order, a long text on its line; what stands twice is written twice: nobody reads anchors."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        def ignore_aliases(self, data: object) -> bool:
+            return True
+
+    text: str = yaml.dump(document, Dumper=Dumper, sort_keys=False, width=1000)
     return text
 
 

@@ -9,6 +9,8 @@ _FLAGS = {  # of options whose flag is not their name
     "beside": "--with",
     "free_gib": "--free",
     "host_kind": "--host",
+    "own_gpus": "--gpus",
+    "own_models": "--models",
     "prompt": "--input",
     "purpose": "--for",
     "stack_file": "-f",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from planner.units import MIB
+
+MemoryType = Literal["hbm", "gddr", "lpddr"]
+"""What a GPU's memory is made of: stacks beside the chip, chips on a card, or the machine's own."""
 
 
 class Host(StrEnum):
@@ -33,8 +37,10 @@ class GpuSpec:
     name: str
     title: str
     vendor: str
+    memory_type: MemoryType
     memory_bytes: int
     cuda_total_bytes: int
+    cuda_total_estimated: bool = False  # nobody measured it: it follows from what other cards keep back
     wsl2_total_bytes: int | None = None
     free_at_start_bytes: int | None = None
     wsl2_free_at_start_bytes: int | None = None

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-_STRICT = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
+STRICT = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
     """One repository or tag of a model."""
 
-    __pydantic_config__: ClassVar[dict[str, object]] = _STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     name: str
     repo: str
     quantization: dict[str, object] = field(default_factory=dict)

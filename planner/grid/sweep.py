@@ -20,7 +20,7 @@ from functools import cache
 import numpy as np
 
 from planner.arrays import Array
-from planner.catalogue.load import Entry, find_gpu, find_model, gpu_rows, model_rows, unknown_model
+from planner.catalogue.load import Catalogue, Entry, current, find_gpu, find_model, gpu_rows, model_rows, unknown_model, use, using
 from planner.errors import PlannerError, WorldError, require
 from planner.facts.hardware import Host
 from planner.grid.interrupt import leave_signals
@@ -38,7 +38,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Sweep:
-    """The question: names of the catalogue, so that any process can answer its part."""
+    """The question: names of the catalogue, so that any process with the same catalogue can answer its part."""
 
     models: tuple[str, ...]
     gpus: tuple[str, ...]
@@ -48,6 +48,8 @@ class Sweep:
     host: str = "server"
     only_starts: bool = False
     with_speed: bool = True
+    own_rows: str = ""
+    """The digest of a person's own rows (`Catalogue.digest`): with others it is another question."""
 
     @property
     def points(self) -> int:
@@ -81,21 +83,21 @@ def check(sweep: Sweep) -> None:
 
 
 @cache
-def _machines(gpus: tuple[str, ...], counts: tuple[int, ...], host: str, users: int | None) -> Machines:
+def _machines(_: Catalogue, gpus: tuple[str, ...], counts: tuple[int, ...], host: str, users: int | None) -> Machines:
     return Machines(tuple(find_gpu(name) for name in gpus), counts, Host(host), users)
 
 
 @cache
-def _entries() -> dict[str, Entry]:
-    return {entry.name: entry for row in model_rows() for variant in row.variants if (entry := Entry(row, variant))}
+def _entries(catalogue: Catalogue) -> dict[str, Entry]:
+    return {entry.name: entry for row in catalogue.model_rows() for variant in row.variants if (entry := Entry(row, variant))}
 
 
 def part(sweep: Sweep, model: str) -> dict[str, Array]:
     """One model's rows as columns; strings as indices into the question's names (`decoded` turns them back)."""
-    entry = _entries().get(model) or find_model(model)
+    entry = _entries(current()).get(model) or find_model(model)
     if entry is None:
         raise unknown_model(model)
-    spec, machines = entry.spec(), _machines(sweep.gpus, sweep.counts, sweep.host, sweep.users)
+    spec, machines = entry.spec(), _machines(current(), sweep.gpus, sweep.counts, sweep.host, sweep.users)
     found = servers(model, spec, machines, sweep.contexts)
     if found is None:
         return {}
@@ -166,8 +168,8 @@ class _Part:
 def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Worker processes that inherit what is loaded where the system can fork. Raises WorldError where one of them was ended from outside."""
     kind = "fork" if "fork" in multiprocessing.get_all_start_methods() and os.uname().sysname == "Linux" else "spawn"
-    _entries()
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context(kind), _begin_worker)
+    _entries(current())
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context(kind), _begin_worker, (current(),))
     try:
         yield pool
     except BrokenProcessPool:
@@ -176,8 +178,9 @@ def _pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin_worker() -> None:
-    """Signals are for the process that started this one; it ends with it, however that ends."""
+def _begin_worker(catalogue: Catalogue) -> None:
+    """Names mean what they do in the process that started this one; signals are for that one, and this one ends with it, however that ends."""
+    use(catalogue)
     leave_signals()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -202,12 +205,17 @@ def _on_ray(sweep: Sweep, models: Sequence[str], address: str) -> Iterator[dict[
             f"Ray at {address[:60]}: {' '.join(str(error).split())[:200]}", "`ray status` says what runs; a cluster with a token wants RAY_AUTH_TOKEN"
         ) from None
     try:
-        task = ray.remote(part)
-        question = ray.put(sweep)
-        for reference in [task.remote(question, model) for model in models]:
+        task = ray.remote(_part_with)
+        question, names = ray.put(sweep), ray.put(current())
+        for reference in [task.remote(names, question, model) for model in models]:
             yield ray.get(reference)
     finally:
         ray.shutdown()
+
+
+def _part_with(catalogue: Catalogue, sweep: Sweep, model: str) -> dict[str, Array]:
+    with using(catalogue):
+        return part(sweep, model)
 
 
 def _reach(address: str) -> None:

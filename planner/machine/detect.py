@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from planner.catalogue.load import find_gpu
+from planner.catalogue.load import find_card, find_gpu
 from planner.errors import WorldError
 from planner.facts.hardware import CONTEXT_BYTES, GpuSpec
 from planner.units import GIB
@@ -48,22 +48,13 @@ def this_machine() -> ThisMachine:
 def _equal(seen: list[Seen]) -> ThisMachine:
     name, count = Counter(one.name for one in seen).most_common(1)[0]
     ours = [one for one in seen if one.name == name]
-    spec = find_gpu(_sized(ours[0]))
+    spec = find_card(name, ours[0].total_bytes)
     free = min(one.free_bytes for one in ours)
     # vLLM looks once its own CUDA context is there
     now = replace(spec, free_at_start_bytes=free - CONTEXT_BYTES, wsl2_free_at_start_bytes=free - CONTEXT_BYTES)
     others = [one.name for one in seen if one.name != name]
     note = f"{count}x {name}, {free / GIB:.2f} of {ours[0].total_bytes / GIB:.2f} GiB free now" + (f"; not used: {', '.join(others)}" if others else "")
     return ThisMachine(now, count, note)
-
-
-def _sized(seen: Seen) -> str:
-    """The name with its memory where the driver's does not tell cards apart: A100 and RTX 3080 come with two sizes."""
-    size = round(seen.total_bytes / GIB)
-    for words, sizes in (("A100", (40, 80)), ("3080", (10, 12)), ("V100", (16, 32))):
-        if words in seen.name and not any(f"{one}GB" in seen.name.replace(" ", "") for one in sizes):
-            return f"{seen.name} {min(sizes, key=lambda one: abs(one - size))}GB"
-    return seen.name
 
 
 def _nvidia() -> list[Seen]:

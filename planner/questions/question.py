@@ -54,6 +54,8 @@ def question_of(row: StackRow, first_port: int = FIRST_PORT, formats: Iterable[s
         question["first_port"] = first_port
     if row.gpu == AUTO:
         question["read_here"] = True
+    catalogue = load.current()
+    question |= {name: file for name, file in (("own_gpus", catalogue.gpus_file), ("own_models", catalogue.models_file)) if file}
     if wanted := sorted(set(formats)):
         question["to"] = wanted
     return question
@@ -150,6 +152,7 @@ def _words(key: str, value: object) -> str:
 def words(question: Question) -> str:
     """The command line that asks a question, without a path of who asked it: files and folders by their last name only."""
     machine = {key: value for key, value in question.items() if key not in ("gpu", "count", "services", "host", "read_here", "first_port")}
+    machine |= {key: Path(question[key]).name for key in ("own_gpus", "own_models") if key in question}
     main, *others = ({**service, "model": _last_name(service["model"])} for service in question["services"])
     model, name = main.pop("model"), main.pop("name", None)
     if name or "first_port" in question:  # only a stack file says these

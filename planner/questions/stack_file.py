@@ -8,7 +8,6 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TypeVar
 
-from planner.catalogue.load import read_yaml
 from planner.engines.vllm.settings import PINS
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.hardware import Host
@@ -104,6 +103,8 @@ def _number(text: str) -> int | str:
 
 def read_stack(path: Path) -> StackRow:
     """A stack file. Raises PlannerError with what is wrong in it."""
+    from planner.catalogue.yaml_file import read_yaml
+
     data = read_yaml(path, MAX_FILE_BYTES)
     if not isinstance(data, dict):
         raise PlannerError(f"{path}: expected a mapping with gpu and services", "`plan schema stack` prints what it may hold")

@@ -16,7 +16,6 @@ from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Tensor, TensorRole
 from planner.facts.storage import BF16, Arithmetic, Storage
 
-HBM_CAPABILITIES = (70, 80, 90, 100, 103)  # V100, A100, H100, B200, B300; the others have GDDR
 NATIVE_SINCE = {Arithmetic.INT8: 75, Arithmetic.FP8: 89, Arithmetic.FP4: 100}  # compute capability: Turing, Ada, Blackwell; asked only where no peaks are known
 
 
@@ -104,7 +103,7 @@ def gpu_kind(gpu: GpuSpec) -> str:
     """The class of a GPU. GeForce halves 16-bit products that are summed in 32 bits: its int8 peak is four times the bf16 one, not twice."""
     if gpu.vendor == "apple":
         return "apple"
-    if gpu.capability in HBM_CAPABILITIES or gpu.vendor == "amd":
+    if gpu.memory_type == "hbm":
         return "datacenter"
     peaks = dict(gpu.dense_flops)
     halved = "int8" in peaks and "bf16" in peaks and peaks["int8"] > 3 * peaks["bf16"]
@@ -128,7 +127,7 @@ def peak(gpu: GpuSpec, arithmetic: Arithmetic, link: str, link_bytes_per_s: int)
         flops=flops.get(arithmetic, flops["bf16"]),
         flops_16bit=flops["bf16"],
         low_precision=arithmetic is not Arithmetic.BF16 and arithmetic in flops,
-        hbm=gpu.capability in HBM_CAPABILITIES or gpu.vendor == "amd",  # every AMD card that vLLM serves is an Instinct
+        hbm=gpu.memory_type == "hbm",
         link=link,
         link_bytes_per_s=link_bytes_per_s,
     )

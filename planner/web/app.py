@@ -7,6 +7,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from functools import cache
 
 from starlette.applications import Starlette
@@ -17,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from planner.catalogue import load
-from planner.catalogue.load import Entry
+from planner.catalogue.load import Catalogue, Entry
 from planner.catalogue.rows import GpuRow
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
@@ -85,10 +86,14 @@ class Guard:
         return None
 
 
-@cache
 def _names() -> tuple[list[str], list[str]]:
-    gpus = [name for row in load.gpu_rows() for name in _gpu_names(row)]
-    models = [Entry(row, variant).name for row in load.model_rows() for variant in row.variants if variant.runtime == "vllm"]
+    return _names_of(load.current())
+
+
+@cache
+def _names_of(catalogue: Catalogue) -> tuple[list[str], list[str]]:
+    gpus = [name for row in catalogue.gpu_rows() for name in _gpu_names(row)]
+    models = [Entry(row, variant).name for row in catalogue.model_rows() for variant in row.variants if variant.runtime == "vllm"]
     return gpus, models
 
 
@@ -201,7 +206,7 @@ def warm() -> None:
 
 def app() -> Starlette:
     """The application of one process."""
-    threading.Thread(target=warm, daemon=True).start()
+    threading.Thread(target=copy_context().run, args=(warm,), daemon=True).start()  # it is to see the same catalogue
     pages: dict[str, Callable[[Request], Response]] = {
         "/": _page, "/answer": _answer, "/download/{name}": _download, "/report.html": _report, "/plan.json": _json, "/static/{name}": _static,
     }  # fmt: skip

@@ -12,6 +12,7 @@ from planner.facts.verdict import ENGINES
 from planner.web.state import State, row_of
 
 _FIELDS = {"--gpu": "gpu", "--count": "count", "--model": "model", "--context": "context", "--users": "users", "--host": "host", "--engine": "engine"}
+_OWN = ("--gpus", "--models")  # the files that the page was started with count anyway
 
 
 def state_after(state: State, words: str) -> State | None:
@@ -27,6 +28,8 @@ def state_after(state: State, words: str) -> State | None:
     if not parts or len(parts) % 2:
         return None
     for flag, value in zip(parts[::2], parts[1::2], strict=True):
+        if flag in _OWN:
+            continue
         if flag not in _FIELDS:
             return None
         values[_FIELDS[flag]] = value

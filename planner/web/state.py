@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
@@ -23,6 +23,7 @@ from planner.units import parse_context
 if TYPE_CHECKING:
     from planner.questions.local import LocalAnswer
 
+T = TypeVar("T")
 MOST_TEXT, MOST_DIGITS = 200, 12
 
 
@@ -51,6 +52,7 @@ class State:
         """The same question in a terminal."""
         asked = {"gpu": self.gpu, "count": self.count, "model": self.model, "context": self.context, "users": self.users}
         asked |= {"host_kind": self.host if self.host != "server" else "", "engine": self.engine}
+        asked |= {"own_gpus": load.current().gpus_file, "own_models": load.current().models_file}
         return command_line({name: value for name, value in asked.items() if value})
 
 
@@ -104,20 +106,30 @@ def row_of(state: State) -> StackRow:
     return StackRow(gpu=state.gpu, count=count, host=host, engine=engine, services=[service])
 
 
-@lru_cache(maxsize=512)
+def _once(answer: Callable[[State], T]) -> Callable[[State], T]:
+    """The same question is answered once, as long as names mean the same."""
+
+    @lru_cache(maxsize=512)
+    def known(_: load.Catalogue, state: State) -> T:
+        return answer(state)
+
+    return lambda state: known(load.current(), state)
+
+
+@_once
 def answered(state: State) -> Answer | LocalAnswer:
-    """The answer; the same question is answered once. Raises PlannerError."""
+    """The answer. Raises PlannerError."""
     return answer_for(row_of(state))
 
 
-@lru_cache(maxsize=512)
+@_once
 def file_texts(state: State) -> dict[str, str]:
     """The files of an answer by name."""
     found = answered(state)
     return files_of(found.deployment) if found.verdict != "does_not_start" else {}
 
 
-@lru_cache(maxsize=512)
+@_once
 def view_of(state: State) -> View:
     """The answer as it is shown."""
     found = answered(state)

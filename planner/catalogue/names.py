@@ -1,0 +1,86 @@
+"""The names of GPUs and models: all that a row answers to, how they are compared, and which one a person may have meant."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from planner.catalogue.rows import GpuRow, ModelRow
+from planner.errors import nearest
+from planner.facts.variant import Variant
+
+
+def gpu_key(name: str) -> str:
+    """The form in which GPU names are compared: "NVIDIA RTX 4090" and "rtx-4090" are one."""
+    key = re.sub(r"[^a-z0-9]", "", name.lower())
+    return re.sub(r"^(nvidia)?(geforce|tesla|amdinstinct|amd|instinct)?", "", key) or key
+
+
+def sized_name(row: GpuRow) -> str:
+    """A Mac's name as it is typed, with one of its sizes."""
+    return f"{row.name.removeprefix('apple-')}-{row.memory_options_gb[len(row.memory_options_gb) // 2]}gb"
+
+
+def gpu_keys(row: GpuRow) -> set[str]:
+    """All names of a GPU as they are compared."""
+    return {gpu_key(word) for word in (row.name, row.title, *row.aliases)}
+
+
+def near_gpu(name: str, rows: Iterable[GpuRow]) -> str:
+    """The names that one may have meant to type: with the same digits, or one more or less; another number is another card."""
+    wanted = gpu_key(name)
+    if re.search("laptop|mobile|maxq", wanted):
+        return "laptop GPUs are not: they are slower and smaller than the cards of the same name"
+    keys = {gpu_key(alias): row.name for row in rows for alias in (row.name, *row.aliases)}
+    found = [keys[key] for key in nearest(wanted, keys, cutoff=0.75) if _same_number(wanted, key)]
+    return f"did you mean {', '.join(dict.fromkeys(found))}?" if found else ""
+
+
+def _same_number(one: str, other: str) -> bool:
+    """Whether the digits are the same in another order, one more or less, or differ in the last alone."""
+    first, second = ("".join(character for character in key if character.isdigit()) for key in (one, other))
+    odd = (Counter(first) - Counter(second)) + (Counter(second) - Counter(first))
+    return odd.total() <= 1 or (len(first) > 1 and first[:-1] == second[:-1])
+
+
+def model_key(name: str) -> str:
+    """The form in which model names are compared."""
+    return re.sub(r"[\s_]+", "-", name.strip().lower())
+
+
+def variant_key(row: ModelRow, variant: Variant) -> str:
+    """The name that a person types for a variant: the row's own for the default."""
+    return row.name if variant.default else model_key(f"{row.name}-{variant.name}")
+
+
+def entry_names(row: ModelRow, variant: Variant) -> set[str]:
+    """All names of a variant: the row's and aliases (with the variant's behind it), the repository with and without its owner."""
+    return _own_names(row, variant) | {_without_owner(variant)}
+
+
+def names_of_models(rows: Iterable[ModelRow]) -> dict[str, tuple[str, int]]:
+    """Which variant (of a row by its name, by its place there) each name is: the repository without its owner is one where no row is called so."""
+    entries = [(row, index, variant) for row in rows for index, variant in enumerate(row.variants)]
+    found: dict[str, tuple[str, int]] = {}
+    for row, index, variant in entries:
+        for key in sorted(_own_names(row, variant)):
+            found.setdefault(key, (row.name, index))
+    for row, index, variant in entries:
+        found.setdefault(_without_owner(variant), (row.name, index))
+    return found
+
+
+def row_names(row: ModelRow) -> set[str]:
+    """The names of a row that no other may have: its own, aliases and those of its variants, and their repositories."""
+    return set().union(*(_own_names(row, variant) for variant in row.variants))
+
+
+def _own_names(row: ModelRow, variant: Variant) -> set[str]:
+    bases = [row.name, *map(model_key, row.aliases)]
+    names = {model_key(variant.repo), *(model_key(f"{base}-{variant.name}") for base in bases)}
+    return names | set(bases) if variant.default else names
+
+
+def _without_owner(variant: Variant) -> str:
+    return model_key(variant.repo).rpartition("/")[2]

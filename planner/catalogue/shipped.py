@@ -1,0 +1,43 @@
+"""The catalogues that ship: JSON that `build.py` makes of the YAML. Reading it takes milliseconds; a row is made when it is asked for."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from planner.catalogue.rows import GpuRow, ModelRow, Pcie
+from planner.facts.deployment import Sampling
+from planner.facts.variant import Variant
+
+FOLDER = Path(__file__).with_name("data")
+
+
+@cache
+def shipped(name: str) -> Any:
+    """What data/NAME.json holds."""
+    return json.loads((FOLDER / f"{name}.json").read_bytes())
+
+
+def gpu_row(data: dict[str, Any]) -> GpuRow:
+    """A row of valid data."""
+    return GpuRow(**data | {"pcie": Pcie(**data["pcie"]) if data.get("pcie") else None})
+
+
+def model_row(data: dict[str, Any], row_type: type[ModelRow] = ModelRow) -> ModelRow:
+    """A row of valid data."""
+    variants = [Variant(**variant) for variant in data["variants"]]
+    return row_type(**data | {"variants": variants, "sampling": Sampling(**data["sampling"]) if data.get("sampling") else None})
+
+
+@cache
+def shipped_gpu(name: str) -> GpuRow:
+    """The GPU of this name in gpus.json. Raises KeyError."""
+    return gpu_row(shipped("gpus")["rows"][name])
+
+
+@cache
+def shipped_model(name: str) -> ModelRow:
+    """The model of this name in models.json. Raises KeyError."""
+    return model_row(shipped("models")["rows"][name])
