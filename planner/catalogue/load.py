@@ -1,7 +1,7 @@
 """What names stand for: the shipped catalogue, a person's own rows, which win, and the GPU of this machine.
 
 A `Catalogue` is a value. The door of a command sets the one that counts there (`using`), and hands it to the processes that it starts; everything
-below asks `find_gpu` and `find_model` (docs/decisions/0007-data-is-built.md).
+below asks `find_gpu` and `find_model` (docs/decisions/0008-data-is-built.md).
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def read_defaults() -> dict[str, Default]:
 
 def own_files() -> dict[str, str]:
     """The files of a person's own rows that config.toml names, by the names of their options."""
-    return {f"own_{key}": known.value for key, known in read_defaults().items() if key in ("gpus", "models")}
+    return {f"own_{key}": str(known.value) for key, known in read_defaults().items() if key in ("gpus", "models")}
 
 
 def _parsed(text: str, path: Path) -> dict[str, Default]:
