@@ -18,9 +18,9 @@ from pathlib import Path
 from planner.catalogue.load import find_gpu
 from planner.catalogue.resolve import find_source
 from planner.engines.vllm.choice import Request
+from planner.engines.vllm.placement import Ask, Stack, place_servers
 from planner.engines.vllm.settings import Pins
 from planner.facts.hardware import GpuGroup
-from planner.questions.placement import Ask, Stack, place_servers
 
 Files = dict[str, str]
 Part = Callable[[Files], tuple[str, str]]

@@ -22,8 +22,8 @@ from planner.engines.vllm.plan import Plan, make_plan
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
 from planner.facts.question import ServiceRow, StackRow
+from planner.questions.plan import answer_for
 from planner.questions.question import folder_name
-from planner.questions.vllm import answer_for
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "outputs"

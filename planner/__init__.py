@@ -4,24 +4,24 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from planner.engines.vllm.choice import Request
+    from planner.engines.vllm.placement import Ask, Stack, place_servers
     from planner.engines.vllm.plan import Plan, make_plan
     from planner.engines.vllm.settings import Pins
     from planner.errors import PlannerError, UnsupportedModelError
     from planner.facts.hardware import GpuGroup, Host
-    from planner.questions.placement import Ask, Stack, place_servers
 
 _HOME = {
-    "Ask": "questions.placement",
+    "Ask": "engines.vllm.placement",
     "GpuGroup": "facts.hardware",
     "Host": "facts.hardware",
     "Pins": "engines.vllm.settings",
     "Plan": "engines.vllm.plan",
     "PlannerError": "errors",
     "Request": "engines.vllm.choice",
-    "Stack": "questions.placement",
+    "Stack": "engines.vllm.placement",
     "UnsupportedModelError": "errors",
     "make_plan": "engines.vllm.plan",
-    "place_servers": "questions.placement",
+    "place_servers": "engines.vllm.placement",
 }
 __all__ = ["Ask", "GpuGroup", "Host", "Pins", "Plan", "PlannerError", "Request", "Stack", "UnsupportedModelError", "make_plan", "place_servers"]
 

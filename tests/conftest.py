@@ -17,7 +17,12 @@ from hypothesis import settings
 
 from planner.architecture import build_model, parse_config
 from planner.catalogue.load import find_gpu
+from planner.engines import ENGINES
+from planner.engines.vllm import placement
+from planner.engines.vllm.answer import planned
+from planner.facts.deployment import Sampling
 from planner.facts.model import LayerGroup, ModelSpec
+from planner.questions.plan import Answer, deployment_of
 
 # What CI tries is the same every time; `pytest --hypothesis-profile=explore` looks for what nobody has seen yet.
 settings.register_profile("plan", deadline=None, max_examples=60, derandomize=True)
@@ -115,3 +120,17 @@ def plan_json(tmp_path):
         return done.returncode, json.loads(done.stdout)
 
     return run
+
+
+def answer_alone(plan, sampling=None):
+    """The answer about one planned vLLM server with its GPUs to itself."""
+    stack = placement.alone(plan)
+    plans = (planned(stack.servers[0], stack, sampling or Sampling()),)
+    machine = plan.request.group
+    return Answer(
+        plans=plans,
+        deployment=deployment_of(plans, machine, ENGINES["vllm"]),
+        question={},
+        alternatives=stack.alternatives,
+        warnings=placement.stack_warnings(stack),
+    )

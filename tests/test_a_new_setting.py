@@ -31,7 +31,7 @@ FIELDS = {  # file, and what stands before the field
         r"class Pins:\n    .*\n\n": "    stream_interval: int | None = None\n",
     },
     "facts/question.py": {r"    quantization: str \| None = None\n    .*\n": "    stream_interval: int | None = None\n"},
-    "report/contract_parts.py": {r"class SettingsJson\(TypedDict\):\n    .*\n\n": "    stream_interval: int\n"},
+    "report/contract_parts.py": {r"class SettingsJson\(TypedDict, total=False\):\n    .*\n\n": "    stream_interval: int\n"},
 }
 ASKED = ("--gpu", "rtx4090", "--model", "qwen3-8b", "--context", "8k", "--dry-run")
 
@@ -86,4 +86,4 @@ def test_it_is_read_in_commands_and_logs(copy):
 
 
 def test_it_is_refused_where_another_engine_is_asked(copy):
-    assert "--stream-interval is vLLM's; ollama has no such setting" in plan(copy, *ASKED, "--engine", "ollama", "--stream-interval", "8")
+    assert "--stream-interval is vLLM's; Ollama has no such setting" in plan(copy, *ASKED, "--engine", "ollama", "--stream-interval", "8")

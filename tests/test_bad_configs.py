@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import DATA, gpu
+from conftest import DATA, answer_alone, gpu
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -16,8 +16,6 @@ from planner.engines.vllm.choice import Request
 from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
-from planner.questions.deploy import deployment
-from planner.questions.placement import alone
 from planner.report.contract import plan_json
 from planner.report.terminal import render
 
@@ -93,5 +91,5 @@ def test_a_damaged_config_is_answered_or_refused(path, data):
         assert error.message and "\n" not in error.message
     else:
         assert plan.model.name == "model"
-        assert json.dumps(plan_json(alone(plan), deployment(alone(plan)), [], {}))
-        Console(file=io.StringIO(), width=160).print(render(alone(plan), []))
+        assert json.dumps(plan_json(answer_alone(plan), []))
+        Console(file=io.StringIO(), width=160).print(render(answer_alone(plan)))

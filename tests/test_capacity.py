@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from planner.catalogue import load as catalog
 from planner.engines.vllm.choice import Request
-from planner.engines.vllm.pace import paces
+from planner.engines.vllm.pace import paces, slots
 from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
-from planner.questions.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, held, holds, measure, replicas_for, server_of, slots
+from planner.questions.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, held, holds, measure, replicas_for, server_of
 from planner.speed.queueing import Server, highest_rate, simulate
 from planner.speed.roofline import fitted
 from planner.units import round_up
@@ -95,7 +95,7 @@ def generated_load(number: int) -> tuple[Server, Limits]:
         except PlannerError:
             continue
         known = paces(plan)
-        if known is None or (places := slots(plan, plan.choice.expected, lengths)) < 8:
+        if known is None or (places := slots(plan, plan.choice.expected, lengths.prompt + lengths.answer)) < 8:
             continue
         server = server_of(plan, known[1], lengths, places)
         alone = server.prompt_s + server.steps_s[1]
@@ -213,9 +213,9 @@ def test_the_reserved_block_is_no_place_for_a_request():
     """1024 tokens are 64 blocks of 16: 1280 blocks hold 20 requests, and 19 where one of them is nobody's, since vLLM 0.29."""
     plan, lengths = planned("h100", "qwen3-8b"), Lengths(prompt=900, answer=124)
     ledgers = [replace(plan.choice.expected, kv_cache_blocks=1280, reserved_blocks=reserved) for reserved in (0, 1)]
-    assert [slots(plan, ledger, lengths) for ledger in ledgers] == [20, 19]
-    assert slots(plan, replace(ledgers[0], kv_cache_blocks=10**9), lengths) == plan.config.max_num_seqs
-    assert slots(plan, replace(ledgers[0], kv_cache_blocks=63), lengths) == 0
+    assert [slots(plan, ledger, lengths.prompt + lengths.answer) for ledger in ledgers] == [20, 19]
+    assert slots(plan, replace(ledgers[0], kv_cache_blocks=10**9), lengths.prompt + lengths.answer) == plan.config.max_num_seqs
+    assert slots(plan, replace(ledgers[0], kv_cache_blocks=63), lengths.prompt + lengths.answer) == 0
 
 
 def test_the_clients_own_time_lies_within_the_limit():
@@ -224,7 +224,7 @@ def test_the_clients_own_time_lies_within_the_limit():
     ledger, pace = plan.choice.conservative, paces(plan)[1]
     client_s = fitted().constants["first_token.vllm"]
     limits = Limits(first_token_s=0.100, per_token_s=1.0)
-    server = server_of(plan, pace, lengths, slots(plan, ledger, lengths))
+    server = server_of(plan, pace, lengths, slots(plan, ledger, lengths.prompt + lengths.answer))
     rate = held(plan, pace, ledger, lengths, limits).requests_per_s
     assert 0 < rate < server.most_per_s
     assert simulate(server, rate, 6000).percentile_s(0.95) == pytest.approx(limits.first_token_s - client_s, rel=0.02)

@@ -3,13 +3,13 @@
 import json
 import os
 from pathlib import Path
+from xml.etree import ElementTree
 
 import jsonschema
 import pytest
 from conftest import DATA, run_plan
 
 from planner.cli.schema import json_schema
-from tests.judges import library
 
 HEADLINE = ("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-vl-32b-awq")
 
@@ -38,7 +38,7 @@ def test_the_json_follows_its_schema(plan_json):
     code, answer = plan_json(*HEADLINE, "--context", "128k")
     assert code == 0
     jsonschema.validate(answer, json_schema("plan"))
-    assert answer["schema"] == 1
+    assert answer["schema"] == 2
     assert answer["hardware"]["memory_total_bytes"] == 25_757_220_864
     assert answer["settings"]["max_model_len"] == 131_072
     assert answer["settings"]["kv_cache_dtype"] == "fp8_e4m3"
@@ -106,20 +106,18 @@ def test_every_pin_is_kept(plan_json):
     assert {flag: settings[flag[2:].replace("-", "_")] for flag in pins} == pins
 
 
-@pytest.mark.judge
-@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
-def test_pictures_are_drawn_and_not_over_an_edited_one(kind, start, tmp_path):
-    library("matplotlib")
-    asked = ("--gpu", "rtx4090", "--model", "qwen3-8b", "--dry-run", f"--{kind}", f"plan.{kind}")
+def test_the_picture_is_drawn_and_not_over_an_edited_one(tmp_path):
+    asked = ("--gpu", "rtx4090", "--model", "qwen3-8b", "--dry-run", "--svg", "plan.svg")
     assert run_plan(*asked, cwd=tmp_path).returncode == 0
-    drawn = (tmp_path / f"plan.{kind}").read_bytes()
-    assert drawn.startswith(start)
+    drawn = (tmp_path / "plan.svg").read_bytes()
+    assert drawn.startswith(b"<?xml")
     assert len(drawn) > 10_000
+    assert len(list(ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}polyline"))) == 3  # noqa: S314 - our own
     assert run_plan(*asked, cwd=tmp_path).returncode == 0
-    (tmp_path / f"plan.{kind}").write_bytes(drawn + b"mine")
+    (tmp_path / "plan.svg").write_bytes(drawn + b"mine")
     again = run_plan(*asked, cwd=tmp_path)
     assert (again.returncode, "was edited" in again.stderr) == (2, True)
-    assert run_plan("--gpu", "m4-max-64gb", "--model", "qwen3-8b", "--dry-run", f"--{kind}", "x", cwd=tmp_path).returncode == 2
+    assert run_plan("--gpu", "m4-max-64gb", "--model", "qwen3-8b", "--dry-run", "--svg", "x", cwd=tmp_path).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -147,7 +145,7 @@ def test_pictures_are_drawn_and_not_over_an_edited_one(kind, start, tmp_path):
         (("--gpu", "m4-max-64gb", "--model", "qwen3-8b", "--engine", "vllm"), "NVIDIA or AMD"),
         (("--gpu", "m4-max-77gb", "--model", "qwen3-8b"), "is not sold with 77 GB"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--engine", "mlx"), "Apple silicon"),
-        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--gpu-layers", "4"), "not vLLM's"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--gpu-layers", "4"), "is Ollama's"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--nodes", "2", "--with", "qwen3-4b"), "share one machine"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--to", "kubernets"), "is not known"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--bind", "127.0.0.1; touch pwned"), "expected an address"),

@@ -158,7 +158,7 @@ def test_an_option_that_does_not_exist_is_answered_with_the_nearest_right_thing(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("flag", ["--output", "--html", "--png", "--svg"])
+@pytest.mark.parametrize("flag", ["--output", "--html", "--svg"])
 def test_an_empty_path_is_not_the_folder_one_stands_in(flag, tmp_path):
     ended = run_plan("--gpu", "rtx4090", "--model", "qwen3-8b", flag, "", cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, "")
@@ -311,7 +311,7 @@ def test_an_unknown_card_is_said_to_be_unknown(name, says):
 BRANCHES = {
     "models": (("--gpu", "t4"), {"gpu", "count", "host_kind", "context", "users", "purpose", "top", "vllm_version"}),
     "machines": (("--model", "qwen3-8b"), {"model", "context", "users", "quantization", "prices", "top"}),
-    "file": (("-f", "x.yaml"), {"stack_file", "output", "html", "png", "svg", "dry_run", "force", "port", "to"}),
+    "file": (("-f", "x.yaml"), {"stack_file", "output", "html", "svg", "dry_run", "force", "port", "to"}),
 }
 VALUES = {
     "context": "8k",

@@ -19,7 +19,7 @@ from planner.emit.systemd import quoted
 from planner.errors import PlannerError
 from planner.facts.question import ServiceRow, StackRow
 from planner.questions.find_commands import find_commands
-from planner.questions.vllm import answer_for
+from planner.questions.plan import answer_for
 from tests.judges import judge_venv
 
 EMBEDDING = "qwen3-embedding-0.6b"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, answer_alone
 
 from benchmarks import accuracy, calibrate, outputs
 from benchmarks.starts import starts
@@ -20,8 +20,6 @@ from planner.engines.vllm.overhead import coefficients
 from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
-from planner.questions.deploy import deployment
-from planner.questions.placement import alone
 from tests.judges import library
 
 FOLDER = ROOT / "outputs"
@@ -96,8 +94,8 @@ def test_the_script_of_every_model_passes_shellcheck_at_its_strictest(gpu, count
             except PlannerError:
                 continue
             if plan.verdict != "does_not_start":
-                (tmp_path / f"{name}.sh").write_text(serve_script(deployment(alone(plan))))
-                (tmp_path / f"{name}-stack.sh").write_text(stack_script(deployment(alone(plan))))
+                (tmp_path / f"{name}.sh").write_text(serve_script(answer_alone(plan).deployment))
+                (tmp_path / f"{name}-stack.sh").write_text(stack_script(answer_alone(plan).deployment))
     scripts = sorted(tmp_path.iterdir())
     assert len(scripts) >= 20
     shellcheck = Path(sys.executable).with_name("shellcheck")

@@ -9,10 +9,10 @@ from planner.catalogue import load
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.plan import make_plan
+from planner.engines.vllm.replicas import replicas
 from planner.engines.vllm.settings import Pins
 from planner.facts.hardware import GpuGroup
 from planner.facts.speed import significant
-from planner.questions.replicas import replicas
 from planner.speed.estimate import factor
 from planner.speed.roofline import fitted
 from tests.conftest import run_plan

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.facts.question import ServiceRow, StackRow
-from planner.questions.vllm import answer_for
-from planner.report.answers import answer_json, answer_view
+from planner.questions.plan import answer_for
+from planner.report.contract import plan_json
 from planner.report.lead import VERDICT_WORDS, Outcome, headline
+from planner.report.view import view_of
 from tests.conftest import run_plan
 
 # questions of each kind: met, users unmet, does not start (weights, cache, too short for a request), layers on the CPU, several servers
@@ -44,7 +45,7 @@ def test_the_answer_leads_with_the_truth(question, tmp_path):
     assert first.endswith(f": {found['headline']}"), first
     assert found["headline"].startswith(VERDICT_WORDS[found["verdict"]])
     assert (found["headline"] == VERDICT_WORDS[found["verdict"]]) == (
-        found["meets_wish"] or (found["verdict"] == "does_not_start" and len(found["services"]) == 1)
+        found["requirements_met"] or (found["verdict"] == "does_not_start" and len(found["services"]) == 1)
     )
     assert not re.search(r"(?<![\w.])-\d", text.split("vllm serve")[0].replace("--", "")), text  # no negative figure
     assert "0.00 " not in text.split("per GPU")[0]
@@ -66,9 +67,9 @@ def test_every_door_says_the_same(row):
     from planner.report.html import report
 
     found = answer_for(row)
-    view = answer_view(found)
-    assert view.headline == answer_json(found, [])["headline"]
-    assert (view.tone == "good") == found.meets_wish
+    view = view_of(found)
+    assert view.headline == plan_json(found, [])["headline"]
+    assert (view.tone == "good") == found.requirements_met
     assert f"<strong>{view.headline}</strong>" in report(view, "plan")
     assert bool(view.figures) == (found.verdict != "does_not_start")
 

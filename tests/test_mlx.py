@@ -12,8 +12,10 @@ from test_stack_script import free_ports
 
 from planner.catalogue.load import find_gpu
 from planner.catalogue.resolve import find_plain
-from planner.engines.mlx.memory import PROCESS_BYTES, cache_bytes, read_format, residual_bytes, weights_bytes, wired_bytes
-from planner.engines.mlx.plan import MlxAsk, plan_mlx
+from planner.engines.metal import wired_bytes
+from planner.engines.mlx.ask import MlxAsk
+from planner.engines.mlx.memory import PROCESS_BYTES, cache_bytes, read_format, residual_bytes, weights_bytes
+from planner.engines.mlx.plan import plan_mlx
 from planner.errors import PlannerError
 from planner.facts.attention import FullAttention
 from planner.facts.hardware import GpuGroup

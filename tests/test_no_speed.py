@@ -17,10 +17,11 @@ from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import DOES_NOT_START, NoSpeed, SpeedEstimate
-from planner.questions.vllm import answer_for
-from planner.report.answers import answer_json, answer_page
+from planner.questions.plan import answer_for
+from planner.report.contract import plan_json
+from planner.report.html import report
 from planner.report.speed import SpeedJson, blank_notes, speed_json, speed_reason
-from planner.report.view import local_view
+from planner.report.view import view_of
 from planner.report.words import speed_lines
 from planner.speed.roofline import fitted
 from tests.conftest import run_plan
@@ -136,9 +137,9 @@ def test_layers_on_the_cpu_say_why():
 
 def test_the_page_and_the_report_print_the_reason():
     answer = answer_for(StackRow(gpu="rtx3060", count=1, engine="llama.cpp", services=[ServiceRow(model="llama-3.3-70b", context=4096)]))
-    assert any(line.startswith("No speed: ") for line in local_view(answer.plans, answer.deployment, ()).lines)
+    assert any(line.startswith("No speed: ") for line in view_of(answer).lines)
     eager = answer_for(StackRow(gpu="h100", count=1, services=[ServiceRow(model="qwen3-8b", enforce_eager=True)]))
-    assert "No speed: CUDA graphs are off" in answer_page(eager, "plan")
+    assert "No speed: CUDA graphs are off" in report(view_of(eager), "plan")
 
 
 def test_from_the_bandwidth_alone_by_hand():
@@ -221,7 +222,7 @@ def test_generated_plans_have_a_speed_or_a_reason(model, group, count, pins, kno
 def test_json_of_a_plan_names_the_reason():
     plan = planned("h100", "qwen3-8b", enforce_eager=True)
     answer = answer_for(StackRow(gpu="h100", count=1, services=[ServiceRow(model="qwen3-8b", enforce_eager=True)]))
-    found = answer_json(answer, [])
+    found = plan_json(answer, [])
     assert found["speed"] is None
     assert found["speed_reason"] == estimate(plan).reason
 

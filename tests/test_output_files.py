@@ -28,8 +28,8 @@ from planner.cli.values import PlanValues, values_of
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError, WorldError
 from planner.facts.question import ServiceRow, StackRow
+from planner.questions.plan import answer_for
 from planner.questions.question import differences, folder_name, question_of, words
-from planner.questions.vllm import answer_for
 
 SMALL = ("--gpu", "rtx4090", "--model", "qwen3-8b")
 README = (ROOT / "README.md").read_text()
@@ -126,7 +126,7 @@ def test_a_folders_name_does_not_drive_the_terminal(tmp_path):
 
 def name_of(*services: ServiceRow, **machine: object) -> str:
     row = {"gpu": "rtx4090", "count": 1} | machine
-    first_port, formats = row.pop("first_port", 8000), row.pop("to", ())
+    first_port, formats = row.pop("first_port", None), row.pop("to", ())
     return folder_name(question_of(StackRow(services=list(services), **row), first_port, formats))
 
 
@@ -212,7 +212,7 @@ ROWS = st.builds(
     link_gb_per_s=maybe(st.sampled_from([10.0, 20.5])),
     wired_limit_mb=maybe(st.sampled_from([1000, 2000])),
 )
-QUESTIONS = st.builds(question_of, ROWS, st.sampled_from([8000, 9000]), st.lists(st.sampled_from(["compose", "k8s"]), max_size=2))
+QUESTIONS = st.builds(question_of, ROWS, st.sampled_from([None, 8000, 9000]), st.lists(st.sampled_from(["compose", "k8s"]), max_size=2))
 
 
 @given(QUESTIONS, QUESTIONS)
@@ -239,7 +239,7 @@ def test_a_folders_name_is_a_name(question):
     assert name[0] not in ".-"
 
 
-ABOUT_NO_FILE = {"output", "html", "png", "svg", "dry_run", "force", "style", "as_json", "quiet"}  # where, or how it is printed
+ABOUT_NO_FILE = {"output", "html", "svg", "dry_run", "force", "style", "as_json", "quiet"}  # where, or how it is printed
 ONLY_WHERE_SOMETHING_IS_OPEN = {"purpose", "top", "prices"}
 CHANGED = {
     "gpu": "rtx3090", "count": "2", "model": "qwen3-4b", "context": "8k", "users": "2", "host_kind": "wsl2", "link_gb_per_s": "20", "nodes": "2",
@@ -265,7 +265,7 @@ def test_each_option_makes_another_question(name):
     for more in ([], [flag, CHANGED[name]] if CHANGED[name] else [flag]):
         with cli.make_context("plan", [*words, *([] if more or name not in plain else [f"--{name}", plain[name]]), *more]) as context:
             values = values_of(PlanValues, context.params)
-            questions.append(question_of(question_row(values), values.port or 8000, values.to))
+            questions.append(question_of(question_row(values), values.port, values.to))
     assert folder_name(questions[0]) != folder_name(questions[1])
 
 
@@ -294,7 +294,7 @@ def test_the_questions_words_ask_it_again():
     question = question_of(row)
     with cli.make_context("plan", shlex.split(words(question))[1:], resilient_parsing=False) as context:
         values = values_of(PlanValues, context.params)
-        assert answer_for(question_row(values), values.port or 8000).question == question
+        assert answer_for(question_row(values), values.port).question == question
 
 
 # --- what is there stays

@@ -27,7 +27,7 @@ from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ChatFormat
 from planner.facts.question import ServiceRow, StackRow
-from planner.questions.vllm import answer_for
+from planner.questions.plan import answer_for
 
 ROWS = {row.name: row for row in load.model_rows()}
 CALLERS = [name for name, row in ROWS.items() if row.tool_parser]

@@ -12,10 +12,10 @@ from strategies import groups, models
 from planner.catalogue.load import find_gpu
 from planner.catalogue.resolve import find_source
 from planner.engines.vllm.choice import Request
+from planner.engines.vllm.placement import Ask, Stack, place_servers
 from planner.engines.vllm.settings import Pins
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup
-from planner.questions.placement import Ask, Stack, place_servers
 
 # The guide's co-location table: GPUs, the tensor parallel size of the embedding server, its share and the chat server's; and what
 # becomes of the guide's shares: nothing is left beside the embedding model's weights, or not for both processes' contexts.

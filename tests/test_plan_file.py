@@ -19,8 +19,8 @@ from planner.emit import FORMATS, emit, emit_formats
 from planner.errors import PlannerError
 from planner.facts.deployment import Deployment, Sampling, Service
 from planner.facts.question import ServiceRow, StackRow
+from planner.questions.plan import answer_for
 from planner.questions.plan_file import faults, read_deployment
-from planner.questions.vllm import answer_for
 
 CANARY = "INJ"
 EMBEDDING = "qwen3-embedding-0.6b"

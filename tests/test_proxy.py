@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
-from conftest import ROOT, run_plan
+from conftest import ROOT, answer_alone, run_plan
 from vllm_stand_in import REFUSAL, serving
 
 from planner.catalogue import load
@@ -25,9 +25,7 @@ from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
 from planner.facts.question import ServiceRow, StackRow
-from planner.questions.deploy import deployment
-from planner.questions.placement import alone
-from planner.questions.vllm import answer_for
+from planner.questions.plan import answer_for
 from tests.judges import judge_venv
 
 pytestmark = pytest.mark.judge
@@ -366,7 +364,7 @@ def test_every_litellm_file_loads():
             except PlannerError:
                 continue
             entry = load.Entry(row, variant)
-            texts[entry.name] = litellm_yaml(deployment(alone(plan), sampling={"chat": entry.sampling}))
+            texts[entry.name] = litellm_yaml(answer_alone(plan, entry.sampling).deployment)
     for machine, engine in (("rtx4090", "ollama"), ("rtx4090", "llama.cpp"), ("m4-max-128gb", "mlx")):
         services = [ServiceRow(model="qwen3-vl-30b-a3b", context=8192), ServiceRow(model="qwen3-embedding-0.6b")]
         texts[engine] = litellm_yaml(answer_for(StackRow(gpu=machine, engine=engine, services=services)).deployment)

@@ -26,8 +26,6 @@ QUESTIONS = {
         ("plan", *GPU, "--model", "qwen3-embedding-0.6b", "--dry-run"),
         ("plan", *GPU, "--model", "qwen3-8b", "--with", "qwen3-embedding-0.6b", "--dry-run"),
         ("plan", "--gpu", "gb10", "--model", "gpt-oss-20b", "--dry-run"),
-    ],
-    "local": [
         ("plan", *GPU, "--engine", "llama.cpp", "--model", "qwen3-14b", "--dry-run"),
         ("plan", *GPU, "--engine", "ollama", "--model", "qwen3-14b", "--dry-run"),
         ("plan", "--gpu", "rtx3060", "--engine", "llama.cpp", "--model", "llama-3.3-70b", "--dry-run"),

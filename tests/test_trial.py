@@ -19,7 +19,7 @@ from vllm_stand_in import CALL, serving
 from planner.emit import emit
 from planner.facts.deployment import Deployment
 from planner.facts.question import ServiceRow, StackRow
-from planner.questions.vllm import answer_for
+from planner.questions.plan import answer_for
 
 KEY = "sk-only-for-this-test"
 LINES = ["text", "tools", "stream", "embedding"]

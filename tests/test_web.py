@@ -333,9 +333,9 @@ def test_typing_in_one_field_is_one_step_of_the_history(client):
 
 def test_servers_are_shown_in_the_order_in_which_they_start():
     from planner.facts.question import ServiceRow, StackRow
-    from planner.questions.vllm import answer_for
-    from planner.report.view import stack_view
+    from planner.questions.plan import answer_for
+    from planner.report.view import view_of
 
     row = StackRow(gpu="rtx4090", count=2, services=[ServiceRow(model="qwen3-vl-32b-awq"), ServiceRow(model="qwen3-embedding-0.6b")])
     found = answer_for(row)
-    assert [name for name, _ in stack_view(found.stack, found.deployment, ()).commands] == [server.name for server in found.stack.servers]
+    assert [name for name, _ in view_of(found).commands] == [plan.service.name for plan in found.plans]

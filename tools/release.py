@@ -1,6 +1,6 @@
 """A release, whole: `python -m tools.release 0.2.0` in a clean checkout; `--dry-run` does it in a throw-away clone.
 
-The version stands once, in pyproject.toml (`plan --version` and the JSON read it from what is installed). CHANGELOG's "Unreleased" becomes the version
+The version stands once, in planner/version.py (`plan --version`, the JSON and pyproject.toml read it there). CHANGELOG's "Unreleased" becomes the version
 with its date. Wheel and source distribution are built once, from the commit; what was built is looked at and that wheel is tried on each Python that is
 here (`nox -s wheel`); only then comes the tag. Nothing is pushed or uploaded: the last lines say how.
 """
@@ -21,7 +21,8 @@ from email.parser import Parser
 from pathlib import Path
 
 VERSION = re.compile(r"\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?")
-IN_PYPROJECT = re.compile(r'(?m)^version = "(.+)"$')
+HOME = Path("planner") / "version.py"
+IN_HOME = re.compile(r'(?m)^VERSION = "(.+)"$')
 UNRELEASED = "## Unreleased\n"
 # What a wheel without these would still build and start, and answer wrongly or not at all.
 CARRIES = (
@@ -69,17 +70,17 @@ def check_that_it_may(root: Path, version: str) -> None:
 
 
 def current(root: Path) -> str:
-    """The version that pyproject.toml says."""
-    text = (root / "pyproject.toml").read_text("utf-8")
-    if not (match := IN_PYPROJECT.search(text)):
-        raise ReleaseError("pyproject.toml says no version")
+    """The version that its one home says."""
+    text = (root / HOME).read_text("utf-8")
+    if not (match := IN_HOME.search(text)):
+        raise ReleaseError(f"{HOME} says no version")
     return match[1]
 
 
 def set_version(root: Path, version: str) -> None:
     """Write the version into its one home."""
-    path = root / "pyproject.toml"
-    path.write_text(IN_PYPROJECT.sub(f'version = "{version}"', path.read_text("utf-8"), count=1), "utf-8")
+    path = root / HOME
+    path.write_text(IN_HOME.sub(f'VERSION = "{version}"', path.read_text("utf-8"), count=1), "utf-8")
 
 
 def close_changelog(root: Path, version: str, day: datetime.date) -> str:

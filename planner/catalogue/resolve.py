@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,20 +14,17 @@ from planner.catalogue.hub import fetch_model, is_repo_id, repaired
 from planner.catalogue.safetensors import StoredTensor
 from planner.engines.alternatives import Market
 from planner.engines.catalogue import Plain, Source
+from planner.engines.llamacpp.header import Header
 from planner.engines.vllm.alternatives import ONLINE
 from planner.engines.vllm.parsers import by_architecture
 from planner.engines.vllm.weights import stage_weights
 from planner.errors import FileError, PlannerError
 from planner.facts.config import Parallel
+from planner.facts.hardware import GpuSpec
 from planner.facts.model import ChatFormat, CheckpointDifference, ModelSpec
-from planner.text import is_line
+from planner.text import is_line, slug
 
 MOST_PATH, MOST_FILE_NAME = 4096, 255  # bytes that a path and a name in it may have (Linux)
-
-
-def slug(name: str) -> str:
-    """A name safe in paths, YAML and shell: lower case letters, digits, dots and dashes."""
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "model"
 
 
 def find_source(name: str, online: str | None = None) -> Source:
@@ -145,3 +141,17 @@ def _load(path: Path) -> Config:
         return parse_config(path.read_bytes(), str(path))
     except OSError as error:
         raise FileError(path, f"cannot be read ({error.strerror or error})") from None
+
+
+def read_gguf(path: Path) -> Header:
+    """The header of a GGUF file, of all its parts."""
+    from planner.catalogue.gguf import read_whole
+
+    return read_whole(path)
+
+
+def cards_of_the_price(gpu: GpuSpec) -> Sequence[GpuSpec]:
+    """Cards that cost about as much, the cheapest first."""
+    from planner.catalogue import prices
+
+    return prices.cards_of_the_price(gpu)

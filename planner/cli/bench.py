@@ -47,7 +47,7 @@ def bench_command(ctx: click.Context, /, **options: object) -> None:
     from planner.engines.vllm.plan import plan_as_asked
     from planner.facts.speed import NoSpeed
     from planner.machine.bench import bench
-    from planner.questions.vllm import request_of
+    from planner.questions.plan import request_of
 
     values = read_machine(ctx, values_of(BenchValues, options))
     request, source = request_of(lone_row(values))

@@ -72,7 +72,7 @@ def _answer(values: CapacityValues, lengths: Lengths, limits: Limits, asked: Ask
     """All ways to use the GPUs (or all sizes of a server that hold the load), best first, and whether the first does what is asked."""
     from planner.cli.question import lone_row
     from planner.questions.capacity import fewest_gpus, holds, most_first
-    from planner.questions.vllm import request_of
+    from planner.questions.plan import request_of
 
     request, source = request_of(lone_row(replace(values, service=replace(values.service, users=None))))
     whole = lengths.prompt + lengths.answer

@@ -62,7 +62,9 @@ def check_command(
     """Say whether a `vllm serve` COMMAND starts: in quotes, after --, as a file (script or compose), or - for standard input."""
     named, count = meant_gpus(ctx, gpu, count)
     found = _one(_read(command), server)
-    checked = judge(found, _group(named or gpu, count, host_kind, free_gib), vllm_version)
+    from planner.engines.vllm.answer import judged
+
+    checked = judged(judge(found, _group(named or gpu, count, host_kind, free_gib), vllm_version))
     if style == "json":
         from planner.report.contract import check_json
 

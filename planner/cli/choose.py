@@ -93,8 +93,9 @@ def stored_ways(name: str, online: str | None) -> list[Stored]:
     """The ways to store the model: all of the catalogue's where the plain name is given, else the one that is named."""
     from planner.architecture.quantization import weight_bits
     from planner.catalogue.load import Entry, find_model
-    from planner.catalogue.resolve import find_source, slug
+    from planner.catalogue.resolve import find_source
     from planner.questions.machines import Stored
+    from planner.text import slug
 
     source = find_source(name, online)
     entry = find_model(name)

@@ -14,6 +14,7 @@ from planner.cli.options import type_of
 from planner.cli.own_rows import own_rows
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
+from planner.facts.plan import Plan
 from planner.facts.question import HostName, ServiceRow, StackRow
 from planner.questions.command_line import command_line
 from planner.questions.fields import FIELDS, MOST_COUNT
@@ -93,18 +94,18 @@ def _compared(name: str, count: int, names: list[str], wish: _Wish) -> Compariso
     from planner.catalogue.load import find_gpu
     from planner.questions.compare import compare, runtimes, usual_context
     from planner.questions.comparison import Comparison
-    from planner.questions.vllm import answer_for
+    from planner.questions.plan import answer_for
     from planner.questions.ways import ways
 
     gpu = find_gpu(name)
 
-    def ask(way: Way, tokens: int | None, users: int | None) -> object:
+    def ask(way: Way, tokens: int | None, users: int | None) -> Plan:
         service = ServiceRow(model=way.model, quantization=way.quantization, context=tokens, users=users)
-        return answer_for(StackRow(gpu=name, count=count, host=wish.host, engine=way.engine, services=[service]))
+        return answer_for(StackRow(gpu=name, count=count, host=wish.host, engine=way.engine, services=[service])).main
 
     machine: dict[str, object] = {"gpu": name, "count": count if count > 1 else None, "host_kind": wish.host if wish.host != "server" else None}
     machine |= {name: path for name, path in typed().items() if name in OWN_FILES}
-    rows = compare(ways(names, runtimes(gpu.vendor), gpu), ask, wish.context, wish.users, wish.context or usual_context(names[0]))
+    rows = compare(ways(names, runtimes(gpu), gpu), ask, wish.context, wish.users, wish.context or usual_context(names[0]))
     return Comparison(gpu=gpu, count=count, model=", ".join(names), rows=tuple(rows), asked=command_line(machine))
 
 

@@ -15,13 +15,12 @@ import click
 from planner.cli.output import PLAN, can_write, write_files
 from planner.errors import PlannerError, WorldError, one_line
 from planner.questions.question import folder_name, words
-from planner.report import answers
+from planner.report.contract import plan_json
 from planner.text import shown
 
 if TYPE_CHECKING:
     from planner.cli.values import PlanValues
-    from planner.questions.local import LocalAnswer
-    from planner.questions.vllm import Answer
+    from planner.questions.plan import Answer
 
 OUTPUTS = Path("outputs")
 
@@ -42,18 +41,19 @@ class Wanted:
         return [str(self.folder / name) for name in self.names]
 
 
-def finish(found: Answer | LocalAnswer, values: PlanValues) -> int:
+def finish(found: Answer, values: PlanValues) -> int:
     """Print the answer, then write its files; the exit code: the answer's, or that of a file that was asked for and could not be written."""
     wanted = [*_plan_files(found, values), *_pictures(found, values)]
-    answered = 0 if found.meets_wish else 1
+    answered = 0 if found.requirements_met else 1
     if values.style == "json":
-        text = json.dumps(answers.answer_json(found, [path for each in wanted for path in each.paths]), indent=2)
+        text = json.dumps(plan_json(found, [path for each in wanted for path in each.paths]), indent=2)
         code = say(lambda: click.echo(text))
     else:
         code = say(lambda: _show(found, _folder_to_run(found, wanted, force=values.force)))
     for each in wanted:
         try:
-            written = write_files(each.folder, each.texts(), force=values.force, may_replace=found.meets_wish or not each.is_plan, manifest=each.is_plan)
+            may_replace = found.requirements_met or not each.is_plan
+            written = write_files(each.folder, each.texts(), force=values.force, may_replace=may_replace, manifest=each.is_plan)
         except PlannerError as error:
             click.echo(one_line(error.message, error.hint), err=True)
             code = max(code, error.exit_code if each.is_asked else 0)
@@ -63,16 +63,17 @@ def finish(found: Answer | LocalAnswer, values: PlanValues) -> int:
     return code or answered
 
 
-def _folder_to_run(found: Answer | LocalAnswer, wanted: Iterable[Wanted], *, force: bool) -> str:
+def _folder_to_run(found: Answer, wanted: Iterable[Wanted], *, force: bool) -> str:
     """The folder that will hold this plan's scripts; empty where none will be written, or what lies there stays."""
     plans = (each for each in wanted if each.is_plan)
-    return next((str(each.folder) for each in plans if can_write(each.folder, each.texts(), force=force, may_replace=found.meets_wish)), "")
+    return next((str(each.folder) for each in plans if can_write(each.folder, each.texts(), force=force, may_replace=found.requirements_met)), "")
 
 
-def _show(found: Answer | LocalAnswer, folder: str) -> None:
+def _show(found: Answer, folder: str) -> None:
     from planner.report.console import console
+    from planner.report.terminal import show
 
-    answers.show_answer(found, console(), folder)
+    show(found, console(), folder)
 
 
 def _told(wanted: Wanted, written: list[str]) -> str:
@@ -98,13 +99,13 @@ def say(write: Callable[[], None]) -> int:
     return 0
 
 
-def _plan_files(found: Answer | LocalAnswer, values: PlanValues) -> Iterator[Wanted]:
+def _plan_files(found: Answer, values: PlanValues) -> Iterator[Wanted]:
     """The plan's folder: where --output says, else a folder of its question's own, which JSON is not written to unasked."""
     asked = values.output
     formats = tuple(found.question.get("to", ()))
     if values.style == "json" and formats and not (asked or values.dry_run):
         raise PlannerError("--to is about files, and --format json writes none unasked", "--output DIR says where")
-    if found.verdict == "does_not_start" or values.dry_run:
+    if not found.starts or values.dry_run:
         return
     from planner.emit import files_of
 
@@ -117,17 +118,19 @@ def _plan_files(found: Answer | LocalAnswer, values: PlanValues) -> Iterator[Wan
     yield Wanted(folder, names, lambda: texts | {PLAN: plan}, is_asked=asked is not None, is_plan=True)
 
 
-def plan_text(found: Answer | LocalAnswer, folder: Path, names: Iterable[str]) -> str:
+def plan_text(found: Answer, folder: Path, names: Iterable[str]) -> str:
     """plan.json, which names the files beside it."""
-    return json.dumps(answers.answer_json(found, [str(folder / name) for name in names]), indent=2) + "\n"
+    return json.dumps(plan_json(found, [str(folder / name) for name in names]), indent=2) + "\n"
 
 
-def _pictures(found: Answer | LocalAnswer, values: PlanValues) -> Iterator[Wanted]:
-    """The page and the pictures."""
-    drawn: list[tuple[Path | None, Callable[[], str | bytes]]] = [
-        (values.html, lambda: answers.answer_page(found, words(found.question))),
-        (values.png, lambda: answers.answer_figure(found, "png")),
-        (values.svg, lambda: answers.answer_figure(found, "svg")),
+def _pictures(found: Answer, values: PlanValues) -> Iterator[Wanted]:
+    """The page and the picture."""
+    from planner.report.html import picture, report
+    from planner.report.view import view_of
+
+    drawn: list[tuple[Path | None, Callable[[], str]]] = [
+        (values.html, lambda: report(view_of(found), words(found.question))),
+        (values.svg, lambda: picture(view_of(found))),
     ]
     for path, draw in drawn:
         if path is not None:

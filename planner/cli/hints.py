@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import click
 
     from planner.cli.values import PlanValues
-    from planner.facts.verdict import Engine
 
 
 def no_command(given: list[str], known: list[str]) -> PlannerError:
@@ -105,7 +104,7 @@ def refuse_unused(values: PlanValues, question: Collection[str]) -> None:
         raise PlannerError(f"{flag_of(unused[0])} {why}", hint)
 
 
-def _not_of_runtime(named: str, asked: Engine | None, names: Collection[str]) -> tuple[list[str], str]:
+def _not_of_runtime(named: str, asked: str | None, names: Collection[str]) -> tuple[list[str], str]:
     """What another runtime or a Mac does not have; what the ledgers themselves refuse is left to them."""
     from planner.catalogue.load import find_gpu
     from planner.questions.question import engine_of
@@ -124,6 +123,6 @@ def _about_no_file(values: PlanValues, names: Collection[str]) -> tuple[list[str
     if values.dry_run and (unused := [name for name in names if name in ("output", "to")]):
         return unused, "is about the plan's files, and --dry-run writes none"
     writes = not values.dry_run and (values.style != "json" or values.output)
-    if "force" in names and not writes and not (values.html or values.png or values.svg):
+    if "force" in names and not writes and not (values.html or values.svg):
         return ["force"], "is about files that are there, and none is written"
     return [], ""

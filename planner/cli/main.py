@@ -17,10 +17,11 @@ from planner.cli.names import Name
 from planner.cli.options import PURPOSES, QUESTION, STYLE, question, read_machine, type_of
 from planner.cli.own_rows import own_rows
 from planner.cli.values import PlanValues, VerifyValues, values_of
+from planner.engines import ENGINES
 from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError, WorldError, one_line
 from planner.facts.command_line import flag_of
-from planner.facts.verdict import ENGINES, SCHEMAS
+from planner.facts.verdict import SCHEMAS
 from planner.questions.fields import FIELDS
 from planner.text import shown
 
@@ -107,7 +108,7 @@ class _Group(Command, click.Group):
 )
 @option(
     "--engine",
-    type=click.Choice(ENGINES),
+    type=click.Choice(list(ENGINES)),
     group=_OTHERS,
     metavar="NAME",
     help="vllm, llama.cpp, ollama or mlx; else vLLM, or MLX on a Mac.",
@@ -123,9 +124,10 @@ class _Group(Command, click.Group):
 @option("--output", type=click.Path(path_type=Path), group=_FILES, help="Folder for the files; else one below outputs/, named after the question.")
 @option("--to", multiple=True, metavar="FORMAT", group=_FILES, help="Also write these formats, e.g. compose,k8s (`plan emit --help` lists them).")
 @option("--html", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, help="Also write the answer as one page, with pictures.")
-@option("--png", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, common=False, help="Also draw the pictures (needs matplotlib).")
-@option("--svg", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, common=False, help="The same as SVG.")
-@option("--dry-run", is_flag=True, group=_FILES, help="Write no files but --html, --png and --svg.")
+@option(
+    "--svg", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, common=False, help="Also draw the ledger and the curves as one SVG picture here."
+)
+@option("--dry-run", is_flag=True, group=_FILES, help="Write no files but --html and --svg.")
 @option("--force", is_flag=True, group=_FILES, common=False, help="Overwrite files that were edited, or written for another question.")
 @option("--bind", default="127.0.0.1", show_default=True, group=_FILES, common=False, help="Address the server listens on.")
 @option(
@@ -182,7 +184,7 @@ def verify_plan(ctx: click.Context, /, **options: object) -> None:
     """Ask vLLM itself about the plan: parser, engine config, weights, KV planner; agreement line by line. Exit 1 where they differ."""
     from planner.cli.question import lone_row
     from planner.engines.vllm.verify import verify
-    from planner.questions.vllm import request_of
+    from planner.questions.plan import request_of
 
     values = read_machine(ctx, values_of(VerifyValues, options))
     request, source = request_of(lone_row(values))
@@ -200,15 +202,14 @@ def _run(values: PlanValues) -> int:
     from planner.cli.hints import refuse_unused
     from planner.cli.question import question_row
     from planner.emit import read_formats
-    from planner.questions.question import FIRST_PORT
-    from planner.questions.vllm import answer_for
+    from planner.questions.plan import answer_for
 
     refuse_unused(values, QUESTION)
     if is_choice(values):
         return run_choice(values)
     from planner.cli.files import finish
 
-    return finish(answer_for(question_row(values), values.port or FIRST_PORT, read_formats(values.to)), values)
+    return finish(answer_for(question_row(values), values.port, read_formats(values.to)), values)
 
 
 def main() -> NoReturn:

@@ -28,7 +28,6 @@ from planner.report.listings import (
     SweepJson,
     VerifyJson,
 )
-from planner.report.local import LocalJson
 
 
 def json_schema(what: str) -> dict[str, object]:
@@ -38,7 +37,6 @@ def json_schema(what: str) -> dict[str, object]:
         "models": list[WrittenModel],
         "prices": PriceFile,
         "stack": StackRow,
-        "local": LocalJson,
         "plan": PlanJson,
         "check": CheckJson,
         "explain": ExplainJson,

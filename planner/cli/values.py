@@ -9,7 +9,6 @@ from typing import TypeVar
 
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.facts.question import HostName, ServiceRow
-from planner.facts.verdict import Engine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +38,11 @@ class PlanValues(QuestionValues):
     beside: tuple[str, ...]
     nodes: int
     stack_file: Path | None
-    engine: Engine | None
+    engine: str | None
     wired_limit_mb: int | None
     output: Path | None
     to: tuple[str, ...]
     html: Path | None
-    png: Path | None
     svg: Path | None
     dry_run: bool
     force: bool

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from planner.engines.catalogue import Catalogue
+    from planner.engines.catalogue import Catalogue, Checkpoints
     from planner.facts.alternatives import Alternative
     from planner.facts.command import Command
     from planner.facts.curve import Curve
@@ -52,16 +52,31 @@ class Engine(Protocol):
     versions: Sequence[str]
     """Releases whose rules are known, the newest last."""
     settings: Sequence[Setting]
-    """What may be pinned, beside what a question means for every engine."""
+    """What its command may say of memory."""
+    own_settings: Sequence[str]
+    """Names of a question's fields that not every engine reads: they are refused, not passed over, where another is asked."""
     first_port: int
+    usual_on: Sequence[str]
+    """Vendors of GPUs on which it is meant where no engine is named."""
     serving: Mapping[str, Serving]
     """How containers, scripts and the proxy treat its servers, by the name of the program that serves (`Service.engine`)."""
+
+    reads_gguf: bool
+    """Whether a GGUF file is served as it is."""
+    steps: Sequence[str]
+    """What a person does to run a plan of it."""
 
     def refuses(self, gpu: GpuSpec) -> str:
         """Why it does not run on a GPU, and what does; empty where it runs."""
 
-    def plan(self, question: StackRow, catalogue: Catalogue) -> Placement:
+    def plan(self, question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue) -> Placement:
         """Place the servers of a question on its machine: a plan for each, and what would do where one does not start."""
+
+    def ways(self, model: Checkpoints, bits: int, gpu: GpuSpec) -> Sequence[tuple[str, str | None]]:
+        """How it serves a model in a class of weights: names of models, each with a quantization where one is made; the most usual first."""
+
+    def agent_safety(self, architecture: str) -> tuple[str, str]:
+        """Whether an agent may send assistant messages in a row (yes, partly, no), and why."""
 
     def find(self, words: Sequence[str]) -> Sequence[str] | None:
         """The arguments of its server, where the words of a command line start one."""
@@ -110,8 +125,8 @@ class _Engines(MutableMapping[str, Engine]):
 ENGINES: MutableMapping[str, Engine] = _Engines(
     {
         "vllm": "planner.engines.vllm.engine:VLLM",
-        "llama.cpp": "planner.engines.llamacpp.engine:LLAMA_CPP",
-        "ollama": "planner.engines.llamacpp.engine:OLLAMA",
         "mlx": "planner.engines.mlx.engine:MLX",
+        "ollama": "planner.engines.llamacpp.engine:OLLAMA",
+        "llama.cpp": "planner.engines.llamacpp.engine:LLAMA_CPP",
     }
 )

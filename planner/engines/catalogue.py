@@ -49,8 +49,21 @@ class Plain:
         return next((each for each in self.variants if each.runtime == runtime and (form is None or form_key(each.format) == form_key(form))), None)
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """A model's checkpoints by the class of their weights (16, 8, 4 bits), least quantized first; `is_open` where a smaller class may be made of it."""
+
+    name: str
+    architecture: str
+    by_bits: Mapping[int, tuple[str, ...]]
+    is_open: bool
+
+
 class Catalogue(Protocol):
     """Where an engine finds the models, files and cards that a question or a command names. All raise PlannerError for what is not there."""
+
+    def check_name(self, name: str) -> None:
+        """Refuse what can be no name of a model or file."""
 
     def find_source(self, name: str, online: str | None = None) -> Source:
         """A model as a checkpoint stores it, to be quantized while loading where `online` names a method."""

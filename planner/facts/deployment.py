@@ -9,7 +9,6 @@ from typing import ClassVar, Literal
 from planner.errors import PlannerError
 
 PROXY_PORT = 8080
-Engine = Literal["vllm", "mlx-lm", "mlx-vlm", "ollama", "llama.cpp"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +34,8 @@ class Service:
 
     name: str
     task: Literal["chat", "embedding"]
-    engine: Engine
+    engine: str
+    """The program that serves: a key of its engine's `serving`."""
     version: str
     model: str
     served_name: str

@@ -9,11 +9,11 @@ from enum import StrEnum
 from planner.facts.alternatives import Alternative
 from planner.facts.deployment import Service
 from planner.facts.hardware import GpuGroup
+from planner.facts.not_covered import NotCovered
+from planner.facts.settings import Value
 from planner.facts.speed import DOES_NOT_START, NoSpeed, Range, SpeedEstimate
 from planner.facts.verdict import Rejection, Verdict, Warn
 from planner.units import CONTEXT_STEP, largest
-
-Value = int | float | str | bool
 
 
 class How(StrEnum):
@@ -83,6 +83,8 @@ class Plan:
     engine: str
     version: str
     model: PlannedModel
+    where: str
+    """The machine and the engine in words that follow the model."""
     group: GpuGroup
     gpus: tuple[int, ...]
     verdict: Verdict
@@ -92,6 +94,10 @@ class Plan:
     """What the terms are held against: all of a GPU, or what of it may be used."""
     room: str
     """What that is, in words that follow its size."""
+    available_bytes: int
+    """What is free of one GPU at start, or may be used."""
+    used_bytes: int
+    """The expected sum of the terms that are taken, KV cache included."""
     held_bytes: int
     """The most that the process takes of each of its GPUs."""
     total_bytes: tuple[int, int, int]
@@ -100,6 +106,8 @@ class Plan:
     """Further numbers of the ledger, by the contract's keys (docs/json.md)."""
     settings: tuple[tuple[str, Value], ...]
     reasons: tuple[tuple[str, str], ...]
+    told: tuple[str, ...] = ()
+    """Settings that are told even of a server that does not start, beside what was pinned or asked."""
     context: int
     users: int
     service: Service
@@ -118,8 +126,8 @@ class Plan:
     requirements_met: bool = True
     rejection: Rejection | None = None
     problems: tuple[Problem, ...] = ()
-    not_covered: tuple[str, ...] = ()
-    """Flags that the ledger does not hold: of a checked command whose verdict is unknown."""
+    not_covered: tuple[NotCovered, ...] = ()
+    """What a checked command asks for that the ledger does not hold."""
     warnings: tuple[Warn, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     speed: SpeedEstimate | NoSpeed = DOES_NOT_START
@@ -136,9 +144,11 @@ class Plan:
         return self.layers_on_gpu >= self.layers
 
     @property
-    def label(self) -> str:
-        """The model in words, with the quantization where its name may not say it."""
-        return self.model.id
+    def shown_settings(self) -> tuple[tuple[str, str, str], ...]:
+        """Each setting with its value and reason; of a server that does not start only how it is divided, and what the user fixed."""
+        values = dict(self.settings)
+        rows = [(name, str(values.get(name, "")), reason) for name, reason in self.reasons]
+        return tuple(row for row in rows if self.starts or row[0] in self.told or row[2] in ("pinned", "as asked"))
 
 
 def longest_context(limit: int, fits: Callable[[int], bool]) -> int:

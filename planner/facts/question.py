@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
-from planner.facts.verdict import Engine
 from planner.units import parse_context
 
 HostName = Literal["server", "desktop", "wsl2"]
@@ -62,7 +61,7 @@ class StackRow:
     bind: str = "127.0.0.1"
     proxy_port: int = 8080
     vllm_version: str | None = None
-    engine: Engine | None = None
+    engine: str | None = None
     """The runtime; without it vLLM, or MLX on a Mac."""
     link_gb_per_s: float | None = None
     """What an all-reduce between the GPUs reaches: nccl-tests' bus bandwidth in GB/s, where it was measured."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 Verdict = Literal["starts", "tight", "does_not_start", "unknown"]
 """starts: also with conservative overheads; tight: with the expected ones; unknown: the ledger does not hold a part that decides."""
@@ -19,11 +19,6 @@ def worst(verdicts: Collection[Verdict]) -> Verdict:
 
 EXIT_CODES: dict[Verdict, int] = {"starts": 0, "tight": 0, "does_not_start": 1, "unknown": 4}
 
-Engine = Literal["vllm", "llama.cpp", "ollama", "mlx"]
-"""The runtimes, as a question names them."""
-
-ENGINES: tuple[Engine, ...] = get_args(Engine)
-
 Grade = Literal["measured here", "measured class", "new model", "new GPU", "extrapolated"]
 """How near a speed estimate is to what was measured."""
 
@@ -32,7 +27,7 @@ BoundBy = Literal["weights", "arithmetic", "KV cache", "all-reduces", "starts"]
 
 SCHEMAS = (
     "gpus", "models", "prices", "stack",  # files that a person writes
-    "plan", "local", "check", "explain", "capacity", "compare", "front", "bench", "list", "sweep", "verify", "config", "chosen-models", "chosen-machines",
+    "plan", "check", "explain", "capacity", "compare", "front", "bench", "list", "sweep", "verify", "config", "chosen-models", "chosen-machines",
 )  # fmt: skip
 """What `plan schema` prints: the files that it reads, and the answers of its commands as JSON."""
 

@@ -11,10 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import ceil
 
-from planner.engines.vllm.memory import MemoryBreakdown, capacity, place
-from planner.engines.vllm.pace import paces
+from planner.engines.vllm.memory import MemoryBreakdown
+from planner.engines.vllm.pace import paces, slots
 from planner.engines.vllm.plan import Plan
-from planner.engines.vllm.rules import in_flight_tokens
 from planner.errors import PlannerError
 from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
@@ -95,14 +94,6 @@ class Capacity:
         return self.replicas * held.requests_per_s
 
 
-def slots(plan: Plan, ledger: MemoryBreakdown, lengths: Lengths) -> int:
-    """Sequences that run at once without preemption: what the KV cache holds at full length, at most max_num_seqs."""
-    cache = place(plan.model, plan.request.group, plan.config).cache
-    held = ledger.kv_cache_blocks - ledger.reserved_blocks
-    fits = capacity(cache, held, lengths.prompt + lengths.answer, in_flight_tokens(plan.config))
-    return max(0, min(int(fits), plan.config.max_num_seqs))
-
-
 def server_of(plan: Plan, pace: Pace, lengths: Lengths, places: int) -> Server:
     """The plan's server as its queue sees it."""
     rate = rates(pace.work)
@@ -127,7 +118,7 @@ def _closed(pace: Pace, lengths: Lengths, users: int) -> tuple[float, float]:
 
 def held(plan: Plan, pace: Pace, ledger: MemoryBreakdown, lengths: Lengths, limits: Limits) -> Held:
     """What one server holds at one outlook."""
-    places = slots(plan, ledger, lengths)
+    places = slots(plan, ledger, lengths.prompt + lengths.answer)
     alone = _closed(pace, lengths, 1)
 
     def within(users: int) -> bool:

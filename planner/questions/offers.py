@@ -8,10 +8,10 @@ from functools import partial
 
 from planner.architecture.quantization import weight_bits
 from planner.catalogue.load import Entry, model_rows
-from planner.catalogue.resolve import slug
 from planner.catalogue.rows import ModelRow
+from planner.engines.mlx.ask import MlxAsk
 from planner.engines.mlx.memory import read_format
-from planner.engines.mlx.plan import MlxAsk, plan_mlx
+from planner.engines.mlx.plan import plan_mlx
 from planner.engines.vllm.alternatives import NATIVE_FP8, ONLINE
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.pace import estimate
@@ -20,6 +20,7 @@ from planner.engines.vllm.settings import Pins
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.facts.hardware import GpuGroup
 from planner.questions.choose import Fit, Offer, Wish, cannot_fit, suits
+from planner.text import slug
 
 MLX_FORMATS = ((16, "bf16"), (8, "8bit"), (4, "4bit"))
 Variants = list[tuple[int, Callable[[Wish], Fit]]]
@@ -100,16 +101,16 @@ def _mlx_fit(entry: Entry, group: GpuGroup, form: str, wish: Wish) -> Fit:
         model=model, group=group, repo=entry.variant.repo, served_name=slug(entry.name), form=read_format(form), context=context, users=wish.users or 1
     )
     plan = plan_mlx(ask)
-    weights = next(part.bytes for part in plan.parts if part.key == "weights_bytes")
+    weights = int(plan.memory["weights_bytes"])
     return Fit(
         model=model,
         arguments=f"--model {entry.row.name} --quantization {form}",
-        repo=f"{plan.model} in {form}",
+        repo=f"{plan.model.id} in {form}",
         verdict=plan.verdict,
         context=plan.context,
         longest_context=plan.longest_context,
         at_once=float(plan.users),
         weights_bytes=weights,
-        settings=plan.engine,
+        settings=plan.service.engine,
         speed=plan.speed,
     )

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from planner.engines.naming import RESERVED_NAMES
 from planner.errors import FileError, PlannerError
 from planner.facts.deployment import Deployment, Service
 from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_NODES, MOST_PORT, MOST_USERS
-from planner.questions.placement import RESERVED_NAMES
 from planner.questions.stack_file import MAX_SERVICES, address, is_label
 from planner.text import is_line, shown
 

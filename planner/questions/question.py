@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.catalogue import load
-from planner.catalogue.resolve import slug
+from planner.engines import ENGINES
 from planner.engines.catalogue import form_key
 from planner.engines.vllm.settings import PINS
 from planner.engines.vllm.versions import DEFAULT_VERSION
@@ -18,12 +18,10 @@ from planner.facts.alternatives import WITHOUT, Alternative
 from planner.facts.command_line import AUTO
 from planner.facts.hardware import GpuSpec
 from planner.facts.question import ServiceRow, StackRow
-from planner.facts.verdict import Engine
 from planner.questions.command_line import command_line
 from planner.questions.fields import FIELDS
-from planner.text import shown
+from planner.text import shown, slug
 
-FIRST_PORT, OLLAMA_PORT = 8000, 11_434
 Question = dict[str, Any]
 """What differs from the defaults, by the keys of a stack file; beside them `first_port`, `read_here` (--gpu auto) and `to` (formats)."""
 
@@ -32,25 +30,25 @@ READABLE = {setting.name: setting.short for setting in (*FIELDS.values(), *PINS)
 MOST_LABEL, DIGITS = 80, 8
 
 
-def engine_of(named: Engine | None, gpu: GpuSpec) -> Engine:
-    """The runtime that is asked for: vLLM, or MLX on a Mac, where none is named."""
-    return named or ("mlx" if gpu.vendor == "apple" else "vllm")
+def engine_of(named: str | None, gpu: GpuSpec) -> str:
+    """The engine that is asked for; where none is named the first that is the usual one of such a GPU."""
+    return named or next(name for name, engine in ENGINES.items() if gpu.vendor in engine.usual_on)
 
 
-def question_of(row: StackRow, first_port: int = FIRST_PORT, formats: Iterable[str] = ()) -> Question:
+def question_of(row: StackRow, first_port: int | None = None, formats: Iterable[str] = ()) -> Question:
     """The normal form: names as the catalogue has them, numbers as numbers, what is as by default left out. Raises PlannerError for an unknown GPU."""
     gpu = load.find_gpu(row.gpu)
-    engine = engine_of(row.engine, gpu)
+    engine = ENGINES[engine_of(row.engine, gpu)]
     main, *others = (_normal(service) for service in row.services)
-    if main.port is None and first_port != FIRST_PORT and engine != "ollama":
+    if main.port is None:
         main = replace(main, port=first_port)
-    if main.port == (OLLAMA_PORT if engine == "ollama" else FIRST_PORT):
+    if main.port == engine.first_port:
         main = replace(main, port=None)
-    is_default = engine == engine_of(None, gpu)
+    is_default = engine.name == engine_of(None, gpu)
     version = None if row.vllm_version == DEFAULT_VERSION else row.vllm_version
     whole = replace(row, gpu=gpu.name, engine=None if is_default else row.engine, vllm_version=version, comment="", services=[])
     question = {"gpu": gpu.name} | _said(whole) | {"services": [_said(service) for service in (main, *others)]}
-    if first_port != FIRST_PORT and (others or engine == "ollama"):
+    if first_port not in (None, engine.first_port) and others:
         question["first_port"] = first_port
     if row.gpu == AUTO:
         question["read_here"] = True

@@ -8,12 +8,12 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TypeVar
 
+from planner.engines import ENGINES
 from planner.engines.vllm.settings import PINS
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.hardware import Host
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.settings import asked_text
-from planner.facts.verdict import ENGINES
 from planner.questions.fields import FIELDS
 
 MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32

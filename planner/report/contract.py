@@ -1,106 +1,84 @@
-"""The JSON contract others rely on (docs/json.md): bytes as whole numbers, per GPU."""
+"""The JSON contract others rely on (docs/json.md): bytes as whole numbers, per GPU; one shape for every engine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from planner.engines.vllm.choice import Choice
-from planner.engines.vllm.pace import estimate
-from planner.engines.vllm.plan import Alternative
-from planner.engines.vllm.settings import ServeConfig, reported
+from planner.facts.alternatives import Alternative
 from planner.facts.deployment import Deployment
-from planner.facts.hardware import GpuGroup
-from planner.facts.model import ModelSpec
-from planner.facts.verdict import Rejection, Verdict
-from planner.questions.placement import Placed, Stack, stack_warnings
-from planner.report.contract_parts import EngineJson, HardwareJson, MemoryJson, ModelJson, SettingsJson
-from planner.report.lead import Outcome, headline, stack_headline
+from planner.facts.plan import Plan
+from planner.facts.verdict import Rejection, Verdict, Warn
+from planner.report.contract_parts import (
+    AlternativeJson,
+    CommandJson,
+    EngineJson,
+    HardwareJson,
+    MemoryJson,
+    ModelJson,
+    ProblemJson,
+    RejectionJson,
+    SettingsJson,
+    WarningJson,
+)
+from planner.report.lead import answer_headline, headline, outcome
 from planner.report.speed import SpeedJson, speed_json, speed_reason
 from planner.secrets import redact_words
+from planner.version import VERSION
 
 if TYPE_CHECKING:
-    from planner.engines.vllm.check import Checked
+    from planner.questions.plan import Answer
+
+SCHEMA: Literal[2] = 2
+"""The version of the contract; docs/json.md says when it rises."""
 
 
-class CommandJson(TypedDict):
-    """A command to run, with what it needs in its environment."""
+class ServerJson(TypedDict):
+    """What is said of one server. `layers` are there where an engine may leave some on the CPU."""
 
-    service: str
-    argv: list[str]
-    env: dict[str, str]
+    verdict: Verdict
+    settings: SettingsJson
+    reasons: dict[str, str]
+    memory: MemoryJson
+    longest_context: int
+    layers: NotRequired[int]
+    layers_on_gpu: NotRequired[int]
+    speed: SpeedJson | None
+    speed_reason: str | None
+    rejection: RejectionJson | None
 
 
-class ServiceJson(TypedDict):
+class ServiceJson(ServerJson):
     """One server among several: on which GPUs, with which share of them, and its ledger; in the order in which they start."""
 
     name: str
     model: str
-    verdict: Verdict
+    quantization: str | None
     port: int
     gpus: list[int]
     held_bytes: int
-    settings: SettingsJson
-    memory: MemoryJson
-    rejection: RejectionJson | None
 
 
-class WarningJson(TypedDict):
-    """Something to know."""
+class PlanJson(ServerJson):
+    """One answer; what it says of one server is about the main one."""
 
-    code: str
-    message: str
-
-
-class RejectionJson(TypedDict):
-    """Why it does not start."""
-
-    code: str
-    message: str
-    short_by_bytes: int
-
-
-class AlternativeJson(TypedDict):
-    """A checked change that meets the wish; `command` asks the whole question so (empty where only a stack file can)."""
-
-    change: str
-    arguments: str
-    verdict: Verdict
-    command: str
-
-
-class ProblemJson(TypedDict):
-    """Something that keeps a command from starting."""
-
-    code: str
-    message: str
-    fix: str
-
-
-class PlanJson(TypedDict):
-    """One answer."""
-
-    schema: Literal[1]
-    verdict: Verdict
+    schema: Literal[2]
+    plan_version: str
     headline: str
+    requirements_met: bool
     meets_wish: bool
+    """As `requirements_met`, which replaces it; it goes with schema 3."""
     model: ModelJson
     hardware: HardwareJson
     engine: EngineJson
-    settings: SettingsJson
-    reasons: dict[str, str]
-    memory: MemoryJson
-    speed: SpeedJson | None
-    speed_reason: str | None
-    rejection: RejectionJson | None
     alternatives: list[AlternativeJson]
     services: list[ServiceJson]
     commands: list[CommandJson]
     files: list[str]
-    question: dict[str, Any]
+    question: dict[str, object]
     warnings: list[WarningJson]
     deployment: Deployment
 
@@ -108,7 +86,8 @@ class PlanJson(TypedDict):
 class CheckJson(TypedDict):
     """The answer about a command; `memory` is null where no ledger can be made, `not_covered` are flags that the ledger does not hold."""
 
-    schema: Literal[1]
+    schema: Literal[2]
+    plan_version: str
     verdict: Verdict
     headline: str
     problems: list[ProblemJson]
@@ -124,76 +103,103 @@ class CheckJson(TypedDict):
     warnings: list[WarningJson]
 
 
-def check_json(checked: Checked) -> CheckJson:
+def check_json(plan: Plan) -> CheckJson:
     """The JSON object of a checked command."""
-    plan, request, config = checked.plan, checked.request, checked.config
+    service = plan.service
     return {
-        "schema": 1,
-        "verdict": checked.verdict,
-        "headline": headline([Outcome(verdict=checked.verdict)]).words,
-        "problems": [{"code": p.code, "message": p.message, "fix": p.fix} for p in checked.problems],
-        "model": _model(request.model, checked.repo),
-        "hardware": _hardware(request.group, config),
-        "engine": {"name": "vllm", "version": config.vllm_version, "attention_backend": plan.backend if plan else ""},
-        "settings": _settings(config),
-        "memory": _memory(plan.choice) if plan else None,
-        "alternatives": alternatives_json(plan.alternatives) if plan else [],
-        "commands": [{"service": "embedding" if request.model.pooling else "chat", "argv": redact_words(checked.argv), "env": {}}],
-        "files": [],
-        "not_covered": [one.flag for one in checked.not_covered],
-        "warnings": [{"code": w.code, "message": w.message} for w in plan.warnings] if plan else [],
-    }
-
-
-def plan_json(stack: Stack, deployment: Deployment, files: list[str], question: dict[str, Any]) -> PlanJson:
-    """The JSON object of placed servers; what it says of one is about the main one."""
-    plan = stack.main
-    config, group, speed = plan.config, plan.request.group, estimate(plan)
-    failed = next((server.plan for server in stack.servers if server.plan.rejection), plan)
-    return {
-        "schema": 1,
-        "verdict": stack.verdict,
-        "headline": stack_headline(stack).words,
-        "meets_wish": stack.meets_wish,
-        "model": _model(plan.model, plan.repo),
-        "hardware": _hardware(group, config),
-        "engine": {"name": "vllm", "version": config.vllm_version, "attention_backend": plan.backend},
-        "settings": _settings(config),
-        "reasons": dict(plan.choice.reasons),
-        "memory": _memory(plan.choice),
-        "speed": speed_json(speed),
-        "speed_reason": speed_reason(speed),
-        "rejection": _rejection(failed.rejection),
-        "alternatives": alternatives_json(stack.alternatives),
-        "services": [_placed(server) for server in stack.servers],
-        "commands": [{"service": service.name, "argv": list(service.argv), "env": service.env} for service in reversed(deployment.services)],
-        "files": files,
-        "question": question,
-        "warnings": [{"code": w.code, "message": w.message} for w in stack_warnings(stack)],
-        "deployment": asdict(deployment),  # type: ignore[typeddict-item]
-    }
-
-
-def _placed(server: Placed) -> ServiceJson:
-    plan = server.plan
-    return {
-        "name": server.name,
-        "model": plan.repo,
+        "schema": SCHEMA,
+        "plan_version": VERSION,
         "verdict": plan.verdict,
-        "port": plan.port,
-        "gpus": list(server.gpus),
-        "held_bytes": server.held_bytes,
-        "settings": _settings(plan.config),
-        "memory": _memory(plan.choice),
+        "headline": headline([outcome(plan)]).words,
+        "problems": [{"code": problem.code, "message": problem.message, "fix": problem.fix} for problem in plan.problems],
+        "model": _model(plan),
+        "hardware": _hardware(plan),
+        "engine": _engine(plan),
+        "settings": _settings(plan),
+        "memory": _memory(plan) if plan.lines else None,
+        "alternatives": alternatives_json(plan.alternatives),
+        "commands": [{"service": service.name, "argv": redact_words(service.argv), "env": service.env}],
+        "files": [],
+        "not_covered": [part.flag for part in plan.not_covered],
+        "warnings": _warnings(plan.warnings),
+    }
+
+
+def plan_json(answer: Answer, files: list[str]) -> PlanJson:
+    """The JSON object of planned servers, with the paths of the files that were written."""
+    plan = answer.main
+    failed = next((server for server in answer.plans if server.rejection), plan)
+    return {
+        "schema": SCHEMA,
+        "plan_version": VERSION,
+        **_server(plan),
+        "verdict": answer.verdict,
+        "headline": answer_headline(answer).words,
+        "requirements_met": answer.requirements_met,
+        "meets_wish": answer.requirements_met,
+        "model": _model(plan),
+        "hardware": _hardware(plan),
+        "engine": _engine(plan),
+        "rejection": _rejection(failed.rejection),
+        "alternatives": alternatives_json(answer.alternatives),
+        "services": [_service(server) for server in answer.plans],
+        "commands": [{"service": service.name, "argv": list(service.argv), "env": service.env} for service in reversed(answer.deployment.processes)],
+        "files": files,
+        "question": answer.question,
+        "warnings": _warnings(answer.warnings),
+        "deployment": asdict(answer.deployment),  # type: ignore[typeddict-item]  # the schema is the dataclass's
+    }
+
+
+def _server(plan: Plan) -> ServerJson:
+    server: ServerJson = {
+        "verdict": plan.verdict,
+        "settings": _settings(plan),
+        "reasons": dict(plan.reasons),
+        "memory": _memory(plan),
+        "longest_context": plan.longest_context,
+        "speed": speed_json(plan.speed),
+        "speed_reason": speed_reason(plan.speed),
         "rejection": _rejection(plan.rejection),
     }
+    if plan.layers:
+        server |= {"layers": plan.layers, "layers_on_gpu": plan.layers_on_gpu}
+    return server
+
+
+def _service(plan: Plan) -> ServiceJson:
+    service = plan.service
+    return {
+        "name": service.name,
+        "model": plan.model.id,
+        "quantization": plan.model.quantization,
+        "port": service.port,
+        "gpus": list(plan.gpus),
+        "held_bytes": plan.held_bytes,
+        **_server(plan),
+    }
+
+
+def _settings(plan: Plan) -> SettingsJson:
+    settings: SettingsJson = {}
+    settings.update(dict(plan.settings))  # type: ignore[typeddict-item]  # as the engine's table says
+    return settings
+
+
+def _warnings(warnings: Iterable[Warn]) -> list[WarningJson]:
+    return [{"code": warning.code, "message": warning.message} for warning in warnings]
 
 
 def _rejection(rejection: Rejection | None) -> RejectionJson | None:
     return {"code": rejection.code, "message": rejection.reason, "short_by_bytes": rejection.short_by_bytes} if rejection else None
 
 
-def _hardware(group: GpuGroup, config: ServeConfig) -> HardwareJson:
+def _engine(plan: Plan) -> EngineJson:
+    return {"name": plan.service.engine, "version": plan.version, "attention_backend": plan.backend}
+
+
+def _hardware(plan: Plan) -> HardwareJson:
+    group = plan.group
     return {
         "gpu": group.gpu.name,
         "count": group.count,
@@ -201,12 +207,8 @@ def _hardware(group: GpuGroup, config: ServeConfig) -> HardwareJson:
         "host": str(group.host),
         "memory_total_bytes": group.gpu.memory_bytes,
         "cuda_total_bytes": group.total_bytes,
-        "free_at_start_bytes": group.free_at_start_bytes(config.tensor_parallel_size),
+        "free_at_start_bytes": plan.available_bytes,
     }
-
-
-def _settings(config: ServeConfig) -> SettingsJson:
-    return cast("SettingsJson", reported(config))
 
 
 def alternatives_json(alternatives: Iterable[Alternative]) -> list[AlternativeJson]:
@@ -214,31 +216,34 @@ def alternatives_json(alternatives: Iterable[Alternative]) -> list[AlternativeJs
     return [{"change": a.change, "arguments": a.arguments, "verdict": a.verdict, "command": a.command} for a in alternatives]
 
 
-def _model(model: ModelSpec, repo: str) -> ModelJson:
+def _model(plan: Plan) -> ModelJson:
+    model = plan.model
     return {
-        "id": repo,
+        "id": model.id,
         "architecture": model.architecture,
         "quantization": model.quantization,
         "max_position_embeddings": model.max_position_embeddings,
     }
 
 
-def _memory(choice: Choice) -> MemoryJson:
-    ledger = choice.expected
-    return {
-        "requested_bytes": ledger.requested_bytes,
-        "weights_bytes": ledger.weights_bytes,
-        "buffers_bytes": ledger.buffers_bytes,
-        "activation_bytes": ledger.activation_bytes,
-        "non_torch_bytes": ledger.non_torch_bytes,
-        "cuda_graph_bytes": ledger.cuda_graph_bytes,
-        "kv_cache_bytes": ledger.kv_cache_bytes,
-        "kv_cache_bytes_low": choice.conservative.kv_cache_bytes,
-        "kv_cache_bytes_high": choice.optimistic.kv_cache_bytes,
-        "kv_block_bytes": ledger.kv_block_bytes,
-        "kv_cache_blocks": ledger.kv_cache_blocks,
-        "kv_cache_tokens": ledger.kv_cache_tokens,
-        "max_concurrency": ledger.max_concurrency,
-        "kv_cache_needed_bytes": ledger.kv_cache_needed_bytes,
-        "longest_max_model_len": ledger.longest_max_model_len,
+def _memory(plan: Plan) -> MemoryJson:
+    low, expected, high = plan.total_bytes
+    memory: MemoryJson = {
+        "lines": [
+            {
+                "key": line.key,
+                "name": line.name,
+                "bytes": line.bytes,
+                "low_bytes": line.low_bytes,
+                "high_bytes": line.high_bytes,
+                "how": str(line.how),
+                "note": line.note,
+            }
+            for line in plan.lines
+        ],
+        "total_bytes": expected,
+        "total_bytes_low": low,
+        "total_bytes_high": high,
     }
+    memory.update(plan.memory)  # type: ignore[typeddict-item]  # keys of the engine's own: tests/test_schemas.py
+    return memory

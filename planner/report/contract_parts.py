@@ -1,8 +1,12 @@
-"""Parts of the JSON contract: the model, the hardware, the engine, its settings, the ledger."""
+"""Parts of the JSON contract: the model, the hardware, the engine, the ledger, what to start, what to know."""
 
 from __future__ import annotations
 
+from typing import NotRequired
+
 from typing_extensions import TypedDict
+
+from planner.facts.verdict import Verdict
 
 
 class ModelJson(TypedDict):
@@ -34,9 +38,10 @@ class EngineJson(TypedDict):
     attention_backend: str
 
 
-class SettingsJson(TypedDict):
-    """The settings, named as the engine's flags."""
+class SettingsJson(TypedDict, total=False):
+    """The settings, named as the engine's flags; an engine leaves out those that it does not have, and may have more."""
 
+    __pydantic_config__ = {"extra": "allow"}  # type: ignore[misc]  # noqa: RUF012 - what pydantic asks of a TypedDict
     tensor_parallel_size: int
     pipeline_parallel_size: int
     gpu_memory_utilization: float
@@ -45,23 +50,93 @@ class SettingsJson(TypedDict):
     max_num_batched_tokens: int
     kv_cache_dtype: str
     enforce_eager: bool
+    context: int
+    parallel: int
+    kv_cache_type: str
+    flash_attention: bool
+    batch: int
+    gpu_layers: int
+    gpus: int
+    kv_bits: int
+    prefill_step_size: int
+
+
+class LineJson(TypedDict):
+    """One term of the ledger: exact, calibrated, derived or estimated."""
+
+    key: str
+    name: str
+    bytes: int
+    low_bytes: int
+    high_bytes: int
+    how: str
+    note: str
 
 
 class MemoryJson(TypedDict):
-    """The ledger of the fullest GPU."""
+    """The ledger of the fullest GPU; an engine leaves out what it does not have. `total_bytes` is what its process takes of one GPU."""
 
-    requested_bytes: int
-    weights_bytes: int
-    buffers_bytes: int
-    activation_bytes: int
-    non_torch_bytes: int
-    cuda_graph_bytes: int
-    kv_cache_bytes: int
-    kv_cache_bytes_low: int
-    kv_cache_bytes_high: int
-    kv_block_bytes: int
-    kv_cache_blocks: int
-    kv_cache_tokens: int
-    max_concurrency: float
-    kv_cache_needed_bytes: int
-    longest_max_model_len: int
+    lines: list[LineJson]
+    total_bytes: int
+    total_bytes_low: int
+    total_bytes_high: int
+    weights_bytes: NotRequired[int]
+    kv_cache_bytes: NotRequired[int]
+    requested_bytes: NotRequired[int]
+    buffers_bytes: NotRequired[int]
+    activation_bytes: NotRequired[int]
+    non_torch_bytes: NotRequired[int]
+    cuda_graph_bytes: NotRequired[int]
+    kv_cache_bytes_low: NotRequired[int]
+    kv_cache_bytes_high: NotRequired[int]
+    kv_block_bytes: NotRequired[int]
+    kv_cache_blocks: NotRequired[int]
+    kv_cache_tokens: NotRequired[int]
+    max_concurrency: NotRequired[float]
+    kv_cache_needed_bytes: NotRequired[int]
+    longest_max_model_len: NotRequired[int]
+    available_bytes: NotRequired[int]
+    used_bytes: NotRequired[int]
+    used_bytes_low: NotRequired[int]
+    used_bytes_high: NotRequired[int]
+    host_bytes: NotRequired[int]
+
+
+class CommandJson(TypedDict):
+    """A command to run, with what it needs in its environment."""
+
+    service: str
+    argv: list[str]
+    env: dict[str, str]
+
+
+class WarningJson(TypedDict):
+    """Something to know."""
+
+    code: str
+    message: str
+
+
+class RejectionJson(TypedDict):
+    """Why it does not start."""
+
+    code: str
+    message: str
+    short_by_bytes: int
+
+
+class AlternativeJson(TypedDict):
+    """A checked change that meets the requirements; `command` asks the whole question so (empty where only a stack file can)."""
+
+    change: str
+    arguments: str
+    verdict: Verdict
+    command: str
+
+
+class ProblemJson(TypedDict):
+    """Something that keeps a command from starting."""
+
+    code: str
+    message: str
+    fix: str

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import TypedDict
 
+from planner.engines.vllm.answer import judged
 from planner.engines.vllm.explain import Explained, size
 from planner.engines.vllm.remedies import Remedy
 from planner.facts.hardware import GpuSpec
@@ -90,7 +91,7 @@ def explain_json(explained: Explained, gpu: str | None) -> ExplainJson:
         },
         "root_cause": {"code": cause.code, "message": cause.message} if cause else None,
         "remedies": [{"change": remedy.change, "arguments": remedy.arguments} for remedy in explained.remedies],
-        "predicted": check_json(explained.predicted) if explained.predicted else None,
+        "predicted": check_json(judged(explained.predicted)) if explained.predicted else None,
         "differences": [{"what": d.what, "predicted": d.predicted, "observed": d.observed, "why": d.why} for d in explained.differences],
         "fixed_command": list(explained.fixed_argv) if explained.fixed_argv else None,
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from functools import cache
-from importlib.metadata import version
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from planner.report.svg import sheet
 from planner.report.view import View
+from planner.version import VERSION
 
 
 @cache
@@ -34,9 +35,14 @@ def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
+def picture(view: View) -> str:
+    """The ledger and the curves as one SVG file."""
+    return sheet(f"{view.title}: {view.headline}", [view.bar, *(one.svg for one in view.pictures)], static("style.css"))
+
+
 def report(view: View, command_line: str) -> str:
     """One page that needs nothing else: no network, no file beside it. It says by which command it was made."""
-    made = f"made by {command_line} (serve-plan {version('serve-plan')})"
+    made = f"made by {command_line} (serve-plan {VERSION})"
     style, script = static("style.css"), static("copy.js")
     values = {"style": style, "script": script, "style_hash": _digest(style), "script_hash": _digest(script)}
     return render("report.html", view=view, made=made, downloads=False, query="", command_line="", links={}, **values)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, floor, log10
-from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.etree.ElementTree import Element, SubElement, fromstring, tostring
 
-from planner.report.curves import Curve
+from planner.facts.curve import Curve
 from planner.units import GIB
 
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 12, 44
 BAR_HEIGHT = 44
+HEAD, GAP = 32, 12  # of a sheet: its title, and what lies between pictures
 
 
 def _svg(kind: str, title: str, description: str, height: int) -> Element:
@@ -75,14 +76,14 @@ class _Scale:
         return self.start + min(1.0, share) * (self.end - self.start)
 
 
-def curve(kind: str, drawn: Curve) -> str:
+def curve(drawn: Curve) -> str:
     """A curve with its interval on two logarithmic axes."""
     highest, lowest = max(point[3] for point in drawn.points), min((point[1] for point in drawn.points if point[1] > 0), default=0.1)
     floor_y, ceil_y = _round(lowest, down=True), _round(highest, down=False)
     x = _Scale(drawn.points[0][0], drawn.points[-1][0], LEFT, WIDTH - RIGHT)
     y = _Scale(floor_y, ceil_y, HEIGHT - BOTTOM, TOP)
     middle = "; ".join(f"{short(point[0])}: {point[2]:.3g} ({point[1]:.3g} to {point[3]:.3g})" for point in drawn.points)
-    svg = _svg(kind, drawn.title, f"{drawn.y_label} by {drawn.x_label}. {middle}.", HEIGHT)
+    svg = _svg(drawn.kind, drawn.title, f"{drawn.y_label} by {drawn.x_label}. {middle}.", HEIGHT)
     _grid(svg, drawn, x, y, ticks(floor_y, ceil_y))
     band = [f"{x(point[0]):.1f},{y(point[3]):.1f}" for point in drawn.points] + [f"{x(point[0]):.1f},{y(point[1]):.1f}" for point in reversed(drawn.points)]
     SubElement(svg, "polygon", {"class": "band", "points": " ".join(band)})
@@ -112,3 +113,20 @@ def _grid(svg: Element, drawn: Curve, x: _Scale, y: _Scale, marks: Sequence[floa
             _text(axes, x(point[0]), HEIGHT - BOTTOM + 16, short(point[0]), text_anchor="middle")
     _text(axes, (LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, drawn.x_label, text_anchor="middle", class_="label")
     _text(axes, 0, 0, drawn.y_label, text_anchor="middle", class_="label", transform=f"translate(14 {(TOP + HEIGHT - BOTTOM) / 2:.0f}) rotate(-90)")
+
+
+def sheet(title: str, pictures: Sequence[str], style: str) -> str:
+    """Pictures below each other as one file that needs nothing else; `style` is the page's style sheet."""
+    heights = [int(picture.partition('viewBox="0 0 640 ')[2].partition('"')[0]) for picture in pictures]
+    whole = Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {WIDTH} {HEAD + sum(heights) + GAP * len(heights)}", "role": "img"})
+    SubElement(whole, "title").text = title
+    SubElement(whole, "style").text = style
+    SubElement(whole, "rect", {"class": "sheet", "width": "100%", "height": "100%"})
+    _text(whole, 0, HEAD - GAP, title, class_="label")
+    top = HEAD
+    for picture, height in zip(pictures, heights, strict=True):
+        one = fromstring(picture)  # noqa: S314 - our own
+        one.attrib |= {"y": str(top), "width": str(WIDTH), "height": str(height)}
+        whole.append(one)
+        top += height + GAP
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(whole, encoding="unicode")}\n'

@@ -10,26 +10,29 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from planner.engines.vllm.pace import estimate
-from planner.engines.vllm.plan import Alternative, Plan
-from planner.questions.placement import Placed, Stack, stack_warnings
-from planner.report.lead import Figure, Headline, Outcome, binds, figures, headline, outcome, stack_headline, stack_refusals
+from planner.facts.alternatives import Alternative
+from planner.facts.deployment import Service
+from planner.facts.plan import Line, Plan
+from planner.report.lead import Figure, Headline, answer_headline, figures, headline, outcome, refusals
 from planner.report.table import Column, Fitted, Row, Typed
-from planner.report.words import LEFT, ledger_rows, parts, settings_rows, speed_lines
+from planner.report.words import ledger_rows, speed_lines
 from planner.units import GIB, gib, tokens
 
 if TYPE_CHECKING:
-    from planner.engines.vllm.check import Checked
+    from planner.questions.plan import Answer
 
 _COLOURS = {
     "weights": "blue",
     "buffers": "cyan",
     "activation": "yellow",
-    "outside torch": "magenta",
-    "CUDA graphs": "green",
-    "KV cache": "bright_green",
-    LEFT: "dim",
+    "compute": "yellow",
+    "non_torch": "magenta",
+    "mmproj": "magenta",
+    "mmproj_compute": "cyan",
+    "cuda_graph": "green",
+    "kv_cache": "bright_green",
 }
+_UNUSED = "dim"
 TONES = {"good": "bold green", "warn": "bold yellow", "bad": "bold red"}
 BAR_WIDTH = 60
 
@@ -37,10 +40,6 @@ BAR_WIDTH = 60
 def heading(subject: str, where: str, found: Headline) -> Text:
     """The first line: what is planned, on what, and the verdict."""
     return Text().append(subject, "bold").append(f" {where}: ").append(found.words, TONES[found.tone])
-
-
-def _where(plan: Plan) -> str:
-    return f"on {plan.request.group.label} with vLLM {plan.config.vllm_version}"
 
 
 def large(found: Sequence[Figure]) -> Iterator[RenderableType]:
@@ -57,15 +56,18 @@ def large(found: Sequence[Figure]) -> Iterator[RenderableType]:
     yield Text()
 
 
+def _colour(line: Line, plan: Plan) -> str:
+    """A term's colour; a cache that nobody uses is what is left."""
+    return _UNUSED if line.key == "kv_cache" and not plan.model.keeps_cache else _COLOURS.get(line.key, "white")
+
+
 def _bar(plan: Plan) -> Text:
-    total = plan.choice.expected.total_bytes
     bar = Text()
-    for name, size in parts(plan):
-        if name == LEFT:
-            break
-        wanted = round(max(0, size) / total * BAR_WIDTH)  # may exceed the GPU many times over
-        bar.append("█" * min(wanted, BAR_WIDTH - len(bar)), _COLOURS[name])
-    return bar.append("░" * (BAR_WIDTH - len(bar)), "dim").append(f" {gib(total)} a GPU")
+    for line in plan.lines:
+        wanted = round(max(0, line.bytes) / max(1, plan.room_bytes) * BAR_WIDTH)  # may exceed the GPU many times over
+        if (colour := _colour(line, plan)) != _UNUSED:
+            bar.append("█" * min(wanted, BAR_WIDTH - len(bar)), colour)
+    return bar.append("░" * (BAR_WIDTH - len(bar)), "dim").append(f" {gib(plan.room_bytes)} {plan.room}")
 
 
 def _ledger(plan: Plan) -> Table:
@@ -73,9 +75,9 @@ def _ledger(plan: Plan) -> Table:
     table.add_column("per GPU")
     table.add_column("GiB", justify="right")
     table.add_column("")
-    for name, size, note in ledger_rows(plan):
-        label = Text(f"■ {name}", _COLOURS[name]) if name in _COLOURS else Text(name)
-        table.add_row(label, f"{size / GIB:.2f}", Text(note, "dim"))
+    for row in ledger_rows(plan):
+        label = Text(f"■ {row.name}", _colour(row, plan)) if isinstance(row, Line) else Text(row.name)
+        table.add_row(label, f"{row.bytes / GIB:.2f}", Text(row.note, "dim"))
     return table
 
 
@@ -90,7 +92,7 @@ def _settings(plan: Plan) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(style="dim")
-    for row in settings_rows(plan):
+    for row in plan.shown_settings:
         table.add_row(*row)
     return table
 
@@ -119,21 +121,20 @@ def warned(messages: Iterable[str]) -> Iterator[RenderableType]:
     yield from [Text(), *found] if found else []
 
 
-def render(stack: Stack, folder: str = "") -> RenderableType:
+def render(answer: Answer, folder: str = "") -> RenderableType:
     """The whole report as one renderable: the answer of the main server, what binds, what to do next; then its ledger, all servers, the settings."""
-    plan = stack.main
-    starts = stack.verdict != "does_not_start"
-    pieces: list[RenderableType] = [heading(plan.repo, _where(plan), stack_headline(stack)), Text()]
-    if starts:
-        pieces += [*large(figures(plan)), *([Text(line)] if (line := binds(plan)) else []), *speed(speed_lines(estimate(plan))), Text()]
-    if not stack.meets_wish:
-        pieces += refused(stack_refusals(stack), stack.alternatives)
-    commands = [_command(server, stack) for server in stack.servers] if starts else []
+    plan = answer.main
+    pieces: list[RenderableType] = [heading(plan.model.id, plan.where, answer_headline(answer)), Text()]
+    if answer.starts:
+        pieces += [*large(figures(plan)), *([Text(plan.binds)] if plan.binds else []), *speed(speed_lines(plan.speed)), Text()]
+    if not answer.requirements_met:
+        pieces += refused(refusals(answer.plans), answer.alternatives)
+    commands = [_command(service) for service in answer.deployment.processes] if answer.starts else []
     pieces += run_it(commands, folder)
     pieces += [_bar(plan), _ledger(plan), Text()]
-    if len(stack.servers) > 1:
-        pieces += [_servers(stack), Text()]
-    pieces += [_settings(plan), *warned(warning.message for warning in stack_warnings(stack))]
+    if len(answer.plans) > 1:
+        pieces += [_servers(answer), Text()]
+    pieces += [_settings(plan), *warned(warning.message for warning in answer.warnings)]
     if folder and commands:
         pieces += [Text(), *commands]
     return Group(*pieces)
@@ -150,11 +151,12 @@ def run_it(commands: Sequence[Text], folder: str) -> Iterator[RenderableType]:
     yield Text()
 
 
-def _command(server: Placed, stack: Stack) -> Text:
-    shown = f"CUDA_VISIBLE_DEVICES={','.join(map(str, server.gpus))} " if len(server.gpus) < stack.group.count and stack.group.gpu.vendor == "nvidia" else ""
-    return Text(shown + shlex.join(server.plan.argv), "bold", no_wrap=True, overflow="ignore")
+def _command(service: Service) -> Text:
+    shown = " ".join([*(f"{name}={shlex.quote(value)}" for name, value in service.env.items()), shlex.join(service.argv)])
+    return Text(shown, "bold", no_wrap=True, overflow="ignore")
 
 
+SHARE = "gpu_memory_utilization"
 _SERVERS = (
     Column("#"),
     Column("server", is_left=True),
@@ -166,45 +168,44 @@ _SERVERS = (
 )
 
 
-def _servers(stack: Stack) -> Fitted:
+def _servers(answer: Answer) -> Fitted:
     """All servers in the order in which they start, and what they hold of each GPU."""
-    rows = []
-    for number, server in enumerate(stack.servers, 1):
-        config, found = server.plan.config, headline([outcome(server.plan)])
-        gpus, held = ",".join(map(str, server.gpus)), f"{server.held_bytes / GIB:.2f}"
-        verdict = Text(found.words, TONES[found.tone])
-        rows.append(Row((str(number), server.name, gpus, f"{config.gpu_memory_utilization:g}", tokens(config.max_model_len), held, verdict)))
-    fullest = max(range(stack.group.count), key=stack.held_bytes)
-    together = f"{stack.held_bytes(fullest) / GIB:.2f}"
-    rows.append(Row(("", "together", str(fullest), "", "", together, f"of {gib(stack.group.total_bytes)}, contexts included")))
-    return Fitted(_SERVERS, rows)
+    rows: list[tuple[str | Text, ...]] = []
+    for number, plan in enumerate(answer.plans, 1):
+        found = headline([outcome(plan)])
+        gpus, held = ",".join(map(str, plan.gpus)), f"{plan.held_bytes / GIB:.2f}"
+        share = f"{dict(plan.settings).get(SHARE, 0):g}"
+        rows.append((str(number), plan.service.name, gpus, share, tokens(plan.context), held, Text(found.words, TONES[found.tone])))
+    by_gpu = {gpu: sum(plan.held_bytes for plan in answer.plans if gpu in plan.gpus) for plan in answer.plans for gpu in plan.gpus}
+    fullest = max(by_gpu, key=lambda gpu: (by_gpu[gpu], -gpu))
+    rows.append(("", "together", str(fullest), "", "", f"{by_gpu[fullest] / GIB:.2f}", f"of {gib(answer.main.room_bytes)}, contexts included"))
+    shares = any(SHARE in dict(plan.settings) for plan in answer.plans)
+    columns = [column for column in _SERVERS if shares or column.name != "utilization"]
+    return Fitted(columns, [Row(tuple(cell for cell, column in zip(row, _SERVERS, strict=True) if column in columns)) for row in rows])
 
 
-def render_check(checked: Checked) -> RenderableType:
+def render_check(plan: Plan) -> RenderableType:
     """The report about somebody's command."""
-    plan = checked.plan
-    where = f"on {checked.request.group.label} with vLLM {checked.config.vllm_version}"
-    pieces: list[RenderableType] = [heading(checked.repo, where, headline([Outcome(verdict=checked.verdict)]))]
-    if checked.verdict == "unknown":
-        pieces += [Text(f"? {one.message}", "yellow") for one in checked.not_covered]
-    for problem in checked.problems:
+    pieces: list[RenderableType] = [heading(plan.model.id, plan.where, headline([outcome(plan)]))]
+    if plan.verdict == "unknown":
+        pieces += [Text(f"? {part.message}", "yellow") for part in plan.not_covered]
+    for problem in plan.problems:
         pieces += [Text(f"x {problem.code}: {problem.message}", "red"), Text("  fix: ").append(problem.fix, "bold")]
     pieces.append(Text())
-    if plan:
-        if checked.verdict != "does_not_start":
-            pieces += [*large(figures(plan)), *([Text(line), Text()] if (line := binds(plan)) else [])]
+    if plan.lines:
+        if plan.starts:
+            pieces += [*large(figures(plan)), *([Text(plan.binds), Text()] if plan.binds else [])]
         if plan.alternatives:
             pieces += [*changes(plan.alternatives), Text()]
-        pieces += [
-            _bar(plan),
-            _ledger(plan),
-            Text(),
-            _settings(plan),
-            *warned(warning.message for warning in plan.warnings if checked.verdict != "unknown" or warning.code != "not-covered"),
-        ]
+        pieces += [_bar(plan), _ledger(plan), Text(), _settings(plan), *warned(_checked_warnings(plan))]
     return Group(*pieces)
 
 
-def show(stack: Stack, console: Console, folder: str = "") -> None:
+def _checked_warnings(plan: Plan) -> Iterator[str]:
+    """Warnings that the lines above do not say already."""
+    return (warning.message for warning in plan.warnings if plan.verdict != "unknown" or warning.code != "not-covered")
+
+
+def show(answer: Answer, console: Console, folder: str = "") -> None:
     """Print the report to a console; plain where it is not a terminal."""
-    console.print(render(stack, folder), soft_wrap=False, crop=False)
+    console.print(render(answer, folder), soft_wrap=False, crop=False)

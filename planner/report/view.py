@@ -5,29 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from planner.engines.vllm.pace import estimate
-from planner.facts.deployment import Deployment
-from planner.facts.local_plan import LocalPlan
-from planner.facts.verdict import Verdict, worst
-from planner.questions.placement import Stack, stack_warnings
-from planner.report.curves import Curve, concurrency_curve, speed_curves
-from planner.report.lead import (
-    Figure,
-    binds,
-    figures,
-    headline,
-    local_binds,
-    local_figures,
-    local_headline,
-    outcome,
-    refusals,
-    stack_headline,
-    stack_refusals,
-)
+from planner.engines import ENGINES, Unanswered
+from planner.facts.curve import Curve
+from planner.facts.deployment import Service
+from planner.facts.verdict import Verdict
+from planner.report.lead import Figure, answer_headline, figures, headline, outcome, refusals
 from planner.report.svg import curve, ledger_bar, short, slug
-from planner.report.words import ledger_rows, parts, settings_rows, speed_lines
-from planner.units import GIB, gib, tokens
+from planner.report.words import ledger_rows, speed_lines
+from planner.units import GIB, tokens
+
+if TYPE_CHECKING:
+    from planner.questions.plan import Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,75 +62,44 @@ class View:
     files: tuple[str, ...] = field(default=())
 
 
-def _picture(kind: str, drawn: Curve) -> Picture:
+def _picture(drawn: Curve) -> Picture:
     rows = tuple((short(x), f"{low:.3g}", f"{middle:.3g}", f"{high:.3g}") for x, low, middle, high in drawn.points)
-    return Picture(drawn.title, curve(kind, drawn), (drawn.x_label, "conservative", "expected", "optimistic"), rows)
+    return Picture(drawn.title, curve(drawn), (drawn.x_label, "conservative", "expected", "optimistic"), rows)
 
 
-def _commands(services: Iterable[object]) -> tuple[tuple[str, str], ...]:
-    found = []
-    for service in services:
-        env, argv, name = service.env, service.argv, service.name  # type: ignore[attr-defined]
-        found.append((name, " ".join([*(f"{key}={shlex.quote(value)}" for key, value in env.items()), shlex.join(argv)])))
-    return tuple(found)
-
-
-def stack_view(stack: Stack, deployment: Deployment, files: Iterable[str]) -> View:
-    """Placed vLLM servers; pictures are of the main one."""
-    plan = stack.main
-    drawn = [("concurrency", concurrency_curve(plan))] if plan.verdict != "does_not_start" else []
-    drawn += list(zip(("speed-each", "speed-all"), speed_curves(plan) or (), strict=False))
-    servers: tuple[tuple[str, ...], ...] = ()
-    if len(stack.servers) > 1:
-        servers = tuple(
-            (one.name, one.plan.repo, ", ".join(map(str, one.gpus)), f"{one.plan.config.gpu_memory_utilization:g}", tokens(one.plan.config.max_model_len),
-             f"{one.held_bytes / GIB:.2f}", headline([outcome(one.plan)]).words)
-            for one in stack.servers
-        )  # fmt: skip
-    said = stack_headline(stack)
-    starts = stack.verdict != "does_not_start"
-    return View(
-        title=f"{plan.repo} on {stack.group.label} with vLLM {plan.config.vllm_version}",
-        verdict=stack.verdict,
-        tone=said.tone,
-        headline=said.words,
-        figures=figures(plan) if starts else (),
-        lines=tuple(line for line in (binds(plan), *speed_lines(estimate(plan))) if line) if starts else (),
-        bar=ledger_bar([(name, size) for name, size in parts(plan) if size > 0], plan.choice.expected.total_bytes),
-        ledger=tuple(Row(name, f"{size / GIB:.2f}", note, slug(name)) for name, size, note in ledger_rows(plan)),
-        settings=tuple(Row(*row) for row in settings_rows(plan)),
-        pictures=tuple(_picture(kind, found) for kind, found in drawn if found is not None),
-        servers=servers,
-        problems=stack_refusals(stack),
-        changes=tuple((one.change, one.command or one.arguments) for one in stack.alternatives),
-        warnings=tuple(warning.message for warning in stack_warnings(stack)),
-        commands=_commands(deployment.processes) if starts else (),
-        files=tuple(files) if starts else (),
+def _commands(services: Iterable[Service]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (service.name, " ".join([*(f"{key}={shlex.quote(value)}" for key, value in service.env.items()), shlex.join(service.argv)])) for service in services
     )
 
 
-def local_view(plans: tuple[LocalPlan, ...], deployment: Deployment, files: Iterable[str]) -> View:
-    """Servers of another runtime; the last plan is the main one."""
-    plan = plans[-1]
-    starts = all(one.verdict != "does_not_start" for one in plans)
-    said = local_headline(plans)
+def view_of(answer: Answer, files: Iterable[str] = ()) -> View:
+    """An answer; figures and pictures are of the main server."""
+    plan = answer.main
+    curves = ENGINES[plan.engine].curves(plan)
+    said = answer_headline(answer)
+    servers: tuple[tuple[str, ...], ...] = ()
+    if len(answer.plans) > 1:
+        servers = tuple(
+            (one.service.name, one.model.id, ", ".join(map(str, one.gpus)), f"{dict(one.settings).get('gpu_memory_utilization', '')}", tokens(one.context),
+             f"{one.held_bytes / GIB:.2f}", headline([outcome(one)]).words)
+            for one in answer.plans
+        )  # fmt: skip
     return View(
-        title=f"{plan.model} ({plan.quantization}) on {plan.group.label} with {plan.engine} {plan.version}",
-        verdict=worst([one.verdict for one in plans]),
+        title=f"{plan.model.id} {plan.where}",
+        verdict=answer.verdict,
         tone=said.tone,
         headline=said.words,
-        figures=local_figures(plan) if starts else (),
-        lines=tuple(line for line in (local_binds(plan), *speed_lines(plan.speed)) if line) if starts else (),
-        bar=ledger_bar([(part.name, part.bytes) for part in plan.parts], plan.available_bytes),
-        ledger=(
-            *(Row(part.name, f"{part.bytes / GIB:.2f}", part.note, slug(part.name)) for part in plan.parts),
-            Row("needed" if plan.rejection else "together", f"{plan.used_bytes / GIB:.2f}", f"of {gib(plan.available_bytes)} that may be used"),
-            *((Row("short by", f"{plan.rejection.short_by_bytes / GIB:.2f}"),) if plan.rejection else ()),
-        ),
-        settings=tuple(Row(name, str(dict(plan.settings).get(name, "")), reason) for name, reason in plan.reasons),
-        problems=refusals([(one.service.name, one.rejection) for one in plans]),
-        changes=tuple((one.change, one.command or one.arguments) for one in plan.alternatives),
-        warnings=tuple(dict.fromkeys(warning.message for one in reversed(plans) for warning in one.warnings)),
-        commands=_commands(deployment.processes) if starts else (),
-        files=tuple(files) if starts else (),
+        figures=figures(plan) if answer.starts else (),
+        lines=tuple(line for line in (plan.binds, *speed_lines(plan.speed)) if line) if answer.starts else (),
+        bar=ledger_bar([(line.name, line.bytes) for line in plan.lines if line.bytes > 0], plan.room_bytes),
+        ledger=tuple(Row(row.name, f"{row.bytes / GIB:.2f}", row.note, slug(row.name)) for row in ledger_rows(plan)),
+        settings=tuple(Row(*row) for row in plan.shown_settings),
+        pictures=() if isinstance(curves, Unanswered) else tuple(map(_picture, curves)),
+        servers=servers,
+        problems=refusals(answer.plans),
+        changes=tuple((change.change, change.command or change.arguments) for change in answer.alternatives),
+        warnings=tuple(dict.fromkeys(warning.message for warning in answer.warnings)),
+        commands=_commands(answer.deployment.processes) if answer.starts else (),
+        files=tuple(files) if answer.starts else (),
     )

@@ -20,10 +20,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from planner.catalogue import load
 from planner.catalogue.load import Catalogue, Entry
 from planner.catalogue.rows import GpuRow
+from planner.engines import ENGINES
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
-from planner.facts.verdict import ENGINES
-from planner.report.answers import answer_json
+from planner.report.contract import plan_json
 from planner.report.html import render, report, static
 from planner.web import links
 from planner.web.state import State, answered, file_texts, read_state, view_of
@@ -170,7 +170,7 @@ def _report(request: Request) -> Response:
 
 def _json(request: Request) -> Response:
     state = _asked(request)
-    return Response(json.dumps(answer_json(answered(state), []), indent=2), media_type="application/json")
+    return Response(json.dumps(plan_json(answered(state), []), indent=2), media_type="application/json")
 
 
 def _static(request: Request) -> Response:

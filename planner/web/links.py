@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 
+from planner.engines import ENGINES
 from planner.errors import PlannerError
-from planner.facts.verdict import ENGINES
 from planner.web.state import State, row_of
 
 _FIELDS = {"--gpu": "gpu", "--count": "count", "--model": "model", "--context": "context", "--users": "users", "--host": "host", "--engine": "engine"}

@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 from urllib.parse import urlencode
 
 from planner.catalogue import load
 from planner.emit import files_of
+from planner.engines import ENGINES
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.question import HOSTS, ServiceRow, StackRow
-from planner.facts.verdict import ENGINES
 from planner.questions.command_line import command_line
 from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_USERS
-from planner.questions.vllm import Answer, answer_for
-from planner.report.answers import answer_view
+from planner.questions.plan import Answer, answer_for
+from planner.report import view
 from planner.report.view import View
 from planner.units import parse_context
-
-if TYPE_CHECKING:
-    from planner.questions.local import LocalAnswer
 
 T = TypeVar("T")
 MOST_TEXT, MOST_DIGITS = 200, 12
@@ -100,7 +97,7 @@ def row_of(state: State) -> StackRow:
     """The question as the command line asks it, of the catalogue only: the page reads no folder and no Hub. Raises PlannerError."""
     if load.find_model(state.model) is None:
         raise load.unknown_model(state.model)
-    host, engine = _known("host", state.host, HOSTS), _known("engine", state.engine, ENGINES) if state.engine else None
+    host, engine = _known("host", state.host, HOSTS), _known("engine", state.engine, tuple(ENGINES)) if state.engine else None
     service = ServiceRow(model=state.model, context=_context(state.context), users=_whole("users", state.users, MOST_USERS))
     count = _whole("count", state.count, MOST_COUNT) or 1
     return StackRow(gpu=state.gpu, count=count, host=host, engine=engine, services=[service])
@@ -117,7 +114,7 @@ def _once(answer: Callable[[State], T]) -> Callable[[State], T]:
 
 
 @_once
-def answered(state: State) -> Answer | LocalAnswer:
+def answered(state: State) -> Answer:
     """The answer. Raises PlannerError."""
     return answer_for(row_of(state))
 
@@ -126,7 +123,7 @@ def answered(state: State) -> Answer | LocalAnswer:
 def file_texts(state: State) -> dict[str, str]:
     """The files of an answer by name."""
     found = answered(state)
-    return files_of(found.deployment) if found.verdict != "does_not_start" else {}
+    return files_of(found.deployment) if found.starts else {}
 
 
 @_once
@@ -134,4 +131,4 @@ def view_of(state: State) -> View:
     """The answer as it is shown."""
     found = answered(state)
     names = file_texts(state)
-    return answer_view(found, names)
+    return view.view_of(found, names)

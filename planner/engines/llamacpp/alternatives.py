@@ -9,26 +9,26 @@ from planner.engines.alternatives import LEAST_OFFERED, MOST_GPUS, Change, both,
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.model import converted
 from planner.facts.alternatives import Alternative
-from planner.facts.local_plan import LocalPlan, longest_context
+from planner.facts.plan import Plan, longest_context
 from planner.units import largest, tokens
 
 SMALLER_MIXES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 NARROW_CACHES = ("q8_0", "q4_0")
 
-Try = Callable[[GgufAsk], LocalPlan]
+Try = Callable[[GgufAsk], Plan]
 
 
-def alternatives(ask: GgufAsk, plan: LocalPlan, try_plan: Try) -> tuple[Alternative, ...]:
+def alternatives(ask: GgufAsk, plan: Plan, try_plan: Try) -> tuple[Alternative, ...]:
     """Changes that put the model on the GPUs as asked, least effort first; `try_plan` plans without looking for further ones."""
     return offered(_changes(ask, plan, try_plan), lambda asked: _does(try_plan(asked)))
 
 
-def _does(plan: LocalPlan) -> bool:
+def _does(plan: Plan) -> bool:
     """Whether it surely starts as asked."""
-    return plan.verdict == "starts" and plan.meets_wish
+    return plan.verdict == "starts" and plan.requirements_met
 
 
-def _changes(ask: GgufAsk, plan: LocalPlan, try_plan: Try) -> Iterator[Change[GgufAsk]]:
+def _changes(ask: GgufAsk, plan: Plan, try_plan: Try) -> Iterator[Change[GgufAsk]]:
     if ask.gpu_layers is not None:
         yield from _fewer_layers(ask, ask.gpu_layers, try_plan)
     for kind in NARROW_CACHES[NARROW_CACHES.index(ask.kv_type) + 1 if ask.kv_type in NARROW_CACHES else 0 :]:
@@ -53,7 +53,7 @@ def _fewer_layers(ask: GgufAsk, pinned: int, try_plan: Try) -> Iterator[Change[G
         yield Change("layers", f"{fitting} layers on the GPU, the others on the CPU", (("gpu_layers", fitting),), replace(ask, gpu_layers=fitting))
 
 
-def _smaller_wishes(ask: GgufAsk, plan: LocalPlan, try_plan: Try) -> Iterator[Change[GgufAsk]]:
+def _smaller_wishes(ask: GgufAsk, plan: Plan, try_plan: Try) -> Iterator[Change[GgufAsk]]:
     def does(asked: GgufAsk) -> bool:
         return _does(try_plan(asked))
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from planner.engines.llamacpp.model import GgufModel
+from planner.engines.catalogue import Catalogue, Plain
+from planner.engines.llamacpp import ollama
+from planner.engines.llamacpp.ggml import KV_TYPES
+from planner.engines.llamacpp.model import GgufModel, converted, find_mix, from_header
+from planner.errors import PlannerError
+from planner.facts.context import POOLING_CONTEXT, USEFUL_CONTEXT
 from planner.facts.deployment import Sampling
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
+from planner.facts.question import ServiceRow, StackRow
+from planner.text import slug
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,3 +41,51 @@ class GgufAsk:
     has_vision: bool = False
     origin: ModelSpec | None = None  # what the file was made of, where that is known: the speed asks for it
     sampling: Sampling = field(default_factory=Sampling)
+
+
+DEFAULT_MIX = {"GptOssForCausalLM": "MXFP4_MOE"}  # published in MXFP4
+
+
+def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catalogue, *, is_ollama: bool, is_main: bool) -> GgufAsk:
+    """One row of a question. Raises PlannerError for a cache type that the engine does not have."""
+    context = service.context or service.max_model_len
+    context = context if isinstance(context, int) else None
+    model, source, tag, name, plain = _model(service, catalogue, is_ollama=is_ollama)
+    if service.kv_cache_dtype and service.kv_cache_dtype not in (*KV_TYPES, "auto"):
+        raise PlannerError(f"llama.cpp has no KV cache type {service.kv_cache_dtype}", f"one of {', '.join(ollama.KV_TYPES if is_ollama else KV_TYPES)}")
+    short = POOLING_CONTEXT if model.pooling else USEFUL_CONTEXT
+    return GgufAsk(
+        model=model,
+        group=group,
+        is_ollama=is_ollama,
+        served_name=name,
+        source=source,
+        tag=tag,
+        name=service.name or "chat",
+        shares_process=is_ollama and not is_main,
+        models=len(row.services),
+        context=context or (min(short, model.max_context) if model.pooling or not is_main else None),
+        users=service.users or 1,
+        kv_type=None if service.kv_cache_dtype == "auto" else service.kv_cache_dtype,
+        gpu_layers=service.gpu_layers,
+        host=row.bind,
+        port=service.port or 0,
+        has_vision=plain is not None and plain.spec.vision is not None,
+        sampling=plain.sampling if plain else Sampling(),
+        origin=plain.spec if plain else None,
+    )
+
+
+def _model(service: ServiceRow, catalogue: Catalogue, *, is_ollama: bool) -> tuple[GgufModel, str, str, str, Plain | None]:
+    """The model, the file to serve, Ollama's tag or nothing, a short name, and the model it was made of where that is known."""
+    catalogue.check_name(service.model)
+    path = Path(service.model)
+    if path.suffix == ".gguf":
+        if not path.exists():
+            raise PlannerError(f"{path} does not exist")
+        return from_header(catalogue.read_gguf(path), path.stem), str(path), "", slug(path.stem), None
+    plain = catalogue.find_plain(service.model)
+    variant = plain.variant("ollama", service.quantization) if is_ollama else None
+    mix = find_mix(service.quantization or (variant.format if variant and variant.format else DEFAULT_MIX.get(plain.spec.architecture, "Q4_K_M")))
+    model = converted(plain.spec, mix)
+    return model, f"{slug(plain.name)}-{mix}.gguf", variant.repo if variant else "", slug(plain.name), plain

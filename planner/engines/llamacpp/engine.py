@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from planner.engines import Unanswered
+from planner.engines import Placement, Unanswered
 from planner.engines.llamacpp import ollama
+from planner.engines.llamacpp.ask import DEFAULT_MIX
 from planner.engines.llamacpp.plan import LLAMA_CPP_VERSION
 
 if TYPE_CHECKING:
-    from planner.engines.catalogue import Catalogue
+    from planner.engines.catalogue import Catalogue, Checkpoints
     from planner.facts.command import Command
+    from planner.facts.curve import Curve
     from planner.facts.hardware import GpuGroup, GpuSpec
     from planner.facts.observed import Observed
     from planner.facts.plan import Plan
+    from planner.facts.question import StackRow
 
 
 class LlamaCpp:
@@ -24,10 +27,33 @@ class LlamaCpp:
     title = "llama.cpp"
     versions = (LLAMA_CPP_VERSION,)
     first_port = 8000
+    usual_on: Sequence[str] = ()
+    own_settings = ("gpu_layers", "wired_limit_mb")
+    is_ollama = False
+    reads_gguf = True
+    steps: Sequence[str] = ("install llama.cpp", "get or make the GGUF file", "./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
 
     def refuses(self, gpu: GpuSpec) -> str:
         """It runs on all of them."""
         return ""
+
+    def plan(self, question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue) -> Placement:
+        """Place the servers of a question, one after the other."""
+        from planner.engines.llamacpp.plan import placement
+
+        return placement(question, machine, first_port, catalogue, is_ollama=self.is_ollama)
+
+    def curves(self, plan: Plan) -> tuple[Curve, ...] | Unanswered:
+        """Nothing is said of several users."""
+        return Unanswered("the speed of several users was not measured")
+
+    def ways(self, model: Checkpoints, bits: int, gpu: GpuSpec) -> Sequence[tuple[str, str | None]]:
+        """The usual mix of each class, or the one that a model is published in."""
+        return [(model.name, (DEFAULT_MIX.get(model.architecture) if bits == 4 else None) or {16: "BF16", 8: "Q8_0", 4: "Q4_K_M"}[bits])]
+
+    def agent_safety(self, architecture: str) -> tuple[str, str]:
+        """It refuses."""
+        return "no", "two assistant messages at the end are refused with HTTP 400 (tools/server/server-common.cpp)"
 
     def find(self, words: Sequence[str]) -> Sequence[str] | None:
         """The arguments of its server."""
@@ -53,6 +79,14 @@ class Ollama(LlamaCpp):
     title = "Ollama"
     versions = (ollama.VERSION,)
     first_port = 11434
+    is_ollama = True
+    steps = ("install Ollama", "./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
+
+    def agent_safety(self, architecture: str) -> tuple[str, str]:
+        """It is up to the template, or to Ollama's own renderer."""
+        if ollama.has_renderer(architecture):
+            return "yes", "Ollama's own renderer continues a trailing assistant message (model/renderers)"
+        return "partly", "Go templates merge assistant messages (ollama#10273), Jinja templates refuse two at the end with HTTP 400"
 
 
 LLAMA_CPP = LlamaCpp()

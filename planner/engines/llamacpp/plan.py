@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from planner.engines import Placement
+from planner.engines.budget import Budget, budgeted
+from planner.engines.catalogue import Catalogue
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.alternatives import alternatives
-from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.ask import GgufAsk, ask_of
 from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, LlamaCppLedger, ledger
 from planner.engines.llamacpp.pace import gguf_weights
 from planner.engines.llamacpp.warn import warnings
+from planner.engines.metal import check_wired_limit, wired_bytes
+from planner.engines.naming import named
 from planner.engines.pace import local_estimate, local_work
+from planner.engines.sequence import one_after_another
 from planner.errors import PlannerError
 from planner.facts.context import USEFUL_CONTEXT
 from planner.facts.deployment import Service
-from planner.facts.local_plan import LocalPlan, Part, exactly, longest_context
+from planner.facts.hardware import GpuGroup
 from planner.facts.model import ChatFormat
+from planner.facts.plan import How, Line, Plan, PlannedModel, exactly, longest_context
+from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import DOES_NOT_START, NoSpeed, SpeedEstimate
 from planner.units import largest, tokens
 
@@ -23,13 +31,28 @@ LLAMA_CPP_VERSION = "b10488"  # what Ollama 0.33 pins
 _COMPUTE_LOW, _COMPUTE_HIGH = 0.95, 1.12  # of the derived compute buffer: the CUDA logs and the oracle's worst
 
 
-def plan_gguf(ask: GgufAsk) -> LocalPlan:
+def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue, *, is_ollama: bool) -> Placement:
+    """The servers of a question on one machine. Raises PlannerError for what the engine cannot do."""
+    check_wired_limit(machine.gpu, question.wired_limit_mb)
+    if machine.gpu.vendor == "apple":  # the Metal backend asks for the same limit
+        machine = replace(machine, gpu=replace(machine.gpu, free_at_start_bytes=wired_bytes(machine.gpu, question.wired_limit_mb)[0]))
+    pooling = [not service.model.endswith(".gguf") and catalogue.find_plain(service.model).spec.pooling for service in question.services]
+    shared_port = (question.services[0].port or first_port) if is_ollama else None
+    rows = named(question.services, pooling, first_port=first_port, proxy_port=question.proxy_port, shared_port=shared_port)
+
+    def plan_one(row: ServiceRow, group: GpuGroup, is_main: bool) -> Plan:
+        return plan_gguf(ask_of(row, group, question, catalogue, is_ollama=is_ollama, is_main=is_main))
+
+    return one_after_another(rows, machine, plan_one, beside_bytes=machine.process_bytes(1))
+
+
+def plan_gguf(ask: GgufAsk) -> Plan:
     """Plan one server. Raises PlannerError for what the engine refuses."""
     plan = plan_as_asked(ask)
-    return plan if plan.meets_wish else replace(plan, alternatives=alternatives(ask, plan, plan_as_asked))
+    return plan if plan.requirements_met else replace(plan, alternatives=alternatives(ask, plan, plan_as_asked))
 
 
-def plan_as_asked(ask: GgufAsk) -> LocalPlan:
+def plan_as_asked(ask: GgufAsk) -> Plan:
     """Plan one server without looking for what would do. Raises PlannerError for what the engine refuses."""
     _check(ask)
     config = _chosen(ask)
@@ -95,20 +118,20 @@ def _largest_layers(ask: GgufAsk, config: LlamaCppConfig) -> int:
     return largest(ask.model.layer_count, lambda count: _fits(ask, replace(config, gpu_layers=count)))
 
 
-def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> LocalPlan:
+def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> Plan:
     free = longest(ask, replace(config, gpu_layers=None))
     settings = _settings(ask, config, gpus)
-    plan = LocalPlan(
+    plan = budgeted(
+        Budget(_lines(ask, held), held.available_bytes, held.available_bytes - FIT_MARGIN_BYTES),
         engine="ollama" if ask.is_ollama else "llama.cpp",
         version=ollama.VERSION if ask.is_ollama else LLAMA_CPP_VERSION,
-        model=ask.tag or ask.source,
-        architecture=ask.model.architecture,
-        quantization=ask.model.mix,
-        max_position_embeddings=ask.model.max_context,
+        model=PlannedModel(
+            id=ask.tag or ask.source,
+            architecture=ask.model.architecture,
+            quantization=ask.model.mix,
+            max_position_embeddings=ask.model.max_context,
+        ),
         group=ask.group,
-        parts=_parts(ask, held),
-        available_bytes=held.available_bytes,
-        conservative_available_bytes=held.available_bytes - FIT_MARGIN_BYTES,
         settings=settings,
         reasons=_reasons(ask, config, held, gpus),
         context=config.context,
@@ -118,12 +141,13 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
         layers=held.layers + 1,
         layers_on_gpu=held.layers_on_gpu,
         host_bytes=held.host_weights_bytes + held.host_kv_cache_bytes,
+        host_note="token embeddings, and layers that are not on the GPU",
         is_pinned_partial=ask.gpu_layers is not None,
     )
     return replace(plan, warnings=warnings(ask, config, plan), speed=_speed(ask, config, gpus, plan))
 
 
-def _speed(ask: GgufAsk, config: LlamaCppConfig, gpus: int, plan: LocalPlan) -> SpeedEstimate | NoSpeed:
+def _speed(ask: GgufAsk, config: LlamaCppConfig, gpus: int, plan: Plan) -> SpeedEstimate | NoSpeed:
     if plan.verdict == "does_not_start":
         return DOES_NOT_START
     if not plan.is_whole:
@@ -136,7 +160,7 @@ def _speed(ask: GgufAsk, config: LlamaCppConfig, gpus: int, plan: LocalPlan) -> 
     return work if isinstance(work, NoSpeed) else local_estimate(work, ask.origin, ask.group, config.context)
 
 
-def _parts(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Part, ...]:
+def _lines(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Line, ...]:
     weights = (
         "the file's tensors"
         if ask.model.mix == "file"
@@ -144,20 +168,20 @@ def _parts(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Part, ...]:
         if ask.model.exact
         else f"{ask.model.mix}, other tensors by its main type"
     )
-    parts = [
-        exactly("weights_bytes", "weights", held.weights_bytes, weights),
-        exactly("kv_cache_bytes", "KV cache", held.kv_cache_bytes),
-        _derived("compute_bytes", "compute buffer", held.compute_bytes, "derived from llama.cpp's graph"),
+    lines = [
+        exactly("weights", "weights", held.weights_bytes, weights),
+        exactly("kv_cache", "KV cache", held.kv_cache_bytes),
+        _derived("compute", "compute buffer", held.compute_bytes, "derived from llama.cpp's graph"),
     ]
     if held.mmproj_bytes:
-        parts.append(exactly("mmproj_bytes", "vision projector", held.mmproj_bytes, "its weights in 16 bits"))
-        parts.append(_derived("mmproj_compute_bytes", "its buffer", held.mmproj_compute_bytes, "for an image of 46 x 46 tokens; larger ones take more"))
-    return tuple(parts)
+        lines.append(exactly("mmproj", "vision projector", held.mmproj_bytes, "its weights in 16 bits"))
+        lines.append(_derived("mmproj_compute", "its buffer", held.mmproj_compute_bytes, "for an image of 46 x 46 tokens; larger ones take more"))
+    return tuple(lines)
 
 
-def _derived(key: str, name: str, size: int, note: str) -> Part:
+def _derived(key: str, name: str, size: int, note: str) -> Line:
     """A term derived from llama.cpp's graph, with what it was off by."""
-    return Part(key=key, name=name, bytes=size, low_bytes=int(size * _COMPUTE_LOW), high_bytes=int(size * _COMPUTE_HIGH), note=note)
+    return Line(key=key, name=name, bytes=size, low_bytes=int(size * _COMPUTE_LOW), high_bytes=int(size * _COMPUTE_HIGH), how=How.DERIVED, note=note)
 
 
 def _settings(ask: GgufAsk, config: LlamaCppConfig, gpus: int) -> tuple[tuple[str, int | float | str | bool], ...]:

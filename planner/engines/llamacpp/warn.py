@@ -5,12 +5,12 @@ from __future__ import annotations
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.memory import LlamaCppConfig, ledger
-from planner.facts.local_plan import LocalPlan
+from planner.facts.plan import Plan
 from planner.facts.verdict import Warn
 from planner.units import gib, tokens
 
 
-def warnings(ask: GgufAsk, config: LlamaCppConfig, plan: LocalPlan) -> tuple[Warn, ...]:
+def warnings(ask: GgufAsk, config: LlamaCppConfig, plan: Plan) -> tuple[Warn, ...]:
     """All warnings of a plan, the gravest first."""
     found = []
     if not plan.is_whole:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from planner.engines import Unanswered
+from planner.engines import Placement, Unanswered
 from planner.engines.mlx.plan import VERSIONS
 
 if TYPE_CHECKING:
-    from planner.engines.catalogue import Catalogue
+    from planner.engines.catalogue import Catalogue, Checkpoints
     from planner.facts.command import Command
+    from planner.facts.curve import Curve
     from planner.facts.hardware import GpuGroup, GpuSpec
     from planner.facts.observed import Observed
     from planner.facts.plan import Plan
+    from planner.facts.question import StackRow
 
 
 class Mlx:
@@ -23,10 +25,32 @@ class Mlx:
     title = "MLX"
     versions = tuple(VERSIONS.values())
     first_port = 8000
+    usual_on = ("apple",)
+    reads_gguf = False
+    steps = ("./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
+    own_settings = ("wired_limit_mb",)
 
     def refuses(self, gpu: GpuSpec) -> str:
         """It is for unified memory."""
         return "" if gpu.vendor == "apple" else "MLX runs on Apple silicon"
+
+    def plan(self, question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue) -> Placement:
+        """Place the servers of a question, one after the other."""
+        from planner.engines.mlx.plan import placement
+
+        return placement(question, machine, first_port, catalogue)
+
+    def curves(self, plan: Plan) -> tuple[Curve, ...] | Unanswered:
+        """Nothing is said of several users."""
+        return Unanswered("the speed of several users was not measured")
+
+    def ways(self, model: Checkpoints, bits: int, gpu: GpuSpec) -> Sequence[tuple[str, str | None]]:
+        """The usual format of each class."""
+        return [(model.name, {16: "bf16", 8: "8bit", 4: "4bit"}[bits])]
+
+    def agent_safety(self, architecture: str) -> tuple[str, str]:
+        """Its servers answer; they do not continue."""
+        return "yes", "two assistant messages in a row are answered (mlx-lm 0.32.2, tried); nothing is continued"
 
     def find(self, words: Sequence[str]) -> Sequence[str] | None:
         """The arguments of `mlx_lm.server` or `mlx_vlm.server`."""

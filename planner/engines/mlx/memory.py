@@ -13,10 +13,9 @@ from typing import assert_never
 
 from planner.errors import PlannerError
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
-from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorRole
-from planner.units import GIB, MIB, round_up
+from planner.units import GIB, round_up
 
 # Whose calls both servers read, by vLLM's names: mlx-lm 0.32.2 tokenizer_utils.py _infer_tool_parser looks at the chat template, mlx-vlm 0.7.10 asks it.
 TOOL_PARSERS = ("gemma4", "glm45", "glm47", "hermes", "kimi_k2", "kimi_k3", "longcat", "minimax_m2", "mistral", "qwen3_coder", "qwen3_xml")
@@ -138,10 +137,6 @@ def kv_bytes(model: ModelSpec, tokens: int, kv_bits: int = 16, *, step: int = PR
 # mlx-lm#40, whatever the model's size and bits; proportional to the step (measured on the CPU backend with 512 and 2048).
 RESIDUAL_BYTES = (570_000_000, 700_000_000, 800_000_000)  # optimistic, expected, conservative
 PROCESS_BYTES = 340_000_000  # Python and Metal: phys_footprint of two idle servers beside their weights (0.31 and 0.37 GB)
-# What Metal recommends as working set (recommendedMaxWorkingSetSize) by RAM, as a share: 10.67 of 16 GiB (ggml-org/ci mac-m4), 24.96 of 32
-# (ollama#16030), 51.9 of 64 (slotstream#22), 107.5 of 128 (ollama llama_server.go); between them the lower neighbour's share.
-_WORKING_SETS = ((128 * GIB, 0.84), (64 * GIB, 0.81), (32 * GIB, 0.78), (0, 2 / 3))
-_OLDER_MACOS = ((64 * GIB, 0.75), (0, 2 / 3))  # what earlier versions gave: the conservative end
 SYSTEM_BYTES = 8 * GIB  # what a raised limit leaves to macOS
 
 
@@ -151,12 +146,3 @@ def residual_bytes(model: ModelSpec, tokens: int, *, step: int = PREFILL_STEP) -
     logits = model.vocab_size * min(chunk, PREFILL_STEP) * 2
     low, usual, high = (size * chunk // PREFILL_STEP for size in RESIDUAL_BYTES)
     return low, max(usual, logits), max(high, logits)
-
-
-def wired_bytes(gpu: GpuSpec, wired_limit_mb: int | None = None) -> tuple[int, int]:
-    """What the GPU may wire, expected and conservative: `iogpu.wired_limit_mb` where it is set, else by the size of the RAM."""
-    if wired_limit_mb is not None:
-        return wired_limit_mb * MIB, wired_limit_mb * MIB
-    ram = gpu.memory_bytes
-    expected, conservative = (int(ram * next(share for least, share in table if ram >= least)) for table in (_WORKING_SETS, _OLDER_MACOS))
-    return expected, conservative

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from planner.engines import Placement
 from planner.engines.alternatives import LEAST_OFFERED, sure
+from planner.engines.budget import Budget, budgeted
+from planner.engines.catalogue import Catalogue
+from planner.engines.metal import check_wired_limit, wired_bytes
 from planner.engines.mlx import memory as mlx
+from planner.engines.mlx.ask import MlxAsk, ask_of
 from planner.engines.mlx.pace import mlx_weights
+from planner.engines.naming import named
 from planner.engines.pace import local_estimate, local_work
+from planner.engines.sequence import one_after_another
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative
 from planner.facts.context import POOLING_CONTEXT, USEFUL_CONTEXT
-from planner.facts.deployment import Sampling, Service
+from planner.facts.deployment import Service
 from planner.facts.hardware import GpuGroup
-from planner.facts.local_plan import LocalPlan, Part, exactly, longest_context
-from planner.facts.model import ChatFormat, ModelSpec
+from planner.facts.model import ChatFormat
+from planner.facts.plan import How, Line, Plan, PlannedModel, exactly, longest_context
+from planner.facts.question import StackRow
 from planner.facts.speed import DOES_NOT_START, NoSpeed, SpeedEstimate
 from planner.facts.verdict import Warn
 from planner.units import GIB, MIB, ceil_div, largest, tokens
@@ -22,60 +30,51 @@ from planner.units import GIB, MIB, ceil_div, largest, tokens
 VERSIONS = {"mlx-lm": "0.32.2", "mlx-vlm": "0.7.10"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MlxAsk:
-    """What is asked of MLX; None is free. The group's `taken_bytes` are wired by other servers."""
-
-    model: ModelSpec
-    group: GpuGroup
-    repo: str
-    served_name: str
-    form: mlx.MlxFormat
-    is_guessed_repo: bool = False
-    name: str = "chat"
-    context: int | None = None
-    users: int = 1
-    kv_bits: int | None = None
-    wired_limit_mb: int | None = None
-    host: str = "127.0.0.1"
-    port: int = 8000
-    sampling: Sampling = field(default_factory=Sampling)
-
-    @property
-    def engine(self) -> str:
-        """The stock server that serves it: mlx-vlm vision and embeddings, mlx-lm text."""
-        return "mlx-vlm" if self.model.vision is not None or self.model.pooling else "mlx-lm"
+def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue) -> Placement:
+    """The servers of a question on one Mac. Raises PlannerError for what MLX cannot do."""
+    if question.count > 1:
+        raise PlannerError("MLX plans one Mac", "leave out --count")
+    check_wired_limit(machine.gpu, question.wired_limit_mb)
+    pooling = [catalogue.find_plain(service.model).spec.pooling for service in question.services]
+    rows = named(question.services, pooling, first_port=first_port, proxy_port=question.proxy_port)
+    return one_after_another(rows, machine, lambda row, group, is_main: plan_mlx(ask_of(row, group, question, catalogue, is_main=is_main)))
 
 
-def plan_mlx(ask: MlxAsk) -> LocalPlan:
+def plan_mlx(ask: MlxAsk) -> Plan:
     """Plan one server. Raises PlannerError for a context beyond the model's."""
     limit = ask.model.max_position_embeddings
     if ask.context and ask.context > limit:
         raise PlannerError(f"a context of {tokens(ask.context)} is beyond the model's {tokens(limit)}", f"use --context {limit}")
     context, kv_bits = _chosen(ask)
     plan = _plan(ask, context, kv_bits)
-    return plan if plan.meets_wish else replace(plan, alternatives=_alternatives(ask, context, kv_bits))
+    return plan if plan.requirements_met else replace(plan, alternatives=_alternatives(ask, context, kv_bits))
 
 
-def _parts(ask: MlxAsk, context: int, kv_bits: int) -> tuple[Part, ...]:
+def _lines(ask: MlxAsk, context: int, kv_bits: int) -> tuple[Line, ...]:
     low, usual, high = mlx.residual_bytes(ask.model, context)
     cache = ask.users * mlx.kv_bytes(ask.model, context, kv_bits)
     return (
-        exactly(
-            "weights_bytes", "weights", mlx.weights_bytes(ask.model, ask.form), f"{ask.form.name}, exact" + ("; vision in 16 bits" if ask.model.vision else "")
+        exactly("weights", "weights", mlx.weights_bytes(ask.model, ask.form), f"{ask.form.name}, exact" + ("; vision in 16 bits" if ask.model.vision else "")),
+        exactly("kv_cache", "KV cache", cache),
+        Line(
+            key="activation",
+            name="prefill",
+            bytes=usual,
+            low_bytes=low,
+            high_bytes=high,
+            how=How.CALIBRATED,
+            note="measured on an M4 Max, a step of 2,048 tokens",
         ),
-        exactly("kv_cache_bytes", "KV cache", cache),
-        Part(key="activation_bytes", name="prefill", bytes=usual, low_bytes=low, high_bytes=high, note="measured on an M4 Max, a step of 2,048 tokens"),
     )
 
 
 def _available(ask: MlxAsk) -> tuple[int, int]:
-    expected, conservative = mlx.wired_bytes(ask.group.gpu, ask.wired_limit_mb)
+    expected, conservative = wired_bytes(ask.group.gpu, ask.wired_limit_mb)
     return expected - ask.group.taken_bytes, conservative - ask.group.taken_bytes
 
 
 def _fits(ask: MlxAsk, context: int, kv_bits: int) -> bool:
-    return sum(part.high_bytes for part in _parts(ask, context, kv_bits)) <= _available(ask)[1]
+    return sum(part.high_bytes for part in _lines(ask, context, kv_bits)) <= _available(ask)[1]
 
 
 def _longest(ask: MlxAsk, kv_bits: int) -> int:
@@ -96,26 +95,26 @@ def _chosen(ask: MlxAsk) -> tuple[int, int]:
     return found
 
 
-def _plan(ask: MlxAsk, context: int, kv_bits: int) -> LocalPlan:
+def _plan(ask: MlxAsk, context: int, kv_bits: int) -> Plan:
     expected, conservative = _available(ask)
-    parts = _parts(ask, context, kv_bits)
+    lines = _lines(ask, context, kv_bits)
     settings: tuple[tuple[str, int | float | str | bool], ...] = (
         ("context", context),
         ("parallel", ask.users),
         ("kv_bits", kv_bits),
         ("prefill_step_size", mlx.PREFILL_STEP),
     )
-    plan = LocalPlan(
-        engine=ask.engine,
+    plan = budgeted(
+        Budget(lines, expected, conservative),
+        engine="mlx",
         version=VERSIONS[ask.engine],
-        model=ask.repo,
-        architecture=ask.model.architecture,
-        quantization=ask.form.name,
-        max_position_embeddings=ask.model.max_position_embeddings,
+        model=PlannedModel(
+            id=ask.repo,
+            architecture=ask.model.architecture,
+            quantization=ask.form.name,
+            max_position_embeddings=ask.model.max_position_embeddings,
+        ),
         group=ask.group,
-        parts=parts,
-        available_bytes=expected,
-        conservative_available_bytes=conservative,
         settings=settings,
         reasons=(
             (
@@ -133,7 +132,7 @@ def _plan(ask: MlxAsk, context: int, kv_bits: int) -> LocalPlan:
         context=context,
         users=ask.users,
         longest_context=_longest(ask, kv_bits),
-        service=_service(ask, context, kv_bits, parts, conservative),
+        service=_service(ask, context, kv_bits, lines, conservative),
         host_bytes=mlx.PROCESS_BYTES,
         host_note="Python and Metal themselves, measured; not wired",
     )
@@ -146,11 +145,11 @@ def _speed(ask: MlxAsk, context: int, kv_bits: int) -> SpeedEstimate | NoSpeed:
     return work if isinstance(work, NoSpeed) else local_estimate(work, ask.model, ask.group, context)
 
 
-def _service(ask: MlxAsk, context: int, kv_bits: int, parts: tuple[Part, ...], available: int) -> Service:
+def _service(ask: MlxAsk, context: int, kv_bits: int, lines: tuple[Line, ...], available: int) -> Service:
     program = "mlx_vlm.server" if ask.engine == "mlx-vlm" else "mlx_lm.server"
     argv = [program, "--embedding-model" if ask.model.pooling else "--model", ask.repo, "--host", ask.host, "--port", str(ask.port)]
     if ask.engine == "mlx-lm":
-        left = max(0, available - sum(part.high_bytes for part in parts))  # old prompts' caches may use what is left, no more
+        left = max(0, available - sum(line.high_bytes for line in lines))  # old prompts' caches may use what is left, no more
         argv += ["--decode-concurrency", str(ask.users), "--prompt-cache-bytes", str(left)]
     if ask.sampling.max_tokens and not ask.model.pooling:
         argv += ["--max-tokens", str(min(ask.sampling.max_tokens, max(1, context // 4)))]
@@ -170,7 +169,7 @@ def _service(ask: MlxAsk, context: int, kv_bits: int, parts: tuple[Part, ...], a
         port=ask.port,
         settings={"max_model_len": context, "kv_bits": kv_bits},
         notes=(f"{tokens(context)} tokens of context for each of {ask.users} at a time",),
-        weights_bytes=parts[0].bytes,
+        weights_bytes=lines[0].bytes,
         is_mistral=False,  # continue_final_message is not known to either server
         has_vision=ask.model.vision is not None,
         calls_tools=chat.tool_parser in mlx.TOOL_PARSERS,
@@ -180,7 +179,7 @@ def _service(ask: MlxAsk, context: int, kv_bits: int, parts: tuple[Part, ...], a
     )
 
 
-def _warnings(ask: MlxAsk, plan: LocalPlan) -> tuple[Warn, ...]:
+def _warnings(ask: MlxAsk, plan: Plan) -> tuple[Warn, ...]:
     found = [Warn(code="mlx-unbounded", message="no flag of the MLX servers bounds the context: a longer conversation than planned takes more memory")]
     if ask.model.has_state:
         found.append(
@@ -198,7 +197,7 @@ def _warnings(ask: MlxAsk, plan: LocalPlan) -> tuple[Warn, ...]:
 def _alternatives(ask: MlxAsk, context: int, kv_bits: int) -> tuple[Alternative, ...]:
     """Changes that fit, least effort first, each checked."""
     found = []
-    needed = ceil_div(sum(part.high_bytes for part in _parts(ask, context, kv_bits)) + ask.group.taken_bytes, MIB)
+    needed = ceil_div(sum(part.high_bytes for part in _lines(ask, context, kv_bits)) + ask.group.taken_bytes, MIB)
     if ask.wired_limit_mb is None and needed * MIB <= ask.group.gpu.memory_bytes - mlx.SYSTEM_BYTES:
         words = f"let the GPU wire {needed * MIB / GIB:.1f} GiB: sudo sysctl iogpu.wired_limit_mb={needed}"
         found.append(sure(words, (("wired_limit_mb", needed),)))

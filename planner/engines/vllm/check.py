@@ -15,7 +15,7 @@ from planner.engines.vllm.command import read_settings
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES, UNCOVERED_KV_DTYPES
 from planner.engines.vllm.flag_rules import FlagFault
 from planner.engines.vllm.memory import place
-from planner.engines.vllm.not_covered import NotCovered, not_covered
+from planner.engines.vllm.not_covered import not_covered
 from planner.engines.vllm.parsers import told_remarks
 from planner.engines.vllm.plan import Plan, reject, warnings
 from planner.engines.vllm.search import cannot_split, evaluate
@@ -24,6 +24,8 @@ from planner.engines.vllm.versions import VERSIONS, newest_for
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
+from planner.facts.not_covered import NotCovered
+from planner.facts.plan import Problem
 from planner.facts.verdict import Verdict, Warn
 from planner.text import shown
 from planner.units import parse_count
@@ -33,15 +35,6 @@ VISIBLE = {
     "nvidia": ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "--gpus", "devices", "nvidia.com/gpu"),
     "amd": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "devices", "amd.com/gpu"),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """Something that keeps the command from starting, in vLLM's terms; `code` is stable."""
-
-    code: str
-    message: str
-    fix: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

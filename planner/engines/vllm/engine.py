@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from planner.engines import Unanswered
-from planner.engines.vllm.settings import SETTINGS
+from planner.engines import Placement, Unanswered
+from planner.engines.vllm.alternatives import NATIVE_FP8, ONLINE
+from planner.engines.vllm.ask import FIRST_PORT
+from planner.engines.vllm.settings import PINS, SETTINGS
 from planner.engines.vllm.versions import VERSIONS
 
 if TYPE_CHECKING:
-    from planner.engines.catalogue import Catalogue
+    from planner.engines.catalogue import Catalogue, Checkpoints
     from planner.facts.command import Command
+    from planner.facts.curve import Curve
     from planner.facts.hardware import GpuGroup, GpuSpec
     from planner.facts.observed import Observed
     from planner.facts.plan import Plan
+    from planner.facts.question import StackRow
 
 
 class Vllm:
@@ -24,11 +28,39 @@ class Vllm:
     title = "vLLM"
     versions = tuple(VERSIONS)
     settings = SETTINGS
-    first_port = 8000
+    own_settings = ("link_gb_per_s", *(setting.name for setting in PINS if not setting.is_shared))
+    first_port = FIRST_PORT
+    usual_on = ("nvidia", "amd")
+    reads_gguf = False
+    steps = ("./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
 
     def refuses(self, gpu: GpuSpec) -> str:
         """It has no backend for Apple's GPUs."""
         return "vLLM needs an NVIDIA or AMD GPU" if gpu.vendor == "apple" else ""
+
+    def plan(self, question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue) -> Placement:
+        """Place the servers of a question: shares of one machine's GPUs, in the order in which they start."""
+        from planner.engines.vllm.answer import placement
+
+        return placement(question, machine, first_port, catalogue)
+
+    def curves(self, plan: Plan) -> tuple[Curve, ...] | Unanswered:
+        """Concurrency over the length of a request, tokens a second over users."""
+        from planner.engines.vllm.curves import curves
+        from planner.engines.vllm.plan import Plan as Own
+
+        return curves(plan.own) if isinstance(plan.own, Own) else ()
+
+    def ways(self, model: Checkpoints, bits: int, gpu: GpuSpec) -> Sequence[tuple[str, str | None]]:
+        """The checkpoints of that class, or 16 bits quantized while loading where the GPU multiplies in FP8."""
+        if bits in model.by_bits:
+            return [(name, None) for name in model.by_bits[bits]]
+        native = gpu.vendor == "nvidia" and gpu.capability >= NATIVE_FP8
+        return [(model.by_bits[16][0], ONLINE)] if bits == 8 and 16 in model.by_bits and native else []
+
+    def agent_safety(self, architecture: str) -> tuple[str, str]:
+        """It continues a trailing assistant message."""
+        return "yes", "continue_final_message is honoured; the proxy's callback sets it for Mistral models"
 
     def find(self, words: Sequence[str]) -> Sequence[str] | None:
         """The arguments of `vllm serve`."""

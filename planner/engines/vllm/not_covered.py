@@ -3,30 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 from planner.engines.vllm.rules import is_quantized_while_loading
 from planner.engines.vllm.settings import ServeConfig
 from planner.facts.model import ModelSpec
-
-Effect = Literal["adds", "lowers", "either"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotCovered:
-    """A flag, what of it is not in the ledger, and whether that takes more memory than is shown, less, or may do either."""
-
-    flag: str
-    what: str
-    effect: Effect
-
-    @property
-    def message(self) -> str:
-        """One sentence."""
-        moves = {"adds": "the server takes more than is shown", "lowers": "the server takes less than is shown", "either": "the server may take more or less"}
-        return f"{self.flag}: {self.what} {'is' if self.what.startswith(('a ', 'the ')) else 'are'} not in the ledger; {moves[self.effect]}"
-
+from planner.facts.not_covered import Effect, NotCovered
 
 _FLAGS: dict[str, tuple[str, Effect]] = {
     "--speculative-config": ("weights and cache of the drafter", "adds"),

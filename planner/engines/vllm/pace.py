@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.engines.vllm.layouts import cache_layout
-from planner.engines.vllm.memory import capacity, place
+from planner.engines.vllm.memory import MemoryBreakdown, capacity, place
 from planner.engines.vllm.plan import Plan
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, with_kernels
 from planner.engines.work import cache_reads, weights
@@ -131,3 +131,11 @@ def _users_that_fit(plan: Plan, tokens: int) -> int:
     cache = place(plan.model, plan.request.group, plan.config).cache
     fits = capacity(cache, plan.choice.conservative.kv_cache_blocks, tokens, in_flight_tokens(plan.config))
     return max(1, min(int(fits), plan.config.max_num_seqs, MOST_USERS))
+
+
+def slots(plan: Plan, ledger: MemoryBreakdown, tokens: int) -> int:
+    """Sequences of so many tokens that run at once without preemption: what the KV cache holds, at most max_num_seqs."""
+    cache = place(plan.model, plan.request.group, plan.config).cache
+    held = ledger.kv_cache_blocks - ledger.reserved_blocks
+    fits = capacity(cache, held, tokens, in_flight_tokens(plan.config))
+    return max(0, min(int(fits), plan.config.max_num_seqs))

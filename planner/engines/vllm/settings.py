@@ -227,8 +227,3 @@ def pinned(pins: Pins) -> ServeConfig:
 def reported(config: ServeConfig) -> dict[str, int | float | str | bool]:
     """The settings that an answer shows, in its order."""
     return {setting.name: getattr(config, setting.name) for setting in REPORTED}
-
-
-def own_pins(asked: object) -> list[str]:
-    """The settings that a question fixes though no other engine has them."""
-    return [setting.name for setting in PINS if not setting.is_shared and getattr(asked, setting.name) != setting.unpinned]

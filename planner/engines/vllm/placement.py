@@ -16,13 +16,13 @@ from planner.engines.alternatives import NO_MARKET, Market
 from planner.engines.vllm.alternatives import alternatives
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.plan import Plan, plan_as_asked
+from planner.engines.vllm.replicas import Replicas, replicas
 from planner.engines.vllm.search import cannot_split
 from planner.errors import PlannerError
 from planner.facts.alternatives import WITHOUT, Alternative
 from planner.facts.context import POOLING_CONTEXT, USEFUL_CONTEXT
 from planner.facts.hardware import GpuGroup
 from planner.facts.verdict import WORST_FIRST, Verdict, Warn, worst
-from planner.questions.replicas import Replicas, replicas
 
 SHARE_STEP = 1000  # utilizations are rounded up to three decimals
 
@@ -252,24 +252,3 @@ def stack_warnings(stack: Stack) -> tuple[Warn, ...]:
     if stack.replicas is not None:
         found.append(stack.replicas.warn)
     return tuple(dict.fromkeys(found))
-
-
-RESERVED_NAMES = ("litellm", "models")  # of the proxy, and of what makes Ollama's models
-
-
-def check_names_and_ports(asks: Sequence[Ask], proxy_port: int) -> None:
-    """Refuse two servers with one name, or one port used twice."""
-    seen: dict[object, str] = {proxy_port: "the proxy"} | dict.fromkeys(RESERVED_NAMES, "the proxy")
-    for ask in asks:
-        if ask.name in seen:
-            raise PlannerError(f"two servers are named {ask.name}", f"give one another name: …:name={ask.name}-2")
-        if ask.port in seen:
-            raise PlannerError(f"port {ask.port} is used twice: by {seen[ask.port]} and {ask.name}", f"{ask.name}:port={_free_port(seen, ask.port)}")
-        seen |= {ask.name: ask.name, ask.port: ask.name}
-
-
-def _free_port(seen: dict[object, str], port: int) -> int:
-    return next(candidate for candidate in range(port + 1, port + 100) if candidate not in seen)
-
-
-__all__ = ["Ask", "Placed", "Stack", "alone", "check_names_and_ports", "place_servers", "smallest", "stack_warnings"]

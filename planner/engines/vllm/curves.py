@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from planner.engines.vllm.memory import capacity, place
-from planner.engines.vllm.pace import estimate, paces
+from planner.engines.vllm.pace import estimate, paces, slots
 from planner.engines.vllm.plan import Plan
 from planner.engines.vllm.rules import in_flight_tokens
+from planner.facts.curve import Curve
 from planner.facts.speed import NoSpeed
-from planner.questions.capacity import Lengths, slots
 
 SHORTEST = 1024
 MOST_USERS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Points of x with the low, the expected and the high value of y."""
-
-    title: str
-    x_label: str
-    y_label: str
-    points: tuple[tuple[int, float, float, float], ...]
 
 
 def doublings(first: int, last: int) -> list[int]:
@@ -45,7 +33,7 @@ def concurrency_curve(plan: Plan) -> Curve | None:
     for length in doublings(min(SHORTEST, longest), longest):
         low, middle, high = (capacity(cache, ledger.kv_cache_blocks, length, in_flight) for ledger in (choice.conservative, choice.expected, choice.optimistic))
         points.append((length, low, middle, high))
-    return Curve("Concurrency by length of a request", "tokens of a request", "concurrency", tuple(points))
+    return Curve("concurrency", "Concurrency by length of a request", "tokens of a request", "concurrency", tuple(points))
 
 
 def speed_curves(plan: Plan) -> tuple[Curve, Curve] | None:
@@ -53,15 +41,21 @@ def speed_curves(plan: Plan) -> tuple[Curve, Curve] | None:
     known, shown = paces(plan), estimate(plan)
     if isinstance(known, NoSpeed) or isinstance(shown, NoSpeed):
         return None
-    lengths = Lengths(prompt=shown.prompt_tokens, answer=shown.answer_tokens)
-    most = max(1, min(MOST_USERS, slots(plan, plan.choice.conservative, lengths)))
+    prompt, answer = shown.prompt_tokens, shown.answer_tokens
+    most = max(1, min(MOST_USERS, slots(plan, plan.choice.conservative, prompt + answer)))
     each, together = [], []
     for users in doublings(1, most):
-        low, middle, high = (pace.seen(users, lengths.prompt, lengths.answer) for pace in known)
+        low, middle, high = (pace.seen(users, prompt, answer) for pace in known)
         each.append((users, 1 / low.per_token_s, 1 / middle.per_token_s, 1 / high.per_token_s))
         together.append((users, low.total_tokens_per_s, middle.total_tokens_per_s, high.total_tokens_per_s))
     load_words = f"prompts of {shown.prompt_tokens:,} and answers of {shown.answer_tokens:,} tokens"
     return (
-        Curve(f"Tokens a second for each user, {load_words}", "concurrency", "tokens/s a user", tuple(each)),
-        Curve(f"Tokens a second of all users, {load_words}", "concurrency", "tokens/s together", tuple(together)),
+        Curve("speed-each", f"Tokens a second for each user, {load_words}", "concurrency", "tokens/s a user", tuple(each)),
+        Curve("speed-all", f"Tokens a second of all users, {load_words}", "concurrency", "tokens/s together", tuple(together)),
     )
+
+
+def curves(plan: Plan) -> tuple[Curve, ...]:
+    """All pictures of a plan that starts."""
+    held = concurrency_curve(plan) if plan.verdict != "does_not_start" else None
+    return (*((held,) if held else ()), *(speed_curves(plan) or ()))

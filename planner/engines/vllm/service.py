@@ -1,32 +1,16 @@
-"""What to run for placed vLLM servers."""
+"""One placed vLLM server as a process: its command, its environment, and what is known of its model."""
 
 from __future__ import annotations
 
 from planner.engines.vllm.parsers import reasoning_parser, tool_parser
+from planner.engines.vllm.placement import Placed, Stack
 from planner.engines.vllm.settings import reported
-from planner.facts.deployment import PROXY_PORT, Deployment, Sampling, Service
-from planner.questions.placement import Placed, Stack
+from planner.facts.deployment import Sampling, Service
 from planner.units import gib, tokens
 
 
-def deployment(stack: Stack, *, bind: str = "127.0.0.1", proxy_port: int = PROXY_PORT, sampling: dict[str, Sampling] | None = None) -> Deployment:
-    """What to run for placed vLLM servers."""
-    group = stack.group
-    recommended = sampling or {}
-    return Deployment(
-        title=" and ".join(server.plan.repo for server in reversed(stack.servers)) + f" on {group.label}",
-        gpu=group.gpu.name,
-        gpu_title=group.gpu.title,
-        vendor=group.gpu.vendor,  # type: ignore[arg-type]
-        count=group.count,
-        services=tuple(_service(server, stack, recommended.get(server.name, Sampling())) for server in stack.servers),
-        nodes=group.nodes,
-        bind=bind,
-        proxy_port=proxy_port,
-    )
-
-
-def _service(server: Placed, stack: Stack, sampling: Sampling) -> Service:
+def service(server: Placed, stack: Stack, sampling: Sampling) -> Service:
+    """What is started for one server beside the others of its machine."""
     plan, config, ledger = server.plan, server.plan.config, server.plan.choice.expected
     model = plan.model
     return Service(

@@ -1,0 +1,80 @@
+"""What is asked of MLX."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from planner.engines.catalogue import Catalogue, Plain, form_key
+from planner.engines.mlx import memory as mlx
+from planner.errors import PlannerError
+from planner.facts.context import USEFUL_CONTEXT
+from planner.facts.deployment import Sampling
+from planner.facts.hardware import GpuGroup
+from planner.facts.model import ModelSpec
+from planner.facts.question import ServiceRow, StackRow
+from planner.facts.variant import Variant
+from planner.text import slug
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MlxAsk:
+    """What is asked of MLX; None is free. The group's `taken_bytes` are wired by other servers."""
+
+    model: ModelSpec
+    group: GpuGroup
+    repo: str
+    served_name: str
+    form: mlx.MlxFormat
+    is_guessed_repo: bool = False
+    name: str = "chat"
+    context: int | None = None
+    users: int = 1
+    kv_bits: int | None = None
+    wired_limit_mb: int | None = None
+    host: str = "127.0.0.1"
+    port: int = 8000
+    sampling: Sampling = field(default_factory=Sampling)
+
+    @property
+    def engine(self) -> str:
+        """The stock server that serves it: mlx-vlm vision and embeddings, mlx-lm text."""
+        return "mlx-vlm" if self.model.vision is not None or self.model.pooling else "mlx-lm"
+
+
+def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catalogue, *, is_main: bool) -> MlxAsk:
+    """One row of a question. Raises PlannerError for a cache that MLX does not have."""
+    plain = catalogue.find_plain(service.model)
+    context = service.context or service.max_model_len
+    context = context if isinstance(context, int) else None
+    variant = plain.variant("mlx", service.quantization)
+    is_folder = Path(service.model).is_dir()
+    form = mlx.read_format(service.quantization or _form(plain, variant, is_folder=is_folder))
+    repo = plain.repo if is_folder else variant.repo if variant else f"mlx-community/{plain.repo.rpartition('/')[2]}-{form.name}"
+    kv_bits = {None: None, "auto": 16, "f16": 16, "bf16": 16, "q8": 8, "q8_0": 8, "8": 8, "q4": 4, "q4_0": 4, "4": 4}
+    if service.kv_cache_dtype not in kv_bits:
+        raise PlannerError(f"MLX has no KV cache of {service.kv_cache_dtype}", "bf16, q8 or q4")
+    return MlxAsk(
+        model=plain.spec,
+        group=group,
+        repo=repo,
+        is_guessed_repo=variant is None and not is_folder,
+        served_name=slug(plain.name),
+        form=form,
+        name=service.name or "chat",
+        context=context or (None if is_main or plain.spec.pooling else min(USEFUL_CONTEXT, plain.spec.max_position_embeddings)),
+        users=service.users or 1,
+        kv_bits=kv_bits[service.kv_cache_dtype],
+        wired_limit_mb=row.wired_limit_mb,
+        host=row.bind,
+        port=service.port or 0,
+        sampling=plain.sampling,
+    )
+
+
+def _form(plain: Plain, variant: Variant | None, *, is_folder: bool) -> str:
+    """The format that is there already, else 8 bits."""
+    if is_folder:
+        bits, group = plain.mlx_quantization.get("bits"), plain.mlx_quantization.get("group_size", 64)
+        return f"{bits}bit" + (f"-g{group}" if group != 64 else "") if bits else "bf16"
+    return form_key(variant.format) if variant else "8bit"

@@ -1,0 +1,125 @@
+"""What can this machine serve: a question about one or several servers -> a plan of each, and what to start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+from planner.catalogue import resolve
+from planner.engines import ENGINES, Engine
+from planner.errors import PlannerError
+from planner.facts.alternatives import Alternative
+from planner.facts.deployment import PROXY_PORT, Deployment
+from planner.facts.hardware import GpuGroup, GpuSpec, Host
+from planner.facts.plan import Plan
+from planner.facts.question import StackRow
+from planner.facts.verdict import Verdict, Warn, worst
+from planner.questions.question import Question, engine_of, question_of, typed
+
+if TYPE_CHECKING:
+    from planner.engines.catalogue import Source
+    from planner.engines.vllm.choice import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Planned servers in the order in which they start, the last of which is the main one; what starts them; what would do where one does not."""
+
+    plans: tuple[Plan, ...]
+    deployment: Deployment
+    question: Question
+    alternatives: tuple[Alternative, ...] = ()
+    warnings: tuple[Warn, ...] = ()
+
+    @property
+    def main(self) -> Plan:
+        """The plan that the question was about."""
+        return self.plans[-1]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of the servers'."""
+        return worst([plan.verdict for plan in self.plans])
+
+    @property
+    def starts(self) -> bool:
+        """Whether all servers are to be run."""
+        return all(plan.starts for plan in self.plans)
+
+    @property
+    def requirements_met(self) -> bool:
+        """Whether all that was asked is met."""
+        return all(plan.requirements_met for plan in self.plans)
+
+
+def answer_for(row: StackRow, first_port: int | None = None, formats: tuple[str, ...] = ()) -> Answer:
+    """Answer one question, of which the formats of its files are a part. Raises PlannerError where it cannot be asked so."""
+    from planner.catalogue.load import find_gpu
+
+    gpu = find_gpu(row.gpu)
+    engine = ENGINES[engine_of(row.engine, gpu)]
+    _refuse_foreign(row, engine)
+    if why := engine.refuses(gpu):
+        raise PlannerError(f"{gpu.title}: {why}", _others(gpu))
+    question = question_of(row, first_port, formats)
+    machine = machine_of(row, gpu)
+    placed = engine.plan(row, machine, first_port or engine.first_port, resolve)
+    return Answer(
+        plans=placed.plans,
+        deployment=deployment_of(placed.plans, machine, engine, bind=row.bind, proxy_port=row.proxy_port),
+        question=question,
+        alternatives=typed(placed.alternatives, question),
+        warnings=placed.warnings,
+    )
+
+
+def machine_of(row: StackRow, gpu: GpuSpec) -> GpuGroup:
+    """The machine of a question, with what was observed on it before."""
+    from planner.machine.calibration import calibrated
+
+    link = int((row.link_gb_per_s or 0.0) * 1e9)
+    return GpuGroup(gpu=calibrated(gpu), count=row.count * row.nodes, host=Host(row.host), nodes=row.nodes, link_bytes_per_s=link)
+
+
+def request_of(row: StackRow) -> tuple[Request, Source]:
+    """The question about the one model of a row, for commands that measure or verify what the default engine does. Raises PlannerError."""
+    from planner.catalogue.load import find_gpu
+    from planner.engines.vllm.ask import request_of as request
+
+    gpu = find_gpu(row.gpu)
+    if why := ENGINES[engine_of("vllm", gpu)].refuses(gpu):
+        raise PlannerError(f"{gpu.title}: {why}", _others(gpu))
+    return request(row.services[0], machine_of(replace(row, nodes=1), gpu), row.vllm_version, resolve)
+
+
+def _refuse_foreign(row: StackRow, engine: Engine) -> None:
+    """Refuse what only another engine has: it is not passed over."""
+    given = [each.name for rows in (row.services, [row]) for one in rows for each in fields(one) if getattr(one, each.name) != each.default]
+    for other in ENGINES.values():
+        if foreign := next((name for name in given if name in other.own_settings and name not in engine.own_settings), None):
+            flag = f"--{foreign.replace('_', '-')}"
+            raise PlannerError(
+                f"{flag} is {other.title}'s; {engine.title} has no such setting", "--context, --users, --kv-cache-dtype and --quantization go for all"
+            )
+
+
+def _others(gpu: GpuSpec) -> str:
+    """The engines that a GPU runs, as a hint."""
+    *names, last = [name for name, engine in ENGINES.items() if not engine.refuses(gpu)]
+    return f"--engine {', '.join(names)} or {last}" if names else f"--engine {last}"
+
+
+def deployment_of(plans: tuple[Plan, ...], machine: GpuGroup, engine: Engine, *, bind: str = "127.0.0.1", proxy_port: int = PROXY_PORT) -> Deployment:
+    """What to run, the small servers first."""
+    gpu, by = machine.gpu, "" if engine.name == next(iter(ENGINES)) else f" with {engine.name}"
+    return Deployment(
+        title=" and ".join(plan.model.id for plan in reversed(plans)) + f" on {machine.label}{by}",
+        gpu=gpu.name,
+        gpu_title=gpu.title,
+        vendor=gpu.vendor,  # type: ignore[arg-type]
+        count=machine.count,
+        services=tuple(plan.service for plan in plans),
+        nodes=machine.nodes,
+        bind=bind,
+        proxy_port=proxy_port,
+    )
