@@ -114,7 +114,7 @@ def consumer_table() -> list[str]:
     """Reported starts on consumer cards beside the verdict of `plan check`."""
     rows = list(reported())
     wrong = sum(1 for row in rows if not row.started and row.checked.verdict == "starts")
-    refused = sum(1 for row in rows if row.started and row.checked.verdict == "does_not_start")
+    refused = sum(1 for row in rows if row.started and row.checked.verdict.falls_short)
     told = [row for row in rows if row.is_inside is not None]
     lines = [
         "## Consumer and workstation cards",

@@ -19,8 +19,9 @@ from planner.engines.vllm.memory import Placement
 from planner.engines.vllm.search import candidates, evaluate, splits
 from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.facts.hardware import GpuGroup
+from planner.facts.verdict import Verdict
 from planner.grid.servers import KV_DTYPES, Array
-from planner.grid.sweep import VERDICTS, Sweep, all_gpus, all_models, parts
+from planner.grid.sweep import Sweep, all_gpus, all_models, parts
 
 SAMPLE, JOBS = 2000, 2
 
@@ -62,7 +63,7 @@ def differs(sweep: Sweep, setting: Setting) -> bool:
     choice = evaluate(request, replace(config, max_model_len=int(row["context"])), placement)
     ledger = choice.expected
     theirs = (choice.verdict, ledger.weights_bytes, ledger.kv_cache_bytes, choice.conservative.kv_cache_bytes, ledger.max_concurrency)
-    ours = (VERDICTS[int(row["verdict"])], row["weights_bytes"], row["kv_cache_bytes"], row["kv_cache_bytes_low"], row["max_concurrency"])
+    ours = (list(Verdict)[int(row["verdict"])], row["weights_bytes"], row["kv_cache_bytes"], row["kv_cache_bytes_low"], row["max_concurrency"])
     return ours != theirs
 
 

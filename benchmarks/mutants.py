@@ -70,19 +70,19 @@ MUTANTS = (
     ),
     _mutant(
         "a request may take the reserved block",
-        "engines/vllm/memory.py",
+        "engines/vllm/ledger.py",
         "(self.short_of_request_bytes <= 0)",
         "(self.kv_cache_needed_bytes <= self.kv_cache_bytes)",
         "test_memory",
     ),
     _mutant(
         "a refusal always counts a reserved block",
-        "engines/vllm/memory.py",
+        "engines/vllm/ledger.py",
         "self.kv_cache_needed_bytes + self.reserved_blocks * self.kv_block_bytes",
         "self.kv_cache_needed_bytes + self.kv_block_bytes",
         "test_memory",
     ),
-    _mutant("late graphs are not looked for", "engines/vllm/memory.py", "self.used_bytes) + self.late_graph_bytes <=", "self.used_bytes) <=", "test_memory"),
+    _mutant("late graphs are not looked for", "engines/vllm/ledger.py", "self.used_bytes) + self.late_graph_bytes", "self.used_bytes)", "test_memory"),
     _mutant("buffers of a batch are dropped", "engines/vllm/memory.py", " + model.bytes_per_batched_token * config.max_num_batched_tokens", "", "test_memory"),
     _mutant(
         "the conservative ledger counts on what is usually free", "engines/vllm/memory.py", "on.surely_free_bytes if", "on.usually_free_bytes if", "test_memory"
@@ -134,7 +134,12 @@ MUTANTS = (
         "test_changes",
     ),
     _mutant(
-        "a request in the reserved block", "questions/capacity.py", "ledger.kv_cache_blocks - ledger.reserved_blocks", "ledger.kv_cache_blocks", "test_capacity"
+        "a request in the reserved block",
+        "engines/vllm/ledger.py",
+        "= self.kv_cache_blocks - self.reserved_blocks",
+        "= self.kv_cache_blocks",
+        "test_capacity",
+        "test_memory",
     ),
     _mutant("the client takes no time", "questions/capacity.py", "limits.first_token_s - client_s", "limits.first_token_s", "test_capacity"),
     _mutant("decoding leaves the whole batch", "speed/queueing.py", "max(1, self.server.batch - len(self.decoding))", "self.server.batch", "test_queueing"),

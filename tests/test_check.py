@@ -24,7 +24,7 @@ from planner.engines.vllm.settings import Pins
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS, nearest_version, newest_for
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
-from planner.facts.verdict import EXIT_CODES
+from planner.facts.verdict import Verdict
 from planner.grid.servers import Machines, servers
 from planner.questions.find_commands import find_commands
 
@@ -84,8 +84,8 @@ ORDINARILY = (
 def gets_a_verdict(card, model, command):
     (found,) = find_commands(command.format(model))
     answer = judge(found, GpuGroup(gpu=card, count=2))
-    assert answer.verdict in EXIT_CODES
-    assert (answer.verdict == "does_not_start") == bool(answer.problems)
+    assert answer.verdict in Verdict
+    assert answer.verdict.falls_short == bool(answer.problems)
 
 
 CARDS = [row.spec() for row in gpu_rows() if row.vendor != "apple"]
@@ -417,7 +417,7 @@ def test_consumer_starts_are_never_promised_and_rarely_refused():
     assert len(rows) >= 25
     assert not [row.name for row in rows if not row.started and row.checked.verdict == "starts"]
     started = [row for row in rows if row.started]
-    refused = [row.name for row in started if row.checked.verdict == "does_not_start"]
+    refused = [row.name for row in started if row.checked.verdict.falls_short]
     assert len(refused) <= 0.05 * len(started), refused
     inside = [row.is_inside for row in rows if row.is_inside is not None]
     assert len(inside) >= 20
@@ -445,7 +445,7 @@ def test_the_json_follows_its_schema(tmp_path):
         done = run_plan("check", command, "--gpu", "rtx4090", "--count", "3", "--format", "json", cwd=tmp_path)
         answer = json.loads(done.stdout)
         jsonschema.validate(answer, json_schema("check"))
-        assert done.returncode == (1 if answer["verdict"] == "does_not_start" else 0)
+        assert done.returncode == Verdict(answer["verdict"]).exit_code
 
 
 @pytest.mark.parametrize(
@@ -483,9 +483,9 @@ def test_every_server_of_the_guide_gets_a_verdict():
     assert len(found) == 17
     for command in found:
         answer = judge(command, GpuGroup(gpu=gpu("rtx4090"), count=2))
-        assert answer.verdict in ("starts", "tight", "does_not_start")
+        assert answer.verdict in Verdict
         assert not [problem for problem in answer.problems if problem.code in ("unknown-flag", "other")], command
-        assert (answer.verdict == "does_not_start") == bool(answer.problems)
+        assert answer.verdict.falls_short == bool(answer.problems)
 
 
 @pytest.mark.parametrize(

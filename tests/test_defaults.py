@@ -13,11 +13,10 @@ from strategies import groups, models
 from planner.catalogue import load
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.plan import make_plan
-from planner.engines.vllm.search import LEAST_CONTEXT, USEFUL_CONTEXT, best, holds_users, sizes, splits
+from planner.engines.vllm.search import LEAST_CONTEXT, USEFUL_CONTEXT, best, sizes, splits
 from planner.engines.vllm.settings import REPORTED, Pins
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup
-from planner.facts.verdict import WORST_FIRST
 
 REFUSED = (PlannerError, UnsupportedError)
 COMMON = ("rtx3090", "rtx4090", "rtx5090", "a100-80gb", "h100", "l40s", "l4")
@@ -63,8 +62,8 @@ def gets(request: Request, choice: Choice, context: int) -> tuple[float, ...]:
     if not model.is_encoder:
         requests = (ledger.kv_cache_blocks - ledger.reserved_blocks) / ledger.length.cache.blocks_per_request(context, ledger.length.in_flight_tokens)
     return (
-        WORST_FIRST.index(choice.verdict),
-        holds_users(request, choice),
+        choice.verdict.rank,
+        choice.holds(request.users),
         not config.enforce_eager,
         config.max_model_len,
         requests if sure else 0,
@@ -104,7 +103,7 @@ def untrue(request: Request, choice: Choice) -> list[str]:
         other = plan.choice
         holds = {
             "not sure": other.verdict != "starts",
-            "fewer users": other.verdict != "starts" or not holds_users(request, other),
+            "fewer users": other.verdict != "starts" or not other.holds(request.users),
             "shorter": other.config.max_model_len < choice.config.max_model_len,
             "refused": False,
         }

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from planner.catalogue import load as catalog
 from planner.engines.vllm.choice import Request
-from planner.engines.vllm.memory import MemoryBreakdown
+from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.rules import check_model
 from planner.engines.vllm.search import candidates, evaluate, splits
 from planner.engines.vllm.settings import Pins
@@ -18,11 +18,11 @@ from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
-from planner.grid.servers import BEYOND, DOES_NOT_START, KV_DTYPES, STARTS, TIGHT, Machines, servers
+from planner.facts.verdict import Verdict
+from planner.grid.servers import BEYOND, KV_DTYPES, Machines, servers
 from tests.strategies import groups, models
 
 CONTEXTS = (1024, 3072, 8192, 16_384, 40_960, 131_072, 262_144)
-VERDICTS = {"starts": STARTS, "tight": TIGHT, "does_not_start": DOES_NOT_START}
 FIELDS = [name for name in MemoryBreakdown.__slots__ if name != "length"]
 
 
@@ -66,7 +66,7 @@ def compare(model: ModelSpec, machines: Machines, contexts: tuple[int, ...]) -> 
                 assert found.keys() == wanted.keys()
                 for key, choice in wanted.items():
                     row = found[key]
-                    assert grid.verdict[row, column] == VERDICTS[choice.verdict]
+                    assert grid.verdict[row, column] == choice.verdict.rank
                     for ours, theirs in ((grid.expected, choice.expected), (grid.conservative, choice.conservative)):
                         assert element(ours, row, column, grid.verdict.shape) == {name: getattr(theirs, name) for name in FIELDS}
                     compared += 1
@@ -115,7 +115,7 @@ def test_speed_equals_the_estimate_of_the_plan(name):
     found, compared = speeds(model, grid, machines), 0
     for row, index in enumerate(grid.gpu):
         tp, dtype = int(grid.tensor_parallel_size[row]), KV_DTYPES[grid.kv_cache_dtype[row]]
-        if grid.pipeline_parallel_size[row] != 1 or grid.verdict[row, 0] == DOES_NOT_START:
+        if grid.pipeline_parallel_size[row] != 1 or grid.verdict[row, 0] <= Verdict.UNLIKELY.rank:
             continue
         group = GpuGroup(gpu=machines.gpus[index], count=tp)
         plan = plan_as_asked(

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.facts.question import ServiceRow, StackRow
+from planner.facts.verdict import Verdict
 from planner.questions.plan import answer_for
 from planner.report.contract import plan_json
-from planner.report.lead import VERDICT_WORDS, Outcome, headline
+from planner.report.lead import Outcome, headline
 from planner.report.view import view_of
 from tests.conftest import run_plan
 
@@ -43,13 +44,13 @@ def test_the_answer_leads_with_the_truth(question, tmp_path):
     text = run_plan(*question, "--dry-run", cwd=tmp_path).stdout
     first = text.splitlines()[0]
     assert first.endswith(f": {found['headline']}"), first
-    assert found["headline"].startswith(VERDICT_WORDS[found["verdict"]])
-    assert (found["headline"] == VERDICT_WORDS[found["verdict"]]) == (
-        found["requirements_met"] or (found["verdict"] == "does_not_start" and len(found["services"]) == 1)
+    assert found["headline"].startswith(Verdict(found["verdict"]).words)
+    assert (found["headline"] == Verdict(found["verdict"]).words) == (
+        found["requirements_met"] or (Verdict(found["verdict"]).falls_short and len(found["services"]) == 1)
     )
     assert not re.search(r"(?<![\w.])-\d", text.split("vllm serve")[0].replace("--", "")), text  # no negative figure
     assert "0.00 " not in text.split("per GPU")[0]
-    if found["verdict"] == "does_not_start":
+    if Verdict(found["verdict"]).falls_short:
         why = text.splitlines()[2]
         assert why.startswith("Why: "), text
         assert "short by" in text
@@ -71,22 +72,22 @@ def test_every_door_says_the_same(row):
     assert view.headline == plan_json(found, [])["headline"]
     assert (view.tone == "good") == found.requirements_met
     assert f"<strong>{view.headline}</strong>" in report(view, "plan")
-    assert bool(view.figures) == (found.verdict != "does_not_start")
+    assert bool(view.figures) == (not found.verdict.falls_short)
 
 
-@given(st.sampled_from(sorted(VERDICT_WORDS)), st.integers(0, 30), st.integers(0, 30), st.integers(0, 5), st.integers(0, 5))
+@given(st.sampled_from(Verdict), st.integers(0, 30), st.integers(0, 30), st.integers(0, 5), st.integers(0, 5))
 def test_green_is_for_what_starts_as_asked(verdict, asked, held, layers, on_gpu):
     one = Outcome(verdict=verdict, users_asked=asked, users=held, layers=layers, layers_on_gpu=on_gpu)
     found = headline([one])
     met = held >= asked and on_gpu >= layers
     assert (found.tone == "good") == (verdict == "starts" and met)
-    assert found.words.startswith(VERDICT_WORDS[verdict])
-    if verdict != "does_not_start":
-        assert (found.words == VERDICT_WORDS[verdict]) == met
+    assert found.words.startswith(verdict.words)
+    if not verdict.falls_short:
+        assert (found.words == verdict.words) == met
         assert (f"{held} of {asked} users" in found.words) == (held < asked)
 
 
 def test_of_several_servers_the_one_that_holds_less_is_named():
-    for first, second in product(("starts", "tight"), repeat=2):
+    for first, second in product((Verdict.STARTS, Verdict.TIGHT), repeat=2):
         both = [Outcome(verdict=first, name="embedding"), Outcome(verdict=second, name="chat", users_asked=3, users=1)]
-        assert "chat holds 1 of 3 users" in headline(both, "tight" if "tight" in (first, second) else "starts").words
+        assert "chat holds 1 of 3 users" in headline(both, min(first, second)).words

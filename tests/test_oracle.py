@@ -60,7 +60,7 @@ def command_grid(gpu_names: list[str], count: int) -> dict[str, list[tuple[str, 
                     plan = make_plan(Request(model=row.spec(variant), group=GpuGroup(gpu=gpu, count=count)), repo=variant.repo, served_name=row.name)
                 except PlannerError:
                     continue
-                if plan.verdict != "does_not_start":
+                if not plan.verdict.falls_short:
                     config = row.config | ({"quantization_config": variant.quantization} if variant.quantization else {})
                     grid[name].append((f"{row.name}-{variant.name}", {"config": config, "argv": list(plan.argv)}))
     return grid

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from typing import get_args
 
 import jsonschema
 import pytest
@@ -128,9 +127,9 @@ def lists(schema) -> set[tuple]:
 
 def test_grades_and_what_binds_are_those_of_the_code():
     words = lists(json_schema("plan"))
-    assert {get_args(Grade), get_args(BoundBy), get_args(Verdict)} <= words
+    assert {tuple(Grade), tuple(BoundBy), tuple(Verdict)} <= words
     longest = {Step(*(float(at == place) for at in range(5))).longest for place in range(5)}
-    assert longest == set(get_args(BoundBy))
+    assert longest == set(BoundBy)
 
 
 @pytest.mark.parametrize("state", ["none", "memory"])

@@ -9,7 +9,8 @@ from planner.catalogue.load import find_model
 from planner.engines.vllm import search
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.kvcache import CacheGroup, CachePlan
-from planner.engines.vllm.memory import Length, MemoryBreakdown, Placement
+from planner.engines.vllm.ledger import Length, MemoryBreakdown
+from planner.engines.vllm.memory import Placement
 from planner.engines.vllm.search import best, cannot_split, enough, evaluate, kv_dtypes, longest_for_users, preference, sequences, sizes, splits
 from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.errors import PlannerError
@@ -222,8 +223,7 @@ def test_sequences_are_not_raised_where_memory_lacks_already(monkeypatch):
 @pytest.mark.parametrize(("weights", "could"), [(869, True), (870, False)])
 def test_a_smaller_batch_cannot_help_where_what_is_loaded_takes_all(weights, could):
     """900 are requested; 20 of buffers and 10 outside torch stay."""
-    held = replace(choice(), optimistic=ledger(weights_bytes=weights, buffers_bytes=20, non_torch_bytes=10))
-    assert search._could_start(held) is could
+    assert ledger(weights_bytes=weights, buffers_bytes=20, non_torch_bytes=10).could_load is could
 
 
 def test_experts_that_ranks_cannot_slice_can_be_spread():
@@ -277,7 +277,12 @@ TIGHT = {"conservative": ledger(requested_bytes=960)}
     ("better", "than", "asked"),
     [
         (({}, 3), (TIGHT, 0), {}),  # a sure start before everything
-        (({"conservative": ledger(max_concurrency=4.0), "enforce_eager": True}, 0), ({"conservative": ledger(max_concurrency=3.9)}, 0), {"users": 4}),
+        # of 400 blocks one is nobody's: four requests of 99, three of 100
+        (
+            ({"conservative": ledger(kv_cache_needed_bytes=99), "enforce_eager": True}, 0),
+            ({"conservative": ledger(kv_cache_needed_bytes=100)}, 0),
+            {"users": 4},
+        ),
         (({"max_model_len": 8192}, 0), ({"max_model_len": 65_536, "enforce_eager": True}, 0), {}),  # graphs with 8k before any context without
         (({"tensor_parallel_size": 2}, 1), ({}, 0), {}),
         (({}, 0), ({"max_model_len": 131_072}, 1), {}),  # vLLM's batch before more context

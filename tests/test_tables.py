@@ -102,12 +102,14 @@ def _capacity(answer: dict) -> Iterator[str]:
 
 def _plan(answer: dict) -> Iterator[str]:
     yield from (answer["model"]["id"], answer["headline"])
-    yield from (f"{answer['settings'][name]}" for name in answer["reasons"] if name in answer["settings"] and answer["verdict"] != "does_not_start")
+    yield from (
+        f"{answer['settings'][name]}" for name in answer["reasons"] if name in answer["settings"] and answer["verdict"] not in ("does_not_start", "unlikely")
+    )
     yield from (one.get("command") or one["arguments"] for one in answer["alternatives"])
     yield from (one["change"] for one in answer["alternatives"])
     yield from (warning["message"] for warning in answer["warnings"])
     yield from (one["name"] for one in answer["services"] if len(answer["services"]) > 1)
-    if answer["verdict"] != "does_not_start":
+    if answer["verdict"] not in ("does_not_start", "unlikely"):
         yield f"{answer['memory']['weights_bytes'] / 1024**3:.2f}"
         yield f"{answer['memory']['kv_cache_bytes'] / 1024**3:.2f}"
 

@@ -21,7 +21,6 @@ from planner.errors import FileError, PlannerError
 from planner.facts.hardware import GpuGroup, Host
 from planner.facts.question import HostName
 from planner.facts.settings import Kind
-from planner.facts.verdict import EXIT_CODES
 from planner.questions.fields import FIELDS
 from planner.questions.find_commands import MAX_TEXT_BYTES, Found, find_commands
 from planner.secrets import redact_words
@@ -74,7 +73,7 @@ def check_command(
         from planner.report.terminal import render_check
 
         console().print(render_check(checked), crop=False)
-    ctx.exit(EXIT_CODES[checked.verdict])
+    ctx.exit(checked.verdict.exit_code)
 
 
 def _group(gpu: str, count: int, host: HostName, free_gib: float | None) -> GpuGroup:

@@ -43,6 +43,7 @@ def _print(style: str, found: Callable[[], object], rendered: Callable[[], Rende
 def _models(values: PlanValues, gpu: str) -> int:
     from planner.catalogue.load import find_gpu
     from planner.facts.hardware import GpuGroup
+    from planner.facts.verdict import Verdict
     from planner.machine.calibration import calibrated
     from planner.questions.choose import Wish, choose
     from planner.questions.offers import offers
@@ -56,7 +57,7 @@ def _models(values: PlanValues, gpu: str) -> int:
     if not found:
         raise PlannerError(f"no model of the catalogue starts on {group.label} for {wish.purpose} as asked", "a shorter --context, or --for chat")
     _print(values.style, lambda: models_json(found, group, wish), lambda: render_models(found, group, wish))
-    return 0 if found[0].meets and found[0].fit.verdict == "starts" else 1
+    return 0 if found[0].meets and found[0].fit.verdict is Verdict.STARTS else 1
 
 
 def _refuse_old(gpu: GpuSpec, version: str) -> None:

@@ -10,6 +10,7 @@ from planner.facts.alternatives import Alternative, Changed
 from planner.facts.command_line import flag_of
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.verdict import Verdict
 
 MOST_OFFERED = 6
 
@@ -65,7 +66,7 @@ def offered(changes: Iterable[Change[Asked]], check: Callable[[Asked], bool]) ->
 def sure(words: str, changed: Changed) -> Alternative:
     """A change that was seen to do."""
     arguments = " ".join(f"without {flag_of(name)}" if value is None else f"{flag_of(name)} {value}" for name, value in changed)
-    return Alternative(change=words, arguments=arguments, verdict="starts", changed=changed)
+    return Alternative(change=words, arguments=arguments, verdict=Verdict.STARTS, changed=changed)
 
 
 def both(change: Change[Asked], more: Change[Asked]) -> Change[Asked]:

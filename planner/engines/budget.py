@@ -9,7 +9,7 @@ from planner.facts.deployment import Service
 from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Line, Plan, PlannedModel, Sum
 from planner.facts.settings import Value
-from planner.facts.verdict import Rejection, Verdict
+from planner.facts.verdict import ONLY_AT_LOWEST, Rejection, Verdict, verdict_of
 from planner.units import GIB, gib, tokens
 
 
@@ -27,25 +27,29 @@ class Budget:
         return sum(line.bytes for line in self.lines)
 
     @property
+    def least_bytes(self) -> int:
+        """The optimistic sum."""
+        return sum(line.low_bytes for line in self.lines)
+
+    @property
     def most_bytes(self) -> int:
         """The conservative sum."""
         return sum(line.high_bytes for line in self.lines)
 
     @property
     def verdict(self) -> Verdict:
-        """starts: also with conservative figures; tight: with the expected ones; does_not_start."""
-        if self.most_bytes <= self.conservative_available_bytes:
-            return "starts"
-        return "tight" if self.used_bytes <= self.available_bytes else "does_not_start"
+        """By which sums fit."""
+        surely = self.most_bytes <= self.conservative_available_bytes
+        return verdict_of(surely, self.used_bytes <= self.available_bytes, self.least_bytes <= self.available_bytes)
 
     @property
     def rejection(self) -> Rejection | None:
         """By how much it is too large."""
-        if self.verdict != "does_not_start":
+        if not self.verdict.falls_short:
             return None
-        short = self.used_bytes - self.available_bytes
         reason = f"{gib(self.used_bytes)} are needed, {gib(self.available_bytes)} are available"
-        return Rejection(code="out-of-memory", reason=reason, short_by_bytes=short)
+        reason += f"; {ONLY_AT_LOWEST}" if self.verdict is Verdict.UNLIKELY else ""
+        return Rejection(code="out-of-memory", reason=reason, short_by_bytes=self.used_bytes - self.available_bytes)
 
     def sums(self, host_bytes: int, host_note: str) -> tuple[Sum, ...]:
         """What the terms come to, against what there is, and what lies in main memory."""
@@ -78,7 +82,6 @@ def budgeted(
     """The plan of one server within its budget; warnings, speed and alternatives are added by its engine."""
     is_whole = layers_on_gpu >= layers
     known = {f"{line.key}_bytes": line.bytes for line in budget.lines if line.key in ("weights", "kv_cache")}
-    low = sum(line.low_bytes for line in budget.lines)
     return Plan(
         engine=engine,
         version=version,
@@ -94,11 +97,11 @@ def budgeted(
         available_bytes=budget.available_bytes,
         used_bytes=budget.used_bytes,
         held_bytes=budget.most_bytes,
-        total_bytes=(low, budget.used_bytes, budget.most_bytes),
+        total_bytes=(budget.least_bytes, budget.used_bytes, budget.most_bytes),
         memory={
             "available_bytes": budget.available_bytes,
             "used_bytes": budget.used_bytes,
-            "used_bytes_low": low,
+            "used_bytes_low": budget.least_bytes,
             "used_bytes_high": budget.most_bytes,
             **known,
             "host_bytes": host_bytes,
@@ -114,7 +117,7 @@ def budgeted(
         is_pinned_partial=is_pinned_partial,
         host_bytes=host_bytes,
         binds=_binds(budget, context=context, longest=longest_context, limit=model.max_position_embeddings, layers=layers, on_gpu=layers_on_gpu),
-        requirements_met=budget.verdict != "does_not_start" and (is_whole or is_pinned_partial),
+        requirements_met=not budget.verdict.falls_short and (is_whole or is_pinned_partial),
         rejection=budget.rejection,
     )
 
@@ -128,7 +131,7 @@ def _told(line: Line) -> Line:
 
 def _binds(budget: Budget, *, context: int, longest: int, limit: int, layers: int, on_gpu: int) -> str:
     """What keeps the server from more, in one line."""
-    if budget.verdict == "does_not_start":
+    if budget.verdict.falls_short:
         return ""
     if on_gpu < layers:
         return f"Memory binds: {layers - on_gpu} of {layers} layers run on the CPU, at its speed."

@@ -11,7 +11,7 @@ from planner.facts.deployment import Service
 from planner.facts.hardware import GpuGroup
 from planner.facts.not_covered import NotCovered
 from planner.facts.settings import Value
-from planner.facts.speed import DOES_NOT_START, NoSpeed, Range, SpeedEstimate
+from planner.facts.speed import NOT_ASKED, NoSpeed, Range, SpeedEstimate
 from planner.facts.verdict import Rejection, Verdict, Warn
 from planner.units import CONTEXT_STEP, largest
 
@@ -130,13 +130,13 @@ class Plan:
     """What a checked command asks for that the ledger does not hold."""
     warnings: tuple[Warn, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
-    speed: SpeedEstimate | NoSpeed = DOES_NOT_START
+    speed: SpeedEstimate | NoSpeed = NOT_ASKED
     own: object = field(default=None, repr=False, compare=False)
 
     @property
     def starts(self) -> bool:
         """Whether it is to be run: it starts, surely or with the expected figures."""
-        return self.verdict != "does_not_start"
+        return not self.verdict.falls_short
 
     @property
     def is_whole(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import floor, log10
 
-from planner.facts.verdict import BoundBy, Grade
+from planner.facts.verdict import BoundBy, Grade, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,12 @@ class NoSpeed:
     reason: str
 
 
-DOES_NOT_START = NoSpeed("the server does not start")
+NOT_ASKED = NoSpeed("it was not asked")
+
+
+def no_start(verdict: Verdict) -> NoSpeed:
+    """Of a server that is not expected to start."""
+    return NoSpeed(f"the server {verdict.words}" if verdict is Verdict.DOES_NOT_START else f"the server is {verdict.words}")
 
 
 def expected_tokens_per_s(speed: SpeedEstimate | NoSpeed) -> float | None:

@@ -2,28 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
-Verdict = Literal["starts", "tight", "does_not_start", "unknown"]
-"""starts: also with conservative overheads; tight: with the expected ones; unknown: the ledger does not hold a part that decides."""
-
-WORST_FIRST: tuple[Verdict, ...] = ("does_not_start", "unknown", "tight", "starts")
+from planner.arrays import Whole, where
 
 
-def worst(verdicts: Collection[Verdict]) -> Verdict:
-    """The verdict of all together."""
-    return next(verdict for verdict in WORST_FIRST if verdict in verdicts)
+class Verdict(StrEnum):
+    """Whether a server starts, from the worst to the best; `unknown` where the ledger does not hold a part that decides.
+
+    conservative overheads fit: `starts`; expected ones: `tight`; only optimistic ones: `unlikely`; not even those: `does_not_start`. Verdicts
+    compare by this order, so that `min` of several is that of all together. A part that is not known may end anywhere below `starts`, so it
+    stands between what is not expected to start and what is.
+    """
+
+    DOES_NOT_START = "does_not_start"
+    UNLIKELY = "unlikely"
+    UNKNOWN = "unknown"
+    TIGHT = "tight"
+    STARTS = "starts"
+
+    @property
+    def rank(self) -> int:
+        """Its place in the order, 0 for the worst; the codes of a grid."""
+        return _RANKS[self]
+
+    def __lt__(self, other: str) -> bool:
+        return self.rank < Verdict(other).rank
+
+    def __le__(self, other: str) -> bool:
+        return self.rank <= Verdict(other).rank
+
+    def __gt__(self, other: str) -> bool:
+        return self.rank > Verdict(other).rank
+
+    def __ge__(self, other: str) -> bool:
+        return self.rank >= Verdict(other).rank
+
+    @property
+    def falls_short(self) -> bool:
+        """Whether it is not expected to start: requirements are not met, nothing is written, what would do is looked for."""
+        return self <= Verdict.UNLIKELY
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that answers so ends with."""
+        return 4 if self is Verdict.UNKNOWN else int(self.falls_short)
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return _WORDS[self]
 
 
-EXIT_CODES: dict[Verdict, int] = {"starts": 0, "tight": 0, "does_not_start": 1, "unknown": 4}
+_RANKS = {verdict: number for number, verdict in enumerate(Verdict)}
+_WORDS = {
+    Verdict.DOES_NOT_START: "does not start",
+    Verdict.UNLIKELY: "unlikely to start",
+    Verdict.UNKNOWN: "cannot be said",
+    Verdict.TIGHT: "tight: may fail",
+    Verdict.STARTS: "starts",
+}
+ONLY_AT_LOWEST = "it starts only if overheads are at their lowest"
 
-Grade = Literal["measured here", "measured class", "new model", "new GPU", "extrapolated"]
-"""How near a speed estimate is to what was measured."""
 
-BoundBy = Literal["weights", "arithmetic", "KV cache", "all-reduces", "starts"]
-"""What a step takes longest for."""
+def rank_of(conservative: Whole, expected: Whole, optimistic: Whole) -> Whole:
+    """The one rule: the rank of the verdict by whether each outlook fits, or an array of them."""
+    unlikely = where(optimistic, Verdict.UNLIKELY.rank, Verdict.DOES_NOT_START.rank)
+    return where(conservative, Verdict.STARTS.rank, where(expected, Verdict.TIGHT.rank, unlikely))
+
+
+def verdict_of(conservative: int, expected: int, optimistic: int) -> Verdict:
+    """The verdict by whether each outlook fits."""
+    return tuple(Verdict)[rank_of(conservative, expected, optimistic)]
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The verdict of servers that start together."""
+    return min(verdicts)
+
+
+class Grade(StrEnum):
+    """How near a speed estimate is to what was measured."""
+
+    MEASURED_HERE = "measured here"
+    MEASURED_CLASS = "measured class"
+    NEW_MODEL = "new model"
+    NEW_GPU = "new GPU"
+    EXTRAPOLATED = "extrapolated"
+
+
+class BoundBy(StrEnum):
+    """What a step takes longest for; `launches` is what kernels cost before they do anything."""
+
+    WEIGHTS = "weights"
+    ARITHMETIC = "arithmetic"
+    KV_CACHE = "KV cache"
+    ALL_REDUCES = "all-reduces"
+    LAUNCHES = "launches"
+
 
 SCHEMAS = (
     "gpus", "models", "prices", "stack",  # files that a person writes

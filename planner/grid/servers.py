@@ -16,7 +16,8 @@ from planner.arrays import Array, FloatArray
 from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.choice import safe_utilization
 from planner.engines.vllm.kvcache import CachePlan, block_bytes, cache_groups, cache_specs
-from planner.engines.vllm.memory import MemoryBreakdown, Stage, ledger
+from planner.engines.vllm.ledger import MemoryBreakdown
+from planner.engines.vllm.memory import Stage, ledger
 from planner.engines.vllm.overhead import Device, Outlook, device
 from planner.engines.vllm.search import FEWEST_SEQS, NARROW_CACHE, heads_or_layers
 from planner.engines.vllm.settings import ServeConfig
@@ -26,9 +27,10 @@ from planner.errors import PlannerError, UnsupportedError
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.model import ModelSpec
+from planner.facts.verdict import rank_of
 
 KV_DTYPES = ("auto", NARROW_CACHE)
-BEYOND, DOES_NOT_START, TIGHT, STARTS = -1, 0, 1, 2  # BEYOND: a context that the model does not have
+BEYOND = -1  # beside the ranks of verdicts: a context that the model does not have
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,7 @@ class Servers:
     contexts: Array
     expected: MemoryBreakdown[Array]
     conservative: MemoryBreakdown[Array]
-    verdict: Array  # servers x contexts
+    verdict: Array  # ranks, servers x contexts
 
     @property
     def world_size(self) -> Array:
@@ -146,6 +148,11 @@ class Servers:
         """Requests at once, servers x contexts; an encoder's are its sequences."""
         ledger: MemoryBreakdown = getattr(self, outlook)
         return np.broadcast_to(np.asarray(ledger.max_concurrency, dtype=np.float64), self.verdict.shape)
+
+    @property
+    def users(self) -> Array:
+        """Whole requests that are surely admitted at once, servers x contexts."""
+        return np.broadcast_to(self.conservative.admitted_requests, self.verdict.shape)
 
     @property
     def settings(self) -> int:
@@ -267,10 +274,8 @@ def servers(name: str, model: ModelSpec, machines: Machines, contexts: Sequence[
     depth = max(len(each.stages) for each in ways)
     stages = [_stage([each.stages[min(number, len(each.stages) - 1)] for each in ways], way) for number in range(depth)]
     needed = _needed(ways, way, lengths, rules.in_flight_tokens(config))
-    expected, conservative = (
-        ledger(model, asked.device, config, outlook, stages, needed_blocks=needed) for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE)
-    )
-    verdict = np.where(conservative.starts, STARTS, np.where(expected.starts, TIGHT, DOES_NOT_START)).astype(np.int8)
+    expected, conservative, optimistic = (ledger(model, asked.device, config, outlook, stages, needed_blocks=needed) for outlook in Outlook)
+    verdict = rank_of(*(np.asarray(each.starts) for each in (conservative, expected, optimistic)))
     return Servers(
         model=name,
         gpu=gpu,

@@ -23,12 +23,12 @@ from planner.arrays import Array
 from planner.catalogue.load import Catalogue, Entry, current, find_gpu, find_model, gpu_rows, model_rows, unknown_model, use, using
 from planner.errors import PlannerError, WorldError, require
 from planner.facts.hardware import Host
+from planner.facts.verdict import Verdict
 from planner.grid.interrupt import leave_signals
 from planner.grid.servers import BEYOND, KV_DTYPES, Machines, Servers, servers
 from planner.grid.speed import speeds
 
 MOST_POINTS = 200_000_000  # about three minutes; what is larger is a mistake, or several sweeps
-VERDICTS = ("does_not_start", "tight", "starts")
 CONTEXTS = tuple(base << power for power in range(10) for base in (2048, 3072))
 COLUMNS = (
     "model", "gpu", "count", "tensor_parallel_size", "pipeline_parallel_size", "kv_cache_dtype", "context", "verdict",
@@ -107,7 +107,7 @@ def part(sweep: Sweep, model: str) -> dict[str, Array]:
 
 def _columns(sweep: Sweep, found: Servers, rate: Array) -> dict[str, Array]:
     shape = found.verdict.shape
-    keep = found.verdict == VERDICTS.index("starts") if sweep.only_starts else found.verdict != BEYOND
+    keep = found.verdict == Verdict.STARTS.rank if sweep.only_starts else found.verdict != BEYOND
 
     def cells(values: Array | float) -> Array:
         found: Array = np.broadcast_to(values, shape)[keep]
@@ -232,5 +232,9 @@ def _reach(address: str) -> None:
 def decoded(sweep: Sweep, model: str, columns: dict[str, Array]) -> dict[str, Array]:
     """The columns of a part with their names: strings as arrays of objects."""
     count = len(columns["gpu"])
-    names = {"gpu": np.array(sweep.gpus, dtype=object), "kv_cache_dtype": np.array(KV_DTYPES, dtype=object), "verdict": np.array(VERDICTS, dtype=object)}
+    names = {
+        "gpu": np.array(sweep.gpus, dtype=object),
+        "kv_cache_dtype": np.array(KV_DTYPES, dtype=object),
+        "verdict": np.array([verdict.value for verdict in Verdict], dtype=object),
+    }
     return {"model": np.full(count, model, dtype=object)} | {name: names[name][values] if name in names else values for name, values in columns.items()}

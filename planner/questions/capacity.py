@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import ceil
 
-from planner.engines.vllm.memory import MemoryBreakdown
+from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.pace import paces, slots
 from planner.engines.vllm.plan import Plan
 from planner.errors import PlannerError

@@ -49,6 +49,7 @@ class Fit:
     context: int
     longest_context: int
     at_once: float
+    users: int  # whole requests of `context` tokens that are surely admitted at once
     weights_bytes: int
     settings: str
     graphs: bool = True  # whether CUDA graphs are kept, where the runtime has them
@@ -83,7 +84,7 @@ class Chosen:
     @property
     def order(self) -> tuple[bool, bool, float, float]:
         """Higher is better."""
-        return self.fit.verdict == "starts", self.meets, self.strength, expected_tokens_per_s(self.fit.speed) or 0.0
+        return self.fit.verdict is Verdict.STARTS, self.meets, self.strength, expected_tokens_per_s(self.fit.speed) or 0.0
 
 
 def cannot_fit(parameters: int, bits: int, total_bytes: int) -> bool:
@@ -139,14 +140,14 @@ def _best_variant(offer: Offer, wish: Wish) -> Chosen | None:
             fit = fit_for(wish)
         except PlannerError:
             continue
-        if fit.verdict == "does_not_start":
+        if fit.verdict.falls_short:
             continue
         active = active_parameters(fit.model)
         usable = fit.graphs or wish.context is not None  # a context that nobody asked for is not worth eager mode
-        enough = usable and fit.at_once >= (wish.users or 1) and fit.context >= wish.wanted_context(fit.model.max_position_embeddings)
+        enough = usable and fit.users >= (wish.users or 1) and fit.context >= wish.wanted_context(fit.model.max_position_embeddings)
         found = Chosen(offer=offer, bits=bits, fit=fit, active_parameters=active, strength=strength(offer, active, wish.purpose), meets=enough)
         if best is None or found.order > best.order:
             best = found
-        if fit.verdict == "starts" and enough:
+        if fit.verdict is Verdict.STARTS and enough:
             break
     return best

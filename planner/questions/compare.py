@@ -11,6 +11,7 @@ from planner.errors import PlannerError
 from planner.facts.hardware import GpuSpec
 from planner.facts.plan import Plan
 from planner.facts.speed import NoSpeed, expected_tokens_per_s
+from planner.facts.verdict import Verdict
 from planner.questions.comparison import Compared
 from planner.questions.ways import Way
 from planner.units import largest
@@ -59,9 +60,9 @@ def _held(found: Compared, way: Way, ask: Ask, context: int) -> Compared:
 
     def holds(users: int) -> bool:
         plan = ask(way, context, users)
-        return plan.verdict == "starts" and plan.is_whole
+        return plan.verdict is Verdict.STARTS and plan.is_whole
 
-    held = min(MOST_USERS, int(many.concurrency.conservative)) if many.concurrency else largest(MOST_USERS, holds)
+    held = min(MOST_USERS, many.users) if many.concurrency else largest(MOST_USERS, holds)
     return replace(found, longest_context=longest.longest_context, users_context=context, users_held=held)
 
 

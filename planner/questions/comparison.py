@@ -37,7 +37,7 @@ class Compared:
     @property
     def is_sure(self) -> bool:
         """Whether it surely starts with everything on the GPU."""
-        return self.verdict == "starts" and not self.layers_on_cpu and not self.refusal
+        return self.verdict == Verdict.STARTS and not self.layers_on_cpu and not self.refusal
 
 
 @dataclass(frozen=True, slots=True)

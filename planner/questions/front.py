@@ -10,7 +10,8 @@ import numpy as np
 from planner.arrays import Array
 from planner.catalogue.prices import Prices
 from planner.facts.hardware import GpuSpec
-from planner.grid.servers import KV_DTYPES, STARTS, Machines, servers
+from planner.facts.verdict import Verdict
+from planner.grid.servers import KV_DTYPES, Machines, servers
 from planner.grid.speed import speeds
 from planner.questions.machines import Stored
 
@@ -39,8 +40,8 @@ def points(stored: Sequence[Stored], gpus: Sequence[GpuSpec], counts: tuple[int,
         held = servers(store.name, store.model, grid, contexts)
         if held is None:
             continue
-        rate, at_once = speeds(store.model, held, grid), held.at_once("conservative")
-        for row, column in zip(*np.nonzero((held.verdict == STARTS) & np.isfinite(rate)[:, None] & (at_once >= 1)), strict=True):
+        rate, users = speeds(store.model, held, grid), held.users
+        for row, column in zip(*np.nonzero((held.verdict == Verdict.STARTS.rank) & np.isfinite(rate)[:, None] & (users >= 1)), strict=True):
             gpu, count = priced[held.gpu[row]], int(held.world_size[row])
             found.append(
                 Point(
@@ -50,7 +51,7 @@ def points(stored: Sequence[Stored], gpus: Sequence[GpuSpec], counts: tuple[int,
                     tensor_parallel_size=int(held.tensor_parallel_size[row]),
                     kv_cache_dtype=KV_DTYPES[held.kv_cache_dtype[row]],
                     context=int(contexts[column]),
-                    users=int(at_once[row, column]),
+                    users=int(users[row, column]),
                     tokens_per_s=float(rate[row]),
                     usd_per_hour=prices.rent[gpu.name].usd * count,
                 )

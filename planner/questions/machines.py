@@ -14,7 +14,8 @@ from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.speed import NoSpeed, SpeedEstimate
-from planner.grid.servers import STARTS, Machines, servers
+from planner.facts.verdict import Verdict
+from planner.grid.servers import Machines, servers
 
 COUNTS = tuple(range(1, 9))
 HOURS_A_MONTH = 730
@@ -97,7 +98,7 @@ def _smallest(stored: Sequence[Stored], gpus: Sequence[GpuSpec], need: Need) -> 
         held = servers(store.name, store.model, grid, (need.context,))
         if held is None:
             continue
-        enough = (held.verdict[:, 0] == STARTS) & (held.at_once("conservative")[:, 0] >= need.users)
+        enough = (held.verdict[:, 0] == Verdict.STARTS.rank) & (held.users[:, 0] >= need.users)
         for gpu, count in sorted(set(zip(held.gpu[enough].tolist(), held.world_size[enough].tolist(), strict=True))):
             if gpu not in found or count < found[gpu][0]:
                 found[gpu] = (count, store)

@@ -15,7 +15,6 @@ from planner.facts.speed import expected_tokens_per_s, significant
 from planner.facts.verdict import Verdict
 from planner.questions.choose import DOUBLING_MONTHS, Chosen, Wish
 from planner.questions.machines import Machine, Need
-from planner.report.lead import VERDICT_WORDS
 from planner.report.speed import SpeedJson, blank_notes, speed_json, speed_reason
 from planner.report.table import Column, Fitted, Row
 from planner.units import tokens
@@ -218,7 +217,7 @@ def render_models(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> Rende
         fit, rate = one.fit, expected_tokens_per_s(one.fit.speed)
         cells = (
             str(place),
-            Text(fit.arguments, "bold" if fit.verdict == "starts" else "yellow"),
+            Text(fit.arguments, "bold" if fit.verdict is Verdict.STARTS else "yellow"),
             tokens(fit.context),
             _at_once(fit.at_once),
             "" if rate is None else f"{rate:g}",
@@ -226,7 +225,7 @@ def render_models(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> Rende
             _billions(one.offer.parameters, one.active_parameters),
             f"{one.offer.released}{' or later' if one.offer.released_at_least else ''}",
             tokens(fit.longest_context),
-            fit.settings + ("" if fit.verdict == "starts" else f"; {VERDICT_WORDS[fit.verdict]}") + ("" if one.meets else "; less than asked"),
+            fit.settings + ("" if fit.verdict is Verdict.STARTS else f"; {fit.verdict.words}") + ("" if one.meets else "; less than asked"),
         )
         rows.append(Row(cells))
     order = (

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from planner.facts.verdict import Verdict
 from planner.questions.comparison import Best, Compared, Comparison
-from planner.report.lead import VERDICT_WORDS
 from planner.report.listings import ComparisonJson
 from planner.report.table import Column, Fitted, Row, Typed
 from planner.units import GIB, tokens
@@ -26,7 +26,6 @@ _COLUMNS = (
     Column("agents", 3, is_left=True),
 )
 SHOWN = 2  # of those that are equally good, the fastest
-_VERDICTS = VERDICT_WORDS | {"starts": "fits", "does_not_start": "does not fit"}
 
 
 def comparison_json(found: Comparison) -> ComparisonJson:
@@ -62,11 +61,12 @@ def _row(row: Compared) -> Row:
     bits = str(row.bits) if row.bits else "-"
     if row.refusal or not row.verdict:
         return Row((bits, row.engine, "", "refused", *[""] * 5), (Text(row.refusal, "yellow"),))
-    verdict = _VERDICTS[row.verdict] + (f", {row.layers_on_cpu} layers on the CPU" if row.layers_on_cpu else "")
-    figures = (tokens(row.context), _users(row), "" if row.tokens_per_s is None else f"{row.tokens_per_s:g}") if row.verdict != "does_not_start" else ("",) * 3
-    blank = (Text(f"no tokens/s: {row.speed_reason}", "dim"),) if row.speed_reason and row.verdict != "does_not_start" else ()
+    verdict = Verdict(row.verdict)
+    words = verdict.words + (f", {row.layers_on_cpu} layers on the CPU" if row.layers_on_cpu else "")
+    figures = (tokens(row.context), _users(row), "" if row.tokens_per_s is None else f"{row.tokens_per_s:g}") if not verdict.falls_short else ("",) * 3
+    blank = (Text(f"no tokens/s: {row.speed_reason}", "dim"),) if row.speed_reason and not verdict.falls_short else ()
     used = f"{row.used_bytes / GIB:.1f} of {row.available_bytes / GIB:.1f}"
-    return Row((bits, row.engine, row.quantization, verdict, *figures, used, row.agent_safe), blank)
+    return Row((bits, row.engine, row.quantization, words, *figures, used, row.agent_safe), blank)
 
 
 def _users(row: Compared) -> str:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from planner.questions.plan import Answer
 
 Tone = Literal["good", "warn", "bad"]
-VERDICT_WORDS: dict[Verdict, str] = {"starts": "starts", "tight": "tight: may fail", "does_not_start": "does not start", "unknown": "cannot be said"}
-_TONES: dict[Verdict, Tone] = {"starts": "good", "tight": "warn", "does_not_start": "bad", "unknown": "warn"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +64,14 @@ class Figure:
 def headline(outcomes: Sequence[Outcome], verdict: Verdict | None = None) -> Headline:
     """The words for servers that run together; `verdict` is that of all, else that of the only one."""
     verdict = verdict or outcomes[0].verdict
-    words = VERDICT_WORDS[verdict]
-    several = len(outcomes) > 1
-    if verdict == "does_not_start":
-        failed = [one.name for one in outcomes if one.verdict == verdict and one.name]
+    words, several = verdict.words, len(outcomes) > 1
+    if verdict.falls_short:
+        failed = [one.name for one in outcomes if one.verdict is verdict and one.name]
         return Headline(words + (f": {', '.join(failed)}" if several and failed else ""), "bad")
     unmet = [(f"{one.name} " if several else "") + one.unmet for one in outcomes if one.unmet]
     if not unmet:
-        return Headline(words, _TONES[verdict])
-    return Headline(f"{words}, {'but' if verdict == 'starts' else 'and'} {'; '.join(unmet)}", "warn")
+        return Headline(words, "good" if verdict is Verdict.STARTS else "warn")
+    return Headline(f"{words}, {'but' if verdict is Verdict.STARTS else 'and'} {'; '.join(unmet)}", "warn")
 
 
 def outcome(plan: Plan) -> Outcome:

@@ -13,6 +13,7 @@ from rich.text import Text
 from planner.facts.alternatives import Alternative
 from planner.facts.deployment import Service
 from planner.facts.plan import Line, Plan
+from planner.facts.verdict import Verdict
 from planner.report.lead import Figure, Headline, answer_headline, figures, headline, outcome, refusals
 from planner.report.table import Column, Fitted, Row, Typed
 from planner.report.words import ledger_rows, speed_lines
@@ -187,7 +188,7 @@ def _servers(answer: Answer) -> Fitted:
 def render_check(plan: Plan) -> RenderableType:
     """The report about somebody's command."""
     pieces: list[RenderableType] = [heading(plan.model.id, plan.where, headline([outcome(plan)]))]
-    if plan.verdict == "unknown":
+    if plan.verdict is Verdict.UNKNOWN:
         pieces += [Text(f"? {part.message}", "yellow") for part in plan.not_covered]
     for problem in plan.problems:
         pieces += [Text(f"x {problem.code}: {problem.message}", "red"), Text("  fix: ").append(problem.fix, "bold")]
@@ -203,7 +204,7 @@ def render_check(plan: Plan) -> RenderableType:
 
 def _checked_warnings(plan: Plan) -> Iterator[str]:
     """Warnings that the lines above do not say already."""
-    return (warning.message for warning in plan.warnings if plan.verdict != "unknown" or warning.code != "not-covered")
+    return (warning.message for warning in plan.warnings if plan.verdict is not Verdict.UNKNOWN or warning.code != "not-covered")
 
 
 def show(answer: Answer, console: Console, folder: str = "") -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from planner.facts.plan import Line, Plan, Sum
-from planner.facts.speed import DOES_NOT_START, NoSpeed, Range, SpeedEstimate
+from planner.facts.speed import NoSpeed, Range, SpeedEstimate
 from planner.units import tokens
 
 
@@ -26,10 +26,9 @@ def between(figure: Range) -> str:
 
 
 def speed_lines(found: SpeedEstimate | NoSpeed) -> Iterator[str]:
-    """One line on speed and one on how sure it is, or one that says why there is none; nothing of a server whose verdict says it already."""
+    """One line on speed and one on how sure it is, or one that says why there is none."""
     if isinstance(found, NoSpeed):
-        if found != DOES_NOT_START:
-            yield f"No speed: {found.reason}."
+        yield f"No speed: {found.reason}."
         return
     text = f"Speed with {tokens(found.prompt_tokens)} prompt and {tokens(found.answer_tokens)} output tokens: one user {between(found.tokens_per_s)} tokens/s, "
     first = found.time_to_first_token_s

@@ -54,29 +54,31 @@ def grade(work: Work, model: str, group: GpuGroup) -> tuple[Grade, str]:
     """How near the plan is to what was measured, and what is not."""
     data, gpu = fitted(), group.gpu
     if kept := measured_here(group):
-        return "measured here", f"figures of {kept.model} on this machine (plan bench)"
+        return Grade.MEASURED_HERE, f"figures of {kept.model} on this machine (plan bench)"
     if not work.peak.computes:
-        return "extrapolated", f"from memory bandwidth alone; {no_compute(gpu)}: no TTFT"
+        return Grade.EXTRAPOLATED, f"from memory bandwidth alone; {no_compute(gpu)}: no TTFT"
     kind = f"{gpu_kind(gpu)} {work.engine}"
     if kind not in data.new_model:
-        return "extrapolated", f"no figure of {work.engine} on a {gpu_kind(gpu)} card"
+        return Grade.EXTRAPOLATED, f"no figure of {work.engine} on a {gpu_kind(gpu)} card"
     if work.tensor_parallel_size > 1 and work.peak.link != "nvlink" and not group.link_bytes_per_s:
-        return "extrapolated", "all-reduces over this PCIe were not measured"
+        return Grade.EXTRAPOLATED, "all-reduces over this PCIe were not measured"
     chip = re.sub(r"-\d+gb$", "", gpu.name) if gpu.vendor == "apple" else gpu.name  # a Mac's memory does not change its speed
     measured = data.models_measured[work.engine].get(chip, ())
     if not measured:
-        return "new GPU", f"no figure of {work.engine} on {gpu.title}"
-    return ("measured class", f"figures of this model on {gpu.title}") if model in measured else ("new model", f"figures of other models on {gpu.title}")
+        return Grade.NEW_GPU, f"no figure of {work.engine} on {gpu.title}"
+    return (
+        (Grade.MEASURED_CLASS, f"figures of this model on {gpu.title}") if model in measured else (Grade.NEW_MODEL, f"figures of other models on {gpu.title}")
+    )
 
 
 def factor(kind: str, rank: Grade, metrics: tuple[str, ...]) -> float:
     """The factor of the 80 % interval: the wider of the metrics that the class has figures of; the widest of all classes where it is extrapolated."""
     data = fitted()
-    tables = [data.new_model] if rank in ("measured class", "new model") else [data.new_model, data.new_gpu]
+    tables = [data.new_model] if rank in (Grade.MEASURED_CLASS, Grade.NEW_MODEL) else [data.new_model, data.new_gpu]
     own = [table[kind][metric] for metric in metrics for table in tables if metric in table.get(kind, {})]
-    if rank == "measured here":  # what is left is what another model differs by
+    if rank is Grade.MEASURED_HERE:  # what is left is what another model differs by
         tables = [data.new_model]
-    elif rank != "extrapolated" and own:
+    elif rank is not Grade.EXTRAPOLATED and own:
         return float(max(own))
     return float(max(found[metric] for table in tables for found in table.values() for metric in metrics if metric in found))
 

@@ -4,7 +4,7 @@ A step reads the weights it needs and every sequence's cache, and waits for kern
 
     weights   = (dense + head + experts x touched) / (bandwidth x share)       touched = 1 - (1 - k/E) ^ (B ^ spread)
     compute   = 2 x (dense + head + experts x k/E) x B / (peak x share)
-    step      = max(weights, compute) + B x cache / (bandwidth x share) + all-reduces + starts
+    step      = max(weights, compute) + B x cache / (bandwidth x share) + all-reduces + launches
     prompt    = max(2 x active x I / (peak x share), weights read) + attention + all-reduces
 
 B sequences that arrive as others leave (closed loop): a share q of the other prompts is waited for, which grows with the part of the
@@ -173,7 +173,7 @@ def _all_reduce_s(work: Work[Real], rate: Rates[Real], tokens: Real) -> Real:
     return 2 * work.shape.layers * each * minimum(ranks - 1, 1)
 
 
-def _starts_s(work: Work[Real], rate: Rates[Real]) -> Real:
+def _launches_s(work: Work[Real], rate: Rates[Real]) -> Real:
     """What the kernels of all layers cost before they do anything."""
     return rate.layer_s * work.shape.layers + rate.module_s * work.shape.modules + rate.moe_layer_s * work.shape.moe_layers
 
@@ -186,24 +186,24 @@ class Step(Generic[Real]):
     arithmetic: Real
     caches: Real
     all_reduces: Real
-    starts: Real
+    launches: Real
 
     @property
     def longest(self: Step) -> BoundBy:
         """The term that takes most of it (of numbers, not of arrays)."""
         terms: dict[BoundBy, float] = {
-            "weights": self.weights,
-            "arithmetic": self.arithmetic,
-            "KV cache": self.caches,
-            "all-reduces": self.all_reduces,
-            "starts": self.starts,
+            BoundBy.WEIGHTS: self.weights,
+            BoundBy.ARITHMETIC: self.arithmetic,
+            BoundBy.KV_CACHE: self.caches,
+            BoundBy.ALL_REDUCES: self.all_reduces,
+            BoundBy.LAUNCHES: self.launches,
         }
         return max(terms, key=terms.__getitem__)
 
     @property
     def total_s(self) -> Real:
         """The whole step."""
-        return maximum(self.weights, self.arithmetic) + self.caches + self.all_reduces + self.starts
+        return maximum(self.weights, self.arithmetic) + self.caches + self.all_reduces + self.launches
 
 
 def step(work: Work[Real], rate: Rates[Real], sequences: Real, cache_bytes: Real) -> Step[Real]:
@@ -215,7 +215,7 @@ def step(work: Work[Real], rate: Rates[Real], sequences: Real, cache_bytes: Real
         arithmetic=2 * macs * sequences / (work.peak.flops * rate.decode_share),
         caches=sequences * cache_bytes / (work.peak.bandwidth_bytes_per_s * rate.cache_share),
         all_reduces=_all_reduce_s(work, rate, sequences),
-        starts=_starts_s(work, rate) + rate.sequence_s * maximum(sequences - 1, 0),
+        launches=_launches_s(work, rate) + rate.sequence_s * maximum(sequences - 1, 0),
     )
 
 
@@ -225,7 +225,7 @@ def prompt_s(work: Work[Real], rate: Rates[Real], prompt: Real, attention_flops:
     compute = 2 * macs * prompt / (work.peak.flops * rate.prefill_share)
     reads = _reads_s(work, rate, 1) * minimum(prompt / 64, 1)
     alone = (
-        maximum(compute, reads) + attention_flops / (work.peak.flops_16bit * rate.attention_share) + _all_reduce_s(work, rate, prompt) + _starts_s(work, rate)
+        maximum(compute, reads) + attention_flops / (work.peak.flops_16bit * rate.attention_share) + _all_reduce_s(work, rate, prompt) + _launches_s(work, rate)
     )
     batches = maximum(prompt / PIPELINE_TOKENS, 1)
     return alone * (batches + work.stages - 1) / (batches * work.stages)

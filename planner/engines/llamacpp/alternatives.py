@@ -10,6 +10,7 @@ from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.model import converted
 from planner.facts.alternatives import Alternative
 from planner.facts.plan import Plan, longest_context
+from planner.facts.verdict import Verdict
 from planner.units import largest, tokens
 
 SMALLER_MIXES = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
@@ -25,7 +26,7 @@ def alternatives(ask: GgufAsk, plan: Plan, try_plan: Try) -> tuple[Alternative, 
 
 def _does(plan: Plan) -> bool:
     """Whether it surely starts as asked."""
-    return plan.verdict == "starts" and plan.requirements_met
+    return plan.verdict is Verdict.STARTS and plan.requirements_met
 
 
 def _changes(ask: GgufAsk, plan: Plan, try_plan: Try) -> Iterator[Change[GgufAsk]]:
@@ -48,7 +49,7 @@ def _changes(ask: GgufAsk, plan: Plan, try_plan: Try) -> Iterator[Change[GgufAsk
 
 def _fewer_layers(ask: GgufAsk, pinned: int, try_plan: Try) -> Iterator[Change[GgufAsk]]:
     """The most layers that surely fit; the others run on the CPU."""
-    fitting = largest(pinned - 1, lambda layers: try_plan(replace(ask, gpu_layers=layers)).verdict == "starts")
+    fitting = largest(pinned - 1, lambda layers: try_plan(replace(ask, gpu_layers=layers)).verdict is Verdict.STARTS)
     if fitting:
         yield Change("layers", f"{fitting} layers on the GPU, the others on the CPU", (("gpu_layers", fitting),), replace(ask, gpu_layers=fitting))
 

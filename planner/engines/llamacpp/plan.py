@@ -24,7 +24,7 @@ from planner.facts.hardware import GpuGroup
 from planner.facts.model import ChatFormat
 from planner.facts.plan import How, Line, Plan, PlannedModel, exactly, longest_context
 from planner.facts.question import ServiceRow, StackRow
-from planner.facts.speed import DOES_NOT_START, NoSpeed, SpeedEstimate
+from planner.facts.speed import NoSpeed, SpeedEstimate, no_start
 from planner.units import largest, tokens
 
 LLAMA_CPP_VERSION = "b10488"  # what Ollama 0.33 pins
@@ -148,8 +148,8 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
 
 
 def _speed(ask: GgufAsk, config: LlamaCppConfig, gpus: int, plan: Plan) -> SpeedEstimate | NoSpeed:
-    if plan.verdict == "does_not_start":
-        return DOES_NOT_START
+    if plan.verdict.falls_short:
+        return no_start(plan.verdict)
     if not plan.is_whole:
         return NoSpeed(f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, whose memory bandwidth is not known")
     if ask.origin is None:

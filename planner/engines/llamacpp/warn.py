@@ -6,7 +6,7 @@ from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.memory import LlamaCppConfig, ledger
 from planner.facts.plan import Plan
-from planner.facts.verdict import Warn
+from planner.facts.verdict import Verdict, Warn
 from planner.units import gib, tokens
 
 
@@ -21,7 +21,7 @@ def warnings(ask: GgufAsk, config: LlamaCppConfig, plan: Plan) -> tuple[Warn, ..
                 + (f"all are on the GPU up to {tokens(plan.longest_context)} tokens" if plan.longest_context else "no context keeps all on the GPU"),
             )
         )
-    if plan.verdict == "tight":
+    if plan.verdict is Verdict.TIGHT:
         found.append(Warn(code="tight", message="less than 1 GiB would be left: llama.cpp's own fit moves layers to the CPU unless they are pinned"))
     if ask.is_ollama:
         found += _ollama_warnings(ask, config)

@@ -23,8 +23,8 @@ from planner.facts.hardware import GpuGroup
 from planner.facts.model import ChatFormat
 from planner.facts.plan import How, Line, Plan, PlannedModel, exactly, longest_context
 from planner.facts.question import StackRow
-from planner.facts.speed import DOES_NOT_START, NoSpeed, SpeedEstimate
-from planner.facts.verdict import Warn
+from planner.facts.speed import NoSpeed, SpeedEstimate, no_start
+from planner.facts.verdict import Verdict, Warn
 from planner.units import GIB, MIB, ceil_div, largest, tokens
 
 VERSIONS = {"mlx-lm": "0.32.2", "mlx-vlm": "0.7.10"}
@@ -136,7 +136,7 @@ def _plan(ask: MlxAsk, context: int, kv_bits: int) -> Plan:
         host_bytes=mlx.PROCESS_BYTES,
         host_note="Python and Metal themselves, measured; not wired",
     )
-    return replace(plan, warnings=_warnings(ask, plan), speed=DOES_NOT_START if plan.rejection else _speed(ask, context, kv_bits))
+    return replace(plan, warnings=_warnings(ask, plan), speed=no_start(plan.verdict) if plan.verdict.falls_short else _speed(ask, context, kv_bits))
 
 
 def _speed(ask: MlxAsk, context: int, kv_bits: int) -> SpeedEstimate | NoSpeed:
@@ -185,7 +185,7 @@ def _warnings(ask: MlxAsk, plan: Plan) -> tuple[Warn, ...]:
         found.append(
             Warn(code="mlx-state", message="prefill of models with recurrent state takes more than was measured for others (23.5 GB of granite-4.0-h-small)")
         )
-    if plan.verdict == "tight":
+    if plan.verdict is Verdict.TIGHT:
         found.append(Warn(code="tight", message="fits what newer macOS lets the GPU wire, not what older versions do; see sysctl iogpu.wired_limit_mb"))
     if ask.is_guessed_repo:
         found.append(Warn(code="mlx-repo", message=f"{ask.repo} follows mlx-community's naming; if it is not there, mlx_lm.convert makes it"))

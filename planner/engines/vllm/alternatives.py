@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from planner.engines.alternatives import LEAST_OFFERED, MOST_GPUS, Change, Market, both, offered
-from planner.engines.vllm.choice import Choice, Request, serves_users
+from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.dtypes import PLAIN_DTYPES
 from planner.engines.vllm.search import NARROW_CACHE, best, kv_dtypes
 from planner.engines.vllm.settings import Pins, with_settings
@@ -18,6 +18,7 @@ from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative, Changed
 from planner.facts.config import Parallel
 from planner.facts.settings import Value
+from planner.facts.verdict import Verdict
 from planner.units import CONTEXT_STEP, tokens
 
 FEWEST_GPUS_OF_A_NODE = 4  # GUESS: smaller machines are given more GPUs, not a second machine
@@ -32,7 +33,7 @@ def meets(request: Request) -> bool:
     except PlannerError:
         return False
     wanted = request.context or request.pins.max_model_len or 0
-    return choice.verdict == "starts" and choice.config.max_model_len >= wanted and (request.users is None or serves_users(request, choice))
+    return choice.verdict is Verdict.STARTS and choice.config.max_model_len >= wanted and choice.holds(request.users)
 
 
 def alternatives(request: Request, choice: Choice, market: Market, check: Callable[[Request], bool] = meets) -> tuple[Alternative, ...]:
@@ -76,7 +77,7 @@ def _pinned(request: Request, kind: str, words: str, **values: Value) -> Change[
 def _smaller_wishes(request: Request, choice: Choice) -> Iterator[Change[Request]]:
     """Fewer users with the asked context, and a shorter context for the asked users."""
     wanted = request.context or request.pins.max_model_len
-    if request.users and request.users > 1 and (fewer := min(request.users - 1, int(choice.conservative.max_concurrency))) >= 1:
+    if request.users and request.users > 1 and (fewer := min(request.users - 1, choice.conservative.admitted_requests)) >= 1:
         words = "one user" if fewer == 1 else f"{fewer} users"
         yield Change("users", f"{words} at full length", (("users", fewer),), replace(request, users=fewer))
     longest = choice.conservative.longest_for(request.users or 1)

@@ -22,6 +22,7 @@ from planner.facts.plan import How, Line, PlannedModel, Sum
 from planner.facts.question import StackRow
 from planner.facts.settings import Value
 from planner.facts.speed import Range
+from planner.facts.verdict import Verdict
 from planner.units import GIB, gib, tokens
 
 DIVISION = ("tensor_parallel_size", "pipeline_parallel_size", "gpu_memory_utilization")  # what is told also of a server that does not start
@@ -84,7 +85,7 @@ def _plan_of(server: Placed, process: Service) -> facts.Plan:
         told=tuple(name for name, reason in choice.reasons if name in DIVISION),
         context=config.max_model_len,
         context_asked=request.context or 0,
-        users=0 if plan.model.is_encoder else int(ledger.max_concurrency),
+        users=0 if plan.model.is_encoder else choice.surest.admitted_requests,
         users_asked=0 if plan.meets_wish else request.users or 0,
         longest_context=choice.conservative.longest_max_model_len,
         concurrency=None if plan.model.is_encoder else concurrency,
@@ -108,7 +109,7 @@ def process_bytes(plan: Plan) -> tuple[int, int, int]:
     """What the process takes of one GPU, least, expected, most: its context, its budget or what it holds, late CUDA graphs."""
     beside = plan.request.group.process_bytes(plan.config.tensor_parallel_size)
     outlooks = (plan.choice.optimistic, plan.choice.expected, plan.choice.conservative)
-    low, expected, high = (beside + max(ledger.requested_bytes, ledger.used_bytes) + ledger.late_graph_bytes for ledger in outlooks)
+    low, expected, high = (beside + ledger.taken_bytes for ledger in outlooks)
     return low, expected, high
 
 
@@ -187,7 +188,7 @@ def _need(plan: Plan) -> Iterator[Sum]:
     ledger, short = plan.choice.expected, plan.rejection.short_by_bytes
     of_free = plan.rejection.code in ("free-memory", "out-of-memory")
     there = ledger.free_at_start_bytes if of_free else ledger.requested_bytes
-    loading = there + short == ledger.weights_bytes + ledger.buffers_bytes
+    loading = there + short == ledger.loaded_bytes
     needs = {"free-memory": "asked for at start", "out-of-memory": "weights and buffers" if loading else "once KV cache and CUDA graphs are there"}
     yield Sum("needed", there + short, needs.get(plan.rejection.code, "with the KV cache that is needed"))
     yield Sum("there is", there, "free at start" if of_free else _share(plan))
@@ -196,14 +197,15 @@ def _need(plan: Plan) -> Iterator[Sum]:
 
 def binds(plan: Plan) -> str:
     """What keeps the server from more users, in one line; empty where nothing can be said."""
-    ledger = plan.choice.expected
-    if plan.verdict == "does_not_start" or plan.model.is_encoder or not ledger.kv_cache_needed_bytes:
+    ledger = plan.choice.surest
+    if plan.verdict.falls_short or plan.model.is_encoder or not ledger.kv_cache_needed_bytes:
         return ""
-    held = int(ledger.max_concurrency)
+    held = ledger.admitted_requests
     if held >= plan.config.max_num_seqs:
         return f"--max-num-seqs {plan.config.max_num_seqs} binds: further requests wait, though the KV cache holds {held:,}."
-    missing = int((held + 1 - ledger.max_concurrency) * ledger.kv_cache_needed_bytes)
-    return f"Memory binds: one more user at full length needs {gib(missing)} more KV cache on each GPU; {gib(ledger.kv_cache_bytes)} are left for it."
+    missing, left = ledger.cache_bytes_for(held + 1) - ledger.kv_cache_bytes, gib(ledger.kv_cache_bytes)
+    surely = "surely " if plan.verdict is Verdict.STARTS else ""
+    return f"Memory binds: one more user at full length needs {gib(missing)} more KV cache on each GPU; {left} are {surely}left for it."
 
 
 def judged(checked: Checked) -> facts.Plan:

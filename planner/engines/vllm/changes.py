@@ -12,6 +12,7 @@ from planner.engines.vllm.search import FEWEST_SEQS, cannot_split, evaluate
 from planner.engines.vllm.settings import ServeConfig
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative
+from planner.facts.verdict import Verdict
 from planner.units import CONTEXT_STEP, tokens
 
 
@@ -23,15 +24,15 @@ def request_with(request: Request, config: ServeConfig) -> Request:
 def changes(request: Request, choice: Choice) -> Iterator[Alternative]:
     """Changes that make a command start for sure, smallest first: single ones, then pairs; each is evaluated. What this GPU refuses is none."""
     single = [(words, evaluated, change) for words, config, change in _single_changes(request, choice) if (evaluated := _evaluated(request, config))]
-    starting = [(words, change) for words, evaluated, change in single if evaluated.verdict == "starts"]
-    yield from (Alternative(change=change, arguments=words, verdict="starts") for words, change in starting)
+    starting = [(words, change) for words, evaluated, change in single if evaluated.verdict is Verdict.STARTS]
+    yield from (Alternative(change=change, arguments=words, verdict=Verdict.STARTS) for words, change in starting)
     if starting:
         return
     for index, (words, first, change) in enumerate(single):
         done = [change for _, _, change in single[: index + 1]]
         for more_words, config, more in _single_changes(request, first):
-            if more not in done and (both := _evaluated(request, config)) and both.verdict == "starts":
-                yield Alternative(change=f"{change} and {more}", arguments=f"{words} {more_words}", verdict="starts")
+            if more not in done and (both := _evaluated(request, config)) and both.verdict is Verdict.STARTS:
+                yield Alternative(change=f"{change} and {more}", arguments=f"{words} {more_words}", verdict=Verdict.STARTS)
 
 
 def published(request: Request, config: ServeConfig, market: Market) -> str:
@@ -41,7 +42,7 @@ def published(request: Request, config: ServeConfig, market: Market) -> str:
         if model.quantization in (None, request.model.quantization):
             continue
         tried = _evaluated(replace(request, model=model), replace(config, quantization=None))
-        if tried is not None and tried.verdict == "starts":
+        if tried is not None and tried.verdict is Verdict.STARTS:
             return f"the published {name} starts with these flags"
     return "no small change was found that makes it start"
 
@@ -60,8 +61,7 @@ def _single_changes(request: Request, choice: Choice) -> Iterator[tuple[str, Ser
     if share != config.gpu_memory_utilization and config.kv_cache_memory_bytes is None:
         yield f"--gpu-memory-utilization {share:g}", replace(config, gpu_memory_utilization=share), "the share that is free at start"
     blocks = choice.conservative.kv_cache_blocks
-    lacks_blocks = blocks < choice.conservative.state_blocks_needed  # a hybrid's sequences, one block each
-    fewer = (blocks - blocks % FEWEST_SEQS or blocks) if lacks_blocks else FEWEST_SEQS
+    fewer = FEWEST_SEQS if choice.conservative.fits_states else blocks - blocks % FEWEST_SEQS or blocks  # a hybrid's sequences, one block each
     if 0 < fewer < config.max_num_seqs:
         yield f"--max-num-seqs {fewer}", replace(config, max_num_seqs=fewer), "fewer sequences at once"
     if config.max_num_batched_tokens > 2048 and not request.model.is_encoder:

@@ -51,11 +51,17 @@ class Checked:
 
     @property
     def verdict(self) -> Verdict:
-        """does_not_start for a problem, which nothing that is not known could mend; unknown where something not in the ledger decides."""
+        """does_not_start for a problem that nothing that is not known could mend; unknown where something not in the ledger decides.
+
+        Where the ledger's own limit is the only problem, what the ledger says: it may be unlikely.
+        """
+        limit = self.plan.rejection if self.plan else None
+        if self.plan and limit and [problem.message for problem in self.problems] == [limit.reason]:
+            return self.plan.verdict
         if self.problems:
-            return "does_not_start"
-        if self.plan is None or self.plan.rejection or any(one.effect != "lowers" for one in self.not_covered):
-            return "unknown"
+            return Verdict.DOES_NOT_START
+        if self.plan is None or limit or any(one.effect != "lowers" for one in self.not_covered):
+            return Verdict.UNKNOWN
         return self.plan.verdict
 
 

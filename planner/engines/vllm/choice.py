@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from math import floor
 from typing import Literal
 
-from planner.engines.vllm.memory import MemoryBreakdown
+from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.facts.hardware import GpuGroup, Host
 from planner.facts.model import ModelSpec
-from planner.facts.verdict import Verdict
+from planner.facts.verdict import Verdict, verdict_of
 
 HIGHEST_UTILIZATION = 0.95  # above it drafters and late graphs run out of memory (consumer starts at 0.96-0.98)
 
@@ -49,10 +49,17 @@ class Choice:
 
     @property
     def verdict(self) -> Verdict:
-        """starts: also with conservative coefficients; does_not_start: not even with the expected ones; tight: between."""
-        if self.conservative.starts:
-            return "starts"
-        return "tight" if self.expected.starts else "does_not_start"
+        """By which outlooks fit."""
+        return verdict_of(self.conservative.starts, self.expected.starts, self.optimistic.starts)
+
+    @property
+    def surest(self) -> MemoryBreakdown:
+        """The ledger that surely holds where the server surely starts, else the expected one: what is said of users is said of this."""
+        return self.conservative if self.verdict is Verdict.STARTS else self.expected
+
+    def holds(self, users: int | None) -> bool:
+        """Whether so many users hold requests of full length at once, as surely as the server starts; true where none are asked."""
+        return users is None or self.surest.admitted_requests >= users
 
 
 def safe_utilization(group: GpuGroup, tp: int) -> float:
@@ -75,8 +82,3 @@ def utilization(request: Request, tp: int) -> tuple[float, str]:
     if share == HIGHEST_UTILIZATION:
         return share, f"the most that is planned: graphs and workspaces outside vLLM's budget need the rest; {free_words}"
     return share, f"{free_words}; 1 % is kept back, and the CUDA context and NCCL lie outside vLLM's budget"
-
-
-def serves_users(request: Request, choice: Choice) -> bool:
-    """Whether all users can hold full-length requests at once."""
-    return choice.expected.max_concurrency >= (request.users or 1)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from planner.engines.vllm.memory import capacity, place
 from planner.engines.vllm.pace import estimate, paces, slots
 from planner.engines.vllm.plan import Plan
-from planner.engines.vllm.rules import in_flight_tokens
 from planner.facts.curve import Curve
 from planner.facts.speed import NoSpeed
 
@@ -26,12 +24,11 @@ def concurrency_curve(plan: Plan) -> Curve | None:
     """Requests of each length that the planned KV cache holds at once; None for an encoder."""
     if plan.model.is_encoder:
         return None
-    cache, in_flight = place(plan.model, plan.request.group, plan.config).cache, in_flight_tokens(plan.config)
     choice = plan.choice
     longest = plan.model.max_position_embeddings
     points = []
     for length in doublings(min(SHORTEST, longest), longest):
-        low, middle, high = (capacity(cache, ledger.kv_cache_blocks, length, in_flight) for ledger in (choice.conservative, choice.expected, choice.optimistic))
+        low, middle, high = (ledger.concurrency_at(length) for ledger in (choice.conservative, choice.expected, choice.optimistic))
         points.append((length, low, middle, high))
     return Curve("concurrency", "Concurrency by length of a request", "tokens of a request", "concurrency", tuple(points))
 
@@ -57,5 +54,5 @@ def speed_curves(plan: Plan) -> tuple[Curve, Curve] | None:
 
 def curves(plan: Plan) -> tuple[Curve, ...]:
     """All pictures of a plan that starts."""
-    held = concurrency_curve(plan) if plan.verdict != "does_not_start" else None
+    held = concurrency_curve(plan) if not plan.verdict.falls_short else None
     return (*((held,) if held else ()), *(speed_curves(plan) or ()))

@@ -8,13 +8,14 @@ A request fits iff needed <= available_kv - one block                       v1/c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Generic
 
 from planner.arrays import Whole, maximum, where, whole, whole_up
-from planner.engines.vllm.kvcache import CachePlan, longest_model_len, plan_cache
+from planner.engines.vllm.kvcache import CachePlan, plan_cache
 from planner.engines.vllm.layouts import cache_layout
+from planner.engines.vllm.ledger import Length, MemoryBreakdown
 from planner.engines.vllm.ledger_settings import LedgerSettings
 from planner.engines.vllm.overhead import Device, Outlook, device, overhead
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
@@ -25,79 +26,6 @@ from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 
 UNLIMITED = 2**62  # blocks of a stage that keeps no cache
-
-
-@dataclass(frozen=True, slots=True)
-class Length:
-    """What decides the longest context: the cache's layout, the model's limit, tokens in flight."""
-
-    cache: CachePlan
-    limit: int
-    in_flight_tokens: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryBreakdown(Generic[Whole]):
-    """The ledger of the fullest GPU, in bytes; deficits stay negative."""
-
-    total_bytes: Whole
-    free_at_start_bytes: Whole
-    requested_bytes: Whole
-    weights_bytes: Whole
-    buffers_bytes: Whole
-    activation_bytes: Whole
-    non_torch_bytes: Whole
-    cuda_graph_bytes: Whole
-    kv_cache_bytes: Whole
-    kv_block_bytes: Whole
-    kv_cache_blocks: Whole
-    kv_cache_tokens: Whole
-    max_concurrency: Whole | float
-    kv_cache_needed_bytes: Whole
-    state_blocks_needed: int  # a hybrid's start wants so many blocks: one a sequence where decoding is captured whole
-    reserved_blocks: int = 1
-    late_graph_bytes: Whole | int = 0  # graphs that are captured outside the budget and exceed what the activations leave behind
-    length: Length | None = field(default=None, compare=False, repr=False)  # not asked in a grid
-
-    @property
-    def longest_max_model_len(self: MemoryBreakdown) -> int:
-        """The longest context of which one request would be admitted."""
-        return self.longest_for(1)
-
-    def longest_for(self: MemoryBreakdown, users: int) -> int:
-        """The longest context of which so many requests fit at once; 0 where none does."""
-        if self.length is None:
-            raise ValueError("a grid does not know the longest context")
-        blocks = (self.kv_cache_blocks - self.reserved_blocks) // users
-        return longest_model_len(self.length.cache, blocks, self.length.limit, self.length.in_flight_tokens)
-
-    @property
-    def fits_request(self) -> Whole | bool:
-        """Whether vLLM admits one request of max_model_len; an encoder, which keeps no cache, has nothing to admit."""
-        fits: Whole | bool = (self.kv_block_bytes == 0) | (self.short_of_request_bytes <= 0)
-        return fits
-
-    @property
-    def short_of_request_bytes(self) -> Whole:
-        """What the KV cache lacks for one request of max_model_len beside the blocks that no request is admitted to; negative where it is spare."""
-        short: Whole = self.kv_cache_needed_bytes + self.reserved_blocks * self.kv_block_bytes - self.kv_cache_bytes
-        return short
-
-    @property
-    def used_bytes(self) -> Whole:
-        """Everything on this GPU: what is requested, or more where a pinned KV cache exceeds it."""
-        beside = self.weights_bytes + self.buffers_bytes + self.activation_bytes + self.non_torch_bytes + self.cuda_graph_bytes
-        return beside + maximum(0, self.kv_cache_bytes)
-
-    @property
-    def fits_start(self) -> Whole | bool:
-        """Whether the utilization passes the check against free memory, and a pinned KV cache and late graphs lie in it too."""
-        return maximum(self.requested_bytes, self.used_bytes) + self.late_graph_bytes <= self.free_at_start_bytes
-
-    @property
-    def starts(self) -> Whole | bool:
-        """Whether vLLM starts so."""
-        return self.fits_start & self.fits_request & (self.kv_cache_blocks >= self.state_blocks_needed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +63,6 @@ def _placed(same: _Same, gpu: GpuSpec, parallel: Parallel, kv_cache_dtype: str, 
     parallel = with_kernels(parallel, gpu)
     layout = cache_layout(model, gpu, kv_cache_dtype, dtype_bits=bits, version=version)
     return Placement(tuple(stage_weights(model, parallel, bits)), buffer_bytes(model, bits, parallel.tensor_parallel_size), plan_cache(model, parallel, layout))
-
-
-def capacity(cache: CachePlan, blocks: int, max_model_len: int, max_in_flight_tokens: int) -> float:
-    """Requests of max_model_len that fit at once: blocks / blocks of one request. An encoder holds any number."""
-    if not cache.groups:
-        return float("inf")
-    return blocks / cache.blocks_per_request(max_model_len, max_in_flight_tokens)
 
 
 @dataclass(frozen=True, slots=True)

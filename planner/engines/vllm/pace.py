@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from planner.engines.vllm.layouts import cache_layout
-from planner.engines.vllm.memory import MemoryBreakdown, capacity, place
+from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.plan import Plan
-from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, with_kernels
+from planner.engines.vllm.rules import dtype_bits, with_kernels
 from planner.engines.work import cache_reads, weights
 from planner.facts.hardware import GpuGroup
-from planner.facts.speed import DOES_NOT_START, NoSpeed, Range, SpeedEstimate, significant
+from planner.facts.speed import NoSpeed, Range, SpeedEstimate, no_start, significant
 from planner.speed.estimate import ANSWER, PROMPT, Pace, factor, grade, links, measured_here, no_answers, no_bandwidth, no_compute
 from planner.speed.roofline import fitted, rates, step
 from planner.speed.work import Work, arithmetic, peak, shape_of
@@ -27,8 +27,8 @@ EAGER = "CUDA graphs are off, and how long kernels then take to start was not me
 def _not_measured(plan: Plan) -> NoSpeed | None:
     """Why nothing can be said of a plan, whatever its GPU; None where something can."""
     config, nodes = plan.config, plan.request.group.nodes
-    if plan.verdict == "does_not_start":
-        return DOES_NOT_START
+    if plan.verdict.falls_short:
+        return no_start(plan.verdict)
     if found := no_answers(plan.model):
         return found
     if nodes > 1:
@@ -128,14 +128,9 @@ def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
 
 def _users_that_fit(plan: Plan, tokens: int) -> int:
     """Users whose request of so many tokens fits the KV cache at once, at most those that a small group would be."""
-    cache = place(plan.model, plan.request.group, plan.config).cache
-    fits = capacity(cache, plan.choice.conservative.kv_cache_blocks, tokens, in_flight_tokens(plan.config))
-    return max(1, min(int(fits), plan.config.max_num_seqs, MOST_USERS))
+    return max(1, min(slots(plan, plan.choice.conservative, tokens), MOST_USERS))
 
 
 def slots(plan: Plan, ledger: MemoryBreakdown, tokens: int) -> int:
     """Sequences of so many tokens that run at once without preemption: what the KV cache holds, at most max_num_seqs."""
-    cache = place(plan.model, plan.request.group, plan.config).cache
-    held = ledger.kv_cache_blocks - ledger.reserved_blocks
-    fits = capacity(cache, held, tokens, in_flight_tokens(plan.config))
-    return max(0, min(int(fits), plan.config.max_num_seqs))
+    return max(0, int(min(ledger.admitted_at(tokens), plan.config.max_num_seqs)))

@@ -14,7 +14,7 @@ from math import ceil
 
 from planner.engines.alternatives import NO_MARKET, Market
 from planner.engines.vllm.alternatives import alternatives
-from planner.engines.vllm.choice import Choice, Request
+from planner.engines.vllm.choice import Request
 from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.engines.vllm.replicas import Replicas, replicas
 from planner.engines.vllm.search import cannot_split
@@ -22,7 +22,7 @@ from planner.errors import PlannerError
 from planner.facts.alternatives import WITHOUT, Alternative
 from planner.facts.context import POOLING_CONTEXT, USEFUL_CONTEXT
 from planner.facts.hardware import GpuGroup
-from planner.facts.verdict import WORST_FIRST, Verdict, Warn, worst
+from planner.facts.verdict import Verdict, Warn, worst
 
 SHARE_STEP = 1000  # utilizations are rounded up to three decimals
 
@@ -56,7 +56,7 @@ class Placed:
     def held_bytes(self) -> int:
         """The most that it holds of each of its GPUs, context and NCCL included."""
         ledger, group = self.plan.choice.conservative, self.plan.request.group
-        return group.process_bytes(self.plan.config.tensor_parallel_size) + max(ledger.requested_bytes, ledger.used_bytes) + ledger.late_graph_bytes
+        return group.process_bytes(self.plan.config.tensor_parallel_size) + ledger.taken_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class Stack:
     @property
     def verdict(self) -> Verdict:
         """The worst of the servers' verdicts."""
-        return worst({server.plan.verdict for server in self.servers})
+        return worst(server.plan.verdict for server in self.servers)
 
     @property
     def meets_wish(self) -> bool:
@@ -114,7 +114,7 @@ def place_servers(asks: Sequence[Ask], group: GpuGroup) -> Stack:
             again = _best(changed, request.group)
         except PlannerError:
             return False
-        return again.verdict == "starts" and again.meets_wish
+        return again.verdict is Verdict.STARTS and again.meets_wish
 
     found = alternatives(asks[number].request, failed.plan.choice, asks[number].market, meets)
     return replace(stack, alternatives=(*(replace(each, server=number) for each in found), *_without_one(asks, group)))
@@ -128,9 +128,9 @@ def _without_one(asks: Sequence[Ask], group: GpuGroup) -> Iterator[Alternative]:
     """Which server is too much: those without which the others start as asked."""
     for number, extra in enumerate(asks[1:], 1):
         fewer = _best([ask for ask in asks if ask is not extra], group)
-        if fewer.verdict == "starts" and fewer.meets_wish:
+        if fewer.verdict is Verdict.STARTS and fewer.meets_wish:
             words = f"without --with {extra.served_name}"
-            yield Alternative(change=f"without {extra.name}", arguments=words, verdict="starts", changed=((WITHOUT, number),))
+            yield Alternative(change=f"without {extra.name}", arguments=words, verdict=Verdict.STARTS, changed=((WITHOUT, number),))
 
 
 def _rank(stack: Stack) -> tuple[int, bool, bool, float, int]:
@@ -138,7 +138,7 @@ def _rank(stack: Stack) -> tuple[int, bool, bool, float, int]:
     main = stack.main
     ledger = main.choice.expected
     held = ledger.max_concurrency if main.request.context else ledger.kv_cache_tokens
-    return WORST_FIRST.index(stack.verdict), stack.meets_wish, not main.config.enforce_eager, held, main.config.parallel.world_size
+    return stack.verdict.rank, stack.meets_wish, not main.config.enforce_eager, held, main.config.parallel.world_size
 
 
 def _main_counts(asks: Sequence[Ask], group: GpuGroup) -> list[int]:
@@ -171,7 +171,7 @@ def _beside(ask: Ask, group: GpuGroup, loads: list[int], main_count: int) -> Pla
         used = replace(group, count=len(gpus), taken_bytes=max(loads[gpu] for gpu in gpus))
         placed = Placed(name=ask.name, plan=smallest(ask, used), gpus=gpus)
         after = [load + (placed.held_bytes if gpu in gpus else 0) for gpu, load in enumerate(loads)]
-        options.append(((placed.plan.verdict == "starts", -max(after[:main_count]), -sum(after)), placed))
+        options.append(((placed.plan.verdict is Verdict.STARTS, -max(after[:main_count]), -sum(after)), placed))
     if not options:
         raise PlannerError(f"{ask.name}: {ask.served_name} cannot be split over 1 to {group.count} GPUs as asked")
     return max(options, key=lambda option: option[0])[1]
@@ -195,9 +195,9 @@ def smallest(ask: Ask, group: GpuGroup) -> Plan:
         pins = replace(pins, enforce_eager=True)  # graphs would take more than a small server's cache
     asked = replace(request, group=group, pins=pins, context=request.context or pins.max_model_len or default)
     plan = ask.plan(asked)
-    if pins.gpu_memory_utilization is not None or plan.verdict == "does_not_start":
+    if pins.gpu_memory_utilization is not None or plan.verdict.falls_short:
         return plan
-    share = ceil(_needed_bytes(plan.choice, request.users or 1) / group.total_bytes * SHARE_STEP) / SHARE_STEP
+    share = ceil(plan.choice.conservative.budget_for(request.users or 1) / group.total_bytes * SHARE_STEP) / SHARE_STEP
     config = plan.config
     fixed = replace(
         pins,
@@ -207,14 +207,6 @@ def smallest(ask: Ask, group: GpuGroup) -> Plan:
         max_num_seqs=config.max_num_seqs,
     )
     return _reasoned(ask.plan(replace(asked, pins=fixed)), plan, request)
-
-
-def _needed_bytes(choice: Choice, users: int) -> int:
-    """The budget that surely holds everything beside the cache, and the cache of so many requests at full length."""
-    ledger = choice.conservative
-    beside = ledger.requested_bytes - ledger.kv_cache_bytes
-    blocks = max(ledger.state_blocks_needed * ledger.kv_block_bytes, users * ledger.kv_cache_needed_bytes)
-    return beside + blocks + ledger.reserved_blocks * ledger.kv_block_bytes
 
 
 def _reasoned(plan: Plan, free: Plan, request: Request) -> Plan:

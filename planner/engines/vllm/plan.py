@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from planner.engines.alternatives import NO_MARKET, Market, Others
 from planner.engines.vllm import layouts
 from planner.engines.vllm.alternatives import alternatives
-from planner.engines.vllm.choice import Choice, Request, serves_users
+from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.command import serve_argv
 from planner.engines.vllm.parsers import chat_remarks
 from planner.engines.vllm.search import best
@@ -17,7 +17,7 @@ from planner.errors import PlannerError, UnsupportedError
 from planner.facts.alternatives import Alternative
 from planner.facts.hardware import Host
 from planner.facts.model import ModelSpec
-from planner.facts.verdict import Rejection, Verdict, Warn
+from planner.facts.verdict import ONLY_AT_LOWEST, Rejection, Verdict, Warn
 from planner.units import CONTEXT_STEP, gib, tokens
 
 
@@ -50,13 +50,13 @@ class Plan:
 
     @property
     def verdict(self) -> Verdict:
-        """starts, tight or does_not_start."""
+        """Whether it starts."""
         return self.choice.verdict
 
     @property
     def meets_wish(self) -> bool:
         """Whether it starts and, where users are given, serves them at full length."""
-        return self.verdict != "does_not_start" and (self.request.users is None or serves_users(self.request, self.choice))
+        return not self.verdict.falls_short and self.choice.holds(self.request.users)
 
 
 def make_plan(request: Request, *, repo: str, served_name: str, market: Market = NO_MARKET, host: str = "127.0.0.1", port: int = 8000) -> Plan:
@@ -110,11 +110,17 @@ def _what_works(request: Request, others: Others) -> str:
 
 
 def reject(choice: Choice) -> Rejection | None:
-    """The first limit that vLLM would hit, in its order; None where it starts with expected coefficients."""
-    if choice.verdict != "does_not_start":
+    """The first limit that vLLM would hit with expected overheads, in its order; None where it starts with them."""
+    if not choice.verdict.falls_short:
         return None
+    limit = _limit(choice)
+    return replace(limit, reason=f"{limit.reason}; {ONLY_AT_LOWEST}") if choice.verdict is Verdict.UNLIKELY else limit
+
+
+def _limit(choice: Choice) -> Rejection:
+    """The first limit that the expected ledger does not keep."""
     ledger = choice.expected
-    free, loaded = ledger.free_at_start_bytes, ledger.weights_bytes + ledger.buffers_bytes
+    free, loaded = ledger.free_at_start_bytes, ledger.loaded_bytes
     if ledger.requested_bytes > free:
         share = f"a utilization of {choice.config.gpu_memory_utilization:g}"
         reason = f"{share} asks for {gib(ledger.requested_bytes)} of each GPU, {gib(free)} are free at start"
@@ -129,20 +135,18 @@ def reject(choice: Choice) -> Rejection | None:
             short_by_bytes=ledger.short_of_request_bytes,
         )
     if not ledger.fits_start:
-        short = max(ledger.requested_bytes, ledger.used_bytes) + ledger.late_graph_bytes - free
-        reason = f"{gib(free + short)} of each GPU are taken once the KV cache and the CUDA graphs are there, {gib(free)} are free"
-        return Rejection(code="out-of-memory", reason=reason, short_by_bytes=short)
+        reason = f"{gib(ledger.taken_bytes)} of each GPU are taken once the KV cache and the CUDA graphs are there, {gib(free)} are free"
+        return Rejection(code="out-of-memory", reason=reason, short_by_bytes=ledger.short_of_free_bytes)
     if not ledger.fits_request:
         reason = (
             f"one request of {tokens(choice.config.max_model_len)} tokens needs {gib(ledger.kv_cache_needed_bytes)} of KV cache, "
             f"{gib(ledger.kv_cache_bytes)} are available; the longest that fits is {tokens(ledger.longest_max_model_len)}"
         )
         return Rejection(code="kv-cache-too-small", reason=reason, short_by_bytes=ledger.short_of_request_bytes)
-    missing = ledger.state_blocks_needed - ledger.kv_cache_blocks
     return Rejection(
         code="kv-cache-too-small",
         reason=f"{ledger.kv_cache_blocks} cache blocks for {choice.config.max_num_seqs} sequences with recurrent state",
-        short_by_bytes=missing * ledger.kv_block_bytes,
+        short_by_bytes=ledger.short_of_states_bytes,
     )
 
 
@@ -176,17 +180,17 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
     if group.host is Host.WSL2:
         found.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
     found += _eager_warning(plan)
-    if plan.verdict == "tight":
+    if plan.verdict is Verdict.TIGHT:
         found.append(Warn(code="tight", message="starts with the expected overhead, not with the conservative one: it may fail on your machine"))
     if plan.model.vision is not None and not config.skip_mm_profiling:
         found.append(
             Warn(code="vision-estimate", message="the vision tower's profiling peak is derived from shapes, not measured; --language-model-only frees it")
         )
-    if plan.request.users and plan.verdict != "does_not_start" and not serves_users(plan.request, plan.choice):
+    if not plan.verdict.falls_short and not plan.choice.holds(plan.request.users):
         found.append(
             Warn(
                 code="users",
-                message=f"{plan.request.users} users at full length need more KV cache than there is: concurrency {plan.choice.expected.max_concurrency:.1f}",
+                message=f"{plan.request.users} users at full length need more KV cache than there is: concurrency {plan.choice.surest.max_concurrency:.1f}",
             )
         )
     if plan.model.checkpoint is not None:
@@ -196,7 +200,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         found.append(Warn(code="calibrated", message=f"calibrated on this machine: {shift} more outside torch than the model predicts (plan explain)"))
     if gpu.vendor == "amd":
         found.append(Warn(code="rocm-unverified", message="AMD: overheads are those measured on NVIDIA; backend and pages follow the Triton path"))
-    if plan.choice.conservative.kv_cache_blocks < plan.choice.conservative.state_blocks_needed:
+    if not plan.choice.conservative.fits_states:
         found.append(Warn(code="state-blocks", message="fewer cache blocks than sequences: lower --max-num-seqs"))
     return tuple(found)
 
@@ -207,7 +211,7 @@ EAGER_NAMED_FROM = 0.5  # of the asked context: below that, the context that wou
 def _eager_warning(plan: Plan) -> list[Warn]:
     """What giving up CUDA graphs costs, where the planner did, and the context that would keep them."""
     graphs = plan.choice.longest_with_graphs
-    if graphs is None or plan.verdict == "does_not_start" or plan.model.is_encoder:
+    if graphs is None or plan.verdict.falls_short or plan.model.is_encoder:
         return []
     message = "without CUDA graphs a token takes longer (1.7 to 4 times in published cases)"
     kept = graphs - graphs % CONTEXT_STEP

@@ -9,7 +9,7 @@ from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.choice import HIGHEST_UTILIZATION, Choice, Claim, Request, utilization
 from planner.engines.vllm.settings import REPORTED
 from planner.engines.vllm.versions import VERSIONS
-from planner.facts.verdict import WORST_FIRST
+from planner.facts.verdict import Verdict
 from planner.units import CONTEXT_STEP, tokens
 
 PINNED = "pinned"
@@ -53,9 +53,9 @@ def explained(request: Request, choice: Choice, undone: Undone, wider: Choice | 
 
 def worse(request: Request, choice: Choice, other: Choice) -> str | None:
     """In what `other` falls short of the choice: a claim's outcome; None where it does not."""
-    if WORST_FIRST.index(other.verdict) < WORST_FIRST.index(choice.verdict):
+    if other.verdict < choice.verdict:
         return "not sure"
-    if request.users and choice.conservative.max_concurrency >= request.users > other.conservative.max_concurrency:
+    if choice.holds(request.users) and not other.holds(request.users):
         return "fewer users"
     return "shorter" if other.config.max_model_len < choice.config.max_model_len else None
 
@@ -113,7 +113,7 @@ def _why_context(request: Request, choice: Choice) -> Why:
     limit, length, setting = request.model.max_position_embeddings, choice.config.max_model_len, "max_model_len"
     if request.context:
         return Why("as asked")
-    if choice.verdict != "starts":
+    if choice.verdict < Verdict.STARTS:
         return Why("the least that is planned; not even that surely fits")
     if length >= limit:
         return Why("the model's own limit fits", Claim(setting, ((setting, limit + 1),), "refused"))
@@ -129,7 +129,7 @@ def _why_seqs(request: Request, choice: Choice) -> Why:
         return Why("texts read together")
     if request.users and config.max_num_seqs == request.users:
         return Why("one for each user")
-    if request.model.has_state and 0 < choice.conservative.kv_cache_blocks - 1 <= config.max_num_seqs:
+    if request.model.has_state and 0 < choice.conservative.admitted_blocks <= config.max_num_seqs:
         return Why("a model with recurrent state needs a cache block for each sequence")
     if choice.expected.max_concurrency <= 0:
         return Why("the fewest that are planned")
@@ -162,7 +162,7 @@ def _why_dtype(request: Request, choice: Choice, undone: Undone, dtypes: Sequenc
         return Why("this model's attention keeps an FP8 cache of its own")
     if len(dtypes) == 1:
         return Why("16-bit: this GPU's attention takes no FP8 cache for this model", Claim(setting, ((setting, "fp8_e4m3"),), "refused"))
-    if choice.verdict != "starts":
+    if choice.verdict < Verdict.STARTS:
         return Why("16-bit: FP8 would not make it start surely")
     if config.max_model_len >= model.max_position_embeddings or request.context or request.pins.max_model_len:
         return Why(f"16-bit: {tokens(config.max_model_len)} tokens fit without quantizing the cache")
@@ -174,11 +174,11 @@ def _why_eager(request: Request, choice: Choice, undone: Undone) -> Why:
     setting = "enforce_eager"
     if not choice.config.enforce_eager:
         if request.context or request.pins.max_model_len or choice.config.max_model_len >= request.model.max_position_embeddings:
-            return Why("CUDA graphs fit" if choice.verdict == "starts" else "not even eager mode would surely start")
+            return Why("CUDA graphs fit" if choice.verdict is Verdict.STARTS else "not even eager mode would surely start")
         longer = undone(enforce_eager=True)
-        if longer.verdict == "starts" and longer.config.max_model_len > choice.config.max_model_len:
+        if longer.verdict is Verdict.STARTS and longer.config.max_model_len > choice.config.max_model_len:
             return Why(f"CUDA graphs fit; --enforce-eager would hold {tokens(longer.config.max_model_len)} tokens, each slower")
-        return Why("CUDA graphs fit" if choice.verdict == "starts" else "not even eager mode would surely start")
+        return Why("CUDA graphs fit" if choice.verdict is Verdict.STARTS else "not even eager mode would surely start")
     if claimed := _claimed(request, choice, undone(enforce_eager=False), setting):
         return Why(f"CUDA graphs {claimed.text}", claimed.claim)
     return Why("without CUDA graphs more cache is left")

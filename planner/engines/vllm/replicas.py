@@ -10,7 +10,7 @@ from planner.engines.vllm.pace import estimate, paces
 from planner.engines.vllm.plan import Plan
 from planner.errors import PlannerError
 from planner.facts.speed import NoSpeed
-from planner.facts.verdict import Warn
+from planner.facts.verdict import Verdict, Warn
 from planner.speed.estimate import Pace
 from planner.units import ceil_div
 
@@ -84,7 +84,7 @@ def replicas(plan: Plan, plan_for: Callable[[Request], Plan]) -> Replicas | None
         except PlannerError:
             continue
         known = paces(smaller)
-        if smaller.verdict == "starts" and not isinstance(known, NoSpeed):
+        if smaller.verdict is Verdict.STARTS and not isinstance(known, NoSpeed):
             divided = Divided(known[1], shown.users, servers, (shown.prompt_tokens, shown.answer_tokens))
             found.append(Replicas(servers, size, shown.users, divided.together / divided.of(whole[1], shown.users), divided.alone_beside(whole[1])))
     best = max(found, key=lambda one: one.together, default=None)

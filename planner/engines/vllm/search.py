@@ -21,7 +21,7 @@ from planner.facts.config import Parallel
 from planner.facts.context import USEFUL_CONTEXT
 from planner.facts.model import ModelSpec
 from planner.facts.settings import Value
-from planner.facts.verdict import WORST_FIRST
+from planner.facts.verdict import Verdict
 from planner.units import CONTEXT_STEP
 
 LEAST_CONTEXT = 8_192  # below this, tokens of context are weighed against CUDA graphs and the size of a batch
@@ -29,7 +29,6 @@ GRAPHS_WORTH = 2.0  # GUESS between what people measured without graphs: 1.7 tim
 SMALLER_BATCH_COSTS = 0.8  # GUESS: what a token of context is worth at the next smaller batch, whose prompts take longer
 NARROW_CACHE = "fp8_e4m3"
 FEWEST_SEQS = 16
-_ORDER = {verdict: number for number, verdict in enumerate(WORST_FIRST)}
 SHORT_FOR_LONG = 8  # short requests that are scheduled in the cache of one of full length
 
 
@@ -190,11 +189,11 @@ def with_context(request: Request, config: ServeConfig, placement: Placement) ->
         wanted = longest_for_users(request, probe)
     chosen = evaluate(request, replace(config, max_model_len=wanted), placement)
     seqs = request.pins.max_num_seqs or sequences(request, chosen)
-    if chosen.verdict != "starts":  # more sequences only take memory that lacks already
+    if chosen.verdict < Verdict.STARTS:  # more sequences only take memory that lacks already
         seqs = min(seqs, config.max_num_seqs)
     while seqs != config.max_num_seqs:
         more = evaluate(request, replace(chosen.config, max_num_seqs=seqs), placement)
-        if _ORDER[more.verdict] >= _ORDER[chosen.verdict]:
+        if more.verdict >= chosen.verdict:
             return more
         if seqs < config.max_num_seqs:
             break
@@ -216,18 +215,13 @@ def sequences(request: Request, choice: Choice) -> int:
     at_once = int(SHORT_FOR_LONG * choice.conservative.max_concurrency)
     wanted = request.users or max(FEWEST_SEQS, min(most, 1 << max(0, at_once.bit_length() - 1)))
     if request.model.has_state and choice.conservative.kv_cache_blocks:
-        wanted = min(wanted, max(1, choice.conservative.kv_cache_blocks - 1))
+        wanted = min(wanted, max(1, choice.conservative.admitted_blocks))
     return max(1, min(wanted, choice.config.max_num_batched_tokens))
 
 
 def enough(request: Request) -> int:
     """The context beyond which more is not worth a narrower cache: the asked one, or what most work needs and the model has."""
     return request.context or request.pins.max_model_len or min(USEFUL_CONTEXT, request.model.max_position_embeddings)
-
-
-def holds_users(request: Request, choice: Choice) -> bool:
-    """Whether all asked users surely hold full-length requests at once; one where none are asked."""
-    return choice.conservative.max_concurrency >= (request.users or 0)
 
 
 def keeps_graphs(request: Request, choice: Choice) -> bool:
@@ -247,8 +241,8 @@ def preference(request: Request, choice: Choice, level: int) -> tuple[float, ...
     """
     config, concurrency = choice.config, choice.conservative.max_concurrency
     return (
-        _ORDER[choice.verdict],
-        holds_users(request, choice),
+        choice.verdict.rank,
+        choice.holds(request.users),
         keeps_graphs(request, choice),
         config.tensor_parallel_size,
         0.0 if keeps_graphs(request, choice) else config.max_model_len * (1.0 if config.enforce_eager else GRAPHS_WORTH) * SMALLER_BATCH_COSTS**level,
@@ -272,7 +266,7 @@ def best(request: Request) -> Choice:
                 tried += _alike_tried(request, parallel, sized, eager=eager)
                 if _is_best(request, first := max(tried, key=Tried.order)):
                     return _explained(request, first.choice, tried)
-            if not any(_could_start(each.choice) for each in tried if each.choice.config.parallel == tried[-1].choice.config.parallel):
+            if not any(each.choice.optimistic.could_load for each in tried if each.choice.config.parallel == tried[-1].choice.config.parallel):
                 break  # smaller batches cannot help where the weights alone are too large
     return _explained(request, max(tried, key=Tried.order).choice, tried)
 
@@ -311,9 +305,4 @@ def _alike_tried(request: Request, parallel: Parallel, sized: Sizes, *, eager: b
 
 def _is_best(request: Request, tried: Tried) -> bool:
     """Whether what is tried later, with fewer GPUs to a layer or smaller batches, cannot be preferred."""
-    return tried.choice.verdict == "starts" and holds_users(request, tried.choice) and keeps_graphs(request, tried.choice)
-
-
-def _could_start(choice: Choice) -> bool:
-    ledger = choice.optimistic
-    return ledger.weights_bytes + ledger.buffers_bytes + ledger.non_torch_bytes < ledger.requested_bytes
+    return tried.choice.verdict is Verdict.STARTS and tried.choice.holds(request.users) and keeps_graphs(request, tried.choice)

@@ -34,7 +34,7 @@ def service(server: Placed, stack: Stack, sampling: Sampling) -> Service:
         calls_tools=not model.pooling and tool_parser(model.chat, config.vllm_version) is not None,
         reasons=not model.pooling and reasoning_parser(model.chat, config.vllm_version) is not None,
         needs_nvcc=plan.needs_nvcc,
-        users=plan.request.users or max(1, int(plan.choice.conservative.max_concurrency) if not model.is_encoder else 1),
+        users=plan.request.users or (1 if model.is_encoder else max(1, plan.choice.conservative.admitted_requests)),
         sampling=sampling,
     )
 
