@@ -205,12 +205,16 @@ def test_a_stages_cache_is_what_everything_else_leaves(monkeypatch):
     asked: list[bool] = []
     taken = Overhead(activation_bytes=600, non_torch_bytes=200, cuda_graph_bytes=100, late_graph_bytes=50)
     monkeypatch.setattr(memory, "overhead", lambda *_, last_stage: asked.append(last_stage) or taken)
-    on = Device(total_bytes=100_000, usually_free_bytes=99_000, surely_free_bytes=98_000, fitted=True, nvlink=False, graph_sizes=51)
+    totals = {"least_total_bytes": 90_000, "total_bytes": 100_000, "most_total_bytes": 110_000}
+    free = {"surely_free_bytes": 88_000, "usually_free_bytes": 99_000, "most_free_bytes": 109_000}
+    on = Device(**totals, **free, fitted=True, nvlink=False, graph_sizes=51)
     config, model = ServeConfig(gpu_memory_utilization=0.9, max_num_batched_tokens=2048), small_model(bytes_per_batched_token=2)
     stage = Stage(weights_bytes=50_000, buffers_bytes=1000, block_bytes=10, last=False)
     held = memory.stage_budget(model, on, config, Outlook.EXPECTED, stage)
     assert asked == [False]
     assert (held.buffers_bytes, held.kv_cache_bytes, held.late_graph_bytes) == (5096, 90_000 - 50_000 - 5096 - 900, 50)
+    least = memory.stage_budget(model, on, config, Outlook.CONSERVATIVE, stage)
+    assert held.kv_cache_bytes - least.kv_cache_bytes == 9000  # nine tenths of what an estimated total may be less
     pinned = memory.stage_budget(model, on, replace(config, kv_cache_memory_bytes=7777), Outlook.EXPECTED, stage)
     assert pinned.kv_cache_bytes == 7777
 

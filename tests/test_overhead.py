@@ -51,8 +51,9 @@ MOE = {"experts_per_token": 4, "expert_intermediate": 1500}
 
 def on(**changed) -> Device:
     """A GPU of the fit's kind, where 25 batch sizes are captured."""
-    facts = {"total_bytes": 80 * GIB, "usually_free_bytes": 79 * GIB, "surely_free_bytes": 79 * GIB, "fitted": True, "nvlink": False, "graph_sizes": 25}
-    return Device(**(facts | changed))
+    totals = dict.fromkeys(("total_bytes", "least_total_bytes", "most_total_bytes"), 80 * GIB)
+    free = dict.fromkeys(("usually_free_bytes", "surely_free_bytes", "most_free_bytes"), 79 * GIB)
+    return Device(**(totals | free | {"fitted": True, "nvlink": False, "graph_sizes": 25} | changed))
 
 
 def config(**changed) -> ServeConfig:

@@ -20,6 +20,8 @@ class Budget:
     lines: tuple[Line, ...]
     available_bytes: int
     conservative_available_bytes: int
+    is_estimated: bool = False
+    """Whether what may be used follows from a total that nobody measured."""
 
     @property
     def used_bytes(self) -> int:
@@ -56,7 +58,10 @@ class Budget:
         short = self.rejection
         rows = [Sum("needed" if short else "together", self.used_bytes, f"at most {self.most_bytes / GIB:.2f}")]
         if short:
-            rows += [Sum("there is", self.available_bytes, "that may be used"), Sum("short by", short.short_by_bytes)]
+            rows += [
+                Sum("there is", self.available_bytes, "that may be used" + (" (estimated)" if self.is_estimated else "")),
+                Sum("short by", short.short_by_bytes),
+            ]
         return (*rows, *((Sum("main memory", host_bytes, host_note),) if host_bytes else ()))
 
 

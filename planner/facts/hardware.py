@@ -70,6 +70,12 @@ WSL2_BYTES = 1400 * MIB  # the middle of 1.2 to 2.1 GiB
 WSL2_MOST_BYTES = 2160 * MIB
 
 
+# By how much a total that nobody measured may be wrong: the rule that estimates it, tried on the cards with a measured one
+# (docs/decisions/0008-data-is-built.md; tests/test_estimated_totals.py).
+ESTIMATED_TOTAL_LESS_BYTES = 190 * MIB
+ESTIMATED_TOTAL_MORE = 0.006  # of what the driver reports
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuGroup:
     """Several equal GPUs, `count` in all, in one machine or spread evenly over `nodes`; `taken_bytes` of each are held by other servers.
@@ -100,6 +106,26 @@ class GpuGroup:
         if self.host is Host.WSL2:
             return self.gpu.wsl2_total_bytes or self.gpu.memory_bytes
         return self.gpu.cuda_total_bytes
+
+    @property
+    def total_is_estimated(self) -> bool:
+        """Whether nobody measured that total on such a host; under WSL2 and Windows it is what the driver reports."""
+        return self.gpu.cuda_total_estimated and self.host is not Host.WSL2
+
+    @property
+    def total_bounds(self) -> tuple[int, int]:
+        """The least and the most bytes that the total may be: both are `total_bytes` where that was measured."""
+        if not self.total_is_estimated:
+            return self.total_bytes, self.total_bytes
+        more = int(ESTIMATED_TOTAL_MORE * self.gpu.memory_bytes)
+        return self.total_bytes - ESTIMATED_TOTAL_LESS_BYTES, max(self.total_bytes, min(self.total_bytes + more, self.gpu.memory_bytes))
+
+    @property
+    def free_error(self) -> tuple[int, int]:
+        """By how many bytes less and more may be free at start than `free_at_start_bytes` says, where that follows from an estimated total."""
+        measured = self.gpu.free_at_start_bytes is not None and self.host is Host.SERVER
+        least, most = self.total_bounds
+        return (0, 0) if measured else (self.total_bytes - least, most - self.total_bytes)
 
     def free_at_start_bytes(self, tensor_parallel_size: int, *, conservative: bool = True) -> int:
         """What is free on one GPU when vLLM checks: total less context, NCCL and what the host itself uses, at most or usually."""

@@ -50,8 +50,11 @@ class _Table:
 
         device = Device(
             total_bytes=picked(self.device.total_bytes),
+            least_total_bytes=picked(self.device.least_total_bytes),
+            most_total_bytes=picked(self.device.most_total_bytes),
             usually_free_bytes=picked(self.device.usually_free_bytes),
             surely_free_bytes=picked(self.device.surely_free_bytes),
+            most_free_bytes=picked(self.device.most_free_bytes),
             fitted=picked(self.device.fitted),
             nvlink=picked(self.device.nvlink),
             graph_sizes=picked(self.device.graph_sizes),
@@ -107,8 +110,11 @@ class Machines:
         return _Table(
             device=Device(
                 total_bytes=np.array([[one.total_bytes for one in row] for row in seen]),
+                least_total_bytes=np.array([[one.least_total_bytes for one in row] for row in seen]),
+                most_total_bytes=np.array([[one.most_total_bytes for one in row] for row in seen]),
                 usually_free_bytes=np.array([[one.usually_free_bytes for one in row] for row in seen]),
                 surely_free_bytes=np.array([[one.surely_free_bytes for one in row] for row in seen]),
+                most_free_bytes=np.array([[one.most_free_bytes for one in row] for row in seen]),
                 fitted=np.array([[one.fitted for one in row] for row in seen]),
                 nvlink=np.array([[one.nvlink for one in row] for row in seen]),
                 graph_sizes=np.array([[one.graph_sizes for one in row] for row in seen]),

@@ -207,6 +207,7 @@ def _hardware(plan: Plan) -> HardwareJson:
         "host": str(group.host),
         "memory_total_bytes": group.gpu.memory_bytes,
         "cuda_total_bytes": group.total_bytes,
+        "cuda_total_estimated": group.total_is_estimated,
         "free_at_start_bytes": plan.available_bytes,
     }
 

@@ -19,7 +19,7 @@ class ModelJson(TypedDict):
 
 
 class HardwareJson(TypedDict):
-    """The GPUs; `memory_total_bytes` is what the driver reports."""
+    """The GPUs; `memory_total_bytes` is what the driver reports, `cuda_total_estimated` whether nobody measured what CUDA sees of it."""
 
     gpu: str
     count: int
@@ -27,6 +27,7 @@ class HardwareJson(TypedDict):
     host: str
     memory_total_bytes: int
     cuda_total_bytes: int
+    cuda_total_estimated: bool
     free_at_start_bytes: int
 
 

@@ -84,11 +84,16 @@ def _settled(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
     return replace(config, ubatch=ollama.batch(predicted, config.context * config.parallel, ask.group.free_at_start_bytes(1)))
 
 
+def _surely_available(ask: GgufAsk, held: LlamaCppLedger) -> int:
+    """Bytes of one GPU less the margin that llama.cpp keeps, and less by what an estimated total may be wrong."""
+    return held.available_bytes - FIT_MARGIN_BYTES - ask.group.free_error[0]
+
+
 def _fits(ask: GgufAsk, config: LlamaCppConfig) -> bool:
     """Whether all layers stay on the GPUs, with the margin that llama.cpp keeps."""
     settled = _settled(ask, config)
     held = ledger(ask.model, settled, ask.group, gpus=_gpus(ask, settled))
-    return held.used_bytes + FIT_MARGIN_BYTES <= held.available_bytes
+    return held.used_bytes <= _surely_available(ask, held)
 
 
 def longest(ask: GgufAsk, config: LlamaCppConfig) -> int:
@@ -122,7 +127,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
     free = longest(ask, replace(config, gpu_layers=None))
     settings = _settings(ask, config, gpus)
     plan = budgeted(
-        Budget(_lines(ask, held), held.available_bytes, held.available_bytes - FIT_MARGIN_BYTES),
+        Budget(_lines(ask, held), held.available_bytes, _surely_available(ask, held), is_estimated=ask.group.free_error != (0, 0)),
         engine="ollama" if ask.is_ollama else "llama.cpp",
         version=ollama.VERSION if ask.is_ollama else LLAMA_CPP_VERSION,
         model=PlannedModel(

@@ -143,9 +143,10 @@ def lines(plan: Plan) -> Iterator[Line]:
     yield _calibrated("non_torch", "outside torch", (low.non_torch_bytes, ledger.non_torch_bytes, high.non_torch_bytes))
     yield _calibrated("activation", "activation", (low.activation_bytes, ledger.activation_bytes, high.activation_bytes))
     yield _calibrated("cuda_graph", "CUDA graphs", (low.cuda_graph_bytes, ledger.cuda_graph_bytes, high.cuda_graph_bytes))
-    yield _calibrated(
-        "kv_cache", "left over" if plan.model.is_encoder else "KV cache", (high.kv_cache_bytes, ledger.kv_cache_bytes, low.kv_cache_bytes), _cache_note(plan)
-    )
+    cache = (high.kv_cache_bytes, ledger.kv_cache_bytes, low.kv_cache_bytes)
+    left = _calibrated("kv_cache", "left over" if plan.model.is_encoder else "KV cache", cache, _cache_note(plan))
+    is_guess = plan.request.group.total_is_estimated and plan.config.kv_cache_memory_bytes is None
+    yield replace(left, how=How.ESTIMATED) if is_guess else left
 
 
 def _calibrated(key: str, name: str, ends: tuple[int, int, int], note: str = "calibrated") -> Line:
@@ -178,7 +179,8 @@ def sums(plan: Plan) -> Iterator[Sum]:
 
 
 def _share(plan: Plan) -> str:
-    return f"{plan.config.gpu_memory_utilization:g} of {gib(plan.choice.expected.total_bytes)}"
+    estimated = " (estimated)" if plan.request.group.total_is_estimated else ""
+    return f"{plan.config.gpu_memory_utilization:g} of {gib(plan.choice.expected.total_bytes)}{estimated}"
 
 
 def _need(plan: Plan) -> Iterator[Sum]:

@@ -119,7 +119,7 @@ def stage_budget(model: ModelSpec, on: Device[Whole], config: LedgerSettings[Who
     used = overhead(model, config, on, outlook, last_stage=stage.last)
     held = stage.buffers_bytes + model.bytes_per_batched_token * config.max_num_batched_tokens
     beside = stage.weights_bytes + held + used.activation_bytes + used.non_torch_bytes + used.cuda_graph_bytes
-    left = requested_bytes(on.total_bytes, config.gpu_memory_utilization) - beside
+    left = requested_bytes(on.total(outlook), config.gpu_memory_utilization) - beside
     return StageBudget(
         kv_cache_bytes=left if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes + 0 * left,
         block_bytes=stage.block_bytes,
@@ -165,9 +165,9 @@ def ledger(
     budget, blocks = fullest([stage_budget(model, on, config, outlook, stage) for stage in stages])
     concurrency = float(config.max_num_seqs) if model.is_encoder else blocks / needed_blocks
     return MemoryBreakdown(
-        total_bytes=on.total_bytes,
-        free_at_start_bytes=on.surely_free_bytes if outlook is Outlook.CONSERVATIVE else on.usually_free_bytes,
-        requested_bytes=requested_bytes(on.total_bytes, config.gpu_memory_utilization),
+        total_bytes=on.total(outlook),
+        free_at_start_bytes=on.free(outlook),
+        requested_bytes=requested_bytes(on.total(outlook), config.gpu_memory_utilization),
         weights_bytes=budget.weights_bytes,
         buffers_bytes=budget.buffers_bytes,
         activation_bytes=budget.activation_bytes,

@@ -102,22 +102,39 @@ class Device(Generic[Whole]):
     """What the ledger asks of a GPU when a server starts there, in bytes."""
 
     total_bytes: Whole
+    least_total_bytes: Whole  # and the most: other figures where nobody measured the total
+    most_total_bytes: Whole
     usually_free_bytes: Whole
     surely_free_bytes: Whole
+    most_free_bytes: Whole
     fitted: Whole  # whether the coefficients were fitted on starts of this very card
     nvlink: Whole  # whether there is one
     graph_sizes: Whole  # batch sizes that are captured
     shift_bytes: int | None = None  # by how much more than predicted a server on this machine took
+
+    def total(self, outlook: Outlook) -> Whole:
+        """What CUDA reports as the total, in bytes."""
+        return {Outlook.EXPECTED: self.total_bytes, Outlook.CONSERVATIVE: self.least_total_bytes, Outlook.OPTIMISTIC: self.most_total_bytes}[outlook]
+
+    def free(self, outlook: Outlook) -> Whole:
+        """What of it is free at start, in bytes."""
+        return {Outlook.EXPECTED: self.usually_free_bytes, Outlook.CONSERVATIVE: self.surely_free_bytes, Outlook.OPTIMISTIC: self.most_free_bytes}[outlook]
 
 
 def device(group: GpuGroup, config: ServeConfig) -> Device:
     """What the ledger asks of one GPU of a group."""
     limit = config.max_cudagraph_capture_size
     sizes = capture_sizes(config.max_num_seqs, group.gpu.capability, VERSIONS[config.vllm_version])
+    least_total, most_total = group.total_bounds
+    less_free, more_free = group.free_error
+    usually_free = group.free_at_start_bytes(config.tensor_parallel_size, conservative=False)
     return Device(
         total_bytes=group.total_bytes,
-        usually_free_bytes=group.free_at_start_bytes(config.tensor_parallel_size, conservative=False),
-        surely_free_bytes=group.free_at_start_bytes(config.tensor_parallel_size),
+        least_total_bytes=least_total,
+        most_total_bytes=most_total,
+        usually_free_bytes=usually_free,
+        surely_free_bytes=group.free_at_start_bytes(config.tensor_parallel_size) - less_free,
+        most_free_bytes=usually_free + more_free,
         fitted=group.gpu.name == coefficients()["fit"]["gpu"],
         nvlink=group.gpu.nvlink,
         graph_sizes=sum(1 for size in sizes if limit is None or size <= limit),
