@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from planner.catalogue import resolve
 from planner.catalogue.load import find_gpu
 from planner.catalogue.resolve import find_source
-from planner.cli.check import judge as check_found
 from planner.engines.vllm.check import Checked
+from planner.engines.vllm.judged import judge as check_found
 from planner.engines.vllm.plan import Plan
+from planner.facts.command import Command
 from planner.facts.hardware import GpuGroup
-from planner.questions.find_commands import Found
 from planner.units import GB, GIB, gib, tokens
 
 
@@ -88,7 +89,7 @@ def words(case: Case) -> list[str]:
 
 def judge(case: Case) -> Checked:
     """The command as it stands, as `plan check` judges it."""
-    return check_found(Found(tuple(words(case))), GpuGroup(gpu=find_gpu(case.gpu), count=case.count))
+    return check_found(Command(engine="vllm", words=tuple(words(case))), GpuGroup(gpu=find_gpu(case.gpu), count=case.count), resolve)
 
 
 def _ours(checked: Checked, plan: Plan) -> str:

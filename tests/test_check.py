@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import jsonschema
 import pytest
@@ -13,12 +14,13 @@ from strategies import groups, models
 
 from benchmarks import consumer
 from benchmarks.starts import starts
+from planner.catalogue import resolve
 from planner.catalogue.load import find_model, gpu_rows
-from planner.cli.check import judge
 from planner.cli.schema import json_schema
 from planner.engines.vllm.check import check
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.flags import parse_flags
+from planner.engines.vllm.judged import judge as vllm_judge
 from planner.engines.vllm.plan import make_plan
 from planner.engines.vllm.settings import Pins
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS, nearest_version, newest_for
@@ -61,6 +63,11 @@ def test_our_own_script_is_found_again():
         (found,) = find_commands(script.read_text())
         plan = json.loads(script.with_name("plan.json").read_text())
         assert ["vllm", "serve", *found.words] == plan["commands"][0]["argv"]
+
+
+def judge(command, group, version=None):
+    """What vLLM makes of a found command."""
+    return vllm_judge(replace(command, version=version or command.version), group, resolve)
 
 
 def checked(command: str, gpu_name: str = "rtx4090", count: int = 1, version: str | None = None):
@@ -451,7 +458,7 @@ def test_the_json_follows_its_schema(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("ls -l", "no vLLM server"),
+        ("ls -l", "server is started there"),
         (f"{SERVE} --port 1 &\n{SERVE} --port 2", "2 servers"),
         (f'{SERVE} --max-model-len "4096', "quoting"),
         (f"{SERVE} --max-model-len $LEN", "only the shell"),

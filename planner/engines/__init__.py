@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from planner.facts.command import Command
     from planner.facts.curve import Curve
     from planner.facts.hardware import GpuGroup, GpuSpec
-    from planner.facts.observed import Observed
+    from planner.facts.observed import Explained, Observed
     from planner.facts.plan import Plan
     from planner.facts.question import StackRow
     from planner.facts.serving import Serving
@@ -65,6 +65,8 @@ class Engine(Protocol):
     """Whether a GGUF file is served as it is."""
     steps: Sequence[str]
     """What a person does to run a plan of it."""
+    example: str
+    """A command of its server, for who is asked for one."""
 
     def refuses(self, gpu: GpuSpec) -> str:
         """Why it does not run on a GPU, and what does; empty where it runs."""
@@ -79,7 +81,7 @@ class Engine(Protocol):
         """Whether an agent may send assistant messages in a row (yes, partly, no), and why."""
 
     def find(self, words: Sequence[str]) -> Sequence[str] | None:
-        """The arguments of its server, where the words of a command line start one."""
+        """The arguments of its server, where the words of a command line start one; behind `run`, those of its image."""
 
     def read_command(self, command: Command) -> Command | Unanswered:
         """A command with its settings, its model and what is wrong with its flags."""
@@ -88,7 +90,10 @@ class Engine(Protocol):
         """Whether a command starts: its plan with the problems in the order in which the engine would hit them."""
 
     def read_log(self, lines: Iterable[str]) -> Observed | Unanswered:
-        """What a log of its server says."""
+        """What a log of its server says; whose it is stays open where no line tells."""
+
+    def explain(self, observed: Observed, *, model: str, gpu: GpuSpec | None, count: int, catalogue: Catalogue) -> Explained:
+        """What a log calls for, beside the prediction for the command that wrote it; `model`, `gpu`, `count`: what is known beyond it, or nothing."""
 
     def curves(self, plan: Plan) -> tuple[Curve, ...] | Unanswered:
         """Pictures of a plan: what it holds and how fast it is over users and lengths."""

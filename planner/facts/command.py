@@ -14,10 +14,10 @@ class Command:
     """One server's command: the words after the program, what only the shell that runs it knows, and what its engine read in them."""
 
     engine: str
-    program: tuple[str, ...]
-    """The words that start the server: `vllm serve`, `llama-server`."""
     words: tuple[str, ...]
-    """The arguments after them."""
+    """The arguments of the server."""
+    program: tuple[str, ...] = ()
+    """The words before them, as they stand; of a command that its engine has read, as that writes them: `vllm serve`, `llama-server`."""
     unresolved: tuple[str, ...] = ()
     """Parts that a shell fills in where it runs: they are never guessed."""
     version: str | None = None
@@ -31,6 +31,8 @@ class Command:
     """By the names of the engine's table."""
     faults: tuple[Problem, ...] = ()
     """Unknown flags and refused values, in their order."""
+    is_client: bool = False
+    """It names a model to a server that runs: `ollama run`."""
     not_covered: tuple[str, ...] = ()
     """Flags that change what is on the GPU by an amount that the ledger does not hold."""
 

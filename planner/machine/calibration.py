@@ -16,7 +16,7 @@ from planner.facts.document import JsonObject, json_object
 from planner.facts.hardware import Calibrated, GpuGroup, GpuSpec
 
 if TYPE_CHECKING:
-    from planner.engines.vllm.explain import Explained
+    from planner.facts.observed import Explained
 
 SCHEMA = 1
 MOST_BYTES = 4 * 1024 * 1024
@@ -43,12 +43,12 @@ def _read(path: Path) -> JsonObject:
 
 def save(explained: Explained) -> Path:
     """Keep by how much the log's KV cache is smaller than predicted. Raises PlannerError where the log does not tell."""
-    seen, checked = explained.observed, explained.predicted
-    if checked is None or checked.plan is None or seen.kv_cache_bytes is None:
+    seen, predicted = explained.observed, explained.predicted
+    if predicted is None or "requested_bytes" not in predicted.memory or seen.kv_cache_bytes is None:  # the cache is what others leave of a budget
         raise PlannerError("the log does not hold what a calibration needs", "it must reach 'Available KV cache memory', of a known model and GPU")
-    gpu, path = checked.request.group.gpu, calibration_path()
-    shift = checked.plan.choice.expected.kv_cache_bytes - seen.kv_cache_bytes
-    _keep(path, gpu.name, {"shift_bytes": shift, "model": seen.model, "vllm_version": seen.vllm_version})
+    gpu, path = predicted.group.gpu, calibration_path()
+    shift = int(predicted.memory["kv_cache_bytes"]) - seen.kv_cache_bytes
+    _keep(path, gpu.name, {"shift_bytes": shift, "model": seen.model, "vllm_version": seen.version})
     return path
 
 

@@ -1,39 +1,34 @@
-"""Finding `vllm serve` commands in text: a command line, a shell script or unit, a compose file, Kubernetes manifests. Text is read, never run."""
+"""Finding servers' commands in text: a command line, a shell script or unit, a compose file, Kubernetes manifests. Text is read, never run.
+
+Which words start a server, its engine knows.
+"""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import pairwise
 
+from planner.engines import ENGINES, Engine
 from planner.errors import PlannerError
+from planner.facts.command import Command
 from planner.secrets import redact
 
 MAX_TEXT_BYTES = 4 * 1024**2
+_SHELLS = ("sh", "bash", "ash", "dash", "zsh", "busybox")
 _ENDS = frozenset([";", "&", "&&", "|", "||", "(", ")", "<", ">", ">>", ">&", "&>", ";;", "\n"])
 _ASSIGNMENT = re.compile(r"(?:export\s+|local\s+|declare\s+(?:-\w+\s+)?|readonly\s+)?([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _ARRAY = re.compile(r"(?m)^[ \t]*([A-Za-z_]\w*)=\(\s*((?:[^()\"']|\"[^\"]*\"|'[^']*')*)\)")
 _EXPANSION = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::?-([^}]*))?\}|\{([A-Za-z_]\w*)\[@\]\})")
-_SERVER_MODULE = "vllm.entrypoints.openai.api_server"
+_TAG = re.compile(r":v?([\w.-]+)$")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A server's command: the words after `vllm serve`, and what in it only the shell that runs it knows."""
-
-    words: tuple[str, ...]
-    unresolved: tuple[str, ...] = ()
-    version: str | None = None  # where an image's tag says it
-    env: tuple[tuple[str, str], ...] = ()  # what is set for it: before it, exported, in its container
-    contained: bool = False  # it runs in a container: files that it names do not lie here
-
-
-def find_commands(text: str) -> list[Found]:
-    """Every vLLM server that the text starts. Raises PlannerError for text that cannot be read."""
+def find_commands(text: str) -> list[Command]:
+    """Every server that the text starts, of any engine. Raises PlannerError for text that cannot be read."""
     if "\0" in text or len(text) > MAX_TEXT_BYTES:
-        raise PlannerError("this is not a command or a script", "give a `vllm serve …` command, a shell script or a compose file")
+        raise PlannerError("this is not a command or a script", "give a server's command, a shell script or a compose file")
     if re.search(r"(?m)^services:\s*(#.*)?$", text):
         return list(_from_compose(text))
     if re.search(r"(?m)^apiVersion:", text) and re.search(r"(?m)^kind:", text):
@@ -41,7 +36,7 @@ def find_commands(text: str) -> list[Found]:
     return list(_from_shell(text))
 
 
-def _from_shell(text: str) -> Iterator[Found]:
+def _from_shell(text: str) -> Iterator[Command]:
     text = re.sub(r"\\\r?\n", " ", text)
     arrays = {name: _words(body) for name, body in _ARRAY.findall(text)}
     text = _ARRAY.sub("", text)
@@ -50,7 +45,11 @@ def _from_shell(text: str) -> Iterator[Found]:
     for line in text.splitlines():
         for words in _simple_commands(line):
             if len(words) == 1 and (assigned := _ASSIGNMENT.fullmatch(words[0])):
-                variables[assigned[1]] = _expand(assigned[2], variables)
+                name, value = assigned[1], _expand(assigned[2], variables)
+                if name == "Environment" and (inner := _ASSIGNMENT.fullmatch(value)):  # of a systemd unit
+                    name, value = inner[1], inner[2]
+                    exported.add(name)
+                variables[name] = value
                 continue
             if len(words) > 1 and words[0] in ("export", "local", "readonly") and all(map(_ASSIGNMENT.fullmatch, words[1:])):
                 for assigned in filter(None, map(_ASSIGNMENT.fullmatch, words[1:])):
@@ -60,15 +59,14 @@ def _from_shell(text: str) -> Iterator[Found]:
             if words[:1] == ["export"]:
                 exported |= set(words[1:])
             expanded = [part for word in words for part in _expand_word(word, variables, arrays)]
-            found = _server_words(expanded)
-            if found is not None:
+            if command := _command(expanded):
                 env = {name: value for name, value in variables.items() if name in exported}
-                yield _found(found.words, found.version, env | found.env, found.contained)
+                yield _with_env(command, env)
 
 
-def _found(words: Sequence[str], version: str | None, env: Mapping[str, str], contained: bool) -> Found:
-    unresolved = tuple(dict.fromkeys(word for word in words if re.search(r"\$[({A-Za-z_@0-9*#?]|`", word)))
-    return Found(tuple(words), unresolved, version, tuple(env.items()), contained)
+def _with_env(command: Command, env: Mapping[str, str]) -> Command:
+    """A command with what is set around it; what is set for it alone goes before that."""
+    return replace(command, env=tuple((dict(env) | dict(command.env)).items()))
 
 
 def _simple_commands(line: str) -> Iterator[list[str]]:
@@ -76,7 +74,7 @@ def _simple_commands(line: str) -> Iterator[list[str]]:
     try:
         words = _words(re.sub(r"(?<=\s)\d(?=[<>])", "", line))  # 2>&1: the number belongs to the redirection
     except PlannerError:
-        if "vllm" in line:
+        if any(engine.find(line.split()) is not None for engine in ENGINES.values()):
             raise
         return
     command: list[str] = []
@@ -133,27 +131,35 @@ def _expand_word(word: str, variables: dict[str, str], arrays: dict[str, list[st
     return expanded.split() if plain and expanded != word and " " in expanded else [expanded]
 
 
-@dataclass(frozen=True, slots=True)
-class _Server:
-    """A server among the words of one command: the words behind its name, and what is said before."""
-
-    words: list[str]
-    env: dict[str, str]
-    version: str | None = None
-    contained: bool = False
-
-
-def _server_words(words: Sequence[str]) -> _Server | None:
-    """The words after `vllm serve`, or those of the module form or of a container, with the model first; None for another command."""
-    for index, word in enumerate(words):
-        if word.rpartition("/")[2] == "vllm" and index + 1 < len(words) and words[index + 1] == "serve":
-            return _Server(list(words[index + 2 :]), _set_before(words[:index]))
-        if word == "-m" and index + 1 < len(words) and words[index + 1] == _SERVER_MODULE:
-            return _Server(list(words[index + 2 :]), _set_before(words[:index]))
-        image = re.match(r"(?:[\w.-]+/)*vllm(?:/vllm)?-openai(?::v?([\w.-]+))?$", word)
-        if image and any(part in ("run", "create") for part in words[:index]):
-            return _Server(list(words[index + 1 :]), _set_for_container(words[:index]), image[1], contained=True)
+def _command(words: Sequence[str]) -> Command | None:
+    """The server among the words of one command, with what is said before it; None for another command."""
+    for name, engine in ENGINES.items():
+        arguments = engine.find(words)
+        if arguments is None:
+            continue
+        before = words[: len(words) - len(arguments)]
+        image = before[-1] if before and _is_image(engine, before[-1]) else ""
+        return Command(
+            engine=name,
+            program=tuple(word for word in before if not _ASSIGNMENT.fullmatch(word)),
+            words=tuple(arguments),
+            unresolved=tuple(dict.fromkeys(word for word in arguments if re.search(r"\$[({A-Za-z_@0-9*#?]|`", word))),
+            version=_tag(image),
+            env=tuple((_set_for_container(before) if image else _set_before(before)).items()),
+            contained=bool(image),
+        )
     return None
+
+
+def _is_image(engine: Engine, word: str) -> bool:
+    """Whether a word is the name of an engine's container image: no program of its, but what a container of it runs."""
+    return engine.find([word]) is None and engine.find(["run", word]) is not None
+
+
+def _tag(image: str) -> str | None:
+    """The release that an image's tag says."""
+    match = _TAG.search(image)
+    return match[1] if match else None
 
 
 def _set_before(words: Sequence[str]) -> dict[str, str]:
@@ -192,7 +198,7 @@ def _documents(text: str, what: str) -> list[object]:
         raise PlannerError(f"the {what} is not YAML ({str(error).splitlines()[0]})") from None
 
 
-def _from_compose(text: str) -> Iterator[Found]:
+def _from_compose(text: str) -> Iterator[Command]:
     (document, *_) = _documents(text, "compose file") or [None]
     services = document.get("services") if isinstance(document, dict) else None
     for service in services.values() if isinstance(services, dict) else ():
@@ -200,7 +206,7 @@ def _from_compose(text: str) -> Iterator[Found]:
             yield from _from_container(service, "entrypoint", "command")
 
 
-def _from_manifests(text: str) -> Iterator[Found]:
+def _from_manifests(text: str) -> Iterator[Command]:
     """The containers of Kubernetes manifests, and the scripts of their config maps."""
     for document in _documents(text, "manifest"):
         if isinstance(document, dict) and document.get("kind") == "ConfigMap" and isinstance(document.get("data"), dict):
@@ -222,19 +228,19 @@ def _containers(part: object) -> Iterator[dict[str, object]]:
                 yield from _containers(value)
 
 
-def _from_container(container: dict[str, object], entrypoint: str, command: str) -> Iterator[Found]:
-    image = re.match(r"(?:[\w.-]+/)*vllm(?:/vllm)?-openai(?::v?([\w.-]+))?$", str(container.get("image", "")))
-    version, env = image[1] if image else None, _container_env(container) | _container_gpus(container)
+def _from_container(container: dict[str, object], entrypoint: str, command: str) -> Iterator[Command]:
+    image = str(container.get("image", ""))
+    version = _tag(image) if any(_is_image(engine, image) for engine in ENGINES.values()) else None
+    env = _container_env(container) | _container_gpus(container)
     words = _compose_words(container.get(entrypoint)) + _compose_words(container.get(command))
-    if len(words) > 2 and words[-2] == "-c":  # sh -c "…"
-        for found in _from_shell(words[-1]):
-            yield Found(found.words, found.unresolved, found.version or version, tuple((env | dict(found.env)).items()), contained=True)
+    if len(words) > 2 and words[-2] == "-c" and any(word.rpartition("/")[2] in _SHELLS for word in words[:-2]):  # sh -c "…"
+        yield from (replace(_with_env(found, env), version=found.version or version, contained=True) for found in _from_shell(words[-1]))
         return
-    server = _server_words(words)
-    if server is None and image and not container.get(entrypoint):
-        server = _Server(words, {}, version)
-    if server is not None:
-        yield _found(server.words, server.version or version, env | server.env, contained=True)
+    found = _command(words)
+    if found is None and not container.get(entrypoint):  # what the image runs by itself
+        found = _command(["run", image, *words])
+    if found is not None:
+        yield replace(_with_env(found, env), version=found.version or version, contained=True)
 
 
 def _container_env(container: dict[str, object]) -> dict[str, str]:

@@ -10,18 +10,28 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import TypedDict
 
-from planner.engines.vllm.answer import judged
-from planner.engines.vllm.explain import Explained, size
-from planner.engines.vllm.remedies import Remedy
+from planner.engines import ENGINES
 from planner.facts.hardware import GpuSpec
-from planner.report.contract import CheckJson, check_json
-from planner.units import GIB
+from planner.facts.observed import Difference, Explained, Remedy
+from planner.report.contract import SCHEMA, CheckJson, check_json
+from planner.units import GIB, tokens
+from planner.version import VERSION
+
+_SHOWN = ("weights", "activation", "non_torch", "cuda_graph", "compute", "kv_cache", "host")
+
+
+class WriterJson(TypedDict):
+    """The engine that wrote the log; its version is null where it does not say."""
+
+    name: str
+    version: str | None
 
 
 class ObservedJson(TypedDict):
-    """What the log says; null for what it does not say."""
+    """What the log says; null for what it does not say. `vllm_version` is the engine's version, by its name of contract 1."""
 
     vllm_version: str | None
+    version: str | None
     model: str | None
     gpu: str | None
     settings: dict[str, object]
@@ -29,9 +39,13 @@ class ObservedJson(TypedDict):
     activation_bytes: int | None
     non_torch_bytes: int | None
     cuda_graph_bytes: int | None
+    compute_bytes: int | None
     kv_cache_bytes: int | None
     kv_cache_tokens: int | None
     max_concurrency: float | None
+    host_bytes: int | None
+    layers: int | None
+    layers_on_gpu: int | None
 
 
 class CauseJson(TypedDict):
@@ -58,10 +72,12 @@ class DifferenceJson(TypedDict):
 
 
 class ExplainJson(TypedDict):
-    """The answer about a log."""
+    """The answer about a log; `started` is null where it tells neither a start nor an error."""
 
-    schema: Literal[1]
-    started: bool
+    schema: Literal[2]
+    plan_version: str
+    engine: WriterJson
+    started: bool | None
     observed: ObservedJson
     root_cause: CauseJson | None
     remedies: list[RemedyJson]
@@ -74,36 +90,51 @@ def explain_json(explained: Explained, gpu: str | None) -> ExplainJson:
     """The JSON object of an explained log."""
     seen, cause = explained.observed, explained.observed.root_cause
     return {
-        "schema": 1,
-        "started": seen.started,
+        "schema": SCHEMA,
+        "plan_version": VERSION,
+        "engine": {"name": seen.engine, "version": seen.version},
+        "started": True if seen.started else None if cause is None else False,
         "observed": {
-            "vllm_version": seen.vllm_version,
+            "vllm_version": seen.version,
+            "version": seen.version,
             "model": seen.model,
             "gpu": gpu,
-            "settings": {key: value for key, value in seen.flags.items() if key not in ("model", "model_tag", "api_key")},
+            "settings": {key: value for key, value in seen.flags.items() if key not in ("model", "model_tag", "api_key", "argv")},
             "weights_bytes": seen.weights_bytes,
             "activation_bytes": seen.activation_bytes,
             "non_torch_bytes": seen.non_torch_bytes,
             "cuda_graph_bytes": seen.cuda_graph_bytes,
+            "compute_bytes": seen.compute_bytes,
             "kv_cache_bytes": seen.kv_cache_bytes,
             "kv_cache_tokens": seen.kv_cache_tokens,
             "max_concurrency": seen.max_concurrency,
+            "host_bytes": seen.host_bytes,
+            "layers": seen.layers,
+            "layers_on_gpu": seen.layers_on_gpu,
         },
         "root_cause": {"code": cause.code, "message": cause.message} if cause else None,
         "remedies": [{"change": remedy.change, "arguments": remedy.arguments} for remedy in explained.remedies],
-        "predicted": check_json(judged(explained.predicted)) if explained.predicted else None,
+        "predicted": check_json(explained.predicted) if explained.predicted else None,
         "differences": [{"what": d.what, "predicted": d.predicted, "observed": d.observed, "why": d.why} for d in explained.differences],
         "fixed_command": list(explained.fixed_argv) if explained.fixed_argv else None,
     }
 
 
+def _state(explained: Explained) -> tuple[str, str]:
+    """What became of the server, and its colour."""
+    seen, cause = explained.observed, explained.observed.root_cause
+    if cause is None:
+        return ("started", "bold green") if seen.started else ("ends before it started", "bold yellow")
+    if cause.code == "refused-request":
+        return "refused a request", "bold red"
+    return ("started, then failed" if seen.started else "did not start"), "bold red"
+
+
 def _headline(explained: Explained, gpu: GpuSpec | None) -> Text:
     seen = explained.observed
-    failed = "refused a request" if seen.root_cause and seen.root_cause.code == "refused-request" else "did not start"
-    state = ("started", "bold green") if seen.started else (failed, "bold red") if seen.root_cause else ("ends before it started", "bold yellow")
-    engine = seen.root_cause.engine if seen.root_cause else "vllm"
-    release = f" {seen.vllm_version}" if seen.vllm_version else ""
-    said = f"{f' on {gpu.title}' if gpu else ''} with {'vLLM' if engine == 'vllm' else engine}{release}: "
+    state = _state(explained)
+    release = f" {seen.version}" if seen.version else ""
+    said = f"{f' on {gpu.title}' if gpu else ''} with {ENGINES[seen.engine].title}{release}: "
     return Text().append(seen.model or "a model that is not named", "bold").append(said).append(*state)
 
 
@@ -118,11 +149,18 @@ def _differences(explained: Explained) -> Table:
 
 def _observed(explained: Explained) -> Table:
     table = Table(box=None, pad_edge=False, show_header=False)
-    for name in ("weights", "activation", "non_torch", "cuda_graph", "kv_cache"):
+    for name in _SHOWN:
         value = getattr(explained.observed, f"{name}_bytes")
         if value is not None:
             table.add_row(name, f"{value / GIB:.2f} GiB")
     return table
+
+
+def size(difference: Difference, value: float) -> str:
+    """A value as the report prints it."""
+    if difference.what == "kv_cache_tokens":
+        return tokens(int(value))
+    return f"{value:.2f}" if difference.what == "max_concurrency" else f"{value / GIB:.2f}"
 
 
 def _remedy(remedy: Remedy) -> Text:
@@ -130,12 +168,13 @@ def _remedy(remedy: Remedy) -> Text:
 
 
 def _missing(explained: Explained, gpu: GpuSpec | None) -> str:
-    """What would be needed for a prediction, in words; empty where another runtime wrote the message."""
-    cause = explained.observed.root_cause
-    if cause is not None and cause.engine != "vllm":
-        return ""
-    lacks = [f"{what} (--{name} names it)" for what, name, there in (("model", "model", explained.words), ("GPU", "gpu", gpu)) if not there]
-    return f"the log does not say the {' and the '.join(lacks)}" if lacks else f"{explained.words[0]} is not known here, or this GPU refuses it"
+    """What would be needed for a prediction, in words."""
+    lacks = [f"{what} (--{name} names it)" for what, name, there in (("model", "model", explained.argv), ("GPU", "gpu", gpu)) if not there]
+    return (
+        f"the log does not say the {' and the '.join(lacks)}"
+        if lacks
+        else f"{explained.observed.model or 'the model'} is not known here, or this GPU refuses it"
+    )
 
 
 def render(explained: Explained, gpu: GpuSpec | None) -> RenderableType:
@@ -151,6 +190,8 @@ def render(explained: Explained, gpu: GpuSpec | None) -> RenderableType:
     if explained.predicted is None and (missing := _missing(explained, gpu)):
         pieces += [Text(), Text(f"No prediction beside it: {missing}.", "dim")]
     if explained.fixed_argv:
-        source = "By vLLM's own estimate this would start:" if explained.fixed_by_estimate else "This would start (checked):"
+        source = (
+            f"By {ENGINES[explained.observed.engine].title}'s own estimate this would start:" if explained.fixed_by_estimate else "This would start (checked):"
+        )
         pieces += [Text(), Text(source), Text(shlex.join(explained.fixed_argv), "bold", no_wrap=True, overflow="ignore")]
     return Group(*pieces)

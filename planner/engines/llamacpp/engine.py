@@ -9,13 +9,14 @@ from planner.engines import Placement, Unanswered
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import DEFAULT_MIX
 from planner.engines.llamacpp.plan import LLAMA_CPP_VERSION
+from planner.engines.llamacpp.settings import OLLAMA_SETTINGS, SETTINGS
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue, Checkpoints
     from planner.facts.command import Command
     from planner.facts.curve import Curve
     from planner.facts.hardware import GpuGroup, GpuSpec
-    from planner.facts.observed import Observed
+    from planner.facts.observed import Explained, Observed
     from planner.facts.plan import Plan
     from planner.facts.question import StackRow
 
@@ -26,7 +27,9 @@ class LlamaCpp:
     name = "llama.cpp"
     title = "llama.cpp"
     versions = (LLAMA_CPP_VERSION,)
+    settings = SETTINGS
     first_port = 8000
+    example = "llama-server --model FILE.gguf …"
     usual_on: Sequence[str] = ()
     own_settings = ("gpu_layers", "wired_limit_mb")
     is_ollama = False
@@ -56,20 +59,34 @@ class LlamaCpp:
         return "no", "two assistant messages at the end are refused with HTTP 400 (tools/server/server-common.cpp)"
 
     def find(self, words: Sequence[str]) -> Sequence[str] | None:
-        """The arguments of its server."""
-        return None
+        """The arguments of `llama-server`."""
+        from planner.engines.llamacpp.find import server_arguments
+
+        return server_arguments(words)
 
     def read_command(self, command: Command) -> Command | Unanswered:
         """A command with its settings and its model."""
-        return Unanswered("not yet")
+        from planner.engines.llamacpp.command import read_command
+
+        return read_command(command)
 
     def check(self, command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan | Unanswered:
         """Whether a command starts."""
-        return Unanswered("not yet")
+        from planner.engines.llamacpp.check import check_server
+
+        return check_server(command, group, catalogue)
 
     def read_log(self, lines: Iterable[str]) -> Observed | Unanswered:
         """What a log says."""
-        return Unanswered("not yet")
+        from planner.engines.llamacpp.log import read_log
+
+        return read_log(lines, is_ollama=self.is_ollama)
+
+    def explain(self, observed: Observed, *, model: str, gpu: GpuSpec | None, count: int, catalogue: Catalogue) -> Explained:
+        """What a log calls for, beside the prediction."""
+        from planner.engines.llamacpp.explain import explain
+
+        return explain(observed, model=model, gpu=gpu, count=count, catalogue=catalogue, is_ollama=self.is_ollama)
 
 
 class Ollama(LlamaCpp):
@@ -79,6 +96,8 @@ class Ollama(LlamaCpp):
     title = "Ollama"
     versions = (ollama.VERSION,)
     first_port = 11434
+    example = "ollama serve; ollama run MODEL"
+    settings = OLLAMA_SETTINGS
     is_ollama = True
     steps = ("install Ollama", "./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
 
@@ -87,6 +106,24 @@ class Ollama(LlamaCpp):
         if ollama.has_renderer(architecture):
             return "yes", "Ollama's own renderer continues a trailing assistant message (model/renderers)"
         return "partly", "Go templates merge assistant messages (ollama#10273), Jinja templates refuse two at the end with HTTP 400"
+
+    def find(self, words: Sequence[str]) -> Sequence[str] | None:
+        """The arguments of `ollama serve`, or of `ollama run` and `pull`, which name it a model."""
+        from planner.engines.llamacpp.find import ollama_arguments
+
+        return ollama_arguments(words)
+
+    def read_command(self, command: Command) -> Command | Unanswered:
+        """A command with its settings and its model."""
+        from planner.engines.llamacpp.ollama_command import read_command
+
+        return read_command(command)
+
+    def check(self, command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan | Unanswered:
+        """Whether its model starts."""
+        from planner.engines.llamacpp.check import check_ollama
+
+        return check_ollama(command, group, catalogue)
 
 
 LLAMA_CPP = LlamaCpp()

@@ -26,12 +26,16 @@ PIPELINE_COPIES = 4  # of the inputs, where layers are split over several GPUs (
 class LlamaCppConfig:
     """The settings of one llama-server. `context` is for one request; `parallel` of them share the cache of context x parallel tokens.
 
-    `gpu_layers` counts the output layer as one; None: all.
+    `sequences` share each of the `parallel` caches (a unified one: windows and states are kept for each, the rest is common).
+    `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
     """
 
     context: int
     parallel: int = 1
+    sequences: int = 1
     kv_type: str = "f16"
+    value_type: str = ""
+    kv_on_gpu: bool = True
     flash_attention: bool = True
     ubatch: int = 512
     gpu_layers: int | None = None
@@ -53,10 +57,11 @@ def cache_bytes(attention: Attention, config: LlamaCppConfig) -> int:
     elements, size = kv_bits(config.kv_type)
     match attention:
         case FullAttention() | ChunkedLocal():
-            return config.cells * attention.kv_heads * (attention.head_dim + attention.head_dim_v) // elements * size
+            return _keys_and_values(config, config.cells * attention.kv_heads, attention.head_dim, attention.head_dim_v)
         case SlidingWindow():
-            window = round_up(min(round_up(config.context, CELL_PADDING), attention.window + config.ubatch), CELL_PADDING) * config.parallel
-            return window * attention.kv_heads * (attention.head_dim + attention.head_dim_v) // elements * size
+            held = min(round_up(config.context, CELL_PADDING), attention.window * config.sequences + config.ubatch)
+            window = round_up(held, CELL_PADDING) * config.parallel
+            return _keys_and_values(config, window * attention.kv_heads, attention.head_dim, attention.head_dim_v)
         case LatentAttention(index_dim=index_dim) if index_dim:
             return config.cells * attention.index_dim * 2
         case LatentAttention():
@@ -65,9 +70,15 @@ def cache_bytes(attention: Attention, config: LlamaCppConfig) -> int:
             held = min(config.context, window) if window else config.context
             return held // tokens * entry * config.parallel
         case RecurrentState():
-            return sum(_elements(tensor.axes) for tensor in attention.tensors) * 4 * config.parallel  # states are kept in 32 bits
+            return sum(_elements(tensor.axes) for tensor in attention.tensors) * 4 * config.parallel * config.sequences  # states are kept in 32 bits
         case _:
             assert_never(attention)
+
+
+def _keys_and_values(config: LlamaCppConfig, rows: int, key_dim: int, value_dim: int) -> int:
+    """Bytes of so many rows of keys and of values, each in its type."""
+    (keys, key_bytes), (values, value_bytes) = kv_bits(config.kv_type), kv_bits(config.value_type or config.kv_type)
+    return rows * key_dim // keys * key_bytes + rows * value_dim // values * value_bytes
 
 
 def _elements(axes: tuple[Axis, ...]) -> int:
@@ -141,14 +152,14 @@ def ledger(model: GgufModel, config: LlamaCppConfig, group: GpuGroup, *, gpus: i
     return LlamaCppLedger(
         available_bytes=group.free_at_start_bytes(1),
         weights_bytes=sum(model.layer_bytes[layer] for layer in fullest) + output,
-        kv_cache_bytes=sum(kv_layer[layer] for layer in fullest),
+        kv_cache_bytes=sum(kv_layer[layer] for layer in fullest) if config.kv_on_gpu else 0,
         compute_bytes=compute_bytes(model, config, gpus=gpus) if wanted else 0,
         mmproj_bytes=model.mmproj_bytes if has_projector else 0,
         mmproj_compute_bytes=model.mmproj_compute_bytes if has_projector else 0,
         layers_on_gpu=wanted,
         layers=layers,
         host_weights_bytes=model.input_bytes + sum(model.layer_bytes[:first]) + (model.output_bytes - output),
-        host_kv_cache_bytes=sum(kv_layer[:first]),
+        host_kv_cache_bytes=sum(kv_layer[:first] if config.kv_on_gpu else kv_layer),
     )
 
 

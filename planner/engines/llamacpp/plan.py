@@ -28,7 +28,7 @@ from planner.facts.speed import NoSpeed, SpeedEstimate, no_start
 from planner.units import largest, tokens
 
 LLAMA_CPP_VERSION = "b10488"  # what Ollama 0.33 pins
-_COMPUTE_LOW, _COMPUTE_HIGH = 0.95, 1.12  # of the derived compute buffer: the CUDA logs and the oracle's worst
+_COMPUTE_LOW, COMPUTE_HIGH = 0.95, 1.12  # of the derived compute buffer: the CUDA logs and the oracle's worst
 
 
 def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue, *, is_ollama: bool) -> Placement:
@@ -56,8 +56,7 @@ def plan_as_asked(ask: GgufAsk) -> Plan:
     """Plan one server without looking for what would do. Raises PlannerError for what the engine refuses."""
     _check(ask)
     config = _chosen(ask)
-    gpus = _gpus(ask, config)
-    return _plan(ask, config, ledger(ask.model, config, ask.group, gpus=gpus), gpus)
+    return plan_of(ask, config, _gpus(ask, config))
 
 
 def _check(ask: GgufAsk) -> None:
@@ -123,6 +122,11 @@ def _largest_layers(ask: GgufAsk, config: LlamaCppConfig) -> int:
     return largest(ask.model.layer_count, lambda count: _fits(ask, replace(config, gpu_layers=count)))
 
 
+def plan_of(ask: GgufAsk, config: LlamaCppConfig, gpus: int) -> Plan:
+    """The plan of one server whose configuration is settled: its ledger, and whether that fits."""
+    return _plan(ask, config, ledger(ask.model, config, ask.group, gpus=gpus), gpus)
+
+
 def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> Plan:
     free = longest(ask, replace(config, gpu_layers=None))
     settings = _settings(ask, config, gpus)
@@ -186,7 +190,7 @@ def _lines(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Line, ...]:
 
 def _derived(key: str, name: str, size: int, note: str) -> Line:
     """A term derived from llama.cpp's graph, with what it was off by."""
-    return Line(key=key, name=name, bytes=size, low_bytes=int(size * _COMPUTE_LOW), high_bytes=int(size * _COMPUTE_HIGH), how=How.DERIVED, note=note)
+    return Line(key=key, name=name, bytes=size, low_bytes=int(size * _COMPUTE_LOW), high_bytes=int(size * COMPUTE_HIGH), how=How.DERIVED, note=note)
 
 
 def _settings(ask: GgufAsk, config: LlamaCppConfig, gpus: int) -> tuple[tuple[str, int | float | str | bool], ...]:

@@ -31,6 +31,7 @@ class MlxAsk:
     context: int | None = None
     users: int = 1
     kv_bits: int | None = None
+    prefill_step: int = mlx.PREFILL_STEP
     wired_limit_mb: int | None = None
     host: str = "127.0.0.1"
     port: int = 8000

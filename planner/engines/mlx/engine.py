@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from planner.engines import Placement, Unanswered
 from planner.engines.mlx.plan import VERSIONS
+from planner.engines.mlx.settings import SETTINGS
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue, Checkpoints
     from planner.facts.command import Command
     from planner.facts.curve import Curve
     from planner.facts.hardware import GpuGroup, GpuSpec
-    from planner.facts.observed import Observed
+    from planner.facts.observed import Explained, Observed
     from planner.facts.plan import Plan
     from planner.facts.question import StackRow
 
@@ -24,7 +25,9 @@ class Mlx:
     name = "mlx"
     title = "MLX"
     versions = tuple(VERSIONS.values())
+    settings = SETTINGS
     first_port = 8000
+    example = "mlx_lm.server --model MODEL …"
     usual_on = ("apple",)
     reads_gguf = False
     steps = ("./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
@@ -54,19 +57,34 @@ class Mlx:
 
     def find(self, words: Sequence[str]) -> Sequence[str] | None:
         """The arguments of `mlx_lm.server` or `mlx_vlm.server`."""
-        return None
+        from planner.engines.mlx.find import server_of
+
+        found = server_of(words)
+        return found[1] if found else None
 
     def read_command(self, command: Command) -> Command | Unanswered:
         """A command with its settings and its model."""
-        return Unanswered("not yet")
+        from planner.engines.mlx.command import read_command
+
+        return read_command(command)
 
     def check(self, command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan | Unanswered:
         """Whether a command starts."""
-        return Unanswered("not yet")
+        from planner.engines.mlx.check import check_server
+
+        return check_server(command, group, catalogue)
 
     def read_log(self, lines: Iterable[str]) -> Observed | Unanswered:
         """What a log says."""
-        return Unanswered("not yet")
+        from planner.engines.mlx.log import read_log
+
+        return read_log(lines)
+
+    def explain(self, observed: Observed, *, model: str, gpu: GpuSpec | None, count: int, catalogue: Catalogue) -> Explained:
+        """What a log calls for, beside the prediction."""
+        from planner.engines.mlx.explain import explain
+
+        return explain(observed, model=model, gpu=gpu, catalogue=catalogue)
 
 
 MLX = Mlx()

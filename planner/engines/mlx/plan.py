@@ -45,14 +45,18 @@ def plan_mlx(ask: MlxAsk) -> Plan:
     limit = ask.model.max_position_embeddings
     if ask.context and ask.context > limit:
         raise PlannerError(f"a context of {tokens(ask.context)} is beyond the model's {tokens(limit)}", f"use --context {limit}")
-    context, kv_bits = _chosen(ask)
-    plan = _plan(ask, context, kv_bits)
-    return plan if plan.requirements_met else replace(plan, alternatives=_alternatives(ask, context, kv_bits))
+    plan = plan_as_asked(ask)
+    return plan if plan.requirements_met else replace(plan, alternatives=_alternatives(ask, *_chosen(ask)))
+
+
+def plan_as_asked(ask: MlxAsk) -> Plan:
+    """Plan one server without looking for what would do."""
+    return _plan(ask, *_chosen(ask))
 
 
 def _lines(ask: MlxAsk, context: int, kv_bits: int) -> tuple[Line, ...]:
-    low, usual, high = mlx.residual_bytes(ask.model, context)
-    cache = ask.users * mlx.kv_bytes(ask.model, context, kv_bits)
+    low, usual, high = mlx.residual_bytes(ask.model, context, step=ask.prefill_step)
+    cache = ask.users * mlx.kv_bytes(ask.model, context, kv_bits, step=ask.prefill_step)
     return (
         exactly("weights", "weights", mlx.weights_bytes(ask.model, ask.form), f"{ask.form.name}, exact" + ("; vision in 16 bits" if ask.model.vision else "")),
         exactly("kv_cache", "KV cache", cache),
@@ -102,7 +106,7 @@ def _plan(ask: MlxAsk, context: int, kv_bits: int) -> Plan:
         ("context", context),
         ("parallel", ask.users),
         ("kv_bits", kv_bits),
-        ("prefill_step_size", mlx.PREFILL_STEP),
+        ("prefill_step_size", ask.prefill_step),
     )
     plan = budgeted(
         Budget(lines, expected, conservative),

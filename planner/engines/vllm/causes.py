@@ -1,7 +1,6 @@
 """Why servers fail to start, by the messages they write, and what those messages say of settings and of what would fit.
 
-Messages: vLLM 0.8 to 0.33 (v1/worker/utils.py request_memory, v1/core/kv_cache_utils.py, config/, utils/), huggingface_hub, PyTorch; llama.cpp
-(ggml-cuda.cu, llama-kv-cache.cpp), Ollama (llm/server.go), MLX (Metal's allocator).
+Messages: vLLM 0.8 to 0.33 (v1/worker/utils.py request_memory, v1/core/kv_cache_utils.py, config/, utils/), huggingface_hub, PyTorch.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from planner.engines.causes import KILLED
 from planner.facts.observed import Cause
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -43,21 +43,10 @@ CAUSES: tuple[tuple[str, str], ...] = (
     ("model-access", r"GatedRepoError|Cannot access gated repo|RepositoryNotFoundError|40[13] Client Error|404 Client Error|Too Many Requests"),
     ("model-access", r"public gated repositories|Access to model .{1,200} is restricted|You are trying to access a gated repo|HfHubHTTPError"),
     ("model-access", r"couldn't connect to|LocalEntryNotFoundError|is not a valid model identifier|Can't load the configuration|Invalid repository ID"),
+    ("out-of-memory", KILLED),
     ("bad-value", r"validation errors? for|User-specified max_model_len|error: argument|invalid choice|must be (?:in|between|greater|less|at least)"),
 )
 _CAUSES = tuple((code, re.compile(pattern)) for code, pattern in CAUSES)
-# What other runtimes write, for who pastes it here: the kind of failure and whose it is.
-OTHER_ENGINES: tuple[tuple[str, str, str], ...] = (
-    ("out-of-memory", "ollama", r"model requires more system memory|model requires more gpu memory|llama runner process has terminated"),
-    (
-        "out-of-memory",
-        "llama.cpp",
-        r"cudaMalloc failed: out of memory|failed to allocate .{0,40}buffer|unable to allocate .{0,40}buffer|ErrorOutOfDeviceMemory",
-    ),
-    ("out-of-memory", "mlx", r"\[METAL\] Command buffer execution failed: Insufficient Memory|metal::malloc.{0,60}(?:maximum|exceed)"),
-    ("unsupported", "llama.cpp", r"unknown model architecture|error loading model"),
-)
-_OTHERS = tuple((code, engine, re.compile(pattern)) for code, engine, pattern in OTHER_ENGINES)
 _EXCEPTION = re.compile(r"(?:^|\s)((?:[A-Za-z_][\w.]{0,200})?(?:Error|Exception|Interrupt)): (.+)")
 _SECONDARY = re.compile(r"Engine core initialization failed|WorkerProc initialization failed|Engine process failed|Worker failed with error|EngineDeadError")
 _REPORTS = re.compile(r"Error\b|Exception\b|[Ee]rror: |\bERROR\b|Value error,")
@@ -87,9 +76,6 @@ def cause_of(text: str, *, reported: bool = True) -> tuple[int, Cause] | None:
     for rank, (code, pattern) in enumerate(_CAUSES):
         if pattern.search(text):
             return rank, Cause(code, said)
-    for code, engine, pattern in _OTHERS:
-        if pattern.search(text):
-            return len(_CAUSES), Cause(code, said, engine)
     return None
 
 

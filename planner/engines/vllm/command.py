@@ -41,8 +41,13 @@ def _json(text: str) -> Mapping[str, object]:
 
 def read_settings(values: Mapping[str, str | bool], defaults: ServeConfig) -> tuple[ServeConfig, dict[str, str]]:
     """The settings among a command's flags over `defaults`, and why a value is refused, by flag."""
-    settings, faults = read_flags(SETTINGS, values, parse_count, _indirect)
+    settings, faults = settings_said(values)
     return with_settings(defaults, settings), faults
+
+
+def settings_said(values: Mapping[str, str | bool]) -> tuple[dict[str, Value], dict[str, str]]:
+    """The settings that a command's flags say, by name, and why a value is refused, by flag."""
+    return read_flags(SETTINGS, values, parse_count, _indirect)
 
 
 def _indirect(flag: str, value: str | bool) -> dict[str, Value]:

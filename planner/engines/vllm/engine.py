@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from planner.facts.command import Command
     from planner.facts.curve import Curve
     from planner.facts.hardware import GpuGroup, GpuSpec
-    from planner.facts.observed import Observed
+    from planner.facts.observed import Explained, Observed
     from planner.facts.plan import Plan
     from planner.facts.question import StackRow
 
@@ -30,6 +30,7 @@ class Vllm:
     settings = SETTINGS
     own_settings = ("link_gb_per_s", *(setting.name for setting in PINS if not setting.is_shared))
     first_port = FIRST_PORT
+    example = "vllm serve MODEL …"
     usual_on = ("nvidia", "amd")
     reads_gguf = False
     steps = ("./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
@@ -70,17 +71,28 @@ class Vllm:
 
     def read_command(self, command: Command) -> Command | Unanswered:
         """A command with its settings and its model."""
-        return Unanswered("not yet")
+        from planner.engines.vllm.judged import read_command
+
+        return read_command(command)
 
     def check(self, command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan | Unanswered:
         """Whether a command starts."""
-        return Unanswered("not yet")
+        from planner.engines.vllm.answer import judged
+        from planner.engines.vllm.judged import judge
+
+        return judged(judge(command, group, catalogue))
 
     def read_log(self, lines: Iterable[str]) -> Observed | Unanswered:
         """What a log says."""
         from planner.engines.vllm.log import read_log
 
         return read_log(lines)
+
+    def explain(self, observed: Observed, *, model: str, gpu: GpuSpec | None, count: int, catalogue: Catalogue) -> Explained:
+        """What a log calls for, beside the prediction."""
+        from planner.engines.vllm.explain import explain
+
+        return explain(observed, model=model, gpu=gpu, count=count, catalogue=catalogue)
 
 
 VLLM = Vllm()

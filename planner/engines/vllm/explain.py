@@ -4,55 +4,68 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from planner.engines.beside import CLOSE, changed
+from planner.engines.vllm.answer import judged
 from planner.engines.vllm.check import Checked
+from planner.engines.vllm.flags import parse_flags
+from planner.engines.vllm.judged import judge
+from planner.engines.vllm.log import command_words
 from planner.engines.vllm.memory import place, stage_budgets
 from planner.engines.vllm.overhead import Outlook
-from planner.engines.vllm.remedies import Remedy, longest_that_fits, remedies
-from planner.facts.observed import Observed
-from planner.units import GIB, tokens
+from planner.engines.vllm.remedies import longest_that_fits, remedies
+from planner.engines.vllm.versions import nearest_version
+from planner.errors import PlannerError
+from planner.facts.command import Command
+from planner.facts.hardware import GpuGroup, GpuSpec, Host
+from planner.facts.observed import Difference, Explained, Observed
 
-CLOSE = 0.01  # a difference below one percent of the GPU needs no cause
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """One component of the ledger, predicted and observed, in bytes (concurrency and tokens as they are)."""
-
-    what: str
-    predicted: float
-    observed: float
-    why: str
+if TYPE_CHECKING:
+    from planner.engines.catalogue import Catalogue
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explained:
-    """The answer about a log."""
+def explain(observed: Observed, *, model: str, gpu: GpuSpec | None, count: int, catalogue: Catalogue) -> Explained:
+    """Set a log beside the prediction for its command; `model` and `gpu` are what is known beyond the log.
 
-    observed: Observed
-    words: tuple[str, ...]
-    predicted: Checked | None
-    differences: tuple[Difference, ...]
-    fixed_argv: tuple[str, ...] | None
-    fixed_by_estimate: bool = False  # by vLLM's own count of the longest context that fits
-    remedies: tuple[Remedy, ...] = ()  # what the message itself calls for, whatever else is known
-
-
-def explain(observed: Observed, words: Sequence[str], predicted: Checked | None) -> Explained:
-    """Set a log beside the prediction for its command; `predicted` is None where the model or the GPU is not known."""
-    differences = tuple(_differences(observed, predicted)) if predicted and predicted.plan else ()
+    Raises PlannerError for a GPU that vLLM has no backend for.
+    """
+    if model and not observed.flags.get("model_tag"):
+        observed.model = observed.flags["model"] = model
+    words = command_words(observed)
+    checked = _predict(observed, words, gpu, count, catalogue)
     estimated = _estimated(observed, words)  # the engine's own count on that very machine goes before ours
-    fixed = estimated or _fixed(observed, words, predicted)
     return Explained(
         observed=observed,
-        words=tuple(words),
-        predicted=predicted,
-        differences=differences,
-        fixed_argv=fixed,
+        argv=("vllm", "serve", *words) if words else (),
+        predicted=judged(checked) if checked else None,
+        differences=tuple(_differences(observed, checked)) if checked else (),
+        fixed_argv=estimated or _fixed(observed, words, checked),
         fixed_by_estimate=estimated is not None,
         remedies=remedies(observed.root_cause) if observed.root_cause else (),
     )
+
+
+def _predict(observed: Observed, words: Sequence[str], gpu: GpuSpec | None, count: int, catalogue: Catalogue) -> Checked | None:
+    """The prediction for the same command on what the log says of the machine; None where something is not known."""
+    if not words or gpu is None:
+        return None
+    if gpu.vendor == "apple":
+        raise PlannerError(f"{gpu.title}: vLLM needs an NVIDIA or AMD GPU", "name the GPU of the machine that wrote the log")
+    version = nearest_version(observed.version or "").name
+    values, _, _ = parse_flags(words, version)
+    used = _whole(values.get("--tensor-parallel-size")) * _whole(values.get("--pipeline-parallel-size"))
+    total, free = observed.total_bytes or gpu.cuda_total_bytes, observed.free_at_start_bytes
+    group = GpuGroup(gpu=replace(gpu, cuda_total_bytes=total, free_at_start_bytes=free), count=count or max(1, used), host=Host.SERVER)
+    try:
+        return judge(Command(engine="vllm", words=tuple(words), version=version), group, catalogue)
+    except PlannerError:
+        return None  # a model that nobody here knows: the log is explained all the same
+
+
+def _whole(value: object) -> int:
+    return int(str(value)) if value is not None and str(value).isdigit() else 1
 
 
 def _differences(observed: Observed, checked: Checked) -> list[Difference]:
@@ -99,25 +112,3 @@ def _estimated(observed: Observed, words: Sequence[str]) -> tuple[str, ...] | No
     """The command with the context that vLLM's message says would fit; None where it says none."""
     longest = longest_that_fits(observed.root_cause.message) if observed.root_cause else None
     return ("vllm", "serve", *changed(words, ["--max-model-len", str(longest)])) if longest and words else None
-
-
-def changed(words: Sequence[str], change: Sequence[str]) -> list[str]:
-    """A command's words with other values for some flags."""
-    kept = list(words)
-    flags = [word for word in change if word.startswith("--")]
-    for flag in flags:
-        while flag in kept:
-            at = kept.index(flag)
-            takes_value = at + 1 < len(kept) and not kept[at + 1].startswith("--")
-            del kept[at : at + (2 if takes_value else 1)]
-    return kept + list(change)
-
-
-def size(difference: Difference, value: float) -> str:
-    """A value as the report prints it."""
-    if difference.what == "kv_cache_tokens":
-        return tokens(int(value))
-    return f"{value:.2f}" if difference.what == "max_concurrency" else f"{value / GIB:.2f}"
-
-
-__all__ = ["Difference", "Explained", "changed", "explain", "size"]

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from planner.engines.vllm.causes import cause_of, exception_of, is_secondary, message, plain, settings_told
+from planner.engines.vllm.rules import default_batches
 from planner.engines.vllm.settings import COMMAND
+from planner.engines.vllm.versions import VERSIONS, nearest_version
 from planner.facts.command_line import flag_of
 from planner.facts.observed import Cause, Observed
 from planner.units import GIB
@@ -31,9 +33,9 @@ def _count(text: str) -> int:
 
 _NUMBER = r"(-?[\d.]+)"
 _FIELDS: tuple[tuple[str, re.Pattern[str], Callable[[str], object]], ...] = (
-    ("vllm_version", re.compile(r"vLLM (?:API server |server )?version (v?\d[\w.+-]*)"), str),
-    ("vllm_version", re.compile(r"Initializing (?:a|an) (?:V1 )?LLM engine \(v(\d[\w.+-]*)\)"), str),
-    ("vllm_version", re.compile(r"\bversion (\d+\.\d+\.\d+[\w.+-]*)\s*$"), str),
+    ("version", re.compile(r"vLLM (?:API server |server )?version (v?\d[\w.+-]*)"), str),
+    ("version", re.compile(r"Initializing (?:a|an) (?:V1 )?LLM engine \(v(\d[\w.+-]*)\)"), str),
+    ("version", re.compile(r"\bversion (\d+\.\d+\.\d+[\w.+-]*)\s*$"), str),
     ("model", re.compile(r"LLM engine .{0,60}with config: model='([^']+)'"), str),
     ("model", re.compile(r"vLLM server version \S+, serving model (\S+)"), str),
     ("max_num_batched_tokens", re.compile(r"Chunked prefill is enabled with max_num_batched_tokens=(\d+)"), int),
@@ -67,14 +69,14 @@ _IS_VLLM = re.compile(r"\bvllm\b|\b(?:EngineCore|APIServer)\w* pid=|\b(?:gpu_wor
 
 def read_log(lines: Iterable[str]) -> Observed:
     """Read a log from its first line to its last."""
-    found = Observed()
+    found, is_vllm = Observed(), False
     fallback: Cause | None = None  # an error that no rule knows
     bare: Cause | None = None  # a known message without the words of an error before it, as people paste it
     secondary: Cause | None = None  # the word that another process failed
     ranked: tuple[int, Cause] | None = None
     for line in lines:
         text = plain(line[:MAX_LINE]).rstrip()
-        found.is_vllm = found.is_vllm or bool(_IS_VLLM.search(text))
+        is_vllm = is_vllm or bool(_IS_VLLM.search(text))
         _read_fields(found, text)
         found.started = found.started or bool(_STARTED.search(text))
         if _QUIET.search(text[:200]):
@@ -87,10 +89,11 @@ def read_log(lines: Iterable[str]) -> Observed:
             bare = bare or (loose[1] if (loose := cause_of(text, reported=False)) else None)
             secondary = secondary or (Cause("other", message(text)) if is_secondary(text) else None)
     if not found.started:
-        unranked = (fallback, bare) if found.is_vllm else (bare, fallback)  # a whole log has harmless lines that look like messages
+        unranked = (fallback, bare) if is_vllm else (bare, fallback)  # a whole log has harmless lines that look like messages
         found.root_cause = ranked[1] if ranked else unranked[0] or unranked[1] or secondary
     if found.root_cause:
         found.flags = {**settings_told(found.root_cause.message), **found.flags}
+    found.engine = "vllm" if is_vllm else ""
     _complete(found)
     return found
 
@@ -130,6 +133,9 @@ def _complete(found: Observed) -> None:
         found.model = str(found.flags["model"])
     if found.non_torch_bytes is None and found.consumed_bytes is not None and found.weights_bytes is not None:
         found.non_torch_bytes = found.consumed_bytes - found.weights_bytes
+    if (batch := found.max_num_batched_tokens) is not None and (total := found.total_bytes) is not None:
+        release = VERSIONS[nearest_version(found.version or "").name]
+        found.suits = lambda gpu: default_batches(gpu, total, release)[0] == batch
 
 
 _MODALITIES = ("language_model_only", "speculative_config", "limit_mm_per_prompt")  # no settings of the ledger's, but it hears of them

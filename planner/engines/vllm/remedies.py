@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from math import floor
 
+from planner.engines.causes import is_killed, killed
 from planner.errors import did_you_mean
-from planner.facts.observed import Cause
+from planner.facts.observed import Cause, Remedy
 from planner.units import tokens
 
 _FREE = re.compile(r"\(([\d.]{1,12})/([\d.]{1,12}) GiB\) on startup")
@@ -21,14 +21,6 @@ _ASKED = re.compile(r"(?:you requested|request(?:ed)? has|prompt \(length) (\d{1
 _PORT = re.compile(r"\('[^']{0,100}', (\d{1,5})\)|\d\.\d{1,3}:(\d{1,5})\b")
 
 
-@dataclass(frozen=True, slots=True)
-class Remedy:
-    """Something to do; `arguments` are flags to add to the command or to change in it, empty where it is no flag."""
-
-    change: str
-    arguments: str = ""
-
-
 def longest_that_fits(message: str) -> int | None:
     """The longest context that vLLM's own message says would fit; None where it says none, or none fits."""
     match = _LONGEST.search(message) or _STORED.search(message)
@@ -37,8 +29,6 @@ def longest_that_fits(message: str) -> int | None:
 
 def remedies(cause: Cause) -> tuple[Remedy, ...]:
     """What a message calls for, least effort first."""
-    if cause.engine != "vllm":
-        return _OTHERS[cause.engine]
     return tuple(_BY_CODE[cause.code](cause.message))
 
 
@@ -62,6 +52,9 @@ def _kv_memory(message: str) -> Iterator[Remedy]:
 
 
 def _out_of_memory(message: str) -> Iterator[Remedy]:
+    if is_killed(message):
+        yield from killed()
+        return
     yield Remedy("fewer and smaller batches", "--max-num-batched-tokens 2048 --max-num-seqs 16")
     yield Remedy("a smaller share for the cache, so that graphs and workspaces outside it fit", "--gpu-memory-utilization 0.85")
     yield Remedy("no CUDA graphs", "--enforce-eager")
@@ -174,20 +167,4 @@ _BY_CODE: dict[str, Callable[[str], Iterator[Remedy]]] = {
     "disk-full": _disk_full,
     "refused-request": _refused_request,
     "other": _other,
-}
-_OTHERS = {
-    "llama.cpp": (
-        Remedy("a shorter context", "--ctx-size 8192"),
-        Remedy("an 8-bit KV cache", "--flash-attn on --cache-type-k q8_0 --cache-type-v q8_0"),
-        Remedy("fewer layers on the GPU; `plan --engine llama.cpp` says how many fit", "--n-gpu-layers N"),
-    ),
-    "ollama": (
-        Remedy("a shorter context: OLLAMA_CONTEXT_LENGTH=8192"),
-        Remedy("an 8-bit KV cache: OLLAMA_FLASH_ATTENTION=1 OLLAMA_KV_CACHE_TYPE=q8_0"),
-        Remedy("a smaller quantization; `plan --engine ollama` says which fits"),
-    ),
-    "mlx": (
-        Remedy("weights in fewer bits, or a shorter context; `plan --engine mlx` says what fits"),
-        Remedy("let the GPU wire more: sudo sysctl iogpu.wired_limit_mb=N"),
-    ),
 }

@@ -1,0 +1,276 @@
+"""Somebody's llama-server or Ollama -> whether it starts: what it sets by itself, the ledger, changes that make it start.
+
+llama.cpp makes what a command leaves open fit (common/fit.cpp): first a context that was not said, then layers. What is said it never changes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from planner.engines.decided import decided, refuse_unresolved, sources
+from planner.engines.llamacpp import command as server
+from planner.engines.llamacpp import ollama, ollama_command
+from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.flags import stoi
+from planner.engines.llamacpp.ggml import KV_TYPES
+from planner.engines.llamacpp.memory import LlamaCppConfig, ledger
+from planner.engines.llamacpp.named import NamedModel, by_file, by_repository, by_tag
+from planner.engines.llamacpp.plan import COMPUTE_HIGH, plan_of
+from planner.engines.llamacpp.settings import AUTO_SLOTS, OLLAMA_SETTINGS, SETTINGS
+from planner.engines.metal import wired_bytes
+from planner.errors import PlannerError
+from planner.facts.alternatives import Alternative
+from planner.facts.command import Command
+from planner.facts.hardware import GpuGroup
+from planner.facts.plan import Plan
+from planner.facts.settings import Value
+from planner.facts.verdict import Verdict, Warn
+from planner.text import slug
+from planner.units import MIB, gib, largest, tokens
+
+if TYPE_CHECKING:
+    from planner.engines.catalogue import Catalogue
+
+LEAST_OFFERED = 4096  # tokens: a shorter context is no way out
+_STEP = 1024
+# The settings of an answer, each with the name in the server's table.
+_NAMES = {
+    "context": "ctx_size",
+    "parallel": "parallel",
+    "kv_cache_type": "cache_type_k",
+    "flash_attention": "flash_attn",
+    "batch": "ubatch_size",
+    "gpu_layers": "n_gpu_layers",
+    "gpus": "device",
+}
+_OFF = ("off", "disabled", "false", "0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The GPUs that a server uses, and what it leaves free of each."""
+
+    group: GpuGroup
+    gpus: int
+    margin_bytes: int
+
+    def fits(self, named: NamedModel, config: LlamaCppConfig, *, surely: bool = False) -> bool:
+        """Whether the fit would leave a configuration as it is; `surely`: also where compute buffers are as large as they may be."""
+        held = ledger(named.model, config, self.group, gpus=self.gpus)
+        more = int((held.compute_bytes + held.mmproj_compute_bytes) * (COMPUTE_HIGH - 1)) + 2 if surely else 0
+        return held.used_bytes + more + self.margin_bytes <= held.available_bytes
+
+
+def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan:
+    """Judge a command of llama-server. Raises PlannerError for one that names no model, or one that nobody here knows."""
+    read = server.read_command(command)
+    values, _, _ = server.values_of(command)
+    refuse_unresolved(read, SETTINGS, values)
+    settings = read.settings
+    if not (settings.get("model") or settings.get("hf_repo")):
+        raise PlannerError("the command names no model that can be read", "llama-server --model FILE.gguf … or --hf-repo user/repository:quantization")
+    named = by_repository(settings, catalogue) if settings.get("hf_repo") else by_file(settings, catalogue, is_here=not command.contained)
+    machine = _machine(settings, group, dict(command.env))
+    asked = _config(settings, named)
+    config = _fitted(settings, named, machine, asked)
+    plan = plan_of(_ask(named, machine.group, is_ollama=False, config=config), config, machine.gpus)
+    chosen = ["context"] * (config.context != asked.context) + ["gpu_layers"] * _is_open(settings)
+    missing = [*named.not_covered, *server.missing(values)]
+    warnings = [*server.remarks(values), *named.warnings, *_warnings(named, config, plan, has_fit=_has_fit(settings))]
+    changes = _changes(named, machine, config) if plan.rejection is not None else []
+    is_chosen = config != asked and plan.verdict is Verdict.TIGHT  # llama.cpp measured, and left its margin
+    plan = replace(plan, reasons=sources(_NAMES, settings, "llama.cpp", chosen), verdict=Verdict.STARTS if is_chosen else plan.verdict)
+    return decided(plan, read, missing=missing, warnings=warnings, fix="weights of fewer bits, or another GPU", alternatives=changes)
+
+
+def check_ollama(command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan:
+    """Judge Ollama with a model. Raises PlannerError where none is named, or one that the catalogue does not know."""
+    read = ollama_command.read_command(command)
+    refuse_unresolved(read, OLLAMA_SETTINGS, dict(command.env))
+    if not read.model:
+        raise PlannerError("Ollama starts without a model; which one is asked of it is not said", "add `ollama run MODEL`")
+    named = by_tag(read.model, catalogue)
+    kind = str(ollama_command.setting(read.settings, "kv_cache_type")).lower()
+    whole = _group(group, dict(command.env))
+    context = int(ollama_command.setting(read.settings, "context_length") or 0) or ollama.default_context(whole.total_bytes * whole.count)
+    ways = ollama.parallel(named.model, max(1, int(ollama_command.setting(read.settings, "num_parallel") or 1)))
+    config = LlamaCppConfig(context=min(context, named.model.max_context), parallel=ways, kv_type=kind if not read.faults else "f16", vision=named.has_vision)
+    free, predicted = whole.free_at_start_bytes(1), ollama.predicted_bytes(named.model, config)
+    config = replace(config, ubatch=ollama.batch(predicted, config.context * config.parallel, free))
+    machine = Machine(
+        group=whole, gpus=ollama.gpus_used(predicted, free, whole.count), margin_bytes=_margin(dict(command.env).get("LLAMA_ARG_FIT_TARGET", "1024"))
+    )
+    fitted = _fewer_layers(named, machine, config)
+    plan = plan_of(_ask(named, whole, is_ollama=True, config=fitted), fitted, machine.gpus)
+    if fitted != config and plan.verdict is Verdict.TIGHT:
+        plan = replace(plan, verdict=Verdict.STARTS)
+    said = dict.fromkeys(read.settings, "from the environment")
+    reasons = (
+        ("context", said.get("context_length", "Ollama's default for the memory of all GPUs")),
+        (
+            "parallel",
+            said.get("num_parallel", "Ollama's default") if ways > 1 or "num_parallel" not in said else "Ollama runs one request of this model at a time",
+        ),
+        ("kv_cache_type", said.get("kv_cache_type", "Ollama's default")),
+        ("batch", "Ollama's choice for this context and memory"),
+        ("gpu_layers", "llama.cpp's choice"),
+        ("gpus", "80 % of one GPU suffice (Ollama's rule)" if machine.gpus < whole.count else "all of them"),
+    )
+    plan = replace(plan, reasons=reasons)
+    warnings = [*ollama_command.remarks(command), *named.warnings, *_warnings(named, fitted, plan, has_fit=True)]
+    missing = [*named.not_covered, *ollama_command.missing(command)]
+    env = {row.flag: value for row in OLLAMA_SETTINGS if (value := dict(command.env).get(row.flag))}
+    return decided(plan, read, missing=missing, warnings=warnings, fix="a tag of fewer bits, or another GPU", env=env)
+
+
+def _ask(named: NamedModel, group: GpuGroup, *, is_ollama: bool, config: LlamaCppConfig) -> GgufAsk:
+    return GgufAsk(
+        model=named.model,
+        group=group,
+        is_ollama=is_ollama,
+        served_name=slug(named.source),
+        source=named.source,
+        tag=named.tag,
+        context=config.context,
+        users=config.parallel,
+        kv_type=config.kv_type,
+        gpu_layers=config.gpu_layers,
+        has_vision=config.vision,
+        origin=named.origin,
+        sampling=named.sampling,
+    )
+
+
+def _group(group: GpuGroup, env: Mapping[str, str]) -> GpuGroup:
+    """The GPUs that the environment shows, and what Metal lets one use."""
+    if group.gpu.vendor == "apple" and group.gpu.free_at_start_bytes is None:
+        group = replace(group, gpu=replace(group.gpu, free_at_start_bytes=wired_bytes(group.gpu)[0]))
+    listed = env.get("CUDA_VISIBLE_DEVICES", env.get("HIP_VISIBLE_DEVICES", env.get("--gpus", "all")))
+    shown = len(re.findall(r"[^,\s]+", listed)) if listed != "all" and "$" not in listed else group.count
+    return replace(group, count=max(1, min(group.count, shown)))
+
+
+def _machine(settings: Mapping[str, Value], group: GpuGroup, env: Mapping[str, str]) -> Machine:
+    whole = _group(group, env)
+    devices = [name for name in str(settings.get("device") or "").split(",") if name]
+    gpus = 1 if server.setting(settings, "split_mode") == "none" else min(whole.count, len(devices) or whole.count)
+    return Machine(group=whole, gpus=gpus, margin_bytes=_margin(str(server.setting(settings, "fit_target"))))
+
+
+def _margin(text: str) -> int:
+    """MiB left free of the first GPU (--fit-target)."""
+    first = text.split(",", maxsplit=1)[0]
+    return (int(first) if first.isdecimal() else 1024) * MIB
+
+
+def _has_fit(settings: Mapping[str, Value]) -> bool:
+    return str(server.setting(settings, "fit")) not in _OFF
+
+
+def _layers(settings: Mapping[str, Value]) -> int | None:
+    """The layers that a command puts on the GPU; None for all of them, or where the fit is to say."""
+    text = str(server.setting(settings, "n_gpu_layers"))
+    if settings.get("device") == "none":
+        return 0
+    number = None if text in ("auto", "all") or not re.match(r"\s*[-+]?\d", text) else stoi(text)
+    return None if number is None or number < 0 else number
+
+
+def _is_open(settings: Mapping[str, Value]) -> bool:
+    """Whether the fit may move layers."""
+    return _has_fit(settings) and str(server.setting(settings, "n_gpu_layers")) in ("auto", "-1") and settings.get("device") != "none"
+
+
+def _config(settings: Mapping[str, Value], named: NamedModel) -> LlamaCppConfig:
+    """The settings as the command has them, a context that it leaves open as long as the model's."""
+    slots = int(server.setting(settings, "parallel") or -1)
+    is_unified = slots < 0 or bool(server.setting(settings, "kv_unified"))
+    slots = AUTO_SLOTS if slots < 0 else slots
+    streams = 1 if is_unified else slots
+    whole = int(server.setting(settings, "ctx_size") or 0)
+    limit = named.model.max_context
+    return LlamaCppConfig(
+        context=max(1, whole // streams) if whole else limit if settings.get("ctx_size") is None and _has_fit(settings) else max(1, limit // streams),
+        parallel=streams,
+        sequences=slots if is_unified else 1,
+        kv_type=_kind(settings, "cache_type_k"),
+        value_type=_kind(settings, "cache_type_v"),
+        kv_on_gpu=bool(server.setting(settings, "kv_offload")),
+        flash_attention=str(server.setting(settings, "flash_attn")) not in _OFF,
+        ubatch=min(int(server.setting(settings, "ubatch_size") or 512), int(server.setting(settings, "batch_size") or 2048)),
+        gpu_layers=_layers(settings),
+        vision=named.has_vision and bool(server.setting(settings, "mmproj_offload")),
+    )
+
+
+def _kind(settings: Mapping[str, Value], name: str) -> str:
+    """A cache type; of one that is refused, as a fault says, the default."""
+    kind = str(server.setting(settings, name))
+    return kind if kind in KV_TYPES else "f16"
+
+
+def _fitted(settings: Mapping[str, Value], named: NamedModel, machine: Machine, config: LlamaCppConfig) -> LlamaCppConfig:
+    """What the fit makes of what the command leaves open: the context first, then layers."""
+    if not _has_fit(settings) or machine.fits(named, config):
+        return config
+    if settings.get("ctx_size") is None:
+        least = min(int(server.setting(settings, "fit_ctx") or LEAST_OFFERED), config.context)
+        steps = largest((config.context - least) // 256, lambda step: machine.fits(named, replace(config, context=least + step * 256)))
+        config = replace(config, context=least + steps * 256)
+    return _fewer_layers(named, machine, config) if _is_open(settings) else config
+
+
+def _fewer_layers(named: NamedModel, machine: Machine, config: LlamaCppConfig) -> LlamaCppConfig:
+    if machine.fits(named, config):
+        return config
+    return replace(config, gpu_layers=largest(named.model.layer_count, lambda count: machine.fits(named, replace(config, gpu_layers=count))))
+
+
+def _changes(named: NamedModel, machine: Machine, config: LlamaCppConfig) -> list[Alternative]:
+    """Changes of the command that make it start, each checked, those that cost least first."""
+    found = []
+    eight = replace(config, kv_type="q8_0", value_type="q8_0", flash_attention=True)
+    if config.kv_type == "f16" and machine.fits(named, eight, surely=True):
+        found.append(_sure("an 8-bit cache", "--flash-attn on --cache-type-k q8_0 --cache-type-v q8_0"))
+    steps = largest(config.context // _STEP, lambda count: machine.fits(named, replace(config, context=max(1, count) * _STEP), surely=True))
+    if LEAST_OFFERED <= (shorter := steps * _STEP) < config.context:
+        found.append(_sure(f"a context of {tokens(shorter * config.parallel)}", f"--ctx-size {shorter * config.parallel}"))
+    layers = largest(named.model.layer_count, lambda count: machine.fits(named, replace(config, gpu_layers=count), surely=True))
+    if layers:
+        found.append(_sure(f"{layers} of {named.model.layer_count + 1} layers on the GPU, the rest on the CPU at its speed", f"--n-gpu-layers {layers}"))
+    return found
+
+
+def _sure(change: str, arguments: str) -> Alternative:
+    return Alternative(change=change, arguments=arguments, verdict=Verdict.STARTS)
+
+
+def _warnings(named: NamedModel, config: LlamaCppConfig, plan: Plan, *, has_fit: bool) -> list[Warn]:
+    found = []
+    if not plan.is_whole:
+        message = f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, {gib(plan.host_bytes)} in main memory, and at its speed"
+        found.append(Warn(code="layers-on-cpu", message=message))
+    if config.context > named.model.max_context:
+        found.append(
+            Warn(
+                code="beyond-training",
+                message=f"a context of {tokens(config.context)} is beyond the {tokens(named.model.max_context)} that the model was trained for",
+            )
+        )
+    if config.sequences > 1:
+        found.append(
+            Warn(
+                code="shared-context",
+                message=f"{config.sequences} slots share {tokens(config.context)} tokens of cache; --parallel 1 gives one request all of it",
+            )
+        )
+    if plan.verdict is Verdict.TIGHT and has_fit:
+        found.append(Warn(code="tight", message="less than 1 GiB would be left, which llama.cpp's own fit keeps free where layers are not pinned"))
+    if not named.model.exact:
+        found.append(
+            Warn(code="mix-estimate", message="the mix of this architecture's own tensors is not llama.cpp's to the byte; a GGUF file's header is exact")
+        )
+    return found

@@ -1,0 +1,115 @@
+"""Somebody's command of llama-server: its settings, its model, what it refuses, what of it the ledger does not hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from planner.engines.llamacpp.flags import grammar, stoi
+from planner.engines.llamacpp.ggml import KV_TYPES
+from planner.engines.llamacpp.settings import SETTINGS
+from planner.engines.words import read_words
+from planner.facts.command import Command
+from planner.facts.not_covered import NotCovered
+from planner.facts.plan import Problem
+from planner.facts.settings import Value, by_name, read_flags
+from planner.facts.verdict import Warn
+from planner.text import shown
+
+PROGRAM = ("llama-server",)
+_DEFAULTS = by_name(SETTINGS)
+_NOT_COVERED: Mapping[str, NotCovered] = {
+    one.flag: one
+    for one in (
+        NotCovered(flag="--model-draft", what="weights and cache of the draft model", effect="adds"),
+        NotCovered(flag="--hf-repo-draft", what="weights and cache of the draft model", effect="adds"),
+        NotCovered(flag="--spec-type", what="what the speculative decoding keeps", effect="adds"),
+        NotCovered(flag="--lora", what="weights of the adapters", effect="adds"),
+        NotCovered(flag="--lora-scaled", what="weights of the adapters", effect="adds"),
+        NotCovered(flag="--control-vector", what="the control vectors", effect="adds"),
+        NotCovered(flag="--control-vector-scaled", what="the control vectors", effect="adds"),
+        NotCovered(flag="--mmproj-url", what="the vision projector", effect="adds"),
+        NotCovered(flag="--swa-full", what="whole caches of layers that have a window", effect="adds"),
+        NotCovered(flag="--moe-cache-mib", what="the cache of experts", effect="adds"),
+        NotCovered(flag="--cpu-moe", what="experts kept in main memory", effect="lowers"),
+        NotCovered(flag="--n-cpu-moe", what="experts kept in main memory", effect="lowers"),
+        NotCovered(flag="--n-cpu-ffn", what="feed-forward weights kept in main memory", effect="lowers"),
+        NotCovered(flag="--rpc", what="layers on other machines", effect="lowers"),
+        NotCovered(flag="--override-tensor", what="tensors placed by hand", effect="either"),
+        NotCovered(flag="--tensor-split", what="layers divided by hand", effect="either"),
+        NotCovered(flag="--override-kv", what="changes to the model's metadata", effect="either"),
+        NotCovered(flag="--kv-unified-per-slot", what="a cache sized by slot", effect="either"),
+        NotCovered(flag="--models-dir", what="models that are loaded later", effect="adds"),
+        NotCovered(flag="--models-preset", what="models that are loaded later", effect="adds"),
+    )
+}
+
+
+def values_of(command: Command) -> tuple[dict[str, str | bool], list[str], tuple[Problem, ...]]:
+    """Values by flag, the environment's (LLAMA_ARG_…) below the command's; words that belong to no flag; what is refused."""
+    read = read_words(command.words, grammar(), command.unresolved)
+    env = dict(command.env)
+    said: dict[str, str | bool] = {}
+    for flag, entry in grammar().table.items():
+        if (variable := entry.get("env")) in env:
+            said[flag] = env[variable].lower() in ("on", "enabled", "true", "1") if not entry["takes"] else env[variable]
+    return said | read.values, read.rest, tuple(read.faults)
+
+
+def read_command(command: Command) -> Command:
+    """The command with what llama-server reads in it."""
+    values, rest, faults = values_of(command)
+    settings, refused = read_flags(SETTINGS, {flag: value for flag, value in values.items() if not _is_open(value, command.unresolved)}, stoi)
+    problems = [*faults, *(Problem(code="unknown-flag", message=f"invalid argument: {shown(word)}", fix="leave it out") for word in rest)]
+    problems += [Problem(code="bad-value", message=message, fix=f"correct {flag}") for flag, message in refused.items()]
+    problems += _refused(settings)
+    return replace(
+        command,
+        program=PROGRAM,
+        model=str(settings.get("hf_repo") or settings.get("model") or values.get("--model-url") or values.get("--docker-repo") or ""),
+        settings=settings,
+        faults=tuple(problems),
+        not_covered=tuple(one.flag for one in missing(values)),
+    )
+
+
+def _is_open(value: str | bool, unresolved: Sequence[str]) -> bool:
+    return any(part in str(value) for part in unresolved)
+
+
+def setting(settings: Mapping[str, Value], name: str) -> Value:
+    """A setting as the command has it, or llama-server's default."""
+    return settings.get(name, _DEFAULTS[name].default)
+
+
+def missing(values: Mapping[str, str | bool]) -> list[NotCovered]:
+    """What of a command the ledger does not hold."""
+    said = [_NOT_COVERED[flag] for flag, value in values.items() if flag in _NOT_COVERED and value not in (False, "none", "0")]
+    if (mode := str(values.get("--split-mode", "layer"))) in ("row", "tensor"):
+        said.append(NotCovered(flag=f"--split-mode {mode}", what="tensors divided over GPUs", effect="either"))
+    return said
+
+
+def _refused(settings: Mapping[str, Value]) -> Iterator[Problem]:
+    """Values that it refuses before it loads a model (common/arg.cpp), and what its context refuses (src/llama-context.cpp)."""
+    for name in ("cache_type_k", "cache_type_v"):
+        if (kind := setting(settings, name)) not in KV_TYPES:
+            flag = _DEFAULTS[name].flag
+            yield Problem(
+                code="bad-value", message=f"{flag}: Unsupported cache type: {shown(str(kind))}", fix=f"{flag} {KV_TYPES[0]}, or {', '.join(KV_TYPES[1:])}"
+            )
+    layers = str(setting(settings, "n_gpu_layers"))
+    if layers not in ("auto", "all") and not re.match(r"\s*[-+]?\d", layers):
+        yield Problem(code="bad-value", message=f"--n-gpu-layers is {shown(layers)!r}: expected a number, auto or all", fix="--n-gpu-layers all")
+    is_off = str(setting(settings, "flash_attn")) in ("off", "disabled", "false", "0")
+    if is_off and (kind := str(setting(settings, "cache_type_v"))) not in ("f16", "f32", "bf16") and kind in KV_TYPES:
+        yield Problem(code="bad-value", message=f"a V cache of {kind} requires flash attention", fix="--flash-attn on")
+
+
+def remarks(values: Mapping[str, str | bool]) -> Iterator[Warn]:
+    """What it reads otherwise than people do: of 32k the 32, without a word."""
+    for flag, value in values.items():
+        entry = grammar().table[flag]
+        if entry.get("reads") == "int" and re.fullmatch(r"\d+(?:\.\d+)?\s*[kKmMgG](?:i?B)?", str(value)):
+            yield Warn(code="thousands", message=f"llama.cpp reads {flag} {value} as {stoi(str(value)):,}; write the whole number")

@@ -1,0 +1,88 @@
+"""What a log of llama-server or Ollama says beside what was predicted for the command that it tells of."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from planner.engines.beside import changed, differences
+from planner.engines.llamacpp.causes import remedies
+from planner.engines.llamacpp.check import check_server
+from planner.errors import PlannerError
+from planner.facts.command import Command
+from planner.facts.hardware import GpuGroup, GpuSpec
+from planner.facts.observed import Explained, Observed
+
+if TYPE_CHECKING:
+    from planner.engines.catalogue import Catalogue
+    from planner.facts.plan import Plan
+
+_WHY = {
+    "weights": "another file, or a mix that is not llama.cpp's own",
+    "kv_cache": "another context, number of slots or type of the cache",
+    "compute": "another micro-batch, or an older build, whose mask was larger",
+}
+_FLAGS = {
+    "ctx_size": "--ctx-size",
+    "parallel": "--parallel",
+    "ubatch_size": "--ubatch-size",
+    "cache_type_k": "--cache-type-k",
+    "cache_type_v": "--cache-type-v",
+}
+
+
+def explain(observed: Observed, *, model: str, gpu: GpuSpec | None, count: int, catalogue: Catalogue, is_ollama: bool) -> Explained:
+    """Set a log beside the prediction. Ollama's runner is a llama-server: it is predicted as one."""
+    words = _words(observed, model)
+    predicted = _predict(observed, words, gpu, count, catalogue)
+    cause = observed.root_cause
+    fixed = None
+    if not is_ollama and cause is not None and cause.code == "out-of-memory" and predicted is not None and predicted.alternatives:
+        fixed = ("llama-server", *changed(words, shlex.split(predicted.alternatives[0].arguments)))
+    return Explained(
+        observed=observed,
+        argv=("llama-server", *words) if words else (),
+        predicted=predicted,
+        differences=differences(observed, predicted, _WHY),
+        fixed_argv=fixed,
+        remedies=remedies(cause, is_ollama=is_ollama) if cause else (),
+    )
+
+
+def _words(observed: Observed, model: str) -> list[str]:
+    """The command, as far as the log tells it: the model's file by its name and quantization, the context, the cache, the layers."""
+    file = _file(observed, model)
+    if not file:
+        return []
+    words = ["--model", file]
+    for name, flag in _FLAGS.items():
+        if (value := observed.flags.get(name)) is not None:
+            words += [flag, str(value)]
+    if observed.flags.get("kv_unified"):
+        words.append("--kv-unified")
+    if observed.layers_on_gpu is not None:
+        words += ["--n-gpu-layers", str(observed.layers_on_gpu)]
+    return words
+
+
+def _file(observed: Observed, model: str) -> str:
+    """A file's name that tells the model and its mix."""
+    mix = observed.flags.get("file_type")
+    if model:
+        return f"{model.rpartition('/')[2]}-{mix}.gguf" if mix else model if model.endswith(".gguf") else f"{model.rpartition('/')[2]}-Q4_K_M.gguf"
+    if observed.model and observed.model.endswith(".gguf"):
+        return Path(observed.model).name
+    name = observed.flags.get("name")
+    return f"{str(name).replace(' ', '-')}-{mix}.gguf" if name and mix else ""
+
+
+def _predict(observed: Observed, words: list[str], gpu: GpuSpec | None, count: int, catalogue: Catalogue) -> Plan | None:
+    if not words or gpu is None:
+        return None
+    seen = replace(gpu, free_at_start_bytes=observed.free_at_start_bytes) if observed.free_at_start_bytes else gpu
+    try:
+        return check_server(Command(engine="llama.cpp", words=tuple(words)), GpuGroup(gpu=seen, count=max(1, count)), catalogue)
+    except PlannerError:
+        return None  # a model that nobody here knows: the log is explained all the same

@@ -1,0 +1,115 @@
+"""The GGUF model that a command names: a file by its header, a file that lies elsewhere or a repository by its name, a tag of Ollama's library."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from planner.engines.llamacpp.ask import DEFAULT_MIX
+from planner.engines.llamacpp.ggml import MIXES
+from planner.engines.llamacpp.model import GgufModel, converted, from_header
+from planner.errors import PlannerError
+from planner.facts.deployment import Sampling
+from planner.facts.model import ModelSpec
+from planner.facts.not_covered import NotCovered
+from planner.facts.settings import Value
+from planner.facts.verdict import Warn
+from planner.text import shown
+
+if TYPE_CHECKING:
+    from planner.engines.catalogue import Catalogue, Plain
+
+USUAL_MIX = "Q4_K_M"  # of --hf-repo without one (common/download.cpp), and of Ollama's tags
+_SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_MIX = re.compile(r"(?i)[-._:]((?:UD[-_])?(?:I?Q\d[\w]*|T?Q\d_\d|F16|F32|BF16|MXFP4[\w]*))$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedModel:
+    """A model with the file or tag that is served, and what is not known of it."""
+
+    model: GgufModel
+    source: str
+    tag: str = ""
+    origin: ModelSpec | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    has_vision: bool = False
+    warnings: tuple[Warn, ...] = ()
+    not_covered: tuple[NotCovered, ...] = ()
+
+
+def by_file(settings: Mapping[str, Value], catalogue: Catalogue, *, is_here: bool) -> NamedModel:
+    """The model of `--model FILE`: by its header where the file lies here, else by its name. Raises PlannerError where neither tells it."""
+    path = Path(str(settings["model"]))
+    mmproj = Path(str(settings["mmproj"])) if settings.get("mmproj") else None
+    if is_here and path.is_file():
+        projector = catalogue.read_gguf(mmproj) if mmproj and mmproj.is_file() else None
+        model = from_header(catalogue.read_gguf(path), path.stem, projector)
+        lacking = (NotCovered(flag="--mmproj", what="the vision projector, whose file is not here,", effect="adds"),) if mmproj and projector is None else ()
+        return NamedModel(model=model, source=str(path), has_vision=projector is not None, not_covered=lacking)
+    stem = _SHARD.sub("", path.name.removesuffix(".gguf"))
+    base, mix = _parted(stem)
+    try:
+        plain = catalogue.find_plain(base) if mix and base else None
+    except PlannerError:
+        plain = None
+    if plain is None or not mix:
+        raise PlannerError(f"{path} is not here, and its name tells no model and quantization of the catalogue", "give the file, whose header is read")
+    named = _converted(plain, mix, str(path), "--model")
+    note = Warn(code="by-name", message=f"{shown(path.name, 100)} is not here: it is taken for llama.cpp's own {named.model.mix} of {plain.name}")
+    return replace(named, has_vision=mmproj is not None and plain.spec.vision is not None, warnings=(note,))
+
+
+def by_repository(settings: Mapping[str, Value], catalogue: Catalogue) -> NamedModel:
+    """The model of `--hf-repo user/repository:quantization`. Raises PlannerError for one that the catalogue does not know."""
+    repo, _, mix = str(settings["hf_repo"]).partition(":")
+    if settings.get("hf_file"):
+        mix = _parted(_SHARD.sub("", Path(str(settings["hf_file"])).name.removesuffix(".gguf")))[1]
+    base = re.sub(r"(?i)[-_.]GGUF$", "", repo.rpartition("/")[2])
+    base, within = _parted(base) if not mix else (base, "")
+    try:
+        plain = catalogue.find_plain(base)
+    except PlannerError as error:
+        raise PlannerError(f"{shown(repo, 100)}: {error.message}", "download the file and name it with --model: its header is read") from None
+    mix = mix or within or DEFAULT_MIX.get(plain.spec.architecture, USUAL_MIX)
+    named = _converted(plain, mix, f"{repo}:{mix}", "--hf-repo")
+    has_vision = plain.spec.vision is not None and bool(settings.get("mmproj_auto", True))
+    return replace(named, has_vision=has_vision)
+
+
+def by_tag(tag: str, catalogue: Catalogue) -> NamedModel:
+    """The model of `ollama run TAG`. Raises PlannerError for one that the catalogue does not know."""
+    if tag.startswith(("hf.co/", "huggingface.co/")):
+        return replace(by_repository({"hf_repo": tag.partition("/")[2]}, catalogue), tag=tag)
+    base, mix = tag.removesuffix(":latest"), ""
+    try:
+        plain = catalogue.find_plain(base)
+    except PlannerError:
+        base, mix = _parted(base)
+        if not mix:
+            raise
+        plain = catalogue.find_plain(base)
+    variant = plain.variant("ollama")
+    form = mix or (variant.format if variant and variant.format else USUAL_MIX)
+    named = _converted(plain, form, tag, tag)
+    return replace(named, tag=tag, has_vision=plain.spec.vision is not None)
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """A name without the quantization at its end, and that; empty where it has none."""
+    match = _MIX.search(name)
+    return (name[: match.start()], match[1]) if match else (name, "")
+
+
+def _converted(plain: Plain, mix: str, source: str, flag: str) -> NamedModel:
+    """A model in a mix of llama.cpp's; another's mix, such as Unsloth's, is taken for the nearest, which says less than a header."""
+    wanted = mix.upper().replace("-", "_")
+    own = wanted.removeprefix("UD_").replace("_XL", "_M")
+    own = own if own in MIXES else {"MXFP4": "MXFP4_MOE"}.get(own, "") or next((name for name in MIXES if own and name.startswith(own)), "")
+    if not own:
+        raise PlannerError(f"the GGUF quantization {shown(mix)!r} is not known", f"known: {', '.join(MIXES)}; of a file that is here the header is read")
+    differs = () if wanted in (own, "MXFP4") else (NotCovered(flag=f"{flag} …:{shown(mix)}", what="tensors of a mix that is not llama.cpp's", effect="either"),)
+    return NamedModel(model=converted(plain.spec, own), source=source, origin=plain.spec, sampling=plain.sampling, not_covered=differs)

@@ -1,0 +1,24 @@
+"""The flags of mlx_lm.server and mlx_vlm.server, from tables taken from them (benchmarks/mlx_flags.py)."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+
+from planner.engines.mlx.plan import VERSIONS
+from planner.engines.words import Entry, Grammar
+
+_PACKAGES = {"mlx_lm.server": "mlx-lm", "mlx_vlm.server": "mlx-vlm"}
+
+
+@cache
+def grammar(server: str) -> Grammar:
+    """How a server reads its words: argparse."""
+    table: dict[str, Entry] = json.loads(files("planner.engines.mlx").joinpath("flags.json").read_text("utf-8"))[server]["flags"]
+    return Grammar(program=server, release=VERSIONS[_PACKAGES[server]], table=table, is_argparse=True)
+
+
+def known_flags() -> frozenset[str]:
+    """The flags of both."""
+    return frozenset(spelling for server in _PACKAGES for spelling in grammar(server).spellings)

@@ -1,0 +1,35 @@
+"""A log of mlx_lm.server or mlx_vlm.server -> whether it serves, which model, or the first error that matters; it says little of memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from planner.engines.causes import Finding, plain
+from planner.engines.mlx.causes import CAUSES
+from planner.facts.observed import Observed
+from planner.units import GB
+
+_MODEL = re.compile(r"\b((?:mlx-community|lmstudio-community|Qwen|google|mistralai|meta-llama)/[\w.-]{2,100})|--(?:embedding-)?model[= ]([\w./-]{2,200})")
+_LARGE = re.compile(r"Generating with a model that requires (\d+) MB which is close to the maximum recommended size of (\d+) MB")
+_VERSION = re.compile(r"\bmlx[-_](?:lm|vlm)(?:==|-| )v?(\d+\.\d+(?:\.\d+)?)")
+_PEAK = re.compile(r"[Pp]eak memory: ([\d.]+) GB")
+
+
+def read_log(lines: Iterable[str]) -> Observed:
+    """Read a log from its first line to its last."""
+    seen, finding = Observed(), Finding(CAUSES)
+    for line in lines:
+        text = plain(line)
+        finding.take(text)
+        if seen.model is None and (match := _MODEL.search(text)):
+            seen.model = match[1] or match[2]
+        if seen.version is None and (match := _VERSION.search(text)):
+            seen.version = match[1]
+        if seen.weights_bytes is None and (match := _LARGE.search(text)):
+            seen.weights_bytes, seen.total_bytes = int(match[1]) << 20, int(match[2]) << 20
+        if match := _PEAK.search(text):
+            seen.flags["peak_bytes"] = int(float(match[1]) * GB)
+    seen.engine = "mlx" if finding.is_own else ""
+    seen.started, seen.root_cause = finding.started, finding.cause
+    return seen

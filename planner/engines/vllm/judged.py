@@ -1,0 +1,74 @@
+"""From a command's words to what vLLM makes of them: what the seam's `read_command` and `check` answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from planner.engines.vllm.check import Checked, check
+from planner.engines.vllm.command import settings_said
+from planner.engines.vllm.flags import parse_flags
+from planner.engines.vllm.settings import COMMAND
+from planner.engines.vllm.versions import nearest_version
+from planner.errors import PlannerError
+from planner.facts.command import Command
+from planner.facts.plan import Problem
+from planner.facts.settings import Kind
+
+if TYPE_CHECKING:
+    from planner.engines.catalogue import Catalogue
+    from planner.engines.vllm.flag_rules import FlagFault
+    from planner.facts.hardware import GpuGroup
+
+PROGRAM = ("vllm", "serve")
+# Flags whose value decides the answer: what only the shell knows of them is never guessed.
+_MATTERS = ("--model", *(setting.flag for setting in COMMAND if setting.kind is not Kind.SWITCH), "--cudagraph-capture-sizes")
+
+
+def read_command(command: Command) -> Command:
+    """The command with its model and settings, as the parser of its release reads them."""
+    values, model, faults = _parsed(command)
+    settings, refused = settings_said(values)
+    problems = [Problem(code="bad-value" if fault.value else "unknown-flag", message=fault.message, fix=fault.fix) for fault in faults]
+    problems += [Problem(code="bad-value", message=message, fix=f"correct {flag}") for flag, message in refused.items()]
+    return replace(command, program=PROGRAM, model=model, settings=settings, faults=tuple(problems))
+
+
+def judge(command: Command, group: GpuGroup, catalogue: Catalogue) -> Checked:
+    """Check one server's command on a machine. Raises PlannerError for one that names no model, or whose settings only its shell knows."""
+    values, model, faults = _parsed(command)
+    _refuse_unresolved(command, values, model)
+    if not model and faults and faults[0].flag == "--config":
+        raise PlannerError(faults[0].message, faults[0].fix)
+    if not model:
+        raise PlannerError("the command names no model", "vllm serve MODEL …")
+    quantization = values.get("--quantization")
+    source = catalogue.find_source(model, str(quantization) if quantization else None)
+    return check(
+        values,
+        faults,
+        source.spec,
+        group,
+        repo=source.repo,
+        argv=(*PROGRAM, *command.words),
+        version=nearest_version(command.version or "").name,
+        env=dict(command.env),
+        market=source.market,
+    )
+
+
+def _parsed(command: Command) -> tuple[dict[str, str | bool], str, list[FlagFault]]:
+    """Values by flag, the model or nothing, and what the parser refuses."""
+    release = nearest_version(command.version or "").name
+    rust = dict(command.env).get("VLLM_USE_RUST_FRONTEND", "0") not in ("0", "")
+    values, positional, faults = parse_flags(command.words, release, unresolved=command.unresolved, here=not command.contained, rust=rust)
+    return values, str(positional[0] if positional else values.get("--model", "")), faults
+
+
+def _refuse_unresolved(command: Command, values: Mapping[str, str | bool], model: str) -> None:
+    """What only the shell knows is never run or guessed."""
+    for flag, value in (("the model", model), *((flag, str(values.get(flag, ""))) for flag in _MATTERS)):
+        for word in command.unresolved:
+            if word and word in value:
+                raise PlannerError(f"{flag} is {word}, which only the shell that runs it knows", "put its value into the command")

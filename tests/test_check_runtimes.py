@@ -1,0 +1,251 @@
+"""`plan check` of llama.cpp, Ollama and MLX: commands as people have them, verdicts by the ledgers, flags by the engines' own tables."""
+
+import json
+from dataclasses import replace
+
+import jsonschema
+import pytest
+from conftest import gpu, run_plan
+from test_llamacpp import write_gguf
+
+from planner.catalogue import resolve
+from planner.catalogue.load import find_model
+from planner.cli.schema import json_schema
+from planner.engines import ENGINES
+from planner.engines.llamacpp.check import check_server
+from planner.engines.llamacpp.flags import grammar
+from planner.engines.llamacpp.memory import LlamaCppConfig, kv_bytes
+from planner.engines.llamacpp.model import converted
+from planner.engines.llamacpp.plan import plan_gguf
+from planner.engines.mlx.flags import grammar as mlx_grammar
+from planner.errors import PlannerError
+from planner.facts.hardware import GpuGroup
+from planner.questions.check import check, find_server, group_for
+from planner.questions.find_commands import find_commands
+from planner.units import GIB, MIB
+
+FOUND = {
+    "a line": ("llama-server -m a.gguf -c 4096", "llama.cpp", ["-m", "a.gguf", "-c", "4096"]),
+    "a path": ("nohup ./build/bin/llama-server --model a.gguf > log 2>&1 &", "llama.cpp", ["--model", "a.gguf"]),
+    "the one program": ("llama serve -m a.gguf", "llama.cpp", ["-m", "a.gguf"]),
+    "its image": (
+        "docker run -p 8080:8080 --gpus all ghcr.io/ggml-org/llama.cpp:server-cuda -m /models/a.gguf --port 8000 -n 512",
+        "llama.cpp",
+        ["-m", "/models/a.gguf", "--port", "8000", "-n", "512"],
+    ),
+    "compose": ("services:\n  l:\n    image: ghcr.io/ggml-org/llama.cpp:server\n    command: -m a.gguf -c 512\n", "llama.cpp", ["-m", "a.gguf", "-c", "512"]),
+    "Ollama": ("OLLAMA_CONTEXT_LENGTH=32768 ollama serve", "ollama", ["serve"]),
+    "Ollama in a container": ("docker run -d --gpus=all -v ollama:/root/.ollama -p 11434:11434 --name ollama ollama/ollama", "ollama", []),
+    "its client": ("docker exec -it ollama ollama run qwen3:8b", "ollama", ["run", "qwen3:8b"]),
+    "a unit": ("[Service]\nExecStart=/usr/local/bin/ollama serve\n", "ollama", ["serve"]),
+    "MLX": ("mlx_lm.server --model a/b --port 1", "mlx", ["--model", "a/b", "--port", "1"]),
+    "its module": ("python -m mlx_lm.server --model a/b", "mlx", ["--model", "a/b"]),
+    "its subcommand": ("python3 -m mlx_lm server --model a/b", "mlx", ["--model", "a/b"]),
+    "MLX-VLM": ("uv run mlx_vlm.server --model a/b", "mlx", ["--model", "a/b"]),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_server_of_each_engine_is_found_however_it_is_started(name):
+    text, engine, words = FOUND[name]
+    (found,) = find_commands(text)
+    assert (found.engine, list(found.words)) == (engine, words)
+
+
+def checked(text, card="rtx4090", count=1, number=None):
+    command = find_server(text, number)
+    return check(command, group_for(command, card, count, "server"))
+
+
+def test_a_client_names_the_model_to_the_server_before_it():
+    text = (
+        'export OLLAMA_NUM_PARALLEL=2\nOLLAMA_CONTEXT_LENGTH=16384 OLLAMA_KV_CACHE_TYPE=q8_0 ollama serve &\nollama pull qwen3:8b\nollama run qwen3:8b "hi"\n'
+    )
+    command = find_server(text)
+    assert dict(command.env) == {"OLLAMA_NUM_PARALLEL": "2", "OLLAMA_CONTEXT_LENGTH": "16384", "OLLAMA_KV_CACHE_TYPE": "q8_0"}
+    plan = check(command, group_for(command, "rtx4090", 1, "server"))
+    # Qwen3-8B: 36 layers of 8 heads of 128, keys and values, 34 bytes for 32 elements, 2 x 16,384 tokens
+    assert plan.memory["kv_cache_bytes"] == 36 * 2 * 8 * 128 * 2 * 16384 // 32 * 34
+    assert (plan.verdict, plan.context, plan.users) == ("starts", 16384, 2)
+
+
+def test_a_unit_sets_its_environment():
+    unit = '[Service]\nEnvironment="OLLAMA_CONTEXT_LENGTH=8192"\nExecStart=/usr/local/bin/ollama serve\n'
+    assert dict(find_server(unit).env)["OLLAMA_CONTEXT_LENGTH"] == "8192"
+
+
+def test_ollamas_default_context_is_by_the_memory_of_all_gpus():
+    assert checked("ollama run qwen3:8b").context == 32_768  # 23.5 GiB
+    assert checked("ollama run qwen3:8b", "t4").context == 4096  # 14.7 GiB
+    assert checked("ollama run qwen3:8b", count=2).context == 40_960  # 47 GiB: 262,144, of which the model has 40,960
+
+
+# A published command, the card, its verdict, and the problem's code or nothing.
+JUDGED = [
+    ("llama-server -hf ggml-org/gpt-oss-20b-GGUF --ctx-size 32768 --jinja -ub 2048 -b 2048 --n-gpu-layers 99", "rtx4090", "starts", ""),
+    ("llama-server -m Qwen3-32B-Q4_K_M.gguf -ngl 99 -c 40960 -np 1", "rtx4090", "does_not_start", "out-of-memory"),  # 18.0 + 10 GiB
+    ("llama-server -m Qwen3-32B-Q4_K_M.gguf -c 40960 -np 1", "rtx4090", "starts", ""),  # the fit moves layers
+    ("llama-server -m Qwen3-32B-Q4_K_M.gguf -ngl 99 -np 1", "rtx4090", "starts", ""),  # the fit shortens the context
+    ("llama-server -m Qwen3-32B-Q4_K_M.gguf -ngl 99 -np 1 --fit off", "rtx4090", "does_not_start", "out-of-memory"),
+    ("llama-server -m Qwen3-32B-Q4_K_M.gguf -ngl 99 -c 40960 -np 1 -ncmoe 4", "rtx4090", "unknown", ""),
+    ("llama-server -m qwen3-8b-Q4_K_M.gguf -ngl 99 -c 8192 -md draft.gguf", "rtx4090", "unknown", ""),
+    ("llama-server -m qwen3-8b-Q4_K_M.gguf -ngl 99 -c 8192 --no-mmap", "rtx4090", "does_not_start", "unknown-flag"),
+    ("llama-server -m qwen3-8b-Q4_K_M.gguf --n-gpu-layer 99 -c 8192", "rtx4090", "does_not_start", "unknown-flag"),
+    ("llama-server -m qwen3-8b-Q4_K_M.gguf -c lots", "rtx4090", "does_not_start", "bad-value"),
+    ("llama-server -m qwen3-8b-Q4_K_M.gguf -fa -c 8192", "rtx4090", "does_not_start", "bad-value"),
+    ("llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -ctk q9_0", "rtx4090", "does_not_start", "bad-value"),
+    ("llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -ctv q8_0 -fa off", "rtx4090", "does_not_start", "bad-value"),
+    ("llama-server -m qwen3-8b-Q4_K_M.gguf --ctx_size 8192", "rtx4090", "starts", ""),  # underscores are dashes
+    ("llama-server -hf unsloth/Qwen3-8B-GGUF:UD-Q4_K_XL -c 8192", "rtx4090", "unknown", ""),
+    ("ollama run qwen3:32b", "rtx4090", "starts", ""),
+    ("ollama run qwen3:8b --keepalive 10m --verbosee", "rtx4090", "does_not_start", "unknown-flag"),
+    ("OLLAMA_KV_CACHE_TYPE=q9 ollama run qwen3:8b", "rtx4090", "does_not_start", "bad-value"),
+    ("mlx_lm.server --model mlx-community/Qwen3-8B-4bit --port 8080", "m4-max-128gb", "starts", ""),
+    ("mlx_lm.server --model mlx-community/Qwen3-32B-8bit", "m4-24gb", "does_not_start", "out-of-memory"),  # 32.4 GiB of weights
+    ("mlx_lm.server --model mlx-community/Qwen3-8B-4bit --max-kv-size 4096", "m4-max-128gb", "does_not_start", "unknown-flag"),
+    ("mlx_lm.server --model mlx-community/Qwen3-8B-4bit --prompt-conc 1", "m4-max-128gb", "starts", ""),  # argparse takes a beginning
+    ("mlx_lm.server --model=mlx-community/Qwen3-8B-4bit --port eight", "m4-max-128gb", "does_not_start", "bad-value"),
+    ("mlx_vlm.server --model mlx-community/Qwen3-VL-32B-Instruct-8bit --max-kv-size 32768", "m4-max-64gb", "starts", ""),
+    ("mlx_lm.server --model mlx-community/Qwen3-8B-4bit --draft-model x", "m4-max-128gb", "unknown", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "card", "verdict", "code"), JUDGED, ids=lambda value: str(value)[:60])
+def test_commands_are_judged(text, card, verdict, code):
+    plan = checked(text, card)
+    assert plan.verdict == verdict, [problem.message for problem in plan.problems]
+    assert [problem.code for problem in plan.problems][:1] == ([code] if code else [])
+    assert all(problem.fix for problem in plan.problems)
+
+
+def test_what_the_fit_does_is_said():
+    whole = checked("llama-server -m Qwen3-32B-Q4_K_M.gguf -c 40960 -np 1")
+    assert 0 < whole.layers_on_gpu < whole.layers == 65
+    assert "layers-on-cpu" in [warning.code for warning in whole.warnings]
+    short = checked("llama-server -m Qwen3-32B-Q4_K_M.gguf -ngl 99 -np 1")
+    assert short.is_whole and 4096 <= short.context < 40_960
+    assert dict(short.reasons)["context"] == "llama.cpp's choice"
+
+
+def test_the_fix_of_what_is_too_large_starts():
+    text = "llama-server -m Qwen3-32B-Q4_K_M.gguf -ngl 99 -c 40960 -np 1"
+    plan = checked(text)
+    assert plan.alternatives
+    for change in plan.alternatives:
+        words = [word for word in text.split() if change.arguments.startswith("--n-gpu-layers") is False or word not in ("-ngl", "99")]
+        if change.arguments.startswith("--ctx-size"):
+            words = [word for word in words if word not in ("-c", "40960")]
+        assert checked(" ".join([*words, change.arguments])).verdict == "starts", change
+
+
+def test_slots_share_a_cache_unless_they_are_named():
+    """Field case L09: Qwen3.6-27B at 131,072 tokens of q8_0 with automatic slots holds 4,352 MiB of cache and 598.5 MiB of states, those of four."""
+    model = converted(find_model("qwen3.6-27b").spec(), "Q4_K_M")
+    auto = LlamaCppConfig(context=131_072, sequences=4, kv_type="q8_0")
+    one = replace(auto, sequences=1)
+    states = (kv_bytes(model, auto) - kv_bytes(model, one)) // 3
+    assert kv_bytes(model, one) - states == 4352 * MIB
+    assert states == pytest.approx(149.62 * MIB, abs=0.01 * MIB)
+
+
+def test_keys_and_values_may_be_of_two_types():
+    model = converted(find_model("qwen3-8b").spec(), "Q4_K_M")
+    mixed = kv_bytes(model, LlamaCppConfig(context=1024, kv_type="q8_0", value_type="q4_0"))
+    assert mixed == 36 * 1024 * 8 * 128 // 32 * (34 + 18)
+
+
+def test_a_file_is_read_by_its_header(tmp_path):
+    pytest.importorskip("gguf")
+    path = tmp_path / "tiny.gguf"
+    write_gguf(path, ["Q8_0"] * 4)
+    plan = checked(f"llama-server -m {path} -c 512 -np 1")
+    assert (plan.verdict, plan.model.quantization) == ("starts", "file")
+    with pytest.raises(PlannerError, match="is not here"):
+        checked(f"docker run ghcr.io/ggml-org/llama.cpp:server -m {path}")  # not in the container
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("llama-server -c 4096", "names no model"),
+        ("llama-server -m model.gguf", "is not here"),
+        ("llama-server -hf nobody/none-GGUF:Q4_K_M", "unknown model"),
+        ("llama-server -m $MODEL", "only the shell"),
+        ("ollama serve", "ollama run MODEL"),
+        ("ollama run nothing:7b", "unknown model"),
+        ("mlx_lm.server --port 1", "names no model"),
+    ],
+)
+def test_what_cannot_be_judged_is_a_question_to_the_user(text, says):
+    with pytest.raises(PlannerError) as refused:
+        checked(text, "m4-max-64gb")
+    assert says in f"{refused.value.message}; {refused.value.hint}"
+    assert refused.value.exit_code == 2
+
+
+def test_an_engine_is_refused_on_a_machine_that_it_does_not_run_on():
+    with pytest.raises(PlannerError, match="MLX runs on Apple silicon"):
+        checked("mlx_lm.server --model mlx-community/Qwen3-8B-4bit", "rtx4090")
+
+
+def test_numbers_that_llama_cpp_reads_otherwise_are_told():
+    plan = checked("llama-server -m qwen3-8b-Q4_K_M.gguf -c 32k -np 1")
+    assert any("reads --ctx-size 32k as 32" in warning.message for warning in plan.warnings)
+    assert plan.context == 32
+
+
+def test_a_misspelt_variable_is_told():
+    plan = checked("OLLAMA_CONTEXT_LENGHT=32768 ollama run qwen3:8b")
+    assert any("did you mean OLLAMA_CONTEXT_LENGTH" in warning.message for warning in plan.warnings)
+
+
+def test_the_exit_code_and_the_json_of_each_engine(tmp_path):
+    for text, card, code in (
+        ("llama-server -m qwen3-8b-Q4_K_M.gguf -ngl 99 -c 32768", "rtx4090", 0),
+        ("llama-server -m Qwen3-32B-Q4_K_M.gguf -ngl 99 -c 40960 -np 1", "rtx4090", 1),
+        ("llama-server -m qwen3-8b-Q4_K_M.gguf -md draft.gguf", "rtx4090", 4),
+        ("OLLAMA_CONTEXT_LENGTH=32768 ollama run qwen3:8b", "rtx4090", 0),
+        ("mlx_lm.server --model mlx-community/Qwen3-8B-4bit", "m4-max-128gb", 0),
+        ("llama-server -m model.gguf", "rtx4090", 2),
+    ):
+        done = run_plan("check", text, "--gpu", card, "--format", "json", cwd=tmp_path)
+        assert done.returncode == code, (text, done.stderr)
+        if code != 2:
+            answer = json.loads(done.stdout)
+            jsonschema.validate(answer, json_schema("check"))
+            assert answer["memory"]["lines"] and answer["commands"][0]["argv"]
+
+
+@pytest.mark.parametrize("name", ["qwen3-8b", "qwen3-32b", "gpt-oss-20b", "gemma-3-27b"])
+def test_checking_a_planned_command_gives_the_plan_back(name):
+    """The law of DESIGN: what `plan` writes for llama.cpp, `plan check` judges alike."""
+    from planner.engines.llamacpp.ask import GgufAsk
+
+    spec = find_model(name).spec()
+    model = converted(spec, "Q4_K_M")
+    group = GpuGroup(gpu=gpu("rtx4090"), count=1)
+    ask = GgufAsk(model=model, group=group, is_ollama=False, served_name=name, source=f"{name}-Q4_K_M.gguf", context=8192, users=2, origin=spec)
+    plan = plan_gguf(ask)
+    (command,) = find_commands(" ".join(plan.service.argv))
+    again = check_server(command, group, resolve)
+    assert (again.verdict, again.layers_on_gpu) == (plan.verdict, plan.layers_on_gpu)
+    assert [(line.key, line.bytes) for line in again.lines] == [(line.key, line.bytes) for line in plan.lines]
+
+
+def test_the_tables_hold_what_the_settings_name():
+    for engine, spellings in (
+        ("llama.cpp", grammar().spellings),
+        ("mlx", {**mlx_grammar("mlx_lm.server").spellings, **mlx_grammar("mlx_vlm.server").spellings}),
+    ):
+        for setting in ENGINES[engine].settings:
+            assert {setting.flag, *setting.aliases, *setting.off} <= set(spellings), setting.name
+
+
+def test_the_size_of_a_known_start_is_what_the_log_said():
+    """Field case L01: Qwen2.5-32B Q4_K_M at 4,096 tokens took 18,508 + 1,024 + 307 MiB."""
+    plan = checked("llama-server -hf bartowski/Qwen2.5-32B-Instruct-GGUF:Q4_K_M -ngl 99 -c 4096 -np 1", "rtx4090")
+    sizes = {line.key: line.bytes / MIB for line in plan.lines}
+    assert sizes["weights"] == pytest.approx(18_508, rel=0.001)
+    assert sizes["kv_cache"] == 1024
+    assert sizes["compute"] == pytest.approx(307, rel=0.01)
+    assert sum(line.bytes for line in plan.lines) < 20 * GIB
