@@ -202,10 +202,10 @@ def test_the_longest_context_is_the_last_that_keeps_all_layers_on_the_gpu():
 def test_layers_leave_the_gpu_one_by_one_and_it_is_said():
     plan = plan_gguf(asked("llama-3.3-70b", context=8192))
     assert 0 < plan.layers_on_gpu < plan.layers
-    assert not plan.meets_wish
+    assert not plan.requirements_met
     assert plan.host_bytes > 10 * GIB
     assert "run on the CPU" in next(warning.message for warning in plan.warnings if warning.code == "layers-on-cpu")
-    assert plan_gguf(asked("llama-3.3-70b", count=2, context=8192)).meets_wish
+    assert plan_gguf(asked("llama-3.3-70b", count=2, context=8192)).requirements_met
 
 
 def test_ollama_decides_as_its_source_says():

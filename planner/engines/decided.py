@@ -26,7 +26,7 @@ def decided(
 ) -> Plan:
     """The plan of a read command's server with its verdict.
 
-    A fault does not start, whatever else is not known; nor does what is too large, unless something that may take less is not in the ledger; what
+    A fault does not start, whatever else is not known; nor does what is too large (unlikely where only the lowest overheads fit), unless something that may take less is not in the ledger; what
     fits and asks for something that may take more is unknown.
     """
     problems = list(command.faults)
@@ -41,7 +41,7 @@ def decided(
         verdict = Verdict.UNKNOWN
     return replace(
         plan,
-        verdict=Verdict.DOES_NOT_START if problems else verdict,
+        verdict=Verdict.DOES_NOT_START if command.faults else verdict,
         service=replace(plan.service, argv=command.argv, env=dict(env or {})),
         alternatives=tuple(alternatives) if plan.rejection is not None else (),
         warnings=tuple(told),
