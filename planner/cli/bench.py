@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import sys
 from datetime import UTC, datetime
@@ -15,8 +14,10 @@ import click
 from planner.cli.command import command, option, output_options
 from planner.cli.options import question, read_machine
 from planner.cli.own_rows import own_rows
+from planner.cli.printing import print_json
 from planner.cli.values import BenchValues, values_of
 from planner.errors import PlannerError, require
+from planner.report.contract_parts import HEAD
 
 if TYPE_CHECKING:
     from planner.engines.vllm.plan import Plan
@@ -65,17 +66,14 @@ def bench_command(ctx: click.Context, /, **options: object) -> None:
         saved = save_speed(request.group, *factors, model=source.served_name)
     if values.style == "json":
         row = dict(zip(COLUMNS, _row(plan, seen, 1), strict=True))
-        click.echo(
-            json.dumps(
-                {
-                    "schema": 1,
-                    "alone": row,
-                    "together": dict(zip(COLUMNS, _row(plan, seen, seen.users), strict=True)),
-                    "measured_over_predicted": None if isinstance(factors, NoSpeed) else factors,
-                    "speed_reason": factors.reason if isinstance(factors, NoSpeed) else None,
-                },
-                indent=2,
-            )
+        print_json(
+            {
+                **HEAD,
+                "alone": row,
+                "together": dict(zip(COLUMNS, _row(plan, seen, seen.users), strict=True)),
+                "measured_over_predicted": None if isinstance(factors, NoSpeed) else factors,
+                "speed_reason": factors.reason if isinstance(factors, NoSpeed) else None,
+            }
         )
         return
     _show(plan, seen, factors)

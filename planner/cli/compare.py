@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,14 @@ from planner.cli.command import OWN_FILES, command, option, output_options, type
 from planner.cli.names import Name
 from planner.cli.options import type_of
 from planner.cli.own_rows import own_rows
+from planner.cli.printing import print_json, print_report
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
 from planner.facts.plan import Plan
 from planner.facts.question import HostName, ServiceRow, StackRow
 from planner.questions.command_line import command_line
 from planner.questions.fields import FIELDS, MOST_COUNT
+from planner.report.contract_parts import HEAD
 from planner.units import parse_context
 
 if TYPE_CHECKING:
@@ -65,11 +66,9 @@ def compare_command(
         raise PlannerError(found[0].rows[0].refusal)
     if style == "json":
         answers = [comparison_json(one) for one in found]
-        click.echo(json.dumps({"schema": 1} | (answers[0] if len(answers) == 1 else {"comparisons": answers}), indent=2))
+        print_json({**HEAD, **answers[0]} if len(answers) == 1 else {**HEAD, "comparisons": answers})
     else:
-        from planner.report.console import console
-
-        console().print(render(found), crop=False)
+        print_report(render(found))
     ctx.exit(0 if any(row.is_sure for one in found for row in one.rows) else 1)
 
 

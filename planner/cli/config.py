@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -10,7 +9,9 @@ import click
 from planner.cli.command import command, output_options
 from planner.cli.defaults import KEYS, config_file, own_files, read_defaults, read_value, write_default
 from planner.cli.own_rows import use_own
+from planner.cli.printing import print_json
 from planner.errors import PlannerError, did_you_mean
+from planner.report.contract_parts import HEAD
 
 _LIST = "\n".join(f"  {key:13} {what}" for key, (_, what) in KEYS.items())
 
@@ -59,7 +60,7 @@ def _show(style: str) -> None:
     path, found = config_file(), read_defaults()
     if style == "json":
         keys = {key: {"value": found[key].value, "line": found[key].line} if key in found else None for key in KEYS}
-        click.echo(json.dumps({"schema": 1, "path": str(path), "exists": path.exists(), "defaults": keys}, indent=2))
+        print_json({**HEAD, "path": str(path), "exists": path.exists(), "defaults": keys})
         return
     click.echo(f"{path}" + ("" if path.exists() else " (not there; `plan config set gpu rtx4090` makes it)"))
     for key, (_, what) in KEYS.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from planner.cli.output import PLAN, can_write, write_files
+from planner.cli.printing import json_text
 from planner.errors import PlannerError, WorldError, one_line
 from planner.questions.question import folder_name, words
 from planner.report.contract import plan_json
@@ -46,7 +46,7 @@ def finish(found: Answer, values: PlanValues) -> int:
     wanted = [*_plan_files(found, values), *_pictures(found, values)]
     answered = 0 if found.requirements_met else 1
     if values.style == "json":
-        text = json.dumps(plan_json(found, [path for each in wanted for path in each.paths]), indent=2)
+        text = json_text(plan_json(found, [path for each in wanted for path in each.paths]))
         code = say(lambda: click.echo(text))
     else:
         code = say(lambda: _show(found, _folder_to_run(found, wanted, force=values.force)))
@@ -120,7 +120,7 @@ def _plan_files(found: Answer, values: PlanValues) -> Iterator[Wanted]:
 
 def plan_text(found: Answer, folder: Path, names: Iterable[str]) -> str:
     """plan.json, which names the files beside it."""
-    return json.dumps(plan_json(found, [str(folder / name) for name in names]), indent=2) + "\n"
+    return json_text(plan_json(found, [str(folder / name) for name in names])) + "\n"
 
 
 def _pictures(found: Answer, values: PlanValues) -> Iterator[Wanted]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +11,10 @@ import click
 from planner.cli.command import OWN_FILES, command, option, output_options, typed
 from planner.cli.names import Name
 from planner.cli.own_rows import own_rows
+from planner.cli.printing import print_json
 from planner.errors import PlannerError
 from planner.questions.command_line import command_line
+from planner.report.contract_parts import HEAD
 from planner.units import parse_context, tokens
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def front_command(model: str, contexts: str, prices: Path | None, top: int, styl
     """Show the front of context, users at once, speed of one user and rent: every machine that no other beats in all four."""
     from planner.catalogue.load import gpu_rows
     from planner.catalogue.prices import read_prices
-    from planner.cli.choose import stored_ways
     from planner.questions.front import front, points
+    from planner.questions.shortlist import stored_ways
 
     try:
         lengths = tuple(dict.fromkeys(parse_context(text) for text in contexts.split(",")))
@@ -56,9 +57,7 @@ def front_command(model: str, contexts: str, prices: Path | None, top: int, styl
     shown = found[: top or None]
     if style == "json":
         rows = [{**asdict(point), "stored": None, "model": point.stored.name, "bits": point.stored.bits} for point in (shown if "top" in typed() else found)]
-        click.echo(
-            json.dumps({"schema": 1, "model": model, "front": [{key: value for key, value in row.items() if key != "stored"} for row in rows]}, indent=2)
-        )
+        print_json({**HEAD, "model": model, "front": [{key: value for key, value in row.items() if key != "stored"} for row in rows]})
         return
     _show(model, shown, len(found))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,8 +11,10 @@ import click
 from planner.cli.command import command, option, output_options, typed
 from planner.cli.options import PURPOSES, Finite
 from planner.cli.own_rows import own_rows
+from planner.cli.printing import print_json
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.command_line import flag_of
+from planner.report.contract_parts import HEAD
 from planner.units import GIB, MIB
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def list_command(what: str, word: str | None, *, style: str, family: str | None,
     if not found:
         raise PlannerError(f"no {what} of the catalogue are so", "leave a filter out")
     if style == "json":
-        click.echo(json.dumps({"schema": 1, what: found}, indent=2))
+        print_json({**HEAD, what: found})
         return
     click.echo("\n".join(line.rstrip() for line in lines))
 

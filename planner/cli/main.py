@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from contextlib import suppress
@@ -16,6 +15,7 @@ from planner.cli.command import Command, Option, missing, option, typed, words
 from planner.cli.names import Name
 from planner.cli.options import PURPOSES, QUESTION, STYLE, question, read_machine, type_of
 from planner.cli.own_rows import own_rows
+from planner.cli.printing import print_json
 from planner.cli.values import PlanValues, VerifyValues, values_of
 from planner.engines import ENGINES
 from planner.engines.vllm.plan import make_plan
@@ -23,6 +23,7 @@ from planner.errors import PlannerError, WorldError, one_line
 from planner.facts.command_line import flag_of
 from planner.facts.verdict import SCHEMAS
 from planner.questions.fields import FIELDS
+from planner.report.contract_parts import HEAD
 from planner.text import shown
 
 _LATER = {  # module and short help: the help of all is printed without importing them
@@ -171,7 +172,7 @@ def print_schema(what: str) -> None:
     """Print the JSON Schema of gpus.yaml, models.yaml, a stack file or a JSON output."""
     from planner.cli.schema import json_schema
 
-    click.echo(json.dumps(json_schema(what), indent=2))
+    print_json(json_schema(what))
 
 
 @cli.command("verify", cls=Command, short_help="Ask vLLM itself about the plan, line by line.")
@@ -191,7 +192,7 @@ def verify_plan(ctx: click.Context, /, **options: object) -> None:
     plan = make_plan(request, repo=source.repo, served_name=source.served_name)
     agreements = verify(plan, source.config, source.hf_quant, values.python)
     if values.style == "json":
-        click.echo(json.dumps({"schema": 1, "agreements": [{**asdict(line), "agrees": line.agrees} for line in agreements]}, indent=2))
+        print_json({**HEAD, "agreements": [{**asdict(line), "agrees": line.agrees} for line in agreements]})
     for line in () if values.style == "json" else agreements:
         click.echo(f"agrees   {line.what}: {line.ours}" if line.agrees else f"DIFFERS  {line.what}: {line.ours} here, vLLM says {line.theirs}")
     ctx.exit(0 if all(line.agrees for line in agreements) else 1)

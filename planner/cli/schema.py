@@ -15,6 +15,7 @@ from planner.facts.verdict import SCHEMAS
 from planner.report.capacity import CapacityJson
 from planner.report.chosen import MachinesJson, ModelsJson
 from planner.report.contract import CheckJson, PlanJson
+from planner.report.contract_parts import SCHEMA
 from planner.report.explained import ExplainJson
 from planner.report.listings import (
     ArchitecturesJson,
@@ -28,6 +29,9 @@ from planner.report.listings import (
     SweepJson,
     VerifyJson,
 )
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+"""What pydantic writes."""
 
 
 def json_schema(what: str) -> dict[str, object]:
@@ -51,7 +55,7 @@ def json_schema(what: str) -> dict[str, object]:
         "chosen-models": ModelsJson,
         "chosen-machines": MachinesJson,
     }
-    schema = TypeAdapter(types[what]).json_schema()
+    schema = {"$schema": DIALECT, "$id": f"urn:serve-plan:schema:{SCHEMA}:{what}"} | TypeAdapter(types[what]).json_schema()
     for written in (WrittenGpu, WrittenModel):
         _describe(schema.get("$defs", {}).get(written.__name__), written.__base__)
     return schema

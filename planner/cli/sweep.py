@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -13,10 +12,12 @@ import click
 from planner.cli.command import command, option, output_options, words
 from planner.cli.names import Name
 from planner.cli.options import type_of
+from planner.cli.printing import print_json
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
 from planner.grid.interrupt import Interruption
 from planner.questions.fields import FIELDS, MOST_COUNT
+from planner.report.contract_parts import HEAD
 from planner.units import parse_context
 
 if TYPE_CHECKING:
@@ -143,15 +144,15 @@ def _counts(text: str) -> tuple[int, ...]:
 
 
 def _run(sweep: Sweep, file: Target, options: dict[str, Any]) -> int:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from planner.grid.sweep import parts
+    from planner.report.console import console
 
     left = sweep.models[len(file.done) :]
     start, rows_before = time.perf_counter(), file.rows
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("models, left"), TimeRemainingColumn())
-    with Interruption() as interruption, Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+    with Interruption() as interruption, Progress(*columns, console=console(error=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("sweep", total=len(sweep.models), completed=len(file.done))
         try:
             for model, columns_of in parts(sweep, left, options["jobs"], options["ray"]):
@@ -171,7 +172,7 @@ def _run(sweep: Sweep, file: Target, options: dict[str, Any]) -> int:
     seconds = time.perf_counter() - start
     size = file.path.stat().st_size
     if options["style"] == "json":
-        click.echo(json.dumps({"schema": 1, "rows": file.rows, "models": len(sweep.models), "file": str(file.path), "bytes": size}, indent=2))
+        print_json({**HEAD, "rows": file.rows, "models": len(sweep.models), "file": str(file.path), "bytes": size})
         return 0
     click.echo(
         f"{file.rows:,} rows of {len(sweep.models)} models in {file.path} ({size:,} bytes), {(file.rows - rows_before) / max(seconds, 1e-9):,.0f} a second"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -13,7 +12,9 @@ from typing_extensions import TypedDict
 
 from planner.facts.speed import significant
 from planner.facts.verdict import Grade
-from planner.questions.capacity import Asked, Capacity, Held, Lengths, Limits
+from planner.questions.capacity import Asked, Capacity, Held
+from planner.questions.replicas import CapacityAnswer
+from planner.report.contract_parts import HEAD, AnswerJson
 from planner.report.table import Column, Fitted, Row
 from planner.units import tokens
 
@@ -46,17 +47,20 @@ class OptionJson(TypedDict):
     argv: list[str]
 
 
-class CapacityJson(TypedDict):
+class CapacityJson(AnswerJson):
     """The answer: options best first; what was asked for, and whether the first option holds it with conservative figures."""
 
-    schema: Literal[1]
     model: str
     gpu: str
     prompt_tokens: int
+    output_tokens: int
     answer_tokens: int
+    """As `output_tokens`, which replaces it; it goes with schema 3."""
     limits: dict[str, float]
     asked: dict[str, float | None]
+    requirements_met: bool
     meets_wish: bool
+    """As `requirements_met`, which replaces it; it goes with schema 3."""
     options: list[OptionJson]
 
 
@@ -89,19 +93,21 @@ def _option(found: Capacity) -> OptionJson:
     }
 
 
-def capacity_json(options: Sequence[Capacity], lengths: Lengths, limits: Limits, asked: Asked, *, meets_wish: bool) -> CapacityJson:
+def capacity_json(answer: CapacityAnswer) -> CapacityJson:
     """The JSON object of `plan capacity`."""
-    plan = options[0].plan
+    plan = answer.options[0].plan
     return {
-        "schema": 1,
+        **HEAD,
         "model": plan.repo,
         "gpu": plan.request.group.gpu.name,
-        "prompt_tokens": lengths.prompt,
-        "answer_tokens": lengths.answer,
-        "limits": asdict(limits),
-        "asked": asdict(asked),
-        "meets_wish": meets_wish,
-        "options": [_option(found) for found in options],
+        "prompt_tokens": answer.lengths.prompt,
+        "output_tokens": answer.lengths.answer,
+        "answer_tokens": answer.lengths.answer,
+        "limits": asdict(answer.limits),
+        "asked": asdict(answer.asked),
+        "requirements_met": answer.requirements_met,
+        "meets_wish": answer.requirements_met,
+        "options": [_option(option) for option in answer.options],
     }
 
 
@@ -110,9 +116,9 @@ def seconds(value: float) -> str:
     return f"{significant(value):g} s" if value >= 1 else f"{significant(value * 1000):g} ms"
 
 
-def render(options: Sequence[Capacity], lengths: Lengths, limits: Limits, asked: Asked, *, meets_wish: bool) -> RenderableType:
+def render(answer: CapacityAnswer) -> RenderableType:
     """The report: what the best way holds at three outlooks, the other ways, whether it is enough."""
-    first = options[0]
+    first, lengths, limits = answer.options[0], answer.lengths, answer.limits
     plan = first.plan
     pieces: list[RenderableType] = [
         Text().append(plan.repo, "bold").append(f" on {plan.request.group.gpu.title} with vLLM {plan.config.vllm_version}"),
@@ -121,12 +127,12 @@ def render(options: Sequence[Capacity], lengths: Lengths, limits: Limits, asked:
             f"(the mean of users who ask together, {100 * limits.share:g} % of those arriving at random), a further one within {seconds(limits.per_token_s)} on average."
         ),
         Text(),
-        _ways(options),
+        _ways(answer.options),
         Text(),
         *_outlooks(first),
         Text(f"{first.grade}: {first.because}.", "dim"),
         Text(),
-        *_verdict(first, asked, meets_wish=meets_wish),
+        *_verdict(first, answer.asked, requirements_met=answer.requirements_met),
         Text(shlex.join(plan.argv), "bold", no_wrap=True, overflow="ignore"),
     ]
     return Group(*pieces)
@@ -153,7 +159,7 @@ def _outlooks(found: Capacity) -> Iterator[Text]:
         yield Text(f"At that rate {significant(held.in_flight):g} requests are in each server on average; {held.slots} fit its KV cache at full length.")
 
 
-def _verdict(first: Capacity, asked: Asked, *, meets_wish: bool) -> Iterator[Text]:
+def _verdict(first: Capacity, asked: Asked, *, requirements_met: bool) -> Iterator[Text]:
     if not first.expected.users:
         held = first.expected
         nearest = f"--ttft {seconds(held.alone_first_token_s)} --tpot {seconds(held.alone_per_token_s)}".replace(" ms", "ms").replace(" s", "s")
@@ -161,7 +167,7 @@ def _verdict(first: Capacity, asked: Asked, *, meets_wish: bool) -> Iterator[Tex
     if asked.nothing:
         return
     wish = f"{asked.users} users" if asked.users else f"{asked.requests_per_s:g} requests a second"
-    if meets_wish:
+    if requirements_met:
         yield Text(f"{wish}: held, with conservative figures, by {first.replicas} server{'s' * (first.replicas > 1)} on {first.gpus} GPUs.", "bold green")
     else:
         yield Text(f"{wish}: not held with conservative figures.", "bold red")

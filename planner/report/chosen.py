@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 from typing_extensions import TypedDict
 
 from planner.catalogue.prices import Price
-from planner.facts.hardware import GpuGroup
 from planner.facts.speed import expected_tokens_per_s, significant
 from planner.facts.verdict import Verdict
-from planner.questions.choose import DOUBLING_MONTHS, Chosen, Wish
-from planner.questions.machines import Machine, Need
+from planner.questions.choose import DOUBLING_MONTHS
+from planner.questions.machines import Machine
+from planner.questions.shortlist import MachinesAnswer, ModelsAnswer
+from planner.report.contract_parts import HEAD, AnswerJson
 from planner.report.speed import SpeedJson, blank_notes, speed_json, speed_reason
 from planner.report.table import Column, Fitted, Row
 from planner.units import tokens
@@ -33,7 +33,9 @@ class ChosenJson(TypedDict):
     released_at_least: bool
     strength: float
     verdict: Verdict
+    requirements_met: bool
     meets_wish: bool
+    """As `requirements_met`, which replaces it; it goes with schema 3."""
     context: int
     longest_context: int
     at_once: float
@@ -43,10 +45,9 @@ class ChosenJson(TypedDict):
     speed_reason: str | None
 
 
-class ModelsJson(TypedDict):
+class ModelsJson(AnswerJson):
     """The models for a machine, best first."""
 
-    schema: Literal[1]
     gpu: str
     count: int
     purpose: str
@@ -88,10 +89,9 @@ class MachineJson(TypedDict):
     argv: list[str]
 
 
-class MachinesJson(TypedDict):
+class MachinesJson(AnswerJson):
     """The machines for a model, cheapest first, of so many GPUs that could."""
 
-    schema: Literal[1]
     model: str
     context: int
     users: int
@@ -99,10 +99,11 @@ class MachinesJson(TypedDict):
     machines: list[MachineJson]
 
 
-def models_json(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> ModelsJson:
+def models_json(answer: ModelsAnswer) -> ModelsJson:
     """The JSON object of the models for a machine."""
+    group, wish = answer.group, answer.wish
     return {
-        "schema": 1,
+        **HEAD,
         "gpu": group.gpu.name,
         "count": group.count,
         "purpose": wish.purpose,
@@ -120,6 +121,7 @@ def models_json(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> ModelsJ
                 "released_at_least": one.offer.released_at_least,
                 "strength": significant(one.strength),
                 "verdict": one.fit.verdict,
+                "requirements_met": one.meets,
                 "meets_wish": one.meets,
                 "context": one.fit.context,
                 "longest_context": one.fit.longest_context,
@@ -129,7 +131,7 @@ def models_json(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> ModelsJ
                 "speed": speed_json(one.fit.speed),
                 "speed_reason": speed_reason(one.fit.speed),
             }
-            for one in found
+            for one in answer.models
         ],
     }
 
@@ -138,14 +140,14 @@ def _price(price: Price | None) -> PriceJson | None:
     return {"usd": price.usd, "at": price.at, "source": price.source, "date": price.date} if price else None
 
 
-def machines_json(found: Sequence[Machine], could: int, model: str, need: Need) -> MachinesJson:
+def machines_json(answer: MachinesAnswer) -> MachinesJson:
     """The JSON object of the machines for a model."""
     return {
-        "schema": 1,
-        "model": model,
-        "context": need.context,
-        "users": need.users,
-        "gpus_that_could": could,
+        **HEAD,
+        "model": answer.model,
+        "context": answer.need.context,
+        "users": answer.need.users,
+        "gpus_that_could": answer.gpus_that_could,
         "machines": [
             {
                 "gpu": one.plan.request.group.gpu.name,
@@ -168,7 +170,7 @@ def machines_json(found: Sequence[Machine], could: int, model: str, need: Need) 
                 "speed_reason": speed_reason(one.speed),
                 "argv": list(one.plan.argv),
             }
-            for one in found
+            for one in answer.machines
         ],
     }
 
@@ -208,12 +210,13 @@ _MACHINES = (
 )
 
 
-def render_models(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> RenderableType:
+def render_models(answer: ModelsAnswer) -> RenderableType:
     """The models for a machine, and why in this order."""
+    group, wish = answer.group, answer.wish
     users = f", {wish.users} users" if wish.users else ""
     heading = Text().append(f"Models for {group.label}", "bold").append(f", for {wish.purpose}{users}; best first")
     rows = []
-    for place, one in enumerate(found, 1):
+    for place, one in enumerate(answer.models, 1):
         fit, rate = one.fit, expected_tokens_per_s(one.fit.speed)
         cells = (
             str(place),
@@ -232,7 +235,7 @@ def render_models(found: Sequence[Chosen], group: GpuGroup, wish: Wish) -> Rende
         f"Order: what surely starts as asked; then the geometric mean of all and of active parameters, doubled for every {DOUBLING_MONTHS} months"
         " of a later release; then speed. Users: requests of the context that the KV cache surely holds. Not a benchmark: docs/choosing.md."
     )
-    blank = blank_notes((str(place), one.fit.speed) for place, one in enumerate(found, 1))
+    blank = blank_notes((str(place), one.fit.speed) for place, one in enumerate(answer.models, 1))
     return Group(heading, Text(), Fitted(_MODELS, rows), Text(), *(Text(line, "dim") for line in (order, *blank)))
 
 
@@ -240,13 +243,16 @@ def _money(amount: float | None) -> str:
     return "" if amount is None else f"${amount:,.0f}" if amount >= 100 else f"${amount:.2f}"
 
 
-def render_machines(found: Sequence[Machine], could: int, model: str, need: Need) -> RenderableType:
+def render_machines(answer: MachinesAnswer) -> RenderableType:
     """The machines for a model, cheapest first."""
+    need = answer.need
     heading = (
-        Text().append(f"Machines for {model}", "bold").append(f", {tokens(need.context)} tokens of context, {need.users} users at full length; cheapest first")
+        Text()
+        .append(f"Machines for {answer.model}", "bold")
+        .append(f", {tokens(need.context)} tokens of context, {need.users} users at full length; cheapest first")
     )
     rows = []
-    for place, one in enumerate(found, 1):
+    for place, one in enumerate(answer.machines, 1):
         config, months, rate = one.plan.config, one.pays_off_after_months, expected_tokens_per_s(one.speed)
         split = f"tp {config.tensor_parallel_size}" + (f" x pp {config.pipeline_parallel_size}" if config.pipeline_parallel_size > 1 else "")
         cells = (
@@ -262,7 +268,7 @@ def render_machines(found: Sequence[Machine], could: int, model: str, need: Need
             split + (", FP8 KV cache" if config.kv_cache_dtype != "auto" else ""),
         )
         rows.append(Row(cells))
-    return Group(heading, Text(), Fitted(_MACHINES, rows), Text(), *(Text(line, "dim") for line in _notes(found, could)))
+    return Group(heading, Text(), Fitted(_MACHINES, rows), Text(), *(Text(line, "dim") for line in _notes(answer.machines, answer.gpus_that_could)))
 
 
 def _notes(found: Sequence[Machine], could: int) -> Iterator[str]:

@@ -9,6 +9,8 @@ from rich.console import Console
 PIPED_WIDTH = 160
 
 
-def console() -> Console:
-    """Standard output; plain where it is not a terminal."""
+def console(*, error: bool = False) -> Console:
+    """Standard output, or standard error as its terminal is; plain where it is no terminal."""
+    if error:
+        return Console(stderr=True)
     return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)

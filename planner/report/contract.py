@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal, NotRequired
+from typing import TYPE_CHECKING, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -13,7 +13,9 @@ from planner.facts.deployment import Deployment
 from planner.facts.plan import Plan
 from planner.facts.verdict import Rejection, Verdict, Warn
 from planner.report.contract_parts import (
+    HEAD,
     AlternativeJson,
+    AnswerJson,
     CommandJson,
     EngineJson,
     HardwareJson,
@@ -27,13 +29,9 @@ from planner.report.contract_parts import (
 from planner.report.lead import answer_headline, headline, outcome
 from planner.report.speed import SpeedJson, speed_json, speed_reason
 from planner.secrets import redact_words
-from planner.version import VERSION
 
 if TYPE_CHECKING:
     from planner.questions.plan import Answer
-
-SCHEMA: Literal[2] = 2
-"""The version of the contract; docs/json.md says when it rises."""
 
 
 class ServerJson(TypedDict):
@@ -62,11 +60,9 @@ class ServiceJson(ServerJson):
     held_bytes: int
 
 
-class PlanJson(ServerJson):
+class PlanJson(AnswerJson, ServerJson):
     """One answer; what it says of one server is about the main one."""
 
-    schema: Literal[2]
-    plan_version: str
     headline: str
     requirements_met: bool
     meets_wish: bool
@@ -83,11 +79,9 @@ class PlanJson(ServerJson):
     deployment: Deployment
 
 
-class CheckJson(TypedDict):
+class CheckJson(AnswerJson):
     """The answer about a command; `memory` is null where no ledger can be made, `not_covered` are flags that the ledger does not hold."""
 
-    schema: Literal[2]
-    plan_version: str
     verdict: Verdict
     headline: str
     problems: list[ProblemJson]
@@ -107,8 +101,7 @@ def check_json(plan: Plan) -> CheckJson:
     """The JSON object of a checked command."""
     service = plan.service
     return {
-        "schema": SCHEMA,
-        "plan_version": VERSION,
+        **HEAD,
         "verdict": plan.verdict,
         "headline": headline([outcome(plan)]).words,
         "problems": [{"code": problem.code, "message": problem.message, "fix": problem.fix} for problem in plan.problems],
@@ -130,8 +123,7 @@ def plan_json(answer: Answer, files: list[str]) -> PlanJson:
     plan = answer.main
     failed = next((server for server in answer.plans if server.rejection), plan)
     return {
-        "schema": SCHEMA,
-        "plan_version": VERSION,
+        **HEAD,
         **_server(plan),
         "verdict": answer.verdict,
         "headline": answer_headline(answer).words,

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from typing import NotRequired
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
 from planner.facts.verdict import Verdict
+from planner.version import VERSION
+
+SCHEMA: Literal[2] = 2
+"""The version of the contract; docs/json.md says when it rises."""
+
+
+class AnswerJson(TypedDict):
+    """What every answer begins with: the version of the contract, and the release of `plan` that made it."""
+
+    schema: Literal[2]
+    plan_version: str
+
+
+HEAD: AnswerJson = {"schema": SCHEMA, "plan_version": VERSION}
+"""What every answer begins with."""
 
 
 class ModelJson(TypedDict):

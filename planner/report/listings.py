@@ -7,6 +7,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from planner.facts.verdict import Verdict
+from planner.report.contract_parts import AnswerJson
 
 
 class RuntimeJson(TypedDict):
@@ -51,16 +52,13 @@ class ComparisonJson(TypedDict):
     best: list[BestJson]
 
 
-class OneComparisonJson(ComparisonJson):
+class OneComparisonJson(AnswerJson, ComparisonJson):
     """The answer of `plan compare` about one machine and one model."""
 
-    schema: Literal[1]
 
-
-class ComparisonsJson(TypedDict):
+class ComparisonsJson(AnswerJson):
     """The answer of `plan compare` about several machines or models."""
 
-    schema: Literal[1]
     comparisons: list[ComparisonJson]
 
 
@@ -79,10 +77,9 @@ class PointJson(TypedDict):
     usd_per_hour: float
 
 
-class FrontJson(TypedDict):
+class FrontJson(AnswerJson):
     """The answer of `plan front`, cheapest first."""
 
-    schema: Literal[1]
     model: str
     front: list[PointJson]
 
@@ -108,10 +105,9 @@ class BenchRowJson(TypedDict):
     output_tok_s: float
 
 
-class BenchJson(TypedDict):
+class BenchJson(AnswerJson):
     """The answer of `plan bench`; measured over predicted seconds of a step and of a first token, or null and the reason."""
 
-    schema: Literal[1]
     alone: BenchRowJson
     together: BenchRowJson
     measured_over_predicted: tuple[float, float] | None
@@ -149,31 +145,27 @@ class ListedModelJson(TypedDict):
     tool_parser: str | None
 
 
-class GpusJson(TypedDict):
+class GpusJson(AnswerJson):
     """The answer of `plan list gpus`."""
 
-    schema: Literal[1]
     gpus: list[ListedGpuJson]
 
 
-class ListedModelsJson(TypedDict):
+class ListedModelsJson(AnswerJson):
     """The answer of `plan list models`."""
 
-    schema: Literal[1]
     models: list[ListedModelJson]
 
 
-class ArchitecturesJson(TypedDict):
+class ArchitecturesJson(AnswerJson):
     """The answer of `plan list architectures`."""
 
-    schema: Literal[1]
     architectures: list[str]
 
 
-class SweepJson(TypedDict):
+class SweepJson(AnswerJson):
     """What `plan sweep` says of the file it wrote."""
 
-    schema: Literal[1]
     rows: int
     models: int
     file: str
@@ -187,10 +179,9 @@ class DefaultJson(TypedDict):
     line: int
 
 
-class ConfigJson(TypedDict):
+class ConfigJson(AnswerJson):
     """What `plan config` shows: null for a key that is not set."""
 
-    schema: Literal[1]
     path: str
     exists: bool
     defaults: dict[str, DefaultJson | None]
@@ -205,8 +196,7 @@ class AgreementJson(TypedDict):
     agrees: bool
 
 
-class VerifyJson(TypedDict):
+class VerifyJson(AnswerJson):
     """The answer of `plan verify`."""
 
-    schema: Literal[1]
     agreements: list[AgreementJson]

@@ -1,0 +1,96 @@
+"""What a question leaves open: which models a machine should run, and which machines serve a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from planner.catalogue.prices import Prices
+from planner.engines.vllm.versions import DEFAULT_VERSION
+from planner.errors import PlannerError, UnsupportedError
+from planner.facts.document import json_object
+from planner.facts.hardware import GpuGroup, GpuSpec
+from planner.facts.verdict import Verdict
+from planner.questions.choose import Chosen, Wish, choose
+from planner.questions.machines import Machine, Need, Stored, machines
+from planner.questions.offers import offers
+
+DEFAULT_CONTEXT = 8192  # of a model whose machine is asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsAnswer:
+    """The catalogue's models that start on a machine, best first (docs/choosing.md)."""
+
+    models: tuple[Chosen, ...]
+    group: GpuGroup
+    wish: Wish
+
+    @property
+    def requirements_met(self) -> bool:
+        """Whether the first surely starts and does what is asked."""
+        return self.models[0].meets and self.models[0].fit.verdict is Verdict.STARTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachinesAnswer:
+    """The machines that surely serve a model as asked, cheapest first, and how many GPUs could at all."""
+
+    machines: tuple[Machine, ...]
+    gpus_that_could: int
+    model: str
+    need: Need
+
+
+def models_for(group: GpuGroup, wish: Wish, *, version: str = DEFAULT_VERSION, top: int | None = None) -> ModelsAnswer:
+    """The best models, at most `top`. Raises PlannerError where none starts."""
+    if group.gpu.vendor != "apple":
+        _refuse_old(group.gpu, version)
+    chosen = choose(offers(group, wish.purpose, version), wish, top)
+    if not chosen:
+        raise PlannerError(f"no model of the catalogue starts on {group.label} for {wish.purpose} as asked", "a shorter --context, or --for chat")
+    return ModelsAnswer(models=tuple(chosen), group=group, wish=wish)
+
+
+def _refuse_old(gpu: GpuSpec, version: str) -> None:
+    """A GPU that no model runs on is the answer, not that no model was found."""
+    from planner.engines.vllm import rules
+    from planner.engines.vllm.versions import newest_for
+
+    try:
+        rules.check_gpu(gpu, version)
+    except UnsupportedError as error:
+        older = newest_for(gpu.capability)
+        raise PlannerError(str(error), f"--vllm-version {older}" if older else "llama.cpp may: plan --engine llama.cpp --model …") from None
+
+
+def machines_for(
+    model: str, prices: Prices, *, quantization: str | None = None, context: int | None = None, users: int | None = None, top: int | None = None
+) -> MachinesAnswer:
+    """The cheapest machines for a model, at most `top`. Raises PlannerError where the model has no such context, or none serves it."""
+    from planner.catalogue.load import gpu_rows
+
+    stored = stored_ways(model, quantization)
+    limit = stored[0].model.max_position_embeddings
+    need = Need(context or min(limit, DEFAULT_CONTEXT), users or 1)
+    if need.context > limit:
+        raise PlannerError(f"a context of {need.context:,} is beyond the model's {limit:,}", f"use --context {limit}")
+    gpus = [row.spec() for row in gpu_rows() if row.vendor != "apple"]
+    cheapest, could = machines(stored, gpus, need, prices, top or len(gpus))
+    return MachinesAnswer(machines=tuple(cheapest), gpus_that_could=could, model=model, need=need)
+
+
+def stored_ways(name: str, online: str | None) -> list[Stored]:
+    """The ways to store the model: all of the catalogue's where the plain name is given, else the one that is named."""
+    from planner.architecture.quantization import weight_bits
+    from planner.catalogue.load import Entry, find_model
+    from planner.catalogue.resolve import find_source
+    from planner.text import slug
+
+    source = find_source(name, online)
+    entry = find_model(name)
+    if entry is None or online or not entry.variant.default:
+        quantization = json_object(source.config.get("quantization_config"))
+        return [Stored(source.served_name, source.repo, 8 if online else weight_bits(quantization), source.spec)]
+    siblings = [Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant.name != "base"]
+    own = entry.row.config.get("quantization_config") or {}
+    return [Stored(slug(sibling.name), sibling.variant.repo, weight_bits(sibling.variant.quantization or own), sibling.spec()) for sibling in siblings]
