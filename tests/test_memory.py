@@ -14,7 +14,7 @@ from planner.engines.vllm.overhead import Device, Outlook, Overhead
 from planner.engines.vllm.plan import reject
 from planner.engines.vllm.search import best
 from planner.engines.vllm.settings import Pins, ServeConfig
-from planner.facts.attention import SlidingWindow
+from planner.facts.attention import FullAttention, SlidingWindow
 from planner.facts.hardware import GpuGroup, Host
 from planner.units import GIB, MIB
 
@@ -278,3 +278,11 @@ def test_a_model_is_placed_once():
     placed = [memory.place(config_model(name), ONE_H100, config) for name in ("Qwen/Qwen3-8B", "Qwen/Qwen3-8B", "Qwen/Qwen3-14B")]
     assert placed[0] is placed[1]
     assert placed[0] != placed[2]
+
+
+def test_requests_at_once_are_blocks_over_those_of_one():
+    """1000 tokens are 63 blocks of 16; an encoder keeps none and holds any number."""
+    full = CacheGroup(attention=FullAttention(kv_heads=1, head_dim=1, head_dim_v=1), block_size=16, layers=(0,), page_bytes=(10,))
+    assert memory.capacity(CachePlan((full,)), 126, 1000, 2048) == 2.0
+    assert memory.capacity(CachePlan((full, full)), 126, 1000, 2048) == 1.0
+    assert memory.capacity(CachePlan(()), 126, 1000, 2048) == float("inf")
