@@ -187,3 +187,48 @@ def test_a_cache_of_unknown_layout_is_named_and_not_guessed():
     answer = asked({"--kv-cache-dtype": "turboquant"})
     assert (answer.verdict, answer.plan, answer.problems) == ("unknown", None, ())
     assert [(one.flag, one.effect) for one in answer.not_covered] == [("--kv-cache-dtype turboquant", "either")]
+
+
+TOO_LONG = {"--max-model-len": "40960", "--gpu-memory-utilization": "0.8"}
+TOO_LONG_WHY = "one request of 40,960 tokens needs 5.62 GiB of KV cache"
+
+
+def test_a_value_out_of_its_bounds_is_told_and_the_rest_is_judged():
+    answer = asked({"--gpu-memory-utilization": "1.5"})
+    told_of = ("bad-value", "--gpu-memory-utilization is '1.5': expected a share above 0 and at most 1", "correct --gpu-memory-utilization")
+    assert told(answer) == [told_of]
+    assert answer.plan.verdict == "starts"
+
+
+def test_what_may_lower_the_need_makes_a_refusal_unknown():
+    answer = asked(TOO_LONG | {"--cpu-offload-gb": "5"}, card="rtx4090")
+    assert (answer.verdict, answer.problems) == ("unknown", ())
+    first, *rest = answer.plan.warnings
+    assert first.code == "kv-cache-too-small"
+    assert first.message.startswith(f"as far as the ledger goes: {TOO_LONG_WHY}")
+    not_held = "--cpu-offload-gb: weights kept in main memory are not in the ledger; the server takes less than is shown"
+    assert [warning.message for warning in rest if warning.code == "not-covered"] == [not_held]
+
+
+def test_what_only_adds_leaves_a_refusal_as_it_is():
+    answer = asked(TOO_LONG | {"--enable-lora": True}, card="rtx4090")
+    (problem,) = answer.problems
+    assert problem.message.startswith(TOO_LONG_WHY)
+    assert problem.fix == "make it start without --enable-lora first"
+    assert answer.plan.alternatives == ()
+
+
+def test_a_share_that_is_not_free_is_refused_whatever_is_kept_elsewhere():
+    answer = asked({"--gpu-memory-utilization": "0.999", "--cpu-offload-gb": "5"}, card="rtx4090")
+    assert (answer.verdict, [problem.code for problem in answer.problems]) == ("does_not_start", ["free-memory"])
+
+
+def test_what_only_adds_makes_a_start_unknown_and_what_lowers_does_not():
+    assert asked({"--enable-lora": True}).verdict == "unknown"
+    assert asked({"--cpu-offload-gb": "5"}).verdict == "starts"
+
+
+def test_the_command_itself_stands_in_its_answer():
+    answer = asked({"--served-model-name": "mine", "--kv-cache-dtype": "fp8"}, card="a100-80", argv=("vllm", "serve"))
+    assert (answer.argv, answer.plan.argv, answer.plan.repo, answer.plan.served_name) == (("vllm", "serve"), ("vllm", "serve"), "Qwen/Qwen3-8B", "mine")
+    assert answer.plan.needs_nvcc  # an FP8 cache on Ampere is FlashInfer's
