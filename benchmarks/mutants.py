@@ -85,7 +85,11 @@ MUTANTS = (
     _mutant("late graphs are not looked for", "engines/vllm/ledger.py", "self.used_bytes) + self.late_graph_bytes", "self.used_bytes)", "test_memory"),
     _mutant("buffers of a batch are dropped", "engines/vllm/memory.py", " + model.bytes_per_batched_token * config.max_num_batched_tokens", "", "test_memory"),
     _mutant(
-        "the conservative ledger counts on what is usually free", "engines/vllm/memory.py", "on.surely_free_bytes if", "on.usually_free_bytes if", "test_memory"
+        "the conservative ledger counts on what is usually free",
+        "engines/vllm/overhead.py",
+        "Outlook.CONSERVATIVE: self.surely_free_bytes",
+        "Outlook.CONSERVATIVE: self.usually_free_bytes",
+        "test_memory",
     ),
     _mutant(
         "the longest context ignores the users",

@@ -8,7 +8,7 @@ from conftest import config_model, gpu, small_model
 from planner.engines.vllm import memory
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.kvcache import CacheGroup, CachePlan
-from planner.engines.vllm.ledger import Length, MemoryBreakdown
+from planner.engines.vllm.ledger import Length, MemoryBreakdown, capacity
 from planner.engines.vllm.memory import Placement, Stage, StageBudget, breakdown, fullest, stages_of
 from planner.engines.vllm.overhead import Device, Outlook, Overhead
 from planner.engines.vllm.plan import reject
@@ -283,6 +283,6 @@ def test_a_model_is_placed_once():
 def test_requests_at_once_are_blocks_over_those_of_one():
     """1000 tokens are 63 blocks of 16; an encoder keeps none and holds any number."""
     full = CacheGroup(attention=FullAttention(kv_heads=1, head_dim=1, head_dim_v=1), block_size=16, layers=(0,), page_bytes=(10,))
-    assert memory.capacity(CachePlan((full,)), 126, 1000, 2048) == 2.0
-    assert memory.capacity(CachePlan((full, full)), 126, 1000, 2048) == 1.0
-    assert memory.capacity(CachePlan(()), 126, 1000, 2048) == float("inf")
+    assert capacity(CachePlan((full,)), 126, 1000, 2048) == 2.0
+    assert capacity(CachePlan((full, full)), 126, 1000, 2048) == 1.0
+    assert capacity(CachePlan(()), 126, 1000, 2048) == float("inf")
