@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from planner.facts.speed import significant
+from planner.facts.verdict import Verdict
 from planner.grid.sweep import COLUMNS, CONTEXTS, MOST_POINTS, Sweep, _two_digits, all_gpus, all_models, part, parts
 from tests.conftest import run_plan, spawn
 from tests.judges import library
@@ -118,8 +119,8 @@ def test_an_interrupted_sweep_is_valid_and_continues(kind, tmp_path):
 
 def test_only_what_starts():
     everything, starting = (part(Sweep(**{**SMALL.__dict__, "only_starts": only}), "qwen3-8b") for only in (False, True))
-    assert set(starting["verdict"].tolist()) == {2}
-    assert len(starting["gpu"]) == (everything["verdict"] == 2).sum()
+    assert set(starting["verdict"].tolist()) == {Verdict.STARTS.rank}
+    assert len(starting["gpu"]) == (everything["verdict"] == Verdict.STARTS.rank).sum()
 
 
 def test_two_digits_are_those_of_the_estimate():
