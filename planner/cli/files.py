@@ -125,6 +125,8 @@ def plan_text(found: Answer, folder: Path, names: Iterable[str]) -> str:
 
 def _pictures(found: Answer, values: PlanValues) -> Iterator[Wanted]:
     """The page and the picture."""
+    if not (values.html or values.svg):
+        return
     from planner.report.html import picture, report
     from planner.report.view import view_of
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from importlib.resources import files
+from pathlib import Path
 
 
 def comment(text: str) -> str:
@@ -36,4 +36,4 @@ def yaml_text(document: object) -> str:
 
 def template(name: str) -> str:
     """A fixed text that lies beside the emitters."""
-    return files("planner.emit").joinpath("templates", name).read_text("utf-8")
+    return (Path(__file__).parent / "templates" / name).read_text("utf-8")

@@ -21,6 +21,31 @@ if TYPE_CHECKING:
     from planner.engines.vllm.choice import Request
 
 
+# Fields of a question that every engine reads, each in its own way.
+FOR_ALL = frozenset(
+    [
+        "model",
+        "name",
+        "port",
+        "context",
+        "users",
+        "max_model_len",
+        "kv_cache_dtype",
+        "quantization",
+        "gpu",
+        "services",
+        "count",
+        "nodes",
+        "host",
+        "bind",
+        "proxy_port",
+        "vllm_version",
+        "engine",
+        "comment",
+    ]
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """Planned servers in the order in which they start, the last of which is the main one; what starts them; what would do where one does not."""
@@ -95,9 +120,10 @@ def request_of(row: StackRow) -> tuple[Request, Source]:
 def _refuse_foreign(row: StackRow, engine: Engine) -> None:
     """Refuse what only another engine has: it is not passed over."""
     given = [each.name for rows in (row.services, [row]) for one in rows for each in fields(one) if getattr(one, each.name) != each.default]
-    for other in ENGINES.values():
-        if foreign := next((name for name in given if name in other.own_settings and name not in engine.own_settings), None):
-            flag = f"--{foreign.replace('_', '-')}"
+    foreign = [name for name in given if name not in FOR_ALL and name not in engine.own_settings]
+    for other in ENGINES.values() if foreign else ():  # engines are imported where they are asked
+        if name := next((name for name in foreign if name in other.own_settings), None):
+            flag = f"--{name.replace('_', '-')}"
             raise PlannerError(
                 f"{flag} is {other.title}'s; {engine.title} has no such setting", "--context, --users, --kv-cache-dtype and --quantization go for all"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -23,7 +23,7 @@ def environment() -> Environment:
 @cache
 def static(name: str) -> str:
     """A file that is shipped with the page."""
-    return files("planner.web").joinpath("static", name).read_text("utf-8")
+    return (Path(__file__).parents[1] / "web" / "static" / name).read_text("utf-8")
 
 
 def render(template: str, **values: object) -> str:

@@ -18,8 +18,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from math import prod
+from pathlib import Path
 from typing import Generic
 
 from planner.arrays import Real, maximum, minimum
@@ -86,7 +86,7 @@ class Fit:
 @cache
 def fitted() -> Fit:
     """The constants and their intervals, from speed.json."""
-    loaded = json.loads(files("planner.speed").joinpath("speed.json").read_text("utf-8"))
+    loaded = json.loads(Path(__file__).with_name("speed.json").read_text("utf-8"))
     return Fit(constants=loaded["constants"], models_measured=loaded["fit"]["seen"], new_model=loaded["new_model"], new_gpu=loaded["new_gpu"])
 
 

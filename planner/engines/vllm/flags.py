@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import TypedDict
 
 from planner.engines.vllm.arguments import HELP, MAX_WORDS, Parser, Taken, build, model_first, rewritten, with_config
@@ -50,7 +50,7 @@ class FlagTable(TypedDict):
 @cache
 def flag_table() -> FlagTable:
     """flags.json: what each flag of the newest release takes, since when, and which are gone."""
-    loaded: FlagTable = json.loads(files("planner.engines.vllm").joinpath("flags.json").read_text("utf-8"))
+    loaded: FlagTable = json.loads(Path(__file__).with_name("flags.json").read_text("utf-8"))
     return loaded
 
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Generic, TypedDict
 
 from planner.arrays import Whole, maximum, minimum, where, whole
@@ -93,7 +93,7 @@ class Coefficients(TypedDict):
 @cache
 def coefficients() -> Coefficients:
     """The calibrated coefficients."""
-    loaded: Coefficients = json.loads(files("planner.engines.vllm").joinpath("overhead.json").read_text("utf-8"))
+    loaded: Coefficients = json.loads(Path(__file__).with_name("overhead.json").read_text("utf-8"))
     return loaded
 
 

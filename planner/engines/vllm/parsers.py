@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from planner.engines.vllm.versions import VERSIONS
@@ -45,7 +45,7 @@ BY_ARCHITECTURE = {
 
 @cache
 def _registries() -> dict[Registry, dict[str, dict[str, str]]]:
-    loaded: dict[Registry, dict[str, dict[str, str]]] = json.loads(files("planner.engines.vllm").joinpath("parsers.json").read_text("utf-8"))["registries"]
+    loaded: dict[Registry, dict[str, dict[str, str]]] = json.loads(Path(__file__).with_name("parsers.json").read_text("utf-8"))["registries"]
     return loaded
 
 
