@@ -1,5 +1,6 @@
 """Every row of both catalogues: reachable by each of its names, sourced, consistent with its own architecture; faults name file and line."""
 
+import json
 import os
 import re
 
@@ -8,6 +9,7 @@ from conftest import DATA, config_model, run_plan
 
 from planner.catalogue import load
 from planner.catalogue.build import ROOT, build
+from planner.catalogue.resolve import find_source, source_bits
 from planner.catalogue.shipped import shipped
 from planner.catalogue.written import read_gpus
 from planner.catalogue.yaml_file import read_yaml
@@ -173,3 +175,15 @@ def test_a_key_that_is_no_text_is_one_line_with_its_place(text, words, tmp_path)
     done = run_plan(*words, cwd=tmp_path)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
     assert "x.yaml:1: a key is no text" in done.stderr
+
+
+@pytest.mark.parametrize("where", ["config.json", "hf_quant_config.json"])
+def test_quant_algo_without_a_method_is_modelopt(tmp_path, where):
+    config = json.loads((ROOT / "tests" / "data" / "configs" / "Qwen--Qwen3-8B.json").read_text())
+    algorithm = {"quant_algo": "FP8"}
+    (tmp_path / "config.json").write_text(json.dumps(config | ({"quantization_config": algorithm} if where == "config.json" else {})))
+    if where != "config.json":
+        (tmp_path / where).write_text(json.dumps({"quantization": algorithm}))
+    source = find_source(str(tmp_path))
+    assert source.spec.quantization == "modelopt"
+    assert source_bits(source) == 8

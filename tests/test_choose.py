@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.architecture.quantization import weight_bits
 from planner.catalogue import load
 from planner.catalogue.build import ROOT
 from planner.catalogue.prices import own_prices_path, read_prices
@@ -45,7 +44,7 @@ def test_what_is_skipped_for_its_size_would_not_start():
     here, wish = group("rtx4090", 1), Wish(purpose="chat", context=1024)
     for row in load.model_rows():
         for variant in row.variants:
-            bits = weight_bits(variant.quantization or row.config.get("quantization_config") or {})
+            bits = load.Entry(row, variant).bits
             if variant.runtime == "vllm" and cannot_fit(row.parameters, bits, here.gpu.cuda_total_bytes):
                 assert stage_weights(load.Entry(row, variant).spec(), Parallel())[0] > here.gpu.cuda_total_bytes
     assert choose(offers(here, "chat"), wish, 1)
@@ -89,7 +88,7 @@ def test_bits_are_read_from_the_quantization():
     names = {"qwen3-8b": 16, "qwen3-8b-fp8": 8, "qwen3-8b-awq": 4, "llama-3.1-8b-w8a8": 8, "llama-3.1-8b-w4a16": 4, "gemma-4-31b-nvfp4": 4, "gpt-oss-20b": 4}
     for name, bits in names.items():
         entry = load.find_model(name)
-        assert weight_bits(entry.variant.quantization or entry.row.config.get("quantization_config") or {}) == bits, name
+        assert entry.bits == bits, name
 
 
 def test_every_model_has_a_month():
@@ -102,7 +101,7 @@ def test_every_model_has_a_month():
 def stored(name: str) -> tuple[Stored, ...]:
     entry = load.find_model(name)
     siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm")
-    return tuple(Stored(one.name, one.variant.repo, weight_bits(one.variant.quantization), one.spec()) for one in siblings)
+    return tuple(Stored(one.name, one.variant.repo, one.bits, one.spec()) for one in siblings)
 
 
 CARDS = ("rtx3090", "rtx4090", "rtx5090", "a100-80", "h100", "l40s", "mi300x", "rtx3060")

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.architecture.quantization import weight_bits
 from planner.catalogue import load
 from planner.catalogue.prices import read_prices
 from planner.questions.front import Point, _values, front, points
@@ -41,7 +40,7 @@ def test_a_front_is_what_nothing_dominates(made):
 def real() -> list[Point]:
     entry = load.find_model("qwen3-32b")
     siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm")
-    stored = [Stored(one.name, one.variant.repo, weight_bits(one.variant.quantization), one.spec()) for one in siblings]
+    stored = [Stored(one.name, one.variant.repo, one.bits, one.spec()) for one in siblings]
     return points(stored, [row.spec() for row in load.gpu_rows() if row.vendor != "apple"], (1, 2, 4, 8), (8192, 32_768), read_prices())
 
 

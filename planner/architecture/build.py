@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import assert_never
 
@@ -40,7 +41,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
     if family.text_by_type:
         family = _with_text(family, raw)
     section = _with_defaults(family, raw)
-    quantization = read_quantization(_quantization_section(family, config, raw), hf_quant)
+    quantization = read_quantization(_quantization_section(family.methods, config, raw), hf_quant)
     if online and quantization.name is None:
         quantization = online_quantization(online) or quantization
     dims, scope = read_dims(section), Scope(section, quantization)
@@ -79,6 +80,13 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         pipeline=family.pipeline,
         family=family.name,
     )
+
+
+def stored_bits(config: Config, hf_quant: Config | None = None) -> int:
+    """Bits of most weights of a checkpoint, by what its quantization says. Raises UnsupportedModelError for a method that is not known."""
+    family = FAMILIES.get((config.texts("architectures") or [""])[0])
+    text = config.section("text_config") if config.has("text_config") else config
+    return read_quantization(_quantization_section(family.methods if family else {}, config, text), hf_quant).main.bits
 
 
 def _with_defaults(family: Family, raw: Config) -> Config:
@@ -120,13 +128,13 @@ def _with_text(family: Family, config: Config) -> Family:
     )
 
 
-def _quantization_section(family: Family, config: Config, text_config: Config) -> Config:
+def _quantization_section(methods: Mapping[str, str], config: Config, text_config: Config) -> Config:
     for section in (config, text_config):
         for key in ("quantization_config", "compression_config"):
             if section.has(key):
                 found = section.section(key)
                 method = found.text("quant_method", default="")
-                own = {"quant_method": family.methods[method], "expert_dtype": config.data.get("expert_dtype")} if method in family.methods else {}
+                own = {"quant_method": methods[method], "expert_dtype": config.data.get("expert_dtype")} if method in methods else {}
                 return Config({**found.data, **own}, found.path)
     return Config({}, config.path)
 

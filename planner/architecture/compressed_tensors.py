@@ -59,7 +59,8 @@ def compressed_tensors(config: Config) -> Quantization:
         return BF16
 
     scales = (*scalars(3, 32), *scalars(3, 16, "attn.zero_points"))
-    return Quantization("compressed-tensors", lookup, attention_scales=scales, kv_cache_dtype=kv_cache_dtype)
+    main = _compressed_storage(groups[0], Target.LINEAR)
+    return Quantization("compressed-tensors", lookup, main, attention_scales=scales, kv_cache_dtype=kv_cache_dtype)
 
 
 def _fp8(weights: Config, strategy: str, target: Target, *, static: bool) -> Storage:

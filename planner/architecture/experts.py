@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from planner.architecture.blocks import Scope, correction_bias, gate, norm
 from planner.architecture.config import Config
-from planner.architecture.moe import shared_expert_moe
+from planner.architecture.moe import routed_or_dense
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, default_window, full_attention, layer_types, sliding_window, two_norms
 from planner.errors import PlannerError
 from planner.facts.attention import Attention
@@ -25,14 +25,10 @@ def afmoe(config: Config, dims: Dims) -> LayerBuilder:
     """Arcee's Trinity: gated attention, three windows to one full layer, a float32 router, four norms a layer."""
     types = layer_types(config, dims) or layer_types(config, dims, every=config.integer("global_attn_every_n_layers", default=4))
     window, dense = config.integer("sliding_window", default=1024), config.integer("num_dense_layers", default=1, low=0)
-    experts, width = config.integer("num_experts", default=64), config.integer("moe_intermediate_size", default=1408)
-    shared = config.integer("num_shared_experts", default=1, low=0)
 
     def build(scope: Scope, index: int) -> Layer:
-        mlp = (
-            scope.gated_mlp("mlp", dims.hidden, dims.intermediate)
-            if index < dense
-            else shared_expert_moe(scope, dims, experts=experts, intermediate=width, shared=shared, router=FP32, correction=True)
+        mlp = routed_or_dense(
+            scope, dims, routed=index >= dense, router=FP32, correction=True, experts="num_experts", shared="num_shared_experts", least_shared=1
         )
         modules = [
             *attention_modules(scope, dims, qk_norm=True),
@@ -58,18 +54,16 @@ def exaone_moe(config: Config, dims: Dims) -> LayerBuilder:
     bias = config.flag("attention_bias", "bias", default=False)
 
     def build(scope: Scope, index: int) -> Layer:
-        mlp = (
-            shared_expert_moe(
-                scope,
-                dims,
-                experts=config.integer("num_experts"),
-                intermediate=config.integer("moe_intermediate_size"),
-                shared=config.integer("num_shared_experts", default=1, low=0),
-                router=BF16,
-                correction=True,
-            )
-            if kinds[index] == _SPARSE
-            else scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=config.flag("mlp_bias", default=False))
+        mlp = routed_or_dense(
+            scope,
+            dims,
+            routed=kinds[index] == _SPARSE,
+            router=BF16,
+            correction=True,
+            experts="num_experts",
+            shared="num_shared_experts",
+            least_shared=1,
+            bias=config.flag("mlp_bias", default=False),
         )
         modules = [*attention_modules(scope, dims, bias=bias, qk_norm=True), *mlp, *two_norms(dims)]
         return Layer(tuple(modules), (sliding_window(dims, window) if window and _windowed(types, index) else full_attention(dims),))
@@ -211,11 +205,8 @@ def deepseek_moe(config: Config, dims: Dims) -> LayerBuilder:
     frequency = config.integer("moe_layer_freq", default=1)
 
     def build(scope: Scope, index: int) -> Layer:
-        if experts and index >= dense and index % frequency == 0:
-            width, shared = config.integer("moe_intermediate_size"), config.integer("n_shared_experts", default=0, low=0)
-            mlp = shared_expert_moe(scope, dims, experts=experts, intermediate=width, shared=shared, router=BF16, correction=False)
-        else:
-            mlp = scope.gated_mlp("mlp", dims.hidden, dims.intermediate)
+        routed = bool(experts) and index >= dense and index % frequency == 0
+        mlp = routed_or_dense(scope, dims, routed=routed, router=BF16, correction=False)
         return Layer((*attention_modules(scope, dims), *mlp, *two_norms(dims)), (full_attention(dims),))
 
     return build

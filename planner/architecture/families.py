@@ -185,7 +185,7 @@ FAMILIES: Mapping[str, Family] = {
         name="longcat",
     ),
     "MistralLarge3ForCausalLM": _DEEPSEEK,
-    "AfmoeForCausalLM": Family(layers=experts.afmoe, name="arcee"),
+    "AfmoeForCausalLM": Family(layers=experts.afmoe, defaults={"num_experts": 64, "moe_intermediate_size": 1408}, name="arcee"),
     "ExaoneMoeForCausalLM": _EXAONE_MOE,
     "ExaoneMoEForCausalLM": _EXAONE_MOE,
     "PhiMoEForCausalLM": Family(layers=experts.phi_moe, more={"norm": plain.final_bias, "head": experts.head_bias}, whole_stages=_ALL_ENDS, name="phi"),

@@ -37,6 +37,7 @@ class Quantization:
 
     name: str | None
     lookup: Callable[[Sequence[str], Target], Storage]
+    main: Storage  # of most weights
     attention_scales: tuple[Tensor, ...] = ()
     latent_scales: tuple[Tensor, ...] = ()
     kv_cache_dtype: str = "auto"
@@ -46,7 +47,7 @@ class Quantization:
         return self.lookup(names, target)
 
 
-UNQUANTIZED = Quantization(name=None, lookup=lambda names, target: BF16)
+UNQUANTIZED = Quantization(name=None, lookup=lambda names, target: BF16, main=BF16)
 
 SCALE = Plane(32, 0, 0)  # one float32 for each fused part
 PER_MATRIX = Plane(32, -1, 0)

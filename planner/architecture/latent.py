@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from planner.architecture.blocks import Scope, correction_bias, gate, norm, unquantized
 from planner.architecture.config import Config
-from planner.architecture.moe import shared_expert_moe
+from planner.architecture.moe import routed_or_dense
 from planner.architecture.text import Dims, Layer, LayerBuilder, two_norms
 from planner.facts.attention import Attention, LatentAttention
 from planner.facts.modules import Module, Role
@@ -63,20 +63,8 @@ def deepseek(*, router: Storage = BF16) -> Callable[[Config, Dims], LayerBuilder
             if index in indexed:
                 modules.extend(indexer_modules(scope, config, dims))
                 attention = (indexer_cache(config), latent)
-            if experts and index >= dense and index % frequency == 0:
-                modules.extend(
-                    shared_expert_moe(
-                        scope,
-                        dims,
-                        experts=experts,
-                        intermediate=config.integer("moe_intermediate_size"),
-                        shared=config.integer("n_shared_experts", default=0, low=0),
-                        router=router,
-                        correction=correction,
-                    )
-                )
-            else:
-                modules.extend(scope.gated_mlp("mlp", dims.hidden, dims.intermediate))
+            routed = bool(experts) and index >= dense and index % frequency == 0
+            modules += routed_or_dense(scope, dims, routed=routed, router=router, correction=correction)
             modules.extend(two_norms(dims))
             return Layer(tuple(modules), attention)
 

@@ -74,14 +74,32 @@ def qwen_moe(*, bias: bool, qk_norm: bool) -> Callable[[Config, Dims], LayerBuil
     return bind
 
 
-def shared_expert_moe(scope: Scope, dims: Dims, *, experts: int, intermediate: int, shared: int, router: Storage, correction: bool) -> list[Module]:
-    """A DeepSeek-style MLP: router with correction bias, shared experts, routed experts."""
-    modules: list[Module] = [gate("mlp.gate", experts, dims.hidden, storage=router)]
+def routed_or_dense(
+    scope: Scope,
+    dims: Dims,
+    *,
+    routed: bool,
+    router: Storage,
+    correction: bool,
+    experts: str = "n_routed_experts",
+    shared: str | None = "n_shared_experts",
+    least_shared: int = 0,
+    bias: bool = False,
+) -> list[Module]:
+    """A DeepSeek-style MLP where the layer routes (router with correction bias, shared experts, routed experts), else a dense one with `bias`.
+
+    `experts` and `shared` are the config's keys of their numbers; `least_shared` is how many there are where the key is missing.
+    """
+    if not routed:
+        return scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=bias)
+    config = scope.config
+    count, width = config.integer(experts), config.integer("moe_intermediate_size")
+    modules: list[Module] = [gate("mlp.gate", count, dims.hidden, storage=router)]
     if correction:
-        modules.append(correction_bias("mlp.gate.e_score_correction_bias", experts))
-    if shared:
-        modules.extend(scope.gated_mlp("mlp.shared_experts", dims.hidden, shared * intermediate))
-    modules.append(scope.experts("mlp.experts", experts, dims.hidden, intermediate))
+        modules.append(correction_bias("mlp.gate.e_score_correction_bias", count))
+    if shared and (beside := config.integer(shared, default=least_shared, low=0)):
+        modules.extend(scope.gated_mlp("mlp.shared_experts", dims.hidden, beside * width))
+    modules.append(scope.experts("mlp.experts", count, dims.hidden, width))
     return modules
 
 
@@ -89,22 +107,9 @@ def glm4_moe(config: Config, dims: Dims) -> LayerBuilder:
     """GLM-4.5 to 4.7: biased attention, optional norms of q and k, float32 router."""
     qk_norm, bias = config.flag("use_qk_norm", default=False), config.flag("attention_bias", default=False)
     dense = config.integer("first_k_dense_replace", default=1, low=0)
-    experts = config.integer("n_routed_experts")
 
     def build(scope: Scope, index: int) -> Layer:
-        mlp = (
-            scope.gated_mlp("mlp", dims.hidden, dims.intermediate)
-            if index < dense
-            else shared_expert_moe(
-                scope,
-                dims,
-                experts=experts,
-                intermediate=config.integer("moe_intermediate_size"),
-                shared=config.integer("n_shared_experts", default=0, low=0),
-                router=FP32,
-                correction=True,
-            )
-        )
+        mlp = routed_or_dense(scope, dims, routed=index >= dense, router=FP32, correction=True)
         modules = [*attention_modules(scope, dims, bias=bias, qk_norm=qk_norm), *mlp, *two_norms(dims)]
         return Layer(tuple(modules), (full_attention(dims),))
 
@@ -113,24 +118,21 @@ def glm4_moe(config: Config, dims: Dims) -> LayerBuilder:
 
 def ernie(config: Config, dims: Dims) -> LayerBuilder:
     """ERNIE 4.5 with experts: float32 router with correction bias, shared experts, dense layers at either end."""
-    experts, bias = config.integer("moe_num_experts"), config.flag("use_bias", default=False)
+    bias = config.flag("use_bias", default=False)
     first, step = config.integer("moe_layer_start_index", default=0, low=0), config.integer("moe_layer_interval", default=1)
     last = config.integer("moe_layer_end_index", default=dims.layers - 1, low=-1)
     last = dims.layers - 1 if last < 0 else last
 
     def build(scope: Scope, index: int) -> Layer:
-        mlp = (
-            shared_expert_moe(
-                scope,
-                dims,
-                experts=experts,
-                intermediate=config.integer("moe_intermediate_size"),
-                shared=config.integer("moe_num_shared_experts", default=0, low=0),
-                router=FP32,
-                correction=True,
-            )
-            if first <= index <= last and (index + 1) % step == 0
-            else scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=bias)
+        mlp = routed_or_dense(
+            scope,
+            dims,
+            routed=first <= index <= last and (index + 1) % step == 0,
+            router=FP32,
+            correction=True,
+            experts="moe_num_experts",
+            shared="moe_num_shared_experts",
+            bias=bias,
         )
         modules = [*attention_modules(scope, dims, bias=bias), *mlp, *two_norms(dims)]
         return Layer(tuple(modules), (full_attention(dims),))
@@ -245,7 +247,6 @@ def mimo_v2(config: Config, dims: Dims) -> LayerBuilder:
     """MiMo-V2-Flash: windows with their own heads and sinks, values narrower than keys."""
     pattern = config.integers("hybrid_layer_pattern", count=dims.layers)
     moe_layers = config.integers("moe_layer_freq", count=dims.layers)
-    experts = config.integer("n_routed_experts")
     sink_windows = config.flag("add_swa_attention_sink_bias", default=False)
     sink_full = config.flag("add_full_attention_sink_bias", default=False)
 
@@ -263,13 +264,8 @@ def mimo_v2(config: Config, dims: Dims) -> LayerBuilder:
         ]
         if sink_windows if windowed else sink_full:
             modules.append(Tensor(name="self_attn.attention_sink_bias", axes=(Axis(heads, Split.TP),), role=TensorRole.ADDEND))
-        if moe_layers[index]:
-            modules.extend(
-                shared_expert_moe(scope, dims, experts=experts, intermediate=config.integer("moe_intermediate_size"), shared=0, router=FP32, correction=True)
-            )
-        else:
-            modules.extend(scope.gated_mlp("mlp", dims.hidden, dims.intermediate))
-        modules.extend(two_norms(dims))
+        modules += routed_or_dense(scope, dims, routed=bool(moe_layers[index]), router=FP32, correction=True, shared=None)
+        modules += two_norms(dims)
         window = config.integer("sliding_window_size", "sliding_window", default=128)
         attention: Attention = (
             SlidingWindow(kv_heads=kv_heads, head_dim=head_dim, head_dim_v=head_dim_v, window=window, sinks=True)

@@ -7,7 +7,8 @@ compressed_tensors/ (create_weights gives the tensors, is_layer_skipped and its 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from fnmatch import translate
 
 from planner.architecture.compressed_tensors import compressed_tensors
@@ -33,7 +34,6 @@ from planner.architecture.formats import (
     weight_only,
 )
 from planner.errors import UnsupportedModelError
-from planner.facts.document import json_object
 from planner.facts.storage import BF16, Storage
 
 
@@ -81,7 +81,7 @@ def online_quantization(name: str) -> Quantization | None:
         "fp8_per_channel": FP8_CHANNEL,
     }
     storage = schemes.get(name)
-    return Quantization(name, lambda names, target: BF16 if target is Target.HEAD else storage) if storage else None
+    return Quantization(name, lambda names, target: BF16 if target is Target.HEAD else storage, storage) if storage else None
 
 
 def _modelopt_method(config: Config) -> str:
@@ -112,7 +112,7 @@ def _fp8(config: Config) -> Quantization:
             return BF16 if skipped else experts
         return BF16 if listed(names, skipped_linear) else linear
 
-    return Quantization("fp8", lookup, attention_scales=scalars(4, 16))
+    return Quantization("fp8", lookup, linear, attention_scales=scalars(4, 16))
 
 
 def _deepseek_v4(config: Config) -> Quantization:
@@ -128,7 +128,7 @@ def _deepseek_v4(config: Config) -> Quantization:
             return BF16
         return four_bit if target is Target.EXPERTS and dtype == "fp4" else linear
 
-    return Quantization("deepseek_v4_fp8", lookup)
+    return Quantization("deepseek_v4_fp8", lookup, lookup([""], Target.EXPERTS))
 
 
 def _awq(config: Config) -> Quantization:
@@ -143,7 +143,7 @@ def _awq(config: Config) -> Quantization:
         skipped = listed(names, lambda s: any(part in s for part in skip))
         return BF16 if skipped else storage
 
-    return Quantization("auto_awq", lookup)
+    return Quantization("auto_awq", lookup, storage)
 
 
 def _gptq(config: Config) -> Quantization:
@@ -162,7 +162,7 @@ def _gptq(config: Config) -> Quantization:
         skipped = listed(names, lambda s: any(re.match(rule[2:], s) for rule in rules))
         return BF16 if skipped else experts if target is Target.EXPERTS else storage
 
-    return Quantization("auto_gptq", lookup)
+    return Quantization("auto_gptq", lookup, storage)
 
 
 def _auto_round(config: Config) -> Quantization:
@@ -189,7 +189,7 @@ def _auto_round(config: Config) -> Quantization:
         bits, group = settings.pop()
         return BF16 if bits == 16 else grouped_int(bits, group, zero_points=True, bias=target is Target.EXPERTS and "gptq" in packing)
 
-    return Quantization("inc", lookup)
+    return Quantization("inc", lookup, grouped_int(*base, zero_points=True))
 
 
 def _block_names(config: Config) -> list[str]:
@@ -252,7 +252,8 @@ def _modelopt(config: Config) -> Quantization:
     fp8_kv = inner.data.get("kv_cache_quant_algo") == "FP8" or scheme.data.get("num_bits") == 8
     name = {"NVFP4": "modelopt_fp4", "MIXED_PRECISION": "modelopt_mixed"}.get(algorithm, "modelopt")
     scales = scalars(4, 16) if fp8_kv or not layers else ()  # mixed precision registers them with an FP8 cache only
-    return Quantization(name, lookup, attention_scales=scales, latent_scales=scales, kv_cache_dtype="fp8" if fp8_kv else "auto")
+    main = _modelopt_storage(Counter(layers.values()).most_common(1)[0][0] if layers else algorithm, Target.LINEAR)
+    return Quantization(name, lookup, main, attention_scales=scales, latent_scales=scales, kv_cache_dtype="fp8" if fp8_kv else "auto")
 
 
 def _modelopt_storage(algorithm: str, target: Target) -> Storage:
@@ -274,17 +275,4 @@ def _mxfp4(config: Config) -> Quantization:
     def lookup(names: Sequence[str], target: Target) -> Storage:
         return MXFP4 if target is Target.EXPERTS else BF16
 
-    return Quantization("gpt_oss_mxfp4", lookup)
-
-
-def weight_bits(quantization: Mapping[str, object]) -> int:
-    """Bits of most weights of a checkpoint, by its quantization_config; of an unknown one the fewest that are common."""
-    if not quantization:
-        return 16
-    text = str(quantization).lower()
-    if quantization.get("quant_method") in ("fp8", "fbgemm_fp8") or ("fp8" in text and "nvfp4" not in text):
-        return 8
-    group = next(iter(json_object(quantization.get("config_groups")).values()), None)
-    inner = json_object(json_object(group).get("weights"))
-    bits = quantization.get("bits") or quantization.get("w_bit") or inner.get("num_bits")
-    return int(bits) if isinstance(bits, int) else 4
+    return Quantization("gpt_oss_mxfp4", lookup, MXFP4)

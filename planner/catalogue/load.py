@@ -44,6 +44,13 @@ class Entry:
         return self.row.config | ({"quantization_config": self.variant.quantization} if self.variant.quantization else {})
 
     @property
+    def bits(self) -> int:
+        """Bits of most weights as this variant stores them."""
+        from planner.architecture import Config, stored_bits
+
+        return stored_bits(Config(self.config, self.name))
+
+    @property
     def sampling(self) -> Sampling:
         """What is recommended for sampling; nothing for a thinking variant of a model whose row is about the other one."""
         return self.row.sampling if self.row.sampling and "thinking" not in self.variant.repo.lower() else Sampling()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from planner.architecture import build_model, parse_config
+from planner.architecture import build_model, parse_config, stored_bits
 from planner.architecture.config import MAX_CONFIG_BYTES, Config
 from planner.catalogue import load
 from planner.catalogue.checkpoint import stored
@@ -25,6 +25,11 @@ from planner.facts.model import ChatFormat, CheckpointDifference, ModelSpec
 from planner.text import is_line, slug
 
 MOST_PATH, MOST_FILE_NAME = 4096, 255  # bytes that a path and a name in it may have (Linux)
+
+
+def source_bits(source: Source) -> int:
+    """Bits of most weights of a checkpoint."""
+    return stored_bits(Config(dict(source.config), source.repo), Config(dict(source.hf_quant), source.repo) if source.hf_quant else None)
 
 
 def find_source(name: str, online: str | None = None) -> Source:
@@ -117,12 +122,25 @@ def _from_path(path: Path, online: str | None) -> Source:
 
 
 def _from_files(config: Path, quantization: Path | None, repo: str, served_name: str, *, online: str | None, tensors: Sequence[StoredTensor]) -> Source:
-    whole, hf_quant = _load(config), _load(quantization) if quantization else None
+    whole, hf_quant = _named_method(_load(config)), _named_method(_load(quantization)) if quantization else None
     spec = build_model(whole, served_name, hf_quant, online=online)
     checkpoint = _difference(build_model(whole, served_name, hf_quant), tensors) if tensors else None
     chat = ChatFormat() if spec.pooling else by_architecture(whole.data.get("architectures"))
     market = Market(online=None if online else lambda: replace(build_model(whole, served_name, hf_quant, online=ONLINE), chat=chat))
     return Source(repo, served_name, replace(spec, checkpoint=checkpoint, chat=chat), whole.data, hf_quant.data if hf_quant else None, market)
+
+
+def _named_method(config: Config) -> Config:
+    """A config, or a hf_quant_config.json, whose quantization says ModelOpt's `quant_algo` and no `quant_method`: ModelOpt's, as nobody else writes it.
+
+    vLLM 0.33 alone would load such weights as 16-bit ones, and fail at their scales, unless its producer is named where it looks.
+    """
+    if config.section("quantization").has("quant_algo") and not config.has("quant_method"):
+        return Config({"quant_method": "modelopt", **config.data}, config.path)
+    section = config.section("quantization_config")
+    if (section.has("quant_algo") or section.section("quantization").has("quant_algo")) and not section.has("quant_method"):
+        return Config({**config.data, "quantization_config": {"quant_method": "modelopt", **section.data}}, config.path)
+    return config
 
 
 def _difference(own: ModelSpec, tensors: Sequence[StoredTensor]) -> CheckpointDifference | None:

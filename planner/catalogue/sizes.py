@@ -20,9 +20,7 @@ def stored_as(entry: Entry) -> str:
     method = str(own.get("quant_method", "bf16"))
     if method != "compressed-tensors":
         return method
-    from planner.architecture.quantization import weight_bits
-
-    return f"{weight_bits(own)}-bit"
+    return f"{entry.bits}-bit"
 
 
 def weights_bytes(entry: Entry) -> int:

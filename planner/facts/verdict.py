@@ -116,6 +116,7 @@ class Warn:
 
     code: str
     message: str
+    main_only: bool = False  # not repeated for the smaller servers beside the main one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from planner.architecture.quantization import weight_bits
 from planner.catalogue.load import Entry, model_rows
 from planner.catalogue.rows import ModelRow
 from planner.engines.mlx.ask import MlxAsk
@@ -56,7 +55,7 @@ def _vllm_variants(row: ModelRow, group: GpuGroup, version: str) -> Variants:
     own = row.config.get("quantization_config") or {}
     found: Variants = []
     for entry in entries:
-        found.append((weight_bits(entry.variant.quantization or own), partial(_vllm_fit, entry, group, Pins(vllm_version=version))))
+        found.append((entry.bits, partial(_vllm_fit, entry, group, Pins(vllm_version=version))))
     native = group.gpu.vendor == "nvidia" and group.gpu.capability >= NATIVE_FP8
     if native and row.kind != "embedding" and not any(bits == 8 for bits, _ in found):
         found += [

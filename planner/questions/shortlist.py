@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from planner.catalogue.prices import Prices
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.errors import PlannerError, UnsupportedError
-from planner.facts.document import json_object
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.verdict import Verdict
 from planner.questions.choose import Chosen, Wish, choose
@@ -81,16 +80,13 @@ def machines_for(
 
 def stored_ways(name: str, online: str | None) -> list[Stored]:
     """The ways to store the model: all of the catalogue's where the plain name is given, else the one that is named."""
-    from planner.architecture.quantization import weight_bits
     from planner.catalogue.load import Entry, find_model
-    from planner.catalogue.resolve import find_source
+    from planner.catalogue.resolve import find_source, source_bits
     from planner.text import slug
 
     source = find_source(name, online)
     entry = find_model(name)
     if entry is None or online or not entry.variant.default:
-        quantization = json_object(source.config.get("quantization_config"))
-        return [Stored(source.served_name, source.repo, 8 if online else weight_bits(quantization), source.spec)]
+        return [Stored(source.served_name, source.repo, 8 if online else source_bits(source), source.spec)]
     siblings = [Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant.name != "base"]
-    own = entry.row.config.get("quantization_config") or {}
-    return [Stored(slug(sibling.name), sibling.variant.repo, weight_bits(sibling.variant.quantization or own), sibling.spec()) for sibling in siblings]
+    return [Stored(slug(sibling.name), sibling.variant.repo, sibling.bits, sibling.spec()) for sibling in siblings]

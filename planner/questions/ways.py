@@ -6,13 +6,11 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from planner.architecture.quantization import weight_bits
 from planner.catalogue.load import Entry, find_model
-from planner.catalogue.resolve import find_source
+from planner.catalogue.resolve import find_source, source_bits
 from planner.engines import ENGINES
 from planner.engines.catalogue import Checkpoints
 from planner.errors import PlannerError
-from planner.facts.document import json_object
 from planner.facts.hardware import GpuSpec
 from planner.text import slug
 
@@ -42,14 +40,12 @@ def known(name: str) -> Checkpoints:
     entry = find_model(name)
     if entry is None:
         source = find_source(name)
-        quantization = json_object(source.config.get("quantization_config"))
-        return Checkpoints(name, source.spec.architecture, {_class(weight_bits(quantization)): (name,)}, is_open=True)
-    own = entry.row.config.get("quantization_config") or {}
+        return Checkpoints(name, source.spec.architecture, {_class(source_bits(source)): (name,)}, is_open=True)
     is_open = entry.variant.default or entry.variant.runtime != "vllm"
     siblings = [Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant.name != "base"] if is_open else [entry]
     found: dict[int, tuple[str, ...]] = {}
     for one in siblings:
-        bits = _class(weight_bits(one.variant.quantization or own))
+        bits = _class(one.bits)
         found[bits] = (*found.get(bits, ()), slug(one.name))
     return Checkpoints(slug(entry.row.name if is_open else entry.name), entry.spec().architecture, found, is_open=is_open)
 

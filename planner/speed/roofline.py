@@ -83,6 +83,9 @@ class Fit:
     new_gpu: Mapping[str, Mapping[str, float]]
 
 
+UNMEASURED_LINK = "pcie5"
+
+
 @cache
 def fitted() -> Fit:
     """The constants and their intervals, from speed.json."""
@@ -91,12 +94,10 @@ def fitted() -> Fit:
 
 
 def link_constants(work: Work) -> tuple[str, str]:
-    """The names of what an all-reduce costs: its start, and the share of the link it reaches."""
-    link = work.peak.link
-    if link == "pcie3":
-        ranks = "pair" if work.tensor_parallel_size == 2 else "many"
-        return f"pcie3.{ranks}.start", f"pcie3.{ranks}.share"
-    return f"{'nvlink' if link == 'nvlink' else 'pcie5'}.start", f"{'nvlink' if link == 'nvlink' else 'pcie5'}.share"
+    """The names of what an all-reduce costs: its start, and the share of the link it reaches; a link that nobody measured counts as PCIe 5."""
+    link, ranks = work.peak.link, "pair" if work.tensor_parallel_size == 2 else "many"
+    measured = next((name for name in (f"{link}.{ranks}", link) if f"{name}.start" in fitted().constants), UNMEASURED_LINK)
+    return f"{measured}.start", f"{measured}.share"
 
 
 def rate_names(work: Work) -> RateNames:
@@ -105,7 +106,7 @@ def rate_names(work: Work) -> RateNames:
     moe = work.shape.moe_layers > 0
     bandwidth = [f"bandwidth.{engine}"]
     bandwidth += ["bandwidth.weight_only"] if work.weight_only else []
-    bandwidth += ["bandwidth.h20"] if peak.gpu == "h20" else []
+    bandwidth += [own] if (own := f"bandwidth.{peak.gpu}") in fitted().constants else []  # a GPU that is not like the others
     bandwidth += ["bandwidth.llamacpp_hbm"] if engine == "llamacpp" and peak.hbm else []
     kind = "llamacpp" if engine == "llamacpp" and peak.kind != "apple" else peak.kind
     prefill = [f"prefill.{kind}"]

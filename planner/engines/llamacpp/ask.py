@@ -37,7 +37,6 @@ class GgufAsk:
     gpu_layers: int | None = None
     host: str = "127.0.0.1"
     port: int = 8000
-    is_mistral: bool = False
     has_vision: bool = False
     origin: ModelSpec | None = None  # what the file was made of, where that is known: the speed asks for it
     sampling: Sampling = field(default_factory=Sampling)

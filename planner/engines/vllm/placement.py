@@ -235,9 +235,7 @@ def _why_context(request: Request) -> str:
 
 def stack_warnings(stack: Stack) -> tuple[Warn, ...]:
     """What the user should know: each server's warnings once, and what it means to share GPUs."""
-    found = [
-        warning for server in reversed(stack.servers) for warning in server.plan.warnings if server.plan is stack.main or warning.code != "vision-estimate"
-    ]
+    found = [warning for server in reversed(stack.servers) for warning in server.plan.warnings if server.plan is stack.main or not warning.main_only]
     if len(stack.servers) > 1 and any(stack.held_bytes(gpu) > server.held_bytes for server in stack.servers for gpu in server.gpus):
         order = ", ".join(server.name for server in stack.servers)
         found.append(Warn(code="shared-gpus", message=f"start them in this order, each once the one before it is healthy: {order}; stack.sh does"))

@@ -17,7 +17,9 @@ from planner.errors import PlannerError, UnsupportedError
 from planner.facts.alternatives import Alternative
 from planner.facts.hardware import Host
 from planner.facts.model import ModelSpec
+from planner.facts.storage import Arithmetic
 from planner.facts.verdict import ONLY_AT_LOWEST, Rejection, Verdict, Warn
+from planner.speed.work import main_storage
 from planner.units import CONTEXT_STEP, gib, tokens
 
 
@@ -160,7 +162,8 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         )
     if config.kv_cache_dtype != "auto" and 80 <= gpu.capability < 89:
         found.append(Warn(code="fp8-kv-ampere", message="FP8 KV cache on Ampere works through FlashInfer only; it saves memory, not time"))
-    if (plan.model.quantization == "modelopt" or (plan.model.quantization or "").startswith("fp8")) and 75 <= gpu.capability < 89:
+    stored = main_storage(plan.model)
+    if stored.arithmetic is Arithmetic.FP8 and stored.bits == 8 and 75 <= gpu.capability < 89:
         found.append(
             Warn(
                 code="fp8-weights-ampere",
@@ -184,7 +187,11 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         found.append(Warn(code="tight", message="starts with the expected overhead, not with the conservative one: it may fail on your machine"))
     if plan.model.vision is not None and not config.skip_mm_profiling:
         found.append(
-            Warn(code="vision-estimate", message="the vision tower's profiling peak is derived from shapes, not measured; --language-model-only frees it")
+            Warn(
+                code="vision-estimate",
+                message="the vision tower's profiling peak is derived from shapes, not measured; --language-model-only frees it",
+                main_only=True,
+            )
         )
     if not plan.verdict.falls_short and not plan.choice.holds(plan.request.users):
         found.append(
