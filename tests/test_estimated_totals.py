@@ -28,9 +28,9 @@ def kept_back_mib(memory_mib: int) -> float:
 
 
 def test_the_bounds_are_what_the_rule_misses_on_measured_cards():
-    """On 18 cards: 3060, 3090, 4060 Ti, 4090, 5080, 5090, A4000, PRO 6000 (two), A10G, A40, L4, L40S, T4, V100, A100 (two), H100, H200, B200."""
+    """On 20 cards: 3060, 3090, 4060 Ti, 4090, 5080, 5090, A4000, PRO 6000 (two), A10G, A40, L4, L40S, T4, V100, A100 (two), H100, H200, B200."""
     missed = {row.name: (row.memory_mib - row.cuda_total_gib * 1024) - kept_back_mib(row.memory_mib) for row in MEASURED}
-    assert len(missed) >= 18
+    assert len(missed) >= 20
     worst = max(missed, key=missed.get)
     assert (worst, missed[worst]) == ("a100-40gb", pytest.approx(184.9, abs=0.1))
     assert max(missed.values()) * MIB <= ESTIMATED_TOTAL_LESS_BYTES

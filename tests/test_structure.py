@@ -73,7 +73,7 @@ def test_the_main_command_imports_no_heavy_library(tmp_path):
         "from planner.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'numpy', 'huggingface_hub', 'pydantic', 'rich', 'torch', 'argparse', 'difflib', 'logging'} & set(sys.modules)\n"
+        "heavy = {'numpy', 'huggingface_hub', 'pydantic', 'rich', 'torch', 'argparse', 'difflib', 'logging', 'yaml'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
