@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from planner.record import dataclass
 from planner.units import MIB
 
 MemoryType = Literal["hbm", "gddr", "lpddr"]

@@ -97,10 +97,15 @@ class BoundBy(StrEnum):
     """What a step takes longest for; `launches` is what kernels cost before they do anything."""
 
     WEIGHTS = "weights"
-    ARITHMETIC = "arithmetic"
-    KV_CACHE = "KV cache"
-    ALL_REDUCES = "all-reduces"
+    COMPUTE = "compute"
+    KV_CACHE = "kv_cache"
+    COMMUNICATION = "communication"
     LAUNCHES = "launches"
+
+    @property
+    def words(self) -> str:
+        """As a sentence says it."""
+        return {BoundBy.KV_CACHE: "the KV cache", BoundBy.COMMUNICATION: "communication between GPUs", BoundBy.LAUNCHES: "kernel launches"}.get(self, self)
 
 
 SCHEMAS = (

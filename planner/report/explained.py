@@ -13,7 +13,8 @@ from typing_extensions import TypedDict
 from planner.engines import ENGINES
 from planner.facts.hardware import GpuSpec
 from planner.facts.observed import Difference, Explained, Remedy
-from planner.report.contract import SCHEMA, CheckJson, check_json
+from planner.report.contract import CheckJson, check_json
+from planner.report.contract_parts import SCHEMA
 from planner.units import GIB, tokens
 from planner.version import VERSION
 

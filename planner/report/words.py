@@ -36,4 +36,4 @@ def speed_lines(found: SpeedEstimate | NoSpeed) -> Iterator[str]:
     if found.users > 1 and found.total_tokens_per_s is not None:
         text += f"; concurrency {found.users}: {between(found.total_tokens_per_s)} tokens/s together"
     yield text + "."
-    yield f"{found.grade}: {found.because}; a step is bound by {found.bound_by}"
+    yield f"{found.grade}: {found.because}; a step is bound by {found.bound_by.words}"

@@ -194,9 +194,9 @@ class Step(Generic[Real]):
         """The term that takes most of it (of numbers, not of arrays)."""
         terms: dict[BoundBy, float] = {
             BoundBy.WEIGHTS: self.weights,
-            BoundBy.ARITHMETIC: self.arithmetic,
+            BoundBy.COMPUTE: self.arithmetic,
             BoundBy.KV_CACHE: self.caches,
-            BoundBy.ALL_REDUCES: self.all_reduces,
+            BoundBy.COMMUNICATION: self.all_reduces,
             BoundBy.LAUNCHES: self.launches,
         }
         return max(terms, key=terms.__getitem__)

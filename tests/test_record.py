@@ -1,0 +1,115 @@
+"""The lean dataclass beside the standard library's: whatever one does, the other does."""
+
+import copy
+import dataclasses
+import pickle
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.facts.hardware import GpuSpec
+from planner.record import dataclass
+
+
+def shapes(decorator):
+    """One class of each kind that the program has, made by a decorator."""
+
+    @decorator(frozen=True, slots=True, kw_only=True)
+    class Named:
+        name: str
+        size: int = 3
+        more: dict[str, int] = dataclasses.field(default_factory=dict)
+        own: object = dataclasses.field(default=None, repr=False, compare=False)
+
+        @property
+        def twice(self) -> int:
+            return 2 * self.size
+
+    @decorator(frozen=True, slots=True)
+    class Placed:
+        left: int
+        right: str = "r"
+
+    @decorator(slots=True)
+    class Open:
+        value: int = 0
+
+    @decorator(frozen=True, kw_only=True, eq=False)
+    class Row:
+        name: str
+
+        def __post_init__(self):
+            if not self.name:
+                raise ValueError("no name")
+
+    return Named, Placed, Open, Row
+
+
+OURS, THEIRS = shapes(dataclass), shapes(dataclasses.dataclass)
+Named, Placed, Open, Row = OURS
+Held = dataclass(frozen=True, slots=True)(type("Held", (), {"__annotations__": {"value": "int"}, "__module__": __name__}))
+
+
+def outcome(act):
+    """What comes of something: the printed value, or the kind of error."""
+    try:
+        return repr(act()).replace("shapes.<locals>.", "")
+    except Exception as error:  # compared with the other's
+        return type(error).__name__
+
+
+@pytest.mark.parametrize("kind", range(4), ids=["named", "placed", "open", "row"])
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda kind: kind(),
+        lambda kind: kind("a"),
+        lambda kind: kind(name="a"),
+        lambda kind: kind(name=""),
+        lambda kind: kind(name="a", size=4, more={"x": 1}, own=2),
+        lambda kind: kind(1, right="x"),
+        lambda kind: kind(1, left=2),
+        lambda kind: kind(nothing=1),
+        lambda kind: kind(name="a", nothing=1),
+        lambda kind: kind(value=7),
+        lambda kind: [field.name for field in dataclasses.fields(kind)],
+        lambda kind: dataclasses.asdict(kind(name="a")),
+        lambda kind: dataclasses.replace(kind(name="a"), name="b"),
+        lambda kind: dataclasses.replace(kind(1), right="b"),
+        lambda kind: setattr(kind(name="a"), "name", "b"),
+        lambda kind: setattr(kind(value=1), "value", 2),
+        lambda kind: setattr(kind(value=1), "other", 2),
+        lambda kind: delattr(kind(1), "left"),
+        lambda kind: kind(name="a") == kind(name="a", own=3),
+        lambda kind: kind(name="a") == kind(name="b"),
+        lambda kind: kind(1) == (1, "r"),
+        lambda kind: hash(kind(1)) == hash(kind(1)),
+        lambda kind: hash(kind(value=1)),
+        lambda kind: hasattr(kind, "__dict__") and hasattr(kind(1), "__dict__"),
+        lambda kind: kind.__match_args__,
+        lambda kind: kind(name="a").twice,
+    ],
+)
+def test_whatever_one_does_the_other_does(kind, act):
+    for _ in range(30):  # before `__init__` is compiled, and after
+        assert outcome(lambda: act(OURS[kind])) == outcome(lambda: act(THEIRS[kind]))
+
+
+@given(st.integers(), st.text())
+def test_objects_are_equal_and_hashed_by_their_fields(left, right):
+    assert Placed(left, right) == Placed(left=left, right=right)
+    assert hash(Placed(left, right)) == hash(Placed(left, right))
+    assert Placed(left, right) != Placed(left + 1, right)
+
+
+def test_frozen_objects_are_copied_and_sent_to_other_processes():
+    sys.modules[__name__].Held = Held
+    assert pickle.loads(pickle.dumps(Held(4))) == Held(4)  # noqa: S301 - our own
+    assert copy.deepcopy(Held(4)) == copy.copy(Held(4)) == Held(4)
+
+
+def test_the_programs_own_types_are_made_so():
+    assert GpuSpec.__hash__ is Placed.__hash__
+    assert dataclasses.is_dataclass(GpuSpec)
