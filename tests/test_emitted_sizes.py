@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from planner.emit import emit_formats
-from planner.emit.litellm import default_max_tokens, model_info, sampling_values
+from planner.emit.litellm import model_info, sampling_values
 from planner.facts.deployment import Deployment, Sampling, Service
 from planner.units import GIB
 
@@ -56,7 +56,7 @@ def test_a_clusters_volume_holds_the_weights_twice(weights, storage):
 )
 def test_an_answer_is_at_most_a_quarter_of_the_context_by_default(recommended, context, limit):
     asked = service(recommended=recommended, context=context)
-    assert default_max_tokens(asked) == limit
+    assert asked.default_max_tokens == limit
     assert sampling_values(asked).get("max_tokens") == limit
 
 

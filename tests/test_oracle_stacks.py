@@ -10,8 +10,8 @@ from test_oracle import ask, judge_python
 
 from planner.catalogue.load import find_gpu
 from planner.catalogue.resolve import find_source
-from planner.emit.bench import vllm_bench_argv
 from planner.emit.multinode import MASTER_PORT
+from planner.engines.vllm.load import bench_argv
 
 pytestmark = pytest.mark.judge
 VLLM = [name for name, row in GRID.items() if row.engine is None and row.gpu != "mi300x"]
@@ -35,7 +35,7 @@ def test_every_servers_command_is_valid_on_its_gpus(name):
 
 
 def test_the_load_test_is_one_that_vllm_takes():
-    commands = [list(vllm_bench_argv(deployment(name))) for name in VLLM]
+    commands = [list(bench_argv(deployment(name))) for name in VLLM]
     wrong = [*commands[0], "--no-such-flag"]
     done = subprocess.run(
         [judge_python(), ROOT / "tests" / "oracle" / "parse_bench.py"],

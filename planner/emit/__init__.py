@@ -7,11 +7,12 @@ from importlib import import_module
 
 from planner.emit.bench import bench_files
 from planner.emit.litellm import agent_env, custom_callbacks, litellm_yaml
-from planner.emit.ollama import ollama_files
+from planner.emit.own import own_files
 from planner.emit.serve import serve_script
 from planner.emit.setup import setup_script
 from planner.emit.stack import stack_script
 from planner.emit.trial import trial_files
+from planner.engines import serving_of
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.deployment import Deployment
 
@@ -21,10 +22,10 @@ FORMATS: dict[str, tuple[str, str, str]] = {
     "systemd": ("systemd", "systemd_files", "systemd user units"),
     "k8s": ("kubernetes", "kubernetes_files", "Kubernetes Deployments and Services"),
     "lws": ("kubernetes", "leader_worker_set_files", "a LeaderWorkerSet: one server over several nodes"),
-    "helm": ("clouds", "production_stack_files", "values of the vLLM production stack's chart"),
+    "helm": ("clouds", "production_stack_files", "values of the production stack's Helm chart"),
     "ray": ("clouds", "ray_serve_files", "a Ray Serve LLM config"),
     "skypilot": ("clouds", "skypilot_files", "a SkyPilot task"),
-    "nodes": ("multinode", "multinode_files", "vLLM's own commands for several machines (mp and ray)"),
+    "nodes": ("multinode", "multinode_files", "a server's own commands for several machines (mp and ray)"),
 }
 
 
@@ -35,10 +36,10 @@ def emit(deployment: Deployment) -> dict[str, str]:
         files |= emit_formats(deployment, ("nodes",))
     else:
         files["stack.sh"] = stack_script(deployment)
-    if len(deployment.services) == 1 and deployment.main.engine == "vllm" and deployment.nodes == 1:
+    if len(deployment.services) == 1 and "serve" in serving_of(deployment.main.engine).formats and deployment.nodes == 1:
         files["serve.sh"] = serve_script(deployment)
     files |= {"litellm.yaml": litellm_yaml(deployment), "agent.env": agent_env(deployment)}
-    files |= ollama_files(deployment) | bench_files(deployment) | trial_files(deployment)
+    files |= own_files(deployment) | bench_files(deployment) | trial_files(deployment)
     if any(service.is_mistral for service in deployment.services):
         files["custom_callbacks.py"] = custom_callbacks(deployment)
     return files

@@ -1,11 +1,12 @@
-"""The vLLM production stack's Helm values, a Ray Serve config, a SkyPilot task."""
+"""The production stack's Helm values, a Ray Serve config, a SkyPilot task."""
 
 from __future__ import annotations
 
-from planner.emit.containers import only, shares_gpus
-from planner.emit.lines import comment, yaml_text
+from planner.emit.containers import container, only, shares_gpus
+from planner.emit.lines import template, yaml_text
+from planner.engines import serving_of
 from planner.errors import PlannerError
-from planner.facts.deployment import Deployment, Service
+from planner.facts.deployment import Deployment, Service, comment
 from planner.units import GIB, ceil_div
 
 # vLLM's flags that the chart has a key for (production-stack @a6c0eee, helm/values.schema.json, vllmConfig).
@@ -37,9 +38,9 @@ _SKY_NAMES = {
 
 
 def flag_values(service: Service) -> list[tuple[str, str | None]]:
-    """A service's flags behind `vllm serve MODEL`, each with its value, or None for a switch."""
+    """A service's flags behind its command and model, each with its value, or None for a switch."""
     found: list[tuple[str, str | None]] = []
-    for word in service.argv[3:]:
+    for word in service.argv[len(serving_of(service.engine).command) + 1 :]:
         if word.startswith("--"):
             found.append((word, None))
         else:
@@ -59,7 +60,7 @@ def _number(text: str) -> int | float | str:
 
 def production_stack_files(deployment: Deployment) -> dict[str, str]:
     """values.yaml of chart vllm-stack. Raises PlannerError where servers share GPUs: the chart gives each pod its own."""
-    only(deployment, "vllm", "the production stack")
+    only(deployment, "helm", "the production stack")
     if shares_gpus(deployment):
         raise PlannerError("the production stack gives each server GPUs of its own; these share some", "k8s runs them in one container")
     document = {
@@ -69,8 +70,7 @@ def production_stack_files(deployment: Deployment) -> dict[str, str]:
             "modelSpec": [_model(service, deployment) for service in reversed(deployment.services)],
         }
     }
-    header = f"# {comment(deployment.title)}\n#   helm repo add vllm https://vllm-project.github.io/production-stack\n#   helm install vllm vllm/vllm-stack -f values.yaml\n"
-    return {"values.yaml": header + yaml_text(document)}
+    return {"values.yaml": template("production_stack.txt").format(title=comment(deployment.title)) + yaml_text(document)}
 
 
 def _startup() -> dict[str, object]:
@@ -88,10 +88,11 @@ def _model(service: Service, deployment: Deployment) -> dict[str, object]:
         else:
             extra += [flag] + ([value] if value is not None else [])
     gpus = len(service.gpus) // deployment.nodes
+    repository, _, tag = container(service).images["nvidia"].partition(":")
     spec: dict[str, object] = {
         "name": service.name,
-        "repository": "vllm/vllm-openai",
-        "tag": f"v{service.version}.0",
+        "repository": repository,
+        "tag": tag.format(version=service.version),
         "modelURL": service.model,
         "replicaCount": 1,
         "requestCPU": gpus + 1,  # a process for each GPU and the API server
@@ -107,13 +108,14 @@ def _model(service: Service, deployment: Deployment) -> dict[str, object]:
 
 def ray_serve_files(deployment: Deployment) -> dict[str, str]:
     """ray-serve.yaml: `serve run ray-serve.yaml` on a cluster with the GPUs."""
-    only(deployment, "vllm", "Ray Serve")
+    only(deployment, "ray", "Ray Serve")
     if shares_gpus(deployment):
         raise PlannerError("Ray Serve gives each replica GPUs of its own; these servers share some", "k8s or compose run them together")
     configs = [_llm_config(service, deployment) for service in reversed(deployment.services)]
     application = {"name": "llm", "route_prefix": "/", "import_path": "ray.serve.llm:build_openai_app", "args": {"llm_configs": configs}}
+    package = serving_of(deployment.main.engine).packages[0].format(version=deployment.main.version)
     document = {"http_options": {"host": deployment.bind, "port": deployment.main.port}, "applications": [application]}
-    header = f"# {comment(deployment.title)}\n#   pip install 'ray[serve,llm]' 'vllm=={deployment.main.version}.0'\n#   serve run ray-serve.yaml\n"
+    header = f"# {comment(deployment.title)}\n#   pip install 'ray[serve,llm]' '{package}'\n#   serve run ray-serve.yaml\n"
     return {"ray-serve.yaml": header + yaml_text(document)}
 
 
@@ -134,7 +136,7 @@ def _llm_config(service: Service, deployment: Deployment) -> dict[str, object]:
 
 def skypilot_files(deployment: Deployment) -> dict[str, str]:
     """skypilot.yaml: a task that runs this folder's own scripts. Raises PlannerError for a GPU no cloud rents out under a known name."""
-    only(deployment, "vllm", "SkyPilot")
+    only(deployment, "skypilot", "SkyPilot")
     if deployment.gpu not in _SKY_NAMES:
         raise PlannerError(f"SkyPilot's name of {deployment.gpu_title} is not known here", f"known: {', '.join(_SKY_NAMES)}")
     per_node = deployment.count // deployment.nodes

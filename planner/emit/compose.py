@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from posixpath import join, normpath
 
-from planner.emit.containers import EVERYWHERE, LITELLM_IMAGE, LOADING_SECONDS, image, inside
-from planner.emit.lines import comment, yaml_text
+from planner.emit.containers import EVERYWHERE, LITELLM_IMAGE, LOADING_SECONDS, container, image, inside
+from planner.emit.lines import yaml_text
 from planner.emit.litellm import custom_callbacks, litellm_yaml, proxy_argv
-from planner.emit.ollama import ollama_files, ollama_steps
-from planner.facts.deployment import Deployment, Service
+from planner.emit.own import own_files
+from planner.engines import serving_of
+from planner.facts.deployment import Deployment, Service, comment
+from planner.facts.serving import MODELS, Container
 
 _HEADER = """\
 # {title}
 #   export LITELLM_MASTER_KEY="sk-$(openssl rand -hex 24)"
 #   docker compose up --detach --wait
-# Servers start one after the other, each once the one before it is healthy: vLLM refuses to start where its share is not free.
+# Servers start one after the other, each once the one before it is healthy: its share of memory must be free then.
 """
-MODELS = "/models"  # where a container looks for what is named by a relative path
-_PROBE = "import urllib.request as u; u.urlopen('{url}', timeout=4)"
+_PROXY_PROBE = Container(images={}).probe  # its image has Python
 
 
 def _escaped(words: tuple[str, ...]) -> list[str]:
@@ -26,10 +27,15 @@ def _escaped(words: tuple[str, ...]) -> list[str]:
     return [word.replace("$", "$$") for word in words]
 
 
-def _health(url: str, engine: str) -> dict[str, object]:
-    tests = {"ollama": ["CMD", "ollama", "list"], "llama.cpp": ["CMD", "curl", "--silent", "--fail", url]}
-    test = tests.get(engine, ["CMD", "python3", "-c", _PROBE.format(url=url)])
-    return {"test": test, "interval": "10s", "timeout": "5s", "retries": 3, "start_period": f"{LOADING_SECONDS}s", "start_interval": "2s"}
+def _health(url: str, probe: tuple[str, ...]) -> dict[str, object]:
+    return {
+        "test": ["CMD", *(word.format(url=url) for word in probe)],
+        "interval": "10s",
+        "timeout": "5s",
+        "retries": 3,
+        "start_period": f"{LOADING_SECONDS}s",
+        "start_interval": "2s",
+    }
 
 
 def _bind(folder: str) -> dict[str, object]:
@@ -39,18 +45,8 @@ def _bind(folder: str) -> dict[str, object]:
 
 
 def _lies_here(service: Service) -> bool:
-    """Whether vLLM loads its model from a folder of this machine."""
-    return service.engine == "vllm" and service.model.startswith(("/", "./", "../"))
-
-
-def _volumes(service: Service) -> list[str]:
-    match service.engine:
-        case "vllm":
-            return ["hub-cache:/root/.cache/huggingface", "vllm-cache:/root/.cache/vllm"]
-        case "ollama":
-            return ["ollama:/root/.ollama"]
-        case _:
-            return [f"./:{MODELS}:ro"]
+    """Whether its model is a folder of this machine."""
+    return serving_of(service.engine).loads_folders and service.model.startswith(("/", "./", "../"))
 
 
 def _gpus(deployment: Deployment, service: Service) -> dict[str, object]:
@@ -61,24 +57,22 @@ def _gpus(deployment: Deployment, service: Service) -> dict[str, object]:
 
 
 def _service(deployment: Deployment, service: Service, before: Service | None) -> dict[str, object]:
-    held = inside(service)
+    held, own = inside(service), container(service)
     environment = {name: value.replace("$", "$$") for name, value in held.env.items() if name != "CUDA_VISIBLE_DEVICES"}
     entry: dict[str, object] = {"image": image(deployment, service)}
-    match service.engine:
-        case "vllm":
-            environment["HF_TOKEN"] = "${HF_TOKEN:-}"  # noqa: S105 - a reference
-            entry |= {"entrypoint": ["vllm", "serve"], "command": _escaped(held.argv[2:]), "ipc": "host"}
-        case "ollama":
-            pass
-        case _:
-            entry |= {"command": _escaped(held.argv[1:]), "working_dir": MODELS}
-    if _lies_here(service):
-        entry["working_dir"] = MODELS
+    if own.entrypoint:
+        entry["entrypoint"] = list(own.entrypoint)
+    if own.command_from is not None:
+        entry["command"] = _escaped(held.argv[own.command_from :])
+    if own.shares_ipc:
+        entry["ipc"] = "host"
+    if folder := own.working_folder or (MODELS if _lies_here(service) else ""):
+        entry["working_dir"] = folder
     entry |= {
-        "environment": environment,
+        "environment": environment | dict(own.environment),
         "ports": [f"127.0.0.1:{service.port}:{service.port}"],
-        "volumes": [*_volumes(service), *([_bind(service.model)] if _lies_here(service) else [])],
-        "healthcheck": _health(f"http://127.0.0.1:{service.port}{service.health}", service.engine),
+        "volumes": [*own.volumes, *([_bind(service.model)] if _lies_here(service) else [])],
+        "healthcheck": _health(f"http://127.0.0.1:{service.port}{service.health}", own.probe),
         "restart": "unless-stopped",
         **_gpus(deployment, service),
     }
@@ -87,15 +81,15 @@ def _service(deployment: Deployment, service: Service, before: Service | None) -
     return entry
 
 
-def _models(deployment: Deployment) -> dict[str, object]:
-    """A container that makes Ollama's models from their Modelfiles, and ends."""
-    process = next(service for service in deployment.processes if service.engine == "ollama")
+def _models(deployment: Deployment, process: Service) -> dict[str, object]:
+    """A container that makes the models of a server from their files, and ends."""
+    serving = serving_of(process.engine)
     return {
         "image": image(deployment, process),
         "entrypoint": ["sh", "-ec"],
-        "command": ["\n".join(_escaped(tuple(ollama_steps(deployment))))],
+        "command": ["\n".join(_escaped(tuple(serving.make_models(deployment))))],
         "working_dir": "/plan",
-        "environment": {"OLLAMA_HOST": f"{process.name}:{process.port}"},
+        "environment": {serving.address_variable: f"{process.name}:{process.port}"},
         "volumes": ["./:/plan:ro"],
         "depends_on": {process.name: {"condition": "service_healthy"}},
         "restart": "no",
@@ -109,8 +103,9 @@ def compose_files(deployment: Deployment) -> dict[str, str]:
     for service in deployment.processes:
         services[service.name] = _service(deployment, service, before)
         before = service
-    files = ollama_files(deployment)
-    made = {"models": _models(deployment)} if files else {}
+    files = own_files(deployment)
+    making = next((process for process in deployment.processes if serving_of(process.engine).make_models(deployment)), None)
+    made = {"models": _models(deployment, making)} if making else {}
     hosts = {service.port: service.name for service in deployment.processes}
     reached = tuple(replace(service, host=hosts[service.port]) for service in deployment.services)
     callbacks = any(service.is_mistral for service in deployment.services)
@@ -121,13 +116,13 @@ def compose_files(deployment: Deployment) -> dict[str, str]:
         "environment": {"LITELLM_MASTER_KEY": "${LITELLM_MASTER_KEY:?export it first}"},
         "ports": [f"{deployment.bind}:{port}:{port}"],
         "volumes": ["./litellm.compose.yaml:/app/config.yaml:ro", *(["./custom_callbacks.py:/app/custom_callbacks.py:ro"] if callbacks else [])],
-        "healthcheck": _health(f"http://127.0.0.1:{port}/health/liveliness", "litellm"),
+        "healthcheck": _health(f"http://127.0.0.1:{port}/health/liveliness", _PROXY_PROBE),
         "depends_on": {service.name: {"condition": "service_healthy"} for service in deployment.processes}
         | {name: {"condition": "service_completed_successfully"} for name in made},
         "restart": "unless-stopped",
     }
     services |= made
-    kept = [volume for service in deployment.processes for volume in _volumes(service) if not volume.startswith((".", "/"))]
+    kept = [volume for service in deployment.processes for volume in container(service).volumes if not volume.startswith((".", "/"))]
     named = {volume.partition(":")[0] for volume in kept}
     document = {"name": deployment.slug[:63].strip("-"), "services": services, "volumes": {name: {} for name in sorted(named)}}
     files |= {"compose.yaml": _HEADER.format(title=comment(deployment.title)) + yaml_text(document)}

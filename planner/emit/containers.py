@@ -4,41 +4,47 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from planner.engines import known_programs, serving_of
 from planner.errors import PlannerError
 from planner.facts.deployment import Deployment, Service
+from planner.facts.serving import Container
 
 LITELLM_IMAGE = "ghcr.io/berriai/litellm:main-stable"
-LLAMA_CPP_IMAGE = "ghcr.io/ggml-org/llama.cpp:server-cuda"
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside a container; what is published binds to 127.0.0.1
 LOADING_SECONDS = 3600  # weights over a slow line, then compilation: a probe that gives up earlier kills a server that would have started
 
 
 def image(deployment: Deployment, service: Service) -> str:
     """The image of an engine. Raises PlannerError where there is none."""
-    match service.engine:
-        case "vllm":
-            return "rocm/vllm:latest" if deployment.vendor == "amd" else f"vllm/vllm-openai:v{service.version}.0"
-        case "ollama":
-            return "ollama/ollama:latest"
-        case "llama.cpp":
-            return LLAMA_CPP_IMAGE
-        case _:
-            raise PlannerError(f"{service.engine} runs on macOS itself, not in a container", "stack.sh starts it")
+    images = container(service).images
+    text = images.get(deployment.vendor) or images.get("")
+    if text is None:
+        raise PlannerError(f"no image of {service.engine} for {deployment.gpu_title} is known", "stack.sh starts it")
+    return text.format(version=service.version)
 
 
-def only(deployment: Deployment, engine: str, what: str) -> None:
-    """Refuse a format that knows one engine only."""
+def container(service: Service) -> Container:
+    """How a service runs in a container. Raises PlannerError where it does not."""
+    held = serving_of(service.engine).container
+    if held is None:
+        raise PlannerError(f"{service.engine} runs on macOS itself, not in a container", "stack.sh starts it")
+    return held
+
+
+def only(deployment: Deployment, form: str, what: str) -> None:
+    """Refuse servers that a format does not hold; each engine says which of these it has."""
     for service in deployment.services:
-        if service.engine != engine:
-            raise PlannerError(f"{what} serves {engine} only; {service.name} is {service.engine}", "compose and systemd run all engines on Linux")
+        if form not in serving_of(service.engine).formats:
+            able = [program for program in known_programs() if form in serving_of(program).formats]
+            raise PlannerError(f"{what} serves {' and '.join(able)} only; {service.name} is {service.engine}", "compose and systemd run all engines on Linux")
 
 
 def inside(service: Service) -> Service:
     """The same service as it runs in a container of its own: it listens on all of the container's addresses."""
-    argv = list(service.argv)
+    argv, variable = list(service.argv), serving_of(service.engine).address_variable
     if "--host" in argv:
         argv[argv.index("--host") + 1] = EVERYWHERE
-    env = {name: f"{EVERYWHERE}:{service.port}" if name == "OLLAMA_HOST" else value for name, value in service.env.items()}
+    env = {name: f"{EVERYWHERE}:{service.port}" if name == variable else value for name, value in service.env.items()}
     return replace(service, argv=tuple(argv), env=env, host=EVERYWHERE)
 
 

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner.emit.containers import EVERYWHERE, LITELLM_IMAGE, LOADING_SECONDS, image, inside, only, shares_gpus
-from planner.emit.lines import comment, yaml_text
+from planner.emit.lines import yaml_text
 from planner.emit.litellm import custom_callbacks, litellm_yaml, proxy_argv
 from planner.emit.multinode import leader_worker_command
 from planner.emit.stack import stack_script
-from planner.facts.deployment import Deployment, Service
+from planner.facts.deployment import Deployment, Service, comment
 from planner.units import GIB, ceil_div
 
 _HEADER = """\
@@ -113,12 +113,12 @@ def _cache(deployment: Deployment) -> Manifest:
 
 def object_name(service: Service) -> str:
     """The name of a service's objects."""
-    return f"vllm-{service.name}"
+    return f"{service.engine}-{service.name}"
 
 
 def kubernetes_files(deployment: Deployment) -> dict[str, str]:
     """kubernetes.yaml: everything for one node."""
-    only(deployment, "vllm", "Kubernetes")
+    only(deployment, "k8s", "Kubernetes")
     manifests = [_cache(deployment)]
     if shares_gpus(deployment):
         manifests += _together(deployment)
@@ -128,7 +128,7 @@ def kubernetes_files(deployment: Deployment) -> dict[str, str]:
             container = _engine(deployment, service.name, service, len(service.gpus), list(held.argv)) | {"ports": [{"containerPort": service.port}]}
             container |= _probes(service.port, service.health)
             manifests.append(_workload(deployment, object_name(service), {"containers": [container], "volumes": list(_VOLUMES)}))
-    shared = f"vllm-{deployment.main.name}"
+    shared = object_name(deployment.main)
     for service in deployment.processes:
         selector = {"app.kubernetes.io/name": shared if shares_gpus(deployment) else object_name(service)}
         manifests.append(_port(object_name(service), selector, service.port, deployment))
@@ -138,7 +138,7 @@ def kubernetes_files(deployment: Deployment) -> dict[str, str]:
 
 def _together(deployment: Deployment) -> list[Manifest]:
     """Servers that share GPUs, in one container under stack.sh."""
-    name = f"vllm-{deployment.main.name}"
+    name = object_name(deployment.main)
     held = replace(deployment, services=tuple(replace(inside(service), env=service.env) for service in deployment.processes))
     container = _engine(deployment, "servers", deployment.main, deployment.count, ["bash", "/plan/stack.sh", "run"])
     container["env"] = [_TOKEN, {"name": "PLAN_STATE_DIR", "value": "/tmp/plan"}]  # noqa: S108 - in a pod
@@ -172,11 +172,11 @@ def _proxy(deployment: Deployment) -> list[Manifest]:
 
 def leader_worker_set_files(deployment: Deployment) -> dict[str, str]:
     """leaderworkerset.yaml: one server over several nodes, tensor parallel inside and pipeline parallel across."""
-    only(deployment, "vllm", "LeaderWorkerSet")
+    only(deployment, "lws", "LeaderWorkerSet")
     service, per_node = deployment.main, deployment.count // deployment.nodes
     name = object_name(service)
     labels = _labels(deployment, name)
-    container = _engine(deployment, "vllm", service, per_node, ["sh", "-c", leader_worker_command(inside(service), deployment.nodes)])
+    container = _engine(deployment, service.engine, service, per_node, ["sh", "-c", leader_worker_command(inside(service), deployment.nodes)])
     leader = container | {"ports": [{"containerPort": service.port}]} | _probes(service.port, service.health)
     group: Manifest = {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",

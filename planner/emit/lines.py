@@ -1,14 +1,9 @@
-"""Text that every emitter needs: comments on one line, a command with one flag a line."""
+"""Text that every emitter needs: a command with one flag a line, YAML, templates."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
-
-
-def comment(text: str) -> str:
-    """Text that is safe behind a comment sign: on one line."""
-    return " ".join(text.split())
 
 
 def argument_lines(words: tuple[str, ...]) -> list[str]:

@@ -9,14 +9,11 @@ from __future__ import annotations
 import shlex
 from dataclasses import fields
 
-from planner.emit.lines import comment, template, yaml_text
-from planner.facts.deployment import Deployment, Service
+from planner.emit.lines import template, yaml_text
+from planner.engines import serving_of
+from planner.facts.deployment import PROMPT_SHARE, Deployment, Service, comment
 
 LITELLM_VERSION = "1.106.2"
-# How LiteLLM speaks to each engine; ollama_chat is Ollama's chat route, whose embeddings have the prefix ollama.
-_PREFIX = {"vllm": "hosted_vllm", "mlx-lm": "hosted_vllm", "mlx-vlm": "hosted_vllm", "ollama": "ollama_chat", "llama.cpp": "openai"}
-_STRUCTURED = ("vllm", "llama.cpp", "ollama")  # their grammars hold an answer to a JSON schema; the MLX servers' do not
-_PROMPT_SHARE = 4  # a default of max_tokens leaves three quarters of the context to the prompt: beyond it the server refuses
 
 _HEADER = """\
 # One endpoint in front of the server{s}. The master key comes from the environment only:
@@ -28,9 +25,9 @@ _HEADER = """\
 
 def deployment_model(service: Service) -> str:
     """What LiteLLM calls the model behind the alias: the provider's prefix and the name the server knows."""
-    if service.engine == "ollama" and service.task == "embedding":
-        return f"ollama/{service.served_name}"
-    return f"{_PREFIX[service.engine]}/{service.served_name}"
+    serving = serving_of(service.engine)
+    prefix = (serving.embedding_prefix if service.task == "embedding" else "") or serving.proxy_prefix
+    return f"{prefix}/{service.served_name}"
 
 
 def proxy_argv(deployment: Deployment) -> tuple[str, ...]:
@@ -38,22 +35,16 @@ def proxy_argv(deployment: Deployment) -> tuple[str, ...]:
     return ("litellm", "--config", "litellm.yaml", "--host", deployment.bind, "--port", str(deployment.proxy_port))
 
 
-def default_max_tokens(service: Service) -> int | None:
-    """The recommended limit of an answer, at most a quarter of the context; None where nobody recommends one."""
-    recommended = service.sampling.max_tokens
-    return min(recommended, service.context // _PROMPT_SHARE) if recommended and service.context else recommended
-
-
 def sampling_values(service: Service) -> dict[str, float | int]:
     """What the makers recommend, by the names of the OpenAI and vLLM APIs."""
     names = [each.name for each in fields(service.sampling) if each.name not in ("source", "max_tokens")]
     values = {name: value for name in names if (value := getattr(service.sampling, name)) is not None}
-    limit = default_max_tokens(service)
+    limit = service.default_max_tokens
     return values | ({"max_tokens": limit} if limit else {})
 
 
 def _api_base(service: Service) -> str:
-    return service.url if service.engine == "ollama" else f"{service.url}/v1"
+    return service.url + serving_of(service.engine).api
 
 
 def _entry(service: Service) -> dict[str, object]:
@@ -71,14 +62,14 @@ def model_info(service: Service) -> dict[str, object]:
         info["max_input_tokens"] = context  # prompt and answer together, as LiteLLM's own table has it for models with one window
     if service.task == "chat":
         if context:
-            info["max_output_tokens"] = default_max_tokens(service) or max(1, context // _PROMPT_SHARE)
+            info["max_output_tokens"] = service.default_max_tokens or max(1, context // PROMPT_SHARE)
         info |= {
             "supports_function_calling": service.calls_tools,
             "supports_tool_choice": service.calls_tools,
             "supports_vision": service.has_vision,
             "supports_reasoning": service.reasons,
         }
-        if service.engine in _STRUCTURED:
+        if serving_of(service.engine).holds_schemas:
             info["supports_response_schema"] = True
     return info
 

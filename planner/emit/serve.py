@@ -1,42 +1,12 @@
-"""serve.sh: one vLLM server in the foreground: checks, the exact command, a wait until it is healthy."""
+"""serve.sh: one server in the foreground: checks, the exact command, a wait until it is healthy. The script is templates/serve.sh."""
 
 from __future__ import annotations
 
 import shlex
 
-from planner.emit.lines import argument_lines, comment
-from planner.facts.deployment import Deployment
-
-_SCRIPT = """\
-#!/usr/bin/env bash
-# {title}
-# {capacity}
-# Stop it with Ctrl-C, or with: kill "$(cat {pid_file})"
-set -euo pipefail
-
-fail() {{ echo "serve.sh: $*" >&2; exit 1; }}
-command -v vllm >/dev/null || fail "vllm is not on PATH; install it in a virtual environment: pip install vllm=={version}.0"
-command -v curl >/dev/null || fail "curl is needed to wait for the server"
-{toolchain}
-{reasons}
-args=(
-{arguments}
-)
-
-vllm serve "${{args[@]}}" &
-server=$!
-echo "${{server}}" >{pid_file}
-trap 'kill "${{server}}" 2>/dev/null || true' INT TERM
-trap 'rm -f {pid_file}' EXIT
-
-# Loading and graph capture take minutes; the server answers /health once it can serve.
-until curl --silent --fail --output /dev/null --max-time 5 {url}/health; do
-  kill -0 "${{server}}" 2>/dev/null || fail "the server ended before it was healthy; its log is above"
-  sleep 2
-done
-echo {ready}
-wait "${{server}}"
-"""
+from planner.emit.lines import argument_lines, template
+from planner.engines import serving_of, title_of
+from planner.facts.deployment import Deployment, comment
 
 _TOOLCHAIN = """\
 # This KV cache dtype needs FlashInfer, which compiles its kernels at first start.
@@ -48,15 +18,18 @@ command -v ninja >/dev/null || fail "ninja is missing; install it with: pip inst
 def serve_script(deployment: Deployment) -> str:
     """The text of serve.sh for the only server of a deployment."""
     service = deployment.main
+    serving = serving_of(service.engine)
     capacity, reasons = "".join(service.notes[:1]), service.notes[1:]
-    return _SCRIPT.format(
-        title=comment(f"{deployment.title}, planned for vLLM {service.version}"),
+    return template("serve.sh").format(
+        title=comment(f"{deployment.title}, planned for {title_of(service.engine)} {service.version}"),
         capacity=comment(capacity),
-        version=service.version,
+        program=serving.command[0],
+        package=serving.packages[0].format(version=service.version),
+        command=shlex.join(serving.command),
         toolchain=_TOOLCHAIN if service.needs_nvcc else "",
         reasons="\n".join(f"# {comment(reason)}" for reason in reasons),
-        arguments="\n".join("  " + line for line in argument_lines(service.argv[2:])),
-        pid_file="vllm.pid",
+        arguments="\n".join("  " + line for line in argument_lines(service.argv[len(serving.command) :])),
+        pid_file=f"{service.engine}.pid",
         url=service.url,
         ready=shlex.quote(f"ready: {service.url}/v1 serves {service.served_name}"),
     )

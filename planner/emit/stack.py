@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 
-from planner.emit.lines import argument_lines, comment, template
+from planner.emit.lines import argument_lines, template
 from planner.emit.litellm import proxy_argv
-from planner.facts.deployment import Deployment, Service
+from planner.engines import serving_of
+from planner.facts.deployment import Deployment, Service, comment
 
 PROXY = "litellm"
 
@@ -88,4 +89,4 @@ def environments(deployment: Deployment) -> list[str]:
 
 def environment(service: Service) -> str:
     """The virtual environment of a service; empty where the engine is no Python package."""
-    return {"vllm": ".venv-vllm", "mlx-lm": ".venv-mlx", "mlx-vlm": ".venv-mlx"}.get(service.engine, "")
+    return serving_of(service.engine).environment

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from planner.emit.containers import LOADING_SECONDS
-from planner.emit.lines import comment
 from planner.emit.litellm import proxy_argv
 from planner.emit.stack import environment
-from planner.facts.deployment import Deployment
+from planner.facts.deployment import Deployment, comment
 
 _UNIT = """\
 # {title}

@@ -6,8 +6,8 @@ import json
 import shlex
 from collections.abc import Iterator
 
-from planner.emit.lines import comment, template
-from planner.facts.deployment import Deployment, Service
+from planner.emit.lines import template
+from planner.facts.deployment import Deployment, Service, comment
 
 _HEAD = """\
 #!/usr/bin/env bash

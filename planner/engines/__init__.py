@@ -6,10 +6,12 @@ several need lies beside this file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
+
+from planner.errors import PlannerError
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue, Checkpoints
@@ -135,3 +137,36 @@ ENGINES: MutableMapping[str, Engine] = _Engines(
         "llama.cpp": "planner.engines.llamacpp.engine:LLAMA_CPP",
     }
 )
+
+
+def first_engine() -> Engine:
+    """The engine that is meant where none can be named: the one that plan bench measures, plan verify asks and checkpoints are published for."""
+    return ENGINES[next(iter(ENGINES))]
+
+
+def servings(programs: Collection[str]) -> dict[str, Serving]:
+    """How programs are treated, in the order of their engines. Raises PlannerError for a program that no engine has."""
+    left = set(programs)
+    ours: dict[str, Serving] = {}
+    for engine in ENGINES.values():
+        ours |= {program: serving for program, serving in engine.serving.items() if program in left}
+        if left <= ours.keys():
+            return ours
+    unknown = min(left - ours.keys())
+    raise PlannerError(f"no engine has the program {unknown[:40]!r}", f"known: {', '.join(known_programs())}")
+
+
+def serving_of(program: str) -> Serving:
+    """How one program is treated. Raises PlannerError for a program that no engine has."""
+    return servings((program,))[program]
+
+
+def title_of(program: str) -> str:
+    """The name of a program's engine as its makers write it. Raises PlannerError for a program that no engine has."""
+    serving_of(program)
+    return next(engine.title for engine in ENGINES.values() if program in engine.serving)
+
+
+def known_programs() -> tuple[str, ...]:
+    """The programs of all engines."""
+    return tuple(program for engine in ENGINES.values() for program in engine.serving)

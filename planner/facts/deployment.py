@@ -9,6 +9,12 @@ from typing import ClassVar, Literal
 from planner.errors import PlannerError
 
 PROXY_PORT = 8080
+PROMPT_SHARE = 4  # a default of max_tokens leaves three quarters of the context to the prompt: beyond it the server refuses
+
+
+def comment(text: str) -> str:
+    """Text that is safe behind a comment sign: on one line."""
+    return " ".join(text.split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +94,12 @@ class Service:
     def gpu_layers_pinned(self) -> int | None:
         """How many layers the question put on the GPU; None where that is left to the engine."""
         return self._whole("gpu_layers_pinned")
+
+    @property
+    def default_max_tokens(self) -> int | None:
+        """The recommended limit of an answer, at most a quarter of the context; None where nobody recommends one."""
+        recommended = self.sampling.max_tokens
+        return min(recommended, self.context // PROMPT_SHARE) if recommended and self.context else recommended
 
     def _whole(self, setting: str) -> int | None:
         value = self.settings.get(setting)

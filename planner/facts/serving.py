@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from planner.facts.deployment import Deployment
+
+MODELS = "/models"
+"""Where a container looks for what is named by a relative path."""
+Writer = Callable[[Deployment], Mapping[str, str]]
+Lines = Callable[[Deployment], Sequence[str]]
+
+
+def no_files(deployment: Deployment) -> Mapping[str, str]:
+    """Nothing beside what every engine has."""
+    return {}
+
+
+def no_lines(deployment: Deployment) -> Sequence[str]:
+    """Nothing to do."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """One program in a container. Texts may hold {version}, those of the probe {url}."""
+
+    images: Mapping[str, str]
+    """By the GPU's vendor; that of "" is for any."""
+    entrypoint: tuple[str, ...] = ()
+    """In place of the image's own."""
+    command_from: int | None = 1
+    """The first word of the command that the image's entrypoint does not hold; None where the image starts the server by itself."""
+    volumes: tuple[str, ...] = (f"./:{MODELS}:ro",)
+    working_folder: str = MODELS
+    environment: Mapping[str, str] = field(default_factory=dict)
+    shares_ipc: bool = False
+    """Whether its processes exchange tensors through the host's shared memory."""
+    probe: tuple[str, ...] = ("python3", "-c", "import urllib.request as u; u.urlopen('{url}', timeout=4)")
+    """What tells inside it whether the server is healthy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
     """One program that serves. Texts may hold {version}."""
 
+    command: tuple[str, ...]
+    """The words that its command begins with."""
     proxy_prefix: str
     """LiteLLM's name of the provider that speaks to it: hosted_vllm/model."""
     embedding_prefix: str = ""
@@ -18,9 +56,27 @@ class Serving:
     """The path of its OpenAI routes, which the proxy is given; empty where its provider adds its own."""
     holds_schemas: bool = False
     """Whether its grammars hold an answer to a JSON schema."""
-    images: Mapping[str, str] = field(default_factory=dict)
-    """Container images by the GPU's vendor."""
+    variables: tuple[str, ...] = ()
+    """What names of its own environment variables begin with, without the underscore."""
+    address_variable: str = ""
+    """The variable that holds the address it listens on, where no flag does."""
+    takes_model_first: bool = False
+    """Whether its command goes on with the model, then flags only."""
+    loads_folders: bool = False
+    """Whether a model may be a folder of the machine it runs on."""
+    shares_process: bool = False
+    """Whether one process serves several models, each by its name."""
+    container: Container | None = None
+    """None where it runs on the system itself."""
     packages: tuple[str, ...] = ()
     """What pip installs for it, in a virtual environment of its own."""
     environment: str = ""
-    """That environment's folder."""
+    """That environment's folder; empty where it is no Python package."""
+    install: Lines = no_lines
+    """Further lines of setup.sh."""
+    make_models: Lines = no_lines
+    """Commands that make its models, once its server runs."""
+    files: Writer = no_files
+    """Files of its own."""
+    formats: frozenset[str] = frozenset()
+    """Names of formats that are for some programs only, and hold this one: serve, k8s, lws, helm, ray, skypilot, nodes."""

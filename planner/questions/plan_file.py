@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from planner.engines import ENGINES, known_programs, serving_of
 from planner.engines.naming import RESERVED_NAMES
 from planner.errors import FileError, PlannerError
 from planner.facts.deployment import Deployment, Service
@@ -27,16 +28,9 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 4 * 1024 * 1024
 MOST_NUMBER = 1 << 60
 MOST_WORDS, MOST_TEXT = 1000, 4096
-# What an engine's command begins with: a plan.json names the flags, not the program.
-_PROGRAMS = {
-    "vllm": (("vllm", "serve"),),
-    "ollama": (("ollama", "serve"),),
-    "llama.cpp": (("llama-server",),),
-    "mlx-lm": (("mlx_lm.server",),),
-    "mlx-vlm": (("mlx_vlm.server",),),
-}
-# Whose variables a service may set: others (PATH, LD_PRELOAD, BASH_ENV, PYTHONPATH) decide which code runs.
-_ENV = re.compile(r"(?:CUDA|HIP|ROCR|HSA|NCCL|VLLM|OLLAMA|LLAMA|GGML|MLX|HF|PYTORCH|TOKENIZERS|OMP)_[A-Z0-9_]{1,60}\Z")
+# Whose variables a service may set beside its engines' own: others (PATH, LD_PRELOAD, BASH_ENV, PYTHONPATH) decide which code runs.
+_LIBRARIES = ("CUDA", "HIP", "ROCR", "HSA", "NCCL", "HF", "PYTORCH", "TOKENIZERS", "OMP")
+_VARIABLE = re.compile(r"[A-Z0-9]{1,20}_[A-Z0-9_]{1,60}\Z")
 _GPU = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}\Z")
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@/+-]{0,199}\Z")
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,39}\Z")
@@ -79,7 +73,8 @@ def _settings(value: Mapping[str, object]) -> bool:
 
 
 def _env(value: Mapping[str, str]) -> bool:
-    return all(_like(_ENV, name) and _text(each) for name, each in value.items())
+    owners = {*_LIBRARIES, *(variable for engine in ENGINES.values() for serving in engine.serving.values() for variable in serving.variables)}
+    return all(_like(_VARIABLE, name) and name.partition("_")[0] in owners and _text(each) for name, each in value.items())
 
 
 def _words(value: tuple[object, ...]) -> bool:
@@ -106,6 +101,7 @@ _CHECKS: dict[str, Check] = {
     "proxy_port": partial(_within, 1, MOST_PORT),
     "services": lambda value: 1 <= len(value) <= MAX_SERVICES,
     "name": is_label,
+    "engine": lambda value: value in known_programs(),
     "version": partial(_like, _VERSION),
     "model": _word,
     "served_name": _word,
@@ -180,7 +176,7 @@ def _together(deployment: Deployment) -> Iterator[str]:
     places = {(process.engine, process.host, process.port) for process in processes}
     if deployment.count % deployment.nodes:
         yield "count"
-    if not deployment.main.is_process and deployment.main.engine != "ollama":
+    if not deployment.main.is_process and not serving_of(deployment.main.engine).shares_process:
         yield "services"
     if len({*names, *RESERVED_NAMES}) < len(names) + len(RESERVED_NAMES) or len({*ports, deployment.proxy_port}) <= len(ports):
         yield "services: two of one name or port"
@@ -196,9 +192,11 @@ def _together(deployment: Deployment) -> Iterator[str]:
 def _command(service: Service) -> bool:
     """Whether a command starts its own engine, where the service says, with flags behind the model."""
     argv = service.argv
-    if not any(argv[: len(program)] == program for program in _PROGRAMS[service.engine]):
+    serving = serving_of(service.engine)
+    own, words = argv[: len(serving.command)], argv[len(serving.command) :]
+    if own != serving.command:
         return False
-    if service.engine == "vllm" and (argv[2:3] != (service.model,) or not (argv[3:4] or ("",))[0].startswith("--")):
+    if serving.takes_model_first and (words[:1] != (service.model,) or not (words[1:2] or ("",))[0].startswith("--")):
         return False
     told = [(flag, argv[at + 1 : at + 2]) for at, flag in enumerate(argv) if flag in ("--host", "--port")]
     return all(value == ((service.host,) if flag == "--host" else (str(service.port),)) for flag, value in told)

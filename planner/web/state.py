@@ -18,7 +18,6 @@ from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_USERS
 from planner.questions.plan import Answer, answer_for
 from planner.report import view
 from planner.report.view import View
-from planner.units import parse_context
 
 T = TypeVar("T")
 MOST_TEXT, MOST_DIGITS = 200, 12
@@ -77,7 +76,7 @@ def _whole(name: str, text: str, most: int) -> int | None:
 
 def _context(text: str) -> int | None:
     try:
-        found = parse_context(text) if text else None
+        found = ServiceRow(model="", context=text or None).context_tokens
     except ValueError as error:
         raise PlannerError(f"context: {error}") from None
     if found is not None and not 1 <= found <= MOST_CONTEXT:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from planner.engines import Placement, Unanswered
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import DEFAULT_MIX
 from planner.engines.llamacpp.plan import LLAMA_CPP_VERSION
+from planner.engines.llamacpp.serving import LLAMA_SERVER, OLLAMA_SERVER
 from planner.engines.llamacpp.settings import OLLAMA_SETTINGS, SETTINGS
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from planner.facts.observed import Explained, Observed
     from planner.facts.plan import Plan
     from planner.facts.question import StackRow
+    from planner.facts.serving import Serving
 
 
 class LlamaCpp:
@@ -33,6 +35,7 @@ class LlamaCpp:
     usual_on: Sequence[str] = ()
     own_settings = ("gpu_layers", "wired_limit_mb")
     is_ollama = False
+    serving: Mapping[str, Serving] = {"llama.cpp": LLAMA_SERVER}
     reads_gguf = True
     steps: Sequence[str] = ("install llama.cpp", "get or make the GGUF file", "./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
 
@@ -99,6 +102,7 @@ class Ollama(LlamaCpp):
     example = "ollama serve; ollama run MODEL"
     settings = OLLAMA_SETTINGS
     is_ollama = True
+    serving: Mapping[str, Serving] = {"ollama": OLLAMA_SERVER}
     steps = ("install Ollama", "./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
 
     def agent_safety(self, architecture: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from planner.engines import Placement, Unanswered
 from planner.engines.mlx.plan import VERSIONS
+from planner.engines.mlx.serving import SERVING
 from planner.engines.mlx.settings import SETTINGS
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Mlx:
     example = "mlx_lm.server --model MODEL …"
     usual_on = ("apple",)
     reads_gguf = False
+    serving = SERVING
     steps = ("./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
     own_settings = ("wired_limit_mb",)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from planner.engines import Placement, Unanswered
 from planner.engines.vllm.alternatives import NATIVE_FP8, ONLINE
 from planner.engines.vllm.ask import FIRST_PORT
+from planner.engines.vllm.serving import SERVING
 from planner.engines.vllm.settings import PINS, SETTINGS
 from planner.engines.vllm.versions import VERSIONS
 
@@ -28,6 +29,7 @@ class Vllm:
     title = "vLLM"
     versions = tuple(VERSIONS)
     settings = SETTINGS
+    serving = SERVING
     own_settings = ("link_gb_per_s", *(setting.name for setting in PINS if not setting.is_shared))
     first_port = FIRST_PORT
     example = "vllm serve MODEL …"

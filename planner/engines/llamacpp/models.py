@@ -1,15 +1,15 @@
-"""What Ollama needs: its environment for a shell and for systemd, a Modelfile for each model."""
+"""What Ollama needs beside its command: its environment for a shell and for systemd, a Modelfile for each model, what setup.sh does."""
 
 from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
-from planner.emit.lines import comment
-from planner.emit.litellm import default_max_tokens
-from planner.facts.deployment import Deployment, Service
+from planner.facts.deployment import Deployment, Service, comment
 
+PROGRAM = "ollama"
 _PARAMETERS = ("temperature", "top_p", "top_k", "min_p")  # of those that Modelfiles know (docs/modelfile.mdx)
 _DROP_IN = """\
 # {title}
@@ -19,32 +19,54 @@ _DROP_IN = """\
 [Service]
 {lines}
 """
+# Models are pulled by a running server: one that is there already, or one that runs for the pulls only.
+_INSTALL = """\
+command -v ollama >/dev/null || {{ echo "install Ollama first: https://ollama.com/download" >&2; exit 1; }}
+export OLLAMA_HOST=127.0.0.1:{port}
+own=""
+if ! ollama list >/dev/null 2>&1; then
+  ollama serve >ollama-setup.log 2>&1 &
+  own=$!
+  trap 'kill "${{own}}" 2>/dev/null || true' EXIT
+  until ollama list >/dev/null 2>&1; do
+    kill -0 "${{own}}" 2>/dev/null || {{ echo "ollama serve ended, see ollama-setup.log" >&2; exit 1; }}
+    sleep 1
+  done
+fi
+make_models() {{
+{steps}
+}}
+make_models"""
 
 
-def ollama_files(deployment: Deployment) -> dict[str, str]:
+def _services(deployment: Deployment) -> list[Service]:
+    return [service for service in deployment.services if service.engine == PROGRAM]
+
+
+def files(deployment: Deployment) -> Mapping[str, str]:
     """The files by name; nothing where no model is Ollama's."""
-    services = [service for service in deployment.services if service.engine == "ollama"]
+    services = _services(deployment)
     process = next((service for service in services if service.is_process), None)
     if process is None:
         return {}
     title = comment(deployment.title)
     exports = "\n".join(f"export {shlex.quote(f'{name}={value}')}" for name, value in process.env.items())
     environment = "\n".join(f"Environment={json.dumps(f'{name}={value}').replace('%', '%%')}" for name, value in process.env.items())
-    files = {
+    texts = {
         "ollama.env": f"# {title}\n# source it in the shell that runs `ollama serve`{_run(services)}\n{exports}\n",
         "ollama.override.conf": _DROP_IN.format(title=title, lines=environment),
     }
     for service in services:
-        files[modelfile_name(service, services)] = modelfile(service)
-    return files
+        texts[_modelfile_name(service, services)] = modelfile(service)
+    return texts
 
 
-def _run(services: list[Service]) -> str:
+def _run(services: Sequence[Service]) -> str:
     """How a person talks to the chat models that setup.sh makes."""
     return "".join(f"\n#   ollama run {shlex.quote(service.served_name)}" for service in services if service.task == "chat")
 
 
-def modelfile_name(service: Service, services: list[Service]) -> str:
+def _modelfile_name(service: Service, services: Sequence[Service]) -> str:
     """Modelfile, or with the service's name behind it where there are several."""
     return "Modelfile" if len(services) == 1 else f"Modelfile.{service.name}"
 
@@ -60,19 +82,25 @@ def modelfile(service: Service) -> str:
         if values:
             lines.append(f"# as recommended: {comment(service.sampling.source)}")
         lines += [f"PARAMETER {name} {value:g}" for name, value in values.items()]
-        if limit := default_max_tokens(service):
+        if limit := service.default_max_tokens:
             lines.append(f"PARAMETER num_predict {limit}")
     if service.gpu_layers_pinned is not None:
         lines.append(f"PARAMETER num_gpu {service.gpu_layers_pinned}")
     return "\n".join(lines) + "\n"
 
 
-def ollama_steps(deployment: Deployment) -> list[str]:
-    """What setup.sh does for Ollama: pull each tag, and make the model with its context from it."""
-    services = [service for service in deployment.services if service.engine == "ollama"]
-    steps = []
+def steps(deployment: Deployment) -> list[str]:
+    """What makes the models: each tag is pulled, and the model with its context made from it."""
+    services = _services(deployment)
+    commands = []
     for service in services:
         if not service.model.endswith(".gguf"):
-            steps.append(f"ollama pull {shlex.quote(service.model)}")
-        steps.append(f"ollama create {shlex.quote(service.served_name)} -f {shlex.quote(modelfile_name(service, services))}")
-    return steps
+            commands.append(f"ollama pull {shlex.quote(service.model)}")
+        commands.append(f"ollama create {shlex.quote(service.served_name)} -f {shlex.quote(_modelfile_name(service, services))}")
+    return commands
+
+
+def install(deployment: Deployment) -> Sequence[str]:
+    """setup.sh's lines: a server for the pulls, and the models."""
+    port = _services(deployment)[-1].port
+    return (_INSTALL.format(port=port, steps="\n".join("  " + step for step in steps(deployment))),)

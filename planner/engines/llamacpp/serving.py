@@ -1,0 +1,43 @@
+"""How llama-server and Ollama are run: their images, their prefixes of the proxy, what installs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from planner.engines.llamacpp import models
+from planner.facts.deployment import Deployment
+from planner.facts.serving import Container, Serving
+
+_INSTALL = """\
+command -v llama-server >/dev/null || {
+  echo "install llama.cpp first: https://github.com/ggml-org/llama.cpp/releases (or: brew install llama.cpp)" >&2
+  exit 1
+}"""
+
+
+def _install(deployment: Deployment) -> Sequence[str]:
+    return (_INSTALL,)
+
+
+LLAMA_SERVER = Serving(
+    command=("llama-server",),
+    proxy_prefix="openai",
+    holds_schemas=True,
+    variables=("LLAMA", "GGML"),
+    container=Container(images={"": "ghcr.io/ggml-org/llama.cpp:server-cuda"}, probe=("curl", "--silent", "--fail", "{url}")),
+    install=_install,
+)
+OLLAMA_SERVER = Serving(
+    command=("ollama", "serve"),
+    proxy_prefix="ollama_chat",  # Ollama's chat route
+    embedding_prefix="ollama",
+    api="",
+    holds_schemas=True,
+    variables=("OLLAMA",),
+    address_variable="OLLAMA_HOST",
+    shares_process=True,
+    container=Container(images={"": "ollama/ollama:latest"}, command_from=None, volumes=("ollama:/root/.ollama",), working_folder="", probe=("ollama", "list")),
+    install=models.install,
+    make_models=models.steps,
+    files=models.files,
+)

@@ -1,0 +1,30 @@
+"""`vllm bench serve`: load on any OpenAI server, with the plan's own users and context."""
+
+from __future__ import annotations
+
+from planner.facts.deployment import Deployment, Service
+
+ROUNDS = 4  # requests of each user
+MARGIN = 64  # tokens of the chat template around a prompt
+
+
+def lengths(service: Service) -> tuple[int, int]:
+    """Tokens of a prompt and of an answer that together fill the context."""
+    context = service.planned_context
+    output = 1 if service.task == "embedding" else max(1, min(1024, context // 8))
+    return max(1, context - output - min(MARGIN, context // 8)), output
+
+
+def bench_argv(deployment: Deployment) -> tuple[str, ...]:
+    """`vllm bench serve` for the main service."""
+    service = deployment.main
+    prompt, output = lengths(service)
+    is_chat = service.task == "chat"
+    return (
+        *("vllm", "bench", "serve", "--backend", "openai-chat" if is_chat else "openai-embeddings"),
+        *("--base-url", f"http://127.0.0.1:{deployment.proxy_port}", "--endpoint", "/v1/chat/completions" if is_chat else "/v1/embeddings"),
+        *("--model", service.alias, "--tokenizer", service.model, "--dataset-name", "random"),
+        *("--random-input-len", str(prompt), "--random-output-len", str(output)),
+        *("--max-concurrency", str(service.users), "--num-prompts", str(ROUNDS * service.users)),
+        *("--percentile-metrics", "ttft,tpot,itl,e2el", "--save-result"),
+    )

@@ -1,0 +1,28 @@
+"""How vLLM's server is run: its images, its prefix of the proxy, what installs it, which formats hold it."""
+
+from __future__ import annotations
+
+from planner.facts.serving import Container, Serving
+
+SERVING = {
+    "vllm": Serving(
+        command=("vllm", "serve"),
+        proxy_prefix="hosted_vllm",
+        holds_schemas=True,
+        variables=("VLLM",),
+        takes_model_first=True,
+        loads_folders=True,
+        container=Container(
+            images={"nvidia": "vllm/vllm-openai:v{version}.0", "amd": "rocm/vllm:latest"},
+            entrypoint=("vllm", "serve"),
+            command_from=2,
+            volumes=("hub-cache:/root/.cache/huggingface", "vllm-cache:/root/.cache/vllm"),
+            working_folder="",
+            environment={"HF_TOKEN": "${HF_TOKEN:-}"},
+            shares_ipc=True,
+        ),
+        packages=("vllm=={version}.0", "ninja"),
+        environment=".venv-vllm",
+        formats=frozenset(("serve", "k8s", "lws", "helm", "ray", "skypilot", "nodes")),
+    )
+}
