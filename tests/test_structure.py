@@ -9,7 +9,7 @@ from pathlib import Path
 import planner
 
 FLOORS = [  # each room imports only from floors above its own
-    ["units", "errors", "arrays", "text", "version", "record", "secrets", "version"],
+    ["units", "errors", "arrays", "text", "version", "record", "secrets"],
     ["facts"],
     ["architecture", "speed"],
     ["engines"],
