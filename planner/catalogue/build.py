@@ -10,8 +10,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from planner.catalogue.data import RowData
 from planner.catalogue.load import Entry
 from planner.catalogue.names import gpu_keys, names_of_models
 from planner.catalogue.rows import PriceFile
@@ -40,7 +40,7 @@ def texts(folder: Path = ROOT) -> dict[str, str]:
     }
 
 
-def _prices(path: Path, gpus: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def _prices(path: Path, gpus: Mapping[str, RowData], names: Mapping[str, str]) -> RowData:
     """The prices, each of one GPU by its name; of a chip that is sold with several memories the size stands behind it."""
     file: PriceFile = adapter(PriceFile).validate_python(read_yaml(path, _MOST_PRICE_BYTES))
     for row in file.prices:
@@ -49,7 +49,7 @@ def _prices(path: Path, gpus: Mapping[str, Any], names: Mapping[str, str]) -> di
     return asdict(file, dict_factory=lambda pairs: {key: value for key, value in pairs if value is not None})
 
 
-def _text(parts: dict[str, Any]) -> str:
+def _text(parts: RowData) -> str:
     """JSON with one name or row a line, so that a change of the YAML is a change of few lines."""
     lines = []
     for key, value in parts.items():

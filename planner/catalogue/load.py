@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
+from planner.catalogue.data import RowData
 from planner.catalogue.names import entry_names, gpu_key, gpu_keys, model_key, names_of_models, near_gpu, sized_name, variant_key
 from planner.catalogue.rows import GpuRow, ModelRow
 from planner.catalogue.shipped import shipped, shipped_gpu, shipped_model
@@ -39,7 +39,7 @@ class Entry:
         return variant_key(self.row, self.variant)
 
     @property
-    def config(self) -> dict[str, Any]:
+    def config(self) -> RowData:
         """The keys of config.json that decide sizes, with this variant's quantization."""
         return self.row.config | ({"quantization_config": self.variant.quantization} if self.variant.quantization else {})
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
 from planner.catalogue.load import find_gpu, gpu_rows
 from planner.catalogue.rows import PriceFile, PriceRow
@@ -88,7 +87,7 @@ def _table(file: PriceFile) -> Prices:
                 price = Price(amount * worth, row.at, row.source, row.date)
                 known = found[kind].get(row.gpu)
                 found[kind][row.gpu] = price if known is None or price.usd < known.usd else known
-    kwh: Any = None if file.per_kwh is None else file.per_kwh * worth
+    kwh = None if file.per_kwh is None else file.per_kwh * worth
     return Prices(rent=found["rent"], buy=found["buy"], kwh_usd=kwh)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from planner.architecture import Config, build_model
+from planner.catalogue.data import RowData
 from planner.facts.deployment import Sampling
 from planner.facts.hardware import GpuSpec, MemoryType
 from planner.facts.model import ChatFormat, ModelSpec
@@ -19,7 +20,7 @@ from planner.units import GIB, MIB
 class Pcie:
     """The PCIe slot of a card."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     generation: Literal[3, 4, 5]
     lanes: Literal[1, 2, 4, 8, 16]
 
@@ -33,7 +34,7 @@ class Pcie:
 class GpuRow:
     """One GPU."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     name: str
     title: str
     vendor: Literal["nvidia", "amd", "apple"]
@@ -105,7 +106,7 @@ class GpuRow:
 class ModelRow:
     """One model."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     name: str
     title: str
     family: str
@@ -131,7 +132,7 @@ class ModelRow:
     """The chat template of vLLM's examples folder that its documentation serves this model with; no wheel holds it."""
     made_for_code: bool = False
     variants: list[Variant]
-    config: dict[str, Any]
+    config: RowData
     """The keys of config.json that decide sizes."""
     sampling: Sampling | None = None
     """What its makers recommend, and where they say so."""
@@ -178,7 +179,7 @@ class ModelRow:
 class PriceRow:
     """What one GPU costs: to rent for an hour, or to buy."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | {"strict": False}
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT | {"strict": False}
     gpu: str
     rent_per_hour: float | None = None
     buy: float | None = None
@@ -192,7 +193,7 @@ class PriceRow:
 class PriceFile:
     """Prices in one currency, what a unit of it is worth in US dollars where it is another one, and what a kilowatt hour costs in it."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT | {"strict": False}
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT | {"strict": False}
     currency: str
     in_usd: float | None = None
     per_kwh: float | None = None

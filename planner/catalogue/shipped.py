@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from planner.catalogue.data import RowData
 from planner.catalogue.rows import GpuRow, ModelRow, Pcie
 from planner.facts.deployment import Sampling
 from planner.facts.variant import Variant
@@ -20,12 +21,12 @@ def shipped(name: str) -> Any:
     return json.loads((FOLDER / f"{name}.json").read_bytes())
 
 
-def gpu_row(data: dict[str, Any]) -> GpuRow:
+def gpu_row(data: RowData) -> GpuRow:
     """A row of valid data."""
     return GpuRow(**data | {"pcie": Pcie(**data["pcie"]) if data.get("pcie") else None})
 
 
-def model_row(data: dict[str, Any], row_type: type[ModelRow] = ModelRow) -> ModelRow:
+def model_row(data: RowData, row_type: type[ModelRow] = ModelRow) -> ModelRow:
     """A row of valid data."""
     variants = [Variant(**variant) for variant in data["variants"]]
     return row_type(**data | {"variants": variants, "sampling": Sampling(**data["sampling"]) if data.get("sampling") else None})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from planner.catalogue.load import Entry
 from planner.catalogue.shipped import shipped
 
@@ -12,7 +10,7 @@ _ORIGINAL = ("base", "bf16", "thinking")  # variants that are named for somethin
 
 def stored_as(entry: Entry) -> str:
     """How a variant is quantized: bf16, or its format's name."""
-    own: Any = entry.config.get("quantization_config") or {}
+    own = entry.config.get("quantization_config") or {}
     if entry.variant.format:
         return entry.variant.format.removeprefix("mlx-")
     if entry.variant.name not in _ORIGINAL:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Any
 
+from planner.catalogue.data import RowData
 from planner.catalogue.names import gpu_keys, row_names
 from planner.catalogue.rows import GpuRow, ModelRow
 from planner.catalogue.shipped import gpu_row, model_row
@@ -39,7 +39,7 @@ class WrittenModel(ModelRow):
     """The day on which somebody looked last."""
 
 
-def read_gpus(path: Path, *, sourced: bool = False) -> dict[str, dict[str, Any]]:
+def read_gpus(path: Path, *, sourced: bool = False) -> dict[str, RowData]:
     """The rows of a file like gpus.yaml by their names, without provenance; `sourced` where each must have it. Raises CatalogError with file and line."""
     rows = _read(path, WrittenGpu, sourced=sourced)
     known: dict[str, str] = {}
@@ -50,7 +50,7 @@ def read_gpus(path: Path, *, sourced: bool = False) -> dict[str, dict[str, Any]]
     return {row["name"]: row for row in rows}
 
 
-def read_models(path: Path, *, sourced: bool = False) -> dict[str, dict[str, Any]]:
+def read_models(path: Path, *, sourced: bool = False) -> dict[str, RowData]:
     """The rows of a file like models.yaml by their names, as `read_gpus`."""
     rows = _read(path, WrittenModel, sourced=sourced)
     known: dict[str, str] = {}
@@ -63,7 +63,7 @@ def read_models(path: Path, *, sourced: bool = False) -> dict[str, dict[str, Any
     return {row["name"]: row for row in rows}
 
 
-def _read(path: Path, row_type: type, *, sourced: bool) -> list[dict[str, Any]]:
+def _read(path: Path, row_type: type, *, sourced: bool) -> list[RowData]:
     rows = read_yaml(path, MOST_BYTES)
     if not isinstance(rows, list):
         raise CatalogError(f"{path}: expected a list of rows", "`plan schema gpus` and `plan schema models` say what a row holds")
@@ -75,7 +75,7 @@ def _read(path: Path, row_type: type, *, sourced: bool) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key not in _PROVENANCE} for row in rows]
 
 
-def _not_finite(row: dict[str, Any]) -> tuple[Location, str] | None:
+def _not_finite(row: RowData) -> tuple[Location, str] | None:
     numbers = {(key,): value for key, value in row.items()} | {("dense_tflops", key): value for key, value in row.get("dense_tflops", {}).items()}
     return next(((where, f"{value} is no number") for where, value in numbers.items() if isinstance(value, float) and not isfinite(value)), None)
 

@@ -15,7 +15,7 @@ from planner.facts.verdict import SCHEMAS
 from planner.report.capacity import CapacityJson
 from planner.report.chosen import MachinesJson, ModelsJson
 from planner.report.contract import CheckJson, PlanJson
-from planner.report.contract_parts import SCHEMA
+from planner.report.contract_parts import SCHEMA, SettingsJson
 from planner.report.explained import ExplainJson
 from planner.report.listings import (
     ArchitecturesJson,
@@ -55,6 +55,7 @@ def json_schema(what: str) -> dict[str, object]:
         "chosen-models": ModelsJson,
         "chosen-machines": MachinesJson,
     }
+    setattr(SettingsJson, "__pydantic_config__", {"extra": "allow"})  # noqa: B010 - an engine may have settings of its own
     schema = {"$schema": DIALECT, "$id": f"urn:serve-plan:schema:{SCHEMA}:{what}"} | TypeAdapter(types[what]).json_schema()
     for written in (WrittenGpu, WrittenModel):
         _describe(schema.get("$defs", {}).get(written.__name__), written.__base__)

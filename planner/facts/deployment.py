@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from planner.errors import PlannerError
+from planner.facts.hardware import Vendor
 
 PROXY_PORT = 8080
 PROMPT_SHARE = 4  # a default of max_tokens leaves three quarters of the context to the prompt: beyond it the server refuses
@@ -119,7 +120,7 @@ class Deployment:
     title: str
     gpu: str
     gpu_title: str
-    vendor: Literal["nvidia", "amd", "apple"]
+    vendor: Vendor
     count: int
     services: tuple[Service, ...]
     nodes: int = 1

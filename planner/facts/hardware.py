@@ -12,6 +12,9 @@ MemoryType = Literal["hbm", "gddr", "lpddr"]
 """What a GPU's memory is made of: stacks beside the chip, chips on a card, or the machine's own."""
 
 
+Vendor = Literal["nvidia", "amd", "apple"]
+
+
 class Host(StrEnum):
     """The kind of machine: decides what CUDA sees and what is free when a server starts."""
 
@@ -36,7 +39,7 @@ class GpuSpec:
 
     name: str
     title: str
-    vendor: str
+    vendor: Vendor
     memory_type: MemoryType
     memory_bytes: int
     cuda_total_bytes: int

@@ -142,7 +142,7 @@ def deployment_of(plans: tuple[Plan, ...], machine: GpuGroup, engine: Engine, *,
         title=" and ".join(plan.model.id for plan in reversed(plans)) + f" on {machine.label}{by}",
         gpu=gpu.name,
         gpu_title=gpu.title,
-        vendor=gpu.vendor,  # type: ignore[arg-type]
+        vendor=gpu.vendor,
         count=machine.count,
         services=tuple(plan.service for plan in plans),
         nodes=machine.nodes,

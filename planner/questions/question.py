@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
-from typing import Any
 
 from planner.catalogue import load
+from planner.catalogue.data import RowData
 from planner.engines import ENGINES
 from planner.engines.catalogue import form_key
 from planner.engines.vllm.settings import PINS
@@ -22,7 +22,7 @@ from planner.questions.command_line import command_line
 from planner.questions.fields import FIELDS
 from planner.text import shown, slug
 
-Question = dict[str, Any]
+Question = RowData
 """What differs from the defaults, by the keys of a stack file; beside them `first_port`, `read_here` (--gpu auto) and `to` (formats)."""
 
 # Settings of the main server that a folder's name says in words; whatever else was asked is in the digits behind them.

@@ -34,7 +34,7 @@ def comparison_json(found: Comparison) -> ComparisonJson:
         "gpu": found.gpu.name,
         "count": found.count,
         "model": found.model,
-        "runtimes": [asdict(row) for row in found.rows],  # type: ignore[misc]
+        "runtimes": [asdict(row) for row in found.rows],  # type: ignore[misc]  # the schema is the dataclass's
         "best": [{"what": one.what, "value": one.value, "commands": [command(found, one, row) for row in one.rows]} for one in found.best],
     }
 

@@ -57,7 +57,6 @@ class EngineJson(TypedDict):
 class SettingsJson(TypedDict, total=False):
     """The settings, named as the engine's flags; an engine leaves out those that it does not have, and may have more."""
 
-    __pydantic_config__ = {"extra": "allow"}  # type: ignore[misc]  # noqa: RUF012 - what pydantic asks of a TypedDict
     tensor_parallel_size: int
     pipeline_parallel_size: int
     gpu_memory_utilization: float
