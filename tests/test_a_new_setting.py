@@ -1,17 +1,10 @@
 """A setting of vLLM's is one row and its fields: a copy of the program gets one more, and every command knows it."""
 
 import json
-import re
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from checkout import Checkout, files
 
-import planner
-
-ROOT = Path(planner.__file__).parent
 ROW = """SETTINGS = (
     Setting(
         name="stream_interval",
@@ -25,65 +18,50 @@ ROW = """SETTINGS = (
         short="every",
     ),
 """
-FIELDS = {  # file, and what stands before the field
-    "engines/vllm/settings.py": {
-        r"class ServeConfig:\n    .*\n\n": "    stream_interval: int = 1\n",
-        r"class Pins:\n    .*\n\n": "    stream_interval: int | None = None\n",
-    },
-    "facts/question.py": {r"    quantization: str \| None = None\n    .*\n": "    stream_interval: int | None = None\n"},
-    "report/contract_parts.py": {r"class SettingsJson\(TypedDict, total=False\):\n    .*\n\n": "    stream_interval: int\n"},
-}
+FIELDS = (  # file, what stands before the field, the field
+    ("planner/engines/vllm/settings.py", r"class ServeConfig:\n    .*\n\n", "    stream_interval: int = 1\n"),
+    ("planner/engines/vllm/settings.py", r"class Pins:\n    .*\n\n", "    stream_interval: int | None = None\n"),
+    ("planner/facts/question.py", r"    quantization: str \| None = None\n    .*\n", "    stream_interval: int | None = None\n"),
+    ("planner/report/contract_parts.py", r"class SettingsJson\(TypedDict, total=False\):\n    .*\n\n", "    stream_interval: int\n"),
+)
 ASKED = ("--gpu", "rtx4090", "--model", "qwen3-8b", "--context", "8k", "--dry-run")
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     """A checkout with the new row."""
-    folder = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(ROOT, folder / "planner", ignore=shutil.ignore_patterns("__pycache__"))
-    for path in ROOT.parent.glob("*.yaml"):
-        shutil.copy(path, folder)
-    table = folder / "planner/engines/vllm/settings.py"
-    table.write_text(table.read_text().replace("SETTINGS = (\n", ROW, 1))
-    for name, places in FIELDS.items():
-        path = folder / "planner" / name
-        for pattern, field in places.items():
-            text, count = re.subn(pattern, lambda match, field=field: match[0] + field, path.read_text(), count=1)
-            assert count == 1, (name, pattern)
-            path.write_text(text)
-    return folder
-
-
-def plan(folder: Path, *words: str) -> str:
-    """What the copy prints."""
-    done = subprocess.run([sys.executable, "-m", "planner", *words], cwd=folder, capture_output=True, text=True, check=False, env={"PYTHONPATH": str(folder)})
-    return done.stdout + done.stderr
+    checkout = Checkout(tmp_path_factory.mktemp("checkout"))
+    checkout.replace("planner/engines/vllm/settings.py", r"SETTINGS = \(\n", ROW)
+    for name, before, field in FIELDS:
+        checkout.behind(name, before, field)
+    assert checkout.edited == files("A setting")
+    return checkout
 
 
 def test_it_is_an_option_an_answer_and_a_flag_of_the_command(copy):
-    answer = json.loads(plan(copy, *ASKED, "--format", "json", "--stream-interval", "8"))
+    answer = json.loads(copy.plan(*ASKED, "--format", "json", "--stream-interval", "8"))
     assert answer["settings"]["stream_interval"] == 8
     argv = answer["commands"][0]["argv"]
     assert argv[argv.index("--stream-interval") + 1] == "8"
-    assert "--stream-interval" not in json.loads(plan(copy, *ASKED, "--format", "json"))["commands"][0]["argv"]  # vLLM's default goes without saying
-    assert "100" in plan(copy, *ASKED, "--stream-interval", "101")
-    assert "Tokens of an answer that are sent together." in plan(copy, "--help-all")
+    assert "--stream-interval" not in json.loads(copy.plan(*ASKED, "--format", "json"))["commands"][0]["argv"]  # vLLM's default goes without saying
+    assert "100" in copy.plan(*ASKED, "--stream-interval", "101")
+    assert "Tokens of an answer that are sent together." in copy.plan("--help-all")
 
 
 def test_it_is_a_key_of_stack_files_and_of_servers_beside(copy):
-    (copy / "stack.yaml").write_text("gpu: rtx4090\nservices: [{model: qwen3-8b, context: 8k, stream_interval: 4}]\n")
-    assert json.loads(plan(copy, "-f", "stack.yaml", "--format", "json"))["settings"]["stream_interval"] == 4
-    assert "stream_interval is '0': expected a whole number from 1 to 100" in plan(copy, *ASKED, "--with", "qwen3-embedding-0.6b:stream_interval=0")
+    (copy.folder / "stack.yaml").write_text("gpu: rtx4090\nservices: [{model: qwen3-8b, context: 8k, stream_interval: 4}]\n")
+    assert json.loads(copy.plan("-f", "stack.yaml", "--format", "json"))["settings"]["stream_interval"] == 4
+    assert "stream_interval is '0': expected a whole number from 1 to 100" in copy.plan(*ASKED, "--with", "qwen3-embedding-0.6b:stream_interval=0")
 
 
 def test_it_is_read_in_commands_and_logs(copy):
     command = "vllm serve Qwen/Qwen3-8B --max-model-len 8192 --stream-interval"
-    assert json.loads(plan(copy, "check", "--gpu", "rtx4090", "--format", "json", f"{command} 16"))["settings"]["stream_interval"] == 16
-    assert "--stream-interval is '0': expected a number above 0" in plan(copy, "check", "--gpu", "rtx4090", f"{command} 0")
+    assert json.loads(copy.plan("check", "--gpu", "rtx4090", "--format", "json", f"{command} 16"))["settings"]["stream_interval"] == 16
+    assert "--stream-interval is '0': expected a number above 0" in copy.plan("check", "--gpu", "rtx4090", f"{command} 0")
     log = "non-default args: {'model_tag': 'Qwen/Qwen3-8B', 'max_model_len': 8192, 'stream_interval': 16}"
     words = "from planner.engines.vllm.log import command_words, read_log; print(command_words(read_log([LOG])))".replace("LOG", repr(log))
-    assert "'--stream-interval', '16'" in subprocess.run([sys.executable, "-c", words], cwd=copy, capture_output=True, text=True, check=True).stdout
+    assert "'--stream-interval', '16'" in copy.run("-c", words).stdout
 
 
 def test_it_is_refused_where_another_engine_is_asked(copy):
-    assert "--stream-interval is vLLM's; Ollama has no such setting" in plan(copy, *ASKED, "--engine", "ollama", "--stream-interval", "8")
+    assert "--stream-interval is vLLM's; Ollama has no such setting" in copy.plan(*ASKED, "--engine", "ollama", "--stream-interval", "8")
