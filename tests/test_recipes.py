@@ -9,7 +9,7 @@ from conftest import ROOT
 
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 ASKED = ("--gpu", "rtx4090", "--context", "8k", "--dry-run")
-MADE = {"planner/emit/toy.py", "settings.py", "stack.sh", ".venv", ".venv/bin/"}  # made by a recipe, or one of several of that name
+MADE = {"planner/emit/NAME.py", "settings.py", "stack.sh", ".venv", ".venv/bin/"}  # made by a recipe, or one of several of that name
 MODULE = re.compile(r"python -m ([\w.]+)")
 ATTENTION = "planner/facts/attention.py"
 
@@ -93,7 +93,7 @@ def test_a_quantization(checkout):
         reader,
         r"(?m)^def _fp8",
         """def _toyq(config: Config) -> Quantization:
-    return Quantization("toyq", lambda names, target: BF16 if target is Target.HEAD else TOYQ)
+    return Quantization("toyq", lambda names, target: BF16 if target is Target.HEAD else TOYQ, TOYQ)
 
 
 def _fp8""",
@@ -108,8 +108,8 @@ def _fp8""",
     assert plain["memory"]["weights_bytes"] - answer["memory"]["weights_bytes"] == linear * 2 - (linear // 2 + linear // 64)
     assert answer["memory"]["weights_bytes"] - ends - linear // 2 - linear // 64 < 2**20  # norms
     command = "vllm serve ./model --quantization toyq --max-model-len 4096"
-    assert "needs compute capability 8.0" in checkout.plan("check", "--gpu", "rtx2080ti", "--vllm-version", "0.29", command)
-    assert "needs compute capability" not in checkout.plan("check", "--gpu", "rtx2080ti", "--vllm-version", "0.30", command)
+    assert "needs compute capability 8.0" in checkout.plan("check", "--gpu", "t4", "--vllm-version", "0.29", command)
+    assert "needs compute capability" not in checkout.plan("check", "--gpu", "t4", "--vllm-version", "0.30", command)
 
 
 KIND = '''@dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +221,7 @@ def toy_files(deployment: Deployment) -> dict[str, str]:
 ''',
     )
     checkout.behind("planner/emit/__init__.py", r"(?m)^FORMATS: .*\n", '    "toy": ("toy", "toy_files", "a toy"),\n')
-    assert checkout.edited == files("An output")
+    assert checkout.edited == {name.replace("NAME", "toy") for name in files("An output")}
     checkout.plan("--gpu", "rtx4090", "--model", "qwen3-8b", "--context", "8k", "--to", "toy", "--output", "made")
     assert (checkout.folder / "made/toy.txt").read_text() == "qwen3-8b 8000\n"
     assert "a toy" in checkout.plan("emit", "--help")
@@ -250,7 +250,7 @@ def test_a_vllm_release(checkout):
     assert "--toy-cache" in checkout.plan(*asked, old, f"{command} --toy-cache 3")
     assert [problem["code"] for problem in checkout.answer(*asked, old, f"{command} --toy-cache 3")["problems"]] == ["unknown-flag"]
     assert not checkout.answer(*asked, new, f"{command} --toy-cache 3")["problems"]
-    turing = ("check", "--gpu", "rtx2080ti", "vllm serve Qwen/Qwen3-8B-AWQ --max-model-len 4096", "--vllm-version")
+    turing = ("check", "--gpu", "t4", "vllm serve Qwen/Qwen3-8B-AWQ --max-model-len 4096", "--vllm-version")
     assert "needs compute capability 8.0" in checkout.plan(*turing, new)
     assert "needs compute capability" not in checkout.plan(*turing, old)
     assert checkout.answer(*ASKED, "--model", "qwen3-8b")["engine"]["version"] == new
