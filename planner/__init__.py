@@ -1,35 +1,46 @@
-"""plan: what can this hardware serve, with which exact flags, and how sure are we?"""
+"""plan: what can this hardware serve, with which exact flags, and how sure are we?
+
+Five questions and the types of their answers (docs/python-api.md): nothing is printed, no file is written, and the network is asked only
+where a Hub id is named. What is wrong with a question is a `PlannerError`.
+"""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from planner.engines.vllm.choice import Request
-    from planner.engines.vllm.placement import Ask, Stack, place_servers
-    from planner.engines.vllm.plan import Plan, make_plan
-    from planner.engines.vllm.settings import Pins
-    from planner.errors import PlannerError, UnsupportedModelError
-    from planner.facts.hardware import GpuGroup, Host
+    from planner.api.choose import CapacityAnswer, MachinesAnswer, ModelsAnswer, capacity, choose
+    from planner.api.plan import CheckAnswer, ExplainAnswer, PlanAnswer, check, explain, plan
+    from planner.errors import PlannerError
 
-_HOME = {
-    "Ask": "engines.vllm.placement",
-    "GpuGroup": "facts.hardware",
-    "Host": "facts.hardware",
-    "Pins": "engines.vllm.settings",
-    "Plan": "engines.vllm.plan",
-    "PlannerError": "errors",
-    "Request": "engines.vllm.choice",
-    "Stack": "engines.vllm.placement",
-    "UnsupportedModelError": "errors",
-    "make_plan": "engines.vllm.plan",
-    "place_servers": "engines.vllm.placement",
+_HOMES = {
+    "api.choose": ("CapacityAnswer", "MachinesAnswer", "ModelsAnswer", "capacity", "choose"),
+    "api.plan": ("CheckAnswer", "ExplainAnswer", "PlanAnswer", "check", "explain", "plan"),
+    "errors": ("PlannerError",),
 }
-__all__ = ["Ask", "GpuGroup", "Host", "Pins", "Plan", "PlannerError", "Request", "Stack", "UnsupportedModelError", "make_plan", "place_servers"]
+__all__ = [
+    "CapacityAnswer",
+    "CheckAnswer",
+    "ExplainAnswer",
+    "MachinesAnswer",
+    "ModelsAnswer",
+    "PlanAnswer",
+    "PlannerError",
+    "capacity",
+    "check",
+    "choose",
+    "explain",
+    "plan",
+]
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first asked for: the command line starts faster."""
-    if name not in _HOME:
+    """Import what answers when it is first asked for: the command line starts faster."""
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"planner.{_HOME[name]}"), name)
+    return getattr(import_module(f"planner.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

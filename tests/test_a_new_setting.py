@@ -54,6 +54,11 @@ def test_it_is_a_key_of_stack_files_and_of_servers_beside(copy):
     assert "stream_interval is '0': expected a whole number from 1 to 100" in copy.plan(*ASKED, "--with", "qwen3-embedding-0.6b:stream_interval=0")
 
 
+def test_it_is_a_keyword_of_programs(copy):
+    words = "import planner; print(planner.plan(gpu='rtx4090', model='qwen3-8b', context='8k', stream_interval=8).to_dict()['settings']['stream_interval'])"
+    assert subprocess.run([sys.executable, "-c", words], cwd=copy, capture_output=True, text=True, check=True).stdout == "8\n"
+
+
 def test_it_is_read_in_commands_and_logs(copy):
     command = "vllm serve Qwen/Qwen3-8B --max-model-len 8192 --stream-interval"
     assert json.loads(copy.plan("check", "--gpu", "rtx4090", "--format", "json", f"{command} 16"))["settings"]["stream_interval"] == 16

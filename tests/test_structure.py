@@ -17,7 +17,7 @@ FLOORS = [  # each room imports only from floors above its own
     ["machine", "grid"],
     ["questions"],
     ["emit", "report"],
-    ["web"],
+    ["web", "api"],
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -39,14 +39,11 @@ def _models(values: PlanValues, gpu: str) -> int:
 
 
 def _machines(values: PlanValues, name: str) -> int:
-    from planner.catalogue.prices import read_prices
     from planner.questions.shortlist import machines_for
     from planner.report.chosen import machines_json, render_machines
 
     service = values.service
-    answer = machines_for(
-        name, read_prices(values.prices), quantization=service.quantization, context=service.context_tokens, users=service.users, top=values.top or None
-    )
+    answer = machines_for(name, values.prices, quantization=service.quantization, context=service.context_tokens, users=service.users, top=values.top or None)
     if values.style == "json":
         print_json(machines_json(answer))
     else:

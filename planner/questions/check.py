@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from planner.engines import ENGINES, Unanswered
 from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.facts.hardware import GpuGroup, Host
-from planner.facts.plan import Plan
+from planner.facts.plan import Plan, Problem
+from planner.facts.verdict import Verdict
 from planner.questions.find_commands import find_commands
 from planner.secrets import redact_words
 from planner.units import GIB
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckAnswer:
+    """Whether a command starts."""
+
+    plan: Plan
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether it starts."""
+        return self.plan.verdict
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What keeps it from starting, in the order in which its engine would hit it; empty where nothing does."""
+        return self.plan.problems
 
 
 def find_server(text: str, number: int | None = None) -> Command:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import StringIO
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from planner.engines import ENGINES, Engine, Unanswered
+from planner.engines.causes import MAX_LINE
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuSpec
 from planner.facts.observed import Explained, Observed
@@ -17,6 +20,19 @@ if TYPE_CHECKING:
 
 SAME_TOTAL = 0.004  # share by which totals of one card differ between drivers
 _HEAD = 2000  # lines by which a log's engine is told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainAnswer:
+    """What happened to a server, and its GPU where that is known."""
+
+    explained: Explained
+    gpu: GpuSpec | None
+
+
+def lines_of(text: str) -> Iterator[str]:
+    """The lines of a log, of bounded length."""
+    return (line[:MAX_LINE] for line in StringIO(text))
 
 
 def explain_log(lines: Iterable[str], *, gpu: str | None = None, model: str | None = None, count: int | None = None) -> tuple[Explained, GpuSpec | None]:

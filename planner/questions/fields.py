@@ -11,6 +11,8 @@ FIELDS = by_name(
         Setting(name="nodes", flag="--nodes", kind=Kind.COUNT, least=1, most=MOST_NODES),
         Setting(name="context", flag="--context", kind=Kind.TOKENS, least=1, most=MOST_CONTEXT, short="context"),
         Setting(name="users", flag="--users", kind=Kind.COUNT, least=1, most=MOST_USERS, short="users"),
+        Setting(name="input", flag="--input", kind=Kind.COUNT, least=1, most=10_000_000),
+        Setting(name="output_tokens", flag="--output-tokens", kind=Kind.COUNT, least=1, most=1_000_000),
         Setting(name="port", flag="--port", kind=Kind.COUNT, least=1, most=MOST_PORT),
         Setting(name="proxy_port", flag="--proxy-port", kind=Kind.COUNT, least=1, most=MOST_PORT),
         Setting(name="gpu_layers", flag="--gpu-layers", kind=Kind.COUNT, least=0, most=10_000),

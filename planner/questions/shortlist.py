@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from planner.catalogue.prices import Prices
+from planner.catalogue.prices import read_prices
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup, GpuSpec
@@ -40,8 +41,9 @@ class MachinesAnswer:
     need: Need
 
 
-def models_for(group: GpuGroup, wish: Wish, *, version: str = DEFAULT_VERSION, top: int | None = None) -> ModelsAnswer:
+def models_for(group: GpuGroup, wish: Wish, *, version: str | None = None, top: int | None = None) -> ModelsAnswer:
     """The best models, at most `top`. Raises PlannerError where none starts."""
+    version = version or DEFAULT_VERSION
     if group.gpu.vendor != "apple":
         _refuse_old(group.gpu, version)
     chosen = choose(offers(group, wish.purpose, version), wish, top)
@@ -63,9 +65,9 @@ def _refuse_old(gpu: GpuSpec, version: str) -> None:
 
 
 def machines_for(
-    model: str, prices: Prices, *, quantization: str | None = None, context: int | None = None, users: int | None = None, top: int | None = None
+    model: str, prices: Path | None = None, *, quantization: str | None = None, context: int | None = None, users: int | None = None, top: int | None = None
 ) -> MachinesAnswer:
-    """The cheapest machines for a model, at most `top`. Raises PlannerError where the model has no such context, or none serves it."""
+    """The cheapest machines for a model, at most `top`, at the shipped prices and those of a file. Raises PlannerError where the model has no such context, or none serves it."""
     from planner.catalogue.load import gpu_rows
 
     stored = stored_ways(model, quantization)
@@ -74,7 +76,7 @@ def machines_for(
     if need.context > limit:
         raise PlannerError(f"a context of {need.context:,} is beyond the model's {limit:,}", f"use --context {limit}")
     gpus = [row.spec() for row in gpu_rows() if row.vendor != "apple"]
-    cheapest, could = machines(stored, gpus, need, prices, top or len(gpus))
+    cheapest, could = machines(stored, gpus, need, read_prices(prices), top or len(gpus))
     return MachinesAnswer(machines=tuple(cheapest), gpus_that_could=could, model=model, need=need)
 
 

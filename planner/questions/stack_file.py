@@ -108,15 +108,19 @@ def read_stack(path: Path) -> StackRow:
     data = read_yaml(path, MAX_FILE_BYTES)
     if not isinstance(data, dict):
         raise PlannerError(f"{path}: expected a mapping with gpu and services", "`plan schema stack` prints what it may hold")
-    row = _read(data, StackRow, str(path))
+    return stack_row(data, str(path), lambda index: f"{path}: services[{index}]")
+
+
+def stack_row(data: Mapping[str, object], where: str, service_at: Callable[[int], str]) -> StackRow:
+    """The question that a mapping holds, every value checked; `where` and `service_at` begin what is said of a fault. Raises PlannerError."""
+    row = _read(data, StackRow, where)
     services = row.pop("services")
-    if not isinstance(services, list) or not services or not all(isinstance(each, dict) for each in services):
-        raise PlannerError(f"{path}: services: expected a list of mappings, each with a model")
+    if not isinstance(services, list) or not services or not all(isinstance(service, dict) for service in services):
+        raise PlannerError(f"{where}: services: expected a list of mappings, each with a model")
     if len(services) > MAX_SERVICES:
-        raise PlannerError(f"{path}: {len(services)} services; at most {MAX_SERVICES} share a machine")
+        raise PlannerError(f"{where}: {len(services)} services; at most {MAX_SERVICES} share a machine")
     if row.get("host", "server") not in [str(host) for host in Host]:
-        raise PlannerError(f"{path}: host is {row['host']!r}", f"one of {', '.join(Host)}")
+        raise PlannerError(f"{where}: host is {row['host']!r}", f"one of {', '.join(Host)}")
     if row.get("engine") not in (None, *ENGINES):
-        raise PlannerError(f"{path}: engine is {row['engine']!r}", f"one of {', '.join(ENGINES)}")
-    servers = [_made(ServiceRow, _read(each, ServiceRow, f"{path}: services[{index}]")) for index, each in enumerate(services)]
-    return _made(StackRow, {**row, "services": servers})
+        raise PlannerError(f"{where}: engine is {row['engine']!r}", f"one of {', '.join(ENGINES)}")
+    return _made(StackRow, {**row, "services": [_made(ServiceRow, _read(service, ServiceRow, service_at(index))) for index, service in enumerate(services)]})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from typing import Literal
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -14,7 +13,11 @@ from planner.engines import ENGINES
 from planner.facts.hardware import GpuSpec
 from planner.facts.observed import Difference, Explained, Remedy
 from planner.report.contract import CheckJson, check_json
+<<<<<<< HEAD
 from planner.report.contract_parts import SCHEMA
+=======
+from planner.report.contract_parts import HEAD, AnswerJson
+>>>>>>> dc08078 (The public API: five questions with the options as keyword arguments, answers equal to the commands' JSON; benchmarked, typed, documented)
 from planner.units import GIB, tokens
 from planner.version import VERSION
 
@@ -72,11 +75,9 @@ class DifferenceJson(TypedDict):
     why: str
 
 
-class ExplainJson(TypedDict):
+class ExplainJson(AnswerJson):
     """The answer about a log; `started` is null where it tells neither a start nor an error."""
 
-    schema: Literal[2]
-    plan_version: str
     engine: WriterJson
     started: bool | None
     observed: ObservedJson
@@ -91,7 +92,7 @@ def explain_json(explained: Explained, gpu: str | None) -> ExplainJson:
     """The JSON object of an explained log."""
     seen, cause = explained.observed, explained.observed.root_cause
     return {
-        "schema": SCHEMA,
+        **HEAD,
         "plan_version": VERSION,
         "engine": {"name": seen.engine, "version": seen.version},
         "started": True if seen.started else None if cause is None else False,

@@ -1,0 +1,119 @@
+"""The public API: the names it has, answers equal to the command line's JSON, nothing printed or written, and types that hold for a user's file."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import typing
+
+import pytest
+from conftest import ROOT, run_plan
+from test_own_rows import CARD
+
+import planner
+from planner.engines.vllm.settings import PINS
+from planner.questions.asked import CapacityPins, Pins
+
+NAMES = {
+    "plan", "check", "explain", "choose", "capacity",
+    "PlanAnswer", "CheckAnswer", "ExplainAnswer", "ModelsAnswer", "MachinesAnswer", "CapacityAnswer", "PlannerError",
+}  # fmt: skip
+COMMAND = "vllm serve Qwen/Qwen3-8B --max-model-len 1000000"
+LOG = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
+EQUAL = {
+    "plan": (lambda: planner.plan(model="qwen3-vl-32b-awq", gpu="rtx4090", count=2, context="128k"),
+             ["--model", "qwen3-vl-32b-awq", "--gpu", "rtx4090", "--count", "2", "--context", "128k"]),
+    "pins": (lambda: planner.plan(model="qwen3-8b", gpu="rtx3090", host="desktop", users=2, tensor_parallel_size=1, kv_cache_dtype="fp8", enforce_eager=True),
+             ["--model", "qwen3-8b", "--gpu", "rtx3090", "--host", "desktop", "--users", "2", "-tp", "1", "--kv-cache-dtype", "fp8", "--enforce-eager"]),
+    "several": (lambda: planner.plan(model="qwen3-8b", gpu="rtx4090", context=8192, beside=["qwen3-embedding-0.6b"], port=9000),
+                ["--model", "qwen3-8b", "--gpu", "rtx4090", "--context", "8k", "--with", "qwen3-embedding-0.6b", "--port", "9000"]),
+    "ollama": (lambda: planner.plan(model="qwen3-8b", gpu="rtx4090", engine="ollama", quantization="Q8_0"),
+               ["--model", "qwen3-8b", "--gpu", "rtx4090", "--engine", "ollama", "--quantization", "Q8_0"]),
+    "does not start": (lambda: planner.plan(model="llama-3.3-70b", gpu="rtx4090"), ["--model", "llama-3.3-70b", "--gpu", "rtx4090"]),
+    "check": (lambda: planner.check(COMMAND, gpu="rtx4090", free_gib=20.5), ["check", COMMAND, "--gpu", "rtx4090", "--free", "20.5"]),
+    "explain": (lambda: planner.explain(LOG, gpu="rtx4090", model="qwen3-8b"), ["explain", LOG, "--gpu", "rtx4090", "--model", "qwen3-8b"]),
+    "capacity": (lambda: planner.capacity(model="qwen3-8b", gpu="rtx4090", input=1000, ttft="1s", tpot=0.04),
+                 ["capacity", "--model", "qwen3-8b", "--gpu", "rtx4090", "--input", "1000", "--ttft", "1s", "--tpot", "40ms"]),
+    "how many": (lambda: planner.capacity(model="qwen3-8b", gpu="rtx4090", rate=30), ["capacity", "--model", "qwen3-8b", "--gpu", "rtx4090", "--rate", "30"]),
+    "models": (lambda: planner.choose(gpu="rtx4090", purpose="agent", top=3), ["--gpu", "rtx4090", "--for", "agent", "--top", "3"]),
+    "machines": (lambda: planner.choose(model="qwen3-8b", top=3), ["--model", "qwen3-8b", "--top", "3"]),
+}  # fmt: skip
+
+
+def test_these_are_the_public_names():
+    assert set(planner.__all__) == set(dir(planner)) == NAMES
+    assert all(getattr(planner, name) for name in NAMES)
+    with pytest.raises(AttributeError):
+        _ = planner.make_plan
+
+
+@pytest.mark.parametrize("case", EQUAL)
+def test_an_answer_is_the_command_line_s(case, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    ask, words = EQUAL[case]
+    answer = ask()
+    assert capsys.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+    assert json.loads(json.dumps(answer.to_dict())) == json.loads(run_plan(*words, "--json", cwd=tmp_path).stdout)
+    assert dataclasses.is_dataclass(answer)
+    assert type(answer).__name__ in NAMES
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(answer, dataclasses.fields(answer)[0].name, None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"gpu": "rtx4900"}, "rtx4900"),
+        ({"model": "qwen3-9000"}, "qwen3-9000"),
+        ({"context": "many"}, "plan(): context is 'many'"),
+        ({"context": 0}, "plan(): context is '0': expected a whole number from 1"),
+        ({"count": 0}, "plan(): count is '0'"),
+        ({"host": "cellar"}, "plan(): host is 'cellar'"),
+        ({"engine": "sglang"}, "plan(): engine is 'sglang'"),
+        ({"vllm_version": "0.1"}, "vllm_version is '0.1'"),
+        ({"port": 70_000}, "port is '70000': expected a whole number from 1 to 65535"),
+        ({"tensor_parallel_sise": 2}, "plan(): unknown key 'tensor_parallel_sise'"),
+    ],
+)
+def test_what_is_wrong_is_an_error(wrong, words):
+    with pytest.raises(planner.PlannerError) as error:
+        planner.plan(**{"model": "qwen3-8b", "gpu": "rtx4090"} | wrong)
+    assert words in error.value.message
+
+
+@pytest.mark.parametrize("ask", [{}, {"gpu": "rtx4090", "model": "qwen3-8b"}, {"gpu": "rtx4090", "purpose": "fun"}])
+def test_choosing_leaves_one_open(ask):
+    with pytest.raises(planner.PlannerError):
+        planner.choose(**ask)
+
+
+@pytest.mark.parametrize("wrong", [{"input": 0}, {"ttft": "soon"}, {"rate": float("nan")}, {"percentile": 10}])
+def test_limits_are_checked(wrong):
+    with pytest.raises(planner.PlannerError, match=next(iter(wrong))):
+        planner.capacity(model="qwen3-8b", gpu="rtx4090", **wrong)
+
+
+def test_every_setting_can_be_fixed():
+    pins = {setting.name for setting in PINS}
+    assert set(typing.get_type_hints(Pins)) == pins
+    assert set(typing.get_type_hints(CapacityPins)) == pins - {"max_model_len"}
+
+
+def test_own_rows_count(tmp_path):
+    (tmp_path / "gpus.yaml").write_text(CARD)
+    answer = planner.plan(model="qwen3-8b", gpu="my-card", gpus=tmp_path / "gpus.yaml")
+    assert answer.to_dict()["hardware"]["gpu"] == "my-card"
+    assert answer.to_dict()["question"]["own_gpus"]
+
+
+def test_the_import_is_light():
+    code = "import sys; before = set(sys.modules); import planner; print({name for name in set(sys.modules) - before if name.partition('.')[0] not in sys.stdlib_module_names})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "{'planner'}"
+
+
+def test_a_user_s_file_has_types():
+    api = pytest.importorskip("mypy.api")
+    out, _, code = api.run(["--strict", "--config-file", "", "--no-error-summary", "--follow-imports=silent", str(ROOT / "tests" / "typing" / "api.py")])
+    assert code == 0, out
