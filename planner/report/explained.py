@@ -13,13 +13,8 @@ from planner.engines import ENGINES
 from planner.facts.hardware import GpuSpec
 from planner.facts.observed import Difference, Explained, Remedy
 from planner.report.contract import CheckJson, check_json
-<<<<<<< HEAD
-from planner.report.contract_parts import SCHEMA
-=======
 from planner.report.contract_parts import HEAD, AnswerJson
->>>>>>> dc08078 (The public API: five questions with the options as keyword arguments, answers equal to the commands' JSON; benchmarked, typed, documented)
 from planner.units import GIB, tokens
-from planner.version import VERSION
 
 _SHOWN = ("weights", "activation", "non_torch", "cuda_graph", "compute", "kv_cache", "host")
 
@@ -93,7 +88,6 @@ def explain_json(explained: Explained, gpu: str | None) -> ExplainJson:
     seen, cause = explained.observed, explained.observed.root_cause
     return {
         **HEAD,
-        "plan_version": VERSION,
         "engine": {"name": seen.engine, "version": seen.version},
         "started": True if seen.started else None if cause is None else False,
         "observed": {
