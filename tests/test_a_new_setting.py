@@ -22,6 +22,7 @@ FIELDS = (  # file, what stands before the field, the field
     ("planner/engines/vllm/settings.py", r"class ServeConfig:\n    .*\n\n", "    stream_interval: int = 1\n"),
     ("planner/engines/vllm/settings.py", r"class Pins:\n    .*\n\n", "    stream_interval: int | None = None\n"),
     ("planner/facts/question.py", r"    quantization: str \| None = None\n    .*\n", "    stream_interval: int | None = None\n"),
+    ("planner/questions/asked.py", r"class Pins\(CapacityPins, total=False\):\n    .*\n\n", "    stream_interval: int | None\n"),
     ("planner/report/contract_parts.py", r"class SettingsJson\(TypedDict, total=False\):\n    .*\n\n", "    stream_interval: int\n"),
 )
 ASKED = ("--gpu", "rtx4090", "--model", "qwen3-8b", "--context", "8k", "--dry-run")
@@ -56,7 +57,7 @@ def test_it_is_a_key_of_stack_files_and_of_servers_beside(copy):
 
 def test_it_is_a_keyword_of_programs(copy):
     words = "import planner; print(planner.plan(gpu='rtx4090', model='qwen3-8b', context='8k', stream_interval=8).to_dict()['settings']['stream_interval'])"
-    assert subprocess.run([sys.executable, "-c", words], cwd=copy, capture_output=True, text=True, check=True).stdout == "8\n"
+    assert copy.run("-c", words).stdout == "8\n"
 
 
 def test_it_is_read_in_commands_and_logs(copy):
