@@ -58,9 +58,14 @@ class Adds(Protocol):
 class Option(click.Option):
     """An option that stands under a heading of the help, in its short form where people need it often (`common`)."""
 
-    def __init__(self, names: Sequence[str], *, group: str = "Options", common: bool = True, **settings: Any) -> None:
+    def __init__(self, names: Sequence[str], *, group: str = "Options", common: bool = True, says: Callable[[], str] | None = None, **settings: Any) -> None:
         super().__init__(names, **settings)
-        self.group, self.common = group, common
+        self.group, self.common, self.says = group, common, says
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The line of the help; `says` tells it where it depends on the engines, which only the help asks."""
+        self.help = self.says() if self.says else self.help
+        return super().get_help_record(ctx)
 
     def make_metavar(self, ctx: click.Context) -> str:
         """A short word for a number: N."""
@@ -79,9 +84,9 @@ class Option(click.Option):
         return extra
 
 
-def option(*names: str, group: str = "Options", common: bool = True, **settings: Any) -> Adds:
-    """An option under the heading `group`, in the short help where it is `common`."""
-    return click.option(*names, cls=Option, group=group, common=common, **settings)
+def option(*names: str, group: str = "Options", common: bool = True, says: Callable[[], str] | None = None, **settings: Any) -> Adds:
+    """An option under the heading `group`, in the short help where it is `common`; `says` tells its help when that is asked."""
+    return click.option(*names, cls=Option, group=group, common=common, says=says, **settings)
 
 
 def _help_all(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:

@@ -12,12 +12,12 @@ from typing import NoReturn
 import click
 
 from planner.cli.command import Command, Option, missing, option, typed, words
-from planner.cli.names import Name
+from planner.cli.names import EngineName, Name
 from planner.cli.options import PURPOSES, QUESTION, STYLE, question, read_machine, type_of
 from planner.cli.own_rows import own_rows
 from planner.cli.printing import print_json
 from planner.cli.values import PlanValues, VerifyValues, values_of
-from planner.engines import ENGINES
+from planner.engines import ENGINES, first_engine, titles_with, usual_words
 from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError, WorldError, one_line
 from planner.facts.command_line import flag_of
@@ -29,12 +29,12 @@ from planner.text import shown
 _LATER = {  # module and short help: the help of all is printed without importing them
     "bench": ("planner.cli.bench", "Measure a running server beside what was predicted."),
     "capacity": ("planner.cli.capacity", "How many people a machine serves within limits of time."),
-    "check": ("planner.cli.check", "Say whether a `vllm serve` command starts."),
+    "check": ("planner.cli.check", "Say whether a server's command starts."),
     "compare": ("planner.cli.compare", "Put the runtimes side by side, for every GPU and model named."),
     "completion": ("planner.cli.completion", "The script by which a shell completes names."),
     "config": ("planner.cli.config", "The defaults of this user: my GPU, host, prices."),
     "emit": ("planner.cli.emit", "Write a plan's files again, in other formats too."),
-    "explain": ("planner.cli.explain", "Say what happened in a vLLM server's log."),
+    "explain": ("planner.cli.explain", "Say what happened in a server's log."),
     "front": ("planner.cli.front", "What cannot be had cheaper, faster, longer or for more people."),
     "list": ("planner.cli.list", "The GPUs, models (with sizes) and architectures that are known."),
     "sweep": ("planner.cli.sweep", "Compute every server of a grid to a file."),
@@ -109,17 +109,16 @@ class _Group(Command, click.Group):
 )
 @option(
     "--engine",
-    type=click.Choice(list(ENGINES)),
+    type=EngineName(),
     group=_OTHERS,
-    metavar="NAME",
-    help="vllm, llama.cpp, ollama or mlx; else vLLM, or MLX on a Mac.",
+    says=lambda: f"{', '.join(ENGINES)}; else {usual_words()}.",
 )
 @option(
     "--gpu-layers",
     type=type_of(FIELDS["gpu_layers"]),
     group=_OTHERS,
     common=False,
-    help="llama.cpp and Ollama: layers on the GPU, the output counted as one; else as many as fit.",
+    says=lambda: f"{titles_with('gpu_layers')}: layers on the GPU, the output counted as one; else as many as fit.",
 )
 @option("--wired-limit-mb", type=type_of(FIELDS["wired_limit_mb"]), group=_OTHERS, common=False, help="On a Mac: iogpu.wired_limit_mb, where it was raised.")
 @option("--output", type=click.Path(path_type=Path), group=_FILES, help="Folder for the files; else one below outputs/, named after the question.")
@@ -136,7 +135,7 @@ class _Group(Command, click.Group):
     type=type_of(FIELDS["port"]),
     group=_FILES,
     common=False,
-    help="Port of the main server: 8000, Ollama's 11434; those beside it get the next ones.",
+    help="Port of the main server, else its engine's usual one; those beside it get the next ones.",
 )
 @option(
     "--proxy-port",
@@ -175,10 +174,10 @@ def print_schema(what: str) -> None:
     print_json(json_schema(what))
 
 
-@cli.command("verify", cls=Command, short_help="Ask vLLM itself about the plan, line by line.")
+@cli.command("verify", cls=Command, short_help="Ask the engine itself about the plan, line by line.")
 @question(vllm_only=True)
 @own_rows(group="Question")
-@option("--python", help="The Python of a vLLM installation; else this one's.")
+@option("--python", help="The Python where the engine is installed; else this one's.")
 @STYLE
 @click.pass_context
 def verify_plan(ctx: click.Context, /, **options: object) -> None:
@@ -194,7 +193,9 @@ def verify_plan(ctx: click.Context, /, **options: object) -> None:
     if values.style == "json":
         print_json({**HEAD, "agreements": [{**asdict(line), "agrees": line.agrees} for line in agreements]})
     for line in () if values.style == "json" else agreements:
-        click.echo(f"agrees   {line.what}: {line.ours}" if line.agrees else f"DIFFERS  {line.what}: {line.ours} here, vLLM says {line.theirs}")
+        click.echo(
+            f"agrees   {line.what}: {line.ours}" if line.agrees else f"DIFFERS  {line.what}: {line.ours} here, {first_engine().title} says {line.theirs}"
+        )
     ctx.exit(0 if all(line.agrees for line in agreements) else 1)
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from planner.engines import ENGINES
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -37,6 +39,29 @@ class Name(click.ParamType[str]):
         found = [(name, what) for name, what, is_own in names if is_own and name.startswith(begun.lower())]
         found = found or [(name, what) for name, what, _ in names if name.startswith(begun.lower())]
         return [CompletionItem(before + comma + name, help=what) for name, what in found]
+
+
+class EngineName(click.ParamType[str]):
+    """The name of an engine, of those that are there when it is read."""
+
+    name = "engine"
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The names."""
+        return tuple(ENGINES)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """What the help shows."""
+        return "NAME"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name."""
+        return str(click.Choice(self.choices).convert(value, param, ctx))
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names that go on as this one begins."""
+        return click.Choice(self.choices).shell_complete(ctx, param, incomplete)
 
 
 def _gpus() -> Iterator[tuple[str, str, bool]]:

@@ -144,6 +144,18 @@ def first_engine() -> Engine:
     return ENGINES[next(iter(ENGINES))]
 
 
+def usual_words() -> str:
+    """The engines that are meant where none is named, in words."""
+    first, *others = (engine for engine in ENGINES.values() if engine.usual_on)
+    names = {"apple": "a Mac"}
+    return ", ".join([first.title, *(f"on {names.get(engine.usual_on[0], engine.usual_on[0])} {engine.title}" for engine in others)])
+
+
+def titles_with(setting: str) -> str:
+    """The engines that have a setting of their own, in words."""
+    return " and ".join(engine.title for engine in ENGINES.values() if setting in engine.own_settings)
+
+
 def servings(programs: Collection[str]) -> dict[str, Serving]:
     """How programs are treated, in the order of their engines. Raises PlannerError for a program that no engine has."""
     left = set(programs)

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from planner.catalogue import load
 from planner.catalogue.load import Catalogue, Entry
 from planner.catalogue.rows import GpuRow
-from planner.engines import ENGINES
+from planner.engines import ENGINES, usual_words
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
 from planner.report.contract import plan_json
@@ -115,7 +115,7 @@ def _fields(state: State) -> list[dict[str, object]]:
             "label": "Runtime",
             "value": state.engine,
             "names": (),
-            "options": [(name, name or "vLLM, on a Mac MLX") for name in ("", *ENGINES)],
+            "options": [(name, name or usual_words()) for name in ("", *ENGINES)],
         },
     ]
 
