@@ -16,7 +16,6 @@ SWEEP = ("sweep", "--gpus", "rtx4090", "--models", "qwen3-8b", "--output")
 WANTS = {  # extra: a question that wants it, with how the message calls it
     "web": ("plan web", ("web", "--no-open", "--port", "0")),
     "bench": ("plan bench", ("bench", "--gpu", "rtx4090", "--model", "qwen3-8b")),
-    "pictures": ("--png", (*MAIN, "--png", "plan.png")),
     "parquet": ("a .parquet file", (*SWEEP, "plans.parquet")),
     "ray": ("--ray", (*SWEEP, "plans.csv", "--ray", "local")),
 }

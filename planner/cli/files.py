@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import click
 
 from planner.cli.output import PLAN, can_write, write_files
 from planner.cli.printing import json_text
-from planner.errors import PlannerError, WorldError, one_line
+from planner.errors import PlannerError, WorldError, one_line, require
 from planner.questions.question import folder_name, words
 from planner.report.contract import plan_json
 from planner.text import shown
@@ -125,19 +126,26 @@ def plan_text(found: Answer, folder: Path, names: Iterable[str]) -> str:
 
 def _pictures(found: Answer, values: PlanValues) -> Iterator[Wanted]:
     """The page and the picture."""
-    if not (values.html or values.svg):
-        return
-    from planner.report.html import picture, report
-    from planner.report.view import view_of
-
-    drawn: list[tuple[Path | None, Callable[[], str]]] = [
-        (values.html, lambda: report(view_of(found), words(found.question))),
-        (values.svg, lambda: picture(view_of(found))),
-    ]
+    drawn: list[tuple[Path | None, Callable[[Answer], str]]] = [(values.html, _page), (values.svg, _picture)]
     for path, draw in drawn:
         if path is not None:
-            yield Wanted(path.parent, (path.name,), _one(path.name, draw), is_asked=True)
+            yield Wanted(path.parent, (path.name,), partial(_drawn, path.name, draw, found), is_asked=True)
 
 
-def _one(name: str, draw: Callable[[], str | bytes]) -> Callable[[], Mapping[str, str | bytes]]:
-    return lambda: {name: draw()}
+def _drawn(name: str, draw: Callable[[Answer], str], found: Answer) -> Mapping[str, str]:
+    return {name: draw(found)}
+
+
+def _page(found: Answer) -> str:
+    require("--html", "jinja2")
+    from planner.report.html import report
+    from planner.report.view import view_of
+
+    return report(view_of(found), words(found.question))
+
+
+def _picture(found: Answer) -> str:
+    from planner.report.picture import picture
+    from planner.report.view import view_of
+
+    return picture(view_of(found))

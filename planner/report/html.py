@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 from functools import cache
-from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from planner.report.svg import sheet
+from planner.report.picture import static
 from planner.report.view import View
 from planner.version import VERSION
 
@@ -20,12 +19,6 @@ def environment() -> Environment:
     return Environment(loader=PackageLoader("planner.web"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-@cache
-def static(name: str) -> str:
-    """A file that is shipped with the page."""
-    return (Path(__file__).parents[1] / "web" / "static" / name).read_text("utf-8")
-
-
 def render(template: str, **values: object) -> str:
     """A template with its values."""
     return environment().get_template(template).render(**values)
@@ -33,11 +26,6 @@ def render(template: str, **values: object) -> str:
 
 def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def picture(view: View) -> str:
-    """The ledger and the curves as one SVG file."""
-    return sheet(f"{view.title}: {view.headline}", [view.bar, *(one.svg for one in view.pictures)], static("style.css"))
 
 
 def report(view: View, command_line: str) -> str:

@@ -24,7 +24,8 @@ from planner.engines import ENGINES, usual_words
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
 from planner.report.contract import plan_json
-from planner.report.html import render, report, static
+from planner.report.html import render, report
+from planner.report.picture import static
 from planner.web import links
 from planner.web.state import State, answered, file_texts, read_state, view_of
 
