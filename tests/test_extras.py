@@ -68,4 +68,4 @@ def test_the_main_job_needs_no_extra(tmp_path):
 
 
 def test_every_extra_of_users_is_tried():
-    assert set(EXTRAS) - set(WANTS) == {"vllm", "mlx", "test", "judges", "lint", "docs", "dev"}  # engines, and what developers need
+    assert set(EXTRAS) - set(WANTS) == {"vllm", "mlx", "test", "judges", "lint", "docs", "dev", "mutation"}  # engines, and what developers need
