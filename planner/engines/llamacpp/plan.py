@@ -275,6 +275,3 @@ def _server_argv(ask: GgufAsk, config: LlamaCppConfig) -> tuple[str, ...]:
     if ask.model.pooling:
         argv += ["--embeddings"]
     return (*argv, "--jinja")
-
-
-__all__ = ["GgufAsk", "longest", "plan_gguf"]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.facts.settings import Kind, Setting
 
-AUTO, ALL = "auto", "all"  # of --n-gpu-layers
+AUTO = "auto"
 FIT_CONTEXT = 4096  # --fit-ctx: the shortest context that the fit sets by itself
 AUTO_SLOTS = 4  # of --parallel -1: so many, sharing one cache (tools/server/server.cpp)
 _ROWS = (

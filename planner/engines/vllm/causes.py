@@ -101,6 +101,3 @@ _TOLD: tuple[tuple[re.Pattern[str], str, Callable[[str], object]], ...] = (
 def settings_told(text: str) -> dict[str, object]:
     """Settings of the command that a message repeats."""
     return {name: read(match[1]) for pattern, name, read in _TOLD if (match := pattern.search(text))}
-
-
-__all__ = ["CAUSES", "Cause", "cause_of", "exception_of", "is_secondary", "message", "plain", "settings_told"]

@@ -244,6 +244,3 @@ def _fitted(request: Request, config: ServeConfig) -> ServeConfig:
     """--max-model-len auto: vLLM lowers the model's own limit to what fits."""
     longest = evaluate(request, config).expected.longest_max_model_len
     return replace(config, max_model_len=max(1, min(config.max_model_len, longest)))
-
-
-__all__ = ["Checked", "Problem", "check", "default_config"]

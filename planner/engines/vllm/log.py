@@ -155,6 +155,3 @@ def command_words(found: Observed) -> list[str]:
         words += [flag] if value is True or value == "True" else [flag, str(value)]
     batch = found.max_num_batched_tokens
     return [*words, "--max-num-batched-tokens", str(batch)] if batch and "max_num_batched_tokens" not in found.flags else words
-
-
-__all__ = ["Cause", "Observed", "command_words", "read_log"]

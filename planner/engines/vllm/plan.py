@@ -231,6 +231,3 @@ def _chat_warnings(plan: Plan) -> list[Warn]:
     """What an agent's user should know about the flags for tool calls and reasoning."""
     remarks = () if plan.model.pooling else chat_remarks(plan.model.chat, plan.config.vllm_version)
     return [Warn(code=code, message=message) for code, message in remarks]
-
-
-__all__ = ["Alternative", "Market", "Others", "Plan", "Rejection", "Warn", "make_plan"]
