@@ -48,6 +48,7 @@ class Checkout:
     def make(self, name: str, text: str) -> None:
         """A new file."""
         assert not (self.folder / name).exists()
+        (self.folder / name).parent.mkdir(exist_ok=True)
         (self.folder / name).write_text(text)
         self.edited.add(name)
 
