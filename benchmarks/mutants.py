@@ -150,7 +150,7 @@ MUTANTS = (
     _mutant("models age three times as slowly", "questions/choose.py", "DOUBLING_MONTHS = 8", "DOUBLING_MONTHS = 24", "test_strength"),
     _mutant("strength is the size alone", "questions/choose.py", "sqrt(offer.parameters * active)", "offer.parameters", "test_strength"),
     _mutant("a volume for the weights once", "emit/kubernetes.py", "ceil_div(2 * sum(", "ceil_div(1 * sum(", "test_emitted_sizes"),
-    _mutant("an answer as long as the context", "emit/litellm.py", "_PROMPT_SHARE = 4", "_PROMPT_SHARE = 1", "test_emitted_sizes"),
+    _mutant("an answer as long as the context", "facts/deployment.py", "PROMPT_SHARE = 4", "PROMPT_SHARE = 1", "test_emitted_sizes"),
     _mutant("compose starts all at once", "emit/compose.py", 'entry["depends_on"] =', 'entry["x-depends_on"] =', "test_emitted_sizes"),
 )
 

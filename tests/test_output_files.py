@@ -240,6 +240,7 @@ def test_a_folders_name_is_a_name(question):
 
 
 ABOUT_NO_FILE = {"output", "html", "svg", "dry_run", "force", "style", "as_json", "quiet"}  # where, or how it is printed
+OF_OWN_ROWS = {"own_gpus", "own_models"}  # tests/test_own_rows.py asks with them
 ONLY_WHERE_SOMETHING_IS_OPEN = {"purpose", "top", "prices"}
 CHANGED = {
     "gpu": "rtx3090", "count": "2", "model": "qwen3-4b", "context": "8k", "users": "2", "host_kind": "wsl2", "link_gb_per_s": "20", "nodes": "2",
@@ -253,7 +254,7 @@ CHANGED = {
 def test_every_option_is_part_of_the_question_or_known_not_to_be():
     """A new option must say which; else two questions would share a folder."""
     names = {param.name for param in cli.params if param.expose_value and param.name}
-    assert names - ABOUT_NO_FILE - ONLY_WHERE_SOMETHING_IS_OPEN == set(CHANGED)
+    assert names - ABOUT_NO_FILE - OF_OWN_ROWS - ONLY_WHERE_SOMETHING_IS_OPEN == set(CHANGED)
 
 
 @pytest.mark.parametrize("name", sorted(set(CHANGED) - {"stack_file"}))
