@@ -43,7 +43,7 @@ def parse_count(text: str) -> int:
     Source: vLLM 0.33 `engine/arg_utils.py` human_readable_int (run in the oracle).
     Raises ValueError for anything else.
     """
-    return _scaled(text, text, "131072, 128K (=131072) or, to vLLM, 128k (=128000)")
+    return _scaled(text, text, "131072, 128K (=131072) or, in a command, 128k (=128000)")
 
 
 def parse_context(text: str) -> int:

@@ -45,7 +45,7 @@ def test_what_is_skipped_for_its_size_would_not_start():
     for row in load.model_rows():
         for variant in row.variants:
             bits = load.Entry(row, variant).bits
-            if variant.runtime == "vllm" and cannot_fit(row.parameters, bits, here.gpu.cuda_total_bytes):
+            if variant.is_checkpoint and cannot_fit(row.parameters, bits, here.gpu.cuda_total_bytes):
                 assert stage_weights(load.Entry(row, variant).spec(), Parallel())[0] > here.gpu.cuda_total_bytes
     assert choose(offers(here, "chat"), wish, 1)
 
@@ -100,7 +100,7 @@ def test_every_model_has_a_month():
 @cache
 def stored(name: str) -> tuple[Stored, ...]:
     entry = load.find_model(name)
-    siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm")
+    siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint)
     return tuple(Stored(one.name, one.variant.repo, one.bits, one.spec()) for one in siblings)
 
 

@@ -97,7 +97,7 @@ def test_the_listed_helps_are_of_the_commands_that_exist():
 @pytest.mark.parametrize("name", ["", *commands()])
 def test_every_option_has_help(name):
     for param in commands()[name].params:
-        assert isinstance(param, click.Argument) or param.help or param.name == "style", param
+        assert isinstance(param, click.Argument) or param.help or getattr(param, "says", None) or param.name == "style", param
 
 
 @pytest.mark.parametrize(
@@ -366,12 +366,12 @@ def test_what_a_list_takes_it_reads(asked, taken, capsys):
         (("--gpu", "rtx4090", "--count", "2", "--html", "y.html"), "plan --gpu rtx4090 --count 2 --html y.html --model NAME"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--top", "3"), "leave it out: plan --gpu rtx4090 --model qwen3-8b\n"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--prices", "x.yaml"), "--prices is for choosing"),
-        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--engine", "ollama", "--vllm-version", "0.19"), "--vllm-version is vLLM's; ollama has no such setting"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--engine", "ollama", "--vllm-version", "0.19"), "--vllm-version is vLLM's; Ollama has no such setting"),
         (
             ("--gpu", "m4-max-64gb", "--model", "qwen3-8b", "--dtype", "float16"),
-            "--dtype is vLLM's; mlx has no such setting; leave it out: plan --gpu m4-max-64gb",
+            "--dtype is vLLM's; MLX has no such setting; leave it out: plan --gpu m4-max-64gb",
         ),
-        (("--gpu", "m4-max-64gb", "--model", "qwen3-8b", "--gpu-layers", "3"), "--gpu-layers is llama.cpp's and Ollama's"),
+        (("--gpu", "m4-max-64gb", "--model", "qwen3-8b", "--gpu-layers", "3"), "--gpu-layers is Ollama's and llama.cpp's"),
         (("--gpu", "m4-max-64gb", "--model", "qwen3-8b", "--host", "wsl2"), "--host is about machines with NVIDIA or AMD GPUs"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--dry-run", "--to", "compose"), "--to is about the plan's files, and --dry-run writes none"),
         (("--gpu", "rtx4090", "--model", "qwen3-8b", "--dry-run", "--output", "x"), "leave it out: plan --gpu rtx4090 --model qwen3-8b --dry-run\n"),

@@ -39,7 +39,7 @@ def test_a_front_is_what_nothing_dominates(made):
 @cache
 def real() -> list[Point]:
     entry = load.find_model("qwen3-32b")
-    siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm")
+    siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint)
     stored = [Stored(one.name, one.variant.repo, one.bits, one.spec()) for one in siblings]
     return points(stored, [row.spec() for row in load.gpu_rows() if row.vendor != "apple"], (1, 2, 4, 8), (8192, 32_768), read_prices())
 

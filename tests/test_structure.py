@@ -1,12 +1,14 @@
 """The house (docs/decisions/0005-rooms.md): arrows run one way, between rooms and among engines; files stay small; the start imports no heavy library."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import planner
+from planner.engines import ENGINES
 
 FLOORS = [  # each room imports only from floors above its own
     ["units", "errors", "arrays", "text", "version", "record", "secrets"],
@@ -78,3 +80,69 @@ def test_the_main_command_imports_no_heavy_library(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# What reads an engine's own package from outside: questions that only this engine answers, or files that only it reads. Each with its reason.
+OWN = {
+    "catalogue/gguf.py": "a GGUF file's types are llama.cpp's table",
+    "catalogue/resolve.py": "a checkpoint is described as vLLM loads it",
+    "cli/bench.py": "measures vLLM's server beside its plan",
+    "cli/check.py": "--vllm-version: its releases",
+    "cli/defaults.py": "vllm-version: its releases",
+    "cli/hints.py": "a typed flag may be vLLM's",
+    "cli/main.py": "verify asks vLLM",
+    "cli/options.py": "pins are spelled as vLLM's flags, --vllm-version has its releases",
+    "cli/values.py": "--vllm-version: its newest release",
+    "emit/bench.py": "vllm bench serve puts load on any server",
+    "grid/servers.py": "a sweep is vLLM's ledger over arrays",
+    "grid/speed.py": "a sweep is vLLM's speed over arrays",
+    "questions/asked.py": "pins are spelled as vLLM's flags",
+    "questions/capacity.py": "only vLLM's speed of many users was fitted",
+    "questions/command_line.py": "pins are spelled as vLLM's flags",
+    "questions/machines.py": "machines are chosen by vLLM's plans",
+    "questions/offers.py": "models are chosen by vLLM's plans, on a Mac by MLX's",
+    "questions/plan.py": "the request that is measured and verified",
+    "questions/question.py": "pins are a question's keys",
+    "questions/replicas.py": "only vLLM's speed of many users was fitted",
+    "questions/shortlist.py": "the releases that an old GPU needs",
+    "questions/stack_file.py": "pins are a stack file's keys",
+}
+INSIDE = ("engines", "architecture")  # where engines are, and what says which checkpoints vLLM can load
+SETTINGS = re.compile(r"--?vllm-version|vllm-version")  # a setting's name, which the contract has
+
+
+def spelled() -> re.Pattern[str]:
+    """Names, titles, programs and commands of all engines, as words."""
+    names = {
+        name for engine in ENGINES.values() for name in (engine.name, engine.title, *engine.serving, *(each.command[0] for each in engine.serving.values()))
+    }
+    names |= {path.name for path in (ROOT / "engines").iterdir() if (path / "engine.py").exists()}
+    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, sorted(names, key=len, reverse=True)))})(?!\w)", re.IGNORECASE)
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """String constants of a file that are no docstrings, with their lines."""
+    tree = ast.parse(path.read_text())
+    bodies = [body for node in ast.walk(tree) if isinstance(body := getattr(node, "body", None), list)]
+    docstrings = {id(node.value) for body in bodies for node in body if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node.lineno, node.value
+
+
+def test_no_module_spells_an_engines_name():
+    pattern = spelled()
+    wrong = [
+        f"{path.relative_to(ROOT.parent)}:{line}: {text[:80]!r}"
+        for path in sorted(ROOT.rglob("*.py"))
+        if path.relative_to(ROOT).parts[0] not in INSIDE and path.parent != ROOT
+        for line, text in texts(path)
+        if pattern.search(SETTINGS.sub("", text))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_few_modules_read_an_engines_own_package():
+    packages = {path.name for path in (ROOT / "engines").iterdir() if (path / "engine.py").exists()}
+    reading = {"/".join(own) + ".py" for own, to in modules() if own[0] != "engines" and to[0] == "engines" and len(to) > 1 and to[1] in packages}
+    assert reading == set(OWN), "\n".join(sorted(reading ^ set(OWN)))

@@ -44,7 +44,7 @@ def read_whole(path: Path) -> Header:
     count = next(iter(_numbers(header.metadata.get("split.count"))), 1)
     parts = sorted(shards([path.name])) or [path.name]
     if count > 1 and len(parts) != count:
-        raise PlannerError(f"{path} is one of {count} files, and llama.cpp finds the others by names like NAME-00001-of-{count:05}.gguf")
+        raise PlannerError(f"{path} is one of {count} files, and the others are found by names like NAME-00001-of-{count:05}.gguf")
     if parts[0] != path.name:
         raise PlannerError(f"{path} is not the first of its {len(parts)} files", f"--model {path.with_name(parts[0])}")
     refuse_missing(path.parent, parts, {name for name in parts if path.with_name(name).exists()})

@@ -12,6 +12,7 @@ from planner.catalogue import load
 from planner.catalogue.checkpoint import stored
 from planner.catalogue.hub import fetch_model, is_repo_id, repaired
 from planner.catalogue.safetensors import StoredTensor
+from planner.engines import ENGINES, first_engine
 from planner.engines.alternatives import Market
 from planner.engines.catalogue import Plain, Source
 from planner.engines.llamacpp.header import Header
@@ -91,18 +92,23 @@ def _is_gguf(path: Path) -> PlannerError:
     entry = load.find_model(origin) if origin else None
     nearest = f"--model {entry.name}" if entry else f"--model {origin}" if is_repo_id(origin) else "the original repository"
     what = f" of {origin}" if origin else ""
-    return PlannerError(f"{path} is a GGUF file{what}, which vLLM 0.33 does not load", f"plan {nearest}, or the file with --engine llama.cpp or ollama")
+    engine, readers = first_engine(), [name for name, engine in ENGINES.items() if engine.reads_gguf]
+    return PlannerError(
+        f"{path} is a GGUF file{what}, which {engine.title} {engine.versions[-1]} does not load",
+        f"plan {nearest}, or the file with --engine {' or '.join(readers)}",
+    )
 
 
 def _from_catalogue(entry: load.Entry, online: str | None) -> Source:
-    if entry.variant.runtime != "vllm":
-        siblings = [load.Entry(entry.row, v).name for v in entry.row.variants if v.runtime == "vllm"]
+    if not entry.variant.is_checkpoint:
+        siblings = [load.Entry(entry.row, v).name for v in entry.row.variants if v.is_checkpoint]
         raise PlannerError(
-            f"{entry.name} is for {entry.variant.runtime}, not for vLLM", f"--engine {entry.variant.runtime}, or for vLLM: {', '.join(siblings)}"
+            f"{entry.name} is for {entry.variant.runtime}, not for {first_engine().title}",
+            f"--engine {entry.variant.runtime}, or for {first_engine().title}: {', '.join(siblings)}",
         )
     variants = tuple(
         (other.name, other.spec)
-        for other in (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant != entry.variant)
+        for other in (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint and variant != entry.variant)
     )
     market = Market(variants=variants, online=None if online else lambda: entry.spec(ONLINE))
     return Source(entry.variant.repo, slug(entry.name), entry.spec(online), config=entry.config, market=market, sampling=entry.sampling)

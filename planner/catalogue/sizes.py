@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from planner.catalogue.load import Entry
 from planner.catalogue.shipped import shipped
+from planner.engines import ENGINES, first_engine
+from planner.engines.catalogue import plain_form
 
 _ORIGINAL = ("base", "bf16", "thinking")  # variants that are named for something else than how they are stored
 
@@ -12,7 +14,7 @@ def stored_as(entry: Entry) -> str:
     """How a variant is quantized: bf16, or its format's name."""
     own = entry.config.get("quantization_config") or {}
     if entry.variant.format:
-        return entry.variant.format.removeprefix("mlx-")
+        return plain_form(entry.variant.format)
     if entry.variant.name not in _ORIGINAL:
         return entry.variant.name
     method = str(own.get("quant_method", "bf16"))
@@ -31,17 +33,6 @@ def weights_bytes(entry: Entry) -> int:
 
 def computed_bytes(entry: Entry) -> int:
     """The same, computed."""
-    from planner.engines.vllm.weights import stage_weights
-    from planner.facts.config import Parallel
-
-    if entry.variant.runtime == "vllm":
-        return sum(stage_weights(entry.spec(), Parallel()))
-    original = Entry(entry.row, next((each for each in entry.row.variants if each.default), entry.row.variants[0])).spec()
-    if entry.variant.runtime == "mlx":
-        from planner.engines.mlx.memory import read_format, weights_bytes
-
-        return weights_bytes(original, read_format(stored_as(entry)))
-    from planner.engines.llamacpp.model import converted
-
-    model = converted(original, stored_as(entry))
-    return model.file_bytes + model.mmproj_bytes
+    engine = ENGINES[entry.variant.runtime] if entry.variant.runtime else first_engine()
+    original = entry if entry.variant.is_checkpoint else Entry(entry.row, next((each for each in entry.row.variants if each.default), entry.row.variants[0]))
+    return engine.stored_bytes(original.spec(), stored_as(entry))

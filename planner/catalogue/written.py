@@ -12,6 +12,7 @@ from planner.catalogue.rows import GpuRow, ModelRow
 from planner.catalogue.shipped import gpu_row, model_row
 from planner.catalogue.validation import Location, first_fault
 from planner.catalogue.yaml_file import line_of, read_yaml
+from planner.engines import ENGINES, first_engine
 from planner.errors import CatalogError, PlannerError
 
 MOST_BYTES = 4 * 1024 * 1024
@@ -59,6 +60,11 @@ def read_models(path: Path, *, sourced: bool = False) -> dict[str, RowData]:
             row["sampling"] = sampling | {name: float(sampling[name]) for name in _SHARES if sampling.get(name) is not None}
         if sum(bool(variant.get("default")) for variant in row["variants"]) != 1:
             raise _fault(path, (index, "variants"), "exactly one variant is the default")
+        for number, variant in enumerate(row["variants"]):
+            if variant.get("runtime", "") not in ("", *ENGINES):
+                raise _fault(path, (index, "variants", number, "runtime"), f"expected one of {', '.join(ENGINES)}")
+            if variant.get("runtime") == first_engine().name:  # whose format is that of checkpoints
+                del variant["runtime"]
         _refuse_taken(path, index, known, row_names(model_row(row)), row["name"])
     return {row["name"]: row for row in rows}
 

@@ -16,6 +16,7 @@ from planner.cli.options import question, read_machine
 from planner.cli.own_rows import own_rows
 from planner.cli.printing import print_json
 from planner.cli.values import BenchValues, values_of
+from planner.engines import first_engine
 from planner.errors import PlannerError, require
 from planner.report.contract_parts import HEAD
 
@@ -91,7 +92,7 @@ def _row(plan: Plan, seen: Benched, users: int) -> list[str | int | float]:
         f"bench-{now}-{users}",
         "plan bench",
         gpu.name,
-        "vllm",
+        first_engine().name,
         plan.repo,
         plan.model.quantization or "bf16",
         plan.request.group.count,

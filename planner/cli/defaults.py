@@ -51,7 +51,7 @@ KEYS: dict[str, tuple[Callable[[object], object], str]] = {
     "prices": (_text, "my own prices, where --prices takes some"),
     "gpus": (_text, "GPUs of my own, as --gpus names a file of them"),
     "models": (_text, "models of my own, as --models names a file of them"),
-    "vllm-version": (_version, "the release of vLLM"),
+    "vllm-version": (_version, "the release of the engine"),
 }
 
 

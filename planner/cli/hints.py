@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from planner.cli.command import typed, words
-from planner.engines.vllm.settings import PINS
+from planner.engines import ENGINES, first_engine
 from planner.errors import PlannerError
 from planner.facts.command_line import flag_of
 
@@ -42,9 +42,14 @@ def no_option(error: click.NoSuchOption) -> PlannerError:
     vllm_s = known_flags().get(flag.replace("_", "-"))
     near = error.possibilities or []
     if command == "plan check" and (vllm_s or not near):
-        return PlannerError(f"{command} itself has no option {flag}", "the command stands in quotes, or behind --: plan check --gpu rtx4090 -- vllm serve …")
+        return PlannerError(
+            f"{command} itself has no option {flag}", f"the command stands in quotes, or behind --: plan check --gpu rtx4090 -- {first_engine().example}"
+        )
     if vllm_s and vllm_s not in near:
-        return PlannerError(f"{command} has no option {flag}: it is vLLM's", f"plan check 'vllm serve MODEL {vllm_s} …' says what a command with it does")
+        return PlannerError(
+            f"{command} has no option {flag}: it is {first_engine().title}'s",
+            f"plan check '{first_engine().example.removesuffix('…')}{vllm_s} …' says what a command with it does",
+        )
     hint = f"did you mean {', '.join(near)}?" if near else f"{command} --help lists the options"
     return PlannerError(f"{command} has no option {flag}", hint)
 
@@ -67,9 +72,6 @@ _MODELS = _ANSWER | {"gpu", "count", "host_kind", "context", "users", "purpose",
 _MACHINES = _ANSWER | {"gpu", "model", "context", "users", "quantization", "prices", "top"}  # --gpu any
 _IN_FILE = frozenset({"beside", "nodes", "engine", "gpu_layers", "wired_limit_mb", "bind", "proxy_port"})
 _CHOOSING = frozenset({"purpose", "top", "prices"})
-_VLLM_ONLY = frozenset(
-    {"vllm_version"} | {setting.name for setting in PINS if not setting.is_shared and setting.unpinned is not None}
-)  # typed, maybe as by default
 
 
 def refuse_unused(values: PlanValues, question: Collection[str]) -> None:
@@ -107,15 +109,20 @@ def refuse_unused(values: PlanValues, question: Collection[str]) -> None:
 def _not_of_runtime(named: str, asked: str | None, names: Collection[str]) -> tuple[list[str], str]:
     """What another runtime or a Mac does not have; what the ledgers themselves refuse is left to them."""
     from planner.catalogue.load import find_gpu
+    from planner.questions.plan import FOR_ALL
     from planner.questions.question import engine_of
 
     gpu = find_gpu(named)
     is_mac, engine = gpu.vendor == "apple", engine_of(asked, gpu)
     if is_mac and "host_kind" in names:
         return ["host_kind"], "is about machines with NVIDIA or AMD GPUs; a Mac is one kind"
-    if engine == "mlx" and "gpu_layers" in names:
-        return ["gpu_layers"], "is llama.cpp's and Ollama's; MLX has no such setting"
-    return [name for name in names if engine != "vllm" and name in _VLLM_ONLY], f"is vLLM's; {engine} has no such setting"
+    mine = ENGINES[engine]
+    for_all = FOR_ALL - {f"{key}_version" for key in ENGINES}  # a release is one engine's
+    foreign = [name for name in names if name not in for_all and name not in (*mine.own_settings, f"{engine}_version")]
+    for name in foreign:  # typed, maybe as by default
+        if owners := [other.title for key, other in ENGINES.items() if name in (*other.own_settings, f"{key}_version")]:
+            return [name], "is " + " and ".join(f"{title}'s" for title in owners) + f"; {mine.title} has no such setting"
+    return [], ""
 
 
 def _about_no_file(values: PlanValues, names: Collection[str]) -> tuple[list[str], str]:

@@ -12,6 +12,7 @@ from planner.cli.command import command, option, output_options, typed
 from planner.cli.options import PURPOSES, Finite
 from planner.cli.own_rows import own_rows
 from planner.cli.printing import print_json
+from planner.engines import first_engine
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.command_line import flag_of
 from planner.report.contract_parts import HEAD
@@ -153,7 +154,7 @@ def _model(entry: Entry) -> ListedModelJson:
         "title": row.title,
         "family": row.family,
         "kind": row.kind,
-        "runtime": variant.runtime,
+        "runtime": variant.runtime or first_engine().name,
         "repo": variant.repo,
         "quantization": stored_as(entry),
         "parameters": row.parameters,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from math import isfinite
@@ -13,6 +13,7 @@ import click
 from planner.cli.command import Adds, Run, is_quiet, option, output_options, words
 from planner.cli.names import Name
 from planner.cli.values import Values
+from planner.engines import ENGINES, first_engine
 from planner.engines.vllm.settings import BY_NAME, PINS
 from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION, VERSIONS
 from planner.errors import PlannerError
@@ -77,7 +78,7 @@ _gpu = partial(option, "--gpu", type=Name("gpu"), group="Question")
 _host = partial(
     option, "--host", "--machine", "host_kind", group="Question", type=click.Choice([str(host) for host in Host]), default="server", show_default=True
 )
-_HEADINGS = {"Pins": "Pins: settings of the server, named as vLLM's flags"}
+_HEADINGS = {"Pins": f"Pins: settings of the server, named as {first_engine().title}'s flags"}
 
 
 def type_of(setting: Setting) -> click.ParamType[object]:
@@ -97,9 +98,9 @@ def type_of(setting: Setting) -> click.ParamType[object]:
             assert_never(setting.kind)
 
 
-def pin(setting: Setting, text: str = "") -> Adds:
-    """The option that fixes a setting; `text` is said of it instead of its own help."""
-    add = partial(option, help=text or setting.help, group=_HEADINGS.get(setting.group, setting.group), common=setting.group not in _HEADINGS)
+def pin(setting: Setting, says: Callable[[], str] | None = None) -> Adds:
+    """The option that fixes a setting; `says` tells what is said of it instead of its own help."""
+    add = partial(option, help=setting.help, says=says, group=_HEADINGS.get(setting.group, setting.group), common=setting.group not in _HEADINGS)
     if setting.kind is Kind.SWITCH and setting.unpinned is None:
         return add("/".join((setting.flag, setting.off[0])), default=None)
     if setting.kind is Kind.SWITCH:
@@ -110,16 +111,21 @@ def pin(setting: Setting, text: str = "") -> Adds:
     return add(*names, setting.name, type=type_of(setting), default=setting.unpinned, metavar=metavar)
 
 
-_OF_ALL = {  # what a setting that every engine has may be for each
-    "quantization": "GGUF: Q4_K_M, Q8_0, …; MLX: 8bit, 4bit, mxfp4.",
-    "kv_cache_dtype": "llama.cpp and Ollama: f16, q8_0, q4_0; MLX: bf16, q8, q4.",
-}
-_ALL = {name: f"vLLM: {BY_NAME[name].help.removesuffix('.')}; {others}" for name, others in _OF_ALL.items()}
+_OF_ALL = ("quantization", "kv_cache_dtype")  # what every engine has, each with values of its own
+
+
+def _forms(name: str) -> str:
+    """What a setting may be for each engine."""
+    titles: dict[str, list[str]] = {}
+    for engine in ENGINES.values():
+        if form := engine.forms.get(name):
+            titles.setdefault(form, []).append(engine.title)
+    return "; ".join(f"{' and '.join(named)}: {form}" for form, named in titles.items()) + "."
 
 
 def pins(group: str) -> dict[str, Adds]:
     """The options that fix settings, of one heading, by name."""
-    return {setting.name: pin(setting, _ALL.get(setting.name, "")) for setting in PINS if setting.group == group}
+    return {setting.name: pin(setting, partial(_forms, setting.name) if setting.name in _OF_ALL else None) for setting in PINS if setting.group == group}
 
 
 QUESTION: dict[str, Adds] = {

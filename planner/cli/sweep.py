@@ -92,7 +92,7 @@ def _names(ctx: click.Context, options: dict[str, Any]) -> tuple[tuple[str, ...]
     known = own_files()
     use_own(ctx, gpus_file or _path(known.get("own_gpus")), models_file or _path(known.get("own_models")))
     mine = current()
-    own_models = [Entry(row, variant).name for row in mine.own_models.values() for variant in row.variants if variant.runtime == "vllm"]
+    own_models = [Entry(row, variant).name for row in mine.own_models.values() for variant in row.variants if variant.is_checkpoint]
     return (
         all_gpus() if options["gpus"] == "all" else tuple(dict.fromkeys([*gpus, *(mine.own_gpus if gpus_file else ())])),
         all_models() if options["models"] == "all" else tuple(dict.fromkeys([*models, *(own_models if models_file else ())])),

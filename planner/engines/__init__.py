@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from planner.facts.command import Command
     from planner.facts.curve import Curve
     from planner.facts.hardware import GpuGroup, GpuSpec
+    from planner.facts.model import ModelSpec
     from planner.facts.observed import Explained, Observed
     from planner.facts.plan import Plan
     from planner.facts.question import StackRow
@@ -65,6 +66,8 @@ class Engine(Protocol):
 
     reads_gguf: bool
     """Whether a GGUF file is served as it is."""
+    forms: Mapping[str, str]
+    """What settings of every engine may be for it, by their names: words of the help."""
     steps: Sequence[str]
     """What a person does to run a plan of it."""
     example: str
@@ -78,6 +81,9 @@ class Engine(Protocol):
 
     def ways(self, model: Checkpoints, bits: int, gpu: GpuSpec) -> Sequence[tuple[str, str | None]]:
         """How it serves a model in a class of weights: names of models, each with a quantization where one is made; the most usual first."""
+
+    def stored_bytes(self, model: ModelSpec, form: str) -> int:
+        """What the weights of a model take in a format of its; of a checkpoint, whose format is its own, when they are loaded on one GPU."""
 
     def agent_safety(self, architecture: str) -> tuple[str, str]:
         """Whether an agent may send assistant messages in a row (yes, partly, no), and why."""

@@ -80,4 +80,9 @@ class Catalogue(Protocol):
 
 def form_key(form: str | None) -> str:
     """The name of a format as it is compared: mlx-8bit and 8bit are one."""
-    return (form or "").lower().removeprefix("mlx-")
+    return plain_form(form or "").lower()
+
+
+def plain_form(form: str) -> str:
+    """A format without the name of its engine before it."""
+    return form.removeprefix("mlx-").removeprefix("MLX-")

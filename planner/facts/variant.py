@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 STRICT = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
 
@@ -17,11 +17,17 @@ class Variant:
     repo: str
     quantization: dict[str, object] = field(default_factory=dict)
     """Its quantization_config, as the checkpoint's config.json has it."""
-    runtime: Literal["vllm", "mlx", "ollama"] = "vllm"
+    runtime: str = ""
+    """The engine whose own format it has; without it a checkpoint as its makers store it."""
     format: str | None = None
-    """MLX or GGUF quantization of the runtimes that are not vLLM."""
+    """MLX or GGUF quantization of a runtime's own format."""
     reasoning_parser: str | None = None
     """vLLM's --reasoning-parser where this checkpoint reasons and the row's does not."""
     mistral_files: bool = False
     """Served from Mistral's own files (params.json, tekken.json, consolidated weights), as its makers' command does."""
     default: bool = False
+
+    @property
+    def is_checkpoint(self) -> bool:
+        """Whether it is stored as its makers' checkpoints are."""
+        return not self.runtime

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 
 from planner.arrays import Array, FloatArray
+from planner.engines import first_engine
 from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.pace import PCIE4_BYTES_PER_S
 from planner.engines.vllm.weights import kernels_matter
@@ -85,7 +86,7 @@ def _pace(gpu: GpuSpec, kind: tuple[Arithmetic, bool], ranks: int, *, moe: bool)
         raise ValueError(f"{gpu.name} has no known bandwidth")
     nothing = Weights(dense_bytes=0, head_bytes=0, dense_macs=0, head_macs=0)
     shape = Shape(layers=0, modules=0, moe_layers=int(moe), experts=0, experts_per_token=0, hidden_size=0)
-    work = Work(engine="vllm", weights=nothing, reads=(), peak=best, shape=shape, tensor_parallel_size=ranks, weight_only=kind[1])
+    work = Work(engine=first_engine().name, weights=nothing, reads=(), peak=best, shape=shape, tensor_parallel_size=ranks, weight_only=kind[1])
     return best, rates(work)
 
 
@@ -96,7 +97,7 @@ def _column(values: Iterable[float]) -> FloatArray:
 def _work(model: ModelSpec, rows: list[_Row]) -> Work[FloatArray]:
     """The work of all rows, an element each."""
     return Work(
-        engine="vllm",
+        engine=first_engine().name,
         weights=_weights([row.weights for row in rows]),
         reads=tuple(_read([row.reads[number] for row in rows]) for number in range(len(rows[0].reads))),
         peak=_peak([row.peak for row in rows]),

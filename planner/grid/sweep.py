@@ -21,6 +21,7 @@ import numpy as np
 
 from planner.arrays import Array
 from planner.catalogue.load import Catalogue, Entry, current, find_gpu, find_model, gpu_rows, model_rows, unknown_model, use, using
+from planner.engines import first_engine
 from planner.errors import PlannerError, WorldError, require
 from planner.facts.hardware import Host
 from planner.facts.verdict import Verdict
@@ -60,7 +61,7 @@ class Sweep:
 
 def all_models() -> tuple[str, ...]:
     """Every variant that vLLM serves."""
-    return tuple(Entry(row, variant).name for row in model_rows() for variant in row.variants if variant.runtime == "vllm" and variant.name != "base")
+    return tuple(Entry(row, variant).name for row in model_rows() for variant in row.variants if variant.is_checkpoint and variant.name != "base")
 
 
 def all_gpus() -> tuple[str, ...]:
@@ -73,13 +74,13 @@ def check(sweep: Sweep) -> None:
     if sweep.points > MOST_POINTS:
         raise PlannerError(f"a grid of {sweep.points:,} points; at most {MOST_POINTS:,} are computed", "fewer --contexts, --counts, --gpus or --models")
     for name in sweep.gpus:
-        if find_gpu(name).vendor == "apple":
-            raise PlannerError(f"{name}: a sweep is about vLLM, which needs an NVIDIA or AMD GPU", "leave it out")
+        if refused := first_engine().refuses(find_gpu(name)):
+            raise PlannerError(f"{name}: a sweep is about {first_engine().title}; {refused}", "leave it out")
     for name in sweep.models:
         if (entry := find_model(name)) is None:
             raise unknown_model(name)
-        if entry.variant.runtime != "vllm":
-            raise PlannerError(f"{name} is for {entry.variant.runtime}; a sweep is about vLLM", "leave it out")
+        if not entry.variant.is_checkpoint:
+            raise PlannerError(f"{name} is for {entry.variant.runtime}; a sweep is about {first_engine().title}", "leave it out")
 
 
 @cache

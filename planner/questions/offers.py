@@ -51,7 +51,7 @@ def offer_of(row: ModelRow) -> Offer:
 
 
 def _vllm_variants(row: ModelRow, group: GpuGroup, version: str) -> Variants:
-    entries = [Entry(row, variant) for variant in row.variants if variant.runtime == "vllm" and variant.name != "base"]
+    entries = [Entry(row, variant) for variant in row.variants if variant.is_checkpoint and variant.name != "base"]
     own = row.config.get("quantization_config") or {}
     found: Variants = []
     for entry in entries:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 from planner.catalogue import resolve
-from planner.engines import ENGINES, Engine
+from planner.engines import ENGINES, Engine, first_engine
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative
 from planner.facts.deployment import PROXY_PORT, Deployment
@@ -112,7 +112,7 @@ def request_of(row: StackRow) -> tuple[Request, Source]:
     from planner.engines.vllm.ask import request_of as request
 
     gpu = find_gpu(row.gpu)
-    if why := ENGINES[engine_of("vllm", gpu)].refuses(gpu):
+    if why := first_engine().refuses(gpu):
         raise PlannerError(f"{gpu.title}: {why}", _others(gpu))
     return request(row.services[0], machine_of(replace(row, nodes=1), gpu), row.vllm_version, resolve)
 

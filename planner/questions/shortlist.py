@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from planner.catalogue.prices import read_prices
+from planner.engines import ENGINES, first_engine
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup, GpuSpec
@@ -61,7 +62,13 @@ def _refuse_old(gpu: GpuSpec, version: str) -> None:
         rules.check_gpu(gpu, version)
     except UnsupportedError as error:
         older = newest_for(gpu.capability)
-        raise PlannerError(str(error), f"--vllm-version {older}" if older else "llama.cpp may: plan --engine llama.cpp --model …") from None
+        raise PlannerError(str(error), f"--vllm-version {older}" if older else _others(gpu)) from None
+
+
+def _others(gpu: GpuSpec) -> str:
+    """What may run on a GPU that the usual engine is too new for."""
+    others = {name: engine.title for name, engine in ENGINES.items() if engine.name != first_engine().name and not engine.refuses(gpu)}
+    return f"{' or '.join(others.values())} may: plan --engine {list(others)[-1]} --model …"
 
 
 def machines_for(
@@ -90,5 +97,5 @@ def stored_ways(name: str, online: str | None) -> list[Stored]:
     entry = find_model(name)
     if entry is None or online or not entry.variant.default:
         return [Stored(source.served_name, source.repo, 8 if online else source_bits(source), source.spec)]
-    siblings = [Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant.name != "base"]
+    siblings = [Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint and variant.name != "base"]
     return [Stored(slug(sibling.name), sibling.variant.repo, sibling.bits, sibling.spec()) for sibling in siblings]

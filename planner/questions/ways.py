@@ -41,8 +41,8 @@ def known(name: str) -> Checkpoints:
     if entry is None:
         source = find_source(name)
         return Checkpoints(name, source.spec.architecture, {_class(source_bits(source)): (name,)}, is_open=True)
-    is_open = entry.variant.default or entry.variant.runtime != "vllm"
-    siblings = [Entry(entry.row, variant) for variant in entry.row.variants if variant.runtime == "vllm" and variant.name != "base"] if is_open else [entry]
+    is_open = entry.variant.default or not entry.variant.is_checkpoint
+    siblings = [Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint and variant.name != "base"] if is_open else [entry]
     found: dict[int, tuple[str, ...]] = {}
     for one in siblings:
         bits = _class(one.bits)

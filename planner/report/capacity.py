@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from typing_extensions import TypedDict
 
+from planner.engines import first_engine
 from planner.facts.speed import significant
 from planner.facts.verdict import Grade
 from planner.questions.capacity import Asked, Capacity, Held
@@ -121,7 +122,7 @@ def render(answer: CapacityAnswer) -> RenderableType:
     first, lengths, limits = answer.options[0], answer.lengths, answer.limits
     plan = first.plan
     pieces: list[RenderableType] = [
-        Text().append(plan.repo, "bold").append(f" on {plan.request.group.gpu.title} with vLLM {plan.config.vllm_version}"),
+        Text().append(plan.repo, "bold").append(f" on {plan.request.group.gpu.title} with {first_engine().title} {plan.config.vllm_version}"),
         Text(f"Prompts of {tokens(lengths.prompt)} and answers of {tokens(lengths.answer)} tokens; the first token within {seconds(limits.first_token_s)}"),
         Text(
             f"(the mean of users who ask together, {100 * limits.share:g} % of those arriving at random), a further one within {seconds(limits.per_token_s)} on average."

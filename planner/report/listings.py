@@ -136,7 +136,7 @@ class ListedModelJson(TypedDict):
     title: str
     family: str
     kind: Literal["chat", "vision", "embedding"]
-    runtime: Literal["vllm", "mlx", "ollama"]
+    runtime: str
     repo: str
     quantization: str
     parameters: int

@@ -102,22 +102,23 @@ def link_constants(work: Work) -> tuple[str, str]:
 
 def rate_names(work: Work) -> RateNames:
     """Which constants each rate is the product of, for this server."""
-    engine, peak = work.engine, work.peak
+    engine, peak, constants = work.engine, work.peak, fitted().constants
     moe = work.shape.moe_layers > 0
     bandwidth = [f"bandwidth.{engine}"]
     bandwidth += ["bandwidth.weight_only"] if work.weight_only else []
-    bandwidth += [own] if (own := f"bandwidth.{peak.gpu}") in fitted().constants else []  # a GPU that is not like the others
-    bandwidth += ["bandwidth.llamacpp_hbm"] if engine == "llamacpp" and peak.hbm else []
-    kind = "llamacpp" if engine == "llamacpp" and peak.kind != "apple" else peak.kind
+    bandwidth += [own] if (own := f"bandwidth.{peak.gpu}") in constants else []  # a GPU that is not like the others
+    bandwidth += [hbm] if peak.hbm and (hbm := f"bandwidth.{engine}_hbm") in constants else []
+    kind = engine if f"prefill.{engine}" in constants and peak.kind != "apple" else peak.kind
     prefill = [f"prefill.{kind}"]
     if moe:
         prefill.append("prefill.moe_datacenter" if kind == "datacenter" else "prefill.moe")
     if peak.low_precision:
         prefill.append("prefill.low_precision")
-    if work.weight_only and not moe and kind not in ("apple", "llamacpp"):
+    if work.weight_only and not moe and kind not in ("apple", engine):
         prefill.append("prefill.weight_only")
     start, share = link_constants(work)
-    client = engine if engine in ("sglang", "trtllm") else "vllm"
+    clients = [name.partition(".")[2] for name in constants if name.startswith("queue.")]
+    client = engine if engine in clients else clients[0]
     return RateNames(
         bandwidth_share=tuple(bandwidth),
         prefill_share=tuple(prefill),

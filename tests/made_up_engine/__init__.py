@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from planner.engines import Placement, Unanswered
@@ -89,6 +89,7 @@ class Toy:
     name, title, versions, settings, serving = "toy", "Toy", (VERSION,), SETTINGS, {PROGRAM: SERVING}
     own_settings: Sequence[str] = ()
     first_port, usual_on, reads_gguf = 9000, (), False
+    forms: Mapping[str, str] = {}
     steps, example = ("./setup.sh", "./stack.sh start"), "toyserve MODEL --context N"
 
     def refuses(self, gpu: GpuSpec) -> str:
@@ -102,6 +103,9 @@ class Toy:
 
     def ways(self, model: Checkpoints, bits: int, gpu: GpuSpec) -> Sequence[tuple[str, str | None]]:
         return [(model.name, None)] if bits == 16 else []
+
+    def stored_bytes(self, model: ModelSpec, form: str) -> int:
+        return weights_bytes(model)
 
     def agent_safety(self, architecture: str) -> tuple[str, str]:
         return "yes", "it answers whatever comes"

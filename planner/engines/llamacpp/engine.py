@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from planner.facts.command import Command
     from planner.facts.curve import Curve
     from planner.facts.hardware import GpuGroup, GpuSpec
+    from planner.facts.model import ModelSpec
     from planner.facts.observed import Explained, Observed
     from planner.facts.plan import Plan
     from planner.facts.question import StackRow
@@ -37,6 +38,7 @@ class LlamaCpp:
     is_ollama = False
     serving: Mapping[str, Serving] = {"llama.cpp": LLAMA_SERVER}
     reads_gguf = True
+    forms: Mapping[str, str] = {"quantization": "Q4_K_M, Q8_0, …", "kv_cache_dtype": "f16, q8_0, q4_0"}
     steps: Sequence[str] = ("install llama.cpp", "get or make the GGUF file", "./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
 
     def refuses(self, gpu: GpuSpec) -> str:
@@ -56,6 +58,13 @@ class LlamaCpp:
     def ways(self, model: Checkpoints, bits: int, gpu: GpuSpec) -> Sequence[tuple[str, str | None]]:
         """The usual mix of each class, or the one that a model is published in."""
         return [(model.name, (DEFAULT_MIX.get(model.architecture) if bits == 4 else None) or {16: "BF16", 8: "Q8_0", 4: "Q4_K_M"}[bits])]
+
+    def stored_bytes(self, model: ModelSpec, form: str) -> int:
+        """The files of a mix."""
+        from planner.engines.llamacpp.model import converted
+
+        files = converted(model, form)
+        return files.file_bytes + files.mmproj_bytes
 
     def agent_safety(self, architecture: str) -> tuple[str, str]:
         """It refuses."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from planner.engines import Placement, Unanswered
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from planner.facts.command import Command
     from planner.facts.curve import Curve
     from planner.facts.hardware import GpuGroup, GpuSpec
+    from planner.facts.model import ModelSpec
     from planner.facts.observed import Explained, Observed
     from planner.facts.plan import Plan
     from planner.facts.question import StackRow
@@ -31,6 +32,7 @@ class Mlx:
     example = "mlx_lm.server --model MODEL …"
     usual_on = ("apple",)
     reads_gguf = False
+    forms: Mapping[str, str] = {"quantization": "8bit, 4bit, mxfp4", "kv_cache_dtype": "bf16, q8, q4"}
     serving = SERVING
     steps = ("./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
     own_settings = ("wired_limit_mb",)
@@ -52,6 +54,12 @@ class Mlx:
     def ways(self, model: Checkpoints, bits: int, gpu: GpuSpec) -> Sequence[tuple[str, str | None]]:
         """The usual format of each class."""
         return [(model.name, {16: "bf16", 8: "8bit", 4: "4bit"}[bits])]
+
+    def stored_bytes(self, model: ModelSpec, form: str) -> int:
+        """The weights in a format."""
+        from planner.engines.mlx.memory import read_format, weights_bytes
+
+        return weights_bytes(model, read_format(form))
 
     def agent_safety(self, architecture: str) -> tuple[str, str]:
         """Its servers answer; they do not continue."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from planner.engines import Placement, Unanswered
 from planner.engines.vllm.alternatives import NATIVE_FP8, ONLINE
 from planner.engines.vllm.ask import FIRST_PORT
 from planner.engines.vllm.serving import SERVING
-from planner.engines.vllm.settings import PINS, SETTINGS
+from planner.engines.vllm.settings import BY_NAME, PINS, SETTINGS
 from planner.engines.vllm.versions import VERSIONS
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from planner.facts.command import Command
     from planner.facts.curve import Curve
     from planner.facts.hardware import GpuGroup, GpuSpec
+    from planner.facts.model import ModelSpec
     from planner.facts.observed import Explained, Observed
     from planner.facts.plan import Plan
     from planner.facts.question import StackRow
@@ -35,6 +36,7 @@ class Vllm:
     example = "vllm serve MODEL …"
     usual_on = ("nvidia", "amd")
     reads_gguf = False
+    forms: Mapping[str, str] = {name: BY_NAME[name].help.removesuffix(".") for name in ("quantization", "kv_cache_dtype")}
     steps = ("./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
 
     def refuses(self, gpu: GpuSpec) -> str:
@@ -60,6 +62,13 @@ class Vllm:
             return [(name, None) for name in model.by_bits[bits]]
         native = gpu.vendor == "nvidia" and gpu.capability >= NATIVE_FP8
         return [(model.by_bits[16][0], ONLINE)] if bits == 8 and 16 in model.by_bits and native else []
+
+    def stored_bytes(self, model: ModelSpec, form: str) -> int:
+        """The weights as one GPU holds them."""
+        from planner.engines.vllm.weights import stage_weights
+        from planner.facts.config import Parallel
+
+        return sum(stage_weights(model, Parallel()))
 
     def agent_safety(self, architecture: str) -> tuple[str, str]:
         """It continues a trailing assistant message."""
