@@ -96,7 +96,7 @@ OWN = {
     "emit/bench.py": "vllm bench serve puts load on any server",
     "grid/servers.py": "a sweep is vLLM's ledger over arrays",
     "grid/speed.py": "a sweep is vLLM's speed over arrays",
-    "questions/asked.py": "pins are spelled as vLLM's flags",
+    "questions/asked.py": "vllm_version: its releases",
     "questions/capacity.py": "only vLLM's speed of many users was fitted",
     "questions/command_line.py": "pins are spelled as vLLM's flags",
     "questions/machines.py": "machines are chosen by vLLM's plans",
