@@ -120,8 +120,8 @@ def _not_of_runtime(named: str, asked: str | None, names: Collection[str]) -> tu
         return ["host_kind"], "is about machines with NVIDIA or AMD GPUs; a Mac is one kind"
     mine = ENGINES[engine]
     for_all = FOR_ALL - {f"{key}_version" for key in ENGINES}  # a release is one engine's
-    asked = {each.name for row in (StackRow, ServiceRow) for each in fields(row)} - for_all - {*mine.own_settings, f"{engine}_version"}
-    foreign = [name for name in names if name in asked]  # other engines are imported where there is one
+    questioned = {each.name for row in (StackRow, ServiceRow) for each in fields(row)} - for_all - {*mine.own_settings, f"{engine}_version"}
+    foreign = [name for name in names if name in questioned]  # other engines are imported where there is one
     for name in foreign:  # typed, maybe as by default
         if owners := [other.title for key, other in ENGINES.items() if name in (*other.own_settings, f"{key}_version")]:
             return [name], "is " + " and ".join(f"{title}'s" for title in owners) + f"; {mine.title} has no such setting"
