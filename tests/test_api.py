@@ -29,6 +29,8 @@ EQUAL = {
                 ["--model", "qwen3-8b", "--gpu", "rtx4090", "--context", "8k", "--with", "qwen3-embedding-0.6b", "--port", "9000"]),
     "ollama": (lambda: planner.plan(model="qwen3-8b", gpu="rtx4090", engine="ollama", quantization="Q8_0"),
                ["--model", "qwen3-8b", "--gpu", "rtx4090", "--engine", "ollama", "--quantization", "Q8_0"]),
+    "load": (lambda: planner.plan(model="qwen3-8b", gpu="rtx4090", context="32k", input=8000, output_tokens=200, concurrency=2),
+             ["--model", "qwen3-8b", "--gpu", "rtx4090", "--context", "32k", "--input", "8000", "--output-tokens", "200", "--concurrency", "2"]),
     "does not start": (lambda: planner.plan(model="llama-3.3-70b", gpu="rtx4090"), ["--model", "llama-3.3-70b", "--gpu", "rtx4090"]),
     "check": (lambda: planner.check(COMMAND, gpu="rtx4090", free_gib=20.5), ["check", COMMAND, "--gpu", "rtx4090", "--free", "20.5"]),
     "explain": (lambda: planner.explain(LOG, gpu="rtx4090", model="qwen3-8b"), ["explain", LOG, "--gpu", "rtx4090", "--model", "qwen3-8b"]),

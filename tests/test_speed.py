@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import planner
 from benchmarks.speed_accuracy import choices, coverage, headline
 from benchmarks.speed_fit import NAMES, PRIORS, SHARE, Columns, errors_left_out, fit
 from benchmarks.speed_rows import LITTLE, law, left_out, measured, number, rows
@@ -116,3 +117,52 @@ def test_models_left_out_are_predicted_as_well_as_stated():
     assert 0.75 <= coverage(figures, errors) <= 0.85
     chosen = choices(figures, errors)
     assert chosen["ours"] >= 0.85 > chosen["largest"]
+
+
+def load_answer(**asked):
+    """The speed block of an answer, and why there is none."""
+    said = planner.plan(**{"model": "qwen3-8b", "gpu": "rtx4090", "context": "32k"} | asked).to_dict()
+    return said["speed"], said["speed_reason"]
+
+
+def test_the_speed_is_for_the_load_that_is_asked():
+    usual, _ = load_answer()
+    asked, _ = load_answer(input=8000, output_tokens=200, concurrency=2)
+    assert (usual["prompt_tokens"], usual["output_tokens"]) == (2000, 500)
+    assert (asked["prompt_tokens"], asked["output_tokens"], asked["concurrency"]) == (8000, 200, 2)
+    assert asked["ttft_s"]["expected"] > usual["time_to_first_token_s"]["expected"]
+    for name in ("ttft_s", "tpot_s", "output_tokens_per_s"):
+        assert asked[name]["low"] <= asked[name]["expected"] <= asked[name]["high"]
+
+
+def test_one_at_once_is_a_user_alone():
+    speed, _ = load_answer(concurrency=1)
+    assert speed["ttft_s"]["expected"] == speed["time_to_first_token_s"]["expected"]
+    assert speed["tpot_s"]["expected"] == pytest.approx(1 / speed["tokens_per_s"]["expected"], rel=0.05)
+    assert speed["output_tokens_per_s"]["expected"] == speed["total_tokens_per_s"]["expected"]
+
+
+def test_version_1_s_names_stay_beside_those_of_version_2():
+    speed, _ = load_answer(concurrency=2)
+    assert (speed["answer_tokens"], speed["users"]) == (speed["output_tokens"], speed["concurrency"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"input": 32_000, "output_tokens": 1000}, "a prompt of 32,000 and an output of 1,000 tokens exceed the context of 32,768"),
+        ({"concurrency": 500}, "wait for them"),
+        ({"engine": "llama.cpp", "concurrency": 4}, "4 requests at once were not measured here with this engine"),
+        ({"gpu": "apple-m4-max-64gb", "concurrency": 4}, "4 requests at once were not measured here with this engine"),
+        ({"gpu": "mi300x", "concurrency": 4}, "only one request alone can be told"),
+    ],
+)
+def test_a_load_of_which_nothing_is_known_says_why(asked, why):
+    speed, reason = load_answer(**asked)
+    assert speed is None
+    assert why in reason
+
+
+def test_a_load_changes_no_setting():
+    usual, asked = (planner.plan(model="qwen3-8b", gpu="rtx4090", **load) for load in ({}, {"input": 9000, "concurrency": 3}))
+    assert [service.argv for service in usual.deployment.services] == [service.argv for service in asked.deployment.services]

@@ -57,6 +57,9 @@ def plan(
     count: int | None = None,
     context: int | str | None = None,
     users: int | None = None,
+    input: int | None = None,  # noqa: A002 - as the option is called
+    output_tokens: int | None = None,
+    concurrency: int | None = None,
     engine: str | None = None,
     host: Host = "server",
     nodes: int = 1,
@@ -75,14 +78,15 @@ def plan(
     """What these GPUs can serve of a model, with which flags.
 
     `model` is a catalogue name, owner/name on the Hub, or a folder; `gpu` a catalogue name, or "auto" for this machine's; `context` tokens, or
-    text such as "128k"; `users` must fit at full context; `beside` are further servers as `--with` names them. Raises PlannerError.
+    text such as "128k"; `users` must fit at full context; `input`, `output_tokens` and `concurrency` say what the speed is for; `beside` are further servers as `--with` names them. Raises PlannerError.
     """
     with naming(gpu, count, gpus, models) as counted:
         machine = {
             "gpu": gpu, "count": counted, "nodes": nodes, "host": host, "engine": engine, "vllm_version": release(vllm_version), "bind": bind,
             "proxy_port": proxy_port, "link_gb_per_s": link_gb_per_s, "wired_limit_mb": wired_limit_mb,
         }  # fmt: skip
-        row = row_of("plan()", machine, {"model": str(model), "context": context, "users": users, "gpu_layers": gpu_layers, **pins})
+        load = {"input": input, "output_tokens": output_tokens, "concurrency": concurrency}
+        row = row_of("plan()", machine, {"model": str(model), "context": context, "users": users, "gpu_layers": gpu_layers, **load, **pins})
         row = replace(row, services=[*row.services, *map(with_row, beside)])
         return public(PlanAnswer, planning.answer_for(row, None if port is None else whole("port", port)))
 

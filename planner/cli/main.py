@@ -40,7 +40,13 @@ _LATER = {  # module and short help: the help of all is printed without importin
     "sweep": ("planner.cli.sweep", "Compute every server of a grid to a file."),
     "web": ("planner.cli.web", "Open the calculator in a browser."),
 }
-_OTHERS, _SEVERAL, _OPEN, _FILES = "Other runtimes", "Several servers and machines", "Where the model or the GPU is left open", "Files and addresses"
+_LOAD, _OTHERS, _SEVERAL, _OPEN, _FILES = (
+    "What the speed is for",
+    "Other runtimes",
+    "Several servers and machines",
+    "Where the model or the GPU is left open",
+    "Files and addresses",
+)
 
 
 class _Group(Command, click.Group):
@@ -77,6 +83,9 @@ class _Group(Command, click.Group):
 @click.group(cls=_Group, invoke_without_command=True, options_metavar="[OPTIONS]")
 @question()
 @own_rows(group="Question")
+@option("--input", type=type_of(FIELDS["input"]), group=_LOAD, help="Tokens of a prompt: 2000, or what the context holds.")
+@option("--output-tokens", type=type_of(FIELDS["output_tokens"]), group=_LOAD, help="Tokens of an answer: 500, or a fifth of the context.")
+@option("--concurrency", type=type_of(FIELDS["concurrency"]), group=_LOAD, help="Requests at once; else --users, or as many as fit, at most 16.")
 @option("--for", "purpose", type=click.Choice(PURPOSES), group=_OPEN, help="Without --model: choose one for this.")
 @option("--top", default=10, show_default=True, type=click.IntRange(0, 1000), group=_OPEN, help="How many to show; 0 shows all.")
 @option("--prices", type=click.Path(path_type=Path, dir_okay=False), group=_OPEN, common=False, help="Without --gpu: your own prices (`plan schema prices`).")

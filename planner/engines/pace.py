@@ -11,9 +11,9 @@ from planner.engines.work import cache_reads
 from planner.facts.config import CacheLayout
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
-from planner.facts.speed import NoSpeed, Range, SpeedEstimate, significant
+from planner.facts.speed import Load, NoSpeed, Range, SpeedEstimate, significant
 from planner.facts.storage import Arithmetic
-from planner.speed.estimate import ANSWER, PROMPT, factor, grade, no_answers, no_bandwidth
+from planner.speed.estimate import factor, grade, no_answers, no_bandwidth
 from planner.speed.roofline import prompt_s, rates, step
 from planner.speed.work import Weights, Work, peak, shape_of
 
@@ -31,12 +31,15 @@ def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, st
     )  # fmt: skip
 
 
-def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int) -> SpeedEstimate | NoSpeed:
-    """One user with the usual prompt and answer, as far as the context holds them; only the decoding where the GPU's arithmetic is not known."""
+def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int, asked: Load) -> SpeedEstimate | NoSpeed:
+    """One user with the asked prompt and output; only the decoding where the GPU's arithmetic is not known."""
     if found := no_answers(model):
         return found
-    answer = max(1, min(ANSWER, context // 5))
-    prompt = max(1, min(PROMPT, context - answer))
+    if beyond := asked.beyond(context):
+        return NoSpeed(beyond)
+    if (asked.concurrency or 1) > 1:
+        return NoSpeed(f"{asked.concurrency} requests at once were not measured here with this engine, only one alone (--concurrency 1)")
+    prompt, answer = asked.lengths(context)
     rate, kind = rates(work), f"{work.peak.kind} {work.engine}"
     rank, because = grade(work, model.name, replace(group, gpu=replace(group.gpu, calibrated_speed=None)))  # plan bench measures vLLM
     token = step(work, rate, 1.0, work.cache_bytes(prompt + answer / 2))
@@ -44,6 +47,7 @@ def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int) 
     decoding, waiting = factor(kind, rank, ("decode", "tpot")), factor(kind, rank, ("ttft", "prompt"))
     speed = Range(*(significant(1 / (token.total_s * wide)) for wide in (decoding, 1.0, 1 / decoding)))
     whole = work.peak.computes
+    first_token = Range(*(significant(first * wide) for wide in (waiting, 1.0, 1 / waiting))) if whole else None
     return SpeedEstimate(
         grade=rank,
         because=because,
@@ -52,6 +56,8 @@ def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int) 
         users=1,
         tokens_per_s=speed,
         total_tokens_per_s=speed if whole else None,
-        time_to_first_token_s=Range(*(significant(first * wide) for wide in (waiting, 1.0, 1 / waiting))) if whole else None,
+        time_to_first_token_s=first_token,
+        tpot_s=Range(*(significant(token.total_s * wide) for wide in (decoding, 1.0, 1 / decoding))),
+        ttft_s=first_token,
         bound_by=token.longest,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
+from planner.facts.speed import Load
 from planner.units import parse_context
 
 HostName = Literal["server", "desktop", "wsl2"]
@@ -25,6 +26,13 @@ class ServiceRow:
     context: int | str | None = None
     """A number of tokens, or 128k (= 131072)."""
     users: int | None = None
+    """How many at once must fit, each at full context."""
+    input: int | None = None
+    """What the speed is for: tokens of a prompt."""
+    output_tokens: int | None = None
+    """What the speed is for: tokens of its output."""
+    concurrency: int | None = None
+    """What the speed is for: requests at once."""
     tensor_parallel_size: int | None = None
     pipeline_parallel_size: int | None = None
     max_model_len: int | str | None = None
@@ -41,6 +49,11 @@ class ServiceRow:
     """vLLM's method, a GGUF mix (Q4_K_M), or MLX's (4bit, 8bit-g32, mxfp4)."""
     gpu_layers: int | None = None
     """Of llama.cpp and Ollama: how many layers lie on the GPU, the output counted as one."""
+
+    @property
+    def load(self) -> Load:
+        """What the speed is for."""
+        return Load(input=self.input, output_tokens=self.output_tokens, concurrency=self.concurrency)
 
     @property
     def context_tokens(self) -> int | None:

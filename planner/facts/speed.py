@@ -17,6 +17,29 @@ class Range:
     optimistic: float
 
 
+PROMPT, OUTPUT = 2000, 500  # tokens: the load that is shown where none is asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a speed is asked for: tokens of a prompt and of its output, requests at once; what is None is as usual."""
+
+    input: int | None = None
+    output_tokens: int | None = None
+    concurrency: int | None = None
+
+    def lengths(self, context: int) -> tuple[int, int]:
+        """Tokens of a prompt and of its output: those asked, the others as usual, as far as the context holds them."""
+        output = self.output_tokens or max(1, min(OUTPUT, context // 5))
+        return self.input or max(1, min(PROMPT, context - output)), output
+
+    def beyond(self, context: int) -> str:
+        """Why a context does not hold the request; empty where it does."""
+        prompt, output = self.lengths(context)
+        fits = prompt + output <= max(context, 2)
+        return "" if fits else f"a prompt of {prompt:,} and an output of {output:,} tokens exceed the context of {context:,}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedEstimate:
     """What one user sees alone, and what `users` get together, each with a prompt and an answer of so many tokens.
@@ -32,6 +55,10 @@ class SpeedEstimate:
     tokens_per_s: Range
     total_tokens_per_s: Range | None
     time_to_first_token_s: Range | None
+    tpot_s: Range
+    """Seconds per output token behind the first, with so many users at once."""
+    ttft_s: Range | None
+    """Seconds to the first token, with so many users at once."""
     bound_by: BoundBy
 
 

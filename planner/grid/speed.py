@@ -17,9 +17,9 @@ from planner.engines.work import cache_reads, weights
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.speed import OUTPUT, PROMPT
 from planner.facts.storage import Arithmetic
 from planner.grid.servers import KV_DTYPES, Machines, Servers
-from planner.speed.estimate import ANSWER, PROMPT
 from planner.speed.roofline import Rates, load, rates, served
 from planner.speed.work import CacheRead, Peak, Shape, Weights, Work, arithmetic, peak, shape_of
 
@@ -48,7 +48,7 @@ def speeds(model: ModelSpec, found: Servers, machines: Machines) -> Array:
     rows = _rows(model, machines, set(keys))
     picked = [rows[key] for key in keys]
     work = _work(model, picked)
-    alone = load(work, _column([1]), _column([PROMPT]), _column([ANSWER]))
+    alone = load(work, _column([1]), _column([PROMPT]), _column([OUTPUT]))
     result[where] = 1 / served(work, _rates([row.rates for row in picked]), alone).time_per_output_token_s
     return result
 

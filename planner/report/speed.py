@@ -18,15 +18,29 @@ class RangeJson(TypedDict):
     hopeful: float
 
 
-class SpeedJson(TypedDict):
-    """What one user sees alone and what `users` get together, tokens and seconds; two significant digits (docs/speed.md).
+class EndsJson(TypedDict):
+    """A figure and its interval; 80 % of measured ones lie in it."""
 
-    Where only the GPU's memory bandwidth is known, `total_tokens_per_s` and `time_to_first_token_s` are null; `because` says so.
+    low: float
+    expected: float
+    high: float
+
+
+class SpeedJson(TypedDict):
+    """What `concurrency` requests at once see (seconds to the first token and per further one) and get together; two significant digits (docs/speed.md).
+
+    Where only the GPU's memory bandwidth is known, `output_tokens_per_s` and `ttft_s` are null; `because` says so. `answer_tokens`, `users`,
+    `tokens_per_s` (of one user alone), `total_tokens_per_s` and `time_to_first_token_s` (alone) are version 1's and go with version 3.
     """
 
     grade: Grade
     because: str
     prompt_tokens: int
+    output_tokens: int
+    concurrency: int
+    tpot_s: EndsJson
+    ttft_s: EndsJson | None
+    output_tokens_per_s: EndsJson | None
     answer_tokens: int
     users: int
     tokens_per_s: RangeJson
@@ -39,6 +53,11 @@ def _range(figure: Range) -> RangeJson:
     return {"cautious": figure.conservative, "expected": figure.expected, "hopeful": figure.optimistic}
 
 
+def _ends(figure: Range) -> EndsJson:
+    low, high = sorted((figure.conservative, figure.optimistic))
+    return {"low": low, "expected": figure.expected, "high": high}
+
+
 def speed_json(speed: SpeedEstimate | NoSpeed) -> SpeedJson | None:
     """A plan's speed; null where none is said."""
     if isinstance(speed, NoSpeed):
@@ -47,6 +66,11 @@ def speed_json(speed: SpeedEstimate | NoSpeed) -> SpeedJson | None:
         "grade": speed.grade,
         "because": speed.because,
         "prompt_tokens": speed.prompt_tokens,
+        "output_tokens": speed.answer_tokens,
+        "concurrency": speed.users,
+        "tpot_s": _ends(speed.tpot_s),
+        "ttft_s": _ends(speed.ttft_s) if speed.ttft_s else None,
+        "output_tokens_per_s": _ends(speed.total_tokens_per_s) if speed.total_tokens_per_s else None,
         "answer_tokens": speed.answer_tokens,
         "users": speed.users,
         "tokens_per_s": _range(speed.tokens_per_s),

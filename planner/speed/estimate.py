@@ -16,8 +16,6 @@ from planner.facts.verdict import Grade
 from planner.speed.roofline import fitted, load, rates, served
 from planner.speed.work import Work, gpu_kind
 
-PROMPT, ANSWER = 2000, 500  # tokens: the load that is shown where none is asked for
-
 
 def no_answers(model: ModelSpec) -> NoSpeed | None:
     """Why a model has no decoding speed; None for one that generates text."""

@@ -15,6 +15,7 @@ from planner.facts.deployment import Sampling
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
 from planner.facts.question import ServiceRow, StackRow
+from planner.facts.speed import Load
 from planner.text import slug
 
 
@@ -33,6 +34,7 @@ class GgufAsk:
     models: int = 1  # that Ollama keeps loaded at once
     context: int | None = None
     users: int = 1
+    load: Load = field(default_factory=Load)
     kv_type: str | None = None
     gpu_layers: int | None = None
     host: str = "127.0.0.1"
@@ -65,6 +67,7 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
         models=len(row.services),
         context=context or (min(short, model.max_context) if model.pooling or not is_main else None),
         users=service.users or 1,
+        load=service.load,
         kv_type=None if service.kv_cache_dtype == "auto" else service.kv_cache_dtype,
         gpu_layers=service.gpu_layers,
         host=row.bind,

@@ -166,7 +166,7 @@ def _speed(ask: GgufAsk, config: LlamaCppConfig, gpus: int, plan: Plan) -> Speed
     kv_bits = {"q8_0": 8, "q4_0": 4}.get(config.kv_type, 16)
     held, widened = gguf_weights(ask.origin, ask.model), ask.model.mix not in ("F16", "BF16", "F32")
     work = local_work("llamacpp", ask.origin, ask.group.gpu, held, stages=gpus, kv_bits=kv_bits, widened=widened)
-    return work if isinstance(work, NoSpeed) else local_estimate(work, ask.origin, ask.group, config.context)
+    return work if isinstance(work, NoSpeed) else local_estimate(work, ask.origin, ask.group, config.context, ask.load)
 
 
 def _lines(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Line, ...]:

@@ -13,6 +13,7 @@ from planner.facts.deployment import Sampling
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
 from planner.facts.question import ServiceRow, StackRow
+from planner.facts.speed import Load
 from planner.facts.variant import Variant
 from planner.text import slug
 
@@ -30,6 +31,7 @@ class MlxAsk:
     name: str = "chat"
     context: int | None = None
     users: int = 1
+    load: Load = field(default_factory=Load)
     kv_bits: int | None = None
     prefill_step: int = mlx.PREFILL_STEP
     wired_limit_mb: int | None = None
@@ -65,6 +67,7 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
         name=service.name or "chat",
         context=context or (None if is_main or plain.spec.pooling else min(USEFUL_CONTEXT, plain.spec.max_position_embeddings)),
         users=service.users or 1,
+        load=service.load,
         kv_bits=kv_bits[service.kv_cache_dtype],
         wired_limit_mb=row.wired_limit_mb,
         host=row.bind,

@@ -146,7 +146,7 @@ def _plan(ask: MlxAsk, context: int, kv_bits: int) -> Plan:
 def _speed(ask: MlxAsk, context: int, kv_bits: int) -> SpeedEstimate | NoSpeed:
     held = mlx_weights(ask.model, ask.form)
     work = local_work("mlx", ask.model, ask.group.gpu, held, kv_bits=kv_bits, widened=ask.form.bits < 16)
-    return work if isinstance(work, NoSpeed) else local_estimate(work, ask.model, ask.group, context)
+    return work if isinstance(work, NoSpeed) else local_estimate(work, ask.model, ask.group, context, ask.load)
 
 
 def _service(ask: MlxAsk, context: int, kv_bits: int, lines: tuple[Line, ...], available: int) -> Service:

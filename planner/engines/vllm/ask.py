@@ -44,7 +44,7 @@ def request_of(service: ServiceRow, group: GpuGroup, version: str | None, catalo
     pins = pins_of(service, version or DEFAULT_VERSION)
     _check_pins(pins, source.spec.quantization)
     context = service.context if isinstance(service.context, int) else None
-    return Request(model=source.spec, group=group, pins=pins, context=context, users=service.users), source
+    return Request(model=source.spec, group=group, pins=pins, context=context, users=service.users, load=service.load), source
 
 
 def _check_pins(pins: Pins, quantization: str | None) -> None:

@@ -10,6 +10,7 @@ from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.facts.hardware import GpuGroup, Host
 from planner.facts.model import ModelSpec
+from planner.facts.speed import Load
 from planner.facts.verdict import Verdict, verdict_of
 
 HIGHEST_UTILIZATION = 0.95  # above it drafters and late graphs run out of memory (consumer starts at 0.96-0.98)
@@ -24,6 +25,8 @@ class Request:
     pins: Pins = field(default_factory=Pins)
     context: int | None = None
     users: int | None = None
+    load: Load = field(default_factory=Load)
+    """What the speed is for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from planner.engines.vllm.rules import dtype_bits, with_kernels
 from planner.engines.work import cache_reads, weights
 from planner.facts.hardware import GpuGroup
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate, no_start, significant
-from planner.speed.estimate import ANSWER, PROMPT, Pace, factor, grade, links, measured_here, no_answers, no_bandwidth, no_compute
+from planner.speed.estimate import Pace, factor, grade, links, measured_here, no_answers, no_bandwidth, no_compute
 from planner.speed.roofline import fitted, rates, step
 from planner.speed.work import Work, arithmetic, peak, shape_of
 
@@ -107,10 +107,11 @@ def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
     work = vllm_work(plan)
     if isinstance(work, NoSpeed):
         return work
-    known, whole = _outlooks(plan, work), work.peak.computes
-    answer = max(1, min(ANSWER, plan.config.max_model_len // 5))
-    prompt = max(1, min(PROMPT, plan.config.max_model_len - answer))
-    users = (plan.request.users or _users_that_fit(plan, prompt + answer)) if whole else 1
+    known, whole, asked = _outlooks(plan, work), work.peak.computes, plan.request.load
+    prompt, answer = asked.lengths(plan.config.max_model_len)
+    if why := asked.beyond(plan.config.max_model_len) or _not_at_once(plan, prompt + answer, whole=whole):
+        return NoSpeed(why)
+    users = (asked.concurrency or plan.request.users or _users_that_fit(plan, prompt + answer)) if whole else 1
     rank, because = grade(work, plan.model.name, plan.request.group)
     alone, together = ([pace.seen(count, prompt, answer) for pace in known] for count in (1, users))
     return SpeedEstimate(
@@ -122,7 +123,22 @@ def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
         tokens_per_s=Range(*(significant(1 / one.per_token_s) for one in alone)),
         total_tokens_per_s=Range(*(significant(one.total_tokens_per_s) for one in together)) if whole else None,
         time_to_first_token_s=Range(*(significant(one.first_token_s) for one in alone)) if whole else None,
+        tpot_s=Range(*(significant(seen.per_token_s) for seen in together)),
+        ttft_s=Range(*(significant(seen.first_token_s) for seen in together)) if whole else None,
         bound_by=step(work, rates(work), float(users), work.cache_bytes(prompt + answer / 2)).longest,
+    )
+
+
+def _not_at_once(plan: Plan, tokens: int, *, whole: bool) -> str:
+    """Why the speed of so many requests of so many tokens at once cannot be told; empty where it can, and where no number is asked."""
+    asked = plan.request.load.concurrency or 1
+    if asked == 1:
+        return ""
+    if not whole:
+        return f"{no_compute(plan.request.group.gpu)}, so that only one request alone can be told (--concurrency 1)"
+    fit = slots(plan, plan.choice.surest, tokens)
+    return (
+        "" if asked <= fit else f"{fit:,} requests of {tokens:,} tokens run at once, the others of {asked:,} wait for them; `plan capacity` counts with queues"
     )
 
 
