@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
@@ -26,6 +25,7 @@ from planner.questions.asked import (
 )  # fmt: skip
 from planner.questions.capacity import Lengths, Limits
 from planner.questions.choose import Wish
+from planner.record import dataclass
 
 if TYPE_CHECKING:
     from planner.report.capacity import CapacityJson

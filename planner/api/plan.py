@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from planner.questions import check as checking
@@ -11,6 +11,7 @@ from planner.questions import explain as explaining
 from planner.questions import plan as planning
 from planner.questions.asked import File, Host, Pins, naming, public, release, row_of, whole
 from planner.questions.stack_file import with_row
+from planner.record import dataclass
 
 if TYPE_CHECKING:
     from planner.report.contract import CheckJson, PlanJson

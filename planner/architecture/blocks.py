@@ -6,13 +6,13 @@ vLLM fuses q, k, v and gate, up at load; a quantization config lists the checkpo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from planner.architecture.config import Config
 from planner.architecture.formats import Quantization, Target
 from planner.errors import PlannerError
 from planner.facts.modules import Axis, Experts, Linear, Module, Role, Split, Tensor, TensorRole
 from planner.facts.storage import BF16, Storage
+from planner.record import dataclass
 
 WHOLE, TP = Split.WHOLE, Split.TP
 

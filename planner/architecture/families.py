@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 
 from planner.architecture import deepseek_v4, encoders, experts, gemma4, hybrid, kimi_linear, latent, minimax_m3, moe, own, plain, rope, text
@@ -13,6 +13,7 @@ from planner.architecture.text import Dims, LayerBuilder
 from planner.architecture.towers import glm_kimi, llava, vision
 from planner.facts.modules import Module, Tensor
 from planner.facts.storage import FP32
+from planner.record import dataclass
 
 Rope = Callable[[Config, Dims], tuple[Tensor, ...]]
 

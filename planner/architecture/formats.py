@@ -6,12 +6,13 @@ Source of the planes: create_weights of each method in vllm/model_executor/layer
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from planner.errors import UnsupportedModelError
 from planner.facts.modules import Tensor, TensorRole
 from planner.facts.storage import BF16, Arithmetic, Kernels, Plane, Storage
+from planner.record import dataclass
 
 
 class Target(StrEnum):

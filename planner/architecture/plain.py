@@ -7,13 +7,13 @@ vLLM 0.33 builds Nemotron and StableLM with classes of their own and the others 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from planner.architecture.blocks import Scope, addend, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, default_window, full_attention, layer_types, qk_norms, sliding_window
 from planner.facts.attention import Attention
 from planner.facts.modules import Module
+from planner.record import dataclass
 
 _TWO = ("input_layernorm", "post_attention_layernorm")
 

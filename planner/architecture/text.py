@@ -6,13 +6,14 @@ Each layer is built as vLLM 0.33 builds it (vllm/model_executor/models/<name>.py
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from planner.architecture.blocks import Scope, norm
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.errors import PlannerError
 from planner.facts.attention import Attention, FullAttention, SlidingWindow
 from planner.facts.modules import Module, Role, Split
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

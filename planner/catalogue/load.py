@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 
 from planner.catalogue.data import RowData
@@ -24,6 +24,7 @@ from planner.facts.deployment import Sampling
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.variant import Variant
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

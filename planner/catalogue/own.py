@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from planner.catalogue.load import Catalogue
 from planner.catalogue.rows import ModelRow
 from planner.catalogue.shipped import gpu_row, model_row, shipped
 from planner.catalogue.written import read_gpus, read_models
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

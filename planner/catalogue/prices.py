@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from planner.catalogue.shipped import shipped
 from planner.catalogue.user_file import user_file
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuSpec
+from planner.record import dataclass
 
 MAX_FILE_BYTES = 256 * 1024
 

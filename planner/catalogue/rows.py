@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -13,6 +13,7 @@ from planner.facts.deployment import Sampling
 from planner.facts.hardware import GpuSpec, MemoryType
 from planner.facts.model import ChatFormat, ModelSpec
 from planner.facts.variant import STRICT, Variant
+from planner.record import dataclass
 from planner.units import GIB, MIB
 
 

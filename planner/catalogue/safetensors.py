@@ -11,13 +11,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
 from planner.errors import FileError, PlannerError
 from planner.facts.model import CheckpointDifference, ModelSpec
 from planner.facts.modules import Linear, Role
+from planner.record import dataclass
 from planner.text import shown
 from planner.units import gib
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +17,7 @@ from planner.facts.plan import Plan
 from planner.facts.question import HostName, ServiceRow, StackRow
 from planner.questions.command_line import command_line
 from planner.questions.fields import FIELDS, MOST_COUNT
+from planner.record import dataclass
 from planner.report.contract_parts import HEAD
 from planner.units import parse_context
 

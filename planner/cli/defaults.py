@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from planner.catalogue.user_file import user_file
 from planner.errors import FileError, PlannerError, did_you_mean
 from planner.facts.hardware import Host
 from planner.questions.fields import FIELDS
+from planner.record import dataclass
 
 MAX_FILE_BYTES = 64 * 1024
 

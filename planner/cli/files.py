@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from planner.cli.output import PLAN, can_write, write_files
 from planner.cli.printing import json_text
 from planner.errors import PlannerError, WorldError, one_line, require
 from planner.questions.question import folder_name, words
+from planner.record import dataclass
 from planner.report.contract import plan_json
 from planner.text import shown
 

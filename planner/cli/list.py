@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +14,7 @@ from planner.cli.printing import print_json
 from planner.engines import first_engine
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.command_line import flag_of
+from planner.record import dataclass
 from planner.report.contract_parts import HEAD
 from planner.units import GIB, MIB
 

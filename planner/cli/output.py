@@ -11,12 +11,12 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from planner.errors import PlannerError, WorldError
 from planner.facts.document import JsonObject, json_object
 from planner.questions.question import Question, differences
+from planner.record import dataclass
 
 MANIFEST, PLAN = ".plan-manifest.json", "plan.json"
 MOST_BYTES = 4 * 1024 * 1024  # of a plan.json or a manifest that is read

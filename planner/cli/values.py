@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.facts.question import HostName, ServiceRow
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@ several need lies beside this file.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from planner.errors import PlannerError
+from planner.record import dataclass
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue, Checkpoints

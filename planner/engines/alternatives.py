@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from planner.facts.alternatives import Alternative, Changed
@@ -11,6 +10,7 @@ from planner.facts.command_line import flag_of
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.verdict import Verdict
+from planner.record import dataclass
 
 MOST_OFFERED = 6
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from planner.facts.deployment import Service
 from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Line, Plan, PlannedModel, Sum
 from planner.facts.settings import Value
 from planner.facts.verdict import ONLY_AT_LOWEST, Rejection, Verdict, verdict_of
+from planner.record import dataclass
 from planner.units import GIB, gib, tokens
 
 

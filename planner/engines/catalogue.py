@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,6 +11,7 @@ from planner.engines.alternatives import NO_MARKET, Market
 from planner.facts.deployment import Sampling
 from planner.facts.model import ModelSpec
 from planner.facts.variant import Variant
+from planner.record import dataclass
 
 if TYPE_CHECKING:
     from planner.engines.llamacpp.header import Header

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
-from typing import NotRequired
-
-from typing_extensions import TypedDict
+from typing import NotRequired, TypedDict
 
 from planner.errors import did_you_mean
 from planner.facts.plan import Problem
+from planner.record import dataclass
 from planner.text import shown
 
 _MOST_FAULTS = 20  # enough for a person to read

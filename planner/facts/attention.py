@@ -6,11 +6,11 @@ wherever nobody has thought of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
 from planner.facts.modules import Tensor
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from planner.facts.plan import Problem
 from planner.facts.settings import Value
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, Literal
 
 from planner.errors import PlannerError
 from planner.facts.hardware import Vendor
+from planner.record import dataclass
 
 PROXY_PORT = 8080
 PROMPT_SHARE = 4  # a default of max_tokens leaves three quarters of the context to the prompt: beyond it the server refuses

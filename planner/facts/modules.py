@@ -5,10 +5,10 @@ A module's size on one rank follows from its dimensions, from how each is split,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from planner.facts.storage import BF16, Storage
+from planner.record import dataclass
 
 
 class Split(StrEnum):

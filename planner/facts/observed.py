@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from planner.facts.hardware import GpuSpec
 from planner.facts.plan import Plan
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from planner.facts.alternatives import Alternative
@@ -13,6 +13,7 @@ from planner.facts.not_covered import NotCovered
 from planner.facts.settings import Value
 from planner.facts.speed import NOT_ASKED, NoSpeed, Range, SpeedEstimate
 from planner.facts.verdict import Rejection, Verdict, Warn
+from planner.record import dataclass
 from planner.units import CONTEXT_STEP, largest
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from planner.facts.deployment import Deployment
+from planner.record import dataclass
 
 MODELS = "/models"
 """Where a container looks for what is named by a relative path."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
 
 from planner.errors import BadValueError
+from planner.record import dataclass
 from planner.text import is_line
 from planner.units import parse_context, parse_size
 

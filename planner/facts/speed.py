@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import floor, log10
 
 from planner.facts.verdict import BoundBy, Grade, Verdict
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

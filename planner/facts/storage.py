@@ -5,8 +5,9 @@ A quantization format is one `Storage`; nothing downstream asks for its name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from planner.record import dataclass
 
 
 class Arithmetic(StrEnum):

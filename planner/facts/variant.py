@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
+
+from planner.record import dataclass
 
 STRICT = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from planner.arrays import Whole, where
+from planner.record import dataclass
 
 
 class Verdict(StrEnum):

@@ -11,12 +11,12 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from planner.errors import PlannerError
 from planner.facts.document import json_object
+from planner.record import dataclass
 
 VERSION = 1
 _MOST_LINE = 4096

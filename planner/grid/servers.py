@@ -7,7 +7,7 @@ A machine is a GPU and how many of them; a server one way to use all of them (`s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -28,6 +28,7 @@ from planner.facts.config import CacheLayout, Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.model import ModelSpec
 from planner.facts.verdict import rank_of
+from planner.record import dataclass
 
 KV_DTYPES = ("auto", NARROW_CACHE)
 BEYOND = -1  # beside the ranks of verdicts: a context that the model does not have

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -20,6 +20,7 @@ from planner.facts.model import ModelSpec
 from planner.facts.speed import OUTPUT, PROMPT
 from planner.facts.storage import Arithmetic
 from planner.grid.servers import KV_DTYPES, Machines, Servers
+from planner.record import dataclass
 from planner.speed.roofline import Rates, load, rates, served
 from planner.speed.work import CacheRead, Peak, Shape, Weights, Work, arithmetic, peak, shape_of
 

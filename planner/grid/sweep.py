@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -28,6 +27,7 @@ from planner.facts.verdict import Verdict
 from planner.grid.interrupt import leave_signals
 from planner.grid.servers import BEYOND, KV_DTYPES, Machines, Servers, servers
 from planner.grid.speed import speeds
+from planner.record import dataclass
 
 MOST_POINTS = 200_000_000  # about three minutes; what is larger is a mistake, or several sweeps
 CONTEXTS = tuple(base << power for power in range(10) for base in (2048, 3072))

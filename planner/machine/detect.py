@@ -6,12 +6,13 @@ import json
 import shutil
 import subprocess
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from planner.catalogue.load import find_card, find_gpu
 from planner.errors import WorldError
 from planner.facts.hardware import CONTEXT_BYTES, GpuSpec
+from planner.record import dataclass
 from planner.units import GIB
 
 TIMEOUT_S = 20

@@ -8,7 +8,7 @@ longer and the cache smaller, as expected, and the other way round.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil
 
 from planner.engines.vllm.ledger import MemoryBreakdown
@@ -17,6 +17,7 @@ from planner.engines.vllm.plan import Plan
 from planner.errors import PlannerError
 from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
+from planner.record import dataclass
 from planner.speed.estimate import Pace, grade
 from planner.speed.queueing import Server, highest_rate, simulate
 from planner.speed.roofline import prompt_s, rates, step

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from planner.engines import ENGINES, Unanswered
@@ -13,6 +13,7 @@ from planner.facts.hardware import GpuGroup, Host
 from planner.facts.plan import Plan, Problem
 from planner.facts.verdict import Verdict
 from planner.questions.find_commands import find_commands
+from planner.record import dataclass
 from planner.secrets import redact_words
 from planner.units import GIB
 

@@ -8,7 +8,6 @@ does what is asked is taken. Nobody measured these models for this purpose here:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from math import sqrt
 
 from planner.engines.work import weights
@@ -17,6 +16,7 @@ from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
 from planner.facts.speed import NoSpeed, SpeedEstimate, expected_tokens_per_s
 from planner.facts.verdict import Verdict
+from planner.record import dataclass
 from planner.speed.work import shape_of
 
 DOUBLING_MONTHS = 8  # between two laws: arXiv 2403.05812 (compute for equal loss halves in 8 months) and 2412.04315 (parameters in 3.5)

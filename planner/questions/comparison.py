@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from planner.facts.hardware import GpuSpec
 from planner.facts.verdict import Verdict
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from io import StringIO
 from itertools import chain, islice
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from planner.engines.causes import MAX_LINE
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuSpec
 from planner.facts.observed import Explained, Observed
+from planner.record import dataclass
 from planner.units import MIB
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from planner.facts.verdict import Verdict
 from planner.grid.servers import KV_DTYPES, Machines, servers
 from planner.grid.speed import speeds
 from planner.questions.machines import Stored
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from planner.catalogue.prices import Price, Prices
 from planner.engines.vllm.choice import Request
@@ -16,6 +15,7 @@ from planner.facts.model import ModelSpec
 from planner.facts.speed import NoSpeed, SpeedEstimate
 from planner.facts.verdict import Verdict
 from planner.grid.servers import Machines, servers
+from planner.record import dataclass
 
 COUNTS = tuple(range(1, 9))
 HOURS_A_MONTH = 730

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
 from planner.catalogue import resolve
@@ -15,6 +15,7 @@ from planner.facts.plan import Plan
 from planner.facts.question import StackRow
 from planner.facts.verdict import Verdict, Warn, worst
 from planner.questions.question import Question, engine_of, question_of, typed
+from planner.record import dataclass
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Source

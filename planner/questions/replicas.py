@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from planner.engines.catalogue import Source
 from planner.engines.vllm.choice import Request
@@ -13,6 +13,7 @@ from planner.facts.question import StackRow
 from planner.questions.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, holds, measure, most_first
 from planner.questions.plan import request_of
 from planner.questions.question import asked_otherwise, question_of
+from planner.record import dataclass
 from planner.units import CONTEXT_STEP, round_up
 
 GROUP_SIZES = (1, 2, 4, 8)  # GPUs of one server that are tried where no count is given

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from planner.catalogue.prices import read_prices
@@ -14,6 +13,7 @@ from planner.facts.verdict import Verdict
 from planner.questions.choose import Chosen, Wish, choose
 from planner.questions.machines import Machine, Need, Stored, machines
 from planner.questions.offers import offers
+from planner.record import dataclass
 
 DEFAULT_CONTEXT = 8192  # of a model whose machine is asked for
 

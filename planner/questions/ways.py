@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from planner.catalogue.load import Entry, find_model
 from planner.catalogue.resolve import find_source, source_bits
@@ -12,6 +11,7 @@ from planner.engines import ENGINES
 from planner.engines.catalogue import Checkpoints
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuSpec
+from planner.record import dataclass
 from planner.text import slug
 
 CLASSES = (16, 8, 4)

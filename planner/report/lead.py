@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from planner.facts.plan import Plan
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate
 from planner.facts.verdict import Verdict
+from planner.record import dataclass
 from planner.report.words import between, number
 from planner.units import gib, tokens
 

@@ -7,12 +7,13 @@ link that nobody measured also the slowest and the fastest one that somebody did
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from planner.facts.hardware import Calibrated, GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
+from planner.record import dataclass
 from planner.speed.roofline import fitted, load, rates, served
 from planner.speed.work import Work, gpu_kind
 

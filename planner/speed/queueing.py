@@ -12,8 +12,9 @@ import heapq
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import log
+
+from planner.record import dataclass
 
 WARM_UP = 0.1  # the first tenth of the requests meets an empty server
 ROUGH, ROUGH_REQUESTS = 0.04, 4000  # enough to find the neighbourhood

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Generic
 
 from planner.arrays import Real, maximum, minimum
 from planner.facts.verdict import BoundBy
+from planner.record import dataclass
 from planner.speed.work import Work
 
 PIPELINE_TOKENS = 512  # llama.cpp's --ubatch-size: stages of a layer split work on different micro-batches

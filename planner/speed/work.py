@@ -6,7 +6,6 @@ Nothing here is fitted. planner/speed/roofline.py turns these counts into second
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import inf
 from typing import Generic, assert_never
 
@@ -15,6 +14,7 @@ from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Tensor, TensorRole
 from planner.facts.storage import BF16, Arithmetic, Storage
+from planner.record import dataclass
 
 NATIVE_SINCE = {Arithmetic.INT8: 75, Arithmetic.FP8: 89, Arithmetic.FP4: 100}  # compute capability: Turing, Ada, Blackwell; asked only where no peaks are known
 

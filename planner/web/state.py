@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import urlencode
@@ -16,6 +16,7 @@ from planner.facts.question import HOSTS, ServiceRow, StackRow
 from planner.questions.command_line import command_line
 from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_USERS
 from planner.questions.plan import Answer, answer_for
+from planner.record import dataclass
 from planner.report import view
 from planner.report.view import View
 

@@ -5,8 +5,6 @@ Sources: vllm/model_executor/models/{llava,llava_next,llava_onevision,internvl,i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from planner.architecture.blocks import Scope, addend, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.text import Dims
@@ -14,6 +12,7 @@ from planner.architecture.towers.vision import Tower, TowerBuilder, encoder_laye
 from planner.errors import PlannerError, UnsupportedModelError
 from planner.facts.model import VisionSpec
 from planner.facts.modules import Module, Role, Tensor
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Every pipeline stage builds the tower; a tensor-parallel rank holds its share of
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from planner.architecture.blocks import Scope, addend, norm, plain, unquantized
 from planner.architecture.config import Config
@@ -14,6 +13,7 @@ from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
 from planner.facts.model import VisionSpec
 from planner.facts.modules import Module, Role, Tensor
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

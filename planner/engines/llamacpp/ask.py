@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from planner.engines.catalogue import Catalogue, Plain
@@ -16,6 +16,7 @@ from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import Load
+from planner.record import dataclass
 from planner.text import slug
 
 

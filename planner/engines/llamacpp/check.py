@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from planner.engines.decided import decided, refuse_unresolved, sources
@@ -28,6 +28,7 @@ from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Plan
 from planner.facts.settings import Value
 from planner.facts.verdict import Verdict, Warn
+from planner.record import dataclass
 from planner.text import slug
 from planner.units import MIB, gib, largest, tokens
 

@@ -7,9 +7,10 @@ tensor_get_category, tensor_allows_quantization, llama_tensor_get_type_impl, ten
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from math import prod
+
+from planner.record import dataclass
 
 # name: (elements of a block, bytes of a block)
 TYPES: dict[str, tuple[int, int]] = {

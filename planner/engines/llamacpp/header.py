@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from planner.engines.llamacpp.ggml import tensor_bytes
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

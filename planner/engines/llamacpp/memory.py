@@ -6,7 +6,6 @@ read off its own allocator for seventeen models (tests/data/llama_cpp_sizes.json
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import assert_never
 
@@ -15,6 +14,7 @@ from planner.engines.llamacpp.model import GgufModel
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.hardware import GpuGroup
 from planner.facts.modules import Axis
+from planner.record import dataclass
 from planner.units import MIB, round_up
 
 CELL_PADDING = 256  # llama-context.cpp: n_ctx is padded

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import assert_never
 
 from planner.engines.llamacpp.ggml import MIXES, GgufTensor, Kind, Mixer, Shape, tensor_bytes
@@ -13,6 +12,7 @@ from planner.errors import PlannerError, did_you_mean
 from planner.facts.attention import Attention, FullAttention, LatentAttention, SlidingWindow
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorRole
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

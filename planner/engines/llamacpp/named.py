@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from planner.facts.model import ModelSpec
 from planner.facts.not_covered import NotCovered
 from planner.facts.settings import Value
 from planner.facts.verdict import Warn
+from planner.record import dataclass
 from planner.text import shown
 
 if TYPE_CHECKING:

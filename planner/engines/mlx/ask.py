@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from planner.engines.catalogue import Catalogue, Plain, form_key
@@ -15,6 +15,7 @@ from planner.facts.model import ModelSpec
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import Load
 from planner.facts.variant import Variant
+from planner.record import dataclass
 from planner.text import slug
 
 

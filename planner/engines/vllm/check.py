@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
 from planner.engines.alternatives import NO_MARKET, Market
@@ -27,6 +27,7 @@ from planner.facts.model import ModelSpec
 from planner.facts.not_covered import NotCovered
 from planner.facts.plan import Problem
 from planner.facts.verdict import Verdict, Warn
+from planner.record import dataclass
 from planner.text import shown
 from planner.units import parse_count
 

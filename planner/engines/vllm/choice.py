@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import floor
 from typing import Literal
 
@@ -12,6 +12,7 @@ from planner.facts.hardware import GpuGroup, Host
 from planner.facts.model import ModelSpec
 from planner.facts.speed import Load
 from planner.facts.verdict import Verdict, verdict_of
+from planner.record import dataclass
 
 HIGHEST_UTILIZATION = 0.95  # above it drafters and late graphs run out of memory (consumer starts at 0.96-0.98)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Generic
 
 from planner.arrays import Whole, maximum, where, whole
 from planner.engines.vllm.kvcache import CachePlan, longest_model_len
+from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

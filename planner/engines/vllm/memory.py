@@ -8,7 +8,7 @@ A request fits iff needed <= available_kv - one block                       v1/c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Generic
 
@@ -24,6 +24,7 @@ from planner.engines.vllm.weights import buffer_bytes, stage_weights
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
+from planner.record import dataclass
 
 UNLIMITED = 2**62  # blocks of a stage that keeps no cache
 

@@ -7,7 +7,6 @@ expert workspaces, the vision tower's profiling batch (v1/worker/gpu/model_runne
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
+from planner.record import dataclass
 from planner.units import GIB
 
 

@@ -9,7 +9,7 @@ can be restarted beside the others.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import ceil
 
 from planner.engines.alternatives import NO_MARKET, Market
@@ -23,6 +23,7 @@ from planner.facts.alternatives import WITHOUT, Alternative
 from planner.facts.context import POOLING_CONTEXT, USEFUL_CONTEXT
 from planner.facts.hardware import GpuGroup
 from planner.facts.verdict import Verdict, Warn, worst
+from planner.record import dataclass
 
 SHARE_STEP = 1000  # utilizations are rounded up to three decimals
 

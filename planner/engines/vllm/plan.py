@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from planner.engines.alternatives import NO_MARKET, Market, Others
 from planner.engines.vllm import layouts
@@ -19,6 +19,7 @@ from planner.facts.hardware import Host
 from planner.facts.model import ModelSpec
 from planner.facts.storage import Arithmetic
 from planner.facts.verdict import ONLY_AT_LOWEST, Rejection, Verdict, Warn
+from planner.record import dataclass
 from planner.speed.work import main_storage
 from planner.units import CONTEXT_STEP, gib, tokens
 

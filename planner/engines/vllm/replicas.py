@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.pace import estimate, paces
@@ -11,6 +11,7 @@ from planner.engines.vllm.plan import Plan
 from planner.errors import PlannerError
 from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Verdict, Warn
+from planner.record import dataclass
 from planner.speed.estimate import Pace
 from planner.units import ceil_div
 

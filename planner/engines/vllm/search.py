@@ -7,7 +7,7 @@ compared, so that no default is worse than another plan in all that a user gets 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.choice import Choice, Request, utilization
@@ -22,6 +22,7 @@ from planner.facts.context import USEFUL_CONTEXT
 from planner.facts.model import ModelSpec
 from planner.facts.settings import Value
 from planner.facts.verdict import Verdict
+from planner.record import dataclass
 from planner.units import CONTEXT_STEP
 
 LEAST_CONTEXT = 8_192  # below this, tokens of context are weighed against CUDA graphs and the size of a batch

@@ -7,13 +7,14 @@ Options, stack files, commands, logs, answers and the help follow; tests/test_se
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.facts.config import Parallel
 from planner.facts.settings import Kind, Setting, Value, by_name
+from planner.record import dataclass
 
 SETTINGS = (
     Setting(

@@ -10,12 +10,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Required, TypedDict
 
 from planner.engines.vllm.plan import Plan
 from planner.errors import PlannerError, WorldError
+from planner.record import dataclass
 from planner.units import gib
 
 ORACLE = Path(__file__).parent / "judge"

@@ -6,7 +6,8 @@ Read off the source distributions of 0.11.0 to 0.33.0 on PyPI; each field names 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from planner.record import dataclass
 
 OLDEST, NEWEST = 11, 33
 SPARSE_SM120, NVFP4_OFF_BLACKWELL = 24, 32

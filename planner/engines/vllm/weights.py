@@ -7,13 +7,13 @@ Sources: vllm/model_executor/layers/{linear.py,vocab_parallel_embedding.py,fused
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 
 from planner.engines.shards import modules_bytes, tensor_bytes
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear
 from planner.facts.storage import ROUTER
+from planner.record import dataclass
 
 
 def stage_layers(layers: int, stages: int) -> list[int]:
