@@ -241,7 +241,7 @@ def tables() -> list[str]:
         "## llama.cpp and Ollama",
         "",
         "Observed figures with a known shape (`tests/data/llamacpp_cases.yaml`; an engine's own estimates are left out). Sizes of 30 mixes of 17 models",
-        "are equal to llama.cpp's dry run, and their KV caches to its own (`tests/test_llamacpp.py`). Mean absolute error: weights "
+        "are equal to llama.cpp's dry run, and their KV caches to its own (`tests/engines/llamacpp/test_llamacpp.py`). Mean absolute error: weights "
         f"{mean_error(gguf, 'weights'):.2f} %, KV cache {mean_error(gguf, 'KV cache'):.2f} %, compute buffer {mean_error(gguf, 'compute buffer'):.1f} %, "
         f"total {mean_error(gguf, 'total'):.1f} %.",
         "",

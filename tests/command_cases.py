@@ -1,4 +1,4 @@
-"""Commands as people and scripts write them, right and wrong, a kind each: both vLLM's parser and ours read them (tests/test_flags.py)."""
+"""Commands as people and scripts write them, right and wrong, a kind each: both vLLM's parser and ours read them (tests/engines/vllm/test_flags.py)."""
 
 import random
 import shlex

@@ -38,7 +38,7 @@ def test_every_file_and_command_named_is_there():
 
 
 def test_every_recipe_is_carried_out_somewhere():
-    tests = (ROOT / "tests/test_recipes.py").read_text() + (ROOT / "tests/test_a_new_setting.py").read_text()
+    tests = (ROOT / "tests/test_recipes.py").read_text() + (ROOT / "tests/engines/vllm/test_a_new_setting.py").read_text()
     assert len(RECIPES) == 9
     assert not [name for name in RECIPES if f'files("{name}")' not in tests]
 

@@ -74,7 +74,7 @@ WSL2_MOST_BYTES = 2160 * MIB
 
 
 # By how much a total that nobody measured may be wrong: the rule that estimates it, tried on the cards with a measured one
-# (docs/decisions/0008-data-is-built.md; tests/test_estimated_totals.py).
+# (docs/decisions/0008-data-is-built.md; tests/engines/vllm/test_estimated_totals.py).
 ESTIMATED_TOTAL_LESS_BYTES = 190 * MIB
 ESTIMATED_TOTAL_MORE = 0.006  # of what the driver reports
 

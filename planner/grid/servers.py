@@ -1,7 +1,7 @@
 """Every server of a model on many machines at once: the ledger of planner/engines/vllm/memory.py over NumPy arrays.
 
 A machine is a GPU and how many of them; a server one way to use all of them (`search.splits`) with one cache dtype, at the settings that
-`search.candidates` begins with. Servers are rows, contexts columns. `tests/test_grid.py` holds every element to the scalar answer.
+`search.candidates` begins with. Servers are rows, contexts columns. `tests/grid/test_grid.py` holds every element to the scalar answer.
 """
 
 from __future__ import annotations

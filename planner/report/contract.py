@@ -237,5 +237,5 @@ def _memory(plan: Plan) -> MemoryJson:
         "total_bytes_low": low,
         "total_bytes_high": high,
     }
-    memory.update(plan.memory)  # type: ignore[typeddict-item]  # keys of the engine's own: tests/test_schemas.py
+    memory.update(plan.memory)  # type: ignore[typeddict-item]  # keys of the engine's own: tests/report/test_schemas.py
     return memory

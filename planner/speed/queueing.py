@@ -3,7 +3,7 @@
 Arrivals are a Poisson process, lengths are as asked. A step decodes one token of every running sequence and computes prompts in the
 order of their arrival with the tokens left of a batch; a request is admitted when a slot is free, and keeps it to its end (a slot is
 what `max_num_seqs` and the KV cache hold at full length, so that nothing is preempted). Steps between two events are alike and are
-taken at once. tests/test_capacity.py holds it to queueing theory and to another simulation, token by token.
+taken at once. tests/questions/test_capacity.py holds it to queueing theory and to another simulation, token by token.
 """
 
 from __future__ import annotations

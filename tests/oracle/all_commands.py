@@ -1,6 +1,6 @@
 """Ask vLLM about the emitted command of every model on every GPU of the catalogue: `python tests/oracle/all_commands.py [COUNT ...]`.
 
-About ten minutes a count. CI asks about a grid of it (tests/test_oracle.py).
+About ten minutes a count. CI asks about a grid of it (tests/engines/vllm/test_oracle.py).
 """
 
 import sys

@@ -1,6 +1,6 @@
 """How MLX holds a model on a Mac: quantized weights, the KV cache in steps, the peak of prefill, what macOS lets the GPU wire.
 
-Sources: mlx 0.32 `mx.quantize` (bytes read off it, tests/test_mlx.py), mlx-lm 0.32 models/cache.py, utils.py quantize_model,
+Sources: mlx 0.32 `mx.quantize` (bytes read off it, tests/engines/mlx/test_mlx.py), mlx-lm 0.32 models/cache.py, utils.py quantize_model,
 generate.py wired_limit; facts/runtimes.md section 3.
 """
 

@@ -1,4 +1,4 @@
-"""Why each setting was chosen, in one line. What a line says of another value stands beside it as a claim that can be tried (tests/test_defaults.py)."""
+"""Why each setting was chosen, in one line. What a line says of another value stands beside it as a claim that can be tried (tests/engines/vllm/test_defaults.py)."""
 
 from __future__ import annotations
 

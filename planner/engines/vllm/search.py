@@ -1,7 +1,7 @@
 """Choosing settings: which tensor parallelism, cache dtype, context, sequences, batch and utilization.
 
 Discrete choices are looped, the context is solved for; what the user pinned is kept. `preference` is the one order in which outcomes are
-compared, so that no default is worse than another plan in all that a user gets (tests/test_defaults.py tries all the others).
+compared, so that no default is worse than another plan in all that a user gets (tests/engines/vllm/test_defaults.py tries all the others).
 """
 
 from __future__ import annotations

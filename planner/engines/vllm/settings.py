@@ -1,7 +1,7 @@
 """The settings of a vLLM server, in one table, and the two dataclasses that hold them: what runs, and what a question fixed.
 
 To add one: a row of SETTINGS, a field of `ServeConfig`, and where a question may fix it a field of `Pins` and of a stack file's service.
-Options, stack files, commands, logs, answers and the help follow; tests/test_settings.py says what is missing.
+Options, stack files, commands, logs, answers and the help follow; tests/engines/vllm/test_settings.py says what is missing.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ Settings = TypeVar("Settings", ServeConfig, Pins)
 
 def with_settings(config: Settings, values: Mapping[str, Value]) -> Settings:
     """The same server, or what is fixed of one, with other values of some settings, as the table reads them."""
-    return replace(config, **values)  # type: ignore[arg-type]  # the fields are of the kinds of the rows: tests/test_settings.py
+    return replace(config, **values)  # type: ignore[arg-type]  # the fields are of the kinds of the rows: tests/engines/vllm/test_settings.py
 
 
 def defaults(release: str) -> ServeConfig:

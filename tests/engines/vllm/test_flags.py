@@ -1,6 +1,6 @@
 """The flags of `vllm serve`: our parser takes what vLLM's takes and refuses what it refuses; vLLM's own is the judge.
 
-`tests/data/vllm_0.33_commands.jsonl` holds its answers: `python tests/test_flags.py` asks it again.
+`tests/data/vllm_0.33_commands.jsonl` holds its answers: `python tests/engines/vllm/test_flags.py` asks it again.
 """
 
 import json
@@ -61,7 +61,7 @@ def frozen() -> list[dict]:
 def test_the_kinds_are_taken_and_refused_as_vllm_did(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     answers = frozen()
-    assert [answer["words"] for answer in answers[: len(kinds())]] == kinds(), "python tests/test_flags.py"
+    assert [answer["words"] for answer in answers[: len(kinds())]] == kinds(), "python tests/engines/vllm/test_flags.py"
     assert sum(answer["taken"] for answer in answers) > 300
     assert sum(not answer["taken"] for answer in answers) > 300
     assert disagreements([answer["words"] for answer in answers], answers) == []

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from starlette.testclient import TestClient
+from tests.test_schemas import closed
 
 from planner.cli.main import cli
 from planner.cli.schema import json_schema
@@ -16,7 +17,6 @@ from planner.errors import PlannerError
 from planner.web.app import app
 from tests import made_up_engine
 from tests.made_up_engine import TOY
-from tests.test_schemas import closed
 
 ASKED = ("--gpu", "rtx4090", "--model", "qwen3-8b", "--engine", "toy")
 

@@ -240,7 +240,7 @@ def test_a_folders_name_is_a_name(question):
 
 
 ABOUT_NO_FILE = {"output", "html", "svg", "dry_run", "force", "style", "as_json", "quiet"}  # where, or how it is printed
-OF_OWN_ROWS = {"own_gpus", "own_models"}  # tests/test_own_rows.py asks with them
+OF_OWN_ROWS = {"own_gpus", "own_models"}  # tests/catalogue/test_own_rows.py asks with them
 ONLY_WHERE_SOMETHING_IS_OPEN = {"purpose", "top", "prices"}
 CHANGED = {
     "gpu": "rtx3090", "count": "2", "model": "qwen3-4b", "context": "8k", "users": "2", "host_kind": "wsl2", "link_gb_per_s": "20", "nodes": "2",

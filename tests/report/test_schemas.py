@@ -5,6 +5,7 @@ import sys
 
 import jsonschema
 import pytest
+from tests.test_bench import serving
 
 from planner.cli.main import main
 from planner.cli.schema import json_schema
@@ -12,7 +13,6 @@ from planner.facts.verdict import SCHEMAS, BoundBy, Grade, Verdict
 from planner.machine.calibration import calibration_path
 from planner.speed.roofline import Step
 from tests.conftest import DATA
-from tests.test_bench import serving
 
 LOG = str(next(path for path in sorted((DATA / "logs").glob("qwen-qwen3-8b*.log"))))
 GPU = ("--gpu", "h100")

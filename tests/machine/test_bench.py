@@ -143,9 +143,10 @@ def first_timed(client: httpx.Client, model: str) -> Answered:
 @pytest.mark.judge
 def test_mlx_s_own_server_is_measured(tmp_path):
     """A real server that streams: mlx-lm's, with a tiny model, on the CPU."""
-    from tests.conftest import ROOT
     from tests.test_mlx import judge
     from tests.test_proxy import free_port
+
+    from tests.conftest import ROOT
 
     subprocess.run([judge("python"), ROOT / "tests" / "oracle" / "tiny_mlx_model.py", tmp_path / "tiny"], check=True, capture_output=True, timeout=120)
     port = free_port()

@@ -27,7 +27,7 @@ from planner.report.chart import scatter
 from planner.report.table import Column, Fitted, Row, Typed
 from tests.conftest import run_plan
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 WIDER = (100, 120, 200)  # tried where tables are widest; what a width does to any table is tried below
 
 

@@ -7,12 +7,12 @@ from itertools import product
 import numpy as np
 import pytest
 from conftest import run_plan
+from tests.test_memory import choice, ledger
 
 from planner.engines.budget import Budget
 from planner.engines.vllm.plan import reject
 from planner.facts.plan import How, Line
 from planner.facts.verdict import ONLY_AT_LOWEST, Verdict, rank_of, verdict_of, worst
-from tests.test_memory import choice, ledger
 
 FITS = {(True, True, True): "starts", (False, True, True): "tight", (False, False, True): "unlikely", (False, False, False): "does_not_start"}
 
