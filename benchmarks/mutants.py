@@ -41,8 +41,14 @@ class Mutant:
         return text.replace(self.old, self.new)
 
 
+def _place(test: str) -> str:
+    """Where a test file lies: tests mirror the rooms."""
+    (path,) = (Path(__file__).parent.parent / "tests").rglob(f"{test}.py")
+    return str(path.relative_to(Path(__file__).parent.parent))
+
+
 def _mutant(name: str, file: str, old: str, new: str, *tests: str) -> Mutant:
-    return Mutant(name, f"planner/{file}", old, new, tuple(f"tests/{test}.py" for test in tests))
+    return Mutant(name, f"planner/{file}", old, new, tuple(_place(test) for test in tests))
 
 
 MUTANTS = (

@@ -49,14 +49,14 @@ def test_every_judge_has_its_script():
 
 
 def test_no_test_installs_anything():
-    for path in (ROOT / "tests").glob("*.py"):
+    for path in (ROOT / "tests").rglob("*.py"):
         if path.name not in ("judges.py", "test_judges.py"):
             assert not re.search(r"""["']apt-get["']|["']pip["'], ?["']install""", path.read_text()), path
 
 
 def test_what_asks_a_judge_is_marked():
     """A module that names a judge has the mark; the default run leaves marked tests out."""
-    for path in (ROOT / "tests").glob("test_*.py"):
+    for path in (ROOT / "tests").rglob("test_*.py"):
         text = path.read_text()
         if re.search(r"\b(judge_venv|judge_python|chromium)\(|from test_oracle import", text) and path.name != "test_judges.py":
             assert "pytest.mark.judge" in text, path
