@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
+from planner.facts.record import dataclass
 from planner.questions import replicas, shortlist
 from planner.questions.asked import (
     CapacityPins,
@@ -25,7 +26,6 @@ from planner.questions.asked import (
 )  # fmt: skip
 from planner.questions.capacity import Lengths, Limits
 from planner.questions.choose import Wish
-from planner.record import dataclass
 
 if TYPE_CHECKING:
     from planner.report.capacity import CapacityJson

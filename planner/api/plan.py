@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
+from planner.facts.record import dataclass
 from planner.questions import check as checking
 from planner.questions import explain as explaining
 from planner.questions import plan as planning
 from planner.questions.asked import File, Host, Pins, naming, public, release, row_of, whole
 from planner.questions.stack_file import with_row
-from planner.record import dataclass
 
 if TYPE_CHECKING:
     from planner.report.contract import CheckJson, PlanJson

@@ -11,8 +11,8 @@ from planner.architecture.config import Config
 from planner.architecture.formats import Quantization, Target
 from planner.errors import PlannerError
 from planner.facts.modules import Axis, Experts, Linear, Module, Role, Split, Tensor, TensorRole
+from planner.facts.record import dataclass
 from planner.facts.storage import BF16, Storage
-from planner.record import dataclass
 
 WHOLE, TP = Split.WHOLE, Split.TP
 

@@ -12,8 +12,8 @@ from planner.architecture.config import Config
 from planner.architecture.text import Dims, LayerBuilder
 from planner.architecture.towers import glm_kimi, llava, vision
 from planner.facts.modules import Module, Tensor
+from planner.facts.record import dataclass
 from planner.facts.storage import FP32
-from planner.record import dataclass
 
 Rope = Callable[[Config, Dims], tuple[Tensor, ...]]
 

@@ -11,8 +11,8 @@ from enum import StrEnum
 
 from planner.errors import UnsupportedModelError
 from planner.facts.modules import Tensor, TensorRole
+from planner.facts.record import dataclass
 from planner.facts.storage import BF16, Arithmetic, Kernels, Plane, Storage
-from planner.record import dataclass
 
 
 class Target(StrEnum):

@@ -13,7 +13,7 @@ from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, default_window, full_attention, layer_types, qk_norms, sliding_window
 from planner.facts.attention import Attention
 from planner.facts.modules import Module
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 _TWO = ("input_layernorm", "post_attention_layernorm")
 

@@ -13,7 +13,7 @@ from planner.architecture.config import MAX_LENGTH, Config
 from planner.errors import PlannerError
 from planner.facts.attention import Attention, FullAttention, SlidingWindow
 from planner.facts.modules import Module, Role, Split
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from planner.architecture.config import MAX_CONFIG_BYTES
 from planner.catalogue.safetensors import StoredTensor, stored_tensor
 from planner.errors import PlannerError, WorldError
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 Answer = TypeVar("Answer")
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}\Z")

@@ -23,8 +23,8 @@ from planner.facts.command_line import AUTO
 from planner.facts.deployment import Sampling
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.record import dataclass
 from planner.facts.variant import Variant
-from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

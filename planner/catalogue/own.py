@@ -8,7 +8,7 @@ from planner.catalogue.load import Catalogue
 from planner.catalogue.rows import ModelRow
 from planner.catalogue.shipped import gpu_row, model_row, shipped
 from planner.catalogue.written import read_gpus, read_models
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,7 +12,7 @@ from planner.catalogue.shipped import shipped
 from planner.catalogue.user_file import user_file
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuSpec
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 MAX_FILE_BYTES = 256 * 1024
 

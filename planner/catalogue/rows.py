@@ -12,8 +12,8 @@ from planner.catalogue.data import RowData
 from planner.facts.deployment import Sampling
 from planner.facts.hardware import GpuSpec, MemoryType
 from planner.facts.model import ChatFormat, ModelSpec
+from planner.facts.record import dataclass
 from planner.facts.variant import STRICT, Variant
-from planner.record import dataclass
 from planner.units import GIB, MIB
 
 

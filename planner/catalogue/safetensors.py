@@ -17,7 +17,7 @@ from pathlib import Path
 from planner.errors import FileError, PlannerError
 from planner.facts.model import CheckpointDifference, ModelSpec
 from planner.facts.modules import Linear, Role
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.text import shown
 from planner.units import gib
 

@@ -14,7 +14,7 @@ from planner.catalogue.validation import Location, first_fault
 from planner.catalogue.yaml_file import line_of, read_yaml
 from planner.engines import ENGINES, first_engine
 from planner.errors import CatalogError, PlannerError
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 MOST_BYTES = 4 * 1024 * 1024
 _PROVENANCE = ("sources", "checked")  # stays in the YAML: nothing that is printed says it

@@ -15,9 +15,9 @@ from planner.errors import PlannerError
 from planner.facts.hardware import Host
 from planner.facts.plan import Plan
 from planner.facts.question import HostName, ServiceRow, StackRow
+from planner.facts.record import dataclass
 from planner.questions.command_line import command_line
 from planner.questions.fields import FIELDS, MOST_COUNT
-from planner.record import dataclass
 from planner.report.contract_parts import HEAD
 from planner.units import parse_context
 

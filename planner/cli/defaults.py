@@ -10,8 +10,8 @@ from pathlib import Path
 from planner.catalogue.user_file import user_file
 from planner.errors import FileError, PlannerError, did_you_mean
 from planner.facts.hardware import Host
+from planner.facts.record import dataclass
 from planner.questions.fields import FIELDS
-from planner.record import dataclass
 
 MAX_FILE_BYTES = 64 * 1024
 

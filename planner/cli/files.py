@@ -14,8 +14,8 @@ import click
 from planner.cli.output import PLAN, can_write, write_files
 from planner.cli.printing import json_text
 from planner.errors import PlannerError, WorldError, one_line, require
+from planner.facts.record import dataclass
 from planner.questions.question import folder_name, words
-from planner.record import dataclass
 from planner.report.contract import plan_json
 from planner.text import shown
 

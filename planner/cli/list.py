@@ -14,7 +14,7 @@ from planner.cli.printing import print_json
 from planner.engines import first_engine
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.command_line import flag_of
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.report.contract_parts import HEAD
 from planner.units import GIB, MIB
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from planner.errors import PlannerError, WorldError
 from planner.facts.document import JsonObject, json_object
+from planner.facts.record import dataclass
 from planner.questions.question import Question, differences
-from planner.record import dataclass
 
 MANIFEST, PLAN = ".plan-manifest.json", "plan.json"
 MOST_BYTES = 4 * 1024 * 1024  # of a plan.json or a manifest that is read

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.facts.question import HostName, ServiceRow
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

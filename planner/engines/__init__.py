@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from planner.errors import PlannerError
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue, Checkpoints

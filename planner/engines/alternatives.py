@@ -9,8 +9,8 @@ from planner.facts.alternatives import Alternative, Changed
 from planner.facts.command_line import flag_of
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
-from planner.record import dataclass
 
 MOST_OFFERED = 6
 

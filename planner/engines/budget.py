@@ -8,9 +8,9 @@ from dataclasses import replace
 from planner.facts.deployment import Service
 from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Line, Plan, PlannedModel, Sum
+from planner.facts.record import dataclass
 from planner.facts.settings import Value
 from planner.facts.verdict import ONLY_AT_LOWEST, Rejection, Verdict, verdict_of
-from planner.record import dataclass
 from planner.units import GIB, gib, tokens
 
 

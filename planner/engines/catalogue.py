@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 from planner.engines.alternatives import NO_MARKET, Market
 from planner.facts.deployment import Sampling
 from planner.facts.model import ModelSpec
+from planner.facts.record import dataclass
 from planner.facts.variant import Variant
-from planner.record import dataclass
 
 if TYPE_CHECKING:
     from planner.engines.llamacpp.header import Header

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from planner.facts.observed import Cause, Remedy
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 MAX_LINE = 20_000  # longer ones (dumped configurations) are cut
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

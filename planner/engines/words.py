@@ -10,7 +10,7 @@ from typing import NotRequired, TypedDict
 
 from planner.errors import did_you_mean
 from planner.facts.plan import Problem
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.text import shown
 
 _MOST_FAULTS = 20  # enough for a person to read

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
-from planner.record import dataclass
 
 WITHOUT = "without"  # in `changed`: the number of a server beside the main one that is left out
 

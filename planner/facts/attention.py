@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from planner.facts.modules import Tensor
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from planner.facts.plan import Problem
+from planner.facts.record import dataclass
 from planner.facts.settings import Value
-from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

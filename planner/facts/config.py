@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

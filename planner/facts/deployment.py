@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from planner.errors import PlannerError
 from planner.facts.hardware import Vendor
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 PROXY_PORT = 8080
 PROMPT_SHARE = 4  # a default of max_tokens leaves three quarters of the context to the prompt: beyond it the server refuses

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.units import MIB
 
 MemoryType = Literal["hbm", "gddr", "lpddr"]

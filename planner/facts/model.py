@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.facts.attention import Attention, CacheKind, LatentAttention, cache_kind, has_sinks, window
 from planner.facts.modules import Module, Tensor
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

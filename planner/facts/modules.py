@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from planner.facts.record import dataclass
 from planner.facts.storage import BF16, Storage
-from planner.record import dataclass
 
 
 class Split(StrEnum):

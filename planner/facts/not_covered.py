@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 Effect = Literal["adds", "lowers", "either"]
 

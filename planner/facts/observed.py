@@ -7,7 +7,7 @@ from dataclasses import field
 
 from planner.facts.hardware import GpuSpec
 from planner.facts.plan import Plan
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from planner.facts.alternatives import Alternative
 from planner.facts.deployment import Service
 from planner.facts.hardware import GpuGroup
 from planner.facts.not_covered import NotCovered
+from planner.facts.record import dataclass
 from planner.facts.settings import Value
 from planner.facts.speed import NOT_ASKED, NoSpeed, Range, SpeedEstimate
 from planner.facts.verdict import Rejection, Verdict, Warn
-from planner.record import dataclass
 from planner.units import CONTEXT_STEP, largest
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import field
 from typing import ClassVar, Literal, get_args
 
+from planner.facts.record import dataclass
 from planner.facts.speed import Load
-from planner.record import dataclass
 from planner.units import parse_context
 
 HostName = Literal["server", "desktop", "wsl2"]

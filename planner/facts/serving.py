@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
 from planner.facts.deployment import Deployment
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 MODELS = "/models"
 """Where a container looks for what is named by a relative path."""

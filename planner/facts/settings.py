@@ -7,7 +7,7 @@ from enum import Enum
 from typing import assert_never
 
 from planner.errors import BadValueError
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.text import is_line
 from planner.units import parse_context, parse_size
 

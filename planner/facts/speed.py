@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import floor, log10
 
+from planner.facts.record import dataclass
 from planner.facts.verdict import BoundBy, Grade, Verdict
-from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

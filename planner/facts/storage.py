@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 class Arithmetic(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import ClassVar
 
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 STRICT = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
 

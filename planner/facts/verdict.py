@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from planner.arrays import Whole, where
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 class Verdict(StrEnum):

@@ -16,7 +16,7 @@ from typing import IO
 
 from planner.errors import PlannerError
 from planner.facts.document import json_object
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 VERSION = 1
 _MOST_LINE = 4096

@@ -27,8 +27,8 @@ from planner.errors import PlannerError, UnsupportedError
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.model import ModelSpec
+from planner.facts.record import dataclass
 from planner.facts.verdict import rank_of
-from planner.record import dataclass
 
 KV_DTYPES = ("auto", NARROW_CACHE)
 BEYOND = -1  # beside the ranks of verdicts: a context that the model does not have

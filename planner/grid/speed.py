@@ -17,10 +17,10 @@ from planner.engines.work import cache_reads, weights
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.record import dataclass
 from planner.facts.speed import OUTPUT, PROMPT
 from planner.facts.storage import Arithmetic
 from planner.grid.servers import KV_DTYPES, Machines, Servers
-from planner.record import dataclass
 from planner.speed.roofline import Rates, load, rates, served
 from planner.speed.work import CacheRead, Peak, Shape, Weights, Work, arithmetic, peak, shape_of
 

@@ -23,11 +23,11 @@ from planner.catalogue.load import Catalogue, Entry, current, find_gpu, find_mod
 from planner.engines import first_engine
 from planner.errors import PlannerError, WorldError, require
 from planner.facts.hardware import Host
+from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
 from planner.grid.interrupt import leave_signals
 from planner.grid.servers import BEYOND, KV_DTYPES, Machines, Servers, servers
 from planner.grid.speed import speeds
-from planner.record import dataclass
 
 MOST_POINTS = 200_000_000  # about three minutes; what is larger is a mistake, or several sweeps
 CONTEXTS = tuple(base << power for power in range(10) for base in (2048, 3072))

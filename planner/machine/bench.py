@@ -17,7 +17,7 @@ import httpx
 
 from planner.errors import PlannerError, WorldError
 from planner.facts.document import JsonObject, JsonValue, json_list, json_object
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 WORDS = "time light water field stone river house wind paper clock garden window letter music winter bridge"
 TOKENS_A_WORD = 1.05  # of these words, with most tokenizers; the server says how many it counted

@@ -12,7 +12,7 @@ from typing import Protocol
 from planner.catalogue.load import find_card, find_gpu
 from planner.errors import WorldError
 from planner.facts.hardware import CONTEXT_BYTES, GpuSpec
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.units import GIB
 
 TIMEOUT_S = 20

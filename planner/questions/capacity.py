@@ -15,9 +15,9 @@ from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.pace import paces, slots
 from planner.engines.vllm.plan import Plan
 from planner.errors import PlannerError
+from planner.facts.record import dataclass
 from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
-from planner.record import dataclass
 from planner.speed.estimate import Pace, grade
 from planner.speed.queueing import Server, highest_rate, simulate
 from planner.speed.roofline import prompt_s, rates, step

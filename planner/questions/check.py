@@ -11,9 +11,9 @@ from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.facts.hardware import GpuGroup, Host
 from planner.facts.plan import Plan, Problem
+from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
 from planner.questions.find_commands import find_commands
-from planner.record import dataclass
 from planner.secrets import redact_words
 from planner.units import GIB
 

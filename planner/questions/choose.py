@@ -14,9 +14,9 @@ from planner.engines.work import weights
 from planner.errors import PlannerError
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
+from planner.facts.record import dataclass
 from planner.facts.speed import NoSpeed, SpeedEstimate, expected_tokens_per_s
 from planner.facts.verdict import Verdict
-from planner.record import dataclass
 from planner.speed.work import shape_of
 
 DOUBLING_MONTHS = 8  # between two laws: arXiv 2403.05812 (compute for equal loss halves in 8 months) and 2412.04315 (parameters in 3.5)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from planner.facts.hardware import GpuSpec
+from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
-from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

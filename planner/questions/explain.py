@@ -12,7 +12,7 @@ from planner.engines.causes import MAX_LINE
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuSpec
 from planner.facts.observed import Explained, Observed
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.units import MIB
 
 if TYPE_CHECKING:

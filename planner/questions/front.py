@@ -9,11 +9,11 @@ import numpy as np
 from planner.arrays import Array
 from planner.catalogue.prices import Prices
 from planner.facts.hardware import GpuSpec
+from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
 from planner.grid.servers import KV_DTYPES, Machines, servers
 from planner.grid.speed import speeds
 from planner.questions.machines import Stored
-from planner.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

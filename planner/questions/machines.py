@@ -12,10 +12,10 @@ from planner.engines.vllm.settings import Pins
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.record import dataclass
 from planner.facts.speed import NoSpeed, SpeedEstimate
 from planner.facts.verdict import Verdict
 from planner.grid.servers import Machines, servers
-from planner.record import dataclass
 
 COUNTS = tuple(range(1, 9))
 HOURS_A_MONTH = 730

@@ -13,9 +13,9 @@ from planner.facts.deployment import PROXY_PORT, Deployment
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.plan import Plan
 from planner.facts.question import StackRow
+from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict, Warn, worst
 from planner.questions.question import Question, engine_of, question_of, typed
-from planner.record import dataclass
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Source

@@ -10,10 +10,10 @@ from planner.engines.vllm.choice import Request
 from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.errors import PlannerError
 from planner.facts.question import StackRow
+from planner.facts.record import dataclass
 from planner.questions.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, holds, measure, most_first
 from planner.questions.plan import request_of
 from planner.questions.question import asked_otherwise, question_of
-from planner.record import dataclass
 from planner.units import CONTEXT_STEP, round_up
 
 GROUP_SIZES = (1, 2, 4, 8)  # GPUs of one server that are tried where no count is given

@@ -9,11 +9,11 @@ from planner.engines import ENGINES, first_engine
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup, GpuSpec
+from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
 from planner.questions.choose import Chosen, Wish, choose
 from planner.questions.machines import Machine, Need, Stored, machines
 from planner.questions.offers import offers
-from planner.record import dataclass
 
 DEFAULT_CONTEXT = 8192  # of a model whose machine is asked for
 

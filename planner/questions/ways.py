@@ -11,7 +11,7 @@ from planner.engines import ENGINES
 from planner.engines.catalogue import Checkpoints
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuSpec
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.text import slug
 
 CLASSES = (16, 8, 4)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from planner.facts.plan import Plan
+from planner.facts.record import dataclass
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate
 from planner.facts.verdict import Verdict
-from planner.record import dataclass
 from planner.report.words import between, number
 from planner.units import gib, tokens
 

@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 GAP, INDENT = 2, 4
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from planner.engines import ENGINES, Unanswered
 from planner.facts.curve import Curve
 from planner.facts.deployment import Service
+from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
-from planner.record import dataclass
 from planner.report.lead import Figure, answer_headline, figures, headline, outcome, refusals
 from planner.report.svg import curve, ledger_bar, short, slug
 from planner.report.words import ledger_rows, speed_lines

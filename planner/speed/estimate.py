@@ -11,9 +11,9 @@ from dataclasses import replace
 
 from planner.facts.hardware import Calibrated, GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.record import dataclass
 from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
-from planner.record import dataclass
 from planner.speed.roofline import fitted, load, rates, served
 from planner.speed.work import Work, gpu_kind
 

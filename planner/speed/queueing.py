@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from math import log
 
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 WARM_UP = 0.1  # the first tenth of the requests meets an empty server
 ROUGH, ROUGH_REQUESTS = 0.04, 4000  # enough to find the neighbourhood

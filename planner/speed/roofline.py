@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Generic
 
 from planner.arrays import Real, maximum, minimum
+from planner.facts.record import dataclass
 from planner.facts.verdict import BoundBy
-from planner.record import dataclass
 from planner.speed.work import Work
 
 PIPELINE_TOKENS = 512  # llama.cpp's --ubatch-size: stages of a layer split work on different micro-batches

@@ -13,8 +13,8 @@ from planner.arrays import Real, minimum
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Tensor, TensorRole
+from planner.facts.record import dataclass
 from planner.facts.storage import BF16, Arithmetic, Storage
-from planner.record import dataclass
 
 NATIVE_SINCE = {Arithmetic.INT8: 75, Arithmetic.FP8: 89, Arithmetic.FP4: 100}  # compute capability: Turing, Ada, Blackwell; asked only where no peaks are known
 

@@ -13,10 +13,10 @@ from planner.emit import files_of
 from planner.engines import ENGINES
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.question import HOSTS, ServiceRow, StackRow
+from planner.facts.record import dataclass
 from planner.questions.command_line import command_line
 from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_USERS
 from planner.questions.plan import Answer, answer_for
-from planner.record import dataclass
 from planner.report import view
 from planner.report.view import View
 

@@ -12,7 +12,7 @@ from planner.architecture.towers.vision import Tower, TowerBuilder, encoder_laye
 from planner.errors import PlannerError, UnsupportedModelError
 from planner.facts.model import VisionSpec
 from planner.facts.modules import Module, Role, Tensor
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

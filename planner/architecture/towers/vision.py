@@ -13,7 +13,7 @@ from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
 from planner.facts.model import VisionSpec
 from planner.facts.modules import Module, Role, Tensor
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

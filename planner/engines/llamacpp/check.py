@@ -26,9 +26,9 @@ from planner.facts.alternatives import Alternative
 from planner.facts.command import Command
 from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Plan
+from planner.facts.record import dataclass
 from planner.facts.settings import Value
 from planner.facts.verdict import Verdict, Warn
-from planner.record import dataclass
 from planner.text import slug
 from planner.units import MIB, gib, largest, tokens
 

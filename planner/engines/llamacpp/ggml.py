@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from math import prod
 
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 # name: (elements of a block, bytes of a block)
 TYPES: dict[str, tuple[int, int]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.engines.llamacpp.ggml import tensor_bytes
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from dataclasses import field
 from planner.engines.causes import Finding, plain
 from planner.engines.llamacpp.causes import LLAMA_CPP, OLLAMA
 from planner.facts.observed import Observed
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.units import GIB, MIB
 
 _HOST = re.compile(r"^(?:CPU|.*_Host|Host|BLAS)")

@@ -14,7 +14,7 @@ from planner.engines.llamacpp.model import GgufModel
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.hardware import GpuGroup
 from planner.facts.modules import Axis
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.units import MIB, round_up
 
 CELL_PADDING = 256  # llama-context.cpp: n_ctx is padded

@@ -12,7 +12,7 @@ from planner.errors import PlannerError, did_you_mean
 from planner.facts.attention import Attention, FullAttention, LatentAttention, SlidingWindow
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorRole
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,9 @@ from planner.errors import PlannerError
 from planner.facts.deployment import Sampling
 from planner.facts.model import ModelSpec
 from planner.facts.not_covered import NotCovered
+from planner.facts.record import dataclass
 from planner.facts.settings import Value
 from planner.facts.verdict import Warn
-from planner.record import dataclass
 from planner.text import shown
 
 if TYPE_CHECKING:

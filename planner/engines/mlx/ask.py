@@ -13,9 +13,9 @@ from planner.facts.deployment import Sampling
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
 from planner.facts.question import ServiceRow, StackRow
+from planner.facts.record import dataclass
 from planner.facts.speed import Load
 from planner.facts.variant import Variant
-from planner.record import dataclass
 from planner.text import slug
 
 

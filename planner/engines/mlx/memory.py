@@ -14,7 +14,7 @@ from planner.errors import PlannerError
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorRole
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.units import GIB, round_up
 
 # Whose calls both servers read, by vLLM's names: mlx-lm 0.32.2 tokenizer_utils.py _infer_tool_parser looks at the chat template, mlx-vlm 0.7.10 asks it.

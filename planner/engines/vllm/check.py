@@ -26,8 +26,8 @@ from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
 from planner.facts.not_covered import NotCovered
 from planner.facts.plan import Problem
+from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict, Warn
-from planner.record import dataclass
 from planner.text import shown
 from planner.units import parse_count
 

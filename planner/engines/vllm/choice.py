@@ -10,9 +10,9 @@ from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.facts.hardware import GpuGroup, Host
 from planner.facts.model import ModelSpec
+from planner.facts.record import dataclass
 from planner.facts.speed import Load
 from planner.facts.verdict import Verdict, verdict_of
-from planner.record import dataclass
 
 HIGHEST_UTILIZATION = 0.95  # above it drafters and late graphs run out of memory (consumer starts at 0.96-0.98)
 

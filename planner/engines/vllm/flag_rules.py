@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

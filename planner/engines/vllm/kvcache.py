@@ -32,7 +32,7 @@ from planner.facts.attention import (
 )
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.model import ModelSpec
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.units import ceil_div, largest, round_up
 
 HYBRID_LATENT_BLOCK = 128  # MLA kernels want 128 tokens at once (platforms/interface.py _align_hybrid_block_size)

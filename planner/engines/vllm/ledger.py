@@ -7,7 +7,7 @@ from typing import Generic
 
 from planner.arrays import Whole, maximum, where, whole
 from planner.engines.vllm.kvcache import CachePlan, longest_model_len
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 @dataclass(frozen=True, slots=True)

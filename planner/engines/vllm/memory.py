@@ -24,7 +24,7 @@ from planner.engines.vllm.weights import buffer_bytes, stage_weights
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 UNLIMITED = 2**62  # blocks of a stage that keeps no cache
 

@@ -19,7 +19,7 @@ from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.units import GIB
 
 

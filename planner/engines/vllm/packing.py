@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from planner.errors import PlannerError
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.units import ceil_div
 
 Page = tuple[int, int]  # a layer, and the bytes of its page

@@ -22,8 +22,8 @@ from planner.errors import PlannerError
 from planner.facts.alternatives import WITHOUT, Alternative
 from planner.facts.context import POOLING_CONTEXT, USEFUL_CONTEXT
 from planner.facts.hardware import GpuGroup
+from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict, Warn, worst
-from planner.record import dataclass
 
 SHARE_STEP = 1000  # utilizations are rounded up to three decimals
 

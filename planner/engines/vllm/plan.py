@@ -17,9 +17,9 @@ from planner.errors import PlannerError, UnsupportedError
 from planner.facts.alternatives import Alternative
 from planner.facts.hardware import Host
 from planner.facts.model import ModelSpec
+from planner.facts.record import dataclass
 from planner.facts.storage import Arithmetic
 from planner.facts.verdict import ONLY_AT_LOWEST, Rejection, Verdict, Warn
-from planner.record import dataclass
 from planner.speed.work import main_storage
 from planner.units import CONTEXT_STEP, gib, tokens
 

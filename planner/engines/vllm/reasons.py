@@ -9,8 +9,8 @@ from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.choice import HIGHEST_UTILIZATION, Choice, Claim, Request, utilization
 from planner.engines.vllm.settings import REPORTED
 from planner.engines.vllm.versions import VERSIONS
+from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
-from planner.record import dataclass
 from planner.units import CONTEXT_STEP, tokens
 
 PINNED = "pinned"

@@ -9,9 +9,9 @@ from planner.engines.vllm.choice import Request
 from planner.engines.vllm.pace import estimate, paces
 from planner.engines.vllm.plan import Plan
 from planner.errors import PlannerError
+from planner.facts.record import dataclass
 from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Verdict, Warn
-from planner.record import dataclass
 from planner.speed.estimate import Pace
 from planner.units import ceil_div
 

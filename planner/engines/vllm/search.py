@@ -20,9 +20,9 @@ from planner.errors import NotDivisibleError, PlannerError, UnsupportedError
 from planner.facts.config import Parallel
 from planner.facts.context import USEFUL_CONTEXT
 from planner.facts.model import ModelSpec
+from planner.facts.record import dataclass
 from planner.facts.settings import Value
 from planner.facts.verdict import Verdict
-from planner.record import dataclass
 from planner.units import CONTEXT_STEP
 
 LEAST_CONTEXT = 8_192  # below this, tokens of context are weighed against CUDA graphs and the size of a batch

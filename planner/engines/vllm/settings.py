@@ -13,8 +13,8 @@ from typing import TypeVar
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.facts.config import Parallel
+from planner.facts.record import dataclass
 from planner.facts.settings import Kind, Setting, Value, by_name
-from planner.record import dataclass
 
 SETTINGS = (
     Setting(

@@ -15,7 +15,7 @@ from typing import Required, TypedDict
 
 from planner.engines.vllm.plan import Plan
 from planner.errors import PlannerError, WorldError
-from planner.record import dataclass
+from planner.facts.record import dataclass
 from planner.units import gib
 
 ORACLE = Path(__file__).parent / "judge"

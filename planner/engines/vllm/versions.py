@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 OLDEST, NEWEST = 11, 33
 SPARSE_SM120, NVFP4_OFF_BLACKWELL = 24, 32

@@ -12,8 +12,8 @@ from planner.engines.shards import modules_bytes, tensor_bytes
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear
+from planner.facts.record import dataclass
 from planner.facts.storage import ROUTER
-from planner.record import dataclass
 
 
 def stage_layers(layers: int, stages: int) -> list[int]:

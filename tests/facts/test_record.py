@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.facts.hardware import GpuSpec
-from planner.record import dataclass
+from planner.facts.record import dataclass
 
 
 def shapes(decorator):
