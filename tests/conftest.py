@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pydantic  # noqa: F401 - first, so that the contract's types are those that it reads
 import pytest
 from hypothesis import settings
 

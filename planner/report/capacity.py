@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from rich.console import Group, RenderableType
 from rich.text import Text
+from typing_extensions import TypedDict
 
 from planner.engines import first_engine
 from planner.facts.speed import significant
@@ -16,7 +17,6 @@ from planner.questions.capacity import Asked, Capacity, Held
 from planner.questions.replicas import CapacityAnswer
 from planner.report.contract_parts import HEAD, AnswerJson
 from planner.report.table import Column, Fitted, Row
-from planner.report.typed import TypedDict
 from planner.units import tokens
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Group, RenderableType
 from rich.text import Text
+from typing_extensions import TypedDict
 
 from planner.catalogue.prices import Price
 from planner.facts.speed import expected_tokens_per_s, significant
@@ -16,7 +17,6 @@ from planner.questions.shortlist import MachinesAnswer, ModelsAnswer
 from planner.report.contract_parts import HEAD, AnswerJson
 from planner.report.speed import SpeedJson, blank_notes, speed_json, speed_reason
 from planner.report.table import Column, Fitted, Row
-from planner.report.typed import TypedDict
 from planner.units import tokens
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, NotRequired
 
+from typing_extensions import TypedDict
+
 from planner.facts.alternatives import Alternative
 from planner.facts.deployment import Deployment
 from planner.facts.plan import Plan
@@ -26,7 +28,6 @@ from planner.report.contract_parts import (
 )
 from planner.report.lead import answer_headline, headline, outcome
 from planner.report.speed import SpeedJson, speed_json, speed_reason
-from planner.report.typed import TypedDict
 from planner.secrets import redact_words
 
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired
 
+from typing_extensions import TypedDict
+
 from planner.facts.verdict import Verdict
-from planner.report.typed import TypedDict
 from planner.version import VERSION
 
 SCHEMA: Literal[2] = 2

@@ -7,13 +7,13 @@ import shlex
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+from typing_extensions import TypedDict
 
 from planner.engines import ENGINES
 from planner.facts.hardware import GpuSpec
 from planner.facts.observed import Difference, Explained, Remedy
 from planner.report.contract import CheckJson, check_json
 from planner.report.contract_parts import HEAD, AnswerJson
-from planner.report.typed import TypedDict
 from planner.units import GIB, tokens
 
 _SHOWN = ("weights", "activation", "non_torch", "cuda_graph", "compute", "kv_cache", "host")

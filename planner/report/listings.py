@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from typing_extensions import TypedDict
+
 from planner.facts.verdict import Verdict
 from planner.report.contract_parts import AnswerJson
-from planner.report.typed import TypedDict
 
 
 class RuntimeJson(TypedDict):

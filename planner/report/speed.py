@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from typing_extensions import TypedDict
+
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate
 from planner.facts.verdict import BoundBy, Grade
-from planner.report.typed import TypedDict
 
 
 class RangeJson(TypedDict):

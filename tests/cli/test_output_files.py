@@ -247,7 +247,8 @@ CHANGED = {
     "tensor_parallel_size": "1", "pipeline_parallel_size": "1", "max_model_len": "8192", "gpu_memory_utilization": "0.8", "kv_cache_dtype": "auto",
     "kv_cache_memory_bytes": "4G", "max_num_seqs": "8", "max_num_batched_tokens": "4096", "enforce_eager": None, "enable_expert_parallel": None,
     "skip_mm_profiling": None, "dtype": "half", "quantization": "fp8", "vllm_version": "0.32", "beside": "qwen3-embedding-0.6b", "engine": "ollama",
-    "gpu_layers": "4", "wired_limit_mb": "1000", "to": "compose", "bind": "0.0.0.0", "port": "9000", "proxy_port": "9001", "stack_file": "",
+    "gpu_layers": "4", "wired_limit_mb": "1000", "to": "compose", "bind": "0.0.0.0", "port": "9000", "proxy_port": "9001", "stack_file": "", "input": "500",
+    "output_tokens": "50", "concurrency": "4",
 }  # fmt: skip
 
 

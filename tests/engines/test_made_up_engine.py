@@ -8,7 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from starlette.testclient import TestClient
-from tests.test_schemas import closed
+from test_schemas import closed
 
 from planner.cli.main import cli
 from planner.cli.schema import json_schema

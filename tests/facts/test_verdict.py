@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 from conftest import run_plan
-from tests.test_memory import choice, ledger
+from test_memory import choice, ledger
 
 from planner.engines.budget import Budget
 from planner.engines.vllm.plan import reject

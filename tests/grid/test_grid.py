@@ -101,9 +101,8 @@ def test_sequences_follow_the_users():
 def test_speed_equals_the_estimate_of_the_plan(name):
     from planner.engines.vllm.pace import vllm_work
     from planner.engines.vllm.plan import plan_as_asked
-    from planner.facts.speed import NoSpeed
+    from planner.facts.speed import OUTPUT, PROMPT, NoSpeed
     from planner.grid.speed import speeds
-    from planner.speed.estimate import ANSWER, PROMPT
     from planner.speed.roofline import load, rates, served
 
     model = dict(catalogue())[name]
@@ -125,7 +124,7 @@ def test_speed_equals_the_estimate_of_the_plan(name):
         if isinstance(work, NoSpeed):
             assert np.isnan(found[row]) or plan.config.enforce_eager
             continue
-        one = served(work, rates(work), load(work, 1.0, float(PROMPT), float(ANSWER)))
+        one = served(work, rates(work), load(work, 1.0, float(PROMPT), float(OUTPUT)))
         assert found[row] == 1 / one.time_per_output_token_s
         compared += 1
     assert compared >= 8

@@ -143,8 +143,8 @@ def first_timed(client: httpx.Client, model: str) -> Answered:
 @pytest.mark.judge
 def test_mlx_s_own_server_is_measured(tmp_path):
     """A real server that streams: mlx-lm's, with a tiny model, on the CPU."""
-    from tests.test_mlx import judge
-    from tests.test_proxy import free_port
+    from test_mlx import judge
+    from test_proxy import free_port
 
     from tests.conftest import ROOT
 

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "planner" / "oracle"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "planner" / "engines" / "vllm" / "judge"))
 import simulated_gpu
 
 simulated_gpu.install("rtx4090", (8, 9), 24 * 2**30, 1)

@@ -5,7 +5,7 @@ import sys
 
 import jsonschema
 import pytest
-from tests.test_bench import serving
+from test_bench import serving
 
 from planner.cli.main import main
 from planner.cli.schema import json_schema
