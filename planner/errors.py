@@ -81,7 +81,7 @@ class WorldError(PlannerError):
 
 def one_line(message: str, hint: str = "") -> str:
     """An error as the command line prints it: one line, whatever a name in it holds, without keys and tokens."""
-    from planner.secrets import redact
+    from planner.text import redact
 
     words = " ".join((f"{message}; {hint}" if hint else message).split())
     return redact(f"plan: {shown(words, len(words))}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 _NOT_IN_A_LINE = ("Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp")  # controls, marks that turn the direction of writing, ends of lines, no characters
 
@@ -21,3 +22,48 @@ def shown(text: str, most: int = 60) -> str:
 def slug(name: str) -> str:
     """A name safe in paths, YAML and shell: lower case letters, digits, dots and dashes."""
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "model"
+
+
+# Keys and passwords in commands, scripts and logs are never repeated: one place that blanks them.
+BLANK = "***"
+_NAME = r"(?i:[\w.-]*(?:api[-_]?keys?|tokens?|secrets?|passwords?|passwd|access[-_]?keys?|private[-_]?keys?|credentials?|_key|-key))"
+_FLAGS = ("--api-key", "--hf-token")  # also as prefixes of at least these letters, which argparse takes for them
+_SHORTEST = {"--api-key": len("--api-k"), "--hf-token": len("--hf-t")}
+_KNOWN = re.compile(r"\b(?:hf_|sk-|ghp_|gho_|github_pat_|glpat-|xox[abpr]-|AKIA|nvapi-|r8_)[\w-]{6,}")
+_ASSIGNED = re.compile(r"(?<![\w-])((?:[A-Za-z_]\w*_)?(?i:key|token|secret|password|passwd|credentials?|apikey))=(\"[^\"]*\"?|'[^']*'?|[^\s;&|]+)")
+_JSON = re.compile(rf"([\"']{_NAME}[\"']\s*:\s*[\"'])(?:[^\"'\\]|\\.)*")
+_BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{6,}")
+_FLAG_TEXT = re.compile(
+    r"(--(?:api[-_]k(?:ey?)?|hf[-_]t(?:o(?:k(?:en?)?)?)?|[\w-]*(?:password|secret|api[-_]key)))(=|\s+)(\"[^\"]*\"?|'[^']*'?|[^\s-][^\s;&|]*)"
+)
+
+
+def redact(text: str) -> str:
+    """Text without the keys, tokens and passwords that it names or that look like one."""
+    text = _ASSIGNED.sub(rf"\1={BLANK}", text)
+    text = _FLAG_TEXT.sub(rf"\1\2{BLANK}", text)
+    text = _JSON.sub(rf"\1{BLANK}", text)
+    return _KNOWN.sub(BLANK, _BEARER.sub(rf"\1{BLANK}", text))
+
+
+def redact_words(words: Sequence[str]) -> list[str]:
+    """The words of a command without its keys, tokens and passwords."""
+    kept: list[str] = []
+    hiding = False
+    for word in words:
+        if word.startswith("-") and len(word) > 1:
+            name, equals, _ = word.partition("=")
+            hiding = _is_secret(name)
+            kept.append(f"{name}={BLANK}" if hiding and equals else redact(word))
+            hiding = hiding and not equals
+        else:
+            kept.append(BLANK if hiding else redact(word))
+    return kept
+
+
+def _is_secret(flag: str) -> bool:
+    """Whether the values of a flag are secret: every one that follows it."""
+    flag = flag.replace("_", "-")
+    if any(known.startswith(flag) and len(flag) >= _SHORTEST[known] for known in _FLAGS):
+        return True
+    return re.search(r"(?i)-(?:api-key|secret|secret-key|password|passwd|access-key|auth-token|access-token)$", flag) is not None

@@ -11,7 +11,7 @@ import planner
 from planner.engines import ENGINES
 
 FLOORS = [  # each room imports only from floors above its own
-    ["units", "errors", "arrays", "text", "version", "secrets"],
+    ["units", "errors", "arrays", "text", "version"],
     ["facts"],
     ["architecture", "speed"],
     ["engines"],

@@ -14,7 +14,7 @@ from planner.facts.plan import Plan, Problem
 from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
 from planner.questions.find_commands import find_commands
-from planner.secrets import redact_words
+from planner.text import redact_words
 from planner.units import GIB
 
 if TYPE_CHECKING:

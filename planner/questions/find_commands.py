@@ -14,7 +14,7 @@ from itertools import pairwise
 from planner.engines import ENGINES, Engine
 from planner.errors import PlannerError
 from planner.facts.command import Command
-from planner.secrets import redact
+from planner.text import redact
 
 MAX_TEXT_BYTES = 4 * 1024**2
 _SHELLS = ("sh", "bash", "ash", "dash", "zsh", "busybox")

@@ -28,7 +28,7 @@ from planner.report.contract_parts import (
 )
 from planner.report.lead import answer_headline, headline, outcome
 from planner.report.speed import SpeedJson, speed_json, speed_reason
-from planner.secrets import redact_words
+from planner.text import redact_words
 
 if TYPE_CHECKING:
     from planner.questions.plan import Answer

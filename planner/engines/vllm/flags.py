@@ -16,8 +16,7 @@ from planner.engines.vllm.flag_values import FlagEntry
 from planner.engines.vllm.parsers import unknown_parsers
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import MisuseError, PlannerError, did_you_mean
-from planner.secrets import redact_words
-from planner.text import shown
+from planner.text import redact_words, shown
 
 _MOST_FAULTS = 20  # enough for a person to read
 

@@ -19,7 +19,7 @@ from judges import judge_venv
 from planner.engines.vllm.flags import flag_table, parse_flags
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError
-from planner.secrets import redact, redact_words
+from planner.text import redact, redact_words
 
 FROZEN = ROOT / "tests" / "data" / "vllm_0.33_commands.jsonl"
 OFFICIAL = next((path for base in (ROOT.parent, ROOT.parent.parent) if (path := base / "shared" / "truth" / "vllm_recipes_commands.jsonl").exists()), None)
