@@ -13,6 +13,7 @@ MADE = {
     "planner/emit/NAME.py",
     "planner/engines/NAME/__init__.py",
     "settings.py",
+    "settings_table.py",
     "stack.sh",
     ".venv",
     ".venv/bin/",
@@ -246,7 +247,7 @@ def toy_files(deployment: Deployment) -> dict[str, str]:
 
 
 def test_a_vllm_release(checkout):
-    versions, settings, flags = "planner/engines/vllm/versions.py", "planner/engines/vllm/settings.py", "planner/engines/vllm/flags.json"
+    versions, settings, flags = "planner/engines/vllm/versions.py", "planner/engines/vllm/settings_table.py", "planner/engines/vllm/flags.json"
     newest = int(re.search(r"OLDEST, NEWEST = \d+, (\d+)", (checkout.folder / versions).read_text())[1])
     old, new = f"0.{newest}", f"0.{newest + 1}"
     asked = ("check", "--gpu", "rtx4090", "--vllm-version")

@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 
 from planner.engines.vllm.parsers import chat_words
-from planner.engines.vllm.settings import COMMAND, SETTINGS, ServeConfig, with_settings
+from planner.engines.vllm.settings import COMMAND, ServeConfig, with_settings
+from planner.engines.vllm.settings_table import SETTINGS
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.errors import BadValueError
 from planner.facts.model import ChatFormat

@@ -9,7 +9,8 @@ from planner.engines import Placement, Unanswered
 from planner.engines.vllm.alternatives import NATIVE_FP8, ONLINE
 from planner.engines.vllm.ask import FIRST_PORT
 from planner.engines.vllm.serving import SERVING
-from planner.engines.vllm.settings import BY_NAME, PINS, SETTINGS
+from planner.engines.vllm.settings import BY_NAME, PINS
+from planner.engines.vllm.settings_table import SETTINGS
 from planner.engines.vllm.versions import VERSIONS
 
 if TYPE_CHECKING:

@@ -19,9 +19,8 @@ from planner.engines.vllm.ledger import Length, MemoryBreakdown
 from planner.engines.vllm.ledger_settings import LedgerSettings
 from planner.engines.vllm.overhead import Device, Outlook, device, overhead
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
-from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.settings import Placing, ServeConfig
 from planner.engines.vllm.weights import buffer_bytes, stage_weights
-from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
@@ -40,7 +39,7 @@ class Placement:
 
 def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
     """Weights and cache layout of a model on a GPU. Raises NotDivisibleError and UnsupportedError."""
-    return _placed(_Same(model), group.gpu, config.parallel, config.kv_cache_dtype, config.dtype, version=config.vllm_version)
+    return _placed(_Same(model), group.gpu, config.placing)
 
 
 class _Same:
@@ -59,10 +58,10 @@ class _Same:
 
 
 @lru_cache(maxsize=1024)
-def _placed(same: _Same, gpu: GpuSpec, parallel: Parallel, kv_cache_dtype: str, dtype: str, *, version: str) -> Placement:
-    model, bits = same.model, dtype_bits(same.model, gpu, dtype)
-    parallel = with_kernels(parallel, gpu)
-    layout = cache_layout(model, gpu, kv_cache_dtype, dtype_bits=bits, version=version)
+def _placed(same: _Same, gpu: GpuSpec, placing: Placing) -> Placement:
+    model, bits = same.model, dtype_bits(same.model, gpu, placing.dtype)
+    parallel = with_kernels(placing.parallel, gpu)
+    layout = cache_layout(model, gpu, placing.kv_cache_dtype, dtype_bits=bits, version=placing.vllm_version)
     return Placement(tuple(stage_weights(model, parallel, bits)), buffer_bytes(model, bits, parallel.tensor_parallel_size), plan_cache(model, parallel, layout))
 
 

@@ -1,6 +1,6 @@
-"""The settings of a vLLM server, in one table, and the two dataclasses that hold them: what runs, and what a question fixed.
+"""The settings of a vLLM server, and the dataclasses that hold them: what runs, and what a question fixed.
 
-To add one: a row of SETTINGS, a field of `ServeConfig`, and where a question may fix it a field of `Pins` and of a stack file's service.
+To add one: a row of settings_table.py, a field of `ServeConfig`, and where a question may fix it a field of `Pins` and of a stack file's service.
 Options, stack files, commands, logs, answers and the help follow; tests/engines/vllm/test_settings.py says what is missing.
 """
 
@@ -10,145 +10,27 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
-from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
+from planner.engines.vllm.settings_table import SETTINGS
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.facts.config import Parallel
 from planner.facts.record import dataclass
-from planner.facts.settings import Kind, Setting, Value, by_name
+from planner.facts.settings import Kind, Value, by_name
 
-SETTINGS = (
-    Setting(
-        name="tensor_parallel_size",
-        flag="--tensor-parallel-size",
-        aliases=("-tp",),
-        kind=Kind.COUNT,
-        default=1,
-        always_said=True,
-        least=1,
-        most=1024,
-        help="GPUs that share each layer.",
-        place=1,
-        short="tp",
-    ),
-    Setting(
-        name="pipeline_parallel_size",
-        flag="--pipeline-parallel-size",
-        aliases=("-pp",),
-        kind=Kind.COUNT,
-        default=1,
-        least=1,
-        most=1024,
-        help="Groups of GPUs, some layers each.",
-        place=2,
-        short="pp",
-    ),
-    Setting(
-        name="max_model_len",
-        flag="--max-model-len",
-        kind=Kind.TOKENS,
-        default=4096,  # vLLM's own is the model's limit
-        always_said=True,
-        least=1,
-        most=1 << 40,
-        automatic=("auto", "-1"),  # the longest that fits
-        is_shared=True,
-        help="32k is 32,768 here, as in --context.",
-        place=4,
-        short="len",
-    ),
-    Setting(
-        name="gpu_memory_utilization",
-        flag="--gpu-memory-utilization",
-        kind=Kind.SHARE,
-        default=0.92,
-        earlier=(("0.20", 0.90),),  # config/cache.py
-        always_said=True,
-        help="The share of a GPU's memory that vLLM takes.",
-        place=3,
-    ),
-    Setting(
-        name="kv_cache_dtype",
-        flag="--kv-cache-dtype",
-        kind=Kind.TEXT,
-        default="auto",
-        choices=KV_CACHE_DTYPES,
-        is_shared=True,
-        help=f"{', '.join(KV_CACHE_DTYPES)}.",
-        place=7,
-    ),
-    Setting(name="kv_cache_memory_bytes", flag="--kv-cache-memory-bytes", kind=Kind.BYTES, least=1, most=1 << 50, help="The cache's size, e.g. 8GiB."),
-    Setting(name="max_cudagraph_capture_size", flag="--max-cudagraph-capture-size", kind=Kind.COUNT, is_pin=False),
-    Setting(
-        name="max_num_seqs",
-        flag="--max-num-seqs",
-        kind=Kind.COUNT,
-        default=256,  # vLLM's own depends on the GPU (rules.default_batches)
-        always_said=True,
-        least=1,
-        most=100_000,
-        help="Requests at once.",
-        place=5,
-        short="seqs",
-    ),
-    Setting(
-        name="max_num_batched_tokens",
-        flag="--max-num-batched-tokens",
-        kind=Kind.COUNT,
-        default=2048,  # vLLM's own depends on the GPU (rules.default_batches)
-        always_said=True,
-        least=1,
-        most=10_000_000,
-        help="Tokens of one step.",
-        place=6,
-    ),
-    Setting(
-        name="enforce_eager",
-        flag="--enforce-eager",
-        off=("--no-enforce-eager",),
-        kind=Kind.SWITCH,
-        default=False,
-        help="Without CUDA graphs, or with them.",
-        place=8,
-    ),
-    Setting(
-        name="enable_expert_parallel",
-        flag="--enable-expert-parallel",
-        kind=Kind.SWITCH,
-        default=False,
-        unpinned=False,
-        help="Whole experts on each GPU.",
-    ),
-    Setting(
-        name="skip_mm_profiling",
-        flag="--skip-mm-profiling",
-        kind=Kind.SWITCH,
-        default=False,
-        unpinned=False,
-        help="Leave the vision tower's profiling peak out of the budget, as vLLM's flag does.",
-    ),
-    Setting(
-        name="dtype",
-        flag="--dtype",
-        kind=Kind.TEXT,
-        default="auto",
-        choices=("auto", "bfloat16", "float16", "half", "float32"),
-        unpinned="auto",
-        help="Of the weights.",
-    ),
-    Setting(
-        name="quantization",
-        flag="--quantization",
-        kind=Kind.TEXT,
-        is_shared=True,
-        group="Question",
-        help="fp8, fp8_per_block or fp8_per_channel, while loading.",
-    ),
-)
 BY_NAME = by_name(SETTINGS)
 PINS = tuple(setting for setting in SETTINGS if setting.is_pin)
 REPORTED = tuple(sorted((setting for setting in SETTINGS if setting.place), key=lambda setting: setting.place))
 # Of a command: what each server has its own of, then what may be left to vLLM, then switches.
 COMMAND = tuple(sorted(SETTINGS, key=lambda setting: (setting.kind is Kind.SWITCH, setting.default in (None, "auto"))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placing:
+    """What of a server's settings decides weights and cache layout: the key under which a placement is kept."""
+
+    parallel: Parallel
+    kv_cache_dtype: str
+    dtype: str
+    vllm_version: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +61,11 @@ class ServeConfig:
             pipeline_parallel_size=self.pipeline_parallel_size,
             enable_expert_parallel=self.enable_expert_parallel,
         )
+
+    @property
+    def placing(self) -> Placing:
+        """What decides weights and cache layout."""
+        return Placing(parallel=self.parallel, kv_cache_dtype=self.kv_cache_dtype, dtype=self.dtype, vllm_version=self.vllm_version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ ASKED = ("--gpu", "rtx4090", "--model", "qwen3-8b", "--context", "8k", "--dry-ru
 def copy(tmp_path_factory):
     """A checkout with the new row."""
     checkout = Checkout(tmp_path_factory.mktemp("checkout"))
-    checkout.replace("planner/engines/vllm/settings.py", r"SETTINGS = \(\n", ROW)
+    checkout.replace("planner/engines/vllm/settings_table.py", r"SETTINGS = \(\n", ROW)
     for name, before, field in FIELDS:
         checkout.behind(name, before, field)
     assert checkout.edited == files("A setting")
