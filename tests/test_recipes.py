@@ -256,7 +256,7 @@ def test_a_vllm_release(checkout):
     checkout.replace(versions, r"(OLDEST, NEWEST = \d+), \d+", rf"\g<1>, {newest + 1}")
     checkout.replace(versions, r'"auto_awq": \(\(OLDEST, 75\),\)', rf'"auto_awq": ((OLDEST, 75), ({newest + 1}, 80))')
     checkout.replace(settings, r'default=0.92,\n        earlier=\(\("0.20", 0.90\),\)', f'default=0.94,\n        earlier=(("0.20", 0.90), ("{new}", 0.92))')
-    checkout.replace(settings, r"gpu_memory_utilization: float = 0.92", "gpu_memory_utilization: float = 0.94")
+    checkout.replace("planner/engines/vllm/settings.py", r"gpu_memory_utilization: float = 0.92", "gpu_memory_utilization: float = 0.94")
     checkout.behind(flags, r'\{"flags": \{\n', f' "--toy-cache": {{"takes": 1, "reads": "int", "since": "{new}"}},\n')
     assert checkout.edited == files("A vLLM release")
     assert checkout.answer(*asked, old, command)["settings"]["gpu_memory_utilization"] == 0.92
