@@ -81,11 +81,14 @@ def test_a_model(checkout):
     assert "toys/Toy-3B" in answer["commands"][0]["argv"]
 
 
+def name_family(checkout, name, layers):
+    checkout.behind("planner/architecture/families/__init__.py", r'(?m)^    "dense": """\n', f"        {name}\n")
+    checkout.behind("planner/architecture/families/dense.py", r"(?m)^FAMILIES\b.*\{\n", f'    "{name}": Family(layers={layers}, name="toy"),\n')
+
+
 def test_an_architecture(checkout):
     assert "ToyForCausalLM" in checkout.plan(*ASKED, "--model", checkout.model(architectures=["ToyForCausalLM"]))
-    checkout.behind(
-        "planner/architecture/families.py", r"(?m)^FAMILIES\b.*\{\n", '    "ToyForCausalLM": Family(layers=text.llama(qk_norm=True), name="toy"),\n'
-    )
+    name_family(checkout, "ToyForCausalLM", "text.llama(qk_norm=True)")
     assert checkout.edited == files("An architecture")
     assert checkout.answer(*ASKED, "--model", "./model")["model"]["architecture"] == "ToyForCausalLM"
 
@@ -184,7 +187,7 @@ def add_kind(checkout):
 
 def build_with_it(checkout):
     checkout.replace("planner/architecture/text.py", r"(?m)^def hyperclova", BUILDER)
-    checkout.behind("planner/architecture/families.py", r"(?m)^FAMILIES\b.*\{\n", '    "HalvedForCausalLM": Family(layers=text.halved, name="toy"),\n')
+    name_family(checkout, "HalvedForCausalLM", "text.halved")
 
 
 def test_an_attention_kind(checkout):

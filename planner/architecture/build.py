@@ -9,7 +9,8 @@ from typing import assert_never
 from planner.architecture import gemma4
 from planner.architecture.blocks import Scope, embedding, norm
 from planner.architecture.config import MAX_LENGTH, Config
-from planner.architecture.families import FAMILIES, TEXT_TYPES, Family
+from planner.architecture.families import FAMILIES, TEXT_TYPES
+from planner.architecture.family import Family
 from planner.architecture.quantization import online_quantization, read_quantization
 from planner.architecture.rope import rope_settings
 from planner.architecture.text import Dims, Layer, read_dims

@@ -9,7 +9,7 @@ from __future__ import annotations
 from planner.architecture.blocks import Scope, embedding, gate, norm, plain, unquantized
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, layer_types, two_norms
-from planner.architecture.towers.vision import Tower
+from planner.architecture.towers.tower import Tower
 from planner.facts.attention import FullAttention, SlidingWindow
 from planner.facts.model import VisionSpec
 from planner.facts.modules import Axis, Module, Role, Tensor

@@ -8,7 +8,8 @@ from __future__ import annotations
 from planner.architecture.blocks import Scope, correction_bias, gate, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, full_attention, qk_norms, two_norms
-from planner.architecture.towers.vision import Tower, encoder_layers
+from planner.architecture.towers.tower import Tower
+from planner.architecture.towers.vision import encoder_layers
 from planner.facts.attention import Attention, CompressedCache
 from planner.facts.model import VisionSpec
 from planner.facts.modules import Axis, Module, Role, Split

@@ -5,6 +5,8 @@ Source: vllm/model_executor/layers/rotary_embedding/ (0.33): length and dtype by
 
 from __future__ import annotations
 
+from functools import partial
+
 from planner.architecture.blocks import rope_cache
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.text import Dims
@@ -94,3 +96,7 @@ def step_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
         )
     shares = {Config({"share": share}, config.path).number("share") for share in config.items("partial_rotary_factors")} or {1.0}
     return tuple(rope_cache(dims.max_length, int(dims.head_dim * share)) for share in sorted(shares))
+
+
+QUARTER, HALF = partial(rope_tables, fraction=0.25), partial(rope_tables, fraction=0.5)
+VIDEO, HALF_VIDEO = partial(rope_tables, mrope=4), partial(rope_tables, fraction=0.5, mrope=4)

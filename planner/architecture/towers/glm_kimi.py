@@ -8,7 +8,7 @@ from planner.architecture.blocks import Scope, addend, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
-from planner.architecture.towers.vision import Tower
+from planner.architecture.towers.tower import Tower
 from planner.facts.model import VisionSpec
 from planner.facts.modules import Axis, Linear, Module, Role, Split
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from planner.architecture.blocks import Scope, addend, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.text import Dims
-from planner.architecture.towers.vision import Tower, TowerBuilder, encoder_layers, pixtral_layers
+from planner.architecture.towers.tower import Tower, TowerBuilder
+from planner.architecture.towers.vision import encoder_layers, pixtral_layers
 from planner.errors import PlannerError, UnsupportedModelError
 from planner.facts.model import VisionSpec
 from planner.facts.modules import Module, Role, Tensor

@@ -5,27 +5,13 @@ Every pipeline stage builds the tower; a tensor-parallel rank holds its share of
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from planner.architecture.blocks import Scope, addend, norm, plain, unquantized
 from planner.architecture.config import Config
 from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
+from planner.architecture.towers.tower import Tower
 from planner.facts.model import VisionSpec
 from planner.facts.modules import Module, Role, Tensor
-from planner.facts.record import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Tower:
-    """A tower's parameters and buffers, and what its profiling batch needs to know."""
-
-    modules: tuple[Module, ...]
-    spec: VisionSpec
-    buffers: tuple[Tensor, ...] = ()
-
-
-TowerBuilder = Callable[[Scope, Config, Dims], Tower]
 
 
 def _merger(scope: Scope, name: str, inputs: int, outputs: int, norm_size: int) -> list[Module]:

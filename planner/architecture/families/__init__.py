@@ -1,0 +1,86 @@
+"""The closed list of architectures: which file of this folder tells how each is built. It is imported when one is asked for.
+
+Names are those of vLLM's registry (vllm/model_executor/models/registry.py, 0.33).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+
+from planner.architecture.family import Family
+
+NAMES = {
+    "dense": """
+        LlamaForCausalLM MistralForCausalLM Ministral3ForCausalLM Qwen2ForCausalLM Glm4ForCausalLM Exaone4ForCausalLM CohereForCausalLM
+        Cohere2ForCausalLM Ernie4_5ForCausalLM Qwen3ForCausalLM Phi3ForCausalLM GraniteForCausalLM SmolLM3ForCausalLM SeedOssForCausalLM
+        MiMoForCausalLM DeciLMForCausalLM InternLM2ForCausalLM InternLM3ForCausalLM IQuestCoderForCausalLM LLaMAForCausalLM ExaoneForCausalLM
+        SolarForCausalLM HyperCLOVAXForCausalLM CwmForCausalLM NanbeigeForCausalLM GlmForCausalLM ChatGLMModel ChatGLMForConditionalGeneration
+        MiniCPMForCausalLM OrionForCausalLM ApertusForCausalLM FalconForCausalLM NemotronForCausalLM StableLmForCausalLM Starcoder2ForCausalLM
+        PhiForCausalLM GPTNeoXForCausalLM ArceeForCausalLM HeliumForCausalLM HunYuanDenseV1ForCausalLM OlmoForCausalLM Olmo2ForCausalLM
+        Olmo3ForCausalLM
+    """,
+    "images": """
+        Mistral3ForConditionalGeneration Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration Qwen3VLForConditionalGeneration
+        Qwen3VLMoeForConditionalGeneration Qwen3_5ForConditionalGeneration Qwen3_5MoeForConditionalGeneration Gemma3ForConditionalGeneration
+        Gemma4ForConditionalGeneration Gemma4UnifiedForConditionalGeneration LlavaForConditionalGeneration LlavaNextForConditionalGeneration
+        LlavaOnevisionForConditionalGeneration InternVLForConditionalGeneration Idefics3ForConditionalGeneration SmolVLMForConditionalGeneration
+        PaliGemmaForConditionalGeneration Llama4ForConditionalGeneration Glm4vForConditionalGeneration Glm4vMoeForConditionalGeneration
+        MiniMaxM3SparseForConditionalGeneration KimiVLForConditionalGeneration KimiK25ForConditionalGeneration KimiK3ForConditionalGeneration
+    """,
+    "gemma": """
+        GemmaForCausalLM Gemma2ForCausalLM Gemma3ForCausalLM Gemma3TextModel Gemma4ForCausalLM
+    """,
+    "experts": """
+        Ernie4_5_MoeForCausalLM OlmoeForCausalLM GraniteMoeForCausalLM GraniteMoeSharedForCausalLM Qwen2MoeForCausalLM Qwen3MoeForCausalLM
+        MixtralForCausalLM GptOssForCausalLM Llama4ForCausalLM Glm4MoeForCausalLM MiniMaxM2ForCausalLM MiniMaxM3SparseForCausalLM
+        MiMoV2FlashForCausalLM AfmoeForCausalLM ExaoneMoeForCausalLM ExaoneMoEForCausalLM PhiMoEForCausalLM HunYuanMoEV1ForCausalLM
+        FlexOlmoForCausalLM BailingMoeForCausalLM BailingMoeV2ForCausalLM Step3p5ForCausalLM DeepseekForCausalLM
+    """,
+    "pooling": """
+        Qwen3Model LlamaModel MistralModel Qwen2Model LlamaForSequenceClassification Qwen2ForSequenceClassification Qwen3ForSequenceClassification
+        BertModel RobertaModel XLMRobertaModel BertForSequenceClassification RobertaForSequenceClassification XLMRobertaForSequenceClassification
+        ModernBertModel NomicBertModel
+    """,
+    "hybrid": """
+        Qwen3NextForCausalLM Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM GraniteMoeHybridForCausalLM Lfm2ForCausalLM Lfm2MoeForCausalLM
+        FalconH1ForCausalLM KimiLinearForCausalLM NemotronHForCausalLM
+    """,
+    "latent": """
+        DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM DeepseekV4ForCausalLM GlmMoeDsaForCausalLM Glm4MoeLiteForCausalLM
+        LongcatFlashForCausalLM MistralLarge3ForCausalLM MiniCPM3ForCausalLM
+    """,
+}
+
+
+class Families(Mapping[str, Family]):
+    """Architecture -> how it is built."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._files = {name: file for file, listed in names.items() for name in listed.split()}
+
+    def __getitem__(self, name: str) -> Family:
+        families: Mapping[str, Family] = import_module(f"{__name__}.{self._files[name]}").FAMILIES
+        return families[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+FAMILIES = Families(NAMES)
+
+TEXT_TYPES = {
+    "gemma": "GemmaForCausalLM",
+    "gemma2": "Gemma2ForCausalLM",
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "granite": "GraniteForCausalLM",
+}

@@ -1,0 +1,89 @@
+"""Dense decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from planner.architecture import own, plain, rope, text
+from planner.architecture.family import ALL_ENDS, Family
+
+LLAMA = Family(layers=text.llama(), name="llama")
+MISTRAL = Family(layers=text.llama(window=4096), name="mistral")
+QWEN2 = Family(layers=text.llama(bias=True, output_bias=False), name="qwen")
+QWEN3 = Family(layers=text.llama(qk_norm=True), name="qwen")
+GLM4 = Family(layers=text.llama(output_bias=False, more_norms=("post_self_attn_layernorm", "post_mlp_layernorm")), rope=rope.HALF, name="glm")
+CHATGLM = Family(
+    layers=text.chatglm,
+    rope=rope.HALF,
+    whole_stages=ALL_ENDS,
+    renamed={
+        "num_layers": "num_hidden_layers",
+        "ffn_hidden_size": "intermediate_size",
+        "kv_channels": "head_dim",
+        "multi_query_group_num": "num_key_value_heads",
+        "padded_vocab_size": "vocab_size",
+        "seq_length": "max_position_embeddings",
+    },
+    name="glm",
+)
+
+
+def _shaped(shape: plain.Shape, name: str) -> Family:
+    more = {"norm": plain.final_bias} if shape.norm_bias else {}
+    return Family(layers=plain.shaped(shape), more=more, rope=rope.no_rope, name=name)
+
+
+FAMILIES: Mapping[str, Family] = {
+    "LlamaForCausalLM": LLAMA,
+    "MistralForCausalLM": MISTRAL,
+    "Ministral3ForCausalLM": LLAMA,
+    "Qwen2ForCausalLM": QWEN2,
+    "Glm4ForCausalLM": GLM4,
+    "Exaone4ForCausalLM": Family(layers=text.llama(qk_norm=True, every=4), name="exaone"),
+    "CohereForCausalLM": Family(layers=text.cohere, tied=True, whole_stages=ALL_ENDS, name="cohere"),
+    "Cohere2ForCausalLM": Family(layers=text.cohere, tied=True, whole_stages=ALL_ENDS, name="cohere"),
+    "Ernie4_5ForCausalLM": Family(layers=text.llama(), tied=True, name="ernie"),
+    "Qwen3ForCausalLM": QWEN3,
+    "Phi3ForCausalLM": Family(layers=text.phi3, name="phi"),
+    "GraniteForCausalLM": Family(layers=text.llama(), name="granite"),
+    "SmolLM3ForCausalLM": Family(layers=text.llama(), rope=rope.no_rope, tied=True, name="smollm"),
+    "SeedOssForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), rope=rope.no_rope, name="seed"),
+    "MiMoForCausalLM": QWEN2,
+    "DeciLMForCausalLM": Family(layers=own.nemotron_nas, name="nemotron"),
+    "InternLM2ForCausalLM": replace(LLAMA, whole_stages=ALL_ENDS, name="internlm"),
+    "InternLM3ForCausalLM": replace(LLAMA, name="internlm"),
+    "IQuestCoderForCausalLM": replace(LLAMA, name="iquest"),
+    "LLaMAForCausalLM": LLAMA,
+    "ExaoneForCausalLM": replace(LLAMA, renamed={"num_layers": "num_hidden_layers"}, name="exaone"),
+    "SolarForCausalLM": replace(LLAMA, name="solar"),
+    "HyperCLOVAXForCausalLM": Family(layers=text.hyperclova, name="hyperclova"),
+    "CwmForCausalLM": replace(LLAMA, rope=rope.no_rope, name="cwm"),
+    "NanbeigeForCausalLM": replace(LLAMA, rope=rope.no_rope, name="nanbeige"),
+    "GlmForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), rope=rope.no_rope, name="glm"),
+    "ChatGLMModel": CHATGLM,
+    "ChatGLMForConditionalGeneration": CHATGLM,
+    "MiniCPMForCausalLM": replace(LLAMA, whole_stages=ALL_ENDS, tied=True, name="minicpm"),
+    "OrionForCausalLM": replace(_shaped(plain.STABLELM, "orion"), rope=rope.rope_tables, whole_stages=ALL_ENDS),
+    "ApertusForCausalLM": replace(_shaped(plain.APERTUS, "apertus"), rope=rope.rope_tables),
+    "FalconForCausalLM": Family(
+        layers=own.falcon,
+        more={"norm": plain.final_bias},
+        tied=True,
+        whole_stages=ALL_ENDS,
+        renamed={"num_kv_heads": "num_key_value_heads"},
+        defaults={"max_position_embeddings": 2048},
+        name="falcon",
+    ),
+    "NemotronForCausalLM": replace(_shaped(plain.NEMOTRON, "nemotron"), rope=rope.HALF),
+    "StableLmForCausalLM": replace(_shaped(plain.STABLELM, "stablelm"), rope=rope.QUARTER, whole_stages=ALL_ENDS),
+    "Starcoder2ForCausalLM": replace(_shaped(plain.STARCODER2, "starcoder"), tied=True),
+    "PhiForCausalLM": _shaped(plain.PHI, "phi"),
+    "GPTNeoXForCausalLM": _shaped(plain.STARCODER2, "pythia"),
+    "ArceeForCausalLM": _shaped(plain.ARCEE, "arcee"),
+    "HeliumForCausalLM": Family(layers=text.llama(output_bias=False), rope=rope.no_rope, name="helium"),
+    "HunYuanDenseV1ForCausalLM": _shaped(plain.HUNYUAN, "hunyuan"),
+    "OlmoForCausalLM": replace(_shaped(plain.OLMO, "olmo"), norm=False),
+    "Olmo2ForCausalLM": _shaped(plain.OLMO2, "olmo"),
+    "Olmo3ForCausalLM": _shaped(plain.OLMO2, "olmo"),
+}

@@ -1,0 +1,41 @@
+"""Decoders with routed experts and plain attention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from planner.architecture import experts, minimax_m3, moe, plain, rope
+from planner.architecture.family import ALL_ENDS, Family
+
+QWEN3_MOE = Family(layers=moe.qwen_moe(bias=False, qk_norm=True), whole_stages=ALL_ENDS, name="qwen")
+GLM4_MOE = Family(layers=moe.glm4_moe, rope=rope.HALF, name="glm")
+EXAONE_MOE = Family(layers=experts.exaone_moe, name="exaone")
+BAILING = Family(layers=experts.bailing_moe, name="ling")
+MINIMAX_M3 = Family(layers=minimax_m3.minimax_m3, name="minimax")
+
+FAMILIES: Mapping[str, Family] = {
+    "Ernie4_5_MoeForCausalLM": Family(layers=moe.ernie, tied=True, name="ernie"),
+    "OlmoeForCausalLM": Family(layers=moe.olmoe, whole_stages=ALL_ENDS, name="olmo"),
+    "GraniteMoeForCausalLM": Family(layers=moe.granite_moe, whole_stages=ALL_ENDS, name="granite"),
+    "GraniteMoeSharedForCausalLM": Family(layers=moe.granite_moe, whole_stages=ALL_ENDS, name="granite"),
+    "Qwen2MoeForCausalLM": Family(layers=moe.qwen_moe(bias=True, qk_norm=False), whole_stages=ALL_ENDS, name="qwen"),
+    "Qwen3MoeForCausalLM": QWEN3_MOE,
+    "MixtralForCausalLM": Family(layers=moe.mixtral, whole_stages=ALL_ENDS, name="mistral"),
+    "GptOssForCausalLM": Family(layers=moe.gpt_oss, whole_stages=ALL_ENDS, rope=partial(rope.rope_tables, yarn_bits=32), name="gpt-oss"),
+    "Llama4ForCausalLM": Family(layers=moe.llama4, name="llama"),
+    "Glm4MoeForCausalLM": GLM4_MOE,
+    "MiniMaxM2ForCausalLM": Family(layers=moe.minimax_m2, rope=rope.rotary_dim_rope, name="minimax"),
+    "MiniMaxM3SparseForCausalLM": MINIMAX_M3,
+    "MiMoV2FlashForCausalLM": Family(layers=moe.mimo_v2, rope=rope.mimo_rope, name="mimo"),
+    "AfmoeForCausalLM": Family(layers=experts.afmoe, defaults={"num_experts": 64, "moe_intermediate_size": 1408}, name="arcee"),
+    "ExaoneMoeForCausalLM": EXAONE_MOE,
+    "ExaoneMoEForCausalLM": EXAONE_MOE,
+    "PhiMoEForCausalLM": Family(layers=experts.phi_moe, more={"norm": plain.final_bias, "head": experts.head_bias}, whole_stages=ALL_ENDS, name="phi"),
+    "HunYuanMoEV1ForCausalLM": Family(layers=experts.hunyuan_moe, rope=rope.no_rope, name="hunyuan"),
+    "FlexOlmoForCausalLM": Family(layers=moe.olmoe, defaults={"num_experts": 5}, rope=rope.no_rope, name="olmo"),
+    "BailingMoeForCausalLM": BAILING,
+    "BailingMoeV2ForCausalLM": BAILING,
+    "Step3p5ForCausalLM": Family(layers=experts.step3p5, rope=rope.step_rope, renamed={"num_attention_groups": "num_key_value_heads"}, name="step"),
+    "DeepseekForCausalLM": Family(layers=experts.deepseek_moe, name="deepseek"),
+}

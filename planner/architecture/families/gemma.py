@@ -1,0 +1,23 @@
+"""Gemma, of every generation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from planner.architecture import gemma4, rope, text
+from planner.architecture.family import ALL_ENDS, Family
+
+GEMMA3_DEFAULTS = {"vocab_size": 262_208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256, "max_position_embeddings": 131_072}
+GEMMA3 = Family(
+    layers=text.gemma(qk_norm=True, every=6, window=4096), rope=rope.gemma3_rope, tied=True, whole_stages=ALL_ENDS, defaults=GEMMA3_DEFAULTS, name="gemma"
+)
+GEMMA4 = Family(layers=gemma4.gemma4, more={"embedding": gemma4.per_layer_embedding}, rope=rope.gemma4_rope, tied=True, whole_stages=ALL_ENDS, name="gemma")
+
+FAMILIES: Mapping[str, Family] = {
+    "GemmaForCausalLM": Family(layers=text.llama(), tied=True, whole_stages=ALL_ENDS, name="gemma"),
+    "Gemma2ForCausalLM": Family(layers=text.gemma(qk_norm=False, every=2, window=4096), tied=True, whole_stages=ALL_ENDS, name="gemma"),
+    "Gemma3ForCausalLM": GEMMA3,
+    "Gemma3TextModel": replace(GEMMA3, head=False, pipeline=False),
+    "Gemma4ForCausalLM": GEMMA4,
+}

@@ -1,0 +1,30 @@
+"""Decoders that mix attention with recurrent layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from planner.architecture import hybrid, kimi_linear, rope
+from planner.architecture.family import ALL_ENDS, EMBEDDING, Family
+
+QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=rope.QUARTER, whole_stages=frozenset({"embedding", "head"}), name="qwen")
+QWEN35 = Family(layers=hybrid.qwen_next, rope=rope.QUARTER, whole_stages=EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen")
+KIMI_LINEAR = Family(
+    layers=kimi_linear.kimi_linear,
+    more={"norm": kimi_linear.residual_end},
+    rope=kimi_linear.kimi_buffers,
+    renamed={"num_experts_per_token": "num_experts_per_tok"},
+    name="kimi",
+)
+
+FAMILIES: Mapping[str, Family] = {
+    "Qwen3NextForCausalLM": QWEN_NEXT,
+    "Qwen3_5ForCausalLM": QWEN35,
+    "Qwen3_5MoeForCausalLM": QWEN35,
+    "GraniteMoeHybridForCausalLM": Family(layers=hybrid.granite_hybrid, rope=rope.no_rope, whole_stages=ALL_ENDS, tied=True, name="granite"),
+    "Lfm2ForCausalLM": Family(layers=hybrid.lfm2, tied=True, name="lfm"),
+    "Lfm2MoeForCausalLM": Family(layers=hybrid.lfm2, tied=True, name="lfm"),
+    "FalconH1ForCausalLM": Family(layers=hybrid.falcon_h1, name="falcon"),
+    "KimiLinearForCausalLM": KIMI_LINEAR,
+    "NemotronHForCausalLM": Family(layers=hybrid.nemotron_h, whole_stages=ALL_ENDS, rope=rope.no_rope, name="nemotron"),
+}

@@ -1,0 +1,52 @@
+"""Text models with a tower for images beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from planner.architecture import gemma4, minimax_m3, moe, rope, text
+from planner.architecture.families.dense import GLM4, MISTRAL, QWEN2, QWEN3
+from planner.architecture.families.experts import GLM4_MOE, MINIMAX_M3, QWEN3_MOE
+from planner.architecture.families.gemma import GEMMA3, GEMMA4
+from planner.architecture.families.hybrid import KIMI_LINEAR, QWEN35
+from planner.architecture.families.latent import DEEPSEEK
+from planner.architecture.family import Family
+from planner.architecture.towers import glm_kimi, llava, vision
+from planner.architecture.towers.tower import TowerBuilder
+
+
+def _by_type(tower: TowerBuilder, name: str) -> Family:
+    return Family(layers=text.llama(), tower=tower, name=name, text_by_type=True)
+
+
+FAMILIES: Mapping[str, Family] = {
+    "Mistral3ForConditionalGeneration": replace(MISTRAL, tower=vision.pixtral_vision),
+    "Qwen2VLForConditionalGeneration": replace(QWEN2, tower=vision.qwen2_vision, rope=rope.VIDEO),
+    "Qwen2_5_VLForConditionalGeneration": replace(QWEN2, tower=vision.qwen25_vision, rope=rope.VIDEO),
+    "Qwen3VLForConditionalGeneration": replace(QWEN3, tower=vision.qwen3_vision),
+    "Qwen3VLMoeForConditionalGeneration": replace(QWEN3_MOE, tower=vision.qwen3_vision),
+    "Qwen3_5ForConditionalGeneration": replace(QWEN35, tower=vision.qwen3_vision),
+    "Qwen3_5MoeForConditionalGeneration": replace(QWEN35, tower=vision.qwen3_vision),
+    "Gemma3ForConditionalGeneration": replace(GEMMA3, tower=vision.siglip_vision, bidirectional_images=True),
+    "Gemma4ForConditionalGeneration": replace(GEMMA4, tower=gemma4.gemma4_towers),
+    "Gemma4UnifiedForConditionalGeneration": replace(
+        GEMMA4,
+        tower=gemma4.gemma4_unified,
+        defaults={"hidden_size_per_layer_input": 0, "sliding_window": 1024, "use_bidirectional_attention": "vision"},
+    ),
+    "LlavaForConditionalGeneration": _by_type(llava.llava(images=1), "llava"),
+    "LlavaNextForConditionalGeneration": replace(_by_type(llava.llava(images=10), "llava"), more={"every": llava.newline}),
+    "LlavaOnevisionForConditionalGeneration": replace(_by_type(llava.llava(images=10, divided=False), "llava"), more={"every": llava.newline}),
+    "InternVLForConditionalGeneration": _by_type(llava.internvl, "internvl"),
+    "Idefics3ForConditionalGeneration": replace(_by_type(llava.idefics3, "idefics"), tied_by_text=True, pipeline=False),
+    "SmolVLMForConditionalGeneration": replace(_by_type(llava.idefics3, "smolvlm"), tied_by_text=True, pipeline=False),
+    "PaliGemmaForConditionalGeneration": replace(_by_type(llava.paligemma, "gemma"), bidirectional_images=True),
+    "Llama4ForConditionalGeneration": Family(layers=moe.llama4, tower=vision.llama4_vision, name="llama"),
+    "Glm4vForConditionalGeneration": replace(GLM4, tower=glm_kimi.glm4_vision, rope=rope.HALF_VIDEO),
+    "Glm4vMoeForConditionalGeneration": replace(GLM4_MOE, tower=glm_kimi.glm4_vision, rope=rope.HALF_VIDEO),
+    "MiniMaxM3SparseForConditionalGeneration": replace(MINIMAX_M3, tower=minimax_m3.minimax_m3_vision),
+    "KimiVLForConditionalGeneration": replace(DEEPSEEK, tower=glm_kimi.kimi_vision, name="kimi"),
+    "KimiK25ForConditionalGeneration": Family(layers=DEEPSEEK.layers, rope=rope.latent_rope, tower=glm_kimi.kimi_vision, name="kimi"),
+    "KimiK3ForConditionalGeneration": replace(KIMI_LINEAR, tower=glm_kimi.kimi_vision, methods={"compressed-tensors": "mxfp4"}),
+}

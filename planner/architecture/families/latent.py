@@ -1,0 +1,34 @@
+"""Decoders with multi-head latent attention."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from planner.architecture import deepseek_v4, latent, own, rope
+from planner.architecture.family import ALL_ENDS, Family
+from planner.facts.storage import FP32
+
+DEEPSEEK = Family(layers=latent.deepseek(), rope=rope.latent_rope, name="deepseek")
+
+FAMILIES: Mapping[str, Family] = {
+    "DeepseekV2ForCausalLM": DEEPSEEK,
+    "DeepseekV3ForCausalLM": DEEPSEEK,
+    "DeepseekV32ForCausalLM": DEEPSEEK,
+    "DeepseekV4ForCausalLM": Family(
+        layers=deepseek_v4.deepseek_v4,
+        more={"every": deepseek_v4.stream_head},
+        rope=deepseek_v4.deepseek_v4_rope,
+        methods={"fp8": "deepseek_v4_fp8"},
+        name="deepseek",
+    ),
+    "GlmMoeDsaForCausalLM": Family(layers=DEEPSEEK.layers, rope=rope.latent_rope, name="glm"),
+    "Glm4MoeLiteForCausalLM": Family(layers=latent.deepseek(router=FP32), rope=rope.latent_rope, defaults={"topk_method": "noaux_tc"}, name="glm"),
+    "LongcatFlashForCausalLM": Family(
+        layers=latent.longcat,
+        rope=rope.latent_rope,
+        renamed={"num_layers": "num_hidden_layers", "ffn_hidden_size": "intermediate_size", "expert_ffn_hidden_size": "moe_intermediate_size"},
+        name="longcat",
+    ),
+    "MistralLarge3ForCausalLM": DEEPSEEK,
+    "MiniCPM3ForCausalLM": Family(layers=own.minicpm3, rope=rope.latent_rope, tied=True, whole_stages=ALL_ENDS, name="minicpm"),
+}

@@ -1,0 +1,40 @@
+"""How one architecture is built: the builder of its layers, and what sets it apart from its kin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import field
+
+from planner.architecture import rope
+from planner.architecture.blocks import Scope
+from planner.architecture.config import Config
+from planner.architecture.text import Dims, LayerBuilder
+from planner.architecture.towers.tower import TowerBuilder
+from planner.facts.modules import Module, Tensor
+from planner.facts.record import dataclass
+
+Rope = Callable[[Config, Dims], tuple[Tensor, ...]]
+ALL_ENDS = frozenset({"embedding", "norm", "head"})
+EMBEDDING = frozenset({"embedding"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """How one architecture is built; `defaults` are those of its Hugging Face config class."""
+
+    layers: Callable[[Config, Dims], LayerBuilder]
+    tower: TowerBuilder | None = None
+    more: Mapping[str, Callable[[Scope, Dims], list[Module]]] = field(default_factory=dict)  # beside "embedding", "norm", or on "every" stage
+    tied: bool = False
+    tied_by_text: bool = False  # the text_config decides whether head and embedding are tied, not the whole config
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    rope: Rope = rope.rope_tables
+    methods: Mapping[str, str] = field(default_factory=dict)  # what a quant_method means for it, where not what it says
+    head: bool = True
+    norm: bool = True
+    pipeline: bool = True
+    renamed: Mapping[str, str] = field(default_factory=dict)  # keys of its config.json that others spell differently
+    name: str = ""
+    bidirectional_images: bool = False
+    text_by_type: bool = False  # the text model is what text_config's model_type says
+    whole_stages: frozenset[str] = frozenset()  # of "embedding", "norm", "head": what every pipeline stage builds, not only its own
