@@ -1,0 +1,42 @@
+"""Starts and failures of vLLM that people reported: each command is judged as what happened to it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from planner.questions.check import check, find_server, group_for
+
+DATA = Path(__file__).parents[2] / "data"
+CASES = {case["id"]: case for case in yaml.safe_load((DATA / "field_vllm.yaml").read_text())}
+STARTED, FAILED = {"starts", "tight"}, {"does_not_start", "unlikely"}
+GIB = 2**30
+OPEN = pytest.mark.xfail(reason="not judged right yet")
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch):
+    """`models/NAME` of a command is the folder of that name."""
+    (tmp_path / "models").symlink_to(DATA / "field_models")
+    monkeypatch.chdir(tmp_path)
+
+
+def judged(case):
+    server = replace(find_server(case["command"]), version=case["vllm_version"])
+    return check(server, group_for(server, case["gpu"], case["count"], case["host"], case.get("free_gib")))
+
+
+@OPEN
+@pytest.mark.parametrize("name", CASES)
+def test_verdict(name, models):
+    case = CASES[name]
+    plan = judged(case)
+    assert plan.verdict in (STARTED if case["observed_verdict"] == "starts" else FAILED), (plan.problems, plan.not_covered)
+
+
+@OPEN
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if "kv_gib" in case.get("observed", {})])
+def test_kv_cache_is_inside_the_interval(name, models):
+    memory = judged(CASES[name]).memory
+    assert memory["kv_cache_bytes_low"] <= CASES[name]["observed"]["kv_gib"] * GIB <= memory["kv_cache_bytes_high"]
