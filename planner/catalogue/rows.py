@@ -56,6 +56,8 @@ class GpuRow:
     free_at_start_gib: float | None = None
     wsl2_free_at_start_gib: float | None = None
     compute_capability: str | None = None
+    gfx: str | None = None
+    """An AMD GPU's instruction set, as ROCm names it."""
     bandwidth_gb_per_s: float
     dense_tflops: dict[Literal["bf16", "fp8", "fp4", "int8"], float] = field(default_factory=dict)
     pcie: Pcie | None = None
@@ -82,6 +84,7 @@ class GpuRow:
             title=self.title,
             vendor=self.vendor,
             memory_type=self.memory,
+            gfx=self.gfx or "",
             memory_bytes=memory,
             cuda_total_bytes=_gib(self.cuda_total_gib) or memory,
             cuda_total_estimated=self.cuda_total_estimated,

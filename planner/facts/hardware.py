@@ -48,6 +48,7 @@ class GpuSpec:
     free_at_start_bytes: int | None = None
     wsl2_free_at_start_bytes: int | None = None
     compute_capability: tuple[int, int] | None = None
+    gfx: str = ""  # an AMD GPU's instruction set, as ROCm names it: "gfx942"
     bandwidth_bytes_per_s: int = 0
     dense_flops: tuple[tuple[str, int], ...] = ()
     nvlink: bool = False

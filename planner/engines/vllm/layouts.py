@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from planner.engines.vllm.dtypes import FP8_DTYPES, KV_CACHE_DTYPES, PACKED_DTYPES
 from planner.engines.vllm.versions import (
+    DEEPSEEK_V4_ROCM,
     DEFAULT_VERSION,
     KV_DTYPES_SINCE,
     NVFP4_OFF_BLACKWELL,
     OLDEST,
+    SPARSE_ROCM,
+    SPARSE_ROCM_FP8,
     SPARSE_SM120,
     VERSIONS,
     Version,
@@ -21,6 +24,7 @@ from planner.facts.config import CacheLayout
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 
+_ROCM_MLA = ("gfx942", "gfx950")  # what AITER has kernels of sparse attention for
 _MLA_FP8_TOKEN_BYTES = 656  # fp8_ds_mla: 512 FP8 + 4 float32 scales + 64 bfloat16 (mla_attention.py:1386)
 
 
@@ -42,7 +46,7 @@ def cache_layout(model: ModelSpec, gpu: GpuSpec, kv_cache_dtype: str, *, dtype_b
     if (since := KV_DTYPES_SINCE.get(dtype, OLDEST)) > release.minor:
         raise UnsupportedError(f"vLLM {version} has no KV cache dtype {dtype}; it came with 0.{since}")
     if model.is_compressed:
-        return _compressed_layout(gpu, dtype, dtype_bits)
+        return _compressed_layout(gpu, dtype, dtype_bits, release)
     if model.is_latent:
         return _latent_layout(model, gpu, dtype, dtype_bits, release)
     if dtype in PACKED_DTYPES:
@@ -148,6 +152,8 @@ def _latent_backend(gpu: GpuSpec, release: Version, *, fp8: bool) -> tuple[str, 
 
 def _sparse_layout(gpu: GpuSpec, fp8: bool, dtype: str, dtype_bits: int, release: Version) -> CacheLayout:
     major = gpu.capability // 10
+    if gpu.gfx in _ROCM_MLA:
+        return _rocm_sparse_layout(gpu, fp8, dtype_bits, release)
     if major == 9:
         packed = _MLA_FP8_TOKEN_BYTES if fp8 else 0
         backend = "FLASH_ATTN_MLA_SPARSE" if release.sparse_flash_attention and not fp8 else "FLASHMLA_SPARSE"
@@ -161,17 +167,31 @@ def _sparse_layout(gpu: GpuSpec, fp8: bool, dtype: str, dtype_bits: int, release
     raise UnsupportedError(
         f"sparse MLA attention has no backend for {gpu.title} before vLLM 0.{SPARSE_SM120}"
         if major == 12
-        else f"sparse MLA attention has no backend for {gpu.title}; it needs Hopper or Blackwell"
+        else f"sparse MLA attention has no backend for {gpu.title}; it needs Hopper, Blackwell or CDNA 3"
     )
 
 
-def _compressed_layout(gpu: GpuSpec, dtype: str, dtype_bits: int) -> CacheLayout:
-    """DeepSeek V4 keeps its own FP8 format whatever FP8 dtype is asked for (models/deepseek_v4/attention.py:94)."""
-    if gpu.capability // 10 not in (9, 10, 12):
-        raise UnsupportedError(f"DeepSeek V4 attention has no kernel for {gpu.title}; it needs Hopper or Blackwell")
+def _rocm_sparse_layout(gpu: GpuSpec, fp8: bool, dtype_bits: int, release: Version) -> CacheLayout:
+    """AITER's kernels: rows as they are, without packed scales; in blocks of one token while the indexer took no others (platforms/rocm.py)."""
+    if release.minor < SPARSE_ROCM:
+        raise UnsupportedError(f"sparse MLA attention has no backend for {gpu.title} before vLLM 0.{SPARSE_ROCM}")
+    if fp8 and release.minor < SPARSE_ROCM_FP8:
+        raise UnsupportedError(f"sparse MLA keeps no FP8 KV cache on {gpu.title} before vLLM 0.{SPARSE_ROCM_FP8}")
+    block_size = 1 if release.minor < SPARSE_ROCM_FP8 else 16
+    return CacheLayout(backend="ROCM_AITER_MLA_SPARSE", block_size=block_size, bits=8 if fp8 else dtype_bits, dtype_bits=dtype_bits)
+
+
+def _compressed_layout(gpu: GpuSpec, dtype: str, dtype_bits: int, release: Version) -> CacheLayout:
+    """DeepSeek V4 keeps its own FP8 format whatever FP8 dtype is asked for (models/deepseek_v4/attention.py:94), on AMD too (amd/rocm.py)."""
+    on_rocm = gpu.gfx in _ROCM_MLA
+    if gpu.capability // 10 not in (9, 10, 12) and not on_rocm:
+        raise UnsupportedError(f"DeepSeek V4 attention has no kernel for {gpu.title}; it needs Hopper, Blackwell or CDNA 3")
+    if on_rocm and release.minor < DEEPSEEK_V4_ROCM:
+        raise UnsupportedError(f"DeepSeek V4 attention has no kernel for {gpu.title} before vLLM 0.{DEEPSEEK_V4_ROCM}")
     if dtype not in ("auto", *FP8_DTYPES, "fp8_ds_mla"):
         raise UnsupportedError(f"DeepSeek V4 keeps an FP8 KV cache; {dtype} is refused")
-    backend = "FLASHINFER_MLA_SPARSE_DSV4" if gpu.capability // 10 == 12 else "FLASHMLA_SPARSE_DSV4"
+    nvidia = "FLASHINFER_MLA_SPARSE_DSV4" if gpu.capability // 10 == 12 else "FLASHMLA_SPARSE_DSV4"
+    backend = "ROCM_FLASHMLA_SPARSE_DSV4" if on_rocm else nvidia
     return CacheLayout(backend=backend, block_size=256, bits=8, dtype_bits=dtype_bits)
 
 

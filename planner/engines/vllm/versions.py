@@ -11,6 +11,8 @@ from planner.facts.record import dataclass
 
 OLDEST, NEWEST = 11, 33
 SPARSE_SM120, NVFP4_OFF_BLACKWELL = 24, 32
+# On AMD: sparse MLA by AITER's kernels (platforms/rocm.py), with an FP8 cache (mla/rocm_aiter_mla_sparse.py supported_kv_cache_dtypes), DeepSeek V4 (models/deepseek_v4/amd)
+SPARSE_ROCM, SPARSE_ROCM_FP8, DEEPSEEK_V4_ROCM = 12, 20, 22
 # KV cache dtypes that came later than the oldest release: config/cache.py CacheDType, and a backend that takes it (nvfp4: 0.20 names it, none does)
 KV_DTYPES_SINCE = {"fp8_ds_mla": 12, "float16": 18, "int8_per_token_head": 20, "fp8_per_token_head": 20, "nvfp4": 21, "int4_per_token_head": 25}
 # The compute capability that a quantization method needs, since which release (get_min_capability of each; config/vllm.py compares). AWQ and GPTQ
