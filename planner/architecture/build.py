@@ -9,6 +9,7 @@ from typing import assert_never
 from planner.architecture import gemma4
 from planner.architecture.blocks import Scope, embedding, norm
 from planner.architecture.config import MAX_LENGTH, Config
+from planner.architecture.defaults import completed
 from planner.architecture.families import FAMILIES, TEXT_TYPES
 from planner.architecture.family import Family
 from planner.architecture.quantization import online_quantization, read_quantization
@@ -38,6 +39,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         raise UnsupportedModelError(
             f"{config.path}: {what}", did_you_mean(architecture, FAMILIES) or f"{len(FAMILIES)} architectures are known; plan refuses to guess at others"
         )
+    config = completed(config)
     raw = config.section("text_config") if config.has("text_config") else config
     if family.text_by_type:
         family = _with_text(family, raw)

@@ -1,0 +1,84 @@
+"""What a config.json leaves out: the defaults of its configuration class, transformers' or vLLM's own (defaults.json, benchmarks/hf_defaults.py).
+
+A class's attributes have other names too (GPT-2's `n_embd` is its `hidden_size`): a value can be read under each. A section that
+is missing is what the class makes of nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import NotRequired, TypedDict, cast
+
+from planner.architecture.config import Config
+
+Values = Mapping[str, object]
+
+
+class SectionDefaults(TypedDict):
+    """A nested config: its class, whether its own model_type decides before that, what it holds where it is missing, whether it may be."""
+
+    kind: str
+    auto: NotRequired[bool]
+    values: NotRequired[Values]
+    optional: NotRequired[bool]
+
+
+class ClassDefaults(TypedDict):
+    """One configuration class: its defaults, other names of its keys, its nested configs, whether a tied text model ties the whole."""
+
+    values: Values
+    names: NotRequired[Mapping[str, str]]
+    sections: NotRequired[Mapping[str, SectionDefaults]]
+    tied_by_text: NotRequired[bool]
+
+
+def completed(config: Config) -> Config:
+    """The same config with what its class takes where the file says nothing; unchanged where the class is not known."""
+    row = _table().get(str(config.data.get("model_type")))
+    return Config(_completed(config.data, row), config.path) if row else config
+
+
+@cache
+def _table() -> Mapping[str, ClassDefaults]:
+    loaded: Mapping[str, ClassDefaults] = json.loads(Path(__file__).with_name("defaults.json").read_text("utf-8"))
+    return loaded
+
+
+def _completed(data: Values, row: ClassDefaults) -> dict[str, object]:
+    """The values of one class, those of its sections included."""
+    whole, sections = dict(data), row.get("sections", {})
+    for key, section in sections.items():
+        if key == "text_config" and key not in data and "num_hidden_layers" in data:
+            whole = _filled(whole, _table()[section["kind"]])  # an older file, whose text model stands in the open
+        elif (inner := _section(data, key, section)) is not None:
+            whole[key] = inner
+    whole = _filled(whole, row)
+    if row.get("tied_by_text") and not whole["tie_word_embeddings"]:
+        text = whole.get("text_config")
+        whole["tie_word_embeddings"] = isinstance(text, dict) and bool(text.get("tie_word_embeddings"))
+    return whole
+
+
+def _section(data: Values, key: str, section: SectionDefaults) -> dict[str, object] | None:
+    """One nested config, None where there is none or it is no object."""
+    own = data.get(key)
+    if own is None and (key in data or section.get("optional")):
+        return None
+    if own is not None and not isinstance(own, dict):
+        return None
+    values = cast("Values", own) if own is not None else section.get("values", {})
+    kind = values.get("model_type") if section.get("auto") else None
+    row = _table().get(str(kind)) if kind else _table()[section["kind"]]
+    return _completed({"model_type": section["kind"], **values} if section.get("auto") else values, row) if row else dict(values)
+
+
+def _filled(data: Values, row: ClassDefaults) -> dict[str, object]:
+    """The values with the class's defaults, each under all of its names."""
+    names = row.get("names", {})
+    keys = {alias: data[alias] for alias in names if alias in data}
+    own = {names[alias]: value for alias, value in keys.items()}
+    whole = {**row["values"], **own, **data}
+    return {**{alias: whole[key] for alias, key in names.items() if key in whole}, **whole}
