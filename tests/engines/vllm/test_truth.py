@@ -1,7 +1,8 @@
 """Equality with vLLM 0.33 itself: rank weights, KV blocks, tokens, concurrency, needed bytes, longest context.
 
 Fixtures: vllm_0.33_weights.jsonl and vllm_0.33_plans.jsonl (vLLM's model classes and KV planner), vllm_0.33_oracle.jsonl and
-vllm_0.33_encoders.jsonl (the same, asked here for many more configurations on ten simulated GPUs; tests/oracle/README.md says how).
+vllm_0.33_encoders.jsonl (the same, asked here for many more configurations on ten simulated GPUs; tests/oracle/README.md says how), vllm_0.33_judged.jsonl
+(written by `python -m benchmarks.judge_rows`).
 """
 
 import json
@@ -24,7 +25,7 @@ from planner.units import GIB
 
 WEIGHTS = json_lines("vllm_0.33_weights.jsonl") + json_lines("vllm_0.33_encoders.jsonl")
 PLANS = json_lines("vllm_0.33_plans.jsonl")
-ORACLE = json_lines("vllm_0.33_oracle.jsonl")
+ORACLE = json_lines("vllm_0.33_oracle.jsonl") + json_lines("vllm_0.33_judged.jsonl")
 OUTLOOKS = (Outlook.OPTIMISTIC, Outlook.EXPECTED, Outlook.CONSERVATIVE)
 
 

@@ -2,7 +2,7 @@
 
 argv: NAME MAJOR.MINOR MEMORY_BYTES COUNT of the GPU to simulate. A question is
   {"config": {...}, "hf_quant": {...} | null, "argv": ["vllm", "serve", ...]}          is this command valid, and
-  {"plan": true, "available_bytes": N, ...}                                           what does vLLM plan for it (weights, blocks, tokens)
+  {"plan": true, "available_bytes": N, ...}                                           what does vLLM plan for it (weights, blocks, tokens); "stage": N for a stage of a pipeline
   {"argv": ["vllm", "serve", ...]}                                                    do parser and API server take it, its parsers of tool calls included
 """
 
@@ -96,7 +96,7 @@ def answer(question):
                 return {"valid": True, "max_model_len": config.model_config.max_model_len}
             from plan_oracle import plan
 
-            return plan(config, question["available_bytes"])
+            return plan(config, question["available_bytes"], question.get("stage", 0))
         except Exception as error:
             return {"valid": False, "error": " ".join(str(error).split())[:600] or repr(error)}
 

@@ -17,12 +17,12 @@ from vllm.v1.core.kv_cache_config_builder import get_kv_cache_config_builder
 
 
 class Ranks:
-    """A process group of `size` ranks seen from rank 0, without processes."""
+    """A process group of `size` ranks seen from one of them, without processes."""
 
-    def __init__(self, size):
-        self.world_size, self.rank, self.rank_in_group, self.local_rank = size, 0, 0, 0
+    def __init__(self, size, rank=0):
+        self.world_size, self.rank, self.rank_in_group, self.local_rank = size, rank, rank, rank
         self.ranks, self.first_rank, self.last_rank = list(range(size)), 0, size - 1
-        self.is_first_rank, self.is_last_rank = True, size == 1
+        self.is_first_rank, self.is_last_rank = rank == 0, rank == size - 1
         self.device, self.use_device_communicator, self.unique_name = torch.device("cpu"), False, "oracle"
 
     def size(self):
@@ -53,11 +53,11 @@ class NoStream:
 torch.cuda.Stream = torch.cuda.Event = NoStream
 
 
-def pretend_ranks(tp):
+def pretend_ranks(tp, stages=1, stage=0):
     for name in (n for n in dir(parallel_state) if re.fullmatch(r"_[A-Z]{2,}(_[A-Z]+)*", n)):
         value = getattr(parallel_state, name)
         if value is None or isinstance(value, Ranks):
-            setattr(parallel_state, name, Ranks(tp if name in ("_TP", "_WORLD") else 1))
+            setattr(parallel_state, name, Ranks(stages, stage) if name == "_PP" else Ranks(tp if name in ("_TP", "_WORLD") else 1))
 
 
 def cache_specs(config):
@@ -77,9 +77,9 @@ def cache_specs(config):
     return specs
 
 
-def plan(config, available_bytes):
-    """The plan of one rank, as JSON-ready values."""
-    pretend_ranks(config.parallel_config.tensor_parallel_size)
+def plan(config, available_bytes, stage=0):
+    """The plan of one rank of a pipeline stage, as JSON-ready values."""
+    pretend_ranks(config.parallel_config.tensor_parallel_size, config.parallel_config.pipeline_parallel_size, stage)
     with set_current_vllm_config(config), set_default_torch_dtype(config.model_config.dtype), torch.device("meta"), OnMeta():
         model = initialize_model(config)
     weights = sum(parameter.numel() * parameter.element_size() for _, parameter in model.named_parameters())
