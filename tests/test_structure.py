@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 import planner
 from planner.engines import ENGINES
 
@@ -69,9 +71,10 @@ def test_files_stay_small():
         assert len(path.read_text().splitlines()) <= 330, path
 
 
-def test_the_main_command_imports_no_heavy_library(tmp_path):
+@pytest.mark.parametrize("options", [["--format", "json", "--dry-run"], []])
+def test_the_main_command_imports_no_heavy_library(options, tmp_path):
     code = (
-        "import sys; sys.argv = ['plan', '--gpu', 'rtx4090', '--model', 'qwen3-8b', '--format', 'json', '--dry-run']\n"
+        f"import sys; sys.argv = ['plan', '--gpu', 'rtx4090', '--model', 'qwen3-8b', *{options}]\n"
         "from planner.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"

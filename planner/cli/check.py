@@ -14,6 +14,7 @@ from planner.cli.command import command, option, output_options
 from planner.cli.names import Name
 from planner.cli.options import Finite, meant_gpus, type_of
 from planner.cli.own_rows import own_rows
+from planner.cli.printing import print_report
 from planner.engines import ENGINES
 from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION
 from planner.errors import FileError, PlannerError
@@ -61,10 +62,9 @@ def check_command(
 
         click.echo(json.dumps(check_json(plan), indent=2))
     else:
-        from planner.report.console import console
         from planner.report.terminal import render_check
 
-        console().print(render_check(plan), crop=False)
+        print_report(render_check(plan))
     ctx.exit(plan.verdict.exit_code)
 
 

@@ -16,6 +16,7 @@ from planner.cli.command import command, option, output_options
 from planner.cli.names import Name
 from planner.cli.options import type_of
 from planner.cli.own_rows import own_rows
+from planner.cli.printing import print_report
 from planner.engines.causes import MAX_LINE
 from planner.errors import PlannerError
 from planner.questions.explain import explain_log
@@ -44,10 +45,9 @@ def explain_command(ctx: click.Context, /, log: str, gpu: str | None, model: str
 
         click.echo(json.dumps(explain_json(explained, spec.name if spec else None), indent=2))
     else:
-        from planner.report.console import console
         from planner.report.explained import render
 
-        console().print(render(explained, spec), crop=False)
+        print_report(render(explained, spec))
     ctx.exit(0 if explained.observed.started and explained.observed.root_cause is None else 1)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from planner.cli.output import PLAN, can_write, write_files
-from planner.cli.printing import json_text
+from planner.cli.printing import json_text, print_report
 from planner.errors import PlannerError, WorldError, one_line, require
 from planner.facts.record import dataclass
 from planner.questions.question import folder_name, words
@@ -71,10 +71,9 @@ def _folder_to_run(found: Answer, wanted: Iterable[Wanted], *, force: bool) -> s
 
 
 def _show(found: Answer, folder: str) -> None:
-    from planner.report.console import console
-    from planner.report.terminal import show
+    from planner.report.terminal import render
 
-    show(found, console(), folder)
+    print_report(render(found, folder))
 
 
 def _told(wanted: Wanted, written: list[str]) -> str:

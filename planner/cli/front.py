@@ -11,7 +11,7 @@ import click
 from planner.cli.command import OWN_FILES, command, option, output_options, typed
 from planner.cli.names import Name
 from planner.cli.own_rows import own_rows
-from planner.cli.printing import print_json
+from planner.cli.printing import print_at_width, print_json
 from planner.errors import PlannerError
 from planner.questions.command_line import command_line
 from planner.report.contract_parts import HEAD
@@ -63,18 +63,6 @@ def front_command(model: str, contexts: str, prices: Path | None, top: int, styl
 
 
 def _show(model: str, shown: list[Point], count: int) -> None:
-    from rich.text import Text
+    from planner.report.front import render
 
-    from planner.report.console import console
-    from planner.report.front import CHART_WIDTH, chart, table
-
-    screen = console()
-    screen.print(table(model, shown), crop=False)
-    screen.print(
-        Text(
-            f"{len(shown)} of {count} points. Users: requests of the context that the KV cache surely holds. tokens/s: one user alone; equal within a tenth.",
-            "dim",
-        )
-    )
-    screen.print()
-    screen.print(Text(chart(shown, min(screen.width, CHART_WIDTH))), crop=False)
+    print_at_width(lambda width: render(model, shown, count, width))

@@ -144,15 +144,15 @@ def _counts(text: str) -> tuple[int, ...]:
 
 
 def _run(sweep: Sweep, file: Target, options: dict[str, Any]) -> int:
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from planner.grid.sweep import parts
-    from planner.report.console import console
 
     left = sweep.models[len(file.done) :]
     start, rows_before = time.perf_counter(), file.rows
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("models, left"), TimeRemainingColumn())
-    with Interruption() as interruption, Progress(*columns, console=console(error=True), disable=not sys.stderr.isatty()) as progress:
+    with Interruption() as interruption, Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("sweep", total=len(sweep.models), completed=len(file.done))
         try:
             for model, columns_of in parts(sweep, left, options["jobs"], options["ray"]):

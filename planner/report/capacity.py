@@ -6,8 +6,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from rich.console import Group, RenderableType
-from rich.text import Text
 from typing_extensions import TypedDict
 
 from planner.engines import first_engine
@@ -17,6 +15,7 @@ from planner.questions.capacity import Asked, Capacity, Held
 from planner.questions.replicas import CapacityAnswer
 from planner.report.contract_parts import HEAD, AnswerJson
 from planner.report.table import Column, Fitted, Row
+from planner.report.text import Piece, Text
 from planner.units import tokens
 
 
@@ -117,11 +116,11 @@ def seconds(value: float) -> str:
     return f"{significant(value):g} s" if value >= 1 else f"{significant(value * 1000):g} ms"
 
 
-def render(answer: CapacityAnswer) -> RenderableType:
+def render(answer: CapacityAnswer) -> list[Piece]:
     """The report: what the best way holds at three outlooks, the other ways, whether it is enough."""
     first, lengths, limits = answer.options[0], answer.lengths, answer.limits
     plan = first.plan
-    pieces: list[RenderableType] = [
+    pieces: list[Piece] = [
         Text().append(plan.repo, "bold").append(f" on {plan.request.group.gpu.title} with {first_engine().title} {plan.config.vllm_version}"),
         Text(f"Prompts of {tokens(lengths.prompt)} and answers of {tokens(lengths.answer)} tokens; the first token within {seconds(limits.first_token_s)}"),
         Text(
@@ -134,9 +133,9 @@ def render(answer: CapacityAnswer) -> RenderableType:
         Text(f"{first.grade}: {first.because}.", "dim"),
         Text(),
         *_verdict(first, answer.asked, requirements_met=answer.requirements_met),
-        Text(shlex.join(plan.argv), "bold", no_wrap=True, overflow="ignore"),
+        Text(shlex.join(plan.argv), "bold", is_whole=True),
     ]
-    return Group(*pieces)
+    return pieces
 
 
 _WAYS = (Column("GPUs"), Column("servers"), Column("tp", 1), Column("users", 0), Column("requests/s", 1), Column("binds", 2, is_left=True))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich.console import Group, RenderableType
-from rich.text import Text
 from typing_extensions import TypedDict
 
 from planner.catalogue.prices import Price
@@ -17,6 +15,7 @@ from planner.questions.shortlist import MachinesAnswer, ModelsAnswer
 from planner.report.contract_parts import HEAD, AnswerJson
 from planner.report.speed import SpeedJson, blank_notes, speed_json, speed_reason
 from planner.report.table import Column, Fitted, Row
+from planner.report.text import Piece, Text
 from planner.units import tokens
 
 
@@ -210,7 +209,7 @@ _MACHINES = (
 )
 
 
-def render_models(answer: ModelsAnswer) -> RenderableType:
+def render_models(answer: ModelsAnswer) -> list[Piece]:
     """The models for a machine, and why in this order."""
     group, wish = answer.group, answer.wish
     users = f", {wish.users} users" if wish.users else ""
@@ -236,14 +235,14 @@ def render_models(answer: ModelsAnswer) -> RenderableType:
         " of a later release; then speed. Users: requests of the context that the KV cache surely holds. Not a benchmark: docs/choosing.md."
     )
     blank = blank_notes((str(place), one.fit.speed) for place, one in enumerate(answer.models, 1))
-    return Group(heading, Text(), Fitted(_MODELS, rows), Text(), *(Text(line, "dim") for line in (order, *blank)))
+    return [heading, Text(), Fitted(_MODELS, rows), Text(), *(Text(line, "dim") for line in (order, *blank))]
 
 
 def _money(amount: float | None) -> str:
     return "" if amount is None else f"${amount:,.0f}" if amount >= 100 else f"${amount:.2f}"
 
 
-def render_machines(answer: MachinesAnswer) -> RenderableType:
+def render_machines(answer: MachinesAnswer) -> list[Piece]:
     """The machines for a model, cheapest first."""
     need = answer.need
     heading = (
@@ -268,7 +267,7 @@ def render_machines(answer: MachinesAnswer) -> RenderableType:
             split + (", FP8 KV cache" if config.kv_cache_dtype != "auto" else ""),
         )
         rows.append(Row(cells))
-    return Group(heading, Text(), Fitted(_MACHINES, rows), Text(), *(Text(line, "dim") for line in _notes(answer.machines, answer.gpus_that_could)))
+    return [heading, Text(), Fitted(_MACHINES, rows), Text(), *(Text(line, "dim") for line in _notes(answer.machines, answer.gpus_that_could))]
 
 
 def _notes(found: Sequence[Machine], could: int) -> Iterator[str]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from rich.console import Group, RenderableType
-from rich.text import Text
-
 from planner.facts.verdict import Verdict
 from planner.questions.comparison import Best, Compared, Comparison
 from planner.report.listings import ComparisonJson
 from planner.report.table import Column, Fitted, Row, Typed
+from planner.report.text import Piece, Text
 from planner.units import GIB, tokens
 
 _COLUMNS = (
@@ -39,18 +37,17 @@ def comparison_json(found: Comparison) -> ComparisonJson:
     }
 
 
-def render(found: Sequence[Comparison]) -> RenderableType:
+def render(found: Sequence[Comparison]) -> list[Piece]:
     """All tables; after those of one GPU and model what more of them add; last what the runtimes do with an agent's messages."""
-    pieces: list[RenderableType] = []
+    pieces: list[Piece] = []
     for number, one in enumerate(found):
         pieces += [*([Text()] if pieces else []), _table(one), Text(), *_best(one)]
         same = [other for other in found if (other.gpu.name, other.model) == (one.gpu.name, one.model)]
         if len(same) > 1 and one is same[-1] and number:
             pieces += [Text(), _more(same)]
     notes = dict.fromkeys(f"{row.engine}: {row.agent_note}" for one in found for row in one.rows if row.agent_note)
-    return Group(
-        *pieces, Text(), Text("agents: whether assistant messages in a row, as agents send them, are answered.", "dim"), *(Text(note, "dim") for note in notes)
-    )
+    agents = Text("agents: whether assistant messages in a row, as agents send them, are answered.", "dim")
+    return [*pieces, Text(), agents, *(Text(note, "dim") for note in notes)]
 
 
 def _table(one: Comparison) -> Fitted:
@@ -81,7 +78,7 @@ def _value(one: Best) -> str:
     return f"{one.value:g} tokens/s"
 
 
-def _best(one: Comparison) -> Iterator[RenderableType]:
+def _best(one: Comparison) -> Iterator[Piece]:
     if not one.best:
         yield Text("None of them surely fits as asked.", "yellow")
         return

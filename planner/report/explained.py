@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import shlex
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
 from typing_extensions import TypedDict
 
 from planner.engines import ENGINES
@@ -14,6 +11,8 @@ from planner.facts.hardware import GpuSpec
 from planner.facts.observed import Difference, Explained, Remedy
 from planner.report.contract import CheckJson, check_json
 from planner.report.contract_parts import HEAD, AnswerJson
+from planner.report.table import Column, Grid
+from planner.report.text import Piece, Text
 from planner.units import GIB, tokens
 
 _SHOWN = ("weights", "activation", "non_torch", "cuda_graph", "compute", "kv_cache", "host")
@@ -134,22 +133,14 @@ def _headline(explained: Explained, gpu: GpuSpec | None) -> Text:
     return Text().append(seen.model or "a model that is not named", "bold").append(said).append(*state)
 
 
-def _differences(explained: Explained) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("GiB", "predicted", "observed", ""):
-        table.add_column(name, justify="right" if name in ("predicted", "observed") else "left", style="dim" if not name else "")
-    for difference in explained.differences:
-        table.add_row(difference.what, size(difference, difference.predicted), size(difference, difference.observed), difference.why)
-    return table
+def _differences(explained: Explained) -> Grid:
+    columns = (Column("GiB", is_left=True), Column("predicted"), Column("observed"), Column("", is_left=True, style="dim"))
+    return Grid(columns, [(one.what, size(one, one.predicted), size(one, one.observed), one.why) for one in explained.differences])
 
 
-def _observed(explained: Explained) -> Table:
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name in _SHOWN:
-        value = getattr(explained.observed, f"{name}_bytes")
-        if value is not None:
-            table.add_row(name, f"{value / GIB:.2f} GiB")
-    return table
+def _observed(explained: Explained) -> Grid:
+    values = ((name, getattr(explained.observed, f"{name}_bytes")) for name in _SHOWN)
+    return Grid([Column("", is_left=True)] * 2, [(name, f"{value / GIB:.2f} GiB") for name, value in values if value is not None])
 
 
 def size(difference: Difference, value: float) -> str:
@@ -173,14 +164,14 @@ def _missing(explained: Explained, gpu: GpuSpec | None) -> str:
     )
 
 
-def render(explained: Explained, gpu: GpuSpec | None) -> RenderableType:
-    """The whole report as one renderable."""
-    pieces: list[RenderableType] = [_headline(explained, gpu)]
+def render(explained: Explained, gpu: GpuSpec | None) -> list[Piece]:
+    """The whole report."""
+    pieces: list[Piece] = [_headline(explained, gpu)]
     cause = explained.observed.root_cause
     if cause:
         pieces += [Text(f"x {cause.code}: {cause.message}", "red")]
     found = _differences(explained) if explained.differences else _observed(explained)
-    pieces += [Text(), found] if found.row_count else []
+    pieces += [Text(), found] if found.rows else []
     if explained.remedies and not explained.fixed_argv:
         pieces += [Text(), Text("What this message calls for:"), *(_remedy(remedy) for remedy in explained.remedies)]
     if explained.predicted is None and (missing := _missing(explained, gpu)):
@@ -189,5 +180,5 @@ def render(explained: Explained, gpu: GpuSpec | None) -> RenderableType:
         source = (
             f"By {ENGINES[explained.observed.engine].title}'s own estimate this would start:" if explained.fixed_by_estimate else "This would start (checked):"
         )
-        pieces += [Text(), Text(source), Text(shlex.join(explained.fixed_argv), "bold", no_wrap=True, overflow="ignore")]
-    return Group(*pieces)
+        pieces += [Text(), Text(source), Text(shlex.join(explained.fixed_argv), "bold", is_whole=True)]
+    return pieces

@@ -8,6 +8,7 @@ from planner.facts.speed import significant
 from planner.questions.front import Point
 from planner.report.chart import scatter
 from planner.report.table import Column, Fitted, Row
+from planner.report.text import Piece, Text
 from planner.units import tokens
 
 CHART_WIDTH = 120  # at most
@@ -21,6 +22,12 @@ _COLUMNS = (
     Column("weights", 2, is_left=True),
     Column("how", 3, is_left=True),
 )
+
+
+def render(model: str, shown: Sequence[Point], count: int, width: int) -> list[Piece]:
+    """The report: the table, what its figures are, the chart."""
+    said = f"{len(shown)} of {count} points. Users: requests of the context that the KV cache surely holds. tokens/s: one user alone; equal within a tenth."
+    return [table(model, shown), Text(said, "dim"), Text(), Text(chart(shown, min(width, CHART_WIDTH)), is_whole=True)]
 
 
 def table(model: str, shown: Sequence[Point]) -> Fitted:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.text import Text
-
 from planner.facts.record import dataclass
+from planner.report.text import Text, cell_len, styled
 
 GAP, INDENT = 2, 4
 
@@ -32,9 +29,6 @@ class Row:
     below: Sequence[str | Text | Typed] = ()
 
 
-_TYPED = re.compile(r"""(?:'[^']*'|"[^"]*"|\S)+""")
-
-
 @dataclass(frozen=True, slots=True)
 class Typed:
     """Words to type, indented: where they go on in the next line a backslash says so to the shell too, so that they can be pasted."""
@@ -42,9 +36,9 @@ class Typed:
     words: str
     indent: int = INDENT
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The lines, none of them wider than the options say."""
-        room = options.max_width - self.indent
+    def lines(self, width: int) -> Iterator[Text]:
+        """The lines, none of them wider than so."""
+        room = width - self.indent
         if cell_len(self.words) <= room:
             yield _indented(Text(self.words, "bold"), self.indent)
             return
@@ -60,7 +54,7 @@ class Typed:
         """The words; a flag stays with its value where both fit one line."""
         parts: list[str] = []
         flag = False
-        for word in _TYPED.findall(self.words):
+        for word in re.findall(r"""(?:'[^']*'|"[^"]*"|\S)+""", self.words):
             if flag and not word.startswith("-") and cell_len(parts[-1]) + 1 + cell_len(word) <= room:
                 parts[-1] += f" {word}"
                 flag = False
@@ -70,65 +64,76 @@ class Typed:
         return parts
 
 
+class Grid:
+    """Columns side by side; what is too wide goes on below itself, in its column."""
+
+    def __init__(self, columns: Sequence[Column], rows: Iterable[Sequence[str | Text]], gap: int = GAP) -> None:
+        self.columns, self.gap = columns, gap
+        self.rows = [[styled(cell, column.style) for cell, column in zip(row, columns, strict=True)] for row in rows]
+        if any(column.name for column in columns):
+            self.rows.insert(0, [Text(column.name, "dim") for column in columns])
+
+    def lines(self, width: int) -> Iterator[Text]:
+        """The lines; wider than so only where a column's longest word is."""
+        widths = self._widths(width)
+        for row in self.rows:
+            cells = [list(cell.lines(room)) for cell, room in zip(row, widths, strict=True)]
+            for number in range(max(map(len, cells))):
+                line = [cell[number] if number < len(cell) else Text() for cell in cells]
+                yield _beside(line, self.columns, widths, self.gap)
+
+    def _widths(self, width: int) -> list[int]:
+        """How wide each column is: the widest gives way first, down to its longest word."""
+        columns = list(zip(*self.rows, strict=True))
+        widths = [max(cell.width for cell in column) for column in columns]
+        least = [max(cell_len(word) for cell in column for word in cell.plain.split(" ")) for column in columns]
+        while sum(widths) + self.gap * (len(widths) - 1) > width and widths != least:
+            widths[max((index for index in range(len(widths)) if widths[index] > least[index]), key=widths.__getitem__)] -= 1
+        return widths
+
+
 class Fitted:
-    """The table as rich renders it, at the width there is."""
+    """The table at the width there is."""
 
     def __init__(self, columns: Sequence[Column], rows: Sequence[Row], title: str = "") -> None:
         self.columns, self.title = columns, title
-        self.rows = [
-            Row(
-                [_text(cell, column.style) for cell, column in zip(row.cells, columns, strict=True)],
-                [text if isinstance(text, Typed) else _text(text) for text in row.below],
-            )
-            for row in rows
-        ]
+        self._cells = [[styled(cell, column.style) for cell, column in zip(row.cells, columns, strict=True)] for row in rows]
+        self._below = [[text if isinstance(text, Typed) else styled(text) for text in row.below] for row in rows]
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The lines, none of them wider than the options say."""
-        width = options.max_width
+    def lines(self, width: int) -> Iterator[Text]:
+        """The lines, none of them wider than so."""
         kept, widths = self._layout(width)
+        columns = [self.columns[index] for index in kept]
         if self.title:
             yield from _wrapped([Text(self.title, "bold")], width, 0)
-        heads = [Text(self.columns[index].name, "dim") for index in kept]
-        yield self._line(heads, kept, widths)
-        for row in self.rows:
-            cells = [_text(cell) for cell in row.cells]
-            yield self._line([cells[index] for index in kept], kept, widths)
-            moved = [
-                Text.assemble((f"{column.name} ", "dim"), cells[index])
-                for index, column in enumerate(self.columns)
-                if index not in kept and cells[index].plain and any(_text(other.cells[index]).plain for other in self.rows)
-            ]
-            yield from _wrapped(moved, width, INDENT)
-            for text in row.below:
-                yield from (text,) if isinstance(text, Typed) else _wrapped([_text(text)], width, INDENT)
+        yield _beside([Text(column.name, "dim") for column in columns], columns, widths, GAP)
+        for cells, below in zip(self._cells, self._below, strict=True):
+            yield _beside([cells[index] for index in kept], columns, widths, GAP)
+            moved = [index for index in range(len(cells)) if index not in kept and cells[index].plain]
+            yield from _wrapped([Text(f"{self.columns[index].name} ", "dim").append(cells[index]) for index in moved], width, INDENT)
+            for text in below:
+                yield from text.lines(width) if isinstance(text, Typed) else _wrapped([text], width, INDENT)
 
-    def _layout(self, width: int) -> tuple[list[int], dict[int, int]]:
-        """Which columns stay in the row, and how wide each is."""
-        widths = {
-            index: max([cell_len(column.name), *(cell_len(_text(row.cells[index]).plain) for row in self.rows)]) for index, column in enumerate(self.columns)
-        }
-        kept = [index for index in widths if any(_text(row.cells[index]).plain for row in self.rows)]  # an empty column says nothing
+    def _layout(self, width: int) -> tuple[list[int], list[int]]:
+        """Which columns stay in the row, and how wide each of them is."""
+        widths = [max([cell_len(column.name), *(cells[index].width for cells in self._cells)]) for index, column in enumerate(self.columns)]
+        kept = [index for index in range(len(widths)) if any(cells[index].plain for cells in self._cells)]  # an empty column says nothing
         while sum(widths[index] + GAP for index in kept) - GAP > width and len(kept) > 1:
             last = max(kept[1:], key=lambda index: (self.columns[index].priority, index))
             kept.remove(last)
-        return kept, widths
-
-    def _line(self, cells: Iterable[Text], kept: Sequence[int], widths: dict[int, int]) -> Text:
-        line = Text(no_wrap=True, overflow="ignore")
-        for place, (index, cell) in enumerate(zip(kept, cells, strict=True)):
-            space = " " * (widths[index] - cell_len(cell.plain))
-            line.append(" " * GAP if place else "")
-            if self.columns[index].is_left:
-                line.append_text(cell).append(space if index != kept[-1] else "")
-            else:
-                line.append(space).append_text(cell)
-        line.rstrip()
-        return line
+        return kept, [widths[index] for index in kept]
 
 
-def _text(cell: str | Text, style: str = "") -> Text:
-    return cell.copy() if isinstance(cell, Text) else Text(cell, style)
+def _beside(cells: Sequence[Text], columns: Sequence[Column], widths: Sequence[int], gap: int) -> Text:
+    """One line of a row; no spaces at its end."""
+    line, space = Text(is_whole=True), ""
+    for cell, column, width in zip(cells, columns, widths, strict=True):
+        free = " " * (width - cell.width)
+        if cell.plain:
+            line.append(space if column.is_left else space + free).append(cell)
+            space = ""
+        space += (free if column.is_left or not cell.plain else "") + " " * gap
+    return line
 
 
 def _wrapped(items: Sequence[Text], width: int, indent: int) -> Iterator[Text]:
@@ -136,20 +141,20 @@ def _wrapped(items: Sequence[Text], width: int, indent: int) -> Iterator[Text]:
     line = Text()
     for item in items:
         gap = GAP if line.plain else 0
-        if line.plain and cell_len(line.plain) + gap + cell_len(item.plain) > width - indent:
+        if line.plain and line.width + gap + item.width > width - indent:
             yield _indented(line, indent)
             line, gap = Text(), 0
-        if cell_len(item.plain) <= width - indent:
-            line = line.append(" " * gap).append_text(item)
+        if item.width <= width - indent:
+            line.append(" " * gap).append(item)
             continue
-        for word in item.split(" "):
-            if line.plain and cell_len(line.plain) + 1 + cell_len(word.plain) > width - indent:
+        for word in item.words():
+            if line.plain and line.width + 1 + word.width > width - indent:
                 yield _indented(line, indent)
                 line = Text()
-            line = line.append(" " if line.plain else "").append_text(word)
+            line.append(" " if line.plain else "").append(word)
     if line.plain:
         yield _indented(line, indent)
 
 
 def _indented(line: Text, indent: int) -> Text:
-    return Text(" " * indent, no_wrap=True, overflow="ignore").append_text(line)
+    return Text(" " * indent, is_whole=True).append(line)

@@ -6,16 +6,13 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from planner.facts.alternatives import Alternative
 from planner.facts.deployment import Service
 from planner.facts.plan import Line, Plan
 from planner.facts.verdict import Verdict
 from planner.report.lead import Figure, Headline, answer_headline, figures, headline, outcome, refusals
-from planner.report.table import Column, Fitted, Row, Typed
+from planner.report.table import Column, Fitted, Grid, Row, Typed
+from planner.report.text import Piece, Text
 from planner.report.words import ledger_rows, speed_lines
 from planner.units import GIB, gib, tokens
 
@@ -36,6 +33,7 @@ _COLOURS = {
 _UNUSED = "dim"
 TONES = {"good": "bold green", "warn": "bold yellow", "bad": "bold red"}
 BAR_WIDTH = 60
+_TEXT = Column("", is_left=True)
 
 
 def heading(subject: str, where: str, found: Headline) -> Text:
@@ -43,17 +41,16 @@ def heading(subject: str, where: str, found: Headline) -> Text:
     return Text().append(subject, "bold").append(f" {where}: ").append(found.words, TONES[found.tone])
 
 
-def large(found: Sequence[Figure]) -> Iterator[RenderableType]:
+def large(found: Sequence[Figure]) -> Iterator[Piece]:
     """The figures a person asks for, large, with what they count beneath."""
     if not found:
         return
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 4, 0, 0))
-    for _ in found:
-        table.add_column()
-    table.add_row(*(Text(figure.value, "bold") for figure in found))
-    table.add_row(*(figure.label for figure in found))
-    table.add_row(*(Text(figure.note, "dim") for figure in found))
-    yield table
+    rows = (
+        [Text(figure.value, "bold") for figure in found],
+        [figure.label for figure in found],
+        [Text(figure.note, "dim") for figure in found],
+    )
+    yield Grid([_TEXT] * len(found), rows, gap=4)
     yield Text()
 
 
@@ -67,19 +64,16 @@ def _bar(plan: Plan) -> Text:
     for line in plan.lines:
         wanted = round(max(0, line.bytes) / max(1, plan.room_bytes) * BAR_WIDTH)  # may exceed the GPU many times over
         if (colour := _colour(line, plan)) != _UNUSED:
-            bar.append("█" * min(wanted, BAR_WIDTH - len(bar)), colour)
-    return bar.append("░" * (BAR_WIDTH - len(bar)), "dim").append(f" {gib(plan.room_bytes)} {plan.room}")
+            bar.append("█" * min(wanted, BAR_WIDTH - bar.width), colour)
+    return bar.append("░" * (BAR_WIDTH - bar.width), "dim").append(f" {gib(plan.room_bytes)} {plan.room}")
 
 
-def _ledger(plan: Plan) -> Table:
-    table = Table(box=None, show_header=True, pad_edge=False, header_style="dim")
-    table.add_column("per GPU")
-    table.add_column("GiB", justify="right")
-    table.add_column("")
+def _ledger(plan: Plan) -> Grid:
+    rows = []
     for row in ledger_rows(plan):
         label = Text(f"■ {row.name}", _colour(row, plan)) if isinstance(row, Line) else Text(row.name)
-        table.add_row(label, f"{row.bytes / GIB:.2f}", Text(row.note, "dim"))
-    return table
+        rows.append((label, f"{row.bytes / GIB:.2f}", Text(row.note, "dim")))
+    return Grid((Column("per GPU", is_left=True), Column("GiB"), _TEXT), rows)
 
 
 def speed(lines: Iterable[str]) -> Iterator[Text]:
@@ -88,17 +82,11 @@ def speed(lines: Iterable[str]) -> Iterator[Text]:
         yield Text(line, "dim" if number else "")
 
 
-def _settings(plan: Plan) -> Table:
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(style="dim")
-    for row in plan.shown_settings:
-        table.add_row(*row)
-    return table
+def _settings(plan: Plan) -> Grid:
+    return Grid((_TEXT, _TEXT, Column("", is_left=True, style="dim")), plan.shown_settings)
 
 
-def refused(reasons: Iterable[str], alternatives: Sequence[Alternative]) -> Iterator[RenderableType]:
+def refused(reasons: Iterable[str], alternatives: Sequence[Alternative]) -> Iterator[Piece]:
     """Each server that does not start, in its own words; then what would do, nearest first."""
     yield from (Text(f"Why: {reason}.", "red") for reason in reasons)
     yield from changes(alternatives)
@@ -107,7 +95,7 @@ def refused(reasons: Iterable[str], alternatives: Sequence[Alternative]) -> Iter
     yield Text()
 
 
-def changes(alternatives: Sequence[Alternative]) -> Iterator[RenderableType]:
+def changes(alternatives: Sequence[Alternative]) -> Iterator[Piece]:
     """What would do, nearest first, with the words to type."""
     if alternatives:
         yield Text("What would do (each planned, nearest first):")
@@ -116,16 +104,16 @@ def changes(alternatives: Sequence[Alternative]) -> Iterator[RenderableType]:
         yield Typed(alternative.command or alternative.arguments)
 
 
-def warned(messages: Iterable[str]) -> Iterator[RenderableType]:
+def warned(messages: Iterable[str]) -> Iterator[Piece]:
     """Warnings, with an empty line before them."""
     found = [Text(f"! {message}", "yellow") for message in messages]
     yield from [Text(), *found] if found else []
 
 
-def render(answer: Answer, folder: str = "") -> RenderableType:
-    """The whole report as one renderable: the answer of the main server, what binds, what to do next; then its ledger, all servers, the settings."""
+def render(answer: Answer, folder: str = "") -> list[Piece]:
+    """The whole report: the answer of the main server, what binds, what to do next; then its ledger, all servers, the settings."""
     plan = answer.main
-    pieces: list[RenderableType] = [heading(plan.model.id, plan.where, answer_headline(answer)), Text()]
+    pieces: list[Piece] = [heading(plan.model.id, plan.where, answer_headline(answer)), Text()]
     if answer.starts:
         pieces += [*large(figures(plan)), *([Text(plan.binds)] if plan.binds else []), *speed(speed_lines(plan.speed)), Text()]
     if not answer.requirements_met:
@@ -138,10 +126,10 @@ def render(answer: Answer, folder: str = "") -> RenderableType:
     pieces += [_settings(plan), *warned(warning.message for warning in answer.warnings)]
     if folder and commands:
         pieces += [Text(), *commands]
-    return Group(*pieces)
+    return pieces
 
 
-def run_it(commands: Sequence[Text], folder: str) -> Iterator[RenderableType]:
+def run_it(commands: Sequence[Text], folder: str) -> Iterator[Piece]:
     """The next thing to do with a plan that starts: its files where they are written, else the commands themselves, in the order in which they start."""
     if not commands:
         return
@@ -154,7 +142,7 @@ def run_it(commands: Sequence[Text], folder: str) -> Iterator[RenderableType]:
 
 def _command(service: Service) -> Text:
     shown = " ".join([*(f"{name}={shlex.quote(value)}" for name, value in service.env.items()), shlex.join(service.argv)])
-    return Text(shown, "bold", no_wrap=True, overflow="ignore")
+    return Text(shown, "bold", is_whole=True)
 
 
 SHARE = "gpu_memory_utilization"
@@ -185,9 +173,9 @@ def _servers(answer: Answer) -> Fitted:
     return Fitted(columns, [Row(tuple(cell for cell, column in zip(row, _SERVERS, strict=True) if column in columns)) for row in rows])
 
 
-def render_check(plan: Plan) -> RenderableType:
+def render_check(plan: Plan) -> list[Piece]:
     """The report about somebody's command."""
-    pieces: list[RenderableType] = [heading(plan.model.id, plan.where, headline([outcome(plan)]))]
+    pieces: list[Piece] = [heading(plan.model.id, plan.where, headline([outcome(plan)]))]
     if plan.verdict is Verdict.UNKNOWN:
         pieces += [Text(f"? {part.message}", "yellow") for part in plan.not_covered]
     for problem in plan.problems:
@@ -199,14 +187,9 @@ def render_check(plan: Plan) -> RenderableType:
         if plan.alternatives:
             pieces += [*changes(plan.alternatives), Text()]
         pieces += [_bar(plan), _ledger(plan), Text(), _settings(plan), *warned(_checked_warnings(plan))]
-    return Group(*pieces)
+    return pieces
 
 
 def _checked_warnings(plan: Plan) -> Iterator[str]:
     """Warnings that the lines above do not say already."""
     return (warning.message for warning in plan.warnings if plan.verdict is not Verdict.UNKNOWN or warning.code != "not-covered")
-
-
-def show(answer: Answer, console: Console, folder: str = "") -> None:
-    """Print the report to a console; plain where it is not a terminal."""
-    console.print(render(answer, folder), soft_wrap=False, crop=False)

@@ -1,6 +1,5 @@
 """A config.json that lies gets an answer or one clear line, whatever in it is wrong: real configs, damaged at random."""
 
-import io
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +8,6 @@ import pytest
 from conftest import DATA, answer_alone, gpu
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from planner.architecture import Config, build_model
 from planner.engines.vllm.choice import Request
@@ -92,4 +90,4 @@ def test_a_damaged_config_is_answered_or_refused(path, data):
     else:
         assert plan.model.name == "model"
         assert json.dumps(plan_json(answer_alone(plan), []))
-        Console(file=io.StringIO(), width=160).print(render(answer_alone(plan)))
+        assert [line.plain for piece in render(answer_alone(plan)) for line in piece.lines(160)]

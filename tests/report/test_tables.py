@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import io
 import json
 import os
 import pty
@@ -21,10 +20,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.console import Console
 
 from planner.report.chart import scatter
 from planner.report.table import Column, Fitted, Row, Typed
+from planner.report.text import Piece
 from tests.conftest import run_plan
 
 ROOT = Path(__file__).parents[2]
@@ -182,14 +181,15 @@ def test_no_table_loses_a_value_at_any_width(data, width):
     columns = [Column(data.draw(NAMES), data.draw(st.integers(0, 5)), is_left=data.draw(st.booleans())) for _ in range(count)]
     columns[0] = Column(columns[0].name, 0)
     rows = [Row([data.draw(NAMES), *(data.draw(WORDS) for _ in columns[1:])], [data.draw(WORDS)]) for _ in range(data.draw(st.integers(1, 4)))]
-    screen = Console(width=width, color_system=None, highlight=False)
-    with screen.capture() as capture:
-        screen.print(Fitted(columns, rows), crop=False)
-    text = capture.get()
+    text = text_of(Fitted(columns, rows), width)
     longest = max(cell_len(word) for row in rows for cell in (*row.cells, *row.below, *(column.name for column in columns)) for word in cell.split(" "))
     if longest + 4 + max(cell_len(column.name) for column in columns) < width:
         lines_fit(text, width)
     whole((cell for row in rows for cell in (*row.cells, *row.below)), text)
+
+
+def text_of(piece: Piece, width: int) -> str:
+    return "".join(f"{line.plain}\n" for line in piece.lines(width))
 
 
 POSITIVE = st.floats(0.01, 1e6)
@@ -212,9 +212,7 @@ def test_a_chart_takes_the_width_there_is(series, width):
     width=st.integers(40, 130),
 )
 def test_words_to_type_can_be_pasted_at_any_width(words, width):
-    console = Console(width=width, file=io.StringIO())
-    console.print(Typed(" ".join(["plan", *words])))
-    text = console.file.getvalue()
+    text = text_of(Typed(" ".join(["plan", *words])), width)
     lines_fit(text, width)
     said = subprocess.run(["sh", "-c", f"set -- {text.strip()}\nprintf '%s\\n' \"$@\""], capture_output=True, text=True, check=True).stdout.splitlines()
     assert said == shlex.split(" ".join(["plan", *words]))
@@ -227,3 +225,12 @@ def test_a_change_that_needs_two_lines_is_one_command(tmp_path):
     typed = re.sub(r" \\\n +", " ", text)
     assert wanted
     assert all(f"    {command}\n" in typed for command in wanted)
+
+
+@pytest.mark.parametrize("name", ["plan", "choose on a Mac", "check, failing"])
+def test_a_terminal_gets_the_lines_of_a_pipe(name, tmp_path):
+    """One layout: Rich paints the lines and changes none."""
+    piped = run_plan(*QUESTIONS[name][0], cwd=tmp_path).stdout
+    painted = run_plan(*QUESTIONS[name][0], cwd=tmp_path, FORCE_COLOR="1", TERM="xterm-256color").stdout
+    assert "\x1b[" in painted
+    assert re.sub(r"\x1b\[[0-9;]*m", "", painted) == piped
