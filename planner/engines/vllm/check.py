@@ -97,7 +97,7 @@ def check(
     problems += [Problem(code="bad-value", message=message, fix=f"correct {flag}") for flag, message in refused.items()]
     problems += _value_problems(config, values, model, group, env or {})
     request = Request(model=model, group=group)
-    missing = tuple(not_covered(values, model, config))
+    missing = tuple(not_covered(values, model, config, env=env))
 
     def answer(plan: Plan | None, *more: Problem) -> Checked:
         used = plan.config if plan else config
@@ -115,7 +115,7 @@ def check(
         layout = layouts.cache_layout(model, group.gpu, config.kv_cache_dtype, version=config.vllm_version)
     except UnsupportedError as error:
         return answer(None, Problem(code="unsupported", message=str(error), fix=_supported(request, config)))
-    missing = tuple(not_covered(values, model, config, backend=layout.backend, block_size=layout.block_size))
+    missing = tuple(not_covered(values, model, config, backend=layout.backend, block_size=layout.block_size, env=env))
     plan = _plan(request, choice, repo, argv, values)
     plan = replace(plan, warnings=(*plan.warnings, *(Warn(code="not-covered", message=one.message) for one in missing)))
     if plan.rejection is None:

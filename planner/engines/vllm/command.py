@@ -51,6 +51,13 @@ def settings_said(values: Mapping[str, str | bool]) -> tuple[dict[str, Value], d
     return read_flags(SETTINGS, values, parse_count, _indirect)
 
 
+# Flags that mean a setting without naming it, and keys of --compilation-config that do.
+_INDIRECT = ("--language-model-only", "--limit-mm-per-prompt", "--optimization-level", "--cudagraph-capture-sizes", "--compilation-config")
+_GRAPH_KEYS = ("cudagraph_mode", "cudagraph_capture_sizes", "max_cudagraph_capture_size")
+READ = frozenset((*(setting.flag for setting in SETTINGS), *_INDIRECT, *(f"--compilation-config.{key}" for key in _GRAPH_KEYS)))
+"""The flags that the ledger holds."""
+
+
 def _indirect(flag: str, value: str | bool) -> dict[str, Value]:
     """Flags that mean a setting without naming it."""
     text = str(value)

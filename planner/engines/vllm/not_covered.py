@@ -1,15 +1,26 @@
-"""What a command asks for that the ledger does not hold, and which way it moves memory: with it the answer may be `unknown`, never a guess."""
+"""What a command asks for that the ledger does not hold, and which way it moves memory: with it the answer may be `unknown`, never a guess.
+
+A flag is in the ledger (command.py `READ`), moves nothing (harmless.json, with the reason), is part of another that is not given, or is named here;
+one that is in none of the four is named too. The same holds of the environment variables that vLLM knows (envs.py).
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TypedDict
 
+from planner.engines.vllm.command import READ
+from planner.engines.vllm.not_covered_environment import ENVIRONMENT
+from planner.engines.vllm.not_covered_models import ONLY
 from planner.engines.vllm.rules import is_quantized_while_loading
 from planner.engines.vllm.settings import ServeConfig
 from planner.facts.model import ModelSpec
 from planner.facts.not_covered import Effect, NotCovered
 
-_FLAGS: dict[str, tuple[str, Effect]] = {
+FLAGS: dict[str, tuple[str, Effect]] = {
     "--speculative-config": ("weights and cache of the drafter", "adds"),
     "--spec-method": ("weights and cache of the drafter", "adds"),
     "--spec-model": ("weights and cache of the drafter", "adds"),
@@ -17,49 +28,188 @@ _FLAGS: dict[str, tuple[str, Effect]] = {
     "--lora-modules": ("weights of the adapters", "adds"),
     "--kv-transfer-config": ("buffers of the transfer", "adds"),
     "--ec-transfer-config": ("buffers of the transfer", "adds"),
+    "--ec-manager-config": ("buffers of the encoder's outputs", "adds"),
+    "--weight-transfer-config": ("buffers of the transfer", "adds"),
     "--enable-eplb": ("redundant experts", "adds"),
+    "--enable-elastic-ep": ("buffers of the growing group", "adds"),
+    "--all2all-backend": ("buffers between experts", "adds"),
     "--enable-dbo": ("buffers of the second batch", "adds"),
+    "--ubatch-size": ("buffers of the other batches", "adds"),
     "--mm-encoder-tp-mode": ("whole copies of the vision tower on every GPU", "adds"),
+    "--enable-multimodal-encoder-data-parallel": ("whole copies of the vision tower on every GPU", "adds"),
     "--mm-ipc-gpu-memory-gb": ("the memory for images", "adds"),
+    "--mm-processor-device": ("pictures that are prepared on the GPU", "adds"),
+    "--mm-encoder-attn-dtype": ("scales and copies of the vision tower's attention", "adds"),
+    "--mm-encoder-only": ("a server without the language model", "lowers"),
+    "--mm-processor-kwargs": ("pictures of another size", "either"),
+    "--video-pruning-rate": ("tokens pruned from films", "lowers"),
     "--kv-cache-dtype-skip-layers": ("layers with a 16-bit cache", "adds"),
     "--cpu-offload-gb": ("weights kept in main memory", "lowers"),
     "--offload-group-size": ("weights kept in main memory", "lowers"),
     "--decode-context-parallel-size": ("a cache divided over ranks", "lowers"),
     "--prefill-context-parallel-size": ("a cache divided over ranks", "either"),
     "--data-parallel-size": ("replicas and how they share experts", "either"),
+    "--enable-batch-sharded-sampling": ("logits divided over ranks", "lowers"),
+    "--disable-custom-all-reduce": ("buffers of the all-reduce", "lowers"),
+    "--enable-hc-sp": ("activations divided over ranks", "either"),
     "--kv-offloading-size": ("the cache kept in main memory", "either"),
     "--attention-backend": ("pages of another attention backend", "either"),
+    "--attention-config.backend_per_kind": ("pages of another attention backend", "either"),
+    "--attention-config.indexer_kv_dtype": ("the indexer's cache in another width", "either"),
+    "--attention-config.indexer_sparse_logits": ("the indexer's logits", "either"),
+    "--attention-config.minimax_m3_indexer_cp": ("the indexer's cache divided over ranks", "either"),
+    "--attention-config.hisparse_config": ("the cache kept in main memory", "either"),
+    "--attention-config.sparse_mla_force_mqa": ("the workspace of the prompt's attention", "either"),
+    "--attention-config.sparse_mla_prefill_workspace_factor": ("the workspace of the prompt's attention", "either"),
+    "--attention-config.tokenspeed_mla_min_split_kv": ("the workspace of the attention", "adds"),
+    "--attention-config.tq_max_kv_splits_for_cuda_graph": ("the workspace of the attention", "either"),
     "--block-size": ("blocks of another size", "either"),
     "--num-gpu-blocks-override": ("a number of blocks set by hand", "either"),
+    "--disable-hybrid-kv-cache-manager": ("windows that are kept whole", "either"),
+    "--disable-sliding-window": ("windows that end the context", "either"),
+    "--enable-prefix-caching": ("states of requests without prefix caching", "lowers"),
+    "--enable-chunked-prefill": ("a batch that holds whole prompts", "either"),
+    "--swa-bounded-replay": ("windows that are kept for prefix caching", "either"),
     "--hf-overrides": ("changes to the model's configuration", "either"),
+    "--rope-scaling": ("changes to the model's configuration", "either"),
+    "--rope-theta": ("changes to the model's configuration", "either"),
     "--hf-config-path": ("another configuration of the model", "either"),
     "--model-class-overrides": ("another model class", "either"),
+    "--model-impl": ("another model class", "either"),
+    "--runner": ("a model without its output head", "lowers"),
+    "--convert": ("a model without its output head", "lowers"),
+    "--task": ("a model without its output head", "lowers"),
+    "--load-format": ("weights in another format", "either"),
+    "--pt-load-map-location": ("files that are read into the GPU", "adds"),
     "--quantization-config": ("another way to quantize", "either"),
+    "--moe-backend": ("experts as another kernel stores them", "either"),
+    "--linear-backend": ("weights as another kernel stores them", "either"),
+    "--kernel-config.linear_backend_per_quant": ("weights as another kernel stores them", "either"),
     "--mamba-cache-dtype": ("states of another width", "either"),
     "--mamba-ssm-cache-dtype": ("states of another width", "either"),
+    "--mamba-cache-mode": ("states kept in another way", "either"),
+    "--mamba-block-size": ("states kept in another way", "either"),
+    "--use-replayssm": ("inputs that are kept beside the states", "adds"),
+    "--engram-config": ("embeddings kept elsewhere", "either"),
+    "--diffusion-config": ("the canvas of the diffusion", "either"),
+    "--cuda-graph-sizes": ("other batches captured as CUDA graphs", "either"),
+    "--compilation-config.compile_mm_encoder": ("the compiled vision tower", "either"),
+    "--compilation-config.cudagraph_mm_encoder": ("CUDA graphs of the vision tower", "adds"),
+    "--compilation-config.cudagraph_decoder_replay": ("CUDA graphs of the replayed layers", "either"),
+    "--compilation-config.decoder_replay_cudagraph_capture_sizes": ("CUDA graphs of the replayed layers", "either"),
+    "--compilation-config.decoder_replay_trim_threshold": ("CUDA graphs of the replayed layers", "either"),
+    "--performance-mode": ("other limits of a step and other CUDA graphs", "either"),
+    "--enable-sleep-mode": ("the allocator that lets the server sleep", "adds"),
+    "--enable-cumem-allocator": ("another allocator", "either"),
+    "--enable-prompt-embeds": ("embeddings of a batch", "adds"),
+    "--enable-return-routed-experts": ("the routed experts of a batch", "adds"),
+    "--aux-output-config": ("the routed experts of a batch", "adds"),
+    "--enable-trace-replay": ("the token sequences to replay", "adds"),
+    "--return-sampling-mask": ("the masks of the sampler", "adds"),
+    "--use-fp64-gumbel": ("random numbers of 64 bits", "adds"),
+    "--watermark-config": ("the sampler's watermark", "adds"),
+    "--override-attention-dtype": ("attention in another width", "either"),
+    "--worker-cls": ("another worker", "either"),
+    "--additional-config": ("what a plugin makes of it", "either"),
     "--nnodes": ("the other machines", "either"),
 }
 _OFF = (None, False, "", "0", "0.0", "auto")
-_AS_USUAL = {
-    "--data-parallel-size": "1",
-    "--decode-context-parallel-size": "1",
-    "--prefill-context-parallel-size": "1",
-    "--nnodes": "1",
-    "--mm-encoder-tp-mode": "weights",
+_AS_USUAL: dict[str, tuple[str, ...]] = {
+    "--data-parallel-size": ("1",),
+    "--decode-context-parallel-size": ("1",),
+    "--prefill-context-parallel-size": ("1",),
+    "--nnodes": ("1",),
+    "--mm-encoder-tp-mode": ("weights",),
+    "--mm-processor-device": ("cpu",),
+    "--all2all-backend": ("allgather_reducescatter", "naive", "pplx"),
+    "--model-impl": ("vllm",),
+    "--runner": ("generate",),
+    "--convert": ("none",),
+    "--task": ("generate",),
+    "--performance-mode": ("balanced",),
+    "--pt-load-map-location": ("cpu",),
+    # of the others runai_streamer, sharded_state, tensorizer and the like read the same weights; buffers of fastsafetensors are gone before the cache is sized
+    "--load-format": (
+        "hf", "safetensors", "pt", "npcache", "dummy", "mistral", "fastsafetensors", "instanttensor", "runai_streamer", "runai_streamer_sharded", "sharded_state", "tensorizer",
+    ),
+}  # fmt: skip
+ON_BY_DEFAULT = ("--enable-prefix-caching", "--enable-chunked-prefill", "--swa-bounded-replay", "--compilation-config.cudagraph_decoder_replay")
+# Objects of which each key counts for itself.
+NESTED = ("--compilation-config", "--attention-config", "--kernel-config")
+# Keys that are flags of their own as well.
+ALIASES = {
+    "--attention-config.backend": "--attention-backend",
+    "--kernel-config.moe_backend": "--moe-backend",
+    "--kernel-config.linear_backend": "--linear-backend",
 }
 
 
-def not_covered(values: Mapping[str, str | bool], model: ModelSpec, config: ServeConfig, *, backend: str = "", block_size: int = 0) -> Iterator[NotCovered]:
-    """The flags of a command that the ledger does not hold; one that asks for what is taken anyway is none."""
-    usual = _AS_USUAL | {"--attention-backend": backend, "--block-size": str(block_size)}
-    for flag, (what, effect) in _FLAGS.items():
-        value = values.get(flag)
-        if value in _OFF or value == usual.get(flag):
+class Harmless(TypedDict):
+    """harmless.json: flags by why they move no memory, parts by the flag that they belong to, environment variables by why."""
+
+    comment: str
+    flags: dict[str, list[str]]
+    parts: dict[str, list[str]]
+    environment: dict[str, list[str]]
+
+
+@cache
+def harmless() -> Harmless:
+    """harmless.json."""
+    loaded: Harmless = json.loads(Path(__file__).with_name("harmless.json").read_text("utf-8"))
+    return loaded
+
+
+@cache
+def _moves_nothing() -> frozenset[str]:
+    data = harmless()
+    return frozenset(flag for group in (*data["flags"].values(), *data["parts"].values()) for flag in group)
+
+
+def not_covered(
+    values: Mapping[str, str | bool],
+    model: ModelSpec,
+    config: ServeConfig,
+    *,
+    backend: str = "",
+    block_size: int = 0,
+    env: Mapping[str, str] | None = None,
+) -> Iterator[NotCovered]:
+    """What of a command the ledger does not hold; a flag that asks for what is taken anyway is none."""
+    usual = _AS_USUAL | {"--attention-backend": (backend,), "--block-size": (str(block_size),)}
+    for flag, value in _said(values):
+        if flag in READ or flag in _moves_nothing():
             continue
-        if flag == "--mm-encoder-tp-mode" and (config.tensor_parallel_size == 1 or model.vision is None):
+        on = flag in ON_BY_DEFAULT
+        if (value in (True, "true", "True", None) if on else value in _OFF) or value in usual.get(flag, ()):
             continue
-        yield NotCovered(flag=flag, what=what, effect=effect)
+        what, effect = FLAGS.get(flag, ("what it does to memory", "either"))
+        if flag not in ONLY or ONLY[flag](model, config):
+            yield NotCovered(flag=flag if not on or "." in flag else f"--no-{flag[2:]}", what=what, effect=effect)
     if is_quantized_while_loading(config.quantization, model.quantization, config.vllm_version):
         yield NotCovered(flag=f"--quantization {config.quantization}", what="weights quantized while loading in this way", effect="either")
     if values.get("--distributed-executor-backend") == "ray":
         yield NotCovered(flag="--distributed-executor-backend ray", what="other machines of the Ray cluster", effect="either")
+    yield from _of_the_environment(env or {}, model, config)
+
+
+def _said(values: Mapping[str, str | bool]) -> Iterator[tuple[str, str | bool | None]]:
+    """Every flag with its value; of an object that is no flag's own each key, in the spelling of a flag."""
+    for flag, value in values.items():
+        if flag not in NESTED:
+            yield flag, value
+            continue
+        try:
+            data = json.loads(str(value))
+        except ValueError:
+            data = None
+        for key, inner in data.items() if isinstance(data, dict) else ():
+            name = ALIASES.get(f"{flag}.{key}", f"{flag}.{key}")
+            yield name, inner if inner is None or isinstance(inner, bool | str) else json.dumps(inner)
+
+
+def _of_the_environment(env: Mapping[str, str], model: ModelSpec, config: ServeConfig) -> Iterator[NotCovered]:
+    for name, value in env.items():
+        row = ENVIRONMENT.get(name)
+        if row is not None and value.strip() not in row.usual and (name not in ONLY or ONLY[name](model, config)):
+            yield NotCovered(flag=f"{name}={value[:40]}", what=row.what, effect=row.effect)
