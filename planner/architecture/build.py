@@ -47,7 +47,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
     quantization = read_quantization(_quantization_section(family.methods, config, raw), hf_quant)
     if online and quantization.name is None:
         quantization = online_quantization(online) or quantization
-    dims, scope = read_dims(section), Scope(section, quantization)
+    dims, scope = read_dims(section, attends=family.attends), Scope(section, quantization)
     layers = _layers(family, scope, dims)
     tower = family.tower(Scope(config, quantization), config, dims) if family.tower and _has_tower(config) else None
     tied = _is_tied(family, config, section)
@@ -95,7 +95,8 @@ def stored_bits(config: Config, hf_quant: Config | None = None) -> int:
 def _with_defaults(family: Family, raw: Config) -> Config:
     """The text model's config with the usual keys, its class's defaults where one is missing."""
     renamed = {family.renamed.get(key, key): value for key, value in raw.data.items()}
-    return Config({**family.defaults, **{k: v for k, v in renamed.items() if v is not None or k in _NULLABLE}}, raw.path)
+    section = Config({**family.defaults, **{k: v for k, v in renamed.items() if v is not None or k in _NULLABLE}}, raw.path)
+    return family.adapted(section) if family.adapted else section
 
 
 def _is_tied(family: Family, config: Config, section: Config) -> bool:
@@ -106,10 +107,11 @@ def _is_tied(family: Family, config: Config, section: Config) -> bool:
 
 def _ends(family: Family, scope: Scope, dims: Dims, *, tied: bool) -> dict[str, list[Module]]:
     """What lies before and behind the layers, and what every stage has beside them."""
+    width = scope.config.integer(family.word_width, default=dims.hidden) if family.word_width else dims.hidden
     ends: dict[str, list[Module]] = {
-        "embedding": [embedding(dims.vocab, dims.hidden)],
+        "embedding": [embedding(dims.vocab, width)],
         "norm": norm("norm", dims.hidden) if family.norm else [],
-        "head": [scope.head(dims.vocab, dims.hidden)] if family.head and not tied else [],
+        "head": [scope.head(dims.vocab, width)] if family.head and not tied else [],
         "every": [],
     }
     return {end: [*modules, *(family.more[end](scope, dims) if end in family.more else [])] for end, modules in ends.items()}

@@ -31,10 +31,13 @@ class Family:
     rope: Rope = rope.rope_tables
     methods: Mapping[str, str] = field(default_factory=dict)  # what a quant_method means for it, where not what it says
     head: bool = True
+    attends: bool = True  # whether any layer has attention heads
     norm: bool = True
     pipeline: bool = True
     renamed: Mapping[str, str] = field(default_factory=dict)  # keys of its config.json that others spell differently
     name: str = ""
     bidirectional_images: bool = False
     text_by_type: bool = False  # the text model is what text_config's model_type says
+    adapted: Callable[[Config], Config] | None = None  # what else its config.json must be given before it is read as others are
+    word_width: str = ""  # the key of the width of words where it is not the layers'
     whole_stages: frozenset[str] = frozenset()  # of "embedding", "norm", "head": what every pipeline stage builds, not only its own

@@ -87,10 +87,10 @@ def mamba2(
     conv_bias: bool = True,
     normed: bool = True,
 ) -> tuple[list[Module], RecurrentState]:
-    """One Mamba2 mixer and its state; groups fewer than ranks are replicated."""
+    """One Mamba2 mixer and its state; a single group is replicated, several must be divided (mamba_mixer2.py)."""
     width = heads * head_dim
     inner = Axis(width, Split.TP)
-    shared = Axis(groups * state, Split.HEADS, groups)
+    shared = Axis(groups * state, Split.GROUPS, groups)
     conv = (inner, shared, shared)
     modules: list[Module] = [
         Tensor(name=f"{name}.A", axes=(Axis(heads, Split.TP),), bits=32),

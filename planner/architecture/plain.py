@@ -73,6 +73,7 @@ def shaped(shape: Shape) -> Callable[[Config, Dims], LayerBuilder]:
 
 OLMO = Shape(norms=())
 OLMO2 = Shape(norms=("post_attention_layernorm", "post_feedforward_layernorm"), whole_norms=True, every=4)
+VAULT_GEMMA = Shape(norms=("input_layernorm", "pre_feedforward_layernorm"), every=2)
 HUNYUAN = Shape(head_norms=True)
 ARCEE = Shape(gated=False)
 APERTUS = Shape(gated=False, norms=("attention_layernorm", "feedforward_layernorm"), head_norms=True, activation=2)

@@ -87,6 +87,14 @@ def mimo_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
     return rope_tables(config, dims) * 2
 
 
+def laguna_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    """Laguna: a table for each kind of layer, each with the share of a head that its kind rotates."""
+    nested = {key: Config(v, config.path) for key, v in config.section("rope_parameters").data.items() if isinstance(v, dict)}
+    kinds = set(config.texts("layer_types")) or {"full_attention"}
+    parts = [part for key, part in nested.items() if key in kinds] or [Config({}, config.path)]
+    return tuple(dict.fromkeys(_table(part, dims.max_length, int(dims.head_dim * part.number("partial_rotary_factor", default=1.0)), 16) for part in parts))
+
+
 def step_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
     """Step 3.5: one table for each share of a head that is rotated; scaling only for the layer types that are to have it."""
     if config.has("rope_parameters"):

@@ -41,17 +41,17 @@ class Layer:
 LayerBuilder = Callable[[Scope, int], Layer]
 
 
-def read_dims(config: Config) -> Dims:
-    """Read the dimensions that every Hugging Face text config carries."""
-    heads = config.integer("num_attention_heads", high=65_536)
+def read_dims(config: Config, *, attends: bool = True) -> Dims:
+    """Read the dimensions that every Hugging Face text config carries; a model that does not attend has no heads."""
+    heads = config.integer("num_attention_heads", high=65_536) if attends else 0
     hidden = config.integer("hidden_size", high=1_000_000)
-    kv_heads = config.integer("num_key_value_heads", default=heads, high=65_536)
+    kv_heads = config.integer("num_key_value_heads", default=heads, high=65_536) if attends else 0
     return Dims(
         hidden=hidden,
         layers=config.integer("num_hidden_layers", default=len(config.items("layers_block_type")) or None, high=2_000),
         heads=heads,
         kv_heads=kv_heads,
-        head_dim=config.integer("head_dim", default=max(1, hidden // heads), high=65_536),
+        head_dim=config.integer("head_dim", default=max(1, hidden // max(1, heads)), high=65_536),
         intermediate=config.integer("intermediate_size", default=1),
         vocab=config.integer("vocab_size"),
         max_length=config.integer("max_position_embeddings", default=8192, high=MAX_LENGTH),

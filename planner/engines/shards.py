@@ -33,6 +33,10 @@ def axis_size(axis: Axis, tp: int) -> int:
             if axis.units % tp and tp % axis.units:
                 raise NotDivisibleError(f"{axis.units} key-value heads and tensor parallel size {tp}: one must divide the other")
             return max(1, axis.units // tp) * (axis.size // axis.units)
+        case Split.GROUPS:
+            if axis.units % tp and axis.units > 1:
+                raise NotDivisibleError("If tensor parallel world size does not divide num_groups, then num_groups must equal 1.")
+            return max(1, axis.units // tp) * (axis.size // axis.units)
         case Split.EVEN:
             return axis.size if axis.units % tp else axis_size(Axis(axis.size, Split.TP), tp)
         case Split.VOCAB:

@@ -17,6 +17,7 @@ class Split(StrEnum):
     WHOLE = "whole"  # every rank holds all of it
     TP = "tp"  # size / tp, must divide
     HEADS = "heads"  # in units (heads) shared out; replicated once ranks outnumber units
+    GROUPS = "groups"  # in units (groups of a Mamba 2 state), a single one replicated
     EVEN = "even"  # size / tp where tp divides the units, else every rank holds all of it
     VOCAB = "vocab"  # padded to a multiple of 64, then / tp
 

@@ -11,6 +11,9 @@ from importlib import import_module
 from planner.architecture.family import Family
 
 NAMES = {
+    "early": """
+        OPTForCausalLM GPT2LMHeadModel GPTJForCausalLM BloomForCausalLM GPTBigCodeForCausalLM DbrxForCausalLM
+    """,
     "dense": """
         LlamaForCausalLM MistralForCausalLM Ministral3ForCausalLM Qwen2ForCausalLM Glm4ForCausalLM Exaone4ForCausalLM CohereForCausalLM
         Cohere2ForCausalLM Ernie4_5ForCausalLM Qwen3ForCausalLM Phi3ForCausalLM GraniteForCausalLM SmolLM3ForCausalLM SeedOssForCausalLM
@@ -19,6 +22,7 @@ NAMES = {
         MiniCPMForCausalLM OrionForCausalLM ApertusForCausalLM FalconForCausalLM NemotronForCausalLM StableLmForCausalLM Starcoder2ForCausalLM
         PhiForCausalLM GPTNeoXForCausalLM ArceeForCausalLM HeliumForCausalLM HunYuanDenseV1ForCausalLM OlmoForCausalLM Olmo2ForCausalLM
         Olmo3ForCausalLM
+        TeleChat3ForCausalLM GraniteSWAForCausalLM Jais2ForCausalLM VaultGemmaForCausalLM
     """,
     "images": """
         Mistral3ForConditionalGeneration Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration Qwen3VLForConditionalGeneration
@@ -36,6 +40,7 @@ NAMES = {
         MixtralForCausalLM GptOssForCausalLM Llama4ForCausalLM Glm4MoeForCausalLM MiniMaxM2ForCausalLM MiniMaxM3SparseForCausalLM
         MiMoV2FlashForCausalLM AfmoeForCausalLM ExaoneMoeForCausalLM ExaoneMoEForCausalLM PhiMoEForCausalLM HunYuanMoEV1ForCausalLM
         FlexOlmoForCausalLM BailingMoeForCausalLM BailingMoeV2ForCausalLM Step3p5ForCausalLM DeepseekForCausalLM
+        GraniteMoeSWAForCausalLM MellumForCausalLM Kolibri1ForCausalLM Cohere2MoeForCausalLM LagunaForCausalLM HYV3ForCausalLM
     """,
     "pooling": """
         Qwen3Model LlamaModel MistralModel Qwen2Model LlamaForSequenceClassification Qwen2ForSequenceClassification Qwen3ForSequenceClassification
@@ -45,6 +50,7 @@ NAMES = {
     "hybrid": """
         Qwen3NextForCausalLM Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM GraniteMoeHybridForCausalLM Lfm2ForCausalLM Lfm2MoeForCausalLM
         FalconH1ForCausalLM KimiLinearForCausalLM NemotronHForCausalLM
+        MambaForCausalLM FalconMambaForCausalLM Mamba2ForCausalLM JambaForCausalLM Zamba2ForCausalLM NemotronHPuzzleForCausalLM
     """,
     "latent": """
         DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM DeepseekV4ForCausalLM GlmMoeDsaForCausalLM Glm4MoeLiteForCausalLM

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.architecture import own, plain, rope, text
+from planner.architecture.composed import Heads, decoder, gated
 from planner.architecture.family import ALL_ENDS, Family
 
 LLAMA = Family(layers=text.llama(), name="llama")
@@ -27,6 +28,7 @@ CHATGLM = Family(
     },
     name="glm",
 )
+GRANITE_SWA = Heads(sinks=True, window=128, every=4, first=True)
 
 
 def _shaped(shape: plain.Shape, name: str) -> Family:
@@ -86,4 +88,10 @@ FAMILIES: Mapping[str, Family] = {
     "OlmoForCausalLM": replace(_shaped(plain.OLMO, "olmo"), norm=False),
     "Olmo2ForCausalLM": _shaped(plain.OLMO2, "olmo"),
     "Olmo3ForCausalLM": _shaped(plain.OLMO2, "olmo"),
+    "TeleChat3ForCausalLM": LLAMA,
+    "GraniteSWAForCausalLM": Family(layers=decoder(GRANITE_SWA, gated()), tied=True, name="granite"),
+    "Jais2ForCausalLM": replace(_shaped(plain.STARCODER2, "jais"), rope=rope.no_rope),
+    "VaultGemmaForCausalLM": replace(
+        _shaped(plain.VAULT_GEMMA, "gemma"), tied=True, defaults={"sliding_window": 4096, "num_key_value_heads": 4, "head_dim": 256}
+    ),
 }

@@ -6,13 +6,23 @@ from collections.abc import Mapping
 from functools import partial
 
 from planner.architecture import experts, minimax_m3, moe, plain, rope
+from planner.architecture.composed import TWO, Bank, Heads, decoder, routed
+from planner.architecture.families.dense import GRANITE_SWA
 from planner.architecture.family import ALL_ENDS, Family
+from planner.facts.storage import FP32
 
 QWEN3_MOE = Family(layers=moe.qwen_moe(bias=False, qk_norm=True), whole_stages=ALL_ENDS, name="qwen")
 GLM4_MOE = Family(layers=moe.glm4_moe, rope=rope.HALF, name="glm")
 EXAONE_MOE = Family(layers=experts.exaone_moe, name="exaone")
 BAILING = Family(layers=experts.bailing_moe, name="ling")
 MINIMAX_M3 = Family(layers=minimax_m3.minimax_m3, name="minimax")
+GRANITE_BANK = Bank(experts=("num_local_experts",), width=("intermediate_size",), shared=("shared_intermediate_size",))
+KOLIBRI = Bank(experts=("num_local_experts", "num_experts"), shared=("shared_expert_intermediate_size",))
+COHERE2 = Heads(window=4096)
+COHERE2_BANK = Bank(width=("intermediate_size",), shared_count=("num_shared_experts",))
+LAGUNA = Heads(norms="head", gate="gating", heads="num_attention_heads_per_layer")
+LAGUNA_BANK = Bank(correction=True, shared=("shared_expert_intermediate_size",), fused=False)
+HUNYUAN_3 = Bank(width=("expert_hidden_dim",), router=FP32, correction=True, shared_count=("num_shared_experts",))
 
 FAMILIES: Mapping[str, Family] = {
     "Ernie4_5_MoeForCausalLM": Family(layers=moe.ernie, tied=True, name="ernie"),
@@ -38,4 +48,22 @@ FAMILIES: Mapping[str, Family] = {
     "BailingMoeV2ForCausalLM": BAILING,
     "Step3p5ForCausalLM": Family(layers=experts.step3p5, rope=rope.step_rope, renamed={"num_attention_groups": "num_key_value_heads"}, name="step"),
     "DeepseekForCausalLM": Family(layers=experts.deepseek_moe, name="deepseek"),
+    "GraniteMoeSWAForCausalLM": Family(layers=decoder(GRANITE_SWA, routed(GRANITE_BANK, dense_key="")), whole_stages=ALL_ENDS, name="granite"),
+    "MellumForCausalLM": Family(
+        layers=decoder(Heads(norms="head", window=1024), routed(Bank(), dense_key="")), rope=rope.no_rope, defaults={"head_dim": 128}, name="mellum"
+    ),
+    "Kolibri1ForCausalLM": Family(
+        layers=decoder(Heads(norms="head", window=513, every=5), routed(KOLIBRI, dense_key=""), (*TWO, "post_self_attn_layernorm", "post_mlp_layernorm")),
+        rope=rope.no_rope,
+        defaults={"head_dim": 128},
+        name="kolibri",
+    ),
+    "Cohere2MoeForCausalLM": Family(
+        layers=decoder(COHERE2, routed(COHERE2_BANK, dense_width="prefix_dense_intermediate_size"), ("input_layernorm",), wider=1),
+        tied=True,
+        whole_stages=ALL_ENDS,
+        name="cohere",
+    ),
+    "LagunaForCausalLM": Family(layers=decoder(LAGUNA, routed(LAGUNA_BANK, dense_layers=1, dense_key="")), rope=rope.laguna_rope, name="laguna"),
+    "HYV3ForCausalLM": Family(layers=decoder(Heads(norms="head", norms_key="qk_norm"), routed(HUNYUAN_3)), whole_stages=ALL_ENDS, name="hunyuan"),
 }

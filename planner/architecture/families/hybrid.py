@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from planner.architecture import hybrid, kimi_linear, rope
+from planner.architecture import hybrid, kimi_linear, mamba, rope
 from planner.architecture.family import ALL_ENDS, EMBEDDING, Family
 
 QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=rope.QUARTER, whole_stages=frozenset({"embedding", "head"}), name="qwen")
@@ -16,6 +17,8 @@ KIMI_LINEAR = Family(
     renamed={"num_experts_per_token": "num_experts_per_tok"},
     name="kimi",
 )
+NEMOTRON_H = Family(layers=hybrid.nemotron_h, whole_stages=ALL_ENDS, rope=rope.no_rope, name="nemotron")
+MAMBA = Family(layers=mamba.mamba, rope=rope.no_rope, tied=True, attends=False, whole_stages=ALL_ENDS, defaults={"max_position_embeddings": 2048}, name="mamba")
 
 FAMILIES: Mapping[str, Family] = {
     "Qwen3NextForCausalLM": QWEN_NEXT,
@@ -26,5 +29,11 @@ FAMILIES: Mapping[str, Family] = {
     "Lfm2MoeForCausalLM": Family(layers=hybrid.lfm2, tied=True, name="lfm"),
     "FalconH1ForCausalLM": Family(layers=hybrid.falcon_h1, name="falcon"),
     "KimiLinearForCausalLM": KIMI_LINEAR,
-    "NemotronHForCausalLM": Family(layers=hybrid.nemotron_h, whole_stages=ALL_ENDS, rope=rope.no_rope, name="nemotron"),
+    "NemotronHForCausalLM": NEMOTRON_H,
+    "MambaForCausalLM": MAMBA,
+    "FalconMambaForCausalLM": MAMBA,
+    "Mamba2ForCausalLM": replace(MAMBA, layers=mamba.mamba2_only, tied=False, pipeline=False),
+    "JambaForCausalLM": Family(layers=mamba.jamba, rope=rope.no_rope, whole_stages=ALL_ENDS, name="jamba"),
+    "Zamba2ForCausalLM": Family(layers=mamba.zamba2, rope=mamba.zamba2_rope, tied=True, pipeline=False, adapted=mamba.zamba2_keys, name="zamba"),
+    "NemotronHPuzzleForCausalLM": NEMOTRON_H,
 }

@@ -195,6 +195,9 @@ def cache_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[Cache
     """Group layers so that every group has about as many (_get_kv_cache_groups_uniform_page_size)."""
     if not specs:
         return ()
+    if all(cache_kind(spec.attention) is CacheKind.STATE for spec in specs):
+        # without attention prefixes are not cached, so that a request holds one state (config/vllm.py, MambaManager)
+        return (replace(_group(specs[-1], _pages(specs), layout), checkpoints=1 - BLOCKS_OF_A_STATE),)
     if len({_slots(spec) for spec in specs}) == 1:
         return (_group(specs[-1], _pages(specs), layout),)
     if any(cache_kind(spec.attention) is CacheKind.COMPRESSED for spec in specs):
