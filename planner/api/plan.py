@@ -14,7 +14,7 @@ from planner.questions.asked import File, Host, Pins, naming, public, release, r
 from planner.questions.stack_file import with_row
 
 if TYPE_CHECKING:
-    from planner.report.contract import CheckJson, PlanJson
+    from planner.report.contract_parts import CheckJson, PlanJson
     from planner.report.explained import ExplainJson
 
 

@@ -18,7 +18,7 @@ from planner.cli.printing import print_json
 from planner.cli.values import BenchValues, values_of
 from planner.engines import first_engine
 from planner.errors import PlannerError, require
-from planner.report.contract_parts import HEAD
+from planner.report.head import HEAD
 
 if TYPE_CHECKING:
     from planner.engines.vllm.plan import Plan

@@ -18,7 +18,7 @@ from planner.facts.question import HostName, ServiceRow, StackRow
 from planner.facts.record import dataclass
 from planner.questions.command_line import command_line
 from planner.questions.fields import FIELDS, MOST_COUNT
-from planner.report.contract_parts import HEAD
+from planner.report.head import HEAD
 from planner.units import parse_context
 
 if TYPE_CHECKING:

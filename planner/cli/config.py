@@ -11,7 +11,7 @@ from planner.cli.defaults import KEYS, config_file, own_files, read_defaults, re
 from planner.cli.own_rows import use_own
 from planner.cli.printing import print_json
 from planner.errors import PlannerError, did_you_mean
-from planner.report.contract_parts import HEAD
+from planner.report.head import HEAD
 
 _LIST = "\n".join(f"  {key:13} {what}" for key, (_, what) in KEYS.items())
 

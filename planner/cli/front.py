@@ -14,7 +14,7 @@ from planner.cli.own_rows import own_rows
 from planner.cli.printing import print_at_width, print_json
 from planner.errors import PlannerError
 from planner.questions.command_line import command_line
-from planner.report.contract_parts import HEAD
+from planner.report.head import HEAD
 from planner.units import parse_context, tokens
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from planner.engines import first_engine
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.command_line import flag_of
 from planner.facts.record import dataclass
-from planner.report.contract_parts import HEAD
+from planner.report.head import HEAD
 from planner.units import GIB, MIB
 
 if TYPE_CHECKING:

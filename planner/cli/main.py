@@ -23,7 +23,7 @@ from planner.errors import PlannerError, WorldError, one_line
 from planner.facts.command_line import flag_of
 from planner.facts.verdict import SCHEMAS
 from planner.questions.fields import FIELDS
-from planner.report.contract_parts import HEAD
+from planner.report.head import HEAD
 from planner.text import shown
 
 _LATER = {  # module and short help: the help of all is printed without importing them

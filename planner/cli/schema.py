@@ -14,9 +14,9 @@ from planner.facts.question import StackRow
 from planner.facts.verdict import SCHEMAS
 from planner.report.capacity import CapacityJson
 from planner.report.chosen import MachinesJson, ModelsJson
-from planner.report.contract import CheckJson, PlanJson
-from planner.report.contract_parts import SCHEMA, SettingsJson
+from planner.report.contract_parts import CheckJson, PlanJson, SettingsJson
 from planner.report.explained import ExplainJson
+from planner.report.head import SCHEMA
 from planner.report.listings import (
     ArchitecturesJson,
     BenchJson,

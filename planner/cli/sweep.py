@@ -17,7 +17,7 @@ from planner.errors import PlannerError
 from planner.facts.hardware import Host
 from planner.grid.interrupt import Interruption
 from planner.questions.fields import FIELDS, MOST_COUNT
-from planner.report.contract_parts import HEAD
+from planner.report.head import HEAD
 from planner.units import parse_context
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from planner.facts.speed import significant
 from planner.facts.verdict import Grade
 from planner.questions.capacity import Asked, Capacity, Held
 from planner.questions.replicas import CapacityAnswer
-from planner.report.contract_parts import HEAD, AnswerJson
+from planner.report.contract_parts import AnswerJson
+from planner.report.head import HEAD
 from planner.report.table import Column, Fitted, Row
 from planner.report.text import Piece, Text
 from planner.units import tokens

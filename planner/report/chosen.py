@@ -12,8 +12,9 @@ from planner.facts.verdict import Verdict
 from planner.questions.choose import DOUBLING_MONTHS
 from planner.questions.machines import Machine
 from planner.questions.shortlist import MachinesAnswer, ModelsAnswer
-from planner.report.contract_parts import HEAD, AnswerJson
-from planner.report.speed import SpeedJson, blank_notes, speed_json, speed_reason
+from planner.report.contract_parts import AnswerJson, SpeedJson
+from planner.report.head import HEAD
+from planner.report.speed import blank_notes, speed_json, speed_reason
 from planner.report.table import Column, Fitted, Row
 from planner.report.text import Piece, Text
 from planner.units import tokens

@@ -4,97 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, NotRequired
-
-from typing_extensions import TypedDict
+from typing import TYPE_CHECKING
 
 from planner.facts.alternatives import Alternative
-from planner.facts.deployment import Deployment
 from planner.facts.plan import Plan
-from planner.facts.verdict import Rejection, Verdict, Warn
-from planner.report.contract_parts import (
-    HEAD,
-    AlternativeJson,
-    AnswerJson,
-    CommandJson,
-    EngineJson,
-    HardwareJson,
-    MemoryJson,
-    ModelJson,
-    ProblemJson,
-    RejectionJson,
-    SettingsJson,
-    WarningJson,
-)
+from planner.facts.verdict import Rejection, Warn
+from planner.report.head import HEAD
 from planner.report.lead import answer_headline, headline, outcome
-from planner.report.speed import SpeedJson, speed_json, speed_reason
+from planner.report.speed import speed_json, speed_reason
 from planner.text import redact_words
 
 if TYPE_CHECKING:
     from planner.questions.plan import Answer
-
-
-class ServerJson(TypedDict):
-    """What is said of one server. `layers` are there where an engine may leave some on the CPU."""
-
-    verdict: Verdict
-    settings: SettingsJson
-    reasons: dict[str, str]
-    memory: MemoryJson
-    longest_context: int
-    layers: NotRequired[int]
-    layers_on_gpu: NotRequired[int]
-    speed: SpeedJson | None
-    speed_reason: str | None
-    rejection: RejectionJson | None
-
-
-class ServiceJson(ServerJson):
-    """One server among several: on which GPUs, with which share of them, and its ledger; in the order in which they start."""
-
-    name: str
-    model: str
-    quantization: str | None
-    port: int
-    gpus: list[int]
-    held_bytes: int
-
-
-class PlanJson(AnswerJson, ServerJson):
-    """One answer; what it says of one server is about the main one."""
-
-    headline: str
-    requirements_met: bool
-    meets_wish: bool
-    """As `requirements_met`, which replaces it; it goes with schema 3."""
-    model: ModelJson
-    hardware: HardwareJson
-    engine: EngineJson
-    alternatives: list[AlternativeJson]
-    services: list[ServiceJson]
-    commands: list[CommandJson]
-    files: list[str]
-    question: dict[str, object]
-    warnings: list[WarningJson]
-    deployment: Deployment
-
-
-class CheckJson(AnswerJson):
-    """The answer about a command; `memory` is null where no ledger can be made, `not_covered` are flags that the ledger does not hold."""
-
-    verdict: Verdict
-    headline: str
-    problems: list[ProblemJson]
-    model: ModelJson
-    hardware: HardwareJson
-    engine: EngineJson
-    settings: SettingsJson
-    memory: MemoryJson | None
-    alternatives: list[AlternativeJson]
-    commands: list[CommandJson]
-    files: list[str]
-    not_covered: list[str]
-    warnings: list[WarningJson]
+    from planner.report.contract_parts import (
+        AlternativeJson,
+        CheckJson,
+        EngineJson,
+        HardwareJson,
+        MemoryJson,
+        ModelJson,
+        PlanJson,
+        RejectionJson,
+        ServerJson,
+        ServiceJson,
+        SettingsJson,
+        WarningJson,
+    )
 
 
 def check_json(plan: Plan) -> CheckJson:

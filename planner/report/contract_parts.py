@@ -1,4 +1,4 @@
-"""Parts of the JSON contract: the model, the hardware, the engine, the ledger, what to start, what to know."""
+"""The types of the JSON contract: an answer and its parts. Only type checkers and `cli.schema` read them: a plan does without."""
 
 from __future__ import annotations
 
@@ -6,11 +6,8 @@ from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from planner.facts.verdict import Verdict
-from planner.version import VERSION
-
-SCHEMA: Literal[2] = 2
-"""The version of the contract; docs/json.md says when it rises."""
+from planner.facts.deployment import Deployment
+from planner.facts.verdict import BoundBy, Grade, Verdict
 
 
 class AnswerJson(TypedDict):
@@ -18,10 +15,6 @@ class AnswerJson(TypedDict):
 
     schema: Literal[2]
     plan_version: str
-
-
-HEAD: AnswerJson = {"schema": SCHEMA, "plan_version": VERSION}
-"""What every answer begins with."""
 
 
 class ModelJson(TypedDict):
@@ -155,3 +148,105 @@ class ProblemJson(TypedDict):
     code: str
     message: str
     fix: str
+
+
+class RangeJson(TypedDict):
+    """A figure at three outlooks; 80 % of measured ones lie between the ends."""
+
+    cautious: float
+    expected: float
+    hopeful: float
+
+
+class EndsJson(TypedDict):
+    """A figure and its interval; 80 % of measured ones lie in it."""
+
+    low: float
+    expected: float
+    high: float
+
+
+class SpeedJson(TypedDict):
+    """What `concurrency` requests at once see (seconds to the first token and per further one) and get together; two significant digits (docs/speed.md).
+
+    Where only the GPU's memory bandwidth is known, `output_tokens_per_s` and `ttft_s` are null; `because` says so. `answer_tokens`, `users`,
+    `tokens_per_s` (of one user alone), `total_tokens_per_s` and `time_to_first_token_s` (alone) are version 1's and go with version 3.
+    """
+
+    grade: Grade
+    because: str
+    prompt_tokens: int
+    output_tokens: int
+    concurrency: int
+    tpot_s: EndsJson
+    ttft_s: EndsJson | None
+    output_tokens_per_s: EndsJson | None
+    answer_tokens: int
+    users: int
+    tokens_per_s: RangeJson
+    total_tokens_per_s: RangeJson | None
+    time_to_first_token_s: RangeJson | None
+    bound_by: BoundBy
+
+
+class ServerJson(TypedDict):
+    """What is said of one server. `layers` are there where an engine may leave some on the CPU."""
+
+    verdict: Verdict
+    settings: SettingsJson
+    reasons: dict[str, str]
+    memory: MemoryJson
+    longest_context: int
+    layers: NotRequired[int]
+    layers_on_gpu: NotRequired[int]
+    speed: SpeedJson | None
+    speed_reason: str | None
+    rejection: RejectionJson | None
+
+
+class ServiceJson(ServerJson):
+    """One server among several: on which GPUs, with which share of them, and its ledger; in the order in which they start."""
+
+    name: str
+    model: str
+    quantization: str | None
+    port: int
+    gpus: list[int]
+    held_bytes: int
+
+
+class PlanJson(AnswerJson, ServerJson):
+    """One answer; what it says of one server is about the main one."""
+
+    headline: str
+    requirements_met: bool
+    meets_wish: bool
+    """As `requirements_met`, which replaces it; it goes with schema 3."""
+    model: ModelJson
+    hardware: HardwareJson
+    engine: EngineJson
+    alternatives: list[AlternativeJson]
+    services: list[ServiceJson]
+    commands: list[CommandJson]
+    files: list[str]
+    question: dict[str, object]
+    warnings: list[WarningJson]
+    deployment: Deployment
+
+
+class CheckJson(AnswerJson):
+    """The answer about a command; `memory` is null where no ledger can be made, `not_covered` are flags that the ledger does not hold."""
+
+    verdict: Verdict
+    headline: str
+    problems: list[ProblemJson]
+    model: ModelJson
+    hardware: HardwareJson
+    engine: EngineJson
+    settings: SettingsJson
+    memory: MemoryJson | None
+    alternatives: list[AlternativeJson]
+    commands: list[CommandJson]
+    files: list[str]
+    not_covered: list[str]
+    warnings: list[WarningJson]

@@ -9,8 +9,9 @@ from typing_extensions import TypedDict
 from planner.engines import ENGINES
 from planner.facts.hardware import GpuSpec
 from planner.facts.observed import Difference, Explained, Remedy
-from planner.report.contract import CheckJson, check_json
-from planner.report.contract_parts import HEAD, AnswerJson
+from planner.report.contract import check_json
+from planner.report.contract_parts import AnswerJson, CheckJson
+from planner.report.head import HEAD
 from planner.report.table import Column, Grid
 from planner.report.text import Piece, Text
 from planner.units import GIB, tokens

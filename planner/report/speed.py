@@ -3,50 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-
-from typing_extensions import TypedDict
+from typing import TYPE_CHECKING
 
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate
-from planner.facts.verdict import BoundBy, Grade
 
-
-class RangeJson(TypedDict):
-    """A figure at three outlooks; 80 % of measured ones lie between the ends."""
-
-    cautious: float
-    expected: float
-    hopeful: float
-
-
-class EndsJson(TypedDict):
-    """A figure and its interval; 80 % of measured ones lie in it."""
-
-    low: float
-    expected: float
-    high: float
-
-
-class SpeedJson(TypedDict):
-    """What `concurrency` requests at once see (seconds to the first token and per further one) and get together; two significant digits (docs/speed.md).
-
-    Where only the GPU's memory bandwidth is known, `output_tokens_per_s` and `ttft_s` are null; `because` says so. `answer_tokens`, `users`,
-    `tokens_per_s` (of one user alone), `total_tokens_per_s` and `time_to_first_token_s` (alone) are version 1's and go with version 3.
-    """
-
-    grade: Grade
-    because: str
-    prompt_tokens: int
-    output_tokens: int
-    concurrency: int
-    tpot_s: EndsJson
-    ttft_s: EndsJson | None
-    output_tokens_per_s: EndsJson | None
-    answer_tokens: int
-    users: int
-    tokens_per_s: RangeJson
-    total_tokens_per_s: RangeJson | None
-    time_to_first_token_s: RangeJson | None
-    bound_by: BoundBy
+if TYPE_CHECKING:
+    from planner.report.contract_parts import EndsJson, RangeJson, SpeedJson
 
 
 def _range(figure: Range) -> RangeJson:

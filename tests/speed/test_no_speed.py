@@ -19,8 +19,9 @@ from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import NoSpeed, SpeedEstimate
 from planner.questions.plan import answer_for
 from planner.report.contract import plan_json
+from planner.report.contract_parts import SpeedJson
 from planner.report.html import report
-from planner.report.speed import SpeedJson, blank_notes, speed_json, speed_reason
+from planner.report.speed import blank_notes, speed_json, speed_reason
 from planner.report.view import view_of
 from planner.report.words import speed_lines
 from planner.speed.roofline import fitted
