@@ -42,7 +42,7 @@ class Entry:
     @property
     def config(self) -> RowData:
         """The keys of config.json that decide sizes, with this variant's quantization."""
-        return self.row.config | ({"quantization_config": self.variant.quantization} if self.variant.quantization else {})
+        return self.row.config_of(self.variant)
 
     @property
     def bits(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import field, replace
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -151,12 +152,16 @@ class ModelRow:
         """Whether it is a person's own and not the catalogue's."""
         return False
 
+    def config_of(self, variant: Variant) -> RowData:
+        """The keys of this variant's config.json that decide sizes: the row's, its own in their place, and how it is quantized."""
+        own = merged(self.config, variant.config) if variant.config else self.config
+        return own | {"quantization_config": variant.quantization} if variant.quantization else own
+
     def spec(self, variant: Variant, online: str | None = None) -> ModelSpec:
         """The model as this variant stores it, or as vLLM does that quantizes it while loading; built once."""
         key = (variant.name, json.dumps(variant.quantization, sort_keys=True), online)
         if key not in self._built:
-            config = {**self.config, "quantization_config": variant.quantization} if variant.quantization else self.config
-            built = build_model(Config(config, self.origin), self.name, online=online)
+            built = build_model(Config(self.config_of(variant), self.origin), self.name, online=online)
             self._built[key] = replace(built, chat=self.chat(variant))
         return self._built[key]
 
@@ -206,3 +211,8 @@ class PriceFile:
 
 def _gib(value: float | None) -> int | None:
     return None if value is None else int(value * GIB)
+
+
+def merged(base: RowData, own: Mapping[str, object]) -> RowData:
+    """The keys of `base` with those of `own` in their place, inside nested objects too."""
+    return base | {key: merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value for key, value in own.items()}

@@ -7,20 +7,12 @@ from planner.catalogue.shipped import shipped
 from planner.engines import ENGINES, first_engine
 from planner.engines.catalogue import plain_form
 
-_ORIGINAL = ("base", "bf16", "thinking")  # variants that are named for something else than how they are stored
-
 
 def stored_as(entry: Entry) -> str:
-    """How a variant is quantized: bf16, or its format's name."""
-    own = entry.config.get("quantization_config") or {}
+    """How a variant is quantized: bf16, or the name of its format, which is a quantized variant's own name."""
     if entry.variant.format:
         return plain_form(entry.variant.format)
-    if entry.variant.name not in _ORIGINAL:
-        return entry.variant.name
-    method = str(own.get("quant_method", "bf16"))
-    if method != "compressed-tensors":
-        return method
-    return f"{entry.bits}-bit"
+    return entry.variant.name if entry.variant.quantization else "bf16"
 
 
 def weights_bytes(entry: Entry) -> int:

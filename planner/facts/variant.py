@@ -19,6 +19,8 @@ class Variant:
     repo: str
     quantization: dict[str, object] = field(default_factory=dict)
     """Its quantization_config, as the checkpoint's config.json has it."""
+    config: dict[str, object] = field(default_factory=dict)
+    """Keys of its config.json that differ from the row's; those of a nested object take the place of the row's one by one."""
     runtime: str = ""
     """The engine whose own format it has; without it a checkpoint as its makers store it."""
     format: str | None = None
