@@ -9,8 +9,8 @@ from typing import assert_never
 from planner.architecture import gemma4
 from planner.architecture.blocks import Scope, embedding, norm
 from planner.architecture.config import MAX_LENGTH, Config
-from planner.architecture.defaults import completed
-from planner.architecture.families import FAMILIES, TEXT_TYPES
+from planner.architecture.defaults import completed, decoder
+from planner.architecture.families import FAMILIES
 from planner.architecture.family import Family
 from planner.architecture.quantization import online_quantization, read_quantization
 from planner.architecture.rope import rope_settings
@@ -120,16 +120,17 @@ def _ends(family: Family, scope: Scope, dims: Dims, *, tied: bool) -> dict[str, 
 def _with_text(family: Family, config: Config) -> Family:
     """The family of the text model, with what the whole model adds to it."""
     kind = config.text("model_type", default="llama")
-    if kind not in TEXT_TYPES:
-        raise UnsupportedModelError(f"{config.path}: text model {kind!r} is not supported here", f"expected one of {', '.join(TEXT_TYPES)}")
-    text = FAMILIES[TEXT_TYPES[kind]]
+    named = [*config.texts("architectures"), decoder(kind)]
+    text = next((FAMILIES[name] for name in named if name in FAMILIES), None)
+    if text is None:
+        raise UnsupportedModelError(f"{config.path}: text model {kind!r} is not supported here")
     return replace(
         text,
         tower=family.tower,
         more={**text.more, **family.more},
         bidirectional_images=family.bidirectional_images,
         tied_by_text=family.tied_by_text,
-        pipeline=family.pipeline,
+        pipeline=family.pipeline and text.pipeline,
     )
 
 

@@ -27,18 +27,37 @@ class SectionDefaults(TypedDict):
 
 
 class ClassDefaults(TypedDict):
-    """One configuration class: its defaults, other names of its keys, its nested configs, whether a tied text model ties the whole."""
+    """One configuration class: its defaults, other names of its keys, its nested configs, whether a tied text model ties the whole, which decoder it is of."""
 
     values: Values
     names: NotRequired[Mapping[str, str]]
     sections: NotRequired[Mapping[str, SectionDefaults]]
     tied_by_text: NotRequired[bool]
+    decoder: NotRequired[str]
+
+
+# names under which a file holds the config of its text model (transformers_utils/config.py _CONFIG_ATTRS_MAPPING, and classes of vLLM's own)
+_TEXT = ("llm_config", "language_config")
+_UNKNOWN: ClassDefaults = {"values": {}}
 
 
 def completed(config: Config) -> Config:
-    """The same config with what its class takes where the file says nothing; unchanged where the class is not known."""
-    row = _table().get(str(config.data.get("model_type")))
-    return Config(_completed(config.data, row), config.path) if row else config
+    """The same config with what its class takes where the file says nothing, its text model under `text_config`.
+
+    Of a class that only remote code knows, the sections that say their own class are completed.
+    """
+    data = config.data
+    text = next((name for name in _TEXT if name in data and "text_config" not in data), None)
+    whole = _completed({**data, "text_config": data[text]} if text else data, _table().get(str(data.get("model_type")), _UNKNOWN))
+    thinker = whole.get("thinker_config")  # of the three models of an Omni checkpoint the one that vLLM serves
+    if isinstance(thinker, dict):
+        whole = {**{key: value for key, value in thinker.items() if key != "tie_word_embeddings"}, **whole}
+    return Config(whole, config.path)
+
+
+def decoder(kind: str) -> str:
+    """The architecture that serves a model_type as a text model, "" where none does (transformers' MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)."""
+    return _table().get(kind, _UNKNOWN).get("decoder", "")
 
 
 @cache
@@ -50,6 +69,9 @@ def _table() -> Mapping[str, ClassDefaults]:
 def _completed(data: Values, row: ClassDefaults) -> dict[str, object]:
     """The values of one class, those of its sections included."""
     whole, sections = dict(data), row.get("sections", {})
+    for key, value in data.items():
+        if key not in sections and key.endswith("_config") and isinstance(value, dict) and (own := _table().get(str(value.get("model_type")))):
+            whole[key] = _completed(value, own)
     for key, section in sections.items():
         if key == "text_config" and key not in data and "num_hidden_layers" in data:
             whole = _filled(whole, _table()[section["kind"]])  # an older file, whose text model stands in the open

@@ -5,7 +5,7 @@ Source: vllm/model_executor/models/{afmoe,exaone_moe,phimoe,bailing_moe,step3p5,
 
 from __future__ import annotations
 
-from planner.architecture.blocks import Scope, correction_bias, gate, norm
+from planner.architecture.blocks import Scope, correction_bias, gate, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.moe import routed_or_dense
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, default_window, full_attention, layer_types, sliding_window, two_norms
@@ -208,5 +208,22 @@ def deepseek_moe(config: Config, dims: Dims) -> LayerBuilder:
         routed = bool(experts) and index >= dense and index % frequency == 0
         mlp = routed_or_dense(scope, dims, routed=routed, router=BF16, correction=False)
         return Layer((*attention_modules(scope, dims), *mlp, *two_norms(dims)), (full_attention(dims),))
+
+    return build
+
+
+def aria(config: Config, dims: Dims) -> LayerBuilder:
+    """Aria's text model: Llama with routed experts beside a shared one; the router is no layer of its own (aria.py AriaTextMoELayer)."""
+    count, shared = config.integer("moe_num_experts", default=8), config.integer("moe_num_shared_experts", default=2)
+
+    def build(scope: Scope, index: int) -> Layer:
+        modules = [
+            *attention_modules(scope, dims, bias=config.flag("attention_bias", default=False)),
+            plain("mlp.router_weight", count, dims.hidden),
+            *scope.gated_mlp("mlp.shared_experts", dims.hidden, dims.intermediate * shared, bias=config.flag("mlp_bias", default=False)),
+            scope.experts("mlp.experts", count, dims.hidden, dims.intermediate),
+            *two_norms(dims),
+        ]
+        return Layer(tuple(modules), (full_attention(dims),))
 
     return build

@@ -1,7 +1,7 @@
 """Prints what vLLM's configuration classes (transformers' and its own) take where a config.json says nothing; run by the judge's own Python.
 
 One JSON object: class -> {"values": {key: default}, "names": {attribute: the key it stands for}, "sections": {key: {"kind": …, "auto": …, "values": …, "optional": …}},
-"tied_by_text": true}. A class is named by its model_type, or by its own name where several share one.
+"tied_by_text": true, "decoder": the architecture that serves it as a text model}. A class is named by its model_type, or by its own name where several share one.
 """
 
 import dataclasses
@@ -85,7 +85,9 @@ def table():
         if attribute.endswith("MAPPING_NAMES") and hasattr(mapping, "items"):
             kinds |= {kind for kind, made_by in mapping.items() if {made_by} & names or (not isinstance(made_by, str) and set(made_by) & names)}
     waiting = [_CONFIG_REGISTRY[kind] if kind in _CONFIG_REGISTRY else TRANSFORMERS[kind] for kind in sorted(kinds)]
-    waiting += [TRANSFORMERS[kind] for kind in ("siglip_vision_model", "clip_vision_model", "pixtral", "phimoe", "qwen2_audio_encoder", "bert")]
+    waiting += [
+        TRANSFORMERS[kind] for kind in ("siglip_vision_model", "clip_vision_model", "siglip2_vision_model", "pixtral", "phimoe", "qwen2_audio_encoder", "bert")
+    ]
     rows = {}
     while waiting:
         cls = waiting.pop()
@@ -94,6 +96,8 @@ def table():
         row = rows[named(cls)] = {"values": values(cls)}
         if cls.attribute_map:
             row["names"] = dict(cls.attribute_map)
+        if (decoder := modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(named(cls))) in names:
+            row["decoder"] = decoder
         nested = sections(cls)
         if nested:
             row["sections"] = {}

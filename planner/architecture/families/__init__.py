@@ -31,6 +31,15 @@ NAMES = {
         LlavaOnevisionForConditionalGeneration InternVLForConditionalGeneration Idefics3ForConditionalGeneration SmolVLMForConditionalGeneration
         PaliGemmaForConditionalGeneration Llama4ForConditionalGeneration Glm4vForConditionalGeneration Glm4vMoeForConditionalGeneration
         MiniMaxM3SparseForConditionalGeneration KimiVLForConditionalGeneration KimiK25ForConditionalGeneration KimiK3ForConditionalGeneration
+        Cohere2VisionForConditionalGeneration Lfm2VlForConditionalGeneration AriaForConditionalGeneration Exaone4_5_ForConditionalGeneration
+    """,
+    "documents": """
+        PaddleOCRVLForConditionalGeneration GlmOcrForConditionalGeneration DeepseekOCRForCausalLM DeepseekOCR2ForCausalLM DeepseekVLV2ForCausalLM
+        DotsOCRForCausalLM LightOnOCRForConditionalGeneration
+    """,
+    "sound": """
+        Qwen2AudioForConditionalGeneration Qwen2_5OmniModel Qwen2_5OmniForConditionalGeneration Qwen3OmniMoeForConditionalGeneration
+        Qwen3ASRForConditionalGeneration Qwen3ASRRealtimeGeneration UltravoxModel VoxtralForConditionalGeneration
     """,
     "gemma": """
         GemmaForCausalLM Gemma2ForCausalLM Gemma3ForCausalLM Gemma3TextModel Gemma4ForCausalLM
@@ -80,13 +89,3 @@ class Families(Mapping[str, Family]):
 
 
 FAMILIES = Families(NAMES)
-
-TEXT_TYPES = {
-    "gemma": "GemmaForCausalLM",
-    "gemma2": "Gemma2ForCausalLM",
-    "llama": "LlamaForCausalLM",
-    "mistral": "MistralForCausalLM",
-    "qwen2": "Qwen2ForCausalLM",
-    "qwen3": "Qwen3ForCausalLM",
-    "granite": "GraniteForCausalLM",
-}

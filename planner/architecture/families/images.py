@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.architecture import gemma4, minimax_m3, moe, rope, text
+from planner.architecture import experts, gemma4, minimax_m3, moe, rope, text
+from planner.architecture.families.dense import FAMILIES as DENSE
 from planner.architecture.families.dense import GLM4, MISTRAL, QWEN2, QWEN3
 from planner.architecture.families.experts import GLM4_MOE, MINIMAX_M3, QWEN3_MOE
 from planner.architecture.families.gemma import GEMMA3, GEMMA4
 from planner.architecture.families.hybrid import KIMI_LINEAR, QWEN35
 from planner.architecture.families.latent import DEEPSEEK
 from planner.architecture.family import Family
-from planner.architecture.towers import glm_kimi, llava, vision
+from planner.architecture.towers import glm_kimi, llava, projectors, vision
 from planner.architecture.towers.tower import TowerBuilder
 
 
-def _by_type(tower: TowerBuilder, name: str) -> Family:
+def by_type(tower: TowerBuilder, name: str) -> Family:
+    """A tower beside whatever text model the config names."""
     return Family(layers=text.llama(), tower=tower, name=name, text_by_type=True)
 
 
@@ -35,18 +37,22 @@ FAMILIES: Mapping[str, Family] = {
         tower=gemma4.gemma4_unified,
         defaults={"hidden_size_per_layer_input": 0, "sliding_window": 1024, "use_bidirectional_attention": "vision"},
     ),
-    "LlavaForConditionalGeneration": _by_type(llava.llava(images=1), "llava"),
-    "LlavaNextForConditionalGeneration": replace(_by_type(llava.llava(images=10), "llava"), more={"every": llava.newline}),
-    "LlavaOnevisionForConditionalGeneration": replace(_by_type(llava.llava(images=10, divided=False), "llava"), more={"every": llava.newline}),
-    "InternVLForConditionalGeneration": _by_type(llava.internvl, "internvl"),
-    "Idefics3ForConditionalGeneration": replace(_by_type(llava.idefics3, "idefics"), tied_by_text=True, pipeline=False),
-    "SmolVLMForConditionalGeneration": replace(_by_type(llava.idefics3, "smolvlm"), tied_by_text=True, pipeline=False),
-    "PaliGemmaForConditionalGeneration": replace(_by_type(llava.paligemma, "gemma"), bidirectional_images=True),
+    "LlavaForConditionalGeneration": by_type(llava.llava(images=1), "llava"),
+    "LlavaNextForConditionalGeneration": replace(by_type(llava.llava(images=10), "llava"), more={"every": llava.newline}),
+    "LlavaOnevisionForConditionalGeneration": replace(by_type(llava.llava(images=10, divided=False), "llava"), more={"every": llava.newline}),
+    "InternVLForConditionalGeneration": by_type(llava.internvl, "internvl"),
+    "Idefics3ForConditionalGeneration": replace(by_type(llava.idefics3, "idefics"), tied_by_text=True, pipeline=False),
+    "SmolVLMForConditionalGeneration": replace(by_type(llava.idefics3, "smolvlm"), tied_by_text=True, pipeline=False),
+    "PaliGemmaForConditionalGeneration": replace(by_type(llava.paligemma, "gemma"), bidirectional_images=True),
     "Llama4ForConditionalGeneration": Family(layers=moe.llama4, tower=vision.llama4_vision, name="llama"),
     "Glm4vForConditionalGeneration": replace(GLM4, tower=glm_kimi.glm4_vision, rope=rope.HALF_VIDEO),
     "Glm4vMoeForConditionalGeneration": replace(GLM4_MOE, tower=glm_kimi.glm4_vision, rope=rope.HALF_VIDEO),
     "MiniMaxM3SparseForConditionalGeneration": replace(MINIMAX_M3, tower=minimax_m3.minimax_m3_vision),
     "KimiVLForConditionalGeneration": replace(DEEPSEEK, tower=glm_kimi.kimi_vision, name="kimi"),
     "KimiK25ForConditionalGeneration": Family(layers=DEEPSEEK.layers, rope=rope.latent_rope, tower=glm_kimi.kimi_vision, name="kimi"),
+    "Cohere2VisionForConditionalGeneration": by_type(projectors.cohere2_vision, "cohere"),
+    "Lfm2VlForConditionalGeneration": by_type(projectors.lfm2_vl, "lfm"),
+    "AriaForConditionalGeneration": Family(layers=experts.aria, tower=projectors.aria, pipeline=False, name="aria"),
+    "Exaone4_5_ForConditionalGeneration": replace(DENSE["Exaone4ForCausalLM"], tower=projectors.exaone45),
     "KimiK3ForConditionalGeneration": replace(KIMI_LINEAR, tower=glm_kimi.kimi_vision, methods={"compressed-tensors": "mxfp4"}),
 }

@@ -22,3 +22,13 @@ class Tower:
 
 
 TowerBuilder = Callable[[Scope, Config, Dims], Tower]
+
+
+def together(*builders: TowerBuilder) -> TowerBuilder:
+    """Several towers of one model; the first one's profiling batch stands for all."""
+
+    def build(scope: Scope, top: Config, dims: Dims) -> Tower:
+        towers = [builder(scope, top, dims) for builder in builders]
+        return Tower(tuple(m for tower in towers for m in tower.modules), towers[0].spec, tuple(b for tower in towers for b in tower.buffers))
+
+    return build

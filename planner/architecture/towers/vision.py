@@ -61,6 +61,13 @@ def qwen3_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     return Tower(tuple(modules), spec, (rope,))
 
 
+def qwen3_omni_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Qwen3-Omni: as Qwen3-VL, its positions a square as large as `image_size` says."""
+    config = top.section("vision_config")
+    side = config.integer("image_size", default=768) // config.integer("patch_size", default=16)
+    return qwen3_vision(scope, Config({"vision_config": {**config.data, "num_position_embeddings": side**2}}, top.path), dims)
+
+
 def qwen25_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     """Qwen2.5-VL: gated MLPs, RMS norms, a two-layer merger."""
     config = top.section("vision_config")

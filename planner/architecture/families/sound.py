@@ -1,0 +1,28 @@
+"""Text models that listen, and those that see and listen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from planner.architecture import rope
+from planner.architecture.families.dense import QWEN2, QWEN3
+from planner.architecture.families.experts import QWEN3_MOE
+from planner.architecture.families.images import by_type
+from planner.architecture.family import Family
+from planner.architecture.towers import audio, vision
+from planner.architecture.towers.tower import together
+
+QWEN25_OMNI = replace(QWEN2, tower=together(vision.qwen25_vision, audio.qwen25_omni_audio), rope=rope.VIDEO)
+QWEN3_ASR = replace(QWEN3, tower=audio.qwen3_omni_audio)
+
+FAMILIES: Mapping[str, Family] = {
+    "Qwen2AudioForConditionalGeneration": by_type(audio.qwen2_audio, "qwen"),
+    "Qwen2_5OmniModel": QWEN25_OMNI,
+    "Qwen2_5OmniForConditionalGeneration": QWEN25_OMNI,
+    "Qwen3OmniMoeForConditionalGeneration": replace(QWEN3_MOE, tower=together(vision.qwen3_omni_vision, audio.qwen3_omni_audio)),
+    "Qwen3ASRForConditionalGeneration": QWEN3_ASR,
+    "Qwen3ASRRealtimeGeneration": QWEN3_ASR,
+    "UltravoxModel": by_type(audio.ultravox, "ultravox"),
+    "VoxtralForConditionalGeneration": by_type(audio.voxtral, "mistral"),
+}
