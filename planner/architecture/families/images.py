@@ -50,9 +50,9 @@ FAMILIES: Mapping[str, Family] = {
     "MiniMaxM3SparseForConditionalGeneration": replace(MINIMAX_M3, tower=minimax_m3.minimax_m3_vision),
     "KimiVLForConditionalGeneration": replace(DEEPSEEK, tower=glm_kimi.kimi_vision, name="kimi"),
     "KimiK25ForConditionalGeneration": Family(layers=DEEPSEEK.layers, rope=rope.latent_rope, tower=glm_kimi.kimi_vision, name="kimi"),
+    "KimiK3ForConditionalGeneration": replace(KIMI_LINEAR, tower=glm_kimi.kimi_vision, methods={"compressed-tensors": "mxfp4"}),
     "Cohere2VisionForConditionalGeneration": by_type(projectors.cohere2_vision, "cohere"),
     "Lfm2VlForConditionalGeneration": by_type(projectors.lfm2_vl, "lfm"),
     "AriaForConditionalGeneration": Family(layers=experts.aria, tower=projectors.aria, pipeline=False, name="aria"),
     "Exaone4_5_ForConditionalGeneration": replace(DENSE["Exaone4ForCausalLM"], tower=projectors.exaone45),
-    "KimiK3ForConditionalGeneration": replace(KIMI_LINEAR, tower=glm_kimi.kimi_vision, methods={"compressed-tensors": "mxfp4"}),
 }
