@@ -39,11 +39,11 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         raise UnsupportedModelError(
             f"{config.path}: {what}", did_you_mean(architecture, FAMILIES) or f"{len(FAMILIES)} architectures are known; plan refuses to guess at others"
         )
-    config = completed(config)
+    config = completed(_opened(family, config))
     raw = config.section("text_config") if config.has("text_config") else config
     if family.text_by_type:
         family = _with_text(family, raw)
-    section = _with_defaults(family, raw)
+    section = _with_defaults(family, raw, config)
     quantization = read_quantization(_quantization_section(family.methods, config, raw), hf_quant)
     if online and quantization.name is None:
         quantization = online_quantization(online) or quantization
@@ -92,10 +92,19 @@ def stored_bits(config: Config, hf_quant: Config | None = None) -> int:
     return read_quantization(_quantization_section(family.methods if family else {}, config, text), hf_quant).main.bits
 
 
-def _with_defaults(family: Family, raw: Config) -> Config:
+def _opened(family: Family, config: Config) -> Config:
+    """The config of the whole model, where it is a section of the file."""
+    if not family.inside:
+        return config
+    inner = config.section(family.inside)
+    return Config({**config.data, **inner.data, "architectures": config.data.get("architectures")}, inner.path)
+
+
+def _with_defaults(family: Family, raw: Config, whole: Config) -> Config:
     """The text model's config with the usual keys, its class's defaults where one is missing."""
     renamed = {family.renamed.get(key, key): value for key, value in raw.data.items()}
-    section = Config({**family.defaults, **{k: v for k, v in renamed.items() if v is not None or k in _NULLABLE}}, raw.path)
+    outer = {key: whole.data[key] for key in family.outer if whole.has(key)}
+    section = Config({**family.defaults, **outer, **{k: v for k, v in renamed.items() if v is not None or k in _NULLABLE}}, raw.path)
     return family.adapted(section) if family.adapted else section
 
 

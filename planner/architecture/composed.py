@@ -120,6 +120,12 @@ def gated(bias_key: str = "mlp_bias", *, bias: bool = False) -> Mlp:
     return lambda scope, dims, index: scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=scope.config.flag(bias_key, default=bias))
 
 
+def down_biased(scope: Scope, dims: Dims, index: int) -> list[Module]:
+    """A dense MLP whose last matrix alone has a bias."""
+    up, _ = scope.gated_mlp("mlp", dims.hidden, dims.intermediate)
+    return [up, scope.row("mlp.down_proj", dims.intermediate, dims.hidden, bias=True, role=Role.DOWN)]
+
+
 def ungated(bias_key: str = "mlp_bias", *, bias: bool = False) -> Mlp:
     """An MLP without gate in every layer."""
     return lambda scope, dims, index: scope.plain_mlp(

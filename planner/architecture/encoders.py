@@ -5,15 +5,18 @@ Source: vllm/model_executor/models/bert.py, roberta.py, modernbert.py, bert_with
 
 from __future__ import annotations
 
-from planner.architecture.blocks import Scope, addend, embedding, gate, norm, plain
+from dataclasses import replace
+
+from planner.architecture.blocks import Scope, addend, embedding, gate, norm
 from planner.architecture.config import Config
-from planner.architecture.plain import label_count
+from planner.architecture.rope import rope_tables
 from planner.architecture.text import Dims, Layer, LayerBuilder
 from planner.facts.modules import Axis, Module, Role, Split, Tensor
+from planner.units import round_up
 
 
 def bert(config: Config, dims: Dims) -> LayerBuilder:
-    """BERT and RoBERTa: biases and layer norms everywhere, the norms after attention and MLP."""
+    """BERT and RoBERTa: biases and layer norms everywhere, the norms after attention and MLP (with learned positions or rotated ones)."""
 
     def build(scope: Scope, index: int) -> Layer:
         modules = [
@@ -29,31 +32,26 @@ def bert(config: Config, dims: Dims) -> LayerBuilder:
 
 
 def bert_embedding(scope: Scope, dims: Dims) -> list[Module]:
-    """Learned positions and token types beside the words, and their norm."""
-    return [
-        embedding(scope.config.integer("max_position_embeddings", default=512), dims.hidden, "position_embeddings"),
-        *typed_embedding(scope, dims),
-    ]
+    """Learned positions and token types beside the words, and their norm; Jina's models have rotary positions instead."""
+    positions = embedding(scope.config.integer("max_position_embeddings", default=512), dims.hidden, "position_embeddings")
+    return [*([] if is_rotary(scope.config) else [positions]), *typed_embedding(scope, dims)]
+
+
+def is_rotary(config: Config) -> bool:
+    """Whether positions are rotated in, as in jina-embeddings-v3 (roberta.py RobertaEmbeddingModel)."""
+    return config.text("position_embedding_type", default="absolute") != "absolute"
+
+
+def bert_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    """A table where positions are rotary, its length a multiple of eight (models/config.py JinaRobertaModelConfig)."""
+    longer = replace(dims, max_length=round_up(dims.max_length, 8))
+    return rope_tables(config, longer, rotary_dim=config.optional("rotary_emb_dim")) if is_rotary(config) else ()
 
 
 def typed_embedding(scope: Scope, dims: Dims) -> list[Module]:
     """Token types beside the words, and the norm of their sum."""
     types = scope.config.integer("type_vocab_size", default=2, low=0)
     return [*([embedding(types, dims.hidden, "token_type_embeddings")] if types else []), *norm("embeddings.LayerNorm", dims.hidden, bias=True)]
-
-
-def _dense(name: str, inputs: int, outputs: int) -> list[Module]:
-    return [plain(name, outputs, inputs, bits=32), addend(f"{name}.bias", outputs, bits=32)]
-
-
-def bert_classifier(scope: Scope, dims: Dims) -> list[Module]:
-    """BERT's pooler and a row for each label, in 32 bits."""
-    return [*_dense("pooler.dense", dims.hidden, dims.hidden), *_dense("classifier", dims.hidden, label_count(scope.config))]
-
-
-def roberta_classifier(scope: Scope, dims: Dims) -> list[Module]:
-    """RoBERTa's two-layer classification head, as bge rerankers have it, in 32 bits."""
-    return [*_dense("classifier.dense", dims.hidden, dims.hidden), *_dense("classifier.out_proj", dims.hidden, label_count(scope.config))]
 
 
 def modernbert(config: Config, dims: Dims) -> LayerBuilder:
@@ -105,6 +103,24 @@ def nomic(config: Config, dims: Dims) -> LayerBuilder:
             scope.qkv("attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=bias, parts=("Wqkv",)),
             scope.row("attn.out_proj", dims.hidden, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
             *mlp,
+            *norm("attn_ln", dims.hidden, bias=True),
+            *norm("mlp_ln", dims.hidden, bias=True),
+        ]
+        return Layer(tuple(modules), ())
+
+    return build
+
+
+def gte(config: Config, dims: Dims) -> LayerBuilder:
+    """GTE (gte-*-v1.5, gte-multilingual, Arctic-M 2.0): rotary positions, gated MLPs whose first matrix has no bias."""
+    bias = config.flag("bias", default=True)
+
+    def build(scope: Scope, index: int) -> Layer:
+        modules = [
+            scope.qkv("attn.qkv_proj", dims.hidden, dims.heads, dims.heads, dims.head_dim, bias=bias, parts=("qkv_proj",)),
+            scope.row("attn.out_proj", dims.hidden, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
+            scope.column("mlp.gate_up_proj", dims.hidden, (dims.intermediate, dims.intermediate), role=Role.GATE_UP, parts=("up_gate_proj",)),
+            scope.row("mlp.down_proj", dims.intermediate, dims.hidden, bias=bias, role=Role.DOWN),
             *norm("attn_ln", dims.hidden, bias=True),
             *norm("mlp_ln", dims.hidden, bias=True),
         ]

@@ -39,5 +39,7 @@ class Family:
     bidirectional_images: bool = False
     text_by_type: bool = False  # the text model is what text_config's model_type says
     adapted: Callable[[Config], Config] | None = None  # what else its config.json must be given before it is read as others are
+    inside: str = ""  # the section that holds the whole model's config
+    outer: tuple[str, ...] = ("id2label", "num_labels")  # keys of the whole config that its text model is given
     word_width: str = ""  # the key of the width of words where it is not the layers'
     whole_stages: frozenset[str] = frozenset()  # of "embedding", "norm", "head": what every pipeline stage builds, not only its own

@@ -86,13 +86,3 @@ PHI = Shape(gated=False, norms=("input_layernorm",), norm_bias=True, bias=True)
 def final_bias(scope: Scope, dims: Dims) -> list[Module]:
     """The bias of a final layer norm."""
     return [addend("norm.bias", dims.hidden)]
-
-
-def label_count(config: Config) -> int:
-    """Labels of a reranker or classifier, two where the config does not say (PretrainedConfig's default)."""
-    return len(config.section("id2label").data) or config.integer("num_labels", default=2)
-
-
-def score(scope: Scope, dims: Dims) -> list[Module]:
-    """The float32 head of a reranker or classifier, one row a label."""
-    return [plain("score", label_count(scope.config), dims.hidden, bits=32)]

@@ -152,6 +152,16 @@ def llama(
     return bind
 
 
+def without_cache(layers: Callable[[Config, Dims], LayerBuilder]) -> Callable[[Config, Dims], LayerBuilder]:
+    """The same layers where every token sees all others: nothing is kept of a sequence."""
+
+    def bind(config: Config, dims: Dims) -> LayerBuilder:
+        build = layers(config, dims)
+        return lambda scope, index: replace(build(scope, index), attention=())
+
+    return bind
+
+
 def hyperclova(config: Config, dims: Dims) -> LayerBuilder:
     """HyperCLOVA X: Llama, with a norm behind each block where `use_post_norm` says so."""
     behind = ("post_norm1", "post_norm2") if config.flag("use_post_norm", default=False) else ()

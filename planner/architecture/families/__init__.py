@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
+from planner.architecture.families import conversions
 from planner.architecture.family import Family
 
 NAMES = {
@@ -21,8 +22,7 @@ NAMES = {
         SolarForCausalLM HyperCLOVAXForCausalLM CwmForCausalLM NanbeigeForCausalLM GlmForCausalLM ChatGLMModel ChatGLMForConditionalGeneration
         MiniCPMForCausalLM OrionForCausalLM ApertusForCausalLM FalconForCausalLM NemotronForCausalLM StableLmForCausalLM Starcoder2ForCausalLM
         PhiForCausalLM GPTNeoXForCausalLM ArceeForCausalLM HeliumForCausalLM HunYuanDenseV1ForCausalLM OlmoForCausalLM Olmo2ForCausalLM
-        Olmo3ForCausalLM
-        TeleChat3ForCausalLM GraniteSWAForCausalLM Jais2ForCausalLM VaultGemmaForCausalLM
+        Olmo3ForCausalLM TeleChat3ForCausalLM TeleChat2ForCausalLM TeleFLMForCausalLM GraniteSWAForCausalLM Jais2ForCausalLM VaultGemmaForCausalLM
     """,
     "images": """
         Mistral3ForConditionalGeneration Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration Qwen3VLForConditionalGeneration
@@ -48,18 +48,23 @@ NAMES = {
         Ernie4_5_MoeForCausalLM OlmoeForCausalLM GraniteMoeForCausalLM GraniteMoeSharedForCausalLM Qwen2MoeForCausalLM Qwen3MoeForCausalLM
         MixtralForCausalLM GptOssForCausalLM Llama4ForCausalLM Glm4MoeForCausalLM MiniMaxM2ForCausalLM MiniMaxM3SparseForCausalLM
         MiMoV2FlashForCausalLM AfmoeForCausalLM ExaoneMoeForCausalLM ExaoneMoEForCausalLM PhiMoEForCausalLM HunYuanMoEV1ForCausalLM
-        FlexOlmoForCausalLM BailingMoeForCausalLM BailingMoeV2ForCausalLM Step3p5ForCausalLM DeepseekForCausalLM
-        GraniteMoeSWAForCausalLM MellumForCausalLM Kolibri1ForCausalLM Cohere2MoeForCausalLM LagunaForCausalLM HYV3ForCausalLM
+        FlexOlmoForCausalLM BailingMoeForCausalLM BailingMoeV2ForCausalLM Step3p5ForCausalLM DeepseekForCausalLM GraniteMoeSWAForCausalLM
+        MellumForCausalLM Kolibri1ForCausalLM Cohere2MoeForCausalLM LagunaForCausalLM HYV3ForCausalLM
     """,
     "pooling": """
-        Qwen3Model LlamaModel MistralModel Qwen2Model LlamaForSequenceClassification Qwen2ForSequenceClassification Qwen3ForSequenceClassification
-        BertModel RobertaModel XLMRobertaModel BertForSequenceClassification RobertaForSequenceClassification XLMRobertaForSequenceClassification
-        ModernBertModel NomicBertModel
+        LlamaModel MistralModel Qwen2Model Gemma2Model DeepseekV3BidirectionalModel LlamaBidirectionalModel
+        LlamaBidirectionalForSequenceClassification VoyageQwen3BidirectionalEmbedModel Lfm2BidirectionalModel JinaForRanking JinaEmbeddingsV5Model
+        Qwen2ForRewardModel Qwen2ForProcessRewardModel InternLM2ForRewardModel GPT2ForSequenceClassification JambaForSequenceClassification
+        JinaVLForRanking ColQwen3 OpsColQwen3Model Qwen3VLNemotronEmbedModel ColPaliForRetrieval ColQwen3_5 D3ForSequenceClassification BertModel
+        RobertaModel XLMRobertaModel RobertaForMaskedLM BertForMaskedLM BertSpladeSparseEmbeddingModel BgeM3EmbeddingModel BertForTokenClassification
+        RobertaForTokenClassification XLMRobertaForTokenClassification BertForSequenceClassification RobertaForSequenceClassification
+        XLMRobertaForSequenceClassification HF_ColBERT ColBERTJinaRobertaModel ColBERTModernBertModel ColBERTLfm2Model ModernBertModel
+        ModernBertForSequenceClassification ModernBertForTokenClassification GteModel GteNewModel GteNewForSequenceClassification NomicBertModel
     """,
     "hybrid": """
         Qwen3NextForCausalLM Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM GraniteMoeHybridForCausalLM Lfm2ForCausalLM Lfm2MoeForCausalLM
-        FalconH1ForCausalLM KimiLinearForCausalLM NemotronHForCausalLM
-        MambaForCausalLM FalconMambaForCausalLM Mamba2ForCausalLM JambaForCausalLM Zamba2ForCausalLM NemotronHPuzzleForCausalLM
+        FalconH1ForCausalLM KimiLinearForCausalLM NemotronHForCausalLM MambaForCausalLM FalconMambaForCausalLM Mamba2ForCausalLM JambaForCausalLM
+        Zamba2ForCausalLM NemotronHPuzzleForCausalLM
     """,
     "latent": """
         DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM DeepseekV4ForCausalLM GlmMoeDsaForCausalLM Glm4MoeLiteForCausalLM
@@ -69,17 +74,22 @@ NAMES = {
 
 
 class Families(Mapping[str, Family]):
-    """Architecture -> how it is built."""
+    """Architecture -> how it is built; a pooling name of a generative class is known though it is not listed."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._files = {name: file for file, listed in names.items() for name in listed.split()}
 
     def __getitem__(self, name: str) -> Family:
-        families: Mapping[str, Family] = import_module(f"{__name__}.{self._files[name]}").FAMILIES
-        return families[name]
+        if name in self._files:
+            families: Mapping[str, Family] = import_module(f"{__name__}.{self._files[name]}").FAMILIES
+            return families[name]
+        base = conversions.base_name(name, self._files)
+        if not base:
+            raise KeyError(name)
+        return conversions.converted(name, self[base])
 
     def __contains__(self, name: object) -> bool:
-        return name in self._files
+        return isinstance(name, str) and (name in self._files or bool(conversions.base_name(name, self._files)))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)

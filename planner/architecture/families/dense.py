@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.architecture import own, plain, rope, text
-from planner.architecture.composed import Heads, decoder, gated
+from planner.architecture.composed import Heads, decoder, down_biased, gated
 from planner.architecture.family import ALL_ENDS, Family
 
 LLAMA = Family(layers=text.llama(), name="llama")
@@ -28,6 +28,7 @@ CHATGLM = Family(
     },
     name="glm",
 )
+INTERNLM2 = replace(LLAMA, whole_stages=ALL_ENDS, name="internlm")
 GRANITE_SWA = Heads(sinks=True, window=128, every=4, first=True)
 
 
@@ -53,7 +54,7 @@ FAMILIES: Mapping[str, Family] = {
     "SeedOssForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), rope=rope.no_rope, name="seed"),
     "MiMoForCausalLM": QWEN2,
     "DeciLMForCausalLM": Family(layers=own.nemotron_nas, name="nemotron"),
-    "InternLM2ForCausalLM": replace(LLAMA, whole_stages=ALL_ENDS, name="internlm"),
+    "InternLM2ForCausalLM": INTERNLM2,
     "InternLM3ForCausalLM": replace(LLAMA, name="internlm"),
     "IQuestCoderForCausalLM": replace(LLAMA, name="iquest"),
     "LLaMAForCausalLM": LLAMA,
@@ -89,6 +90,17 @@ FAMILIES: Mapping[str, Family] = {
     "Olmo2ForCausalLM": _shaped(plain.OLMO2, "olmo"),
     "Olmo3ForCausalLM": _shaped(plain.OLMO2, "olmo"),
     "TeleChat3ForCausalLM": LLAMA,
+    "TeleChat2ForCausalLM": Family(
+        layers=decoder(Heads(output_bias=True), down_biased),
+        renamed={
+            "n_layer": "num_hidden_layers",
+            "n_head": "num_attention_heads",
+            "ffn_hidden_size": "intermediate_size",
+            "seq_length": "max_position_embeddings",
+        },
+        name="telechat",
+    ),
+    "TeleFLMForCausalLM": LLAMA,
     "GraniteSWAForCausalLM": Family(layers=decoder(GRANITE_SWA, gated()), tied=True, name="granite"),
     "Jais2ForCausalLM": replace(_shaped(plain.STARCODER2, "jais"), rope=rope.no_rope),
     "VaultGemmaForCausalLM": replace(

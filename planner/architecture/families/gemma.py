@@ -13,10 +13,11 @@ GEMMA3 = Family(
     layers=text.gemma(qk_norm=True, every=6, window=4096), rope=rope.gemma3_rope, tied=True, whole_stages=ALL_ENDS, defaults=GEMMA3_DEFAULTS, name="gemma"
 )
 GEMMA4 = Family(layers=gemma4.gemma4, more={"embedding": gemma4.per_layer_embedding}, rope=rope.gemma4_rope, tied=True, whole_stages=ALL_ENDS, name="gemma")
+GEMMA2 = Family(layers=text.gemma(qk_norm=False, every=2, window=4096), tied=True, whole_stages=ALL_ENDS, name="gemma")
 
 FAMILIES: Mapping[str, Family] = {
     "GemmaForCausalLM": Family(layers=text.llama(), tied=True, whole_stages=ALL_ENDS, name="gemma"),
-    "Gemma2ForCausalLM": Family(layers=text.gemma(qk_norm=False, every=2, window=4096), tied=True, whole_stages=ALL_ENDS, name="gemma"),
+    "Gemma2ForCausalLM": GEMMA2,
     "Gemma3ForCausalLM": GEMMA3,
     "Gemma3TextModel": replace(GEMMA3, head=False, pipeline=False),
     "Gemma4ForCausalLM": GEMMA4,

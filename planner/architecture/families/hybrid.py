@@ -19,21 +19,23 @@ KIMI_LINEAR = Family(
 )
 NEMOTRON_H = Family(layers=hybrid.nemotron_h, whole_stages=ALL_ENDS, rope=rope.no_rope, name="nemotron")
 MAMBA = Family(layers=mamba.mamba, rope=rope.no_rope, tied=True, attends=False, whole_stages=ALL_ENDS, defaults={"max_position_embeddings": 2048}, name="mamba")
+LFM2 = Family(layers=hybrid.lfm2, tied=True, name="lfm")
+JAMBA = Family(layers=mamba.jamba, rope=rope.no_rope, whole_stages=ALL_ENDS, name="jamba")
 
 FAMILIES: Mapping[str, Family] = {
     "Qwen3NextForCausalLM": QWEN_NEXT,
     "Qwen3_5ForCausalLM": QWEN35,
     "Qwen3_5MoeForCausalLM": QWEN35,
     "GraniteMoeHybridForCausalLM": Family(layers=hybrid.granite_hybrid, rope=rope.no_rope, whole_stages=ALL_ENDS, tied=True, name="granite"),
-    "Lfm2ForCausalLM": Family(layers=hybrid.lfm2, tied=True, name="lfm"),
-    "Lfm2MoeForCausalLM": Family(layers=hybrid.lfm2, tied=True, name="lfm"),
+    "Lfm2ForCausalLM": LFM2,
+    "Lfm2MoeForCausalLM": LFM2,
     "FalconH1ForCausalLM": Family(layers=hybrid.falcon_h1, name="falcon"),
     "KimiLinearForCausalLM": KIMI_LINEAR,
     "NemotronHForCausalLM": NEMOTRON_H,
     "MambaForCausalLM": MAMBA,
     "FalconMambaForCausalLM": MAMBA,
     "Mamba2ForCausalLM": replace(MAMBA, layers=mamba.mamba2_only, tied=False, pipeline=False),
-    "JambaForCausalLM": Family(layers=mamba.jamba, rope=rope.no_rope, whole_stages=ALL_ENDS, name="jamba"),
+    "JambaForCausalLM": JAMBA,
     "Zamba2ForCausalLM": Family(layers=mamba.zamba2, rope=mamba.zamba2_rope, tied=True, pipeline=False, adapted=mamba.zamba2_keys, name="zamba"),
     "NemotronHPuzzleForCausalLM": NEMOTRON_H,
 }

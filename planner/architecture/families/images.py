@@ -16,20 +16,26 @@ from planner.architecture.family import Family
 from planner.architecture.towers import glm_kimi, llava, projectors, vision
 from planner.architecture.towers.tower import TowerBuilder
 
+QWEN2_VL = replace(QWEN2, tower=vision.qwen2_vision, rope=rope.VIDEO)
+QWEN3_VL = replace(QWEN3, tower=vision.qwen3_vision)
+QWEN3_5_VL = replace(QWEN35, tower=vision.qwen3_vision)
+
 
 def by_type(tower: TowerBuilder, name: str) -> Family:
     """A tower beside whatever text model the config names."""
     return Family(layers=text.llama(), tower=tower, name=name, text_by_type=True)
 
 
+PALIGEMMA = replace(by_type(llava.paligemma, "gemma"), bidirectional_images=True)
+
 FAMILIES: Mapping[str, Family] = {
     "Mistral3ForConditionalGeneration": replace(MISTRAL, tower=vision.pixtral_vision),
-    "Qwen2VLForConditionalGeneration": replace(QWEN2, tower=vision.qwen2_vision, rope=rope.VIDEO),
+    "Qwen2VLForConditionalGeneration": QWEN2_VL,
     "Qwen2_5_VLForConditionalGeneration": replace(QWEN2, tower=vision.qwen25_vision, rope=rope.VIDEO),
-    "Qwen3VLForConditionalGeneration": replace(QWEN3, tower=vision.qwen3_vision),
+    "Qwen3VLForConditionalGeneration": QWEN3_VL,
     "Qwen3VLMoeForConditionalGeneration": replace(QWEN3_MOE, tower=vision.qwen3_vision),
-    "Qwen3_5ForConditionalGeneration": replace(QWEN35, tower=vision.qwen3_vision),
-    "Qwen3_5MoeForConditionalGeneration": replace(QWEN35, tower=vision.qwen3_vision),
+    "Qwen3_5ForConditionalGeneration": QWEN3_5_VL,
+    "Qwen3_5MoeForConditionalGeneration": QWEN3_5_VL,
     "Gemma3ForConditionalGeneration": replace(GEMMA3, tower=vision.siglip_vision, bidirectional_images=True),
     "Gemma4ForConditionalGeneration": replace(GEMMA4, tower=gemma4.gemma4_towers),
     "Gemma4UnifiedForConditionalGeneration": replace(
@@ -43,7 +49,7 @@ FAMILIES: Mapping[str, Family] = {
     "InternVLForConditionalGeneration": by_type(llava.internvl, "internvl"),
     "Idefics3ForConditionalGeneration": replace(by_type(llava.idefics3, "idefics"), tied_by_text=True, pipeline=False),
     "SmolVLMForConditionalGeneration": replace(by_type(llava.idefics3, "smolvlm"), tied_by_text=True, pipeline=False),
-    "PaliGemmaForConditionalGeneration": replace(by_type(llava.paligemma, "gemma"), bidirectional_images=True),
+    "PaliGemmaForConditionalGeneration": PALIGEMMA,
     "Llama4ForConditionalGeneration": Family(layers=moe.llama4, tower=vision.llama4_vision, name="llama"),
     "Glm4vForConditionalGeneration": replace(GLM4, tower=glm_kimi.glm4_vision, rope=rope.HALF_VIDEO),
     "Glm4vMoeForConditionalGeneration": replace(GLM4_MOE, tower=glm_kimi.glm4_vision, rope=rope.HALF_VIDEO),

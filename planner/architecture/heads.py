@@ -1,0 +1,130 @@
+"""What stands on an encoder or decoder that embeds, ranks or classifies: pooling heads, most of them in 32 bits (vLLM's head_dtype).
+
+Source: vllm/model_executor/models/{bert,roberta,modernbert,bert_with_rope,colbert,jina,jina_vl,qwen2_rm,internlm2}.py, adapters.py, 0.33.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from planner.architecture.blocks import Scope, addend, norm, plain
+from planner.architecture.config import Config
+from planner.architecture.text import Dims
+from planner.facts.modules import Axis, Module, Split, Tensor
+
+Head = Callable[[Scope, Dims], list[Module]]
+_COLBERT_KEYS = ("colbert_dim", "dim", "projection_dim")
+COLPALI_KEYS = ("embedding_dim", "embed_dim", "dims", "dim", "projection_dim", "colbert_dim")
+
+
+def label_count(config: Config) -> int:
+    """Labels of a reranker or classifier, two where the config does not say (PretrainedConfig's default)."""
+    return len(config.section("id2label").data) or config.integer("num_labels", default=2)
+
+
+def score(scope: Scope, dims: Dims) -> list[Module]:
+    """The float32 head of a reranker or classifier, one row a label."""
+    return [plain("score", label_count(scope.config), dims.hidden, bits=32)]
+
+
+def dense(name: str, inputs: int, outputs: int, *, bits: int = 32, bias: bool = True) -> list[Module]:
+    """A linear layer that every rank holds whole."""
+    return [plain(name, outputs, inputs, bits=bits), *([addend(f"{name}.bias", outputs, bits=bits)] if bias else [])]
+
+
+def pooled_classifier(scope: Scope, dims: Dims) -> list[Module]:
+    """BERT's pooler and a row for each label."""
+    return [*dense("pooler.dense", dims.hidden, dims.hidden), *classifier(scope, dims)]
+
+
+def classifier(scope: Scope, dims: Dims) -> list[Module]:
+    """A row for each label."""
+    return dense("classifier", dims.hidden, label_count(scope.config))
+
+
+def roberta_classifier(scope: Scope, dims: Dims) -> list[Module]:
+    """RoBERTa's two-layer classification head, as bge rerankers have it."""
+    return [*dense("classifier.dense", dims.hidden, dims.hidden), *dense("classifier.out_proj", dims.hidden, label_count(scope.config))]
+
+
+def _modernbert_head(scope: Scope, dims: Dims, name: str, bits: int) -> list[Module]:
+    config = scope.config
+    return [
+        *dense(f"{name}.dense", dims.hidden, dims.hidden, bits=bits, bias=config.flag("classifier_bias", default=False)),
+        *norm(f"{name}.norm", dims.hidden, bias=config.flag("norm_bias", default=False), bits=bits),
+    ]
+
+
+def modernbert_sequence(scope: Scope, dims: Dims) -> list[Module]:
+    """ModernBERT's head of sequences."""
+    return [*_modernbert_head(scope, dims, "pooling", 32), *classifier(scope, dims)]
+
+
+def modernbert_tokens(scope: Scope, dims: Dims) -> list[Module]:
+    """ModernBERT's head of tokens: but for the labels in the model's dtype."""
+    return [*_modernbert_head(scope, dims, "head", 16), *classifier(scope, dims)]
+
+
+def masked_words(scope: Scope, dims: Dims) -> list[Module]:
+    """BERT's masked language head, whole on every rank (SPLADE)."""
+    return [
+        *dense("mlm_head.dense", dims.hidden, dims.hidden, bits=16),
+        *norm("mlm_head.layer_norm", dims.hidden, bias=True),
+        *dense("mlm_head.decoder", dims.hidden, dims.vocab, bits=16),
+    ]
+
+
+def bge_m3(scope: Scope, dims: Dims) -> list[Module]:
+    """BGE-M3's sparse and multi-vector heads."""
+    return [*dense("sparse_linear", dims.hidden, 1), *dense("colbert_linear", dims.hidden, dims.hidden)]
+
+
+def _width(config: Config, keys: tuple[str, ...]) -> int:
+    return next((width for key in keys if (width := config.optional(key))), 0)
+
+
+def colbert(scope: Scope, dims: Dims) -> list[Module]:
+    """ColBERT's projection of each token, where the config tells its width."""
+    width = _width(scope.config, _COLBERT_KEYS)
+    return dense("colbert_linear", dims.hidden, width, bias=False) if width else []
+
+
+def colpali(*, bias: bool = False, default: int = 0) -> Head:
+    """ColPali's and ColQwen's projection of each token."""
+
+    def build(scope: Scope, dims: Dims) -> list[Module]:
+        width = _width(scope.config, COLPALI_KEYS) or default
+        return dense("custom_text_proj", dims.hidden, width, bias=bias) if width else []
+
+    return build
+
+
+def _divided(name: str, inputs: int, outputs: int) -> list[Module]:
+    """Two float32 layers, the first divided by outputs, the second by inputs."""
+    inner = Axis(inputs, Split.TP)
+    return [
+        Tensor(name=f"{name}.dense", axes=(inner, Axis(inputs)), bits=32),
+        Tensor(name=f"{name}.dense.bias", axes=(inner,), bits=32),
+        *(Tensor(name=f"{name}.out_proj", axes=axes, bits=32) for axes in ((Axis(outputs), inner), (Axis(outputs),))),
+    ]
+
+
+def two_layers(labels: int) -> Head:
+    """Two layers divided over ranks (Qwen2's reward models, Jina's reranker of images)."""
+    return lambda scope, dims: _divided("score", dims.hidden, labels)
+
+
+def internlm_reward(scope: Scope, dims: Dims) -> list[Module]:
+    """InternLM2's value head, divided by its inputs."""
+    return [Tensor(name="v_head", axes=(Axis(1), Axis(dims.hidden, Split.TP)), bits=32)]
+
+
+def jina_ranking(scope: Scope, dims: Dims) -> list[Module]:
+    """jina-reranker-v3's projector."""
+    half, width = dims.hidden // 2, scope.config.integer("embedding_size", default=512)
+    return [*dense("projector.0", dims.hidden, half, bits=16, bias=False), *dense("projector.2", half, width, bits=16, bias=False)]
+
+
+def voyage(scope: Scope, dims: Dims) -> list[Module]:
+    """Voyage's projection."""
+    return dense("linear", dims.hidden, label_count(scope.config), bits=16, bias=False)
