@@ -12,9 +12,9 @@ from benchmarks import runtimes, speed_accuracy
 from benchmarks.calibrate import fitted
 from benchmarks.consumer import reported
 from benchmarks.starts import Start, starts
-from planner.engines.vllm import overhead
+from planner.engines.vllm import coefficients as calibrated
+from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.memory import breakdown, place, stage_budgets
-from planner.engines.vllm.overhead import Outlook
 from planner.units import GIB
 
 PAGE = Path(__file__).parent.parent / "docs" / "accuracy.md"
@@ -56,13 +56,13 @@ def summary(rows: list[dict[str, float]]) -> dict[str, float]:
 @contextmanager
 def using(data: dict[str, Any]) -> Iterator[None]:
     """Predict with other coefficients for a while."""
-    kept, overhead.coefficients = overhead.coefficients, lambda: data
-    overhead._at.cache_clear()
+    kept, calibrated.coefficients = calibrated.coefficients, lambda: data
+    calibrated.at.cache_clear()
     try:
         yield
     finally:
-        overhead.coefficients = kept
-        overhead._at.cache_clear()
+        calibrated.coefficients = kept
+        calibrated.at.cache_clear()
 
 
 def left_out() -> list[dict[str, float]]:
@@ -70,7 +70,7 @@ def left_out() -> list[dict[str, float]]:
     everything, found = list(starts()), []
     for family in sorted({start.model.family for start in everything}):
         others = [start for start in everything if start.model.family != family]
-        with using(fitted(others, overhead.coefficients())):
+        with using(fitted(others, calibrated.coefficients())):
             found += [errors(start) for start in everything if start.model.family == family]
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -15,7 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import consumer, field
+from benchmarks.consumer import Reported
 from benchmarks.starts import Start, starts
+from planner.catalogue.load import find_gpu
+from planner.engines.vllm.device import device, gpu_class
 from planner.engines.vllm.rules import capture_sizes
 from planner.engines.vllm.versions import VERSIONS
 from planner.units import GIB
@@ -94,9 +99,68 @@ def calibrated() -> dict[str, Any]:
     return fitted(list(starts()), json.loads(FILE.read_text()))
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What a start took beside weights and cache less what the causes give, in GiB: of the expected, the conservative and the optimistic causes."""
+
+    gpu: str
+    several: bool
+    expected: float
+    conservative: float
+    optimistic: float
+
+
+def left_of(row: Reported) -> Left | None:
+    """What a reported start tells of its class; nothing where no cache was told, and where the ledger lacks a part of the server."""
+    checked = row.checked
+    if checked.plan is None or row.kv_cache_gib is None or checked.not_covered or checked.config.kv_cache_memory_bytes is not None:
+        return None
+    choice, config = checked.plan.choice, checked.config
+    group = checked.request.group
+    one = device(group, config)
+    at = [(one.margin_bytes, choice.expected), (one.most_margin_bytes, choice.conservative), (one.least_margin_bytes, choice.optimistic)]
+    # the cache that is predicted without a margin, less the one that was seen, is what the start took beside
+    expected, conservative, optimistic = ((ledger.kv_cache_bytes + margin) / GIB - row.kv_cache_gib for margin, ledger in at)
+    return Left(group.gpu.name, config.tensor_parallel_size > 1, expected, conservative, optimistic)
+
+
+def margins(rows: list[Left], guess: float) -> list[float]:
+    """Expected, conservative and optimistic margin of a class, in GiB.
+
+    The median of what was left; at the ends what the widest of nine in ten needed beyond the causes' own range, and a guess more where fewer than ten tell.
+    """
+    if not rows:
+        return [0.0, guess, -guess]
+    wary = guess * max(0.0, 1 - len(rows) / 10)
+    most = max(0.0, float(np.quantile([row.conservative for row in rows], 0.95)))
+    least = min(0.0, float(np.quantile([row.optimistic for row in rows], 0.05)))
+    usual = median([row.expected for row in rows])
+    return [round(min(max(usual, least), most), 2), round(most + wary, 2), round(least - wary, 2)]
+
+
+# What is added to a class's ends where no start tells, in GiB; less where some do.
+GUESSES = {"data_centre": 1.0, "workstation": 0.75, "consumer": 0.5, "small": 0.5, "unified": 4.0, "amd": 2.0}
+
+
+def classes() -> dict[str, Any]:
+    """The margins of every class of GPUs, from consumer and field starts. The fit's own card has none."""
+    told = [left for row in (*consumer.reported(), *field.reported()) if (left := left_of(row))]
+    table = {"fit": {"starts": len(list(starts())), "gpus": 1, "single_gib": [0.0, 0.0, 0.0], "several_gib": [0.0, 0.0, 0.0]}}
+    for name, guess in GUESSES.items():
+        rows = [left for left in told if gpu_class(find_gpu(left.gpu)) == name]
+        table[name] = {
+            "starts": len(rows),
+            "gpus": len({row.gpu for row in rows}),
+            "single_gib": margins([row for row in rows if not row.several], guess),
+            "several_gib": margins([row for row in rows if row.several], guess),
+        }
+    return table
+
+
 def main() -> None:
     """Rewrite the file."""
     data = calibrated()
+    data["classes"] = classes()
     data["fit"]["date"] = datetime.now(UTC).date().isoformat()
     FILE.write_text(json.dumps(data, indent=1) + "\n")
     print(json.dumps(data, indent=1))

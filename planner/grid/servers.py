@@ -15,10 +15,11 @@ import numpy as np
 from planner.arrays import Array, FloatArray
 from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.choice import safe_utilization
+from planner.engines.vllm.coefficients import Outlook
+from planner.engines.vllm.device import Device, device
 from planner.engines.vllm.kvcache import CachePlan, block_bytes, cache_groups, cache_specs
 from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.memory import Stage, ledger
-from planner.engines.vllm.overhead import Device, Outlook, device
 from planner.engines.vllm.search import FEWEST_SEQS, NARROW_CACHE, heads_or_layers
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
@@ -56,6 +57,9 @@ class _Table:
             usually_free_bytes=picked(self.device.usually_free_bytes),
             surely_free_bytes=picked(self.device.surely_free_bytes),
             most_free_bytes=picked(self.device.most_free_bytes),
+            margin_bytes=picked(self.device.margin_bytes),
+            most_margin_bytes=picked(self.device.most_margin_bytes),
+            least_margin_bytes=picked(self.device.least_margin_bytes),
             fitted=picked(self.device.fitted),
             nvlink=picked(self.device.nvlink),
             graph_sizes=picked(self.device.graph_sizes),
@@ -92,11 +96,11 @@ class Machines:
 
     @cached_property
     def kinds(self) -> list[tuple[GpuSpec, list[int]]]:
-        """GPUs for which vLLM decides alike, by one of them: its rules ask for vendor and compute capability only."""
-        found: dict[tuple[str, int], list[int]] = {}
+        """GPUs for which vLLM decides alike, by one of them: its rules ask for vendor, compute capability and instruction set only."""
+        alike: dict[tuple[str, int, str], list[int]] = {}
         for index, gpu in enumerate(self.gpus):
-            found.setdefault((gpu.vendor, gpu.capability), []).append(index)
-        return [(self.gpus[indices[0]], indices) for indices in found.values()]
+            alike.setdefault((gpu.vendor, gpu.capability, gpu.gfx), []).append(index)
+        return [(self.gpus[indices[0]], indices) for indices in alike.values()]
 
     @cached_property
     def splits(self) -> list[tuple[int, int]]:
@@ -116,6 +120,9 @@ class Machines:
                 usually_free_bytes=np.array([[one.usually_free_bytes for one in row] for row in seen]),
                 surely_free_bytes=np.array([[one.surely_free_bytes for one in row] for row in seen]),
                 most_free_bytes=np.array([[one.most_free_bytes for one in row] for row in seen]),
+                margin_bytes=np.array([[one.margin_bytes for one in row] for row in seen]),
+                most_margin_bytes=np.array([[one.most_margin_bytes for one in row] for row in seen]),
+                least_margin_bytes=np.array([[one.least_margin_bytes for one in row] for row in seen]),
                 fitted=np.array([[one.fitted for one in row] for row in seen]),
                 nvlink=np.array([[one.nvlink for one in row] for row in seen]),
                 graph_sizes=np.array([[one.graph_sizes for one in row] for row in seen]),

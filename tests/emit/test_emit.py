@@ -16,7 +16,7 @@ from planner.catalogue import load
 from planner.emit.serve import serve_script
 from planner.emit.stack import stack_script
 from planner.engines.vllm.choice import Request
-from planner.engines.vllm.overhead import coefficients
+from planner.engines.vllm.coefficients import coefficients
 from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from planner.engines.beside import CLOSE, changed
 from planner.engines.vllm.answer import judged
 from planner.engines.vllm.check import Checked
+from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.judged import judge
 from planner.engines.vllm.log import command_words
 from planner.engines.vllm.memory import place, stage_budgets
-from planner.engines.vllm.overhead import Outlook
 from planner.engines.vllm.remedies import longest_that_fits, remedies
 from planner.engines.vllm.versions import nearest_version
 from planner.errors import PlannerError

@@ -13,11 +13,13 @@ from functools import lru_cache
 from typing import Generic
 
 from planner.arrays import Whole, maximum, where, whole, whole_up
+from planner.engines.vllm.coefficients import Outlook
+from planner.engines.vllm.device import Device, device
 from planner.engines.vllm.kvcache import CachePlan, plan_cache
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
 from planner.engines.vllm.ledger_settings import LedgerSettings
-from planner.engines.vllm.overhead import Device, Outlook, device, overhead
+from planner.engines.vllm.overhead import overhead
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
 from planner.engines.vllm.settings import Placing, ServeConfig
 from planner.engines.vllm.weights import buffer_bytes, stage_weights

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.choice import Choice, Request, utilization
+from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.memory import Placement, breakdown, place
-from planner.engines.vllm.overhead import Outlook
 from planner.engines.vllm.reasons import explained
 from planner.engines.vllm.settings import ServeConfig, pinned, with_settings
 from planner.engines.vllm.versions import VERSIONS

@@ -9,7 +9,7 @@ from planner.catalogue.resolve import find_source
 from planner.engines.vllm import overhead
 from planner.engines.vllm.answer import lines, sums
 from planner.engines.vllm.choice import Request
-from planner.engines.vllm.overhead import Outlook
+from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.plan import plan_as_asked
 from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.facts.hardware import ESTIMATED_TOTAL_LESS_BYTES, ESTIMATED_TOTAL_MORE, GpuGroup, Host

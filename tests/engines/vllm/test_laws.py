@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from strategies import groups, models
 
 from planner.engines.vllm.choice import Request
+from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.command import parse_argv, serve_argv
 from planner.engines.vllm.kvcache import longest_model_len, plan_cache
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.memory import breakdown
-from planner.engines.vllm.overhead import Outlook
 from planner.engines.vllm.plan import make_plan
 from planner.engines.vllm.search import best, evaluate
 from planner.engines.vllm.settings import Pins, ServeConfig

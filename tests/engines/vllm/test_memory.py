@@ -7,10 +7,12 @@ from conftest import config_model, gpu, small_model
 
 from planner.engines.vllm import memory
 from planner.engines.vllm.choice import Choice, Request
+from planner.engines.vllm.coefficients import Outlook
+from planner.engines.vllm.device import Device
 from planner.engines.vllm.kvcache import CacheGroup, CachePlan
 from planner.engines.vllm.ledger import Length, MemoryBreakdown, capacity
 from planner.engines.vllm.memory import Placement, Stage, StageBudget, breakdown, fullest, stages_of
-from planner.engines.vllm.overhead import Device, Outlook, Overhead
+from planner.engines.vllm.overhead import Overhead
 from planner.engines.vllm.plan import reject
 from planner.engines.vllm.search import best
 from planner.engines.vllm.settings import Pins, ServeConfig

@@ -6,8 +6,10 @@ import pytest
 from conftest import gpu
 from conftest import small_model as model
 
+from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm import overhead
-from planner.engines.vllm.overhead import Device, Outlook
+from planner.engines.vllm.coefficients import Outlook
+from planner.engines.vllm.device import Device
 from planner.engines.vllm.settings import ServeConfig
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.model import VisionSpec
@@ -40,10 +42,10 @@ VISION = VisionSpec(hidden_size=1152, intermediate_size=4304, heads=16, max_patc
 @pytest.fixture
 def coefficients(monkeypatch):
     """The round ones instead of those that were fitted."""
-    overhead._at.cache_clear()
-    monkeypatch.setattr(overhead, "coefficients", lambda: ROUND)
+    calibrated.at.cache_clear()
+    monkeypatch.setattr(calibrated, "coefficients", lambda: ROUND)
     yield
-    overhead._at.cache_clear()
+    calibrated.at.cache_clear()
 
 
 MOE = {"experts_per_token": 4, "expert_intermediate": 1500}

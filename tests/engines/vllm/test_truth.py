@@ -11,10 +11,12 @@ import pytest
 from conftest import DATA, config_model, gpu, json_lines
 
 from planner.architecture import Config, build_model
+from planner.engines.vllm.coefficients import Outlook
+from planner.engines.vllm.device import device
 from planner.engines.vllm.kvcache import longest_model_len, plan_cache
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.memory import breakdown
-from planner.engines.vllm.overhead import Outlook, activation, device
+from planner.engines.vllm.overhead import activation
 from planner.engines.vllm.rules import dtype_bits, with_kernels
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.weights import stage_weights

@@ -1,0 +1,98 @@
+"""A GPU as the ledger asks of it: what it has and what is free at start, its class, what is captured on it."""
+
+from __future__ import annotations
+
+from typing import Generic
+
+from planner.arrays import Whole
+from planner.engines.vllm import coefficients as calibrated
+from planner.engines.vllm.coefficients import Outlook
+from planner.engines.vllm.rules import capture_sizes
+from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.versions import VERSIONS
+from planner.facts.hardware import GpuGroup, GpuSpec
+from planner.facts.record import dataclass
+from planner.units import GIB
+
+_SMALL_BYTES, _WORKSTATION_BYTES = 20 * GIB, 36 * GIB  # below: 12 and 16 GB; 24 and 32 GB; from here on 48 GB and more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device(Generic[Whole]):
+    """What the ledger asks of a GPU when a server starts there, in bytes."""
+
+    total_bytes: Whole
+    least_total_bytes: Whole  # and the most: other figures where nobody measured the total
+    most_total_bytes: Whole
+    usually_free_bytes: Whole
+    surely_free_bytes: Whole
+    most_free_bytes: Whole
+    margin_bytes: Whole  # what starts on GPUs of its class took beside the causes, usually; the most and the least
+    most_margin_bytes: Whole
+    least_margin_bytes: Whole
+    fitted: Whole  # whether the coefficients were fitted on starts of this very card
+    nvlink: Whole  # whether there is one
+    graph_sizes: Whole  # batch sizes that are captured
+    shift_bytes: int | None = None  # by how much more than predicted a server on this machine took
+
+    def total(self, outlook: Outlook) -> Whole:
+        """What CUDA reports as the total, in bytes."""
+        return {Outlook.EXPECTED: self.total_bytes, Outlook.CONSERVATIVE: self.least_total_bytes, Outlook.OPTIMISTIC: self.most_total_bytes}[outlook]
+
+    def free(self, outlook: Outlook) -> Whole:
+        """What of it is free at start, in bytes."""
+        return {Outlook.EXPECTED: self.usually_free_bytes, Outlook.CONSERVATIVE: self.surely_free_bytes, Outlook.OPTIMISTIC: self.most_free_bytes}[outlook]
+
+    def margin(self, outlook: Outlook) -> Whole:
+        """What its class takes beside the causes, in bytes."""
+        return {Outlook.EXPECTED: self.margin_bytes, Outlook.CONSERVATIVE: self.most_margin_bytes, Outlook.OPTIMISTIC: self.least_margin_bytes}[outlook]
+
+
+def gpu_class(gpu: GpuSpec) -> str:
+    """The class of GPUs whose starts tell of this one: by what its memory is and how much of it, the fit's card by itself."""
+    if gpu.name == calibrated.coefficients()["fit"]["gpu"]:
+        return "fit"
+    if gpu.vendor == "amd":
+        return "amd"
+    if gpu.unified_memory:
+        return "unified"
+    if gpu.memory_type == "hbm":
+        return "data_centre"
+    return "small" if gpu.memory_bytes < _SMALL_BYTES else "consumer" if gpu.memory_bytes < _WORKSTATION_BYTES else "workstation"
+
+
+def is_measured(gpu: GpuSpec) -> bool:
+    """Whether any start on GPUs of its class was measured."""
+    return calibrated.coefficients()["classes"][gpu_class(gpu)]["starts"] > 0
+
+
+def _margins(gpu: GpuSpec, tensor_parallel_size: int) -> tuple[int, int, int]:
+    """Expected, conservative and optimistic margin of a GPU's class, in bytes."""
+    row = calibrated.coefficients()["classes"][gpu_class(gpu)]
+    expected, conservative, optimistic = row["single_gib"] if tensor_parallel_size == 1 else row["several_gib"]
+    return int(expected * GIB), int(conservative * GIB), int(optimistic * GIB)
+
+
+def device(group: GpuGroup, config: ServeConfig) -> Device:
+    """What the ledger asks of one GPU of a group."""
+    limit = config.max_cudagraph_capture_size
+    sizes = capture_sizes(config.max_num_seqs, group.gpu.capability, VERSIONS[config.vllm_version])
+    least_total, most_total = group.total_bounds
+    less_free, more_free = group.free_error
+    usually_free = group.free_at_start_bytes(config.tensor_parallel_size, conservative=False)
+    margin, most_margin, least_margin = _margins(group.gpu, config.tensor_parallel_size)
+    return Device(
+        total_bytes=group.total_bytes,
+        least_total_bytes=least_total,
+        most_total_bytes=most_total,
+        usually_free_bytes=usually_free,
+        surely_free_bytes=group.free_at_start_bytes(config.tensor_parallel_size) - less_free,
+        most_free_bytes=usually_free + more_free,
+        margin_bytes=margin,
+        most_margin_bytes=most_margin,
+        least_margin_bytes=least_margin,
+        fitted=group.gpu.name == calibrated.coefficients()["fit"]["gpu"],
+        nvlink=group.gpu.nvlink,
+        graph_sizes=sum(1 for size in sizes if limit is None or size <= limit),
+        shift_bytes=group.gpu.calibrated_shift_bytes,
+    )
