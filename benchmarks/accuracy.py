@@ -113,8 +113,8 @@ def page() -> str:
 def consumer_table() -> list[str]:
     """Reported starts on consumer cards beside the verdict of `plan check`."""
     rows = list(reported())
-    wrong = sum(1 for row in rows if not row.started and row.checked.verdict == "starts")
-    refused = sum(1 for row in rows if row.started and row.checked.verdict.falls_short)
+    wrong = sum(1 for row in rows if row.length_told and not row.started and row.checked.verdict == "starts")
+    refused = sum(1 for row in rows if row.length_told and row.started and row.checked.verdict.falls_short)
     told = [row for row in rows if row.is_inside is not None]
     lines = [
         "## Consumer and workstation cards",
@@ -129,8 +129,10 @@ def consumer_table() -> list[str]:
     for row in rows:
         cache = "{:.2f} to {:.2f}".format(*row.interval_gib) if row.interval_gib else ""
         told_gib = "" if row.kv_cache_gib is None else f"{row.kv_cache_gib:.2f}"
-        limit = row.checked.problems[0].message if row.checked.problems else ""
-        lines.append(f"| {row.name} | {'started' if row.started else 'failed: ' + row.failure} | {row.checked.verdict} | {cache} | {told_gib} | {limit} |")
+        limit = row.checked.problems[0].message if row.length_told and row.checked.problems else ""
+        lines.append(
+            f"| {row.name} | {'started' if row.started else 'failed: ' + row.failure} | {row.checked.verdict if row.length_told else ''} | {cache} | {told_gib} | {limit} |"
+        )
     return lines
 
 

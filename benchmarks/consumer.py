@@ -52,6 +52,7 @@ class Reported:
     failure: str
     checked: Checked
     kv_cache_gib: float | None
+    length_told: bool = True  # whether the verdict can be compared: what is left for the cache does not depend on the length
 
     @property
     def interval_gib(self) -> tuple[float, float] | None:
@@ -122,7 +123,8 @@ def reported() -> Iterator[Reported]:
         memory = case["started"] or case.get("failure_class") not in (None, NOT_MEMORY)
         if case.get("engine") != "V1" or case["quality"] not in "AB" or not memory:
             continue
-        if "max_model_len" not in case and case.get("failure_class") not in AT_ANY_LENGTH:
+        length_told = "max_model_len" in case or case.get("failure_class") in AT_ANY_LENGTH
+        if not length_told and "available_kv_gib" not in case:
             continue
         gpu, model = _gpu(case), _model(case)
         if gpu is None or model is None or str(case.get("kv_cache_dtype", "")).startswith(UNCOVERED_KV_DTYPES):
@@ -132,7 +134,7 @@ def reported() -> Iterator[Reported]:
         host = Host.WSL2 if "WSL2" in str(case.get("gpu", "")) else Host.SERVER
         group = GpuGroup(gpu=gpu, count=int(case.get("gpu_count", 1)), host=host)
         checked = check(values, faults, model, group, repo=str(case["model"]), argv=(), version=version)
-        yield Reported(case["id"], case["started"], str(case.get("failure_class", "")), checked, case.get("available_kv_gib"))
+        yield Reported(case["id"], case["started"], str(case.get("failure_class", "")), checked, case.get("available_kv_gib"), length_told)
 
 
 if __name__ == "__main__":

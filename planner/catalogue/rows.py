@@ -55,6 +55,9 @@ class GpuRow:
     """Nobody measured that total; it follows from what other cards keep back."""
     wsl2_total_gib: float | None = None
     free_at_start_gib: float | None = None
+    """The least that was seen; what is usually free, and the most, where the machine's own use of it varies."""
+    usually_free_gib: float | None = None
+    most_free_gib: float | None = None
     wsl2_free_at_start_gib: float | None = None
     compute_capability: str | None = None
     gfx: str | None = None
@@ -91,6 +94,8 @@ class GpuRow:
             cuda_total_estimated=self.cuda_total_estimated,
             wsl2_total_bytes=_gib(self.wsl2_total_gib),
             free_at_start_bytes=_gib(self.free_at_start_gib),
+            usually_free_bytes=_gib(self.usually_free_gib),
+            most_free_bytes=_gib(self.most_free_gib),
             wsl2_free_at_start_bytes=_gib(self.wsl2_free_at_start_gib),
             compute_capability=(int(major), int(minor)) if minor else None,
             bandwidth_bytes_per_s=int(self.bandwidth_gb_per_s * 1e9),

@@ -46,6 +46,8 @@ class GpuSpec:
     cuda_total_estimated: bool = False  # nobody measured it: it follows from what other cards keep back
     wsl2_total_bytes: int | None = None
     free_at_start_bytes: int | None = None
+    usually_free_bytes: int | None = None  # and the most, where what the machine itself uses varies (unified memory)
+    most_free_bytes: int | None = None
     wsl2_free_at_start_bytes: int | None = None
     compute_capability: tuple[int, int] | None = None
     gfx: str = ""  # an AMD GPU's instruction set, as ROCm names it: "gfx942"
@@ -126,16 +128,19 @@ class GpuGroup:
 
     @property
     def free_error(self) -> tuple[int, int]:
-        """By how many bytes less and more may be free at start than `free_at_start_bytes` says, where that follows from an estimated total."""
-        measured = self.gpu.free_at_start_bytes is not None and self.host is Host.SERVER
+        """By how many bytes less than surely and more than usually may be free at start, where that follows from an estimated total or was seen to vary."""
         least, most = self.total_bounds
-        return (0, 0) if measured else (self.total_bytes - least, most - self.total_bytes)
+        if self.gpu.free_at_start_bytes is not None and self.host is Host.SERVER:
+            usual = self.gpu.usually_free_bytes or self.gpu.free_at_start_bytes
+            return 0, (self.gpu.most_free_bytes or usual) - usual
+        return (self.total_bytes - least, most - self.total_bytes)
 
     def free_at_start_bytes(self, tensor_parallel_size: int, *, conservative: bool = True) -> int:
         """What is free on one GPU when vLLM checks: total less context, NCCL and what the host itself uses, at most or usually."""
         match self.host:
             case Host.SERVER:
-                measured, taken = self.gpu.free_at_start_bytes, CONTEXT_BYTES
+                usual = self.gpu.usually_free_bytes
+                measured, taken = self.gpu.free_at_start_bytes if conservative or usual is None else usual, CONTEXT_BYTES
             case Host.DESKTOP:
                 measured, taken = None, CONTEXT_BYTES + DESKTOP_BYTES
             case Host.WSL2:

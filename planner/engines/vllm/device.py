@@ -61,11 +61,6 @@ def gpu_class(gpu: GpuSpec) -> str:
     return "small" if gpu.memory_bytes < _SMALL_BYTES else "consumer" if gpu.memory_bytes < _WORKSTATION_BYTES else "workstation"
 
 
-def is_measured(gpu: GpuSpec) -> bool:
-    """Whether any start on GPUs of its class was measured."""
-    return calibrated.coefficients()["classes"][gpu_class(gpu)]["starts"] > 0
-
-
 def _margins(gpu: GpuSpec, tensor_parallel_size: int) -> tuple[int, int, int]:
     """Expected, conservative and optimistic margin of a GPU's class, in bytes."""
     row = calibrated.coefficients()["classes"][gpu_class(gpu)]

@@ -177,7 +177,7 @@ def test_what_only_the_shell_knows_is_no_fault_where_it_does_not_matter():
 
 
 def test_every_offered_change_makes_it_start():
-    command = f"{SERVE} --gpu-memory-utilization 0.75 --max-num-seqs 8"
+    command = f"{SERVE} --gpu-memory-utilization 0.7 --max-num-seqs 8"
     answer = checked(command)
     assert len(answer.plan.alternatives) >= 2
     for alternative in answer.plan.alternatives:

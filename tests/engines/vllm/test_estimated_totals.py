@@ -6,10 +6,10 @@ import pytest
 
 from planner.catalogue.load import find_gpu, gpu_rows
 from planner.catalogue.resolve import find_source
-from planner.engines.vllm import overhead
 from planner.engines.vllm.answer import lines, sums
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.coefficients import Outlook
+from planner.engines.vllm.device import device
 from planner.engines.vllm.plan import plan_as_asked
 from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.facts.hardware import ESTIMATED_TOTAL_LESS_BYTES, ESTIMATED_TOTAL_MORE, GpuGroup, Host
@@ -54,11 +54,11 @@ def test_an_estimated_total_has_bounds_and_a_measured_one_has_none():
 
 def test_what_is_free_is_as_unsure_as_the_total_it_follows_from():
     group = GpuGroup(gpu=find_gpu("rtx4080"), count=1)
-    on = overhead.device(group, ServeConfig())
+    on = device(group, ServeConfig())
     assert on.free(Outlook.CONSERVATIVE) == group.free_at_start_bytes(1) - 190 * MIB
     assert on.free(Outlook.OPTIMISTIC) - on.free(Outlook.EXPECTED) == on.total(Outlook.OPTIMISTIC) - on.total(Outlook.EXPECTED)
     told = replace(group, gpu=replace(group.gpu, free_at_start_bytes=15 * GIB))  # by the driver, for `--gpu auto`
-    assert overhead.device(told, ServeConfig()).free(Outlook.CONSERVATIVE) == 15 * GIB
+    assert device(told, ServeConfig()).free(Outlook.CONSERVATIVE) == 15 * GIB
     assert told.free_error == (0, 0)
 
 

@@ -6,10 +6,11 @@ import pytest
 from conftest import gpu
 from conftest import small_model as model
 
+from planner.catalogue.load import find_gpu
 from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm import overhead
 from planner.engines.vllm.coefficients import Outlook
-from planner.engines.vllm.device import Device
+from planner.engines.vllm.device import Device, device, gpu_class
 from planner.engines.vllm.settings import ServeConfig
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.model import VisionSpec
@@ -17,6 +18,10 @@ from planner.units import GIB, MIB
 
 ROUND = {
     "fit": {"gpu": "h100"},
+    "classes": {
+        "fit": {"starts": 42, "gpus": 1, "single_gib": [0, 0, 0], "several_gib": [0, 0, 0]},
+        "consumer": {"starts": 9, "gpus": 2, "single_gib": [0, 0.25, -0.25], "several_gib": [0, 0.5, -0.5]},
+    },
     "activation": {"sampler_copies": 4, "hidden_copies": 2, "expert_copies": 2, "first_stage_share": 0.5, "residual_gib_p90": 0.25},
     "cuda_graph": {"base_gib": 0.5, "per_layer_gib": 1 / 64, "experts_gib": 0.5, "full_set_sizes": 50, "residual_gib_p90": 0.25},
     "non_torch": {  # expected, conservative, optimistic
@@ -30,7 +35,6 @@ ROUND = {
         "stream_copies": 10,
         "conservative_factor": 1.5,
         "optimistic_factor": 0.5,
-        "unmeasured_gpu_margin_gib": 0.25,
         "sampler_copies_at_most": 8,
         "graphs_of_other_gpus": [0.75, 1.0, 0.25],
     },
@@ -55,7 +59,8 @@ def on(**changed) -> Device:
     """A GPU of the fit's kind, where 25 batch sizes are captured."""
     totals = dict.fromkeys(("total_bytes", "least_total_bytes", "most_total_bytes"), 80 * GIB)
     free = dict.fromkeys(("usually_free_bytes", "surely_free_bytes", "most_free_bytes"), 79 * GIB)
-    return Device(**(totals | free | {"fitted": True, "nvlink": False, "graph_sizes": 25} | changed))
+    margins = {"margin_bytes": 0, "most_margin_bytes": 0, "least_margin_bytes": 0}
+    return Device(**(totals | free | margins | {"fitted": True, "nvlink": False, "graph_sizes": 25} | changed))
 
 
 def config(**changed) -> ServeConfig:
@@ -133,15 +138,43 @@ def test_the_text_peak_is_the_larger_of_layers_and_sampler_beside_the_experts(co
     assert peak(model(**MOE), last=False) == 49_152_000  # half, where nothing is sampled
 
 
-def test_the_vision_tower_is_divided_over_ranks_its_outputs_are_not(coefficients):
-    # tp 1: 4096 x (4304 + 3 x 1152 + 2 x 1152) x 2 = 82,444,288; outputs 1024 x 1000 x (1 + 3) x 2 = 8,192,000
-    assert overhead.vision_activation(model(vision=VISION), BATCH) == 82_444_288 + 8_192_000
+@pytest.mark.parametrize(
+    ("changed", "items"),
+    [
+        ({}, 2),  # 2048 // 1024
+        ({"max_num_batched_tokens": 512}, 1),  # one always
+        ({"max_num_batched_tokens": 8192}, 8),
+        ({"max_num_batched_tokens": 8192, "max_num_seqs": 1}, 4),  # a prompt of 4096 tokens holds four
+        ({"max_num_batched_tokens": 8192, "max_num_seqs": 1, "max_model_len": 1000}, 1),
+    ],
+)
+def test_as_many_items_are_profiled_as_a_batch_and_its_prompts_hold(changed, items):
+    assert overhead.profiled_items(VISION, config(**changed)) == items
+
+
+def test_the_vision_tower_is_divided_over_ranks_its_outputs_are_not():
+    # two items. tp 1: 4096 x (4304 + 3 x 1152 + 2 x 1152) x 2 = 82,444,288; outputs 1024 x 1000 x (1 + 3) x 2 = 8,192,000
+    assert overhead.vision_activation(model(vision=VISION), BATCH) == 2 * 82_444_288
     # tp 2: 4096 x (7760 / 2 + 2304) x 2 = 50,659,328
-    assert overhead.vision_activation(model(vision=VISION), config(tensor_parallel_size=2)) == 50_659_328 + 8_192_000
-    odd = VisionSpec(hidden_size=1, intermediate_size=2, heads=1, max_patches=1, tokens_per_item=0)
+    assert overhead.vision_activation(model(vision=VISION), config(tensor_parallel_size=2)) == 2 * 50_659_328
+    assert (
+        overhead.vision_outputs(model(vision=VISION), BATCH) == overhead.vision_outputs(model(vision=VISION), config(tensor_parallel_size=2)) == 2 * 8_192_000
+    )
+    odd = VisionSpec(hidden_size=1, intermediate_size=2, heads=1, max_patches=1, tokens_per_item=2048)
     assert overhead.vision_activation(model(vision=odd), config(tensor_parallel_size=2)) == (5 // 2 + 2) * 2  # whole elements
-    assert overhead.vision_activation(model(vision=VISION), config(skip_mm_profiling=True)) == 0
-    assert overhead.vision_activation(model(), BATCH) == 0
+    for count in (overhead.vision_activation, overhead.vision_outputs):
+        assert count(model(vision=VISION), config(skip_mm_profiling=True)) == 0
+        assert count(model(), BATCH) == 0
+
+
+@pytest.mark.parametrize("version", ["0.13", "0.14"])
+def test_what_experts_work_in_stays_while_the_sampler_runs_since_0_14(coefficients, version):
+    # forward 2048 x 4 x 1000 x 2 = 16,384,000; workspace 2 x 2048 x 4 x 1500 x 2 = 49,152,000; sampler 8 x 10,000 x 256 x 4 + 2 x 2048 x 1000 x 2 = 90,112,000
+    wide = model(**MOE, vocab_size=10_000)
+    peak = {"0.13": 90_112_000, "0.14": 90_112_000 + 49_152_000}[version]
+    assert overhead.text_activation(wide, config(vllm_version=version), 8, last_stage=True) == peak
+    narrow = model(**MOE, vocab_size=10)
+    assert overhead.text_activation(narrow, config(vllm_version="0.13"), 8, last_stage=True) == 16_384_000 + 49_152_000
 
 
 @pytest.mark.parametrize(
@@ -150,9 +183,9 @@ def test_the_vision_tower_is_divided_over_ranks_its_outputs_are_not(coefficients
         ({}, Outlook.EXPECTED, 53_248_000),
         ({}, Outlook.CONSERVATIVE, 53_248_000 + GIB // 4),
         ({}, Outlook.OPTIMISTIC, 0),  # not below nothing
-        ({"vision": VISION}, Outlook.EXPECTED, 90_636_288),  # one after the other: the larger counts
-        ({"vision": VISION}, Outlook.CONSERVATIVE, 53_248_000 + GIB // 4),  # text; 1.5 x 90,636,288 = 135,954,432
-        ({"vision": VISION}, Outlook.OPTIMISTIC, 45_318_144),  # half of 90,636,288
+        ({"vision": VISION}, Outlook.EXPECTED, 164_888_576 + 16_384_000),  # one after the other: the larger counts, and what vision put out
+        ({"vision": VISION}, Outlook.CONSERVATIVE, 53_248_000 + GIB // 4 + 16_384_000),  # text; 1.5 x 164,888,576 = 247,332,864
+        ({"vision": VISION}, Outlook.OPTIMISTIC, 82_444_288 + 16_384_000),  # half of 164,888,576
         ({"residual_streams": 16}, Outlook.EXPECTED, 655_360_000),
         ({"residual_streams": 16}, Outlook.CONSERVATIVE, 655_360_000 + GIB // 4 + 327_680_000),  # and half of the streams once more
         ({"residual_streams": 16}, Outlook.OPTIMISTIC, 655_360_000 - GIB // 4 - 327_680_000),
@@ -213,15 +246,43 @@ def test_memory_outside_torch_by_ranks_and_link(coefficients, tp, pp, nvlink, ex
     assert outside == [expected, conservative, optimistic]
 
 
-def test_an_unmeasured_card_adds_a_margin_which_a_start_on_this_machine_replaces(coefficients):
+def test_a_class_adds_a_margin_which_a_start_on_this_machine_replaces(coefficients):
     def outside(outlook, **facts):
-        return overhead.non_torch(BATCH, on(**facts), outlook) / GIB
+        return overhead.non_torch(BATCH, on(most_margin_bytes=GIB // 4, least_margin_bytes=-GIB // 4, **facts), outlook) / GIB
 
-    assert outside(Outlook.EXPECTED, fitted=False) == 0.25
-    assert outside(Outlook.CONSERVATIVE, fitted=False) == 0.5 + 0.25
-    assert outside(Outlook.OPTIMISTIC, fitted=False) == 0  # 0.125 - 0.25: not below nothing
-    assert outside(Outlook.CONSERVATIVE, fitted=False, shift_bytes=GIB) == 0.5 + 1
+    assert outside(Outlook.EXPECTED) == 0.25
+    assert outside(Outlook.CONSERVATIVE) == 0.5 + 0.25
+    assert outside(Outlook.OPTIMISTIC) == 0  # 0.125 - 0.25: not below nothing
+    assert outside(Outlook.CONSERVATIVE, shift_bytes=GIB) == 0.5 + 1
     assert outside(Outlook.EXPECTED, shift_bytes=GIB) == 0.25 + 1
+
+
+@pytest.mark.parametrize(
+    ("card", "kind"),
+    [
+        ("h100", "fit"),
+        ("h200", "data_centre"),
+        ("a100-40gb", "data_centre"),
+        ("l40s", "workstation"),
+        ("rtxpro6000", "workstation"),
+        ("rtx5090", "consumer"),
+        ("l4", "consumer"),
+        ("rtx4080", "small"),
+        ("gb10", "unified"),
+        ("mi300x", "amd"),
+    ],
+)
+def test_the_class_of_a_gpu(card, kind):
+    assert gpu_class(find_gpu(card)) == kind
+
+
+def test_a_class_has_its_margins_by_ranks(coefficients):
+    def margins(tp):
+        asked = device(GpuGroup(gpu=find_gpu("rtx4090"), count=tp), config(tensor_parallel_size=tp))
+        return asked.margin_bytes, asked.most_margin_bytes, asked.least_margin_bytes
+
+    assert margins(1) == (0, GIB // 4, -GIB // 4)
+    assert margins(2) == (0, GIB // 2, -GIB // 2)
 
 
 @pytest.mark.parametrize(("tp", "measured_gib"), [(2, 0.74), (4, 1.70)])
@@ -252,18 +313,18 @@ def test_before_0_20_graphs_lie_outside_the_budget_where_the_profiled_activation
 )
 def test_captured_batch_sizes_are_those_up_to_twice_the_sequences(changed, sizes):
     card = GpuSpec(name="made", title="Made", vendor="nvidia", memory_type="gddr", memory_bytes=24 * GIB, cuda_total_bytes=23 * GIB, compute_capability=(8, 9))
-    assert overhead.device(GpuGroup(gpu=card, count=1), config(**changed)).graph_sizes == sizes
+    assert device(GpuGroup(gpu=card, count=1), config(**changed)).graph_sizes == sizes
 
 
 @pytest.mark.parametrize(("name", "fitted", "nvlink"), [("h100", True, True), ("h200", False, True), ("rtx4090", False, False)])
 def test_a_device_knows_its_card(name, fitted, nvlink):
-    on_card = overhead.device(GpuGroup(gpu=gpu(name), count=2), config(tensor_parallel_size=2))
+    on_card = device(GpuGroup(gpu=gpu(name), count=2), config(tensor_parallel_size=2))
     assert (on_card.fitted, on_card.nvlink, on_card.shift_bytes) == (fitted, nvlink, None)
 
 
 def test_a_device_tells_what_is_free_at_worst_and_usually_and_what_was_measured_here():
     """A 3090 under WSL2: 2160 MiB gone at worst, 1400 usually."""
     card = replace(gpu("rtx3090"), calibrated_shift_bytes=12_345)
-    on_card = overhead.device(GpuGroup(gpu=card, count=1, host=Host.WSL2), config())
+    on_card = device(GpuGroup(gpu=card, count=1, host=Host.WSL2), config())
     assert [(on_card.total_bytes - size) // MIB for size in (on_card.surely_free_bytes, on_card.usually_free_bytes)] == [2160, 1400]
     assert on_card.shift_bytes == 12_345

@@ -23,7 +23,7 @@ GUIDE = [
     ("rtx4090", 2, "qwen3-vl-32b-awq", 131_072, 2, 0.04, 0.90, ("no-kv-memory", "free-memory")),
     ("rtx3090", 2, "qwen3-vl-32b-awq", 131_072, 2, 0.04, 0.90, ("no-kv-memory", "free-memory")),
     ("l40s", 2, "qwen3-vl-32b", None, 1, 0.03, 0.95, ("no-kv-memory", "free-memory")),
-    ("a100-40", 1, "qwen3-vl-32b-awq", 65_536, 1, 0.03, 0.92, ("no-kv-memory", None)),
+    ("a100-40", 1, "qwen3-vl-32b-awq", 65_536, 1, 0.03, 0.92, ("no-kv-memory", "free-memory")),
     ("a100-80", 1, "qwen3-vl-32b", None, 1, 0.02, 0.95, ("tight", None)),
 ]
 
