@@ -24,26 +24,24 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "model"
 
 
-# Keys and passwords in commands, scripts and logs are never repeated: one place that blanks them.
+# Keys and passwords in commands, scripts and logs are never repeated: one place that blanks them. Its patterns are compiled once they are needed.
 BLANK = "***"
 _NAME = r"(?i:[\w.-]*(?:api[-_]?keys?|tokens?|secrets?|passwords?|passwd|access[-_]?keys?|private[-_]?keys?|credentials?|_key|-key))"
 _FLAGS = ("--api-key", "--hf-token")  # also as prefixes of at least these letters, which argparse takes for them
 _SHORTEST = {"--api-key": len("--api-k"), "--hf-token": len("--hf-t")}
-_KNOWN = re.compile(r"\b(?:hf_|sk-|ghp_|gho_|github_pat_|glpat-|xox[abpr]-|AKIA|nvapi-|r8_)[\w-]{6,}")
-_ASSIGNED = re.compile(r"(?<![\w-])((?:[A-Za-z_]\w*_)?(?i:key|token|secret|password|passwd|credentials?|apikey))=(\"[^\"]*\"?|'[^']*'?|[^\s;&|]+)")
-_JSON = re.compile(rf"([\"']{_NAME}[\"']\s*:\s*[\"'])(?:[^\"'\\]|\\.)*")
-_BEARER = re.compile(r"(?i)\b(bearer\s+)[\w.~+/=-]{6,}")
-_FLAG_TEXT = re.compile(
-    r"(--(?:api[-_]k(?:ey?)?|hf[-_]t(?:o(?:k(?:en?)?)?)?|[\w-]*(?:password|secret|api[-_]key)))(=|\s+)(\"[^\"]*\"?|'[^']*'?|[^\s-][^\s;&|]*)"
-)
+_KNOWN = r"\b(?:hf_|sk-|ghp_|gho_|github_pat_|glpat-|xox[abpr]-|AKIA|nvapi-|r8_)[\w-]{6,}"
+_ASSIGNED = r"(?<![\w-])((?:[A-Za-z_]\w*_)?(?i:key|token|secret|password|passwd|credentials?|apikey))=(\"[^\"]*\"?|'[^']*'?|[^\s;&|]+)"
+_JSON = rf"([\"']{_NAME}[\"']\s*:\s*[\"'])(?:[^\"'\\]|\\.)*"
+_BEARER = r"(?i)\b(bearer\s+)[\w.~+/=-]{6,}"
+_FLAG_TEXT = r"(--(?:api[-_]k(?:ey?)?|hf[-_]t(?:o(?:k(?:en?)?)?)?|[\w-]*(?:password|secret|api[-_]key)))(=|\s+)(\"[^\"]*\"?|'[^']*'?|[^\s-][^\s;&|]*)"
 
 
 def redact(text: str) -> str:
     """Text without the keys, tokens and passwords that it names or that look like one."""
-    text = _ASSIGNED.sub(rf"\1={BLANK}", text)
-    text = _FLAG_TEXT.sub(rf"\1\2{BLANK}", text)
-    text = _JSON.sub(rf"\1{BLANK}", text)
-    return _KNOWN.sub(BLANK, _BEARER.sub(rf"\1{BLANK}", text))
+    text = re.sub(_ASSIGNED, rf"\1={BLANK}", text)
+    text = re.sub(_FLAG_TEXT, rf"\1\2{BLANK}", text)
+    text = re.sub(_JSON, rf"\1{BLANK}", text)
+    return re.sub(_KNOWN, BLANK, re.sub(_BEARER, rf"\1{BLANK}", text))
 
 
 def redact_words(words: Sequence[str]) -> list[str]:

@@ -18,25 +18,10 @@ from planner.errors import PlannerError, WorldError
 from planner.facts.record import dataclass
 
 Answer = TypeVar("Answer")
-_REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}\Z")
 _SHARD = re.compile(r"model(?:-\d+-of-\d+)?\.safetensors")
 MOST_SHARDS = 64  # each costs a request; larger checkpoints are taken at their config's word
 AT_ONCE = 8
 OFFLINE = "use a name of `plan list models`, or --model FOLDER with the model's config.json"
-
-
-def is_repo_id(name: str) -> bool:
-    """Whether a name has the form owner/name of a Hub repository (huggingface_hub, validate_repo_id)."""
-    owner, _, own = name.partition("/")
-    whole = _REPO.match(name) is not None and ".." not in name and "--" not in name
-    return whole and not name.endswith(".git") and not any(part.endswith(("-", ".")) for part in (owner, own))
-
-
-def repaired(name: str) -> str:
-    """The repository that was meant by an address of it: https://huggingface.co/owner/name, owner/name.git; empty where that is none."""
-    meant = re.sub(r"\A(?:https?://)?(?:huggingface\.co|hf\.co)/", "", name).split("?")[0].rstrip("/.")
-    meant = "/".join(meant.removesuffix(".git").split("/")[:2])
-    return meant if meant != name and is_repo_id(meant) else ""
 
 
 @dataclass(frozen=True, slots=True)

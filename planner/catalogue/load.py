@@ -6,7 +6,6 @@ below asks `find_gpu` and `find_model` (docs/decisions/0008-data-is-built.md).
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -128,7 +127,11 @@ class Catalogue:
     def digest(self) -> str:
         """Hexadecimal digits that stand for the own rows; nothing where there are none."""
         rows = [*self.own_gpus.values(), *self.own_models.values()]
-        return hashlib.sha256(repr(rows).encode()).hexdigest() if rows else ""
+        if not rows:
+            return ""
+        import hashlib
+
+        return hashlib.sha256(repr(rows).encode()).hexdigest()
 
     @cached_property
     def _own_gpu_names(self) -> dict[str, str]:

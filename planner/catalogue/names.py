@@ -1,4 +1,4 @@
-"""The names of GPUs and models: all that a row answers to, how they are compared, and which one a person may have meant."""
+"""The names of GPUs and models: all that a row answers to, how they are compared, and which one a person may have meant; a repository's on the Hub."""
 
 from __future__ import annotations
 
@@ -84,3 +84,17 @@ def _own_names(row: ModelRow, variant: Variant) -> set[str]:
 
 def _without_owner(variant: Variant) -> str:
     return model_key(variant.repo).rpartition("/")[2]
+
+
+def is_repo_id(name: str) -> bool:
+    """Whether a name has the form owner/name of a Hub repository (huggingface_hub, validate_repo_id)."""
+    owner, _, own = name.partition("/")
+    whole = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}\Z", name) is not None and ".." not in name and "--" not in name
+    return whole and not name.endswith(".git") and not any(part.endswith(("-", ".")) for part in (owner, own))
+
+
+def repaired(name: str) -> str:
+    """The repository that was meant by an address of it: https://huggingface.co/owner/name, owner/name.git; empty where that is none."""
+    meant = re.sub(r"\A(?:https?://)?(?:huggingface\.co|hf\.co)/", "", name).split("?")[0].rstrip("/.")
+    meant = "/".join(meant.removesuffix(".git").split("/")[:2])
+    return meant if meant != name and is_repo_id(meant) else ""

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from planner.architecture import build_model, parse_config, stored_bits
 from planner.architecture.config import MAX_CONFIG_BYTES, Config
 from planner.catalogue import load
-from planner.catalogue.checkpoint import stored
-from planner.catalogue.hub import fetch_model, is_repo_id, repaired
-from planner.catalogue.safetensors import StoredTensor
+from planner.catalogue.names import is_repo_id, repaired
 from planner.engines import ENGINES, first_engine
 from planner.engines.alternatives import Market
 from planner.engines.catalogue import Plain, Source
-from planner.engines.llamacpp.header import Header
 from planner.engines.vllm.alternatives import ONLINE
 from planner.engines.vllm.parsers import by_architecture
 from planner.engines.vllm.weights import stage_weights
@@ -24,6 +22,10 @@ from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ChatFormat, CheckpointDifference, ModelSpec
 from planner.text import is_line, slug
+
+if TYPE_CHECKING:
+    from planner.catalogue.safetensors import StoredTensor
+    from planner.engines.llamacpp.header import Header
 
 MOST_PATH, MOST_FILE_NAME = 4096, 255  # bytes that a path and a name in it may have (Linux)
 
@@ -47,6 +49,8 @@ def find_source(name: str, online: str | None = None) -> Source:
     if entry is not None:
         return _from_catalogue(entry, online)
     if is_repo_id(name):
+        from planner.catalogue.hub import fetch_model
+
         found = fetch_model(name)
         return _from_files(found.config, found.quantization, name, slug(name.partition("/")[2]), online=online, tensors=found.tensors)
     if meant := repaired(name):
@@ -115,6 +119,8 @@ def _from_catalogue(entry: load.Entry, online: str | None) -> Source:
 
 
 def _from_path(path: Path, online: str | None) -> Source:
+    from planner.catalogue.checkpoint import stored
+
     config = path / "config.json" if path.is_dir() else path
     if not config.exists():
         raise PlannerError(f"{path} has no config.json", "give a folder with a model's config.json, or a name of `plan list models`")

@@ -14,3 +14,8 @@ def user_file(name: str) -> Path:
     folder = Path(home) if home else Path.home() / ".config"
     new, old = folder / "plan" / name, folder / _OLD_FOLDER / name
     return old if old.exists() and not new.exists() else new
+
+
+def config_file() -> Path:
+    """Where config.toml lies."""
+    return user_file("config.toml")

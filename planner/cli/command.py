@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 from click.types import OptionHelpExtra
 
+from planner.catalogue.user_file import config_file
 from planner.errors import PlannerError
 from planner.facts.command_line import flag_of
 from planner.questions.command_line import command_line
@@ -132,9 +133,11 @@ class Command(click.Command):
             names &= set(OWN_FILES)
         if not names & {name for each in _OPTIONS_OF.values() for name in each}:
             return {}
-        from planner.cli.defaults import config_file, read_defaults
+        if not config_file().exists():
+            return {}
+        from planner.cli.defaults import read_defaults
 
-        found = read_defaults() if config_file().exists() else {}
+        found = read_defaults()
         return {name: one.value for key, one in found.items() for name in _OPTIONS_OF[key] if name in names}
 
     def _typed(self, ctx: click.Context, args: list[str]) -> tuple[dict[str, object], bool]:
@@ -190,8 +193,6 @@ class Command(click.Command):
 
 def _say_defaults(ctx: click.Context) -> None:
     """One line on standard error: what the file of defaults added to what was typed."""
-    from planner.cli.defaults import config_file
-
     ours = [param for param in ctx.command.params if isinstance(param, click.Option) and param.name in (ctx.default_map or {})]
     used = {_key(param): ctx.params[str(param.name)] for param in ours if ctx.get_parameter_source(str(param.name)) is ParameterSource.DEFAULT_MAP}
     if "gpu" in ctx.params and ctx.params["gpu"] != "any":

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from planner.catalogue.user_file import config_file
 from planner.cli.command import command, output_options
-from planner.cli.defaults import KEYS, config_file, own_files, read_defaults, read_value, write_default
+from planner.cli.defaults import KEYS, own_files, read_defaults, read_value, write_default
 from planner.cli.own_rows import use_own
 from planner.cli.printing import print_json
 from planner.errors import PlannerError, did_you_mean

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from planner.catalogue.user_file import user_file
+from planner.catalogue.user_file import config_file
 from planner.errors import FileError, PlannerError, did_you_mean
 from planner.facts.hardware import Host
 from planner.facts.record import dataclass
@@ -53,11 +53,6 @@ KEYS: dict[str, tuple[Callable[[object], object], str]] = {
     "models": (_text, "models of my own, as --models names a file of them"),
     "vllm-version": (_version, "the release of the engine"),
 }
-
-
-def config_file() -> Path:
-    """Where config.toml lies."""
-    return user_file("config.toml")
 
 
 def read_defaults() -> dict[str, Default]:

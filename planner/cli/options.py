@@ -20,8 +20,7 @@ from planner.errors import PlannerError
 from planner.facts.command_line import ANY, AUTO
 from planner.facts.hardware import Host
 from planner.facts.settings import Kind, Setting
-from planner.questions.fields import FIELDS
-from planner.questions.stack_file import MOST_LINK_GB_PER_S
+from planner.questions.fields import FIELDS, MOST_LINK_GB_PER_S
 from planner.units import parse_seconds
 
 

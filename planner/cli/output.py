@@ -6,7 +6,6 @@ be a stranger's. Whoever forges both gave us the folder, and loses only what he 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -53,8 +52,7 @@ class There:
         path = self.folder / name
         if path.is_symlink() or not path.is_file() or name not in self.digests:
             return False
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest() == self.digests[name]
+        return _digest(path.read_bytes()) == self.digests[name]
 
 
 def question_in(plan: Path) -> Question | None:
@@ -84,7 +82,7 @@ def write_files(
             if PLAN in changed and force and there.question != asked:
                 stale = [name for name in there.digests if name not in contents and there.is_ours(name)]
             kept = {name: digest for name, digest in there.digests.items() if (folder / name).exists() and name not in stale}
-            kept |= {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+            kept |= {name: _digest(content) for name, content in contents.items()}
             changed[MANIFEST] = (json.dumps(kept, indent=1) + "\n").encode()
         _replace(folder, changed)
         for name in stale:
@@ -118,6 +116,12 @@ def _json(path: Path) -> JsonObject:
     except (OSError, ValueError, RecursionError):
         return {}
     return json_object(data)
+
+
+def _digest(content: bytes) -> str:
+    import hashlib  # loads OpenSSL, which an answer that writes no file does without
+
+    return hashlib.sha256(content).hexdigest()
 
 
 def _holds(path: Path, content: bytes) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from planner.facts.settings import Kind, Setting, by_name
 
 MOST_COUNT, MOST_NODES, MOST_CONTEXT, MOST_USERS, MOST_PORT = 1024, 128, 1 << 40, 100_000, 65_535
+MOST_LINK_GB_PER_S = 10_000
 FIELDS = by_name(
     (
         Setting(name="count", flag="--count", kind=Kind.COUNT, least=1, most=MOST_COUNT),

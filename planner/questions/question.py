@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, replace
@@ -101,6 +100,8 @@ def folder_name(question: Question) -> str:
 
 def digits(question: Question) -> str:
     """A few hexadecimal digits that stand for the whole question."""
+    import hashlib
+
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:DIGITS]
 
 

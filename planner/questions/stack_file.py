@@ -14,10 +14,9 @@ from planner.errors import PlannerError, did_you_mean
 from planner.facts.hardware import Host
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.settings import asked_text
-from planner.questions.fields import FIELDS
+from planner.questions.fields import FIELDS, MOST_LINK_GB_PER_S
 
 MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32
-MOST_LINK_GB_PER_S = 10_000
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z")  # a label in DNS, Kubernetes, a systemd unit, a shell function and YAML
 _ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})\Z|[0-9a-fA-F:.]{2,45}\Z")
 Row = TypeVar("Row", ServiceRow, StackRow)

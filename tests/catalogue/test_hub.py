@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_tensors import SMALL as SMALL_CONFIG
 from test_tensors import tensors as stored
 
-from planner.catalogue.hub import is_repo_id
+from planner.catalogue.names import is_repo_id
 
 CONFIG = (DATA / "configs" / "Qwen--Qwen3-8B.json").read_bytes()
 SIZE, SMALL = len(CONFIG), json.dumps(SMALL_CONFIG).encode()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from planner.engines import Placement
 from planner.engines.catalogue import Catalogue
 from planner.engines.vllm.ask import asks
-from planner.engines.vllm.check import Checked
 from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.placement import Placed, Stack, place_servers, stack_warnings
 from planner.engines.vllm.plan import Plan
@@ -24,6 +24,9 @@ from planner.facts.settings import Value
 from planner.facts.speed import Range
 from planner.facts.verdict import Verdict
 from planner.units import GIB, gib, tokens
+
+if TYPE_CHECKING:
+    from planner.engines.vllm.check import Checked
 
 DIVISION = ("tensor_parallel_size", "pipeline_parallel_size", "gpu_memory_utilization")  # what is told also of a server that does not start
 
