@@ -28,7 +28,7 @@ from planner.architecture.formats import (
     weight_only,
 )
 from planner.errors import PlannerError, UnsupportedModelError
-from planner.facts.storage import BF16, Arithmetic, Plane, Storage
+from planner.facts.storage import BF16, Arithmetic, Cut, Plane, Storage
 
 
 def compressed_tensors(config: Config) -> Quantization:
@@ -67,7 +67,7 @@ def _fp8(weights: Config, strategy: str, target: Target, *, static: bool) -> Sto
     """Eight-bit floats with a scale for each block, output channel or matrix."""
     if strategy == "block":
         block = weights.integers("block_structure", low=1, count=2)
-        return fp8_block(block[0], block[1])
+        return fp8_block(block[0], block[1], cut=Cut.NOWHERE)
     if strategy == "channel":
         return FP8_CHANNEL
     if not static:

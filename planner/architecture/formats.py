@@ -12,7 +12,7 @@ from enum import StrEnum
 from planner.errors import UnsupportedModelError
 from planner.facts.modules import Tensor, TensorRole
 from planner.facts.record import dataclass
-from planner.facts.storage import BF16, Arithmetic, Kernels, Plane, Storage
+from planner.facts.storage import BF16, Arithmetic, Cut, Kernels, Plane, Storage
 
 
 class Target(StrEnum):
@@ -77,9 +77,9 @@ MXFP4_LINEAR = replace(MXFP8, name="mxfp4-linear", planes=(Plane(4), Plane(8, 1,
 MXFP4 = replace(MXFP4_LINEAR, name="mxfp4", kernels=Kernels.MXFP4)
 
 
-def fp8_block(rows: int, columns: int, *, scale_bits: int = 32) -> Storage:
+def fp8_block(rows: int, columns: int, *, scale_bits: int = 32, cut: Cut = Cut.EXPERTS) -> Storage:
     """FP8 with a scale for each block of rows x columns (vllm fp8.py:330)."""
-    return replace(fp8(Plane(scale_bits, rows, columns)), name=f"fp8-block{rows}")
+    return replace(fp8(Plane(scale_bits, rows, columns)), name=f"fp8-block{rows}", cut=cut)
 
 
 def grouped_int(bits: int, group: int, zero_points: bool, *, extra_bytes: int = 0, bias: bool = False) -> Storage:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fnmatch import translate
 
 from planner.architecture.compressed_tensors import compressed_tensors
@@ -34,7 +35,7 @@ from planner.architecture.formats import (
     weight_only,
 )
 from planner.errors import UnsupportedModelError
-from planner.facts.storage import BF16, Storage
+from planner.facts.storage import BF16, Cut, Storage
 
 
 def read_quantization(section: Config, hf_quant: Config | None = None) -> Quantization:
@@ -77,7 +78,7 @@ def online_quantization(name: str) -> Quantization | None:
     schemes = {
         "fp8": FP8_MATRIX,
         "fp8_per_tensor": FP8_MATRIX,
-        "fp8_per_block": fp8_block(128, 128),
+        "fp8_per_block": fp8_block(128, 128, cut=Cut.ANYWHERE),
         "fp8_per_channel": FP8_CHANNEL,
     }
     storage = schemes.get(name)
@@ -102,7 +103,10 @@ def _fp8(config: Config) -> Quantization:
     substring = config.text("ignored_layers_match_mode", default="exact") == "substring"  # as vLLM's Fp8Config attribute
 
     def skipped_linear(name: str) -> bool:
-        return any(part in name for part in ignored) if substring else name in ignored
+        if substring:
+            return any(part in name for part in ignored)
+        parts = name.split(".")  # a list may name the tower only: official ones do, and what is below it is not quantized in the checkpoint
+        return any(".".join(parts[:depth]) in ignored for depth in range(1, len(parts) + 1))
 
     def lookup(names: Sequence[str], target: Target) -> Storage:
         if target is Target.HEAD:
@@ -261,7 +265,7 @@ def _modelopt_storage(algorithm: str, target: Target) -> Storage:
     known: dict[str, Storage] = {
         "FP8": FP8_TENSOR_STATIC_EXPERTS if experts else FP8_TENSOR_STATIC,
         "FP8_PER_CHANNEL_PER_TOKEN": FP8_CHANNEL,
-        "FP8_PB_WO": fp8_block(128, 128),
+        "FP8_PB_WO": fp8_block(128, 128) if experts else replace(fp8_block(128, 128, cut=Cut.ANYWHERE), input_multiple=128),
         "NVFP4": NVFP4,
         "W4A16_NVFP4": weight_only(NVFP4) if experts else NVFP4_WEIGHT_ONLY,
         "MXFP8": MXFP8,

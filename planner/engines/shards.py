@@ -14,7 +14,7 @@ from planner.errors import NotDivisibleError
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.modules import Axis, Experts, Linear, Module, Split, Tensor
-from planner.facts.storage import FP32, ROUTER, Kernels, Plane, Storage
+from planner.facts.storage import FP32, ROUTER, Cut, Kernels, Plane, Storage
 from planner.units import ceil_div, round_up
 
 VOCAB_PADDING = 64  # vocab_parallel_embedding.py:36 DEFAULT_VOCAB_PADDING_SIZE
@@ -73,12 +73,13 @@ def matrix_bytes(storage: Storage, parts: list[int], columns: int, dtype_bits: i
     return sum(plane_bytes(plane, parts, columns, dtype_bits) for plane in storage.planes)
 
 
-def linear_bytes(linear: Linear, tp: int, dtype_bits: int) -> int:
+def linear_bytes(linear: Linear, tp: int, dtype_bits: int, *, merged_cut: bool = True) -> int:
     """Bytes of a (fused) linear layer on one rank. Raises NotDivisibleError where a quantization group would be cut."""
     columns = axis_size(linear.inputs, tp)
     parts = [axis_size(axis, tp) for axis in linear.outputs]
     parts[-1] += -sum(parts) % linear.rows_multiple
     _check_groups(linear.name, linear.storage, columns, sum(parts))
+    _check_blocks(linear, tp, columns, parts, merged_cut=merged_cut)
     bias = sum(parts) * dtype_bits // 8 if linear.bias else 0
     return matrix_bytes(linear.storage, parts, columns, dtype_bits) + bias
 
@@ -88,6 +89,23 @@ def _check_groups(name: str, storage: Storage, columns: int, rows: int) -> None:
         raise NotDivisibleError(f"{name}: {columns} inputs a rank are not a multiple of the quantization group {storage.input_multiple}")
     if rows % storage.output_multiple:
         raise NotDivisibleError(f"{name}: {rows} outputs a rank are not a multiple of {storage.output_multiple}")
+
+
+def _check_blocks(linear: Linear, tp: int, columns: int, parts: list[int], *, merged_cut: bool) -> None:
+    """Blocks that share a scale are cut neither by ranks nor, but for the last part's, by the parts of a fused layer (fp8_utils.py validate_fp8_block_shape)."""
+    storage = linear.storage
+    if (block := storage.block) is None or storage.cut is Cut.ANYWHERE:
+        return
+    rows, width = block.row_block, max(1, block.column_block)
+    merged = len(parts) > 1
+    if merged and merged_cut and storage.cut is Cut.EXPERTS and any(part % rows for part in parts):
+        return
+    if tp > 1 and columns < linear.inputs.size and columns % width:
+        raise NotDivisibleError(f"{linear.name}: Weight input_size_per_partition = {columns} is not divisible by weight quantization block_k = {width}")
+    split = tp > 1 and any(axis.split is not Split.WHOLE for axis in linear.outputs)
+    for part in parts if split else parts[:-1]:
+        if part % rows:
+            raise NotDivisibleError(f"{linear.name}: Weight output_partition_size = {part} is not divisible by weight quantization block_n = {rows}")
 
 
 def local_experts(experts: int, ranks: int) -> int:
@@ -111,7 +129,7 @@ def experts_bytes(bank: Experts, parallel: Parallel, dtype_bits: int) -> int:
             pass
         case _:
             assert_never(bank.storage.kernels)
-    storage = _refined(bank.storage, width, hidden, sliced=tp > 1 and not spread)
+    storage = _refined(bank, width, hidden, sliced=tp > 1 and not spread, finer=parallel.experts_refined)
     _check_groups(bank.name, storage, width, width)
     w13 = matrix_bytes(storage, [width] * bank.shards, hidden, dtype_bits)
     w2 = matrix_bytes(storage, [hidden], width, dtype_bits)
@@ -119,14 +137,17 @@ def experts_bytes(bank: Experts, parallel: Parallel, dtype_bits: int) -> int:
     return count * (w13 + w2 + bias)
 
 
-def _refined(storage: Storage, width: int, hidden: int, *, sliced: bool) -> Storage:
-    """Block scales of a slice that cuts blocks are refined to the largest common block (fused_moe/oracle/fp8.py:292)."""
-    block = next((plane for plane in storage.planes if plane.row_block > 1), None)
-    if block is None or (width % block.row_block == 0 and (not sliced or width % block.column_block == 0)):
+def _refined(bank: Experts, width: int, hidden: int, *, sliced: bool, finer: bool) -> Storage:
+    """Block scales of a slice that cuts blocks are refined to the largest common block, where that is possible (fused_moe/oracle/fp8.py:292)."""
+    storage = bank.storage
+    block = storage.block
+    if block is None or storage.cut is Cut.ANYWHERE or (width % block.row_block == 0 and (not sliced or width % block.column_block == 0)):
         return storage
     size = gcd(block.row_block, block.column_block, width, hidden)
-    if size < 32:
-        raise NotDivisibleError(f"expert width {width} a rank cannot hold FP8 blocks of {block.row_block}x{block.column_block}")
+    if size < 32 or not finer or storage.cut is Cut.NOWHERE:
+        what = "The output_size of gate's and up's weight" if width % block.row_block else "The input_size of down's weight"
+        which = f"block_n = {block.row_block}" if width % block.row_block else f"block_k = {block.column_block}"
+        raise NotDivisibleError(f"{bank.name}: {what} = {width} is not divisible by weight quantization {which}")
     planes = tuple(Plane(plane.bits, size, size) if plane is block else plane for plane in storage.planes)
     return replace(storage, planes=planes)
 
@@ -137,7 +158,7 @@ def module_bytes(module: Module, parallel: Parallel, dtype_bits: int = 16) -> in
         case Linear(storage=storage) if storage is ROUTER and parallel.wide_router:
             return linear_bytes(replace(module, storage=FP32), parallel.tensor_parallel_size, dtype_bits)
         case Linear():
-            return linear_bytes(module, parallel.tensor_parallel_size, dtype_bits)
+            return linear_bytes(module, parallel.tensor_parallel_size, dtype_bits, merged_cut=parallel.merged_cut)
         case Experts():
             return experts_bytes(module, parallel, dtype_bits)
         case Tensor():

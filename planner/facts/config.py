@@ -10,6 +10,7 @@ class Parallel:
     """How a model is divided over GPUs, and what the GPU's kernels make of it.
 
     The multiples are what MoE kernels round an expert's dimensions up to; `wide_router`: some routers are kept in 32 bits.
+    Where a shard cuts blocks that share a scale: `experts_refined` gives experts finer ones, `merged_cut` lets fused layers be.
     """
 
     tensor_parallel_size: int = 1
@@ -19,6 +20,8 @@ class Parallel:
     expert_hidden_multiple: int = 1
     ungated_width_multiple: int = 1
     wide_router: bool = False
+    experts_refined: bool = True
+    merged_cut: bool = True
 
     @property
     def world_size(self) -> int:

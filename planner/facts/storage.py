@@ -27,6 +27,14 @@ class Kernels(StrEnum):
     AS_STORED = "as stored"
 
 
+class Cut(StrEnum):
+    """Whether a shard may cut the blocks that share a scale, as the reader of the format checks it."""
+
+    ANYWHERE = "anywhere"
+    EXPERTS = "experts"  # and fused layers, as far as the release and the GPU allow it: FP8's own format
+    NOWHERE = "nowhere"
+
+
 @dataclass(frozen=True, slots=True)
 class Plane:
     """One tensor of a stored weight: a value of `bits` for every block of rows x columns of the matrix.
@@ -56,6 +64,12 @@ class Storage:
     arithmetic: Arithmetic = Arithmetic.BF16
     arithmetic_since: int = 0
     kernels: Kernels = Kernels.AS_STORED
+    cut: Cut = Cut.ANYWHERE
+
+    @property
+    def block(self) -> Plane | None:
+        """The plane of values for blocks of several rows, where there is one."""
+        return next((plane for plane in self.planes if plane.row_block > 1), None)
 
     @property
     def bits(self) -> int:

@@ -18,7 +18,8 @@ from planner.units import CONTEXT_STEP, tokens
 
 def request_with(request: Request, config: ServeConfig) -> Request:
     """The same question with the pins that decide how a model is divided."""
-    return replace(request, pins=replace(request.pins, dtype=config.dtype, enable_expert_parallel=config.enable_expert_parallel))
+    pins = replace(request.pins, dtype=config.dtype, enable_expert_parallel=config.enable_expert_parallel, vllm_version=config.vllm_version)
+    return replace(request, pins=pins)
 
 
 def changes(request: Request, choice: Choice) -> Iterator[Alternative]:

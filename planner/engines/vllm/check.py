@@ -222,10 +222,14 @@ def _listed(text: str) -> int:
 
 
 def _not_divisible(request: Request, config: ServeConfig, message: str) -> Problem:
-    sizes = (size for size in range(min(request.group.count, config.tensor_parallel_size), 0, -1) if not cannot_split(request_with(request, config), size, 1))
-    size = next(sizes, 0)
+    asked = request_with(request, config)
+    sizes = (size for size in range(min(request.group.count, config.tensor_parallel_size), 0, -1) if not cannot_split(asked, size, 1))
+    fix = f"--tensor-parallel-size {size}" if (size := next(sizes, 0)) else "another model or GPU count"
+    whole = request_with(request, replace(config, enable_expert_parallel=True))
+    if request.model.experts_per_token and not cannot_split(whole, config.tensor_parallel_size, config.pipeline_parallel_size):
+        fix = "--enable-expert-parallel"
     code = "not-divisible" if config.pipeline_parallel_size <= request.model.layer_count and request.model.pipeline else "unsupported"
-    return Problem(code=code, message=message, fix=f"--tensor-parallel-size {size}" if size else "another model or GPU count")
+    return Problem(code=code, message=message, fix=fix)
 
 
 def _supported(request: Request, config: ServeConfig) -> str:

@@ -62,7 +62,7 @@ class _Same:
 @lru_cache(maxsize=1024)
 def _placed(same: _Same, gpu: GpuSpec, placing: Placing) -> Placement:
     model, bits = same.model, dtype_bits(same.model, gpu, placing.dtype)
-    parallel = with_kernels(placing.parallel, gpu)
+    parallel = with_kernels(placing.parallel, gpu, placing.vllm_version)
     layout = cache_layout(model, gpu, placing.kv_cache_dtype, dtype_bits=bits, version=placing.vllm_version)
     return Placement(tuple(stage_weights(model, parallel, bits)), buffer_bytes(model, bits, parallel.tensor_parallel_size), plan_cache(model, parallel, layout))
 

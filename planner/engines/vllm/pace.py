@@ -51,7 +51,7 @@ def vllm_work(plan: Plan) -> Work | NoSpeed:
     tp = config.tensor_parallel_size
     return Work(
         engine="vllm",
-        weights=weights(model, with_kernels(config.parallel, gpu), bits),
+        weights=weights(model, with_kernels(config.parallel, gpu, config.vllm_version), bits),
         reads=cache_reads(model, tp, cache_layout(model, gpu, config.kv_cache_dtype, dtype_bits=bits, version=config.vllm_version)),
         peak=best,
         shape=shape_of(model),

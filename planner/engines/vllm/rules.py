@@ -5,6 +5,8 @@ Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from planner.arrays import Whole
 from planner.engines.vllm.ledger_settings import LedgerSettings
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS, Version, minimum_capability, newest_for
@@ -65,18 +67,21 @@ def dtype_bits(model: ModelSpec, gpu: GpuSpec, dtype: str) -> int:
     return 32 if dtype == "float32" else 16
 
 
-def with_kernels(parallel: Parallel, gpu: GpuSpec) -> Parallel:
-    """Add what this GPU's MoE kernels round expert dimensions up to (fused_moe/oracle/mxfp4.py:837, unquantized.py)."""
-    major = gpu.capability // 10
+def with_kernels(parallel: Parallel, gpu: GpuSpec, version: str = DEFAULT_VERSION) -> Parallel:
+    """Add what this GPU's MoE kernels round expert dimensions up to (fused_moe/oracle/mxfp4.py:837, unquantized.py), and which blocks a shard may cut.
+
+    Scales of finer blocks are for Triton's kernels, which need FP8 arithmetic (fused_moe/oracle/fp8.py refine_fp8_moe_block_shape).
+    """
+    major, release = gpu.capability // 10, VERSIONS[version]
     width, hidden = (64, 64) if major == 9 else (128, 256)
-    return Parallel(
-        tensor_parallel_size=parallel.tensor_parallel_size,
-        pipeline_parallel_size=parallel.pipeline_parallel_size,
-        enable_expert_parallel=parallel.enable_expert_parallel,
+    return replace(
+        parallel,
         expert_width_multiple=width,
         expert_hidden_multiple=hidden,
         ungated_width_multiple=128 if major == 10 else 1,
         wide_router=major not in (9, 10),
+        experts_refined=release.blocks_refined and (gpu.vendor != "nvidia" or gpu.capability >= 89),
+        merged_cut=release.merged_blocks_cut,
     )
 
 

@@ -82,6 +82,7 @@ def cannot_split(request: Request, tp: int, pp: int) -> str:
             pipeline_parallel_size=pp,
             enable_expert_parallel=request.pins.enable_expert_parallel,
             dtype=request.pins.dtype,
+            vllm_version=request.pins.vllm_version,
         )
         place(model, request.group, config)
     except NotDivisibleError as error:

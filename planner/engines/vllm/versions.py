@@ -57,6 +57,8 @@ class Version:
     sparse_flash_attention: bool  # 16-bit sparse MLA on Hopper by FlashAttention since 0.25, by FlashMLA before, in the same blocks
     sparse_sm120: bool  # sparse MLA on 12.x since 0.24 (platforms/cuda.py)
     nvfp4_off_blackwell: bool  # NVFP4 caches off 10.x since 0.32 (backends/flashinfer.py _nvfp4_kv_on_fa2)
+    blocks_refined: bool  # FP8 experts whose slice cuts a block get finer scales since 0.29 (fused_moe/oracle/fp8.py), are refused before (fp8.py)
+    merged_blocks_cut: bool  # fused FP8 layers may cut a block since 0.14 (linear.py _maybe_allow_fp8_block_shape_mismatch)
     least_capability: int  # what the wheels hold kernels for: 7.5 since 0.20, which are built with CUDA 13 (vllm pull request 39878), 7.0 before
 
 
@@ -82,6 +84,8 @@ def _version(minor: int) -> Version:
         sparse_flash_attention=minor >= 25,
         sparse_sm120=minor >= SPARSE_SM120,
         nvfp4_off_blackwell=minor >= NVFP4_OFF_BLACKWELL,
+        blocks_refined=minor >= 29,
+        merged_blocks_cut=minor >= 14,
         least_capability=75 if minor >= 20 else 70,
     )
 

@@ -1,12 +1,17 @@
 """What an older release of vLLM chooses and refuses, each value read off its source distribution on PyPI (the file stands beside it)."""
 
 import pytest
+from conftest import config_model
 
 from planner.catalogue.load import find_gpu, find_model
 from planner.engines.vllm.layouts import cache_layout, needs_nvcc
+from planner.engines.vllm.plan import Request
 from planner.engines.vllm.rules import check_model
+from planner.engines.vllm.search import cannot_split
+from planner.engines.vllm.settings import Pins
 from planner.engines.vllm.versions import MINIMUM_CAPABILITY, VERSIONS, minimum_capability
 from planner.errors import UnsupportedError
+from planner.facts.hardware import GpuGroup
 
 
 def layout(model, gpu, dtype="auto", version="0.33"):
@@ -90,3 +95,13 @@ def test_the_capability_that_a_quantization_needs(model, gpu, version, starts):
 
 def test_every_method_has_a_minimum_in_every_release():
     assert all(minimum_capability(method, version) > 0 for method in MINIMUM_CAPABILITY for version in VERSIONS)
+
+
+@pytest.mark.parametrize(
+    ("release", "gpu_name", "refused"), [("0.28", "h100", True), ("0.29", "h100", False), ("0.33", "h100", False), ("0.33", "a100-80gb", True)]
+)
+def test_experts_whose_slice_cuts_fp8_blocks_by_release_and_gpu(release, gpu_name, refused):
+    """Scales for finer blocks came with 0.29 (fused_moe/oracle/fp8.py), for Triton's kernels, which multiply FP8: not on Ampere."""
+    group = GpuGroup(gpu=find_gpu(gpu_name), count=4)
+    problem = cannot_split(Request(model=config_model("Qwen/Qwen3-30B-A3B-FP8"), group=group, pins=Pins(vllm_version=release)), 4, 1)
+    assert ("192 is not divisible by weight quantization block_n = 128" in problem) is refused

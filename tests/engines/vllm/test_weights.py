@@ -11,11 +11,12 @@ from planner.errors import NotDivisibleError
 from planner.facts.config import Parallel
 from planner.facts.model import CheckpointDifference, LayerGroup, ModelSpec
 from planner.facts.modules import Axis, Experts, Linear, Role, Split, Tensor
-from planner.facts.storage import BF16, ROUTER, Kernels, Plane, Storage
+from planner.facts.storage import BF16, ROUTER, Cut, Kernels, Plane, Storage
 
 AWQ = Storage(name="awq", planes=(Plane(4), Plane(4, column_block=128), Plane(16, column_block=128)), input_multiple=128, output_multiple=8)
-FP8_BLOCKS = Storage(name="fp8-block", planes=(Plane(8), Plane(32, 128, 128)))
-FLAT_BLOCKS = Storage(name="fp8-flat", planes=(Plane(8), Plane(32, 64, 128)))
+FP8_BLOCKS = Storage(name="fp8-block", planes=(Plane(8), Plane(32, 128, 128)), cut=Cut.EXPERTS)
+WHOLE_BLOCKS = replace(FP8_BLOCKS, cut=Cut.NOWHERE)
+FLAT_BLOCKS = Storage(name="fp8-flat", planes=(Plane(8), Plane(32, 64, 128)), cut=Cut.EXPERTS)
 MXFP4 = Storage(name="mxfp4", planes=(Plane(4), Plane(8, column_block=32)), kernels=Kernels.MXFP4)
 
 
@@ -147,8 +148,48 @@ def test_the_experts_of_a_rank(changed, parallel, size):
 
 
 def test_experts_narrower_than_any_block_are_refused():
-    with pytest.raises(NotDivisibleError, match="expert width 16 a rank cannot hold FP8 blocks of 128x128"):
+    with pytest.raises(NotDivisibleError, match="output_size of gate's and up's weight = 16 is not divisible by weight quantization block_n = 128"):
         module_bytes(replace(EXPERTS, storage=FP8_BLOCKS), Parallel(tensor_parallel_size=32))
+
+
+@pytest.mark.parametrize(("storage", "finer"), [(FP8_BLOCKS, False), (WHOLE_BLOCKS, True)])
+def test_experts_whose_slice_cuts_a_block_are_refused_where_scales_cannot_be_finer(storage, finer):
+    cut, down = replace(EXPERTS, storage=storage), replace(EXPERTS, storage=replace(storage, planes=FLAT_BLOCKS.planes), intermediate=384)
+    with pytest.raises(NotDivisibleError, match=r"^experts: The output_size of gate's and up's weight = 64 is not divisible by .* block_n = 128$"):
+        module_bytes(cut, Parallel(tensor_parallel_size=8, experts_refined=finer))
+    with pytest.raises(NotDivisibleError, match=r"^experts: The input_size of down's weight = 192 is not divisible by .* block_k = 128$"):
+        module_bytes(down, Parallel(tensor_parallel_size=2, experts_refined=finer))
+    assert module_bytes(cut, Parallel(tensor_parallel_size=8, experts_refined=finer, enable_expert_parallel=True))
+
+
+def fp8(*outputs: int, inputs: int = 256, split: Split = Split.TP, inputs_split: Split = Split.WHOLE, storage: Storage = FP8_BLOCKS) -> Linear:
+    return Linear(name="x", role=Role.UP, inputs=Axis(inputs, inputs_split), outputs=tuple(Axis(size, split) for size in outputs), storage=storage)
+
+
+@pytest.mark.parametrize(
+    ("linear", "tp", "merged_cut", "said"),
+    [
+        (fp8(256, inputs=192, split=Split.WHOLE, inputs_split=Split.TP), 2, True, "Weight input_size_per_partition = 96 .* block_k = 128"),
+        (fp8(256, inputs=192, split=Split.WHOLE, inputs_split=Split.TP), 1, True, ""),
+        (fp8(256), 4, True, "Weight output_partition_size = 64 .* block_n = 128"),
+        (fp8(192), 1, True, ""),  # a part of the last block
+        (fp8(256, 256), 4, True, ""),  # fused layers may be cut
+        (fp8(256, 256), 4, False, "Weight output_partition_size = 64"),  # before 0.14 they may not
+        (fp8(256, 256, storage=WHOLE_BLOCKS), 4, True, "Weight output_partition_size = 64"),
+        (fp8(192, 256, split=Split.WHOLE), 1, False, "Weight output_partition_size = 192"),
+        (fp8(256, 192, split=Split.WHOLE), 8, False, ""),  # only the last part may be
+        (fp8(256, 192, split=Split.WHOLE, storage=WHOLE_BLOCKS), 8, True, ""),
+        (fp8(192, 192, storage=replace(FP8_BLOCKS, cut=Cut.ANYWHERE)), 2, False, ""),
+    ],
+)
+def test_which_linear_layers_may_cut_blocks_that_share_a_scale(linear, tp, merged_cut, said):
+    """vllm fp8_utils.py validate_fp8_block_shape, linear.py _maybe_allow_fp8_block_shape_mismatch."""
+    parallel = Parallel(tensor_parallel_size=tp, merged_cut=merged_cut)
+    if not said:
+        assert module_bytes(linear, parallel)
+        return
+    with pytest.raises(NotDivisibleError, match=said):
+        module_bytes(linear, parallel)
 
 
 def test_a_router_is_kept_wide_where_the_gpu_lacks_its_kernel():
