@@ -12,7 +12,8 @@ def stored_as(entry: Entry) -> str:
     """How a variant is quantized: bf16, or the name of its format, which is a quantized variant's own name."""
     if entry.variant.format:
         return plain_form(entry.variant.format)
-    return entry.variant.name if entry.variant.quantization else "bf16"
+    own = entry.variant.quantization
+    return next(each.name for each in entry.row.variants if each.quantization == own) if own else "bf16"  # the first of those that are stored alike
 
 
 def weights_bytes(entry: Entry) -> int:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 
 import pytest
 from conftest import DATA, config_model, run_plan
@@ -11,6 +12,7 @@ from planner.catalogue import load
 from planner.catalogue.build import ROOT, build
 from planner.catalogue.resolve import find_source, source_bits
 from planner.catalogue.shipped import shipped
+from planner.catalogue.sizes import weights_bytes
 from planner.catalogue.written import read_gpus
 from planner.catalogue.yaml_file import read_yaml
 from planner.errors import PlannerError
@@ -21,6 +23,13 @@ GPUS = list(load.gpu_rows())
 MODELS = list(load.model_rows())
 WRITTEN = {kind: {row["name"]: row for row in read_yaml(ROOT / f"{kind}.yaml", 10**6)} for kind in ("gpus", "models")}
 VARIANTS = [load.Entry(row, variant) for row in MODELS for variant in row.variants]
+
+FROZEN_OTHERWISE = {
+    "kimi-k2-thinking": "in FP8; it is published in INT4",
+    "llama-4-scout": "without its vision_config",
+    "llama-4-maverick": "without its vision_config",
+}
+FROZEN_IN_16_BITS = ("devstral-2-123b", "devstral-small-2-24b", "ministral-3-3b", "ministral-3-8b", "mistral-medium-3.5-128b")  # published in FP8
 
 
 def parameters(module: Module) -> int:
@@ -85,8 +94,10 @@ def test_every_model_is_sourced_and_its_parameters_follow_from_its_architecture(
 def test_a_row_equals_what_its_whole_config_gives(row):
     """The row keeps only the keys that decide sizes; nothing may be lost."""
     default = next(variant for variant in row.variants if variant.default)
-    if row.name == "kimi-k2-thinking":
-        pytest.skip("frozen in FP8, as its makers' figures seemed to say; it is published in INT4")
+    if row.name in FROZEN_OTHERWISE:
+        pytest.skip(f"frozen {FROZEN_OTHERWISE[row.name]}")
+    if row.name in FROZEN_IN_16_BITS:
+        default = replace(default, quantization={})
     repo = default.repo.removesuffix("-BF16") if row.name == "ministral-3-14b" else default.repo
     if not (DATA / "configs" / f"{repo.replace('/', '--')}.json").exists():
         pytest.skip("no whole config of this model is frozen")
@@ -95,6 +106,12 @@ def test_a_row_equals_what_its_whole_config_gives(row):
     assert (derived.first, derived.layers, derived.last, derived.every, derived.buffers) == (whole.first, whole.layers, whole.last, whole.every, whole.buffers)
     assert derived.max_position_embeddings == whole.max_position_embeddings
     assert derived.bidirectional_images == whole.bidirectional_images
+
+
+def test_what_is_published_in_fp8_is_not_16_bits_here():
+    entry = load.find_model("mistralai/Ministral-3-8B-Instruct-2512")
+    assert entry.bits == 8
+    assert 10_420_000_000 < weights_bytes(entry) < 10_430_000_000  # its file has 10,420,633,176
 
 
 def test_a_variant_may_have_keys_of_its_own():
