@@ -93,7 +93,7 @@ OWN = {
     "cli/check.py": "--vllm-version: its releases",
     "cli/defaults.py": "vllm-version: its releases",
     "cli/hints.py": "a typed flag may be vLLM's",
-    "cli/main.py": "verify asks vLLM",
+    "cli/verify.py": "verify asks vLLM",
     "cli/options.py": "pins are spelled as vLLM's flags, --vllm-version has its releases",
     "cli/values.py": "--vllm-version: its newest release",
     "emit/bench.py": "vllm bench serve puts load on any server",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,15 +14,11 @@ from planner.cli.command import Command, Option, missing, option, typed, words
 from planner.cli.names import EngineName, Name
 from planner.cli.options import PURPOSES, QUESTION, STYLE, question, read_machine, type_of
 from planner.cli.own_rows import own_rows
-from planner.cli.printing import print_json
-from planner.cli.values import PlanValues, VerifyValues, values_of
-from planner.engines import ENGINES, first_engine, titles_with, usual_words
-from planner.engines.vllm.plan import make_plan
+from planner.cli.values import PlanValues, values_of
+from planner.engines import ENGINES, titles_with, usual_words
 from planner.errors import PlannerError, WorldError, one_line
 from planner.facts.command_line import flag_of
-from planner.facts.verdict import SCHEMAS
 from planner.questions.fields import FIELDS
-from planner.report.head import HEAD
 from planner.text import shown
 
 _LATER = {  # module and short help: the help of all is printed without importing them
@@ -37,7 +32,9 @@ _LATER = {  # module and short help: the help of all is printed without importin
     "explain": ("planner.cli.explain", "Say what happened in a server's log."),
     "front": ("planner.cli.front", "What cannot be had cheaper, faster, longer or for more people."),
     "list": ("planner.cli.list", "The GPUs, models (with sizes) and architectures that are known."),
+    "schema": ("planner.cli.schema", "The JSON Schema of a file or an answer."),
     "sweep": ("planner.cli.sweep", "Compute every server of a grid to a file."),
+    "verify": ("planner.cli.verify", "Ask the engine itself about the plan, line by line."),
     "web": ("planner.cli.web", "Open the calculator in a browser."),
 }
 _LOAD, _OTHERS, _SEVERAL, _OPEN, _FILES = (
@@ -172,40 +169,6 @@ def cli(ctx: click.Context, /, **options: object) -> None:
             f"{flag_of(next(iter(before)))} stands before {ctx.invoked_subcommand}, which would not see it",
             "the command's name goes first: " + words(command=ctx.invoked_subcommand) + " …",
         )
-
-
-@cli.command("schema", cls=Command, short_help="The JSON Schema of a file or an answer.")
-@click.argument("what", type=click.Choice(SCHEMAS))
-def print_schema(what: str) -> None:
-    """Print the JSON Schema of gpus.yaml, models.yaml, a stack file or a JSON output."""
-    from planner.cli.schema import json_schema
-
-    print_json(json_schema(what))
-
-
-@cli.command("verify", cls=Command, short_help="Ask the engine itself about the plan, line by line.")
-@question(vllm_only=True)
-@own_rows(group="Question")
-@option("--python", help="The Python where the engine is installed; else this one's.")
-@STYLE
-@click.pass_context
-def verify_plan(ctx: click.Context, /, **options: object) -> None:
-    """Ask vLLM itself about the plan: parser, engine config, weights, KV planner; agreement line by line. Exit 1 where they differ."""
-    from planner.cli.question import lone_row
-    from planner.engines.vllm.verify import verify
-    from planner.questions.plan import request_of
-
-    values = read_machine(ctx, values_of(VerifyValues, options))
-    request, source = request_of(lone_row(values))
-    plan = make_plan(request, repo=source.repo, served_name=source.served_name)
-    agreements = verify(plan, source.config, source.hf_quant, values.python)
-    if values.style == "json":
-        print_json({**HEAD, "agreements": [{**asdict(line), "agrees": line.agrees} for line in agreements]})
-    for line in () if values.style == "json" else agreements:
-        click.echo(
-            f"agrees   {line.what}: {line.ours}" if line.agrees else f"DIFFERS  {line.what}: {line.ours} here, {first_engine().title} says {line.theirs}"
-        )
-    ctx.exit(0 if all(line.agrees for line in agreements) else 1)
 
 
 def _run(values: PlanValues) -> int:

@@ -1,4 +1,4 @@
-"""JSON Schemas for editors and for those who read the JSON output."""
+"""`plan schema`: JSON Schemas for editors and for those who read the JSON output."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 from pydantic import TypeAdapter
 
 from planner.catalogue.rows import PriceFile
 from planner.catalogue.written import WrittenGpu, WrittenModel
+from planner.cli.command import command
+from planner.cli.printing import print_json
 from planner.facts.question import StackRow
 from planner.facts.verdict import SCHEMAS
 from planner.report.capacity import CapacityJson
@@ -32,6 +35,13 @@ from planner.report.listings import (
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 """What pydantic writes."""
+
+
+@command("schema")
+@click.argument("what", type=click.Choice(SCHEMAS))
+def schema_command(what: str) -> None:
+    """Print the JSON Schema of gpus.yaml, models.yaml, a stack file or a JSON output."""
+    print_json(json_schema(what))
 
 
 def json_schema(what: str) -> dict[str, object]:
