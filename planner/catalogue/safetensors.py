@@ -165,7 +165,7 @@ def difference(model: ModelSpec, derived_bytes: int, tensors: Iterable[StoredTen
     Where they agree, the arithmetic is the better of the two: it knows padding, fused layers and what a rank replicates. Tensors
     that no module of the class answers to are ones that vLLM skips or refuses; others of another size or dtype are what it loads.
     """
-    modules = [module for part in (model.first, model.last, model.every, *(group.modules for group in model.layers)) for module in part]
+    modules = [module for part in (model.first, model.tower, model.last, model.every, *(group.modules for group in model.layers)) for module in part]
     mine = (tensor for tensor in tensors if not _is_beyond(tensor.name, model.layer_count))
     groups = loaded(mine, dtype_bits, tied=not any(isinstance(module, Linear) and module.role is Role.HEAD for module in modules))
     stored = groups.total()

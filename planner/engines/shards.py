@@ -13,7 +13,7 @@ from typing import assert_never
 from planner.errors import NotDivisibleError
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.config import CacheLayout, Parallel
-from planner.facts.modules import Axis, Experts, Linear, Module, Split, Tensor
+from planner.facts.modules import Axis, Experts, Linear, Module, Role, Split, Tensor
 from planner.facts.storage import FP32, ROUTER, Cut, Kernels, Plane, Storage
 from planner.units import ceil_div, round_up
 
@@ -108,17 +108,25 @@ def _check_blocks(linear: Linear, tp: int, columns: int, parts: list[int], *, me
             raise NotDivisibleError(f"{linear.name}: Weight output_partition_size = {part} is not divisible by weight quantization block_n = {rows}")
 
 
+def is_shared_expert(linear: Linear) -> bool:
+    """Whether a matrix is one of the experts that see every token; their gate is none."""
+    return "shared_expert" in linear.name and linear.role is not Role.ROUTER
+
+
 def local_experts(experts: int, ranks: int) -> int:
     """Experts on the fullest rank of an expert-parallel group (fused_moe/layer.py determine_expert_map)."""
     return ceil_div(experts, ranks)
 
 
 def experts_bytes(bank: Experts, parallel: Parallel, dtype_bits: int) -> int:
-    """Bytes of a layer's routed experts on one rank: sliced by tensor parallelism, or spread whole by expert parallelism."""
-    tp = parallel.tensor_parallel_size
-    spread = parallel.enable_expert_parallel and tp > 1
-    count = local_experts(bank.experts, tp) if spread else bank.experts
-    width = bank.intermediate if spread or tp == 1 else max(bank.minimum_width, axis_size(Axis(bank.intermediate, Split.TP), tp))
+    """Bytes of a layer's routed experts on one rank: sliced over the ranks of all engines, or spread whole over them by expert parallelism.
+
+    Source: fused_moe/config.py FusedMoEParallelConfig.make; the first ranks hold the remainder, and copies are spread as experts are.
+    """
+    ranks = parallel.expert_ranks
+    spread = parallel.enable_expert_parallel and ranks > 1
+    count = local_experts(bank.experts + parallel.redundant_experts, ranks) if spread else bank.experts
+    width = bank.intermediate if spread or ranks == 1 else max(bank.minimum_width, axis_size(Axis(bank.intermediate, Split.TP), ranks))
     hidden = bank.hidden
     match bank.storage.kernels:
         case Kernels.MXFP4:
@@ -129,7 +137,7 @@ def experts_bytes(bank: Experts, parallel: Parallel, dtype_bits: int) -> int:
             pass
         case _:
             assert_never(bank.storage.kernels)
-    storage = _refined(bank, width, hidden, sliced=tp > 1 and not spread, finer=parallel.experts_refined)
+    storage = _refined(bank, width, hidden, sliced=ranks > 1 and not spread, finer=parallel.experts_refined)
     _check_groups(bank.name, storage, width, width)
     w13 = matrix_bytes(storage, [width] * bank.shards, hidden, dtype_bits)
     w2 = matrix_bytes(storage, [hidden], width, dtype_bits)
@@ -157,6 +165,8 @@ def module_bytes(module: Module, parallel: Parallel, dtype_bits: int = 16) -> in
     match module:
         case Linear(storage=storage) if storage is ROUTER and parallel.wide_router:
             return linear_bytes(replace(module, storage=FP32), parallel.tensor_parallel_size, dtype_bits)
+        case Linear() if parallel.whole_shared_experts and is_shared_expert(module):
+            return linear_bytes(module, 1, dtype_bits)
         case Linear():
             return linear_bytes(module, parallel.tensor_parallel_size, dtype_bits, merged_cut=parallel.merged_cut)
         case Experts():

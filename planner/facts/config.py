@@ -11,11 +11,20 @@ class Parallel:
 
     The multiples are what MoE kernels round an expert's dimensions up to; `wide_router`: some routers are kept in 32 bits.
     Where a shard cuts blocks that share a scale: `experts_refined` gives experts finer ones, `merged_cut` lets fused layers be.
+    `redundant_experts`: copies of experts that are spread beside them; `balances_experts`: experts move between ranks. `whole_tower`: every rank holds all of a vision tower.
+    `whole_shared_experts`: every rank holds all of the shared experts, whose tokens are divided instead.
     """
 
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
+    prefill_context_parallel_size: int = 1
+    decode_context_parallel_size: int = 1
     enable_expert_parallel: bool = False
+    redundant_experts: int = 0
+    balances_experts: bool = False
+    whole_tower: bool = False
+    whole_shared_experts: bool = False
     expert_width_multiple: int = 1
     expert_hidden_multiple: int = 1
     ungated_width_multiple: int = 1
@@ -25,8 +34,18 @@ class Parallel:
 
     @property
     def world_size(self) -> int:
-        """Number of GPUs."""
-        return self.tensor_parallel_size * self.pipeline_parallel_size
+        """GPUs of one engine: of one data-parallel rank."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size * self.prefill_context_parallel_size
+
+    @property
+    def world_size_across_dp(self) -> int:
+        """GPUs of all engines."""
+        return self.world_size * self.data_parallel_size
+
+    @property
+    def expert_ranks(self) -> int:
+        """Ranks of a stage that share the routed experts, sliced or whole: those of all engines."""
+        return self.tensor_parallel_size * self.prefill_context_parallel_size * self.data_parallel_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,9 +52,10 @@ class ModelSpec:
     attention_heads: int
     kv_heads: int
     head_dim: int
-    first: tuple[Module, ...]  # embedding and vision tower: first pipeline stage
+    first: tuple[Module, ...]  # embedding: first pipeline stage
     layers: tuple[LayerGroup, ...]
     last: tuple[Module, ...]  # final norm and head: last pipeline stage
+    tower: tuple[Module, ...] = ()  # of images or sound, with its projector: first pipeline stage
     every: tuple[Module, ...] = ()  # what some classes build on every stage, used or not
     tied_copy: tuple[Module, ...] = ()  # the embedding again on the last of several stages, where it is the head too
     buffers: tuple[Tensor, ...] = ()

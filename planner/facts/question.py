@@ -36,6 +36,8 @@ class ServiceRow:
     """What the speed is for: requests at once."""
     tensor_parallel_size: int | None = None
     pipeline_parallel_size: int | None = None
+    data_parallel_size: int | None = None
+    decode_context_parallel_size: int | None = None
     max_model_len: int | str | None = None
     gpu_memory_utilization: float | None = None
     kv_cache_dtype: str | None = None

@@ -78,6 +78,7 @@ class _Settings:
     max_model_len: Array
     max_num_seqs: int
     max_num_batched_tokens: Array
+    data_parallel_size: int = 1
     kv_cache_memory_bytes: int | None = None
     enforce_eager: bool = False
     skip_mm_profiling: bool = False
@@ -226,7 +227,7 @@ def _ways(model: ModelSpec, machines: Machines) -> list[_Way]:
         for tp, pp in sizes:
             if tp in held and (tp * pp == 1 or tp * pp in divided):  # stages alone are not offered, as in search.splits
                 parts, cache = held[tp]
-                stages = _stages(model, parts, buffer_bytes(model, kind.dtype_bits, tp), cache, pp)
+                stages = _stages(model, parts, buffer_bytes(model, Parallel(tensor_parallel_size=tp), kind.dtype_bits), cache, pp)
                 ways.append(_Way(gpus, kind.kv_cache_dtype, tp, pp, stages, cache))
     return ways
 

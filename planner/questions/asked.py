@@ -32,6 +32,8 @@ class CapacityPins(TypedDict, total=False):
 
     tensor_parallel_size: int | None
     pipeline_parallel_size: int | None
+    data_parallel_size: int | None
+    decode_context_parallel_size: int | None
     gpu_memory_utilization: float | None
     kv_cache_dtype: str | None
     kv_cache_memory_bytes: int | str | None

@@ -52,6 +52,7 @@ class SettingsJson(TypedDict, total=False):
 
     tensor_parallel_size: int
     pipeline_parallel_size: int
+    data_parallel_size: int
     gpu_memory_utilization: float
     max_model_len: int
     max_num_seqs: int

@@ -81,7 +81,7 @@ def test_every_model_is_reachable(entry):
 @pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
 def test_every_model_is_sourced_and_its_parameters_follow_from_its_architecture(row):
     spec = row.spec(next(variant for variant in row.variants if variant.default))
-    counted = sum(parameters(m) for part in (spec.first, spec.last, spec.every) for m in part)
+    counted = sum(parameters(m) for part in (spec.first, spec.tower, spec.last, spec.every) for m in part)
     counted += sum(parameters(m) * len(group.indices) for group in spec.layers for m in group.modules)
     assert counted == row.parameters
     assert WRITTEN["models"][row.name]["sources"]
@@ -103,7 +103,8 @@ def test_a_row_equals_what_its_whole_config_gives(row):
         pytest.skip("no whole config of this model is frozen")
     text = row.config.get("text_config", row.config)
     whole, derived = config_model(repo, no_window=text.get("sliding_window", 0) is None), row.spec(default)
-    assert (derived.first, derived.layers, derived.last, derived.every, derived.buffers) == (whole.first, whole.layers, whole.last, whole.every, whole.buffers)
+    assert (derived.first, derived.tower, derived.layers, derived.last, derived.every) == (whole.first, whole.tower, whole.layers, whole.last, whole.every)
+    assert derived.buffers == whole.buffers
     assert derived.max_position_embeddings == whole.max_position_embeddings
     assert derived.bidirectional_images == whole.bidirectional_images
 

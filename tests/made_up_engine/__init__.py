@@ -47,7 +47,7 @@ SERVING = Serving(
 
 
 def weights_bytes(model: ModelSpec) -> int:
-    modules = [*model.first, *model.every, *model.last, *(module for group in model.layers for _ in group.indices for module in group.modules)]
+    modules = [*model.first, *model.tower, *model.every, *model.last, *(module for group in model.layers for _ in group.indices for module in group.modules)]
     return modules_bytes(modules, Parallel())
 
 

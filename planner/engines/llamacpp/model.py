@@ -75,7 +75,7 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
     """The GGUF file that llama.cpp makes of a 16-bit model. Raises PlannerError for an unknown mix."""
     mix = find_mix(mix)
     exact = not model.has_state and not model.is_compressed
-    tensors, mmproj = list(_tensors(model)), [module for module in model.first if not _is_embedding(module)] if model.vision else []
+    tensors = list(_tensors(model))
     experts = max((module.experts for group in model.layers for module in group.modules if isinstance(module, Experts)), default=0)
     large = model.layer_count == 80 and model.heads_shared and model.architecture in ("LlamaForCausalLM", "Qwen2ForCausalLM")
     mixer = Mixer(mix, tensors, Shape(model.layer_count, model.attention_heads, model.kv_heads, experts, large))
@@ -103,7 +103,7 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
         kv_width=model.kv_heads * model.head_dim,
         ffn_width=max(model.experts_per_token * model.expert_intermediate, 0) or model.intermediate_size,
         max_context=model.max_position_embeddings,
-        mmproj_bytes=sum(_plain_bytes(module) for module in mmproj),
+        mmproj_bytes=sum(_plain_bytes(module) for module in model.tower),
         mmproj_compute_bytes=_vision_compute_bytes(model),
         architecture=model.architecture,
         fused_qkv=model.architecture.startswith(_FUSED_QKV),
@@ -123,10 +123,6 @@ def _vision_compute_bytes(model: ModelSpec) -> int:
     return min(vision.max_patches, WARMUP_PATCHES) * (vision.intermediate_size + 3 * vision.hidden_size) * 4
 
 
-def _is_embedding(module: Module) -> bool:
-    return isinstance(module, Tensor) and module.role is TensorRole.EMBEDDING
-
-
 def _plain_bytes(module: Module) -> int:
     """A module of the vision projector: matrices in 16 bits, vectors in 32 (convert_hf_to_gguf.py --mmproj)."""
     return sum(
@@ -137,10 +133,7 @@ def _plain_bytes(module: Module) -> int:
 def _tensors(model: ModelSpec) -> Iterator[GgufTensor]:
     """All tensors of the text model, layer by layer."""
     fused = _Fused(model.architecture.startswith(_FUSED_QKV), model.architecture.startswith(_FUSED_UP))
-    ends = [
-        module for module in (*model.first, *model.every, *model.last) if module in (*model.every, *model.last) or _is_embedding(module) or not model.vision
-    ]
-    for module in ends:
+    for module in (*model.first, *model.every, *model.last):
         yield from _split(module, -1, fused)
     by_layer = {index: group for group in model.layers for index in group.indices}
     for layer in range(model.layer_count):

@@ -96,14 +96,9 @@ def _tensor_bytes(tensor: Tensor, form: MlxFormat) -> int:
 def weights_bytes(model: ModelSpec, form: MlxFormat, *, vision: bool = True) -> int:
     """All weights: the text model in the format, the vision tower in 16 bits (mlx-vlm leaves it); without it as mlx-lm serves text."""
     plain = MlxFormat(name="bf16")
-    text = [module for module in model.first if not model.vision or _is_text(module)]
-    tower = [module for module in model.first if model.vision and not _is_text(module)] if vision else []
-    total = sum(module_bytes(module, form) for module in (*text, *model.every, *model.last)) + sum(module_bytes(module, plain) for module in tower)
+    tower = model.tower if vision else ()
+    total = sum(module_bytes(module, form) for module in (*model.first, *model.every, *model.last)) + sum(module_bytes(module, plain) for module in tower)
     return total + sum(len(group.indices) * sum(module_bytes(module, form) for module in group.modules) for group in model.layers)
-
-
-def _is_text(module: Module) -> bool:
-    return isinstance(module, Tensor) and module.role is TensorRole.EMBEDDING
 
 
 def cache_bytes(attention: Attention, tokens: int, kv_bits: int, *, step: int = PREFILL_STEP) -> int:

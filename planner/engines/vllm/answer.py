@@ -78,7 +78,7 @@ def _plan_of(server: Placed, process: Service) -> facts.Plan:
         sums=tuple(sums(plan)),
         room_bytes=ledger.total_bytes,
         room="a GPU",
-        available_bytes=group.free_at_start_bytes(config.tensor_parallel_size),
+        available_bytes=group.free_at_start_bytes(config.ranks),
         used_bytes=ledger.used_bytes,
         held_bytes=server.held_bytes,
         total_bytes=process_bytes(plan),
@@ -110,7 +110,7 @@ def settings(plan: Plan) -> tuple[tuple[str, Value], ...]:
 
 def process_bytes(plan: Plan) -> tuple[int, int, int]:
     """What the process takes of one GPU, least, expected, most: its context, its budget or what it holds, late CUDA graphs."""
-    beside = plan.request.group.process_bytes(plan.config.tensor_parallel_size)
+    beside = plan.request.group.process_bytes(plan.config.ranks)
     outlooks = (plan.choice.optimistic, plan.choice.expected, plan.choice.conservative)
     low, expected, high = (beside + ledger.taken_bytes for ledger in outlooks)
     return low, expected, high
@@ -244,7 +244,7 @@ def judged(checked: Checked) -> facts.Plan:
             sums=(),
             room_bytes=group.total_bytes,
             room="a GPU",
-            available_bytes=group.free_at_start_bytes(config.tensor_parallel_size),
+            available_bytes=group.free_at_start_bytes(config.ranks),
             used_bytes=0,
             held_bytes=0,
             total_bytes=(0, 0, 0),

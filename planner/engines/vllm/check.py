@@ -16,6 +16,7 @@ from planner.engines.vllm.dtypes import KV_CACHE_DTYPES, UNCOVERED_KV_DTYPES
 from planner.engines.vllm.flag_rules import FlagFault
 from planner.engines.vllm.memory import place
 from planner.engines.vllm.not_covered import not_covered
+from planner.engines.vllm.parallel_rules import parallel_problems
 from planner.engines.vllm.parsers import told_remarks
 from planner.engines.vllm.plan import Plan, reject, warnings
 from planner.engines.vllm.search import cannot_split, evaluate
@@ -30,12 +31,6 @@ from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict, Warn
 from planner.text import shown
 from planner.units import parse_count
-
-# What shows a server fewer GPUs than the machine has: the environment; what its container is given (docker run, compose files, manifests).
-VISIBLE = {
-    "nvidia": ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "--gpus", "devices", "nvidia.com/gpu"),
-    "amd": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "devices", "amd.com/gpu"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +176,7 @@ def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model
     if {"--max-num-seqs", "--max-num-batched-tokens"} <= set(values) and config.max_num_batched_tokens < config.max_num_seqs:
         message = f"--max-num-batched-tokens {config.max_num_batched_tokens} is below --max-num-seqs {config.max_num_seqs}"
         yield Problem(code="bad-value", message=message, fix=f"--max-num-batched-tokens {config.max_num_seqs}")
-    yield from _too_few_gpus(config.parallel.world_size, values, group, env)
+    yield from parallel_problems(config, values, model, group, env)
     asked, actual = config.quantization, model.quantization
     if not rules.is_quantized_while_loading(asked, actual, config.vllm_version) and (problem := rules.quantization_problem(asked, actual)):
         yield Problem(code="unsupported", message=problem, fix="leave --quantization out; vLLM detects it")
@@ -192,33 +187,6 @@ def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model
         old_gpu = group.gpu.capability < VERSIONS[config.vllm_version].least_capability
         fix = (f"use vLLM {older}" if older else "another GPU") if old_gpu else "a 16-bit checkpoint, or one quantized in another way"
         yield Problem(code="unsupported", message=str(error), fix=fix)
-
-
-def _too_few_gpus(world: int, values: Mapping[str, str | bool], group: GpuGroup, env: Mapping[str, str]) -> Iterator[Problem]:
-    """More GPUs asked for than there are, or than the environment shows (config/parallel.py: world size larger than the available GPUs)."""
-    count, where = group.count, f"there {'is' if group.count == 1 else 'are'} {group.count}"
-    for name, listed in [("--device-ids", str(values.get("--device-ids", "all"))), *((name, env.get(name, "all")) for name in VISIBLE[group.gpu.vendor])]:
-        if (visible := _listed(listed)) < count:
-            count, where = visible, f"{name} shows {visible}"
-    nodes = str(values.get("--nnodes", "1"))
-    if world <= count * (int(nodes) if nodes.isdecimal() else world) or (values.get("--distributed-executor-backend") == "ray" and count):
-        return
-    asked = "1 GPU is asked for" if world == 1 else f"{world} GPUs are asked for"
-    fixes = [f"set it to {world} GPU{'s' * (world > 1)}"] if "shows" in where else []
-    fixes += [f"--tensor-parallel-size {max(count, 1)}"] if world > 1 else []
-    yield Problem(code="bad-value", message=f"{asked}, {where}", fix=", or ".join(fixes))
-
-
-def _listed(text: str) -> int:
-    """How many GPUs a list of them shows: CUDA ignores all behind the first that is none; what only a shell knows is taken for all."""
-    if text.strip() == "all" or "$" in text or "`" in text:
-        return 1024
-    count = 0
-    for part in text.split(","):
-        if not re.fullmatch(r"\d+|(?:GPU|MIG)-[\w/-]+", part.strip()):
-            break
-        count += 1
-    return count
 
 
 def _not_divisible(request: Request, config: ServeConfig, message: str) -> Problem:

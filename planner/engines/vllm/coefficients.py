@@ -56,6 +56,7 @@ class _Estimates(TypedDict):
     optimistic_factor: float
     sampler_copies_at_most: float
     graphs_of_other_gpus: list[float]  # by outlook in their order
+    gathered_share: list[float]
 
 
 class GpuClass(TypedDict):
@@ -95,6 +96,7 @@ class At:
     pcie_2_bytes: int
     pcie_4_bytes: int
     graphs_of_other_gpus: float
+    gathered_share: float
 
 
 @cache
@@ -108,4 +110,5 @@ def at(outlook: Outlook) -> At:
         pcie_2_bytes=int(outside["pcie_2_gib"][number] * GIB),
         pcie_4_bytes=int(outside["pcie_4_gib"][number] * GIB),
         graphs_of_other_gpus=coefficients()["estimates"]["graphs_of_other_gpus"][number],
+        gathered_share=coefficients()["estimates"]["gathered_share"][number],
     )

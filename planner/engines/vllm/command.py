@@ -52,7 +52,14 @@ def settings_said(values: Mapping[str, str | bool]) -> tuple[dict[str, Value], d
 
 
 # Flags that mean a setting without naming it, and keys of --compilation-config that do.
-_INDIRECT = ("--language-model-only", "--limit-mm-per-prompt", "--optimization-level", "--cudagraph-capture-sizes", "--compilation-config")
+_INDIRECT = (
+    "--enable-multimodal-encoder-data-parallel",
+    "--language-model-only",
+    "--limit-mm-per-prompt",
+    "--optimization-level",
+    "--cudagraph-capture-sizes",
+    "--compilation-config",
+)
 _GRAPH_KEYS = ("cudagraph_mode", "cudagraph_capture_sizes", "max_cudagraph_capture_size")
 READ = frozenset((*(setting.flag for setting in SETTINGS), *_INDIRECT, *(f"--compilation-config.{key}" for key in _GRAPH_KEYS)))
 """The flags that the ledger holds."""
@@ -61,6 +68,8 @@ READ = frozenset((*(setting.flag for setting in SETTINGS), *_INDIRECT, *(f"--com
 def _indirect(flag: str, value: str | bool) -> dict[str, Value]:
     """Flags that mean a setting without naming it."""
     text = str(value)
+    if flag == "--enable-multimodal-encoder-data-parallel":  # until 0.11
+        return {"mm_encoder_tp_mode": "data"} if value else {}
     if flag == "--language-model-only":
         return {"skip_mm_profiling": bool(value)}
     if flag == "--limit-mm-per-prompt" and text.startswith("{"):

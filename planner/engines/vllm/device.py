@@ -74,14 +74,14 @@ def device(group: GpuGroup, config: ServeConfig) -> Device:
     sizes = capture_sizes(config.max_num_seqs, group.gpu.capability, VERSIONS[config.vllm_version])
     least_total, most_total = group.total_bounds
     less_free, more_free = group.free_error
-    usually_free = group.free_at_start_bytes(config.tensor_parallel_size, conservative=False)
-    margin, most_margin, least_margin = _margins(group.gpu, config.tensor_parallel_size)
+    usually_free = group.free_at_start_bytes(config.ranks, conservative=False)
+    margin, most_margin, least_margin = _margins(group.gpu, config.ranks)
     return Device(
         total_bytes=group.total_bytes,
         least_total_bytes=least_total,
         most_total_bytes=most_total,
         usually_free_bytes=usually_free,
-        surely_free_bytes=group.free_at_start_bytes(config.tensor_parallel_size) - less_free,
+        surely_free_bytes=group.free_at_start_bytes(config.ranks) - less_free,
         most_free_bytes=usually_free + more_free,
         margin_bytes=margin,
         most_margin_bytes=most_margin,

@@ -66,6 +66,7 @@ class CachePlan:
 
     groups: tuple[CacheGroup, ...]
     block_bytes_by_stage: tuple[int, ...] = ()
+    context_ranks: int = 1  # ranks over which the tokens of a request are divided (decode context parallelism)
 
     @property
     def block_bytes(self) -> int:
@@ -79,7 +80,8 @@ class CachePlan:
 
     def blocks_per_request(self, max_model_len: Whole, in_flight_tokens: Whole) -> Whole:
         """Blocks that one request of `max_model_len` tokens holds at most."""
-        return sum((group_blocks(group, max_model_len, in_flight_tokens) for group in self.groups), start=0 * max_model_len)
+        tokens = ceil_div(max_model_len, self.context_ranks) if self.context_ranks > 1 else max_model_len
+        return sum((group_blocks(group, tokens, in_flight_tokens) for group in self.groups), start=0 * max_model_len)
 
 
 def group_blocks(group: CacheGroup, max_model_len: Whole, in_flight_tokens: Whole) -> Whole:
@@ -222,9 +224,13 @@ def _packed_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[Cac
 
 
 def plan_cache(model: ModelSpec, parallel: Parallel, layout: CacheLayout) -> CachePlan:
-    """Plan the cache of a model: its groups, and the bytes of a block on each pipeline stage."""
+    """Plan the cache of a model: its groups, and the bytes of a block on each pipeline stage.
+
+    Decode context parallelism divides the tokens of full attention; states are whole on each rank, and windows are refused (FullAttentionSpec).
+    """
     groups = cache_groups(cache_specs(model, parallel.tensor_parallel_size, layout), layout)
-    return CachePlan(groups, block_bytes(groups, stage_layers(model.layer_count, parallel.pipeline_parallel_size)))
+    stages = stage_layers(model.layer_count, parallel.pipeline_parallel_size)
+    return CachePlan(groups, block_bytes(groups, stages), parallel.decode_context_parallel_size)
 
 
 def block_bytes(groups: Sequence[CacheGroup], layers_by_stage: Sequence[int]) -> tuple[int, ...]:

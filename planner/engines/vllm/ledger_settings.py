@@ -19,6 +19,10 @@ class LedgerSettings(Protocol[Whole_co]):
         """Stages of consecutive layers."""
 
     @property
+    def data_parallel_size(self) -> int:
+        """Engines that share the routed experts."""
+
+    @property
     def gpu_memory_utilization(self) -> Whole_co | float:
         """Share of a GPU's total that is asked for."""
 

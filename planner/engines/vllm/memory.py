@@ -15,6 +15,7 @@ from typing import Generic
 from planner.arrays import Whole, maximum, where, whole, whole_up
 from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.device import Device, device
+from planner.engines.vllm.expert_rules import with_experts
 from planner.engines.vllm.kvcache import CachePlan, plan_cache
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
@@ -62,9 +63,9 @@ class _Same:
 @lru_cache(maxsize=1024)
 def _placed(same: _Same, gpu: GpuSpec, placing: Placing) -> Placement:
     model, bits = same.model, dtype_bits(same.model, gpu, placing.dtype)
-    parallel = with_kernels(placing.parallel, gpu, placing.vllm_version)
+    parallel = with_kernels(with_experts(placing.parallel, model), gpu, placing.vllm_version)
     layout = cache_layout(model, gpu, placing.kv_cache_dtype, dtype_bits=bits, version=placing.vllm_version)
-    return Placement(tuple(stage_weights(model, parallel, bits)), buffer_bytes(model, bits, parallel.tensor_parallel_size), plan_cache(model, parallel, layout))
+    return Placement(tuple(stage_weights(model, parallel, bits)), buffer_bytes(model, parallel, bits), plan_cache(model, parallel, layout))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,11 @@ class StageBudget(Generic[Whole]):
     non_torch_bytes: Whole
     cuda_graph_bytes: Whole
     late_graph_bytes: Whole
+
+    @property
+    def held_bytes(self) -> Whole:
+        """All of it, with a cache of the size that is asked for."""
+        return self.weights_bytes + self.buffers_bytes + self.activation_bytes + self.non_torch_bytes + self.cuda_graph_bytes + self.kv_cache_bytes
 
     def where(self, condition: Whole | bool, other: StageBudget[Whole]) -> StageBudget[Whole]:
         """This budget where the condition holds, the other elsewhere."""
@@ -140,8 +146,11 @@ def stage_budgets(model: ModelSpec, group: GpuGroup, config: ServeConfig, outloo
     return [stage_budget(model, on, config, outlook, stage) for stage in stages_of(placed)]
 
 
-def fullest(budgets: Sequence[StageBudget[Whole]]) -> tuple[StageBudget[Whole], Whole]:
-    """The stage that holds the fewest blocks, and how many: a stage without attention limits nothing, an encoder's one block is for nobody."""
+def fullest(budgets: Sequence[StageBudget[Whole]], *, pinned: bool = False) -> tuple[StageBudget[Whole], Whole]:
+    """The stage that holds the fewest blocks, and how many: a stage without attention limits nothing, an encoder's one block is for nobody.
+
+    Where the cache is `pinned`, the stage that holds the most bytes: what is left over decides nothing there.
+    """
     first, others = budgets[0], budgets[1:]
     largest = first.block_bytes
     for budget in others:
@@ -151,7 +160,8 @@ def fullest(budgets: Sequence[StageBudget[Whole]]) -> tuple[StageBudget[Whole], 
     for budget in others:
         blocks = _blocks(budget, nothing)
         fewer = blocks < least
-        chosen, least = budget.where(fewer, chosen), where(fewer, blocks, least)
+        fuller = budget.held_bytes > chosen.held_bytes if pinned else fewer
+        chosen, least = budget.where(fuller, chosen), where(fewer, blocks, least)
     return chosen, where(nothing, 1, maximum(0, least))
 
 
@@ -164,7 +174,8 @@ def ledger(
     model: ModelSpec, on: Device[Whole], config: LedgerSettings[Whole], outlook: Outlook, stages: Sequence[Stage[Whole]], *, needed_blocks: Whole
 ) -> MemoryBreakdown[Whole]:
     """The ledger of the stage that holds the fewest blocks; one request of max_model_len needs so many."""
-    budget, blocks = fullest([stage_budget(model, on, config, outlook, stage) for stage in stages])
+    pinned = config.kv_cache_memory_bytes is not None
+    budget, blocks = fullest([stage_budget(model, on, config, outlook, stage) for stage in stages], pinned=pinned)
     concurrency = float(config.max_num_seqs) if model.is_encoder else blocks / needed_blocks
     return MemoryBreakdown(
         total_bytes=on.total(outlook),
@@ -196,6 +207,8 @@ def breakdown(
 ) -> MemoryBreakdown:
     """The ledger of one server's fullest GPU. Raises NotDivisibleError and UnsupportedError where it is not placed yet and cannot be."""
     placed = placement or place(model, group, config)
+    if config.data_parallel_size > 1 and not model.experts_per_token:
+        config = replace(config, data_parallel_size=1)  # engines that share nothing
     in_flight = in_flight_tokens(config)
     needed = placed.cache.blocks_per_request(config.max_model_len, in_flight)
     found = ledger(model, device(group, config), config, outlook, stages_of(placed), needed_blocks=needed)

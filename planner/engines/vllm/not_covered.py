@@ -30,13 +30,9 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--ec-transfer-config": ("buffers of the transfer", "adds"),
     "--ec-manager-config": ("buffers of the encoder's outputs", "adds"),
     "--weight-transfer-config": ("buffers of the transfer", "adds"),
-    "--enable-eplb": ("redundant experts", "adds"),
     "--enable-elastic-ep": ("buffers of the growing group", "adds"),
-    "--all2all-backend": ("buffers between experts", "adds"),
     "--enable-dbo": ("buffers of the second batch", "adds"),
     "--ubatch-size": ("buffers of the other batches", "adds"),
-    "--mm-encoder-tp-mode": ("whole copies of the vision tower on every GPU", "adds"),
-    "--enable-multimodal-encoder-data-parallel": ("whole copies of the vision tower on every GPU", "adds"),
     "--mm-ipc-gpu-memory-gb": ("the memory for images", "adds"),
     "--mm-processor-device": ("pictures that are prepared on the GPU", "adds"),
     "--mm-encoder-attn-dtype": ("scales and copies of the vision tower's attention", "adds"),
@@ -46,9 +42,6 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--kv-cache-dtype-skip-layers": ("layers with a 16-bit cache", "adds"),
     "--cpu-offload-gb": ("weights kept in main memory", "lowers"),
     "--offload-group-size": ("weights kept in main memory", "lowers"),
-    "--decode-context-parallel-size": ("a cache divided over ranks", "lowers"),
-    "--prefill-context-parallel-size": ("a cache divided over ranks", "either"),
-    "--data-parallel-size": ("replicas and how they share experts", "either"),
     "--enable-batch-sharded-sampling": ("logits divided over ranks", "lowers"),
     "--disable-custom-all-reduce": ("buffers of the all-reduce", "lowers"),
     "--enable-hc-sp": ("activations divided over ranks", "either"),
@@ -111,15 +104,15 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--override-attention-dtype": ("attention in another width", "either"),
     "--worker-cls": ("another worker", "either"),
     "--additional-config": ("what a plugin makes of it", "either"),
-    "--nnodes": ("the other machines", "either"),
+}
+# What of a flag that is in the ledger it does not hold.
+PARTLY: dict[str, tuple[str, Effect]] = {
+    "--all2all-backend": ("buffers between experts", "adds"),
+    "--prefill-context-parallel-size": ("activations of a divided prompt", "lowers"),
 }
 _OFF = (None, False, "", "0", "0.0", "auto")
 _AS_USUAL: dict[str, tuple[str, ...]] = {
-    "--data-parallel-size": ("1",),
-    "--decode-context-parallel-size": ("1",),
     "--prefill-context-parallel-size": ("1",),
-    "--nnodes": ("1",),
-    "--mm-encoder-tp-mode": ("weights",),
     "--mm-processor-device": ("cpu",),
     "--all2all-backend": ("allgather_reducescatter", "naive", "pplx"),
     "--model-impl": ("vllm",),
@@ -178,12 +171,12 @@ def not_covered(
     """What of a command the ledger does not hold; a flag that asks for what is taken anyway is none."""
     usual = _AS_USUAL | {"--attention-backend": (backend,), "--block-size": (str(block_size),)}
     for flag, value in _said(values):
-        if flag in READ or flag in _moves_nothing():
+        if (flag in READ and flag not in PARTLY) or flag in _moves_nothing():
             continue
         on = flag in ON_BY_DEFAULT
         if (value in (True, "true", "True", None) if on else value in _OFF) or value in usual.get(flag, ()):
             continue
-        what, effect = FLAGS.get(flag, ("what it does to memory", "either"))
+        what, effect = PARTLY.get(flag) or FLAGS.get(flag, ("what it does to memory", "either"))
         if flag not in ONLY or ONLY[flag](model, config):
             yield NotCovered(flag=flag if not on or "." in flag else f"--no-{flag[2:]}", what=what, effect=effect)
     if is_quantized_while_loading(config.quantization, model.quantization, config.vllm_version):

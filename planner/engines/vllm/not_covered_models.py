@@ -17,10 +17,6 @@ def _has_vision(model: ModelSpec, config: ServeConfig) -> bool:
     return model.vision is not None and not config.skip_mm_profiling
 
 
-def _has_split_vision(model: ModelSpec, config: ServeConfig) -> bool:
-    return model.vision is not None and config.tensor_parallel_size > 1
-
-
 def _has_experts(model: ModelSpec, _config: ServeConfig) -> bool:
     return bool(model.experts_per_token)
 
@@ -71,8 +67,6 @@ def _is_mxfp4(model: ModelSpec, _config: ServeConfig) -> bool:
 
 Concerns = Callable[[ModelSpec, ServeConfig], bool]
 ONLY: dict[str, Concerns] = {
-    "--mm-encoder-tp-mode": _has_split_vision,
-    "--enable-multimodal-encoder-data-parallel": _has_split_vision,
     "--mm-encoder-attn-dtype": _has_vision,
     "--mm-processor-device": _has_vision,
     "--mm-processor-kwargs": _has_vision,

@@ -65,6 +65,13 @@ def expert_workspace(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole |
     return whole(calibrated.coefficients()["activation"]["expert_copies"] * routed)
 
 
+def gathered_workspace(model: ModelSpec, config: LedgerSettings[Whole], outlook: Outlook) -> Whole | int:
+    """What the experts keep beside that for the batches of other engines: each rank gathers the tokens of all. Derived, seldom seen."""
+    if config.data_parallel_size == 1:
+        return 0
+    return whole(at(outlook).gathered_share * (config.data_parallel_size - 1) * expert_workspace(model, config))
+
+
 def stream_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | int:
     """Peak of a model with several residual streams: many copies of them. From two starts of DeepSeek V4 that differ in the batch only."""
     if model.residual_streams == 1:
@@ -123,7 +130,7 @@ def activation(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole
         Outlook.CONSERVATIVE: data["estimates"]["conservative_factor"],
         Outlook.OPTIMISTIC: data["estimates"]["optimistic_factor"],
     }[outlook]
-    text += whole((factor - 1) * stream_activation(model, config))
+    text += whole((factor - 1) * stream_activation(model, config)) + gathered_workspace(model, config, outlook)
     return maximum(maximum(0, text), whole(vision_activation(model, config) * factor)) + vision_outputs(model, config)
 
 
@@ -143,7 +150,7 @@ def cuda_graphs(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whol
 def non_torch(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole:
     """Memory outside torch's allocator that grows during profiling: kernels' workspaces, communication buffers."""
     fit = at(outlook)
-    tp, pp = config.tensor_parallel_size, config.pipeline_parallel_size
+    tp, pp = config.tensor_parallel_size * config.data_parallel_size, config.pipeline_parallel_size
     single = where(pp == 1, fit.single_bytes, fit.pipeline_bytes)
     several = where(on.nvlink, fit.nvlink_bytes, where(tp == 2, fit.pcie_2_bytes, fit.pcie_4_bytes))
     used: Whole = where(tp == 1, single, several)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from planner.engines.vllm.expert_rules import with_experts
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.plan import Plan
@@ -51,7 +52,7 @@ def vllm_work(plan: Plan) -> Work | NoSpeed:
     tp = config.tensor_parallel_size
     return Work(
         engine="vllm",
-        weights=weights(model, with_kernels(config.parallel, gpu, config.vllm_version), bits),
+        weights=weights(model, with_kernels(with_experts(config.parallel, model), gpu, config.vllm_version), bits),
         reads=cache_reads(model, tp, cache_layout(model, gpu, config.kv_cache_dtype, dtype_bits=bits, version=config.vllm_version)),
         peak=best,
         shape=shape_of(model),

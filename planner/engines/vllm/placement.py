@@ -57,7 +57,7 @@ class Placed:
     def held_bytes(self) -> int:
         """The most that it holds of each of its GPUs, context and NCCL included."""
         ledger, group = self.plan.choice.conservative, self.plan.request.group
-        return group.process_bytes(self.plan.config.tensor_parallel_size) + ledger.taken_bytes
+        return group.process_bytes(self.plan.config.ranks) + ledger.taken_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

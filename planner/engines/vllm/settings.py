@@ -6,6 +6,7 @@ Options, stack files, commands, logs, answers and the help follow; tests/engines
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -21,6 +22,32 @@ PINS = tuple(setting for setting in SETTINGS if setting.is_pin)
 REPORTED = tuple(sorted((setting for setting in SETTINGS if setting.place), key=lambda setting: setting.place))
 # Of a command: what each server has its own of, then what may be left to vLLM, then switches.
 COMMAND = tuple(sorted(SETTINGS, key=lambda setting: (setting.kind is Kind.SWITCH, setting.default in (None, "auto"))))
+
+
+# all2all backends that get each rank's own tokens (config/parallel.py use_sequence_parallel_moe)
+SEQUENCE_PARALLEL_BACKENDS = frozenset(
+    {
+        "allgather_reducescatter",
+        "deepep_high_throughput",
+        "deepep_low_latency",
+        "deepep_v2",
+        "flashinfer_nvlink_one_sided",
+        "mori_high_throughput",
+        "mori_low_latency",
+        "naive",
+        "nixl_ep",
+        "pplx",
+    }
+)
+
+
+def redundant_experts(eplb_config: str | None) -> int:
+    """Copies of experts that `--eplb-config` asks for; what is no such number is refused elsewhere."""
+    try:
+        data = json.loads(eplb_config or "{}")
+        return max(0, int(data.get("num_redundant_experts", 0)))
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        return 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +66,13 @@ class ServeConfig:
 
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
+    decode_context_parallel_size: int = 1
+    prefill_context_parallel_size: int = 1
+    all2all_backend: str = "allgather_reducescatter"
+    enable_eplb: bool = False
+    eplb_config: str | None = None
+    mm_encoder_tp_mode: str = "weights"
     max_model_len: int = 4096
     gpu_memory_utilization: float = 0.92
     kv_cache_dtype: str = "auto"
@@ -59,8 +93,26 @@ class ServeConfig:
         return Parallel(
             tensor_parallel_size=self.tensor_parallel_size,
             pipeline_parallel_size=self.pipeline_parallel_size,
+            data_parallel_size=self.data_parallel_size,
+            prefill_context_parallel_size=self.prefill_context_parallel_size,
+            decode_context_parallel_size=self.decode_context_parallel_size,
             enable_expert_parallel=self.enable_expert_parallel,
+            redundant_experts=redundant_experts(self.eplb_config) if self.enable_eplb else 0,
+            balances_experts=self.enable_eplb,
+            whole_tower=self.mm_encoder_tp_mode == "data",
+            whole_shared_experts=self.divides_expert_tokens,
         )
+
+    @property
+    def divides_expert_tokens(self) -> bool:
+        """Whether each tensor-parallel rank sends its own tokens to the experts (config/parallel.py use_sequence_parallel_moe)."""
+        several = self.tensor_parallel_size > 1 and self.data_parallel_size > 1
+        return several and self.enable_expert_parallel and self.all2all_backend in SEQUENCE_PARALLEL_BACKENDS
+
+    @property
+    def ranks(self) -> int:
+        """Ranks that exchange activations within a stage: those of all engines."""
+        return self.parallel.expert_ranks
 
     @property
     def placing(self) -> Placing:
@@ -74,6 +126,8 @@ class Pins:
 
     tensor_parallel_size: int | None = None
     pipeline_parallel_size: int | None = None
+    data_parallel_size: int | None = None
+    decode_context_parallel_size: int | None = None
     max_model_len: int | None = None
     gpu_memory_utilization: float | None = None
     kv_cache_dtype: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
+from planner.engines.vllm.settings_parallel import PARALLEL
 from planner.facts.settings import Kind, Setting
 
 SETTINGS = (
@@ -31,6 +32,7 @@ SETTINGS = (
         place=2,
         short="pp",
     ),
+    *PARALLEL,
     Setting(
         name="max_model_len",
         flag="--max-model-len",
@@ -42,7 +44,7 @@ SETTINGS = (
         automatic=("auto", "-1"),  # the longest that fits
         is_shared=True,
         help="32k is 32,768 here, as in --context.",
-        place=4,
+        place=5,
         short="len",
     ),
     Setting(
@@ -53,7 +55,7 @@ SETTINGS = (
         earlier=(("0.20", 0.90),),  # config/cache.py
         always_said=True,
         help="The share of a GPU's memory that vLLM takes.",
-        place=3,
+        place=4,
     ),
     Setting(
         name="kv_cache_dtype",
@@ -63,7 +65,7 @@ SETTINGS = (
         choices=KV_CACHE_DTYPES,
         is_shared=True,
         help=f"{', '.join(KV_CACHE_DTYPES)}.",
-        place=7,
+        place=8,
     ),
     Setting(name="kv_cache_memory_bytes", flag="--kv-cache-memory-bytes", kind=Kind.BYTES, least=1, most=1 << 50, help="The cache's size, e.g. 8GiB."),
     Setting(name="max_cudagraph_capture_size", flag="--max-cudagraph-capture-size", kind=Kind.COUNT, is_pin=False),
@@ -76,7 +78,7 @@ SETTINGS = (
         least=1,
         most=100_000,
         help="Requests at once.",
-        place=5,
+        place=6,
         short="seqs",
     ),
     Setting(
@@ -88,7 +90,7 @@ SETTINGS = (
         least=1,
         most=10_000_000,
         help="Tokens of one step.",
-        place=6,
+        place=7,
     ),
     Setting(
         name="enforce_eager",
@@ -97,7 +99,7 @@ SETTINGS = (
         kind=Kind.SWITCH,
         default=False,
         help="Without CUDA graphs, or with them.",
-        place=8,
+        place=9,
     ),
     Setting(
         name="enable_expert_parallel",

@@ -7,8 +7,9 @@ Sources: vllm/model_executor/layers/{linear.py,vocab_parallel_embedding.py,fused
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import replace
 
-from planner.engines.shards import modules_bytes, tensor_bytes
+from planner.engines.shards import module_bytes, modules_bytes, tensor_bytes
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear
@@ -39,6 +40,7 @@ class Parts:
 def part_bytes(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> Parts:
     """Bytes of the parts on one rank. Raises NotDivisibleError where tensor parallelism cannot divide one."""
     every, first, last, copy = (modules_bytes(part, parallel, dtype_bits) for part in (model.every, model.first, model.last, model.tied_copy))
+    first += modules_bytes(model.tower, replace(parallel, tensor_parallel_size=1) if parallel.whole_tower else parallel, dtype_bits)
     return Parts(every, first, last, copy, tuple(modules_bytes(group.modules, parallel, dtype_bits) for group in model.layers))
 
 
@@ -77,6 +79,9 @@ def _as_stored(model: ModelSpec, derived_bytes: int) -> int:
     return derived_bytes * checkpoint.stored_bytes // checkpoint.derived_bytes
 
 
-def buffer_bytes(model: ModelSpec, dtype_bits: int = 16, tp: int = 1) -> int:
-    """Bytes of the buffers that a rank allocates at load: rotary tables and the like."""
-    return sum(tensor_bytes(buffer, tp, dtype_bits) for buffer in model.buffers)
+def buffer_bytes(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> int:
+    """Bytes of the buffers that a rank allocates at load: rotary tables and the like, and a layer's experts where they move (eplb_state.py add_model)."""
+    tables = sum(tensor_bytes(buffer, parallel.tensor_parallel_size, dtype_bits) for buffer in model.buffers)
+    banks = (module for group in model.layers for module in group.modules if isinstance(module, Experts)) if parallel.balances_experts else iter(())
+    first = next(banks, None)
+    return tables + (module_bytes(first, parallel, dtype_bits) if first else 0)

@@ -14,7 +14,7 @@ ROW = """SETTINGS = (
         least=1,
         most=100,
         help="Tokens of an answer that are sent together.",
-        place=9,
+        place=10,
         short="every",
     ),
 """

@@ -53,7 +53,13 @@ def test_a_command_that_starts_has_no_problem():
             "--max-num-batched-tokens 64 is below --max-num-seqs 65",
             "--max-num-batched-tokens 65",
         ),
-        ({"--tensor-parallel-size": "4"}, {}, "bad-value", "4 GPUs are asked for, there are 2", "--tensor-parallel-size 2"),
+        (
+            {"--tensor-parallel-size": "4"},
+            {},
+            "bad-value",
+            "4 GPUs are asked for, there are 2: World size (4) is larger than the number of available GPUs (2) in this node",
+            "--tensor-parallel-size 2",
+        ),
         (
             {"--tensor-parallel-size": "2"},
             {"CUDA_VISIBLE_DEVICES": "1"},

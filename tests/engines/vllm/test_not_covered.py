@@ -8,7 +8,7 @@ from judges import judge_venv
 from planner.catalogue.resolve import find_source
 from planner.engines.vllm.command import READ
 from planner.engines.vllm.flags import flag_table
-from planner.engines.vllm.not_covered import ALIASES, FLAGS, NESTED, harmless, not_covered
+from planner.engines.vllm.not_covered import ALIASES, FLAGS, NESTED, PARTLY, harmless, not_covered
 from planner.engines.vllm.not_covered_environment import ENVIRONMENT, IN_THE_LEDGER
 from planner.engines.vllm.not_covered_models import ONLY
 from planner.engines.vllm.settings import ServeConfig
@@ -49,7 +49,8 @@ def test_a_part_belongs_to_a_flag_that_is_named_or_in_the_ledger():
 
 
 def test_what_is_conditional_is_named_somewhere():
-    assert set(ONLY) <= set(FLAGS) | set(ENVIRONMENT)
+    assert set(ONLY) <= set(FLAGS) | set(PARTLY) | set(ENVIRONMENT)
+    assert set(PARTLY) <= READ
 
 
 def test_no_variable_is_in_two_classes():

@@ -37,6 +37,7 @@ ROUND = {
         "optimistic_factor": 0.5,
         "sampler_copies_at_most": 8,
         "graphs_of_other_gpus": [0.75, 1.0, 0.25],
+        "gathered_share": [0.25, 1.0, 0.125],
     },
 }
 BATCH = ServeConfig(max_num_batched_tokens=2048, max_num_seqs=256)

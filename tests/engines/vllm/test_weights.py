@@ -242,12 +242,12 @@ def test_stages_follow_the_ranks_and_the_dtype():
     split = staged(last=(Tensor(name="head", axes=(Axis(500, Split.TP),)),))
     assert stage_weights(split, Parallel(tensor_parallel_size=2)) == [2820 + 500]
     assert stage_weights(split, Parallel(), 32) == [2 * 3820]
-    assert buffer_bytes(staged(buffers=(Tensor(name="rope", axes=(Axis(30, Split.TP),)),)), tp=2) == 30
+    assert buffer_bytes(staged(buffers=(Tensor(name="rope", axes=(Axis(30, Split.TP),)),)), Parallel(tensor_parallel_size=2)) == 30
 
 
 def test_buffers_of_a_rank():
-    assert buffer_bytes(staged()) == 60
-    assert buffer_bytes(staged(), dtype_bits=32) == 120
+    assert buffer_bytes(staged(), Parallel()) == 60
+    assert buffer_bytes(staged(), Parallel(), dtype_bits=32) == 120
 
 
 def test_kernels_matter_where_there_are_experts_or_a_router():

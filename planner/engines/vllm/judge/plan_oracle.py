@@ -53,11 +53,22 @@ class NoStream:
 torch.cuda.Stream = torch.cuda.Event = NoStream
 
 
-def pretend_ranks(tp, stages=1, stage=0):
+def pretend_ranks(parallel, stage=0):
+    """Groups as distributed/parallel_state.py initialize_model_parallel makes them, of the first rank of a stage."""
+    tp, dp, prefill = parallel.tensor_parallel_size, parallel.data_parallel_size, parallel.prefill_context_parallel_size
+    sizes = {
+        "_TP": tp,
+        "_WORLD": tp,
+        "_DP": dp,
+        "_EP": dp * prefill * tp,
+        "_EPLB": dp * prefill * tp,
+        "_PCP": prefill,
+        "_DCP": parallel.decode_context_parallel_size,
+    }
     for name in (n for n in dir(parallel_state) if re.fullmatch(r"_[A-Z]{2,}(_[A-Z]+)*", n)):
         value = getattr(parallel_state, name)
         if value is None or isinstance(value, Ranks):
-            setattr(parallel_state, name, Ranks(stages, stage) if name == "_PP" else Ranks(tp if name in ("_TP", "_WORLD") else 1))
+            setattr(parallel_state, name, Ranks(parallel.pipeline_parallel_size, stage) if name == "_PP" else Ranks(sizes.get(name, 1)))
 
 
 def cache_specs(config):
@@ -79,7 +90,7 @@ def cache_specs(config):
 
 def plan(config, available_bytes, stage=0):
     """The plan of one rank of a pipeline stage, as JSON-ready values."""
-    pretend_ranks(config.parallel_config.tensor_parallel_size, config.parallel_config.pipeline_parallel_size, stage)
+    pretend_ranks(config.parallel_config, stage)
     with set_current_vllm_config(config), set_default_torch_dtype(config.model_config.dtype), torch.device("meta"), OnMeta():
         model = initialize_model(config)
     weights = sum(parameter.numel() * parameter.element_size() for _, parameter in model.named_parameters())

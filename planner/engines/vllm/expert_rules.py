@@ -1,0 +1,77 @@
+"""Which of vLLM's classes keep redundant experts, and which keep whole shared experts where each rank sends its own tokens to the experts.
+
+Read off vLLM 0.33's classes (model_executor/models, models/) with the judge: configurations in tests/data/vllm_0.33_parallel.jsonl.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from planner.facts.config import Parallel
+from planner.facts.model import ModelSpec
+
+_DEEPSEEK = frozenset(
+    {
+        "DeepseekForCausalLM",
+        "DeepseekV2ForCausalLM",
+        "DeepseekV3ForCausalLM",
+        "DeepseekV32ForCausalLM",
+        "DeepseekV4ForCausalLM",
+        "GlmMoeDsaForCausalLM",
+        "KimiK25ForConditionalGeneration",
+        "KimiVLForConditionalGeneration",
+        "MistralLarge3ForCausalLM",
+    }
+)
+_LLAMA4 = frozenset({"Llama4ForCausalLM", "Llama4ForConditionalGeneration"})
+# Their shared experts are built with disable_tp where config/parallel.py use_sequence_parallel_moe holds.
+WHOLE_SHARED_EXPERTS = _DEEPSEEK | _LLAMA4 | {"KimiLinearForCausalLM", "KimiK3ForConditionalGeneration", "NemotronHForCausalLM"}
+# They hand num_redundant_experts to their experts; others build none, and vLLM says nothing of it.
+REDUNDANT_EXPERTS = (
+    _DEEPSEEK
+    | _LLAMA4
+    | {
+        "AfmoeForCausalLM",
+        "Ernie4_5_MoeForCausalLM",
+        "FlexOlmoForCausalLM",
+        "Glm4MoeForCausalLM",
+        "Glm4MoeLiteForCausalLM",
+        "Glm4vMoeForConditionalGeneration",
+        "GptOssForCausalLM",
+        "Lfm2MoeForCausalLM",
+        "MiMoV2FlashForCausalLM",
+        "MixtralForCausalLM",
+        "NemotronHForCausalLM",
+        "Qwen3MoeForCausalLM",
+        "Qwen3NextForCausalLM",
+        "Qwen3VLMoeForConditionalGeneration",
+        "Qwen3_5MoeForCausalLM",
+        "Qwen3_5MoeForConditionalGeneration",
+        "Step3p5ForCausalLM",
+    }
+)
+# Experts of these quantizations cannot be moved (fused_moe/fused_moe_method_base.py supports_eplb).
+_NO_EPLB = ("auto_gptq",)
+
+
+def with_experts(parallel: Parallel, model: ModelSpec) -> Parallel:
+    """How a model's class divides its experts: without what only other classes do. Data parallelism of a dense model is that of separate servers."""
+    return replace(
+        parallel,
+        data_parallel_size=parallel.data_parallel_size if model.experts_per_token else 1,
+        redundant_experts=parallel.redundant_experts if model.architecture in REDUNDANT_EXPERTS else 0,
+        balances_experts=parallel.balances_experts and model.architecture in REDUNDANT_EXPERTS,
+        whole_shared_experts=parallel.whole_shared_experts and model.architecture in WHOLE_SHARED_EXPERTS,
+    )
+
+
+def eplb_problem(experts: int, parallel: Parallel, model: ModelSpec) -> str:
+    """Why vLLM does not balance this model's experts, or an empty string (fused_moe/layer.py)."""
+    if model.architecture not in REDUNDANT_EXPERTS:
+        return ""
+    if model.quantization in _NO_EPLB:
+        return "EPLB is not supported AutoGPTQMoEMethod."
+    whole, ranks = experts + parallel.redundant_experts, parallel.expert_ranks
+    if whole % ranks:
+        return f"EPLB currently only supports even distribution of experts across ranks. Got {whole} experts and {ranks} EP ranks."
+    return ""

@@ -1,0 +1,36 @@
+"""The rows of the table of settings that say how a server is divided over GPUs and engines, and what of it lies in main memory."""
+
+from __future__ import annotations
+
+from planner.facts.settings import Kind, Setting
+
+PARALLEL = (
+    Setting(
+        name="data_parallel_size",
+        flag="--data-parallel-size",
+        aliases=("-dp",),
+        kind=Kind.COUNT,
+        default=1,
+        least=1,
+        most=1024,
+        help="Engines behind one address, each with a cache of its own; the experts of a model are shared by all.",
+        place=3,
+        short="dp",
+    ),
+    Setting(
+        name="decode_context_parallel_size",
+        flag="--decode-context-parallel-size",
+        aliases=("-dcp",),
+        kind=Kind.COUNT,
+        default=1,
+        least=1,
+        most=1024,
+        help="Ranks over which the tokens of the KV cache are divided.",
+        short="dcp",
+    ),
+    Setting(name="prefill_context_parallel_size", flag="--prefill-context-parallel-size", aliases=("-pcp",), kind=Kind.COUNT, default=1, least=1, is_pin=False),
+    Setting(name="all2all_backend", flag="--all2all-backend", kind=Kind.TEXT, default="allgather_reducescatter", is_pin=False),
+    Setting(name="enable_eplb", flag="--enable-eplb", off=("--no-enable-eplb",), kind=Kind.SWITCH, default=False, is_pin=False),
+    Setting(name="eplb_config", flag="--eplb-config", kind=Kind.TEXT, is_pin=False),
+    Setting(name="mm_encoder_tp_mode", flag="--mm-encoder-tp-mode", kind=Kind.TEXT, default="weights", choices=("data", "weights"), is_pin=False),
+)
