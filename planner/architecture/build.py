@@ -48,6 +48,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
     if online and quantization.name is None:
         quantization = online_quantization(online) or quantization
     dims, scope = read_dims(section, attends=family.attends), Scope(section, quantization)
+    dims = replace(dims, layers=family.depth(section)) if family.depth else dims
     layers = _layers(family, scope, dims)
     tower = family.tower(Scope(config, quantization), config, dims) if family.tower and _has_tower(config) else None
     tied = _is_tied(family, config, section)
@@ -119,7 +120,7 @@ def _ends(family: Family, scope: Scope, dims: Dims, *, tied: bool) -> dict[str, 
     """What lies before and behind the layers, and what every stage has beside them."""
     width = scope.config.integer(family.word_width, default=dims.hidden) if family.word_width else dims.hidden
     ends: dict[str, list[Module]] = {
-        "embedding": [embedding(dims.vocab, width)],
+        "embedding": [embedding(dims.vocab, width)] if family.words else [],
         "norm": norm("norm", dims.hidden) if family.norm else [],
         "head": [scope.head(dims.vocab, width)] if family.head and not tied else [],
         "every": [],
@@ -141,6 +142,8 @@ def _with_text(family: Family, config: Config) -> Family:
         bidirectional_images=family.bidirectional_images,
         tied_by_text=family.tied_by_text,
         pipeline=family.pipeline and text.pipeline,
+        head=family.head and text.head,
+        outer=family.outer,
     )
 
 

@@ -156,10 +156,10 @@ def decoder(heads: Heads, mlp: Mlp, norms: Sequence[str] = TWO, *, norm_bias: bo
         counts = config.integers(heads.heads, low=1, count=dims.layers) if heads.heads and config.has(heads.heads) else [dims.heads] * dims.layers
 
         def build(scope: Scope, index: int) -> Layer:
-            windowed = window and (not kinds or kinds[index] == "sliding_attention")
+            windowed = window and (not kinds or (index < len(kinds) and kinds[index] == "sliding_attention"))
             attention: Attention = sliding_window(dims, window + wider, sinks=heads.sinks) if windowed and window else full_attention(dims, sinks=heads.sinks)
             modules = [
-                *heads.modules(scope, dims, counts[index]),
+                *heads.modules(scope, dims, counts[index] if index < len(counts) else dims.heads),
                 *mlp(scope, dims, index),
                 *(module for name in norms for module in norm(name, dims.hidden, bias=norm_bias)),
             ]

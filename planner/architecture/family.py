@@ -31,6 +31,7 @@ class Family:
     rope: Rope = rope.rope_tables
     methods: Mapping[str, str] = field(default_factory=dict)  # what a quant_method means for it, where not what it says
     head: bool = True
+    words: bool = True  # whether it embeds words itself
     attends: bool = True  # whether any layer has attention heads
     norm: bool = True
     pipeline: bool = True
@@ -39,6 +40,7 @@ class Family:
     bidirectional_images: bool = False
     text_by_type: bool = False  # the text model is what text_config's model_type says
     adapted: Callable[[Config], Config] | None = None  # what else its config.json must be given before it is read as others are
+    depth: Callable[[Config], int] | None = None  # how many layers a drafter builds, where that is not num_hidden_layers
     inside: str = ""  # the section that holds the whole model's config
     outer: tuple[str, ...] = ("id2label", "num_labels")  # keys of the whole config that its text model is given
     word_width: str = ""  # the key of the width of words where it is not the layers'

@@ -12,6 +12,14 @@ from planner.architecture.families import conversions
 from planner.architecture.family import Family
 
 NAMES = {
+    "drafters": """
+        DeepSeekMTPModel DeepseekV32MTPModel NemotronHMTPModel Glm4MoeMTPModel Glm4MoeLiteMTPModel MiMoMTPModel ErnieMTPModel LongCatFlashMTPModel
+        HYV3MTPModel MiMoV2MTPModel MiMoV2OmniMTPModel ExaoneMoeMTP Step3p5MTP Qwen3NextMTP Qwen3_5MTP Qwen3_5MoeMTP EagleLlamaForCausalLM
+        EagleMistralForCausalLM EagleLlama4ForCausalLM EagleCohereForCausalLM EagleMiniCPMForCausalLM EagleDeepSeekMTPModel
+        Eagle3DeepseekV2ForCausalLM Eagle3DeepseekV3ForCausalLM DFlashDraftModel MuseGlimmerAssistantModel DFlashMuseGlimmerAssistantModel
+        Eagle3LlamaForCausalLM LlamaForCausalLMEagle3 Eagle3MiniMaxM2ForCausalLM Eagle3Qwen2_5vlForCausalLM Eagle3Qwen3vlForCausalLM PEagleDraftModel
+        PeagleLlamaForCausalLM Eagle3Qwen3ForCausalLM PeagleQwen3ForCausalLM
+    """,
     "early": """
         OPTForCausalLM GPT2LMHeadModel GPTJForCausalLM BloomForCausalLM GPTBigCodeForCausalLM DbrxForCausalLM
     """,

@@ -37,6 +37,9 @@ def _shaped(shape: plain.Shape, name: str) -> Family:
     return Family(layers=plain.shaped(shape), more=more, rope=rope.no_rope, name=name)
 
 
+COHERE = Family(layers=text.cohere, tied=True, whole_stages=ALL_ENDS, name="cohere")
+MINICPM = replace(LLAMA, whole_stages=ALL_ENDS, tied=True, name="minicpm")
+
 FAMILIES: Mapping[str, Family] = {
     "LlamaForCausalLM": LLAMA,
     "MistralForCausalLM": MISTRAL,
@@ -44,8 +47,8 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen2ForCausalLM": QWEN2,
     "Glm4ForCausalLM": GLM4,
     "Exaone4ForCausalLM": Family(layers=text.llama(qk_norm=True, every=4), name="exaone"),
-    "CohereForCausalLM": Family(layers=text.cohere, tied=True, whole_stages=ALL_ENDS, name="cohere"),
-    "Cohere2ForCausalLM": Family(layers=text.cohere, tied=True, whole_stages=ALL_ENDS, name="cohere"),
+    "CohereForCausalLM": COHERE,
+    "Cohere2ForCausalLM": COHERE,
     "Ernie4_5ForCausalLM": Family(layers=text.llama(), tied=True, name="ernie"),
     "Qwen3ForCausalLM": QWEN3,
     "Phi3ForCausalLM": Family(layers=text.phi3, name="phi"),
@@ -66,7 +69,7 @@ FAMILIES: Mapping[str, Family] = {
     "GlmForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), rope=rope.no_rope, name="glm"),
     "ChatGLMModel": CHATGLM,
     "ChatGLMForConditionalGeneration": CHATGLM,
-    "MiniCPMForCausalLM": replace(LLAMA, whole_stages=ALL_ENDS, tied=True, name="minicpm"),
+    "MiniCPMForCausalLM": MINICPM,
     "OrionForCausalLM": replace(_shaped(plain.STABLELM, "orion"), rope=rope.rope_tables, whole_stages=ALL_ENDS),
     "ApertusForCausalLM": replace(_shaped(plain.APERTUS, "apertus"), rope=rope.rope_tables),
     "FalconForCausalLM": Family(

@@ -23,6 +23,8 @@ COHERE2_BANK = Bank(width=("intermediate_size",), shared_count=("num_shared_expe
 LAGUNA = Heads(norms="head", gate="gating", heads="num_attention_heads_per_layer")
 LAGUNA_BANK = Bank(correction=True, shared=("shared_expert_intermediate_size",), fused=False)
 HUNYUAN_3 = Bank(width=("expert_hidden_dim",), router=FP32, correction=True, shared_count=("num_shared_experts",))
+HUNYUAN_V3 = Family(layers=decoder(Heads(norms="head", norms_key="qk_norm"), routed(HUNYUAN_3)), whole_stages=ALL_ENDS, name="hunyuan")
+LLAMA4 = Family(layers=moe.llama4, name="llama")
 
 FAMILIES: Mapping[str, Family] = {
     "Ernie4_5_MoeForCausalLM": Family(layers=moe.ernie, tied=True, name="ernie"),
@@ -33,7 +35,7 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen3MoeForCausalLM": QWEN3_MOE,
     "MixtralForCausalLM": Family(layers=moe.mixtral, whole_stages=ALL_ENDS, name="mistral"),
     "GptOssForCausalLM": Family(layers=moe.gpt_oss, whole_stages=ALL_ENDS, rope=partial(rope.rope_tables, yarn_bits=32), name="gpt-oss"),
-    "Llama4ForCausalLM": Family(layers=moe.llama4, name="llama"),
+    "Llama4ForCausalLM": LLAMA4,
     "Glm4MoeForCausalLM": GLM4_MOE,
     "MiniMaxM2ForCausalLM": Family(layers=moe.minimax_m2, rope=rope.rotary_dim_rope, name="minimax"),
     "MiniMaxM3SparseForCausalLM": MINIMAX_M3,
@@ -65,5 +67,5 @@ FAMILIES: Mapping[str, Family] = {
         name="cohere",
     ),
     "LagunaForCausalLM": Family(layers=decoder(LAGUNA, routed(LAGUNA_BANK, dense_layers=1, dense_key="")), rope=rope.laguna_rope, name="laguna"),
-    "HYV3ForCausalLM": Family(layers=decoder(Heads(norms="head", norms_key="qk_norm"), routed(HUNYUAN_3)), whole_stages=ALL_ENDS, name="hunyuan"),
+    "HYV3ForCausalLM": HUNYUAN_V3,
 }

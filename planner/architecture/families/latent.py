@@ -9,6 +9,7 @@ from planner.architecture.family import ALL_ENDS, Family
 from planner.facts.storage import FP32
 
 DEEPSEEK = Family(layers=latent.deepseek(), rope=rope.latent_rope, name="deepseek")
+LONGCAT_KEYS = {"num_layers": "num_hidden_layers", "ffn_hidden_size": "intermediate_size", "expert_ffn_hidden_size": "moe_intermediate_size"}
 
 FAMILIES: Mapping[str, Family] = {
     "DeepseekV2ForCausalLM": DEEPSEEK,
@@ -26,7 +27,7 @@ FAMILIES: Mapping[str, Family] = {
     "LongcatFlashForCausalLM": Family(
         layers=latent.longcat,
         rope=rope.latent_rope,
-        renamed={"num_layers": "num_hidden_layers", "ffn_hidden_size": "intermediate_size", "expert_ffn_hidden_size": "moe_intermediate_size"},
+        renamed=LONGCAT_KEYS,
         name="longcat",
     ),
     "MistralLarge3ForCausalLM": DEEPSEEK,
