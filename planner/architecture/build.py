@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
 from planner.architecture import gemma4
-from planner.architecture.blocks import Scope, embedding, norm
+from planner.architecture.blocks import Scope, embedding, norm, plain
 from planner.architecture.config import MAX_LENGTH, Config
-from planner.architecture.defaults import completed, decoder
+from planner.architecture.defaults import completed
 from planner.architecture.families import FAMILIES
 from planner.architecture.family import Family
 from planner.architecture.quantization import online_quantization, read_quantization
@@ -41,8 +41,8 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         )
     config = completed(_opened(family, config))
     raw = config.section("text_config") if config.has("text_config") else config
-    if family.text_by_type:
-        family = _with_text(family, raw)
+    if family.text:
+        family = _with_text(family, family.text(raw), raw)
     section = _with_defaults(family, raw, config)
     quantization = read_quantization(_quantization_section(family.methods, config, raw), hf_quant)
     if online and quantization.name is None:
@@ -120,7 +120,7 @@ def _ends(family: Family, scope: Scope, dims: Dims, *, tied: bool) -> dict[str, 
     """What lies before and behind the layers, and what every stage has beside them."""
     width = scope.config.integer(family.word_width, default=dims.hidden) if family.word_width else dims.hidden
     ends: dict[str, list[Module]] = {
-        "embedding": [embedding(dims.vocab, width)] if family.words else [],
+        "embedding": [plain("embed_tokens", dims.vocab, width) if family.whole_words else embedding(dims.vocab, width)] if family.words else [],
         "norm": norm("norm", dims.hidden) if family.norm else [],
         "head": [scope.head(dims.vocab, width)] if family.head and not tied else [],
         "every": [],
@@ -128,13 +128,11 @@ def _ends(family: Family, scope: Scope, dims: Dims, *, tied: bool) -> dict[str, 
     return {end: [*modules, *(family.more[end](scope, dims) if end in family.more else [])] for end, modules in ends.items()}
 
 
-def _with_text(family: Family, config: Config) -> Family:
+def _with_text(family: Family, names: Sequence[str], config: Config) -> Family:
     """The family of the text model, with what the whole model adds to it."""
-    kind = config.text("model_type", default="llama")
-    named = [*config.texts("architectures"), decoder(kind)]
-    text = next((FAMILIES[name] for name in named if name in FAMILIES), None)
+    text = next((FAMILIES[name] for name in names if name in FAMILIES), None)
     if text is None:
-        raise UnsupportedModelError(f"{config.path}: text model {kind!r} is not supported here")
+        raise UnsupportedModelError(f"{config.path}: text model {config.data.get('model_type', '')!r} is not supported here")
     return replace(
         text,
         tower=family.tower,
@@ -158,8 +156,11 @@ def _quantization_section(methods: Mapping[str, str], config: Config, text_confi
     return Config({}, config.path)
 
 
+_TOWERS = ("vision_config", "text_config", "audio_config", "encoder_layers", "img_processor", "embd_layer", "vit_config", "embedding_size")  # signs of one
+
+
 def _has_tower(config: Config) -> bool:
-    return config.has("vision_config") or config.has("text_config")
+    return any(config.has(key) for key in _TOWERS)
 
 
 def _layers(family: Family, scope: Scope, dims: Dims) -> list[Layer]:

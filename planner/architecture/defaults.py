@@ -55,9 +55,10 @@ def completed(config: Config) -> Config:
     return Config(whole, config.path)
 
 
-def decoder(kind: str) -> str:
-    """The architecture that serves a model_type as a text model, "" where none does (transformers' MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)."""
-    return _table().get(kind, _UNKNOWN).get("decoder", "")
+def text_model(config: Config) -> list[str]:
+    """The architectures that a text_config may mean: those that it names, else the decoder of its model_type (init_vllm_registered_model)."""
+    kind = config.text("model_type", default="llama")
+    return [*config.texts("architectures"), _table().get(kind, _UNKNOWN).get("decoder", "")]
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field
 
 from planner.architecture import rope
@@ -38,10 +38,11 @@ class Family:
     renamed: Mapping[str, str] = field(default_factory=dict)  # keys of its config.json that others spell differently
     name: str = ""
     bidirectional_images: bool = False
-    text_by_type: bool = False  # the text model is what text_config's model_type says
+    text: Callable[[Config], Sequence[str]] | None = None  # names of the text model's architecture in its config, the first that is known counts
     adapted: Callable[[Config], Config] | None = None  # what else its config.json must be given before it is read as others are
     depth: Callable[[Config], int] | None = None  # how many layers a drafter builds, where that is not num_hidden_layers
     inside: str = ""  # the section that holds the whole model's config
     outer: tuple[str, ...] = ("id2label", "num_labels")  # keys of the whole config that its text model is given
+    whole_words: bool = False  # the embedding of words is not split over ranks
     word_width: str = ""  # the key of the width of words where it is not the layers'
     whole_stages: frozenset[str] = frozenset()  # of "embedding", "norm", "head": what every pipeline stage builds, not only its own

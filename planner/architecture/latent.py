@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from planner.architecture.blocks import Scope, correction_bias, gate, norm, unquantized
 from planner.architecture.config import Config
+from planner.architecture.experts import deepseek_moe
 from planner.architecture.moe import routed_or_dense
 from planner.architecture.text import Dims, Layer, LayerBuilder, two_norms
 from planner.facts.attention import Attention, LatentAttention
@@ -49,6 +50,8 @@ def deepseek(*, router: Storage = BF16) -> Callable[[Config, Dims], LayerBuilder
     """DeepSeek V2/V3 and everything built on them; `router` is how its weights are stored."""
 
     def bind(config: Config, dims: Dims) -> LayerBuilder:
+        if not any(config.integer(key, default=1, low=0) for key in ("qk_nope_head_dim", "qk_rope_head_dim")):
+            return deepseek_moe(config, dims)  # deepseek_v2.py use_mha: DeepSeek-OCR, the smallest DeepSeek-VL2
         experts = config.integer("n_routed_experts", default=0, low=0)
         dense = config.integer("first_k_dense_replace", default=0, low=0)
         frequency = config.integer("moe_layer_freq", default=1)

@@ -55,7 +55,8 @@ def _table(scaling: Config, length: int, width: int, yarn_bits: int) -> Tensor:
 
 def latent_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
     """MLA: the rotated part only, YaRN in 32 bits; a sparse indexer has a table of its own."""
-    tables = rope_tables(config, dims, rotary_dim=config.integer("qk_rope_head_dim"), yarn_bits=32)
+    width = config.integer("qk_rope_head_dim", low=0) or dims.head_dim  # 0: whole heads, without a latent
+    tables = rope_tables(config, dims, rotary_dim=width, yarn_bits=32)
     return tables * (2 if config.has("index_topk") and tables and tables[0].bits == 32 else 1)
 
 

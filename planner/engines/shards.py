@@ -11,7 +11,7 @@ from math import gcd, prod
 from typing import assert_never
 
 from planner.errors import NotDivisibleError
-from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
+from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.modules import Axis, Experts, Linear, Module, Role, Split, Tensor
 from planner.facts.storage import FP32, ROUTER, Cut, Kernels, Plane, Storage
@@ -185,7 +185,7 @@ def modules_bytes(modules: Iterable[Module], parallel: Parallel, dtype_bits: int
 def token_bytes(attention: Attention, tp: int, layout: CacheLayout) -> int:
     """Bytes of one token of one layer on one rank."""
     match attention:
-        case FullAttention() | SlidingWindow() | ChunkedLocal():
+        case FullAttention() | SlidingWindow() | ChunkedLocal() | CrossAttention():
             heads = _local_heads(attention.kv_heads, tp)
             return heads * ((attention.head_dim + attention.head_dim_v) * layout.bits // 8 + layout.bytes_per_token_head)
         case LatentAttention(index_dim=index_dim) if index_dim:

@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import assert_never
 
 from planner.engines.shards import axis_size, module_bytes, state_bytes, token_bytes
-from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow, window
+from planner.facts.attention import (
+    Attention,
+    ChunkedLocal,
+    CompressedCache,
+    CrossAttention,
+    FullAttention,
+    LatentAttention,
+    RecurrentState,
+    SlidingWindow,
+    window,
+)
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Tensor
@@ -53,7 +63,7 @@ def cache_reads(model: ModelSpec, tp: int, layout: CacheLayout) -> tuple[CacheRe
 
 def _read(cache: Attention, layers: int, heads: int, tp: int, layout: CacheLayout) -> CacheRead:
     match cache:
-        case FullAttention() | SlidingWindow() | ChunkedLocal():
+        case FullAttention() | SlidingWindow() | ChunkedLocal() | CrossAttention():
             flops = layers * 2 * heads * (cache.head_dim + cache.head_dim_v) // tp
             return CacheRead(bytes_per_token=layers * token_bytes(cache, tp, layout), flops_per_pair=flops, window=window(cache))
         case LatentAttention():

@@ -45,6 +45,15 @@ class ChunkedLocal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CrossAttention:
+    """Keys and values of what an encoder heard, beside those of the text: of each request as much as one batch of the encoder can hold."""
+
+    kv_heads: int
+    head_dim: int
+    head_dim_v: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LatentAttention:
     """MLA: one latent vector a token, the same on every rank. A sparse indexer's own cache has only `index_dim` bytes."""
 
@@ -80,8 +89,8 @@ class RecurrentState:
     checkpoint_alignment: int = 1
 
 
-Attention = FullAttention | SlidingWindow | ChunkedLocal | LatentAttention | CompressedCache | RecurrentState
-PerHead = FullAttention | SlidingWindow | ChunkedLocal  # keys and values of every head, token by token
+Attention = FullAttention | SlidingWindow | ChunkedLocal | CrossAttention | LatentAttention | CompressedCache | RecurrentState
+PerHead = FullAttention | SlidingWindow | ChunkedLocal | CrossAttention  # keys and values of every head, token by token
 
 
 class CacheKind(StrEnum):
@@ -96,7 +105,7 @@ class CacheKind(StrEnum):
 def cache_kind(cache: Attention) -> CacheKind:
     """What a cache holds."""
     match cache:
-        case FullAttention() | SlidingWindow() | ChunkedLocal():
+        case FullAttention() | SlidingWindow() | ChunkedLocal() | CrossAttention():
             return CacheKind.PER_HEAD
         case LatentAttention():
             return CacheKind.LATENT
@@ -111,7 +120,7 @@ def cache_kind(cache: Attention) -> CacheKind:
 def per_head(cache: Attention) -> PerHead | None:
     """The cache where it has keys and values of every head, else None."""
     match cache:
-        case FullAttention() | SlidingWindow() | ChunkedLocal():
+        case FullAttention() | SlidingWindow() | ChunkedLocal() | CrossAttention():
             return cache
         case LatentAttention() | CompressedCache() | RecurrentState():
             return None
@@ -128,7 +137,7 @@ def window(cache: Attention) -> int | None:
             return cache.chunk
         case CompressedCache():
             return cache.window or None
-        case FullAttention() | LatentAttention() | RecurrentState():
+        case FullAttention() | CrossAttention() | LatentAttention() | RecurrentState():
             return None
         case _:
             assert_never(cache)
@@ -139,7 +148,7 @@ def has_sinks(cache: Attention) -> bool:
     match cache:
         case FullAttention() | SlidingWindow():
             return cache.sinks
-        case ChunkedLocal() | LatentAttention() | CompressedCache() | RecurrentState():
+        case ChunkedLocal() | CrossAttention() | LatentAttention() | CompressedCache() | RecurrentState():
             return False
         case _:
             assert_never(cache)

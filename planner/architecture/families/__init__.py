@@ -40,6 +40,7 @@ NAMES = {
         PaliGemmaForConditionalGeneration Llama4ForConditionalGeneration Glm4vForConditionalGeneration Glm4vMoeForConditionalGeneration
         MiniMaxM3SparseForConditionalGeneration KimiVLForConditionalGeneration KimiK25ForConditionalGeneration KimiK3ForConditionalGeneration
         Cohere2VisionForConditionalGeneration Lfm2VlForConditionalGeneration AriaForConditionalGeneration Exaone4_5_ForConditionalGeneration
+        LlavaNextVideoForConditionalGeneration Blip2ForConditionalGeneration
     """,
     "documents": """
         PaddleOCRVLForConditionalGeneration GlmOcrForConditionalGeneration DeepseekOCRForCausalLM DeepseekOCR2ForCausalLM DeepseekVLV2ForCausalLM
@@ -47,7 +48,15 @@ NAMES = {
     """,
     "sound": """
         Qwen2AudioForConditionalGeneration Qwen2_5OmniModel Qwen2_5OmniForConditionalGeneration Qwen3OmniMoeForConditionalGeneration
-        Qwen3ASRForConditionalGeneration Qwen3ASRRealtimeGeneration UltravoxModel VoxtralForConditionalGeneration
+        Qwen3ASRForConditionalGeneration Qwen3ASRRealtimeGeneration UltravoxModel WhisperForConditionalGeneration VoxtralForConditionalGeneration
+        GraniteSpeechForConditionalGeneration GraniteSpeechPlusForConditionalGeneration AudioFlamingo3ForConditionalGeneration
+        GlmAsrForConditionalGeneration MossTranscribeDiarizeForConditionalGeneration
+    """,
+    "chat": """
+        InternVLChatModel InternS1ForConditionalGeneration H2OVLChatModel SkyworkR1VChatModel NVLM_D Eagle2_5_VLForConditionalGeneration
+        BeeForConditionalGeneration RForConditionalGeneration MiniCPMV MiniCPMO Phi3VForCausalLM KeyeForConditionalGeneration
+        KeyeVL1_5ForConditionalGeneration Ovis Ovis2_5 Ovis2_6ForCausalLM Ovis2_6_MoeForCausalLM GLM4VForCausalLM MolmoForCausalLM
+        Phi4MMForCausalLM
     """,
     "gemma": """
         GemmaForCausalLM Gemma2ForCausalLM Gemma3ForCausalLM Gemma3TextModel Gemma4ForCausalLM

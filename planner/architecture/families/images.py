@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.architecture import experts, gemma4, minimax_m3, moe, rope, text
+from planner.architecture.defaults import text_model
 from planner.architecture.families.dense import FAMILIES as DENSE
 from planner.architecture.families.dense import GLM4, MISTRAL, QWEN2, QWEN3
 from planner.architecture.families.experts import GLM4_MOE, MINIMAX_M3, QWEN3_MOE
@@ -13,7 +14,7 @@ from planner.architecture.families.gemma import GEMMA3, GEMMA4
 from planner.architecture.families.hybrid import KIMI_LINEAR, QWEN35
 from planner.architecture.families.latent import DEEPSEEK
 from planner.architecture.family import Family
-from planner.architecture.towers import glm_kimi, llava, projectors, vision
+from planner.architecture.towers import conformer, glm_kimi, llava, projectors, vision
 from planner.architecture.towers.tower import TowerBuilder
 
 QWEN2_VL = replace(QWEN2, tower=vision.qwen2_vision, rope=rope.VIDEO)
@@ -23,7 +24,7 @@ QWEN3_5_VL = replace(QWEN35, tower=vision.qwen3_vision)
 
 def by_type(tower: TowerBuilder, name: str) -> Family:
     """A tower beside whatever text model the config names."""
-    return Family(layers=text.llama(), tower=tower, name=name, text_by_type=True)
+    return Family(layers=text.llama(), tower=tower, name=name, text=text_model)
 
 
 PALIGEMMA = replace(by_type(llava.paligemma, "gemma"), bidirectional_images=True)
@@ -61,4 +62,6 @@ FAMILIES: Mapping[str, Family] = {
     "Lfm2VlForConditionalGeneration": by_type(projectors.lfm2_vl, "lfm"),
     "AriaForConditionalGeneration": Family(layers=experts.aria, tower=projectors.aria, pipeline=False, name="aria"),
     "Exaone4_5_ForConditionalGeneration": replace(DENSE["Exaone4ForCausalLM"], tower=projectors.exaone45),
+    "LlavaNextVideoForConditionalGeneration": by_type(llava.llava(images=32, divided=False), "llava"),
+    "Blip2ForConditionalGeneration": by_type(conformer.blip2, "blip"),
 }

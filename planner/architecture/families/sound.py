@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.architecture import rope
+from planner.architecture import plain, rope, whisper
 from planner.architecture.families.dense import QWEN2, QWEN3
 from planner.architecture.families.experts import QWEN3_MOE
 from planner.architecture.families.images import by_type
 from planner.architecture.family import Family
-from planner.architecture.towers import audio, vision
+from planner.architecture.towers import audio, conformer, vision
 from planner.architecture.towers.tower import together
 
 QWEN25_OMNI = replace(QWEN2, tower=together(vision.qwen25_vision, audio.qwen25_omni_audio), rope=rope.VIDEO)
@@ -24,5 +24,21 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen3ASRForConditionalGeneration": QWEN3_ASR,
     "Qwen3ASRRealtimeGeneration": QWEN3_ASR,
     "UltravoxModel": by_type(audio.ultravox, "ultravox"),
+    "WhisperForConditionalGeneration": Family(
+        layers=whisper.whisper,
+        tower=audio.whisper,
+        more={"embedding": whisper.positions, "norm": plain.final_bias},
+        tied=True,
+        adapted=whisper.decoder_sizes,
+        whole_words=True,
+        rope=rope.no_rope,
+        pipeline=False,
+        name="whisper",
+    ),
     "VoxtralForConditionalGeneration": by_type(audio.voxtral, "mistral"),
+    "GraniteSpeechForConditionalGeneration": by_type(conformer.granite_speech, "granite"),
+    "GraniteSpeechPlusForConditionalGeneration": by_type(conformer.granite_speech, "granite"),
+    "AudioFlamingo3ForConditionalGeneration": by_type(conformer.audio_flamingo, "flamingo"),
+    "GlmAsrForConditionalGeneration": by_type(conformer.glm_asr, "glm"),
+    "MossTranscribeDiarizeForConditionalGeneration": replace(QWEN3, tower=conformer.moss_transcribe, name="moss"),
 }

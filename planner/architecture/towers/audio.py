@@ -44,6 +44,13 @@ def _positions(config: Config) -> int:
     return config.integer("max_source_positions", default=1500)
 
 
+def whisper(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Whisper's own encoder, with positions that are kept as parameters."""
+    block, length = whisper_block(top), _positions(top)
+    modules = [*whisper_layers(scope, top, block, "model.encoder"), plain("model.encoder.embed_positions", length, block.hidden)]
+    return Tower(tuple(modules), batch(block, patches=length, tokens=length))
+
+
 def qwen2_audio(scope: Scope, top: Config, dims: Dims) -> Tower:
     """Qwen2-Audio: transformers' Whisper encoder with learned positions, one projection."""
     config = top.section("audio_config")

@@ -54,7 +54,8 @@ def clip_encoder(scope: Scope, config: Config, at: str, *, levels: list[int], po
     return Encoder(modules, hidden, width, config.integer("num_attention_heads", default=12), patches, buffers)
 
 
-def _levels(top: Config) -> list[int]:
+def feature_levels(top: Config) -> list[int]:
+    """The layers whose outputs the projector reads."""
     if isinstance(top.data.get("vision_feature_layer"), list):
         return top.integers("vision_feature_layer", low=-500, count=1)
     return [top.integer("vision_feature_layer", default=-2, low=-500)]
@@ -76,7 +77,7 @@ def llava(*, images: int, divided: bool = True) -> TowerBuilder:
         ]
 
     def build(scope: Scope, top: Config, dims: Dims) -> Tower:
-        config, levels = top.section("vision_config"), _levels(top)
+        config, levels = top.section("vision_config"), feature_levels(top)
         kind = config.text("model_type", default="clip_vision_model")
         if kind == "pixtral":
             modules, hidden, spec, buffers = pixtral_layers(scope, config)

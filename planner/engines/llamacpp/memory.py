@@ -11,7 +11,7 @@ from typing import assert_never
 
 from planner.engines.llamacpp.ggml import TYPES
 from planner.engines.llamacpp.model import GgufModel
-from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
+from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.hardware import GpuGroup
 from planner.facts.modules import Axis
 from planner.facts.record import dataclass
@@ -56,7 +56,7 @@ def cache_bytes(attention: Attention, config: LlamaCppConfig) -> int:
     """Bytes of the cache of one layer, for all parallel requests."""
     elements, size = kv_bits(config.kv_type)
     match attention:
-        case FullAttention() | ChunkedLocal():
+        case FullAttention() | ChunkedLocal() | CrossAttention():
             return _keys_and_values(config, config.cells * attention.kv_heads, attention.head_dim, attention.head_dim_v)
         case SlidingWindow():
             held = min(round_up(config.context, CELL_PADDING), attention.window * config.sequences + config.ubatch)

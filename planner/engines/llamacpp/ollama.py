@@ -10,7 +10,7 @@ from typing import assert_never
 
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.model import GgufModel
-from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
+from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.units import GIB, MIB
 
 VERSION = "0.33"
@@ -53,7 +53,7 @@ def predicted_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
 def _kv_heads(cache: Attention) -> int:
     """Key-value heads of a layer as Ollama counts them: one where a latent vector stands for all, none where no tokens are kept by head."""
     match cache:
-        case FullAttention() | SlidingWindow() | ChunkedLocal():
+        case FullAttention() | SlidingWindow() | ChunkedLocal() | CrossAttention():
             return cache.kv_heads
         case LatentAttention():
             return 1

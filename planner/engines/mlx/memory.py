@@ -11,7 +11,7 @@ from math import prod
 from typing import assert_never
 
 from planner.errors import PlannerError
-from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
+from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorRole
 from planner.facts.record import dataclass
@@ -106,7 +106,7 @@ def cache_bytes(attention: Attention, tokens: int, kv_bits: int, *, step: int = 
     bits = 16.0 if kv_bits == 16 else kv_bits + 32 / 64
     held = round_up(tokens, CACHE_STEP)
     match attention:
-        case FullAttention() | ChunkedLocal():
+        case FullAttention() | ChunkedLocal() | CrossAttention():
             return int(held * attention.kv_heads * (attention.head_dim + attention.head_dim_v) * bits / 8)
         case SlidingWindow():
             window = min(held, attention.window + min(step, held))  # a rotating cache keeps a whole prefill step beside its window

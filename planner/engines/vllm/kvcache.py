@@ -24,6 +24,7 @@ from planner.facts.attention import (
     CacheKind,
     ChunkedLocal,
     CompressedCache,
+    CrossAttention,
     FullAttention,
     LatentAttention,
     RecurrentState,
@@ -93,6 +94,8 @@ def group_blocks(group: CacheGroup, max_model_len: Whole, in_flight_tokens: Whol
             return ceil_div(minimum(window - 1 + in_flight_tokens, max_model_len), group.block_size) + 1
         case ChunkedLocal(chunk=chunk):
             return ceil_div(minimum(chunk + in_flight_tokens, max_model_len), group.block_size)
+        case CrossAttention():
+            return ceil_div(in_flight_tokens // 2, group.block_size)  # one batch: what the encoder may take at once (CrossAttentionSpec)
         case RecurrentState():
             return BLOCKS_OF_A_STATE + group.checkpoints + 0 * max_model_len
         case _:
@@ -106,7 +109,7 @@ def page_bytes(attention: Attention, block_size: int, tp: int, layout: CacheLayo
             return round_up(block_size // tokens * entry, multiple)
         case RecurrentState():
             return state_bytes(attention, tp, layout.dtype_bits)
-        case FullAttention() | SlidingWindow() | ChunkedLocal() | LatentAttention():
+        case FullAttention() | SlidingWindow() | ChunkedLocal() | CrossAttention() | LatentAttention():
             return block_size * token_bytes(attention, tp, layout)
         case _:
             assert_never(attention)
@@ -151,6 +154,8 @@ def _slots(spec: CacheSpec) -> tuple[object, ...]:
             return type(spec.attention), window, spec.block_size
         case ChunkedLocal(chunk=chunk):
             return ChunkedLocal, chunk, spec.block_size
+        case CrossAttention():
+            return CrossAttention, spec.block_size
         case RecurrentState():
             return RecurrentState, spec.page_bytes
         case _:

@@ -6,6 +6,7 @@ argv: NAME MAJOR.MINOR MEMORY_BYTES COUNT of the GPU to simulate. A question is
   {"argv": ["vllm", "serve", ...]}                                                    do parser and API server take it, its parsers of tool calls included
 """
 
+import collections
 import contextlib
 import io
 import json
@@ -18,10 +19,14 @@ import simulated_gpu
 name, capability, memory, count = sys.argv[1:5]
 simulated_gpu.install(name, tuple(int(part) for part in capability.split(".")), int(memory), int(count))
 
+import vllm.tokenizers as tokenizers  # noqa: E402
+import vllm.tokenizers.registry as registry  # noqa: E402
 from transformers import AutoConfig, PretrainedConfig  # noqa: E402
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: E402
+from vllm.config import ModelConfig  # noqa: E402
 from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: E402
 from vllm.entrypoints.common.cli_args import make_arg_parser, validate_api_server_args, validate_parsed_serve_args  # noqa: E402
+from vllm.model_executor.models import registry as models  # noqa: E402
 from vllm.parser.parser_manager import ParserManager  # noqa: E402
 from vllm.transformers_utils.config import _CONFIG_REGISTRY  # noqa: E402
 from vllm.usage.usage_lib import UsageContext  # noqa: E402
@@ -40,13 +45,56 @@ class Attributes(dict):
 
 
 class RemoteConfig(PretrainedConfig):
-    """Stands in for the config class that a checkpoint with remote code brings."""
+    """Stands in for the config class that a checkpoint with remote code brings; nested configs are of their own classes where those are known."""
 
     max_position_embeddings = 8192
     attribute_map = {"num_hidden_layers": "num_layers"}  # noqa: RUF012 - as transformers declares it
 
     def __setattr__(self, key, value):
-        super().__setattr__(key, [Attributes(block) for block in value] if key == "block_configs" else value)
+        if key == "block_configs":
+            value = [Attributes(block) for block in value]
+        elif key.endswith("_config") and isinstance(value, dict):
+            value = nested(value)
+        super().__setattr__(key, value)
+
+
+def nested(keys):
+    """The config of one part of a model."""
+    kind = keys.get("model_type")
+    return CONFIG_MAPPING[kind](**keys) if kind in CONFIG_MAPPING else keys if "quant_method" in keys else RemoteConfig(**keys)
+
+
+class Tokenizer:
+    """Stands in for the tokenizer, whose folder has none: models ask which numbers their own tokens have."""
+
+    def __init__(self):
+        self.vocab = collections.defaultdict(int)
+
+    def get_vocab(self):
+        return self.vocab
+
+    def encode(self, *arguments, **keywords):
+        return [0]
+
+    def convert_tokens_to_ids(self, tokens):
+        return 0
+
+
+supports_multimodal_inputs = ModelConfig._supports_multimodal_inputs
+
+
+def supports_without_processor(model_config):
+    """What vLLM asks the checkpoint's processor, whose folder has none: which inputs it takes."""
+    try:
+        return supports_multimodal_inputs(model_config)
+    except Exception:
+        return not model_config.multimodal_config.language_model_only
+
+
+ModelConfig._supports_multimodal_inputs = supports_without_processor
+# vLLM looks at a model's class in a process of its own, which has no simulated GPU and takes ten seconds
+models._LazyRegisteredModel.inspect_model_cls = lambda self: models._ModelInfo.from_model_cls(self.load_model_cls())
+registry.cached_tokenizer_from_config = tokenizers.cached_tokenizer_from_config = lambda *arguments, **keywords: Tokenizer()
 
 
 def know(kind):

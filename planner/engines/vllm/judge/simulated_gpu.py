@@ -30,6 +30,13 @@ class Operator:
         raise RuntimeError(f"{self.__name__} needs a GPU")
 
 
+class TritonConfig:
+    """A kernel's settings."""
+
+    def __init__(self, kwargs, num_stages=1, num_warps=4, **others):
+        self.kwargs, self.num_stages, self.num_warps = kwargs, num_stages, num_warps
+
+
 def install(name, capability, memory_bytes, count):
     """Simulate `count` GPUs of compute capability (major, minor) with that much memory."""
     os.environ |= {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
@@ -60,6 +67,9 @@ def install(name, capability, memory_bytes, count):
     methods = {method: classmethod(lambda cls, *a, _answer=answer, **k: _answer) for method, answer in answers.items()}
     platforms._current_platform = type("SimulatedCuda", (CudaPlatformBase,), methods)()
     _simulate_torch(torch, name, capability, memory_bytes, count)
+    from vllm.triton_utils import triton
+
+    triton.Config = TritonConfig  # what stands in for Triton forgets what it was given, and some kernels ask
 
 
 def _simulate_torch(torch, name, capability, memory_bytes, count):

@@ -1,0 +1,46 @@
+"""Chat models with images whose config comes with their own code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from planner.architecture import rope, text
+from planner.architecture.families.dense import CHATGLM, LLAMA, QWEN3
+from planner.architecture.families.images import by_type
+from planner.architecture.family import Family
+from planner.architecture.towers import chat, eva_molmo, llava, ovis_phi_keye
+from planner.architecture.towers.tower import together
+
+INTERNVL = by_type(chat.intern_vit(chat.two_layers), "internvl")
+OVIS25 = by_type(ovis_phi_keye.ovis25, "ovis")
+MINICPMV = replace(LLAMA, tower=chat.minicpmv, text=chat.minicpmv_text, name="minicpm")
+
+FAMILIES: Mapping[str, Family] = {
+    "InternVLChatModel": INTERNVL,
+    "InternS1ForConditionalGeneration": by_type(llava.internvl, "internvl"),
+    "H2OVLChatModel": replace(INTERNVL, name="h2ovl"),
+    "SkyworkR1VChatModel": replace(INTERNVL, name="skywork"),
+    "NVLM_D": by_type(chat.intern_vit(chat.wide_layers, dummy_heads=7), "nvlm"),
+    "Eagle2_5_VLForConditionalGeneration": by_type(chat.eagle, "eagle"),
+    "BeeForConditionalGeneration": replace(by_type(chat.normed_onevision(4), "bee"), more={"every": llava.newline}),
+    "RForConditionalGeneration": replace(by_type(chat.normed_onevision(1), "r"), more={"every": llava.newline}),
+    "MiniCPMV": MINICPMV,
+    "MiniCPMO": replace(MINICPMV, tower=together(chat.minicpmv, chat.minicpmo_audio)),
+    "Phi3VForCausalLM": replace(LLAMA, tower=ovis_phi_keye.phi3_vision, name="phi"),
+    "KeyeForConditionalGeneration": replace(QWEN3, tower=ovis_phi_keye.keye(joined_norm=False), rope=rope.VIDEO, name="keye"),
+    "KeyeVL1_5ForConditionalGeneration": replace(QWEN3, tower=ovis_phi_keye.keye(joined_norm=True), rope=rope.VIDEO, name="keye"),
+    "Ovis": by_type(ovis_phi_keye.ovis, "ovis"),
+    "Ovis2_5": OVIS25,
+    "Ovis2_6ForCausalLM": OVIS25,
+    "Ovis2_6_MoeForCausalLM": OVIS25,
+    "GLM4VForCausalLM": replace(CHATGLM, tower=eva_molmo.glm4v_vision),
+    "MolmoForCausalLM": Family(
+        layers=text.llama(bias=False, output_bias=False),
+        tower=eva_molmo.molmo,
+        more={"embedding": eva_molmo.molmo_words},
+        adapted=eva_molmo.molmo_sizes,
+        name="molmo",
+    ),
+    "Phi4MMForCausalLM": replace(LLAMA, tower=together(eva_molmo.phi4_vision, eva_molmo.phi4_audio), pipeline=False, name="phi"),
+}
