@@ -11,7 +11,7 @@ from conftest import DATA, config_model, run_plan
 from planner.catalogue import load
 from planner.catalogue.build import ROOT, build
 from planner.catalogue.resolve import find_source, source_bits
-from planner.catalogue.shipped import shipped
+from planner.catalogue.shipped import FOLDER, shipped
 from planner.catalogue.sizes import weights_bytes
 from planner.catalogue.written import read_gpus
 from planner.catalogue.yaml_file import read_yaml
@@ -28,6 +28,7 @@ FROZEN_OTHERWISE = {
     "kimi-k2-thinking": "in FP8; it is published in INT4",
     "llama-4-scout": "without its vision_config",
     "llama-4-maverick": "without its vision_config",
+    "ling-mini-2.0": "with norms of q and k that have biases",
 }
 FROZEN_IN_16_BITS = ("devstral-2-123b", "devstral-small-2-24b", "ministral-3-3b", "ministral-3-8b", "mistral-medium-3.5-128b")  # published in FP8
 
@@ -134,6 +135,15 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 def test_the_built_files_are_what_the_yaml_says():
     assert build(check=True) == [], "python -m planner.catalogue.build"
+
+
+def test_a_row_is_parsed_when_it_is_asked_for():
+    rows = shipped("models")["rows"]
+    whole = json.loads((FOLDER / "models.json").read_text())["rows"]
+    assert list(rows) == list(whole)
+    assert rows["qwen3-8b"] == whole["qwen3-8b"]
+    assert "qwen3-8b" in rows
+    assert len(rows) == len(whole)
 
 
 def test_what_is_written_for_people_only_is_not_built():
