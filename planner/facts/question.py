@@ -50,6 +50,10 @@ class ServiceRow:
     dtype: str = "auto"
     quantization: str | None = None
     """vLLM's method, a GGUF mix (Q4_K_M), or MLX's (4bit, 8bit-g32, mxfp4)."""
+    enable_lora: bool = False
+    max_loras: int | None = None
+    max_lora_rank: int | None = None
+    fully_sharded_loras: bool = False
     gpu_layers: int | None = None
     """Of llama.cpp and Ollama: how many layers lie on the GPU, the output counted as one."""
 

@@ -70,6 +70,8 @@ class Setting:
     help: str = ""
     place: int = 0
     """Its place among the settings of an answer; 0 is not shown there."""
+    only_where_said: bool = False
+    """Whether answers leave it out where it is the default."""
     short: str = ""
     """The word for it in the name of a folder, where that says it."""
 

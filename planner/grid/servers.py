@@ -19,6 +19,7 @@ from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.device import Device, device
 from planner.engines.vllm.kvcache import CachePlan, block_bytes, cache_groups, cache_specs
 from planner.engines.vllm.ledger import MemoryBreakdown
+from planner.engines.vllm.lora import Lora
 from planner.engines.vllm.memory import Stage, ledger
 from planner.engines.vllm.search import FEWEST_SEQS, NARROW_CACHE, heads_or_layers
 from planner.engines.vllm.settings import ServeConfig
@@ -83,6 +84,7 @@ class _Settings:
     enforce_eager: bool = False
     skip_mm_profiling: bool = False
     max_cudagraph_capture_size: int | None = None
+    lora: Lora | None = None
     vllm_version: str = DEFAULT_VERSION
 
 

@@ -45,6 +45,10 @@ class CapacityPins(TypedDict, total=False):
     dtype: str
     quantization: str | None
     """vLLM's method, a GGUF mix (Q4_K_M), or MLX's (4bit, 8bit-g32, mxfp4)."""
+    enable_lora: bool
+    max_loras: int | None
+    max_lora_rank: int | None
+    fully_sharded_loras: bool
 
 
 class Pins(CapacityPins, total=False):

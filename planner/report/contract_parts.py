@@ -59,6 +59,9 @@ class SettingsJson(TypedDict, total=False):
     max_num_batched_tokens: int
     kv_cache_dtype: str
     enforce_eager: bool
+    enable_lora: bool
+    max_loras: int
+    max_lora_rank: int
     context: int
     parallel: int
     kv_cache_type: str
@@ -96,6 +99,8 @@ class MemoryJson(TypedDict):
     activation_bytes: NotRequired[int]
     non_torch_bytes: NotRequired[int]
     cuda_graph_bytes: NotRequired[int]
+    drafter_bytes: NotRequired[int]
+    lora_bytes: NotRequired[int]
     kv_cache_bytes_low: NotRequired[int]
     kv_cache_bytes_high: NotRequired[int]
     kv_block_bytes: NotRequired[int]

@@ -139,7 +139,7 @@ def twice():
         ("capacity --modle qwen3-8b", "plan capacity has no option --modle; did you mean --model, --models?"),
         ("--gpu rtx4090 --model qwen3-8b --max_model_len 8k", "did you mean --max-model-len"),
         ("--gpu rtx4090 --model qwen3-8b --cpu-offload-gb 10", "it is vLLM's; plan check 'vllm serve MODEL --cpu-offload-gb …'"),
-        ("--gpu rtx4090 --model qwen3-8b --enable-lora", "it is vLLM's; plan check 'vllm serve MODEL --enable-lora …'"),
+        ("--gpu rtx4090 --model qwen3-8b --enable-eplb", "it is vLLM's; plan check 'vllm serve MODEL --enable-eplb …'"),
         ("check vllm serve qwen3-8b --max-model-len 8192 --gpu rtx4090", "in quotes, or behind --"),
         ("check vllm serve qwen3-8b -tp 2 --gpu rtx4090", "in quotes, or behind --"),
         ("check --gpuu rtx4090 'vllm serve qwen3-8b'", "did you mean --gpu"),

@@ -13,7 +13,7 @@ from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.placement import Placed, Stack, place_servers, stack_warnings
 from planner.engines.vllm.plan import Plan
 from planner.engines.vllm.service import service
-from planner.engines.vllm.settings import REPORTED, ServeConfig
+from planner.engines.vllm.settings import ServeConfig, reported
 from planner.facts import plan as facts
 from planner.facts.deployment import Sampling, Service
 from planner.facts.hardware import GpuGroup
@@ -105,7 +105,7 @@ def _plan_of(server: Placed, process: Service) -> facts.Plan:
 
 def settings(plan: Plan) -> tuple[tuple[str, Value], ...]:
     """The settings that every answer reports, by name."""
-    return tuple((setting.name, getattr(plan.config, setting.name)) for setting in REPORTED)
+    return tuple(reported(plan.config).items())
 
 
 def process_bytes(plan: Plan) -> tuple[int, int, int]:
@@ -126,6 +126,7 @@ def memory(plan: Plan) -> dict[str, int | float]:
         "activation_bytes": ledger.activation_bytes,
         "non_torch_bytes": ledger.non_torch_bytes,
         "cuda_graph_bytes": ledger.cuda_graph_bytes,
+        **({"lora_bytes": ledger.lora_bytes} if ledger.lora_bytes else {}),
         "kv_cache_bytes": ledger.kv_cache_bytes,
         "kv_cache_bytes_low": plan.choice.conservative.kv_cache_bytes,
         "kv_cache_bytes_high": plan.choice.optimistic.kv_cache_bytes,
@@ -142,6 +143,8 @@ def lines(plan: Plan) -> Iterator[Line]:
     """The ledger's terms in vLLM's order; they sum to what is requested."""
     low, ledger, high = plan.choice.optimistic, plan.choice.expected, plan.choice.conservative
     yield facts.exactly("weights", "weights", ledger.weights_bytes, _weights_note(plan))
+    if ledger.lora_bytes:
+        yield facts.exactly("lora", "LoRA adapters", ledger.lora_bytes, f"{plan.config.max_loras} of rank {plan.config.max_lora_rank}, exact")
     yield facts.exactly("buffers", "buffers", ledger.buffers_bytes, "rotary tables, exact")
     yield _calibrated("non_torch", "outside torch", (low.non_torch_bytes, ledger.non_torch_bytes, high.non_torch_bytes))
     yield _calibrated("activation", "activation", (low.activation_bytes, ledger.activation_bytes, high.activation_bytes))
@@ -230,7 +233,7 @@ def judged(checked: Checked) -> facts.Plan:
         host="",
         port=0,
     )
-    reported = tuple((setting.name, getattr(config, setting.name)) for setting in REPORTED)
+    told = tuple(reported(config).items())
     if checked.plan is None:
         return facts.Plan(
             engine="vllm",
@@ -249,7 +252,7 @@ def judged(checked: Checked) -> facts.Plan:
             held_bytes=0,
             total_bytes=(0, 0, 0),
             memory={},
-            settings=reported,
+            settings=told,
             reasons=(),
             context=config.max_model_len,
             users=0,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from planner.engines.alternatives import NO_MARKET, Market
-from planner.engines.vllm import layouts, rules
+from planner.engines.vllm import layouts, lora, rules
 from planner.engines.vllm.changes import changes, published, request_with
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.command import read_settings
@@ -20,7 +20,7 @@ from planner.engines.vllm.parallel_rules import parallel_problems
 from planner.engines.vllm.parsers import told_remarks
 from planner.engines.vllm.plan import Plan, reject, warnings
 from planner.engines.vllm.search import cannot_split, evaluate
-from planner.engines.vllm.settings import BY_NAME, REPORTED, ServeConfig, defaults
+from planner.engines.vllm.settings import BY_NAME, REPORTED, ServeConfig, defaults, reported
 from planner.engines.vllm.versions import VERSIONS, newest_for
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup
@@ -127,7 +127,9 @@ def check(
 
 def _explained(choice: Choice, values: Mapping[str, str | bool]) -> Choice:
     """Settings with where each comes from: the command, or vLLM's default."""
-    said = ((setting.name, "from the command" if setting.flag in values else "vLLM's default") for setting in REPORTED)
+    said = (
+        (setting.name, "from the command" if setting.flag in values else "vLLM's default") for setting in REPORTED if setting.name in reported(choice.config)
+    )
     return replace(choice, reasons=tuple(said))
 
 
@@ -180,6 +182,8 @@ def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model
     asked, actual = config.quantization, model.quantization
     if not rules.is_quantized_while_loading(asked, actual, config.vllm_version) and (problem := rules.quantization_problem(asked, actual)):
         yield Problem(code="unsupported", message=problem, fix="leave --quantization out; vLLM detects it")
+    if config.lora and (problem := lora.cpu_problem(config.lora, config.max_cpu_loras)):
+        yield Problem(code="bad-value", message=problem, fix=f"--max-cpu-loras {config.max_loras}")
     try:
         rules.check_model(model, group.gpu, config.vllm_version)
     except UnsupportedError as error:

@@ -6,6 +6,7 @@ from typing import Generic
 
 from planner.arrays import Whole
 from planner.engines.vllm import coefficients as calibrated
+from planner.engines.vllm import lora
 from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.rules import capture_sizes
 from planner.engines.vllm.settings import ServeConfig
@@ -88,6 +89,6 @@ def device(group: GpuGroup, config: ServeConfig) -> Device:
         least_margin_bytes=least_margin,
         fitted=group.gpu.name == calibrated.coefficients()["fit"]["gpu"],
         nvlink=group.gpu.nvlink,
-        graph_sizes=sum(1 for size in sizes if limit is None or size <= limit),
+        graph_sizes=sum(1 for size in sizes if limit is None or size <= limit) * lora.graph_sets(config.lora, config.vllm_version),
         shift_bytes=group.gpu.calibrated_shift_bytes,
     )

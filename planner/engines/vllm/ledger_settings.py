@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from planner.arrays import Whole_co
+from planner.engines.vllm.lora import Lora
 
 
 class LedgerSettings(Protocol[Whole_co]):
@@ -53,6 +54,10 @@ class LedgerSettings(Protocol[Whole_co]):
     @property
     def max_cudagraph_capture_size(self) -> int | None:
         """The largest batch that is captured where it is pinned."""
+
+    @property
+    def lora(self) -> Lora | None:
+        """How LoRA adapters are held; None where there are none."""
 
     @property
     def vllm_version(self) -> str:

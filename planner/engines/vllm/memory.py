@@ -20,6 +20,7 @@ from planner.engines.vllm.kvcache import CachePlan, plan_cache
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
 from planner.engines.vllm.ledger_settings import LedgerSettings
+from planner.engines.vllm.lora import index_bytes, stage_adapters
 from planner.engines.vllm.overhead import overhead
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
 from planner.engines.vllm.settings import Placing, ServeConfig
@@ -38,6 +39,7 @@ class Placement:
     weights: tuple[int, ...]
     buffers: int
     cache: CachePlan
+    lora: tuple[int, ...] = ()  # of each stage; none where adapters are not enabled
 
 
 def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
@@ -65,7 +67,12 @@ def _placed(same: _Same, gpu: GpuSpec, placing: Placing) -> Placement:
     model, bits = same.model, dtype_bits(same.model, gpu, placing.dtype)
     parallel = with_kernels(with_experts(placing.parallel, model), gpu, placing.vllm_version)
     layout = cache_layout(model, gpu, placing.kv_cache_dtype, dtype_bits=bits, version=placing.vllm_version)
-    return Placement(tuple(stage_weights(model, parallel, bits)), buffer_bytes(model, parallel, bits), plan_cache(model, parallel, layout))
+    return Placement(
+        tuple(stage_weights(model, parallel, bits)),
+        buffer_bytes(model, parallel, bits),
+        plan_cache(model, parallel, layout),
+        tuple(stage_adapters(model, parallel, placing.lora, bits, placing.vllm_version)) if placing.lora else (),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +83,14 @@ class Stage(Generic[Whole]):
     buffers_bytes: Whole
     block_bytes: Whole
     last: Whole | bool
+    lora_bytes: Whole | int = 0
 
 
 def stages_of(placed: Placement) -> list[Stage]:
     """The stages of a placed model."""
     last = len(placed.weights) - 1
-    held = zip(placed.weights, placed.cache.block_bytes_by_stage, strict=True)
-    return [Stage(weights, placed.buffers, block, index == last) for index, (weights, block) in enumerate(held)]
+    held = zip(placed.weights, placed.cache.block_bytes_by_stage, placed.lora or (0,) * len(placed.weights), strict=True)
+    return [Stage(weights, placed.buffers, block, index == last, lora) for index, (weights, block, lora) in enumerate(held)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +105,20 @@ class StageBudget(Generic[Whole]):
     non_torch_bytes: Whole
     cuda_graph_bytes: Whole
     late_graph_bytes: Whole
+    lora_bytes: Whole
 
     @property
     def held_bytes(self) -> Whole:
         """All of it, with a cache of the size that is asked for."""
-        return self.weights_bytes + self.buffers_bytes + self.activation_bytes + self.non_torch_bytes + self.cuda_graph_bytes + self.kv_cache_bytes
+        return (
+            self.weights_bytes
+            + self.lora_bytes
+            + self.buffers_bytes
+            + self.activation_bytes
+            + self.non_torch_bytes
+            + self.cuda_graph_bytes
+            + self.kv_cache_bytes
+        )
 
     def where(self, condition: Whole | bool, other: StageBudget[Whole]) -> StageBudget[Whole]:
         """This budget where the condition holds, the other elsewhere."""
@@ -114,6 +131,7 @@ class StageBudget(Generic[Whole]):
             non_torch_bytes=where(condition, self.non_torch_bytes, other.non_torch_bytes),
             cuda_graph_bytes=where(condition, self.cuda_graph_bytes, other.cuda_graph_bytes),
             late_graph_bytes=where(condition, self.late_graph_bytes, other.late_graph_bytes),
+            lora_bytes=where(condition, self.lora_bytes, other.lora_bytes),
         )
 
 
@@ -125,8 +143,8 @@ def requested_bytes(total_bytes: Whole, utilization: Whole | float) -> Whole:
 def stage_budget(model: ModelSpec, on: Device[Whole], config: LedgerSettings[Whole], outlook: Outlook, stage: Stage[Whole]) -> StageBudget[Whole]:
     """The budget of a pipeline stage; a pinned KV cache is that of all."""
     used = overhead(model, config, on, outlook, last_stage=stage.last)
-    held = stage.buffers_bytes + model.bytes_per_batched_token * config.max_num_batched_tokens
-    beside = stage.weights_bytes + held + used.activation_bytes + used.non_torch_bytes + used.cuda_graph_bytes
+    held = stage.buffers_bytes + model.bytes_per_batched_token * config.max_num_batched_tokens + index_bytes(config)
+    beside = stage.weights_bytes + stage.lora_bytes + held + used.activation_bytes + used.non_torch_bytes + used.cuda_graph_bytes
     left = requested_bytes(on.total(outlook), config.gpu_memory_utilization) - beside
     return StageBudget(
         kv_cache_bytes=left if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes + 0 * left,
@@ -137,6 +155,7 @@ def stage_budget(model: ModelSpec, on: Device[Whole], config: LedgerSettings[Who
         non_torch_bytes=used.non_torch_bytes,
         cuda_graph_bytes=used.cuda_graph_bytes,
         late_graph_bytes=used.late_graph_bytes,
+        lora_bytes=stage.lora_bytes + 0 * stage.weights_bytes,
     )
 
 
@@ -187,6 +206,7 @@ def ledger(
         non_torch_bytes=budget.non_torch_bytes,
         cuda_graph_bytes=budget.cuda_graph_bytes,
         late_graph_bytes=budget.late_graph_bytes,
+        lora_bytes=budget.lora_bytes,
         kv_cache_bytes=budget.kv_cache_bytes,
         kv_block_bytes=budget.block_bytes,
         kv_cache_blocks=blocks,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from planner.engines.vllm.command import READ
+from planner.engines.vllm.lora import is_known
 from planner.engines.vllm.not_covered_environment import ENVIRONMENT
 from planner.engines.vllm.not_covered_models import ONLY
 from planner.engines.vllm.rules import is_quantized_while_loading
@@ -24,8 +25,11 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--speculative-config": ("weights and cache of the drafter", "adds"),
     "--spec-method": ("weights and cache of the drafter", "adds"),
     "--spec-model": ("weights and cache of the drafter", "adds"),
-    "--enable-lora": ("weights of the adapters", "adds"),
-    "--lora-modules": ("weights of the adapters", "adds"),
+    "--lora-extra-vocab-size": ("words that adapters add", "adds"),
+    "--enable-lora-bias": ("biases of the adapters", "adds"),
+    "--max-lora-cls-labels": ("classes that adapters add", "adds"),
+    "--enable-mixed-moe-lora-format": ("experts' adapters in another form", "either"),
+    "--enable-moe-shared-loras": ("experts' adapters in another form", "lowers"),
     "--kv-transfer-config": ("buffers of the transfer", "adds"),
     "--ec-transfer-config": ("buffers of the transfer", "adds"),
     "--ec-manager-config": ("buffers of the encoder's outputs", "adds"),
@@ -113,6 +117,7 @@ PARTLY: dict[str, tuple[str, Effect]] = {
 _OFF = (None, False, "", "0", "0.0", "auto")
 _AS_USUAL: dict[str, tuple[str, ...]] = {
     "--prefill-context-parallel-size": ("1",),
+    "--lora-extra-vocab-size": ("256",),
     "--mm-processor-device": ("cpu",),
     "--all2all-backend": ("allgather_reducescatter", "naive", "pplx"),
     "--model-impl": ("vllm",),
@@ -183,7 +188,15 @@ def not_covered(
         yield NotCovered(flag=f"--quantization {config.quantization}", what="weights quantized while loading in this way", effect="either")
     if values.get("--distributed-executor-backend") == "ray":
         yield NotCovered(flag="--distributed-executor-backend ray", what="other machines of the Ray cluster", effect="either")
+    yield from _of_adapters(model, config)
     yield from _of_the_environment(env or {}, model, config)
+
+
+def _of_adapters(model: ModelSpec, config: ServeConfig) -> Iterator[NotCovered]:
+    if config.lora and not is_known(model.architecture, config.vllm_version):
+        yield NotCovered(flag="--enable-lora", what=f"weights of the adapters of {model.architecture}", effect="adds")
+    if config.lora and config.lora.towers and model.vision is not None:
+        yield NotCovered(flag="--enable-tower-connector-lora", what="adapters of the vision tower", effect="adds")
 
 
 def _said(values: Mapping[str, str | bool]) -> Iterator[tuple[str, str | bool | None]]:

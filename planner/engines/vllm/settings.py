@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from planner.engines.vllm.lora import Lora
 from planner.engines.vllm.settings_table import SETTINGS
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.facts.config import Parallel
@@ -58,6 +59,7 @@ class Placing:
     kv_cache_dtype: str
     dtype: str
     vllm_version: str
+    lora: Lora | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,15 @@ class ServeConfig:
     skip_mm_profiling: bool = False
     dtype: str = "auto"
     quantization: str | None = None
+    enable_lora: bool = False
+    max_loras: int = 1
+    max_lora_rank: int = 16
+    max_cpu_loras: int | None = None
+    fully_sharded_loras: bool = False
+    lora_dtype: str = "auto"
+    lora_target_modules: str | None = None
+    specialize_active_lora: bool = False
+    enable_tower_connector_lora: bool = False
     vllm_version: str = DEFAULT_VERSION
 
     @property
@@ -115,9 +126,24 @@ class ServeConfig:
         return self.parallel.expert_ranks
 
     @property
+    def lora(self) -> Lora | None:
+        """How adapters are held; None where there is no room for any."""
+        if not self.enable_lora:
+            return None
+        return Lora(
+            max_loras=self.max_loras,
+            max_lora_rank=self.max_lora_rank,
+            dtype=self.lora_dtype,
+            fully_sharded=self.fully_sharded_loras,
+            target_modules=tuple((self.lora_target_modules or "").split()),
+            towers=self.enable_tower_connector_lora,
+            by_count=self.specialize_active_lora,
+        )
+
+    @property
     def placing(self) -> Placing:
         """What decides weights and cache layout."""
-        return Placing(parallel=self.parallel, kv_cache_dtype=self.kv_cache_dtype, dtype=self.dtype, vllm_version=self.vllm_version)
+        return Placing(parallel=self.parallel, kv_cache_dtype=self.kv_cache_dtype, dtype=self.dtype, vllm_version=self.vllm_version, lora=self.lora)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +165,10 @@ class Pins:
     skip_mm_profiling: bool = False
     dtype: str = "auto"
     quantization: str | None = None
+    enable_lora: bool = False
+    max_loras: int | None = None
+    max_lora_rank: int | None = None
+    fully_sharded_loras: bool = False
     vllm_version: str = DEFAULT_VERSION
 
 
@@ -168,4 +198,5 @@ def pinned(pins: Pins) -> ServeConfig:
 
 def reported(config: ServeConfig) -> dict[str, int | float | str | bool]:
     """The settings that an answer shows, in its order."""
-    return {setting.name: getattr(config, setting.name) for setting in REPORTED}
+    shown = (setting for setting in REPORTED if not setting.only_where_said or getattr(config, setting.name) != setting.default)
+    return {setting.name: getattr(config, setting.name) for setting in shown}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
+from planner.engines.vllm.settings_adapters import ADAPTERS
 from planner.engines.vllm.settings_parallel import PARALLEL
 from planner.facts.settings import Kind, Setting
 
@@ -134,4 +135,5 @@ SETTINGS = (
         group="Question",
         help="fp8, fp8_per_block or fp8_per_channel, while loading.",
     ),
+    *ADAPTERS,
 )

@@ -44,11 +44,11 @@ def part_bytes(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> Pa
     return Parts(every, first, last, copy, tuple(modules_bytes(group.modules, parallel, dtype_bits) for group in model.layers))
 
 
-def stage_totals(model: ModelSpec, parts: Parts, stages: int) -> list[int]:
+def stage_totals(model: ModelSpec, parts: Parts, stages: int, *, stored: bool = True) -> list[int]:
     """Parameter bytes of one rank of each pipeline stage.
 
     The first stage holds the embedding and the vision tower, the last the final norm and head (and the embedding again where
-    they are tied); some classes build their ends on every stage.
+    they are tied); some classes build their ends on every stage. `stored`: the parts are the checkpoint's, which may differ from its config.
     """
     totals, start = [], 0
     for stage, count in enumerate(stage_layers(model.layer_count, stages)):
@@ -57,7 +57,8 @@ def stage_totals(model: ModelSpec, parts: Parts, stages: int) -> list[int]:
         total = parts.every + sum(size * layers for size, layers in zip(parts.layers, held, strict=True))
         is_first, is_last = stage == 0, stage == stages - 1
         total += (parts.first if is_first else 0) + (parts.last if is_last else 0)
-        totals.append(_as_stored(model, total + (parts.tied_copy if is_last and not is_first else 0)))
+        total += parts.tied_copy if is_last and not is_first else 0
+        totals.append(_as_stored(model, total) if stored else total)
         start = end
     return totals
 
