@@ -190,7 +190,7 @@ def _rows(modules: Iterable[Module], known: Wrapped, parallel: Parallel, lora: L
                 convolutions.setdefault(name, []).append(module)  # a column-parallel layer in vLLM
             case Tensor():
                 pass
-    for name, parts in convolutions.items():
+    for parts in convolutions.values():
         outputs, kernel = sum(axis_size(part.axes[0], tp) for part in parts), parts[0].axes[1].size
         slices = 1 if any(_is_shared(part.axes[0], tp) for part in parts) else len(parts)
         yield 0 if slices > 2 and lora.fully_sharded else outputs + kernel * slices // (tp if lora.fully_sharded else 1)
@@ -198,7 +198,7 @@ def _rows(modules: Iterable[Module], known: Wrapped, parallel: Parallel, lora: L
 
 def _is_shared(axis: Axis, tp: int) -> bool:
     """Whether ranks hold the same groups of a Mamba layer: then it is no merged layer, and has no slices (mamba_mixer2.py)."""
-    return axis.split is Split.HEADS and axis.units % tp != 0
+    return tp > 1 and (axis.split is Split.WHOLE or (axis.split is Split.HEADS and axis.units % tp != 0))
 
 
 def _linear_rows(linear: Linear, tp: int, lora: Lora, *, slices: int) -> int:
