@@ -198,7 +198,7 @@ def _rows(modules: Iterable[Module], known: Wrapped, parallel: Parallel, lora: L
 
 def _is_shared(axis: Axis, tp: int) -> bool:
     """Whether ranks hold the same groups of a Mamba layer: then it is no merged layer, and has no slices (mamba_mixer2.py)."""
-    return tp > 1 and (axis.split is Split.WHOLE or (axis.split is Split.HEADS and axis.units % tp != 0))
+    return axis.split is Split.GROUPS and axis.units % tp != 0
 
 
 def _linear_rows(linear: Linear, tp: int, lora: Lora, *, slices: int) -> int:
