@@ -104,7 +104,7 @@ def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.4
     import difflib
 
     known = list(dict.fromkeys(known))
-    if begun := sorted((one for one in known if len(name) > 2 and one.startswith(name)), key=len)[:count]:
+    if begun := sorted((choice for choice in known if len(name) > 2 and choice.startswith(name)), key=len)[:count]:
         return begun
     return difflib.get_close_matches(name, known, n=count, cutoff=cutoff)
 

@@ -157,9 +157,9 @@ def choose(
         asked = row.services[0]
         if model is not None:
             file = Path(prices) if prices else None
-            found = shortlist.machines_for(
+            machines = shortlist.machines_for(
                 model, file, quantization=asked.quantization, context=asked.context_tokens, users=asked.users, top=top or None
             )  # fmt: skip
-            return public(MachinesAnswer, found)
+            return public(MachinesAnswer, machines)
         wish = Wish(purpose=purpose_of(purpose), context=asked.context_tokens, users=asked.users)
         return public(ModelsAnswer, shortlist.models_for(group_of(row), wish, version=release(vllm_version), top=top or None))

@@ -109,11 +109,11 @@ def check(
     `free_gib` is what is free of each GPU now. Nothing is run. Raises PlannerError where no server is started there.
     """
     with naming(gpu, count, gpus, models) as counted:
-        found = checking.find_server(command, server)
+        process = checking.find_server(command, server)
         if vllm_version:
-            found = replace(found, version=vllm_version)
+            process = replace(process, version=vllm_version)
         machine = row_of("check()", {"gpu": gpu, "count": counted, "host": host}, {"model": "any"})
-        return CheckAnswer(plan=checking.check(found, checking.group_for(found, gpu, machine.count, machine.host, free_gib)))
+        return CheckAnswer(plan=checking.check(process, checking.group_for(process, gpu, machine.count, machine.host, free_gib)))
 
 
 def explain(

@@ -85,7 +85,7 @@ def bench_command(ctx: click.Context, /, **options: object) -> None:
 def _row(plan: Plan, seen: Benched, users: int) -> list[str | int | float]:
     """A row as tests/data/speed_cases.csv has them."""
     alone, now = users == 1, datetime.now(UTC).strftime("%Y-%m-%d")
-    first, each = (seen.first_token_s, seen.per_token_s) if alone else (seen.together_first_token_s, seen.together_per_token_s)
+    first, per_token = (seen.first_token_s, seen.per_token_s) if alone else (seen.together_first_token_s, seen.together_per_token_s)
     rate = seen.answer_tokens / (seen.first_token_s + (seen.answer_tokens - 1) * seen.per_token_s) if alone else seen.together_tokens_per_s
     config, gpu = plan.config, plan.request.group.gpu
     head: list[str | int | float] = [
@@ -106,7 +106,7 @@ def _row(plan: Plan, seen: Benched, users: int) -> list[str | int | float]:
         config.vllm_version,
         config.kv_cache_dtype,
         round(first * 1000, 1),
-        round(each * 1000, 2),
+        round(per_token * 1000, 2),
         round(rate, 1),
     ]
 

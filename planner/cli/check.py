@@ -53,10 +53,10 @@ def check_command(
 ) -> None:
     """Say whether a server's COMMAND starts (vLLM, llama-server, Ollama, MLX): in quotes, after --, as a file (script or compose), or - for standard input."""
     named, count = meant_gpus(ctx, gpu, count)
-    found = find_server(_text(command), server)
+    process = find_server(_text(command), server)
     if vllm_version:
-        found = replace(found, version=vllm_version)
-    plan = check(found, group_for(found, named or gpu, count, host_kind, free_gib))
+        process = replace(process, version=vllm_version)
+    plan = check(process, group_for(process, named or gpu, count, host_kind, free_gib))
     if style == "json":
         from planner.report.contract import check_json
 

@@ -131,14 +131,14 @@ class Command(click.Command):
         names = {param.name for param in self.params} - left - ({"vllm_version"} if self.name == "check" else set())
         if self.name in _NO_MACHINE or "stack_file" in typed:
             names &= set(OWN_FILES)
-        if not names & {name for each in _OPTIONS_OF.values() for name in each}:
+        if not names & {name for names_of in _OPTIONS_OF.values() for name in names_of}:
             return {}
         if not config_file().exists():
             return {}
         from planner.cli.defaults import read_defaults
 
-        found = read_defaults()
-        return {name: one.value for key, one in found.items() for name in _OPTIONS_OF[key] if name in names}
+        defaults = read_defaults()
+        return {name: default.value for key, default in defaults.items() for name in _OPTIONS_OF[key] if name in names}
 
     def _typed(self, ctx: click.Context, args: list[str]) -> tuple[dict[str, object], bool]:
         """The options as they were typed, in their order; and whether no further command follows."""
@@ -238,7 +238,7 @@ def missing(error: click.MissingParameter) -> PlannerError:
     param, ctx = error.param, error.ctx
     if not isinstance(param, click.Option) or ctx is None:
         return PlannerError(error.format_message(), f"{ctx.command_path} --help says more" if ctx else "")
-    keys = [_key(each) for each in ctx.command.params if each.required and isinstance(each, click.Option)]
+    keys = [_key(other) for other in ctx.command.params if other.required and isinstance(other, click.Option)]
     lacking = {key: _EXAMPLES[key] for key in keys if key in _EXAMPLES and key not in typed(ctx)}
     return PlannerError(f"{flag_of(_key(param))} is missing", f"try: {words(lacking, ctx=ctx)}")
 
@@ -250,8 +250,8 @@ def command(name: str, **settings: object) -> Callable[[Callable[..., object]], 
 
 def output_options(run: Run) -> Run:
     """--format, --json and --quiet."""
-    for one in reversed(_OUTPUT):
-        run = one(run)
+    for add in reversed(_OUTPUT):
+        run = add(run)
     return run
 
 

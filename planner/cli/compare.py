@@ -61,15 +61,15 @@ def compare_command(
     if not 1 <= len(asked) <= MOST_PAIRS:
         raise PlannerError(f"{len(asked)} pairs of GPUs and a model; 1 to {MOST_PAIRS} are compared", "plan sweep computes larger grids")
     wish = _Wish(_context(context), users, host_kind)
-    found = [_compared(gpu, count, names, wish) for gpu, count, names in asked]
-    if all(row.refusal for one in found for row in one.rows):
-        raise PlannerError(found[0].rows[0].refusal)
+    comparisons = [_compared(gpu, count, names, wish) for gpu, count, names in asked]
+    if all(row.refusal for comparison in comparisons for row in comparison.rows):
+        raise PlannerError(comparisons[0].rows[0].refusal)
     if style == "json":
-        answers = [comparison_json(one) for one in found]
+        answers = [comparison_json(comparison) for comparison in comparisons]
         print_json({**HEAD, **answers[0]} if len(answers) == 1 else {**HEAD, "comparisons": answers})
     else:
-        print_report(render(found))
-    ctx.exit(0 if any(row.is_sure for one in found for row in one.rows) else 1)
+        print_report(render(comparisons))
+    ctx.exit(0 if any(row.is_sure for comparison in comparisons for row in comparison.rows) else 1)
 
 
 def _count(text: str) -> int:

@@ -20,6 +20,6 @@ def completion_command(ctx: click.Context, /, shell: str) -> None:
     """Print the completion script of a SHELL: commands, options, and the names of GPUs and models."""
     from click.shell_completion import get_completion_class
 
-    found = get_completion_class(shell)
-    if found is not None:
-        click.echo(found(ctx.find_root().command, {}, "plan", "_PLAN_COMPLETE").source())
+    completion = get_completion_class(shell)
+    if completion is not None:
+        click.echo(completion(ctx.find_root().command, {}, "plan", "_PLAN_COMPLETE").source())

@@ -58,12 +58,12 @@ def _typed(key: str, value: str) -> object:
 
 
 def _show(style: str) -> None:
-    path, found = config_file(), read_defaults()
+    path, defaults = config_file(), read_defaults()
     if style == "json":
-        keys = {key: {"value": found[key].value, "line": found[key].line} if key in found else None for key in KEYS}
+        keys = {key: {"value": defaults[key].value, "line": defaults[key].line} if key in defaults else None for key in KEYS}
         print_json({**HEAD, "path": str(path), "exists": path.exists(), "defaults": keys})
         return
     click.echo(f"{path}" + ("" if path.exists() else " (not there; `plan config set gpu rtx4090` makes it)"))
     for key, (_, what) in KEYS.items():
-        said = f"{found[key].value}  (line {found[key].line})" if key in found else f"not set: {what}"
+        said = f"{defaults[key].value}  (line {defaults[key].line})" if key in defaults else f"not set: {what}"
         click.echo(f"{key:13} {said}")

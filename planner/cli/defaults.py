@@ -86,7 +86,7 @@ def _parsed(text: str, path: Path) -> dict[str, Default]:
 
 
 def _default(key: str, value: object, text: str, path: Path) -> Default:
-    line = next((number for number, one in enumerate(text.splitlines(), 1) if _is_of(one, key)), 1)
+    line = next((number for number, words in enumerate(text.splitlines(), 1) if _is_of(words, key)), 1)
     try:
         return Default(read_value(key, value), line)
     except ValueError as error:
@@ -118,8 +118,8 @@ def write_default(key: str, value: object) -> Path:
             at = known[key].line - 1 if key in known else len(kept)
             kept.insert(at, f"{key} = {json.dumps(value, ensure_ascii=False)}")
         text = "".join(f"{line}\n" for line in kept)
-        wanted = {name: one.value for name, one in known.items() if name != key} | ({} if value is None else {key: value})
-        if {name: one.value for name, one in _parsed(text, path).items()} != wanted:
+        wanted = {name: default.value for name, default in known.items() if name != key} | ({} if value is None else {key: value})
+        if {name: default.value for name, default in _parsed(text, path).items()} != wanted:
             raise FileError(path, f"{key} stands there in a way that is not changed from here", "change the file")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, "utf-8")

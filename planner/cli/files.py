@@ -42,38 +42,38 @@ class Wanted:
         return [str(self.folder / name) for name in self.names]
 
 
-def finish(found: Answer, values: PlanValues) -> int:
+def finish(answer: Answer, values: PlanValues) -> int:
     """Print the answer, then write its files; the exit code: the answer's, or that of a file that was asked for and could not be written."""
-    wanted = [*_plan_files(found, values), *_pictures(found, values)]
-    answered = 0 if found.requirements_met else 1
+    wanted = [*_plan_files(answer, values), *_pictures(answer, values)]
+    answered = 0 if answer.requirements_met else 1
     if values.style == "json":
-        text = json_text(plan_json(found, [path for each in wanted for path in each.paths]))
+        text = json_text(plan_json(answer, [path for files in wanted for path in files.paths]))
         code = say(lambda: click.echo(text))
     else:
-        code = say(lambda: _show(found, _folder_to_run(found, wanted, force=values.force)))
-    for each in wanted:
+        code = say(lambda: _show(answer, _folder_to_run(answer, wanted, force=values.force)))
+    for files in wanted:
         try:
-            may_replace = found.requirements_met or not each.is_plan
-            written = write_files(each.folder, each.texts(), force=values.force, may_replace=may_replace, manifest=each.is_plan)
+            may_replace = answer.requirements_met or not files.is_plan
+            written = write_files(files.folder, files.texts(), force=values.force, may_replace=may_replace, manifest=files.is_plan)
         except PlannerError as error:
             click.echo(one_line(error.message, error.hint), err=True)
-            code = max(code, error.exit_code if each.is_asked else 0)
+            code = max(code, error.exit_code if files.is_asked else 0)
             continue
         if values.style != "json":
-            code = max(code, say(lambda: click.echo(_told(each, written))))  # noqa: B023 - called at once
+            code = max(code, say(lambda: click.echo(_told(files, written))))  # noqa: B023 - called at once
     return code or answered
 
 
-def _folder_to_run(found: Answer, wanted: Iterable[Wanted], *, force: bool) -> str:
+def _folder_to_run(answer: Answer, wanted: Iterable[Wanted], *, force: bool) -> str:
     """The folder that will hold this plan's scripts; empty where none will be written, or what lies there stays."""
-    plans = (each for each in wanted if each.is_plan)
-    return next((str(each.folder) for each in plans if can_write(each.folder, each.texts(), force=force, may_replace=found.requirements_met)), "")
+    plans = (files for files in wanted if files.is_plan)
+    return next((str(files.folder) for files in plans if can_write(files.folder, files.texts(), force=force, may_replace=answer.requirements_met)), "")
 
 
-def _show(found: Answer, folder: str) -> None:
+def _show(answer: Answer, folder: str) -> None:
     from planner.report.terminal import render
 
-    print_report(render(found, folder))
+    print_report(render(answer, folder))
 
 
 def _told(wanted: Wanted, written: list[str]) -> str:
@@ -99,52 +99,52 @@ def say(write: Callable[[], None]) -> int:
     return 0
 
 
-def _plan_files(found: Answer, values: PlanValues) -> Iterator[Wanted]:
+def _plan_files(answer: Answer, values: PlanValues) -> Iterator[Wanted]:
     """The plan's folder: where --output says, else a folder of its question's own, which JSON is not written to unasked."""
     asked = values.output
-    formats = tuple(found.question.get("to", ()))
+    formats = tuple(answer.question.get("to", ()))
     if values.style == "json" and formats and not (asked or values.dry_run):
         raise PlannerError("--to is about files, and --format json writes none unasked", "--output DIR says where")
-    if not found.starts or values.dry_run:
+    if not answer.starts or values.dry_run:
         return
     from planner.emit import files_of
 
-    texts = files_of(found.deployment, formats)  # a format that cannot hold the plan is refused before anything is said
+    texts = files_of(answer.deployment, formats)  # a format that cannot hold the plan is refused before anything is said
     if asked is None and values.style == "json":
         return
-    folder = asked or OUTPUTS / folder_name(found.question)
+    folder = asked or OUTPUTS / folder_name(answer.question)
     names = (*texts, PLAN)
-    plan = plan_text(found, folder, names)
+    plan = plan_text(answer, folder, names)
     yield Wanted(folder, names, lambda: texts | {PLAN: plan}, is_asked=asked is not None, is_plan=True)
 
 
-def plan_text(found: Answer, folder: Path, names: Iterable[str]) -> str:
+def plan_text(answer: Answer, folder: Path, names: Iterable[str]) -> str:
     """plan.json, which names the files beside it."""
-    return json_text(plan_json(found, [str(folder / name) for name in names])) + "\n"
+    return json_text(plan_json(answer, [str(folder / name) for name in names])) + "\n"
 
 
-def _pictures(found: Answer, values: PlanValues) -> Iterator[Wanted]:
+def _pictures(answer: Answer, values: PlanValues) -> Iterator[Wanted]:
     """The page and the picture."""
     drawn: list[tuple[Path | None, Callable[[Answer], str]]] = [(values.html, _page), (values.svg, _picture)]
     for path, draw in drawn:
         if path is not None:
-            yield Wanted(path.parent, (path.name,), partial(_drawn, path.name, draw, found), is_asked=True)
+            yield Wanted(path.parent, (path.name,), partial(_drawn, path.name, draw, answer), is_asked=True)
 
 
-def _drawn(name: str, draw: Callable[[Answer], str], found: Answer) -> Mapping[str, str]:
-    return {name: draw(found)}
+def _drawn(name: str, draw: Callable[[Answer], str], answer: Answer) -> Mapping[str, str]:
+    return {name: draw(answer)}
 
 
-def _page(found: Answer) -> str:
+def _page(answer: Answer) -> str:
     require("--html", "jinja2")
     from planner.report.html import report
     from planner.report.view import view_of
 
-    return report(view_of(found), words(found.question))
+    return report(view_of(answer), words(answer.question))
 
 
-def _picture(found: Answer) -> str:
+def _picture(answer: Answer) -> str:
     from planner.report.picture import picture
     from planner.report.view import view_of
 
-    return picture(view_of(found))
+    return picture(view_of(answer))

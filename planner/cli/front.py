@@ -47,19 +47,21 @@ def front_command(model: str, contexts: str, prices: Path | None, top: int, styl
     fitting = tuple(sorted(length for length in lengths if 0 < length <= limit))
     if not fitting:
         raise PlannerError(f"no context of {contexts} is within the model's {tokens(limit)}", f"--contexts {limit}")
-    found = front(points(ways, [row.spec() for row in gpu_rows() if row.vendor != "apple"], COUNTS, fitting, read_prices(prices)))
-    if not found:
+    all_points = front(points(ways, [row.spec() for row in gpu_rows() if row.vendor != "apple"], COUNTS, fitting, read_prices(prices)))
+    if not all_points:
         own = {name: path for name, path in typed().items() if name in OWN_FILES}
         raise PlannerError(
             f"no machine with a rent and a known speed serves {model}",
             f"{command_line({'gpu': 'any', 'model': model, **own})} lists machines without prices too",
         )
-    shown = found[: top or None]
+    shown = all_points[: top or None]
     if style == "json":
-        rows = [{**asdict(point), "stored": None, "model": point.stored.name, "bits": point.stored.bits} for point in (shown if "top" in typed() else found)]
+        rows = [
+            {**asdict(point), "stored": None, "model": point.stored.name, "bits": point.stored.bits} for point in (shown if "top" in typed() else all_points)
+        ]
         print_json({**HEAD, "model": model, "front": [{key: value for key, value in row.items() if key != "stored"} for row in rows]})
         return
-    _show(model, shown, len(found))
+    _show(model, shown, len(all_points))
 
 
 def _show(model: str, shown: list[Point], count: int) -> None:

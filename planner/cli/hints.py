@@ -26,13 +26,13 @@ def no_command(given: list[str], known: list[str]) -> PlannerError:
     near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
     if near:
         return PlannerError(f"no command {word[:60]!r}", f"did you mean plan {near[0]}?")
-    found: dict[str, str] = {}
-    for one in given:
-        if (kind := _kind(one)) and kind not in found:
-            found[kind] = one
-    if found:
-        what = "a GPU" if "gpu" in found else "a model"
-        return PlannerError(f"{word[:60]!r} is no command", f"{what} is named by {' and '.join(f'--{kind}' for kind in found)}: {words(found)}")
+    options: dict[str, str] = {}
+    for argument in given:
+        if (kind := _kind(argument)) and kind not in options:
+            options[kind] = argument
+    if options:
+        what = "a GPU" if "gpu" in options else "a model"
+        return PlannerError(f"{word[:60]!r} is no command", f"{what} is named by {' and '.join(f'--{kind}' for kind in options)}: {words(options)}")
     return PlannerError(f"no command {word[:60]!r}", f"the commands are {', '.join(known)}; plan --help says more")
 
 
@@ -120,7 +120,7 @@ def _not_of_runtime(named: str, asked: str | None, names: Collection[str]) -> tu
         return ["host_kind"], "is about machines with NVIDIA or AMD GPUs; a Mac is one kind"
     mine = ENGINES[engine]
     for_all = FOR_ALL - {f"{key}_version" for key in ENGINES}  # a release is one engine's
-    questioned = {each.name for row in (StackRow, ServiceRow) for each in fields(row)} - for_all - {*mine.own_settings, f"{engine}_version"}
+    questioned = {item.name for row in (StackRow, ServiceRow) for item in fields(row)} - for_all - {*mine.own_settings, f"{engine}_version"}
     foreign = [name for name in names if name in questioned]  # other engines are imported where there is one
     for name in foreign:  # typed, maybe as by default
         if owners := [other.title for key, other in ENGINES.items() if name in (*other.own_settings, f"{key}_version")]:

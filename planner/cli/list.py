@@ -39,19 +39,19 @@ def list_command(what: str, word: str | None, *, style: str, family: str | None,
     """List the GPUs or models of the catalogue, or the architectures that any config.json may have; those with WORD in their name."""
     if what != "models" and (unused := next((name for name in typed() if name in _MODELS_ONLY), None)):
         raise PlannerError(f"{flag_of(unused)} is about models, not {what}", "plan list models")
-    found: Sequence[ListedGpuJson | ListedModelJson | str]
+    listed: Sequence[ListedGpuJson | ListedModelJson | str]
     if what == "gpus":
-        found = gpus = _gpus(word)
+        listed = gpus = _gpus(word)
         lines = _gpu_lines(gpus)
     elif what == "models":
-        found = models = _models(word, _Filters(family, quantization, max_gib, purpose))
+        listed = models = _models(word, _Filters(family, quantization, max_gib, purpose))
         lines = _model_lines(models)
     else:
-        found = lines = _architectures(word)
-    if not found:
+        listed = lines = _architectures(word)
+    if not listed:
         raise PlannerError(f"no {what} of the catalogue are so", "leave a filter out")
     if style == "json":
-        print_json({**HEAD, what: found})
+        print_json({**HEAD, what: listed})
         return
     click.echo("\n".join(line.rstrip() for line in lines))
 
@@ -134,8 +134,8 @@ def _models(word: str | None, filters: _Filters) -> list[ListedModelJson]:
         entries = [entry for entry in entries if wanted.lower() in (stored_as(entry).lower(), entry.variant.name)]
         if not entries:
             raise PlannerError(f"no such model is stored as {wanted[:60]!r}", f"there are {', '.join(known.values())}" if known else "leave a filter out")
-    found = [_model(entry) for entry in entries]
-    return [row for row in found if most is None or row["weights_bytes"] <= most * GIB]
+    models = [_model(entry) for entry in entries]
+    return [row for row in models if most is None or row["weights_bytes"] <= most * GIB]
 
 
 def _suits(row: ModelRow, purpose: str) -> bool:

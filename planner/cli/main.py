@@ -56,8 +56,8 @@ class _Group(Command, click.Group):
         if cmd_name in _LATER:
             from importlib import import_module
 
-            found: click.Command = getattr(import_module(_LATER[cmd_name][0]), f"{cmd_name}_command")
-            return found
+            module_command: click.Command = getattr(import_module(_LATER[cmd_name][0]), f"{cmd_name}_command")
+            return module_command
         return super().get_command(ctx, cmd_name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -72,7 +72,7 @@ class _Group(Command, click.Group):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_options(ctx, formatter)
-        helps = {name: found.get_short_help_str(60) for name, found in self.commands.items()} | {name: text for name, (_, text) in _LATER.items()}
+        helps = {name: subcommand.get_short_help_str(60) for name, subcommand in self.commands.items()} | {name: text for name, (_, text) in _LATER.items()}
         with formatter.section("Commands (`plan COMMAND --help`)"):
             formatter.write_dl(sorted(helps.items()))
 

@@ -36,9 +36,9 @@ class Name(click.ParamType[str]):
         before, comma, begun = incomplete.rpartition(",") if self.many else ("", "", incomplete)
         with own_names(ctx):
             names = list(_gpus() if self.kind == "gpu" else _models())
-        found = [(name, what) for name, what, is_own in names if is_own and name.startswith(begun.lower())]
-        found = found or [(name, what) for name, what, _ in names if name.startswith(begun.lower())]
-        return [CompletionItem(before + comma + name, help=what) for name, what in found]
+        matches = [(name, what) for name, what, is_own in names if is_own and name.startswith(begun.lower())]
+        matches = matches or [(name, what) for name, what, _ in names if name.startswith(begun.lower())]
+        return [CompletionItem(before + comma + name, help=what) for name, what in matches]
 
 
 class EngineName(click.ParamType[str]):

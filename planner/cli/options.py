@@ -195,11 +195,11 @@ def meant_gpus(ctx: click.Context, gpu: str | None, count: int) -> tuple[str | N
 
 def question(*, vllm_only: bool = False, without: Sequence[str] = ()) -> Adds:
     """The options of the question: which GPUs, which model, what is wished and pinned; `without` those that mean nothing to the command."""
-    wanted = {name: one for name, one in (QUESTION | (_OF_VLLM if vllm_only else {})).items() if name not in without}
+    wanted = {name: add_option for name, add_option in (QUESTION | (_OF_VLLM if vllm_only else {})).items() if name not in without}
 
     def add(run: Run) -> Run:
-        for one in reversed(wanted.values()):
-            run = one(run)
+        for add_option in reversed(wanted.values()):
+            run = add_option(run)
         return run
 
     return add

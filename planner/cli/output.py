@@ -42,7 +42,7 @@ class There:
 
     def is_ours(self, name: str) -> bool:
         """Whether a file is as an earlier run left it."""
-        return "deployment" in (self.plan or ()) and all(self._is_as_left(one) for one in (PLAN, name))
+        return "deployment" in (self.plan or ()) and all(self._is_as_left(file) for file in (PLAN, name))
 
     def is_edited(self, name: str) -> bool:
         """Whether a file was written by an earlier run and changed since."""
@@ -130,22 +130,22 @@ def _holds(path: Path, content: bytes) -> bool:
 
 def _refuse(there: There, changed: Mapping[str, bytes], question: Question | None, *, force: bool, may_replace: bool) -> None:
     """Raise PlannerError where what lies there must stay: what was edited, what another question's is, what is none of ours."""
-    found = [name for name in changed if os.path.lexists(there.folder / name)]
-    if folders := [name for name in found if (there.folder / name).is_dir()]:
+    there_already = [name for name in changed if os.path.lexists(there.folder / name)]
+    if folders := [name for name in there_already if (there.folder / name).is_dir()]:
         raise PlannerError(f"{there.folder}: {folders[0]} is a folder", "name another place")
-    if force or not found:
+    if force or not there_already:
         return
     reasons = []
     if question is not None and there.question is not None and there.question != question:
         theirs, mine = differences(there.question, question)
         reasons.append(f"written for {theirs}; this question has {mine}")
-    edited = [name for name in found if there.is_edited(name)]
+    edited = [name for name in there_already if there.is_edited(name)]
     if edited:
         reasons.append(f"{', '.join(edited)} was edited since it was written")
-    if foreign := [name for name in found if name not in edited and not there.is_ours(name)] if not reasons else ():
+    if foreign := [name for name in there_already if name not in edited and not there.is_ours(name)] if not reasons else ():
         why = "" if PLAN in changed else ": another question's, or it was edited"
         reasons.append(f"{', '.join(foreign)} is there already, and is not what this gives{why}")
-    if not reasons and PLAN in found and there.question is None:
+    if not reasons and PLAN in there_already and there.question is None:
         reasons.append("written by an earlier version of plan, for a question that it did not keep")
     if not reasons and not may_replace:
         reasons.append("what is asked is not met, and a plan is there")

@@ -28,8 +28,8 @@ def own_rows(*, group: str = "Options", models: bool = True, gpus: bool = True) 
     ]
 
     def add(run: Callable[..., Any]) -> Callable[..., Any]:
-        for one in reversed(wanted):
-            run = one(run)
+        for add_to in reversed(wanted):
+            run = add_to(run)
         return run
 
     return add

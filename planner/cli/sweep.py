@@ -133,14 +133,14 @@ def _sweep(options: dict[str, Any], gpus: tuple[str, ...], models: tuple[str, ..
 
 def _counts(text: str) -> tuple[int, ...]:
     """1,2,4 or 1-8; the bounds are checked before a range is made."""
-    found: dict[int, None] = {}
+    counts: dict[int, None] = {}
     for piece in text.split(","):
         first, _, last = piece.partition("-")
         low, high = int(first), int(last or first)
         if not 1 <= low <= high <= MOST_COUNT:
             raise ValueError(f"{piece.strip()!r} is not within 1 to {MOST_COUNT}")
-        found |= dict.fromkeys(range(low, high + 1))
-    return tuple(found)
+        counts |= dict.fromkeys(range(low, high + 1))
+    return tuple(counts)
 
 
 def _run(sweep: Sweep, file: Target, options: dict[str, Any]) -> int:

@@ -39,13 +39,13 @@ _SKY_NAMES = {
 
 def flag_values(service: Service) -> list[tuple[str, str | None]]:
     """A service's flags behind its command and model, each with its value, or None for a switch."""
-    found: list[tuple[str, str | None]] = []
+    values: list[tuple[str, str | None]] = []
     for word in service.argv[len(serving_of(service.engine).command) + 1 :]:
         if word.startswith("--"):
-            found.append((word, None))
+            values.append((word, None))
         else:
-            found[-1] = (found[-1][0], word)
-    return found
+            values[-1] = (values[-1][0], word)
+    return values
 
 
 def _number(text: str) -> int | float | str:

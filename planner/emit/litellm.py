@@ -37,7 +37,7 @@ def proxy_argv(deployment: Deployment) -> tuple[str, ...]:
 
 def sampling_values(service: Service) -> dict[str, float | int]:
     """What the makers recommend, by the names of the OpenAI and vLLM APIs."""
-    names = [each.name for each in fields(service.sampling) if each.name not in ("source", "max_tokens")]
+    names = [item.name for item in fields(service.sampling) if item.name not in ("source", "max_tokens")]
     values = {name: value for name in names if (value := getattr(service.sampling, name)) is not None}
     limit = service.default_max_tokens
     return values | ({"max_tokens": limit} if limit else {})

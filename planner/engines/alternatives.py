@@ -51,16 +51,16 @@ class Change(Generic[Asked]):
 
 def offered(changes: Iterable[Change[Asked]], check: Callable[[Asked], bool]) -> tuple[Alternative, ...]:
     """Those changes that do, in their order, at most one of a kind; they are only tried until enough are found."""
-    found: dict[str, Alternative] = {}
+    offers: dict[str, Alternative] = {}
     for change in changes:
         first, _, more = change.kind.partition(" and ")
-        if change.kind in found or (more and first in found):  # both changes are for where one alone would not do
+        if change.kind in offers or (more and first in offers):  # both changes are for where one alone would not do
             continue
         if check(change.asked):
-            found[change.kind] = sure(change.words, change.changed)
-        if len(found) == MOST_OFFERED:
+            offers[change.kind] = sure(change.words, change.changed)
+        if len(offers) == MOST_OFFERED:
             break
-    return tuple(found.values())
+    return tuple(offers.values())
 
 
 def sure(words: str, changed: Changed) -> Alternative:

@@ -47,7 +47,14 @@ class Plain:
 
     def variant(self, runtime: str, form: str | None = None) -> Variant | None:
         """The repository or tag that the catalogue names for a runtime (and a format); the asked one first."""
-        return next((each for each in self.variants if each.runtime == runtime and (form is None or form_key(each.format) == form_key(form))), None)
+        return next(
+            (
+                form_variant
+                for form_variant in self.variants
+                if form_variant.runtime == runtime and (form is None or form_key(form_variant.format) == form_key(form))
+            ),
+            None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

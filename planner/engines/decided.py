@@ -30,14 +30,14 @@ def decided(
     fits and asks for something that may take more is unknown.
     """
     problems = list(command.faults)
-    told = [*warnings, *(Warn(code="not-covered", message=one.message) for one in missing)]
+    told = [*warnings, *(Warn(code="not-covered", message=part.message) for part in missing)]
     verdict = plan.verdict
-    if plan.rejection is not None and any(one.effect != "adds" for one in missing):
+    if plan.rejection is not None and any(part.effect != "adds" for part in missing):
         told.insert(0, Warn(code=plan.rejection.code, message=f"as far as the ledger goes: {plan.rejection.reason}"))
         verdict = Verdict.UNKNOWN
     elif plan.rejection is not None:
         problems.append(Problem(code=plan.rejection.code, message=plan.rejection.reason, fix=alternatives[0].arguments if alternatives else fix))
-    elif any(one.effect != "lowers" for one in missing):
+    elif any(part.effect != "lowers" for part in missing):
         verdict = Verdict.UNKNOWN
     return replace(
         plan,

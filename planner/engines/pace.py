@@ -33,8 +33,8 @@ def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, st
 
 def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int, asked: Load) -> SpeedEstimate | NoSpeed:
     """One user with the asked prompt and output; only the decoding where the GPU's arithmetic is not known."""
-    if found := no_answers(model):
-        return found
+    if refusal := no_answers(model):
+        return refusal
     if beyond := asked.beyond(context):
         return NoSpeed(beyond)
     if (asked.concurrency or 1) > 1:

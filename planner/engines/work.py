@@ -54,11 +54,11 @@ def weights(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> Weigh
 
 def cache_reads(model: ModelSpec, tp: int, layout: CacheLayout) -> tuple[CacheRead, ...]:
     """The caches of all layers by kind, as one rank reads them."""
-    found: dict[Attention, int] = {}
+    reads: dict[Attention, int] = {}
     for group in model.layers:
         for cache in group.caches:
-            found[cache] = found.get(cache, 0) + len(group.indices)
-    return tuple(_read(cache, layers, model.attention_heads, tp, layout) for cache, layers in found.items())
+            reads[cache] = reads.get(cache, 0) + len(group.indices)
+    return tuple(_read(cache, layers, model.attention_heads, tp, layout) for cache, layers in reads.items())
 
 
 def _read(cache: Attention, layers: int, heads: int, tp: int, layout: CacheLayout) -> CacheRead:

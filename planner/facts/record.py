@@ -44,8 +44,8 @@ else:
     def _values(names):
         """What reads these fields of an object as a tuple."""
         if len(names) == 1:
-            one = attrgetter(names[0])
-            return lambda held: (one(held),)
+            read = attrgetter(names[0])
+            return lambda held: (read(held),)
         return attrgetter(*names) if names else lambda held: ()
 
     def _lazy_init(made):

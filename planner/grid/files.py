@@ -142,8 +142,8 @@ class Parquet(Target):
         sink = self.arrow.BufferOutputStream()
         with self.arrow.ipc.new_stream(sink, self.schema) as stream:
             stream.write_table(self.arrow.Table.from_arrays(arrays, schema=self.schema))
-        found: bytes = sink.getvalue().to_pybytes()
-        return found
+        data: bytes = sink.getvalue().to_pybytes()
+        return data
 
     def join(self, path: Path, payloads: Iterator[bytes]) -> None:
         """See `Target`."""

@@ -65,11 +65,11 @@ class Journal:
             raise PlannerError(f"{self.path.with_suffix('')}: the unfinished sweep asked something else", "the same options, or another --output")
         self.records, self.end = [], len(head)
         for name in names:
-            found = _record(file, name)
-            if found is None:
+            record = _record(file, name)
+            if record is None:
                 break
-            self.records.append(found)
-            self.end = found.at + found.size_bytes
+            self.records.append(record)
+            self.end = record.at + record.size_bytes
         file.truncate(self.end)
 
     def append(self, name: str, rows: int, payload: bytes) -> None:

@@ -117,18 +117,18 @@ class Machines:
         seen = [[device(group, ServeConfig(tensor_parallel_size=group.count, max_num_seqs=self.max_num_seqs)) for group in row] for row in groups]
         return _Table(
             device=Device(
-                total_bytes=np.array([[one.total_bytes for one in row] for row in seen]),
-                least_total_bytes=np.array([[one.least_total_bytes for one in row] for row in seen]),
-                most_total_bytes=np.array([[one.most_total_bytes for one in row] for row in seen]),
-                usually_free_bytes=np.array([[one.usually_free_bytes for one in row] for row in seen]),
-                surely_free_bytes=np.array([[one.surely_free_bytes for one in row] for row in seen]),
-                most_free_bytes=np.array([[one.most_free_bytes for one in row] for row in seen]),
-                margin_bytes=np.array([[one.margin_bytes for one in row] for row in seen]),
-                most_margin_bytes=np.array([[one.most_margin_bytes for one in row] for row in seen]),
-                least_margin_bytes=np.array([[one.least_margin_bytes for one in row] for row in seen]),
-                fitted=np.array([[one.fitted for one in row] for row in seen]),
-                nvlink=np.array([[one.nvlink for one in row] for row in seen]),
-                graph_sizes=np.array([[one.graph_sizes for one in row] for row in seen]),
+                total_bytes=np.array([[cell.total_bytes for cell in row] for row in seen]),
+                least_total_bytes=np.array([[cell.least_total_bytes for cell in row] for row in seen]),
+                most_total_bytes=np.array([[cell.most_total_bytes for cell in row] for row in seen]),
+                usually_free_bytes=np.array([[cell.usually_free_bytes for cell in row] for row in seen]),
+                surely_free_bytes=np.array([[cell.surely_free_bytes for cell in row] for row in seen]),
+                most_free_bytes=np.array([[cell.most_free_bytes for cell in row] for row in seen]),
+                margin_bytes=np.array([[cell.margin_bytes for cell in row] for row in seen]),
+                most_margin_bytes=np.array([[cell.most_margin_bytes for cell in row] for row in seen]),
+                least_margin_bytes=np.array([[cell.least_margin_bytes for cell in row] for row in seen]),
+                fitted=np.array([[cell.fitted for cell in row] for row in seen]),
+                nvlink=np.array([[cell.nvlink for cell in row] for row in seen]),
+                graph_sizes=np.array([[cell.graph_sizes for cell in row] for row in seen]),
             ),
             gpu_memory_utilization=np.array([[safe_utilization(group, group.count) for group in row] for row in groups]),
             max_num_batched_tokens=np.array(
@@ -191,7 +191,7 @@ def _kinds(model: ModelSpec, machines: Machines) -> dict[_Kind, list[int]]:
     """The GPUs of each kind; those that refuse the model or the cache dtype are in none."""
     dtypes = KV_DTYPES if layouts.effective_kv_dtype(model, "auto") == "auto" else KV_DTYPES[:1]
     rounded = kernels_matter(model)
-    found: dict[_Kind, list[int]] = {}
+    kinds: dict[_Kind, list[int]] = {}
     for gpu, indices in machines.kinds:
         parallel = rules.with_kernels(Parallel(), gpu) if rounded else Parallel()
         for number, dtype in enumerate(dtypes):
@@ -202,8 +202,8 @@ def _kinds(model: ModelSpec, machines: Machines) -> dict[_Kind, list[int]]:
             except UnsupportedError:
                 continue
             layout = replace(layout, backend="", state_checkpoints=layout.state_checkpoints and model.has_state)
-            found.setdefault(_Kind(bits, parallel, number, layout), []).extend(indices)
-    return found
+            kinds.setdefault(_Kind(bits, parallel, number, layout), []).extend(indices)
+    return kinds
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +224,7 @@ def _ways(model: ModelSpec, machines: Machines) -> list[_Way]:
     known: dict[tuple[Parallel, int, int], Parts | None] = {}
     ways = []
     for kind, gpus in _kinds(model, machines).items():
-        held = {tp: found for tp in {tp for tp, _ in sizes} if (found := _held(model, kind, tp, known))}
+        held = {tp: of_tp for tp in {tp for tp, _ in sizes} if (of_tp := _held(model, kind, tp, known))}
         divided = {tp * pp for tp, pp in sizes if tp in held and tp > 1}
         for tp, pp in sizes:
             if tp in held and (tp * pp == 1 or tp * pp in divided):  # stages alone are not offered, as in search.splits
@@ -274,11 +274,11 @@ def servers(name: str, model: ModelSpec, machines: Machines, contexts: Sequence[
     ways = _ways(model, machines)
     if not ways:
         return None
-    way = np.repeat(np.arange(len(ways)), [len(each.gpus) for each in ways])
-    gpu = np.concatenate([each.gpus for each in ways])
+    way = np.repeat(np.arange(len(ways)), [len(item.gpus) for item in ways])
+    gpu = np.concatenate([item.gpus for item in ways])
     lengths = np.array(contexts, dtype=np.int64)
-    tp = _column([each.tensor_parallel_size for each in ways], way)
-    pp = _column([each.pipeline_parallel_size for each in ways], way)
+    tp = _column([item.tensor_parallel_size for item in ways], way)
+    pp = _column([item.pipeline_parallel_size for item in ways], way)
     asked = machines.table.of(gpu, tp[:, 0])
     config = _Settings(
         tensor_parallel_size=tp,
@@ -288,17 +288,17 @@ def servers(name: str, model: ModelSpec, machines: Machines, contexts: Sequence[
         max_num_seqs=machines.max_num_seqs,
         max_num_batched_tokens=np.maximum(asked.max_num_batched_tokens, lengths if model.is_encoder else 1),  # an encoder reads a text in one step
     )
-    depth = max(len(each.stages) for each in ways)
-    stages = [_stage([each.stages[min(number, len(each.stages) - 1)] for each in ways], way) for number in range(depth)]
+    depth = max(len(item.stages) for item in ways)
+    stages = [_stage([item.stages[min(number, len(item.stages) - 1)] for item in ways], way) for number in range(depth)]
     needed = _needed(ways, way, lengths, rules.in_flight_tokens(config))
     expected, conservative, optimistic = (ledger(model, asked.device, config, outlook, stages, needed_blocks=needed) for outlook in Outlook)
-    verdict = rank_of(*(np.asarray(each.starts) for each in (conservative, expected, optimistic)))
+    verdict = rank_of(*(np.asarray(item.starts) for item in (conservative, expected, optimistic)))
     return Servers(
         model=name,
         gpu=gpu,
         tensor_parallel_size=tp[:, 0],
         pipeline_parallel_size=pp[:, 0],
-        kv_cache_dtype=_column([each.kv_cache_dtype for each in ways], way)[:, 0],
+        kv_cache_dtype=_column([item.kv_cache_dtype for item in ways], way)[:, 0],
         contexts=lengths,
         expected=expected,
         conservative=conservative,
@@ -309,8 +309,8 @@ def servers(name: str, model: ModelSpec, machines: Machines, contexts: Sequence[
 def _needed(ways: list[_Way], way: Array, lengths: Array, in_flight: Array) -> Array:
     """Blocks of one request of each length, by the cache of each server."""
     needed = np.zeros((len(way), len(lengths)), dtype=np.int64)
-    caches = {id(each.cache): each.cache for each in ways}
-    identity = np.array([id(each.cache) for each in ways])[way]
+    caches = {id(item.cache): item.cache for item in ways}
+    identity = np.array([id(item.cache) for item in ways])[way]
     for key, cache in caches.items():
         rows = identity == key
         needed[rows] = cache.blocks_per_request(lengths, in_flight[rows])

@@ -36,16 +36,16 @@ class _Row:
     tensor_parallel_size: int
 
 
-def speeds(model: ModelSpec, found: Servers, machines: Machines) -> Array:
+def speeds(model: ModelSpec, planned: Servers, machines: Machines) -> Array:
     """Tokens a second of one user alone, expected, an element each server; NaN where `estimate` says why there is none."""
-    result = np.full(len(found.gpu), np.nan)
+    result = np.full(len(planned.gpu), np.nan)
     if model.pooling or model.is_encoder:
         return result
     known = [index for index, gpu in enumerate(machines.gpus) if gpu.bandwidth_bytes_per_s]
-    where = np.flatnonzero((found.pipeline_parallel_size == 1) & np.isin(found.gpu, known))
+    where = np.flatnonzero((planned.pipeline_parallel_size == 1) & np.isin(planned.gpu, known))
     if not len(where):
         return result
-    keys = list(zip(found.gpu[where].tolist(), found.tensor_parallel_size[where].tolist(), found.kv_cache_dtype[where].tolist(), strict=True))
+    keys = list(zip(planned.gpu[where].tolist(), planned.tensor_parallel_size[where].tolist(), planned.kv_cache_dtype[where].tolist(), strict=True))
     rows = _rows(model, machines, set(keys))
     picked = [rows[key] for key in keys]
     work = _work(model, picked)

@@ -99,37 +99,37 @@ def part(sweep: Sweep, model: str) -> dict[str, Array]:
     if entry is None:
         raise unknown_model(model)
     spec, machines = entry.spec(), _machines(current(), sweep.gpus, sweep.counts, sweep.host, sweep.users)
-    found = servers(model, spec, machines, sweep.contexts)
-    if found is None:
+    planned = servers(model, spec, machines, sweep.contexts)
+    if planned is None:
         return {}
-    rate = speeds(spec, found, machines) if sweep.with_speed else np.full(len(found.gpu), np.nan)
-    return _columns(sweep, found, rate)
+    rate = speeds(spec, planned, machines) if sweep.with_speed else np.full(len(planned.gpu), np.nan)
+    return _columns(sweep, planned, rate)
 
 
-def _columns(sweep: Sweep, found: Servers, rate: Array) -> dict[str, Array]:
-    shape = found.verdict.shape
-    keep = found.verdict == Verdict.STARTS.rank if sweep.only_starts else found.verdict != BEYOND
+def _columns(sweep: Sweep, planned: Servers, rate: Array) -> dict[str, Array]:
+    shape = planned.verdict.shape
+    keep = planned.verdict == Verdict.STARTS.rank if sweep.only_starts else planned.verdict != BEYOND
 
     def cells(values: Array | float) -> Array:
-        found: Array = np.broadcast_to(values, shape)[keep]
-        return found
+        column: Array = np.broadcast_to(values, shape)[keep]
+        return column
 
     def rows(values: Array) -> Array:
         return cells(values[:, None])
 
     return {
-        "gpu": rows(found.gpu.astype(np.int16)),
-        "count": rows(found.world_size.astype(np.int16)),
-        "tensor_parallel_size": rows(found.tensor_parallel_size.astype(np.int16)),
-        "pipeline_parallel_size": rows(found.pipeline_parallel_size.astype(np.int16)),
-        "kv_cache_dtype": rows(found.kv_cache_dtype.astype(np.int8)),
-        "context": cells(found.contexts),
-        "verdict": found.verdict[keep],
-        "weights_bytes": cells(found.expected.weights_bytes),
-        "kv_cache_bytes": cells(found.expected.kv_cache_bytes),
-        "kv_cache_bytes_low": cells(found.conservative.kv_cache_bytes),
-        "max_concurrency": cells(found.at_once("expected")),
-        "max_concurrency_low": cells(found.at_once("conservative")),
+        "gpu": rows(planned.gpu.astype(np.int16)),
+        "count": rows(planned.world_size.astype(np.int16)),
+        "tensor_parallel_size": rows(planned.tensor_parallel_size.astype(np.int16)),
+        "pipeline_parallel_size": rows(planned.pipeline_parallel_size.astype(np.int16)),
+        "kv_cache_dtype": rows(planned.kv_cache_dtype.astype(np.int8)),
+        "context": cells(planned.contexts),
+        "verdict": planned.verdict[keep],
+        "weights_bytes": cells(planned.expected.weights_bytes),
+        "kv_cache_bytes": cells(planned.expected.kv_cache_bytes),
+        "kv_cache_bytes_low": cells(planned.conservative.kv_cache_bytes),
+        "max_concurrency": cells(planned.at_once("expected")),
+        "max_concurrency_low": cells(planned.at_once("conservative")),
         "tokens_per_s": rows(_two_digits(rate)),
     }
 

@@ -128,12 +128,12 @@ def bench(url: str, key: str | None, prompt: int, answer: int, users: int) -> Be
         seconds = time.perf_counter() - start
     return Benched(
         model=model,
-        prompt_tokens=round(median(one.prompt_tokens for one in alone)) or prompt,
-        answer_tokens=round(median(one.answer_tokens for one in alone)),
-        first_token_s=median(one.first_token_s for one in alone),
-        per_token_s=median(one.per_token_s for one in alone),
+        prompt_tokens=round(median(reply.prompt_tokens for reply in alone)) or prompt,
+        answer_tokens=round(median(reply.answer_tokens for reply in alone)),
+        first_token_s=median(reply.first_token_s for reply in alone),
+        per_token_s=median(reply.per_token_s for reply in alone),
         users=users,
-        together_tokens_per_s=sum(one.answer_tokens for one in together) / seconds,
-        together_first_token_s=median(one.first_token_s for one in together),
-        together_per_token_s=median(one.per_token_s for one in together),
+        together_tokens_per_s=sum(reply.answer_tokens for reply in together) / seconds,
+        together_first_token_s=median(reply.first_token_s for reply in together),
+        together_per_token_s=median(reply.per_token_s for reply in together),
     )

@@ -52,7 +52,7 @@ def save(explained: Explained) -> Path:
     return path
 
 
-def _keep(path: Path, gpu: str, found: JsonObject) -> None:
+def _keep(path: Path, gpu: str, entry: JsonObject) -> None:
     """Add to a GPU's entry: one process at a time, and the file is replaced whole. Raises PlannerError."""
     part = path.with_name(f"{path.name}.{os.getpid()}")
     try:
@@ -60,7 +60,7 @@ def _keep(path: Path, gpu: str, found: JsonObject) -> None:
         with _locked(path.with_name(path.name + ".lock")):
             data = _read(path)
             gpus = json_object(data["gpus"])
-            gpus[gpu] = json_object(gpus.get(gpu)) | found
+            gpus[gpu] = json_object(gpus.get(gpu)) | entry
             part.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
             part.replace(path)
     except OSError as error:

@@ -47,13 +47,13 @@ def this_machine() -> ThisMachine:
 
 
 def _equal(seen: list[Seen]) -> ThisMachine:
-    name, count = Counter(one.name for one in seen).most_common(1)[0]
-    ours = [one for one in seen if one.name == name]
+    name, count = Counter(card.name for card in seen).most_common(1)[0]
+    ours = [card for card in seen if card.name == name]
     spec = find_card(name, ours[0].total_bytes)
-    free = min(one.free_bytes for one in ours)
+    free = min(card.free_bytes for card in ours)
     # vLLM looks once its own CUDA context is there
     now = replace(spec, free_at_start_bytes=free - CONTEXT_BYTES, wsl2_free_at_start_bytes=free - CONTEXT_BYTES)
-    others = [one.name for one in seen if one.name != name]
+    others = [card.name for card in seen if card.name != name]
     note = f"{count}x {name}, {free / GIB:.2f} of {ours[0].total_bytes / GIB:.2f} GiB free now" + (f"; not used: {', '.join(others)}" if others else "")
     return ThisMachine(now, count, note)
 
@@ -103,14 +103,14 @@ def _amd() -> list[Seen]:
     text = _output("rocm-smi", "--showproductname", "--showmeminfo", "vram", "--json")
     try:
         cards = json.loads(text or "{}")
-        found = []
+        devices = []
         for card in cards.values():
             name = card.get("Card Series") or card.get("Card series") or card.get("Card Model")
             total, used = int(card["VRAM Total Memory (B)"]), int(card["VRAM Total Used Memory (B)"])
-            found.append(Seen(str(name).replace("OAM", "").strip(), total, total - used))
+            devices.append(Seen(str(name).replace("OAM", "").strip(), total, total - used))
     except (ValueError, KeyError, AttributeError):
         raise WorldError("rocm-smi answers something that is not understood", "name the GPU: --gpu mi300x") from None
-    return found
+    return devices
 
 
 def _apple() -> ThisMachine | None:

@@ -123,8 +123,8 @@ def held(plan: Plan, pace: Pace, ledger: MemoryBreakdown, lengths: Lengths, limi
     alone = _closed(pace, lengths, 1)
 
     def within(users: int) -> bool:
-        first, each = _closed(pace, lengths, users)
-        return first <= limits.first_token_s and each <= limits.per_token_s
+        first, per_token = _closed(pace, lengths, users)
+        return first <= limits.first_token_s and per_token <= limits.per_token_s
 
     users = largest(places, within)
     server = server_of(plan, pace, lengths, max(places, 1))
@@ -148,8 +148,8 @@ def _place_limit(plan: Plan, places: int) -> str:
 
 def _time_limit(pace: Pace, lengths: Lengths, limits: Limits, users: int) -> str:
     """Which limit so many users break by more, and what takes the time."""
-    first, each = _closed(pace, lengths, users)
-    if each / limits.per_token_s < first / limits.first_token_s:
+    first, per_token = _closed(pace, lengths, users)
+    if per_token / limits.per_token_s < first / limits.first_token_s:
         return "time to first token: prompts" if users > 1 else "time to first token: its prompt"
     terms = step(pace.work, rates(pace.work), float(users), pace.work.cache_bytes(lengths.prompt + lengths.answer / 2))
     return f"time per token: {terms.longest}"
@@ -169,31 +169,31 @@ def measure(plan: Plan, replicas: int, lengths: Lengths, limits: Limits) -> Capa
     return Capacity(plan=plan, replicas=replicas, grade=rank, because=because, conservative=conservative, expected=expected, optimistic=optimistic)
 
 
-def replicas_for(found: Capacity, asked: Asked) -> int | None:
+def replicas_for(option: Capacity, asked: Asked) -> int | None:
     """Replicas that hold a load with conservative figures; None where no number would do."""
-    each = found.conservative
-    if (asked.users and not each.users) or (asked.requests_per_s and not each.requests_per_s):
+    held = option.conservative
+    if (asked.users and not held.users) or (asked.requests_per_s and not held.requests_per_s):
         return None
-    return max(1, ceil_div(asked.users or 0, max(1, each.users)), ceil((asked.requests_per_s or 0.0) / max(each.requests_per_s, 1e-9)))
+    return max(1, ceil_div(asked.users or 0, max(1, held.users)), ceil((asked.requests_per_s or 0.0) / max(held.requests_per_s, 1e-9)))
 
 
-def holds(found: Capacity, asked: Asked) -> bool:
+def holds(option: Capacity, asked: Asked) -> bool:
     """Whether these replicas hold a load with conservative figures."""
-    wanted = replicas_for(found, asked)
-    return wanted is not None and wanted <= found.replicas
+    wanted = replicas_for(option, asked)
+    return wanted is not None and wanted <= option.replicas
 
 
-def most_first(found: Iterable[Capacity], asked: Asked) -> list[Capacity]:
+def most_first(options: Iterable[Capacity], asked: Asked) -> list[Capacity]:
     """Most users first, or most requests where a rate is asked; of equals the quicker one for a lone user."""
 
-    def held_by(one: Capacity) -> tuple[float, float, float]:
-        users, rate = float(one.users(one.expected)), one.requests_per_s(one.expected)
-        return (rate, users, -one.expected.alone_per_token_s) if asked.requests_per_s else (users, rate, -one.expected.alone_per_token_s)
+    def held_by(option: Capacity) -> tuple[float, float, float]:
+        users, rate = float(option.users(option.expected)), option.requests_per_s(option.expected)
+        return (rate, users, -option.expected.alone_per_token_s) if asked.requests_per_s else (users, rate, -option.expected.alone_per_token_s)
 
-    return sorted(found, key=held_by, reverse=True)
+    return sorted(options, key=held_by, reverse=True)
 
 
-def fewest_gpus(found: Iterable[Capacity], asked: Asked) -> list[Capacity]:
+def fewest_gpus(options: Iterable[Capacity], asked: Asked) -> list[Capacity]:
     """Each plan with the replicas that a load needs, fewest GPUs first, then fewest servers; plans that cannot hold it are left out."""
-    enough = [replace(one, replicas=wanted) for one in found if (wanted := replicas_for(one, asked))]
-    return sorted(enough, key=lambda one: (one.gpus, one.replicas))
+    enough = [replace(option, replicas=wanted) for option in options if (wanted := replicas_for(option, asked))]
+    return sorted(enough, key=lambda option: (option.gpus, option.replicas))

@@ -45,7 +45,7 @@ def find_server(text: str, number: int | None = None) -> Command:
         examples = " or ".join(f"`{engine.example}`" for engine in ENGINES.values())
         raise PlannerError(f"no {_any_of([engine.title for engine in ENGINES.values()])} server is started there", f"expected {examples}")
     if len(commands) > 1 and number is None:
-        starts = "; ".join(f"{index}: {' '.join(redact_words(each.words[:2]))}" for index, each in enumerate(commands, 1))
+        starts = "; ".join(f"{index}: {' '.join(redact_words(process.words[:2]))}" for index, process in enumerate(commands, 1))
         raise PlannerError(f"{len(commands)} servers are started there ({starts})", "choose one with --server N")
     if (number or 1) > len(commands):
         raise PlannerError(f"--server {number}: there are {len(commands)} servers")

@@ -122,15 +122,15 @@ def strength(offer: Offer, active: int, purpose: str) -> float:
 
 def choose(offers: Iterable[Offer], wish: Wish, top: int | None = None) -> list[Chosen]:
     """The models that start on a machine, best first; all, or so many. Those that could not be among them any more are not planned."""
-    found: list[Chosen] = []
+    choices: list[Chosen] = []
     most = [(strength(offer, offer.parameters, wish.purpose), offer) for offer in offers if suits(offer, wish.purpose)]
     for bound, offer in sorted(most, key=lambda pair: -pair[0]):
-        if top is not None and len(found) >= top and found[top - 1].order[:3] >= (True, True, bound):
+        if top is not None and len(choices) >= top and choices[top - 1].order[:3] >= (True, True, bound):
             break
         if chosen := _best_variant(offer, wish):
-            found.append(chosen)
-            found.sort(key=lambda one: one.order, reverse=True)
-    return found[:top]
+            choices.append(chosen)
+            choices.sort(key=lambda choice: choice.order, reverse=True)
+    return choices[:top]
 
 
 def _best_variant(offer: Offer, wish: Wish) -> Chosen | None:
@@ -145,9 +145,9 @@ def _best_variant(offer: Offer, wish: Wish) -> Chosen | None:
         active = active_parameters(fit.model)
         usable = fit.graphs or wish.context is not None  # a context that nobody asked for is not worth eager mode
         enough = usable and fit.users >= (wish.users or 1) and fit.context >= wish.wanted_context(fit.model.max_position_embeddings)
-        found = Chosen(offer=offer, bits=bits, fit=fit, active_parameters=active, strength=strength(offer, active, wish.purpose), meets=enough)
-        if best is None or found.order > best.order:
-            best = found
+        choice = Chosen(offer=offer, bits=bits, fit=fit, active_parameters=active, strength=strength(offer, active, wish.purpose), meets=enough)
+        if best is None or choice.order > best.order:
+            best = choice
         if fit.verdict is Verdict.STARTS and enough:
             break
     return best

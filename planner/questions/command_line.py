@@ -22,8 +22,8 @@ def command_line(given: Mapping[str, object], changed: Mapping[str, object] | No
     """
     words = ["plan", *([command] if command else [])]
     for name, value in {**given, **(changed or {})}.items():
-        for one in value if isinstance(value, list | tuple) else (value,):
-            words += _option(name, one)
+        for item in value if isinstance(value, list | tuple) else (value,):
+            words += _option(name, item)
     return shlex.join([*words, *arguments])
 
 

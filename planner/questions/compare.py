@@ -44,16 +44,16 @@ def _row(ways: Sequence[Way], ask: Ask, context: int | None, users: int | None, 
     refusals = []
     for way in ways:
         try:
-            found = _compared(way.engine, ask(way, context, users))
+            row = _compared(way.engine, ask(way, context, users))
         except PlannerError as error:
             refusals.append(" ".join(f"{error.message}; {error.hint}".split()).rstrip("; "))
             continue
-        found = replace(found, bits=way.bits, arguments=way.arguments)
-        return _held(found, way, ask, users_context) if found.is_sure else found
+        row = replace(row, bits=way.bits, arguments=way.arguments)
+        return _held(row, way, ask, users_context) if row.is_sure else row
     return Compared(engine=ways[0].engine, bits=ways[0].bits, refusal=refusals[0])
 
 
-def _held(found: Compared, way: Way, ask: Ask, context: int) -> Compared:
+def _held(row: Compared, way: Way, ask: Ask, context: int) -> Compared:
     """The longest context of one user, and how many users of a shorter one are surely held."""
     longest = ask(way, None, None)
     many = ask(way, context, None) if longest.concurrency else longest
@@ -63,7 +63,7 @@ def _held(found: Compared, way: Way, ask: Ask, context: int) -> Compared:
         return plan.verdict is Verdict.STARTS and plan.is_whole
 
     held = min(MOST_USERS, many.users) if many.concurrency else largest(MOST_USERS, holds)
-    return replace(found, longest_context=longest.longest_context, users_context=context, users_held=held)
+    return replace(row, longest_context=longest.longest_context, users_context=context, users_held=held)
 
 
 def _compared(name: str, plan: Plan) -> Compared:

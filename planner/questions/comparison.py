@@ -57,12 +57,12 @@ def conclusion(rows: Sequence[Compared]) -> tuple[Best, ...]:
         ("fastest for one user", lambda row: row.tokens_per_s or 0.0),
         ("most users", lambda row: row.users_held),
     )
-    found = []
+    bests = []
     for what, figure in figures:
         value = max(map(figure, sure), default=0)
         if value:
-            found.append(Best(what, value, tuple(row for row in sure if figure(row) == value)))
-    return tuple(found)
+            bests.append(Best(what, value, tuple(row for row in sure if figure(row) == value)))
+    return tuple(bests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -213,17 +213,17 @@ def _from_manifests(text: str) -> Iterator[Command]:
             for name, script in document["data"].items():
                 if str(name).endswith(".sh"):
                     yield from _from_shell(str(script))
-        yield from (found for container in _containers(document) for found in _from_container(container, "command", "args"))
+        yield from (server for container in _containers(document) for server in _from_container(container, "command", "args"))
 
 
 def _containers(part: object) -> Iterator[dict[str, object]]:
     if isinstance(part, list):
-        for each in part:
-            yield from _containers(each)
+        for item in part:
+            yield from _containers(item)
     elif isinstance(part, dict):
         for key, value in part.items():
             if key == "containers" and isinstance(value, list):
-                yield from (each for each in value if isinstance(each, dict))
+                yield from (item for item in value if isinstance(item, dict))
             else:
                 yield from _containers(value)
 
@@ -234,13 +234,13 @@ def _from_container(container: dict[str, object], entrypoint: str, command: str)
     env = _container_env(container) | _container_gpus(container)
     words = _compose_words(container.get(entrypoint)) + _compose_words(container.get(command))
     if len(words) > 2 and words[-2] == "-c" and any(word.rpartition("/")[2] in _SHELLS for word in words[:-2]):  # sh -c "…"
-        yield from (replace(_with_env(found, env), version=found.version or version, contained=True) for found in _from_shell(words[-1]))
+        yield from (replace(_with_env(server, env), version=server.version or version, contained=True) for server in _from_shell(words[-1]))
         return
-    found = _command(words)
-    if found is None and not container.get(entrypoint):  # what the image runs by itself
-        found = _command(["run", image, *words])
-    if found is not None:
-        yield replace(_with_env(found, env), version=found.version or version, contained=True)
+    server = _command(words)
+    if server is None and not container.get(entrypoint):  # what the image runs by itself
+        server = _command(["run", image, *words])
+    if server is not None:
+        yield replace(_with_env(server, env), version=server.version or version, contained=True)
 
 
 def _container_env(container: dict[str, object]) -> dict[str, str]:

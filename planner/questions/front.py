@@ -35,7 +35,7 @@ def points(stored: Sequence[Stored], gpus: Sequence[GpuSpec], counts: tuple[int,
     """Every server that surely starts, on GPUs that can be rented and whose speed is known."""
     priced = tuple(gpu for gpu in gpus if gpu.name in prices.rent)
     grid = Machines(priced, counts)
-    found = []
+    reached = []
     for store in stored:
         held = servers(store.name, store.model, grid, contexts)
         if held is None:
@@ -43,7 +43,7 @@ def points(stored: Sequence[Stored], gpus: Sequence[GpuSpec], counts: tuple[int,
         rate, users = speeds(store.model, held, grid), held.users
         for row, column in zip(*np.nonzero((held.verdict == Verdict.STARTS.rank) & np.isfinite(rate)[:, None] & (users >= 1)), strict=True):
             gpu, count = priced[held.gpu[row]], int(held.world_size[row])
-            found.append(
+            reached.append(
                 Point(
                     gpu=gpu.name,
                     count=count,
@@ -56,23 +56,23 @@ def points(stored: Sequence[Stored], gpus: Sequence[GpuSpec], counts: tuple[int,
                     usd_per_hour=prices.rent[gpu.name].usd * count,
                 )
             )
-    return found
+    return reached
 
 
-def _values(found: Sequence[Point]) -> Array:
+def _values(reached: Sequence[Point]) -> Array:
     """More is better in every column; speeds that differ by less than a tenth are equal, for they are no surer than that."""
-    rows = [(one.context, one.users, round(np.log(one.tokens_per_s) / np.log(1.1)), -one.usd_per_hour) for one in found]
+    rows = [(point.context, point.users, round(np.log(point.tokens_per_s) / np.log(1.1)), -point.usd_per_hour) for point in reached]
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
 
 
-def front(found: Sequence[Point]) -> list[Point]:
+def front(reached: Sequence[Point]) -> list[Point]:
     """The points that no other dominates, cheapest first; of equals the first."""
-    values = _values(found)
+    values = _values(reached)
     kept = []
     for index, row in enumerate(values):
         better = (values >= row).all(axis=1)
         strictly = better & (values > row).any(axis=1)
         equal_before = better & ~strictly & (np.arange(len(values)) < index)
         if not strictly.any() and not equal_before.any():
-            kept.append(found[index])
-    return sorted(kept, key=lambda one: (one.usd_per_hour, one.context, one.users))
+            kept.append(reached[index])
+    return sorted(kept, key=lambda point: (point.usd_per_hour, point.context, point.users))

@@ -93,16 +93,16 @@ def machines(stored: Sequence[Stored], gpus: Sequence[GpuSpec], need: Need, pric
 def _smallest(stored: Sequence[Stored], gpus: Sequence[GpuSpec], need: Need) -> dict[int, tuple[int, Stored]]:
     """For each GPU (its index) the fewest that do what is asked with vLLM's own batch, with the least quantized weights that so many hold."""
     grid = Machines(tuple(gpus), COUNTS, users=need.users)
-    found: dict[int, tuple[int, Stored]] = {}
-    for store in sorted(stored, key=lambda one: -one.bits):
+    smallest: dict[int, tuple[int, Stored]] = {}
+    for store in sorted(stored, key=lambda item: -item.bits):
         held = servers(store.name, store.model, grid, (need.context,))
         if held is None:
             continue
         enough = (held.verdict[:, 0] == Verdict.STARTS.rank) & (held.users[:, 0] >= need.users)
         for gpu, count in sorted(set(zip(held.gpu[enough].tolist(), held.world_size[enough].tolist(), strict=True))):
-            if gpu not in found or count < found[gpu][0]:
-                found[gpu] = (count, store)
-    return found
+            if gpu not in smallest or count < smallest[gpu][0]:
+                smallest[gpu] = (count, store)
+    return smallest
 
 
 def _cost(gpu: GpuSpec, count: int, prices: Prices) -> tuple[int, float, int]:

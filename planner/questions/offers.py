@@ -53,17 +53,17 @@ def offer_of(row: ModelRow) -> Offer:
 def _vllm_variants(row: ModelRow, group: GpuGroup, version: str) -> Variants:
     entries = [Entry(row, variant) for variant in row.variants if variant.is_checkpoint and variant.name != "base"]
     own = row.config.get("quantization_config") or {}
-    found: Variants = []
+    variants: Variants = []
     for entry in entries:
-        found.append((entry.bits, partial(_vllm_fit, entry, group, Pins(vllm_version=version))))
+        variants.append((entry.bits, partial(_vllm_fit, entry, group, Pins(vllm_version=version))))
     native = group.gpu.vendor == "nvidia" and group.gpu.capability >= NATIVE_FP8
-    if native and row.kind != "embedding" and not any(bits == 8 for bits, _ in found):
-        found += [
+    if native and row.kind != "embedding" and not any(bits == 8 for bits, _ in variants):
+        variants += [
             (8, partial(_vllm_fit, entry, group, Pins(quantization=ONLINE, vllm_version=version)))
             for entry in entries
             if not (entry.variant.quantization or own)
         ][:1]
-    return found
+    return variants
 
 
 def _vllm_fit(entry: Entry, group: GpuGroup, pins: Pins, wish: Wish) -> Fit:

@@ -123,7 +123,7 @@ def request_of(row: StackRow) -> tuple[Request, Source]:
 
 def _refuse_foreign(row: StackRow, engine: Engine) -> None:
     """Refuse what only another engine has: it is not passed over."""
-    given = [each.name for rows in (row.services, [row]) for one in rows for each in fields(one) if getattr(one, each.name) != each.default]
+    given = [field.name for rows in (row.services, [row]) for asked in rows for field in fields(asked) if getattr(asked, field.name) != field.default]
     foreign = [name for name in given if name not in FOR_ALL and name not in engine.own_settings]
     for other in ENGINES.values() if foreign else ():  # engines are imported where they are asked
         if name := next((name for name in foreign if name in other.own_settings), None):

@@ -69,12 +69,12 @@ def _address(value: object) -> bool:
 def _settings(value: Mapping[str, object]) -> bool:
     counted = [value[name] for name in _WHOLE_SETTINGS if name in value]
     within = all(isinstance(number, int) and 0 <= number <= MOST_CONTEXT for number in counted)
-    return within and bool(value.get("max_model_len")) and all(_like(_SETTING, name) and _any(each) for name, each in value.items())
+    return within and bool(value.get("max_model_len")) and all(_like(_SETTING, name) and _any(setting) for name, setting in value.items())
 
 
 def _env(value: Mapping[str, str]) -> bool:
     owners = {*_LIBRARIES, *(variable for engine in ENGINES.values() for serving in engine.serving.values() for variable in serving.variables)}
-    return all(_like(_VARIABLE, name) and name.partition("_")[0] in owners and _text(each) for name, each in value.items())
+    return all(_like(_VARIABLE, name) and name.partition("_")[0] in owners and _text(text) for name, text in value.items())
 
 
 def _words(value: tuple[object, ...]) -> bool:
@@ -109,7 +109,7 @@ _CHECKS: dict[str, Check] = {
     "argv": _words,
     "env": _env,
     "health": partial(_like, _HEALTH),
-    "gpus": lambda value: len(set(value)) == len(value) and all(_within(0, MOST_COUNT - 1, each) for each in value),
+    "gpus": lambda value: len(set(value)) == len(value) and all(_within(0, MOST_COUNT - 1, gpu) for gpu in value),
     "settings": _settings,
     "weights_bytes": partial(_within, 0, 1 << 50),
     "users": partial(_within, 1, MOST_USERS),
@@ -131,8 +131,8 @@ def read_deployment(path: Path) -> Deployment:
     try:
         if path.is_dir():
             path = path / "plan.json"
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_FILE_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
             raise FileError(path, "too large for a plan, or no file")
         data = json.loads(path.read_text("utf-8"))
         deployment: Deployment = adapter(Deployment).validate_json(json.dumps(data["deployment"]))
@@ -157,14 +157,14 @@ def faults(deployment: Deployment) -> Iterator[str]:
 
 
 def _fields(row: DataclassInstance, where: str) -> Iterator[str]:
-    for each in fields(row):
-        value, place = getattr(row, each.name), f"{where}{each.name}"
+    for item in fields(row):
+        value, place = getattr(row, item.name), f"{where}{item.name}"
         if is_dataclass(value) and not isinstance(value, type):
             yield from _fields(value, f"{place}.")
             continue
-        if not _CHECKS.get(each.name, _any)(value):
+        if not _CHECKS.get(item.name, _any)(value):
             yield place
-        elif each.name == "services":
+        elif item.name == "services":
             for index, service in enumerate(value):
                 yield from _fields(service, f"{place}.{index}.")
 

@@ -64,7 +64,7 @@ def _said(row: StackRow | ServiceRow) -> dict[str, object]:
 
 
 def _defaults(row_type: type) -> dict[str, object]:
-    return {each.name: each.default for each in fields(row_type) if each.default_factory is MISSING and each.name != "services"}
+    return {item.name: item.default for item in fields(row_type) if item.default_factory is MISSING and item.name != "services"}
 
 
 def _normal(service: ServiceRow) -> ServiceRow:
@@ -128,10 +128,10 @@ def _flat(question: object) -> dict[str, object]:
     """A question without nesting: the main server's settings beside the machine's, the other servers as --with names them."""
     if not isinstance(question, Mapping):
         return {}
-    found = {str(key): value for key, value in question.items() if key != "services"}
+    flat = {str(key): value for key, value in question.items() if key != "services"}
     services = question.get("services")
-    main, *others = [each for each in services if isinstance(each, Mapping)] or [{}] if isinstance(services, list) else [{}]
-    return found | {str(key): value for key, value in main.items()} | ({"with": [_beside(each) for each in others]} if others else {})
+    main, *others = [service for service in services if isinstance(service, Mapping)] or [{}] if isinstance(services, list) else [{}]
+    return flat | {str(key): value for key, value in main.items()} | ({"with": [_beside(service) for service in others]} if others else {})
 
 
 def _beside(service: Mapping[str, object]) -> str:
@@ -157,12 +157,12 @@ def words(question: Question) -> str:
     if name or "first_port" in question:  # only a stack file says these
         return "plan -f FILE"
     asked = {"gpu": AUTO if "read_here" in question else question["gpu"], "count": question.get("count"), "model": model, **main}
-    return command_line({**asked, "host_kind": question.get("host"), "beside": [_beside(each) for each in others], **machine})
+    return command_line({**asked, "host_kind": question.get("host"), "beside": [_beside(beside) for beside in others], **machine})
 
 
 def typed(alternatives: Iterable[Alternative], question: Question) -> tuple[Alternative, ...]:
     """Alternatives with the whole command line that asks each; none where no line of options can (a stack file, names of servers)."""
-    return tuple(replace(each, command=asked_otherwise(question, dict(each.changed), each.server)) for each in alternatives)
+    return tuple(replace(alternative, command=asked_otherwise(question, dict(alternative.changed), alternative.server)) for alternative in alternatives)
 
 
 def asked_otherwise(question: Question, changed: Mapping[str, object], server: int = 0) -> str:
@@ -177,7 +177,7 @@ def asked_otherwise(question: Question, changed: Mapping[str, object], server: i
     if server:
         others[server - 1] = {name: value for name, value in {**others[server - 1], **of_server}.items() if value is not None}
         of_server = {}
-    beside = [_beside(each) for number, each in enumerate(others, 1) if number != left_out]
+    beside = [_beside(service) for number, service in enumerate(others, 1) if number != left_out]
     asked = {"gpu": AUTO if "read_here" in question else question["gpu"], "count": question.get("count"), **main, **machine}
     asked |= {"host_kind": question.get("host"), "beside": beside}
     return command_line(asked, {**of_machine, **of_server})

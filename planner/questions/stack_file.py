@@ -57,23 +57,23 @@ _READERS: dict[str, Callable[[object], object]] = {
 
 def _read(data: Mapping[str, object], row_type: type, where: str) -> dict[str, object]:
     """The values of a mapping by the keys of a row. Raises PlannerError for a key that is unknown or missing, and for a bad value."""
-    known = {each.name: each for each in fields(row_type)}
-    found: dict[str, object] = {}
+    known = {item.name: item for item in fields(row_type)}
+    values: dict[str, object] = {}
     for key, value in data.items():
         name = str(key).replace("-", "_")
         if name not in known:
             raise PlannerError(f"{where}: unknown key {str(key)[:60]!r}", did_you_mean(name, known) or f"known: {', '.join(known)}")
-        if name in found:
+        if name in values:
             raise PlannerError(f"{where}: {name} is given twice")
         try:
             reader: Callable[[object], object] = _READERS.get(name, asked_text)
-            found[name] = reader(value) if name not in ("services", "comment") else value
+            values[name] = reader(value) if name not in ("services", "comment") else value
         except (ValueError, TypeError, OverflowError) as error:
             raise PlannerError(f"{where}: {name} is {str(value)[:60]!r}: {error}") from None
-    missing = [name for name, each in known.items() if each.default is MISSING and each.default_factory is MISSING and name not in found]
+    missing = [name for name, item in known.items() if item.default is MISSING and item.default_factory is MISSING and name not in values]
     if missing:
         raise PlannerError(f"{where}: {missing[0]} is missing")
-    return found
+    return values
 
 
 def _made(row_type: Callable[..., Row], values: Mapping[str, object]) -> Row:

@@ -43,42 +43,42 @@ def known(name: str) -> Checkpoints:
         return Checkpoints(name, source.spec.architecture, {_class(source_bits(source)): (name,)}, is_open=True)
     is_open = entry.variant.default or not entry.variant.is_checkpoint
     siblings = [Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint and variant.name != "base"] if is_open else [entry]
-    found: dict[int, tuple[str, ...]] = {}
-    for one in siblings:
-        bits = _class(one.bits)
-        found[bits] = (*found.get(bits, ()), slug(one.name))
-    return Checkpoints(slug(entry.row.name if is_open else entry.name), entry.spec().architecture, found, is_open=is_open)
+    names: dict[int, tuple[str, ...]] = {}
+    for checkpoint in siblings:
+        bits = _class(checkpoint.bits)
+        names[bits] = (*names.get(bits, ()), slug(checkpoint.name))
+    return Checkpoints(slug(entry.row.name if is_open else entry.name), entry.spec().architecture, names, is_open=is_open)
 
 
 def _class(bits: int) -> int:
-    return next((one for one in CLASSES if bits >= one), CLASSES[-1])
+    return next((bits_class for bits_class in CLASSES if bits >= bits_class), CLASSES[-1])
 
 
 def together(names: Sequence[str]) -> list[list[str]]:
     """Names of one model side by side: its variants are compared in one table, not in one each."""
-    found: dict[str, list[str]] = {}
+    grouped: dict[str, list[str]] = {}
     for name in names:
         entry = None if name.endswith(".gguf") else find_model(name)
-        found.setdefault(entry.row.name if entry else name, []).append(name)
-    return list(found.values())
+        grouped.setdefault(entry.row.name if entry else name, []).append(name)
+    return list(grouped.values())
 
 
 def ways(names: Sequence[str], engines: Sequence[str], gpu: GpuSpec) -> list[list[Way]]:
     """For each class of weights and each runtime the ways to serve it, most usual first; a runtime without one is left out of a class."""
-    found = [known(name) for name in names]
-    if any(one.name.endswith(".gguf") for one in found):
-        return [[Way(engine=engine, bits=0, model=found[0].name)] for engine in engines if ENGINES[engine].reads_gguf]
+    known_models = [known(name) for name in names]
+    if any(checkpoints.name.endswith(".gguf") for checkpoints in known_models):
+        return [[Way(engine=engine, bits=0, model=known_models[0].name)] for engine in engines if ENGINES[engine].reads_gguf]
     rows = []
     for bits in CLASSES:
         for engine in engines:
-            held = list(dict.fromkeys(way for one in found for way in _of(one, engine, bits, gpu)))
+            held = list(dict.fromkeys(way for checkpoints in known_models for way in _of(checkpoints, engine, bits, gpu)))
             rows += [held] if held else []
     if not rows:
         raise PlannerError(f"no runtime of {gpu.title} is known to serve {', '.join(names)}")
     return rows
 
 
-def _of(one: Checkpoints, engine: str, bits: int, gpu: GpuSpec) -> list[Way]:
-    if bits not in one.by_bits and not (one.is_open and bits < max(one.by_bits)):
+def _of(checkpoints: Checkpoints, engine: str, bits: int, gpu: GpuSpec) -> list[Way]:
+    if bits not in checkpoints.by_bits and not (checkpoints.is_open and bits < max(checkpoints.by_bits)):
         return []
-    return [Way(engine=engine, bits=bits, model=model, quantization=form) for model, form in ENGINES[engine].ways(one, bits, gpu)]
+    return [Way(engine=engine, bits=bits, model=model, quantization=form) for model, form in ENGINES[engine].ways(checkpoints, bits, gpu)]

@@ -65,32 +65,32 @@ class CapacityJson(AnswerJson):
     options: list[OptionJson]
 
 
-def _held(found: Capacity, held: Held) -> HeldJson:
+def _held(option: Capacity, held: Held) -> HeldJson:
     return {
-        "users": found.users(held),
-        "requests_per_s": significant(found.requests_per_s(held)),
-        "in_flight": significant(found.replicas * held.in_flight),
-        "slots": found.replicas * held.slots,
+        "users": option.users(held),
+        "requests_per_s": significant(option.requests_per_s(held)),
+        "in_flight": significant(option.replicas * held.in_flight),
+        "slots": option.replicas * held.slots,
         "bound_by": held.bound_by,
         "alone_first_token_s": significant(held.alone_first_token_s),
         "alone_per_token_s": significant(held.alone_per_token_s),
     }
 
 
-def _option(found: Capacity) -> OptionJson:
-    config = found.plan.config
+def _option(option: Capacity) -> OptionJson:
+    config = option.plan.config
     return {
-        "gpus": found.gpus,
-        "replicas": found.replicas,
+        "gpus": option.gpus,
+        "replicas": option.replicas,
         "tensor_parallel_size": config.tensor_parallel_size,
         "pipeline_parallel_size": config.pipeline_parallel_size,
         "max_model_len": config.max_model_len,
         "max_num_seqs": config.max_num_seqs,
-        "grade": found.grade,
-        "cautious": _held(found, found.conservative),
-        "expected": _held(found, found.expected),
-        "hopeful": _held(found, found.optimistic),
-        "argv": list(found.plan.argv),
+        "grade": option.grade,
+        "cautious": _held(option, option.conservative),
+        "expected": _held(option, option.expected),
+        "hopeful": _held(option, option.optimistic),
+        "argv": list(option.plan.argv),
     }
 
 
@@ -144,17 +144,17 @@ _WAYS = (Column("GPUs"), Column("servers"), Column("tp", 1), Column("users", 0),
 
 def _ways(options: Sequence[Capacity]) -> Fitted:
     rows = []
-    for found in options:
-        held, tp = found.expected, str(found.plan.config.tensor_parallel_size)
-        users = f"{found.users(held)} ({found.users(found.conservative)} to {found.users(found.optimistic)})"
-        rate = f"{significant(found.requests_per_s(held)):g} ({significant(found.requests_per_s(found.conservative)):g} to {significant(found.requests_per_s(found.optimistic)):g})"
-        rows.append(Row((str(found.gpus), str(found.replicas), tp, users, rate, held.bound_by)))
+    for option in options:
+        held, tp = option.expected, str(option.plan.config.tensor_parallel_size)
+        users = f"{option.users(held)} ({option.users(option.conservative)} to {option.users(option.optimistic)})"
+        rate = f"{significant(option.requests_per_s(held)):g} ({significant(option.requests_per_s(option.conservative)):g} to {significant(option.requests_per_s(option.optimistic)):g})"
+        rows.append(Row((str(option.gpus), str(option.replicas), tp, users, rate, held.bound_by)))
     return Fitted(_WAYS, rows)
 
 
-def _outlooks(found: Capacity) -> Iterator[Text]:
-    held = found.expected
-    alone = f"{seconds(held.alone_first_token_s)} ({seconds(found.optimistic.alone_first_token_s)} to {seconds(found.conservative.alone_first_token_s)})"
+def _outlooks(option: Capacity) -> Iterator[Text]:
+    held = option.expected
+    alone = f"{seconds(held.alone_first_token_s)} ({seconds(option.optimistic.alone_first_token_s)} to {seconds(option.conservative.alone_first_token_s)})"
     yield Text(f"A request alone sees its first token after {alone}, a further one each {seconds(held.alone_per_token_s)}.")
     if held.requests_per_s:
         yield Text(f"At that rate {significant(held.in_flight):g} requests are in each server on average; {held.slots} fit its KV cache at full length.")

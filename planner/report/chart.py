@@ -11,16 +11,16 @@ LEAST_WIDTH = 40
 
 def scatter(series: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, x_label: str, y_label: str, width: int, height: int = 16) -> str:
     """The chart: a sign for each series, its legend below; `width` counts everything, at least 40. Values are above 0."""
-    points = [point for _, found in series for point in found]
+    points = [point for _, series_points in series for point in series_points]
     x = _axis([point[0] for point in points])
     y = _axis([point[1] for point in points])
     names = {mark: _name(mark) for mark in y.marks}
     margin = max(len(name) for name in names.values()) + 1
     columns = max(width, LEAST_WIDTH) - margin - 1
     grid = [[" "] * columns for _ in range(height)]
-    for sign, (_, found) in zip(MARKS, series, strict=False):
-        for one in found:
-            grid[height - 1 - _place(y, one[1], height)][_place(x, one[0], columns)] = sign
+    for sign, (_, series_points) in zip(MARKS, series, strict=False):
+        for dot in series_points:
+            grid[height - 1 - _place(y, dot[1], height)][_place(x, dot[0], columns)] = sign
     rows = {height - 1 - _place(y, mark, height): name for mark, name in names.items()}
     lines = [y_label]
     lines += [f"{rows.get(number, ''):>{margin - 1}} |{''.join(row)}".rstrip() for number, row in enumerate(grid)]

@@ -111,27 +111,27 @@ def models_json(answer: ModelsAnswer) -> ModelsJson:
         "users": wish.users,
         "models": [
             {
-                "model": one.offer.name,
-                "repo": one.fit.repo,
-                "arguments": one.fit.arguments,
-                "bits": one.bits,
-                "parameters": one.offer.parameters,
-                "active_parameters": one.active_parameters,
-                "released": one.offer.released,
-                "released_at_least": one.offer.released_at_least,
-                "strength": significant(one.strength),
-                "verdict": one.fit.verdict,
-                "requirements_met": one.meets,
-                "meets_wish": one.meets,
-                "context": one.fit.context,
-                "longest_context": one.fit.longest_context,
-                "at_once": one.fit.at_once,
-                "weights_bytes": one.fit.weights_bytes,
-                "settings": one.fit.settings,
-                "speed": speed_json(one.fit.speed),
-                "speed_reason": speed_reason(one.fit.speed),
+                "model": model.offer.name,
+                "repo": model.fit.repo,
+                "arguments": model.fit.arguments,
+                "bits": model.bits,
+                "parameters": model.offer.parameters,
+                "active_parameters": model.active_parameters,
+                "released": model.offer.released,
+                "released_at_least": model.offer.released_at_least,
+                "strength": significant(model.strength),
+                "verdict": model.fit.verdict,
+                "requirements_met": model.meets,
+                "meets_wish": model.meets,
+                "context": model.fit.context,
+                "longest_context": model.fit.longest_context,
+                "at_once": model.fit.at_once,
+                "weights_bytes": model.fit.weights_bytes,
+                "settings": model.fit.settings,
+                "speed": speed_json(model.fit.speed),
+                "speed_reason": speed_reason(model.fit.speed),
             }
-            for one in answer.models
+            for model in answer.models
         ],
     }
 
@@ -150,27 +150,27 @@ def machines_json(answer: MachinesAnswer) -> MachinesJson:
         "gpus_that_could": answer.gpus_that_could,
         "machines": [
             {
-                "gpu": one.plan.request.group.gpu.name,
-                "count": one.count,
-                "model": one.stored.name,
-                "repo": one.stored.repo,
-                "bits": one.stored.bits,
-                "tensor_parallel_size": one.plan.config.tensor_parallel_size,
-                "pipeline_parallel_size": one.plan.config.pipeline_parallel_size,
-                "kv_cache_dtype": one.plan.config.kv_cache_dtype,
-                "context": one.plan.config.max_model_len,
-                "at_once": one.plan.choice.conservative.max_concurrency,
-                "rent_usd_per_hour": one.rent_usd_per_hour,
-                "buy_usd": one.buy_usd,
-                "power_w": one.power_w,
-                "pays_off_after_months": one.pays_off_after_months,
-                "rent": _price(one.rent),
-                "buy": _price(one.buy),
-                "speed": speed_json(one.speed),
-                "speed_reason": speed_reason(one.speed),
-                "argv": list(one.plan.argv),
+                "gpu": machine.plan.request.group.gpu.name,
+                "count": machine.count,
+                "model": machine.stored.name,
+                "repo": machine.stored.repo,
+                "bits": machine.stored.bits,
+                "tensor_parallel_size": machine.plan.config.tensor_parallel_size,
+                "pipeline_parallel_size": machine.plan.config.pipeline_parallel_size,
+                "kv_cache_dtype": machine.plan.config.kv_cache_dtype,
+                "context": machine.plan.config.max_model_len,
+                "at_once": machine.plan.choice.conservative.max_concurrency,
+                "rent_usd_per_hour": machine.rent_usd_per_hour,
+                "buy_usd": machine.buy_usd,
+                "power_w": machine.power_w,
+                "pays_off_after_months": machine.pays_off_after_months,
+                "rent": _price(machine.rent),
+                "buy": _price(machine.buy),
+                "speed": speed_json(machine.speed),
+                "speed_reason": speed_reason(machine.speed),
+                "argv": list(machine.plan.argv),
             }
-            for one in answer.machines
+            for machine in answer.machines
         ],
     }
 
@@ -216,26 +216,26 @@ def render_models(answer: ModelsAnswer) -> list[Piece]:
     users = f", {wish.users} users" if wish.users else ""
     heading = Text().append(f"Models for {group.label}", "bold").append(f", for {wish.purpose}{users}; best first")
     rows = []
-    for place, one in enumerate(answer.models, 1):
-        fit, rate = one.fit, expected_tokens_per_s(one.fit.speed)
+    for place, model in enumerate(answer.models, 1):
+        fit, rate = model.fit, expected_tokens_per_s(model.fit.speed)
         cells = (
             str(place),
             Text(fit.arguments, "bold" if fit.verdict is Verdict.STARTS else "yellow"),
             tokens(fit.context),
             _at_once(fit.at_once),
             "" if rate is None else f"{rate:g}",
-            str(one.bits),
-            _billions(one.offer.parameters, one.active_parameters),
-            f"{one.offer.released}{' or later' if one.offer.released_at_least else ''}",
+            str(model.bits),
+            _billions(model.offer.parameters, model.active_parameters),
+            f"{model.offer.released}{' or later' if model.offer.released_at_least else ''}",
             tokens(fit.longest_context),
-            fit.settings + ("" if fit.verdict is Verdict.STARTS else f"; {fit.verdict.words}") + ("" if one.meets else "; less than asked"),
+            fit.settings + ("" if fit.verdict is Verdict.STARTS else f"; {fit.verdict.words}") + ("" if model.meets else "; less than asked"),
         )
         rows.append(Row(cells))
     order = (
         f"Order: what surely starts as asked; then the geometric mean of all and of active parameters, doubled for every {DOUBLING_MONTHS} months"
         " of a later release; then speed. Users: requests of the context that the KV cache surely holds. Not a benchmark: docs/choosing.md."
     )
-    blank = blank_notes((str(place), one.fit.speed) for place, one in enumerate(answer.models, 1))
+    blank = blank_notes((str(place), model.fit.speed) for place, model in enumerate(answer.models, 1))
     return [heading, Text(), Fitted(_MODELS, rows), Text(), *(Text(line, "dim") for line in (order, *blank))]
 
 
@@ -252,32 +252,32 @@ def render_machines(answer: MachinesAnswer) -> list[Piece]:
         .append(f", {tokens(need.context)} tokens of context, {need.users} users at full length; cheapest first")
     )
     rows = []
-    for place, one in enumerate(answer.machines, 1):
-        config, months, rate = one.plan.config, one.pays_off_after_months, expected_tokens_per_s(one.speed)
+    for place, machine in enumerate(answer.machines, 1):
+        config, months, rate = machine.plan.config, machine.pays_off_after_months, expected_tokens_per_s(machine.speed)
         split = f"tp {config.tensor_parallel_size}" + (f" x pp {config.pipeline_parallel_size}" if config.pipeline_parallel_size > 1 else "")
         cells = (
             str(place),
-            f"{one.count}x {one.plan.request.group.gpu.name}",
-            _money(one.rent_usd_per_hour),
+            f"{machine.count}x {machine.plan.request.group.gpu.name}",
+            _money(machine.rent_usd_per_hour),
             "" if rate is None else f"{rate:g}",
-            _at_once(one.plan.choice.conservative.max_concurrency),
-            _money(one.buy_usd),
-            f"{one.power_w:,}" if one.power_w else "",
+            _at_once(machine.plan.choice.conservative.max_concurrency),
+            _money(machine.buy_usd),
+            f"{machine.power_w:,}" if machine.power_w else "",
             "" if months is None else f"{significant(months):g} months",
-            one.stored.name,
+            machine.stored.name,
             split + (", FP8 KV cache" if config.kv_cache_dtype != "auto" else ""),
         )
         rows.append(Row(cells))
     return [heading, Text(), Fitted(_MACHINES, rows), Text(), *(Text(line, "dim") for line in _notes(answer.machines, answer.gpus_that_could))]
 
 
-def _notes(found: Sequence[Machine], could: int) -> Iterator[str]:
-    yield f"{could} of the catalogue's GPUs could, alone or up to eight of a kind; {len(found)} are shown. tokens/s: one user alone."
-    seen = sorted({f"{price.at} {price.date}" for one in found for price in (one.rent, one.buy) if price})
+def _notes(machines: Sequence[Machine], could: int) -> Iterator[str]:
+    yield f"{could} of the catalogue's GPUs could, alone or up to eight of a kind; {len(machines)} are shown. tokens/s: one user alone."
+    seen = sorted({f"{price.at} {price.date}" for machine in machines for price in (machine.rent, machine.buy) if price})
     if seen:
         yield f"Prices of GPUs alone, in US dollars: {', '.join(seen)}; sources in prices.yaml, --prices FILE takes your own."
-    yield from blank_notes((str(place), one.speed) for place, one in enumerate(found, 1))
-    if any(one.pays_off_after_months for one in found):
+    yield from blank_notes((str(place), machine.speed) for place, machine in enumerate(machines, 1))
+    if any(machine.pays_off_after_months for machine in machines):
         yield "Bought GPUs pay off against rented ones after so many months of use day and night" + (
-            ", power included." if any(one.kwh_usd for one in found) else ", power not included (per_kwh in your prices)."
+            ", power included." if any(machine.kwh_usd for machine in machines) else ", power not included (per_kwh in your prices)."
         )

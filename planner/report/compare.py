@@ -26,32 +26,32 @@ _COLUMNS = (
 SHOWN = 2  # of those that are equally good, the fastest
 
 
-def comparison_json(found: Comparison) -> ComparisonJson:
+def comparison_json(comparison: Comparison) -> ComparisonJson:
     """The JSON object of one machine."""
     return {
-        "gpu": found.gpu.name,
-        "count": found.count,
-        "model": found.model,
-        "runtimes": [asdict(row) for row in found.rows],  # type: ignore[misc]  # the schema is the dataclass's
-        "best": [{"what": one.what, "value": one.value, "commands": [command(found, one, row) for row in one.rows]} for one in found.best],
+        "gpu": comparison.gpu.name,
+        "count": comparison.count,
+        "model": comparison.model,
+        "runtimes": [asdict(row) for row in comparison.rows],  # type: ignore[misc]  # the schema is the dataclass's
+        "best": [{"what": best.what, "value": best.value, "commands": [command(comparison, best, row) for row in best.rows]} for best in comparison.best],
     }
 
 
-def render(found: Sequence[Comparison]) -> list[Piece]:
+def render(comparisons: Sequence[Comparison]) -> list[Piece]:
     """All tables; after those of one GPU and model what more of them add; last what the runtimes do with an agent's messages."""
     pieces: list[Piece] = []
-    for number, one in enumerate(found):
-        pieces += [*([Text()] if pieces else []), _table(one), Text(), *_best(one)]
-        same = [other for other in found if (other.gpu.name, other.model) == (one.gpu.name, one.model)]
-        if len(same) > 1 and one is same[-1] and number:
+    for number, comparison in enumerate(comparisons):
+        pieces += [*([Text()] if pieces else []), _table(comparison), Text(), *_best(comparison)]
+        same = [other for other in comparisons if (other.gpu.name, other.model) == (comparison.gpu.name, comparison.model)]
+        if len(same) > 1 and comparison is same[-1] and number:
             pieces += [Text(), _more(same)]
-    notes = dict.fromkeys(f"{row.engine}: {row.agent_note}" for one in found for row in one.rows if row.agent_note)
+    notes = dict.fromkeys(f"{row.engine}: {row.agent_note}" for comparison in comparisons for row in comparison.rows if row.agent_note)
     agents = Text("agents: whether assistant messages in a row, as agents send them, are answered.", "dim")
     return [*pieces, Text(), agents, *(Text(note, "dim") for note in notes)]
 
 
-def _table(one: Comparison) -> Fitted:
-    return Fitted(_COLUMNS, [_row(row) for row in one.rows], f"{one.model} on {one.count}x {one.gpu.title}")
+def _table(comparison: Comparison) -> Fitted:
+    return Fitted(_COLUMNS, [_row(row) for row in comparison.rows], f"{comparison.model} on {comparison.count}x {comparison.gpu.title}")
 
 
 def _row(row: Compared) -> Row:
@@ -70,39 +70,39 @@ def _users(row: Compared) -> str:
     return f"{row.users_held} of {tokens(row.users_context)}" if row.users_context else f"{row.users:.1f}"
 
 
-def _value(one: Best) -> str:
-    if one.what == "longest context":
-        return f"{tokens(int(one.value))} tokens"
-    if one.what == "most users":
-        return f"{one.value:g} of {tokens(one.rows[0].users_context)} tokens each"
-    return f"{one.value:g} tokens/s"
+def _value(best: Best) -> str:
+    if best.what == "longest context":
+        return f"{tokens(int(best.value))} tokens"
+    if best.what == "most users":
+        return f"{best.value:g} of {tokens(best.rows[0].users_context)} tokens each"
+    return f"{best.value:g} tokens/s"
 
 
-def _best(one: Comparison) -> Iterator[Piece]:
-    if not one.best:
+def _best(comparison: Comparison) -> Iterator[Piece]:
+    if not comparison.best:
         yield Text("None of them surely fits as asked.", "yellow")
         return
     rows = []
-    for best in one.best:
+    for best in comparison.best:
         first = sorted(best.rows, key=lambda row: -(row.tokens_per_s or 0.0))[:SHOWN]
         more = len(best.rows) - len(first)
         who = ", ".join(f"{row.engine} {row.quantization}" for row in first) + (f", and {more} more alike" if more else "")
-        rows.append(Row((best.what, _value(best), who), [Typed(command(one, best, row)) for row in first]))
+        rows.append(Row((best.what, _value(best), who), [Typed(command(comparison, best, row)) for row in first]))
     yield Fitted((Column("best for", is_left=True), Column("value", is_left=True), Column("which", 1, is_left=True)), rows)
 
 
-def command(one: Comparison, best: Best, row: Compared) -> str:
+def command(comparison: Comparison, best: Best, row: Compared) -> str:
     """The words that plan this row on this machine; of most users with as many as it holds."""
     users = f" --context {row.users_context} --users {row.users_held}" if best.what == "most users" else ""
-    return f"{one.asked} {row.arguments}{users}"
+    return f"{comparison.asked} {row.arguments}{users}"
 
 
 def _more(same: Sequence[Comparison]) -> Fitted:
     """What the best of each count reach."""
-    columns = (Column("with", is_left=True), *(Column(f"{one.count}x", number) for number, one in enumerate(same)))
-    whats = dict.fromkeys(best.what for one in same for best in one.best)
+    columns = (Column("with", is_left=True), *(Column(f"{comparison.count}x", number) for number, comparison in enumerate(same)))
+    whats = dict.fromkeys(best.what for comparison in same for best in comparison.best)
     rows = []
     for what in whats:
-        values = [next((_value(best) for best in one.best if best.what == what), "-") for one in same]
+        values = [next((_value(best) for best in comparison.best if best.what == what), "-") for comparison in same]
         rows.append(Row((what, *values)))
     return Fitted(columns, rows, f"What more {same[0].gpu.title} add")

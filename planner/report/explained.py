@@ -136,7 +136,13 @@ def _headline(explained: Explained, gpu: GpuSpec | None) -> Text:
 
 def _differences(explained: Explained) -> Grid:
     columns = (Column("GiB", is_left=True), Column("predicted"), Column("observed"), Column("", is_left=True, style="dim"))
-    return Grid(columns, [(one.what, size(one, one.predicted), size(one, one.observed), one.why) for one in explained.differences])
+    return Grid(
+        columns,
+        [
+            (difference.what, size(difference, difference.predicted), size(difference, difference.observed), difference.why)
+            for difference in explained.differences
+        ],
+    )
 
 
 def _observed(explained: Explained) -> Grid:
@@ -171,8 +177,8 @@ def render(explained: Explained, gpu: GpuSpec | None) -> list[Piece]:
     cause = explained.observed.root_cause
     if cause:
         pieces += [Text(f"x {cause.code}: {cause.message}", "red")]
-    found = _differences(explained) if explained.differences else _observed(explained)
-    pieces += [Text(), found] if found.rows else []
+    table = _differences(explained) if explained.differences else _observed(explained)
+    pieces += [Text(), table] if table.rows else []
     if explained.remedies and not explained.fixed_argv:
         pieces += [Text(), Text("What this message calls for:"), *(_remedy(remedy) for remedy in explained.remedies)]
     if explained.predicted is None and (missing := _missing(explained, gpu)):

@@ -34,14 +34,14 @@ class Outcome:
     @property
     def unmet(self) -> str:
         """What of the wish is not met, in words; empty where all is."""
-        found = []
+        shortfalls = []
         if self.context < self.context_asked:
-            found.append(f"holds {tokens(self.context)} of {tokens(self.context_asked)} tokens of context")
+            shortfalls.append(f"holds {tokens(self.context)} of {tokens(self.context_asked)} tokens of context")
         if self.users < self.users_asked:
-            found.append(f"holds {self.users:,} of {self.users_asked:,} users")
+            shortfalls.append(f"holds {self.users:,} of {self.users_asked:,} users")
         if self.layers_on_gpu < self.layers:
-            found.append(f"only {self.layers_on_gpu} of {self.layers} layers are on the GPU")
-        return ", ".join(found)
+            shortfalls.append(f"only {self.layers_on_gpu} of {self.layers} layers are on the GPU")
+        return ", ".join(shortfalls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +66,9 @@ def headline(outcomes: Sequence[Outcome], verdict: Verdict | None = None) -> Hea
     verdict = verdict or outcomes[0].verdict
     words, several = verdict.words, len(outcomes) > 1
     if verdict.falls_short:
-        failed = [one.name for one in outcomes if one.verdict is verdict and one.name]
+        failed = [server.name for server in outcomes if server.verdict is verdict and server.name]
         return Headline(words + (f": {', '.join(failed)}" if several and failed else ""), "bad")
-    unmet = [(f"{one.name} " if several else "") + one.unmet for one in outcomes if one.unmet]
+    unmet = [(f"{server.name} " if several else "") + server.unmet for server in outcomes if server.unmet]
     if not unmet:
         return Headline(words, "good" if verdict is Verdict.STARTS else "warn")
     return Headline(f"{words}, {'but' if verdict is Verdict.STARTS else 'and'} {'; '.join(unmet)}", "warn")
@@ -110,16 +110,16 @@ def _context_note(plan: Plan) -> str:
 
 
 def _users(plan: Plan) -> Figure:
-    found = plan.concurrency
+    concurrency = plan.concurrency
     note = "each with a context of its own"
-    if found is not None:
-        note = f"concurrency {found.expected:.2f}x ({found.conservative:.2f} to {found.optimistic:.2f})"
+    if concurrency is not None:
+        note = f"concurrency {concurrency.expected:.2f}x ({concurrency.conservative:.2f} to {concurrency.optimistic:.2f})"
     return Figure(f"{plan.users:,}", "users at full length", note)
 
 
-def _speed(found: SpeedEstimate | NoSpeed) -> Iterator[Figure]:
-    if isinstance(found, SpeedEstimate):
-        yield Figure(number(found.tokens_per_s.expected), "tokens/s for one user", _ends(found.tokens_per_s))
+def _speed(speed: SpeedEstimate | NoSpeed) -> Iterator[Figure]:
+    if isinstance(speed, SpeedEstimate):
+        yield Figure(number(speed.tokens_per_s.expected), "tokens/s for one user", _ends(speed.tokens_per_s))
     else:
         yield Figure("-", "tokens/s for one user", "no estimate")
 
@@ -132,4 +132,4 @@ def refusals(plans: Sequence[Plan]) -> tuple[str, ...]:
     """Why each server that does not start does not, as a sentence; the name goes before it where there are several."""
     several = len(plans) > 1
     named = [(f"{plan.service.name} ({plan.model.id}): " if several else "", plan.rejection) for plan in plans]
-    return tuple(f"{name}{found.reason}; short by {gib(found.short_by_bytes)}" for name, found in named if found)
+    return tuple(f"{name}{rejection.reason}; short by {gib(rejection.short_by_bytes)}" for name, rejection in named if rejection)

@@ -17,4 +17,4 @@ def static(name: str) -> str:
 
 def picture(view: View) -> str:
     """The ledger and the curves."""
-    return sheet(f"{view.title}: {view.headline}", [view.bar, *(one.svg for one in view.pictures)], static("style.css"))
+    return sheet(f"{view.title}: {view.headline}", [view.bar, *(drawing.svg for drawing in view.pictures)], static("style.css"))

@@ -42,17 +42,17 @@ def speed_json(speed: SpeedEstimate | NoSpeed) -> SpeedJson | None:
     }
 
 
-def speed_reason(found: SpeedEstimate | NoSpeed) -> str | None:
+def speed_reason(speed: SpeedEstimate | NoSpeed) -> str | None:
     """Why no speed is said; null where one is."""
-    return found.reason if isinstance(found, NoSpeed) else None
+    return speed.reason if isinstance(speed, NoSpeed) else None
 
 
 def blank_notes(speeds: Iterable[tuple[str, SpeedEstimate | NoSpeed]]) -> Iterator[str]:
     """Why rows of a table (their names, their speeds) have no tokens/s: a line for each reason."""
     named, reasons = list(speeds), dict[str, list[str]]()
-    for row, found in named:
-        if isinstance(found, NoSpeed):
-            reasons.setdefault(found.reason, []).append(row)
+    for row, speed in named:
+        if isinstance(speed, NoSpeed):
+            reasons.setdefault(speed.reason, []).append(row)
     for reason, rows in reasons.items():
         about = "" if len(rows) == len(named) else f" for {', '.join(rows)}"
         yield f"No tokens/s{about}: {reason}."

@@ -125,8 +125,8 @@ def sheet(title: str, pictures: Sequence[str], style: str) -> str:
     _text(whole, 0, HEAD - GAP, title, class_="label")
     top = HEAD
     for picture, height in zip(pictures, heights, strict=True):
-        one = fromstring(picture)  # noqa: S314 - our own
-        one.attrib |= {"y": str(top), "width": str(WIDTH), "height": str(height)}
-        whole.append(one)
+        drawing = fromstring(picture)  # noqa: S314 - our own
+        drawing.attrib |= {"y": str(top), "width": str(WIDTH), "height": str(height)}
+        whole.append(drawing)
         top += height + GAP
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(whole, encoding="unicode")}\n'

@@ -36,21 +36,21 @@ BAR_WIDTH = 60
 _TEXT = Column("", is_left=True)
 
 
-def heading(subject: str, where: str, found: Headline) -> Text:
+def heading(subject: str, where: str, verdict: Headline) -> Text:
     """The first line: what is planned, on what, and the verdict."""
-    return Text().append(subject, "bold").append(f" {where}: ").append(found.words, TONES[found.tone])
+    return Text().append(subject, "bold").append(f" {where}: ").append(verdict.words, TONES[verdict.tone])
 
 
-def large(found: Sequence[Figure]) -> Iterator[Piece]:
+def large(shown: Sequence[Figure]) -> Iterator[Piece]:
     """The figures a person asks for, large, with what they count beneath."""
-    if not found:
+    if not shown:
         return
     rows = (
-        [Text(figure.value, "bold") for figure in found],
-        [figure.label for figure in found],
-        [Text(figure.note, "dim") for figure in found],
+        [Text(figure.value, "bold") for figure in shown],
+        [figure.label for figure in shown],
+        [Text(figure.note, "dim") for figure in shown],
     )
-    yield Grid([_TEXT] * len(found), rows, gap=4)
+    yield Grid([_TEXT] * len(shown), rows, gap=4)
     yield Text()
 
 
@@ -106,8 +106,8 @@ def changes(alternatives: Sequence[Alternative]) -> Iterator[Piece]:
 
 def warned(messages: Iterable[str]) -> Iterator[Piece]:
     """Warnings, with an empty line before them."""
-    found = [Text(f"! {message}", "yellow") for message in messages]
-    yield from [Text(), *found] if found else []
+    lines = [Text(f"! {message}", "yellow") for message in messages]
+    yield from [Text(), *lines] if lines else []
 
 
 def render(answer: Answer, folder: str = "") -> list[Piece]:
@@ -161,10 +161,10 @@ def _servers(answer: Answer) -> Fitted:
     """All servers in the order in which they start, and what they hold of each GPU."""
     rows: list[tuple[str | Text, ...]] = []
     for number, plan in enumerate(answer.plans, 1):
-        found = headline([outcome(plan)])
+        verdict = headline([outcome(plan)])
         gpus, held = ",".join(map(str, plan.gpus)), f"{plan.held_bytes / GIB:.2f}"
         share = f"{dict(plan.settings).get(SHARE, 0):g}"
-        rows.append((str(number), plan.service.name, gpus, share, tokens(plan.context), held, Text(found.words, TONES[found.tone])))
+        rows.append((str(number), plan.service.name, gpus, share, tokens(plan.context), held, Text(verdict.words, TONES[verdict.tone])))
     by_gpu = {gpu: sum(plan.held_bytes for plan in answer.plans if gpu in plan.gpus) for plan in answer.plans for gpu in plan.gpus}
     fullest = max(by_gpu, key=lambda gpu: (by_gpu[gpu], -gpu))
     rows.append(("", "together", str(fullest), "", "", f"{by_gpu[fullest] / GIB:.2f}", f"of {gib(answer.main.room_bytes)}, contexts included"))

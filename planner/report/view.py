@@ -82,9 +82,9 @@ def view_of(answer: Answer, files: Iterable[str] = ()) -> View:
     servers: tuple[tuple[str, ...], ...] = ()
     if len(answer.plans) > 1:
         servers = tuple(
-            (one.service.name, one.model.id, ", ".join(map(str, one.gpus)), f"{dict(one.settings).get('gpu_memory_utilization', '')}", tokens(one.context),
-             f"{one.held_bytes / GIB:.2f}", headline([outcome(one)]).words)
-            for one in answer.plans
+            (server.service.name, server.model.id, ", ".join(map(str, server.gpus)), f"{dict(server.settings).get('gpu_memory_utilization', '')}", tokens(server.context),
+             f"{server.held_bytes / GIB:.2f}", headline([outcome(server)]).words)
+            for server in answer.plans
         )  # fmt: skip
     return View(
         title=f"{plan.model.id} {plan.where}",

@@ -25,15 +25,15 @@ def between(figure: Range) -> str:
     return f"{number(figure.expected)} ({number(min(figure.conservative, figure.optimistic))} to {number(max(figure.conservative, figure.optimistic))})"
 
 
-def speed_lines(found: SpeedEstimate | NoSpeed) -> Iterator[str]:
+def speed_lines(speed: SpeedEstimate | NoSpeed) -> Iterator[str]:
     """One line on speed and one on how sure it is, or one that says why there is none."""
-    if isinstance(found, NoSpeed):
-        yield f"No speed: {found.reason}."
+    if isinstance(speed, NoSpeed):
+        yield f"No speed: {speed.reason}."
         return
-    text = f"Speed with {tokens(found.prompt_tokens)} prompt and {tokens(found.answer_tokens)} output tokens: one user {between(found.tokens_per_s)} tokens/s, "
-    first = found.time_to_first_token_s
+    text = f"Speed with {tokens(speed.prompt_tokens)} prompt and {tokens(speed.answer_tokens)} output tokens: one user {between(speed.tokens_per_s)} tokens/s, "
+    first = speed.time_to_first_token_s
     text += "TTFT unknown" if first is None else f"TTFT {between(first)} s"
-    if found.users > 1 and found.total_tokens_per_s is not None:
-        text += f"; concurrency {found.users}: {between(found.total_tokens_per_s)} tokens/s together"
+    if speed.users > 1 and speed.total_tokens_per_s is not None:
+        text += f"; concurrency {speed.users}: {between(speed.total_tokens_per_s)} tokens/s together"
     yield text + "."
-    yield f"{found.grade}: {found.because}; a step is bound by {found.bound_by.words}"
+    yield f"{speed.grade}: {speed.because}; a step is bound by {speed.bound_by.words}"

@@ -79,7 +79,7 @@ def factor(kind: str, rank: Grade, metrics: tuple[str, ...]) -> float:
         tables = [data.new_model]
     elif rank is not Grade.EXTRAPOLATED and own:
         return float(max(own))
-    return float(max(found[metric] for table in tables for found in table.values() for metric in metrics if metric in found))
+    return float(max(factors[metric] for table in tables for factors in table.values() for metric in metrics if metric in factors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +103,9 @@ class Pace:
     def seen(self, users: int, prompt: int, answer: int) -> Seen:
         """So many users at once, each with a prompt and an answer of so many tokens."""
         asked = load(self.work, float(users), float(prompt), float(answer))
-        found = served(self.work, rates(self.work), asked)
+        result = served(self.work, rates(self.work), asked)
         return Seen(
-            self.prompt_factor * found.time_to_first_token_s, self.step_factor * found.time_per_output_token_s, found.output_tokens_per_s / self.total_factor
+            self.prompt_factor * result.time_to_first_token_s, self.step_factor * result.time_per_output_token_s, result.output_tokens_per_s / self.total_factor
         )
 
 

@@ -157,9 +157,9 @@ def _false_position(excess: Callable[[float], float], low: float, high: float, m
         if above <= 0 or -below < CLOSE or high - low < CLOSE * high:
             break
         middle = (low * above - high * below) / (above - below)
-        found = excess(middle)
-        if found <= 0:
-            low, below, above = middle, found, above / 2
+        value = excess(middle)
+        if value <= 0:
+            low, below, above = middle, value, above / 2
         else:
-            high, above, below = middle, found, below / 2
+            high, above, below = middle, value, below / 2
     return high if above <= 0 else low

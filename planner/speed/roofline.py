@@ -171,8 +171,8 @@ def _all_reduce_s(work: Work[Real], rate: Rates[Real], tokens: Real) -> Real:
     """Two all-reduces a layer: 2(n-1)/n of the hidden states pass each link, in 16 bits. Nothing on one rank."""
     ranks = work.tensor_parallel_size
     moved = 2 * (ranks - 1) / ranks * tokens * work.shape.hidden_size * 2
-    each = rate.all_reduce_s + moved / (maximum(work.peak.link_bytes_per_s, 1) * rate.link_share)
-    return 2 * work.shape.layers * each * minimum(ranks - 1, 1)
+    per_step = rate.all_reduce_s + moved / (maximum(work.peak.link_bytes_per_s, 1) * rate.link_share)
+    return 2 * work.shape.layers * per_step * minimum(ranks - 1, 1)
 
 
 def _launches_s(work: Work[Real], rate: Rates[Real]) -> Real:
@@ -275,12 +275,12 @@ def served(work: Work[Real], rate: Rates[Real], asked: Load[Real]) -> Served[Rea
     decoding = minimum(maximum(users * (1 - first / (first + answer * full + (users - 1) * alone)), 1.0), users)
     steady = step(work, rate, decoding, asked.cache_bytes).total_s + (decoding - 1) / answer * alone
     once = full + 0.5 * (users - 1) / answer * alone
-    each = burst * once + (1 - burst) * steady
+    per_token = burst * once + (1 - burst) * steady
     arrival = first + rate.first_token_s + rate.steps_before_first * full * (0.5 + 0.5 * minimum(users - 1, 1))
     return Served(
         step_s=full,
         prompt_s=alone,
         time_to_first_token_s=arrival,
-        time_per_output_token_s=each,
-        output_tokens_per_s=users * answer / (arrival + (answer - 1) * each),
+        time_per_output_token_s=per_token,
+        output_tokens_per_s=users * answer / (arrival + (answer - 1) * per_token),
     )

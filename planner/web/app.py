@@ -175,8 +175,8 @@ def _json(request: Request) -> Response:
 
 
 def _static(request: Request) -> Response:
-    found = STATIC.get(request.path_params["name"])
-    return Response(static(found[0]), media_type=found[1]) if found else PlainTextResponse("no such file", 404)
+    file = STATIC.get(request.path_params["name"])
+    return Response(static(file[0]), media_type=file[1]) if file else PlainTextResponse("no such file", 404)
 
 
 def _in_turn(answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
@@ -211,6 +211,8 @@ def app() -> Starlette:
     pages: dict[str, Callable[[Request], Response]] = {
         "/": _page, "/answer": _answer, "/download/{name}": _download, "/report.html": _report, "/plan.json": _json, "/static/{name}": _static,
     }  # fmt: skip
-    found = Starlette(routes=[Route(path, _in_turn(answer), methods=["GET"]) for path, answer in pages.items()], exception_handlers={PlannerError: _fault})
-    found.add_middleware(Guard)
-    return found
+    application = Starlette(
+        routes=[Route(path, _in_turn(answer), methods=["GET"]) for path, answer in pages.items()], exception_handlers={PlannerError: _fault}
+    )
+    application.add_middleware(Guard)
+    return application

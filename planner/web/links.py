@@ -42,20 +42,20 @@ def link(state: State, words: str) -> str:
     return f"/?{after.query}" if after and after != state else ""
 
 
-def changes(state: State, found: Iterable[tuple[str, str]]) -> dict[str, str]:
+def changes(state: State, names: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The address of each change's words, where the page has one."""
-    return {words: link(state, words) for _, words in found}
+    return {words: link(state, words) for _, words in names}
 
 
 def nearest(state: State, error: PlannerError, names: dict[str, Iterable[str]]) -> list[tuple[str, str]]:
     """What a fault's hint names, with its address: known names in place of the unknown one, or options. Only what is then understood is offered."""
-    known: dict[str, set[str]] = {name: set(found) for name, found in names.items()} | {"engine": set(ENGINES)}
+    known: dict[str, set[str]] = {name: set(choices) for name, choices in names.items()} | {"engine": set(ENGINES)}
     words = list(dict.fromkeys(word.rstrip(".") for word in re.findall(r"[\w.\-]+", error.hint)))
     tried: list[tuple[str, State]] = []
-    for field, found in known.items():
-        if getattr(state, field) in found:
+    for field, choices in known.items():
+        if getattr(state, field) in choices:
             continue
-        tried += [(word, replace(state, **{field: word})) for word in words if word in found]
+        tried += [(word, replace(state, **{field: word})) for word in words if word in choices]
     for option, value in re.findall(r"(--[a-z-]+) ([\w.\-]+)", error.hint):
         if after := state_after(state, f"{option} {value.rstrip('.')}"):
             tried.append((f"{option} {value.rstrip('.')}", after))

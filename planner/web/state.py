@@ -42,7 +42,7 @@ class State:
     @property
     def query(self) -> str:
         """The address that holds this state; what is empty is left out."""
-        return urlencode({each.name: value for each in fields(self) if (value := getattr(self, each.name))})
+        return urlencode({item.name: value for item in fields(self) if (value := getattr(self, item.name))})
 
     @property
     def command_line(self) -> str:
@@ -55,7 +55,7 @@ class State:
 
 def read_state(query: Mapping[str, str]) -> State:
     """The state that an address holds; what it does not name is as at the first visit, or empty once anything is named. Raises PlannerError."""
-    names = {each.name for each in fields(State)}
+    names = {item.name for item in fields(State)}
     if unknown := next((name for name in query if name not in names), None):
         raise PlannerError(f"{unknown[:40]!r} is nothing that is asked here", f"known: {', '.join(sorted(names))}")
     for name, value in query.items():
@@ -77,12 +77,12 @@ def _whole(name: str, text: str, most: int) -> int | None:
 
 def _context(text: str) -> int | None:
     try:
-        found = ServiceRow(model="", context=text or None).context_tokens
+        tokens = ServiceRow(model="", context=text or None).context_tokens
     except ValueError as error:
         raise PlannerError(f"context: {error}") from None
-    if found is not None and not 1 <= found <= MOST_CONTEXT:
+    if tokens is not None and not 1 <= tokens <= MOST_CONTEXT:
         raise PlannerError(f"context: {text[:40]!r} is not a number of tokens", "128k")
-    return found
+    return tokens
 
 
 def _known(name: str, value: str, known: Sequence[Word]) -> Word:
@@ -122,13 +122,13 @@ def answered(state: State) -> Answer:
 @_once
 def file_texts(state: State) -> dict[str, str]:
     """The files of an answer by name."""
-    found = answered(state)
-    return files_of(found.deployment) if found.starts else {}
+    answer = answered(state)
+    return files_of(answer.deployment) if answer.starts else {}
 
 
 @_once
 def view_of(state: State) -> View:
     """The answer as it is shown."""
-    found = answered(state)
+    answer = answered(state)
     names = file_texts(state)
-    return view.view_of(found, names)
+    return view.view_of(answer, names)

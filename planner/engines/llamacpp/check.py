@@ -232,17 +232,17 @@ def _fewer_layers(named: NamedModel, machine: Machine, config: LlamaCppConfig) -
 
 def _changes(named: NamedModel, machine: Machine, config: LlamaCppConfig) -> list[Alternative]:
     """Changes of the command that make it start, each checked, those that cost least first."""
-    found = []
+    changes = []
     eight = replace(config, kv_type="q8_0", value_type="q8_0", flash_attention=True)
     if config.kv_type == "f16" and machine.fits(named, eight, surely=True):
-        found.append(_sure("an 8-bit cache", "--flash-attn on --cache-type-k q8_0 --cache-type-v q8_0"))
+        changes.append(_sure("an 8-bit cache", "--flash-attn on --cache-type-k q8_0 --cache-type-v q8_0"))
     steps = largest(config.context // _STEP, lambda count: machine.fits(named, replace(config, context=max(1, count) * _STEP), surely=True))
     if LEAST_OFFERED <= (shorter := steps * _STEP) < config.context:
-        found.append(_sure(f"a context of {tokens(shorter * config.parallel)}", f"--ctx-size {shorter * config.parallel}"))
+        changes.append(_sure(f"a context of {tokens(shorter * config.parallel)}", f"--ctx-size {shorter * config.parallel}"))
     layers = largest(named.model.layer_count, lambda count: machine.fits(named, replace(config, gpu_layers=count), surely=True))
     if layers:
-        found.append(_sure(f"{layers} of {named.model.layer_count + 1} layers on the GPU, the rest on the CPU at its speed", f"--n-gpu-layers {layers}"))
-    return found
+        changes.append(_sure(f"{layers} of {named.model.layer_count + 1} layers on the GPU, the rest on the CPU at its speed", f"--n-gpu-layers {layers}"))
+    return changes
 
 
 def _sure(change: str, arguments: str) -> Alternative:
@@ -250,28 +250,28 @@ def _sure(change: str, arguments: str) -> Alternative:
 
 
 def _warnings(named: NamedModel, config: LlamaCppConfig, plan: Plan, *, has_fit: bool) -> list[Warn]:
-    found = []
+    warns = []
     if not plan.is_whole:
         message = f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, {gib(plan.host_bytes)} in main memory, and at its speed"
-        found.append(Warn(code="layers-on-cpu", message=message))
+        warns.append(Warn(code="layers-on-cpu", message=message))
     if config.context > named.model.max_context:
-        found.append(
+        warns.append(
             Warn(
                 code="beyond-training",
                 message=f"a context of {tokens(config.context)} is beyond the {tokens(named.model.max_context)} that the model was trained for",
             )
         )
     if config.sequences > 1:
-        found.append(
+        warns.append(
             Warn(
                 code="shared-context",
                 message=f"{config.sequences} slots share {tokens(config.context)} tokens of cache; --parallel 1 gives one request all of it",
             )
         )
     if plan.verdict is Verdict.TIGHT and has_fit:
-        found.append(Warn(code="tight", message="less than 1 GiB would be left, which llama.cpp's own fit keeps free where layers are not pinned"))
+        warns.append(Warn(code="tight", message="less than 1 GiB would be left, which llama.cpp's own fit keeps free where layers are not pinned"))
     if not named.model.exact:
-        found.append(
+        warns.append(
             Warn(code="mix-estimate", message="the mix of this architecture's own tensors is not llama.cpp's to the byte; a GGUF file's header is exact")
         )
-    return found
+    return warns

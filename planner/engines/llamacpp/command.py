@@ -20,8 +20,8 @@ from planner.text import shown
 PROGRAM = ("llama-server",)
 _DEFAULTS = by_name(SETTINGS)
 _NOT_COVERED: Mapping[str, NotCovered] = {
-    one.flag: one
-    for one in (
+    part.flag: part
+    for part in (
         NotCovered(flag="--model-draft", what="weights and cache of the draft model", effect="adds"),
         NotCovered(flag="--hf-repo-draft", what="weights and cache of the draft model", effect="adds"),
         NotCovered(flag="--spec-type", what="what the speculative decoding keeps", effect="adds"),
@@ -70,7 +70,7 @@ def read_command(command: Command) -> Command:
         model=str(settings.get("hf_repo") or settings.get("model") or values.get("--model-url") or values.get("--docker-repo") or ""),
         settings=settings,
         faults=tuple(problems),
-        not_covered=tuple(one.flag for one in missing(values)),
+        not_covered=tuple(part.flag for part in missing(values)),
     )
 
 

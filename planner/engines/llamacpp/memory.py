@@ -166,5 +166,5 @@ def ledger(model: GgufModel, config: LlamaCppConfig, group: GpuGroup, *, gpus: i
 def _kv_by_layer(model: GgufModel, config: LlamaCppConfig) -> list[int]:
     """The cache of each layer; layers of several kinds alternate, so the total is spread over them."""
     total = kv_bytes(model, config)
-    each, rest = divmod(total, model.layer_count)
-    return [each + (index < rest) for index in range(model.layer_count)]
+    layer_bytes, rest = divmod(total, model.layer_count)
+    return [layer_bytes + (index < rest) for index in range(model.layer_count)]

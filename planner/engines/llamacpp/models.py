@@ -77,7 +77,7 @@ def modelfile(service: Service) -> str:
     lines = [f"# {comment(note)}" for note in service.notes]
     lines += [f"FROM {source}", f"PARAMETER num_ctx {service.planned_context}"]
     if service.task == "chat":
-        known = [each.name for each in fields(service.sampling) if each.name in _PARAMETERS]
+        known = [item.name for item in fields(service.sampling) if item.name in _PARAMETERS]
         values = {name: getattr(service.sampling, name) for name in known if getattr(service.sampling, name) is not None}
         if values:
             lines.append(f"# as recommended: {comment(service.sampling.source)}")

@@ -50,7 +50,7 @@ def read_command(command: Command) -> Command:
         settings=settings,
         faults=tuple(faults),
         is_client=action in NAMING,
-        not_covered=tuple(one.flag for one in missing(command)),
+        not_covered=tuple(part.flag for part in missing(command)),
     )
 
 
@@ -87,12 +87,12 @@ def _unknown(flag: str) -> Problem:
 def missing(command: Command) -> list[NotCovered]:
     """What of it the ledger does not hold."""
     env = dict(command.env)
-    found = []
+    parts = []
     if env.get("OLLAMA_FLASH_ATTENTION", "1").lower() in ("0", "false"):
-        found.append(NotCovered(flag="OLLAMA_FLASH_ATTENTION=0", what="a compute buffer without flash attention", effect="adds"))
+        parts.append(NotCovered(flag="OLLAMA_FLASH_ATTENTION=0", what="a compute buffer without flash attention", effect="adds"))
     if env.get("LLAMA_ARG_FIT", "on") in ("off", "0", "false"):
-        found.append(NotCovered(flag="LLAMA_ARG_FIT=off", what="layers that are not made to fit", effect="adds"))
-    return found
+        parts.append(NotCovered(flag="LLAMA_ARG_FIT=off", what="layers that are not made to fit", effect="adds"))
+    return parts
 
 
 def remarks(command: Command) -> Iterator[Warn]:

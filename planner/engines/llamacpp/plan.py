@@ -104,18 +104,18 @@ def longest(ask: GgufAsk, config: LlamaCppConfig) -> int:
 def _chosen(ask: GgufAsk) -> LlamaCppConfig:
     """16-bit cache before 8-bit, then fewer layers on the GPU: the first that holds what is asked."""
     base = LlamaCppConfig(context=ask.context or 1, parallel=ask.users, gpu_layers=ask.gpu_layers, vision=ask.has_vision)
-    found = base
+    config = base
     for kv_type in (ask.kv_type,) if ask.kv_type else ("f16", "q8_0"):
-        found = replace(base, kv_type=kv_type)
-        fitting = longest(ask, found)
+        config = replace(base, kv_type=kv_type)
+        fitting = longest(ask, config)
         if ask.context is None:
-            found = replace(found, context=max(fitting, min(4096, ask.model.max_context)))
-        if found.context <= fitting and (ask.context or found.context >= min(USEFUL_CONTEXT, ask.model.max_context)):
-            return _settled(ask, found)
-    found = _settled(ask, found)
-    if ask.gpu_layers is None and not _fits(ask, found):
-        found = replace(found, gpu_layers=_largest_layers(ask, found))
-    return found
+            config = replace(config, context=max(fitting, min(4096, ask.model.max_context)))
+        if config.context <= fitting and (ask.context or config.context >= min(USEFUL_CONTEXT, ask.model.max_context)):
+            return _settled(ask, config)
+    config = _settled(ask, config)
+    if ask.gpu_layers is None and not _fits(ask, config):
+        config = replace(config, gpu_layers=_largest_layers(ask, config))
+    return config
 
 
 def _largest_layers(ask: GgufAsk, config: LlamaCppConfig) -> int:

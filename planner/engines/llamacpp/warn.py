@@ -12,9 +12,9 @@ from planner.units import gib, tokens
 
 def warnings(ask: GgufAsk, config: LlamaCppConfig, plan: Plan) -> tuple[Warn, ...]:
     """All warnings of a plan, the gravest first."""
-    found = []
+    warns = []
     if not plan.is_whole:
-        found.append(
+        warns.append(
             Warn(
                 code="layers-on-cpu",
                 message=f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, {gib(plan.host_bytes)} in main memory, and at its speed; "
@@ -22,25 +22,25 @@ def warnings(ask: GgufAsk, config: LlamaCppConfig, plan: Plan) -> tuple[Warn, ..
             )
         )
     if plan.verdict is Verdict.TIGHT:
-        found.append(Warn(code="tight", message="less than 1 GiB would be left: llama.cpp's own fit moves layers to the CPU unless they are pinned"))
+        warns.append(Warn(code="tight", message="less than 1 GiB would be left: llama.cpp's own fit moves layers to the CPU unless they are pinned"))
     if ask.is_ollama:
-        found += _ollama_warnings(ask, config)
+        warns += _ollama_warnings(ask, config)
     if not ask.model.pooling:
-        found.append(_agent_warning(ask))
+        warns.append(_agent_warning(ask))
     if not ask.model.exact:
-        found.append(
+        warns.append(
             Warn(code="mix-estimate", message="the mix of this architecture's own tensors is not llama.cpp's to the byte; a GGUF file's header is exact")
         )
     if config.context > 8192 and config.flash_attention is False:
-        found.append(Warn(code="no-flash-attention", message="without flash attention the compute buffer grows with the context"))
-    return tuple(found)
+        warns.append(Warn(code="no-flash-attention", message="without flash attention the compute buffer grows with the context"))
+    return tuple(warns)
 
 
 def _ollama_warnings(ask: GgufAsk, config: LlamaCppConfig) -> list[Warn]:
-    found = []
+    warns = []
     by_default = ollama.default_context(ask.group.total_bytes * ask.group.count)
     if by_default != config.context and not ask.shares_process:
-        found.append(
+        warns.append(
             Warn(
                 code="ollama-default-context",
                 message=f"by itself Ollama would take {tokens(by_default)} tokens here (by the memory of all GPUs); the environment and the Modelfile set {tokens(config.context)}",
@@ -48,10 +48,10 @@ def _ollama_warnings(ask: GgufAsk, config: LlamaCppConfig) -> list[Warn]:
         )
     predicted, real = ollama.predicted_bytes(ask.model, config), ledger(ask.model, config, ask.group, gpus=1).used_bytes
     if predicted < 0.8 * real or predicted > 1.25 * real:
-        found.append(Warn(code="ollama-prediction", message=f"Ollama predicts {gib(predicted)} where {gib(real)} are taken; it chooses GPUs by its own figure"))
+        warns.append(Warn(code="ollama-prediction", message=f"Ollama predicts {gib(predicted)} where {gib(real)} are taken; it chooses GPUs by its own figure"))
     if not ask.tag:
-        found.append(Warn(code="ollama-no-tag", message=f"no tag of Ollama's library is recorded for this model: the Modelfile expects {ask.source} beside it"))
-    return found
+        warns.append(Warn(code="ollama-no-tag", message=f"no tag of Ollama's library is recorded for this model: the Modelfile expects {ask.source} beside it"))
+    return warns
 
 
 def _agent_warning(ask: GgufAsk) -> Warn:

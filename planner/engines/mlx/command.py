@@ -16,8 +16,8 @@ from planner.facts.settings import read_flags
 from planner.text import shown
 
 _NOT_COVERED: Mapping[str, NotCovered] = {
-    one.flag: one
-    for one in (
+    part.flag: part
+    for part in (
         NotCovered(flag="--draft-model", what="weights and cache of the draft model", effect="adds"),
         NotCovered(flag="--adapter-path", what="weights of the adapter", effect="adds"),
         NotCovered(flag="--image-model", what="the image model", effect="adds"),
@@ -36,8 +36,8 @@ _NOT_COVERED: Mapping[str, NotCovered] = {
 
 def server_of(command: Command) -> str:
     """The server that a command starts."""
-    found = find.server_of([*command.program, *command.words])
-    return found[0] if found else find.SERVERS[0]
+    server = find.server_of([*command.program, *command.words])
+    return server[0] if server else find.SERVERS[0]
 
 
 def words_of(command: Command) -> Words:
@@ -58,7 +58,7 @@ def read_command(command: Command) -> Command:
         model=str(read.values.get("--model") or read.values.get("--embedding-model") or ""),
         settings=settings,
         faults=tuple(problems),
-        not_covered=tuple(one.flag for one in missing(read.values)),
+        not_covered=tuple(option.flag for option in missing(read.values)),
     )
 
 

@@ -69,8 +69,8 @@ class Mlx:
         """The arguments of `mlx_lm.server` or `mlx_vlm.server`."""
         from planner.engines.mlx.find import server_of
 
-        found = server_of(words)
-        return found[1] if found else None
+        server = server_of(words)
+        return server[1] if server else None
 
     def read_command(self, command: Command) -> Command | Unanswered:
         """A command with its settings and its model."""

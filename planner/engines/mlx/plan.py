@@ -89,14 +89,14 @@ def _longest(ask: MlxAsk, kv_bits: int) -> int:
 def _chosen(ask: MlxAsk) -> tuple[int, int]:
     """16-bit cache before 8-bit: a quantized cache stops mlx-lm's batching."""
     limit = ask.model.max_position_embeddings
-    found = (ask.context or 1, 16)
+    choice = (ask.context or 1, 16)
     for kv_bits in (ask.kv_bits,) if ask.kv_bits else (16, 8):
         fitting = _longest(ask, kv_bits)
         wanted = ask.context or (min(fitting, POOLING_CONTEXT) if ask.model.pooling else fitting) or min(4096, limit)
-        found = (wanted, kv_bits)
+        choice = (wanted, kv_bits)
         if wanted <= fitting and (ask.context or ask.model.pooling or wanted >= min(USEFUL_CONTEXT, limit)):
             break
-    return found
+    return choice
 
 
 def _plan(ask: MlxAsk, context: int, kv_bits: int) -> Plan:
@@ -184,43 +184,43 @@ def _service(ask: MlxAsk, context: int, kv_bits: int, lines: tuple[Line, ...], a
 
 
 def _warnings(ask: MlxAsk, plan: Plan) -> tuple[Warn, ...]:
-    found = [Warn(code="mlx-unbounded", message="no flag of the MLX servers bounds the context: a longer conversation than planned takes more memory")]
+    warns = [Warn(code="mlx-unbounded", message="no flag of the MLX servers bounds the context: a longer conversation than planned takes more memory")]
     if ask.model.has_state:
-        found.append(
+        warns.append(
             Warn(code="mlx-state", message="prefill of models with recurrent state takes more than was measured for others (23.5 GB of granite-4.0-h-small)")
         )
     if plan.verdict is Verdict.TIGHT:
-        found.append(Warn(code="tight", message="fits what newer macOS lets the GPU wire, not what older versions do; see sysctl iogpu.wired_limit_mb"))
+        warns.append(Warn(code="tight", message="fits what newer macOS lets the GPU wire, not what older versions do; see sysctl iogpu.wired_limit_mb"))
     if ask.is_guessed_repo:
-        found.append(Warn(code="mlx-repo", message=f"{ask.repo} follows mlx-community's naming; if it is not there, mlx_lm.convert makes it"))
+        warns.append(Warn(code="mlx-repo", message=f"{ask.repo} follows mlx-community's naming; if it is not there, mlx_lm.convert makes it"))
     if ask.model.pooling:
-        found.append(Warn(code="mlx-embedding", message="mlx-vlm's /v1/embeddings was tried with a tiny model only, on Linux"))
-    return tuple(found)
+        warns.append(Warn(code="mlx-embedding", message="mlx-vlm's /v1/embeddings was tried with a tiny model only, on Linux"))
+    return tuple(warns)
 
 
 def _alternatives(ask: MlxAsk, context: int, kv_bits: int) -> tuple[Alternative, ...]:
     """Changes that fit, least effort first, each checked."""
-    found = []
+    changes = []
     needed = ceil_div(sum(part.high_bytes for part in _lines(ask, context, kv_bits)) + ask.group.taken_bytes, MIB)
     if ask.wired_limit_mb is None and needed * MIB <= ask.group.gpu.memory_bytes - mlx.SYSTEM_BYTES:
         words = f"let the GPU wire {needed * MIB / GIB:.1f} GiB: sudo sysctl iogpu.wired_limit_mb={needed}"
-        found.append(sure(words, (("wired_limit_mb", needed),)))
-    found += _smaller_wishes(ask, context, kv_bits)
+        changes.append(sure(words, (("wired_limit_mb", needed),)))
+    changes += _smaller_wishes(ask, context, kv_bits)
     lighter = [form for name in ("8bit", "6bit", "4bit", "3bit") if (form := mlx.read_format(name)).bits < ask.form.bits]
     if fitting := next((form for form in lighter if _fits(replace(ask, form=form), context, kv_bits)), None):
-        return (*found, sure(f"{fitting.name} weights", (("quantization", fitting.name),)))
+        return (*changes, sure(f"{fitting.name} weights", (("quantization", fitting.name),)))
     for form in lighter[-2:-1]:  # 4 bits: what most people run
         both = _smaller_wishes(replace(ask, form=form), context, kv_bits)
-        found += [sure(f"{form.name} weights, with {each.change}", (("quantization", form.name), *each.changed)) for each in both]
-    return tuple(found)
+        changes += [sure(f"{form.name} weights, with {change.change}", (("quantization", form.name), *change.changed)) for change in both]
+    return tuple(changes)
 
 
 def _smaller_wishes(ask: MlxAsk, context: int, kv_bits: int) -> list[Alternative]:
     """Fewer users with the same context, and a shorter context for the same users."""
-    found = []
+    changes = []
     if ask.users > 1 and (fewer := largest(ask.users - 1, lambda users: _fits(replace(ask, users=max(1, users)), context, kv_bits))):
-        found.append(sure("one user" if fewer == 1 else f"{fewer} users at full length", (("users", fewer),)))
+        changes.append(sure("one user" if fewer == 1 else f"{fewer} users at full length", (("users", fewer),)))
     fitting = _longest(ask, ask.kv_bits or 8)
     if LEAST_OFFERED <= fitting < context:
-        found.append(sure(f"a context of {tokens(fitting)}", (("context", fitting),)))
-    return found
+        changes.append(sure(f"a context of {tokens(fitting)}", (("context", fitting),)))
+    return changes
