@@ -42,9 +42,13 @@ class OptionJson(TypedDict):
     max_model_len: int
     max_num_seqs: int
     grade: Grade
-    cautious: HeldJson
+    conservative: HeldJson
     expected: HeldJson
+    optimistic: HeldJson
+    cautious: HeldJson
+    """As `conservative`, which replaces it; it goes with schema 3."""
     hopeful: HeldJson
+    """As `optimistic`, which replaces it; it goes with schema 3."""
     argv: list[str]
 
 
@@ -79,6 +83,7 @@ def _held(option: Capacity, held: Held) -> HeldJson:
 
 def _option(option: Capacity) -> OptionJson:
     config = option.plan.config
+    conservative, optimistic = _held(option, option.conservative), _held(option, option.optimistic)
     return {
         "gpus": option.gpus,
         "replicas": option.replicas,
@@ -87,9 +92,11 @@ def _option(option: Capacity) -> OptionJson:
         "max_model_len": config.max_model_len,
         "max_num_seqs": config.max_num_seqs,
         "grade": option.grade,
-        "cautious": _held(option, option.conservative),
+        "conservative": conservative,
         "expected": _held(option, option.expected),
-        "hopeful": _held(option, option.optimistic),
+        "optimistic": optimistic,
+        "cautious": conservative,
+        "hopeful": optimistic,
         "argv": list(option.plan.argv),
     }
 

@@ -181,7 +181,8 @@ def test_how_many_gpus_a_load_needs(tmp_path):
     first = found["options"][0]
     assert done.returncode == 0
     assert first["gpus"] == min(option["gpus"] for option in found["options"]) > 8
-    assert first["cautious"]["requests_per_s"] >= 20
+    assert first["conservative"]["requests_per_s"] >= 20
+    assert (first["cautious"], first["hopeful"]) == (first["conservative"], first["optimistic"])  # version 1's names
 
 
 @pytest.mark.parametrize(
