@@ -294,7 +294,7 @@ def test_a_mac_without_its_size_is_refused_everywhere(words, tmp_path):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        *((name, "`plan list gpus` names all") for name in ("RX 7900 XTX", "strix-halo", "rtx3050", "arc b580", "m4-ultra", "gtx 1080", "H800", "xyz")),
+        *((name, "`plan list gpus` names all") for name in ("Vega 64", "strix-halo", "rtx3050", "arc b580", "m4-ultra", "gtx 1080", "gaudi 3", "xyz")),
         *((name, "laptop GPUs are not") for name in ("rtx 4090 laptop", "NVIDIA GeForce RTX 5090 Laptop GPU", "RTX 3070 Mobile", "RTX 2080 Max-Q")),
         *(
             (name, f"did you mean {meant}")
