@@ -114,7 +114,7 @@ def _fp8(config: Config) -> Quantization:
         if target is Target.EXPERTS:
             skipped = any(s in name for name in expert_names for s in spellings(names[0]))
             return BF16 if skipped else experts
-        return BF16 if listed(names, skipped_linear) else linear
+        return BF16 if ignored and listed(names, skipped_linear) else linear
 
     return Quantization("fp8", lookup, linear, attention_scales=scalars(4, 16))
 
@@ -144,7 +144,7 @@ def _awq(config: Config) -> Quantization:
     def lookup(names: Sequence[str], target: Target) -> Storage:
         if target is Target.HEAD and not head_quantized:
             return BF16
-        skipped = listed(names, lambda s: any(part in s for part in skip))
+        skipped = bool(skip) and listed(names, lambda s: any(part in s for part in skip))
         return BF16 if skipped else storage
 
     return Quantization("auto_awq", lookup, storage)
@@ -163,7 +163,7 @@ def _gptq(config: Config) -> Quantization:
     def lookup(names: Sequence[str], target: Target) -> Storage:
         if target is Target.HEAD and not config.flag("lm_head", default=False):
             return BF16
-        skipped = listed(names, lambda s: any(re.match(rule[2:], s) for rule in rules))
+        skipped = bool(rules) and listed(names, lambda s: any(re.match(rule[2:], s) for rule in rules))
         return BF16 if skipped else experts if target is Target.EXPERTS else storage
 
     return Quantization("auto_gptq", lookup, storage)

@@ -17,13 +17,21 @@ else:
 
     _PLAIN = 24  # objects of a class that are made without compiling: most classes make fewer in one run
     _POST = "__post_init__"
+    _SPECIAL = ("ClassVar", "InitVar", "KW_ONLY")  # annotations that make no field, or none like the others
 
     def dataclass(cls=None, /, *, frozen=False, slots=False, kw_only=False, eq=True):
         """A dataclass whose methods are made when they are needed; of the standard one's options those that are used here."""
 
         def make(plain):
             own = frozenset(vars(plain))
+            types = _plain_types(plain)
+            if types:
+                plain.__annotations__ = dict.fromkeys(types, object)  # the standard library looks into each text three times, for what is special
             made = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots, kw_only=kw_only)(plain)
+            if types:
+                made.__annotations__ = types
+            for field in dataclasses.fields(made):
+                field.type = types.get(field.name, field.type)
             made.__init__ = _lazy_init(made)
             _keep(made, own, __repr__=_repr)
             if eq:
@@ -34,6 +42,12 @@ else:
             return made
 
         return make if cls is None else make(cls)
+
+    def _plain_types(plain):
+        """The annotations of a class all of whose fields are like the others; nothing of another."""
+        types = vars(plain).get("__annotations__", {})
+        text = " ".join(map(str, types.values()))
+        return {} if any(special in text for special in _SPECIAL) else types
 
     def _keep(made, own, **methods):
         """Give a class the methods that it does not define itself."""

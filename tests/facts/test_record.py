@@ -13,6 +13,13 @@ from planner.facts.hardware import GpuSpec
 from planner.facts.record import dataclass
 
 
+def with_text_types(decorator):
+    """A class whose annotations are texts, one of them special: `from __future__ import annotations`, which the program has everywhere."""
+    body = {"__annotations__": {"size": "int", "limit": "ClassVar[int]", "name": "str"}, "limit": 3, "name": "n", "__module__": "planner.facts.deployment"}
+    plain = {"__annotations__": {"size": "int", "name": "str | None"}, "name": None}
+    return [decorator(frozen=True, slots=True)(type("Texts", (), dict(names))) for names in (body, plain)]
+
+
 def shapes(decorator):
     """One class of each kind that the program has, made by a decorator."""
 
@@ -74,7 +81,8 @@ def outcome(act):
         lambda kind: kind(nothing=1),
         lambda kind: kind(name="a", nothing=1),
         lambda kind: kind(value=7),
-        lambda kind: [field.name for field in dataclasses.fields(kind)],
+        lambda kind: [(field.name, field.type, field.kw_only) for field in dataclasses.fields(kind)],
+        lambda kind: kind.__annotations__,
         lambda kind: dataclasses.asdict(kind(name="a")),
         lambda kind: dataclasses.replace(kind(name="a"), name="b"),
         lambda kind: dataclasses.replace(kind(1), right="b"),
@@ -95,6 +103,13 @@ def outcome(act):
 def test_whatever_one_does_the_other_does(kind, act):
     for _ in range(30):  # before `__init__` is compiled, and after
         assert outcome(lambda: act(OURS[kind])) == outcome(lambda: act(THEIRS[kind]))
+
+
+def test_annotations_that_are_texts_stay_so():
+    for ours, theirs in zip(with_text_types(dataclass), with_text_types(dataclasses.dataclass), strict=True):
+        assert [(field.name, field.type) for field in dataclasses.fields(ours)] == [(field.name, field.type) for field in dataclasses.fields(theirs)]
+        assert ours.__annotations__ == theirs.__annotations__
+        assert repr(ours(size=1)) == repr(theirs(size=1))
 
 
 @given(st.integers(), st.text())
