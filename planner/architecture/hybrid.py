@@ -13,7 +13,7 @@ from planner.architecture.moe import qwen_moe_mlp
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, full_attention, layer_types, two_norms
 from planner.errors import PlannerError
 from planner.facts.attention import RecurrentState
-from planner.facts.modules import Axis, Module, Role, Split, Tensor, TensorRole
+from planner.facts.modules import Axis, Linear, Module, Role, Split, Tensor, TensorRole
 from planner.facts.storage import ROUTER
 from planner.units import round_up
 
@@ -28,8 +28,22 @@ def state_bits(config: Config, default: str) -> int:
     return _DTYPE_BITS[name]
 
 
+# methods whose kernels take no projection as narrow as a rank's share of b and a: Qwen3.5's is then whole on every rank
+# (gdn/qwen_gdn_linear_attn.py maybe_disable_tp)
+_WHOLE_BA = ("auto_awq", "auto_gptq", "inc")
+
+
 def qwen_next(config: Config, dims: Dims) -> LayerBuilder:
-    """Qwen3-Next and Qwen3.5: three gated delta net layers, then one gated full attention layer."""
+    """Qwen3-Next: three gated delta net layers, then one gated full attention layer; the checkpoint has q, k, v, z and b, a fused."""
+    return _delta_hybrid(config, dims, interleaved=True)
+
+
+def qwen35(config: Config, dims: Dims) -> LayerBuilder:
+    """Qwen3.5 to 3.8: the same with projections of their own."""
+    return _delta_hybrid(config, dims, interleaved=False)
+
+
+def _delta_hybrid(config: Config, dims: Dims, *, interleaved: bool) -> LayerBuilder:
     key_heads, value_heads = config.integer("linear_num_key_heads"), config.integer("linear_num_value_heads")
     key_dim, value_dim = config.integer("linear_key_head_dim"), config.integer("linear_value_head_dim")
     kernel = config.integer("linear_conv_kernel_dim", default=4)
@@ -45,12 +59,18 @@ def qwen_next(config: Config, dims: Dims) -> LayerBuilder:
         checkpoint_alignment=64,  # the delta rule's chunk, on Hopper and Blackwell (gdn/qwen_gdn_linear_attn.py:748)
     )
 
+    def narrow(scope: Scope) -> Linear:
+        split = Split.WHOLE if not interleaved and scope.quantization.name in _WHOLE_BA else Split.TP
+        outputs = [Axis(2 * value_heads, split)] if interleaved else [Axis(value_heads, split)] * 2
+        parts = ("in_proj_ba",) if interleaved else ("in_proj_b", "in_proj_a")
+        return scope.linear("linear_attn.in_proj_ba", Axis(dims.hidden), outputs, parts=parts, role=Role.MIXER)
+
     def delta_net(scope: Scope) -> list[Module]:
         fused = scope.linear(
             "linear_attn.in_proj_qkvz",
             Axis(dims.hidden),
             [Axis(size, Split.TP) for size in (keys, keys, values, values)],
-            parts=("in_proj_qkv", "in_proj_z"),
+            parts=("in_proj_qkvz",) if interleaved else ("in_proj_qkv", "in_proj_z"),
             role=Role.DELTA,
         )
         return [
@@ -58,7 +78,7 @@ def qwen_next(config: Config, dims: Dims) -> LayerBuilder:
             Tensor(name="linear_attn.A_log", axes=(Axis(value_heads, Split.TP),), bits=32),
             Tensor(name="linear_attn.conv1d", axes=(convolution, Axis(kernel))),
             fused,
-            scope.linear("linear_attn.in_proj_ba", Axis(dims.hidden), [Axis(value_heads, Split.TP)] * 2, parts=("in_proj_b", "in_proj_a"), role=Role.MIXER),
+            narrow(scope),
             *norm("linear_attn.norm", value_dim),
             scope.row("linear_attn.out_proj", values, dims.hidden, role=Role.MIXER),
         ]

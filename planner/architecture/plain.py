@@ -26,6 +26,7 @@ class Shape:
     norm_bias: bool = False
     gated: bool = True
     bias: bool = False
+    always: bool = False  # the biases are there whatever the config says
     head_norms: bool = False  # of queries and keys, a weight for each dimension of a head
     whole_norms: bool = False  # of queries and keys, a weight for each dimension of all heads, on every rank
     activation: int = 0  # parameters of the activation itself
@@ -36,9 +37,11 @@ def shaped(shape: Shape) -> Callable[[Config, Dims], LayerBuilder]:
     """A decoder of that shape."""
 
     def bind(config: Config, dims: Dims) -> LayerBuilder:
-        bias = config.flag("attention_bias", "use_bias", "qkv_bias", "use_qkv_bias", default=shape.bias)
-        out_bias = config.flag("attention_bias", "use_bias", default=shape.bias)
-        mlp_bias = config.flag("mlp_bias", "use_bias", default=shape.bias)
+        def biased(*keys: str) -> bool:
+            return shape.bias if shape.always else config.flag(*keys, default=shape.bias)
+
+        bias = biased("attention_bias", "use_bias", "qkv_bias", "use_qkv_bias")
+        out_bias, mlp_bias = biased("attention_bias", "use_bias"), biased("mlp_bias", "use_bias")
         window = default_window(config, None)
         types = layer_types(config, dims, shape.every if window else 0)
 
@@ -80,7 +83,7 @@ APERTUS = Shape(gated=False, norms=("attention_layernorm", "feedforward_layernor
 NEMOTRON = Shape(gated=False, norm_bias=True)
 STABLELM = Shape(norm_bias=True)
 STARCODER2 = Shape(gated=False, norm_bias=True, bias=True)
-PHI = Shape(gated=False, norms=("input_layernorm",), norm_bias=True, bias=True)
+PHI = Shape(gated=False, norms=("input_layernorm",), norm_bias=True, bias=True, always=True)
 
 
 def final_bias(scope: Scope, dims: Dims) -> list[Module]:

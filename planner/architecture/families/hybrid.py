@@ -9,7 +9,7 @@ from planner.architecture import hybrid, kimi_linear, mamba, rope
 from planner.architecture.family import ALL_ENDS, EMBEDDING, Family
 
 QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=rope.QUARTER, whole_stages=frozenset({"embedding", "head"}), name="qwen")
-QWEN35 = Family(layers=hybrid.qwen_next, rope=rope.QUARTER, whole_stages=EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen")
+QWEN35 = Family(layers=hybrid.qwen35, rope=rope.QUARTER, whole_stages=EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen")
 KIMI_LINEAR = Family(
     layers=kimi_linear.kimi_linear,
     more={"norm": kimi_linear.residual_end},
