@@ -31,6 +31,8 @@ class Heads:
     norms: str = ""  # of queries and keys: "head" a weight a dimension of one head, "whole" of all heads, "split" with the heads
     norms_key: str = ""  # the flag that says whether there are any
     gate: str = ""  # key of the gate's kind in the config: per head, or per dimension of every head
+    gated: str = ""  # the gate's kind where the class decides: "per-head" or "per-element"
+    gate_bias: bool = False  # a bias a head
     sinks: bool = False
     window: int | None = None
     every: int = 0  # one layer in so many attends to everything: the last of them, or the first
@@ -56,10 +58,12 @@ class Heads:
             modules += self._norms(dims, heads)
         if self.sinks:
             modules.append(Tensor(name="self_attn.sinks", axes=(Axis(heads, Split.TP),), role=TensorRole.ADDEND))
-        kind = config.data.get(self.gate) if self.gate else None
+        kind = self.gated or (config.data.get(self.gate) if self.gate else None)
         if kind:
             width = heads if kind is True or kind == "per-head" else heads * dims.head_dim
             modules.append(scope.column("self_attn.g_proj", dims.hidden, (width,), role=Role.PROJECTION))
+        if self.gate_bias:
+            modules.append(Tensor(name="self_attn.gate_bias", axes=(Axis(heads, Split.TP),), role=TensorRole.ADDEND))
         return modules
 
     def _norms(self, dims: Dims, heads: int) -> list[Module]:

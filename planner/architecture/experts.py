@@ -5,6 +5,8 @@ Source: vllm/model_executor/models/{afmoe,exaone_moe,phimoe,bailing_moe,step3p5,
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from planner.architecture.blocks import Scope, correction_bias, gate, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.moe import routed_or_dense
@@ -12,7 +14,7 @@ from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modul
 from planner.errors import PlannerError
 from planner.facts.attention import Attention
 from planner.facts.modules import Axis, Module, Role, Split, Tensor, TensorRole
-from planner.facts.storage import BF16, FP32
+from planner.facts.storage import BF16, FP32, Storage
 
 _SPARSE = "sparse"
 
@@ -116,23 +118,28 @@ def hunyuan_moe(config: Config, dims: Dims) -> LayerBuilder:
     return build
 
 
+def bailing_mlp(scope: Scope, dims: Dims, index: int, *, router: Storage | None = None) -> list[Module]:
+    """The MLP of one layer of Ling and Ring: dense in the first layers, then experts with shared ones; the router as `router_dtype` says, or `router`."""
+    config = scope.config
+    bias, width = config.flag("use_bias", default=False), config.integer("moe_intermediate_size")
+    if index < config.integer("first_k_dense_replace", default=0, low=0):
+        return scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=bias)
+    shared = config.integer("num_shared_experts", default=0, low=0)
+    shared_width = config.integer("moe_shared_expert_intermediate_size", default=width) * shared
+    stored = FP32 if config.text("router_dtype", default="") == "fp32" else router or BF16
+    experts = config.integer("num_experts")
+    return [
+        gate("mlp.gate", experts, dims.hidden, storage=stored),
+        *([correction_bias("mlp.gate.expert_bias", experts)] if config.flag("moe_router_enable_expert_bias", default=False) else []),
+        *(scope.gated_mlp("mlp.shared_experts", dims.hidden, shared_width, bias=bias) if shared else []),
+        scope.experts("mlp.experts", experts, dims.hidden, width),
+    ]
+
+
 def bailing_moe(config: Config, dims: Dims) -> LayerBuilder:
     """Ling and Ring: fused query_key_value, optional norms of q and k (layer norms unless `use_rmsnorm`), shared experts."""
     bias, qkv_bias = config.flag("use_bias", default=False), config.flag("use_qkv_bias", default=False)
     qk_norm, plain_norm = config.flag("use_qk_norm", default=False), config.flag("use_rmsnorm", default=False)
-    dense, width = config.integer("first_k_dense_replace", default=0, low=0), config.integer("moe_intermediate_size")
-    router = FP32 if config.text("router_dtype", default="") == "fp32" else BF16
-    shared = config.integer("num_shared_experts", default=0, low=0)
-    shared_width = config.integer("moe_shared_expert_intermediate_size", default=width) * shared
-
-    def experts_mlp(scope: Scope) -> list[Module]:
-        experts = config.integer("num_experts")
-        return [
-            gate("mlp.gate", experts, dims.hidden, storage=router),
-            *([correction_bias("mlp.gate.expert_bias", experts)] if config.flag("moe_router_enable_expert_bias", default=False) else []),
-            *(scope.gated_mlp("mlp.shared_experts", dims.hidden, shared_width, bias=bias) if shared else []),
-            scope.experts("mlp.experts", experts, dims.hidden, width),
-        ]
 
     def build(scope: Scope, index: int) -> Layer:
         fused = scope.qkv("attention.query_key_value", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=bias or qkv_bias, parts=("query_key_value",))
@@ -141,7 +148,7 @@ def bailing_moe(config: Config, dims: Dims) -> LayerBuilder:
             fused,
             scope.row("attention.dense", dims.heads * dims.head_dim, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
             *(module for pair in norms for module in pair),
-            *(scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=bias) if index < dense else experts_mlp(scope)),
+            *bailing_mlp(scope, dims, index),
             *two_norms(dims),
         ]
         return Layer(tuple(modules), (full_attention(dims),))
@@ -181,6 +188,34 @@ def step3p5(config: Config, dims: Dims) -> LayerBuilder:
             modules += scope.gated_mlp("mlp", dims.hidden, dims.intermediate)
         attention: Attention = sliding_window(dims, window) if windowed and window else full_attention(dims)
         return Layer((*modules, *two_norms(dims)), (attention,))
+
+    return build
+
+
+def step3_text(config: Config, dims: Dims) -> LayerBuilder:
+    """Step 3: queries through a narrow shared projection that every rank holds whole, one key-value head."""
+    narrow, experts = config.integer("share_q_dim", default=dims.head_dim), config.integer("moe_num_experts")
+    heads = replace(dims, kv_heads=1)
+    listed = isinstance(config.data.get("moe_layers_enum"), list)
+    sparse = set(config.integers("moe_layers_enum")) if listed else _step_layers(config, dims)
+
+    def build(scope: Scope, index: int) -> Layer:
+        modules: list[Module] = [
+            scope.replicated("self_attn.qkv_proj", dims.hidden, (narrow + 2 * dims.head_dim,), parts=("q_proj", "k_proj", "v_proj"), role=Role.QKV),
+            *norm("self_attn.inter_norm", narrow),
+            scope.column("self_attn.wq", narrow, (dims.heads * dims.head_dim,), role=Role.QUERY),
+            scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden, role=Role.ATTENTION_OUTPUT),
+            *scope.attention_scales(),
+        ]
+        if index in sparse:
+            modules += [
+                gate("moe.gate", experts, dims.hidden),
+                scope.experts("moe.experts", experts, dims.hidden, config.integer("moe_intermediate_size")),
+                *scope.gated_mlp("share_expert", dims.hidden, config.integer("share_expert_dim")),
+            ]
+        else:
+            modules += scope.gated_mlp("mlp", dims.hidden, dims.intermediate)
+        return Layer((*modules, *two_norms(dims)), (full_attention(heads),))
 
     return build
 

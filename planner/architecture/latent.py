@@ -46,19 +46,27 @@ def indexer_modules(scope: Scope, config: Config, dims: Dims) -> list[Module]:
     ]
 
 
-def deepseek(*, router: Storage = BF16) -> Callable[[Config, Dims], LayerBuilder]:
-    """DeepSeek V2/V3 and everything built on them; `router` is how its weights are stored."""
+def deepseek(
+    *,
+    router: Storage = BF16,
+    more_norms: tuple[str, ...] = (),
+    experts_key: str = "n_routed_experts",
+    shared_key: str = "n_shared_experts",
+    correction_key: str = "",
+) -> Callable[[Config, Dims], LayerBuilder]:
+    """DeepSeek V2/V3 and everything built on them; `router` is how its weights are stored, `correction_key` the flag of its bias, else `topk_method`."""
 
     def bind(config: Config, dims: Dims) -> LayerBuilder:
         if not any(config.integer(key, default=1, low=0) for key in ("qk_nope_head_dim", "qk_rope_head_dim")):
             return deepseek_moe(config, dims)  # deepseek_v2.py use_mha: DeepSeek-OCR, the smallest DeepSeek-VL2
-        experts = config.integer("n_routed_experts", default=0, low=0)
+        experts = config.integer(experts_key, default=0, low=0)
         dense = config.integer("first_k_dense_replace", default=0, low=0)
         frequency = config.integer("moe_layer_freq", default=1)
+        kinds = [] if config.has("first_k_dense_replace") else config.texts("mlp_layer_types")
         sparse = config.has("index_topk")
         indexed = set(indexer_layers(config, dims)) if sparse else set()
         latent = LatentAttention(latent_dim=config.integer("kv_lora_rank"), rope_dim=config.integer("qk_rope_head_dim"), sparse=sparse)
-        correction = config.text("topk_method", default="") == "noaux_tc"
+        correction = config.flag(correction_key, default=True) if correction_key else config.text("topk_method", default="") == "noaux_tc"
 
         def build(scope: Scope, index: int) -> Layer:
             modules = latent_modules(scope, config, dims)
@@ -66,9 +74,11 @@ def deepseek(*, router: Storage = BF16) -> Callable[[Config, Dims], LayerBuilder
             if index in indexed:
                 modules.extend(indexer_modules(scope, config, dims))
                 attention = (indexer_cache(config), latent)
-            routed = bool(experts) and index >= dense and index % frequency == 0
-            modules += routed_or_dense(scope, dims, routed=routed, router=router, correction=correction)
-            modules.extend(two_norms(dims))
+            routed = kinds[index] == "sparse" if index < len(kinds) else index >= dense and index % frequency == 0
+            modules += routed_or_dense(
+                scope, dims, routed=routed and bool(experts), router=router, correction=correction, experts=experts_key, shared=shared_key
+            )
+            modules.extend([*two_norms(dims), *(m for name in more_norms for m in norm(name, dims.hidden))])
             return Layer(tuple(modules), attention)
 
         return build

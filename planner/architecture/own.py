@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from planner.architecture.blocks import Scope, norm
 from planner.architecture.config import Config
-from planner.architecture.text import Dims, Layer, LayerBuilder, two_norms
+from planner.architecture.text import Dims, Layer, LayerBuilder, llama, sliding_window, two_norms
 from planner.errors import PlannerError
 from planner.facts.attention import FullAttention
 from planner.facts.modules import Module, Role
@@ -91,5 +91,24 @@ def falcon(config: Config, dims: Dims) -> LayerBuilder:
             *(module for name in norms for module in norm(name, dims.hidden, bias=True)),
         ]
         return Layer(tuple(modules), (FullAttention(kv_heads=kv_heads, head_dim=dims.head_dim, head_dim_v=dims.head_dim),))
+
+    return build
+
+
+def plamo_head(scope: Scope, dims: Dims) -> list[Module]:
+    """PLaMo's output head, padded to twice as many words as its embedding."""
+    return [scope.head(round_up(dims.vocab, 128), dims.hidden)]
+
+
+def loop_coder(config: Config, dims: Dims) -> LayerBuilder:
+    """IQuest LoopCoder: Llama's layers run several times; each further run keeps a short window of its own and weighs it by a gate."""
+    inner = llama()(config, dims)
+    loops, window = config.integer("loop_num", default=2, high=64), config.integer("loop_window_size", default=64)
+    windows = (sliding_window(dims, window),) * (loops - 1)
+
+    def build(scope: Scope, index: int) -> Layer:
+        layer = inner(scope, index)
+        gate = scope.column("gate_projections.gate_proj", dims.head_dim, (dims.heads,), bias=True, role=Role.PROJECTION)
+        return Layer((*layer.modules, gate), (*layer.attention, *windows))
 
     return build

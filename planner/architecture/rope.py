@@ -5,6 +5,7 @@ Source: vllm/model_executor/layers/rotary_embedding/ (0.33): length and dtype by
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from planner.architecture.blocks import rope_cache
@@ -86,6 +87,11 @@ def rotary_dim_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
 def mimo_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
     """MiMo: one table for the windows, one for full attention."""
     return rope_tables(config, dims) * 2
+
+
+def exact(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    """One table in 32 bits."""
+    return tuple(replace(table, bits=32) for table in rope_tables(config, dims))
 
 
 def laguna_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:

@@ -31,6 +31,7 @@ NAMES = {
         MiniCPMForCausalLM OrionForCausalLM ApertusForCausalLM FalconForCausalLM NemotronForCausalLM StableLmForCausalLM Starcoder2ForCausalLM
         PhiForCausalLM GPTNeoXForCausalLM ArceeForCausalLM HeliumForCausalLM HunYuanDenseV1ForCausalLM OlmoForCausalLM Olmo2ForCausalLM
         Olmo3ForCausalLM TeleChat3ForCausalLM TeleChat2ForCausalLM TeleFLMForCausalLM GraniteSWAForCausalLM Jais2ForCausalLM VaultGemmaForCausalLM
+        PanguEmbeddedForCausalLM Plamo3ForCausalLM Rnj1ForCausalLM Step1ForCausalLM MuseGlimmerForCausalLM IQuestLoopCoderForCausalLM
     """,
     "images": """
         Mistral3ForConditionalGeneration Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration Qwen3VLForConditionalGeneration
@@ -66,7 +67,8 @@ NAMES = {
         MixtralForCausalLM GptOssForCausalLM Llama4ForCausalLM Glm4MoeForCausalLM MiniMaxM2ForCausalLM MiniMaxM3SparseForCausalLM
         MiMoV2FlashForCausalLM AfmoeForCausalLM ExaoneMoeForCausalLM ExaoneMoEForCausalLM PhiMoEForCausalLM HunYuanMoEV1ForCausalLM
         FlexOlmoForCausalLM BailingMoeForCausalLM BailingMoeV2ForCausalLM Step3p5ForCausalLM DeepseekForCausalLM GraniteMoeSWAForCausalLM
-        MellumForCausalLM Kolibri1ForCausalLM Cohere2MoeForCausalLM LagunaForCausalLM HYV3ForCausalLM
+        MellumForCausalLM Kolibri1ForCausalLM Cohere2MoeForCausalLM LagunaForCausalLM HYV3ForCausalLM MiMoV2ForCausalLM SarvamMoEForCausalLM
+        Param2MoEForCausalLM BeamForCausalLM Step3TextForCausalLM
     """,
     "pooling": """
         LlamaModel MistralModel Qwen2Model Gemma2Model DeepseekV3BidirectionalModel LlamaBidirectionalModel
@@ -81,11 +83,11 @@ NAMES = {
     "hybrid": """
         Qwen3NextForCausalLM Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM GraniteMoeHybridForCausalLM Lfm2ForCausalLM Lfm2MoeForCausalLM
         FalconH1ForCausalLM KimiLinearForCausalLM NemotronHForCausalLM MambaForCausalLM FalconMambaForCausalLM Mamba2ForCausalLM JambaForCausalLM
-        Zamba2ForCausalLM NemotronHPuzzleForCausalLM
+        Zamba2ForCausalLM NemotronHPuzzleForCausalLM OlmoHybridForCausalLM BailingMoeV2_5ForCausalLM
     """,
     "latent": """
         DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM DeepseekV4ForCausalLM GlmMoeDsaForCausalLM Glm4MoeLiteForCausalLM
-        LongcatFlashForCausalLM MistralLarge3ForCausalLM MiniCPM3ForCausalLM
+        LongcatFlashForCausalLM MistralLarge3ForCausalLM MiniCPM3ForCausalLM AXK1ForCausalLM PanguUltraMoEForCausalLM SarvamMLAForCausalLM
     """,
 }
 

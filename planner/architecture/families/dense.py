@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.architecture import own, plain, rope, text
-from planner.architecture.composed import Heads, decoder, down_biased, gated
+from planner.architecture.composed import FOUR, Heads, decoder, down_biased, gated
 from planner.architecture.family import ALL_ENDS, Family
 
 LLAMA = Family(layers=text.llama(), name="llama")
@@ -29,6 +29,7 @@ CHATGLM = Family(
     name="glm",
 )
 INTERNLM2 = replace(LLAMA, whole_stages=ALL_ENDS, name="internlm")
+MUSE = Heads(gated="per-element", every=4)
 GRANITE_SWA = Heads(sinks=True, window=128, every=4, first=True)
 
 
@@ -109,4 +110,17 @@ FAMILIES: Mapping[str, Family] = {
     "VaultGemmaForCausalLM": replace(
         _shaped(plain.VAULT_GEMMA, "gemma"), tied=True, defaults={"sliding_window": 4096, "num_key_value_heads": 4, "head_dim": 256}
     ),
+    "PanguEmbeddedForCausalLM": Family(layers=decoder(Heads(), gated()), renamed={"bias": "attention_bias", "qkv_bias": "attention_bias"}, name="pangu"),
+    "Plamo3ForCausalLM": Family(
+        layers=decoder(Heads(norms="head"), gated(), ("pre_mixer_norm", "post_mixer_norm", "pre_mlp_norm", "post_mlp_norm")),
+        head=False,
+        more={"head": own.plamo_head},
+        renamed={"window_size": "sliding_window"},
+        whole_stages=ALL_ENDS,
+        name="plamo",
+    ),
+    "Rnj1ForCausalLM": Family(layers=decoder(Heads(norms="head"), gated(), FOUR), tied=True, whole_stages=ALL_ENDS, name="rnj"),
+    "Step1ForCausalLM": Family(layers=decoder(Heads(), gated()), rope=rope.no_rope, renamed={"num_attention_groups": "num_key_value_heads"}, name="step"),
+    "MuseGlimmerForCausalLM": Family(layers=decoder(MUSE, gated(), FOUR), whole_stages=ALL_ENDS, name="muse"),
+    "IQuestLoopCoderForCausalLM": Family(layers=own.loop_coder, whole_stages=ALL_ENDS, pipeline=False, name="iquest"),
 }

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from planner.architecture import experts, minimax_m3, moe, plain, rope
-from planner.architecture.composed import TWO, Bank, Heads, decoder, routed
+from planner.architecture.composed import FOUR, TWO, Bank, Heads, decoder, routed
 from planner.architecture.families.dense import GRANITE_SWA
 from planner.architecture.family import ALL_ENDS, Family
 from planner.facts.storage import FP32
@@ -25,6 +26,10 @@ LAGUNA_BANK = Bank(correction=True, shared=("shared_expert_intermediate_size",),
 HUNYUAN_3 = Bank(width=("expert_hidden_dim",), router=FP32, correction=True, shared_count=("num_shared_experts",))
 HUNYUAN_V3 = Family(layers=decoder(Heads(norms="head", norms_key="qk_norm"), routed(HUNYUAN_3)), whole_stages=ALL_ENDS, name="hunyuan")
 LLAMA4 = Family(layers=moe.llama4, name="llama")
+MIMO_V2 = Family(layers=moe.mimo_v2, rope=rope.mimo_rope, name="mimo")
+SARVAM = replace(BAILING, defaults={"use_rmsnorm": True, "moe_router_enable_expert_bias": True}, name="sarvam")
+BEAM = Heads(norms="head", gated="per-element", gate_bias=True, window=4096)
+BEAM_BANK = Bank(router=FP32, correction=True)
 
 FAMILIES: Mapping[str, Family] = {
     "Ernie4_5_MoeForCausalLM": Family(layers=moe.ernie, tied=True, name="ernie"),
@@ -39,7 +44,7 @@ FAMILIES: Mapping[str, Family] = {
     "Glm4MoeForCausalLM": GLM4_MOE,
     "MiniMaxM2ForCausalLM": Family(layers=moe.minimax_m2, rope=rope.rotary_dim_rope, name="minimax"),
     "MiniMaxM3SparseForCausalLM": MINIMAX_M3,
-    "MiMoV2FlashForCausalLM": Family(layers=moe.mimo_v2, rope=rope.mimo_rope, name="mimo"),
+    "MiMoV2FlashForCausalLM": MIMO_V2,
     "AfmoeForCausalLM": Family(layers=experts.afmoe, defaults={"num_experts": 64, "moe_intermediate_size": 1408}, name="arcee"),
     "ExaoneMoeForCausalLM": EXAONE_MOE,
     "ExaoneMoEForCausalLM": EXAONE_MOE,
@@ -68,4 +73,9 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "LagunaForCausalLM": Family(layers=decoder(LAGUNA, routed(LAGUNA_BANK, dense_layers=1, dense_key="")), rope=rope.laguna_rope, name="laguna"),
     "HYV3ForCausalLM": HUNYUAN_V3,
+    "MiMoV2ForCausalLM": MIMO_V2,
+    "SarvamMoEForCausalLM": SARVAM,
+    "Param2MoEForCausalLM": replace(SARVAM, defaults={**SARVAM.defaults, "router_dtype": "fp32"}),
+    "BeamForCausalLM": Family(layers=decoder(BEAM, routed(BEAM_BANK, dense_key=""), FOUR), rope=rope.exact, name="beam"),
+    "Step3TextForCausalLM": Family(layers=experts.step3_text, renamed={"max_position_embedding": "max_position_embeddings"}, name="step"),
 }

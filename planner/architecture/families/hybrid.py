@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.architecture import hybrid, kimi_linear, mamba, rope
+from planner.architecture import hybrid, kimi_linear, linear, mamba, rope
 from planner.architecture.family import ALL_ENDS, EMBEDDING, Family
 
 QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=rope.QUARTER, whole_stages=frozenset({"embedding", "head"}), name="qwen")
@@ -38,4 +38,6 @@ FAMILIES: Mapping[str, Family] = {
     "JambaForCausalLM": JAMBA,
     "Zamba2ForCausalLM": Family(layers=mamba.zamba2, rope=mamba.zamba2_rope, tied=True, pipeline=False, adapted=mamba.zamba2_keys, name="zamba"),
     "NemotronHPuzzleForCausalLM": NEMOTRON_H,
+    "OlmoHybridForCausalLM": Family(layers=linear.olmo_hybrid, whole_stages=ALL_ENDS, name="olmo"),
+    "BailingMoeV2_5ForCausalLM": Family(layers=linear.bailing_linear, rope=linear.bailing_rope, name="ling"),
 }

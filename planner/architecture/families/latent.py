@@ -10,6 +10,7 @@ from planner.facts.storage import FP32
 
 DEEPSEEK = Family(layers=latent.deepseek(), rope=rope.latent_rope, name="deepseek")
 LONGCAT_KEYS = {"num_layers": "num_hidden_layers", "ffn_hidden_size": "intermediate_size", "expert_ffn_hidden_size": "moe_intermediate_size"}
+_PANGU_NORMS = ("pre_mlp_layernorm", "post_mlp_layernorm")
 
 FAMILIES: Mapping[str, Family] = {
     "DeepseekV2ForCausalLM": DEEPSEEK,
@@ -32,4 +33,15 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "MistralLarge3ForCausalLM": DEEPSEEK,
     "MiniCPM3ForCausalLM": Family(layers=own.minicpm3, rope=rope.latent_rope, tied=True, whole_stages=ALL_ENDS, name="minicpm"),
+    "AXK1ForCausalLM": Family(
+        layers=latent.deepseek(more_norms=("post_mlp_layernorm",)), rope=rope.latent_rope, defaults={"topk_method": "noaux_tc"}, name="skt"
+    ),
+    "PanguUltraMoEForCausalLM": Family(
+        layers=latent.deepseek(more_norms=_PANGU_NORMS, correction_key="router_enable_expert_bias"), rope=rope.latent_rope, name="pangu"
+    ),
+    "SarvamMLAForCausalLM": Family(
+        layers=latent.deepseek(experts_key="num_experts", shared_key="num_shared_experts", correction_key="moe_router_enable_expert_bias"),
+        rope=rope.latent_rope,
+        name="sarvam",
+    ),
 }
