@@ -56,8 +56,7 @@ NAMES = {
     "chat": """
         InternVLChatModel InternS1ForConditionalGeneration H2OVLChatModel SkyworkR1VChatModel NVLM_D Eagle2_5_VLForConditionalGeneration
         BeeForConditionalGeneration RForConditionalGeneration MiniCPMV MiniCPMO Phi3VForCausalLM KeyeForConditionalGeneration
-        KeyeVL1_5ForConditionalGeneration Ovis Ovis2_5 Ovis2_6ForCausalLM Ovis2_6_MoeForCausalLM GLM4VForCausalLM MolmoForCausalLM
-        Phi4MMForCausalLM
+        KeyeVL1_5ForConditionalGeneration Ovis Ovis2_5 Ovis2_6ForCausalLM Ovis2_6_MoeForCausalLM GLM4VForCausalLM MolmoForCausalLM Phi4MMForCausalLM
     """,
     "gemma": """
         GemmaForCausalLM Gemma2ForCausalLM Gemma3ForCausalLM Gemma3TextModel Gemma4ForCausalLM
