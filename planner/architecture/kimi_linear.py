@@ -40,7 +40,7 @@ def delta_attention(scope: Scope, linear: Config, dims: Dims) -> tuple[list[Modu
     state = RecurrentState(
         tensors=(
             Tensor(name="conv", axes=(Axis(kernel - 1), Axis(3 * width, Split.TP))),
-            Tensor(name="ssm", axes=(Axis(heads, Split.TP), Axis(head_dim), Axis(head_dim)), bits=32),
+            Tensor(name="kda", axes=(Axis(heads, Split.TP), Axis(head_dim), Axis(head_dim)), bits=32),
         ),
         checkpoint_alignment=16 if full_rank and linear.has("gate_lower_bound") else 0,  # FlashKDA exports them (kda_checkpoint.py)
     )

@@ -17,6 +17,7 @@ from planner.facts.modules import Axis, Experts, Linear, Module, Role, Split, Te
 from planner.facts.storage import FP32, ROUTER, Cut, Kernels, Plane, Storage
 from planner.units import ceil_div, round_up
 
+AS_MODEL = 16  # bits that stand for the model's dtype
 VOCAB_PADDING = 64  # vocab_parallel_embedding.py:36 DEFAULT_VOCAB_PADDING_SIZE
 
 
@@ -50,7 +51,7 @@ def axis_size(axis: Axis, tp: int) -> int:
 
 def tensor_bytes(tensor: Tensor, tp: int, dtype_bits: int) -> int:
     """Bytes of a plain parameter on one rank; 16 bits stand for the model's dtype."""
-    bits = dtype_bits if tensor.bits == 16 else tensor.bits
+    bits = dtype_bits if tensor.bits == AS_MODEL else tensor.bits
     return prod(axis_size(axis, tp) for axis in tensor.axes) * bits // 8
 
 
@@ -203,6 +204,17 @@ def _local_heads(kv_heads: int, tp: int) -> int:
     return max(1, kv_heads // tp)
 
 
-def state_bytes(state: RecurrentState, tp: int, dtype_bits: int) -> int:
-    """Bytes of one recurrent state on one rank."""
-    return sum(tensor_bytes(tensor, tp, dtype_bits) for tensor in state.tensors)
+def state_bytes(state: RecurrentState, tp: int, layout: CacheLayout) -> int:
+    """Bytes of one recurrent state on one rank (mamba_utils.py: without a width of its own the SSM's is the convolution's)."""
+    return sum(tensor_bytes(_as_asked(tensor, layout), tp, layout.dtype_bits) for tensor in state.tensors)
+
+
+def _as_asked(tensor: Tensor, layout: CacheLayout) -> Tensor:
+    if tensor.name == "ssm" and (layout.ssm_bits or (layout.conv_bits and tensor.bits == AS_MODEL)):
+        return _as_wide(tensor, layout.ssm_bits or layout.conv_bits)
+    return _as_wide(tensor, layout.conv_bits) if tensor.name == "conv" and layout.conv_bits else tensor
+
+
+def _as_wide(tensor: Tensor, bits: int) -> Tensor:
+    """The same of so many bits, whatever the model's dtype."""
+    return replace(tensor, axes=(*tensor.axes, Axis(bits // 8)), bits=8)

@@ -73,6 +73,6 @@ def _read(cache: Attention, layers: int, heads: int, tp: int, layout: CacheLayou
             per_token = layers * cache.entry_bytes // cache.tokens_per_entry
             return CacheRead(bytes_per_token=per_token, flops_per_pair=0, window=window(cache))
         case RecurrentState():
-            return CacheRead(bytes_per_token=0, flops_per_pair=0, fixed_bytes=2 * layers * state_bytes(cache, tp, layout.dtype_bits))
+            return CacheRead(bytes_per_token=0, flops_per_pair=0, fixed_bytes=2 * layers * state_bytes(cache, tp, layout))
         case _:
             assert_never(cache)

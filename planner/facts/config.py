@@ -63,3 +63,14 @@ class CacheLayout:
     bytes_per_token_head: int = 0
     latent_bytes: int = 0
     state_checkpoints: bool = False
+    prefix_caching: bool = True
+    """Whether recurrent states are kept for prefixes: a request holds the last two of them, else one."""
+    prefill_checkpoints: bool = True
+    """Whether it then holds the checkpoint of its prompt too, where the kernel exports one."""
+    conv_bits: int = 0
+    ssm_bits: int = 0
+    """Bits of a recurrent state's two parts; 0: as the model has them."""
+    skip_layers: tuple[str, ...] = ()
+    """Layers that keep the model's dtype: their numbers, or `sliding_window`."""
+    one_kind: bool = False
+    """Windows and chunks are kept whole."""

@@ -85,6 +85,8 @@ class _Settings:
     skip_mm_profiling: bool = False
     max_cudagraph_capture_size: int | None = None
     lora: Lora | None = None
+    async_scheduling: bool | None = None
+    num_gpu_blocks_override: int | None = None
     vllm_version: str = DEFAULT_VERSION
 
 

@@ -74,6 +74,14 @@ def default_config(model: ModelSpec, group: GpuGroup, values: Mapping[str, str |
     return replace(defaults(version), max_model_len=model.max_position_embeddings, max_num_seqs=seqs, max_num_batched_tokens=batch)
 
 
+def with_environment(config: ServeConfig, env: Mapping[str, str]) -> ServeConfig:
+    """The settings that variables mean, where a release reads them (envs.py)."""
+    backend = env.get("VLLM_ATTENTION_BACKEND", "")
+    if backend and config.attention_backend is None and VERSIONS[config.vllm_version].backend_by_environment:
+        return replace(config, attention_backend=backend)
+    return config
+
+
 def check(
     values: Mapping[str, str | bool],
     faults: Sequence[FlagFault],
@@ -88,6 +96,7 @@ def check(
 ) -> Checked:
     """Judge a command whose flags were read by `parse_flags`, for a model on GPUs; `env` is what its script sets."""
     config, refused = read_settings(values, default_config(model, group, values, version))
+    config = with_environment(config, env or {})
     problems = [Problem(code="bad-value" if fault.value else "unknown-flag", message=fault.message, fix=fault.fix) for fault in faults]
     problems += [Problem(code="bad-value", message=message, fix=f"correct {flag}") for flag, message in refused.items()]
     problems += _value_problems(config, values, model, group, env or {})
@@ -107,10 +116,8 @@ def check(
         if str(values.get("--max-model-len", "")) in BY_NAME["max_model_len"].automatic:
             config = _fitted(request, config)
         choice = _explained(evaluate(request, config), values)
-        layout = layouts.cache_layout(model, group.gpu, config.kv_cache_dtype, version=config.vllm_version)
     except UnsupportedError as error:
         return answer(None, Problem(code="unsupported", message=str(error), fix=_supported(request, config)))
-    missing = tuple(not_covered(values, model, config, backend=layout.backend, block_size=layout.block_size, env=env))
     plan = _plan(request, choice, repo, argv, values)
     plan = replace(plan, warnings=(*plan.warnings, *(Warn(code="not-covered", message=one.message) for one in missing)))
     if plan.rejection is None:
@@ -134,7 +141,9 @@ def _explained(choice: Choice, values: Mapping[str, str | bool]) -> Choice:
 
 
 def _plan(request: Request, choice: Choice, repo: str, argv: Sequence[str], values: Mapping[str, str | bool]) -> Plan:
-    layout = layouts.cache_layout(request.model, request.group.gpu, choice.config.kv_cache_dtype, version=choice.config.vllm_version)
+    layout = layouts.cache_layout(
+        request.model, request.group.gpu, choice.config.kv_cache_dtype, version=choice.config.vllm_version, options=choice.config.options
+    )
     plan = Plan(
         request=request,
         repo=repo,

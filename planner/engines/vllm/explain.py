@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,8 +14,9 @@ from planner.engines.vllm.check import Checked
 from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.judged import judge
+from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.log import command_words
-from planner.engines.vllm.memory import place, stage_budgets
+from planner.engines.vllm.memory import Placement, logged_tokens, place, stage_budgets
 from planner.engines.vllm.remedies import longest_that_fits, remedies
 from planner.engines.vllm.versions import nearest_version
 from planner.errors import PlannerError
@@ -64,6 +66,13 @@ def _predict(observed: Observed, words: Sequence[str], gpu: GpuSpec | None, coun
         return None  # a model that nobody here knows: the log is explained all the same
 
 
+def _tokens(ledger: MemoryBreakdown, placed: Placement, checked: Checked, observed: Observed) -> int:
+    """Tokens as the release that wrote the log counts them."""
+    patch = re.match(r"v?\d+\.\d+\.(\d+)", observed.version or "")
+    requests = int(ledger.max_concurrency * checked.config.max_model_len)
+    return logged_tokens(replace(ledger, kv_cache_tokens=requests), placed.cache, checked.config, int(patch[1]) if patch else 0)
+
+
 def _whole(value: object) -> int:
     return int(str(value)) if value is not None and str(value).isdigit() else 1
 
@@ -90,7 +99,7 @@ def _differences(observed: Observed, checked: Checked) -> list[Difference]:
         if seen is not None and not (what == "cuda_graph" and not ledger.cuda_graph_bytes)
     ]
     if observed.kv_cache_tokens is not None:
-        found.append(Difference(what="kv_cache_tokens", predicted=ledger.kv_cache_tokens, observed=observed.kv_cache_tokens, why=""))
+        found.append(Difference(what="kv_cache_tokens", predicted=_tokens(ledger, placed, checked, observed), observed=observed.kv_cache_tokens, why=""))
     if observed.max_concurrency is not None:
         found.append(Difference(what="max_concurrency", predicted=ledger.max_concurrency, observed=observed.max_concurrency, why=""))
     return found

@@ -18,7 +18,7 @@ from planner.arrays import Whole, minimum
 from planner.engines.shards import state_bytes, token_bytes
 from planner.engines.vllm.packing import Bucket, pack
 from planner.engines.vllm.weights import stage_layers
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UnsupportedError
 from planner.facts.attention import (
     Attention,
     CacheKind,
@@ -36,8 +36,8 @@ from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
 from planner.units import ceil_div, largest, round_up
 
+SMALLEST_KERNEL_BLOCK = 16  # of the backends that keep keys and values by head (get_supported_kernel_block_sizes)
 HYBRID_LATENT_BLOCK = 128  # MLA kernels want 128 tokens at once (platforms/interface.py _align_hybrid_block_size)
-BLOCKS_OF_A_STATE = 2  # prefix caching on (kv_cache_interface.py MambaSpec.max_memory_usage_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class CacheGroup:
     block_size: int
     layers: tuple[int, ...]
     page_bytes: tuple[int, ...]
-    checkpoints: int = 0  # blocks a request holds for prefill checkpoints of its recurrent state
+    states: int = 1  # blocks that a request holds of a recurrent state, with its prompt's checkpoint (MambaSpec.max_memory_usage_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def group_blocks(group: CacheGroup, max_model_len: Whole, in_flight_tokens: Whol
         case CrossAttention():
             return ceil_div(in_flight_tokens // 2, group.block_size)  # one batch: what the encoder may take at once (CrossAttentionSpec)
         case RecurrentState():
-            return BLOCKS_OF_A_STATE + group.checkpoints + 0 * max_model_len
+            return group.states + 0 * max_model_len
         case _:
             assert_never(group.attention)
 
@@ -108,7 +108,7 @@ def page_bytes(attention: Attention, block_size: int, tp: int, layout: CacheLayo
         case CompressedCache(entry_bytes=entry, tokens_per_entry=tokens, page_multiple=multiple):
             return round_up(block_size // tokens * entry, multiple)
         case RecurrentState():
-            return state_bytes(attention, tp, layout.dtype_bits)
+            return state_bytes(attention, tp, layout)
         case FullAttention() | SlidingWindow() | ChunkedLocal() | CrossAttention() | LatentAttention():
             return block_size * token_bytes(attention, tp, layout)
         case _:
@@ -124,25 +124,84 @@ def hybrid_block_size(model: ModelSpec, tp: int, layout: CacheLayout) -> int:
     base = max(layout.block_size, HYBRID_LATENT_BLOCK) if cache_kind(attention) is CacheKind.LATENT else layout.block_size
     step = lcm(base, *(state.checkpoint_alignment for state in states if _checkpoints(state, layout)))
     per_token = token_bytes(attention, tp, layout)
-    largest = max(state_bytes(state, tp, layout.dtype_bits) for state in states)
+    largest = max(state_bytes(state, tp, layout) for state in states)
     return max(layout.block_size, step * ceil_div(largest, step * per_token))
 
 
 def cache_specs(model: ModelSpec, tp: int, layout: CacheLayout) -> list[CacheSpec]:
     """The distinct caches of a model on one rank, in the order of their first layer."""
     block = hybrid_block_size(model, tp, layout)
-    found: dict[Attention, list[int]] = {}
+    _refuse_skipped(model, layout)
+    layouts = {False: layout, True: replace(layout, bits=layout.dtype_bits, bytes_per_token_head=0)}
+    found: dict[tuple[Attention, bool], list[int]] = {}
     for group in model.layers:
         for cache in group.caches:
-            found.setdefault(cache, []).extend(group.indices)
-    attention_page = max((block * token_bytes(cache, tp, layout) for cache in found), default=0)
+            for index in group.indices:
+                found.setdefault((cache, is_skipped(cache, index, layout)), []).append(index)
+    attention_page = max((block * token_bytes(cache, tp, layouts[skipped]) for cache, skipped in found), default=0)
     specs = []
-    for cache, layers in found.items():
-        size = cache.block_size if isinstance(cache, CompressedCache) else block
-        page = page_bytes(cache, size, tp, layout)
+    for (cache, skipped), layers in found.items():
+        size = _block_of(cache, block, layout, skipped=skipped)
+        page = page_bytes(cache, size, tp, layouts[skipped])
         page = max(page, attention_page) if cache_kind(cache) is CacheKind.STATE else page
         specs.append(CacheSpec(attention=cache, block_size=size, page_bytes=page, layers=tuple(sorted(layers))))
-    return sorted(specs, key=lambda spec: spec.layers[0])
+    return sorted(_one_kind(specs) if layout.one_kind else specs, key=lambda spec: spec.layers[0])
+
+
+def is_skipped(cache: Attention, layer: int, layout: CacheLayout) -> bool:
+    """Whether a layer keeps the model's dtype (model_executor/layers/attention/attention.py, kv_cache_dtype_skip_layers)."""
+    if not layout.skip_layers or cache_kind(cache) is CacheKind.STATE:
+        return False
+    return str(layer) in layout.skip_layers or (isinstance(cache, SlidingWindow) and "sliding_window" in layout.skip_layers)
+
+
+def _refuse_skipped(model: ModelSpec, layout: CacheLayout) -> None:
+    """A whole layer that is skipped beside windows makes pages that vLLM 0.33 cannot unify: it ends in an AssertionError. Raises UnsupportedError."""
+    windows = any(isinstance(cache, SlidingWindow) for cache in model.caches)
+    skipped = (
+        is_skipped(cache, layer, layout) for group in model.layers for cache in group.caches if isinstance(cache, FullAttention) for layer in group.indices
+    )
+    if layout.skip_layers and windows and any(skipped):
+        raise UnsupportedError("--kv-cache-dtype-skip-layers names a layer of full attention beside windows: vLLM cannot unify their pages")
+
+
+def _block_of(cache: Attention, block: int, layout: CacheLayout, *, skipped: bool) -> int:
+    """Tokens of a layer's block (platforms/interface.py _align_heterogeneous_kv_block_size).
+
+    Where some layers are skipped, blocks of the others grow until their page holds one of these, and a skipped window's page is as large.
+    """
+    if isinstance(cache, CompressedCache):
+        return cache.block_size
+    if not layout.skip_layers:
+        return block
+    wider = layout.dtype_bits // layout.bits
+    grown = round_up(max(block, wider * SMALLEST_KERNEL_BLOCK), block)
+    return (
+        max(SMALLEST_KERNEL_BLOCK, grown // wider // SMALLEST_KERNEL_BLOCK * SMALLEST_KERNEL_BLOCK) if skipped and isinstance(cache, SlidingWindow) else grown
+    )
+
+
+def _one_kind(specs: Sequence[CacheSpec]) -> list[CacheSpec]:
+    """Windows and chunks kept whole beside full attention, as without the hybrid manager. Raises UnsupportedError for states.
+
+    Source: v1/core/kv_cache_planning.py _promote_local_kv_cache_specs.
+    """
+    if len({_slots(spec) for spec in specs}) == 1 or not any(isinstance(spec.attention, FullAttention) for spec in specs):
+        whole = list(specs)
+    else:
+        block = max(spec.block_size for spec in specs if isinstance(spec.attention, FullAttention))
+        whole = [_promoted(spec, block) for spec in specs]
+    if len({_slots(spec) for spec in whole}) > 1:
+        raise UnsupportedError("Failed to promote local KV cache specs to one unified type.")
+    return whole
+
+
+def _promoted(spec: CacheSpec, block: int) -> CacheSpec:
+    cache = spec.attention
+    if not isinstance(cache, SlidingWindow | ChunkedLocal):
+        return spec
+    full = FullAttention(kv_heads=cache.kv_heads, head_dim=cache.head_dim, head_dim_v=cache.head_dim_v)
+    return replace(spec, attention=full, block_size=block, page_bytes=spec.page_bytes * block // spec.block_size)
 
 
 def _slots(spec: CacheSpec) -> tuple[object, ...]:
@@ -177,7 +236,7 @@ def _unified(specs: Sequence[CacheSpec]) -> list[CacheSpec]:
 
 def _checkpoints(attention: Attention, layout: CacheLayout) -> int:
     """Mamba2 always exports a prefill checkpoint, the delta rule only where its kernel can (mamba_mixer2.py:1117)."""
-    if not isinstance(attention, RecurrentState) or attention.checkpoint_alignment == 0:
+    if not isinstance(attention, RecurrentState) or attention.checkpoint_alignment == 0 or not layout.prefill_checkpoints:
         return 0
     return int(layout.state_checkpoints or attention.checkpoint_alignment == 1)
 
@@ -189,7 +248,7 @@ def _group(spec: CacheSpec, pages: Sequence[tuple[int, int]], layout: CacheLayou
         block_size=spec.block_size,
         layers=tuple(layer for layer, _ in pages),
         page_bytes=tuple(page for _, page in pages),
-        checkpoints=_checkpoints(spec.attention, layout),
+        states=(2 if layout.prefix_caching else 1) + _checkpoints(spec.attention, layout),
     )
 
 
@@ -204,7 +263,7 @@ def cache_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[Cache
         return ()
     if all(cache_kind(spec.attention) is CacheKind.STATE for spec in specs):
         # without attention prefixes are not cached, so that a request holds one state (config/vllm.py, MambaManager)
-        return (replace(_group(specs[-1], _pages(specs), layout), checkpoints=1 - BLOCKS_OF_A_STATE),)
+        return (replace(_group(specs[-1], _pages(specs), layout), states=1),)
     if len({_slots(spec) for spec in specs}) == 1:
         return (_group(specs[-1], _pages(specs), layout),)
     if any(cache_kind(spec.attention) is CacheKind.COMPRESSED for spec in specs):

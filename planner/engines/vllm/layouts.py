@@ -5,6 +5,10 @@ Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from planner.engines.vllm.backends import BACKENDS, Backend, asked_backend, backend_on, known
+from planner.engines.vllm.cache_options import NO_OPTIONS, CacheOptions
 from planner.engines.vllm.dtypes import FP8_DTYPES, KV_CACHE_DTYPES, PACKED_DTYPES
 from planner.engines.vllm.versions import (
     DEEPSEEK_V4_ROCM,
@@ -33,12 +37,66 @@ def effective_kv_dtype(model: ModelSpec, kv_cache_dtype: str) -> str:
     return model.kv_cache_dtype if kv_cache_dtype == "auto" else kv_cache_dtype
 
 
-def cache_layout(model: ModelSpec, gpu: GpuSpec, kv_cache_dtype: str, *, dtype_bits: int = 16, version: str = DEFAULT_VERSION) -> CacheLayout:
-    """The attention backend vLLM selects and how it stores the cache. Raises UnsupportedError with the reason.
+def cache_layout(
+    model: ModelSpec, gpu: GpuSpec, kv_cache_dtype: str, *, dtype_bits: int = 16, version: str = DEFAULT_VERSION, options: CacheOptions = NO_OPTIONS
+) -> CacheLayout:
+    """The attention backend vLLM selects, or the one that is named, and how it stores the cache. Raises UnsupportedError with the reason.
 
     Source: platforms/cuda.py backend priorities, v1/attention/backends/*.py (0.33's answers were read off vLLM itself with simulated GPUs);
     what older releases do otherwise is in versions.py.
     """
+    name, dtype, release = known(options.attention_backend or ""), effective_kv_dtype(model, kv_cache_dtype), VERSIONS[version]
+    if name and chooses_backend(model) and dtype in KV_CACHE_DTYPES:
+        layout = _named_layout(asked_backend(name, model, gpu, dtype), dtype, dtype_bits, gpu)
+    else:
+        layout = _selected_layout(model, gpu, kv_cache_dtype, dtype_bits=dtype_bits, version=version)
+    if options.block_size and chooses_backend(model):
+        layout = replace(layout, block_size=_asked_block(options.block_size, backend_on(layout.backend, gpu), model, gpu, named=bool(name)))
+    bits = {"float16": 16, "bfloat16": 16, "float32": 32}
+    conv, state = options.mamba_cache_dtype or "", options.mamba_ssm_cache_dtype or ""
+    caching = release.hybrid_prefix_caching if options.prefix_caching is None else options.prefix_caching
+    return replace(
+        layout,
+        prefix_caching=caching,
+        prefill_checkpoints=caching and release.prefill_checkpoints,
+        conv_bits=bits.get(conv, 0),
+        ssm_bits=bits.get(state, 0),
+        skip_layers=options.skip_layers if layout.bits != layout.dtype_bits else (),
+        one_kind=options.one_kind,
+    )
+
+
+def chooses_backend(model: ModelSpec) -> bool:
+    """Whether a command's backend and block size are known to count: sparse attention, compressed caches and indexers store in ways of their own."""
+    return not (model.is_compressed or model.is_sparse or _own_blocks(model))
+
+
+def _named_layout(backend: Backend, dtype: str, dtype_bits: int, gpu: GpuSpec) -> CacheLayout:
+    bits, scale_bytes = PACKED_DTYPES.get(dtype, (8 if dtype in FP8_DTYPES else dtype_bits, 0))
+    return CacheLayout(
+        backend=backend.name,
+        block_size=backend.preferred,
+        bits=bits,
+        dtype_bits=dtype_bits,
+        bytes_per_token_head=scale_bytes or 0,
+        state_checkpoints=gpu.capability >= 90,
+    )
+
+
+def _asked_block(size: int, backend: Backend | None, model: ModelSpec, gpu: GpuSpec, *, named: bool) -> int:
+    """The block size that a command names. Raises UnsupportedError where no kernel splits such blocks (v1/attention/backend.py supports_block_size)."""
+    if backend and backend.supports_block(size):
+        return size
+    if named and backend:
+        raise UnsupportedError(f"Selected backend {backend.name} is not valid for this configuration. Reason: block_size not supported")
+    others = (other for other in BACKENDS if other.latent == model.is_latent and backend_on(other.name, gpu) is other)
+    if not any(other.supports_block(size) for other in others):
+        raise UnsupportedError(f"No valid attention backend found: block_size not supported ({size})")
+    return size
+
+
+def _selected_layout(model: ModelSpec, gpu: GpuSpec, kv_cache_dtype: str, *, dtype_bits: int, version: str) -> CacheLayout:
+    """The layout of the backend that vLLM selects by itself."""
     dtype = effective_kv_dtype(model, kv_cache_dtype)
     if dtype not in KV_CACHE_DTYPES:
         raise UnsupportedError(f"KV cache dtype {dtype} is not supported")

@@ -60,5 +60,13 @@ class LedgerSettings(Protocol[Whole_co]):
         """How LoRA adapters are held; None where there are none."""
 
     @property
+    def async_scheduling(self) -> bool | None:
+        """Whether a step is scheduled while another runs; None is vLLM's own choice."""
+
+    @property
+    def num_gpu_blocks_override(self) -> int | None:
+        """Blocks of the KV cache where their number is pinned."""
+
+    @property
     def vllm_version(self) -> str:
         """The release whose rules hold."""

@@ -24,6 +24,7 @@ from planner.engines.vllm.lora import index_bytes, stage_adapters
 from planner.engines.vllm.overhead import overhead
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
 from planner.engines.vllm.settings import Placing, ServeConfig
+from planner.engines.vllm.versions import TOKENS_BY_REQUESTS, VERSIONS
 from planner.engines.vllm.weights import buffer_bytes, stage_weights
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
@@ -66,7 +67,7 @@ class _Same:
 def _placed(same: _Same, gpu: GpuSpec, placing: Placing) -> Placement:
     model, bits = same.model, dtype_bits(same.model, gpu, placing.dtype)
     parallel = with_kernels(with_experts(placing.parallel, model), gpu, placing.vllm_version)
-    layout = cache_layout(model, gpu, placing.kv_cache_dtype, dtype_bits=bits, version=placing.vllm_version)
+    layout = cache_layout(model, gpu, placing.kv_cache_dtype, dtype_bits=bits, version=placing.vllm_version, options=placing.options)
     return Placement(
         tuple(stage_weights(model, parallel, bits)),
         buffer_bytes(model, parallel, bits),
@@ -147,7 +148,7 @@ def stage_budget(model: ModelSpec, on: Device[Whole], config: LedgerSettings[Who
     beside = stage.weights_bytes + stage.lora_bytes + held + used.activation_bytes + used.non_torch_bytes + used.cuda_graph_bytes
     left = requested_bytes(on.total(outlook), config.gpu_memory_utilization) - beside
     return StageBudget(
-        kv_cache_bytes=left if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes + 0 * left,
+        kv_cache_bytes=_cache_bytes(config, left, stage.block_bytes),
         block_bytes=stage.block_bytes,
         weights_bytes=stage.weights_bytes,
         buffers_bytes=held,
@@ -157,6 +158,14 @@ def stage_budget(model: ModelSpec, on: Device[Whole], config: LedgerSettings[Who
         late_graph_bytes=used.late_graph_bytes,
         lora_bytes=stage.lora_bytes + 0 * stage.weights_bytes,
     )
+
+
+def _cache_bytes(config: LedgerSettings[Whole], left: Whole, block_bytes: Whole) -> Whole:
+    """The cache: what is left, or what is pinned in bytes or blocks."""
+    if config.num_gpu_blocks_override is not None:
+        pinned: Whole = config.num_gpu_blocks_override * block_bytes + 0 * left
+        return pinned
+    return left if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes + 0 * left
 
 
 def stage_budgets(model: ModelSpec, group: GpuGroup, config: ServeConfig, outlook: Outlook, placed: Placement) -> list[StageBudget]:
@@ -232,4 +241,12 @@ def breakdown(
     in_flight = in_flight_tokens(config)
     needed = placed.cache.blocks_per_request(config.max_model_len, in_flight)
     found = ledger(model, device(group, config), config, outlook, stages_of(placed), needed_blocks=needed)
-    return replace(found, length=Length(placed.cache, model.max_position_embeddings, in_flight))
+    return replace(found, kv_cache_tokens=logged_tokens(found, placed.cache, config), length=Length(placed.cache, model.max_position_embeddings, in_flight))
+
+
+def logged_tokens(ledger: MemoryBreakdown, cache: CachePlan, config: ServeConfig, patch: int = 0) -> int:
+    """What the release logs as "GPU KV cache size": until 0.20.0 the blocks of one group, later what requests of max_model_len hold at once."""
+    release = VERSIONS[config.vllm_version]
+    if not cache.groups or not release.tokens_by_groups or (release.minor, patch) >= TOKENS_BY_REQUESTS:
+        return ledger.kv_cache_tokens
+    return ledger.kv_cache_blocks // len(cache.groups) * min(group.block_size for group in cache.groups)

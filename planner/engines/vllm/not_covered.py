@@ -16,6 +16,7 @@ from planner.engines.vllm.command import READ
 from planner.engines.vllm.lora import is_known
 from planner.engines.vllm.not_covered_environment import ENVIRONMENT
 from planner.engines.vllm.not_covered_models import ONLY
+from planner.engines.vllm.not_covered_options import uncovered_options
 from planner.engines.vllm.rules import is_quantized_while_loading
 from planner.engines.vllm.settings import ServeConfig
 from planner.facts.model import ModelSpec
@@ -43,14 +44,12 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--mm-encoder-only": ("a server without the language model", "lowers"),
     "--mm-processor-kwargs": ("pictures of another size", "either"),
     "--video-pruning-rate": ("tokens pruned from films", "lowers"),
-    "--kv-cache-dtype-skip-layers": ("layers with a 16-bit cache", "adds"),
     "--cpu-offload-gb": ("weights kept in main memory", "lowers"),
     "--offload-group-size": ("weights kept in main memory", "lowers"),
     "--enable-batch-sharded-sampling": ("logits divided over ranks", "lowers"),
     "--disable-custom-all-reduce": ("buffers of the all-reduce", "lowers"),
     "--enable-hc-sp": ("activations divided over ranks", "either"),
     "--kv-offloading-size": ("the cache kept in main memory", "either"),
-    "--attention-backend": ("pages of another attention backend", "either"),
     "--attention-config.backend_per_kind": ("pages of another attention backend", "either"),
     "--attention-config.indexer_kv_dtype": ("the indexer's cache in another width", "either"),
     "--attention-config.indexer_sparse_logits": ("the indexer's logits", "either"),
@@ -60,11 +59,7 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--attention-config.sparse_mla_prefill_workspace_factor": ("the workspace of the prompt's attention", "either"),
     "--attention-config.tokenspeed_mla_min_split_kv": ("the workspace of the attention", "adds"),
     "--attention-config.tq_max_kv_splits_for_cuda_graph": ("the workspace of the attention", "either"),
-    "--block-size": ("blocks of another size", "either"),
-    "--num-gpu-blocks-override": ("a number of blocks set by hand", "either"),
-    "--disable-hybrid-kv-cache-manager": ("windows that are kept whole", "either"),
     "--disable-sliding-window": ("windows that end the context", "either"),
-    "--enable-prefix-caching": ("states of requests without prefix caching", "lowers"),
     "--enable-chunked-prefill": ("a batch that holds whole prompts", "either"),
     "--swa-bounded-replay": ("windows that are kept for prefix caching", "either"),
     "--hf-overrides": ("changes to the model's configuration", "either"),
@@ -82,8 +77,6 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--moe-backend": ("experts as another kernel stores them", "either"),
     "--linear-backend": ("weights as another kernel stores them", "either"),
     "--kernel-config.linear_backend_per_quant": ("weights as another kernel stores them", "either"),
-    "--mamba-cache-dtype": ("states of another width", "either"),
-    "--mamba-ssm-cache-dtype": ("states of another width", "either"),
     "--mamba-cache-mode": ("states kept in another way", "either"),
     "--mamba-block-size": ("states kept in another way", "either"),
     "--use-replayssm": ("inputs that are kept beside the states", "adds"),
@@ -131,7 +124,7 @@ _AS_USUAL: dict[str, tuple[str, ...]] = {
         "hf", "safetensors", "pt", "npcache", "dummy", "mistral", "fastsafetensors", "instanttensor", "runai_streamer", "runai_streamer_sharded", "sharded_state", "tensorizer",
     ),
 }  # fmt: skip
-ON_BY_DEFAULT = ("--enable-prefix-caching", "--enable-chunked-prefill", "--swa-bounded-replay", "--compilation-config.cudagraph_decoder_replay")
+ON_BY_DEFAULT = ("--enable-chunked-prefill", "--swa-bounded-replay", "--compilation-config.cudagraph_decoder_replay")
 # Objects of which each key counts for itself.
 NESTED = ("--compilation-config", "--attention-config", "--kernel-config")
 # Keys that are flags of their own as well.
@@ -169,17 +162,14 @@ def not_covered(
     model: ModelSpec,
     config: ServeConfig,
     *,
-    backend: str = "",
-    block_size: int = 0,
     env: Mapping[str, str] | None = None,
 ) -> Iterator[NotCovered]:
     """What of a command the ledger does not hold; a flag that asks for what is taken anyway is none."""
-    usual = _AS_USUAL | {"--attention-backend": (backend,), "--block-size": (str(block_size),)}
     for flag, value in _said(values):
         if (flag in READ and flag not in PARTLY) or flag in _moves_nothing():
             continue
         on = flag in ON_BY_DEFAULT
-        if (value in (True, "true", "True", None) if on else value in _OFF) or value in usual.get(flag, ()):
+        if (value in (True, "true", "True", None) if on else value in _OFF) or value in _AS_USUAL.get(flag, ()):
             continue
         what, effect = PARTLY.get(flag) or FLAGS.get(flag, ("what it does to memory", "either"))
         if flag not in ONLY or ONLY[flag](model, config):
@@ -189,6 +179,7 @@ def not_covered(
     if values.get("--distributed-executor-backend") == "ray":
         yield NotCovered(flag="--distributed-executor-backend ray", what="other machines of the Ray cluster", effect="either")
     yield from _of_adapters(model, config)
+    yield from uncovered_options(model, config)
     yield from _of_the_environment(env or {}, model, config)
 
 

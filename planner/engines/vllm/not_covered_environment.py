@@ -19,7 +19,6 @@ class Variable:
 
 
 ENVIRONMENT = {
-    "VLLM_ATTENTION_BACKEND": Variable("pages of another attention backend", "either"),
     "VLLM_MLA_DISABLE": Variable("a cache of whole keys and values", "either"),
     "VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS": Variable("CUDA graphs captured outside the budget", "either", ON),
     "VLLM_ENABLE_STARTUP_PLAN": Variable("a cache as large as at an earlier start", "either"),
@@ -77,4 +76,7 @@ ENVIRONMENT = {
     "VLLM_ROCM_USE_AITER_MOE_SITUV2_A8W4": Variable("experts as another kernel stores them", "either"),
     "VLLM_ROCM_MUSE_MOE_ONLINE_QUANT": Variable("weights quantized while loading in this way", "either"),
 }
-IN_THE_LEDGER = ("VLLM_ALLOW_LONG_MAX_MODEL_LEN",)
+IN_THE_LEDGER = (
+    "VLLM_ATTENTION_BACKEND",
+    "VLLM_ALLOW_LONG_MAX_MODEL_LEN",
+)

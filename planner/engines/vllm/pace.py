@@ -53,7 +53,7 @@ def vllm_work(plan: Plan) -> Work | NoSpeed:
     return Work(
         engine="vllm",
         weights=weights(model, with_kernels(with_experts(config.parallel, model), gpu, config.vllm_version), bits),
-        reads=cache_reads(model, tp, cache_layout(model, gpu, config.kv_cache_dtype, dtype_bits=bits, version=config.vllm_version)),
+        reads=cache_reads(model, tp, cache_layout(model, gpu, config.kv_cache_dtype, dtype_bits=bits, version=config.vllm_version, options=config.options)),
         peak=best,
         shape=shape_of(model),
         tensor_parallel_size=tp,

@@ -76,7 +76,9 @@ def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Othe
         raise PlannerError(f"a context of {tokens(wanted)} is beyond the model's {tokens(limit)}", f"use --context {limit}")
     try:
         choice = best(request)
-        layout = layouts.cache_layout(request.model, request.group.gpu, choice.config.kv_cache_dtype, version=choice.config.vllm_version)
+        layout = layouts.cache_layout(
+            request.model, request.group.gpu, choice.config.kv_cache_dtype, version=choice.config.vllm_version, options=choice.config.options
+        )
     except UnsupportedError as error:
         raise PlannerError(str(error), _what_works(request, others)) from None
     plan = Plan(

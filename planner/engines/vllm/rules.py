@@ -28,8 +28,10 @@ def default_batches(gpu: GpuSpec, memory_bytes: int, version: Version) -> tuple[
 
 def in_flight_tokens(config: LedgerSettings[Whole]) -> Whole:
     """Tokens scheduled but not settled: one batch a concurrent step (config/vllm.py:588-609, async scheduling), before 0.26 one batch."""
-    steps = config.pipeline_parallel_size + 1 if VERSIONS[config.vllm_version].steps_in_flight else 1
-    return config.max_num_batched_tokens * steps
+    if not VERSIONS[config.vllm_version].steps_in_flight:
+        return config.max_num_batched_tokens
+    steps: Whole = config.pipeline_parallel_size + int(config.async_scheduling is not False)
+    return steps * config.max_num_batched_tokens
 
 
 def reserved_blocks(config: LedgerSettings[Whole]) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from planner.engines.vllm.cache_options import NO_OPTIONS, CacheOptions
 from planner.engines.vllm.lora import Lora
 from planner.engines.vllm.settings_table import SETTINGS
 from planner.engines.vllm.versions import DEFAULT_VERSION
@@ -60,6 +61,7 @@ class Placing:
     dtype: str
     vllm_version: str
     lora: Lora | None = None
+    options: CacheOptions = NO_OPTIONS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,29 @@ class ServeConfig:
     lora_target_modules: str | None = None
     specialize_active_lora: bool = False
     enable_tower_connector_lora: bool = False
+    block_size: int | None = None
+    attention_backend: str | None = None
+    kv_cache_dtype_skip_layers: str | None = None
+    num_gpu_blocks_override: int | None = None
+    enable_prefix_caching: bool | None = None
+    disable_hybrid_kv_cache_manager: bool | None = None
+    mamba_cache_dtype: str | None = None
+    mamba_ssm_cache_dtype: str | None = None
+    async_scheduling: bool | None = None
     vllm_version: str = DEFAULT_VERSION
+
+    @property
+    def options(self) -> CacheOptions:
+        """What the command says of the cache's layout."""
+        return CacheOptions(
+            block_size=self.block_size,
+            attention_backend=self.attention_backend,
+            skip_layers=tuple((self.kv_cache_dtype_skip_layers or "").split()),
+            prefix_caching=self.enable_prefix_caching,
+            one_kind=bool(self.disable_hybrid_kv_cache_manager),
+            mamba_cache_dtype=self.mamba_cache_dtype,
+            mamba_ssm_cache_dtype=self.mamba_ssm_cache_dtype,
+        )
 
     @property
     def parallel(self) -> Parallel:
@@ -143,7 +167,14 @@ class ServeConfig:
     @property
     def placing(self) -> Placing:
         """What decides weights and cache layout."""
-        return Placing(parallel=self.parallel, kv_cache_dtype=self.kv_cache_dtype, dtype=self.dtype, vllm_version=self.vllm_version, lora=self.lora)
+        return Placing(
+            parallel=self.parallel,
+            kv_cache_dtype=self.kv_cache_dtype,
+            dtype=self.dtype,
+            vllm_version=self.vllm_version,
+            lora=self.lora,
+            options=self.options,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from planner.engines.vllm.cache_options import CACHE_SETTINGS
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
 from planner.engines.vllm.settings_adapters import ADAPTERS
 from planner.engines.vllm.settings_parallel import PARALLEL
@@ -136,4 +137,5 @@ SETTINGS = (
         help="fp8, fp8_per_block or fp8_per_channel, while loading.",
     ),
     *ADAPTERS,
+    *CACHE_SETTINGS,
 )

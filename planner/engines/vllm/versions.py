@@ -11,6 +11,7 @@ from planner.facts.record import dataclass
 
 OLDEST, NEWEST = 11, 33
 SPARSE_SM120, NVFP4_OFF_BLACKWELL = 24, 32
+TOKENS_BY_REQUESTS = (20, 1)  # minor and patch since when the log counts tokens so
 # On AMD: sparse MLA by AITER's kernels (platforms/rocm.py), with an FP8 cache (mla/rocm_aiter_mla_sparse.py supported_kv_cache_dtypes), DeepSeek V4 (models/deepseek_v4/amd)
 SPARSE_ROCM, SPARSE_ROCM_FP8, DEEPSEEK_V4_ROCM = 12, 20, 22
 # KV cache dtypes that came later than the oldest release: config/cache.py CacheDType, and a backend that takes it (nvfp4: 0.20 names it, none does)
@@ -59,6 +60,12 @@ class Version:
     nvfp4_off_blackwell: bool  # NVFP4 caches off 10.x since 0.32 (backends/flashinfer.py _nvfp4_kv_on_fa2)
     blocks_refined: bool  # FP8 experts whose slice cuts a block get finer scales since 0.29 (fused_moe/oracle/fp8.py), are refused before (fp8.py)
     merged_blocks_cut: bool  # fused FP8 layers may cut a block since 0.14 (linear.py _maybe_allow_fp8_block_shape_mismatch)
+    hybrid_prefix_caching: bool  # on for hybrids without being asked for since 0.28 (engine/arg_utils.py _set_default_chunked_prefill_and_prefix_caching_args)
+    prefill_checkpoints: bool  # a request of a hybrid holds its prompt's checkpoint since 0.29 (v1/kv_cache_interface.py MambaSpec)
+    state_of_every_block: bool  # prefix caching of Mamba 2 keeps the state of every block from 0.12 on, by default until 0.27 (mamba_cache_mode all)
+    tokens_by_groups: bool  # "GPU KV cache size" is blocks // groups x block size until 0.20.0, requests x max_model_len from 0.20.1 on (kv_cache_utils.py)
+    blocks_override_checked: bool  # --num-gpu-blocks-override stands for the memory in the check of one request since 0.20 (kv_cache_utils.py)
+    backend_by_environment: bool  # VLLM_ATTENTION_BACKEND until 0.15 (envs.py)
     least_capability: int  # what the wheels hold kernels for: 7.5 since 0.20, which are built with CUDA 13 (vllm pull request 39878), 7.0 before
 
 
@@ -86,6 +93,12 @@ def _version(minor: int) -> Version:
         nvfp4_off_blackwell=minor >= NVFP4_OFF_BLACKWELL,
         blocks_refined=minor >= 29,
         merged_blocks_cut=minor >= 14,
+        hybrid_prefix_caching=minor >= 28,
+        prefill_checkpoints=minor >= 29,
+        state_of_every_block=12 <= minor <= 27,
+        tokens_by_groups=minor <= 20,
+        blocks_override_checked=minor >= 20,
+        backend_by_environment=minor <= 15,
         least_capability=75 if minor >= 20 else 70,
     )
 

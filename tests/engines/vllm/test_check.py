@@ -197,9 +197,8 @@ ADDS = ("--speculative-config '{}'", '--kv-transfer-config \'{"kv_connector": "x
 LOWERS = ("--cpu-offload-gb 55", "--cpu-offload-gb=1", "--runner pooling")
 EITHER = (
     "--hf-overrides '{\"a\": 1}'",
-    "--attention-backend TRITON_ATTN",
-    "--block-size 64",
-    "--num-gpu-blocks-override 100",
+    "--attention-backend CUSTOM",
+    "--mamba-block-size 64 --worker-cls a.B",
     "--kv-cache-dtype turboquant_4bit",
 )
 

@@ -31,8 +31,8 @@ LATENT = LatentAttention(latent_dim=512, rope_dim=64)
 STATE = RecurrentState(tensors=(Tensor(name="conv", axes=(Axis(100), Axis(3))), Tensor(name="ssm", axes=(Axis(50), Axis(64)), bits=32)))
 
 
-def group(attention, *, block_size=16, checkpoints=0) -> CacheGroup:
-    return CacheGroup(attention=attention, block_size=block_size, layers=(0,), page_bytes=(1,), checkpoints=checkpoints)
+def group(attention, *, block_size=16, states=1) -> CacheGroup:
+    return CacheGroup(attention=attention, block_size=block_size, layers=(0,), page_bytes=(1,), states=states)
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,9 @@ def test_a_page_is_a_block_of_tokens_or_a_whole_state_or_entries_padded():
         (group(CHUNK), 4096, 2048, 256),
         (group(CompressedCache(entry_bytes=1, block_size=64)), 4096, 2048, 256),
         (group(CompressedCache(entry_bytes=1, block_size=64, window=1025)), 100_000, 2048, 193),
-        (group(STATE), 100_000, 2048, 2),  # the running one and the cached one
-        (group(STATE, checkpoints=1), 100_000, 2048, 3),
+        (group(STATE), 100_000, 2048, 1),
+        (group(STATE, states=2), 100_000, 2048, 2),  # the running one and the cached one
+        (group(STATE, states=3), 100_000, 2048, 3),
     ],
 )
 def test_blocks_that_one_request_holds_at_most(held, length, in_flight, blocks):

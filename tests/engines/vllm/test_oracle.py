@@ -67,7 +67,7 @@ def command_grid(gpu_names: list[str], count: int) -> dict[str, list[tuple[str, 
 
 
 # vLLM's light environment cannot import these classes on a simulated GPU; their plans are frozen in tests/data
-NOT_HERE = ("failed to be inspected", "requires DeepGEMM", "libcuda")
+NOT_HERE = ("failed to be inspected", "requires DeepGEMM", "libcuda", "No module named", "is not available, likely was not compiled")
 
 
 def check_commands(gpu_names: list[str], count: int) -> tuple[int, list[str]]:
