@@ -33,6 +33,7 @@ from planner.questions.find_commands import MAX_TEXT_BYTES
     "--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True, help="The kind of machine, not an address."
 )
 @option("--free", "free_gib", type=Finite(0, min_open=True), help="GiB that are free on each GPU now, where others use it too.")
+@option("--ram", type=type_of(FIELDS["ram"]), help="Main memory of the machine, e.g. 256GiB: what lies there is held against it.")
 @option("--vllm-version", help=f"{OLDEST_VERSION} to {DEFAULT_VERSION}; else the image's tag, else the newest.")
 @own_rows()
 @option("--server", type=click.IntRange(1), help="Which one, where a script starts several.")
@@ -47,6 +48,7 @@ def check_command(
     count: int,
     host_kind: HostName,
     free_gib: float | None,
+    ram: int | None,
     vllm_version: str | None,
     server: int | None,
     style: str,
@@ -56,7 +58,7 @@ def check_command(
     process = find_server(_text(command), server)
     if vllm_version:
         process = replace(process, version=vllm_version)
-    plan = check(process, group_for(process, named or gpu, count, host_kind, free_gib))
+    plan = check(process, group_for(process, named or gpu, count, host_kind, free_gib, ram_bytes=ram or 0))
     if style == "json":
         from planner.report.contract import check_json
 

@@ -126,6 +126,7 @@ class _Group(Command, click.Group):
     common=False,
     says=lambda: f"{titles_with('gpu_layers')}: layers on the GPU, the output counted as one; else as many as fit.",
 )
+@option("--ram", type=type_of(FIELDS["ram"]), group=_OTHERS, common=False, help="Main memory of the machine, e.g. 256GiB: what lies there is held against it.")
 @option("--wired-limit-mb", type=type_of(FIELDS["wired_limit_mb"]), group=_OTHERS, common=False, help="On a Mac: iogpu.wired_limit_mb, where it was raised.")
 @option("--output", type=click.Path(path_type=Path), group=_FILES, help="Folder for the files; else one below outputs/, named after the question.")
 @option("--to", multiple=True, metavar="FORMAT", group=_FILES, help="Also write these formats, e.g. compose,k8s (`plan emit --help` lists them).")

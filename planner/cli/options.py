@@ -87,6 +87,8 @@ def type_of(setting: Setting) -> click.ParamType[object]:
             return click.IntRange(setting.least, setting.most)
         case Kind.TOKENS | Kind.BYTES:
             return Number(setting)
+        case Kind.GIB:
+            return Finite(0, setting.most)
         case Kind.SHARE:
             return Finite(0, 1, min_open=True)
         case Kind.SWITCH:

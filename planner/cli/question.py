@@ -27,6 +27,7 @@ def question_row(values: PlanValues) -> StackRow:
         proxy_port=values.proxy_port,
         vllm_version=values.vllm_version,
         engine=values.engine,
+        ram=values.ram,
         wired_limit_mb=values.wired_limit_mb,
         link_gb_per_s=values.link_gb_per_s,
         services=[values.service, *(with_row(text) for text in values.beside)],

@@ -40,6 +40,7 @@ class PlanValues(QuestionValues):
     nodes: int
     stack_file: Path | None
     engine: str | None
+    ram: int | None
     wired_limit_mb: int | None
     output: Path | None
     to: tuple[str, ...]

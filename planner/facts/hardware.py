@@ -95,6 +95,7 @@ class GpuGroup:
     nodes: int = 1
     taken_bytes: int = 0
     link_bytes_per_s: int = 0
+    ram_bytes: int = 0  # main memory of one machine; 0 where nobody said
 
     @property
     def per_node(self) -> int:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, get_args
 
 from planner.facts.record import dataclass
 from planner.facts.speed import Load
-from planner.units import parse_context
+from planner.units import parse_context, parse_size
 
 HostName = Literal["server", "desktop", "wsl2"]
 HOSTS: tuple[HostName, ...] = get_args(HostName)
@@ -38,6 +38,7 @@ class ServiceRow:
     pipeline_parallel_size: int | None = None
     data_parallel_size: int | None = None
     decode_context_parallel_size: int | None = None
+    cpu_offload_gb: float | None = None
     max_model_len: int | str | None = None
     gpu_memory_utilization: float | None = None
     kv_cache_dtype: str | None = None
@@ -85,7 +86,14 @@ class StackRow:
     """The runtime; without it vLLM, or MLX on a Mac."""
     link_gb_per_s: float | None = None
     """What an all-reduce between the GPUs reaches: nccl-tests' bus bandwidth in GB/s, where it was measured."""
+    ram: int | str | None = None
+    """Main memory of each machine, e.g. 256GiB: what lies there is held against it."""
     wired_limit_mb: int | None = None
     """On a Mac: iogpu.wired_limit_mb, where it was raised."""
     comment: str = field(default="")
     """Anything; it is not read."""
+
+    @property
+    def ram_bytes(self) -> int:
+        """Main memory of each machine in bytes; 0 where nobody said. Raises ValueError for what is no size."""
+        return parse_size(self.ram) if isinstance(self.ram, str) else self.ram or 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
+from math import inf
 from typing import assert_never
 
 from planner.errors import BadValueError
@@ -24,6 +25,8 @@ class Kind(Enum):
     """A length; people write 128k."""
     BYTES = "bytes"
     """A size; people write 8GiB."""
+    GIB = "gib"
+    """A size in GiB, parts of one too."""
     SHARE = "share"
     """Above 0 and at most 1."""
     SWITCH = "switch"
@@ -85,7 +88,7 @@ class Setting:
             return []
         if self.kind is Kind.SWITCH:
             return [self.flag] if value else list(self.off[:1])
-        return [self.flag, f"{value:g}" if self.kind is Kind.SHARE else str(value)]
+        return [self.flag, f"{value:g}" if self.kind in (Kind.SHARE, Kind.GIB) else str(value)]
 
     def read(self, value: str | bool, number: Callable[[str], int] = int) -> Value:
         """The value in a command of the engine's, whose numbers `number` reads. Raises BadValueError for what the engine refuses."""
@@ -99,6 +102,11 @@ class Setting:
                 if not 0 < share <= 1:
                     raise BadValueError("expected a share above 0 and at most 1")
                 return share
+            case Kind.GIB:
+                size = number_in(str(value), float)
+                if not 0 <= size < inf:
+                    raise BadValueError("expected a number of GiB, 0 or more")
+                return size
             case Kind.COUNT | Kind.TOKENS | Kind.BYTES:
                 whole = int(number_in(str(value), number))
                 if self.least is not None and whole < self.least:
@@ -119,10 +127,18 @@ class Setting:
                 if not 0 < share <= 1:
                     raise ValueError("expected a share above 0 and at most 1")
                 return share
+            case Kind.GIB:
+                return self._gib(value)
             case Kind.COUNT | Kind.TOKENS | Kind.BYTES:
                 return self.bounded(self.parsed(value) if isinstance(value, str) else value)
             case _:
                 assert_never(self.kind)
+
+    def _gib(self, value: object) -> float:
+        size = value if isinstance(value, int | float) and not isinstance(value, bool) else float(value) if isinstance(value, str) else -1.0
+        if not 0 <= size <= (self.most or inf):
+            raise ValueError(f"expected a number of GiB from 0 to {self.most}")
+        return float(size)
 
     def parsed(self, number: str) -> int:
         """A number as people write it: 128k is 131072. Raises ValueError."""

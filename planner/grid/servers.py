@@ -83,6 +83,7 @@ class _Settings:
     kv_cache_memory_bytes: int | None = None
     enforce_eager: bool = False
     skip_mm_profiling: bool = False
+    enable_sleep_mode: bool = False
     max_cudagraph_capture_size: int | None = None
     lora: Lora | None = None
     async_scheduling: bool | None = None

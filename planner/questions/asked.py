@@ -34,6 +34,7 @@ class CapacityPins(TypedDict, total=False):
     pipeline_parallel_size: int | None
     data_parallel_size: int | None
     decode_context_parallel_size: int | None
+    cpu_offload_gb: float | None
     gpu_memory_utilization: float | None
     kv_cache_dtype: str | None
     kv_cache_memory_bytes: int | str | None

@@ -85,8 +85,8 @@ def _is_waiting(server: Command) -> bool:
     return not _model(server)
 
 
-def group_for(command: Command, gpu: str, count: int, host: str, free_gib: float | None = None) -> GpuGroup:
-    """The machine that a command is to run on; `free_gib` is what is free of each GPU now. Raises PlannerError for a GPU that its engine refuses."""
+def group_for(command: Command, gpu: str, count: int, host: str, free_gib: float | None = None, *, ram_bytes: int = 0) -> GpuGroup:
+    """The machine that a command is to run on; `free_gib` is what is free of each GPU now, `ram_bytes` its main memory. Raises PlannerError for a GPU that its engine refuses."""
     from planner.catalogue.load import find_gpu
     from planner.machine.calibration import calibrated
 
@@ -96,7 +96,7 @@ def group_for(command: Command, gpu: str, count: int, host: str, free_gib: float
     if free_gib is not None:
         free = int(free_gib * GIB)
         spec = replace(spec, free_at_start_bytes=free, wsl2_free_at_start_bytes=free)
-    return GpuGroup(gpu=spec, count=count, host=Host(host))
+    return GpuGroup(gpu=spec, count=count, host=Host(host), ram_bytes=ram_bytes)
 
 
 def check(command: Command, group: GpuGroup, catalogue: Catalogue | None = None) -> Plan:

@@ -15,6 +15,7 @@ FIELDS = by_name(
         Setting(name="input", flag="--input", kind=Kind.COUNT, least=1, most=10_000_000),
         Setting(name="output_tokens", flag="--output-tokens", kind=Kind.COUNT, least=1, most=1_000_000),
         Setting(name="concurrency", flag="--concurrency", kind=Kind.COUNT, least=1, most=MOST_USERS),
+        Setting(name="ram", flag="--ram", kind=Kind.BYTES, least=1, most=1 << 50),
         Setting(name="port", flag="--port", kind=Kind.COUNT, least=1, most=MOST_PORT),
         Setting(name="proxy_port", flag="--proxy-port", kind=Kind.COUNT, least=1, most=MOST_PORT),
         Setting(name="gpu_layers", flag="--gpu-layers", kind=Kind.COUNT, least=0, most=10_000),

@@ -107,7 +107,7 @@ def machine_of(row: StackRow, gpu: GpuSpec) -> GpuGroup:
     from planner.machine.calibration import calibrated
 
     link = int((row.link_gb_per_s or 0.0) * 1e9)
-    return GpuGroup(gpu=calibrated(gpu), count=row.count * row.nodes, host=Host(row.host), nodes=row.nodes, link_bytes_per_s=link)
+    return GpuGroup(gpu=calibrated(gpu), count=row.count * row.nodes, host=Host(row.host), nodes=row.nodes, link_bytes_per_s=link, ram_bytes=row.ram_bytes)
 
 
 def request_of(row: StackRow) -> tuple[Request, Source]:

@@ -101,6 +101,7 @@ class MemoryJson(TypedDict):
     cuda_graph_bytes: NotRequired[int]
     drafter_bytes: NotRequired[int]
     lora_bytes: NotRequired[int]
+    offloaded_bytes: NotRequired[int]
     kv_cache_bytes_low: NotRequired[int]
     kv_cache_bytes_high: NotRequired[int]
     kv_block_bytes: NotRequired[int]

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from planner.engines import Placement
 from planner.engines.catalogue import Catalogue
 from planner.engines.vllm.ask import asks
+from planner.engines.vllm.host import HostMemory, host_memory
+from planner.engines.vllm.memory import place
 from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.placement import Placed, Stack, place_servers, stack_warnings
 from planner.engines.vllm.plan import Plan
@@ -64,6 +66,7 @@ def planned_model(repo: str, model: ModelSpec) -> PlannedModel:
 def _plan_of(server: Placed, process: Service) -> facts.Plan:
     plan, choice = server.plan, server.plan.choice
     ledger, config, group, request = choice.expected, plan.config, plan.request.group, plan.request
+    need = host_need(plan)
     concurrency = Range(choice.conservative.max_concurrency, ledger.max_concurrency, choice.optimistic.max_concurrency)
     return facts.Plan(
         engine="vllm",
@@ -93,6 +96,8 @@ def _plan_of(server: Placed, process: Service) -> facts.Plan:
         longest_context=choice.conservative.longest_max_model_len,
         concurrency=None if plan.model.is_encoder else concurrency,
         binds=binds(plan),
+        host_bytes=need.total_bytes,
+        host_note=need.note if need.total_bytes else "",
         requirements_met=plan.meets_wish,
         rejection=plan.rejection,
         warnings=plan.warnings,
@@ -101,6 +106,12 @@ def _plan_of(server: Placed, process: Service) -> facts.Plan:
         service=process,
         own=plan,
     )
+
+
+def host_need(plan: Plan) -> HostMemory:
+    """What the server keeps in the main memory of each of its machines."""
+    request = plan.request
+    return host_memory(plan.config, place(request.model, request.group, plan.config), request.group.nodes)
 
 
 def settings(plan: Plan) -> tuple[tuple[str, Value], ...]:
@@ -127,6 +138,7 @@ def memory(plan: Plan) -> dict[str, int | float]:
         "non_torch_bytes": ledger.non_torch_bytes,
         "cuda_graph_bytes": ledger.cuda_graph_bytes,
         **({"lora_bytes": ledger.lora_bytes} if ledger.lora_bytes else {}),
+        **({"offloaded_bytes": ledger.offloaded_bytes} if ledger.offloaded_bytes else {}),
         "kv_cache_bytes": ledger.kv_cache_bytes,
         "kv_cache_bytes_low": plan.choice.conservative.kv_cache_bytes,
         "kv_cache_bytes_high": plan.choice.optimistic.kv_cache_bytes,
@@ -179,6 +191,9 @@ def sums(plan: Plan) -> Iterator[Sum]:
     ledger = plan.choice.expected
     if plan.rejection is None:
         yield Sum("requested", ledger.requested_bytes, _share(plan))
+    need = host_need(plan)
+    if need.total_bytes:
+        yield Sum("main memory", need.total_bytes, need.note)
     if not plan.model.is_encoder:
         yield Sum("one request", ledger.kv_cache_needed_bytes, "KV cache it needs")
     yield from _need(plan)

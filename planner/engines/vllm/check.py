@@ -14,9 +14,10 @@ from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.command import read_settings
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES, UNCOVERED_KV_DTYPES
 from planner.engines.vllm.flag_rules import FlagFault
+from planner.engines.vllm.host import host_memory, host_warning, offload_problems, too_little
 from planner.engines.vllm.memory import place
 from planner.engines.vllm.not_covered import not_covered
-from planner.engines.vllm.parallel_rules import parallel_problems
+from planner.engines.vllm.parallel_rules import nodes_of, parallel_problems
 from planner.engines.vllm.parsers import told_remarks
 from planner.engines.vllm.plan import Plan, reject, warnings
 from planner.engines.vllm.search import cannot_split, evaluate
@@ -111,15 +112,18 @@ def check(
         missing = (*missing, NotCovered(flag=f"--kv-cache-dtype {config.kv_cache_dtype}", what="the layout of such a cache", effect="either"))
         return answer(None)
     try:
-        if problem := cannot_split(request_with(request, config), config.tensor_parallel_size, config.pipeline_parallel_size):
-            return answer(None, _not_divisible(request, config, problem))
+        if cut := cannot_split(request_with(request, config), config.tensor_parallel_size, config.pipeline_parallel_size):
+            return answer(None, _not_divisible(request, config, cut))
         if str(values.get("--max-model-len", "")) in BY_NAME["max_model_len"].automatic:
             config = _fitted(request, config)
         choice = _explained(evaluate(request, config), values)
     except UnsupportedError as error:
         return answer(None, Problem(code="unsupported", message=str(error), fix=_supported(request, config)))
+    need = host_memory(config, place(model, group, config), nodes_of(values))
+    if problem := too_little(need, group.ram_bytes):
+        problems.append(problem)
     plan = _plan(request, choice, repo, argv, values)
-    plan = replace(plan, warnings=(*plan.warnings, *(Warn(code="not-covered", message=one.message) for one in missing)))
+    plan = replace(plan, warnings=(*plan.warnings, *host_warning(need, group.ram_bytes), *(Warn(code="not-covered", message=one.message) for one in missing)))
     if plan.rejection is None:
         return answer(plan)
     if plan.rejection.code != "free-memory" and any(one.effect != "adds" for one in missing):
@@ -188,6 +192,7 @@ def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model
         message = f"--max-num-batched-tokens {config.max_num_batched_tokens} is below --max-num-seqs {config.max_num_seqs}"
         yield Problem(code="bad-value", message=message, fix=f"--max-num-batched-tokens {config.max_num_seqs}")
     yield from parallel_problems(config, values, model, group, env)
+    yield from offload_problems(config)
     asked, actual = config.quantization, model.quantization
     if not rules.is_quantized_while_loading(asked, actual, config.vllm_version) and (problem := rules.quantization_problem(asked, actual)):
         yield Problem(code="unsupported", message=problem, fix="leave --quantization out; vLLM detects it")

@@ -57,6 +57,7 @@ class _Estimates(TypedDict):
     sampler_copies_at_most: float
     graphs_of_other_gpus: list[float]  # by outlook in their order
     gathered_share: list[float]
+    sleep_gib: list[float]
 
 
 class GpuClass(TypedDict):
@@ -97,6 +98,7 @@ class At:
     pcie_4_bytes: int
     graphs_of_other_gpus: float
     gathered_share: float
+    sleep_bytes: int
 
 
 @cache
@@ -111,4 +113,5 @@ def at(outlook: Outlook) -> At:
         pcie_4_bytes=int(outside["pcie_4_gib"][number] * GIB),
         graphs_of_other_gpus=coefficients()["estimates"]["graphs_of_other_gpus"][number],
         gathered_share=coefficients()["estimates"]["gathered_share"][number],
+        sleep_bytes=int(coefficients()["estimates"]["sleep_gib"][number] * GIB),
     )

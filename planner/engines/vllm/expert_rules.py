@@ -1,4 +1,4 @@
-"""Which of vLLM's classes keep redundant experts, and which keep whole shared experts where each rank sends its own tokens to the experts.
+"""Which of vLLM's classes keep redundant experts, whole shared experts where each rank sends its own tokens to the experts, whole towers.
 
 Read off vLLM 0.33's classes (model_executor/models, models/) with the judge: configurations in tests/data/vllm_0.33_parallel.jsonl.
 """
@@ -50,6 +50,25 @@ REDUNDANT_EXPERTS = (
         "Step3p5ForCausalLM",
     }
 )
+# Their towers may be whole on every rank (supports_encoder_tp_data); --mm-encoder-tp-mode data changes nothing of others, vLLM says so in its log.
+WHOLE_TOWERS = _LLAMA4 | {
+    "Glm4vForConditionalGeneration",
+    "Glm4vMoeForConditionalGeneration",
+    "GlmOcrForConditionalGeneration",
+    "DotsOCRForCausalLM",
+    "InternVLChatModel",
+    "KimiK25ForConditionalGeneration",
+    "KimiK3ForConditionalGeneration",
+    "KimiVLForConditionalGeneration",
+    "MiniCPMV",
+    "MiniMaxM3SparseForConditionalGeneration",
+    "Qwen2VLForConditionalGeneration",
+    "Qwen2_5_VLForConditionalGeneration",
+    "Qwen3VLForConditionalGeneration",
+    "Qwen3VLMoeForConditionalGeneration",
+    "Qwen3_5ForConditionalGeneration",
+    "Qwen3_5MoeForConditionalGeneration",
+}
 # Experts of these quantizations cannot be moved (fused_moe/fused_moe_method_base.py supports_eplb).
 _NO_EPLB = ("auto_gptq",)
 
@@ -61,6 +80,7 @@ def with_experts(parallel: Parallel, model: ModelSpec) -> Parallel:
         data_parallel_size=parallel.data_parallel_size if model.experts_per_token else 1,
         redundant_experts=parallel.redundant_experts if model.architecture in REDUNDANT_EXPERTS else 0,
         balances_experts=parallel.balances_experts and model.architecture in REDUNDANT_EXPERTS,
+        whole_tower=parallel.whole_tower and model.architecture in WHOLE_TOWERS,
         whole_shared_experts=parallel.whole_shared_experts and model.architecture in WHOLE_SHARED_EXPERTS,
     )
 

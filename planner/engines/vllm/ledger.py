@@ -41,6 +41,7 @@ class MemoryBreakdown(Generic[Whole]):
     reserved_blocks: int = 1
     lora_bytes: Whole | int = 0  # stacked matrices of LoRA adapters, one slot each
     late_graph_bytes: Whole | int = 0  # graphs that are captured outside the budget and exceed what the activations leave behind
+    offloaded_bytes: Whole | int = 0  # weights that lie in main memory
     length: Length | None = field(default=None, compare=False, repr=False)  # not asked in a grid
 
     @property

@@ -48,6 +48,10 @@ class LedgerSettings(Protocol[Whole_co]):
         """Whether no CUDA graphs are captured."""
 
     @property
+    def enable_sleep_mode(self) -> bool:
+        """Whether weights and cache lie in an allocator that can give them back."""
+
+    @property
     def skip_mm_profiling(self) -> bool:
         """Whether no picture takes part in profiling."""
 

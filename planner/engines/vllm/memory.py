@@ -21,6 +21,7 @@ from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
 from planner.engines.vllm.ledger_settings import LedgerSettings
 from planner.engines.vllm.lora import index_bytes, stage_adapters
+from planner.engines.vllm.offload import Offloaded, offloaded
 from planner.engines.vllm.overhead import overhead
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
 from planner.engines.vllm.settings import Placing, ServeConfig
@@ -41,6 +42,8 @@ class Placement:
     buffers: int
     cache: CachePlan
     lora: tuple[int, ...] = ()  # of each stage; none where adapters are not enabled
+    offloaded: tuple[Offloaded, ...] = ()
+    """What of the weights lies in main memory, by stage; empty where none is to."""
 
 
 def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
@@ -73,6 +76,7 @@ def _placed(same: _Same, gpu: GpuSpec, placing: Placing) -> Placement:
         buffer_bytes(model, parallel, bits),
         plan_cache(model, parallel, layout),
         tuple(stage_adapters(model, parallel, placing.lora, bits, placing.vllm_version)) if placing.lora else (),
+        offloaded(model, parallel, placing.offload, bits) if placing.offload else (),
     )
 
 
@@ -85,13 +89,19 @@ class Stage(Generic[Whole]):
     block_bytes: Whole
     last: Whole | bool
     lora_bytes: Whole | int = 0
+    offloaded_bytes: Whole | int = 0
 
 
 def stages_of(placed: Placement) -> list[Stage]:
     """The stages of a placed model."""
     last = len(placed.weights) - 1
     held = zip(placed.weights, placed.cache.block_bytes_by_stage, placed.lora or (0,) * len(placed.weights), strict=True)
-    return [Stage(weights, placed.buffers, block, index == last, lora) for index, (weights, block, lora) in enumerate(held)]
+    if not placed.offloaded:
+        return [Stage(weights, placed.buffers, block, index == last, lora) for index, (weights, block, lora) in enumerate(held)]
+    return [
+        Stage(weights - away.weights_bytes, placed.buffers + away.buffers_bytes, block, index == last, lora, away.weights_bytes)
+        for index, ((weights, block, lora), away) in enumerate(zip(held, placed.offloaded, strict=True))
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +117,7 @@ class StageBudget(Generic[Whole]):
     cuda_graph_bytes: Whole
     late_graph_bytes: Whole
     lora_bytes: Whole
+    offloaded_bytes: Whole
 
     @property
     def held_bytes(self) -> Whole:
@@ -133,6 +144,7 @@ class StageBudget(Generic[Whole]):
             cuda_graph_bytes=where(condition, self.cuda_graph_bytes, other.cuda_graph_bytes),
             late_graph_bytes=where(condition, self.late_graph_bytes, other.late_graph_bytes),
             lora_bytes=where(condition, self.lora_bytes, other.lora_bytes),
+            offloaded_bytes=where(condition, self.offloaded_bytes, other.offloaded_bytes),
         )
 
 
@@ -157,6 +169,7 @@ def stage_budget(model: ModelSpec, on: Device[Whole], config: LedgerSettings[Who
         cuda_graph_bytes=used.cuda_graph_bytes,
         late_graph_bytes=used.late_graph_bytes,
         lora_bytes=stage.lora_bytes + 0 * stage.weights_bytes,
+        offloaded_bytes=stage.offloaded_bytes + 0 * stage.weights_bytes,
     )
 
 
@@ -216,6 +229,7 @@ def ledger(
         cuda_graph_bytes=budget.cuda_graph_bytes,
         late_graph_bytes=budget.late_graph_bytes,
         lora_bytes=budget.lora_bytes,
+        offloaded_bytes=budget.offloaded_bytes,
         kv_cache_bytes=budget.kv_cache_bytes,
         kv_block_bytes=budget.block_bytes,
         kv_cache_blocks=blocks,

@@ -31,7 +31,6 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--max-lora-cls-labels": ("classes that adapters add", "adds"),
     "--enable-mixed-moe-lora-format": ("experts' adapters in another form", "either"),
     "--enable-moe-shared-loras": ("experts' adapters in another form", "lowers"),
-    "--kv-transfer-config": ("buffers of the transfer", "adds"),
     "--ec-transfer-config": ("buffers of the transfer", "adds"),
     "--ec-manager-config": ("buffers of the encoder's outputs", "adds"),
     "--weight-transfer-config": ("buffers of the transfer", "adds"),
@@ -44,12 +43,9 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--mm-encoder-only": ("a server without the language model", "lowers"),
     "--mm-processor-kwargs": ("pictures of another size", "either"),
     "--video-pruning-rate": ("tokens pruned from films", "lowers"),
-    "--cpu-offload-gb": ("weights kept in main memory", "lowers"),
-    "--offload-group-size": ("weights kept in main memory", "lowers"),
     "--enable-batch-sharded-sampling": ("logits divided over ranks", "lowers"),
     "--disable-custom-all-reduce": ("buffers of the all-reduce", "lowers"),
     "--enable-hc-sp": ("activations divided over ranks", "either"),
-    "--kv-offloading-size": ("the cache kept in main memory", "either"),
     "--attention-config.backend_per_kind": ("pages of another attention backend", "either"),
     "--attention-config.indexer_kv_dtype": ("the indexer's cache in another width", "either"),
     "--attention-config.indexer_sparse_logits": ("the indexer's logits", "either"),
@@ -89,7 +85,6 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--compilation-config.decoder_replay_cudagraph_capture_sizes": ("CUDA graphs of the replayed layers", "either"),
     "--compilation-config.decoder_replay_trim_threshold": ("CUDA graphs of the replayed layers", "either"),
     "--performance-mode": ("other limits of a step and other CUDA graphs", "either"),
-    "--enable-sleep-mode": ("the allocator that lets the server sleep", "adds"),
     "--enable-cumem-allocator": ("another allocator", "either"),
     "--enable-prompt-embeds": ("embeddings of a batch", "adds"),
     "--enable-return-routed-experts": ("the routed experts of a batch", "adds"),
@@ -105,6 +100,8 @@ FLAGS: dict[str, tuple[str, Effect]] = {
 # What of a flag that is in the ledger it does not hold.
 PARTLY: dict[str, tuple[str, Effect]] = {
     "--all2all-backend": ("buffers between experts", "adds"),
+    "--kv-transfer-config": ("buffers of the transfer", "adds"),
+    "--kv-offloading-size": ("windows that are kept whole", "adds"),
     "--prefill-context-parallel-size": ("activations of a divided prompt", "lowers"),
 }
 _OFF = (None, False, "", "0", "0.0", "auto")

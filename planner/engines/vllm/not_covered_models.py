@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from planner.engines.vllm.host import NO_BUFFERS, connector
 from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.facts.attention import ChunkedLocal, SlidingWindow
 from planner.facts.model import ModelSpec
 
@@ -65,8 +67,20 @@ def _is_mxfp4(model: ModelSpec, _config: ServeConfig) -> bool:
     return "mxfp4" in (model.quantization or "")
 
 
+def _transfers(model: ModelSpec, config: ServeConfig) -> bool:
+    """Whether a connector keeps buffers of its own on the GPU, or lets no window end (kv_connector/v1: SupportsHMA)."""
+    return str(connector(config.kv_transfer_config).get("kv_connector")) not in NO_BUFFERS or _is_kept_whole(model, config)
+
+
+def _is_kept_whole(model: ModelSpec, config: ServeConfig) -> bool:
+    newest = config.vllm_version == DEFAULT_VERSION and config.kv_offloading_backend == "native"
+    return not newest and (model.has_state or _has_windows(model, config))
+
+
 Concerns = Callable[[ModelSpec, ServeConfig], bool]
 ONLY: dict[str, Concerns] = {
+    "--kv-transfer-config": _transfers,
+    "--kv-offloading-size": _is_kept_whole,
     "--mm-encoder-attn-dtype": _has_vision,
     "--mm-processor-device": _has_vision,
     "--mm-processor-kwargs": _has_vision,

@@ -9,6 +9,8 @@ from planner.engines.vllm import layouts
 from planner.engines.vllm.alternatives import alternatives
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.command import serve_argv
+from planner.engines.vllm.host import host_memory, host_warning, too_little
+from planner.engines.vllm.memory import place
 from planner.engines.vllm.parsers import chat_remarks
 from planner.engines.vllm.search import best
 from planner.engines.vllm.settings import ServeConfig
@@ -92,7 +94,11 @@ def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Othe
         host=host,
         port=port,
     )
-    return replace(plan, warnings=(*warnings(plan), *_chat_warnings(plan)), rejection=reject(choice))
+    need = host_memory(choice.config, place(request.model, request.group, choice.config), request.group.nodes)
+    if problem := too_little(need, request.group.ram_bytes):
+        raise PlannerError(problem.message, problem.fix)
+    told = (*warnings(plan), *host_warning(need, request.group.ram_bytes), *_chat_warnings(plan))
+    return replace(plan, warnings=told, rejection=reject(choice))
 
 
 def _what_works(request: Request, others: Others) -> str:

@@ -13,8 +13,9 @@ from typing import TypeVar
 
 from planner.engines.vllm.cache_options import NO_OPTIONS, CacheOptions
 from planner.engines.vllm.lora import Lora
+from planner.engines.vllm.offload import Offload, limit_bytes
 from planner.engines.vllm.settings_table import SETTINGS
-from planner.engines.vllm.versions import DEFAULT_VERSION
+from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.facts.config import Parallel
 from planner.facts.record import dataclass
 from planner.facts.settings import Kind, Value, by_name
@@ -62,6 +63,7 @@ class Placing:
     vllm_version: str
     lora: Lora | None = None
     options: CacheOptions = NO_OPTIONS
+    offload: Offload | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,17 @@ class ServeConfig:
     enable_eplb: bool = False
     eplb_config: str | None = None
     mm_encoder_tp_mode: str = "weights"
+    cpu_offload_gb: float = 0.0
+    cpu_offload_params: str | None = None
+    offload_backend: str = "auto"
+    offload_group_size: int = 0
+    offload_num_in_group: int = 1
+    offload_prefetch_step: int = 1
+    offload_params: str | None = None
+    kv_offloading_size: float | None = None
+    kv_offloading_backend: str = "native"
+    kv_transfer_config: str | None = None
+    enable_sleep_mode: bool = False
     max_model_len: int = 4096
     gpu_memory_utilization: float = 0.92
     kv_cache_dtype: str = "auto"
@@ -174,7 +187,22 @@ class ServeConfig:
             vllm_version=self.vllm_version,
             lora=self.lora,
             options=self.options,
+            offload=self.offload,
         )
+
+    @property
+    def offload(self) -> Offload | None:
+        """What of the weights lies in main memory (model_executor/offloader/base.py create_offloader)."""
+        backend = self.offload_backend
+        if backend == "auto":
+            backend = "prefetch" if self.offload_group_size else "uva" if self.cpu_offload_gb else ""
+        if backend == "prefetch" and self.offload_group_size:
+            names = tuple((self.offload_params or "").split())
+            return Offload(group_size=self.offload_group_size, in_group=self.offload_num_in_group, buffers=self.offload_prefetch_step, names=names)
+        if backend == "uva" and self.cpu_offload_gb:
+            names = tuple((self.cpu_offload_params or "").split())
+            return Offload(max_bytes=limit_bytes(self.cpu_offload_gb), names=names, tower=VERSIONS[self.vllm_version].offloads_towers)
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +213,7 @@ class Pins:
     pipeline_parallel_size: int | None = None
     data_parallel_size: int | None = None
     decode_context_parallel_size: int | None = None
+    cpu_offload_gb: float | None = None
     max_model_len: int | None = None
     gpu_memory_utilization: float | None = None
     kv_cache_dtype: str | None = None

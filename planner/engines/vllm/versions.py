@@ -10,6 +10,7 @@ import re
 from planner.facts.record import dataclass
 
 OLDEST, NEWEST = 11, 33
+OFFLOADS_TOWERS = 30
 SPARSE_SM120, NVFP4_OFF_BLACKWELL = 24, 32
 TOKENS_BY_REQUESTS = (20, 1)  # minor and patch since when the log counts tokens so
 # On AMD: sparse MLA by AITER's kernels (platforms/rocm.py), with an FP8 cache (mla/rocm_aiter_mla_sparse.py supported_kv_cache_dtypes), DeepSeek V4 (models/deepseek_v4/amd)
@@ -66,6 +67,7 @@ class Version:
     tokens_by_groups: bool  # "GPU KV cache size" is blocks // groups x block size until 0.20.0, requests x max_model_len from 0.20.1 on (kv_cache_utils.py)
     blocks_override_checked: bool  # --num-gpu-blocks-override stands for the memory in the check of one request since 0.20 (kv_cache_utils.py)
     backend_by_environment: bool  # VLLM_ATTENTION_BACKEND until 0.15 (envs.py)
+    offloads_towers: bool  # --cpu-offload-gb takes vision towers too since 0.30 (model_executor/offloader/uva.py supports_tower_offload)
     least_capability: int  # what the wheels hold kernels for: 7.5 since 0.20, which are built with CUDA 13 (vllm pull request 39878), 7.0 before
 
 
@@ -99,6 +101,7 @@ def _version(minor: int) -> Version:
         tokens_by_groups=minor <= 20,
         blocks_override_checked=minor >= 20,
         backend_by_environment=minor <= 15,
+        offloads_towers=minor >= OFFLOADS_TOWERS,
         least_capability=75 if minor >= 20 else 70,
     )
 

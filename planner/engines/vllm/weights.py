@@ -12,7 +12,7 @@ from dataclasses import replace
 from planner.engines.shards import module_bytes, modules_bytes, tensor_bytes
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
-from planner.facts.modules import Experts, Linear
+from planner.facts.modules import Experts, Linear, Module
 from planner.facts.record import dataclass
 from planner.facts.storage import ROUTER
 
@@ -40,8 +40,14 @@ class Parts:
 def part_bytes(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> Parts:
     """Bytes of the parts on one rank. Raises NotDivisibleError where tensor parallelism cannot divide one."""
     every, first, last, copy = (modules_bytes(part, parallel, dtype_bits) for part in (model.every, model.first, model.last, model.tied_copy))
-    first += modules_bytes(model.tower, replace(parallel, tensor_parallel_size=1) if parallel.whole_tower else parallel, dtype_bits)
+    first += sum(module_bytes(module, _of_tower(module, parallel), dtype_bits) for module in model.tower)
     return Parts(every, first, last, copy, tuple(modules_bytes(group.modules, parallel, dtype_bits) for group in model.layers))
+
+
+def _of_tower(module: Module, parallel: Parallel) -> Parallel:
+    """How a tower's module is divided: where each rank has its own images it is whole, but for a projector that the language model shares (mllama4.py)."""
+    whole = parallel.whole_tower and not module.name.startswith("multi_modal_projector")
+    return replace(parallel, tensor_parallel_size=1) if whole else parallel
 
 
 def stage_totals(model: ModelSpec, parts: Parts, stages: int, *, stored: bool = True) -> list[int]:

@@ -38,6 +38,7 @@ ROUND = {
         "sampler_copies_at_most": 8,
         "graphs_of_other_gpus": [0.75, 1.0, 0.25],
         "gathered_share": [0.25, 1.0, 0.125],
+        "sleep_gib": [0.0, 0.5, 0.0],
     },
 }
 BATCH = ServeConfig(max_num_batched_tokens=2048, max_num_seqs=256)

@@ -76,7 +76,7 @@ def test_a_default_is_that_of_the_release():
     assert [SHARE.default_in(release) for release in ("0.1", "0.2", "0.9", "0.10", "0.33")] == [0.5, 0.7, 0.7, 0.9, 0.9]
 
 
-TYPES = {Kind.COUNT: int, Kind.TOKENS: int, Kind.BYTES: int, Kind.SHARE: float, Kind.SWITCH: bool, Kind.TEXT: str}
+TYPES = {Kind.COUNT: int, Kind.TOKENS: int, Kind.BYTES: int, Kind.SHARE: float, Kind.GIB: float, Kind.SWITCH: bool, Kind.TEXT: str}
 
 
 def written(row_type) -> dict[str, tuple[object, object]]:

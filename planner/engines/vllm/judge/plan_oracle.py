@@ -9,6 +9,7 @@ from vllm.config import set_current_vllm_config
 from vllm.distributed import parallel_state
 from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
 from vllm.model_executor.model_loader.utils import initialize_model
+from vllm.model_executor.offloader.base import BaseOffloader, set_offloader
 from vllm.platforms import current_platform
 from vllm.utils.torch_utils import set_default_torch_dtype
 from vllm.v1.attention.backends.utils import get_supported_kv_cache_layouts, resolve_kv_cache_layout
@@ -71,6 +72,35 @@ def pretend_ranks(parallel, stage=0):
             setattr(parallel_state, name, Ranks(parallel.pipeline_parallel_size, stage) if name == "_PP" else Ranks(sizes.get(name, 1)))
 
 
+class Recorder(BaseOffloader):
+    """Notes what vLLM's offloaders would keep in main memory (uva.py, prefetch.py), and moves nothing."""
+
+    supports_tower_offload = True
+
+    def __init__(self, asked):
+        self.asked, self.bytes, self.kinds = asked, 0, {}
+
+    def wrap_modules(self, modules_generator, prefix=""):
+        modules = []
+        for index, module in enumerate(modules_generator):
+            modules.append(module)
+            for name, parameter in module.named_parameters():
+                size = parameter.numel() * parameter.element_size()
+                if self.takes(index, f"{prefix}.{name}"):
+                    self.bytes += size
+                    self.kinds[name, tuple(parameter.shape), parameter.stride(), parameter.dtype] = size
+        return modules
+
+    def takes(self, index, name):
+        prefetch, uva = self.asked.prefetch, self.asked.uva
+        if prefetch.offload_group_size:
+            meant = index % prefetch.offload_group_size >= prefetch.offload_group_size - prefetch.offload_num_in_group
+        else:
+            meant = self.bytes < int(uva.cpu_offload_gb * 1024**3)
+        names = prefetch.offload_params if prefetch.offload_group_size else uva.cpu_offload_params
+        return meant and (not names or any(f".{part}." in f".{name}." for part in names))
+
+
 def cache_specs(config):
     layers = config.compilation_config.static_forward_context
     backends = {name: layer.get_attn_backend() for name, layer in layers.items() if hasattr(layer, "get_attn_backend")}
@@ -91,6 +121,8 @@ def cache_specs(config):
 def plan(config, available_bytes, stage=0):
     """The plan of one rank of a pipeline stage, as JSON-ready values."""
     pretend_ranks(config.parallel_config, stage)
+    recorder = Recorder(config.offload_config)
+    set_offloader(recorder)
     with set_current_vllm_config(config), set_default_torch_dtype(config.model_config.dtype), torch.device("meta"), OnMeta():
         model = initialize_model(config)
     weights = sum(parameter.numel() * parameter.element_size() for _, parameter in model.named_parameters())
@@ -106,6 +138,11 @@ def plan(config, available_bytes, stage=0):
         "needed_bytes": kv_cache_planning._max_memory_usage_bytes_from_groups(builder, config, groups),
         "in_flight": config.max_in_flight_tokens,
     }
+    if recorder.bytes:
+        buffers = (
+            config.offload_config.prefetch.offload_prefetch_step * sum(recorder.kinds.values()) if config.offload_config.prefetch.offload_group_size else 0
+        )
+        result |= {"offloaded_bytes": recorder.bytes, "offload_buffer_bytes": buffers}
     try:
         planned = kv_cache_planning.get_kv_cache_configs(config, [specs], [available_bytes], groups)
         scheduler = kv_cache_utils.generate_scheduler_kv_cache_config(planned)
