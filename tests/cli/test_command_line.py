@@ -138,7 +138,7 @@ def twice():
         ("--modle qwen3-8b", "plan has no option --modle; did you mean --model"),
         ("capacity --modle qwen3-8b", "plan capacity has no option --modle; did you mean --model, --models?"),
         ("--gpu rtx4090 --model qwen3-8b --max_model_len 8k", "did you mean --max-model-len"),
-        ("--gpu rtx4090 --model qwen3-8b --cpu-offload-gb 10", "it is vLLM's; plan check 'vllm serve MODEL --cpu-offload-gb …'"),
+        ("--gpu rtx4090 --model qwen3-8b --block-size 32", "it is vLLM's; plan check 'vllm serve MODEL --block-size …'"),
         ("--gpu rtx4090 --model qwen3-8b --enable-eplb", "it is vLLM's; plan check 'vllm serve MODEL --enable-eplb …'"),
         ("check vllm serve qwen3-8b --max-model-len 8192 --gpu rtx4090", "in quotes, or behind --"),
         ("check vllm serve qwen3-8b -tp 2 --gpu rtx4090", "in quotes, or behind --"),
