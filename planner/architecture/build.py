@@ -80,7 +80,9 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         vision=tower.spec if tower else None,
         bidirectional_images=tower is not None and (family.bidirectional_images or section.data.get("use_bidirectional_attention") == "vision"),
         residual_streams=section.integer("hc_mult", default=1, high=1024),
-        bytes_per_batched_token=gemma4.per_layer_width(section) * dims.layers * 2 if "embedding" in family.more and tower else 0,
+        bytes_per_batched_token=gemma4.per_layer_width(section) * dims.layers * 2
+        if tower and family.more.get("embedding") is gemma4.per_layer_embedding
+        else 0,
         pooling=not family.head,
         pipeline=family.pipeline,
         family=family.name,

@@ -262,3 +262,36 @@ def aria(config: Config, dims: Dims) -> LayerBuilder:
         return Layer(tuple(modules), (full_attention(dims),))
 
     return build
+
+
+def ernie_vl(config: Config, dims: Dims) -> LayerBuilder:
+    """ERNIE 4.5 VL: one bank of experts for words and one for images beside shared ones, each over its own range of layers (ernie45_vl_moe.py)."""
+    counts, widths = config.integers("moe_num_experts", count=2), config.integers("moe_intermediate_size", count=2)
+    first, last = config.integers("moe_layer_start_index", count=2), config.integers("moe_layer_end_index", count=2)
+    bias, step, shared = (
+        config.flag("use_bias", default=False),
+        config.integer("moe_layer_interval", default=1),
+        config.integer("moe_num_shared_experts", default=0, low=0),
+    )
+
+    def bank(scope: Scope, kind: int, name: str, index: int) -> list[Module]:
+        if not first[kind] <= index <= last[kind]:
+            return scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=bias)
+        return [
+            gate(f"mlp.{name}_experts_gate", counts[kind], dims.hidden, storage=FP32),
+            scope.experts(f"mlp.{name}_experts", counts[kind], dims.hidden, widths[kind]),
+        ]
+
+    def build(scope: Scope, index: int) -> Layer:
+        routed = (index + 1) % step == 0 and min(first) <= index <= max(last)
+        mlp = [
+            correction_bias("mlp.e_score_correction_bias", 2 * counts[0]),
+            *(scope.gated_mlp("mlp.shared_experts", dims.hidden, widths[0] * shared) if shared else []),
+            *bank(scope, 0, "text", index),
+            *bank(scope, 1, "vision", index),
+        ]
+        dense = scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=bias)
+        modules = [*attention_modules(scope, dims, bias=bias), *(mlp if routed else dense), *two_norms(dims)]
+        return Layer(tuple(modules), (full_attention(dims),))
+
+    return build

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.architecture import rope, text
+from planner.architecture import experts, rope, text
 from planner.architecture.families.dense import CHATGLM, LLAMA, QWEN3
+from planner.architecture.families.experts import FAMILIES as EXPERTS
+from planner.architecture.families.hybrid import QWEN35
 from planner.architecture.families.images import by_type
 from planner.architecture.family import Family
-from planner.architecture.towers import chat, eva_molmo, llava, ovis_phi_keye
+from planner.architecture.towers import chat, eva_molmo, llava, ovis_phi_keye, step_ernie
 from planner.architecture.towers.tower import together
 
 INTERNVL = by_type(chat.intern_vit(chat.two_layers), "internvl")
@@ -43,4 +45,16 @@ FAMILIES: Mapping[str, Family] = {
         name="molmo",
     ),
     "Phi4MMForCausalLM": replace(LLAMA, tower=together(eva_molmo.phi4_vision, eva_molmo.phi4_audio), pipeline=False, name="phi"),
+    "MiniCPMV4_6ForConditionalGeneration": replace(QWEN35, tower=chat.minicpmv46, name="minicpm"),
+    "MiniCPMV4_7ForConditionalGeneration": replace(QWEN35, tower=chat.minicpmv46, name="minicpm"),
+    "Molmo2ForConditionalGeneration": Family(
+        layers=text.llama(qk_norm=True, output_bias=False),
+        tower=eva_molmo.molmo2,
+        more={"embedding": eva_molmo.molmo2_words},
+        name="molmo",
+    ),
+    "Step3VLForConditionalGeneration": replace(EXPERTS["Step3TextForCausalLM"], tower=step_ernie.step3),
+    "StepVLForConditionalGeneration": by_type(step_ernie.perception, "step"),
+    "Step3p7ForConditionalGeneration": by_type(step_ernie.perception, "step"),
+    "Ernie4_5_VLMoeForConditionalGeneration": Family(layers=experts.ernie_vl, tower=step_ernie.ernie, rope=rope.VIDEO, tied=True, name="ernie"),
 }

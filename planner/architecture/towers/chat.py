@@ -15,7 +15,7 @@ from planner.architecture.towers.audio import whisper_block, whisper_layers
 from planner.architecture.towers.encoder import Block, batch, convolution, encoder, loose, siglip, square_patches
 from planner.architecture.towers.llava import clip_encoder, feature_levels
 from planner.architecture.towers.tower import Tower, TowerBuilder
-from planner.facts.modules import Module, Split
+from planner.facts.modules import Module, Role, Split
 
 Joint = Callable[[int, Dims], list[Module]]
 
@@ -144,3 +144,23 @@ def minicpmo_audio(scope: Scope, top: Config, dims: Dims) -> Tower:
         loose("audio_projection_layer.linear2", dims.hidden, dims.hidden),
     ]
     return Tower(tuple(modules), batch(block, patches=positions, tokens=positions // 4))
+
+
+def minicpmv46(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """MiniCPM-V 4.6 and 4.7: SigLIP, windows of patches merged inside the tower, a merger behind it."""
+    config = top.section("vision_config")
+    patches = square_patches(config, image=980)
+    modules, block = siglip(scope, config, "vpm", positions=patches)
+    hidden, joined, at = block.hidden, 4 * block.hidden, "vit_merger"
+    modules += [
+        scope.column(f"{at}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True, parts=("q_proj", "k_proj", "v_proj"), role=Role.QKV),
+        scope.row(f"{at}.self_attn.out_proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
+        *norm(f"{at}.layer_norm1", hidden, bias=True),
+        *norm(f"{at}.pre_norm", joined, bias=True),
+        loose(f"{at}.linear_1", joined, 4 * block.width),
+        loose(f"{at}.linear_2", 4 * block.width, hidden),
+        *norm("merger.mlp.0.pre_norm", joined, bias=True),
+        loose("merger.mlp.0.linear_1", joined, joined),
+        loose("merger.mlp.0.linear_2", joined, dims.hidden),
+    ]
+    return Tower(tuple(modules), batch(block, patches=10 * 1024, tokens=640))

@@ -146,3 +146,37 @@ def phi4_audio(scope: Scope, top: Config, dims: Dims) -> Tower:
     for name in ("audio_projection", "audio_projection_for_vision"):
         modules += [loose(f"{at}.{name}.0", hidden, dims.hidden), loose(f"{at}.{name}.2", dims.hidden, dims.hidden)]
     return Tower(tuple(modules), batch(Block(hidden=hidden, width=width, heads=heads), patches=500, tokens=500))
+
+
+def molmo2_words(scope: Scope, dims: Dims) -> list[Module]:
+    """Rows of the embedding for Molmo 2's own tokens."""
+    return [embedding(extra, dims.hidden)] if (extra := scope.config.integer("additional_vocab_size", default=_MOLMO_EXTRA, low=0)) else []
+
+
+def molmo2(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Molmo 2: SigLIP up to the deepest layer that is read, those layers pooled by attention into a gated projector."""
+    config, adapter, at = top.section("vit_config", "vision_config"), top.section("adapter_config"), "vision_backbone"
+    total = config.integer("num_hidden_layers", default=27, high=500)
+    read = adapter.integers("vit_layers", low=-500) if adapter.has("vit_layers") else [-3, -9]
+    hidden, head = config.integer("hidden_size", default=1152), adapter.integer("head_dim", default=72)
+    block = Block(
+        hidden=hidden,
+        width=config.integer("intermediate_size", default=4304),
+        heads=config.integer("num_attention_heads", default=16),
+        names=("attention.wqkv", "attention.wo", "feed_forward.w1", "feed_forward.w2"),
+    )
+    pooled, out = hidden * len(read), adapter.integer("hidden_size", default=1152)
+    queries, keys = (head * adapter.integer(key, default=16) for key in ("num_attention_heads", "num_key_value_heads"))
+    width, patch = adapter.integer("intermediate_size", default=18_944), config.integer("image_patch_size", "patch_size", default=14)
+    positions = config.integer("image_num_pos", "num_position_embeddings", default=729)
+    modules = [
+        plain(f"{at}.image_vit.positional_embedding", positions, hidden),
+        loose(f"{at}.image_vit.patch_embedding", 3 * patch**2, hidden),
+        *encoder(scope, f"{at}.image_vit.transformer.resblocks", max(total + level + 1 if level < 0 else level + 1 for level in read), block),
+        scope.column(f"{at}.image_pooling_2d.q_proj", pooled, (queries,), bias=True, role=Role.PROJECTION),
+        scope.column(f"{at}.image_pooling_2d.merged_kv", pooled, (keys, keys), bias=True, role=Role.PROJECTION),
+        scope.row(f"{at}.image_pooling_2d.o_proj", queries, out, bias=True, role=Role.PROJECTION),
+        scope.column(f"{at}.image_projector.merged_linear", out, (width, width), role=Role.GATE_UP),
+        scope.row(f"{at}.image_projector.down_proj", width, dims.hidden, role=Role.DOWN),
+    ]
+    return Tower(tuple(modules), batch(block, patches=9 * positions, tokens=9 * positions // 4))

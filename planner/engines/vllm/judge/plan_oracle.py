@@ -40,6 +40,8 @@ class OnMeta(TorchFunctionMode):
 
     def __torch_function__(self, function, types, arguments=(), keywords=None):
         keywords = dict(keywords or {})
+        if function is torch.Tensor.item and arguments[0].is_meta:
+            return 0  # a constant of an activation, which sizes nothing
         if "cuda" in str(keywords.get("device", "")) or type(keywords.get("device")) is int:
             keywords["device"] = "meta"
         arguments = tuple("meta" if isinstance(a, torch.device | str) and str(a).startswith("cuda") else a for a in arguments)

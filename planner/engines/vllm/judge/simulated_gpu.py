@@ -67,8 +67,10 @@ def install(name, capability, memory_bytes, count):
     methods = {method: classmethod(lambda cls, *a, _answer=answer, **k: _answer) for method, answer in answers.items()}
     platforms._current_platform = type("SimulatedCuda", (CudaPlatformBase,), methods)()
     _simulate_torch(torch, name, capability, memory_bytes, count)
+    import vllm.config.vllm
     from vllm.triton_utils import triton
 
+    vllm.config.vllm.HAS_TRITON = True  # every GPU has it: without it another model runner would be chosen, which builds towers on every stage
     triton.Config = TritonConfig  # what stands in for Triton forgets what it was given, and some kernels ask
 
 
