@@ -70,18 +70,20 @@ def _table() -> Mapping[str, ClassDefaults]:
 def _completed(data: Values, row: ClassDefaults) -> dict[str, object]:
     """The values of one class, those of its sections included."""
     whole, sections = dict(data), row.get("sections", {})
+    tied = False  # the text model of an older file, by its class: what stands in the open is the whole model's
     for key, value in data.items():
         if key not in sections and key.endswith("_config") and isinstance(value, dict) and (own := _table().get(str(value.get("model_type")))):
             whole[key] = _completed(value, own)
     for key, section in sections.items():
         if key == "text_config" and key not in data and "num_hidden_layers" in data:
-            whole = _filled(whole, _table()[section["kind"]])  # an older file, whose text model stands in the open
+            text_row = _table()[section["kind"]]
+            whole, tied = _filled(whole, text_row), bool(text_row["values"].get("tie_word_embeddings"))
         elif (inner := _section(data, key, section)) is not None:
             whole[key] = inner
     whole = _filled(whole, row)
     if row.get("tied_by_text") and not whole["tie_word_embeddings"]:
         text = whole.get("text_config")
-        whole["tie_word_embeddings"] = isinstance(text, dict) and bool(text.get("tie_word_embeddings"))
+        whole["tie_word_embeddings"] = tied or (isinstance(text, dict) and bool(text.get("tie_word_embeddings")))
     return whole
 
 

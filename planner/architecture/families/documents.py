@@ -12,12 +12,14 @@ from planner.architecture.families.images import by_type
 from planner.architecture.family import Family
 from planner.architecture.towers import documents, vision
 
+TWO_ENDS = documents.line_ends("image_newline", "view_seperator")
+
 FAMILIES: Mapping[str, Family] = {
     "PaddleOCRVLForConditionalGeneration": replace(DENSE["Ernie4_5ForCausalLM"], tower=documents.paddleocr, pipeline=False, name="paddleocr"),
     "GlmOcrForConditionalGeneration": replace(GLM4, tower=documents.glm_ocr, rope=rope.HALF_VIDEO),
-    "DeepseekOCRForCausalLM": by_type(documents.deepseek_ocr, "deepseek"),
-    "DeepseekOCR2ForCausalLM": by_type(documents.deepseek_ocr2, "deepseek"),
-    "DeepseekVLV2ForCausalLM": by_type(documents.deepseek_vl2, "deepseek"),
+    "DeepseekOCRForCausalLM": replace(by_type(documents.deepseek_ocr, "deepseek"), more={"every": TWO_ENDS}),
+    "DeepseekOCR2ForCausalLM": replace(by_type(documents.deepseek_ocr2, "deepseek"), more={"every": documents.line_ends("view_seperator")}),
+    "DeepseekVLV2ForCausalLM": replace(by_type(documents.deepseek_vl2, "deepseek"), more={"every": TWO_ENDS}),
     "DotsOCRForCausalLM": replace(QWEN2, tower=documents.dots_ocr, name="dots"),
     "LightOnOCRForConditionalGeneration": by_type(vision.pixtral_vision, "lighton"),
 }

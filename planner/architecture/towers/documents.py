@@ -5,6 +5,7 @@ Sources: vllm/model_executor/models/{paddleocr_vl,glm_ocr,deepencoder,deepseek_o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 from planner.architecture.blocks import Scope, norm, plain
@@ -73,9 +74,9 @@ def _projector(top: Config, dims: Dims) -> list[Module]:
     return [loose(f"projector.layers.{index}", first, second) for index, (first, second) in enumerate(pairwise(sizes))]
 
 
-def _line_ends(top: Config, *names: str) -> list[Module]:
-    out = top.section("projector_config").integer("n_embed", default=2048)
-    return [plain(name, out) for name in names]
+def line_ends(*names: str) -> Callable[[Scope, Dims], list[Module]]:
+    """What DeepSeek puts behind rows and views of an image: parameters of the whole model, which every pipeline stage builds."""
+    return lambda scope, dims: [plain(name, dims.hidden) for name in names]
 
 
 def deepseek_vl2(scope: Scope, top: Config, dims: Dims) -> Tower:
@@ -87,7 +88,6 @@ def deepseek_vl2(scope: Scope, top: Config, dims: Dims) -> Tower:
         *encoder(scope, "vision.blocks", 27, block),
         *norm("vision.norm", block.hidden, bias=True),
         *_projector(top, dims),
-        *_line_ends(top, "image_newline", "view_seperator"),
     ]
     return Tower(tuple(modules), batch(block, patches=10 * patches, tokens=10 * patches // 4))
 
@@ -129,7 +129,6 @@ def deepseek_ocr(scope: Scope, top: Config, dims: Dims) -> Tower:
         *norm(f"{at}.pre_layrnorm", block.hidden, bias=True),
         *encoder(scope, f"{at}.transformer.layers", 24, block),
         *_projector(top, dims),
-        *_line_ends(top, "image_newline", "view_seperator"),
     ]
     return Tower(tuple(modules), batch(block, patches=4096, tokens=1156), (plain("position_ids", 257, bits=64),))
 
@@ -145,7 +144,6 @@ def deepseek_ocr2(scope: Scope, top: Config, dims: Dims) -> Tower:
         plain(f"{at}.query_768", 144, block.hidden),
         plain(f"{at}.query_1024", 256, block.hidden),
         *_projector(top, dims),
-        *_line_ends(top, "view_seperator"),
     ]
     return Tower(tuple(modules), batch(block, patches=4096, tokens=1120))
 

@@ -28,6 +28,7 @@ from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: E402
 from vllm.entrypoints.common.cli_args import make_arg_parser, validate_api_server_args, validate_parsed_serve_args  # noqa: E402
 from vllm.model_executor.models import registry as models  # noqa: E402
 from vllm.parser.parser_manager import ParserManager  # noqa: E402
+from vllm.transformers_utils import configs  # noqa: E402
 from vllm.transformers_utils.config import _CONFIG_REGISTRY  # noqa: E402
 from vllm.usage.usage_lib import UsageContext  # noqa: E402
 from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: E402
@@ -98,9 +99,10 @@ registry.cached_tokenizer_from_config = tokenizers.cached_tokenizer_from_config 
 
 
 def know(kind):
-    """Transformers refuses a model_type that only remote code defines."""
+    """Transformers refuses a model_type that only remote code defines; of some vLLM has a class that is like the remote one."""
     if kind and kind not in CONFIG_MAPPING and kind not in _CONFIG_REGISTRY:
-        AutoConfig.register(kind, type("Remote", (RemoteConfig,), {"model_type": kind}))
+        own = next((cls for cls in map(configs.__getattr__, configs.__all__) if getattr(cls, "model_type", "") == kind), None)
+        AutoConfig.register(kind, own or type("Remote", (RemoteConfig,), {"model_type": kind}))
 
 
 def parse(argv):
