@@ -28,7 +28,7 @@ from planner.architecture.formats import (
     weight_only,
 )
 from planner.errors import PlannerError, UnsupportedModelError
-from planner.facts.storage import BF16, Arithmetic, Cut, Plane, Storage
+from planner.facts.storage import BF16, Arithmetic, Cut, Encoding, Plane, Storage
 
 
 def compressed_tensors(config: Config) -> Quantization:
@@ -85,12 +85,12 @@ def _compressed_storage(group: Config, target: Target) -> Storage:
     size = weights.integer("group_size", default=-1, low=-1)
     if kind == "int" and (not activations.data or bits < 8):
         extra = 4 if target is Target.EXPERTS else 16  # weight_shape: two bf16 an expert, two int64 a linear
-        return grouped_int(bits, size, not weights.flag("symmetric", default=True), extra_bytes=extra)
+        return grouped_int(bits, size, not weights.flag("symmetric", default=True), encoding=Encoding.PACKED, extra_bytes=extra)
     if kind == "int" and bits == 8 and strategy in ("channel", "tensor"):
         planes = [Plane(8), Plane(32, 1, 0) if strategy == "channel" else SCALE]
         if static:  # a scale of the inputs, and their zero point where they have one
             planes += [PER_MATRIX] if activations.flag("symmetric", default=True) else [PER_MATRIX, Plane(8, -1, 0)]
-        return Storage(name="int8", planes=tuple(planes), arithmetic=Arithmetic.INT8)
+        return Storage(name="int8", planes=tuple(planes), arithmetic=Arithmetic.INT8, encoding=Encoding.INT8)
     if kind == "float" and bits == 8 and strategy in ("block", "channel", "tensor"):
         stored = _fp8(weights, strategy, target, static=static)
         return stored if activations.data else weight_only(stored)

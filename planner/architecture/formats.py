@@ -12,7 +12,7 @@ from enum import StrEnum
 from planner.errors import UnsupportedModelError
 from planner.facts.modules import Tensor, TensorRole
 from planner.facts.record import dataclass
-from planner.facts.storage import BF16, Arithmetic, Cut, Kernels, Plane, Storage
+from planner.facts.storage import BF16, Arithmetic, Cut, Encoding, Kernels, Plane, Storage
 
 
 class Target(StrEnum):
@@ -57,12 +57,12 @@ BLACKWELL = 100  # compute capability
 
 def fp8(*planes: Plane) -> Storage:
     """Eight-bit floats, multiplied as such from Ada on."""
-    return Storage(name="fp8", planes=(Plane(8), *planes), arithmetic=Arithmetic.FP8)
+    return Storage(name="fp8", planes=(Plane(8), *planes), arithmetic=Arithmetic.FP8, encoding=Encoding.FP8)
 
 
 def nvfp4(*scales: Plane, arithmetic: Arithmetic = Arithmetic.FP4) -> Storage:
     """Four-bit floats, an FP8 scale for 16 of them, and `scales` of the whole matrix and its inputs."""
-    return Storage(name="nvfp4", planes=(Plane(4), Plane(8, 1, 16), *scales), input_multiple=16, arithmetic=arithmetic)
+    return Storage(name="nvfp4", planes=(Plane(4), Plane(8, 1, 16), *scales), input_multiple=16, arithmetic=arithmetic, encoding=Encoding.NVFP4)
 
 
 FP8_TENSOR, FP8_TENSOR_STATIC, FP8_TENSOR_STATIC_EXPERTS = fp8(SCALE), fp8(SCALE, SCALE), fp8(SCALE, PER_MATRIX)
@@ -74,7 +74,7 @@ NVFP4_WEIGHT_ONLY = nvfp4(SCALE, Plane(16, 0, 0), arithmetic=Arithmetic.BF16)  #
 # compressed_tensors_w4a4_mxfp4.py, kernels/linear/mxfp8/flashinfer.py)
 MXFP8 = Storage(name="mxfp8", planes=(Plane(8), Plane(8, 1, 32)), input_multiple=32, arithmetic=Arithmetic.FP8, arithmetic_since=BLACKWELL)
 MXFP4_LINEAR = replace(MXFP8, name="mxfp4-linear", planes=(Plane(4), Plane(8, 1, 32)))
-MXFP4 = replace(MXFP4_LINEAR, name="mxfp4", kernels=Kernels.MXFP4)
+MXFP4 = replace(MXFP4_LINEAR, name="mxfp4", kernels=Kernels.MXFP4, encoding=Encoding.MXFP4)
 
 
 def fp8_block(rows: int, columns: int, *, scale_bits: int = 32, cut: Cut = Cut.EXPERTS) -> Storage:
@@ -82,7 +82,7 @@ def fp8_block(rows: int, columns: int, *, scale_bits: int = 32, cut: Cut = Cut.E
     return replace(fp8(Plane(scale_bits, rows, columns)), name=f"fp8-block{rows}", cut=cut)
 
 
-def grouped_int(bits: int, group: int, zero_points: bool, *, extra_bytes: int = 0, bias: bool = False) -> Storage:
+def grouped_int(bits: int, group: int, zero_points: bool, *, encoding: Encoding, extra_bytes: int = 0, bias: bool = False) -> Storage:
     """4- or 8-bit integers, a 16-bit scale (and packed zero point) a group of inputs; group -1 is a whole row. `bias`: one for each row, used or not."""
     columns = 0 if group == -1 else group
     planes = [Plane(bits, extra_bytes=extra_bytes), Plane(16, 1, columns)]
@@ -90,7 +90,13 @@ def grouped_int(bits: int, group: int, zero_points: bool, *, extra_bytes: int = 
         planes.append(Plane(bits, 1, columns))
     if bias:
         planes.append(Plane(16, 1, 0))
-    return Storage(name=f"int{bits}-g{group}", planes=tuple(planes), input_multiple=max(1, columns), output_multiple=32 // bits if zero_points else 1)
+    return Storage(
+        name=f"int{bits}-g{group}",
+        planes=tuple(planes),
+        input_multiple=max(1, columns),
+        output_multiple=32 // bits if zero_points else 1,
+        encoding=encoding,
+    )
 
 
 def weight_only(storage: Storage) -> Storage:

@@ -35,7 +35,7 @@ from planner.architecture.formats import (
     weight_only,
 )
 from planner.errors import UnsupportedModelError
-from planner.facts.storage import BF16, Cut, Storage
+from planner.facts.storage import BF16, Cut, Encoding, Storage
 
 
 def read_quantization(section: Config, hf_quant: Config | None = None) -> Quantization:
@@ -125,7 +125,7 @@ def _deepseek_v4(config: Config) -> Quantization:
     if dtype not in ("fp4", "fp8"):
         raise UnsupportedModelError(f"expert_dtype {dtype!r} is not supported", "known: fp4, fp8")
     linear = fp8_block(128, 128, scale_bits=8 if dtype == "fp4" else 32)
-    four_bit = NVFP4 if algorithm == "NVFP4" else MXFP4
+    four_bit = NVFP4 if algorithm == "NVFP4" else replace(MXFP4, encoding=Encoding.OTHER)  # other kernels than gpt-oss's
 
     def lookup(names: Sequence[str], target: Target) -> Storage:
         if target is Target.HEAD:
@@ -137,7 +137,7 @@ def _deepseek_v4(config: Config) -> Quantization:
 
 def _awq(config: Config) -> Quantization:
     bits, group = config.integer("bits", "w_bit", high=16), config.integer("group_size", "q_group_size", low=-1)
-    storage = grouped_int(bits, group, zero_points=True)  # qzeros are created whatever `zero_point` says (auto_awq.py:471)
+    storage = grouped_int(bits, group, zero_points=True, encoding=Encoding.AWQ)  # qzeros are created whatever `zero_point` says (auto_awq.py:471)
     skip = config.texts("modules_to_not_convert")
     head_quantized = config.flag("lm_head", default=False)
 
@@ -154,8 +154,8 @@ def _gptq(config: Config) -> Quantization:
     bits, group = config.integer("bits", high=16), config.integer("group_size", low=-1)
     if config.flag("desc_act") and group != -1:
         raise UnsupportedModelError("GPTQ with desc_act (act-order) is not supported", "use a checkpoint quantized without desc_act")
-    storage = grouped_int(bits, group, zero_points=True)
-    experts = grouped_int(bits, group, zero_points=True, bias=True)  # auto_gptq.py creates w13_bias and w2_bias for every model
+    storage = grouped_int(bits, group, zero_points=True, encoding=Encoding.GPTQ)
+    experts = grouped_int(bits, group, zero_points=True, encoding=Encoding.GPTQ, bias=True)  # auto_gptq.py creates w13_bias and w2_bias for every model
     rules = [rule for rule in config.section("dynamic").data if rule.startswith("-:")]
     if any(not rule.startswith("-:") for rule in config.section("dynamic").data):
         raise UnsupportedModelError("GPTQ with per-module `dynamic` bit widths is not supported")
@@ -175,6 +175,7 @@ def _auto_round(config: Config) -> Quantization:
     if kind != "int":
         raise UnsupportedModelError(f"AutoRound with data type {kind!r} is not supported", "known: int")
     base = (config.integer("bits", high=16), config.integer("group_size", low=-1))
+    encoding = Encoding.GPTQ if "gptq" in packing else Encoding.AWQ
     blocks = _block_names(config)
     own = {name: Config(value, config.path) for name, value in config.section("extra_config").data.items() if isinstance(value, dict)}
 
@@ -191,9 +192,9 @@ def _auto_round(config: Config) -> Quantization:
         if len(settings) > 1:
             raise UnsupportedModelError(f"{', '.join(names)} are quantized differently; vLLM needs all parts of a fused layer alike")
         bits, group = settings.pop()
-        return BF16 if bits == 16 else grouped_int(bits, group, zero_points=True, bias=target is Target.EXPERTS and "gptq" in packing)
+        return BF16 if bits == 16 else grouped_int(bits, group, zero_points=True, encoding=encoding, bias=target is Target.EXPERTS and "gptq" in packing)
 
-    return Quantization("inc", lookup, grouped_int(*base, zero_points=True))
+    return Quantization("inc", lookup, grouped_int(*base, zero_points=True, encoding=encoding))
 
 
 def _block_names(config: Config) -> list[str]:

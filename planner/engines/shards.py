@@ -66,7 +66,7 @@ def plane_bytes(plane: Plane, parts: list[int], columns: int, dtype_bits: int) -
         case block:
             rows = ceil_div(sum(parts), block)
     width = 1 if plane.column_block == 0 else ceil_div(columns, plane.column_block)
-    return rows * width * bits // 8 + plane.extra_bytes
+    return round_up(rows, plane.rows_multiple) * round_up(width, plane.columns_multiple) * bits // 8 + plane.extra_bytes
 
 
 def matrix_bytes(storage: Storage, parts: list[int], columns: int, dtype_bits: int) -> int:
@@ -142,7 +142,7 @@ def experts_bytes(bank: Experts, parallel: Parallel, dtype_bits: int) -> int:
     _check_groups(bank.name, storage, width, width)
     w13 = matrix_bytes(storage, [width] * bank.shards, hidden, dtype_bits)
     w2 = matrix_bytes(storage, [hidden], width, dtype_bits)
-    bias = (bank.shards * width + hidden) * dtype_bits // 8 if bank.bias else 0
+    bias = (bank.shards * width + hidden) * (dtype_bits if bank.bias_bits == 16 else bank.bias_bits) // 8 if bank.bias else 0
     return count * (w13 + w2 + bias)
 
 

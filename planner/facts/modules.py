@@ -84,6 +84,7 @@ class Experts:
     shards: int = 2  # gate and up; 1 where the activation is not gated
     minimum_width: int = 0  # what a tensor-parallel slice of the intermediate size is padded to
     bias: bool = False
+    bias_bits: int = 16
     storage: Storage = BF16
 
 

@@ -35,18 +35,33 @@ class Cut(StrEnum):
     NOWHERE = "nowhere"
 
 
+class Encoding(StrEnum):
+    """Who reads a quantized matrix: what kernels make of it once it is loaded depends on that."""
+
+    OTHER = "other"
+    FP8 = "fp8"
+    INT8 = "int8"
+    AWQ = "awq"
+    GPTQ = "gptq"
+    PACKED = "packed"  # compressed-tensors' integers
+    NVFP4 = "nvfp4"
+    MXFP4 = "mxfp4"  # gpt-oss's experts
+
+
 @dataclass(frozen=True, slots=True)
 class Plane:
     """One tensor of a stored weight: a value of `bits` for every block of rows x columns of the matrix.
 
     `row_block` 0: one value for each fused part (q, k, v are three); -1: one for all rows.
-    `column_block` 0: one value for all columns.
+    `column_block` 0: one value for all columns. The multiples are what its own rows and columns are padded to.
     """
 
     bits: int
     row_block: int = 1
     column_block: int = 1
     extra_bytes: int = 0
+    rows_multiple: int = 1
+    columns_multiple: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +80,7 @@ class Storage:
     arithmetic_since: int = 0
     kernels: Kernels = Kernels.AS_STORED
     cut: Cut = Cut.ANYWHERE
+    encoding: Encoding = Encoding.OTHER
 
     @property
     def block(self) -> Plane | None:

@@ -19,6 +19,7 @@ from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.device import Device, device
 from planner.engines.vllm.kvcache import CachePlan, block_bytes, cache_groups, cache_specs
 from planner.engines.vllm.ledger import MemoryBreakdown
+from planner.engines.vllm.loaded import Loading, loaded, loading
 from planner.engines.vllm.lora import Lora
 from planner.engines.vllm.memory import Stage, ledger
 from planner.engines.vllm.search import FEWEST_SEQS, NARROW_CACHE, heads_or_layers
@@ -186,6 +187,7 @@ class _Kind:
 
     dtype_bits: int
     parallel: Parallel
+    kernels: Loading
     kv_cache_dtype: int
     layout: CacheLayout
 
@@ -197,6 +199,7 @@ def _kinds(model: ModelSpec, machines: Machines) -> dict[_Kind, list[int]]:
     kinds: dict[_Kind, list[int]] = {}
     for gpu, indices in machines.kinds:
         parallel = rules.with_kernels(Parallel(), gpu) if rounded else Parallel()
+        kernels = loading(gpu, DEFAULT_VERSION) if model.quantization else Loading()
         for number, dtype in enumerate(dtypes):
             try:
                 rules.check_model(model, gpu, DEFAULT_VERSION)
@@ -205,7 +208,7 @@ def _kinds(model: ModelSpec, machines: Machines) -> dict[_Kind, list[int]]:
             except UnsupportedError:
                 continue
             layout = replace(layout, backend="", state_checkpoints=layout.state_checkpoints and model.has_state)
-            kinds.setdefault(_Kind(bits, parallel, number, layout), []).extend(indices)
+            kinds.setdefault(_Kind(bits, parallel, kernels, number, layout), []).extend(indices)
     return kinds
 
 
@@ -224,7 +227,7 @@ class _Way:
 def _ways(model: ModelSpec, machines: Machines) -> list[_Way]:
     """All splits that `search.splits` allows, on all kinds of GPU."""
     sizes = [(tp, pp) for tp, pp in machines.splits if not heads_or_layers(model, tp, pp)]
-    known: dict[tuple[Parallel, int, int], Parts | None] = {}
+    known: dict[tuple[Parallel, Loading, int, int], Parts | None] = {}
     ways = []
     for kind, gpus in _kinds(model, machines).items():
         held = {tp: of_tp for tp in {tp for tp, _ in sizes} if (of_tp := _held(model, kind, tp, known))}
@@ -237,13 +240,15 @@ def _ways(model: ModelSpec, machines: Machines) -> list[_Way]:
     return ways
 
 
-def _held(model: ModelSpec, kind: _Kind, tp: int, known: dict[tuple[Parallel, int, int], Parts | None]) -> tuple[Parts, CachePlan] | None:
+def _held(model: ModelSpec, kind: _Kind, tp: int, known: dict[tuple[Parallel, Loading, int, int], Parts | None]) -> tuple[Parts, CachePlan] | None:
     """What a rank holds of the model and how its cache is laid out; None where it cannot be divided so."""
-    key = (kind.parallel, kind.dtype_bits, tp)
+    key = (kind.parallel, kind.kernels, kind.dtype_bits, tp)
     try:
         if key not in known:
             known[key] = None
-            known[key] = part_bytes(model, replace(kind.parallel, tensor_parallel_size=tp), kind.dtype_bits)
+            parallel = replace(kind.parallel, tensor_parallel_size=tp)
+            created, held = part_bytes(model, parallel, kind.dtype_bits), loaded(model, kind.kernels)
+            known[key] = created if held is model else part_bytes(held, parallel, kind.dtype_bits)
         parts = known[key]
         return (parts, CachePlan(cache_groups(cache_specs(model, tp, kind.layout), kind.layout))) if parts else None
     except PlannerError:

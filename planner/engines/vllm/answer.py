@@ -10,6 +10,7 @@ from planner.engines import Placement
 from planner.engines.catalogue import Catalogue
 from planner.engines.vllm.ask import asks
 from planner.engines.vllm.host import HostMemory, host_memory
+from planner.engines.vllm.loaded import loading
 from planner.engines.vllm.memory import place
 from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.placement import Placed, Stack, place_servers, stack_warnings
@@ -154,7 +155,9 @@ def memory(plan: Plan) -> dict[str, int | float]:
 def lines(plan: Plan) -> Iterator[Line]:
     """The ledger's terms in vLLM's order; they sum to what is requested."""
     low, ledger, high = plan.choice.optimistic, plan.choice.expected, plan.choice.conservative
-    yield facts.exactly("weights", "weights", ledger.weights_bytes, _weights_note(plan))
+    weights = facts.exactly("weights", "weights", ledger.weights_bytes, _weights_note(plan))
+    read_only = plan.model.quantization is not None and loading(plan.request.group.gpu, plan.config.vllm_version).is_derived
+    yield replace(weights, how=How.DERIVED, note="derived: what kernels make of them was read, not run") if read_only else weights
     if ledger.lora_bytes:
         yield facts.exactly("lora", "LoRA adapters", ledger.lora_bytes, f"{plan.config.max_loras} of rank {plan.config.max_lora_rank}, exact")
     yield facts.exactly("buffers", "buffers", ledger.buffers_bytes, "rotary tables, exact")

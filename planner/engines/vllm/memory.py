@@ -20,6 +20,7 @@ from planner.engines.vllm.kvcache import CachePlan, plan_cache
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
 from planner.engines.vllm.ledger_settings import LedgerSettings
+from planner.engines.vllm.loaded import loaded, loading
 from planner.engines.vllm.lora import index_bytes, stage_adapters
 from planner.engines.vllm.offload import Offloaded, offloaded
 from planner.engines.vllm.overhead import overhead
@@ -71,8 +72,11 @@ def _placed(same: _Same, gpu: GpuSpec, placing: Placing) -> Placement:
     model, bits = same.model, dtype_bits(same.model, gpu, placing.dtype)
     parallel = with_kernels(with_experts(placing.parallel, model), gpu, placing.vllm_version)
     layout = cache_layout(model, gpu, placing.kv_cache_dtype, dtype_bits=bits, version=placing.vllm_version, options=placing.options)
+    created = stage_weights(model, parallel, bits)  # what cannot be divided is refused when it is created
+    held = loaded(model, loading(gpu, placing.vllm_version))
+    weights = created if held is model else stage_weights(held, parallel, bits)
     return Placement(
-        tuple(stage_weights(model, parallel, bits)),
+        tuple(weights),
         buffer_bytes(model, parallel, bits),
         plan_cache(model, parallel, layout),
         tuple(stage_adapters(model, parallel, placing.lora, bits, placing.vllm_version)) if placing.lora else (),

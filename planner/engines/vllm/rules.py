@@ -75,7 +75,7 @@ def with_kernels(parallel: Parallel, gpu: GpuSpec, version: str = DEFAULT_VERSIO
     Scales of finer blocks are for Triton's kernels, which need FP8 arithmetic (fused_moe/oracle/fp8.py refine_fp8_moe_block_shape).
     """
     major, release = gpu.capability // 10, VERSIONS[version]
-    width, hidden = (64, 64) if major == 9 else (128, 256)
+    width, hidden = _mxfp4_multiples(gpu, release)
     return replace(
         parallel,
         expert_width_multiple=width,
@@ -85,6 +85,15 @@ def with_kernels(parallel: Parallel, gpu: GpuSpec, version: str = DEFAULT_VERSIO
         experts_refined=release.blocks_refined and (gpu.vendor != "nvidia" or gpu.capability >= 89),
         merged_cut=release.merged_blocks_cut,
     )
+
+
+def _mxfp4_multiples(gpu: GpuSpec, release: Version) -> tuple[int, int]:
+    """Of the width and the hidden size of MXFP4 experts: by Triton's kernels on Hopper, FlashInfer's on 10.x, Marlin's, and on AMD."""
+    if gpu.vendor == "amd":
+        return 256, 256
+    if gpu.capability // 10 == 9 and release.triton_mxfp4:
+        return 64, 1
+    return (release.trtllm_width if gpu.capability // 10 == 10 else 128), 256
 
 
 _SAME_METHOD = {"awq": "auto_awq", "awq_marlin": "auto_awq", "gptq": "auto_gptq", "gptq_marlin": "auto_gptq", "mxfp4": "gpt_oss_mxfp4"}

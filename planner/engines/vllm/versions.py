@@ -68,6 +68,11 @@ class Version:
     blocks_override_checked: bool  # --num-gpu-blocks-override stands for the memory in the check of one request since 0.20 (kv_cache_utils.py)
     backend_by_environment: bool  # VLLM_ATTENTION_BACKEND until 0.15 (envs.py)
     offloads_towers: bool  # --cpu-offload-gb takes vision towers too since 0.30 (model_executor/offloader/uva.py supports_tower_offload)
+    triton_mxfp4: bool  # Hopper runs MXFP4 experts by Triton's kernels since 0.12, whose wheels hold them (setup.py), by Marlin before (mxfp4.py)
+    mxfp4_scales_kept: bool  # and keeps the scales as loaded beside those that it swizzles, until 0.24 (fused_moe/oracle/mxfp4.py)
+    mxfp4_scale_columns: int  # what the swizzled ones are padded to: 4 since 0.26, 2 before (utils/mxfp4_utils.py, triton_kernels' hopper_scale.py)
+    trtllm_width: int  # FlashInfer's MXFP4 experts on 10.x: a width in multiples of 256, 128 since 0.27 (fused_moe/oracle/mxfp4.py)
+    awq_by_kernel: bool  # AWQ takes whatever kernel is best, Machete on Hopper, since 0.19, Marlin before (awq_marlin.py)
     least_capability: int  # what the wheels hold kernels for: 7.5 since 0.20, which are built with CUDA 13 (vllm pull request 39878), 7.0 before
 
 
@@ -102,6 +107,11 @@ def _version(minor: int) -> Version:
         blocks_override_checked=minor >= 20,
         backend_by_environment=minor <= 15,
         offloads_towers=minor >= OFFLOADS_TOWERS,
+        triton_mxfp4=minor >= 12,
+        mxfp4_scales_kept=minor <= 24,
+        mxfp4_scale_columns=4 if minor >= 26 else 2,
+        trtllm_width=128 if minor >= 27 else 256,
+        awq_by_kernel=minor >= 19,
         least_capability=75 if minor >= 20 else 70,
     )
 
