@@ -34,7 +34,9 @@ def test_gpt_oss_is_as_large_as_logs_say(name, gpu, release, logged_gib):
     assert 0 <= logged_gib - (placed.weights[0] + placed.buffers) / GIB < 0.05
 
 
-def held(storage, kernels: Loading, *, experts: bool = False, rows: int = 4096, columns: int = 4096, name: str = "x", latent: bool = False, bias: bool = False) -> int:
+def held(
+    storage, kernels: Loading, *, experts: bool = False, rows: int = 4096, columns: int = 4096, name: str = "x", latent: bool = False, bias: bool = False
+) -> int:
     """Bytes of one module after loading."""
     module = (
         Experts(name=name, experts=1, hidden=columns, intermediate=rows // 2, storage=storage, bias=bias)
