@@ -14,12 +14,11 @@ import simulated_gpu
 simulated_gpu.install("h100", (9, 0), 80 * 2**30, 1)
 
 from pydantic import TypeAdapter, ValidationError  # noqa: E402
-from vllm.entrypoints.common.cli_args import make_arg_parser  # noqa: E402
-from vllm.utils.argparse_utils import FlexibleArgumentParser, human_readable_int, human_readable_int_or_auto  # noqa: E402
+from releases import FlexibleArgumentParser, make_arg_parser  # noqa: E402
 
 PARSER = make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))
-TYPES = {int: "int", float: "float", json.loads: "json", human_readable_int: "count", human_readable_int_or_auto: "count or auto"}
-NAMES = {"union_dict_and_str": "json or text", "parse_dataclass": "object"}
+TYPES = {int: "int", float: "float", json.loads: "json"}
+NAMES = {"union_dict_and_str": "json or text", "parse_dataclass": "object", "human_readable_int": "count", "human_readable_int_or_auto": "count or auto"}
 PROBES = {"string": ["x", "no such"], "number": [3, 0, 1, 0.5], "boolean": [True, False], "object": [{}, {"a": 1}, {"a": "b"}], "array": [[], ["x"], [1]]}
 PLAIN = ("type", "enum", "const", "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
 
@@ -104,7 +103,8 @@ def described(action):
     spellings = [name for name, other in PARSER._option_string_actions.items() if other is action]
     found = {"flags": spellings}
     if isinstance(action, argparse.BooleanOptionalAction):
-        return found | {"takes": 0, "off": sorted(action.negative_option_strings)}
+        negative = getattr(action, "negative_option_strings", [name for name in spellings if name.startswith("--no-")])
+        return found | {"takes": 0, "off": sorted(negative)}
     if action.nargs == 0:
         return found | {"takes": 0}
     function, optional = inner(action.type)

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# vLLM 0.33 as a judge, without a GPU: about two minutes and 3.5 GB.  usage: setup-vllm.sh VENV
+# A release of vLLM as a judge, without a GPU: about two minutes and 3.5 GB.  usage: setup-vllm.sh VENV [VERSION]
 # vLLM goes in without its pins (they bring gigabytes of CUDA packages); torch is the CPU build of the same API.
 set -euo pipefail
-venv=${1:?usage: setup-vllm.sh VENV}
+venv=${1:?usage: setup-vllm.sh VENV [VERSION]}
+version=${2:-0.33.0}
 here=$(cd "$(dirname "$0")" && pwd)
 [ -e "$venv/ready" ] && exit 0
 python3 -m venv --clear "$venv"
 pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
 "${pip[@]}" 'torch==2.13.0'
 "${pip[@]}" -r "$here/requirements.txt" 'torch==2.13.0'
-"${pip[@]}" --no-deps vllm==0.33.0 xgrammar==0.2.8 apache-tvm-ffi outlines_core==0.2.14 lm-format-enforcer==0.11.3
+"${pip[@]}" --no-deps "vllm==$version" xgrammar==0.2.8 apache-tvm-ffi outlines_core==0.2.14 lm-format-enforcer==0.11.3
 # Vision models import torchvision to name its functions, and its published build does not load beside a CPU torch.
 site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
 for module in '' transforms transforms/v2 io ops transforms/functional transforms/v2/functional tv_tensors; do
