@@ -1,88 +1,123 @@
 """vLLM's serve flags by release, from vLLM itself: `python -m benchmarks.flags` rewrites planner/engines/vllm/flags.json.
 
-The newest release's parser says what each flag takes (tests/oracle/list_flags.py, in the judge's environment); the source
-distributions of the releases before it say when a flag appeared and when it was last known; `--newest` keeps what the file has of them.
+Every release's own parser says what its flags take (tests/oracle/list_flags.py, in the judge's environment with that release's source before it).
+The file holds the newest release's, since when each is there, and what was otherwise before; `python -m benchmarks.flags 0.34` reads one release
+anew and keeps what the file has of the others.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
 import sys
-import tarfile
-import urllib.request
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin
 
-from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
+from planner.engines.vllm.flags import flag_table, spellings
+from planner.engines.vllm.versions import VERSIONS
 
-ROOT = Path(__file__).parent.parent
-FILE = ROOT / "planner" / "engines" / "vllm" / "flags.json"
-INDEX = "https://pypi.org/simple/vllm/"
-SOURCES = re.compile(r"vllm/(engine/arg_utils|entrypoints/openai/cli_args|entrypoints/cli/serve)\.py$")
-
-
-def newest() -> list[dict[str, Any]]:
-    """Flags of the newest release, as its own parser describes them."""
-    python = Path.home() / ".cache" / "serve-plan" / f"vllm-{DEFAULT_VERSION}" / "bin" / "python"
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "planner" / "engines" / "vllm" / "judge")}
-    done = subprocess.run([python, "list_flags.py"], cwd=ROOT / "tests" / "oracle", env=environment, text=True, capture_output=True, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+FILE = Path(__file__).parent.parent / "planner" / "engines" / "vllm" / "flags.json"
+CHANGES = ("also", "off", "choices", "reads", "takes", "optional")  # what may be told of an older release
+Entry = dict[str, Any]
 
 
-def named_in_source(version: str, links: dict[str, str]) -> set[str]:
-    """Flags that a release's source names."""
-    link = links.get(f"vllm-{version}.0.tar.gz")
-    if link is None:  # a release without a source distribution
-        return set()
-    with urllib.request.urlopen(urljoin(INDEX, link)) as answer, tarfile.open(fileobj=answer, mode="r|gz") as archive:
-        texts = [stream.read().decode() for member in archive if SOURCES.search(member.name) and (stream := archive.extractfile(member))]
-    return {flag for text in texts for flag in re.findall(r"[\"'](--[a-z][a-z0-9-]+)[\"']", text)}
+def listed(version: str) -> dict[str, Entry]:
+    """The flags of a release by their first spelling, as its own parser describes them; none where it has no source distribution."""
+    from benchmarks.release import ORACLE, release
+
+    try:
+        lines = release(version, install=False).run(ORACLE / "list_flags.py")
+    except SystemExit:
+        return {}
+    entries = {}
+    for entry in lines:
+        first, *more = entry.pop("flags")
+        entries[first] = entry | ({"also": more} if more else {})
+    return entries
 
 
-def history() -> tuple[dict[str, set[str]], dict[str, str]]:
-    """The flags that the source of each release names, and those that are gone, with the last release that named them."""
-    with urllib.request.urlopen(INDEX) as page:
-        links = {name: link for link, name in re.findall(r'href="([^"]+)"[^>]*>([^<]+)<', page.read().decode())}
-    seen = {version: named_in_source(version, links) for version in VERSIONS}
-    return seen, {flag: version for version, flags in seen.items() for flag in flags if flag != "--help"}
+def names(flag: str, entry: Entry) -> set[str]:
+    """All spellings of a flag."""
+    return {flag, *entry.get("also", ())}
 
 
-def table() -> dict[str, object]:
-    """What each flag takes and since when, and which are gone."""
-    seen, last = history()
-    known = {}
-    for entry in newest():
-        names = entry.pop("flags")
-        named = [version for version, flags in seen.items() if flags & set(names)]
-        first = named[0] if named and named[0] != next(iter(VERSIONS)) else None
-        known[names[0]] = entry | ({"also": names[1:]} if names[1:] else {}) | ({"since": first} if first else {})
-    spelled = {name for flag, entry in known.items() for name in (flag, *entry.get("also", ()))}
-    return contents(known, {flag: version for flag, version in last.items() if flag not in spelled})
+def twin(flag: str, entry: Entry, older: Mapping[str, Entry]) -> tuple[str, Entry] | None:
+    """The flag of an older release that this one is: by its first spelling, else by any."""
+    if flag in older:
+        return flag, older[flag]
+    return next(((other, its) for other, its in older.items() if names(flag, entry) & names(other, its)), None)
 
 
-def renewed() -> dict[str, object]:
-    """The table with the newest release's parser read again, the history of the file kept (no download)."""
-    old = json.loads(FILE.read_text())
-    known = {}
-    for entry in newest():
-        names = entry.pop("flags")
-        since = next((old["flags"][name]["since"] for name in names if "since" in old["flags"].get(name, {})), None)
-        known[names[0]] = entry | ({"also": names[1:]} if names[1:] else {}) | ({"since": since} if since else {})
-    return contents(known, old["last_known_in"])
+def table(releases: Mapping[str, Mapping[str, Entry]]) -> dict[str, object]:
+    """What each flag of the newest release takes, since when, what was otherwise before; and the flags that are gone."""
+    order = [version for version, flags in releases.items() if flags]
+    newest, flags = order[-1], {}
+    for flag, entry in releases[newest].items():
+        history = [(version, twin(flag, entry, releases[version])) for version in order]
+        first = next(version for version, its in history if its)
+        flags[flag] = dict(entry)
+        if first != order[0]:
+            flags[flag]["since"] = first
+        if earlier := changes(flag, entry, [(version, its) for version, its in history if its]):
+            flags[flag]["earlier"] = earlier
+    spelled = {name for flag, entry in releases[newest].items() for name in names(flag, entry)}
+    gone: dict[str, str] = {}
+    for version in order:
+        for flag, entry in releases[version].items():
+            gone |= {name: version for name in names(flag, entry) if name.startswith("--") and name not in spelled}
+    known = {name for entry in flags.values() for change in entry.get("earlier", ()) for name in change[1].get("also") or ()}
+    return contents(flags, {flag: version for flag, version in gone.items() if flag not in known})
 
 
-def contents(known: dict[str, dict[str, Any]], gone: dict[str, str]) -> dict[str, object]:
+def changes(flag: str, newest: Entry, history: Sequence[tuple[str, tuple[str, Entry]]]) -> list[list[object]]:
+    """What was otherwise before a release, the oldest first: [release, the keys that were otherwise until it]."""
+    told: list[list[object]] = []
+    for (_, (name, before)), (version, (_, after)) in pairwise(history):
+        mine, its = differing(flag, newest, name, before), differing(flag, newest, flag, after)
+        if mine and (mine != its or version == history[-1][0]):
+            told.append([version, mine])
+    return told
+
+
+def differing(flag: str, newest: Entry, name: str, entry: Entry) -> Entry:
+    """The keys in which an older release's flag is not as the newest's; null where it had none."""
+    its = dict(entry)
+    if name != flag:
+        its["also"] = [name, *(other for other in entry.get("also", ()) if other != flag)]
+    return {key: its.get(key) for key in CHANGES if its.get(key) != newest.get(key) and not same(its.get(key), newest.get(key))}
+
+
+def same(left: object, right: object) -> bool:
+    """Whether two lists have the same words."""
+    return isinstance(left, list) and isinstance(right, list) and sorted(left) == sorted(right)
+
+
+def contents(known: dict[str, Entry], gone: dict[str, str]) -> dict[str, object]:
     """The file."""
     return {"comment": "vLLM's serve flags, written by `python -m benchmarks.flags`", "flags": known, "last_known_in": dict(sorted(gone.items()))}
 
 
-if __name__ == "__main__":
-    found = renewed() if "--newest" in sys.argv else table()
-    lines = ",\n".join(f" {json.dumps(flag)}: {json.dumps(entry)}" for flag, entry in found["flags"].items())  # type: ignore[attr-defined]
-    rest = json.dumps({key: value for key, value in found.items() if key != "flags"}, indent=1)
+def kept(version: str) -> dict[str, Entry]:
+    """What the file says of a release, in the form of `listed`."""
+    entries: dict[str, Entry] = {}
+    for flag in flag_table()["flags"]:
+        entry = spellings(version).get(flag)
+        if entry:
+            entries[flag] = {key: value for key, value in entry.items() if key not in ("since", "earlier")}
+    return entries | {
+        flag: {"takes": "?"} for flag, last in flag_table()["last_known_in"].items() if list(VERSIONS).index(version) <= list(VERSIONS).index(last)
+    }
+
+
+def main(words: Sequence[str]) -> None:
+    """Read all releases, or those that are named, and write the file."""
+    data = table({version: listed(version) if not words or version in words else kept(version) for version in VERSIONS})
+    lines = ",\n".join(f" {json.dumps(flag)}: {json.dumps(entry)}" for flag, entry in data["flags"].items())  # type: ignore[attr-defined]
+    rest = json.dumps({key: value for key, value in data.items() if key != "flags"}, indent=1)
     FILE.write_text(f'{{"flags": {{\n{lines}\n}},{rest[1:]}\n')
     print(FILE)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

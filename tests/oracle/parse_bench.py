@@ -11,8 +11,8 @@ import simulated_gpu
 
 simulated_gpu.install("rtx4090", (8, 9), 24 * 2**30, 1)
 
+from releases import FlexibleArgumentParser  # noqa: E402
 from vllm.benchmarks.serve import add_cli_args  # noqa: E402
-from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: E402
 
 for line in sys.stdin:
     parser = FlexibleArgumentParser(prog="vllm bench serve")

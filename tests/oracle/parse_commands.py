@@ -12,8 +12,7 @@ import simulated_gpu
 
 simulated_gpu.install("h100", (9, 0), 80 * 2**30, 1)
 
-from vllm.entrypoints.common.cli_args import make_arg_parser, validate_api_server_args, validate_parsed_serve_args  # noqa: E402
-from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: E402
+from releases import FlexibleArgumentParser, make_arg_parser, validate_api_server_args, validate_parsed_serve_args  # noqa: E402
 
 PARSER = FlexibleArgumentParser(description="vLLM CLI")
 PARSER.add_argument("-v", "--version", action="version", version="0.33")

@@ -28,6 +28,11 @@ class Parser(argparse.ArgumentParser):
     def __init__(self) -> None:
         super().__init__(prog="vllm serve", add_help=False, exit_on_error=False)
 
+    @property
+    def spellings(self) -> dict[str, argparse.Action]:
+        """Every way to write a flag."""
+        return self._option_string_actions
+
     def error(self, message: str) -> NoReturn:
         """Raise MisuseError."""
         raise MisuseError(message)

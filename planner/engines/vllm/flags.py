@@ -81,6 +81,12 @@ def _parser(version: str) -> Parser:
     return build(had, gone, newest=newest)
 
 
+def spellings(version: str) -> dict[str, FlagEntry]:
+    """Every spelling that the parser of a release takes, with what is known of its flag; nothing is of one that is gone since."""
+    table = flag_table()["flags"]
+    return {name: table.get(action.dest, FlagEntry()) for name, action in _parser(version).spellings.items() if action.dest != HELP}
+
+
 def parse_flags(
     words: Sequence[str], version: str, *, unresolved: Sequence[str] = (), here: bool = True, rust: bool = False
 ) -> tuple[dict[str, str | bool], list[str], list[FlagFault]]:

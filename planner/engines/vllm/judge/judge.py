@@ -3,6 +3,8 @@
 argv: NAME MAJOR.MINOR MEMORY_BYTES COUNT of the GPU to simulate. A question is
   {"config": {...}, "hf_quant": {...} | null, "argv": ["vllm", "serve", ...]}          is this command valid, and
   {"plan": true, "available_bytes": N, ...}                                           what does vLLM plan for it (weights, blocks, tokens); "stage": N for a stage of a pipeline
+  {"config": {...}, "argv": [...], "defaults": true}                                  what a server of it is set to where the command says nothing
+  {"architectures": true}                                                             names of model classes
   {"argv": ["vllm", "serve", ...]}                                                    do parser and API server take it, its parsers of tool calls included
 """
 
@@ -21,17 +23,17 @@ simulated_gpu.install(name, tuple(int(part) for part in capability.split(".")), 
 
 import vllm.tokenizers as tokenizers  # noqa: E402
 import vllm.tokenizers.registry as registry  # noqa: E402
+from releases import FlexibleArgumentParser, make_arg_parser, validate_api_server_args, validate_parsed_serve_args  # noqa: E402
 from transformers import AutoConfig, PretrainedConfig  # noqa: E402
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING  # noqa: E402
 from vllm.config import ModelConfig  # noqa: E402
 from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: E402
-from vllm.entrypoints.common.cli_args import make_arg_parser, validate_api_server_args, validate_parsed_serve_args  # noqa: E402
+from vllm.model_executor.models import ModelRegistry  # noqa: E402
 from vllm.model_executor.models import registry as models  # noqa: E402
 from vllm.parser.parser_manager import ParserManager  # noqa: E402
 from vllm.transformers_utils import configs  # noqa: E402
 from vllm.transformers_utils.config import _CONFIG_REGISTRY  # noqa: E402
 from vllm.usage.usage_lib import UsageContext  # noqa: E402
-from vllm.utils.argparse_utils import FlexibleArgumentParser  # noqa: E402
 
 PARSER = make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))
 
@@ -135,13 +137,30 @@ def engine_config(question, folder):
     return AsyncEngineArgs.from_cli_args(arguments).create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
 
 
+def defaults(config):
+    """The settings that a release decides."""
+    cache, scheduler = config.cache_config, config.scheduler_config
+    return {
+        "gpu_memory_utilization": cache.gpu_memory_utilization,
+        "max_num_seqs": scheduler.max_num_seqs,
+        "max_num_batched_tokens": scheduler.max_num_batched_tokens,
+        "enable_prefix_caching": cache.enable_prefix_caching,
+        "async_scheduling": bool(getattr(scheduler, "async_scheduling", False)),
+        "captured_sizes": len(config.compilation_config.cudagraph_capture_sizes or ()),
+    }
+
+
 def answer(question):
     with tempfile.TemporaryDirectory() as folder:
         try:
+            if "architectures" in question:
+                return {"valid": True, "architectures": sorted(ModelRegistry.get_supported_archs())}
             if "config" not in question:
                 parse(question["argv"])
                 return {"valid": True}
             config = engine_config(question, Path(folder))
+            if question.get("defaults"):
+                return {"valid": True} | defaults(config)
             if not question.get("plan"):
                 return {"valid": True, "max_model_len": config.model_config.max_model_len}
             from plan_oracle import plan

@@ -3,6 +3,7 @@
 import json
 import re
 
+import releases
 import torch
 from torch.overrides import TorchFunctionMode
 from vllm.config import set_current_vllm_config
@@ -12,9 +13,6 @@ from vllm.model_executor.model_loader.utils import initialize_model
 from vllm.model_executor.offloader.base import BaseOffloader, set_offloader
 from vllm.platforms import current_platform
 from vllm.utils.torch_utils import set_default_torch_dtype
-from vllm.v1.attention.backends.utils import get_supported_kv_cache_layouts, resolve_kv_cache_layout
-from vllm.v1.core import kv_cache_planning, kv_cache_utils, single_type_kv_cache_manager
-from vllm.v1.core.kv_cache_config_builder import get_kv_cache_config_builder
 
 
 class Ranks:
@@ -58,7 +56,7 @@ torch.cuda.Stream = torch.cuda.Event = NoStream
 
 def pretend_ranks(parallel, stage=0):
     """Groups as distributed/parallel_state.py initialize_model_parallel makes them, of the first rank of a stage."""
-    tp, dp, prefill = parallel.tensor_parallel_size, parallel.data_parallel_size, parallel.prefill_context_parallel_size
+    tp, dp, prefill = parallel.tensor_parallel_size, parallel.data_parallel_size, getattr(parallel, "prefill_context_parallel_size", 1)
     sizes = {
         "_TP": tp,
         "_WORLD": tp,
@@ -113,10 +111,12 @@ def cache_specs(config):
             if isinstance(layer, AttentionLayerBase) and not getattr(layer, "kv_sharing_target_layer_name", None):
                 spec = layer.get_kv_cache_spec(config)
                 if spec is not None:
-                    specs[name] = backends[name].customize_spec(spec) if name in backends and hasattr(spec, "num_kv_heads") else spec
-    config.cache_config.kv_cache_layout = None
-    supported = [[layout.name for layout in get_supported_kv_cache_layouts(set(backends.values()))]]
-    resolve_kv_cache_layout(config, supported, list(specs.values()))
+                    customized = name in backends and hasattr(spec, "num_kv_heads") and hasattr(backends[name], "customize_spec")
+                    specs[name] = backends[name].customize_spec(spec) if customized else spec
+    if releases.there_is("resolve_kv_cache_layout"):
+        config.cache_config.kv_cache_layout = None
+        supported = [[layout.name for layout in releases.get_supported_kv_cache_layouts(set(backends.values()))]]
+        releases.resolve_kv_cache_layout(config, supported, list(specs.values()))
     return specs
 
 
@@ -129,27 +129,31 @@ def plan(config, available_bytes, stage=0):
         model = initialize_model(config)
     weights = sum(parameter.numel() * parameter.element_size() for _, parameter in model.named_parameters())
     specs = cache_specs(config)
-    single_type_kv_cache_manager.register_all_kvcache_specs(config)
-    groups = kv_cache_planning.get_global_kv_cache_groups(config, [specs])
-    block = kv_cache_planning._pool_bytes_per_block(config, groups)
-    builder = get_kv_cache_config_builder(config)
+    if releases.there_is("register_all_kvcache_specs"):
+        releases.register_all_kvcache_specs(config)
+    groups = releases.kv_cache_groups(config, specs)
+    known = {"vllm_config": config, "kv_cache_groups": groups}
+    if releases.there_is("get_kv_cache_config_builder"):
+        known["builder"] = releases.get_kv_cache_config_builder(config)
+    block = releases.called("_pool_bytes_per_block", **known)
     result = {
         "valid": True,
         "weight_bytes": weights,
         "block_bytes": block,
-        "needed_bytes": kv_cache_planning._max_memory_usage_bytes_from_groups(builder, config, groups),
-        "in_flight": config.max_in_flight_tokens,
+        "needed_bytes": releases.called("_max_memory_usage_bytes_from_groups", **known),
+        "in_flight": getattr(config, "max_in_flight_tokens", config.scheduler_config.max_num_batched_tokens),
     }
     if recorder.bytes:
         buffers = (
             config.offload_config.prefetch.offload_prefetch_step * sum(recorder.kinds.values()) if config.offload_config.prefetch.offload_group_size else 0
         )
         result |= {"offloaded_bytes": recorder.bytes, "offload_buffer_bytes": buffers}
+    memory = {"kv_cache_specs": [specs], "available_memory": [available_bytes], "global_kv_cache_groups": groups}
     try:
-        planned = kv_cache_planning.get_kv_cache_configs(config, [specs], [available_bytes], groups)
-        scheduler = kv_cache_utils.generate_scheduler_kv_cache_config(planned)
-        tokens, concurrency = kv_cache_utils.get_kv_cache_capacity(config, scheduler)
+        planned = releases.called("get_kv_cache_configs", **known, **memory)
+        scheduler = releases.generate_scheduler_kv_cache_config(planned)
+        tokens, concurrency = releases.capacity(config, scheduler)
         result |= {"blocks": scheduler.num_blocks, "tokens": tokens, "concurrency": concurrency}
     except ValueError:
-        result["longest"] = kv_cache_planning._estimate_max_model_len_from_groups(builder, config, groups, available_bytes - block)
+        result["longest"] = releases.called("_estimate_max_model_len_from_groups", **known, available_memory=available_bytes - block)
     return json.loads(json.dumps(result))

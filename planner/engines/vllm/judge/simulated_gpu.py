@@ -9,7 +9,16 @@ import os
 import sys
 import types
 
-COMPILED = ("vllm._C", "vllm._moe_C", "vllm.cumem_allocator", "vllm._C_stable_libtorch", "vllm._moe_C_stable_libtorch", "vllm._qutlass_C", "vllm.vllm_flash_attn._vllm_fa2_C", "vllm.vllm_flash_attn._vllm_fa3_C")
+COMPILED = (
+    "vllm._C",
+    "vllm._moe_C",
+    "vllm.cumem_allocator",
+    "vllm._C_stable_libtorch",
+    "vllm._moe_C_stable_libtorch",
+    "vllm._qutlass_C",
+    "vllm.vllm_flash_attn._vllm_fa2_C",
+    "vllm.vllm_flash_attn._vllm_fa3_C",
+)
 OPERATORS = ("_C", "_moe_C", "_C_cache_ops", "_C_cuda_utils", "_C_custom_ar", "_qutlass_C")
 
 
@@ -37,14 +46,28 @@ class TritonConfig:
         self.kwargs, self.num_stages, self.num_warps = kwargs, num_stages, num_warps
 
 
+class StandIn(types.ModuleType):
+    """A module that is not here: whatever is imported of it exists but cannot run."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Operator(f"{self.__name__}.{name}")
+
+
+def stand_in(module, kind=types.ModuleType):
+    """A module of this name."""
+    stub = kind(module)
+    stub.__spec__ = importlib.machinery.ModuleSpec(module, None)
+    stub.__file__ = "<simulated>"
+    return stub
+
+
 def install(name, capability, memory_bytes, count):
     """Simulate `count` GPUs of compute capability (major, minor) with that much memory."""
     os.environ |= {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
     for module in COMPILED:
-        stub = types.ModuleType(module)
-        stub.__spec__ = importlib.machinery.ModuleSpec(module, None)
-        stub.__file__ = "<simulated>"
-        sys.modules.setdefault(module, stub)
+        sys.modules.setdefault(module, stand_in(module))
     import torch
     import vllm.platforms as platforms
     from vllm.platforms.cuda import CudaPlatformBase
