@@ -83,7 +83,7 @@ class Tokenizer:
         return 0
 
 
-supports_multimodal_inputs = ModelConfig._supports_multimodal_inputs
+supports_multimodal_inputs = getattr(ModelConfig, "_supports_multimodal_inputs", None)  # not every release asks
 
 
 def supports_without_processor(model_config):
@@ -94,7 +94,8 @@ def supports_without_processor(model_config):
         return not model_config.multimodal_config.language_model_only
 
 
-ModelConfig._supports_multimodal_inputs = supports_without_processor
+if supports_multimodal_inputs:
+    ModelConfig._supports_multimodal_inputs = supports_without_processor
 # vLLM looks at a model's class in a process of its own, which has no simulated GPU and takes ten seconds
 models._LazyRegisteredModel.inspect_model_cls = lambda self: models._ModelInfo.from_model_cls(self.load_model_cls())
 registry.cached_tokenizer_from_config = tokenizers.cached_tokenizer_from_config = lambda *arguments, **keywords: Tokenizer()
