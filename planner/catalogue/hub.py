@@ -31,6 +31,8 @@ class HubModel:
     config: Path
     quantization: Path | None
     tensors: tuple[StoredTensor, ...] = ()
+    commit: str = ""
+    month: str = ""  # in which the repository was made, 2025-04; nothing where only the cache answered
 
 
 def fetch_model(repo: str) -> HubModel:
@@ -43,18 +45,19 @@ def fetch_model(repo: str) -> HubModel:
     _check_endpoint()
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)  # its warnings and retries are not for the user
     try:
-        commit, sizes = _files(repo)
+        commit, month, sizes = _files(repo)
     except WorldError:
         cached = _cached(repo, "config.json")
         if cached is None:
             raise
-        return HubModel(cached, _cached(repo, "hf_quant_config.json"), _tensors(repo, cached.parent.name))
+        return HubModel(cached, _cached(repo, "hf_quant_config.json"), _tensors(repo, cached.parent.name), cached.parent.name)
     if "config.json" not in sizes:
         raise PlannerError(f"{repo} has no config.json", OFFLINE)
     if (size := sizes["config.json"] or 0) > MAX_CONFIG_BYTES:
         raise PlannerError(f"{repo}: config.json of {size:,} bytes is too large")
     quantization = _download(repo, "hf_quant_config.json") if "hf_quant_config.json" in sizes else None
-    return HubModel(_download(repo, "config.json"), quantization, _tensors(repo, commit, [name for name in sizes if _SHARD.fullmatch(name)]))
+    tensors = _tensors(repo, commit, [name for name in sizes if _SHARD.fullmatch(name)])
+    return HubModel(_download(repo, "config.json"), quantization, tensors, commit, month)
 
 
 def _check_endpoint() -> None:
@@ -97,12 +100,13 @@ def _header(repo: str, commit: str, name: str) -> list[StoredTensor]:
     return [stored_tensor(tensor, info.dtype, list(info.shape)) for tensor, info in metadata.tensors.items()]
 
 
-def _files(repo: str) -> tuple[str, dict[str, int | None]]:
-    """The newest commit of a repository and its files with their sizes: one request, no retries."""
+def _files(repo: str) -> tuple[str, str, dict[str, int | None]]:
+    """The newest commit of a repository, the month it was made in, and its files with their sizes: one request, no retries."""
     from huggingface_hub import HfApi, constants
 
     info = _asked(repo, lambda: HfApi().model_info(repo, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT))
-    return info.sha or "main", {file.rfilename: file.size for file in info.siblings or []}
+    month = f"{info.created_at:%Y-%m}" if info.created_at else ""
+    return info.sha or "main", month, {file.rfilename: file.size for file in info.siblings or []}
 
 
 def _download(repo: str, name: str) -> Path:

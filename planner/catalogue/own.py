@@ -8,7 +8,9 @@ from planner.catalogue.load import Catalogue
 from planner.catalogue.rows import ModelRow
 from planner.catalogue.shipped import gpu_row, model_row, shipped
 from planner.catalogue.written import read_gpus, read_models
+from planner.facts.model import ChatFormat
 from planner.facts.record import dataclass
+from planner.facts.variant import Variant
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,6 +28,10 @@ class OwnModel(ModelRow):
     def is_own(self) -> bool:
         """Yes."""
         return True
+
+    def chat(self, variant: Variant) -> ChatFormat | None:
+        """As our rows have it; what a person left out is not known, where in ours it does not exist."""
+        return super().chat(variant) if self.kind == "embedding" or self.tool_parser else None
 
 
 def own_catalogue(gpus: Path | None, models: Path | None) -> Catalogue:

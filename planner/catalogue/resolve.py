@@ -52,7 +52,7 @@ def find_source(name: str, online: str | None = None) -> Source:
         from planner.catalogue.hub import fetch_model
 
         found = fetch_model(name)
-        return _from_files(found.config, found.quantization, name, slug(name.partition("/")[2]), online=online, tensors=found.tensors)
+        return from_files(found.config, found.quantization, name, slug(name.partition("/")[2]), online=online, tensors=found.tensors)
     if meant := repaired(name):
         raise PlannerError(f"{name[:100]!r} is not the name of a model", f"--model {meant}")
     raise load.unknown_model(name)
@@ -130,10 +130,11 @@ def _from_path(path: Path, online: str | None) -> Source:
     repo = str(path if path.is_dir() else folder)
     if not repo.startswith(("/", ".")):
         repo = f"./{repo}"  # else a repository of the Hub, or a flag, for who reads the command elsewhere
-    return _from_files(config, quantization if quantization.exists() else None, repo, slug(name), online=online, tensors=stored(folder))
+    return from_files(config, quantization if quantization.exists() else None, repo, slug(name), online=online, tensors=stored(folder))
 
 
-def _from_files(config: Path, quantization: Path | None, repo: str, served_name: str, *, online: str | None, tensors: Sequence[StoredTensor]) -> Source:
+def from_files(config: Path, quantization: Path | None, repo: str, served_name: str, *, online: str | None, tensors: Sequence[StoredTensor]) -> Source:
+    """A model as its config.json, a hf_quant_config.json beside it and its tensors describe it. Raises PlannerError for what cannot be read or is not known."""
     whole, hf_quant = _named_method(_load(config)), _named_method(_load(quantization)) if quantization else None
     spec = build_model(whole, served_name, hf_quant, online=online)
     checkpoint = _difference(build_model(whole, served_name, hf_quant), tensors) if tensors else None

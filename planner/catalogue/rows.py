@@ -167,11 +167,11 @@ class ModelRow:
         key = (variant.name, json.dumps(variant.quantization, sort_keys=True), online)
         if key not in self._built:
             built = build_model(Config(self.config_of(variant), self.origin), self.name, online=online)
-            self._built[key] = replace(built, chat=self.chat(variant))
+            self._built[key] = replace(built, chat=self.chat(variant), checkpoint=None if online else variant.checkpoint)
         return self._built[key]
 
-    def chat(self, variant: Variant) -> ChatFormat:
-        """How this variant writes tool calls and reasoning; a base model writes neither."""
+    def chat(self, variant: Variant) -> ChatFormat | None:
+        """How this variant writes tool calls and reasoning; a base model writes neither. None where nobody looked it up."""
         if self.kind == "embedding" or variant.name == "base":
             return ChatFormat()
         return ChatFormat(

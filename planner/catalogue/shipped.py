@@ -11,6 +11,7 @@ from typing import Any
 from planner.catalogue.data import RowData
 from planner.catalogue.rows import GpuRow, ModelRow, Pcie
 from planner.facts.deployment import Sampling
+from planner.facts.model import CheckpointDifference
 from planner.facts.variant import Variant
 
 FOLDER = Path(__file__).with_name("data")
@@ -62,7 +63,9 @@ def gpu_row(data: RowData) -> GpuRow:
 
 def model_row(data: RowData, row_type: type[ModelRow] = ModelRow) -> ModelRow:
     """A row of valid data."""
-    variants = [Variant(**variant) for variant in data["variants"]]
+    variants = [
+        Variant(**variant | ({"checkpoint": CheckpointDifference(**held)} if (held := variant.get("checkpoint")) else {})) for variant in data["variants"]
+    ]
     return row_type(**data | {"variants": variants, "sampling": Sampling(**data["sampling"]) if data.get("sampling") else None})
 
 

@@ -32,6 +32,7 @@ _LATER = {  # module and short help: the help of all is printed without importin
     "explain": ("planner.cli.explain", "Say what happened in a server's log."),
     "front": ("planner.cli.front", "What cannot be had cheaper, faster, longer or for more people."),
     "list": ("planner.cli.list", "The GPUs, models (with sizes) and architectures that are known."),
+    "models": ("planner.cli.models", "Add a model of the Hub to your own ones, for use offline."),
     "schema": ("planner.cli.schema", "The JSON Schema of a file or an answer."),
     "sweep": ("planner.cli.sweep", "Compute every server of a grid to a file."),
     "verify": ("planner.cli.verify", "Ask the engine itself about the plan, line by line."),

@@ -139,7 +139,7 @@ QUESTION: dict[str, Adds] = {
         "--context", type=type_of(FIELDS["context"]), group="Question", help="The context wanted, e.g. 128k (131,072); else the longest that surely starts."
     ),
     "users": option("--users", type=type_of(FIELDS["users"]), group="Question", help="How many people at once, each at full context."),
-    "host_kind": _host(help="The kind of machine, not an address (that is --bind): what is free at start."),
+    "host_kind": _host(help="The kind of machine (no address): what is free at start."),
     "link_gb_per_s": option(
         "--link-gb-per-s",
         type=Finite(0, MOST_LINK_GB_PER_S, min_open=True),

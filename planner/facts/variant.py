@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import field
 from typing import ClassVar
 
+from planner.facts.model import CheckpointDifference
 from planner.facts.record import dataclass
 
 STRICT = {"extra": "forbid", "strict": True, "use_attribute_docstrings": True}
@@ -21,6 +22,8 @@ class Variant:
     """Its quantization_config, as the checkpoint's config.json has it."""
     config: dict[str, object] = field(default_factory=dict)
     """Keys of its config.json that differ from the row's; those of a nested object take the place of the row's one by one."""
+    checkpoint: CheckpointDifference | None = None
+    """What its tensors hold, by the headers of its files, where that is not what the config gives."""
     runtime: str = ""
     """The engine whose own format it has; without it a checkpoint as its makers store it."""
     format: str | None = None

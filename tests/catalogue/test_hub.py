@@ -228,3 +228,81 @@ def test_a_cache_behind_a_link_is_read(hub, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "real")
     assert ask("owner/found", hub, tmp_path, HF_HOME=str(tmp_path / "link")).returncode == 0
     assert ask("owner/found", "http://127.0.0.1:9", tmp_path, HF_HOME=str(tmp_path / "link")).returncode == 0
+
+
+def models(hub, tmp_path, *words, **environment):
+    home = {"HF_ENDPOINT": hub, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_ETAG_TIMEOUT": "2", "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    return run_plan("models", *words, cwd=tmp_path, **(home | environment))
+
+
+def planned(name, tmp_path, *more):
+    offline = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "nothing"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    return run_plan("--gpu", "h100", "--model", name, "--dry-run", "--format", "json", *more, cwd=tmp_path, **offline)
+
+
+def test_an_added_model_is_planned_offline_as_it_was_online(hub, tmp_path):
+    online = json.loads(ask("owner/differing", hub, tmp_path).stdout)
+    done = models(hub, tmp_path, "add", "owner/differing")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "plan --gpu NAME --model differing"
+    for name in ("differing", "owner/differing"):
+        done = planned(name, tmp_path)
+        assert done.returncode == 0, done.stderr
+        offline = json.loads(done.stdout)
+        assert offline["memory"] == online["memory"]
+        assert offline["warnings"] == online["warnings"]
+        assert offline["model"]["id"] == "owner/differing"
+    assert "owner/differing" in models(hub, tmp_path, "list").stdout
+    assert "owner/differing" in models(hub, tmp_path).stdout
+
+
+def test_rows_of_the_file_stay_as_they_are(hub, tmp_path):
+    assert models(hub, tmp_path, "add", "owner/found", "--file", "mine.yaml").returncode == 0
+    mine = tmp_path / "mine.yaml"
+    edited = "# mine\n" + mine.read_text().replace("title: owner/found", "title: Found  # as I call it").rstrip("\n")
+    mine.write_text(edited)
+    done = models(hub, tmp_path, "add", "owner/found", "--file", "mine.yaml")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "owner/found is in mine.yaml already, as found" in done.stderr
+    assert mine.read_text() == edited
+    assert models(hub, tmp_path, "add", "owner/agreeing", "--file", "mine.yaml").returncode == 0
+    assert mine.read_text().startswith(edited + "\n- name: agreeing\n")
+    assert not (tmp_path / "config").exists()
+    assert json.loads(planned("found", tmp_path, "--models", "mine.yaml").stdout)["memory"]["weights_bytes"] == 16_381_470_720
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("add", "owner/gated"), 2, "is gated"),
+        (("add", "owner/missing"), 2, "no model owner/missing"),
+        (("add", "owner/busy"), 3, "asks to slow down"),
+        (("add", "owner/truncated"), 2, "not valid JSON"),
+        (("add", "owner/stranger"), 2, "'Mystery'"),
+        (("add", "owner/bare"), 2, "no config.json"),
+        (("add", "https://huggingface.co/owner/found"), 2, "plan models add owner/found"),
+        (("add", "found"), 2, "is not owner/name"),
+        (("add",), 2, "plan models add OWNER/NAME"),
+        (("list", "found"), 2, "takes no 'found'"),
+    ],
+)
+def test_nothing_is_written_where_a_model_cannot_be_added(words, code, says, hub, tmp_path):
+    done = models(hub, tmp_path, *words)
+    assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), done.stderr
+    assert says in done.stderr
+    assert not list(tmp_path.rglob("*.yaml"))
+    assert not (tmp_path / "config").exists()
+
+
+def test_a_name_of_the_catalogue_is_not_taken(hub, tmp_path):
+    BEHAVIOURS["qwen3-8b"] = found
+    done = models(hub, tmp_path, "add", "me/qwen3-8b", "--file", "mine.yaml")
+    assert "me/qwen3-8b is me-qwen3-8b in mine.yaml" in done.stdout, done.stderr
+
+
+def test_a_file_with_a_fault_is_told_and_left(hub, tmp_path):
+    (tmp_path / "mine.yaml").write_text("- name: x\n")
+    done = models(hub, tmp_path, "add", "owner/found", "--file", "mine.yaml")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "mine.yaml:1" in done.stderr
+    assert (tmp_path / "mine.yaml").read_text() == "- name: x\n"
