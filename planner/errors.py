@@ -2,6 +2,7 @@
 
 PlannerError                 the question was wrong                                            exit 2
 ├── UnsupportedModelError    an architecture or quantization that is not known: refused by name, never guessed
+│   └── UnknownArchitectureError    an architecture; where a checkpoint's tensors are at hand their bytes are told
 ├── UnsupportedError         what an engine refuses on this GPU or of this model (also a ValueError)
 ├── NotDivisibleError        a tensor-parallel size that does not divide what must be divided
 ├── BadValueError            a value that an engine refuses for a setting or a flag (also a ValueError)
@@ -34,6 +35,10 @@ class PlannerError(Exception):
 
 class UnsupportedModelError(PlannerError):
     """A model whose memory we cannot compute exactly; saying so beats guessing."""
+
+
+class UnknownArchitectureError(UnsupportedModelError):
+    """An architecture that is not on the list: its layers are not known, whatever its tensors may tell."""
 
 
 class UnsupportedError(PlannerError, ValueError):

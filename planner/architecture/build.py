@@ -15,7 +15,7 @@ from planner.architecture.family import Family
 from planner.architecture.quantization import online_quantization, read_quantization
 from planner.architecture.rope import rope_settings
 from planner.architecture.text import Dims, Layer, read_dims
-from planner.errors import PlannerError, UnsupportedModelError, did_you_mean
+from planner.errors import PlannerError, UnknownArchitectureError, UnsupportedModelError, did_you_mean
 from planner.facts.attention import Attention, CacheKind, cache_kind
 from planner.facts.model import LayerGroup, ModelSpec
 from planner.facts.modules import Axis, Module, Tensor
@@ -35,10 +35,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
     architecture = (config.texts("architectures") or [""])[0]
     family = FAMILIES.get(architecture)
     if family is None:
-        what = f"architecture {architecture!r} is not supported" if architecture else "it names no architecture"
-        raise UnsupportedModelError(
-            f"{config.path}: {what}", did_you_mean(architecture, FAMILIES) or f"{len(FAMILIES)} architectures are known; plan refuses to guess at others"
-        )
+        raise _unknown(architecture, config.path)
     config = completed(_opened(family, config))
     raw = config.section("text_config") if config.has("text_config") else config
     if family.text:
@@ -87,6 +84,15 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         pipeline=family.pipeline,
         family=family.name,
     )
+
+
+def _unknown(architecture: str, path: str) -> UnknownArchitectureError:
+    """Why an architecture is refused: dropped, a plugin's, or never heard of; and the nearest that is known."""
+    from planner.architecture.families.dropped import fate
+
+    what = f"architecture {architecture!r} is not supported" if architecture else "it names no architecture"
+    nearest = did_you_mean(architecture, FAMILIES) or f"{len(FAMILIES)} architectures are known; plan refuses to guess at others"
+    return UnknownArchitectureError(f"{path}: {fate(architecture) or what}", nearest)
 
 
 def stored_bits(config: Config, hf_quant: Config | None = None) -> int:

@@ -17,7 +17,7 @@ from planner.engines.catalogue import Plain, Source
 from planner.engines.vllm.alternatives import ONLINE
 from planner.engines.vllm.parsers import by_architecture
 from planner.engines.vllm.weights import stage_weights
-from planner.errors import FileError, PlannerError
+from planner.errors import FileError, PlannerError, UnknownArchitectureError
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ChatFormat, CheckpointDifference, ModelSpec
@@ -136,7 +136,12 @@ def _from_path(path: Path, online: str | None) -> Source:
 def from_files(config: Path, quantization: Path | None, repo: str, served_name: str, *, online: str | None, tensors: Sequence[StoredTensor]) -> Source:
     """A model as its config.json, a hf_quant_config.json beside it and its tensors describe it. Raises PlannerError for what cannot be read or is not known."""
     whole, hf_quant = _named_method(_load(config)), _named_method(_load(quantization)) if quantization else None
-    spec = build_model(whole, served_name, hf_quant, online=online)
+    try:
+        spec = build_model(whole, served_name, hf_quant, online=online)
+    except UnknownArchitectureError:
+        if not tensors:
+            raise
+        return Source(repo, served_name, _stored(whole, served_name, tensors), config=whole.data, hf_quant=hf_quant.data if hf_quant else None)
     checkpoint = _difference(build_model(whole, served_name, hf_quant), tensors) if tensors else None
     chat = ChatFormat() if spec.pooling else by_architecture(whole.data.get("architectures"))
     market = Market(online=None if online else lambda: replace(build_model(whole, served_name, hf_quant, online=ONLINE), chat=chat))
@@ -154,6 +159,15 @@ def _named_method(config: Config) -> Config:
     if (section.has("quant_algo") or section.section("quantization").has("quant_algo")) and not section.has("quant_method"):
         return Config({**config.data, "quantization_config": {"quant_method": "modelopt", **section.data}}, config.path)
     return config
+
+
+def _stored(config: Config, name: str, tensors: Sequence[StoredTensor]) -> ModelSpec:
+    """A model whose architecture is not known, of its tensors' bytes."""
+    from planner.architecture.stored import stored_model
+    from planner.catalogue.safetensors import loaded
+
+    bits = 32 if config.data.get("torch_dtype", config.data.get("dtype")) == "float32" else 16
+    return stored_model(config, name, loaded(tensors, bits, tied=False).total())
 
 
 def _difference(own: ModelSpec, tensors: Sequence[StoredTensor]) -> CheckpointDifference | None:

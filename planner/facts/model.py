@@ -72,6 +72,7 @@ class ModelSpec:
     chat: ChatFormat | None = None  # None where nobody looked it up
     pipeline: bool = True  # whether vLLM can split its layers over pipeline stages
     family: str = ""
+    not_known: str = ""  # what of it is not known, where no class of its architecture is: weights are the checkpoint's, the cache its config's
 
     @property
     def layer_count(self) -> int:

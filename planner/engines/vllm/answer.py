@@ -21,6 +21,7 @@ from planner.facts import plan as facts
 from planner.facts.deployment import Sampling, Service
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
+from planner.facts.not_covered import NotCovered
 from planner.facts.plan import How, Line, PlannedModel, Sum
 from planner.facts.question import StackRow
 from planner.facts.settings import Value
@@ -64,10 +65,20 @@ def planned_model(repo: str, model: ModelSpec) -> PlannedModel:
     )
 
 
+def _not_covered(model: ModelSpec) -> tuple[NotCovered, ...]:
+    """What of the model no ledger holds, where its architecture is not known."""
+    if not model.not_known:
+        return ()
+    from planner.engines.vllm.not_covered import of_the_model
+
+    return tuple(of_the_model(model))
+
+
 def _plan_of(server: Placed, process: Service) -> facts.Plan:
     plan, choice = server.plan, server.plan.choice
     ledger, config, group, request = choice.expected, plan.config, plan.request.group, plan.request
     need = host_need(plan)
+    missing = _not_covered(plan.model)
     concurrency = Range(choice.conservative.max_concurrency, ledger.max_concurrency, choice.optimistic.max_concurrency)
     return facts.Plan(
         engine="vllm",
@@ -77,7 +88,7 @@ def _plan_of(server: Placed, process: Service) -> facts.Plan:
         where=where(group, config),
         group=group,
         gpus=server.gpus,
-        verdict=plan.verdict,
+        verdict=Verdict.UNKNOWN if missing else plan.verdict,
         lines=tuple(lines(plan)),
         sums=tuple(sums(plan)),
         room_bytes=ledger.total_bytes,
@@ -102,6 +113,7 @@ def _plan_of(server: Placed, process: Service) -> facts.Plan:
         requirements_met=plan.meets_wish,
         rejection=plan.rejection,
         warnings=plan.warnings,
+        not_covered=missing,
         alternatives=plan.alternatives,
         speed=estimate(plan),
         service=process,

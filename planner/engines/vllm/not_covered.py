@@ -175,9 +175,16 @@ def not_covered(
         yield NotCovered(flag=f"--quantization {config.quantization}", what="weights quantized while loading in this way", effect="either")
     if values.get("--distributed-executor-backend") == "ray":
         yield NotCovered(flag="--distributed-executor-backend ray", what="other machines of the Ray cluster", effect="either")
+    yield from of_the_model(model)
     yield from _of_adapters(model, config)
     yield from uncovered_options(model, config)
     yield from _of_the_environment(env or {}, model, config)
+
+
+def of_the_model(model: ModelSpec) -> Iterator[NotCovered]:
+    """What of a model's own no ledger holds: everything but bytes and figures where its architecture is not known."""
+    if model.not_known:
+        yield NotCovered(flag=model.architecture or "--model", what=model.not_known, effect="either")
 
 
 def _of_adapters(model: ModelSpec, config: ServeConfig) -> Iterator[NotCovered]:

@@ -97,7 +97,7 @@ def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Othe
     need = host_memory(choice.config, place(request.model, request.group, choice.config), request.group.nodes)
     if problem := too_little(need, request.group.ram_bytes):
         raise PlannerError(problem.message, problem.fix)
-    told = (*warnings(plan), *host_warning(need, request.group.ram_bytes), *_chat_warnings(plan))
+    told = (*_not_known(plan.model), *warnings(plan), *host_warning(need, request.group.ram_bytes), *_chat_warnings(plan))
     return replace(plan, warnings=told, rejection=reject(choice))
 
 
@@ -159,6 +159,11 @@ def _limit(choice: Choice) -> Rejection:
         reason=f"{ledger.kv_cache_blocks} cache blocks for {choice.config.max_num_seqs} sequences with recurrent state",
         short_by_bytes=ledger.short_of_states_bytes,
     )
+
+
+def _not_known(model: ModelSpec) -> list[Warn]:
+    what = f"{model.architecture}: {model.not_known} is not in the ledger; the server may take more or less"
+    return [Warn(code="not-covered", message=what)] if model.not_known else []
 
 
 def warnings(plan: Plan) -> tuple[Warn, ...]:
