@@ -12,7 +12,8 @@ from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.defaults import completed
 from planner.architecture.families import FAMILIES
 from planner.architecture.family import Family
-from planner.architecture.quantization import online_quantization, read_quantization
+from planner.architecture.online import online_quantization
+from planner.architecture.quantization import read_quantization
 from planner.architecture.rope import rope_settings
 from planner.architecture.text import Dims, Layer, read_dims
 from planner.errors import PlannerError, UnknownArchitectureError, UnsupportedModelError, did_you_mean

@@ -16,7 +16,6 @@ from planner.architecture.compressed_tensors import compressed_tensors
 from planner.architecture.config import Config
 from planner.architecture.formats import (
     FP8_CHANNEL,
-    FP8_MATRIX,
     FP8_TENSOR,
     FP8_TENSOR_STATIC,
     FP8_TENSOR_STATIC_EXPERTS,
@@ -34,8 +33,26 @@ from planner.architecture.formats import (
     spellings,
     weight_only,
 )
+from planner.architecture.quark import quark
 from planner.errors import UnsupportedModelError
 from planner.facts.storage import BF16, Cut, Encoding, Storage
+
+# Methods that vLLM has no more, and the minor release that dropped them: their files in model_executor/layers/quantization/ of the releases on PyPI.
+# (0.15 has no source distribution: what 0.14 has and 0.16 lacks is put down to 0.15.)
+DROPPED = {
+    "tpu_int8": 14,
+    "hqq": 15,
+    "deepspeedfp": 15,
+    "ipex": 15,
+    "gptq_marlin_24": 15,
+    "rtn": 15,
+    "gptq_bitblas": 15,
+    "bitblas": 15,
+    "ptpc_fp8": 19,
+    "petit_nvfp4": 20,
+    "gguf": 24,
+    "bitsandbytes": 28,
+}
 
 
 def read_quantization(section: Config, hf_quant: Config | None = None) -> Quantization:
@@ -62,27 +79,17 @@ def read_quantization(section: Config, hf_quant: Config | None = None) -> Quanti
         "modelopt_fp4": _modelopt,
         "modelopt_mixed": _modelopt,
         "mxfp4": _mxfp4,
+        "quark": quark,
         "": lambda _: UNQUANTIZED,
     }
+    if method in DROPPED:
+        raise UnsupportedModelError(
+            f"vLLM reads quantization method {method!r} no more: it was dropped in 0.{DROPPED[method]}", "use a checkpoint in another format"
+        )
     if method not in readers:
         known = ", ".join(sorted(name for name in readers if name))
         raise UnsupportedModelError(f"quantization method {method!r} is not supported", f"known: {known}")
     return readers[method](config)
-
-
-def online_quantization(name: str) -> Quantization | None:
-    """How vLLM stores a 16-bit checkpoint that it quantizes while loading (`--quantization fp8`); None where it has no such method.
-
-    Source: layers/quantization/online/fp8.py: one scale a matrix, a block of 128 x 128, or an output channel.
-    """
-    schemes = {
-        "fp8": FP8_MATRIX,
-        "fp8_per_tensor": FP8_MATRIX,
-        "fp8_per_block": fp8_block(128, 128, cut=Cut.ANYWHERE),
-        "fp8_per_channel": FP8_CHANNEL,
-    }
-    storage = schemes.get(name)
-    return Quantization(name, lambda names, target: BF16 if target is Target.HEAD else storage, storage) if storage else None
 
 
 def _modelopt_method(config: Config) -> str:
@@ -137,6 +144,8 @@ def _deepseek_v4(config: Config) -> Quantization:
 
 def _awq(config: Config) -> Quantization:
     bits, group = config.integer("bits", "w_bit", high=16), config.integer("group_size", "q_group_size", low=-1)
+    if bits != 4:
+        raise UnsupportedModelError(f"AWQ in {bits} bits is not supported by vLLM", "it reads AWQ in 4 bits")
     storage = grouped_int(bits, group, zero_points=True, encoding=Encoding.AWQ)  # qzeros are created whatever `zero_point` says (auto_awq.py:471)
     skip = config.texts("modules_to_not_convert")
     head_quantized = config.flag("lm_head", default=False)
@@ -154,6 +163,10 @@ def _gptq(config: Config) -> Quantization:
     bits, group = config.integer("bits", high=16), config.integer("group_size", low=-1)
     if config.flag("desc_act") and group != -1:
         raise UnsupportedModelError("GPTQ with desc_act (act-order) is not supported", "use a checkpoint quantized without desc_act")
+    if bits not in (4, 8) or not config.flag("sym", default=True):
+        raise UnsupportedModelError(
+            f"GPTQ in {bits} bits, sym {config.flag('sym', default=True)}, is not supported by vLLM", "it reads GPTQ in 4 or 8 bits with sym"
+        )
     storage = grouped_int(bits, group, zero_points=True, encoding=Encoding.GPTQ)
     experts = grouped_int(bits, group, zero_points=True, encoding=Encoding.GPTQ, bias=True)  # auto_gptq.py creates w13_bias and w2_bias for every model
     rules = [rule for rule in config.section("dynamic").data if rule.startswith("-:")]

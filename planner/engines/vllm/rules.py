@@ -99,8 +99,14 @@ def _mxfp4_multiples(gpu: GpuSpec, release: Version) -> tuple[int, int]:
 _SAME_METHOD = {"awq": "auto_awq", "awq_marlin": "auto_awq", "gptq": "auto_gptq", "gptq_marlin": "auto_gptq", "mxfp4": "gpt_oss_mxfp4"}
 
 
+_NAMES = frozenset(
+    {*_SAME_METHOD, *_SAME_METHOD.values(), "fp8", "inc", "modelopt", "modelopt_fp4", "modelopt_mixed", "modelopt_mxfp8", "quark", "compressed-tensors"}
+)
+# What these checkpoints are is read off them, whichever method a command names (override_quantization_method of modelopt.py, inc.py, mxfp4.py).
+_DETECTED = frozenset({"modelopt", "modelopt_fp4", "modelopt_mixed", "inc", "gpt_oss_mxfp4"})
+
 # Quantize a 16-bit checkpoint while loading, in ways whose sizes are not known here (config/quantization.py _ONLINE_SHORTHANDS).
-_WHILE_LOADING = frozenset({"int8_per_channel_weight_only", "mxfp8", "nvfp4_per_token", "experts_int8", "online", "torchao", "humming"})
+_WHILE_LOADING = frozenset({"online", "torchao", "humming"})
 
 
 def is_quantized_while_loading(asked: str | None, actual: str | None, version: str) -> bool:
@@ -110,7 +116,9 @@ def is_quantized_while_loading(asked: str | None, actual: str | None, version: s
 
 def quantization_problem(asked: str | None, actual: str | None) -> str:
     """Why `--quantization` does not go with the checkpoint (config/model.py:1457), or an empty string."""
-    if asked is None or _SAME_METHOD.get(asked, asked) == actual:
+    if asked is None or actual in (asked, _SAME_METHOD.get(asked, asked)) or (actual in _DETECTED and asked in _NAMES):
+        return ""
+    if (asked == "marlin" and actual in ("auto_awq", "auto_gptq")) or (asked == "moe_wna16" and actual in ("auto_awq", "auto_gptq")):
         return ""
     return f"--quantization {asked}: the checkpoint is {actual or 'not quantized'}"
 
@@ -128,6 +136,8 @@ def check_gpu(gpu: GpuSpec, version: str) -> None:
 def check_model(model: ModelSpec, gpu: GpuSpec, version: str) -> None:
     """Refuse what cannot run whatever the settings: the GPU itself, or a quantization that its compute capability lacks. Raises UnsupportedError."""
     check_gpu(gpu, version)
+    if model.quantization == "nvfp4_per_token" and gpu.capability // 10 != 10:
+        raise UnsupportedError(f"nvfp4_per_token online quantization requires a Blackwell (SM100) GPU; {gpu.title} has {gpu.capability / 10}")
     minimum = minimum_capability(model.quantization, version)
     if gpu.vendor == "nvidia" and gpu.capability < minimum:
         raise UnsupportedError(

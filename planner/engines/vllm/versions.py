@@ -32,6 +32,8 @@ MINIMUM_CAPABILITY = {
     "modelopt_fp4": ((OLDEST, 80), (14, 75)),
     "modelopt_mixed": ((OLDEST, 89), (24, 75)),
     "gpt_oss_mxfp4": ((OLDEST, 80),),
+    "experts_int8": ((OLDEST, 80),),
+    "quark": ((OLDEST, 70),),
 }
 
 
@@ -47,7 +49,7 @@ class Version:
     null_block_reserved: bool  # admission leaves one block out since 0.29 (v1/core/kv_cache_utils.py)
     coarse_graphs: bool  # above 256 every 16th batch size is captured since 0.12, every 8th before (config/vllm.py)
     state_checked: bool  # a hybrid with fewer blocks than sequences is refused since 0.20 (config/compilation.py)
-    bitsandbytes: bool  # quantizes while loading until 0.32 (config/quantization.py)
+    bitsandbytes: bool  # quantizes while loading until 0.27 (layers/quantization/__init__.py)
     workspace_kept: bool  # what experts work in stays allocated while the sampler runs since 0.14 (v1/worker/workspace.py; 0.13 has it for some kernels)
     lean_sampler: bool  # the sampler's warm-up keeps fewer copies of the logits since 0.17 (overhead.json: sampler_copies)
     flashinfer_fp8: bool  # FP8 caches go to FlashInfer off Hopper since 0.12, to Triton before (platforms/cuda.py get_attn_backend_cls)
@@ -86,7 +88,7 @@ def _version(minor: int) -> Version:
         null_block_reserved=minor >= 29,
         coarse_graphs=minor >= 12,
         state_checked=minor >= 20,
-        bitsandbytes=minor <= 32,
+        bitsandbytes=minor <= 27,
         workspace_kept=minor >= 14,
         lean_sampler=minor >= 17,
         flashinfer_fp8=minor >= 12,

@@ -505,12 +505,11 @@ def test_who_needs_a_gpu_says_so_where_any_is_named(command, tmp_path):
 @pytest.mark.parametrize(
     ("method", "tag", "verdict"),
     [
-        ("int8_per_channel_weight_only", "v0.33.0", "unknown"),
-        ("experts_int8", "v0.33.0", "unknown"),
-        ("mxfp8", "v0.33.0", "unknown"),
+        ("online", "v0.33.0", "unknown"),
         ("torchao", "v0.33.0", "unknown"),
         ("bitsandbytes", "v0.11.0", "unknown"),
-        ("bitsandbytes", "v0.33.0", "does_not_start"),
+        ("bitsandbytes", "v0.27.1", "unknown"),
+        ("bitsandbytes", "v0.28.0", "does_not_start"),
         ("awq", "v0.33.0", "does_not_start"),
         ("gptq", "v0.33.0", "does_not_start"),
     ],

@@ -6,7 +6,7 @@ from conftest import config_model
 from planner.catalogue.load import find_gpu, find_model
 from planner.engines.vllm.layouts import cache_layout, needs_nvcc
 from planner.engines.vllm.plan import Request
-from planner.engines.vllm.rules import check_model
+from planner.engines.vllm.rules import check_model, quantization_problem
 from planner.engines.vllm.search import cannot_split
 from planner.engines.vllm.settings import Pins
 from planner.engines.vllm.versions import MINIMUM_CAPABILITY, VERSIONS, minimum_capability
@@ -105,3 +105,22 @@ def test_experts_whose_slice_cuts_fp8_blocks_by_release_and_gpu(release, gpu_nam
     group = GpuGroup(gpu=find_gpu(gpu_name), count=4)
     problem = cannot_split(Request(model=config_model("Qwen/Qwen3-30B-A3B-FP8"), group=group, pins=Pins(vllm_version=release)), 4, 1)
     assert ("192 is not divisible by weight quantization block_n = 128" in problem) is refused
+
+
+@pytest.mark.parametrize(
+    ("asked", "actual", "refused"),
+    [
+        ("modelopt", "modelopt_mixed", False),  # modelopt.py override_quantization_method reads the file
+        ("modelopt_fp4", "modelopt", False),
+        ("mxfp4", "gpt_oss_mxfp4", False),
+        ("mxfp4", "mxfp4", False),
+        ("marlin", "auto_awq", False),
+        ("moe_wna16", "auto_gptq", False),
+        ("moe_wna16", "fp8", True),
+        ("awq", "auto_gptq", True),
+        ("fp8_per_block", "modelopt", True),
+        ("awq", None, True),
+    ],
+)
+def test_which_quantization_a_command_may_name(asked, actual, refused):
+    assert bool(quantization_problem(asked, actual)) is refused

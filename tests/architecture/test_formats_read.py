@@ -1,0 +1,89 @@
+"""Quantizations as vLLM 0.33 reads them: whose bits it takes, what it quantizes while loading, AMD's Quark, what it reads no more."""
+
+import pytest
+
+from planner.architecture.config import Config
+from planner.architecture.formats import FP8_CHANNEL, FP8_TENSOR, FP8_TENSOR_STATIC, FP8_TENSOR_STATIC_EXPERTS, MXFP4_LINEAR, MXFP8, Target
+from planner.architecture.online import ONLINE, online_quantization
+from planner.architecture.quantization import DROPPED, read_quantization
+from planner.engines.shards import matrix_bytes
+from planner.errors import UnsupportedModelError
+from planner.facts.storage import BF16
+
+HEAD, LINEAR, EXPERTS = Target.HEAD, Target.LINEAR, Target.EXPERTS
+
+
+def read(**section):
+    return read_quantization(Config(section, "made"))
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"quant_method": "awq", "bits": 8, "group_size": 128}, "AWQ in 8 bits is not supported"),
+        ({"quant_method": "gptq", "bits": 3, "group_size": 128, "desc_act": False}, "GPTQ in 3 bits, sym True, is not supported"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False, "sym": False}, "GPTQ in 4 bits, sym False, is not supported"),
+        *(({"quant_method": method}, f"dropped in 0.{release}") for method, release in DROPPED.items()),
+    ],
+)
+def test_what_vllm_does_not_read(section, said):
+    with pytest.raises(UnsupportedModelError, match=said):
+        read(**section)
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_what_is_quantized_while_loading(name):
+    """config/quantization.py _ONLINE_SHORTHANDS: `int8_per_channel_weight_only`, `experts_int8` and `nvfp4_per_token` are for experts only."""
+    method = online_quantization(name)
+    only_experts = name in ("int8_per_channel_weight_only", "experts_int8", "nvfp4_per_token")
+    assert method.name == name
+    assert method.storage(["lm_head"], HEAD) is BF16
+    assert (method.storage(["mlp.up_proj"], LINEAR) is BF16) is only_experts
+    assert method.storage(["mlp.experts"], EXPERTS).is_quantized
+
+
+def test_bytes_of_what_is_quantized_while_loading():
+    size = {name: matrix_bytes(experts, [256], 128, 16) for name, (_, experts) in ONLINE.items()}
+    assert size["mxfp8"] == 256 * 128 + 256 * 4
+    assert size["mxfp4"] == 256 * 64 + 256 * 4
+    assert size["experts_int8"] == size["int8_per_channel_weight_only"] == 256 * 128 + 4 * 256
+    assert size["nvfp4_per_token"] == 256 * 64 + 256 * 8 + 8
+    assert online_quantization("online") is None
+    assert ONLINE["mxfp8"] == (MXFP8, MXFP8)
+
+
+def scheme(dtype, granularity, *, inputs="dynamic", **more):
+    described = {"dtype": dtype, "qscheme": granularity, **more}
+    return {"weight": described, "input_tensors": {**described, "is_dynamic": inputs == "dynamic"} if inputs else None}
+
+
+QUARK = {"quant_method": "quark", "export": {"kv_cache_group": []}}
+
+
+@pytest.mark.parametrize(
+    ("overall", "linear", "experts"),
+    [
+        (scheme("fp8_e4m3", "per_tensor"), FP8_TENSOR, FP8_TENSOR),
+        (scheme("fp8_e4m3", "per_tensor", inputs="static"), FP8_TENSOR_STATIC, FP8_TENSOR_STATIC_EXPERTS),
+        (scheme("fp8_e4m3", "per_channel"), FP8_CHANNEL, FP8_CHANNEL),
+        (scheme("fp4", "per_group", group_size=32), MXFP4_LINEAR, MXFP4_LINEAR),
+    ],
+)
+def test_quark_has_a_scheme_for_all_and_leaves_some_out(overall, linear, experts):
+    method = read(**QUARK, global_quant_config=overall, exclude=["lm_head", "*.mlp.gate", "re:.*o_proj", "model.layers.1.mlp.experts.0.up_proj"])
+    assert method.name == "quark"
+    assert method.storage(["layers.0.mlp.gate_proj", "layers.0.mlp.up_proj"], LINEAR) == linear
+    assert method.storage(["layers.0.mlp.gate"], LINEAR) is BF16
+    assert method.storage(["layers.0.self_attn.o_proj"], LINEAR) is BF16
+    assert method.storage(["layers.0.mlp.experts"], EXPERTS) == experts
+    assert method.storage(["layers.1.mlp.experts"], EXPERTS) is BF16  # one that is left out leaves out the bank
+    assert method.storage(["lm_head"], HEAD) is BF16
+
+
+def test_quark_gives_layers_schemes_of_their_own():
+    own = {"*self_attn*": scheme("fp8_e4m3", "per_channel"), "*k_proj": {"weight": None}}
+    method = read(**QUARK, global_quant_config=scheme("fp4", "per_group", group_size=32), layer_quant_config=own, exclude=[])
+    assert method.storage(["layers.0.self_attn.q_proj"], LINEAR) == FP8_CHANNEL
+    assert method.storage(["layers.0.mlp.up_proj"], LINEAR) == MXFP4_LINEAR
+    with pytest.raises(UnsupportedModelError, match="Quark weights of int4 per_group are not supported"):
+        read(**QUARK, global_quant_config=scheme("int4", "per_group", group_size=128), exclude=[])
