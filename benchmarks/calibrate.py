@@ -140,7 +140,7 @@ NOISE = 0.25
 # memory is one; on two nodes graphs took 5.1 GiB where they give 1.2 (public reports of 2026, NVIDIA's forum and vLLM's issues).
 UNIFIED = {"single_gib": [5.0, 8.0, 0.0], "several_gib": [5.0, 12.0, 0.0]}
 # What is added to a class's ends where no start tells, in GiB; less where some do.
-GUESSES = {"data_centre": 1.0, "workstation": 0.75, "consumer": 0.5, "small": 0.5, "unified": 4.0, "amd": 2.0}
+GUESSES = {"data_centre": 1.5, "workstation": 0.75, "consumer": 0.5, "small": 0.5, "unified": 4.0, "amd": 2.0}
 
 
 def classes() -> dict[str, Any]:

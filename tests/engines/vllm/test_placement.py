@@ -21,7 +21,7 @@ from planner.facts.hardware import GpuGroup
 # becomes of the guide's shares: nothing is left beside the embedding model's weights, or not for both processes' contexts.
 GUIDE = [
     ("rtx4090", 2, "qwen3-vl-32b-awq", 131_072, 2, 0.04, 0.90, ("no-kv-memory", "free-memory")),
-    ("rtx3090", 2, "qwen3-vl-32b-awq", 131_072, 2, 0.04, 0.90, ("no-kv-memory", "free-memory")),
+    ("rtx3090", 2, "qwen3-vl-32b-awq", 98_304, 2, 0.04, 0.90, ("no-kv-memory", "free-memory")),
     ("l40s", 2, "qwen3-vl-32b", None, 1, 0.03, 0.95, ("no-kv-memory", "free-memory")),
     ("a100-40", 1, "qwen3-vl-32b-awq", 65_536, 1, 0.03, 0.92, ("no-kv-memory", "free-memory")),
     ("a100-80", 1, "qwen3-vl-32b", None, 1, 0.02, 0.95, ("tight", None)),
@@ -75,7 +75,8 @@ def test_a_small_server_gets_no_more_than_it_needs():
     assert (small.name, stack.servers[-1].name) == ("embedding", "chat")
     ledger = small.plan.choice.conservative
     assert 0 <= ledger.kv_cache_bytes - ledger.kv_cache_needed_bytes - ledger.reserved_blocks * ledger.kv_block_bytes <= 2 * ledger.total_bytes // 1000
-    lower = replace(small.plan.request.pins, gpu_memory_utilization=small.plan.config.gpu_memory_utilization - 0.002)
+    config = small.plan.config
+    lower = replace(small.plan.request.pins, gpu_memory_utilization=config.gpu_memory_utilization - 0.002, max_num_batched_tokens=config.max_num_batched_tokens)
     again = ask("embedding", "qwen3-embedding-0.6b", group).plan(replace(small.plan.request, pins=lower))
     assert again.verdict != "starts"
 

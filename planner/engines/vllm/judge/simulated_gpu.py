@@ -5,6 +5,7 @@ operators answer "supported" when asked and fail when called.
 """
 
 import importlib.machinery
+import importlib.util
 import os
 import sys
 import types
@@ -19,6 +20,7 @@ COMPILED = (
     "vllm.vllm_flash_attn._vllm_fa2_C",
     "vllm.vllm_flash_attn._vllm_fa3_C",
 )
+ABSENT = ("gguf",)  # what older releases import and the newest does not
 OPERATORS = ("_C", "_moe_C", "_C_cache_ops", "_C_cuda_utils", "_C_custom_ar", "_qutlass_C")
 
 
@@ -68,6 +70,9 @@ def install(name, capability, memory_bytes, count):
     os.environ |= {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
     for module in COMPILED:
         sys.modules.setdefault(module, stand_in(module))
+    for module in ABSENT:
+        if importlib.util.find_spec(module) is None:
+            sys.modules[module] = stand_in(module, StandIn)
     import torch
     import vllm.platforms as platforms
     from vllm.platforms.cuda import CudaPlatformBase
