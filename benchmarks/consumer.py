@@ -6,24 +6,29 @@ that the catalogues describe, are judged, and of the failures only those of memo
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
 from planner.architecture import Config, build_model
 from planner.catalogue.load import find_gpu, find_model, gpu_rows
+from planner.engines.catalogue import Source
 from planner.engines.vllm.check import Checked, check
+from planner.engines.vllm.drafter import drafted
 from planner.engines.vllm.dtypes import UNCOVERED_KV_DTYPES
 from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.versions import nearest_version
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
-from planner.facts.model import ModelSpec
 from planner.units import GIB
+
+if TYPE_CHECKING:
+    from planner.engines.catalogue import Catalogue
 
 DATA = Path(__file__).parent.parent / "tests" / "data" / "consumer_starts.yaml"
 # Checkpoints whose quantization is known from their name, over the architecture of a catalogue row.
@@ -102,19 +107,38 @@ def _words(case: dict[str, Any]) -> list[str]:
     words += ["--enforce-eager"] if case.get("enforce_eager") is True else []
     other = str(case.get("other_flags", ""))
     words += [word for word in ("--language-model-only", "--skip-mm-profiling") if word in other]
-    words += ["--speculative-config", "{}"] if re.search(r"spec|mtp|draft|flash|eagle", f"{other} {case['id']}", re.IGNORECASE) else []
-    return words
+    return [*words, *_drafting(f"{other} {case['id']}")]
 
 
-def _model(case: dict[str, Any]) -> ModelSpec | None:
-    """The model, where its checkpoint can be described."""
+def _drafting(told: str) -> list[str]:
+    """What a report says of its drafter: predicting layers of the target's own, or one apart that nobody here knows."""
+    if "nomtp" in told or not re.search(r"spec|mtp|draft|dflash|eagle", told, re.IGNORECASE):
+        return []
+    count = re.search(r"(?:[kn]=|depth |mtp)(\d+)", told)
+    data: dict[str, str | int] = {"method": "mtp", "num_speculative_tokens": int(count[1]) if count else 1}
+    if re.search(r"external|drafter|dflash|eagle", told):
+        data |= {"method": "draft_model", "model": "a drafter apart"}
+    return ["--speculative-config", json.dumps(data)]
+
+
+class Nothing:
+    """A catalogue without drafters."""
+
+    def find_source(self, name: str, online: str | None = None) -> Source:
+        """Nothing is found. Raises PlannerError."""
+        raise PlannerError(f"{name} is not known")
+
+
+def _source(case: dict[str, Any]) -> Source | None:
+    """The model, where its checkpoint can be described, as the catalogue would give it."""
     name = str(case.get("model", ""))
     for pattern, row, quantization in DESCRIBED:
         if match := re.match(pattern, name):
             entry = find_model(row.format(match[1].lower()))
-            return build_model(Config({**entry.row.config, "quantization_config": quantization or {}}, name), name) if entry else None
+            config = {**entry.row.config, "quantization_config": quantization or {}} if entry else {}
+            return Source(name, name, build_model(Config(config, name), name), config=config) if entry else None
     entry = find_model(name) if name else None
-    return entry.spec() if entry else None
+    return Source(name, name, entry.spec(), config=entry.config) if entry else None
 
 
 def reported() -> Iterator[Reported]:
@@ -126,14 +150,16 @@ def reported() -> Iterator[Reported]:
         length_told = "max_model_len" in case or case.get("failure_class") in AT_ANY_LENGTH
         if not length_told and "available_kv_gib" not in case:
             continue
-        gpu, model = _gpu(case), _model(case)
-        if gpu is None or model is None or str(case.get("kv_cache_dtype", "")).startswith(UNCOVERED_KV_DTYPES):
+        gpu, source = _gpu(case), _source(case)
+        if gpu is None or source is None or str(case.get("kv_cache_dtype", "")).startswith(UNCOVERED_KV_DTYPES):
             continue
         version = nearest_version(str(case.get("vllm_version", ""))).name
         values, _, faults = parse_flags(_words(case), version)
         host = Host.WSL2 if "WSL2" in str(case.get("gpu", "")) else Host.SERVER
         group = GpuGroup(gpu=gpu, count=int(case.get("gpu_count", 1)), host=host)
-        checked = check(values, faults, model, group, repo=str(case["model"]), argv=(), version=version)
+        told, made = drafted(values, source, cast("Catalogue", Nothing()), version)
+        unknown = (made.missing,) if made.missing else ()
+        checked = check(told, faults, made.model, group, repo=str(case["model"]), argv=(), version=version, unknown=unknown)
         yield Reported(case["id"], case["started"], str(case.get("failure_class", "")), checked, case.get("available_kv_gib"), length_told)
 
 

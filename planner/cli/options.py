@@ -48,6 +48,22 @@ class Number(click.ParamType[int]):
         return number
 
 
+class Short(click.ParamType[str]):
+    """A text that people write shorter than the engine does."""
+
+    name = "text"
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The engine's own text."""
+        try:
+            return str(self.setting.asked(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Finite(click.FloatRange):
     """A number in a range; NaN compares with nothing, so that click would let it pass."""
 
@@ -94,6 +110,8 @@ def type_of(setting: Setting) -> click.ParamType[object]:
         case Kind.SWITCH:
             return click.BOOL
         case Kind.TEXT:
+            if setting.parse:
+                return Short(setting)
             return click.Choice(setting.choices) if setting.unpinned is not None else click.STRING
         case _:
             assert_never(setting.kind)
@@ -107,7 +125,7 @@ def pin(setting: Setting, says: Callable[[], str] | None = None) -> Adds:
     if setting.kind is Kind.SWITCH:
         return add(setting.flag, is_flag=True)
     long = (f"-{alias}" for alias in setting.aliases)  # -tp is --tp too
-    names = [setting.flag, *(name for pair in zip(setting.aliases, long, strict=True) for name in pair)]
+    names = [*filter(None, (setting.asked_as,)), setting.flag, *(name for pair in zip(setting.aliases, long, strict=True) for name in pair)]
     metavar = "NAME" if setting.kind is Kind.TEXT and setting.unpinned is None else None
     return add(*names, setting.name, type=type_of(setting), default=setting.unpinned, metavar=metavar)
 

@@ -53,7 +53,7 @@ class CacheLayout:
     """How the attention backend stores the KV cache: tokens of a block and bits of a value.
 
     `bytes_per_token_head` are scales beside each token's key and value; `latent_bytes` a packed MLA token (0: plain).
-    `state_checkpoints`: the delta-rule kernel exports prefill checkpoints, so requests hold one more block of state.
+    `drafted_tokens`: a request holds a state behind each of them too. `state_checkpoints`: the delta-rule kernel exports prefill checkpoints, so requests hold one more block of state.
     """
 
     backend: str
@@ -74,3 +74,4 @@ class CacheLayout:
     """Layers that keep the model's dtype: their numbers, or `sliding_window`."""
     one_kind: bool = False
     """Windows and chunks are kept whole."""
+    drafted_tokens: int = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from planner.facts.attention import Attention, CacheKind, LatentAttention, cache_kind, has_sinks, window
 from planner.facts.modules import Module, Tensor
 from planner.facts.record import dataclass
@@ -73,11 +75,21 @@ class ModelSpec:
     pipeline: bool = True  # whether vLLM can split its layers over pipeline stages
     family: str = ""
     not_known: str = ""  # what of it is not known, where no class of its architecture is: weights are the checkpoint's, the cache its config's
+    drafter: Drafter | None = None  # what drafts tokens for it, in its server
 
     @property
     def layer_count(self) -> int:
         """Number of decoder layers."""
         return sum(len(group.indices) for group in self.layers)
+
+    @property
+    def cached_layers(self) -> tuple[LayerGroup, ...]:
+        """The layers whose caches lie together: its own, and behind them those of its drafter."""
+        if self.drafter is None or self.drafter.model is None:
+            return self.layers
+        behind = self.layer_count
+        drafting = (replace(group, indices=tuple(behind + index for index in group.indices)) for group in self.drafter.model.layers)
+        return (*self.layers, *drafting)
 
     @property
     def heads_shared(self) -> bool:
@@ -123,6 +135,15 @@ class ModelSpec:
     def is_sparse(self) -> bool:
         """Whether attention is MLA with a sparse indexer."""
         return any(isinstance(cache, LatentAttention) and cache.sparse for cache in self.caches)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafter:
+    """What drafts tokens that the model then verifies together; `model` is what is loaded for it, without what it shares, None for one that looks them up."""
+
+    method: str
+    num_speculative_tokens: int
+    model: ModelSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,8 @@ class ServiceRow:
     dtype: str = "auto"
     quantization: str | None = None
     """vLLM's method, a GGUF mix (Q4_K_M), or MLX's (4bit, 8bit-g32, mxfp4)."""
+    speculative_config: str | None = None
+    """What drafts tokens: mtp:3, ngram:5, eagle3:OWNER/NAME:3, or vLLM's JSON."""
     enable_lora: bool = False
     max_loras: int | None = None
     max_lora_rank: int | None = None

@@ -73,6 +73,10 @@ class Setting:
     help: str = ""
     place: int = 0
     """Its place among the settings of an answer; 0 is not shown there."""
+    asked_as: str = ""
+    """The flag of `plan` for it, where that is shorter than the engine's."""
+    parse: Callable[[str], str] | None = None
+    """What a question's text means, where people write it shorter than the engine. It raises ValueError."""
     only_where_said: bool = False
     """Whether answers leave it out where it is the default."""
     short: str = ""
@@ -121,7 +125,8 @@ class Setting:
             case Kind.SWITCH:
                 return _truth(value)
             case Kind.TEXT:
-                return asked_text(value)
+                text = asked_text(value)
+                return self.parse(text) if self.parse else text
             case Kind.SHARE:
                 share = float(value) if isinstance(value, str | int | float) else 0.0
                 if not 0 < share <= 1:

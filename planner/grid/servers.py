@@ -89,6 +89,7 @@ class _Settings:
     lora: Lora | None = None
     async_scheduling: bool | None = None
     num_gpu_blocks_override: int | None = None
+    num_speculative_tokens: int = 0
     vllm_version: str = DEFAULT_VERSION
 
 

@@ -46,6 +46,8 @@ class CapacityPins(TypedDict, total=False):
     dtype: str
     quantization: str | None
     """vLLM's method, a GGUF mix (Q4_K_M), or MLX's (4bit, 8bit-g32, mxfp4)."""
+    speculative_config: str | None
+    """What drafts tokens: mtp:3, ngram:5, eagle3:OWNER/NAME:3, or vLLM's JSON."""
     enable_lora: bool
     max_loras: int | None
     max_lora_rank: int | None

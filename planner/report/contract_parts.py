@@ -59,6 +59,7 @@ class SettingsJson(TypedDict, total=False):
     max_num_batched_tokens: int
     kv_cache_dtype: str
     enforce_eager: bool
+    speculative_config: str
     enable_lora: bool
     max_loras: int
     max_lora_rank: int

@@ -150,6 +150,7 @@ def memory(plan: Plan) -> dict[str, int | float]:
         "activation_bytes": ledger.activation_bytes,
         "non_torch_bytes": ledger.non_torch_bytes,
         "cuda_graph_bytes": ledger.cuda_graph_bytes,
+        **({"drafter_bytes": ledger.drafter_bytes} if ledger.drafter_bytes else {}),
         **({"lora_bytes": ledger.lora_bytes} if ledger.lora_bytes else {}),
         **({"offloaded_bytes": ledger.offloaded_bytes} if ledger.offloaded_bytes else {}),
         "kv_cache_bytes": ledger.kv_cache_bytes,
@@ -170,6 +171,8 @@ def lines(plan: Plan) -> Iterator[Line]:
     weights = facts.exactly("weights", "weights", ledger.weights_bytes, _weights_note(plan))
     read_only = plan.model.quantization is not None and loading(plan.request.group.gpu, plan.config.vllm_version).is_derived
     yield replace(weights, how=How.DERIVED, note="derived: what kernels make of them was read, not run") if read_only else weights
+    if ledger.drafter_bytes and plan.model.drafter:
+        yield facts.exactly("drafter", "drafter", ledger.drafter_bytes, f"{plan.model.drafter.method}, exact")
     if ledger.lora_bytes:
         yield facts.exactly("lora", "LoRA adapters", ledger.lora_bytes, f"{plan.config.max_loras} of rank {plan.config.max_lora_rank}, exact")
     yield facts.exactly("buffers", "buffers", ledger.buffers_bytes, "rotary tables, exact")

@@ -12,8 +12,9 @@ from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
 from planner.engines.vllm.placement import Ask
 from planner.engines.vllm.rules import quantization_problem
 from planner.engines.vllm.settings import Pins, pins_of
+from planner.engines.vllm.speculation import read, with_tokens
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
-from planner.errors import PlannerError, did_you_mean
+from planner.errors import BadValueError, PlannerError, did_you_mean
 from planner.facts.hardware import GpuGroup
 from planner.facts.question import ServiceRow, StackRow
 
@@ -43,8 +44,19 @@ def request_of(service: ServiceRow, group: GpuGroup, version: str | None, catalo
         raise PlannerError(f"vLLM {version} is not known", did_you_mean(str(version), VERSIONS) or f"known: {', '.join(VERSIONS)}")
     pins = pins_of(service, version or DEFAULT_VERSION)
     _check_pins(pins, source.spec.quantization)
+    model = source.spec
+    if pins.speculative_config:
+        from planner.engines.vllm.drafter import drafting
+
+        try:
+            made = drafting(source, read(pins.speculative_config, pins.vllm_version), catalogue, service.quantization)
+        except BadValueError as error:
+            raise PlannerError(f"--speculative-config: {error}", "for example mtp:3, ngram:5 or eagle3:OWNER/NAME:3") from None
+        if made.missing:
+            raise PlannerError(f"{made.missing.what} are not known here", "a drafter of `plan list models`, or a folder with its config.json")
+        model, pins = made.model, replace(pins, speculative_config=with_tokens(pins.speculative_config, made.tokens))
     context = service.context if isinstance(service.context, int) else None
-    return Request(model=source.spec, group=group, pins=pins, context=context, users=service.users, load=service.load), source
+    return Request(model=model, group=group, pins=pins, context=context, users=service.users, load=service.load), source
 
 
 def _check_pins(pins: Pins, quantization: str | None) -> None:

@@ -94,15 +94,16 @@ def check(
     version: str,
     env: Mapping[str, str] | None = None,
     market: Market = NO_MARKET,
+    unknown: Sequence[NotCovered] = (),
 ) -> Checked:
-    """Judge a command whose flags were read by `parse_flags`, for a model on GPUs; `env` is what its script sets."""
+    """Judge a command whose flags were read by `parse_flags`, for a model on GPUs; `env` is what its script sets, `unknown` what nobody here knows of its drafter."""
     config, refused = read_settings(values, default_config(model, group, values, version))
     config = with_environment(config, env or {})
     problems = [Problem(code="bad-value" if fault.value else "unknown-flag", message=fault.message, fix=fault.fix) for fault in faults]
     problems += [Problem(code="bad-value", message=message, fix=f"correct {flag}") for flag, message in refused.items()]
     problems += _value_problems(config, values, model, group, env or {})
     request = Request(model=model, group=group)
-    missing = tuple(not_covered(values, model, config, env=env))
+    missing = (*unknown, *not_covered(values, model, config, env=env))
 
     def answer(plan: Plan | None, *more: Problem) -> Checked:
         used = plan.config if plan else config
@@ -196,6 +197,7 @@ def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model
     asked, actual = config.quantization, model.quantization
     if not rules.is_quantized_while_loading(asked, actual, config.vllm_version) and (problem := rules.quantization_problem(asked, actual)):
         yield Problem(code="unsupported", message=problem, fix="leave --quantization out; vLLM detects it")
+    yield from _drafting_problems(config)
     if config.lora and (problem := lora.cpu_problem(config.lora, config.max_cpu_loras)):
         yield Problem(code="bad-value", message=problem, fix=f"--max-cpu-loras {config.max_loras}")
     try:
@@ -205,6 +207,17 @@ def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model
         old_gpu = group.gpu.capability < VERSIONS[config.vllm_version].least_capability
         fix = (f"use vLLM {older}" if older else "another GPU") if old_gpu else "a 16-bit checkpoint, or one quantized in another way"
         yield Problem(code="unsupported", message=str(error), fix=fix)
+
+
+def _drafting_problems(config: ServeConfig) -> Iterator[Problem]:
+    """Batches too small for what is drafted (config/vllm.py _set_max_num_scheduled_tokens, engine/arg_utils.py)."""
+    tokens = config.num_speculative_tokens
+    if tokens and config.max_num_batched_tokens <= tokens:
+        message = f"VllmConfig does not have enough slots: max_num_batched_tokens={config.max_num_batched_tokens} and num_lookahead_tokens={tokens}"
+        yield Problem(code="bad-value", message=message, fix=f"--max-num-batched-tokens {tokens + 1}")
+    if tokens and config.lora and config.max_num_batched_tokens < config.max_num_seqs * (tokens + 1):
+        message = "Consider increasing max_num_batched_tokens or decreasing num_speculative_tokens"
+        yield Problem(code="bad-value", message=message, fix=f"--max-num-batched-tokens {config.max_num_seqs * (tokens + 1)}")
 
 
 def _not_divisible(request: Request, config: ServeConfig, message: str) -> Problem:

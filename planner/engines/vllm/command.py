@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from planner.engines.vllm.parsers import chat_words
 from planner.engines.vllm.settings import COMMAND, ServeConfig, with_settings
 from planner.engines.vllm.settings_table import SETTINGS
+from planner.engines.vllm.speculation import FLAG, FLAGS, read, said
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.errors import BadValueError
 from planner.facts.model import ChatFormat
@@ -48,7 +49,13 @@ def read_settings(values: Mapping[str, str | bool], defaults: ServeConfig) -> tu
 
 def settings_said(values: Mapping[str, str | bool]) -> tuple[dict[str, Value], dict[str, str]]:
     """The settings that a command's flags say, by name, and why a value is refused, by flag."""
-    return read_flags(SETTINGS, values, parse_count, _indirect)
+    try:
+        told = said(values)
+        if text := told.get(FLAG):
+            read(str(text))
+    except BadValueError as error:
+        return read_flags(SETTINGS, {flag: value for flag, value in values.items() if flag not in FLAGS}, parse_count, _indirect)[0], {FLAG: f"{FLAG}: {error}"}
+    return read_flags(SETTINGS, told, parse_count, _indirect)
 
 
 # Flags that mean a setting without naming it, and keys of --compilation-config that do.
@@ -61,7 +68,7 @@ _INDIRECT = (
     "--compilation-config",
 )
 _GRAPH_KEYS = ("cudagraph_mode", "cudagraph_capture_sizes", "max_cudagraph_capture_size")
-READ = frozenset((*(setting.flag for setting in SETTINGS), *_INDIRECT, *(f"--compilation-config.{key}" for key in _GRAPH_KEYS)))
+READ = frozenset((*FLAGS, *(setting.flag for setting in SETTINGS), *_INDIRECT, *(f"--compilation-config.{key}" for key in _GRAPH_KEYS)))
 """The flags that the ledger holds."""
 
 

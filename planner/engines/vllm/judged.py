@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 from planner.engines.vllm.check import Checked, check
 from planner.engines.vllm.command import settings_said
+from planner.engines.vllm.flag_rules import FlagFault
 from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.settings import COMMAND
+from planner.engines.vllm.speculation import FLAG, FLAGS
 from planner.engines.vllm.versions import nearest_version
-from planner.errors import PlannerError
+from planner.errors import BadValueError, PlannerError
 from planner.facts.command import Command
 from planner.facts.plan import Problem
 from planner.facts.settings import Kind
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue
-    from planner.engines.vllm.flag_rules import FlagFault
     from planner.facts.hardware import GpuGroup
 
 PROGRAM = ("vllm", "serve")
@@ -45,14 +46,24 @@ def judge(command: Command, group: GpuGroup, catalogue: Catalogue) -> Checked:
         raise PlannerError("the command names no model", "vllm serve MODEL …")
     quantization = values.get("--quantization")
     source = catalogue.find_source(model, str(quantization) if quantization else None)
+    release, made = nearest_version(command.version or "").name, None
+    if any(flag in values for flag in FLAGS):
+        from planner.engines.vllm.drafter import drafted
+
+        try:
+            values, made = drafted(values, source, catalogue, release)
+        except BadValueError as error:
+            faults = [*faults, FlagFault(FLAG, f"{FLAG}: {error}", f"correct {FLAG}", value=True)]
+            values = {flag: value for flag, value in values.items() if flag not in FLAGS}
     return check(
         values,
         faults,
-        source.spec,
+        made.model if made else source.spec,
         group,
         repo=source.repo,
         argv=(*PROGRAM, *command.words),
-        version=nearest_version(command.version or "").name,
+        version=release,
+        unknown=(made.missing,) if made and made.missing else (),
         env=dict(command.env),
         market=source.market,
     )

@@ -58,7 +58,7 @@ class CacheGroup:
     block_size: int
     layers: tuple[int, ...]
     page_bytes: tuple[int, ...]
-    states: int = 1  # blocks that a request holds of a recurrent state, with its prompt's checkpoint (MambaSpec.max_memory_usage_bytes)
+    states: int = 1  # blocks that a request holds of a recurrent state: its prompt's checkpoint and those behind drafted tokens too (MambaSpec)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def cache_specs(model: ModelSpec, tp: int, layout: CacheLayout) -> list[CacheSpe
     _refuse_skipped(model, layout)
     layouts = {False: layout, True: replace(layout, bits=layout.dtype_bits, bytes_per_token_head=0)}
     found: dict[tuple[Attention, bool], list[int]] = {}
-    for group in model.layers:
+    for group in model.cached_layers:
         for cache in group.caches:
             for index in group.indices:
                 found.setdefault((cache, is_skipped(cache, index, layout)), []).append(index)
@@ -248,7 +248,7 @@ def _group(spec: CacheSpec, pages: Sequence[tuple[int, int]], layout: CacheLayou
         block_size=spec.block_size,
         layers=tuple(layer for layer, _ in pages),
         page_bytes=tuple(page for _, page in pages),
-        states=(2 if layout.prefix_caching else 1) + _checkpoints(spec.attention, layout),
+        states=(2 if layout.prefix_caching else 1) + _checkpoints(spec.attention, layout) + layout.drafted_tokens,
     )
 
 
@@ -263,7 +263,7 @@ def cache_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[Cache
         return ()
     if all(cache_kind(spec.attention) is CacheKind.STATE for spec in specs):
         # without attention prefixes are not cached, so that a request holds one state (config/vllm.py, MambaManager)
-        return (replace(_group(specs[-1], _pages(specs), layout), states=1),)
+        return (replace(_group(specs[-1], _pages(specs), layout), states=1 + layout.drafted_tokens),)
     if len({_slots(spec) for spec in specs}) == 1:
         return (_group(specs[-1], _pages(specs), layout),)
     if any(cache_kind(spec.attention) is CacheKind.COMPRESSED for spec in specs):
@@ -292,8 +292,11 @@ def plan_cache(model: ModelSpec, parallel: Parallel, layout: CacheLayout) -> Cac
 
     Decode context parallelism divides the tokens of full attention; states are whole on each rank, and windows are refused (FullAttentionSpec).
     """
+    if drafter := model.drafter:
+        layout = replace(layout, drafted_tokens=drafter.num_speculative_tokens)
     groups = cache_groups(cache_specs(model, parallel.tensor_parallel_size, layout), layout)
     stages = stage_layers(model.layer_count, parallel.pipeline_parallel_size)
+    stages[-1] += sum(len(group.indices) for group in model.cached_layers) - model.layer_count  # a drafter is whole on the last one
     return CachePlan(groups, block_bytes(groups, stages), parallel.decode_context_parallel_size)
 
 

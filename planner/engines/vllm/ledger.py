@@ -39,6 +39,7 @@ class MemoryBreakdown(Generic[Whole]):
     kv_cache_needed_bytes: Whole
     state_blocks_needed: int  # a hybrid's start wants so many blocks: one a sequence where decoding is captured whole
     reserved_blocks: int = 1
+    drafter_bytes: Whole | int = 0  # what is loaded to draft tokens
     lora_bytes: Whole | int = 0  # stacked matrices of LoRA adapters, one slot each
     late_graph_bytes: Whole | int = 0  # graphs that are captured outside the budget and exceed what the activations leave behind
     offloaded_bytes: Whole | int = 0  # weights that lie in main memory
@@ -112,7 +113,7 @@ class MemoryBreakdown(Generic[Whole]):
     @property
     def loaded_bytes(self) -> Whole:
         """What lies on the GPU once the weights are loaded."""
-        return self.weights_bytes + self.lora_bytes + self.buffers_bytes
+        return self.weights_bytes + self.lora_bytes + self.drafter_bytes + self.buffers_bytes
 
     @property
     def used_bytes(self) -> Whole:

@@ -60,6 +60,10 @@ class LedgerSettings(Protocol[Whole_co]):
         """The largest batch that is captured where it is pinned."""
 
     @property
+    def num_speculative_tokens(self) -> int:
+        """Tokens that are drafted at once."""
+
+    @property
     def lora(self) -> Lora | None:
         """How LoRA adapters are held; None where there are none."""
 

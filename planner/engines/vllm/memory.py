@@ -28,6 +28,7 @@ from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_bl
 from planner.engines.vllm.settings import Placing, ServeConfig
 from planner.engines.vllm.versions import TOKENS_BY_REQUESTS, VERSIONS
 from planner.engines.vllm.weights import buffer_bytes, stage_weights
+from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
@@ -45,6 +46,7 @@ class Placement:
     lora: tuple[int, ...] = ()  # of each stage; none where adapters are not enabled
     offloaded: tuple[Offloaded, ...] = ()
     """What of the weights lies in main memory, by stage; empty where none is to."""
+    drafter: int = 0  # on the last stage
 
 
 def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
@@ -77,11 +79,28 @@ def _placed(same: _Same, gpu: GpuSpec, placing: Placing) -> Placement:
     weights = created if held is model else stage_weights(held, parallel, bits)
     return Placement(
         tuple(weights),
-        buffer_bytes(model, parallel, bits),
+        _all_buffers(model, parallel, bits),
         plan_cache(model, parallel, layout),
         tuple(stage_adapters(model, parallel, placing.lora, bits, placing.vllm_version)) if placing.lora else (),
         offloaded(model, parallel, placing.offload, bits) if placing.offload else (),
+        _drafter_bytes(model, parallel, bits),
     )
+
+
+def _drafter_bytes(model: ModelSpec, parallel: Parallel, bits: int) -> int:
+    """What a rank of the last stage holds of the drafter, divided as its target (config/speculative.py create_draft_parallel_config)."""
+    if model.drafter is None or (drafter := model.drafter.model) is None:
+        return 0
+    return stage_weights(drafter, replace(parallel, pipeline_parallel_size=1), bits)[0]
+
+
+def _all_buffers(model: ModelSpec, parallel: Parallel, bits: int) -> int:
+    """Buffers of a rank, those of a drafter with them where it cannot use the target's rotary tables."""
+    held = buffer_bytes(model, parallel, bits)
+    if model.drafter is None or (drafter := model.drafter.model) is None:
+        return held
+    own = tuple(buffer for buffer in drafter.buffers if buffer not in model.buffers)
+    return held + buffer_bytes(replace(drafter, buffers=own), parallel, bits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +113,18 @@ class Stage(Generic[Whole]):
     last: Whole | bool
     lora_bytes: Whole | int = 0
     offloaded_bytes: Whole | int = 0
+    drafter_bytes: Whole | int = 0
 
 
 def stages_of(placed: Placement) -> list[Stage]:
     """The stages of a placed model."""
     last = len(placed.weights) - 1
     held = zip(placed.weights, placed.cache.block_bytes_by_stage, placed.lora or (0,) * len(placed.weights), strict=True)
+    drafters = (*((0,) * last), placed.drafter)
     if not placed.offloaded:
-        return [Stage(weights, placed.buffers, block, index == last, lora) for index, (weights, block, lora) in enumerate(held)]
+        return [Stage(weights, placed.buffers, block, index == last, lora, 0, drafters[index]) for index, (weights, block, lora) in enumerate(held)]
     return [
-        Stage(weights - away.weights_bytes, placed.buffers + away.buffers_bytes, block, index == last, lora, away.weights_bytes)
+        Stage(weights - away.weights_bytes, placed.buffers + away.buffers_bytes, block, index == last, lora, away.weights_bytes, drafters[index])
         for index, ((weights, block, lora), away) in enumerate(zip(held, placed.offloaded, strict=True))
     ]
 
@@ -122,6 +143,7 @@ class StageBudget(Generic[Whole]):
     late_graph_bytes: Whole
     lora_bytes: Whole
     offloaded_bytes: Whole
+    drafter_bytes: Whole
 
     @property
     def held_bytes(self) -> Whole:
@@ -129,6 +151,7 @@ class StageBudget(Generic[Whole]):
         return (
             self.weights_bytes
             + self.lora_bytes
+            + self.drafter_bytes
             + self.buffers_bytes
             + self.activation_bytes
             + self.non_torch_bytes
@@ -149,6 +172,7 @@ class StageBudget(Generic[Whole]):
             late_graph_bytes=where(condition, self.late_graph_bytes, other.late_graph_bytes),
             lora_bytes=where(condition, self.lora_bytes, other.lora_bytes),
             offloaded_bytes=where(condition, self.offloaded_bytes, other.offloaded_bytes),
+            drafter_bytes=where(condition, self.drafter_bytes, other.drafter_bytes),
         )
 
 
@@ -160,8 +184,8 @@ def requested_bytes(total_bytes: Whole, utilization: Whole | float) -> Whole:
 def stage_budget(model: ModelSpec, on: Device[Whole], config: LedgerSettings[Whole], outlook: Outlook, stage: Stage[Whole]) -> StageBudget[Whole]:
     """The budget of a pipeline stage; a pinned KV cache is that of all."""
     used = overhead(model, config, on, outlook, last_stage=stage.last)
-    held = stage.buffers_bytes + model.bytes_per_batched_token * config.max_num_batched_tokens + index_bytes(config)
-    beside = stage.weights_bytes + stage.lora_bytes + held + used.activation_bytes + used.non_torch_bytes + used.cuda_graph_bytes
+    held = stage.buffers_bytes + model.bytes_per_batched_token * config.max_num_batched_tokens + index_bytes(config) + _draft_buffers(model, config)
+    beside = stage.weights_bytes + stage.lora_bytes + stage.drafter_bytes + held + used.activation_bytes + used.non_torch_bytes + used.cuda_graph_bytes
     left = requested_bytes(on.total(outlook), config.gpu_memory_utilization) - beside
     return StageBudget(
         kv_cache_bytes=_cache_bytes(config, left, stage.block_bytes),
@@ -174,6 +198,7 @@ def stage_budget(model: ModelSpec, on: Device[Whole], config: LedgerSettings[Who
         late_graph_bytes=used.late_graph_bytes,
         lora_bytes=stage.lora_bytes + 0 * stage.weights_bytes,
         offloaded_bytes=stage.offloaded_bytes + 0 * stage.weights_bytes,
+        drafter_bytes=stage.drafter_bytes + 0 * stage.weights_bytes,
     )
 
 
@@ -183,6 +208,13 @@ def _cache_bytes(config: LedgerSettings[Whole], left: Whole, block_bytes: Whole)
         pinned: Whole = config.num_gpu_blocks_override * block_bytes + 0 * left
         return pinned
     return left if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes + 0 * left
+
+
+def _draft_buffers(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | int:
+    """Bytes that a drafter keeps of the target's hidden states of a batch (v1/worker/gpu/spec_decode/speculator.py)."""
+    if model.drafter is None or (drafter := model.drafter.model) is None:
+        return 0
+    return config.max_num_batched_tokens * drafter.hidden_size * model.residual_streams * 2
 
 
 def stage_budgets(model: ModelSpec, group: GpuGroup, config: ServeConfig, outlook: Outlook, placed: Placement) -> list[StageBudget]:
@@ -234,6 +266,7 @@ def ledger(
         late_graph_bytes=budget.late_graph_bytes,
         lora_bytes=budget.lora_bytes,
         offloaded_bytes=budget.offloaded_bytes,
+        drafter_bytes=budget.drafter_bytes,
         kv_cache_bytes=budget.kv_cache_bytes,
         kv_block_bytes=budget.block_bytes,
         kv_cache_blocks=blocks,

@@ -23,9 +23,6 @@ from planner.facts.model import ModelSpec
 from planner.facts.not_covered import Effect, NotCovered
 
 FLAGS: dict[str, tuple[str, Effect]] = {
-    "--speculative-config": ("weights and cache of the drafter", "adds"),
-    "--spec-method": ("weights and cache of the drafter", "adds"),
-    "--spec-model": ("weights and cache of the drafter", "adds"),
     "--lora-extra-vocab-size": ("words that adapters add", "adds"),
     "--enable-lora-bias": ("biases of the adapters", "adds"),
     "--max-lora-cls-labels": ("classes that adapters add", "adds"),

@@ -51,10 +51,10 @@ def sampler_copies(config: LedgerSettings[Whole], on: Device[Whole], outlook: Ou
 
 
 def sampler_activation(model: ModelSpec, config: LedgerSettings[Whole], copies: Whole | float) -> Whole:
-    """Peak of the sampler's warm-up: several copies of the logits of one row a sequence, and the batch's hidden states. Fitted."""
+    """Peak of the sampler's warm-up: several copies of the logits of one row a sequence, and the batch's hidden states. Fitted. A drafter makes logits too."""
     fit = calibrated.coefficients()["activation"]
     rows = 0 if model.pooling else minimum(config.max_num_seqs, config.max_num_batched_tokens)
-    logits = copies * model.vocab_size * rows * 4
+    logits = (copies * model.vocab_size + (model.drafter.model.vocab_size if model.drafter and model.drafter.model else 0)) * rows * 4
     return whole(logits + fit["hidden_copies"] * config.max_num_batched_tokens * model.hidden_size * 2)
 
 

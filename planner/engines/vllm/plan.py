@@ -196,7 +196,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         )
     if group.host is Host.WSL2:
         found.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
-    found += _eager_warning(plan)
+    found += [*_drafting_warning(plan), *_eager_warning(plan)]
     if plan.verdict is Verdict.TIGHT:
         found.append(Warn(code="tight", message="starts with the expected overhead, not with the conservative one: it may fail on your machine"))
     if plan.model.vision is not None and not config.skip_mm_profiling:
@@ -227,6 +227,13 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
 
 
 EAGER_NAMED_FROM = 0.5  # of the asked context: below that, the context that would keep CUDA graphs is no answer to the question
+
+
+def _drafting_warning(plan: Plan) -> list[Warn]:
+    """What a speed does not count."""
+    if plan.model.drafter is None:
+        return []
+    return [Warn(code="drafting", message="the speed is that without drafted tokens: what they gain depends on how many are accepted")]
 
 
 def _eager_warning(plan: Plan) -> list[Warn]:

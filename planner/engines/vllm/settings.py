@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from planner.engines.vllm import speculation
 from planner.engines.vllm.cache_options import NO_OPTIONS, CacheOptions
 from planner.engines.vllm.lora import Lora
 from planner.engines.vllm.offload import Offload, limit_bytes
@@ -102,6 +103,7 @@ class ServeConfig:
     skip_mm_profiling: bool = False
     dtype: str = "auto"
     quantization: str | None = None
+    speculative_config: str | None = None
     enable_lora: bool = False
     max_loras: int = 1
     max_lora_rank: int = 16
@@ -161,6 +163,11 @@ class ServeConfig:
     def ranks(self) -> int:
         """Ranks that exchange activations within a stage: those of all engines."""
         return self.parallel.expert_ranks
+
+    @property
+    def num_speculative_tokens(self) -> int:
+        """Tokens that are drafted at once; 0 without a drafter."""
+        return speculation.read(self.speculative_config).tokens if self.speculative_config else 0
 
     @property
     def lora(self) -> Lora | None:
@@ -225,6 +232,7 @@ class Pins:
     skip_mm_profiling: bool = False
     dtype: str = "auto"
     quantization: str | None = None
+    speculative_config: str | None = None
     enable_lora: bool = False
     max_loras: int | None = None
     max_lora_rank: int | None = None

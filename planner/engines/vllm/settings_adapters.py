@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from planner.engines.vllm.speculation import wish
 from planner.facts.settings import Kind, Setting
 
 ADAPTERS = (
+    Setting(
+        name="speculative_config",
+        flag="--speculative-config",
+        aliases=("-sc",),
+        kind=Kind.TEXT,
+        help="What drafts tokens: mtp:3, ngram:5, eagle3:OWNER/NAME:3, or vLLM's JSON.",
+        place=10,
+        only_where_said=True,
+        parse=wish,
+        asked_as="--speculate",
+    ),
     Setting(
         name="enable_lora",
         flag="--enable-lora",
@@ -13,7 +25,7 @@ ADAPTERS = (
         default=False,
         unpinned=False,
         help="Room for LoRA adapters.",
-        place=10,
+        place=11,
         only_where_said=True,
     ),
     Setting(
@@ -24,7 +36,7 @@ ADAPTERS = (
         least=1,
         most=10_000,
         help="LoRA adapters of one step.",
-        place=11,
+        place=12,
         only_where_said=True,
     ),
     Setting(
@@ -35,7 +47,7 @@ ADAPTERS = (
         least=1,
         most=512,
         help="The largest rank of an adapter: 1, 8, 16, 32, 64, 128, 256, 320 or 512.",
-        place=12,
+        place=13,
         only_where_said=True,
     ),
     Setting(name="max_cpu_loras", flag="--max-cpu-loras", kind=Kind.COUNT, is_pin=False),
