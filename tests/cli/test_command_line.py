@@ -321,6 +321,7 @@ VALUES = {
     "port": "9000",
     "kv_cache_dtype": "fp8",
     "quantization": "fp8",
+    "speculative_config": "mtp:1",
 }
 
 

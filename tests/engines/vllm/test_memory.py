@@ -177,7 +177,17 @@ def test_the_conservative_ledger_counts_on_what_is_free_at_worst():
 
 def budget(kv: int, block: int, stage: int) -> StageBudget:
     """A stage all of whose bytes are its own."""
-    beside = ("weights_bytes", "buffers_bytes", "activation_bytes", "non_torch_bytes", "cuda_graph_bytes", "late_graph_bytes", "lora_bytes", "offloaded_bytes", "drafter_bytes")
+    beside = (
+        "weights_bytes",
+        "buffers_bytes",
+        "activation_bytes",
+        "non_torch_bytes",
+        "cuda_graph_bytes",
+        "late_graph_bytes",
+        "lora_bytes",
+        "offloaded_bytes",
+        "drafter_bytes",
+    )
     return StageBudget(kv_cache_bytes=kv, block_bytes=block, **{name: 10 * stage + number for number, name in enumerate(beside)})
 
 

@@ -42,6 +42,28 @@ class Shelf:
         return self.models[name]
 
 
+ROWS = [json.loads(line) for line in (DATA / "vllm_0.33_drafters.jsonl").read_text().splitlines()]
+
+
+class Everything:
+    """A catalogue of the test data."""
+
+    def find_source(self, name, online=None):
+        """A model of the test data."""
+        return source(name)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['model']}-{row['speculative_config']['method']}-tp{row['tp']}")
+def test_drafters_equal_vllms_own(row):
+    """Bytes of its parameters less what it shares, of a block and of a request; how many batch sizes are captured."""
+    asked = read(json.dumps(row["speculative_config"]), "0.33")
+    model = drafting(source(row["model"], **row["keys"]), asked, Everything()).model
+    placed = place(model, H100, ServeConfig(tensor_parallel_size=row["tp"]))
+    needed = placed.cache.blocks_per_request(row["max_model_len"], row["in_flight"]) * placed.cache.block_bytes
+    assert (placed.drafter, placed.cache.block_bytes, needed) == (row["drafter_bytes"], row["block_bytes"], row["needed_bytes"])
+    assert len(capture_sizes(1024, 90, VERSIONS["0.33"], tokens=asked.tokens + 1)) == row["graph_sizes"]
+
+
 def drafts(name, catalogue=None, *, keys=None, **said_of_it):
     """A target with its drafter."""
     return drafting(source(name, **(keys or {})), read(json.dumps(said_of_it), "0.33"), catalogue or Shelf())
@@ -76,7 +98,7 @@ def test_tokens_looked_up_take_states_and_no_weights():
     assert placed.drafter == 0
     assert placed.cache.blocks_per_request(16_384, 16_384) == 20 + 3 * 6
     plain = drafts(QWEN3, method="suffix").model
-    assert place(plain, H100, ServeConfig()).cache == place(source(QWEN3).spec, H100, ServeConfig()).cache
+    assert place(plain, H100, ServeConfig()).cache.block_bytes == place(source(QWEN3).spec, H100, ServeConfig()).cache.block_bytes
 
 
 def test_a_small_model_brings_its_weights_and_layers():
