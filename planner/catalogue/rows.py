@@ -141,6 +141,8 @@ class ModelRow:
     example_template: str | None = None
     """The chat template of vLLM's examples folder that its documentation serves this model with; no wheel holds it."""
     made_for_code: bool = False
+    typed: bool = False
+    """Its config was typed from public facts, which no second source confirms: a published total, a file's size, another copy."""
     variants: list[Variant]
     config: RowData
     """The keys of config.json that decide sizes."""
@@ -167,7 +169,7 @@ class ModelRow:
         key = (variant.name, json.dumps(variant.quantization, sort_keys=True), online)
         if key not in self._built:
             built = build_model(Config(self.config_of(variant), self.origin), self.name, online=online)
-            self._built[key] = replace(built, chat=self.chat(variant), checkpoint=None if online else variant.checkpoint)
+            self._built[key] = replace(built, chat=self.chat(variant), checkpoint=None if online else variant.checkpoint, typed=self.typed or variant.typed)
         return self._built[key]
 
     def chat(self, variant: Variant) -> ChatFormat | None:

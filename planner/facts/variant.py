@@ -24,6 +24,8 @@ class Variant:
     """Keys of its config.json that differ from the row's; those of a nested object take the place of the row's one by one."""
     checkpoint: CheckpointDifference | None = None
     """What its tensors hold, by the headers of its files, where that is not what the config gives."""
+    typed: bool = False
+    """How it is quantized was typed from public facts, which no published file or total confirms."""
     runtime: str = ""
     """The engine whose own format it has; without it a checkpoint as its makers store it."""
     format: str | None = None

@@ -124,6 +124,12 @@ class Warn:
     main_only: bool = False  # not repeated for the smaller servers beside the main one
 
 
+def typed_config(name: str) -> Warn:
+    """That an answer rests on a config which was typed from public facts and confirmed by nothing."""
+    fetched = "plan models add OWNER/NAME takes its own"
+    return Warn(code="typed-config", message=f"the config of {name} was typed from public facts, and nothing published confirms its sizes: {fetched}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
     """Why it does not start, in vLLM's own terms, and by how much."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from conftest import DATA, config_model, run_plan
 
+from planner import plan
 from planner.catalogue import load
 from planner.catalogue.build import ROOT, build
 from planner.catalogue.resolve import find_source, source_bits
@@ -114,6 +115,23 @@ def test_what_is_published_in_fp8_is_not_16_bits_here():
     entry = load.find_model("mistralai/Ministral-3-8B-Instruct-2512")
     assert entry.bits == 8
     assert 10_420_000_000 < weights_bytes(entry) < 10_430_000_000  # its file has 10,420,633,176
+
+
+CONFIRMED = ("total", "checks", "holds", "hold", "loads", "bytes", "equal", "config.json", "recipe")
+
+
+@pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
+def test_a_row_that_nothing_confirms_says_so(row):
+    sources = " ".join(WRITTEN["models"][row.name]["sources"])
+    assert row.typed or any(word in sources for word in CONFIRMED)
+
+
+@pytest.mark.parametrize(("name", "typed"), [("qwen3-reranker-4b", True), ("kimi-k2.6", True), ("qwen3-8b", False)])
+def test_an_answer_that_rests_on_typed_figures_says_so(name, typed):
+    answer = plan(model=name, gpu="h200", count=8).to_dict()
+    assert ("typed-config" in {warning["code"] for warning in answer["warnings"]}) is typed
+    weights = next(line for line in answer["memory"]["lines"] if line["key"] == "weights")
+    assert (weights["how"] == "exact") is (not typed)
 
 
 def test_a_variant_may_have_keys_of_its_own():

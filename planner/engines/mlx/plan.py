@@ -24,7 +24,7 @@ from planner.facts.model import ChatFormat
 from planner.facts.plan import How, Line, Plan, PlannedModel, exactly, longest_context
 from planner.facts.question import StackRow
 from planner.facts.speed import NoSpeed, SpeedEstimate, no_start
-from planner.facts.verdict import Verdict, Warn
+from planner.facts.verdict import Verdict, Warn, typed_config
 from planner.units import GIB, MIB, ceil_div, largest, tokens
 
 VERSIONS = {"mlx-lm": "0.32.2", "mlx-vlm": "0.7.10"}
@@ -57,8 +57,11 @@ def plan_as_asked(ask: MlxAsk) -> Plan:
 def _lines(ask: MlxAsk, context: int, kv_bits: int) -> tuple[Line, ...]:
     low, usual, high = mlx.residual_bytes(ask.model, context, step=ask.prefill_step)
     cache = ask.users * mlx.kv_bytes(ask.model, context, kv_bits, step=ask.prefill_step)
+    weights = exactly(
+        "weights", "weights", mlx.weights_bytes(ask.model, ask.form), f"{ask.form.name}, exact" + ("; vision in 16 bits" if ask.model.vision else "")
+    )
     return (
-        exactly("weights", "weights", mlx.weights_bytes(ask.model, ask.form), f"{ask.form.name}, exact" + ("; vision in 16 bits" if ask.model.vision else "")),
+        replace(weights, how=How.DERIVED, note="derived: its config was typed from public facts") if ask.model.typed else weights,
         exactly("kv_cache", "KV cache", cache),
         Line(
             key="activation",
@@ -185,6 +188,8 @@ def _service(ask: MlxAsk, context: int, kv_bits: int, lines: tuple[Line, ...], a
 
 def _warnings(ask: MlxAsk, plan: Plan) -> tuple[Warn, ...]:
     warns = [Warn(code="mlx-unbounded", message="no flag of the MLX servers bounds the context: a longer conversation than planned takes more memory")]
+    if ask.model.typed:
+        warns.append(typed_config(ask.model.name))
     if ask.model.has_state:
         warns.append(
             Warn(code="mlx-state", message="prefill of models with recurrent state takes more than was measured for others (23.5 GB of granite-4.0-h-small)")

@@ -170,6 +170,8 @@ def lines(plan: Plan) -> Iterator[Line]:
     low, ledger, high = plan.choice.optimistic, plan.choice.expected, plan.choice.conservative
     weights = facts.exactly("weights", "weights", ledger.weights_bytes, _weights_note(plan))
     read_only = plan.model.quantization is not None and loading(plan.request.group.gpu, plan.config.vllm_version).is_derived
+    if plan.model.typed:
+        weights = replace(weights, how=How.DERIVED, note="derived: its config was typed from public facts")
     yield replace(weights, how=How.DERIVED, note="derived: what kernels make of them was read, not run") if read_only else weights
     if ledger.drafter_bytes and plan.model.drafter:
         yield facts.exactly("drafter", "drafter", ledger.drafter_bytes, f"{plan.model.drafter.method}, exact")

@@ -21,7 +21,7 @@ from planner.facts.hardware import Host
 from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
 from planner.facts.storage import Arithmetic
-from planner.facts.verdict import ONLY_AT_LOWEST, Rejection, Verdict, Warn
+from planner.facts.verdict import ONLY_AT_LOWEST, Rejection, Verdict, Warn, typed_config
 from planner.speed.work import main_storage
 from planner.units import CONTEXT_STEP, gib, tokens
 
@@ -214,6 +214,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
                 message=f"{plan.request.users} users at full length need more KV cache than there is: concurrency {plan.choice.surest.max_concurrency:.1f}",
             )
         )
+    found += [typed_config(plan.model.name)] if plan.model.typed else []
     if plan.model.checkpoint is not None:
         found.append(Warn(code="tensors-differ", message=plan.model.checkpoint.message))
     if gpu.calibrated_shift_bytes is not None:
