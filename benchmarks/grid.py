@@ -16,8 +16,9 @@ from functools import cache
 
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.memory import Placement
-from planner.engines.vllm.search import candidates, evaluate, splits
+from planner.engines.vllm.search import candidates, evaluate
 from planner.engines.vllm.settings import Pins, ServeConfig
+from planner.engines.vllm.splits import splits
 from planner.facts.hardware import GpuGroup
 from planner.facts.verdict import Verdict
 from planner.grid.servers import KV_DTYPES, Array

@@ -22,8 +22,9 @@ from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.loaded import Loading, loaded, loading
 from planner.engines.vllm.lora import Lora
 from planner.engines.vllm.memory import Stage, ledger
-from planner.engines.vllm.search import FEWEST_SEQS, NARROW_CACHE, heads_or_layers
+from planner.engines.vllm.search import FEWEST_SEQS, NARROW_CACHE
 from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.splits import heads_or_layers
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.engines.vllm.weights import Parts, buffer_bytes, kernels_matter, part_bytes, stage_layers, stage_totals
 from planner.errors import PlannerError, UnsupportedError

@@ -12,8 +12,9 @@ from planner.catalogue import load as catalog
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.rules import check_model
-from planner.engines.vllm.search import candidates, evaluate, splits
+from planner.engines.vllm.search import candidates, evaluate
 from planner.engines.vllm.settings import Pins
+from planner.engines.vllm.splits import splits
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup
@@ -37,7 +38,9 @@ def scalar(model: ModelSpec, group: GpuGroup, context: int) -> dict[tuple[int, i
     request, found = Request(model=model, group=group, context=context), {}
     try:
         check_model(model, group.gpu, DEFAULT_VERSION)
-        for parallel in splits(request):
+        # a grid holds neither engines that share their experts nor experts that are spread, and refuses machines that only a pipeline would use
+        plain = [parallel for parallel in splits(request) if parallel.data_parallel_size == 1 and not parallel.enable_expert_parallel]
+        for parallel in plain if group.count == 1 or (plain and plain[0].tensor_parallel_size > 1) else ():
             for config, placement in candidates(request, parallel):
                 if not config.enforce_eager:
                     key = (config.tensor_parallel_size, config.pipeline_parallel_size, config.kv_cache_dtype)

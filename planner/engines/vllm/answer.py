@@ -32,7 +32,12 @@ from planner.units import GIB, gib, tokens
 if TYPE_CHECKING:
     from planner.engines.vllm.check import Checked
 
-DIVISION = ("tensor_parallel_size", "pipeline_parallel_size", "gpu_memory_utilization")  # what is told also of a server that does not start
+DIVISION = (
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "data_parallel_size",
+    "gpu_memory_utilization",
+)  # what is told also of a server that does not start
 
 
 def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue) -> Placement:
@@ -103,7 +108,7 @@ def _plan_of(server: Placed, process: Service) -> facts.Plan:
         told=tuple(name for name, reason in choice.reasons if name in DIVISION),
         context=config.max_model_len,
         context_asked=request.context or 0,
-        users=0 if plan.model.is_encoder else choice.surest.admitted_requests,
+        users=0 if plan.model.is_encoder else choice.surest.admitted_requests * config.data_parallel_size,
         users_asked=0 if plan.meets_wish else request.users or 0,
         longest_context=choice.conservative.longest_max_model_len,
         concurrency=None if plan.model.is_encoder else concurrency,
@@ -296,6 +301,6 @@ def judged(checked: Checked) -> facts.Plan:
             not_covered=checked.not_covered,
             requirements_met=False,
         )
-    server = Placed(name=name, plan=checked.plan, gpus=tuple(range(config.parallel.world_size)))
+    server = Placed(name=name, plan=checked.plan, gpus=tuple(range(config.parallel.world_size_across_dp)))
     plan = _plan_of(server, process)
     return replace(plan, verdict=checked.verdict, problems=checked.problems, not_covered=checked.not_covered, own=checked)

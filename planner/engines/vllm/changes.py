@@ -8,8 +8,9 @@ from dataclasses import replace
 from planner.engines.alternatives import Market
 from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.dtypes import PLAIN_DTYPES
-from planner.engines.vllm.search import FEWEST_SEQS, cannot_split, evaluate
+from planner.engines.vllm.search import FEWEST_SEQS, evaluate
 from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.splits import cannot_split
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative
 from planner.facts.verdict import Verdict
@@ -18,7 +19,13 @@ from planner.units import CONTEXT_STEP, tokens
 
 def request_with(request: Request, config: ServeConfig) -> Request:
     """The same question with the pins that decide how a model is divided."""
-    pins = replace(request.pins, dtype=config.dtype, enable_expert_parallel=config.enable_expert_parallel, vllm_version=config.vllm_version)
+    pins = replace(
+        request.pins,
+        dtype=config.dtype,
+        data_parallel_size=config.data_parallel_size,
+        enable_expert_parallel=config.enable_expert_parallel,
+        vllm_version=config.vllm_version,
+    )
     return replace(request, pins=pins)
 
 

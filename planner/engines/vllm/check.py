@@ -20,8 +20,9 @@ from planner.engines.vllm.not_covered import not_covered
 from planner.engines.vllm.parallel_rules import nodes_of, parallel_problems
 from planner.engines.vllm.parsers import told_remarks
 from planner.engines.vllm.plan import Plan, reject, warnings
-from planner.engines.vllm.search import cannot_split, evaluate
+from planner.engines.vllm.search import evaluate
 from planner.engines.vllm.settings import BY_NAME, REPORTED, ServeConfig, defaults, reported
+from planner.engines.vllm.splits import cannot_split
 from planner.engines.vllm.versions import VERSIONS, newest_for
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup

@@ -36,6 +36,8 @@ def _not_measured(plan: Plan) -> NoSpeed | None:
         return NoSpeed(f"the network between {nodes} machines was not measured")
     if config.pipeline_parallel_size > 1:
         return NoSpeed(f"{config.pipeline_parallel_size} pipeline stages: vLLM's pipelines were not measured here")
+    if config.data_parallel_size > 1 and plan.model.experts_per_token:
+        return NoSpeed(f"{config.data_parallel_size} engines that share their experts: what they exchange was not measured here")
     return NoSpeed(EAGER) if config.enforce_eager else None
 
 

@@ -17,7 +17,7 @@ from planner.engines.vllm.alternatives import alternatives
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.engines.vllm.replicas import Replicas, replicas
-from planner.engines.vllm.search import cannot_split
+from planner.engines.vllm.splits import cannot_split
 from planner.errors import PlannerError
 from planner.facts.alternatives import WITHOUT, Alternative
 from planner.facts.context import POOLING_CONTEXT, USEFUL_CONTEXT
@@ -139,14 +139,18 @@ def _rank(stack: Stack) -> tuple[int, bool, bool, float, int]:
     main = stack.main
     ledger = main.choice.expected
     held = ledger.max_concurrency if main.request.context else ledger.kv_cache_tokens
-    return stack.verdict.rank, stack.meets_wish, not main.config.enforce_eager, held, main.config.parallel.world_size
+    return stack.verdict.rank, stack.meets_wish, not main.config.enforce_eager, held, main.config.parallel.world_size_across_dp
 
 
 def _main_counts(asks: Sequence[Ask], group: GpuGroup) -> list[int]:
     """How many GPUs the main server may have: all of them, or fewer where others could have the rest for themselves."""
     pins = asks[0].request.pins
     if pins.tensor_parallel_size or pins.pipeline_parallel_size or len(asks) == 1:
-        return [min(group.count, (pins.tensor_parallel_size or 1) * (pins.pipeline_parallel_size or 1))] if len(asks) > 1 else [group.count]
+        return (
+            [min(group.count, (pins.tensor_parallel_size or 1) * (pins.pipeline_parallel_size or 1) * (pins.data_parallel_size or 1))]
+            if len(asks) > 1
+            else [group.count]
+        )
     halves = [group.count >> times for times in range(1, group.count.bit_length())]  # a half, a quarter, …: others divide what is left as evenly
     return [group.count, *(count for count in halves if not cannot_split(asks[0].request, count, 1))]
 

@@ -211,7 +211,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         found.append(
             Warn(
                 code="users",
-                message=f"{plan.request.users} users at full length need more KV cache than there is: concurrency {plan.choice.surest.max_concurrency:.1f}",
+                message=f"{plan.request.users} users at full length need more KV cache than there is: concurrency {plan.choice.surest.max_concurrency * plan.config.data_parallel_size:.1f}",
             )
         )
     found += [typed_config(plan.model.name)] if plan.model.typed else []

@@ -14,6 +14,7 @@ from planner.facts.verdict import Verdict
 from planner.units import CONTEXT_STEP, tokens
 
 PINNED = "pinned"
+_DIVISION = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size", "enable_expert_parallel")
 SPARE = 0.02  # of utilization: so much more is not surely free (`safe_utilization` keeps 1 % back and rounds down)
 
 
@@ -33,6 +34,7 @@ def explained(request: Request, choice: Choice, undone: Undone, wider: Choice | 
     free: Mapping[str, Callable[[], Why]] = {
         "tensor_parallel_size": lambda: _why_split(request, choice, undone, wider),
         "pipeline_parallel_size": lambda: _why_pipeline(request, choice),
+        **({"data_parallel_size": lambda: _why_engines(request, choice)} if choice.config.data_parallel_size > 1 else {}),
         "gpu_memory_utilization": lambda: _why_share(request, choice),
         "max_model_len": lambda: _why_context(request, choice),
         "max_num_seqs": lambda: _why_seqs(request, choice),
@@ -64,14 +66,14 @@ def worse(request: Request, choice: Choice, other: Choice) -> str | None:
 def _claimed(request: Request, choice: Choice, other: Choice, setting: str) -> Why | None:
     """What is said of another value that falls short, with its claim; None where it does not fall short."""
     outcome = worse(request, choice, other)
-    longest = other.conservative.longest_for(request.users or 1)
+    longest = other.conservative.longest_for(other.share(request.users) or 1)
     if outcome == "not sure" and not longest:
         text = "would not surely start"
     elif outcome == "shorter" or longest:
         who = f" for {request.users} users" if request.users and request.users > 1 else ""
         text = f"would end at {tokens(min(longest, other.config.max_model_len) if outcome == 'shorter' else longest)} tokens{who}"
     else:
-        text = f"would hold {other.conservative.max_concurrency:.1f} of {request.users} users"
+        text = f"would hold {other.conservative.max_concurrency * other.config.data_parallel_size:.1f} of {request.users} users"
     value = getattr(other.config, setting)
     match outcome:
         case "not sure" | "fewer users" | "shorter":
@@ -84,15 +86,25 @@ def _why_split(request: Request, choice: Choice, undone: Undone, wider: Choice |
     model, size, group = request.model, choice.config.tensor_parallel_size, request.group
     if group.count == 1:
         return Why("one GPU")
+    if request.pins.data_parallel_size:
+        return Why("one GPU of each engine" if size == 1 else f"the {size} GPUs of each engine")
     if wider is not None:
-        split = {"tensor_parallel_size": wider.config.tensor_parallel_size, "pipeline_parallel_size": wider.config.pipeline_parallel_size}
+        split = {name: getattr(wider.config, name) for name in _DIVISION}
         claimed = _claimed(request, choice, undone(**split), "tensor_parallel_size")
         if claimed is None or claimed.claim is None:
             return Why(f"tensor parallel size {wider.config.tensor_parallel_size} gives no more so")
         return Why(f"tensor parallel size {wider.config.tensor_parallel_size} {claimed.text}", replace(claimed.claim, pins=tuple(split.items())))
     if size < group.per_node and not request.pins.pipeline_parallel_size:
         return Why(f"{model.attention_heads} attention heads and {model.kv_heads} key-value heads, or blocks of weights, divide no further")
-    return Why(f"divides {model.attention_heads} attention heads and {model.kv_heads} key-value heads; each GPU holds a share of every layer")
+    spread = "; experts are spread whole, for their slices would not divide" if choice.config.enable_expert_parallel and model.experts_per_token else ""
+    spread = "" if request.pins.enable_expert_parallel else spread
+    return Why(f"divides {model.attention_heads} attention heads and {model.kv_heads} key-value heads; each GPU holds a share of every layer{spread}")
+
+
+def _why_engines(request: Request, choice: Choice) -> Why:
+    each = choice.config.parallel.world_size
+    gpus = "one GPU" if each == 1 else f"{each} GPUs"
+    return Why(f"engines of {gpus} each: every one keeps a cache of its own, all share the experts of {request.group.count}")
 
 
 def _why_pipeline(request: Request, choice: Choice) -> Why:
@@ -104,7 +116,7 @@ def _why_pipeline(request: Request, choice: Choice) -> Why:
 
 
 def _why_share(request: Request, choice: Choice) -> Why:
-    share, text = utilization(request, choice.config.tensor_parallel_size)
+    share, text = utilization(request, choice.config.ranks)
     if share >= HIGHEST_UTILIZATION or share <= SPARE:
         return Why(text)
     return Why(text, Claim("gpu_memory_utilization", (("gpu_memory_utilization", round(share + SPARE, 3)),), "not sure"))
@@ -120,7 +132,7 @@ def _why_context(request: Request, choice: Choice) -> Why:
         return Why("the model's own limit fits", Claim(setting, ((setting, limit + 1),), "refused"))
     who = f"of which {request.users} requests fit at once" if request.users else "of which one request surely fits"
     longer = Claim(setting, ((setting, min(limit, length + CONTEXT_STEP)),), "fewer users" if request.users and request.users > 1 else "not sure")
-    held = choice.conservative.longest_for(request.users or 1) >= length
+    held = choice.conservative.longest_for(choice.share(request.users) or 1) >= length
     return Why(f"the longest {who}; {tokens(limit)} is the model's limit", longer if held else None)
 
 
@@ -128,8 +140,8 @@ def _why_seqs(request: Request, choice: Choice) -> Why:
     config = choice.config
     if request.model.is_encoder:
         return Why("texts read together")
-    if request.users and config.max_num_seqs == request.users:
-        return Why("one for each user")
+    if request.users and config.max_num_seqs == choice.share(request.users):
+        return Why("one for each user" if config.data_parallel_size == 1 else "one for each user of an engine")
     if request.model.has_state and 0 < choice.conservative.admitted_blocks <= config.max_num_seqs:
         return Why("a model with recurrent state needs a cache block for each sequence")
     if choice.expected.max_concurrency <= 0:

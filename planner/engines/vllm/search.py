@@ -15,11 +15,11 @@ from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.memory import Placement, breakdown, place
 from planner.engines.vllm.reasons import explained
 from planner.engines.vllm.settings import ServeConfig, pinned, with_settings
+from planner.engines.vllm.splits import splits, with_parallel
 from planner.engines.vllm.versions import VERSIONS
-from planner.errors import NotDivisibleError, PlannerError, UnsupportedError
+from planner.errors import UnsupportedError
 from planner.facts.config import Parallel
 from planner.facts.context import USEFUL_CONTEXT
-from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
 from planner.facts.settings import Value
 from planner.facts.verdict import Verdict
@@ -31,76 +31,6 @@ SMALLER_BATCH_COSTS = 0.8  # GUESS: what a token of context is worth at the next
 NARROW_CACHE = "fp8_e4m3"
 FEWEST_SEQS = 16
 SHORT_FOR_LONG = 8  # short requests that are scheduled in the cache of one of full length
-
-
-def splits(request: Request) -> list[Parallel]:
-    """Tensor and pipeline sizes that use all GPUs, most tensor parallel first; what is pinned is kept. Raises PlannerError where none divides."""
-    count, pins = request.group.count, request.pins
-    if pins.tensor_parallel_size or pins.pipeline_parallel_size:
-        pp = pins.pipeline_parallel_size or 1
-        tp = pins.tensor_parallel_size or max(1, count // pp)
-        if tp > request.group.per_node and request.group.nodes > 1:
-            raise PlannerError(
-                f"tensor parallel size {tp} would cross machines of {request.group.per_node} GPUs", f"-tp {request.group.per_node} -pp {request.group.nodes}"
-            )
-        if tp * pp > count:
-            raise PlannerError(f"tensor parallel size {tp} x pipeline parallel size {pp} needs {tp * pp} GPUs, there are {count}")
-        sizes = [(tp, pp)]
-    else:
-        widest = request.group.per_node  # tensor parallelism stays within a machine, pipeline stages cross
-        sizes = [(tp, count // tp) for tp in range(widest, 0, -1) if count % tp == 0 and widest % tp == 0]
-    good, reason = [], ""
-    for tp, pp in sizes:
-        problem = cannot_split(request, tp, pp)
-        reason = reason or problem
-        if not problem:
-            good.append(Parallel(tensor_parallel_size=tp, pipeline_parallel_size=pp, enable_expert_parallel=pins.enable_expert_parallel))
-    only_pipeline = (
-        request.group.nodes == 1
-        and good
-        and good[0].tensor_parallel_size == 1
-        and count > 1
-        and not pins.pipeline_parallel_size
-        and not pins.tensor_parallel_size
-    )
-    if not good or only_pipeline:
-        fitting = [n for n in range(count, 0, -1) if not cannot_split(request, n, 1)]
-        hint = f"use --count {fitting[0]}" if fitting else ""
-        hint += f", or -pp {count} (one layer group a GPU)" if only_pipeline and hint else ""
-        raise PlannerError(f"{count} GPUs: {reason}", hint)
-    return good
-
-
-def cannot_split(request: Request, tp: int, pp: int) -> str:
-    """Why a model cannot be split so, or an empty string (config/model.py:1559, linear.py:497, kv heads in the model files)."""
-    model = request.model
-    if problem := heads_or_layers(model, tp, pp):
-        return problem
-    try:
-        config = ServeConfig(
-            tensor_parallel_size=tp,
-            pipeline_parallel_size=pp,
-            enable_expert_parallel=request.pins.enable_expert_parallel,
-            dtype=request.pins.dtype,
-            vllm_version=request.pins.vllm_version,
-        )
-        place(model, request.group, config)
-    except NotDivisibleError as error:
-        return error.message
-    except UnsupportedError:
-        return ""
-    return ""
-
-
-def heads_or_layers(model: ModelSpec, tp: int, pp: int) -> str:
-    """Why the heads or layers of a model cannot be divided so, or an empty string."""
-    if model.attention_heads % tp:
-        return f"tensor parallel size {tp} does not divide {model.attention_heads} attention heads"
-    if not model.is_latent and model.kv_heads % tp and tp % model.kv_heads:
-        return f"tensor parallel size {tp} and {model.kv_heads} key-value heads: one must divide the other"
-    if pp > 1 and not model.pipeline:
-        return f"vLLM does not split {model.architecture} over pipeline stages"
-    return f"pipeline parallel size {pp} exceeds {model.layer_count} layers" if pp > model.layer_count else ""
 
 
 def kv_dtypes(request: Request) -> list[str]:
@@ -159,13 +89,10 @@ def eager_modes(request: Request) -> tuple[bool, ...]:
 def alike(request: Request, parallel: Parallel, tried: Sizes, *, eager: bool) -> Iterator[tuple[ServeConfig, Placement]]:
     """Base configurations that differ in the cache dtype only."""
     fixed = pinned(request.pins)
-    share, _ = utilization(request, parallel.tensor_parallel_size)
+    share, _ = utilization(request, parallel.expert_ranks)
     for dtype in kv_dtypes(request):
         config = replace(
-            fixed,
-            tensor_parallel_size=parallel.tensor_parallel_size,
-            pipeline_parallel_size=parallel.pipeline_parallel_size,
-            enable_expert_parallel=parallel.enable_expert_parallel,
+            with_parallel(fixed, parallel),
             gpu_memory_utilization=share,
             max_num_seqs=tried.max_num_seqs,
             max_num_batched_tokens=tried.max_num_batched_tokens,
@@ -206,7 +133,7 @@ def with_context(request: Request, config: ServeConfig, placement: Placement) ->
 def longest_for_users(request: Request, probe: Choice) -> int:
     """The longest context, in whole steps, of which `users` requests fit with conservative coefficients; the least that is planned where none does."""
     limit = request.model.max_position_embeddings
-    longest = probe.conservative.longest_for(request.users or 1)
+    longest = probe.conservative.longest_for(probe.share(request.users) or 1)
     stepped = longest - longest % CONTEXT_STEP if longest < limit else limit
     return max(stepped, min(limit, CONTEXT_STEP))
 
@@ -215,7 +142,7 @@ def sequences(request: Request, choice: Choice) -> int:
     """How many sequences to schedule at once: the users, or eight times what fits at full length, since most requests are short."""
     _, most = rules.default_batches(request.group.gpu, request.group.total_bytes, VERSIONS[request.pins.vllm_version])
     at_once = int(SHORT_FOR_LONG * choice.conservative.max_concurrency)
-    wanted = request.users or max(FEWEST_SEQS, min(most, 1 << max(0, at_once.bit_length() - 1)))
+    wanted = choice.share(request.users) or max(FEWEST_SEQS, min(most, 1 << max(0, at_once.bit_length() - 1)))
     if request.model.has_state and choice.conservative.kv_cache_blocks:
         wanted = min(wanted, max(1, choice.conservative.admitted_blocks))
     return max(1, min(wanted, choice.config.max_num_batched_tokens))
@@ -237,16 +164,17 @@ def keeps_graphs(request: Request, choice: Choice) -> bool:
 def preference(request: Request, choice: Choice, level: int) -> tuple[float, ...]:
     """What is preferred, as numbers that are compared from the left; the larger is better.
 
-    A sure start; all users held; CUDA graphs with a context worth having; tensor before pipeline parallelism, which is slower for a lone user;
+    A sure start; all users held; CUDA graphs with a context worth having; tensor before data before pipeline parallelism, which is slower for a lone user;
     where the context is short, what a token more of it is worth; vLLM's own batch; context and concurrency as far as they are asked for; a
     cache that is not quantized; then whatever more there is of both.
     """
-    config, concurrency = choice.config, choice.conservative.max_concurrency
+    config, concurrency = choice.config, choice.conservative.max_concurrency * choice.config.data_parallel_size
     return (
         choice.verdict.rank,
         choice.holds(request.users),
         keeps_graphs(request, choice),
         config.tensor_parallel_size,
+        -config.pipeline_parallel_size,
         0.0 if keeps_graphs(request, choice) else config.max_model_len * (1.0 if config.enforce_eager else GRAPHS_WORTH) * SMALLER_BATCH_COSTS**level,
         -level,
         min(config.max_model_len, enough(request)),
@@ -284,7 +212,7 @@ def _explained(request: Request, choice: Choice, tried: Sequence[Tried]) -> Choi
     told = explained(request, choice, undone, wider[-1] if wider else None, kv_dtypes(request))
     if not choice.config.enforce_eager or request.pins.enforce_eager is not None:
         return told
-    graphs = [each.choice.conservative.longest_for(request.users or 1) for each in tried if not each.choice.config.enforce_eager]
+    graphs = [each.choice.conservative.longest_for(each.choice.share(request.users) or 1) for each in tried if not each.choice.config.enforce_eager]
     return replace(told, longest_with_graphs=max(graphs, default=0))
 
 

@@ -28,7 +28,7 @@ def service(server: Placed, stack: Stack, sampling: Sampling) -> Service:
         gpus=server.gpus,
         settings=reported(config) | {"hidden_bytes_per_token": model.hidden_size * model.residual_streams * 2},
         notes=(_capacity(server), *(f"{name}: {reason}" for name, reason in plan.choice.reasons)),
-        weights_bytes=ledger.weights_bytes * config.parallel.world_size,
+        weights_bytes=ledger.weights_bytes * config.parallel.world_size_across_dp,
         is_mistral=model.family == "mistral" and not model.pooling,
         has_vision=model.vision is not None,
         calls_tools=not model.pooling and tool_parser(model.chat, config.vllm_version) is not None,

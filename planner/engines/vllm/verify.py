@@ -45,7 +45,7 @@ def verify(plan: Plan, config: Mapping[str, object], hf_quant: Mapping[str, obje
     if plan.config.pipeline_parallel_size == 1:  # the planner is asked as rank 0 of one stage
         checks.append(question | {"plan": True, "available_bytes": ledger.kv_cache_bytes})
     major, minor = gpu.compute_capability or (0, 0)
-    command = [executable, str(ORACLE / "judge.py"), gpu.name, f"{major}.{minor}", str(gpu.cuda_total_bytes), str(plan.config.parallel.world_size)]
+    command = [executable, str(ORACLE / "judge.py"), gpu.name, f"{major}.{minor}", str(gpu.cuda_total_bytes), str(plan.config.parallel.world_size_across_dp)]
     try:
         done = subprocess.run(
             command, input="".join(json.dumps(each) + "\n" for each in checks), text=True, capture_output=True, timeout=TIMEOUT_S, check=False

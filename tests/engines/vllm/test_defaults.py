@@ -13,8 +13,9 @@ from strategies import groups, models
 from planner.catalogue import load
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.plan import make_plan
-from planner.engines.vllm.search import LEAST_CONTEXT, USEFUL_CONTEXT, best, sizes, splits
+from planner.engines.vllm.search import LEAST_CONTEXT, USEFUL_CONTEXT, best, sizes
 from planner.engines.vllm.settings import REPORTED, Pins
+from planner.engines.vllm.splits import splits
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup
 
@@ -37,6 +38,7 @@ def others(request: Request):
                     pins = Pins(
                         tensor_parallel_size=parallel.tensor_parallel_size,
                         pipeline_parallel_size=parallel.pipeline_parallel_size,
+                        data_parallel_size=parallel.data_parallel_size,
                         kv_cache_dtype=dtype,
                         enforce_eager=eager,
                         max_num_batched_tokens=batch,
@@ -51,14 +53,14 @@ def others(request: Request):
 def gets(request: Request, choice: Choice, context: int) -> tuple[float, ...]:
     """What a user gets of a plan; more is better in each. Requests are counted at one `context`, so that plans compare.
 
-    A 16-bit cache counts as more precise where its context is useful or asked for; sequences beyond the asked users are for nobody.
+    Tensor parallelism counts as what a lone user gets: each GPU reads its share of the weights for every token. A 16-bit cache counts as more precise where its context is useful or asked for; sequences beyond the asked users are for nobody.
     """
     if choice.verdict == "does_not_start":
-        return (0.0,) * 9
+        return (0.0,) * 10
     config, ledger, model = choice.config, choice.conservative, request.model
     sure = choice.verdict == "starts"  # sequences of a tight start make it tighter
     useful = config.max_model_len >= min(USEFUL_CONTEXT, model.max_position_embeddings) or request.context is not None
-    requests = config.max_num_seqs
+    engines, requests = config.data_parallel_size, config.max_num_seqs
     if not model.is_encoder:
         requests = (ledger.kv_cache_blocks - ledger.reserved_blocks) / ledger.length.cache.blocks_per_request(context, ledger.length.in_flight_tokens)
     return (
@@ -66,9 +68,10 @@ def gets(request: Request, choice: Choice, context: int) -> tuple[float, ...]:
         choice.holds(request.users),
         not config.enforce_eager,
         config.max_model_len,
-        requests if sure else 0,
+        requests * engines if sure else 0,
         config.max_num_batched_tokens,
-        min(config.max_num_seqs, request.users or config.max_num_seqs) if sure else 0,
+        min(config.max_num_seqs * engines, request.users or config.max_num_seqs * engines) if sure else 0,
+        config.tensor_parallel_size,
         -config.pipeline_parallel_size,
         useful and config.kv_cache_dtype == "auto",
     )

@@ -6,13 +6,16 @@ from dataclasses import replace
 import pytest
 from conftest import DATA, config_model
 
-from planner.catalogue.load import find_gpu
+from planner.catalogue.load import find_gpu, find_model
+from planner.engines.vllm.choice import Request
 from planner.engines.vllm.coefficients import Outlook
-from planner.engines.vllm.command import read_settings
+from planner.engines.vllm.command import parse_argv, read_settings, serve_argv
 from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.memory import breakdown, fullest, place, stage_budgets
-from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.search import best
+from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.engines.vllm.weights import buffer_bytes, stage_weights
+from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
 from planner.questions.check import check, find_server, group_for
 
@@ -134,3 +137,44 @@ def test_of_a_pinned_cache_the_fullest_stage_is_told():
     shown = breakdown(model, group, config)
     assert shown.used_bytes == max(budget.held_bytes for budget in budgets)
     assert fullest(budgets, pinned=True)[0] == max(budgets, key=lambda budget: budget.held_bytes)
+
+
+def asked(name: str, gpu: str = "h200", **wish) -> Request:
+    """A question about eight GPUs."""
+    return Request(model=find_model(name).spec(), group=GpuGroup(gpu=find_gpu(gpu), count=8), **wish)
+
+
+def test_engines_that_share_their_experts_are_chosen_where_one_does_not_hold_all_users():
+    """Qwen3-30B-A3B has four key-value heads, so that half the cache of eight ranks is a copy."""
+    few, many = (best(asked("qwen3-30b-a3b", users=users, context=32_768)) for users in (100, 400))
+    assert (few.config.tensor_parallel_size, few.config.data_parallel_size) == (8, 1)
+    config = many.config
+    assert (config.tensor_parallel_size, config.data_parallel_size, config.enable_expert_parallel) == (4, 2, True)
+    assert many.holds(400)
+    assert config.max_num_seqs == 200
+    words = serve_argv("x/y", "y", config)
+    assert {"--data-parallel-size", "--enable-expert-parallel"} <= set(words)
+    assert parse_argv(words) == config
+    assert dict(many.reasons)["tensor_parallel_size"].startswith("tensor parallel size 8 would")
+    assert dict(many.reasons)["data_parallel_size"] == "engines of 4 GPUs each: every one keeps a cache of its own, all share the experts of 8"
+
+
+def test_experts_whose_slices_would_not_divide_are_spread():
+    """Before 0.29 vLLM refuses slices of 192 whose scales are for blocks of 128; the recipe spreads experts there."""
+    old, new = (best(asked("qwen3-235b-a22b-fp8", "h100", pins=Pins(vllm_version=release))) for release in ("0.15", "0.33"))
+    assert (old.config.tensor_parallel_size, old.config.enable_expert_parallel) == (8, True)
+    assert (new.config.tensor_parallel_size, new.config.enable_expert_parallel) == (8, False)
+    assert "experts are spread whole" in dict(old.reasons)["tensor_parallel_size"]
+
+
+@pytest.mark.parametrize(("name", "spread"), [("qwen3-30b-a3b", True), ("qwen3-8b", False)])
+def test_a_pinned_number_of_engines_is_kept(name, spread):
+    choice = best(asked(name, pins=Pins(data_parallel_size=4)))
+    config = choice.config
+    assert (config.tensor_parallel_size, config.data_parallel_size, config.enable_expert_parallel) == (2, 4, spread)
+    assert dict(choice.reasons)["data_parallel_size"] == "pinned"
+
+
+def test_more_engines_than_gpus_are_refused():
+    with pytest.raises(PlannerError, match="tensor parallel size 1 x pipeline parallel size 1 x data parallel size 16 needs 16 GPUs, there are 8"):
+        best(asked("qwen3-30b-a3b", pins=Pins(data_parallel_size=16)))

@@ -7,8 +7,8 @@ from planner.catalogue.load import find_gpu, find_model
 from planner.engines.vllm.layouts import cache_layout, needs_nvcc
 from planner.engines.vllm.plan import Request
 from planner.engines.vllm.rules import check_model, quantization_problem
-from planner.engines.vllm.search import cannot_split
 from planner.engines.vllm.settings import Pins
+from planner.engines.vllm.splits import cannot_split
 from planner.engines.vllm.versions import MINIMUM_CAPABILITY, VERSIONS, minimum_capability
 from planner.errors import UnsupportedError
 from planner.facts.hardware import GpuGroup

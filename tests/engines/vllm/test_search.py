@@ -11,8 +11,9 @@ from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.kvcache import CacheGroup, CachePlan
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
 from planner.engines.vllm.memory import Placement
-from planner.engines.vllm.search import best, cannot_split, enough, evaluate, kv_dtypes, longest_for_users, preference, sequences, sizes, splits
+from planner.engines.vllm.search import best, enough, evaluate, kv_dtypes, longest_for_users, preference, sequences, sizes
 from planner.engines.vllm.settings import Pins, ServeConfig
+from planner.engines.vllm.splits import cannot_split, splits
 from planner.errors import PlannerError
 from planner.facts.attention import FullAttention
 from planner.facts.hardware import GpuGroup
