@@ -82,7 +82,7 @@ def _placed(same: _Same, gpu: GpuSpec, placing: Placing) -> Placement:
         _all_buffers(model, parallel, bits),
         plan_cache(model, parallel, layout),
         tuple(stage_adapters(model, parallel, placing.lora, bits, placing.vllm_version)) if placing.lora else (),
-        offloaded(model, parallel, placing.offload, bits) if placing.offload else (),
+        offloaded(model, held, parallel, placing.offload, bits) if placing.offload else (),
         _drafter_bytes(model, parallel, bits),
     )
 

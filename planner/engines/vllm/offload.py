@@ -6,13 +6,13 @@ layers of every group, each fetched into one of a few buffers); before 0.17 the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 from planner.engines.shards import module_bytes
 from planner.engines.vllm.weights import stage_layers
 from planner.facts.config import Parallel
-from planner.facts.model import LayerGroup, ModelSpec
+from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module
 from planner.facts.record import dataclass
 from planner.units import GIB
@@ -44,54 +44,61 @@ class Offloaded:
     buffers_bytes: int = 0
 
 
-def offloaded(model: ModelSpec, parallel: Parallel, offload: Offload, dtype_bits: int = 16) -> tuple[Offloaded, ...]:
-    """What one rank of each pipeline stage keeps in main memory."""
-    by_layer = {index: group for group in model.layers for index in group.indices}
-    ends = list(accumulate(stage_layers(model.layer_count, parallel.pipeline_parallel_size), initial=0))
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """A matrix or a bank's half with its scales and biases: bytes as it is created, which choose, and as it is held."""
+
+    name: str
+    created: int
+    held: int
+
+
+def offloaded(created: ModelSpec, held: ModelSpec, parallel: Parallel, offload: Offload, dtype_bits: int = 16) -> tuple[Offloaded, ...]:
+    """What one rank of each pipeline stage keeps in main memory: chosen by the sizes that parameters are created with, as large as they are held."""
+    by_layer: dict[int, list[_Parameter]] = {}
+    for before, after in zip(created.layers, held.layers, strict=True):
+        parameters = _parameters(before.modules, after.modules, parallel, dtype_bits)
+        by_layer |= dict.fromkeys(before.indices, parameters)
+    ends = list(accumulate(stage_layers(created.layer_count, parallel.pipeline_parallel_size), initial=0))
     stages = [[by_layer[index] for index in range(start, end)] for start, end in pairwise(ends)]
     if offload.group_size:
-        return tuple(_prefetched(layers, parallel, offload, dtype_bits) for layers in stages)
-    tower = model.tower if offload.tower else ()
-    return tuple(Offloaded(_taken(tower if number == 0 else (), layers, parallel, offload, dtype_bits)) for number, layers in enumerate(stages))
+        return tuple(_prefetched(layers, offload) for layers in stages)
+    tower = [_parameters(created.tower, held.tower, parallel, dtype_bits)] if offload.tower else []
+    return tuple(Offloaded(_taken([*(tower if number == 0 else []), *layers], offload)) for number, layers in enumerate(stages))
 
 
-def _parameters(modules: Sequence[Module], parallel: Parallel, dtype_bits: int) -> Iterator[tuple[str, int]]:
-    """Names and bytes of parameters in the order in which vLLM's classes have them; scales and biases count with their matrix."""
-    for module in modules:
-        size = module_bytes(module, parallel, dtype_bits)
+def _parameters(created: Sequence[Module], held: Sequence[Module], parallel: Parallel, dtype_bits: int) -> list[_Parameter]:
+    """Parameters in the order in which vLLM's classes have them."""
+    later = {module.name: module for module in held}
+    parameters = []
+    for module in created:
+        sizes = [module_bytes(each, parallel, dtype_bits) for each in (module, later.get(module.name, module))]
         match module:
             case Experts():
-                down = size // (module.shards + 1)
-                yield f"{module.name}.w13_weight", size - down
-                yield f"{module.name}.w2_weight", down
+                first, last = ([size - size // (module.shards + 1) for size in sizes], [size // (module.shards + 1) for size in sizes])
+                parameters += [_Parameter(f"{module.name}.w13_weight", *first), _Parameter(f"{module.name}.w2_weight", *last)]
             case Linear():
-                yield f"{module.name}.weight", size
+                parameters.append(_Parameter(f"{module.name}.weight", *sizes))
             case _:
-                yield module.name, size
+                parameters.append(_Parameter(module.name, *sizes))
+    return parameters
 
 
-def _taken(tower: Sequence[Module], layers: Sequence[LayerGroup], parallel: Parallel, offload: Offload, dtype_bits: int) -> int:
+def _taken(layers: Sequence[Sequence[_Parameter]], offload: Offload) -> int:
     """Bytes that lie in main memory: the parameter that reaches the limit lies there as a whole."""
-    taken = 0
-    for modules in (tower, *(layer.modules for layer in layers)):
-        if taken >= offload.max_bytes:
+    chosen, held = 0, 0
+    for parameter in (each for layer in layers for each in layer if offload.takes(each.name)):
+        if chosen >= offload.max_bytes:
             break
-        for name, size in _parameters(modules, parallel, dtype_bits):
-            if taken >= offload.max_bytes:
-                break
-            taken += size if offload.takes(name) else 0
-    return taken
+        chosen, held = chosen + parameter.created, held + parameter.held
+    return held
 
 
-def _prefetched(layers: Sequence[LayerGroup], parallel: Parallel, offload: Offload, dtype_bits: int) -> Offloaded:
+def _prefetched(layers: Sequence[Sequence[_Parameter]], offload: Offload) -> Offloaded:
     """The last layers of every group; buffers hold each parameter that differs in name or size once for each layer fetched ahead."""
-    taken, kinds = 0, set()
-    for index, layer in enumerate(layers):
-        if index % offload.group_size >= offload.group_size - offload.in_group:
-            kept = [(name, size) for name, size in _parameters(layer.modules, parallel, dtype_bits) if offload.takes(name)]
-            taken += sum(size for _, size in kept)
-            kinds.update(kept)
-    return Offloaded(taken, offload.buffers * sum(size for _, size in kinds))
+    groups = (layer for index, layer in enumerate(layers) if index % offload.group_size >= offload.group_size - offload.in_group)
+    kept = [(parameter.name, parameter.held) for layer in groups for parameter in layer if offload.takes(parameter.name)]
+    return Offloaded(sum(size for _, size in kept), offload.buffers * sum(size for _, size in set(kept)))
 
 
 def limit_bytes(gib: float) -> int:

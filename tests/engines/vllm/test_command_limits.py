@@ -207,12 +207,12 @@ def test_a_value_out_of_its_bounds_is_told_and_the_rest_is_judged():
 
 
 def test_what_may_lower_the_need_makes_a_refusal_unknown():
-    answer = asked(TOO_LONG | {"--cpu-offload-gb": "5"}, card="rtx4090")
+    answer = asked(TOO_LONG | {"--convert": "embed"}, card="rtx4090")
     assert (answer.verdict, answer.problems) == ("unknown", ())
     first, *rest = answer.plan.warnings
     assert first.code == "kv-cache-too-small"
     assert first.message.startswith(f"as far as the ledger goes: {TOO_LONG_WHY}")
-    not_held = "--cpu-offload-gb: weights kept in main memory are not in the ledger; the server takes less than is shown"
+    not_held = "--convert: a model without its output head is not in the ledger; the server takes less than is shown"
     assert [warning.message for warning in rest if warning.code == "not-covered"] == [not_held]
 
 

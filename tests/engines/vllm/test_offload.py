@@ -26,23 +26,23 @@ def checked(words: str, count: int = 1, ram_gib: int = 0):
 
 
 def test_the_parameter_that_reaches_the_limit_lies_there_as_a_whole():
-    (one,) = offloaded(QWEN, Parallel(), Offload(max_bytes=1))
+    (one,) = offloaded(QWEN, QWEN, Parallel(), Offload(max_bytes=1))
     assert one == Offloaded(weights_bytes=4096 * (4096 + 2 * 1024) * 2)  # the first layer's qkv_proj
 
 
 def test_no_more_than_the_layers_lie_there():
-    (one,) = offloaded(QWEN, Parallel(), Offload(max_bytes=1 << 50))
+    (one,) = offloaded(QWEN, QWEN, Parallel(), Offload(max_bytes=1 << 50))
     assert one.weights_bytes == 13_892_143_104  # vLLM's own count: embedding, head and the last norm stay
 
 
 def test_more_layers_ahead_take_more_buffers():
-    layers = [offloaded(QWEN, Parallel(), Offload(group_size=4, buffers=step))[0] for step in (1, 2, 3)]
+    layers = [offloaded(QWEN, QWEN, Parallel(), Offload(group_size=4, buffers=step))[0] for step in (1, 2, 3)]
     assert {each.weights_bytes for each in layers} == {3_473_035_776}
     assert [each.buffers_bytes for each in layers] == [385_892_864, 771_785_728, 1_157_678_592]
 
 
 def test_each_stage_has_its_own():
-    first, second = offloaded(QWEN, Parallel(pipeline_parallel_size=2), Offload(max_bytes=GIB))
+    first, second = offloaded(QWEN, QWEN, Parallel(pipeline_parallel_size=2), Offload(max_bytes=GIB))
     assert first == second
     assert GIB <= first.weights_bytes < GIB + 4096 * 12_288 * 2 * 2
 

@@ -10,8 +10,13 @@ from planner.catalogue.load import find_gpu, find_model
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.command import parse_argv, read_settings, serve_argv
+from planner.engines.vllm.expert_rules import with_experts
 from planner.engines.vllm.flags import parse_flags
+from planner.engines.vllm.kvcache import plan_cache
+from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.memory import breakdown, fullest, place, stage_budgets
+from planner.engines.vllm.offload import offloaded
+from planner.engines.vllm.rules import with_kernels
 from planner.engines.vllm.search import best
 from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.engines.vllm.weights import buffer_bytes, stage_weights
@@ -34,10 +39,12 @@ def settings(words: str, **changes) -> ServeConfig:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['config']} {row['flags'].replace('--', '')}")
 def test_a_rank_holds_what_vllms_class_builds(row):
     model, gpu = config_model(row["config"].replace("--", "/", 1)), find_gpu(row["gpu"])
-    placed = place(model, GpuGroup(gpu=gpu, count=8), settings(row["flags"]))
-    assert (placed.weights[0], placed.cache.block_bytes) == (row["weight_bytes"], row["block_bytes"])
+    config = settings(row["flags"])
+    parallel = with_kernels(with_experts(config.parallel, model), gpu, "0.33")
+    assert stage_weights(model, parallel)[0] == row["weight_bytes"]
+    assert plan_cache(model, parallel, cache_layout(model, gpu, "auto")).block_bytes == row["block_bytes"]
     if "offloaded_bytes" in row:
-        (away,) = placed.offloaded
+        (away,) = offloaded(model, model, parallel, config.offload)
         assert 0 <= away.weights_bytes - row["offloaded_bytes"] <= SCALES
         assert away.buffers_bytes == row["offload_buffer_bytes"]
 
