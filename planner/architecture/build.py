@@ -12,6 +12,7 @@ from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.defaults import completed
 from planner.architecture.families import FAMILIES
 from planner.architecture.family import Family
+from planner.architecture.mistral_params import from_params, is_params
 from planner.architecture.online import online_quantization
 from planner.architecture.quantization import read_quantization
 from planner.architecture.rope import rope_settings
@@ -33,6 +34,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
 
     Raises UnsupportedModelError for an architecture or quantization that is not known, PlannerError for values that cannot be.
     """
+    config = from_params(config) if is_params(config) else config
     architecture = (config.texts("architectures") or [""])[0]
     family = FAMILIES.get(architecture)
     if family is None:

@@ -122,6 +122,8 @@ def _from_path(path: Path, online: str | None) -> Source:
     from planner.catalogue.checkpoint import stored
 
     config = path / "config.json" if path.is_dir() else path
+    if path.is_dir() and not config.exists() and (path / "params.json").exists():
+        config = path / "params.json"  # Mistral's own format, which vLLM reads where there is nothing else
     if not config.exists():
         raise PlannerError(f"{path} has no config.json", "give a folder with a model's config.json, or a name of `plan list models`")
     folder = config.parent

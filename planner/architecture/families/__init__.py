@@ -56,9 +56,11 @@ NAMES = {
     "chat": """
         InternVLChatModel InternS1ForConditionalGeneration H2OVLChatModel SkyworkR1VChatModel NVLM_D Eagle2_5_VLForConditionalGeneration
         BeeForConditionalGeneration RForConditionalGeneration MiniCPMV MiniCPMO Phi3VForCausalLM KeyeForConditionalGeneration
-        KeyeVL1_5ForConditionalGeneration Ovis Ovis2_5 Ovis2_6ForCausalLM Ovis2_6_MoeForCausalLM GLM4VForCausalLM MolmoForCausalLM Phi4MMForCausalLM
-        MiniCPMV4_6ForConditionalGeneration MiniCPMV4_7ForConditionalGeneration Molmo2ForConditionalGeneration Step3VLForConditionalGeneration
-        StepVLForConditionalGeneration Step3p7ForConditionalGeneration Ernie4_5_VLMoeForConditionalGeneration
+        KeyeVL1_5ForConditionalGeneration Ovis Ovis2_5 Ovis2_6ForCausalLM Ovis2_6_MoeForCausalLM GLM4VForCausalLM MolmoForCausalLM
+        Phi4MMForCausalLM MiniCPMV4_6ForConditionalGeneration MiniCPMV4_7ForConditionalGeneration Molmo2ForConditionalGeneration
+        Step3VLForConditionalGeneration StepVLForConditionalGeneration Step3p7ForConditionalGeneration Ernie4_5_VLMoeForConditionalGeneration
+        NemotronH_Nano_VL_V2 NemotronH_Nano_Omni_Reasoning_V3 NemotronH_Super_Omni_Reasoning_V3 NemotronH_Omni_Reasoning_V3 LlamaNemotronVLModel
+        OpenCUAForConditionalGeneration HCXVisionV2ForCausalLM PixtralForConditionalGeneration
     """,
     "gemma": """
         GemmaForCausalLM Gemma2ForCausalLM Gemma3ForCausalLM Gemma3TextModel Gemma4ForCausalLM Gemma3nForCausalLM Gemma3nForConditionalGeneration

@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.architecture import experts, rope, text
-from planner.architecture.families.dense import CHATGLM, LLAMA, QWEN3
+from planner.architecture.families.dense import CHATGLM, LLAMA, QWEN2, QWEN3
 from planner.architecture.families.experts import FAMILIES as EXPERTS
+from planner.architecture.families.hybrid import FAMILIES as HYBRID
 from planner.architecture.families.hybrid import QWEN35
 from planner.architecture.families.images import by_type
 from planner.architecture.family import Family
-from planner.architecture.towers import chat, eva_molmo, llava, ovis_phi_keye, step_ernie
+from planner.architecture.towers import chat, eva_molmo, llava, nemotron, ovis_phi_keye, step_ernie, vision
 from planner.architecture.towers.tower import together
 
 INTERNVL = by_type(chat.intern_vit(chat.two_layers), "internvl")
+NEMOTRON = replace(HYBRID["NemotronHForCausalLM"], tower=nemotron.nano)
 OVIS25 = by_type(ovis_phi_keye.ovis25, "ovis")
 MINICPMV = replace(LLAMA, tower=chat.minicpmv, text=chat.minicpmv_text, name="minicpm")
 
@@ -57,4 +59,12 @@ FAMILIES: Mapping[str, Family] = {
     "StepVLForConditionalGeneration": by_type(step_ernie.perception, "step"),
     "Step3p7ForConditionalGeneration": by_type(step_ernie.perception, "step"),
     "Ernie4_5_VLMoeForConditionalGeneration": Family(layers=experts.ernie_vl, tower=step_ernie.ernie, rope=rope.VIDEO, tied=True, name="ernie"),
+    "NemotronH_Nano_VL_V2": NEMOTRON,
+    "NemotronH_Nano_Omni_Reasoning_V3": NEMOTRON,
+    "NemotronH_Super_Omni_Reasoning_V3": NEMOTRON,
+    "NemotronH_Omni_Reasoning_V3": NEMOTRON,
+    "LlamaNemotronVLModel": replace(by_type(nemotron.llama_nemotron, "nemotron"), head=False),
+    "OpenCUAForConditionalGeneration": replace(QWEN2, tower=vision.qwen25_vision, name="opencua"),
+    "HCXVisionV2ForCausalLM": by_type(vision.qwen25_projected, "hyperclova"),
+    "PixtralForConditionalGeneration": by_type(vision.pixtral_native, "mistral"),
 }

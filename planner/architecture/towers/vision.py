@@ -94,6 +94,12 @@ def qwen25_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     return Tower(tuple(modules), spec, (plain("visual.rotary_pos_emb", 8192, hidden // heads // 2),))
 
 
+def qwen25_projected(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """HyperCLOVA X Vision 2: Qwen2.5-VL's tower and a projection behind it."""
+    tower, out = qwen25_vision(scope, top, dims), top.section("vision_config").integer("out_hidden_size")
+    return Tower((*tower.modules, unquantized("mm_projector", out, dims.hidden, bias=True, role=Role.PROJECTION)), tower.spec, tower.buffers)
+
+
 def qwen2_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     """Qwen2-VL: plain MLPs, layer norms, a two-layer merger. Defaults are Qwen2VLVisionConfig's."""
     config = top.section("vision_config")
@@ -192,6 +198,21 @@ def pixtral_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         scope.row("multi_modal_projector.linear_2", dims.hidden, dims.hidden, bias=bias, role=Role.PROJECTION),
     ]
     return Tower(tuple(modules), spec, buffers)
+
+
+def pixtral_native(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Pixtral as Mistral's own params.json describes it: an adapter of two layers, a merger of patches where the file says so."""
+    config = top.section("vision_config")
+    modules, hidden, spec, _ = pixtral_layers(scope, config, config.integer("spatial_merge_size", default=1))
+    bias, merge = config.flag("adapter_bias", default=True), config.integer("spatial_merge_size", default=1)
+    merged = config.text("mm_projector_id", default="") == "patch_merge"
+    modules += [
+        unquantized("vision_language_adapter.w_in", hidden, dims.hidden, bias=bias, role=Role.PROJECTION),
+        unquantized("vision_language_adapter.w_out", dims.hidden, dims.hidden, bias=bias, role=Role.PROJECTION),
+        *([unquantized("patch_merger.merging_layer", hidden * merge**2, hidden, role=Role.PROJECTION)] if merged else []),
+        *(norm("pre_mm_projector_norm", hidden) if config.flag("add_pre_mm_projector_layer_norm", default=False) else []),
+    ]
+    return Tower(tuple(modules), spec)
 
 
 def llama4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
