@@ -53,7 +53,7 @@ def _radio(config: Config) -> tuple[list[Module], Block]:
 def _parakeet(config: Config, dims: Dims) -> list[Module]:
     """Parakeet's fast conformer and its projection, whole on every rank."""
     hidden, width = config.integer("hidden_size", default=1024), config.integer("intermediate_size", default=4096)
-    bias, convolved = config.flag("attention_bias", default=True), config.flag("convolution_bias", default=True)
+    bias, convolved = False, config.flag("convolution_bias", default=True)  # vLLM has no bias in attention and MLP, whatever the file says
     channels, kernel = config.integer("subsampling_conv_channels", default=256), config.integer("subsampling_conv_kernel_size", default=3)
     steps = config.integer("subsampling_factor", default=8).bit_length() - 1
     bins = config.integer("num_mel_bins", default=80)
