@@ -74,6 +74,7 @@ NVFP4_WEIGHT_ONLY = nvfp4(SCALE, Plane(16, 0, 0), arithmetic=Arithmetic.BF16)  #
 # compressed_tensors_w4a4_mxfp4.py, kernels/linear/mxfp8/flashinfer.py)
 MXFP8 = Storage(name="mxfp8", planes=(Plane(8), Plane(8, 1, 32)), input_multiple=32, arithmetic=Arithmetic.FP8, arithmetic_since=BLACKWELL)
 MXFP4_LINEAR = replace(MXFP8, name="mxfp4-linear", planes=(Plane(4), Plane(8, 1, 32)))
+MXFP4_MARLIN = replace(MXFP4_LINEAR, name="mxfp4", kernels=Kernels.MXFP4_MARLIN)  # experts of other models than gpt-oss
 MXFP4 = replace(MXFP4_LINEAR, name="mxfp4", kernels=Kernels.MXFP4, encoding=Encoding.MXFP4)
 
 

@@ -20,6 +20,7 @@ from planner.architecture.formats import (
     FP8_TENSOR_STATIC,
     FP8_TENSOR_STATIC_EXPERTS,
     MXFP4,
+    MXFP4_MARLIN,
     MXFP8,
     NVFP4,
     NVFP4_WEIGHT_ONLY,
@@ -132,7 +133,7 @@ def _deepseek_v4(config: Config) -> Quantization:
     if dtype not in ("fp4", "fp8"):
         raise UnsupportedModelError(f"expert_dtype {dtype!r} is not supported", "known: fp4, fp8")
     linear = fp8_block(128, 128, scale_bits=8 if dtype == "fp4" else 32)
-    four_bit = NVFP4 if algorithm == "NVFP4" else replace(MXFP4, encoding=Encoding.OTHER)  # other kernels than gpt-oss's
+    four_bit = NVFP4 if algorithm == "NVFP4" else MXFP4_MARLIN
 
     def lookup(names: Sequence[str], target: Target) -> Storage:
         if target is Target.HEAD:

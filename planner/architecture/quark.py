@@ -17,6 +17,7 @@ from planner.architecture.formats import (
     FP8_TENSOR_STATIC,
     FP8_TENSOR_STATIC_EXPERTS,
     MXFP4_LINEAR,
+    MXFP4_MARLIN,
     Quantization,
     Target,
     fp8_block,
@@ -58,7 +59,7 @@ def quark(config: Config) -> Quantization:
 def _matches(pattern: str, name: str) -> bool:
     if pattern.startswith("re:"):
         return re.match(pattern[3:], name) is not None
-    return pattern == name or ("*" in pattern and fnmatchcase(name, pattern))
+    return pattern == name
 
 
 def _hint(scheme: Config, key: str) -> dict[str, Any]:
@@ -81,7 +82,7 @@ def _storage(scheme: Config, target: Target) -> Storage:
     if kind == "fp8_e4m3" and granularity == "per_block":
         return fp8_block(128, 128, cut=Cut.NOWHERE)
     if kind == "fp4" and granularity == "per_group" and weight.get("group_size") == 32:
-        return MXFP4_LINEAR
+        return MXFP4_MARLIN if experts else MXFP4_LINEAR
     if kind == "int8" and granularity == "per_channel":
         return Storage(name="int8", planes=(Plane(8), Plane(32, 1, 0)), arithmetic=Arithmetic.INT8, encoding=Encoding.INT8)
     raise UnsupportedModelError(

@@ -14,7 +14,7 @@ from planner.errors import NotDivisibleError
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.modules import Axis, Experts, Linear, Module, Role, Split, Tensor
-from planner.facts.storage import FP32, ROUTER, Cut, Kernels, Plane, Storage
+from planner.facts.storage import FP32, ROUTER, Cut, Encoding, Kernels, Plane, Storage
 from planner.units import ceil_div, round_up
 
 AS_MODEL = 16  # bits that stand for the model's dtype
@@ -132,6 +132,8 @@ def experts_bytes(bank: Experts, parallel: Parallel, dtype_bits: int) -> int:
     match bank.storage.kernels:
         case Kernels.MXFP4:
             width, hidden = round_up(width, parallel.expert_width_multiple), round_up(hidden, parallel.expert_hidden_multiple)
+        case Kernels.MXFP4_MARLIN:
+            width, hidden = round_up(width, max(128, parallel.expert_width_multiple)), round_up(hidden, max(256, parallel.expert_hidden_multiple))
         case Kernels.PLAIN:
             width = round_up(width, parallel.ungated_width_multiple) if bank.shards == 1 else width
         case Kernels.AS_STORED:
@@ -139,11 +141,26 @@ def experts_bytes(bank: Experts, parallel: Parallel, dtype_bits: int) -> int:
         case _:
             assert_never(bank.storage.kernels)
     storage = _refined(bank, width, hidden, sliced=ranks > 1 and not spread, finer=parallel.experts_refined)
+    storage = _narrowed(bank, storage, width)
     _check_groups(bank.name, storage, width, width)
     w13 = matrix_bytes(storage, [width] * bank.shards, hidden, dtype_bits)
     w2 = matrix_bytes(storage, [hidden], width, dtype_bits)
     bias = (bank.shards * width + hidden) * (dtype_bits if bank.bias_bits == 16 else bank.bias_bits) // 8 if bank.bias else 0
     return count * (w13 + w2 + bias)
+
+
+def _narrowed(bank: Experts, storage: Storage, width: int) -> Storage:
+    """Groups of AWQ's and GPTQ's experts that a slice cuts are halved until it holds whole ones: another layout, without GPTQ's zero points (moe_wna16.py)."""
+    group = storage.input_multiple
+    if storage.encoding not in (Encoding.AWQ, Encoding.GPTQ) or (width % group == 0 and bank.hidden % group == 0):
+        return storage
+    while width % group or bank.hidden % group:
+        group //= 2
+    if group < 32:
+        raise NotDivisibleError(f"{bank.name}: a width of {width} a rank holds no groups of 32 or more")
+    kept = storage.planes[: 3 if storage.encoding is Encoding.AWQ else 2]
+    planes = (kept[0], *(replace(plane, column_block=group) for plane in kept[1:]))
+    return replace(storage, planes=planes, input_multiple=group, output_multiple=1)
 
 
 def _refined(bank: Experts, width: int, hidden: int, *, sliced: bool, finer: bool) -> Storage:

@@ -24,6 +24,7 @@ class Kernels(StrEnum):
 
     PLAIN = "plain"  # 16 or 32 bits: ungated experts are padded on some GPUs
     MXFP4 = "mxfp4"  # both dimensions of every expert are padded
+    MXFP4_MARLIN = "mxfp4 by marlin"  # to Marlin's tiles at least
     AS_STORED = "as stored"
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from planner.architecture.config import Config
-from planner.architecture.formats import FP8_CHANNEL, FP8_TENSOR, FP8_TENSOR_STATIC, FP8_TENSOR_STATIC_EXPERTS, MXFP4_LINEAR, MXFP8, Target
+from planner.architecture.formats import FP8_CHANNEL, FP8_TENSOR, FP8_TENSOR_STATIC, FP8_TENSOR_STATIC_EXPERTS, MXFP4_LINEAR, MXFP4_MARLIN, MXFP8, Target
 from planner.architecture.online import ONLINE, online_quantization
 from planner.architecture.quantization import DROPPED, read_quantization
 from planner.engines.shards import matrix_bytes
@@ -66,11 +66,11 @@ QUARK = {"quant_method": "quark", "export": {"kv_cache_group": []}}
         (scheme("fp8_e4m3", "per_tensor"), FP8_TENSOR, FP8_TENSOR),
         (scheme("fp8_e4m3", "per_tensor", inputs="static"), FP8_TENSOR_STATIC, FP8_TENSOR_STATIC_EXPERTS),
         (scheme("fp8_e4m3", "per_channel"), FP8_CHANNEL, FP8_CHANNEL),
-        (scheme("fp4", "per_group", group_size=32), MXFP4_LINEAR, MXFP4_LINEAR),
+        (scheme("fp4", "per_group", group_size=32), MXFP4_LINEAR, MXFP4_MARLIN),
     ],
 )
 def test_quark_has_a_scheme_for_all_and_leaves_some_out(overall, linear, experts):
-    method = read(**QUARK, global_quant_config=overall, exclude=["lm_head", "*.mlp.gate", "re:.*o_proj", "model.layers.1.mlp.experts.0.up_proj"])
+    method = read(**QUARK, global_quant_config=overall, exclude=["lm_head", "model.layers.0.mlp.gate", "re:.*o_proj", "model.layers.1.mlp.experts.0.up_proj"])
     assert method.name == "quark"
     assert method.storage(["layers.0.mlp.gate_proj", "layers.0.mlp.up_proj"], LINEAR) == linear
     assert method.storage(["layers.0.mlp.gate"], LINEAR) is BF16

@@ -11,7 +11,7 @@ from planner.errors import NotDivisibleError
 from planner.facts.config import Parallel
 from planner.facts.model import CheckpointDifference, LayerGroup, ModelSpec
 from planner.facts.modules import Axis, Experts, Linear, Role, Split, Tensor
-from planner.facts.storage import BF16, ROUTER, Cut, Kernels, Plane, Storage
+from planner.facts.storage import BF16, ROUTER, Cut, Encoding, Kernels, Plane, Storage
 
 AWQ = Storage(name="awq", planes=(Plane(4), Plane(4, column_block=128), Plane(16, column_block=128)), input_multiple=128, output_multiple=8)
 FP8_BLOCKS = Storage(name="fp8-block", planes=(Plane(8), Plane(32, 128, 128)), cut=Cut.EXPERTS)
@@ -150,6 +150,18 @@ def test_the_experts_of_a_rank(changed, parallel, size):
 def test_experts_narrower_than_any_block_are_refused():
     with pytest.raises(NotDivisibleError, match="output_size of gate's and up's weight = 16 is not divisible by weight quantization block_n = 128"):
         module_bytes(replace(EXPERTS, storage=FP8_BLOCKS), Parallel(tensor_parallel_size=32))
+
+
+@pytest.mark.parametrize(("encoding", "zeros"), [(Encoding.AWQ, True), (Encoding.GPTQ, False)])
+@pytest.mark.parametrize(("tp", "group"), [(4, 64), (8, 32)])
+def test_groups_of_integer_experts_that_a_slice_cuts_are_halved(encoding, zeros, tp, group):
+    """768 wide: 192 and 96 a rank, as vLLM 0.33 builds Qwen3-30B-A3B (moe_wna16.py)."""
+    planes = (Plane(4), Plane(16, column_block=128), Plane(4, column_block=128))
+    bank = replace(EXPERTS, intermediate=768, storage=replace(AWQ, encoding=encoding, planes=planes))
+    size = 9 * 3 * 768 // tp * 1024
+    assert module_bytes(bank, Parallel(tensor_parallel_size=tp)) == size // 2 + 2 * size // group + (size // 2 // group if zeros else 0)
+    with pytest.raises(NotDivisibleError, match="holds no groups of 32 or more"):
+        module_bytes(bank, Parallel(tensor_parallel_size=16))
 
 
 @pytest.mark.parametrize(("storage", "finer"), [(FP8_BLOCKS, False), (WHOLE_BLOCKS, True)])
