@@ -94,7 +94,7 @@ def cannot_fit(parameters: int, bits: int, total_bytes: int) -> bool:
 
 def suits(offer: Offer, purpose: str) -> bool:
     """Whether a model is offered for a purpose."""
-    if purpose == "embedding" or offer.kind == "embedding":
+    if purpose == "embedding" or offer.kind in ("embedding", "speech"):
         return purpose == offer.kind
     if purpose == "vision":
         return offer.kind == "vision"

@@ -135,7 +135,7 @@ class ListedModelJson(TypedDict):
     name: str
     title: str
     family: str
-    kind: Literal["chat", "vision", "embedding"]
+    kind: Literal["chat", "vision", "embedding", "speech"]
     runtime: str
     repo: str
     quantization: str
