@@ -119,7 +119,7 @@ def predicting(target: Layers, shape: Predictor = DEEPSEEK, adjust: Adjust | Non
         inner = target(whole, target_dims)
 
         def build(scope: Scope, index: int) -> Layer:
-            at = Scope(whole, scope.quantization, f"layers.{first + index}.")
+            at = Scope(whole, scope.quantization, f"{'mtp.' if shape.from_zero else ''}layers.{first + index}.")
             layer = inner(at, first + index)
             around: list[Module] = [module for name in shape.norms for module in norm(name, dims.hidden)]
             if shape.projection and shape.quantized:
@@ -221,7 +221,7 @@ def plain_output(target: Layers) -> Layers:
 def joined(scope: Scope, dims: Dims) -> list[Module]:
     """Qwen's: norms of words and hidden states and their projection, its outputs divided, before all layers."""
     return [
-        scope.at("").column("fc", 2 * dims.hidden, (dims.hidden,), role=Role.PROJECTION),
+        scope.at("mtp.").column("fc", 2 * dims.hidden, (dims.hidden,), role=Role.PROJECTION),
         *norm("pre_fc_norm_hidden", dims.hidden),
         *norm("pre_fc_norm_embedding", dims.hidden),
     ]

@@ -20,7 +20,7 @@ from planner.engines.vllm.kvcache import CachePlan, plan_cache
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
 from planner.engines.vllm.ledger_settings import LedgerSettings
-from planner.engines.vllm.loaded import loaded, loading
+from planner.engines.vllm.loaded import Loading, loaded, loading
 from planner.engines.vllm.lora import index_bytes, stage_adapters
 from planner.engines.vllm.offload import Offloaded, offloaded
 from planner.engines.vllm.overhead import overhead
@@ -83,15 +83,15 @@ def _placed(same: _Same, gpu: GpuSpec, placing: Placing) -> Placement:
         plan_cache(model, parallel, layout),
         tuple(stage_adapters(model, parallel, placing.lora, bits, placing.vllm_version)) if placing.lora else (),
         offloaded(model, held, parallel, placing.offload, bits) if placing.offload else (),
-        _drafter_bytes(model, parallel, bits),
+        _drafter_bytes(model, loading(gpu, placing.vllm_version), parallel, bits),
     )
 
 
-def _drafter_bytes(model: ModelSpec, parallel: Parallel, bits: int) -> int:
+def _drafter_bytes(model: ModelSpec, kernels: Loading, parallel: Parallel, bits: int) -> int:
     """What a rank of the last stage holds of the drafter, divided as its target (config/speculative.py create_draft_parallel_config)."""
     if model.drafter is None or (drafter := model.drafter.model) is None:
         return 0
-    return stage_weights(drafter, replace(parallel, pipeline_parallel_size=1), bits)[0]
+    return stage_weights(loaded(drafter, kernels), replace(parallel, pipeline_parallel_size=1), bits)[0]
 
 
 def _all_buffers(model: ModelSpec, parallel: Parallel, bits: int) -> int:
