@@ -15,7 +15,7 @@ from planner.architecture.family import Family
 from planner.architecture.mistral_params import from_params, is_params
 from planner.architecture.online import online_quantization
 from planner.architecture.quantization import read_quantization
-from planner.architecture.rope import rope_settings
+from planner.architecture.rope import no_rope, rope_settings
 from planner.architecture.text import Dims, Layer, read_dims
 from planner.errors import PlannerError, UnknownArchitectureError, UnsupportedModelError, did_you_mean
 from planner.facts.attention import Attention, CacheKind, cache_kind
@@ -144,6 +144,8 @@ def _with_text(family: Family, names: Sequence[str], config: Config) -> Family:
     text = next((FAMILIES[name] for name in names if name in FAMILIES), None)
     if text is None:
         raise UnsupportedModelError(f"{config.path}: text model {config.data.get('model_type', '')!r} is not supported here")
+    if family.tower is None:  # the class itself, as the Transformers backend builds it: its ends on their own stages, no rotary tables
+        text = replace(text, whole_stages=frozenset(), rope=no_rope)
     return replace(
         text,
         tower=family.tower,

@@ -47,6 +47,11 @@ def roberta_classifier(scope: Scope, dims: Dims) -> list[Module]:
     return [*dense("classifier.dense", dims.hidden, dims.hidden), *dense("classifier.out_proj", dims.hidden, label_count(scope.config))]
 
 
+def scored_tokens(scope: Scope, dims: Dims) -> list[Module]:
+    """A row and a bias for each label."""
+    return dense("score", dims.hidden, label_count(scope.config))
+
+
 def _modernbert_head(scope: Scope, dims: Dims, name: str, bits: int) -> list[Module]:
     config = scope.config
     return [

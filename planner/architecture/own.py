@@ -5,7 +5,7 @@ Source: vllm/model_executor/models/{nemotron_nas,minicpm3,falcon}.py, 0.33.
 
 from __future__ import annotations
 
-from planner.architecture.blocks import Scope, norm
+from planner.architecture.blocks import Scope, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, llama, sliding_window, two_norms
 from planner.errors import PlannerError
@@ -112,3 +112,31 @@ def loop_coder(config: Config, dims: Dims) -> LayerBuilder:
         return Layer((*layer.modules, gate), (*layer.attention, *windows))
 
     return build
+
+
+def hrm(config: Config, dims: Dims) -> LayerBuilder:
+    """HRM: two stacks of layers without norm weights, run in cycles; each run of a layer keeps a cache of its own."""
+    low, high = config.integer("L_cycles", default=1), config.integer("H_cycles", default=1)
+    per_stack, width = config.integer("num_layers_per_stack"), dims.heads * dims.head_dim
+    bias = config.flag("attention_bias", default=False)
+    cache = FullAttention(kv_heads=dims.heads, head_dim=dims.head_dim, head_dim_v=dims.head_dim)
+
+    def build(scope: Scope, index: int) -> Layer:
+        modules: list[Module] = [
+            scope.column("self_attn.gqkv_proj", dims.hidden, (width,) * 4, bias=bias, role=Role.QKV),
+            scope.row("self_attn.o_proj", width, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
+            *scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=config.flag("mlp_bias", default=False)),
+        ]
+        return Layer(tuple(modules), (cache,) * (low * high if index < per_stack else high))
+
+    return build
+
+
+def hrm_layers(config: Config) -> int:
+    """The layers of both stacks."""
+    return 2 * config.integer("num_layers_per_stack", high=1000)
+
+
+def hrm_start(scope: Scope, dims: Dims) -> list[Module]:
+    """What the low stack starts from."""
+    return [plain("z_L_init", dims.hidden)]

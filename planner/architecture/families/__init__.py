@@ -32,6 +32,7 @@ NAMES = {
         PhiForCausalLM GPTNeoXForCausalLM ArceeForCausalLM HeliumForCausalLM HunYuanDenseV1ForCausalLM OlmoForCausalLM Olmo2ForCausalLM
         Olmo3ForCausalLM TeleChat3ForCausalLM TeleChat2ForCausalLM TeleFLMForCausalLM GraniteSWAForCausalLM Jais2ForCausalLM VaultGemmaForCausalLM
         PanguEmbeddedForCausalLM Plamo3ForCausalLM Rnj1ForCausalLM Step1ForCausalLM MuseGlimmerForCausalLM IQuestLoopCoderForCausalLM
+        HrmTextForCausalLM TransformersForCausalLM TransformersMoEForCausalLM
     """,
     "images": """
         Mistral3ForConditionalGeneration Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration Qwen3VLForConditionalGeneration
@@ -82,6 +83,8 @@ NAMES = {
         RobertaForTokenClassification XLMRobertaForTokenClassification BertForSequenceClassification RobertaForSequenceClassification
         XLMRobertaForSequenceClassification HF_ColBERT ColBERTJinaRobertaModel ColBERTModernBertModel ColBERTLfm2Model ModernBertModel
         ModernBertForSequenceClassification ModernBertForTokenClassification GteModel GteNewModel GteNewForSequenceClassification NomicBertModel
+        OpenAIPrivacyFilterForTokenClassification TransformersEmbeddingModel TransformersMoEEmbeddingModel TransformersForSequenceClassification
+        TransformersMoEForSequenceClassification
     """,
     "hybrid": """
         Qwen3NextForCausalLM Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM GraniteMoeHybridForCausalLM Lfm2ForCausalLM Lfm2MoeForCausalLM
@@ -91,6 +94,7 @@ NAMES = {
     "latent": """
         DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM DeepseekV4ForCausalLM GlmMoeDsaForCausalLM Glm4MoeLiteForCausalLM
         LongcatFlashForCausalLM MistralLarge3ForCausalLM MiniCPM3ForCausalLM AXK1ForCausalLM PanguUltraMoEForCausalLM SarvamMLAForCausalLM
+        HYV4ForCausalLM
     """,
 }
 

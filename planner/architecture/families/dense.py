@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from planner.architecture import own, plain, rope, text
 from planner.architecture.composed import FOUR, Heads, decoder, down_biased, gated
+from planner.architecture.config import Config
+from planner.architecture.defaults import text_model
 from planner.architecture.family import ALL_ENDS, Family
 
 LLAMA = Family(layers=text.llama(), name="llama")
@@ -31,6 +33,14 @@ CHATGLM = Family(
 INTERNLM2 = replace(LLAMA, whole_stages=ALL_ENDS, name="internlm")
 MUSE = Heads(gated="per-element", every=4)
 GRANITE_SWA = Heads(sinks=True, window=128, every=4, first=True)
+
+
+def own_class(config: Config) -> list[str]:
+    """The class of the config's model_type, whatever class the file names."""
+    return text_model(Config({key: value for key, value in config.data.items() if key != "architectures"}, config.path))
+
+
+BY_TYPE = Family(layers=text.llama(), text=own_class)
 
 
 def _shaped(shape: plain.Shape, name: str) -> Family:
@@ -123,4 +133,7 @@ FAMILIES: Mapping[str, Family] = {
     "Step1ForCausalLM": Family(layers=decoder(Heads(), gated()), rope=rope.no_rope, renamed={"num_attention_groups": "num_key_value_heads"}, name="step"),
     "MuseGlimmerForCausalLM": Family(layers=decoder(MUSE, gated(), FOUR), whole_stages=ALL_ENDS, name="muse"),
     "IQuestLoopCoderForCausalLM": Family(layers=own.loop_coder, whole_stages=ALL_ENDS, pipeline=False, name="iquest"),
+    "HrmTextForCausalLM": Family(layers=own.hrm, depth=own.hrm_layers, more={"embedding": own.hrm_start}, norm=False, pipeline=False, name="hrm"),
+    "TransformersForCausalLM": BY_TYPE,
+    "TransformersMoEForCausalLM": BY_TYPE,
 }

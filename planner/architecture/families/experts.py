@@ -30,6 +30,7 @@ MIMO_V2 = Family(layers=moe.mimo_v2, rope=rope.mimo_rope, name="mimo")
 SARVAM = replace(BAILING, defaults={"use_rmsnorm": True, "moe_router_enable_expert_bias": True}, name="sarvam")
 BEAM = Heads(norms="head", gated="per-element", gate_bias=True, window=4096)
 BEAM_BANK = Bank(router=FP32, correction=True)
+GPT_OSS = Family(layers=moe.gpt_oss, whole_stages=ALL_ENDS, rope=partial(rope.rope_tables, yarn_bits=32), name="gpt-oss")
 
 FAMILIES: Mapping[str, Family] = {
     "Ernie4_5_MoeForCausalLM": Family(layers=moe.ernie, tied=True, name="ernie"),
@@ -39,7 +40,7 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen2MoeForCausalLM": Family(layers=moe.qwen_moe(bias=True, qk_norm=False), whole_stages=ALL_ENDS, name="qwen"),
     "Qwen3MoeForCausalLM": QWEN3_MOE,
     "MixtralForCausalLM": Family(layers=moe.mixtral, whole_stages=ALL_ENDS, name="mistral"),
-    "GptOssForCausalLM": Family(layers=moe.gpt_oss, whole_stages=ALL_ENDS, rope=partial(rope.rope_tables, yarn_bits=32), name="gpt-oss"),
+    "GptOssForCausalLM": GPT_OSS,
     "Llama4ForCausalLM": LLAMA4,
     "Glm4MoeForCausalLM": GLM4_MOE,
     "MiniMaxM2ForCausalLM": Family(layers=moe.minimax_m2, rope=rope.rotary_dim_rope, name="minimax"),

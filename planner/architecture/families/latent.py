@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from planner.architecture import deepseek_v4, latent, own, rope
+from planner.architecture import deepseek_v4, hunyuan, latent, own, rope
 from planner.architecture.family import ALL_ENDS, Family
 from planner.facts.storage import FP32
 
@@ -44,4 +44,5 @@ FAMILIES: Mapping[str, Family] = {
         rope=rope.latent_rope,
         name="sarvam",
     ),
+    "HYV4ForCausalLM": Family(layers=hunyuan.hunyuan_v4, more={"norm": hunyuan.stream_head}, rope=rope.latent_rope, name="hunyuan"),
 }

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from planner.architecture import encoders, heads, rope, text
 from planner.architecture.families.conversions import with_head, without_head
-from planner.architecture.families.dense import INTERNLM2, LLAMA, MISTRAL, QWEN2, QWEN3
+from planner.architecture.families.dense import BY_TYPE, INTERNLM2, LLAMA, MISTRAL, QWEN2, QWEN3
 from planner.architecture.families.early import GPT2
+from planner.architecture.families.experts import GPT_OSS
 from planner.architecture.families.gemma import GEMMA2
 from planner.architecture.families.hybrid import JAMBA, LFM2
 from planner.architecture.families.images import PALIGEMMA, QWEN2_VL, QWEN3_5_VL, QWEN3_VL
@@ -102,4 +103,11 @@ FAMILIES: Mapping[str, Family] = {
         defaults={"max_position_embeddings": 2048},  # n_positions is not read
         name="nomic",
     ),
+    "OpenAIPrivacyFilterForTokenClassification": replace(
+        with_head(GPT_OSS, heads.scored_tokens), layers=text.without_cache(GPT_OSS.layers), whole_stages=frozenset(), pipeline=False
+    ),
+    "TransformersEmbeddingModel": without_head(BY_TYPE),
+    "TransformersMoEEmbeddingModel": without_head(BY_TYPE),
+    "TransformersForSequenceClassification": with_head(BY_TYPE, heads.score),
+    "TransformersMoEForSequenceClassification": with_head(BY_TYPE, heads.score),
 }
