@@ -91,6 +91,7 @@ class _Settings:
     async_scheduling: bool | None = None
     num_gpu_blocks_override: int | None = None
     num_speculative_tokens: int = 0
+    mm_ipc_gpu_memory_gb: float = 0.0
     vllm_version: str = DEFAULT_VERSION
 
 

@@ -15,6 +15,7 @@ CACHE_SETTINGS = (
     Setting(name="attention_backend", flag="--attention-backend", kind=Kind.TEXT, automatic=("auto", "AUTO", "None"), is_pin=False),
     Setting(name="kv_cache_dtype_skip_layers", flag="--kv-cache-dtype-skip-layers", kind=Kind.TEXT, is_pin=False),
     Setting(name="num_gpu_blocks_override", flag="--num-gpu-blocks-override", kind=Kind.COUNT, least=0, is_pin=False),
+    Setting(name="mm_ipc_gpu_memory_gb", flag="--mm-ipc-gpu-memory-gb", kind=Kind.GIB, default=0.0, is_pin=False),
     Setting(
         name="enable_prefix_caching",
         flag="--enable-prefix-caching",

@@ -21,6 +21,7 @@ from planner.engines.vllm.parallel_rules import nodes_of, parallel_problems
 from planner.engines.vllm.parsers import told_remarks
 from planner.engines.vllm.plan import Plan, reject, warnings
 from planner.engines.vllm.search import evaluate
+from planner.engines.vllm.served import as_served, only_lengths
 from planner.engines.vllm.settings import BY_NAME, REPORTED, ServeConfig, defaults, reported
 from planner.engines.vllm.splits import cannot_split
 from planner.engines.vllm.versions import VERSIONS, newest_for
@@ -73,7 +74,13 @@ def default_config(model: ModelSpec, group: GpuGroup, values: Mapping[str, str |
         batch = max(min(batch, config.max_num_seqs * config.max_model_len), config.max_num_seqs)
     if model.is_encoder:
         batch = max(batch, config.max_model_len)
-    return replace(defaults(version), max_model_len=model.max_position_embeddings, max_num_seqs=seqs, max_num_batched_tokens=batch)
+    return replace(
+        defaults(version),
+        max_model_len=model.max_position_embeddings,
+        max_num_seqs=seqs,
+        max_num_batched_tokens=batch,
+        async_scheduling=False if model.pooling else None,
+    )
 
 
 def with_environment(config: ServeConfig, env: Mapping[str, str]) -> ServeConfig:
@@ -98,6 +105,7 @@ def check(
     unknown: Sequence[NotCovered] = (),
 ) -> Checked:
     """Judge a command whose flags were read by `parse_flags`, for a model on GPUs; `env` is what its script sets, `unknown` what nobody here knows of its drafter."""
+    model = as_served(model, values, version)
     config, refused = read_settings(values, default_config(model, group, values, version))
     config = with_environment(config, env or {})
     problems = [Problem(code="bad-value" if fault.value else "unknown-flag", message=fault.message, fix=fault.fix) for fault in faults]
@@ -131,9 +139,9 @@ def check(
     if plan.rejection.code != "free-memory" and any(one.effect != "adds" for one in missing):
         reason = Warn(code=plan.rejection.code, message=f"as far as the ledger goes: {plan.rejection.reason}")
         return answer(replace(plan, warnings=(reason, *plan.warnings)))
-    fixes = () if missing else tuple(changes(request, choice))[:3]
+    fixes = () if missing and plan.rejection.code != "free-memory" else tuple(changes(request, choice))[:3]
     fix = fixes[0].arguments if fixes else published(request, config, market)
-    if missing:
+    if missing and not fixes:
         fix = f"make it start without {', '.join(one.flag for one in missing)} first"
     return answer(replace(plan, alternatives=fixes), Problem(code=plan.rejection.code, message=plan.rejection.reason, fix=fix))
 
@@ -186,7 +194,7 @@ def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model
     """Values that vLLM refuses before it touches a GPU (EngineArgs.create_engine_config)."""
     if config.kv_cache_dtype not in KV_CACHE_DTYPES and not config.kv_cache_dtype.startswith(UNCOVERED_KV_DTYPES):
         yield Problem(code="bad-value", message=f"--kv-cache-dtype {shown(config.kv_cache_dtype)} is not known", fix=f"one of {', '.join(KV_CACHE_DTYPES)}")
-    longer = "--hf-overrides" in values or env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", "")
+    longer = not only_lengths(values) or env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", "")
     if config.max_model_len > model.max_position_embeddings and not longer:
         message = f"--max-model-len {config.max_model_len} is greater than the model's {model.max_position_embeddings}"
         yield Problem(code="bad-value", message=message, fix=f"--max-model-len {model.max_position_embeddings}")

@@ -68,7 +68,8 @@ _INDIRECT = (
     "--compilation-config",
 )
 _GRAPH_KEYS = ("cudagraph_mode", "cudagraph_capture_sizes", "max_cudagraph_capture_size")
-READ = frozenset((*FLAGS, *(setting.flag for setting in SETTINGS), *_INDIRECT, *(f"--compilation-config.{key}" for key in _GRAPH_KEYS)))
+_OF_THE_MODEL = ("--runner", "--convert", "--task", "--hf-overrides", "--rope-scaling", "--rope-theta")  # served.py
+READ = frozenset((*FLAGS, *_OF_THE_MODEL, *(setting.flag for setting in SETTINGS), *_INDIRECT, *(f"--compilation-config.{key}" for key in _GRAPH_KEYS)))
 """The flags that the ledger holds."""
 
 
@@ -79,9 +80,6 @@ def _indirect(flag: str, value: str | bool) -> dict[str, Value]:
         return {"mm_encoder_tp_mode": "data"} if value else {}
     if flag == "--language-model-only":
         return {"skip_mm_profiling": bool(value)}
-    if flag == "--limit-mm-per-prompt" and text.startswith("{"):
-        limits = _json(text).values()
-        return {"skip_mm_profiling": True} if limits and all(limit == 0 for limit in limits) else {}
     if flag == "--optimization-level" and text == "0":
         return {"max_cudagraph_capture_size": 0}
     if flag == "--cudagraph-capture-sizes":

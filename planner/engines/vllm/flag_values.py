@@ -101,7 +101,7 @@ _READ: dict[str, tuple[Callable[[str], str], str]] = {
 
 
 def read_value(entry: FlagEntry, text: str, *, newest: bool) -> str | None:
-    """The value as vLLM understands it; None where it means none. Choices and keys are those of the newest release. Raises BadValueError."""
+    """The value as vLLM understands it; None where it means none. Keys are those of the newest release. Raises BadValueError."""
     if entry.get("optional") and text in ("", "None"):
         return None
     reads = entry.get("reads")
@@ -115,7 +115,7 @@ def read_value(entry: FlagEntry, text: str, *, newest: bool) -> str | None:
             raise
         except (ValueError, OverflowError):
             raise BadValueError(f"expected {expected}" + (f", not {text[:60]!r}" if "JSON" not in expected else "")) from None
-    if newest and "choices" in entry and text not in entry["choices"]:
+    if "choices" in entry and text not in entry["choices"]:
         raise BadValueError(f"invalid choice: {text[:60]!r} (choose from {', '.join(entry['choices'])})")
     return text
 

@@ -60,12 +60,27 @@ def known_flags() -> Mapping[str, str]:
 
 
 # Choices are known of the newest release; these have not changed since the oldest.
-_SAME_CHOICES = ("--dtype", "--uvicorn-log-level", "--runner", "--convert")
+_SAME_CHOICES = ("--dtype", "--uvicorn-log-level", "--runner", "--scheduling-policy")
+_BLOCKS = ["1", "8", "16", "32", "64", "128"]
+_MAMBA_DTYPES = (("0.14", ["auto", "float32"]), ("0.22", ["auto", "float32", "float16"]))
+# Those of older releases, each until the release that no longer has them (config/cache.py).
+_EARLIER_CHOICES: dict[str, tuple[tuple[str, list[str]], ...]] = {
+    "--block-size": (("0.12", _BLOCKS), ("0.18", [*_BLOCKS, "256"])),
+    "--mamba-cache-dtype": _MAMBA_DTYPES,
+    "--mamba-ssm-cache-dtype": _MAMBA_DTYPES,
+    "--mamba-cache-mode": (("0.32", ["all", "align", "none"]),),
+}
 
 
-def _without_choices(entry: FlagEntry) -> FlagEntry:
+def _as_of(flag: str, entry: FlagEntry, version: str) -> FlagEntry:
+    """What a flag took in an older release."""
+    order = list(VERSIONS)
+    earlier = next((choices for until, choices in _EARLIER_CHOICES.get(flag, ()) if order.index(version) < order.index(until)), None)
     kept = entry.copy()
-    kept.pop("choices", None)
+    if earlier is not None:
+        kept["choices"] = earlier
+    elif flag not in _SAME_CHOICES and flag not in _EARLIER_CHOICES:
+        kept.pop("choices", None)
     return kept
 
 
@@ -76,7 +91,7 @@ def _parser(version: str) -> Parser:
     newest, number = version == order[-1], order.index(version)
     had = {flag: entry for flag, entry in flag_table()["flags"].items() if number >= order.index(entry.get("since", order[0]))}
     if not newest:
-        had = {flag: entry if flag in _SAME_CHOICES else _without_choices(entry) for flag, entry in had.items()}
+        had = {flag: _as_of(flag, entry, version) for flag, entry in had.items()}
     gone = [flag for flag, last in flag_table()["last_known_in"].items() if number <= order.index(last)]
     return build(had, gone, newest=newest)
 

@@ -72,6 +72,10 @@ class LedgerSettings(Protocol[Whole_co]):
         """Whether a step is scheduled while another runs; None is vLLM's own choice."""
 
     @property
+    def mm_ipc_gpu_memory_gb(self) -> float:
+        """GiB that the API server keeps for pictures."""
+
+    @property
     def num_gpu_blocks_override(self) -> int | None:
         """Blocks of the KV cache where their number is pinned."""
 

@@ -32,6 +32,7 @@ from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
+from planner.units import GIB
 
 UNLIMITED = 2**62  # blocks of a stage that keeps no cache
 
@@ -207,6 +208,7 @@ def _cache_bytes(config: LedgerSettings[Whole], left: Whole, block_bytes: Whole)
     if config.num_gpu_blocks_override is not None:
         pinned: Whole = config.num_gpu_blocks_override * block_bytes + 0 * left
         return pinned
+    left = left - int(config.mm_ipc_gpu_memory_gb * GIB)  # carved out of the cache (gpu_worker.py determine_available_memory)
     return left if config.kv_cache_memory_bytes is None else config.kv_cache_memory_bytes + 0 * left
 
 

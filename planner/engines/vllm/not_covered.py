@@ -18,6 +18,7 @@ from planner.engines.vllm.not_covered_environment import ENVIRONMENT
 from planner.engines.vllm.not_covered_models import ONLY
 from planner.engines.vllm.not_covered_options import uncovered_options
 from planner.engines.vllm.rules import is_quantized_while_loading
+from planner.engines.vllm.served import only_lengths
 from planner.engines.vllm.settings import ServeConfig
 from planner.facts.model import ModelSpec
 from planner.facts.not_covered import Effect, NotCovered
@@ -34,7 +35,6 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--enable-elastic-ep": ("buffers of the growing group", "adds"),
     "--enable-dbo": ("buffers of the second batch", "adds"),
     "--ubatch-size": ("buffers of the other batches", "adds"),
-    "--mm-ipc-gpu-memory-gb": ("the memory for images", "adds"),
     "--mm-processor-device": ("pictures that are prepared on the GPU", "adds"),
     "--mm-encoder-attn-dtype": ("scales and copies of the vision tower's attention", "adds"),
     "--mm-encoder-only": ("a server without the language model", "lowers"),
@@ -55,15 +55,9 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--disable-sliding-window": ("windows that end the context", "either"),
     "--enable-chunked-prefill": ("a batch that holds whole prompts", "either"),
     "--swa-bounded-replay": ("windows that are kept for prefix caching", "either"),
-    "--hf-overrides": ("changes to the model's configuration", "either"),
-    "--rope-scaling": ("changes to the model's configuration", "either"),
-    "--rope-theta": ("changes to the model's configuration", "either"),
     "--hf-config-path": ("another configuration of the model", "either"),
     "--model-class-overrides": ("another model class", "either"),
     "--model-impl": ("another model class", "either"),
-    "--runner": ("a model without its output head", "lowers"),
-    "--convert": ("a model without its output head", "lowers"),
-    "--task": ("a model without its output head", "lowers"),
     "--load-format": ("weights in another format", "either"),
     "--pt-load-map-location": ("files that are read into the GPU", "adds"),
     "--quantization-config": ("another way to quantize", "either"),
@@ -108,9 +102,6 @@ _AS_USUAL: dict[str, tuple[str, ...]] = {
     "--mm-processor-device": ("cpu",),
     "--all2all-backend": ("allgather_reducescatter", "naive", "pplx"),
     "--model-impl": ("vllm",),
-    "--runner": ("generate",),
-    "--convert": ("none",),
-    "--task": ("generate",),
     "--performance-mode": ("balanced",),
     "--pt-load-map-location": ("cpu",),
     # of the others runai_streamer, sharded_state, tensorizer and the like read the same weights; buffers of fastsafetensors are gone before the cache is sized
@@ -174,6 +165,8 @@ def not_covered(
         yield NotCovered(flag="--distributed-executor-backend ray", what="other machines of the Ray cluster", effect="either")
     yield from of_the_model(model)
     yield from _of_adapters(model, config)
+    if "--hf-overrides" in values and not only_lengths(values):
+        yield NotCovered(flag="--hf-overrides", what="changes to the model's configuration", effect="either")
     yield from uncovered_options(model, config)
     yield from _of_the_environment(env or {}, model, config)
 

@@ -170,5 +170,5 @@ def overhead(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole],
         activation_bytes=peak,
         non_torch_bytes=non_torch(config, on, outlook),
         cuda_graph_bytes=graphs if reserved else none,
-        late_graph_bytes=none if reserved else maximum(0, graphs - peak),  # captured last, where the activations of profiling were
+        late_graph_bytes=none if reserved else maximum(0, graphs - (0 if outlook is Outlook.CONSERVATIVE else peak)),  # captured last, where activations were
     )

@@ -127,6 +127,9 @@ _SAME = ({"glm45", "glm47"}, {"qwen3_coder", "qwen3_xml"}, {"hermes", "qwen3_jso
 
 def told_remarks(chat: ChatFormat | None, values: Mapping[str, str | bool], version: str) -> Iterator[tuple[str, str]]:
     """Code and message of what the flags of a given command mean for agents: what is missing, or is another model's."""
+    for flag, registry, _ in _FLAGS:
+        if (name := str(values.get(flag, ""))) and not knows(registry, name, version) and _soon(registry, name, version):
+            yield "parser-missing", f"{flag} {name[:60]}: {version}.0 has no such parser, the release after it has; a patch release may have brought it"
     named, ours, thinks = str(values.get("--tool-call-parser", "")), tool_parser(chat, version), reasoning_parser(chat, version)
     if ours and not (named and values.get("--enable-auto-tool-choice")):
         yield "no-tool-calls", f"without --enable-auto-tool-choice --tool-call-parser {ours} vLLM refuses a request with tools (HTTP 400)"
@@ -147,11 +150,18 @@ def unknown_parsers(values: Mapping[str, str | bool], version: str) -> Iterator[
         asked = registry == "reasoning_parsers" or values.get("--enable-auto-tool-choice")  # else vLLM never looks at the tool parser
         if not asked or not name or (flag == "--reasoning-parser" and name.lower() == "none") or values.get(plugin):
             continue
-        if not knows(registry, name, version):
+        if not knows(registry, name, version) and not _soon(registry, name, version):
             known = known_names(registry, version)
             since = _registries()[registry].get(name, {}).get("since")
             fix = f"vLLM {since} brought it" if since else did_you_mean(name, known) or f"known: {', '.join(known)}"
             yield FlagFault(flag, f"{flag} {name[:60]!r} is not in the registry of vLLM {version}", fix, value=True)
+
+
+def _soon(registry: Registry, name: str, version: str) -> bool:
+    """Whether the release after this one has the name: then a patch of this one may have brought it (kimi_k2 came with 0.11.1)."""
+    since = _registries()[registry].get(name, {}).get("since")
+    order = list(VERSIONS)
+    return since is not None and 0 < order.index(since) - order.index(version) <= (2 if version == "0.14" else 1)  # 0.15 has no source distribution
 
 
 def _too_old(registry: Registry, name: str, version: str, what_then: str) -> tuple[str, str]:

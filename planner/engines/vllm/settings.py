@@ -117,6 +117,7 @@ class ServeConfig:
     attention_backend: str | None = None
     kv_cache_dtype_skip_layers: str | None = None
     num_gpu_blocks_override: int | None = None
+    mm_ipc_gpu_memory_gb: float = 0.0
     enable_prefix_caching: bool | None = None
     disable_hybrid_kv_cache_manager: bool | None = None
     mamba_cache_dtype: str | None = None

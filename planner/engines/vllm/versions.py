@@ -68,6 +68,7 @@ class Version:
     state_of_every_block: bool  # prefix caching of Mamba 2 keeps the state of every block from 0.12 on, by default until 0.27 (mamba_cache_mode all)
     tokens_by_groups: bool  # "GPU KV cache size" is blocks // groups x block size until 0.20.0, requests x max_model_len from 0.20.1 on (kv_cache_utils.py)
     blocks_override_checked: bool  # --num-gpu-blocks-override stands for the memory in the check of one request since 0.20 (kv_cache_utils.py)
+    yarn_scales_length: bool  # YaRN's factor is applied to the original length until 0.29 (config/model.py _get_and_verify_max_len)
     backend_by_environment: bool  # VLLM_ATTENTION_BACKEND until 0.15 (envs.py)
     offloads_towers: bool  # --cpu-offload-gb takes vision towers too since 0.30 (model_executor/offloader/uva.py supports_tower_offload)
     triton_mxfp4: bool  # Hopper runs MXFP4 experts by Triton's kernels since 0.12, whose wheels hold them (setup.py), by Marlin before (mxfp4.py)
@@ -107,6 +108,7 @@ def _version(minor: int) -> Version:
         state_of_every_block=12 <= minor <= 27,
         tokens_by_groups=minor <= 20,
         blocks_override_checked=minor >= 20,
+        yarn_scales_length=minor <= 29,
         backend_by_environment=minor <= 15,
         offloads_towers=minor >= OFFLOADS_TOWERS,
         triton_mxfp4=minor >= 12,

@@ -16,6 +16,7 @@ from planner.engines.vllm.command import read_settings
 from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.memory import place
 from planner.engines.vllm.rules import in_flight_tokens
+from planner.engines.vllm.served import as_served
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
 
@@ -28,6 +29,9 @@ GEMMA, QWEN, HYBRID, MAMBA, SINKS = (
     "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16",
     "openai/gpt-oss-20b",
 )
+PICTURES, EMBEDS = "Qwen/Qwen3-VL-8B-Instruct", "Qwen/Qwen3-Embedding-0.6B"
+YARN = """--hf-overrides '{"rope_parameters": {"rope_type": "yarn", "rope_theta": 1000000, "factor": 4.0, "original_max_position_embeddings": 32768}}' --max-model-len 131072"""
+LINEAR = """--hf-overrides '{"rope_parameters": {"rope_type": "linear", "rope_theta": 1000000, "factor": 2.0}}' --max-model-len 81920"""
 LATENT = "deepseek-ai/DeepSeek-V2-Lite-Chat"
 CASES = [
     *(("h100", QWEN, flags) for flags in (
@@ -53,6 +57,10 @@ CASES = [
     *(("h100", SINKS, flags) for flags in (
         "--no-async-scheduling", "--block-size 64", "--attention-backend FLASHINFER", "--attention-backend TRITON_ATTN", "--disable-hybrid-kv-cache-manager",
     )),
+    *(("h100", PICTURES, flags) for flags in ("--language-model-only", "--limit-mm-per-prompt '{\"image\": 0, \"video\": 0}'", "--limit-mm-per-prompt.video 0", "--runner pooling --convert embed")),
+    *(("h100", GEMMA, flags) for flags in ("--language-model-only", "--limit-mm-per-prompt.image 0")),
+    *(("h100", QWEN, flags) for flags in ("--runner pooling", "--convert embed", YARN, LINEAR, "--max-model-len 131072")),
+    ("h100", EMBEDS, "--runner pooling"),
     *(("h100", LATENT, flags) for flags in (
         "--block-size 64", "--block-size 8", "--attention-backend FLASHMLA", "--attention-backend TRITON_MLA", "--attention-backend FLASH_ATTN", "--attention-backend FLASHMLA --block-size 32",
     )),
@@ -63,17 +71,25 @@ def ours(gpu: str, model: str, flags: str, available: int) -> dict:
     """What we plan; what is refused says only so."""
     spec, group = config_model(model), GpuGroup(gpu=find_gpu(gpu), count=1)
     values, _, faults = parse_flags(["x", "--max-model-len", "16384", *shlex.split(flags)], "0.33")
+    spec = as_served(spec, values, "0.33")
     config, refused = read_settings(values, default_config(spec, group, values, "0.33"))
-    if faults or refused:
+    if faults or refused or config.max_model_len > spec.max_position_embeddings:
         return {"valid": False}
     try:
-        cache = place(spec, group, config).cache
+        placed = place(spec, group, config)
+        cache = placed.cache
     except PlannerError:
         return {"valid": False}
     in_flight = in_flight_tokens(config)
     needed, override = cache.blocks_per_request(config.max_model_len, in_flight), config.num_gpu_blocks_override
     blocks = available // cache.block_bytes if override is None else override
-    answer = {"valid": True, "block_bytes": cache.block_bytes, "needed_bytes": needed * cache.block_bytes, "in_flight": in_flight}
+    answer = {
+        "valid": True,
+        "weight_bytes": placed.weights[0],
+        "block_bytes": cache.block_bytes,
+        "needed_bytes": needed * cache.block_bytes,
+        "in_flight": in_flight,
+    }
     if needed > blocks - 1:
         return answer | {"blocks": None}
     return answer | {"blocks": blocks, "tokens": int(blocks / needed * config.max_model_len), "concurrency": blocks / needed}
@@ -87,7 +103,7 @@ def test_plans_with_flags_equal_vllms(row):
         return
     told = {
         key: answer.get(key)
-        for key in ("valid", "block_bytes", "needed_bytes", "in_flight", "blocks", "tokens", "concurrency")
+        for key in ("valid", "weight_bytes", "block_bytes", "needed_bytes", "in_flight", "blocks", "tokens", "concurrency")
         if key in answer or key == "blocks"
     }
     assert ours(row["gpu"], row["model"], row["flags"], row["available"]) == told

@@ -102,6 +102,24 @@ def test_each_fault_is_named_and_what_is_right_is_still_read():
     assert next(fault.fix for fault in faults if fault.flag == "-tp2") == "-tp 2"
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "first", "last"),
+    [
+        ("--block-size", "256", "0.12", "0.33"),
+        ("--block-size", "48", "0.18", "0.33"),
+        ("--mamba-ssm-cache-dtype", "bfloat16", "0.22", "0.33"),
+        ("--mamba-cache-mode", "all", "0.16", "0.31"),
+        ("--dtype", "bogus", "", ""),
+        ("--runner", "foo", "", ""),
+    ],
+)
+def test_a_value_is_taken_by_the_releases_that_have_it(flag, value, first, last):
+    order = list(VERSIONS)
+    for version in order[order.index("0.16") if flag == "--mamba-cache-mode" else 0 :]:
+        taken = bool(first) and order.index(first) <= order.index(version) <= order.index(last)
+        assert bool(parse_flags(["a/b", flag, value], version)[2]) != taken, version
+
+
 def test_a_configuration_file_is_read_and_the_command_line_beats_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "conf.yaml"

@@ -324,7 +324,7 @@ def test_check_says_what_a_command_means_for_agents(words, codes):
     ("words", "version", "message"),
     [
         ("--enable-auto-tool-choice --tool-call-parser hermez", "0.33", "did you mean hermes"),
-        ("--enable-auto-tool-choice --tool-call-parser gemma4", "0.18", "vLLM 0.19 brought it"),
+        ("--enable-auto-tool-choice --tool-call-parser gemma4", "0.17", "vLLM 0.19 brought it"),
         ("--enable-auto-tool-choice --tool-call-parser minimax", "0.33", "not in the registry"),
         ("--reasoning-parser qwen33", "0.33", "did you mean qwen3"),
         ("--tool-call-parser hermez", "0.33", ""),  # never looked at
