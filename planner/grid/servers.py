@@ -301,7 +301,7 @@ def servers(name: str, model: ModelSpec, machines: Machines, contexts: Sequence[
     )
     depth = max(len(item.stages) for item in ways)
     stages = [_stage([item.stages[min(number, len(item.stages) - 1)] for item in ways], way) for number in range(depth)]
-    needed = _needed(ways, way, lengths, rules.in_flight_tokens(config))
+    needed = _needed(ways, way, lengths, rules.in_flight_tokens(config, pooled=model.pooling))
     expected, conservative, optimistic = (ledger(model, asked.device, config, outlook, stages, needed_blocks=needed) for outlook in Outlook)
     verdict = rank_of(*(np.asarray(item.starts) for item in (conservative, expected, optimistic)))
     return Servers(

@@ -74,13 +74,7 @@ def default_config(model: ModelSpec, group: GpuGroup, values: Mapping[str, str |
         batch = max(min(batch, config.max_num_seqs * config.max_model_len), config.max_num_seqs)
     if model.is_encoder:
         batch = max(batch, config.max_model_len)
-    return replace(
-        defaults(version),
-        max_model_len=model.max_position_embeddings,
-        max_num_seqs=seqs,
-        max_num_batched_tokens=batch,
-        async_scheduling=False if model.pooling else None,
-    )
+    return replace(defaults(version), max_model_len=model.max_position_embeddings, max_num_seqs=seqs, max_num_batched_tokens=batch)
 
 
 def with_environment(config: ServeConfig, env: Mapping[str, str]) -> ServeConfig:

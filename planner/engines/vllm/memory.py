@@ -291,7 +291,7 @@ def breakdown(
     placed = placement or place(model, group, config)
     if config.data_parallel_size > 1 and not model.experts_per_token:
         config = replace(config, data_parallel_size=1)  # engines that share nothing
-    in_flight = in_flight_tokens(config)
+    in_flight = in_flight_tokens(config, pooled=model.pooling)
     needed = placed.cache.blocks_per_request(config.max_model_len, in_flight)
     found = ledger(model, device(group, config), config, outlook, stages_of(placed), needed_blocks=needed)
     return replace(found, kv_cache_tokens=logged_tokens(found, placed.cache, config), length=Length(placed.cache, model.max_position_embeddings, in_flight))

@@ -26,11 +26,14 @@ def default_batches(gpu: GpuSpec, memory_bytes: int, version: Version) -> tuple[
     return 2048, 256
 
 
-def in_flight_tokens(config: LedgerSettings[Whole]) -> Whole:
-    """Tokens scheduled but not settled: one batch a concurrent step (config/vllm.py:588-609, async scheduling), before 0.26 one batch."""
+def in_flight_tokens(config: LedgerSettings[Whole], *, pooled: bool = False) -> Whole:
+    """Tokens scheduled but not settled: one batch a concurrent step (config/vllm.py:588-609, async scheduling), before 0.26 one batch.
+
+    A pooled model is not scheduled so unless it is asked for.
+    """
     if not VERSIONS[config.vllm_version].steps_in_flight:
         return config.max_num_batched_tokens
-    steps: Whole = config.pipeline_parallel_size + int(config.async_scheduling is not False)
+    steps: Whole = config.pipeline_parallel_size + int(not pooled if config.async_scheduling is None else config.async_scheduling)
     return steps * config.max_num_batched_tokens
 
 

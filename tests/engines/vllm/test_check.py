@@ -194,7 +194,7 @@ def test_a_flag_is_judged_by_the_release_that_runs():
 
 FITS, TOO_LARGE, TOO_MUCH = f"{SERVE} --max-model-len 4096", "vllm serve Qwen/Qwen3-32B --max-model-len 8192", f"{SERVE} --gpu-memory-utilization 0.99"
 ADDS = ('--kv-transfer-config \'{"kv_connector": "x", "kv_role": "kv_both"}\'', "--enable-dbo")
-LOWERS = ("--runner pooling", "--convert embed")
+LOWERS = ("--mm-encoder-only",)
 EITHER = (
     "--hf-overrides '{\"a\": 1}'",
     "--attention-backend CUSTOM",
@@ -232,14 +232,14 @@ def test_a_flag_that_asks_for_what_is_taken_anyway_is_no_question(flag):
 
 
 def test_an_unknown_answer_has_its_exit_code_its_name_and_what_is_known(tmp_path):
-    done = run_plan("check", f"{TOO_LARGE} --runner pooling", "--gpu", "rtx4090", "--format", "json", cwd=tmp_path)
+    done = run_plan("check", f"{TOO_LARGE} --mm-encoder-only", "--gpu", "rtx4090", "--format", "json", cwd=tmp_path)
     answer = json.loads(done.stdout)
     jsonschema.validate(answer, json_schema("check"))
-    assert (done.returncode, answer["verdict"], answer["not_covered"], answer["problems"]) == (4, "unknown", ["--runner"], [])
+    assert (done.returncode, answer["verdict"], answer["not_covered"], answer["problems"]) == (4, "unknown", ["--mm-encoder-only"], [])
     assert answer["memory"]["weights_bytes"] > 60 * 2**30
-    text = run_plan("check", f"{TOO_LARGE} --runner pooling", "--gpu", "rtx4090", cwd=tmp_path).stdout
+    text = run_plan("check", f"{TOO_LARGE} --mm-encoder-only", "--gpu", "rtx4090", cwd=tmp_path).stdout
     assert "cannot be said" in text.splitlines()[0]
-    assert text.splitlines()[1].startswith("? --runner: a model without its output head is not in the ledger")
+    assert text.splitlines()[1].startswith("? --mm-encoder-only: a server without the language model is not in the ledger")
     assert text.count("not in the ledger") == 1
 
 

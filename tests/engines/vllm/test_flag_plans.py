@@ -80,7 +80,7 @@ def ours(gpu: str, model: str, flags: str, available: int) -> dict:
         cache = placed.cache
     except PlannerError:
         return {"valid": False}
-    in_flight = in_flight_tokens(config)
+    in_flight = in_flight_tokens(config, pooled=spec.pooling)
     needed, override = cache.blocks_per_request(config.max_model_len, in_flight), config.num_gpu_blocks_override
     blocks = available // cache.block_bytes if override is None else override
     answer = {
