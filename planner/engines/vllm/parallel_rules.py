@@ -97,6 +97,9 @@ def _nodes(config: ServeConfig, values: Values) -> Iterator[Problem]:
 def _experts(config: ServeConfig, model: ModelSpec) -> Iterator[Problem]:
     """Load balancing of experts."""
     copies = redundant_experts(config.eplb_config)
+    if config.enable_expert_parallel and not _most_experts(model):
+        message = "Number of experts in the model must be greater than 0 when expert parallelism is enabled."
+        yield _refused(message, "leave --enable-expert-parallel out")
     if config.enable_eplb and not config.enable_expert_parallel:
         yield _refused("enable_expert_parallel must be True to use EPLB.", "--enable-expert-parallel")
     elif config.enable_eplb and config.parallel.expert_ranks == 1:

@@ -57,6 +57,7 @@ def checked(words: str, gpu: str = "h100", count: int = 8, version: str | None =
 
 
 REFUSED = [
+    ("Qwen/Qwen3-8B -tp 2 --enable-expert-parallel", "Number of experts in the model must be greater than 0 when expert parallelism is enabled."),
     ("Qwen/Qwen3-30B-A3B -tp 4 -dp 4", "DP adjusted local rank 8 is out of bounds for 8 devices"),
     ("Qwen/Qwen3-8B -tp 16", "World size (16) is larger than the number of available GPUs (8) in this node"),
     ("Qwen/Qwen3-8B -tp 4 -dcp 2", "requires `--tensor-parallel-size` (4) to be greater than the model's total number of KV heads (8)"),
