@@ -161,26 +161,39 @@ def _awq(config: Config) -> Quantization:
 
 
 def _gptq(config: Config) -> Quantization:
-    bits, group = config.integer("bits", high=16), config.integer("group_size", low=-1)
-    if config.flag("desc_act") and group != -1:
-        raise UnsupportedModelError("GPTQ with desc_act (act-order) is not supported", "use a checkpoint quantized without desc_act")
-    if bits not in (4, 8) or not config.flag("sym", default=True):
-        raise UnsupportedModelError(
-            f"GPTQ in {bits} bits, sym {config.flag('sym', default=True)}, is not supported by vLLM", "it reads GPTQ in 4 or 8 bits with sym"
-        )
-    storage = grouped_int(bits, group, zero_points=True, encoding=Encoding.GPTQ)
-    experts = grouped_int(bits, group, zero_points=True, encoding=Encoding.GPTQ, bias=True)  # auto_gptq.py creates w13_bias and w2_bias for every model
-    rules = [rule for rule in config.section("dynamic").data if rule.startswith("-:")]
-    if any(not rule.startswith("-:") for rule in config.section("dynamic").data):
-        raise UnsupportedModelError("GPTQ with per-module `dynamic` bit widths is not supported")
+    base, overrides = _gptq_setting(config, config), config.section("dynamic").data
+
+    def setting(name: str) -> tuple[int, int] | None:
+        """Bits and group of a module; None where it is left out. The first pattern that begins one of its names decides (gptq_utils.py)."""
+        for pattern, own in overrides.items():
+            if any(re.match(pattern[2:] if pattern[:2] in ("-:", "+:") else pattern, spelled) for spelled in spellings(name)):
+                return None if pattern.startswith("-:") else _gptq_setting(Config(own if isinstance(own, dict) else {}, config.path), config)
+        return base
 
     def lookup(names: Sequence[str], target: Target) -> Storage:
         if target is Target.HEAD and not config.flag("lm_head", default=False):
             return BF16
-        skipped = bool(rules) and listed(names, lambda s: any(re.match(rule[2:], s) for rule in rules))
-        return BF16 if skipped else experts if target is Target.EXPERTS else storage
+        settings = {setting(name) for name in names}
+        if len(settings) > 1:
+            raise UnsupportedModelError(f"{', '.join(names)} are quantized differently; vLLM needs all parts of a fused layer alike")
+        if (own := settings.pop()) is None:
+            return BF16
+        # auto_gptq.py creates w13_bias and w2_bias for every model
+        return grouped_int(*own, zero_points=True, encoding=Encoding.GPTQ, bias=target is Target.EXPERTS)
 
-    return Quantization("auto_gptq", lookup, storage)
+    return Quantization("auto_gptq", lookup, grouped_int(*base, zero_points=True, encoding=Encoding.GPTQ))
+
+
+def _gptq_setting(config: Config, default: Config) -> tuple[int, int]:
+    """Bits and group size, of a module's own section or else of the checkpoint. Raises UnsupportedModelError for what vLLM has no kernel for."""
+    bits = config.integer("bits", high=16) if config.has("bits") else default.integer("bits", high=16)
+    group = config.integer("group_size", low=-1) if config.has("group_size") else default.integer("group_size", low=-1)
+    ordered, sym = config.flag("desc_act", default=default.flag("desc_act", default=False)), config.flag("sym", default=default.flag("sym", default=True))
+    if ordered and group != -1:
+        raise UnsupportedModelError("GPTQ with desc_act (act-order) is not supported", "use a checkpoint quantized without desc_act")
+    if bits not in (4, 8) or not sym:
+        raise UnsupportedModelError(f"GPTQ in {bits} bits, sym {sym}, is not supported by vLLM", "it reads GPTQ in 4 or 8 bits with sym")
+    return bits, group
 
 
 def _auto_round(config: Config) -> Quantization:

@@ -87,3 +87,17 @@ def test_quark_gives_layers_schemes_of_their_own():
     assert method.storage(["layers.0.mlp.up_proj"], LINEAR) == MXFP4_LINEAR
     with pytest.raises(UnsupportedModelError, match="Quark weights of int4 per_group are not supported"):
         read(**QUARK, global_quant_config=scheme("int4", "per_group", group_size=128), exclude=[])
+
+
+def test_gptq_gives_modules_bits_of_their_own():
+    """gptq_utils.py get_dynamic_override: the first pattern that matches decides."""
+    dynamic = {"-:.*o_proj": {}, "+:.*layers.1.*up": {"bits": 8, "group_size": 64}, ".*layers.1.mlp": {"bits": 8}}
+    method = read(quant_method="gptq", bits=4, group_size=128, desc_act=False, sym=True, dynamic=dynamic)
+    assert method.storage(["layers.0.mlp.down_proj"], LINEAR).name == "int4-g128"
+    assert method.storage(["layers.1.mlp.down_proj"], LINEAR).name == "int8-g128"
+    assert method.storage(["layers.1.mlp.up_proj"], LINEAR).name == "int8-g64"
+    assert method.storage(["layers.1.self_attn.o_proj"], LINEAR) is BF16
+    with pytest.raises(UnsupportedModelError, match="quantized differently"):
+        method.storage(["layers.1.mlp.gate_proj", "layers.1.mlp.up_proj"], LINEAR)
+    with pytest.raises(UnsupportedModelError, match="GPTQ in 2 bits"):
+        read(quant_method="gptq", bits=4, group_size=128, desc_act=False, dynamic={".*": {"bits": 2}}).storage(["x"], LINEAR)
