@@ -42,6 +42,8 @@ class FlagEntry(TypedDict, total=False):
     also: list[str]
     off: list[str]
     since: str
+    earlier: list[tuple[str, FlagEntry]]
+    """What was otherwise before a release, the oldest first; what is null there it had not."""
     optional: bool
     choices: list[str]
     append: bool

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from planner.engines.vllm.arguments import HELP, MAX_WORDS, Parser, Taken, build, model_first, rewritten, with_config
 from planner.engines.vllm.flag_rules import FlagFault, refused_together
@@ -59,29 +59,11 @@ def known_flags() -> Mapping[str, str]:
     return {name: flag for flag, entry in flag_table()["flags"].items() for name in (flag, *entry.get("also", ()))}
 
 
-# Choices are known of the newest release; these have not changed since the oldest.
-_SAME_CHOICES = ("--dtype", "--uvicorn-log-level", "--runner", "--scheduling-policy")
-_BLOCKS = ["1", "8", "16", "32", "64", "128"]
-_MAMBA_DTYPES = (("0.14", ["auto", "float32"]), ("0.22", ["auto", "float32", "float16"]))
-# Those of older releases, each until the release that no longer has them (config/cache.py).
-_EARLIER_CHOICES: dict[str, tuple[tuple[str, list[str]], ...]] = {
-    "--block-size": (("0.12", _BLOCKS), ("0.18", [*_BLOCKS, "256"])),
-    "--mamba-cache-dtype": _MAMBA_DTYPES,
-    "--mamba-ssm-cache-dtype": _MAMBA_DTYPES,
-    "--mamba-cache-mode": (("0.32", ["all", "align", "none"]),),
-}
-
-
-def _as_of(flag: str, entry: FlagEntry, version: str) -> FlagEntry:
-    """What a flag took in an older release."""
+def _as_of(entry: FlagEntry, number: int) -> FlagEntry:
+    """What a flag took in the release of that number among those known."""
     order = list(VERSIONS)
-    earlier = next((choices for until, choices in _EARLIER_CHOICES.get(flag, ()) if order.index(version) < order.index(until)), None)
-    kept = entry.copy()
-    if earlier is not None:
-        kept["choices"] = earlier
-    elif flag not in _SAME_CHOICES and flag not in _EARLIER_CHOICES:
-        kept.pop("choices", None)
-    return kept
+    otherwise = next((keys for until, keys in entry.get("earlier", ()) if number < order.index(until)), FlagEntry())
+    return cast("FlagEntry", {key: value for key, value in {**entry, **otherwise}.items() if value is not None})
 
 
 @cache
@@ -89,9 +71,7 @@ def _parser(version: str) -> Parser:
     """The parser of a release: the newest one's flags that it had, and those that are gone since."""
     order = list(VERSIONS)
     newest, number = version == order[-1], order.index(version)
-    had = {flag: entry for flag, entry in flag_table()["flags"].items() if number >= order.index(entry.get("since", order[0]))}
-    if not newest:
-        had = {flag: _as_of(flag, entry, version) for flag, entry in had.items()}
+    had = {flag: _as_of(entry, number) for flag, entry in flag_table()["flags"].items() if number >= order.index(entry.get("since", order[0]))}
     gone = [flag for flag, last in flag_table()["last_known_in"].items() if number <= order.index(last)]
     return build(had, gone, newest=newest)
 

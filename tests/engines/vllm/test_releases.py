@@ -4,6 +4,7 @@ import pytest
 from conftest import config_model
 
 from planner.catalogue.load import find_gpu, find_model
+from planner.engines.vllm.flags import spellings
 from planner.engines.vllm.layouts import cache_layout, needs_nvcc
 from planner.engines.vllm.plan import Request
 from planner.engines.vllm.rules import check_model, quantization_problem
@@ -124,3 +125,17 @@ def test_experts_whose_slice_cuts_fp8_blocks_by_release_and_gpu(release, gpu_nam
 )
 def test_which_quantization_a_command_may_name(asked, actual, refused):
     assert bool(quantization_problem(asked, actual)) is refused
+
+
+@pytest.mark.parametrize(
+    ("flag", "since", "until"), [("--no-enable-prefix-caching", 11, 33), ("--disable-prefix-caching", 33, 33), ("--enable-cascade-attn", 33, 33)]
+)
+def test_a_spelling_is_taken_by_the_releases_whose_parser_takes_it(flag, since, until):
+    """Each release's own parser said so (benchmarks/flags.py): before 0.33 a switch was turned off by --no-… only."""
+    for minor in range(11, 34):
+        assert (flag in spellings(f"0.{minor}")) == (since <= minor <= until), minor
+
+
+def test_choices_are_those_of_the_release():
+    for version, taken in (("0.11", False), ("0.33", True)):
+        assert ("float16" in spellings(version)["--mamba-ssm-cache-dtype"]["choices"]) == taken

@@ -4,6 +4,7 @@ Only facts that vLLM asks for while it builds its configuration are simulated: c
 operators answer "supported" when asked and fail when called.
 """
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import os
@@ -20,7 +21,7 @@ COMPILED = (
     "vllm.vllm_flash_attn._vllm_fa2_C",
     "vllm.vllm_flash_attn._vllm_fa3_C",
 )
-ABSENT = ("gguf",)  # what older releases import and the newest does not
+ABSENT = ("gguf", "gguf.constants", "gguf.quants")  # what older releases import and the newest does not
 OPERATORS = ("_C", "_moe_C", "_C_cache_ops", "_C_cuda_utils", "_C_custom_ar", "_qutlass_C")
 
 
@@ -61,7 +62,7 @@ def stand_in(module, kind=types.ModuleType):
     """A module of this name."""
     stub = kind(module)
     stub.__spec__ = importlib.machinery.ModuleSpec(module, None)
-    stub.__file__ = "<simulated>"
+    stub.__file__, stub.__path__ = "<simulated>", []
     return stub
 
 
@@ -71,8 +72,8 @@ def install(name, capability, memory_bytes, count):
     for module in COMPILED:
         sys.modules.setdefault(module, stand_in(module))
     for module in ABSENT:
-        if importlib.util.find_spec(module) is None:
-            sys.modules[module] = stand_in(module, StandIn)
+        if module.partition(".")[0] in sys.modules or importlib.util.find_spec(module) is None:
+            sys.modules.setdefault(module, stand_in(module, StandIn))
     import torch
     import vllm.platforms as platforms
     from vllm.platforms.cuda import CudaPlatformBase
@@ -95,10 +96,12 @@ def install(name, capability, memory_bytes, count):
     methods = {method: classmethod(lambda cls, *a, _answer=answer, **k: _answer) for method, answer in answers.items()}
     platforms._current_platform = type("SimulatedCuda", (CudaPlatformBase,), methods)()
     _simulate_torch(torch, name, capability, memory_bytes, count)
-    import vllm.config.vllm
     from vllm.triton_utils import triton
 
-    vllm.config.vllm.HAS_TRITON = True  # every GPU has it: without it another model runner would be chosen, which builds towers on every stage
+    with contextlib.suppress(ModuleNotFoundError):  # older releases have one runner
+        importlib.import_module(
+            "vllm.config.vllm"
+        ).HAS_TRITON = True  # every GPU has it: without it another model runner would be chosen, which builds towers on every stage
     triton.Config = TritonConfig  # what stands in for Triton forgets what it was given, and some kernels ask
 
 
