@@ -45,7 +45,6 @@ ENVIRONMENT = {
     "VLLM_MXFP8_EMULATION_DEQUANT_AT_LOAD": Variable("weights unpacked while loading", "lowers", ON),
     "VLLM_MXFP4_USE_MARLIN": Variable("experts as another kernel stores them", "either", ("", "None")),
     "VLLM_USE_FLASHINFER_MOE_MXFP4_BF16": Variable("experts as another kernel stores them", "either"),
-    "VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8": Variable("experts as another kernel stores them", "either"),
     "VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8_CUTLASS": Variable("experts as another kernel stores them", "either"),
     "VLLM_MAX_TOKENS_PER_EXPERT_FP4_MOE": Variable("the experts' workspace", "either", ("163840",)),
     "VLLM_MOE_DP_CHUNK_SIZE": Variable("the experts' workspace", "either", ("256",)),

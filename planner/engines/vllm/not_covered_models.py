@@ -124,7 +124,6 @@ ONLY: dict[str, Concerns] = {
     "VLLM_MXFP4_EMULATION_DEQUANT_AT_LOAD": _is_mxfp4,
     "VLLM_MXFP4_USE_MARLIN": _is_mxfp4,
     "VLLM_USE_FLASHINFER_MOE_MXFP4_BF16": _is_mxfp4,
-    "VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8": _is_mxfp4,
     "VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8_CUTLASS": _is_mxfp4,
     "VLLM_TEST_FORCE_FP8_MARLIN": _is_quantized,
     "VLLM_DISABLED_KERNELS": _is_quantized,
