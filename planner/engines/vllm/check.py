@@ -238,6 +238,8 @@ def _supported(request: Request, config: ServeConfig) -> str:
     for changed, words in (
         (replace(config, kv_cache_dtype="auto"), "--kv-cache-dtype auto"),
         (replace(config, dtype="auto", kv_cache_dtype="auto"), "--dtype auto"),
+        (replace(config, max_lora_rank=lora.next_rank(config.max_lora_rank)), f"--max-lora-rank {lora.next_rank(config.max_lora_rank)}"),
+        (replace(config, enable_lora=False), "leave --enable-lora out"),
     ):
         try:
             place(request.model, request.group, changed)

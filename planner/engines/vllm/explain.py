@@ -87,7 +87,12 @@ def _differences(observed: Observed, checked: Checked) -> list[Difference]:
     total = observed.total_bytes or ledger.total_bytes
     other_batch = "another batch, sequence limit or image size than the command says, or this GPU's kernels"
     pairs: list[tuple[str, int, int | None, str]] = [
-        ("weights", first.weights_bytes + first.buffers_bytes, observed.weights_bytes, "another checkpoint, a drafter, or a part that is not loaded"),
+        (
+            "weights",
+            first.weights_bytes + first.lora_bytes + first.drafter_bytes + first.buffers_bytes,
+            observed.weights_bytes,
+            "another checkpoint, a drafter, or a part that is not loaded",
+        ),
         ("activation", first.activation_bytes, observed.activation_bytes, other_batch),
         ("non_torch", first.non_torch_bytes, observed.non_torch_bytes, "communication buffers and kernel workspaces of this machine"),
         ("cuda_graph", first.cuda_graph_bytes, observed.cuda_graph_bytes, "how much graphs take varies by GPU"),

@@ -7,6 +7,7 @@ Lines are read one at a time and nothing is kept but what was found, so a log of
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -138,7 +139,7 @@ def _complete(found: Observed) -> None:
         found.suits = lambda gpu: default_batches(gpu, total, release)[0] == batch
 
 
-_MODALITIES = ("language_model_only", "speculative_config", "limit_mm_per_prompt")  # no settings of the ledger's, but it hears of them
+_MODALITIES = ("language_model_only", "limit_mm_per_prompt")  # no settings of the ledger's, but it hears of them
 SETTINGS: Mapping[str, str] = MappingProxyType({setting.name: setting.flag for setting in COMMAND} | {name: flag_of(name) for name in _MODALITIES})
 
 
@@ -152,6 +153,6 @@ def command_words(found: Observed) -> list[str]:
         value = found.flags.get(name)
         if value in (None, False, "False", "None"):
             continue
-        words += [flag] if value is True or value == "True" else [flag, str(value)]
+        words += [flag] if value is True or value == "True" else [flag, json.dumps(value) if isinstance(value, dict) else str(value)]
     batch = found.max_num_batched_tokens
     return [*words, "--max-num-batched-tokens", str(batch)] if batch and "max_num_batched_tokens" not in found.flags else words

@@ -34,6 +34,11 @@ _SEQUENCE_BYTES = 24  # of a sequence: three 64-bit ones
 _EXTRA_VOCABULARY = 256  # tokens that an adapter may add, until 0.11 (--lora-extra-vocab-size)
 
 
+def next_rank(rank: int) -> int:
+    """The least rank that vLLM takes and that holds adapters of this one, or the largest."""
+    return next((taken for taken in RANKS[1:] if taken >= rank), RANKS[-1])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lora:
     """How adapters are held: slots and their rank, in which width, how divided, on which modules."""

@@ -11,6 +11,7 @@ from planner.catalogue import load
 from planner.engines.catalogue import Source
 from planner.engines.vllm import speculation
 from planner.engines.vllm.drafter import drafting
+from planner.engines.vllm.log import command_words, read_log
 from planner.engines.vllm.memory import breakdown, place
 from planner.engines.vllm.rules import capture_sizes
 from planner.engines.vllm.settings import ServeConfig
@@ -246,3 +247,10 @@ def test_predicting_layers_that_a_checkpoint_leaves_unquantized_are_found_by_the
     target = Source("x", "x", build_model(Config(data, "x"), "x"), config=data)
     model = drafting(target, read('{"method": "mtp", "num_speculative_tokens": 3}'), Shelf()).model
     assert created(model, 1) == 849_398_784 + 8  # as in 16 bits, with two scales of its cache
+
+
+def test_a_logs_drafter_is_read():
+    line = "non-default args: {'model_tag': 'Qwen/Qwen3.5-27B', 'speculative_config': {'method': 'mtp', 'num_speculative_tokens': 3}, 'enable_lora': True}"
+    words = command_words(read_log([line]))
+    assert words[words.index("--speculative-config") + 1] == '{"method": "mtp", "num_speculative_tokens": 3}'
+    assert "--enable-lora" in words
