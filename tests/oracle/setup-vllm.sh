@@ -10,10 +10,10 @@ python3 -m venv --clear "$venv"
 pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
 "${pip[@]}" 'torch==2.13.0'
 "${pip[@]}" -r "$here/requirements.txt" 'torch==2.13.0'
-"${pip[@]}" --no-deps "vllm==$version" xgrammar==0.2.8 apache-tvm-ffi outlines_core==0.2.14 lm-format-enforcer==0.11.3
+"${pip[@]}" --no-deps "vllm==$version" timm==1.0.31 xgrammar==0.2.8 apache-tvm-ffi outlines_core==0.2.14 lm-format-enforcer==0.11.3
 # Vision models import torchvision to name its functions, and its published build does not load beside a CPU torch.
 site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
-for module in '' transforms transforms/v2 io ops transforms/functional transforms/v2/functional tv_tensors; do
+for module in '' transforms transforms/v2 io ops transforms/functional transforms/v2/functional tv_tensors ops/misc datasets utils models models/feature_extraction; do
   mkdir -p "$site/torchvision/$module"
   cp "$here/torchvision_stand_in.py" "$site/torchvision/$module/__init__.py"
 done
