@@ -119,7 +119,7 @@ def flags(asked: Release) -> Iterator[str]:
     for flag in sorted(ours.keys() - theirs.keys()):
         yield f"- `{flag}` is known here and its parser refuses it: `since` or `last_known_in` of flags.json"
     for flag in sorted(theirs.keys() & ours.keys()):
-        mine, its = ours[flag].get("choices") if version == DEFAULT_VERSION else None, theirs[flag].get("choices")
+        mine, its = ours[flag].get("choices"), theirs[flag].get("choices")
         if mine and its and set(mine) != set(its):
             yield f"- `{flag}`: new choices {sorted(set(its) - set(mine))}, gone {sorted(set(mine) - set(its))}"
 

@@ -77,9 +77,10 @@ def _parser(version: str) -> Parser:
 
 
 def spellings(version: str) -> dict[str, FlagEntry]:
-    """Every spelling that the parser of a release takes, with what is known of its flag; nothing is of one that is gone since."""
-    table = flag_table()["flags"]
-    return {name: table.get(action.dest, FlagEntry()) for name, action in _parser(version).spellings.items() if action.dest != HELP}
+    """Every spelling that the parser of a release takes, with what its flag takes there; nothing is known of one that is gone since."""
+    number, table = list(VERSIONS).index(version), flag_table()["flags"]
+    taken = {name: action.dest for name, action in _parser(version).spellings.items() if action.dest != HELP}
+    return {name: _as_of(table.get(flag, FlagEntry()), number) for name, flag in taken.items()}
 
 
 def parse_flags(

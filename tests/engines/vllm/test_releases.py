@@ -137,5 +137,5 @@ def test_a_spelling_is_taken_by_the_releases_whose_parser_takes_it(flag, since, 
 
 
 def test_choices_are_those_of_the_release():
-    for version, taken in (("0.11", False), ("0.33", True)):
+    for version, taken in (("0.11", False), ("0.13", True), ("0.33", True)):
         assert ("float16" in spellings(version)["--mamba-ssm-cache-dtype"]["choices"]) == taken
