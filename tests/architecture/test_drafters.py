@@ -43,6 +43,26 @@ def test_predicting_layers_share_words_and_head_with_their_target(target, keys, 
     assert weights(model, tp) > loaded
 
 
+@pytest.mark.parametrize(
+    ("target", "keys", "whole"),
+    [
+        ("Qwen/Qwen3.5-0.8B", {}, (549_465_088, 274_738_176)),
+        ("Qwen/Qwen3.5-35B-A3B", {}, (3_723_518_976, 1_862_296_576)),
+        ("Qwen/Qwen3-Next-80B-A3B-Instruct", {}, (4_545_602_560, 2_273_862_656)),
+        ("XiaomiMiMo/MiMo-7B-Base", {"num_nextn_predict_layers": 1}, (2_906_705_920, 1_486_927_872)),
+        ("XiaomiMiMo/MiMo-V2-Flash", {}, (2_896_272_008, 1_481_710_920)),
+        ("baidu/ERNIE-4.5-21B-A3B-PT", {"num_nextn_predict_layers": 1}, (775_966_720, 401_100_800)),
+        ("meituan-longcat/LongCat-Flash-Chat", {}, (4_006_412_288, 2_091_712_512)),
+        ("LGAI-EXAONE/K-EXAONE-236B-A23B", {}, (4_831_900_160, 2_415_981_056)),
+        ("deepseek-ai/DeepSeek-V3.2", {"num_hidden_layers": 4}, (15_439_567_072, 7_839_658_464)),
+        ("deepseek-ai/DeepSeek-V3", {"num_hidden_layers": 4}, (15_424_227_552, 7_824_318_944)),
+    ],
+)
+def test_predicting_layers_are_as_vllm_creates_them(target, keys, whole):
+    model = build_model(draft_config(config(target, **keys)), target)
+    assert tuple(weights(model, tp) for tp in (1, 2)) == whole
+
+
 def test_a_target_that_brings_no_predicting_layers():
     assert draft_config(config("Qwen/Qwen3-8B")) is None
 

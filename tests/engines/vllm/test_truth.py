@@ -1,7 +1,7 @@
 """Equality with vLLM 0.33 itself: rank weights, KV blocks, tokens, concurrency, needed bytes, longest context.
 
 Fixtures: vllm_0.33_weights.jsonl and vllm_0.33_plans.jsonl (vLLM's model classes and KV planner), vllm_0.33_oracle.jsonl and
-vllm_0.33_encoders.jsonl (the same, asked here for many more configurations on ten simulated GPUs; tests/oracle/README.md says how), vllm_0.33_judged.jsonl
+vllm_0.33_encoders.jsonl, vllm_0.33_specs.jsonl (the same, asked here for many more configurations on ten simulated GPUs; tests/oracle/README.md says how), vllm_0.33_judged.jsonl
 (written by `python -m benchmarks.judge_rows`).
 """
 
@@ -27,7 +27,7 @@ from planner.units import GIB
 
 WEIGHTS = json_lines("vllm_0.33_weights.jsonl") + json_lines("vllm_0.33_encoders.jsonl")
 PLANS = json_lines("vllm_0.33_plans.jsonl")
-ORACLE = json_lines("vllm_0.33_oracle.jsonl") + json_lines("vllm_0.33_judged.jsonl")
+ORACLE = json_lines("vllm_0.33_oracle.jsonl") + json_lines("vllm_0.33_judged.jsonl") + json_lines("vllm_0.33_specs.jsonl")
 OUTLOOKS = (Outlook.OPTIMISTIC, Outlook.EXPECTED, Outlook.CONSERVATIVE)
 
 
@@ -72,9 +72,11 @@ def test_every_frozen_answer(model):
         assert weights[row.get("stage", 0)] == row["weight_bytes"], where
         if "stage" in row:
             continue
-        blocks = row["available_bytes"] // plan.block_bytes
         needed = plan.blocks_per_request(row["max_model_len"], row["in_flight"])
         assert (plan.block_bytes, needed * plan.block_bytes) == (row["block_bytes"], row["needed_bytes"]), where
+        if "available_bytes" not in row:
+            continue
+        blocks = row["available_bytes"] // plan.block_bytes
         if "blocks" in row:
             answer = (blocks, int(blocks / needed * row["max_model_len"]), blocks / needed)
             assert answer == (row["blocks"], row["tokens"], row["concurrency"]), where
