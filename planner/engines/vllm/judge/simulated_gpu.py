@@ -155,3 +155,44 @@ def _forgive_fakes(torch):
         return decorate if function is None else decorate(function)
 
     torch.library.register_fake = register_fake
+
+
+class Anything:
+    """Any name of Triton's language: a decorator, a type, a function."""
+
+    def __init__(self, *arguments, **keywords):
+        pass
+
+    def __call__(self, *arguments, **keywords):
+        return arguments[0] if arguments and callable(arguments[0]) else Anything()
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Anything()
+
+
+def _simulate_triton():
+    """Without Triton vLLM's placeholders lack what kernels of Mamba and the delta rule ask for while they are imported; classes are looked at in
+    this process, as a child of it would know nothing of the simulated GPU."""
+    import vllm.model_executor.models.registry as registry
+    import vllm.triton_utils as placeholder
+
+    registry._run_in_subprocess = lambda function: function()
+    if placeholder.HAS_TRITON:
+        return
+
+    class Configuration:
+        def __init__(self, kwargs=None, num_warps=4, num_stages=2, **keywords):
+            self.kwargs, self.num_warps, self.num_stages = kwargs or {}, num_warps, num_stages
+
+    placeholder.triton.Config = Configuration
+    for kind in {type(placeholder.triton), type(placeholder.tl)}:
+        if not hasattr(kind, "__getattr__"):
+            kind.__getattr__ = Anything.__getattr__
+
+
+def _answer_without_numbers(torch):
+    """Tensors of the meta device have no numbers; where a class lists some (ALiBi's slopes) they are zeros."""
+    listed = torch.Tensor.tolist
+    torch.Tensor.tolist = lambda self: listed(torch.zeros(self.shape, dtype=self.dtype, device="cpu")) if self.is_meta else listed(self)
