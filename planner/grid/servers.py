@@ -19,7 +19,7 @@ from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.device import Device, device
 from planner.engines.vllm.kvcache import CachePlan, block_bytes, cache_groups, cache_specs
 from planner.engines.vllm.ledger import MemoryBreakdown
-from planner.engines.vllm.loaded import Loading, loaded, loading
+from planner.engines.vllm.loaded import Loading, felt_by, loaded, loading
 from planner.engines.vllm.lora import Lora
 from planner.engines.vllm.memory import Stage, ledger
 from planner.engines.vllm.search import FEWEST_SEQS, NARROW_CACHE
@@ -202,7 +202,7 @@ def _kinds(model: ModelSpec, machines: Machines) -> dict[_Kind, list[int]]:
     kinds: dict[_Kind, list[int]] = {}
     for gpu, indices in machines.kinds:
         parallel = rules.with_kernels(Parallel(), gpu) if rounded else Parallel()
-        kernels = loading(gpu, DEFAULT_VERSION) if model.quantization else Loading()
+        kernels = felt_by(model, loading(gpu, DEFAULT_VERSION))
         for number, dtype in enumerate(dtypes):
             try:
                 rules.check_model(model, gpu, DEFAULT_VERSION)
@@ -245,13 +245,14 @@ def _ways(model: ModelSpec, machines: Machines) -> list[_Way]:
 
 def _held(model: ModelSpec, kind: _Kind, tp: int, known: dict[tuple[Parallel, Loading, int, int], Parts | None]) -> tuple[Parts, CachePlan] | None:
     """What a rank holds of the model and how its cache is laid out; None where it cannot be divided so."""
-    key = (kind.parallel, kind.kernels, kind.dtype_bits, tp)
+    parallel = replace(kind.parallel, tensor_parallel_size=tp)
+    created, key = (kind.parallel, Loading(), kind.dtype_bits, tp), (kind.parallel, kind.kernels, kind.dtype_bits, tp)
     try:
+        if created not in known:  # what cannot be divided is refused when it is created
+            known[created] = None
+            known[created] = part_bytes(model, parallel, kind.dtype_bits)
         if key not in known:
-            known[key] = None
-            parallel = replace(kind.parallel, tensor_parallel_size=tp)
-            created, held = part_bytes(model, parallel, kind.dtype_bits), loaded(model, kind.kernels)
-            known[key] = created if held is model else part_bytes(held, parallel, kind.dtype_bits)
+            known[key] = part_bytes(loaded(model, kind.kernels), parallel, kind.dtype_bits) if known[created] else None
         parts = known[key]
         return (parts, CachePlan(cache_groups(cache_specs(model, tp, kind.layout), kind.layout))) if parts else None
     except PlannerError:

@@ -59,6 +59,26 @@ def loading(gpu: GpuSpec, version: str) -> Loading:
     )
 
 
+def felt_by(model: ModelSpec, kernels: Loading) -> Loading:
+    """Of what the kernels change, what this model has: GPUs that differ in nothing else treat it alike."""
+    if model.quantization is None:
+        return Loading()
+    modules = (module for part in (*(group.modules for group in model.layers), model.first, model.last, model.every) for module in part)
+    has = {module.storage.encoding for module in modules if isinstance(module, Linear | Experts)}
+    fp8, mxfp4 = Encoding.FP8 in has, Encoding.MXFP4 in has
+    return Loading(
+        marlin_fp8=kernels.marlin_fp8 and fp8,
+        block_scales_by_row=kernels.block_scales_by_row and fp8,
+        zeros_dropped=kernels.zeros_dropped and Encoding.GPTQ in has,
+        awq_zeros_widened=kernels.awq_zeros_widened and Encoding.AWQ in has,
+        zeros_widened=kernels.zeros_widened and Encoding.PACKED in has,
+        nvfp4_tiles=kernels.nvfp4_tiles and Encoding.NVFP4 in has,
+        mxfp4_scales=kernels.mxfp4_scales if mxfp4 else (),
+        wide_bias=kernels.wide_bias and mxfp4,
+        absorbs=kernels.absorbs,
+    )
+
+
 def loaded(model: ModelSpec, kernels: Loading) -> ModelSpec:
     """The model as it lies there; itself where it is not quantized."""
     if model.quantization is None:
