@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING
 
 from planner.engines.beside import CLOSE, changed
@@ -57,7 +58,8 @@ def _predict(observed: Observed, words: Sequence[str], gpu: GpuSpec | None, coun
         raise PlannerError(f"{gpu.title}: vLLM needs an NVIDIA or AMD GPU", "name the GPU of the machine that wrote the log")
     version = nearest_version(observed.version or "").name
     values, _, _ = parse_flags(words, version)
-    used = _whole(values.get("--tensor-parallel-size")) * _whole(values.get("--pipeline-parallel-size"))
+    sizes = ("--tensor-parallel-size", "--pipeline-parallel-size", "--prefill-context-parallel-size", "--data-parallel-size")
+    used = prod(_whole(values.get(flag)) for flag in sizes)
     total, free = observed.total_bytes or gpu.cuda_total_bytes, observed.free_at_start_bytes
     group = GpuGroup(gpu=replace(gpu, cuda_total_bytes=total, free_at_start_bytes=free), count=count or max(1, used), host=Host.SERVER)
     try:
