@@ -106,7 +106,7 @@ def check(
     problems += [Problem(code="bad-value", message=message, fix=f"correct {flag}") for flag, message in refused.items()]
     problems += _value_problems(config, values, model, group, env or {})
     request = Request(model=model, group=group)
-    missing = (*unknown, *not_covered(values, model, config, env=env))
+    missing = (*unknown, *not_covered(values, model, config, env=env, usual=_usual(model, group, config)))
 
     def answer(plan: Plan | None, *more: Problem) -> Checked:
         used = plan.config if plan else config
@@ -138,6 +138,15 @@ def check(
     if missing and not fixes:
         fix = f"make it start without {', '.join(one.flag for one in missing)} first"
     return answer(replace(plan, alternatives=fixes), Problem(code=plan.rejection.code, message=plan.rejection.reason, fix=fix))
+
+
+def _usual(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> tuple[str, int]:
+    """The backend and block size that vLLM chooses by itself; nothing where it refuses."""
+    try:
+        layout = layouts.cache_layout(model, group.gpu, config.kv_cache_dtype, version=config.vllm_version)
+    except UnsupportedError:
+        return "", 0
+    return layout.backend, layout.block_size
 
 
 def _explained(choice: Choice, values: Mapping[str, str | bool]) -> Choice:

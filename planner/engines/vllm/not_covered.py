@@ -20,6 +20,7 @@ from planner.engines.vllm.not_covered_options import uncovered_options
 from planner.engines.vllm.rules import is_quantized_while_loading
 from planner.engines.vllm.served import only_lengths
 from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.versions import VERSIONS
 from planner.facts.model import ModelSpec
 from planner.facts.not_covered import Effect, NotCovered
 
@@ -101,6 +102,7 @@ _AS_USUAL: dict[str, tuple[str, ...]] = {
     "--lora-extra-vocab-size": ("256",),
     "--mm-processor-device": ("cpu",),
     "--all2all-backend": ("allgather_reducescatter", "naive", "pplx"),
+    "--mamba-cache-mode": ("align", "none"),  # prefix caching decides between these
     "--model-impl": ("vllm",),
     "--performance-mode": ("balanced",),
     "--pt-load-map-location": ("cpu",),
@@ -148,8 +150,9 @@ def not_covered(
     config: ServeConfig,
     *,
     env: Mapping[str, str] | None = None,
+    usual: tuple[str, int] = ("", 0),
 ) -> Iterator[NotCovered]:
-    """What of a command the ledger does not hold; a flag that asks for what is taken anyway is none."""
+    """What of a command the ledger does not hold; a flag that asks for what is taken anyway (`usual`: backend and block size) is none."""
     for flag, value in _said(values):
         if (flag in READ and flag not in PARTLY) or flag in _moves_nothing():
             continue
@@ -167,7 +170,7 @@ def not_covered(
     yield from _of_adapters(model, config)
     if "--hf-overrides" in values and not only_lengths(values):
         yield NotCovered(flag="--hf-overrides", what="changes to the model's configuration", effect="either")
-    yield from uncovered_options(model, config)
+    yield from uncovered_options(model, config, *usual)
     yield from _of_the_environment(env or {}, model, config)
 
 
@@ -202,5 +205,7 @@ def _said(values: Mapping[str, str | bool]) -> Iterator[tuple[str, str | bool | 
 def _of_the_environment(env: Mapping[str, str], model: ModelSpec, config: ServeConfig) -> Iterator[NotCovered]:
     for name, value in env.items():
         row = ENVIRONMENT.get(name)
-        if row is not None and value.strip() not in row.usual and (name not in ONLY or ONLY[name](model, config)):
+        if row is None or VERSIONS[config.vllm_version].minor > VERSIONS[row.last].minor:
+            continue
+        if value.strip() not in row.usual and (name not in ONLY or ONLY[name](model, config)):
             yield NotCovered(flag=f"{name}={value[:40]}", what=row.what, effect=row.effect)

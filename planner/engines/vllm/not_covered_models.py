@@ -27,6 +27,11 @@ def _is_quantized(model: ModelSpec, config: ServeConfig) -> bool:
     return (config.quantization or model.quantization) is not None
 
 
+def _is_packed(model: ModelSpec, config: ServeConfig) -> bool:
+    """Whether weights are in a form that kernels pad or repack; 16 bits and FP8 have the same shapes for all."""
+    return (config.quantization or model.quantization) not in (None, "fp8")
+
+
 def _has_windows(model: ModelSpec, _config: ServeConfig) -> bool:
     return any(isinstance(cache, SlidingWindow | ChunkedLocal) for cache in model.caches)
 
@@ -90,8 +95,8 @@ ONLY: dict[str, Concerns] = {
     "--mamba-cache-mode": _has_state,
     "--mamba-block-size": _has_state,
     "--use-replayssm": _has_state,
-    "--moe-backend": _has_experts,
-    "--linear-backend": _is_quantized,
+    "--moe-backend": lambda model, config: _has_experts(model, config) and _is_packed(model, config),
+    "--linear-backend": _is_packed,
     "--kernel-config.linear_backend_per_quant": _is_quantized,
     "--all2all-backend": _spreads_experts,
     "--enable-return-routed-experts": _has_experts,

@@ -16,12 +16,12 @@ from planner.facts.not_covered import NotCovered
 _MAMBA_2 = ("Bamba", "FalconH1", "GraniteMoeHybrid", "NemotronH", "Zamba2", "Plamo2", "Mamba2")  # SupportsMambaPrefixCaching until 0.31
 
 
-def uncovered_options(model: ModelSpec, config: ServeConfig) -> Iterator[NotCovered]:
-    """Which of the settings of the cache's layout the ledger does not hold for this model and release."""
+def uncovered_options(model: ModelSpec, config: ServeConfig, backend: str = "", block_size: int = 0) -> Iterator[NotCovered]:
+    """Which of the settings of the cache's layout the ledger does not hold for this model and release; `backend` and `block_size` are vLLM's own choice."""
     release = VERSIONS[config.vllm_version]
-    if config.attention_backend and not (known(config.attention_backend) and chooses_backend(model)):
+    if config.attention_backend and config.attention_backend.upper() != backend and not (known(config.attention_backend) and chooses_backend(model)):
         yield NotCovered(flag="--attention-backend", what="pages of another attention backend", effect="either")
-    if config.block_size and not chooses_backend(model):
+    if config.block_size and config.block_size != block_size and not chooses_backend(model):
         yield NotCovered(flag="--block-size", what="blocks of another size", effect="either")
     if config.kv_cache_dtype_skip_layers and not _skips_plainly(model, config):
         yield NotCovered(flag="--kv-cache-dtype-skip-layers", what="layers with a 16-bit cache", effect="adds")

@@ -84,9 +84,11 @@ def test_what_moves_nothing_is_not():
 def test_keys_of_an_object_count_for_themselves():
     assert named({"--compilation-config": '{"pass_config": {"x": true}, "cudagraph_mode": "PIECEWISE"}'}) == []
     assert named({"--compilation-config": '{"new_key": 1}'}) == ["--compilation-config.new_key"]
-    assert named({"--kernel-config": '{"moe_backend": "marlin"}'}, model="qwen3-30b-a3b") == ["--moe-backend"]
+    assert named({"--kernel-config": '{"moe_backend": "marlin"}'}, model="gpt-oss-20b") == ["--moe-backend"]
+    assert named({"--kernel-config": '{"moe_backend": "triton"}'}, model="qwen3-30b-a3b") == []
 
 
 def test_a_variable_that_moves_memory_is_named_and_its_usual_value_is_not():
     assert named({}, {"VLLM_MLA_DISABLE": "1", "VLLM_LOGGING_LEVEL": "DEBUG", "VLLM_OF_SOMEBODY": "1"}, "deepseek-r1") == ["VLLM_MLA_DISABLE=1"]
+    assert named({}, {"VLLM_MXFP4_USE_MARLIN": "1"}, "gpt-oss-20b") == []  # no release since 0.24 reads it
     assert named({}, {"VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS": "1"}) == []
