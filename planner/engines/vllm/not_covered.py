@@ -86,6 +86,7 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--use-fp64-gumbel": ("random numbers of 64 bits", "adds"),
     "--watermark-config": ("the sampler's watermark", "adds"),
     "--override-attention-dtype": ("attention in another width", "either"),
+    "--use-gpu-for-pooling-score": ("texts that are compared on the GPU", "adds"),
     "--worker-cls": ("another worker", "either"),
     "--additional-config": ("what a plugin makes of it", "either"),
 }
