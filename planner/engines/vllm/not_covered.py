@@ -155,7 +155,7 @@ def not_covered(
 ) -> Iterator[NotCovered]:
     """What of a command the ledger does not hold; a flag that asks for what is taken anyway (`usual`: backend and block size) is none."""
     for flag, value in _said(values):
-        if (flag in READ and flag not in PARTLY) or flag in _moves_nothing():
+        if (flag in READ and flag not in PARTLY) or flag in _moves_nothing() or flag.startswith("--no-"):  # of one that is gone, switched off
             continue
         on = flag in ON_BY_DEFAULT
         if (value in (True, "true", "True", None) if on else value in _OFF) or value in _AS_USUAL.get(flag, ()):

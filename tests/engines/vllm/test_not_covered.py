@@ -18,7 +18,8 @@ def every_flag() -> set[str]:
     """The flags of every release, of objects whose keys count the keys too."""
     table = flag_table()
     keys = {f"{flag}.{key}" for flag in NESTED for key in table["flags"][flag]["fields"]}
-    return {*table["flags"], *table["last_known_in"], *keys} - set(NESTED) - set(ALIASES)
+    gone = {flag for flag in table["last_known_in"] if not flag.startswith("--no-")}
+    return {*table["flags"], *gone, *keys} - set(NESTED) - set(ALIASES)
 
 
 def classes() -> dict[str, list[str]]:
