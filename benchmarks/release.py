@@ -3,7 +3,7 @@
 The release's own code answers: its parser, its defaults, its registry of model classes, its model classes and KV planner. It runs in the judge's
 environment of the newest release that is known here (`python -m tests.judges`) with the release's source distribution before it; `--install` sets up
 an environment of the release itself, where its code needs what the newest's lacks. Compared are what planner/ holds of that release and the rows that
-are frozen in tests/data; `--all` asks for every one of the 2,000, which takes an hour.
+are frozen in tests/data, one a model; `--all` asks for every one, which takes an hour.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class Release:
     name: str
     python: Path
     sources: Path | None
+    every_row: bool = False
 
     def run(self, script: Path, arguments: Sequence[str] = (), questions: Sequence[Row] = ()) -> list[Row]:
         """The JSON lines that a script of the judge's prints. Raises RuntimeError with its last words where it fails."""
@@ -96,16 +97,16 @@ def sources(name: str) -> Path:
     return folder
 
 
-def release(name: str, *, install: bool) -> Release:
+def release(name: str, *, install: bool, every_row: bool = False) -> Release:
     """A release, ready to be asked."""
     newest = CACHE / f"vllm-{DEFAULT_VERSION}"
     if install:
         own = CACHE / f"vllm-{name}"
         subprocess.run(["bash", ORACLE / "setup-vllm.sh", own, f"{name}.0"], check=True)
-        return Release(name, own / "bin" / "python", None)
+        return Release(name, own / "bin" / "python", None, every_row)
     if not (newest / "ready").exists():
         sys.exit("the judge is not here: `python -m tests.judges` sets it up")
-    return Release(name, newest / "bin" / "python", None if name == DEFAULT_VERSION else sources(name))
+    return Release(name, newest / "bin" / "python", None if name == DEFAULT_VERSION else sources(name), every_row)
 
 
 def flags(asked: Release) -> Iterator[str]:
@@ -177,15 +178,16 @@ def report(asked: Release, parts: Sequence[str]) -> Iterator[str]:
 
 
 def main(words: Sequence[str]) -> None:
-    """Write the report of one release, or of several its flags and defaults (`--flags 0.20 0.21 …`)."""
+    """Write the report of each release; with `--flags` of its flags and defaults only."""
     names = [word for word in words if not word.startswith("-")]
     if not names:
         sys.exit(str(__doc__))
     parts = ("Flags", "Defaults") if "--flags" in words else tuple(PARTS)
     for name in names:
-        page = Path("docs") / "releases" / f"{name}.md" if len(names) > 1 or parts != tuple(PARTS) else Path(f"release-{name}.md")
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text("\n".join(report(release(name, install="--install" in words), parts)) + "\n")
+        page = Path(f"release-{name}.md")
+        with page.open("w") as stream:
+            for line in report(release(name, install="--install" in words, every_row="--all" in words), parts):
+                print(line, file=stream, flush=True)
         print(page)
 
 

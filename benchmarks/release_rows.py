@@ -34,9 +34,13 @@ def commands(asked: Release) -> Iterator[str]:
         yield f"- `{' '.join(row['words'])}`: {answer.get('error', 'is taken')}"
 
 
-def questions(name: str) -> Iterator[tuple[str, int, Row, Row]]:
-    """GPU, number of GPUs, question and frozen answer of each row of a file."""
+def questions(name: str, *, every_row: bool) -> Iterator[tuple[str, int, Row, Row]]:
+    """GPU, number of GPUs, question and frozen answer of each row of a file, or of each model's first."""
+    asked: set[str] = set()
     for row in frozen(name):
+        if not every_row and row["model"] in asked:
+            continue
+        asked.add(row["model"])
         stem = DATA / "configs" / row["model"].replace("/", "--")
         quantization = stem.with_name(f"{stem.name}.hf_quant.json")
         tp, pp = row.get("tp", 1), row.get("pp", 1)
@@ -57,7 +61,7 @@ def rows(asked: Release) -> Iterator[str]:
     """Weights, blocks and plans that differ from those that are frozen, and what this release cannot build."""
     for name in ("judged", "weights", "encoders"):
         groups: dict[tuple[str, int], list[tuple[Row, Row]]] = defaultdict(list)
-        for gpu, count, question, row in questions(name):
+        for gpu, count, question, row in questions(name, every_row=asked.every_row):
             groups[gpu, count].append((question, row))
         equal, apart, refused = 0, [], Counter()
         for (gpu, count), pairs in groups.items():
