@@ -12,6 +12,7 @@ import re
 import subprocess
 import tarfile
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -39,13 +40,18 @@ def newest() -> Names:
     return {registry: set(names) for registry, names in json.loads(line).items()}
 
 
+def newest_patch(version: str, links: Mapping[str, str]) -> str | None:
+    """The source distribution of a minor release's newest patch: 0.11.2 knows parsers that 0.11.0 did not. None where there is none."""
+    return max((name for name in links if re.fullmatch(rf"vllm-{re.escape(version)}\.\d+\.tar\.gz", name)), default=None)
+
+
 def named_in_source(version: str, links: dict[str, str]) -> Names:
     """The names that a release's source registers; none for a release without a source distribution."""
     found: Names = {registry: set() for registry in SOURCES}
-    link = links.get(f"vllm-{version}.0.tar.gz")
+    link = newest_patch(version, links)
     if link is None:
         return found
-    with urllib.request.urlopen(urljoin(INDEX, link)) as answer, tarfile.open(fileobj=answer, mode="r|gz") as archive:
+    with urllib.request.urlopen(urljoin(INDEX, links[link])) as answer, tarfile.open(fileobj=answer, mode="r|gz") as archive:
         for member in archive:
             for registry, path in SOURCES.items():
                 if path.search(member.name) and (stream := archive.extractfile(member)):

@@ -23,6 +23,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from benchmarks import release_rows
+from benchmarks.parsers import newest_patch
 from planner.architecture.families import FAMILIES
 from planner.catalogue.load import find_gpu
 from planner.engines.vllm.flags import spellings
@@ -78,16 +79,16 @@ class Release:
 
 
 def sources(name: str) -> Path:
-    """The Python files of a release, from its source distribution."""
+    """The Python files of a minor release, from the source distribution of its newest patch."""
     folder = CACHE / "vllm-sources" / name
     if not folder.exists():
         with urllib.request.urlopen(INDEX) as page:
             links = {file: link for link, file in re.findall(r'href="([^"]+)"[^>]*>([^<]+)<', page.read().decode())}
-        whole = [file for file in links if re.fullmatch(rf"vllm-{re.escape(name)}(\.\d+)?\.tar\.gz", file)]
-        if not whole:
+        newest = newest_patch(name, links)
+        if newest is None:
             sys.exit(f"{INDEX} has no source distribution of vLLM {name}")
         kept = folder.with_name(f".{name}")
-        with urllib.request.urlopen(urljoin(INDEX, links[min(whole)])) as answer, tarfile.open(fileobj=answer, mode="r|gz") as archive:
+        with urllib.request.urlopen(urljoin(INDEX, links[newest])) as answer, tarfile.open(fileobj=answer, mode="r|gz") as archive:
             for member in archive:
                 _, _, inside = member.name.partition("/")
                 if inside.startswith("vllm/") and member.isfile() and inside.endswith((".py", ".json")):

@@ -105,7 +105,7 @@ def test_each_fault_is_named_and_what_is_right_is_still_read():
 @pytest.mark.parametrize(
     ("flag", "value", "first", "last"),
     [
-        ("--block-size", "256", "0.12", "0.33"),
+        ("--block-size", "256", "0.11", "0.33"),
         ("--block-size", "48", "0.18", "0.33"),
         ("--mamba-ssm-cache-dtype", "bfloat16", "0.22", "0.33"),
         ("--mamba-cache-mode", "all", "0.16", "0.31"),
