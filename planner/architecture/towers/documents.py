@@ -80,13 +80,20 @@ def line_ends(*names: str) -> Callable[[Scope, Dims], list[Module]]:
 
 
 def deepseek_vl2(scope: Scope, top: Config, dims: Dims) -> Tower:
-    """DeepSeek-VL2: timm's SigLIP So400m of 384 pixels, whatever the config says, whole on every rank; its pooling head is not kept."""
+    """DeepSeek-VL2: timm's SigLIP So400m of 384 pixels, whatever the config says, whole on every rank; its pooling head is built, used or not."""
     block, patches = Block(hidden=1152, width=4304, heads=16, loose=True), 27**2
     modules = [
         *convolution("vision.patch_embed.proj", block.hidden, 3, 14, 14),
         plain("vision.pos_embed", patches, block.hidden),
         *encoder(scope, "vision.blocks", 27, block),
         *norm("vision.norm", block.hidden, bias=True),
+        plain("vision.attn_pool.latent", block.hidden),
+        loose("vision.attn_pool.q", block.hidden, block.hidden),
+        loose("vision.attn_pool.kv", block.hidden, 2 * block.hidden),
+        loose("vision.attn_pool.proj", block.hidden, block.hidden),
+        *norm("vision.attn_pool.norm", block.hidden, bias=True),
+        loose("vision.attn_pool.mlp.fc1", block.hidden, block.width),
+        loose("vision.attn_pool.mlp.fc2", block.width, block.hidden),
         *_projector(top, dims),
     ]
     return Tower(tuple(modules), batch(block, patches=10 * patches, tokens=10 * patches // 4))
