@@ -11,7 +11,7 @@ from planner.architecture.families.experts import FAMILIES as EXPERTS
 from planner.architecture.families.hybrid import FAMILIES as HYBRID
 from planner.architecture.families.hybrid import QWEN35
 from planner.architecture.families.images import by_type
-from planner.architecture.family import Family
+from planner.architecture.family import ALL_ENDS, Family
 from planner.architecture.towers import chat, eva_molmo, llava, nemotron, ovis_phi_keye, step_ernie, vision
 from planner.architecture.towers.tower import together
 
@@ -43,6 +43,7 @@ FAMILIES: Mapping[str, Family] = {
         layers=text.llama(bias=False, output_bias=False),
         tower=eva_molmo.molmo,
         more={"embedding": eva_molmo.molmo_words},
+        whole_stages=ALL_ENDS,
         adapted=eva_molmo.molmo_sizes,
         name="molmo",
     ),

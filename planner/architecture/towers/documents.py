@@ -15,7 +15,7 @@ from planner.architecture.text import Dims
 from planner.architecture.towers.encoder import Block, batch, convolution, encoder, loose, siglip, square_patches
 from planner.architecture.towers.tower import Tower
 from planner.errors import UnsupportedModelError
-from planner.facts.modules import Module, Role
+from planner.facts.modules import Module, Role, Split
 
 
 def paddleocr(scope: Scope, top: Config, dims: Dims) -> Tower:
@@ -80,8 +80,8 @@ def line_ends(*names: str) -> Callable[[Scope, Dims], list[Module]]:
 
 
 def deepseek_vl2(scope: Scope, top: Config, dims: Dims) -> Tower:
-    """DeepSeek-VL2: timm's SigLIP So400m of 384 pixels, whatever the config says, whole on every rank; its pooling head is built, used or not."""
-    block, patches = Block(hidden=1152, width=4304, heads=16, loose=True), 27**2
+    """DeepSeek-VL2: timm's SigLIP So400m of 384 pixels, whatever the config says; its MLPs are split, its pooling head is built, used or not."""
+    block, patches = Block(hidden=1152, width=4304, heads=16, split=Split.WHOLE, mlp_split=Split.TP), 27**2
     modules = [
         *convolution("vision.patch_embed.proj", block.hidden, 3, 14, 14),
         plain("vision.pos_embed", patches, block.hidden),
@@ -92,8 +92,7 @@ def deepseek_vl2(scope: Scope, top: Config, dims: Dims) -> Tower:
         loose("vision.attn_pool.kv", block.hidden, 2 * block.hidden),
         loose("vision.attn_pool.proj", block.hidden, block.hidden),
         *norm("vision.attn_pool.norm", block.hidden, bias=True),
-        loose("vision.attn_pool.mlp.fc1", block.hidden, block.width),
-        loose("vision.attn_pool.mlp.fc2", block.width, block.hidden),
+        *scope.plain_mlp("vision.attn_pool.mlp.fc1", "vision.attn_pool.mlp.fc2", block.hidden, block.width, bias=True),
         *_projector(top, dims),
     ]
     return Tower(tuple(modules), batch(block, patches=10 * patches, tokens=10 * patches // 4))
