@@ -14,8 +14,8 @@ from planner.architecture.family import Family
 NAMES = {
     "drafters": """
         DeepSeekMTPModel DeepseekV32MTPModel NemotronHMTPModel Glm4MoeMTPModel Glm4MoeLiteMTPModel MiMoMTPModel ErnieMTPModel LongCatFlashMTPModel
-        HYV3MTPModel MiMoV2MTPModel MiMoV2OmniMTPModel ExaoneMoeMTP Step3p5MTP Qwen3NextMTP Qwen3_5MTP Qwen3_5MoeMTP EagleLlamaForCausalLM
-        EagleMistralForCausalLM EagleLlama4ForCausalLM EagleCohereForCausalLM EagleMiniCPMForCausalLM EagleDeepSeekMTPModel
+        OpenPanguMTPModel HYV3MTPModel MiMoV2MTPModel MiMoV2OmniMTPModel ExaoneMoeMTP Step3p5MTP Qwen3NextMTP Qwen3_5MTP Qwen3_5MoeMTP
+        EagleLlamaForCausalLM EagleMistralForCausalLM EagleLlama4ForCausalLM EagleCohereForCausalLM EagleMiniCPMForCausalLM EagleDeepSeekMTPModel
         Eagle3DeepseekV2ForCausalLM Eagle3DeepseekV3ForCausalLM DFlashDraftModel MuseGlimmerAssistantModel DFlashMuseGlimmerAssistantModel
         Eagle3LlamaForCausalLM LlamaForCausalLMEagle3 Eagle3MiniMaxM2ForCausalLM Eagle3Qwen2_5vlForCausalLM Eagle3Qwen3vlForCausalLM PEagleDraftModel
         PeagleLlamaForCausalLM Eagle3Qwen3ForCausalLM PeagleQwen3ForCausalLM
@@ -57,10 +57,10 @@ NAMES = {
     "chat": """
         InternVLChatModel InternS1ForConditionalGeneration H2OVLChatModel SkyworkR1VChatModel NVLM_D Eagle2_5_VLForConditionalGeneration
         BeeForConditionalGeneration RForConditionalGeneration MiniCPMV MiniCPMO Phi3VForCausalLM KeyeForConditionalGeneration
-        KeyeVL1_5ForConditionalGeneration Ovis Ovis2_5 Ovis2_6ForCausalLM Ovis2_6_MoeForCausalLM GLM4VForCausalLM MolmoForCausalLM
-        Phi4MMForCausalLM MiniCPMV4_6ForConditionalGeneration MiniCPMV4_7ForConditionalGeneration Molmo2ForConditionalGeneration
-        Step3VLForConditionalGeneration StepVLForConditionalGeneration Step3p7ForConditionalGeneration Ernie4_5_VLMoeForConditionalGeneration
-        NemotronH_Nano_VL_V2 NemotronH_Nano_Omni_Reasoning_V3 NemotronH_Super_Omni_Reasoning_V3 NemotronH_Omni_Reasoning_V3 LlamaNemotronVLModel
+        KeyeVL1_5ForConditionalGeneration Ovis Ovis2_5 Ovis2_6ForCausalLM Ovis2_6_MoeForCausalLM GLM4VForCausalLM MolmoForCausalLM Phi4MMForCausalLM
+        MiniCPMV4_6ForConditionalGeneration MiniCPMV4_7ForConditionalGeneration Molmo2ForConditionalGeneration Step3VLForConditionalGeneration
+        StepVLForConditionalGeneration Step3p7ForConditionalGeneration Ernie4_5_VLMoeForConditionalGeneration NemotronH_Nano_VL_V2
+        NemotronH_Nano_Omni_Reasoning_V3 NemotronH_Super_Omni_Reasoning_V3 NemotronH_Omni_Reasoning_V3 LlamaNemotronVLModel
         OpenCUAForConditionalGeneration HCXVisionV2ForCausalLM PixtralForConditionalGeneration
     """,
     "gemma": """

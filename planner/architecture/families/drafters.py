@@ -9,7 +9,7 @@ from planner.architecture import drafters, eagle, experts, hybrid, latent, moe, 
 from planner.architecture.families.dense import COHERE, LLAMA, MINICPM, QWEN2, QWEN3
 from planner.architecture.families.experts import EXAONE_MOE, HUNYUAN_V3, LLAMA4
 from planner.architecture.families.hybrid import QWEN35, QWEN_NEXT
-from planner.architecture.families.latent import DEEPSEEK, LONGCAT_KEYS
+from planner.architecture.families.latent import DEEPSEEK, LONGCAT_KEYS, PANGU_ULTRA
 from planner.architecture.family import Family
 from planner.facts.storage import FP32
 
@@ -103,6 +103,7 @@ FAMILIES: Mapping[str, Family] = {
         renamed=LONGCAT_KEYS,
         name="longcat",
     ),
+    "OpenPanguMTPModel": _layered(PANGU_ULTRA.layers, drafters.DEEPSEEK, "pangu", like=replace(LLAMA, rope=rope.latent_rope)),
     "HYV3MTPModel": _layered(HUNYUAN_V3.layers, drafters.HUNYUAN, "hunyuan"),
     "MiMoV2MTPModel": MIMO_V2,
     "MiMoV2OmniMTPModel": MIMO_V2,

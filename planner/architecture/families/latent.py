@@ -11,6 +11,7 @@ from planner.facts.storage import FP32
 DEEPSEEK = Family(layers=latent.deepseek(), rope=rope.latent_rope, name="deepseek")
 LONGCAT_KEYS = {"num_layers": "num_hidden_layers", "ffn_hidden_size": "intermediate_size", "expert_ffn_hidden_size": "moe_intermediate_size"}
 _PANGU_NORMS = ("pre_mlp_layernorm", "post_mlp_layernorm")
+PANGU_ULTRA = Family(layers=latent.deepseek(more_norms=_PANGU_NORMS, correction_key="router_enable_expert_bias"), rope=rope.latent_rope, name="pangu")
 
 FAMILIES: Mapping[str, Family] = {
     "DeepseekV2ForCausalLM": DEEPSEEK,
@@ -36,9 +37,7 @@ FAMILIES: Mapping[str, Family] = {
     "AXK1ForCausalLM": Family(
         layers=latent.deepseek(more_norms=("post_mlp_layernorm",)), rope=rope.latent_rope, defaults={"topk_method": "noaux_tc"}, name="skt"
     ),
-    "PanguUltraMoEForCausalLM": Family(
-        layers=latent.deepseek(more_norms=_PANGU_NORMS, correction_key="router_enable_expert_bias"), rope=rope.latent_rope, name="pangu"
-    ),
+    "PanguUltraMoEForCausalLM": PANGU_ULTRA,
     "SarvamMLAForCausalLM": Family(
         layers=latent.deepseek(experts_key="num_experts", shared_key="num_shared_experts", correction_key="moe_router_enable_expert_bias"),
         rope=rope.latent_rope,
