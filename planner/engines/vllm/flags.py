@@ -66,12 +66,22 @@ def _as_of(entry: FlagEntry, number: int) -> FlagEntry:
     return cast("FlagEntry", {key: value for key, value in {**entry, **otherwise}.items() if value is not None})
 
 
+def _unregistered(flag: str, entry: FlagEntry) -> FlagEntry:
+    """A flag whose names are those of a registry: parsers.py judges them, which knows that a patch release may have brought one."""
+    if flag not in ("--reasoning-parser", "--tool-call-parser"):
+        return entry
+    earlier = [(until, cast("FlagEntry", {key: value for key, value in keys.items() if key != "choices"})) for until, keys in entry.get("earlier", ())]
+    return cast("FlagEntry", {**{key: value for key, value in entry.items() if key != "choices"}, "earlier": earlier})
+
+
 @cache
 def _parser(version: str) -> Parser:
     """The parser of a release: the newest one's flags that it had, and those that are gone since."""
     order = list(VERSIONS)
     newest, number = version == order[-1], order.index(version)
-    had = {flag: _as_of(entry, number) for flag, entry in flag_table()["flags"].items() if number >= order.index(entry.get("since", order[0]))}
+    had = {
+        flag: _as_of(_unregistered(flag, entry), number) for flag, entry in flag_table()["flags"].items() if number >= order.index(entry.get("since", order[0]))
+    }
     gone = [flag for flag, last in flag_table()["last_known_in"].items() if number <= order.index(last)]
     return build(had, gone, newest=newest)
 

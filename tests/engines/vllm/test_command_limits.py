@@ -94,7 +94,7 @@ def test_a_value_that_vllm_refuses_is_named_with_one_that_it_takes(values, env, 
     ("values", "env"),
     [
         ({"--max-model-len": "40960"}, {}),
-        ({"--max-model-len": "65536", "--hf-overrides": "{}"}, {}),
+        ({"--max-model-len": "65536", "--hf-overrides": '{"max_position_embeddings": 65536}'}, {}),
         ({"--max-model-len": "65536"}, {"VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}),
         ({"--max-num-seqs": "64", "--max-num-batched-tokens": "64"}, {}),
         ({"--max-num-seqs": "100000"}, {}),  # the batch follows where it is not given
@@ -207,12 +207,12 @@ def test_a_value_out_of_its_bounds_is_told_and_the_rest_is_judged():
 
 
 def test_what_may_lower_the_need_makes_a_refusal_unknown():
-    answer = asked(TOO_LONG | {"--convert": "embed"}, card="rtx4090")
+    answer = asked(TOO_LONG | {"--mm-encoder-only": True}, card="rtx4090")
     assert (answer.verdict, answer.problems) == ("unknown", ())
     first, *rest = answer.plan.warnings
     assert first.code == "kv-cache-too-small"
     assert first.message.startswith(f"as far as the ledger goes: {TOO_LONG_WHY}")
-    not_held = "--convert: a model without its output head is not in the ledger; the server takes less than is shown"
+    not_held = "--mm-encoder-only: a server without the language model is not in the ledger; the server takes less than is shown"
     assert [warning.message for warning in rest if warning.code == "not-covered"] == [not_held]
 
 
