@@ -126,21 +126,21 @@ def left_of(row: Reported) -> Left | None:
 def margins(rows: list[Left], guess: float) -> list[float]:
     """Expected, conservative and optimistic margin of a class, in GiB.
 
-    Reports are too mixed to move the middle. The ends hold nine in ten of what the causes' own range missed, and more: a guess where few starts tell,
-    which ten of them bring down to what two starts of one machine differ by.
+    Reports are too mixed to move the middle. The ends hold nine in ten of what the causes' own range missed, and more: a guess where few kinds of GPU
+    tell, which five of them bring down to what two starts of one machine differ by.
     """
-    wary = max(NOISE, guess * (1 - len(rows) / 10))
+    wary = max(NOISE, guess * (1 - len({row.gpu for row in rows}) / 5))
     most = max(0.0, float(np.quantile([row.conservative for row in rows], 0.9))) if rows else 0.0
     least = min(0.0, float(np.quantile([row.optimistic for row in rows], 0.1))) if rows else 0.0
     return [0.0, round(most + wary, 2), round(least - wary, 2)]
 
 
 NOISE = 0.25
-# Plain starts on a GB10 took 5.8 to 9 GiB of activation and outside torch where the causes give 1.2 to 1.7: page cache and compilers are counted where
-# memory is one; on two nodes graphs took 5.1 GiB where they give 1.2 (public reports of 2026, NVIDIA's forum and vLLM's issues).
-UNIFIED = {"single_gib": [5.0, 8.0, 0.0], "several_gib": [5.0, 12.0, 0.0]}
+# Starts on a GB10 took 5.8 to 9 GiB of activation and outside torch where the causes give 2 to 5: page cache and compilers are counted where memory is
+# one; on two nodes graphs took 5.1 GiB where they give 1.2 (public reports of 2026, NVIDIA's forum and vLLM's issues).
+UNIFIED = {"single_gib": [3.0, 7.0, 0.0], "several_gib": [3.0, 11.0, 0.0]}
 # What is added to a class's ends where no start tells, in GiB; less where some do.
-GUESSES = {"data_centre": 1.5, "workstation": 0.75, "consumer": 0.5, "small": 0.5, "unified": 4.0, "amd": 2.0}
+GUESSES = {"data_centre": 2.5, "workstation": 0.75, "consumer": 0.5, "small": 0.5, "unified": 4.0, "amd": 2.0}
 
 
 def classes() -> dict[str, Any]:

@@ -21,7 +21,7 @@ def default_batches(gpu: GpuSpec, memory_bytes: int, version: Version) -> tuple[
     """max_num_batched_tokens and max_num_seqs of the API server by GPU (engine/arg_utils.py:2940 get_batch_defaults)."""
     if memory_bytes >= 160 * GIB and version.large_batches:
         return 16_384, 1024
-    if memory_bytes >= 70 * GIB and "a100" not in gpu.name and gpu.name != "gb10":
+    if memory_bytes >= 70 * GIB and "a100" not in gpu.name and not (version.small_gb10 and gpu.capability == 121):
         return 8192, 1024
     return 2048, 256
 

@@ -45,6 +45,7 @@ class Version:
     minor: int
     graphs_reserved: bool  # CUDA graphs lie inside the budget since 0.20 (envs.py VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS)
     large_batches: bool  # a third tier of default batches, from 160 GiB on, since 0.28 (engine/arg_utils.py get_batch_defaults)
+    small_gb10: bool  # compute capability 12.1 gets the small default batches whatever its memory, since 0.33 (engine/arg_utils.py get_batch_defaults)
     steps_in_flight: bool  # windows keep the tokens of every concurrent step, not of one, since 0.26 (config/vllm.py max_in_flight_tokens)
     null_block_reserved: bool  # admission leaves one block out since 0.29 (v1/core/kv_cache_utils.py)
     coarse_graphs: bool  # above 256 every 16th batch size is captured since 0.12, every 8th before (config/vllm.py)
@@ -85,6 +86,7 @@ def _version(minor: int) -> Version:
         minor=minor,
         graphs_reserved=minor >= 20,
         large_batches=minor >= 28,
+        small_gb10=minor >= 33,
         steps_in_flight=minor >= 26,
         null_block_reserved=minor >= 29,
         coarse_graphs=minor >= 12,
