@@ -11,11 +11,15 @@ Effect = Literal["adds", "lowers", "either"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotCovered:
-    """A flag, what of it is not in the ledger, and whether that takes more memory than is shown, less, or may do either."""
+    """A flag, what of it is not in the ledger, and whether that takes more memory than is shown, less, or may do either.
+
+    `most_bytes`: by how much at most on one GPU, where something bounds it.
+    """
 
     flag: str
     what: str
     effect: Effect
+    most_bytes: int | None = None
 
     @property
     def message(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from planner.engines.alternatives import NO_MARKET, Market
-from planner.engines.vllm import layouts, lora, rules
+from planner.engines.vllm import bounds, layouts, lora, rules
 from planner.engines.vllm.changes import changes, published, request_with
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.command import read_settings
@@ -47,6 +47,8 @@ class Checked:
     plan: Plan | None
     problems: tuple[Problem, ...]
     not_covered: tuple[NotCovered, ...] = ()
+    starts_anyway: bool = False
+    """Whether it starts with all that the parts outside the ledger may take at most."""
 
     @property
     def verdict(self) -> Verdict:
@@ -59,6 +61,8 @@ class Checked:
             return self.plan.verdict
         if self.problems:
             return Verdict.DOES_NOT_START
+        if self.starts_anyway:
+            return Verdict.TIGHT
         if self.plan is None or limit or any(one.effect != "lowers" for one in self.not_covered):
             return Verdict.UNKNOWN
         return self.plan.verdict
@@ -128,9 +132,10 @@ def check(
         problems.append(problem)
     plan = _plan(request, choice, repo, argv, values)
     plan = replace(plan, warnings=(*plan.warnings, *host_warning(need, group.ram_bytes), *(Warn(code="not-covered", message=one.message) for one in missing)))
+    missing = tuple(bounds.bounded(part, choice.expected, group) for part in missing)
     if plan.rejection is None:
-        return answer(plan)
-    if plan.rejection.code != "free-memory" and any(one.effect != "adds" for one in missing):
+        return replace(answer(plan), starts_anyway=bool(missing) and bounds.starts_anyway(request, config, missing))
+    if plan.rejection.code != "free-memory" and any(one.effect != "adds" for one in missing) and not bounds.fails_anyway(request, config, missing):
         reason = Warn(code=plan.rejection.code, message=f"as far as the ledger goes: {plan.rejection.reason}")
         return answer(replace(plan, warnings=(reason, *plan.warnings)))
     fixes = () if missing and plan.rejection.code != "free-memory" else tuple(changes(request, choice))[:3]

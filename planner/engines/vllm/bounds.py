@@ -1,0 +1,72 @@
+"""What parts outside the ledger may take or spare at most: where the answer is the same at both ends it is one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from planner.engines.vllm.changes import request_with
+from planner.engines.vllm.choice import Request
+from planner.engines.vllm.ledger import MemoryBreakdown
+from planner.engines.vllm.search import evaluate
+from planner.engines.vllm.settings import ServeConfig
+from planner.facts.hardware import GpuGroup, GpuSpec
+from planner.facts.not_covered import NotCovered
+from planner.units import GIB
+
+# Kernels store the same bits and differ in scales, padding and copies of them: gpt-oss-120b lies in 60.8 GiB as created, in 64.4 by Triton's
+# kernels and in 66.0 by Marlin's. A tenth of the weights holds all that were seen.
+KERNELS = ("--moe-backend", "--linear-backend")
+KERNELS_SHARE = 0.1
+# Buffers of vLLM's own all-reduce and of symmetric memory: outside torch eight H100 took 2.1 GiB, cards without them 0.7.
+ALL_REDUCE = ("--disable-custom-all-reduce",)
+ALL_REDUCE_BYTES = int(2.5 * GIB)
+
+
+def bounded(part: NotCovered, ledger: MemoryBreakdown, group: GpuGroup) -> NotCovered:
+    """A part with what it may take or spare at most, where something bounds it."""
+    if part.flag in KERNELS:
+        return replace(part, most_bytes=int(KERNELS_SHARE * ledger.weights_bytes))
+    if part.flag in ALL_REDUCE and group.gpu.vendor == "nvidia":
+        return replace(part, most_bytes=ALL_REDUCE_BYTES)
+    return part
+
+
+def starts_anyway(request: Request, config: ServeConfig, parts: Sequence[NotCovered]) -> bool:
+    """Whether a server is expected to start with all that parts may take; false where one is not bounded."""
+    most = _most(parts)
+    return most is not None and bool(evaluate(request_with(_with_room(request, config, -most), config), config).expected.starts)
+
+
+def fails_anyway(request: Request, config: ServeConfig, parts: Sequence[NotCovered]) -> bool:
+    """Whether not even all that parts may spare lets a server start; false where one is not bounded."""
+    most = _most(parts)
+    return most is not None and not evaluate(request_with(_with_room(request, config, most), config), config).optimistic.starts
+
+
+def _most(parts: Sequence[NotCovered]) -> int | None:
+    """The sum of what parts may take or spare."""
+    sizes = [part.most_bytes for part in parts]
+    return None if None in sizes else sum(size or 0 for size in sizes)
+
+
+def _with_room(request: Request, config: ServeConfig, more_bytes: int) -> Request:
+    """The question on GPUs whose budget is larger by so many bytes."""
+    more, gpu = int(more_bytes / config.gpu_memory_utilization), request.group.gpu
+    return replace(request, group=replace(request.group, gpu=_larger(gpu, more)))
+
+
+def _larger(gpu: GpuSpec, more: int) -> GpuSpec:
+    def shifted(size: int | None) -> int | None:
+        return None if size is None else size + more
+
+    return replace(
+        gpu,
+        memory_bytes=gpu.memory_bytes + more,
+        cuda_total_bytes=gpu.cuda_total_bytes + more,
+        wsl2_total_bytes=shifted(gpu.wsl2_total_bytes),
+        free_at_start_bytes=shifted(gpu.free_at_start_bytes),
+        usually_free_bytes=shifted(gpu.usually_free_bytes),
+        most_free_bytes=shifted(gpu.most_free_bytes),
+        wsl2_free_at_start_bytes=shifted(gpu.wsl2_free_at_start_bytes),
+    )
