@@ -7,6 +7,8 @@ State shapes: vllm/model_executor/layers/mamba/mamba_utils.py (MambaStateShapeCa
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from planner.architecture.blocks import Scope, correction_bias, gate, norm
 from planner.architecture.config import Config
 from planner.architecture.moe import qwen_moe_mlp
@@ -43,12 +45,14 @@ def qwen35(config: Config, dims: Dims) -> LayerBuilder:
     return _delta_hybrid(config, dims, interleaved=False)
 
 
-def _delta_hybrid(config: Config, dims: Dims, *, interleaved: bool) -> LayerBuilder:
+DeltaNet = Callable[[Scope], list[Module]]
+
+
+def gated_delta_net(config: Config, dims: Dims, *, interleaved: bool) -> tuple[DeltaNet, RecurrentState]:
+    """What builds one gated delta net, and its state; `interleaved`: the checkpoint has q, k, v, z and b, a fused."""
     key_heads, value_heads = config.integer("linear_num_key_heads"), config.integer("linear_num_value_heads")
     key_dim, value_dim = config.integer("linear_key_head_dim"), config.integer("linear_value_head_dim")
     kernel = config.integer("linear_conv_kernel_dim", default=4)
-    types = layer_types(config, dims)
-    interval = config.integer("full_attention_interval", default=4)
     keys, values = key_heads * key_dim, value_heads * value_dim
     convolution = Axis(2 * keys + values, Split.TP)
     state = RecurrentState(
@@ -65,7 +69,7 @@ def _delta_hybrid(config: Config, dims: Dims, *, interleaved: bool) -> LayerBuil
         parts = ("in_proj_ba",) if interleaved else ("in_proj_b", "in_proj_a")
         return scope.linear("linear_attn.in_proj_ba", Axis(dims.hidden), outputs, parts=parts, role=Role.MIXER)
 
-    def delta_net(scope: Scope) -> list[Module]:
+    def build(scope: Scope) -> list[Module]:
         fused = scope.linear(
             "linear_attn.in_proj_qkvz",
             Axis(dims.hidden),
@@ -82,6 +86,13 @@ def _delta_hybrid(config: Config, dims: Dims, *, interleaved: bool) -> LayerBuil
             *norm("linear_attn.norm", value_dim),
             scope.row("linear_attn.out_proj", values, dims.hidden, role=Role.MIXER),
         ]
+
+    return build, state
+
+
+def _delta_hybrid(config: Config, dims: Dims, *, interleaved: bool) -> LayerBuilder:
+    types, interval = layer_types(config, dims), config.integer("full_attention_interval", default=4)
+    delta_net, state = gated_delta_net(config, dims, interleaved=interleaved)
 
     def build(scope: Scope, index: int) -> Layer:
         full = types[index] == "full_attention" if types else (index + 1) % interval == 0

@@ -15,6 +15,7 @@ NAMES = {
     "drafters": """
         DeepSeekMTPModel DeepseekV32MTPModel NemotronHMTPModel Glm4MoeMTPModel Glm4MoeLiteMTPModel MiMoMTPModel ErnieMTPModel LongCatFlashMTPModel
         OpenPanguMTPModel HYV3MTPModel MiMoV2MTPModel MiMoV2OmniMTPModel ExaoneMoeMTP Step3p5MTP Qwen3NextMTP Qwen3_5MTP Qwen3_5MoeMTP
+        Qwen4ExpMTP
         EagleLlamaForCausalLM EagleMistralForCausalLM EagleLlama4ForCausalLM EagleCohereForCausalLM EagleMiniCPMForCausalLM EagleDeepSeekMTPModel
         Eagle3DeepseekV2ForCausalLM Eagle3DeepseekV3ForCausalLM DFlashDraftModel MuseGlimmerAssistantModel DFlashMuseGlimmerAssistantModel
         Eagle3LlamaForCausalLM LlamaForCausalLMEagle3 Eagle3MiniMaxM2ForCausalLM Eagle3Qwen2_5vlForCausalLM Eagle3Qwen3vlForCausalLM PEagleDraftModel
@@ -42,7 +43,7 @@ NAMES = {
         PaliGemmaForConditionalGeneration Llama4ForConditionalGeneration Glm4vForConditionalGeneration Glm4vMoeForConditionalGeneration
         MiniMaxM3SparseForConditionalGeneration KimiVLForConditionalGeneration KimiK25ForConditionalGeneration KimiK3ForConditionalGeneration
         Cohere2VisionForConditionalGeneration Lfm2VlForConditionalGeneration AriaForConditionalGeneration Exaone4_5_ForConditionalGeneration
-        LlavaNextVideoForConditionalGeneration Blip2ForConditionalGeneration
+        LlavaNextVideoForConditionalGeneration Blip2ForConditionalGeneration Qwen4ExpForConditionalGeneration
     """,
     "documents": """
         PaddleOCRVLForConditionalGeneration GlmOcrForConditionalGeneration DeepseekOCRForCausalLM DeepseekOCR2ForCausalLM DeepseekVLV2ForCausalLM
@@ -89,7 +90,7 @@ NAMES = {
     "hybrid": """
         Qwen3NextForCausalLM Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM GraniteMoeHybridForCausalLM Lfm2ForCausalLM Lfm2MoeForCausalLM
         FalconH1ForCausalLM KimiLinearForCausalLM NemotronHForCausalLM MambaForCausalLM FalconMambaForCausalLM Mamba2ForCausalLM JambaForCausalLM
-        Zamba2ForCausalLM NemotronHPuzzleForCausalLM OlmoHybridForCausalLM BailingMoeV2_5ForCausalLM
+        Zamba2ForCausalLM NemotronHPuzzleForCausalLM OlmoHybridForCausalLM BailingMoeV2_5ForCausalLM Qwen4ExpForCausalLM
     """,
     "latent": """
         DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM DeepseekV4ForCausalLM GlmMoeDsaForCausalLM Glm4MoeLiteForCausalLM

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.architecture import drafters, eagle, experts, hybrid, latent, moe, rope, text
+from planner.architecture import drafters, eagle, experts, hybrid, latent, moe, qwen4_exp, rope, text
 from planner.architecture.families.dense import COHERE, LLAMA, MINICPM, QWEN2, QWEN3
 from planner.architecture.families.experts import EXAONE_MOE, HUNYUAN_V3, LLAMA4
-from planner.architecture.families.hybrid import QWEN35, QWEN_NEXT
+from planner.architecture.families.hybrid import QWEN4_EXP, QWEN35, QWEN_NEXT
 from planner.architecture.families.latent import DEEPSEEK, LONGCAT_KEYS, PANGU_ULTRA
 from planner.architecture.family import Family
 from planner.facts.storage import FP32
@@ -115,6 +115,7 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen3NextMTP": _joined(QWEN_NEXT, drafters.all_full),
     "Qwen3_5MTP": _joined(QWEN35, drafters.all_full),
     "Qwen3_5MoeMTP": _joined(QWEN35, drafters.all_full),
+    "Qwen4ExpMTP": replace(_joined(QWEN4_EXP, drafters.all_full), more={"embedding": qwen4_exp.joined_streams, "norm": qwen4_exp.last_mixer}),
     "EagleLlamaForCausalLM": _eagle(LLAMA),
     "EagleMistralForCausalLM": replace(_eagle(LLAMA, divided=True, norm=True), layers=LLAMA.layers),
     "EagleLlama4ForCausalLM": _eagle(LLAMA4, quantized=False, norm=True),

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.architecture import hybrid, kimi_linear, linear, mamba, rope
+from planner.architecture import hybrid, kimi_linear, linear, mamba, qwen4_exp, rope
 from planner.architecture.family import ALL_ENDS, EMBEDDING, Family
 
 QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=rope.QUARTER, whole_stages=frozenset({"embedding", "head"}), name="qwen")
 QWEN35 = Family(layers=hybrid.qwen35, rope=rope.QUARTER, whole_stages=EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen")
+QWEN4_EXP = Family(
+    layers=qwen4_exp.qwen4_exp,
+    more={"norm": qwen4_exp.last_mixer},
+    norm=False,
+    rope=rope.QUARTER,
+    whole_stages=frozenset({"embedding", "head"}),
+    renamed={"hc_count": "hc_mult"},
+    defaults={"mamba_ssm_dtype": "float32"},
+    name="qwen",
+)
 KIMI_LINEAR = Family(
     layers=kimi_linear.kimi_linear,
     more={"norm": kimi_linear.residual_end},
@@ -40,4 +50,5 @@ FAMILIES: Mapping[str, Family] = {
     "NemotronHPuzzleForCausalLM": NEMOTRON_H,
     "OlmoHybridForCausalLM": Family(layers=linear.olmo_hybrid, whole_stages=ALL_ENDS, name="olmo"),
     "BailingMoeV2_5ForCausalLM": Family(layers=linear.bailing_linear, rope=linear.bailing_rope, name="ling"),
+    "Qwen4ExpForCausalLM": QWEN4_EXP,
 }

@@ -11,7 +11,7 @@ from planner.architecture.families.dense import FAMILIES as DENSE
 from planner.architecture.families.dense import GLM4, MISTRAL, QWEN2, QWEN3
 from planner.architecture.families.experts import GLM4_MOE, MINIMAX_M3, QWEN3_MOE
 from planner.architecture.families.gemma import GEMMA3, GEMMA4
-from planner.architecture.families.hybrid import KIMI_LINEAR, QWEN35
+from planner.architecture.families.hybrid import KIMI_LINEAR, QWEN4_EXP, QWEN35
 from planner.architecture.families.latent import DEEPSEEK
 from planner.architecture.family import Family
 from planner.architecture.towers import conformer, glm_kimi, llava, projectors, vision
@@ -64,4 +64,5 @@ FAMILIES: Mapping[str, Family] = {
     "Exaone4_5_ForConditionalGeneration": replace(DENSE["Exaone4ForCausalLM"], tower=projectors.exaone45),
     "LlavaNextVideoForConditionalGeneration": by_type(llava.llava(images=32, divided=False), "llava"),
     "Blip2ForConditionalGeneration": by_type(conformer.blip2, "blip"),
+    "Qwen4ExpForConditionalGeneration": replace(QWEN4_EXP, tower=vision.qwen3_vision),
 }
