@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any
 
 from planner.architecture.config import Config
 from planner.architecture.formats import (
@@ -62,7 +61,7 @@ def _matches(pattern: str, name: str) -> bool:
     return pattern == name
 
 
-def _hint(scheme: Config, key: str) -> dict[str, Any]:
+def _hint(scheme: Config, key: str) -> dict[str, object]:
     """The description of a tensor; of several in a row, the last is how it is stored."""
     value = scheme.data.get(key)
     value = value[-1] if isinstance(value, list) and value else value

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -90,7 +89,7 @@ def _row(name: str, found: HubModel, source: Source) -> RowData:
 class _Dumper(yaml.SafeDumper):
     """Writes values out where they are the same object: anchors are not read."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: object) -> bool:
         return True
 
 

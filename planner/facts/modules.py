@@ -90,7 +90,7 @@ class Experts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
-    """Any other parameter or buffer: the product of its axes, `bits` each."""
+    """Another parameter or buffer: the product of its axes, `bits` each."""
 
     name: str
     axes: tuple[Axis, ...]

@@ -158,7 +158,7 @@ def _forgive_fakes(torch):
 
 
 class Anything:
-    """Any name of Triton's language: a decorator, a type, a function."""
+    """A name of Triton's language: a decorator, a type, a function."""
 
     def __init__(self, *arguments, **keywords):
         pass
