@@ -65,6 +65,7 @@ class _Table:
             least_margin_bytes=picked(self.device.least_margin_bytes),
             fitted=picked(self.device.fitted),
             nvlink=picked(self.device.nvlink),
+            multicast=picked(self.device.multicast),
             graph_sizes=picked(self.device.graph_sizes),
         )
         batched = picked(self.max_num_batched_tokens)
@@ -135,6 +136,7 @@ class Machines:
                 least_margin_bytes=np.array([[cell.least_margin_bytes for cell in row] for row in seen]),
                 fitted=np.array([[cell.fitted for cell in row] for row in seen]),
                 nvlink=np.array([[cell.nvlink for cell in row] for row in seen]),
+                multicast=np.array([[cell.multicast for cell in row] for row in seen]),
                 graph_sizes=np.array([[cell.graph_sizes for cell in row] for row in seen]),
             ),
             gpu_memory_utilization=np.array([[safe_utilization(group, group.count) for group in row] for row in groups]),

@@ -33,6 +33,7 @@ class Device(Generic[Whole]):
     least_margin_bytes: Whole
     fitted: Whole  # whether the coefficients were fitted on starts of this very card
     nvlink: Whole  # whether there is one
+    multicast: Whole  # whether its switches reduce (NVLS and symmetric memory: Hopper and later), which keeps buffers of its own
     graph_sizes: Whole  # batch sizes that are captured
     shift_bytes: int | None = None  # by how much more than predicted a server on this machine took
 
@@ -89,6 +90,7 @@ def device(group: GpuGroup, config: ServeConfig) -> Device:
         least_margin_bytes=least_margin,
         fitted=group.gpu.name == calibrated.coefficients()["fit"]["gpu"],
         nvlink=group.gpu.nvlink,
+        multicast=group.gpu.nvlink and group.gpu.capability >= 90,
         graph_sizes=sum(1 for size in sizes if limit is None or size <= limit) * lora.graph_sets(config.lora, config.vllm_version),
         shift_bytes=group.gpu.calibrated_shift_bytes,
     )

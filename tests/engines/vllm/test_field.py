@@ -12,7 +12,8 @@ DATA = Path(__file__).parents[2] / "data"
 CASES = {case["id"]: case for case in yaml.safe_load((DATA / "field_vllm.yaml").read_text())}
 STARTED, FAILED = {"starts", "tight"}, {"does_not_start", "unlikely"}
 GIB = 2**30
-OPEN = pytest.mark.xfail(reason="not judged right yet", strict=False)
+PATCHED = "qwen36-27b-nvfp4-5090-65k-nvfp4kv"  # its build has a backend for such a cache on 12.x; 0.25 as released has none
+OPEN = {"qwen38-flash-next-nvfp4-gb10"}  # an architecture that is not known here
 
 
 @pytest.fixture
@@ -27,15 +28,13 @@ def judged(case):
     return check(server, group_for(server, case["gpu"], case["count"], case["host"], case.get("free_gib")))
 
 
-@OPEN
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name != PATCHED and name not in OPEN])
 def test_verdict(name, models):
     case = CASES[name]
     plan = judged(case)
     assert plan.verdict in (STARTED if case["observed_verdict"] == "starts" else FAILED), (plan.problems, plan.not_covered)
 
 
-@OPEN
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if "kv_gib" in case.get("observed", {})])
 def test_kv_cache_is_inside_the_interval(name, models):
     memory = judged(CASES[name]).memory

@@ -62,7 +62,7 @@ def on(**changed) -> Device:
     totals = dict.fromkeys(("total_bytes", "least_total_bytes", "most_total_bytes"), 80 * GIB)
     free = dict.fromkeys(("usually_free_bytes", "surely_free_bytes", "most_free_bytes"), 79 * GIB)
     margins = {"margin_bytes": 0, "most_margin_bytes": 0, "least_margin_bytes": 0}
-    return Device(**(totals | free | margins | {"fitted": True, "nvlink": False, "graph_sizes": 25} | changed))
+    return Device(**(totals | free | margins | {"fitted": True, "nvlink": False, "multicast": False, "graph_sizes": 25} | changed))
 
 
 def config(**changed) -> ServeConfig:
@@ -244,7 +244,7 @@ def test_graphs_by_layers_of_a_stage_and_captured_sizes(coefficients, spec, chan
 )
 def test_memory_outside_torch_by_ranks_and_link(coefficients, tp, pp, nvlink, expected, conservative, optimistic):
     asked = config(tensor_parallel_size=tp, pipeline_parallel_size=pp)
-    outside = [overhead.non_torch(asked, on(nvlink=nvlink), outlook) / GIB for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE, Outlook.OPTIMISTIC)]
+    outside = [overhead.non_torch(asked, on(nvlink=nvlink, multicast=nvlink), outlook) / GIB for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE, Outlook.OPTIMISTIC)]
     assert outside == [expected, conservative, optimistic]
 
 
