@@ -53,7 +53,7 @@ def _mutant(name: str, file: str, old: str, new: str, *tests: str) -> Mutant:
 
 MUTANTS = (
     _mutant("chunked attention forgets tokens in flight", "engines/vllm/kvcache.py", "minimum(chunk + in_flight_tokens, ", "minimum(chunk, ", "test_kvcache"),
-    _mutant("a recurrent state has one block", "engines/vllm/kvcache.py", "BLOCKS_OF_A_STATE = 2", "BLOCKS_OF_A_STATE = 1", "test_kvcache"),
+    _mutant("a recurrent state has one block", "engines/vllm/kvcache.py", "(2 if layout.prefix_caching else 1)", "1", "test_kvcache"),
     _mutant(
         "a window of one token more", "engines/vllm/kvcache.py", "minimum(window - 1 + in_flight_tokens", "minimum(window + in_flight_tokens", "test_kvcache"
     ),
@@ -63,7 +63,7 @@ MUTANTS = (
     _mutant(
         "the tied embedding of the last stage is dropped",
         "engines/vllm/weights.py",
-        "(parts.tied_copy if is_last and not is_first else 0)",
+        "parts.tied_copy if is_last and not is_first else 0",
         "0",
         "test_weights",
     ),
@@ -92,7 +92,7 @@ MUTANTS = (
     _mutant("buffers of a batch are dropped", "engines/vllm/memory.py", " + model.bytes_per_batched_token * config.max_num_batched_tokens", "", "test_memory"),
     _mutant(
         "the conservative ledger counts on what is usually free",
-        "engines/vllm/overhead.py",
+        "engines/vllm/device.py",
         "Outlook.CONSERVATIVE: self.surely_free_bytes",
         "Outlook.CONSERVATIVE: self.usually_free_bytes",
         "test_memory",
@@ -100,11 +100,17 @@ MUTANTS = (
     _mutant(
         "the longest context ignores the users",
         "engines/vllm/search.py",
-        "probe.conservative.longest_for(request.users or 1)",
+        "probe.conservative.longest_for(probe.share(request.users) or 1)",
         "probe.conservative.longest_for(1)",
         "test_memory",
     ),
-    _mutant("late graphs do not reuse the activations", "engines/vllm/overhead.py", "maximum(0, graphs - peak)", "graphs", "test_overhead"),
+    _mutant(
+        "late graphs do not reuse the activations",
+        "engines/vllm/overhead.py",
+        "maximum(0, graphs - (0 if outlook is Outlook.CONSERVATIVE else peak))",
+        "graphs",
+        "test_overhead",
+    ),
     _mutant("half of the forward pass", "engines/vllm/overhead.py", "(width + 4 * model.hidden_size) * 2", "(width + 4 * model.hidden_size)", "test_overhead"),
     _mutant(
         "the vision tower is whole on each rank",
@@ -114,7 +120,11 @@ MUTANTS = (
         "test_overhead",
     ),
     _mutant(
-        "four ranks over PCIe are two", "engines/vllm/overhead.py", "where(tp == 2, fit.pcie_2_bytes, fit.pcie_4_bytes)", "fit.pcie_2_bytes", "test_overhead"
+        "four ranks over PCIe are two",
+        "engines/vllm/overhead.py",
+        "where(two_at_once, fit.pcie_2_bytes, fit.pcie_4_bytes)",
+        "fit.pcie_2_bytes",
+        "test_overhead",
     ),
     _mutant(
         "hidden states of a batch are not sampled",

@@ -33,6 +33,7 @@ from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
 from planner.facts.verdict import rank_of
+from planner.grid import devices
 
 KV_DTYPES = ("auto", NARROW_CACHE)
 BEYOND = -1  # beside the ranks of verdicts: a context that the model does not have
@@ -53,23 +54,10 @@ class _Table:
             column: Array = values[gpu, tp - 1][:, None]
             return column
 
-        device = Device(
-            total_bytes=picked(self.device.total_bytes),
-            least_total_bytes=picked(self.device.least_total_bytes),
-            most_total_bytes=picked(self.device.most_total_bytes),
-            usually_free_bytes=picked(self.device.usually_free_bytes),
-            surely_free_bytes=picked(self.device.surely_free_bytes),
-            most_free_bytes=picked(self.device.most_free_bytes),
-            margin_bytes=picked(self.device.margin_bytes),
-            most_margin_bytes=picked(self.device.most_margin_bytes),
-            least_margin_bytes=picked(self.device.least_margin_bytes),
-            fitted=picked(self.device.fitted),
-            nvlink=picked(self.device.nvlink),
-            multicast=picked(self.device.multicast),
-            graph_sizes=picked(self.device.graph_sizes),
-        )
         batched = picked(self.max_num_batched_tokens)
-        return _Table(device=device, gpu_memory_utilization=picked(self.gpu_memory_utilization), max_num_batched_tokens=batched)
+        return _Table(
+            device=devices.picked(self.device, gpu, tp - 1), gpu_memory_utilization=picked(self.gpu_memory_utilization), max_num_batched_tokens=batched
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,21 +112,7 @@ class Machines:
         groups = [[GpuGroup(gpu=gpu, count=tp, host=self.host) for tp in range(1, max(self.counts) + 1)] for gpu in self.gpus]
         seen = [[device(group, ServeConfig(tensor_parallel_size=group.count, max_num_seqs=self.max_num_seqs)) for group in row] for row in groups]
         return _Table(
-            device=Device(
-                total_bytes=np.array([[cell.total_bytes for cell in row] for row in seen]),
-                least_total_bytes=np.array([[cell.least_total_bytes for cell in row] for row in seen]),
-                most_total_bytes=np.array([[cell.most_total_bytes for cell in row] for row in seen]),
-                usually_free_bytes=np.array([[cell.usually_free_bytes for cell in row] for row in seen]),
-                surely_free_bytes=np.array([[cell.surely_free_bytes for cell in row] for row in seen]),
-                most_free_bytes=np.array([[cell.most_free_bytes for cell in row] for row in seen]),
-                margin_bytes=np.array([[cell.margin_bytes for cell in row] for row in seen]),
-                most_margin_bytes=np.array([[cell.most_margin_bytes for cell in row] for row in seen]),
-                least_margin_bytes=np.array([[cell.least_margin_bytes for cell in row] for row in seen]),
-                fitted=np.array([[cell.fitted for cell in row] for row in seen]),
-                nvlink=np.array([[cell.nvlink for cell in row] for row in seen]),
-                multicast=np.array([[cell.multicast for cell in row] for row in seen]),
-                graph_sizes=np.array([[cell.graph_sizes for cell in row] for row in seen]),
-            ),
+            device=devices.stacked(seen),
             gpu_memory_utilization=np.array([[safe_utilization(group, group.count) for group in row] for row in groups]),
             max_num_batched_tokens=np.array(
                 [[rules.default_batches(group.gpu, group.total_bytes, VERSIONS[DEFAULT_VERSION])[0] for group in row] for row in groups]

@@ -244,7 +244,10 @@ def test_graphs_by_layers_of_a_stage_and_captured_sizes(coefficients, spec, chan
 )
 def test_memory_outside_torch_by_ranks_and_link(coefficients, tp, pp, nvlink, expected, conservative, optimistic):
     asked = config(tensor_parallel_size=tp, pipeline_parallel_size=pp)
-    outside = [overhead.non_torch(asked, on(nvlink=nvlink, multicast=nvlink), outlook) / GIB for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE, Outlook.OPTIMISTIC)]
+    outside = [
+        overhead.non_torch(asked, on(nvlink=nvlink, multicast=nvlink), outlook) / GIB
+        for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE, Outlook.OPTIMISTIC)
+    ]
     assert outside == [expected, conservative, optimistic]
 
 
