@@ -80,13 +80,18 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         vision=tower.spec if tower else None,
         bidirectional_images=tower is not None and (family.bidirectional_images or section.data.get("use_bidirectional_attention") == "vision"),
         residual_streams=section.integer("hc_mult", default=1, high=1024),
-        bytes_per_batched_token=gemma4.per_layer_width(section) * dims.layers * 2
-        if tower and family.more.get("embedding") is gemma4.per_layer_embedding
-        else 0,
+        bytes_per_batched_token=_batched(family, section, dims, seen=tower is not None),
         pooling=not family.head,
         pipeline=family.pipeline,
         family=family.name,
     )
+
+
+def _batched(family: Family, section: Config, dims: Dims, *, seen: bool) -> int:
+    """Bytes that the model sets aside at load for each token of a batch; Gemma 4 only where it has a tower (`seen`)."""
+    if family.batched:
+        return family.batched(section, dims)
+    return gemma4.per_layer_width(section) * dims.layers * 2 if seen and family.more.get("embedding") is gemma4.per_layer_embedding else 0
 
 
 def _unknown(architecture: str, path: str) -> UnknownArchitectureError:

@@ -45,4 +45,5 @@ class Family:
     outer: tuple[str, ...] = ("id2label", "num_labels")  # keys of the whole config that its text model is given
     whole_words: bool = False  # the embedding of words is not split over ranks
     word_width: str = ""  # the key of the width of words where it is not the layers'
+    batched: Callable[[Config, Dims], int] | None = None  # bytes that are set aside at load for each token of a batch
     whole_stages: frozenset[str] = frozenset()  # of "embedding", "norm", "head": what every pipeline stage builds, not only its own

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import assert_never
 
-from planner.facts.modules import Tensor
+from planner.facts.modules import Split, Tensor
 from planner.facts.record import dataclass
 
 
@@ -67,7 +67,8 @@ class LatentAttention:
 class CompressedCache:
     """An entry of `entry_bytes` for every `tokens_per_entry` tokens, the same on every rank: of all tokens, or of the last `window`.
 
-    `block_size` is its own, whatever the backend's; pages are padded to a multiple of `page_multiple` bytes.
+    `block_size` is its own, whatever the backend's, 0: the backend's; pages are padded to a multiple of `page_multiple` bytes.
+    `ring`: the last tokens lie in one block of a request, overwritten in turn.
     """
 
     entry_bytes: int
@@ -75,6 +76,7 @@ class CompressedCache:
     tokens_per_entry: int = 1
     window: int = 0
     page_multiple: int = 1
+    ring: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +89,11 @@ class RecurrentState:
 
     tensors: tuple[Tensor, ...]
     checkpoint_alignment: int = 1
+
+    @property
+    def is_replicated(self) -> bool:
+        """Whether every rank holds all of it."""
+        return all(axis.split is Split.WHOLE for tensor in self.tensors for axis in tensor.axes)
 
 
 Attention = FullAttention | SlidingWindow | ChunkedLocal | CrossAttention | LatentAttention | CompressedCache | RecurrentState

@@ -15,6 +15,7 @@ QWEN4_EXP = Family(
     more={"norm": qwen4_exp.last_mixer},
     norm=False,
     rope=rope.QUARTER,
+    batched=qwen4_exp.picked_tokens,
     whole_stages=frozenset({"embedding", "head"}),
     renamed={"hc_count": "hc_mult"},
     defaults={"mamba_ssm_dtype": "float32"},

@@ -90,6 +90,8 @@ def group_blocks(group: CacheGroup, max_model_len: Whole, in_flight_tokens: Whol
     match group.attention:
         case FullAttention() | LatentAttention() | CompressedCache(window=0):
             return ceil_div(max_model_len, group.block_size)
+        case CompressedCache(ring=True):
+            return 1 + 0 * max_model_len  # CircularBufferSpec
         case SlidingWindow(window=window) | CompressedCache(window=window):
             return ceil_div(minimum(window - 1 + in_flight_tokens, max_model_len), group.block_size) + 1
         case ChunkedLocal(chunk=chunk):
@@ -118,7 +120,7 @@ def page_bytes(attention: Attention, block_size: int, tp: int, layout: CacheLayo
 def hybrid_block_size(model: ModelSpec, tp: int, layout: CacheLayout) -> int:
     """Block size of a hybrid: the smallest whose attention page is not below the state's (platforms/interface.py:938)."""
     states = [cache for cache in model.caches if isinstance(cache, RecurrentState)]
-    attention = next((cache for cache in model.caches if cache_kind(cache) is not CacheKind.STATE), None)
+    attention = next((cache for cache in model.caches if cache_kind(cache) not in (CacheKind.STATE, CacheKind.COMPRESSED)), None)
     if not states or attention is None:
         return layout.block_size
     base = max(layout.block_size, HYBRID_LATENT_BLOCK) if cache_kind(attention) is CacheKind.LATENT else layout.block_size
@@ -171,7 +173,7 @@ def _block_of(cache: Attention, block: int, layout: CacheLayout, *, skipped: boo
     Where some layers are skipped, blocks of the others grow until their page holds one of these, and a skipped window's page is as large.
     """
     if isinstance(cache, CompressedCache):
-        return cache.block_size
+        return cache.block_size or block
     if not layout.skip_layers:
         return block
     wider = layout.dtype_bits // layout.bits
@@ -216,7 +218,7 @@ def _slots(spec: CacheSpec) -> tuple[object, ...]:
         case CrossAttention():
             return CrossAttention, spec.block_size
         case RecurrentState():
-            return RecurrentState, spec.page_bytes
+            return RecurrentState, spec.page_bytes, spec.attention.is_replicated
         case _:
             assert_never(spec.attention)
 

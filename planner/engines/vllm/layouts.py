@@ -10,6 +10,7 @@ from dataclasses import replace
 from planner.engines.vllm.backends import BACKENDS, Backend, asked_backend, backend_on, known
 from planner.engines.vllm.cache_options import NO_OPTIONS, CacheOptions
 from planner.engines.vllm.dtypes import FP8_DTYPES, KV_CACHE_DTYPES, PACKED_DTYPES
+from planner.engines.vllm.kvcache import SMALLEST_KERNEL_BLOCK
 from planner.engines.vllm.versions import (
     DEEPSEEK_V4_ROCM,
     DEFAULT_VERSION,
@@ -173,8 +174,8 @@ def _triton(gpu: GpuSpec, fp8: bool) -> str:
 
 
 def _own_blocks(model: ModelSpec) -> list[int]:
-    """Block sizes that the model's own kernels insist on (MiniMax-M3's indexer)."""
-    return [cache.block_size for cache in model.caches if isinstance(cache, CompressedCache)]
+    """Block sizes that the model's own kernels insist on (indexers of MiniMax-M3 and Qwen4Exp)."""
+    return [cache.block_size or SMALLEST_KERNEL_BLOCK for cache in model.caches if isinstance(cache, CompressedCache) and not cache.ring]
 
 
 def _block_size(model: ModelSpec, capability: int, release: Version, *, e4m3: bool) -> int:

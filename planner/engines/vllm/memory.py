@@ -213,10 +213,10 @@ def _cache_bytes(config: LedgerSettings[Whole], left: Whole, block_bytes: Whole)
 
 
 def _draft_buffers(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | int:
-    """Bytes that a drafter keeps of the target's hidden states of a batch (v1/worker/gpu/spec_decode/speculator.py)."""
+    """Bytes that a drafter keeps of the target's hidden states of a batch, and sets aside for it (v1/worker/gpu/spec_decode/speculator.py)."""
     if model.drafter is None or (drafter := model.drafter.model) is None:
         return 0
-    return config.max_num_batched_tokens * drafter.hidden_size * model.residual_streams * 2
+    return config.max_num_batched_tokens * (drafter.hidden_size * model.residual_streams * 2 + drafter.bytes_per_batched_token)
 
 
 def stage_budgets(model: ModelSpec, group: GpuGroup, config: ServeConfig, outlook: Outlook, placed: Placement) -> list[StageBudget]:
