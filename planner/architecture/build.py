@@ -82,7 +82,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         residual_streams=section.integer("hc_mult", default=1, high=1024),
         bytes_per_batched_token=_batched(family, section, dims, seen=tower is not None),
         pooling=not family.head,
-        pipeline=family.pipeline,
+        pipeline=family.pipeline and not section.items("ple_layer_ids"),  # later stages are not told the words (models/config.py)
         family=family.name,
     )
 

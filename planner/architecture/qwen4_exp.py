@@ -1,20 +1,21 @@
 """Qwen4Exp: gated delta nets and gated attention between hyper-connections of several residual streams, experts in every layer.
 
-Beside them, where the config says so: an indexer that picks the tokens to attend to (QSA), in front of a layer embeddings of n-grams (PLE).
+Beside them, where the config says so: an indexer that picks the tokens to attend to (QSA), in front of a layer embeddings of n-grams (ngrams.py).
 
 Sources: vllm/models/qwen4_exp/{nvidia/{model,hyperconnection,mtp,qsa,indexer_qsa},common/qsa_cache}.py, transformers' Qwen4ExpTextConfig, 0.33.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.architecture.blocks import Scope, norm, unquantized
 from planner.architecture.config import Config
 from planner.architecture.hybrid import gated_delta_net
 from planner.architecture.moe import qwen_moe_mlp
+from planner.architecture.ngrams import looked_up, ngram_embedding, ngram_layers
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, full_attention, layer_types
-from planner.errors import UnknownArchitectureError
 from planner.facts.attention import Attention, CompressedCache
 from planner.facts.modules import Axis, Linear, Module, Role
 from planner.facts.storage import BF16
@@ -63,23 +64,27 @@ def attention(scope: Scope, config: Config, dims: Dims) -> tuple[list[Module], t
     return [*rest, *norms], (keys, ring, full_attention(dims))
 
 
-def picked_tokens(config: Config, dims: Dims) -> int:
-    """Bytes that the indexers' picks take for each token of a batch: a number for each token picked, and how many they are."""
+def set_aside(config: Config, dims: Dims) -> int:
+    """Bytes for each token of a batch: of the indexers' picks a number for each token picked and how many they are, and rows of n-grams."""
+    rows = looked_up(config, dims)
     if not config.has("indexer_n_heads"):
-        return 0
-    return sum(attentive(config, dims)) * 4 * (config.integer("indexer_budget") + config.integer("indexer_compress_ratio"))
+        return rows
+    return rows + sum(attentive(config, dims)) * 4 * (config.integer("indexer_budget") + config.integer("indexer_compress_ratio"))
 
 
 def qwen4_exp(config: Config, dims: Dims) -> LayerBuilder:
     """The decoder; `layer_types` say which layers attend, each fourth where they do not."""
-    if config.items("ple_layer_ids"):
-        raise UnknownArchitectureError(f"{config.path}: layers of Qwen4Exp with n-gram embeddings (ple_layer_ids) are not known")
-    full = attentive(config, dims)
+    full, ngrams = attentive(config, dims), ngram_layers(config)
     delta_net, state = gated_delta_net(config, dims, interleaved=False)
 
     def build(scope: Scope, index: int) -> Layer:
         mixer, caches = attention(scope, config, dims) if full[index] else (delta_net(scope), (state,))
+        before: list[Module] = []
+        if index in ngrams:
+            before, convolved = ngram_embedding(scope, config, dims, ngrams.index(index))
+            caches = (*caches, convolved)
         modules = [
+            *before,
             *mixer,
             *qwen_moe_mlp(scope, config, dims, index),
             *hyper_connection("attn_hyper_connection", config, dims),
@@ -93,6 +98,11 @@ def qwen4_exp(config: Config, dims: Dims) -> LayerBuilder:
 def last_mixer(scope: Scope, dims: Dims) -> list[Module]:
     """What mixes the streams into one before the output head."""
     return hyper_connection("hyper_connection_mixer", scope.config, dims, combines=False)
+
+
+def predicting_keys(config: Config, count: int) -> Mapping[str, object]:
+    """Every predicting layer attends, none has embeddings of n-grams."""
+    return {"layer_types": ["full_attention"] * config.integer("num_hidden_layers"), "ple_layer_ids": []}
 
 
 def joined_streams(scope: Scope, dims: Dims) -> list[Module]:

@@ -18,7 +18,7 @@ from planner.facts.attention import (
 )
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.model import ModelSpec
-from planner.facts.modules import Experts, Linear, Module, Tensor
+from planner.facts.modules import Experts, Linear, Module, Tensor, TensorRole
 from planner.speed.work import CacheRead, Weights
 
 
@@ -36,9 +36,14 @@ def module_macs(module: Module, parallel: Parallel) -> int:
             assert_never(module)
 
 
+def is_table(module: Module) -> bool:
+    """Whether single rows are looked up in it."""
+    return isinstance(module, Tensor) and module.role is TensorRole.NGRAMS
+
+
 def weights(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> Weights:
     """What one rank of vLLM reads and multiplies; the embedding's lookup and the vision tower take no part in decoding."""
-    dense = [(module, len(group.indices)) for group in model.layers for module in group.modules if not isinstance(module, Experts)]
+    dense = [(module, len(group.indices)) for group in model.layers for module in group.modules if not isinstance(module, Experts) and not is_table(module)]
     banks = [(module, len(group.indices)) for group in model.layers for module in group.modules if isinstance(module, Experts)]
     head_macs = model.vocab_size * model.hidden_size // parallel.tensor_parallel_size
     head = sum(module_bytes(module, parallel, dtype_bits) for module in model.last)

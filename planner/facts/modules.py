@@ -55,6 +55,7 @@ class TensorRole(StrEnum):
     """What any other parameter is."""
 
     EMBEDDING = "embedding"
+    NGRAMS = "n-gram embedding"  # looked up by the last words together; may lie in main memory
     ADDEND = "addend"  # biases and sinks: read by the kernel that they belong to
     CACHE_SCALE = "cache scale"  # vLLM's own, of a quantized KV cache
     PARAMETER = "parameter"  # norms, convolutions, decays: a kernel of their own

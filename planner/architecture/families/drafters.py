@@ -115,7 +115,7 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen3NextMTP": _joined(QWEN_NEXT, drafters.all_full),
     "Qwen3_5MTP": _joined(QWEN35, drafters.all_full),
     "Qwen3_5MoeMTP": _joined(QWEN35, drafters.all_full),
-    "Qwen4ExpMTP": replace(_joined(QWEN4_EXP, drafters.all_full), more={"embedding": qwen4_exp.joined_streams, "norm": qwen4_exp.last_mixer}),
+    "Qwen4ExpMTP": replace(_joined(QWEN4_EXP, qwen4_exp.predicting_keys), more={"embedding": qwen4_exp.joined_streams, "norm": qwen4_exp.last_mixer}),
     "EagleLlamaForCausalLM": _eagle(LLAMA),
     "EagleMistralForCausalLM": replace(_eagle(LLAMA, divided=True, norm=True), layers=LLAMA.layers),
     "EagleLlama4ForCausalLM": _eagle(LLAMA4, quantized=False, norm=True),

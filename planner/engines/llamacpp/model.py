@@ -147,7 +147,7 @@ def _split(module: Module, layer: int, fused: _Fused) -> Iterator[GgufTensor]:
         case Tensor():
             shape = tuple(axis.size for axis in module.axes)
             match module.role:
-                case TensorRole.EMBEDDING:
+                case TensorRole.EMBEDDING | TensorRole.NGRAMS:
                     yield GgufTensor(Kind.EMBEDDING, shape, layer)
                 case TensorRole.ADDEND | TensorRole.PARAMETER:
                     yield GgufTensor(Kind.WIDE, shape, layer)

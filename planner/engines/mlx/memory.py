@@ -82,7 +82,7 @@ def module_bytes(module: Module, form: MlxFormat) -> int:
 
 def _tensor_bytes(tensor: Tensor, form: MlxFormat) -> int:
     match tensor.role:
-        case TensorRole.EMBEDDING:
+        case TensorRole.EMBEDDING | TensorRole.NGRAMS:
             rows, columns = tensor.axes
             return form.matrix_bytes(rows.size, columns.size)
         case TensorRole.ADDEND | TensorRole.PARAMETER:

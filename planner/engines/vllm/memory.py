@@ -22,7 +22,7 @@ from planner.engines.vllm.ledger import Length, MemoryBreakdown
 from planner.engines.vllm.ledger_settings import LedgerSettings
 from planner.engines.vllm.loaded import Loading, loaded, loading
 from planner.engines.vllm.lora import index_bytes, stage_adapters
-from planner.engines.vllm.offload import Offloaded, offloaded
+from planner.engines.vllm.offload import Offloaded, offloaded, with_tables
 from planner.engines.vllm.overhead import overhead
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
 from planner.engines.vllm.settings import Placing, ServeConfig
@@ -78,12 +78,13 @@ def _placed(same: _Same, gpu: GpuSpec, placing: Placing) -> Placement:
     created = stage_weights(model, parallel, bits)  # what cannot be divided is refused when it is created
     held = loaded(model, loading(gpu, placing.vllm_version))
     weights = created if held is model else stage_weights(held, parallel, bits)
+    away = offloaded(model, held, parallel, placing.offload, bits) if placing.offload else ()
     return Placement(
         tuple(weights),
         _all_buffers(model, parallel, bits),
         plan_cache(model, parallel, layout),
         tuple(stage_adapters(model, parallel, placing.lora, bits, placing.vllm_version)) if placing.lora else (),
-        offloaded(model, held, parallel, placing.offload, bits) if placing.offload else (),
+        with_tables(away, held, parallel, gpu, placing.vllm_version),
         _drafter_bytes(model, loading(gpu, placing.vllm_version), parallel, bits),
     )
 

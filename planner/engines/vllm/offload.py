@@ -7,11 +7,15 @@ layers of every group, each fetched into one of a few buffers); before 0.17 the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
 from planner.engines.shards import module_bytes
+from planner.engines.vllm.versions import NGRAMS_IN_MAIN_MEMORY, VERSIONS
 from planner.engines.vllm.weights import stage_layers
+from planner.engines.work import is_table
 from planner.facts.config import Parallel
+from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module
 from planner.facts.record import dataclass
@@ -99,6 +103,18 @@ def _prefetched(layers: Sequence[Sequence[_Parameter]], offload: Offload) -> Off
     groups = (layer for index, layer in enumerate(layers) if index % offload.group_size >= offload.group_size - offload.in_group)
     kept = [(parameter.name, parameter.held) for layer in groups for parameter in layer if offload.takes(parameter.name)]
     return Offloaded(sum(size for _, size in kept), offload.buffers * sum(size for _, size in set(kept)))
+
+
+def with_tables(away: tuple[Offloaded, ...], held: ModelSpec, parallel: Parallel, gpu: GpuSpec, version: str) -> tuple[Offloaded, ...]:
+    """The same with tables of n-grams, which lie in main memory by default; where that is the GPU's own they are counted as its."""
+    since = NGRAMS_IN_MAIN_MEMORY.get(gpu.vendor)
+    if gpu.unified_memory or since is None or VERSIONS[version].minor < since:
+        return away
+    tables = sum(len(group.indices) * module_bytes(module, parallel) for group in held.layers for module in group.modules if is_table(module))
+    if not tables:
+        return away
+    first, *rest = away or (Offloaded(),)  # of a single stage: no model has both
+    return (replace(first, weights_bytes=first.weights_bytes + tables), *rest)
 
 
 def limit_bytes(gib: float) -> int:

@@ -11,6 +11,7 @@ from planner.facts.record import dataclass
 
 OLDEST, NEWEST = 11, 33
 OFFLOADS_TOWERS = 30
+NGRAMS_IN_MAIN_MEMORY = {"nvidia": 30, "amd": 31}  # config/engram.py cpu_offload, models/qwen4_exp/{nvidia,amd}
 SPARSE_SM120, NVFP4_OFF_BLACKWELL = 24, 32
 TOKENS_BY_REQUESTS = (20, 1)  # minor and patch since when the log counts tokens so
 # On AMD: sparse MLA by AITER's kernels (platforms/rocm.py), with an FP8 cache (mla/rocm_aiter_mla_sparse.py supported_kv_cache_dtypes), DeepSeek V4 (models/deepseek_v4/amd)
