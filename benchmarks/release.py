@@ -163,6 +163,7 @@ PARTS = {
     "Defaults": settings,
     "Model classes": registry,
     "Commands": release_rows.commands,
+    "Official recipes": release_rows.recipes,
     "Frozen rows": release_rows.rows,
 }
 

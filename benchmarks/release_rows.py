@@ -34,6 +34,16 @@ def commands(asked: Release) -> Iterator[str]:
         yield f"- `{' '.join(row['words'])}`: {answer.get('error', 'is taken')}"
 
 
+def recipes(asked: Release) -> Iterator[str]:
+    """Official commands that its parser refuses (github.com/vllm-project/recipes)."""
+    lines = (DATA / "vllm_recipes_commands.jsonl").read_text().splitlines()
+    told = {json.dumps(row["argv"]): row["recipe"] for row in map(json.loads, lines)}
+    answers = asked.ask("h100", [{"argv": json.loads(words)} for words in told])
+    refused = Counter((told[words], answer["error"][:200]) for words, answer in zip(told, answers, strict=True) if not answer["valid"])
+    yield f"- {len(told)} commands; {sum(refused.values())} are refused"
+    yield from (f"- {recipe} ({number}): {error}" for (recipe, error), number in sorted(refused.items()))
+
+
 def questions(name: str, *, every_row: bool) -> Iterator[tuple[str, int, Row, Row]]:
     """GPU, number of GPUs, question and frozen answer of each row of a file, or of each model's first."""
     asked: set[str] = set()

@@ -129,6 +129,8 @@ def plan(config, available_bytes, stage=0):
         model = initialize_model(config)
     weights = sum(parameter.numel() * parameter.element_size() for _, parameter in model.named_parameters())
     specs = cache_specs(config)
+    if not specs:  # an encoder keeps no cache
+        return {"valid": True, "weight_bytes": weights}
     if releases.there_is("register_all_kvcache_specs"):
         releases.register_all_kvcache_specs(config)
     groups = releases.kv_cache_groups(config, specs)
