@@ -89,7 +89,7 @@ def main() -> None:
     asked = options.parse_args()
     start = time.perf_counter()
     sweep = Sweep(models=all_models(), gpus=all_gpus(), with_speed=asked.speed)
-    found = {model: columns for model, columns in parts(sweep, sweep.models, JOBS) if columns}
+    found = {model: columns for model, columns in parts(sweep, sweep.models, JOBS) if columns and len(columns["gpu"])}
     seconds = time.perf_counter() - start
     settings = sum(len(columns["gpu"]) for columns in found.values())
     peak = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
