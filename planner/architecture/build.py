@@ -84,6 +84,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         pooling=not family.head,
         pipeline=family.pipeline and not section.items("ple_layer_ids"),  # later stages are not told the words (models/config.py)
         family=family.name,
+        judged=family.judged,
     )
 
 
@@ -160,6 +161,7 @@ def _with_text(family: Family, names: Sequence[str], config: Config) -> Family:
         pipeline=family.pipeline and text.pipeline,
         head=family.head and text.head,
         outer=family.outer,
+        judged=family.judged and text.judged,
     )
 
 

@@ -47,3 +47,4 @@ class Family:
     word_width: str = ""  # the key of the width of words where it is not the layers'
     batched: Callable[[Config, Dims], int] | None = None  # bytes that are set aside at load for each token of a batch
     whole_stages: frozenset[str] = frozenset()  # of "embedding", "norm", "head": what every pipeline stage builds, not only its own
+    judged: bool = True  # whether its weights were compared with those of the class vLLM builds

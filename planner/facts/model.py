@@ -76,6 +76,7 @@ class ModelSpec:
     family: str = ""
     not_known: str = ""  # what of it is not known, where no class of its architecture is: weights are the checkpoint's, the cache its config's
     drafter: Drafter | None = None  # what drafts tokens for it, in its server
+    judged: bool = True  # whether its architecture's weights were compared with those of the class vLLM builds
     typed: bool = False  # its config was typed from public facts, which no published total confirms
 
     @property

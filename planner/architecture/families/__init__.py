@@ -6,6 +6,7 @@ Names are those of vLLM's registry (vllm/model_executor/models/registry.py, 0.33
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib import import_module
 
 from planner.architecture.families import conversions
@@ -99,6 +100,38 @@ NAMES = {
     """,
 }
 
+# read off vLLM's source, but never compared with the class it builds: their weights are not called exact
+UNJUDGED = frozenset(
+    [
+        "UltravoxModel",
+        "VoxtralForConditionalGeneration",
+        "Step3p7ForConditionalGeneration",
+        "Molmo2ForConditionalGeneration",
+        "SkyworkR1VChatModel",
+        "H2OVLChatModel",
+        "InternS1ForConditionalGeneration",
+        "RForConditionalGeneration",
+        "MiniCPMV4_6ForConditionalGeneration",
+        "MiniCPMV4_7ForConditionalGeneration",
+        "LlamaNemotronVLModel",
+        "MossTranscribeDiarizeForConditionalGeneration",
+        "Rnj1ForCausalLM",
+        "Step1ForCausalLM",
+        "TeleFLMForCausalLM",
+        "HYV3MTPModel",
+        "Step3p5MTP",
+        "EagleLlama4ForCausalLM",
+        "EagleCohereForCausalLM",
+        "EagleMiniCPMForCausalLM",
+        "EagleDeepSeekMTPModel",
+        "ColQwen3",
+        "ColQwen3_5",
+        "OpsColQwen3Model",
+        "Qwen3VLNemotronEmbedModel",
+        "D3ForSequenceClassification",
+    ]
+)
+
 
 class Families(Mapping[str, Family]):
     """Architecture -> how it is built; a pooling name of a generative class is known though it is not listed."""
@@ -109,7 +142,7 @@ class Families(Mapping[str, Family]):
     def __getitem__(self, name: str) -> Family:
         if name in self._files:
             families: Mapping[str, Family] = import_module(f"{__name__}.{self._files[name]}").FAMILIES
-            return families[name]
+            return replace(families[name], judged=False) if name in UNJUDGED else families[name]
         base = conversions.base_name(name, self._files)
         if not base:
             raise KeyError(name)

@@ -39,6 +39,8 @@ DIVISION = (
     "gpu_memory_utilization",
 )  # what is told also of a server that does not start
 
+_READ = "derived: its class was read, not compared"
+
 
 def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue) -> Placement:
     """The servers of a question on its machine. Raises PlannerError where it cannot be asked so."""
@@ -175,11 +177,14 @@ def lines(plan: Plan) -> Iterator[Line]:
     low, ledger, high = plan.choice.optimistic, plan.choice.expected, plan.choice.conservative
     weights = facts.exactly("weights", "weights", ledger.weights_bytes, _weights_note(plan))
     read_only = plan.model.quantization is not None and loading(plan.request.group.gpu, plan.config.vllm_version).is_derived
+    if not plan.model.judged:
+        weights = replace(weights, how=How.DERIVED, note=_READ)
     if plan.model.typed:
         weights = replace(weights, how=How.DERIVED, note="derived: its config was typed from public facts")
     yield replace(weights, how=How.DERIVED, note="derived: what kernels make of them was read, not run") if read_only else weights
     if ledger.drafter_bytes and plan.model.drafter:
-        yield facts.exactly("drafter", "drafter", ledger.drafter_bytes, f"{plan.model.drafter.method}, exact")
+        drafter, model = facts.exactly("drafter", "drafter", ledger.drafter_bytes, f"{plan.model.drafter.method}, exact"), plan.model.drafter.model
+        yield drafter if model is None or model.judged else replace(drafter, how=How.DERIVED, note=f"{plan.model.drafter.method}, {_READ}")
     if ledger.lora_bytes:
         yield facts.exactly("lora", "LoRA adapters", ledger.lora_bytes, f"{plan.config.max_loras} of rank {plan.config.max_lora_rank}, exact")
     yield facts.exactly("buffers", "buffers", ledger.buffers_bytes, "rotary tables, exact")
