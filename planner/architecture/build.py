@@ -176,7 +176,17 @@ def _quantization_section(methods: Mapping[str, str], config: Config, text_confi
     return Config({}, config.path)
 
 
-_TOWERS = ("vision_config", "text_config", "audio_config", "encoder_layers", "img_processor", "embd_layer", "vit_config", "embedding_size")  # signs of one
+_TOWERS = (
+    "vision_config",
+    "text_config",
+    "audio_config",
+    "encoder_layers",
+    "img_processor",
+    "embd_layer",
+    "vit_config",
+    "embedding_size",
+    "kimia_adaptor_input_dim",
+)  # signs of one
 
 
 def _has_tower(config: Config) -> bool:

@@ -35,6 +35,8 @@ class Predictor:
 
 
 DEEPSEEK = Predictor()
+MINIMAX = Predictor(norms=("enorm", "hnorm", "final_layernorm"), quantized=True, head=False, from_zero=True)
+DEEPSEEK_V4 = Predictor(projection="")
 HUNYUAN = Predictor(norms=("enorm", "hnorm", "final_layernorm"))
 MIMO = Predictor(norms=("token_layernorm", "hidden_layernorm", "final_layernorm"), projection="input_proj", head=False)
 ERNIE = Predictor(norms=("mtp_emb_norm", "mtp_hidden_norm"), projection="mtp_linear_proj", head=False)
@@ -155,6 +157,54 @@ def dense_experts(config: Config, count: int) -> Mapping[str, object]:
 def counted(config: Config, count: int) -> Mapping[str, object]:
     """The predicting layers count as the target's (each has an indexer of its own)."""
     return {"num_hidden_layers": config.integer("num_hidden_layers") + count}
+
+
+def plain_residuals(config: Config, count: int) -> Mapping[str, object]:
+    """Kimi K3's predicting layer weighs no residuals."""
+    return {"attn_res_block_size": None}
+
+
+def one_stream(config: Config, count: int) -> Mapping[str, object]:
+    """HY V4's predicting layers carry one residual."""
+    return {"enable_ihc": False}
+
+
+def all_latent(config: Config, count: int) -> Mapping[str, object]:
+    """Ling's predicting layers are latent."""
+    return {"layer_group_size": 0}
+
+
+def all_sparse(config: Config, count: int) -> Mapping[str, object]:
+    """MiniMax-M3's predicting layers are sparse in attention and MLP."""
+    layers = max(count, config.integer("num_hidden_layers"))
+    sparse = {**config.section("sparse_attention_config").data, "sparse_attention_freq": [1] * layers}
+    return {"num_hidden_layers": layers, "moe_layer_freq": [1] * layers, "sparse_attention_config": sparse}
+
+
+def uncompressed(config: Config, count: int) -> Mapping[str, object]:
+    """DeepSeek V4's predicting layers keep their window alone (attention.py: layers behind the target's)."""
+    layers = config.integer("num_hidden_layers") + count
+    return {"num_hidden_layers": layers, "compress_ratios": [0] * layers}
+
+
+def beside(layers: Layers, more: Callable[[Scope, Dims], list[Module]]) -> Layers:
+    """The same layers with further modules each."""
+
+    def bind(config: Config, dims: Dims) -> LayerBuilder:
+        inner = layers(config, dims)
+
+        def build(scope: Scope, index: int) -> Layer:
+            layer = inner(scope, index)
+            return replace(layer, modules=(*more(scope, dims), *layer.modules))
+
+        return build
+
+    return bind
+
+
+def two_projections(scope: Scope, dims: Dims) -> list[Module]:
+    """DeepSeek V4 projects words and hidden states each by itself."""
+    return [scope.replicated(name, dims.hidden, (dims.hidden,), role=Role.PROJECTION) for name in ("e_proj", "h_proj")]
 
 
 def _nemotron_pattern(config: Config) -> str:

@@ -166,6 +166,22 @@ def gemma4_towers(scope: Scope, top: Config, dims: Dims) -> Tower:
     return Tower(tuple(modules), spec, (plain("std_bias", spec.hidden_size), plain("std_scale", spec.hidden_size), frequencies, frequencies))
 
 
+def diffusion_conditioning(scope: Scope, dims: Dims) -> list[Module]:
+    """DiffusionGemma: what a step is told of the one before it (diffusion_gemma.py)."""
+    width = scope.config.integer("self_conditioning_size", default=dims.intermediate)
+    return [
+        *norm("self_conditioning.pre_norm", dims.hidden),
+        unquantized("self_conditioning.gate_proj", dims.hidden, width, role=Role.GATE),
+        unquantized("self_conditioning.up_proj", dims.hidden, width, role=Role.UP),
+        unquantized("self_conditioning.down_proj", width, dims.hidden, role=Role.DOWN),
+    ]
+
+
+def keys_as_values(config: Config) -> Config:
+    """DiffusionGemma's full layers have no values of their own, whatever its config says."""
+    return Config({**config.data, "attention_k_eq_v": True}, config.path)
+
+
 def gemma4_unified(scope: Scope, top: Config, dims: Dims) -> Tower:
     """Gemma 4 without towers: patches and sound frames are projected as they are; defaults are those of Gemma4UnifiedVisionConfig."""
     config = top.section("vision_config")

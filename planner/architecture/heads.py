@@ -133,3 +133,8 @@ def jina_ranking(scope: Scope, dims: Dims) -> list[Module]:
 def voyage(scope: Scope, dims: Dims) -> list[Module]:
     """Voyage's projection."""
     return dense("linear", dims.hidden, label_count(scope.config), bits=16, bias=False)
+
+
+def time_bins(scope: Scope, dims: Dims) -> list[Module]:
+    """Qwen3's forced aligner: a row for each bin of time."""
+    return dense("classifier", dims.hidden, scope.config.integer("classify_num"), bits=16, bias=False)

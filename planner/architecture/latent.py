@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from planner.architecture.blocks import Scope, correction_bias, gate, norm, unquantized
+from planner.architecture.blocks import Scope, correction_bias, embedding, gate, norm, plain, unquantized
 from planner.architecture.config import Config
 from planner.architecture.experts import deepseek_moe
 from planner.architecture.moe import routed_or_dense
@@ -104,6 +104,20 @@ def longcat(config: Config, dims: Dims) -> LayerBuilder:
         return Layer(tuple(modules), (latent, latent))
 
     return build
+
+
+def ngram_embedding(scope: Scope, dims: Dims) -> list[Module]:
+    """LongCat Flash Lite: hashed embeddings of the last few words, their tables one behind the other, and a projection of each (longcat_flash_ngram.py)."""
+    config = scope.config
+    if not config.has("ngram_vocab_size_ratio"):
+        return []
+    neighbours, splits = config.integer("emb_neighbor_num", high=64), config.integer("emb_split_num", high=1024)
+    count, rows = splits * (neighbours - 1), config.number("ngram_vocab_size_ratio") * dims.vocab
+    width = dims.hidden // max(1, count)
+    return [
+        embedding(sum(int(rows + 2 * index + 1) for index in range(count)), width, "ngram_embeddings.oe_embedder"),
+        plain("ngram_embeddings.oe_projection", count, width, dims.hidden),
+    ]
 
 
 def indexer_layers(config: Config, dims: Dims) -> list[int]:

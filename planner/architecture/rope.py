@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from math import pi
 
-from planner.architecture.blocks import rope_cache
+from planner.architecture.blocks import Scope, rope_cache
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.text import Dims
 from planner.errors import PlannerError
-from planner.facts.modules import Tensor
+from planner.facts.modules import Axis, Module, Split, Tensor
 
 
 def rope_tables(config: Config, dims: Dims, *, rotary_dim: int | None = None, fraction: float = 1.0, yarn_bits: int = 16, mrope: int = 1) -> tuple[Tensor, ...]:
@@ -115,3 +116,28 @@ def step_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:
 
 QUARTER, HALF = partial(rope_tables, fraction=0.25), partial(rope_tables, fraction=0.5)
 VIDEO, HALF_VIDEO = partial(rope_tables, mrope=4), partial(rope_tables, fraction=0.5, mrope=4)
+
+
+def fourier_frequencies(config: Config, dims: Dims) -> int:
+    """How many frequencies a learned rotation keeps: as many as its settings say, else those that turn at least once; 0 where none is learned."""
+    settings = next((part for part in rope_settings(config) if part.flag("use_fope", default=False)), None)
+    if settings is None:
+        return 0
+    half, base = dims.head_dim // 2, settings.number("rope_theta", default=config.number("rope_theta", default=10_000.0))
+    turning = sum(1 for index in range(half) if base ** (index / half) < dims.max_length / (2 * pi))
+    return min(half, settings.optional("num_inv_freq") or turning)
+
+
+def fourier_coefficients(scope: Scope, dims: Dims) -> list[Module]:
+    """Intern-S1 Pro's learned sines and cosines of each key-value head (rotary_embedding/fope.py)."""
+    count, heads = fourier_frequencies(scope.config, dims), Axis(dims.kv_heads, Split.HEADS, dims.kv_heads)
+    return [Tensor(name=f"rotary_emb.{name}_coef", axes=(heads, Axis(count), Axis(count))) for name in ("sin", "cos")] if count else []
+
+
+def fourier_tables(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    """The table of a learned rotation, of each key-value head; the usual one where none is learned."""
+    if not fourier_frequencies(config, dims):
+        return rope_tables(config, dims)
+    heads = Axis(dims.kv_heads, Split.HEADS, dims.kv_heads)
+    frequencies = Tensor(name="rotary_emb.inv_freq", axes=(Axis(fourier_frequencies(config, dims)),), bits=32)
+    return (Tensor(name="rotary_emb.cos_sin_cache", axes=(Axis(dims.max_length), heads, Axis(2 * dims.head_dim))), frequencies)

@@ -21,6 +21,9 @@ NAMES = {
         Eagle3DeepseekV2ForCausalLM Eagle3DeepseekV3ForCausalLM DFlashDraftModel MuseGlimmerAssistantModel DFlashMuseGlimmerAssistantModel
         Eagle3LlamaForCausalLM LlamaForCausalLMEagle3 Eagle3MiniMaxM2ForCausalLM Eagle3Qwen2_5vlForCausalLM Eagle3Qwen3vlForCausalLM PEagleDraftModel
         PeagleLlamaForCausalLM Eagle3Qwen3ForCausalLM PeagleQwen3ForCausalLM
+        Exaone4_5_MTP GlmOcrMTPModel KimiK3MTPModel MiniMaxM3MTP DeepSeekV4MTPModel HYV4MTPModel BailingMoeV25MTPModel Gemma4MTPModel
+        Qwen3DSparkModel Qwen3OmniDSparkModel Qwen3XPressModel DFlashQwen3XPressModel DFlash2DraftModel DFlash2BeamDraftModel
+        DFlashLagunaForCausalLM
     """,
     "early": """
         OPTForCausalLM GPT2LMHeadModel GPTJForCausalLM BloomForCausalLM GPTBigCodeForCausalLM DbrxForCausalLM
@@ -49,12 +52,14 @@ NAMES = {
     "documents": """
         PaddleOCRVLForConditionalGeneration GlmOcrForConditionalGeneration DeepseekOCRForCausalLM DeepseekOCR2ForCausalLM DeepseekVLV2ForCausalLM
         DotsOCRForCausalLM LightOnOCRForConditionalGeneration
+        UnlimitedOCRForCausalLM
     """,
     "sound": """
         Qwen2AudioForConditionalGeneration Qwen2_5OmniModel Qwen2_5OmniForConditionalGeneration Qwen3OmniMoeForConditionalGeneration
         Qwen3ASRForConditionalGeneration Qwen3ASRRealtimeGeneration UltravoxModel WhisperForConditionalGeneration VoxtralForConditionalGeneration
         GraniteSpeechForConditionalGeneration GraniteSpeechPlusForConditionalGeneration AudioFlamingo3ForConditionalGeneration
         GlmAsrForConditionalGeneration MossTranscribeDiarizeForConditionalGeneration
+        Qwen3ASRForcedAlignerForTokenClassification MoonshotKimiaForCausalLM
     """,
     "chat": """
         InternVLChatModel InternS1ForConditionalGeneration H2OVLChatModel SkyworkR1VChatModel NVLM_D Eagle2_5_VLForConditionalGeneration
@@ -64,6 +69,9 @@ NAMES = {
         StepVLForConditionalGeneration Step3p7ForConditionalGeneration Ernie4_5_VLMoeForConditionalGeneration NemotronH_Nano_VL_V2
         NemotronH_Nano_Omni_Reasoning_V3 NemotronH_Super_Omni_Reasoning_V3 NemotronH_Omni_Reasoning_V3 LlamaNemotronVLModel
         OpenCUAForConditionalGeneration HCXVisionV2ForCausalLM PixtralForConditionalGeneration
+        Phi4ForCausalLMV QianfanOCRForConditionalGeneration Llama_Nemotron_Nano_VL InternS1ProForConditionalGeneration IsaacForConditionalGeneration
+        BagelForConditionalGeneration Granite4VisionForConditionalGeneration MuseGlimmerForConditionalGeneration Cosmos3ForConditionalGeneration
+        Alpamayo2Super MiniCPMOcrForConditionalGeneration OpenPanguVLForConditionalGeneration DiffusionGemmaForBlockDiffusion
     """,
     "gemma": """
         GemmaForCausalLM Gemma2ForCausalLM Gemma3ForCausalLM Gemma3TextModel Gemma4ForCausalLM Gemma3nForCausalLM Gemma3nForConditionalGeneration
@@ -87,6 +95,7 @@ NAMES = {
         ModernBertForSequenceClassification ModernBertForTokenClassification GteModel GteNewModel GteNewForSequenceClassification NomicBertModel
         OpenAIPrivacyFilterForTokenClassification TransformersEmbeddingModel TransformersMoEEmbeddingModel TransformersForSequenceClassification
         TransformersMoEForSequenceClassification
+        ColModernVBertForRetrieval ModernVBertModel CLIPModel SiglipModel
     """,
     "hybrid": """
         Qwen3NextForCausalLM Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM GraniteMoeHybridForCausalLM Lfm2ForCausalLM Lfm2MoeForCausalLM
@@ -97,40 +106,25 @@ NAMES = {
         DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM DeepseekV4ForCausalLM GlmMoeDsaForCausalLM Glm4MoeLiteForCausalLM
         LongcatFlashForCausalLM MistralLarge3ForCausalLM MiniCPM3ForCausalLM AXK1ForCausalLM PanguUltraMoEForCausalLM SarvamMLAForCausalLM
         HYV4ForCausalLM
+        LongcatFlashNgramForCausalLM
     """,
 }
 
 # read off vLLM's source, but never compared with the class it builds: their weights are not called exact
-UNJUDGED = frozenset(
-    [
-        "UltravoxModel",
-        "VoxtralForConditionalGeneration",
-        "Step3p7ForConditionalGeneration",
-        "Molmo2ForConditionalGeneration",
-        "SkyworkR1VChatModel",
-        "H2OVLChatModel",
-        "InternS1ForConditionalGeneration",
-        "RForConditionalGeneration",
-        "MiniCPMV4_6ForConditionalGeneration",
-        "MiniCPMV4_7ForConditionalGeneration",
-        "LlamaNemotronVLModel",
-        "MossTranscribeDiarizeForConditionalGeneration",
-        "Rnj1ForCausalLM",
-        "Step1ForCausalLM",
-        "TeleFLMForCausalLM",
-        "HYV3MTPModel",
-        "Step3p5MTP",
-        "EagleLlama4ForCausalLM",
-        "EagleCohereForCausalLM",
-        "EagleMiniCPMForCausalLM",
-        "EagleDeepSeekMTPModel",
-        "ColQwen3",
-        "ColQwen3_5",
-        "OpsColQwen3Model",
-        "Qwen3VLNemotronEmbedModel",
-        "D3ForSequenceClassification",
-    ]
-)
+_NEVER_COMPARED = """
+    UltravoxModel VoxtralForConditionalGeneration Step3p7ForConditionalGeneration Molmo2ForConditionalGeneration SkyworkR1VChatModel H2OVLChatModel
+    InternS1ForConditionalGeneration RForConditionalGeneration MiniCPMV4_6ForConditionalGeneration MiniCPMV4_7ForConditionalGeneration
+    LlamaNemotronVLModel MossTranscribeDiarizeForConditionalGeneration Rnj1ForCausalLM Step1ForCausalLM TeleFLMForCausalLM HYV3MTPModel Step3p5MTP
+    EagleLlama4ForCausalLM EagleCohereForCausalLM EagleMiniCPMForCausalLM EagleDeepSeekMTPModel ColQwen3 ColQwen3_5 OpsColQwen3Model
+    Qwen3VLNemotronEmbedModel D3ForSequenceClassification Exaone4_5_MTP GlmOcrMTPModel KimiK3MTPModel MiniMaxM3MTP DeepSeekV4MTPModel HYV4MTPModel
+    BailingMoeV25MTPModel Gemma4MTPModel Qwen3DSparkModel Qwen3OmniDSparkModel Qwen3XPressModel DFlashQwen3XPressModel DFlash2DraftModel
+    DFlash2BeamDraftModel DFlashLagunaForCausalLM UnlimitedOCRForCausalLM Qwen3ASRForcedAlignerForTokenClassification MoonshotKimiaForCausalLM
+    Phi4ForCausalLMV QianfanOCRForConditionalGeneration Llama_Nemotron_Nano_VL InternS1ProForConditionalGeneration IsaacForConditionalGeneration
+    BagelForConditionalGeneration Granite4VisionForConditionalGeneration MuseGlimmerForConditionalGeneration Cosmos3ForConditionalGeneration
+    Alpamayo2Super MiniCPMOcrForConditionalGeneration OpenPanguVLForConditionalGeneration DiffusionGemmaForBlockDiffusion ColModernVBertForRetrieval
+    ModernVBertModel CLIPModel SiglipModel LongcatFlashNgramForCausalLM
+"""
+UNJUDGED = frozenset(_NEVER_COMPARED.split())
 
 
 class Families(Mapping[str, Family]):

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.architecture import experts, rope, text
+from planner.architecture import experts, gemma4, rope, text
 from planner.architecture.families.dense import CHATGLM, LLAMA, QWEN2, QWEN3
+from planner.architecture.families.dense import FAMILIES as DENSE
 from planner.architecture.families.experts import FAMILIES as EXPERTS
+from planner.architecture.families.experts import QWEN3_MOE
+from planner.architecture.families.gemma import GEMMA4
 from planner.architecture.families.hybrid import FAMILIES as HYBRID
 from planner.architecture.families.hybrid import QWEN35
-from planner.architecture.families.images import by_type
+from planner.architecture.families.images import QWEN3_VL, by_type
 from planner.architecture.family import ALL_ENDS, Family
-from planner.architecture.towers import chat, eva_molmo, llava, nemotron, ovis_phi_keye, step_ernie, vision
+from planner.architecture.towers import chat, eva_molmo, llava, nemotron, ovis_phi_keye, siglips, step_ernie, vision
 from planner.architecture.towers.tower import together
 
 INTERNVL = by_type(chat.intern_vit(chat.two_layers), "internvl")
@@ -68,4 +71,25 @@ FAMILIES: Mapping[str, Family] = {
     "OpenCUAForConditionalGeneration": replace(QWEN2, tower=vision.qwen25_vision, name="opencua"),
     "HCXVisionV2ForCausalLM": by_type(vision.qwen25_projected, "hyperclova"),
     "PixtralForConditionalGeneration": by_type(vision.pixtral_native, "mistral"),
+    "Phi4ForCausalLMV": replace(DENSE["Phi3ForCausalLM"], tower=siglips.phi4_vision),
+    "QianfanOCRForConditionalGeneration": by_type(chat.qianfan, "qianfan"),
+    "Llama_Nemotron_Nano_VL": by_type(nemotron.nano_llama, "nemotron"),
+    "InternS1ProForConditionalGeneration": replace(
+        QWEN3_MOE, tower=vision.qwen3_vision, more={"every": rope.fourier_coefficients}, rope=rope.fourier_tables, name="interns"
+    ),
+    "IsaacForConditionalGeneration": replace(QWEN3, tower=siglips.isaac, rope=rope.VIDEO, name="isaac"),
+    "BagelForConditionalGeneration": replace(QWEN2, tower=siglips.bagel, name="bagel"),
+    "Granite4VisionForConditionalGeneration": replace(DENSE["GraniteForCausalLM"], tower=siglips.granite4_vision, more={"every": llava.newline}),
+    "MuseGlimmerForConditionalGeneration": DENSE["MuseGlimmerForCausalLM"],
+    "Cosmos3ForConditionalGeneration": replace(QWEN3_VL, name="cosmos"),
+    "Alpamayo2Super": replace(QWEN3_VL, inside="vlm_config", name="alpamayo"),
+    "MiniCPMOcrForConditionalGeneration": replace(QWEN35, tower=chat.minicpmv46, name="minicpm"),
+    "OpenPanguVLForConditionalGeneration": replace(DENSE["PanguEmbeddedForCausalLM"], tower=vision.openpangu_vision, rope=rope.VIDEO),
+    "DiffusionGemmaForBlockDiffusion": replace(
+        GEMMA4,
+        tower=gemma4.gemma4_towers,
+        more={**GEMMA4.more, "every": gemma4.diffusion_conditioning},
+        outer=(*GEMMA4.outer, "self_conditioning_size"),
+        adapted=gemma4.keys_as_values,
+    ),
 }

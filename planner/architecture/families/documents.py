@@ -18,6 +18,7 @@ FAMILIES: Mapping[str, Family] = {
     "PaddleOCRVLForConditionalGeneration": replace(DENSE["Ernie4_5ForCausalLM"], tower=documents.paddleocr, pipeline=False, name="paddleocr"),
     "GlmOcrForConditionalGeneration": replace(GLM4, tower=documents.glm_ocr, rope=rope.HALF_VIDEO),
     "DeepseekOCRForCausalLM": replace(by_type(documents.deepseek_ocr, "deepseek"), more={"every": TWO_ENDS}),
+    "UnlimitedOCRForCausalLM": replace(by_type(documents.deepseek_ocr, "unlimited"), more={"every": TWO_ENDS}),
     "DeepseekOCR2ForCausalLM": replace(by_type(documents.deepseek_ocr2, "deepseek"), more={"every": documents.line_ends("view_seperator")}),
     "DeepseekVLV2ForCausalLM": replace(by_type(documents.deepseek_vl2, "deepseek"), more={"every": TWO_ENDS}),
     "DotsOCRForCausalLM": replace(QWEN2, tower=documents.dots_ocr, name="dots"),

@@ -5,21 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.architecture import drafters, eagle, experts, hybrid, latent, moe, qwen4_exp, rope, text
-from planner.architecture.families.dense import COHERE, LLAMA, MINICPM, QWEN2, QWEN3
+from planner.architecture import (
+    deepseek_v4,
+    dflash,
+    drafters,
+    eagle,
+    experts,
+    gemma4,
+    hunyuan,
+    hybrid,
+    kimi_linear,
+    latent,
+    linear,
+    minimax_m3,
+    moe,
+    qwen4_exp,
+    rope,
+    text,
+)
+from planner.architecture.families.dense import COHERE, GLM4, LLAMA, MINICPM, QWEN2, QWEN3
+from planner.architecture.families.dense import FAMILIES as DENSE
 from planner.architecture.families.experts import EXAONE_MOE, HUNYUAN_V3, LLAMA4
-from planner.architecture.families.hybrid import QWEN4_EXP, QWEN35, QWEN_NEXT
+from planner.architecture.families.experts import FAMILIES as EXPERTS
+from planner.architecture.families.hybrid import KIMI_LINEAR, QWEN4_EXP, QWEN35, QWEN_NEXT
 from planner.architecture.families.latent import DEEPSEEK, LONGCAT_KEYS, PANGU_ULTRA
 from planner.architecture.family import Family
 from planner.facts.storage import FP32
 
 
-def _layered(layers: drafters.Layers, shape: drafters.Predictor, name: str, *, like: Family = LLAMA) -> Family:
+def _layered(layers: drafters.Layers, shape: drafters.Predictor, name: str, *, like: Family = LLAMA, adjust: drafters.Adjust | None = None) -> Family:
     """Layers with norms, a projection and a head each, behind the words."""
-    return Family(layers=drafters.predicting(layers, shape), depth=drafters.depth, head=not shape.head, norm=False, rope=like.rope, pipeline=False, name=name)
+    return Family(
+        layers=drafters.predicting(layers, shape, adjust), depth=drafters.depth, head=not shape.head, norm=False, rope=like.rope, pipeline=False, name=name
+    )
 
 
-def _joined(family: Family, adjust: drafters.Adjust) -> Family:
+def _joined(family: Family, adjust: drafters.Adjust | None = None) -> Family:
     """Layers behind one projection of words and hidden states, before one norm and one head."""
     return replace(
         family,
@@ -62,6 +83,10 @@ DFLASH = replace(
     adapted=eagle.dflash_windows,
     pipeline=False,
 )
+LATENT = replace(LLAMA, rope=rope.latent_rope)
+DSPARK = replace(DFLASH, more={**DFLASH.more, "embedding": dflash.dspark_heads})
+XPRESS = replace(DFLASH, more={**DFLASH.more, "embedding": dflash.xpress_head})
+DFLASH2 = replace(DFLASH, layers=dflash.dflash2(DFLASH.layers), more={**DFLASH.more, "embedding": dflash.selector})
 EAGLE3_LATENT = Family(
     layers=eagle.eagle3(latent.deepseek()),
     more={"embedding": eagle.eagle3_projection, "head": eagle.draft_head},
@@ -116,6 +141,48 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen3_5MTP": _joined(QWEN35, drafters.all_full),
     "Qwen3_5MoeMTP": _joined(QWEN35, drafters.all_full),
     "Qwen4ExpMTP": replace(_joined(QWEN4_EXP, qwen4_exp.predicting_keys), more={"embedding": qwen4_exp.joined_streams, "norm": qwen4_exp.last_mixer}),
+    "Exaone4_5_MTP": replace(_joined(DENSE["Exaone4ForCausalLM"]), outer=("num_nextn_predict_layers",)),
+    "GlmOcrMTPModel": _layered(GLM4.layers, drafters.DEEPSEEK, "glm", like=replace(LLAMA, rope=rope.HALF_VIDEO)),
+    "KimiK3MTPModel": replace(
+        _layered(kimi_linear.kimi_linear, drafters.DEEPSEEK, "kimi", like=replace(LLAMA, rope=rope.no_rope), adjust=drafters.plain_residuals),
+        renamed=KIMI_LINEAR.renamed,
+        methods={"compressed-tensors": "mxfp4"},
+    ),
+    "MiniMaxM3MTP": replace(_layered(minimax_m3.minimax_m3, drafters.MINIMAX, "minimax", adjust=drafters.all_sparse), head=True),
+    "DeepSeekV4MTPModel": replace(
+        _layered(deepseek_v4.deepseek_v4, drafters.DEEPSEEK_V4, "deepseek", like=replace(LLAMA, rope=rope.no_rope)),
+        layers=drafters.beside(
+            drafters.beside(drafters.predicting(deepseek_v4.deepseek_v4, drafters.DEEPSEEK_V4, drafters.uncompressed), drafters.two_projections),
+            deepseek_v4.stream_head,
+        ),
+        methods={"fp8": "deepseek_v4_fp8"},
+    ),
+    "HYV4MTPModel": _layered(hunyuan.hunyuan_v4, drafters.HUNYUAN, "hunyuan", like=LATENT, adjust=drafters.one_stream),
+    "BailingMoeV25MTPModel": _layered(linear.bailing_linear, drafters.HUNYUAN, "ling", like=LATENT, adjust=drafters.all_latent),
+    "Gemma4MTPModel": Family(
+        layers=gemma4.gemma4,
+        more={"every": dflash.assistant_ends},
+        rope=rope.gemma4_rope,
+        head=False,
+        words=False,
+        pipeline=False,
+        adapted=dflash.shared_caches,
+        outer=("backbone_hidden_size", "use_ordered_embeddings", "num_centroids"),
+        name="gemma",
+    ),
+    "Qwen3DSparkModel": DSPARK,
+    "Qwen3OmniDSparkModel": DSPARK,
+    "Qwen3XPressModel": XPRESS,
+    "DFlashQwen3XPressModel": XPRESS,
+    "DFlash2DraftModel": DFLASH2,
+    "DFlash2BeamDraftModel": replace(DFLASH2, more={**DFLASH2.more, "embedding": dflash.beam_selector}, name="beam"),
+    "DFlashLagunaForCausalLM": replace(
+        EXPERTS["LagunaForCausalLM"],
+        layers=dflash.whole_contexts(EXPERTS["LagunaForCausalLM"].layers),
+        more={"embedding": dflash.normed_projection, "head": eagle.draft_head},
+        head=False,
+        pipeline=False,
+    ),
     "EagleLlamaForCausalLM": _eagle(LLAMA),
     "EagleMistralForCausalLM": replace(_eagle(LLAMA, divided=True, norm=True), layers=LLAMA.layers),
     "EagleLlama4ForCausalLM": _eagle(LLAMA4, quantized=False, norm=True),

@@ -32,6 +32,13 @@ FAMILIES: Mapping[str, Family] = {
         renamed=LONGCAT_KEYS,
         name="longcat",
     ),
+    "LongcatFlashNgramForCausalLM": Family(
+        layers=latent.longcat,
+        more={"embedding": latent.ngram_embedding},
+        rope=rope.latent_rope,
+        renamed=LONGCAT_KEYS,
+        name="longcat",
+    ),
     "MistralLarge3ForCausalLM": DEEPSEEK,
     "MiniCPM3ForCausalLM": Family(layers=own.minicpm3, rope=rope.latent_rope, tied=True, whole_stages=ALL_ENDS, name="minicpm"),
     "AXK1ForCausalLM": Family(

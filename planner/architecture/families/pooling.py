@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.architecture import encoders, heads, rope, text
+from planner.architecture import encoders, heads, plain, rope, text
 from planner.architecture.families.conversions import with_head, without_head
 from planner.architecture.families.dense import BY_TYPE, INTERNLM2, LLAMA, MISTRAL, QWEN2, QWEN3
 from planner.architecture.families.early import GPT2
@@ -18,6 +18,7 @@ from planner.architecture.families.hybrid import JAMBA, LFM2
 from planner.architecture.families.images import PALIGEMMA, QWEN2_VL, QWEN3_5_VL, QWEN3_VL
 from planner.architecture.families.latent import DEEPSEEK
 from planner.architecture.family import Family
+from planner.architecture.towers import siglips
 
 BERT = Family(layers=encoders.bert, more={"embedding": encoders.bert_embedding}, rope=encoders.bert_rope, head=False, norm=False, pipeline=False, name="bert")
 MODERNBERT = Family(layers=encoders.modernbert, more={"embedding": encoders.word_norm}, rope=rope.mimo_rope, head=False, pipeline=False, name="modernbert")
@@ -40,6 +41,26 @@ def _encoding(family: Family) -> Family:
 
 
 COLQWEN = replace(_beside(QWEN3_VL, heads.colpali()), outer=heads.COLPALI_KEYS)
+MODERNVBERT = replace(with_head(MODERNBERT, heads.colpali(bias=True, default=128)), tower=siglips.modernvbert, outer=heads.COLPALI_KEYS, name="modernvbert")
+CLIP = Family(
+    layers=siglips.text_layers,
+    tower=siglips.clip_vision,
+    more={"embedding": siglips.text_positions, "norm": plain.final_bias, "every": siglips.clip_projection},
+    rope=rope.no_rope,
+    head=False,
+    pipeline=False,
+    outer=("projection_dim",),
+    name="clip",
+)
+SIGLIP = replace(
+    CLIP,
+    layers=text.without_cache(siglips.text_layers),
+    tower=siglips.siglip_vision,
+    more={**CLIP.more, "every": siglips.siglip_projection},
+    rope=siglips.siglip_positions,
+    outer=(),
+    name="siglip",
+)
 
 FAMILIES: Mapping[str, Family] = {
     "LlamaModel": without_head(LLAMA),
@@ -106,6 +127,10 @@ FAMILIES: Mapping[str, Family] = {
     "OpenAIPrivacyFilterForTokenClassification": replace(
         with_head(GPT_OSS, heads.scored_tokens), layers=text.without_cache(GPT_OSS.layers), whole_stages=frozenset(), pipeline=False
     ),
+    "ColModernVBertForRetrieval": replace(MODERNVBERT, inside="vlm_config"),
+    "ModernVBertModel": MODERNVBERT,
+    "CLIPModel": CLIP,
+    "SiglipModel": SIGLIP,
     "TransformersEmbeddingModel": without_head(BY_TYPE),
     "TransformersMoEEmbeddingModel": without_head(BY_TYPE),
     "TransformersForSequenceClassification": with_head(BY_TYPE, heads.score),

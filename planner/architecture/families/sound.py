@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.architecture import plain, rope, whisper
+from planner.architecture import heads, plain, rope, whisper
+from planner.architecture.families.conversions import with_head
 from planner.architecture.families.dense import QWEN2, QWEN3
 from planner.architecture.families.experts import QWEN3_MOE
 from planner.architecture.families.images import by_type
@@ -23,6 +24,8 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen3OmniMoeForConditionalGeneration": replace(QWEN3_MOE, tower=together(vision.qwen3_omni_vision, audio.qwen3_omni_audio)),
     "Qwen3ASRForConditionalGeneration": QWEN3_ASR,
     "Qwen3ASRRealtimeGeneration": QWEN3_ASR,
+    "Qwen3ASRForcedAlignerForTokenClassification": replace(with_head(QWEN3_ASR, heads.time_bins), outer=("classify_num",)),
+    "MoonshotKimiaForCausalLM": replace(QWEN2, tower=audio.kimi_audio, name="kimi"),
     "UltravoxModel": by_type(audio.ultravox, "ultravox"),
     "WhisperForConditionalGeneration": Family(
         layers=whisper.whisper,

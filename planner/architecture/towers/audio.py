@@ -127,3 +127,17 @@ def voxtral(scope: Scope, top: Config, dims: Dims) -> Tower:
         loose("audio_language_adapter.w_out", dims.hidden, dims.hidden, bias=False),
     ]
     return Tower(tuple(modules), batch(block, patches=positions, tokens=positions // joined))
+
+
+def kimi_audio(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Kimi-Audio: Whisper large v3 from a folder of its own, four frames joined, projected twice and normed."""
+    block, positions = whisper_block(Config({}, top.path)), 1500
+    inputs = top.integer("kimia_adaptor_input_dim", default=5120)
+    modules = [
+        *whisper_layers(scope, Config({}, top.path), block),
+        plain("audio_tower.embed_positions", positions, block.hidden),
+        loose("multi_modal_projector.vq_adaptor_layers_0", inputs, dims.hidden),
+        loose("multi_modal_projector.vq_adaptor_layers_3", dims.hidden, dims.hidden),
+        *norm("multi_modal_projector.vq_adaptor_layers_4", dims.hidden, bias=True),
+    ]
+    return Tower(tuple(modules), batch(block, patches=positions, tokens=positions // 4))

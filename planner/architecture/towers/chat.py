@@ -75,6 +75,15 @@ def intern_vit(joint: Joint, *, dummy_heads: int = 0) -> TowerBuilder:
     return build
 
 
+def qianfan(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Qianfan-OCR: InternViT under the keys of Hugging Face's class (qianfan_ocr.py)."""
+    config = top.section("vision_config")
+    squares = {key: value[0] for key in ("image_size", "patch_size") if isinstance(value := config.data.get(key), list) and value}
+    renamed = {"qkv_bias": config.flag("attention_bias", default=True), "qk_normalization": config.flag("use_qk_norm", default=False)}
+    same = {"norm_type": "layer_norm", **renamed, **config.data, **squares}
+    return intern_vit(two_layers)(scope, Config({**top.data, "vision_config": same}, top.path), dims)
+
+
 def eagle(scope: Scope, top: Config, dims: Dims) -> Tower:
     """Eagle 2.5: SigLIP, four patches joined and projected twice."""
     config = top.section("vision_config")

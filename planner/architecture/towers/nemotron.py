@@ -25,14 +25,14 @@ _RADIO = {
 }
 
 
-def _radio(config: Config) -> tuple[list[Module], Block]:
-    """C-RADIO: InternViT's layers behind patches of the largest picture's positions; never quantized."""
+def _radio(config: Config, *, whole: bool = False) -> tuple[list[Module], Block]:
+    """C-RADIO: InternViT's layers behind patches of the largest picture's positions; never quantized, `whole` on every rank where it is torch's own."""
     given = config.section("args")
     name = given.text("model", default="vit_huge_patch16_224")
     if name not in _RADIO:
         raise UnsupportedModelError(f"{config.path}: the tower {name!r} is not known", f"expected one of {', '.join(_RADIO)}")
     hidden, depth, heads, width = _RADIO[name]
-    block = Block(hidden=hidden, width=width, heads=heads, vectors=(hidden, hidden), split=Split.EVEN, mlp_split=Split.TP)
+    block = Block(hidden=hidden, width=width, heads=heads, vectors=(hidden, hidden), split=Split.EVEN, mlp_split=Split.TP, loose=whole)
     patch, frames = config.integer("patch_size", default=16), config.integer("video_temporal_patch_size", default=1)
     side = round(given.integer("cpe_max_size", default=2048) / patch)
     teachers = {str(teacher.get("name")) for teacher in given.items("teachers") if isinstance(teacher, dict)}
@@ -107,6 +107,18 @@ def nano(scope: Scope, top: Config, dims: Dims) -> Tower:
         loose("mlp1.3", width, dims.hidden, bias=False),
         *(_parakeet(top.section("sound_config"), dims) if top.has("sound_config") else []),
     ]
+    patches = (top.integer("force_image_size", default=512) // config.integer("patch_size", default=16)) ** 2
+    return Tower(tuple(modules), batch(block, patches=13 * patches, tokens=13 * patches // 4))
+
+
+def nano_llama(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Llama Nemotron Nano VL: C-RADIO as its own code builds it, four patches joined and projected twice."""
+    config = top.section("vision_config")
+    modules, block = _radio(config, whole=True)
+    ratio = max(0.01, top.number("downsample_ratio", default=0.5))
+    joined = top.integer("vit_hidden_size", default=block.hidden) * int(1 / ratio) ** 2
+    width = top.integer("projector_hidden_size", default=dims.hidden)
+    modules += [*norm("mlp1.0", joined, bias=True), loose("mlp1.1", joined, width), loose("mlp1.3", width, dims.hidden)]
     patches = (top.integer("force_image_size", default=512) // config.integer("patch_size", default=16)) ** 2
     return Tower(tuple(modules), batch(block, patches=13 * patches, tokens=13 * patches // 4))
 

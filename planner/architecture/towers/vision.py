@@ -100,6 +100,42 @@ def qwen25_projected(scope: Scope, top: Config, dims: Dims) -> Tower:
     return Tower((*tower.modules, unquantized("mm_projector", out, dims.hidden, bias=True, role=Role.PROJECTION)), tower.spec, tower.buffers)
 
 
+def openpangu_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """openPangu-VL: biased layers with RMS norms, a merger for each layer whose output is taken, one projection (openpangu_vl.py)."""
+    config = top.section("vision_config")
+    hidden, depth, width = config.integer("hidden_size"), config.integer("depth", high=500), config.integer("intermediate_size")
+    patch, merge = config.integer("patch_size", default=14), config.integer("spatial_merge_size", default=2)
+    merged, out, gated = hidden * merge**2, config.integer("out_hidden_size"), config.text("hidden_act", default="silu") == "silu"
+    modules: list[Module] = [
+        plain("visual.patch_embed.proj", hidden, config.integer("in_channels", default=3), config.integer("temporal_patch_size", default=2), patch, patch),
+        *norm("visual.final_layernorm", hidden),
+        unquantized("visual.vision_projection.fc1", out, dims.hidden, bias=True, role=Role.PROJECTION),
+    ]
+    for index in range(len(config.items("mm_unit_vision_select_layer")) or 2):
+        at = f"visual.merger.{index}"
+        modules += [
+            *norm(f"{at}.ln_q", hidden),
+            scope.column(f"{at}.mlp.0", merged, (merged,), bias=True, role=Role.PROJECTION),
+            scope.row(f"{at}.mlp.2", merged, out, bias=True, role=Role.PROJECTION),
+        ]
+    for index in range(depth):
+        at = f"visual.blocks.{index}"
+        modules += [
+            *norm(f"{at}.norm1", hidden),
+            *norm(f"{at}.norm2", hidden),
+            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",), role=Role.QKV),
+            scope.row(f"{at}.attn.proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
+            *(
+                scope.gated_mlp(f"{at}.mlp", hidden, width, bias=True)
+                if gated
+                else scope.plain_mlp(f"{at}.mlp.up_proj", f"{at}.mlp.down_proj", hidden, width, bias=True)
+            ),
+        ]
+    heads = config.integer("num_heads")
+    spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=65_536, tokens_per_item=65_536 // merge**2)
+    return Tower(tuple(modules), spec, (plain("visual.rotary_pos_emb.inv_freq", hidden // heads // 4, bits=32),))
+
+
 def qwen2_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     """Qwen2-VL: plain MLPs, layer norms, a two-layer merger. Defaults are Qwen2VLVisionConfig's."""
     config = top.section("vision_config")
