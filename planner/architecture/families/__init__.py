@@ -15,15 +15,13 @@ from planner.architecture.family import Family
 NAMES = {
     "drafters": """
         DeepSeekMTPModel DeepseekV32MTPModel NemotronHMTPModel Glm4MoeMTPModel Glm4MoeLiteMTPModel MiMoMTPModel ErnieMTPModel LongCatFlashMTPModel
-        OpenPanguMTPModel HYV3MTPModel MiMoV2MTPModel MiMoV2OmniMTPModel ExaoneMoeMTP Step3p5MTP Qwen3NextMTP Qwen3_5MTP Qwen3_5MoeMTP
-        Qwen4ExpMTP
+        OpenPanguMTPModel HYV3MTPModel MiMoV2MTPModel MiMoV2OmniMTPModel ExaoneMoeMTP Step3p5MTP Qwen3NextMTP Qwen3_5MTP Qwen3_5MoeMTP Qwen4ExpMTP
+        Exaone4_5_MTP GlmOcrMTPModel KimiK3MTPModel MiniMaxM3MTP DeepSeekV4MTPModel HYV4MTPModel BailingMoeV25MTPModel Gemma4MTPModel Qwen3DSparkModel
+        Qwen3OmniDSparkModel Qwen3XPressModel DFlashQwen3XPressModel DFlash2DraftModel DFlash2BeamDraftModel DFlashLagunaForCausalLM
         EagleLlamaForCausalLM EagleMistralForCausalLM EagleLlama4ForCausalLM EagleCohereForCausalLM EagleMiniCPMForCausalLM EagleDeepSeekMTPModel
         Eagle3DeepseekV2ForCausalLM Eagle3DeepseekV3ForCausalLM DFlashDraftModel MuseGlimmerAssistantModel DFlashMuseGlimmerAssistantModel
         Eagle3LlamaForCausalLM LlamaForCausalLMEagle3 Eagle3MiniMaxM2ForCausalLM Eagle3Qwen2_5vlForCausalLM Eagle3Qwen3vlForCausalLM PEagleDraftModel
         PeagleLlamaForCausalLM Eagle3Qwen3ForCausalLM PeagleQwen3ForCausalLM
-        Exaone4_5_MTP GlmOcrMTPModel KimiK3MTPModel MiniMaxM3MTP DeepSeekV4MTPModel HYV4MTPModel BailingMoeV25MTPModel Gemma4MTPModel
-        Qwen3DSparkModel Qwen3OmniDSparkModel Qwen3XPressModel DFlashQwen3XPressModel DFlash2DraftModel DFlash2BeamDraftModel
-        DFlashLagunaForCausalLM
     """,
     "early": """
         OPTForCausalLM GPT2LMHeadModel GPTJForCausalLM BloomForCausalLM GPTBigCodeForCausalLM DbrxForCausalLM
@@ -50,16 +48,15 @@ NAMES = {
         LlavaNextVideoForConditionalGeneration Blip2ForConditionalGeneration Qwen4ExpForConditionalGeneration
     """,
     "documents": """
-        PaddleOCRVLForConditionalGeneration GlmOcrForConditionalGeneration DeepseekOCRForCausalLM DeepseekOCR2ForCausalLM DeepseekVLV2ForCausalLM
-        DotsOCRForCausalLM LightOnOCRForConditionalGeneration
-        UnlimitedOCRForCausalLM
+        PaddleOCRVLForConditionalGeneration GlmOcrForConditionalGeneration DeepseekOCRForCausalLM UnlimitedOCRForCausalLM DeepseekOCR2ForCausalLM
+        DeepseekVLV2ForCausalLM DotsOCRForCausalLM LightOnOCRForConditionalGeneration
     """,
     "sound": """
         Qwen2AudioForConditionalGeneration Qwen2_5OmniModel Qwen2_5OmniForConditionalGeneration Qwen3OmniMoeForConditionalGeneration
-        Qwen3ASRForConditionalGeneration Qwen3ASRRealtimeGeneration UltravoxModel WhisperForConditionalGeneration VoxtralForConditionalGeneration
-        GraniteSpeechForConditionalGeneration GraniteSpeechPlusForConditionalGeneration AudioFlamingo3ForConditionalGeneration
-        GlmAsrForConditionalGeneration MossTranscribeDiarizeForConditionalGeneration
-        Qwen3ASRForcedAlignerForTokenClassification MoonshotKimiaForCausalLM
+        Qwen3ASRForConditionalGeneration Qwen3ASRRealtimeGeneration Qwen3ASRForcedAlignerForTokenClassification MoonshotKimiaForCausalLM UltravoxModel
+        WhisperForConditionalGeneration VoxtralForConditionalGeneration GraniteSpeechForConditionalGeneration
+        GraniteSpeechPlusForConditionalGeneration AudioFlamingo3ForConditionalGeneration GlmAsrForConditionalGeneration
+        MossTranscribeDiarizeForConditionalGeneration
     """,
     "chat": """
         InternVLChatModel InternS1ForConditionalGeneration H2OVLChatModel SkyworkR1VChatModel NVLM_D Eagle2_5_VLForConditionalGeneration
@@ -68,10 +65,10 @@ NAMES = {
         MiniCPMV4_6ForConditionalGeneration MiniCPMV4_7ForConditionalGeneration Molmo2ForConditionalGeneration Step3VLForConditionalGeneration
         StepVLForConditionalGeneration Step3p7ForConditionalGeneration Ernie4_5_VLMoeForConditionalGeneration NemotronH_Nano_VL_V2
         NemotronH_Nano_Omni_Reasoning_V3 NemotronH_Super_Omni_Reasoning_V3 NemotronH_Omni_Reasoning_V3 LlamaNemotronVLModel
-        OpenCUAForConditionalGeneration HCXVisionV2ForCausalLM PixtralForConditionalGeneration
-        Phi4ForCausalLMV QianfanOCRForConditionalGeneration Llama_Nemotron_Nano_VL InternS1ProForConditionalGeneration IsaacForConditionalGeneration
-        BagelForConditionalGeneration Granite4VisionForConditionalGeneration MuseGlimmerForConditionalGeneration Cosmos3ForConditionalGeneration
-        Alpamayo2Super MiniCPMOcrForConditionalGeneration OpenPanguVLForConditionalGeneration DiffusionGemmaForBlockDiffusion
+        OpenCUAForConditionalGeneration HCXVisionV2ForCausalLM PixtralForConditionalGeneration Phi4ForCausalLMV QianfanOCRForConditionalGeneration
+        Llama_Nemotron_Nano_VL InternS1ProForConditionalGeneration IsaacForConditionalGeneration BagelForConditionalGeneration
+        Granite4VisionForConditionalGeneration MuseGlimmerForConditionalGeneration Cosmos3ForConditionalGeneration Alpamayo2Super
+        MiniCPMOcrForConditionalGeneration OpenPanguVLForConditionalGeneration DiffusionGemmaForBlockDiffusion
     """,
     "gemma": """
         GemmaForCausalLM Gemma2ForCausalLM Gemma3ForCausalLM Gemma3TextModel Gemma4ForCausalLM Gemma3nForCausalLM Gemma3nForConditionalGeneration
@@ -93,9 +90,8 @@ NAMES = {
         RobertaForTokenClassification XLMRobertaForTokenClassification BertForSequenceClassification RobertaForSequenceClassification
         XLMRobertaForSequenceClassification HF_ColBERT ColBERTJinaRobertaModel ColBERTModernBertModel ColBERTLfm2Model ModernBertModel
         ModernBertForSequenceClassification ModernBertForTokenClassification GteModel GteNewModel GteNewForSequenceClassification NomicBertModel
-        OpenAIPrivacyFilterForTokenClassification TransformersEmbeddingModel TransformersMoEEmbeddingModel TransformersForSequenceClassification
-        TransformersMoEForSequenceClassification
-        ColModernVBertForRetrieval ModernVBertModel CLIPModel SiglipModel
+        OpenAIPrivacyFilterForTokenClassification ColModernVBertForRetrieval ModernVBertModel CLIPModel SiglipModel TransformersEmbeddingModel
+        TransformersMoEEmbeddingModel TransformersForSequenceClassification TransformersMoEForSequenceClassification
     """,
     "hybrid": """
         Qwen3NextForCausalLM Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM GraniteMoeHybridForCausalLM Lfm2ForCausalLM Lfm2MoeForCausalLM
@@ -104,9 +100,8 @@ NAMES = {
     """,
     "latent": """
         DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM DeepseekV4ForCausalLM GlmMoeDsaForCausalLM Glm4MoeLiteForCausalLM
-        LongcatFlashForCausalLM MistralLarge3ForCausalLM MiniCPM3ForCausalLM AXK1ForCausalLM PanguUltraMoEForCausalLM SarvamMLAForCausalLM
-        HYV4ForCausalLM
-        LongcatFlashNgramForCausalLM
+        LongcatFlashForCausalLM LongcatFlashNgramForCausalLM MistralLarge3ForCausalLM MiniCPM3ForCausalLM AXK1ForCausalLM PanguUltraMoEForCausalLM
+        SarvamMLAForCausalLM HYV4ForCausalLM
     """,
 }
 
@@ -118,11 +113,8 @@ _NEVER_COMPARED = """
     EagleLlama4ForCausalLM EagleCohereForCausalLM EagleMiniCPMForCausalLM EagleDeepSeekMTPModel ColQwen3 ColQwen3_5 OpsColQwen3Model
     Qwen3VLNemotronEmbedModel D3ForSequenceClassification Exaone4_5_MTP GlmOcrMTPModel KimiK3MTPModel MiniMaxM3MTP DeepSeekV4MTPModel HYV4MTPModel
     BailingMoeV25MTPModel Gemma4MTPModel Qwen3DSparkModel Qwen3OmniDSparkModel Qwen3XPressModel DFlashQwen3XPressModel DFlash2DraftModel
-    DFlash2BeamDraftModel DFlashLagunaForCausalLM UnlimitedOCRForCausalLM Qwen3ASRForcedAlignerForTokenClassification MoonshotKimiaForCausalLM
-    Phi4ForCausalLMV QianfanOCRForConditionalGeneration Llama_Nemotron_Nano_VL InternS1ProForConditionalGeneration IsaacForConditionalGeneration
-    BagelForConditionalGeneration Granite4VisionForConditionalGeneration MuseGlimmerForConditionalGeneration Cosmos3ForConditionalGeneration
-    Alpamayo2Super MiniCPMOcrForConditionalGeneration OpenPanguVLForConditionalGeneration DiffusionGemmaForBlockDiffusion ColModernVBertForRetrieval
-    ModernVBertModel CLIPModel SiglipModel LongcatFlashNgramForCausalLM
+    DFlash2BeamDraftModel DFlashLagunaForCausalLM MoonshotKimiaForCausalLM Phi4ForCausalLMV Llama_Nemotron_Nano_VL
+    InternS1ProForConditionalGeneration Alpamayo2Super MiniCPMOcrForConditionalGeneration OpenPanguVLForConditionalGeneration
 """
 UNJUDGED = frozenset(_NEVER_COMPARED.split())
 
