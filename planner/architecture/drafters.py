@@ -66,6 +66,7 @@ _BY_TYPE = {
     "qwen3_5_text": "Qwen3_5MTP",
     "qwen3_5_moe": "Qwen3_5MoeMTP",
     "qwen3_5_moe_text": "Qwen3_5MoeMTP",
+    "intern_s2_preview": "Qwen3_5MoeMTP",
     "longcat_flash": "LongCatFlashMTPModel",
     "step3p5": "Step3p5MTP",
     "step3p7": "Step3p5MTP",

@@ -30,6 +30,11 @@ def state_bits(config: Config, default: str) -> int:
     return _DTYPE_BITS[name]
 
 
+def states_as_model(config: Config) -> Config:
+    """States in the model's own width, whatever the config says: vLLM reads it for the classes of models/config.py alone."""
+    return Config({**config.data, "mamba_ssm_dtype": "auto"}, config.path)
+
+
 # methods whose kernels take no projection as narrow as a rank's share of b and a: Qwen3.5's is then whole on every rank
 # (gdn/qwen_gdn_linear_attn.py maybe_disable_tp)
 _WHOLE_BA = ("auto_awq", "auto_gptq", "inc")

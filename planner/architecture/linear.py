@@ -12,6 +12,7 @@ from planner.architecture.hybrid import state_bits
 from planner.architecture.latent import latent_modules
 from planner.architecture.rope import latent_rope, rope_tables
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, full_attention, layer_types, two_norms
+from planner.errors import UnsupportedModelError
 from planner.facts.attention import LatentAttention, RecurrentState
 from planner.facts.modules import Axis, Module, Role, Split, Tensor, TensorRole
 from planner.facts.storage import FP32
@@ -93,6 +94,48 @@ def bailing_linear(config: Config, dims: Dims) -> LayerBuilder:
         return Layer((*mixer, *bailing_mlp(scope, dims, index, router=FP32), *two_norms(dims)), (latent if full else state,))
 
     return build
+
+
+def bailing_delta(config: Config, dims: Dims) -> LayerBuilder:
+    """Ling 3: Kimi delta attention without low ranks, MLA (with an output gate) in the last layer of each group, experts behind a biased router."""
+    group = config.integer("layer_group_size")
+    if not config.flag("no_kda_lora", default=False):
+        raise UnsupportedModelError(f"{config.path}: BailingMoeV3 KDA currently expects no_kda_lora=True")
+    head_dim, kernel = config.integer("head_dim"), config.integer("short_conv_kernel_size")
+    width, gated = dims.heads * head_dim, config.text("gated_attention_proj_granularity_type", default="")
+    gate_width = {"head_wise": dims.heads, "element_wise": dims.heads * config.integer("v_head_dim", default=128)}.get(gated, 0)
+    latent = LatentAttention(latent_dim=config.integer("kv_lora_rank"), rope_dim=config.integer("qk_rope_head_dim"))
+    conv = Tensor(name="conv", axes=(Axis(kernel - 1), Axis(3 * width, Split.TP)))
+    matrix = Tensor(name="kda", axes=(Axis(dims.heads, Split.TP), Axis(head_dim), Axis(head_dim)), bits=32)
+    state = RecurrentState(tensors=(conv, matrix), checkpoint_alignment=0)
+
+    def delta(scope: Scope) -> list[Module]:
+        return [
+            scope.column("self_attn.qkvb_proj", dims.hidden, (width, width, width, dims.heads), parts=("q_proj", "k_proj", "v_proj"), role=Role.MIXER),
+            scope.column("self_attn.f_proj", dims.hidden, (width,), role=Role.MIXER),
+            scope.column("self_attn.g_proj", dims.hidden, (width,), role=Role.MIXER),
+            Tensor(name="self_attn.dt_bias", axes=(Axis(width, Split.TP),), bits=32, role=TensorRole.ADDEND),
+            Tensor(name="self_attn.A_log", axes=(Axis(dims.heads, Split.TP),), bits=32),
+            Tensor(name="self_attn.conv1d", axes=(Axis(3 * width, Split.TP), Axis(kernel)), bits=32),
+            *norm("self_attn.o_norm", head_dim),
+            scope.row("self_attn.o_proj", width, dims.hidden, role=Role.ATTENTION_OUTPUT),
+        ]
+
+    def attention(scope: Scope) -> list[Module]:
+        gate = [scope.column("self_attn.g_proj", dims.hidden, (gate_width,), role=Role.PROJECTION)] if gate_width else []
+        return [*latent_modules(scope, config, dims), *gate]
+
+    def build(scope: Scope, index: int) -> Layer:
+        full = (index + 1) % group == 0 or index >= dims.layers // group * group
+        mixer = attention(scope) if full else delta(scope)
+        return Layer((*mixer, *bailing_mlp(scope, dims, index, router=FP32), *two_norms(dims)), (latent if full else state,))
+
+    return build
+
+
+def biased_router(config: Config) -> Config:
+    """Ling 3's router always has a correction bias."""
+    return Config({**config.data, "moe_router_enable_expert_bias": True}, config.path)
 
 
 def bailing_rope(config: Config, dims: Dims) -> tuple[Tensor, ...]:

@@ -46,6 +46,7 @@ NAMES = {
         MiniMaxM3SparseForConditionalGeneration KimiVLForConditionalGeneration KimiK25ForConditionalGeneration KimiK3ForConditionalGeneration
         Cohere2VisionForConditionalGeneration Lfm2VlForConditionalGeneration AriaForConditionalGeneration Exaone4_5_ForConditionalGeneration
         LlavaNextVideoForConditionalGeneration Blip2ForConditionalGeneration Qwen4ExpForConditionalGeneration
+        InternS2PreviewForConditionalGeneration
     """,
     "documents": """
         PaddleOCRVLForConditionalGeneration GlmOcrForConditionalGeneration DeepseekOCRForCausalLM UnlimitedOCRForCausalLM DeepseekOCR2ForCausalLM
@@ -97,6 +98,7 @@ NAMES = {
         Qwen3NextForCausalLM Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM GraniteMoeHybridForCausalLM Lfm2ForCausalLM Lfm2MoeForCausalLM
         FalconH1ForCausalLM KimiLinearForCausalLM NemotronHForCausalLM MambaForCausalLM FalconMambaForCausalLM Mamba2ForCausalLM JambaForCausalLM
         Zamba2ForCausalLM NemotronHPuzzleForCausalLM OlmoHybridForCausalLM BailingMoeV2_5ForCausalLM Qwen4ExpForCausalLM
+        BailingMoeV3ForCausalLM
     """,
     "latent": """
         DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM DeepseekV4ForCausalLM GlmMoeDsaForCausalLM Glm4MoeLiteForCausalLM

@@ -52,4 +52,5 @@ FAMILIES: Mapping[str, Family] = {
     "OlmoHybridForCausalLM": Family(layers=linear.olmo_hybrid, whole_stages=ALL_ENDS, name="olmo"),
     "BailingMoeV2_5ForCausalLM": Family(layers=linear.bailing_linear, rope=linear.bailing_rope, name="ling"),
     "Qwen4ExpForCausalLM": QWEN4_EXP,
+    "BailingMoeV3ForCausalLM": Family(layers=linear.bailing_delta, rope=rope.latent_rope, adapted=linear.biased_router, name="ling"),
 }

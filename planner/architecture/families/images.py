@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.architecture import experts, gemma4, minimax_m3, moe, rope, text
+from planner.architecture import experts, gemma4, hybrid, minimax_m3, moe, rope, text
 from planner.architecture.defaults import text_model
 from planner.architecture.families.dense import FAMILIES as DENSE
 from planner.architecture.families.dense import GLM4, MISTRAL, QWEN2, QWEN3
@@ -65,4 +65,5 @@ FAMILIES: Mapping[str, Family] = {
     "LlavaNextVideoForConditionalGeneration": by_type(llava.llava(images=32, divided=False), "llava"),
     "Blip2ForConditionalGeneration": by_type(conformer.blip2, "blip"),
     "Qwen4ExpForConditionalGeneration": replace(QWEN4_EXP, tower=vision.qwen3_vision),
+    "InternS2PreviewForConditionalGeneration": replace(QWEN3_5_VL, adapted=hybrid.states_as_model),
 }
