@@ -116,7 +116,7 @@ _NEVER_COMPARED = """
     Qwen3VLNemotronEmbedModel D3ForSequenceClassification Exaone4_5_MTP GlmOcrMTPModel KimiK3MTPModel MiniMaxM3MTP DeepSeekV4MTPModel HYV4MTPModel
     BailingMoeV25MTPModel Gemma4MTPModel Qwen3DSparkModel Qwen3OmniDSparkModel Qwen3XPressModel DFlashQwen3XPressModel DFlash2DraftModel
     DFlash2BeamDraftModel DFlashLagunaForCausalLM MoonshotKimiaForCausalLM Phi4ForCausalLMV Llama_Nemotron_Nano_VL
-    InternS1ProForConditionalGeneration Alpamayo2Super MiniCPMOcrForConditionalGeneration OpenPanguVLForConditionalGeneration
+    InternS1ProForConditionalGeneration Alpamayo2Super MiniCPMOcrForConditionalGeneration OpenPanguVLForConditionalGeneration Qwen4ExpMTP
 """
 UNJUDGED = frozenset(_NEVER_COMPARED.split())
 
