@@ -36,7 +36,7 @@ class ChatFormat:
     tokenizer_mode: str | None = None
     content_format: str | None = None  # --chat-template-content-format
     mistral_files: bool = False  # served from Mistral's own files: params.json, tekken.json, consolidated weights
-    remote_code: bool = False  # the checkpoint brings its tokenizer as code
+    remote_code: bool = False  # the checkpoint brings its tokenizer or its configuration class as code
     example_template: str | None = None  # a chat template of vLLM's examples folder, which its wheel does not hold
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from planner.arrays import Array, FloatArray
 from planner.engines.vllm import layouts, rules
-from planner.engines.vllm.choice import safe_utilization
+from planner.engines.vllm.choice import Request, safe_utilization
 from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.device import Device, device
 from planner.engines.vllm.kvcache import CachePlan, block_bytes, cache_groups, cache_specs
@@ -24,7 +24,7 @@ from planner.engines.vllm.lora import Lora
 from planner.engines.vllm.memory import Stage, ledger
 from planner.engines.vllm.search import FEWEST_SEQS, NARROW_CACHE
 from planner.engines.vllm.settings import ServeConfig
-from planner.engines.vllm.splits import heads_or_layers
+from planner.engines.vllm.splits import heads_or_layers, splits
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.engines.vllm.weights import Parts, buffer_bytes, kernels_matter, part_bytes, stage_layers, stage_totals
 from planner.errors import PlannerError, UnsupportedError
@@ -210,13 +210,24 @@ def _ways(model: ModelSpec, machines: Machines) -> list[_Way]:
     ways = []
     for kind, gpus in _kinds(model, machines).items():
         held = {tp: of_tp for tp in {tp for tp, _ in sizes} if (of_tp := _held(model, kind, tp, known))}
-        divided = {tp * pp for tp, pp in sizes if tp in held and tp > 1}
+        divided = {1, *(tp * pp for tp, pp in sizes if tp in held and tp > 1)}
+        divided |= {count for count in {*machines.counts} - divided if _stages_alone(model, machines.gpus[gpus[0]], count)}
         for tp, pp in sizes:
-            if tp in held and (tp * pp == 1 or tp * pp in divided):  # stages alone are not offered, as in search.splits
+            if tp in held and tp * pp in divided:
                 parts, cache = held[tp]
                 stages = _stages(model, parts, buffer_bytes(model, Parallel(tensor_parallel_size=tp), kind.dtype_bits), cache, pp)
                 ways.append(_Way(gpus, kind.kv_cache_dtype, tp, pp, stages, cache))
     return ways
+
+
+def _stages_alone(model: ModelSpec, gpu: GpuSpec, count: int) -> bool:
+    """Whether a machine that tensor parallelism does not divide is offered for its stages: where `splits` has another use of it, with experts spread."""
+    if not model.experts_per_token:
+        return False
+    try:
+        return any(parallel.pipeline_parallel_size == count for parallel in splits(Request(model=model, group=GpuGroup(gpu=gpu, count=count))))
+    except PlannerError:
+        return False
 
 
 def _held(model: ModelSpec, kind: _Kind, tp: int, known: dict[tuple[Parallel, Loading, int, int], Parts | None]) -> tuple[Parts, CachePlan] | None:

@@ -38,9 +38,8 @@ def scalar(model: ModelSpec, group: GpuGroup, context: int) -> dict[tuple[int, i
     request, found = Request(model=model, group=group, context=context), {}
     try:
         check_model(model, group.gpu, DEFAULT_VERSION)
-        # a grid holds neither engines that share their experts nor experts that are spread, and refuses machines that only a pipeline would use
-        plain = [parallel for parallel in splits(request) if parallel.data_parallel_size == 1 and not parallel.enable_expert_parallel]
-        for parallel in plain if group.count == 1 or (plain and plain[0].tensor_parallel_size > 1) else ():
+        # a grid holds neither engines that share their experts nor experts that are spread
+        for parallel in (parallel for parallel in splits(request) if parallel.data_parallel_size == 1 and not parallel.enable_expert_parallel):
             for config, placement in candidates(request, parallel):
                 if not config.enforce_eager:
                     key = (config.tensor_parallel_size, config.pipeline_parallel_size, config.kv_cache_dtype)
@@ -88,6 +87,13 @@ def test_the_catalogue(start):
     cards = tuple(catalog.find_gpu(name) for name in ("t4", "a100-80", "rtx3090", "rtx4090", "h100", "b200", "rtx5090", "mi300x"))
     compared = sum(compare(model, Machines(cards, (1, 2, 4, 6)), (CONTEXTS[start % 7],)) for _, model in catalogue()[start::8])
     assert compared > 500
+
+
+def test_a_machine_of_stages_alone_is_offered_where_the_planner_divides_it_another_way_too():
+    cards = (catalog.find_gpu("rtx3060"), catalog.find_gpu("mi300x"))
+    models = dict(catalogue())
+    assert compare(models["gpt-oss-20b"], Machines(cards, (3, 5)), (32_768,)) > 0  # engines may share its experts
+    assert compare(models["qwen3-8b"], Machines(cards, (3, 5)), (32_768,)) == 0
 
 
 def test_sequences_follow_the_users():

@@ -139,7 +139,7 @@ def test_the_default_grid_has_twenty_contexts():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--counts", "1-1024", "--contexts", ",".join(map(str, range(1000, 9000)))), "a grid of 1,0"),
+        (("--counts", "1-1024", "--contexts", ",".join(map(str, range(1000, 9000)))), "points; at most 200,000,000 are computed"),
         (("--counts", "1-999999999999"), "is not within 1 to 1024"),
         (("--counts", "0"), "is not within 1 to 1024"),
         (("--counts", "nan"), "cannot be read"),

@@ -122,7 +122,7 @@ def test_machines_do_what_is_asked_and_no_smaller_number_does(model, context, us
     for one in found:
         assert one.plan.verdict == "starts"
         assert one.plan.config.max_model_len == context
-        assert one.plan.choice.conservative.max_concurrency >= users
+        assert one.plan.choice.holds(users)
         if one.count > 1:
             smaller = [n for n in range(1, one.count) if _serves(model, one.plan.request.group.gpu.name, n, context, users)]
             assert not smaller
@@ -141,7 +141,7 @@ def _serves(model: str, gpu: str, count: int, context: int, users: int) -> bool:
         except (PlannerError, UnsupportedError):
             continue
         usual = not choice.config.enforce_eager and choice.config.max_num_batched_tokens == sizes(request)[0].max_num_batched_tokens
-        if choice.verdict == "starts" and usual and choice.conservative.max_concurrency >= users:
+        if choice.verdict == "starts" and usual and choice.holds(users):
             return True
     return False
 
@@ -242,8 +242,8 @@ def test_each_purpose_has_a_context():
 
 
 def test_a_model_that_gives_up_cuda_graphs_for_a_context_nobody_asked_for_comes_later():
-    wish = Wish(purpose="chat")
-    found = choose(offers(group("rtx3060", 1), "chat"), wish)
+    wish = Wish(purpose="code")
+    found = choose(offers(group("rtx4070", 1), "code"), wish)
     eager = [number for number, one in enumerate(found) if not one.fit.graphs]
     meeting = [number for number, one in enumerate(found) if one.meets and one.fit.verdict == "starts"]
     assert eager, "the card has no such model any more: take another"

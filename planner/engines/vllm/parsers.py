@@ -106,7 +106,10 @@ def chat_remarks(chat: ChatFormat | None, version: str) -> Iterator[tuple[str, s
         )
         return
     if chat.remote_code:
-        yield "remote-code", "the repository brings its tokenizer as Python code: --trust-remote-code runs it; read it first, or serve a pinned --revision"
+        yield (
+            "remote-code",
+            "the repository brings Python code that reads its tokenizer or its configuration: --trust-remote-code runs it; read it first, or serve a pinned --revision",
+        )
     if chat.tool_parser is None:
         yield "no-tool-calls", f"vLLM {version} has no parser for tool calls of this model: it refuses a request with tools (HTTP 400)"
     elif not knows("tool_parsers", chat.tool_parser, version):

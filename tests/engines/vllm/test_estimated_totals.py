@@ -41,7 +41,7 @@ def test_the_bounds_are_what_the_rule_misses_on_measured_cards():
 
 
 def test_an_estimated_total_has_bounds_and_a_measured_one_has_none():
-    assert len(ESTIMATED) == 27
+    assert len(ESTIMATED) >= 27
     card = find_gpu("rtx4080")
     group = GpuGroup(gpu=card, count=1)
     assert group.total_bounds == (card.cuda_total_bytes - 190 * MIB, card.cuda_total_bytes + int(0.006 * card.memory_bytes))

@@ -112,26 +112,34 @@ def test_plans_with_flags_equal_vllms(row):
     assert planned == told
 
 
-def ask_again() -> None:
-    """Write the rows anew, one GPU after the other."""
+def asked_again(gpu: str) -> list[dict]:
+    """What vLLM answers about the cases of a GPU now."""
     from test_oracle import NOT_HERE, ask
 
-    rows = []
-    for gpu in sorted({gpu for gpu, _, _ in CASES}):
-        asked = [(model, flags) for name, model, flags in CASES if name == gpu]
-        available = 7 * GIB
-        questions = [
-            {
-                "config": json.loads((DATA / "configs" / f"{model.replace('/', '--')}.json").read_text()),
-                "argv": ["vllm", "serve", "x", "--max-model-len", "16384", *shlex.split(flags)],
-                "plan": True,
-                "available_bytes": available,
-            }
-            for model, flags in asked
-        ]
-        for (model, flags), answer in zip(asked, ask(find_gpu(gpu), 1, questions), strict=True):
-            if not any(reason in answer.get("error", "") for reason in NOT_HERE):
-                rows.append({"gpu": gpu, "model": model, "flags": flags, "available": available, "answer": answer})
+    rows, asked, available = [], [(model, flags) for name, model, flags in CASES if name == gpu], 7 * GIB
+    questions = [
+        {
+            "config": json.loads((DATA / "configs" / f"{model.replace('/', '--')}.json").read_text()),
+            "argv": ["vllm", "serve", "x", "--max-model-len", "16384", *shlex.split(flags)],
+            "plan": True,
+            "available_bytes": available,
+        }
+        for model, flags in asked
+    ]
+    for (model, flags), answer in zip(asked, ask(find_gpu(gpu), 1, questions), strict=True):
+        if not any(reason in answer.get("error", "") for reason in NOT_HERE):
+            rows.append({"gpu": gpu, "model": model, "flags": flags, "available": available, "answer": answer})
+    return rows
+
+
+@pytest.mark.judge
+def test_the_frozen_rows_are_vllms():
+    assert asked_again("rtx4090") == [row for row in json_lines(FROZEN) if row["gpu"] == "rtx4090"]
+
+
+def ask_again() -> None:
+    """Write the rows anew, one GPU after the other."""
+    rows = [row for gpu in sorted({gpu for gpu, _, _ in CASES}) for row in asked_again(gpu)]
     (DATA / FROZEN).write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(len(rows), file=sys.stderr)
 
