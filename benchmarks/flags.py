@@ -62,12 +62,14 @@ def table(releases: Mapping[str, Mapping[str, Entry]]) -> dict[str, object]:
         if earlier := changes(flag, entry, [(version, its) for version, its in history if its]):
             flags[flag]["earlier"] = earlier
     spelled = {name for flag, entry in releases[newest].items() for name in names(flag, entry)}
-    gone: dict[str, str] = {}
-    for version in order:
-        for flag, entry in releases[version].items():
-            gone |= {name: version for name in names(flag, entry) if name.startswith("--") and name not in spelled}
     known = {name for entry in flags.values() for change in entry.get("earlier", ()) for name in change[1].get("also") or ()}
-    return contents(flags, {flag: version for flag, version in gone.items() if flag not in known})
+    first: dict[str, str] = {}
+    last: dict[str, str] = {}
+    for version in order:
+        gone = {name for flag, entry in releases[version].items() for name in names(flag, entry) if name.startswith("--")} - spelled - known
+        last |= dict.fromkeys(gone, version)
+        first |= dict.fromkeys(gone - first.keys(), version)
+    return contents(flags, last, {flag: version for flag, version in first.items() if version != order[0]})
 
 
 def changes(flag: str, newest: Entry, history: Sequence[tuple[str, tuple[str, Entry]]]) -> list[list[object]]:
@@ -93,9 +95,10 @@ def same(left: object, right: object) -> bool:
     return isinstance(left, list) and isinstance(right, list) and sorted(left) == sorted(right)
 
 
-def contents(known: dict[str, Entry], gone: dict[str, str]) -> dict[str, object]:
+def contents(known: dict[str, Entry], last: dict[str, str], first: dict[str, str]) -> dict[str, object]:
     """The file."""
-    return {"comment": "vLLM's serve flags, written by `python -m benchmarks.flags`", "flags": known, "last_known_in": dict(sorted(gone.items()))}
+    comment = "vLLM's serve flags, written by `python -m benchmarks.flags`"
+    return {"comment": comment, "flags": known, "last_known_in": dict(sorted(last.items())), "first_known_in": dict(sorted(first.items()))}
 
 
 def kept(version: str) -> dict[str, Entry]:

@@ -44,6 +44,8 @@ class FlagTable(TypedDict):
 
     flags: dict[str, FlagEntry]
     last_known_in: dict[str, str]
+    first_known_in: dict[str, str]
+    """Of those that are gone, where not the oldest release had them."""
 
 
 @cache
@@ -82,7 +84,8 @@ def _parser(version: str) -> Parser:
     had = {
         flag: _as_of(_unregistered(flag, entry), number) for flag, entry in flag_table()["flags"].items() if number >= order.index(entry.get("since", order[0]))
     }
-    gone = [flag for flag, last in flag_table()["last_known_in"].items() if number <= order.index(last)]
+    first = flag_table()["first_known_in"]
+    gone = [flag for flag, last in flag_table()["last_known_in"].items() if order.index(first.get(flag, order[0])) <= number <= order.index(last)]
     return build(had, gone, newest=newest)
 
 
