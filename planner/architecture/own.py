@@ -1,16 +1,16 @@
-"""Dense decoders whose attention or layers are their own: Nemotron Super (each layer its own shape), MiniCPM3, Falcon.
+"""Dense decoders whose attention or layers are their own: Nemotron Super (each layer its own shape), MiniCPM3, Falcon, Domyn Edge; Flint.
 
-Source: vllm/model_executor/models/{nemotron_nas,minicpm3,falcon}.py, 0.33.
+Source: vllm/model_executor/models/{nemotron_nas,minicpm3,falcon,domyn_edge}.py, models/flint, 0.33.
 """
 
 from __future__ import annotations
 
-from planner.architecture.blocks import Scope, norm, plain
+from planner.architecture.blocks import Scope, gate, norm, plain
 from planner.architecture.config import Config
-from planner.architecture.text import Dims, Layer, LayerBuilder, llama, sliding_window, two_norms
+from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, full_attention, layer_types, llama, sliding_window, two_norms
 from planner.errors import PlannerError
 from planner.facts.attention import FullAttention
-from planner.facts.modules import Module, Role
+from planner.facts.modules import Axis, Module, Role, Split, Tensor, TensorRole
 from planner.units import round_up
 
 
@@ -140,3 +140,44 @@ def hrm_layers(config: Config) -> int:
 def hrm_start(scope: Scope, dims: Dims) -> list[Module]:
     """What the low stack starts from."""
     return [plain("z_L_init", dims.hidden)]
+
+
+def domyn_edge(config: Config, dims: Dims) -> LayerBuilder:
+    """Domyn Edge: four norms, keys normed with weights and queries without, a window of its own for each layer (domyn_edge.py)."""
+    sizes = [pair[0] if isinstance(pair, list) and pair and isinstance(pair[0], int) else 0 for pair in config.items("window_sizes")]
+
+    def build(scope: Scope, index: int) -> Layer:
+        window = sizes[index] if index < len(sizes) else 0
+        norms = ("pre_attention_norm", "post_attention_norm", "pre_feedforward_norm", "post_feedforward_norm")
+        modules = [
+            *attention_modules(scope, dims),
+            *norm("self_attn.k_norm", dims.head_dim),
+            *scope.gated_mlp("feedforward", dims.hidden, dims.intermediate),
+            *(module for name in norms for module in norm(name, dims.hidden)),
+        ]
+        return Layer(tuple(modules), (sliding_window(dims, window + 1) if window > 0 else full_attention(dims),))
+
+    return build
+
+
+def flint(config: Config, dims: Dims) -> LayerBuilder:
+    """Flint: windows and full layers with sinks in 32 bits, experts beside a shared one but in the layers that it names (models/flint/model.py)."""
+    types, dense = layer_types(config, dims), set(config.integers("mlp_only_layers"))
+    bias = config.flag("attention_bias", default=False)
+    window = config.integer("sliding_window", default=513) if config.flag("use_sliding_window", default=True) else 0
+    experts, width = config.integer("num_experts", default=256), config.integer("moe_intermediate_size", default=512)
+
+    def mlp(scope: Scope, index: int) -> list[Module]:
+        if index in dense:
+            return scope.gated_mlp("mlp", dims.hidden, dims.intermediate)
+        shared = config.integer("shared_expert_intermediate_size", default=1024)
+        bank = scope.experts("mlp.experts", experts, dims.hidden, width)
+        return [gate("mlp.gate", experts, dims.hidden), *scope.gated_mlp("mlp.shared_expert", dims.hidden, shared), bank]
+
+    def build(scope: Scope, index: int) -> Layer:
+        windowed = bool(types) and types[index] == "sliding_attention" and window
+        sinks = Tensor(name="self_attn.softmax_offset", axes=(Axis(dims.heads, Split.TP),), bits=32, role=TensorRole.ADDEND)
+        modules = [*attention_modules(scope, dims, bias=bias, qk_norm=True), sinks, *mlp(scope, index), *two_norms(dims)]
+        return Layer(tuple(modules), (sliding_window(dims, window, sinks=True) if windowed else full_attention(dims, sinks=True),))
+
+    return build

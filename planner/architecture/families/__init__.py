@@ -35,7 +35,7 @@ NAMES = {
         PhiForCausalLM GPTNeoXForCausalLM ArceeForCausalLM HeliumForCausalLM HunYuanDenseV1ForCausalLM OlmoForCausalLM Olmo2ForCausalLM
         Olmo3ForCausalLM TeleChat3ForCausalLM TeleChat2ForCausalLM TeleFLMForCausalLM GraniteSWAForCausalLM Jais2ForCausalLM VaultGemmaForCausalLM
         PanguEmbeddedForCausalLM Plamo3ForCausalLM Rnj1ForCausalLM Step1ForCausalLM MuseGlimmerForCausalLM IQuestLoopCoderForCausalLM
-        HrmTextForCausalLM TransformersForCausalLM TransformersMoEForCausalLM
+        HrmTextForCausalLM DomynEdgeForCausalLM TransformersForCausalLM TransformersMoEForCausalLM
     """,
     "images": """
         Mistral3ForConditionalGeneration Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration Qwen3VLForConditionalGeneration
@@ -45,8 +45,7 @@ NAMES = {
         PaliGemmaForConditionalGeneration Llama4ForConditionalGeneration Glm4vForConditionalGeneration Glm4vMoeForConditionalGeneration
         MiniMaxM3SparseForConditionalGeneration KimiVLForConditionalGeneration KimiK25ForConditionalGeneration KimiK3ForConditionalGeneration
         Cohere2VisionForConditionalGeneration Lfm2VlForConditionalGeneration AriaForConditionalGeneration Exaone4_5_ForConditionalGeneration
-        LlavaNextVideoForConditionalGeneration Blip2ForConditionalGeneration Qwen4ExpForConditionalGeneration
-        InternS2PreviewForConditionalGeneration
+        LlavaNextVideoForConditionalGeneration Blip2ForConditionalGeneration Qwen4ExpForConditionalGeneration InternS2PreviewForConditionalGeneration
     """,
     "documents": """
         PaddleOCRVLForConditionalGeneration GlmOcrForConditionalGeneration DeepseekOCRForCausalLM UnlimitedOCRForCausalLM DeepseekOCR2ForCausalLM
@@ -80,7 +79,7 @@ NAMES = {
         MiMoV2FlashForCausalLM AfmoeForCausalLM ExaoneMoeForCausalLM ExaoneMoEForCausalLM PhiMoEForCausalLM HunYuanMoEV1ForCausalLM
         FlexOlmoForCausalLM BailingMoeForCausalLM BailingMoeV2ForCausalLM Step3p5ForCausalLM DeepseekForCausalLM GraniteMoeSWAForCausalLM
         MellumForCausalLM Kolibri1ForCausalLM Cohere2MoeForCausalLM LagunaForCausalLM HYV3ForCausalLM MiMoV2ForCausalLM SarvamMoEForCausalLM
-        Param2MoEForCausalLM BeamForCausalLM Step3TextForCausalLM
+        Param2MoEForCausalLM BeamForCausalLM FlintForCausalLM Step3TextForCausalLM
     """,
     "pooling": """
         LlamaModel MistralModel Qwen2Model Gemma2Model DeepseekV3BidirectionalModel LlamaBidirectionalModel
@@ -97,8 +96,7 @@ NAMES = {
     "hybrid": """
         Qwen3NextForCausalLM Qwen3_5ForCausalLM Qwen3_5MoeForCausalLM GraniteMoeHybridForCausalLM Lfm2ForCausalLM Lfm2MoeForCausalLM
         FalconH1ForCausalLM KimiLinearForCausalLM NemotronHForCausalLM MambaForCausalLM FalconMambaForCausalLM Mamba2ForCausalLM JambaForCausalLM
-        Zamba2ForCausalLM NemotronHPuzzleForCausalLM OlmoHybridForCausalLM BailingMoeV2_5ForCausalLM Qwen4ExpForCausalLM
-        BailingMoeV3ForCausalLM
+        Zamba2ForCausalLM NemotronHPuzzleForCausalLM OlmoHybridForCausalLM BailingMoeV2_5ForCausalLM Qwen4ExpForCausalLM BailingMoeV3ForCausalLM
     """,
     "latent": """
         DeepseekV2ForCausalLM DeepseekV3ForCausalLM DeepseekV32ForCausalLM DeepseekV4ForCausalLM GlmMoeDsaForCausalLM Glm4MoeLiteForCausalLM
@@ -117,6 +115,14 @@ _NEVER_COMPARED = """
     BailingMoeV25MTPModel Gemma4MTPModel Qwen3DSparkModel Qwen3OmniDSparkModel Qwen3XPressModel DFlashQwen3XPressModel DFlash2DraftModel
     DFlash2BeamDraftModel DFlashLagunaForCausalLM MoonshotKimiaForCausalLM Phi4ForCausalLMV Llama_Nemotron_Nano_VL
     InternS1ProForConditionalGeneration Alpamayo2Super MiniCPMOcrForConditionalGeneration OpenPanguVLForConditionalGeneration Qwen4ExpMTP
+    FlintForCausalLM DomynEdgeForCausalLM UltravoxModel VoxtralForConditionalGeneration Step3p7ForConditionalGeneration
+    Molmo2ForConditionalGeneration SkyworkR1VChatModel H2OVLChatModel InternS1ForConditionalGeneration RForConditionalGeneration
+    MiniCPMV4_6ForConditionalGeneration MiniCPMV4_7ForConditionalGeneration LlamaNemotronVLModel MossTranscribeDiarizeForConditionalGeneration
+    Rnj1ForCausalLM Step1ForCausalLM TeleFLMForCausalLM HYV3MTPModel Step3p5MTP EagleLlama4ForCausalLM EagleCohereForCausalLM EagleMiniCPMForCausalLM
+    EagleDeepSeekMTPModel ColQwen3 ColQwen3_5 OpsColQwen3Model Qwen3VLNemotronEmbedModel D3ForSequenceClassification Exaone4_5_MTP GlmOcrMTPModel
+    KimiK3MTPModel MiniMaxM3MTP DeepSeekV4MTPModel HYV4MTPModel BailingMoeV25MTPModel Gemma4MTPModel Qwen3DSparkModel Qwen3OmniDSparkModel
+    Qwen3XPressModel DFlashQwen3XPressModel DFlash2DraftModel DFlash2BeamDraftModel DFlashLagunaForCausalLM MoonshotKimiaForCausalLM Phi4ForCausalLMV
+    Llama_Nemotron_Nano_VL InternS1ProForConditionalGeneration Alpamayo2Super MiniCPMOcrForConditionalGeneration OpenPanguVLForConditionalGeneration
 """
 UNJUDGED = frozenset(_NEVER_COMPARED.split())
 

@@ -134,6 +134,7 @@ FAMILIES: Mapping[str, Family] = {
     "MuseGlimmerForCausalLM": Family(layers=decoder(MUSE, gated(), FOUR), whole_stages=ALL_ENDS, name="muse"),
     "IQuestLoopCoderForCausalLM": Family(layers=own.loop_coder, whole_stages=ALL_ENDS, pipeline=False, name="iquest"),
     "HrmTextForCausalLM": Family(layers=own.hrm, depth=own.hrm_layers, more={"embedding": own.hrm_start}, norm=False, pipeline=False, name="hrm"),
+    "DomynEdgeForCausalLM": Family(layers=own.domyn_edge, rope=rope.exact, tied=True, name="domyn"),
     "TransformersForCausalLM": BY_TYPE,
     "TransformersMoEForCausalLM": BY_TYPE,
 }

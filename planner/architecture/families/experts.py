@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from planner.architecture import experts, minimax_m3, moe, plain, rope
+from planner.architecture import experts, minimax_m3, moe, own, plain, rope
 from planner.architecture.composed import FOUR, TWO, Bank, Heads, decoder, routed
 from planner.architecture.families.dense import GRANITE_SWA
 from planner.architecture.family import ALL_ENDS, Family
@@ -78,5 +78,6 @@ FAMILIES: Mapping[str, Family] = {
     "SarvamMoEForCausalLM": SARVAM,
     "Param2MoEForCausalLM": replace(SARVAM, defaults={**SARVAM.defaults, "router_dtype": "fp32"}),
     "BeamForCausalLM": Family(layers=decoder(BEAM, routed(BEAM_BANK, dense_key=""), FOUR), rope=rope.exact, name="beam"),
+    "FlintForCausalLM": Family(layers=own.flint, rope=rope.exact, name="flint"),
     "Step3TextForCausalLM": Family(layers=experts.step3_text, renamed={"max_position_embedding": "max_position_embeddings"}, name="step"),
 }
