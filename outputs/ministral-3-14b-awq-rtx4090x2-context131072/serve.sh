@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # cyankiwi/Ministral-3-14B-Instruct-2512-AWQ-4bit on 2x GeForce RTX 4090, planned for vLLM 0.33
-# 131,072 tokens of context, 1.6 full-length requests at once, 16.42 GiB of KV cache a GPU
+# 131,072 tokens of context, 1.6 full-length requests at once, 16.39 GiB of KV cache a GPU
 # Stop it with Ctrl-C, or with: kill "$(cat vllm.pid)"
 set -euo pipefail
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Load for Qwen/Qwen3-Embedding-0.6B on 1x A100 SXM4 80GB: 82 at a time, 8192 tokens of context each, through the proxy.
+# Load for Qwen/Qwen3-Embedding-0.6B on 1x A100 SXM4 80GB: 81 at a time, 8192 tokens of context each, through the proxy.
 #   ./bench.sh vllm        with `vllm bench serve` (comes with vLLM)
 #   ./bench.sh guidellm    with GuideLLM (pip install guidellm)
 set -euo pipefail
@@ -19,8 +19,8 @@ case ${1:-vllm} in
       --dataset-name random \
       --random-input-len 8127 \
       --random-output-len 1 \
-      --max-concurrency 82 \
-      --num-prompts 328 \
+      --max-concurrency 81 \
+      --num-prompts 324 \
       --percentile-metrics ttft,tpot,itl,e2el \
       --save-result
     ;;
@@ -30,8 +30,8 @@ case ${1:-vllm} in
       --model qwen3-embedding-0.6b \
       --processor Qwen/Qwen3-Embedding-0.6B \
       --rate-type concurrent \
-      --rate 82 \
-      --max-requests 328 \
+      --rate 81 \
+      --max-requests 324 \
       --data prompt_tokens=8127,output_tokens=1
     ;;
   *)

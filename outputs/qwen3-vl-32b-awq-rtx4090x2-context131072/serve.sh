@@ -17,7 +17,7 @@ command -v ninja >/dev/null || fail "ninja is missing; install it with: pip inst
 # max_model_len: as asked
 # max_num_seqs: 1.3 full-length requests fit at once; shorter ones share the same cache
 # max_num_batched_tokens: vLLM's default for this GPU
-# kv_cache_dtype: 16-bit would end at 67,456 tokens
+# kv_cache_dtype: 16-bit would end at 69,504 tokens
 # enforce_eager: CUDA graphs fit
 args=(
   QuantTrio/Qwen3-VL-32B-Instruct-AWQ
