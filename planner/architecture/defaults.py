@@ -72,7 +72,7 @@ def _completed(data: Values, row: ClassDefaults) -> dict[str, object]:
     whole, sections = dict(data), row.get("sections", {})
     tied = False  # the text model of an older file, by its class: what stands in the open is the whole model's
     for key, value in data.items():
-        if key not in sections and key.endswith("_config") and isinstance(value, dict) and (own := _table().get(str(value.get("model_type")))):
+        if key not in sections and str(key).endswith("_config") and isinstance(value, dict) and (own := _table().get(str(value.get("model_type")))):
             whole[key] = _completed(value, own)
     for key, section in sections.items():
         if key == "text_config" and key not in data and "num_hidden_layers" in data:

@@ -46,7 +46,7 @@ def test_the_files_are_those_of_today_s_answer_to_its_question(path):
     rows = [row_of("version 1", machine, service) for service in data["question"]["services"]]
     rows[0].services.extend(row.services[0] for row in rows[1:])
     today, old = answer_for(rows[0]).deployment, read_deployment(path)
-    if [service.argv for service in today.services] == [service.argv for service in old.services]:
+    if [(service.argv, service.notes) for service in today.services] == [(service.argv, service.notes) for service in old.services]:
         assert written(old) == written(today)
     else:
         assert written(old).keys() == written(today).keys()
