@@ -123,7 +123,9 @@ def left_of(row: Reported) -> Left | None:
     return Left(group.gpu.name, config.tensor_parallel_size > 1, conservative, optimistic)
 
 
-NOISE = 0.25  # GiB that two starts on one machine differ by; more where a model of hundreds of GiB is divided (reports on eight H200: up to 2 GiB)
+NOISE = 0.25  # GUESS: GiB that two starts on one machine differ by
+# GUESS: reports on eight H200 differ by up to 2 GiB. Set, as data_centre below, with four A800 in view that were reported as A100: at less they would be
+# sure to start, and did not.
 DIVIDED_NOISE = {"data_centre": 1.25}
 
 
@@ -139,10 +141,10 @@ def margins(rows: list[Left], guess: float, noise: float = NOISE) -> list[float]
     return [0.0, round(most + wary, 2), round(least - wary, 2)]
 
 
-# Starts on a GB10 took 5.8 to 9 GiB of activation and outside torch where the causes give 2 to 5: page cache and compilers are counted where memory is
-# one; on two nodes graphs took 5.1 GiB where they give 1.2 (public reports of 2026, NVIDIA's forum and vLLM's issues).
+# GUESS, set by hand: reports on a GB10 put activation and outside torch at 5.8 to 9 GiB, graphs on two nodes at 5.1 (page cache and compilers are counted
+# where memory is one); how much of it the causes already give was estimated, and one start in the data tells.
 UNIFIED = {"single_gib": [3.0, 7.0, 0.0], "several_gib": [3.0, 11.0, 0.0]}
-# What is added to a class's ends where no start tells, in GiB; less where some do.
+# GUESS: what is added to a class's ends where no start tells, in GiB; less where some do.
 GUESSES = {"data_centre": 2.5, "workstation": 0.75, "consumer": 0.5, "small": 0.5, "unified": 4.0, "amd": 2.0}
 
 
