@@ -126,6 +126,8 @@ def hybrid_block_size(model: ModelSpec, tp: int, layout: CacheLayout) -> int:
     base = max(layout.block_size, HYBRID_LATENT_BLOCK) if cache_kind(attention) is CacheKind.LATENT else layout.block_size
     step = lcm(base, *(state.checkpoint_alignment for state in states if _checkpoints(state, layout)))
     per_token = token_bytes(attention, tp, layout)
+    if not per_token:
+        raise PlannerError("a token of this model's attention takes no bytes", "is this a whole config.json?")
     largest = max(state_bytes(state, tp, layout) for state in states)
     return max(layout.block_size, step * ceil_div(largest, step * per_token))
 
