@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from enum import StrEnum
 from typing import Literal
 
@@ -87,6 +89,7 @@ class GpuGroup:
     """Several equal GPUs, `count` in all, in one machine or spread evenly over `nodes`; `taken_bytes` of each are held by other servers.
 
     `link_bytes_per_s` is what an all-reduce reaches on this host (nccl-tests' bus bandwidth), where somebody measured it.
+    Where they are not equal `cards` has each, in the order in which they were named, and `gpu` is what all of them have (`mixed_group`).
     """
 
     gpu: GpuSpec
@@ -96,6 +99,12 @@ class GpuGroup:
     taken_bytes: int = 0
     link_bytes_per_s: int = 0
     ram_bytes: int = 0  # main memory of one machine; 0 where nobody said
+    cards: tuple[GpuSpec, ...] = ()  # `count` of them; nothing where all are equal
+
+    @property
+    def members(self) -> tuple[GpuGroup, ...]:
+        """The GPUs one by one, in the order in which a program sees them: what each has and what is free there."""
+        return tuple(replace(self, gpu=gpu, count=1, nodes=1, cards=()) for gpu in self.cards or (self.gpu,) * self.count)
 
     @property
     def per_node(self) -> int:
@@ -105,6 +114,8 @@ class GpuGroup:
     @property
     def label(self) -> str:
         """The GPUs in words."""
+        if self.cards:
+            return " and ".join(f"{count}x {title}" for title, count in Counter(card.title for card in self.cards).items())
         return f"{self.count}x {self.gpu.title}" if self.nodes == 1 else f"{self.nodes} machines of {self.per_node}x {self.gpu.title}"
 
     @property
@@ -155,3 +166,24 @@ class GpuGroup:
 
     def _nccl_bytes(self, tensor_parallel_size: int) -> int:
         return NCCL_BYTES if tensor_parallel_size > 1 and self.gpu.nvlink else 0
+
+
+def mixed_group(cards: tuple[GpuSpec, ...], group: GpuGroup) -> GpuGroup:
+    """A group of these cards, which may differ, on the machine of `group`."""
+    if len({card.name for card in cards}) == 1:
+        return replace(group, gpu=cards[0], count=len(cards), cards=())
+    return replace(group, gpu=common(cards), count=len(cards), cards=cards)
+
+
+def common(cards: tuple[GpuSpec, ...]) -> GpuSpec:
+    """What each of several cards has, under the name of the one with the least memory: no more bytes than there, no faster than the slowest, no link but PCIe."""
+    smallest = min(cards, key=lambda card: card.cuda_total_bytes)
+    dtypes = [dtype for dtype, _ in smallest.dense_flops if all(dtype in dict(card.dense_flops) for card in cards)]
+    return replace(
+        smallest,
+        bandwidth_bytes_per_s=min(card.bandwidth_bytes_per_s for card in cards),
+        dense_flops=tuple((dtype, min(dict(card.dense_flops)[dtype] for card in cards)) for dtype in dtypes),
+        compute_capability=min((card.compute_capability for card in cards if card.compute_capability), default=None),
+        nvlink=all(card.nvlink for card in cards) and len({card.name for card in cards}) == 1,
+        link_bytes_per_s=min(card.link_bytes_per_s for card in cards),
+    )

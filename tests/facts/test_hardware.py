@@ -4,7 +4,7 @@ import pytest
 from conftest import small_model as model
 
 from planner.engines.vllm.choice import Request, safe_utilization, utilization
-from planner.facts.hardware import GpuGroup, GpuSpec, Host
+from planner.facts.hardware import GpuGroup, GpuSpec, Host, mixed_group
 from planner.units import GIB, MIB
 
 
@@ -76,3 +76,30 @@ def test_the_safe_share_keeps_one_percent_back_and_is_rounded_down(free, taken, 
     told, why = utilization(Request(model=model(), group=here), 1)
     assert told == pytest.approx(share)
     assert f"{free - taken:.2f} of 100.00 GiB are free" in why
+
+
+def card(name: str, total_gib: int, bandwidth: int, capability: tuple[int, int], flops: dict[str, int], *, nvlink: bool = False) -> GpuSpec:
+    total = total_gib * GIB
+    rates = {"bandwidth_bytes_per_s": bandwidth, "compute_capability": capability, "dense_flops": tuple(flops.items()), "nvlink": nvlink}
+    return GpuSpec(name=name, title=name, vendor="nvidia", memory_type="gddr", memory_bytes=total, cuda_total_bytes=total, **rates)
+
+
+def test_two_different_cards_are_planned_as_what_both_have():
+    """The memory of the smaller, the bandwidth of the slower, whichever that is, and no NVLink between them; each keeps its own for who splits by memory."""
+    large, small = card("large", 24, 900, (8, 6), {"bf16": 71, "int8": 1}, nvlink=True), card("small", 16, 1000, (8, 9), {"bf16": 100, "fp8": 1}, nvlink=True)
+    group = mixed_group((large, small, large), GpuGroup(gpu=small, count=1, host=Host.DESKTOP))
+    assert (group.gpu.name, group.gpu.memory_bytes, group.gpu.bandwidth_bytes_per_s, group.gpu.compute_capability) == ("small", 16 * GIB, 900, (8, 6))
+    assert (group.gpu.dense_flops, group.gpu.nvlink, group.count, group.host) == ((("bf16", 71),), False, 3, Host.DESKTOP)
+    assert [(member.gpu.name, member.count, member.free_at_start_bytes(1) < member.gpu.memory_bytes) for member in group.members] == [
+        ("large", 1, True),
+        ("small", 1, True),
+        ("large", 1, True),
+    ]
+    assert group.label == "2x large and 1x small"
+
+
+def test_cards_that_are_equal_are_a_plain_group():
+    same = card("same", 24, 900, (8, 6), {})
+    group = mixed_group((same, same), GpuGroup(gpu=same, count=1))
+    assert group == GpuGroup(gpu=same, count=2)
+    assert [member.gpu for member in group.members] == [same, same]
