@@ -1,4 +1,4 @@
-"""Somebody's llama-server or Ollama -> whether it starts: what it sets by itself, the ledger, changes that make it start.
+"""Somebody's llama-server -> whether it starts: what it sets by itself, the ledger, changes that make it start.
 
 llama.cpp makes what a command leaves open fit (common/fit.cpp): first a context that was not said, then layers. What is said it never changes.
 """
@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from planner.engines.decided import decided, refuse_unresolved, sources
 from planner.engines.llamacpp import command as server
-from planner.engines.llamacpp import ollama, ollama_command
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.flags import stoi
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.memory import LlamaCppConfig, ledger
-from planner.engines.llamacpp.named import NamedModel, by_file, by_repository, by_tag
+from planner.engines.llamacpp.named import NamedModel, by_file, by_repository
 from planner.engines.llamacpp.plan import COMPUTE_HIGH, plan_of
-from planner.engines.llamacpp.settings import AUTO_SLOTS, OLLAMA_SETTINGS, SETTINGS
+from planner.engines.llamacpp.settings import AUTO_SLOTS, SETTINGS
 from planner.engines.metal import wired_bytes
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative
@@ -77,57 +76,18 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     machine = _machine(settings, group, dict(command.env))
     asked = _config(settings, named)
     config = _fitted(settings, named, machine, asked)
-    plan = plan_of(_ask(named, machine.group, is_ollama=False, config=config), config, machine.gpus)
+    plan = plan_of(ask_of(named, machine.group, is_ollama=False, config=config), config, machine.gpus)
     chosen = ["context"] * (config.context != asked.context) + ["gpu_layers"] * _is_open(settings)
     missing = [*named.not_covered, *server.missing(values)]
-    warnings = [*server.remarks(values), *named.warnings, *_warnings(named, config, plan, has_fit=_has_fit(settings))]
+    warnings = [*server.remarks(values), *named.warnings, *warnings_of(named, config, plan, has_fit=_has_fit(settings))]
     changes = _changes(named, machine, config) if plan.rejection is not None else []
     is_chosen = config != asked and plan.verdict is Verdict.TIGHT  # llama.cpp measured, and left its margin
     plan = replace(plan, reasons=sources(_NAMES, settings, "llama.cpp", chosen), verdict=Verdict.STARTS if is_chosen else plan.verdict)
     return decided(plan, read, missing=missing, warnings=warnings, fix="weights of fewer bits, or another GPU", alternatives=changes)
 
 
-def check_ollama(command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan:
-    """Judge Ollama with a model. Raises PlannerError where none is named, or one that the catalogue does not know."""
-    read = ollama_command.read_command(command)
-    refuse_unresolved(read, OLLAMA_SETTINGS, dict(command.env))
-    if not read.model:
-        raise PlannerError("Ollama starts without a model; which one is asked of it is not said", "add `ollama run MODEL`")
-    named = by_tag(read.model, catalogue)
-    kind = str(ollama_command.setting(read.settings, "kv_cache_type")).lower()
-    whole = _group(group, dict(command.env))
-    context = int(ollama_command.setting(read.settings, "context_length") or 0) or ollama.default_context(whole.total_bytes * whole.count)
-    ways = ollama.parallel(named.model, max(1, int(ollama_command.setting(read.settings, "num_parallel") or 1)))
-    config = LlamaCppConfig(context=min(context, named.model.max_context), parallel=ways, kv_type=kind if not read.faults else "f16", vision=named.has_vision)
-    free, predicted = whole.free_at_start_bytes(1), ollama.predicted_bytes(named.model, config)
-    config = replace(config, ubatch=ollama.batch(predicted, config.context * config.parallel, free))
-    machine = Machine(
-        group=whole, gpus=ollama.gpus_used(predicted, free, whole.count), margin_bytes=_margin(dict(command.env).get("LLAMA_ARG_FIT_TARGET", "1024"))
-    )
-    fitted = _fewer_layers(named, machine, config)
-    plan = plan_of(_ask(named, whole, is_ollama=True, config=fitted), fitted, machine.gpus)
-    if fitted != config and plan.verdict is Verdict.TIGHT:
-        plan = replace(plan, verdict=Verdict.STARTS)
-    said = dict.fromkeys(read.settings, "from the environment")
-    reasons = (
-        ("context", said.get("context_length", "Ollama's default for the memory of all GPUs")),
-        (
-            "parallel",
-            said.get("num_parallel", "Ollama's default") if ways > 1 or "num_parallel" not in said else "Ollama runs one request of this model at a time",
-        ),
-        ("kv_cache_type", said.get("kv_cache_type", "Ollama's default")),
-        ("batch", "Ollama's choice for this context and memory"),
-        ("gpu_layers", "llama.cpp's choice"),
-        ("gpus", "80 % of one GPU suffice (Ollama's rule)" if machine.gpus < whole.count else "all of them"),
-    )
-    plan = replace(plan, reasons=reasons)
-    warnings = [*ollama_command.remarks(command), *named.warnings, *_warnings(named, fitted, plan, has_fit=True)]
-    missing = [*named.not_covered, *ollama_command.missing(command)]
-    env = {row.flag: value for row in OLLAMA_SETTINGS if (value := dict(command.env).get(row.flag))}
-    return decided(plan, read, missing=missing, warnings=warnings, fix="a tag of fewer bits, or another GPU", env=env)
-
-
-def _ask(named: NamedModel, group: GpuGroup, *, is_ollama: bool, config: LlamaCppConfig) -> GgufAsk:
+def ask_of(named: NamedModel, group: GpuGroup, *, is_ollama: bool, config: LlamaCppConfig) -> GgufAsk:
+    """The question that a command puts."""
     return GgufAsk(
         model=named.model,
         group=group,
@@ -145,7 +105,7 @@ def _ask(named: NamedModel, group: GpuGroup, *, is_ollama: bool, config: LlamaCp
     )
 
 
-def _group(group: GpuGroup, env: Mapping[str, str]) -> GpuGroup:
+def visible(group: GpuGroup, env: Mapping[str, str]) -> GpuGroup:
     """The GPUs that the environment shows, and what Metal lets one use."""
     if group.gpu.vendor == "apple" and group.gpu.free_at_start_bytes is None:
         group = replace(group, gpu=replace(group.gpu, free_at_start_bytes=wired_bytes(group.gpu)[0]))
@@ -155,13 +115,13 @@ def _group(group: GpuGroup, env: Mapping[str, str]) -> GpuGroup:
 
 
 def _machine(settings: Mapping[str, Value], group: GpuGroup, env: Mapping[str, str]) -> Machine:
-    whole = _group(group, env)
+    whole = visible(group, env)
     devices = [name for name in str(settings.get("device") or "").split(",") if name]
     gpus = 1 if server.setting(settings, "split_mode") == "none" else min(whole.count, len(devices) or whole.count)
-    return Machine(group=whole, gpus=gpus, margin_bytes=_margin(str(server.setting(settings, "fit_target"))))
+    return Machine(group=whole, gpus=gpus, margin_bytes=margin_bytes(str(server.setting(settings, "fit_target"))))
 
 
-def _margin(text: str) -> int:
+def margin_bytes(text: str) -> int:
     """MiB left free of the first GPU (--fit-target)."""
     first = text.split(",", maxsplit=1)[0]
     return (int(first) if first.isdecimal() else 1024) * MIB
@@ -221,10 +181,11 @@ def _fitted(settings: Mapping[str, Value], named: NamedModel, machine: Machine, 
         least = min(int(server.setting(settings, "fit_ctx") or LEAST_OFFERED), config.context)
         steps = largest((config.context - least) // 256, lambda step: machine.fits(named, replace(config, context=least + step * 256)))
         config = replace(config, context=least + steps * 256)
-    return _fewer_layers(named, machine, config) if _is_open(settings) else config
+    return fewer_layers(named, machine, config) if _is_open(settings) else config
 
 
-def _fewer_layers(named: NamedModel, machine: Machine, config: LlamaCppConfig) -> LlamaCppConfig:
+def fewer_layers(named: NamedModel, machine: Machine, config: LlamaCppConfig) -> LlamaCppConfig:
+    """A configuration with as many layers on the GPU as fit."""
     if machine.fits(named, config):
         return config
     return replace(config, gpu_layers=largest(named.model.layer_count, lambda count: machine.fits(named, replace(config, gpu_layers=count))))
@@ -249,7 +210,8 @@ def _sure(change: str, arguments: str) -> Alternative:
     return Alternative(change=change, arguments=arguments, verdict=Verdict.STARTS)
 
 
-def _warnings(named: NamedModel, config: LlamaCppConfig, plan: Plan, *, has_fit: bool) -> list[Warn]:
+def warnings_of(named: NamedModel, config: LlamaCppConfig, plan: Plan, *, has_fit: bool) -> list[Warn]:
+    """What is worth knowing of a start."""
     warns = []
     if not plan.is_whole:
         message = f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, {gib(plan.host_bytes)} in main memory, and at its speed"

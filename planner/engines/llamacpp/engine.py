@@ -134,7 +134,7 @@ class Ollama(LlamaCpp):
 
     def check(self, command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan | Unanswered:
         """Whether its model starts."""
-        from planner.engines.llamacpp.check import check_ollama
+        from planner.engines.llamacpp.ollama_check import check_ollama
 
         return check_ollama(command, group, catalogue)
 
