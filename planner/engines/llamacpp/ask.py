@@ -8,7 +8,8 @@ from pathlib import Path
 from planner.engines.catalogue import Catalogue, Plain
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ggml import KV_TYPES
-from planner.engines.llamacpp.model import GgufModel, converted, find_mix, from_header
+from planner.engines.llamacpp.model import GgufModel, converted, find_mix
+from planner.engines.llamacpp.stored import from_header
 from planner.errors import PlannerError
 from planner.facts.context import POOLING_CONTEXT, USEFUL_CONTEXT
 from planner.facts.deployment import Sampling

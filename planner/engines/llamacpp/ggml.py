@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from math import prod
 
+from planner.engines.llamacpp.layers import Part
 from planner.facts.record import dataclass
 
 # name: (elements of a block, bytes of a block)
@@ -84,11 +85,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GgufTensor:
-    """One tensor: its shape with the row length last, and its layer (-1: none)."""
+    """One tensor: its shape with the row length last, its layer (-1: none), and which part of that it is."""
 
     kind: Kind
     shape: tuple[int, ...]
     layer: int = -1
+    part: Part = Part.REST
 
 
 @dataclass(frozen=True, slots=True)

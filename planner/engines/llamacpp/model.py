@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import assert_never
 
 from planner.engines.llamacpp.ggml import MIXES, GgufTensor, Kind, Mixer, Shape, tensor_bytes
-from planner.engines.llamacpp.header import Header
+from planner.engines.llamacpp.layers import EXPERTS, Layer, Part
 from planner.errors import PlannerError, did_you_mean
-from planner.facts.attention import Attention, FullAttention, LatentAttention, SlidingWindow
+from planner.facts.attention import Attention
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorRole
 from planner.facts.record import dataclass
@@ -24,11 +24,10 @@ class GgufModel:
 
     name: str
     mix: str
-    layer_bytes: tuple[int, ...]
+    layers: tuple[Layer, ...]
     input_bytes: int
     output_bytes: int
     file_bytes: int
-    caches: tuple[tuple[Attention, int], ...]  # each kind and of how many layers
     hidden: int
     vocab: int
     heads: int
@@ -47,7 +46,22 @@ class GgufModel:
     @property
     def layer_count(self) -> int:
         """Number of layers."""
-        return len(self.layer_bytes)
+        return len(self.layers)
+
+    @property
+    def layer_bytes(self) -> tuple[int, ...]:
+        """Weights of each layer."""
+        return tuple(layer.bytes for layer in self.layers)
+
+    @property
+    def caches(self) -> tuple[tuple[Attention, int], ...]:
+        """Each kind of cache and of how many layers."""
+        return tuple(Counter(cache for layer in self.layers for cache in layer.caches).items())
+
+    @property
+    def has_experts(self) -> bool:
+        """Whether any layer has experts of which a token uses some."""
+        return any(layer.bytes_of(EXPERTS) for layer in self.layers)
 
 
 # Checkpoints whose converter keeps the fused q, k, v, or gate and up, as one tensor (llama.cpp convert_hf_to_gguf.py, conversion/).
@@ -79,23 +93,24 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
     experts = max((module.experts for group in model.layers for module in group.modules if isinstance(module, Experts)), default=0)
     large = model.layer_count == 80 and model.heads_shared and model.architecture in ("LlamaForCausalLM", "Qwen2ForCausalLM")
     mixer = Mixer(mix, tensors, Shape(model.layer_count, model.attention_heads, model.kv_heads, experts, large))
-    sizes: Counter[int] = Counter()
-    ends = {Kind.EMBEDDING: 0, Kind.OUTPUT: 0}
+    parts: tuple[Counter[Part], ...] = tuple(Counter() for _ in range(model.layer_count))
+    ends, tokens = {Kind.EMBEDDING: 0, Kind.OUTPUT: 0}, 0
     for tensor in tensors:
         size = tensor_bytes(mixer.type_of(tensor), tensor.shape)
         if tensor.layer >= 0:
-            sizes[tensor.layer] += size
+            parts[tensor.layer][tensor.part] += size
         else:
+            tokens = tokens or (size if tensor.kind is Kind.EMBEDDING else 0)
             ends[Kind.EMBEDDING if tensor.kind is Kind.EMBEDDING else Kind.OUTPUT] += size
-    tied = ends[Kind.EMBEDDING] if mixer.tied and not model.pooling else 0
+    tied = tokens if mixer.tied and not model.pooling else 0  # embeddings for each layer, which some have, are looked up only
+    caches = {index: group.caches for group in model.layers for index in group.indices}
     return GgufModel(
         name=model.name,
         mix=mix,
-        layer_bytes=tuple(sizes[layer] for layer in range(model.layer_count)),
+        layers=tuple(Layer(tuple(held.items()), tuple(caches.get(layer, ()))) for layer, held in enumerate(parts)),
         input_bytes=ends[Kind.EMBEDDING],
         output_bytes=ends[Kind.OUTPUT] + tied,
-        file_bytes=sum(sizes.values()) + sum(ends.values()),
-        caches=tuple(Counter(cache for group in model.layers for cache in group.caches for _ in group.indices).items()),
+        file_bytes=sum(held.total() for held in parts) + sum(ends.values()),
         hidden=model.hidden_size,
         vocab=model.vocab_size,
         heads=model.attention_heads,
@@ -156,20 +171,24 @@ def _split(module: Module, layer: int, fused: _Fused) -> Iterator[GgufTensor]:
                 case _:
                     assert_never(module.role)
         case Experts():
-            names = (Kind.GATE, Kind.UP)[2 - module.shards :]
-            for kind in names:
-                yield GgufTensor(kind, (module.experts, module.intermediate, module.hidden), layer)
-            yield GgufTensor(Kind.DOWN, (module.experts, module.hidden, module.intermediate), layer)
+            for kind, part in ((Kind.GATE, Part.GATE_EXPERTS), (Kind.UP, Part.UP_EXPERTS))[2 - module.shards :]:
+                yield GgufTensor(kind, (module.experts, module.intermediate, module.hidden), layer, part)
+                if module.bias:
+                    yield GgufTensor(Kind.WIDE, (module.experts, module.intermediate), layer, part)
+            yield GgufTensor(Kind.DOWN, (module.experts, module.hidden, module.intermediate), layer, Part.DOWN_EXPERTS)
             if module.bias:
-                yield GgufTensor(Kind.WIDE, (module.experts, module.shards * module.intermediate + module.hidden), layer)
+                yield GgufTensor(Kind.WIDE, (module.experts, module.hidden), layer, Part.DOWN_EXPERTS)
         case Linear():
             yield from _linear(module, layer, fused)
+
+
+_FEED_FORWARD = {Kind.GATE: Part.GATE, Kind.UP: Part.UP, Kind.DOWN: Part.DOWN}
 
 
 def _linear(module: Linear, layer: int, fused: _Fused) -> Iterator[GgufTensor]:
     rows, columns = [axis.size for axis in module.outputs], module.inputs.size
     for kind, height in _parts(module, rows, fused):
-        yield GgufTensor(kind, (height, columns), layer)
+        yield GgufTensor(kind, (height, columns), layer, Part.GATE if module.role is Role.ROUTER else _FEED_FORWARD.get(kind, Part.REST))
     if module.bias:
         yield GgufTensor(Kind.WIDE, (sum(rows),), layer)
 
@@ -219,75 +238,3 @@ def _fusable(kinds: Sequence[Kind], together: Kind, rows: list[int], *, fused: b
     count = len(kinds)
     own = [(together, sum(rows[:count]))] if fused else list(zip(kinds, rows[:count], strict=True))
     return own + [(Kind.OTHER, height) for height in rows[count:]]
-
-
-def from_header(header: Header, name: str, mmproj: Header | None = None) -> GgufModel:
-    """A GGUF file as its own header describes it. Raises PlannerError where that does not tell the shape."""
-    layers = header.integer("block_count")
-    hidden, heads = header.integer("embedding_length"), header.integer("attention.head_count")
-    if not (layers and hidden and heads and layers <= len(header.tensors)):
-        raise PlannerError(f"{name}: the header does not tell layers, width and heads", "is it a whole model, not a part or a vision projector?")
-    by_layer: Counter[int] = Counter()
-    ends = {"input": 0, "output": 0}
-    for tensor in header.tensors:
-        first, _, rest = tensor.name.partition(".")
-        if first == "blk" and (number := rest.partition(".")[0]).isdigit() and int(number) < layers:
-            by_layer[int(number)] += tensor.bytes
-        else:
-            ends["input" if first.endswith("token_embd") else "output"] += tensor.bytes
-    tied = 0 if any(tensor.name == "output.weight" for tensor in header.tensors) else ends["input"]
-    head_dim = header.integer("attention.key_length") or hidden // heads
-    kv_heads = header.integer("attention.head_count_kv") or heads
-    experts = header.integer("expert_used_count") * header.integer("expert_feed_forward_length")
-    vocab = next((tensor.shape[0] for tensor in header.tensors if tensor.name == "token_embd.weight"), 0)
-    return GgufModel(
-        name=name,
-        mix="file",
-        layer_bytes=tuple(by_layer[layer] for layer in range(layers)),
-        input_bytes=ends["input"],
-        output_bytes=ends["output"] + tied,
-        file_bytes=sum(by_layer.values()) + sum(ends.values()),
-        caches=_header_caches(header, layers, kv_heads, head_dim),
-        hidden=hidden,
-        vocab=vocab,
-        heads=heads,
-        query_width=heads * head_dim,
-        kv_width=kv_heads * head_dim,
-        ffn_width=experts or header.integer("feed_forward_length"),
-        max_context=header.integer("context_length", 4096) or 4096,
-        mmproj_bytes=sum(tensor.bytes for tensor in mmproj.tensors) if mmproj else 0,
-        architecture=header.architecture,
-        fused_qkv=any("attn_qkv" in tensor.name for tensor in header.tensors),
-    )
-
-
-def _header_caches(header: Header, layers: int, kv_heads: int, head_dim: int) -> tuple[tuple[Attention, int], ...]:
-    """The caches of all layers: of those with key-value heads, some with a window where the file says which."""
-    latent = header.integer("attention.kv_lora_rank")
-    if latent:
-        return ((LatentAttention(latent_dim=latent, rope_dim=header.integer("rope.dimension_count")), layers),)
-    value_dim = header.integer("attention.value_length") or head_dim
-    window, pattern = header.integer("attention.sliding_window"), header.metadata.get(f"{header.architecture}.attention.sliding_window_pattern")
-    windowed = _windowed(header.architecture, pattern, layers) if window else [False] * layers
-    counted: Counter[Attention] = Counter()
-    held = header.by_layer("attention.head_count_kv", layers)
-    for layer in range(layers):
-        heads = (held[layer] or (0 if any(held) else kv_heads)) if len(held) == layers else kv_heads
-        if not heads:
-            continue
-        if windowed[layer]:
-            counted[SlidingWindow(kv_heads=heads, head_dim=head_dim, head_dim_v=value_dim, window=window)] += 1
-        else:
-            counted[FullAttention(kv_heads=heads, head_dim=head_dim, head_dim_v=value_dim)] += 1
-    return tuple(counted.items())
-
-
-_EVERY = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "cohere2": 4, "gpt-oss": 2, "exaone4": 4}  # n-th layer is full (src/models/*.cpp set_swa_pattern)
-
-
-def _windowed(architecture: str, pattern: object, layers: int) -> list[bool]:
-    """Which layers have a window: by the file's own list or number, else by the architecture's rule, else all."""
-    if isinstance(pattern, list) and len(pattern) >= layers:
-        return [bool(value) for value in pattern[:layers]]
-    every = pattern if isinstance(pattern, int) and pattern > 0 else _EVERY.get(architecture, 0)
-    return [not every or (layer + 1) % every != 0 for layer in range(layers)]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from planner.engines.llamacpp.ask import DEFAULT_MIX
 from planner.engines.llamacpp.ggml import MIXES
-from planner.engines.llamacpp.model import GgufModel, converted, from_header
+from planner.engines.llamacpp.model import GgufModel, converted
+from planner.engines.llamacpp.stored import from_header
 from planner.errors import PlannerError
 from planner.facts.deployment import Sampling
 from planner.facts.model import ModelSpec
