@@ -1,7 +1,8 @@
 """The LiteLLM proxy in front: its configuration, its callback for Mistral templates, the agent's environment.
 
 Facts: LiteLLM 1.106 refuses to start without a master key, binds 0.0.0.0 unless told, and forwards every key it does not know into
-the backend's request, so only keys that it or the backend knows are written (facts/runtimes.md section 1).
+the backend's request, so only keys that it or the backend knows are written. Its own timeout is 6,000 seconds (constants.py). It retries a
+request twice unless told otherwise, and sends nobody to a deployment for 5 seconds after a failure, though there may be no other (router.py).
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ from dataclasses import fields
 
 from planner.emit.lines import template, yaml_text
 from planner.engines import serving_of
-from planner.facts.deployment import PROMPT_SHARE, Deployment, Service, comment
+from planner.facts.deployment import Deployment, Service, comment
+from planner.units import ceil_div
 
 LITELLM_VERSION = "1.106.2"
+LITELLM_TIMEOUT_S = 6000
+SHORTEST_TIMEOUT_S = 600  # a guess at how fast a machine is shall cut nobody off
 
 _HEADER = """\
 # One endpoint in front of the server{s}. The master key comes from the environment only:
@@ -43,6 +47,11 @@ def sampling_values(service: Service) -> dict[str, float | int]:
     return values | ({"max_tokens": limit} if limit else {})
 
 
+def timeout_s(service: Service) -> int:
+    """Seconds, whole minutes, within which the slowest answer of a plan has come; LiteLLM's own where no speed is said."""
+    return max(SHORTEST_TIMEOUT_S, 60 * ceil_div(service.slowest_answer_s, 60)) if service.slowest_answer_s else LITELLM_TIMEOUT_S
+
+
 def _api_base(service: Service) -> str:
     return service.url + serving_of(service.engine).api
 
@@ -51,6 +60,8 @@ def _entry(service: Service) -> dict[str, object]:
     params: dict[str, object] = {"model": deployment_model(service), "api_base": _api_base(service), "api_key": "EMPTY"}
     if service.task == "chat":
         params |= sampling_values(service)
+    if service.slowest_answer_s:
+        params["timeout"] = timeout_s(service)
     return {"model_name": service.alias, "litellm_params": params, "model_info": model_info(service)}
 
 
@@ -62,7 +73,7 @@ def model_info(service: Service) -> dict[str, object]:
         info["max_input_tokens"] = context  # prompt and answer together, as LiteLLM's own table has it for models with one window
     if service.task == "chat":
         if context:
-            info["max_output_tokens"] = service.default_max_tokens or max(1, context // PROMPT_SHARE)
+            info["max_output_tokens"] = service.longest_answer
         info |= {
             "supports_function_calling": service.calls_tools,
             "supports_tool_choice": service.calls_tools,
@@ -77,12 +88,14 @@ def model_info(service: Service) -> dict[str, object]:
 def litellm_yaml(deployment: Deployment, services: tuple[Service, ...] | None = None) -> str:
     """The text of litellm.yaml; `services` where they are reached elsewhere than on this machine."""
     main_first = tuple(reversed(services or deployment.services))
-    settings: dict[str, object] = {"drop_params": True, "num_retries": 2, "request_timeout": 600}
+    # One server stands behind each name: a second attempt would send a long prompt once more to the server that failed at it.
+    settings: dict[str, object] = {"drop_params": True, "num_retries": 0}
     if any(service.is_mistral for service in main_first):
         settings["callbacks"] = "custom_callbacks.proxy_handler_instance"
     config = {
         "model_list": [_entry(service) for service in main_first],
         "litellm_settings": settings,
+        "router_settings": {"disable_cooldowns": True},
         "general_settings": {"master_key": "os.environ/LITELLM_MASTER_KEY"},
     }
     sources = [f"# {service.alias}: sampling as recommended: {comment(service.sampling.source)}\n" for service in main_first if sampling_values(service)]
@@ -109,6 +122,8 @@ def agent_env(deployment: Deployment) -> str:
             f'export CUSTOM_{kind}_API_KEY="${{LITELLM_MASTER_KEY:?export the master key of the proxy first}}"',
             f"export CUSTOM_{kind}_{'MODEL' if kind == 'EMBED' else 'NAME'}={shlex.quote(service.alias)}",
         ]
+        if kind == "MODEL":
+            lines.append(f"export CUSTOM_MODEL_TIMEOUT={timeout_s(service)}  # seconds: give it to the client, OpenAI's own waits 600 and then sends all once more")
         if kind == "MODEL" and (values := sampling_values(service)):
             lines.append(f"# as recommended: {comment(service.sampling.source)}")
             lines += [

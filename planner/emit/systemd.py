@@ -75,7 +75,7 @@ def systemd_files(deployment: Deployment) -> dict[str, str]:
 
 def _unit(deployment: Deployment, folder: str, description: str, command: list[str], *, settings: list[str], health: str, after: list[str]) -> str:
     program, *words = command
-    wait = f"until curl --silent --fail --output /dev/null --max-time 5 {health}; do sleep 2; done"
+    wait = f"until curl --silent --fail --noproxy '*' --output /dev/null --max-time 5 {health}; do sleep 2; done"
     return _UNIT.format(
         title=comment(deployment.title),
         folder=folder,

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from planner.emit.lines import template
+from planner.emit.litellm import timeout_s
 from planner.facts.deployment import Deployment, Service, comment
 
 _HEAD = """\
@@ -15,6 +16,7 @@ _HEAD = """\
 # shellcheck disable=SC2310,SC2312 # an answer that is not good is counted, the others are still asked for
 set -euo pipefail
 proxy=http://127.0.0.1:{port}
+most={seconds} # seconds: a model may have to be loaded first; PLAN_TRY_TIMEOUT says otherwise
 """
 
 _TAIL = """
@@ -67,6 +69,7 @@ def trial_files(deployment: Deployment) -> dict[str, str]:
         for service in reversed(deployment.services)
         for what, path, body in _requests(service)
     ]
-    head = _HEAD.format(title=comment(deployment.title), port=deployment.proxy_port)
+    seconds = max(timeout_s(service) for service in deployment.services)
+    head = _HEAD.format(title=comment(deployment.title), port=deployment.proxy_port, seconds=seconds)
     body = template("try.sh").replace("@reader@", template("read_answer.py"))
     return {"try.sh": head + body + "\n".join(lines) + "\n" + _TAIL.replace("{count}", str(len(lines)))}

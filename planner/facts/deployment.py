@@ -12,6 +12,7 @@ from planner.facts.record import dataclass
 
 PROXY_PORT = 8080
 PROMPT_SHARE = 4  # a default of max_tokens leaves three quarters of the context to the prompt: beyond it the server refuses
+REASONING_SHARE = 2  # of a model that reasons before it answers: a limit that cuts its thoughts leaves no answer at all
 
 
 def comment(text: str) -> str:
@@ -64,6 +65,8 @@ class Service:
     needs_nvcc: bool = False
     users: int = 1
     sampling: Sampling = field(default_factory=Sampling)
+    slowest_answer_s: int = 0
+    """Seconds until the last of `users` at once has a prompt that fills the context answered, at the cautious end; 0 where no speed is said."""
 
     @property
     def is_process(self) -> bool:
@@ -99,9 +102,19 @@ class Service:
 
     @property
     def default_max_tokens(self) -> int | None:
-        """The recommended limit of an answer, at most a quarter of the context; None where nobody recommends one."""
+        """The recommended limit of an answer, as far as the context is divided so; None where nobody recommends one."""
         recommended = self.sampling.max_tokens
-        return min(recommended, self.context // PROMPT_SHARE) if recommended and self.context else recommended
+        return min(recommended, self._answers_share) if recommended and self.context else recommended
+
+    @property
+    def _answers_share(self) -> int:
+        """What an answer may have of the context."""
+        return max(1, (self.context or PROMPT_SHARE) // (REASONING_SHARE if self.reasons else PROMPT_SHARE))
+
+    @property
+    def longest_answer(self) -> int:
+        """Tokens of an answer that leave the rest of the context to its prompt: the recommended limit, or its share of the context."""
+        return self.default_max_tokens or self._answers_share
 
     def _whole(self, setting: str) -> int | None:
         value = self.settings.get(setting)

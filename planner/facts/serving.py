@@ -39,7 +39,11 @@ class Container:
     environment: Mapping[str, str] = field(default_factory=dict)
     shares_ipc: bool = False
     """Whether its processes exchange tensors through the host's shared memory."""
-    probe: tuple[str, ...] = ("python3", "-c", "import urllib.request as u; u.urlopen('{url}', timeout=4)")
+    probe: tuple[str, ...] = (
+        "python3",
+        "-c",
+        "import urllib.request as u; u.build_opener(u.ProxyHandler({{}})).open('{url}', timeout=4)",  # never by a proxy of the network
+    )
     """What tells inside it whether the server is healthy."""
 
 

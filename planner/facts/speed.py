@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import floor, log10
+from math import ceil, floor, log10
 
 from planner.facts.record import dataclass
 from planner.facts.verdict import BoundBy, Grade, Verdict
@@ -67,6 +67,18 @@ class NoSpeed:
     """Why nothing is said of the speed of a plan, in words that follow a colon."""
 
     reason: str
+
+
+def full_load(context: int, answer: int) -> Load:
+    """A prompt and an answer that together fill a context."""
+    return Load(input=max(1, context - answer), output_tokens=answer)
+
+
+def slowest_s(speed: SpeedEstimate | NoSpeed, in_turn: int = 1) -> int:
+    """Seconds until the last of those that an estimate is for is answered, at the cautious end, where `in_turn` such groups wait for each other; 0 where it is not known."""
+    if isinstance(speed, NoSpeed) or speed.ttft_s is None:
+        return 0
+    return in_turn * ceil(speed.ttft_s.conservative + speed.answer_tokens * speed.tpot_s.conservative)
 
 
 NOT_ASKED = NoSpeed("it was not asked")

@@ -113,6 +113,7 @@ _CHECKS: dict[str, Check] = {
     "settings": _settings,
     "weights_bytes": partial(_within, 0, 1 << 50),
     "users": partial(_within, 1, MOST_USERS),
+    "slowest_answer_s": partial(_within, 0, MOST_NUMBER),
     "temperature": partial(_within, 0, 10),
     "top_p": partial(_within, 0, 1),
     "top_k": partial(_within, -1, 1_000_000),

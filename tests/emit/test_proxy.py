@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -352,6 +352,49 @@ def test_without_a_key_the_proxy_refuses_to_start(backend_port, tmp_path):
     with proxy(tmp_path, {}) as (running, _):
         assert running.wait(120) != 0
     assert "master key" in (tmp_path / "proxy.log").read_text()
+
+
+class Faulty(Backend):
+    """A server that is slow, fails or does not know its model where the words of the prompt say so."""
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        words = body["messages"][-1]["content"]
+        SEEN.append((self.path, body))
+        if words == "slow":
+            time.sleep(4)
+        if words.isdecimal():
+            self.send_error(int(words))
+        elif words == "stream":
+            self._stream(body)
+        else:
+            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hello"}}
+            self._answer({"id": "x", "object": "chat.completion", "created": 1, "model": body["model"], "choices": [choice]})
+
+
+def test_a_fault_of_the_only_server_is_told_once_and_keeps_nobody_from_it(tmp_path):
+    """With two retries and cooldowns, LiteLLM's defaults, a slow prompt was sent three times and the next user got 429."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Faulty) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        emitted("qwen3-8b", server.server_port, tmp_path)
+        text, shortened = re.subn(r"timeout: \d+", "timeout: 2", (tmp_path / "litellm.yaml").read_text())
+        assert shortened == 1
+        (tmp_path / "litellm.yaml").write_text(text)
+        with proxy(tmp_path, {"LITELLM_MASTER_KEY": KEY}) as (running, url):
+            until_live(running, url, tmp_path)
+            for words, codes in (("slow", (408,)), ("500", (500,)), ("404", (404,)), ("503", (503,)), ("400", (400,)), ("429", (429,))):
+                SEEN.clear()
+                body = {"model": "qwen3-8b", "messages": [{"role": "user", "content": words}]}
+                with pytest.raises(urllib.error.HTTPError) as caught:
+                    ask(f"{url}/v1/chat/completions", body)
+                with caught.value as fault:
+                    assert (words, fault.code, len(SEEN)) == (words, fault.code if fault.code in codes else codes, 1)
+                assert ask(f"{url}/v1/chat/completions", body | {"messages": [USER]})["choices"][0]["message"]["content"] == "hello", words
+            for model in ("nobody", "qwen3-8b"):
+                with suppress(urllib.error.HTTPError):
+                    ask(f"{url}/v1/chat/completions", {"model": model, "messages": [USER]})
+            assert "hel" in ask_text(f"{url}/v1/chat/completions", body | {"messages": [{"role": "user", "content": "stream"}], "stream": True})
+        server.shutdown()
 
 
 def test_every_litellm_file_loads():

@@ -17,7 +17,7 @@ read_answer() {
 ask() {
   local model=$1 what=$2 service=$3 parser=$4 path=$5 body=$6 status
   : >"${folder}/answer"
-  status=$(curl --silent --show-error --max-time "${PLAN_TRY_TIMEOUT:-600}" --noproxy '*' --output "${folder}/answer" --write-out '%{http_code}' \
+  status=$(curl --silent --show-error --max-time "${PLAN_TRY_TIMEOUT:-${most}}" --noproxy '*' --output "${folder}/answer" --write-out '%{http_code}' \
     --header @- --header 'Content-Type: application/json' --data "${body}" "${proxy}${path}" \
     <<<"Authorization: Bearer ${LITELLM_MASTER_KEY}" 2>"${folder}/complaint") || status=000
   printf '%s, %s: ' "${model}" "${what}"

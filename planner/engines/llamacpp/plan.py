@@ -24,7 +24,7 @@ from planner.facts.hardware import GpuGroup
 from planner.facts.model import ChatFormat
 from planner.facts.plan import How, Line, Plan, PlannedModel, exactly, longest_context
 from planner.facts.question import ServiceRow, StackRow
-from planner.facts.speed import NoSpeed, SpeedEstimate, no_start
+from planner.facts.speed import NoSpeed, SpeedEstimate, full_load, no_start, slowest_s
 from planner.units import largest, tokens
 
 LLAMA_CPP_VERSION = "b10488"  # what Ollama 0.33 pins
@@ -153,7 +153,11 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
         host_note="token embeddings, and layers that are not on the GPU",
         is_pinned_partial=ask.gpu_layers is not None,
     )
-    return replace(plan, warnings=warnings(ask, config, plan), speed=_speed(ask, config, gpus, plan))
+    full = replace(ask, load=full_load(config.context, plan.service.longest_answer))
+    slowest = slowest_s(_speed(full, config, gpus, plan), config.parallel)
+    return replace(
+        plan, warnings=warnings(ask, config, plan), speed=_speed(ask, config, gpus, plan), service=replace(plan.service, slowest_answer_s=slowest)
+    )
 
 
 def _speed(ask: GgufAsk, config: LlamaCppConfig, gpus: int, plan: Plan) -> SpeedEstimate | NoSpeed:

@@ -24,7 +24,7 @@ LLAMA_SERVER = Serving(
     proxy_prefix="openai",
     holds_schemas=True,
     variables=("LLAMA", "GGML"),
-    container=Container(images={"": "ghcr.io/ggml-org/llama.cpp:server-cuda"}, probe=("curl", "--silent", "--fail", "{url}")),
+    container=Container(images={"": "ghcr.io/ggml-org/llama.cpp:server-cuda"}, probe=("curl", "--silent", "--fail", "--noproxy", "*", "{url}")),
     install=_install,
 )
 OLLAMA_SERVER = Serving(

@@ -23,7 +23,7 @@ from planner.facts.hardware import GpuGroup
 from planner.facts.model import ChatFormat
 from planner.facts.plan import How, Line, Plan, PlannedModel, exactly, longest_context
 from planner.facts.question import StackRow
-from planner.facts.speed import NoSpeed, SpeedEstimate, no_start
+from planner.facts.speed import NoSpeed, SpeedEstimate, full_load, no_start, slowest_s
 from planner.facts.verdict import Verdict, Warn, typed_config
 from planner.units import GIB, MIB, ceil_div, largest, tokens
 
@@ -143,7 +143,12 @@ def _plan(ask: MlxAsk, context: int, kv_bits: int) -> Plan:
         host_bytes=mlx.PROCESS_BYTES,
         host_note="Python and Metal themselves, measured; not wired",
     )
-    return replace(plan, warnings=_warnings(ask, plan), speed=no_start(plan.verdict) if plan.verdict.falls_short else _speed(ask, context, kv_bits))
+    warned = replace(plan, warnings=_warnings(ask, plan))
+    if plan.verdict.falls_short:
+        return replace(warned, speed=no_start(plan.verdict))
+    full = replace(ask, load=full_load(context, plan.service.longest_answer))
+    slowest = slowest_s(_speed(full, context, kv_bits), ask.users)
+    return replace(warned, speed=_speed(ask, context, kv_bits), service=replace(plan.service, slowest_answer_s=slowest))
 
 
 def _speed(ask: MlxAsk, context: int, kv_bits: int) -> SpeedEstimate | NoSpeed:

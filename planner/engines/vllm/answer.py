@@ -12,7 +12,7 @@ from planner.engines.vllm.ask import asks
 from planner.engines.vllm.host import HostMemory, host_memory
 from planner.engines.vllm.loaded import loading
 from planner.engines.vllm.memory import place
-from planner.engines.vllm.pace import estimate
+from planner.engines.vllm.pace import estimate, slowest_answer_s
 from planner.engines.vllm.placement import Placed, Stack, place_servers, stack_warnings
 from planner.engines.vllm.plan import Plan
 from planner.engines.vllm.service import service
@@ -53,7 +53,8 @@ def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue:
 
 def planned(server: Placed, stack: Stack, sampling: Sampling) -> facts.Plan:
     """One placed server as its readers see it."""
-    return _plan_of(server, service(server, stack, sampling))
+    process = service(server, stack, sampling)
+    return _plan_of(server, replace(process, slowest_answer_s=slowest_answer_s(server.plan, process.longest_answer)))
 
 
 def where(group: GpuGroup, config: ServeConfig) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from planner.engines.vllm.expert_rules import with_experts
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import MemoryBreakdown
@@ -9,7 +11,7 @@ from planner.engines.vllm.plan import Plan
 from planner.engines.vllm.rules import dtype_bits, with_kernels
 from planner.engines.work import cache_reads, weights
 from planner.facts.hardware import GpuGroup
-from planner.facts.speed import NoSpeed, Range, SpeedEstimate, no_start, significant
+from planner.facts.speed import NoSpeed, Range, SpeedEstimate, full_load, no_start, significant, slowest_s
 from planner.speed.estimate import Pace, factor, grade, links, measured_here, no_answers, no_bandwidth, no_compute
 from planner.speed.roofline import fitted, rates, step
 from planner.speed.work import Work, arithmetic, peak, shape_of
@@ -130,6 +132,12 @@ def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
         ttft_s=Range(*(significant(seen.first_token_s) for seen in together)) if whole else None,
         bound_by=step(work, rates(work), float(users), work.cache_bytes(prompt + answer / 2)).longest,
     )
+
+
+def slowest_answer_s(plan: Plan, answer: int) -> int:
+    """Seconds until the last of the users that fit has a prompt that fills the context answered with so many tokens; 0 where no speed is said."""
+    load = full_load(plan.config.max_model_len, answer)
+    return slowest_s(estimate(replace(plan, request=replace(plan.request, load=load))))
 
 
 def _not_at_once(plan: Plan, tokens: int, *, whole: bool) -> str:
