@@ -20,6 +20,7 @@ from planner.facts.deployment import Deployment
 FORMATS: dict[str, tuple[str, str, str]] = {
     "compose": ("compose", "compose_files", "docker compose: GPU reservations, health checks, order of start"),
     "systemd": ("systemd", "systemd_files", "systemd user units"),
+    "launchd": ("launchd", "launchd_files", "launchd agents of a Mac"),
     "k8s": ("kubernetes", "kubernetes_files", "Kubernetes Deployments and Services"),
     "lws": ("kubernetes", "leader_worker_set_files", "a LeaderWorkerSet: one server over several nodes"),
     "helm": ("clouds", "production_stack_files", "values of the production stack's Helm chart"),
@@ -63,10 +64,14 @@ def emit_formats(deployment: Deployment, names: Iterable[str]) -> dict[str, str]
     """The files of further formats. Raises PlannerError where one cannot hold this deployment."""
     files: dict[str, str] = {}
     for name in names:
-        if deployment.nodes > 1 and name in ("compose", "systemd", "k8s"):
+        if deployment.nodes > 1 and name in ("compose", "systemd", "launchd", "k8s"):
             raise PlannerError(f"{name} is for one machine; this plan has {deployment.nodes}", "lws, ray, skypilot or nodes")
         if deployment.nodes == 1 and name in ("lws", "nodes"):
             raise PlannerError(f"{name} is for several machines; this plan has one", "--nodes N plans them")
+        if name == "systemd" and deployment.vendor == "apple":
+            raise PlannerError("macOS has no systemd", "launchd is what starts services there: --to launchd")
+        if name == "launchd" and deployment.vendor != "apple":
+            raise PlannerError(f"launchd is macOS's; this plan is for {deployment.gpu_title}", "systemd is what starts services on Linux: --to systemd")
         module, function, _ = FORMATS[name]
         write: Callable[[Deployment], dict[str, str]] = getattr(import_module(f"planner.emit.{module}"), function)
         files |= write(deployment)

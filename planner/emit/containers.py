@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from planner.emit.litellm import LITELLM_VERSION
 from planner.engines import known_programs, serving_of
 from planner.errors import PlannerError
 from planner.facts.deployment import Deployment, Service
 from planner.facts.serving import Container
 
-LITELLM_IMAGE = "ghcr.io/berriai/litellm:main-stable"
+LITELLM_IMAGE = f"ghcr.io/berriai/litellm:v{LITELLM_VERSION}"  # a tag of every release (its release notes; v1.104.0 is in use), looked up 2026-11-27
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - inside a container; what is published binds to 127.0.0.1
 LOADING_SECONDS = 3600  # weights over a slow line, then compilation: a probe that gives up earlier kills a server that would have started
 
 
 def image(deployment: Deployment, service: Service) -> str:
     """The image of an engine. Raises PlannerError where there is none."""
+    if deployment.vendor == "apple":
+        raise PlannerError("containers on a Mac have no GPU", "launchd and stack.sh start what runs on macOS itself")
     images = container(service).images
     text = images.get(deployment.vendor) or images.get("")
     if text is None:

@@ -123,7 +123,9 @@ def agent_env(deployment: Deployment) -> str:
             f"export CUSTOM_{kind}_{'MODEL' if kind == 'EMBED' else 'NAME'}={shlex.quote(service.alias)}",
         ]
         if kind == "MODEL":
-            lines.append(f"export CUSTOM_MODEL_TIMEOUT={timeout_s(service)}  # seconds: give it to the client, OpenAI's own waits 600 and then sends all once more")
+            lines.append(
+                f"export CUSTOM_MODEL_TIMEOUT={timeout_s(service)}  # seconds: give it to the client, OpenAI's own waits 600 and then sends all once more"
+            )
         if kind == "MODEL" and (values := sampling_values(service)):
             lines.append(f"# as recommended: {comment(service.sampling.source)}")
             lines += [

@@ -30,6 +30,8 @@ class Container:
 
     images: Mapping[str, str]
     """By the GPU's vendor; that of "" is for any."""
+    images_source: str = ""
+    """Where it is said which releases have such tags, and when that was looked up."""
     entrypoint: tuple[str, ...] = ()
     """In place of the image's own."""
     command_from: int | None = 1

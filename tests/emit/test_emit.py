@@ -115,7 +115,7 @@ def test_litellm_files_load_and_carry_no_secret(name):
         assert runtime or entry["litellm_params"]["model"] == f"hosted_vllm/{entry['model_name']}"
         assert entry["litellm_params"]["api_base"].startswith("http://127.0.0.1:")
         sampling = {"temperature", "top_p", "top_k", "min_p", "presence_penalty", "max_tokens"}
-        assert set(entry["litellm_params"]) - sampling == {"model", "api_base", "api_key"}  # LiteLLM forwards keys it does not know
+        assert set(entry["litellm_params"]) - sampling - {"timeout"} == {"model", "api_base", "api_key"}  # LiteLLM forwards keys it does not know
         assert (entry["model_info"]["mode"] == "embedding") == ("embedding" in entry["model_name"])
     mistral = not runtime and any("ministral" in entry["model_name"] for entry in config["model_list"])
     assert ("callbacks" in config["litellm_settings"]) == mistral

@@ -205,7 +205,7 @@ def test_the_proxy_says_what_a_model_can_do(model, keys, able):
     info = entry["model_info"]
     assert {key: info.get(key) for key in able} == able
     assert info["max_input_tokens"] == 8192
-    assert info["max_output_tokens"] <= 2048
+    assert info["max_output_tokens"] <= (4096 if info["supports_reasoning"] else 2048)
     assert info["mode"] == "chat"
 
 

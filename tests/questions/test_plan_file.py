@@ -109,7 +109,7 @@ def prove_harmless(deployment, folder: Path) -> None:
                 assert isinstance(document, dict)
         if name.endswith("litellm.yaml"):
             settings = yaml.safe_load(text)
-            assert set(settings) == {"model_list", "litellm_settings", "general_settings"}
+            assert set(settings) == {"model_list", "litellm_settings", "router_settings", "general_settings"}
             assert settings["litellm_settings"].get("callbacks") in (None, "custom_callbacks.proxy_handler_instance")
         if name.endswith(".py"):
             compile(text, name, "exec")

@@ -1,7 +1,7 @@
 """Files of version 1 of the contract (release 0.1 wrote these) still load, and what is written from them is what they say."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 from conftest import ROOT, run_plan
@@ -47,7 +47,8 @@ def test_the_files_are_those_of_today_s_answer_to_its_question(path):
     rows[0].services.extend(row.services[0] for row in rows[1:])
     today, old = answer_for(rows[0]).deployment, read_deployment(path)
     if [(service.argv, service.notes) for service in today.services] == [(service.argv, service.notes) for service in old.services]:
-        assert written(old) == written(today)
+        said = tuple(replace(service, slowest_answer_s=0) for service in today.services)  # which version 1 did not keep
+        assert written(old) == written(replace(today, services=said))
     else:
         assert written(old).keys() == written(today).keys()
 

@@ -155,9 +155,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
     )
     full = replace(ask, load=full_load(config.context, plan.service.longest_answer))
     slowest = slowest_s(_speed(full, config, gpus, plan), config.parallel)
-    return replace(
-        plan, warnings=warnings(ask, config, plan), speed=_speed(ask, config, gpus, plan), service=replace(plan.service, slowest_answer_s=slowest)
-    )
+    return replace(plan, warnings=warnings(ask, config, plan), speed=_speed(ask, config, gpus, plan), service=replace(plan.service, slowest_answer_s=slowest))
 
 
 def _speed(ask: GgufAsk, config: LlamaCppConfig, gpus: int, plan: Plan) -> SpeedEstimate | NoSpeed:

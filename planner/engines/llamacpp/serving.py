@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from planner.engines.llamacpp import models
 from planner.facts.deployment import Deployment
-from planner.facts.serving import Container, Serving
+from planner.facts.serving import MODELS, Container, Serving
 
 _INSTALL = """\
 command -v llama-server >/dev/null || {
@@ -19,12 +19,18 @@ def _install(deployment: Deployment) -> Sequence[str]:
     return (_INSTALL,)
 
 
+_BUILDS = {"nvidia": "cuda", "amd": "rocm", "intel": "intel"}
 LLAMA_SERVER = Serving(
     command=("llama-server",),
     proxy_prefix="openai",
     holds_schemas=True,
     variables=("LLAMA", "GGML"),
-    container=Container(images={"": "ghcr.io/ggml-org/llama.cpp:server-cuda"}, probe=("curl", "--silent", "--fail", "--noproxy", "*", "{url}")),
+    container=Container(
+        images={vendor: f"ghcr.io/ggml-org/llama.cpp:server-{built}-{{version}}" for vendor, built in _BUILDS.items()},
+        images_source="a tag of every build, server-cuda-bNNNN and so on (its docker workflow); in use as b10481 and b10621, looked up 2026-11-27",
+        volumes=(f"./:{MODELS}:ro", "llama-cache:/root/.cache"),
+        probe=("curl", "--silent", "--fail", "--noproxy", "*", "{url}"),
+    ),
     install=_install,
 )
 OLLAMA_SERVER = Serving(
@@ -36,7 +42,14 @@ OLLAMA_SERVER = Serving(
     variables=("OLLAMA",),
     address_variable="OLLAMA_HOST",
     shares_process=True,
-    container=Container(images={"": "ollama/ollama:latest"}, command_from=None, volumes=("ollama:/root/.ollama",), working_folder="", probe=("ollama", "list")),
+    container=Container(
+        images={"nvidia": "ollama/ollama:{version}.0", "amd": "ollama/ollama:{version}.0-rocm"},
+        images_source="a tag of every release, with -rocm for AMD (docs/docker.mdx); 0.33.0 is in use, looked up 2026-11-27",
+        command_from=None,
+        volumes=("ollama:/root/.ollama",),
+        working_folder="",
+        probe=("ollama", "list"),
+    ),
     install=models.install,
     make_models=models.steps,
     files=models.files,
