@@ -17,10 +17,10 @@ from planner.cli.own_rows import own_rows
 from planner.cli.printing import print_report
 from planner.engines import ENGINES
 from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION
-from planner.errors import FileError, PlannerError
+from planner.errors import PlannerError
 from planner.facts.hardware import Host
 from planner.facts.question import HostName
-from planner.questions.check import check, find_server, group_for
+from planner.questions.check import check, find_in_files, find_server, group_for
 from planner.questions.fields import FIELDS
 from planner.questions.find_commands import MAX_TEXT_BYTES
 
@@ -37,6 +37,7 @@ from planner.questions.find_commands import MAX_TEXT_BYTES
 @option("--vllm-version", help=f"{OLDEST_VERSION} to {DEFAULT_VERSION}; else the image's tag, else the newest.")
 @own_rows()
 @option("--server", type=click.IntRange(1), help="Which one, where a script starts several.")
+@option("--model", help="The model, of a server that is asked for it later and so names none.")
 @output_options
 @click.pass_context
 def check_command(
@@ -51,11 +52,13 @@ def check_command(
     ram: int | None,
     vllm_version: str | None,
     server: int | None,
+    model: str | None,
     style: str,
 ) -> None:
-    """Say whether a server's COMMAND starts (vLLM, llama-server, Ollama, MLX): in quotes, after --, as a file (script or compose), or - for standard input."""
+    """Say whether a server's COMMAND starts (vLLM, llama-server, Ollama, MLX): in quotes, after --, as files (script, compose, Modelfile), or - for standard input."""
     named, count = meant_gpus(ctx, gpu, count)
-    process = find_server(_text(command), server)
+    files = _files(command)
+    process = find_in_files(files, server, model=model or "") if files else find_server(_text(command), server, model=model or "")
     if vllm_version:
         process = replace(process, version=vllm_version)
     plan = check(process, group_for(process, named or gpu, count, host_kind, free_gib, ram_bytes=ram or 0))
@@ -78,17 +81,12 @@ def _text(command: tuple[str, ...]) -> str:
         if sys.stdin.isatty():
             raise PlannerError("no command was given", f"plan check '{next(iter(ENGINES.values())).example}' --gpu rtx4090")
         return sys.stdin.read(MAX_TEXT_BYTES + 1)
-    path = Path(command[0])
-    if len(command[0]) < 4096 and "\n" not in command[0] and path.is_file():
-        return _content(path)
     return command[0]
 
 
-def _content(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8", errors="strict") as stream:
-            return stream.read(MAX_TEXT_BYTES + 1)
-    except UnicodeDecodeError:
-        raise PlannerError(f"{path} is not text", "give a shell script or a compose file") from None
-    except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror or error})") from None
+def _files(words: tuple[str, ...]) -> list[Path]:
+    """The files that were given; none where a word is no file, or stands for standard input."""
+    if not words or any(len(word) >= 4096 or "\n" in word or "\0" in word for word in words):
+        return []
+    paths = [Path(word) for word in words]
+    return paths if all(path.is_file() for path in paths) else []

@@ -91,6 +91,9 @@ class Engine(Protocol):
     def find(self, words: Sequence[str]) -> Sequence[str] | None:
         """The arguments of its server, where the words of a command line start one; behind `run`, those of its image."""
 
+    def find_file(self, text: str) -> Command | None:
+        """What a file of its own stands for, which is no command: a Modelfile; None for another text."""
+
     def read_command(self, command: Command) -> Command | Unanswered:
         """A command with its settings, its model and what is wrong with its flags."""
 

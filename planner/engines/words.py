@@ -133,6 +133,10 @@ def _refused(text: str, entry: Entry, grammar: Grammar, unresolved: Sequence[str
 def _unknown(name: str, grammar: Grammar) -> Problem:
     name = shown(name, 100)
     if successor := grammar.gone.get(name):
-        return Problem(code="unknown-flag", message=f"{grammar.program} {grammar.release} no longer knows {name}", fix=f"use {successor}")
+        return Problem(
+            code="unknown-flag",
+            message=f"{grammar.program} {grammar.release} no longer knows {name}",
+            fix=successor.replace("nothing", "leave it out", 1) if successor.startswith("nothing") else f"use {successor}",
+        )
     fix = did_you_mean(name, grammar.spellings) or "leave it out"
     return Problem(code="unknown-flag", message=f"{grammar.program} {grammar.release} has no flag {name}", fix=fix)

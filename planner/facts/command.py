@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
+from pathlib import Path
 
 from planner.facts.plan import Problem
 from planner.facts.record import dataclass
@@ -25,6 +26,12 @@ class Command:
     """The release, where an image's tag or the log says it."""
     env: tuple[tuple[str, str], ...] = ()
     """What is set for it: before it, exported, in its container."""
+    set_for_it: tuple[str, ...] = ()
+    """Names of those that stand before it alone."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Texts by name: what the script around it writes."""
+    folder: str = ""
+    """Where the file lies that it was found in; what it names may lie beside it."""
     contained: bool = False
     """It runs in a container: files that it names do not lie here."""
     model: str = ""
@@ -34,6 +41,8 @@ class Command:
     """Unknown flags and refused values, in their order."""
     is_client: bool = False
     """It names a model to a server that runs: `ollama run`."""
+    makes: str = ""
+    """The name under which the server knows the model from then on: `ollama create NAME`."""
     not_covered: tuple[str, ...] = ()
     """Flags that change what is on the GPU by an amount that the ledger does not hold."""
 
@@ -41,3 +50,12 @@ class Command:
     def argv(self) -> tuple[str, ...]:
         """The whole command."""
         return (*self.program, *self.words)
+
+    def place(self, name: str) -> Path | None:
+        """Where a file lies that it names: as it is named, else beside the file that holds the command; None where it does not lie here."""
+        if self.contained or not name or "\0" in name:
+            return None
+        try:
+            return next((path for path in (Path(name), Path(self.folder) / name) if path.is_file()), None)
+        except OSError:  # too long for a name
+            return None

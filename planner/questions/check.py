@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.engines import ENGINES, Unanswered
-from planner.errors import PlannerError
+from planner.errors import FileError, PlannerError
 from planner.facts.command import Command
 from planner.facts.hardware import GpuGroup, Host
 from planner.facts.plan import Plan, Problem
 from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
-from planner.questions.find_commands import find_commands
+from planner.questions.find_commands import MAX_TEXT_BYTES, find_commands
 from planner.text import redact_words
 from planner.units import GIB
 
@@ -38,18 +39,48 @@ class CheckAnswer:
         return self.plan.problems
 
 
-def find_server(text: str, number: int | None = None) -> Command:
-    """The server that a text starts, or the one of that number where it starts several. Raises PlannerError for none, and for several without a number."""
-    commands = _joined(find_commands(text))
+def find_server(text: str, number: int | None = None, *, model: str = "") -> Command:
+    """The server that a text starts, or the one of that number where it starts several; `model` is asked of one that names none.
+
+    Raises PlannerError for none, and for several without a number.
+    """
+    return chosen(find_commands(text), number, model=model)
+
+
+def find_in_files(paths: Sequence[Path], number: int | None = None, *, model: str = "") -> Command:
+    """The server that files start together: a script and the variables or the Modelfile that belong to it. Raises PlannerError as `find_server`."""
+    commands = [replace(command, folder=str(path.parent)) for path in paths for command in find_commands(read_text(path))]
+    return chosen(commands, number, model=model)
+
+
+def read_text(path: Path) -> str:
+    """The text of a script or a file of a server. Raises PlannerError for what is no text, FileError for what cannot be read."""
+    try:
+        with path.open(encoding="utf-8", errors="strict") as stream:
+            return stream.read(MAX_TEXT_BYTES + 1)
+    except UnicodeDecodeError:
+        raise PlannerError(f"{path} is not text", "give a shell script or a compose file") from None
+    except OSError as error:
+        raise FileError(path, f"cannot be read ({error.strerror or error})") from None
+
+
+def chosen(found: Sequence[Command], number: int | None = None, *, model: str = "") -> Command:
+    """One of several servers, the one of a number; `model` is asked of one that names none. Raises PlannerError for none, and for several without a number."""
+    commands = joined(found)
     if not commands:
         examples = " or ".join(f"`{engine.example}`" for engine in ENGINES.values())
         raise PlannerError(f"no {_any_of([engine.title for engine in ENGINES.values()])} server is started there", f"expected {examples}")
     if len(commands) > 1 and number is None:
-        starts = "; ".join(f"{index}: {' '.join(redact_words(process.words[:2]))}" for index, process in enumerate(commands, 1))
+        starts = "; ".join(f"{index}: {_shown(process)}" for index, process in enumerate(commands, 1))
         raise PlannerError(f"{len(commands)} servers are started there ({starts})", "choose one with --server N")
     if (number or 1) > len(commands):
         raise PlannerError(f"--server {number}: there are {len(commands)} servers")
-    return commands[(number or 1) - 1]
+    command = commands[(number or 1) - 1]
+    return replace(command, model=model) if model and not _model(command) else command
+
+
+def _shown(command: Command) -> str:
+    return " ".join(redact_words(command.words[:2])) or " ".join(command.program) or command.engine
 
 
 def _any_of(titles: Sequence[str]) -> str:
@@ -57,27 +88,56 @@ def _any_of(titles: Sequence[str]) -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
-def _joined(commands: Sequence[Command]) -> list[Command]:
-    """The servers, each with the model that a client names to it: `ollama serve`, then `ollama run MODEL`."""
+def joined(commands: Sequence[Command]) -> list[Command]:
+    """The servers, each with the model that a client names to it: `ollama serve`, then `ollama run MODEL`.
+
+    One server may be named several models, each of which is a server of its own here; a model that is made of another (`ollama create`) is that.
+    """
     if len(commands) < 2:
         return list(commands)
     servers: list[Command] = []
+    waiting: dict[str, Command] = {}  # by engine, the server that runs without a model so far
     for command in commands:
         read = ENGINES[command.engine].read_command(command)
-        if isinstance(read, Unanswered) or not read.is_client:
+        if isinstance(read, Unanswered) or not (read.is_client or _is_waiting(command)):
             servers.append(command)
             continue
-        waiting = [index for index, server in enumerate(servers) if server.engine == command.engine and _is_waiting(server)]
-        if waiting:
-            servers[waiting[-1]] = replace(command, env=servers[waiting[-1]].env, version=servers[waiting[-1]].version)
-        elif not any(server.engine == command.engine and _model(server) == read.model for server in servers):
-            servers.append(command)
-    return servers
+        if not read.is_client:
+            waiting[command.engine] = command
+            servers = [_of(server, command) if server.engine == command.engine and _is_client(server) else server for server in servers]
+            continue
+        server = waiting.get(command.engine)
+        servers = [other for other in servers if not (other.engine == command.engine and read.makes and _model(other) == read.model)]
+        if not any(other.engine == command.engine and read.model in _names(other) for other in servers):
+            servers.append(_of(command, server) if server else command)
+    unnamed = [server for engine, server in waiting.items() if not any(other.engine == engine for other in servers)]
+    return servers + unnamed
+
+
+def _of(client: Command, server: Command) -> Command:
+    """A client's model, served by a server: it alone sees the variables that count."""
+    return replace(client, env=server.env, version=server.version, contained=client.contained or server.contained, set_for_it=())
+
+
+def _read(command: Command) -> Command | None:
+    read = ENGINES[command.engine].read_command(command)
+    return None if isinstance(read, Unanswered) else read
 
 
 def _model(command: Command) -> str:
-    read = ENGINES[command.engine].read_command(command)
-    return "" if isinstance(read, Unanswered) else read.model
+    read = _read(command)
+    return read.model if read else ""
+
+
+def _names(command: Command) -> tuple[str, ...]:
+    """What clients call a server's model."""
+    read = _read(command)
+    return (read.makes or read.model, read.makes.removesuffix(":latest")) if read else ()
+
+
+def _is_client(command: Command) -> bool:
+    read = _read(command)
+    return read is not None and read.is_client
 
 
 def _is_waiting(server: Command) -> bool:

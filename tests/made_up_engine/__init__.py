@@ -113,6 +113,9 @@ class Toy:
     def find(self, words: Sequence[str]) -> Sequence[str] | None:
         return next((words[index + 1 :] for index, word in enumerate(words) if word.rpartition("/")[2] == PROGRAM), None)
 
+    def find_file(self, text: str) -> Command | None:
+        return None
+
     def read_command(self, command: Command) -> Command:
         words = read_words(command.words, GRAMMAR, command.unresolved)
         settings, _ = read_flags(SETTINGS, words.values)

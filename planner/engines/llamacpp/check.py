@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from planner.engines.decided import decided, refuse_unresolved, sources
 from planner.engines.llamacpp import command as server
 from planner.engines.llamacpp.ask import GgufAsk
-from planner.engines.llamacpp.flags import stoi
+from planner.engines.llamacpp.flags import SERVER, stoi
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.memory import LlamaCppConfig, ledger
 from planner.engines.llamacpp.named import NamedModel, by_file, by_repository
@@ -74,7 +74,7 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
         raise PlannerError("the command names no model that can be read", "llama-server --model FILE.gguf … or --hf-repo user/repository:quantization")
     named = by_repository(settings, catalogue) if settings.get("hf_repo") else by_file(settings, catalogue, is_here=not command.contained)
     machine = _machine(settings, group, dict(command.env))
-    asked = _config(settings, named)
+    asked = _config(settings if server.program_of(command) == SERVER else {"parallel": 1, **settings}, named)
     config = _fitted(settings, named, machine, asked)
     plan = plan_of(ask_of(named, machine.group, is_ollama=False, config=config), config, machine.gpus)
     chosen = ["context"] * (config.context != asked.context) + ["gpu_layers"] * _is_open(settings)

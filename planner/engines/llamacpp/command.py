@@ -1,4 +1,4 @@
-"""Somebody's command of llama-server: its settings, its model, what it refuses, what of it the ledger does not hold."""
+"""Somebody's command of llama-server or llama-cli: its settings, its model, what it refuses, what of it the ledger does not hold."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from planner.engines.llamacpp.flags import grammar, stoi
+from planner.engines.llamacpp.flags import CLI, SERVER, grammar, stoi
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.settings import SETTINGS
 from planner.engines.words import read_words
@@ -17,7 +17,6 @@ from planner.facts.settings import Value, by_name, read_flags
 from planner.facts.verdict import Warn
 from planner.text import shown
 
-PROGRAM = ("llama-server",)
 _DEFAULTS = by_name(SETTINGS)
 _NOT_COVERED: Mapping[str, NotCovered] = {
     part.flag: part
@@ -46,12 +45,18 @@ _NOT_COVERED: Mapping[str, NotCovered] = {
 }
 
 
+def program_of(command: Command) -> str:
+    """The program that a command starts: llama-server, or llama-cli, which holds one conversation."""
+    return CLI if any(re.search(r"(?:^|[/\\])(?:llama-)?cli(?:\.exe)?$", word) for word in command.program) else SERVER
+
+
 def values_of(command: Command) -> tuple[dict[str, str | bool], list[str], tuple[Problem, ...]]:
     """Values by flag, the environment's (LLAMA_ARG_…) below the command's; words that belong to no flag; what is refused."""
-    read = read_words(command.words, grammar(), command.unresolved)
+    taken = grammar(program_of(command))
+    read = read_words(command.words, taken, command.unresolved)
     env = dict(command.env)
     said: dict[str, str | bool] = {}
-    for flag, entry in grammar().table.items():
+    for flag, entry in taken.table.items():
         if (variable := entry.get("env")) in env:
             said[flag] = env[variable].lower() in ("on", "enabled", "true", "1") if not entry["takes"] else env[variable]
     return said | read.values, read.rest, tuple(read.faults)
@@ -66,7 +71,7 @@ def read_command(command: Command) -> Command:
     problems += _refused(settings)
     return replace(
         command,
-        program=PROGRAM,
+        program=(program_of(command),),
         model=str(settings.get("hf_repo") or settings.get("model") or values.get("--model-url") or values.get("--docker-repo") or ""),
         settings=settings,
         faults=tuple(problems),
@@ -110,6 +115,6 @@ def _refused(settings: Mapping[str, Value]) -> Iterator[Problem]:
 def remarks(values: Mapping[str, str | bool]) -> Iterator[Warn]:
     """What it reads otherwise than people do: of 32k the 32, without a word."""
     for flag, value in values.items():
-        entry = grammar().table[flag]
+        entry = grammar().table.get(flag) or grammar(CLI).table[flag]
         if entry.get("reads") == "int" and re.fullmatch(r"\d+(?:\.\d+)?\s*[kKmMgG](?:i?B)?", str(value)):
             yield Warn(code="thousands", message=f"llama.cpp reads {flag} {value} as {stoi(str(value)):,}; write the whole number")

@@ -76,6 +76,10 @@ class LlamaCpp:
 
         return server_arguments(words)
 
+    def find_file(self, text: str) -> Command | None:
+        """It has no file of its own."""
+        return None
+
     def read_command(self, command: Command) -> Command | Unanswered:
         """A command with its settings and its model."""
         from planner.engines.llamacpp.command import read_command
@@ -125,6 +129,12 @@ class Ollama(LlamaCpp):
         from planner.engines.llamacpp.find import ollama_arguments
 
         return ollama_arguments(words)
+
+    def find_file(self, text: str) -> Command | None:
+        """What a Modelfile makes."""
+        from planner.engines.llamacpp.modelfile import command_of
+
+        return command_of(text)
 
     def read_command(self, command: Command) -> Command | Unanswered:
         """A command with its settings and its model."""

@@ -1,4 +1,4 @@
-"""The flags of llama-server, from a table taken from llama.cpp itself (benchmarks/llamacpp_flags.py), and how it reads them."""
+"""The flags of llama-server and llama-cli, from a table taken from llama.cpp itself (benchmarks/llamacpp_flags.py), and how it reads them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,33 @@ _GONE = {
     "--infill": "the /infill route",
     "--lookup-cache": "--lookup-cache-static",
 }
+_ALWAYS = "nothing: llama-cli always holds a conversation (llama-completion does not)"
+_GONE_OF_CLI = _GONE | {
+    "--conversation": _ALWAYS,
+    "-cnv": _ALWAYS,
+    "--no-conversation": "llama-completion in place of llama-cli",
+    "-no-cnv": "llama-completion in place of llama-cli",
+    "--interactive": _ALWAYS,
+    "-i": _ALWAYS,
+    "--interactive-first": _ALWAYS,
+    "-if": _ALWAYS,
+}
+SERVER, CLI = "llama-server", "llama-cli"
 
 
 @cache
-def grammar() -> Grammar:
-    """How llama-server reads its words (common/arg.cpp common_params_parse_ex)."""
-    table: dict[str, Entry] = json.loads(files("planner.engines.llamacpp").joinpath("flags.json").read_text("utf-8"))["flags"]
+def grammar(program: str = SERVER) -> Grammar:
+    """How llama-server, or llama-cli, reads its words (common/arg.cpp common_params_parse_ex)."""
+    read = json.loads(files("planner.engines.llamacpp").joinpath("flags.json").read_text("utf-8"))
+    table: dict[str, Entry] = read["flags"]
+    if program == CLI:
+        table = {flag: entry for flag, entry in table.items() if flag not in read["server_only"]} | read["cli"]
     truth = ["on", "enabled", "true", "1", "off", "disabled", "false", "0", "auto", "-1"]  # common_arg_utils is_truthy, is_falsey, is_autoy
     for entry in table.values():
         if set(entry.get("choices", ())) <= {"on", "off", "auto"}:
             entry["reads_also"] = truth
-    return Grammar(program="llama.cpp", release=LLAMA_CPP_VERSION, table=table, is_argparse=False, gone=_GONE)
+    title = CLI if program == CLI else "llama.cpp"
+    return Grammar(program=title, release=LLAMA_CPP_VERSION, table=table, is_argparse=False, gone=_GONE_OF_CLI if program == CLI else _GONE)
 
 
 def stoi(text: str) -> int:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from planner.engines.decided import decided, refuse_unresolved
 from planner.engines.llamacpp import ollama, ollama_command
 from planner.engines.llamacpp.check import Machine, ask_of, fewer_layers, margin_bytes, visible, warnings_of
+from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.memory import LlamaCppConfig
-from planner.engines.llamacpp.named import by_tag
+from planner.engines.llamacpp.modelfile import Modelfile
+from planner.engines.llamacpp.named import NamedModel, by_file, by_tag
 from planner.engines.llamacpp.plan import plan_of
 from planner.engines.llamacpp.settings import OLLAMA_SETTINGS
 from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Plan
-from planner.facts.verdict import Verdict
+from planner.facts.verdict import Verdict, Warn
+from planner.text import shown
+from planner.units import tokens
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue
@@ -24,39 +29,78 @@ if TYPE_CHECKING:
 
 def check_ollama(command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan:
     """Judge Ollama with a model. Raises PlannerError where none is named, or one that the catalogue does not know."""
-    read = ollama_command.read_command(command)
-    refuse_unresolved(read, OLLAMA_SETTINGS, dict(command.env))
+    if file_name := ollama_command.missing_modelfile(command):
+        raise PlannerError(f"{shown(file_name, 100)} is not here, which `ollama create` reads", "plan check PATH of the Modelfile")
+    read, file, env = ollama_command.read_command(command), ollama_command.modelfile_of(command), dict(command.env)
+    refuse_unresolved(read, OLLAMA_SETTINGS, env)
     if not read.model:
-        raise PlannerError("Ollama starts without a model; which one is asked of it is not said", "add `ollama run MODEL`")
-    named = by_tag(read.model, catalogue)
-    kind = str(ollama_command.setting(read.settings, "kv_cache_type")).lower()
-    whole = visible(group, dict(command.env))
-    context = int(ollama_command.setting(read.settings, "context_length") or 0) or ollama.default_context(whole.total_bytes * whole.count)
-    ways = ollama.parallel(named.model, max(1, int(ollama_command.setting(read.settings, "num_parallel") or 1)))
-    config = LlamaCppConfig(context=min(context, named.model.max_context), parallel=ways, kv_type=kind if not read.faults else "f16", vision=named.has_vision)
+        raise PlannerError("Ollama starts without a model; which one is asked of it is not said", "add `ollama run MODEL`, or name it with --model")
+    named = _named(command, read, file, catalogue)
+    whole = visible(group, env)
+    config, reasons = _config(read, file, named, whole)
     free, predicted = whole.free_at_start_bytes(1), ollama.predicted_bytes(named.model, config)
-    config = replace(config, ubatch=ollama.batch(predicted, config.context * config.parallel, free))
-    machine = Machine(
-        group=whole, gpus=ollama.gpus_used(predicted, free, whole.count), margin_bytes=margin_bytes(dict(command.env).get("LLAMA_ARG_FIT_TARGET", "1024"))
-    )
-    fitted = fewer_layers(named, machine, config)
+    ubatch = file.number("num_batch") if file else None
+    config = replace(config, ubatch=ubatch or ollama.batch(predicted, config.context * config.parallel, free))
+    gpus = ollama.gpus_used(predicted, free, whole.count)
+    if file and file.number("main_gpu") is not None:
+        gpus, reasons["gpus"] = 1, "main_gpu of the Modelfile"
+    else:
+        reasons["gpus"] = "80 % of one GPU suffice (Ollama's rule)" if gpus < whole.count else "all of them"
+    reasons["batch"] = "from the Modelfile" if ubatch else "Ollama's choice for this context and memory"
+    machine = Machine(group=whole, gpus=gpus, margin_bytes=margin_bytes(env.get("LLAMA_ARG_FIT_TARGET", "1024")))
+    fitted = config if config.gpu_layers is not None else fewer_layers(named, machine, config)
     plan = plan_of(ask_of(named, whole, is_ollama=True, config=fitted), fitted, machine.gpus)
     if fitted != config and plan.verdict is Verdict.TIGHT:
         plan = replace(plan, verdict=Verdict.STARTS)
-    said = dict.fromkeys(read.settings, "from the environment")
-    reasons = (
-        ("context", said.get("context_length", "Ollama's default for the memory of all GPUs")),
-        (
-            "parallel",
-            said.get("num_parallel", "Ollama's default") if ways > 1 or "num_parallel" not in said else "Ollama runs one request of this model at a time",
-        ),
-        ("kv_cache_type", said.get("kv_cache_type", "Ollama's default")),
-        ("batch", "Ollama's choice for this context and memory"),
-        ("gpu_layers", "llama.cpp's choice"),
-        ("gpus", "80 % of one GPU suffice (Ollama's rule)" if machine.gpus < whole.count else "all of them"),
-    )
-    plan = replace(plan, reasons=reasons)
-    warnings = [*ollama_command.remarks(command), *named.warnings, *warnings_of(named, fitted, plan, has_fit=True)]
+    plan = replace(plan, reasons=tuple(reasons.items()))
+    warnings = [*ollama_command.remarks(command), *_remarks(read, file, named), *named.warnings, *warnings_of(named, fitted, plan, has_fit=True)]
     missing = [*named.not_covered, *ollama_command.missing(command)]
-    env = {row.flag: value for row in OLLAMA_SETTINGS if (value := dict(command.env).get(row.flag))}
-    return decided(plan, read, missing=missing, warnings=warnings, fix="a tag of fewer bits, or another GPU", env=env)
+    said = {row.flag: value for row in OLLAMA_SETTINGS if (value := env.get(row.flag))}
+    return decided(plan, read, missing=missing, warnings=warnings, fix="a tag of fewer bits, or another GPU", env=said)
+
+
+def _named(command: Command, read: Command, file: Modelfile | None, catalogue: Catalogue) -> NamedModel:
+    if file is None or not file.is_file:
+        return by_tag(read.model, catalogue)
+    found = {name: str(command.place(value) or value) for name, value in (("model", file.model), ("mmproj", file.projector)) if value}
+    return by_file(found, catalogue, is_here=not command.contained)
+
+
+def _config(read: Command, file: Modelfile | None, named: NamedModel, whole: GpuGroup) -> tuple[LlamaCppConfig, dict[str, str]]:
+    """What Ollama sets for a model, and where each of it comes from: the Modelfile goes before the environment."""
+    settings = read.settings
+    kind = str(ollama_command.setting(settings, "kv_cache_type")).lower()
+    overhead = int(text) if (text := dict(read.env).get("OLLAMA_GPU_OVERHEAD", "")).isdecimal() and len(text) < 18 else 0
+    own = file.number("num_ctx") if file else None
+    context = own or int(ollama_command.setting(settings, "context_length") or 0) or ollama.default_context((whole.total_bytes - overhead) * whole.count)
+    wanted = max(1, int(ollama_command.setting(settings, "num_parallel") or 1))
+    ways = ollama.parallel(named.model, wanted)
+    layers = file.number("num_gpu") if file else None
+    said = dict.fromkeys(settings, "from the environment")
+    reasons = {
+        "context": "from the Modelfile" if own else said.get("context_length", "Ollama's default for the memory of all GPUs"),
+        "parallel": said.get("num_parallel", "Ollama's default") if ways == wanted else "Ollama runs one request of this model at a time",
+        "kv_cache_type": said.get("kv_cache_type", "Ollama's default"),
+        "batch": "",
+        "gpu_layers": "llama.cpp's choice" if layers is None or layers < 0 else "from the Modelfile",
+    }
+    config = LlamaCppConfig(
+        context=min(context, named.model.max_context),
+        parallel=ways,
+        kv_type=kind if kind in KV_TYPES else "f16",
+        vision=named.has_vision,
+        gpu_layers=None if layers is None or layers < 0 else min(layers, named.model.layer_count + 1),
+    )
+    return config, reasons
+
+
+def _remarks(read: Command, file: Modelfile | None, named: NamedModel) -> Iterator[Warn]:
+    """What of the environment and the Modelfile does nothing for this model."""
+    wanted = int(ollama_command.setting(read.settings, "num_parallel") or 1)
+    if ollama.parallel(named.model, wanted) < wanted:
+        yield Warn(code="does-nothing", message=f"OLLAMA_NUM_PARALLEL={wanted} does nothing for this model: Ollama runs one request of it at a time")
+    context, name = (file.number("num_ctx"), "num_ctx") if file and file.number("num_ctx") else (read.settings.get("context_length"), "OLLAMA_CONTEXT_LENGTH")
+    if context and int(context) > (most := named.model.max_context):
+        yield Warn(
+            code="does-nothing", message=f"{name} {tokens(int(context))} is more than the {tokens(most)} that the model was trained for: Ollama takes those"
+        )

@@ -55,7 +55,7 @@ def read_command(command: Command) -> Command:
     return replace(
         command,
         program=(server,),
-        model=str(read.values.get("--model") or read.values.get("--embedding-model") or ""),
+        model=str(read.values.get("--model") or read.values.get("--embedding-model") or command.model),
         settings=settings,
         faults=tuple(problems),
         not_covered=tuple(option.flag for option in missing(read.values)),

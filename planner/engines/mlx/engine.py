@@ -72,6 +72,10 @@ class Mlx:
         server = server_of(words)
         return server[1] if server else None
 
+    def find_file(self, text: str) -> Command | None:
+        """It has no file of its own."""
+        return None
+
     def read_command(self, command: Command) -> Command | Unanswered:
         """A command with its settings and its model."""
         from planner.engines.mlx.command import read_command

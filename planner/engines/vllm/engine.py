@@ -81,6 +81,10 @@ class Vllm:
 
         return server_arguments(words)
 
+    def find_file(self, text: str) -> Command | None:
+        """It has no file of its own."""
+        return None
+
     def read_command(self, command: Command) -> Command | Unanswered:
         """A command with its settings and its model."""
         from planner.engines.vllm.judged import read_command
