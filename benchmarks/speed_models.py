@@ -88,7 +88,8 @@ def spec(model: str, quant: str) -> ModelSpec:
         raise KeyError(model)
     own = _quantization(quant, model)
     config = entry.config if own is None else {key: value for key, value in entry.row.config.items() if key != "quantization_config"}
-    return build_model(Config(config | ({"quantization_config": own} if own else {}), model), model)
+    beside = Config(entry.hf_quant, model) if own is None and entry.hf_quant else None
+    return build_model(Config(config | ({"quantization_config": own} if own else {}), model), model, beside)
 
 
 @cache

@@ -44,11 +44,16 @@ class Entry:
         return self.row.config_of(self.variant)
 
     @property
+    def hf_quant(self) -> RowData | None:
+        """This variant's hf_quant_config.json, where it has one."""
+        return self.row.hf_quant_of(self.variant)
+
+    @property
     def bits(self) -> int:
         """Bits of most weights as this variant stores them."""
         from planner.architecture import Config, stored_bits
 
-        return stored_bits(Config(self.config, self.name))
+        return stored_bits(Config(self.config, self.name), Config(self.hf_quant, self.name) if self.hf_quant else None)
 
     @property
     def sampling(self) -> Sampling:

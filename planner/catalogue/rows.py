@@ -161,15 +161,21 @@ class ModelRow:
         return False
 
     def config_of(self, variant: Variant) -> RowData:
-        """The keys of this variant's config.json that decide sizes: the row's, its own in their place, and how it is quantized."""
+        """The keys of this variant's config.json that decide sizes: the row's, its own in their place, and how it is quantized where it says so."""
         own = merged(self.config, variant.config) if variant.config else self.config
-        return own | {"quantization_config": variant.quantization} if variant.quantization else own
+        return own | {"quantization_config": variant.quantization} if variant.quantization and not self.hf_quant_of(variant) else own
+
+    def hf_quant_of(self, variant: Variant) -> RowData | None:
+        """ModelOpt's hf_quant_config.json of this variant, where that is what tells how it is quantized."""
+        return variant.quantization if variant.quantization and "quantization" in variant.quantization else None
 
     def spec(self, variant: Variant, online: str | None = None) -> ModelSpec:
         """The model as this variant stores it, or as vLLM does that quantizes it while loading; built once."""
         key = (variant.name, json.dumps(variant.quantization, sort_keys=True), online)
         if key not in self._built:
-            built = build_model(Config(self.config_of(variant), self.origin), self.name, online=online)
+            hf_quant = self.hf_quant_of(variant)
+            beside = Config(hf_quant, self.origin) if hf_quant else None
+            built = build_model(Config(self.config_of(variant), self.origin), self.name, beside, online=online)
             self._built[key] = replace(built, chat=self.chat(variant), checkpoint=None if online else variant.checkpoint, typed=self.typed or variant.typed)
         return self._built[key]
 

@@ -48,6 +48,8 @@ class Placement:
     offloaded: tuple[Offloaded, ...] = ()
     """What of the weights lies in main memory, by stage; empty where none is to."""
     drafter: int = 0  # on the last stage
+    created: tuple[int, ...] = ()
+    """The weights as vLLM's classes create them, before kernels repack them: what its loader can be compared with."""
 
 
 def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
@@ -86,6 +88,7 @@ def _placed(same: _Same, gpu: GpuSpec, placing: Placing) -> Placement:
         tuple(stage_adapters(model, parallel, placing.lora, bits, placing.vllm_version)) if placing.lora else (),
         with_tables(away, held, parallel, gpu, placing.vllm_version),
         _drafter_bytes(model, loading(gpu, placing.vllm_version), parallel, bits),
+        tuple(created),
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Required, TypedDict
 
+from planner.engines.vllm.memory import place
 from planner.engines.vllm.plan import Plan
 from planner.errors import PlannerError, WorldError
 from planner.facts.record import dataclass
@@ -83,7 +84,8 @@ def _no_answer(executable: str, errors: str) -> PlannerError:
 
 
 def _agreements(plan: Plan, answers: list[_Answer]) -> list[Agreement]:
-    ledger = plan.choice.expected
+    ledger, request = plan.choice.expected, plan.request
+    created = place(request.model, request.group, plan.config).created[0]
     valid = answers[0]
     found = [Agreement(what="parser and engine config", ours="valid", theirs="valid" if valid["valid"] else valid["error"])]
     if valid["valid"]:
@@ -94,7 +96,7 @@ def _agreements(plan: Plan, answers: list[_Answer]) -> list[Agreement]:
     if not theirs["valid"]:
         return [*found, Agreement(what="model class and KV planner", ours="plans", theirs=theirs["error"])]
     sizes = {
-        "weights of a rank": (ledger.weights_bytes, theirs["weight_bytes"]),
+        "weights of a rank, as created": (created, theirs["weight_bytes"]),
         "a KV cache block": (ledger.kv_block_bytes, theirs["block_bytes"]),
         "KV cache of one request": (ledger.kv_cache_needed_bytes, theirs["needed_bytes"]),
     }

@@ -61,8 +61,8 @@ def command_grid(gpu_names: list[str], count: int) -> dict[str, list[tuple[str, 
                 except PlannerError:
                     continue
                 if not plan.verdict.falls_short:
-                    config = row.config | ({"quantization_config": variant.quantization} if variant.quantization else {})
-                    grid[name].append((f"{row.name}-{variant.name}", {"config": config, "argv": list(plan.argv)}))
+                    question = {"config": row.config_of(variant), "hf_quant": row.hf_quant_of(variant), "argv": list(plan.argv)}
+                    grid[name].append((f"{row.name}-{variant.name}", question))
     return grid
 
 
