@@ -115,7 +115,9 @@ def _from_catalogue(entry: load.Entry, online: str | None) -> Source:
         for other in (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint and variant != entry.variant)
     )
     market = Market(variants=variants, online=None if online else lambda: entry.spec(ONLINE))
-    return Source(entry.variant.repo, slug(entry.name), entry.spec(online), config=entry.config, hf_quant=entry.hf_quant, market=market, sampling=entry.sampling)
+    return Source(
+        entry.variant.repo, slug(entry.name), entry.spec(online), config=entry.config, hf_quant=entry.hf_quant, market=market, sampling=entry.sampling
+    )
 
 
 def _from_path(path: Path, online: str | None) -> Source:
