@@ -13,7 +13,7 @@ from strategies import groups, models
 from planner.catalogue import load
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.plan import make_plan
-from planner.engines.vllm.search import LEAST_CONTEXT, USEFUL_CONTEXT, best, sizes
+from planner.engines.vllm.search import FEWEST_SEQS, LEAST_CONTEXT, SHORT_FOR_LONG, USEFUL_CONTEXT, best, sizes
 from planner.engines.vllm.settings import REPORTED, Pins
 from planner.engines.vllm.splits import splits
 from planner.errors import PlannerError, UnsupportedError
@@ -53,7 +53,7 @@ def others(request: Request):
 def gets(request: Request, choice: Choice, context: int) -> tuple[float, ...]:
     """What a user gets of a plan; more is better in each. Requests are counted at one `context`, so that plans compare.
 
-    Tensor parallelism counts as what a lone user gets: each GPU reads its share of the weights for every token. A 16-bit cache counts as more precise where its context is useful or asked for; sequences beyond the asked users are for nobody.
+    Tensor parallelism counts as what a lone user gets: each GPU reads its share of the weights for every token. A 16-bit cache counts as more precise where its context is useful or asked for; sequences beyond the asked users, or beyond what a cache holds of requests that are an eighth as long, are for nobody.
     """
     if choice.verdict == "does_not_start":
         return (0.0,) * 10
@@ -63,6 +63,7 @@ def gets(request: Request, choice: Choice, context: int) -> tuple[float, ...]:
     engines, requests = config.data_parallel_size, config.max_num_seqs
     if not model.is_encoder:
         requests = (ledger.kv_cache_blocks - ledger.reserved_blocks) / ledger.length.cache.blocks_per_request(context, ledger.length.in_flight_tokens)
+    seqs = config.max_num_seqs * engines
     return (
         choice.verdict.rank,
         choice.holds(request.users),
@@ -70,7 +71,7 @@ def gets(request: Request, choice: Choice, context: int) -> tuple[float, ...]:
         config.max_model_len,
         requests * engines if sure else 0,
         config.max_num_batched_tokens,
-        min(config.max_num_seqs * engines, request.users or config.max_num_seqs * engines) if sure else 0,
+        min(seqs, request.users or seqs, max(FEWEST_SEQS, int(SHORT_FOR_LONG * requests)) * engines) if sure else 0,
         config.tensor_parallel_size,
         -config.pipeline_parallel_size,
         useful and config.kv_cache_dtype == "auto",
@@ -192,12 +193,12 @@ def test_graphs_are_worth_more_than_a_few_tokens():
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(8))
 def test_no_default_of_the_catalogue_is_dominated_or_untrue(part):
-    """Every model x every single GPU, and two and four of the common ones."""
+    """Every model on every eighth of the single GPUs and of two and four of the common ones, another eighth for each next model."""
     cards = [(row.name, 1) for row in load.gpu_rows() if row.vendor != "apple"] + [(name, count) for name in COMMON for count in (2, 4)]
     entries = [load.Entry(row, variant) for row in load.model_rows() for variant in row.variants if variant.is_checkpoint]
     wrong = []
-    for entry in entries[part::8]:
+    for index, entry in enumerate(entries[part::8]):
         model = entry.spec()
-        for card, count in cards:
+        for card, count in cards[index % 8 :: 8]:
             wrong += judged(Request(model=model, group=GpuGroup(gpu=gpu(card), count=count)))
     assert not wrong, "\n".join(wrong[:40])
