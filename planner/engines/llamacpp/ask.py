@@ -9,6 +9,7 @@ from planner.engines.catalogue import Catalogue, Plain
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.model import GgufModel, converted, find_mix
+from planner.engines.llamacpp.published import on_the_hub, usual_form
 from planner.engines.llamacpp.stored import from_header
 from planner.errors import PlannerError
 from planner.facts.context import POOLING_CONTEXT, USEFUL_CONTEXT
@@ -23,7 +24,7 @@ from planner.text import slug
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GgufAsk:
-    """What is asked of llama.cpp or Ollama; None is free. `tag`: Ollama's name of the model, or empty where its library's is not known."""
+    """What is asked of llama.cpp or Ollama; None is free. `tag`: Ollama's name of the model: of its library, or of the Hub (`hf.co/…`)."""
 
     model: GgufModel
     group: GpuGroup
@@ -31,6 +32,8 @@ class GgufAsk:
     served_name: str
     source: str
     tag: str = ""
+    hub: str = ""  # what --hf-repo takes, where the file is known to be on the Hub
+    made_from: str = ""  # the checkpoint that setup.sh makes the file of, where nobody publishes it
     name: str = "chat"
     shares_process: bool = False  # a further model of the Ollama whose settings are the main model's
     models: int = 1  # that Ollama keeps loaded at once
@@ -54,6 +57,7 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
     context = service.context or service.max_model_len
     context = context if isinstance(context, int) else None
     model, source, tag, name, plain = _model(service, catalogue, is_ollama=is_ollama)
+    hub = on_the_hub(plain.repo, model.mix) if plain else ""
     if service.kv_cache_dtype and service.kv_cache_dtype not in (*KV_TYPES, "auto"):
         raise PlannerError(f"llama.cpp has no KV cache type {service.kv_cache_dtype}", f"one of {', '.join(ollama.KV_TYPES if is_ollama else KV_TYPES)}")
     short = POOLING_CONTEXT if model.pooling else USEFUL_CONTEXT
@@ -63,7 +67,9 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
         is_ollama=is_ollama,
         served_name=name,
         source=source,
-        tag=tag,
+        tag=tag or (f"hf.co/{hub}" if hub and is_ollama else ""),
+        hub=hub,
+        made_from=plain.repo if plain and not hub and not tag else "",
         name=service.name or "chat",
         shares_process=is_ollama and not is_main,
         models=len(row.services),
@@ -90,6 +96,7 @@ def _model(service: ServiceRow, catalogue: Catalogue, *, is_ollama: bool) -> tup
         return from_header(catalogue.read_gguf(path), path.stem), str(path), "", slug(path.stem), None
     plain = catalogue.find_plain(service.model)
     variant = plain.variant("ollama", service.quantization) if is_ollama else None
-    mix = find_mix(service.quantization or (variant.format if variant and variant.format else DEFAULT_MIX.get(plain.spec.architecture, "Q4_K_M")))
+    usual = DEFAULT_MIX.get(plain.spec.architecture) or usual_form(plain.repo) or "Q4_K_M"
+    mix = find_mix(service.quantization or (variant.format if variant and variant.format else usual))
     model = converted(plain.spec, mix)
     return model, f"{slug(plain.name)}-{mix}.gguf", variant.repo if variant else "", slug(plain.name), plain

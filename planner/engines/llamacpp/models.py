@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
+from planner.engines.llamacpp.making import made_files, projector
+from planner.engines.llamacpp.ollama import BUILD
 from planner.facts.deployment import Deployment, Service, comment
 
 PROGRAM = "ollama"
@@ -75,7 +77,8 @@ def modelfile(service: Service) -> str:
     """The model with the planned context and the recommended sampling; Ollama's own default would decide otherwise."""
     source = service.model if not service.model.endswith(".gguf") or service.model.startswith(("/", ".")) else f"./{service.model}"
     lines = [f"# {comment(note)}" for note in service.notes]
-    lines += [f"FROM {source}", f"PARAMETER num_ctx {service.planned_context}"]
+    beside = projector(service)
+    lines += [f"FROM {source}", *([f"FROM ./{beside}"] if beside else []), f"PARAMETER num_ctx {service.planned_context}"]
     if service.task == "chat":
         known = [item.name for item in fields(service.sampling) if item.name in _PARAMETERS]
         values = {name: getattr(service.sampling, name) for name in known if getattr(service.sampling, name) is not None}
@@ -102,5 +105,9 @@ def steps(deployment: Deployment) -> list[str]:
 
 def install(deployment: Deployment) -> Sequence[str]:
     """setup.sh's lines: a server for the pulls, and the models."""
-    port = _services(deployment)[-1].port
-    return (_INSTALL.format(port=port, steps="\n".join("  " + step for step in steps(deployment))),)
+    services = _services(deployment)
+    port = services[-1].port
+    return (
+        *made_files(services, BUILD),
+        _INSTALL.format(port=port, steps="\n".join("  " + step for step in steps(deployment))),
+    )

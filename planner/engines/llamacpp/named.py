@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from planner.engines.llamacpp.ask import DEFAULT_MIX
 from planner.engines.llamacpp.ggml import MIXES
 from planner.engines.llamacpp.model import GgufModel, converted
+from planner.engines.llamacpp.published import original
 from planner.engines.llamacpp.stored import from_header
 from planner.errors import PlannerError
 from planner.facts.deployment import Sampling
@@ -70,7 +71,7 @@ def by_repository(settings: Mapping[str, Value], catalogue: Catalogue) -> NamedM
     repo, _, mix = str(settings["hf_repo"]).partition(":")
     if settings.get("hf_file"):
         mix = _parted(_SHARD.sub("", Path(str(settings["hf_file"])).name.removesuffix(".gguf")))[1]
-    base = re.sub(r"(?i)[-_.]GGUF$", "", repo.rpartition("/")[2])
+    base = original(repo) or re.sub(r"(?i)[-_.]GGUF$", "", repo.rpartition("/")[2])
     base, within = _parted(base) if not mix else (base, "")
     try:
         plain = catalogue.find_plain(base)

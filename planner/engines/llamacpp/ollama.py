@@ -14,6 +14,7 @@ from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, Cr
 from planner.units import GIB, MIB
 
 VERSION = "0.33"
+BUILD = "b10488"  # of llama.cpp, which it pins
 KV_TYPES = ("f16", "q8_0", "q4_0")
 ONE_GPU_SHARE = (4, 5)  # a model goes to one GPU where its predicted size is at most 80 % of what is free there
 # Architectures whose requests Ollama never runs in parallel (sched.go:507); embedding models too.

@@ -10,6 +10,7 @@ from planner.engines.catalogue import Catalogue
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.alternatives import alternatives
 from planner.engines.llamacpp.ask import GgufAsk, ask_of
+from planner.engines.llamacpp.making import projector_name
 from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, LlamaCppLedger, ledger
 from planner.engines.llamacpp.pace import gguf_weights
 from planner.engines.llamacpp.warn import warnings
@@ -27,7 +28,7 @@ from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import NoSpeed, SpeedEstimate, full_load, no_start, slowest_s
 from planner.units import largest, tokens
 
-LLAMA_CPP_VERSION = "b10488"  # what Ollama 0.33 pins
+LLAMA_CPP_VERSION = ollama.BUILD
 _COMPUTE_LOW, COMPUTE_HIGH = 0.95, 1.12  # of the derived compute buffer: the CUDA logs and the oracle's worst
 
 
@@ -76,8 +77,8 @@ def _gpus(ask: GgufAsk, config: LlamaCppConfig) -> int:
 
 def _settled(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
     """The configuration with what the engine sets by itself."""
-    if not ask.is_ollama:
-        return config
+    if not ask.is_ollama:  # a text whose tokens are pooled must fit one micro-batch (tools/server)
+        return replace(config, ubatch=max(config.ubatch, config.context)) if ask.model.pooling else config
     config = replace(config, parallel=ollama.parallel(ask.model, config.parallel))
     predicted = ollama.predicted_bytes(ask.model, config)
     return replace(config, ubatch=ollama.batch(predicted, config.context * config.parallel, ask.group.free_at_start_bytes(1)))
@@ -135,7 +136,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
         engine="ollama" if ask.is_ollama else "llama.cpp",
         version=ollama.VERSION if ask.is_ollama else LLAMA_CPP_VERSION,
         model=PlannedModel(
-            id=ask.tag or ask.source,
+            id=ask.tag or ask.hub or ask.source,
             architecture=ask.model.architecture,
             quantization=ask.model.mix,
             max_position_embeddings=ask.model.max_context,
@@ -209,13 +210,19 @@ def _reasons(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: i
         ("parallel", "Ollama runs one request of this model at a time" if forced else "one for each user, each with its own context"),
         ("kv_cache_type", "pinned" if ask.kv_type else "16-bit fits" if config.kv_type == "f16" else "16-bit would not fit; 8-bit is 53 % of it"),
         ("flash_attention", "keeps the compute buffer small at any context; a quantized cache needs it"),
-        ("batch", "Ollama's choice for this context and memory" if ask.is_ollama else "llama.cpp's default micro-batch"),
+        ("batch", _batch_reason(ask)),
         (
             "gpu_layers",
             "pinned" if ask.gpu_layers is not None else "all, output included" if held.is_whole else "as many as fit; the first ones run on the CPU",
         ),
         ("gpus", all_gpus),
     )
+
+
+def _batch_reason(ask: GgufAsk) -> str:
+    if ask.is_ollama:
+        return "Ollama's choice for this context and memory"
+    return "a text that is embedded must fit one micro-batch" if ask.model.pooling else "llama.cpp's default micro-batch"
 
 
 def _service(ask: GgufAsk, config: LlamaCppConfig, settings: tuple[tuple[str, int | float | str | bool], ...]) -> Service:
@@ -227,7 +234,7 @@ def _service(ask: GgufAsk, config: LlamaCppConfig, settings: tuple[tuple[str, in
         task="embedding" if ask.model.pooling else "chat",
         engine="ollama" if ask.is_ollama else "llama.cpp",
         version=ollama.VERSION if ask.is_ollama else LLAMA_CPP_VERSION,
-        model=ask.tag or ask.source,
+        model=ask.tag or (ask.source if ask.is_ollama else ask.hub or ask.source),
         served_name=name,
         alias=ask.served_name,
         argv=() if ask.shares_process else argv,
@@ -236,7 +243,7 @@ def _service(ask: GgufAsk, config: LlamaCppConfig, settings: tuple[tuple[str, in
         env=env,
         health=health,
         gpus=tuple(range(ask.group.count)),
-        settings=dict(settings) | {"max_model_len": config.context} | ({"gpu_layers_pinned": ask.gpu_layers} if ask.gpu_layers is not None else {}),
+        settings=dict(settings) | {"max_model_len": config.context} | _kept(ask),
         notes=(f"{tokens(config.context)} tokens of context for each of {config.parallel} at a time",),
         weights_bytes=ask.model.file_bytes + ask.model.mmproj_bytes,
         is_mistral=False,  # neither engine knows continue_final_message: a trailing assistant message is continued by itself
@@ -246,6 +253,12 @@ def _service(ask: GgufAsk, config: LlamaCppConfig, settings: tuple[tuple[str, in
         users=config.parallel,
         sampling=ask.sampling,
     )
+
+
+def _kept(ask: GgufAsk) -> dict[str, int | float | str | bool]:
+    """What setup.sh and the Modelfile must know beside the settings."""
+    pinned: dict[str, int | float | str | bool] = {} if ask.gpu_layers is None else {"gpu_layers_pinned": ask.gpu_layers}
+    return pinned | ({"made_from": ask.made_from, "made_mix": ask.model.mix} if ask.made_from else {})
 
 
 def ollama_name(ask: GgufAsk) -> str:
@@ -266,9 +279,10 @@ def _ollama_command(ask: GgufAsk, config: LlamaCppConfig) -> tuple[tuple[str, ..
 
 
 def _server_argv(ask: GgufAsk, config: LlamaCppConfig) -> tuple[str, ...]:
-    argv = ["llama-server", "--model", ask.source, "--alias", ask.served_name, "--host", ask.host, "--port", str(ask.port)]
-    if ask.has_vision and ask.model.mmproj_bytes:
-        argv += ["--mmproj", f"mmproj-{ask.served_name}-F16.gguf"]
+    argv = ["llama-server", *(("--hf-repo", ask.hub) if ask.hub else ("--model", ask.source))]  # a repository's projector is loaded with it
+    if ask.has_vision and ask.model.mmproj_bytes and not ask.hub:
+        argv += ["--mmproj", projector_name(ask.source)]
+    argv += ["--alias", ask.served_name, "--host", ask.host, "--port", str(ask.port)]
     argv += ["--ctx-size", str(config.context * config.parallel), "--parallel", str(config.parallel)]
     argv += ["--n-gpu-layers", "all" if config.gpu_layers is None else str(config.gpu_layers)]
     argv += ["--batch-size", str(max(2048, config.ubatch)), "--ubatch-size", str(config.ubatch), "--flash-attn", "on"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planner.engines.llamacpp import models
+from planner.engines.llamacpp.making import made_files
 from planner.facts.deployment import Deployment
 from planner.facts.serving import MODELS, Container, Serving
 
@@ -16,9 +17,11 @@ command -v llama-server >/dev/null || {
 
 
 def _install(deployment: Deployment) -> Sequence[str]:
-    return (_INSTALL,)
+    services = [service for service in deployment.services if service.engine == PROGRAM]
+    return (_INSTALL, *made_files(services, services[-1].version))
 
 
+PROGRAM = "llama.cpp"
 _BUILDS = {"nvidia": "cuda", "amd": "rocm", "intel": "intel"}
 LLAMA_SERVER = Serving(
     command=("llama-server",),

@@ -49,8 +49,13 @@ def _ollama_warnings(ask: GgufAsk, config: LlamaCppConfig) -> list[Warn]:
     predicted, real = ollama.predicted_bytes(ask.model, config), ledger(ask.model, config, ask.group, gpus=1).used_bytes
     if predicted < 0.8 * real or predicted > 1.25 * real:
         warns.append(Warn(code="ollama-prediction", message=f"Ollama predicts {gib(predicted)} where {gib(real)} are taken; it chooses GPUs by its own figure"))
-    if not ask.tag:
-        warns.append(Warn(code="ollama-no-tag", message=f"no tag of Ollama's library is recorded for this model: the Modelfile expects {ask.source} beside it"))
+    if ask.made_from:
+        warns.append(
+            Warn(
+                code="ollama-no-tag",
+                message=f"neither Ollama's library nor the Hub is known to have this model so: setup.sh makes {ask.source} of {ask.made_from}",
+            )
+        )
     return warns
 
 
