@@ -1,4 +1,4 @@
-"""How llama.cpp takes memory: KV cache by type, compute buffer, which layers lie on which GPU.
+"""How llama.cpp takes memory: KV cache by type, compute buffer, by one layer and one device.
 
 Sources: llama.cpp @0c1e57098, src/llama-kv-cache*.cpp, llama-model.cpp load_tensors, llama-context.cpp; the compute buffer's terms were
 read off its own allocator for seventeen models (tests/data/llama_cpp_sizes.json), and agree with CUDA logs within 3 % (docs/accuracy.md).
@@ -10,9 +10,9 @@ from math import prod
 from typing import assert_never
 
 from planner.engines.llamacpp.ggml import TYPES
+from planner.engines.llamacpp.layers import Placement
 from planner.engines.llamacpp.model import GgufModel
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
-from planner.facts.hardware import GpuGroup
 from planner.facts.modules import Axis
 from planner.facts.record import dataclass
 from planner.units import MIB, round_up
@@ -28,6 +28,8 @@ class LlamaCppConfig:
 
     `sequences` share each of the `parallel` caches (a unified one: windows and states are kept for each, the rest is common).
     `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
+    `cpu_moe_layers`: the first so many layers' experts stay in main memory; `overrides`: patterns of tensors and where they lie;
+    `tensor_split`: shares of the GPUs, nothing where what is free decides. `placement` is what the fit made of what was left open.
     """
 
     context: int
@@ -40,6 +42,10 @@ class LlamaCppConfig:
     ubatch: int = 512
     gpu_layers: int | None = None
     vision: bool = True
+    cpu_moe_layers: int = 0
+    overrides: tuple[tuple[str, str], ...] = ()
+    tensor_split: tuple[float, ...] = ()
+    placement: Placement | None = None
 
     @property
     def cells(self) -> int:
@@ -90,8 +96,10 @@ def kv_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
     return sum(cache_bytes(attention, config) * count for attention, count in model.caches)
 
 
-def compute_bytes(model: GgufModel, config: LlamaCppConfig, *, gpus: int = 1, on_gpu: bool = True) -> int:
+def compute_bytes(model: GgufModel, config: LlamaCppConfig, *, gpus: int = 1, on_gpu: bool = True, has_output: bool = True, copied_bytes: int = 0) -> int:
     """The scratch buffer of one device: the largest of what lives at once at the head, in a feed-forward block, or in plain attention.
+
+    `has_output`: the head is there. `copied_bytes`: the largest tensor in main memory that a batch's matrix product is given here.
 
     Rows are one micro-batch of 32-bit values. The mask of a batch against the cache is 16-bit with flash attention, 32-bit without.
     The CPU backend, whose allocator was read, keeps one more hidden state than CUDA's logs show.
@@ -103,68 +111,10 @@ def compute_bytes(model: GgufModel, config: LlamaCppConfig, *, gpus: int = 1, on
     more = 0 if on_gpu else 1
     head = row * (model.vocab + (1 + more) * model.hidden)
     mask = cells * config.ubatch * (2 if config.flash_attention else 4)
-    block = mask + row * (3 * model.ffn_width + queries + 3 * model.hidden)
+    block = mask + row * (3 * model.ffn_width + queries + 3 * model.hidden) + copied_bytes
     attention = 0
     if not config.flash_attention and not model.pooling:
         wide = 2 * model.query_width if on_gpu or not model.fused_qkv else 0
         wide += 2 * model.kv_width if model.fused_qkv or not on_gpu else 0
         attention = mask + row * (model.heads * cells + (2 + more) * model.hidden + wide)
-    return max(0 if model.pooling else head, block, attention) + copies * (mask + row * model.hidden)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LlamaCppLedger:
-    """What the fullest GPU holds, and what stays in main memory, in bytes."""
-
-    available_bytes: int
-    weights_bytes: int
-    kv_cache_bytes: int
-    compute_bytes: int
-    mmproj_bytes: int
-    mmproj_compute_bytes: int
-    layers_on_gpu: int
-    layers: int
-    host_weights_bytes: int
-    host_kv_cache_bytes: int
-
-    @property
-    def used_bytes(self) -> int:
-        """Everything on the GPU; the process's own context is outside what is available."""
-        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.mmproj_bytes + self.mmproj_compute_bytes
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether every layer is on a GPU."""
-        return self.layers_on_gpu > self.layers
-
-
-def ledger(model: GgufModel, config: LlamaCppConfig, group: GpuGroup, *, gpus: int = 1) -> LlamaCppLedger:
-    """The ledger over `gpus` GPUs of a group: the last layers and the output lie there, divided evenly; the first layers on the CPU."""
-    layers = model.layer_count
-    wanted = min(layers + 1, layers + 1 if config.gpu_layers is None else config.gpu_layers)
-    first = layers + 1 - wanted  # load_tensors: i_gpu_start
-    kv_layer = _kv_by_layer(model, config)
-    on_gpu = range(min(first, layers), layers)
-    share = -(-len(on_gpu) // gpus)
-    fullest = list(on_gpu)[len(on_gpu) - share :]  # the GPU that also holds the output
-    output = model.output_bytes if wanted > 0 else 0
-    has_projector = config.vision and wanted > 0
-    return LlamaCppLedger(
-        available_bytes=group.free_at_start_bytes(1),
-        weights_bytes=sum(model.layer_bytes[layer] for layer in fullest) + output,
-        kv_cache_bytes=sum(kv_layer[layer] for layer in fullest) if config.kv_on_gpu else 0,
-        compute_bytes=compute_bytes(model, config, gpus=gpus) if wanted else 0,
-        mmproj_bytes=model.mmproj_bytes if has_projector else 0,
-        mmproj_compute_bytes=model.mmproj_compute_bytes if has_projector else 0,
-        layers_on_gpu=wanted,
-        layers=layers,
-        host_weights_bytes=model.input_bytes + sum(model.layer_bytes[:first]) + (model.output_bytes - output),
-        host_kv_cache_bytes=sum(kv_layer[:first] if config.kv_on_gpu else kv_layer),
-    )
-
-
-def _kv_by_layer(model: GgufModel, config: LlamaCppConfig) -> list[int]:
-    """The cache of each layer; layers of several kinds alternate, so the total is spread over them."""
-    total = kv_bytes(model, config)
-    layer_bytes, rest = divmod(total, model.layer_count)
-    return [layer_bytes + (index < rest) for index in range(model.layer_count)]
+    return max(head if has_output and not model.pooling else 0, block, attention) + copies * (mask + row * model.hidden)

@@ -1,0 +1,71 @@
+"""The ledger of one llama-server: what the fullest of its GPUs holds, and main memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from planner.engines.llamacpp.layers import Placement
+from planner.engines.llamacpp.memory import LlamaCppConfig
+from planner.engines.llamacpp.model import GgufModel
+from planner.engines.llamacpp.placement import Held, HeldByHost, held, placed
+from planner.facts.hardware import GpuGroup
+from planner.facts.record import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LlamaCppLedger:
+    """What every GPU holds and has free, and what stays in main memory, in bytes."""
+
+    gpus: tuple[Held, ...]
+    free_bytes: tuple[int, ...]
+    host: HeldByHost
+    placement: Placement
+    layers: int
+
+    @property
+    def fullest(self) -> Held:
+        """The GPU with the least to spare."""
+        return self.gpus[self._fullest]
+
+    @property
+    def _fullest(self) -> int:
+        return min(range(len(self.gpus)), key=lambda gpu: (self.free_bytes[gpu] - self.gpus[gpu].total_bytes, -gpu))
+
+    @property
+    def available_bytes(self) -> int:
+        """What is free there when the server starts."""
+        return self.free_bytes[self._fullest]
+
+    @property
+    def used_bytes(self) -> int:
+        """Everything that is held there."""
+        return self.fullest.total_bytes
+
+    @property
+    def layers_on_gpu(self) -> int:
+        """Layers on any GPU, the output counted as one."""
+        return self.placement.layers_on_gpu
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every layer is on a GPU, with all of its tensors."""
+        return self.layers_on_gpu > self.layers and not self.placement.divided
+
+
+def free_bytes(group: GpuGroup, gpus: int) -> tuple[int, ...]:
+    """What is free of each of the first `gpus` GPUs when a server starts."""
+    if not group.cards:
+        return (group.free_at_start_bytes(1),) * gpus
+    return tuple(member.free_at_start_bytes(1) for member in group.members[:gpus])
+
+
+def ledger(model: GgufModel, config: LlamaCppConfig, group: GpuGroup, *, gpus: int = 1) -> LlamaCppLedger:
+    """The ledger over `gpus` GPUs of a group, as the configuration places its layers."""
+    return ledger_of(model, config, free_bytes(group, gpus))
+
+
+def ledger_of(model: GgufModel, config: LlamaCppConfig, free: Sequence[int]) -> LlamaCppLedger:
+    """The ledger over GPUs with so many bytes free."""
+    where = placed(model, config, free)
+    shares, host = held(model, config, where, len(free))
+    return LlamaCppLedger(gpus=shares, free_bytes=tuple(free), host=host, placement=where, layers=model.layer_count)

@@ -1,0 +1,121 @@
+"""Which layer lies where, and what every GPU and main memory hold by it.
+
+Sources: llama.cpp src/llama-model.cpp load_tensors (the last layers and the output go to the GPUs, contiguously, by --tensor-split or by what is free;
+the token embeddings stay in main memory), common/arg.cpp --cpu-moe, --n-cpu-moe, --override-tensor, src/llama-context.cpp (copies of a pipeline
+only where every layer is on a GPU and no tensor lies apart), ggml/src/ggml-backend.cpp (weights in main memory are copied for large batches).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from struct import pack, unpack
+
+from planner.engines.llamacpp.layers import EXPERTS, MAIN_MEMORY, Part, Placement
+from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, compute_bytes
+from planner.engines.llamacpp.model import GgufModel
+from planner.facts.record import dataclass
+
+
+_MATRICES = tuple(part for part in Part if part is not Part.REST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Bytes that one GPU holds, and how many layers, the output counted as one."""
+
+    weights_bytes: int
+    kv_cache_bytes: int
+    compute_bytes: int
+    mmproj_bytes: int = 0
+    mmproj_compute_bytes: int = 0
+    layers: int = 0
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it; the process's own context is outside what is available."""
+        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.mmproj_bytes + self.mmproj_compute_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldByHost:
+    """Bytes that main memory holds of weights and cache."""
+
+    weights_bytes: int
+    kv_cache_bytes: int
+
+
+def placed(model: GgufModel, config: LlamaCppConfig, free: Sequence[int]) -> Placement:
+    """Where the layers lie: as a fit has set it, or as the flags say, over GPUs with so many bytes free."""
+    if config.placement is not None:
+        return config.placement
+    count = model.layer_count + 1
+    gpus = divided_over(count, count if config.gpu_layers is None else config.gpu_layers, config.tensor_split or free)
+    moved = tuple(_moved(config, layer) for layer in range(count))
+    return Placement(gpus=gpus, moved=moved, moved_to=(MAIN_MEMORY,) * count)
+
+
+def divided_over(count: int, on_gpu: int, shares: Sequence[float]) -> tuple[int, ...]:
+    """The GPU of each of `count` layers, the output among them: the last `on_gpu` in parts by shares, in the single precision that load_tensors counts in."""
+    on_gpu = min(count, on_gpu)
+    sums = [_single(total) for total in accumulate(_single(share) for share in shares)]
+    if not on_gpu or not sums or not sums[-1]:
+        return (MAIN_MEMORY,) * count
+    ends = [_single(total / sums[-1]) for total in sums]
+    return (MAIN_MEMORY,) * (count - on_gpu) + tuple(min(bisect_right(ends, _single(layer / on_gpu)), len(ends) - 1) for layer in range(on_gpu))
+
+
+def _single(value: float) -> float:
+    return float(unpack("f", pack("f", value))[0])
+
+
+def _moved(config: LlamaCppConfig, layer: int) -> tuple[Part, ...]:
+    """Parts of a layer that flags keep in main memory."""
+    if layer < config.cpu_moe_layers:
+        return EXPERTS
+    patterns = [pattern for pattern, device in config.overrides if device == "CPU"]
+    return tuple(part for part in Part if part is not Part.REST and any(re.search(pattern, f"blk.{layer}.{part}") for pattern in patterns))
+
+
+def held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) -> tuple[tuple[Held, ...], HeldByHost]:
+    """What every GPU holds, and main memory."""
+    kept = {cache: cache_bytes(cache, config) for cache, _ in model.caches}
+    weights, cache, layers = [0] * (gpus + 1), [0] * (gpus + 1), [0] * (gpus + 1)  # the last is main memory, number -1
+    weights[MAIN_MEMORY] = model.input_bytes
+    copied = 0
+    for layer, (gpu, moved, to) in enumerate(zip(where.gpus[:-1], where.moved, where.moved_to, strict=False)):
+        own = model.layers[layer]
+        apart = own.bytes_of(moved) if moved and gpu != MAIN_MEMORY else 0
+        weights[gpu] += own.bytes - apart
+        weights[to] += apart
+        if MAIN_MEMORY in (gpu, to):
+            copied = max(copied, own.largest(_MATRICES if gpu == MAIN_MEMORY else moved))
+        cache[gpu if config.kv_on_gpu else MAIN_MEMORY] += sum(kept[attention] for attention in own.caches)
+        layers[gpu] += 1
+    output = where.gpus[-1]
+    weights[output] += model.output_bytes
+    layers[output] += 1
+    is_piped = gpus > 1 and MAIN_MEMORY not in where.gpus and not any(where.moved)
+    main = next(iter(_main(where)), None) if config.vision else None
+    shares = tuple(
+        Held(
+            weights_bytes=weights[gpu],
+            kv_cache_bytes=cache[gpu],
+            compute_bytes=compute_bytes(model, config, gpus=gpus if is_piped else 1, has_output=gpu == output, copied_bytes=copied if gpu == 0 else 0)
+            if layers[gpu]
+            else 0,
+            mmproj_bytes=model.mmproj_bytes if gpu == main else 0,
+            mmproj_compute_bytes=model.mmproj_compute_bytes if gpu == main else 0,
+            layers=layers[gpu],
+        )
+        for gpu in range(gpus)
+    )
+    return shares, HeldByHost(weights_bytes=weights[MAIN_MEMORY], kv_cache_bytes=cache[MAIN_MEMORY])
+
+
+def _main(where: Placement) -> Iterator[int]:
+    """The first GPU, where any is used: the projector lies there (tools/mtmd/clip.cpp)."""
+    if where.layers_on_gpu:
+        yield 0
