@@ -13,9 +13,11 @@ from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.speed import Load, NoSpeed, Range, SpeedEstimate, significant
 from planner.facts.storage import Arithmetic
+from planner.facts.verdict import BoundBy, Grade
 from planner.speed.estimate import factor, grade, no_answers, no_bandwidth
 from planner.speed.roofline import prompt_s, rates, step
 from planner.speed.work import Weights, Work, peak, shape_of
+from planner.units import gib
 
 
 def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, stages: int = 1, kv_bits: int = 16, widened: bool = True) -> Work | NoSpeed:
@@ -31,8 +33,15 @@ def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, st
     )  # fmt: skip
 
 
-def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int, asked: Load) -> SpeedEstimate | NoSpeed:
-    """One user with the asked prompt and output; only the decoding where the GPU's arithmetic is not known."""
+# GUESS: bytes a second that the main memory of a desktop gives, two channels of DDR4 to fast DDR5; nobody measured it here.
+HOST_BYTES_PER_S = (30_000_000_000, 55_000_000_000, 80_000_000_000)
+
+
+def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int, asked: Load, *, host_bytes: int = 0) -> SpeedEstimate | NoSpeed:
+    """One user with the asked prompt and output; only the decoding where the GPU's arithmetic is not known.
+
+    `host_bytes` are read of main memory for every token, at a speed that is a guess: nothing is said of prompts then.
+    """
     if refusal := no_answers(model):
         return refusal
     if beyond := asked.beyond(context):
@@ -45,8 +54,13 @@ def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int, 
     token = step(work, rate, 1.0, work.cache_bytes(prompt + answer / 2))
     first = prompt_s(work, rate, float(prompt), work.attention_flops(float(prompt))) + token.total_s
     decoding, waiting = factor(kind, rank, ("decode", "tpot")), factor(kind, rank, ("ttft", "prompt"))
-    speed = Range(*(significant(1 / (token.total_s * wide)) for wide in (decoding, 1.0, 1 / decoding)))
-    whole = work.peak.computes
+    seconds = [token.total_s * wide + host_bytes / rate_s for wide, rate_s in zip((decoding, 1.0, 1 / decoding), HOST_BYTES_PER_S, strict=True)]
+    speed = Range(*(significant(1 / each_s) for each_s in seconds))
+    whole = work.peak.computes and not host_bytes
+    if host_bytes:
+        slow, usual, fast = (rate_s // 10**9 for rate_s in HOST_BYTES_PER_S)
+        rank = Grade.EXTRAPOLATED
+        because = f"a guess: main memory at {usual} GB/s ({slow} to {fast}, which nobody measured) reads {gib(host_bytes)} a token; nothing is said of prompts"
     first_token = Range(*(significant(first * wide) for wide in (waiting, 1.0, 1 / waiting))) if whole else None
     return SpeedEstimate(
         grade=rank,
@@ -57,7 +71,7 @@ def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int, 
         tokens_per_s=speed,
         total_tokens_per_s=speed if whole else None,
         time_to_first_token_s=first_token,
-        tpot_s=Range(*(significant(token.total_s * wide) for wide in (decoding, 1.0, 1 / decoding))),
+        tpot_s=Range(*(significant(each_s) for each_s in seconds)),
         ttft_s=first_token,
-        bound_by=token.longest,
+        bound_by=BoundBy.WEIGHTS if host_bytes else token.longest,
     )

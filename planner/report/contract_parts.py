@@ -69,6 +69,7 @@ class SettingsJson(TypedDict, total=False):
     flash_attention: bool
     batch: int
     gpu_layers: int
+    n_cpu_moe: int
     gpus: int
     kv_bits: int
     prefill_step_size: int

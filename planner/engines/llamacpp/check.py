@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from planner.engines.decided import decided, refuse_unresolved, sources
 from planner.engines.llamacpp import command as server
 from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.fit import Room, fits_whole, fitted, fitted_context
 from planner.engines.llamacpp.flags import SERVER, stoi
 from planner.engines.llamacpp.ggml import KV_TYPES
-from planner.engines.llamacpp.memory import LlamaCppConfig, ledger
+from planner.engines.llamacpp.ledger import free_bytes, ledger_of
+from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.named import NamedModel, by_file, by_repository
 from planner.engines.llamacpp.plan import COMPUTE_HIGH, plan_of
 from planner.engines.llamacpp.settings import AUTO_SLOTS, SETTINGS
@@ -29,7 +31,7 @@ from planner.facts.record import dataclass
 from planner.facts.settings import Value
 from planner.facts.verdict import Verdict, Warn
 from planner.text import slug
-from planner.units import MIB, gib, largest, tokens
+from planner.units import MIB, largest, tokens
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue
@@ -57,11 +59,18 @@ class Machine:
     gpus: int
     margin_bytes: int
 
+    @property
+    def room(self) -> Room:
+        """What is free of each GPU, and the margin."""
+        return Room(free_bytes(self.group, self.gpus), (self.margin_bytes,) * self.gpus)
+
     def fits(self, named: NamedModel, config: LlamaCppConfig, *, surely: bool = False) -> bool:
         """Whether the fit would leave a configuration as it is; `surely`: also where compute buffers are as large as they may be."""
-        held = ledger(named.model, config, self.group, gpus=self.gpus)
-        more = int((held.compute_bytes + held.mmproj_compute_bytes) * (COMPUTE_HIGH - 1)) + 2 if surely else 0
-        return held.used_bytes + more + self.margin_bytes <= held.available_bytes
+        room = self.room
+        if not surely:
+            return fits_whole(named.model, config, room)
+        gpus = ledger_of(named.model, config, room.free_bytes).gpus
+        return room.takes([gpu.total_bytes + int((gpu.compute_bytes + gpu.mmproj_compute_bytes) * (COMPUTE_HIGH - 1)) + 2 for gpu in gpus])
 
 
 def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan:
@@ -179,16 +188,13 @@ def _fitted(settings: Mapping[str, Value], named: NamedModel, machine: Machine, 
         return config
     if settings.get("ctx_size") is None:
         least = min(int(server.setting(settings, "fit_ctx") or LEAST_OFFERED), config.context)
-        steps = largest((config.context - least) // 256, lambda step: machine.fits(named, replace(config, context=least + step * 256)))
-        config = replace(config, context=least + steps * 256)
-    return fewer_layers(named, machine, config) if _is_open(settings) else config
+        config = replace(config, context=fitted_context(named.model, config, machine.room, least))
+    return placed(named, machine, config) if _is_open(settings) else config
 
 
-def fewer_layers(named: NamedModel, machine: Machine, config: LlamaCppConfig) -> LlamaCppConfig:
-    """A configuration with as many layers on the GPU as fit."""
-    if machine.fits(named, config):
-        return config
-    return replace(config, gpu_layers=largest(named.model.layer_count, lambda count: machine.fits(named, replace(config, gpu_layers=count))))
+def placed(named: NamedModel, machine: Machine, config: LlamaCppConfig) -> LlamaCppConfig:
+    """A configuration as the fit places it, where it does not fit whole."""
+    return config if machine.fits(named, config) else replace(config, placement=fitted(named.model, config, machine.room))
 
 
 def _changes(named: NamedModel, machine: Machine, config: LlamaCppConfig) -> list[Alternative]:
@@ -200,10 +206,21 @@ def _changes(named: NamedModel, machine: Machine, config: LlamaCppConfig) -> lis
     steps = largest(config.context // _STEP, lambda count: machine.fits(named, replace(config, context=max(1, count) * _STEP), surely=True))
     if LEAST_OFFERED <= (shorter := steps * _STEP) < config.context:
         changes.append(_sure(f"a context of {tokens(shorter * config.parallel)}", f"--ctx-size {shorter * config.parallel}"))
+    if named.model.has_experts and (divided := _divided(named, machine, config)):
+        changes.append(_sure(f"the experts of {divided} layers in main memory, at its speed", f"--n-gpu-layers all --n-cpu-moe {divided}"))
+        return changes
     layers = largest(named.model.layer_count, lambda count: machine.fits(named, replace(config, gpu_layers=count), surely=True))
     if layers:
         changes.append(_sure(f"{layers} of {named.model.layer_count + 1} layers on the GPU, the rest on the CPU at its speed", f"--n-gpu-layers {layers}"))
     return changes
+
+
+def _divided(named: NamedModel, machine: Machine, config: LlamaCppConfig) -> int:
+    """The fewest layers whose experts must leave the GPUs so that the rest surely fits; 0 where even all do not do."""
+    count = named.model.layer_count
+    whole = replace(config, gpu_layers=None)
+    kept = largest(count, lambda kept: kept < count and machine.fits(named, replace(whole, cpu_moe_layers=count - kept), surely=True))
+    return count - kept if kept or machine.fits(named, replace(whole, cpu_moe_layers=count), surely=True) else 0
 
 
 def _sure(change: str, arguments: str) -> Alternative:
@@ -212,10 +229,7 @@ def _sure(change: str, arguments: str) -> Alternative:
 
 def warnings_of(named: NamedModel, config: LlamaCppConfig, plan: Plan, *, has_fit: bool) -> list[Warn]:
     """What is worth knowing of a start."""
-    warns = []
-    if not plan.is_whole:
-        message = f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, {gib(plan.host_bytes)} in main memory, and at its speed"
-        warns.append(Warn(code="layers-on-cpu", message=message))
+    warns = [warn for warn in plan.warnings if warn.code in ("experts-on-cpu", "layers-on-cpu", "main-memory")]
     if config.context > named.model.max_context:
         warns.append(
             Warn(

@@ -34,7 +34,7 @@ class LlamaCpp:
     first_port = 8000
     example = "llama-server --model FILE.gguf …"
     usual_on: Sequence[str] = ()
-    own_settings = ("gpu_layers", "wired_limit_mb")
+    own_settings = ("gpu_layers", "ram", "wired_limit_mb")
     is_ollama = False
     serving: Mapping[str, Serving] = {"llama.cpp": LLAMA_SERVER}
     reads_gguf = True

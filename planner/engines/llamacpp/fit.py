@@ -125,12 +125,13 @@ class _Fit:
     def filled(self) -> _Shares:
         """Layers without their experts, from the back: each GPU as many as it holds, the last with the output."""
         shares: _Shares = (_Share(),) * self.gpus
-        left = self.count
         for gpu in reversed(range(self.gpus)):
-            layers = largest(left, lambda layers, gpu=gpu, shares=shares: self.fits(self._dense(shares, gpu, layers), gpu))  # type: ignore[misc]
-            shares = self._dense(shares, gpu, layers)
-            left -= layers
+            shares = self._filled(shares, gpu)
         return shares
+
+    def _filled(self, shares: _Shares, gpu: int) -> _Shares:
+        left = self.count - sum(share.layers for share in shares)
+        return self._dense(shares, gpu, largest(left, lambda layers: self.fits(self._dense(shares, gpu, layers), gpu)))
 
     def _dense(self, shares: _Shares, gpu: int, layers: int) -> _Shares:
         divided = (layers if gpu < self.gpus - 1 else max(0, layers - 1)) if self.model.has_experts else 0
@@ -142,12 +143,14 @@ class _Fit:
         for gpu in range(self.gpus):
             if gpu > start:
                 break
-            open_layers = sum(share.divided for share in shares[start:])
-            whole = largest(open_layers, lambda count, gpu=gpu, shares=shares, start=start: self.fits(_made_whole(shares, gpu, start, count), gpu))  # type: ignore[misc]
-            shares = _made_whole(shares, gpu, start, whole)
+            shares = self._whole(shares, gpu, start)
             start = _first_open(shares, start)
             shares, start = self._one_more(shares, gpu, start)
         return shares
+
+    def _whole(self, shares: _Shares, gpu: int, start: int) -> _Shares:
+        divided = sum(share.divided for share in shares[start:])
+        return _made_whole(shares, gpu, start, largest(divided, lambda count: self.fits(_made_whole(shares, gpu, start, count), gpu)))
 
     def _one_more(self, shares: _Shares, gpu: int, start: int) -> tuple[_Shares, int]:
         """A part of one more layer: all but gate and down, then all but down; else all but the feed-forward block."""

@@ -51,6 +51,18 @@ class LlamaCppLedger:
         """Whether every layer is on a GPU, with all of its tensors."""
         return self.layers_on_gpu > self.layers and not self.placement.divided
 
+    @property
+    def host_note(self) -> str:
+        """What lies in main memory, in words."""
+        if self.is_whole:
+            return "token embeddings"
+        parts = ["token embeddings"]
+        if outside := self.layers + 1 - self.layers_on_gpu:
+            parts.append(f"{outside} of {self.layers + 1} layers")
+        if divided := self.placement.divided:
+            parts.append(f"experts of {divided} layers")
+        return ", ".join(parts)
+
 
 def free_bytes(group: GpuGroup, gpus: int) -> tuple[int, ...]:
     """What is free of each of the first `gpus` GPUs when a server starts."""

@@ -1,14 +1,39 @@
-"""What a step reads of a GGUF file."""
+"""The speed of one user: what a step reads of a GGUF file on the GPUs, and of main memory where a part of it lies there."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.layers import EXPERTS
+from planner.engines.llamacpp.ledger import LlamaCppLedger
+from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.model import GgufModel
+from planner.engines.pace import local_estimate, local_work
 from planner.engines.work import weights
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
+from planner.facts.modules import Experts
+from planner.facts.plan import Plan
+from planner.facts.speed import NoSpeed, SpeedEstimate, no_start
 from planner.speed.work import Weights
+
+
+def speed(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: Plan) -> SpeedEstimate | NoSpeed:
+    """What one user sees, or why that is not said."""
+    if plan.verdict.falls_short:
+        return no_start(plan.verdict)
+    if not plan.is_whole:
+        return NoSpeed(f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, whose memory bandwidth is not known")
+    if ask.origin is None:
+        return NoSpeed("a GGUF file alone does not tell how its layers compute; name the model it was made of with --model and --quantization")
+    kv_bits = {"q8_0": 8, "q4_0": 4}.get(config.kv_type, 16)
+    widened = ask.model.mix not in ("F16", "BF16", "F32")
+    on_gpus, host_bytes = gguf_weights(ask.origin, ask.model), 0
+    if not held.is_whole:
+        on_gpus, host_bytes = _divided(ask.origin, ask.model, held, on_gpus)
+    work = local_work("llamacpp", ask.origin, ask.group.gpu, on_gpus, stages=len(held.gpus), kv_bits=kv_bits, widened=widened)
+    return work if isinstance(work, NoSpeed) else local_estimate(work, ask.origin, ask.group, config.context, ask.load, host_bytes=host_bytes)
 
 
 def gguf_weights(model: ModelSpec, file: GgufModel) -> Weights:
@@ -16,3 +41,14 @@ def gguf_weights(model: ModelSpec, file: GgufModel) -> Weights:
     plain, layers = weights(model, Parallel()), sum(file.layer_bytes)
     experts = layers * plain.expert_macs // (plain.dense_macs + plain.expert_macs)
     return replace(plain, dense_bytes=layers - experts, head_bytes=file.output_bytes, expert_bytes=experts)
+
+
+def _divided(model: ModelSpec, file: GgufModel, held: LlamaCppLedger, whole: Weights) -> tuple[Weights, int]:
+    """The weights on the GPUs, and what a token reads of those in main memory: of a layer's experts the share that it uses."""
+    experts, dense = 0, 0
+    for layer, moved in zip(file.layers, held.placement.moved, strict=False):
+        apart = layer.bytes_of(tuple(part for part in moved if part in EXPERTS))
+        experts, dense = experts + apart, dense + layer.bytes_of(moved) - apart
+    banks = max((module.experts for group in model.layers for module in group.modules if isinstance(module, Experts)), default=1)
+    left = replace(whole, dense_bytes=max(0, whole.dense_bytes - dense), expert_bytes=max(0, whole.expert_bytes - experts))
+    return left, dense + experts * model.experts_per_token // banks + held.host.kv_cache_bytes

@@ -18,7 +18,6 @@ from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, compute
 from planner.engines.llamacpp.model import GgufModel
 from planner.facts.record import dataclass
 
-
 _MATRICES = tuple(part for part in Part if part is not Part.REST)
 
 
@@ -45,6 +44,11 @@ class HeldByHost:
 
     weights_bytes: int
     kv_cache_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return self.weights_bytes + self.kv_cache_bytes
 
 
 def placed(model: GgufModel, config: LlamaCppConfig, free: Sequence[int]) -> Placement:

@@ -10,13 +10,16 @@ from planner.engines.catalogue import Catalogue
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.alternatives import alternatives
 from planner.engines.llamacpp.ask import GgufAsk, ask_of
+from planner.engines.llamacpp.fit import Room, fits_whole, fitted
+from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
 from planner.engines.llamacpp.making import projector_name
-from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, LlamaCppLedger, ledger
-from planner.engines.llamacpp.pace import gguf_weights
+from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig
+from planner.engines.llamacpp.pace import speed
+from planner.engines.llamacpp.ram import binds, within_ram
+from planner.engines.llamacpp.reasons import reasons_of, settings_of
 from planner.engines.llamacpp.warn import warnings
 from planner.engines.metal import check_wired_limit, wired_bytes
 from planner.engines.naming import named
-from planner.engines.pace import local_estimate, local_work
 from planner.engines.sequence import one_after_another
 from planner.errors import PlannerError
 from planner.facts.context import USEFUL_CONTEXT
@@ -25,10 +28,12 @@ from planner.facts.hardware import GpuGroup
 from planner.facts.model import ChatFormat
 from planner.facts.plan import How, Line, Plan, PlannedModel, exactly, longest_context
 from planner.facts.question import ServiceRow, StackRow
-from planner.facts.speed import NoSpeed, SpeedEstimate, full_load, no_start, slowest_s
-from planner.units import largest, tokens
+from planner.facts.speed import full_load, slowest_s
+from planner.facts.verdict import Verdict
+from planner.units import tokens
 
 LLAMA_CPP_VERSION = ollama.BUILD
+_SHORTEST = 4096  # tokens: what is planned where nothing longer fits
 _COMPUTE_LOW, COMPUTE_HIGH = 0.95, 1.12  # of the derived compute buffer: the CUDA logs and the oracle's worst
 
 
@@ -84,16 +89,16 @@ def _settled(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
     return replace(config, ubatch=ollama.batch(predicted, config.context * config.parallel, ask.group.free_at_start_bytes(1)))
 
 
-def _surely_available(ask: GgufAsk, held: LlamaCppLedger) -> int:
-    """Bytes of one GPU less the margin that llama.cpp keeps, and less by what an estimated total may be wrong."""
-    return held.available_bytes - FIT_MARGIN_BYTES - ask.group.free_error[0]
+def _room(ask: GgufAsk, gpus: int) -> Room:
+    """What is free of each GPU, and the margin that llama.cpp keeps there, wider by what an estimated total may be wrong."""
+    errors = [member.free_error[0] for member in ask.group.members[:gpus]] if ask.group.cards else [ask.group.free_error[0]] * gpus
+    return Room(free_bytes(ask.group, gpus), tuple(FIT_MARGIN_BYTES + error for error in errors))
 
 
 def _fits(ask: GgufAsk, config: LlamaCppConfig) -> bool:
-    """Whether all layers stay on the GPUs, with the margin that llama.cpp keeps."""
+    """Whether all that is to lie on the GPUs does, with the margin that llama.cpp keeps."""
     settled = _settled(ask, config)
-    held = ledger(ask.model, settled, ask.group, gpus=_gpus(ask, settled))
-    return held.used_bytes <= _surely_available(ask, held)
+    return fits_whole(ask.model, settled, _room(ask, _gpus(ask, settled)))
 
 
 def longest(ask: GgufAsk, config: LlamaCppConfig) -> int:
@@ -103,24 +108,34 @@ def longest(ask: GgufAsk, config: LlamaCppConfig) -> int:
 
 
 def _chosen(ask: GgufAsk) -> LlamaCppConfig:
-    """16-bit cache before 8-bit, then fewer layers on the GPU: the first that holds what is asked."""
+    """16-bit cache before 8-bit where that makes all fit; else what llama.cpp's own fit leaves on the GPUs."""
     base = LlamaCppConfig(context=ask.context or 1, parallel=ask.users, gpu_layers=ask.gpu_layers, vision=ask.has_vision)
-    config = base
-    for kv_type in (ask.kv_type,) if ask.kv_type else ("f16", "q8_0"):
+    kinds = (ask.kv_type,) if ask.kv_type else ("f16", "q8_0")
+    config, fitting = base, 0
+    for kv_type in kinds:
         config = replace(base, kv_type=kv_type)
         fitting = longest(ask, config)
         if ask.context is None:
-            config = replace(config, context=max(fitting, min(4096, ask.model.max_context)))
+            config = replace(config, context=max(fitting, min(_SHORTEST, ask.model.max_context)))
         if config.context <= fitting and (ask.context or config.context >= min(USEFUL_CONTEXT, ask.model.max_context)):
             return _settled(ask, config)
+    if config.context <= fitting or ask.gpu_layers is not None:
+        return _settled(ask, config)
+    return _partly(ask, replace(config, kv_type=kinds[0]))
+
+
+def _partly(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
+    """A configuration as the fit places it: where no context is asked, a useful one if only experts leave the GPUs for it."""
+    if ask.context is None and ask.model.has_experts:
+        useful = _placed(ask, replace(config, context=min(USEFUL_CONTEXT, ask.model.max_context)))
+        if useful.placement is not None and useful.placement.layers_on_gpu > ask.model.layer_count:
+            return useful
+    return _placed(ask, config)
+
+
+def _placed(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
     config = _settled(ask, config)
-    if ask.gpu_layers is None and not _fits(ask, config):
-        config = replace(config, gpu_layers=_largest_layers(ask, config))
-    return config
-
-
-def _largest_layers(ask: GgufAsk, config: LlamaCppConfig) -> int:
-    return largest(ask.model.layer_count, lambda count: _fits(ask, replace(config, gpu_layers=count)))
+    return replace(config, placement=fitted(ask.model, config, _room(ask, _gpus(ask, config))))
 
 
 def plan_of(ask: GgufAsk, config: LlamaCppConfig, gpus: int) -> Plan:
@@ -129,10 +144,11 @@ def plan_of(ask: GgufAsk, config: LlamaCppConfig, gpus: int) -> Plan:
 
 
 def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> Plan:
-    free = longest(ask, replace(config, gpu_layers=None))
-    settings = _settings(ask, config, gpus)
+    free = longest(ask, replace(config, gpu_layers=None, placement=None))
+    surely = held.available_bytes - FIT_MARGIN_BYTES - ask.group.free_error[0]
+    settings = settings_of(config, held, gpus)
     plan = budgeted(
-        Budget(_lines(ask, held), held.available_bytes, _surely_available(ask, held), is_estimated=ask.group.free_error != (0, 0)),
+        Budget(_lines(ask, held), held.available_bytes, surely, is_estimated=ask.group.free_error != (0, 0)),
         engine="ollama" if ask.is_ollama else "llama.cpp",
         version=ollama.VERSION if ask.is_ollama else LLAMA_CPP_VERSION,
         model=PlannedModel(
@@ -143,36 +159,28 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
         ),
         group=ask.group,
         settings=settings,
-        reasons=_reasons(ask, config, held, gpus),
+        reasons=reasons_of(ask, config, held, gpus),
         context=config.context,
         users=config.parallel,
         longest_context=free,
         service=_service(ask, config, settings),
         layers=held.layers + 1,
         layers_on_gpu=held.layers_on_gpu,
-        host_bytes=held.host_weights_bytes + held.host_kv_cache_bytes,
-        host_note="token embeddings, and layers that are not on the GPU",
+        host_bytes=held.host.total_bytes,
+        host_note=held.host_note,
         is_pinned_partial=ask.gpu_layers is not None,
     )
+    if config.placement is not None and plan.verdict is Verdict.TIGHT:
+        plan = replace(plan, verdict=Verdict.STARTS)  # llama.cpp measures what it places, and leaves its margin
+    plan = within_ram(replace(plan, binds=binds(held) or plan.binds), held.host_note)
     full = replace(ask, load=full_load(config.context, plan.service.longest_answer))
-    slowest = slowest_s(_speed(full, config, gpus, plan), config.parallel)
-    return replace(plan, warnings=warnings(ask, config, plan), speed=_speed(ask, config, gpus, plan), service=replace(plan.service, slowest_answer_s=slowest))
-
-
-def _speed(ask: GgufAsk, config: LlamaCppConfig, gpus: int, plan: Plan) -> SpeedEstimate | NoSpeed:
-    if plan.verdict.falls_short:
-        return no_start(plan.verdict)
-    if not plan.is_whole:
-        return NoSpeed(f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, whose memory bandwidth is not known")
-    if ask.origin is None:
-        return NoSpeed("a GGUF file alone does not tell how its layers compute; name the model it was made of with --model and --quantization")
-    kv_bits = {"q8_0": 8, "q4_0": 4}.get(config.kv_type, 16)
-    held, widened = gguf_weights(ask.origin, ask.model), ask.model.mix not in ("F16", "BF16", "F32")
-    work = local_work("llamacpp", ask.origin, ask.group.gpu, held, stages=gpus, kv_bits=kv_bits, widened=widened)
-    return work if isinstance(work, NoSpeed) else local_estimate(work, ask.origin, ask.group, config.context, ask.load)
+    slowest = slowest_s(speed(full, config, held, plan), config.parallel)
+    plan = replace(plan, speed=speed(ask, config, held, plan), service=replace(plan.service, slowest_answer_s=slowest))
+    return replace(plan, warnings=warnings(ask, config, held, plan))
 
 
 def _lines(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Line, ...]:
+    gpu = held.fullest
     weights = (
         "the file's tensors"
         if ask.model.mix == "file"
@@ -181,48 +189,19 @@ def _lines(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Line, ...]:
         else f"{ask.model.mix}, other tensors by its main type"
     )
     lines = [
-        exactly("weights", "weights", held.weights_bytes, weights),
-        exactly("kv_cache", "KV cache", held.kv_cache_bytes),
-        _derived("compute", "compute buffer", held.compute_bytes, "derived from llama.cpp's graph"),
+        exactly("weights", "weights", gpu.weights_bytes, weights),
+        exactly("kv_cache", "KV cache", gpu.kv_cache_bytes),
+        _derived("compute", "compute buffer", gpu.compute_bytes, "derived from llama.cpp's graph"),
     ]
-    if held.mmproj_bytes:
-        lines.append(exactly("mmproj", "vision projector", held.mmproj_bytes, "its weights in 16 bits"))
-        lines.append(_derived("mmproj_compute", "its buffer", held.mmproj_compute_bytes, "for an image of 46 x 46 tokens; larger ones take more"))
+    if gpu.mmproj_bytes:
+        lines.append(exactly("mmproj", "vision projector", gpu.mmproj_bytes, "its weights in 16 bits"))
+        lines.append(_derived("mmproj_compute", "its buffer", gpu.mmproj_compute_bytes, "for an image of 46 x 46 tokens; larger ones take more"))
     return tuple(lines)
 
 
 def _derived(key: str, name: str, size: int, note: str) -> Line:
     """A term derived from llama.cpp's graph, with what it was off by."""
     return Line(key=key, name=name, bytes=size, low_bytes=int(size * _COMPUTE_LOW), high_bytes=int(size * COMPUTE_HIGH), how=How.DERIVED, note=note)
-
-
-def _settings(ask: GgufAsk, config: LlamaCppConfig, gpus: int) -> tuple[tuple[str, int | float | str | bool], ...]:
-    layers = ask.model.layer_count + 1 if config.gpu_layers is None else config.gpu_layers
-    names = ("context", "parallel", "kv_cache_type", "flash_attention", "batch", "gpu_layers", "gpus")
-    return tuple(zip(names, (config.context, config.parallel, config.kv_type, config.flash_attention, config.ubatch, layers, gpus), strict=True))
-
-
-def _reasons(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> tuple[tuple[str, str], ...]:
-    forced = ask.is_ollama and config.parallel < ask.users
-    all_gpus = "one GPU" if ask.group.count == 1 else "80 % of one GPU suffice (Ollama's rule)" if gpus == 1 else "layers are divided over all of them"
-    return (
-        ("context", "as asked" if ask.context else "the longest before layers leave the GPU" if held.is_whole else "the shortest that is useful"),
-        ("parallel", "Ollama runs one request of this model at a time" if forced else "one for each user, each with its own context"),
-        ("kv_cache_type", "pinned" if ask.kv_type else "16-bit fits" if config.kv_type == "f16" else "16-bit would not fit; 8-bit is 53 % of it"),
-        ("flash_attention", "keeps the compute buffer small at any context; a quantized cache needs it"),
-        ("batch", _batch_reason(ask)),
-        (
-            "gpu_layers",
-            "pinned" if ask.gpu_layers is not None else "all, output included" if held.is_whole else "as many as fit; the first ones run on the CPU",
-        ),
-        ("gpus", all_gpus),
-    )
-
-
-def _batch_reason(ask: GgufAsk) -> str:
-    if ask.is_ollama:
-        return "Ollama's choice for this context and memory"
-    return "a text that is embedded must fit one micro-batch" if ask.model.pooling else "llama.cpp's default micro-batch"
 
 
 def _service(ask: GgufAsk, config: LlamaCppConfig, settings: tuple[tuple[str, int | float | str | bool], ...]) -> Service:
@@ -284,7 +263,10 @@ def _server_argv(ask: GgufAsk, config: LlamaCppConfig) -> tuple[str, ...]:
         argv += ["--mmproj", projector_name(ask.source)]
     argv += ["--alias", ask.served_name, "--host", ask.host, "--port", str(ask.port)]
     argv += ["--ctx-size", str(config.context * config.parallel), "--parallel", str(config.parallel)]
-    argv += ["--n-gpu-layers", "all" if config.gpu_layers is None else str(config.gpu_layers)]
+    if config.placement is None:
+        argv += ["--n-gpu-layers", "all" if config.gpu_layers is None else str(config.gpu_layers)]
+    else:
+        argv += ["--fit", "on"]  # a number of layers would switch it off
     argv += ["--batch-size", str(max(2048, config.ubatch)), "--ubatch-size", str(config.ubatch), "--flash-attn", "on"]
     if config.kv_type != "f16":
         argv += ["--cache-type-k", config.kv_type, "--cache-type-v", config.kv_type]

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from planner.engines.host import unchecked
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import GgufAsk
-from planner.engines.llamacpp.memory import LlamaCppConfig, ledger
+from planner.engines.llamacpp.ledger import LlamaCppLedger, ledger
+from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.facts.plan import Plan
 from planner.facts.verdict import Verdict, Warn
 from planner.units import gib, tokens
 
 
-def warnings(ask: GgufAsk, config: LlamaCppConfig, plan: Plan) -> tuple[Warn, ...]:
+def warnings(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: Plan) -> tuple[Warn, ...]:
     """All warnings of a plan, the gravest first."""
-    warns = []
-    if not plan.is_whole:
-        warns.append(
-            Warn(
-                code="layers-on-cpu",
-                message=f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, {gib(plan.host_bytes)} in main memory, and at its speed; "
-                + (f"all are on the GPU up to {tokens(plan.longest_context)} tokens" if plan.longest_context else "no context keeps all on the GPU"),
-            )
-        )
+    warns = outside(held, plan)
     if plan.verdict is Verdict.TIGHT:
         warns.append(Warn(code="tight", message="less than 1 GiB would be left: llama.cpp's own fit moves layers to the CPU unless they are pinned"))
     if ask.is_ollama:
@@ -36,6 +32,20 @@ def warnings(ask: GgufAsk, config: LlamaCppConfig, plan: Plan) -> tuple[Warn, ..
     return tuple(warns)
 
 
+def outside(held: LlamaCppLedger, plan: Plan) -> list[Warn]:
+    """What of a server lies in main memory, and whether that was checked."""
+    if held.is_whole or not plan.starts:
+        return []
+    up_to = f"all is on the GPU up to {tokens(plan.longest_context)} tokens" if plan.longest_context else "no context keeps all on the GPU"
+    if held.layers_on_gpu > held.layers:
+        told = f"the experts of {held.placement.divided} of {held.layers} layers lie in main memory, {gib(plan.host_bytes)} with the token embeddings, and are read at its speed"
+        warns = [Warn(code="experts-on-cpu", message=f"{told}; {up_to}")]
+    else:
+        told = f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, {gib(plan.host_bytes)} in main memory, and at its speed"
+        warns = [Warn(code="layers-on-cpu", message=f"{told}; {up_to}")]
+    return warns + unchecked(plan.host_bytes, held.host_note, plan.group.ram_bytes)
+
+
 def _ollama_warnings(ask: GgufAsk, config: LlamaCppConfig) -> list[Warn]:
     warns = []
     by_default = ollama.default_context(ask.group.total_bytes * ask.group.count)
@@ -46,7 +56,7 @@ def _ollama_warnings(ask: GgufAsk, config: LlamaCppConfig) -> list[Warn]:
                 message=f"by itself Ollama would take {tokens(by_default)} tokens here (by the memory of all GPUs); the environment and the Modelfile set {tokens(config.context)}",
             )
         )
-    predicted, real = ollama.predicted_bytes(ask.model, config), ledger(ask.model, config, ask.group, gpus=1).used_bytes
+    predicted, real = ollama.predicted_bytes(ask.model, config), ledger(ask.model, replace(config, placement=None), ask.group, gpus=1).used_bytes
     if predicted < 0.8 * real or predicted > 1.25 * real:
         warns.append(Warn(code="ollama-prediction", message=f"Ollama predicts {gib(predicted)} where {gib(real)} are taken; it chooses GPUs by its own figure"))
     if ask.made_from:

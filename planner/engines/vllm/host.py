@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 
+from planner.engines import host
 from planner.engines.vllm.memory import Placement
 from planner.engines.vllm.offload import limit_bytes
 from planner.engines.vllm.settings import ServeConfig
@@ -75,17 +76,13 @@ def connector(kv_transfer_config: str | None) -> Mapping[str, object]:
 
 def too_little(need: HostMemory, ram_bytes: int) -> Problem | None:
     """Why a machine's main memory does not hold that; None where it does, or nobody said how much there is."""
-    if not ram_bytes or need.total_bytes <= ram_bytes:
-        return None
-    message = f"{gib(need.total_bytes)} of main memory are needed ({need.note}), the machine has {gib(ram_bytes)}"
-    return Problem(code="out-of-memory", message=message, fix="a smaller --cpu-offload-gb or --kv-offloading-size, or a machine with more main memory")
+    fix = "a smaller --cpu-offload-gb or --kv-offloading-size, or a machine with more main memory"
+    return host.too_little(need.total_bytes, need.note, ram_bytes, fix=fix)
 
 
 def host_warning(need: HostMemory, ram_bytes: int) -> list[Warn]:
     """What nobody could check, where nobody said how much main memory there is."""
-    if ram_bytes or not need.total_bytes:
-        return []
-    return [Warn(code="main-memory", message=f"{gib(need.total_bytes)} of main memory are needed ({need.note}); --ram says how much the machine has")]
+    return host.unchecked(need.total_bytes, need.note, ram_bytes)
 
 
 def offload_problems(config: ServeConfig) -> Iterator[Problem]:

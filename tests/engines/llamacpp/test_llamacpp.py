@@ -19,7 +19,8 @@ from planner.catalogue.resolve import find_plain
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.ggml import AS_PUBLISHED, MIXES, TYPES
-from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, compute_bytes, kv_bytes, ledger
+from planner.engines.llamacpp.ledger import ledger
+from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, compute_bytes, kv_bytes
 from planner.engines.llamacpp.model import converted
 from planner.engines.llamacpp.plan import longest, plan_gguf
 from planner.engines.llamacpp.stored import from_header

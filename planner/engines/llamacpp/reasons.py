@@ -1,0 +1,54 @@
+"""The settings of a plan of llama.cpp or Ollama, and why each is what it is."""
+
+from __future__ import annotations
+
+from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.ledger import LlamaCppLedger
+from planner.engines.llamacpp.memory import LlamaCppConfig
+
+
+def settings_of(config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> tuple[tuple[str, int | float | str | bool], ...]:
+    """The settings of an answer, by their names in the JSON."""
+    names = ("context", "parallel", "kv_cache_type", "flash_attention", "batch", "gpu_layers", "gpus")
+    layers = min(held.layers_on_gpu, held.layers + 1)
+    values = (config.context, config.parallel, config.kv_type, config.flash_attention, config.ubatch, layers, gpus)
+    experts = (("n_cpu_moe", held.placement.divided),) if held.placement.divided else ()
+    return (*zip(names, values, strict=True), *experts)
+
+
+def reasons_of(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> tuple[tuple[str, str], ...]:
+    """Each setting with what decided it."""
+    forced = ask.is_ollama and config.parallel < ask.users
+    all_gpus = "one GPU" if ask.group.count == 1 else "80 % of one GPU suffice (Ollama's rule)" if gpus == 1 else "layers are divided over all of them"
+    return (
+        ("context", "as asked" if ask.context else "the longest before layers leave the GPU" if held.is_whole else "the shortest that is useful"),
+        ("parallel", "Ollama runs one request of this model at a time" if forced else "one for each user, each with its own context"),
+        ("kv_cache_type", "pinned" if ask.kv_type else _why_cache(config)),
+        ("flash_attention", "keeps the compute buffer small at any context; a quantized cache needs it"),
+        ("batch", _batch_reason(ask)),
+        ("gpu_layers", "pinned" if ask.gpu_layers is not None else _why_layers(held)),
+        ("gpus", all_gpus),
+        *(
+            (("n_cpu_moe", f"layers whose experts lie in main memory, all or some: llama.cpp's fit; by hand --n-cpu-moe {held.placement.divided}"),)
+            if held.placement.divided
+            else ()
+        ),
+    )
+
+
+def _batch_reason(ask: GgufAsk) -> str:
+    if ask.is_ollama:
+        return "Ollama's choice for this context and memory"
+    return "a text that is embedded must fit one micro-batch" if ask.model.pooling else "llama.cpp's default micro-batch"
+
+
+def _why_cache(config: LlamaCppConfig) -> str:
+    if config.kv_type != "f16":
+        return "16-bit would not fit; 8-bit is 53 % of it"
+    return "16-bit fits" if config.placement is None else "8-bit would not make all fit"
+
+
+def _why_layers(held: LlamaCppLedger) -> str:
+    if held.layers_on_gpu > held.layers:
+        return "all, output included" if held.is_whole else "all, output included; of some the experts lie in main memory"
+    return "as many as fit; the first ones run on the CPU"
