@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from planner.catalogue.load import find_gpu, find_model, gpu_rows
+from planner.catalogue.cards import cards
+from planner.catalogue.load import find_gpu, find_model
 from planner.catalogue.resolve import find_source
 from planner.cli.files import plan_text
 from planner.cli.output import PLAN
@@ -24,10 +25,12 @@ from planner.facts.hardware import GpuGroup
 from planner.facts.question import ServiceRow, StackRow
 from planner.questions.plan import answer_for
 from planner.questions.question import folder_name
+from planner.units import GIB
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "outputs"
 PREDICTIONS = "predictions.csv"
+_LEAST_BYTES = 11 * GIB  # what has less holds none of the grid's models
 IGNORED = """\
 # Written by `python -m benchmarks.outputs`. What is asked in a clone lies beside what the repository holds, and is not its own.
 .plan-manifest.json
@@ -111,10 +114,10 @@ def predictions() -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
-    for row in gpu_rows():
+    for card in cards():
         for count in (1, 4):
-            for model in GRID_MODELS if row.vendor != "apple" else []:
-                table.writerow((row.name, count, model, *_prediction(row.name, count, model)))
+            for model in GRID_MODELS if card.memory_bytes >= _LEAST_BYTES else []:
+                table.writerow((card.name, count, model, *_prediction(card.name, count, model)))
     return text.getvalue()
 
 

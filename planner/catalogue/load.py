@@ -14,7 +14,7 @@ from dataclasses import field
 from functools import cached_property
 
 from planner.catalogue.data import RowData
-from planner.catalogue.names import entry_names, gpu_key, gpu_keys, model_key, names_of_models, near_gpu, sized_name, variant_key
+from planner.catalogue.names import entry_names, gpu_key, gpu_keys, model_key, names_of_models, sized_name, variant_key
 from planner.catalogue.rows import GpuRow, ModelRow
 from planner.catalogue.shipped import shipped, shipped_gpu, shipped_model
 from planner.errors import PlannerError, did_you_mean
@@ -147,6 +147,7 @@ class Catalogue:
         return names_of_models(self.own_models.values())
 
 
+_MARKETED = 0.07  # by how much of what is marketed a driver reports less (ECC)
 _CURRENT: ContextVar[Catalogue] = ContextVar("catalogue", default=Catalogue())  # noqa: B039 - nothing in it changes
 
 
@@ -191,8 +192,10 @@ def find_gpu(name: str) -> GpuSpec:
             *most, last = map(str, row.memory_options_gb)
             raise PlannerError(f"{row.title} comes with {', '.join(most)} or {last} GB", f"name one, e.g. {sized_name(row)}")
         return row.spec()
-    if sized := _sized(wanted, catalogue):
+    if sized := _sized(wanted, catalogue) or _with_memory(wanted, catalogue):
         return sized
+    from planner.catalogue.gpu_names import near_gpu
+
     raise PlannerError(f"GPU {name[:60]!r} is not in the catalogue", near_gpu(name, gpu_rows()) or "`plan list gpus` names all")
 
 
@@ -205,8 +208,22 @@ def _sized(wanted: str, catalogue: Catalogue) -> GpuSpec | None:
     chip, row = max(rows, key=lambda pair: len(pair[0]))
     size = int(wanted.removeprefix(chip).rstrip("gb"))
     if size not in row.memory_options_gb:
+        if wanted == f"{chip}{size}" and size < 10:  # another chip: a Tesla M40 is no M4
+            return None
         raise PlannerError(f"{row.title} is not sold with {size} GB", f"it comes with {', '.join(map(str, row.memory_options_gb))} GB, e.g. {sized_name(row)}")
     return row.sized_spec(size)
+
+
+def _with_memory(wanted: str, catalogue: Catalogue) -> GpuSpec | None:
+    """A card with its memory behind its name: rtx3090 24gb. Raises PlannerError for a memory that it does not have."""
+    keys = [key for key in catalogue.gpu_names() if wanted.startswith(key) and re.fullmatch(r"\d{1,3}gb?", wanted.removeprefix(key))]
+    if not keys or (row := catalogue.gpu_row(max(keys, key=len))) is None:
+        return None
+    size = int(wanted.removeprefix(max(keys, key=len)).rstrip("gb"))
+    if abs(row.memory_mib / 1024 - size) <= _MARKETED * size:
+        return row.spec()
+    named = [other for other in catalogue.gpu_rows() if other.name == row.name or (other.name.startswith(f"{row.name}-") and other.mobile == row.mobile)]
+    raise PlannerError(f"{row.title} has no {size} GB", f"known: {', '.join(f'{other.name} ({other.memory_mib / 1024:.0f} GB)' for other in named)}")
 
 
 def find_card(name: str, memory_bytes: int) -> GpuSpec:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 
-from planner.catalogue.load import find_gpu, gpu_rows
+from planner.catalogue.cards import served
+from planner.catalogue.load import find_gpu
 from planner.catalogue.rows import PriceFile, PriceRow
 from planner.catalogue.shipped import shipped
 from planner.catalogue.user_file import user_file
@@ -39,11 +40,11 @@ def cards_of_the_price(gpu: GpuSpec, prices: Prices | None = None) -> list[GpuSp
     """Other cards that vLLM runs on and that cost about what this one does or less, rented or else bought; those with most memory first."""
     known = prices or read_prices()
     found = []
-    for row in gpu_rows():
-        rents, buys = (known.rent.get(gpu.name), known.rent.get(row.name)), (known.buy.get(gpu.name), known.buy.get(row.name))
+    for card in served():
+        rents, buys = (known.rent.get(gpu.name), known.rent.get(card.name)), (known.buy.get(gpu.name), known.buy.get(card.name))
         ours, theirs = rents if all(rents) else buys
-        if row.vendor != "apple" and row.name != gpu.name and ours and theirs and theirs.usd <= ours.usd * ABOUT_THE_SAME:
-            found.append(row.spec())
+        if card.name != gpu.name and ours and theirs and theirs.usd <= ours.usd * ABOUT_THE_SAME:
+            found.append(card)
     return sorted(found, key=lambda spec: -spec.memory_bytes)
 
 

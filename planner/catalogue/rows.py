@@ -39,7 +39,7 @@ class GpuRow:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     name: str
     title: str
-    vendor: Literal["nvidia", "amd", "apple"]
+    vendor: Literal["nvidia", "amd", "apple", "intel"]
     aliases: list[str] = field(default_factory=list)
     shared_names: list[str] = field(default_factory=list)
     """What a driver calls it and cards with another memory alike; the memory that it reports tells them apart."""
@@ -69,6 +69,8 @@ class GpuRow:
     """Both directions together, all links (NVLink, or Infinity Fabric)."""
     power_w: int | None = None
     unified_memory: bool = False
+    mobile: bool = False
+    """Part of a laptop or a board: no card that one buys or rents by itself."""
 
     def spec(self) -> GpuSpec:
         """The facts in bytes; made once."""
@@ -104,6 +106,7 @@ class GpuRow:
             link_bytes_per_s=int(self._link_gb_per_s() * 1e9),
             power_w=self.power_w,
             unified_memory=self.unified_memory,
+            mobile=self.mobile,
         )
 
     def _link_gb_per_s(self) -> float:

@@ -33,7 +33,7 @@ CONTEXTS = "8k,32k,128k"
 @output_options
 def front_command(model: str, contexts: str, prices: Path | None, top: int, style: str) -> None:
     """Show the front of context, users at once, speed of one user and rent: every machine that no other beats in all four."""
-    from planner.catalogue.load import gpu_rows
+    from planner.catalogue.cards import cards
     from planner.catalogue.prices import read_prices
     from planner.questions.front import front, points
     from planner.questions.shortlist import stored_ways
@@ -47,7 +47,7 @@ def front_command(model: str, contexts: str, prices: Path | None, top: int, styl
     fitting = tuple(sorted(length for length in lengths if 0 < length <= limit))
     if not fitting:
         raise PlannerError(f"no context of {contexts} is within the model's {tokens(limit)}", f"--contexts {limit}")
-    all_points = front(points(ways, [row.spec() for row in gpu_rows() if row.vendor != "apple"], COUNTS, fitting, read_prices(prices)))
+    all_points = front(points(ways, list(cards()), COUNTS, fitting, read_prices(prices)))
     if not all_points:
         own = {name: path for name, path in typed().items() if name in OWN_FILES}
         raise PlannerError(

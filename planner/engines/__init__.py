@@ -74,7 +74,7 @@ class Engine(Protocol):
     """A command of its server, for who is asked for one."""
 
     def refuses(self, gpu: GpuSpec) -> str:
-        """Why it does not run on a GPU, and what does; empty where it runs."""
+        """Why it does not run on a GPU: its vendor, its compute capability or its instruction set; empty where it runs."""
 
     def plan(self, question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue) -> Placement:
         """Place the servers of a question on its machine: a plan for each, and what would do where one does not start."""
@@ -154,10 +154,10 @@ def first_engine() -> Engine:
 
 
 def usual_words() -> str:
-    """The engines that are meant where none is named, in words."""
+    """The engines that are meant where none is named, in words: on GPUs of servers, and on machines that are another kind altogether."""
     first, *others = (engine for engine in ENGINES.values() if engine.usual_on)
     names = {"apple": "a Mac"}
-    return ", ".join([first.title, *(f"on {names.get(engine.usual_on[0], engine.usual_on[0])} {engine.title}" for engine in others)])
+    return ", ".join([first.title, *(f"on {names[vendor]} {engine.title}" for engine in others for vendor in engine.usual_on if vendor in names)])
 
 
 def titles_with(setting: str) -> str:

@@ -14,7 +14,7 @@ MemoryType = Literal["hbm", "gddr", "lpddr"]
 """What a GPU's memory is made of: stacks beside the chip, chips on a card, or the machine's own."""
 
 
-Vendor = Literal["nvidia", "amd", "apple"]
+Vendor = Literal["nvidia", "amd", "apple", "intel"]
 
 
 class Host(StrEnum):
@@ -59,6 +59,7 @@ class GpuSpec:
     link_bytes_per_s: int = 0  # one direction to another GPU: NVLink, else PCIe; 0 where it is not known
     power_w: int | None = None
     unified_memory: bool = False
+    mobile: bool = False  # part of a laptop or a board: no card by itself
     calibrated_shift_bytes: int | None = None  # by how much more than predicted a server on this machine took
     calibrated_speed: Calibrated | None = None  # how much longer than predicted a server on this machine took
 

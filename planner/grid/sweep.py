@@ -19,7 +19,8 @@ from functools import cache
 import numpy as np
 
 from planner.arrays import Array
-from planner.catalogue.load import Catalogue, Entry, current, find_gpu, find_model, gpu_rows, model_rows, unknown_model, use, using
+from planner.catalogue.cards import cards
+from planner.catalogue.load import Catalogue, Entry, current, find_gpu, find_model, model_rows, unknown_model, use, using
 from planner.engines import first_engine
 from planner.errors import PlannerError, WorldError, require
 from planner.facts.hardware import Host
@@ -66,7 +67,7 @@ def all_models() -> tuple[str, ...]:
 
 def all_gpus() -> tuple[str, ...]:
     """Every GPU that vLLM runs on."""
-    return tuple(row.name for row in gpu_rows() if row.vendor != "apple")
+    return tuple(card.name for card in cards())
 
 
 def check(sweep: Sweep) -> None:

@@ -83,7 +83,8 @@ def _repository(name: str) -> str:
 
 def _gpu(observed: Observed, named: str | None) -> GpuSpec | None:
     """The GPU that was named, that the log names, or whose total memory is the log's."""
-    from planner.catalogue.load import find_gpu, gpu_rows
+    from planner.catalogue.cards import served
+    from planner.catalogue.load import find_gpu
 
     if named:
         return find_gpu(named)
@@ -97,7 +98,7 @@ def _gpu(observed: Observed, named: str | None) -> GpuSpec | None:
     total = observed.total_bytes
     if total is None:
         return None
-    specs = [row.spec() for row in gpu_rows() if row.vendor != "apple"]
+    specs = list(served())
 
     def distance(spec: GpuSpec) -> tuple[int, bool, int]:
         """Cards with one total are told apart by what the engine chose for them."""

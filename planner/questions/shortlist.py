@@ -46,6 +46,8 @@ def models_for(group: GpuGroup, wish: Wish, *, version: str | None = None, top: 
     """The best models, at most `top`. Raises PlannerError where none starts."""
     version = version or DEFAULT_VERSION
     if group.gpu.vendor != "apple":
+        if why := first_engine().refuses(group.gpu):
+            raise PlannerError(f"{group.gpu.title}: {why}", _others(group.gpu))
         _refuse_old(group.gpu, version)
     chosen = choose(offers(group, wish.purpose, version), wish, top)
     if not chosen:
@@ -75,14 +77,14 @@ def machines_for(
     model: str, prices: Path | None = None, *, quantization: str | None = None, context: int | None = None, users: int | None = None, top: int | None = None
 ) -> MachinesAnswer:
     """The cheapest machines for a model, at most `top`, at the shipped prices and those of a file. Raises PlannerError where the model has no such context, or none serves it."""
-    from planner.catalogue.load import gpu_rows
+    from planner.catalogue.cards import cards
 
     stored = stored_ways(model, quantization)
     limit = stored[0].model.max_position_embeddings
     need = Need(context or min(limit, DEFAULT_CONTEXT), users or 1)
     if need.context > limit:
         raise PlannerError(f"a context of {need.context:,} is beyond the model's {limit:,}", f"use --context {limit}")
-    gpus = [row.spec() for row in gpu_rows() if row.vendor != "apple"]
+    gpus = list(cards())
     cheapest, could = machines(stored, gpus, need, read_prices(prices), top or len(gpus))
     return MachinesAnswer(machines=tuple(cheapest), gpus_that_could=could, model=model, need=need)
 

@@ -12,6 +12,7 @@ from planner.engines.catalogue import Checkpoints
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuSpec
 from planner.facts.record import dataclass
+from planner.questions.question import engine_of
 from planner.text import slug
 
 CLASSES = (16, 8, 4)
@@ -25,12 +26,14 @@ class Way:
     bits: int
     model: str
     quantization: str | None = None
+    is_named: bool = False
+    """Whether the engine is another than the one that is meant on such a GPU."""
 
     @property
     def arguments(self) -> str:
         """What `plan` is told to plan exactly this."""
         words = ["--model", self.model, *(["--quantization", self.quantization] if self.quantization else [])]
-        return shlex.join(words + ([] if ENGINES[self.engine].usual_on else ["--engine", self.engine]))
+        return shlex.join(words + (["--engine", self.engine] if self.is_named else []))
 
 
 def known(name: str) -> Checkpoints:
@@ -67,7 +70,11 @@ def ways(names: Sequence[str], engines: Sequence[str], gpu: GpuSpec) -> list[lis
     """For each class of weights and each runtime the ways to serve it, most usual first; a runtime without one is left out of a class."""
     known_models = [known(name) for name in names]
     if any(checkpoints.name.endswith(".gguf") for checkpoints in known_models):
-        return [[Way(engine=engine, bits=0, model=known_models[0].name)] for engine in engines if ENGINES[engine].reads_gguf]
+        return [
+            [Way(engine=engine, bits=0, model=known_models[0].name, is_named=engine != engine_of(None, gpu))]
+            for engine in engines
+            if ENGINES[engine].reads_gguf
+        ]
     rows = []
     for bits in CLASSES:
         for engine in engines:
@@ -81,4 +88,5 @@ def ways(names: Sequence[str], engines: Sequence[str], gpu: GpuSpec) -> list[lis
 def _of(checkpoints: Checkpoints, engine: str, bits: int, gpu: GpuSpec) -> list[Way]:
     if bits not in checkpoints.by_bits and not (checkpoints.is_open and bits < max(checkpoints.by_bits)):
         return []
-    return [Way(engine=engine, bits=bits, model=model, quantization=form) for model, form in ENGINES[engine].ways(checkpoints, bits, gpu)]
+    named = engine != engine_of(None, gpu)
+    return [Way(engine=engine, bits=bits, model=model, quantization=form, is_named=named) for model, form in ENGINES[engine].ways(checkpoints, bits, gpu)]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from planner.facts.hardware import Vendor
 from planner.facts.verdict import Verdict
 from planner.report.contract_parts import AnswerJson
 
@@ -119,7 +120,7 @@ class ListedGpuJson(TypedDict):
 
     name: str
     title: str
-    vendor: Literal["nvidia", "amd", "apple"]
+    vendor: Vendor
     aliases: list[str]
     memory_bytes: int
     memory_options_gb: list[int]

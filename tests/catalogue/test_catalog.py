@@ -69,7 +69,8 @@ def test_every_gpu_is_reachable_and_sourced(row):
     if row.vendor != "apple":
         spec = row.spec()
         assert spec.cuda_total_bytes <= spec.memory_bytes
-        assert row.vendor == "amd" or spec.capability >= 70
+        assert (row.vendor == "amd") == bool(spec.gfx)
+        assert (row.vendor == "nvidia") == (spec.capability >= 60)
 
 
 @pytest.mark.parametrize("entry", VARIANTS, ids=lambda entry: entry.name)

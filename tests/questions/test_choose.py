@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from planner.catalogue import load
 from planner.catalogue.build import ROOT
+from planner.catalogue.cards import cards
 from planner.catalogue.prices import own_prices_path, read_prices
 from planner.catalogue.rows import PriceFile
 from planner.catalogue.validation import adapter
@@ -147,7 +148,7 @@ def _serves(model: str, gpu: str, count: int, context: int, users: int) -> bool:
 
 
 def test_costs_are_in_order():
-    gpus = [row.spec() for row in load.gpu_rows() if row.vendor != "apple"]
+    gpus = list(cards())
     found, _ = machines(stored("qwen3-32b"), gpus, Need(32_768, 2), read_prices(), 60)
     rents = [one.rent_usd_per_hour for one in found if one.rent_usd_per_hour is not None]
     assert rents == sorted(rents)

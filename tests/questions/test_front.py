@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.catalogue import load
+from planner.catalogue.cards import cards
 from planner.catalogue.prices import read_prices
 from planner.questions.front import Point, _values, front, points
 from planner.questions.machines import Stored
@@ -41,7 +42,7 @@ def real() -> list[Point]:
     entry = load.find_model("qwen3-32b")
     siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint)
     stored = [Stored(one.name, one.variant.repo, one.bits, one.spec()) for one in siblings]
-    return points(stored, [row.spec() for row in load.gpu_rows() if row.vendor != "apple"], (1, 2, 4, 8), (8192, 32_768), read_prices())
+    return points(stored, list(cards()), (1, 2, 4, 8), (8192, 32_768), read_prices())
 
 
 def test_the_cheapest_and_the_fastest_are_on_the_front():

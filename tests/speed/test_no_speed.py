@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.cards import kinds_of_cards
 from planner.catalogue import load
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.pace import estimate, paces, vllm_work
@@ -28,7 +29,7 @@ from planner.speed.roofline import fitted
 from tests.conftest import run_plan
 from tests.strategies import groups, models
 
-GPUS = tuple(row.spec() for row in load.gpu_rows())
+GPUS = kinds_of_cards()
 MACS = tuple(f"{row.name}-{max(row.memory_options_gb)}gb" for row in load.gpu_rows() if row.vendor == "apple")
 MODELS = ("qwen3-0.6b", "qwen3-8b-awq", "gpt-oss-20b", "qwen3-embedding-0.6b", "nomic-embed-text-v1.5", "llama-3.1-70b")
 PINS = {"free": Pins(), "eager": Pins(enforce_eager=True), "stages": Pins(pipeline_parallel_size=2), "graphs": Pins(enforce_eager=False)}
@@ -67,7 +68,7 @@ def holds(found: SpeedEstimate | NoSpeed) -> None:
     assert len(lines) == 2
 
 
-@pytest.mark.parametrize("gpu", [gpu for gpu in GPUS if gpu.vendor != "apple"], ids=lambda gpu: gpu.name)
+@pytest.mark.parametrize("gpu", GPUS, ids=lambda gpu: gpu.name)
 def test_every_gpu_under_vllm(gpu):
     """A speed or a reason on every GPU, with every setting that takes the speed away."""
     for model in MODELS:

@@ -33,7 +33,7 @@ class LlamaCpp:
     settings = SETTINGS
     first_port = 8000
     example = "llama-server --model FILE.gguf …"
-    usual_on: Sequence[str] = ()
+    usual_on: Sequence[str] = ("intel",)
     own_settings = ("gpu_layers", "ram", "wired_limit_mb")
     is_ollama = False
     serving: Mapping[str, Serving] = {"llama.cpp": LLAMA_SERVER}
@@ -42,7 +42,7 @@ class LlamaCpp:
     steps: Sequence[str] = ("install llama.cpp", "get or make the GGUF file", "./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
 
     def refuses(self, gpu: GpuSpec) -> str:
-        """It runs on all of them."""
+        """It runs on all of them: by CUDA, HIP, SYCL, Metal, or else by Vulkan."""
         return ""
 
     def plan(self, question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue) -> Placement:
@@ -112,6 +112,7 @@ class Ollama(LlamaCpp):
     title = "Ollama"
     versions = (ollama.VERSION,)
     first_port = 11434
+    usual_on: Sequence[str] = ()
     example = "ollama serve; ollama run MODEL"
     settings = OLLAMA_SETTINGS
     is_ollama = True

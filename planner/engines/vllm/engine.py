@@ -41,8 +41,10 @@ class Vllm:
     steps = ("./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
 
     def refuses(self, gpu: GpuSpec) -> str:
-        """It has no backend for Apple's GPUs."""
-        return "vLLM needs an NVIDIA or AMD GPU" if gpu.vendor == "apple" else ""
+        """What no release of it holds kernels for."""
+        from planner.engines.vllm.rules import unserved
+
+        return unserved(gpu)
 
     def plan(self, question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue) -> Placement:
         """Place the servers of a question: shares of one machine's GPUs, in the order in which they start."""

@@ -19,6 +19,7 @@ from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.log import command_words
 from planner.engines.vllm.memory import Placement, logged_tokens, place, stage_budgets
 from planner.engines.vllm.remedies import longest_that_fits, remedies
+from planner.engines.vllm.rules import unserved
 from planner.engines.vllm.versions import nearest_version
 from planner.errors import PlannerError
 from planner.facts.command import Command
@@ -54,8 +55,8 @@ def _predict(observed: Observed, words: Sequence[str], gpu: GpuSpec | None, coun
     """The prediction for the same command on what the log says of the machine; None where something is not known."""
     if not words or gpu is None:
         return None
-    if gpu.vendor == "apple":
-        raise PlannerError(f"{gpu.title}: vLLM needs an NVIDIA or AMD GPU", "name the GPU of the machine that wrote the log")
+    if why := unserved(gpu):
+        raise PlannerError(f"{gpu.title}: {why}", "name the GPU of the machine that wrote the log")
     version = nearest_version(observed.version or "").name
     values, _, _ = parse_flags(words, version)
     sizes = ("--tensor-parallel-size", "--pipeline-parallel-size", "--prefill-context-parallel-size", "--data-parallel-size")

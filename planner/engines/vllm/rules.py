@@ -6,10 +6,11 @@ Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import assert_never
 
 from planner.arrays import Whole
 from planner.engines.vllm.ledger_settings import LedgerSettings
-from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS, Version, minimum_capability, newest_for
+from planner.engines.vllm.versions import DEFAULT_VERSION, LEAST_CAPABILITY, ROCM_GFX, VERSIONS, Version, minimum_capability, newest_for
 from planner.errors import UnsupportedError
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
@@ -131,6 +132,23 @@ def quantization_problem(asked: str | None, actual: str | None) -> str:
     if (asked == "marlin" and actual in ("auto_awq", "auto_gptq")) or (asked == "moe_wna16" and actual in ("auto_awq", "auto_gptq")):
         return ""
     return f"--quantization {asked}: the checkpoint is {actual or 'not quantized'}"
+
+
+def unserved(gpu: GpuSpec) -> str:
+    """Why no release known here runs on a GPU, whatever is asked; empty where one does."""
+    match gpu.vendor:
+        case "apple":
+            return "vLLM needs an NVIDIA or AMD GPU"
+        case "intel":
+            return "vLLM serves Intel's GPUs from a build of its own (platforms/xpu.py), whose memory was not measured here"
+        case "amd":
+            return "" if not gpu.gfx or gpu.gfx in ROCM_GFX else f"vLLM's ROCm images hold kernels for {', '.join(ROCM_GFX)}; this is {gpu.gfx}"
+        case "nvidia":
+            return (
+                "" if gpu.capability >= LEAST_CAPABILITY else f"vLLM's wheels need compute capability {LEAST_CAPABILITY / 10}; this has {gpu.capability / 10}"
+            )
+        case _:
+            assert_never(gpu.vendor)
 
 
 def check_gpu(gpu: GpuSpec, version: str) -> None:

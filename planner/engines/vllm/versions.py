@@ -133,6 +133,11 @@ def minimum_capability(method: str | None, version: str) -> int:
     return next((least for since, least in reversed(MINIMUM_CAPABILITY.get(method or "", ())) if minor >= since), 0)
 
 
+# What the ROCm images hold kernels for, of any release here (docker/Dockerfile.rocm_base PYTORCH_ROCM_ARCH).
+ROCM_GFX = ("gfx90a", "gfx942", "gfx950", "gfx1100", "gfx1101", "gfx1150", "gfx1151", "gfx1200", "gfx1201")
+LEAST_CAPABILITY = min(version.least_capability for version in VERSIONS.values())
+
+
 def newest_for(capability: int) -> str | None:
     """The newest release whose wheels run on a GPU of this compute capability (75 for 7.5); None where none of those known here does."""
     return next((name for name, version in reversed(VERSIONS.items()) if capability >= version.least_capability), None)

@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import groups, models
 
+from benchmarks.cards import kinds_of_cards
 from planner.catalogue import load
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.plan import make_plan
@@ -194,7 +195,7 @@ def test_graphs_are_worth_more_than_a_few_tokens():
 @pytest.mark.parametrize("part", range(8))
 def test_no_default_of_the_catalogue_is_dominated_or_untrue(part):
     """Every model on every eighth of the single GPUs and of two and four of the common ones, another eighth for each next model."""
-    cards = [(row.name, 1) for row in load.gpu_rows() if row.vendor != "apple"] + [(name, count) for name in COMMON for count in (2, 4)]
+    cards = [(card.name, 1) for card in kinds_of_cards()] + [(name, count) for name in COMMON for count in (2, 4)]
     entries = [load.Entry(row, variant) for row in load.model_rows() for variant in row.variants if variant.is_checkpoint]
     wrong = []
     for index, entry in enumerate(entries[part::8]):

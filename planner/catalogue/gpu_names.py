@@ -1,0 +1,56 @@
+"""Which GPU a person may have meant by a name that none has: one of the same line of cards, never another maker's or another kind of machine's."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from functools import cache
+
+from planner.catalogue.names import gpu_key
+from planner.catalogue.rows import GpuRow
+from planner.errors import nearest
+
+# The lines in which cards are sold, by how their names begin or end; the first that holds is a name's. What is no line's is not told apart.
+_LINES = (
+    ("mac", r"(apple)?m\d(pro|max|ultra)?(\d+gb?)?$"),
+    ("instinct", r"mi\d"),
+    ("ryzen", r"strix|ryzen|80[456]0s|aimax"),
+    ("radeon", r".*\d{3,4}m?(xtx|xt|gre)$|rx\d|radeon(?!pro|ai)|[67]\d{3}m"),
+    ("radeon pro", r"(radeon)?(ai)?(pro)?(w[67]\d|r9\d|v[67]\d)|radeonpro|radeonai"),
+    ("arc", r"arc|a[357][1-8]0|b5[78]0"),
+    ("intel data centre", r"flex|max\d|ponte"),
+    ("jetson", r"jetson|(agx|orin|thor|xavier)"),
+    ("workstation", r"quadro|rtxa\d|rtxpro|pro\d|.*ada|ada|rtx\d[05]00|rtx5880|[pt][1-6][02]00|a[1-6][05]00|gv100"),
+    ("geforce", r"(rtx|gtx|titan)|[1-5]0\d0|16[0-9]0"),
+    ("data centre", r"(gb|gh|[ablhgptv])\d|spark|dgx"),
+)
+
+
+def near_gpu(name: str, rows: Iterable[GpuRow]) -> str:
+    """The names that one may have meant to type: of the same line, with the same digits, or one more or less; another number is another card."""
+    wanted = gpu_key(name)
+    line = _line(wanted)
+    wanted = wanted.replace("maxq", "laptop") if line and line[1] else wanted
+    keys = {gpu_key(alias): row.name for row in rows for alias in (row.name, *row.aliases) if line in (None, _line(gpu_key(row.name)))}
+    likely = [key for key in nearest(wanted, keys, count=8, cutoff=0.75) if _same_number(wanted, key, exactly=line is None)]
+    names = list(dict.fromkeys(keys[key] for key in likely))[:3]
+    return f"did you mean {', '.join(names)}?" if names else ""
+
+
+@cache
+def _line(key: str) -> tuple[str, bool] | None:
+    """The line of cards of a name, and whether it is that of a laptop; None for what is no line's."""
+    is_mobile = re.search(r"lap|mobil|notebook|\d{4}(ti)?m$", key) is not None or ("maxq" in key and "pro" not in key)
+    plain = re.sub("lap[a-z]*|mobil[a-z]*|notebook|maxq", "", key)
+    line = next((line for line, pattern in _LINES if re.match(pattern, plain)), None)
+    return (line, is_mobile) if line else None
+
+
+def _same_number(one: str, other: str, *, exactly: bool) -> bool:
+    """Whether the digits are the same in another order, one more or less, or differ in the last alone; where `exactly`, whether they are the same."""
+    first, second = ("".join(character for character in key if character.isdigit()) for key in (one, other))
+    if exactly:
+        return first == second
+    odd = (Counter(first) - Counter(second)) + (Counter(second) - Counter(first))
+    return odd.total() <= 1 or (len(first) > 1 and first[:-1] == second[:-1])
