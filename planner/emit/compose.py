@@ -52,6 +52,8 @@ def _lies_here(service: Service) -> bool:
 def _gpus(deployment: Deployment, service: Service) -> dict[str, object]:
     if deployment.vendor == "amd":
         return {"devices": ["/dev/kfd", "/dev/dri"], "group_add": ["video"], "security_opt": ["seccomp=unconfined"]}
+    if deployment.vendor == "intel":
+        return {"devices": ["/dev/dri"], "group_add": ["video"]}
     devices = [{"driver": "nvidia", "device_ids": [str(gpu) for gpu in service.gpus], "capabilities": ["gpu"]}]
     return {"deploy": {"resources": {"reservations": {"devices": devices}}}}
 

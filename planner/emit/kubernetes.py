@@ -49,7 +49,7 @@ def _probes(port: int, path: str) -> Manifest:
 
 
 def _resource(deployment: Deployment) -> str:
-    return "amd.com/gpu" if deployment.vendor == "amd" else "nvidia.com/gpu"
+    return {"amd": "amd.com/gpu", "intel": "gpu.intel.com/xe"}.get(deployment.vendor, "nvidia.com/gpu")
 
 
 _TOKEN = {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hugging-face", "key": "token", "optional": True}}}

@@ -3,6 +3,7 @@
 import pytest
 
 from planner.catalogue.load import find_card, find_gpu, gpu_rows
+from planner.emit import emit_formats
 from planner.engines import ENGINES
 from planner.errors import PlannerError
 from planner.facts.question import ServiceRow, StackRow
@@ -97,3 +98,10 @@ def test_every_card_has_an_engine_that_is_meant_and_one_that_serves_it():
     for row in gpu_rows():
         assert engine_of(None, row.spec()) in ENGINES
         assert not ENGINES["llama.cpp"].refuses(row.spec())
+
+
+def test_a_container_on_intels_gpus_gets_their_device():
+    found = answer_for(StackRow(gpu="arc-b580", services=[ServiceRow(model="qwen3-8b", context=8192)]))
+    (name, text), *_ = ((name, text) for name, text in emit_formats(found.deployment, ["compose"]).items() if name.startswith("compose"))
+    assert "/dev/dri" in text
+    assert "nvidia" not in text
