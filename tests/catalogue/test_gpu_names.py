@@ -102,6 +102,6 @@ def test_every_card_has_an_engine_that_is_meant_and_one_that_serves_it():
 
 def test_a_container_on_intels_gpus_gets_their_device():
     found = answer_for(StackRow(gpu="arc-b580", services=[ServiceRow(model="qwen3-8b", context=8192)]))
-    (name, text), *_ = ((name, text) for name, text in emit_formats(found.deployment, ["compose"]).items() if name.startswith("compose"))
+    text, *_ = (text for name, text in emit_formats(found.deployment, ["compose"]).items() if name.startswith("compose"))
     assert "/dev/dri" in text
     assert "nvidia" not in text
