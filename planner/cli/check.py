@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from dataclasses import replace
@@ -14,7 +13,7 @@ from planner.cli.command import command, option, output_options
 from planner.cli.names import Name
 from planner.cli.options import Finite, meant_gpus, type_of
 from planner.cli.own_rows import own_rows
-from planner.cli.printing import print_report
+from planner.cli.printing import print_json, print_report
 from planner.engines import ENGINES
 from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION
 from planner.errors import PlannerError
@@ -65,7 +64,7 @@ def check_command(
     if style == "json":
         from planner.report.contract import check_json
 
-        click.echo(json.dumps(check_json(plan), indent=2))
+        print_json(check_json(plan))
     else:
         from planner.report.terminal import render_check
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from planner.cli.command import command, option, output_options
 from planner.cli.names import Name
 from planner.cli.options import type_of
 from planner.cli.own_rows import own_rows
-from planner.cli.printing import print_report
+from planner.cli.printing import print_json, print_report
 from planner.engines.causes import MAX_LINE
 from planner.errors import PlannerError
 from planner.questions.explain import explain_log
@@ -43,7 +42,7 @@ def explain_command(ctx: click.Context, /, log: str, gpu: str | None, model: str
     if style == "json":
         from planner.report.explained import explain_json
 
-        click.echo(json.dumps(explain_json(explained, spec.name if spec else None), indent=2))
+        print_json(explain_json(explained, spec.name if spec else None))
     else:
         from planner.report.explained import render
 

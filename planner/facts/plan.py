@@ -123,7 +123,6 @@ class Plan:
     layers_on_gpu: int = 0
     is_pinned_partial: bool = False
     host_bytes: int = 0
-    host_note: str = ""
     requirements_met: bool = True
     rejection: Rejection | None = None
     problems: tuple[Problem, ...] = ()

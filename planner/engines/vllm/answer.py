@@ -117,7 +117,6 @@ def _plan_of(server: Placed, process: Service) -> facts.Plan:
         concurrency=None if plan.model.is_encoder else concurrency,
         binds=binds(plan),
         host_bytes=need.total_bytes,
-        host_note=need.note if need.total_bytes else "",
         requirements_met=plan.meets_wish,
         rejection=plan.rejection,
         warnings=plan.warnings,
