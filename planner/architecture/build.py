@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from planner.architecture import gemma4
 from planner.architecture.blocks import Scope, embedding, norm, plain
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.defaults import completed
 from planner.architecture.families import FAMILIES
 from planner.architecture.family import Family
-from planner.architecture.mistral_params import from_params, is_params
-from planner.architecture.online import online_quantization
 from planner.architecture.quantization import read_quantization
 from planner.architecture.rope import no_rope, rope_settings
 from planner.architecture.text import Dims, Layer, read_dims
@@ -34,7 +31,10 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
 
     Raises UnsupportedModelError for an architecture or quantization that is not known, PlannerError for values that cannot be.
     """
-    config = from_params(config) if is_params(config) else config
+    if config.has("dim") and config.has("n_layers") and not config.has("architectures"):
+        from planner.architecture.mistral_params import from_params
+
+        config = from_params(config)
     architecture = (config.texts("architectures") or [""])[0]
     family = FAMILIES.get(architecture)
     if family is None:
@@ -46,6 +46,8 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
     section = _with_defaults(family, raw, config)
     quantization = read_quantization(_quantization_section(family.methods, config, raw), hf_quant)
     if online and quantization.name is None:
+        from planner.architecture.online import online_quantization
+
         quantization = online_quantization(online) or quantization
     dims, scope = read_dims(section, attends=family.attends), Scope(section, quantization)
     dims = replace(dims, layers=family.depth(section)) if family.depth else dims
@@ -80,19 +82,12 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         vision=tower.spec if tower else None,
         bidirectional_images=tower is not None and (family.bidirectional_images or section.data.get("use_bidirectional_attention") == "vision"),
         residual_streams=section.integer("hc_mult", default=1, high=1024),
-        bytes_per_batched_token=_batched(family, section, dims, seen=tower is not None),
+        bytes_per_batched_token=family.batched(section, dims, tower is not None) if family.batched else 0,
         pooling=not family.head,
         pipeline=family.pipeline and not section.items("ple_layer_ids"),  # later stages are not told the words (models/config.py)
         family=family.name,
         judged=family.judged,
     )
-
-
-def _batched(family: Family, section: Config, dims: Dims, *, seen: bool) -> int:
-    """Bytes that the model sets aside at load for each token of a batch; Gemma 4 only where it has a tower (`seen`)."""
-    if family.batched:
-        return family.batched(section, dims)
-    return gemma4.per_layer_width(section) * dims.layers * 2 if seen and family.more.get("embedding") is gemma4.per_layer_embedding else 0
 
 
 def _unknown(architecture: str, path: str) -> UnknownArchitectureError:

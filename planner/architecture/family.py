@@ -45,6 +45,6 @@ class Family:
     outer: tuple[str, ...] = ("id2label", "num_labels")  # keys of the whole config that its text model is given
     whole_words: bool = False  # the embedding of words is not split over ranks
     word_width: str = ""  # the key of the width of words where it is not the layers'
-    batched: Callable[[Config, Dims], int] | None = None  # bytes that are set aside at load for each token of a batch
+    batched: Callable[[Config, Dims, bool], int] | None = None  # bytes that are set aside at load for each token of a batch; whether it has a tower
     whole_stages: frozenset[str] = frozenset()  # of "embedding", "norm", "head": what every pipeline stage builds, not only its own
     judged: bool = True  # whether its weights were compared with those of the class vLLM builds

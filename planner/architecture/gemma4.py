@@ -22,6 +22,11 @@ def per_layer_width(config: Config) -> int:
     return 256
 
 
+def per_layer_rows(config: Config, dims: Dims, seen: bool) -> int:
+    """Bytes that are set aside for each token of a batch, in 16 bits: its rows of the per-layer embedding, where the model has a tower (gemma4_mm.py)."""
+    return per_layer_width(config) * dims.layers * 2 if seen else 0
+
+
 def per_layer_embedding(scope: Scope, dims: Dims) -> list[Module]:
     """The model's own part of the per-layer embeddings, where it has them."""
     width = per_layer_width(scope.config)

@@ -17,11 +17,6 @@ _NAMES = {
 _SOUND = {"dim": "d_model", "n_layers": "encoder_layers", "n_heads": "encoder_attention_heads", "hidden_dim": "encoder_ffn_dim"}
 
 
-def is_params(config: Config) -> bool:
-    """Whether a file is a params.json."""
-    return not config.has("architectures") and config.has("dim") and config.has("n_layers")
-
-
 def from_params(config: Config) -> Config:
     """The config that vLLM makes of a params.json: a text model alone, one that sees (Pixtral) or one that hears (Voxtral)."""
     named = {_NAMES.get(key, key): value for key, value in config.data.items()}

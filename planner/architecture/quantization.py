@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fnmatch import translate
 
-from planner.architecture.compressed_tensors import compressed_tensors
 from planner.architecture.config import Config
 from planner.architecture.formats import (
     FP8_CHANNEL,
@@ -34,7 +33,6 @@ from planner.architecture.formats import (
     spellings,
     weight_only,
 )
-from planner.architecture.quark import quark
 from planner.errors import UnsupportedModelError
 from planner.facts.storage import BF16, Cut, Encoding, Storage
 
@@ -73,14 +71,14 @@ def read_quantization(section: Config, hf_quant: Config | None = None) -> Quanti
         "gptq": _gptq,
         "auto_gptq": _gptq,
         "gptq_marlin": _gptq,
-        "compressed-tensors": compressed_tensors,
+        "compressed-tensors": _compressed_tensors,
         "auto-round": _auto_round,
         "inc": _auto_round,
         "modelopt": _modelopt,
         "modelopt_fp4": _modelopt,
         "modelopt_mixed": _modelopt,
         "mxfp4": _mxfp4,
-        "quark": quark,
+        "quark": _quark,
         "": lambda _: UNQUANTIZED,
     }
     if method in DROPPED:
@@ -91,6 +89,18 @@ def read_quantization(section: Config, hf_quant: Config | None = None) -> Quanti
         known = ", ".join(sorted(name for name in readers if name))
         raise UnsupportedModelError(f"quantization method {method!r} is not supported", f"known: {known}")
     return readers[method](config)
+
+
+def _compressed_tensors(config: Config) -> Quantization:
+    from planner.architecture.compressed_tensors import compressed_tensors
+
+    return compressed_tensors(config)
+
+
+def _quark(config: Config) -> Quantization:
+    from planner.architecture.quark import quark
+
+    return quark(config)
 
 
 def _modelopt_method(config: Config) -> str:

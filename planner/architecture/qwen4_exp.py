@@ -64,7 +64,7 @@ def attention(scope: Scope, config: Config, dims: Dims) -> tuple[list[Module], t
     return [*rest, *norms], (keys, ring, full_attention(dims))
 
 
-def set_aside(config: Config, dims: Dims) -> int:
+def set_aside(config: Config, dims: Dims, _: bool) -> int:
     """Bytes for each token of a batch: of the indexers' picks a number for each token picked and how many they are, and rows of n-grams."""
     rows = looked_up(config, dims)
     if not config.has("indexer_n_heads"):

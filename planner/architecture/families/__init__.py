@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
 
-from planner.architecture.families import conversions
 from planner.architecture.family import Family
 
 NAMES = {
@@ -37,8 +36,10 @@ NAMES = {
         PanguEmbeddedForCausalLM Plamo3ForCausalLM Rnj1ForCausalLM Step1ForCausalLM MuseGlimmerForCausalLM IQuestLoopCoderForCausalLM
         HrmTextForCausalLM DomynEdgeForCausalLM TransformersForCausalLM TransformersMoEForCausalLM
     """,
-    "images": """
+    "dense_images": """
         Mistral3ForConditionalGeneration Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration Qwen3VLForConditionalGeneration
+    """,
+    "images": """
         Qwen3VLMoeForConditionalGeneration Qwen3_5ForConditionalGeneration Qwen3_5MoeForConditionalGeneration Gemma3ForConditionalGeneration
         Gemma4ForConditionalGeneration Gemma4UnifiedForConditionalGeneration LlavaForConditionalGeneration LlavaNextForConditionalGeneration
         LlavaOnevisionForConditionalGeneration InternVLForConditionalGeneration Idefics3ForConditionalGeneration SmolVLMForConditionalGeneration
@@ -130,13 +131,19 @@ class Families(Mapping[str, Family]):
         if name in self._files:
             families: Mapping[str, Family] = import_module(f"{__name__}.{self._files[name]}").FAMILIES
             return replace(families[name], judged=False) if name in UNJUDGED else families[name]
+        from planner.architecture.families import conversions
+
         base = conversions.base_name(name, self._files)
         if not base:
             raise KeyError(name)
         return conversions.converted(name, self[base])
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and (name in self._files or bool(conversions.base_name(name, self._files)))
+        if name in self._files or not isinstance(name, str):
+            return name in self._files
+        from planner.architecture.families import conversions
+
+        return bool(conversions.base_name(name, self._files))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)

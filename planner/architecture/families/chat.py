@@ -8,12 +8,13 @@ from dataclasses import replace
 from planner.architecture import experts, gemma4, rope, text
 from planner.architecture.families.dense import CHATGLM, LLAMA, QWEN2, QWEN3
 from planner.architecture.families.dense import FAMILIES as DENSE
+from planner.architecture.families.dense_images import QWEN3_VL
 from planner.architecture.families.experts import FAMILIES as EXPERTS
 from planner.architecture.families.experts import QWEN3_MOE
 from planner.architecture.families.gemma import GEMMA4
 from planner.architecture.families.hybrid import FAMILIES as HYBRID
 from planner.architecture.families.hybrid import QWEN35
-from planner.architecture.families.images import QWEN3_VL, by_type
+from planner.architecture.families.images import by_type
 from planner.architecture.family import ALL_ENDS, Family
 from planner.architecture.towers import chat, eva_molmo, llava, nemotron, ovis_phi_keye, siglips, step_ernie, vision
 from planner.architecture.towers.tower import together

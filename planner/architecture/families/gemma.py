@@ -13,7 +13,15 @@ GEMMA3_DEFAULTS = {"vocab_size": 262_208, "num_attention_heads": 8, "num_key_val
 GEMMA3 = Family(
     layers=text.gemma(qk_norm=True, every=6, window=4096), rope=rope.gemma3_rope, tied=True, whole_stages=ALL_ENDS, defaults=GEMMA3_DEFAULTS, name="gemma"
 )
-GEMMA4 = Family(layers=gemma4.gemma4, more={"embedding": gemma4.per_layer_embedding}, rope=rope.gemma4_rope, tied=True, whole_stages=ALL_ENDS, name="gemma")
+GEMMA4 = Family(
+    layers=gemma4.gemma4,
+    more={"embedding": gemma4.per_layer_embedding},
+    rope=rope.gemma4_rope,
+    tied=True,
+    whole_stages=ALL_ENDS,
+    name="gemma",
+    batched=gemma4.per_layer_rows,
+)
 GEMMA2 = Family(layers=text.gemma(qk_norm=False, every=2, window=4096), tied=True, whole_stages=ALL_ENDS, name="gemma")
 
 GEMMA3N = Family(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from planner.architecture import experts, gemma4, hybrid, minimax_m3, moe, rope, text
 from planner.architecture.defaults import text_model
 from planner.architecture.families.dense import FAMILIES as DENSE
-from planner.architecture.families.dense import GLM4, MISTRAL, QWEN2, QWEN3
+from planner.architecture.families.dense import GLM4
 from planner.architecture.families.experts import GLM4_MOE, MINIMAX_M3, QWEN3_MOE
 from planner.architecture.families.gemma import GEMMA3, GEMMA4
 from planner.architecture.families.hybrid import KIMI_LINEAR, QWEN4_EXP, QWEN35
@@ -17,8 +17,6 @@ from planner.architecture.family import Family
 from planner.architecture.towers import conformer, glm_kimi, llava, projectors, vision
 from planner.architecture.towers.tower import TowerBuilder
 
-QWEN2_VL = replace(QWEN2, tower=vision.qwen2_vision, rope=rope.VIDEO)
-QWEN3_VL = replace(QWEN3, tower=vision.qwen3_vision)
 QWEN3_5_VL = replace(QWEN35, tower=vision.qwen3_vision)
 
 
@@ -30,10 +28,6 @@ def by_type(tower: TowerBuilder, name: str) -> Family:
 PALIGEMMA = replace(by_type(llava.paligemma, "gemma"), bidirectional_images=True)
 
 FAMILIES: Mapping[str, Family] = {
-    "Mistral3ForConditionalGeneration": replace(MISTRAL, tower=vision.pixtral_vision),
-    "Qwen2VLForConditionalGeneration": QWEN2_VL,
-    "Qwen2_5_VLForConditionalGeneration": replace(QWEN2, tower=vision.qwen25_vision, rope=rope.VIDEO),
-    "Qwen3VLForConditionalGeneration": QWEN3_VL,
     "Qwen3VLMoeForConditionalGeneration": replace(QWEN3_MOE, tower=vision.qwen3_vision),
     "Qwen3_5ForConditionalGeneration": QWEN3_5_VL,
     "Qwen3_5MoeForConditionalGeneration": QWEN3_5_VL,
