@@ -32,6 +32,7 @@ class Heads:
     norms_key: str = ""  # the flag that says whether there are any
     gate: str = ""  # key of the gate's kind in the config: per head, or per dimension of every head
     gated: str = ""  # the gate's kind where the class decides: "per-head" or "per-element"
+    gate_name: str = "g_proj"
     gate_bias: bool = False  # a bias a head
     sinks: bool = False
     window: int | None = None
@@ -61,7 +62,7 @@ class Heads:
         kind = self.gated or (config.data.get(self.gate) if self.gate else None)
         if kind:
             width = heads if kind is True or kind == "per-head" else heads * dims.head_dim
-            modules.append(scope.column("self_attn.g_proj", dims.hidden, (width,), role=Role.PROJECTION))
+            modules.append(scope.column(f"self_attn.{self.gate_name}", dims.hidden, (width,), role=Role.PROJECTION))
         if self.gate_bias:
             modules.append(Tensor(name="self_attn.gate_bias", axes=(Axis(heads, Split.TP),), role=TensorRole.ADDEND))
         return modules

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.architecture import experts, gemma4, rope, text
+from planner.architecture import experts, gemma4, hybrid, rope, text
 from planner.architecture.families.dense import CHATGLM, LLAMA, QWEN2, QWEN3
 from planner.architecture.families.dense import FAMILIES as DENSE
 from planner.architecture.families.dense_images import QWEN3_VL
@@ -21,7 +21,9 @@ from planner.architecture.towers.tower import together
 
 INTERNVL = by_type(chat.intern_vit(chat.two_layers), "internvl")
 NEMOTRON = replace(HYBRID["NemotronHForCausalLM"], tower=nemotron.nano)
+NEMOTRON_OMNI = replace(NEMOTRON, adapted=hybrid.states_as_model)
 OVIS25 = by_type(ovis_phi_keye.ovis25, "ovis")
+MINICPMV46 = replace(QWEN35, tower=chat.minicpmv46, adapted=hybrid.states_as_model, name="minicpm")
 MINICPMV = replace(LLAMA, tower=chat.minicpmv, text=chat.minicpmv_text, name="minicpm")
 
 FAMILIES: Mapping[str, Family] = {
@@ -52,8 +54,8 @@ FAMILIES: Mapping[str, Family] = {
         name="molmo",
     ),
     "Phi4MMForCausalLM": replace(LLAMA, tower=together(eva_molmo.phi4_vision, eva_molmo.phi4_audio), pipeline=False, name="phi"),
-    "MiniCPMV4_6ForConditionalGeneration": replace(QWEN35, tower=chat.minicpmv46, name="minicpm"),
-    "MiniCPMV4_7ForConditionalGeneration": replace(QWEN35, tower=chat.minicpmv46, name="minicpm"),
+    "MiniCPMV4_6ForConditionalGeneration": MINICPMV46,
+    "MiniCPMV4_7ForConditionalGeneration": MINICPMV46,
     "Molmo2ForConditionalGeneration": Family(
         layers=text.llama(qk_norm=True, output_bias=False),
         tower=eva_molmo.molmo2,
@@ -65,9 +67,9 @@ FAMILIES: Mapping[str, Family] = {
     "Step3p7ForConditionalGeneration": by_type(step_ernie.perception, "step"),
     "Ernie4_5_VLMoeForConditionalGeneration": Family(layers=experts.ernie_vl, tower=step_ernie.ernie, rope=rope.VIDEO, tied=True, name="ernie"),
     "NemotronH_Nano_VL_V2": NEMOTRON,
-    "NemotronH_Nano_Omni_Reasoning_V3": NEMOTRON,
-    "NemotronH_Super_Omni_Reasoning_V3": NEMOTRON,
-    "NemotronH_Omni_Reasoning_V3": NEMOTRON,
+    "NemotronH_Nano_Omni_Reasoning_V3": NEMOTRON_OMNI,
+    "NemotronH_Super_Omni_Reasoning_V3": NEMOTRON_OMNI,
+    "NemotronH_Omni_Reasoning_V3": NEMOTRON_OMNI,
     "LlamaNemotronVLModel": replace(by_type(nemotron.llama_nemotron, "nemotron"), head=False),
     "OpenCUAForConditionalGeneration": replace(QWEN2, tower=vision.qwen25_vision, name="opencua"),
     "HCXVisionV2ForCausalLM": by_type(vision.qwen25_projected, "hyperclova"),
@@ -81,10 +83,10 @@ FAMILIES: Mapping[str, Family] = {
     "IsaacForConditionalGeneration": replace(QWEN3, tower=siglips.isaac, rope=rope.VIDEO, name="isaac"),
     "BagelForConditionalGeneration": replace(QWEN2, tower=siglips.bagel, name="bagel"),
     "Granite4VisionForConditionalGeneration": replace(DENSE["GraniteForCausalLM"], tower=siglips.granite4_vision, more={"every": llava.newline}),
-    "MuseGlimmerForConditionalGeneration": DENSE["MuseGlimmerForCausalLM"],
+    "MuseGlimmerForConditionalGeneration": replace(DENSE["MuseGlimmerForCausalLM"], tower=chat.muse_glimmer),
     "Cosmos3ForConditionalGeneration": replace(QWEN3_VL, name="cosmos"),
     "Alpamayo2Super": replace(QWEN3_VL, inside="vlm_config", name="alpamayo"),
-    "MiniCPMOcrForConditionalGeneration": replace(QWEN35, tower=chat.minicpmv46, name="minicpm"),
+    "MiniCPMOcrForConditionalGeneration": MINICPMV46,
     "OpenPanguVLForConditionalGeneration": replace(DENSE["PanguEmbeddedForCausalLM"], tower=vision.openpangu_vision, rope=rope.VIDEO),
     "DiffusionGemmaForBlockDiffusion": replace(
         GEMMA4,

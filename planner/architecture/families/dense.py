@@ -31,7 +31,7 @@ CHATGLM = Family(
     name="glm",
 )
 INTERNLM2 = replace(LLAMA, whole_stages=ALL_ENDS, name="internlm")
-MUSE = Heads(gated="per-element", every=4)
+MUSE = Heads(gated="per-element", gate_name="output_gate_proj", every=4)
 GRANITE_SWA = Heads(sinks=True, window=128, every=4, first=True)
 
 

@@ -1,6 +1,6 @@
-"""Towers of chat models whose config comes with their own code: InternVL and its kin, MiniCPM-V and -o, Eagle 2.5, Bee, R-VL.
+"""Towers of chat models whose config comes with their own code: InternVL and its kin, MiniCPM-V and -o, Eagle 2.5, Bee, R-VL, Muse Glimmer.
 
-Sources: vllm/model_executor/models/{internvl,intern_vit,h2ovl,skyworkr1v,nvlm_d,minicpmv,minicpmo,eagle2_5_vl,bee,rvl}.py, 0.33.
+Sources: vllm/model_executor/models/{internvl,intern_vit,h2ovl,skyworkr1v,nvlm_d,minicpmv,minicpmo,eagle2_5_vl,bee,rvl,muse_glimmer}.py, 0.33.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from planner.architecture.blocks import Scope, norm, plain
 from planner.architecture.config import Config
+from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
 from planner.architecture.towers.audio import whisper_block, whisper_layers
 from planner.architecture.towers.encoder import Block, batch, convolution, encoder, loose, siglip, square_patches
@@ -173,3 +174,30 @@ def minicpmv46(scope: Scope, top: Config, dims: Dims) -> Tower:
         loose("merger.mlp.0.linear_2", joined, dims.hidden),
     ]
     return Tower(tuple(modules), batch(block, patches=10 * 1024, tokens=640))
+
+
+def muse_glimmer(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Muse Glimmer: a ViT over pairs of frames, attention split where ranks divide the heads, four patches joined and projected twice; never quantized.
+
+    The longest item is a film of 48 pairs, 144 embeddings each (transformers video_processing_muse_glimmer.py, 5.20).
+    """
+    config, whole = top.section("vision_config"), Scope(top, UNQUANTIZED)
+    hidden, width = config.integer("hidden_size", default=1536), config.integer("intermediate_size", default=8960)
+    heads = config.integer("num_attention_heads", default=16)
+    block = Block(
+        hidden=hidden, width=width, heads=heads, split=Split.EVEN, mlp_split=Split.WHOLE, names=("attn.qkv_proj", "attn.o_proj", "mlp.c_fc", "mlp.c_proj")
+    )
+    patch, frames = config.integer("patch_size", default=14), config.integer("patch_temporal", default=2)
+    positions = config.integer("pos_emb_height", default=32) * config.integer("pos_emb_width", default=32)
+    joined, between = top.integer("out_hidden_size", default=6144), top.integer("projector_hidden_size", default=4096)
+    modules = [
+        loose("vision_encoder.conv1_linear", 3 * frames * patch**2, hidden, bias=False),
+        plain("vision_encoder.positional_embedding_vlm", positions, hidden),
+        *norm("vision_encoder.ln_pre", hidden, bias=True),
+        *encoder(whole, "vision_encoder.transformer", config.integer("num_hidden_layers", default=50, high=500), block),
+        *norm("vision_encoder.ln_post", hidden, bias=True),
+        loose("vision_adapter.c_fc", joined, between, bias=False),
+        loose("vision_adapter.c_proj", between, between, bias=False),
+        loose("vision_projection", between, dims.hidden, bias=False),
+    ]
+    return Tower(tuple(modules), batch(block, patches=4 * 48 * 144, tokens=48 * 144))
