@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 import yaml
 
 from planner.architecture import Config, build_model, parse_config
-from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, compute_bytes, kv_bytes
+from planner.engines.llamacpp.compute import compute_bytes
+from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, kv_bytes
 from planner.engines.llamacpp.model import converted
 from planner.engines.mlx import memory as mlx
 from planner.facts.attention import FullAttention, LatentAttention
@@ -23,6 +25,7 @@ from planner.facts.model import ModelSpec
 from planner.units import GIB, MIB
 
 DATA = Path(__file__).parent.parent / "tests" / "data"
+_logged = partial(LlamaCppConfig, build=8000)  # the logs are of 2024 to early 2026
 DRIVER_MIB = 454  # a process's context on an RTX 4090: llama.cpp's "unaccounted" 451 to 456 MiB (ggml-org/llama.cpp#15860)
 
 
@@ -64,7 +67,7 @@ def _case(cases: list[dict[str, Any]], start: str, **fields: object) -> dict[str
 
 
 def _plain_kv(layers: int, attention: FullAttention, context: int) -> float:
-    return layers * cache_bytes(attention, LlamaCppConfig(context=context))
+    return layers * cache_bytes(attention, _logged(context=context))
 
 
 def llamacpp() -> Iterator[Compared]:
@@ -73,7 +76,7 @@ def llamacpp() -> Iterator[Compared]:
     pythia = build_model(Config(PYTHIA, "pythia"), "pythia-2.8b")
     for mix in ("Q8_0", "Q6_K", "Q4_K_M", "Q3_K_M"):
         case, file = _case(cases, "EleutherAI/pythia-2.8b", quant=mix), converted(pythia, mix)
-        config = LlamaCppConfig(context=2048, flash_attention=False)
+        config = _logged(context=2048, flash_attention=False)
         yield Compared(f"pythia-2.8b {mix}, V100", "weights", (case["model_gpu_mib"] + case["model_cpu_mib"]) * MIB, file.file_bytes)
         yield Compared(f"pythia-2.8b {mix}, V100", "KV cache", case["kv_mib"] * MIB, kv_bytes(file, config))
         yield Compared(f"pythia-2.8b {mix}, V100", "compute buffer", case["compute_mib"] * MIB, compute_bytes(file, config))
@@ -98,7 +101,7 @@ def _caches(cases: list[dict[str, Any]]) -> Iterator[Compared]:
     """KV caches, recurrent states and compute buffers by shape."""
     case = _case(cases, "36-layer")
     small = converted(model(QWEN_3B), "Q4_K_M")
-    config = LlamaCppConfig(context=case["n_ctx_implied"])
+    config = _logged(context=case["n_ctx_implied"])
     yield Compared("Qwen2.5-3B, RTX 4080 SUPER", "KV cache", case["kv_mib"] * MIB, kv_bytes(small, config))
     yield Compared("Qwen2.5-3B, RTX 4080 SUPER", "compute buffer", case["compute_mib"] * MIB, compute_bytes(small, config))
     yield from _buffers()
@@ -115,11 +118,11 @@ def _caches(cases: list[dict[str, Any]]) -> Iterator[Compared]:
             _plain_kv(61, FullAttention(kv_heads=128, head_dim=192, head_dim_v=128), length),
         )
     case = _case(cases, "DeepSeek-V3-0324 (MLA)")
-    latent = 61 * cache_bytes(LatentAttention(latent_dim=512, rope_dim=64), LlamaCppConfig(context=32_768, kv_type="q8_0"))
+    latent = 61 * cache_bytes(LatentAttention(latent_dim=512, rope_dim=64), _logged(context=32_768, kv_type="q8_0"))
     yield Compared("DeepSeek-V3-0324, MLA, q8_0, 32,768 by its size", "KV cache", case["kv_total_mib"] * MIB, latent)
     case = _case(cases, "Qwen3.6 hybrid 64 layers")
     states = {cache: count for cache, count in converted(model("Qwen--Qwen3.5-27B"), "Q4_K_M").caches if not isinstance(cache, FullAttention)}
-    three = sum(cache_bytes(cache, LlamaCppConfig(context=1, parallel=3)) * count for cache, count in states.items())
+    three = sum(cache_bytes(cache, _logged(context=1, parallel=3)) * count for cache, count in states.items())
     yield Compared("Qwen3.6 hybrid, recurrent state of three slots", "KV cache", case["rs_buffer_mib"] * MIB, three)
 
 
@@ -134,7 +137,7 @@ LOGGED = [
 
 def _buffers() -> Iterator[Compared]:
     for name, stem, context, flash, mib in LOGGED:
-        file, config = converted(model(stem), "Q8_0"), LlamaCppConfig(context=context, flash_attention=flash)
+        file, config = converted(model(stem), "Q8_0"), _logged(context=context, flash_attention=flash)
         yield Compared(f"{name}, {context}, flash attention {'on' if flash else 'off'}", "compute buffer", mib * MIB, compute_bytes(file, config))
 
 
@@ -151,13 +154,13 @@ def _totals(cases: list[dict[str, Any]]) -> Iterator[Compared]:
         case = _case(cases, "EleutherAI/pythia-2.8b", quant=mix)
 
         file = converted(build_model(Config(PYTHIA, "pythia"), "pythia-2.8b"), mix)
-        config = LlamaCppConfig(context=2048, flash_attention=False)
+        config = _logged(context=2048, flash_attention=False)
         observed = case["model_gpu_mib"] + case["kv_mib"] + case["compute_mib"]
         yield Compared(
             f"pythia-2.8b {mix}, V100", "total", observed * MIB, file.file_bytes - file.input_bytes + kv_bytes(file, config) + compute_bytes(file, config)
         )
     case = _case(cases, "Qwen3-32B", quant="Q6_K")
-    file, config = converted(model("Qwen--Qwen3-32B"), "Q6_K"), LlamaCppConfig(context=case["n_ctx"])
+    file, config = converted(model("Qwen--Qwen3-32B"), "Q6_K"), _logged(context=case["n_ctx"])
     ours = file.file_bytes - file.input_bytes + kv_bytes(file, config) + 3 * (compute_bytes(file, config, gpus=3) + DRIVER_MIB * MIB)
     yield Compared("Qwen3-32B Q6_K, 32K, 3x RTX 3090 (a user's 36)", "total", case["actual_vram_gib"] * GIB, ours)
 

@@ -51,6 +51,7 @@ JUDGES = {
     "vllm": Judge("vllm-0.33", "PLAN_ORACLE_VENV", "setup-vllm.sh", "vLLM 0.33 without a GPU: 3.5 GB"),
     "litellm": Judge("litellm-1.106.2", "PLAN_PROXY_VENV", "setup-litellm.sh", "the LiteLLM proxy: 750 MB"),
     "mlx": Judge("mlx-0.32", "PLAN_MLX_VENV", "setup-mlx.sh", "MLX's servers on its CPU build: 1.1 GB"),
+    "llamacpp": Judge("llamacpp-0.5.0", "PLAN_LLAMACPP", "setup-llamacpp.sh", "llama.cpp v0.5.0 as a library, from npm: 30 MB"),
     "deploy": Judge("deploy-1", "PLAN_DEPLOY_VENV", "setup-deploy.sh", "schemas of Kubernetes, compose and Ray Serve: 600 MB"),
 }
 

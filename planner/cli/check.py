@@ -33,7 +33,12 @@ from planner.questions.find_commands import MAX_TEXT_BYTES
 )
 @option("--free", "free_gib", type=Finite(0, min_open=True), help="GiB that are free on each GPU now, where others use it too.")
 @option("--ram", type=type_of(FIELDS["ram"]), help="Main memory of the machine, e.g. 256GiB: what lies there is held against it.")
-@option("--vllm-version", help=f"{OLDEST_VERSION} to {DEFAULT_VERSION}; else the image's tag, else the newest.")
+@option(
+    "--engine-version",
+    "--vllm-version",
+    "vllm_version",
+    help=f"The release: {OLDEST_VERSION} to {DEFAULT_VERSION} of vLLM, a build such as b9842 of llama.cpp; else the image's tag, else the newest.",
+)
 @own_rows()
 @option("--server", type=click.IntRange(1), help="Which one, where a script starts several.")
 @option("--model", help="The model, of a server that is asked for it later and so names none.")

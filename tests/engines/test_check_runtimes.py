@@ -243,7 +243,8 @@ def test_the_tables_hold_what_the_settings_name():
 
 def test_the_size_of_a_known_start_is_what_the_log_said():
     """Field case L01: Qwen2.5-32B Q4_K_M at 4,096 tokens took 18,508 + 1,024 + 307 MiB."""
-    plan = checked("llama-server -hf bartowski/Qwen2.5-32B-Instruct-GGUF:Q4_K_M -ngl 99 -c 4096 -np 1", "rtx4090")
+    command = find_server("llama-server -hf bartowski/Qwen2.5-32B-Instruct-GGUF:Q4_K_M -ngl 99 -c 4096 -np 1", None)
+    plan = check(replace(command, version="b8390"), group_for(command, "rtx4090", 1, "server"))
     sizes = {line.key: line.bytes / MIB for line in plan.lines}
     assert sizes["weights"] == pytest.approx(18_508, rel=0.001)
     assert sizes["kv_cache"] == 1024

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from planner.engines.decided import decided, refuse_unresolved, sources
 from planner.engines.llamacpp import command as server
 from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.builds import DEFAULT_BUILD, build_in
 from planner.engines.llamacpp.fit import Room, fits_whole, fitted, fitted_context
 from planner.engines.llamacpp.flags import SERVER, stoi
 from planner.engines.llamacpp.ggml import KV_TYPES
@@ -83,7 +84,9 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
         raise PlannerError("the command names no model that can be read", "llama-server --model FILE.gguf … or --hf-repo user/repository:quantization")
     named = by_repository(settings, catalogue) if settings.get("hf_repo") else by_file(settings, catalogue, is_here=not command.contained)
     machine = _machine(settings, group, dict(command.env))
-    asked = _config(settings if server.program_of(command) == SERVER else {"parallel": 1, **settings}, named)
+    asked = replace(
+        _config(settings if server.program_of(command) == SERVER else {"parallel": 1, **settings}, named), build=build_in(command.version) or DEFAULT_BUILD
+    )
     config = _fitted(settings, named, machine, asked)
     plan = plan_of(ask_of(named, machine.group, is_ollama=False, config=config), config, machine.gpus)
     chosen = ["context"] * (config.context != asked.context) + ["gpu_layers"] * _is_open(settings)

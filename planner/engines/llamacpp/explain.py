@@ -36,7 +36,7 @@ _FLAGS = {
 def explain(observed: Observed, *, model: str, gpu: GpuSpec | None, count: int, catalogue: Catalogue, is_ollama: bool) -> Explained:
     """Set a log beside the prediction. Ollama's runner is a llama-server: it is predicted as one."""
     words = _words(observed, model)
-    predicted = _predict(observed, words, gpu, count, catalogue)
+    predicted = _predict(observed, words, gpu, count, catalogue, is_ollama=is_ollama)
     cause = observed.root_cause
     fixed = None
     if not is_ollama and cause is not None and cause.code == "out-of-memory" and predicted is not None and predicted.alternatives:
@@ -78,11 +78,12 @@ def _file(observed: Observed, model: str) -> str:
     return f"{str(name).replace(' ', '-')}-{mix}.gguf" if name and mix else ""
 
 
-def _predict(observed: Observed, words: list[str], gpu: GpuSpec | None, count: int, catalogue: Catalogue) -> Plan | None:
+def _predict(observed: Observed, words: list[str], gpu: GpuSpec | None, count: int, catalogue: Catalogue, *, is_ollama: bool) -> Plan | None:
     if not words or gpu is None:
         return None
     seen = replace(gpu, free_at_start_bytes=observed.free_at_start_bytes) if observed.free_at_start_bytes else gpu
     try:
-        return check_server(Command(engine="llama.cpp", words=tuple(words)), GpuGroup(gpu=seen, count=max(1, count)), catalogue)
+        command = Command(engine="llama.cpp", words=tuple(words), version=None if is_ollama else observed.version)
+        return check_server(command, GpuGroup(gpu=seen, count=max(1, count)), catalogue)
     except PlannerError:
         return None  # a model that nobody here knows: the log is explained all the same

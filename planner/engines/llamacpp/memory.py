@@ -1,7 +1,6 @@
-"""How llama.cpp takes memory: KV cache by type, compute buffer, by one layer and one device.
+"""How llama.cpp keeps its caches: by type, by kind of attention, by slot.
 
-Sources: llama.cpp @0c1e57098, src/llama-kv-cache*.cpp, llama-model.cpp load_tensors, llama-context.cpp; the compute buffer's terms were
-read off its own allocator for seventeen models (tests/data/llama_cpp_sizes.json), and agree with CUDA logs within 3 % (docs/accuracy.md).
+Sources: llama.cpp @0c1e57098, src/llama-kv-cache*.cpp, src/llama-memory-recurrent.cpp, llama-context.cpp.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from math import prod
 from typing import assert_never
 
+from planner.engines.llamacpp.builds import DEFAULT_BUILD
 from planner.engines.llamacpp.ggml import TYPES
 from planner.engines.llamacpp.layers import Placement
 from planner.engines.llamacpp.model import GgufModel
@@ -27,7 +27,7 @@ class LlamaCppConfig:
     """The settings of one llama-server. `context` is for one request; `parallel` of them share the cache of context x parallel tokens.
 
     `sequences` share each of the `parallel` caches (a unified one: windows and states are kept for each, the rest is common).
-    `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
+    `drafted`: tokens that are drafted for each sequence. `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
     `cpu_moe_layers`: the first so many layers' experts stay in main memory; `overrides`: patterns of tensors and where they lie;
     `tensor_split`: shares of the GPUs, nothing where what is free decides. `placement` is what the fit made of what was left open.
     """
@@ -46,6 +46,8 @@ class LlamaCppConfig:
     overrides: tuple[tuple[str, str], ...] = ()
     tensor_split: tuple[float, ...] = ()
     placement: Placement | None = None
+    drafted: int = 0
+    build: int = DEFAULT_BUILD
 
     @property
     def cells(self) -> int:
@@ -58,16 +60,15 @@ def kv_bits(kv_type: str) -> tuple[int, int]:
     return TYPES[kv_type.upper()]
 
 
-def cache_bytes(attention: Attention, config: LlamaCppConfig) -> int:
-    """Bytes of the cache of one layer, for all parallel requests."""
+def cache_bytes(attention: Attention, config: LlamaCppConfig, value_width: int = 0) -> int:
+    """Bytes of the cache of one layer, for all parallel requests. `value_width`: that of the model's widest values (`widest_values`)."""
     elements, size = kv_bits(config.kv_type)
     match attention:
         case FullAttention() | ChunkedLocal() | CrossAttention():
-            return _keys_and_values(config, config.cells * attention.kv_heads, attention.head_dim, attention.head_dim_v)
+            return _keys_and_values(config, config.cells, attention.kv_heads * attention.head_dim, max(value_width, attention.kv_heads * attention.head_dim_v))
         case SlidingWindow():
-            held = min(round_up(config.context, CELL_PADDING), attention.window * config.sequences + config.ubatch)
-            window = round_up(held, CELL_PADDING) * config.parallel
-            return _keys_and_values(config, window * attention.kv_heads, attention.head_dim, attention.head_dim_v)
+            cells = window_cells(attention, config) * config.parallel
+            return _keys_and_values(config, cells, attention.kv_heads * attention.head_dim, max(value_width, attention.kv_heads * attention.head_dim_v))
         case LatentAttention(index_dim=index_dim) if index_dim:
             return config.cells * attention.index_dim * 2
         case LatentAttention():
@@ -79,6 +80,12 @@ def cache_bytes(attention: Attention, config: LlamaCppConfig) -> int:
             return sum(_elements(tensor.axes) for tensor in attention.tensors) * 4 * config.parallel * config.sequences  # states are kept in 32 bits
         case _:
             assert_never(attention)
+
+
+def window_cells(attention: SlidingWindow, config: LlamaCppConfig) -> int:
+    """Cells that a layer with a window keeps in each of the caches (src/llama-kv-cache-iswa.cpp)."""
+    held = min(round_up(config.context, CELL_PADDING), attention.window * config.sequences + config.ubatch)
+    return round_up(held, CELL_PADDING)
 
 
 def _keys_and_values(config: LlamaCppConfig, rows: int, key_dim: int, value_dim: int) -> int:
@@ -93,28 +100,12 @@ def _elements(axes: tuple[Axis, ...]) -> int:
 
 def kv_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
     """Bytes of the cache of all layers."""
-    return sum(cache_bytes(attention, config) * count for attention, count in model.caches)
+    widest = widest_values(model, config)
+    return sum(cache_bytes(attention, config, widest) * count for attention, count in model.caches)
 
 
-def compute_bytes(model: GgufModel, config: LlamaCppConfig, *, gpus: int = 1, on_gpu: bool = True, has_output: bool = True, copied_bytes: int = 0) -> int:
-    """The scratch buffer of one device: the largest of what lives at once at the head, in a feed-forward block, or in plain attention.
-
-    `has_output`: the head is there. `copied_bytes`: the largest tensor in main memory that a batch's matrix product is given here.
-
-    Rows are one micro-batch of 32-bit values. The mask of a batch against the cache is 16-bit with flash attention, 32-bit without.
-    The CPU backend, whose allocator was read, keeps one more hidden state than CUDA's logs show.
-    """
-    row = config.ubatch * 4
-    cells = round_up(config.context, CELL_PADDING)
-    copies = PIPELINE_COPIES - 1 if gpus > 1 else 0
-    queries = 0 if model.fused_qkv else model.query_width
-    more = 0 if on_gpu else 1
-    head = row * (model.vocab + (1 + more) * model.hidden)
-    mask = cells * config.ubatch * (2 if config.flash_attention else 4)
-    block = mask + row * (3 * model.ffn_width + queries + 3 * model.hidden) + copied_bytes
-    attention = 0
-    if not config.flash_attention and not model.pooling:
-        wide = 2 * model.query_width if on_gpu or not model.fused_qkv else 0
-        wide += 2 * model.kv_width if model.fused_qkv or not on_gpu else 0
-        attention = mask + row * (model.heads * cells + (2 + more) * model.hidden + wide)
-    return max(head if has_output and not model.pooling else 0, block, attention) + copies * (mask + row * model.hidden)
+def widest_values(model: GgufModel, config: LlamaCppConfig) -> int:
+    """Without flash attention values lie transposed, and each layer's take what the widest layer's take (src/llama-kv-cache.cpp n_embd_v_gqa_max); else 0."""
+    if config.flash_attention:
+        return 0
+    return max((kind.kv_heads * kind.head_dim_v for kind, _ in model.caches if isinstance(kind, FullAttention | SlidingWindow)), default=0)

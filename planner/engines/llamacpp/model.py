@@ -9,7 +9,7 @@ from typing import assert_never
 from planner.engines.llamacpp.ggml import MIXES, GgufTensor, Kind, Mixer, Shape, tensor_bytes
 from planner.engines.llamacpp.layers import EXPERTS, Layer, Part
 from planner.errors import PlannerError, did_you_mean
-from planner.facts.attention import Attention
+from planner.facts.attention import Attention, FullAttention, RecurrentState, SlidingWindow
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorRole
 from planner.facts.record import dataclass
@@ -35,6 +35,10 @@ class GgufModel:
     kv_width: int
     ffn_width: int  # of the experts a token uses, where there are experts
     max_context: int
+    dense_width: int = 0  # of feed-forward blocks without experts; 0 where there are none
+    experts_out: int = 0  # what the experts of a token put out together; 0 without experts
+    gated_query: bool = False  # queries come with a gate as wide (Qwen3-Next, Qwen3.5)
+    layer_inputs: int = 0  # per-layer embeddings of a token, of all layers (Gemma 3n, the small ones of Gemma 4)
     mmproj_bytes: int = 0
     mmproj_compute_bytes: int = 0
     architecture: str = ""
@@ -57,6 +61,11 @@ class GgufModel:
     def caches(self) -> tuple[tuple[Attention, int], ...]:
         """Each kind of cache and of how many layers."""
         return tuple(Counter(cache for layer in self.layers for cache in layer.caches).items())
+
+    @property
+    def has_state(self) -> bool:
+        """Whether any layer keeps a recurrent state."""
+        return any(isinstance(cache, RecurrentState) for layer in self.layers for cache in layer.caches)
 
     @property
     def has_experts(self) -> bool:
@@ -114,9 +123,13 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
         hidden=model.hidden_size,
         vocab=model.vocab_size,
         heads=model.attention_heads,
-        query_width=model.attention_heads * model.head_dim,
+        query_width=(queries := _query_width(model)),
         kv_width=model.kv_heads * model.head_dim,
         ffn_width=max(model.experts_per_token * model.expert_intermediate, 0) or model.intermediate_size,
+        dense_width=_widest(model, (Role.GATE_UP, Role.UP)),
+        experts_out=model.experts_per_token * model.hidden_size,
+        gated_query=_widest(model, (Role.QKV,)) == 2 * queries,
+        layer_inputs=_layer_inputs(model),
         max_context=model.max_position_embeddings,
         mmproj_bytes=sum(_plain_bytes(module) for module in model.tower),
         mmproj_compute_bytes=_vision_compute_bytes(model),
@@ -126,6 +139,26 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
         pooling=model.pooling,
         exact=exact,
     )
+
+
+def _widest(model: ModelSpec, roles: Sequence[Role]) -> int:
+    """The most first outputs of a layer's matrices of some roles; 0 where there are none."""
+    linears = (module for group in model.layers for module in group.modules if isinstance(module, Linear) and module.role in roles)
+    return max((module.outputs[0].size for module in linears), default=0)
+
+
+def _query_width(model: ModelSpec) -> int:
+    """Queries of a token, of the widest heads where layers differ in them; with MLA what attention puts out."""
+    if model.is_latent:
+        linears = (module for group in model.layers for module in group.modules if isinstance(module, Linear) and module.role is Role.ATTENTION_OUTPUT)
+        return max((module.inputs.size for module in linears), default=0)
+    return model.attention_heads * max((cache.head_dim for cache in model.caches if isinstance(cache, FullAttention | SlidingWindow)), default=model.head_dim)
+
+
+def _layer_inputs(model: ModelSpec) -> int:
+    """The width of a table of embeddings for each layer, beside the tokens' own; 0 where there is none."""
+    tables = [module.axes for module in (*model.first, *model.every) if isinstance(module, Tensor) and module.role is TensorRole.EMBEDDING]
+    return max((axes[-1].size for axes in tables[1:] if axes[-1].size > 2 * model.hidden_size), default=0)
 
 
 WARMUP_PATCHES = (46 * 2) ** 2  # the image it allocates for at start: at most 46 x 46 tokens of 2 x 2 patches (tools/mtmd/clip.cpp set_warmup_n_tokens)
@@ -153,7 +186,14 @@ def _tensors(model: ModelSpec) -> Iterator[GgufTensor]:
     by_layer = {index: group for group in model.layers for index in group.indices}
     for layer in range(model.layer_count):
         for module in by_layer[layer].modules:
-            yield from _split(module, layer, fused)
+            for tensor in _split(module, layer, fused):
+                if tensor.kind is not Kind.V or not _keys_are_values(model, by_layer[layer].caches):
+                    yield tensor
+
+
+def _keys_are_values(model: ModelSpec, caches: Sequence[Attention]) -> bool:
+    """Whether a layer's values are made of its keys, and the file has none: the full layers of the larger Gemma 4 (attention_k_eq_v)."""
+    return model.architecture.startswith("Gemma4") and not _layer_inputs(model) and any(isinstance(cache, FullAttention) for cache in caches)
 
 
 def _split(module: Module, layer: int, fused: _Fused) -> Iterator[GgufTensor]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from planner.engines.llamacpp.builds import DEFAULT_BUILD, build_name
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.model import GgufModel
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.units import GIB, MIB
 
 VERSION = "0.33"
-BUILD = "b10488"  # of llama.cpp, which it pins
+BUILD = build_name(DEFAULT_BUILD)  # of llama.cpp, which it pins
 KV_TYPES = ("f16", "q8_0", "q4_0")
 ONE_GPU_SHARE = (4, 5)  # a model goes to one GPU where its predicted size is at most 80 % of what is free there
 # Architectures whose requests Ollama never runs in parallel (sched.go:507); embedding models too.

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from struct import pack, unpack
 
+from planner.engines.llamacpp.compute import compute_bytes
 from planner.engines.llamacpp.layers import EXPERTS, MAIN_MEMORY, Part, Placement
-from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, compute_bytes
+from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, widest_values
 from planner.engines.llamacpp.model import GgufModel
 from planner.facts.record import dataclass
 
@@ -85,7 +86,8 @@ def _moved(config: LlamaCppConfig, layer: int) -> tuple[Part, ...]:
 
 def held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) -> tuple[tuple[Held, ...], HeldByHost]:
     """What every GPU holds, and main memory."""
-    kept = {cache: cache_bytes(cache, config) for cache, _ in model.caches}
+    widest = widest_values(model, config)
+    kept = {cache: cache_bytes(cache, config, widest) for cache, _ in model.caches}
     weights, cache, layers = [0] * (gpus + 1), [0] * (gpus + 1), [0] * (gpus + 1)  # the last is main memory, number -1
     weights[MAIN_MEMORY] = model.input_bytes
     copied = 0

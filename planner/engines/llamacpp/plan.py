@@ -10,6 +10,7 @@ from planner.engines.catalogue import Catalogue
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.alternatives import alternatives
 from planner.engines.llamacpp.ask import GgufAsk, ask_of
+from planner.engines.llamacpp.builds import build_name
 from planner.engines.llamacpp.fit import Room, fits_whole, fitted
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
 from planner.engines.llamacpp.making import projector_name
@@ -150,7 +151,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
     plan = budgeted(
         Budget(_lines(ask, held), held.available_bytes, surely, is_estimated=ask.group.free_error != (0, 0)),
         engine="ollama" if ask.is_ollama else "llama.cpp",
-        version=ollama.VERSION if ask.is_ollama else LLAMA_CPP_VERSION,
+        version=ollama.VERSION if ask.is_ollama else build_name(config.build),
         model=PlannedModel(
             id=ask.tag or ask.hub or ask.source,
             architecture=ask.model.architecture,

@@ -18,9 +18,10 @@ from planner.catalogue.gguf import read_header
 from planner.catalogue.resolve import find_plain
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.compute import compute_bytes
 from planner.engines.llamacpp.ggml import AS_PUBLISHED, MIXES, TYPES
 from planner.engines.llamacpp.ledger import ledger
-from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, compute_bytes, kv_bytes
+from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, kv_bytes
 from planner.engines.llamacpp.model import converted
 from planner.engines.llamacpp.plan import longest, plan_gguf
 from planner.engines.llamacpp.stored import from_header
@@ -63,9 +64,8 @@ def test_every_mix_has_the_size_of_llama_cpps_own_dry_run(index):
 
 
 @pytest.mark.parametrize("index", range(len(ORACLE)), ids=[shape["model"] for shape in ORACLE])
-def test_caches_are_equal_and_buffers_close(index):
+def test_caches_are_equal(index):
     file = converted(oracle_model(index), "F16")
-    errors = []
     for case in ORACLE[index]["contexts"]:
         parallel = case.get("n_seq", 1)
         config = LlamaCppConfig(
@@ -76,9 +76,6 @@ def test_caches_are_equal_and_buffers_close(index):
             ubatch=case.get("ub", 512),
         )
         assert round(kv_bytes(file, config) / MIB, 2) == pytest.approx(sum(case["kv_mib"]), abs=0.0051)
-        errors.append(abs(compute_bytes(file, config, on_gpu=False) / MIB / case["compute_mib"][-1] - 1))
-    assert sum(errors) / len(errors) <= 0.03
-    assert max(errors) <= 0.12
 
 
 def test_the_shared_oracles_sizes_are_ours_too():

@@ -1,0 +1,36 @@
+"""Where llama.cpp's builds differ in what they hold; a build is its number, `b10488`, and a release since August 2026 counts behind all of them."""
+
+from __future__ import annotations
+
+import re
+
+DEFAULT_BUILD = 10488  # what Ollama 0.33 pins
+OLDEST_BUILD = 7500  # the first whose fit moves layers and experts by itself (common/fit.cpp)
+RELEASED = 20_000  # v0.1.0 and later, since August 2026, count behind the numbered builds
+# The numbers of the builds that brought a change are those of its day (about fifteen a day), but for the first, which a release note names.
+MASK_IS_HALF = 9410  # ggml-org/llama.cpp#23764, 27 May 2026: with flash attention the mask is 16-bit from the start; before, 32-bit and a 16-bit copy
+FEW_OUTPUTS = 9460  # #23861, 1 June 2026: llama-server reserves logits of one token for each slot, not of a whole micro-batch
+COPIES_RESERVED = 9500  # #23907, 4 June 2026: flash attention's 16-bit copies of a quantized cache are part of the compute buffer, and no longer of CUDA's pool
+_NAME = re.compile(r"b?(\d{4,5})|v?(\d+)\.(\d+)(?:\.(\d+))?")
+
+
+def build_number(name: str) -> int:
+    """The place of a build among all: of `b9842` or `9842` its number, of a release such as `v0.5.0` one behind them. Raises ValueError."""
+    match = _NAME.fullmatch(name.strip())
+    if match is None:
+        raise ValueError(f"{name!r} is no build of llama.cpp, such as b{DEFAULT_BUILD} or v0.5.0")
+    if match[1]:
+        return int(match[1])
+    return RELEASED + int(match[2]) * 10_000 + int(match[3]) * 100 + int(match[4] or 0)
+
+
+def build_name(number: int) -> str:
+    """A build as it is called: b9842, v0.5.0."""
+    major, rest = divmod(number - RELEASED, 10_000)
+    return f"b{number}" if number < RELEASED else f"v{major}.{rest // 100}.{rest % 100}"
+
+
+def build_in(version: str | None) -> int | None:
+    """The build that a version or an image's tag names (`server-cuda-b9842`); None where it names none."""
+    parts = [version or "", *re.split(r"[-_]", version or "")]
+    return next((build_number(part) for part in parts if _NAME.fullmatch(part)), None)

@@ -1,0 +1,132 @@
+"""Weights by device, caches and compute buffers against llama.cpp's own loader, caches and allocator on a card of CUDA's rules (tests/oracle/llamacpp_device.py)."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from statistics import median
+
+import pytest
+from conftest import DATA, ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from planner.catalogue.resolve import find_plain
+from planner.engines.llamacpp.builds import COPIES_RESERVED, DEFAULT_BUILD, FEW_OUTPUTS, MASK_IS_HALF, build_number
+from planner.engines.llamacpp.compute import compute_bytes, pool_bytes
+from planner.engines.llamacpp.ggml import AS_PUBLISHED
+from planner.engines.llamacpp.memory import LlamaCppConfig, kv_bytes
+from planner.engines.llamacpp.model import converted
+from planner.units import MIB
+from tests.judges import judge_venv
+
+ROWS = [json.loads(line) for line in (DATA / "llamacpp_buffers.jsonl").read_text().splitlines()]
+MODELS = list(dict.fromkeys(row["model"] for row in ROWS))
+OLD, BETWEEN = MASK_IS_HALF - 1, FEW_OUTPUTS - 1
+
+
+@cache
+def file_of(name: str):
+    return converted(find_plain(name).spec, AS_PUBLISHED if name.startswith("gpt-oss") else "F16")
+
+
+def config_of(row, build=DEFAULT_BUILD):
+    return LlamaCppConfig(
+        context=row["context"],
+        parallel=row.get("parallel", 1),
+        sequences=row.get("sequences", 1),
+        kv_type=row.get("kv", "f16"),
+        flash_attention=row.get("flash", True),
+        ubatch=row.get("ubatch", 512),
+        drafted=row.get("ubatch", 512) if row.get("all_outputs") else 0,
+        build=build,
+    )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_caches_are_llama_cpps_and_buffers_within_five_percent(name):
+    errors = []
+    for row in (row for row in ROWS if row["model"] == name and "mib" in row):
+        assert kv_bytes(file_of(name), config_of(row)) / MIB == pytest.approx(row["mib"]["kv"] + row["mib"]["states"], abs=0.011), row
+        errors.append(abs(compute_bytes(file_of(name), config_of(row)) / MIB / row["mib"]["CUDA0 compute"] - 1))
+    assert median(errors) <= 0.03
+    assert max(errors) <= 0.07 if name in ("gemma-4-26b-a4b", "phi-4", "glm-4.7-flash", "qwen3.6-27b") else max(errors) <= 0.05
+
+
+def test_half_of_all_buffers_are_exact():
+    errors = [abs(compute_bytes(file_of(row["model"]), config_of(row)) / MIB / row["mib"]["CUDA0 compute"] - 1) for row in ROWS if "mib" in row]
+    assert median(errors) <= 0.0005
+    assert sorted(errors)[int(len(errors) * 0.9)] <= 0.02
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if "weights" in row], ids=MODELS)
+def test_weights_lie_where_llama_cpp_puts_them(row):
+    file = file_of(row["model"])
+    on_gpu, on_host = sum(file.layer_bytes) + file.output_bytes, file.input_bytes
+    assert on_gpu // MIB == pytest.approx(row["weights"]["CUDA0"], abs=1 if not row["model"].startswith("gpt-oss") else row["weights"]["CUDA0"] * 0.001)
+    assert on_host // MIB == pytest.approx(row["weights"]["Host"], abs=1)
+
+
+# What builds before 27 May 2026 take (MiB): llama.cpp b8390 measured the same way; the last five from public logs.
+EARLIER = [
+    ("qwen3-8b", {"context": 131072}, 416.01),
+    ("qwen3-30b-a3b", {"context": 131072}, 408.01),
+    ("llama-3.1-8b", {"context": 131072, "ubatch": 2048}, 1664.05),
+    ("gpt-oss-20b", {"context": 131072}, 413.52),
+    ("gemma-3-27b", {"context": 131072, "kv": "q8_0"}, 522.62),
+    ("mistral-small-24b", {"context": 131072}, 420.01),
+    ("qwen3-coder-next", {"context": 262144}, 804.01),
+    ("gpt-oss-20b", {"context": 131072, "ubatch": 2048}, 1672),
+    ("qwen3.6-27b", {"context": 200192, "kv": "q8_0"}, 654.78),
+    ("qwen3.6-27b", {"context": 131072, "kv": "q8_0", "sequences": 4}, 495),
+    ("qwen3.6-35b-a3b", {"context": 32768, "sequences": 4}, 497),
+    ("qwen2.5-32b", {"context": 4096}, 307),
+]
+
+
+@pytest.mark.parametrize(("name", "case", "mib"), EARLIER)
+def test_earlier_builds_hold_larger_masks_and_the_logits_of_a_whole_step(name, case, mib):
+    assert compute_bytes(file_of(name), config_of(case, OLD)) / MIB == pytest.approx(mib, rel=0.03)
+
+
+def test_the_pool_of_earlier_builds_holds_what_the_buffer_holds_now():
+    row = {"context": 131072, "kv": "q8_0"}
+    copies = 2 * 131072 * 1024 * 2
+    assert pool_bytes(file_of("qwen3-8b"), config_of(row, COPIES_RESERVED - 1)) == copies
+    assert pool_bytes(file_of("qwen3-8b"), config_of(row)) == 0
+    assert compute_bytes(file_of("qwen3-8b"), config_of(row)) - compute_bytes(file_of("qwen3-8b"), config_of(row, BETWEEN)) > copies // 2
+
+
+def test_builds_are_numbers_or_releases():
+    assert [build_number(name) for name in ("b9842", "9842", " b10488 ")] == [9842, 9842, 10488]
+    assert build_number("b10488") < build_number("v0.1.2") < build_number("v0.5.0") < build_number("1.0")
+    for wrong in ("", "b", "latest", "b12", "0.5.0.1", "v"):
+        with pytest.raises(ValueError, match="no build of llama"):
+            build_number(wrong)
+
+
+@given(
+    st.sampled_from(MODELS),
+    st.integers(1, 300),
+    st.sampled_from([256, 512, 2048]),
+    st.booleans(),
+    st.sampled_from(["f16", "q8_0"]),
+    st.sampled_from([OLD, BETWEEN, DEFAULT_BUILD]),
+)
+def test_more_context_and_larger_steps_never_need_less(name, blocks, ubatch, flash, kind, build):
+    config = LlamaCppConfig(context=blocks * 512, ubatch=ubatch, flash_attention=flash, kv_type=kind, build=build)
+    longer = LlamaCppConfig(context=blocks * 512 + 256, ubatch=ubatch, flash_attention=flash, kv_type=kind, build=build)
+    wider = LlamaCppConfig(context=blocks * 512, ubatch=2 * ubatch, flash_attention=flash, kv_type=kind, build=build)
+    size = compute_bytes(file_of(name), config)
+    assert size <= compute_bytes(file_of(name), longer)
+    assert size <= compute_bytes(file_of(name), wider)
+
+
+@pytest.mark.judge
+def test_the_frozen_rows_are_llama_cpps_today():
+    script = ROOT / "tests" / "oracle" / "llamacpp_buffers.py"
+    names = ["qwen3-0.6b", "gpt-oss-20b", "qwen3.5-9b", "gemma-4-e4b"]
+    env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    done = subprocess.run([sys.executable, script, judge_venv("llamacpp"), *names], env=env, capture_output=True, text=True, check=False)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [row for row in ROWS if row["model"] in names], done.stderr[-2000:]
