@@ -37,7 +37,7 @@ from planner.questions.find_commands import MAX_TEXT_BYTES
     "--engine-version",
     "--vllm-version",
     "vllm_version",
-    help=f"The release: {OLDEST_VERSION} to {DEFAULT_VERSION} of vLLM, a build such as b9842 of llama.cpp; else the image's tag, else the newest.",
+    help=f"The engine's release or build, e.g. {OLDEST_VERSION} to {DEFAULT_VERSION}, b9842; else the image's tag, else the newest.",
 )
 @own_rows()
 @option("--server", type=click.IntRange(1), help="Which one, where a script starts several.")
