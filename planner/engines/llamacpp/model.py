@@ -39,6 +39,7 @@ class GgufModel:
     experts_out: int = 0  # what the experts of a token put out together; 0 without experts
     gated_query: bool = False  # queries come with a gate as wide (Qwen3-Next, Qwen3.5)
     layer_inputs: int = 0  # per-layer embeddings of a token, of all layers (Gemma 3n, the small ones of Gemma 4)
+    predicting_bytes: int = 0  # layers that predict further tokens (MTP), loaded where a command asks for them
     mmproj_bytes: int = 0
     mmproj_compute_bytes: int = 0
     architecture: str = ""

@@ -3,73 +3,117 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from planner.engines.llamacpp.header import Header
 from planner.engines.llamacpp.layers import Layer, Part, part_of
 from planner.engines.llamacpp.model import GgufModel
 from planner.errors import PlannerError
-from planner.facts.attention import Attention, FullAttention, LatentAttention, SlidingWindow
+from planner.facts.attention import Attention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
+from planner.facts.modules import Axis, Tensor
 
 
 def from_header(header: Header, name: str, mmproj: Header | None = None) -> GgufModel:
-    """A GGUF file as its own header describes it. Raises PlannerError where that does not tell the shape."""
-    layers = header.integer("block_count")
+    """A GGUF file as its own header describes it. Raises PlannerError where that does not tell the shape.
+
+    Layers that predict further tokens (`nextn_predict_layers`) lie behind the others; they are loaded only where a command asks for them.
+    """
+    predicting = header.integer("nextn_predict_layers")
+    layers = header.integer("block_count") - predicting
     hidden, heads = header.integer("embedding_length"), header.integer("attention.head_count")
-    if not (layers and hidden and heads and layers <= len(header.tensors)):
+    if not (layers > 0 and hidden and heads and layers <= len(header.tensors)):
         raise PlannerError(f"{name}: the header does not tell layers, width and heads", "is it a whole model, not a part or a vision projector?")
-    parts: tuple[Counter[Part], ...] = tuple(Counter() for _ in range(layers))
+    parts: tuple[Counter[Part], ...] = tuple(Counter() for _ in range(layers + predicting))
     ends = {"input": 0, "output": 0}
     for tensor in header.tensors:
         first, _, rest = tensor.name.partition(".")
-        if first == "blk" and (number := rest.partition(".")[0]).isdigit() and int(number) < layers:
+        if first == "blk" and (number := rest.partition(".")[0]).isdigit() and int(number) < len(parts):
             parts[int(number)][part_of(tensor.name)] += tensor.bytes
         else:
             ends["input" if first.endswith("token_embd") else "output"] += tensor.bytes
+    shapes = {tensor.name: tensor.shape for tensor in header.tensors}
     table = next((tensor for tensor in header.tensors if tensor.name == "token_embd.weight"), None)
-    tied = 0 if table is None or any(tensor.name == "output.weight" for tensor in header.tensors) else table.bytes
-    head_dim = header.integer("attention.key_length") or hidden // heads
-    kv_heads = header.integer("attention.head_count_kv") or heads
-    experts = header.integer("expert_used_count") * header.integer("expert_feed_forward_length")
-    caches = _header_caches(header, layers, kv_heads, head_dim)
+    tied = 0 if table is None or "output.weight" in shapes else table.bytes
+    caches = _header_caches(header, shapes, layers)
+    used, width = header.integer("expert_used_count"), header.integer("expert_feed_forward_length")
+    queries = _query_width(header, hidden)
     return GgufModel(
         name=name,
         mix="file",
-        layers=tuple(Layer(tuple(held.items()), kept) for held, kept in zip(parts, caches, strict=True)),
+        layers=tuple(Layer(tuple(held.items()), kept) for held, kept in zip(parts[:layers], caches, strict=True)),
         input_bytes=ends["input"],
         output_bytes=ends["output"] + tied,
         file_bytes=sum(held.total() for held in parts) + sum(ends.values()),
         hidden=hidden,
         vocab=table.shape[0] if table else 0,
         heads=heads,
-        query_width=heads * head_dim,
-        kv_width=kv_heads * head_dim,
-        ffn_width=experts or header.integer("feed_forward_length"),
+        query_width=queries,
+        kv_width=max((kind.kv_heads * kind.head_dim for own in caches for kind in own if isinstance(kind, FullAttention | SlidingWindow)), default=0),
+        ffn_width=used * width or header.integer("feed_forward_length"),
+        dense_width=_dense_width(shapes),
+        experts_out=used * hidden if width else 0,
+        gated_query=any(name.endswith("attn_q.weight") and shape[0] == 2 * queries for name, shape in shapes.items()),
+        layer_inputs=header.integer("embedding_length_per_layer_input") * layers,
+        predicting_bytes=sum(held.total() for held in parts[layers:]),
         max_context=header.integer("context_length", 4096) or 4096,
         mmproj_bytes=sum(tensor.bytes for tensor in mmproj.tensors) if mmproj else 0,
         architecture=header.architecture,
-        fused_qkv=any("attn_qkv" in tensor.name for tensor in header.tensors),
+        fused_qkv=any("attn_qkv" in name and "ssm" not in name for name in shapes) and not header.integer("ssm.state_size"),
     )
 
 
-def _header_caches(header: Header, layers: int, kv_heads: int, head_dim: int) -> tuple[tuple[Attention, ...], ...]:
-    """The cache of each layer: of those with key-value heads, some with a window where the file says which."""
-    latent = header.integer("attention.kv_lora_rank")
-    if latent:
+def _key_length(header: Header, hidden: int) -> int:
+    return header.integer("attention.key_length") or hidden // (header.integer("attention.head_count") or 1)
+
+
+def _query_width(header: Header, hidden: int) -> int:
+    """Queries of a token; with MLA what attention puts out."""
+    return header.integer("attention.head_count") * (header.integer("attention.value_length_mla") or _key_length(header, hidden))
+
+
+def _dense_width(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """The widest feed-forward block without experts, or a shared expert; gate and up may be one tensor."""
+    rows = {name.partition("ffn_")[2]: shape[0] for name, shape in shapes.items() if "ffn_" in name and len(shape) == 2}
+    fused = "up.weight" in rows and "gate.weight" not in rows and rows["up.weight"] == 2 * next(iter(_inputs(shapes, "ffn_down.weight")), 0)
+    return max(rows.get("up.weight", 0) // (2 if fused else 1), rows.get("up_shexp.weight", 0))
+
+
+def _inputs(shapes: Mapping[str, tuple[int, ...]], name: str) -> Iterator[int]:
+    return (shape[-1] for key, shape in shapes.items() if key.endswith(name))
+
+
+def _header_caches(header: Header, shapes: Mapping[str, tuple[int, ...]], layers: int) -> tuple[tuple[Attention, ...], ...]:
+    """The cache of each layer: of those with key-value heads, some with a window where the file says which; a state where it mixes by one."""
+    if latent := header.integer("attention.kv_lora_rank"):
         return ((LatentAttention(latent_dim=latent, rope_dim=header.integer("rope.dimension_count")),),) * layers
-    value_dim = header.integer("attention.value_length") or head_dim
+    key_dim = _key_length(header, header.integer("embedding_length"))
+    value_dim = header.integer("attention.value_length") or key_dim
     window, pattern = header.integer("attention.sliding_window"), header.metadata.get(f"{header.architecture}.attention.sliding_window_pattern")
     windowed = _windowed(header.architecture, pattern, layers) if window else [False] * layers
     held = header.by_layer("attention.head_count_kv", layers)
+    shared, state = header.integer("attention.shared_kv_layers"), _state(header)
     kept: list[tuple[Attention, ...]] = []
     for layer in range(layers):
-        heads = (held[layer] or (0 if any(held) else kv_heads)) if len(held) == layers else kv_heads
-        if not heads:
+        heads = (held[layer] or (0 if any(held) else header.integer("attention.head_count"))) if len(held) == layers else 0
+        if state and any(f"blk.{layer}.ssm_{name}" in shapes for name in ("conv1d.weight", "a", "out.weight")):
+            kept.append((state,))
+        elif not heads or layer >= layers - shared:
             kept.append(())
         elif windowed[layer]:
-            kept.append((SlidingWindow(kv_heads=heads, head_dim=head_dim, head_dim_v=value_dim, window=window),))
+            key, value = header.integer("attention.key_length_swa") or key_dim, header.integer("attention.value_length_swa") or value_dim
+            kept.append((SlidingWindow(kv_heads=heads, head_dim=key, head_dim_v=value, window=window),))
         else:
-            kept.append((FullAttention(kv_heads=heads, head_dim=head_dim, head_dim_v=value_dim),))
+            kept.append((FullAttention(kv_heads=heads, head_dim=key_dim, head_dim_v=value_dim),))
     return tuple(kept)
+
+
+def _state(header: Header) -> RecurrentState | None:
+    """The state of a sequence in a layer that mixes by one (src/llama-hparams.cpp n_embd_r, n_embd_s); None where the file has none."""
+    inner, state = header.integer("ssm.inner_size"), header.integer("ssm.state_size")
+    if not inner or not state:
+        return None
+    row = max(0, header.integer("ssm.conv_kernel") - 1) * (inner + 2 * header.integer("ssm.group_count") * state)
+    return RecurrentState(tensors=tuple(Tensor(name=name, axes=(Axis(size),), bits=32) for name, size in (("convolution", row), ("state", inner * state))))
 
 
 _EVERY = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "cohere2": 4, "gpt-oss": 2, "exaone4": 4}  # n-th layer is full (src/models/*.cpp set_swa_pattern)

@@ -12,14 +12,17 @@ from conftest import DATA, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.catalogue.gguf import read_header
 from planner.catalogue.resolve import find_plain
 from planner.engines.llamacpp.builds import COPIES_RESERVED, DEFAULT_BUILD, FEW_OUTPUTS, MASK_IS_HALF, build_number
 from planner.engines.llamacpp.compute import compute_bytes, pool_bytes
 from planner.engines.llamacpp.ggml import AS_PUBLISHED
 from planner.engines.llamacpp.memory import LlamaCppConfig, kv_bytes
 from planner.engines.llamacpp.model import converted
+from planner.engines.llamacpp.stored import from_header
 from planner.units import MIB
 from tests.judges import judge_venv
+from tests.oracle import gguf_shapes
 
 ROWS = [json.loads(line) for line in (DATA / "llamacpp_buffers.jsonl").read_text().splitlines()]
 MODELS = list(dict.fromkeys(row["model"] for row in ROWS))
@@ -130,3 +133,18 @@ def test_the_frozen_rows_are_llama_cpps_today():
     env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
     done = subprocess.run([sys.executable, script, judge_venv("llamacpp"), *names], env=env, capture_output=True, text=True, check=False)
     assert [json.loads(line) for line in done.stdout.splitlines()] == [row for row in ROWS if row["model"] in names], done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_files_header_tells_what_its_model_does(name, tmp_path):
+    """Files of the judge's shapes, read back: weights by device, caches and buffers as llama.cpp has them."""
+    write, shape = gguf_shapes.MODELS[name]
+    write(tmp_path / "model.gguf", shape)
+    file = from_header(read_header(tmp_path / "model.gguf"), name)
+    for row in (row for row in ROWS if row["model"] == name):
+        if weights := row.get("weights"):
+            assert (sum(file.layer_bytes) + file.output_bytes) // MIB == pytest.approx(weights["CUDA0"], abs=1)
+            assert file.input_bytes // MIB == pytest.approx(weights["Host"], abs=1)
+        else:
+            assert kv_bytes(file, config_of(row)) / MIB == pytest.approx(row["mib"]["kv"] + row["mib"]["states"], abs=0.011), row
+            assert compute_bytes(file, config_of(row)) == pytest.approx(compute_bytes(file_of(name), config_of(row)), rel=0.001), row
