@@ -19,14 +19,15 @@ from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
 from planner.facts.question import HostName
-from planner.questions.check import check, find_in_files, find_server, group_for
+from planner.questions.check import check, chosen, group_for, read_text
+from planner.questions.check_proxy import as_warnings, check_proxy, start_without_config
 from planner.questions.fields import FIELDS
-from planner.questions.find_commands import MAX_TEXT_BYTES
+from planner.questions.find_commands import MAX_TEXT_BYTES, find_commands
 
 
 @command("check")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@option("--gpu", required=True, type=Name("gpu"), help="The GPU it is to run on.")
+@option("--gpu", type=Name("gpu"), help="The GPU it is to run on; the configuration of a proxy needs none.")
 @option("--count", default=1, show_default=True, type=type_of(FIELDS["count"]), help="How many of them the machine has.")
 @option(
     "--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True, help="The kind of machine, not an address."
@@ -49,7 +50,7 @@ def check_command(
     /,
     command: tuple[str, ...],
     *,
-    gpu: str,
+    gpu: str | None,
     count: int,
     host_kind: HostName,
     free_gib: float | None,
@@ -59,13 +60,28 @@ def check_command(
     model: str | None,
     style: str,
 ) -> None:
-    """Say whether a server's COMMAND starts (vLLM, llama-server, Ollama, MLX): in quotes, after --, as files (script, compose, Modelfile), or - for standard input."""
+    """Say whether a server's COMMAND starts (vLLM, llama-server, Ollama, MLX): in quotes, after --, as files (script, compose, Modelfile), or - for standard input.
+
+    The configuration of a LiteLLM proxy is read too: which of its routes can't answer, and why.
+    """
+    texts = _texts(command)
+    commands = [replace(process, folder=str(path.parent) if path else "") for path, text in texts for process in find_commands(text)]
+    proxies = [answer for path, text in texts if (answer := check_proxy(text, path))]
+    if not commands and proxies:
+        from planner.report.proxy import proxy_json, render_proxy
+
+        print_report(render_proxy(proxies[0])) if style != "json" else click.echo(json.dumps(proxy_json(proxies[0]), indent=2))
+        ctx.exit(proxies[0].exit_code)
+    if not commands and (missing := next(filter(None, (start_without_config(text) for _, text in texts)), None)):
+        raise missing
+    process = chosen(commands, server, model=model or "")
+    if not gpu:
+        raise PlannerError("the GPU that it is to run on is not said", "--gpu rtx4090")
     named, count = meant_gpus(ctx, gpu, count)
-    files = _files(command)
-    process = find_in_files(files, server, model=model or "") if files else find_server(_text(command), server, model=model or "")
     if vllm_version:
         process = replace(process, version=vllm_version)
     plan = check(process, group_for(process, named or gpu, count, host_kind, free_gib, ram_bytes=ram or 0))
+    plan = replace(plan, warnings=(*plan.warnings, *(warning for answer in proxies for warning in as_warnings(answer))))
     if style == "json":
         from planner.report.contract import check_json
 
@@ -75,6 +91,12 @@ def check_command(
 
         print_report(render_check(plan))
     ctx.exit(plan.verdict.exit_code)
+
+
+def _texts(words: tuple[str, ...]) -> list[tuple[Path | None, str]]:
+    """The texts that were given, each with its file where it lies in one."""
+    files = _files(words)
+    return [(path, read_text(path)) for path in files] if files else [(None, _text(words))]
 
 
 def _text(command: tuple[str, ...]) -> str:

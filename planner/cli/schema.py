@@ -32,6 +32,7 @@ from planner.report.listings import (
     SweepJson,
     VerifyJson,
 )
+from planner.report.proxy import ProxyCheckJson
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 """What pydantic writes."""
@@ -52,7 +53,7 @@ def json_schema(what: str) -> dict[str, object]:
         "prices": PriceFile,
         "stack": StackRow,
         "plan": PlanJson,
-        "check": CheckJson,
+        "check": CheckJson | ProxyCheckJson,
         "explain": ExplainJson,
         "capacity": CapacityJson,
         "compare": OneComparisonJson | ComparisonsJson,

@@ -47,12 +47,6 @@ def find_server(text: str, number: int | None = None, *, model: str = "") -> Com
     return chosen(find_commands(text), number, model=model)
 
 
-def find_in_files(paths: Sequence[Path], number: int | None = None, *, model: str = "") -> Command:
-    """The server that files start together: a script and the variables or the Modelfile that belong to it. Raises PlannerError as `find_server`."""
-    commands = [replace(command, folder=str(path.parent)) for path in paths for command in find_commands(read_text(path))]
-    return chosen(commands, number, model=model)
-
-
 def read_text(path: Path) -> str:
     """The text of a script or a file of a server. Raises PlannerError for what is no text, FileError for what cannot be read."""
     try:

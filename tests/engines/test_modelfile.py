@@ -1,11 +1,13 @@
 """Ollama's Modelfile: what it says, what Ollama refuses, what is cut; the server that is asked for its model."""
 
+import json
+
 import pytest
 from conftest import run_plan
 
 from planner.engines.llamacpp.modelfile import command_of, read_modelfile
 from planner.errors import PlannerError
-from planner.questions.check import check, find_in_files, find_server, group_for
+from planner.questions.check import check, find_server, group_for
 from planner.questions.find_commands import find_commands
 
 WHOLE = '''\
@@ -126,9 +128,9 @@ def test_files_that_belong_together_are_one_server(tmp_path):
     (tmp_path / "Modelfile.chat").write_text("FROM qwen3:8b\nPARAMETER num_ctx 16384\n")
     (tmp_path / "setup.sh").write_text("ollama pull qwen3:8b\nollama create chat -f Modelfile.chat\n")
     for names in (["ollama.env", "Modelfile.chat"], ["Modelfile.chat", "ollama.env"], ["setup.sh", "ollama.env"]):
-        command = find_in_files([tmp_path / name for name in names])
-        plan = check(command, group_for(command, "rtx4090", 1, "server"))
-        assert (plan.context, dict(plan.settings)["kv_cache_type"]) == (16_384, "q8_0"), names
+        done = run_plan("check", *names, "--gpu", "rtx4090", "--format", "json", cwd=tmp_path)
+        settings = json.loads(done.stdout)["settings"]
+        assert (settings["context"], settings["kv_cache_type"]) == (16_384, "q8_0"), names
 
 
 def test_a_missing_modelfile_is_named():
