@@ -70,7 +70,7 @@ def check_command(
     if not commands and proxies:
         from planner.report.proxy import proxy_json, render_proxy
 
-        print_report(render_proxy(proxies[0])) if style != "json" else click.echo(json.dumps(proxy_json(proxies[0]), indent=2))
+        print_report(render_proxy(proxies[0])) if style != "json" else print_json(proxy_json(proxies[0]))
         ctx.exit(proxies[0].exit_code)
     if not commands and (missing := next(filter(None, (start_without_config(text) for _, text in texts)), None)):
         raise missing
