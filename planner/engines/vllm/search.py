@@ -111,23 +111,30 @@ def evaluate(request: Request, config: ServeConfig, placement: Placement | None 
 
 def with_context(request: Request, config: ServeConfig, placement: Placement) -> Choice:
     """Fix the context: the wanted one, or the longest that surely starts (for every user where users are given)."""
-    wanted = request.pins.max_model_len or request.context
+    asked = request.pins.max_model_len or request.context
     limit = request.model.max_position_embeddings
-    if wanted is None:
-        probe = evaluate(request, replace(config, max_model_len=min(limit, CONTEXT_STEP)), placement)
-        wanted = longest_for_users(request, probe)
-    chosen = evaluate(request, replace(config, max_model_len=wanted), placement)
+    probe = evaluate(request, replace(config, max_model_len=asked or min(limit, CONTEXT_STEP)), placement)
+    chosen = probe if asked else evaluate(request, replace(config, max_model_len=longest_for_users(request, probe)), placement)
     seqs = request.pins.max_num_seqs or sequences(request, chosen)
     if chosen.verdict < Verdict.STARTS:  # more sequences only take memory that lacks already
         seqs = min(seqs, config.max_num_seqs)
     while seqs != config.max_num_seqs:
         more = evaluate(request, replace(chosen.config, max_num_seqs=seqs), placement)
         if more.verdict >= chosen.verdict:
-            return more
+            return more if asked or seqs > config.max_num_seqs else _lengthened(request, more, placement)
         if seqs < config.max_num_seqs:
             break
         seqs = max(seqs // 2, config.max_num_seqs)
     return chosen
+
+
+def _lengthened(request: Request, choice: Choice, placement: Placement) -> Choice:
+    """The choice with the context that the memory of the sequences it does without allows."""
+    longest = longest_for_users(request, choice)
+    if longest <= choice.config.max_model_len:
+        return choice
+    longer = evaluate(request, replace(choice.config, max_model_len=longest), placement)
+    return longer if longer.verdict >= choice.verdict else choice
 
 
 def longest_for_users(request: Request, probe: Choice) -> int:
