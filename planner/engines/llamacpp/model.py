@@ -32,7 +32,6 @@ class GgufModel:
     vocab: int
     heads: int
     query_width: int
-    kv_width: int
     ffn_width: int  # of the experts a token uses, where there are experts
     max_context: int
     dense_width: int = 0  # of feed-forward blocks without experts; 0 where there are none
@@ -62,6 +61,12 @@ class GgufModel:
     def caches(self) -> tuple[tuple[Attention, int], ...]:
         """Each kind of cache and of how many layers."""
         return tuple(Counter(cache for layer in self.layers for cache in layer.caches).items())
+
+    @property
+    def kv_width(self) -> int:
+        """Keys of a token in the widest layer."""
+        kinds = [cache for layer in self.layers for cache in layer.caches if isinstance(cache, FullAttention | SlidingWindow)]
+        return max((cache.kv_heads * cache.head_dim for cache in kinds), default=0)
 
     @property
     def has_state(self) -> bool:
@@ -125,7 +130,6 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
         vocab=model.vocab_size,
         heads=model.attention_heads,
         query_width=(queries := _query_width(model)),
-        kv_width=model.kv_heads * model.head_dim,
         ffn_width=max(model.experts_per_token * model.expert_intermediate, 0) or model.intermediate_size,
         dense_width=_widest(model, (Role.GATE_UP, Role.UP)),
         experts_out=model.experts_per_token * model.hidden_size,

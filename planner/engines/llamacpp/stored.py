@@ -48,7 +48,6 @@ def from_header(header: Header, name: str, mmproj: Header | None = None) -> Gguf
         vocab=table.shape[0] if table else 0,
         heads=heads,
         query_width=queries,
-        kv_width=max((kind.kv_heads * kind.head_dim for own in caches for kind in own if isinstance(kind, FullAttention | SlidingWindow)), default=0),
         ffn_width=used * width or header.integer("feed_forward_length"),
         dense_width=_dense_width(shapes),
         experts_out=used * hidden if width else 0,
