@@ -20,7 +20,9 @@ _LOCAL: tuple[tuple[str, str], ...] = (
     ("disk-full", r"No space left on device|Not enough free disk space"),
     ("model-access", r"GatedRepoError|RepositoryNotFoundError|gated repo|40[134] Client Error|HTTP(?: status)?(?: code)?:? 40[134]\b|Too Many Requests"),
     ("out-of-memory", KILLED),
+    ("downloading", r"\bFetching \d+ files:\s+\d+%|\.(?:safetensors|gguf):\s+\d+%|\bpulling [0-9a-f]{12}:?\s+\d+%"),
 )
+_LEAST = ("other", "downloading")  # what tells the least comes last
 _PREFIX = re.compile(r"^(?:[\w.-]+-\d+\s*\|\s*|\S+Z (?:stdout|stderr) F |\d{1,2}(?:\.\d{2,3}){2,3} [EWIDT] |\[\d{1,5}\] )")
 _PORT = re.compile(r"(?:port[:= ]+|:)(\d{2,5})\b")
 
@@ -36,7 +38,7 @@ class Causes:
 
 def causes(table: Sequence[tuple[str, str]], *, started: str, own: str) -> Causes:
     """An engine's messages, and below them those that all engines share."""
-    rows = sorted((*table, *_LOCAL), key=lambda row: row[0] == "other")  # what tells the least comes last
+    rows = sorted((*table, *_LOCAL), key=lambda row: _LEAST.index(row[0]) + 1 if row[0] in _LEAST else 0)
     return Causes(tuple((code, re.compile(pattern)) for code, pattern in rows), re.compile(started), re.compile(own))
 
 
@@ -91,7 +93,19 @@ def port_in_use(text: str, usual: int, flag: str) -> Iterator[Remedy]:
     """Another port, or the end of what listens there."""
     port = int(match[1]) if (match := _PORT.search(text)) else usual
     yield Remedy("another port", f"{flag} {port + 1}" if flag.startswith("-") else f"{flag}:{port + 1}")
-    yield Remedy(f"end what listens there: ss -ltnp 'sport = :{port}' names it")
+    names = f"lsof -nP -iTCP:{port} -sTCP:LISTEN" if "Errno 48" in text else f"ss -ltnp 'sport = :{port}'"  # 48 is macOS's number
+    yield Remedy(f"end what listens there: {names} names it")
+
+
+def downloading(text: str) -> Iterator[Remedy]:
+    """A model that comes from the network at its first start."""
+    yield Remedy("it is still downloading, once: the next start takes the files from the disk; df -h says whether they have room")
+    yield Remedy("download it before: hf download OWNER/NAME, with hf auth login, which is slowed less")
+
+
+def unreachable(what: str, start: str) -> Iterator[Remedy]:
+    """A server that does not answer at its address."""
+    yield Remedy(f"nothing listens there: start {what} ({start}), and look at its log if it ends")
 
 
 def disk_full() -> Iterator[Remedy]:

@@ -52,6 +52,8 @@ class Observed:
     max_concurrency: float | None = None
     host_bytes: int | None = None
     """What lies in main memory: weights, and cache of layers that are not on a GPU."""
+    used_bytes: int | None = None
+    """What the model takes in all, on GPUs and in main memory."""
     layers: int | None = None
     layers_on_gpu: int | None = None
     started: bool = False

@@ -40,10 +40,33 @@ def explain_log(lines: Iterable[str], *, gpu: str | None = None, model: str | No
 
     Raises PlannerError for a text that is no log of any engine, and for names that nobody knows.
     """
-    engine, observed = read_any(lines)
+    source = iter(lines)
+    head = list(islice(source, _HEAD))
+    if proxy := _of_proxy(head, source):
+        return proxy, None
+    engine, observed = read_any(chain(head, source))
     spec = _gpu(observed, gpu)
     explained = engine.explain(observed, model=_repository(model) if model else "", gpu=spec, count=count or 0, catalogue=_catalogue())
     return explained, spec
+
+
+def _of_proxy(head: list[str], rest: Iterator[str]) -> Explained | None:
+    """What the log of a proxy says, which quotes those of servers; None where none wrote it, or a server's own error stands beside it."""
+    from planner.proxy.log import explain, read_log
+
+    observed = read_log(head)
+    if observed is None or any(_told_more(engine, head) for engine in ENGINES.values()):
+        return None
+    return explain(read_log(chain(head, rest)) or observed)
+
+
+def _told_more(engine: Engine, head: list[str]) -> bool:
+    """Whether a log is an engine's own, with an error that it knows, or with what it took."""
+    observed = engine.read_log(head)
+    if isinstance(observed, Unanswered) or observed.engine != engine.name:
+        return False
+    is_known = observed.root_cause is not None and observed.root_cause.code not in ("other", "model-access", "refused-request", "port-in-use")
+    return is_known or observed.weights_bytes is not None or observed.kv_cache_bytes is not None
 
 
 def read_any(lines: Iterable[str]) -> tuple[Engine, Observed]:

@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 from planner.engines import ENGINES
 from planner.facts.hardware import GpuSpec
 from planner.facts.observed import Difference, Explained, Remedy
+from planner.proxy.judge import TITLE as PROXY
 from planner.report.contract import check_json
 from planner.report.contract_parts import AnswerJson, CheckJson
 from planner.report.head import HEAD
@@ -16,7 +17,20 @@ from planner.report.table import Column, Grid
 from planner.report.text import Piece, Text
 from planner.units import GIB, tokens
 
-_SHOWN = ("weights", "activation", "non_torch", "cuda_graph", "compute", "kv_cache", "host")
+# What a server does, of whose requests a message tells.
+_SERVES = {
+    "refused-request": "refused a request",
+    "timeout": "answered too late",
+    "cooldown": "asks nobody",
+    "unknown-model": "was asked for a model that is not there",
+    "unreachable": "found no server",
+    "truncated": "cut a prompt",
+    "empty-answer": "answered nothing",
+    "slow-load": "answered late",
+    "layers-on-cpu": "runs partly on the CPU",
+    "downloading": "still downloads the model",
+}
+_SHOWN = ("weights", "activation", "non_torch", "cuda_graph", "compute", "kv_cache", "host", "used")
 
 
 class WriterJson(TypedDict):
@@ -43,6 +57,7 @@ class ObservedJson(TypedDict):
     kv_cache_tokens: int | None
     max_concurrency: float | None
     host_bytes: int | None
+    used_bytes: int | None
     layers: int | None
     layers_on_gpu: int | None
 
@@ -105,6 +120,7 @@ def explain_json(explained: Explained, gpu: str | None) -> ExplainJson:
             "kv_cache_tokens": seen.kv_cache_tokens,
             "max_concurrency": seen.max_concurrency,
             "host_bytes": seen.host_bytes,
+            "used_bytes": seen.used_bytes,
             "layers": seen.layers,
             "layers_on_gpu": seen.layers_on_gpu,
         },
@@ -121,17 +137,22 @@ def _state(explained: Explained) -> tuple[str, str]:
     seen, cause = explained.observed, explained.observed.root_cause
     if cause is None:
         return ("started", "bold green") if seen.started else ("ends before it started", "bold yellow")
-    if cause.code == "refused-request":
-        return "refused a request", "bold red"
+    if cause.code in _SERVES:
+        return _SERVES[cause.code], "bold yellow" if cause.code in ("layers-on-cpu", "slow-load", "downloading") else "bold red"
     return ("started, then failed" if seen.started else "did not start"), "bold red"
+
+
+def _title(writer: str) -> str:
+    """Whose log it is: an engine, or the proxy before it."""
+    return ENGINES[writer].title if writer in ENGINES else PROXY
 
 
 def _headline(explained: Explained, gpu: GpuSpec | None) -> Text:
     seen = explained.observed
     state = _state(explained)
     release = f" {seen.version}" if seen.version else ""
-    said = f"{f' on {gpu.title}' if gpu else ''} with {ENGINES[seen.engine].title}{release}: "
-    return Text().append(seen.model or "a model that is not named", "bold").append(said).append(*state)
+    said = f"{f' on {gpu.title}' if gpu else ''} with {_title(seen.engine)}{release}: "
+    return Text().append(seen.model or ("a model that is not named" if seen.engine in ENGINES else "a proxy"), "bold").append(said).append(*state)
 
 
 def _differences(explained: Explained) -> Grid:
@@ -162,7 +183,9 @@ def _remedy(remedy: Remedy) -> Text:
 
 
 def _missing(explained: Explained, gpu: GpuSpec | None) -> str:
-    """What would be needed for a prediction, in words."""
+    """What would be needed for a prediction, in words; nothing for a proxy, which takes none."""
+    if explained.observed.engine not in ENGINES:
+        return ""
     lacks = [f"{what} (--{name} names it)" for what, name, there in (("model", "model", explained.argv), ("GPU", "gpu", gpu)) if not there]
     return (
         f"the log does not say the {' and the '.join(lacks)}"
@@ -184,8 +207,6 @@ def render(explained: Explained, gpu: GpuSpec | None) -> list[Piece]:
     if explained.predicted is None and (missing := _missing(explained, gpu)):
         pieces += [Text(), Text(f"No prediction beside it: {missing}.", "dim")]
     if explained.fixed_argv:
-        source = (
-            f"By {ENGINES[explained.observed.engine].title}'s own estimate this would start:" if explained.fixed_by_estimate else "This would start (checked):"
-        )
+        source = f"By {_title(explained.observed.engine)}'s own estimate this would start:" if explained.fixed_by_estimate else "This would start (checked):"
         pieces += [Text(), Text(source), Text(shlex.join(explained.fixed_argv), "bold", is_whole=True)]
     return pieces

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from planner.engines.causes import causes, disk_full, is_killed, killed, model_access, port_in_use
+from planner.engines.causes import causes, disk_full, downloading, is_killed, killed, model_access, port_in_use, unreachable
 from planner.errors import did_you_mean
 from planner.facts.observed import Cause, Remedy
 
@@ -28,11 +28,16 @@ _SHARED = (
     ),
     ("model-access", r"failed to download model|no GGUF files found|error: failed to get manifest|gguf_init_from_file_?i?m?p?l?: failed to open"),
     ("out-of-memory", _NO_ROOM),
-    ("refused-request", r"exceeds the available context size|input is too large to process|context shift is disabled|Context size has been exceeded"),
-    ("refused-request", r"Cannot have 2 or more assistant messages"),
+    (
+        "refused-request",
+        r"exceeds the available context size|input (?:\(\d+ tokens\) )?is too large to process|context shift is disabled|Context size has been exceeded",
+    ),
+    ("refused-request", r"Cannot have 2 or more assistant messages|the prompt is longer than the context length currently available"),
+    ("unsupported", r"image input is not supported|does not support (?:image|multimodal)"),
     (
         "toolchain",
-        r"error while loading shared libraries|version `GLIBC_[\d.]+' not found|no CUDA-capable device is detected|CUDA driver version is insufficient",
+        r"error while loading shared libraries|version `GLIBC_[\d.]+' not found|no CUDA-capable device is detected|CUDA driver version is insufficient"
+        r"|no usable GPU found",
     ),
 )
 LLAMA_CPP = causes(
@@ -44,7 +49,8 @@ LLAMA_CPP = causes(
     started=r"server is listening on|\blistening on (?:http|\S+:\d)|all slots are idle|\bmodel loaded\b",
     own=r"\b(?:llama_model_loader|load_tensors|llm_load_\w+|llama_context|llama_kv_cache\w*|llama_model_load\w*|ggml_\w+|llama_init_from_model|common_\w+|print_info"
     r"|llama_new_context_with_model|alloc_tensor_range|gguf_init_from_file\w*|llama_params_fit\w*|llama_memory_recurrent)\s*:|llama-server\b|\bsrv +\w+:"
-    r"|error: invalid argument: -|error while handling (?:argument|environment variable)|expected value for argument|cudaMalloc failed|ErrorOutOfDeviceMemory|(?:CUDA|ROCm|Vulkan)\d buffer",
+    r"|error: invalid argument: -|error while handling (?:argument|environment variable)|expected value for argument|cudaMalloc failed|ErrorOutOfDeviceMemory|(?:CUDA|ROCm|Vulkan)\d buffer"
+    r"|increase the physical batch size|image input is not supported",
 )
 OLLAMA = causes(
     (
@@ -54,12 +60,18 @@ OLLAMA = causes(
         ("unknown-flag", r"unknown (?:shorthand )?flag:|unknown command"),
         *_SHARED,
         ("out-of-memory", r"model runner has unexpectedly stopped"),
+        ("timeout", r"timed out waiting for llama (?:runner|server) to start"),
+        ("unreachable", r"could not connect to (?:a running Ollama|ollama app)|[Ff]ailed to connect to \S+ port 11434"),
+        ("truncated", r"truncating input prompt"),
+        ("empty-answer", r'"role":\s*"assistant",\s*"content":\s*"",?\s*\}?.{0,200}"(?:done|finish_reason)"|empty response.{0,40}after tool'),
         ("other", r"llama(?: runner|-server) process has terminated|error loading model|failed to load model"),
     ),
     started=r"llama(?: runner|-server) started in",
-    own=r"\bollama\b|\bOllama\b|\bsource=\w+\.go:\d+|\[GIN\]|llama runner|model requires more (?:system|gpu) memory|\bOLLAMA_[A-Z]",
+    own=r"\bollama\b|\bOllama\b|\bsource=\w+\.go:\d+|\[GIN\]|llama runner|model requires more (?:system|gpu) memory|\bOLLAMA_[A-Z]|\bport 11434\b",
 )
 _FLAG = re.compile(r"invalid argument: (-{1,2}[\w-]{1,80})")
+_NOT_FOUND = re.compile(r"model \\?['\"]?([\w./:-]{1,120}?)\\?['\"]? not found")
+_TOKENS = re.compile(r"input \((\d{1,7}) tokens\)|prompt=(\d{1,7})\b|request \((\d{1,7}) tokens\)")
 _NEEDED = re.compile(r"requires more \w+ memory \(([\d.]+ [KMG]iB)\) than is available \(([\d.]+ [KMG]iB)\)")
 
 
@@ -107,6 +119,9 @@ def _bad_value(text: str, is_ollama: bool) -> Iterator[Remedy]:
 
 
 def _unsupported(text: str, is_ollama: bool) -> Iterator[Remedy]:
+    if "image" in text or "multimodal" in text:
+        yield Remedy("the server runs without the model's vision projector", "" if is_ollama else "--mmproj FILE.gguf")
+        return
     yield Remedy("a newer Ollama: its llama.cpp does not know this model" if is_ollama else "a newer build of llama.cpp: this one does not know the model")
     yield Remedy("another file of it, made for this build; files of forks (ik_llama.cpp) hold tensors that llama.cpp does not read")
 
@@ -116,7 +131,8 @@ def _access(text: str, is_ollama: bool) -> Iterator[Remedy]:
         yield Remedy("download the file again: it is no GGUF file, or not whole (a page of the Hub saved under its name, a pointer of git-lfs)")
         return
     if is_ollama:
-        yield Remedy("ollama pull MODEL, with a tag that its library has; ollama list shows what is here")
+        named = match[1] if (match := _NOT_FOUND.search(text)) else "MODEL"
+        yield Remedy(f"ollama pull {named}, with a tag that its library has; ollama list shows what is here")
         return
     yield from model_access(text)
 
@@ -135,9 +151,55 @@ def _refused(text: str, is_ollama: bool) -> Iterator[Remedy]:
     if "assistant" in text:
         yield Remedy("the server runs; the client must not end with two assistant messages")
     elif "too large" in text:
-        yield Remedy("the server runs; embeddings need the whole prompt in one step", "--batch-size 8192 --ubatch-size 8192")
+        size = max(2048, 1 << (_asked(text) - 1).bit_length()) if _asked(text) else 8192
+        yield Remedy("the server runs; embeddings need the whole prompt in one step", f"--batch-size {size} --ubatch-size {size}")
     else:
         yield Remedy("the server runs; a longer context (all slots share --ctx-size, fewer of them have more each)", "" if is_ollama else "--parallel 1")
+
+
+def _asked(text: str) -> int:
+    """The tokens of a prompt that a message names; 0 where it does not."""
+    match = _TOKENS.search(text)
+    return int(next(filter(None, match.groups()))) if match else 0
+
+
+def _truncated(text: str, is_ollama: bool) -> Iterator[Remedy]:
+    asked = _asked(text)
+    most = 1 << asked.bit_length() if asked else 32768
+    yield Remedy(
+        f"the prompt of {asked or 'more'} tokens was cut, without a word to the client: PARAMETER num_ctx {most}, or OLLAMA_CONTEXT_LENGTH={most} where `ollama serve` starts"
+    )
+
+
+def _timeout(text: str, is_ollama: bool) -> Iterator[Remedy]:
+    yield Remedy(
+        "the model loads from a slow disk, or swaps: OLLAMA_LOAD_TIMEOUT=30m where `ollama serve` starts, and OLLAMA_KEEP_ALIVE=-1 so that it loads once"
+    )
+
+
+def _slow(text: str, is_ollama: bool) -> Iterator[Remedy]:
+    yield Remedy('the first request loads the model, which then stays five minutes: OLLAMA_KEEP_ALIVE=-1 keeps it, `ollama run MODEL ""` loads it before')
+    yield Remedy("if every answer is slow, `ollama ps` says how much of it runs on the CPU: plan explain reads its table")
+
+
+def _empty(text: str, is_ollama: bool) -> Iterator[Remedy]:
+    yield Remedy("templates merge messages of one role (ollama#5775, #10273), so that an answer after a tool may be empty: end with a user or tool message")
+    yield Remedy("a model that Ollama renders itself (qwen3-vl, qwen3-coder, gemma4), or an engine that is safe for agents: plan compare says which")
+
+
+def _unreachable(text: str, is_ollama: bool) -> Iterator[Remedy]:
+    yield from unreachable("Ollama", "ollama serve; as a service: systemctl start ollama; on a Mac its app")
+
+
+def _downloading(text: str, is_ollama: bool) -> Iterator[Remedy]:
+    yield from downloading(text)
+
+
+def _partly(text: str, is_ollama: bool) -> Iterator[Remedy]:
+    yield Remedy(
+        "a shorter context (PARAMETER num_ctx, OLLAMA_CONTEXT_LENGTH), one request at a time (OLLAMA_NUM_PARALLEL=1), or an 8-bit cache (OLLAMA_KV_CACHE_TYPE=q8_0)"
+    )
+    yield Remedy("a tag of fewer bits; plan --engine ollama says up to which context all of it is on the GPU")
 
 
 def _toolchain(text: str, is_ollama: bool) -> Iterator[Remedy]:
@@ -158,4 +220,11 @@ _BY_CODE: dict[str, Callable[[str, bool], Iterator[Remedy]]] = {
     "disk-full": _disk,
     "refused-request": _refused,
     "toolchain": _toolchain,
+    "truncated": _truncated,
+    "timeout": _timeout,
+    "slow-load": _slow,
+    "empty-answer": _empty,
+    "unreachable": _unreachable,
+    "downloading": _downloading,
+    "layers-on-cpu": _partly,
 }

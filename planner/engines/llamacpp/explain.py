@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 from planner.engines.beside import changed, differences
 from planner.engines.llamacpp.causes import remedies
 from planner.engines.llamacpp.check import check_server
+from planner.engines.llamacpp.ollama_check import check_ollama
 from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.facts.hardware import GpuGroup, GpuSpec
-from planner.facts.observed import Explained, Observed
+from planner.facts.observed import Difference, Explained, Observed
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue
@@ -24,6 +26,7 @@ _WHY = {
     "kv_cache": "another context, number of slots or type of the cache",
     "compute": "another micro-batch, or an older build, whose mask was larger",
 }
+CLOSE_TOTAL = 0.05  # share by which the size of a whole model may differ: the table rounds it
 _FLAGS = {
     "ctx_size": "--ctx-size",
     "parallel": "--parallel",
@@ -35,6 +38,8 @@ _FLAGS = {
 
 def explain(observed: Observed, *, model: str, gpu: GpuSpec | None, count: int, catalogue: Catalogue, is_ollama: bool) -> Explained:
     """Set a log beside the prediction. Ollama's runner is a llama-server: it is predicted as one."""
+    if observed.used_bytes is not None:
+        return _of_table(observed, gpu, count, catalogue)
     words = _words(observed, model)
     predicted = _predict(observed, words, gpu, count, catalogue, is_ollama=is_ollama)
     cause = observed.root_cause
@@ -48,6 +53,30 @@ def explain(observed: Observed, *, model: str, gpu: GpuSpec | None, count: int, 
         differences=differences(observed, predicted, _WHY),
         fixed_argv=fixed,
         remedies=remedies(cause, is_ollama=is_ollama) if cause else (),
+    )
+
+
+def _of_table(observed: Observed, gpu: GpuSpec | None, count: int, catalogue: Catalogue) -> Explained:
+    """What `ollama ps` shows of a model beside what Ollama was predicted to take for it."""
+    words = ("run", observed.model or "")
+    context = observed.flags.get("ctx_size")
+    command = Command(engine="ollama", words=words, env=(("OLLAMA_CONTEXT_LENGTH", str(context)),) if context else ())
+    predicted = None
+    if gpu is not None:
+        with suppress(PlannerError):  # a tag that nobody here knows
+            predicted = check_ollama(command, GpuGroup(gpu=gpu, count=max(1, count)), catalogue)
+    told: tuple[Difference, ...] = ()
+    if predicted is not None and observed.used_bytes:
+        size = sum(line.bytes for line in predicted.lines) + predicted.host_bytes
+        why = "" if abs(size - observed.used_bytes) <= CLOSE_TOTAL * size else "another context, number of requests or type of the cache"
+        told = (Difference(what="used", predicted=size, observed=observed.used_bytes, why=why),)
+    cause = observed.root_cause
+    return Explained(
+        observed=observed,
+        argv=("ollama", *words),
+        predicted=predicted,
+        differences=told,
+        remedies=remedies(cause, is_ollama=True) if cause else (),
     )
 
 

@@ -11,10 +11,12 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import field
+from itertools import chain, islice
 
 from planner.engines.causes import Finding, plain
 from planner.engines.llamacpp.causes import LLAMA_CPP, OLLAMA
-from planner.facts.observed import Observed
+from planner.engines.llamacpp.ps import read_table
+from planner.facts.observed import Cause, Observed
 from planner.facts.record import dataclass
 from planner.units import GIB, MIB
 
@@ -40,6 +42,8 @@ _NUMBERS: tuple[tuple[str, re.Pattern[str]], ...] = (
 )
 _OLLAMA_VERSION = re.compile(r"Listening on \S+ \(version ([\w.+-]+)\)")
 _OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
+_SHORT = 20  # lines: a table or what somebody pastes, no log
+_ANSWERED = re.compile(r"\[GIN\].{1,60}\| 200 \|\s+(?:\d+m\d|[2-9]\d\.\d+s).{1,60}/(?:api|v1)/\S+")
 _FREE = re.compile(r"using device \w+ \([^)]*\)(?: \([^)]*\))* - (\d+) MiB free")
 _TYPES = re.compile(r"\bK \((\w+)\): .{1,30}V \((\w+)\):")
 _FILE_TYPE = re.compile(r"file type\s+= (\S+)(?: - (Small|Medium|Large))?")
@@ -71,6 +75,11 @@ class _Buffers:
 
 def read_log(lines: Iterable[str], *, is_ollama: bool) -> Observed:
     """Read a log from its first line to its last."""
+    source = iter(lines)
+    head = list(islice(source, _SHORT))
+    if is_ollama and (table := read_table(map(plain, head))):
+        return table
+    lines = chain(head, source)
     seen, buffers = Observed(), _Buffers()
     finding, listens = Finding(OLLAMA if is_ollama else LLAMA_CPP), False
     is_ollamas = False
@@ -83,10 +92,16 @@ def read_log(lines: Iterable[str], *, is_ollama: bool) -> Observed:
     if finding.is_own and (is_ollama or not is_ollamas):  # Ollama's logs hold llama.cpp's lines
         seen.engine = "ollama" if is_ollama else "llama.cpp"
     seen.started = finding.started or (listens and finding.cause is None)
-    seen.root_cause = finding.cause
+    seen.root_cause = finding.cause or (_slow(head) if is_ollama and len(head) < _SHORT else None)
     seen.weights_bytes, seen.kv_cache_bytes = buffers.on_gpu("model"), buffers.on_gpu("KV", "RS")
     seen.compute_bytes, seen.host_bytes = buffers.on_gpu("compute"), buffers.on_host()
     return seen
+
+
+def _slow(lines: list[str]) -> Cause | None:
+    """An answer of minutes, where somebody pastes no more than its line."""
+    slow = [match for line in lines if (match := _ANSWERED.search(plain(line)))]
+    return Cause("slow-load", slow[0][0]) if slow else None
 
 
 def _take(seen: Observed, buffers: _Buffers, text: str) -> None:

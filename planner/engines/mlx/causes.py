@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-from planner.engines.causes import causes, disk_full, is_killed, killed, model_access, port_in_use
+from planner.engines.causes import causes, disk_full, downloading, is_killed, killed, model_access, port_in_use
 from planner.errors import did_you_mean
 from planner.facts.observed import Cause, Remedy
 from planner.units import GB, gib
@@ -20,11 +20,15 @@ CAUSES = causes(
         ("unsupported", r"Model type .{1,80} not supported|Received \d+ parameters not in model|Missing \d+ parameters|Unsupported model"),
         ("out-of-memory", r"\[metal::malloc\] Attempting to allocate|\[metal::malloc\] Resource limit|Unable to allocate \d+ bytes"),
         ("out-of-memory", r"Insufficient Memory|kIOGPUCommandBufferCallbackErrorOutOfMemory"),
+        (
+            "toolchain",
+            r"Tokenizer class \S+ does not exist|has no attribute 'all_special_tokens|instantiate the backend tokenizer|any variant of untagged enum ModelWrapper",
+        ),
         ("toolchain", r"No module named '?mlx|libmlx\.(?:so|dylib)|No Metal device|Unable to load kernel|Failed to load the default metallib"),
         ("model-access", r"does not appear to have a file|couldn't connect to|LocalEntryNotFoundError|No safetensors found|is not a local folder"),
     ),
     started=r"Starting httpd at|Uvicorn running on|Application startup complete",
-    own=r"\bmlx[_-]v?lm\b|\bmlx\.core\b|site-packages/mlx\b|\[METAL\]|\[metal::|libmlx|Starting httpd at",
+    own=r"\bmlx[_-]v?lm\b|\bmlx\.core\b|site-packages/mlx\b|\[METAL\]|\[metal::|libmlx|Starting httpd at|\[Errno 48\]",
 )
 _BUFFER = re.compile(r"allocate (\d{1,20}) bytes which is greater than the maximum allowed buffer size of (\d{1,20})")
 _FLAG = re.compile(r"unrecognized arguments: (--[\w-]{1,80})")
@@ -71,6 +75,11 @@ def _unsupported(text: str) -> Iterator[Remedy]:
 
 
 def _toolchain(text: str) -> Iterator[Remedy]:
+    if re.search(r"[Tt]okenizer|ModelWrapper", text):
+        yield Remedy(
+            "a released transformers that knows this tokenizer: pip install -U transformers mlx-lm mlx-vlm in the server's environment, no development version"
+        )
+        return
     yield Remedy("pip install -U mlx mlx-lm mlx-vlm, in a native (arm64) Python of macOS 14 or later")
 
 
@@ -95,4 +104,5 @@ _BY_CODE: dict[str, Callable[[str], Iterator[Remedy]]] = {
     "toolchain": _toolchain,
     "port-in-use": _port,
     "disk-full": _disk,
+    "downloading": downloading,
 }
