@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from planner.engines import ENGINES, Engine, Unanswered
 from planner.engines.causes import Finding, causes, plain, port_in_use
 from planner.facts.observed import Cause, Explained, Observed, Remedy
 from planner.text import shown
+
+if TYPE_CHECKING:
+    from planner.engines.catalogue import Catalogue
 
 NAME = "litellm"
 CAUSES = causes(
@@ -68,27 +72,25 @@ def read_log(lines: Iterable[str]) -> Observed | None:
     return seen if finding.is_own else None
 
 
-def explain(observed: Observed) -> Explained:
+def explain(observed: Observed, catalogue: Catalogue) -> Explained:
     """What a message calls for; where it quotes the server behind, what that calls for too."""
     cause = observed.root_cause
     if cause is None:
         return Explained(observed=observed)
     usual: Callable[[str], Iterator[Remedy]] = _BY_CODE.get(cause.code, _other)
-    return Explained(observed=observed, remedies=(*usual(cause.message), *_of_server(cause)))
+    return Explained(observed=observed, remedies=(*usual(cause.message), *_of_server(cause, catalogue)))
 
 
-def _of_server(cause: Cause) -> Iterator[Remedy]:
+def _of_server(cause: Cause, catalogue: Catalogue) -> Iterator[Remedy]:
     """What the server's own words call for, which the message quotes."""
     if not (match := _QUOTED.search(cause.message)):
         return
     for engine in _behind(match[1].lower()):
         read = engine.read_log([match[2]])
         if not isinstance(read, Unanswered) and read.root_cause and read.root_cause.code not in ("other", "port-in-use"):
-            from planner.catalogue import resolve
-
             yield from (
                 Remedy(f"{engine.title}: {remedy.change}", remedy.arguments)
-                for remedy in engine.explain(read, model="", gpu=None, count=0, catalogue=resolve).remedies
+                for remedy in engine.explain(read, model="", gpu=None, count=0, catalogue=catalogue).remedies
             )
             return
 

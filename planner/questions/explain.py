@@ -57,7 +57,7 @@ def _of_proxy(head: list[str], rest: Iterator[str]) -> Explained | None:
     observed = read_log(head)
     if observed is None or any(_told_more(engine, head) for engine in ENGINES.values()):
         return None
-    return explain(read_log(chain(head, rest)) or observed)
+    return explain(read_log(chain(head, rest)) or observed, _catalogue())
 
 
 def _told_more(engine: Engine, head: list[str]) -> bool:
