@@ -32,11 +32,13 @@ class Entry:
 
     row: ModelRow
     variant: Variant
+    tag: str = ""
+    """The name, where the row has no variant of it: a tag of Ollama's with another format."""
 
     @property
     def name(self) -> str:
         """The name a user types."""
-        return variant_key(self.row, self.variant)
+        return self.tag or variant_key(self.row, self.variant)
 
     @property
     def config(self) -> RowData:
@@ -235,7 +237,14 @@ def find_card(name: str, memory_bytes: int) -> GpuSpec:
 
 def find_model(name: str) -> Entry | None:
     """The catalogue entry a person means, None where there is none."""
-    return current().entry(model_key(name))
+    key = model_key(name)
+    if (entry := current().entry(key)) or "/" in key:
+        return entry
+    if ":" not in key:
+        return current().entry(f"{key}:latest")
+    from planner.catalogue.tags import retagged
+
+    return retagged(name, current().entry)
 
 
 def unknown_model(name: str) -> PlannerError:

@@ -60,7 +60,7 @@ def row_names(row: ModelRow) -> set[str]:
 
 def _own_names(row: ModelRow, variant: Variant) -> set[str]:
     bases = [row.name, *map(model_key, row.aliases)]
-    names = {model_key(variant.repo), *(model_key(f"{base}-{variant.name}") for base in bases)}
+    names = {model_key(variant.repo), *map(model_key, variant.aliases), *(model_key(f"{base}-{variant.name}") for base in bases)}
     return names | set(bases) if variant.default else names
 
 

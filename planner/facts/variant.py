@@ -18,6 +18,8 @@ class Variant:
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT
     name: str
     repo: str
+    aliases: list[str] = field(default_factory=list)
+    """What it is called beside its repository or tag: Ollama's `latest`, and longer spellings of a tag."""
     quantization: dict[str, object] = field(default_factory=dict)
     """Its quantization_config, as the checkpoint's config.json has it."""
     config: dict[str, object] = field(default_factory=dict)

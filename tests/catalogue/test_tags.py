@@ -1,0 +1,59 @@
+"""Tags of Ollama's library, as people type them, mean a model of the catalogue in a format of its own."""
+
+import pytest
+
+from planner.catalogue.load import Entry, find_model, model_rows
+from planner.facts.question import ServiceRow, StackRow
+from planner.questions.plan import answer_for
+from planner.questions.question import question_of
+
+TAGS = {
+    "qwen2.5-coder:7b": ("qwen2.5-coder-7b", "Q4_K_M"),
+    "qwen3-coder:30b": ("qwen3-coder-30b-a3b", "Q4_K_M"),
+    "gemma4:26b": ("gemma-4-26b-a4b", "Q4_K_M"),
+    "qwen3.5:9b": ("qwen3.5-9b", "Q4_K_M"),
+    "qwen3.6:latest": ("qwen3.6-35b-a3b", "Q4_K_M"),
+    "deepseek-r1:8b": ("deepseek-r1-0528-qwen3-8b", "Q4_K_M"),
+    "deepseek-r1:14b": ("deepseek-r1-distill-qwen-14b", "Q4_K_M"),
+    "mistral-small": ("mistral-small-24b", "Q4_K_M"),
+    "devstral": ("devstral-small-2507", "Q4_K_M"),
+    "phi4": ("phi-4", "Q4_K_M"),
+    "nomic-embed-text": ("nomic-embed-text-v1.5", "F16"),
+    "bge-m3:latest": ("bge-m3", "F16"),
+    "qwen3:8b-q8_0": ("qwen3-8b", "Q8_0"),
+    "llama3.1:8b-instruct-q8_0": ("llama-3.1-8b", "Q8_0"),
+    "qwen3:30b-a3b-instruct-2507-q4_K_M": ("qwen3-30b-a3b", "Q4_K_M"),
+    "gemma4:26b-a4b-it-q4_K_M": ("gemma-4-26b-a4b", "Q4_K_M"),
+    "gemma3:27b-it-qat": ("gemma-3-27b", "Q4_0"),
+    "qwen2.5-coder:7b-instruct-fp16": ("qwen2.5-coder-7b", "F16"),
+    "deepseek-r1:8b-llama-distill-q4_K_M": ("deepseek-r1-distill-llama-8b", "Q4_K_M"),
+}
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_a_tag_is_a_model_in_a_format_and_is_asked_again_by_its_name(tag):
+    entry = find_model(tag)
+    assert (entry.row.name, entry.variant.format, entry.variant.runtime) == (*TAGS[tag], "ollama")
+    assert find_model(entry.name) == entry
+    row = StackRow(gpu="h100", engine="ollama", services=[ServiceRow(model=tag, context=256)])
+    again = StackRow(gpu="h100", engine="ollama", services=[ServiceRow(**question_of(row)["services"][0])])
+    assert answer_for(again).main.service == answer_for(row).main.service
+    assert answer_for(row).main.model.quantization == TAGS[tag][1]
+
+
+@pytest.mark.parametrize("tag", ["qwen3:9b", "deepseek-r1:8b-plus-q4_K_M", "qwen3:8b-mlx", "xyz:8b-q8_0", "qwen3:8b q8_0", "qwen3-8b:q8_0", "qwen3:", ":"])
+def test_a_tag_of_another_model_is_none(tag):
+    assert find_model(tag) is None
+
+
+def test_what_setup_pulls_is_the_tag_that_was_asked():
+    main = answer_for(StackRow(gpu="rtx3060", engine="ollama", services=[ServiceRow(model="qwen3:8b-q8_0", context=4096)])).main
+    assert main.service.model == "qwen3:8b-q8_0"
+
+
+def test_every_tag_of_the_catalogue_is_reached_by_each_of_its_names():
+    entries = [Entry(row, variant) for row in model_rows() for variant in row.variants if variant.runtime == "ollama"]
+    assert len(entries) >= 140
+    for entry in entries:
+        for name in (entry.variant.repo, *entry.variant.aliases, entry.name):
+            assert find_model(name) == entry, name
