@@ -18,7 +18,10 @@ _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\Z")
 
 
 class Entry(TypedDict):
-    """A flag of a flags.json: how many words it takes, how it reads them, its other spellings, those that switch it off, its variable, what replaced it."""
+    """A flag of a flags.json: how many words it takes, how it reads them, its other spellings, those that switch it off, its variable, what replaced it.
+
+    One that reads a list goes on with it where it is said again.
+    """
 
     takes: int
     reads: NotRequired[str]
@@ -101,6 +104,8 @@ def read_words(words: Sequence[str], grammar: Grammar, unresolved: Sequence[str]
             read.faults.append(Problem(code="bad-value", message=f"{spelling} is {shown(given[0])!r}: {refused}", fix=f"{spelling} {_example(entry)}"))
             if not grammar.is_argparse and given[0].startswith("-") and grammar.meant(given[0]):
                 at -= len(given)  # the value was left out, the next flag taken for it
+        elif entry.get("reads") == "list" and flag in read.values:
+            read.values[flag] = f"{read.values[flag]},{given[0]}"
         else:
             read.values[flag] = " ".join(given)
     return read

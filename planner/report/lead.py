@@ -40,7 +40,7 @@ class Outcome:
         if self.users < self.users_asked:
             shortfalls.append(f"holds {self.users:,} of {self.users_asked:,} users")
         if self.layers_on_gpu < self.layers:
-            shortfalls.append(f"only {self.layers_on_gpu} of {self.layers} layers are on the GPU")
+            shortfalls.append(f"not whole on the GPU: {self.layers_on_gpu} of {self.layers} layers are there")
         return ", ".join(shortfalls)
 
 

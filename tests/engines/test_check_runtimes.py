@@ -87,7 +87,7 @@ JUDGED = [
     ("llama-server -m Qwen3-32B-Q4_K_M.gguf -c 40960 -np 1", "rtx4090", "starts", ""),  # the fit moves layers
     ("llama-server -m Qwen3-32B-Q4_K_M.gguf -ngl 99 -np 1", "rtx4090", "starts", ""),  # the fit shortens the context
     ("llama-server -m Qwen3-32B-Q4_K_M.gguf -ngl 99 -np 1 --fit off", "rtx4090", "does_not_start", "out-of-memory"),
-    ("llama-server -m Qwen3-32B-Q4_K_M.gguf -ngl 99 -c 40960 -np 1 -ncmoe 4", "rtx4090", "unknown", ""),
+    ("llama-server -m Qwen3-32B-Q4_K_M.gguf -ngl 99 -c 40960 -np 1 -ncmoe 4", "rtx4090", "does_not_start", "out-of-memory"),
     ("llama-server -m qwen3-8b-Q4_K_M.gguf -ngl 99 -c 8192 -md draft.gguf", "rtx4090", "unknown", ""),
     ("llama-server -m qwen3-8b-Q4_K_M.gguf -ngl 99 -c 8192 --no-mmap", "rtx4090", "does_not_start", "unknown-flag"),
     ("llama-server -m qwen3-8b-Q4_K_M.gguf --n-gpu-layer 99 -c 8192", "rtx4090", "does_not_start", "unknown-flag"),

@@ -14,11 +14,12 @@ from planner.engines.decided import decided, refuse_unresolved, sources
 from planner.engines.llamacpp import command as server
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.builds import DEFAULT_BUILD, build_in
+from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, is_by_hand, uncovered
 from planner.engines.llamacpp.fit import Room, fits_whole, fitted, fitted_context
 from planner.engines.llamacpp.flags import SERVER, stoi
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.ledger import free_bytes, ledger_of
-from planner.engines.llamacpp.memory import LlamaCppConfig
+from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig
 from planner.engines.llamacpp.named import NamedModel, by_file, by_repository
 from planner.engines.llamacpp.plan import COMPUTE_HIGH, plan_of
 from planner.engines.llamacpp.settings import AUTO_SLOTS, SETTINGS
@@ -58,12 +59,12 @@ class Machine:
 
     group: GpuGroup
     gpus: int
-    margin_bytes: int
+    margins: tuple[int, ...]
 
     @property
     def room(self) -> Room:
         """What is free of each GPU, and the margin."""
-        return Room(free_bytes(self.group, self.gpus), (self.margin_bytes,) * self.gpus)
+        return Room(free_bytes(self.group, self.gpus), self.margins)
 
     def fits(self, named: NamedModel, config: LlamaCppConfig, *, surely: bool = False) -> bool:
         """Whether the fit would leave a configuration as it is; `surely`: also where compute buffers are as large as they may be."""
@@ -87,10 +88,11 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     asked = replace(
         _config(settings if server.program_of(command) == SERVER else {"parallel": 1, **settings}, named), build=build_in(command.version) or DEFAULT_BUILD
     )
+    asked = config_by_hand(asked, settings, named.model, machine.gpus)
     config = _fitted(settings, named, machine, asked)
     plan = plan_of(ask_of(named, machine.group, is_ollama=False, config=config), config, machine.gpus)
     chosen = ["context"] * (config.context != asked.context) + ["gpu_layers"] * _is_open(settings)
-    missing = [*named.not_covered, *server.missing(values)]
+    missing = [*named.not_covered, *server.missing(values), *uncovered(settings)]
     warnings = [*server.remarks(values), *named.warnings, *warnings_of(named, config, plan, has_fit=_has_fit(settings))]
     changes = _changes(named, machine, config) if plan.rejection is not None else []
     is_chosen = config != asked and plan.verdict is Verdict.TIGHT  # llama.cpp measured, and left its margin
@@ -127,16 +129,14 @@ def visible(group: GpuGroup, env: Mapping[str, str]) -> GpuGroup:
 
 
 def _machine(settings: Mapping[str, Value], group: GpuGroup, env: Mapping[str, str]) -> Machine:
-    whole = visible(group, env)
-    devices = [name for name in str(settings.get("device") or "").split(",") if name]
-    gpus = 1 if server.setting(settings, "split_mode") == "none" else min(whole.count, len(devices) or whole.count)
-    return Machine(group=whole, gpus=gpus, margin_bytes=margin_bytes(str(server.setting(settings, "fit_target"))))
+    used = cards_used(settings, visible(group, env), is_split=server.setting(settings, "split_mode") != "none")
+    return Machine(group=used, gpus=used.count, margins=margins_of(str(server.setting(settings, "fit_target")), used.count))
 
 
-def margin_bytes(text: str) -> int:
-    """MiB left free of the first GPU (--fit-target)."""
-    first = text.split(",", maxsplit=1)[0]
-    return (int(first) if first.isdecimal() else 1024) * MIB
+def margins_of(text: str, gpus: int) -> tuple[int, ...]:
+    """Bytes that are left free of each GPU (--fit-target, in MiB): one figure for all of them, or one for each."""
+    sizes = [int(part) * MIB if part.isdecimal() else FIT_MARGIN_BYTES for part in text.split(",")]
+    return tuple(sizes[:1] * gpus if len(sizes) == 1 else (sizes + [FIT_MARGIN_BYTES] * gpus)[:gpus])
 
 
 def _has_fit(settings: Mapping[str, Value]) -> bool:
@@ -192,7 +192,7 @@ def _fitted(settings: Mapping[str, Value], named: NamedModel, machine: Machine, 
     if settings.get("ctx_size") is None:
         least = min(int(server.setting(settings, "fit_ctx") or LEAST_OFFERED), config.context)
         config = replace(config, context=fitted_context(named.model, config, machine.room, least))
-    return placed(named, machine, config) if _is_open(settings) else config
+    return placed(named, machine, config) if _is_open(settings) and not is_by_hand(config, machine.gpus) else config
 
 
 def placed(named: NamedModel, machine: Machine, config: LlamaCppConfig) -> LlamaCppConfig:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from planner.engines.llamacpp.builds import DEFAULT_BUILD, build_name
+from planner.engines.llamacpp.ledger import LlamaCppLedger
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.model import GgufModel
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
@@ -77,3 +78,13 @@ def gpus_used(predicted: int, free_bytes: int, count: int) -> int:
     """One GPU where 80 % of it suffice, else all of them."""
     numerator, denominator = ONE_GPU_SHARE
     return 1 if predicted * denominator <= free_bytes * numerator else count
+
+
+def listed(held: LlamaCppLedger) -> tuple[int, int]:
+    """The bytes that `ollama ps` shows of a model, and the percent of them on the CPU: of one with all layers whole on the GPUs only these count.
+
+    Source: llm/llama_server.go MemorySize (of v0.33; buffers that the log names, the projector's weights are not among them), cmd/cmd.go.
+    """
+    on_gpus = sum(gpu.total_bytes - gpu.mmproj_bytes for gpu in held.gpus)
+    size = on_gpus if held.is_whole else on_gpus + held.host.total_bytes
+    return size, round((size - on_gpus) * 100 / max(1, size))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from planner.engines.decided import decided, refuse_unresolved
 from planner.engines.llamacpp import ollama, ollama_command
-from planner.engines.llamacpp.check import Machine, ask_of, margin_bytes, placed, visible, warnings_of
+from planner.engines.llamacpp.check import Machine, ask_of, margins_of, placed, visible, warnings_of
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.modelfile import Modelfile
@@ -47,7 +47,7 @@ def check_ollama(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     else:
         reasons["gpus"] = "80 % of one GPU suffice (Ollama's rule)" if gpus < whole.count else "all of them"
     reasons["batch"] = "from the Modelfile" if ubatch else "Ollama's choice for this context and memory"
-    machine = Machine(group=whole, gpus=gpus, margin_bytes=margin_bytes(env.get("LLAMA_ARG_FIT_TARGET", "1024")))
+    machine = Machine(group=whole, gpus=gpus, margins=margins_of(env.get("LLAMA_ARG_FIT_TARGET", "1024"), gpus))
     fitted = config if config.gpu_layers is not None else placed(named, machine, config)
     plan = plan_of(ask_of(named, whole, is_ollama=True, config=fitted), fitted, machine.gpus)
     if fitted != config and plan.verdict is Verdict.TIGHT:

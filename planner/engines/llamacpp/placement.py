@@ -58,7 +58,7 @@ def placed(model: GgufModel, config: LlamaCppConfig, free: Sequence[int]) -> Pla
         return config.placement
     count = model.layer_count + 1
     gpus = divided_over(count, count if config.gpu_layers is None else config.gpu_layers, config.tensor_split or free)
-    moved = tuple(_moved(config, layer) for layer in range(count))
+    moved = (*(_moved(config, layer) for layer in range(count - 1)), ())
     return Placement(gpus=gpus, moved=moved, moved_to=(MAIN_MEMORY,) * count)
 
 

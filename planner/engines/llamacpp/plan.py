@@ -173,7 +173,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
     )
     if config.placement is not None and plan.verdict is Verdict.TIGHT:
         plan = replace(plan, verdict=Verdict.STARTS)  # llama.cpp measures what it places, and leaves its margin
-    plan = within_ram(replace(plan, binds=binds(held) or plan.binds), held.host_note)
+    plan = within_ram(replace(plan, binds=binds(held, is_pinned=ask.gpu_layers is not None) or plan.binds) if plan.starts else plan, held.host_note)
     full = replace(ask, load=full_load(config.context, plan.service.longest_answer))
     slowest = slowest_s(speed(full, config, held, plan), config.parallel)
     plan = replace(plan, speed=speed(ask, config, held, plan), service=replace(plan.service, slowest_answer_s=slowest))

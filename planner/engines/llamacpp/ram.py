@@ -10,11 +10,14 @@ from planner.facts.plan import Plan
 from planner.facts.verdict import Rejection, Verdict
 
 
-def binds(held: LlamaCppLedger) -> str:
-    """What keeps a server whose experts lie apart from more, in a sentence; empty where whole layers or nothing does."""
-    if held.is_whole or held.layers_on_gpu <= held.layers:
+def binds(held: LlamaCppLedger, *, is_pinned: bool) -> str:
+    """What keeps a server from more, in a sentence, where a part of it lies in main memory; empty where nothing does."""
+    if held.is_whole:
         return ""
-    return f"Memory binds: experts of {held.placement.divided} of {held.layers} layers lie in main memory, and are read at its speed."
+    if held.layers_on_gpu > held.layers:
+        return f"Memory binds: experts of {held.placement.divided} of {held.layers} layers lie in main memory, and are read at its speed."
+    outside = f"Memory binds: {held.layers + 1 - held.layers_on_gpu} of {held.layers + 1} layers run on the CPU, at its speed"
+    return f"{outside}." if is_pinned else f"{outside}: not as asked (exit code 1) unless --gpu-layers {held.layers_on_gpu} asks for it."
 
 
 def within_ram(plan: Plan, note: str) -> Plan:

@@ -33,6 +33,11 @@ _ROWS = (
         name="kv_offload", flag="--kv-offload", aliases=("-kvo",), off=("--no-kv-offload", "-nkvo"), kind=Kind.SWITCH, default=True, help="Cache on the GPU."
     ),
     Setting(name="split_mode", flag="--split-mode", aliases=("-sm",), kind=Kind.TEXT, default="layer", help="none, layer, row or tensor."),
+    Setting(name="main_gpu", flag="--main-gpu", aliases=("-mg",), kind=Kind.COUNT, default=0, least=0, help="The GPU that is used where none is split over."),
+    Setting(name="tensor_split", flag="--tensor-split", aliases=("-ts",), kind=Kind.TEXT, help="Shares of the GPUs: 3,1."),
+    Setting(name="cpu_moe", flag="--cpu-moe", aliases=("-cmoe",), kind=Kind.SWITCH, default=False, help="All experts in main memory."),
+    Setting(name="n_cpu_moe", flag="--n-cpu-moe", aliases=("-ncmoe",), kind=Kind.COUNT, default=0, least=0, help="The first so many layers' experts there."),
+    Setting(name="override_tensor", flag="--override-tensor", aliases=("-ot",), kind=Kind.TEXT, help="Tensors by a pattern, and where they lie."),
     Setting(name="device", flag="--device", aliases=("-dev",), kind=Kind.TEXT, help="The devices that are used."),
     Setting(name="fit", flag="--fit", aliases=("-fit",), kind=Kind.TEXT, default="on", help="Whether what is not said is made to fit."),
     Setting(name="fit_target", flag="--fit-target", aliases=("-fitt",), kind=Kind.TEXT, default="1024", help="MiB that the fit leaves free of each GPU."),

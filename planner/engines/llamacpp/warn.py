@@ -16,7 +16,7 @@ from planner.units import gib, tokens
 
 def warnings(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: Plan) -> tuple[Warn, ...]:
     """All warnings of a plan, the gravest first."""
-    warns = outside(held, plan)
+    warns = outside(held, plan, is_ollama=ask.is_ollama)
     if plan.verdict is Verdict.TIGHT:
         warns.append(Warn(code="tight", message="less than 1 GiB would be left: llama.cpp's own fit moves layers to the CPU unless they are pinned"))
     if ask.is_ollama:
@@ -32,11 +32,14 @@ def warnings(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: P
     return tuple(warns)
 
 
-def outside(held: LlamaCppLedger, plan: Plan) -> list[Warn]:
+def outside(held: LlamaCppLedger, plan: Plan, *, is_ollama: bool) -> list[Warn]:
     """What of a server lies in main memory, and whether that was checked."""
     if held.is_whole or not plan.starts:
         return []
     up_to = f"all is on the GPU up to {tokens(plan.longest_context)} tokens" if plan.longest_context else "no context keeps all on the GPU"
+    if is_ollama:
+        size, percent = ollama.listed(held)
+        up_to += f"; `ollama ps` shows {size / 1e9:.0f} GB, {percent}%/{100 - percent}% CPU/GPU"
     if held.layers_on_gpu > held.layers:
         told = f"the experts of {held.placement.divided} of {held.layers} layers lie in main memory, {gib(plan.host_bytes)} with the token embeddings, and are read at its speed"
         warns = [Warn(code="experts-on-cpu", message=f"{told}; {up_to}")]

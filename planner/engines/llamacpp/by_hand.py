@@ -1,0 +1,79 @@
+"""What a command's flags say of where layers and tensors lie, and on which cards.
+
+Sources: llama.cpp common/arg.cpp --cpu-moe, --n-cpu-moe, --override-tensor, --tensor-split, --main-gpu, --device; common/fit.cpp, which leaves a model
+alone whose tensors or shares are placed by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from planner.engines.llamacpp.memory import LlamaCppConfig
+from planner.engines.llamacpp.model import GgufModel
+from planner.facts.hardware import GpuGroup, mixed_group
+from planner.facts.not_covered import NotCovered
+from planner.facts.settings import Value
+
+_HOST = re.compile(r"(?:CPU|[A-Za-z]+_Host)\Z")
+# Names that a pattern for parts of the feed-forward block does not match.
+_OTHERS = ("blk.0.attn_q.weight", "blk.0.attn_norm.weight", "blk.0.ffn_norm.weight", "output.weight", "output_norm.weight")
+
+
+def config_by_hand(config: LlamaCppConfig, settings: Mapping[str, Value], model: GgufModel, gpus: int) -> LlamaCppConfig:
+    """A configuration with what flags place."""
+    layers = model.layer_count if settings.get("cpu_moe") else int(settings.get("n_cpu_moe") or 0)
+    shares = _shares(str(settings.get("tensor_split") or ""))[:gpus]
+    return replace(
+        config,
+        cpu_moe_layers=max(0, layers),
+        overrides=tuple(pair for pair in _overrides(settings) if _is_known(*pair)),
+        tensor_split=(*shares, *[0.0] * (gpus - len(shares))) if any(shares) else (),
+    )
+
+
+def is_by_hand(config: LlamaCppConfig, gpus: int) -> bool:
+    """Whether the fit leaves layers alone: tensors have their places, or several GPUs their shares."""
+    return bool(config.cpu_moe_layers or config.overrides or (gpus > 1 and config.tensor_split))
+
+
+def cards_used(settings: Mapping[str, Value], group: GpuGroup, *, is_split: bool) -> GpuGroup:
+    """The cards that --device names, in its order, or where nothing is split the one that --main-gpu names."""
+    named = [name for name in str(settings.get("device") or "").split(",") if name and name != "none"]
+    numbers = [int(match[0]) for name in named if (match := re.search(r"\d+\Z", name))] if named else list(range(group.count))
+    members = group.members
+    if not is_split:
+        main = int(settings.get("main_gpu") or 0)
+        numbers = numbers[main : main + 1] or numbers[:1]
+    cards = tuple(members[number].gpu for number in numbers if number < len(members)) or (members[0].gpu,)
+    return mixed_group(cards, group)
+
+
+def uncovered(settings: Mapping[str, Value]) -> list[NotCovered]:
+    """Tensors that are placed where the ledger does not follow."""
+    pairs = [f"{pattern}={device}" for pattern, device in _overrides(settings) if not _is_known(pattern, device)]
+    return [NotCovered(flag=f"--override-tensor {pairs[0]}", what="tensors placed by hand", effect="either")] if pairs else []
+
+
+def _shares(text: str) -> list[float]:
+    """--tensor-split: 3,1 or 3/1; what is no number counts as nothing, as C's stof would refuse it."""
+    return [float(part) if re.fullmatch(r"\s*\d+\.?\d*\s*", part) else 0.0 for part in re.split(r"[,/]+", text) if part]
+
+
+def _overrides(settings: Mapping[str, Value]) -> list[tuple[str, str]]:
+    """--override-tensor: pattern=device, several with commas between them."""
+    pairs = []
+    for part in str(settings.get("override_tensor") or "").split(","):
+        pattern, sign, device = part.partition("=")
+        if sign:
+            pairs.append((pattern, "CPU" if _HOST.match(device) else device))
+    return pairs
+
+
+def _is_known(pattern: str, device: str) -> bool:
+    """Whether it is parts of feed-forward blocks that go to main memory."""
+    try:
+        return device == "CPU" and not any(re.search(pattern, name) for name in _OTHERS)
+    except re.error:
+        return False

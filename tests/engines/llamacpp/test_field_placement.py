@@ -1,0 +1,205 @@
+"""Where layers, experts and caches lie, as people reported it (field_local.yaml, by its numbers) and as llama.cpp's own fit decides."""
+
+import json
+import shlex
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from conftest import gpu, run_plan
+
+from planner.catalogue.resolve import find_plain
+from planner.engines.llamacpp import ollama
+from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.fit import Room, fits_whole, fitted, fitted_context
+from planner.engines.llamacpp.layers import MAIN_MEMORY
+from planner.engines.llamacpp.ledger import ledger, ledger_of
+from planner.engines.llamacpp.memory import LlamaCppConfig
+from planner.engines.llamacpp.model import converted
+from planner.engines.llamacpp.placement import divided_over
+from planner.engines.llamacpp.plan import plan_gguf
+from planner.facts.hardware import GpuGroup
+from planner.facts.speed import NoSpeed, SpeedEstimate
+from planner.facts.verdict import Grade, Verdict
+from planner.questions.check import check, find_server, group_for
+from planner.units import GIB, MIB
+
+
+@cache
+def file(name: str, mix: str):
+    return converted(find_plain(name).spec, mix)
+
+
+def room(*free_mib: int) -> Room:
+    return Room(tuple(size * MIB for size in free_mib), (1024 * MIB,) * len(free_mib))
+
+
+def fit(name: str, mix: str, context: int, *free_mib: int):
+    config = LlamaCppConfig(context=context, vision=False)
+    model = file(name, mix)
+    assert not fits_whole(model, config, room(*free_mib))
+    return ledger_of(model, replace(config, placement=fitted(model, config, room(*free_mib))), room(*free_mib).free_bytes)
+
+
+def asked(name: str, card: str, *, count: int = 1, mix: str = "Q4_K_M", ram: int = 0, **wish) -> GgufAsk:
+    spec = find_plain(name).spec
+    group = GpuGroup(gpu=gpu(card), count=count, ram_bytes=ram)
+    is_ollama = wish.pop("is_ollama", False)
+    return GgufAsk(model=converted(spec, mix), group=group, is_ollama=is_ollama, served_name=name, source=f"{name}-{mix}.gguf", origin=spec, **wish)
+
+
+def test_l02_a_context_that_nobody_said_is_a_line_between_the_least_and_the_models():
+    model = file("qwen3-30b-a3b", "Q4_K_M")
+    config = LlamaCppConfig(context=40_960, vision=False)
+    context = fitted_context(model, config, room(20_230), 4096)
+    assert context == 14_592
+    held = ledger_of(model, replace(config, context=context), room(20_230).free_bytes)
+    assert held.is_whole
+    assert round(held.fullest.weights_bytes / MIB) == 17_524
+    assert held.fullest.kv_cache_bytes == 1368 * MIB
+
+
+def test_l03_a_dense_model_does_not_fit_20_gb_whole():
+    assert not fits_whole(file("qwen3-32b", "Q4_K_M"), LlamaCppConfig(context=4096, vision=False), room(20_000))
+
+
+def test_l04_layers_have_their_real_sizes():
+    model = file("qwen2.5-72b", "Q4_K_M")
+    assert round(sum(model.layer_bytes[-29:]) / MIB, 1) == 16_013.6
+    assert round((model.file_bytes - sum(model.layer_bytes[-29:])) / MIB) == pytest.approx(29_199.6, abs=1)
+    held = ledger(model, LlamaCppConfig(context=4096, gpu_layers=30), GpuGroup(gpu=gpu("rtx4090"), count=1))  # today the output is one of them
+    assert held.fullest.kv_cache_bytes == 464 * MIB
+    assert held.fullest.weights_bytes == sum(model.layer_bytes[-29:]) + model.output_bytes
+    assert held.host.kv_cache_bytes == (1280 - 464) * MIB
+
+
+@pytest.mark.parametrize(
+    ("name", "mix", "context", "free_mib", "kv_mib"),
+    [
+        ("qwen3-coder-next", "IQ3_XXS", 4096, 28_000, 171.4),  # L20, of one slot: its 397 MiB are of four
+        ("qwen3.6-35b-a3b", "Q4_K_M", 65_536, 15_566, 1280 + 62.8),  # L21
+        ("qwen3.6-35b-a3b", "IQ4_XS", 32_768, 10_963, 702.8),  # L22
+        ("gpt-oss-120b", "MXFP4_MOE", 65_536, 15_566, 2331),
+        ("gpt-oss-120b", "MXFP4_MOE", 65_536, 23_600, 2331),
+    ],
+)
+def test_experts_leave_first_and_layers_and_cache_stay(name, mix, context, free_mib, kv_mib):
+    held = fit(name, mix, context, free_mib)
+    assert held.layers_on_gpu == held.layers + 1
+    assert held.host.kv_cache_bytes == 0
+    assert held.fullest.kv_cache_bytes / MIB == pytest.approx(kv_mib, abs=1)
+    assert 0 < held.placement.divided < held.layers
+    assert free_mib - 1024 - 400 <= held.fullest.total_bytes / MIB <= free_mib - 1024  # a part of one more layer fills what whole ones leave
+
+
+def test_l21_what_is_used_is_what_the_margin_leaves():
+    assert fit("qwen3.6-35b-a3b", "Q4_K_M", 65_536, 15_566).fullest.total_bytes / MIB == pytest.approx(14_542, abs=60)
+
+
+def test_two_cards_first_full_layers_then_those_whose_experts_leave():
+    held = fit("gpt-oss-120b", "MXFP4_MOE", 65_536, 23_600, 15_566)
+    assert held.layers_on_gpu == held.layers + 1
+    first, second = held.gpus
+    assert first.layers < second.layers
+    assert all(gpu.total_bytes <= size for gpu, size in zip(held.gpus, room(23_600, 15_566).targets, strict=True))
+
+
+def test_a_split_is_by_what_is_free_and_counts_the_output():
+    assert divided_over(65, 65, (1, 1)).count(0) == 33  # layers 0 to 32 lie before one half
+    assert divided_over(66, 66, (15_839, 7804)).count(0) == 45  # seen on two cards: blocks 0 to 44 on the first
+    assert divided_over(66, 66, (49, 15)).count(0) == 51  # and with --tensor-split 49,15: 0 to 50
+    assert divided_over(37, 10, (1,)) == (MAIN_MEMORY,) * 27 + (0,) * 10
+
+
+# L17: `ollama ps` in GB, on a card of 24 GB. The last but one is of a model of other sizes than today's tag.
+@pytest.mark.parametrize(
+    ("name", "mix", "context", "gigabytes", "percent"),
+    [
+        ("qwen3-coder-30b-a3b", "Q4_K_M", 16_384, 20, 0),
+        ("qwen3-coder-30b-a3b", "Q4_K_M", 32_768, 22, 0),
+        ("deepseek-r1-distill-qwen-32b", "Q4_K_M", 10_240, 22, 0),
+        ("gpt-oss-20b", "MXFP4_BF16", 131_072, 17, 0),
+        ("ministral-3-14b", "Q4_K_M", 65_536, 20, 0),
+        ("qwen3-32b", "Q4_K_M", 32_768, 29, 22),
+    ],
+)
+def test_l17_what_ollama_ps_shows(name, mix, context, gigabytes, percent):
+    model, config = file(name, mix), LlamaCppConfig(context=context, vision=False)
+    if not fits_whole(model, config, room(23_600)):
+        config = replace(config, placement=fitted(model, config, room(23_600)))
+    size, on_cpu = ollama.listed(ledger_of(model, config, room(23_600).free_bytes))
+    assert size / 1e9 == pytest.approx(gigabytes, rel=0.06)
+    assert on_cpu == pytest.approx(percent, abs=5)
+
+
+@pytest.mark.parametrize("card", ["rtx5060ti-16gb", "rtx4090"])
+@pytest.mark.parametrize(("name", "mix"), [("gpt-oss-120b", "MXFP4_MOE"), ("qwen3.6-35b-a3b", "Q4_K_M")])
+def test_experts_in_main_memory_are_a_start_that_is_said(name, mix, card):
+    plan = plan_gguf(asked(name, card, mix=mix, context=131_072 if card == "rtx4090" else 65_536, ram=64 * GIB))
+    assert (plan.verdict, plan.requirements_met, plan.is_whole) == (Verdict.STARTS, True, True)
+    assert dict(plan.settings)["kv_cache_type"] == "f16" or "n_cpu_moe" not in dict(plan.settings)
+    if "n_cpu_moe" in dict(plan.settings):
+        assert "--n-gpu-layers" not in plan.service.argv  # a number would switch the fit off
+        assert plan.host_bytes > GIB
+        assert any(warning.code == "experts-on-cpu" for warning in plan.warnings)
+        assert not any(warning.code == "main-memory" for warning in plan.warnings)
+        assert isinstance(plan.speed, SpeedEstimate)
+        assert (plan.speed.grade, plan.speed.time_to_first_token_s) == (Grade.EXTRAPOLATED, None)
+        assert "guess" in plan.speed.because
+
+
+def test_main_memory_is_a_second_ledger():
+    few = plan_gguf(asked("gpt-oss-120b", "rtx5060ti-16gb", mix="MXFP4_MOE", context=32_768, ram=32 * GIB))
+    assert (few.verdict, few.requirements_met) == (Verdict.UNLIKELY, False)
+    assert "main memory" in few.rejection.reason
+    unsaid = plan_gguf(asked("gpt-oss-120b", "rtx5060ti-16gb", mix="MXFP4_MOE", context=32_768))
+    assert any(warning.code == "main-memory" and "--ram" in warning.message for warning in unsaid.warnings)
+
+
+def test_an_8_bit_cache_is_not_taken_where_it_does_not_make_all_fit():
+    plan = plan_gguf(asked("llama-3.3-70b", "rtx4090", context=16_384))
+    assert dict(plan.settings)["kv_cache_type"] == "f16"
+    assert isinstance(plan.speed, NoSpeed)
+    assert "exit code 1" in plan.binds
+    assert "--gpu-layers" in plan.binds
+
+
+@pytest.mark.parametrize(
+    ("flags", "divided", "layers"),
+    [
+        ("--n-cpu-moe 24", 24, 49),
+        ("--cpu-moe", 48, 49),
+        (r"-ot 'blk\.(1[0-9])\.ffn_.*_exps.=CPU'", 10, 49),
+        ("-ot exps=CPU", 48, 49),
+        ("-ngl 20 --n-cpu-moe 40", 11, 20),
+        ("", 24, 49),
+    ],
+)
+def test_a_commands_flags_place_experts(flags, divided, layers):
+    text = f"llama-server -m Qwen3-30B-A3B-Q8_0.gguf -c 32768 -np 1 {flags} " + ("" if "-ngl" in flags or not flags else "-ngl 99")
+    server = find_server(text)
+    plan = check(server, group_for(server, "rtx4090", 1, "server"))
+    assert not plan.not_covered
+    assert dict(plan.settings)["gpu_layers"] == layers
+    assert dict(plan.settings)["n_cpu_moe"] == pytest.approx(divided, abs=0 if flags else 6)
+
+
+def test_shares_and_the_main_card_are_read():
+    def plan(flags: str, count: int = 2):
+        server = find_server(f"llama-server -m Qwen3-14B-Q4_K_M.gguf -c 8192 -np 1 {flags}")
+        return check(server, group_for(server, "rtx3090", count, "server"))
+
+    assert plan("--tensor-split 3,1 -ngl 99").memory["weights_bytes"] > plan("--tensor-split 1,1 -ngl 99").memory["weights_bytes"]
+    assert plan("--split-mode none --main-gpu 1").memory["weights_bytes"] == plan("", count=1).memory["weights_bytes"]
+
+
+def test_the_emitted_command_is_found_again(tmp_path):
+    words = ("--gpu", "rtx5060ti-16gb", "--engine", "llama.cpp", "--model", "qwen3.6-35b-a3b", "--quantization", "Q4_K_M", "--context", "64k", "--ram", "64GiB")
+    done = run_plan(*words, "--format", "json", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["verdict"]) == (0, "starts"), done.stderr
+    argv = answer["commands"][-1]["argv"]
+    server = find_server(shlex.join(argv))
+    checked = check(server, group_for(server, "rtx5060ti-16gb", 1, "server"))
+    assert dict(checked.settings) == answer["settings"]
+    assert checked.verdict is Verdict.STARTS
