@@ -90,7 +90,7 @@ def _settled(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
     return replace(config, ubatch=ollama.batch(predicted, config.context * config.parallel, ask.group.free_at_start_bytes(1)))
 
 
-def _room(ask: GgufAsk, gpus: int) -> Room:
+def _surely(ask: GgufAsk, gpus: int) -> Room:
     """What is free of each GPU, and the margin that llama.cpp keeps there, wider by what an estimated total may be wrong."""
     errors = [member.free_error[0] for member in ask.group.members[:gpus]] if ask.group.cards else [ask.group.free_error[0]] * gpus
     return Room(free_bytes(ask.group, gpus), tuple(FIT_MARGIN_BYTES + error for error in errors))
@@ -99,7 +99,7 @@ def _room(ask: GgufAsk, gpus: int) -> Room:
 def _fits(ask: GgufAsk, config: LlamaCppConfig) -> bool:
     """Whether all that is to lie on the GPUs does, with the margin that llama.cpp keeps."""
     settled = _settled(ask, config)
-    return fits_whole(ask.model, settled, _room(ask, _gpus(ask, settled)))
+    return fits_whole(ask.model, settled, _surely(ask, _gpus(ask, settled)))
 
 
 def longest(ask: GgufAsk, config: LlamaCppConfig) -> int:
@@ -136,7 +136,8 @@ def _partly(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
 
 def _placed(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
     config = _settled(ask, config)
-    return replace(config, placement=fitted(ask.model, config, _room(ask, _gpus(ask, config))))
+    free = free_bytes(ask.group, _gpus(ask, config))
+    return replace(config, placement=fitted(ask.model, config, Room(free, (FIT_MARGIN_BYTES,) * len(free))))
 
 
 def plan_of(ask: GgufAsk, config: LlamaCppConfig, gpus: int) -> Plan:

@@ -24,6 +24,8 @@ from planner.facts.verdict import Grade, Verdict
 from planner.questions.check import check, find_server, group_for
 from planner.units import GIB, MIB
 
+OLD = 8390  # a build of spring 2026 or before, as those of the reports
+
 
 @cache
 def file(name: str, mix: str):
@@ -50,7 +52,7 @@ def asked(name: str, card: str, *, count: int = 1, mix: str = "Q4_K_M", ram: int
 
 def test_l02_a_context_that_nobody_said_is_a_line_between_the_least_and_the_models():
     model = file("qwen3-30b-a3b", "Q4_K_M")
-    config = LlamaCppConfig(context=40_960, vision=False)
+    config = LlamaCppConfig(context=40_960, vision=False, build=OLD)
     context = fitted_context(model, config, room(20_230), 4096)
     assert context == 14_592
     held = ledger_of(model, replace(config, context=context), room(20_230).free_bytes)
@@ -124,7 +126,7 @@ def test_a_split_is_by_what_is_free_and_counts_the_output():
     ],
 )
 def test_l17_what_ollama_ps_shows(name, mix, context, gigabytes, percent):
-    model, config = file(name, mix), LlamaCppConfig(context=context, vision=False)
+    model, config = file(name, mix), LlamaCppConfig(context=context, vision=False, build=OLD)
     if not fits_whole(model, config, room(23_600)):
         config = replace(config, placement=fitted(model, config, room(23_600)))
     size, on_cpu = ollama.listed(ledger_of(model, config, room(23_600).free_bytes))
