@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from planner.engines.decided import decided, refuse_unresolved, sources
 from planner.engines.llamacpp import command as server
 from planner.engines.llamacpp.ask import GgufAsk
-from planner.engines.llamacpp.builds import DEFAULT_BUILD, build_in
+from planner.engines.llamacpp.builds import DEFAULT_BUILD, OLDEST_BUILD, build_in
 from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, is_by_hand, uncovered
 from planner.engines.llamacpp.fit import Room, fits_whole, fitted, fitted_context
 from planner.engines.llamacpp.flags import SERVER, stoi
@@ -187,7 +187,7 @@ def _kind(settings: Mapping[str, Value], name: str) -> str:
 
 def _fitted(settings: Mapping[str, Value], named: NamedModel, machine: Machine, config: LlamaCppConfig) -> LlamaCppConfig:
     """What the fit makes of what the command leaves open: the context first, then layers."""
-    if not _has_fit(settings) or machine.fits(named, config):
+    if not _has_fit(settings) or config.build < OLDEST_BUILD or machine.fits(named, config):
         return config
     if settings.get("ctx_size") is None:
         least = min(int(server.setting(settings, "fit_ctx") or LEAST_OFFERED), config.context)

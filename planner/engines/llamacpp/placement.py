@@ -90,14 +90,15 @@ def held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) 
     kept = {cache: cache_bytes(cache, config, widest) for cache, _ in model.caches}
     weights, cache, layers = [0] * (gpus + 1), [0] * (gpus + 1), [0] * (gpus + 1)  # the last is main memory, number -1
     weights[MAIN_MEMORY] = model.input_bytes
-    copied = 0
+    copied: tuple[int, ...] = ()
     for layer, (gpu, moved, to) in enumerate(zip(where.gpus[:-1], where.moved, where.moved_to, strict=False)):
         own = model.layers[layer]
         apart = own.bytes_of(moved) if moved and gpu != MAIN_MEMORY else 0
         weights[gpu] += own.bytes - apart
         weights[to] += apart
         if MAIN_MEMORY in (gpu, to):
-            copied = max(copied, own.largest(_MATRICES if gpu == MAIN_MEMORY else moved))
+            largest = own.largest(_MATRICES if gpu == MAIN_MEMORY else moved)
+            copied = max(copied, (largest, largest if gpus > 1 and own.bytes_of(EXPERTS) else 0))
         cache[gpu if config.kv_on_gpu else MAIN_MEMORY] += sum(kept[attention] for attention in own.caches)
         layers[gpu] += 1
     output = where.gpus[-1]
@@ -109,7 +110,7 @@ def held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) 
         Held(
             weights_bytes=weights[gpu],
             kv_cache_bytes=cache[gpu],
-            compute_bytes=compute_bytes(model, config, gpus=gpus if is_piped else 1, has_output=gpu == output, copied_bytes=copied if gpu == 0 else 0)
+            compute_bytes=_compute_bytes(model, config, gpus=gpus if is_piped else 1, has_output=gpu == output, copied=copied if gpu == 0 else ())
             if layers[gpu]
             else 0,
             mmproj_bytes=model.mmproj_bytes if gpu == main else 0,
@@ -119,6 +120,12 @@ def held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) 
         for gpu in range(gpus)
     )
     return shares, HeldByHost(weights_bytes=weights[MAIN_MEMORY], kv_cache_bytes=cache[MAIN_MEMORY])
+
+
+def _compute_bytes(model: GgufModel, config: LlamaCppConfig, *, gpus: int, has_output: bool, copied: tuple[int, ...]) -> int:
+    """The compute buffer of one GPU; on the first of several, a bank of experts that is copied there may meet the one before (as v0.5.0's allocator lays it out)."""
+    size = compute_bytes(model, config, gpus=gpus, has_output=has_output, copied_bytes=copied[0] if copied else 0)
+    return max(size, sum(copied) + config.ubatch * 4 * model.hidden) if any(copied[1:]) else size
 
 
 def _main(where: Placement) -> Iterator[int]:
