@@ -10,9 +10,11 @@ import ctypes as c
 import os
 import re
 import tempfile
+from itertools import takewhile
 
 P, SIZE, INT, BOOL, STR, FN = c.c_void_p, c.c_size_t, c.c_int, c.c_bool, c.c_char_p, c.CFUNCTYPE
 GPU, F16 = 1, 1
+FIT = "_Z17common_fit_paramsPKcP18llama_model_paramsP20llama_context_paramsPfP32llama_model_tensor_buft_overridePmjPK22common_fit_extra_model14ggml_log_level"
 KEPT = []  # what C holds pointers to
 
 
@@ -25,6 +27,10 @@ Tensor._fields_ = [
     ("src", c.POINTER(Tensor) * 10), ("view_src", c.POINTER(Tensor)), ("view_offs", SIZE), ("data", P), ("name", c.c_char * 64), ("extra", P), ("pad", c.c_char * 8),
 ]  # fmt: skip
 TENSOR = c.POINTER(Tensor)
+
+
+class Override(c.Structure):
+    _fields_ = [("pattern", STR), ("buffer_type", P)]
 
 
 def table(name, *fields):
@@ -158,6 +164,7 @@ class Llama:
         device.offload_op = FN(BOOL, P, TENSOR)(lambda this, tensor: self._batch(tensor.contents) >= 32)
         device.event_new = FN(P, P)(lambda this: c.addressof(event))
         device.event_free = device.event_synchronize = FN(None, P, P)(nothing)
+        event.device = c.addressof(device)
         device.reg = c.addressof(registry)
         return device
 
@@ -257,3 +264,15 @@ class Llama:
             os.dup2(kept_output, 1)
             told.seek(0)
             return {device: int(weights) for device, weights, *_ in (line.split() for line in told.read().decode().splitlines())}
+
+    def fit(self, path, margin=1 << 30, least=4096, **context):
+        """What common/fit.cpp makes of what is left open: layers on the cards, of each, the context, which tensors lie elsewhere."""
+        model, parameters = self.llama.llama_model_default_params(), self.llama.llama_context_default_params()
+        model.load_mode, parameters.n_batch, parameters.swa_full = 0, 2048, False
+        for name, value in context.items():
+            setattr(parameters, name, value)
+        split, moved, margins = (c.c_float * 128)(), (Override * 4096)(), (SIZE * 128)(*[margin] * 128)
+        fit = self.common[FIT]
+        fit(str(path).encode(), c.byref(model), c.byref(parameters), split, moved, margins, c.c_uint32(least), None, 2)
+        patterns = [entry.pattern.decode() for entry in takewhile(lambda entry: entry.pattern, moved)]  # behind the end lie what was tried
+        return {"context": parameters.n_ctx, "layers": model.n_gpu_layers, "split": [int(share) for share in split[: len(self.cards)]], "moved": patterns}

@@ -139,9 +139,9 @@ class _Fit:
 
     def with_experts(self, shares: _Shares) -> _Shares:
         """Layers made whole from the front, GPU by GPU, and of one more layer what is left for."""
-        start = next(gpu for gpu, share in enumerate(shares) if share.layers)
+        start = next((gpu for gpu, share in enumerate(shares) if share.layers), self.gpus)
         for gpu in range(self.gpus):
-            if gpu > start:
+            if gpu > start or start == self.gpus:
                 break
             shares = self._whole(shares, gpu, start)
             start = _first_open(shares, start)
