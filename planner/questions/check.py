@@ -97,8 +97,8 @@ def joined(commands: Sequence[Command]) -> list[Command]:
             servers.append(command)
             continue
         if not read.is_client:
-            waiting[command.engine] = command
-            servers = [_of(server, command) if server.engine == command.engine and _is_client(server) else server for server in servers]
+            waiting[command.engine] = max(command, waiting.get(command.engine, command), key=lambda server: len(server.env))  # setup scripts start a bare one
+            servers = [_of(server, waiting[server.engine]) if server.engine == command.engine and _is_client(server) else server for server in servers]
             continue
         server = waiting.get(command.engine)
         servers = [other for other in servers if not (other.engine == command.engine and read.makes and _model(other) == read.model)]

@@ -8,9 +8,7 @@ from dataclasses import replace
 from planner.engines import ENGINES
 from planner.errors import PlannerError
 from planner.facts.command import Command
-from planner.questions.shell_scripts import command_of, from_shell, is_image, numbered, set_before, split_words, tag_of, with_env
-
-_SHELLS = ("sh", "bash", "ash", "dash", "zsh", "busybox")
+from planner.questions.shell_scripts import from_shell, is_image, numbered, servers_of, set_before, split_words, tag_of, with_env
 
 
 def _documents(text: str, what: str) -> list[object]:
@@ -59,13 +57,10 @@ def _from_container(container: dict[str, object], entrypoint: str, command: str)
     version = tag_of(image) if any(is_image(engine, image) for engine in ENGINES.values()) else None
     env = _container_env(container) | _container_gpus(container)
     words = _compose_words(container.get(entrypoint)) + _compose_words(container.get(command))
-    if len(words) > 2 and words[-2] == "-c" and any(word.rpartition("/")[2] in _SHELLS for word in words[:-2]):  # sh -c "…"
-        yield from (replace(with_env(server, env), version=server.version or version, contained=True) for server in from_shell(words[-1]))
-        return
-    server = command_of(words)
-    if server is None and not container.get(entrypoint):  # what the image runs by itself
-        server = command_of(["run", image, *words])
-    if server is not None:
+    servers = list(servers_of(words))
+    if not servers and not container.get(entrypoint):  # what the image runs by itself
+        servers = list(servers_of(["run", image, *words]))
+    for server in servers:
         yield replace(with_env(server, env), version=server.version or version, contained=True)
 
 

@@ -13,7 +13,7 @@ from planner.engines import ENGINES
 from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.questions.container_files import from_compose, from_manifests
-from planner.questions.shell_scripts import Scope, command_of, from_shell, with_env
+from planner.questions.shell_scripts import Scope, command_of, from_shell, servers_of, with_env
 
 MAX_TEXT_BYTES = 4 * 1024**2
 
@@ -27,7 +27,7 @@ def find_commands(text: str) -> list[Command]:
         return list(from_compose(text))
     if re.search(r"(?m)^apiVersion:", text) and re.search(r"(?m)^kind:", text):
         return list(from_manifests(text))
-    if "<plist" in text[:2000]:
+    if re.search(r"(?m)^\s*<plist\b|\?><plist\b", text):
         return list(_from_launchd(text))
     if own := [command for engine in ENGINES.values() if (command := engine.find_file(text)) is not None]:
         return own[:1]
@@ -48,8 +48,8 @@ def _from_launchd(text: str) -> Iterator[Command]:
     except (ExpatError, ValueError, TypeError, AttributeError, LookupError, OverflowError, RecursionError) as error:
         raise PlannerError(f"the property list cannot be read ({str(error)[:80]})", "give the whole file of launchd") from None
     words = said.get("ProgramArguments") if isinstance(said, dict) else None
-    if command := command_of([str(word) for word in words] if isinstance(words, list) else []):
-        env = said.get("EnvironmentVariables")
+    env = said.get("EnvironmentVariables") if isinstance(said, dict) else None
+    for command in servers_of([str(word) for word in words] if isinstance(words, list) else []):
         yield with_env(command, {str(name): str(value) for name, value in env.items()} if isinstance(env, dict) else {})
 
 

@@ -17,6 +17,7 @@ from planner.facts.command import Command
 from planner.facts.record import dataclass
 from planner.text import redact
 
+_SHELLS = ("sh", "bash", "ash", "dash", "zsh", "busybox")
 _ENDS = frozenset([";", "&", "&&", "|", "||", "(", ")", "<", ">", ">>", ">&", "&>", ";;", "\n"])
 _ASSIGNMENT = re.compile(r"(?:export\s+|local\s+|declare\s+(?:-\w+\s+)?|readonly\s+)?([A-Za-z_]\w*)=(.*)", re.DOTALL)
 _ARRAY = re.compile(r"(?m)^[ \t]*([A-Za-z_]\w*)=\(\s*((?:[^()\"']|\"[^\"]*\"|'[^']*')*)\)")
@@ -87,7 +88,7 @@ def from_shell(text: str, scope: Scope | None = None) -> Iterator[Command]:
             if scope.take(words):
                 continue
             expanded = [part for word in words for part in _expand_word(word, scope.variables, scope.arrays)]
-            if command := command_of(expanded):
+            for command in servers_of(expanded):
                 yield with_env(replace(command, set_for_it=tuple(name for name, _ in command.env), files=dict(scope.files)), scope.env)
 
 
@@ -172,6 +173,14 @@ def _expand_word(word: str, variables: dict[str, str], arrays: dict[str, list[st
     expanded = _expand(word, variables)
     plain = re.fullmatch(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", word)
     return expanded.split() if plain and expanded != word and " " in expanded else [expanded]
+
+
+def servers_of(words: Sequence[str]) -> Iterator[Command]:
+    """The servers that the words of one command start: itself, or those of the script that a shell is given (sh -c)."""
+    if len(words) > 2 and words[-2] in ("-c", "-lc", "-ec") and any(word.rpartition("/")[2] in _SHELLS for word in words[:-2]):
+        yield from from_shell(words[-1])
+    elif command := command_of(words):
+        yield command
 
 
 def command_of(words: Sequence[str]) -> Command | None:
