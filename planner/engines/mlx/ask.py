@@ -8,6 +8,7 @@ from pathlib import Path
 from planner.engines.catalogue import Catalogue, Plain, form_key
 from planner.engines.mlx import memory as mlx
 from planner.errors import PlannerError
+from planner.facts.attention import FullAttention, RecurrentState
 from planner.facts.context import USEFUL_CONTEXT
 from planner.facts.deployment import Sampling
 from planner.facts.hardware import GpuGroup
@@ -34,7 +35,15 @@ class MlxAsk:
     users: int = 1
     load: Load = field(default_factory=Load)
     kv_bits: int | None = None
-    prefill_step: int = mlx.PREFILL_STEP
+    prefill_step: int | None = None
+    prompts: int = 1
+    """Of mlx-lm: prompts that are read side by side (--prompt-concurrency)."""
+    kept_bytes: int = 0
+    """What its cache of old prompts may hold at most, where a command says so."""
+    kept_prompts: int = 0
+    """How many old prompts it may keep, where no bytes bound them."""
+    server: str = ""
+    """mlx-lm or mlx-vlm; empty: the one that the model needs."""
     wired_limit_mb: int | None = None
     host: str = "127.0.0.1"
     port: int = 8000
@@ -43,7 +52,17 @@ class MlxAsk:
     @property
     def engine(self) -> str:
         """The stock server that serves it: mlx-vlm vision and embeddings, mlx-lm text."""
-        return "mlx-vlm" if self.model.vision is not None or self.model.pooling else "mlx-lm"
+        return self.server or ("mlx-vlm" if self.model.vision is not None or self.model.pooling else "mlx-lm")
+
+    def at_once(self, kv_bits: int) -> int:
+        """Requests that it answers side by side: mlx_lm.server reads one with a quantized cache after the other (server.py _is_batchable)."""
+        return 1 if kv_bits != 16 and self.engine == "mlx-lm" else self.users
+
+    @property
+    def may_quantize(self) -> bool:
+        """Whether its attention takes a quantized cache: none that rotates, has sinks or is compressed (models/base.py, models/cache.py)."""
+        plain = all(isinstance(cache, (FullAttention, RecurrentState)) for cache in self.model.caches)
+        return plain and not self.model.has_sinks and any(isinstance(cache, FullAttention) for cache in self.model.caches)
 
 
 def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catalogue, *, is_main: bool) -> MlxAsk:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from planner.engines.mlx import memory as mlx
 from planner.engines.mlx.ask import MlxAsk
 from planner.engines.mlx.command import missing, read_command, words_of
 from planner.engines.mlx.plan import VERSIONS, plan_as_asked
+from planner.engines.mlx.prefill import PREFILL_STEP, PROMPTS_AT_ONCE
+from planner.engines.mlx.prefixes import kept_bytes
 from planner.engines.mlx.settings import SETTINGS
 from planner.errors import PlannerError
 from planner.facts.command import Command
@@ -39,34 +42,79 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     plain, form, differs = _model(read.model, catalogue, is_here=not command.contained)
     settings = read.settings
     limit = int(settings.get("max_kv_size") or 0)
-    ask = MlxAsk(
+    ask = _asked(read, group)(
         model=plain.spec,
-        group=replace(group, count=1),
         repo=read.model,
         served_name=slug(plain.name),
         form=form,
         context=min(limit, plain.spec.max_position_embeddings) or None,
-        kv_bits=_kv_bits(settings),
-        prefill_step=int(settings.get("prefill_step_size") or mlx.PREFILL_STEP),
         sampling=plain.sampling,
     )
     plan = plan_as_asked(ask)
-    release = VERSIONS["mlx-vlm" if "vlm" in read.program[0] else "mlx-lm"]
+    release = VERSIONS[ask.engine]
     chosen = () if limit else ("context",)
-    reasons = sources(
-        {"context": "max_kv_size", "parallel": "", "kv_bits": "kv_bits", "prefill_step_size": "prefill_step_size"}, settings, read.program[0], chosen
-    )
+    named = {"context": "max_kv_size", "parallel": "", "kv_bits": "kv_bits", "prefill_step_size": "prefill_step_size"}
+    reasons = sources(named, settings, read.program[0], chosen)
     where = f"({form.name}) on {group.label} with {read.program[0]} {release}"
     plan = replace(plan, version=release, where=where, reasons=reasons)
     warnings = [warning for warning in plan.warnings if warning.code != "mlx-unbounded"]
-    if not limit and not plain.spec.pooling and plan.rejection is None:
-        bound = "no flag bounds it" if "lm.server" in read.program[0] and "vlm" not in read.program[0] else "--max-kv-size bounds it"
-        warnings.append(
-            Warn(code="mlx-unbounded", message=f"one conversation of {tokens(plan.longest_context)} tokens surely fits; a longer one takes more, {bound}")
-        )
+    if not plain.spec.pooling and plan.rejection is None:
+        warnings += _unbounded(ask, settings, plan)
     return decided(
         plan, read, missing=[*differs, *missing(values)], warnings=warnings, fix="weights of fewer bits, or let the GPU wire more (iogpu.wired_limit_mb)"
     )
+
+
+def _asked(read: Command, group: GpuGroup) -> Callable[..., MlxAsk]:
+    """What a command asks of its server, whatever its model: users at a time, the cache's bits, the step, what is kept of old prompts."""
+    settings, one = read.settings, replace(group, count=1)
+    if read.program[0] == "mlx_vlm.server":
+        users = int(settings.get("max_num_seqs") or 1)
+        return partial(
+            MlxAsk,
+            server="mlx-vlm",
+            users=users,
+            group=one,
+            kept_bytes=kept_bytes(dict(read.env), group.gpu),
+            kv_bits=_kv_bits(settings),
+            prefill_step=_step(settings),
+        )
+    bounds = (settings.get("decode_concurrency"), settings.get("prompt_concurrency"))
+    users = max(int(bound or 1) for bound in bounds) if all(bounds) else 1  # BatchGenerator takes the larger of both
+    said = settings.get("prompt_cache_bytes")
+    kept = 0 if said is not None else int(settings.get("prompt_cache_size", 10) or 0)
+    return partial(
+        MlxAsk,
+        server="mlx-lm",
+        users=users,
+        group=one,
+        prompts=int(settings.get("prompt_concurrency") or PROMPTS_AT_ONCE),
+        kept_bytes=int(said or 0),
+        kept_prompts=kept,
+        kv_bits=_kv_bits(settings),
+        prefill_step=_step(settings),
+    )
+
+
+def _step(settings: Mapping[str, Value]) -> int:
+    return int(settings.get("prefill_step_size") or PREFILL_STEP)
+
+
+def _unbounded(ask: MlxAsk, settings: Mapping[str, Value], plan: Plan) -> Iterator[Warn]:
+    """What no flag of the command bounds, with the flag that would."""
+    is_vlm = ask.engine == "mlx-vlm"
+    if not (is_vlm and settings.get("max_kv_size")):
+        bound = "--max-kv-size bounds it" if is_vlm else "no flag bounds it"
+        said = f"one conversation of {tokens(plan.longest_context)} tokens surely fits; a longer one takes more, {bound}"
+        yield Warn(code="mlx-unbounded", message=said)
+    if is_vlm and not settings.get("max_num_seqs"):
+        yield Warn(code="mlx-requests", message="any number of requests is answered at a time, each with a cache of its own: --max-num-seqs bounds them")
+    if not is_vlm and ask.kv_bits == 16 and not (settings.get("decode_concurrency") and settings.get("prompt_concurrency")):
+        most = max(int(settings.get("decode_concurrency") or 32), int(settings.get("prompt_concurrency") or PROMPTS_AT_ONCE))
+        both = "--decode-concurrency and --prompt-concurrency, the larger of which counts, bound them"
+        yield Warn(code="mlx-requests", message=f"up to {most} requests are answered at a time, each with a cache of its own: {both}")
+    if not is_vlm and settings.get("prompt_cache_bytes") is None:
+        yield Warn(code="mlx-prompt-cache", message="old prompts are kept whatever they take, up to ten: --prompt-cache-bytes bounds them")
 
 
 def _kv_bits(settings: Mapping[str, Value]) -> int:

@@ -1,4 +1,4 @@
-"""How MLX holds a model on a Mac: quantized weights, the KV cache in steps, the peak of prefill, what macOS lets the GPU wire.
+"""How MLX holds a model on a Mac: quantized weights, the KV cache in steps (the peak of prefill: prefill.py).
 
 Sources: mlx 0.32 `mx.quantize` (bytes read off it, tests/engines/mlx/test_mlx.py), mlx-lm 0.32 models/cache.py, utils.py quantize_model,
 generate.py wired_limit; facts/runtimes.md section 3.
@@ -10,6 +10,7 @@ import re
 from math import prod
 from typing import assert_never
 
+from planner.engines.mlx.prefill import CACHE_STEP, PREFILL_STEP
 from planner.errors import PlannerError
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.model import ModelSpec
@@ -19,8 +20,6 @@ from planner.units import GIB, round_up
 
 # Whose calls both servers read, by vLLM's names: mlx-lm 0.32.2 tokenizer_utils.py _infer_tool_parser looks at the chat template, mlx-vlm 0.7.10 asks it.
 TOOL_PARSERS = ("gemma4", "glm45", "glm47", "hermes", "kimi_k2", "kimi_k3", "longcat", "minimax_m2", "mistral", "qwen3_coder", "qwen3_xml")
-CACHE_STEP = 256  # models/cache.py KVCache.step
-PREFILL_STEP = 2048  # --prefill-step-size
 _FORMAT = re.compile(
     r"(?:mlx-)?(?:(?P<bits>[234568])[- ]?bit(?:-g(?P<group>32|64|128))?|(?P<mode>mxfp4|mxfp8|nvfp4)(?P<rest>-q8)?|(?P<plain>bf16|fp16|16bit))\Z"
 )
@@ -118,9 +117,14 @@ def cache_bytes(attention: Attention, tokens: int, kv_bits: int, *, step: int = 
         case CompressedCache(window=window, tokens_per_entry=tokens_per_entry, entry_bytes=entry):
             return (min(held, window) if window else held) // tokens_per_entry * entry
         case RecurrentState():
-            return sum(module_bytes(tensor, MlxFormat(name="bf16")) for tensor in attention.tensors)
+            return sum(prod(axis.size for axis in tensor.axes) * _state_bits(tensor) // 8 for tensor in attention.tensors)
         case _:
             assert_never(attention)
+
+
+def _state_bits(tensor: Tensor) -> int:
+    """A matrix of each head is kept in 32 bits (models/gated_delta.py, ssm.py), the last inputs of a convolution in 16."""
+    return 32 if len(tensor.axes) > 2 else 16
 
 
 def kv_bytes(model: ModelSpec, tokens: int, kv_bits: int = 16, *, step: int = PREFILL_STEP) -> int:
@@ -128,16 +132,5 @@ def kv_bytes(model: ModelSpec, tokens: int, kv_bits: int = 16, *, step: int = PR
     return sum(len(group.indices) * cache_bytes(cache, tokens, kv_bits, step=step) for group in model.layers for cache in group.caches)
 
 
-# The peak of prefill beside weights and cache, of one step of 2048 tokens: 0.57 to 0.79 GB in nine rows of mlx-lm's own BENCHMARKS.md and
-# mlx-lm#40, whatever the model's size and bits; proportional to the step (measured on the CPU backend with 512 and 2048).
-RESIDUAL_BYTES = (570_000_000, 700_000_000, 800_000_000)  # optimistic, expected, conservative
 PROCESS_BYTES = 340_000_000  # Python and Metal: phys_footprint of two idle servers beside their weights (0.31 and 0.37 GB)
 SYSTEM_BYTES = 8 * GIB  # what a raised limit leaves to macOS
-
-
-def residual_bytes(model: ModelSpec, tokens: int, *, step: int = PREFILL_STEP) -> tuple[int, int, int]:
-    """Optimistic, expected and conservative peak of one prefill step; the logits of a step where a large vocabulary makes them larger."""
-    chunk = min(step, round_up(max(1, tokens), CACHE_STEP))
-    logits = model.vocab_size * min(chunk, PREFILL_STEP) * 2
-    low, usual, high = (size * chunk // PREFILL_STEP for size in RESIDUAL_BYTES)
-    return low, max(usual, logits), max(high, logits)

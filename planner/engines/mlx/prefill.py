@@ -1,0 +1,194 @@
+"""The peak that MLX takes while it reads a prompt: activations of a step, scores of attention where no fused kernel covers them, the mask.
+
+Sources: mlx 0.32 backend/metal/scaled_dot_product_attention.cpp (use_fallback), fast.cpp (the fallback's graph), mlx-lm 0.32.2 models/base.py and
+models/cache.py, mlx-vlm 0.7.10 models/cache.py: batches have their masks as arrays, which the kernel of head size 256 on M5 does not take.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
+from planner.facts.model import LayerGroup, ModelSpec
+from planner.facts.modules import Experts, Linear, Role
+from planner.facts.record import dataclass
+from planner.units import round_up
+
+CACHE_STEP = 256
+"""Tokens by which a cache grows (models/cache.py KVCache.step)."""
+PREFILL_STEP = 2048
+"""--prefill-step-size of both servers."""
+STEPS = (2048, 1024, 512, 256)
+"""What of it is tried, the fastest first."""
+PROMPTS_AT_ONCE = 8
+"""Prompts that both servers read together (mlx-lm --prompt-concurrency, mlx-vlm DEFAULT_PREFILL_BATCH_SIZE)."""
+FUSED_HEAD_SIZES = (64, 72, 80, 96, 128)
+"""Where the whole kernel is taken with an array as mask, keys as wide as values; 192 and 256 are told to be faster without."""
+_SSM_CHUNK = 256  # models/ssm.py ssm_attn: tokens that attend to each other at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """Bytes beside weights and caches: optimistic, expected, conservative; the largest single buffer; on how many reports the activations rest."""
+
+    low: int
+    usual: int
+    high: int
+    buffer: int
+    measured: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompts:
+    """What is read: so many prompts side by side, each up to `tokens`, in steps of `step`; the cache's bits; whether their embeddings lie there whole."""
+
+    tokens: int
+    rows: int = 1
+    step: int = PREFILL_STEP
+    kv_bits: int = 16
+    embedded: int = 0
+    """Prompts whose embeddings are made before they are read (mlx-vlm)."""
+
+    @property
+    def chunk(self) -> int:
+        """Tokens of one step."""
+        return min(self.step, round_up(max(1, self.tokens), CACHE_STEP))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activations:
+    """What the layers of a step of 2,048 tokens take, in MB: optimistic, expected, conservative; on which reports that rests."""
+
+    mb: tuple[int, int, int]
+    measured: str
+    vocab_size: int = 0
+    """Of a model whose logits of a step may be the larger part."""
+    ssm_heads: int = 0
+    """Of Mamba2."""
+
+    def bytes(self, chunk: int) -> tuple[int, int, int]:
+        """Those of a step of so many tokens."""
+        low, usual, high = (size * 1_000_000 * chunk // PREFILL_STEP for size in self.mb)
+        scores = _MAMBA_COPIES * self.ssm_heads * _SSM_CHUNK * chunk * 4
+        logits = self.vocab_size * min(chunk, PREFILL_STEP) * 2
+        most = logits + usual * 5 // 7 if logits > usual else 0
+        return low + scores * 3 // 5, max(usual, logits) + scores, max(high, _LEAST_HIGH, most) + scores * 7 // 5
+
+
+def peak(model: ModelSpec, prompts: Prompts) -> Peak:
+    """The peak of reading prompts."""
+    return Layers.of(model).peak(prompts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layers:
+    """What of a model decides its peak, looked up once: kinds of cache with the layers that keep each, and what a step's activations take."""
+
+    model: ModelSpec
+    kinds: tuple[tuple[Attention, int], ...]
+    activations: Activations
+
+    @classmethod
+    def of(cls, model: ModelSpec) -> Layers:
+        """The layers of a model."""
+        counts: dict[Attention, int] = {}
+        for group in model.layers:
+            for cache in group.caches:
+                counts[cache] = counts.get(cache, 0) + len(group.indices)
+        return cls(model=model, kinds=tuple(counts.items()), activations=_activations(model))
+
+    def peak(self, prompts: Prompts) -> Peak:
+        """The peak of reading prompts."""
+        low, usual, high = self.activations.bytes(prompts.chunk)
+        scores = [self._scores(cache, count, prompts) for cache, count in self.kinds] or [(0, 0, 0, 0)]
+        mask = prompts.rows * prompts.chunk * prompts.tokens if self.kinds else 0
+        inputs = prompts.embedded * prompts.tokens * self.model.hidden_size * 2
+        return Peak(
+            low=prompts.rows * low + max(row[0] for row in scores),
+            usual=prompts.rows * usual + max(row[1] for row in scores) + mask + inputs,
+            high=prompts.rows * high + max(row[2] for row in scores) + 2 * mask + 2 * inputs,
+            buffer=max(mask, *(row[3] for row in scores)),
+            measured=self.activations.measured,
+        )
+
+    def _scores(self, cache: Attention, count: int, prompts: Prompts) -> tuple[int, int, int, int]:
+        """Scores of a step against what a cache holds: optimistic, expected, conservative, the largest buffer.
+
+        16 bits each, in place from the product to the softmax; 2.3 bytes with its mask at most (measured on the same graph). Where layers follow each
+        other that all build them, two layers' may be there at once, as with DeepSeek V3's (ml-explore/mlx-lm#839: 1.25 MB a token, a step of 2,048).
+        """
+        heads, follows = self.model.attention_heads, 2 * count > self.model.layer_count
+        whole = prompts.rows * heads * prompts.chunk * 2
+        match cache:
+            case FullAttention() | ChunkedLocal() | CrossAttention():
+                if prompts.kv_bits == 16 and is_fused(cache.head_dim, cache.head_dim_v):
+                    return 0, 0, 0, 0
+                return _built(whole * prompts.tokens, follows=follows)
+            case SlidingWindow():
+                if is_fused(cache.head_dim, cache.head_dim_v):
+                    return 0, 0, 0, 0
+                return _built(whole * min(prompts.tokens, cache.window - 1 + prompts.chunk), follows=follows)
+            case LatentAttention(index_dim=index_dim) if index_dim:
+                return 0, 0, 0, 0
+            case LatentAttention():
+                one = whole * prompts.tokens  # the rotated part's, which is the mask of the rest's
+                expanded = prompts.rows * heads * 2 * self.model.head_dim * prompts.tokens * 2  # keys and values of all heads
+                return one, 2 * (one + expanded), 4 * one + 2 * expanded, one
+            case CompressedCache():
+                keys = min(prompts.tokens, cache.window + prompts.chunk) if cache.window else prompts.tokens // cache.tokens_per_entry
+                return _built(whole * keys, follows=True)
+            case RecurrentState():
+                return 0, 0, 0, 0
+            case _:
+                assert_never(cache)
+
+
+def _built(size: int, *, follows: bool) -> tuple[int, int, int, int]:
+    most = size * 23 // 20
+    return size, size, 2 * most if follows else most, size
+
+
+def is_fused(head_dim: int, head_dim_v: int) -> bool:
+    """Whether Metal's kernel attends without building the scores."""
+    return head_dim == head_dim_v and head_dim in FUSED_HEAD_SIZES
+
+
+# Activations of a step of 2,048 tokens, in MB: what published peaks leave after weights, caches and scores (tests/data/mlx_peaks.yaml, mlx_cases.yaml).
+_ATTENTION = (550, 700, 950), "16 reports on M4 Max, M2 Max, M2 and M3 Ultra"  # whatever the model's size and bits
+_DELTA = (100, 450, 900), "5 reports on M2 Pro and M3 Ultra, another server"  # gated delta rule, dense: Qwen3.5 9B, Qwen3.8 27B
+_DELTA_EXPERTS = (600, 1450, 1900), "11 reports on M5 Max and M2 Max"  # with experts: Qwen3.6 35B-A3B
+_CONVOLUTION = (150, 280, 600), "2 reports on M2 Pro, another server"  # LFM2's short convolutions
+_LEAST_HIGH = 300_000_000  # of a prompt of 92 tokens too: 15.6 GB where weights and cache are 15.3
+_MAMBA = "1 report on M2 Ultra"
+_MAMBA_COPIES = 17  # of a chunk's scores in 32 bits, for a step: granite-4.0-h-small (ml-explore/mlx-lm#525)
+
+
+def _activations(model: ModelSpec) -> Activations:
+    """What the layers of a step take, proportional to its tokens; the logits of a step where a large vocabulary makes them larger."""
+    mixers = [group for group in model.layers if any(isinstance(cache, RecurrentState) for cache in group.caches)]
+    if heads := max(map(_mamba_heads, mixers), default=0):
+        return Activations(mb=_ATTENTION[0], measured=_MAMBA, ssm_heads=heads)
+    if any(_is_delta(group) for group in mixers):
+        has_experts = any(isinstance(module, Experts) for group in model.layers for module in group.modules)
+        mb, measured = _DELTA_EXPERTS if has_experts else _DELTA
+        return Activations(mb=mb, measured=measured)
+    if mixers:
+        return Activations(mb=_CONVOLUTION[0], measured=_CONVOLUTION[1])
+    return Activations(mb=_ATTENTION[0], measured=_ATTENTION[1], vocab_size=model.vocab_size)
+
+
+def _is_delta(group: LayerGroup) -> bool:
+    """Whether a layer follows the gated delta rule, or another with a matrix of each head that a kernel of its own updates."""
+    return _state_heads(group) > 0 and not _mamba_heads(group)
+
+
+def _mamba_heads(group: LayerGroup) -> int:
+    """Heads of a Mamba2 layer, whose prompt is read by products of whole chunks; 0 for any other."""
+    is_delta = any(isinstance(module, Linear) and module.role is Role.DELTA for module in group.modules)
+    return 0 if is_delta else _state_heads(group, "ssm")
+
+
+def _state_heads(group: LayerGroup, name: str = "") -> int:
+    """Heads of the state that a layer keeps; 0 where it keeps none but the last inputs of a convolution."""
+    states = (tensor for cache in group.caches if isinstance(cache, RecurrentState) for tensor in cache.tensors)
+    return max((tensor.axes[0].size for tensor in states if len(tensor.axes) > 2 and name in ("", tensor.name)), default=0)

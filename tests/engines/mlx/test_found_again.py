@@ -1,0 +1,52 @@
+"""Every command that is emitted for MLX is found again by `plan check`: the same settings, the same verdict."""
+
+import shlex
+from itertools import product
+
+import pytest
+
+from planner.catalogue.load import model_rows
+from planner.facts.question import ServiceRow, StackRow
+from planner.questions.check import check, find_server, group_for
+from planner.questions.plan import answer_for
+
+MODELS = ("qwen3-8b", "qwen3.5-9b", "qwen3.6-35b-a3b", "gemma-3-12b", "gpt-oss-20b", "glm-4.7-flash", "ministral-3-14b", "lfm2.5-1.2b")
+MACS = ("m4-24gb", "m1-max-32gb", "m4-max-128gb")
+WISHES = ({}, {"context": 16_384}, {"users": 3, "context": 8192}, {"context": 32_768, "kv_cache_dtype": "q8"})
+
+
+def found_again(model: str, mac: str, quantization: str, wish: dict) -> None:
+    planned = answer_for(StackRow(gpu=mac, engine="mlx", services=[ServiceRow(model=model, quantization=quantization, **wish)])).plans[0]
+    service = planned.service
+    command = find_server(shlex.join([*(f"{name}={value}" for name, value in service.env.items()), *service.argv]))
+    again = check(command, group_for(command, mac, 1, "server"))
+    assert not again.problems or planned.rejection, again.problems
+    assert again.model.quantization == planned.model.quantization
+    ours, theirs = dict(planned.settings), dict(again.settings)
+    if planned.rejection is None:
+        assert again.verdict == planned.verdict
+        assert theirs == ours | {"context": theirs["context"]}
+        # what bounds no context says it by what it leaves to old prompts: to a step of the search
+        assert abs(theirs["context"] - ours["context"]) <= (0 if "--max-kv-size" in service.argv else 1024)
+    else:
+        assert "--max-kv-size" not in service.argv or again.verdict == planned.verdict
+
+
+@pytest.mark.parametrize(("model", "mac"), [pair for index, pair in enumerate(product(MODELS, MACS)) if index % 3 == 0])
+def test_a_command_is_found_again(model, mac):
+    found_again(model, mac, "4bit", WISHES[(MODELS.index(model) + MACS.index(mac)) % len(WISHES)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "mac"), list(product(MODELS, MACS)))
+def test_each_wish_is_found_again(model, mac):
+    for wish in WISHES:
+        found_again(model, mac, "8bit", wish)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mac", ["m1-16gb", "m4-pro-48gb", "m3-ultra-256gb"])
+def test_every_model_s_command_is_found_again(mac):
+    for row in model_rows():
+        for quantization in ("4bit", "8bit"):
+            found_again(row.name, mac, quantization, {"context": 2048})

@@ -1,0 +1,120 @@
+"""Peaks of long prompts that people reported, and what Metal refused them: within 5 % at the median, 85 % inside the interval, no wrong "starts"."""
+
+from dataclasses import replace
+from functools import cache
+from statistics import median
+
+import pytest
+import yaml
+from conftest import ROOT
+from test_mlx import ask_mlx
+
+from benchmarks.runtimes import mlx_cases, model
+from planner.catalogue.load import find_gpu
+from planner.engines.mlx.ask import MlxAsk
+from planner.engines.mlx.ledger import Choice, Ledger
+from planner.engines.mlx.plan import plan_mlx
+from planner.engines.mlx.prefill import FUSED_HEAD_SIZES, Prompts, is_fused, peak
+from planner.facts.hardware import GpuGroup
+from planner.facts.verdict import Verdict
+
+
+def asked(model: str, gpu: str, **wish) -> MlxAsk:
+    return replace(ask_mlx(model, **wish), group=GpuGroup(gpu=find_gpu(gpu), count=1))
+
+
+reports = cache(lambda: tuple(mlx_cases()))
+
+
+def test_reported_peaks():
+    rows = reports()
+    assert len(rows) > 40
+    errors = [abs(row.error) for row in rows]
+    assert median(errors) <= 2
+    outside = [row for row in rows if row.tokens and not row.low <= row.observed <= row.high]
+    assert len(outside) <= 0.1 * len(rows), outside
+
+
+def test_reported_peaks_of_long_prompts_each():
+    for row in reports():
+        if row.tokens > 30_000:
+            assert abs(row.error) <= 5
+            assert row.low <= row.observed <= row.high
+
+
+def test_the_buffer_that_metal_refused():
+    """0xSero/local-ai-registry#43: 22.01 GB is refused, 20.10 GB is the most on an M1 Max of 32 GB; 64,022 tokens work, 128,022 do not.
+
+    22,011,707,392 bytes are the scores of a step of 8,192 that ends at 83,968 tokens; the step before has 19.86 GB.
+    """
+    ask = asked("qwen3.5-9b", "m1-max-32gb", form="4bit", server="mlx-lm", context=128_022, prefill_step=8192)
+    ledger = Ledger.of(ask)
+    assert ledger.peak(Choice(context=83_968, kv_bits=16, step=8192)).buffer == 22_011_707_392 > ledger.buffer_bytes[0]
+    assert ledger.buffer_bytes[0] == pytest.approx(20.10e9, rel=0.001)
+    assert ledger.peak(Choice(context=64_022, kv_bits=16, step=8192)).buffer < ledger.buffer_bytes[0]
+    plan = plan_mlx(ask)
+    assert plan.verdict is Verdict.DOES_NOT_START
+    fits = plan_mlx(replace(ask, prefill_step=None))
+    assert fits.verdict is Verdict.STARTS
+    assert "--prefill-step-size" in fits.service.argv
+
+
+def test_where_only_the_buffer_is_too_large():
+    """exo-explore/exo#1048: a matrix of some 37 GB at 24K tokens on an M4 Pro of 48 GB, whose largest buffer is some 27 GiB: its memory would have done."""
+    one = Prompts(tokens=24_000, step=65_536)
+    assert peak(model("meta-llama--Llama-3.1-8B-Instruct"), replace(one, kv_bits=8)).buffer == pytest.approx(37e9, rel=0.01)
+    plan = plan_mlx(asked("qwen3.5-9b", "m3-ultra-256gb", form="4bit", context=262_144, prefill_step=32_768))
+    assert plan.verdict is Verdict.DOES_NOT_START
+    assert plan.rejection
+
+
+def test_a_reported_failure_never_starts():
+    """jundot/omlx#175: GLM-4.7-Flash in 5 bits was thrown out of a Mac of 36 GB at 20,000 tokens."""
+    assert plan_mlx(asked("glm-4.7-flash", "m4-max-36gb", form="5bit", context=20_000, prefill_step=8192)).verdict is not Verdict.STARTS
+
+
+def test_which_heads_have_a_kernel():
+    """mlx 0.32's use_fallback: 192 and 256 have kernels that are not taken for a mask that is an array, as all of a batch are."""
+    assert all(is_fused(size, size) for size in FUSED_HEAD_SIZES)
+    assert not any(is_fused(*sizes) for sizes in ((192, 192), (256, 256), (512, 512), (192, 128), (128, 64)))
+
+
+@pytest.mark.parametrize(
+    ("stem", "kv_bits", "grows"),
+    [
+        ("Qwen--Qwen3-8B", 16, False),
+        ("Qwen--Qwen3-8B", 8, True),  # models/base.py: a quantized cache is never fused
+        ("google--gemma-3-1b-it", 16, True),  # 256, full layers between windows
+        ("openai--gpt-oss-20b", 16, False),
+        ("Qwen--Qwen3.5-9B", 16, True),
+        ("zai-org--GLM-4.7-Flash", 16, True),
+        ("deepseek-ai--DeepSeek-V3.2", 16, True),
+    ],
+)
+def test_scores_grow_with_the_prompt_where_they_are_built(stem, kv_bits, grows):
+    near, far = (peak(model(stem), Prompts(tokens=tokens, kv_bits=kv_bits)) for tokens in (16_384, 32_768))
+    mask = 2048 * 16_384
+    assert (far.usual - near.usual > mask + 50_000_000) is grows
+    assert far.low <= far.usual <= far.high
+
+
+def test_prompts_read_together_multiply_the_peak():
+    """771.6 MiB for four prompts, 190.9 MiB for one (own measurement, BatchGenerator)."""
+    spec = model("Qwen--Qwen3.5-9B")
+    one, four = (peak(spec, Prompts(tokens=8192, rows=rows)) for rows in (1, 4))
+    assert four.usual == 4 * one.usual
+    assert four.buffer == 4 * one.buffer
+
+
+def test_a_window_bounds_the_scores_of_its_layers():
+    """Gemma 3's windows have heads of 256: 1,023 tokens before the step, then the step's own."""
+    spec = model("google--gemma-3-4b-it")
+    only = replace(spec, layers=tuple(group for group in spec.layers if any(getattr(cache, "window", 0) for cache in group.caches)))
+    near, far = (peak(only, Prompts(tokens=tokens)) for tokens in (16_384, 131_072))
+    assert far.low == near.low
+    assert near.buffer == 8 * 2048 * (1023 + 2048) * 2 or near.buffer == 2048 * 16_384
+
+
+def test_every_reported_case_has_a_source():
+    cases = yaml.safe_load((ROOT / "tests" / "data" / "mlx_peaks.yaml").read_text())
+    assert all(case["source"] and case["peaks"] for case in cases)
