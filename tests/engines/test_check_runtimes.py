@@ -106,6 +106,11 @@ JUDGED = [
     ("mlx_lm.server --model mlx-community/Qwen3-8B-4bit --prompt-conc 1", "m4-max-128gb", "starts", ""),  # argparse takes a beginning
     ("mlx_lm.server --model=mlx-community/Qwen3-8B-4bit --port eight", "m4-max-128gb", "does_not_start", "bad-value"),
     ("mlx_vlm.server --model mlx-community/Qwen3-VL-32B-Instruct-8bit --max-kv-size 32768", "m4-max-64gb", "starts", ""),
+    ("mlx_lm.server --model mlx-community/gpt-oss-20b-MXFP4-Q8 --kv-bits 8", "m4-max-64gb", "does_not_start", "unsupported"),  # sinks
+    ("mlx_lm.server --model mlx-community/Qwen3.5-9B-4bit --prefill-step-size 32768", "m1-max-32gb", "starts", ""),
+    ("mlx_vlm.server --model mlx-community/Qwen3.5-9B-4bit --max-kv-size 128k", "m1-max-32gb", "does_not_start", "bad-value"),
+    ("mlx_vlm.server --model mlx-community/Qwen3.5-9B-4bit --max-kv-size 131072 --prefill-step-size 8192", "m1-max-32gb", "does_not_start", "out-of-memory"),
+    ("mlx_vlm.server --model mlx-community/Qwen3.5-9B-4bit --max-kv-size 131072 --prefill-step-size 512", "m1-max-32gb", "starts", ""),
     ("mlx_lm.server --model mlx-community/Qwen3-8B-4bit --draft-model x", "m4-max-128gb", "unknown", ""),
 ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from planner.engines.catalogue import Catalogue, Plain, form_key
 from planner.engines.mlx import memory as mlx
 from planner.errors import PlannerError
-from planner.facts.attention import FullAttention, RecurrentState
+from planner.facts.attention import FullAttention, RecurrentState, SlidingWindow
 from planner.facts.context import USEFUL_CONTEXT
 from planner.facts.deployment import Sampling
 from planner.facts.hardware import GpuGroup
@@ -60,8 +60,9 @@ class MlxAsk:
 
     @property
     def may_quantize(self) -> bool:
-        """Whether its attention takes a quantized cache: none that rotates, has sinks or is compressed (models/base.py, models/cache.py)."""
-        plain = all(isinstance(cache, (FullAttention, RecurrentState)) for cache in self.model.caches)
+        """Whether its attention takes a quantized cache (models/base.py: none with sinks; models/cache.py: mlx-lm has none that rotates)."""
+        kinds = (FullAttention, RecurrentState) if self.engine == "mlx-lm" else (FullAttention, RecurrentState, SlidingWindow)
+        plain = all(isinstance(cache, kinds) for cache in self.model.caches)
         return plain and not self.model.has_sinks and any(isinstance(cache, FullAttention) for cache in self.model.caches)
 
 
@@ -77,7 +78,7 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
     kv_bits = {None: None, "auto": 16, "f16": 16, "bf16": 16, "q8": 8, "q8_0": 8, "8": 8, "q4": 4, "q4_0": 4, "4": 4}
     if service.kv_cache_dtype not in kv_bits:
         raise PlannerError(f"MLX has no KV cache of {service.kv_cache_dtype}", "bf16, q8 or q4")
-    return MlxAsk(
+    ask = MlxAsk(
         model=plain.spec,
         group=group,
         repo=repo,
@@ -94,6 +95,9 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
         port=service.port or 0,
         sampling=plain.sampling,
     )
+    if ask.kv_bits not in (None, 16) and not ask.may_quantize:
+        raise PlannerError(f"{ask.engine} keeps the cache of {plain.name} in 16 bits", "leave out --kv-cache-dtype")
+    return ask
 
 
 def _form(plain: Plain, variant: Variant | None, *, is_folder: bool) -> str:

@@ -21,7 +21,7 @@ from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.facts.hardware import GpuGroup
 from planner.facts.not_covered import NotCovered
-from planner.facts.plan import Plan
+from planner.facts.plan import Plan, Problem
 from planner.facts.settings import Value
 from planner.facts.verdict import Warn
 from planner.text import shown, slug
@@ -50,6 +50,9 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
         context=min(limit, plain.spec.max_position_embeddings) or None,
         sampling=plain.sampling,
     )
+    if ask.kv_bits != 16 and not ask.may_quantize:
+        message = f"{ask.engine} {VERSIONS[ask.engine]} quantizes no cache of {plain.name}: it has sinks, a window or a latent"
+        read = replace(read, faults=(*read.faults, Problem(code="unsupported", message=message, fix="leave out --kv-bits")))
     plan = plan_as_asked(ask)
     release = VERSIONS[ask.engine]
     chosen = () if limit else ("context",)

@@ -8,6 +8,7 @@ from planner.engines.metal import largest_buffer_bytes, wired_bytes
 from planner.engines.mlx.ask import MlxAsk
 from planner.engines.mlx.memory import cache_bytes, weights_bytes
 from planner.engines.mlx.prefill import PROMPTS_AT_ONCE, STEPS, Layers, Peak, Prompts
+from planner.facts.attention import Attention
 from planner.facts.context import POOLING_CONTEXT, USEFUL_CONTEXT
 from planner.facts.plan import How, Line, exactly, longest_context
 from planner.facts.record import dataclass
@@ -100,7 +101,15 @@ class Ledger:
         return choice
 
     def _conversation_bytes(self, choice: Choice) -> int:
-        return sum(count * cache_bytes(cache, choice.context, choice.kv_bits, step=choice.step) for cache, count in self.layers.kinds)
+        """The caches of one request; mlx-vlm keeps the last layer's in 16 bits (models/cache.py should_quantize_kv_layer)."""
+
+        def held(cache: Attention, bits: int) -> int:
+            return cache_bytes(cache, choice.context, bits, step=choice.step)
+
+        total = sum(count * held(cache, choice.kv_bits) for cache, count in self.layers.kinds)
+        if choice.kv_bits == 16 or self.ask.engine == "mlx-lm" or self.ask.model.layer_count <= 2:
+            return total
+        return total + sum(held(cache, 16) - held(cache, choice.kv_bits) for cache in self.layers.last)
 
     def _copies(self, choice: Choice) -> tuple[Line, ...]:
         """What a server keeps of prompts beside the caches of running requests.

@@ -86,6 +86,8 @@ class Layers:
 
     model: ModelSpec
     kinds: tuple[tuple[Attention, int], ...]
+    last: tuple[Attention, ...]
+    """The caches of the last layer."""
     activations: Activations
 
     @classmethod
@@ -95,7 +97,8 @@ class Layers:
         for group in model.layers:
             for cache in group.caches:
                 counts[cache] = counts.get(cache, 0) + len(group.indices)
-        return cls(model=model, kinds=tuple(counts.items()), activations=_activations(model))
+        last = next((group.caches for group in model.layers if model.layer_count - 1 in group.indices), ())
+        return cls(model=model, kinds=tuple(counts.items()), last=last, activations=_activations(model))
 
     def peak(self, prompts: Prompts) -> Peak:
         """The peak of reading prompts."""

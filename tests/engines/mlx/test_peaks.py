@@ -16,11 +16,18 @@ from planner.engines.mlx.ledger import Choice, Ledger
 from planner.engines.mlx.plan import plan_mlx
 from planner.engines.mlx.prefill import FUSED_HEAD_SIZES, Prompts, is_fused, peak
 from planner.facts.hardware import GpuGroup
+from planner.facts.plan import Plan
 from planner.facts.verdict import Verdict
+from planner.questions.check import check, find_server, group_for
 
 
 def asked(model: str, gpu: str, **wish) -> MlxAsk:
     return replace(ask_mlx(model, **wish), group=GpuGroup(gpu=find_gpu(gpu), count=1))
+
+
+def checked_mlx(text: str, mac: str = "m4-max-64gb") -> Plan:
+    command = find_server(text)
+    return check(command, group_for(command, mac, 1, "server"))
 
 
 reports = cache(lambda: tuple(mlx_cases()))
@@ -118,3 +125,30 @@ def test_a_window_bounds_the_scores_of_its_layers():
 def test_every_reported_case_has_a_source():
     cases = yaml.safe_load((ROOT / "tests" / "data" / "mlx_peaks.yaml").read_text())
     assert all(case["source"] and case["peaks"] for case in cases)
+
+
+def test_old_prompts_that_nothing_bounds_are_told():
+    """ml-explore/mlx-lm#883, #1390, #1807: the cache of old prompts grew to 26 GB; ten of the longest conversation are counted."""
+    one, bounded = (checked_mlx("mlx_lm.server --model mlx-community/Qwen3-8B-4bit" + more) for more in ("", " --prompt-cache-bytes 1000000000"))
+    assert "mlx-prompt-cache" in [warning.code for warning in one.warnings]
+    assert "mlx-prompt-cache" not in [warning.code for warning in bounded.warnings]
+    assert one.context < bounded.context
+    line = next(line for line in one.lines if line.key == "prompt_cache")
+    assert line.high_bytes == 10 * one.memory["kv_cache_bytes"]
+
+
+def test_users_of_a_quantized_cache_are_answered_one_by_one_by_mlx_lm_only():
+    text, vision = (plan_mlx(asked(name, "m4-max-128gb", form="4bit", users=4, context=8192, kv_bits=8)) for name in ("qwen3-8b", "qwen3-vl-32b"))
+    assert (text.users, text.requirements_met) == (1, False)
+    assert "mlx-one-by-one" in [warning.code for warning in text.warnings]
+    assert all("kv" not in change.arguments for change in text.alternatives)
+    assert (vision.users, vision.requirements_met) == (4, True)
+    free = plan_mlx(asked("qwen3-8b", "m4-24gb", form="4bit", users=4, context=8192))
+    assert dict(free.settings)["kv_bits"] == 16
+
+
+def test_the_last_layer_of_mlx_vlm_stays_in_16_bits():
+    """64 layers of 8 heads of 128, 34/32 bytes an element where quantized, the last in 2 bytes (mlx-vlm 0.7.10 should_quantize_kv_layer)."""
+    plan = plan_mlx(asked("qwen3-vl-32b", "m4-max-128gb", form="4bit", context=8192, kv_bits=8))
+    element = 2 * 8 * 128 * 8192
+    assert plan.memory["kv_cache_bytes"] == element * 63 * 17 // 16 + element * 2
