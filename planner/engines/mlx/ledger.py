@@ -84,7 +84,7 @@ class Ledger:
         widths = (ask.kv_bits,) if ask.kv_bits else (16, 8) if ask.may_quantize and ask.at_once(8) == ask.users else (16,)
         limit = ask.model.max_position_embeddings
         useful = min(USEFUL_CONTEXT, limit)
-        choice = Choice(context=ask.context or min(4096, limit), kv_bits=widths[0], step=steps[0])
+        choice = Choice(context=ask.context or self._short(widths[0], steps[-1]), kv_bits=widths[0], step=steps[0] if ask.context else steps[-1])
         for kv_bits in widths:
             if ask.context:
                 fitting = next((step for step in steps if self.fits(replace(choice, kv_bits=kv_bits, step=step))), None)
@@ -99,6 +99,14 @@ class Ledger:
             if ask.model.pooling or length >= useful:
                 break
         return choice
+
+    def _short(self, kv_bits: int, step: int) -> int:
+        """A conversation where none surely fits: 4,096 tokens, or what the expected figures leave."""
+        shortest = min(4096, self.ask.model.max_position_embeddings)
+        return longest_context(shortest, lambda length: self._may_fit(Choice(context=length, kv_bits=kv_bits, step=step))) or shortest
+
+    def _may_fit(self, choice: Choice) -> bool:
+        return sum(line.bytes for line in self.lines(choice)) <= self.available_bytes[0] and self.peak(choice).buffer <= self.buffer_bytes[0]
 
     def _conversation_bytes(self, choice: Choice) -> int:
         """The caches of one request; mlx-vlm keeps the last layer's in 16 bits (models/cache.py should_quantize_kv_layer)."""
