@@ -103,7 +103,7 @@ class Layers:
     def peak(self, prompts: Prompts) -> Peak:
         """The peak of reading prompts."""
         low, usual, high = self.activations.bytes(prompts.chunk)
-        scores = [self._scores(cache, count, prompts) for cache, count in self.kinds] or [(0, 0, 0, 0)]
+        scores = [_scores(self.model, cache, count, prompts) for cache, count in self.kinds] or [(0, 0, 0, 0)]
         mask = prompts.rows * prompts.chunk * prompts.tokens if self.kinds else 0
         inputs = prompts.embedded * prompts.tokens * self.model.hidden_size * 2
         return Peak(
@@ -114,36 +114,37 @@ class Layers:
             measured=self.activations.measured,
         )
 
-    def _scores(self, cache: Attention, count: int, prompts: Prompts) -> tuple[int, int, int, int]:
-        """Scores of a step against what a cache holds: optimistic, expected, conservative, the largest buffer.
 
-        16 bits each, in place from the product to the softmax; 2.3 bytes with its mask at most (measured on the same graph). Where layers follow each
-        other that all build them, two layers' may be there at once, as with DeepSeek V3's (ml-explore/mlx-lm#839: 1.25 MB a token, a step of 2,048).
-        """
-        heads, follows = self.model.attention_heads, 2 * count > self.model.layer_count
-        whole = prompts.rows * heads * prompts.chunk * 2
-        match cache:
-            case FullAttention() | ChunkedLocal() | CrossAttention():
-                if prompts.kv_bits == 16 and is_fused(cache.head_dim, cache.head_dim_v):
-                    return 0, 0, 0, 0
-                return _built(whole * prompts.tokens, follows=follows)
-            case SlidingWindow():
-                if is_fused(cache.head_dim, cache.head_dim_v):
-                    return 0, 0, 0, 0
-                return _built(whole * min(prompts.tokens, cache.window - 1 + prompts.chunk), follows=follows)
-            case LatentAttention(index_dim=index_dim) if index_dim:
+def _scores(model: ModelSpec, cache: Attention, count: int, prompts: Prompts) -> tuple[int, int, int, int]:
+    """Scores of a step against what a cache holds: optimistic, expected, conservative, the largest buffer.
+
+    16 bits each, in place from the product to the softmax; 2.3 bytes with its mask at most (measured on the same graph). Where layers follow each
+    other that all build them, two layers' may be there at once, as with DeepSeek V3's (ml-explore/mlx-lm#839: 1.25 MB a token, a step of 2,048).
+    """
+    heads, follows = model.attention_heads, 2 * count > model.layer_count
+    whole = prompts.rows * heads * prompts.chunk * 2
+    match cache:
+        case FullAttention() | ChunkedLocal() | CrossAttention():
+            if prompts.kv_bits == 16 and is_fused(cache.head_dim, cache.head_dim_v):
                 return 0, 0, 0, 0
-            case LatentAttention():
-                one = whole * prompts.tokens  # the rotated part's, which is the mask of the rest's
-                expanded = prompts.rows * heads * 2 * self.model.head_dim * prompts.tokens * 2  # keys and values of all heads
-                return one, 2 * (one + expanded), 4 * one + 2 * expanded, one
-            case CompressedCache():
-                keys = min(prompts.tokens, cache.window + prompts.chunk) if cache.window else prompts.tokens // cache.tokens_per_entry
-                return _built(whole * keys, follows=True)
-            case RecurrentState():
+            return _built(whole * prompts.tokens, follows=follows)
+        case SlidingWindow():
+            if is_fused(cache.head_dim, cache.head_dim_v):
                 return 0, 0, 0, 0
-            case _:
-                assert_never(cache)
+            return _built(whole * min(prompts.tokens, cache.window - 1 + prompts.chunk), follows=follows)
+        case LatentAttention(index_dim=index_dim) if index_dim:
+            return 0, 0, 0, 0
+        case LatentAttention():
+            one = whole * prompts.tokens  # the rotated part's, which is the mask of the rest's
+            expanded = prompts.rows * heads * 2 * model.head_dim * prompts.tokens * 2  # keys and values of all heads
+            return one, 2 * (one + expanded), 4 * one + 2 * expanded, one
+        case CompressedCache():
+            keys = min(prompts.tokens, cache.window + prompts.chunk) if cache.window else prompts.tokens // cache.tokens_per_entry
+            return _built(whole * keys, follows=True)
+        case RecurrentState():
+            return 0, 0, 0, 0
+        case _:
+            assert_never(cache)
 
 
 def _built(size: int, *, follows: bool) -> tuple[int, int, int, int]:
