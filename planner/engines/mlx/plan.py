@@ -88,7 +88,7 @@ def _plan(ask: MlxAsk, ledger: Ledger, choice: Choice) -> Plan:
     if plan.verdict.falls_short:
         return replace(warned, speed=no_start(plan.verdict))
     full = replace(ask, load=full_load(choice.context, plan.service.longest_answer))
-    slowest = slowest_s(_speed(full, choice), users)
+    slowest = slowest_s(_speed(full, choice), ask.users)
     return replace(warned, speed=_speed(ask, choice), service=replace(plan.service, slowest_answer_s=slowest))
 
 
