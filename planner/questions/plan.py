@@ -9,6 +9,7 @@ from planner.catalogue import resolve
 from planner.engines import ENGINES, Engine, first_engine
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative
+from planner.facts.command_line import AUTO
 from planner.facts.deployment import PROXY_PORT, Deployment
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.plan import Plan
@@ -106,8 +107,12 @@ def machine_of(row: StackRow, gpu: GpuSpec) -> GpuGroup:
     """The machine of a question, with what was observed on it before."""
     from planner.machine.calibration import calibrated
 
-    link = int((row.link_gb_per_s or 0.0) * 1e9)
-    return GpuGroup(gpu=calibrated(gpu), count=row.count * row.nodes, host=Host(row.host), nodes=row.nodes, link_bytes_per_s=link, ram_bytes=row.ram_bytes)
+    link, ram = int((row.link_gb_per_s or 0.0) * 1e9), row.ram_bytes
+    if row.gpu == AUTO and not ram:
+        from planner.machine.ram import main_memory_bytes
+
+        ram = main_memory_bytes()
+    return GpuGroup(gpu=calibrated(gpu), count=row.count * row.nodes, host=Host(row.host), nodes=row.nodes, link_bytes_per_s=link, ram_bytes=ram)
 
 
 def request_of(row: StackRow) -> tuple[Request, Source]:

@@ -118,3 +118,14 @@ def test_a_command_is_checked_on_this_machine(driver, tmp_path):
     done = run_plan("check", "--gpu", "auto", "vllm serve Qwen/Qwen3-8B --max-model-len 8192", cwd=tmp_path, LD_LIBRARY_PATH=str(driver), STAND_IN_GPUS=gpus)
     assert done.returncode == 1
     assert "free-memory" in done.stdout
+
+
+def test_main_memory_is_read_with_the_card(driver, tmp_path):
+    """What lies there is held against what this machine has; --ram goes before it."""
+    card = f"NVIDIA GeForce RTX 4090|{RTX4090}|{RTX4090 - 400 * MIB}"
+    words = ("--engine", "llama.cpp", "--model", "qwen3-30b-a3b", "--quantization", "BF16", "--context", "8k", "--format", "json", "--dry-run")
+    read = json.loads(on_nvidia(driver, tmp_path, *words, gpus=card).stdout)
+    assert not any(warning["code"] == "main-memory" for warning in read["warnings"])
+    said = json.loads(on_nvidia(driver, tmp_path, *words, "--ram", "16GiB", gpus=card).stdout)
+    assert said["verdict"] == "unlikely"
+    assert "the machine has 16.00 GiB" in said["rejection"]["message"]

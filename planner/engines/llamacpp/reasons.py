@@ -28,12 +28,13 @@ def reasons_of(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus:
         ("batch", _batch_reason(ask)),
         ("gpu_layers", "pinned" if ask.gpu_layers is not None else _why_layers(held)),
         ("gpus", all_gpus),
-        *(
-            (("n_cpu_moe", f"layers whose experts lie in main memory, all or some: llama.cpp's fit; by hand --n-cpu-moe {held.placement.divided}"),)
-            if held.placement.divided
-            else ()
-        ),
+        *((("n_cpu_moe", _why_experts(ask, held.placement.divided)),) if held.placement.divided else ()),
     )
+
+
+def _why_experts(ask: GgufAsk, divided: int) -> str:
+    by_hand = "" if ask.is_ollama else f"; by hand --n-cpu-moe {divided}"
+    return f"layers whose experts lie in main memory, all or some: llama.cpp's own fit{by_hand}"
 
 
 def _batch_reason(ask: GgufAsk) -> str:
