@@ -255,3 +255,45 @@ def test_the_size_of_a_known_start_is_what_the_log_said():
     assert sizes["kv_cache"] == 1024
     assert sizes["compute"] == pytest.approx(307, rel=0.01)
     assert sum(line.bytes for line in plan.lines) < 20 * GIB
+
+
+IDLE = {
+    "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -np 1 -fit off -fitt 512": "--fit-target does nothing: --fit off",
+    "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -np 1 -fitc 4096": "--fit-ctx does nothing: the context is said",
+    "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -np 1 -ts 1,1": "--tensor-split does nothing: one GPU",
+    "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -np 1 --n-cpu-moe 10": "--n-cpu-moe does nothing: the model has no experts",
+    "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -np 1 --swa-full": "--swa-full does nothing",
+    "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -np 1 --draft-max 16": "no model drafts",
+    "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -np 1 --image-max-tokens 1024": "there is no projector",
+    "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -np 1 -b 512 -ub 2048": "--ubatch-size 2048 does nothing: a step holds no more than a batch",
+}
+
+
+@pytest.mark.parametrize("text", IDLE)
+def test_flags_that_do_nothing_are_told(text):
+    told = [warning.message for warning in checked(text).warnings if warning.code == "does-nothing"]
+    assert any(IDLE[text] in message for message in told), told
+
+
+@pytest.mark.parametrize(
+    "text", ["llama-server -m gpt-oss-20b-MXFP4.gguf -c 8192 -np 1 --swa-full -ncmoe 4 -ub 1024", "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192"]
+)
+def test_flags_that_do_something_are_not(text):
+    assert not [warning for warning in checked(text).warnings if warning.code == "does-nothing"]
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("llama-cli -m Qwen3-8B-Q4_K_M.gguf -ngl 99 -c 8192 -p hello -st --color on", "starts"),
+        ("llama-cli -hf ggml-org/gpt-oss-20b-GGUF", "starts"),
+        ("./build/bin/llama-cli -m Qwen3-32B-Q4_K_M.gguf -ngl 99 -c 40960", "does_not_start"),
+        ("llama-cli -m Qwen3-8B-Q4_K_M.gguf -cnv", "does_not_start"),
+        ("llama-cli -m Qwen3-8B-Q4_K_M.gguf --port 8080", "does_not_start"),
+    ],
+)
+def test_llama_cli_holds_one_conversation(text, verdict):
+    plan = checked(text)
+    assert plan.verdict == verdict, plan.problems
+    assert dict(plan.settings).get("parallel", 1) == 1
+    assert plan.service.argv[0] == "llama-cli"

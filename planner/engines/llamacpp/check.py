@@ -18,6 +18,7 @@ from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, is_by_h
 from planner.engines.llamacpp.fit import Room, fits_whole, fitted, fitted_context
 from planner.engines.llamacpp.flags import SERVER, stoi
 from planner.engines.llamacpp.ggml import KV_TYPES
+from planner.engines.llamacpp.idle import idle
 from planner.engines.llamacpp.ledger import free_bytes, ledger_of
 from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig
 from planner.engines.llamacpp.named import NamedModel, by_file, by_repository
@@ -93,7 +94,12 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     plan = plan_of(ask_of(named, machine.group, is_ollama=False, config=config), config, machine.gpus)
     chosen = ["context"] * (config.context != asked.context) + ["gpu_layers"] * _is_open(settings)
     missing = [*named.not_covered, *server.missing(values), *uncovered(settings)]
-    warnings = [*server.remarks(values), *named.warnings, *warnings_of(named, config, plan, has_fit=_has_fit(settings))]
+    warnings = [
+        *server.remarks(values),
+        *idle(values, named.model, machine.gpus),
+        *named.warnings,
+        *warnings_of(named, config, plan, has_fit=_has_fit(settings)),
+    ]
     changes = _changes(named, machine, config) if plan.rejection is not None else []
     is_chosen = config != asked and plan.verdict is Verdict.TIGHT  # llama.cpp measured, and left its margin
     plan = replace(plan, reasons=sources(_NAMES, settings, "llama.cpp", chosen), verdict=Verdict.STARTS if is_chosen else plan.verdict)

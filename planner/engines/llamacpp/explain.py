@@ -67,7 +67,9 @@ def _of_table(observed: Observed, gpu: GpuSpec | None, count: int, catalogue: Ca
             predicted = check_ollama(command, GpuGroup(gpu=gpu, count=max(1, count)), catalogue)
     told: tuple[Difference, ...] = ()
     if predicted is not None and observed.used_bytes:
-        size = sum(line.bytes for line in predicted.lines) + predicted.host_bytes
+        on_gpus = sum(line.bytes for line in predicted.lines if not line.key.startswith("mmproj"))
+        is_whole = predicted.is_whole and not any(warning.code == "experts-on-cpu" for warning in predicted.warnings)
+        size = on_gpus if is_whole else on_gpus + predicted.host_bytes  # as ollama.listed
         why = "" if abs(size - observed.used_bytes) <= CLOSE_TOTAL * size else "another context, number of requests or type of the cache"
         told = (Difference(what="used", predicted=size, observed=observed.used_bytes, why=why),)
     cause = observed.root_cause
