@@ -297,3 +297,9 @@ def test_llama_cli_holds_one_conversation(text, verdict):
     assert plan.verdict == verdict, plan.problems
     assert dict(plan.settings).get("parallel", 1) == 1
     assert plan.service.argv[0] == "llama-cli"
+
+
+def test_flags_of_mlx_that_do_nothing_are_told():
+    plan = checked("mlx_lm.server --model mlx-community/Qwen3-8B-4bit --kv-group-size 32 --num-draft-tokens 4", "m4-max-64gb")
+    told = [warning.message for warning in plan.warnings if warning.code == "does-nothing"]
+    assert len(told) == 2, told

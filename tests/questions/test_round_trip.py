@@ -40,8 +40,8 @@ ALL = [
     for model in ("qwen3-8b", "gpt-oss-20b", "qwen3.6-35b-a3b", "gemma-3-27b", "ministral-3-14b")
     for asked in asks
 ]
-# What a server of MLX is not told: how long a conversation may be, and how many there are.
-UNTOLD = {"mlx": ("context", "parallel")}
+# What mlx_lm.server is not told: how long a conversation may be.
+UNTOLD = {"mlx_lm.server": ("context",)}
 STARTS = ("stack.sh", "serve.sh", "compose.yaml", "kubernetes.yaml", "ollama.env", "ollama.override.conf")
 
 
@@ -63,8 +63,16 @@ def found_in(texts, name):
     return chosen([replace(command, files={**command.files, **made}) for command in commands])
 
 
+def ledger(plan, untold):
+    """Lines that take anything; of a server that is not told the context only those that it does not change."""
+    return {line.key: line.bytes for line in plan.lines if line.bytes and (not untold or line.key == "weights")}
+
+
 def read_again(engine, gpu, model, asked):
-    answer = answer_for(StackRow(gpu=gpu, engine=engine, services=[ServiceRow(model=model, **asked)]))
+    try:
+        answer = answer_for(StackRow(gpu=gpu, engine=engine, services=[ServiceRow(model=model, **asked)]))
+    except PlannerError as refused:
+        pytest.skip(refused.message)  # an engine may not have what is asked
     plan = answer.main
     if not plan.starts:
         pytest.skip("it does not start, and nothing is written")
@@ -75,13 +83,12 @@ def read_again(engine, gpu, model, asked):
         command = found_in(texts, name)
         again = check(command, group_for(command, gpu, 1, "server"))
         assert again.verdict == plan.verdict, (name, again.problems, again.warnings)
-        untold = UNTOLD.get(engine, ())
+        untold = UNTOLD.get(again.service.argv[0], ())
         settings = dict(again.settings)
         assert {key: settings.get(key) for key, _ in plan.settings if key not in untold} == {key: value for key, value in plan.settings if key not in untold}, (
             name
         )
-        told = [(line.key, line.bytes) for line in plan.lines if not untold or line.key == "weights"]
-        assert [(line.key, line.bytes) for line in again.lines if not untold or line.key == "weights"] == told, name
+        assert ledger(again, untold) == ledger(plan, untold), name
 
 
 @pytest.mark.parametrize(("engine", "gpu", "model", "asked"), SAMPLED, ids=lambda value: str(value)[:30])

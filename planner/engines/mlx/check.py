@@ -13,6 +13,7 @@ from planner.engines.decided import decided, refuse_unresolved, sources
 from planner.engines.mlx import memory as mlx
 from planner.engines.mlx.ask import MlxAsk
 from planner.engines.mlx.command import missing, read_command, words_of
+from planner.engines.mlx.idle import idle
 from planner.engines.mlx.plan import VERSIONS, plan_as_asked
 from planner.engines.mlx.prefill import PREFILL_STEP, PROMPTS_AT_ONCE
 from planner.engines.mlx.prefixes import kept_bytes
@@ -60,7 +61,7 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     reasons = sources(named, settings, read.program[0], chosen)
     where = f"({form.name}) on {group.label} with {read.program[0]} {release}"
     plan = replace(plan, version=release, where=where, reasons=reasons)
-    warnings = [warning for warning in plan.warnings if warning.code != "mlx-unbounded"]
+    warnings = [warning for warning in plan.warnings if warning.code != "mlx-unbounded"] + list(idle(values))
     if not plain.spec.pooling and plan.rejection is None:
         warnings += _unbounded(ask, settings, plan)
     return decided(
