@@ -104,7 +104,6 @@ OWN = {
     "questions/capacity.py": "only vLLM's speed of many users was fitted",
     "questions/command_line.py": "pins are spelled as vLLM's flags",
     "questions/machines.py": "machines are chosen by vLLM's plans",
-    "questions/offers.py": "models are chosen by vLLM's plans, on a Mac by MLX's",
     "questions/plan.py": "the request that is measured and verified",
     "questions/question.py": "pins are a question's keys",
     "questions/replicas.py": "only vLLM's speed of many users was fitted",

@@ -113,6 +113,8 @@ def choose(
     users: int | None = None,
     top: int | None = 10,
     host: Host = "server",
+    engine: str | None = None,
+    ram: int | str | None = None,
     vllm_version: str | None = None,
     **own: Unpack[OwnRows],
 ) -> ModelsAnswer: ...
@@ -143,16 +145,18 @@ def choose(
     top: int | None = 10,
     prices: File | None = None,
     host: Host = "server",
+    engine: str | None = None,
+    ram: int | str | None = None,
     vllm_version: str | None = None,
     **own: Unpack[OwnRows],
 ) -> ModelsAnswer | MachinesAnswer:
-    """The models for a machine (`gpu`), best first, or the machines for a model (`model`), cheapest first; at most `top`, or all with None.
+    """The models for a machine (`gpu`), best first, by every engine that runs there or one (`engine`), or the machines for a model (`model`), cheapest first; at most `top`, or all with None.
 
     Raises PlannerError where nothing serves what is asked.
     """
     refuse_both(gpu, model)
     with naming(gpu, count, own.get("gpus"), own.get("models")) as counted:
-        machine = {"gpu": gpu or "any", "count": counted, "host": host}
+        machine = {"gpu": gpu or "any", "count": counted, "host": host, "engine": engine, "ram": ram}
         row = row_of("choose()", machine, {"model": model or "any", "context": context, "users": users, "quantization": quantization})
         asked = row.services[0]
         if model is not None:
@@ -162,4 +166,4 @@ def choose(
             )  # fmt: skip
             return public(MachinesAnswer, machines)
         wish = Wish(purpose=purpose_of(purpose), context=asked.context_tokens, users=asked.users)
-        return public(ModelsAnswer, shortlist.models_for(group_of(row), wish, version=release(vllm_version), top=top or None))
+        return public(ModelsAnswer, shortlist.models_for(group_of(row), wish, engine=row.engine, version=release(vllm_version), top=top or None))

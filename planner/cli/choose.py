@@ -28,9 +28,9 @@ def _models(values: PlanValues, gpu: str) -> int:
     from planner.questions.shortlist import models_for
     from planner.report.chosen import models_json, render_models
 
-    group = GpuGroup(gpu=calibrated(find_gpu(gpu)), count=values.count, host=Host(values.host_kind))
+    group = GpuGroup(gpu=calibrated(find_gpu(gpu)), count=values.count, host=Host(values.host_kind), ram_bytes=values.ram or 0)
     wish = Wish(purpose=values.purpose or "chat", context=values.service.context_tokens, users=values.service.users)
-    answer = models_for(group, wish, version=values.vllm_version, top=values.top or None)
+    answer = models_for(group, wish, engine=values.engine, version=values.vllm_version, top=values.top or None)
     if values.style == "json":
         print_json(models_json(answer))
     else:

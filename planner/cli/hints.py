@@ -70,7 +70,7 @@ def _kind(word: str) -> str | None:
 
 
 _ANSWER = frozenset({"style", "as_json", "quiet", "own_gpus", "own_models"})
-_MODELS = _ANSWER | {"gpu", "count", "host_kind", "context", "users", "purpose", "top", "vllm_version"}
+_MODELS = _ANSWER | {"gpu", "count", "host_kind", "context", "users", "purpose", "top", "vllm_version", "engine", "ram"}
 _MACHINES = _ANSWER | {"gpu", "model", "context", "users", "quantization", "prices", "top"}  # --gpu any
 _IN_FILE = frozenset({"beside", "nodes", "engine", "ram", "gpu_layers", "wired_limit_mb", "bind", "proxy_port", "input", "output_tokens", "concurrency"})
 _CHOOSING = frozenset({"purpose", "top", "prices"})

@@ -79,6 +79,15 @@ class Engine(Protocol):
     def plan(self, question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue) -> Placement:
         """Place the servers of a question on its machine: a plan for each, and what would do where one does not start."""
 
+    uses_main_memory: bool
+    """Whether it serves what no GPU holds from main memory."""
+
+    def as_asked(self, question: StackRow, machine: GpuGroup, catalogue: Catalogue) -> Plan:
+        """The plan of a question's only server, without what would do where it does not start."""
+
+    def in_short(self, plan: Plan) -> str:
+        """How a plan of its is set, in few words."""
+
     def ways(self, model: Checkpoints, bits: int, gpu: GpuSpec) -> Sequence[tuple[str, str | None]]:
         """How it serves a model in a class of weights: names of models, each with a quantization where one is made; the most usual first."""
 

@@ -2,7 +2,7 @@
 
 The order: what surely starts, with the asked context for all asked users; then `strength`, parameters that a token could use and does use
 (their geometric mean), doubled for every `DOUBLING_MONTHS` of a later release; then speed. Of one model the least quantized variant that
-does what is asked is taken. Nobody measured these models for this purpose here: the order says what is known, not which is better.
+does what is asked is taken, by whichever engine holds it so. Nobody measured these models for this purpose here: the order says what is known, not which is better.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from planner.speed.work import shape_of
 DOUBLING_MONTHS = 8  # between two laws: arXiv 2403.05812 (compute for equal loss halves in 8 months) and 2412.04315 (parameters in 3.5)
 CODE_BONUS = 2.0  # GUESS: what a model made for code is worth more at it than a general one of its size and age
 CONTEXTS = {"agent": 65_536, "code": 32_768, "vision": 16_384, "chat": 8192, "embedding": 512}  # wanted where nothing is asked
+LEAST_TOKENS_PER_S = 5.0  # GUESS: about as fast as one reads; a model that is read from main memory and slower does not do what is asked
 LOADED_SHARE = 0.85  # below what any variant stores of its parameters times its bits: embeddings may be tied
 
 
@@ -42,7 +43,7 @@ class Wish:
 class Fit:
     """How one variant fits a machine, whichever runtime serves it: `at_once` requests of `context` tokens, surely; bytes are of one GPU."""
 
-    model: ModelSpec
+    engine: str  # its title
     arguments: str  # what `plan` is told to plan exactly this
     repo: str
     verdict: Verdict
@@ -53,12 +54,24 @@ class Fit:
     weights_bytes: int
     settings: str
     graphs: bool = True  # whether CUDA graphs are kept, where the runtime has them
+    on_gpu: bool = True  # whether all that a token reads lies there
     speed: SpeedEstimate | NoSpeed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A way to serve a model: the class of its weights in bits, the engine's title, how it quantizes (nothing: as published), and how to fit it."""
+
+    bits: int
+    engine: str
+    form: str = ""
+    is_too_large: bool = False  # surely, whatever its layers are
+    fit: Callable[[Wish], Fit]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A model that may be chosen: facts of its row, and its variants, least quantized first: bits, and how to fit it."""
+    """A model that may be chosen: facts of its row, and what is looked at only where it may be among the best: its layers, its variants as they are tried."""
 
     name: str
     kind: str
@@ -67,7 +80,8 @@ class Offer:
     for_code: bool
     takes_tools: bool
     parameters: int
-    variants: Sequence[tuple[int, Callable[[Wish], Fit]]]
+    spec: Callable[[], ModelSpec]
+    variants: Callable[[], Sequence[Variant]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +93,7 @@ class Chosen:
     fit: Fit
     active_parameters: int
     strength: float
+    reason: str  # why so, and not as its makers publish it or by the engine that is tried first
     meets: bool  # the asked context, or the purpose's usual one with CUDA graphs, for all asked users
 
     @property
@@ -135,19 +150,51 @@ def choose(offers: Iterable[Offer], wish: Wish, top: int | None = None) -> list[
 
 def _best_variant(offer: Offer, wish: Wish) -> Chosen | None:
     best: Chosen | None = None
-    for bits, fit_for in offer.variants:
+    passed: list[tuple[Variant, str]] = []
+    for variant in offer.variants():
+        if variant.is_too_large:
+            passed.append((variant, "is too large"))
+            continue
+        if variant.form and wish.users in (None, 1) and any(variant.form == other.form for other, _ in passed):
+            continue  # the same file, which one user of another engine did not find room for
         try:
-            fit = fit_for(wish)
+            fit = variant.fit(wish)
         except PlannerError:
             continue
         if fit.verdict.falls_short:
+            passed.append((variant, fit.verdict.words))
             continue
-        active = active_parameters(fit.model)
-        usable = fit.graphs or wish.context is not None  # a context that nobody asked for is not worth eager mode
-        enough = usable and fit.users >= (wish.users or 1) and fit.context >= wish.wanted_context(fit.model.max_position_embeddings)
-        choice = Chosen(offer=offer, bits=bits, fit=fit, active_parameters=active, strength=strength(offer, active, wish.purpose), meets=enough)
+        model = offer.spec()
+        active, lacking = active_parameters(model), _lacking(fit, wish, wish.wanted_context(model.max_position_embeddings))
+        choice = Chosen(
+            offer=offer,
+            bits=variant.bits,
+            fit=fit,
+            active_parameters=active,
+            strength=strength(offer, active, wish.purpose),
+            reason=_reason(passed, variant),
+            meets=not lacking,
+        )
         if best is None or choice.order > best.order:
             best = choice
-        if fit.verdict is Verdict.STARTS and enough:
+        if fit.verdict is Verdict.STARTS and not lacking:
             break
+        passed.append((variant, lacking or fit.verdict.words))
     return best
+
+
+def _lacking(fit: Fit, wish: Wish, context: int) -> str:
+    """What of a wish a variant does not do, in words that follow its name; empty where it does all."""
+    if not fit.graphs and wish.context is None:  # a context that nobody asked for is not worth eager mode
+        return "gives up CUDA graphs"
+    if fit.users < (wish.users or 1) or fit.context < context:
+        return "holds less than asked"
+    if not fit.on_gpu and (expected_tokens_per_s(fit.speed) or 0.0) < LEAST_TOKENS_PER_S:
+        return "lies in main memory in part"
+    return ""
+
+
+def _reason(passed: Sequence[tuple[Variant, str]], chosen: Variant) -> str:
+    """What kept the ways that were tried before from being taken: of each engine the last of its ways."""
+    last = {variant.engine: f"{variant.engine} in {variant.bits} bits {why}" for variant, why in passed if variant.bits >= chosen.bits}
+    return "; ".join(last.values())

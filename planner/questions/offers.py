@@ -1,39 +1,39 @@
-"""The catalogue's models as offers for one machine: every variant that vLLM serves, FP8 while loading, or MLX's quantizations on a Mac."""
+"""The catalogue's models as offers for one machine: each in every way that an engine which runs there serves it, least quantized first."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
+from planner.catalogue import resolve
 from planner.catalogue.load import Entry, model_rows
 from planner.catalogue.rows import ModelRow
-from planner.engines.mlx.ask import MlxAsk
-from planner.engines.mlx.memory import read_format
-from planner.engines.mlx.plan import plan_mlx
-from planner.engines.vllm.alternatives import NATIVE_FP8, ONLINE
-from planner.engines.vllm.choice import Request
-from planner.engines.vllm.pace import estimate
-from planner.engines.vllm.plan import plan_as_asked
-from planner.engines.vllm.settings import Pins
-from planner.engines.vllm.versions import DEFAULT_VERSION
+from planner.engines import ENGINES
+from planner.engines.catalogue import Catalogue
+from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
-from planner.questions.choose import Fit, Offer, Wish, cannot_fit, suits
-from planner.text import slug
+from planner.facts.model import ModelSpec
+from planner.facts.plan import Plan
+from planner.facts.question import ServiceRow, StackRow
+from planner.facts.record import dataclass
+from planner.questions.choose import Fit, Offer, Variant, Wish, cannot_fit, suits
+from planner.questions.compare import runtimes
+from planner.questions.ways import Way, ways
+from planner.units import GIB
 
-MLX_FORMATS = ((16, "bf16"), (8, "8bit"), (4, "4bit"))
-Variants = list[tuple[int, Callable[[Wish], Fit]]]
+USUAL_RAM_BYTES = 32 * GIB  # GUESS: of a machine whose main memory nobody told, where an engine may use it
+LOSSLESS_BITS = 16
+SAFETY = ("yes", "partly", "no")  # for agents, the best first
 
 
-def offers(group: GpuGroup, purpose: str, version: str = DEFAULT_VERSION) -> Iterator[Offer]:
-    """What the catalogue has for a purpose that is not surely too large for these GPUs."""
+def offers(group: GpuGroup, purpose: str, version: str | None = None, engines: Sequence[str] = ()) -> Iterator[Offer]:
+    """What the catalogue has for a purpose, by all engines that run there, or those named."""
+    names = [name for name in runtimes(group.gpu) if not engines or name in engines]
     for row in model_rows():
         offer = offer_of(row)
         if suits(offer, purpose):
-            total = group.count * group.gpu.cuda_total_bytes
-            variants = _mlx_variants(row, group) if group.gpu.vendor == "apple" else _vllm_variants(row, group, version)
-            kept = [(bits, fit) for bits, fit in variants if not cannot_fit(row.parameters, bits, total)]
-            yield replace(offer, variants=sorted(kept, key=lambda variant: -variant[0]))
+            yield replace(offer, variants=partial(_variants, row, group, names, purpose, version))
 
 
 def offer_of(row: ModelRow) -> Offer:
@@ -46,72 +46,98 @@ def offer_of(row: ModelRow) -> Offer:
         for_code=row.made_for_code,
         takes_tools=row.tool_parser is not None,
         parameters=row.parameters,
-        variants=(),
+        spec=cache(partial(_spec, row)),
+        variants=tuple,
     )
 
 
-def _vllm_variants(row: ModelRow, group: GpuGroup, version: str) -> Variants:
-    entries = [Entry(row, variant) for variant in row.variants if variant.is_checkpoint and variant.name != "base"]
-    own = row.config.get("quantization_config") or {}
-    variants: Variants = []
-    for entry in entries:
-        variants.append((entry.bits, partial(_vllm_fit, entry, group, Pins(vllm_version=version))))
-    native = group.gpu.vendor == "nvidia" and group.gpu.capability >= NATIVE_FP8
-    if native and row.kind != "embedding" and not any(bits == 8 for bits, _ in variants):
-        variants += [
-            (8, partial(_vllm_fit, entry, group, Pins(quantization=ONLINE, vllm_version=version)))
-            for entry in entries
-            if not (entry.variant.quantization or own)
-        ][:1]
-    return variants
+def _spec(row: ModelRow) -> ModelSpec:
+    return Entry(row, next((variant for variant in row.variants if variant.default), row.variants[0])).spec()
 
 
-def _vllm_fit(entry: Entry, group: GpuGroup, pins: Pins, wish: Wish) -> Fit:
-    model = entry.spec(pins.quantization)
-    request = Request(model=model, group=group, pins=pins, context=wish.wanted_context(model.max_position_embeddings), users=wish.users)
-    plan = plan_as_asked(request, repo=entry.variant.repo, served_name=slug(entry.name))
-    ledger, config = plan.choice.conservative, plan.config
-    split = f"tp {config.tensor_parallel_size}" + (f" x pp {config.pipeline_parallel_size}" if config.pipeline_parallel_size > 1 else "")
+def _variants(row: ModelRow, group: GpuGroup, engines: Sequence[str], purpose: str, version: str | None) -> list[Variant]:
+    """The ways to serve it, least quantized first; of equal ones those that an agent is safe with, then the usual engine's."""
+    try:
+        held = [way for row_of_ways in ways([row.name], engines, group.gpu) for way in row_of_ways]
+    except PlannerError:
+        return []
+    architecture = (row.config.get("architectures") or [""])[0]
+    made = [way for way in held if not (way.quantization and way.bits == LOSSLESS_BITS)]  # 8 bits of an engine's own are as good, and usual
+    rank = {name: SAFETY.index(ENGINES[name].agent_safety(architecture)[0]) if purpose == "agent" else 0 for name in engines}
+    made.sort(key=lambda way: (-way.bits, rank[way.engine]))
+    fit = partial(_fit, _Here(group, version, _Remembered()), _spec_limit(row))
+    return [
+        Variant(
+            bits=way.bits,
+            engine=ENGINES[way.engine].title,
+            form=way.quantization or "",
+            is_too_large=cannot_fit(row.parameters, way.bits, _room_bytes(row, way.engine, group)),
+            fit=partial(fit, way),
+        )
+        for way in made
+    ]
+
+
+def _room_bytes(row: ModelRow, engine: str, group: GpuGroup) -> int:
+    """What may hold weights: the GPUs, and main memory for experts, of which a token reads few, where the engine serves from there."""
+    own = group.count * group.gpu.cuda_total_bytes
+    shares = group.gpu.vendor != "apple" and ENGINES[engine].uses_main_memory and _has_experts(row)
+    return own + (group.ram_bytes or USUAL_RAM_BYTES if shares else 0)
+
+
+def _has_experts(row: ModelRow) -> bool:
+    texts = [row.config, *(value for value in row.config.values() if isinstance(value, dict))]
+    return any("experts" in key for text in texts for key in text)
+
+
+def _spec_limit(row: ModelRow) -> Callable[[], int]:
+    return lambda: _spec(row).max_position_embeddings
+
+
+class _Remembered:
+    """The catalogue, which builds a model once for all the ways to serve it."""
+
+    def __init__(self) -> None:
+        self.check_name, self.find_source = resolve.check_name, resolve.find_source
+        self.find_plain = cache(resolve.find_plain)
+        self.read_gguf, self.cards_of_the_price = resolve.read_gguf, resolve.cards_of_the_price
+
+
+@dataclass(frozen=True, slots=True)
+class _Here:
+    """The machine, a release where one is named, and the catalogue."""
+
+    group: GpuGroup
+    version: str | None
+    catalogue: Catalogue
+
+
+def _fit(here: _Here, limit: Callable[[], int], way: Way, wish: Wish) -> Fit:
+    """How a way fits the machine. Raises PlannerError where its engine refuses it."""
+    group, version = here.group, here.version
+    service = ServiceRow(model=way.model, quantization=way.quantization, context=wish.wanted_context(limit()), users=wish.users)
+    row = StackRow(
+        gpu=group.gpu.name, count=group.count, engine=way.engine, host=group.host.value, vllm_version=version, ram=group.ram_bytes or None, services=[service]
+    )
+    engine = ENGINES[way.engine]
+    plan = engine.as_asked(row, here.group, here.catalogue)
     return Fit(
-        model=model,
-        arguments=f"--model {entry.name}" + (f" --quantization {pins.quantization}" if pins.quantization else ""),
-        repo=entry.variant.repo,
-        verdict=plan.verdict,
-        context=config.max_model_len,
-        longest_context=ledger.longest_max_model_len,
-        at_once=ledger.max_concurrency,
-        users=ledger.admitted_requests,
-        weights_bytes=ledger.weights_bytes,
-        settings=split + (", FP8 KV cache" if config.kv_cache_dtype != "auto" else "") + (", no CUDA graphs" if config.enforce_eager else ""),
-        graphs=model.is_encoder or not config.enforce_eager,
-        speed=estimate(plan),
-    )
-
-
-def _mlx_variants(row: ModelRow, group: GpuGroup) -> Variants:
-    entry = Entry(row, next((variant for variant in row.variants if variant.default), row.variants[0]))
-    return [(bits, partial(_mlx_fit, entry, group, form)) for bits, form in MLX_FORMATS]
-
-
-def _mlx_fit(entry: Entry, group: GpuGroup, form: str, wish: Wish) -> Fit:
-    plain = replace(entry, variant=replace(entry.variant, quantization={}))
-    model = plain.spec()
-    context = wish.wanted_context(model.max_position_embeddings)
-    ask = MlxAsk(
-        model=model, group=group, repo=entry.variant.repo, served_name=slug(entry.name), form=read_format(form), context=context, users=wish.users or 1
-    )
-    plan = plan_mlx(ask)
-    weights = int(plan.memory["weights_bytes"])
-    return Fit(
-        model=model,
-        arguments=f"--model {entry.row.name} --quantization {form}",
-        repo=f"{plan.model.id} in {form}",
+        engine=engine.title,
+        arguments=way.arguments,
+        repo=plan.model.id,
         verdict=plan.verdict,
         context=plan.context,
         longest_context=plan.longest_context,
-        at_once=float(plan.users),
-        users=plan.users,
-        weights_bytes=weights,
-        settings=plan.service.engine,
+        at_once=plan.concurrency.conservative if plan.concurrency else float(plan.users),
+        users=plan.users if plan.model.keeps_cache else wish.users or 1,
+        weights_bytes=next((line.bytes for line in plan.lines if line.key == "weights"), 0),
+        settings=engine.in_short(plan),
+        graphs=not plan.model.keeps_cache or dict(plan.settings).get("enforce_eager") is not True,
+        on_gpu=plan.is_whole and not _lies_apart(plan),
         speed=plan.speed,
     )
+
+
+def _lies_apart(plan: Plan) -> bool:
+    """Whether more than the token embeddings is read from main memory."""
+    return plan.layers > 0 and plan.host_bytes > plan.used_bytes // 4

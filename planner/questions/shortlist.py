@@ -13,7 +13,8 @@ from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
 from planner.questions.choose import Chosen, Wish, choose
 from planner.questions.machines import Machine, Need, Stored, machines
-from planner.questions.offers import offers
+from planner.questions.offers import USUAL_RAM_BYTES, offers
+from planner.units import gib
 
 DEFAULT_CONTEXT = 8192  # of a model whose machine is asked for
 
@@ -31,6 +32,13 @@ class ModelsAnswer:
         """Whether the first surely starts and does what is asked."""
         return self.models[0].meets and self.models[0].fit.verdict is Verdict.STARTS
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was taken for granted."""
+        if self.group.ram_bytes or all(model.fit.on_gpu for model in self.models):
+            return ()
+        return (f"Main memory of {gib(USUAL_RAM_BYTES)} was taken for granted, where a model lies there in part: --ram says how much there is.",)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachinesAnswer:
@@ -42,14 +50,16 @@ class MachinesAnswer:
     need: Need
 
 
-def models_for(group: GpuGroup, wish: Wish, *, version: str | None = None, top: int | None = None) -> ModelsAnswer:
-    """The best models, at most `top`. Raises PlannerError where none starts."""
-    version = version or DEFAULT_VERSION
-    if group.gpu.vendor != "apple":
-        if why := first_engine().refuses(group.gpu):
-            raise PlannerError(f"{group.gpu.title}: {why}", _others(group.gpu))
-        _refuse_old(group.gpu, version)
-    chosen = choose(offers(group, wish.purpose, version), wish, top)
+def models_for(group: GpuGroup, wish: Wish, *, engine: str | None = None, version: str | None = None, top: int | None = None) -> ModelsAnswer:
+    """The best models, at most `top`, by every engine that runs there or the one that is named; a release is the first one's. Raises PlannerError where none starts."""
+    first = first_engine().name
+    if version is not None and version != DEFAULT_VERSION:
+        engine = engine or first
+    if engine is not None and (why := ENGINES[engine].refuses(group.gpu)):
+        raise PlannerError(f"{group.gpu.title}: {why}", _others(group.gpu, engine))
+    if engine == first:
+        _refuse_old(group.gpu, version or DEFAULT_VERSION)
+    chosen = choose(offers(group, wish.purpose, version, (engine,) if engine else ()), wish, top)
     if not chosen:
         raise PlannerError(f"no model of the catalogue starts on {group.label} for {wish.purpose} as asked", "a shorter --context, or --for chat")
     return ModelsAnswer(models=tuple(chosen), group=group, wish=wish)
@@ -64,12 +74,12 @@ def _refuse_old(gpu: GpuSpec, version: str) -> None:
         rules.check_gpu(gpu, version)
     except UnsupportedError as error:
         older = newest_for(gpu.capability)
-        raise PlannerError(str(error), f"--vllm-version {older}" if older else _others(gpu)) from None
+        raise PlannerError(str(error), f"--vllm-version {older}" if older else _others(gpu, first_engine().name)) from None
 
 
-def _others(gpu: GpuSpec) -> str:
-    """What may run on a GPU that the usual engine is too new for."""
-    others = {name: engine.title for name, engine in ENGINES.items() if engine.name != first_engine().name and not engine.refuses(gpu)}
+def _others(gpu: GpuSpec, refused: str) -> str:
+    """What may run on a GPU that an engine refuses."""
+    others = {name: engine.title for name, engine in ENGINES.items() if name != refused and not engine.refuses(gpu)}
     return f"{' or '.join(others.values())} may: plan --engine {list(others)[-1]} --model …"
 
 

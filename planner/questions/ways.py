@@ -50,7 +50,13 @@ def known(name: str) -> Checkpoints:
     for checkpoint in siblings:
         bits = _class(checkpoint.bits)
         names[bits] = (*names.get(bits, ()), slug(checkpoint.name))
-    return Checkpoints(slug(entry.row.name if is_open else entry.name), entry.spec().architecture, names, is_open=is_open)
+    return Checkpoints(slug(entry.row.name if is_open else entry.name), _architecture(entry), names, is_open=is_open)
+
+
+def _architecture(entry: Entry) -> str:
+    """The class that its config names, without its layers."""
+    named = entry.config.get("architectures")
+    return str(named[0]) if isinstance(named, list) and named else entry.spec().architecture
 
 
 def _class(bits: int) -> int:

@@ -40,7 +40,11 @@ class ChosenJson(TypedDict):
     longest_context: int
     at_once: float
     weights_bytes: int
+    engine: str
+    """Its title."""
     settings: str
+    reason: str
+    """What kept the ways that were tried before it, less quantized or by another engine, from being taken."""
     speed: SpeedJson | None
     speed_reason: str | None
 
@@ -127,7 +131,9 @@ def models_json(answer: ModelsAnswer) -> ModelsJson:
                 "longest_context": model.fit.longest_context,
                 "at_once": model.fit.at_once,
                 "weights_bytes": model.fit.weights_bytes,
+                "engine": model.fit.engine,
                 "settings": model.fit.settings,
+                "reason": model.reason,
                 "speed": speed_json(model.fit.speed),
                 "speed_reason": speed_reason(model.fit.speed),
             }
@@ -228,15 +234,21 @@ def render_models(answer: ModelsAnswer) -> list[Piece]:
             _billions(model.offer.parameters, model.active_parameters),
             f"{model.offer.released}{' or later' if model.offer.released_at_least else ''}",
             tokens(fit.longest_context),
-            fit.settings + ("" if fit.verdict is Verdict.STARTS else f"; {fit.verdict.words}") + ("" if model.meets else "; less than asked"),
+            f"{fit.engine}, {fit.settings}"
+            + ("" if fit.verdict is Verdict.STARTS else f"; {fit.verdict.words}")
+            + ("" if model.meets else "; less than asked"),
         )
         rows.append(Row(cells))
     order = (
         f"Order: what surely starts as asked; then the geometric mean of all and of active parameters, doubled for every {DOUBLING_MONTHS} months"
-        " of a later release; then speed. Users: requests of the context that the KV cache surely holds. Not a benchmark: docs/choosing.md."
+        " of a later release; then speed. Users: requests of the context that surely fit at once. Of one model the least quantized way that does what is asked, by the engine named first in `plan --help`. Not a benchmark: docs/choosing.md."
     )
     blank = blank_notes((str(place), model.fit.speed) for place, model in enumerate(answer.models, 1))
-    return [heading, Text(), Fitted(_MODELS, rows), Text(), *(Text(line, "dim") for line in (order, *blank))]
+    why = (f"{place}: {model.reason}." for place, model in enumerate(answer.models[:_TOLD], 1) if model.reason)
+    return [heading, Text(), Fitted(_MODELS, rows), Text(), *(Text(line, "dim") for line in (*why, order, *answer.notes, *blank))]
+
+
+_TOLD = 3  # places whose reason is told
 
 
 def _money(amount: float | None) -> str:

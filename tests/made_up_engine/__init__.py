@@ -89,6 +89,7 @@ class Toy:
     name, title, versions, settings, serving = "toy", "Toy", (VERSION,), SETTINGS, {PROGRAM: SERVING}
     own_settings: Sequence[str] = ()
     first_port, usual_on, reads_gguf = 9000, (), False
+    uses_main_memory = False
     forms: Mapping[str, str] = {}
     steps, example = ("./setup.sh", "./stack.sh start"), "toyserve MODEL --context N"
 
@@ -100,6 +101,13 @@ class Toy:
         pooling = [models[row.model].spec.pooling for row in question.services]
         rows = named(question.services, pooling, first_port=first_port, proxy_port=question.proxy_port)
         return one_after_another(rows, machine, lambda row, group, is_main: planned(models[row.model], group, row, question.bind))
+
+    def as_asked(self, question: StackRow, machine: GpuGroup, catalogue: Catalogue) -> Plan:
+        row = question.services[0]
+        return planned(catalogue.find_plain(row.model), machine, row, question.bind)
+
+    def in_short(self, plan: Plan) -> str:
+        return "as it is"
 
     def ways(self, model: Checkpoints, bits: int, gpu: GpuSpec) -> Sequence[tuple[str, str | None]]:
         return [(model.name, None)] if bits == 16 else []

@@ -11,6 +11,7 @@ from planner.engines.llamacpp.ask import DEFAULT_MIX
 from planner.engines.llamacpp.plan import LLAMA_CPP_VERSION
 from planner.engines.llamacpp.serving import LLAMA_SERVER, OLLAMA_SERVER
 from planner.engines.llamacpp.settings import OLLAMA_SETTINGS, SETTINGS
+from planner.units import gib
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue, Checkpoints
@@ -38,6 +39,7 @@ class LlamaCpp:
     is_ollama = False
     serving: Mapping[str, Serving] = {"llama.cpp": LLAMA_SERVER}
     reads_gguf = True
+    uses_main_memory = True
     forms: Mapping[str, str] = {"quantization": "Q4_K_M, Q8_0, …", "kv_cache_dtype": "f16, q8_0, q4_0"}
     steps: Sequence[str] = ("install llama.cpp", "get or make the GGUF file", "./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
 
@@ -54,6 +56,22 @@ class LlamaCpp:
     def curves(self, plan: Plan) -> tuple[Curve, ...] | Unanswered:
         """Nothing is said of several users."""
         return Unanswered("the speed of several users was not measured")
+
+    def as_asked(self, question: StackRow, machine: GpuGroup, catalogue: Catalogue) -> Plan:
+        """Plan one server."""
+        from planner.engines.llamacpp.plan import alone
+
+        return alone(question, machine, catalogue, is_ollama=self.is_ollama)
+
+    def in_short(self, plan: Plan) -> str:
+        """The mix, the cache, and what lies in main memory."""
+        cache = dict(plan.settings)["kv_cache_type"]
+        words = [str(plan.model.quantization), *([f"{cache} KV cache"] if cache != "f16" else [])]
+        if not plan.is_whole:
+            words.append(f"{plan.layers_on_gpu} of {plan.layers} layers on the GPU")
+        elif plan.host_bytes > plan.used_bytes // 4:
+            words.append(f"{gib(plan.host_bytes)} in main memory")
+        return ", ".join(words)
 
     def ways(self, model: Checkpoints, bits: int, gpu: GpuSpec) -> Sequence[tuple[str, str | None]]:
         """The usual mix of each class, or the one that a model is published in."""

@@ -41,8 +41,7 @@ _COMPUTE_LOW, COMPUTE_HIGH = 0.95, 1.12  # of the derived compute buffer: the CU
 def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue, *, is_ollama: bool) -> Placement:
     """The servers of a question on one machine. Raises PlannerError for what the engine cannot do."""
     check_wired_limit(machine.gpu, question.wired_limit_mb)
-    if machine.gpu.vendor == "apple":  # the Metal backend asks for the same limit
-        machine = replace(machine, gpu=replace(machine.gpu, free_at_start_bytes=wired_bytes(machine.gpu, question.wired_limit_mb)[0]))
+    machine = _metal(machine, question)
     pooling = [not service.model.endswith(".gguf") and catalogue.find_plain(service.model).spec.pooling for service in question.services]
     shared_port = (question.services[0].port or first_port) if is_ollama else None
     rows = named(question.services, pooling, first_port=first_port, proxy_port=question.proxy_port, shared_port=shared_port)
@@ -51,6 +50,19 @@ def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue:
         return plan_gguf(ask_of(row, group, question, catalogue, is_ollama=is_ollama, is_main=is_main))
 
     return one_after_another(rows, machine, plan_one, beside_bytes=machine.process_bytes(1))
+
+
+def _metal(machine: GpuGroup, question: StackRow) -> GpuGroup:
+    """A Mac with what its GPU may wire: the Metal backend asks for the same limit."""
+    if machine.gpu.vendor != "apple":
+        return machine
+    return replace(machine, gpu=replace(machine.gpu, free_at_start_bytes=wired_bytes(machine.gpu, question.wired_limit_mb)[0]))
+
+
+def alone(question: StackRow, machine: GpuGroup, catalogue: Catalogue, *, is_ollama: bool) -> Plan:
+    """The only server of a question, as it is asked. Raises PlannerError for what the engine cannot do."""
+    machine = _metal(machine, question)
+    return plan_as_asked(ask_of(question.services[0], machine, question, catalogue, is_ollama=is_ollama, is_main=True))
 
 
 def plan_gguf(ask: GgufAsk) -> Plan:

@@ -32,6 +32,7 @@ class Mlx:
     example = "mlx_lm.server --model MODEL …"
     usual_on = ("apple",)
     reads_gguf = False
+    uses_main_memory = False
     forms: Mapping[str, str] = {"quantization": "8bit, 4bit, mxfp4", "kv_cache_dtype": "bf16, q8, q4"}
     serving = SERVING
     steps = ("./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
@@ -50,6 +51,17 @@ class Mlx:
     def curves(self, plan: Plan) -> tuple[Curve, ...] | Unanswered:
         """Nothing is said of several users."""
         return Unanswered("the speed of several users was not measured")
+
+    def as_asked(self, question: StackRow, machine: GpuGroup, catalogue: Catalogue) -> Plan:
+        """Plan one server."""
+        from planner.engines.mlx.plan import alone
+
+        return alone(question, machine, catalogue)
+
+    def in_short(self, plan: Plan) -> str:
+        """Which of the two servers, and the cache."""
+        bits = dict(plan.settings)["kv_bits"]
+        return plan.service.engine + ("" if bits == 16 else f", {bits}-bit KV cache")
 
     def ways(self, model: Checkpoints, bits: int, gpu: GpuSpec) -> Sequence[tuple[str, str | None]]:
         """The usual format of each class."""

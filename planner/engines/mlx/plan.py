@@ -42,6 +42,13 @@ def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue:
     return one_after_another(rows, machine, lambda row, group, is_main: plan_mlx(ask_of(row, group, question, catalogue, is_main=is_main)))
 
 
+def alone(question: StackRow, machine: GpuGroup, catalogue: Catalogue) -> Plan:
+    """The only server of a question, as it is asked. Raises PlannerError for what MLX cannot do."""
+    if question.count > 1:
+        raise PlannerError("MLX plans one Mac", "leave out --count")
+    return plan_as_asked(ask_of(question.services[0], machine, question, catalogue, is_main=True))
+
+
 def plan_mlx(ask: MlxAsk) -> Plan:
     """Plan one server. Raises PlannerError for a context beyond the model's."""
     limit = ask.model.max_position_embeddings

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from planner.engines import Placement
 from planner.engines.catalogue import Catalogue
-from planner.engines.vllm.ask import asks
+from planner.engines.vllm.ask import asks, request_of
 from planner.engines.vllm.host import HostMemory, host_memory
 from planner.engines.vllm.loaded import loading
 from planner.engines.vllm.memory import place
 from planner.engines.vllm.pace import estimate, slowest_answer_s
 from planner.engines.vllm.placement import Placed, Stack, place_servers, stack_warnings
-from planner.engines.vllm.plan import Plan
+from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.engines.vllm.service import service
 from planner.engines.vllm.settings import ServeConfig, reported
 from planner.facts import plan as facts
@@ -49,6 +49,15 @@ def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue:
     sampling = {ask.name: source.sampling for ask, source in asked}
     plans = tuple(planned(server, stack, sampling[server.name]) for server in stack.servers)
     return Placement(plans=plans, alternatives=stack.alternatives, warnings=stack_warnings(stack))
+
+
+def alone(question: StackRow, machine: GpuGroup, catalogue: Catalogue) -> facts.Plan:
+    """The only server of a question on the whole machine, as it is asked. Raises PlannerError where it cannot be asked so."""
+    service_row = question.services[0]
+    request, source = request_of(service_row, machine, question.vllm_version, catalogue)
+    plan = plan_as_asked(request, repo=source.repo, served_name=source.served_name)
+    server = Placed(name="chat", plan=plan, gpus=tuple(range(plan.config.ranks)))
+    return planned(server, Stack(group=machine, servers=(server,)), source.sampling)
 
 
 def planned(server: Placed, stack: Stack, sampling: Sampling) -> facts.Plan:

@@ -37,6 +37,7 @@ class Vllm:
     example = "vllm serve MODEL …"
     usual_on = ("nvidia", "amd")
     reads_gguf = False
+    uses_main_memory = False  # but for what --cpu-offload-gb pins
     forms: Mapping[str, str] = {name: BY_NAME[name].help.removesuffix(".") for name in ("quantization", "kv_cache_dtype")}
     steps = ("./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
 
@@ -51,6 +52,19 @@ class Vllm:
         from planner.engines.vllm.answer import placement
 
         return placement(question, machine, first_port, catalogue)
+
+    def as_asked(self, question: StackRow, machine: GpuGroup, catalogue: Catalogue) -> Plan:
+        """Plan one server on all GPUs."""
+        from planner.engines.vllm.answer import alone
+
+        return alone(question, machine, catalogue)
+
+    def in_short(self, plan: Plan) -> str:
+        """How GPUs are divided, the cache, whether graphs are kept."""
+        settings = dict(plan.settings)
+        split = f"tp {settings['tensor_parallel_size']}" + (f" x pp {stages}" if (stages := settings["pipeline_parallel_size"]) != 1 else "")
+        cache = ", FP8 KV cache" if settings["kv_cache_dtype"] != "auto" else ""
+        return split + cache + (", no CUDA graphs" if settings["enforce_eager"] else "")
 
     def curves(self, plan: Plan) -> tuple[Curve, ...] | Unanswered:
         """Concurrency over the length of a request, tokens a second over users."""
