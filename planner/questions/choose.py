@@ -101,6 +101,12 @@ class Chosen:
         """Higher is better."""
         return self.fit.verdict is Verdict.STARTS, self.meets, self.strength, expected_tokens_per_s(self.fit.speed) or 0.0
 
+    @property
+    def preferred(self) -> tuple[bool, bool, bool, float]:
+        """Higher is better of one model's ways: more bits on the GPUs, more speed where main memory is read for each token."""
+        rate = expected_tokens_per_s(self.fit.speed) or 0.0
+        return self.fit.verdict is Verdict.STARTS, self.meets, self.fit.on_gpu, float(self.bits) if self.fit.on_gpu else rate
+
 
 def cannot_fit(parameters: int, bits: int, total_bytes: int) -> bool:
     """Whether a variant is surely too large, before its layers are looked at."""
@@ -175,11 +181,11 @@ def _best_variant(offer: Offer, wish: Wish) -> Chosen | None:
             reason=_reason(passed, variant),
             meets=not lacking,
         )
-        if best is None or choice.order > best.order:
+        if best is None or choice.preferred > best.preferred:
             best = choice
-        if fit.verdict is Verdict.STARTS and not lacking:
+        if fit.verdict is Verdict.STARTS and not lacking and fit.on_gpu:
             break
-        passed.append((variant, lacking or fit.verdict.words))
+        passed.append((variant, lacking or ("lies in main memory in part" if not fit.on_gpu else fit.verdict.words)))
     return best
 
 

@@ -80,9 +80,14 @@ def _variants(row: ModelRow, group: GpuGroup, engines: Sequence[str], purpose: s
 
 def _room_bytes(row: ModelRow, engine: str, group: GpuGroup) -> int:
     """What may hold weights: the GPUs, and main memory for experts, of which a token reads few, where the engine serves from there."""
-    own = group.count * group.gpu.cuda_total_bytes
     shares = group.gpu.vendor != "apple" and ENGINES[engine].uses_main_memory and _has_experts(row)
-    return own + (group.ram_bytes or USUAL_RAM_BYTES if shares else 0)
+    return group.count * group.gpu.cuda_total_bytes + (_with_ram(group, engine).ram_bytes if shares else 0)
+
+
+def _with_ram(group: GpuGroup, engine: str) -> GpuGroup:
+    """The machine with the usual main memory where nobody told how much there is and the engine serves from it."""
+    told = group.ram_bytes or group.gpu.vendor == "apple" or not ENGINES[engine].uses_main_memory
+    return group if told else replace(group, ram_bytes=USUAL_RAM_BYTES)
 
 
 def _has_experts(row: ModelRow) -> bool:
@@ -120,14 +125,14 @@ def _fit(here: _Here, limit: Callable[[], int], way: Way, wish: Wish) -> Fit:
         gpu=group.gpu.name, count=group.count, engine=way.engine, host=group.host.value, vllm_version=version, ram=group.ram_bytes or None, services=[service]
     )
     engine = ENGINES[way.engine]
-    plan = engine.as_asked(row, here.group, here.catalogue)
+    plan = engine.as_asked(row, _with_ram(group, way.engine), here.catalogue)
     return Fit(
         engine=engine.title,
         arguments=way.arguments,
         repo=plan.model.id,
         verdict=plan.verdict,
         context=plan.context,
-        longest_context=plan.longest_context,
+        longest_context=plan.longest_context or (0 if plan.verdict.falls_short else plan.context),
         at_once=plan.concurrency.conservative if plan.concurrency else float(plan.users),
         users=plan.users if plan.model.keeps_cache else wish.users or 1,
         weights_bytes=next((line.bytes for line in plan.lines if line.key == "weights"), 0),
