@@ -96,7 +96,6 @@ OWN = {
     "cli/verify.py": "verify asks vLLM",
     "cli/options.py": "pins are spelled as vLLM's flags, --vllm-version has its releases",
     "cli/values.py": "--vllm-version: its newest release",
-    "emit/bench.py": "vllm bench serve puts load on any server",
     "grid/devices.py": "what vLLM's ledger asks of GPUs, as arrays",
     "grid/servers.py": "a sweep is vLLM's ledger over arrays",
     "grid/speed.py": "a sweep is vLLM's speed over arrays",

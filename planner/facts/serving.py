@@ -81,6 +81,8 @@ class Serving:
     """That environment's folder; empty where it is no Python package."""
     install: Lines = no_lines
     """Further lines of setup.sh."""
+    load_test: Lines = no_lines
+    """The command of a load test that comes with it."""
     make_models: Lines = no_lines
     """Commands that make its models, once its server runs."""
     files: Writer = no_files

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from planner.facts.deployment import Deployment, Service
+from collections.abc import Sequence
 
-ROUNDS = 4  # requests of each user
-MARGIN = 64  # tokens of the chat template around a prompt
-
-
-def lengths(service: Service) -> tuple[int, int]:
-    """Tokens of a prompt and of an answer that together fill the context."""
-    context = service.planned_context
-    output = 1 if service.task == "embedding" else max(1, min(1024, context // 8))
-    return max(1, context - output - min(MARGIN, context // 8)), output
+from planner.engines.load import ROUNDS, lengths
+from planner.facts.deployment import Deployment
 
 
-def bench_argv(deployment: Deployment) -> tuple[str, ...]:
+def bench_argv(deployment: Deployment) -> Sequence[str]:
     """`vllm bench serve` for the main service."""
     service = deployment.main
     prompt, output = lengths(service)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from planner.engines.vllm.load import bench_argv
 from planner.facts.serving import Container, Serving
 
 SERVING = {
@@ -24,6 +25,7 @@ SERVING = {
         ),
         packages=("vllm=={version}.0", "ninja"),
         environment=".venv-vllm",
+        load_test=bench_argv,
         formats=frozenset(("serve", "k8s", "lws", "helm", "ray", "skypilot", "nodes")),
     )
 }
