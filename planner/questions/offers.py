@@ -20,6 +20,7 @@ from planner.facts.record import dataclass
 from planner.questions.choose import Fit, Offer, Variant, Wish, cannot_fit, suits
 from planner.questions.compare import runtimes
 from planner.questions.ways import Way, ways
+from planner.speed.work import gpu_kind
 from planner.units import GIB
 
 USUAL_RAM_BYTES = 32 * GIB  # GUESS: of a machine whose main memory nobody told, where an engine may use it
@@ -28,12 +29,20 @@ SAFETY = ("yes", "partly", "no")  # for agents, the best first
 
 
 def offers(group: GpuGroup, purpose: str, version: str | None = None, engines: Sequence[str] = ()) -> Iterator[Offer]:
-    """What the catalogue has for a purpose, by all engines that run there, or those named."""
-    names = [name for name in runtimes(group.gpu) if not engines or name in engines]
+    """What the catalogue has for a purpose, by all engines that are weighed there, or those named."""
+    names = engines or weighed(group)
     for row in model_rows():
         offer = offer_of(row)
         if suits(offer, purpose):
             yield replace(offer, variants=partial(_variants, row, group, names, purpose, version))
+
+
+def weighed(group: GpuGroup) -> tuple[str, ...]:
+    """The engines among which models are chosen where none is named: all that run there, on cards of data centres the usual one, which serves many at once."""
+    names = runtimes(group.gpu)
+    if gpu_kind(group.gpu) != "datacenter":
+        return names
+    return tuple(name for name in names if group.gpu.vendor in ENGINES[name].usual_on) or names
 
 
 def offer_of(row: ModelRow) -> Offer:
