@@ -24,6 +24,7 @@ from planner.speed.work import gpu_kind
 from planner.units import GIB
 
 USUAL_RAM_BYTES = 32 * GIB  # GUESS: of a machine whose main memory nobody told, where an engine may use it
+FEW_USERS = 8  # GUESS: more than a household; engines that keep a cache for each were not measured with so many
 LOSSLESS_BITS = 16
 SAFETY = ("yes", "partly", "no")  # for agents, the best first
 
@@ -37,10 +38,10 @@ def offers(group: GpuGroup, purpose: str, version: str | None = None, engines: S
             yield replace(offer, variants=partial(_variants, row, group, names, purpose, version))
 
 
-def weighed(group: GpuGroup) -> tuple[str, ...]:
-    """The engines among which models are chosen where none is named: all that run there, on cards of data centres the usual one, which serves many at once."""
+def weighed(group: GpuGroup, users: int = 1) -> tuple[str, ...]:
+    """The engines among which models are chosen where none is named: all that run there; for many users, and on cards of data centres, the usual one."""
     names = runtimes(group.gpu)
-    if gpu_kind(group.gpu) != "datacenter":
+    if gpu_kind(group.gpu) != "datacenter" and users <= FEW_USERS:
         return names
     return tuple(name for name in names if group.gpu.vendor in ENGINES[name].usual_on) or names
 

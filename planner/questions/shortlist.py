@@ -13,7 +13,7 @@ from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
 from planner.questions.choose import Chosen, Wish, choose
 from planner.questions.machines import Machine, Need, Stored, machines
-from planner.questions.offers import USUAL_RAM_BYTES, offers
+from planner.questions.offers import USUAL_RAM_BYTES, offers, weighed
 from planner.units import gib
 
 DEFAULT_CONTEXT = 8192  # of a model whose machine is asked for
@@ -59,7 +59,7 @@ def models_for(group: GpuGroup, wish: Wish, *, engine: str | None = None, versio
         raise PlannerError(f"{group.gpu.title}: {why}", _others(group.gpu, engine))
     if engine == first:
         _refuse_old(group.gpu, version or DEFAULT_VERSION)
-    chosen = choose(offers(group, wish.purpose, version, (engine,) if engine else ()), wish, top)
+    chosen = choose(offers(group, wish.purpose, version, (engine,) if engine else weighed(group, wish.users or 1)), wish, top)
     if not chosen:
         raise PlannerError(f"no model of the catalogue starts on {group.label} for {wish.purpose} as asked", "a shorter --context, or --for chat")
     return ModelsAnswer(models=tuple(chosen), group=group, wish=wish)

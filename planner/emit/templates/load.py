@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 WORDS = [
     "the",
@@ -63,10 +63,22 @@ PROBLEMS = {
     "biology": "A cell line loses a tumour suppressor and gains resistance to one drug. Propose three mechanisms, and an experiment that tells them apart.",
     "plan": "Plan in numbered steps how you would find duplicate records in a table of ten million patients without a common key, and check the result.",
 }
+
+
+class Seen(NamedTuple):
+    """An answer: its text, tokens of the prompt and of it, seconds to the first and to the last of them."""
+
+    text: str
+    prompt: int
+    answer: int
+    first: float
+    last: float
+
+
 LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # never by a proxy of the network
 
 
-def post(url: str, body: dict[str, Any], timeout: float) -> Iterator[bytes]:
+def post(url: str, body: dict[str, object], timeout: float) -> Iterator[bytes]:
     """The lines of an answer."""
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {os.environ.get('OPENAI_API_KEY', '')}"}
     with LOCAL.open(urllib.request.Request(url, json.dumps(body).encode(), headers), timeout=timeout) as answer:  # noqa: S310 - the proxy
@@ -78,10 +90,10 @@ def text_of(tokens: int) -> str:
     return " ".join(random.choices(WORDS, k=max(1, int(tokens * WORDS_PER_TOKEN))))  # noqa: S311 - no secret
 
 
-def chat(url: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-    """A streamed answer: its text, its tokens, seconds to the first and to the last of them."""
+def chat(url: str, body: dict[str, object], timeout: float) -> Seen:
+    """A streamed answer."""
     began, first, text = time.monotonic(), 0.0, ""
-    usage: dict[str, Any] = {}
+    usage: dict[str, int] = {}
     for line in post(f"{url}/v1/chat/completions", body | {"stream": True, "stream_options": {"include_usage": True}}, timeout):
         if not line.startswith(b"data: {"):
             continue
@@ -93,15 +105,15 @@ def chat(url: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
             first = first or (time.monotonic() - began if part else 0.0)
             text += part
     last = time.monotonic() - began
-    return {"text": text, "prompt": usage.get("prompt_tokens"), "answer": usage.get("completion_tokens"), "first": first or last, "last": last}
+    return Seen(text, usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0, first or last, last)
 
 
-def embed(url: str, model: str, tokens: int, timeout: float) -> dict[str, Any]:
+def embed(url: str, model: str, tokens: int, timeout: float) -> Seen:
     """One text embedded."""
     began = time.monotonic()
     data = json.loads(b"".join(post(f"{url}/v1/embeddings", {"model": model, "input": [text_of(tokens)]}, timeout)))
     last = time.monotonic() - began
-    return {"prompt": (data.get("usage") or {}).get("prompt_tokens"), "answer": 0, "first": last, "last": last}
+    return Seen("", (data.get("usage") or {}).get("prompt_tokens") or 0, 0, last, last)
 
 
 def median(values: list[float]) -> float:
@@ -115,7 +127,7 @@ def load(url: str, model: str, *numbers: str) -> int:
     users, count, prompt, answer = map(int, numbers[:4])
     timeout, task = float(numbers[4]), numbers[5]
 
-    def ask(_: int) -> dict[str, Any] | str:
+    def ask(_: int) -> Seen | str:
         try:
             if task == "embedding":
                 return embed(url, model, prompt, timeout)
@@ -127,17 +139,17 @@ def load(url: str, model: str, *numbers: str) -> int:
     with ThreadPoolExecutor(users) as pool:
         answers = list(pool.map(ask, range(count)))
     seconds = time.monotonic() - began
-    good = [each for each in answers if isinstance(each, dict)]
+    good = [each for each in answers if isinstance(each, Seen)]
     for fault in sorted({each for each in answers if isinstance(each, str)}):
         print(f"failed: {' '.join(fault.split())}", file=sys.stderr)
     if good:
-        made = sum(each["answer"] or 0 for each in good)
+        made = sum(each.answer for each in good)
         print(f"{len(good)} of {count} requests, {users} at a time, {seconds:.1f} s")
-        print(f"prompt tokens (median)       {median([each['prompt'] or 0 for each in good]):10.0f}")
-        print(f"time to first token (median) {median([each['first'] for each in good]):10.2f} s")
-        print(f"a request (median)           {median([each['last'] for each in good]):10.2f} s")
+        print(f"prompt tokens (median)       {median([each.prompt for each in good]):10.0f}")
+        print(f"time to first token (median) {median([each.first for each in good]):10.2f} s")
+        print(f"a request (median)           {median([each.last for each in good]):10.2f} s")
         if made:
-            rates = [((each["answer"] or 1) - 1) / (each["last"] - each["first"]) for each in good if each["last"] > each["first"]]
+            rates = [(max(0, each.answer - 1)) / (each.last - each.first) for each in good if each.last > each.first]
             print(f"tokens a second, one user    {median(rates):10.1f}")
             print(f"tokens a second, all         {made / seconds:10.1f}")
     return 0 if len(good) == count else 1
@@ -155,8 +167,8 @@ def problems(url: str, model: str, folder: str, *words: str) -> int:
         log.write_text(f"{model}\n\n{asked[name]}\n\n", "utf-8")
         try:
             seen = chat(url, {"model": model, "messages": [{"role": "user", "content": asked[name]}], "max_tokens": most}, timeout)
-            words = f"{seen['answer']} tokens in {seen['last']:.1f} s, the first after {seen['first']:.1f} s"
-            rest = seen["text"]
+            words = f"{seen.answer} tokens in {seen.last:.1f} s, the first after {seen.first:.1f} s"
+            rest = seen.text
         except (OSError, ValueError) as error:
             words, rest = f"failed: {error}", ""
             failed.append(name)
