@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from planner.cli.command import command, option, output_options
+from planner.cli.command import command, option, output_options, words
 from planner.cli.names import Name
 from planner.cli.options import Finite, meant_gpus, type_of
 from planner.cli.own_rows import own_rows
@@ -76,7 +76,7 @@ def check_command(
         raise missing
     process = chosen(commands, server, model=model or "")
     if not gpu:
-        raise PlannerError("the GPU that it is to run on is not said", "--gpu rtx4090")
+        raise PlannerError("--gpu is missing", f"try: {words({'gpu': 'rtx4090'})}")
     named, count = meant_gpus(ctx, gpu, count)
     if vllm_version:
         process = replace(process, version=vllm_version)
@@ -93,10 +93,10 @@ def check_command(
     ctx.exit(plan.verdict.exit_code)
 
 
-def _texts(words: tuple[str, ...]) -> list[tuple[Path | None, str]]:
+def _texts(typed: tuple[str, ...]) -> list[tuple[Path | None, str]]:
     """The texts that were given, each with its file where it lies in one."""
-    files = _files(words)
-    return [(path, read_text(path)) for path in files] if files else [(None, _text(words))]
+    files = _files(typed)
+    return [(path, read_text(path)) for path in files] if files else [(None, _text(typed))]
 
 
 def _text(command: tuple[str, ...]) -> str:
@@ -110,9 +110,9 @@ def _text(command: tuple[str, ...]) -> str:
     return command[0]
 
 
-def _files(words: tuple[str, ...]) -> list[Path]:
+def _files(typed: tuple[str, ...]) -> list[Path]:
     """The files that were given; none where a word is no file, or stands for standard input."""
-    if not words or any(len(word) >= 4096 or "\n" in word or "\0" in word for word in words):
+    if not typed or any(len(word) >= 4096 or "\n" in word or "\0" in word for word in typed):
         return []
-    paths = [Path(word) for word in words]
+    paths = [Path(word) for word in typed]
     return paths if all(path.is_file() for path in paths) else []
