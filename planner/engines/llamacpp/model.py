@@ -166,7 +166,8 @@ def _layer_inputs(model: ModelSpec) -> int:
     return max((axes[-1].size for axes in tables[1:] if axes[-1].size > 2 * model.hidden_size), default=0)
 
 
-WARMUP_PATCHES = (46 * 2) ** 2  # the image it allocates for at start: at most 46 x 46 tokens of 2 x 2 patches (tools/mtmd/clip.cpp set_warmup_n_tokens)
+WARMUP_TOKENS = 46**2
+WARMUP_PATCHES = 4 * WARMUP_TOKENS  # the image it allocates for at start: at most 46 x 46 tokens of 2 x 2 patches (tools/mtmd/clip.cpp set_warmup_n_tokens)
 
 
 def _vision_compute_bytes(model: ModelSpec) -> int:

@@ -15,6 +15,7 @@ from planner.engines.llamacpp.fit import Room, fits_whole, fitted
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
 from planner.engines.llamacpp.making import projector_name
 from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig
+from planner.engines.llamacpp.model import WARMUP_TOKENS
 from planner.engines.llamacpp.pace import speed
 from planner.engines.llamacpp.ram import binds, within_ram
 from planner.engines.llamacpp.reasons import reasons_of, settings_of
@@ -209,8 +210,12 @@ def _lines(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Line, ...]:
     ]
     if gpu.mmproj_bytes:
         lines.append(exactly("mmproj", "vision projector", gpu.mmproj_bytes, "its weights in 16 bits"))
-        lines.append(_derived("mmproj_compute", "its buffer", gpu.mmproj_compute_bytes, "for an image of 46 x 46 tokens; larger ones take more"))
+        lines.append(_derived("mmproj_compute", "its buffer", gpu.mmproj_compute_bytes, _image_note(ask)))
     return tuple(lines)
+
+
+def _image_note(ask: GgufAsk) -> str:
+    return "for an image of 46 x 46 tokens; " + ("larger ones take more" if ask.is_ollama else "--image-max-tokens scales larger ones to it")
 
 
 def _derived(key: str, name: str, size: int, note: str) -> Line:
@@ -275,6 +280,8 @@ def _server_argv(ask: GgufAsk, config: LlamaCppConfig) -> tuple[str, ...]:
     argv = ["llama-server", *(("--hf-repo", ask.hub) if ask.hub else ("--model", ask.source))]  # a repository's projector is loaded with it
     if ask.has_vision and ask.model.mmproj_bytes and not ask.hub:
         argv += ["--mmproj", projector_name(ask.source)]
+    if ask.has_vision and ask.model.mmproj_bytes:  # a larger image would take a buffer that nobody planned
+        argv += ["--image-max-tokens", str(WARMUP_TOKENS)]
     argv += ["--alias", ask.served_name, "--host", ask.host, "--port", str(ask.port)]
     argv += ["--ctx-size", str(config.context * config.parallel), "--parallel", str(config.parallel)]
     if config.placement is None:
