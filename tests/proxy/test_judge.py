@@ -1,6 +1,7 @@
 """LiteLLM's configuration: which routes can't answer, what keeps it from starting, what is dangerous or does nothing. Each kind was tried on 1.106.2."""
 
 import json
+import subprocess
 
 import jsonschema
 import pytest
@@ -10,8 +11,9 @@ from test_schemas import closed
 from planner.cli.schema import json_schema
 from planner.errors import PlannerError
 from planner.proxy.config import read_config
-from planner.proxy.judge import judge
+from planner.proxy.judge import _facts, judge
 from planner.questions.check_proxy import check_proxy
+from tests.judges import judge_venv
 
 SOUND = """\
 model_list:
@@ -173,3 +175,29 @@ def test_a_server_and_its_proxy_are_judged_together(tmp_path):
     done = run_plan("check", "start.sh", "--gpu", "rtx4090", "--format", "json", cwd=tmp_path)
     assert "names no provider" in " ".join(warning["message"] for warning in json.loads(done.stdout)["warnings"])
     assert run_plan("check", "start.sh", cwd=tmp_path).returncode == 2  # the GPU
+
+
+MODELS = ("qwen3", "Qwen/Qwen3-8B", "openai/x", "hosted_vllm/a/b", "ollama/qwen3:8b", "ollama_chat/x", "vllm/x", "gpt-4o", "text-embedding-3-small")
+MODELS += ("OpenAI/x", "llamacpp/x", "lm_studio/x", "mlx-community/Qwen3-8B-4bit", "hosted_vlm/x", "*", "openai/*")
+ASK = """
+import json, sys
+import litellm
+def known(model):
+    try:
+        litellm.get_llm_provider(model)
+    except Exception:
+        return False
+    return True
+print(json.dumps({"known": [known(model) for model in sys.argv[1:]], "providers": sorted(provider.value for provider in litellm.LlmProviders)}))
+"""
+
+
+@pytest.mark.judge
+def test_litellm_knows_the_providers_that_are_known_here():
+    python = judge_venv("litellm") / "bin" / "python"
+    env = {"PATH": "/usr/bin:/bin", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    done = subprocess.run([str(python), "-c", ASK, *MODELS], capture_output=True, text=True, check=True, env=env, timeout=120)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["providers"] == _facts()["providers"]
+    ours = [not any(problem.code == "no-provider" for problem in route(model=model, api_base=HOME, api_key="x").problems) for model in MODELS]
+    assert ours == told["known"]
