@@ -309,7 +309,7 @@ def test_an_unknown_card_is_said_to_be_unknown(name, says):
 
 
 BRANCHES = {
-    "models": (("--gpu", "t4"), {"gpu", "count", "host_kind", "context", "users", "purpose", "top", "vllm_version"}),
+    "models": (("--gpu", "t4"), {"gpu", "count", "host_kind", "context", "users", "purpose", "top", "vllm_version", "engine", "ram"}),
     "machines": (("--model", "qwen3-8b"), {"model", "context", "users", "quantization", "prices", "top"}),
     "file": (("-f", "x.yaml"), {"stack_file", "output", "html", "svg", "dry_run", "force", "port", "to"}),
 }
