@@ -123,8 +123,8 @@ class ModelRow:
     name: str
     title: str
     family: str
-    kind: Literal["chat", "vision", "embedding", "speech"]
-    """What it is offered for; one that only listens is offered for nothing that is asked."""
+    kind: Literal["chat", "vision", "embedding", "speech", "drafter"]
+    """What it is offered for; one that only listens, or drafts for another, is offered for nothing that is asked."""
     aliases: list[str] = field(default_factory=list)
     parameters: int
     """Parameters vLLM loads, computed from the architecture."""

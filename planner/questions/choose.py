@@ -115,7 +115,7 @@ def cannot_fit(parameters: int, bits: int, total_bytes: int) -> bool:
 
 def suits(offer: Offer, purpose: str) -> bool:
     """Whether a model is offered for a purpose."""
-    if purpose == "embedding" or offer.kind in ("embedding", "speech"):
+    if purpose == "embedding" or offer.kind in ("embedding", "speech", "drafter"):
         return purpose == offer.kind
     if purpose == "vision":
         return offer.kind == "vision"

@@ -136,7 +136,7 @@ class ListedModelJson(TypedDict):
     name: str
     title: str
     family: str
-    kind: Literal["chat", "vision", "embedding", "speech"]
+    kind: Literal["chat", "vision", "embedding", "speech", "drafter"]
     runtime: str
     repo: str
     quantization: str

@@ -10,9 +10,11 @@ from planner.engines.vllm.choice import Request
 from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.search import evaluate
 from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.speculation import FLAG as SPECULATION
 from planner.facts.hardware import GpuGroup, GpuSpec
+from planner.facts.model import ModelSpec
 from planner.facts.not_covered import NotCovered
-from planner.units import GIB
+from planner.units import GIB, MIB
 
 # Kernels store the same bits and differ in scales, padding and copies of them: gpt-oss-120b lies in 60.8 GiB as created, in 64.4 by Triton's
 # kernels and in 66.0 by Marlin's. A tenth of the weights holds all that were seen.
@@ -21,15 +23,39 @@ KERNELS_SHARE = 0.1
 # Buffers of vLLM's own all-reduce and of symmetric memory: outside torch eight H100 took 2.1 GiB, cards without them 0.7.
 ALL_REDUCE = ("--disable-custom-all-reduce",)
 ALL_REDUCE_BYTES = int(2.5 * GIB)
+# ROCm's quick reduction: two buffers of its largest message, 2 GiB (csrc/quickreduce/quick_reduce.h kMaxProblemSize), and a flag for each of their tiles.
+QUICK_REDUCE = "VLLM_ROCM_QUICK_REDUCE_QUANTIZATION"
+QUICK_REDUCE_BYTES = 4 * GIB + 16 * MIB
+# Drafters that nobody here knows, in layers of their target at most, with words and an output head of their own beside them: EAGLE's are one layer,
+# those that a checkpoint of DeepSeek V4 brings three (models/deepseek_v4/nvidia/dspark.py).
+DRAFTED_LAYERS = {"eagle": 2, "eagle3": 2, "dspark": 4}
+# Blocks of sparse attention hold whole rows whatever their size: less than a row of each is padded (v1/attention/backends/mla/sparse_utils.py).
+SPARSE_BLOCKS_SHARE = 0.05
 
 
-def bounded(part: NotCovered, ledger: MemoryBreakdown, group: GpuGroup) -> NotCovered:
+def bounded(part: NotCovered, ledger: MemoryBreakdown, group: GpuGroup, model: ModelSpec) -> NotCovered:
     """A part with what it may take or spare at most, where something bounds it."""
+    if part.flag.partition("=")[0] == QUICK_REDUCE:
+        return replace(part, most_bytes=QUICK_REDUCE_BYTES)
+    if part.flag == SPECULATION:
+        return replace(part, most_bytes=_drafter_bytes(ledger, model))
+    if part.flag == "--block-size" and model.is_sparse:
+        return replace(part, most_bytes=int(SPARSE_BLOCKS_SHARE * ledger.kv_cache_needed_bytes))
     if part.flag in KERNELS:
         return replace(part, most_bytes=int(KERNELS_SHARE * ledger.weights_bytes))
     if part.flag in ALL_REDUCE and group.gpu.vendor == "nvidia":
         return replace(part, most_bytes=ALL_REDUCE_BYTES)
     return part
+
+
+def _drafter_bytes(ledger: MemoryBreakdown, model: ModelSpec) -> int | None:
+    """What a drafter takes at most: its layers and their cache, words and head undivided in 16 bits."""
+    drafter = model.drafter
+    layers = DRAFTED_LAYERS.get(drafter.method) if drafter and not drafter.model else None
+    if drafter is None or layers is None or (drafter.method == "dspark" and not model.is_compressed):
+        return None
+    ends = 2 * 2 * model.vocab_size * model.hidden_size
+    return ends + layers * (ledger.weights_bytes + ledger.kv_cache_needed_bytes) // max(1, sum(len(group.indices) for group in model.layers))
 
 
 def starts_anyway(request: Request, config: ServeConfig, parts: Sequence[NotCovered]) -> bool:
