@@ -47,13 +47,20 @@ def judged() -> Iterator[Judged]:
     """Every command."""
     for row in map(json.loads, DATA.read_text().splitlines()):
         gpu, count = MACHINES.get(row["hw"], (row["hw"], 8))
-        text = " ".join([*(f"{name}={shlex.quote(str(value))}" for name, value in row["env"].items()), shlex.join(row["argv"])])
+        text = " ".join([*(f"{name}={shlex.quote(str(value))}" for name, value in row["env"].items()), *map(_as_shown, row["argv"])])
         try:
             plan = check(server := find_server(text), group_for(server, gpu, count, "server"))
             verdict, reason = str(plan.verdict), "; ".join(problem.message for problem in plan.problems) or ", ".join(part.flag for part in plan.not_covered)
         except PlannerError as error:
             verdict, reason = NO_ANSWER, str(error).partition(";")[0]
+            if "cannot be reached" in reason:
+                reason = "no config of it was found in public sources"
         yield Judged(row["recipe"], row["hw"], row["status"] == "verified", verdict, reason)
+
+
+def _as_shown(word: str) -> str:
+    """A word as the recipes' site shows it: a flag with its value in one string stands there as two words."""
+    return word if word.startswith("--") and " " in word else shlex.quote(word)
 
 
 def page() -> str:

@@ -35,3 +35,28 @@ def test_it_hides_what_it_decides():
 
 def test_what_nothing_bounds_stays_unknown():
     assert judged("vllm serve Qwen/Qwen3-8B --max-model-len 8192 --enable-dbo").verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("command", "gpu", "verdict"),
+    [
+        (
+            "vllm serve moonshotai/Kimi-K2.5 -tp 8 --max-model-len 65536 --speculative-config.method eagle3 --speculative-config.model nobody/drafts",
+            "b300",
+            "tight",
+        ),
+        ("vllm serve deepseek-ai/DeepSeek-V4-Flash -tp 8 --max-model-len 65536 --speculative-config.method dspark", "b300", "tight"),
+        ("vllm serve Qwen/Qwen3-8B --max-model-len 8192 --speculative-config.method dflash --speculative-config.model nobody/drafts", "b300", "unknown"),
+        ("VLLM_ROCM_QUICK_REDUCE_QUANTIZATION=INT4 vllm serve Qwen/Qwen3-32B -tp 8 --max-model-len 8192", "mi300x", "tight"),
+        ("vllm serve deepseek-ai/DeepSeek-V3.2 -tp 8 --max-model-len 65536 --block-size 1", "mi325x", "tight"),
+    ],
+)
+def test_drafters_that_nobody_knows_and_buffers_of_quick_reduction_are_bounded(command, gpu, verdict):
+    drafted = "" if "speculative" not in command else " --speculative-config.num_speculative_tokens 3"
+    assert judged(command + drafted, gpu, 8).verdict == verdict
+
+
+def test_a_drafter_of_the_catalogue_is_in_the_ledger():
+    plan = judged("vllm serve moonshotai/Kimi-K2.5 -tp 8 --spec-method eagle3 --spec-model lightseekorg/kimi-k2.5-eagle3-mla --spec-tokens 3", "h200", 8)
+    assert (plan.verdict, plan.not_covered) == ("starts", ())
+    assert 0.6e9 < plan.memory["drafter_bytes"] < 0.9e9  # 3.0 billion parameters less the target's words, divided by eight but for its attention's latents

@@ -69,7 +69,10 @@ def test_the_command_of_every_model_that_can_call_tools_names_its_parser(name):
 
 
 # Lines whose repositories bring what loads them as code: the recipes of all that have one trust it; the classes of the others are their siblings'.
-CODE = ("intern-s1", "internvl", "kimi-k2", "kimi-linear", "kimi-vl", "laguna")
+CODE = (
+    *("intern-s", "internvl", "kimi-k2", "kimi-linear", "kimi-vl", "laguna", "ling-2.6", "ling-3.0"),
+    *("mimo-v2.5", "nemotron-3-nano-omni", "nemotron-nano-12b-v2-vl"),
+)
 
 
 def test_a_tokenizer_that_is_code_is_run_and_said_to_be():
