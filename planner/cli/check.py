@@ -32,7 +32,7 @@ from planner.questions.find_commands import MAX_TEXT_BYTES, find_commands
 @option(
     "--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True, help="The kind of machine, not an address."
 )
-@option("--free", "free_gib", type=Finite(0, min_open=True), help="GiB that are free on each GPU now, where others use it too.")
+@option("--free", "--free-gib", "free_gib", type=Finite(0, min_open=True), help="GiB that are free on each GPU now, where others use it too.")
 @option("--ram", type=type_of(FIELDS["ram"]), help="Main memory of the machine, e.g. 256GiB: what lies there is held against it.")
 @option(
     "--engine-version",

@@ -21,7 +21,7 @@ _TYPED = "planner.typed"  # in the meta of click's context: what was typed, by t
 _LONG = 100  # characters of an argument that a hint repeats
 _EXAMPLES = {"gpu": "rtx4090", "model": "qwen3-8b", "output": "grid.csv"}
 _FEW = 3  # rare options that the short help shows all the same
-_GPUS = "different GPUs in one machine cannot be planned yet: plan each, or say --count for several equal ones"
+_GPUS = "say --count for several equal ones; cards that differ are for a plan: plan --gpu rtx3090 --gpu rtx4090 --model NAME"
 _TWICE = {  # by whether it is the main command, and the option
     (True, "gpu"): _GPUS,
     (False, "gpu"): _GPUS,
@@ -59,9 +59,11 @@ class Adds(Protocol):
 class Option(click.Option):
     """An option that stands under a heading of the help, in its short form where people need it often (`common`)."""
 
-    def __init__(self, names: Sequence[str], *, group: str = "Options", common: bool = True, says: Callable[[], str] | None = None, **settings: Any) -> None:
-        super().__init__(names, **settings)
-        self.group, self.common, self.says = group, common, says
+    def __init__(
+        self, names: Sequence[str], *, group: str = "Options", common: bool = True, says: Callable[[], str] | None = None, joined: bool = False, **settings: Any
+    ) -> None:
+        super().__init__(names, **settings | ({"multiple": True} if joined else {}))
+        self.group, self.common, self.says, self.joined = group, common, says, joined
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """The line of the help; `says` tells it where it depends on the engines, which only the help asks."""
@@ -76,7 +78,10 @@ class Option(click.Option):
         """The value; an empty path, such as of a variable that is not set, would mean the folder one stands in."""
         if value == "" and isinstance(self.type, click.Path):
             raise click.BadParameter("it is empty; is a variable of the shell not set?", ctx, self)
-        return super().type_cast_value(ctx, value)
+        if self.joined and not isinstance(value, list | tuple):
+            return value  # a default of the user's
+        cast = super().type_cast_value(ctx, value)
+        return (",".join(cast) if cast else None) if self.joined and isinstance(cast, tuple) else cast
 
     def get_help_extra(self, ctx: click.Context) -> OptionHelpExtra:
         """The default; a range is said by the error."""
@@ -88,6 +93,11 @@ class Option(click.Option):
 def option(*names: str, group: str = "Options", common: bool = True, says: Callable[[], str] | None = None, **settings: Any) -> Adds:
     """An option under the heading `group`, in the short help where it is `common`; `says` tells its help when that is asked."""
     return click.option(*names, cls=Option, group=group, common=common, says=says, **settings)
+
+
+def _joined(param: click.Option, value: object) -> object:
+    """What was typed for an option; of one that is repeated, with commas."""
+    return ",".join(map(str, value)) if getattr(param, "joined", False) and isinstance(value, list | tuple) else value
 
 
 def _help_all(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
@@ -150,7 +160,7 @@ class Command(click.Command):
                 flag = "/".join([flag_of(_key(param)), *param.secondary_opts])
                 raise PlannerError(f"{flag} is given twice; it counts once", self._why_once(_key(param)))
         given = dict.fromkeys(param for param in order if isinstance(param, click.Option) and not param.is_eager)
-        return {_key(param): words[str(param.name)] for param in given if param.name in words}, not (rest and isinstance(self, click.Group))
+        return {_key(param): _joined(param, words[str(param.name)]) for param in given if param.name in words}, not (rest and isinstance(self, click.Group))
 
     def _why_once(self, name: str) -> str:
         many = any(str(param.name) in ("gpus", "models") for param in self.params)  # compare takes lists

@@ -72,7 +72,27 @@ def _kind(word: str) -> str | None:
 _ANSWER = frozenset({"style", "as_json", "quiet", "own_gpus", "own_models"})
 _MODELS = _ANSWER | {"gpu", "count", "host_kind", "context", "users", "purpose", "top", "vllm_version", "engine", "ram"}
 _MACHINES = _ANSWER | {"gpu", "model", "context", "users", "quantization", "prices", "top"}  # --gpu any
-_IN_FILE = frozenset({"beside", "nodes", "engine", "ram", "gpu_layers", "wired_limit_mb", "bind", "proxy_port", "input", "output_tokens", "concurrency"})
+_IN_FILE = frozenset(
+    {
+        "beside",
+        "nodes",
+        "engine",
+        "ram",
+        "vram",
+        "bandwidth",
+        "compute_capability",
+        "vendor",
+        "total_gib",
+        "free_gib",
+        "gpu_layers",
+        "wired_limit_mb",
+        "bind",
+        "proxy_port",
+        "input",
+        "output_tokens",
+        "concurrency",
+    }
+)
 _CHOOSING = frozenset({"purpose", "top", "prices"})
 
 
@@ -99,7 +119,7 @@ def refuse_unused(values: PlanValues, question: Collection[str]) -> None:
         unused = [name for name in names if name in _CHOOSING]
         why, hint = "is for choosing, and GPU and model are both named", f"leave it out: {words(dict.fromkeys(unused))}"
         if not unused:
-            unused, why = _not_of_runtime(gpu, values.engine, names)
+            unused, why = _not_of_runtime(gpu, values, names)
             hint = f"leave it out: {words(dict.fromkeys(unused))}"
     if not unused:
         unused, why = _about_no_file(values, names)
@@ -108,14 +128,14 @@ def refuse_unused(values: PlanValues, question: Collection[str]) -> None:
         raise PlannerError(f"{flag_of(unused[0])} {why}", hint)
 
 
-def _not_of_runtime(named: str, asked: str | None, names: Collection[str]) -> tuple[list[str], str]:
+def _not_of_runtime(named: str, values: PlanValues, names: Collection[str]) -> tuple[list[str], str]:
     """What another runtime or a Mac does not have; what the ledgers themselves refuse is left to them."""
-    from planner.catalogue.load import find_gpu
+    from planner.questions.machine import gpus_of
     from planner.questions.plan import FOR_ALL
     from planner.questions.question import engine_of
 
-    gpu = find_gpu(named)
-    is_mac, engine = gpu.vendor == "apple", engine_of(asked, gpu)
+    gpu, *_ = gpus_of(named, values)
+    is_mac, engine = gpu.vendor == "apple", engine_of(values.engine, gpu)
     if is_mac and "host_kind" in names:
         return ["host_kind"], "is about machines with NVIDIA or AMD GPUs; a Mac is one kind"
     mine = ENGINES[engine]

@@ -38,9 +38,10 @@ _LATER = {  # module and short help: the help of all is printed without importin
     "verify": ("planner.cli.verify", "Ask the engine itself about the plan, line by line."),
     "web": ("planner.cli.web", "Open the calculator in a browser."),
 }
-_LOAD, _OTHERS, _SEVERAL, _OPEN, _FILES = (
+_LOAD, _OTHERS, _MACHINE, _SEVERAL, _OPEN, _FILES = (
     "What the speed is for",
     "Other runtimes",
+    "A GPU that is described, and what is free",
     "Several servers and machines",
     "Where the model or the GPU is left open",
     "Files and addresses",
@@ -128,6 +129,12 @@ class _Group(Command, click.Group):
     says=lambda: f"{titles_with('gpu_layers')}: layers on the GPU, the output counted as one; else as many as fit.",
 )
 @option("--ram", type=type_of(FIELDS["ram"]), group=_OTHERS, common=False, help="Main memory of the machine, e.g. 256GiB: what lies there is held against it.")
+@option("--vram", type=type_of(FIELDS["vram"]), group=_MACHINE, common=False, help="With --gpu custom: its memory, e.g. 16GiB.")
+@option("--bandwidth", type=type_of(FIELDS["bandwidth"]), group=_MACHINE, common=False, metavar="GB/S", help="With --gpu custom: of its memory, e.g. 672.")
+@option("--compute-capability", group=_MACHINE, common=False, help="With --gpu custom: NVIDIA's, e.g. 8.9.")
+@option("--vendor", type=click.Choice(["nvidia", "amd", "intel"]), group=_MACHINE, common=False, help="With --gpu custom: its maker; else nvidia.")
+@option("--total-gib", type=type_of(FIELDS["total_gib"]), group=_MACHINE, common=False, help="What CUDA sees of each GPU in all, as a server's log tells.")
+@option("--free-gib", type=type_of(FIELDS["free_gib"]), group=_MACHINE, common=False, help="What is free of each GPU when the server starts.")
 @option("--wired-limit-mb", type=type_of(FIELDS["wired_limit_mb"]), group=_OTHERS, common=False, help="On a Mac: iogpu.wired_limit_mb, where it was raised.")
 @option("--output", type=click.Path(path_type=Path), group=_FILES, help="Folder for the files; else one below outputs/, named after the question.")
 @option("--to", multiple=True, metavar="FORMAT", group=_FILES, help="Also write these formats, e.g. compose,k8s (`plan emit --help` lists them).")

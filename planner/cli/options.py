@@ -89,7 +89,7 @@ class Seconds(click.ParamType[float]):
 
 STYLE = output_options
 PURPOSES = ("agent", "chat", "code", "vision", "embedding")
-_gpu = partial(option, "--gpu", type=Name("gpu"), group="Question")
+_gpu = partial(option, "--gpu", type=Name("gpu"), group="Question", joined=True)
 _host = partial(
     option, "--host", "--machine", "host_kind", group="Question", type=click.Choice([str(host) for host in Host]), default="server", show_default=True
 )

@@ -41,6 +41,12 @@ class PlanValues(QuestionValues):
     stack_file: Path | None
     engine: str | None
     ram: int | None
+    vram: int | None
+    bandwidth: float | None
+    compute_capability: str | None
+    vendor: str | None
+    total_gib: float | None
+    free_gib: float | None
     wired_limit_mb: int | None
     output: Path | None
     to: tuple[str, ...]

@@ -64,6 +64,8 @@ class Engine(Protocol):
     serving: Mapping[str, Serving]
     """How containers, scripts and the proxy treat its servers, by the name of the program that serves (`Service.engine`)."""
 
+    splits_by_memory: bool
+    """Whether GPUs that differ each take what they hold; else every one takes what the smallest does."""
     reads_gguf: bool
     """Whether a GGUF file is served as it is."""
     forms: Mapping[str, str]

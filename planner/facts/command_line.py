@@ -7,7 +7,6 @@ _FLAGS = {  # of options whose flag is not their name
     "answer": "--answer",
     "as_json": "--json",
     "beside": "--with",
-    "free_gib": "--free",
     "host_kind": "--host",
     "own_gpus": "--gpus",
     "own_models": "--models",

@@ -179,9 +179,11 @@ def mixed_group(cards: tuple[GpuSpec, ...], group: GpuGroup) -> GpuGroup:
 def common(cards: tuple[GpuSpec, ...]) -> GpuSpec:
     """What each of several cards has, under the name of the one with the least memory: no more bytes than there, no faster than the slowest, no link but PCIe."""
     smallest = min(cards, key=lambda card: card.cuda_total_bytes)
+    free = min(card.free_at_start_bytes or card.cuda_total_bytes - CONTEXT_BYTES for card in cards)
     dtypes = [dtype for dtype, _ in smallest.dense_flops if all(dtype in dict(card.dense_flops) for card in cards)]
     return replace(
         smallest,
+        free_at_start_bytes=free if any(card.free_at_start_bytes for card in cards) else None,
         bandwidth_bytes_per_s=min(card.bandwidth_bytes_per_s for card in cards),
         dense_flops=tuple((dtype, min(dict(card.dense_flops)[dtype] for card in cards)) for dtype in dtypes),
         compute_capability=min((card.compute_capability for card in cards if card.compute_capability), default=None),

@@ -77,6 +77,7 @@ class StackRow:
 
     __pydantic_config__: ClassVar[dict[str, object]] = _FORBID
     gpu: str
+    """A name of the catalogue, several with commas where the cards differ, or custom."""
     services: list[ServiceRow]
     count: int = 1
     nodes: int = 1
@@ -90,6 +91,18 @@ class StackRow:
     """What an all-reduce between the GPUs reaches: nccl-tests' bus bandwidth in GB/s, where it was measured."""
     ram: int | str | None = None
     """Main memory of each machine, e.g. 256GiB: what lies there is held against it."""
+    vram: int | str | None = None
+    """Of a card that is described (gpu: custom): its memory, e.g. 16GiB."""
+    bandwidth: float | None = None
+    """Of a card that is described: of its memory, in GB/s."""
+    compute_capability: str | None = None
+    """Of a card that is described: NVIDIA's, e.g. 8.9."""
+    vendor: str | None = None
+    """Of a card that is described: nvidia, amd or intel."""
+    total_gib: float | None = None
+    """What CUDA sees of each card in all, as a server's log tells."""
+    free_gib: float | None = None
+    """What is free of each card when a server starts."""
     wired_limit_mb: int | None = None
     """On a Mac: iogpu.wired_limit_mb, where it was raised."""
     comment: str = field(default="")

@@ -69,10 +69,9 @@ class OwnRows(TypedDict, total=False):
 
 def group_of(row: StackRow) -> GpuGroup:
     """The GPUs of a question, with what was observed on them before. Raises PlannerError for one that is not known."""
-    from planner.catalogue.load import find_gpu
-    from planner.questions.plan import machine_of
+    from planner.questions.machine import machine_of
 
-    return machine_of(row, find_gpu(row.gpu))
+    return machine_of(row)
 
 
 def refuse_both(gpu: str | None, model: str | None) -> None:

@@ -9,14 +9,15 @@ from planner.catalogue import resolve
 from planner.engines import ENGINES, Engine, first_engine
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative
-from planner.facts.command_line import AUTO
 from planner.facts.deployment import PROXY_PORT, Deployment
-from planner.facts.hardware import GpuGroup, GpuSpec, Host
+from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.plan import Plan
 from planner.facts.question import StackRow
 from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict, Warn, worst
+from planner.questions.machine import machine_of
 from planner.questions.question import Question, engine_of, question_of, typed
+from planner.units import gib
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Source
@@ -47,6 +48,12 @@ FOR_ALL = frozenset(
         "vllm_version",
         "engine",
         "comment",
+        "vram",
+        "bandwidth",
+        "compute_capability",
+        "vendor",
+        "total_gib",
+        "free_gib",
     ]
 )
 
@@ -84,46 +91,50 @@ class Answer:
 
 def answer_for(row: StackRow, first_port: int | None = None, formats: tuple[str, ...] = ()) -> Answer:
     """Answer one question, of which the formats of its files are a part. Raises PlannerError where it cannot be asked so."""
-    from planner.catalogue.load import find_gpu
-
-    gpu = find_gpu(row.gpu)
-    engine = ENGINES[engine_of(row.engine, gpu)]
+    machine = machine_of(row)
+    engine = ENGINES[engine_of(row.engine, machine.gpu)]
     _refuse_foreign(row, engine)
-    if why := engine.refuses(gpu):
-        raise PlannerError(f"{gpu.title}: {why}", _others(gpu))
+    _refuse_cards(machine, engine)
     question = question_of(row, first_port, formats)
-    machine = machine_of(row, gpu)
     placed = engine.plan(row, machine, first_port or engine.first_port, resolve)
     return Answer(
         plans=placed.plans,
         deployment=deployment_of(placed.plans, machine, engine, bind=row.bind, proxy_port=row.proxy_port),
         question=question,
         alternatives=typed(placed.alternatives, question),
-        warnings=placed.warnings,
+        warnings=(*placed.warnings, *_of_cards(machine, engine)),
     )
-
-
-def machine_of(row: StackRow, gpu: GpuSpec) -> GpuGroup:
-    """The machine of a question, with what was observed on it before."""
-    from planner.machine.calibration import calibrated
-
-    link, ram = int((row.link_gb_per_s or 0.0) * 1e9), row.ram_bytes
-    if row.gpu == AUTO and not ram:
-        from planner.machine.ram import main_memory_bytes
-
-        ram = main_memory_bytes()
-    return GpuGroup(gpu=calibrated(gpu), count=row.count * row.nodes, host=Host(row.host), nodes=row.nodes, link_bytes_per_s=link, ram_bytes=ram)
 
 
 def request_of(row: StackRow) -> tuple[Request, Source]:
     """The question about the one model of a row, for commands that measure or verify what the default engine does. Raises PlannerError."""
-    from planner.catalogue.load import find_gpu
     from planner.engines.vllm.ask import request_of as request
 
-    gpu = find_gpu(row.gpu)
-    if why := first_engine().refuses(gpu):
-        raise PlannerError(f"{gpu.title}: {why}", _others(gpu))
-    return request(row.services[0], machine_of(replace(row, nodes=1), gpu), row.vllm_version, resolve)
+    machine = machine_of(replace(row, nodes=1))
+    _refuse_cards(machine, first_engine())
+    return request(row.services[0], machine, row.vllm_version, resolve)
+
+
+def _refuse_cards(machine: GpuGroup, engine: Engine) -> None:
+    """Refuse a card that an engine does not run on, and cards of two makers where it needs equal shares."""
+    for gpu in machine.cards or (machine.gpu,):
+        if why := engine.refuses(gpu):
+            raise PlannerError(f"{gpu.title}: {why}", _others(*(machine.cards or (gpu,))))
+    if len(makers := sorted({gpu.vendor for gpu in machine.cards})) > 1 and not engine.splits_by_memory:
+        raise PlannerError(f"{engine.title} runs on the GPUs of one maker, and these are of {' and '.join(makers)}", _splitting())
+
+
+def _of_cards(machine: GpuGroup, engine: Engine) -> tuple[Warn, ...]:
+    """What an engine that gives every GPU an equal share leaves unused of cards that differ."""
+    if not machine.cards or engine.splits_by_memory:
+        return ()
+    unused = sum(card.cuda_total_bytes - machine.gpu.cuda_total_bytes for card in machine.cards)
+    text = f"{engine.title} gives every GPU an equal share: planned with what each has, the memory of the {machine.gpu.title} and the slowest bandwidth"
+    return (Warn(code="cards-differ", message=f"{text}; {gib(unused)} of the others stay unused. {_splitting()} splits by memory"),)
+
+
+def _splitting() -> str:
+    return f"--engine {' or '.join(name for name, engine in ENGINES.items() if engine.splits_by_memory)}"
 
 
 def _refuse_foreign(row: StackRow, engine: Engine) -> None:
@@ -138,9 +149,9 @@ def _refuse_foreign(row: StackRow, engine: Engine) -> None:
             )
 
 
-def _others(gpu: GpuSpec) -> str:
-    """The engines that a GPU runs, as a hint."""
-    *names, last = [name for name, engine in ENGINES.items() if not engine.refuses(gpu)]
+def _others(*gpus: GpuSpec) -> str:
+    """The engines that GPUs run, as a hint."""
+    *names, last = [name for name, engine in ENGINES.items() if not any(map(engine.refuses, gpus))]
     return f"--engine {', '.join(names)} or {last}" if names else f"--engine {last}"
 
 

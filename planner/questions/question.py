@@ -19,6 +19,7 @@ from planner.facts.hardware import GpuSpec
 from planner.facts.question import ServiceRow, StackRow
 from planner.questions.command_line import command_line
 from planner.questions.fields import FIELDS
+from planner.questions.machine import gpus_of
 from planner.text import shown, slug
 
 Question = RowData
@@ -36,7 +37,11 @@ def engine_of(named: str | None, gpu: GpuSpec) -> str:
 
 def question_of(row: StackRow, first_port: int | None = None, formats: Iterable[str] = ()) -> Question:
     """The normal form: names as the catalogue has them, numbers as numbers, what is as by default left out. Raises PlannerError for an unknown GPU."""
-    gpu = load.find_gpu(row.gpu)
+    gpus = gpus_of(row.gpu, row)
+    gpu, count = gpus[0], row.count
+    if len({card.name for card in gpus}) == 1:
+        gpus, count = gpus[:1], row.count * len(gpus)
+    named = ",".join(card.name for card in gpus)
     engine = ENGINES[engine_of(row.engine, gpu)]
     main, *others = (_normal(service) for service in row.services)
     if main.port is None:
@@ -45,8 +50,8 @@ def question_of(row: StackRow, first_port: int | None = None, formats: Iterable[
         main = replace(main, port=None)
     is_default = engine.name == engine_of(None, gpu)
     version = None if row.vllm_version == DEFAULT_VERSION else row.vllm_version
-    whole = replace(row, gpu=gpu.name, engine=None if is_default else row.engine, vllm_version=version, comment="", services=[])
-    question = {"gpu": gpu.name} | _said(whole) | {"services": [_said(service) for service in (main, *others)]}
+    whole = replace(row, gpu=named, count=count, engine=None if is_default else row.engine, vllm_version=version, comment="", services=[])
+    question = {"gpu": named} | _said(whole) | {"services": [_said(service) for service in (main, *others)]}
     if first_port not in (None, engine.first_port) and others:
         question["first_port"] = first_port
     if row.gpu == AUTO:
@@ -92,7 +97,7 @@ def folder_name(question: Question) -> str:
     models = [service.pop("model") for service in (main, *others)]
     settings = [f"{word}{main.pop(key)}" for key, word in READABLE.items() if key in main]
     label = "-with-".join(map(_short, models))
-    machine = f"{question['gpu']}x{question.get('count', 1)}"
+    machine = f"{question['gpu'].replace(',', '-')}x{question.get('count', 1)}"
     words = [machine, *([question["engine"]] if "engine" in question else []), *(["auto"] if "read_here" in question else []), *settings]
     is_whole = not (rest or main or any(others)) and len(label) <= MOST_LABEL and all(map(_is_plain, models))
     return "-".join([label[:MOST_LABEL].strip("-."), *words, *([] if is_whole else [digits(question)])])

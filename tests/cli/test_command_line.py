@@ -174,9 +174,9 @@ def test_an_option_given_twice_is_refused(name, param):
 
 
 def test_the_message_says_why_two_gpus_are_refused(tmp_path):
-    says = refused("--gpu", "rtx3090", "--gpu", "rtx4090", "--model", "qwen3-8b", cwd=tmp_path)
+    says = refused("check", "vllm serve qwen3-8b", "--gpu", "rtx3090", "--gpu", "rtx4090", cwd=tmp_path)
     assert "--gpu is given twice" in says
-    assert "different GPUs in one machine cannot be planned yet" in says
+    assert "cards that differ are for a plan" in says
 
 
 @pytest.mark.parametrize("words", [("--tp", "2", "--pp", "1"), ("-tp", "2", "-pp", "1"), ("--tensor-parallel-size", "2", "--pipeline-parallel-size", "1")])

@@ -38,6 +38,7 @@ class LlamaCpp:
     own_settings = ("gpu_layers", "ram", "wired_limit_mb")
     is_ollama = False
     serving: Mapping[str, Serving] = {"llama.cpp": LLAMA_SERVER}
+    splits_by_memory = True
     reads_gguf = True
     uses_main_memory = True
     forms: Mapping[str, str] = {"quantization": "Q4_K_M, Q8_0, …", "kv_cache_dtype": "f16, q8_0, q4_0"}
