@@ -12,7 +12,7 @@ import click
 
 from planner.cli.command import Command, Option, missing, option, typed, words
 from planner.cli.names import EngineName, Name
-from planner.cli.options import PURPOSES, QUESTION, STYLE, question, read_machine, type_of
+from planner.cli.options import PURPOSES, QUESTION, STYLE, own_settings, question, read_machine, type_of
 from planner.cli.own_rows import own_rows
 from planner.cli.values import PlanValues, values_of
 from planner.engines import ENGINES, titles_with, usual_words
@@ -128,6 +128,8 @@ class _Group(Command, click.Group):
     common=False,
     says=lambda: f"{titles_with('gpu_layers')}: layers on the GPU, the output counted as one; else as many as fit.",
 )
+@own_settings(_OTHERS, ("parallel", "kv_unified", "batch_size", "ubatch_size", "flash_attn", "cache_type_k", "cache_type_v", "mmproj", "image_max_tokens"))
+@own_settings(_OTHERS, ("engine_version",))
 @option("--ram", type=type_of(FIELDS["ram"]), group=_OTHERS, common=False, help="Main memory of the machine, e.g. 256GiB: what lies there is held against it.")
 @option("--vram", type=type_of(FIELDS["vram"]), group=_MACHINE, common=False, help="With --gpu custom: its memory, e.g. 16GiB.")
 @option("--bandwidth", type=type_of(FIELDS["bandwidth"]), group=_MACHINE, common=False, metavar="GB/S", help="With --gpu custom: of its memory, e.g. 672.")

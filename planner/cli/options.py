@@ -13,7 +13,7 @@ import click
 from planner.cli.command import Adds, Run, is_quiet, option, output_options, words
 from planner.cli.names import Name
 from planner.cli.values import Values
-from planner.engines import ENGINES, first_engine
+from planner.engines import ENGINES, first_engine, titles_with
 from planner.engines.vllm.settings import BY_NAME, PINS
 from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION, VERSIONS
 from planner.errors import PlannerError
@@ -223,3 +223,23 @@ def question(*, vllm_only: bool = False, without: Sequence[str] = ()) -> Adds:
         return run
 
     return add
+
+
+def own_settings(group: str, names: Sequence[str]) -> Adds:
+    """The options of settings that not every engine has: their help names those that do."""
+
+    def add(run: Run) -> Run:
+        for name in reversed(names):
+            run = _own(FIELDS[name], group)(run)
+        return run
+
+    return add
+
+
+def _own(setting: Setting, group: str) -> Adds:
+    add = partial(option, group=group, common=False, says=lambda: f"{titles_with(setting.name)}: {setting.help}")
+    if setting.kind is Kind.SWITCH:
+        return add("/".join((setting.flag, setting.off[0])), setting.name, default=None)
+    if setting.choices:
+        return add(setting.flag, setting.name, type=click.Choice(setting.choices))
+    return add(setting.flag, setting.name, type=type_of(setting), metavar="NAME" if setting.kind is Kind.TEXT else None)

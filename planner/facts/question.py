@@ -59,6 +59,23 @@ class ServiceRow:
     fully_sharded_loras: bool = False
     gpu_layers: int | None = None
     """Of llama.cpp and Ollama: how many layers lie on the GPU, the output counted as one."""
+    parallel: str | None = None
+    """Of llama.cpp: how many slots, each with a cache of its own; auto: four that share one."""
+    kv_unified: bool | None = None
+    """Of llama.cpp: slots share one cache."""
+    batch_size: int | None = None
+    ubatch_size: int | None = None
+    """Of llama.cpp: tokens of a step, which its compute buffer grows with."""
+    flash_attn: str | None = None
+    """Of llama.cpp: on, off or auto."""
+    cache_type_k: str | None = None
+    cache_type_v: str | None = None
+    mmproj: bool | None = None
+    """Of llama.cpp: no, where no image is to be read."""
+    image_max_tokens: int | None = None
+    """Of llama.cpp: the most tokens that an image is made into."""
+    engine_version: str | None = None
+    """Of llama.cpp: its build, b9842 or v0.5.0."""
 
     @property
     def load(self) -> Load:

@@ -23,6 +23,18 @@ FIELDS = by_name(
         Setting(name="port", flag="--port", kind=Kind.COUNT, least=1, most=MOST_PORT),
         Setting(name="proxy_port", flag="--proxy-port", kind=Kind.COUNT, least=1, most=MOST_PORT),
         Setting(name="gpu_layers", flag="--gpu-layers", kind=Kind.COUNT, least=0, most=10_000),
+        Setting(name="parallel", flag="--parallel", kind=Kind.TEXT, help="slots, each with its own cache; auto: four that share one."),
+        Setting(name="kv_unified", flag="--kv-unified", off=("--no-kv-unified",), kind=Kind.SWITCH, help="slots share one cache."),
+        Setting(name="batch_size", flag="--batch-size", kind=Kind.COUNT, least=1, most=1 << 20, help="tokens of a batch; else 2,048."),
+        Setting(
+            name="ubatch_size", flag="--ubatch-size", kind=Kind.COUNT, least=1, most=1 << 20, help="tokens of a step, which the compute buffer grows with."
+        ),
+        Setting(name="flash_attn", flag="--flash-attn", kind=Kind.TEXT, choices=("on", "off", "auto"), help="flash attention; else on."),
+        Setting(name="cache_type_k", flag="--cache-type-k", kind=Kind.TEXT, help="the type of the keys, where it is not that of --kv-cache-dtype."),
+        Setting(name="cache_type_v", flag="--cache-type-v", kind=Kind.TEXT, help="the type of the values."),
+        Setting(name="mmproj", flag="--mmproj", off=("--no-mmproj",), kind=Kind.SWITCH, help="load the vision projector; else where the model has one."),
+        Setting(name="image_max_tokens", flag="--image-max-tokens", kind=Kind.COUNT, least=1, most=1 << 20, help="the most tokens of an image."),
+        Setting(name="engine_version", flag="--engine-version", kind=Kind.TEXT, help="its build, b9842 or v0.5.0."),
         Setting(name="wired_limit_mb", flag="--wired-limit-mb", kind=Kind.COUNT, least=1, most=10_000_000),
     )
 )

@@ -70,6 +70,8 @@ class SettingsJson(TypedDict, total=False):
     batch: int
     gpu_layers: int
     n_cpu_moe: int
+    kv_unified: bool
+    v_cache_type: str
     gpus: int
     kv_bits: int
     prefill_step_size: int

@@ -6,9 +6,10 @@ from dataclasses import field
 from pathlib import Path
 
 from planner.engines.catalogue import Catalogue, Plain
-from planner.engines.llamacpp import ollama
+from planner.engines.llamacpp.dynamic import dynamic, name_of
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.model import GgufModel, converted, find_mix
+from planner.engines.llamacpp.pins import ServerPins, pins_of
 from planner.engines.llamacpp.published import on_the_hub, usual_form
 from planner.engines.llamacpp.stored import from_header
 from planner.errors import PlannerError
@@ -45,6 +46,7 @@ class GgufAsk:
     host: str = "127.0.0.1"
     port: int = 8000
     has_vision: bool = False
+    pins: ServerPins = field(default_factory=ServerPins)
     origin: ModelSpec | None = None  # what the file was made of, where that is known: the speed asks for it
     sampling: Sampling = field(default_factory=Sampling)
 
@@ -59,7 +61,7 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
     model, source, tag, name, plain = _model(service, catalogue, is_ollama=is_ollama)
     hub = on_the_hub(plain.repo, model.mix) if plain else ""
     if service.kv_cache_dtype and service.kv_cache_dtype not in (*KV_TYPES, "auto"):
-        raise PlannerError(f"llama.cpp has no KV cache type {service.kv_cache_dtype}", f"one of {', '.join(ollama.KV_TYPES if is_ollama else KV_TYPES)}")
+        raise PlannerError(f"llama.cpp has no KV cache type {service.kv_cache_dtype}", f"one of {', '.join(KV_TYPES)}")
     short = POOLING_CONTEXT if model.pooling else USEFUL_CONTEXT
     return GgufAsk(
         model=model,
@@ -78,6 +80,7 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
         load=service.load,
         kv_type=None if service.kv_cache_dtype == "auto" else service.kv_cache_dtype,
         gpu_layers=service.gpu_layers,
+        pins=pins_of(service),
         host=row.bind,
         port=service.port or 0,
         has_vision=plain is not None and plain.spec.vision is not None,
@@ -97,6 +100,7 @@ def _model(service: ServiceRow, catalogue: Catalogue, *, is_ollama: bool) -> tup
     plain = catalogue.find_plain(service.model)
     variant = plain.variant("ollama", service.quantization) if is_ollama else None
     usual = DEFAULT_MIX.get(plain.spec.architecture) or usual_form(plain.repo) or "Q4_K_M"
-    mix = find_mix(service.quantization or (variant.format if variant and variant.format else usual))
-    model = converted(plain.spec, mix)
+    wanted = service.quantization or (variant.format if variant and variant.format else usual)
+    mix = name_of(wanted) or find_mix(wanted)
+    model = dynamic(plain.spec, mix) if name_of(wanted) else converted(plain.spec, mix)
     return model, f"{slug(plain.name)}-{mix}.gguf", variant.repo if variant else "", slug(plain.name), plain

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from planner.engines import Placement, Unanswered
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import DEFAULT_MIX
+from planner.engines.llamacpp.pins import NAMES as SERVER_PINS
 from planner.engines.llamacpp.plan import LLAMA_CPP_VERSION
 from planner.engines.llamacpp.serving import LLAMA_SERVER, OLLAMA_SERVER
 from planner.engines.llamacpp.settings import OLLAMA_SETTINGS, SETTINGS
@@ -35,7 +36,7 @@ class LlamaCpp:
     first_port = 8000
     example = "llama-server --model FILE.gguf …"
     usual_on: Sequence[str] = ("intel",)
-    own_settings = ("gpu_layers", "ram", "wired_limit_mb")
+    own_settings: Sequence[str] = ("gpu_layers", "ram", "wired_limit_mb", *SERVER_PINS)
     is_ollama = False
     serving: Mapping[str, Serving] = {"llama.cpp": LLAMA_SERVER}
     splits_by_memory = True
@@ -134,6 +135,7 @@ class Ollama(LlamaCpp):
     usual_on: Sequence[str] = ()
     example = "ollama serve; ollama run MODEL"
     settings = OLLAMA_SETTINGS
+    own_settings = ("gpu_layers", "ram", "wired_limit_mb", "flash_attn")
     is_ollama = True
     serving: Mapping[str, Serving] = {"ollama": OLLAMA_SERVER}
     steps = ("install Ollama", "./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")

@@ -27,7 +27,7 @@ class LlamaCppConfig:
     """The settings of one llama-server. `context` is for one request; `parallel` of them share the cache of context x parallel tokens.
 
     `sequences` share each of the `parallel` caches (a unified one: windows and states are kept for each, the rest is common).
-    `drafted`: tokens that are drafted for each sequence. `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
+    `image_tokens`: the most of an image; 0 is the model's own. `drafted`: tokens that are drafted for each sequence. `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
     `cpu_moe_layers`: the first so many layers' experts stay in main memory; `overrides`: patterns of tensors and where they lie;
     `tensor_split`: shares of the GPUs, nothing where what is free decides. `placement` is what the fit made of what was left open.
     """
@@ -46,6 +46,7 @@ class LlamaCppConfig:
     overrides: tuple[tuple[str, str], ...] = ()
     tensor_split: tuple[float, ...] = ()
     placement: Placement | None = None
+    image_tokens: int = 0
     drafted: int = 0
     build: int = DEFAULT_BUILD
 

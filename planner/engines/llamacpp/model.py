@@ -45,6 +45,7 @@ class GgufModel:
     fused_qkv: bool = False
     family: str = ""
     pooling: bool = False
+    weights_error_permille: int = 0  # how far files lie from these sizes, where the mix is not the quantizer's
     exact: bool = True  # every tensor's kind is known, so the mix is the quantizer's own
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.engines.llamacpp.ask import DEFAULT_MIX
+from planner.engines.llamacpp.dynamic import dynamic, name_of
 from planner.engines.llamacpp.ggml import MIXES
 from planner.engines.llamacpp.model import GgufModel, converted
 from planner.engines.llamacpp.published import original
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 USUAL_MIX = "Q4_K_M"  # of --hf-repo without one (common/download.cpp), and of Ollama's tags
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_NEAR = {"MXFP4": "MXFP4_MOE", "Q8_K": "Q8_0"}
 _MIX = re.compile(r"(?i)[-._:]((?:UD[-_])?(?:I?Q\d[\w]*|T?Q\d_\d|F16|F32|BF16|MXFP4[\w]*))$")
 
 
@@ -109,9 +111,12 @@ def _parted(name: str) -> tuple[str, str]:
 
 def _converted(plain: Plain, mix: str, source: str, flag: str) -> NamedModel:
     """A model in a mix of llama.cpp's; another's mix, such as Unsloth's, is taken for the nearest, which says less than a header."""
+    if known := name_of(mix):
+        return NamedModel(model=dynamic(plain.spec, known), source=source, origin=plain.spec, sampling=plain.sampling)
     wanted = mix.upper().replace("-", "_")
     own = wanted.removeprefix("UD_").replace("_XL", "_M")
-    own = own if own in MIXES else {"MXFP4": "MXFP4_MOE"}.get(own, "") or next((name for name in MIXES if own and name.startswith(own)), "")
+    short = own.removesuffix("_M")  # of Q2_K_XL and Q6_K_XL llama.cpp has one size
+    own = own if own in MIXES else _NEAR.get(short) or next((name for name in MIXES if short and name.startswith(short)), "")
     if not own:
         raise PlannerError(f"the GGUF quantization {shown(mix)!r} is not known", f"known: {', '.join(MIXES)}; of a file that is here the header is read")
     differs = () if wanted in (own, "MXFP4") else (NotCovered(flag=f"{flag} …:{shown(mix)}", what="tensors of a mix that is not llama.cpp's", effect="either"),)

@@ -17,7 +17,6 @@ from planner.units import GIB, MIB
 
 VERSION = "0.33"
 BUILD = build_name(DEFAULT_BUILD)  # of llama.cpp, which it pins
-KV_TYPES = ("f16", "q8_0", "q4_0")
 ONE_GPU_SHARE = (4, 5)  # a model goes to one GPU where its predicted size is at most 80 % of what is free there
 # Architectures whose requests Ollama never runs in parallel (sched.go:507); embedding models too.
 _ONE_AT_A_TIME = ("qwen3vl", "qwen35", "qwen3next", "mllama", "lfm2", "nemotronh")

@@ -11,12 +11,14 @@ from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.alternatives import alternatives
 from planner.engines.llamacpp.ask import GgufAsk, ask_of
 from planner.engines.llamacpp.builds import build_name
+from planner.engines.llamacpp.compute import pool_bytes
 from planner.engines.llamacpp.fit import Room, fits_whole, fitted
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
 from planner.engines.llamacpp.making import projector_name
 from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig
 from planner.engines.llamacpp.model import WARMUP_TOKENS
 from planner.engines.llamacpp.pace import speed
+from planner.engines.llamacpp.pins import BATCH
 from planner.engines.llamacpp.ram import binds, within_ram
 from planner.engines.llamacpp.reasons import reasons_of, settings_of
 from planner.engines.llamacpp.warn import warnings
@@ -83,8 +85,6 @@ def _check(ask: GgufAsk) -> None:
     limit = ask.model.max_context
     if ask.context and ask.context > limit:
         raise PlannerError(f"a context of {tokens(ask.context)} is beyond the model's {tokens(limit)}", f"use --context {limit}")
-    if ask.is_ollama and ask.kv_type and ask.kv_type not in ollama.KV_TYPES:
-        raise PlannerError(f"Ollama has no KV cache type {ask.kv_type}", f"one of {', '.join(ollama.KV_TYPES)}")
 
 
 def _gpus(ask: GgufAsk, config: LlamaCppConfig) -> int:
@@ -123,11 +123,11 @@ def longest(ask: GgufAsk, config: LlamaCppConfig) -> int:
 
 def _chosen(ask: GgufAsk) -> LlamaCppConfig:
     """16-bit cache before 8-bit where that makes all fit; else what llama.cpp's own fit leaves on the GPUs."""
-    base = LlamaCppConfig(context=ask.context or 1, parallel=ask.users, gpu_layers=ask.gpu_layers, vision=ask.has_vision)
-    kinds = (ask.kv_type,) if ask.kv_type else ("f16", "q8_0")
+    base = ask.pins.pinned(LlamaCppConfig(context=ask.context or 1, parallel=ask.users, gpu_layers=ask.gpu_layers, vision=ask.has_vision))
+    kinds = (ask.kv_type,) if ask.kv_type else ("f16", "q8_0") if base.flash_attention else ("f16",)
     config, fitting = base, 0
     for kv_type in kinds:
-        config = replace(base, kv_type=kv_type)
+        config = ask.pins.typed(replace(base, kv_type=kv_type, value_type=""))
         fitting = longest(ask, config)
         if ask.context is None:
             config = replace(config, context=max(fitting, min(_SHORTEST, ask.model.max_context)))
@@ -135,7 +135,7 @@ def _chosen(ask: GgufAsk) -> LlamaCppConfig:
             return _settled(ask, config)
     if config.context <= fitting or ask.gpu_layers is not None:
         return _settled(ask, config)
-    return _partly(ask, replace(config, kv_type=kinds[0]))
+    return _partly(ask, ask.pins.typed(replace(config, kv_type=kinds[0], value_type="")))
 
 
 def _partly(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
@@ -163,7 +163,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
     surely = held.available_bytes - FIT_MARGIN_BYTES - ask.group.free_error[0]
     settings = settings_of(config, held, gpus)
     plan = budgeted(
-        Budget(_lines(ask, held), held.available_bytes, surely, is_estimated=ask.group.free_error != (0, 0)),
+        Budget(_lines(ask, config, held), held.available_bytes, surely, is_estimated=ask.group.free_error != (0, 0)),
         engine="ollama" if ask.is_ollama else "llama.cpp",
         version=ollama.VERSION if ask.is_ollama else build_name(config.build),
         model=PlannedModel(
@@ -176,7 +176,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
         settings=settings,
         reasons=reasons_of(ask, config, held, gpus),
         context=config.context,
-        users=config.parallel,
+        users=config.parallel * config.sequences,
         longest_context=free,
         service=_service(ask, config, settings),
         layers=held.layers + 1,
@@ -194,7 +194,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
     return replace(plan, warnings=warnings(ask, config, held, plan))
 
 
-def _lines(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Line, ...]:
+def _lines(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger) -> tuple[Line, ...]:
     gpu = held.fullest
     weights = (
         "the file's tensors"
@@ -204,10 +204,12 @@ def _lines(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Line, ...]:
         else f"{ask.model.mix}, other tensors by its main type"
     )
     lines = [
-        exactly("weights", "weights", gpu.weights_bytes, weights),
+        _weights(gpu.weights_bytes, ask.model.weights_error_permille, weights),
         exactly("kv_cache", "KV cache", gpu.kv_cache_bytes),
         _derived("compute", "compute buffer", gpu.compute_bytes, "derived from llama.cpp's graph"),
     ]
+    if pool := pool_bytes(ask.model, config):
+        lines.append(_derived("pool", "CUDA's pool", pool, "16-bit copies of one layer's cache, made when the context is full; logs do not show them"))
     if gpu.mmproj_bytes:
         lines.append(exactly("mmproj", "vision projector", gpu.mmproj_bytes, "its weights in 16 bits"))
         lines.append(_derived("mmproj_compute", "its buffer", gpu.mmproj_compute_bytes, _image_note(ask)))
@@ -216,6 +218,14 @@ def _lines(ask: GgufAsk, held: LlamaCppLedger) -> tuple[Line, ...]:
 
 def _image_note(ask: GgufAsk) -> str:
     return "for an image of 46 x 46 tokens; " + ("larger ones take more" if ask.is_ollama else "--image-max-tokens scales larger ones to it")
+
+
+def _weights(size: int, error: int, note: str) -> Line:
+    """The weights; of a mix of others as its published files take them, with how far they lie from it."""
+    if not error:
+        return exactly("weights", "weights", size, note)
+    low, high = size * (1000 - error) // 1000, size * (1000 + error) // 1000
+    return Line(key="weights", name="weights", bytes=size, low_bytes=low, high_bytes=high, how=How.CALIBRATED, note="by published files of this mix")
 
 
 def _derived(key: str, name: str, size: int, note: str) -> Line:
@@ -242,15 +252,19 @@ def _service(ask: GgufAsk, config: LlamaCppConfig, settings: tuple[tuple[str, in
         health=health,
         gpus=tuple(range(ask.group.count)),
         settings=dict(settings) | {"max_model_len": config.context} | _kept(ask),
-        notes=(f"{tokens(config.context)} tokens of context for each of {config.parallel} at a time",),
+        notes=(f"{tokens(config.context)} tokens of context for {_sharing(config)} at a time",),
         weights_bytes=ask.model.file_bytes + ask.model.mmproj_bytes,
         is_mistral=False,  # neither engine knows continue_final_message: a trailing assistant message is continued by itself
-        has_vision=ask.has_vision,
+        has_vision=config.vision,
         calls_tools=chat.tool_parser is not None,  # both read calls by the chat template; of an unknown one nothing is promised
         reasons=chat.reasoning_parser is not None,
-        users=config.parallel,
+        users=config.parallel * config.sequences,
         sampling=ask.sampling,
     )
+
+
+def _sharing(config: LlamaCppConfig) -> str:
+    return f"all of {config.sequences} together" if config.sequences > 1 else f"each of {config.parallel}"
 
 
 def _kept(ask: GgufAsk) -> dict[str, int | float | str | bool]:
@@ -269,7 +283,7 @@ def _ollama_command(ask: GgufAsk, config: LlamaCppConfig) -> tuple[tuple[str, ..
         "OLLAMA_HOST": f"{ask.host}:{ask.port}",
         "OLLAMA_CONTEXT_LENGTH": str(config.context),
         "OLLAMA_NUM_PARALLEL": str(config.parallel),
-        "OLLAMA_FLASH_ATTENTION": "1",
+        "OLLAMA_FLASH_ATTENTION": str(int(config.flash_attention)),
         "OLLAMA_KV_CACHE_TYPE": config.kv_type,
         "OLLAMA_MAX_LOADED_MODELS": str(ask.models),
     }
@@ -278,19 +292,23 @@ def _ollama_command(ask: GgufAsk, config: LlamaCppConfig) -> tuple[tuple[str, ..
 
 def _server_argv(ask: GgufAsk, config: LlamaCppConfig) -> tuple[str, ...]:
     argv = ["llama-server", *(("--hf-repo", ask.hub) if ask.hub else ("--model", ask.source))]  # a repository's projector is loaded with it
-    if ask.has_vision and ask.model.mmproj_bytes and not ask.hub:
+    if config.vision and ask.model.mmproj_bytes and not ask.hub:
         argv += ["--mmproj", projector_name(ask.source)]
-    if ask.has_vision and ask.model.mmproj_bytes:  # a larger image would take a buffer that nobody planned
-        argv += ["--image-max-tokens", str(WARMUP_TOKENS)]
+    if config.vision and ask.model.mmproj_bytes:  # a larger image would take a buffer that nobody planned
+        argv += ["--image-max-tokens", str(config.image_tokens or WARMUP_TOKENS)]
     argv += ["--alias", ask.served_name, "--host", ask.host, "--port", str(ask.port)]
-    argv += ["--ctx-size", str(config.context * config.parallel), "--parallel", str(config.parallel)]
+    argv += ["--ctx-size", str(config.context * config.parallel), "--parallel", str(config.parallel * config.sequences)]
+    argv += ["--kv-unified"] * (config.sequences > 1)
     if config.placement is None:
         argv += ["--n-gpu-layers", "all" if config.gpu_layers is None else str(config.gpu_layers)]
     else:
         argv += ["--fit", "on"]  # a number of layers would switch it off
-    argv += ["--batch-size", str(max(2048, config.ubatch)), "--ubatch-size", str(config.ubatch), "--flash-attn", "on"]
-    if config.kv_type != "f16":
-        argv += ["--cache-type-k", config.kv_type, "--cache-type-v", config.kv_type]
+    argv += ["--batch-size", str(ask.pins.batch or max(BATCH, config.ubatch)), "--ubatch-size", str(config.ubatch)]
+    argv += ["--flash-attn", "on" if config.flash_attention else "off"]
+    if (config.kv_type, config.value_type) != ("f16", ""):
+        argv += ["--cache-type-k", config.kv_type, "--cache-type-v", config.value_type or config.kv_type]
+    if ask.has_vision and ask.hub and not config.vision:
+        argv += ["--no-mmproj"]
     if ask.model.pooling:
         argv += ["--embeddings"]
     return (*argv, "--jinja")

@@ -11,9 +11,11 @@ def settings_of(config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> tupl
     """The settings of an answer, by their names in the JSON."""
     names = ("context", "parallel", "kv_cache_type", "flash_attention", "batch", "gpu_layers", "gpus")
     layers = min(held.layers_on_gpu, held.layers + 1)
-    values = (config.context, config.parallel, config.kv_type, config.flash_attention, config.ubatch, layers, gpus)
+    values = (config.context, config.parallel * config.sequences, config.kv_type, config.flash_attention, config.ubatch, layers, gpus)
     experts = (("n_cpu_moe", held.placement.divided),) if held.placement.divided else ()
-    return (*zip(names, values, strict=True), *experts)
+    shared = (("kv_unified", True),) if config.sequences > 1 else ()
+    values_type = (("v_cache_type", config.value_type),) if config.value_type not in ("", config.kv_type) else ()
+    return (*zip(names, values, strict=True), *shared, *values_type, *experts)
 
 
 def reasons_of(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> tuple[tuple[str, str], ...]:
@@ -22,9 +24,9 @@ def reasons_of(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus:
     all_gpus = "one GPU" if ask.group.count == 1 else "80 % of one GPU suffice (Ollama's rule)" if gpus == 1 else "layers are divided over all of them"
     return (
         ("context", "as asked" if ask.context else "the longest before layers leave the GPU" if held.is_whole else "the shortest that is useful"),
-        ("parallel", "Ollama runs one request of this model at a time" if forced else "one for each user, each with its own context"),
-        ("kv_cache_type", "pinned" if ask.kv_type else _why_cache(config)),
-        ("flash_attention", "keeps the compute buffer small at any context; a quantized cache needs it"),
+        ("parallel", "Ollama runs one request of this model at a time" if forced else _why_slots(ask, config)),
+        ("kv_cache_type", "pinned" if ask.kv_type or ask.pins.key_type else _why_cache(config)),
+        ("flash_attention", "pinned" if ask.pins.flash_attention is not None else _WHY_FLASH),
         ("batch", _batch_reason(ask)),
         ("gpu_layers", "pinned" if ask.gpu_layers is not None else _why_layers(held)),
         ("gpus", all_gpus),
@@ -37,7 +39,18 @@ def _why_experts(ask: GgufAsk, divided: int) -> str:
     return f"layers whose experts lie in main memory, all or some: llama.cpp's own fit{by_hand}"
 
 
+_WHY_FLASH = "keeps the compute buffer small at any context; a quantized cache needs it"
+
+
+def _why_slots(ask: GgufAsk, config: LlamaCppConfig) -> str:
+    if config.sequences > 1:
+        return "they share the context"
+    return "pinned, each with its own context" if ask.pins.slots else "one for each user, each with its own context"
+
+
 def _batch_reason(ask: GgufAsk) -> str:
+    if ask.pins.batch or ask.pins.ubatch:
+        return "pinned"
     if ask.is_ollama:
         return "Ollama's choice for this context and memory"
     return "a text that is embedded must fit one micro-batch" if ask.model.pooling else "llama.cpp's default micro-batch"

@@ -1,0 +1,67 @@
+"""Public reports of llama.cpp and Ollama with everything on the GPU (field_local.yaml, the half that is not kept for acceptance): weights, cache, buffers."""
+
+import pytest
+
+from planner.catalogue.resolve import find_plain
+from planner.engines.llamacpp.compute import compute_bytes
+from planner.engines.llamacpp.dynamic import dynamic
+from planner.engines.llamacpp.memory import LlamaCppConfig, kv_bytes
+from planner.engines.llamacpp.model import converted
+from planner.units import MIB
+
+OLD = 8900  # builds of April 2026
+Q8 = {"kv_type": "q8_0"}
+# id, model, mix, settings, MiB by what they are. `weights` are on the GPU, `host` the token embeddings.
+CASES = [
+    ("L01", "qwen2.5-32b", "Q4_K_M", {"context": 4096}, {"weights": 18508, "kv": 1024, "compute": 307}),
+    ("L02", "qwen3-30b-a3b", "Q4_K_M", {"context": 14592}, {"weights": 17524, "kv": 1368}),
+    ("L03", "qwen3-32b", "Q4_K_M", {"context": 4096}, {"file": 18842}),
+    ("L04", "qwen2.5-72b", "Q4_K_M", {"context": 4096}, {"kv": 1280, "file": 16013.6 + 29199.6}),
+    ("L08", "gpt-oss-20b", "MXFP4_MOE", {"context": 131072, "ubatch": 2048, "sequences": 4}, {"kv": 3126, "compute": 1672}),
+    (
+        "L09",
+        "qwen3.6-27b",
+        "UD-Q4_K_XL",
+        {"context": 131072, "sequences": 4, **Q8},
+        {"weights": 16386.9, "host": 682, "kv": 4352 + 598.5, "compute": 495, "mmproj": 887.99},
+    ),
+    ("L10", "qwen3.6-27b", "Q4_K_M", {"context": 200192, **Q8}, {"kv": 6647 + 149.62, "compute": 654.78}),
+    ("L11", "qwen3.6-35b-a3b", "UD-Q4_K_M", {"context": 4096}, {"kv": 80 + 62.81, "file": 20.6 * 1024}),
+    ("L11", "qwen3.6-35b-a3b", "Q4_K_M", {"context": 32768}, {"kv": 640 + 62.81}),
+    ("L11", "qwen3.6-35b-a3b", "Q4_K_M", {"context": 131072}, {"kv": 2560 + 62.81}),
+    ("L11", "qwen3.6-27b", "Q4_K_M", {"context": 4096}, {"kv": 256 + 149.62, "file": 15.65 * 1024}),
+    ("L11", "qwen3.6-27b", "Q6_K", {"context": 32768}, {"kv": 2048 + 149.62, "file": 20.97 * 1024}),
+    ("L11", "qwen3.6-27b", "Q8_0", {"context": 131072}, {"kv": 8192 + 149.62, "file": 26.62 * 1024}),
+    ("L16", "qwen3-next-80b-a3b", "Q8_0", {"context": 4096}, {"weights": 80885}),  # its embeddings were left in 16 bits
+    ("L22", "qwen3.6-35b-a3b", "IQ4_XS", {"context": 32768, "sequences": 4}, {"kv": 640 + 251.25, "compute": 497}),
+]
+
+
+@pytest.mark.parametrize(("case", "name", "mix", "settings", "observed"), CASES, ids=[f"{row[0]}-{row[1]}-{row[3]['context']}" for row in CASES])
+def test_what_lies_on_the_gpu_is_what_the_log_said(case, name, mix, settings, observed):
+    spec, config = find_plain(name).spec, LlamaCppConfig(build=OLD, **settings)
+    file = dynamic(spec, mix) if mix.startswith("UD-") else converted(spec, mix)
+    predicting = file.layer_bytes[3] if case == "L09" else 0  # a -MTP file: builds of that time loaded the layer that predicts
+    ours = {
+        "weights": (sum(file.layer_bytes) + file.output_bytes + predicting) / MIB,
+        "host": file.input_bytes / MIB,
+        "file": file.file_bytes / MIB,
+        "kv": kv_bytes(file, config) / MIB,
+        "compute": compute_bytes(file, config) / MIB,
+        "mmproj": file.mmproj_bytes / MIB,
+    }
+    assert {what: ours[what] for what in observed} == pytest.approx(observed, rel=0.02)
+
+
+# Published files of Qwen3.5 (ggml-org/Llama-macOS#63), GB.
+@pytest.mark.parametrize(("name", "mix", "size"), [
+    ("qwen3.5-27b", "UD-Q4_K_XL", 17.6), ("qwen3.5-35b-a3b", "UD-Q4_K_XL", 22.2), ("qwen3.5-9b", "UD-Q4_K_XL", 6.0), ("qwen3.5-4b", "UD-Q4_K_XL", 2.9),
+    ("qwen3.5-2b", "UD-Q4_K_XL", 1.34), ("qwen3.5-27b", "Q8_0", 28.6), ("qwen3.5-35b-a3b", "Q8_0", 36.9), ("qwen3.5-122b-a10b", "Q8_0", 129.9),
+    ("qwen3.6-27b", "UD-Q3_K_XL", 13.469 * 1.073741824), ("qwen3.6-27b", "IQ4_XS", 14.266 * 1.073741824),
+])  # fmt: skip
+def test_mixes_of_others_take_what_their_files_do(name, mix, size):
+    spec = find_plain(name).spec
+    file = dynamic(spec, mix) if mix.startswith("UD-") else converted(spec, mix)
+    assert file.file_bytes / 1e9 == pytest.approx(size, rel=0.02)
+    if mix.startswith("UD-"):
+        assert abs(file.file_bytes / 1e9 / size - 1) * 1000 <= file.weights_error_permille
