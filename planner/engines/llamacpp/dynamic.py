@@ -32,10 +32,10 @@ DYNAMIC = {
 }
 
 
-def name_of(mix: str) -> str:
-    """A mix of others by name in any case, UD_Q4_K_XL too; empty for one whose files nobody compared."""
+def name_of(mix: str, model: ModelSpec) -> str:
+    """A mix of others by name in any case, UD_Q4_K_XL too; empty for one whose files of such a model, with a recurrent state, nobody compared."""
     wanted = mix.upper().replace("UD_", "UD-", 1)
-    return wanted if wanted in DYNAMIC else ""
+    return wanted if wanted in DYNAMIC and model.has_state else ""
 
 
 def dynamic(model: ModelSpec, mix: str) -> GgufModel:

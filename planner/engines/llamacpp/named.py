@@ -111,7 +111,7 @@ def _parted(name: str) -> tuple[str, str]:
 
 def _converted(plain: Plain, mix: str, source: str, flag: str) -> NamedModel:
     """A model in a mix of llama.cpp's; another's mix, such as Unsloth's, is taken for the nearest, which says less than a header."""
-    if known := name_of(mix):
+    if known := name_of(mix, plain.spec):
         return NamedModel(model=dynamic(plain.spec, known), source=source, origin=plain.spec, sampling=plain.sampling)
     wanted = mix.upper().replace("-", "_")
     own = wanted.removeprefix("UD_").replace("_XL", "_M")
