@@ -92,6 +92,7 @@ _IN_FILE = frozenset(
         "output_tokens",
         "concurrency",
     }
+    | {"parallel", "kv_unified", "batch_size", "ubatch_size", "flash_attn", "cache_type_k", "cache_type_v", "mmproj", "image_max_tokens", "engine_version"}
 )
 _CHOOSING = frozenset({"purpose", "top", "prices"})
 

@@ -10,8 +10,9 @@ from planner.facts.command_line import flag_of
 from planner.facts.settings import Kind
 from planner.questions.fields import FIELDS
 
-_TOKENS = frozenset(setting.name for setting in (*FIELDS.values(), *PINS) if setting.kind is Kind.TOKENS)  # 131072 is written 128k
-_SWITCHES = frozenset({"open", *(setting.name for setting in PINS if setting.kind is Kind.SWITCH and setting.unpinned is None)})  # False is said too
+_PINNED = (*FIELDS.values(), *PINS)
+_TOKENS = frozenset(setting.name for setting in _PINNED if setting.kind is Kind.TOKENS)  # 131072 is written 128k
+_SWITCHES = frozenset({"open", *(setting.name for setting in _PINNED if setting.kind is Kind.SWITCH and setting.unpinned is None)})  # False is said too
 
 
 def command_line(given: Mapping[str, object], changed: Mapping[str, object] | None = None, *, command: str = "", arguments: Sequence[str] = ()) -> str:
