@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from planner.catalogue import load
 from planner.catalogue.load import find_gpu
+from planner.engines import ENGINES
 from planner.questions.comparison import Compared, conclusion
 from planner.questions.ways import CLASSES, together, ways
-from tests.conftest import run_plan
+from tests.conftest import ROOT, run_plan
 
 
 def compared(folder, *arguments: str) -> list[dict]:
@@ -117,3 +119,14 @@ def test_more_gpus_are_shown_beside_fewer(tmp_path):
 def test_counts_that_are_none(count, tmp_path):
     done = run_plan("compare", "--gpu", "rtx4090", "--model", "qwen3-8b", "--count", count, cwd=tmp_path)
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
+
+
+def test_the_matrix_of_models_and_engines_is_what_the_engines_say():
+    page = (ROOT / "docs" / "choosing.md").read_text()
+    (head,) = (line for line in page.splitlines() if line.startswith("| model | "))
+    assert head == f"| model | {' | '.join(engine.title for engine in ENGINES.values())} |"
+    rows = [line.strip("| ").split(" | ") for line in page.partition(head)[2].splitlines()[2:]]
+    for name, *cells in rows[: next(index for index, row in enumerate(rows) if row == [""])]:
+        said = [engine.agent_safety(load.find_model(name).spec().architecture) for engine in ENGINES.values()]
+        assert cells == [safe for safe, _ in said]
+        assert all(f", {safe}: {why}\n" in page for safe, why in said)
