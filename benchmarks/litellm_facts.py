@@ -1,4 +1,4 @@
-"""Make planner/proxy/litellm.json from LiteLLM itself: run by the Python that LiteLLM is installed in, `python benchmarks/litellm_facts.py`.
+"""Make planner/questions/proxy/litellm.json from LiteLLM itself: run by the Python that LiteLLM is installed in, `python benchmarks/litellm_facts.py`.
 
 Without its price list from the network: LITELLM_LOCAL_MODEL_COST_MAP=True.
 """

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from planner.errors import PlannerError
 from planner.facts.verdict import Warn
-from planner.proxy.config import MAX_BYTES, ProxyConfig, Route, read_config
-from planner.proxy.find import ProxyStart, find_start, is_config
-from planner.proxy.judge import ProxyAnswer, judge
+from planner.questions.proxy.config import MAX_BYTES, ProxyConfig, Route, read_config
+from planner.questions.proxy.find import ProxyStart, find_start, is_config
+from planner.questions.proxy.judge import ProxyAnswer, judge
 
 
 def check_proxy(text: str, path: Path | None = None) -> ProxyAnswer | None:

@@ -52,7 +52,7 @@ def explain_log(lines: Iterable[str], *, gpu: str | None = None, model: str | No
 
 def _of_proxy(head: list[str], rest: Iterator[str]) -> Explained | None:
     """What the log of a proxy says, which quotes those of servers; None where none wrote it, or a server's own error stands beside it."""
-    from planner.proxy.log import explain, read_log
+    from planner.questions.proxy.log import explain, read_log
 
     observed = read_log(head)
     if observed is None or any(_told_more(engine, head) for engine in ENGINES.values()):

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 from planner.engines import ENGINES
 from planner.facts.hardware import GpuSpec
 from planner.facts.observed import Difference, Explained, Remedy
-from planner.proxy.judge import TITLE as PROXY
+from planner.questions.proxy.judge import TITLE as PROXY
 from planner.report.contract import check_json
 from planner.report.contract_parts import AnswerJson, CheckJson
 from planner.report.head import HEAD

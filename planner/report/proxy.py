@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing_extensions import TypedDict
 
 from planner.facts.verdict import Verdict
-from planner.proxy.judge import TITLE, VERSION, ProxyAnswer
+from planner.questions.proxy.judge import TITLE, VERSION, ProxyAnswer
 from planner.report.contract_parts import AnswerJson, ProblemJson, WarningJson
 from planner.report.head import HEAD
 from planner.report.table import Column, Grid

@@ -19,7 +19,7 @@ from planner.errors import nearest
 from planner.facts.plan import Problem
 from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict, Warn
-from planner.proxy.config import ProxyConfig, Route, number_of, text_of
+from planner.questions.proxy.config import ProxyConfig, Route, number_of, text_of
 from planner.text import shown
 
 TITLE, VERSION = "LiteLLM", "1.106.2"
@@ -77,7 +77,7 @@ class ProxyAnswer:
 
 @cache
 def _facts() -> dict[str, list[str]]:
-    read: dict[str, list[str]] = json.loads(files("planner.proxy").joinpath("litellm.json").read_text("utf-8"))
+    read: dict[str, list[str]] = json.loads(files("planner.questions.proxy").joinpath("litellm.json").read_text("utf-8"))
     return read
 
 

@@ -10,9 +10,9 @@ from test_schemas import closed
 
 from planner.cli.schema import json_schema
 from planner.errors import PlannerError
-from planner.proxy.config import read_config
-from planner.proxy.judge import _facts, judge
 from planner.questions.check_proxy import check_proxy
+from planner.questions.proxy.config import read_config
+from planner.questions.proxy.judge import _facts, judge
 from tests.judges import judge_venv
 
 SOUND = """\
