@@ -1,8 +1,9 @@
-"""A model of the Hub as a row of a person's own file: its whole config, its quantization, and what the headers of its tensors say, for use without a network."""
+"""A card that is described, and a model of the Hub, as a row of a person's own file: of the model its whole config, its quantization, and what the headers of its tensors say, for use without a network."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from math import prod
@@ -15,7 +16,7 @@ from planner.catalogue.hub import HubModel, fetch_model
 from planner.catalogue.names import is_repo_id, model_key, repaired
 from planner.catalogue.resolve import from_files, source_bits
 from planner.catalogue.shipped import shipped
-from planner.catalogue.written import MOST_BYTES, read_models
+from planner.catalogue.written import MOST_BYTES, read_gpus, read_models
 from planner.engines import first_engine
 from planner.engines.catalogue import Source
 from planner.errors import FileError, PlannerError
@@ -49,8 +50,16 @@ def add_model(repo: str, file: Path) -> Added:
     found = fetch_model(repo)
     source = from_files(found.config, found.quantization, repo, slug(repo.partition("/")[2]), online=None, tensors=found.tensors)
     name = _free_name(repo, own)
-    _append(file, _row(name, found, source))
+    _append(file, _row(name, found, source), read_models)
     return Added(name, repo, file)
+
+
+def add_gpu(row: RowData, file: Path) -> Added:
+    """Write a row for a card behind the rows of a file, none of which is touched. Raises PlannerError for a name that is taken there, or that makes no row."""
+    if file.exists() and row["name"] in read_gpus(file):
+        raise PlannerError(f"{row['name']} is in {file} already", "edit that row, or take it out to have it written anew")
+    _append(file, row, read_gpus)
+    return Added(row["name"], row["title"], file)
 
 
 def _free_name(repo: str, own: dict[str, RowData]) -> str:
@@ -93,7 +102,7 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _append(file: Path, row: RowData) -> None:
+def _append(file: Path, row: RowData, read: Callable[[Path], object]) -> None:
     """Put a row behind what a file holds; the file is whole, with or without it, whatever happens."""
     text = yaml.dump([row], Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=160)
     try:
@@ -104,7 +113,7 @@ def _append(file: Path, row: RowData) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(f"{file.name}.{os.getpid()}")
         part.write_text(after, "utf-8")
-        read_models(part)
+        read(part)
         part.replace(file)
     except OSError as error:
         raise FileError(file, f"cannot be written ({error.strerror or error})") from None

@@ -78,10 +78,16 @@ class Option(click.Option):
         """The value; an empty path, such as of a variable that is not set, would mean the folder one stands in."""
         if value == "" and isinstance(self.type, click.Path):
             raise click.BadParameter("it is empty; is a variable of the shell not set?", ctx, self)
-        if self.joined and not isinstance(value, list | tuple):
+        if self.joined and isinstance(value, str):
             return value  # a default of the user's
-        cast = super().type_cast_value(ctx, value)
-        return (",".join(cast) if cast else None) if self.joined and isinstance(cast, tuple) else cast
+        return super().type_cast_value(ctx, value)
+
+    def process_value(self, ctx: click.Context, value: object) -> object:
+        """The value; of an option that is repeated one text, with commas, or None where it is not given."""
+        read = super().process_value(ctx, value)
+        if not self.joined or isinstance(read, str):
+            return read
+        return ",".join(read) if read and isinstance(read, tuple) else None
 
     def get_help_extra(self, ctx: click.Context) -> OptionHelpExtra:
         """The default; a range is said by the error."""

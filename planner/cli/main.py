@@ -31,6 +31,7 @@ _LATER = {  # module and short help: the help of all is printed without importin
     "emit": ("planner.cli.emit", "Write a plan's files again, in other formats too."),
     "explain": ("planner.cli.explain", "Say what happened in a server's log."),
     "front": ("planner.cli.front", "What cannot be had cheaper, faster, longer or for more people."),
+    "gpus": ("planner.cli.gpus", "Add a GPU that is not in the catalogue to your own ones."),
     "list": ("planner.cli.list", "The GPUs, models (with sizes) and architectures that are known."),
     "models": ("planner.cli.models", "Add a model of the Hub to your own ones, for use offline."),
     "schema": ("planner.cli.schema", "The JSON Schema of a file or an answer."),

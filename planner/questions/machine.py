@@ -45,17 +45,18 @@ class Described(Protocol):
 def gpus_of(names: str, asked: Described) -> tuple[GpuSpec, ...]:
     """The cards that are named, commas between them. Raises PlannerError for one that is not known, and for a description that is none or of no card."""
     named = [name.strip() for name in names.split(",") if name.strip()] or [names]
-    lacking = [flag for field, flag in _DESCRIBED.items() if getattr(asked, field) is None]
-    if CUSTOM in named and lacking:
-        raise PlannerError(f"--gpu {CUSTOM} is a card that is described: {lacking[0].split()[0]} is missing", " ".join(["--gpu custom", *_DESCRIBED.values()]))
     given = [field for field in (*_DESCRIBED, "compute_capability", "vendor") if getattr(asked, field) is not None]
     if given and CUSTOM not in named:
         raise PlannerError(f"--{given[0].replace('_', '-')} describes a card that the catalogue does not have; {names[:60]} is named", f"--gpu {CUSTOM}")
-    return tuple(described(asked) if name == CUSTOM else find_gpu(name) for name in named)
+    return tuple(gpu_row(described_row(asked)).spec() if name == CUSTOM else find_gpu(name) for name in named)
 
 
-def described(asked: Described) -> GpuSpec:
-    """A card by what is said of it; what is usable of its memory is estimated as that of the catalogue's. Raises PlannerError for what can be none."""
+def described_row(asked: Described, name: str = CUSTOM) -> RowData:
+    """A row of a card by what is said of it; what is usable of its memory is estimated as that of the catalogue's. Raises PlannerError for what can be none."""
+    if lacking := [flag for field, flag in _DESCRIBED.items() if getattr(asked, field) is None]:
+        raise PlannerError(
+            f"a card that is described has {' and '.join(_DESCRIBED.values())}: {lacking[0].split()[0]} is missing", " ".join(_DESCRIBED.values())
+        )
     memory = parse_size(asked.vram) if isinstance(asked.vram, str) else asked.vram or 0
     vendor = asked.vendor or "nvidia"
     if vendor not in _VENDORS:
@@ -69,10 +70,10 @@ def described(asked: Described) -> GpuSpec:
         )
     if vendor != "nvidia" and capability is not None:
         raise PlannerError("--compute-capability is NVIDIA's", f"leave it out for --vendor {vendor}")
-    return gpu_row(custom_row(memory // MIB, asked.bandwidth or 0.0, capability, vendor)).spec()
+    return _row(memory // MIB, asked.bandwidth or 0.0, capability, vendor, name)
 
 
-def custom_row(memory_mib: int, bandwidth: float, capability: str | None, vendor: str, name: str = CUSTOM) -> RowData:
+def _row(memory_mib: int, bandwidth: float, capability: str | None, vendor: str, name: str) -> RowData:
     """A row of what is known of a card."""
     usable = memory_mib * _KEPT_BACK[vendor] if vendor in _KEPT_BACK else memory_mib - max(450, 0.0085 * memory_mib)
     kind = f"{vendor.upper() if vendor == 'amd' else vendor.capitalize()}, " if vendor != "nvidia" else ""

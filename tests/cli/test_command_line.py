@@ -80,7 +80,7 @@ def test_nothing_typed_shows_the_short_help_at_80_columns(tmp_path):
     assert bare.returncode == asked.returncode == everything.returncode == 0
     assert bare.stdout == asked.stdout
     assert max(map(len, bare.stdout.splitlines() + everything.stdout.splitlines())) <= 80
-    assert len(bare.stdout.splitlines()) < 75 < len(everything.stdout.splitlines())
+    assert len(bare.stdout.splitlines()) < 76 < len(everything.stdout.splitlines())
     assert "--help-all" in bare.stdout
     for heading in ("Question:", "Several servers", "Other runtimes:", "Files", "Output:", "Commands"):
         assert heading in bare.stdout

@@ -105,3 +105,21 @@ def test_a_described_card_is_emitted_again(tmp_path):
     assert done.returncode == 0, done.stderr
     again = run_plan("emit", "here", "--to", "compose", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
+
+
+def test_a_card_is_added_to_ones_own_file_and_planned(tmp_path):
+    file = tmp_path / "mine.yaml"
+    added = ("gpus", "add", "my-card", "--vram", "16GiB", "--bandwidth", "672", "--compute-capability", "8.9", "--file", str(file))
+    assert run_plan(*added, cwd=tmp_path).returncode == 0
+    assert "my-card" in run_plan("gpus", "list", "--file", str(file), cwd=tmp_path).stdout
+    done = run_plan("--gpu", "my-card", "--gpus", str(file), "--model", "qwen3-8b-awq", "--context", "8k", "--dry-run", cwd=tmp_path)
+    assert (done.returncode, "my-card (16 GiB, 672 GB/s)" in done.stdout) == (0, True), done.stderr
+    again = run_plan(*added, cwd=tmp_path)
+    assert (again.returncode, "is in" in again.stderr) == (2, True)
+    wrong = run_plan("gpus", "add", "My Card", *added[3:-1], str(tmp_path / "other.yaml"), cwd=tmp_path)
+    assert (wrong.returncode, (tmp_path / "other.yaml").exists()) == (2, False)
+
+
+def test_without_a_gpu_the_machines_are_listed(tmp_path):
+    done = run_plan("--model", "qwen3-8b", "--top", "1", cwd=tmp_path)
+    assert (done.returncode, done.stdout.startswith("Machines for qwen3-8b")) == (0, True), done.stderr
