@@ -54,7 +54,7 @@ def judged() -> Iterator[Judged]:
         except PlannerError as error:
             verdict, reason = NO_ANSWER, str(error).partition(";")[0]
             if "cannot be reached" in reason:
-                reason = "no config of it was found in public sources"
+                reason = "not in the catalogue: no config of it that is sourced and of a class that is known"
         yield Judged(row["recipe"], row["hw"], row["status"] == "verified", verdict, reason)
 
 
