@@ -2,7 +2,7 @@
 
 Which tensor gets which type is decided anew for every model, so a file's header is exact and this is not. Sizes: Qwen3.5 0.8B to 122B and their
 own Q8_0 (ggml-org/Llama-macOS#63, March 2026); Qwen3.6-27B UD-Q3_K_XL 13.469 GiB (model card of sokann/Qwen3.6-27B-GGUF-4.256bpw, 2026); Qwen3.6-27B-MTP
-UD-Q4_K_XL and Qwen3.6-35B-A3B UD-Q4_K_M in logs (tests/engines/llamacpp/test_field.py). Ten files of one family: the intervals are theirs.
+UD-Q4_K_XL and Qwen3.6-35B-A3B UD-Q4_K_M in logs (tests/engines/llamacpp/test_field_local.py). Ten files of one family: the intervals are theirs.
 """
 
 from __future__ import annotations
