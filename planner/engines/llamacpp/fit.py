@@ -118,7 +118,7 @@ class _Fit:
 
     def has_surplus(self) -> bool:
         """Whether the GPUs together hold all but the experts."""
-        gpus = divided_over(self.count, self.count, self.config.tensor_split or self.room.free_bytes)
+        gpus = divided_over(self.count, self.count, tuple(self.config.tensor_split or self.room.free_bytes))
         where = Placement(gpus=gpus, moved=(EXPERTS,) * (self.count - 1) + ((),), moved_to=(MAIN_MEMORY,) * self.count)
         return sum(self.used(where)) < sum(self.room.targets)
 

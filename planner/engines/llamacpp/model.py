@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import assert_never
 
 from planner.engines.llamacpp.ggml import MIXES, GgufTensor, Kind, Mixer, Shape, tensor_bytes
@@ -13,6 +14,11 @@ from planner.facts.attention import Attention, FullAttention, RecurrentState, Sl
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorRole
 from planner.facts.record import dataclass
+
+
+@lru_cache(maxsize=256)
+def _kinds(caches: tuple[tuple[Attention, ...], ...]) -> tuple[tuple[Attention, int], ...]:
+    return tuple(Counter(cache for layer in caches for cache in layer).items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +67,7 @@ class GgufModel:
     @property
     def caches(self) -> tuple[tuple[Attention, int], ...]:
         """Each kind of cache and of how many layers."""
-        return tuple(Counter(cache for layer in self.layers for cache in layer.caches).items())
+        return _kinds(tuple(layer.caches for layer in self.layers))
 
     @property
     def kv_width(self) -> int:

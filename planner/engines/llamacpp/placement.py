@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from struct import pack, unpack
 
@@ -57,12 +58,14 @@ def placed(model: GgufModel, config: LlamaCppConfig, free: Sequence[int]) -> Pla
     if config.placement is not None:
         return config.placement
     count = model.layer_count + 1
-    gpus = divided_over(count, count if config.gpu_layers is None else config.gpu_layers, config.tensor_split or free)
-    moved = (*(_moved(config, layer) for layer in range(count - 1)), ())
+    gpus = divided_over(count, count if config.gpu_layers is None else config.gpu_layers, tuple(config.tensor_split or free))
+    is_open = not config.cpu_moe_layers and not config.overrides
+    moved = ((),) * count if is_open else (*(_moved(config, layer) for layer in range(count - 1)), ())
     return Placement(gpus=gpus, moved=moved, moved_to=(MAIN_MEMORY,) * count)
 
 
-def divided_over(count: int, on_gpu: int, shares: Sequence[float]) -> tuple[int, ...]:
+@lru_cache(maxsize=1024)
+def divided_over(count: int, on_gpu: int, shares: tuple[float, ...]) -> tuple[int, ...]:
     """The GPU of each of `count` layers, the output among them: the last `on_gpu` in parts by shares, in the single precision that load_tensors counts in."""
     on_gpu = min(count, on_gpu)
     sums = [_single(total) for total in accumulate(_single(share) for share in shares)]
