@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property
 from typing import assert_never
 
 from planner.engines.llamacpp.ggml import MIXES, GgufTensor, Kind, Mixer, Shape, tensor_bytes
@@ -16,12 +16,7 @@ from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorR
 from planner.facts.record import dataclass
 
 
-@lru_cache(maxsize=256)
-def _kinds(caches: tuple[tuple[Attention, ...], ...]) -> tuple[tuple[Attention, int], ...]:
-    return tuple(Counter(cache for layer in caches for cache in layer).items())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GgufModel:
     """What decides llama.cpp's memory. Bytes are the file's; `input_bytes` (token embeddings) stay in main memory.
 
@@ -59,28 +54,34 @@ class GgufModel:
         """Number of layers."""
         return len(self.layers)
 
-    @property
+    @cached_property
     def layer_bytes(self) -> tuple[int, ...]:
         """Weights of each layer."""
         return tuple(layer.bytes for layer in self.layers)
 
-    @property
+    @cached_property
     def caches(self) -> tuple[tuple[Attention, int], ...]:
         """Each kind of cache and of how many layers."""
-        return _kinds(tuple(layer.caches for layer in self.layers))
+        return tuple(Counter(cache for layer in self.layers for cache in layer.caches).items())
 
-    @property
+    @cached_property
+    def layer_caches(self) -> tuple[tuple[int, ...], ...]:
+        """Of each layer, which of `caches` it keeps: a placement is evaluated thousands of times, and numbers are compared faster than records."""
+        numbers = {cache: number for number, (cache, _) in enumerate(self.caches)}
+        return tuple(tuple(numbers[cache] for cache in layer.caches) for layer in self.layers)
+
+    @cached_property
     def kv_width(self) -> int:
         """Keys of a token in the widest layer."""
         kinds = [cache for layer in self.layers for cache in layer.caches if isinstance(cache, FullAttention | SlidingWindow)]
         return max((cache.kv_heads * cache.head_dim for cache in kinds), default=0)
 
-    @property
+    @cached_property
     def has_state(self) -> bool:
         """Whether any layer keeps a recurrent state."""
         return any(isinstance(cache, RecurrentState) for layer in self.layers for cache in layer.caches)
 
-    @property
+    @cached_property
     def has_experts(self) -> bool:
         """Whether any layer has experts of which a token uses some."""
         return any(layer.bytes_of(EXPERTS) for layer in self.layers)

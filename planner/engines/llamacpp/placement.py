@@ -90,19 +90,19 @@ def _moved(config: LlamaCppConfig, layer: int) -> tuple[Part, ...]:
 def held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) -> tuple[tuple[Held, ...], HeldByHost]:
     """What every GPU holds, and main memory."""
     widest = widest_values(model, config)
-    kept = {cache: cache_bytes(cache, config, widest) for cache, _ in model.caches}
+    kept = [cache_bytes(cache, config, widest) for cache, _ in model.caches]
     weights, cache, layers = [0] * (gpus + 1), [0] * (gpus + 1), [0] * (gpus + 1)  # the last is main memory, number -1
     weights[MAIN_MEMORY] = model.input_bytes
     copied: tuple[int, ...] = ()
     for layer, (gpu, moved, to) in enumerate(zip(where.gpus[:-1], where.moved, where.moved_to, strict=False)):
         own = model.layers[layer]
         apart = own.bytes_of(moved) if moved and gpu != MAIN_MEMORY else 0
-        weights[gpu] += own.bytes - apart
+        weights[gpu] += model.layer_bytes[layer] - apart
         weights[to] += apart
-        if MAIN_MEMORY in (gpu, to):
+        if gpu == MAIN_MEMORY or (moved and to == MAIN_MEMORY):
             largest = own.largest(_MATRICES if gpu == MAIN_MEMORY else moved)
             copied = max(copied, (largest, largest if gpus > 1 and own.bytes_of(EXPERTS) else 0))
-        cache[gpu if config.kv_on_gpu else MAIN_MEMORY] += sum(kept[attention] for attention in own.caches)
+        cache[gpu if config.kv_on_gpu else MAIN_MEMORY] += sum(kept[number] for number in model.layer_caches[layer])
         layers[gpu] += 1
     output = where.gpus[-1]
     weights[output] += model.output_bytes
