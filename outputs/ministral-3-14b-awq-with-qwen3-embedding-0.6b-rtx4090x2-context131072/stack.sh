@@ -137,7 +137,7 @@ group_lives() {
   return 1
 }
 
-answers() { curl --silent --fail --output /dev/null --max-time 5 "$1"; }
+answers() { curl --silent --fail --noproxy '*' --output /dev/null --max-time 5 "$1"; }
 
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
@@ -206,6 +206,7 @@ unlock() { rm -rf "${state}/run/lock"; }
 
 # Leaves nothing behind: what is running is stopped, also what this very moment was started.
 abandon() {
+  exec >&8 2>&9 # a signal may come within a redirected command: its trap would write there
   set +e # whatever fails now, the rest is still stopped
   trap - EXIT
   trap '' INT TERM HUP
@@ -223,7 +224,7 @@ launch() {
   if port_taken "${port}"; then abandon "port ${port} of ${name} is already in use" 1; fi
   launching=${name}
   set -m # a process group of its own: Ctrl-C reaches this script only, and the group can be stopped whole
-  "run_${name//[-.]/_}" >>"${state}/logs/${name}.log" 2>&1 </dev/null &
+  "run_${name//[-.]/_}" >>"${state}/logs/${name}.log" 2>&1 </dev/null 8>&- 9>&- &
   local pid=$!
   set +m
   write_down "${pid}" >"${state}/run/${name}.pid"
@@ -244,6 +245,7 @@ await() {
 start_all() {
   check_tools
   lock
+  exec 8>&1 9>&2
   trap 'abandon interrupted 130' INT TERM HUP
   trap 'abandon "an unexpected error" 1' EXIT
   local i

@@ -41,7 +41,7 @@ trap 'kill "${server}" 2>/dev/null || true' INT TERM
 trap 'rm -f vllm.pid' EXIT
 
 # Loading and graph capture take minutes; the server answers /health once it can serve.
-until curl --silent --fail --output /dev/null --max-time 5 http://127.0.0.1:8000/health; do
+until curl --silent --fail --noproxy '*' --output /dev/null --max-time 5 http://127.0.0.1:8000/health; do
   kill -0 "${server}" 2>/dev/null || fail "the server ended before it was healthy; its log is above"
   sleep 2
 done

@@ -3,6 +3,7 @@
 # shellcheck disable=SC2310,SC2312 # an answer that is not good is counted, the others are still asked for
 set -euo pipefail
 proxy=http://127.0.0.1:8080
+most=960 # seconds: a model may have to be loaded first; PLAN_TRY_TIMEOUT says otherwise
 
 for tool in curl python3; do
   command -v "${tool}" >/dev/null || { echo "try.sh: ${tool} is needed" >&2; exit 2; }
@@ -158,7 +159,7 @@ PYTHON
 ask() {
   local model=$1 what=$2 service=$3 parser=$4 path=$5 body=$6 status
   : >"${folder}/answer"
-  status=$(curl --silent --show-error --max-time "${PLAN_TRY_TIMEOUT:-600}" --noproxy '*' --output "${folder}/answer" --write-out '%{http_code}' \
+  status=$(curl --silent --show-error --max-time "${PLAN_TRY_TIMEOUT:-${most}}" --noproxy '*' --output "${folder}/answer" --write-out '%{http_code}' \
     --header @- --header 'Content-Type: application/json' --data "${body}" "${proxy}${path}" \
     <<<"Authorization: Bearer ${LITELLM_MASTER_KEY}" 2>"${folder}/complaint") || status=000
   printf '%s, %s: ' "${model}" "${what}"

@@ -28,18 +28,26 @@ run_embedding() {
 
 # 32,768 tokens of context for each of 1 at a time
 run_chat_2() {
+  export APC_ENABLED=1
+  export APC_MEMORY_MAX_GB=8
   exec mlx_vlm.server \
     --model mlx-community/Ministral-3-14B-Instruct-2512-8bit \
     --host 127.0.0.1 \
-    --port 8002
+    --port 8002 \
+    --max-num-seqs 1 \
+    --max-kv-size 32768
 }
 
 # 65,536 tokens of context for each of 1 at a time
 run_chat() {
+  export APC_ENABLED=1
+  export APC_MEMORY_MAX_GB=8
   exec mlx_vlm.server \
     --model mlx-community/Qwen3-VL-32B-Instruct-8bit \
     --host 127.0.0.1 \
     --port 8000 \
+    --max-num-seqs 1 \
+    --max-kv-size 65536 \
     --max-tokens 16384
 }
 
@@ -116,7 +124,7 @@ group_lives() {
   return 1
 }
 
-answers() { curl --silent --fail --output /dev/null --max-time 5 "$1"; }
+answers() { curl --silent --fail --noproxy '*' --output /dev/null --max-time 5 "$1"; }
 
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
@@ -185,6 +193,7 @@ unlock() { rm -rf "${state}/run/lock"; }
 
 # Leaves nothing behind: what is running is stopped, also what this very moment was started.
 abandon() {
+  exec >&8 2>&9 # a signal may come within a redirected command: its trap would write there
   set +e # whatever fails now, the rest is still stopped
   trap - EXIT
   trap '' INT TERM HUP
@@ -202,7 +211,7 @@ launch() {
   if port_taken "${port}"; then abandon "port ${port} of ${name} is already in use" 1; fi
   launching=${name}
   set -m # a process group of its own: Ctrl-C reaches this script only, and the group can be stopped whole
-  "run_${name//[-.]/_}" >>"${state}/logs/${name}.log" 2>&1 </dev/null &
+  "run_${name//[-.]/_}" >>"${state}/logs/${name}.log" 2>&1 </dev/null 8>&- 9>&- &
   local pid=$!
   set +m
   write_down "${pid}" >"${state}/run/${name}.pid"
@@ -223,6 +232,7 @@ await() {
 start_all() {
   check_tools
   lock
+  exec 8>&1 9>&2
   trap 'abandon interrupted 130' INT TERM HUP
   trap 'abandon "an unexpected error" 1' EXIT
   local i
