@@ -8,7 +8,16 @@ from planner.questions.offers import offer_of
 
 
 def offer(**changed) -> Offer:
-    facts = {"name": "made", "kind": "text", "released": "2023-01", "released_at_least": False, "for_code": False, "takes_tools": True, "parameters": 8 * 10**9}
+    facts = {
+        "name": "made",
+        "kind": "text",
+        "released": "2023-01",
+        "released_at_least": False,
+        "for_code": False,
+        "takes_tools": True,
+        "parameters": 8 * 10**9,
+        "spec": tuple,
+    }
     return Offer(**(facts | {"variants": ()} | changed))
 
 

@@ -236,7 +236,7 @@ def test_the_lists_hold_sizes_and_fit_80_columns(tmp_path):
         (("--max-gib", "16"), lambda row: row["weights_bytes"] <= 16 << 30),
         (("--for", "embedding"), lambda row: row["kind"] == "embedding"),
         (("--for", "agent"), lambda row: row["tool_parser"] is not None),
-        (("coder",), lambda row: "coder" in row["name"]),
+        (("coder",), lambda row: "coder" in row["name"] + row["repo"].lower()),
         (("QWEN3 VL", "--max-gib", "30", "--quantization", "awq"), lambda row: row["quantization"] == "awq" and "qwen3-vl" in row["name"]),
     ],
 )

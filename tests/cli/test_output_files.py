@@ -27,6 +27,7 @@ from planner.cli.question import question_row
 from planner.cli.values import PlanValues, values_of
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError, WorldError
+from planner.facts.command_line import flag_of
 from planner.facts.question import ServiceRow, StackRow
 from planner.questions.plan import answer_for
 from planner.questions.question import differences, folder_name, question_of, words
@@ -250,6 +251,9 @@ CHANGED = {
     "gpu_layers": "4", "wired_limit_mb": "1000", "to": "compose", "bind": "0.0.0.0", "port": "9000", "proxy_port": "9001", "stack_file": "", "input": "500",
     "output_tokens": "50", "concurrency": "4", "ram": "64", "data_parallel_size": "2", "decode_context_parallel_size": "2", "cpu_offload_gb": "4",
     "speculative_config": "ngram:5", "enable_lora": None, "max_loras": "2", "max_lora_rank": "32", "fully_sharded_loras": None,
+    "vram": "16GiB", "bandwidth": "672", "compute_capability": "8.9", "vendor": "amd", "total_gib": "20", "free_gib": "18",
+    "batch_size": "512", "ubatch_size": "256", "cache_type_k": "q8_0", "cache_type_v": "q8_0", "engine_version": "b9000", "flash_attn": "off",
+    "image_max_tokens": "1024", "kv_unified": None, "mmproj": None, "parallel": "2",
 }  # fmt: skip
 
 
@@ -261,12 +265,15 @@ def test_every_option_is_part_of_the_question_or_known_not_to_be():
 
 @pytest.mark.parametrize("name", sorted(set(CHANGED) - {"stack_file"}))
 def test_each_option_makes_another_question(name):
-    plain = {"gpu": "rtx4090", "model": "qwen3-8b"}
+    described = name in ("vram", "bandwidth", "compute_capability", "vendor")  # of a card that the catalogue does not have
+    plain = {"gpu": "custom" if described else "rtx4090", "model": "qwen3-8b"} | (
+        {"vram": "8GiB", "bandwidth": "500", "compute_capability": "8.6"} if described else {}
+    )
     flag = next(flag for param in cli.params if param.name == name for flag in param.opts if flag.startswith("--"))
-    words = [word for key, value in plain.items() if key != name for word in (f"--{key}", value)]
+    words = [word for key, value in plain.items() if key != name for word in (flag_of(key), value)]
     questions = []
     for more in ([], [flag, CHANGED[name]] if CHANGED[name] else [flag]):
-        with cli.make_context("plan", [*words, *([] if more or name not in plain else [f"--{name}", plain[name]]), *more]) as context:
+        with cli.make_context("plan", [*words, *([] if more or name not in plain else [flag_of(name), plain[name]]), *more]) as context:
             values = values_of(PlanValues, context.params)
             questions.append(question_of(question_row(values), values.port, values.to))
     assert folder_name(questions[0]) != folder_name(questions[1])

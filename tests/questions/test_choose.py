@@ -56,7 +56,7 @@ def test_purposes_offer_what_suits_them():
     assert {one.offer.kind for one in choose(offers(here, "embedding"), Wish(purpose="embedding"))} == {"embedding"}
     assert {one.offer.kind for one in choose(offers(here, "vision"), Wish(purpose="vision"))} == {"vision"}
     assert all(one.offer.takes_tools for one in choose(offers(here, "agent"), Wish(purpose="agent")))
-    code, chat = (choose(offers(here, purpose), Wish(purpose=purpose), 3) for purpose in ("code", "chat"))
+    code, chat = (choose(offers(here, purpose), Wish(purpose=purpose), 5) for purpose in ("code", "chat"))
     assert any(one.offer.for_code for one in code)
     assert not any(one.offer.for_code for one in chat)
 

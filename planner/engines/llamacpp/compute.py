@@ -6,10 +6,12 @@ v0.5.0) for twenty models: src/llama-graph.cpp, ggml/src/ggml-alloc.c, ggml-cuda
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from planner.engines.llamacpp.builds import COPIES_RESERVED, FEW_OUTPUTS, MASK_IS_HALF
 from planner.engines.llamacpp.memory import CELL_PADDING, PIPELINE_COPIES, LlamaCppConfig, window_cells
 from planner.engines.llamacpp.model import GgufModel
-from planner.facts.attention import ChunkedLocal, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
+from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.units import round_up
 
 _CAST = 6  # bytes of a mask that is there in 32 bits and is being copied into 16
@@ -93,18 +95,20 @@ def _attention_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
 
 def _copies(model: GgufModel, config: LlamaCppConfig) -> int:
     """The 16-bit copies of the largest layer's keys and values that flash attention makes of a cache of another type."""
+    return max((_copied(attention, config) for attention, _ in model.caches), default=0)
+
+
+def _copied(attention: Attention, config: LlamaCppConfig) -> int:
     keys, values = config.kv_type != "f16", (config.value_type or config.kv_type) != "f16"
-    largest = 0
-    for attention, _ in model.caches:
-        match attention:
-            case FullAttention() | ChunkedLocal() | CrossAttention():
-                cells = config.cells
-            case SlidingWindow():
-                cells = window_cells(attention, config) * config.parallel
-            case LatentAttention():
-                largest = max(largest, config.cells * (attention.latent_dim + attention.rope_dim) * 2 * keys)  # the values are a view of them
-                continue
-            case _:
-                continue
-        largest = max(largest, cells * attention.kv_heads * (attention.head_dim * keys + attention.head_dim_v * values) * 2)
-    return largest
+    match attention:
+        case FullAttention() | ChunkedLocal() | CrossAttention():
+            cells = config.cells
+        case SlidingWindow():
+            cells = window_cells(attention, config) * config.parallel
+        case LatentAttention():
+            return config.cells * (attention.latent_dim + attention.rope_dim) * 2 * keys  # the values are a view of them
+        case RecurrentState() | CompressedCache():
+            return 0
+        case _:
+            assert_never(attention)
+    return cells * attention.kv_heads * (attention.head_dim * keys + attention.head_dim_v * values) * 2

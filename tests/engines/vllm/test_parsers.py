@@ -210,7 +210,7 @@ def test_every_format_carries_the_parsers():
     services = [ServiceRow(model="qwen3-8b", context=8192)]
     here = answer_for(StackRow(gpu="h100", services=services)).deployment
     two = answer_for(StackRow(gpu="h100", count=8, nodes=2, services=[ServiceRow(model="glm-4.7", context=8192)])).deployment
-    for name in FORMATS:
+    for name in set(FORMATS) - {"launchd"}:  # macOS's: no server of vLLM
         deployment, parser = (two, "glm47") if name in ("lws", "nodes") else (here, "hermes")
         text = "\n".join(emit_formats(deployment, [name]).values())
         if name == "skypilot":  # runs stack.sh
