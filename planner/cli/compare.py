@@ -93,14 +93,14 @@ def _compared(name: str, count: int, names: list[str], wish: _Wish) -> Compariso
     from planner.catalogue.load import find_gpu
     from planner.questions.compare import compare, runtimes, usual_context
     from planner.questions.comparison import Comparison
-    from planner.questions.plan import answer_for
+    from planner.questions.plan import plan_as_asked
     from planner.questions.ways import ways
 
     gpu = find_gpu(name)
 
     def ask(way: Way, tokens: int | None, users: int | None) -> Plan:
         service = ServiceRow(model=way.model, quantization=way.quantization, context=tokens, users=users)
-        return answer_for(StackRow(gpu=name, count=count, host=wish.host, engine=way.engine, services=[service])).main
+        return plan_as_asked(StackRow(gpu=name, count=count, host=wish.host, engine=way.engine, services=[service]))
 
     machine: dict[str, object] = {"gpu": name, "count": count if count > 1 else None, "host_kind": wish.host if wish.host != "server" else None}
     machine |= {name: path for name, path in typed().items() if name in OWN_FILES}

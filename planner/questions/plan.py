@@ -106,6 +106,15 @@ def answer_for(row: StackRow, first_port: int | None = None, formats: tuple[str,
     )
 
 
+def plan_as_asked(row: StackRow) -> Plan:
+    """The plan of a row's one server alone, without what else would do: many are asked in a comparison. Raises PlannerError as `answer_for`."""
+    machine = machine_of(row)
+    engine = ENGINES[engine_of(row.engine, machine.gpu)]
+    _refuse_foreign(row, engine)
+    _refuse_cards(machine, engine)
+    return engine.as_asked(row, machine, resolve)
+
+
 def request_of(row: StackRow) -> tuple[Request, Source]:
     """The question about the one model of a row, for commands that measure or verify what the default engine does. Raises PlannerError."""
     from planner.engines.vllm.ask import request_of as request

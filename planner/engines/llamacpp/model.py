@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import accumulate
 from typing import assert_never
 
 from planner.engines.llamacpp.ggml import MIXES, GgufTensor, Kind, Mixer, Shape, tensor_bytes
@@ -65,10 +66,20 @@ class GgufModel:
         return tuple(Counter(cache for layer in self.layers for cache in layer.caches).items())
 
     @cached_property
-    def layer_caches(self) -> tuple[tuple[int, ...], ...]:
-        """Of each layer, which of `caches` it keeps: a placement is evaluated thousands of times, and numbers are compared faster than records."""
+    def bytes_before(self) -> tuple[int, ...]:
+        """Weights of all layers before each, and before the output: a placement is evaluated thousands of times."""
+        return tuple(accumulate(self.layer_bytes, initial=0))
+
+    @cached_property
+    def caches_before(self) -> tuple[tuple[int, ...], ...]:
+        """Of all layers before each, and before the output, how many keep each kind of `caches`."""
+        counts = [[0] * len(self.caches)]
         numbers = {cache: number for number, (cache, _) in enumerate(self.caches)}
-        return tuple(tuple(numbers[cache] for cache in layer.caches) for layer in self.layers)
+        for layer in self.layers:
+            counts.append(list(counts[-1]))
+            for cache in layer.caches:
+                counts[-1][numbers[cache]] += 1
+        return tuple(map(tuple, counts))
 
     @cached_property
     def kv_width(self) -> int:

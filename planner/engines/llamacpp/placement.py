@@ -93,17 +93,12 @@ def held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) 
     kept = [cache_bytes(cache, config, widest) for cache, _ in model.caches]
     weights, cache, layers = [0] * (gpus + 1), [0] * (gpus + 1), [0] * (gpus + 1)  # the last is main memory, number -1
     weights[MAIN_MEMORY] = model.input_bytes
-    copied: tuple[int, ...] = ()
-    for layer, (gpu, moved, to) in enumerate(zip(where.gpus[:-1], where.moved, where.moved_to, strict=False)):
-        own = model.layers[layer]
-        apart = own.bytes_of(moved) if moved and gpu != MAIN_MEMORY else 0
-        weights[gpu] += model.layer_bytes[layer] - apart
-        weights[to] += apart
-        if gpu == MAIN_MEMORY or (moved and to == MAIN_MEMORY):
-            largest = own.largest(_MATRICES if gpu == MAIN_MEMORY else moved)
-            copied = max(copied, (largest, largest if gpus > 1 and own.bytes_of(EXPERTS) else 0))
-        cache[gpu if config.kv_on_gpu else MAIN_MEMORY] += sum(kept[number] for number in model.layer_caches[layer])
-        layers[gpu] += 1
+    for gpu, start, end in _runs(where.gpus[:-1]):
+        weights[gpu] += model.bytes_before[end] - model.bytes_before[start]
+        counts = zip(kept, model.caches_before[end], model.caches_before[start], strict=True)
+        cache[gpu if config.kv_on_gpu else MAIN_MEMORY] += sum(size * (more - less) for size, more, less in counts)
+        layers[gpu] += end - start
+    copied = _move(model, where, weights, gpus)
     output = where.gpus[-1]
     weights[output] += model.output_bytes
     layers[output] += 1
@@ -123,6 +118,33 @@ def held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) 
         for gpu in range(gpus)
     )
     return shares, HeldByHost(weights_bytes=weights[MAIN_MEMORY], kv_cache_bytes=cache[MAIN_MEMORY])
+
+
+def _runs(gpus: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
+    """Layers next to each other on one GPU: its number, the first, the one behind the last."""
+    start = 0
+    while start < len(gpus):
+        end = start + 1
+        while end < len(gpus) and gpus[end] == gpus[start]:
+            end += 1
+        yield gpus[start], start, end
+        start = end
+
+
+def _move(model: GgufModel, where: Placement, weights: list[int], gpus: int) -> tuple[int, ...]:
+    """Take parts that lie apart to where they lie; the largest tensor that is copied to a GPU from main memory, and on several the bank of experts before it."""
+    copied: tuple[int, ...] = ()
+    if not any(where.moved) and MAIN_MEMORY not in where.gpus[:-1]:
+        return copied
+    for own, gpu, moved, to in zip(model.layers, where.gpus, where.moved, where.moved_to, strict=False):
+        if moved and gpu != MAIN_MEMORY:
+            apart = own.bytes_of(moved)
+            weights[gpu] -= apart
+            weights[to] += apart
+        if gpu == MAIN_MEMORY or (moved and to == MAIN_MEMORY):
+            largest = own.largest(_MATRICES if gpu == MAIN_MEMORY else moved)
+            copied = max(copied, (largest, largest if gpus > 1 and own.bytes_of(EXPERTS) else 0))
+    return copied
 
 
 def _compute_bytes(model: GgufModel, config: LlamaCppConfig, *, gpus: int, has_output: bool, copied: tuple[int, ...]) -> int:
