@@ -543,7 +543,7 @@ def shell(tmp_path):
     ("words", "offered"),
     [
         (("plan", "capa"), {"capacity"}),
-        (("plan", "--gpu", "rtx409"), {"rtx4090", "rtx4090d"}),
+        (("plan", "--gpu", "rtx409"), {"rtx4090", "rtx4090d", "rtx4090-48gb", "rtx4090-laptop"}),
         (("plan", "--gpu", "m4-max"), {f"m4-max-{size}gb" for size in (36, 48, 64, 128)}),
         (("plan", "--gpu", "rtx4090", "--model", "qwen3-vl-32b-a"), {"qwen3-vl-32b-awq"}),
         (("plan", "--model", "qwen3-8b", "--with", "qwen3-embedding-0.6b-"), {"qwen3-embedding-0.6b-ollama-q8-0"}),

@@ -251,7 +251,7 @@ CHANGED = {
     "gpu_layers": "4", "wired_limit_mb": "1000", "to": "compose", "bind": "0.0.0.0", "port": "9000", "proxy_port": "9001", "stack_file": "", "input": "500",
     "output_tokens": "50", "concurrency": "4", "ram": "64", "data_parallel_size": "2", "decode_context_parallel_size": "2", "cpu_offload_gb": "4",
     "speculative_config": "ngram:5", "enable_lora": None, "max_loras": "2", "max_lora_rank": "32", "fully_sharded_loras": None,
-    "vram": "16GiB", "bandwidth": "672", "compute_capability": "8.9", "vendor": "amd", "total_gib": "20", "free_gib": "18",
+    "vram": "16GiB", "bandwidth": "672", "compute_capability": "8.9", "vendor": "nvidia", "total_gib": "20", "free_gib": "18",
     "batch_size": "512", "ubatch_size": "256", "cache_type_k": "q8_0", "cache_type_v": "q8_0", "engine_version": "b9000", "flash_attn": "off",
     "image_max_tokens": "1024", "kv_unified": None, "mmproj": None, "parallel": "2",
 }  # fmt: skip
