@@ -164,10 +164,10 @@ def _quantization_section(methods: Mapping[str, str], config: Config, text_confi
     for section in (config, text_config):
         for key in ("quantization_config", "compression_config"):
             if section.has(key):
-                found = section.section(key)
-                method = found.text("quant_method", default="")
+                own_section = section.section(key)
+                method = own_section.text("quant_method", default="")
                 own = {"quant_method": methods[method], "expert_dtype": config.data.get("expert_dtype")} if method in methods else {}
-                return Config({**found.data, **own}, found.path)
+                return Config({**own_section.data, **own}, own_section.path)
     return Config({}, config.path)
 
 

@@ -274,16 +274,16 @@ def _modelopt(config: Config) -> Quantization:
 
     def lookup(names: Sequence[str], target: Target) -> Storage:
         if layers:
-            found = {layers[s] for name in names for s in spellings(name) if s in layers}
-            if len(found) > 1:
-                raise UnsupportedModelError(f"{', '.join(names)} are quantized by {', '.join(sorted(found))}; vLLM needs all parts of a fused layer alike")
-            if not found:
+            algorithms = {layers[s] for name in names for s in spellings(name) if s in layers}
+            if len(algorithms) > 1:
+                raise UnsupportedModelError(f"{', '.join(names)} are quantized by {', '.join(sorted(algorithms))}; vLLM needs all parts of a fused layer alike")
+            if not algorithms:
                 parents = spellings(names[0])
                 if target is Target.EXPERTS:
                     parents += [parent.removesuffix(".experts") for parent in parents]
                 listed = next((inside[parent] for parent in parents if parent in inside), None)
                 return BF16 if listed is None else _modelopt_storage(listed, target)
-            return _modelopt_storage(found.pop(), target)
+            return _modelopt_storage(algorithms.pop(), target)
         if any(excluded(s) for name in names for s in spellings(name)):
             return BF16
         if any(part in names[0] for part in ("vision_tower", "vision_model", "vit_large_projector")):

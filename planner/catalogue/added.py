@@ -47,10 +47,10 @@ def add_model(repo: str, file: Path) -> Added:
     own = read_models(file) if file.exists() else {}
     if there := next((row["name"] for row in own.values() for variant in row["variants"] if model_key(variant["repo"]) == model_key(repo)), None):
         raise PlannerError(f"{repo} is in {file} already, as {there}", "edit that row, or take it out to have it written anew")
-    found = fetch_model(repo)
-    source = from_files(found.config, found.quantization, repo, slug(repo.partition("/")[2]), online=None, tensors=found.tensors)
+    fetched = fetch_model(repo)
+    source = from_files(fetched.config, fetched.quantization, repo, slug(repo.partition("/")[2]), online=None, tensors=fetched.tensors)
     name = _free_name(repo, own)
-    _append(file, _row(name, found, source), read_models)
+    _append(file, _row(name, fetched, source), read_models)
     return Added(name, repo, file)
 
 
@@ -69,12 +69,12 @@ def _free_name(repo: str, own: dict[str, RowData]) -> str:
     return slug(model_key(repo).replace("/", "-")) if short in own or short in names else short
 
 
-def _row(name: str, found: HubModel, source: Source) -> RowData:
+def _row(name: str, fetched: HubModel, source: Source) -> RowData:
     """The row. The config is the whole one: which of its keys decide sizes may change with a release of this program."""
     spec, config = source.spec, {key: value for key, value in source.config.items() if key not in _QUANTIZATION}
     section = next((source.config[key] for key in _QUANTIZATION if source.config.get(key)), None) or source.hf_quant
-    held = sum(tensor.stored_bytes for tensor in found.tensors)
-    headers = f"; headers of {len(found.tensors):,} tensors, {held:,} bytes" if found.tensors else "; headers of its tensors not read"
+    held = sum(tensor.stored_bytes for tensor in fetched.tensors)
+    headers = f"; headers of {len(fetched.tensors):,} tensors, {held:,} bytes" if fetched.tensors else "; headers of its tensors not read"
     variant_name = spec.quantization or "bf16"
     variant: RowData = {"name": variant_name, "repo": source.repo, "default": True}
     today = datetime.now(tz=UTC)
@@ -84,12 +84,12 @@ def _row(name: str, found: HubModel, source: Source) -> RowData:
         "title": source.repo,
         "family": spec.family or name,
         "kind": "embedding" if spec.pooling else "vision" if spec.tower else "chat",
-        "parameters": sum(prod(tensor.shape) for tensor in found.tensors) or first_engine().stored_bytes(spec, variant_name) * 8 // source_bits(source),
-        "released": found.month or f"{today:%Y-%m}",
+        "parameters": sum(prod(tensor.shape) for tensor in fetched.tensors) or first_engine().stored_bytes(spec, variant_name) * 8 // source_bits(source),
+        "released": fetched.month or f"{today:%Y-%m}",
     }
-    row |= {} if found.month else {"released_at_least": True}
+    row |= {} if fetched.month else {"released_at_least": True}
     row |= {key: chat[key] for key in ("tool_parser", "reasoning_parser", "tokenizer_mode", "content_format") if chat.get(key)}
-    row |= {"sources": [f"config.json on the Hugging Face Hub, commit {found.commit or 'not known'}{headers}"], "checked": f"{today:%Y-%m-%d}"}
+    row |= {"sources": [f"config.json on the Hugging Face Hub, commit {fetched.commit or 'not known'}{headers}"], "checked": f"{today:%Y-%m-%d}"}
     variant |= {"quantization": dict(section)} if isinstance(section, dict) else {}
     variant |= {"checkpoint": asdict(spec.checkpoint)} if spec.checkpoint else {}
     return row | {"variants": [variant], "config": config}

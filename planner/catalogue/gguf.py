@@ -44,15 +44,15 @@ def read_whole(path: Path) -> Header:
     count = next(iter(_numbers(header.metadata.get("split.count"))), 1)
     parts = sorted(shards([path.name])) or [path.name]
     if count > 1 and len(parts) != count:
-        raise PlannerError(f"{path} is one of {count} files, and the others are found by names like NAME-00001-of-{count:05}.gguf")
+        raise PlannerError(f"{path} is part of {count} files, and the others are found by names like NAME-00001-of-{count:05}.gguf")
     if parts[0] != path.name:
         raise PlannerError(f"{path} is not the first of its {len(parts)} files", f"--model {path.with_name(parts[0])}")
     refuse_missing(path.parent, parts, {name for name in parts if path.with_name(name).exists()})
     headers = [header, *(read_header(path.with_name(name)) for name in parts[1:])]
-    for name, one in zip(parts, headers, strict=True):
-        if (short := one.file_bytes - path.with_name(name).stat().st_size) > 0:
-            raise PlannerError(f"{path.with_name(name)} is not whole: {short:,} of {one.file_bytes:,} bytes are missing", "finish the download")
-    return Header(header.metadata, tuple(tensor for one in headers for tensor in one.tensors))
+    for name, part in zip(parts, headers, strict=True):
+        if (short := part.file_bytes - path.with_name(name).stat().st_size) > 0:
+            raise PlannerError(f"{path.with_name(name)} is not whole: {short:,} of {part.file_bytes:,} bytes are missing", "finish the download")
+    return Header(header.metadata, tuple(tensor for part in headers for tensor in part.tensors))
 
 
 def original(metadata: dict[str, object]) -> str:

@@ -63,8 +63,8 @@ def fetch_model(repo: str) -> HubModel:
 def _check_endpoint() -> None:
     """Refuse another address of the Hub that is none: its client would fail when it is imported. The address may hold a secret: it is not repeated."""
     try:
-        found = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-        if found.scheme not in ("http", "https") or not found.hostname or found.port == 0:
+        address = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+        if address.scheme not in ("http", "https") or not address.hostname or address.port == 0:
             raise ValueError
     except ValueError:
         raise PlannerError("HF_ENDPOINT is not an address like https://huggingface.co", OFFLINE) from None
@@ -83,14 +83,14 @@ def _tensors(repo: str, commit: str, shards: Sequence[str] = ()) -> tuple[Stored
         return ()
     try:
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            found = tuple(chain.from_iterable(pool.map(lambda name: _header(repo, commit, name), shards)))
+            tensors = tuple(chain.from_iterable(pool.map(lambda name: _header(repo, commit, name), shards)))
     except (PlannerError, ValueError):
         return ()
     with suppress(OSError):
         part = kept.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps([(tensor.name, tensor.dtype, tensor.shape) for tensor in found]))
+        part.write_text(json.dumps([(tensor.name, tensor.dtype, tensor.shape) for tensor in tensors]))
         part.replace(kept)
-    return found
+    return tensors
 
 
 def _header(repo: str, commit: str, name: str) -> list[StoredTensor]:
@@ -150,5 +150,5 @@ def _what_happened(error: BaseException) -> str:
 def _cached(repo: str, name: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(repo, name)
-    return Path(found) if isinstance(found, str) else None
+    kept = try_to_load_from_cache(repo, name)
+    return Path(kept) if isinstance(kept, str) else None

@@ -44,13 +44,13 @@ def entry_names(row: ModelRow, variant: Variant) -> set[str]:
 def names_of_models(rows: Iterable[ModelRow]) -> dict[str, tuple[str, int]]:
     """Which variant (of a row by its name, by its place there) each name is: the repository without its owner is one where no row is called so."""
     entries = [(row, index, variant) for row in rows for index, variant in enumerate(row.variants)]
-    found: dict[str, tuple[str, int]] = {}
+    places: dict[str, tuple[str, int]] = {}
     for row, index, variant in entries:
         for key in sorted(_own_names(row, variant)):
-            found.setdefault(key, (row.name, index))
+            places.setdefault(key, (row.name, index))
     for row, index, variant in entries:
-        found.setdefault(_without_owner(variant), (row.name, index))
-    return found
+        places.setdefault(_without_owner(variant), (row.name, index))
+    return places
 
 
 def row_names(row: ModelRow) -> set[str]:

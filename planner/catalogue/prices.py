@@ -39,13 +39,13 @@ ABOUT_THE_SAME = 1.25  # how much more a card may cost to stand in another's pla
 def cards_of_the_price(gpu: GpuSpec, prices: Prices | None = None) -> list[GpuSpec]:
     """Other cards that vLLM runs on and that cost about what this one does or less, rented or else bought; those with most memory first."""
     known = prices or read_prices()
-    found = []
+    cards = []
     for card in served():
         rents, buys = (known.rent.get(gpu.name), known.rent.get(card.name)), (known.buy.get(gpu.name), known.buy.get(card.name))
         ours, theirs = rents if all(rents) else buys
         if card.name != gpu.name and ours and theirs and theirs.usd <= ours.usd * ABOUT_THE_SAME:
-            found.append(card)
-    return sorted(found, key=lambda spec: -spec.memory_bytes)
+            cards.append(card)
+    return sorted(cards, key=lambda spec: -spec.memory_bytes)
 
 
 def _shipped() -> PriceFile:
@@ -60,37 +60,37 @@ def _checked(path: Path) -> PriceFile:
     from planner.catalogue.yaml_file import read_yaml
 
     try:
-        found: PriceFile = adapter(PriceFile).validate_python(read_yaml(path, MAX_FILE_BYTES))
+        file: PriceFile = adapter(PriceFile).validate_python(read_yaml(path, MAX_FILE_BYTES))
     except ValidationError as error:
         first = error.errors()[0]
         raise PlannerError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}", "`plan schema prices` says what it holds") from None
-    if found.currency.upper() != "USD" and found.in_usd is None:
-        raise PlannerError(f"{path}: prices in {found.currency[:20]} cannot be compared with those in USD", "add in_usd: what one of it is worth in US dollars")
-    numbers: list[tuple[str, float | None]] = [("in_usd", found.in_usd), ("per_kwh", found.per_kwh)]
-    for row in found.prices:
+    if file.currency.upper() != "USD" and file.in_usd is None:
+        raise PlannerError(f"{path}: prices in {file.currency[:20]} cannot be compared with those in USD", "add in_usd: what one of it is worth in US dollars")
+    numbers: list[tuple[str, float | None]] = [("in_usd", file.in_usd), ("per_kwh", file.per_kwh)]
+    for row in file.prices:
         if (row.rent_per_hour is None) == (row.buy is None):
             raise PlannerError(f"{path}: {row.gpu}: give rent_per_hour or buy", "one line for each price")
         numbers += [(row.gpu, row.rent_per_hour), (row.gpu, row.buy)]
     for name, value in numbers:
         if value is not None and not (isfinite(value) and value > 0):
             raise PlannerError(f"{path}: {name}: {value} is no price", "a number above zero")
-    names = [(row, find_gpu(row.gpu).name) for row in found.prices]
+    names = [(row, find_gpu(row.gpu).name) for row in file.prices]
     return PriceFile(
-        currency=found.currency, in_usd=found.in_usd, per_kwh=found.per_kwh, prices=[replace(row, gpu=name, at=row.at or "your prices") for row, name in names]
+        currency=file.currency, in_usd=file.in_usd, per_kwh=file.per_kwh, prices=[replace(row, gpu=name, at=row.at or "your prices") for row, name in names]
     )
 
 
 def _table(file: PriceFile) -> Prices:
     worth = 1.0 if file.currency.upper() == "USD" else file.in_usd or 1.0
-    found: dict[str, dict[str, Price]] = {"rent": {}, "buy": {}}
+    cheapest: dict[str, dict[str, Price]] = {"rent": {}, "buy": {}}
     for row in file.prices:
         for kind, amount in (("rent", row.rent_per_hour), ("buy", row.buy)):
             if amount is not None:
                 price = Price(amount * worth, row.at, row.source, row.date)
-                known = found[kind].get(row.gpu)
-                found[kind][row.gpu] = price if known is None or price.usd < known.usd else known
+                known = cheapest[kind].get(row.gpu)
+                cheapest[kind][row.gpu] = price if known is None or price.usd < known.usd else known
     kwh = None if file.per_kwh is None else file.per_kwh * worth
-    return Prices(rent=found["rent"], buy=found["buy"], kwh_usd=kwh)
+    return Prices(rent=cheapest["rent"], buy=cheapest["buy"], kwh_usd=kwh)
 
 
 @dataclass(frozen=True, slots=True)

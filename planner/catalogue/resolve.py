@@ -51,8 +51,8 @@ def find_source(name: str, online: str | None = None) -> Source:
     if is_repo_id(name):
         from planner.catalogue.hub import fetch_model
 
-        found = fetch_model(name)
-        return from_files(found.config, found.quantization, name, slug(name.partition("/")[2]), online=online, tensors=found.tensors)
+        files = fetch_model(name)
+        return from_files(files.config, files.quantization, name, slug(name.partition("/")[2]), online=online, tensors=files.tensors)
     if meant := repaired(name):
         raise PlannerError(f"{name[:100]!r} is not the name of a model", f"--model {meant}")
     raise load.unknown_model(name)
@@ -73,7 +73,7 @@ def find_plain(name: str) -> Plain:
     check_name(name)
     entry = None if Path(name).exists() else load.find_model(name)
     if entry is not None:
-        original = next((each for each in entry.row.variants if each.default), entry.row.variants[0])
+        original = next((variant for variant in entry.row.variants if variant.default), entry.row.variants[0])
         config = Config(entry.row.config, f"models.yaml: {entry.row.name}")
         spec = replace(build_model(config, entry.row.name), chat=entry.row.chat(entry.variant))
         return Plain(entry.row.name, spec, original.repo, (entry.variant, *entry.row.variants), entry.sampling)

@@ -131,10 +131,10 @@ def parse_header(text: bytes, path: str, length: int) -> tuple[list[StoredTensor
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An object of JSON in which no name appears twice, as the format forbids."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    named = dict(pairs)
+    if len(named) < len(pairs):
         raise ValueError
-    return found
+    return named
 
 
 def stored_tensor(name: str, dtype: object, shape: object) -> StoredTensor:

@@ -30,12 +30,12 @@ def refuse_missing(folder: Path, wanted: Iterable[str], there: Iterable[str]) ->
 
 def shards(names: Iterable[str]) -> set[str]:
     """The files that belong to some, as their names tell: model-00001-of-00017 has sixteen others (numbered from 1, or from 0)."""
-    found: set[str] = set()
+    whole: set[str] = set()
     groups: dict[tuple[str, str, str], set[int]] = {}
     for name in names:
         if match := _SHARD.match(name):
             groups.setdefault((match["name"], match["total"], match["kind"]), set()).add(int(match["number"]))
     for (name, total, kind), numbers in groups.items():
         first = 0 if 0 in numbers else 1
-        found |= {f"{name}-{number:0{len(total)}}-of-{total}{kind}" for number in range(first, first + int(total))}
-    return found
+        whole |= {f"{name}-{number:0{len(total)}}-of-{total}{kind}" for number in range(first, first + int(total))}
+    return whole

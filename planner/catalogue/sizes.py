@@ -13,7 +13,7 @@ def stored_as(entry: Entry) -> str:
     if entry.variant.format:
         return plain_form(entry.variant.format)
     own = entry.variant.quantization
-    return next(each.name for each in entry.row.variants if each.quantization == own) if own else "bf16"  # the first of those that are stored alike
+    return next(variant.name for variant in entry.row.variants if variant.quantization == own) if own else "bf16"  # the first of those that are stored alike
 
 
 def weights_bytes(entry: Entry) -> int:
@@ -27,5 +27,7 @@ def weights_bytes(entry: Entry) -> int:
 def computed_bytes(entry: Entry) -> int:
     """The same, computed."""
     engine = ENGINES[entry.variant.runtime] if entry.variant.runtime else first_engine()
-    original = entry if entry.variant.is_checkpoint else Entry(entry.row, next((each for each in entry.row.variants if each.default), entry.row.variants[0]))
+    original = (
+        entry if entry.variant.is_checkpoint else Entry(entry.row, next((variant for variant in entry.row.variants if variant.default), entry.row.variants[0]))
+    )
     return engine.stored_bytes(original.spec(), stored_as(entry))

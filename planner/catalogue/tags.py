@@ -20,15 +20,15 @@ def retagged(name: str, known: Callable[[str], Entry | None]) -> Entry | None:
     if not re.fullmatch(r"[A-Za-z0-9._:-]+", name.strip()):
         return None
     family, _, tag = model_key(name).partition(":")
-    found = re.search(_MIX, tag)
-    words = (tag[: found.start()] if found else tag).split("-")
+    match = re.search(_MIX, tag)
+    words = (tag[: match.start()] if match else tag).split("-")
     for count in range(len(words), 0, -1):
         entry = known(f"{family}:{'-'.join(words[:count])}")
         if entry is None:
             continue
         if entry.variant.is_checkpoint or not all(map(_SAME.fullmatch, words[count:])):
             return None
-        mix = found[1].replace("-", "_") if found else ""
+        mix = match[1].replace("-", "_") if match else ""
         form = _FORMATS.get(mix, mix.upper()) if mix else entry.variant.format
         variant = replace(entry.variant, name=f"{entry.variant.runtime}-{form}", repo=name.strip(), aliases=[], format=form, typed=True)
         return Entry(entry.row, variant, tag=name.strip())

@@ -58,9 +58,9 @@ def read_text(path: Path) -> str:
         raise FileError(path, f"cannot be read ({error.strerror or error})") from None
 
 
-def chosen(found: Sequence[Command], number: int | None = None, *, model: str = "") -> Command:
+def chosen(read: Sequence[Command], number: int | None = None, *, model: str = "") -> Command:
     """One of several servers, the one of a number; `model` is asked of one that names none. Raises PlannerError for none, and for several without a number."""
-    commands = joined(found)
+    commands = joined(read)
     if not commands:
         examples = " or ".join(f"`{engine.example}`" for engine in ENGINES.values())
         raise PlannerError(f"no {_any_of([engine.title for engine in ENGINES.values()])} server is started there", f"expected {examples}")

@@ -62,8 +62,8 @@ def check_ollama(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
 def _named(command: Command, read: Command, file: Modelfile | None, catalogue: Catalogue) -> NamedModel:
     if file is None or not file.is_file:
         return by_tag(read.model, catalogue)
-    found = {name: str(command.place(value) or value) for name, value in (("model", file.model), ("mmproj", file.projector)) if value}
-    return by_file(found, catalogue, is_here=not command.contained)
+    files = {name: str(command.place(value) or value) for name, value in (("model", file.model), ("mmproj", file.projector)) if value}
+    return by_file(files, catalogue, is_here=not command.contained)
 
 
 def _config(read: Command, file: Modelfile | None, named: NamedModel, whole: GpuGroup) -> tuple[LlamaCppConfig, dict[str, str]]:

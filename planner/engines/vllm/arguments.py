@@ -216,7 +216,7 @@ def _spelled(words: Sequence[str]) -> Iterable[str]:
 
 def _joined(words: list[str]) -> list[str]:
     kept: list[str] = []
-    found: dict[str, JsonObject] = {}
+    objects: dict[str, JsonObject] = {}
     index = 0
     while index < len(words):
         name, equals, value = words[index].partition("=")
@@ -237,8 +237,8 @@ def _joined(words: list[str]) -> list[str]:
         nested: JsonValue = _loaded(value)
         for key in reversed(keys):
             nested = {key: nested}
-        _update(found.setdefault(flag, {}), json_object(nested))
-    return kept + [word for flag, data in found.items() for word in (flag, json.dumps(data))]
+        _update(objects.setdefault(flag, {}), json_object(nested))
+    return kept + [word for flag, data in objects.items() for word in (flag, json.dumps(data))]
 
 
 def _loaded(text: str) -> JsonValue:

@@ -63,7 +63,7 @@ class Checked:
             return Verdict.DOES_NOT_START
         if self.starts_anyway:
             return Verdict.TIGHT
-        if self.plan is None or limit or any(one.effect != "lowers" for one in self.not_covered):
+        if self.plan is None or limit or any(part.effect != "lowers" for part in self.not_covered):
             return Verdict.UNKNOWN
         return self.plan.verdict
 
@@ -131,17 +131,17 @@ def check(
     if problem := too_little(need, group.ram_bytes):
         problems.append(problem)
     plan = _plan(request, choice, repo, argv, values)
-    plan = replace(plan, warnings=(*plan.warnings, *host_warning(need, group.ram_bytes), *(Warn(code="not-covered", message=one.message) for one in missing)))
+    plan = replace(plan, warnings=(*plan.warnings, *host_warning(need, group.ram_bytes), *(Warn(code="not-covered", message=part.message) for part in missing)))
     missing = tuple(bounds.bounded(part, choice.expected, group, model) for part in missing)
     if plan.rejection is None:
         return replace(answer(plan), starts_anyway=bool(missing) and bounds.starts_anyway(request, config, missing))
-    if plan.rejection.code != "free-memory" and any(one.effect != "adds" for one in missing) and not bounds.fails_anyway(request, config, missing):
+    if plan.rejection.code != "free-memory" and any(part.effect != "adds" for part in missing) and not bounds.fails_anyway(request, config, missing):
         reason = Warn(code=plan.rejection.code, message=f"as far as the ledger goes: {plan.rejection.reason}")
         return answer(replace(plan, warnings=(reason, *plan.warnings)))
     fixes = () if missing and plan.rejection.code != "free-memory" else tuple(changes(request, choice))[:3]
     fix = fixes[0].arguments if fixes else published(request, config, market)
     if missing and not fixes:
-        fix = f"make it start without {', '.join(one.flag for one in missing)} first"
+        fix = f"make it start without {', '.join(part.flag for part in missing)} first"
     return answer(replace(plan, alternatives=fixes), Problem(code=plan.rejection.code, message=plan.rejection.reason, fix=fix))
 
 
@@ -191,10 +191,10 @@ def _thousands(argv: Sequence[str]) -> list[Warn]:
 
     scaled = [flag for flag, entry in flag_table()["flags"].items() if str(entry.get("reads")).startswith("count")]  # human_readable_int
     words = [piece for word in argv for piece in (word.split("=", 1) if word.startswith("--") else (word,))]
-    found = [(flag, text) for flag, text in pairwise(words) if flag in scaled and re.fullmatch(r"\d+(\.\d+)?[kmgt]", text)]
+    texts = [(flag, text) for flag, text in pairwise(words) if flag in scaled and re.fullmatch(r"\d+(\.\d+)?[kmgt]", text)]
     return [
         Warn(code="thousands", message=f"vLLM reads {flag} {text} as {parse_count(text):,}; {text.upper()} is {parse_count(text.upper()):,}")
-        for flag, text in found
+        for flag, text in texts
     ]
 
 

@@ -13,11 +13,11 @@ MOST_USERS = 256
 
 def doublings(first: int, last: int) -> list[int]:
     """first, 2 first, 4 first, … and last."""
-    found = []
+    counts = []
     while first < last:
-        found.append(first)
+        counts.append(first)
         first *= 2
-    return [*found, last]
+    return [*counts, last]
 
 
 def concurrency_curve(plan: Plan) -> Curve | None:

@@ -101,16 +101,16 @@ def _differences(observed: Observed, checked: Checked) -> list[Difference]:
         ("cuda_graph", first.cuda_graph_bytes, observed.cuda_graph_bytes, "how much graphs take varies by GPU"),
         ("kv_cache", first.kv_cache_bytes, observed.kv_cache_bytes, "what the others leave"),
     ]
-    found = [
+    differences = [
         Difference(what=what, predicted=predicted, observed=seen, why=why if abs(predicted - seen) > CLOSE * total else "")
         for what, predicted, seen, why in pairs
         if seen is not None and not (what == "cuda_graph" and not ledger.cuda_graph_bytes)
     ]
     if observed.kv_cache_tokens is not None:
-        found.append(Difference(what="kv_cache_tokens", predicted=_tokens(ledger, placed, checked, observed), observed=observed.kv_cache_tokens, why=""))
+        differences.append(Difference(what="kv_cache_tokens", predicted=_tokens(ledger, placed, checked, observed), observed=observed.kv_cache_tokens, why=""))
     if observed.max_concurrency is not None:
-        found.append(Difference(what="max_concurrency", predicted=ledger.max_concurrency, observed=observed.max_concurrency, why=""))
-    return found
+        differences.append(Difference(what="max_concurrency", predicted=ledger.max_concurrency, observed=observed.max_concurrency, why=""))
+    return differences
 
 
 _MENDED_BY_FLAGS = ("free-memory", "no-kv-memory", "kv-cache-too-small", "out-of-memory", "not-divisible", "unsupported", "bad-value", "unknown-flag")

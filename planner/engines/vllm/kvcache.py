@@ -137,14 +137,14 @@ def cache_specs(model: ModelSpec, tp: int, layout: CacheLayout) -> list[CacheSpe
     block = hybrid_block_size(model, tp, layout)
     _refuse_skipped(model, layout)
     layouts = {False: layout, True: replace(layout, bits=layout.dtype_bits, bytes_per_token_head=0)}
-    found: dict[tuple[Attention, bool], list[int]] = {}
+    layers_of: dict[tuple[Attention, bool], list[int]] = {}
     for group in model.cached_layers:
         for cache in group.caches:
             for index in group.indices:
-                found.setdefault((cache, is_skipped(cache, index, layout)), []).append(index)
-    attention_page = max((block * token_bytes(cache, tp, layouts[skipped]) for cache, skipped in found), default=0)
+                layers_of.setdefault((cache, is_skipped(cache, index, layout)), []).append(index)
+    attention_page = max((block * token_bytes(cache, tp, layouts[skipped]) for cache, skipped in layers_of), default=0)
     specs = []
-    for (cache, skipped), layers in found.items():
+    for (cache, skipped), layers in layers_of.items():
         size = _block_of(cache, block, layout, skipped=skipped)
         page = page_bytes(cache, size, tp, layouts[skipped])
         page = max(page, attention_page) if cache_kind(cache) is CacheKind.STATE else page

@@ -70,7 +70,7 @@ _IS_VLLM = re.compile(r"\bvllm\b|\b(?:EngineCore|APIServer)\w* pid=|\b(?:gpu_wor
 
 def read_log(lines: Iterable[str]) -> Observed:
     """Read a log from its first line to its last."""
-    found, is_vllm = Observed(), False
+    observed, is_vllm = Observed(), False
     fallback: Cause | None = None  # an error that no rule knows
     bare: Cause | None = None  # a known message without the words of an error before it, as people paste it
     secondary: Cause | None = None  # the word that another process failed
@@ -78,8 +78,8 @@ def read_log(lines: Iterable[str]) -> Observed:
     for line in lines:
         text = plain(line[:MAX_LINE]).rstrip()
         is_vllm = is_vllm or bool(_IS_VLLM.search(text))
-        _read_fields(found, text)
-        found.started = found.started or bool(_STARTED.search(text))
+        _read_fields(observed, text)
+        observed.started = observed.started or bool(_STARTED.search(text))
         if _QUIET.search(text[:200]):
             continue
         cause = cause_of(text)
@@ -89,28 +89,28 @@ def read_log(lines: Iterable[str]) -> Observed:
             fallback = fallback or exception_of(text)
             bare = bare or (loose[1] if (loose := cause_of(text, reported=False)) else None)
             secondary = secondary or (Cause("other", message(text)) if is_secondary(text) else None)
-    if not found.started:
+    if not observed.started:
         unranked = (fallback, bare) if is_vllm else (bare, fallback)  # a whole log has harmless lines that look like messages
-        found.root_cause = ranked[1] if ranked else unranked[0] or unranked[1] or secondary
-    if found.root_cause:
-        found.flags = {**settings_told(found.root_cause.message), **found.flags}
-    found.engine = "vllm" if is_vllm else ""
-    _complete(found)
-    return found
+        observed.root_cause = ranked[1] if ranked else unranked[0] or unranked[1] or secondary
+    if observed.root_cause:
+        observed.flags = {**settings_told(observed.root_cause.message), **observed.flags}
+    observed.engine = "vllm" if is_vllm else ""
+    _complete(observed)
+    return observed
 
 
-def _read_fields(found: Observed, text: str) -> None:
+def _read_fields(observed: Observed, text: str) -> None:
     for name, pattern, convert in _FIELDS:
-        if getattr(found, name) is None and (match := pattern.search(text)) and (value := next((g for g in match.groups() if g), None)):
+        if getattr(observed, name) is None and (match := pattern.search(text)) and (value := next((g for g in match.groups() if g), None)):
             try:
-                setattr(found, name, convert(value))
+                setattr(observed, name, convert(value))
             except ValueError:
                 continue
     if match := _TOTAL.search(text):
-        found.free_at_start_bytes = found.free_at_start_bytes or _gib(match[1])
-        found.total_bytes = found.total_bytes or _gib(match[2])
-    if not found.flags:
-        found.flags = _flags(text)
+        observed.free_at_start_bytes = observed.free_at_start_bytes or _gib(match[1])
+        observed.total_bytes = observed.total_bytes or _gib(match[2])
+    if not observed.flags:
+        observed.flags = _flags(text)
 
 
 def _flags(text: str) -> dict[str, object]:
@@ -128,31 +128,31 @@ def _flags(text: str) -> dict[str, object]:
     return {}
 
 
-def _complete(found: Observed) -> None:
+def _complete(observed: Observed) -> None:
     """What follows from the rest: since 0.26 the log gives weights and memory outside torch together, and the peak with the graphs."""
-    if found.model is None and isinstance(found.flags.get("model"), str):
-        found.model = str(found.flags["model"])
-    if found.non_torch_bytes is None and found.consumed_bytes is not None and found.weights_bytes is not None:
-        found.non_torch_bytes = found.consumed_bytes - found.weights_bytes
-    if (batch := found.max_num_batched_tokens) is not None and (total := found.total_bytes) is not None:
-        release = VERSIONS[nearest_version(found.version or "").name]
-        found.suits = lambda gpu: default_batches(gpu, total, release)[0] == batch
+    if observed.model is None and isinstance(observed.flags.get("model"), str):
+        observed.model = str(observed.flags["model"])
+    if observed.non_torch_bytes is None and observed.consumed_bytes is not None and observed.weights_bytes is not None:
+        observed.non_torch_bytes = observed.consumed_bytes - observed.weights_bytes
+    if (batch := observed.max_num_batched_tokens) is not None and (total := observed.total_bytes) is not None:
+        release = VERSIONS[nearest_version(observed.version or "").name]
+        observed.suits = lambda gpu: default_batches(gpu, total, release)[0] == batch
 
 
 _MODALITIES = ("language_model_only", "limit_mm_per_prompt")  # no settings of the ledger's, but it hears of them
 SETTINGS: Mapping[str, str] = MappingProxyType({setting.name: setting.flag for setting in COMMAND} | {name: flag_of(name) for name in _MODALITIES})
 
 
-def command_words(found: Observed) -> list[str]:
+def command_words(observed: Observed) -> list[str]:
     """The command that made this log, as words after `vllm serve`; empty where the log does not say its model."""
-    model = found.flags.get("model_tag") or found.flags.get("model") or found.model
+    model = observed.flags.get("model_tag") or observed.flags.get("model") or observed.model
     if not isinstance(model, str):
         return []
     words = [model]
     for name, flag in SETTINGS.items():
-        value = found.flags.get(name)
+        value = observed.flags.get(name)
         if value in (None, False, "False", "None"):
             continue
         words += [flag] if value is True or value == "True" else [flag, json.dumps(value) if isinstance(value, dict) else str(value)]
-    batch = found.max_num_batched_tokens
-    return [*words, "--max-num-batched-tokens", str(batch)] if batch and "max_num_batched_tokens" not in found.flags else words
+    batch = observed.max_num_batched_tokens
+    return [*words, "--max-num-batched-tokens", str(batch)] if batch and "max_num_batched_tokens" not in observed.flags else words

@@ -297,8 +297,8 @@ def breakdown(
         config = replace(config, data_parallel_size=1)  # engines that share nothing
     in_flight = in_flight_tokens(config, pooled=model.pooling)
     needed = placed.cache.blocks_per_request(config.max_model_len, in_flight)
-    found = ledger(model, device(group, config), config, outlook, stages_of(placed), needed_blocks=needed)
-    return replace(found, kv_cache_tokens=logged_tokens(found, placed.cache, config), length=Length(placed.cache, model.max_position_embeddings, in_flight))
+    counted = ledger(model, device(group, config), config, outlook, stages_of(placed), needed_blocks=needed)
+    return replace(counted, kv_cache_tokens=logged_tokens(counted, placed.cache, config), length=Length(placed.cache, model.max_position_embeddings, in_flight))
 
 
 def logged_tokens(ledger: MemoryBreakdown, cache: CachePlan, config: ServeConfig, patch: int = 0) -> int:

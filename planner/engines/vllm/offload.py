@@ -76,7 +76,7 @@ def _parameters(created: Sequence[Module], held: Sequence[Module], parallel: Par
     later = {module.name: module for module in held}
     parameters = []
     for module in created:
-        sizes = [module_bytes(each, parallel, dtype_bits) for each in (module, later.get(module.name, module))]
+        sizes = [module_bytes(part, parallel, dtype_bits) for part in (module, later.get(module.name, module))]
         match module:
             case Experts():
                 first, last = ([size - size // (module.shards + 1) for size in sizes], [size // (module.shards + 1) for size in sizes])
@@ -91,7 +91,7 @@ def _parameters(created: Sequence[Module], held: Sequence[Module], parallel: Par
 def _taken(layers: Sequence[Sequence[_Parameter]], offload: Offload) -> int:
     """Bytes that lie in main memory: the parameter that reaches the limit lies there as a whole."""
     chosen, held = 0, 0
-    for parameter in (each for layer in layers for each in layer if offload.takes(each.name)):
+    for parameter in (part for layer in layers for part in layer if offload.takes(part.name)):
         if chosen >= offload.max_bytes:
             break
         chosen, held = chosen + parameter.created, held + parameter.held

@@ -32,8 +32,8 @@ def _not_measured(plan: Plan) -> NoSpeed | None:
     config, nodes = plan.config, plan.request.group.nodes
     if plan.verdict.falls_short:
         return no_start(plan.verdict)
-    if found := no_answers(plan.model):
-        return found
+    if reason := no_answers(plan.model):
+        return reason
     if nodes > 1:
         return NoSpeed(f"the network between {nodes} machines was not measured")
     if config.pipeline_parallel_size > 1:
@@ -45,8 +45,8 @@ def _not_measured(plan: Plan) -> NoSpeed | None:
 
 def vllm_work(plan: Plan) -> Work | NoSpeed:
     """What one rank of this server does, or why that is not known."""
-    if found := _not_measured(plan):
-        return found
+    if reason := _not_measured(plan):
+        return reason
     model, config, gpu = plan.model, plan.config, plan.request.group.gpu
     bits = dtype_bits(model, gpu, config.dtype)
     kind, widened = arithmetic(model, gpu)
@@ -125,9 +125,9 @@ def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
         prompt_tokens=prompt,
         answer_tokens=answer,
         users=users,
-        tokens_per_s=Range(*(significant(1 / one.per_token_s) for one in alone)),
-        total_tokens_per_s=Range(*(significant(one.total_tokens_per_s) for one in together)) if whole else None,
-        time_to_first_token_s=Range(*(significant(one.first_token_s) for one in alone)) if whole else None,
+        tokens_per_s=Range(*(significant(1 / seen.per_token_s) for seen in alone)),
+        total_tokens_per_s=Range(*(significant(seen.total_tokens_per_s) for seen in together)) if whole else None,
+        time_to_first_token_s=Range(*(significant(seen.first_token_s) for seen in alone)) if whole else None,
         tpot_s=Range(*(significant(seen.per_token_s) for seen in together)),
         ttft_s=Range(*(significant(seen.first_token_s) for seen in together)) if whole else None,
         bound_by=step(work, rates(work), float(users), work.cache_bytes(prompt + answer / 2)).longest,

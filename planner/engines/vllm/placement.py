@@ -117,8 +117,8 @@ def place_servers(asks: Sequence[Ask], group: GpuGroup) -> Stack:
             return False
         return again.verdict is Verdict.STARTS and again.meets_wish
 
-    found = alternatives(asks[number].request, failed.plan.choice, asks[number].market, meets)
-    return replace(stack, alternatives=(*(replace(each, server=number) for each in found), *_without_one(asks, group)))
+    changes = alternatives(asks[number].request, failed.plan.choice, asks[number].market, meets)
+    return replace(stack, alternatives=(*(replace(change, server=number) for change in changes), *_without_one(asks, group)))
 
 
 def _best(asks: Sequence[Ask], group: GpuGroup) -> Stack:
@@ -240,10 +240,10 @@ def _why_context(request: Request) -> str:
 
 def stack_warnings(stack: Stack) -> tuple[Warn, ...]:
     """What the user should know: each server's warnings once, and what it means to share GPUs."""
-    found = [warning for server in reversed(stack.servers) for warning in server.plan.warnings if server.plan is stack.main or not warning.main_only]
+    warns = [warning for server in reversed(stack.servers) for warning in server.plan.warnings if server.plan is stack.main or not warning.main_only]
     if len(stack.servers) > 1 and any(stack.held_bytes(gpu) > server.held_bytes for server in stack.servers for gpu in server.gpus):
         order = ", ".join(server.name for server in stack.servers)
-        found.append(Warn(code="shared-gpus", message=f"start them in this order, each once the one before it is healthy: {order}; stack.sh does"))
+        warns.append(Warn(code="shared-gpus", message=f"start them in this order, each once the one before it is healthy: {order}; stack.sh does"))
     if stack.replicas is not None:
-        found.append(stack.replicas.warn)
-    return tuple(dict.fromkeys(found))
+        warns.append(stack.replicas.warn)
+    return tuple(dict.fromkeys(warns))

@@ -169,16 +169,16 @@ def _not_known(model: ModelSpec) -> list[Warn]:
 def warnings(plan: Plan) -> tuple[Warn, ...]:
     """What the user should know about this plan."""
     config, gpu, group = plan.config, plan.request.group.gpu, plan.request.group
-    found: list[Warn] = []
+    warns: list[Warn] = []
     if plan.needs_nvcc:
-        found.append(
+        warns.append(
             Warn(code="toolchain", message=f"this KV cache on {gpu.title} uses FlashInfer, which compiles at first start: nvcc and ninja must be installed")
         )
     if config.kv_cache_dtype != "auto" and 80 <= gpu.capability < 89:
-        found.append(Warn(code="fp8-kv-ampere", message="FP8 KV cache on Ampere works through FlashInfer only; it saves memory, not time"))
+        warns.append(Warn(code="fp8-kv-ampere", message="FP8 KV cache on Ampere works through FlashInfer only; it saves memory, not time"))
     stored = main_storage(plan.model)
     if stored.arithmetic is Arithmetic.FP8 and stored.bits == 8 and 75 <= gpu.capability < 89:
-        found.append(
+        warns.append(
             Warn(
                 code="fp8-weights-ampere",
                 message=f"{gpu.title} has no FP8 tensor cores; users report FP8 weights failing on Ampere in vLLM 0.29 and 0.30: try it before you rely on it",
@@ -187,7 +187,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
     if group.nodes > 1:
         hidden = plan.model.hidden_size * plan.model.residual_streams * 2
         batch = hidden * config.max_num_batched_tokens / 1e6
-        found.append(
+        warns.append(
             Warn(
                 code="network",
                 message=f"between machines each token sends {hidden:,} bytes over each of {group.nodes - 1} links, a full batch {batch:.1f} MB; "
@@ -195,12 +195,12 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
             )
         )
     if group.host is Host.WSL2:
-        found.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
-    found += [*_drafting_warning(plan), *_eager_warning(plan)]
+        warns.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
+    warns += [*_drafting_warning(plan), *_eager_warning(plan)]
     if plan.verdict is Verdict.TIGHT:
-        found.append(Warn(code="tight", message="starts with the expected overhead, not with the conservative one: it may fail on your machine"))
+        warns.append(Warn(code="tight", message="starts with the expected overhead, not with the conservative one: it may fail on your machine"))
     if plan.model.vision is not None and not config.skip_mm_profiling:
-        found.append(
+        warns.append(
             Warn(
                 code="vision-estimate",
                 message="the vision tower's profiling peak is derived from shapes, not measured; --language-model-only frees it",
@@ -208,23 +208,23 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
             )
         )
     if not plan.verdict.falls_short and not plan.choice.holds(plan.request.users):
-        found.append(
+        warns.append(
             Warn(
                 code="users",
                 message=f"{plan.request.users} users at full length need more KV cache than there is: concurrency {plan.choice.surest.max_concurrency * plan.config.data_parallel_size:.1f}",
             )
         )
-    found += [typed_config(plan.model.name)] if plan.model.typed else []
+    warns += [typed_config(plan.model.name)] if plan.model.typed else []
     if plan.model.checkpoint is not None:
-        found.append(Warn(code="tensors-differ", message=plan.model.checkpoint.message))
+        warns.append(Warn(code="tensors-differ", message=plan.model.checkpoint.message))
     if gpu.calibrated_shift_bytes is not None:
         shift = gib(gpu.calibrated_shift_bytes)
-        found.append(Warn(code="calibrated", message=f"calibrated on this machine: {shift} more outside torch than the model predicts (plan explain)"))
+        warns.append(Warn(code="calibrated", message=f"calibrated on this machine: {shift} more outside torch than the model predicts (plan explain)"))
     if gpu.vendor == "amd":
-        found.append(Warn(code="rocm-unverified", message="AMD: overheads are those measured on NVIDIA; backend and pages follow the Triton path"))
+        warns.append(Warn(code="rocm-unverified", message="AMD: overheads are those measured on NVIDIA; backend and pages follow the Triton path"))
     if not plan.choice.conservative.fits_states:
-        found.append(Warn(code="state-blocks", message="fewer cache blocks than sequences: lower --max-num-seqs"))
-    return tuple(found)
+        warns.append(Warn(code="state-blocks", message="fewer cache blocks than sequences: lower --max-num-seqs"))
+    return tuple(warns)
 
 
 EAGER_NAMED_FROM = 0.5  # of the asked context: below that, the context that would keep CUDA graphs is no answer to the question

@@ -49,8 +49,8 @@ def explained(request: Request, choice: Choice, undone: Undone, wider: Choice | 
     }
     return replace(
         choice,
-        reasons=tuple((name, each.text) for name, each in why.items()),
-        claims=tuple(each.claim for each in why.values() if each.claim),
+        reasons=tuple((name, reason.text) for name, reason in why.items()),
+        claims=tuple(reason.claim for reason in why.values() if reason.claim),
     )
 
 

@@ -55,9 +55,9 @@ class Divided:
         fewer, more = divmod(self.users, self.servers)
         return more * self.of(self.each, fewer + 1) + (self.servers - more) * self.of(self.each, fewer)
 
-    def alone_beside(self, one: Pace) -> float:
+    def alone_beside(self, pace: Pace) -> float:
         """A lone user's speed beside that on one server of all GPUs."""
-        return one.seen(1, *self.lengths).per_token_s / self.each.seen(1, *self.lengths).per_token_s
+        return pace.seen(1, *self.lengths).per_token_s / self.each.seen(1, *self.lengths).per_token_s
 
 
 def replicas(plan: Plan, plan_for: Callable[[Request], Plan]) -> Replicas | None:
@@ -74,7 +74,7 @@ def replicas(plan: Plan, plan_for: Callable[[Request], Plan]) -> Replicas | None
         or group.nodes > 1
     ):
         return None
-    found = []
+    divisions = []
     for size in (size for size in range(1, group.count) if group.count % size == 0):
         servers = group.count // size
         asked = replace(
@@ -87,6 +87,6 @@ def replicas(plan: Plan, plan_for: Callable[[Request], Plan]) -> Replicas | None
         known = paces(smaller)
         if smaller.verdict is Verdict.STARTS and not isinstance(known, NoSpeed):
             divided = Divided(known[1], shown.users, servers, (shown.prompt_tokens, shown.answer_tokens))
-            found.append(Replicas(servers, size, shown.users, divided.together / divided.of(whole[1], shown.users), divided.alone_beside(whole[1])))
-    best = max(found, key=lambda one: one.together, default=None)
+            divisions.append(Replicas(servers, size, shown.users, divided.together / divided.of(whole[1], shown.users), divided.alone_beside(whole[1])))
+    best = max(divisions, key=lambda division: division.together, default=None)
     return best if best is not None and best.together >= WORTH_IT else None

@@ -203,7 +203,7 @@ def best(request: Request) -> Choice:
                 tried += _alike_tried(request, parallel, sized, eager=eager)
                 if _is_best(request, first := max(tried, key=Tried.order)):
                     return _explained(request, first.choice, tried)
-            if not any(each.choice.optimistic.could_load for each in tried if each.choice.config.parallel == tried[-1].choice.config.parallel):
+            if not any(attempt.choice.optimistic.could_load for attempt in tried if attempt.choice.config.parallel == tried[-1].choice.config.parallel):
                 break  # smaller batches cannot help where the weights alone are too large
     return _explained(request, max(tried, key=Tried.order).choice, tried)
 
@@ -215,11 +215,11 @@ def _explained(request: Request, choice: Choice, tried: Sequence[Tried]) -> Choi
         config = with_settings(choice.config, changes)
         return with_context(request, config, place(request.model, request.group, config))
 
-    wider = [each.choice for each in sorted(tried, key=Tried.order) if each.choice.config.tensor_parallel_size > choice.config.tensor_parallel_size]
+    wider = [attempt.choice for attempt in sorted(tried, key=Tried.order) if attempt.choice.config.tensor_parallel_size > choice.config.tensor_parallel_size]
     told = explained(request, choice, undone, wider[-1] if wider else None, kv_dtypes(request))
     if not choice.config.enforce_eager or request.pins.enforce_eager is not None:
         return told
-    graphs = [each.choice.conservative.longest_for(each.choice.share(request.users) or 1) for each in tried if not each.choice.config.enforce_eager]
+    graphs = [attempt.choice.conservative.longest_for(attempt.choice.share(request.users) or 1) for attempt in tried if not attempt.choice.config.enforce_eager]
     return replace(told, longest_with_graphs=max(graphs, default=0))
 
 

@@ -49,7 +49,7 @@ def verify(plan: Plan, config: Mapping[str, object], hf_quant: Mapping[str, obje
     command = [executable, str(ORACLE / "judge.py"), gpu.name, f"{major}.{minor}", str(gpu.cuda_total_bytes), str(plan.config.parallel.world_size_across_dp)]
     try:
         done = subprocess.run(
-            command, input="".join(json.dumps(each) + "\n" for each in checks), text=True, capture_output=True, timeout=TIMEOUT_S, check=False
+            command, input="".join(json.dumps(check) + "\n" for check in checks), text=True, capture_output=True, timeout=TIMEOUT_S, check=False
         )
     except OSError as error:
         raise PlannerError(f"{executable} cannot be run ({error.strerror or error})", "--python PATH names the Python of a vLLM installation") from None
@@ -87,27 +87,27 @@ def _agreements(plan: Plan, answers: list[_Answer]) -> list[Agreement]:
     ledger, request = plan.choice.expected, plan.request
     created = place(request.model, request.group, plan.config).created[0]
     valid = answers[0]
-    found = [Agreement(what="parser and engine config", ours="valid", theirs="valid" if valid["valid"] else valid["error"])]
+    agreements = [Agreement(what="parser and engine config", ours="valid", theirs="valid" if valid["valid"] else valid["error"])]
     if valid["valid"]:
-        found.append(Agreement(what="max_model_len", ours=str(plan.config.max_model_len), theirs=str(valid["max_model_len"])))
+        agreements.append(Agreement(what="max_model_len", ours=str(plan.config.max_model_len), theirs=str(valid["max_model_len"])))
     theirs = answers[1] if len(answers) > 1 else None
     if theirs is None:
-        return found
+        return agreements
     if not theirs["valid"]:
-        return [*found, Agreement(what="model class and KV planner", ours="plans", theirs=theirs["error"])]
+        return [*agreements, Agreement(what="model class and KV planner", ours="plans", theirs=theirs["error"])]
     sizes = {
         "weights of a rank, as created": (created, theirs["weight_bytes"]),
         "a KV cache block": (ledger.kv_block_bytes, theirs["block_bytes"]),
         "KV cache of one request": (ledger.kv_cache_needed_bytes, theirs["needed_bytes"]),
     }
-    found += [Agreement(what=what, ours=f"{ours:,} bytes ({gib(ours)})", theirs=f"{its:,} bytes ({gib(its)})") for what, (ours, its) in sizes.items()]
+    agreements += [Agreement(what=what, ours=f"{ours:,} bytes ({gib(ours)})", theirs=f"{its:,} bytes ({gib(its)})") for what, (ours, its) in sizes.items()]
     if "blocks" in theirs:
         counts = {
             "blocks": (f"{ledger.kv_cache_blocks:,}", f"{theirs['blocks']:,}"),
             "tokens of the KV cache": (f"{ledger.kv_cache_tokens:,}", f"{theirs['tokens']:,}"),
             "requests at once": (f"{ledger.max_concurrency:.4f}", f"{theirs['concurrency']:.4f}"),
         }
-        found += [Agreement(what=what, ours=ours, theirs=its) for what, (ours, its) in counts.items()]
+        agreements += [Agreement(what=what, ours=ours, theirs=its) for what, (ours, its) in counts.items()]
     else:
-        found.append(Agreement(what="longest context", ours=str(ledger.longest_max_model_len), theirs=str(theirs["longest"])))
-    return found
+        agreements.append(Agreement(what="longest context", ours=str(ledger.longest_max_model_len), theirs=str(theirs["longest"])))
+    return agreements

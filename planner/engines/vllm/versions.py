@@ -148,8 +148,8 @@ def nearest_version(text: str) -> Version:
 
     "0.1.dev19754" is what a build of a checkout without tags calls itself: no number either.
     """
-    found = re.match(r"v?(\d+)\.(\d+)", text.strip())
-    if not found or re.match(r"v?0\.[01](\.\d+)?\.?dev", text.strip()):
+    match = re.match(r"v?(\d+)\.(\d+)", text.strip())
+    if not match or re.match(r"v?0\.[01](\.\d+)?\.?dev", text.strip()):
         return VERSIONS[DEFAULT_VERSION]
-    minor = NEWEST if int(found[1]) > 0 else min(NEWEST, max(OLDEST, int(found[2])))
+    minor = NEWEST if int(match[1]) > 0 else min(NEWEST, max(OLDEST, int(match[2])))
     return VERSIONS[f"0.{minor}"]
