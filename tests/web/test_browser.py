@@ -70,7 +70,8 @@ def watched(browser) -> Iterator[Watched]:
 
 
 def until(page: Page, text: str) -> None:
-    page.wait_for_function("text => document.getElementById('answer').innerText.includes(text)", arg=text)
+    """Wait for a text in the answer; between two pages there is no answer yet."""
+    page.wait_for_function("text => document.getElementById('answer')?.innerText.includes(text)", arg=text)
 
 
 def test_the_main_job(watched, server, tmp_path):
