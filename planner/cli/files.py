@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import click
 
 from planner.cli.output import PLAN, can_write, write_files
-from planner.cli.printing import json_text, print_report
+from planner.cli.printing import print_report
 from planner.errors import PlannerError, WorldError, one_line, require
 from planner.facts.record import dataclass
 from planner.questions.question import folder_name, words
 from planner.report.contract import plan_json
+from planner.report.head import json_text
 from planner.text import shown
 
 if TYPE_CHECKING:

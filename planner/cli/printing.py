@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -10,15 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from planner.report.head import json_text
+
 if TYPE_CHECKING:
     from planner.report.text import Piece, Text
 
 PIPED_WIDTH = 160  # where nobody looks at a terminal: whole tables
-
-
-def json_text(answer: object) -> str:
-    """An answer as JSON, as people and diffs read it."""
-    return json.dumps(answer, indent=2)
 
 
 def print_json(answer: object) -> None:

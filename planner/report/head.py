@@ -1,7 +1,8 @@
-"""What every JSON answer begins with."""
+"""What every JSON answer begins with, and how it is written."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Literal
 
 from planner.version import VERSION
@@ -14,3 +15,8 @@ SCHEMA: Literal[2] = 2
 
 HEAD: AnswerJson = {"schema": SCHEMA, "plan_version": VERSION}
 """What every answer begins with."""
+
+
+def json_text(answer: object) -> str:
+    """An answer as JSON, as people and diffs read it."""
+    return json.dumps(answer, indent=2)

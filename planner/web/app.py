@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -24,6 +23,7 @@ from planner.engines import ENGINES, usual_words
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
 from planner.report.contract import plan_json
+from planner.report.head import json_text
 from planner.report.html import render, report
 from planner.report.picture import static
 from planner.web import links
@@ -118,6 +118,9 @@ def _fields(state: State) -> list[dict[str, object]]:
             "names": (),
             "options": [(name, name or usual_words()) for name in ("", *ENGINES)],
         },
+        {"name": "input", "label": "Prompt tokens", "value": state.input, "names": (), "placeholder": "for the speed", "options": ()},
+        {"name": "output_tokens", "label": "Output tokens", "value": state.output_tokens, "names": (), "placeholder": "for the speed", "options": ()},
+        {"name": "concurrency", "label": "Requests at once", "value": state.concurrency, "names": (), "placeholder": "for the speed", "options": ()},
     ]
 
 
@@ -171,7 +174,7 @@ def _report(request: Request) -> Response:
 
 def _json(request: Request) -> Response:
     state = _asked(request)
-    return Response(json.dumps(plan_json(answered(state), []), indent=2), media_type="application/json")
+    return Response(json_text(plan_json(answered(state), [])), media_type="application/json")
 
 
 def _static(request: Request) -> Response:

@@ -9,9 +9,11 @@ from dataclasses import replace
 
 from planner.engines import ENGINES
 from planner.errors import PlannerError
-from planner.web.state import State, row_of
+from planner.questions.fields import FIELDS
+from planner.web.state import LOAD, State, row_of
 
 _FIELDS = {"--gpu": "gpu", "--count": "count", "--model": "model", "--context": "context", "--users": "users", "--host": "host", "--engine": "engine"}
+_FIELDS |= {FIELDS[name].flag: name for name in LOAD}
 _OWN = ("--gpus", "--models")  # the files that the page was started with count anyway
 
 

@@ -15,14 +15,14 @@ from planner.errors import PlannerError, did_you_mean
 from planner.facts.question import HOSTS, ServiceRow, StackRow
 from planner.facts.record import dataclass
 from planner.questions.command_line import command_line
-from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_USERS
+from planner.questions.fields import FIELDS, MOST_CONTEXT
 from planner.questions.plan import Answer, answer_for
 from planner.report import view
 from planner.report.view import View
 
 T = TypeVar("T")
 MOST_TEXT, MOST_DIGITS = 200, 12
-
+LOAD = ("input", "output_tokens", "concurrency")  # what the speed is for
 
 Word = TypeVar("Word", bound=str)
 
@@ -38,6 +38,9 @@ class State:
     users: str = ""
     host: str = "server"
     engine: str = ""
+    input: str = ""
+    output_tokens: str = ""
+    concurrency: str = ""
 
     @property
     def query(self) -> str:
@@ -49,6 +52,7 @@ class State:
         """The same question in a terminal."""
         asked = {"gpu": self.gpu, "count": self.count, "model": self.model, "context": self.context, "users": self.users}
         asked |= {"host_kind": self.host if self.host != "server" else "", "engine": self.engine}
+        asked |= {name: getattr(self, name) for name in LOAD}
         asked |= {"own_gpus": load.current().gpus_file, "own_models": load.current().models_file}
         return command_line({name: value for name, value in asked.items() if value})
 
@@ -67,9 +71,11 @@ def read_state(query: Mapping[str, str]) -> State:
     return State(**given | {"count": given["count"] or "1", "host": given["host"] or "server"})
 
 
-def _whole(name: str, text: str, most: int) -> int | None:
+def _whole(name: str, text: str) -> int | None:
+    """A number within the bounds of its field. Raises PlannerError."""
     if not text:
         return None
+    most = int(FIELDS[name].most or 0)
     if not (text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS) or not 1 <= int(text) <= most:
         raise PlannerError(f"{name}: {text[:40]!r} is not a whole number from 1 to {most:,}")
     return int(text)
@@ -98,8 +104,15 @@ def row_of(state: State) -> StackRow:
     if load.find_model(state.model) is None:
         raise load.unknown_model(state.model)
     host, engine = _known("host", state.host, HOSTS), _known("engine", state.engine, tuple(ENGINES)) if state.engine else None
-    service = ServiceRow(model=state.model, context=_context(state.context), users=_whole("users", state.users, MOST_USERS))
-    count = _whole("count", state.count, MOST_COUNT) or 1
+    service = ServiceRow(
+        model=state.model,
+        context=_context(state.context),
+        users=_whole("users", state.users),
+        input=_whole("input", state.input),
+        output_tokens=_whole("output_tokens", state.output_tokens),
+        concurrency=_whole("concurrency", state.concurrency),
+    )
+    count = _whole("count", state.count) or 1
     return StackRow(gpu=state.gpu, count=count, host=host, engine=engine, services=[service])
 
 

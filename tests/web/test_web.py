@@ -250,6 +250,15 @@ def test_the_first_visit_and_a_state_are_read_strictly():
     assert read_state({"gpu": "h100", "model": "qwen3-8b"}).command_line == "plan --gpu h100 --count 1 --model qwen3-8b"
 
 
+def test_the_page_asks_for_the_load(client):
+    asked = {"gpu": "h100", "model": "qwen3-8b", "input": "8000", "output_tokens": "200", "concurrency": "16"}
+    speed = get(client, "/plan.json", asked).json()["services"][0]["speed"]
+    assert (speed["prompt_tokens"], speed["output_tokens"]) == (8000, 200)
+    assert "16" in get(client, "/answer", asked).text
+    assert read_state(asked).command_line == "plan --gpu h100 --count 1 --model qwen3-8b --input 8000 --output-tokens 200 --concurrency 16"
+    assert "not a whole number from 1 to 10,000,000" in get(client, "/answer", asked | {"input": "0"}).text
+
+
 def test_a_mac_and_what_does_not_start_have_pages(client):
     assert "mlx" in get(client, "/answer", {"gpu": "m4-max-64gb", "model": "qwen3-8b"}).text
     failing = get(client, "/answer", {"gpu": "rtx4090", "model": "qwen3-32b"}).text
