@@ -35,6 +35,7 @@ class GgufAsk:
     tag: str = ""
     hub: str = ""  # what --hf-repo takes, where the file is known to be on the Hub
     made_from: str = ""  # the checkpoint that setup.sh makes the file of, where nobody publishes it
+    release: str = ""  # of Ollama, where it is not today's
     name: str = "chat"
     shares_process: bool = False  # a further model of the Ollama whose settings are the main model's
     models: int = 1  # that Ollama keeps loaded at once

@@ -27,7 +27,8 @@ class LlamaCppConfig:
     """The settings of one llama-server. `context` is for one request; `parallel` of them share the cache of context x parallel tokens.
 
     `sequences` share each of the `parallel` caches (a unified one: windows and states are kept for each, the rest is common).
-    `image_tokens`: the most of an image; 0 is the model's own. `drafted`: tokens that are drafted for each sequence. `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
+    `image_tokens`: the most of an image; 0 is the model's own. `drafted`: tokens that are drafted for each sequence. `snapshots`: earlier
+    recurrent states that are kept beside each. `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
     `cpu_moe_layers`: the first so many layers' experts stay in main memory; `overrides`: patterns of tensors and where they lie;
     `tensor_split`: shares of the GPUs, nothing where what is free decides. `placement` is what the fit made of what was left open.
     """
@@ -48,6 +49,7 @@ class LlamaCppConfig:
     placement: Placement | None = None
     image_tokens: int = 0
     drafted: int = 0
+    snapshots: int = 0
     build: int = DEFAULT_BUILD
 
     @property
@@ -78,7 +80,7 @@ def cache_bytes(attention: Attention, config: LlamaCppConfig, value_width: int =
             held = min(config.context, window) if window else config.context
             return held // tokens * entry * config.parallel
         case RecurrentState():
-            return sum(_elements(tensor.axes) for tensor in attention.tensors) * 4 * config.parallel * config.sequences  # states are kept in 32 bits
+            return sum(_elements(tensor.axes) for tensor in attention.tensors) * 4 * config.parallel * config.sequences * (1 + config.snapshots)
         case _:
             assert_never(attention)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from planner.engines.decided import decided, refuse_unresolved
-from planner.engines.llamacpp import ollama, ollama_command
+from planner.engines.llamacpp import ollama, ollama_command, ollama_own
 from planner.engines.llamacpp.check import Machine, ask_of, margins_of, placed, visible, warnings_of
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.memory import LlamaCppConfig
@@ -38,6 +38,8 @@ def check_ollama(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     named = _named(command, read, file, catalogue)
     whole = visible(group, env)
     config, reasons = _config(read, file, named, whole)
+    is_earlier = ollama_own.is_earlier(command.version)
+    config = ollama_own.earlier(named.model, config) if is_earlier else config
     free, predicted = whole.free_at_start_bytes(1), ollama.predicted_bytes(named.model, config)
     ubatch = file.number("num_batch") if file else None
     config = replace(config, ubatch=ubatch or ollama.batch(predicted, config.context * config.parallel, free))
@@ -48,8 +50,9 @@ def check_ollama(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
         reasons["gpus"] = "80 % of one GPU suffice (Ollama's rule)" if gpus < whole.count else "all of them"
     reasons["batch"] = "from the Modelfile" if ubatch else "Ollama's choice for this context and memory"
     machine = Machine(group=whole, gpus=gpus, margins=margins_of(env.get("LLAMA_ARG_FIT_TARGET", "1024"), gpus))
-    fitted = config if config.gpu_layers is not None else placed(named, machine, config)
-    plan = plan_of(ask_of(named, whole, is_ollama=True, config=fitted), fitted, machine.gpus)
+    fitted = config if config.gpu_layers is not None else _placed(named, machine, config, is_earlier=is_earlier)
+    asked = replace(ask_of(named, whole, is_ollama=True, config=fitted), release=str(command.version) if is_earlier else "")
+    plan = plan_of(asked, fitted, machine.gpus)
     if fitted != config and plan.verdict is Verdict.TIGHT:
         plan = replace(plan, verdict=Verdict.STARTS)
     plan = replace(plan, reasons=tuple(reasons.items()))
@@ -57,6 +60,13 @@ def check_ollama(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     missing = [*named.not_covered, *ollama_command.missing(command)]
     said = {row.flag: value for row in OLLAMA_SETTINGS if (value := env.get(row.flag))}
     return decided(plan, read, missing=missing, warnings=warnings, fix="a tag of fewer bits, or another GPU", env=said)
+
+
+def _placed(named: NamedModel, machine: Machine, config: LlamaCppConfig, *, is_earlier: bool) -> LlamaCppConfig:
+    """Where the layers go: by llama.cpp's fit, or before 0.30 whole ones as Ollama itself placed them."""
+    if is_earlier and machine.gpus == 1:
+        return ollama_own.placed_whole(named.model, config, machine.room.free_bytes[0])
+    return placed(named, machine, config)
 
 
 def _named(command: Command, read: Command, file: Modelfile | None, catalogue: Catalogue) -> NamedModel:

@@ -9,7 +9,7 @@ import pytest
 from conftest import gpu, run_plan
 
 from planner.catalogue.resolve import find_plain
-from planner.engines.llamacpp import ollama
+from planner.engines.llamacpp import ollama, ollama_own
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.fit import Room, fits_whole, fitted, fitted_context
 from planner.engines.llamacpp.layers import MAIN_MEMORY
@@ -205,3 +205,42 @@ def test_the_emitted_command_is_found_again(tmp_path):
     checked = check(server, group_for(server, "rtx5060ti-16gb", 1, "server"))
     assert dict(checked.settings) == answer["settings"]
     assert checked.verdict is Verdict.STARTS
+
+
+def earlier(name, mix, free_mib):
+    """A model as Ollama before 0.30 placed it at 32,768 tokens."""
+    model = file(name, mix)
+    config = ollama_own.placed_whole(model, ollama_own.earlier(model, LlamaCppConfig(context=32_768, vision=False)), free_mib * MIB)
+    return ledger_of(model, config, (free_mib * MIB,))
+
+
+def test_l18_ollama_itself_moved_whole_layers_and_the_output_first():
+    held = earlier("qwen3-30b-a3b", "Q8_0", 22_060)  # an A10 of 24 GB
+    gpu, host = held.fullest, held.host
+    assert held.layers_on_gpu == 30
+    assert [round(size / GIB, 1) for size in (gpu.weights_bytes, host.weights_bytes, gpu.kv_cache_bytes, host.kv_cache_bytes)] == [18.5, 11.7, 1.9, 1.1]
+    assert 0.55 * gpu.compute_bytes <= 0.19 * GIB  # within the interval that a plan shows
+
+
+def test_l19_its_engine_kept_24_snapshots_of_each_state():
+    held = earlier("qwen3-coder-next", "Q4_K_M", 23_000)
+    assert round((held.fullest.kv_cache_bytes + held.host.kv_cache_bytes) / GIB, 1) == 2.6
+    assert held.layers_on_gpu == pytest.approx(20, abs=1)
+    assert 1.6 * held.fullest.compute_bytes >= 884 * MIB
+
+
+@pytest.mark.parametrize(("version", "layers"), [("0.20.1", 22), ("0.29", 22), ("0.30.0", 49), (None, 49), ("latest", 49)])
+def test_l19_which_releases_did(version, layers):
+    server = replace(find_server("ollama serve; ollama run qwen3-coder-next"), version=version)
+    plan = check(server, group_for(server, "rtx4090", 1, "server"))
+    assert (plan.layers_on_gpu, plan.version) == (layers, version if layers == 22 else ollama.VERSION)
+
+
+@pytest.mark.parametrize("context", [4096, 32_768])
+def test_l25_gemma_on_a_mac_is_listed_with_17_gb_whatever_the_context(context):
+    server = find_server(f"OLLAMA_CONTEXT_LENGTH={context} ollama serve; ollama run gemma4:26b")
+    plan = check(server, group_for(server, "m4-32gb", 1, "server"))
+    model, config = file("gemma-4-26b-a4b", "Q4_K_M"), LlamaCppConfig(context=context, vision=False)
+    size, on_cpu = ollama.listed(ledger_of(model, config, (plan.available_bytes,)))
+    assert (plan.verdict, plan.is_whole, on_cpu) == (Verdict.STARTS, True, 0)
+    assert size / 1e9 == pytest.approx(17, rel=0.06)

@@ -66,6 +66,16 @@ def test_the_buffer_that_metal_refused():
     assert "--prefill-step-size" in fits.service.argv
 
 
+def test_l28_128k_tokens_start_where_the_emitted_step_keeps_the_scores_below_the_buffer():
+    """The same model and Mac as planned: a step of 1,024, whose largest matrix is 3.9 GiB, against 18.7 that Metal allows."""
+    plan = plan_mlx(asked("qwen3.5-9b", "m1-max-32gb", form="4bit", context=128_022))
+    assert (plan.verdict, dict(plan.settings)["prefill_step_size"]) == (Verdict.STARTS, 1024)
+    again = checked_mlx(" ".join(plan.service.argv).replace("qwen3.5-9b", "Qwen3.5-9B-4bit"), "m1-max-32gb")
+    assert (again.verdict, dict(again.settings)["prefill_step_size"]) == (Verdict.STARTS, 1024)
+    unsaid = checked_mlx("mlx_lm.server --model mlx-community/Qwen3.5-9B-4bit --prefill-step-size 8192", "m1-max-32gb")
+    assert unsaid.verdict is not Verdict.STARTS
+
+
 def test_where_only_the_buffer_is_too_large():
     """exo-explore/exo#1048: a matrix of some 37 GB at 24K tokens on an M4 Pro of 48 GB, whose largest buffer is some 27 GiB: its memory would have done."""
     one = Prompts(tokens=24_000, step=65_536)

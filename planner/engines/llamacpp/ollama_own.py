@@ -1,0 +1,62 @@
+"""Ollama before 0.30, which ran models itself: by its own engine, or by a llama.cpp that it placed layers for.
+
+Sources: ollama llm/server.go assignLayers and findBestFit, fs/ggml/ggml.go OllamaEngineRequired, kvcache/recurrent.go (as of 0.20); 0.30.0 of June 2026
+replaced all of it by llama-server (ollama#16031).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from planner.engines.llamacpp.builds import MASK_IS_HALF
+from planner.engines.llamacpp.layers import MAIN_MEMORY, Placement
+from planner.engines.llamacpp.ledger import ledger_of
+from planner.engines.llamacpp.memory import LlamaCppConfig
+from planner.engines.llamacpp.model import GgufModel
+from planner.units import MIB, largest
+
+FIRST_WITH_LLAMA_SERVER = (0, 30)
+SNAPSHOTS = 24  # that its engine keeps of each recurrent state beside the state itself (kvcache/recurrent.go DefaultCheckpointCount)
+_LEFT_FREE = 457 * MIB  # of a CUDA GPU (ml/device.go MinimumMemory)
+_BUILD = MASK_IS_HALF - 1  # its graphs had masks of 32 bits
+# Architectures that its engine had to run; all others ran by llama.cpp.
+_OWN = (
+    *("bert", "deepseek2", "deepseekv2", "deepseekv3", "deepseekocr", "gemma3", "gemma4", "glm4moelite", "glmocr", "gptoss", "lfm2", "llama4"),
+    *("mistral3", "mllama", "nemotronh", "nomicbert", "olmo3", "qwen25vl", "qwen3"),
+)
+
+
+def is_earlier(version: str | None) -> bool:
+    """Whether a release ("0.20.1") is one that placed layers itself; of one that is not said none is."""
+    match = re.match(r"v?(\d+)\.(\d+)", version or "")
+    return match is not None and (int(match[1]), int(match[2])) < FIRST_WITH_LLAMA_SERVER
+
+
+def runs_itself(architecture: str) -> bool:
+    """Whether Ollama's own engine ran an architecture."""
+    return re.sub(r"[_-]", "", architecture.lower()).startswith(_OWN)
+
+
+def earlier(model: GgufModel, config: LlamaCppConfig) -> LlamaCppConfig:
+    """A configuration as such a release held it: larger masks, and of its own engine snapshots of recurrent states."""
+    return replace(config, build=_BUILD, snapshots=SNAPSHOTS if model.has_state and runs_itself(model.architecture) else 0)
+
+
+def placed_whole(model: GgufModel, config: LlamaCppConfig, free_bytes: int) -> LlamaCppConfig:
+    """Whole layers on one GPU: all, or without the output the last ones that fit."""
+    room = free_bytes - _LEFT_FREE
+    if _used(model, config, room) <= room:
+        return config
+    count = model.layer_count
+    return replace(config, placement=_last(count, largest(count, lambda layers: _used(model, replace(config, placement=_last(count, layers)), room) <= room)))
+
+
+def _used(model: GgufModel, config: LlamaCppConfig, room: int) -> int:
+    return ledger_of(model, config, (room,)).used_bytes
+
+
+def _last(count: int, layers: int) -> Placement:
+    """The last so many layers of a model on the first GPU, the output in main memory."""
+    gpus = (MAIN_MEMORY,) * (count - layers) + (0,) * layers + (MAIN_MEMORY,)
+    return Placement(gpus=gpus, moved=((),) * (count + 1), moved_to=(MAIN_MEMORY,) * (count + 1))
