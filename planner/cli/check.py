@@ -18,8 +18,8 @@ from planner.engines import ENGINES
 from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
-from planner.facts.question import HostName
-from planner.questions.check import check, chosen, group_for, read_text
+from planner.facts.question import HostName, StackRow
+from planner.questions.check import check, chosen, machine_for, read_text
 from planner.questions.check_proxy import as_warnings, check_proxy, start_without_config
 from planner.questions.fields import FIELDS
 from planner.questions.find_commands import MAX_TEXT_BYTES, find_commands
@@ -27,12 +27,17 @@ from planner.questions.find_commands import MAX_TEXT_BYTES, find_commands
 
 @command("check")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@option("--gpu", type=Name("gpu"), help="The GPU it is to run on; the configuration of a proxy needs none.")
+@option("--gpu", type=Name("gpu"), joined=True, help="The GPU it is to run on, each where they differ, or custom; the configuration of a proxy needs none.")
 @option("--count", default=1, show_default=True, type=type_of(FIELDS["count"]), help="How many of them the machine has.")
 @option(
     "--host", "host_kind", type=click.Choice([str(host) for host in Host]), default="server", show_default=True, help="The kind of machine, not an address."
 )
 @option("--free", "--free-gib", "free_gib", type=Finite(0, min_open=True), help="GiB that are free on each GPU now, where others use it too.")
+@option("--total-gib", type=type_of(FIELDS["total_gib"]), help="What CUDA sees of each GPU in all, as a server's log tells.")
+@option("--vram", type=type_of(FIELDS["vram"]), help="With --gpu custom: its memory, e.g. 16GiB.")
+@option("--bandwidth", type=type_of(FIELDS["bandwidth"]), metavar="GB/S", help="With --gpu custom: of its memory, e.g. 672.")
+@option("--compute-capability", help="With --gpu custom: NVIDIA's, e.g. 8.9.")
+@option("--vendor", type=click.Choice(["nvidia", "amd", "intel"]), help="With --gpu custom: its maker; else nvidia.")
 @option("--ram", type=type_of(FIELDS["ram"]), help="Main memory of the machine, e.g. 256GiB: what lies there is held against it.")
 @option(
     "--engine-version",
@@ -54,6 +59,11 @@ def check_command(
     count: int,
     host_kind: HostName,
     free_gib: float | None,
+    total_gib: float | None,
+    vram: int | None,
+    bandwidth: float | None,
+    compute_capability: str | None,
+    vendor: str | None,
     ram: int | None,
     vllm_version: str | None,
     server: int | None,
@@ -80,7 +90,20 @@ def check_command(
     named, count = meant_gpus(ctx, gpu, count)
     if vllm_version:
         process = replace(process, version=vllm_version)
-    plan = check(process, group_for(process, named or gpu, count, host_kind, free_gib, ram_bytes=ram or 0))
+    machine = StackRow(
+        gpu=named or gpu,
+        count=count,
+        host=host_kind,
+        free_gib=free_gib,
+        total_gib=total_gib,
+        vram=vram,
+        bandwidth=bandwidth,
+        compute_capability=compute_capability,
+        vendor=vendor,
+        ram=ram,
+        services=[],
+    )
+    plan = check(process, machine_for(process, machine))
     plan = replace(plan, warnings=(*plan.warnings, *(warning for answer in proxies for warning in as_warnings(answer))))
     if style == "json":
         from planner.report.contract import check_json

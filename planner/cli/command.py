@@ -21,7 +21,7 @@ _TYPED = "planner.typed"  # in the meta of click's context: what was typed, by t
 _LONG = 100  # characters of an argument that a hint repeats
 _EXAMPLES = {"gpu": "rtx4090", "model": "qwen3-8b", "output": "grid.csv"}
 _FEW = 3  # rare options that the short help shows all the same
-_GPUS = "say --count for several equal ones; cards that differ are for a plan: plan --gpu rtx3090 --gpu rtx4090 --model NAME"
+_GPUS = "say --count for several equal ones; cards that differ are for a plan and a check: plan --gpu rtx3090 --gpu rtx4090 --model NAME"
 _TWICE = {  # by whether it is the main command, and the option
     (True, "gpu"): _GPUS,
     (False, "gpu"): _GPUS,

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from planner.engines import ENGINES, Unanswered
 from planner.errors import FileError, PlannerError
 from planner.facts.command import Command
-from planner.facts.hardware import GpuGroup, Host
+from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Plan, Problem
+from planner.facts.question import HostName, StackRow
 from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
 from planner.questions.find_commands import MAX_TEXT_BYTES, find_commands
+from planner.questions.machine import machine_of
 from planner.text import redact_words
-from planner.units import GIB
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue
@@ -139,18 +140,18 @@ def _is_waiting(server: Command) -> bool:
     return not _model(server)
 
 
-def group_for(command: Command, gpu: str, count: int, host: str, free_gib: float | None = None, *, ram_bytes: int = 0) -> GpuGroup:
-    """The machine that a command is to run on; `free_gib` is what is free of each GPU now, `ram_bytes` its main memory. Raises PlannerError for a GPU that its engine refuses."""
-    from planner.catalogue.load import find_gpu
-    from planner.machine.calibration import calibrated
+def group_for(command: Command, gpu: str, count: int, host: HostName, free_gib: float | None = None, *, ram_bytes: int = 0) -> GpuGroup:
+    """The machine that a command is to run on, by what is mostly said of it (`machine_for`)."""
+    return machine_for(command, StackRow(gpu=gpu, count=count, host=host, free_gib=free_gib, ram=ram_bytes or None, services=[]))
 
-    spec = calibrated(find_gpu(gpu))
-    if refused := ENGINES[command.engine].refuses(spec):
-        raise PlannerError(f"{spec.title}: {refused}")
-    if free_gib is not None:
-        free = int(free_gib * GIB)
-        spec = replace(spec, free_at_start_bytes=free, wsl2_free_at_start_bytes=free)
-    return GpuGroup(gpu=spec, count=count, host=Host(host), ram_bytes=ram_bytes)
+
+def machine_for(command: Command, row: StackRow) -> GpuGroup:
+    """The machine that a command is to run on, one kind of card or several. Raises PlannerError for a GPU that its engine refuses, and for what can be none."""
+    group = machine_of(row)
+    for member in group.cards or (group.gpu,):
+        if refused := ENGINES[command.engine].refuses(member):
+            raise PlannerError(f"{member.title}: {refused}")
+    return group
 
 
 def check(command: Command, group: GpuGroup, catalogue: Catalogue | None = None) -> Plan:

@@ -174,9 +174,9 @@ def test_an_option_given_twice_is_refused(name, param):
 
 
 def test_the_message_says_why_two_gpus_are_refused(tmp_path):
-    says = refused("check", "vllm serve qwen3-8b", "--gpu", "rtx3090", "--gpu", "rtx4090", cwd=tmp_path)
+    says = refused("explain", "CUDA out of memory", "--gpu", "rtx3090", "--gpu", "rtx4090", cwd=tmp_path)
     assert "--gpu is given twice" in says
-    assert "cards that differ are for a plan" in says
+    assert "cards that differ are for a plan and a check" in says
 
 
 @pytest.mark.parametrize("words", [("--tp", "2", "--pp", "1"), ("-tp", "2", "-pp", "1"), ("--tensor-parallel-size", "2", "--pipeline-parallel-size", "1")])

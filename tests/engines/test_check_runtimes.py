@@ -20,8 +20,11 @@ from planner.engines.llamacpp.plan import plan_gguf
 from planner.engines.mlx.flags import grammar as mlx_grammar
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
+from planner.facts.question import ServiceRow, StackRow
+from planner.facts.verdict import Verdict
 from planner.questions.check import check, find_server, group_for
 from planner.questions.find_commands import find_commands
+from planner.questions.plan import answer_for
 from planner.units import GIB, MIB
 
 FOUND = {
@@ -305,3 +308,16 @@ def test_flags_of_mlx_that_do_nothing_are_told():
     plan = checked("mlx_lm.server --model mlx-community/Qwen3-8B-4bit --kv-group-size 32 --num-draft-tokens 4", "m4-max-64gb")
     told = [warning.message for warning in plan.warnings if warning.code == "does-nothing"]
     assert len(told) == 2, told
+
+
+def test_an_embedded_text_must_fit_a_step_that_is_fixed():
+    for flag, wish in (("--ubatch-size 512", {"ubatch_size": 512}), ("--batch-size 256", {"batch_size": 256})):
+        with pytest.raises(PlannerError, match=f"{flag}: a text that is embedded must fit"):
+            answer_for(StackRow(gpu="rtx4090", engine="llama.cpp", services=[ServiceRow(model="qwen3-embedding-0.6b", context=2048, **wish)]))
+
+
+def test_ollama_without_flash_attention_holds_what_it_then_holds():
+    on, off = (checked(f"OLLAMA_FLASH_ATTENTION={value} OLLAMA_CONTEXT_LENGTH=32768 ollama serve; ollama run qwen3:8b") for value in (1, 0))
+    assert not off.not_covered
+    assert off.verdict is on.verdict is Verdict.STARTS
+    assert off.used_bytes > on.used_bytes + GIB

@@ -1,5 +1,7 @@
 """The machine that a person has: cards that differ, a card that is described, what its driver says is free."""
 
+import json
+
 import pytest
 from conftest import run_plan
 
@@ -123,3 +125,19 @@ def test_a_card_is_added_to_ones_own_file_and_planned(tmp_path):
 def test_without_a_gpu_the_machines_are_listed(tmp_path):
     done = run_plan("--model", "qwen3-8b", "--top", "1", cwd=tmp_path)
     assert (done.returncode, done.stdout.startswith("Machines for qwen3-8b")) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "count", "held"),
+    [
+        (("llama-server -m Qwen3-32B-Q8_0.gguf -c 16384 -np 1", "--gpu", "rtx3090", "--gpu", "rtx4090"), 2, 2),
+        (("llama-server -m Qwen3-8B-Q8_0.gguf -c 16384 -np 1 --device CUDA1", "--gpu", "rtx3090,rtx4090"), 2, 1),
+        (("vllm serve Qwen/Qwen3-8B -tp 2 --max-model-len 8192", "--gpu", "rtx3090", "--gpu", "rtx4080"), 2, 2),
+        (("ollama serve; ollama run qwen3:8b", "--gpu", "custom", "--vram", "12GiB", "--bandwidth", "360", "--compute-capability", "8.6"), 1, 1),
+    ],
+)
+def test_a_command_is_checked_on_the_machine_that_is_there(words, count, held, tmp_path):
+    done = run_plan("check", *words, "--json", cwd=tmp_path)
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["verdict"], answer["hardware"]["count"]) == (0, "starts", held if held < count else count), done.stderr
+    assert run_plan("check", *words, "--total-gib", "99", cwd=tmp_path).returncode == 2

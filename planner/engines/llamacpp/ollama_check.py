@@ -91,6 +91,7 @@ def _config(read: Command, file: Modelfile | None, named: NamedModel, whole: Gpu
         "context": "from the Modelfile" if own else said.get("context_length", "Ollama's default for the memory of all GPUs"),
         "parallel": said.get("num_parallel", "Ollama's default") if ways == wanted else "Ollama runs one request of this model at a time",
         "kv_cache_type": said.get("kv_cache_type", "Ollama's default"),
+        "flash_attention": said.get("flash_attention", "llama.cpp's choice"),
         "batch": "",
         "gpu_layers": "llama.cpp's choice" if layers is None or layers < 0 else "from the Modelfile",
     }
@@ -98,6 +99,7 @@ def _config(read: Command, file: Modelfile | None, named: NamedModel, whole: Gpu
         context=min(context, named.model.max_context),
         parallel=ways,
         kv_type=kind if kind in KV_TYPES else "f16",
+        flash_attention=ollama_command.has_flash_attention(dict(read.env)),
         vision=named.has_vision,
         gpu_layers=None if layers is None or layers < 0 else min(layers, named.model.layer_count + 1),
     )

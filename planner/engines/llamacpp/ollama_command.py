@@ -118,8 +118,6 @@ def missing(command: Command) -> list[NotCovered]:
     """What of it the ledger does not hold."""
     env = dict(command.env)
     parts = []
-    if not has_flash_attention(env):
-        parts.append(NotCovered(flag="OLLAMA_FLASH_ATTENTION=0", what="a compute buffer without flash attention", effect="adds"))
     if env.get("LLAMA_ARG_FIT", "on") in ("off", "0", "false"):
         parts.append(NotCovered(flag="LLAMA_ARG_FIT=off", what="layers that are not made to fit", effect="adds"))
     if (file := modelfile_of(command)) and file.adapters:

@@ -81,6 +81,10 @@ def _check(ask: GgufAsk) -> None:
     limit = ask.model.max_context
     if ask.context and ask.context > limit:
         raise PlannerError(f"a context of {tokens(ask.context)} is beyond the model's {tokens(limit)}", f"use --context {limit}")
+    if ask.model.pooling and not ask.is_ollama:
+        for flag, size in (("--ubatch-size", ask.pins.ubatch), ("--batch-size", ask.pins.batch)):
+            if size and ask.context and size < ask.context:
+                raise PlannerError(f"{flag} {size}: a text that is embedded must fit one, and {tokens(ask.context)} tokens are wanted", f"{flag} {ask.context}")
 
 
 def _gpus(ask: GgufAsk, config: LlamaCppConfig) -> int:

@@ -64,6 +64,8 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     warnings = [warning for warning in plan.warnings if warning.code != "mlx-unbounded"] + list(idle(values))
     if not plain.spec.pooling and plan.rejection is None:
         warnings += _unbounded(ask, settings, plan)
+    if plain.spec.pooling:
+        warnings.append(Warn(code="mlx-requests", message="any number of requests is embedded at a time, and no flag bounds them; one is counted here"))
     return decided(
         plan, read, missing=[*differs, *missing(values)], warnings=warnings, fix="weights of fewer bits, or let the GPU wire more (iogpu.wired_limit_mb)"
     )

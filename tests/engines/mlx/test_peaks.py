@@ -72,7 +72,7 @@ def test_l28_128k_tokens_start_where_the_emitted_step_keeps_the_scores_below_the
     assert (plan.verdict, dict(plan.settings)["prefill_step_size"]) == (Verdict.STARTS, 1024)
     again = checked_mlx(" ".join(plan.service.argv).replace("qwen3.5-9b", "Qwen3.5-9B-4bit"), "m1-max-32gb")
     assert (again.verdict, dict(again.settings)["prefill_step_size"]) == (Verdict.STARTS, 1024)
-    unsaid = checked_mlx("mlx_lm.server --model mlx-community/Qwen3.5-9B-4bit --prefill-step-size 8192", "m1-max-32gb")
+    unsaid = checked_mlx("mlx_vlm.server --model mlx-community/Qwen3.5-9B-4bit --max-num-seqs 1 --max-kv-size 128022 --prefill-step-size 8192", "m1-max-32gb")
     assert unsaid.verdict is not Verdict.STARTS
 
 
