@@ -321,3 +321,41 @@ def test_ollama_without_flash_attention_holds_what_it_then_holds():
     assert not off.not_covered
     assert off.verdict is on.verdict is Verdict.STARTS
     assert off.used_bytes > on.used_bytes + GIB
+
+
+def drafts(flags, model="Qwen3.6-27B-MTP-UD-Q4_K_XL.gguf", card="rtx5090"):
+    return checked(f"llama-server -m {model} -c 131072 -ctk q8_0 -ctv q8_0 --no-mmproj {flags}", card)
+
+
+def test_l09_layers_that_predict_have_a_context_of_their_own():
+    plan = drafts("--spec-type draft-mtp -ctkd q8_0 -ctvd q8_0")
+    lines = {line.key: line.bytes / MIB for line in plan.lines}
+    assert not plan.not_covered
+    assert lines["draft_kv_cache"] == 272
+    assert lines["weights"] + lines["draft_weights"] == pytest.approx(16386.9, rel=0.02)
+    assert lines["kv_cache"] == pytest.approx(4352 + 4 * 598.5, abs=1)  # four slots, each with its state and three earlier ones: the log's build kept none
+    assert dict(plan.settings)["spec_draft_n_max"] == 3
+
+
+def test_a_draft_model_is_weights_a_cache_as_long_and_a_buffer():
+    small = checked("llama-server -m Qwen3-0.6B-Q8_0.gguf -c 8192 -np 1")
+    plan = checked("llama-server -m Qwen3-32B-Q4_K_M.gguf -md Qwen3-0.6B-Q8_0.gguf -c 8192 -np 1")
+    alone = {line.key: line.bytes for line in small.lines}
+    held = {line.key: line.bytes for line in plan.lines}
+    assert [held[f"draft_{key}"] for key in ("weights", "kv_cache", "compute")] == [alone[key] for key in ("weights", "kv_cache", "compute")]
+    on_cpu = {line.key for line in checked("llama-server -m Qwen3-32B-Q4_K_M.gguf -md Qwen3-0.6B-Q8_0.gguf -ngld 0 -c 8192 -np 1").lines}
+    assert "draft_weights" not in on_cpu
+    assert plan.host_bytes > checked("llama-server -m Qwen3-32B-Q4_K_M.gguf -c 8192 -np 1").host_bytes
+
+
+@pytest.mark.parametrize(
+    ("flags", "flag"), [("--spec-type draft-eagle3 -md a.gguf", "--spec-type draft-eagle3"), ("--spec-type ngram-mod", ""), ("--spec-type none", "")]
+)
+def test_kinds_of_drafting_that_are_not_known_are_named(flags, flag):
+    plan = drafts(flags)
+    assert [part.flag for part in plan.not_covered][:1] == [flag] * bool(flag)
+
+
+def test_an_unknown_draft_model_leaves_the_servers_own_judged():
+    plan = drafts("-md mystery.gguf")
+    assert (plan.verdict, [part.flag for part in plan.not_covered]) == (Verdict.UNKNOWN, ["--model-draft"])

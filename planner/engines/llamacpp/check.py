@@ -15,6 +15,7 @@ from planner.engines.llamacpp import command as server
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.builds import DEFAULT_BUILD, OLDEST_BUILD, build_in
 from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, is_by_hand, uncovered
+from planner.engines.llamacpp.drafting import drafting_of
 from planner.engines.llamacpp.fit import Room, fits_whole, fitted, fitted_context
 from planner.engines.llamacpp.flags import SERVER, stoi
 from planner.engines.llamacpp.ggml import KV_TYPES
@@ -90,10 +91,12 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
         _config(settings if server.program_of(command) == SERVER else {"parallel": 1, **settings}, named), build=build_in(command.version) or DEFAULT_BUILD
     )
     asked = config_by_hand(asked, settings, named.model, machine.gpus)
+    drafting = drafting_of(settings, named.model, catalogue, is_here=not command.contained)
+    asked = drafting.applied(asked, named.model)
     config = _fitted(settings, named, machine, asked)
     plan = plan_of(ask_of(named, machine.group, is_ollama=False, config=config), config, machine.gpus)
     chosen = ["context"] * (config.context != asked.context) + ["gpu_layers"] * _is_open(settings)
-    missing = [*named.not_covered, *server.missing(values), *uncovered(settings)]
+    missing = [*named.not_covered, *drafting.missing, *server.missing(values), *uncovered(settings)]
     warnings = [
         *server.remarks(values),
         *idle(values, named.model, machine.gpus),

@@ -21,9 +21,6 @@ _DEFAULTS = by_name(SETTINGS)
 _NOT_COVERED: Mapping[str, NotCovered] = {
     part.flag: part
     for part in (
-        NotCovered(flag="--model-draft", what="weights and cache of the draft model", effect="adds"),
-        NotCovered(flag="--hf-repo-draft", what="weights and cache of the draft model", effect="adds"),
-        NotCovered(flag="--spec-type", what="what the speculative decoding keeps", effect="adds"),
         NotCovered(flag="--lora", what="weights of the adapters", effect="adds"),
         NotCovered(flag="--lora-scaled", what="weights of the adapters", effect="adds"),
         NotCovered(flag="--control-vector", what="the control vectors", effect="adds"),
@@ -94,7 +91,7 @@ def missing(values: Mapping[str, str | bool]) -> list[NotCovered]:
 
 def _refused(settings: Mapping[str, Value]) -> Iterator[Problem]:
     """Values that it refuses before it loads a model (common/arg.cpp), and what its context refuses (src/llama-context.cpp)."""
-    for name in ("cache_type_k", "cache_type_v"):
+    for name in ("cache_type_k", "cache_type_v", "cache_type_k_draft", "cache_type_v_draft"):
         if (kind := setting(settings, name)) not in KV_TYPES:
             flag = _DEFAULTS[name].flag
             yield Problem(

@@ -9,6 +9,7 @@ from math import prod
 from typing import assert_never
 
 from planner.engines.llamacpp.builds import DEFAULT_BUILD
+from planner.engines.llamacpp.drafter import Drafter
 from planner.engines.llamacpp.ggml import TYPES
 from planner.engines.llamacpp.layers import Placement
 from planner.engines.llamacpp.model import GgufModel
@@ -28,7 +29,7 @@ class LlamaCppConfig:
 
     `sequences` share each of the `parallel` caches (a unified one: windows and states are kept for each, the rest is common).
     `image_tokens`: the most of an image; 0 is the model's own. `drafted`: tokens that are drafted for each sequence. `snapshots`: earlier
-    recurrent states that are kept beside each. `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
+    recurrent states that are kept beside each. `drafter`: what drafts, with a context of its own. `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
     `cpu_moe_layers`: the first so many layers' experts stay in main memory; `overrides`: patterns of tensors and where they lie;
     `tensor_split`: shares of the GPUs, nothing where what is free decides. `placement` is what the fit made of what was left open.
     """
@@ -50,6 +51,7 @@ class LlamaCppConfig:
     image_tokens: int = 0
     drafted: int = 0
     snapshots: int = 0
+    drafter: Drafter | None = None
     build: int = DEFAULT_BUILD
 
     @property

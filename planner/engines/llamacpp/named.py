@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 USUAL_MIX = "Q4_K_M"  # of --hf-repo without one (common/download.cpp), and of Ollama's tags
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
+_PREDICTING = re.compile(r"(?i)[-_.]MTP$")  # files that keep the layers which predict further tokens
 _NEAR = {"MXFP4": "MXFP4_MOE", "Q8_K": "Q8_0"}
 _MIX = re.compile(r"(?i)[-._:]((?:UD[-_])?(?:I?Q\d[\w]*|T?Q\d_\d|F16|F32|BF16|MXFP4[\w]*))$")
 
@@ -57,6 +58,7 @@ def by_file(settings: Mapping[str, Value], catalogue: Catalogue, *, is_here: boo
         return NamedModel(model=model, source=str(path), has_vision=projector is not None, not_covered=lacking)
     stem = _SHARD.sub("", path.name.removesuffix(".gguf"))
     base, mix = _parted(stem)
+    base = _PREDICTING.sub("", base)
     try:
         plain = catalogue.find_plain(base) if mix and base else None
     except PlannerError:
@@ -73,7 +75,7 @@ def by_repository(settings: Mapping[str, Value], catalogue: Catalogue) -> NamedM
     repo, _, mix = str(settings["hf_repo"]).partition(":")
     if settings.get("hf_file"):
         mix = _parted(_SHARD.sub("", Path(str(settings["hf_file"])).name.removesuffix(".gguf")))[1]
-    base = original(repo) or re.sub(r"(?i)[-_.]GGUF$", "", repo.rpartition("/")[2])
+    base = original(repo) or _PREDICTING.sub("", re.sub(r"(?i)[-_.]GGUF$", "", repo.rpartition("/")[2]))
     base, within = _parted(base) if not mix else (base, "")
     try:
         plain = catalogue.find_plain(base)

@@ -25,6 +25,8 @@ def speed(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: Plan
         return no_start(plan.verdict)
     if not plan.is_whole:
         return NoSpeed(f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, whose memory bandwidth is not known")
+    if config.drafted:
+        return NoSpeed("how much of what is drafted is accepted was not measured")
     if ask.origin is None:
         return NoSpeed("a GGUF file alone does not tell how its layers compute; name the model it was made of with --model and --quantization")
     kv_bits = {"q8_0": 8, "q4_0": 4}.get(config.kv_type, 16)

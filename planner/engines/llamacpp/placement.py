@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
 from struct import pack, unpack
 
-from planner.engines.llamacpp.compute import compute_bytes
+from planner.engines.llamacpp.compute import compute_bytes, head_bytes
 from planner.engines.llamacpp.layers import EXPERTS, MAIN_MEMORY, Part, Placement
 from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, widest_values
 from planner.engines.llamacpp.model import GgufModel
@@ -32,12 +33,16 @@ class Held:
     compute_bytes: int
     mmproj_bytes: int = 0
     mmproj_compute_bytes: int = 0
+    draft_weights_bytes: int = 0
+    draft_kv_cache_bytes: int = 0
+    draft_compute_bytes: int = 0
     layers: int = 0
 
     @property
     def total_bytes(self) -> int:
         """All of it; the process's own context is outside what is available."""
-        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.mmproj_bytes + self.mmproj_compute_bytes
+        drafts = self.draft_weights_bytes + self.draft_kv_cache_bytes + self.draft_compute_bytes
+        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes + self.mmproj_bytes + self.mmproj_compute_bytes + drafts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +58,7 @@ class HeldByHost:
         return self.weights_bytes + self.kv_cache_bytes
 
 
-def placed(model: GgufModel, config: LlamaCppConfig, free: Sequence[int]) -> Placement:
+def placed(model: GgufModel, config: LlamaCppConfig, free: Sequence[float]) -> Placement:
     """Where the layers lie: as a fit has set it, or as the flags say, over GPUs with so many bytes free."""
     if config.placement is not None:
         return config.placement
@@ -88,7 +93,32 @@ def _moved(config: LlamaCppConfig, layer: int) -> tuple[Part, ...]:
 
 
 def held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) -> tuple[tuple[Held, ...], HeldByHost]:
-    """What every GPU holds, and main memory."""
+    """What every GPU holds, and main memory; what drafts lies beside."""
+    shares, host = _held(model, config, where, gpus)
+    if (drafter := config.drafter) is None:
+        return shares, host
+    own = replace(config, kv_type=drafter.kv_type, value_type=drafter.value_type, gpu_layers=drafter.gpu_layers, vision=False, placement=None)
+    own = replace(own, drafter=None, drafted=0, snapshots=0, cpu_moe_layers=0, overrides=())
+    count = drafter.model.layer_count + 1
+    if drafter.is_head:  # behind the model's last layer
+        place = Placement(gpus=(where.gpus[-1],) * count, moved=((),) * count, moved_to=(MAIN_MEMORY,) * count)
+    else:
+        place = placed(drafter.model, own, [float(share.layers) for share in shares])
+    drafts, aside = _held(drafter.model, own, place, gpus)
+    compute = head_bytes(drafter.model, own) if drafter.is_head else None
+    beside = tuple(
+        replace(
+            share,
+            draft_weights_bytes=draft.weights_bytes,
+            draft_kv_cache_bytes=draft.kv_cache_bytes,
+            draft_compute_bytes=compute if compute and draft.layers else draft.compute_bytes,
+        )
+        for share, draft in zip(shares, drafts, strict=True)
+    )
+    return beside, HeldByHost(weights_bytes=host.weights_bytes + aside.weights_bytes, kv_cache_bytes=host.kv_cache_bytes + aside.kv_cache_bytes)
+
+
+def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) -> tuple[tuple[Held, ...], HeldByHost]:
     widest = widest_values(model, config)
     kept = [cache_bytes(cache, config, widest) for cache, _ in model.caches]
     weights, cache, layers = [0] * (gpus + 1), [0] * (gpus + 1), [0] * (gpus + 1)  # the last is main memory, number -1

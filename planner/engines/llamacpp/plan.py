@@ -213,6 +213,13 @@ def _lines(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger) -> tuple[
     if gpu.mmproj_bytes:
         lines.append(exactly("mmproj", "vision projector", gpu.mmproj_bytes, "its weights in 16 bits"))
         lines.append(_derived("mmproj_compute", "its buffer", gpu.mmproj_compute_bytes, _image_note(ask)))
+    if gpu.draft_weights_bytes:
+        what = "its predicting layers" if config.drafter and config.drafter.is_head else "draft model"
+        lines.append(exactly("draft_weights", what, gpu.draft_weights_bytes, "what drafts"))
+    if gpu.draft_kv_cache_bytes:
+        lines.append(exactly("draft_kv_cache", "their KV cache", gpu.draft_kv_cache_bytes, "a context of its own, as long as the model's"))
+    if gpu.draft_compute_bytes:
+        lines.append(_derived("draft_compute", "their buffer", gpu.draft_compute_bytes, "derived from llama.cpp's graph"))
     return tuple(lines)
 
 

@@ -15,7 +15,8 @@ def settings_of(config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> tupl
     experts = (("n_cpu_moe", held.placement.divided),) if held.placement.divided else ()
     shared = (("kv_unified", True),) if config.sequences > 1 else ()
     values_type = (("v_cache_type", config.value_type),) if config.value_type not in ("", config.kv_type) else ()
-    return (*zip(names, values, strict=True), *shared, *values_type, *experts)
+    drafted = (("spec_draft_n_max", config.drafted),) if config.drafted else ()
+    return (*zip(names, values, strict=True), *shared, *values_type, *experts, *drafted)
 
 
 def reasons_of(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> tuple[tuple[str, str], ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from planner.engines.llamacpp.drafter import DRAFTED
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.facts.settings import Kind, Setting
 
@@ -42,6 +43,13 @@ _ROWS = (
     Setting(name="fit", flag="--fit", aliases=("-fit",), kind=Kind.TEXT, default="on", help="Whether what is not said is made to fit."),
     Setting(name="fit_target", flag="--fit-target", aliases=("-fitt",), kind=Kind.TEXT, default="1024", help="MiB that the fit leaves free of each GPU."),
     Setting(name="fit_ctx", flag="--fit-ctx", aliases=("-fitc",), kind=Kind.TOKENS, default=FIT_CONTEXT, least=0, help="The shortest context of the fit."),
+    Setting(name="spec_type", flag="--spec-type", kind=Kind.TEXT, default="none", help="What drafts: draft-simple, draft-mtp, ngram-mod …"),
+    Setting(name="spec_draft_n_max", flag="--spec-draft-n-max", kind=Kind.COUNT, default=DRAFTED, least=0, help="Tokens that are drafted at a time."),
+    Setting(name="model_draft", flag="--model-draft", kind=Kind.TEXT, help="The draft model's GGUF file."),
+    Setting(name="hf_repo_draft", flag="--hf-repo-draft", kind=Kind.TEXT, help="user/repository:quantization of the draft model on the Hub."),
+    Setting(name="n_gpu_layers_draft", flag="--n-gpu-layers-draft", kind=Kind.TEXT, default=AUTO, help="The draft model's layers on the GPU."),
+    Setting(name="cache_type_k_draft", flag="--cache-type-k-draft", kind=Kind.TEXT, default="f16", choices=KV_TYPES, help="Type of its keys."),
+    Setting(name="cache_type_v_draft", flag="--cache-type-v-draft", kind=Kind.TEXT, default="f16", choices=KV_TYPES, help="Of its values."),
     Setting(name="embeddings", flag="--embeddings", aliases=("--embedding",), kind=Kind.SWITCH, default=False, help="Embeddings only."),
 )
 SETTINGS = tuple(replace(row, is_pin=False, group="llama.cpp") for row in _ROWS)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from statistics import median
 
@@ -15,11 +16,13 @@ from hypothesis import strategies as st
 from planner.catalogue.gguf import read_header
 from planner.catalogue.resolve import find_plain
 from planner.engines.llamacpp.builds import COPIES_RESERVED, DEFAULT_BUILD, FEW_OUTPUTS, MASK_IS_HALF, build_number
-from planner.engines.llamacpp.compute import compute_bytes, pool_bytes
+from planner.engines.llamacpp.compute import compute_bytes, head_bytes, pool_bytes
+from planner.engines.llamacpp.drafter import head_of, rolled_back
 from planner.engines.llamacpp.ggml import AS_PUBLISHED
 from planner.engines.llamacpp.memory import LlamaCppConfig, kv_bytes
 from planner.engines.llamacpp.model import converted
 from planner.engines.llamacpp.stored import from_header
+from planner.facts.attention import FullAttention
 from planner.units import MIB
 from tests.judges import judge_venv
 from tests.oracle import gguf_shapes
@@ -148,3 +151,37 @@ def test_a_files_header_tells_what_its_model_does(name, tmp_path):
         else:
             assert kv_bytes(file, config_of(row)) / MIB == pytest.approx(row["mib"]["kv"] + row["mib"]["states"], abs=0.011), row
             assert compute_bytes(file, config_of(row)) == pytest.approx(compute_bytes(file_of(name), config_of(row)), rel=0.001), row
+
+
+# A context of predicting layers, of v0.5.0 (MiB): its cache, its compute buffer. The target's own are its rows above.
+HEADS = [
+    ("qwen3.6-27b", {"context": 32768}, 128, 130.02),
+    ("qwen3.6-27b", {"context": 131072}, 512, 196.02),
+    ("qwen3.6-27b", {"context": 131072, "kv": "q8_0"}, 272, 720.28),
+    ("qwen3.6-27b", {"context": 131072, "ubatch": 2048}, 512, 784.06),
+    ("qwen3.6-27b", {"context": 32768, "parallel": 2}, 256, 130.02),
+    ("qwen3.6-27b", {"context": 32768, "flash": False}, 128, 1660.01),
+    ("qwen3.5-9b", {"context": 32768}, 128, 96.02),
+    ("qwen3.5-9b", {"context": 131072}, 512, 172.02),
+    ("qwen3.5-9b", {"context": 32768, "flash": False}, 128, 1132.01),
+    ("qwen3.6-35b-a3b", {"context": 32768}, 64, 76.02),
+    ("qwen3.6-35b-a3b", {"context": 131072, "kv": "q8_0"}, 136, 432.28),
+]
+
+
+@pytest.mark.parametrize(("name", "row", "kv", "compute"), HEADS)
+def test_predicting_layers_have_a_cache_and_a_buffer_of_their_own(name, row, kv, compute):
+    head = head_of(file_of(name))
+    assert kv_bytes(head, config_of(row)) == kv * MIB
+    assert 0.999 <= head_bytes(head, config_of(row)) / MIB / compute <= 1.07
+
+
+@pytest.mark.parametrize(("name", "states"), [("qwen3.6-27b", 598.5), ("qwen3.5-9b", 201.0), ("qwen3.6-35b-a3b", 251.25)])
+def test_states_are_kept_for_what_is_drafted_in_vain(name, states):
+    model, config = file_of(name), LlamaCppConfig(context=32_768, drafted=3)
+    kept = kv_bytes(model, replace(config, snapshots=rolled_back(model, ["draft-mtp"], 3))) - kv_bytes(head_of(model), config) * sum(
+        count for cache, count in model.caches if isinstance(cache, FullAttention)
+    )
+    assert kept / MIB == pytest.approx(states, abs=0.01)
+    assert compute_bytes(model, config) == compute_bytes(model, replace(config, drafted=0))
+    assert (rolled_back(model, ["draft-simple"], 3), rolled_back(file_of("qwen3-coder-next"), ["draft-mtp"], 3)) == (0, 0)
