@@ -18,7 +18,7 @@ from planner.engines.vllm.flags import flag_table, spellings
 from planner.engines.vllm.versions import VERSIONS
 
 FILE = Path(__file__).parent.parent / "planner" / "engines" / "vllm" / "flags.json"
-CHANGES = ("also", "off", "choices", "reads", "takes", "optional")  # what may be told of an older release
+CHANGES = ("also", "off", "choices", "reads", "takes", "optional", "bounds")  # what may be told of an older release
 Entry = dict[str, Any]
 
 

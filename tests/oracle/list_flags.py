@@ -13,14 +13,22 @@ import simulated_gpu
 
 simulated_gpu.install("h100", (9, 0), 80 * 2**30, 1)
 
+import vllm.config  # noqa: E402
 from pydantic import TypeAdapter, ValidationError  # noqa: E402
 from releases import FlexibleArgumentParser, make_arg_parser  # noqa: E402
 
 PARSER = make_arg_parser(FlexibleArgumentParser(prog="vllm serve"))
 TYPES = {int: "int", float: "float", json.loads: "json"}
 NAMES = {"union_dict_and_str": "json or text", "parse_dataclass": "object", "human_readable_int": "count", "human_readable_int_or_auto": "count or auto"}
-PROBES = {"string": ["x", "no such"], "number": [3, 0, 1, 0.5], "boolean": [True, False], "object": [{}, {"a": 1}, {"a": "b"}], "array": [[], ["x"], [1]]}
+PROBES = {
+    "string": ["x", "no such", "fp8_per_tensor"],
+    "number": [3, 0, 1, 0.5],
+    "boolean": [True, False],
+    "object": [{}, {"a": 1}, {"a": "b"}],
+    "array": [[], ["x"], [1]],
+}
 PLAIN = ("type", "enum", "const", "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum")
+BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
 def inner(function):
@@ -43,6 +51,19 @@ def reading(function):
     return TYPES.get(function) or NAMES.get(function.__name__)
 
 
+def bounds(cls, name):
+    """How small and how large a field of a configuration class may be: what its Field(ge=…) says."""
+    field = getattr(cls, "__pydantic_fields__", {}).get(name)
+    told = field.metadata if field else ()
+    return {word: getattr(each, key) for each in told for key, word in BOUNDS.items() if getattr(each, key, None) is not None}
+
+
+def bounds_of(action):
+    """Those of the configuration that a flag sets; a speculator's own fields are named as the target's."""
+    classes = [cls for name, cls in vars(vllm.config).items() if isinstance(cls, type) and name != "SpeculativeConfig"]
+    return next((told for cls in classes if (told := bounds(cls, action.dest))), {})
+
+
 def fields(cls):
     """The fields of a dataclass that a JSON value is read into, each with its plain JSON Schema; of others the kinds of value that it refuses."""
     checked = {name for kind, info in validators(cls) if kind != "_skip_none_validation" for name in info.fields}
@@ -61,7 +82,7 @@ def fields(cls):
             and options[0].get("type") not in (None, "object", "array")
         )
         if plain and field.name not in checked:
-            known[field.name] = {key: value for key, value in options[0].items() if key in PLAIN}
+            known[field.name] = {key: value for key, value in options[0].items() if key in PLAIN} | bounds(cls, field.name)
             known[field.name] |= {"null": True} if len(options) < len(schema.get("anyOf", [schema])) or field.name in delayed(cls) else {}
         else:
             known[field.name] = probed(cls, field)
@@ -91,7 +112,10 @@ def probed(cls, field):
 
     found = {}
     refused = [kind for kind, values in PROBES.items() if not any(takes(value) for value in values)]
-    if enums := [each for each in (field.type, *typing.get_args(field.type)) if isinstance(each, type) and issubclass(each, enum.Enum)]:
+    words = [word for each in (field.type, *typing.get_args(field.type)) if typing.get_origin(each) is typing.Literal for word in typing.get_args(each)]
+    if words and not takes("no such"):
+        found = {"strings": sorted({word.lower() for word in words if isinstance(word, str) and takes(word)})}
+    elif enums := [each for each in (field.type, *typing.get_args(field.type)) if isinstance(each, type) and issubclass(each, enum.Enum)]:
         strings = [name for member in enums[0] for name in (member.name, str(member.value)) if takes(name)]
         found = {"strings": sorted({name.lower() for name in strings})} if strings and not takes("no such") else {}
     elif "string" in refused and (takes("3") or takes("true")):
@@ -113,6 +137,7 @@ def described(action):
     found |= {"optional": True} if optional else {}
     found |= {"choices": [str(choice) for choice in action.choices if choice is not None]} if action.choices else {}
     found |= {"fields": fields(function.__defaults__[0])} if found.get("reads") == "object" else {}
+    found |= {"bounds": limits} if found.get("reads") in ("int", "float", "count", "count or auto") and (limits := bounds_of(action)) else {}
     kind = type(action).__name__
     return found | ({"append": True} if kind == "_AppendAction" else {"reads": "adapters"} if kind == "LoRAParserAction" else {})
 

@@ -12,7 +12,9 @@ from planner.engines.vllm import bounds, layouts, lora, rules
 from planner.engines.vllm.changes import changes, published, request_with
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.command import read_settings
+from planner.engines.vllm.contradictions import contradictions
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES, UNCOVERED_KV_DTYPES
+from planner.engines.vllm.engine_args import EngineArgs
 from planner.engines.vllm.flag_rules import FlagFault
 from planner.engines.vllm.host import host_memory, host_warning, offload_problems, too_little
 from planner.engines.vllm.memory import place
@@ -49,6 +51,8 @@ class Checked:
     not_covered: tuple[NotCovered, ...] = ()
     starts_anyway: bool = False
     """Whether it starts with all that the parts outside the ledger may take at most."""
+    build: str = ""
+    """The version that runs, where what the nearest release refuses is all that stands against it and the version is no release."""
 
     @property
     def verdict(self) -> Verdict:
@@ -60,7 +64,7 @@ class Checked:
         if self.plan and limit and [problem.message for problem in self.problems] == [limit.reason]:
             return self.plan.verdict
         if self.problems:
-            return Verdict.DOES_NOT_START
+            return Verdict.UNKNOWN if self.build else Verdict.DOES_NOT_START
         if self.starts_anyway:
             return Verdict.TIGHT
         if self.plan is None or limit or any(part.effect != "lowers" for part in self.not_covered):
@@ -72,6 +76,10 @@ def default_config(model: ModelSpec, group: GpuGroup, values: Mapping[str, str |
     """What vLLM sets where the command says nothing (engine/arg_utils.py get_batch_defaults)."""
     batch, seqs = rules.default_batches(group.gpu, group.total_bytes, VERSIONS[version])
     config, _ = read_settings(values, ServeConfig(max_model_len=model.max_position_embeddings))
+    if config.performance_mode == "throughput":
+        batch, seqs = 2 * batch, 2 * seqs
+    if config.enable_chunked_prefill is False:
+        batch = max(batch, config.max_model_len)
     if "--max-num-seqs" not in values and "--max-num-batched-tokens" in values:
         seqs = min(seqs, config.max_num_batched_tokens)
     if "--max-num-seqs" in values:
@@ -108,7 +116,7 @@ def check(
     config = with_environment(config, env or {})
     problems = [Problem(code="bad-value" if fault.value else "unknown-flag", message=fault.message, fix=fault.fix) for fault in faults]
     problems += [Problem(code="bad-value", message=message, fix=f"correct {flag}") for flag, message in refused.items()]
-    problems += _value_problems(config, values, model, group, env or {})
+    problems += value_problems(config, values, model, group, env or {})
     request = Request(model=model, group=group)
     missing = (*unknown, *not_covered(values, model, config, env=env, usual=_usual(model, group, config)))
 
@@ -198,7 +206,7 @@ def _thousands(argv: Sequence[str]) -> list[Warn]:
     ]
 
 
-def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model: ModelSpec, group: GpuGroup, env: Mapping[str, str]) -> Iterator[Problem]:
+def value_problems(config: ServeConfig, values: Mapping[str, str | bool], model: ModelSpec, group: GpuGroup, env: Mapping[str, str]) -> Iterator[Problem]:
     """Values that vLLM refuses before it touches a GPU (EngineArgs.create_engine_config)."""
     if config.kv_cache_dtype not in KV_CACHE_DTYPES and not config.kv_cache_dtype.startswith(UNCOVERED_KV_DTYPES):
         yield Problem(code="bad-value", message=f"--kv-cache-dtype {shown(config.kv_cache_dtype)} is not known", fix=f"one of {', '.join(KV_CACHE_DTYPES)}")
@@ -210,6 +218,7 @@ def _value_problems(config: ServeConfig, values: Mapping[str, str | bool], model
         message = f"--max-num-batched-tokens {config.max_num_batched_tokens} is below --max-num-seqs {config.max_num_seqs}"
         yield Problem(code="bad-value", message=message, fix=f"--max-num-batched-tokens {config.max_num_seqs}")
     yield from parallel_problems(config, values, model, group, env)
+    yield from contradictions(EngineArgs(config=config, values=values, model=model, env=env, gpu=group.gpu))
     yield from offload_problems(config)
     asked, actual = config.quantization, model.quantization
     if not rules.is_quantized_while_loading(asked, actual, config.vllm_version) and (problem := rules.quantization_problem(asked, actual)):

@@ -73,7 +73,13 @@ def _margins(gpu: GpuSpec, tensor_parallel_size: int) -> tuple[int, int, int]:
 def device(group: GpuGroup, config: ServeConfig) -> Device:
     """What the ledger asks of one GPU of a group."""
     limit = config.max_cudagraph_capture_size
-    sizes = capture_sizes(config.max_num_seqs, group.gpu.capability, VERSIONS[config.vllm_version], tokens=1 + config.num_speculative_tokens)
+    sizes = capture_sizes(
+        config.max_num_seqs,
+        group.gpu.capability,
+        VERSIONS[config.vllm_version],
+        tokens=1 + config.num_speculative_tokens,
+        fine=config.performance_mode == "interactivity",
+    )
     least_total, most_total = group.total_bounds
     less_free, more_free = group.free_error
     usually_free = group.free_at_start_bytes(config.ranks, conservative=False)

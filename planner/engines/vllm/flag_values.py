@@ -19,7 +19,16 @@ _ADAPTER_KEYS = frozenset(["name", "path", "base_model_name", "is_3d_lora_weight
 _TRUE_OR_FALSE = frozenset(["0", "off", "f", "false", "n", "no", "1", "on", "t", "true", "y", "yes"])  # what pydantic takes for a boolean
 
 
-class FieldSchema(TypedDict, total=False):
+class Bounds(TypedDict, total=False):
+    """How small and how large a number may be (the Field(ge=…, …) of vLLM's configuration classes)."""
+
+    minimum: float
+    exclusiveMinimum: float
+    maximum: float
+    exclusiveMaximum: float
+
+
+class FieldSchema(Bounds, total=False):
     """A plain JSON Schema of one key of a flag's JSON object; `strings` are the words that it takes, `refuses` the kinds that it does not."""
 
     type: str
@@ -28,9 +37,6 @@ class FieldSchema(TypedDict, total=False):
     strings: list[str]
     refuses: list[str]
     null: bool
-    minimum: float
-    exclusiveMinimum: float
-    maximum: float
 
 
 class FlagEntry(TypedDict, total=False):
@@ -48,6 +54,8 @@ class FlagEntry(TypedDict, total=False):
     choices: list[str]
     append: bool
     fields: dict[str, FieldSchema]
+    bounds: Bounds
+    """Of its configuration class, which is made of what the parser has taken."""
 
 
 def human_readable_int(text: str) -> int:
@@ -122,6 +130,23 @@ def read_value(entry: FlagEntry, text: str, *, newest: bool) -> str | None:
     return text
 
 
+def beyond(text: str, bounds: Bounds) -> str:
+    """Which bound a number breaks, in pydantic's words; empty for a word such as auto."""
+    try:
+        number = float(text)
+    except ValueError:
+        return ""
+    if (least := bounds.get("minimum")) is not None and number < least:
+        return f"Input should be greater than or equal to {least:g}, not {text[:60]}"
+    if (above := bounds.get("exclusiveMinimum")) is not None and number <= above:
+        return f"Input should be greater than {above:g}, not {text[:60]}"
+    if (most := bounds.get("maximum")) is not None and number > most:
+        return f"Input should be less than or equal to {most:g}, not {text[:60]}"
+    if (below := bounds.get("exclusiveMaximum")) is not None and number >= below:
+        return f"Input should be less than {below:g}, not {text[:60]}"
+    return ""
+
+
 def _object(text: str, fields: Mapping[str, FieldSchema] | None) -> str:
     """A JSON object read into a configuration class, which takes no key that it does not have."""
     parts = re.split(r'("(?:[^"\\]|\\.)*")', text)
@@ -159,7 +184,7 @@ def _fits(value: object, schema: FieldSchema) -> bool:
         return True
     if "type" not in schema and "enum" not in schema and "const" not in schema:
         if isinstance(value, str) and "strings" in schema:
-            return value.lower() in schema["strings"]
+            return value.lower().replace("-", "_") in (word.replace("-", "_") for word in schema["strings"])
         return _kind(value) not in schema.get("refuses", ())
     if "enum" in schema:
         return value in schema["enum"]
@@ -177,5 +202,4 @@ def _fits(value: object, schema: FieldSchema) -> bool:
     except (ValueError, OverflowError):
         return False
     whole = kind == "number" or number.is_integer()
-    least, above = schema.get("minimum", number), schema.get("exclusiveMinimum", number - 1)
-    return whole and number >= least and number > above and number <= schema.get("maximum", number)
+    return whole and not beyond(str(number), schema)

@@ -12,7 +12,7 @@ from typing import TypedDict, cast
 
 from planner.engines.vllm.arguments import HELP, MAX_WORDS, Parser, Taken, build, model_first, rewritten, with_config
 from planner.engines.vllm.flag_rules import FlagFault, refused_together
-from planner.engines.vllm.flag_values import FlagEntry
+from planner.engines.vllm.flag_values import Bounds, FlagEntry
 from planner.engines.vllm.parsers import unknown_parsers
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import MisuseError, PlannerError, did_you_mean
@@ -94,6 +94,11 @@ def spellings(version: str) -> dict[str, FlagEntry]:
     number, table = list(VERSIONS).index(version), flag_table()["flags"]
     taken = {name: action.dest for name, action in _parser(version).spellings.items() if action.dest != HELP}
     return {name: _as_of(table.get(flag, FlagEntry()), number) for name, flag in taken.items()}
+
+
+def bounds_of(flag: str, version: str) -> Bounds:
+    """How small and how large the number of a flag may be in a release, once the parser has taken it."""
+    return _as_of(flag_table()["flags"].get(flag, FlagEntry()), list(VERSIONS).index(version)).get("bounds", Bounds())
 
 
 def parse_flags(

@@ -12,17 +12,20 @@ from planner.engines.vllm.flag_rules import FlagFault
 from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.settings import COMMAND
 from planner.engines.vllm.speculation import FLAG, FLAGS
-from planner.engines.vllm.versions import nearest_version
+from planner.engines.vllm.versions import is_release, nearest_version
 from planner.errors import BadValueError, PlannerError
 from planner.facts.command import Command
+from planner.facts.not_covered import NotCovered
 from planner.facts.plan import Problem
 from planner.facts.settings import Kind
+from planner.text import shown
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue
     from planner.facts.hardware import GpuGroup
 
 PROGRAM = ("vllm", "serve")
+_OF_A_RELEASE = ("unsupported", "unknown-flag")  # refusals that the next commit may lift; arithmetic it does not
 # Flags whose value decides the answer: what only the shell knows of them is never guessed.
 _MATTERS = ("--model", *(setting.flag for setting in COMMAND if setting.kind is not Kind.SWITCH), "--cudagraph-capture-sizes")
 
@@ -55,7 +58,7 @@ def judge(command: Command, group: GpuGroup, catalogue: Catalogue) -> Checked:
         except BadValueError as error:
             faults = [*faults, FlagFault(FLAG, f"{FLAG}: {error}", f"correct {FLAG}", value=True)]
             values = {flag: value for flag, value in values.items() if flag not in FLAGS}
-    return check(
+    checked = check(
         values,
         faults,
         made.model if made else source.spec,
@@ -67,6 +70,15 @@ def judge(command: Command, group: GpuGroup, catalogue: Catalogue) -> Checked:
         env=dict(command.env),
         market=source.market,
     )
+    return _as_built(checked, command.version)
+
+
+def _as_built(checked: Checked, version: str | None) -> Checked:
+    """The answer for a build that is no release: what a release does not take, it may."""
+    if version is None or is_release(version) or not checked.problems or any(problem.code not in _OF_A_RELEASE for problem in checked.problems):
+        return checked
+    part = NotCovered(flag=f"vLLM {shown(version, 60)}", what="what this build takes and the release does not", effect="either")
+    return replace(checked, build=version, not_covered=(*checked.not_covered, part))
 
 
 def _parsed(command: Command) -> tuple[dict[str, str | bool], str, list[FlagFault]]:

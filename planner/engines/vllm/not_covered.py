@@ -54,7 +54,6 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--attention-config.tokenspeed_mla_min_split_kv": ("the workspace of the attention", "adds"),
     "--attention-config.tq_max_kv_splits_for_cuda_graph": ("the workspace of the attention", "either"),
     "--disable-sliding-window": ("windows that end the context", "either"),
-    "--enable-chunked-prefill": ("a batch that holds whole prompts", "either"),
     "--swa-bounded-replay": ("windows that are kept for prefix caching", "either"),
     "--hf-config-path": ("another configuration of the model", "either"),
     "--model-class-overrides": ("another model class", "either"),
@@ -76,7 +75,6 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--compilation-config.cudagraph_decoder_replay": ("CUDA graphs of the replayed layers", "either"),
     "--compilation-config.decoder_replay_cudagraph_capture_sizes": ("CUDA graphs of the replayed layers", "either"),
     "--compilation-config.decoder_replay_trim_threshold": ("CUDA graphs of the replayed layers", "either"),
-    "--performance-mode": ("other limits of a step and other CUDA graphs", "either"),
     "--enable-cumem-allocator": ("another allocator", "either"),
     "--enable-prompt-embeds": ("embeddings of a batch", "adds"),
     "--enable-return-routed-experts": ("the routed experts of a batch", "adds"),
@@ -105,14 +103,13 @@ _AS_USUAL: dict[str, tuple[str, ...]] = {
     "--all2all-backend": ("allgather_reducescatter", "naive", "pplx"),
     "--mamba-cache-mode": ("align", "none"),  # prefix caching decides between these
     "--model-impl": ("vllm",),
-    "--performance-mode": ("balanced",),
     "--pt-load-map-location": ("cpu",),
     # of the others runai_streamer, sharded_state, tensorizer and the like read the same weights; buffers of fastsafetensors are gone before the cache is sized
     "--load-format": (
         "hf", "safetensors", "pt", "npcache", "dummy", "mistral", "fastsafetensors", "instanttensor", "runai_streamer", "runai_streamer_sharded", "sharded_state", "tensorizer",
     ),
 }  # fmt: skip
-ON_BY_DEFAULT = ("--enable-chunked-prefill", "--swa-bounded-replay", "--compilation-config.cudagraph_decoder_replay")
+ON_BY_DEFAULT = ("--swa-bounded-replay", "--compilation-config.cudagraph_decoder_replay")
 # Objects of which each key counts for itself.
 NESTED = ("--compilation-config", "--attention-config", "--kernel-config")
 # Keys that are flags of their own as well.

@@ -6,13 +6,18 @@ from collections.abc import Callable
 
 from planner.engines.vllm.host import NO_BUFFERS, connector
 from planner.engines.vllm.settings import ServeConfig
-from planner.engines.vllm.versions import DEFAULT_VERSION
+from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.facts.attention import ChunkedLocal, SlidingWindow
 from planner.facts.model import ModelSpec
 
 
 def _has_state(model: ModelSpec, _config: ServeConfig) -> bool:
     return model.has_state
+
+
+def _keeps_every_state(model: ModelSpec, config: ServeConfig) -> bool:
+    """Whether states are kept at the ends of blocks of their own; elsewhere they are kept at the ends of attention's (platforms/interface.py)."""
+    return model.has_state and VERSIONS[config.vllm_version].state_of_every_block
 
 
 def _has_vision(model: ModelSpec, config: ServeConfig) -> bool:
@@ -93,7 +98,7 @@ ONLY: dict[str, Concerns] = {
     "--compilation-config.compile_mm_encoder": _has_vision,
     "--compilation-config.cudagraph_mm_encoder": _has_vision,
     "--mamba-cache-mode": _has_state,
-    "--mamba-block-size": _has_state,
+    "--mamba-block-size": _keeps_every_state,
     "--use-replayssm": _has_state,
     "--moe-backend": lambda model, config: _has_experts(model, config) and _is_packed(model, config),
     "--linear-backend": _is_packed,

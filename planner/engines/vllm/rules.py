@@ -49,14 +49,14 @@ def state_blocks_needed(config: LedgerSettings[Whole]) -> int:
     return config.max_num_seqs if captured and VERSIONS[config.vllm_version].state_checked else 0
 
 
-def capture_sizes(max_num_seqs: int, capability: int, version: Version, *, tokens: int = 1) -> list[int]:
+def capture_sizes(max_num_seqs: int, capability: int, version: Version, *, tokens: int = 1, fine: bool = False) -> list[int]:
     """Batch sizes captured as CUDA graphs (config/vllm.py:2400-2610). `tokens` are those of a request's step: with the drafted ones, which are verified.
 
-    Sizes that whole numbers of requests fill are captured too.
+    Sizes that whole numbers of requests fill are captured too; with `fine` every size up to 32 (--performance-mode interactivity).
     """
     limit = min(2 * max_num_seqs * tokens, 1024 if capability // 10 == 10 and version.large_batches else 512)
-    sizes = [size for size in (1, 2, 4) if size <= limit]
-    sizes += list(range(8, min(limit + 1, 256), 8))
+    sizes = [size for size in (range(1, 33) if fine else (1, 2, 4)) if size <= limit]
+    sizes += [size for size in range(8, min(limit + 1, 256), 8) if size not in sizes]
     sizes += list(range(256, limit + 1, 16 if version.coarse_graphs else 8))
     if tokens == 1:
         return sizes

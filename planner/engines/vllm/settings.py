@@ -99,6 +99,8 @@ class ServeConfig:
     max_num_seqs: int = 256
     max_num_batched_tokens: int = 2048
     enforce_eager: bool = False
+    performance_mode: str = "balanced"
+    enable_chunked_prefill: bool | None = None
     enable_expert_parallel: bool = False
     skip_mm_profiling: bool = False
     dtype: str = "auto"

@@ -138,6 +138,21 @@ SETTINGS = (
         group="Question",
         help="fp8, fp8_per_block or fp8_per_channel, while loading.",
     ),
+    Setting(
+        name="performance_mode",
+        flag="--performance-mode",
+        kind=Kind.TEXT,
+        default="balanced",
+        choices=("balanced", "interactivity", "throughput"),
+        is_pin=False,
+    ),
+    Setting(
+        name="enable_chunked_prefill",
+        flag="--enable-chunked-prefill",
+        off=("--no-enable-chunked-prefill",),
+        kind=Kind.SWITCH,
+        is_pin=False,
+    ),
     *ADAPTERS,
     *CACHE_SETTINGS,
 )

@@ -143,6 +143,14 @@ def newest_for(capability: int) -> str | None:
     return next((name for name, version in reversed(VERSIONS.items()) if capability >= version.least_capability), None)
 
 
+_RELEASE = re.compile(r"(v?\d+\.\d+(\.\d+)?(\.?post\d+)?|latest|stable)([-+.](cu\d+|cpu|rocm[\d.]*|x86_64|aarch64|arm64|amd64|ubuntu[\d.]*))*")
+
+
+def is_release(text: str) -> bool:
+    """Whether a version or an image's tag names a release as it was published; a nightly build, a candidate and somebody's own change what it refuses."""
+    return _RELEASE.fullmatch(text.strip()) is not None
+
+
 def nearest_version(text: str) -> Version:
     """The known release nearest to "0.19.1" or "v0.20.2rc1.dev3"; the newest where there is no number.
 

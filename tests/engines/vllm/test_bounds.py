@@ -34,7 +34,7 @@ def test_it_hides_what_it_decides():
 
 
 def test_what_nothing_bounds_stays_unknown():
-    assert judged("vllm serve Qwen/Qwen3-8B --max-model-len 8192 --enable-dbo").verdict == "unknown"
+    assert judged("vllm serve Qwen/Qwen3-8B --max-model-len 8192 --enable-prompt-embeds").verdict == "unknown"
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_a_flag_is_judged_by_the_release_that_runs():
 
 
 FITS, TOO_LARGE, TOO_MUCH = f"{SERVE} --max-model-len 4096", "vllm serve Qwen/Qwen3-32B --max-model-len 8192", f"{SERVE} --gpu-memory-utilization 0.99"
-ADDS = ('--kv-transfer-config \'{"kv_connector": "x", "kv_role": "kv_both"}\'', "--enable-dbo")
+ADDS = ('--kv-transfer-config \'{"kv_connector": "x", "kv_role": "kv_both"}\'', "--enable-prompt-embeds")
 LOWERS = ("--mm-encoder-only",)
 EITHER = (
     "--hf-overrides '{\"a\": 1}'",

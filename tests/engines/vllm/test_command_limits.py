@@ -217,10 +217,10 @@ def test_what_may_lower_the_need_makes_a_refusal_unknown():
 
 
 def test_what_only_adds_leaves_a_refusal_as_it_is():
-    answer = asked(TOO_LONG | {"--enable-dbo": True}, card="rtx4090")
+    answer = asked(TOO_LONG | {"--enable-prompt-embeds": True}, card="rtx4090")
     (problem,) = answer.problems
     assert problem.message.startswith(TOO_LONG_WHY)
-    assert problem.fix == "make it start without --enable-dbo first"
+    assert problem.fix == "make it start without --enable-prompt-embeds first"
     assert answer.plan.alternatives == ()
 
 
@@ -230,7 +230,7 @@ def test_a_share_that_is_not_free_is_refused_whatever_is_kept_elsewhere():
 
 
 def test_what_only_adds_makes_a_start_unknown_and_what_lowers_does_not():
-    assert asked({"--enable-dbo": True}).verdict == "unknown"
+    assert asked({"--enable-prompt-embeds": True}).verdict == "unknown"
     assert asked({"--cpu-offload-gb": "5"}).verdict == "starts"
 
 

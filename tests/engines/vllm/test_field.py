@@ -13,7 +13,6 @@ CASES = {case["id"]: case for case in yaml.safe_load((DATA / "field_vllm.yaml").
 STARTED, FAILED = {"starts", "tight"}, {"does_not_start", "unlikely"}
 GIB = 2**30
 PATCHED = "qwen36-27b-nvfp4-5090-65k-nvfp4kv"  # its build has a backend for such a cache on 12.x; 0.25 as released has none
-OPEN = {"qwen38-flash-next-nvfp4-gb10"}  # an architecture that is not known here
 
 
 @pytest.fixture
@@ -28,11 +27,20 @@ def judged(case):
     return check(server, group_for(server, case["gpu"], case["count"], case["host"], case.get("free_gib")))
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != PATCHED and name not in OPEN])
+@pytest.mark.parametrize("name", [name for name in CASES if name != PATCHED])
 def test_verdict(name, models):
     case = CASES[name]
     plan = judged(case)
     assert plan.verdict in (STARTED if case["observed_verdict"] == "starts" else FAILED), (plan.problems, plan.not_covered)
+
+
+def test_what_a_release_refuses_a_build_of_ones_own_may_take(models):
+    case = CASES[PATCHED]
+    assert judged(case | {"vllm_version": "0.25.1"}).verdict == "does_not_start"
+    built = judged(case)
+    assert built.verdict == "unknown"
+    assert built.problems
+    assert built.not_covered[-1].flag == f"vLLM {case['vllm_version']}"
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if "kv_gib" in case.get("observed", {})])

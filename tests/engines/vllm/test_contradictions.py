@@ -1,0 +1,92 @@
+"""What vLLM 0.33 refuses of a command's arguments before a GPU is touched, and what it takes: the same here, in its words.
+
+`tests/data/vllm_0.33_arguments.jsonl` holds its answers on eight H100: `python tests/engines/vllm/test_contradictions.py` asks its commands again.
+"""
+
+import json
+import re
+import shlex
+
+import pytest
+from conftest import DATA, config_model, json_lines
+
+from planner.catalogue.load import find_gpu
+from planner.engines.vllm.check import default_config, value_problems
+from planner.engines.vllm.command import read_settings
+from planner.engines.vllm.flags import parse_flags
+from planner.engines.vllm.served import as_served
+from planner.facts.hardware import GpuGroup
+
+FROZEN = "vllm_0.33_arguments.jsonl"
+ROWS = json_lines(FROZEN)
+# Refused for what the ledger does not hold: the answer is `unknown`, never a start.
+NAMED = ("--watermark-config", "--use-replayssm", "--profiler-config", "--mm-encoder-attn-backend FOO")
+ELSEWHERE = ("--quantization", "--speculative-config", "--kv-cache-dtype nvfp4", "fp8_ds_mla")  # where the checkpoint, the drafter and the cache are read
+OWN_WORDS = ("--max-num-batched-tokens 128", "--distributed-executor-backend foo", "--max-model-len 0", "max_position_embeddings 1000")
+
+
+def refused(model: str, flags: str, version: str = "0.33", env: dict | None = None) -> list[str]:
+    """What is refused of flags, on eight H100."""
+    spec, group = config_model(model), GpuGroup(gpu=find_gpu("h100"), count=8)
+    values, _, faults = parse_flags(["x", *shlex.split(flags)], version)
+    spec = as_served(spec, values, version)
+    config, settings = read_settings(values, default_config(spec, group, values, version))
+    return [*(fault.message for fault in faults), *settings.values(), *(problem.message for problem in value_problems(config, values, spec, group, env or {}))]
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in ROWS if not any(name in row["flags"] for name in (*NAMED, *ELSEWHERE))], ids=lambda row: f"{row['model']} {row['flags']}"
+)
+def test_arguments_are_refused_as_vllm_refuses_them(row):
+    messages = refused(row["model"], row["flags"])
+    assert bool(messages) == bool(row["error"]), (messages, row["error"])
+    told = re.search(r"(?:Value error|Assertion failed), (.*?)(?: \[type=|$)", row["error"] or "")
+    if told and not any(flags in row["flags"] for flags in OWN_WORDS):
+        assert any(told[1][:36] in message for message in messages), (messages, told[1])
+
+
+@pytest.mark.parametrize(
+    ("flags", "earlier", "later"),
+    [
+        ("--max-cudagraph-capture-size 8 --cudagraph-capture-sizes 1 2 4", None, "0.13"),
+        ("--kv-cache-dtype float16", "0.32", "0.33"),
+        ("--attention-config.hisparse_config {}", None, "0.33"),
+        ("--max-num-batched-tokens 4096 --max-model-len 8192 --no-enable-chunked-prefill", None, "0.11"),
+        ("--long-prefill-token-threshold 9000 --max-model-len 8192", None, "0.11"),
+        ("--max-logprobs -2", "0.24", "0.25"),
+    ],
+)
+def test_a_release_refuses_from_the_one_on_that_has_the_check(flags, earlier, later):
+    assert refused("Qwen/Qwen3-8B", flags, later)
+    assert earlier is None or not refused("Qwen/Qwen3-8B", flags, earlier)
+
+
+def test_what_the_environment_mends_is_not_refused():
+    flags = "--mm-tensor-ipc torch_shm"
+    assert refused("Qwen/Qwen3-VL-8B-Instruct", flags)
+    assert not refused("Qwen/Qwen3-VL-8B-Instruct", flags, env={"VLLM_WORKER_MULTIPROC_METHOD": "spawn"})
+
+
+def asked_again() -> list[dict]:
+    """What vLLM answers now."""
+    from test_oracle import ask
+
+    questions = [
+        {
+            "config": json.loads((DATA / "configs" / f"{row['model'].replace('/', '--')}.json").read_text()),
+            "argv": ["vllm", "serve", "x", *shlex.split(row["flags"])],
+        }
+        for row in ROWS
+    ]
+    answers = ask(find_gpu("h100"), 8, questions)
+    return [{"model": row["model"], "flags": row["flags"], "error": answer.get("error")} for row, answer in zip(ROWS, answers, strict=True)]
+
+
+@pytest.mark.judge
+def test_the_frozen_rows_are_vllms():
+    """Whether it takes them: addresses of objects stand in some of its words."""
+    assert [bool(row["error"]) for row in asked_again()] == [bool(row["error"]) for row in ROWS]
+
+
+if __name__ == "__main__":
+    (DATA / FROZEN).write_text("".join(json.dumps(row) + "\n" for row in asked_again()))
