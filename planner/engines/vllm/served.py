@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.engines.vllm.versions import VERSIONS
+from planner.facts.attention import Attention, FullAttention, SlidingWindow
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Axis, Linear, Role, Tensor
 
@@ -31,6 +32,13 @@ _FILMS = (
     "SmolVLM",
 )
 _SOUNDS = ("Qwen2_5Omni", "Qwen3Omni", "Gemma3n", "Gemma4", "Phi4Multimodal", "MiniCPMO", "Voxtral", "Qwen2Audio")
+_WINDOWS_OF_THE_CONFIG = (
+    "Gemma2For",
+    "Gemma3For",
+    "GptOss",
+    "Exaone4For",
+    "Afmoe",
+)  # whose layers ask the configuration's sliding_window, which --disable-sliding-window takes away
 _LENGTHS = ("rope_scaling", "rope_parameters", "max_position_embeddings", "rope_theta", "max_model_len")
 _SCALED_ALREADY = ("su", "longrope", "llama3", "default", "mrope")
 _POOLING = ("pooling", "embed", "classify", "reward", "score")
@@ -43,8 +51,21 @@ def as_served(model: ModelSpec, values: Values, version: str) -> ModelSpec:
         model = replace(model, tower=(), vision=None, bidirectional_images=False)
     if is_pooled(values) and not model.pooling:
         model = replace(model, pooling=True, last=tuple(module for module in model.last if not (isinstance(module, Linear) and module.role is Role.HEAD)))
+    if values.get("--disable-sliding-window") and model.architecture.startswith(_WINDOWS_OF_THE_CONFIG):
+        model = _without_windows(model)
     changed = overrides(values)
     return _stretched(model, changed, version) if set(changed) & set(_LENGTHS) else model
+
+
+def _without_windows(model: ModelSpec) -> ModelSpec:
+    """The model with whole attention in every layer, whose context ends where its window did."""
+
+    def whole(cache: Attention) -> Attention:
+        return FullAttention(kv_heads=cache.kv_heads, head_dim=cache.head_dim, head_dim_v=cache.head_dim_v) if isinstance(cache, SlidingWindow) else cache
+
+    windows = [cache.window for cache in model.caches if isinstance(cache, SlidingWindow)]
+    layers = tuple(replace(group, caches=tuple(map(whole, group.caches))) for group in model.layers)
+    return replace(model, layers=layers, max_position_embeddings=min(windows, default=model.max_position_embeddings))
 
 
 def takes_text_only(model: ModelSpec, values: Values) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from conftest import DATA, config_model, json_lines
 
 from planner.catalogue.load import find_gpu
-from planner.engines.vllm.check import default_config
+from planner.engines.vllm.check import default_config, value_problems
 from planner.engines.vllm.command import read_settings
 from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.memory import place
@@ -64,6 +64,17 @@ CASES = [
     *(("h100", LATENT, flags) for flags in (
         "--block-size 64", "--block-size 8", "--attention-backend FLASHMLA", "--attention-backend TRITON_MLA", "--attention-backend FLASH_ATTN", "--attention-backend FLASHMLA --block-size 32",
     )),
+    *(("h100", QWEN, flags) for flags in (
+        "--no-enable-chunked-prefill", "--performance-mode throughput", "--performance-mode interactivity", "--no-enable-chunked-prefill --performance-mode throughput",
+    )),
+    *(("h100", GEMMA, flags) for flags in (
+        "--performance-mode throughput", "--no-enable-chunked-prefill", "--disable-sliding-window --max-model-len 1024", "--disable-sliding-window --max-model-len 1025",
+    )),
+    *(("h100", model, f"--disable-sliding-window --max-model-len {window}") for model, window in (
+        ("google/gemma-2-9b-it", 4096), (SINKS, 128), ("LGAI-EXAONE/EXAONE-4.0-32B", 4096), ("google/gemma-3-1b-it", 512), ("arcee-ai/Trinity-Mini", 2048),
+    )),
+    *(("rtx4090", HYBRID, flags) for flags in ("--mamba-block-size 64", "--mamba-block-size 2048", "--performance-mode throughput")),
+    *(("rtx4090", MAMBA, flags) for flags in ("--mamba-block-size 512", "--mamba-block-size 512 --no-enable-prefix-caching")),
 ]  # fmt: skip
 
 
@@ -73,7 +84,7 @@ def ours(gpu: str, model: str, flags: str, available: int) -> dict:
     values, _, faults = parse_flags(["x", "--max-model-len", "16384", *shlex.split(flags)], "0.33")
     spec = as_served(spec, values, "0.33")
     config, refused = read_settings(values, default_config(spec, group, values, "0.33"))
-    if faults or refused or config.max_model_len > spec.max_position_embeddings:
+    if faults or refused or any(value_problems(config, values, spec, group, {})):
         return {"valid": False}
     try:
         placed = place(spec, group, config)
