@@ -131,10 +131,13 @@ def test_a_wrong_word_leaves_the_answer_and_offers_the_right_one(watched, server
     assert page.inner_text("#fault") == ""
 
 
-def test_back_goes_to_the_question_before(watched, server):
+@pytest.mark.parametrize("latency_ms", [0, 400])
+def test_back_goes_to_the_question_before(watched, server, latency_ms):
     page = watched.page
     page.goto(f"{server}/?gpu=h100&count=1&model=qwen3-8b")
     until(page, "H100")
+    network = {"offline": False, "latency": latency_ms, "downloadThroughput": -1, "uploadThroughput": -1}  # the answers to the first letters come too late
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", network)
     page.focus("#gpu")
     page.keyboard.press("Control+A")
     page.keyboard.type("rtx4090", delay=120)
