@@ -1,6 +1,7 @@
 """A release in a throw-away clone: one version, a closed change log, wheel and source distribution built once, a tag; or nothing at all."""
 
 import datetime
+import json
 import re
 import subprocess
 import sys
@@ -46,6 +47,7 @@ def test_a_release(clone):
     entries = release.release(clone, "77.1.0", tries=False, day=DAY)
     assert "def " not in entries
     assert 'VERSION = "77.1.0"' in (clone / "planner" / "version.py").read_text()
+    assert {json.loads(path.read_text())["plan_version"] for path in (clone / "outputs").glob("*/plan.json")} == {"77.1.0"}
     changes = (clone / "CHANGELOG.md").read_text()
     assert re.search(r"## Unreleased\n\n## 77\.1\.0 \(2031-05-06\)\n\n- ", changes)
     assert entries in changes

@@ -23,6 +23,7 @@ from pathlib import Path
 VERSION = re.compile(r"\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?")
 HOME = Path("planner") / "version.py"
 IN_HOME = re.compile(r'(?m)^VERSION = "(.+)"$')
+SAID = re.compile(r'"plan_version": "[^"]+"')
 UNRELEASED = "## Unreleased\n"
 # What a wheel without these would still build and start, and answer wrongly or not at all.
 CARRIES = (
@@ -78,9 +79,11 @@ def current(root: Path) -> str:
 
 
 def set_version(root: Path, version: str) -> None:
-    """Write the version into its one home."""
+    """Write the version into its one home, and into the answers that are kept beside the code: they say who made them."""
     path = root / HOME
     path.write_text(IN_HOME.sub(f'VERSION = "{version}"', path.read_text("utf-8"), count=1), "utf-8")
+    for answer in (root / "outputs").glob("*/plan.json"):
+        answer.write_text(SAID.sub(f'"plan_version": "{version}"', answer.read_text("utf-8"), count=1), "utf-8")
 
 
 def close_changelog(root: Path, version: str, day: datetime.date) -> str:
