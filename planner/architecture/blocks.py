@@ -15,6 +15,7 @@ from planner.facts.record import dataclass
 from planner.facts.storage import BF16, Storage
 
 WHOLE, TP = Split.WHOLE, Split.TP
+Asked = tuple[Sequence[str], Target, Storage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,23 @@ class Scope:
     config: Config
     quantization: Quantization
     prefix: str = ""
+    asked: list[Asked] | None = None
+    """Where it is a list: each storage that was asked for, in order."""
 
     def at(self, prefix: str) -> Scope:
         """The same scope under another prefix."""
         return Scope(self.config, self.quantization, prefix)
+
+    def storage(self, names: Sequence[str], target: Target) -> Storage:
+        """How the checkpoint stores the module made of these, whose names are those under the prefix."""
+        stored = self.quantization.storage([self.prefix + name for name in names], target)
+        if self.asked is not None:
+            self.asked.append((names, target, stored))
+        return stored
+
+    def answers(self, asked: Sequence[Asked]) -> bool:
+        """Whether under this prefix everything is stored as it was there."""
+        return all(self.storage(names, target) == stored for names, target, stored in asked)
 
     def linear(
         self,
@@ -42,8 +56,8 @@ class Scope:
         """A linear layer that the checkpoint may quantize; `parts` are the unfused names where they differ."""
         stem, _, last = name.rpartition(".")
         stem = stem + "." if stem else ""
-        names = [f"{self.prefix}{stem}{part}" for part in (parts or (last,))]
-        storage = self.quantization.storage(names, Target.HEAD if role is Role.HEAD else Target.LINEAR)
+        names = [stem + part for part in (parts or (last,))]
+        storage = self.storage(names, Target.HEAD if role is Role.HEAD else Target.LINEAR)
         return Linear(name=name, role=role, inputs=inputs, outputs=tuple(outputs), bias=bias, storage=storage)
 
     def column(self, name: str, inputs: int, outputs: Sequence[int], *, role: Role, bias: bool = False, parts: Sequence[str] = ()) -> Linear:
@@ -91,7 +105,7 @@ class Scope:
 
     def experts(self, name: str, experts: int, hidden: int, intermediate: int, *, shards: int = 2, bias: bool = False) -> Experts:
         """The routed experts of one layer."""
-        storage = self.quantization.storage([self.prefix + name], Target.EXPERTS)
+        storage = self.storage([name], Target.EXPERTS)
         return Experts(name=name, experts=experts, hidden=hidden, intermediate=intermediate, shards=shards, bias=bias, storage=storage)
 
     def attention_scales(self) -> tuple[Tensor, ...]:

@@ -195,8 +195,11 @@ def _layers(family: Family, scope: Scope, dims: Dims) -> list[Layer]:
 
 def _grouped(layers: list[Layer]) -> tuple[LayerGroup, ...]:
     indices: dict[Layer, list[int]] = {}
+    known: dict[int, list[int]] = {}  # by the very object, which costs less to tell than an equal one
     for index, layer in enumerate(layers):
-        indices.setdefault(layer, []).append(index)
+        if id(layer) not in known:
+            known[id(layer)] = indices.setdefault(layer, [])
+        known[id(layer)].append(index)
     return tuple(LayerGroup(indices=tuple(where), modules=layer.modules, caches=layer.attention) for layer, where in indices.items())
 
 

@@ -6,13 +6,13 @@ is missing is what the class makes of nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import NotRequired, TypedDict, cast
 
 from planner.architecture.config import Config
+from planner.facts.document import Lines
 
 Values = Mapping[str, object]
 
@@ -63,8 +63,7 @@ def text_model(config: Config) -> list[str]:
 
 @cache
 def _table() -> Mapping[str, ClassDefaults]:
-    loaded: Mapping[str, ClassDefaults] = json.loads(Path(__file__).with_name("defaults.json").read_text("utf-8"))
-    return loaded
+    return cast("Mapping[str, ClassDefaults]", Lines(Path(__file__).with_name("defaults.json").read_bytes()))
 
 
 def _completed(data: Values, row: ClassDefaults) -> dict[str, object]:

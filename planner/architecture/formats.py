@@ -112,7 +112,16 @@ def scalars(count: int, bits: int, name: str = "attn.scales") -> tuple[Tensor, .
 
 def listed(names: Sequence[str], matches: Callable[[str], bool]) -> bool:
     """Whether every part of a fused module is listed (vLLM refuses half-listed ones)."""
-    hits = [any(matches(s) for s in spellings(name)) for name in names]
+    return _all_or_none(names, [any(matches(s) for s in spellings(name)) for name in names])
+
+
+def mentioned(names: Sequence[str], parts: Sequence[str]) -> bool:
+    """The same where a module is listed by any part of its name."""
+    texts = ["\n".join(spellings(name)) for name in names]
+    return _all_or_none(names, [any(part in text for part in parts) for text in texts])
+
+
+def _all_or_none(names: Sequence[str], hits: Sequence[bool]) -> bool:
     if any(hits) and not all(hits):
         raise UnsupportedModelError(f"only some of {', '.join(names)} are quantized; vLLM needs all parts of a fused layer alike")
     return all(hits)

@@ -29,6 +29,7 @@ from planner.architecture.formats import (
     fp8_block,
     grouped_int,
     listed,
+    mentioned,
     scalars,
     spellings,
     weight_only,
@@ -164,8 +165,7 @@ def _awq(config: Config) -> Quantization:
     def lookup(names: Sequence[str], target: Target) -> Storage:
         if target is Target.HEAD and not head_quantized:
             return BF16
-        skipped = bool(skip) and listed(names, lambda s: any(part in s for part in skip))
-        return BF16 if skipped else storage
+        return BF16 if skip and mentioned(names, skip) else storage
 
     return Quantization("auto_awq", lookup, storage)
 

@@ -5,10 +5,10 @@ Each layer is built as vLLM 0.33 builds it (vllm/model_executor/models/<name>.py
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 
-from planner.architecture.blocks import Scope, norm
+from planner.architecture.blocks import Asked, Scope, norm
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.errors import PlannerError
 from planner.facts.attention import Attention, FullAttention, SlidingWindow
@@ -114,6 +114,23 @@ def default_window(config: Config, default: int | None) -> int | None:
     return default
 
 
+def alike(build: LayerBuilder, kind: Callable[[int], Hashable]) -> LayerBuilder:
+    """The same layers, those of a kind built once as long as the checkpoint stores them alike."""
+    made: dict[Hashable, list[tuple[Layer, list[Asked]]]] = {}
+
+    def build_once(scope: Scope, index: int) -> Layer:
+        known = made.setdefault(kind(index), [])
+        for layer, asked in known:
+            if scope.answers(asked):
+                return layer
+        asked = []
+        layer = build(replace(scope, asked=asked), index)
+        known.append((layer, asked))
+        return layer
+
+    return build_once
+
+
 def llama(
     *,
     bias: bool = False,
@@ -136,9 +153,11 @@ def llama(
             length = length if config.flag("use_sliding_window") else None
         types = layer_types(config, dims, every if length else 0)
 
+        def is_windowed(index: int) -> bool:
+            return length is not None and (not types or types[index] == "sliding_attention")
+
         def build(scope: Scope, index: int) -> Layer:
-            windowed = length is not None and (not types or types[index] == "sliding_attention")
-            attention: Attention = sliding_window(dims, length) if windowed and length else full_attention(dims)
+            attention: Attention = sliding_window(dims, length) if is_windowed(index) and length else full_attention(dims)
             modules = [
                 *attention_modules(scope, dims, bias=attention_bias, output_bias=out_bias, qk_norm=qk_norm),
                 *scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=has_mlp_bias),
@@ -147,7 +166,7 @@ def llama(
             ]
             return Layer(tuple(modules), (attention,))
 
-        return build
+        return alike(build, is_windowed)
 
     return bind
 

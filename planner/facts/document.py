@@ -1,7 +1,10 @@
-"""What a JSON or YAML file holds before anything is known of it."""
+"""What a JSON or YAML file holds before anything is known of it; a large one of ours, of which a command reads a few lines."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import TypeAlias
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
@@ -16,3 +19,34 @@ def json_object(value: object) -> JsonObject:
 def json_list(value: object) -> list[JsonValue]:
     """The list that a value is; an empty one for anything else."""
     return value if isinstance(value, list) else []
+
+
+class Lines(Mapping[str, object]):
+    """An object with a name and its value a line, `"name":VALUE,`: one is looked for and parsed where it is asked for, all are found once they are listed."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = b"\n" + text
+
+    @cached_property
+    def _lines(self) -> dict[str, bytes]:
+        cut = (line.partition(b'":') for line in self._text.splitlines() if line.startswith(b'"'))
+        return {json.loads(name + b'"'): value for name, _, value in cut}
+
+    def __getitem__(self, name: str) -> object:
+        value: object = json.loads((self._lines[name] if "_lines" in vars(self) else self._line(name)).rstrip(b","))
+        return value
+
+    def _line(self, name: str) -> bytes:
+        mark = f"\n{json.dumps(name)}:".encode()
+        start = self._text.find(mark)
+        if start < 0:
+            raise KeyError(name)
+        start += len(mark)
+        end = self._text.find(b"\n", start)
+        return self._text[start : end if end >= 0 else None]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)

@@ -7,8 +7,10 @@ fused_moe/oracle/, attention/mla_attention.py), run without a GPU where that is 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from planner.engines.vllm.versions import VERSIONS
+from planner.engines.vllm.weights import Same
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Tensor
@@ -81,8 +83,12 @@ def felt_by(model: ModelSpec, kernels: Loading) -> Loading:
 
 def loaded(model: ModelSpec, kernels: Loading) -> ModelSpec:
     """The model as it lies there; itself where it is not quantized."""
-    if model.quantization is None:
-        return model
+    return model if model.quantization is None else _loaded(Same(model), kernels)
+
+
+@lru_cache(maxsize=256)
+def _loaded(same: Same, kernels: Loading) -> ModelSpec:
+    model = same.model
     groups = tuple(replace(group, modules=_modules(group.modules, kernels, absorbs=kernels.absorbs and model.is_latent)) for group in model.layers)
     every, first, last, copy = (_modules(part, kernels) for part in (model.every, model.first, model.last, model.tied_copy))
     return replace(model, layers=groups, every=every, first=first, last=last, tied_copy=copy)

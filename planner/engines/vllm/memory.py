@@ -7,7 +7,7 @@ A request fits iff needed <= available_kv - one block                       v1/c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Generic
@@ -27,7 +27,7 @@ from planner.engines.vllm.overhead import overhead
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
 from planner.engines.vllm.settings import Placing, ServeConfig
 from planner.engines.vllm.versions import TOKENS_BY_REQUESTS, VERSIONS
-from planner.engines.vllm.weights import buffer_bytes, stage_weights
+from planner.engines.vllm.weights import Same, buffer_bytes, stage_weights
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
@@ -54,26 +54,11 @@ class Placement:
 
 def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
     """Weights and cache layout of a model on a GPU. Raises NotDivisibleError and UnsupportedError."""
-    return _placed(_Same(model), group.gpu, config.placing)
-
-
-class _Same:
-    """A model as a key: the very same one, which costs less to tell than an equal one."""
-
-    __slots__ = ("model",)
-
-    def __init__(self, model: ModelSpec) -> None:
-        self.model = model
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.model is other.model
-
-    def __hash__(self) -> int:
-        return id(self.model)
+    return _placed(Same(model), group.gpu, config.placing)
 
 
 @lru_cache(maxsize=1024)
-def _placed(same: _Same, gpu: GpuSpec, placing: Placing) -> Placement:
+def _placed(same: Same, gpu: GpuSpec, placing: Placing) -> Placement:
     model, bits = same.model, dtype_bits(same.model, gpu, placing.dtype)
     parallel = with_kernels(with_experts(placing.parallel, model), gpu, placing.vllm_version)
     layout = cache_layout(model, gpu, placing.kv_cache_dtype, dtype_bits=bits, version=placing.vllm_version, options=placing.options)
@@ -254,7 +239,14 @@ def _blocks(budget: StageBudget[Whole], nothing: Whole | bool) -> Whole:
 
 
 def ledger(
-    model: ModelSpec, on: Device[Whole], config: LedgerSettings[Whole], outlook: Outlook, stages: Sequence[Stage[Whole]], *, needed_blocks: Whole
+    model: ModelSpec,
+    on: Device[Whole],
+    config: LedgerSettings[Whole],
+    outlook: Outlook,
+    stages: Sequence[Stage[Whole]],
+    *,
+    needed_blocks: Whole,
+    length: Length | None = None,
 ) -> MemoryBreakdown[Whole]:
     """The ledger of the stage that holds the fewest blocks; one request of max_model_len needs so many."""
     pinned = config.kv_cache_memory_bytes is not None
@@ -281,6 +273,7 @@ def ledger(
         kv_cache_needed_bytes=needed_blocks * budget.block_bytes,
         state_blocks_needed=state_blocks_needed(config) if model.has_state else 0,
         reserved_blocks=reserved_blocks(config),
+        length=length,
     )
 
 
@@ -292,13 +285,21 @@ def breakdown(
     placement: Placement | None = None,
 ) -> MemoryBreakdown:
     """The ledger of one server's fullest GPU. Raises NotDivisibleError and UnsupportedError where it is not placed yet and cannot be."""
-    placed = placement or place(model, group, config)
+    return breakdowns(model, group, config, placement or place(model, group, config), [outlook])[0]
+
+
+def breakdowns(model: ModelSpec, group: GpuGroup, config: ServeConfig, placed: Placement, outlooks: Iterable[Outlook]) -> list[MemoryBreakdown]:
+    """The same at several outlooks."""
     if config.data_parallel_size > 1 and not model.experts_per_token:
         config = replace(config, data_parallel_size=1)  # engines that share nothing
     in_flight = in_flight_tokens(config, pooled=model.pooling)
     needed = placed.cache.blocks_per_request(config.max_model_len, in_flight)
-    counted = ledger(model, device(group, config), config, outlook, stages_of(placed), needed_blocks=needed)
-    return replace(counted, kv_cache_tokens=logged_tokens(counted, placed.cache, config), length=Length(placed.cache, model.max_position_embeddings, in_flight))
+    length = Length(placed.cache, model.max_position_embeddings, in_flight)
+    on, stages = device(group, config), stages_of(placed)
+    counted = [ledger(model, on, config, outlook, stages, needed_blocks=needed, length=length) for outlook in outlooks]
+    return [
+        replace(told, kv_cache_tokens=tokens) if (tokens := logged_tokens(told, placed.cache, config)) != told.kv_cache_tokens else told for told in counted
+    ]
 
 
 def logged_tokens(ledger: MemoryBreakdown, cache: CachePlan, config: ServeConfig, patch: int = 0) -> int:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.coefficients import Outlook
-from planner.engines.vllm.memory import Placement, breakdown, place
+from planner.engines.vllm.memory import Placement, breakdowns, place
 from planner.engines.vllm.reasons import explained
 from planner.engines.vllm.settings import ServeConfig, pinned, with_settings
 from planner.engines.vllm.splits import splits, with_parallel
@@ -105,8 +105,8 @@ def alike(request: Request, parallel: Parallel, tried: Sizes, *, eager: bool) ->
 def evaluate(request: Request, config: ServeConfig, placement: Placement | None = None) -> Choice:
     """The ledger of a configuration at the three outlooks."""
     placed = placement or place(request.model, request.group, config)
-    ledgers = [breakdown(request.model, request.group, config, outlook, placed) for outlook in Outlook]
-    return Choice(config=config, expected=ledgers[0], conservative=ledgers[1], optimistic=ledgers[2])
+    expected, conservative, optimistic = breakdowns(request.model, request.group, config, placed, Outlook)
+    return Choice(config=config, expected=expected, conservative=conservative, optimistic=optimistic)
 
 
 def with_context(request: Request, config: ServeConfig, placement: Placement) -> Choice:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import TypeVar
 
 from planner.engines.vllm import speculation
@@ -165,7 +166,7 @@ class ServeConfig:
     @property
     def ranks(self) -> int:
         """Ranks that exchange activations within a stage: those of all engines."""
-        return self.parallel.expert_ranks
+        return self.tensor_parallel_size * self.prefill_context_parallel_size * self.data_parallel_size
 
     @property
     def num_speculative_tokens(self) -> int:
@@ -251,6 +252,7 @@ def with_settings(config: Settings, values: Mapping[str, Value]) -> Settings:
     return replace(config, **values)  # type: ignore[arg-type]  # the fields are of the kinds of the rows: tests/engines/vllm/test_settings.py
 
 
+@cache
 def defaults(release: str) -> ServeConfig:
     """A server of a release ("0.19") whose command says nothing, as far as neither the GPU nor the model decides."""
     return with_settings(ServeConfig(vllm_version=release), {setting.name: setting.default_in(release) for setting in SETTINGS})

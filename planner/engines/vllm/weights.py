@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import replace
+from functools import lru_cache
 
 from planner.engines.shards import module_bytes, modules_bytes, tensor_bytes
 from planner.facts.config import Parallel
@@ -37,8 +38,29 @@ class Parts:
     layers: tuple[int, ...]  # of one layer of each group
 
 
+class Same:
+    """A model as a key: the very same one, which costs less to tell than an equal one."""
+
+    __slots__ = ("model",)
+
+    def __init__(self, model: ModelSpec) -> None:
+        self.model = model
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.model is other.model
+
+    def __hash__(self) -> int:
+        return id(self.model)
+
+
 def part_bytes(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> Parts:
     """Bytes of the parts on one rank. Raises NotDivisibleError where tensor parallelism cannot divide one."""
+    return _part_bytes(Same(model), replace(parallel, pipeline_parallel_size=1), dtype_bits)
+
+
+@lru_cache(maxsize=256)
+def _part_bytes(same: Same, parallel: Parallel, dtype_bits: int) -> Parts:
+    model = same.model
     every, first, last, copy = (modules_bytes(part, parallel, dtype_bits) for part in (model.every, model.first, model.last, model.tied_copy))
     first += sum(module_bytes(module, _of_tower(module, parallel), dtype_bits) for module in model.tower)
     return Parts(every, first, last, copy, tuple(modules_bytes(group.modules, parallel, dtype_bits) for group in model.layers))
