@@ -6,13 +6,14 @@ vLLM fuses q, k, v and gate, up at load; a quantization config lists the checkpo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from planner.architecture.config import Config
-from planner.architecture.formats import Quantization, Target
+from planner.architecture.formats import UNQUANTIZED, Quantization, Target
 from planner.errors import PlannerError
 from planner.facts.modules import Axis, Experts, Linear, Module, Role, Split, Tensor, TensorRole
 from planner.facts.record import dataclass
-from planner.facts.storage import BF16, Storage
+from planner.facts.storage import BF16, FP32, Storage
 
 WHOLE, TP = Split.WHOLE, Split.TP
 Asked = tuple[Sequence[str], Target, Storage]
@@ -43,6 +44,14 @@ class Scope:
         """Whether under this prefix everything is stored as it was there."""
         return all(self.storage(names, target) == stored for names, target, stored in asked)
 
+    def plain(self) -> Scope:
+        """The same, left out of the quantization."""
+        return Scope(self.config, UNQUANTIZED, self.prefix)
+
+    def if_tiled(self, *sizes: int) -> Scope:
+        """The same, left out of the quantization where one of the sizes is no multiple of 64: a rule of some towers' classes (siglip.py SiglipMLP)."""
+        return self if not any(size % 64 for size in sizes) else self.plain()
+
     def linear(
         self,
         name: str,
@@ -60,9 +69,9 @@ class Scope:
         storage = self.storage(names, Target.HEAD if role is Role.HEAD else Target.LINEAR)
         return Linear(name=name, role=role, inputs=inputs, outputs=tuple(outputs), bias=bias, storage=storage)
 
-    def column(self, name: str, inputs: int, outputs: Sequence[int], *, role: Role, bias: bool = False, parts: Sequence[str] = ()) -> Linear:
-        """Column parallel: the outputs are divided, the inputs whole."""
-        return self.linear(name, Axis(inputs), [Axis(size, TP) for size in outputs], role=role, bias=bias, parts=parts)
+    def column(self, name: str, inputs: int, outputs: Sequence[int], *, role: Role, bias: bool = False, parts: Sequence[str] = (), heads: int = 0) -> Linear:
+        """Column parallel: the outputs are divided, by whole `heads` where they are some, the inputs whole."""
+        return self.linear(name, Axis(inputs), [Axis(size, TP, heads) for size in outputs], role=role, bias=bias, parts=parts)
 
     def row(self, name: str, inputs: int, outputs: int, *, role: Role, bias: bool = False) -> Linear:
         """Row parallel: the inputs are divided, outputs and bias whole."""
@@ -106,6 +115,7 @@ class Scope:
     def experts(self, name: str, experts: int, hidden: int, intermediate: int, *, shards: int = 2, bias: bool = False) -> Experts:
         """The routed experts of one layer."""
         storage = self.storage([name], Target.EXPERTS)
+        bias = bias and self.quantization.keeps_bias(storage)
         return Experts(name=name, experts=experts, hidden=hidden, intermediate=intermediate, shards=shards, bias=bias, storage=storage)
 
     def attention_scales(self) -> tuple[Tensor, ...]:
@@ -161,6 +171,11 @@ def correction_bias(name: str, experts: int) -> Tensor:
 def unquantized(name: str, inputs: int, outputs: int, *, role: Role, bias: bool = False, split_out: Split = WHOLE, split_in: Split = WHOLE) -> Linear:
     """A linear layer that vLLM builds without a quantization config."""
     return Linear(name=name, role=role, inputs=Axis(inputs, split_in), outputs=(Axis(outputs, split_out),), bias=bias)
+
+
+def wide(linear: Linear) -> Linear:
+    """A matrix that is kept in 32 bits where the checkpoint does not quantize it."""
+    return linear if linear.storage.is_quantized else replace(linear, storage=FP32)
 
 
 def rope_cache(length: int, rotary_dim: int, *, bits: int = 16) -> Tensor:

@@ -49,6 +49,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         from planner.architecture.online import online_quantization
 
         quantization = online_quantization(online) or quantization
+    quantization = quantization if family.scaled else replace(quantization, attention_scales=())
     dims, scope = read_dims(section, attends=family.attends), Scope(section, quantization)
     dims = replace(dims, layers=family.depth(section)) if family.depth else dims
     layers = _layers(family, scope, dims)
@@ -84,7 +85,9 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         residual_streams=section.integer("hc_mult", default=1, high=1024),
         bytes_per_batched_token=family.batched(section, dims, tower is not None) if family.batched else 0,
         pooling=not family.head,
-        pipeline=family.pipeline and not section.items("ple_layer_ids"),  # later stages are not told the words (models/config.py)
+        pipeline=family.pipeline
+        and (family.pipeline_tied or not tied)
+        and not section.items("ple_layer_ids"),  # later stages are not told the words (models/config.py)
         family=family.name,
         judged=family.judged,
     )
@@ -154,6 +157,7 @@ def _with_text(family: Family, names: Sequence[str], config: Config) -> Family:
         bidirectional_images=family.bidirectional_images,
         tied_by_text=family.tied_by_text,
         pipeline=family.pipeline and text.pipeline,
+        pipeline_tied=family.pipeline_tied and text.pipeline_tied,
         head=family.head and text.head,
         outer=family.outer,
         judged=family.judged and text.judged,

@@ -22,6 +22,7 @@ def bert(config: Config, dims: Dims) -> LayerBuilder:
         modules = [
             scope.qkv("attention.self.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=True, parts=("query", "key", "value")),
             scope.row("attention.output.dense", dims.hidden, dims.hidden, bias=True, role=Role.ATTENTION_OUTPUT),
+            *scope.attention_scales(),
             *scope.plain_mlp("intermediate.dense", "output.dense", dims.hidden, dims.intermediate, bias=True),
             *norm("attention.output.LayerNorm", dims.hidden, bias=True),
             *norm("output.LayerNorm", dims.hidden, bias=True),
@@ -119,6 +120,7 @@ def gte(config: Config, dims: Dims) -> LayerBuilder:
         modules = [
             scope.qkv("attn.qkv_proj", dims.hidden, dims.heads, dims.heads, dims.head_dim, bias=bias, parts=("qkv_proj",)),
             scope.row("attn.out_proj", dims.hidden, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
+            *scope.attention_scales(),
             scope.column("mlp.gate_up_proj", dims.hidden, (dims.intermediate, dims.intermediate), role=Role.GATE_UP, parts=("up_gate_proj",)),
             scope.row("mlp.down_proj", dims.intermediate, dims.hidden, bias=bias, role=Role.DOWN),
             *norm("attn_ln", dims.hidden, bias=True),

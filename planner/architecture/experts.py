@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.architecture.blocks import Scope, correction_bias, gate, norm, plain
+from planner.architecture.blocks import Scope, correction_bias, gate, norm, plain, wide
 from planner.architecture.config import Config
 from planner.architecture.moe import routed_or_dense
 from planner.architecture.text import Dims, Layer, LayerBuilder, attention_modules, default_window, full_attention, layer_types, sliding_window, two_norms
 from planner.errors import PlannerError
 from planner.facts.attention import Attention
-from planner.facts.modules import Axis, Module, Role, Split, Tensor, TensorRole
+from planner.facts.modules import Axis, Linear, Module, Role, Split, Tensor, TensorRole
 from planner.facts.storage import BF16, FP32, Storage
 
 _SPARSE = "sparse"
@@ -156,6 +156,21 @@ def bailing_moe(config: Config, dims: Dims) -> LayerBuilder:
     return build
 
 
+def param2(config: Config, dims: Dims) -> LayerBuilder:
+    """Param2: Ling's layers, whose attention registers the cache's scales and does not replicate key-value heads."""
+    inner = bailing_moe(config, dims)
+
+    def build(scope: Scope, index: int) -> Layer:
+        layer = inner(scope, index)
+        qkv, *others = layer.modules
+        if isinstance(qkv, Linear):
+            whole = (replace(axis, split=Split.TP) if axis.split is Split.HEADS else axis for axis in qkv.outputs)
+            qkv = replace(qkv, outputs=tuple(whole))
+        return Layer((qkv, *others, *scope.attention_scales()), layer.attention)
+
+    return build
+
+
 def step3p5(config: Config, dims: Dims) -> LayerBuilder:
     """Step 3.5: windowed layers have their own number of heads, a gate for each head, a float32 router."""
     types = layer_types(config, dims)
@@ -278,7 +293,7 @@ def ernie_vl(config: Config, dims: Dims) -> LayerBuilder:
         if not first[kind] <= index <= last[kind]:
             return scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=bias)
         return [
-            gate(f"mlp.{name}_experts_gate", counts[kind], dims.hidden, storage=FP32),
+            wide(scope.replicated(f"mlp.{name}_experts_gate", dims.hidden, (counts[kind],), role=Role.ROUTER)),
             scope.experts(f"mlp.{name}_experts", counts[kind], dims.hidden, widths[kind]),
         ]
 

@@ -35,6 +35,7 @@ class Family:
     attends: bool = True  # whether any layer has attention heads
     norm: bool = True
     pipeline: bool = True
+    pipeline_tied: bool = True  # and where head and embedding are one
     renamed: Mapping[str, str] = field(default_factory=dict)  # keys of its config.json that others spell differently
     name: str = ""
     bidirectional_images: bool = False
@@ -47,4 +48,5 @@ class Family:
     word_width: str = ""  # the key of the width of words where it is not the layers'
     batched: Callable[[Config, Dims, bool], int] | None = None  # bytes that are set aside at load for each token of a batch; whether it has a tower
     whole_stages: frozenset[str] = frozenset()  # of "embedding", "norm", "head": what every pipeline stage builds, not only its own
+    scaled: bool = True  # whether its attention registers what a quantization keeps of the cache's scales
     judged: bool = True  # whether its weights were compared with those of the class vLLM builds

@@ -32,6 +32,10 @@ def spellings(name: str) -> list[str]:
     return [prefix + name for prefix in prefixes]
 
 
+# Whose experts have no biases whatever their model has, but for compressed-tensors' integers (w13_bias in quantization/).
+_WITHOUT_BIAS = ("auto_awq", "auto_gptq", "inc", "modelopt", "modelopt_fp4", "modelopt_mixed", "compressed-tensors")
+
+
 @dataclass(frozen=True, slots=True)
 class Quantization:
     """A checkpoint's quantization: its name in vLLM, and who is stored how."""
@@ -42,6 +46,12 @@ class Quantization:
     attention_scales: tuple[Tensor, ...] = ()
     latent_scales: tuple[Tensor, ...] = ()
     kv_cache_dtype: str = "auto"
+
+    def keeps_bias(self, storage: Storage) -> bool:
+        """Whether experts so stored are given the biases that their model has; GPTQ's are in its planes."""
+        if not storage.is_quantized or self.name not in _WITHOUT_BIAS:
+            return True
+        return self.name == "compressed-tensors" and storage.encoding in (Encoding.PACKED, Encoding.INT8)
 
     def storage(self, names: Sequence[str], target: Target) -> Storage:
         """Storage of the (fused) module made of the checkpoint modules `names`."""
@@ -86,7 +96,8 @@ def fp8_block(rows: int, columns: int, *, scale_bits: int = 32, cut: Cut = Cut.E
 def grouped_int(bits: int, group: int, zero_points: bool, *, encoding: Encoding, extra_bytes: int = 0, bias: bool = False) -> Storage:
     """4- or 8-bit integers, a 16-bit scale (and packed zero point) a group of inputs; group -1 is a whole row. `bias`: one for each row, used or not."""
     columns = 0 if group == -1 else group
-    planes = [Plane(bits, extra_bytes=extra_bytes), Plane(16, 1, columns)]
+    whole_words = 32 // bits if encoding is Encoding.PACKED else 1  # inputs are packed eight or four to a word, the last not full
+    planes = [Plane(bits, extra_bytes=extra_bytes, columns_multiple=whole_words), Plane(16, 1, columns)]
     if zero_points:
         planes.append(Plane(bits, 1, columns))
     if bias:

@@ -99,7 +99,12 @@ def gemma4(config: Config, dims: Dims) -> LayerBuilder:
     return build
 
 
-def _vision(config: Config, dims: Dims) -> tuple[list[Module], VisionSpec]:
+def _tower_scope(scope: Scope, *sizes: int) -> Scope:
+    """A tower's layers are quantized in whole tiles only, but by compressed-tensors (gemma4_mm.py _get_tower_quant_config)."""
+    return scope if scope.quantization.name == "compressed-tensors" else scope.if_tiled(*sizes)
+
+
+def _vision(scope: Scope, config: Config, dims: Dims) -> tuple[list[Module], VisionSpec]:
     """The image tower; defaults are those of Gemma4VisionConfig."""
     hidden, depth = config.integer("hidden_size", default=768), config.integer("num_hidden_layers", default=16, high=500)
     width, patch, heads = (
@@ -107,25 +112,25 @@ def _vision(config: Config, dims: Dims) -> tuple[list[Module], VisionSpec]:
         config.integer("patch_size", default=16),
         config.integer("num_attention_heads", default=12),
     )
-    head_dim = config.integer("head_dim", default=64)
+    head_dim, scope = config.integer("head_dim", default=64), _tower_scope(scope, hidden, width)
     modules: list[Module] = [
         plain("vision_tower.patch_embedder.position_embedding_table", 2, config.integer("position_embedding_size", default=10_240), hidden),
-        unquantized("vision_tower.patch_embedder.input_proj", 3 * patch**2, hidden, role=Role.PROJECTION),
-        unquantized("embed_vision.embedding_projection", hidden, dims.hidden, role=Role.PROJECTION),
+        scope.replicated("vision_tower.patch_embedder.input_proj", 3 * patch**2, (hidden,), role=Role.PROJECTION),
+        scope.replicated("embed_vision.embedding_projection", hidden, (dims.hidden,), role=Role.PROJECTION),
     ]
     for index in range(depth):
         at = f"vision_tower.encoder.layers.{index}"
         modules += [
-            unquantized(f"{at}.self_attn.{name}_proj", hidden, heads * head_dim, role=role)
+            scope.replicated(f"{at}.self_attn.{name}_proj.linear", hidden, (heads * head_dim,), role=role)
             for name, role in zip("qkv", (Role.QUERY, Role.KEY, Role.VALUE), strict=True)
         ]
         modules += [
-            unquantized(f"{at}.self_attn.o_proj", heads * head_dim, hidden, role=Role.ATTENTION_OUTPUT),
+            scope.replicated(f"{at}.self_attn.o_proj.linear", heads * head_dim, (hidden,), role=Role.ATTENTION_OUTPUT),
             *norm(f"{at}.self_attn.q_norm", head_dim),
             *norm(f"{at}.self_attn.k_norm", head_dim),
-            unquantized(f"{at}.mlp.gate_proj", hidden, width, role=Role.GATE),
-            unquantized(f"{at}.mlp.up_proj", hidden, width, role=Role.UP),
-            unquantized(f"{at}.mlp.down_proj", width, hidden, role=Role.DOWN),
+            scope.replicated(f"{at}.mlp.gate_proj.linear", hidden, (width,), role=Role.GATE),
+            scope.replicated(f"{at}.mlp.up_proj.linear", hidden, (width,), role=Role.UP),
+            scope.replicated(f"{at}.mlp.down_proj.linear", width, (hidden,), role=Role.DOWN),
         ]
         names = ("input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm")
         modules += [module for name in names for module in norm(f"{at}.{name}", hidden)]
@@ -164,7 +169,7 @@ def _audio(config: Config, dims: Dims) -> list[Module]:
 def gemma4_towers(scope: Scope, top: Config, dims: Dims) -> Tower:
     """Gemma 4: the Hugging Face towers as they are, whole on every rank; the small models hear, too."""
     vision = top.section("vision_config")
-    modules, spec = _vision(vision, dims)
+    modules, spec = _vision(scope, vision, dims)
     if top.has("audio_config"):
         modules += _audio(top.section("audio_config"), dims)
     frequencies = plain("rotary_emb.inv_freq", vision.integer("head_dim", default=64) // 4, bits=32)

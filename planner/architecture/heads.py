@@ -6,11 +6,12 @@ Source: vllm/model_executor/models/{bert,roberta,modernbert,bert_with_rope,colbe
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from planner.architecture.blocks import Scope, addend, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.text import Dims
-from planner.facts.modules import Axis, Module, Split, Tensor
+from planner.facts.modules import Axis, Linear, Module, Role, Split, Tensor
 
 Head = Callable[[Scope, Dims], list[Module]]
 _COLBERT_KEYS = ("colbert_dim", "dim", "projection_dim")
@@ -23,8 +24,16 @@ def label_count(config: Config) -> int:
 
 
 def score(scope: Scope, dims: Dims) -> list[Module]:
-    """The float32 head of a reranker or classifier, one row a label."""
-    return [plain("score", label_count(scope.config), dims.hidden, bits=32)]
+    """The head of a reranker or classifier, one row a label: float32 where it is not quantized."""
+    return [_wide(scope.replicated("score", dims.hidden, (label_count(scope.config),), role=Role.PROJECTION))]
+
+
+def _wide(linear: Linear) -> Module:
+    """A matrix of a head, in 32 bits where the checkpoint does not quantize it."""
+    storage = linear.storage
+    if storage.is_quantized:  # what its planes hold in the model's dtype is 32 bits wide too
+        return replace(linear, storage=replace(storage, planes=tuple(replace(plane, bits=32) if plane.bits == 16 else plane for plane in storage.planes)))
+    return Tensor(name=linear.name, axes=(*linear.outputs, linear.inputs), bits=32)
 
 
 def dense(name: str, inputs: int, outputs: int, *, bits: int = 32, bias: bool = True) -> list[Module]:
@@ -104,19 +113,20 @@ def colpali(*, bias: bool = False, default: int = 0) -> Head:
     return build
 
 
-def _divided(name: str, inputs: int, outputs: int) -> list[Module]:
-    """Two float32 layers, the first divided by outputs, the second by inputs."""
+def _divided(scope: Scope, name: str, inputs: int, outputs: int) -> list[Module]:
+    """Two float32 layers, the first divided by outputs, the second by inputs; their biases stay what they are where the checkpoint quantizes them."""
     inner = Axis(inputs, Split.TP)
     return [
-        Tensor(name=f"{name}.dense", axes=(inner, Axis(inputs)), bits=32),
-        Tensor(name=f"{name}.dense.bias", axes=(inner,), bits=32),
-        *(Tensor(name=f"{name}.out_proj", axes=axes, bits=32) for axes in ((Axis(outputs), inner), (Axis(outputs),))),
+        _wide(scope.column(f"{name}.0", inputs, (inputs,), role=Role.PROJECTION)),
+        Tensor(name=f"{name}.0.bias", axes=(inner,), bits=32),
+        _wide(scope.row(f"{name}.2", inputs, outputs, role=Role.PROJECTION)),
+        Tensor(name=f"{name}.2.bias", axes=(Axis(outputs),), bits=32),
     ]
 
 
 def two_layers(labels: int) -> Head:
     """Two layers divided over ranks (Qwen2's reward models, Jina's reranker of images)."""
-    return lambda scope, dims: _divided("score", dims.hidden, labels)
+    return lambda scope, dims: _divided(scope, "score", dims.hidden, labels)
 
 
 def internlm_reward(scope: Scope, dims: Dims) -> list[Module]:

@@ -78,7 +78,7 @@ def gated_delta_net(config: Config, dims: Dims, *, interleaved: bool) -> tuple[D
         fused = scope.linear(
             "linear_attn.in_proj_qkvz",
             Axis(dims.hidden),
-            [Axis(size, Split.TP) for size in (keys, keys, values, values)],
+            [Axis(size, Split.TP) for size in ((2 * keys + 2 * values,) if interleaved else (keys, keys, values, values))],
             parts=("in_proj_qkvz",) if interleaved else ("in_proj_qkv", "in_proj_z"),
             role=Role.DELTA,
         )

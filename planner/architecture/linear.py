@@ -85,7 +85,7 @@ def bailing_linear(config: Config, dims: Dims) -> LayerBuilder:
             *(module for name in norms for module in norm(f"self_attn.{name}_layernorm", head_dim)),
             scope.column("self_attn.g_proj", dims.hidden, (width,), role=Role.MIXER),
             scope.row("self_attn.dense", width, dims.hidden, bias=bias, role=Role.MIXER),
-            *norm("self_attn.g_norm", width, split=Split.TP),
+            *norm("self_attn.g_norm", width, split=Split.TP, units=config.integer("group_norm_size", default=1)),
         ]
 
     def build(scope: Scope, index: int) -> Layer:

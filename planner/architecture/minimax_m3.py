@@ -50,7 +50,10 @@ def minimax_m3(config: Config, dims: Dims) -> LayerBuilder:
         if sparse_layers[index]:
             modules, caches = sparse_attention(scope, sparse, dims)
         else:
-            modules, caches = [scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim)], (full_attention(dims),)
+            modules, caches = (
+                [scope.qkv("self_attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim), *scope.attention_scales()],
+                (full_attention(dims),),
+            )
         modules += [scope.row("self_attn.o_proj", dims.heads * dims.head_dim, dims.hidden, role=Role.ATTENTION_OUTPUT), *qk_norms(dims), *two_norms(dims)]
         modules += experts_mlp(scope) if moe_layers[index] else scope.gated_mlp("mlp", dims.hidden, config.integer("dense_intermediate_size"))
         return Layer(tuple(modules), caches)

@@ -109,7 +109,8 @@ def loop_coder(config: Config, dims: Dims) -> LayerBuilder:
     def build(scope: Scope, index: int) -> Layer:
         layer = inner(scope, index)
         gate = scope.column("gate_projections.gate_proj", dims.head_dim, (dims.heads,), bias=True, role=Role.PROJECTION)
-        return Layer((*layer.modules, gate), (*layer.attention, *windows))
+        scales = scope.attention_scales() * (loops - 1)
+        return Layer((*layer.modules, gate, *scales), (*layer.attention, *windows))
 
     return build
 

@@ -29,6 +29,8 @@ def axis_size(axis: Axis, tp: int) -> int:
         case Split.TP:
             if axis.size % tp:
                 raise NotDivisibleError(f"{axis.size} cannot be divided over {tp} ranks")
+            if axis.units % tp:
+                raise NotDivisibleError(f"{axis.units} is not divisible by {tp}")
             return axis.size // tp
         case Split.HEADS:
             if axis.units % tp and tp % axis.units:

@@ -15,7 +15,7 @@ class Split(StrEnum):
     """How a dimension is divided over the ranks of a tensor-parallel group."""
 
     WHOLE = "whole"  # every rank holds all of it
-    TP = "tp"  # size / tp, must divide
+    TP = "tp"  # size / tp, must divide, and the units (heads) where there are any
     HEADS = "heads"  # in units (heads) shared out; replicated once ranks outnumber units
     GROUPS = "groups"  # in units (groups of a Mamba 2 state), a single one replicated
     EVEN = "even"  # size / tp where tp divides the units, else every rank holds all of it

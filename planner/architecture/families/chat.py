@@ -20,7 +20,7 @@ from planner.architecture.towers import chat, eva_molmo, llava, nemotron, ovis_p
 from planner.architecture.towers.tower import together
 
 INTERNVL = by_type(chat.intern_vit(chat.two_layers), "internvl")
-NEMOTRON = replace(HYBRID["NemotronHForCausalLM"], tower=nemotron.nano)
+NEMOTRON = replace(HYBRID["NemotronHForCausalLM"], tower=nemotron.nano, pipeline=False)
 NEMOTRON_OMNI = replace(NEMOTRON, adapted=hybrid.states_as_model)
 OVIS25 = by_type(ovis_phi_keye.ovis25, "ovis")
 MINICPMV46 = replace(QWEN35, tower=chat.minicpmv46, adapted=hybrid.states_as_model, name="minicpm")
@@ -30,7 +30,7 @@ FAMILIES: Mapping[str, Family] = {
     "InternVLChatModel": INTERNVL,
     "InternS1ForConditionalGeneration": by_type(llava.internvl, "internvl"),
     "H2OVLChatModel": replace(INTERNVL, name="h2ovl"),
-    "SkyworkR1VChatModel": replace(INTERNVL, name="skywork"),
+    "SkyworkR1VChatModel": by_type(chat.intern_vit(chat.skywork_layers), "skywork"),
     "NVLM_D": by_type(chat.intern_vit(chat.wide_layers, dummy_heads=7), "nvlm"),
     "Eagle2_5_VLForConditionalGeneration": by_type(chat.eagle, "eagle"),
     "BeeForConditionalGeneration": replace(by_type(chat.normed_onevision(4), "bee"), more={"every": llava.newline}),
@@ -65,7 +65,9 @@ FAMILIES: Mapping[str, Family] = {
     "Step3VLForConditionalGeneration": replace(EXPERTS["Step3TextForCausalLM"], tower=step_ernie.step3),
     "StepVLForConditionalGeneration": by_type(step_ernie.perception, "step"),
     "Step3p7ForConditionalGeneration": by_type(step_ernie.perception, "step"),
-    "Ernie4_5_VLMoeForConditionalGeneration": Family(layers=experts.ernie_vl, tower=step_ernie.ernie, rope=rope.VIDEO, tied=True, name="ernie"),
+    "Ernie4_5_VLMoeForConditionalGeneration": Family(
+        layers=experts.ernie_vl, tower=step_ernie.ernie, rope=rope.VIDEO, tied=True, pipeline_tied=False, name="ernie"
+    ),
     "NemotronH_Nano_VL_V2": NEMOTRON,
     "NemotronH_Nano_Omni_Reasoning_V3": NEMOTRON_OMNI,
     "NemotronH_Super_Omni_Reasoning_V3": NEMOTRON_OMNI,

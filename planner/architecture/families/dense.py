@@ -127,6 +127,7 @@ FAMILIES: Mapping[str, Family] = {
         more={"head": own.plamo_head},
         renamed={"window_size": "sliding_window"},
         whole_stages=ALL_ENDS,
+        scaled=False,
         name="plamo",
     ),
     "Rnj1ForCausalLM": Family(layers=decoder(Heads(norms="head"), gated(), FOUR), tied=True, whole_stages=ALL_ENDS, name="rnj"),

@@ -33,7 +33,7 @@ BEAM_BANK = Bank(router=FP32, correction=True)
 GPT_OSS = Family(layers=moe.gpt_oss, whole_stages=ALL_ENDS, rope=partial(rope.rope_tables, yarn_bits=32), name="gpt-oss")
 
 FAMILIES: Mapping[str, Family] = {
-    "Ernie4_5_MoeForCausalLM": Family(layers=moe.ernie, tied=True, name="ernie"),
+    "Ernie4_5_MoeForCausalLM": Family(layers=moe.ernie, tied=True, pipeline_tied=False, name="ernie"),
     "OlmoeForCausalLM": Family(layers=moe.olmoe, whole_stages=ALL_ENDS, name="olmo"),
     "GraniteMoeForCausalLM": Family(layers=moe.granite_moe, whole_stages=ALL_ENDS, name="granite"),
     "GraniteMoeSharedForCausalLM": Family(layers=moe.granite_moe, whole_stages=ALL_ENDS, name="granite"),
@@ -76,8 +76,8 @@ FAMILIES: Mapping[str, Family] = {
     "HYV3ForCausalLM": HUNYUAN_V3,
     "MiMoV2ForCausalLM": MIMO_V2,
     "SarvamMoEForCausalLM": SARVAM,
-    "Param2MoEForCausalLM": replace(SARVAM, defaults={**SARVAM.defaults, "router_dtype": "fp32"}),
+    "Param2MoEForCausalLM": replace(SARVAM, layers=experts.param2, defaults={**SARVAM.defaults, "router_dtype": "fp32"}),
     "BeamForCausalLM": Family(layers=decoder(BEAM, routed(BEAM_BANK, dense_key=""), FOUR), rope=rope.exact, name="beam"),
     "FlintForCausalLM": Family(layers=own.flint, rope=rope.exact, name="flint"),
-    "Step3TextForCausalLM": Family(layers=experts.step3_text, renamed={"max_position_embedding": "max_position_embeddings"}, name="step"),
+    "Step3TextForCausalLM": Family(layers=experts.step3_text, renamed={"max_position_embedding": "max_position_embeddings"}, scaled=False, name="step"),
 }

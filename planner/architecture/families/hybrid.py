@@ -30,8 +30,8 @@ KIMI_LINEAR = Family(
 )
 NEMOTRON_H = Family(layers=hybrid.nemotron_h, whole_stages=ALL_ENDS, rope=rope.no_rope, name="nemotron")
 MAMBA = Family(layers=mamba.mamba, rope=rope.no_rope, tied=True, attends=False, whole_stages=ALL_ENDS, defaults={"max_position_embeddings": 2048}, name="mamba")
-LFM2 = Family(layers=hybrid.lfm2, tied=True, name="lfm")
-JAMBA = Family(layers=mamba.jamba, rope=rope.no_rope, whole_stages=ALL_ENDS, name="jamba")
+LFM2 = Family(layers=hybrid.lfm2, tied=True, scaled=False, name="lfm")
+JAMBA = Family(layers=mamba.jamba, rope=rope.no_rope, whole_stages=ALL_ENDS, scaled=False, name="jamba")
 
 FAMILIES: Mapping[str, Family] = {
     "Qwen3NextForCausalLM": QWEN_NEXT,

@@ -17,8 +17,9 @@ from planner.architecture.towers.encoder import Block, batch, convolution, encod
 from planner.architecture.towers.llava import clip_encoder, feature_levels
 from planner.architecture.towers.tower import Tower, TowerBuilder
 from planner.facts.modules import Module, Role, Split
+from planner.facts.storage import BF16, Encoding
 
-Joint = Callable[[int, Dims], list[Module]]
+Joint = Callable[[Scope, int, Dims], list[Module]]
 
 
 def _select(top: Config, config: Config, default: int) -> int:
@@ -31,12 +32,21 @@ def _joined(top: Config) -> int:
     return int(1 / min(1.0, max(0.01, top.number("downsample_ratio", default=0.5)))) ** 2
 
 
-def two_layers(inputs: int, dims: Dims) -> list[Module]:
+def two_layers(scope: Scope, inputs: int, dims: Dims) -> list[Module]:
     """A norm and two matrices of torch's own."""
     return [*norm("mlp1.0", inputs, bias=True), loose("mlp1.1", inputs, dims.hidden), loose("mlp1.3", dims.hidden, dims.hidden)]
 
 
-def wide_layers(inputs: int, dims: Dims) -> list[Module]:
+def skywork_layers(scope: Scope, inputs: int, dims: Dims) -> list[Module]:
+    """The same as layers of vLLM, which a checkpoint may quantize."""
+    return [
+        *norm("mlp1.0", inputs, bias=True),
+        scope.replicated("mlp1.1", inputs, (dims.hidden,), bias=True, role=Role.PROJECTION),
+        scope.replicated("mlp1.3", dims.hidden, (dims.hidden,), bias=True, role=Role.PROJECTION),
+    ]
+
+
+def wide_layers(scope: Scope, inputs: int, dims: Dims) -> list[Module]:
     """NVLM: through the width of the text model's MLP, without biases."""
     return [
         *norm("mlp1.0", inputs, bias=True),
@@ -69,7 +79,7 @@ def intern_vit(joint: Joint, *, dummy_heads: int = 0) -> TowerBuilder:
             *convolution(f"{at}.embeddings.patch_embedding", hidden, 3, patch, patch),
             plain(f"{at}.embeddings.position_embedding", patches + 1, hidden),
             *encoder(scope, f"{at}.encoder.layers", _select(top, config, 48), block),
-            *joint(hidden * _joined(top), dims),
+            *joint(scope, hidden * _joined(top), dims),
         ]
         return Tower(tuple(modules), batch(block, patches=13 * (patches + 1), tokens=13 * patches // _joined(top)))
 
@@ -91,7 +101,7 @@ def eagle(scope: Scope, top: Config, dims: Dims) -> Tower:
     depth, total = _select(top, config, 27), config.integer("num_hidden_layers", default=27, high=500)
     patches = square_patches(config, image=448)
     modules, block = siglip(scope, config, "vision_model.vision_model", positions=patches, depth=depth, post_norm=depth == total)
-    modules += two_layers(block.hidden * _joined(top), dims)
+    modules += two_layers(scope, block.hidden * _joined(top), dims)
     return Tower(tuple(modules), batch(block, patches=13 * patches, tokens=13 * patches // _joined(top)), (plain("position_ids", patches, bits=64),))
 
 
@@ -118,12 +128,14 @@ def minicpmv_text(config: Config) -> list[str]:
     return [{"2.5": "LlamaForCausalLM", "4.0": "LlamaForCausalLM", "2.6": "Qwen2ForCausalLM", "4.5": "Qwen3ForCausalLM"}.get(version, "")]
 
 
-def _resampler(inputs: int, dims: Dims, queries: int) -> list[Module]:
-    """Learned queries that read the patches; torch's own attention."""
+def _resampler(scope: Scope, inputs: int, dims: Dims, queries: int) -> list[Module]:
+    """Learned queries that read the patches; torch's own attention. All floats are brought to the model's dtype, so that only integers stay quantized."""
     at, hidden = "resampler", dims.hidden
+    keys = scope.replicated(f"{at}.kv_proj", inputs, (hidden,), role=Role.PROJECTION)
+    floats = keys.storage.encoding in (Encoding.FP8, Encoding.NVFP4)
     return [
         plain(f"{at}.query", queries, hidden),
-        loose(f"{at}.kv_proj", inputs, hidden, bias=False),
+        replace(keys, storage=BF16) if floats else keys,
         loose(f"{at}.attn.in_proj", hidden, 3 * hidden),
         loose(f"{at}.attn.out_proj", hidden, hidden),
         *(module for name in ("ln_q", "ln_kv", "ln_post") for module in norm(f"{at}.{name}", hidden, bias=True)),
@@ -137,8 +149,8 @@ def minicpmv(scope: Scope, top: Config, dims: Dims) -> Tower:
     dropped = int(top.flag("drop_vision_last_layer", default=True))
     depth = config.integer("num_hidden_layers", default=27, high=500) - dropped
     patches, queries = square_patches(config, image=980), top.integer("query_num", default=64)
-    modules, block = siglip(scope, config, "vpm", positions=patches, depth=depth)
-    modules += _resampler(block.hidden, dims, queries)
+    modules, block = siglip(scope, config, "vpm", positions=patches, depth=depth, tiled=False)
+    modules += _resampler(scope, block.hidden, dims, queries)
     return Tower(tuple(modules), batch(block, patches=10 * 1024, tokens=10 * queries))
 
 
@@ -160,7 +172,7 @@ def minicpmv46(scope: Scope, top: Config, dims: Dims) -> Tower:
     """MiniCPM-V 4.6 and 4.7: SigLIP, windows of patches merged inside the tower, a merger behind it."""
     config = top.section("vision_config")
     patches = square_patches(config, image=980)
-    modules, block = siglip(scope, config, "vpm", positions=patches)
+    modules, block = siglip(scope, config, "vpm", positions=patches, tiled=False)
     hidden, joined, at = block.hidden, 4 * block.hidden, "vit_merger"
     modules += [
         scope.column(f"{at}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True, parts=("q_proj", "k_proj", "v_proj"), role=Role.QKV),

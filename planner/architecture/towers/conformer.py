@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from planner.architecture.blocks import Scope, norm, plain
 from planner.architecture.config import Config
-from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
 from planner.architecture.towers.audio import whisper_block, whisper_layers
 from planner.architecture.towers.encoder import Block, batch, convolution, encoder, loose
@@ -148,7 +147,7 @@ def moss_transcribe(scope: Scope, top: Config, dims: Dims) -> Tower:
     block, positions = whisper_block(config), config.integer("max_source_positions", default=1500)
     joined = block.hidden * top.integer("audio_merge_size", default=4)
     modules = [
-        *whisper_layers(Scope(config, UNQUANTIZED), config, block, "whisper_encoder"),
+        *whisper_layers(scope, config, block, "whisper_encoder"),
         plain("whisper_encoder.embed_positions", positions, block.hidden),
         loose("vq_adaptor.layers.0", joined, dims.hidden),
         loose("vq_adaptor.layers.2", dims.hidden, dims.hidden),

@@ -36,6 +36,7 @@ class Block:
     split: Split = Split.TP
     mlp_split: Split | None = None  # where not as the attention's
     loose: bool = False
+    tiled: bool = False  # an MLP is quantized only where multiples of 64 go in and out
     names: tuple[str, str, str, str] = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
     parts: tuple[str, ...] = ()  # of the checkpoint's unfused q, k and v
 
@@ -53,21 +54,22 @@ def layer(scope: Scope, at: str, block: Block) -> list[Module]:
     hidden, inner = block.hidden, block.inner or block.hidden
     kv = inner // block.heads * block.kv_heads if block.kv_heads else inner
 
-    def cut(size: int, split: Split) -> Axis:
-        return Axis(size, Split.WHOLE if block.loose else split, block.heads if split is Split.EVEN else 0)
+    def cut(size: int, split: Split, heads: int = 0) -> Axis:
+        return Axis(size, Split.WHOLE if block.loose else split, block.heads if split is Split.EVEN else heads)
 
     split, mlp = block.split, block.mlp_split or block.split
     keys = Axis(kv, Split.HEADS, block.kv_heads) if block.kv_heads and not block.loose else cut(kv, split)
     qkv, output, up, down = (f"{at}.{name}" for name in block.names)
-    attention = (Axis(hidden), (cut(inner, split), keys, keys))
+    attention = (Axis(hidden), (cut(inner, split, block.heads), keys, keys))
     first = (Axis(hidden), (cut(block.width, mlp),) * (2 if block.gated else 1))
+    of_mlp = scope.if_tiled(hidden, block.width) if block.tiled else scope
     no_key_bias = block.qkv_bias and not block.key_bias
     return [
         matrix(scope, block, qkv, attention, bias=block.qkv_bias and block.key_bias, role=Role.QKV, parts=block.parts),
         *([plain(f"{qkv}.bias", inner + kv)] if no_key_bias else []),
         matrix(scope, block, output, (cut(inner, split), (Axis(hidden),)), bias=block.output_bias, role=Role.ATTENTION_OUTPUT),
-        matrix(scope, block, up, first, bias=block.mlp_bias, role=Role.GATE_UP if block.gated else Role.UP),
-        matrix(scope, block, down, (cut(block.width, mlp), (Axis(hidden),)), bias=block.mlp_bias, role=Role.DOWN),
+        matrix(of_mlp, block, up, first, bias=block.mlp_bias, role=Role.GATE_UP if block.gated else Role.UP),
+        matrix(of_mlp, block, down, (cut(block.width, mlp), (Axis(hidden),)), bias=block.mlp_bias, role=Role.DOWN),
         *(module for index in range(block.norms) for module in norm(f"{at}.norm{index + 1}", hidden, bias=block.norm_bias)),
         *(plain(f"{at}.vector{index}", size) for index, size in enumerate(block.vectors)),
     ]
@@ -83,12 +85,15 @@ def loose(name: str, inputs: int, outputs: int, *, bias: bool = True) -> Linear:
     return unquantized(name, inputs, outputs, role=Role.PROJECTION, bias=bias)
 
 
-def siglip(scope: Scope, config: Config, at: str, *, positions: int, post_norm: bool = True, depth: int | None = None) -> tuple[list[Module], Block]:
-    """SigLIP (So400m where the config says nothing): patches with learned positions, biased layers, the last norm."""
+def siglip(
+    scope: Scope, config: Config, at: str, *, positions: int, post_norm: bool = True, depth: int | None = None, tiled: bool = True
+) -> tuple[list[Module], Block]:
+    """SigLIP (So400m where the config says nothing): patches with learned positions, biased layers, the last norm; `tiled` but for Idefics 2's and NaViT's."""
     block = Block(
         hidden=config.integer("hidden_size", default=1152),
         width=config.integer("intermediate_size", default=4304),
         heads=config.integer("num_attention_heads", default=16),
+        tiled=tiled,
         names=("self_attn.qkv_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2"),
         parts=("q_proj", "k_proj", "v_proj"),
     )

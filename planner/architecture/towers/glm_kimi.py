@@ -85,7 +85,7 @@ def glm4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         modules += [
             *norm(f"{at}.norm1", hidden),
             *norm(f"{at}.norm2", hidden),
-            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), parts=("qkv",), role=Role.QKV),
+            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), parts=("qkv",), role=Role.QKV, heads=heads),
             scope.row(f"{at}.attn.proj", hidden, hidden, role=Role.ATTENTION_OUTPUT),
             *scope.gated_mlp(f"{at}.mlp", hidden, out),
         ]

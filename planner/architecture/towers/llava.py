@@ -5,7 +5,7 @@ Sources: vllm/model_executor/models/{llava,llava_next,llava_onevision,internvl,i
 
 from __future__ import annotations
 
-from planner.architecture.blocks import Scope, addend, norm, plain
+from planner.architecture.blocks import Scope, addend, norm, plain, unquantized
 from planner.architecture.config import Config
 from planner.architecture.text import Dims
 from planner.architecture.towers.tower import Tower, TowerBuilder
@@ -47,7 +47,7 @@ def clip_encoder(scope: Scope, config: Config, at: str, *, levels: list[int], po
         plain(f"{at}.embeddings.patch_embedding", hidden, 3, patch, patch),
         plain(f"{at}.embeddings.position_embedding", tokens, hidden),
         *(first if clip else [addend(f"{at}.embeddings.patch_embedding.bias", hidden)]),
-        *encoder_layers(scope, at, depth, hidden, width),
+        *encoder_layers(scope, at, depth, hidden, width, tiled=not clip),
         *(norm(f"{at}.post_layernorm", hidden, bias=True) if post_norm else []),
     ]
     buffers = (plain("position_ids", tokens, bits=64),) if positions else ()
@@ -72,8 +72,8 @@ def llava(*, images: int, divided: bool = True) -> TowerBuilder:
                 scope.row(second, dims.hidden, dims.hidden, bias=bias, role=Role.PROJECTION),
             ]
         return [
-            scope.replicated(first, inputs, (dims.hidden,), bias=bias, role=Role.PROJECTION),
-            scope.replicated(second, dims.hidden, (dims.hidden,), bias=bias, role=Role.PROJECTION),
+            unquantized(first, inputs, dims.hidden, bias=bias, role=Role.PROJECTION),
+            unquantized(second, dims.hidden, dims.hidden, bias=bias, role=Role.PROJECTION),
         ]
 
     def build(scope: Scope, top: Config, dims: Dims) -> Tower:
@@ -104,7 +104,7 @@ def idefics3(scope: Scope, top: Config, dims: Dims) -> Tower:
     sized = Config({"hidden_size": 1152, "num_attention_heads": 16, **config.data, "patch_size": patch, "model_type": "siglip_vision_model"}, config.path)
     encoder = clip_encoder(scope, sized, "model.vision_model", levels=[-1], post_norm=True, positions=False)
     joined = top.integer("scale_factor", default=2) ** 2
-    connector = plain("model.connector.modality_projection.proj", dims.hidden, encoder.hidden * joined)
+    connector = scope.replicated("model.connector.modality_projection.proj", encoder.hidden * joined, (dims.hidden,), role=Role.PROJECTION)
     return Tower((*encoder.modules, connector), encoder.spec(17, max(1, encoder.patches // joined)), encoder.buffers)
 
 
@@ -114,13 +114,13 @@ def paligemma(scope: Scope, top: Config, dims: Dims) -> Tower:
     sized = Config({**config.data, "model_type": "siglip_vision_model"}, config.path)
     encoder = clip_encoder(scope, sized, "vision_tower.vision_model", levels=[-1], post_norm=True)
     out = config.integer("projection_dim", default=top.integer("projection_dim", default=dims.hidden))
-    projector = scope.replicated("multi_modal_projector.linear", encoder.hidden, (out,), bias=True, role=Role.PROJECTION)
+    projector = unquantized("multi_modal_projector.linear", encoder.hidden, out, bias=True, role=Role.PROJECTION)
     return Tower((*encoder.modules, projector), encoder.spec(1, encoder.patches), encoder.buffers)
 
 
 def internvl(scope: Scope, top: Config, dims: Dims) -> Tower:
-    """InternVL in Hugging Face's layout: InternViT with layer scales, pixels shuffled into a normed two-layer projector."""
-    config = top.section("vision_config")
+    """InternVL in Hugging Face's layout: InternViT with layer scales, pixels shuffled into a normed two-layer projector; none of it quantized."""
+    scope, config = scope.plain(), top.section("vision_config")
     hidden, width = config.integer("hidden_size", default=1024), config.integer("intermediate_size", default=4096)
     patch, heads = _side(config, "patch_size", 14), config.integer("num_attention_heads", default=16)
     patches = (_side(config, "image_size", 448) // patch) ** 2

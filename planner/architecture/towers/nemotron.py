@@ -129,5 +129,5 @@ def llama_nemotron(scope: Scope, top: Config, dims: Dims) -> Tower:
     patches = square_patches(config, image=512, patch=16)
     modules, block = siglip(scope, Config({"patch_size": 16, **config.data}, config.path), "vision_model.vision_model", positions=patches)
     ratio = max(0.01, top.number("downsample_ratio", default=0.5))
-    modules += two_layers(block.hidden * int(1 / ratio) ** 2, dims)
+    modules += two_layers(scope, block.hidden * int(1 / ratio) ** 2, dims)
     return Tower(tuple(modules), batch(block, patches=7 * patches, tokens=7 * patches // 4), (plain("position_ids", patches, bits=64),))

@@ -104,7 +104,7 @@ def ovis25(scope: Scope, top: Config, dims: Dims) -> Tower:
     count = config.integer("num_patches", default=-1, low=-1)
     positions = count if count > 0 else square_patches(config, image=512, patch=16)
     stride = config.integer("hidden_stride", default=2)
-    modules, block = siglip(scope, Config({"patch_size": 16, **config.data}, config.path), at, positions=positions)
+    modules, block = siglip(scope, Config({"patch_size": 16, **config.data}, config.path), at, positions=positions, tiled=False)
     modules += _visual_words(block.hidden * stride**2, top.integer("visual_vocab_size", default=65_536), 4, dims)
     buffers = (plain("rotary_pos_emb.inv_freq", block.hidden // block.heads // 4, bits=32),)
     return Tower(tuple(modules), batch(block, patches=12_544, tokens=12_544 // stride**2), buffers)

@@ -33,7 +33,7 @@ def lfm2_vl(scope: Scope, top: Config, dims: Dims) -> Tower:
     positions, factor = config.integer("num_patches", default=256), top.integer("downsample_factor", default=2)
     patch, hidden = config.integer("patch_size", default=16), config.integer("hidden_size", default=768)
     flat = Config({**config.data, "patch_size": patch, "hidden_size": hidden}, config.path)
-    modules, block = siglip(scope, flat, at, positions=positions)
+    modules, block = siglip(scope, flat, at, positions=positions, tiled=False)
     inputs, out = hidden * factor**2, top.integer("projector_hidden_size", default=2560)
     bias = top.flag("projector_bias", default=True)
     modules += [
@@ -48,7 +48,7 @@ def aria(scope: Scope, top: Config, dims: Dims) -> Tower:
     """Aria: Idefics' SigLIP without its last norm, read by learned queries."""
     config, at = top.section("vision_config"), "multi_modal_projector"
     patches = square_patches(config, image=980)
-    modules, block = siglip(scope, config, "vision_tower", positions=patches, post_norm=False)
+    modules, block = siglip(scope, config, "vision_tower", positions=patches, post_norm=False, tiled=False)
     hidden, whole = block.hidden, Scope(top, UNQUANTIZED)
     queries = top.section("projector_patch_to_query_dict").data.values()
     attention: list[Module] = [

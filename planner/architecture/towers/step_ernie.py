@@ -31,7 +31,7 @@ def step3(scope: Scope, top: Config, dims: Dims) -> Tower:
         plain(f"{at}.embeddings.class_embedding", block.hidden),
         *convolution(f"{at}.embeddings.patch_embedding", block.hidden, config.integer("num_channels", default=3), patch, patch),
         plain(f"{at}.embeddings.position_embedding", patches + 1, block.hidden),
-        *encoder(scope, f"{at}.transformer.layers", config.integer("num_hidden_layers", default=63, high=500), block),
+        *encoder(scope.plain(), f"{at}.transformer.layers", config.integer("num_hidden_layers", default=63, high=500), block),
         *convolution("vit_downsampler", out, block.hidden, 2, 2),
         *convolution("vit_downsampler2", 2 * out, out, 3, 3),
         loose("vit_large_projector", 2 * out, dims.hidden, bias=top.flag("projector_bias", default=False)),

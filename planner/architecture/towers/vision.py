@@ -44,7 +44,7 @@ def qwen3_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         modules += [
             *norm(f"{at}.norm1", hidden, bias=True),
             *norm(f"{at}.norm2", hidden, bias=True),
-            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",), role=Role.QKV),
+            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",), role=Role.QKV, heads=config.integer("num_heads")),
             scope.row(f"{at}.attn.proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *scope.plain_mlp(f"{at}.mlp.linear_fc1", f"{at}.mlp.linear_fc2", hidden, width, bias=True),
         ]
@@ -85,7 +85,7 @@ def qwen25_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         modules += [
             *norm(f"{at}.norm1", hidden),
             *norm(f"{at}.norm2", hidden),
-            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",), role=Role.QKV),
+            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",), role=Role.QKV, heads=config.integer("num_heads")),
             scope.row(f"{at}.attn.proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *scope.gated_mlp(f"{at}.mlp", hidden, width, bias=True),
         ]
@@ -123,7 +123,7 @@ def openpangu_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         modules += [
             *norm(f"{at}.norm1", hidden),
             *norm(f"{at}.norm2", hidden),
-            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",), role=Role.QKV),
+            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",), role=Role.QKV, heads=config.integer("num_heads")),
             scope.row(f"{at}.attn.proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *(
                 scope.gated_mlp(f"{at}.mlp", hidden, width, bias=True)
@@ -154,7 +154,7 @@ def qwen2_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         modules += [
             *norm(f"{at}.norm1", hidden, bias=True),
             *norm(f"{at}.norm2", hidden, bias=True),
-            scope.column(f"{at}.attn.qkv", hidden, (hidden, hidden, hidden), bias=True, parts=("qkv",), role=Role.QKV),
+            scope.column(f"{at}.attn.qkv", hidden, (3 * hidden,), bias=True, role=Role.QKV, heads=heads),
             scope.row(f"{at}.attn.proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *scope.plain_mlp(f"{at}.mlp.fc1", f"{at}.mlp.fc2", hidden, width, bias=True),
         ]
@@ -162,16 +162,17 @@ def qwen2_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     return Tower(tuple(modules), spec, (plain("visual.rotary_pos_emb", 8192, hidden // heads // 2),))
 
 
-def encoder_layers(scope: Scope, at: str, depth: int, hidden: int, width: int) -> list[Module]:
-    """Layers of CLIP and SigLIP: biased attention and MLP, two layer norms."""
+def encoder_layers(scope: Scope, at: str, depth: int, hidden: int, width: int, *, tiled: bool = False) -> list[Module]:
+    """Layers of CLIP and SigLIP: biased attention and MLP, two layer norms; SigLIP's MLP is quantized in whole tiles only."""
     modules: list[Module] = []
+    of_mlp = scope.if_tiled(hidden, width) if tiled else scope
     for index in range(depth):
         layer = f"{at}.encoder.layers.{index}"
         modules += [
             scope.column(f"{layer}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True, parts=("q_proj", "k_proj", "v_proj"), role=Role.QKV),
             scope.row(f"{layer}.self_attn.out_proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *norm(f"{layer}.layer_norm1", hidden, bias=True),
-            *scope.plain_mlp(f"{layer}.mlp.fc1", f"{layer}.mlp.fc2", hidden, width, bias=True),
+            *of_mlp.plain_mlp(f"{layer}.mlp.fc1", f"{layer}.mlp.fc2", hidden, width, bias=True),
             *norm(f"{layer}.layer_norm2", hidden, bias=True),
         ]
     return modules
@@ -189,7 +190,7 @@ def siglip_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         addend(f"{at}.embeddings.patch_embedding.bias", hidden),
         plain(f"{at}.embeddings.position_embedding", patches, hidden),
         *norm(f"{at}.post_layernorm", hidden, bias=True),
-        *encoder_layers(scope, at, depth, hidden, width),
+        *encoder_layers(scope, at, depth, hidden, width, tiled=True),
         plain("multi_modal_projector.mm_input_projection_weight", hidden, dims.hidden),
         *norm("multi_modal_projector.mm_soft_emb_norm", hidden),
     ]

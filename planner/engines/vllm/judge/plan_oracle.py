@@ -9,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 from vllm.config import set_current_vllm_config
 from vllm.distributed import parallel_state
 from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
+from vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors import CompressedTensorsKVCacheMethod
 from vllm.model_executor.model_loader.utils import initialize_model
 from vllm.model_executor.offloader.base import BaseOffloader, set_offloader
 from vllm.platforms import current_platform
@@ -70,6 +71,22 @@ def pretend_ranks(parallel, stage=0):
         value = getattr(parallel_state, name)
         if value is None or isinstance(value, Ranks):
             setattr(parallel_state, name, Ranks(parallel.pipeline_parallel_size, stage) if name == "_PP" else Ranks(sizes.get(name, 1)))
+
+
+def keep_cache_scales():
+    """The Transformers backend gives the model's dtype to what lies on the meta device, as everything does here; on a GPU these scales do not."""
+    create = CompressedTensorsKVCacheMethod.create_weights
+
+    def create_weights(self, layer):
+        create(self, layer)
+        for name, parameter in layer.named_parameters(recurse=False):
+            if name.endswith(("_scale", "_zero_point")):
+                parameter.weight_loader = getattr(parameter, "weight_loader", None)
+
+    CompressedTensorsKVCacheMethod.create_weights = create_weights
+
+
+keep_cache_scales()
 
 
 class Recorder(BaseOffloader):

@@ -1,0 +1,185 @@
+"""Quantization sections as published checkpoints have them, for benchmarks/crossing.py.
+
+Their shapes are those of llm-compressor, AutoAWQ, GPTQModel, ModelOpt, Quark, AutoRound and of the vendors' own FP8 repositories: which names are left
+out is drawn among the ways in which those write them.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+Row = dict[str, Any]
+_SIZES = ("hidden_size", "intermediate_size", "moe_intermediate_size", "shared_expert_intermediate_size", "ffn_hidden_size", "n_embd", "n_inner")
+TOWERS = ("vision_config", "audio_config", "thinker_config", "vit_config", "img_processor", "encoder_config")
+
+
+_TOWER_NAMES = ("visual", "vision", "vpm", "apm", "audio", "resampler", "projector", "mlp1", "multi_modal", "connector", "encoder")
+
+
+def _left_out(config: Row, random: Random) -> list[str]:
+    """A list of what is left out, in the words of llm-compressor: names and patterns behind `re:`."""
+    has_tower = any(key in config for key in TOWERS)
+    lists = [
+        ["lm_head"],
+        ["lm_head"],
+        ["lm_head", "re:.*mlp.gate$", "re:.*mlp.shared_expert_gate$", "re:.*router.*", "re:.*block_sparse_moe.gate"],
+        [],
+        ["re:.*lm_head"],
+    ]
+    if has_tower:
+        lists = [
+            ["re:.*lm_head", "re:visual.*", "re:vision_tower.*", "re:multi_modal_projector.*", "re:model.visual.*", "re:.*vision_model.*"],
+            ["lm_head", "re:.*visual.*", "re:.*vision.*", "re:.*multi_modal_projector.*", "re:.*audio.*", "re:.*projector.*"],
+            ["language_model.lm_head", "lm_head", "re:vision.*", "re:.*vision.*", "re:.*multi_modal.*", "re:.*mlp1.*", "re:.*audio.*", "re:.*visual.*"],
+            ["lm_head"],
+        ]
+    return random.choice(lists)
+
+
+def _group(config: Row, sizes: tuple[int, ...]) -> int:
+    """The first of these group sizes that divides the text model's sizes, as who quantizes it takes one that does."""
+    text = config.get("text_config") or config
+    widths = [value for key, value in text.items() if isinstance(value, int) and key in _SIZES and value]
+    return next((size for size in sizes if not any(width % size for width in widths)), -1)
+
+
+def _has_labels(config: Row) -> bool:
+    return any(word in config["architectures"][0] for word in ("Classification", "Reward", "Ranking"))
+
+
+def _own_names(config: Row, random: Random) -> list[str]:
+    """The same in the words of the vendors' own FP8 lists: names and prefixes of modules."""
+    if any(key in config for key in TOWERS):
+        return random.choice(
+            [
+                ["lm_head", "visual", "model.visual", "vision_tower", "multi_modal_projector", "model.vision_tower", "model.multi_modal_projector"],
+                ["lm_head", "visual"],
+                ["lm_head"],
+                [],
+            ]
+        )
+    return random.choice([["lm_head"], []])
+
+
+def _weights(bits: int, kind: str, strategy: str, **more: object) -> Row:
+    return {"num_bits": bits, "type": kind, "strategy": strategy, "symmetric": True, "dynamic": False, "group_size": None, **more}
+
+
+_INPUTS: dict[str, Row] = {
+    "token": {"num_bits": 8, "strategy": "token", "dynamic": True, "symmetric": True},
+    "static": {"num_bits": 8, "strategy": "tensor", "dynamic": False, "symmetric": True},
+    "group": {"num_bits": 8, "strategy": "group", "group_size": 128, "dynamic": True, "symmetric": True, "type": "float"},
+    "fp4": {"num_bits": 4, "strategy": "tensor_group", "group_size": 16, "dynamic": "local", "symmetric": True, "type": "float"},
+    "mx": {"num_bits": 4, "strategy": "group", "group_size": 32, "dynamic": True, "symmetric": True, "type": "float"},
+}
+
+
+def _inputs(name: str, kind: str) -> Row:
+    return {"type": kind} | _INPUTS[name]
+
+
+SCHEMES: dict[str, tuple[str, Row, Row | None]] = {
+    "ct-w4a16": ("pack-quantized", _weights(4, "int", "group", group_size=128), None),
+    "ct-w4a16-g32": ("pack-quantized", _weights(4, "int", "group", group_size=32), None),
+    "ct-w4a16-asym": ("pack-quantized", _weights(4, "int", "group", group_size=128, symmetric=False), None),
+    "ct-w4a16-channel": ("pack-quantized", _weights(4, "int", "channel"), None),
+    "ct-w8a16": ("pack-quantized", _weights(8, "int", "channel"), None),
+    "ct-w8a8-int8": ("int-quantized", _weights(8, "int", "channel"), _inputs("token", "int")),
+    "ct-fp8-dynamic": ("float-quantized", _weights(8, "float", "channel"), _inputs("token", "float")),
+    "ct-fp8-static": ("float-quantized", _weights(8, "float", "tensor"), _inputs("static", "float")),
+    "ct-fp8-block": ("float-quantized", _weights(8, "float", "block", block_structure=[128, 128]), _inputs("group", "float")),
+    "ct-nvfp4": ("nvfp4-pack-quantized", _weights(4, "float", "tensor_group", group_size=16), _INPUTS["fp4"]),
+    "ct-nvfp4a16": ("nvfp4-pack-quantized", _weights(4, "float", "tensor_group", group_size=16), None),
+    "ct-mxfp4": ("mxfp4-pack-quantized", _weights(4, "float", "group", group_size=32, scale_dtype="torch.uint8"), _INPUTS["mx"]),
+}
+QUARK: dict[str, tuple[Row, Row]] = {
+    "quark-fp8": (
+        {"dtype": "fp8_e4m3", "qscheme": "per_tensor", "is_dynamic": False, "symmetric": True},
+        {"dtype": "fp8_e4m3", "qscheme": "per_tensor", "is_dynamic": False, "symmetric": True},
+    ),
+    "quark-ptpc": (
+        {"dtype": "fp8_e4m3", "qscheme": "per_channel", "ch_axis": 0, "is_dynamic": False, "symmetric": True},
+        {"dtype": "fp8_e4m3", "qscheme": "per_channel", "ch_axis": 1, "is_dynamic": True, "symmetric": True},
+    ),
+    "quark-mxfp4": (
+        {"dtype": "fp4", "qscheme": "per_group", "group_size": 32, "ch_axis": -1, "is_dynamic": False, "scale_format": "e8m0", "symmetric": None},
+        {"dtype": "fp4", "qscheme": "per_group", "group_size": 32, "ch_axis": -1, "is_dynamic": True, "scale_format": "e8m0", "symmetric": None},
+    ),
+}
+_OTHERS = "none fp8-static fp8-dynamic modelopt-fp8 autoround gptq8 gptq-desc gptq-dynamic modelopt-mxfp8 modelopt-w4a16"
+# Each, and how often it is drawn: what people serve most, most.
+FORMATS: dict[str, int] = dict.fromkeys((*SCHEMES, *QUARK, *_OTHERS.split()), 1) | dict.fromkeys(
+    ("fp8-block", "ct-w4a16", "ct-fp8-dynamic", "awq", "gptq4", "ct-nvfp4", "modelopt-nvfp4"), 3
+)
+
+
+def quantized(kind: str, config: Row, random: Random) -> Row:
+    """The keys that a checkpoint of this format adds to its config."""
+    section = _section(kind, config, random)
+    return {"quantization_config": section} if section else {}
+
+
+def _section(kind: str, config: Row, random: Random) -> Row | None:
+    names = _own_names(config, random)
+    labels = ["score"] if _has_labels(config) else []
+    if kind in SCHEMES:
+        layout, weights, inputs = SCHEMES[kind]
+        group = {"targets": ["Linear"], "weights": weights, "input_activations": inputs, "output_activations": None, "format": layout}
+        return {"quant_method": "compressed-tensors", "format": layout, "config_groups": {"group_0": group}, "ignore": _left_out(config, random)}
+    if kind in QUARK:
+        weight, inputs = QUARK[kind]
+        overall = {"weight": weight, "input_tensors": inputs, "bias": None, "output_tensors": None}
+        left = random.choice([["lm_head"], [], ["lm_head", "re:.*mlp.gate$"]])
+        export = {"pack_method": "reorder", "kv_cache_group": [], "weight_format": "real_quantized", "min_kv_scale": 0.0}
+        return {
+            "quant_method": "quark",
+            "global_quant_config": overall,
+            "layer_quant_config": {},
+            "layer_type_quant_config": {},
+            "exclude": left,
+            "export": export,
+        }
+    if kind.startswith("fp8-"):
+        block = {"weight_block_size": [128, 128]} if kind == "fp8-block" else {}
+        left = {random.choice(["modules_to_not_convert", "ignored_layers"]): names} if names else {}
+        return {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "static" if kind == "fp8-static" else "dynamic"} | block | left
+    if kind == "awq":
+        left = random.choice([None, ["visual"], ["lm_head"], ["vision_tower", "multi_modal_projector", "visual"]])
+        return {
+            "quant_method": "awq",
+            "bits": 4,
+            "group_size": _group(config, random.choice([(128, 64, 32), (64, 32), (32,)])),
+            "zero_point": True,
+            "version": "gemm",
+            "modules_to_not_convert": (left or []) + labels or None,
+        }
+    if kind.startswith("gptq"):
+        bits, ordered = 8 if kind == "gptq8" else 4, kind == "gptq-desc"
+        left = {f"-:.*{name}.*": {} for name in (*labels, *(_TOWER_NAMES if any(key in config for key in TOWERS) else ()))}
+        own = {r"-:.*mlp\.down_proj": {}, r"+:.*self_attn\.o_proj": {"bits": 8, "group_size": 64}} if kind == "gptq-dynamic" else {}
+        more = {"dynamic": left | own} if left or own else {}
+        return {
+            "quant_method": "gptq",
+            "bits": bits,
+            "group_size": -1 if kind == "gptq-desc" else _group(config, random.choice([(128, 64, 32), (32,), ()])),
+            "desc_act": ordered,
+            "sym": True,
+            "lm_head": False,
+        } | more
+    if kind == "autoround":
+        packing = random.choice(["auto_round:auto_gptq", "auto_round:auto_awq"])
+        return {
+            "quant_method": "auto-round",
+            "bits": 4,
+            "group_size": _group(config, (128, 64, 32)),
+            "sym": True,
+            "data_type": "int",
+            "packing_format": packing,
+        }
+    if kind.startswith("modelopt"):
+        algorithm = {"modelopt-fp8": "FP8", "modelopt-nvfp4": "NVFP4", "modelopt-mxfp8": "MXFP8", "modelopt-w4a16": "W4A16_NVFP4"}[kind]
+        left = random.choice([["lm_head"], ["lm_head", "*mlp.gate*"], ["lm_head", "*visual*", "*vision*", "*router*"], ["*self_attn*", "lm_head"], []])
+        cache = {"kv_cache_scheme": {"dynamic": False, "num_bits": 8, "type": "float"}} if random.random() < 0.4 else {}
+        return {"quant_method": "modelopt", "quant_algo": algorithm, "ignore": left, "producer": {"name": "modelopt", "version": "0.37.0"}} | cache
+    return None
