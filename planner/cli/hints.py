@@ -11,6 +11,7 @@ from planner.engines import ENGINES, first_engine
 from planner.errors import PlannerError
 from planner.facts.command_line import flag_of
 from planner.facts.question import ServiceRow, StackRow
+from planner.questions.fields import OF_SOME
 
 if TYPE_CHECKING:
     import click
@@ -92,7 +93,7 @@ _IN_FILE = frozenset(
         "output_tokens",
         "concurrency",
     }
-    | {"parallel", "kv_unified", "batch_size", "ubatch_size", "flash_attn", "cache_type_k", "cache_type_v", "mmproj", "image_max_tokens", "engine_version"}
+    | {setting.name for setting in OF_SOME}
 )
 _CHOOSING = frozenset({"purpose", "top", "prices"})
 

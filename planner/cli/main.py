@@ -18,7 +18,7 @@ from planner.cli.values import PlanValues, values_of
 from planner.engines import ENGINES, titles_with, usual_words
 from planner.errors import PlannerError, WorldError, one_line
 from planner.facts.command_line import flag_of
-from planner.questions.fields import FIELDS
+from planner.questions.fields import FIELDS, OF_SOME
 from planner.text import shown
 
 _LATER = {  # module and short help: the help of all is printed without importing them
@@ -129,8 +129,7 @@ class _Group(Command, click.Group):
     common=False,
     says=lambda: f"{titles_with('gpu_layers')}: layers on the GPU, the output counted as one; else as many as fit.",
 )
-@own_settings(_OTHERS, ("parallel", "kv_unified", "batch_size", "ubatch_size", "flash_attn", "cache_type_k", "cache_type_v", "mmproj", "image_max_tokens"))
-@own_settings(_OTHERS, ("engine_version",))
+@own_settings(_OTHERS, [setting.name for setting in OF_SOME])
 @option("--ram", type=type_of(FIELDS["ram"]), group=_OTHERS, common=False, help="Main memory of the machine, e.g. 256GiB: what lies there is held against it.")
 @option("--vram", type=type_of(FIELDS["vram"]), group=_MACHINE, common=False, help="With --gpu custom: its memory, e.g. 16GiB.")
 @option("--bandwidth", type=type_of(FIELDS["bandwidth"]), group=_MACHINE, common=False, metavar="GB/S", help="With --gpu custom: of its memory, e.g. 672.")

@@ -50,6 +50,14 @@ def decided(
     )
 
 
+def plan_beyond(plan: Plan, missing: Sequence[NotCovered]) -> Plan:
+    """A plan that asks for something its ledger does not hold: unknown, unless it is too large already and what is missing only adds."""
+    wrong = "adds" if plan.rejection is not None else "lowers"
+    if all(part.effect == wrong for part in missing):
+        return replace(plan, not_covered=tuple(missing))
+    return replace(plan, verdict=Verdict.UNKNOWN, rejection=None, not_covered=tuple(missing), requirements_met=False)
+
+
 def refuse_unresolved(command: Command, table: Sequence[Setting], values: Mapping[str, object]) -> None:
     """What only the shell knows is never run or guessed. Raises PlannerError where the model or a setting is such."""
     said = [("the model", command.model), *((setting.flag, values.get(setting.flag, "")) for setting in table)]

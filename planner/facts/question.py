@@ -70,8 +70,26 @@ class ServiceRow:
     """Of llama.cpp: on, off or auto."""
     cache_type_k: str | None = None
     cache_type_v: str | None = None
+    split_mode: str | None = None
+    """Of llama.cpp: what is split over several GPUs, layers, rows, tensors or nothing."""
+    main_gpu: int | None = None
+    tensor_split: str | None = None
+    """Of llama.cpp: shares of the GPUs, 3,1."""
+    cpu_moe: bool | None = None
+    n_cpu_moe: int | None = None
+    """Of llama.cpp: the first so many layers' experts lie in main memory."""
+    override_tensor: str | None = None
+    spec_type: str | None = None
+    """Of llama.cpp: what drafts, draft-mtp, draft-simple or n-grams."""
+    spec_draft_n_max: int | None = None
+    model_draft: str | None = None
+    """Of llama.cpp: the model that drafts, of the catalogue, of the Hub or a file."""
+    n_gpu_layers_draft: int | None = None
+    cache_type_k_draft: str | None = None
+    cache_type_v_draft: str | None = None
     mmproj: bool | None = None
     """Of llama.cpp: no, where no image is to be read."""
+    image_min_tokens: int | None = None
     image_max_tokens: int | None = None
     """Of llama.cpp: the most tokens that an image is made into."""
     engine_version: str | None = None

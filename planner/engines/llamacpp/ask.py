@@ -6,6 +6,7 @@ from dataclasses import field
 from pathlib import Path
 
 from planner.engines.catalogue import Catalogue, Plain
+from planner.engines.llamacpp.drafter import Drafting
 from planner.engines.llamacpp.dynamic import dynamic, name_of
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.model import GgufModel, converted, find_mix
@@ -48,6 +49,8 @@ class GgufAsk:
     port: int = 8000
     has_vision: bool = False
     pins: ServerPins = field(default_factory=ServerPins)
+    drafting: Drafting = field(default_factory=Drafting)
+    visible: int = 0  # GPUs that the server sees, where it uses fewer
     origin: ModelSpec | None = None  # what the file was made of, where that is known: the speed asks for it
     sampling: Sampling = field(default_factory=Sampling)
 

@@ -7,7 +7,7 @@ alone whose tensors or shares are placed by hand.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from planner.engines.llamacpp.memory import LlamaCppConfig
@@ -28,7 +28,7 @@ def config_by_hand(config: LlamaCppConfig, settings: Mapping[str, Value], model:
     return replace(
         config,
         cpu_moe_layers=max(0, layers),
-        overrides=tuple(pair for pair in _overrides(settings) if _is_known(*pair)),
+        overrides=tuple(pair for pair in overrides(settings) if _is_known(*pair)),
         tensor_split=(*shares, *[0.0] * (gpus - len(shares))) if any(shares) else (),
     )
 
@@ -52,8 +52,14 @@ def cards_used(settings: Mapping[str, Value], group: GpuGroup, *, is_split: bool
 
 def uncovered(settings: Mapping[str, Value]) -> list[NotCovered]:
     """Tensors that are placed where the ledger does not follow."""
-    pairs = [f"{pattern}={device}" for pattern, device in _overrides(settings) if not _is_known(pattern, device)]
+    pairs = [f"{pattern}={device}" for pattern, device in overrides(settings) if not _is_known(pattern, device)]
     return [NotCovered(flag=f"--override-tensor {pairs[0]}", what="tensors placed by hand", effect="either")] if pairs else []
+
+
+def divided(said: Iterable[tuple[str, Value]], gpus: int) -> tuple[NotCovered, ...]:
+    """Tensors that several GPUs hold parts of, which the ledger does not know."""
+    mode = str(dict(said).get("split_mode") or "layer")
+    return (NotCovered(flag=f"--split-mode {mode}", what="tensors divided over GPUs", effect="either"),) if mode in ("row", "tensor") and gpus > 1 else ()
 
 
 def _shares(text: str) -> list[float]:
@@ -61,7 +67,7 @@ def _shares(text: str) -> list[float]:
     return [float(part) if re.fullmatch(r"\s*\d+\.?\d*\s*", part) else 0.0 for part in re.split(r"[,/]+", text) if part]
 
 
-def _overrides(settings: Mapping[str, Value]) -> list[tuple[str, str]]:
+def overrides(settings: Mapping[str, Value]) -> list[tuple[str, str]]:
     """--override-tensor: pattern=device, several with commas between them."""
     pairs = []
     for part in str(settings.get("override_tensor") or "").split(","):

@@ -14,15 +14,16 @@ from planner.engines.decided import decided, refuse_unresolved, sources
 from planner.engines.llamacpp import command as server
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.builds import DEFAULT_BUILD, OLDEST_BUILD, build_in
-from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, is_by_hand, uncovered
+from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, divided, is_by_hand, uncovered
 from planner.engines.llamacpp.drafting import drafting_of
 from planner.engines.llamacpp.fit import Room, fits_whole, fitted, fitted_context
 from planner.engines.llamacpp.flags import SERVER, stoi
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.idle import idle
 from planner.engines.llamacpp.ledger import free_bytes, ledger_of
-from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig
+from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, with_drafts
 from planner.engines.llamacpp.named import NamedModel, by_file, by_repository
+from planner.engines.llamacpp.pins import image_tokens
 from planner.engines.llamacpp.plan import COMPUTE_HIGH, plan_of
 from planner.engines.llamacpp.settings import AUTO_SLOTS, SETTINGS
 from planner.engines.metal import wired_bytes
@@ -92,11 +93,11 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     )
     asked = config_by_hand(asked, settings, named.model, machine.gpus)
     drafting = drafting_of(settings, named.model, catalogue, is_here=not command.contained)
-    asked = drafting.applied(asked, named.model)
+    asked = with_drafts(asked, drafting, named.model)
     config = _fitted(settings, named, machine, asked)
     plan = plan_of(ask_of(named, machine.group, is_ollama=False, config=config), config, machine.gpus)
     chosen = ["context"] * (config.context != asked.context) + ["gpu_layers"] * _is_open(settings)
-    missing = [*named.not_covered, *drafting.missing, *server.missing(values), *uncovered(settings)]
+    missing = [*named.not_covered, *drafting.missing, *server.missing(values), *uncovered(settings), *divided(settings.items(), machine.gpus)]
     warnings = [
         *server.remarks(values),
         *idle(values, named.model, machine.gpus),
@@ -185,6 +186,7 @@ def _config(settings: Mapping[str, Value], named: NamedModel) -> LlamaCppConfig:
         ubatch=min(int(server.setting(settings, "ubatch_size") or 512), int(server.setting(settings, "batch_size") or 2048)),
         gpu_layers=_layers(settings),
         vision=named.has_vision and bool(server.setting(settings, "mmproj_offload")),
+        image_tokens=image_tokens(*(int(settings[name] or 0) if name in settings else None for name in ("image_min_tokens", "image_max_tokens"))),
     )
 
 

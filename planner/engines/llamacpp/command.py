@@ -83,10 +83,7 @@ def setting(settings: Mapping[str, Value], name: str) -> Value:
 
 def missing(values: Mapping[str, str | bool]) -> list[NotCovered]:
     """What of a command the ledger does not hold."""
-    said = [_NOT_COVERED[flag] for flag, value in values.items() if flag in _NOT_COVERED and value not in (False, "none", "0")]
-    if (mode := str(values.get("--split-mode", "layer"))) in ("row", "tensor"):
-        said.append(NotCovered(flag=f"--split-mode {mode}", what="tensors divided over GPUs", effect="either"))
-    return said
+    return [_NOT_COVERED[flag] for flag, value in values.items() if flag in _NOT_COVERED and value not in (False, "none", "0")]
 
 
 def _refused(settings: Mapping[str, Value]) -> Iterator[Problem]:

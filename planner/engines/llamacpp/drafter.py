@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from planner.engines.llamacpp.builds import STATES_ROLLED_BACK
 from planner.engines.llamacpp.layers import Layer, Part
 from planner.engines.llamacpp.model import GgufModel
 from planner.facts.attention import FullAttention
+from planner.facts.not_covered import NotCovered
 from planner.facts.record import dataclass
+from planner.facts.settings import Value
 from planner.text import slug
 
 SIMPLE, MTP = "draft-simple", "draft-mtp"  # of --spec-type: a smaller model, and the model's own layers
@@ -31,6 +34,21 @@ class Drafter:
     kv_type: str = "f16"
     value_type: str = ""
     gpu_layers: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafting:
+    """Kinds of --spec-type, how many tokens at a time, the drafter where one is held, and what is not in the ledger."""
+
+    kinds: tuple[str, ...] = ()
+    drafted: int = 0
+    drafter: Drafter | None = None
+    missing: tuple[NotCovered, ...] = ()
+    settings: tuple[tuple[str, Value], ...] = ()
+
+    def states(self, model: GgufModel, build: int) -> int:
+        """Earlier recurrent states that are kept beside each."""
+        return rolled_back(model, self.kinds, self.drafted) if build >= STATES_ROLLED_BACK else 0
 
 
 def head_of(model: GgufModel) -> GgufModel | None:

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from planner.engines.llamacpp.builds import STATES_ROLLED_BACK
-from planner.engines.llamacpp.drafter import DRAFTED, MTP, NGRAM_DRAFTED, SIMPLE, Drafter, head_of, rolled_back
+from planner.engines.llamacpp.drafter import DRAFTED, MTP, NGRAM_DRAFTED, SIMPLE, Drafter, Drafting, head_of
 from planner.engines.llamacpp.ggml import KV_TYPES
-from planner.engines.llamacpp.memory import LlamaCppConfig
-from planner.engines.llamacpp.model import GgufModel
+from planner.engines.llamacpp.model import GgufModel, find_mix
 from planner.engines.llamacpp.named import NamedModel, by_file, by_repository
+from planner.engines.llamacpp.published import on_the_hub, usual_form
 from planner.errors import PlannerError
 from planner.facts.not_covered import NotCovered
-from planner.facts.record import dataclass
+from planner.facts.question import ServiceRow
 from planner.facts.settings import Value
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue
 
+DRAFTS = ("spec_type", "spec_draft_n_max", "model_draft", "hf_repo_draft", "n_gpu_layers_draft", "cache_type_k_draft", "cache_type_v_draft")
 _UNKNOWN = NotCovered(flag="--model-draft", what="weights and cache of the draft model", effect="adds")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drafting:
-    """Kinds of --spec-type, how many tokens at a time, the drafter where one is held, and what is not in the ledger."""
-
-    kinds: tuple[str, ...] = ()
-    drafted: int = 0
-    drafter: Drafter | None = None
-    missing: tuple[NotCovered, ...] = ()
-
-    def applied(self, config: LlamaCppConfig, model: GgufModel) -> LlamaCppConfig:
-        """A configuration with it."""
-        states = rolled_back(model, self.kinds, self.drafted) if config.build >= STATES_ROLLED_BACK else 0
-        return replace(config, drafted=self.drafted, drafter=self.drafter, snapshots=states)
 
 
 def drafting_of(settings: Mapping[str, Value], model: GgufModel, catalogue: Catalogue, *, is_here: bool) -> Drafting:
@@ -60,7 +45,42 @@ def drafting_of(settings: Mapping[str, Value], model: GgufModel, catalogue: Cata
         missing += other.not_covered if other else [_UNKNOWN]
     elif named:
         missing.append(_UNKNOWN)
-    return Drafting(kinds=kinds, drafted=drafted, drafter=drafter, missing=tuple(missing))
+    said_of_it = tuple((name, value) for name in DRAFTS if (value := settings.get(name)) is not None)
+    return Drafting(kinds=kinds, drafted=drafted, drafter=drafter, missing=tuple(missing), settings=said_of_it)
+
+
+def drafting_asked(service: ServiceRow, model: GgufModel, catalogue: Catalogue) -> Drafting:
+    """What a question asks of it. Raises PlannerError for a draft model that is neither a file nor known to be on the Hub, and for a file without predicting layers."""
+    settings: dict[str, Value] = {name: value for name in DRAFTS if name != "hf_repo_draft" and (value := getattr(service, name)) is not None}
+    if named := service.model_draft:
+        del settings["model_draft"]
+        if not named.endswith(".gguf"):
+            settings["hf_repo_draft"] = _repository(named, catalogue)
+        elif Path(named).is_file():
+            settings["model_draft"] = named
+        else:
+            raise PlannerError(f"--model-draft: {named[:100]} does not exist")
+    drafting = drafting_of(settings, model, catalogue, is_here=True)
+    if MTP in drafting.kinds and model.mix == "file" and not model.predicting_bytes:
+        raise PlannerError(
+            f"--spec-type {MTP}: {model.name} has no layers that predict further tokens", "a file that has them, often named -MTP-, or --model-draft"
+        )
+    return drafting
+
+
+def _repository(named: str, catalogue: Catalogue) -> str:
+    """What --hf-repo-draft takes for a name of the catalogue, with or without a quantization, or for a repository."""
+    name, _, mix = named.partition(":")
+    try:
+        plain = catalogue.find_plain(name)
+    except PlannerError:
+        if "/" in name:
+            return named
+        raise
+    form = find_mix(mix) if mix else usual_form(plain.repo) or "Q8_0"
+    if repo := on_the_hub(plain.repo, form):
+        return repo
+    raise PlannerError(f"--model-draft {name[:80]}: nobody is known to publish it as {form}", "a GGUF file, or user/repository:quantization")
 
 
 def _other(settings: Mapping[str, Value], catalogue: Catalogue, *, is_here: bool) -> NamedModel | None:
@@ -83,5 +103,5 @@ def _types(settings: Mapping[str, Value]) -> tuple[str, str]:
 
 
 def _layers(settings: Mapping[str, Value]) -> int | None:
-    text = str(settings.get("n_gpu_layers_draft") or "auto")
+    text = str(settings.get("n_gpu_layers_draft", "auto"))
     return int(text) if text.isdecimal() and len(text) < 6 else None

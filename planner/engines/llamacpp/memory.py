@@ -5,11 +5,12 @@ Sources: llama.cpp @0c1e57098, src/llama-kv-cache*.cpp, src/llama-memory-recurre
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import assert_never
 
 from planner.engines.llamacpp.builds import DEFAULT_BUILD
-from planner.engines.llamacpp.drafter import Drafter
+from planner.engines.llamacpp.drafter import Drafter, Drafting
 from planner.engines.llamacpp.ggml import TYPES
 from planner.engines.llamacpp.layers import Placement
 from planner.engines.llamacpp.model import GgufModel
@@ -58,6 +59,11 @@ class LlamaCppConfig:
     def cells(self) -> int:
         """Tokens the cache holds for all requests together."""
         return round_up(self.context, CELL_PADDING) * self.parallel
+
+
+def with_drafts(config: LlamaCppConfig, drafting: Drafting, model: GgufModel) -> LlamaCppConfig:
+    """A configuration with what drafts for it."""
+    return replace(config, drafted=drafting.drafted, drafter=drafting.drafter, snapshots=drafting.states(model, config.build))
 
 
 def kv_bits(kv_type: str) -> tuple[int, int]:

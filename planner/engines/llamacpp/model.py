@@ -42,7 +42,8 @@ class GgufModel:
     layer_inputs: int = 0  # per-layer embeddings of a token, of all layers (Gemma 3n, the small ones of Gemma 4)
     predicting_bytes: int = 0  # layers that predict further tokens (MTP), loaded where a command asks for them
     mmproj_bytes: int = 0
-    mmproj_compute_bytes: int = 0
+    mmproj_compute_bytes: int = 0  # for an image of WARMUP_TOKENS, or the largest that it takes
+    mmproj_patches: int = 0  # of the largest image that it takes
     architecture: str = ""
     fused_qkv: bool = False
     family: str = ""
@@ -157,6 +158,7 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
         max_context=model.max_position_embeddings,
         mmproj_bytes=sum(_plain_bytes(module) for module in model.tower),
         mmproj_compute_bytes=_vision_compute_bytes(model),
+        mmproj_patches=model.vision.max_patches if model.vision else 0,
         architecture=model.architecture,
         fused_qkv=model.architecture.startswith(_FUSED_QKV),
         family=model.family,
@@ -194,6 +196,14 @@ def _vision_compute_bytes(model: ModelSpec) -> int:
     if (vision := model.vision) is None:
         return 0
     return min(vision.max_patches, WARMUP_PATCHES) * (vision.intermediate_size + 3 * vision.hidden_size) * 4
+
+
+def image_bytes(model: GgufModel, tokens: int) -> int:
+    """The projector's buffer for an image of at most so many tokens; 0: those of its warm-up. A projector of one size takes what it takes."""
+    if not tokens or not model.mmproj_patches:
+        return model.mmproj_compute_bytes
+    warm = min(model.mmproj_patches, WARMUP_PATCHES)
+    return model.mmproj_compute_bytes * min(model.mmproj_patches, 4 * tokens) // warm
 
 
 def _plain_bytes(module: Module) -> int:

@@ -18,7 +18,7 @@ from struct import pack, unpack
 from planner.engines.llamacpp.compute import compute_bytes, head_bytes
 from planner.engines.llamacpp.layers import EXPERTS, MAIN_MEMORY, Part, Placement
 from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, widest_values
-from planner.engines.llamacpp.model import GgufModel
+from planner.engines.llamacpp.model import GgufModel, image_bytes
 from planner.facts.record import dataclass
 
 _MATRICES = tuple(part for part in Part if part is not Part.REST)
@@ -142,7 +142,7 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
             if layers[gpu]
             else 0,
             mmproj_bytes=model.mmproj_bytes if gpu == main else 0,
-            mmproj_compute_bytes=model.mmproj_compute_bytes if gpu == main else 0,
+            mmproj_compute_bytes=image_bytes(model, config.image_tokens) if gpu == main else 0,
             layers=layers[gpu],
         )
         for gpu in range(gpus)

@@ -7,14 +7,18 @@ from dataclasses import replace
 from planner.engines import Placement
 from planner.engines.budget import Budget, budgeted
 from planner.engines.catalogue import Catalogue
+from planner.engines.decided import plan_beyond
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.alternatives import alternatives
 from planner.engines.llamacpp.ask import GgufAsk, ask_of
 from planner.engines.llamacpp.builds import DEFAULT_BUILD, build_name
+from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, divided, is_by_hand
 from planner.engines.llamacpp.compute import pool_bytes
+from planner.engines.llamacpp.drafting import drafting_asked
 from planner.engines.llamacpp.fit import Room, fits_whole, fitted
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
-from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig
+from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, with_drafts
+from planner.engines.llamacpp.model import WARMUP_PATCHES
 from planner.engines.llamacpp.pace import speed
 from planner.engines.llamacpp.ram import binds, within_ram
 from planner.engines.llamacpp.reasons import reasons_of, settings_of
@@ -46,7 +50,7 @@ def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue:
     rows = named(question.services, pooling, first_port=first_port, proxy_port=question.proxy_port, shared_port=shared_port)
 
     def plan_one(row: ServiceRow, group: GpuGroup, is_main: bool) -> Plan:
-        return plan_gguf(ask_of(row, group, question, catalogue, is_ollama=is_ollama, is_main=is_main))
+        return plan_gguf(_asked(row, group, question, catalogue, is_ollama=is_ollama, is_main=is_main))
 
     return one_after_another(rows, machine, plan_one, beside_bytes=machine.process_bytes(1))
 
@@ -61,7 +65,15 @@ def _metal(machine: GpuGroup, question: StackRow) -> GpuGroup:
 def alone(question: StackRow, machine: GpuGroup, catalogue: Catalogue, *, is_ollama: bool) -> Plan:
     """The only server of a question, as it is asked. Raises PlannerError for what the engine cannot do."""
     machine = _metal(machine, question)
-    return plan_as_asked(ask_of(question.services[0], machine, question, catalogue, is_ollama=is_ollama, is_main=True))
+    return plan_as_asked(_asked(question.services[0], machine, question, catalogue, is_ollama=is_ollama, is_main=True))
+
+
+def _asked(row: ServiceRow, group: GpuGroup, question: StackRow, catalogue: Catalogue, *, is_ollama: bool, is_main: bool) -> GgufAsk:
+    """One row of a question, with what drafts for it, on the cards that it uses."""
+    ask = ask_of(row, group, question, catalogue, is_ollama=is_ollama, is_main=is_main)
+    by_hand = dict(ask.pins.by_hand)
+    used = cards_used(by_hand, group, is_split=by_hand.get("split_mode") != "none")
+    return replace(ask, group=used, visible=group.count, drafting=drafting_asked(row, ask.model, catalogue))
 
 
 def plan_gguf(ask: GgufAsk) -> Plan:
@@ -124,6 +136,7 @@ def longest(ask: GgufAsk, config: LlamaCppConfig) -> int:
 def _chosen(ask: GgufAsk) -> LlamaCppConfig:
     """16-bit cache before 8-bit where that makes all fit; else what llama.cpp's own fit leaves on the GPUs."""
     base = ask.pins.pinned(LlamaCppConfig(context=ask.context or 1, parallel=ask.users, gpu_layers=ask.gpu_layers, vision=ask.has_vision))
+    base = with_drafts(config_by_hand(base, dict(ask.pins.by_hand), ask.model, ask.group.count), ask.drafting, ask.model)
     kinds = (ask.kv_type,) if ask.kv_type else ("f16", "q8_0") if base.flash_attention else ("f16",)
     config, fitting = base, 0
     for kv_type in kinds:
@@ -133,7 +146,7 @@ def _chosen(ask: GgufAsk) -> LlamaCppConfig:
             config = replace(config, context=max(fitting, min(_SHORTEST, ask.model.max_context)))
         if config.context <= fitting and (ask.context or config.context >= min(USEFUL_CONTEXT, ask.model.max_context)):
             return _settled(ask, config)
-    if config.context <= fitting or ask.gpu_layers is not None:
+    if config.context <= fitting or ask.gpu_layers is not None or is_by_hand(base, ask.group.count):
         return _settled(ask, config)
     return _partly(ask, ask.pins.typed(replace(config, kv_type=kinds[0], value_type="")))
 
@@ -191,7 +204,9 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
     full = replace(ask, load=full_load(config.context, plan.service.longest_answer))
     slowest = slowest_s(speed(full, config, held, plan), config.parallel)
     plan = replace(plan, speed=speed(ask, config, held, plan), service=replace(plan.service, slowest_answer_s=slowest))
-    return replace(plan, warnings=warnings(ask, config, held, plan))
+    plan = replace(plan, warnings=warnings(ask, config, held, plan))
+    missing = (*ask.drafting.missing, *divided(ask.pins.by_hand, gpus))
+    return plan_beyond(plan, missing)
 
 
 def _lines(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger) -> tuple[Line, ...]:
@@ -212,7 +227,7 @@ def _lines(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger) -> tuple[
         lines.append(_derived("pool", "CUDA's pool", pool, "16-bit copies of one layer's cache, made when the context is full; logs do not show them"))
     if gpu.mmproj_bytes:
         lines.append(exactly("mmproj", "vision projector", gpu.mmproj_bytes, "its weights in 16 bits"))
-        lines.append(_derived("mmproj_compute", "its buffer", gpu.mmproj_compute_bytes, _image_note(ask)))
+        lines.append(_derived("mmproj_compute", "its buffer", gpu.mmproj_compute_bytes, _image_note(ask, config)))
     if gpu.draft_weights_bytes:
         what = "its predicting layers" if config.drafter and config.drafter.is_head else "draft model"
         lines.append(exactly("draft_weights", what, gpu.draft_weights_bytes, "what drafts"))
@@ -223,7 +238,9 @@ def _lines(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger) -> tuple[
     return tuple(lines)
 
 
-def _image_note(ask: GgufAsk) -> str:
+def _image_note(ask: GgufAsk, config: LlamaCppConfig) -> str:
+    if config.image_tokens:
+        return f"for an image of {tokens(config.image_tokens)} tokens" + ("" if ask.model.mmproj_patches > WARMUP_PATCHES else ", or the largest that it takes")
     return "for an image of 46 x 46 tokens; " + ("larger ones take more" if ask.is_ollama else "--image-max-tokens scales larger ones to it")
 
 

@@ -8,6 +8,7 @@ from planner.engines.llamacpp.making import projector_name
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.model import WARMUP_TOKENS
 from planner.engines.llamacpp.pins import BATCH
+from planner.engines.llamacpp.settings import SETTINGS
 from planner.facts.deployment import Service
 from planner.facts.model import ChatFormat
 from planner.units import tokens
@@ -31,7 +32,7 @@ def service_of(ask: GgufAsk, config: LlamaCppConfig, settings: tuple[tuple[str, 
         port=ask.port,
         env=env,
         health=health,
-        gpus=tuple(range(ask.group.count)),
+        gpus=tuple(range(ask.visible or ask.group.count)),
         settings=dict(settings) | {"max_model_len": config.context} | _kept(ask),
         notes=(f"{tokens(config.context)} tokens of context for {_sharing(config)} at a time",),
         weights_bytes=ask.model.file_bytes + ask.model.mmproj_bytes,
@@ -77,6 +78,7 @@ def _server_argv(ask: GgufAsk, config: LlamaCppConfig) -> tuple[str, ...]:
         argv += ["--mmproj", projector_name(ask.source)]
     if config.vision and ask.model.mmproj_bytes:  # a larger image would take a buffer that nobody planned
         argv += ["--image-max-tokens", str(config.image_tokens or WARMUP_TOKENS)]
+        argv += ["--image-min-tokens", str(ask.pins.least_image)] if ask.pins.least_image else []
     argv += ["--alias", ask.served_name, "--host", ask.host, "--port", str(ask.port)]
     argv += ["--ctx-size", str(config.context * config.parallel), "--parallel", str(config.parallel * config.sequences)]
     argv += ["--kv-unified"] * (config.sequences > 1)
@@ -84,6 +86,8 @@ def _server_argv(ask: GgufAsk, config: LlamaCppConfig) -> tuple[str, ...]:
         argv += ["--n-gpu-layers", "all" if config.gpu_layers is None else str(config.gpu_layers)]
     else:
         argv += ["--fit", "on"]  # a number of layers would switch it off
+    said = dict((*ask.pins.by_hand, *ask.drafting.settings))
+    argv += [word for row in SETTINGS if row.name in said for word in row.words(said[row.name])]
     argv += ["--batch-size", str(ask.pins.batch or max(BATCH, config.ubatch)), "--ubatch-size", str(config.ubatch)]
     argv += ["--flash-attn", "on" if config.flash_attention else "off"]
     if (config.kv_type, config.value_type) != ("f16", ""):

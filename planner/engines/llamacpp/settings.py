@@ -21,6 +21,8 @@ _ROWS = (
     Setting(name="mmproj", flag="--mmproj", aliases=("-mm",), kind=Kind.TEXT, help="The vision projector's GGUF file."),
     Setting(name="mmproj_auto", flag="--mmproj-auto", off=("--no-mmproj", "--no-mmproj-auto"), kind=Kind.SWITCH, default=True, help="Load a repository's own."),
     Setting(name="mmproj_offload", flag="--mmproj-offload", off=("--no-mmproj-offload",), kind=Kind.SWITCH, default=True, help="The projector on the GPU."),
+    Setting(name="image_min_tokens", flag="--image-min-tokens", kind=Kind.COUNT, help="The least tokens of an image."),
+    Setting(name="image_max_tokens", flag="--image-max-tokens", kind=Kind.COUNT, help="The most tokens of an image."),
     Setting(name="ctx_size", flag="--ctx-size", aliases=("-c",), kind=Kind.TOKENS, default=0, least=0, help="Tokens of all slots; 0 is the model's."),
     Setting(name="parallel", flag="--parallel", aliases=("-np",), kind=Kind.COUNT, default=-1, least=-1, help="Slots; -1 is four that share a cache."),
     Setting(name="kv_unified", flag="--kv-unified", aliases=("-kvu",), off=("--no-kv-unified", "-no-kvu"), kind=Kind.SWITCH, default=False, help="One cache."),

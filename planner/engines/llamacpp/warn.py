@@ -23,6 +23,9 @@ def warnings(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: P
         warns += _ollama_warnings(ask, config)
     if not ask.model.pooling:
         warns.append(_agent_warning(ask))
+    if config.drafter and config.drafter.is_head and not ask.model.predicting_bytes:
+        told = "a file without the layers that predict is refused: take one that has them (its name often says MTP), as this one is not known to"
+        warns.append(Warn(code="mtp-file", message=told))
     if not ask.model.exact:
         warns.append(
             Warn(code="mix-estimate", message="the mix of this architecture's own tensors is not llama.cpp's to the byte; a GGUF file's header is exact")
