@@ -69,12 +69,12 @@ def _scaled(text: str, spelled: str, example: str) -> int:
     return int(scaled)
 
 
-_SECONDS = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*(ms|s|m|min|)\Z", re.ASCII)
+_SECONDS = r"(\d{1,12}(?:\.\d{1,12})?)\s*(ms|s|m|min|)\Z"
 
 
 def parse_seconds(text: str) -> float:
     """Read a time: 2s, 50ms, 1.5 (seconds), 1min. Raises ValueError for anything else, and for none at all."""
-    match = _SECONDS.match(text.strip().lower())
+    match = re.match(_SECONDS, text.strip().lower(), re.ASCII)
     if match is None or not float(match[1]):
         raise ValueError(f"{text[:60]!r} is not a time like 2s, 50ms or 1.5 (seconds)")
     return float(match[1]) * {"ms": 1e-3, "m": 60.0, "min": 60.0}.get(match[2], 1.0)

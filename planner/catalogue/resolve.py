@@ -14,8 +14,8 @@ from planner.catalogue.names import is_repo_id, repaired
 from planner.engines import ENGINES, first_engine
 from planner.engines.alternatives import Market
 from planner.engines.catalogue import Plain, Source
-from planner.engines.vllm.alternatives import ONLINE
 from planner.engines.vllm.parsers import by_architecture
+from planner.engines.vllm.rules import ONLINE
 from planner.engines.vllm.weights import stage_weights
 from planner.errors import FileError, PlannerError, UnknownArchitectureError
 from planner.facts.config import Parallel

@@ -153,7 +153,10 @@ else:
         """`__init__` of every class until it has one of its own, which also says what is wrong with the arguments."""
         shape = self._shape
         shape.left -= 1
-        given = {**shape.defaults, **dict(zip(shape.placed, args, strict=False)), **values} if args else {**shape.defaults, **values}
+        if args:
+            given = {**shape.defaults, **dict(zip(shape.placed, args, strict=False)), **values}
+        else:
+            given = values if len(values) == len(shape.setters) else {**shape.defaults, **values}
         twice = args and (len(args) > len(shape.placed) or not values.keys().isdisjoint(shape.placed[: len(args)]))
         if shape.left <= 0 or twice or len(given) != len(shape.setters):
             _own_init(shape)(self, *args, **values)

@@ -17,10 +17,10 @@ from planner.facts.settings import asked_text
 from planner.questions.fields import FIELDS, MOST_LINK_GB_PER_S
 
 MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32
-_NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z")  # a label in DNS, Kubernetes, a systemd unit, a shell function and YAML
-_ADDRESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})\Z|[0-9a-fA-F:.]{2,45}\Z")
+_NAME = r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z"  # a label in DNS, Kubernetes, a systemd unit, a shell function and YAML
+_ADDRESS = r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})\Z|[0-9a-fA-F:.]{2,45}\Z"
 Row = TypeVar("Row", ServiceRow, StackRow)
-_WITH = re.compile(r"(?s)\A(.*?)(?::([A-Za-z_-]+=.*))?\Z")
+_WITH = r"(?s)\A(.*?)(?::([A-Za-z_-]+=.*))?\Z"
 
 
 def _link(value: object) -> float:
@@ -37,14 +37,14 @@ def _label(value: object) -> str:
 
 def address(value: object) -> str:
     """An address to listen on: it goes into scripts and URLs. Raises ValueError for what is none."""
-    if not isinstance(value, str) or not _ADDRESS.match(value):
+    if not isinstance(value, str) or not re.match(_ADDRESS, value):
         raise ValueError("expected an address like 127.0.0.1, ::1 or a host name")
     return value
 
 
 def is_label(value: str) -> bool:
     """Whether a name is safe in DNS, Kubernetes, systemd, shell and YAML."""
-    return _NAME.match(value) is not None
+    return re.match(_NAME, value) is not None
 
 
 _READERS: dict[str, Callable[[object], object]] = {
@@ -83,7 +83,7 @@ def _made(row_type: Callable[..., Row], values: Mapping[str, object]) -> Row:
 
 def with_row(text: str) -> ServiceRow:
     """The server that `--with NAME:key=value,…` asks for. A model's own tag (qwen3-embedding:0.6b) is no setting."""
-    model, pinned = next(iter(_WITH.findall(text)), ("", ""))
+    model, pinned = next(iter(re.findall(_WITH, text)), ("", ""))
     settings: dict[str, object] = {"model": model}
     for part in pinned.split(",") if pinned else ():
         key, equals, value = part.partition("=")

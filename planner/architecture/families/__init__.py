@@ -25,16 +25,19 @@ NAMES = {
     "early": """
         OPTForCausalLM GPT2LMHeadModel GPTJForCausalLM BloomForCausalLM GPTBigCodeForCausalLM DbrxForCausalLM
     """,
+    "llama": """
+        LlamaForCausalLM MistralForCausalLM Ministral3ForCausalLM Qwen2ForCausalLM Glm4ForCausalLM Exaone4ForCausalLM Ernie4_5ForCausalLM
+        Qwen3ForCausalLM GraniteForCausalLM SmolLM3ForCausalLM SeedOssForCausalLM MiMoForCausalLM InternLM2ForCausalLM InternLM3ForCausalLM
+        IQuestCoderForCausalLM LLaMAForCausalLM ExaoneForCausalLM SolarForCausalLM CwmForCausalLM NanbeigeForCausalLM GlmForCausalLM
+        HeliumForCausalLM TeleChat3ForCausalLM TeleFLMForCausalLM
+    """,
     "dense": """
-        LlamaForCausalLM MistralForCausalLM Ministral3ForCausalLM Qwen2ForCausalLM Glm4ForCausalLM Exaone4ForCausalLM CohereForCausalLM
-        Cohere2ForCausalLM Ernie4_5ForCausalLM Qwen3ForCausalLM Phi3ForCausalLM GraniteForCausalLM SmolLM3ForCausalLM SeedOssForCausalLM
-        MiMoForCausalLM DeciLMForCausalLM InternLM2ForCausalLM InternLM3ForCausalLM IQuestCoderForCausalLM LLaMAForCausalLM ExaoneForCausalLM
-        SolarForCausalLM HyperCLOVAXForCausalLM CwmForCausalLM NanbeigeForCausalLM GlmForCausalLM ChatGLMModel ChatGLMForConditionalGeneration
+        CohereForCausalLM Cohere2ForCausalLM Phi3ForCausalLM DeciLMForCausalLM HyperCLOVAXForCausalLM ChatGLMModel ChatGLMForConditionalGeneration
         MiniCPMForCausalLM OrionForCausalLM ApertusForCausalLM FalconForCausalLM NemotronForCausalLM StableLmForCausalLM Starcoder2ForCausalLM
-        PhiForCausalLM GPTNeoXForCausalLM ArceeForCausalLM HeliumForCausalLM HunYuanDenseV1ForCausalLM OlmoForCausalLM Olmo2ForCausalLM
-        Olmo3ForCausalLM TeleChat3ForCausalLM TeleChat2ForCausalLM TeleFLMForCausalLM GraniteSWAForCausalLM Jais2ForCausalLM VaultGemmaForCausalLM
-        PanguEmbeddedForCausalLM Plamo3ForCausalLM Rnj1ForCausalLM Step1ForCausalLM MuseGlimmerForCausalLM IQuestLoopCoderForCausalLM
-        HrmTextForCausalLM DomynEdgeForCausalLM TransformersForCausalLM TransformersMoEForCausalLM
+        PhiForCausalLM GPTNeoXForCausalLM ArceeForCausalLM HunYuanDenseV1ForCausalLM OlmoForCausalLM Olmo2ForCausalLM Olmo3ForCausalLM
+        TeleChat2ForCausalLM GraniteSWAForCausalLM Jais2ForCausalLM VaultGemmaForCausalLM PanguEmbeddedForCausalLM Plamo3ForCausalLM Rnj1ForCausalLM
+        Step1ForCausalLM MuseGlimmerForCausalLM IQuestLoopCoderForCausalLM HrmTextForCausalLM DomynEdgeForCausalLM TransformersForCausalLM
+        TransformersMoEForCausalLM
     """,
     "dense_images": """
         Mistral3ForConditionalGeneration Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration Qwen3VLForConditionalGeneration

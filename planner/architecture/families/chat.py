@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.architecture import experts, gemma4, hybrid, rope, text
-from planner.architecture.families.dense import CHATGLM, LLAMA, QWEN2, QWEN3
+from planner.architecture.families.dense import CHATGLM
 from planner.architecture.families.dense import FAMILIES as DENSE
 from planner.architecture.families.dense_images import QWEN3_VL
 from planner.architecture.families.experts import FAMILIES as EXPERTS
@@ -15,6 +15,8 @@ from planner.architecture.families.gemma import GEMMA4
 from planner.architecture.families.hybrid import FAMILIES as HYBRID
 from planner.architecture.families.hybrid import QWEN35
 from planner.architecture.families.images import by_type
+from planner.architecture.families.llama import FAMILIES as LLAMAS
+from planner.architecture.families.llama import LLAMA, QWEN2, QWEN3
 from planner.architecture.family import ALL_ENDS, Family
 from planner.architecture.towers import chat, eva_molmo, llava, nemotron, ovis_phi_keye, siglips, step_ernie, vision
 from planner.architecture.towers.tower import together
@@ -84,7 +86,7 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "IsaacForConditionalGeneration": replace(QWEN3, tower=siglips.isaac, rope=rope.VIDEO, name="isaac"),
     "BagelForConditionalGeneration": replace(QWEN2, tower=siglips.bagel, name="bagel"),
-    "Granite4VisionForConditionalGeneration": replace(DENSE["GraniteForCausalLM"], tower=siglips.granite4_vision, more={"every": llava.newline}),
+    "Granite4VisionForConditionalGeneration": replace(LLAMAS["GraniteForCausalLM"], tower=siglips.granite4_vision, more={"every": llava.newline}),
     "MuseGlimmerForConditionalGeneration": replace(DENSE["MuseGlimmerForCausalLM"], tower=chat.muse_glimmer),
     "Cosmos3ForConditionalGeneration": replace(QWEN3_VL, name="cosmos"),
     "Alpamayo2Super": replace(QWEN3_VL, inside="vlm_config", name="alpamayo"),

@@ -1,4 +1,4 @@
-"""Dense decoders."""
+"""Dense decoders that are not built as Llama is."""
 
 from __future__ import annotations
 
@@ -9,13 +9,9 @@ from planner.architecture import own, plain, rope, text
 from planner.architecture.composed import FOUR, Heads, decoder, down_biased, gated
 from planner.architecture.config import Config
 from planner.architecture.defaults import text_model
+from planner.architecture.families.llama import LLAMA
 from planner.architecture.family import ALL_ENDS, Family
 
-LLAMA = Family(layers=text.llama(), name="llama")
-MISTRAL = Family(layers=text.llama(window=4096), name="mistral")
-QWEN2 = Family(layers=text.llama(bias=True, output_bias=False), name="qwen")
-QWEN3 = Family(layers=text.llama(qk_norm=True), name="qwen")
-GLM4 = Family(layers=text.llama(output_bias=False, more_norms=("post_self_attn_layernorm", "post_mlp_layernorm")), rope=rope.HALF, name="glm")
 CHATGLM = Family(
     layers=text.chatglm,
     rope=rope.HALF,
@@ -30,7 +26,6 @@ CHATGLM = Family(
     },
     name="glm",
 )
-INTERNLM2 = replace(LLAMA, whole_stages=ALL_ENDS, name="internlm")
 MUSE = Heads(gated="per-element", gate_name="output_gate_proj", every=4)
 GRANITE_SWA = Heads(sinks=True, window=128, every=4, first=True)
 
@@ -52,32 +47,11 @@ COHERE = Family(layers=text.cohere, tied=True, whole_stages=ALL_ENDS, name="cohe
 MINICPM = replace(LLAMA, whole_stages=ALL_ENDS, tied=True, name="minicpm")
 
 FAMILIES: Mapping[str, Family] = {
-    "LlamaForCausalLM": LLAMA,
-    "MistralForCausalLM": MISTRAL,
-    "Ministral3ForCausalLM": LLAMA,
-    "Qwen2ForCausalLM": QWEN2,
-    "Glm4ForCausalLM": GLM4,
-    "Exaone4ForCausalLM": Family(layers=text.llama(qk_norm=True, every=4), name="exaone"),
     "CohereForCausalLM": COHERE,
     "Cohere2ForCausalLM": COHERE,
-    "Ernie4_5ForCausalLM": Family(layers=text.llama(), tied=True, name="ernie"),
-    "Qwen3ForCausalLM": QWEN3,
     "Phi3ForCausalLM": Family(layers=text.phi3, name="phi"),
-    "GraniteForCausalLM": Family(layers=text.llama(), name="granite"),
-    "SmolLM3ForCausalLM": Family(layers=text.llama(), rope=rope.no_rope, tied=True, name="smollm"),
-    "SeedOssForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), rope=rope.no_rope, name="seed"),
-    "MiMoForCausalLM": QWEN2,
     "DeciLMForCausalLM": Family(layers=own.nemotron_nas, name="nemotron"),
-    "InternLM2ForCausalLM": INTERNLM2,
-    "InternLM3ForCausalLM": replace(LLAMA, name="internlm"),
-    "IQuestCoderForCausalLM": replace(LLAMA, name="iquest"),
-    "LLaMAForCausalLM": LLAMA,
-    "ExaoneForCausalLM": replace(LLAMA, renamed={"num_layers": "num_hidden_layers"}, name="exaone"),
-    "SolarForCausalLM": replace(LLAMA, name="solar"),
     "HyperCLOVAXForCausalLM": Family(layers=text.hyperclova, name="hyperclova"),
-    "CwmForCausalLM": replace(LLAMA, rope=rope.no_rope, name="cwm"),
-    "NanbeigeForCausalLM": replace(LLAMA, rope=rope.no_rope, name="nanbeige"),
-    "GlmForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), rope=rope.no_rope, name="glm"),
     "ChatGLMModel": CHATGLM,
     "ChatGLMForConditionalGeneration": CHATGLM,
     "MiniCPMForCausalLM": MINICPM,
@@ -98,12 +72,10 @@ FAMILIES: Mapping[str, Family] = {
     "PhiForCausalLM": _shaped(plain.PHI, "phi"),
     "GPTNeoXForCausalLM": _shaped(plain.STARCODER2, "pythia"),
     "ArceeForCausalLM": _shaped(plain.ARCEE, "arcee"),
-    "HeliumForCausalLM": Family(layers=text.llama(output_bias=False), rope=rope.no_rope, name="helium"),
     "HunYuanDenseV1ForCausalLM": _shaped(plain.HUNYUAN, "hunyuan"),
     "OlmoForCausalLM": replace(_shaped(plain.OLMO, "olmo"), norm=False),
     "Olmo2ForCausalLM": _shaped(plain.OLMO2, "olmo"),
     "Olmo3ForCausalLM": _shaped(plain.OLMO2, "olmo"),
-    "TeleChat3ForCausalLM": LLAMA,
     "TeleChat2ForCausalLM": Family(
         layers=decoder(Heads(output_bias=True), down_biased),
         renamed={
@@ -114,7 +86,6 @@ FAMILIES: Mapping[str, Family] = {
         },
         name="telechat",
     ),
-    "TeleFLMForCausalLM": LLAMA,
     "GraniteSWAForCausalLM": Family(layers=decoder(GRANITE_SWA, gated()), tied=True, name="granite"),
     "Jais2ForCausalLM": replace(_shaped(plain.STARCODER2, "jais"), rope=rope.no_rope),
     "VaultGemmaForCausalLM": replace(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.architecture import rope
-from planner.architecture.families.dense import MISTRAL, QWEN2, QWEN3
+from planner.architecture.families.llama import MISTRAL, QWEN2, QWEN3
 from planner.architecture.family import Family
 from planner.architecture.towers import vision
 

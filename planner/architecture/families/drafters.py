@@ -23,12 +23,13 @@ from planner.architecture import (
     rope,
     text,
 )
-from planner.architecture.families.dense import COHERE, GLM4, LLAMA, MINICPM, QWEN2, QWEN3
-from planner.architecture.families.dense import FAMILIES as DENSE
+from planner.architecture.families.dense import COHERE, MINICPM
 from planner.architecture.families.experts import EXAONE_MOE, HUNYUAN_V3, LLAMA4
 from planner.architecture.families.experts import FAMILIES as EXPERTS
 from planner.architecture.families.hybrid import KIMI_LINEAR, QWEN4_EXP, QWEN35, QWEN_NEXT
 from planner.architecture.families.latent import DEEPSEEK, LONGCAT_KEYS, PANGU_ULTRA
+from planner.architecture.families.llama import FAMILIES as LLAMAS
+from planner.architecture.families.llama import GLM4, LLAMA, QWEN2, QWEN3
 from planner.architecture.family import Family
 from planner.facts.storage import FP32
 
@@ -141,7 +142,7 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen3_5MTP": _joined(QWEN35, drafters.all_full),
     "Qwen3_5MoeMTP": _joined(QWEN35, drafters.all_full),
     "Qwen4ExpMTP": replace(_joined(QWEN4_EXP, qwen4_exp.predicting_keys), more={"embedding": qwen4_exp.joined_streams, "norm": qwen4_exp.last_mixer}),
-    "Exaone4_5_MTP": replace(_joined(DENSE["Exaone4ForCausalLM"]), outer=("num_nextn_predict_layers",)),
+    "Exaone4_5_MTP": replace(_joined(LLAMAS["Exaone4ForCausalLM"]), outer=("num_nextn_predict_layers",)),
     "GlmOcrMTPModel": _layered(GLM4.layers, drafters.DEEPSEEK, "glm", like=replace(LLAMA, rope=rope.HALF_VIDEO)),
     "KimiK3MTPModel": replace(
         _layered(kimi_linear.kimi_linear, drafters.DEEPSEEK, "kimi", like=replace(LLAMA, rope=rope.no_rope), adjust=drafters.plain_residuals),

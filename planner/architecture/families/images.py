@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from planner.architecture import experts, gemma4, hybrid, minimax_m3, moe, rope, text
 from planner.architecture.defaults import text_model
-from planner.architecture.families.dense import FAMILIES as DENSE
-from planner.architecture.families.dense import GLM4
 from planner.architecture.families.experts import GLM4_MOE, MINIMAX_M3, QWEN3_MOE
 from planner.architecture.families.gemma import GEMMA3, GEMMA4
 from planner.architecture.families.hybrid import KIMI_LINEAR, QWEN4_EXP, QWEN35
 from planner.architecture.families.latent import DEEPSEEK
+from planner.architecture.families.llama import FAMILIES as LLAMAS
+from planner.architecture.families.llama import GLM4
 from planner.architecture.family import Family
 from planner.architecture.towers import conformer, glm_kimi, llava, projectors, vision
 from planner.architecture.towers.tower import TowerBuilder
@@ -55,7 +55,7 @@ FAMILIES: Mapping[str, Family] = {
     "Cohere2VisionForConditionalGeneration": by_type(projectors.cohere2_vision, "cohere"),
     "Lfm2VlForConditionalGeneration": by_type(projectors.lfm2_vl, "lfm"),
     "AriaForConditionalGeneration": Family(layers=experts.aria, tower=projectors.aria, pipeline=False, name="aria"),
-    "Exaone4_5_ForConditionalGeneration": replace(DENSE["Exaone4ForCausalLM"], tower=projectors.exaone45),
+    "Exaone4_5_ForConditionalGeneration": replace(LLAMAS["Exaone4ForCausalLM"], tower=projectors.exaone45),
     "LlavaNextVideoForConditionalGeneration": by_type(llava.llava(images=32, divided=False), "llava"),
     "Blip2ForConditionalGeneration": by_type(conformer.blip2, "blip"),
     "Qwen4ExpForConditionalGeneration": replace(QWEN4_EXP, tower=vision.qwen3_vision),

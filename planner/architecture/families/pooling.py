@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from planner.architecture import encoders, heads, plain, rope, text
 from planner.architecture.families.conversions import with_head, without_head
-from planner.architecture.families.dense import BY_TYPE, INTERNLM2, LLAMA, MISTRAL, QWEN2, QWEN3
+from planner.architecture.families.dense import BY_TYPE
 from planner.architecture.families.dense_images import QWEN2_VL, QWEN3_VL
 from planner.architecture.families.early import GPT2
 from planner.architecture.families.experts import GPT_OSS
@@ -18,6 +18,7 @@ from planner.architecture.families.gemma import GEMMA2
 from planner.architecture.families.hybrid import JAMBA, LFM2
 from planner.architecture.families.images import PALIGEMMA, QWEN3_5_VL
 from planner.architecture.families.latent import DEEPSEEK
+from planner.architecture.families.llama import INTERNLM2, LLAMA, MISTRAL, QWEN2, QWEN3
 from planner.architecture.family import Family
 from planner.architecture.towers import siglips
 

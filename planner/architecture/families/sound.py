@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from planner.architecture import heads, plain, rope, whisper
 from planner.architecture.families.conversions import with_head
-from planner.architecture.families.dense import QWEN2, QWEN3
 from planner.architecture.families.experts import QWEN3_MOE
 from planner.architecture.families.images import by_type
+from planner.architecture.families.llama import QWEN2, QWEN3
 from planner.architecture.family import Family
 from planner.architecture.towers import audio, conformer, vision
 from planner.architecture.towers.tower import together

@@ -11,6 +11,7 @@ from dataclasses import replace
 from planner.engines.alternatives import LEAST_OFFERED, MOST_GPUS, Change, Market, both, offered
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.dtypes import PLAIN_DTYPES
+from planner.engines.vllm.rules import NATIVE_FP8, ONLINE
 from planner.engines.vllm.search import NARROW_CACHE, best, kv_dtypes
 from planner.engines.vllm.settings import Pins, with_settings
 from planner.engines.vllm.weights import stage_weights
@@ -22,8 +23,6 @@ from planner.facts.verdict import Verdict
 from planner.units import CONTEXT_STEP, tokens
 
 FEWEST_GPUS_OF_A_NODE = 4  # GUESS: smaller machines are given more GPUs, not a second machine
-ONLINE = "fp8"  # vLLM quantizes a 16-bit checkpoint while it loads it
-NATIVE_FP8 = 89  # compute capability that multiplies in FP8
 
 
 def meets(request: Request) -> bool:

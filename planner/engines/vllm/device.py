@@ -6,7 +6,6 @@ from typing import Generic
 
 from planner.arrays import Whole
 from planner.engines.vllm import coefficients as calibrated
-from planner.engines.vllm import lora
 from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.rules import capture_sizes
 from planner.engines.vllm.settings import ServeConfig
@@ -70,6 +69,14 @@ def _margins(gpu: GpuSpec, tensor_parallel_size: int) -> tuple[int, int, int]:
     return int(expected * GIB), int(conservative * GIB), int(optimistic * GIB)
 
 
+def _graph_sets(config: ServeConfig) -> int:
+    if config.lora is None:
+        return 1
+    from planner.engines.vllm.lora import graph_sets
+
+    return graph_sets(config.lora, config.vllm_version)
+
+
 def device(group: GpuGroup, config: ServeConfig) -> Device:
     """What the ledger asks of one GPU of a group."""
     limit = config.max_cudagraph_capture_size
@@ -97,6 +104,6 @@ def device(group: GpuGroup, config: ServeConfig) -> Device:
         fitted=group.gpu.name == calibrated.coefficients()["fit"]["gpu"],
         nvlink=group.gpu.nvlink,
         multicast=group.gpu.nvlink and group.gpu.capability >= 90,
-        graph_sizes=sum(1 for size in sizes if limit is None or size <= limit) * lora.graph_sets(config.lora, config.vllm_version),
+        graph_sizes=sum(1 for size in sizes if limit is None or size <= limit) * _graph_sets(config),
         shift_bytes=group.gpu.calibrated_shift_bytes,
     )

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from planner.engines import Placement, Unanswered
-from planner.engines.vllm.alternatives import NATIVE_FP8, ONLINE
 from planner.engines.vllm.ask import FIRST_PORT
 from planner.engines.vllm.serving import SERVING
 from planner.engines.vllm.settings import BY_NAME, PINS
@@ -76,6 +75,8 @@ class Vllm:
 
     def ways(self, model: Checkpoints, bits: int, gpu: GpuSpec) -> Sequence[tuple[str, str | None]]:
         """The checkpoints of that class, or 16 bits quantized while loading where the GPU multiplies in FP8."""
+        from planner.engines.vllm.rules import NATIVE_FP8, ONLINE
+
         if bits in model.by_bits:
             return [(name, None) for name in model.by_bits[bits]]
         native = gpu.vendor == "nvidia" and gpu.capability >= NATIVE_FP8

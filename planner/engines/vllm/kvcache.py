@@ -16,7 +16,6 @@ from typing import assert_never
 
 from planner.arrays import Whole, minimum
 from planner.engines.shards import state_bytes, token_bytes
-from planner.engines.vllm.packing import Bucket, pack
 from planner.engines.vllm.weights import stage_layers
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.attention import (
@@ -284,6 +283,8 @@ def cache_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[Cache
 
 def _packed_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[CacheGroup, ...]:
     """Groups whose pages differ in size, packed into one block (_get_packed_kv_cache_groups)."""
+    from planner.engines.vllm.packing import Bucket, pack
+
     buckets: dict[tuple[object, ...], list[CacheSpec]] = {}
     for spec in specs:
         buckets.setdefault(_slots(spec), []).append(spec)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from planner.arrays import Whole_co
-from planner.engines.vllm.lora import Lora
+
+if TYPE_CHECKING:
+    from planner.engines.vllm.lora import Lora
 
 
 class LedgerSettings(Protocol[Whole_co]):

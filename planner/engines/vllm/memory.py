@@ -21,7 +21,6 @@ from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
 from planner.engines.vllm.ledger_settings import LedgerSettings
 from planner.engines.vllm.loaded import Loading, loaded, loading
-from planner.engines.vllm.lora import index_bytes, stage_adapters
 from planner.engines.vllm.offload import Offloaded, offloaded, with_tables
 from planner.engines.vllm.overhead import overhead
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
@@ -70,11 +69,20 @@ def _placed(same: Same, gpu: GpuSpec, placing: Placing) -> Placement:
         tuple(weights),
         _all_buffers(model, parallel, bits),
         plan_cache(model, parallel, layout),
-        tuple(stage_adapters(model, parallel, placing.lora, bits, placing.vllm_version)) if placing.lora else (),
+        _adapters(model, parallel, placing, bits),
         with_tables(away, held, parallel, gpu, placing.vllm_version),
         _drafter_bytes(model, loading(gpu, placing.vllm_version), parallel, bits),
         tuple(created),
     )
+
+
+def _adapters(model: ModelSpec, parallel: Parallel, placing: Placing, bits: int) -> tuple[int, ...]:
+    """Bytes of the adapters of each stage; none where they are not enabled."""
+    if placing.lora is None:
+        return ()
+    from planner.engines.vllm.lora import stage_adapters
+
+    return tuple(stage_adapters(model, parallel, placing.lora, bits, placing.vllm_version))
 
 
 def _drafter_bytes(model: ModelSpec, kernels: Loading, parallel: Parallel, bits: int) -> int:
@@ -174,7 +182,7 @@ def requested_bytes(total_bytes: Whole, utilization: Whole | float) -> Whole:
 def stage_budget(model: ModelSpec, on: Device[Whole], config: LedgerSettings[Whole], outlook: Outlook, stage: Stage[Whole]) -> StageBudget[Whole]:
     """The budget of a pipeline stage; a pinned KV cache is that of all."""
     used = overhead(model, config, on, outlook, last_stage=stage.last)
-    held = stage.buffers_bytes + model.bytes_per_batched_token * config.max_num_batched_tokens + index_bytes(config) + _draft_buffers(model, config)
+    held = stage.buffers_bytes + model.bytes_per_batched_token * config.max_num_batched_tokens + _adapter_index(config) + _draft_buffers(model, config)
     beside = stage.weights_bytes + stage.lora_bytes + stage.drafter_bytes + held + used.activation_bytes + used.non_torch_bytes + used.cuda_graph_bytes
     left = requested_bytes(on.total(outlook), config.gpu_memory_utilization) - beside
     return StageBudget(
@@ -190,6 +198,14 @@ def stage_budget(model: ModelSpec, on: Device[Whole], config: LedgerSettings[Who
         offloaded_bytes=stage.offloaded_bytes + 0 * stage.weights_bytes,
         drafter_bytes=stage.drafter_bytes + 0 * stage.weights_bytes,
     )
+
+
+def _adapter_index(config: LedgerSettings[Whole]) -> Whole | int:
+    if config.lora is None:
+        return 0
+    from planner.engines.vllm.lora import index_bytes
+
+    return index_bytes(config)
 
 
 def _cache_bytes(config: LedgerSettings[Whole], left: Whole, block_bytes: Whole) -> Whole:

@@ -10,7 +10,6 @@ from typing import Generic
 
 from planner.arrays import Whole, maximum, minimum, where, whole
 from planner.engines.vllm import coefficients as calibrated
-from planner.engines.vllm import lora
 from planner.engines.vllm.coefficients import Outlook, at
 from planner.engines.vllm.device import Device
 from planner.engines.vllm.ledger_settings import LedgerSettings
@@ -85,8 +84,16 @@ def text_activation(model: ModelSpec, config: LedgerSettings[Whole], copies: Who
     """Peak of the text profiling run: a batch through the layers, then (on the last stage) the sampler; the larger counts."""
     forward, experts = maximum(forward_activation(model, config), stream_activation(model, config)), expert_workspace(model, config)
     kept = experts if VERSIONS[config.vllm_version].workspace_kept else 0 * experts
-    peak = maximum(forward + experts + lora.activation_bytes(model, config), sampler_activation(model, config, copies) + kept)
+    peak = maximum(forward + experts + _adapter_activation(model, config), sampler_activation(model, config, copies) + kept)
     return where(last_stage, peak, whole(calibrated.coefficients()["activation"]["first_stage_share"] * peak))
+
+
+def _adapter_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | int:
+    if config.lora is None:
+        return 0
+    from planner.engines.vllm.lora import activation_bytes
+
+    return activation_bytes(model, config)
 
 
 def profiled_items(vision: VisionSpec, config: LedgerSettings[Whole]) -> Whole:

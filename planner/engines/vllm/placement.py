@@ -13,7 +13,6 @@ from dataclasses import replace
 from math import ceil
 
 from planner.engines.alternatives import NO_MARKET, Market
-from planner.engines.vllm.alternatives import alternatives
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.engines.vllm.replicas import Replicas, replicas
@@ -102,6 +101,8 @@ def place_servers(asks: Sequence[Ask], group: GpuGroup) -> Stack:
     failed = next((server for server in stack.servers if not server.plan.meets_wish), None)
     if failed is None:
         return replace(stack, replicas=replicas(stack.main, asks[0].plan)) if len(asks) == 1 else stack
+    from planner.engines.vllm.alternatives import alternatives
+
     number = [ask.name for ask in asks].index(failed.name)
     if len(asks) == 1:
         return replace(stack, alternatives=alternatives(failed.plan.request, failed.plan.choice, asks[0].market))

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from planner.engines.alternatives import NO_MARKET, Market, Others
 from planner.engines.vllm import layouts
-from planner.engines.vllm.alternatives import alternatives
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.command import serve_argv
 from planner.engines.vllm.host import host_memory, host_warning, too_little
@@ -67,7 +66,11 @@ class Plan:
 def make_plan(request: Request, *, repo: str, served_name: str, market: Market = NO_MARKET, host: str = "127.0.0.1", port: int = 8000) -> Plan:
     """Answer a request, with what would meet the wish where it is not met, by other weights or GPUs of the `market` too."""
     plan = plan_as_asked(request, repo=repo, served_name=served_name, others=market.variants, host=host, port=port)
-    return plan if plan.meets_wish else replace(plan, alternatives=alternatives(request, plan.choice, market))
+    if plan.meets_wish:
+        return plan
+    from planner.engines.vllm.alternatives import alternatives
+
+    return replace(plan, alternatives=alternatives(request, plan.choice, market))
 
 
 def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Others = (), host: str = "127.0.0.1", port: int = 8000) -> Plan:

@@ -17,6 +17,9 @@ from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 from planner.units import GIB
 
+ONLINE = "fp8"  # vLLM quantizes a 16-bit checkpoint while it loads it
+NATIVE_FP8 = 89  # compute capability that multiplies in FP8
+
 
 def default_batches(gpu: GpuSpec, memory_bytes: int, version: Version) -> tuple[int, int]:
     """max_num_batched_tokens and max_num_seqs of the API server by GPU (engine/arg_utils.py:2940 get_batch_defaults)."""

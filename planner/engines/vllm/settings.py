@@ -10,17 +10,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from planner.engines.vllm import speculation
 from planner.engines.vllm.cache_options import NO_OPTIONS, CacheOptions
-from planner.engines.vllm.lora import Lora
 from planner.engines.vllm.offload import Offload, limit_bytes
 from planner.engines.vllm.settings_table import SETTINGS
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.facts.config import Parallel
 from planner.facts.record import dataclass
 from planner.facts.settings import Kind, Value, by_name
+
+if TYPE_CHECKING:
+    from planner.engines.vllm.lora import Lora
 
 BY_NAME = by_name(SETTINGS)
 PINS = tuple(setting for setting in SETTINGS if setting.is_pin)
@@ -178,6 +180,8 @@ class ServeConfig:
         """How adapters are held; None where there is no room for any."""
         if not self.enable_lora:
             return None
+        from planner.engines.vllm.lora import Lora
+
         return Lora(
             max_loras=self.max_loras,
             max_lora_rank=self.max_lora_rank,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from planner.engines.vllm.cache_options import CACHE_SETTINGS
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
 from planner.engines.vllm.settings_adapters import ADAPTERS
-from planner.engines.vllm.settings_offload import OFFLOAD
-from planner.engines.vllm.settings_parallel import PARALLEL
+from planner.engines.vllm.settings_parallel import OFFLOAD, PARALLEL
 from planner.facts.settings import Kind, Setting
 
 SETTINGS = (

@@ -11,7 +11,7 @@ from test_oracle import ask, judge_python
 from planner.catalogue.load import find_gpu
 from planner.catalogue.resolve import find_source
 from planner.emit.multinode import MASTER_PORT
-from planner.engines.vllm.load import bench_argv
+from planner.engines.vllm.serving import bench_argv
 
 pytestmark = pytest.mark.judge
 VLLM = [name for name, row in GRID.items() if row.engine is None and row.gpu != "mi300x"]
