@@ -15,7 +15,7 @@ from pathlib import Path
 
 import planner
 
-MAIN = [sys.executable, "-m", "planner", "--gpu", "rtx4090", "--count", "2", "--model", "qwen3-32b-awq"]
+MAIN = [sys.executable, "-m", "planner", "--gpu", "rtx4090", "--count", "2", "--model", "qwen3-vl-32b-awq"]
 COMMANDS = {
     "python": [sys.executable, "-c", "pass"],
     "import click": [sys.executable, "-c", "import click"],

@@ -22,14 +22,17 @@ def json_list(value: object) -> list[JsonValue]:
 
 
 class Lines(Mapping[str, object]):
-    """An object with a name and its value a line, `"name":VALUE,`: one is looked for and parsed where it is asked for, all are found once they are listed."""
+    """An object with a name and its value a line, `"name":VALUE,`: one is looked for and parsed where it is asked for, all are found once they are listed.
 
-    def __init__(self, text: bytes) -> None:
-        self._text = b"\n" + text
+    They are the lines behind the end of line at `start`, up to `end`.
+    """
+
+    def __init__(self, text: bytes, start: int = 0, end: int | None = None) -> None:
+        self._text, self._start, self._end = text, start, len(text) if end is None else end
 
     @cached_property
     def _lines(self) -> dict[str, bytes]:
-        cut = (line.partition(b'":') for line in self._text.splitlines() if line.startswith(b'"'))
+        cut = (line.partition(b'":') for line in self._text[self._start : self._end].splitlines() if line.startswith(b'"'))
         return {json.loads(name + b'"'): value for name, _, value in cut}
 
     def __getitem__(self, name: str) -> object:
@@ -38,12 +41,12 @@ class Lines(Mapping[str, object]):
 
     def _line(self, name: str) -> bytes:
         mark = f"\n{json.dumps(name)}:".encode()
-        start = self._text.find(mark)
+        start = self._text.find(mark, self._start, self._end)
         if start < 0:
             raise KeyError(name)
         start += len(mark)
-        end = self._text.find(b"\n", start)
-        return self._text[start : end if end >= 0 else None]
+        end = self._text.find(b"\n", start, self._end)
+        return self._text[start : end if end >= 0 else self._end]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._lines)

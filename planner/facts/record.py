@@ -157,7 +157,7 @@ else:
             given = {**shape.defaults, **dict(zip(shape.placed, args, strict=False)), **values}
         else:
             given = values if len(values) == len(shape.setters) else {**shape.defaults, **values}
-        twice = args and (len(args) > len(shape.placed) or not values.keys().isdisjoint(shape.placed[: len(args)]))
+        twice = args and (len(args) > len(shape.placed) or (values and not values.keys().isdisjoint(shape.placed[: len(args)])))
         if shape.left <= 0 or twice or len(given) != len(shape.setters):
             _own_init(shape)(self, *args, **values)
             return

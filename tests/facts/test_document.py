@@ -11,7 +11,8 @@ from planner.facts.document import Lines
 
 @given(st.dictionaries(st.text(), st.lists(st.text() | st.integers(), max_size=2), max_size=5), st.text())
 def test_lines_hold_what_json_holds(data, name):
-    lines = Lines(",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in data.items()).encode() + b"\n}\n")
+    text = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in data.items())
+    lines = Lines(f'{{"before":{{\n{text}\n}},\n"behind":1}}\n'.encode(), len('{"before":{'), len(f'{{"before":{{\n{text}'.encode()))
     assert {key: lines[key] for key in data} == data  # each looked for
     assert lines.get(name) == data.get(name)
     assert dict(lines) == data
@@ -22,4 +23,4 @@ def test_lines_hold_what_json_holds(data, name):
 
 def test_a_name_that_holds_a_line_finds_none():
     with pytest.raises(KeyError):
-        Lines(b'"a":1,\n"b":2\n}')['a":1,\n"b']
+        Lines(b'{\n"a":1,\n"b":2\n}')['a":1,\n"b']

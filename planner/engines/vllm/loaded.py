@@ -87,8 +87,8 @@ def loaded(model: ModelSpec, kernels: Loading) -> ModelSpec:
 
 
 @lru_cache(maxsize=256)
-def _loaded(same: Same, kernels: Loading) -> ModelSpec:
-    model = same.model
+def _loaded(same: Same[ModelSpec], kernels: Loading) -> ModelSpec:
+    model = same.thing
     groups = tuple(replace(group, modules=_modules(group.modules, kernels, absorbs=kernels.absorbs and model.is_latent)) for group in model.layers)
     every, first, last, copy = (_modules(part, kernels) for part in (model.every, model.first, model.last, model.tied_copy))
     return replace(model, layers=groups, every=every, first=first, last=last, tied_copy=copy)

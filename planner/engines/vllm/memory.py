@@ -57,8 +57,8 @@ def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
 
 
 @lru_cache(maxsize=1024)
-def _placed(same: Same, gpu: GpuSpec, placing: Placing) -> Placement:
-    model, bits = same.model, dtype_bits(same.model, gpu, placing.dtype)
+def _placed(same: Same[ModelSpec], gpu: GpuSpec, placing: Placing) -> Placement:
+    model, bits = same.thing, dtype_bits(same.thing, gpu, placing.dtype)
     parallel = with_kernels(with_experts(placing.parallel, model), gpu, placing.vllm_version)
     layout = cache_layout(model, gpu, placing.kv_cache_dtype, dtype_bits=bits, version=placing.vllm_version, options=placing.options)
     created = stage_weights(model, parallel, bits)  # what cannot be divided is refused when it is created

@@ -4,9 +4,136 @@ from __future__ import annotations
 
 from planner.engines.vllm.cache_options import CACHE_SETTINGS
 from planner.engines.vllm.dtypes import KV_CACHE_DTYPES
-from planner.engines.vllm.settings_adapters import ADAPTERS
-from planner.engines.vllm.settings_parallel import OFFLOAD, PARALLEL
+from planner.engines.vllm.speculation import wish
 from planner.facts.settings import Kind, Setting
+
+_PARALLEL = (  # how a server is divided over GPUs and engines
+    Setting(
+        name="data_parallel_size",
+        flag="--data-parallel-size",
+        aliases=("-dp",),
+        kind=Kind.COUNT,
+        default=1,
+        least=1,
+        most=1024,
+        help="Engines behind one address, each with a cache of its own; the experts of a model are shared by all.",
+        place=3,
+        short="dp",
+    ),
+    Setting(
+        name="decode_context_parallel_size",
+        flag="--decode-context-parallel-size",
+        aliases=("-dcp",),
+        kind=Kind.COUNT,
+        default=1,
+        least=1,
+        most=1024,
+        help="Ranks over which the tokens of the KV cache are divided.",
+        short="dcp",
+    ),
+    Setting(name="prefill_context_parallel_size", flag="--prefill-context-parallel-size", aliases=("-pcp",), kind=Kind.COUNT, default=1, least=1, is_pin=False),
+    Setting(name="all2all_backend", flag="--all2all-backend", kind=Kind.TEXT, default="allgather_reducescatter", is_pin=False),
+    Setting(name="enable_eplb", flag="--enable-eplb", off=("--no-enable-eplb",), kind=Kind.SWITCH, default=False, is_pin=False),
+    Setting(name="eplb_config", flag="--eplb-config", kind=Kind.TEXT, is_pin=False),
+    Setting(name="mm_encoder_tp_mode", flag="--mm-encoder-tp-mode", kind=Kind.TEXT, default="weights", choices=("data", "weights"), is_pin=False),
+)
+
+_OFFLOAD = (  # what of it lies in main memory
+    Setting(
+        name="cpu_offload_gb",
+        flag="--cpu-offload-gb",
+        kind=Kind.GIB,
+        default=0.0,
+        least=0,
+        most=1 << 20,
+        help="GiB of each GPU's weights that lie in main memory and are read from there.",
+    ),
+    Setting(name="cpu_offload_params", flag="--cpu-offload-params", kind=Kind.TEXT, is_pin=False),
+    Setting(name="offload_backend", flag="--offload-backend", kind=Kind.TEXT, default="auto", choices=("auto", "prefetch", "uva"), is_pin=False),
+    Setting(name="offload_group_size", flag="--offload-group-size", kind=Kind.COUNT, default=0, least=0, is_pin=False),
+    Setting(name="offload_num_in_group", flag="--offload-num-in-group", kind=Kind.COUNT, default=1, least=1, is_pin=False),
+    Setting(name="offload_prefetch_step", flag="--offload-prefetch-step", kind=Kind.COUNT, default=1, least=0, is_pin=False),
+    Setting(name="offload_params", flag="--offload-params", kind=Kind.TEXT, is_pin=False),
+    Setting(name="kv_offloading_size", flag="--kv-offloading-size", kind=Kind.GIB, least=0, is_pin=False),
+    Setting(name="kv_offloading_backend", flag="--kv-offloading-backend", kind=Kind.TEXT, default="native", choices=("lmcache", "native"), is_pin=False),
+    Setting(name="kv_transfer_config", flag="--kv-transfer-config", kind=Kind.TEXT, is_pin=False),
+    Setting(name="enable_sleep_mode", flag="--enable-sleep-mode", off=("--no-enable-sleep-mode",), kind=Kind.SWITCH, default=False, is_pin=False),
+)
+
+_ADAPTERS = (  # what is added to a model: LoRA adapters (config/lora.py) and a drafter (config/speculative.py)
+    Setting(
+        name="speculative_config",
+        flag="--speculative-config",
+        aliases=("-sc",),
+        kind=Kind.TEXT,
+        help="What drafts tokens: mtp:3, ngram:5, eagle3:OWNER/NAME:3, or vLLM's JSON.",
+        place=10,
+        only_where_said=True,
+        parse=wish,
+        asked_as="--speculate",
+    ),
+    Setting(
+        name="enable_lora",
+        flag="--enable-lora",
+        off=("--no-enable-lora", "--disable-lora"),
+        kind=Kind.SWITCH,
+        default=False,
+        unpinned=False,
+        help="Room for LoRA adapters.",
+        place=11,
+        only_where_said=True,
+    ),
+    Setting(
+        name="max_loras",
+        flag="--max-loras",
+        kind=Kind.COUNT,
+        default=1,
+        least=1,
+        most=10_000,
+        help="LoRA adapters of one step.",
+        place=12,
+        only_where_said=True,
+    ),
+    Setting(
+        name="max_lora_rank",
+        flag="--max-lora-rank",
+        kind=Kind.COUNT,
+        default=16,
+        least=1,
+        most=512,
+        help="The largest rank of an adapter: 1, 8, 16, 32, 64, 128, 256, 320 or 512.",
+        place=13,
+        only_where_said=True,
+    ),
+    Setting(name="max_cpu_loras", flag="--max-cpu-loras", kind=Kind.COUNT, is_pin=False),
+    Setting(
+        name="fully_sharded_loras",
+        flag="--fully-sharded-loras",
+        off=("--no-fully-sharded-loras",),
+        kind=Kind.SWITCH,
+        default=False,
+        unpinned=False,
+        help="Divide both matrices of an adapter over the GPUs.",
+    ),
+    Setting(name="lora_dtype", flag="--lora-dtype", kind=Kind.TEXT, default="auto", choices=("auto", "bfloat16", "float16"), is_pin=False),
+    Setting(name="lora_target_modules", flag="--lora-target-modules", kind=Kind.TEXT, is_pin=False),
+    Setting(
+        name="specialize_active_lora",
+        flag="--specialize-active-lora",
+        off=("--no-specialize-active-lora",),
+        kind=Kind.SWITCH,
+        default=False,
+        is_pin=False,
+    ),
+    Setting(
+        name="enable_tower_connector_lora",
+        flag="--enable-tower-connector-lora",
+        off=("--no-enable-tower-connector-lora", "--disable-tower-connector-lora"),
+        kind=Kind.SWITCH,
+        default=False,
+        is_pin=False,
+    ),
+)
 
 SETTINGS = (
     Setting(
@@ -34,8 +161,8 @@ SETTINGS = (
         place=2,
         short="pp",
     ),
-    *PARALLEL,
-    *OFFLOAD,
+    *_PARALLEL,
+    *_OFFLOAD,
     Setting(
         name="max_model_len",
         flag="--max-model-len",
@@ -152,6 +279,6 @@ SETTINGS = (
         kind=Kind.SWITCH,
         is_pin=False,
     ),
-    *ADAPTERS,
+    *_ADAPTERS,
     *CACHE_SETTINGS,
 )

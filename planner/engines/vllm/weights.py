@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import replace
 from functools import lru_cache
+from typing import Generic, TypeVar
 
 from planner.engines.shards import module_bytes, modules_bytes, tensor_bytes
 from planner.facts.config import Parallel
@@ -16,6 +17,8 @@ from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module
 from planner.facts.record import dataclass
 from planner.facts.storage import ROUTER
+
+Thing = TypeVar("Thing")
 
 
 def stage_layers(layers: int, stages: int) -> list[int]:
@@ -38,19 +41,19 @@ class Parts:
     layers: tuple[int, ...]  # of one layer of each group
 
 
-class Same:
-    """A model as a key: the very same one, which costs less to tell than an equal one."""
+class Same(Generic[Thing]):
+    """A model, or a part of one, as a key: the very same one, which costs less to tell than an equal one."""
 
-    __slots__ = ("model",)
+    __slots__ = ("thing",)
 
-    def __init__(self, model: ModelSpec) -> None:
-        self.model = model
+    def __init__(self, thing: Thing) -> None:
+        self.thing = thing
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.model is other.model
+        return isinstance(other, Same) and self.thing is other.thing
 
     def __hash__(self) -> int:
-        return id(self.model)
+        return id(self.thing)
 
 
 def part_bytes(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> Parts:
@@ -59,11 +62,17 @@ def part_bytes(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> Pa
 
 
 @lru_cache(maxsize=256)
-def _part_bytes(same: Same, parallel: Parallel, dtype_bits: int) -> Parts:
-    model = same.model
+def _part_bytes(same: Same[ModelSpec], parallel: Parallel, dtype_bits: int) -> Parts:
+    model = same.thing
     every, first, last, copy = (modules_bytes(part, parallel, dtype_bits) for part in (model.every, model.first, model.last, model.tied_copy))
-    first += sum(module_bytes(module, _of_tower(module, parallel), dtype_bits) for module in model.tower)
+    first += _tower_bytes(Same(model.tower), parallel, dtype_bits)
     return Parts(every, first, last, copy, tuple(modules_bytes(group.modules, parallel, dtype_bits) for group in model.layers))
+
+
+@lru_cache(maxsize=256)
+def _tower_bytes(same: Same[tuple[Module, ...]], parallel: Parallel, dtype_bits: int) -> int:
+    """Bytes of a tower on one rank: the same before and after kernels have repacked a model, and by far its most modules."""
+    return sum(module_bytes(module, _of_tower(module, parallel), dtype_bits) for module in same.thing)
 
 
 def _of_tower(module: Module, parallel: Parallel) -> Parallel:
