@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import NotRequired, TypedDict, cast
+from typing import TYPE_CHECKING, cast
 
 from planner.architecture.config import Config
 from planner.facts.document import Lines
@@ -17,23 +17,25 @@ from planner.facts.document import Lines
 Values = Mapping[str, object]
 
 
-class SectionDefaults(TypedDict):
-    """A nested config: its class, whether its own model_type decides before that, what it holds where it is missing, whether it may be."""
+if TYPE_CHECKING:  # the types of the file, which cost a hundredth of a plan
+    from typing import NotRequired, TypedDict
 
-    kind: str
-    auto: NotRequired[bool]
-    values: NotRequired[Values]
-    optional: NotRequired[bool]
+    class SectionDefaults(TypedDict):
+        """A nested config: its class, whether its own model_type decides before that, what it holds where it is missing, whether it may be."""
 
+        kind: str
+        auto: NotRequired[bool]
+        values: NotRequired[Values]
+        optional: NotRequired[bool]
 
-class ClassDefaults(TypedDict):
-    """One configuration class: its defaults, other names of its keys, its nested configs, whether a tied text model ties the whole, which decoder it is of."""
+    class ClassDefaults(TypedDict):
+        """One configuration class: its defaults, other names of its keys, its nested configs, whether a tied text model ties the whole, which decoder it is of."""
 
-    values: Values
-    names: NotRequired[Mapping[str, str]]
-    sections: NotRequired[Mapping[str, SectionDefaults]]
-    tied_by_text: NotRequired[bool]
-    decoder: NotRequired[str]
+        values: Values
+        names: NotRequired[Mapping[str, str]]
+        sections: NotRequired[Mapping[str, SectionDefaults]]
+        tied_by_text: NotRequired[bool]
+        decoder: NotRequired[str]
 
 
 # names under which a file holds the config of its text model (transformers_utils/config.py _CONFIG_ATTRS_MAPPING, and classes of vLLM's own)

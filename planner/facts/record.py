@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dataclasses import dataclass
 else:
     import dataclasses
-    from functools import cached_property
+    from functools import cache, cached_property
     from operator import attrgetter
 
     _PLAIN = 200  # objects that a class makes before an `__init__` of its own is compiled for it: about where that is paid back
@@ -26,16 +26,12 @@ else:
             held = vars(plain)
             own = {name: (kind, held.get(name, dataclasses.MISSING), kw_only) for name, kind in plain.__annotations__.items()}
             shape = _Shape([vars(base)["_shape"] for base in plain.__mro__[:0:-1] if "_shape" in vars(base)], own, (frozen, slots, kw_only, eq))
-            body = {"_shape": shape, "__dataclass_fields__": _FIELDS, "__dataclass_params__": _PARAMS, "__match_args__": shape.placed, "__init__": _init}
-            body |= {name: method for name, method in _methods(frozen, eq).items() if name not in held}
-            if slots:
-                shape.made = _with_slots(plain, shape, body)
-            else:
-                shape.made = _with_dictionary(plain, shape, body)
+            shape.made = (_with_slots if slots else _with_dictionary)(plain, shape, _methods(frozen, eq))
             return shape.made
 
         return make if cls is None else make(cls)
 
+    @cache
     def _methods(frozen, eq):
         """The shared methods that a class gets where it has none of its own."""
         methods = {"__repr__": _repr, "__replace__": dataclasses.replace}
@@ -45,17 +41,16 @@ else:
             methods |= {"__setattr__": _refuse_set, "__delattr__": _refuse_delete, "__getstate__": _state, "__setstate__": _restore}
         return methods
 
-    def _with_slots(plain, shape, body):
+    def _with_slots(plain, shape, methods):
         """The class once more, with a slot for each field that none above it has."""
-        fields = shape.own_fields
-        left = ("__dict__", "__weakref__")
-        kept = {name: value for name, value in vars(plain).items() if name not in fields and name not in left}
-        above = {name for base in shape.above for name in base.own_fields}
-        made = type(plain)(plain.__name__, plain.__bases__, {**kept, **body, "__slots__": tuple(name for name in fields if name not in above)})
-        made.__qualname__ = plain.__qualname__
-        return made
+        body = {**methods, **vars(plain), **shape.attributes, "__qualname__": plain.__qualname__}
+        for name in ("__dict__", "__weakref__", *shape.own_fields):
+            body.pop(name, None)
+        above = {name for base in shape.above for name in base.own_fields} if shape.above else ()
+        body["__slots__"] = tuple([name for name in shape.own_fields if name not in above])
+        return type(plain)(plain.__name__, plain.__bases__, body)
 
-    def _with_dictionary(plain, shape, body):
+    def _with_dictionary(plain, shape, methods):
         """The class itself, with the defaults of its fields as attributes."""
         for name, (_, value, _) in shape.own_fields.items():
             if isinstance(value, dataclasses.Field):
@@ -63,7 +58,7 @@ else:
                     delattr(plain, name)
                 else:
                     setattr(plain, name, value.default)
-        for name, value in body.items():
+        for name, value in {**{name: method for name, method in methods.items() if name not in vars(plain)}, **shape.attributes}.items():
             setattr(plain, name, value)
         return plain
 
@@ -73,7 +68,14 @@ else:
         def __init__(self, above, own, options):
             self.above, self.own, self.options, self.made, self.left = above, own, options, None, _PLAIN
             self.own_fields = {name: field for name, field in own.items() if "ClassVar" not in str(field[0])}
-            self.placed = tuple(name for name, (_, _, named) in self.all_fields().items() if not named)
+            self.placed = () if options[2] and not above else tuple(name for name, (_, _, named) in self.all_fields().items() if not named)
+            self.attributes = {
+                "_shape": self,
+                "__dataclass_fields__": _FIELDS,
+                "__dataclass_params__": _PARAMS,
+                "__match_args__": self.placed,
+                "__init__": _init,
+            }
 
         def all_fields(self):
             """Those of the classes above first, as the standard library orders them."""

@@ -6,10 +6,66 @@ import json
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING
 
 from planner.facts.record import dataclass
 from planner.units import GIB
+
+if TYPE_CHECKING:  # the types of the file, which cost a hundredth of a plan
+    from typing import TypedDict
+
+    class _Fit(TypedDict):
+        gpu: str  # whose starts were fitted
+
+    class _Activation(TypedDict):
+        sampler_copies: float
+        hidden_copies: float
+        expert_copies: float
+        first_stage_share: float
+        residual_gib_p90: float
+
+    class _CudaGraph(TypedDict):
+        base_gib: float
+        per_layer_gib: float
+        experts_gib: float
+        full_set_sizes: int
+        residual_gib_p90: float
+
+    class _NonTorch(TypedDict):
+        """In GiB, by outlook in their order."""
+
+        single_gib: list[float]
+        pipeline_gib: list[float]
+        nvlink_gib: list[float]
+        pcie_2_gib: list[float]
+        pcie_4_gib: list[float]
+
+    class _Estimates(TypedDict):
+        stream_copies: float
+        conservative_factor: float
+        optimistic_factor: float
+        sampler_copies_at_most: float
+        graphs_of_other_gpus: list[float]  # by outlook in their order
+        gathered_share: list[float]
+        sleep_gib: list[float]
+
+    class GpuClass(TypedDict):
+        """What starts on GPUs of a class took beside what the causes give, in GiB by outlook; of how many starts on how many kinds of GPU."""
+
+        starts: int
+        gpus: int
+        single_gib: list[float]
+        several_gib: list[float]
+
+    class Coefficients(TypedDict):
+        """overhead.json; what each is and where it is from, the file says."""
+
+        fit: _Fit
+        classes: dict[str, GpuClass]
+        activation: _Activation
+        cuda_graph: _CudaGraph
+        non_torch: _NonTorch
+        estimates: _Estimates
 
 
 class Outlook(StrEnum):
@@ -18,66 +74,6 @@ class Outlook(StrEnum):
     EXPECTED = "expected"
     CONSERVATIVE = "conservative"
     OPTIMISTIC = "optimistic"
-
-
-class _Fit(TypedDict):
-    gpu: str  # whose starts were fitted
-
-
-class _Activation(TypedDict):
-    sampler_copies: float
-    hidden_copies: float
-    expert_copies: float
-    first_stage_share: float
-    residual_gib_p90: float
-
-
-class _CudaGraph(TypedDict):
-    base_gib: float
-    per_layer_gib: float
-    experts_gib: float
-    full_set_sizes: int
-    residual_gib_p90: float
-
-
-class _NonTorch(TypedDict):
-    """In GiB, by outlook in their order."""
-
-    single_gib: list[float]
-    pipeline_gib: list[float]
-    nvlink_gib: list[float]
-    pcie_2_gib: list[float]
-    pcie_4_gib: list[float]
-
-
-class _Estimates(TypedDict):
-    stream_copies: float
-    conservative_factor: float
-    optimistic_factor: float
-    sampler_copies_at_most: float
-    graphs_of_other_gpus: list[float]  # by outlook in their order
-    gathered_share: list[float]
-    sleep_gib: list[float]
-
-
-class GpuClass(TypedDict):
-    """What starts on GPUs of a class took beside what the causes give, in GiB by outlook; of how many starts on how many kinds of GPU."""
-
-    starts: int
-    gpus: int
-    single_gib: list[float]
-    several_gib: list[float]
-
-
-class Coefficients(TypedDict):
-    """overhead.json; what each is and where it is from, the file says."""
-
-    fit: _Fit
-    classes: dict[str, GpuClass]
-    activation: _Activation
-    cuda_graph: _CudaGraph
-    non_torch: _NonTorch
-    estimates: _Estimates
 
 
 @cache

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from planner.arrays import Whole, maximum, where, whole, whole_up
 from planner.engines.vllm.coefficients import Outlook
@@ -19,7 +19,6 @@ from planner.engines.vllm.expert_rules import with_experts
 from planner.engines.vllm.kvcache import CachePlan, plan_cache
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
-from planner.engines.vllm.ledger_settings import LedgerSettings
 from planner.engines.vllm.loaded import Loading, loaded, loading
 from planner.engines.vllm.offload import Offloaded, offloaded, with_tables
 from planner.engines.vllm.overhead import overhead
@@ -32,6 +31,9 @@ from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
 from planner.units import GIB
+
+if TYPE_CHECKING:
+    from planner.engines.vllm.ledger_settings import LedgerSettings
 
 UNLIMITED = 2**62  # blocks of a stage that keeps no cache
 

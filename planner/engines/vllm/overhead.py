@@ -6,17 +6,19 @@ expert workspaces, the vision tower's profiling batch (v1/worker/gpu/model_runne
 
 from __future__ import annotations
 
-from typing import Generic
+from typing import TYPE_CHECKING, Generic
 
 from planner.arrays import Whole, maximum, minimum, where, whole
 from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm.coefficients import Outlook, at
 from planner.engines.vllm.device import Device
-from planner.engines.vllm.ledger_settings import LedgerSettings
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.model import ModelSpec, VisionSpec
 from planner.facts.record import dataclass
 from planner.units import GIB
+
+if TYPE_CHECKING:
+    from planner.engines.vllm.ledger_settings import LedgerSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,16 +6,18 @@ Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from planner.arrays import Whole
-from planner.engines.vllm.ledger_settings import LedgerSettings
 from planner.engines.vllm.versions import DEFAULT_VERSION, LEAST_CAPABILITY, ROCM_GFX, VERSIONS, Version, minimum_capability, newest_for
 from planner.errors import UnsupportedError
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 from planner.units import GIB
+
+if TYPE_CHECKING:
+    from planner.engines.vllm.ledger_settings import LedgerSettings
 
 ONLINE = "fp8"  # vLLM quantizes a 16-bit checkpoint while it loads it
 NATIVE_FP8 = 89  # compute capability that multiplies in FP8
