@@ -1,6 +1,7 @@
 """The public API: the names it has, answers equal to the command line's JSON, nothing printed or written, and types that hold for a user's file."""
 
 import dataclasses
+import inspect
 import json
 import subprocess
 import sys
@@ -11,14 +12,18 @@ from conftest import ROOT, run_plan
 from test_own_rows import CARD
 
 import planner
+from planner.cli.main import cli
+from planner.engines import ENGINES
 from planner.engines.vllm.settings import PINS
-from planner.questions.asked import CapacityPins, Pins
+from planner.questions.asked import CapacityPins, Pins, PlanSettings, ServerSettings
+from planner.questions.fields import OF_SOME
 
 NAMES = {
     "plan", "check", "explain", "choose", "capacity",
     "PlanAnswer", "CheckAnswer", "ExplainAnswer", "ModelsAnswer", "MachinesAnswer", "CapacityAnswer", "PlannerError",
 }  # fmt: skip
 COMMAND = "vllm serve Qwen/Qwen3-8B --max-model-len 1000000"
+PROXY = "model_list:\n  - model_name: a\n    litellm_params:\n      model: nowhere\n"
 LOG = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
 EQUAL = {
     "plan": (lambda: planner.plan(model="qwen3-vl-32b-awq", gpu="rtx4090", count=2, context="128k"),
@@ -33,6 +38,11 @@ EQUAL = {
              ["--model", "qwen3-8b", "--gpu", "rtx4090", "--context", "32k", "--input", "8000", "--output-tokens", "200", "--concurrency", "2"]),
     "does not start": (lambda: planner.plan(model="llama-3.3-70b", gpu="rtx4090"), ["--model", "llama-3.3-70b", "--gpu", "rtx4090"]),
     "check": (lambda: planner.check(COMMAND, gpu="rtx4090", free_gib=20.5), ["check", COMMAND, "--gpu", "rtx4090", "--free", "20.5"]),
+    "proxy": (lambda: planner.check(PROXY), ["check", PROXY]),
+    "described": (lambda: planner.check("llama-server -m Qwen3-8B-Q4_K_M.gguf -c 8192", gpu="custom", vram="16GiB", bandwidth=672, compute_capability="8.9", ram="64GiB"),
+                  ["check", "llama-server -m Qwen3-8B-Q4_K_M.gguf -c 8192", "--gpu", "custom", "--vram", "16GiB", "--bandwidth", "672", "--compute-capability", "8.9", "--ram", "64GiB"]),
+    "llama.cpp": (lambda: planner.plan(model="gpt-oss-20b", gpu="rtx3060", engine="llama.cpp", context="32k", parallel=2, n_cpu_moe=8, cache_type_k="q8_0", ram="64GiB"),
+                  ["--model", "gpt-oss-20b", "--gpu", "rtx3060", "--engine", "llama.cpp", "--context", "32k", "--parallel", "2", "--n-cpu-moe", "8", "--cache-type-k", "q8_0", "--ram", "64GiB"]),
     "explain": (lambda: planner.explain(LOG, gpu="rtx4090", model="qwen3-8b"), ["explain", LOG, "--gpu", "rtx4090", "--model", "qwen3-8b"]),
     "capacity": (lambda: planner.capacity(model="qwen3-8b", gpu="rtx4090", input=1000, ttft="1s", tpot=0.04),
                  ["capacity", "--model", "qwen3-8b", "--gpu", "rtx4090", "--input", "1000", "--ttft", "1s", "--tpot", "40ms"]),
@@ -100,6 +110,23 @@ def test_every_setting_can_be_fixed():
     pins = {setting.name for setting in PINS}
     assert set(typing.get_type_hints(Pins)) == pins
     assert set(typing.get_type_hints(CapacityPins)) == pins - {"max_model_len"}
+
+
+def test_every_option_of_a_plan_is_an_argument():
+    """But those about files and how it is printed, and those that another question of the API asks."""
+    asked = {param.name for param in cli.params if param.expose_value and param.name}
+    asked -= {"output", "to", "html", "svg", "dry_run", "force", "style", "as_json", "quiet", "purpose", "top", "prices", "stack_file"}
+    renamed = {"host_kind": "host", "own_gpus": "gpus", "own_models": "models"}
+    arguments = set(inspect.signature(planner.plan).parameters) - {"settings"} | set(typing.get_type_hints(PlanSettings))
+    assert {renamed.get(name, name) for name in asked} == arguments
+    assert {name for engine in ENGINES.values() for name in engine.own_settings} <= arguments
+    assert set(typing.get_type_hints(ServerSettings)) == {setting.name for setting in OF_SOME} | {"gpu_layers"}
+
+
+def test_a_server_needs_a_gpu_and_a_proxy_none():
+    assert planner.check(PROXY).plan is None
+    with pytest.raises(planner.PlannerError, match="gpu is missing"):
+        planner.check(COMMAND)
 
 
 def test_own_rows_count(tmp_path):

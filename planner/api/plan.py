@@ -6,16 +6,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
+from planner.errors import PlannerError
+from planner.facts.plan import Plan, Problem
 from planner.facts.record import dataclass
+from planner.facts.verdict import Verdict
 from planner.questions import check as checking
 from planner.questions import explain as explaining
 from planner.questions import plan as planning
-from planner.questions.asked import File, Host, Pins, naming, public, release, row_of, whole
+from planner.questions.asked import File, Host, MachineSettings, PlanSettings, naming, public, release, row_of, whole
+from planner.questions.check_proxy import as_warnings, check_proxy
+from planner.questions.find_commands import find_commands
+from planner.questions.proxy.judge import ProxyAnswer
 from planner.questions.stack_file import with_row
 
 if TYPE_CHECKING:
     from planner.report.contract_parts import CheckJson, PlanJson
     from planner.report.explained import ExplainJson
+    from planner.report.proxy import ProxyCheckJson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +37,35 @@ class PlanAnswer(planning.Answer):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckAnswer(checking.CheckAnswer):
-    """Whether a command starts: `verdict`, `problems` in the order in which its engine would hit them, `plan` with the ledger."""
+class CheckAnswer:
+    """Whether a command starts: `verdict`, `problems` in the order in which its engine would hit them, `plan` with the ledger; `proxy` where one is configured there."""
 
-    def to_dict(self) -> CheckJson:
+    plan: Plan | None
+    proxy: ProxyAnswer | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the server starts, or without one the proxy."""
+        if self.plan is not None:
+            return self.plan.verdict
+        return self.proxy.verdict if self.proxy else Verdict.UNKNOWN
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """What keeps it from starting, or routes of the proxy from answering; empty where nothing does."""
+        if self.plan is not None:
+            return self.plan.problems
+        return self.proxy.problems if self.proxy else ()
+
+    def to_dict(self) -> CheckJson | ProxyCheckJson:
         """What `plan check --json` prints."""
+        if self.plan is None and self.proxy is not None:
+            from planner.report.proxy import proxy_json
+
+            return proxy_json(self.proxy)
         from planner.report.contract import check_json
 
+        assert self.plan is not None  # noqa: S101 - one of both is there
         return check_json(self.plan)
 
 
@@ -67,27 +96,28 @@ def plan(
     beside: Sequence[str] = (),
     vllm_version: str | None = None,
     link_gb_per_s: float | None = None,
-    gpu_layers: int | None = None,
     wired_limit_mb: int | None = None,
     bind: str = "127.0.0.1",
     port: int | None = None,
     proxy_port: int = 8080,
     gpus: File | None = None,
     models: File | None = None,
-    **pins: Unpack[Pins],
+    **settings: Unpack[PlanSettings],
 ) -> PlanAnswer:
     """What these GPUs can serve of a model, with which flags.
 
     `model` is a catalogue name, owner/name on the Hub, or a folder; `gpu` a catalogue name, or "auto" for this machine's; `context` tokens, or
-    text such as "128k"; `users` must fit at full context; `input`, `output_tokens` and `concurrency` say what the speed is for; `beside` are further servers as `--with` names them. Raises PlannerError.
+    text such as "128k"; `users` must fit at full context; `input`, `output_tokens` and `concurrency` say what the speed is for; `beside` are further servers as `--with` names them; every other option of `plan` is an argument of its name. Raises PlannerError.
     """
     with naming(gpu, count, gpus, models) as counted:
         machine = {
             "gpu": gpu, "count": counted, "nodes": nodes, "host": host, "engine": engine, "vllm_version": release(vllm_version), "bind": bind,
             "proxy_port": proxy_port, "link_gb_per_s": link_gb_per_s, "wired_limit_mb": wired_limit_mb,
         }  # fmt: skip
+        pins = dict(settings)
+        machine |= {name: pins.pop(name, None) for name in MachineSettings.__annotations__}
         load = {"input": input, "output_tokens": output_tokens, "concurrency": concurrency}
-        row = row_of("plan()", machine, {"model": str(model), "context": context, "users": users, "gpu_layers": gpu_layers, **load, **pins})
+        row = row_of("plan()", machine, {"model": str(model), "context": context, "users": users, **load, **pins})
         row = replace(row, services=[*row.services, *map(with_row, beside)])
         return public(PlanAnswer, planning.answer_for(row, None if port is None else whole("port", port)))
 
@@ -95,25 +125,35 @@ def plan(
 def check(
     command: str,
     *,
-    gpu: str,
+    gpu: str | None = None,
     count: int | None = None,
     host: Host = "server",
-    free_gib: float | None = None,
+    engine_version: str | None = None,
     vllm_version: str | None = None,
     server: int | None = None,
+    model: str | None = None,
     gpus: File | None = None,
     models: File | None = None,
+    **machine: Unpack[MachineSettings],
 ) -> CheckAnswer:
     """Whether somebody's command starts: of any engine, or the text of a script or compose file, of whose servers `server` counts one.
 
-    `free_gib` is what is free of each GPU now. Nothing is run. Raises PlannerError where no server is started there.
+    The configuration of a LiteLLM proxy is judged too: without a server beside it `plan` is None, and `gpu` not needed. `engine_version` (or
+    `vllm_version`) is the engine's release where the text does not say; `model` is asked of a server that names none; `free_gib` is what is free
+    of each GPU now. Nothing is run. Raises PlannerError where neither is started there.
     """
     with naming(gpu, count, gpus, models) as counted:
-        process = checking.find_server(command, server)
-        if vllm_version:
-            process = replace(process, version=vllm_version)
-        machine = row_of("check()", {"gpu": gpu, "count": counted, "host": host}, {"model": "any"})
-        return CheckAnswer(plan=checking.check(process, checking.group_for(process, gpu, machine.count, machine.host, free_gib)))
+        proxy, commands = check_proxy(command), find_commands(command)
+        if proxy and not commands:
+            return CheckAnswer(plan=None, proxy=proxy)
+        process = checking.chosen(commands, server, model=model or "")
+        if not gpu:
+            raise PlannerError("gpu is missing", 'gpu="rtx4090"')
+        if version := engine_version or vllm_version:
+            process = replace(process, version=version)
+        row = row_of("check()", {"gpu": gpu, "count": counted, "host": host, **machine}, {"model": "any"})
+        plan = checking.check(process, checking.machine_for(process, row))
+        return CheckAnswer(plan=replace(plan, warnings=(*plan.warnings, *as_warnings(proxy))) if proxy else plan, proxy=proxy)
 
 
 def explain(

@@ -60,6 +60,54 @@ class Pins(CapacityPins, total=False):
     max_model_len: int | str | None
 
 
+class ServerSettings(TypedDict, total=False):
+    """Settings that only some engines' servers have, named as the options (`plan --help`)."""
+
+    parallel: int | str | None
+    """Slots, each with its own cache; auto: four that share one."""
+    kv_unified: bool | None
+    batch_size: int | None
+    ubatch_size: int | None
+    flash_attn: Literal["on", "off", "auto"] | None
+    cache_type_k: str | None
+    cache_type_v: str | None
+    split_mode: Literal["none", "layer", "row", "tensor"] | None
+    main_gpu: int | None
+    tensor_split: str | None
+    cpu_moe: bool | None
+    n_cpu_moe: int | None
+    override_tensor: str | None
+    spec_type: str | None
+    spec_draft_n_max: int | None
+    model_draft: str | None
+    n_gpu_layers_draft: int | None
+    cache_type_k_draft: str | None
+    cache_type_v_draft: str | None
+    mmproj: bool | None
+    image_min_tokens: int | None
+    image_max_tokens: int | None
+    engine_version: str | None
+    gpu_layers: int | None
+
+
+class MachineSettings(TypedDict, total=False):
+    """What is said of a machine beside its GPU's name, named as the options."""
+
+    ram: int | str | None
+    """Main memory: 64GiB."""
+    vram: int | str | None
+    """Of a card that is described (gpu="custom"), as are the next three."""
+    bandwidth: float | None
+    compute_capability: str | None
+    vendor: Literal["nvidia", "amd", "intel"] | None
+    total_gib: float | None
+    free_gib: float | None
+
+
+class PlanSettings(Pins, ServerSettings, MachineSettings, total=False):
+    """All that a plan may fix."""
+
+
 class OwnRows(TypedDict, total=False):
     """Files of a person's own rows beside the catalogue's."""
 
@@ -109,6 +157,8 @@ def naming(gpu: str | None, count: int | None, gpus: File | None, models: File |
 def row_of(where: str, machine: Mapping[str, object], service: Mapping[str, object]) -> StackRow:
     """The question, every value of it checked; what is None is not said."""
     said = {name: value for name, value in machine.items() if value is not None}
+    if isinstance(slots := service.get("parallel"), int) and not isinstance(slots, bool):
+        service = {**service, "parallel": str(slots)}
     return stack_row(said | {"services": [{name: value for name, value in service.items() if value is not None}]}, where, lambda _: where)
 
 

@@ -11,33 +11,14 @@ from planner.engines import ENGINES, Unanswered
 from planner.errors import FileError, PlannerError
 from planner.facts.command import Command
 from planner.facts.hardware import GpuGroup
-from planner.facts.plan import Plan, Problem
+from planner.facts.plan import Plan
 from planner.facts.question import HostName, StackRow
-from planner.facts.record import dataclass
-from planner.facts.verdict import Verdict
 from planner.questions.find_commands import MAX_TEXT_BYTES, find_commands
 from planner.questions.machine import machine_of
 from planner.text import redact_words
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckAnswer:
-    """Whether a command starts."""
-
-    plan: Plan
-
-    @property
-    def verdict(self) -> Verdict:
-        """Whether it starts."""
-        return self.plan.verdict
-
-    @property
-    def problems(self) -> tuple[Problem, ...]:
-        """What keeps it from starting, in the order in which its engine would hit it; empty where nothing does."""
-        return self.plan.problems
 
 
 def find_server(text: str, number: int | None = None, *, model: str = "") -> Command:

@@ -15,6 +15,7 @@ said = answer.to_dict()
 assert_type(said["memory"]["total_bytes"], int)
 assert_type(said["commands"][0]["argv"], list[str])
 
+planner.plan(model="qwen3-8b", gpu="rtx4090", engine="llama.cpp", parallel="auto", n_cpu_moe=4, ram="64GiB", flash_attn="on")
 checked = planner.check("vllm serve Qwen/Qwen3-8B", gpu="rtx4090", free_gib=20.5)
 assert_type(checked, planner.CheckAnswer)
 print([(problem.code, problem.fix) for problem in checked.problems], checked.to_dict()["verdict"])

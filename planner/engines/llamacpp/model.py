@@ -275,8 +275,9 @@ def _parts(module: Linear, rows: list[int], fused: _Fused) -> Iterable[tuple[Kin
             return _fusable((Kind.Q, Kind.K, Kind.V), Kind.QKV, rows, fused=fused.qkv)
         case Role.GATE_UP:
             return _fusable((Kind.GATE, Kind.UP), Kind.UP, rows, fused=fused.up)
-        case Role.DELTA:  # q, k, v as one tensor, the gate as another
-            return [(Kind.QKV, sum(rows[:3])), (Kind.OTHER, rows[3])]
+        case Role.DELTA:  # q, k, v as one tensor, the gate as another; Qwen3-Next has them in one, with values as wide as queries and keys together
+            gate = rows[3] if len(rows) > 1 else rows[0] // 3
+            return [(Kind.QKV, sum(rows) - gate), (Kind.OTHER, gate)]
         case role:
             return [(_kind(role), height) for height in rows]
 
@@ -310,6 +311,8 @@ def _kind(role: Role) -> Kind:
 
 def _fusable(kinds: Sequence[Kind], together: Kind, rows: list[int], *, fused: bool) -> Iterable[tuple[Kind, int]]:
     """One tensor where the file has it fused, else one each; outputs behind those (an indexer's) are tensors of their own."""
+    if len(rows) == 1:
+        return [(together, rows[0])]
     count = len(kinds)
     own = [(together, sum(rows[:count]))] if fused else list(zip(kinds, rows[:count], strict=True))
     return own + [(Kind.OTHER, height) for height in rows[count:]]

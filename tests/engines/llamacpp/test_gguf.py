@@ -8,6 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from planner.catalogue.gguf import read_header
+from planner.catalogue.load import model_rows
+from planner.catalogue.resolve import find_plain
+from planner.engines.llamacpp.model import converted
 from planner.errors import PlannerError
 
 
@@ -81,3 +84,11 @@ def test_any_file_is_read_or_refused(tmp_path_factory, noise, at):
         read_header(path)
     except PlannerError as error:
         assert "GGUF" in error.message
+
+
+@pytest.mark.slow
+def test_every_model_of_the_catalogue_becomes_a_file():
+    """What vLLM has as one matrix may be several here, and the other way round."""
+    for row in model_rows():
+        file = converted(find_plain(row.name).spec, "Q8_0")
+        assert file.file_bytes > 0 < file.layer_count
