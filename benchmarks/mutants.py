@@ -162,7 +162,7 @@ MUTANTS = (
         "test_memory",
     ),
     _mutant("the client takes no time", "questions/capacity.py", "limits.first_token_s - client_s", "limits.first_token_s", "test_capacity"),
-    _mutant("decoding leaves the whole batch", "speed/queueing.py", "max(1, self.server.batch - len(self.decoding))", "self.server.batch", "test_queueing"),
+    _mutant("decoding leaves the whole batch", "speed/queueing.py", "batch - many if batch > many else 1", "batch", "test_queueing"),
     _mutant("models age three times as slowly", "questions/choose.py", "DOUBLING_MONTHS = 8", "DOUBLING_MONTHS = 24", "test_strength"),
     _mutant("strength is the size alone", "questions/choose.py", "sqrt(offer.parameters * active)", "offer.parameters", "test_strength"),
     _mutant("a volume for the weights once", "emit/kubernetes.py", "ceil_div(2 * sum(", "ceil_div(1 * sum(", "test_emitted_sizes"),

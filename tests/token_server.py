@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,47 +12,61 @@ import numpy as np
 @dataclass
 class Sequence:
     arrival_s: float
-    prompt_left: int
-    answer_left: int
+    prompt: int
+    prompt_s: float
+    answer: int
+    prompt_left: int = 0
+    answer_left: int = 0
     first_s: float = 0.0
+    last_s: float = 0.0
+
+
+def run(step_s: Callable[[int], float], slots: int, batch: int, room: float, asked: list[Sequence], enough: int) -> list[Sequence]:
+    """The requests in the order in which they end, until so many have."""
+    coming = deque(asked)
+    queue: deque[Sequence] = deque()
+    active: list[Sequence] = []
+    done: list[Sequence] = []
+    now = 0.0
+    while len(done) < enough:
+        while coming and coming[0].arrival_s <= now:
+            queue.append(coming.popleft())
+        while queue and len(active) < slots and (not active or sum(one.prompt + one.answer for one in (*active, queue[0])) <= room):
+            one = queue.popleft()
+            one.prompt_left, one.answer_left = one.prompt, one.answer
+            active.append(one)
+        if not active:
+            now = coming[0].arrival_s
+            continue
+        decoding = [one for one in active if one.prompt_left == 0]
+        budget, first = max(1, batch - len(decoding)), []
+        now += step_s(len(decoding)) if decoding else 0.0
+        for one in active:
+            if one.prompt_left and budget:
+                chunk = min(budget, one.prompt_left)
+                one.prompt_left -= chunk
+                budget -= chunk
+                now += one.prompt_s * chunk / one.prompt
+                if one.prompt_left == 0:
+                    first.append(one)
+        for one in decoding:
+            one.answer_left -= 1
+        for one in first:
+            one.answer_left -= 1
+            one.first_s = now
+        for one in [one for one in active if one.prompt_left == 0 and one.answer_left == 0]:
+            active.remove(one)
+            one.last_s = now
+            done.append(one)
+    return done
 
 
 def serve(
     step_s: Callable[[int], float], prompt_s: float, prompt: int, answer: int, slots: int, batch: int, rate: float, requests: int, seed: int
 ) -> tuple[float, float]:
     """The 95th percentile of the time to first token and the mean time per token, in seconds, of requests after the first tenth."""
-    arrivals = list(np.cumsum(np.random.default_rng(seed).exponential(1 / rate, 2 * requests)))
-    queue: list[Sequence] = []
-    active: list[Sequence] = []
-    done: list[tuple[float, float]] = []
-    now, next_arrival = 0.0, 0
-    while len(done) < requests:
-        while next_arrival < len(arrivals) and arrivals[next_arrival] <= now:
-            queue.append(Sequence(arrivals[next_arrival], prompt, answer))
-            next_arrival += 1
-        while queue and len(active) < slots:
-            active.append(queue.pop(0))
-        if not active:
-            now = arrivals[next_arrival]
-            continue
-        decoding = [one for one in active if one.prompt_left == 0]
-        budget, computed, first = max(1, batch - len(decoding)), 0, []
-        for one in active:
-            if one.prompt_left and budget:
-                chunk = min(budget, one.prompt_left)
-                one.prompt_left -= chunk
-                budget -= chunk
-                computed += chunk
-                if one.prompt_left == 0:
-                    first.append(one)
-        now += (step_s(len(decoding)) if decoding else 0.0) + prompt_s * computed / prompt
-        for one in decoding:
-            one.answer_left -= 1
-        for one in first:
-            one.answer_left -= 1
-            one.first_s = now
-        for one in [one for one in active if one.answer_left == 0]:
-            active.remove(one)
-            done.append((one.first_s - one.arrival_s, (now - one.first_s) / max(1, answer - 1)))
-    firsts, rests = zip(*done[requests // 10 :], strict=True)
-    return float(np.quantile(firsts, 0.95)), float(np.mean(rests))
+    arrivals = np.cumsum(np.random.default_rng(seed).exponential(1 / rate, 2 * requests))
+    done = run(step_s, slots, batch, float("inf"), [Sequence(float(arrival), prompt, prompt_s, answer) for arrival in arrivals], requests)[requests // 10 :]
+    return float(np.quantile([one.first_s - one.arrival_s for one in done], 0.95)), float(
+        np.mean([(one.last_s - one.first_s) / max(1, answer - 1) for one in done])
+    )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
 import click
 
 from planner.cli.command import OWN_FILES, command, option, output_options, typed, words
@@ -9,6 +12,10 @@ from planner.cli.options import QUESTION, Finite, Seconds, question, read_machin
 from planner.cli.own_rows import own_rows
 from planner.cli.printing import print_json, print_report
 from planner.cli.values import CapacityValues, values_of
+from planner.errors import PlannerError
+
+if TYPE_CHECKING:
+    from planner.questions.capacity import Limits
 
 
 @command("capacity")
@@ -26,6 +33,12 @@ from planner.cli.values import CapacityValues, values_of
 )
 @option("--ttft", default="2s", show_default=True, type=Seconds(), group="Load and limits", help="The first token within this time.")
 @option("--tpot", default="50ms", show_default=True, type=Seconds(), group="Load and limits", help="A further token within this time, on average.")
+@option(
+    "--trace",
+    type=click.Path(path_type=Path, dir_okay=False),
+    group="Load and limits",
+    help="A recorded load, replayed: Mooncake's JSON lines, BurstGPT's or Azure's CSV, what vllm bench serve --save-detailed wrote.",
+)
 @option("--rate", type=Finite(0, 1e6, min_open=True), group="Load and limits", help="Requests a second that arrive at random (a Poisson process).")
 @option("--percentile", default=95.0, show_default=True, type=Finite(50, 99.9), group="Load and limits", help="Share of first tokens that --ttft holds for.")
 @own_rows(group="Question")
@@ -34,24 +47,53 @@ from planner.cli.values import CapacityValues, values_of
 def capacity_command(ctx: click.Context, /, **options: object) -> None:
     """How many users at once and requests a second stay within --ttft and --tpot, and what binds.
 
-    With --users (at once) or --rate: whether the GPUs hold it, or, without --count, how many GPUs it needs. Exit 1 where they do not.
+    With --users (at once) or --rate: whether the GPUs hold it, or, without --count, how many GPUs it needs. With --trace: what its requests would wait.
+    Exit 1 where the GPUs do not hold it.
     """
     from planner.cli.question import lone_row
-    from planner.questions.capacity import Lengths, Limits
+    from planner.questions.capacity import Limits
+
+    values = read_machine(ctx, values_of(CapacityValues, options))
+    limits = Limits(first_token_s=values.ttft, per_token_s=values.tpot, share=values.percentile / 100)
+    if values.trace is not None:
+        _replay(ctx, values, limits)
+    from planner.questions.capacity import Lengths
     from planner.questions.replicas import capacity_for
     from planner.report.capacity import capacity_json, render
 
-    values = read_machine(ctx, values_of(CapacityValues, options))
     answer = capacity_for(
         lone_row(values),
         Lengths(prompt=values.prompt, answer=values.answer),
-        Limits(first_token_s=values.ttft, per_token_s=values.tpot, share=values.percentile / 100),
+        limits,
         requests_per_s=values.rate,
-        counted=ctx.get_parameter_source("count") is not click.core.ParameterSource.DEFAULT,
+        counted=_is_given(ctx, "count"),
         ask_again=_words_of_the_main_command,
     )
     if values.style == "json":
         print_json(capacity_json(answer))
+    else:
+        print_report(render(answer))
+    ctx.exit(0 if answer.requirements_met else 1)
+
+
+def _is_given(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+
+
+def _replay(ctx: click.Context, values: CapacityValues, limits: Limits) -> NoReturn:
+    """Answer with a trace in place of equal requests. Raises PlannerError where both are asked for."""
+    from planner.cli.question import lone_row
+    from planner.questions.replay import replay_for
+    from planner.questions.trace import read_trace
+    from planner.report.replay import render, replay_json
+
+    asked = {"--input": "prompt", "--output-tokens": "answer", "--rate": "rate", "--users": "users"}
+    if twice := next((flag for flag, name in asked.items() if _is_given(ctx, name)), None):
+        raise PlannerError(f"{twice} and --trace both say what is asked of the servers", "leave one out")
+    row = lone_row(values)
+    answer = replay_for(row, read_trace(values.trace or Path()), limits, ask_again=_words_of_the_main_command)
+    if values.style == "json":
+        print_json(replay_json(answer))
     else:
         print_report(render(answer))
     ctx.exit(0 if answer.requirements_met else 1)

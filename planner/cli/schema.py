@@ -33,6 +33,7 @@ from planner.report.listings import (
     VerifyJson,
 )
 from planner.report.proxy import ProxyCheckJson
+from planner.report.replay import ReplayJson
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 """What pydantic writes."""
@@ -55,7 +56,7 @@ def json_schema(what: str) -> dict[str, object]:
         "plan": PlanJson,
         "check": CheckJson | ProxyCheckJson,
         "explain": ExplainJson,
-        "capacity": CapacityJson,
+        "capacity": CapacityJson | ReplayJson,
         "compare": OneComparisonJson | ComparisonsJson,
         "front": FrontJson,
         "bench": BenchJson,

@@ -81,6 +81,7 @@ class BenchValues(QuestionValues):
 class CapacityValues(QuestionValues):
     """The options of `plan capacity`: tokens, seconds, requests a second, and a share in percent."""
 
+    trace: Path | None
     prompt: int
     answer: int
     ttft: float

@@ -19,11 +19,11 @@ from planner.facts.record import dataclass
 from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
 from planner.speed.estimate import Pace, grade
-from planner.speed.queueing import Server, highest_rate, simulate
+from planner.speed.queueing import ROUGH_REQUESTS, Server, highest_rate, simulate
 from planner.speed.roofline import prompt_s, rates, step
 from planner.units import ceil_div, largest
 
-REQUESTS, END_REQUESTS = 30_000, 6000  # simulated for the expected outlook, and for the ends of the interval
+REQUESTS, END_REQUESTS = 12_000, 4000  # simulated for the expected outlook, and for the ends of the interval
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +134,7 @@ def held(plan: Plan, pace: Pace, ledger: MemoryBreakdown, lengths: Lengths, limi
     return Held(
         users=users,
         requests_per_s=rate,
-        in_flight=simulate(server, rate, END_REQUESTS).in_flight if rate else 0.0,
+        in_flight=simulate(server, rate, ROUGH_REQUESTS).in_flight if rate else 0.0,
         slots=places,
         bound_by=_place_limit(plan, places) if users >= places else _time_limit(pace, lengths, limits, users + 1),
         alone_first_token_s=alone[0],
@@ -155,12 +155,18 @@ def _time_limit(pace: Pace, lengths: Lengths, limits: Limits, users: int) -> str
     return f"time per token: {terms.longest}"
 
 
-def measure(plan: Plan, replicas: int, lengths: Lengths, limits: Limits) -> Capacity:
-    """What replicas of a plan hold. Raises PlannerError with the reason where its speed is not known, or only that of decoding."""
+def known_paces(plan: Plan) -> tuple[Pace, Pace, Pace]:
+    """The plan's conservative, expected and optimistic pace. Raises PlannerError with the reason where it is not known, or only that of decoding."""
     known = paces(plan)
     if isinstance(known, NoSpeed):
         about = f"nothing is known of the capacity of {plan.model.name} on {plan.request.group.label}"
         raise PlannerError(f"{about}: {known.reason}", "docs/speed.md says what was measured")
+    return known
+
+
+def measure(plan: Plan, replicas: int, lengths: Lengths, limits: Limits) -> Capacity:
+    """What replicas of a plan hold. Raises PlannerError where its speed is not known."""
+    known = known_paces(plan)
     rank, because = grade(known[1].work, plan.model.name, plan.request.group)
     conservative, expected, optimistic = (
         held(plan, pace, ledger, lengths, limits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 from planner.engines.catalogue import Source
 from planner.engines.vllm.choice import Request
@@ -17,6 +18,7 @@ from planner.questions.question import asked_otherwise, question_of
 from planner.units import CONTEXT_STEP, round_up
 
 GROUP_SIZES = (1, 2, 4, 8)  # GPUs of one server that are tried where no count is given
+Way = TypeVar("Way")
 AskAgain = Callable[[int], str]
 """The command line that plans one server on so many GPUs."""
 
@@ -44,23 +46,26 @@ def capacity_for(
     counted = counted or asked.nothing
     row = replace(row, services=[replace(main, users=None)])
     request, source = request_of(row)
-    request = replace(request, context=request.context or _whole(request, source, lengths))
-    options, met = _best(
-        _measured((request, source), list(_sizes(request, row.count if counted else None)), lengths, limits, ask_again or _again(row)), asked, counted=counted
+    about = f"a prompt of {lengths.prompt:,} and an answer of {lengths.answer:,} tokens"
+    request = replace(request, context=request.context or context_of(request, source, lengths.prompt + lengths.answer, about))
+    ways = each_way(
+        (request, source),
+        sizes(request, row.count if counted else None),
+        lambda plan, replicas: measure(plan, replicas, lengths, limits),
+        ask_again or again(row),
     )
+    options, met = _best(ways, asked, counted=counted)
     return CapacityAnswer(options=tuple(options), lengths=lengths, limits=limits, asked=asked, requirements_met=met)
 
 
-def _whole(request: Request, source: Source, lengths: Lengths) -> int:
-    """The context that a request needs; PlannerError where the model has none so long, or gives no answers."""
-    whole, limit = lengths.prompt + lengths.answer, request.model.max_position_embeddings
+def context_of(request: Request, source: Source, tokens: int, about: str) -> int:
+    """The context that a request of so many tokens needs; PlannerError where the model has none so long, or gives no answers."""
+    limit = request.model.max_position_embeddings
     if request.model.pooling:
         raise PlannerError(f"{source.served_name} embeds texts; it gives no answers token by token", "name a chat model")
-    if whole > limit:
-        raise PlannerError(
-            f"a prompt of {lengths.prompt:,} and an answer of {lengths.answer:,} tokens exceed the model's {limit:,}", "shorten --input or --output-tokens"
-        )
-    return min(limit, round_up(whole, CONTEXT_STEP))
+    if tokens > limit:
+        raise PlannerError(f"{about} exceed the model's {limit:,}", "shorten --input or --output-tokens")
+    return min(limit, round_up(tokens, CONTEXT_STEP))
 
 
 def _best(ways: list[Capacity], asked: Asked, *, counted: bool) -> tuple[list[Capacity], bool]:
@@ -73,13 +78,13 @@ def _best(ways: list[Capacity], asked: Asked, *, counted: bool) -> tuple[list[Ca
     return (enough or most_first(ways, asked)), bool(enough)
 
 
-def _measured(model: tuple[Request, Source], sizes: Iterable[tuple[int, int]], lengths: Lengths, limits: Limits, ask_again: AskAgain) -> list[Capacity]:
-    """What each way holds; PlannerError with the first refusal where none can be told."""
-    ways: list[Capacity] = []
+def each_way(model: tuple[Request, Source], wanted: Iterable[tuple[int, int]], measured: Callable[[Plan, int], Way], ask_again: AskAgain) -> list[Way]:
+    """What is measured of each way: a plan and its replicas. PlannerError with the first refusal where none can be told."""
+    ways: list[Way] = []
     refusals: list[PlannerError] = []
-    for group_size, replicas in sizes:
+    for group_size, replicas in wanted:
         try:
-            ways.append(measure(_plan(*model, group_size, ask_again), replicas, lengths, limits))
+            ways.append(measured(_plan(*model, group_size, ask_again), replicas))
         except PlannerError as refusal:
             refusals.append(refusal)
     if not ways:
@@ -87,7 +92,7 @@ def _measured(model: tuple[Request, Source], sizes: Iterable[tuple[int, int]], l
     return ways
 
 
-def _sizes(request: Request, count: int | None) -> Iterator[tuple[int, int]]:
+def sizes(request: Request, count: int | None) -> Iterator[tuple[int, int]]:
     """GPUs of one server, and servers: every way to divide `count`, or one server of each usual size; a pinned size is kept."""
     pins = request.pins
     if pins.tensor_parallel_size or pins.pipeline_parallel_size:
@@ -107,5 +112,6 @@ def _plan(request: Request, source: Source, size: int, ask_again: AskAgain) -> P
     return plan
 
 
-def _again(row: StackRow) -> AskAgain:
+def again(row: StackRow) -> AskAgain:
+    """The main command for so many GPUs, by the question."""
     return lambda size: asked_otherwise(question_of(row), {"count": size})

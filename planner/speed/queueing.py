@@ -1,25 +1,36 @@
-"""Requests that arrive at random at one server: continuous batching step by step, as vLLM's scheduler works.
+"""Requests that arrive at one server: continuous batching step by step, as vLLM's scheduler works.
 
-Arrivals are a Poisson process, lengths are as asked. A step decodes one token of every running sequence and computes prompts in the
-order of their arrival with the tokens left of a batch; a request is admitted when a slot is free, and keeps it to its end (a slot is
-what `max_num_seqs` and the KV cache hold at full length, so that nothing is preempted). Steps between two events are alike and are
-taken at once. tests/questions/test_capacity.py holds it to queueing theory and to another simulation, token by token.
+A step decodes one token of every running sequence and computes prompts in the order of their arrival with the tokens left of a batch; a request is
+admitted when a slot is free and the KV cache has room for all its tokens, and keeps both to its end, so that nothing is preempted. Steps between two
+events are alike and are taken at once. Arrivals are a Poisson process with lengths as asked, or those of a recorded trace (planner/questions/trace.py).
+tests/questions/test_capacity.py holds it to queueing theory and to another simulation, token by token.
 """
 
 from __future__ import annotations
 
-import heapq
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from heapq import heappop, heappush
+from itertools import accumulate
 from math import log
 
 from planner.facts.record import dataclass
 
 WARM_UP = 0.1  # the first tenth of the requests meets an empty server
-ROUGH, ROUGH_REQUESTS = 0.04, 4000  # enough to find the neighbourhood
+ROUGH, ROUGH_REQUESTS = 0.04, 1000  # enough to find the neighbourhood
 CLOSE, MOST_TRIES = 0.005, 8
 SEED = 20_241  # the same arrivals for every rate, only denser
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requests:
+    """What is asked of a server, in the order of arrival: seconds since the start; tokens of the prompt, seconds to compute it, tokens of the output."""
+
+    arrivals_s: Sequence[float]
+    prompts: Sequence[int]
+    prompts_s: Sequence[float]
+    outputs: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +43,22 @@ class Server:
     answer: int
     slots: int
     batch: int
+    cache_tokens: int | None = None
+    """Tokens that the KV cache holds; None where its slots say it."""
 
     @property
     def most_per_s(self) -> float:
         """Requests a second that no queue of this server survives: prompts and full batches take all its time."""
         return self.slots / (self.slots * self.prompt_s + (self.answer - 1) * self.steps_s[self.slots])
+
+    def at_random(self, rate_per_s: float, requests: int, seed: int) -> Requests:
+        """Requests of this server's lengths that arrive at this rate."""
+        return Requests(
+            arrivals_s=[arrival / rate_per_s for arrival in _unit_arrivals(requests, seed)],
+            prompts=[self.prompt] * requests,
+            prompts_s=[self.prompt_s] * requests,
+            outputs=[self.answer] * requests,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,79 +71,87 @@ class Waits:
 
     def percentile_s(self, share: float) -> float:
         """The time to first token that this share of the requests does not exceed."""
-        return self.first_token_s[min(len(self.first_token_s) - 1, int(share * len(self.first_token_s)))]
+        return percentile(self.first_token_s, share)
 
 
-class _Line:
-    """The state of the server: who waits, whose prompt is computed, who decodes."""
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """The value that this share of sorted ones does not exceed."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
-    def __init__(self, server: Server, rate_per_s: float, seed: int) -> None:
-        self.server, self.rate = server, rate_per_s
-        self.random = random.Random(seed)  # noqa: S311 - arrivals, not secrets
-        self.now_s, self.steps = 0.0, 0
-        self.next_s = self.random.expovariate(rate_per_s)
-        self.waiting: deque[float] = deque()
-        self.prompts: deque[list[float]] = deque()  # arrival, tokens left
-        self.decoding: list[tuple[int, float, float]] = []  # the step of the last token, arrival, time of the first token
-        self.first: list[float] = []
-        self.rest: list[float] = []
-        self.stays_s = 0.0
 
-    def arrive(self) -> None:
-        """Let in who came while the last step ran, and admit what has a slot."""
-        while self.next_s <= self.now_s:
-            self.waiting.append(self.next_s)
-            self.next_s += self.random.expovariate(self.rate)
-        while self.waiting and len(self.decoding) + len(self.prompts) < self.server.slots:
-            self.prompts.append([self.waiting.popleft(), self.server.prompt])
+@lru_cache(maxsize=8)
+def _unit_arrivals(requests: int, seed: int) -> list[float]:
+    """Arrivals of one a second; other rates are these, denser or rarer."""
+    drawn = random.Random(seed)  # noqa: S311 - arrivals, not secrets
+    return list(accumulate(drawn.expovariate(1.0) for _ in range(requests)))
 
-    def step(self) -> None:
-        """One step, or all equal ones up to the next event."""
-        if self.prompts:
-            self._mixed()
-        elif self.decoding:
-            duration = self.server.steps_s[len(self.decoding)]
-            count = max(1, min(self.decoding[0][0] - self.steps, int((self.next_s - self.now_s) / duration) + 1))
-            self.steps += count
-            self.now_s += count * duration
+
+def serve(server: Server, asked: Requests) -> tuple[list[float], list[float]]:  # noqa: PLR0912 - a call for each event would cost as much as the event
+    """When each request has its first and its last token, in seconds since the start.
+
+    Requests are admitted, and their prompts computed, in the order of arrival: three places in that order say who has come, who has a slot and whose
+    prompt is computed. Who decodes stands in a heap by the step of the last token.
+    """
+    steps_s, slots, batch = server.steps_s, server.slots, server.batch
+    arrivals, prompts, prompts_s, outputs = asked.arrivals_s, asked.prompts, asked.prompts_s, asked.outputs
+    count, room = len(arrivals), server.cache_tokens
+    first, last = [0.0] * count, [0.0] * count
+    decoding: list[tuple[int, int]] = []  # the step of the last token, which request
+    now, step, came, admitted, computed, running = 0.0, 0, 0, 0, 0, 0
+    left, held, finished = prompts[0] if count else 0, 0, 0
+    while finished < count:
+        while came < count and arrivals[came] <= now:
+            came += 1
+        while admitted < came and running < slots:
+            if room is not None:
+                if running and held + prompts[admitted] + outputs[admitted] > room:
+                    break
+                held += prompts[admitted] + outputs[admitted]
+            admitted += 1
+            running += 1
+        many = len(decoding)
+        if computed < admitted:
+            budget, start = batch - many if batch > many else 1, computed
+            now += steps_s[many]
+            step += 1
+            while computed < admitted and budget > 0:
+                chunk = left if left < budget else budget
+                now += prompts_s[computed] * chunk / prompts[computed]
+                budget -= chunk
+                left -= chunk
+                if left:
+                    break
+                computed += 1
+                left = prompts[computed] if computed < count else 0
+            for done in range(start, computed):
+                first[done] = now
+                heappush(decoding, (step + outputs[done] - 1, done))
+        elif many:
+            steps = decoding[0][0] - step
+            if running < slots and came < count:
+                steps = min(steps, int((arrivals[came] - now) / steps_s[many]) + 1) if steps_s[many] else steps
+            step += steps
+            now += steps * steps_s[many]
         else:
-            self.now_s = self.next_s
-        while self.decoding and self.decoding[0][0] <= self.steps:
-            _, arrival, first = heapq.heappop(self.decoding)
-            self._leave(arrival, first)
-
-    def _mixed(self) -> None:
-        left, tokens, done = max(1, self.server.batch - len(self.decoding)), 0.0, []
-        while self.prompts and left > 0:
-            chunk = min(left, self.prompts[0][1])
-            self.prompts[0][1] -= chunk
-            left -= int(chunk)
-            tokens += chunk
-            if not self.prompts[0][1]:
-                done.append(self.prompts.popleft()[0])
-        self.now_s += self.server.steps_s[len(self.decoding)] + self.server.prompt_s * tokens / self.server.prompt
-        self.steps += 1
-        for arrival in done:
-            self.first.append(self.now_s - arrival)
-            if self.server.answer > 1:
-                heapq.heappush(self.decoding, (self.steps + self.server.answer - 1, arrival, self.now_s))
-            else:
-                self._leave(arrival, self.now_s)
-
-    def _leave(self, arrival: float, first: float) -> None:
-        self.rest.append((self.now_s - first) / max(1, self.server.answer - 1))
-        self.stays_s += self.now_s - arrival
+            now = arrivals[came]
+        while decoding and decoding[0][0] <= step:
+            done = heappop(decoding)[1]
+            last[done] = now
+            finished += 1
+            running -= 1
+            held -= prompts[done] + outputs[done]
+    return first, last
 
 
 def simulate(server: Server, rate_per_s: float, requests: int, seed: int = SEED) -> Waits:
     """Serve so many requests that arrive at this rate."""
-    line = _Line(server, rate_per_s, seed)
-    while len(line.rest) < requests:
-        line.arrive()
-        line.step()
-    skipped = int(WARM_UP * requests)
-    rest = line.rest[skipped:]
-    return Waits(first_token_s=sorted(line.first[skipped:]), per_token_s=sum(rest) / len(rest), in_flight=line.stays_s / line.now_s)
+    asked = server.at_random(rate_per_s, requests, seed)
+    first, last = serve(server, asked)
+    skipped, further = int(WARM_UP * requests), max(1, server.answer - 1)
+    waits = sorted(seen - arrival for seen, arrival in zip(first[skipped:], asked.arrivals_s[skipped:], strict=True))
+    rest_s = sum(last[skipped:]) - sum(first[skipped:])
+    stays_s = sum(last) - sum(asked.arrivals_s)
+    return Waits(first_token_s=waits, per_token_s=rest_s / (requests - skipped) / further, in_flight=stays_s / max(last))
 
 
 def highest_rate(server: Server, first_token_s: float, per_token_s: float, *, share: float, requests: int) -> float:

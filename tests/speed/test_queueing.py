@@ -1,8 +1,10 @@
 """The scheduler's steps, by hand: a prompt computes one second a token, a step with somebody decoding takes one second."""
 
+from dataclasses import replace
+
 import pytest
 
-from planner.speed.queueing import Server, Waits, _false_position, _Line, highest_rate, simulate
+from planner.speed.queueing import Requests, Server, Waits, _false_position, highest_rate, serve, simulate
 
 
 def server(**changed) -> Server:
@@ -10,56 +12,54 @@ def server(**changed) -> Server:
     return Server(**(facts | changed))
 
 
-def line(of: Server, arrivals: int) -> _Line:
-    """A server where so many requests wait at time 0, and nobody else comes."""
-    made = _Line(of, 1e-12, seed=1)
-    made.waiting.extend([0.0] * arrivals)
-    made.arrive()
-    return made
+def at_once(of: Server, count: int) -> Requests:
+    """So many requests that wait at time 0, and nobody else comes."""
+    return Requests(arrivals_s=[0.0] * count, prompts=[of.prompt] * count, prompts_s=[of.prompt_s] * count, outputs=[of.answer] * count)
+
+
+def first_tokens(of: Server, count: int) -> list[float]:
+    return serve(of, at_once(of, count))[0]
 
 
 def test_sequences_that_decode_take_their_tokens_off_a_batch():
     """Step 1 computes the first prompt, 4 s. One decodes then: three tokens of the second are left, 1 + 3 s; then one more, 1 + 1 s."""
-    seen = line(server(), 2)
-    for _ in range(3):
-        seen.step()
-    assert seen.first == [4.0, 10.0]
-    assert seen.steps == 3
+    assert first_tokens(server(), 2) == [4.0, 10.0]
 
 
 def test_a_batch_takes_as_many_prompts_as_it_has_tokens_for():
     """Eight tokens: both prompts at once, 8 s; six: the second has two left, 4 + 2 s, then 1 + 2 s."""
-    both, apart = line(server(batch=8), 2), line(server(batch=6), 2)
-    both.step()
-    assert both.first == [8.0, 8.0]
-    apart.step()
-    apart.step()
-    assert apart.first == [6.0, 9.0]
+    assert first_tokens(server(batch=8), 2) == [8.0, 8.0]
+    assert first_tokens(server(batch=6), 2) == [6.0, 9.0]
 
 
 def test_a_batch_full_of_decoding_still_moves_a_prompt_on():
     """Two sequences decode in a batch of two: one token a step is left, whatever."""
-    seen = line(server(batch=2, prompt=2, prompt_s=2.0), 3)
-    for _ in range(5):
-        seen.step()
-    assert seen.first == [2.0, 2 + 2 * 2.0, 6 + 2 * 2.0]
+    assert first_tokens(server(batch=2, prompt=2, prompt_s=2.0), 3) == [2.0, 2 + 2 * 2.0, 6 + 2 * 2.0]
 
 
 def test_who_has_no_slot_waits_for_one():
     """One slot, an answer of three: 4 s for the prompt, two steps of 1 s, then the next prompt: 6 + 4."""
-    seen = line(server(slots=1, answer=3), 2)
-    while len(seen.rest) < 2:
-        seen.arrive()
-        seen.step()
-    assert seen.first == [4.0, 10.0]
-    assert seen.rest == [1.0, 1.0]
-    assert seen.stays_s == 6.0 + 12.0
+    asked = server(slots=1, answer=3)
+    assert serve(asked, at_once(asked, 2)) == ([4.0, 10.0], [6.0, 12.0])
+
+
+def test_who_finds_no_room_in_the_cache_waits_for_it():
+    """A prompt of 4 and an output of 3 take seven tokens: thirteen hold one such request, fourteen two, and one that nothing holds runs alone."""
+    asked = server(answer=3, batch=8)
+    assert serve(replace(asked, cache_tokens=13), at_once(asked, 2)) == ([4.0, 10.0], [6.0, 12.0])
+    assert serve(replace(asked, cache_tokens=14), at_once(asked, 2)) == serve(asked, at_once(asked, 2)) == ([8.0, 8.0], [10.0, 10.0])
+    assert serve(replace(asked, cache_tokens=1), at_once(asked, 2)) == ([4.0, 10.0], [6.0, 12.0])
+
+
+def test_each_request_has_its_own_lengths():
+    """The first of 4 tokens is computed at 4 s, the second of 2 in the step after it, 1 + 1 s; its output of 2 ends at 7, the other's of 5 at 9."""
+    asked = Requests(arrivals_s=[0.0, 0.0], prompts=[4, 2], prompts_s=[4.0, 1.0], outputs=[5, 2])
+    assert serve(server(), asked) == ([4.0, 6.0], [9.0, 7.0])
 
 
 def test_an_answer_of_one_token_leaves_with_its_prompt():
-    seen = line(server(answer=1), 1)
-    seen.step()
-    assert (seen.first, seen.rest, seen.decoding) == ([4.0], [0.0], [])
+    asked = server(answer=1)
+    assert serve(asked, at_once(asked, 1)) == ([4.0], [4.0])
 
 
 def test_no_queue_survives_more_than_prompts_and_full_batches_allow():
