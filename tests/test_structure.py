@@ -109,6 +109,7 @@ OWN = {
     "questions/machines.py": "machines are chosen by vLLM's plans",
     "questions/plan.py": "the request that is measured and verified",
     "questions/question.py": "pins are a question's keys",
+    "questions/replay.py": "only vLLM's speed of many users was fitted",
     "questions/replicas.py": "only vLLM's speed of many users was fitted",
     "questions/shortlist.py": "the releases that an old GPU needs",
     "questions/stack_file.py": "pins are a stack file's keys",

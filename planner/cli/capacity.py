@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "--trace",
     type=click.Path(path_type=Path, dir_okay=False),
     group="Load and limits",
-    help="A recorded load, replayed: Mooncake's JSON lines, BurstGPT's or Azure's CSV, what vllm bench serve --save-detailed wrote.",
+    help="A recorded load, replayed: Mooncake's JSON lines, BurstGPT's or Azure's CSV, a benchmark's --save-detailed result.",
 )
 @option("--rate", type=Finite(0, 1e6, min_open=True), group="Load and limits", help="Requests a second that arrive at random (a Poisson process).")
 @option("--percentile", default=95.0, show_default=True, type=Finite(50, 99.9), group="Load and limits", help="Share of first tokens that --ttft holds for.")

@@ -56,7 +56,7 @@ def read_trace(path: Path) -> Trace:
         with path.open(encoding="utf-8", newline="") as file:
             return _trace(_rows(path, file))
     except UnicodeDecodeError:
-        raise PlannerError(f"{path} is no text", "a trace is JSON lines, CSV, or what vllm bench serve --save-detailed wrote") from None
+        raise PlannerError(f"{path} is no text", "a trace is JSON lines, CSV, or a benchmark's --save-detailed result") from None
     except OSError as error:
         raise WorldError(f"{path}: {error.strerror}") from None
 
@@ -127,16 +127,16 @@ def _json_line(place: str, line: str) -> _Row:
 def _details(path: Path, file: TextIO) -> Iterator[tuple[str, _Row]]:
     """What vllm bench saved, by start: it lists requests as they were sent, each with its own clock's time."""
     if path.stat().st_size > MOST_DETAILS:
-        raise PlannerError(f"{path} is larger than {MOST_DETAILS >> 20} MiB", "vllm bench without --save-detailed's generated texts, or JSON lines")
+        raise PlannerError(f"{path} is larger than {MOST_DETAILS >> 20} MiB", "leave its generated_texts out, or write JSON lines")
     file.seek(0)
     try:
         saved = json.load(file)
         columns = [saved[name] for name in ("start_times", "input_lens", "output_lens")]
         rows = sorted(zip(*columns, strict=True))
     except KeyError as error:
-        raise PlannerError(f"{path}: {error.args[0]} is missing", "vllm bench serve --save-result --save-detailed writes it") from None
+        raise PlannerError(f"{path}: {error.args[0]} is missing", "--save-result --save-detailed writes it") from None
     except (ValueError, TypeError):
-        raise PlannerError(f"{path} is neither JSON lines nor what vllm bench serve --save-detailed writes") from None
+        raise PlannerError(f"{path} is neither JSON lines nor a benchmark's --save-detailed result") from None
     for number, row in enumerate(rows, 1):
         yield f"{path} request {number}", row
 
