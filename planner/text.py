@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 
 _NOT_IN_A_LINE = ("Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp")  # controls, marks that turn the direction of writing, ends of lines, no characters
@@ -11,7 +10,11 @@ _NOT_IN_A_LINE = ("Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp")  # controls, marks t
 
 def is_line(text: str) -> bool:
     """Whether a text is one line that shows all it holds."""
-    return text.isprintable() or not any(unicodedata.category(character) in _NOT_IN_A_LINE for character in text)
+    if text.isprintable():
+        return True
+    import unicodedata
+
+    return not any(unicodedata.category(character) in _NOT_IN_A_LINE for character in text)
 
 
 def shown(text: str, most: int = 60) -> str:
