@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,7 +76,8 @@ def find_plain(name: str) -> Plain:
         original = next((variant for variant in entry.row.variants if variant.default), entry.row.variants[0])
         config = Config(entry.row.config, f"models.yaml: {entry.row.name}")
         spec = replace(build_model(config, entry.row.name), chat=entry.row.chat(entry.variant))
-        return Plain(entry.row.name, spec, original.repo, (entry.variant, *entry.row.variants), entry.sampling)
+        variants = (entry.variant, *entry.row.variants)
+        return Plain(entry.row.name, spec, original.repo, variants, text_class(entry.row.config), entry.sampling)
     source = find_source(name)
     data = {key: value for key, value in source.config.items() if key not in ("quantization_config", "compression_config")}
     converted = data.get("quantization")
@@ -84,8 +85,19 @@ def find_plain(name: str) -> Plain:
         source.served_name,
         build_model(Config(data, source.repo), source.served_name),
         source.repo,
+        text_architecture=text_class(data),
         mlx_quantization=converted if isinstance(converted, dict) else {},
     )
+
+
+def text_class(config: Mapping[str, object]) -> str:
+    """The class of the text's own config inside a config.json; empty where it names none."""
+    for part in ("text_config", "llm_config", "language_config"):
+        inner = config.get(part)
+        named = inner.get("architectures") if isinstance(inner, dict) else None
+        if isinstance(named, list) and named and isinstance(named[0], str):
+            return named[0]
+    return ""
 
 
 def _is_gguf(path: Path) -> PlannerError:

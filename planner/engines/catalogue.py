@@ -42,6 +42,7 @@ class Plain:
     spec: ModelSpec
     repo: str
     variants: tuple[Variant, ...] = ()
+    text_architecture: str = ""  # the class of the text alone, where a config.json says it inside
     sampling: Sampling = field(default_factory=Sampling)
     mlx_quantization: Mapping[str, object] = field(default_factory=dict)  # what mlx_lm.convert wrote into a folder's config.json
 

@@ -6,6 +6,7 @@ from dataclasses import field
 from pathlib import Path
 
 from planner.engines.catalogue import Catalogue, Plain
+from planner.engines.llamacpp.classes import check_that_it_is_read
 from planner.engines.llamacpp.drafter import Drafting
 from planner.engines.llamacpp.dynamic import dynamic, name_of
 from planner.engines.llamacpp.ggml import KV_TYPES
@@ -102,6 +103,7 @@ def _model(service: ServiceRow, catalogue: Catalogue, *, is_ollama: bool) -> tup
             raise PlannerError(f"{path} does not exist")
         return from_header(catalogue.read_gguf(path), path.stem), str(path), "", slug(path.stem), None
     plain = catalogue.find_plain(service.model)
+    check_that_it_is_read(plain)
     variant = plain.variant("ollama", service.quantization) if is_ollama else None
     usual = DEFAULT_MIX.get(plain.spec.architecture) or usual_form(plain.repo) or "Q4_K_M"
     wanted = service.quantization or (variant.format if variant and variant.format else usual)
