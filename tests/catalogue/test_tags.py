@@ -18,6 +18,11 @@ TAGS = {
     "mistral-small": ("mistral-small-24b", "Q4_K_M"),
     "devstral": ("devstral-small-2507", "Q4_K_M"),
     "phi4": ("phi-4", "Q4_K_M"),
+    "magistral": ("magistral-small-2506", "Q4_K_M"),
+    "codestral:latest": ("codestral-22b", "Q4_0"),
+    "starcoder2:3b": ("starcoder2-3b", "Q4_0"),
+    "command-r": ("command-r-35b", "Q4_0"),
+    "deepseek-coder:33b": ("deepseek-coder-33b", "Q4_0"),
     "nomic-embed-text": ("nomic-embed-text-v1.5", "F16"),
     "bge-m3:latest": ("bge-m3", "F16"),
     "qwen3:8b-q8_0": ("qwen3-8b", "Q8_0"),
@@ -39,6 +44,26 @@ def test_a_tag_is_a_model_in_a_format_and_is_asked_again_by_its_name(tag):
     again = StackRow(gpu="h100", engine="ollama", services=[ServiceRow(**question_of(row)["services"][0])])
     assert answer_for(again).main.service == answer_for(row).main.service
     assert answer_for(row).main.model.quantization == TAGS[tag][1]
+
+
+# GB as ollama.com/library shows them.
+@pytest.mark.parametrize(
+    ("tag", "size"),
+    [
+        ("magistral", 14),
+        ("codestral", 13),
+        ("mistral-large", 73),
+        ("command-r", 19),
+        ("starcoder2", 1.7),
+        ("qwen2", 4.4),
+        ("gemma:7b", 5.0),
+        ("solar", 6.1),
+        ("hermes3", 4.7),
+    ],
+)
+def test_a_tag_takes_what_the_library_says(tag, size):
+    main = answer_for(StackRow(gpu="h100", engine="ollama", services=[ServiceRow(model=tag, context=256)])).main
+    assert main.service.weights_bytes / 1e9 == pytest.approx(size, rel=0.04)
 
 
 @pytest.mark.parametrize("tag", ["qwen3:9b", "deepseek-r1:8b-plus-q4_K_M", "qwen3:8b-mlx", "xyz:8b-q8_0", "qwen3:8b q8_0", "qwen3-8b:q8_0", "qwen3:", ":"])
