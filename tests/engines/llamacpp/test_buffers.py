@@ -176,6 +176,16 @@ def test_predicting_layers_have_a_cache_and_a_buffer_of_their_own(name, row, kv,
     assert 0.999 <= head_bytes(head, config_of(row)) / MIB / compute <= 1.07
 
 
+@pytest.mark.judge
+def test_the_contexts_of_predicting_layers_are_llama_cpps_today():
+    script = ROOT / "tests" / "oracle" / "llamacpp_heads.py"
+    rows = [row for row in HEADS if row[0] == "qwen3.6-27b"]
+    words = [judge_venv("llamacpp"), "qwen3.6-27b", json.dumps([row[1] for row in rows])]
+    env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    done = subprocess.run([sys.executable, script, *words], env=env, capture_output=True, text=True, check=False)
+    assert [json.loads(line) for line in done.stdout.splitlines()] == [list(row[2:]) for row in rows], done.stderr[-2000:]
+
+
 @pytest.mark.parametrize(("name", "states"), [("qwen3.6-27b", 598.5), ("qwen3.5-9b", 201.0), ("qwen3.6-35b-a3b", 251.25)])
 def test_states_are_kept_for_what_is_drafted_in_vain(name, states):
     model, config = file_of(name), LlamaCppConfig(context=32_768, drafted=3)
