@@ -23,6 +23,7 @@ from planner.engines.vllm.memory import place
 from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
+from planner.facts.modules import Linear
 
 LAYERS, LENGTH, AVAILABLE = 8, 4096, 20 * 2**30
 WAYS: tuple[tuple[str, int], ...] = (
@@ -94,7 +95,7 @@ def cases(count: int, seed: int) -> Iterator[Row]:
         kind = random.choices(list(FORMATS), weights=list(FORMATS.values()))[0]
         config = json.loads(json.dumps(configs[stem]))
         way, stage = random.choice(WAYS if "expert" in json.dumps(config) else DENSE)
-        config |= quantized(kind, config, random)
+        config |= quantized(kind, config, tower_names(config), random)
         yield {"model": stem, "format": kind, "way": way, "stage": stage, "config": config}
 
 
@@ -103,6 +104,16 @@ def words(case: Row) -> list[str]:
     text = case["config"].get("text_config") or case["config"]
     longest = min((text[key] for key in _LENGTHS if isinstance(text.get(key), int)), default=LENGTH)
     return [*case["way"].split(), *(("--max-model-len", str(LENGTH)) if longest >= LENGTH else ())]
+
+
+def tower_names(config: Row) -> list[str]:
+    """The names of a tower's matrices, as checkpoints have them: q, k and v apart."""
+    try:
+        modules = build_model(Config(config, "config.json"), "made").tower
+    except PlannerError:
+        return []
+    names = (module.name for module in modules if isinstance(module, Linear))
+    return [re.sub("qkv_proj$", f"{part}_proj", name) for name in names for part in ("qkv" if name.endswith("qkv_proj") else "q")]
 
 
 def question(case: Row) -> Row:
@@ -139,6 +150,8 @@ def ours(case: Row) -> Row:
 def difference(case: Row, theirs: Row) -> str:
     """What we say otherwise, or nothing."""
     said = ours(case)
+    if not said["valid"] and "a rank are not a multiple of the quantization group" in said["error"]:
+        return ""  # built by vLLM for some kernels, but no checkpoint has such groups: they are loaded wrong
     if not theirs["valid"] and _CANNOT_SAY.search(theirs["error"]):
         return ""
     if not said["valid"] or not theirs["valid"]:

@@ -6,6 +6,7 @@ out is drawn among the ways in which those write them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -48,18 +49,9 @@ def _has_labels(config: Row) -> bool:
     return any(word in config["architectures"][0] for word in ("Classification", "Reward", "Ranking"))
 
 
-def _own_names(config: Row, random: Random) -> list[str]:
-    """The same in the words of the vendors' own FP8 lists: names and prefixes of modules."""
-    if any(key in config for key in TOWERS):
-        return random.choice(
-            [
-                ["lm_head", "visual", "model.visual", "vision_tower", "multi_modal_projector", "model.vision_tower", "model.multi_modal_projector"],
-                ["lm_head", "visual"],
-                ["lm_head"],
-                [],
-            ]
-        )
-    return random.choice([["lm_head"], []])
+def _own_names(config: Row, tower: Sequence[str], random: Random) -> list[str]:
+    """The same in the words of the vendors' own FP8 lists: each module by its whole name."""
+    return random.choice([["lm_head"], [], ["lm_head", *tower]] if tower else [["lm_head"], []])
 
 
 def _weights(bits: int, kind: str, strategy: str, **more: object) -> Row:
@@ -114,14 +106,14 @@ FORMATS: dict[str, int] = dict.fromkeys((*SCHEMES, *QUARK, *_OTHERS.split()), 1)
 )
 
 
-def quantized(kind: str, config: Row, random: Random) -> Row:
-    """The keys that a checkpoint of this format adds to its config."""
-    section = _section(kind, config, random)
+def quantized(kind: str, config: Row, tower: Sequence[str], random: Random) -> Row:
+    """The keys that a checkpoint of this format adds to its config; `tower` are the names of its tower's matrices."""
+    section = _section(kind, config, tower, random)
     return {"quantization_config": section} if section else {}
 
 
-def _section(kind: str, config: Row, random: Random) -> Row | None:
-    names = _own_names(config, random)
+def _section(kind: str, config: Row, tower: Sequence[str], random: Random) -> Row | None:
+    names = _own_names(config, tower, random)
     labels = ["score"] if _has_labels(config) else []
     if kind in SCHEMES:
         layout, weights, inputs = SCHEMES[kind]
@@ -180,6 +172,6 @@ def _section(kind: str, config: Row, random: Random) -> Row | None:
     if kind.startswith("modelopt"):
         algorithm = {"modelopt-fp8": "FP8", "modelopt-nvfp4": "NVFP4", "modelopt-mxfp8": "MXFP8", "modelopt-w4a16": "W4A16_NVFP4"}[kind]
         left = random.choice([["lm_head"], ["lm_head", "*mlp.gate*"], ["lm_head", "*visual*", "*vision*", "*router*"], ["*self_attn*", "lm_head"], []])
-        cache = {"kv_cache_scheme": {"dynamic": False, "num_bits": 8, "type": "float"}} if random.random() < 0.4 else {}
+        cache = {"kv_cache_scheme": {"dynamic": False, "num_bits": 8, "type": "float"}} if random.random() < 0.4 and "kv_lora_rank" not in str(config) else {}
         return {"quant_method": "modelopt", "quant_algo": algorithm, "ignore": left, "producer": {"name": "modelopt", "version": "0.37.0"}} | cache
     return None

@@ -13,7 +13,7 @@ from planner.architecture.formats import UNQUANTIZED, Quantization, Target
 from planner.errors import PlannerError
 from planner.facts.modules import Axis, Experts, Linear, Module, Role, Split, Tensor, TensorRole
 from planner.facts.record import dataclass
-from planner.facts.storage import BF16, FP32, Storage
+from planner.facts.storage import BF16, FP32, Encoding, Storage
 
 WHOLE, TP = Split.WHOLE, Split.TP
 Asked = tuple[Sequence[str], Target, Storage]
@@ -174,8 +174,18 @@ def unquantized(name: str, inputs: int, outputs: int, *, role: Role, bias: bool 
 
 
 def wide(linear: Linear) -> Linear:
-    """A matrix that is kept in 32 bits where the checkpoint does not quantize it."""
-    return linear if linear.storage.is_quantized else replace(linear, storage=FP32)
+    """A matrix whose dtype is float32, not the model's: so are the scales where the checkpoint quantizes it."""
+    stored = linear.storage
+    planes = tuple(replace(plane, bits=32) if plane.bits == 16 else plane for plane in stored.planes)
+    return replace(linear, storage=replace(stored, planes=planes) if stored.is_quantized else FP32)
+
+
+def cast(linear: Linear) -> Linear:
+    """A matrix of a module whose floats are all brought to the model's dtype, those of a quantization too; integers stay as they are."""
+    weight, *others = linear.storage.planes
+    whole = weight if linear.storage.encoding is not Encoding.FP8 else replace(weight, bits=16)
+    integers = linear.storage.encoding in (Encoding.AWQ, Encoding.GPTQ, Encoding.PACKED)
+    return replace(linear, storage=replace(linear.storage, planes=(whole, *(others if integers else (replace(plane, bits=16) for plane in others)))))
 
 
 def rope_cache(length: int, rotary_dim: int, *, bits: int = 16) -> Tensor:

@@ -18,6 +18,7 @@ from planner.errors import PlannerError, UnknownArchitectureError, UnsupportedMo
 from planner.facts.attention import Attention, CacheKind, cache_kind
 from planner.facts.model import LayerGroup, ModelSpec
 from planner.facts.modules import Axis, Module, Tensor
+from planner.facts.storage import Arithmetic
 
 _EXPERTS_PER_TOKEN = ("num_experts_per_tok", "top_k_experts", "moe_topk", "moe_top_k", "moe_k")
 # where null differs from a missing key, which has the default of the Hugging Face class
@@ -137,10 +138,26 @@ def _ends(family: Family, scope: Scope, dims: Dims, *, tied: bool) -> dict[str, 
     ends: dict[str, list[Module]] = {
         "embedding": [plain("embed_tokens", dims.vocab, width) if family.whole_words else embedding(dims.vocab, width)] if family.words else [],
         "norm": norm("norm", dims.hidden) if family.norm else [],
-        "head": [scope.head(dims.vocab, width)] if family.head and not tied else [],
+        "head": _head(scope if family.head_quantized else scope.plain(), dims, width, tied=tied) if family.head else [],
         "every": [],
     }
     return {end: [*modules, *(family.more[end](scope, dims) if end in family.more else [])] for end, modules in ends.items()}
+
+
+def _head(scope: Scope, dims: Dims, width: int, *, tied: bool) -> list[Module]:
+    """The output head; where it is the embedding, what a quantization of floats had made beside its weight (ParallelLMHead.tie_weights)."""
+    head = scope.head(dims.vocab, width)
+    if not tied:
+        return [head]
+    beside = head.storage.planes[1:] if head.storage.arithmetic in (Arithmetic.FP8, Arithmetic.FP4) else ()
+    return [
+        Tensor(
+            name="lm_head.weight_scale",
+            axes=(head.outputs[0] if plane.row_block == 1 else Axis(1), Axis(width // plane.column_block if plane.column_block else 1)),
+            bits=plane.bits,
+        )
+        for plane in beside
+    ]
 
 
 def _with_text(family: Family, names: Sequence[str], config: Config) -> Family:

@@ -6,9 +6,8 @@ Source: vllm/model_executor/models/{bert,roberta,modernbert,bert_with_rope,colbe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
-from planner.architecture.blocks import Scope, addend, norm, plain
+from planner.architecture.blocks import Scope, addend, norm, plain, wide
 from planner.architecture.config import Config
 from planner.architecture.text import Dims
 from planner.facts.modules import Axis, Linear, Module, Role, Split, Tensor
@@ -30,9 +29,8 @@ def score(scope: Scope, dims: Dims) -> list[Module]:
 
 def _wide(linear: Linear) -> Module:
     """A matrix of a head, in 32 bits where the checkpoint does not quantize it."""
-    storage = linear.storage
-    if storage.is_quantized:  # what its planes hold in the model's dtype is 32 bits wide too
-        return replace(linear, storage=replace(storage, planes=tuple(replace(plane, bits=32) if plane.bits == 16 else plane for plane in storage.planes)))
+    if linear.storage.is_quantized:
+        return wide(linear)
     return Tensor(name=linear.name, axes=(*linear.outputs, linear.inputs), bits=32)
 
 

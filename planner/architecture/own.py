@@ -97,7 +97,7 @@ def falcon(config: Config, dims: Dims) -> LayerBuilder:
 
 def plamo_head(scope: Scope, dims: Dims) -> list[Module]:
     """PLaMo's output head, padded to twice as many words as its embedding."""
-    return [scope.head(round_up(dims.vocab, 128), dims.hidden)]
+    return [scope.plain().head(round_up(dims.vocab, 128), dims.hidden)]
 
 
 def loop_coder(config: Config, dims: Dims) -> LayerBuilder:

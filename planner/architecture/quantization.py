@@ -257,7 +257,9 @@ def _searched(pattern: str, name: str) -> bool:
 def _modelopt(config: Config) -> Quantization:
     inner = config.section("quantization") if config.has("quantization") else config
     algorithm = inner.text("quant_algo").upper()
-    exclude = inner.texts("exclude_modules") if config.has("quantization") else config.texts("ignore", "exclude_modules")
+    named = inner.texts("exclude_modules") if config.has("quantization") else config.texts("ignore", "exclude_modules")
+    # a pattern that ends in `*` is read as the module itself and what is inside it (modelopt.py apply_vllm_mapper)
+    exclude = [part for name in named for part in ((name[:-1], name[:-1] + ".*") if len(name) > 1 and name[-1] == "*" and name[-2] != "." else (name,))]
     layers = {name: str(value.get("quant_algo", "")).upper() for name, value in inner.section("quantized_layers").data.items() if isinstance(value, dict)}
     inside: dict[str, str] = {}  # of every module that has quantized ones inside, the algorithm of the first
     for name, kind in layers.items():

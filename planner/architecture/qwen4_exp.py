@@ -57,7 +57,7 @@ def attention(scope: Scope, config: Config, dims: Dims) -> tuple[list[Module], t
     if isinstance(fused, Linear):
         index = Axis((config.integer("indexer_n_heads") + 1) * width)
         storage = BF16 if scope.quantization.name in _FP4 else fused.storage
-        rest = [replace(fused, outputs=(*fused.outputs, index), storage=storage), *rest]
+        rest = [replace(fused, outputs=(*fused.outputs, index), storage=storage), *(module for module in rest if module not in scope.attention_scales())]
     norms = [*norm("self_attn.indexer.q_layernorm", width), *norm("self_attn.indexer.k_layernorm", width)]
     keys = CompressedCache(entry_bytes=2 * width, block_size=0, tokens_per_entry=ratio)
     ring = CompressedCache(entry_bytes=2 * width + _POSITION_BYTES, block_size=ratio, window=ratio, ring=True)

@@ -12,7 +12,7 @@ from planner.architecture.blocks import Asked, Scope, norm
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.errors import PlannerError
 from planner.facts.attention import Attention, FullAttention, SlidingWindow
-from planner.facts.modules import Module, Role, Split
+from planner.facts.modules import Axis, Linear, Module, Role, Split
 from planner.facts.record import dataclass
 
 
@@ -177,6 +177,36 @@ def without_cache(layers: Callable[[Config, Dims], LayerBuilder]) -> Callable[[C
     def bind(config: Config, dims: Dims) -> LayerBuilder:
         build = layers(config, dims)
         return lambda scope, index: replace(build(scope, index), attention=())
+
+    return bind
+
+
+def joined(layers: Callable[[Config, Dims], LayerBuilder], name: str) -> Callable[[Config, Dims], LayerBuilder]:
+    """The same layers, where that matrix is one in the class too, not the fused parts of one."""
+
+    def one(module: Module) -> Module:
+        if not isinstance(module, Linear) or not module.name.endswith(name):
+            return module
+        return replace(module, outputs=(Axis(sum(axis.size for axis in module.outputs), Split.TP),))
+
+    def bind(config: Config, dims: Dims) -> LayerBuilder:
+        build = layers(config, dims)
+
+        def built(scope: Scope, index: int) -> Layer:
+            layer = build(scope, index)
+            return replace(layer, modules=tuple(map(one, layer.modules)))
+
+        return built
+
+    return bind
+
+
+def unquantized(layers: Callable[[Config, Dims], LayerBuilder]) -> Callable[[Config, Dims], LayerBuilder]:
+    """The same layers, built without the quantization."""
+
+    def bind(config: Config, dims: Dims) -> LayerBuilder:
+        build = layers(config, dims)
+        return lambda scope, index: build(scope.plain(), index)
 
     return bind
 

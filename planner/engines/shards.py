@@ -80,6 +80,8 @@ def linear_bytes(linear: Linear, tp: int, dtype_bits: int, *, merged_cut: bool =
     """Bytes of a (fused) linear layer on one rank. Raises NotDivisibleError where a quantization group would be cut."""
     columns = axis_size(linear.inputs, tp)
     parts = [axis_size(axis, tp) for axis in linear.outputs]
+    if any(axis.split is Split.GROUPS and axis.units % tp for axis in linear.outputs):
+        parts = [sum(parts)]  # with a group that is replicated it is no fused layer (mamba_mixer2.py)
     parts[-1] += -sum(parts) % linear.rows_multiple
     _check_groups(linear.name, linear.storage, columns, sum(parts))
     _check_blocks(linear, tp, columns, parts, merged_cut=merged_cut)

@@ -98,5 +98,6 @@ FAMILIES: Mapping[str, Family] = {
         more={**GEMMA4.more, "every": gemma4.diffusion_conditioning},
         outer=(*GEMMA4.outer, "self_conditioning_size"),
         adapted=gemma4.keys_as_values,
+        pipeline=False,
     ),
 }

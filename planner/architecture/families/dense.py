@@ -43,7 +43,7 @@ def _shaped(shape: plain.Shape, name: str) -> Family:
     return Family(layers=plain.shaped(shape), more=more, rope=rope.no_rope, name=name)
 
 
-COHERE = Family(layers=text.cohere, tied=True, whole_stages=ALL_ENDS, name="cohere")
+COHERE = Family(layers=text.cohere, tied=True, head_quantized=False, whole_stages=ALL_ENDS, name="cohere")
 MINICPM = replace(LLAMA, whole_stages=ALL_ENDS, tied=True, name="minicpm")
 
 FAMILIES: Mapping[str, Family] = {
@@ -70,7 +70,7 @@ FAMILIES: Mapping[str, Family] = {
     "StableLmForCausalLM": replace(_shaped(plain.STABLELM, "stablelm"), rope=rope.QUARTER, whole_stages=ALL_ENDS),
     "Starcoder2ForCausalLM": replace(_shaped(plain.STARCODER2, "starcoder"), tied=True),
     "PhiForCausalLM": _shaped(plain.PHI, "phi"),
-    "GPTNeoXForCausalLM": _shaped(plain.STARCODER2, "pythia"),
+    "GPTNeoXForCausalLM": replace(_shaped(plain.STARCODER2, "pythia"), layers=text.joined(plain.shaped(plain.STARCODER2), "qkv_proj")),
     "ArceeForCausalLM": _shaped(plain.ARCEE, "arcee"),
     "HunYuanDenseV1ForCausalLM": _shaped(plain.HUNYUAN, "hunyuan"),
     "OlmoForCausalLM": replace(_shaped(plain.OLMO, "olmo"), norm=False),

@@ -30,7 +30,7 @@ MIMO_V2 = Family(layers=moe.mimo_v2, rope=rope.mimo_rope, name="mimo")
 SARVAM = replace(BAILING, defaults={"use_rmsnorm": True, "moe_router_enable_expert_bias": True}, name="sarvam")
 BEAM = Heads(norms="head", gated="per-element", gate_bias=True, window=4096)
 BEAM_BANK = Bank(router=FP32, correction=True)
-GPT_OSS = Family(layers=moe.gpt_oss, whole_stages=ALL_ENDS, rope=partial(rope.rope_tables, yarn_bits=32), name="gpt-oss")
+GPT_OSS = Family(layers=moe.gpt_oss, whole_stages=ALL_ENDS, rope=partial(rope.rope_tables, yarn_bits=32), head_quantized=False, name="gpt-oss")
 
 FAMILIES: Mapping[str, Family] = {
     "Ernie4_5_MoeForCausalLM": Family(layers=moe.ernie, tied=True, pipeline_tied=False, name="ernie"),
@@ -49,7 +49,9 @@ FAMILIES: Mapping[str, Family] = {
     "AfmoeForCausalLM": Family(layers=experts.afmoe, defaults={"num_experts": 64, "moe_intermediate_size": 1408}, name="arcee"),
     "ExaoneMoeForCausalLM": EXAONE_MOE,
     "ExaoneMoEForCausalLM": EXAONE_MOE,
-    "PhiMoEForCausalLM": Family(layers=experts.phi_moe, more={"norm": plain.final_bias, "head": experts.head_bias}, whole_stages=ALL_ENDS, name="phi"),
+    "PhiMoEForCausalLM": Family(
+        layers=experts.phi_moe, more={"norm": plain.final_bias, "head": experts.head_bias}, whole_stages=ALL_ENDS, head_quantized=False, name="phi"
+    ),
     "HunYuanMoEV1ForCausalLM": Family(layers=experts.hunyuan_moe, rope=rope.no_rope, name="hunyuan"),
     "FlexOlmoForCausalLM": Family(layers=moe.olmoe, defaults={"num_experts": 5}, rope=rope.no_rope, name="olmo"),
     "BailingMoeForCausalLM": BAILING,
@@ -67,6 +69,7 @@ FAMILIES: Mapping[str, Family] = {
         name="kolibri",
     ),
     "Cohere2MoeForCausalLM": Family(
+        head_quantized=False,
         layers=decoder(COHERE2, routed(COHERE2_BANK, dense_width="prefix_dense_intermediate_size"), ("input_layernorm",), wider=1),
         tied=True,
         whole_stages=ALL_ENDS,
@@ -79,5 +82,7 @@ FAMILIES: Mapping[str, Family] = {
     "Param2MoEForCausalLM": replace(SARVAM, layers=experts.param2, defaults={**SARVAM.defaults, "router_dtype": "fp32"}),
     "BeamForCausalLM": Family(layers=decoder(BEAM, routed(BEAM_BANK, dense_key=""), FOUR), rope=rope.exact, name="beam"),
     "FlintForCausalLM": Family(layers=own.flint, rope=rope.exact, name="flint"),
-    "Step3TextForCausalLM": Family(layers=experts.step3_text, renamed={"max_position_embedding": "max_position_embeddings"}, scaled=False, name="step"),
+    "Step3TextForCausalLM": Family(
+        layers=experts.step3_text, renamed={"max_position_embedding": "max_position_embeddings"}, scaled=False, head_quantized=False, name="step"
+    ),
 }

@@ -22,7 +22,7 @@ GEMMA4 = Family(
     name="gemma",
     batched=gemma4.per_layer_rows,
 )
-GEMMA2 = Family(layers=text.gemma(qk_norm=False, every=2, window=4096), tied=True, whole_stages=ALL_ENDS, name="gemma")
+GEMMA2 = Family(layers=text.gemma(qk_norm=False, every=2, window=4096), tied=True, head_quantized=False, whole_stages=ALL_ENDS, name="gemma")
 
 GEMMA3N = Family(
     layers=gemma3n.gemma3n,

@@ -43,7 +43,12 @@ def _encoding(family: Family) -> Family:
 
 
 COLQWEN = replace(_beside(QWEN3_VL, heads.colpali()), outer=heads.COLPALI_KEYS)
-MODERNVBERT = replace(with_head(MODERNBERT, heads.colpali(bias=True, default=128)), tower=siglips.modernvbert, outer=heads.COLPALI_KEYS, name="modernvbert")
+MODERNVBERT = replace(
+    with_head(replace(MODERNBERT, layers=text.unquantized(MODERNBERT.layers)), heads.colpali(bias=True, default=128)),
+    tower=siglips.modernvbert,
+    outer=heads.COLPALI_KEYS,
+    name="modernvbert",
+)
 CLIP = Family(
     layers=siglips.text_layers,
     tower=siglips.clip_vision,
@@ -72,7 +77,7 @@ FAMILIES: Mapping[str, Family] = {
     "DeepseekV3BidirectionalModel": DEEPSEEK,
     "LlamaBidirectionalModel": _encoding(LLAMA),
     "LlamaBidirectionalForSequenceClassification": with_head(_encoding(LLAMA), heads.score),
-    "VoyageQwen3BidirectionalEmbedModel": with_head(_encoding(QWEN3), heads.voyage),
+    "VoyageQwen3BidirectionalEmbedModel": replace(with_head(_encoding(QWEN3), heads.voyage), pipeline=False),
     "Lfm2BidirectionalModel": replace(_encoding(LFM2), pipeline=False),
     "JinaForRanking": replace(with_head(QWEN3, heads.jina_ranking), pipeline=False),
     "JinaEmbeddingsV5Model": without_head(QWEN3),

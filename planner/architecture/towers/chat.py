@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from planner.architecture.blocks import Scope, norm, plain
+from planner.architecture.blocks import Scope, cast, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
@@ -17,7 +17,6 @@ from planner.architecture.towers.encoder import Block, batch, convolution, encod
 from planner.architecture.towers.llava import clip_encoder, feature_levels
 from planner.architecture.towers.tower import Tower, TowerBuilder
 from planner.facts.modules import Module, Role, Split
-from planner.facts.storage import BF16, Encoding
 
 Joint = Callable[[Scope, int, Dims], list[Module]]
 
@@ -129,13 +128,11 @@ def minicpmv_text(config: Config) -> list[str]:
 
 
 def _resampler(scope: Scope, inputs: int, dims: Dims, queries: int) -> list[Module]:
-    """Learned queries that read the patches; torch's own attention. All floats are brought to the model's dtype, so that only integers stay quantized."""
+    """Learned queries that read the patches; torch's own attention."""
     at, hidden = "resampler", dims.hidden
-    keys = scope.replicated(f"{at}.kv_proj", inputs, (hidden,), role=Role.PROJECTION)
-    floats = keys.storage.encoding in (Encoding.FP8, Encoding.NVFP4)
     return [
         plain(f"{at}.query", queries, hidden),
-        replace(keys, storage=BF16) if floats else keys,
+        cast(scope.replicated(f"{at}.kv_proj", inputs, (hidden,), role=Role.PROJECTION)),
         loose(f"{at}.attn.in_proj", hidden, 3 * hidden),
         loose(f"{at}.attn.out_proj", hidden, hidden),
         *(module for name in ("ln_q", "ln_kv", "ln_post") for module in norm(f"{at}.{name}", hidden, bias=True)),

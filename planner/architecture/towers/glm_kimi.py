@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.architecture.blocks import Scope, addend, norm, plain
+from planner.architecture.blocks import Scope, addend, cast, norm, plain
 from planner.architecture.config import Config
-from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
 from planner.architecture.towers.tower import Tower
 from planner.facts.model import VisionSpec
@@ -25,15 +24,16 @@ def kimi_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     height, wide = config.integer("init_pos_emb_height", default=64), config.integer("init_pos_emb_width", default=64)
     bias, attention_bias, rms = config.flag("linear_bias", default=True), config.flag("attn_bias", default=True), config.data.get("norm_type") == "rmsnorm"
     after = config.data.get("mm_projector_type") == "patchmergerv2"
-    whole = Scope(config, UNQUANTIZED)
+    # K2.5's may be quantized, but by compressed-tensors (kimi_k25.py _maybe_ignore_quant_config)
+    whole = scope if config.has("vt_hidden_size") and scope.quantization.name != "compressed-tensors" else scope.plain()
     modules: list[Module] = [
         plain("vision_tower.patch_embed.proj", hidden, 3, patch, patch),
         *([addend("vision_tower.patch_embed.proj.bias", hidden)] if config.flag("patch_embed_proj_bias", default=True) else []),
         plain("vision_tower.patch_embed.pos_emb", height, wide, hidden),
         *norm("vision_tower.encoder.final_layernorm", hidden, bias=not rms),
         *(norm("mm_projector.post_norm", dims.hidden) if after else norm("mm_projector.pre_norm", hidden, bias=True)),
-        whole.replicated("mm_projector.linear_1", merged, (merged,), bias=not after, role=Role.PROJECTION),
-        whole.replicated("mm_projector.linear_2", merged, (dims.hidden,), bias=not after, role=Role.PROJECTION),
+        cast(whole.replicated("mm_projector.linear_1", merged, (merged,), bias=not after, role=Role.PROJECTION)),
+        cast(whole.replicated("mm_projector.linear_2", merged, (dims.hidden,), bias=not after, role=Role.PROJECTION)),
     ]
     for index in range(depth):
         at = f"vision_tower.encoder.blocks.{index}"

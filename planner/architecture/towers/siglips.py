@@ -123,11 +123,11 @@ def siglip_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     head: list[Module] = []
     if config.flag("vision_use_head", default=True):
         head = [
-            plain("head.probe", tower.hidden),
-            loose("head.attention.in_proj", tower.hidden, 3 * tower.hidden),
-            loose("head.attention.out_proj", tower.hidden, tower.hidden),
-            *norm("head.layernorm", tower.hidden, bias=True),
-            *scope.plain_mlp("head.mlp.fc1", "head.mlp.fc2", tower.hidden, tower.width, bias=True),
+            plain("vision_model.head.probe", tower.hidden),
+            loose("vision_model.head.attention.in_proj", tower.hidden, 3 * tower.hidden),
+            loose("vision_model.head.attention.out_proj", tower.hidden, tower.hidden),
+            *norm("vision_model.head.layernorm", tower.hidden, bias=True),
+            *scope.plain_mlp("vision_model.head.mlp.fc1", "vision_model.head.mlp.fc2", tower.hidden, tower.width, bias=True),
         ]
     return Tower((*tower.modules, *head), tower.spec(1, tower.patches), tower.buffers)
 

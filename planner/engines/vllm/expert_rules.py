@@ -25,7 +25,30 @@ _DEEPSEEK = frozenset(
 )
 _LLAMA4 = frozenset({"Llama4ForCausalLM", "Llama4ForConditionalGeneration"})
 # Their shared experts are built with disable_tp where config/parallel.py use_sequence_parallel_moe holds.
-WHOLE_SHARED_EXPERTS = _DEEPSEEK | _LLAMA4 | {"KimiLinearForCausalLM", "KimiK3ForConditionalGeneration", "NemotronHForCausalLM"}
+WHOLE_SHARED_EXPERTS = (
+    _DEEPSEEK
+    | _LLAMA4
+    | {
+        "AXK1ForCausalLM",
+        "DeepseekOCR2ForCausalLM",
+        "DeepseekOCRForCausalLM",
+        "DeepseekVLV2ForCausalLM",
+        "InternS2PreviewForConditionalGeneration",
+        "KimiLinearForCausalLM",
+        "KimiK3ForConditionalGeneration",
+        "NemotronHForCausalLM",
+        "NemotronH_Nano_Omni_Reasoning_V3",
+        "NemotronH_Nano_VL_V2",
+        "NemotronH_Omni_Reasoning_V3",
+        "NemotronH_Super_Omni_Reasoning_V3",
+        "PanguUltraMoEForCausalLM",
+        "Qwen3NextForCausalLM",
+        "Qwen3_5MoeForCausalLM",
+        "Qwen3_5MoeForConditionalGeneration",
+        "Qwen4ExpForConditionalGeneration",
+        "UnlimitedOCRForCausalLM",
+    }
+)
 # They hand num_redundant_experts to their experts; others build none, and vLLM says nothing of it.
 REDUNDANT_EXPERTS = (
     _DEEPSEEK
