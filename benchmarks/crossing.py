@@ -113,7 +113,14 @@ def tower_names(config: Row) -> list[str]:
     except PlannerError:
         return []
     names = (module.name for module in modules if isinstance(module, Linear))
-    return [re.sub("qkv_proj$", f"{part}_proj", name) for name in names for part in ("qkv" if name.endswith("qkv_proj") else "q")]
+    return [stem + part for name in names for stem, parts in [_unfused(name)] for part in parts]
+
+
+def _unfused(name: str) -> tuple[str, tuple[str, ...]]:
+    for fused, parts in (("qkv_proj", ("q_proj", "k_proj", "v_proj")), ("gate_up_proj", ("gate_proj", "up_proj"))):
+        if name.endswith("." + fused):
+            return name.removesuffix(fused), parts
+    return name, ("",)
 
 
 def question(case: Row) -> Row:

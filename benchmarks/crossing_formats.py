@@ -45,8 +45,9 @@ def _group(config: Row, sizes: tuple[int, ...]) -> int:
     return next((size for size in sizes if not any(width % size for width in widths)), -1)
 
 
-def _has_labels(config: Row) -> bool:
-    return any(word in config["architectures"][0] for word in ("Classification", "Reward", "Ranking"))
+def _labels(config: Row) -> list[str]:
+    """The name of a head of labels, where there is one: who quantizes leaves it out."""
+    return ["score"] if any(word in config["architectures"][0] for word in ("Classification", "Reward", "Ranking")) else []
 
 
 def _own_names(config: Row, tower: Sequence[str], random: Random) -> list[str]:
@@ -108,70 +109,74 @@ FORMATS: dict[str, int] = dict.fromkeys((*SCHEMES, *QUARK, *_OTHERS.split()), 1)
 
 def quantized(kind: str, config: Row, tower: Sequence[str], random: Random) -> Row:
     """The keys that a checkpoint of this format adds to its config; `tower` are the names of its tower's matrices."""
-    section = _section(kind, config, tower, random)
-    return {"quantization_config": section} if section else {}
+    for known, made in (
+        (kind in SCHEMES, _compressed_tensors),
+        (kind in QUARK, _quark),
+        (kind.startswith("fp8-"), _fp8),
+        (kind == "awq", _awq),
+        (kind.startswith("gptq"), _gptq),
+        (kind == "autoround", _auto_round),
+        (kind.startswith("modelopt"), _modelopt),
+    ):
+        if known:
+            return {"quantization_config": made(kind, config, tower, random)}
+    return {}
 
 
-def _section(kind: str, config: Row, tower: Sequence[str], random: Random) -> Row | None:
+def _compressed_tensors(kind: str, config: Row, tower: Sequence[str], random: Random) -> Row:
+    layout, weights, inputs = SCHEMES[kind]
+    group = {"targets": ["Linear"], "weights": weights, "input_activations": inputs, "output_activations": None, "format": layout}
+    return {"quant_method": "compressed-tensors", "format": layout, "config_groups": {"group_0": group}, "ignore": _left_out(config, random) + _labels(config)}
+
+
+def _quark(kind: str, config: Row, tower: Sequence[str], random: Random) -> Row:
+    weight, inputs = QUARK[kind]
+    return {
+        "quant_method": "quark",
+        "global_quant_config": {"weight": weight, "input_tensors": inputs, "bias": None, "output_tensors": None},
+        "layer_quant_config": {},
+        "layer_type_quant_config": {},
+        "exclude": random.choice([["lm_head"], [], ["lm_head", "re:.*mlp.gate$"]]),
+        "export": {"pack_method": "reorder", "kv_cache_group": [], "weight_format": "real_quantized", "min_kv_scale": 0.0},
+    }
+
+
+def _fp8(kind: str, config: Row, tower: Sequence[str], random: Random) -> Row:
     names = _own_names(config, tower, random)
-    labels = ["score"] if _has_labels(config) else []
-    if kind in SCHEMES:
-        layout, weights, inputs = SCHEMES[kind]
-        group = {"targets": ["Linear"], "weights": weights, "input_activations": inputs, "output_activations": None, "format": layout}
-        return {"quant_method": "compressed-tensors", "format": layout, "config_groups": {"group_0": group}, "ignore": _left_out(config, random)}
-    if kind in QUARK:
-        weight, inputs = QUARK[kind]
-        overall = {"weight": weight, "input_tensors": inputs, "bias": None, "output_tensors": None}
-        left = random.choice([["lm_head"], [], ["lm_head", "re:.*mlp.gate$"]])
-        export = {"pack_method": "reorder", "kv_cache_group": [], "weight_format": "real_quantized", "min_kv_scale": 0.0}
-        return {
-            "quant_method": "quark",
-            "global_quant_config": overall,
-            "layer_quant_config": {},
-            "layer_type_quant_config": {},
-            "exclude": left,
-            "export": export,
-        }
-    if kind.startswith("fp8-"):
-        block = {"weight_block_size": [128, 128]} if kind == "fp8-block" else {}
-        left = {random.choice(["modules_to_not_convert", "ignored_layers"]): names} if names else {}
-        return {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "static" if kind == "fp8-static" else "dynamic"} | block | left
-    if kind == "awq":
-        left = random.choice([None, ["visual"], ["lm_head"], ["vision_tower", "multi_modal_projector", "visual"]])
-        return {
-            "quant_method": "awq",
-            "bits": 4,
-            "group_size": _group(config, random.choice([(128, 64, 32), (64, 32), (32,)])),
-            "zero_point": True,
-            "version": "gemm",
-            "modules_to_not_convert": (left or []) + labels or None,
-        }
-    if kind.startswith("gptq"):
-        bits, ordered = 8 if kind == "gptq8" else 4, kind == "gptq-desc"
-        left = {f"-:.*{name}.*": {} for name in (*labels, *(_TOWER_NAMES if any(key in config for key in TOWERS) else ()))}
-        own = {r"-:.*mlp\.down_proj": {}, r"+:.*self_attn\.o_proj": {"bits": 8, "group_size": 64}} if kind == "gptq-dynamic" else {}
-        more = {"dynamic": left | own} if left or own else {}
-        return {
-            "quant_method": "gptq",
-            "bits": bits,
-            "group_size": -1 if kind == "gptq-desc" else _group(config, random.choice([(128, 64, 32), (32,), ()])),
-            "desc_act": ordered,
-            "sym": True,
-            "lm_head": False,
-        } | more
-    if kind == "autoround":
-        packing = random.choice(["auto_round:auto_gptq", "auto_round:auto_awq"])
-        return {
-            "quant_method": "auto-round",
-            "bits": 4,
-            "group_size": _group(config, (128, 64, 32)),
-            "sym": True,
-            "data_type": "int",
-            "packing_format": packing,
-        }
-    if kind.startswith("modelopt"):
-        algorithm = {"modelopt-fp8": "FP8", "modelopt-nvfp4": "NVFP4", "modelopt-mxfp8": "MXFP8", "modelopt-w4a16": "W4A16_NVFP4"}[kind]
-        left = random.choice([["lm_head"], ["lm_head", "*mlp.gate*"], ["lm_head", "*visual*", "*vision*", "*router*"], ["*self_attn*", "lm_head"], []])
-        cache = {"kv_cache_scheme": {"dynamic": False, "num_bits": 8, "type": "float"}} if random.random() < 0.4 and "kv_lora_rank" not in str(config) else {}
-        return {"quant_method": "modelopt", "quant_algo": algorithm, "ignore": left, "producer": {"name": "modelopt", "version": "0.37.0"}} | cache
-    return None
+    section: Row = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "static" if kind == "fp8-static" else "dynamic"}
+    if kind == "fp8-block":
+        section["weight_block_size"] = [128, 128]
+    if names:
+        section[random.choice(["modules_to_not_convert", "ignored_layers"])] = names
+    return section
+
+
+def _awq(kind: str, config: Row, tower: Sequence[str], random: Random) -> Row:
+    left: list[str] = random.choice([[], ["visual"], ["lm_head"], ["vision_tower", "multi_modal_projector", "visual"]])
+    group = _group(config, random.choice([(128, 64, 32), (64, 32), (32,)]))
+    section: Row = {"quant_method": "awq", "bits": 4, "group_size": group, "zero_point": True, "version": "gemm"}
+    return section | {"modules_to_not_convert": left + _labels(config) or None}
+
+
+def _gptq(kind: str, config: Row, tower: Sequence[str], random: Random) -> Row:
+    left: Row = {f"-:.*{name}.*": {} for name in (*_labels(config), *(_TOWER_NAMES if tower else ()))}
+    if kind == "gptq-dynamic":
+        left |= {r"-:.*mlp\.down_proj": {}, r"+:.*self_attn\.o_proj": {"bits": 8, "group_size": 64}}
+    group = -1 if kind == "gptq-desc" else _group(config, random.choice([(128, 64, 32), (32,), ()]))
+    section: Row = {"quant_method": "gptq", "bits": 8 if kind == "gptq8" else 4, "group_size": group, "sym": True, "lm_head": False}
+    return section | {"desc_act": kind == "gptq-desc"} | ({"dynamic": left} if left else {})
+
+
+def _auto_round(kind: str, config: Row, tower: Sequence[str], random: Random) -> Row:
+    section: Row = {"quant_method": "auto-round", "bits": 4, "group_size": _group(config, (128, 64, 32)), "sym": True, "data_type": "int"}
+    own = {"extra_config": {name: {"bits": 16} for name in _labels(config)}}
+    return section | {"packing_format": random.choice(["auto_round:auto_gptq", "auto_round:auto_awq"])} | own
+
+
+def _modelopt(kind: str, config: Row, tower: Sequence[str], random: Random) -> Row:
+    algorithm = {"modelopt-fp8": "FP8", "modelopt-nvfp4": "NVFP4", "modelopt-mxfp8": "MXFP8", "modelopt-w4a16": "W4A16_NVFP4"}[kind]
+    left = random.choice([["lm_head"], ["lm_head", "*mlp.gate*"], ["lm_head", "*visual*", "*vision*", "*router*"], ["*self_attn*", "lm_head"], []])
+    section: Row = {"quant_method": "modelopt", "quant_algo": algorithm, "ignore": left, "producer": {"name": "modelopt", "version": "0.37.0"}}
+    if random.random() < 0.4 and "kv_lora_rank" not in str(config):  # FlashMLA, which would keep such a cache, is compiled: the judge lacks it
+        section["kv_cache_scheme"] = {"dynamic": False, "num_bits": 8, "type": "float"}
+    return section

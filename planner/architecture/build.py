@@ -74,7 +74,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         layers=_grouped(layers),
         last=own.get("norm", ()) + own.get("head", ()),
         tower=tower.modules if tower else (),
-        every=tuple(module for end in sorted(family.whole_stages | {"every"}) for module in ends[end]),
+        every=tuple(module for end in sorted(family.whole_stages | {"every"}) for module in ends[end]) + (tower.every if tower else ()),
         tied_copy=own.get("embedding", ()) if tied else (),
         buffers=family.rope(section, dims) + (tower.buffers if tower else ()) + _scale_buffers(layers),
         experts_per_token=experts,
@@ -138,15 +138,15 @@ def _ends(family: Family, scope: Scope, dims: Dims, *, tied: bool) -> dict[str, 
     ends: dict[str, list[Module]] = {
         "embedding": [plain("embed_tokens", dims.vocab, width) if family.whole_words else embedding(dims.vocab, width)] if family.words else [],
         "norm": norm("norm", dims.hidden) if family.norm else [],
-        "head": _head(scope if family.head_quantized else scope.plain(), dims, width, tied=tied) if family.head else [],
+        "head": _head(scope if family.head_quantized else scope.plain(), dims, width, family.head_name, tied=tied) if family.head else [],
         "every": [],
     }
     return {end: [*modules, *(family.more[end](scope, dims) if end in family.more else [])] for end, modules in ends.items()}
 
 
-def _head(scope: Scope, dims: Dims, width: int, *, tied: bool) -> list[Module]:
+def _head(scope: Scope, dims: Dims, width: int, name: str, *, tied: bool) -> list[Module]:
     """The output head; where it is the embedding, what a quantization of floats had made beside its weight (ParallelLMHead.tie_weights)."""
-    head = scope.head(dims.vocab, width)
+    head = scope.head(dims.vocab, width, name=name)
     if not tied:
         return [head]
     beside = head.storage.planes[1:] if head.storage.arithmetic in (Arithmetic.FP8, Arithmetic.FP4) else ()

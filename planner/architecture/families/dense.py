@@ -13,6 +13,7 @@ from planner.architecture.families.llama import LLAMA
 from planner.architecture.family import ALL_ENDS, Family
 
 CHATGLM = Family(
+    head_name="transformer.output_layer",
     layers=text.chatglm,
     rope=rope.HALF,
     whole_stages=ALL_ENDS,

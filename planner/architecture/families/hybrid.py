@@ -50,7 +50,7 @@ FAMILIES: Mapping[str, Family] = {
     "GraniteMoeHybridForCausalLM": Family(layers=hybrid.granite_hybrid, rope=rope.no_rope, whole_stages=ALL_ENDS, tied=True, name="granite"),
     "Lfm2ForCausalLM": LFM2,
     "Lfm2MoeForCausalLM": LFM2,
-    "FalconH1ForCausalLM": Family(layers=hybrid.falcon_h1, head_quantized=False, name="falcon"),
+    "FalconH1ForCausalLM": Family(layers=hybrid.falcon_h1, head_quantized=False, pipeline_tied=False, name="falcon"),
     "KimiLinearForCausalLM": KIMI_LINEAR,
     "NemotronHForCausalLM": NEMOTRON_H,
     "MambaForCausalLM": MAMBA,

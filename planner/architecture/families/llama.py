@@ -13,7 +13,7 @@ MISTRAL = Family(layers=text.llama(window=4096), name="mistral")
 QWEN2 = Family(layers=text.llama(bias=True, output_bias=False), name="qwen")
 QWEN3 = Family(layers=text.llama(qk_norm=True), name="qwen")
 GLM4 = Family(layers=text.llama(output_bias=False, more_norms=("post_self_attn_layernorm", "post_mlp_layernorm")), rope=rope.HALF, name="glm")
-INTERNLM2 = replace(LLAMA, whole_stages=ALL_ENDS, name="internlm")
+INTERNLM2 = replace(LLAMA, head_name="output", whole_stages=ALL_ENDS, name="internlm")
 
 FAMILIES: Mapping[str, Family] = {
     "LlamaForCausalLM": LLAMA,
@@ -36,7 +36,7 @@ FAMILIES: Mapping[str, Family] = {
     "SolarForCausalLM": replace(LLAMA, name="solar"),
     "CwmForCausalLM": replace(LLAMA, rope=rope.no_rope, name="cwm"),
     "NanbeigeForCausalLM": replace(LLAMA, rope=rope.no_rope, name="nanbeige"),
-    "GlmForCausalLM": Family(layers=text.llama(bias=True, output_bias=False), rope=rope.no_rope, name="glm"),
+    "GlmForCausalLM": Family(layers=text.joined(text.llama(bias=True, output_bias=False), "gate_up_proj"), rope=rope.no_rope, name="glm"),
     "HeliumForCausalLM": Family(layers=text.llama(output_bias=False), rope=rope.no_rope, name="helium"),
     "TeleChat3ForCausalLM": LLAMA,
     "TeleFLMForCausalLM": LLAMA,

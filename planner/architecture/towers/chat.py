@@ -110,13 +110,12 @@ def normed_onevision(width: int) -> TowerBuilder:
     def build(scope: Scope, top: Config, dims: Dims) -> Tower:
         at, patches = "multi_modal_projector", square_patches(top.section("vision_config"), image=384)
         tower = clip_encoder(scope, top.section("vision_config"), "vision_tower.vision_model", levels=feature_levels(top))
-        modules = [
-            *tower.modules,
+        projector = (
             *norm(f"{at}.pre_norm", tower.hidden, bias=True),
             loose(f"{at}.linear_1", tower.hidden, dims.hidden * width),
             loose(f"{at}.linear_2", dims.hidden * width, dims.hidden),
-        ]
-        return Tower(tuple(modules), tower.spec(10, patches), tower.buffers)
+        )
+        return Tower(tuple(tower.modules), tower.spec(10, patches), tower.buffers, every=projector)
 
     return build
 

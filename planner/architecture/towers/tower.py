@@ -19,6 +19,7 @@ class Tower:
     modules: tuple[Module, ...]
     spec: VisionSpec
     buffers: tuple[Tensor, ...] = ()
+    every: tuple[Module, ...] = ()  # what of a projector its class builds on every stage
 
 
 TowerBuilder = Callable[[Scope, Config, Dims], Tower]
