@@ -158,3 +158,7 @@ class VisionSpec:
     max_patches: int  # of one image at the largest resolution
     tokens_per_item: int  # embeddings handed to the language model for that image
     extra_outputs: int = 0  # deepstack levels
+    token_side: int = 0
+    """Pixels of the side of what becomes one token, where a processor takes pictures of any size; 0 elsewhere."""
+    film_slices: int = 0
+    """By how much a film is larger than a picture, at most; 0 where films are never the largest."""

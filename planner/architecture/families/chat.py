@@ -75,7 +75,7 @@ FAMILIES: Mapping[str, Family] = {
     "NemotronH_Super_Omni_Reasoning_V3": NEMOTRON_OMNI,
     "NemotronH_Omni_Reasoning_V3": NEMOTRON_OMNI,
     "LlamaNemotronVLModel": replace(by_type(nemotron.llama_nemotron, "nemotron"), head=False),
-    "OpenCUAForConditionalGeneration": replace(QWEN2, tower=vision.qwen25_vision, name="opencua"),
+    "OpenCUAForConditionalGeneration": replace(QWEN2, tower=vision.still_vision, name="opencua"),
     "HCXVisionV2ForCausalLM": by_type(vision.qwen25_projected, "hyperclova"),
     "PixtralForConditionalGeneration": by_type(vision.pixtral_native, "mistral"),
     "Phi4ForCausalLMV": replace(DENSE["Phi3ForCausalLM"], tower=siglips.phi4_vision),

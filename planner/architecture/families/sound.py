@@ -14,7 +14,7 @@ from planner.architecture.family import Family
 from planner.architecture.towers import audio, conformer, vision
 from planner.architecture.towers.tower import together
 
-QWEN25_OMNI = replace(QWEN2, tower=together(vision.qwen25_vision, audio.qwen25_omni_audio), rope=rope.VIDEO)
+QWEN25_OMNI = replace(QWEN2, tower=together(vision.still_vision, audio.qwen25_omni_audio), rope=rope.VIDEO)
 QWEN3_ASR = replace(QWEN3, tower=audio.qwen3_omni_audio)
 
 FAMILIES: Mapping[str, Family] = {

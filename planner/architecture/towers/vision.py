@@ -5,6 +5,8 @@ Every pipeline stage builds the tower; a tensor-parallel rank holds its share of
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from planner.architecture.blocks import Scope, addend, norm, plain, unquantized
 from planner.architecture.config import Config
 from planner.architecture.formats import UNQUANTIZED
@@ -12,6 +14,9 @@ from planner.architecture.text import Dims
 from planner.architecture.towers.tower import Tower
 from planner.facts.model import VisionSpec
 from planner.facts.modules import Module, Role, Tensor
+
+# Two frames make one; of at most 14 frames, each as large as a picture (vLLM model_executor/models/qwen2_vl.py _MAX_FRAMES_PER_VIDEO, 0.11 to 0.33).
+FILM_SLICES = 7
 
 
 def _merger(scope: Scope, name: str, inputs: int, outputs: int, norm_size: int) -> list[Module]:
@@ -57,6 +62,7 @@ def qwen3_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         max_patches=65_536,  # preprocessor size.longest_edge 16,777,216 pixels / 16^2 (facts: from memory of the processor's default)
         tokens_per_item=65_536 // merge**2,
         extra_outputs=len(levels),
+        token_side=patch * merge,
     )
     return Tower(tuple(modules), spec, (rope,))
 
@@ -90,13 +96,21 @@ def qwen25_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
             *scope.gated_mlp(f"{at}.mlp", hidden, width, bias=True),
         ]
     heads = config.integer("num_heads")
-    spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=65_536, tokens_per_item=16_384)
+    spec = VisionSpec(
+        hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=65_536, tokens_per_item=16_384, token_side=patch * merge, film_slices=FILM_SLICES
+    )
     return Tower(tuple(modules), spec, (plain("visual.rotary_pos_emb", 8192, hidden // heads // 2),))
+
+
+def still_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
+    """Qwen2.5-VL's tower where another processor makes the films: Qwen2.5-Omni's and OpenCUA's are not larger than a picture."""
+    tower = qwen25_vision(scope, top, dims)
+    return replace(tower, spec=replace(tower.spec, film_slices=0))
 
 
 def qwen25_projected(scope: Scope, top: Config, dims: Dims) -> Tower:
     """HyperCLOVA X Vision 2: Qwen2.5-VL's tower and a projection behind it."""
-    tower, out = qwen25_vision(scope, top, dims), top.section("vision_config").integer("out_hidden_size")
+    tower, out = still_vision(scope, top, dims), top.section("vision_config").integer("out_hidden_size")
     return Tower((*tower.modules, unquantized("mm_projector", out, dims.hidden, bias=True, role=Role.PROJECTION)), tower.spec, tower.buffers)
 
 
@@ -158,7 +172,9 @@ def qwen2_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
             scope.row(f"{at}.attn.proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *scope.plain_mlp(f"{at}.mlp.fc1", f"{at}.mlp.fc2", hidden, width, bias=True),
         ]
-    spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=65_536, tokens_per_item=16_384)
+    spec = VisionSpec(
+        hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=65_536, tokens_per_item=16_384, token_side=patch * merge, film_slices=FILM_SLICES
+    )
     return Tower(tuple(modules), spec, (plain("visual.rotary_pos_emb", 8192, hidden // heads // 2),))
 
 

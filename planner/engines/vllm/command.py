@@ -68,7 +68,7 @@ _INDIRECT = (
     "--compilation-config",
 )
 _GRAPH_KEYS = ("cudagraph_mode", "cudagraph_capture_sizes", "max_cudagraph_capture_size")
-_OF_THE_MODEL = ("--runner", "--convert", "--task", "--hf-overrides", "--rope-scaling", "--rope-theta")  # served.py
+_OF_THE_MODEL = ("--runner", "--convert", "--task", "--hf-overrides", "--rope-scaling", "--rope-theta", "--mm-processor-kwargs")  # served.py, pictures.py
 READ = frozenset((*FLAGS, *_OF_THE_MODEL, *(setting.flag for setting in SETTINGS), *_INDIRECT, *(f"--compilation-config.{key}" for key in _GRAPH_KEYS)))
 """The flags that the ledger holds."""
 

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypedDict
 
+from planner.engines.vllm import pictures
 from planner.engines.vllm.command import READ
 from planner.engines.vllm.lora import is_known
 from planner.engines.vllm.not_covered_environment import ENVIRONMENT
@@ -39,7 +40,6 @@ FLAGS: dict[str, tuple[str, Effect]] = {
     "--mm-processor-device": ("pictures that are prepared on the GPU", "adds"),
     "--mm-encoder-attn-dtype": ("scales and copies of the vision tower's attention", "adds"),
     "--mm-encoder-only": ("a server without the language model", "lowers"),
-    "--mm-processor-kwargs": ("pictures of another size", "either"),
     "--video-pruning-rate": ("tokens pruned from films", "lowers"),
     "--enable-batch-sharded-sampling": ("logits divided over ranks", "lowers"),
     "--disable-custom-all-reduce": ("buffers of the all-reduce", "lowers"),
@@ -168,6 +168,8 @@ def not_covered(
     yield from _of_adapters(model, config)
     if "--hf-overrides" in values and not only_lengths(values):
         yield NotCovered(flag="--hf-overrides", what="changes to the model's configuration", effect="either")
+    if pictures.FLAG in values and model.vision is not None and not config.skip_mm_profiling and not pictures.only_pixels(values, model, config.vllm_version):
+        yield NotCovered(flag=pictures.FLAG, what="pictures of another size", effect="either")
     yield from uncovered_options(model, config, *usual)
     yield from _of_the_environment(env or {}, model, config)
 

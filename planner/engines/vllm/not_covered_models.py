@@ -93,7 +93,6 @@ ONLY: dict[str, Concerns] = {
     "--kv-offloading-size": _is_kept_whole,
     "--mm-encoder-attn-dtype": _has_vision,
     "--mm-processor-device": _has_vision,
-    "--mm-processor-kwargs": _has_vision,
     "--video-pruning-rate": _has_vision,
     "--compilation-config.compile_mm_encoder": _has_vision,
     "--compilation-config.cudagraph_mm_encoder": _has_vision,

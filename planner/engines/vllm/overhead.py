@@ -98,12 +98,19 @@ def _adapter_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whol
     return activation_bytes(model, config)
 
 
+def _film(vision: VisionSpec, config: LedgerSettings[Whole]) -> Whole | int:
+    """How many pictures the largest item is as large as: a film of as many frames as the context holds (qwen2_vl.py get_num_frames_with_most_features)."""
+    if vision.film_slices < 2:
+        return 1
+    return maximum(1, minimum(vision.film_slices, config.max_model_len // max(1, vision.tokens_per_item)))
+
+
 def profiled_items(vision: VisionSpec, config: LedgerSettings[Whole]) -> Whole:
     """Items of the largest kind that are profiled at once: what a batch of tokens holds, at most what the sequences may bring.
 
     Source: multimodal/encoder_budget.py MultiModalBudget._get_max_items, v1/core/encoder_cache_manager.py compute_mm_encoder_budget.
     """
-    size = max(1, vision.tokens_per_item)
+    size = max(1, vision.tokens_per_item) * _film(vision, config)
     in_a_prompt = maximum(config.max_model_len // size, 1)
     return maximum(minimum(config.max_num_batched_tokens // size, config.max_num_seqs * in_a_prompt), 1)
 
@@ -114,7 +121,7 @@ def vision_outputs(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | i
     if vision is None or config.skip_mm_profiling:
         return 0
     size = vision.tokens_per_item * model.hidden_size * (1 + vision.extra_outputs) * 2
-    return size * profiled_items(vision, config)
+    return size * _film(vision, config) * profiled_items(vision, config)
 
 
 def vision_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | int:
@@ -127,7 +134,8 @@ def vision_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole 
         return 0
     split = (vision.intermediate_size + 3 * vision.hidden_size) // config.tensor_parallel_size
     block: Whole = vision.max_patches * (split + 2 * vision.hidden_size) * 2
-    return block * profiled_items(vision, config)
+    copies = calibrated.coefficients()["estimates"]["film_tower_copies"] if vision.film_slices else 1
+    return whole(copies * block * _film(vision, config) * profiled_items(vision, config))
 
 
 def activation(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool) -> Whole:

@@ -203,10 +203,11 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
     if plan.verdict is Verdict.TIGHT:
         warns.append(Warn(code="tight", message="starts with the expected overhead, not with the conservative one: it may fail on your machine"))
     if plan.model.vision is not None and not config.skip_mm_profiling:
+        films = ", --limit-mm-per-prompt '{\"video\": 0}' what of it films take" if plan.model.vision.film_slices > 1 else ""
         warns.append(
             Warn(
                 code="vision-estimate",
-                message="the vision tower's profiling peak is derived from shapes, not measured; --language-model-only frees it",
+                message=f"the vision tower's profiling peak is derived from shapes, not measured; --language-model-only frees it{films}",
                 main_only=True,
             )
         )

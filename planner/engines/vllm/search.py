@@ -115,6 +115,9 @@ def with_context(request: Request, config: ServeConfig, placement: Placement) ->
     limit = request.model.max_position_embeddings
     probe = evaluate(request, replace(config, max_model_len=asked or min(limit, CONTEXT_STEP)), placement)
     chosen = probe if asked else evaluate(request, replace(config, max_model_len=longest_for_users(request, probe)), placement)
+    if not asked and chosen.verdict < Verdict.STARTS:
+        starting = [shorter for shorter in _shorter_films(request, chosen, placement) if shorter.verdict is Verdict.STARTS]
+        chosen = max(starting, key=lambda shorter: shorter.config.max_model_len, default=chosen)
     seqs = request.pins.max_num_seqs or sequences(request, chosen)
     if chosen.verdict < Verdict.STARTS:  # more sequences only take memory that lacks already
         seqs = min(seqs, config.max_num_seqs)
@@ -126,6 +129,16 @@ def with_context(request: Request, config: ServeConfig, placement: Placement) ->
             break
         seqs = max(seqs // 2, config.max_num_seqs)
     return chosen
+
+
+def _shorter_films(request: Request, choice: Choice, placement: Placement) -> Iterator[Choice]:
+    """The choice with contexts that hold fewer slices of a film: each frees what the tower takes of one in profiling."""
+    vision = request.model.vision
+    slices = min(vision.film_slices, choice.config.max_model_len // vision.tokens_per_item) if vision and not choice.config.skip_mm_profiling else 0
+    for fewer in range(slices - 1, 0, -1):
+        most = (fewer + 1) * vision.tokens_per_item - 1 if vision else 0
+        probe = evaluate(request, replace(choice.config, max_model_len=most - most % CONTEXT_STEP), placement)
+        yield evaluate(request, replace(probe.config, max_model_len=min(probe.config.max_model_len, longest_for_users(request, probe))), placement)
 
 
 def _lengthened(request: Request, choice: Choice, placement: Placement) -> Choice:
@@ -173,7 +186,7 @@ def preference(request: Request, choice: Choice, level: int) -> tuple[float, ...
 
     A sure start; all users held; CUDA graphs with a context worth having; tensor before data before pipeline parallelism, which is slower for a lone user;
     where the context is short, what a token more of it is worth; vLLM's own batch; context and concurrency as far as they are asked for; a
-    cache that is not quantized; then whatever more there is of both.
+    cache that is not quantized where that context is reached; then whatever more there is of both.
     """
     config, concurrency = choice.config, choice.conservative.max_concurrency * choice.config.data_parallel_size
     return (
@@ -186,7 +199,7 @@ def preference(request: Request, choice: Choice, level: int) -> tuple[float, ...
         -level,
         min(config.max_model_len, enough(request)),
         min(concurrency, request.users or 1),
-        config.kv_cache_dtype != NARROW_CACHE or request.pins.kv_cache_dtype is not None,
+        (config.kv_cache_dtype != NARROW_CACHE or request.pins.kv_cache_dtype is not None) and config.max_model_len >= enough(request),
         not config.enforce_eager,
         config.max_model_len,
         concurrency,

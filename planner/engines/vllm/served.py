@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
+from planner.engines.vllm.pictures import with_pictures
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.attention import Attention, FullAttention, SlidingWindow
 from planner.facts.model import ModelSpec
@@ -47,6 +48,7 @@ Values = Mapping[str, str | bool]
 
 def as_served(model: ModelSpec, values: Values, version: str) -> ModelSpec:
     """The model with what the flags of a command leave out or change."""
+    model = with_pictures(model, values, version)
     if VERSIONS[version].minor >= _TOWERS_LEFT_OUT and takes_text_only(model, values):
         model = replace(model, tower=(), vision=None, bidirectional_images=False)
     if is_pooled(values) and not model.pooling:

@@ -1,0 +1,67 @@
+"""What vLLM profiles of pictures and films: as large as processor arguments, limits and the context allow."""
+
+import json
+
+import pytest
+from conftest import config_model
+
+from planner.engines.vllm.not_covered import not_covered
+from planner.engines.vllm.overhead import vision_outputs
+from planner.engines.vllm.pictures import most_tokens
+from planner.engines.vllm.served import as_served
+from planner.engines.vllm.settings import ServeConfig
+
+FILMS, STILLS = "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen3-VL-8B-Instruct"
+SMALL = 1_003_520
+
+
+def tokens(name: str, length: int = 128_000, version: str = "0.33", **flags: object) -> int:
+    """Embeddings of the item that is profiled."""
+    values = {f"--{flag.replace('_', '-')}": json.dumps(value) for flag, value in flags.items()}
+    model = as_served(config_model(name), values, version)
+    config = ServeConfig(max_model_len=length, max_num_batched_tokens=1, vllm_version=version)
+    return vision_outputs(model, config) // (model.hidden_size * (1 + model.vision.extra_outputs) * 2)
+
+
+def test_a_film_is_as_large_as_the_context_holds():
+    """vLLM 0.23 logs a budget of 114,688 tokens for 128,000, of 32,768 for as many; with fewer than a picture has, one picture."""
+    assert [tokens(FILMS, length) for length in (128_000, 32_768, 40_000, 2048)] == [114_688, 32_768, 32_768, 16_384]
+    assert tokens(FILMS, limit_mm_per_prompt={"video": 0}) == 16_384
+    assert tokens(FILMS, limit_mm_per_prompt={"video": {"count": 0}}) == 16_384
+
+
+def test_pixels_decide_pictures_and_films():
+    assert tokens(FILMS, mm_processor_kwargs={"max_pixels": SMALL}) == 7 * SMALL // 28**2
+    assert tokens(FILMS, mm_processor_kwargs={"size": {"longest_edge": SMALL}}, limit_mm_per_prompt={"video": 0}) == SMALL // 28**2
+    assert tokens(STILLS) == 16_384
+    assert tokens(STILLS, mm_processor_kwargs={"max_pixels": SMALL}) == SMALL // 32**2
+    assert tokens(STILLS, mm_processor_kwargs={"images_kwargs": {"max_pixels": SMALL}}) == 12_288
+    assert tokens(STILLS, mm_processor_kwargs={"images_kwargs": {"max_pixels": SMALL}}, limit_mm_per_prompt={"video": 0}) == SMALL // 32**2
+
+
+def test_until_0_31_pixels_alone_leave_films_as_they_are():
+    assert tokens(STILLS, version="0.31", mm_processor_kwargs={"max_pixels": SMALL}) == 12_288
+    assert tokens(STILLS, version="0.31", mm_processor_kwargs={"size": {"longest_edge": SMALL}}) == SMALL // 32**2
+
+
+def test_sides_that_are_too_unlike_make_no_picture():
+    """Of 1,277 tokens, a prime, no picture can be made; 1,276 are 29 by 44."""
+    assert most_tokens(1277 * 28**2, 28) == 1276
+    assert most_tokens(16_384 * 28**2, 28) == 16_384
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "version", "named"),
+    [
+        (FILMS, {"max_pixels": SMALL}, "0.33", False),
+        (FILMS, {"max_pixels": SMALL}, "0.16", True),
+        (FILMS, {"num_crops": 4}, "0.33", True),
+        (FILMS, {"use_fast": True}, "0.33", False),
+        ("google/gemma-3-27b-it", {"max_pixels": SMALL}, "0.33", True),
+        ("Qwen/Qwen3-8B", {"max_pixels": SMALL}, "0.33", False),
+    ],
+)
+def test_what_else_the_processor_is_told_is_named(name, said, version, named):
+    values = {"--mm-processor-kwargs": json.dumps(said)}
+    config = ServeConfig(vllm_version=version)
+    assert [part.flag for part in not_covered(values, as_served(config_model(name), values, version), config)] == ["--mm-processor-kwargs"] * named
