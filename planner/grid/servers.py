@@ -78,6 +78,7 @@ class _Settings:
     max_cudagraph_capture_size: int | None = None
     lora: Lora | None = None
     async_scheduling: bool | None = None
+    estimates_graphs: bool | None = None
     num_gpu_blocks_override: int | None = None
     num_speculative_tokens: int = 0
     mm_ipc_gpu_memory_gb: float = 0.0

@@ -94,7 +94,10 @@ def with_environment(config: ServeConfig, env: Mapping[str, str]) -> ServeConfig
     """The settings that variables mean, where a release reads them (envs.py)."""
     backend = env.get("VLLM_ATTENTION_BACKEND", "")
     if backend and config.attention_backend is None and VERSIONS[config.vllm_version].backend_by_environment:
-        return replace(config, attention_backend=backend)
+        config = replace(config, attention_backend=backend)
+    estimates = env.get("VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS", "").strip()
+    if estimates in ("0", "1") and VERSIONS[config.vllm_version].graphs_estimated:
+        config = replace(config, estimates_graphs=estimates == "1")
     return config
 
 

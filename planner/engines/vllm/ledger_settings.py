@@ -78,6 +78,10 @@ class LedgerSettings(Protocol[Whole_co]):
         """GiB that the API server keeps for pictures."""
 
     @property
+    def estimates_graphs(self) -> bool | None:
+        """Whether CUDA graphs lie inside the budget; None is the release's own choice."""
+
+    @property
     def num_gpu_blocks_override(self) -> int | None:
         """Blocks of the KV cache where their number is pinned."""
 

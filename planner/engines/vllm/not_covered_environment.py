@@ -23,7 +23,6 @@ class Variable:
 
 ENVIRONMENT = {
     "VLLM_MLA_DISABLE": Variable("a cache of whole keys and values", "either"),
-    "VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS": Variable("CUDA graphs captured outside the budget", "either", ON),
     "VLLM_ENABLE_STARTUP_PLAN": Variable("a cache as large as at an earlier start", "either"),
     "VLLM_USE_BREAKABLE_CUDAGRAPH": Variable("CUDA graphs of another kind", "either"),
     "VLLM_FLASHINFER_WORKSPACE_BUFFER_SIZE": Variable("FlashInfer's workspace", "either", (str(394 * 1024**2),)),
@@ -80,5 +79,6 @@ ENVIRONMENT = {
 }
 IN_THE_LEDGER = (
     "VLLM_ATTENTION_BACKEND",
+    "VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS",
     "VLLM_ALLOW_LONG_MAX_MODEL_LEN",
 )

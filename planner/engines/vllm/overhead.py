@@ -180,7 +180,7 @@ def non_torch(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook
 
 def overhead(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool = True) -> Overhead[Whole]:
     """Everything beside weights, buffers and KV cache on one rank; graphs only where this version reserves them."""
-    reserved = VERSIONS[config.vllm_version].graphs_reserved
+    reserved = VERSIONS[config.vllm_version].graphs_reserved if config.estimates_graphs is None else config.estimates_graphs
     peak = activation(model, config, on, outlook, last_stage=last_stage)
     none = 0 * peak
     graphs = cuda_graphs(model, config, on, outlook) + none

@@ -128,6 +128,7 @@ class ServeConfig:
     mamba_cache_dtype: str | None = None
     mamba_ssm_cache_dtype: str | None = None
     async_scheduling: bool | None = None
+    estimates_graphs: bool | None = None  # by the environment; None is the release's own
     vllm_version: str = DEFAULT_VERSION
 
     @property

@@ -45,6 +45,7 @@ class Version:
     name: str
     minor: int
     graphs_reserved: bool  # CUDA graphs lie inside the budget since 0.20 (envs.py VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS)
+    graphs_estimated: bool  # and are reckoned where that variable asks for it since 0.18
     large_batches: bool  # a third tier of default batches, from 160 GiB on, since 0.28 (engine/arg_utils.py get_batch_defaults)
     small_gb10: bool  # compute capability 12.1 gets the small default batches whatever its memory, since 0.33 (engine/arg_utils.py get_batch_defaults)
     steps_in_flight: bool  # windows keep the tokens of every concurrent step, not of one, since 0.26 (config/vllm.py max_in_flight_tokens)
@@ -86,6 +87,7 @@ def _version(minor: int) -> Version:
         name=f"0.{minor}",
         minor=minor,
         graphs_reserved=minor >= 20,
+        graphs_estimated=minor >= 18,
         large_batches=minor >= 28,
         small_gb10=minor >= 33,
         steps_in_flight=minor >= 26,

@@ -532,3 +532,17 @@ def test_where_no_flag_helps_the_published_quantization_that_starts_is_named(mod
     name = re.fullmatch(r"the published (\S+) starts with these flags", problem.fix)[1]
     (again,) = find_commands(f"vllm serve {name}{flags}")
     assert judge(again, GpuGroup(gpu=gpu(card), count=1)).verdict == "starts"
+
+
+def test_graphs_lie_in_the_budget_as_the_environment_asks():
+    """VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS, since 0.18; on by itself since 0.20."""
+
+    def graphs(said: str, version: str) -> bool:
+        return checked(f"{said} vllm serve Qwen/Qwen3-8B --max-model-len 8192", version=version).plan.choice.expected.cuda_graph_bytes > 0
+
+    name = "VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS"
+    assert graphs("", "0.33")
+    assert not graphs(f"{name}=0", "0.33")
+    assert not graphs("", "0.19")
+    assert graphs(f"{name}=1", "0.19")
+    assert not graphs(f"{name}=1", "0.17")
