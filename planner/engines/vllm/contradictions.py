@@ -28,6 +28,7 @@ def contradictions(asked: EngineArgs) -> Iterator[Problem]:
         *_batches(asked),
         *_graphs(asked),
         *_twice(asked),
+        *_quantized(asked),
         *_processes(asked),
         *_experts(asked),
         *inputs(asked),
@@ -94,6 +95,19 @@ _TWICE = (
     ("--attention-backend", "--attention-config", "backend", 13),
     ("--enable-flashinfer-autotune", "--kernel-config", "enable_flashinfer_autotune", 16),
 )
+
+
+def _quantized(asked: EngineArgs) -> Refused:
+    """Ways to quantize while loading that say nothing of how (model_loader/weight_utils.py get_quant_config, read in 0.33)."""
+    method = asked.values.get("--quantization")
+    if asked.minor < 33 or asked.model.quantization is not None:
+        return
+    overrides = [asked.key("--hf-overrides", key) for key in ("quantization_config_file", "quantization_config_dict_json", "quantization_config")]
+    if method == "torchao" and not any(overrides):
+        missing = "TorchAOConfig.__init__() missing 1 required positional argument: 'torchao_config'"
+        yield missing, """--hf-overrides '{"quantization_config_file": "torchao_config.json"}'"""
+    if method == "online" and "--quantization-config" not in asked.values and not any(overrides):
+        yield "OnlineQuantizationConfig.__init__() missing 1 required positional argument: 'args'", "--quantization fp8_per_tensor"
 
 
 def _twice(asked: EngineArgs) -> Refused:

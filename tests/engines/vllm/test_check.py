@@ -507,8 +507,10 @@ def test_who_needs_a_gpu_says_so_where_any_is_named(command, tmp_path):
 @pytest.mark.parametrize(
     ("method", "tag", "verdict"),
     [
-        ("online", "v0.33.0", "unknown"),
-        ("torchao", "v0.33.0", "unknown"),
+        ("online", "v0.33.0", "does_not_start"),  # it says nothing of how
+        ("torchao", "v0.33.0", "does_not_start"),
+        ("online --hf-overrides.quantization_config_file q.json", "v0.33.0", "unknown"),
+        ("torchao --hf-overrides.quantization_config_file q.json", "v0.33.0", "unknown"),
         ("bitsandbytes", "v0.11.0", "unknown"),
         ("bitsandbytes", "v0.27.1", "unknown"),
         ("bitsandbytes", "v0.28.0", "does_not_start"),
@@ -521,7 +523,7 @@ def test_weights_that_are_quantized_while_loading_are_no_fault_of_the_checkpoint
     done = run_plan("check", command, "--gpu", "rtx4090", "--json", cwd=tmp_path)
     answer = json.loads(done.stdout)
     assert answer["verdict"] == verdict
-    assert verdict != "unknown" or f"--quantization {method}" in answer["not_covered"]
+    assert verdict != "unknown" or f"--quantization {method.split()[0]}" in answer["not_covered"]
 
 
 @pytest.mark.parametrize(("model", "card"), [("Qwen/Qwen3-32B", "rtx4090"), ("Qwen/Qwen3-8B", "t4")])

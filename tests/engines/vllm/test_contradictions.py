@@ -21,7 +21,12 @@ FROZEN = "vllm_0.33_arguments.jsonl"
 ROWS = json_lines(FROZEN)
 # Refused for what the ledger does not hold: the answer is `unknown`, never a start.
 NAMED = ("--watermark-config", "--use-replayssm", "--profiler-config", "--mm-encoder-attn-backend FOO")
-ELSEWHERE = ("--quantization", "--speculative-config", "--kv-cache-dtype nvfp4", "fp8_ds_mla")  # where the checkpoint, the drafter and the cache are read
+ELSEWHERE = (  # where the checkpoint, the drafter and the cache are read
+    *(f"--quantization {name}" for name in ("awq", "bitsandbytes", "fp8", "mxfp8", "int8", "experts_int8", "foo")),
+    "--speculative-config",
+    "--kv-cache-dtype nvfp4",
+    "fp8_ds_mla",
+)
 OWN_WORDS = ("--max-num-batched-tokens 128", "--distributed-executor-backend foo", "--max-model-len 0", "max_position_embeddings 1000")
 
 
