@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -15,12 +16,14 @@ from planner.engines.mlx.pace import mlx_weights
 from planner.engines.pace import local_work
 from planner.engines.vllm.rules import with_kernels
 from planner.engines.work import cache_reads, weights
+from planner.errors import PlannerError
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
+from planner.speed.links import all_reduce
 from planner.speed.work import Weights, Work, arithmetic, peak, shape_of
 
-ENGINES = {"vllm": "vllm", "sglang": "sglang", "trtllm": "trtllm", "llama.cpp": "llamacpp", "mlx-lm": "mlx"}
+ENGINES = {"vllm": "vllm", "sglang": "sglang", "trtllm": "trtllm", "llama.cpp": "llamacpp", "ollama": "llamacpp", "mlx-lm": "mlx"}
 GPUS = {
     "h100_sxm": "h100", "h200_sxm": "h200", "b200_sxm": "b200", "b300_sxm": "b300", "a100_sxm": "a100", "h20": "h20", "rtx3090": "rtx3090", "rtx4090": "rtx4090",
     "rtx_pro_6000": "rtxpro6000", "m4_max_40c": "m4max", "llamacpp:3080": "rtx3080", "llamacpp:3090": "rtx3090", "llamacpp:4070_ti": "rtx4070ti",
@@ -36,7 +39,7 @@ OTHER_NAMES = {
     "llama-3-8b": "llama-3.1-8b", "llama-3.1-8b": "llama-3.1-8b", "llama-3-70b": "llama-3.1-70b", "llama-3.3-70b": "llama-3.1-70b", "gemma-4-12b": "gemma-4-12b",
     "ternary-bonsai-8b": "qwen3-8b", "quanttrio-awq": "qwen3.6-35b-a3b", "deepseek-r1-0528": "deepseek-v3", "glm-5.2": "glm-5.2-fp8", "glm-5": "glm-5-fp8",
 }  # fmt: skip
-LINKS = {"nvlink": ("nvlink", None), "pcie3x16-p2p": ("pcie3", 15_750_000_000), "pcie5x16-p2p": ("pcie5", 63_000_000_000)}
+OLD_BUILDS = "https://github.com/XiongjieDai/GPU-Benchmarks-on-LLM-Inference"  # builds of 2024
 FP8 = {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic", "modules_to_not_convert": ["lm_head", "visual"]}
 AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}
 GPTQ_INT8 = {"quant_method": "gptq", "bits": 8, "group_size": 128, "desc_act": False, "sym": True}
@@ -51,18 +54,27 @@ NVFP4: dict[str, Any] = {
     "quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head", "*self_attn*"],
     "config_groups": {"group_0": {"weights": {"num_bits": 4, "group_size": 16}, "input_activations": {"num_bits": 4, "group_size": 16}}},
 }  # fmt: skip
-GGUF_MIXES = {"gguf-q4_k_m": "Q4_K_M", "gguf-q6_k": "Q6_K", "gguf-q8_0": "Q8_0", "gguf-f16": "F16", "f16": "F16"}
+GGUF_MIXES = {
+    "gguf-q4_0": "Q4_0", "gguf-q4_k_m": "Q4_K_M", "gguf-q6_k": "Q6_K", "gguf-q8_0": "Q8_0", "gguf-mxfp4": "MXFP4_MOE", "gguf-f16": "F16", "f16": "F16",
+}  # fmt: skip
 
 
 def gpu_name(name: str) -> str | None:
-    """The catalogue's name of a GPU."""
-    return GPUS.get(name)
+    """The catalogue's name of a GPU, None where it has none; of a Mac its chip, whose memory does not change its speed."""
+    if name in GPUS:
+        return GPUS[name]
+    try:
+        return chip if (chip := re.sub(r"-\d+gb$", "", name)).startswith("apple-") and gpu_spec(chip) else load.find_gpu(name).name
+    except PlannerError:
+        return None
 
 
 @cache
 def model_name(name: str) -> str | None:
     """The catalogue's name of a model, None where it has none."""
     lowered = name.lower()
+    if (entry := load.find_model(lowered)) and entry.name == lowered:
+        return lowered
     others = next((mine for theirs, mine in OTHER_NAMES.items() if theirs in lowered), None)
     return others or next((known for known in MODELS if known in lowered), None)
 
@@ -76,7 +88,8 @@ def _quantization(quant: str, model: str) -> dict[str, Any] | None:
     if "int8" in lowered:
         return GPTQ_INT8 if "gptq" in lowered else W8A8
     if re.search("int4|awq", lowered):
-        return AWQ | ({"modules_to_not_convert": ["visual", "linear_attn", "shared_expert_gate"]} if model.startswith("qwen3.") else {})
+        narrow = {"group_size": 32} if model == "gemma-4-26b-a4b" else {}  # whose experts are 704 wide
+        return AWQ | narrow | ({"modules_to_not_convert": ["visual", "linear_attn", "shared_expert_gate"]} if model.startswith("qwen3.") else {})
     return FP8 if "fp8" in lowered else {}
 
 
@@ -100,21 +113,20 @@ def gpu_spec(name: str) -> GpuSpec:
 
 
 def work_of(row: dict[str, str]) -> Work | None:
-    """The work of a row's server on one rank; None where the GPU's peaks are not all known. Raises PlannerError."""
-    name, gpu, engine, quant = str(model_name(row["model"])), gpu_spec(GPUS[row["gpu"]]), ENGINES[row["engine"]], row["quant"]
+    """The work of a row's server on one rank; None where not even the GPU's bandwidth is known. Raises PlannerError."""
+    name, gpu, engine, quant = str(model_name(row["model"])), gpu_spec(str(gpu_name(row["gpu"]))), ENGINES[row["engine"]], row["quant"]
     if engine in ("llamacpp", "mlx"):
         model = spec(name, "")
         narrow_bits = 8 if row["kv_dtype"] == "q8_0" else 16
         widened = quant not in ("f16", "gguf-f16", "mlx-bf16")
         stages = int(float(row["count"] or 1)) if engine == "llamacpp" else 1
         local = local_work(engine, model, gpu, _local_weights(model, engine, quant), stages=stages, kv_bits=narrow_bits, widened=widened)
-        return local if isinstance(local, Work) and local.peak.computes else None
+        return replace(local, era="2024" if row["source"].startswith(OLD_BUILDS) else "") if isinstance(local, Work) else None
     model = spec(name, quant)
     kind, widened = arithmetic(model, gpu)
     tp = int(row["tp"] or 1)
-    link, link_bytes = LINKS.get(row["interconnect"], ("nvlink" if gpu.nvlink else "pcie5", None))
-    best = peak(gpu, kind, link, link_bytes or gpu.link_bytes_per_s)
-    if best is None or not best.computes:
+    best = peak(gpu, kind, all_reduce(gpu, tp))
+    if best is None:
         return None
     narrow = "fp8" in row["kv_dtype"] or (bool(row["precision"]) and row["gpu"].startswith("b"))
     parallel = Parallel(tensor_parallel_size=tp, enable_expert_parallel=float(row["ep"] or 1) > 1)
@@ -128,4 +140,4 @@ def work_of(row: dict[str, str]) -> Work | None:
 def _local_weights(model: ModelSpec, engine: str, quant: str) -> Weights:
     if engine == "llamacpp":
         return gguf_weights(model, converted(model, GGUF_MIXES[quant]))
-    return mlx_weights(model, read_format("bf16" if quant == "mlx-bf16" else re.sub(r"mlx-q(\d)", r"\1bit", quant)))
+    return mlx_weights(model, read_format("bf16" if quant == "mlx-bf16" else re.sub(r"mlx-q?(\d)(bit)?", r"\1bit", quant)))

@@ -7,6 +7,7 @@ version are stated and known, and when it can be true: weights that fit, no spec
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,7 @@ class Measured:
     """One figure of one row. `metric`: decode, prompt, ttft, tpot, throughput or answer; seconds, or tokens a second."""
 
     id: str
+    source: str  # who published it
     model: str
     gpu: str
     metric: str
@@ -65,6 +67,12 @@ def left_out(row: dict[str, str]) -> str:
     if (found := law(row)) and abs(found / number(row, "concurrency") - 1) > LITTLE:
         return f"Little's law: {found:.1f} in the system at a stated concurrency of {row['concurrency']}"
     return ""
+
+
+def source(row: dict[str, str]) -> str:
+    """Who published a row: the owner and repository, or the site."""
+    parts = re.sub(r"^https?://", "", row["source"]).split()[0].split("/")
+    return "/".join(parts[1:3]) if parts[0] == "github.com" else parts[0]
 
 
 def law(row: dict[str, str]) -> float:
@@ -124,8 +132,10 @@ def measured() -> tuple[Measured, ...]:
         if work is None or not _fits(work):
             continue
         for metric, value in figures(row):
+            if not work.peak.computes and (metric != "decode" or number(row, "concurrency") > 1):
+                continue  # from the bandwidth alone nothing else is said
             one = Measured(
-                id=row["id"], model=str(model_name(row["model"])), gpu=work.peak.gpu, metric=metric, value=value, users=number(row, "concurrency") or 1,
+                id=row["id"], source=source(row), model=str(model_name(row["model"])), gpu=work.peak.gpu, metric=metric, value=value, users=number(row, "concurrency") or 1,
                 prompt=number(row, "input_len") or 1, answer=number(row, "output_len") or 1, work=work,
                 burst=row["id"].startswith("3090") or 0 < number(row, "num_prompts") <= number(row, "concurrency"),
             )  # fmt: skip

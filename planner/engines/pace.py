@@ -22,7 +22,7 @@ from planner.units import gib
 
 def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, stages: int = 1, kv_bits: int = 16, widened: bool = True) -> Work | NoSpeed:
     """What a GPU does for one of these runtimes (`llamacpp` or `mlx`), or why that is not known."""
-    best = peak(gpu, Arithmetic.BF16, "nvlink" if gpu.nvlink else "pcie5", gpu.link_bytes_per_s)
+    best = peak(gpu, Arithmetic.BF16)
     if best is None:
         return no_bandwidth(gpu)
     if engine == "llamacpp" and best.computes and "int8" in dict(gpu.dense_flops):

@@ -135,7 +135,7 @@ def _peak(rows: list[Peak]) -> Peak[FloatArray]:
         bandwidth_bytes_per_s=_column(row.bandwidth_bytes_per_s for row in rows),
         flops=_column(row.flops for row in rows),
         flops_16bit=_column(row.flops_16bit for row in rows),
-        low_precision=False,
+        low_precision="",
         hbm=False,
         link_bytes_per_s=_column(row.link_bytes_per_s for row in rows),
     )

@@ -20,7 +20,6 @@ from planner.facts.record import dataclass
 from planner.questions.choose import Fit, Offer, Variant, Wish, cannot_fit, suits
 from planner.questions.compare import runtimes
 from planner.questions.ways import Way, ways
-from planner.speed.work import gpu_kind
 from planner.units import GIB
 
 USUAL_RAM_BYTES = 32 * GIB  # GUESS: of a machine whose main memory nobody told, where an engine may use it
@@ -41,7 +40,7 @@ def offers(group: GpuGroup, purpose: str, version: str | None = None, engines: S
 def weighed(group: GpuGroup, users: int = 1) -> tuple[str, ...]:
     """The engines among which models are chosen where none is named: all that run there; for many users, and on cards of data centres, the usual one."""
     names = runtimes(group.gpu)
-    if gpu_kind(group.gpu) != "datacenter" and users <= FEW_USERS:
+    if group.gpu.memory_type != "hbm" and users <= FEW_USERS:
         return names
     return tuple(name for name in names if group.gpu.vendor in ENGINES[name].usual_on) or names
 

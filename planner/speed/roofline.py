@@ -15,7 +15,7 @@ by `python -m benchmarks.speed_fit`; the derivation is in docs/speed.md.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from math import prod
 from pathlib import Path
@@ -83,9 +83,6 @@ class Fit:
     new_gpu: Mapping[str, Mapping[str, float]]
 
 
-UNMEASURED_LINK = "pcie5"
-
-
 @cache
 def fitted() -> Fit:
     """The constants and their intervals, from speed.json."""
@@ -93,46 +90,66 @@ def fitted() -> Fit:
     return Fit(constants=loaded["constants"], models_measured=loaded["fit"]["seen"], new_model=loaded["new_model"], new_gpu=loaded["new_gpu"])
 
 
-def link_constants(work: Work) -> tuple[str, str]:
-    """The names of what an all-reduce costs: its start, and the share of the link it reaches; a link that nobody measured counts as PCIe 5."""
-    link, ranks = work.peak.link, "pair" if work.tensor_parallel_size == 2 else "many"
-    measured = next((name for name in (f"{link}.{ranks}", link) if f"{name}.start" in fitted().constants), UNMEASURED_LINK)
-    return f"{measured}.start", f"{measured}.share"
-
-
-def rate_names(work: Work) -> RateNames:
-    """Which constants each rate is the product of, for this server."""
-    engine, peak, constants = work.engine, work.peak, fitted().constants
-    moe = work.shape.moe_layers > 0
-    bandwidth = [f"bandwidth.{engine}"]
-    bandwidth += ["bandwidth.weight_only"] if work.weight_only else []
-    bandwidth += [own] if (own := f"bandwidth.{peak.gpu}") in constants else []  # a GPU that is not like the others
-    bandwidth += [hbm] if peak.hbm and (hbm := f"bandwidth.{engine}_hbm") in constants else []
-    kind = engine if f"prefill.{engine}" in constants and peak.kind != "apple" else peak.kind
-    prefill = [f"prefill.{kind}"]
-    if moe:
-        prefill.append("prefill.moe_datacenter" if kind == "datacenter" else "prefill.moe")
-    if peak.low_precision:
-        prefill.append("prefill.low_precision")
-    if work.weight_only and not moe and kind not in ("apple", engine):
-        prefill.append("prefill.weight_only")
-    start, share = link_constants(work)
+def rate_names(work: Work, constants: Collection[str]) -> RateNames:
+    """Which of the constants each rate is the product of, for this server."""
+    engine, peak = work.engine, work.peak
+    link = "nvlink" if peak.link == "none" else peak.link  # which one rank does not use
     clients = [name.partition(".")[2] for name in constants if name.startswith("queue.")]
     client = engine if engine in clients else clients[0]
     return RateNames(
-        bandwidth_share=tuple(bandwidth),
-        prefill_share=tuple(prefill),
-        layer_s=(f"layer.{engine}",),
-        all_reduce_s=(start,),
-        link_share=(share,),
+        bandwidth_share=_bandwidth_names(work, constants),
+        decode_share=(_own(constants, "decode", engine),),
+        prefill_share=_prefill_names(work, constants),
+        layer_s=(_own(constants, f"layer.{engine}", work.era, peak.kind, peak.generation),),
+        moe_layer_s=(_own(constants, "moe_layer", engine, peak.low_precision),),
+        all_reduce_s=(f"{link}.start",),
+        link_share=(f"{link}.share",),
         first_token_s=(f"first_token.{client}",),
         queue=(f"queue.{client}",),
     )
 
 
+def _prefill_names(work: Work, constants: Collection[str]) -> tuple[str, ...]:
+    """Of the kind of GPU, of llama.cpp on CUDA its own; and what experts, narrow arithmetic and widening change."""
+    engine, peak, moe = work.engine, work.peak, work.shape.moe_layers > 0
+    own_kernels = f"prefill.{engine}" in constants and peak.kind not in ("apple", "amd", "unified")
+    names = [_own(constants, f"prefill.{engine}", peak.kind) if own_kernels else f"prefill.{peak.kind}"]
+    if moe:
+        names.append("prefill.moe_datacenter" if peak.kind == "datacenter" and not own_kernels else "prefill.moe")
+    if peak.low_precision:
+        names.append("prefill.low_precision")
+    if work.weight_only and not moe and (own_kernels or peak.kind != "apple"):
+        names.append(_own(constants, "prefill.weight_only", engine))
+    return tuple(names)
+
+
+def _own(constants: Collection[str], name: str, *kinds: str) -> str:
+    """The constant of an era or a kind of GPU where it has one, else the common one."""
+    return next((own for kind in kinds if kind and (own := f"{name}.{kind}") in constants), name)
+
+
+def _bandwidth_names(work: Work, constants: Collection[str]) -> tuple[str, ...]:
+    """Of the engine, and what its kernels and the GPU change."""
+    engine, peak = work.engine, work.peak
+    names = [f"bandwidth.{engine}"]
+    if work.weight_only:
+        names.append(_own(constants, "bandwidth.weight_only", *_kernel_families(work)))
+    names += [own] if (own := f"bandwidth.{peak.gpu}") in constants else []  # a GPU that is not like the others
+    names += [_own(constants, hbm, peak.generation)] if peak.hbm and (hbm := f"bandwidth.{engine}_hbm") in constants else []
+    names += [_own(constants, "bandwidth.two_dies", engine)] if peak.gpu.startswith("apple-") and "ultra" in peak.gpu else []
+    return tuple(names)
+
+
+def _kernel_families(work: Work) -> tuple[str, ...]:
+    """Whose kernels widen the weights, the narrowest family first: of experts on the kind of GPU, of experts, of the engine."""
+    moe = work.shape.moe_layers > 0
+    return (f"moe_{work.peak.kind}", "moe") if moe and work.engine not in ("llamacpp", "mlx") else (work.engine,)
+
+
 def rates(work: Work) -> Rates:
     """The rates of one server: products of the constants in speed.json."""
-    names, constants = rate_names(work), fitted().constants
+    constants = fitted().constants
+    names = rate_names(work, constants)
 
     def product(of: tuple[str, ...]) -> float:
         return prod(constants[name] for name in of)
@@ -171,7 +188,7 @@ def _all_reduce_s(work: Work[Real], rate: Rates[Real], tokens: Real) -> Real:
     """Two all-reduces a layer: 2(n-1)/n of the hidden states pass each link, in 16 bits. Nothing on one rank."""
     ranks = work.tensor_parallel_size
     moved = 2 * (ranks - 1) / ranks * tokens * work.shape.hidden_size * 2
-    per_step = rate.all_reduce_s + moved / (maximum(work.peak.link_bytes_per_s, 1) * rate.link_share)
+    per_step = rate.all_reduce_s + work.peak.link_start_s + moved / (maximum(work.peak.link_bytes_per_s, 1) * rate.link_share)
     return 2 * work.shape.layers * per_step * minimum(ranks - 1, 1)
 
 
@@ -276,7 +293,7 @@ def served(work: Work[Real], rate: Rates[Real], asked: Load[Real]) -> Served[Rea
     steady = step(work, rate, decoding, asked.cache_bytes).total_s + (decoding - 1) / answer * alone
     once = full + 0.5 * (users - 1) / answer * alone
     per_token = burst * once + (1 - burst) * steady
-    arrival = first + rate.first_token_s + rate.steps_before_first * full * (0.5 + 0.5 * minimum(users - 1, 1))
+    arrival = first + rate.first_token_s + rate.steps_before_first * full * (1 - 1 / users)  # a lone user waits for nobody's step
     return Served(
         step_s=full,
         prompt_s=alone,

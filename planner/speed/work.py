@@ -15,6 +15,7 @@ from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Tensor, TensorRole
 from planner.facts.record import dataclass
 from planner.facts.storage import BF16, Arithmetic, Storage
+from planner.speed.links import NO_LINK, AllReduce
 
 NATIVE_SINCE = {Arithmetic.INT8: 75, Arithmetic.FP8: 89, Arithmetic.FP4: 100}  # compute capability: Turing, Ada, Blackwell; asked only where no peaks are known
 
@@ -46,14 +47,16 @@ class Peak(Generic[Real]):
     """What the GPU could do at best: bytes and operations a second (in the arithmetic of the weights, and in 16 bits), and to its neighbours."""
 
     gpu: str
-    kind: str  # datacenter, geforce, workstation, apple
+    kind: str  # datacenter, geforce, workstation, unified (GB10, Jetson), apple, amd
     bandwidth_bytes_per_s: Real
     flops: Real  # infinite where nobody knows them: arithmetic then takes no time, and nothing may be said of prompts
     flops_16bit: Real
-    low_precision: bool  # `flops` are not those of 16 bits
+    low_precision: str  # fp8, fp4 or int8 where `flops` are theirs, empty where they are those of 16 bits
     hbm: bool
-    link: str = "none"  # nvlink, pcie3, pcie4, pcie5
+    generation: str = ""  # volta, turing, ampere, ada, hopper, blackwell
+    link: str = "none"  # nvlink or pcie; what an all-reduce costs over it (planner/speed/links.py)
     link_bytes_per_s: Real | int = 0
+    link_start_s: Real | float = 0.0
 
     @property
     def computes(self: Peak) -> bool:
@@ -85,6 +88,7 @@ class Work(Generic[Real]):
     tensor_parallel_size: Real
     stages: int = 1  # GPUs that hold consecutive layers (llama.cpp's layer split)
     weight_only: bool = False  # weights are widened to 16 bits before they are multiplied
+    era: str = ""  # of the engine, where an old one has constants of its own: llama.cpp of 2024, before CUDA graphs and fused kernels
 
     def cache_bytes(self, context: Real) -> Real:
         """Bytes of the caches that one sequence of `context` tokens reads at a step."""
@@ -101,8 +105,10 @@ def _seen(read: CacheRead[Real], tokens: Real) -> Real:
 
 def gpu_kind(gpu: GpuSpec) -> str:
     """The class of a GPU. GeForce halves 16-bit products that are summed in 32 bits: its int8 peak is four times the bf16 one, not twice."""
-    if gpu.vendor == "apple":
-        return "apple"
+    if gpu.vendor in ("apple", "amd"):
+        return gpu.vendor
+    if gpu.memory_type == "lpddr":
+        return "unified"
     if gpu.memory_type == "hbm":
         return "datacenter"
     peaks = dict(gpu.dense_flops)
@@ -110,7 +116,15 @@ def gpu_kind(gpu: GpuSpec) -> str:
     return "geforce" if halved else "workstation"
 
 
-def peak(gpu: GpuSpec, arithmetic: Arithmetic, link: str, link_bytes_per_s: int) -> Peak | None:
+GENERATIONS = ((100, "blackwell"), (90, "hopper"), (89, "ada"), (80, "ampere"), (75, "turing"), (70, "volta"))  # NVIDIA's, by compute capability
+
+
+def generation(gpu: GpuSpec) -> str:
+    """NVIDIA's generation of a GPU, empty for others."""
+    return next((name for since, name in GENERATIONS if gpu.vendor == "nvidia" and gpu.capability >= since), "")
+
+
+def peak(gpu: GpuSpec, arithmetic: Arithmetic, link: AllReduce = NO_LINK) -> Peak | None:
     """The peaks of a GPU in the asked arithmetic, or in 16 bits where it has none; None where not even its bandwidth is known.
 
     What AMD GPUs reach of their arithmetic was never fitted (no figure of one takes part), so that theirs counts as unknown.
@@ -126,10 +140,12 @@ def peak(gpu: GpuSpec, arithmetic: Arithmetic, link: str, link_bytes_per_s: int)
         bandwidth_bytes_per_s=gpu.bandwidth_bytes_per_s,
         flops=flops.get(arithmetic, flops["bf16"]),
         flops_16bit=flops["bf16"],
-        low_precision=arithmetic is not Arithmetic.BF16 and arithmetic in flops,
+        low_precision=str(arithmetic) if arithmetic is not Arithmetic.BF16 and arithmetic in flops else "",
         hbm=gpu.memory_type == "hbm",
-        link=link,
-        link_bytes_per_s=link_bytes_per_s,
+        generation=generation(gpu),
+        link=link.kind,
+        link_bytes_per_s=link.bytes_per_s,
+        link_start_s=link.start_s,
     )
 
 
