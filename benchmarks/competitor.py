@@ -28,6 +28,7 @@ from planner.engines.vllm.rules import with_kernels
 from planner.engines.work import cache_reads, weights
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.hardware import GpuSpec
+from planner.speed.links import all_reduce
 from planner.speed.roofline import load, rates, served
 from planner.speed.work import Work, arithmetic, peak, shape_of
 
@@ -88,7 +89,7 @@ def our_seconds(row: dict[str, Any]) -> float:
 
 def _work(model: Any, gpu: GpuSpec, tp: int) -> Work:
     kind, widened = arithmetic(model, gpu)
-    best = peak(gpu, kind, "nvlink", gpu.link_bytes_per_s)
+    best = peak(gpu, kind, all_reduce(gpu, tp))
     if best is None:
         raise ValueError(f"{gpu.name} has no known peaks")
     held, read = weights(model, with_kernels(Parallel(tensor_parallel_size=tp), gpu)), cache_reads(model, tp, CacheLayout(backend=""))

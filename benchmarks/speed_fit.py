@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from math import exp, log, sqrt
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.speed_priors import PRIORS, SHARE
 from benchmarks.speed_rows import FILE as ROWS
 from benchmarks.speed_rows import Measured, measured
 from planner.speed import roofline
@@ -26,82 +27,14 @@ from planner.speed.work import Peak, Shape, Weights, Work
 
 FILE = Path(__file__).parent.parent / "planner" / "speed" / "speed.json"
 
-
-@dataclass(frozen=True, slots=True)
-class Prior:
-    """What a constant is expected to be, by what relative spread, and what it is."""
-
-    value: float
-    spread: float
-    unit: str
-    meaning: str
-
-
-SHARE, SECONDS = "share of the peak", "s"
-PRIORS = {
-    **{
-        f"bandwidth.{engine}": Prior(0.8, 0.1, SHARE, f"memory bandwidth that {engine} reaches on weights")
-        for engine in ("vllm", "sglang", "trtllm", "llamacpp", "mlx")
-    },
-    **{f"layer.{engine}": Prior(45e-6, 0.3, SECONDS, f"starts of a layer in {engine}") for engine in ("vllm", "sglang", "trtllm", "mlx")},
-    "layer.llamacpp": Prior(70e-6, 0.3, SECONDS, "starts of a layer in llama.cpp, which has more kernels"),
-    "layer.vllm.blackwell": Prior(40e-6, 0.3, SECONDS, "the same on Blackwell"),
-    "layer.llamacpp.geforce": Prior(40e-6, 0.3, SECONDS, "the same on GeForce"),
-    "layer.llamacpp.apple": Prior(70e-6, 0.3, SECONDS, "the same on a Mac"),
-    "layer.llamacpp.unified": Prior(70e-6, 0.3, SECONDS, "the same on GB10"),
-    "layer.llamacpp.2024": Prior(80e-6, 0.3, SECONDS, "the same in builds of 2024, before CUDA graphs and fused kernels"),
-    "bandwidth.weight_only": Prior(0.93, 0.1, "factor", "weights widened to 16 bits as they are read: dense Marlin"),
-    "bandwidth.weight_only.moe": Prior(0.9, 0.15, "factor", "the same of experts: MoE Marlin"),
-    "bandwidth.weight_only.moe_datacenter": Prior(0.8, 0.15, "factor", "the same on cards with HBM"),
-    "bandwidth.weight_only.llamacpp": Prior(0.93, 0.1, "factor", "quantized GGUF"),
-    "bandwidth.weight_only.mlx": Prior(0.93, 0.1, "factor", "quantized MLX"),
-    "bandwidth.two_dies.mlx": Prior(0.8, 0.15, "factor", "the same, MLX"),
-    "bandwidth.two_dies": Prior(0.85, 0.15, "factor", "Ultra: two dies do not give twice the bandwidth"),
-    "bandwidth.h20": Prior(0.4, 0.3, "factor", "H20: its arithmetic does not keep up with its memory"),
-    "bandwidth.llamacpp_hbm": Prior(0.8, 0.15, "factor", "llama.cpp on cards with HBM"),
-    "bandwidth.llamacpp_hbm.ampere": Prior(0.7, 0.15, "factor", "the same, A100"),
-    "cache": Prior(0.8, 0.15, SHARE, "memory bandwidth reached on the KV cache"),
-    "decode": Prior(0.6, 0.2, SHARE, "arithmetic of a decoding batch"),
-    "decode.llamacpp": Prior(0.1, 0.4, SHARE, "the same in llama.cpp"),
-    "expert_spread": Prior(0.9, 0.05, "power of the batch", "routing is uneven: B tokens touch as many experts as B^spread would at random"),
-    "module": Prior(2e-6, 0.3, SECONDS, "one more matrix or norm of a layer"),
-    "moe_layer": Prior(35e-6, 0.3, SECONDS, "routing and permuting of a layer of experts"),
-    "moe_layer.llamacpp": Prior(35e-6, 0.3, SECONDS, "the same in llama.cpp"),
-    "moe_layer.mlx": Prior(35e-6, 0.3, SECONDS, "the same in MLX"),
-    "moe_layer.fp8": Prior(35e-6, 0.3, SECONDS, "the same of FP8 experts, which quantize what comes in"),
-    "moe_layer.fp4": Prior(35e-6, 0.3, SECONDS, "the same of FP4 experts"),
-    "sequence": Prior(15e-6, 0.3, SECONDS, "one more sequence of a batch: sampling, detokenizing, scheduling"),
-    "prefill.datacenter": Prior(0.65, 0.3, SHARE, "arithmetic of a prompt, cards with HBM"),
-    "prefill.geforce": Prior(0.6, 0.3, SHARE, "arithmetic of a prompt, GeForce"),
-    "prefill.workstation": Prior(0.65, 0.3, SHARE, "arithmetic of a prompt, workstation cards"),
-    "prefill.apple": Prior(0.63, 0.3, SHARE, "arithmetic of a prompt, Apple"),
-    "prefill.unified": Prior(0.65, 0.3, SHARE, "arithmetic of a prompt, GB10 and Jetson"),
-    "prefill.amd": Prior(0.4, 0.3, SHARE, "arithmetic of a prompt, AMD"),
-    "prefill.llamacpp": Prior(0.3, 0.3, SHARE, "arithmetic of a prompt, llama.cpp on CUDA"),
-    "prefill.llamacpp.geforce": Prior(0.3, 0.3, SHARE, "the same on GeForce"),
-    "prefill.llamacpp.datacenter": Prior(0.25, 0.3, SHARE, "the same on cards with HBM"),
-    "prefill.weight_only.llamacpp": Prior(0.8, 0.15, "factor", "the same of quantized GGUF"),
-    "prefill.moe_datacenter": Prior(0.3, 0.3, "factor", "experts' small matrices, cards with HBM"),
-    "prefill.moe": Prior(0.6, 0.3, "factor", "experts' small matrices, other cards"),
-    "prefill.low_precision": Prior(0.75, 0.15, "factor", "FP8, FP4 and INT8 reach less of their peak"),
-    "prefill.weight_only": Prior(0.8, 0.15, "factor", "weights widened before they are multiplied"),
-    "attention": Prior(0.6, 0.3, SHARE, "attention over a prompt, of the 16-bit peak"),
-    "nvlink.start": Prior(6e-6, 0.3, SECONDS, "what an all-reduce over NVLink waits beyond the measured start: the other ranks, the norm after it"),
-    "nvlink.share": Prior(0.8, 0.15, "factor", "of the measured bus bandwidth"),
-    "pcie.start": Prior(6e-6, 0.3, SECONDS, "the same over PCIe"),
-    "pcie.share": Prior(0.9, 0.15, "factor", "of the measured bus bandwidth"),
-    "first_token.vllm": Prior(0.02, 0.3, SECONDS, "HTTP, tokenizing and scheduling before the first token; also of llama.cpp and MLX"),
-    "first_token.sglang": Prior(0.06, 0.3, SECONDS, "the same, SGLang's client"),
-    "first_token.trtllm": Prior(0.06, 0.3, SECONDS, "the same, TensorRT-LLM's client"),
-    **{f"queue.{engine}": Prior(0.08, 0.3, "share of the other prompts", "prompts of others that one waits for") for engine in ("vllm", "sglang", "trtllm")},
-    "queue_load": Prior(0.2, 0.3, "share of the other prompts", "what load adds to it"),
-    "steps_before_first": Prior(2, 0.3, "decoding steps", "that pass before a prompt is begun, and after"),
-}
 NAMES = tuple(PRIORS)
 LOW, HIGH = -2.3, 2.3  # a tenth to ten times the prior; of a peak never more than all
 TIGHT = 0.15  # log errors up to this count in full (soft L1)
 PRIOR_FIGURES = 10  # a prior weighs as much as so many figures
 NUDGE = 1e-5  # of a logarithm, for a slope
+INSIDE = 0.8  # of what an interval is to hold
+FEW_MODELS = 5  # below which a class does not speak for itself
+SEES = 0.02  # a figure sees a constant that changes it by this part of its own change
 CLASS_FIGURES = 60  # figures of one source, GPU and metric count as at most so many
 
 
@@ -140,7 +73,8 @@ class Columns:
         rates = {name: mask @ logs for name, mask in self.masks.items()}
         found, slopes = self._errors(rates), np.zeros((len(self.value), len(NAMES)))
         for name, mask in self.masks.items():
-            slopes += ((self._errors(rates | {name: rates[name] + NUDGE}) - found) / NUDGE)[:, None] * mask
+            own = np.flatnonzero(mask.any(axis=0))  # of the constants few make one rate
+            slopes[:, own] += ((self._errors(rates | {name: rates[name] + NUDGE}) - found) / NUDGE)[:, None] * mask[:, own]
         return slopes
 
     def _errors(self, rates: Mapping[str, Any]) -> Any:
@@ -225,41 +159,98 @@ def errors_left_out(figures: Sequence[Measured], key: str) -> Any:
     for group in sorted(set(groups)):
         own = groups == group
         others = [figure for figure, left_out in zip(figures, own, strict=True) if not left_out]
-        errors[own] = columns.part(own).log_errors(fit(others, everything, 20, columns.part(~own)))
+        errors[own] = columns.part(own).log_errors(fit(others, everything, 4, columns.part(~own)))
     return errors
 
 
-def intervals(figures: Sequence[Measured], errors: Any) -> dict[str, dict[str, float]]:
-    """By class and metric: the factor within which 80 % of the figures of left-out models lie."""
-    by_class: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for figure, error in zip(figures, errors, strict=True):
-        by_class[figure.kind][figure.metric].append(abs(float(error)))
+def conformal(errors: Sequence[float], models: Sequence[str]) -> float:
+    """The error that bounds 80 % of further figures: split conformal with n + 1, each model counting as at most so many figures."""
+    counts = Counter(models)
+    share = np.array([min(counts[model], CLASS_FIGURES) / counts[model] for model in models])
+    order = np.argsort(errors)
+    reached = np.cumsum(share[order]) / (share.sum() + 1)
+    at = int(np.searchsorted(reached, INSIDE))
+    return float(np.asarray(errors)[order[min(at, len(order) - 1)]])
+
+
+def bound(figures: Sequence[Measured], errors: Any, kind: str, metric: str) -> float:
+    """What a class says of itself; where few models made it, no less than what all classes of GPU say together."""
+    own = [index for index, figure in enumerate(figures) if figure.kind == kind and figure.metric == metric]
+    everywhere = [index for index, figure in enumerate(figures) if figure.metric == metric]
+    widths = [conformal([abs(float(errors[index])) for index in part], [figures[index].model for index in part]) for part in (own, everywhere) if part]
+    return max(widths) if len({figures[index].model for index in own}) < FEW_MODELS else widths[0]
+
+
+def factors(figures: Sequence[Measured], errors: Any) -> dict[str, dict[str, float]]:
+    """By class and metric: the factor within which 80 % of the figures of what is left out lie."""
+    metrics: dict[str, set[str]] = defaultdict(set)
+    for figure in figures:
+        metrics[figure.kind].add(figure.metric)
+    return {kind: {metric: round(exp(bound(figures, errors, kind, metric)), 2) for metric in sorted(metrics[kind])} for kind in sorted(metrics)}
+
+
+def common_factors(figures: Sequence[Measured], errors: Any) -> dict[str, float]:
+    """By metric alone: of a form of weights or an architecture that an engine was never measured with, few classes say anything."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for index, figure in enumerate(figures):
+        found[figure.metric].append(index)
     return {
-        kind: {metric: round(exp(float(np.quantile(values, 0.8))), 2) for metric, values in sorted(found.items())} for kind, found in sorted(by_class.items())
+        metric: round(exp(conformal([abs(float(errors[index])) for index in part], [figures[index].model for index in part])), 2)
+        for metric, part in sorted(found.items())
     }
 
 
-def seen(figures: Sequence[Measured]) -> dict[str, dict[str, list[str]]]:
-    """Which models were measured on which GPU with which engine."""
-    found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+def seen(figures: Sequence[Measured]) -> dict[str, dict[str, dict[str, list[str]]]]:
+    """In which forms of weights which models were measured on which GPU with which engine."""
+    found: dict[str, dict[str, dict[str, set[str]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(set)))
     for figure in figures:
-        found[figure.work.engine][figure.gpu].add(figure.model)
-    return {engine: {gpu: sorted(models) for gpu, models in sorted(by_gpu.items())} for engine, by_gpu in sorted(found.items())}
+        found[figure.work.engine][figure.gpu][figure.model].add(figure.work.form)
+    return {
+        engine: {gpu: {model: sorted(forms) for model, forms in sorted(models.items())} for gpu, models in sorted(by_gpu.items())}
+        for engine, by_gpu in sorted(found.items())
+    }
+
+
+def architectures(figures: Sequence[Measured]) -> dict[str, list[str]]:
+    """Which architectures were measured with which engine."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for figure in figures:
+        found[figure.work.engine].add(figure.architecture)
+    return {engine: sorted(names) for engine, names in sorted(found.items())}
+
+
+def constants(figures: Sequence[Measured], logs: Any) -> dict[str, dict[str, Any]]:
+    """Each with what it is and what made it: figures that change by a fiftieth of its change, their models, machines and sources."""
+    slopes = np.abs(Columns(figures).slopes(logs)) > SEES
+    found = {}
+    for number, (name, prior) in enumerate(PRIORS.items()):
+        by = [figure for figure, sees in zip(figures, slopes[:, number], strict=True) if sees]
+        found[name] = {
+            "value": float(f"{exp(logs[number]):.4g}"),
+            "unit": prior.unit,
+            "meaning": prior.meaning,
+            "figures": len(by),
+            "models": len({figure.model for figure in by}),
+            "machines": len({(figure.gpu, figure.source) for figure in by}),
+            "sources": len({figure.source for figure in by}),
+        }
+    return found
 
 
 def document(figures: Sequence[Measured]) -> dict[str, Any]:
     """What speed.json holds."""
-    logs = fit(figures, evaluations=100)
     return {
-        "fit": {
-            "sources": f"{len(figures)} figures of {ROWS.name} (each row with its address)",
-            "checked": datetime.now(UTC).date().isoformat(),
-            "seen": seen(figures),
+        "sources": f"{len(figures)} figures of {ROWS.name} (each row with its address)",
+        "checked": datetime.now(UTC).date().isoformat(),
+        "constants": constants(figures, fit(figures, evaluations=100)),
+        "factors": {
+            "new_model": factors(figures, errors_left_out(figures, "model")),
+            "new_gpu": factors(figures, errors_left_out(figures, "gpu")),
+            "new_form": common_factors(figures, errors_left_out(figures, "form")),
+            "new_architecture": common_factors(figures, errors_left_out(figures, "family")),
         },
-        "constants": {name: float(f"{exp(value):.4g}") for name, value in zip(NAMES, logs, strict=True)},
-        "units": {name: f"{prior.unit}: {prior.meaning}" for name, prior in PRIORS.items()},
-        "new_model": intervals(figures, errors_left_out(figures, "model")),
-        "new_gpu": intervals(figures, errors_left_out(figures, "gpu")),
+        "measured": seen(figures),
+        "architectures": architectures(figures),
     }
 
 

@@ -112,6 +112,11 @@ def gpu_spec(name: str) -> GpuSpec:
     return next((row.spec() for row in macs if name in (row.name, *row.aliases)), None) or load.find_gpu(name)
 
 
+def architecture(row: dict[str, str]) -> str:
+    """The class of its model, as config.json names it."""
+    return spec(str(model_name(row["model"])), "").architecture
+
+
 def work_of(row: dict[str, str]) -> Work | None:
     """The work of a row's server on one rank; None where not even the GPU's bandwidth is known. Raises PlannerError."""
     name, gpu, engine, quant = str(model_name(row["model"])), gpu_spec(str(gpu_name(row["gpu"]))), ENGINES[row["engine"]], row["quant"]

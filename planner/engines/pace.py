@@ -14,7 +14,7 @@ from planner.facts.model import ModelSpec
 from planner.facts.speed import Load, NoSpeed, Range, SpeedEstimate, significant
 from planner.facts.storage import Arithmetic
 from planner.facts.verdict import BoundBy, Grade
-from planner.speed.estimate import factor, grade, no_answers, no_bandwidth
+from planner.speed.estimate import basis, no_answers, no_bandwidth
 from planner.speed.roofline import prompt_s, rates, step
 from planner.speed.work import Weights, Work, peak, shape_of
 from planner.units import gib
@@ -49,11 +49,12 @@ def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int, 
     if (asked.concurrency or 1) > 1:
         return NoSpeed(f"{asked.concurrency} requests at once were not measured here with this engine, only one alone (--concurrency 1)")
     prompt, answer = asked.lengths(context)
-    rate, kind = rates(work), f"{work.peak.kind} {work.engine}"
-    rank, because = grade(work, model.name, replace(group, gpu=replace(group.gpu, calibrated_speed=None)))  # plan bench measures vLLM
+    rate = rates(work)
+    known = basis(work, model, replace(group, gpu=replace(group.gpu, calibrated_speed=None)))  # plan bench measures vLLM
+    rank, because = known.grade, known.because
     token = step(work, rate, 1.0, work.cache_bytes(prompt + answer / 2))
     first = prompt_s(work, rate, float(prompt), work.attention_flops(float(prompt))) + token.total_s
-    decoding, waiting = factor(kind, rank, ("decode", "tpot")), factor(kind, rank, ("ttft", "prompt"))
+    decoding, waiting = known.factor(("decode", "tpot")), known.factor(("ttft", "prompt"))
     seconds = [token.total_s * wide + host_bytes / rate_s for wide, rate_s in zip((decoding, 1.0, 1 / decoding), HOST_BYTES_PER_S, strict=True)]
     speed = Range(*(significant(1 / each_s) for each_s in seconds))
     whole = work.peak.computes and not host_bytes

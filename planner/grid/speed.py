@@ -11,7 +11,6 @@ import numpy as np
 from planner.arrays import Array, FloatArray
 from planner.engines import first_engine
 from planner.engines.vllm import layouts, rules
-from planner.engines.vllm.pace import PCIE4_BYTES_PER_S
 from planner.engines.vllm.weights import kernels_matter
 from planner.engines.work import cache_reads, weights
 from planner.facts.config import Parallel
@@ -21,6 +20,7 @@ from planner.facts.record import dataclass
 from planner.facts.speed import OUTPUT, PROMPT
 from planner.facts.storage import Arithmetic
 from planner.grid.servers import KV_DTYPES, Machines, Servers
+from planner.speed.links import all_reduce
 from planner.speed.roofline import Rates, load, rates, served
 from planner.speed.work import CacheRead, Peak, Shape, Weights, Work, arithmetic, peak, shape_of
 
@@ -74,20 +74,20 @@ def _rows(model: ModelSpec, machines: Machines, keys: set[tuple[int, int, int]])
                 read[representative.capability, dtype, tp] = cache_reads(model, tp, layout)
             if (peaks := tuple(name for name, _ in gpu.dense_flops), gpu.capability) not in kinds:
                 kinds[peaks, gpu.capability] = arithmetic(model, gpu)
-            best, rate = _pace(gpu, kinds[peaks, gpu.capability], min(tp, 3), moe=moe)
+            best, rate = _pace(gpu, kinds[peaks, gpu.capability], tp, moe=moe)
             rows[index, tp, dtype] = _Row(held[parallel, bits, tp], read[representative.capability, dtype, tp], best, rate, tp)
     return rows
 
 
 @cache
-def _pace(gpu: GpuSpec, kind: tuple[Arithmetic, bool], ranks: int, *, moe: bool) -> tuple[Peak, Rates]:
-    """A GPU's peaks and what is reached of them: the same for all models that compute alike, and for all numbers of ranks above two."""
-    best = peak(gpu, kind[0], "nvlink" if gpu.nvlink else "pcie4", gpu.link_bytes_per_s or PCIE4_BYTES_PER_S)
+def _pace(gpu: GpuSpec, kind: tuple[Arithmetic, bool], tp: int, *, moe: bool) -> tuple[Peak, Rates]:
+    """A GPU's peaks and what is reached of them: the same for all models that compute alike."""
+    best = peak(gpu, kind[0], all_reduce(gpu, tp))
     if best is None:
         raise ValueError(f"{gpu.name} has no known bandwidth")
     nothing = Weights(dense_bytes=0, head_bytes=0, dense_macs=0, head_macs=0)
     shape = Shape(layers=0, modules=0, moe_layers=int(moe), experts=0, experts_per_token=0, hidden_size=0)
-    work = Work(engine=first_engine().name, weights=nothing, reads=(), peak=best, shape=shape, tensor_parallel_size=ranks, weight_only=kind[1])
+    work = Work(engine=first_engine().name, weights=nothing, reads=(), peak=best, shape=shape, tensor_parallel_size=tp, weight_only=kind[1])
     return best, rates(work)
 
 
@@ -138,6 +138,7 @@ def _peak(rows: list[Peak]) -> Peak[FloatArray]:
         low_precision="",
         hbm=False,
         link_bytes_per_s=_column(row.link_bytes_per_s for row in rows),
+        link_start_s=_column(row.link_start_s for row in rows),
     )
 
 

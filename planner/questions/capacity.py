@@ -12,13 +12,13 @@ from dataclasses import replace
 from math import ceil
 
 from planner.engines.vllm.ledger import MemoryBreakdown
-from planner.engines.vllm.pace import paces, slots
+from planner.engines.vllm.pace import basis_of, paces, slots
 from planner.engines.vllm.plan import Plan
 from planner.errors import PlannerError
 from planner.facts.record import dataclass
 from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
-from planner.speed.estimate import Pace, grade
+from planner.speed.estimate import Pace
 from planner.speed.queueing import ROUGH_REQUESTS, Server, highest_rate, simulate
 from planner.speed.roofline import prompt_s, rates, step
 from planner.units import ceil_div, largest
@@ -167,12 +167,12 @@ def known_paces(plan: Plan) -> tuple[Pace, Pace, Pace]:
 def measure(plan: Plan, replicas: int, lengths: Lengths, limits: Limits) -> Capacity:
     """What replicas of a plan hold. Raises PlannerError where its speed is not known."""
     known = known_paces(plan)
-    rank, because = grade(known[1].work, plan.model.name, plan.request.group)
+    near = basis_of(plan, known[1].work)
     conservative, expected, optimistic = (
         held(plan, pace, ledger, lengths, limits)
         for pace, ledger in zip(known, (plan.choice.conservative, plan.choice.expected, plan.choice.optimistic), strict=True)
     )
-    return Capacity(plan=plan, replicas=replicas, grade=rank, because=because, conservative=conservative, expected=expected, optimistic=optimistic)
+    return Capacity(plan=plan, replicas=replicas, grade=near.grade, because=near.because, conservative=conservative, expected=expected, optimistic=optimistic)
 
 
 def replicas_for(option: Capacity, asked: Asked) -> int | None:

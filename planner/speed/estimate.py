@@ -14,6 +14,7 @@ from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
 from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
+from planner.speed.links import NO_LINK, AllReduce, slowest_pcie, slowest_start_s
 from planner.speed.roofline import fitted, load, rates, served
 from planner.speed.work import Work, gpu_kind
 
@@ -31,17 +32,16 @@ def no_bandwidth(gpu: GpuSpec) -> NoSpeed:
     return NoSpeed(f"the memory bandwidth of {gpu.title} is not known")
 
 
-def links(work: Work, vendor: str, *, measured: bool) -> tuple[Work, Work, Work]:
-    """The same work over the slowest, the likely and the fastest link: of PCIe, peer to peer decides, and few have measured it.
+def links(work: Work, link: AllReduce, vendor: str) -> tuple[Work, Work, Work]:
+    """The same work over the slowest, the likely and the fastest host with such cards.
 
-    Nobody measured what an all-reduce costs over Infinity Fabric: at worst as much as over the slowest link of all.
+    Nobody measured what an all-reduce costs over Infinity Fabric: at worst as much as over the slowest PCIe.
     """
-    if vendor == "amd" and work.tensor_parallel_size > 1 and not measured:
-        return replace(work, peak=replace(work.peak, link="pcie3")), work, work
-    if work.tensor_parallel_size == 1 or work.peak.link == "nvlink" or measured:
-        return work, work, work
-    slow = replace(work, peak=replace(work.peak, link_bytes_per_s=work.peak.link_bytes_per_s // 2))
-    return slow, work, replace(work, peak=replace(work.peak, link="pcie5"))
+    slow, fast = (replace(work, peak=replace(work.peak, link_bytes_per_s=rate)) for rate in (link.slowest_bytes_per_s, link.fastest_bytes_per_s))
+    if vendor == "amd" and work.tensor_parallel_size > 1 and not link.measured:
+        ranks = int(work.tensor_parallel_size)
+        slow = replace(work, peak=replace(work.peak, link="pcie", link_bytes_per_s=slowest_pcie(ranks), link_start_s=slowest_start_s(ranks)))
+    return slow, work, fast
 
 
 def no_compute(gpu: GpuSpec) -> str:
@@ -49,37 +49,55 @@ def no_compute(gpu: GpuSpec) -> str:
     return "how much of its arithmetic an AMD GPU reaches was not measured here" if gpu.vendor == "amd" else "compute peak unknown"
 
 
-def grade(work: Work, model: str, group: GpuGroup) -> tuple[Grade, str]:
-    """How near the plan is to what was measured, and what is not."""
-    data, gpu = fitted(), group.gpu
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """How near a plan is to what was measured, what is not, and which tables of errors bound it."""
+
+    grade: Grade
+    because: str
+    kind: str  # of GPU and engine
+    unseen: tuple[str, ...] = ()  # gpu, form (of the weights), architecture
+
+    def factor(self, metrics: tuple[str, ...]) -> float:
+        """The factor of the 80 % interval: the widest of the metrics and of all that was not seen; of all classes where it is extrapolated."""
+        data = fitted()
+        by_class = [data.new_model, data.new_gpu] if "gpu" in self.unseen or self.grade is Grade.EXTRAPOLATED else [data.new_model]
+        common = [data.new_form] * ("form" in self.unseen) + [data.new_architecture] * ("architecture" in self.unseen)
+        own = [table[self.kind][metric] for metric in metrics for table in by_class if metric in table.get(self.kind, {})]
+        if self.grade in (Grade.EXTRAPOLATED, Grade.MEASURED_HERE) or not own:  # measured here, another model differs by what is left
+            own = [factors[metric] for table in by_class for factors in table.values() for metric in metrics if metric in factors]
+        return float(max(own + [table[metric] for table in common for metric in metrics if metric in table]))
+
+
+def basis(work: Work, model: ModelSpec, group: GpuGroup, link: AllReduce = NO_LINK) -> Basis:
+    """How near the plan is to what was measured: of this GPU, this model, its kind of weights and its architecture, with this engine."""
+    data, gpu, kind = fitted(), group.gpu, f"{gpu_kind(group.gpu)} {work.engine}"
     if kept := measured_here(group):
-        return Grade.MEASURED_HERE, f"figures of {kept.model} on this machine (plan bench)"
-    if not work.peak.computes:
-        return Grade.EXTRAPOLATED, f"from memory bandwidth alone; {no_compute(gpu)}: no TTFT"
-    kind = f"{gpu_kind(gpu)} {work.engine}"
-    if kind not in data.new_model:
-        return Grade.EXTRAPOLATED, f"no figure of {work.engine} on a {gpu_kind(gpu)} card"
-    if work.tensor_parallel_size > 1 and work.peak.link != "nvlink" and not group.link_bytes_per_s:
-        return Grade.EXTRAPOLATED, "all-reduces over this PCIe were not measured"
+        return Basis(grade=Grade.MEASURED_HERE, because=f"figures of {kept.model} on this machine (plan bench)", kind=kind)
+    if why := _extrapolated(work, gpu, kind, link):
+        return Basis(grade=Grade.EXTRAPOLATED, because=why, kind=kind)
+    by_gpu = data.measured[work.engine]
     chip = re.sub(r"-\d+gb$", "", gpu.name) if gpu.vendor == "apple" else gpu.name  # a Mac's memory does not change its speed
-    measured = data.models_measured[work.engine].get(chip, ())
-    if not measured:
-        return Grade.NEW_GPU, f"no figure of {work.engine} on {gpu.title}"
-    return (
-        (Grade.MEASURED_CLASS, f"figures of this model on {gpu.title}") if model in measured else (Grade.NEW_MODEL, f"figures of other models on {gpu.title}")
-    )
+    here = by_gpu.get(chip, {})
+    if work.form in here.get(model.name, ()):
+        return Basis(grade=Grade.MEASURED_CLASS, because=f"figures of this model on {gpu.title}", kind=kind)
+    forms = {form for models in by_gpu.values() for stored in models.values() for form in stored}
+    unseen = {"gpu": not here, "form": work.form not in forms, "architecture": model.architecture not in data.architectures[work.engine]}
+    words = {"form": f"none of {work.form}", "architecture": f"none of {model.architecture}"}
+    missing = "".join(f", {words[name]}" for name in words if unseen[name])
+    because = f"figures of other models on {gpu.title}{missing}" if here else f"no figure of {work.engine} on {gpu.title}{missing}"
+    return Basis(grade=Grade.NEW_MODEL if here else Grade.NEW_GPU, because=because, kind=kind, unseen=tuple(name for name, is_new in unseen.items() if is_new))
 
 
-def factor(kind: str, rank: Grade, metrics: tuple[str, ...]) -> float:
-    """The factor of the 80 % interval: the wider of the metrics that the class has figures of; the widest of all classes where it is extrapolated."""
-    data = fitted()
-    tables = [data.new_model] if rank in (Grade.MEASURED_CLASS, Grade.NEW_MODEL) else [data.new_model, data.new_gpu]
-    own = [table[kind][metric] for metric in metrics for table in tables if metric in table.get(kind, {})]
-    if rank is Grade.MEASURED_HERE:  # what is left is what another model differs by
-        tables = [data.new_model]
-    elif rank is not Grade.EXTRAPOLATED and own:
-        return float(max(own))
-    return float(max(factors[metric] for table in tables for factors in table.values() for metric in metrics if metric in factors))
+def _extrapolated(work: Work, gpu: GpuSpec, kind: str, link: AllReduce) -> str:
+    """Why nothing near was measured; empty where something was."""
+    if not work.peak.computes:
+        return f"from memory bandwidth alone; {no_compute(gpu)}: no TTFT"
+    if kind not in fitted().new_model:
+        return f"no figure of {work.engine} on a {gpu_kind(gpu)} card"
+    if work.tensor_parallel_size > 1 and link.kind == "pcie" and not link.measured:
+        return "all-reduces over this PCIe were not measured"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,20 @@ def _of_another(gpu: GpuSpec, ranks: int, rates: tuple[int, ...]) -> tuple[int, 
     """NVLink reaches the same share of another line rate; over PCIe the slowest host of all is the worst case, for peer to peer may be off."""
     if gpu.nvlink:
         return tuple(int(rate * gpu.link_bytes_per_s / NVLINK_BYTES_PER_S) for rate in rates)
-    return (int(1e9 * min(_at(card, ranks)["slowest"] for name, card in ALIKE.items() if name != "nvlink")), *rates[1:])
+    return (slowest_pcie(ranks), *rates[1:])
+
+
+def slowest_pcie(ranks: int) -> int:
+    """Bytes a second that the slowest host of all reaches over PCIe."""
+    return int(1e9 * min(_at(card, ranks)["slowest"] for card in _PCIE))
+
+
+def slowest_start_s(ranks: int) -> float:
+    """Seconds before a byte moves on the slowest host of all."""
+    return max(_at(card, ranks)["start_us"] for card in _PCIE) / 1e6
+
+
+_PCIE = tuple(card for name, card in ALIKE.items() if name != "nvlink")
 
 
 def _family(gpu: GpuSpec) -> str:

@@ -4,11 +4,11 @@ A step reads the weights it needs and every sequence's cache, and waits for kern
 
     weights   = (dense + head + experts x touched) / (bandwidth x share)       touched = 1 - (1 - k/E) ^ (B ^ spread)
     compute   = 2 x (dense + head + experts x k/E) x B / (peak x share)
-    step      = max(weights, compute) + B x cache / (bandwidth x share) + all-reduces + launches
+    step      = root(weights^2 + compute^2) + B x cache / (bandwidth x share) + all-reduces + launches
     prompt    = max(2 x active x I / (peak x share), weights read) + attention + all-reduces
 
 B sequences that arrive as others leave (closed loop): a share q of the other prompts is waited for, which grows with the part of the
-machine's time that prompts take. Every share is a product of named constants (engines/speed.json), fitted on published measurements
+machine's time that prompts take. Every share is a product of named constants (speed.json), fitted on published measurements
 by `python -m benchmarks.speed_fit`; the derivation is in docs/speed.md.
 """
 
@@ -75,19 +75,27 @@ class RateNames:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """What `python -m benchmarks.speed_fit` found."""
+    """What `python -m benchmarks.speed_fit` found. Factors are those within which 80 % of the figures lie that were left out."""
 
     constants: Mapping[str, float]
-    models_measured: Mapping[str, Mapping[str, tuple[str, ...]]]  # by engine and GPU
-    new_model: Mapping[str, Mapping[str, float]]  # by class ("geforce vllm") and metric: the factor within which 80 % of models left out lie
+    measured: Mapping[str, Mapping[str, Mapping[str, tuple[str, ...]]]]  # forms of weights by engine, GPU and model
+    architectures: Mapping[str, tuple[str, ...]]  # by engine
+    new_model: Mapping[str, Mapping[str, float]]  # by class ("geforce vllm") and metric
     new_gpu: Mapping[str, Mapping[str, float]]
+    new_form: Mapping[str, float]  # by metric
+    new_architecture: Mapping[str, float]
 
 
 @cache
 def fitted() -> Fit:
     """The constants and their intervals, from speed.json."""
     loaded = json.loads(Path(__file__).with_name("speed.json").read_text("utf-8"))
-    return Fit(constants=loaded["constants"], models_measured=loaded["fit"]["seen"], new_model=loaded["new_model"], new_gpu=loaded["new_gpu"])
+    return Fit(
+        constants={name: constant["value"] for name, constant in loaded["constants"].items()},
+        measured=loaded["measured"],
+        architectures=loaded["architectures"],
+        **loaded["factors"],
+    )
 
 
 def rate_names(work: Work, constants: Collection[str]) -> RateNames:
@@ -98,9 +106,9 @@ def rate_names(work: Work, constants: Collection[str]) -> RateNames:
     client = engine if engine in clients else clients[0]
     return RateNames(
         bandwidth_share=_bandwidth_names(work, constants),
-        decode_share=(_own(constants, "decode", engine),),
+        decode_share=(_own(constants, "decode", engine if on_cuda(work) else ""),),
         prefill_share=_prefill_names(work, constants),
-        layer_s=(_own(constants, f"layer.{engine}", work.era, peak.kind, peak.generation),),
+        layer_s=(_own(constants, f"layer.{engine}", work.era, peak.generation, peak.kind),),
         moe_layer_s=(_own(constants, "moe_layer", engine, peak.low_precision),),
         all_reduce_s=(f"{link}.start",),
         link_share=(f"{link}.share",),
@@ -109,11 +117,16 @@ def rate_names(work: Work, constants: Collection[str]) -> RateNames:
     )
 
 
+def on_cuda(work: Work) -> bool:
+    """Whether llama.cpp's kernels for NVIDIA's cards were measured on such a card: not on a GB10, and elsewhere they are others."""
+    return work.peak.kind not in ("apple", "amd", "unified")
+
+
 def _prefill_names(work: Work, constants: Collection[str]) -> tuple[str, ...]:
     """Of the kind of GPU, of llama.cpp on CUDA its own; and what experts, narrow arithmetic and widening change."""
     engine, peak, moe = work.engine, work.peak, work.shape.moe_layers > 0
-    own_kernels = f"prefill.{engine}" in constants and peak.kind not in ("apple", "amd", "unified")
-    names = [_own(constants, f"prefill.{engine}", peak.kind) if own_kernels else f"prefill.{peak.kind}"]
+    own_kernels = f"prefill.{engine}" in constants and on_cuda(work)
+    names = [_own(constants, f"prefill.{engine}", peak.generation, peak.kind) if own_kernels else f"prefill.{peak.kind}"]
     if moe:
         names.append("prefill.moe_datacenter" if peak.kind == "datacenter" and not own_kernels else "prefill.moe")
     if peak.low_precision:
@@ -141,9 +154,8 @@ def _bandwidth_names(work: Work, constants: Collection[str]) -> tuple[str, ...]:
 
 
 def _kernel_families(work: Work) -> tuple[str, ...]:
-    """Whose kernels widen the weights, the narrowest family first: of experts on the kind of GPU, of experts, of the engine."""
-    moe = work.shape.moe_layers > 0
-    return (f"moe_{work.peak.kind}", "moe") if moe and work.engine not in ("llamacpp", "mlx") else (work.engine,)
+    """Whose kernels widen the weights, the narrowest family first: the engine's own, those of experts on the kind of GPU, of experts."""
+    return (work.engine, f"moe_{work.peak.kind}", "moe") if work.shape.moe_layers else (work.engine,)
 
 
 def rates(work: Work) -> Rates:
@@ -184,8 +196,14 @@ def _share_used(work: Work[Real]) -> Real:
     return minimum(work.shape.experts_per_token, work.shape.experts) / maximum(work.shape.experts, 1)
 
 
+def _touched(work: Work[Real], rate: Rates[Real], tokens: Real) -> Real:
+    """The part of the experts that so many tokens use between them."""
+    used: Real = 1 - (1 - _share_used(work)) ** (tokens**rate.expert_spread)
+    return used
+
+
 def _all_reduce_s(work: Work[Real], rate: Rates[Real], tokens: Real) -> Real:
-    """Two all-reduces a layer: 2(n-1)/n of the hidden states pass each link, in 16 bits. Nothing on one rank."""
+    """Two all-reduces a layer (links.py): 2(n-1)/n of the hidden states pass each link, in 16 bits. Nothing on one rank."""
     ranks = work.tensor_parallel_size
     moved = 2 * (ranks - 1) / ranks * tokens * work.shape.hidden_size * 2
     per_step = rate.all_reduce_s + work.peak.link_start_s + moved / (maximum(work.peak.link_bytes_per_s, 1) * rate.link_share)
@@ -199,7 +217,7 @@ def _launches_s(work: Work[Real], rate: Rates[Real]) -> Real:
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[Real]):
-    """Seconds of a decoding step by cause; weights are read while others are multiplied, so the longer of the two counts."""
+    """Seconds of a decoding step by cause; weights are read while others are multiplied, of which the shorter is hidden in part."""
 
     weights: Real
     arithmetic: Real
@@ -222,12 +240,13 @@ class Step(Generic[Real]):
     @property
     def total_s(self) -> Real:
         """The whole step."""
-        return maximum(self.weights, self.arithmetic) + self.caches + self.all_reduces + self.launches
+        multiplied: Real = (self.weights**2 + self.arithmetic**2) ** 0.5
+        return multiplied + self.caches + self.all_reduces + self.launches
 
 
 def step(work: Work[Real], rate: Rates[Real], sequences: Real, cache_bytes: Real) -> Step[Real]:
     """One decoding step of `sequences`, each reading `cache_bytes`."""
-    touched = 1 - (1 - _share_used(work)) ** (sequences**rate.expert_spread)
+    touched = _touched(work, rate, sequences)
     macs = work.weights.dense_macs + work.weights.head_macs + work.weights.expert_macs * _share_used(work)
     return Step(
         weights=_reads_s(work, rate, touched),
@@ -242,7 +261,7 @@ def prompt_s(work: Work[Real], rate: Rates[Real], prompt: Real, attention_flops:
     """Seconds to compute the keys and values of a prompt, alone on the server; stages of a layer split work on its micro-batches at once."""
     macs = work.weights.dense_macs + work.weights.expert_macs * _share_used(work)
     compute = 2 * macs * prompt / (work.peak.flops * rate.prefill_share)
-    reads = _reads_s(work, rate, 1) * minimum(prompt / 64, 1)
+    reads = _reads_s(work, rate, _touched(work, rate, prompt))
     alone = (
         maximum(compute, reads) + attention_flops / (work.peak.flops_16bit * rate.attention_share) + _all_reduce_s(work, rate, prompt) + _launches_s(work, rate)
     )

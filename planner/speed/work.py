@@ -90,6 +90,11 @@ class Work(Generic[Real]):
     weight_only: bool = False  # weights are widened to 16 bits before they are multiplied
     era: str = ""  # of the engine, where an old one has constants of its own: llama.cpp of 2024, before CUDA graphs and fused kernels
 
+    @property
+    def form(self: Work) -> str:
+        """How the kernels meet most of the weights."""
+        return f"{self.peak.low_precision or ('widened' if self.weight_only else '16-bit')} {'experts' if self.shape.moe_layers else 'matrices'}"
+
     def cache_bytes(self, context: Real) -> Real:
         """Bytes of the caches that one sequence of `context` tokens reads at a step."""
         return sum((read.bytes_per_token * _seen(read, context) + read.fixed_bytes for read in self.reads), start=0 * context)
@@ -140,7 +145,7 @@ def peak(gpu: GpuSpec, arithmetic: Arithmetic, link: AllReduce = NO_LINK) -> Pea
         bandwidth_bytes_per_s=gpu.bandwidth_bytes_per_s,
         flops=flops.get(arithmetic, flops["bf16"]),
         flops_16bit=flops["bf16"],
-        low_precision=str(arithmetic) if arithmetic is not Arithmetic.BF16 and arithmetic in flops else "",
+        low_precision=str(arithmetic) if arithmetic is not Arithmetic.BF16 and (arithmetic in flops or flops["bf16"] == inf) else "",
         hbm=gpu.memory_type == "hbm",
         generation=generation(gpu),
         link=link.kind,

@@ -13,7 +13,8 @@ from planner.engines.vllm.replicas import replicas
 from planner.engines.vllm.settings import Pins
 from planner.facts.hardware import GpuGroup
 from planner.facts.speed import significant
-from planner.speed.estimate import factor
+from planner.facts.verdict import Grade
+from planner.speed.estimate import Basis
 from planner.speed.roofline import fitted
 from tests.conftest import run_plan
 
@@ -54,7 +55,9 @@ def test_an_unmeasured_link_widens_the_interval():
 
 def test_what_is_extrapolated_has_the_widest_factor():
     tables = (fitted().new_model, fitted().new_gpu)
-    assert factor("", "extrapolated", ("tpot",)) == max(found["tpot"] for table in tables for found in table.values() if "tpot" in found)
+    assert Basis(grade=Grade.EXTRAPOLATED, because="", kind="").factor(("tpot",)) == max(
+        found["tpot"] for table in tables for found in table.values() if "tpot" in found
+    )
 
 
 def test_two_digits_are_kept():
@@ -118,7 +121,7 @@ def test_replicas_are_named_where_they_give_more_over_pcie(tmp_path):
         ("--gpu", "h100", "--count", "4", "--model", "qwen3-8b", "--users", "64"),  # NVLink
         ("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-32b-fp8", "--context", "16k"),  # one card does not hold it
         ("--gpu", "rtx3090", "--count", "4", "--model", "qwen3-8b-awq", "--context", "4k", "--users", "64", "-tp", "4"),  # as asked
-        ("--gpu", "rtx3090", "--count", "4", "--model", "qwen3-8b-awq", "--context", "4k", "--users", "2"),  # a few users gain from all GPUs
+        ("--gpu", "rtx3090", "--count", "4", "--model", "qwen3-8b-awq", "--context", "4k", "--users", "1"),  # a lone user gains from all GPUs
         ("--gpu", "rtx3090", "--model", "qwen3-8b-awq"),
     ],
 )

@@ -155,7 +155,7 @@ def test_from_the_bandwidth_alone_by_hand():
     cache = 32 * 2 * 8 * 128 * 2 * (2000 + 500 / 2)  # layers, keys and values, heads, width, 16 bits, tokens in the middle of the answer
     seconds = (32 * layer + head) / (273e9 * constants["bandwidth.vllm"]) + cache / (273e9 * constants["cache"])
     kernels = len(plan.model.layers[0].modules)
-    seconds += 32 * (constants["layer.vllm"] + kernels * constants["module"])
+    seconds += 32 * (constants["layer.vllm.blackwell"] + kernels * constants["module"])
     assert found.tokens_per_s.expected == pytest.approx(1 / seconds, rel=0.03)  # 12.9 tokens a second, two digits of them
     assert found.grade == "extrapolated"
     assert found.because == "from memory bandwidth alone; compute peak unknown: no TTFT"

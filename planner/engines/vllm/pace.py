@@ -10,16 +10,13 @@ from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.plan import Plan
 from planner.engines.vllm.rules import dtype_bits, with_kernels
 from planner.engines.work import cache_reads, weights
-from planner.facts.hardware import GpuGroup
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate, full_load, no_start, significant, slowest_s
-from planner.speed.estimate import Pace, factor, grade, links, measured_here, no_answers, no_bandwidth, no_compute
-from planner.speed.roofline import fitted, rates, step
+from planner.speed.estimate import Basis, Pace, basis, links, measured_here, no_answers, no_bandwidth, no_compute
+from planner.speed.links import AllReduce, all_reduce
+from planner.speed.roofline import rates, step
 from planner.speed.work import Work, arithmetic, peak, shape_of
 
 MOST_USERS = 16  # of that load
-
-
-PCIE4_BYTES_PER_S = 31_500_000_000  # GUESS where a card's PCIe is not known: generation 4, 16 lanes
 
 
 # Issues that measured both: Project-MONAI/VLM-Surgical-Agent-Framework#5 (4.1 times, A6000), vllm-project/vllm-omni#7960 (1.7 to 4.3, A800 and
@@ -50,7 +47,7 @@ def vllm_work(plan: Plan) -> Work | NoSpeed:
     model, config, gpu = plan.model, plan.config, plan.request.group.gpu
     bits = dtype_bits(model, gpu, config.dtype)
     kind, widened = arithmetic(model, gpu)
-    best = peak(gpu, kind, *_link(plan.request.group))
+    best = peak(gpu, kind, link_of(plan))
     if best is None:
         return no_bandwidth(gpu)
     tp = config.tensor_parallel_size
@@ -65,13 +62,15 @@ def vllm_work(plan: Plan) -> Work | NoSpeed:
     )
 
 
-def _link(group: GpuGroup) -> tuple[str, int]:
-    """The kind of link between GPUs and its line rate; of a measured one the rate whose usual share is what was reached."""
-    gpu = group.gpu
-    if group.link_bytes_per_s:
-        kind = "nvlink" if gpu.nvlink else "pcie5"
-        return kind, int(group.link_bytes_per_s / fitted().constants[f"{kind}.share"])
-    return "nvlink" if gpu.nvlink else "pcie4", gpu.link_bytes_per_s or PCIE4_BYTES_PER_S
+def link_of(plan: Plan) -> AllReduce:
+    """What an all-reduce of this server's ranks costs."""
+    group = plan.request.group
+    return all_reduce(group.gpu, plan.config.tensor_parallel_size, group.link_bytes_per_s)
+
+
+def basis_of(plan: Plan, work: Work) -> Basis:
+    """How near the plan is to what was measured."""
+    return basis(work, plan.model, plan.request.group, link_of(plan))
 
 
 def paces(plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
@@ -85,11 +84,9 @@ def paces(plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
 
 
 def _outlooks(plan: Plan, work: Work) -> tuple[Pace, Pace, Pace]:
-    rank, _ = grade(work, plan.model.name, plan.request.group)
-    measured = measured_here(plan.request.group)
-    slow, likely, fast = links(work, plan.request.group.gpu.vendor, measured=measured is not None or bool(plan.request.group.link_bytes_per_s))
-    kind = f"{work.peak.kind} {work.engine}"
-    steps, prompts, totals = (factor(kind, rank, metrics) for metrics in (("decode", "tpot"), ("ttft", "prompt"), ("throughput", "tpot")))
+    known, measured = basis_of(plan, work), measured_here(plan.request.group)
+    slow, likely, fast = (work, work, work) if measured else links(work, link_of(plan), plan.request.group.gpu.vendor)
+    steps, prompts, totals = (known.factor(metrics) for metrics in (("decode", "tpot"), ("ttft", "prompt"), ("throughput", "tpot")))
     step, first = (measured.step, measured.first_token) if measured else (1.0, 1.0)
     return (
         Pace(slow, step * steps, first * prompts, step * totals),
@@ -117,11 +114,11 @@ def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
     if why := asked.beyond(plan.config.max_model_len) or _not_at_once(plan, prompt + answer, whole=whole):
         return NoSpeed(why)
     users = (asked.concurrency or plan.request.users or _users_that_fit(plan, prompt + answer)) if whole else 1
-    rank, because = grade(work, plan.model.name, plan.request.group)
+    near = basis_of(plan, work)
     alone, together = ([pace.seen(count, prompt, answer) for pace in known] for count in (1, users))
     return SpeedEstimate(
-        grade=rank,
-        because=because,
+        grade=near.grade,
+        because=near.because,
         prompt_tokens=prompt,
         answer_tokens=answer,
         users=users,

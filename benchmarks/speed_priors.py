@@ -1,0 +1,79 @@
+"""What each speed constant is expected to be before any figure is seen: what a kernel of its kind reaches, and by what it may differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What a constant is expected to be, by what relative spread, and what it is."""
+
+    value: float
+    spread: float
+    unit: str
+    meaning: str
+
+
+SHARE, SECONDS = "share of the peak", "s"
+PRIORS = {
+    **{
+        f"bandwidth.{engine}": Prior(0.8, 0.1, SHARE, f"memory bandwidth that {engine} reaches on weights")
+        for engine in ("vllm", "sglang", "trtllm", "llamacpp", "mlx")
+    },
+    **{f"layer.{engine}": Prior(45e-6, 0.3, SECONDS, f"starts of a layer in {engine}") for engine in ("vllm", "sglang", "trtllm", "mlx")},
+    "layer.llamacpp": Prior(70e-6, 0.3, SECONDS, "starts of a layer in llama.cpp, which has more kernels"),
+    "layer.vllm.blackwell": Prior(40e-6, 0.3, SECONDS, "the same on Blackwell"),
+    "layer.vllm.geforce": Prior(45e-6, 0.3, SECONDS, "the same on GeForce before Blackwell"),
+    "layer.llamacpp.geforce": Prior(40e-6, 0.3, SECONDS, "the same on GeForce"),
+    "layer.llamacpp.apple": Prior(70e-6, 0.3, SECONDS, "the same on a Mac"),
+    "layer.llamacpp.unified": Prior(70e-6, 0.3, SECONDS, "the same on GB10"),
+    "layer.llamacpp.2024": Prior(80e-6, 0.3, SECONDS, "the same in builds of 2024, before CUDA graphs and fused kernels"),
+    "bandwidth.weight_only": Prior(0.93, 0.1, "factor", "weights widened to 16 bits as they are read: dense Marlin"),
+    "bandwidth.weight_only.moe": Prior(0.9, 0.15, "factor", "the same of experts: MoE Marlin"),
+    "bandwidth.weight_only.moe_datacenter": Prior(0.8, 0.15, "factor", "the same on cards with HBM"),
+    "bandwidth.weight_only.llamacpp": Prior(0.93, 0.1, "factor", "quantized GGUF"),
+    "bandwidth.weight_only.mlx": Prior(0.93, 0.1, "factor", "quantized MLX"),
+    "bandwidth.two_dies.mlx": Prior(0.8, 0.15, "factor", "the same, MLX"),
+    "bandwidth.two_dies": Prior(0.85, 0.15, "factor", "Ultra: two dies do not give twice the bandwidth"),
+    "bandwidth.h20": Prior(0.4, 0.3, "factor", "H20: its arithmetic does not keep up with its memory"),
+    "bandwidth.apple-m1-max": Prior(0.8, 0.15, "factor", "M1 Max: its GPU does not saturate its memory"),
+    "bandwidth.llamacpp_hbm": Prior(0.8, 0.15, "factor", "llama.cpp on cards with HBM"),
+    "bandwidth.llamacpp_hbm.ampere": Prior(0.7, 0.15, "factor", "the same, A100"),
+    "cache": Prior(0.8, 0.15, SHARE, "memory bandwidth reached on the KV cache"),
+    "decode": Prior(0.6, 0.2, SHARE, "arithmetic of a decoding batch"),
+    "decode.llamacpp": Prior(0.1, 0.4, SHARE, "the same in llama.cpp"),
+    "expert_spread": Prior(0.9, 0.05, "power of the batch", "routing is uneven: B tokens touch as many experts as B^spread would at random"),
+    "module": Prior(2e-6, 0.3, SECONDS, "one more matrix or norm of a layer"),
+    "moe_layer": Prior(35e-6, 0.3, SECONDS, "routing and permuting of a layer of experts"),
+    "moe_layer.llamacpp": Prior(35e-6, 0.3, SECONDS, "the same in llama.cpp"),
+    "moe_layer.mlx": Prior(35e-6, 0.3, SECONDS, "the same in MLX"),
+    "moe_layer.fp8": Prior(35e-6, 0.3, SECONDS, "the same of FP8 experts, which quantize what comes in"),
+    "moe_layer.fp4": Prior(35e-6, 0.3, SECONDS, "the same of FP4 experts"),
+    "sequence": Prior(15e-6, 0.3, SECONDS, "one more sequence of a batch: sampling, detokenizing, scheduling"),
+    "prefill.datacenter": Prior(0.65, 0.3, SHARE, "arithmetic of a prompt, cards with HBM"),
+    "prefill.geforce": Prior(0.6, 0.3, SHARE, "arithmetic of a prompt, GeForce"),
+    "prefill.workstation": Prior(0.65, 0.3, SHARE, "arithmetic of a prompt, workstation cards"),
+    "prefill.apple": Prior(0.63, 0.3, SHARE, "arithmetic of a prompt, Apple"),
+    "prefill.unified": Prior(0.65, 0.3, SHARE, "arithmetic of a prompt, GB10 and Jetson"),
+    "prefill.amd": Prior(0.4, 0.3, SHARE, "arithmetic of a prompt, AMD"),
+    "prefill.llamacpp": Prior(0.3, 0.3, SHARE, "arithmetic of a prompt, llama.cpp on CUDA"),
+    "prefill.llamacpp.geforce": Prior(0.3, 0.3, SHARE, "the same on GeForce"),
+    "prefill.llamacpp.hopper": Prior(0.15, 0.3, SHARE, "the same on Hopper, whose own instructions it does not use"),
+    "prefill.weight_only.llamacpp": Prior(0.8, 0.15, "factor", "the same of quantized GGUF"),
+    "prefill.moe_datacenter": Prior(0.3, 0.3, "factor", "experts' small matrices, cards with HBM"),
+    "prefill.moe": Prior(0.6, 0.3, "factor", "experts' small matrices, other cards"),
+    "prefill.low_precision": Prior(0.75, 0.15, "factor", "FP8, FP4 and INT8 reach less of their peak"),
+    "prefill.weight_only": Prior(0.8, 0.15, "factor", "weights widened before they are multiplied"),
+    "attention": Prior(0.6, 0.3, SHARE, "attention over a prompt, of the 16-bit peak"),
+    "nvlink.start": Prior(6e-6, 0.3, SECONDS, "what an all-reduce over NVLink waits beyond the measured start: the other ranks, the norm after it"),
+    "nvlink.share": Prior(0.8, 0.15, "factor", "of the measured bus bandwidth"),
+    "pcie.start": Prior(6e-6, 0.3, SECONDS, "the same over PCIe"),
+    "pcie.share": Prior(0.9, 0.15, "factor", "of the measured bus bandwidth"),
+    "first_token.vllm": Prior(0.02, 0.3, SECONDS, "HTTP, tokenizing and scheduling before the first token; also of llama.cpp and MLX"),
+    "first_token.sglang": Prior(0.06, 0.3, SECONDS, "the same, SGLang's client"),
+    "first_token.trtllm": Prior(0.06, 0.3, SECONDS, "the same, TensorRT-LLM's client"),
+    **{f"queue.{engine}": Prior(0.08, 0.3, "share of the other prompts", "prompts of others that one waits for") for engine in ("vllm", "sglang", "trtllm")},
+    "queue_load": Prior(0.2, 0.3, "share of the other prompts", "what load adds to it"),
+    "steps_before_first": Prior(2, 0.3, "decoding steps", "that pass before a prompt is begun, and after"),
+}
