@@ -159,7 +159,7 @@ def errors_left_out(figures: Sequence[Measured], key: str) -> Any:
     for group in sorted(set(groups)):
         own = groups == group
         others = [figure for figure, left_out in zip(figures, own, strict=True) if not left_out]
-        errors[own] = columns.part(own).log_errors(fit(others, everything, 4, columns.part(~own)))
+        errors[own] = columns.part(own).log_errors(fit(others, everything, 10, columns.part(~own)))
     return errors
 
 

@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from planner.facts.hardware import GpuSpec
 from planner.facts.record import dataclass
@@ -36,9 +35,19 @@ class AllReduce:
 NO_LINK = AllReduce()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What was measured of a card: by the number of ranks start_us, gb_per_s, slowest and fastest; over `link`, nvlink or pcie."""
+
+    source: str
+    link: str
+    ranks: Mapping[str, Mapping[str, float]]
+
+
 @cache
-def _cards() -> Mapping[str, Any]:
-    return dict(json.loads(Path(__file__).with_name("all_reduce.json").read_text("utf-8"))["cards"])
+def _cards() -> Mapping[str, Card]:
+    loaded = json.loads(Path(__file__).with_name("all_reduce.json").read_text("utf-8"))
+    return {name: Card(**card) for name, card in loaded["cards"].items()}
 
 
 def all_reduce(gpu: GpuSpec, ranks: int, stated_bytes_per_s: int = 0) -> AllReduce:
@@ -46,7 +55,7 @@ def all_reduce(gpu: GpuSpec, ranks: int, stated_bytes_per_s: int = 0) -> AllRedu
     if ranks == 1:
         return NO_LINK
     kind = "nvlink" if gpu.nvlink else "pcie"
-    own = next((name for name, card in _cards().items() if gpu.name.startswith(name) and card["link"] == kind), "")
+    own = next((name for name, card in _cards().items() if gpu.name.startswith(name) and card.link == kind), "")
     of = _at(own or ALIKE[_family(gpu)], ranks)
     rates = (stated_bytes_per_s,) * 3 if stated_bytes_per_s else tuple(int(of[key] * 1e9) for key in ("slowest", "gb_per_s", "fastest"))
     if not own and not stated_bytes_per_s:
@@ -92,6 +101,6 @@ def _family(gpu: GpuSpec) -> str:
 
 def _at(card: str, ranks: int) -> Mapping[str, float]:
     """So many ranks, or the next number that was measured."""
-    measured: Mapping[str, Mapping[str, float]] = _cards()[card]["ranks"]
+    measured = _cards()[card].ranks
     counts = sorted(int(count) for count in measured)
     return measured[str(next((count for count in counts if count >= ranks), counts[-1]))]

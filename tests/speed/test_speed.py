@@ -1,5 +1,6 @@
 """Speed: the rows that were measured, the laws of the roofline, and how far it is off on models it has not seen."""
 
+import json
 from dataclasses import replace
 from math import exp
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 import planner
 from benchmarks.speed_accuracy import choices, coverage, headline
 from benchmarks.speed_fit import NAMES, PRIORS, SHARE, Columns, errors_left_out, fit
+from benchmarks.speed_medians import FILE as MEDIANS
+from benchmarks.speed_medians import medians
 from benchmarks.speed_rows import LITTLE, law, left_out, measured, number, rows
 from planner.speed.roofline import fitted, load, prompt_s, rates, served, step
 from tests.judges import library
@@ -94,6 +97,14 @@ def test_the_columns_of_the_fit_say_what_the_product_says():
     for figure, error in zip(figures, errors, strict=True):
         found = served(figure.work, rate(figure.work), load(figure.work, figure.users, figure.prompt, figure.answer))
         assert found.time_per_output_token_s / figure.value == pytest.approx(exp(error), rel=1e-6)
+
+
+def test_no_class_moves_unseen():
+    """Median errors of the shipped constants in percent, by class and metric: tests/data/speed_medians.json (`python -m benchmarks.speed_medians` writes it)."""
+    shipped, kept = medians(), json.loads(MEDIANS.read_text())
+    assert shipped.keys() == kept.keys()
+    moved = {name: (kept[name], value) for name, value in shipped.items() if abs(value - kept[name]) > 0.15}
+    assert not moved
 
 
 @pytest.mark.slow
