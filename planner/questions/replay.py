@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.engines.vllm.ledger import MemoryBreakdown
+from planner.engines.vllm.pace import basis_of
 from planner.engines.vllm.plan import Plan
 from planner.facts.question import StackRow
 from planner.facts.record import dataclass
@@ -17,7 +18,7 @@ from planner.questions.capacity import Lengths, Limits, known_paces, server_of
 from planner.questions.plan import request_of
 from planner.questions.replicas import AskAgain, again, context_of, each_way, sizes
 from planner.questions.trace import Trace
-from planner.speed.estimate import Pace, grade
+from planner.speed.estimate import Pace
 from planner.speed.queueing import Requests, percentile, serve
 from planner.speed.roofline import prompt_s, rates
 
@@ -86,12 +87,12 @@ def replay_for(row: StackRow, trace: Trace, limits: Limits, *, ask_again: AskAga
 def replayed(plan: Plan, replicas: int, trace: Trace, limits: Limits) -> Replay:
     """A trace on replicas of a plan. Raises PlannerError where its speed is not known."""
     known = known_paces(plan)
-    rank, because = grade(known[1].work, plan.model.name, plan.request.group)
+    near = basis_of(plan, known[1].work)
     conservative, expected, optimistic = (
         _waited(plan, pace, ledger, replicas, trace, limits)
         for pace, ledger in zip(known, (plan.choice.conservative, plan.choice.expected, plan.choice.optimistic), strict=True)
     )
-    return Replay(plan=plan, replicas=replicas, grade=rank, because=because, conservative=conservative, expected=expected, optimistic=optimistic)
+    return Replay(plan=plan, replicas=replicas, grade=near.grade, because=near.because, conservative=conservative, expected=expected, optimistic=optimistic)
 
 
 def _waited(plan: Plan, pace: Pace, ledger: MemoryBreakdown, replicas: int, trace: Trace, limits: Limits) -> Waited:  # noqa: PLR0917 - one caller

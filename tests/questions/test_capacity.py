@@ -228,4 +228,4 @@ def test_the_clients_own_time_lies_within_the_limit():
     server = server_of(plan, pace, lengths, slots(plan, ledger, lengths.prompt + lengths.answer))
     rate = held(plan, pace, ledger, lengths, limits).requests_per_s
     assert 0 < rate < server.most_per_s
-    assert simulate(server, rate, 6000).percentile_s(0.95) == pytest.approx(limits.first_token_s - client_s, rel=0.02)
+    assert simulate(server, rate, 6000).percentile_s(0.95) == pytest.approx(limits.first_token_s - client_s, rel=0.04)
