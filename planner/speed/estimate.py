@@ -56,15 +56,18 @@ class Basis:
     grade: Grade
     because: str
     kind: str  # of GPU and engine
-    unseen: tuple[str, ...] = ()  # gpu, form (of the weights), architecture
+    unseen: tuple[str, ...] = ()  # class (of GPU and engine), gpu, form (of the weights), architecture
 
     def factor(self, metrics: tuple[str, ...]) -> float:
-        """The factor of the 80 % interval: the widest of the metrics and of all that was not seen; of all classes where it is extrapolated."""
+        """The factor of the 80 % interval: the widest of the metrics and of all that was not seen; of all classes where its own was not.
+
+        A link that nobody measured is not in it: its slowest and fastest host are computed (`links`).
+        """
         data = fitted()
         by_class = [data.new_model, data.new_gpu] if "gpu" in self.unseen or self.grade is Grade.EXTRAPOLATED else [data.new_model]
         common = [data.new_form] * ("form" in self.unseen) + [data.new_architecture] * ("architecture" in self.unseen)
         own = [table[self.kind][metric] for metric in metrics for table in by_class if metric in table.get(self.kind, {})]
-        if self.grade in (Grade.EXTRAPOLATED, Grade.MEASURED_HERE) or not own:  # measured here, another model differs by what is left
+        if self.grade is Grade.MEASURED_HERE or "class" in self.unseen or not own:  # measured here, another model differs by what is left
             own = [factors[metric] for table in by_class for factors in table.values() for metric in metrics if metric in factors]
         return float(max(own + [table[metric] for table in common for metric in metrics if metric in table]))
 
@@ -75,7 +78,8 @@ def basis(work: Work, model: ModelSpec, group: GpuGroup, link: AllReduce = NO_LI
     if kept := measured_here(group):
         return Basis(grade=Grade.MEASURED_HERE, because=f"figures of {kept.model} on this machine (plan bench)", kind=kind)
     if why := _extrapolated(work, gpu, kind, link):
-        return Basis(grade=Grade.EXTRAPOLATED, because=why, kind=kind)
+        is_known = kind in data.new_model and gpu.vendor != "amd"
+        return Basis(grade=Grade.EXTRAPOLATED, because=why, kind=kind, unseen=("gpu", "form", "architecture") if is_known else ("class",))
     by_gpu = data.measured[work.engine]
     chip = re.sub(r"-\d+gb$", "", gpu.name) if gpu.vendor == "apple" else gpu.name  # a Mac's memory does not change its speed
     here = by_gpu.get(chip, {})
