@@ -100,8 +100,8 @@ ASKED = 60  # questions of each sample
 
 
 def untold(plan):
-    """What a server is not told: mlx_lm.server how long a conversation may be, mlx_vlm.server how many texts it embeds at a time."""
-    return ("context",) if "mlx_lm.server" in plan.service.argv else ("parallel",) if "--embedding-model" in plan.service.argv else ()
+    """What a server is not told: mlx_lm.server how long a conversation may be, mlx_vlm.server how many texts it embeds at a time, and how long ones."""
+    return ("context",) if "mlx_lm.server" in plan.service.argv else ("parallel", "context") if "--embedding-model" in plan.service.argv else ()
 
 
 STARTS = ("stack.sh", "serve.sh", "compose.yaml", "kubernetes.yaml", "ollama.env", "ollama.override.conf")
@@ -146,8 +146,8 @@ def read_again(engine, gpu, model, asked, *, machine=None, names=STARTS):
         command = found_in(texts, name)
         command = replace(command, version=asked.get("engine_version", command.version))
         again = check(command, machine_for(command, row))
-        assert again.verdict == plan.verdict, (name, again.problems, again.warnings)
-        left_out = untold(again)
+        left_out = untold(again)  # of a shorter conversation than planned the verdict may be better
+        assert again.verdict == plan.verdict or (left_out and again.starts), (name, again.problems, again.warnings)
         settings = dict(again.settings)
         told = [(key, value) for key, value in plan.settings if key not in left_out]
         assert [(key, settings.get(key)) for key, _ in told] == told, name
