@@ -18,7 +18,7 @@ from planner.errors import PlannerError, UnknownArchitectureError, UnsupportedMo
 from planner.facts.attention import Attention, CacheKind, cache_kind
 from planner.facts.model import LayerGroup, ModelSpec
 from planner.facts.modules import Axis, Module, Tensor
-from planner.facts.storage import Arithmetic
+from planner.facts.storage import Encoding
 
 _EXPERTS_PER_TOKEN = ("num_experts_per_tok", "top_k_experts", "moe_topk", "moe_top_k", "moe_k")
 # where null differs from a missing key, which has the default of the Hugging Face class
@@ -149,7 +149,8 @@ def _head(scope: Scope, dims: Dims, width: int, name: str, *, tied: bool) -> lis
     head = scope.head(dims.vocab, width, name=name)
     if not tied:
         return [head]
-    beside = head.storage.planes[1:] if head.storage.arithmetic in (Arithmetic.FP8, Arithmetic.FP4) else ()
+    integers = (Encoding.AWQ, Encoding.GPTQ, Encoding.PACKED, Encoding.INT8)
+    beside = head.storage.planes[1:] if head.storage.encoding not in integers else ()
     return [
         Tensor(
             name="lm_head.weight_scale",
