@@ -190,6 +190,7 @@ def add_kind(checkout):
 def build_with_it(checkout):
     checkout.replace("planner/architecture/text.py", r"(?m)^def hyperclova", BUILDER)
     name_family(checkout, "HalvedForCausalLM", "text.halved")
+    checkout.behind("planner/engines/llamacpp/classes.json", r' "converted": \[\n', '  "HalvedForCausalLM",\n')
 
 
 def test_an_attention_kind(checkout):

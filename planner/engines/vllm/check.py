@@ -132,7 +132,7 @@ def check(
         missing = (*missing, NotCovered(flag=f"--kv-cache-dtype {config.kv_cache_dtype}", what="the layout of such a cache", effect="either"))
         return answer(None)
     try:
-        if cut := cannot_split(request_with(request, config), config.tensor_parallel_size, config.pipeline_parallel_size):
+        if cut := _cannot_split(request, config, config.tensor_parallel_size, config.pipeline_parallel_size):
             return answer(None, _not_divisible(request, config, cut))
         if str(values.get("--max-model-len", "")) in BY_NAME["max_model_len"].automatic:
             config = _fitted(request, config)
@@ -251,14 +251,19 @@ def _drafting_problems(config: ServeConfig) -> Iterator[Problem]:
         yield Problem(code="bad-value", message=message, fix=f"--max-num-batched-tokens {config.max_num_seqs * (tokens + 1)}")
 
 
+def _cannot_split(request: Request, config: ServeConfig, tp: int, pp: int) -> str:
+    return cannot_split(request_with(request, config), tp, pp, mm_encoder_tp_mode=config.mm_encoder_tp_mode)
+
+
 def _not_divisible(request: Request, config: ServeConfig, message: str) -> Problem:
-    asked = request_with(request, config)
-    sizes = (size for size in range(min(request.group.count, config.tensor_parallel_size), 0, -1) if not cannot_split(asked, size, 1))
-    fix = f"--tensor-parallel-size {size}" if (size := next(sizes, 0)) else "another model or GPU count"
-    whole = request_with(request, replace(config, enable_expert_parallel=True))
-    if request.model.experts_per_token and not cannot_split(whole, config.tensor_parallel_size, config.pipeline_parallel_size):
+    tp, pp = config.tensor_parallel_size, config.pipeline_parallel_size
+    size = next((size for size in range(min(request.group.count, tp), 0, -1) if not _cannot_split(request, config, size, 1)), 0)
+    fix = f"--tensor-parallel-size {size}" if size else "another model or GPU count"
+    if not _cannot_split(request, replace(config, mm_encoder_tp_mode="data"), tp, pp):
+        fix = "--mm-encoder-tp-mode data"
+    if request.model.experts_per_token and not _cannot_split(request, replace(config, enable_expert_parallel=True), tp, pp):
         fix = "--enable-expert-parallel"
-    code = "not-divisible" if config.pipeline_parallel_size <= request.model.layer_count and request.model.pipeline else "unsupported"
+    code = "not-divisible" if pp <= request.model.layer_count and request.model.pipeline else "unsupported"
     return Problem(code=code, message=message, fix=fix)
 
 

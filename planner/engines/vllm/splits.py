@@ -80,7 +80,7 @@ def _divided(request: Request, sizes: Sizes) -> tuple[Parallel | None, str]:
     return None, reason
 
 
-def cannot_split(request: Request, tp: int, pp: int) -> str:
+def cannot_split(request: Request, tp: int, pp: int, *, mm_encoder_tp_mode: str = "weights") -> str:
     """Why a model cannot be split so, its experts and engines as pinned, or an empty string (config/model.py:1559, linear.py:497, the model files)."""
     pins = request.pins
     parallel = Parallel(
@@ -89,14 +89,15 @@ def cannot_split(request: Request, tp: int, pp: int) -> str:
         data_parallel_size=pins.data_parallel_size or 1,
         enable_expert_parallel=pins.enable_expert_parallel,
     )
-    return cannot_divide(request, parallel)
+    return cannot_divide(request, parallel, mm_encoder_tp_mode)
 
 
-def cannot_divide(request: Request, parallel: Parallel) -> str:
+def cannot_divide(request: Request, parallel: Parallel, mm_encoder_tp_mode: str = "weights") -> str:
     """Why a model cannot be divided so, or an empty string."""
     if problem := heads_or_layers(request.model, parallel.tensor_parallel_size, parallel.pipeline_parallel_size):
         return problem
-    config = with_parallel(ServeConfig(dtype=request.pins.dtype, vllm_version=request.pins.vllm_version), parallel)
+    config = ServeConfig(dtype=request.pins.dtype, vllm_version=request.pins.vllm_version, mm_encoder_tp_mode=mm_encoder_tp_mode)
+    config = with_parallel(config, parallel)
     try:
         place(request.model, request.group, config)
     except NotDivisibleError as error:

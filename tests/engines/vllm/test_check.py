@@ -132,6 +132,14 @@ def test_a_card_starts_only_with_releases_that_hold_kernels_for_it(card):
         assert newest in refused.value.hint
 
 
+def test_a_tower_that_each_rank_holds_whole_need_not_be_divided():
+    """12 heads of GLM-4.5V's tower over 8 ranks: vLLM's recipe gives each rank its own images (vision.py of 0.33)."""
+    command = "vllm serve zai-org/GLM-4.5V --tensor-parallel-size 8"
+    refused = checked(command, "h100", 8)
+    assert [(problem.code, problem.fix) for problem in refused.problems] == [("not-divisible", "--mm-encoder-tp-mode data")]
+    assert checked(f"{command} --mm-encoder-tp-mode data", "h100", 8).verdict == Verdict.STARTS
+
+
 def test_plans_own_commands_get_their_verdict_back_on_every_card():
     """Also where the plan does not start and changes are looked for, FP8 on cards that refuse it among them."""
     for card in CARDS:
