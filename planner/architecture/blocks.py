@@ -48,6 +48,11 @@ class Scope:
         """The same, left out of the quantization."""
         return Scope(self.config, UNQUANTIZED, self.prefix)
 
+    def unnamed(self) -> Scope:
+        """The same for layers that their class gives no `prefix`: no list of a checkpoint leaves them out (0.33)."""
+        lookup = self.quantization.lookup
+        return Scope(self.config, replace(self.quantization, lookup=lambda names, target: lookup([""], target)), self.prefix)
+
     def if_tiled(self, *sizes: int) -> Scope:
         """The same, left out of the quantization where one of the sizes is no multiple of 64: a rule of some towers' classes (siglip.py SiglipMLP)."""
         return self if not any(size % 64 for size in sizes) else self.plain()
@@ -116,7 +121,8 @@ class Scope:
         """The routed experts of one layer."""
         storage = self.storage([name], Target.EXPERTS)
         bias = bias and self.quantization.keeps_bias(storage)
-        return Experts(name=name, experts=experts, hidden=hidden, intermediate=intermediate, shards=shards, bias=bias, storage=storage)
+        bias_bits = self.quantization.bias_bits(storage)
+        return Experts(name=name, experts=experts, hidden=hidden, intermediate=intermediate, shards=shards, bias=bias, bias_bits=bias_bits, storage=storage)
 
     def attention_scales(self) -> tuple[Tensor, ...]:
         """The KV cache scales that a quantization method registers on each attention layer."""

@@ -146,7 +146,7 @@ def _ends(family: Family, scope: Scope, dims: Dims, *, tied: bool) -> dict[str, 
 
 def _head(scope: Scope, dims: Dims, width: int, name: str, *, tied: bool) -> list[Module]:
     """The output head; where it is the embedding, what a quantization of floats had made beside its weight (ParallelLMHead.tie_weights)."""
-    head = scope.head(dims.vocab, width, name=name)
+    head = scope.head(dims.vocab, width, name=name) if name else scope.unnamed().head(dims.vocab, width)
     if not tied:
         return [head]
     integers = (Encoding.AWQ, Encoding.GPTQ, Encoding.PACKED, Encoding.INT8)

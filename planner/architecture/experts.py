@@ -257,7 +257,7 @@ def deepseek_moe(config: Config, dims: Dims) -> LayerBuilder:
     def build(scope: Scope, index: int) -> Layer:
         routed = bool(experts) and index >= dense and index % frequency == 0
         mlp = routed_or_dense(scope, dims, routed=routed, router=BF16, correction=False)
-        return Layer((*attention_modules(scope, dims), *mlp, *two_norms(dims)), (full_attention(dims),))
+        return Layer((*attention_modules(scope.unnamed(), dims), *mlp, *two_norms(dims)), (full_attention(dims),))
 
     return build
 

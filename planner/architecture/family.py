@@ -48,7 +48,7 @@ class Family:
     word_width: str = ""  # the key of the width of words where it is not the layers'
     batched: Callable[[Config, Dims, bool], int] | None = None  # bytes that are set aside at load for each token of a batch; whether it has a tower
     whole_stages: frozenset[str] = frozenset()  # of "embedding", "norm", "head": what every pipeline stage builds, not only its own
-    head_name: str = "lm_head"  # what its class calls the output head
+    head_name: str = "lm_head"  # what its class calls the output head; empty where it says no name
     head_quantized: bool = True  # whether its class lets a quantization reach the output head
     scaled: bool = True  # whether its attention registers what a quantization keeps of the cache's scales
     judged: bool = True  # whether its weights were compared with those of the class vLLM builds

@@ -28,6 +28,8 @@ def spellings(name: str) -> list[str]:
 
     vLLM maps checkpoint names to its own per architecture (hf_to_vllm_mapper); listing the spellings is the general form.
     """
+    if not name:
+        return [""]  # of a layer that its class gives no name: only a pattern for everything means it
     prefixes = ("", "model.", "language_model.", "language_model.model.", "model.language_model.", "model.language_model.model.", "backbone.")
     return [prefix + name for prefix in prefixes]
 
@@ -52,6 +54,10 @@ class Quantization:
         if not storage.is_quantized or self.name not in _WITHOUT_BIAS:
             return True
         return self.name == "compressed-tensors" and storage.encoding in (Encoding.PACKED, Encoding.INT8)
+
+    def bias_bits(self, storage: Storage) -> int:
+        """Bits of a bias of experts so stored; 16 are the model's own (quark_moe.py: w13_bias, w2_bias are float32)."""
+        return 32 if storage.is_quantized and self.name == "quark" else 16
 
     def storage(self, names: Sequence[str], target: Target) -> Storage:
         """Storage of the (fused) module made of the checkpoint modules `names`."""

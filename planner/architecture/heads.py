@@ -124,7 +124,7 @@ def _divided(scope: Scope, name: str, inputs: int, outputs: int) -> list[Module]
 
 def two_layers(labels: int) -> Head:
     """Two layers divided over ranks (Qwen2's reward models, Jina's reranker of images)."""
-    return lambda scope, dims: _divided(scope, "score", dims.hidden, labels)
+    return lambda scope, dims: _divided(scope.unnamed(), "score", dims.hidden, labels)
 
 
 def internlm_reward(scope: Scope, dims: Dims) -> list[Module]:

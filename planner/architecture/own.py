@@ -55,7 +55,7 @@ def minicpm3(config: Config, dims: Dims) -> LayerBuilder:
 
     def build(scope: Scope, index: int) -> Layer:
         modules = [
-            scope.replicated("self_attn.q_a_proj", dims.hidden, (rank,), role=Role.LATENT),
+            scope.unnamed().replicated("self_attn.q_a_proj", dims.hidden, (rank,), role=Role.LATENT),
             *norm("self_attn.q_a_layernorm", rank),
             scope.column("self_attn.q_b_proj", rank, (dims.heads * (nope + rope),), role=Role.LATENT),
             scope.replicated("self_attn.kv_a_proj_with_mqa", dims.hidden, (latent + rope,), role=Role.LATENT),

@@ -131,6 +131,16 @@ def alike(build: LayerBuilder, kind: Callable[[int], Hashable]) -> LayerBuilder:
     return build_once
 
 
+def unnamed(family: Callable[[Config, Dims], LayerBuilder]) -> Callable[[Config, Dims], LayerBuilder]:
+    """The same of a class that gives its layers no names (molmo2.py)."""
+
+    def bind(config: Config, dims: Dims) -> LayerBuilder:
+        build = family(config, dims)
+        return lambda scope, index: build(scope.unnamed(), index)
+
+    return bind
+
+
 def llama(
     *,
     bias: bool = False,

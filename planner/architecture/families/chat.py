@@ -59,7 +59,8 @@ FAMILIES: Mapping[str, Family] = {
     "MiniCPMV4_6ForConditionalGeneration": MINICPMV46,
     "MiniCPMV4_7ForConditionalGeneration": MINICPMV46,
     "Molmo2ForConditionalGeneration": Family(
-        layers=text.llama(qk_norm=True, output_bias=False),
+        layers=text.unnamed(text.llama(qk_norm=True, output_bias=False)),
+        head_name="",
         tower=eva_molmo.molmo2,
         more={"embedding": eva_molmo.molmo2_words},
         name="molmo",

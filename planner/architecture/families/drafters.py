@@ -133,7 +133,7 @@ FAMILIES: Mapping[str, Family] = {
     "HYV3MTPModel": _layered(HUNYUAN_V3.layers, drafters.HUNYUAN, "hunyuan"),
     "MiMoV2MTPModel": MIMO_V2,
     "MiMoV2OmniMTPModel": MIMO_V2,
-    "ExaoneMoeMTP": _joined(EXAONE_MOE, drafters.no_experts),
+    "ExaoneMoeMTP": _joined(replace(EXAONE_MOE, head_name="lm_head"), drafters.no_experts),
     "Step3p5MTP": replace(
         _layered(experts.step3p5, drafters.DEEPSEEK, "step", like=replace(LLAMA, rope=rope.step_rope)),
         layers=drafters.predicting(experts.step3p5, drafters.DEEPSEEK, drafters.longer_types),

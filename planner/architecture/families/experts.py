@@ -14,7 +14,7 @@ from planner.facts.storage import FP32
 
 QWEN3_MOE = Family(layers=moe.qwen_moe(bias=False, qk_norm=True), whole_stages=ALL_ENDS, name="qwen")
 GLM4_MOE = Family(layers=moe.glm4_moe, rope=rope.HALF, name="glm")
-EXAONE_MOE = Family(layers=experts.exaone_moe, name="exaone")
+EXAONE_MOE = Family(layers=experts.exaone_moe, head_name="", name="exaone")
 BAILING = Family(layers=experts.bailing_moe, name="ling")
 MINIMAX_M3 = Family(layers=minimax_m3.minimax_m3, name="minimax")
 GRANITE_BANK = Bank(experts=("num_local_experts",), width=("intermediate_size",), shared=("shared_intermediate_size",))
@@ -46,7 +46,7 @@ FAMILIES: Mapping[str, Family] = {
     "MiniMaxM2ForCausalLM": Family(layers=moe.minimax_m2, rope=rope.rotary_dim_rope, name="minimax"),
     "MiniMaxM3SparseForCausalLM": MINIMAX_M3,
     "MiMoV2FlashForCausalLM": MIMO_V2,
-    "AfmoeForCausalLM": Family(layers=experts.afmoe, defaults={"num_experts": 64, "moe_intermediate_size": 1408}, name="arcee"),
+    "AfmoeForCausalLM": Family(layers=experts.afmoe, head_name="", defaults={"num_experts": 64, "moe_intermediate_size": 1408}, name="arcee"),
     "ExaoneMoeForCausalLM": EXAONE_MOE,
     "ExaoneMoEForCausalLM": EXAONE_MOE,
     "PhiMoEForCausalLM": Family(

@@ -21,7 +21,7 @@ FAMILIES: Mapping[str, Family] = {
     "Qwen2AudioForConditionalGeneration": by_type(audio.qwen2_audio, "qwen"),
     "Qwen2_5OmniModel": QWEN25_OMNI,
     "Qwen2_5OmniForConditionalGeneration": QWEN25_OMNI,
-    "Qwen3OmniMoeForConditionalGeneration": replace(QWEN3_MOE, tower=together(vision.qwen3_omni_vision, audio.qwen3_omni_audio)),
+    "Qwen3OmniMoeForConditionalGeneration": replace(QWEN3_MOE, head_name="", tower=together(vision.qwen3_omni_vision, audio.qwen3_omni_audio)),
     "Qwen3ASRForConditionalGeneration": QWEN3_ASR,
     "Qwen3ASRRealtimeGeneration": QWEN3_ASR,
     "Qwen3ASRForcedAlignerForTokenClassification": replace(with_head(QWEN3_ASR, heads.time_bins), outer=("classify_num",)),

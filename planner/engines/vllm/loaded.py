@@ -109,7 +109,7 @@ def _module(module: Module, kernels: Loading) -> Module:
             return replace(module, storage=_linear(module.storage, kernels))
         case Experts(storage=storage) if storage.encoding is Encoding.MXFP4:
             held = replace(storage, planes=(storage.planes[0], *kernels.mxfp4_scales)) if kernels.mxfp4_scales else storage
-            return replace(module, storage=held, bias_bits=32 if kernels.wide_bias else 16)
+            return replace(module, storage=held, bias_bits=32 if kernels.wide_bias else module.bias_bits)
         case Experts():
             return replace(module, storage=_experts(module.storage, kernels))
         case Tensor():
