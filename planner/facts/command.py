@@ -41,6 +41,8 @@ class Command:
     """Unknown flags and refused values, in their order."""
     is_client: bool = False
     """It names a model to a server that runs: `ollama run`."""
+    beside: tuple[Command, ...] = ()
+    """Clients that name further models to the same server."""
     makes: str = ""
     """The name under which the server knows the model from then on: `ollama create NAME`."""
     not_covered: tuple[str, ...] = ()

@@ -87,7 +87,12 @@ def joined(commands: Sequence[Command]) -> list[Command]:
         if not any(other.engine == command.engine and read.model in _names(other) for other in servers):
             servers.append(_of(command, server) if server else command)
     unnamed = [server for engine, server in waiting.items() if not any(other.engine == engine for other in servers)]
-    return servers + unnamed
+    return [replace(server, beside=tuple(_others(server, servers))) for server in servers] + unnamed
+
+
+def _others(server: Command, servers: Sequence[Command]) -> list[Command]:
+    """Further models of the server that a client names one to."""
+    return [other for other in servers if other is not server and other.engine == server.engine and _is_client(other)] if _is_client(server) else []
 
 
 def _of(client: Command, server: Command) -> Command:

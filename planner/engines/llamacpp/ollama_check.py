@@ -7,13 +7,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from planner.engines.decided import decided, refuse_unresolved
-from planner.engines.llamacpp import ollama, ollama_command, ollama_own
+from planner.engines.llamacpp import ollama, ollama_command, ollama_own, scheduler
 from planner.engines.llamacpp.check import Machine, ask_of, margins_of, placed, visible, warnings_of
 from planner.engines.llamacpp.ggml import KV_TYPES
+from planner.engines.llamacpp.ledger import free_bytes
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.modelfile import Modelfile
 from planner.engines.llamacpp.named import NamedModel, by_file, by_tag
 from planner.engines.llamacpp.plan import plan_of
+from planner.engines.llamacpp.scheduler import Loaded
 from planner.engines.llamacpp.settings import OLLAMA_SETTINGS
 from planner.errors import PlannerError
 from planner.facts.command import Command
@@ -28,7 +30,26 @@ if TYPE_CHECKING:
 
 
 def check_ollama(command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan:
-    """Judge Ollama with a model. Raises PlannerError where none is named, or one that the catalogue does not know."""
+    """Judge Ollama with a model, and whether others that it is asked for stay loaded beside it.
+
+    Raises PlannerError where none is named, or one that the catalogue does not know.
+    """
+    plan, loaded = _checked(command, group, catalogue)
+    beside, unknown = [], []
+    for other in command.beside:
+        try:
+            beside.append(_checked(other, group, catalogue)[1])
+        except PlannerError:
+            unknown.append(ollama_command.read_command(other).model)
+    env, whole = dict(command.env), visible(group, dict(command.env))
+    together = scheduler.remarks(loaded, beside, free=free_bytes(whole, whole.count), env=env, process_bytes=whole.process_bytes(1))
+    warnings = [*scheduler.of_idle_ones(env), *together]
+    warnings += [Warn(code="not-counted", message=f"{shown(name)} is asked of the same server, and what it takes is not known") for name in unknown]
+    return replace(plan, warnings=(*plan.warnings, *warnings))
+
+
+def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[Plan, Loaded]:
+    """A model alone on its machine."""
     if file_name := ollama_command.missing_modelfile(command):
         raise PlannerError(f"{shown(file_name, 100)} is not here, which `ollama create` reads", "plan check PATH of the Modelfile")
     read, file, env = ollama_command.read_command(command), ollama_command.modelfile_of(command), dict(command.env)
@@ -59,7 +80,15 @@ def check_ollama(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     warnings = [*ollama_command.remarks(command), *_remarks(read, file, named), *named.warnings, *warnings_of(named, fitted, plan, has_fit=True)]
     missing = [*named.not_covered, *ollama_command.missing(command)]
     said = {row.flag: value for row in OLLAMA_SETTINGS if (value := env.get(row.flag))}
-    return decided(plan, read, missing=missing, warnings=warnings, fix="a tag of fewer bits, or another GPU", env=said)
+    loaded = Loaded(
+        name=read.makes or read.model,
+        predicted_bytes=predicted,
+        held_bytes=plan.held_bytes,
+        gpus=machine.gpus,
+        is_whole=plan.is_whole,
+        is_pinned=_is_partial(config, named),
+    )
+    return decided(plan, read, missing=missing, warnings=warnings, fix="a tag of fewer bits, or another GPU", env=said), loaded
 
 
 def _placed(named: NamedModel, machine: Machine, config: LlamaCppConfig, *, is_earlier: bool) -> LlamaCppConfig:
@@ -67,6 +96,11 @@ def _placed(named: NamedModel, machine: Machine, config: LlamaCppConfig, *, is_e
     if is_earlier and machine.gpus == 1:
         return ollama_own.placed_whole(named.model, config, machine.room.free_bytes[0])
     return placed(named, machine, config)
+
+
+def _is_partial(config: LlamaCppConfig, named: NamedModel) -> bool:
+    """Whether fewer layers than all are asked for, of which Ollama takes no more than that (explicitPartialGPUOffload)."""
+    return config.gpu_layers is not None and config.gpu_layers <= named.model.layer_count
 
 
 def _named(command: Command, read: Command, file: Modelfile | None, catalogue: Catalogue) -> NamedModel:

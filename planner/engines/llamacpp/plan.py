@@ -23,7 +23,7 @@ from planner.engines.llamacpp.pace import speed
 from planner.engines.llamacpp.ram import binds, within_ram
 from planner.engines.llamacpp.reasons import reasons_of, settings_of
 from planner.engines.llamacpp.service import service_of
-from planner.engines.llamacpp.warn import warnings
+from planner.engines.llamacpp.warn import swaps, warnings
 from planner.engines.metal import check_wired_limit, wired_bytes
 from planner.engines.naming import named
 from planner.engines.sequence import one_after_another
@@ -49,10 +49,14 @@ def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue:
     shared_port = (question.services[0].port or first_port) if is_ollama else None
     rows = named(question.services, pooling, first_port=first_port, proxy_port=question.proxy_port, shared_port=shared_port)
 
-    def plan_one(row: ServiceRow, group: GpuGroup, is_main: bool) -> Plan:
-        return plan_gguf(_asked(row, group, question, catalogue, is_ollama=is_ollama, is_main=is_main))
+    asks: list[GgufAsk] = []
 
-    return one_after_another(rows, machine, plan_one, beside_bytes=machine.process_bytes(1))
+    def plan_one(row: ServiceRow, group: GpuGroup, is_main: bool) -> Plan:
+        asks.append(_asked(row, group, question, catalogue, is_ollama=is_ollama, is_main=is_main))
+        return plan_gguf(asks[-1])
+
+    placed = one_after_another(rows, machine, plan_one, beside_bytes=machine.process_bytes(1))
+    return replace(placed, warnings=(*placed.warnings, *swaps(asks, placed.plans, machine))) if is_ollama and len(rows) > 1 else placed
 
 
 def _metal(machine: GpuGroup, question: StackRow) -> GpuGroup:

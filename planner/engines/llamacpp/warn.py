@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from planner.engines.host import unchecked
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import GgufAsk
-from planner.engines.llamacpp.ledger import LlamaCppLedger, ledger
+from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
 from planner.engines.llamacpp.memory import LlamaCppConfig
+from planner.engines.llamacpp.scheduler import Loaded, never_together
+from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Plan
 from planner.facts.verdict import Verdict, Warn
 from planner.units import gib, tokens
@@ -73,6 +76,22 @@ def _ollama_warnings(ask: GgufAsk, config: LlamaCppConfig) -> list[Warn]:
             )
         )
     return warns
+
+
+def swaps(asks: Sequence[GgufAsk], plans: Sequence[Plan], machine: GpuGroup) -> list[Warn]:
+    """What of several models of one Ollama it never keeps loaded together, by what it predicts of each."""
+    models = [
+        Loaded(
+            name=ask.tag or ask.source,
+            predicted_bytes=ollama.predicted_bytes(ask.model, LlamaCppConfig(context=plan.context, parallel=plan.users)),
+            held_bytes=plan.held_bytes,
+            gpus=len(plan.gpus),
+            is_whole=plan.is_whole,
+            is_pinned=ask.gpu_layers is not None and ask.gpu_layers <= ask.model.layer_count,
+        )
+        for ask, plan in zip(asks, plans, strict=True)
+    ]
+    return never_together(models, free=free_bytes(machine, machine.count), process_bytes=machine.process_bytes(1))
 
 
 def _agent_warning(ask: GgufAsk) -> Warn:
