@@ -270,6 +270,7 @@ IDLE = {
     "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -np 1 --swa-full": "--swa-full does nothing",
     "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -np 1 --draft-max 16": "no model drafts",
     "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -np 1 --image-max-tokens 1024": "there is no projector",
+    "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -np 1 --models-max 2": "a router",
     "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -np 1 -b 512 -ub 2048": "--ubatch-size 2048 does nothing: a step holds no more than a batch",
 }
 
@@ -278,6 +279,14 @@ IDLE = {
 def test_flags_that_do_nothing_are_told(text):
     told = [warning.message for warning in checked(text).warnings if warning.code == "does-nothing"]
     assert any(IDLE[text] in message for message in told), told
+
+
+def test_unloading_when_idle_is_told():
+    (message,) = [
+        warning.message for warning in checked("llama-server -m qwen3-8b-Q4_K_M.gguf --sleep-idle-seconds 300").warnings if warning.code == "keep-alive"
+    ]
+    assert "loads it anew" in message
+    assert "keep-alive" not in [warning.code for warning in checked("llama-server -m qwen3-8b-Q4_K_M.gguf --sleep-idle-seconds -1").warnings]
 
 
 @pytest.mark.parametrize(

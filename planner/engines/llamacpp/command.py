@@ -108,3 +108,15 @@ def remarks(values: Mapping[str, str | bool]) -> Iterator[Warn]:
         entry = grammar().table.get(flag) or grammar(CLI).table[flag]
         if entry.get("reads") == "int" and re.fullmatch(r"\d+(?:\.\d+)?\s*[kKmMgG](?:i?B)?", str(value)):
             yield Warn(code="thousands", message=f"llama.cpp reads {flag} {value} as {stoi(str(value)):,}; write the whole number")
+    yield from _of_idle_ones(values)
+
+
+def _of_idle_ones(values: Mapping[str, str | bool]) -> Iterator[Warn]:
+    """What becomes of a model that nobody asks (llama.cpp#18228), and a bound that is a router's (its --models-max unloads the least recently used)."""
+    said = str(values.get("--sleep-idle-seconds", ""))
+    if re.match(r"\d", said) and (idle := stoi(said)) > 0:
+        message = f"--sleep-idle-seconds {idle}: after so many seconds without a request the model and its cache leave memory; the next request loads it anew"
+        yield Warn(code="keep-alive", message=message)
+    if "--models-max" in values and any(values.get(flag) for flag in ("--model", "--hf-repo")):
+        message = "--models-max does nothing: it bounds the models of a router, which llama-server is where no model is named"
+        yield Warn(code="does-nothing", message=message)
