@@ -17,6 +17,7 @@ from planner.questions.asked import File, Host, MachineSettings, PlanSettings, n
 from planner.questions.check_proxy import as_warnings, check_proxy
 from planner.questions.find_commands import find_commands
 from planner.questions.proxy.judge import ProxyAnswer
+from planner.questions.proxy.servers import beside_servers
 from planner.questions.stack_file import with_row
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def check(
             process = replace(process, version=version)
         row = row_of("check()", {"gpu": gpu, "count": counted, "host": host, **machine}, {"model": "any"})
         plan = checking.check(process, checking.machine_for(process, row))
-        return CheckAnswer(plan=replace(plan, warnings=(*plan.warnings, *as_warnings(proxy))) if proxy else plan, proxy=proxy)
+        return CheckAnswer(plan=replace(plan, warnings=(*plan.warnings, *as_warnings(proxy), *beside_servers(proxy, commands))) if proxy else plan, proxy=proxy)
 
 
 def explain(

@@ -23,6 +23,7 @@ from planner.questions.check import check, chosen, machine_for, read_text
 from planner.questions.check_proxy import as_warnings, check_proxy, start_without_config
 from planner.questions.fields import FIELDS
 from planner.questions.find_commands import MAX_TEXT_BYTES, find_commands
+from planner.questions.proxy.servers import beside_servers
 
 
 @command("check")
@@ -104,7 +105,7 @@ def check_command(
         services=[],
     )
     plan = check(process, machine_for(process, machine))
-    plan = replace(plan, warnings=(*plan.warnings, *(warning for answer in proxies for warning in as_warnings(answer))))
+    plan = replace(plan, warnings=(*plan.warnings, *(warning for answer in proxies for warning in (*as_warnings(answer), *beside_servers(answer, commands)))))
     if style == "json":
         from planner.report.contract import check_json
 

@@ -11,8 +11,10 @@ from test_schemas import closed
 from planner.cli.schema import json_schema
 from planner.errors import PlannerError
 from planner.questions.check_proxy import check_proxy
+from planner.questions.find_commands import find_commands
 from planner.questions.proxy.config import read_config
 from planner.questions.proxy.judge import _facts, judge
+from planner.questions.proxy.servers import beside_servers
 from tests.judges import judge_venv
 
 SOUND = """\
@@ -201,3 +203,27 @@ def test_litellm_knows_the_providers_that_are_known_here():
     assert told["providers"] == _facts()["providers"]
     ours = [not any(problem.code == "no-provider" for problem in route(model=model, api_base=HOME, api_key="x").problems) for model in MODELS]
     assert ours == told["known"]
+
+
+ROUTE = 'model_list: [{{model_name: chat, litellm_params: {{model: hosted_vllm/{model}, api_base: "{base}"}}}}]'
+BESIDE = {
+    "the same": ("vllm serve a/b --served-model-name b --port 8000", "b", "http://127.0.0.1:8000/v1", []),
+    "another port": ("vllm serve a/b --served-model-name b --port 8001", "b", "http://localhost:8000/v1", ["no-server", "no-route"]),
+    "another name": ("vllm serve a/b --served-model-name=c --port 8000", "b", "http://127.0.0.1:8000/v1", ["unknown-model"]),
+    "one of its names": ("vllm serve a/b --served-model-name c b --port 8000", "b", "http://127.0.0.1:8000/v1", []),
+    "a name that is not said": ("llama-server -m a.gguf --port 8000", "b", "http://127.0.0.1:8000/v1", []),
+    "one that nobody asks": ("vllm serve a/b --port 8000 & vllm serve a/c --port 8001", "b", "http://127.0.0.1:8000/v1", ["no-route"]),
+    "Ollama's address": ("OLLAMA_HOST=127.0.0.1:11435 ollama serve", "b", "http://127.0.0.1:11434", ["no-server", "no-route"]),
+    "a port that is not said": ("vllm serve a/b", "b", "http://127.0.0.1:8001/v1", []),
+    "a port that only the shell knows": ("vllm serve a/b --port $PORT", "b", "http://127.0.0.1:8001/v1", []),
+    "another machine": ("vllm serve a/b --port 8000", "b", "http://gpu-box:8001/v1", []),
+    "no address": ("vllm serve a/b --port 8000", "b", "http://[::1", []),
+    "a container": ("docker run -p 8001:8000 vllm/vllm-openai:v0.11.0 --model a/b --port 8000", "b", "http://127.0.0.1:8001/v1", []),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_routes_are_held_against_the_servers_beside_them(name):
+    text, model, base, codes = BESIDE[name]
+    answer = judge(read_config(ROUTE.format(model=model, base=base)))
+    assert [warning.code for warning in beside_servers(answer, find_commands(text))] == codes
