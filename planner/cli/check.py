@@ -105,7 +105,8 @@ def check_command(
         services=[],
     )
     plan = check(process, machine_for(process, machine))
-    plan = replace(plan, warnings=(*plan.warnings, *(warning for answer in proxies for warning in (*as_warnings(answer), *beside_servers(answer, commands)))))
+    told = dict.fromkeys(warning for answer in proxies for warning in (*as_warnings(answer), *beside_servers(answer, commands)))
+    plan = replace(plan, warnings=(*plan.warnings, *told))
     if style == "json":
         from planner.report.contract import check_json
 
