@@ -27,12 +27,13 @@ def run(step_s: Callable[[int], float], slots: int, batch: int, room: float, ask
     queue: deque[Sequence] = deque()
     active: list[Sequence] = []
     done: list[Sequence] = []
-    now = 0.0
+    now, held = 0.0, 0
     while len(done) < enough:
         while coming and coming[0].arrival_s <= now:
             queue.append(coming.popleft())
-        while queue and len(active) < slots and (not active or sum(one.prompt + one.answer for one in (*active, queue[0])) <= room):
+        while queue and len(active) < slots and (not active or held + queue[0].prompt + queue[0].answer <= room):
             one = queue.popleft()
+            held += one.prompt + one.answer
             one.prompt_left, one.answer_left = one.prompt, one.answer
             active.append(one)
         if not active:
@@ -56,6 +57,7 @@ def run(step_s: Callable[[int], float], slots: int, batch: int, room: float, ask
             one.first_s = now
         for one in [one for one in active if one.prompt_left == 0 and one.answer_left == 0]:
             active.remove(one)
+            held -= one.prompt + one.answer
             one.last_s = now
             done.append(one)
     return done
