@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
-from planner.errors import PlannerError
 from planner.facts.plan import Plan, Problem
 from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
 from planner.questions import check as checking
 from planner.questions import explain as explaining
 from planner.questions import plan as planning
-from planner.questions.asked import File, Host, MachineSettings, PlanSettings, naming, public, release, row_of, whole
+from planner.questions.asked import File, Host, MachineSettings, PlanSettings, naming, needed, public, release, row_of, whole
 from planner.questions.check_proxy import as_warnings, check_proxy
 from planner.questions.find_commands import find_commands
 from planner.questions.proxy.judge import ProxyAnswer
@@ -148,11 +147,9 @@ def check(
         if proxy and not commands:
             return CheckAnswer(plan=None, proxy=proxy)
         process = checking.chosen(commands, server, model=model or "")
-        if not gpu:
-            raise PlannerError("gpu is missing", 'gpu="rtx4090"')
         if version := engine_version or vllm_version:
             process = replace(process, version=version)
-        row = row_of("check()", {"gpu": gpu, "count": counted, "host": host, **machine}, {"model": "any"})
+        row = row_of("check()", {"gpu": needed("gpu", gpu, "rtx4090"), "count": counted, "host": host, **machine}, {"model": "any"})
         plan = checking.check(process, checking.machine_for(process, row))
         return CheckAnswer(plan=replace(plan, warnings=(*plan.warnings, *as_warnings(proxy), *beside_servers(proxy, commands))) if proxy else plan, proxy=proxy)
 

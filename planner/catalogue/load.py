@@ -183,6 +183,13 @@ def model_rows() -> Iterator[ModelRow]:
     return current().model_rows()
 
 
+def architectures() -> list[str]:
+    """Classes of a config.json that are known."""
+    from planner.architecture.families import FAMILIES
+
+    return sorted(FAMILIES)
+
+
 def find_gpu(name: str) -> GpuSpec:
     """The GPU a person means. Raises PlannerError with the nearest names."""
     catalogue = current()

@@ -76,9 +76,9 @@ def _matches(word: str | None, *names: str) -> bool:
 
 
 def _architectures(word: str | None) -> list[str]:
-    from planner.architecture.families import FAMILIES
+    from planner.catalogue.load import architectures
 
-    return [name for name in sorted(FAMILIES) if _matches(word, name)]
+    return [name for name in architectures() if _matches(word, name)]
 
 
 def _gpus(word: str | None) -> list[ListedGpuJson]:

@@ -154,6 +154,13 @@ def naming(gpu: str | None, count: int | None, gpus: File | None, models: File |
         yield 1 if count is None else count
 
 
+def needed(name: str, value: str | None, example: str) -> str:
+    """What a question cannot do without. Raises PlannerError where it is not given."""
+    if value:
+        return value
+    raise PlannerError(f"{name} is missing", f'{name}="{example}"')
+
+
 def row_of(where: str, machine: Mapping[str, object], service: Mapping[str, object]) -> StackRow:
     """The question, every value of it checked; what is None is not said."""
     said = {name: value for name, value in machine.items() if value is not None}

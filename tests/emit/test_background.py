@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT
 
 
@@ -15,6 +16,7 @@ def ignores_interrupts(pid: str = "self") -> bool:
     return bool(int(mask, 16) & 1 << (signal.SIGINT - 1))
 
 
+@pytest.mark.slow
 def test_what_the_tests_start_can_be_interrupted():
     """Here, and in tests that were started so that they cannot."""
     assert not ignores_interrupts()
@@ -26,7 +28,7 @@ def test_what_the_tests_start_can_be_interrupted():
         == 0
     )
     if "PLAN_TESTS_IN_BACKGROUND" not in os.environ:
-        command = f'trap "" INT; exec {sys.executable} -m pytest -q -n 0 -p no:cacheprovider {__file__}'
+        command = f'trap "" INT; exec {sys.executable} -m pytest -q -n 0 -m slow -p no:cacheprovider {__file__}'
         done = subprocess.run(
             ["bash", "-c", command], cwd=ROOT, env={**os.environ, "PLAN_TESTS_IN_BACKGROUND": "1"}, capture_output=True, text=True, check=False
         )
