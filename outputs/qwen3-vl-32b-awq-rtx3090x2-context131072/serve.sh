@@ -1,16 +1,23 @@
 #!/usr/bin/env bash
 # QuantTrio/Qwen3-VL-32B-Instruct-AWQ on 2x GeForce RTX 3090, planned for vLLM 0.33
-# 131,072 tokens of context, 1.3 full-length requests at once, 10.52 GiB of KV cache a GPU
-# Stop it with Ctrl-C, or with: kill "$(cat vllm.pid)"
+# Serves in the foreground, its log is here: Ctrl-C stops it.
+# shellcheck disable=SC2310,SC2312,SC2329 # conditions call functions that are written to be asked, services are called by their names
 set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cd "${here}"
+state=${PLAN_STATE_DIR:-${here}}
+# Environments that setup.sh made here come first.
+PATH="${here}/.venv-vllm/bin:${here}/.venv-litellm/bin:${PATH}"
 
-fail() { echo "serve.sh: $*" >&2; exit 1; }
-command -v vllm >/dev/null || fail "vllm is not on PATH; install it in a virtual environment: pip install vllm==0.33.0"
-command -v curl >/dev/null || fail "curl is needed to wait for the server"
-# This KV cache dtype needs FlashInfer, which compiles its kernels at first start.
-command -v nvcc >/dev/null || [[ -x "${CUDA_HOME:-/usr/local/cuda}/bin/nvcc" ]] || fail "nvcc is missing; install the CUDA toolkit or set CUDA_HOME"
-command -v ninja >/dev/null || fail "ninja is missing; install it with: pip install ninja"
+names=(chat)
+ports=(8000)
+urls=(
+  http://127.0.0.1:8000/health
+)
 
+served_name=qwen3-vl-32b-awq
+
+# 131,072 tokens of context, 1.3 full-length requests at once, 10.52 GiB of KV cache a GPU
 # tensor_parallel_size: divides 64 attention heads and 8 key-value heads; each GPU holds a share of every layer
 # pipeline_parallel_size: no pipeline needed
 # gpu_memory_utilization: the most that is planned: graphs and workspaces outside vLLM's budget need the rest; 23.05 of 23.56 GiB are free at start on a server
@@ -19,31 +26,222 @@ command -v ninja >/dev/null || fail "ninja is missing; install it with: pip inst
 # max_num_batched_tokens: vLLM's default for this GPU
 # kv_cache_dtype: 16-bit would end at 69,888 tokens
 # enforce_eager: CUDA graphs fit
-args=(
-  QuantTrio/Qwen3-VL-32B-Instruct-AWQ
-  --served-model-name qwen3-vl-32b-awq
-  --host 127.0.0.1
-  --port 8000
-  --tensor-parallel-size 2
-  --max-model-len 131072
-  --gpu-memory-utilization 0.95
-  --max-num-seqs 16
-  --max-num-batched-tokens 2048
-  --kv-cache-dtype fp8_e4m3
-  --enable-auto-tool-choice
-  --tool-call-parser hermes
-)
+run_chat() {
+  exec vllm serve QuantTrio/Qwen3-VL-32B-Instruct-AWQ \
+    --served-model-name qwen3-vl-32b-awq \
+    --host 127.0.0.1 \
+    --port 8000 \
+    --tensor-parallel-size 2 \
+    --max-model-len 131072 \
+    --gpu-memory-utilization 0.95 \
+    --max-num-seqs 16 \
+    --max-num-batched-tokens 2048 \
+    --kv-cache-dtype fp8_e4m3 \
+    --enable-auto-tool-choice \
+    --tool-call-parser hermes
+}
 
-vllm serve "${args[@]}" &
-server=$!
-echo "${server}" >vllm.pid
-trap 'kill "${server}" 2>/dev/null || true' INT TERM
-trap 'rm -f vllm.pid' EXIT
+check_tools() {
+  local tool
+  for tool in curl vllm; do
+    command -v "${tool}" >/dev/null || fail "${tool} is not installed; ./setup.sh installs the engines, your system's packages the rest"
+  done
+  command -v nvcc >/dev/null || [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]] || fail "nvcc is missing; install the CUDA toolkit or set CUDA_HOME"
+}
 
-# Loading and graph capture take minutes; the server answers /health once it can serve.
-until curl --silent --fail --noproxy '*' --output /dev/null --max-time 5 http://127.0.0.1:8000/health; do
-  kill -0 "${server}" 2>/dev/null || fail "the server ended before it was healthy; its log is above"
-  sleep 2
-done
-echo 'ready: http://127.0.0.1:8000/v1 serves qwen3-vl-32b-awq'
-wait "${server}"
+fail() { echo "${0##*/}: $*" >&2; exit 1; }
+
+pid_of() { head -n 1 "${state}/run/$1.pid" 2>/dev/null || true; }
+
+# State, group and time of start of a process, nothing where it is dead or only waits to be collected: from /proc, or by ps on macOS.
+facts() {
+  local line fields
+  if [[ -d /proc/self ]]; then
+    { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
+    read -r -a fields <<<"${line##*) }" # behind the name, which may hold anything
+    [[ ${fields[0]} == Z ]] || echo "${fields[2]} ${fields[19]}"
+  else
+    ps -o stat= -o pgid= -o lstart= -p "$1" 2>/dev/null | awk '$1 !~ /^Z/ { $1 = ""; print }' || true
+  fi
+}
+
+# A pid alone may belong to someone else by now: group and time of start must be those that were written down with it.
+lives() {
+  local pid now
+  pid=$(head -n 1 "$1" 2>/dev/null || true)
+  [[ -n ${pid} ]] || return 1
+  now=$(facts "${pid}")
+  [[ -n ${now} && ${now} == "$(tail -n +2 "$1")" ]]
+}
+
+is_ours() { lives "${state}/run/$1.pid"; }
+
+# Whether any process of a group is alive.
+group_lives() {
+  local file line fields
+  if [[ ! -d /proc/self ]]; then
+    ps -A -o pgid= -o stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { found = 1 } END { exit !found }'
+    return
+  fi
+  for file in /proc/[0-9]*/stat; do
+    { read -r line <"${file}"; } 2>/dev/null || continue
+    read -r -a fields <<<"${line##*) }"
+    if [[ ${fields[2]} == "$1" && ${fields[0]} != Z ]]; then return 0; fi
+  done
+  return 1
+}
+
+answers() { curl --silent --fail --noproxy '*' --output /dev/null --max-time 5 "$1"; }
+
+port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# Stops the whole process group: an engine's workers must not outlive it, they hold the GPU.
+stop_group() {
+  local group=$1 began=${SECONDS}
+  kill -TERM -- "-${group}" 2>/dev/null || true
+  while group_lives "${group}"; do
+    if ((SECONDS - began >= ${PLAN_STOP_TIMEOUT:-30})); then kill -KILL -- "-${group}" 2>/dev/null || true; fi
+    sleep 0.1
+  done
+}
+
+stop_one() {
+  local name=$1 pid
+  pid=$(pid_of "${name}")
+  if [[ -z ${pid} ]]; then rm -f "${state}/run/${name}.pid"; return 0; fi
+  local ours=no
+  if is_ours "${name}"; then ours=yes; fi
+  # The leader may be gone while its workers live; a group is ours as long as no new process has taken its number.
+  if [[ ${ours} == yes || -z $(facts "${pid}") ]]; then
+    stop_group "${pid}"
+    echo "${name} is stopped"
+  fi
+  rm -f "${state}/run/${name}.pid"
+}
+
+stop_all() {
+  local i
+  for ((i = ${#names[@]} - 1; i >= 0; i--)); do stop_one "${names[i]}"; done
+}
+
+# Two `start` at once would start everything twice: the folder is the lock, its owner's pid lies in it. `stale`: an owner was killed and could not clean up.
+stale=""
+
+lock() {
+  mkdir -p "${state}/run" "${state}/logs" 2>/dev/null && [[ -w ${state}/run && -w ${state}/logs ]] ||
+    fail "cannot write below ${state}; set PLAN_STATE_DIR to a folder that can be written"
+  if ! mkdir "${state}/run/lock" 2>/dev/null; then
+    if lives "${state}/run/lock/pid"; then fail "another script (pid $(head -n 1 "${state}/run/lock/pid")) is starting or running these services"; fi
+    stale=yes
+    rm -rf "${state}/run/lock"
+    mkdir "${state}/run/lock" 2>/dev/null || fail "another script is starting these services"
+  fi
+  write_down "$$" "${state}/run/lock/pid" || { unlock; fail "cannot write ${state}/run/lock/pid: is the disk full?"; }
+}
+
+# A process in a file: its pid, then what tells it from a later one of that number.
+write_down() { { echo "$1" && facts "$1"; } >"$2" 2>/dev/null && [[ -s $2 ]]; }
+
+unlock() { rm -rf "${state}/run/lock"; }
+
+# Leaves nothing behind: what is running is stopped, also what this very moment was started.
+abandon() {
+  exec >&8 2>&9 # a signal may come within a redirected command: its trap would write there
+  set +e # whatever fails now, the rest is still stopped
+  trap - EXIT
+  trap '' INT TERM HUP
+  echo "${0##*/}: $1; stopping everything" >&2
+  if [[ -n ${launching} ]]; then [[ -z ${!:-} ]] || stop_group "$!"; fi # started, but its pid was not written down yet
+  stop_all
+  unlock
+  exit "$2"
+}
+
+launching=""
+
+# A server logs for months: the last part of a log that has grown is kept beside it, and the log begins anew. Ends with the server it is for.
+rotate() {
+  local log=$1 server=$2 most=$((${PLAN_LOG_MIB:-64} * 1048576))
+  while sleep 2 && [[ -n $(facts "${server}") ]]; do
+    if (($(wc -c <"${log}" 2>/dev/null || echo 0) > most)); then
+      tail -c "${most}" "${log}" >"${log}.1" 2>/dev/null || true
+      : >"${log}"
+    fi
+  done
+}
+
+# The function of a service, as the leader of its group.
+become() {
+  if [[ -n ${on_terminal} ]]; then exec </dev/null; else
+    exec >>"${state}/logs/$1.log" 2>&1 </dev/null
+    rotate "${state}/logs/$1.log" "${BASHPID:-$(exec sh -c 'echo "$PPID"')}" >/dev/null 2>&1 &
+  fi
+  "run_${1//[-.]/_}"
+}
+
+on_terminal=""
+
+launch() {
+  local name=$1 port=$2
+  if port_taken "${port}"; then abandon "port ${port} of ${name} is already in use" 1; fi
+  launching=${name}
+  set -m # a process group of its own: Ctrl-C reaches this script only, and the group can be stopped whole
+  become "${name}" 8>&- 9>&- &
+  local pid=$!
+  set +m
+  write_down "${pid}" "${state}/run/${name}.pid" || abandon "cannot write ${state}/run/${name}.pid: is the disk full?" 1
+  launching=""
+}
+
+# An answer counts only while our own server lives: somebody else's may have taken the port.
+await() {
+  local name=$1 url=$2 began=${SECONDS} waited
+  while is_ours "${name}"; do
+    if answers "${url}" && is_ours "${name}"; then
+      echo "${name} answers at ${url%/health*}"
+      return
+    fi
+    waited=$((SECONDS - began))
+    if ((waited >= ${PLAN_START_TIMEOUT:-3600})); then abandon "${name} did not answer ${url} within ${waited} s" 1; fi
+    if ((waited < 5)); then sleep 0.2; else sleep 1; fi
+  done
+  if [[ -z ${on_terminal} ]]; then tail -n 20 "${state}/logs/${name}.log" >&2 || true; fi
+  abandon "${name} ended before it was healthy, its log is above" 1
+}
+
+# From here on whatever ends this script stops what it started.
+begin() {
+  check_tools
+  lock
+  exec 8>&1 9>&2
+  trap 'abandon interrupted 130' INT TERM HUP
+  trap 'abandon "an unexpected error" 1' EXIT
+}
+
+# Its log is the terminal's. What a killed script left is stopped first; what another script started is left alone.
+serve() {
+  local name=${names[0]} code=0
+  begin
+  if is_ours "${name}"; then
+    if [[ -z ${stale} ]]; then
+      trap - EXIT
+      unlock
+      fail "${name} is already running, pid $(pid_of "${name}")"
+    fi
+    echo "${name} was left by a script that was killed: it is stopped first"
+  fi
+  stop_one "${name}"
+  on_terminal=yes
+  launch "${name}" "${ports[0]}"
+  await "${name}" "${urls[0]}"
+  trap 'abandon "asked to stop" 0' INT TERM HUP
+  echo "ready: ${urls[0]%/health*}/v1 serves ${served_name}"
+  wait "$!" || code=$?
+  if ((code == 0)); then code=1; fi
+  abandon "${name} died" "${code}"
+}
+
+case ${1:-} in
+  "") serve ;;
+  *) echo "usage: serve.sh; PLAN_START_TIMEOUT (seconds, 3600) and PLAN_STOP_TIMEOUT (30) bound the waits" >&2; exit 2 ;;
+esac

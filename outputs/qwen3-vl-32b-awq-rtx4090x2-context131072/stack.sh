@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # QuantTrio/Qwen3-VL-32B-Instruct-AWQ on 2x GeForce RTX 4090
 # Services of one machine: `./stack.sh start`, `stop`, `status`, `logs`, or `run` in the foreground.
-# shellcheck disable=SC2310,SC2312 # conditions call functions that are written to be asked
+# shellcheck disable=SC2310,SC2312,SC2329 # conditions call functions that are written to be asked, services are called by their names
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "${here}"
@@ -57,22 +57,7 @@ check_tools() {
   [[ -n ${LITELLM_MASTER_KEY:-} ]] || fail "LITELLM_MASTER_KEY is not set: export LITELLM_MASTER_KEY=\"sk-\$(openssl rand -hex 24)\""
 }
 
-fail() { echo "stack.sh: $*" >&2; exit 1; }
-
-usage() {
-  cat <<TEXT
-usage: stack.sh start | stop | status | logs [NAME] [-f] | run
-
-start   start everything in order, each once the one before it is healthy; on a failure or Ctrl-C all that was started is stopped
-stop    stop everything, last started first
-status  what runs and answers; exit 0 if all do, 3 if not
-logs    the end of the logs, of one service or of all; -f follows
-run     start, stay in the foreground, stop everything on Ctrl-C or when one dies (for systemd and containers)
-
-Services: ${names[*]}. Logs and pid files lie below ${state}; PLAN_STATE_DIR moves them. PLAN_START_TIMEOUT (seconds, 3600) and
-PLAN_STOP_TIMEOUT (30) bound the waits.
-TEXT
-}
+fail() { echo "${0##*/}: $*" >&2; exit 1; }
 
 pid_of() { head -n 1 "${state}/run/$1.pid" 2>/dev/null || true; }
 
@@ -118,14 +103,6 @@ answers() { curl --silent --fail --noproxy '*' --output /dev/null --max-time 5 "
 
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-index_of() {
-  local i
-  for ((i = 0; i < ${#names[@]}; i++)); do
-    if [[ ${names[i]} == "$1" ]]; then echo "${i}"; return 0; fi
-  done
-  fail "there is no service $1; there are: ${names[*]}"
-}
-
 # Stops the whole process group: an engine's workers must not outlive it, they hold the GPU.
 stop_group() {
   local group=$1 began=${SECONDS}
@@ -150,6 +127,128 @@ stop_one() {
   rm -f "${state}/run/${name}.pid"
 }
 
+stop_all() {
+  local i
+  for ((i = ${#names[@]} - 1; i >= 0; i--)); do stop_one "${names[i]}"; done
+}
+
+# Two `start` at once would start everything twice: the folder is the lock, its owner's pid lies in it. `stale`: an owner was killed and could not clean up.
+stale=""
+
+lock() {
+  mkdir -p "${state}/run" "${state}/logs" 2>/dev/null && [[ -w ${state}/run && -w ${state}/logs ]] ||
+    fail "cannot write below ${state}; set PLAN_STATE_DIR to a folder that can be written"
+  if ! mkdir "${state}/run/lock" 2>/dev/null; then
+    if lives "${state}/run/lock/pid"; then fail "another script (pid $(head -n 1 "${state}/run/lock/pid")) is starting or running these services"; fi
+    stale=yes
+    rm -rf "${state}/run/lock"
+    mkdir "${state}/run/lock" 2>/dev/null || fail "another script is starting these services"
+  fi
+  write_down "$$" "${state}/run/lock/pid" || { unlock; fail "cannot write ${state}/run/lock/pid: is the disk full?"; }
+}
+
+# A process in a file: its pid, then what tells it from a later one of that number.
+write_down() { { echo "$1" && facts "$1"; } >"$2" 2>/dev/null && [[ -s $2 ]]; }
+
+unlock() { rm -rf "${state}/run/lock"; }
+
+# Leaves nothing behind: what is running is stopped, also what this very moment was started.
+abandon() {
+  exec >&8 2>&9 # a signal may come within a redirected command: its trap would write there
+  set +e # whatever fails now, the rest is still stopped
+  trap - EXIT
+  trap '' INT TERM HUP
+  echo "${0##*/}: $1; stopping everything" >&2
+  if [[ -n ${launching} ]]; then [[ -z ${!:-} ]] || stop_group "$!"; fi # started, but its pid was not written down yet
+  stop_all
+  unlock
+  exit "$2"
+}
+
+launching=""
+
+# A server logs for months: the last part of a log that has grown is kept beside it, and the log begins anew. Ends with the server it is for.
+rotate() {
+  local log=$1 server=$2 most=$((${PLAN_LOG_MIB:-64} * 1048576))
+  while sleep 2 && [[ -n $(facts "${server}") ]]; do
+    if (($(wc -c <"${log}" 2>/dev/null || echo 0) > most)); then
+      tail -c "${most}" "${log}" >"${log}.1" 2>/dev/null || true
+      : >"${log}"
+    fi
+  done
+}
+
+# The function of a service, as the leader of its group.
+become() {
+  if [[ -n ${on_terminal} ]]; then exec </dev/null; else
+    exec >>"${state}/logs/$1.log" 2>&1 </dev/null
+    rotate "${state}/logs/$1.log" "${BASHPID:-$(exec sh -c 'echo "$PPID"')}" >/dev/null 2>&1 &
+  fi
+  "run_${1//[-.]/_}"
+}
+
+on_terminal=""
+
+launch() {
+  local name=$1 port=$2
+  if port_taken "${port}"; then abandon "port ${port} of ${name} is already in use" 1; fi
+  launching=${name}
+  set -m # a process group of its own: Ctrl-C reaches this script only, and the group can be stopped whole
+  become "${name}" 8>&- 9>&- &
+  local pid=$!
+  set +m
+  write_down "${pid}" "${state}/run/${name}.pid" || abandon "cannot write ${state}/run/${name}.pid: is the disk full?" 1
+  launching=""
+}
+
+# An answer counts only while our own server lives: somebody else's may have taken the port.
+await() {
+  local name=$1 url=$2 began=${SECONDS} waited
+  while is_ours "${name}"; do
+    if answers "${url}" && is_ours "${name}"; then
+      echo "${name} answers at ${url%/health*}"
+      return
+    fi
+    waited=$((SECONDS - began))
+    if ((waited >= ${PLAN_START_TIMEOUT:-3600})); then abandon "${name} did not answer ${url} within ${waited} s" 1; fi
+    if ((waited < 5)); then sleep 0.2; else sleep 1; fi
+  done
+  if [[ -z ${on_terminal} ]]; then tail -n 20 "${state}/logs/${name}.log" >&2 || true; fi
+  abandon "${name} ended before it was healthy, its log is above" 1
+}
+
+# From here on whatever ends this script stops what it started.
+begin() {
+  check_tools
+  lock
+  exec 8>&1 9>&2
+  trap 'abandon interrupted 130' INT TERM HUP
+  trap 'abandon "an unexpected error" 1' EXIT
+}
+
+usage() {
+  cat <<TEXT
+usage: stack.sh start | stop | status | logs [NAME] [-f] | run
+
+start   start everything in order, each once the one before it is healthy; on a failure or Ctrl-C all that was started is stopped
+stop    stop everything, last started first
+status  what runs and answers; exit 0 if all do, 3 if not
+logs    the end of the logs, of one service or of all; -f follows
+run     start, stay in the foreground, stop everything on Ctrl-C or when one dies (for systemd and containers)
+
+Services: ${names[*]}. Logs and pid files lie below ${state}; PLAN_STATE_DIR moves them. PLAN_START_TIMEOUT (seconds, 3600) and
+PLAN_STOP_TIMEOUT (30) bound the waits, PLAN_LOG_MIB (64) the size of a log; what was before lies in NAME.log.1.
+TEXT
+}
+
+index_of() {
+  local i
+  for ((i = 0; i < ${#names[@]}; i++)); do
+    if [[ ${names[i]} == "$1" ]]; then echo "${i}"; return 0; fi
+  done
+  fail "there is no service $1; there are: ${names[*]}"
+}
+
 # Someone's `run` or unfinished `start` must not see its services die one by one: it stops them itself.
 stop_owner() {
   local owner began=${SECONDS}
@@ -160,71 +259,9 @@ stop_owner() {
   while lives "${state}/run/lock/pid" && ((SECONDS - began < ${PLAN_STOP_TIMEOUT:-30} * ${#names[@]})); do sleep 0.1; done
 }
 
-stop_all() {
-  local i
-  for ((i = ${#names[@]} - 1; i >= 0; i--)); do stop_one "${names[i]}"; done
-}
-
-# Two `start` at once would start everything twice: the folder is the lock, its owner's pid lies in it.
-lock() {
-  mkdir -p "${state}/run" "${state}/logs" 2>/dev/null && [[ -w ${state}/run && -w ${state}/logs ]] ||
-    fail "cannot write below ${state}; set PLAN_STATE_DIR to a folder that can be written"
-  if ! mkdir "${state}/run/lock" 2>/dev/null; then
-    if lives "${state}/run/lock/pid"; then fail "another stack.sh (pid $(head -n 1 "${state}/run/lock/pid")) is starting or running these services"; fi
-    rm -rf "${state}/run/lock"
-    mkdir "${state}/run/lock" 2>/dev/null || fail "another stack.sh is starting these services"
-  fi
-  write_down "$$" >"${state}/run/lock/pid"
-}
-
-write_down() { echo "$1"; facts "$1"; }
-
-unlock() { rm -rf "${state}/run/lock"; }
-
-# Leaves nothing behind: what is running is stopped, also what this very moment was started.
-abandon() {
-  exec >&8 2>&9 # a signal may come within a redirected command: its trap would write there
-  set +e # whatever fails now, the rest is still stopped
-  trap - EXIT
-  trap '' INT TERM HUP
-  echo "stack.sh: $1; stopping everything" >&2
-  if [[ -n ${launching} ]]; then [[ -z ${!:-} ]] || stop_group "$!"; fi # started, but its pid was not written down yet
-  stop_all
-  unlock
-  exit "$2"
-}
-
-launching=""
-
-launch() {
-  local name=$1 port=$2
-  if port_taken "${port}"; then abandon "port ${port} of ${name} is already in use" 1; fi
-  launching=${name}
-  set -m # a process group of its own: Ctrl-C reaches this script only, and the group can be stopped whole
-  "run_${name//[-.]/_}" >>"${state}/logs/${name}.log" 2>&1 </dev/null 8>&- 9>&- &
-  local pid=$!
-  set +m
-  write_down "${pid}" >"${state}/run/${name}.pid"
-  launching=""
-}
-
-await() {
-  local name=$1 url=$2 began=${SECONDS} waited
-  while ! answers "${url}"; do
-    is_ours "${name}" || { tail -n 20 "${state}/logs/${name}.log" >&2 || true; abandon "${name} ended before it was healthy, its log is above" 1; }
-    waited=$((SECONDS - began))
-    if ((waited >= ${PLAN_START_TIMEOUT:-3600})); then abandon "${name} did not answer ${url} within ${waited} s" 1; fi
-    if ((waited < 5)); then sleep 0.2; else sleep 1; fi
-  done
-  echo "${name} answers at ${url%/health*}"
-}
-
 start_all() {
-  check_tools
-  lock
-  exec 8>&1 9>&2
-  trap 'abandon interrupted 130' INT TERM HUP
-  trap 'abandon "an unexpected error" 1' EXIT
+  begin
+  [[ -z ${stale} ]] || echo "another script was killed before it was done; what it left is taken over"
   local i
   for ((i = 0; i < ${#names[@]}; i++)); do
     if is_ours "${names[i]}"; then
@@ -283,7 +320,7 @@ show_logs() {
 case ${1:-} in
   start) start_all; unlock ;;
   run) run_all ;;
-  stop) stop_owner; stop_all ;;
+  stop) stop_owner; stop_all; lives "${state}/run/lock/pid" || unlock ;;
   status) show_status ;;
   logs) shift; show_logs "$@" ;;
   -h | --help | help) usage ;;

@@ -1,4 +1,4 @@
-"""stack.sh: all services and the proxy, started in order and stopped cleanly. The fixed part is templates/stack.sh."""
+"""stack.sh: all services and the proxy, started in order and stopped cleanly. The fixed parts are templates/services.sh and templates/stack.sh."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ PROXY = "litellm"
 _HEAD = """\
 #!/usr/bin/env bash
 # {title}
-# Services of one machine: `./stack.sh start`, `stop`, `status`, `logs`, or `run` in the foreground.
-# shellcheck disable=SC2310,SC2312 # conditions call functions that are written to be asked
+# {usage}
+# shellcheck disable=SC2310,SC2312,SC2329 # conditions call functions that are written to be asked, services are called by their names
 set -euo pipefail
 here=$(cd "$(dirname "${{BASH_SOURCE[0]}}")" && pwd)
 cd "${{here}}"
@@ -28,9 +28,10 @@ ports=({ports})
 urls=(
 {urls}
 )
+
 """
 
-_CHECK = """\
+_CHECK = """
 
 check_tools() {{
   local tool
@@ -50,8 +51,8 @@ def function_name(name: str) -> str:
     return "run_" + name.replace("-", "_").replace(".", "_")
 
 
-def _function(name: str, notes: tuple[str, ...], argv: tuple[str, ...], env: dict[str, str]) -> str:
-    """A service as a function: why, its environment, its command."""
+def run_function(name: str, notes: tuple[str, ...], argv: tuple[str, ...], env: dict[str, str]) -> str:
+    """A service as a shell function: why, its environment, its command."""
     lines = [f"# {comment(note)}" for note in notes]
     lines.append(f"{function_name(name)}() {{")
     lines += [f"  export {shlex.quote(f'{key}={value}')}" for key, value in env.items()]
@@ -59,27 +60,43 @@ def _function(name: str, notes: tuple[str, ...], argv: tuple[str, ...], env: dic
     return "\n".join([*lines, f"  exec {command}", "}"])
 
 
+def head(title: str, usage: str, deployment: Deployment, waited_for: list[tuple[str, int, str]]) -> str:
+    """How a script begins: where it is, where programs are, and the names, ports and health addresses of what it starts, in this order."""
+    return _HEAD.format(
+        title=comment(title),
+        usage=usage,
+        paths="".join(f"${{here}}/{folder}/bin:" for folder in environments(deployment)),
+        names=" ".join(shlex.quote(name) for name, _, _ in waited_for),
+        ports=" ".join(str(port) for _, port, _ in waited_for),
+        urls="\n".join(f"  {shlex.quote(url)}" for _, _, url in waited_for),
+    )
+
+
+def check_tools(services: tuple[Service, ...], *, proxy: bool) -> str:
+    """The shell function that says what is missing before anything starts."""
+    programs = dict.fromkeys([*(service.argv[0] for service in services), *([PROXY] if proxy else [])])
+    toolchain = (_NVCC if any(service.needs_nvcc for service in services) else "") + (_KEY if proxy else "")
+    return _CHECK.format(tools="".join(f" {shlex.quote(program)}" for program in programs), toolchain=toolchain)
+
+
 def stack_script(deployment: Deployment, *, proxy: bool = True) -> str:
     """The text of stack.sh; without the proxy for a container that holds the engine only."""
     services = deployment.processes
-    names = [*(service.name for service in services), *([PROXY] if proxy else [])]
-    ports = [*(service.port for service in services), *([deployment.proxy_port] if proxy else [])]
-    urls = [service.url + service.health for service in services]
-    urls += [f"http://127.0.0.1:{deployment.proxy_port}/health/liveliness"] if proxy else []
-    programs = list(dict.fromkeys([*(service.argv[0] for service in services), *(["litellm"] if proxy else [])]))
-    head = _HEAD.format(
-        title=comment(deployment.title),
-        paths="".join(f"${{here}}/{folder}/bin:" for folder in environments(deployment)),
-        names=" ".join(shlex.quote(name) for name in names),
-        ports=" ".join(map(str, ports)),
-        urls="\n".join(f"  {shlex.quote(url)}" for url in urls),
-    )
-    functions = [_function(service.name, service.notes, service.argv, service.env) for service in services]
+    waited_for = [(service.name, service.port, service.url + service.health) for service in services]
+    functions = [run_function(service.name, service.notes, service.argv, service.env) for service in services]
     if proxy:
-        functions.append(_function(PROXY, ("one endpoint for all of them",), proxy_argv(deployment), {}))
-    toolchain = (_NVCC if any(service.needs_nvcc for service in services) else "") + (_KEY if proxy else "")
-    check = _CHECK.format(tools="".join(f" {shlex.quote(program)}" for program in programs), toolchain=toolchain)
-    return head + "\n" + "\n\n".join(functions) + "\n" + check + template("stack.sh")
+        waited_for.append((PROXY, deployment.proxy_port, f"http://127.0.0.1:{deployment.proxy_port}/health/liveliness"))
+        functions.append(run_function(PROXY, ("one endpoint for all of them",), proxy_argv(deployment), {}))
+    usage = "Services of one machine: `./stack.sh start`, `stop`, `status`, `logs`, or `run` in the foreground."
+    return "".join(
+        [
+            head(deployment.title, usage, deployment, waited_for),
+            "\n\n".join(functions),
+            check_tools(services, proxy=proxy),
+            template("services.sh"),
+            template("stack.sh"),
+        ]
+    )
 
 
 def environments(deployment: Deployment) -> list[str]:

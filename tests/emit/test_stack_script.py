@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,25 +34,25 @@ def free_ports(count: int) -> list[int]:
 
 
 class Machine:
-    """A folder with an emitted stack of four services, simulated GPUs, and stand-ins for vllm and litellm on PATH."""
+    """A folder with an emitted stack (four services, or one and the proxy), simulated GPUs, and stand-ins for vllm and litellm on PATH."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, models: tuple[str, ...] = MODELS, script: str = "stack.sh") -> None:
         self.folder, self.mark = folder, f"PLAN_TEST_MARK={folder}"
-        self.ports = free_ports(4)
+        self.ports = free_ports(len(models) + 1)
         stack = {
             "gpu": "rtx4090",
             "count": 2,
-            "proxy_port": self.ports[3],
+            "proxy_port": self.ports[-1],
             "services": [
                 {"model": model, "port": port, **({"context": 8192} if index == 1 else {})}
-                for index, (model, port) in enumerate(zip(MODELS, self.ports, strict=False))
+                for index, (model, port) in enumerate(zip(models, self.ports, strict=False))
             ],
         }
         (folder / "stack.json").write_text(json.dumps(stack))
         done = run_plan("-f", "stack.json", "--output", str(folder / "out"), "--format", "json", cwd=folder)
         assert done.returncode == 0, done.stderr + done.stdout[-500:]
         self.answer = json.loads(done.stdout)
-        self.script = folder / "out" / "stack.sh"
+        self.script = folder / "out" / script
         tools = folder / "tools"
         tools.mkdir()
         for name in ("vllm", "litellm"):
@@ -72,7 +73,7 @@ class Machine:
 
     def start(self, *words: str, **more: str) -> subprocess.Popen:
         return subprocess.Popen(
-            ["bash", self.script, *(words or ("start",))],
+            ["bash", self.script, *words],
             env=self.environment | more,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -225,6 +226,48 @@ def test_a_start_killed_midway_is_taken_over(machine):
     assert machine.run("stop")[0] == 0
     assert machine.run("start")[0] == 0
     assert machine.run("stop")[0] == 0
+    assert machine.is_clean()
+
+
+def test_a_run_that_was_killed_leaves_no_lock_once_it_is_stopped(machine):
+    process = machine.start("run")
+    wait_for(lambda: listening(machine.ports[3]))
+    process.kill()
+    process.stdout.close()
+    process.wait()
+    assert machine.run("stop")[0] == 0
+    assert machine.is_clean()
+
+
+def test_a_log_that_grows_is_cut_and_its_end_kept(machine):
+    assert machine.run("start", PLAN_TEST_FAULT="chatty:qwen3-8b", PLAN_LOG_MIB="1")[0] == 0
+    log = machine.folder / "out" / "logs" / "chat.log"
+    wait_for(log.with_name("chat.log.1").exists)
+    wait_for(lambda: 0 < log.with_name("chat.log.1").stat().st_size <= 2**20)
+    assert machine.run("stop")[0] == 0
+    assert log.stat().st_size < 40 * 2**20
+    assert machine.is_clean()
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A folder on a file system without room for a byte."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", folder], capture_output=True, check=False)
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    with suppress(OSError):
+        (folder / "ballast").write_bytes(bytes(2**16))
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=False)
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(machine, full_disk):
+    code, output = machine.run("start", PLAN_STATE_DIR=str(full_disk))
+    assert (code, "disk full?" in output or "cannot write" in output) == (1, True), output
+    assert "write error" not in output
+    assert not (full_disk / "run" / "lock").exists()
     assert machine.is_clean()
 
 

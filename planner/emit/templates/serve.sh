@@ -1,28 +1,28 @@
-#!/usr/bin/env bash
-# {title}
-# {capacity}
-# Stop it with Ctrl-C, or with: kill "$(cat {pid_file})"
-set -euo pipefail
 
-fail() {{ echo "serve.sh: $*" >&2; exit 1; }}
-command -v {program} >/dev/null || fail "{program} is not on PATH; install it in a virtual environment: pip install {package}"
-command -v curl >/dev/null || fail "curl is needed to wait for the server"
-{toolchain}
-{reasons}
-args=(
-{arguments}
-)
+# Its log is the terminal's. What a killed script left is stopped first; what another script started is left alone.
+serve() {
+  local name=${names[0]} code=0
+  begin
+  if is_ours "${name}"; then
+    if [[ -z ${stale} ]]; then
+      trap - EXIT
+      unlock
+      fail "${name} is already running, pid $(pid_of "${name}")"
+    fi
+    echo "${name} was left by a script that was killed: it is stopped first"
+  fi
+  stop_one "${name}"
+  on_terminal=yes
+  launch "${name}" "${ports[0]}"
+  await "${name}" "${urls[0]}"
+  trap 'abandon "asked to stop" 0' INT TERM HUP
+  echo "ready: ${urls[0]%/health*}/v1 serves ${served_name}"
+  wait "$!" || code=$?
+  if ((code == 0)); then code=1; fi
+  abandon "${name} died" "${code}"
+}
 
-{command} "${{args[@]}}" &
-server=$!
-echo "${{server}}" >{pid_file}
-trap 'kill "${{server}}" 2>/dev/null || true' INT TERM
-trap 'rm -f {pid_file}' EXIT
-
-# Loading and graph capture take minutes; the server answers /health once it can serve.
-until curl --silent --fail --noproxy '*' --output /dev/null --max-time 5 {url}/health; do
-  kill -0 "${{server}}" 2>/dev/null || fail "the server ended before it was healthy; its log is above"
-  sleep 2
-done
-echo {ready}
-wait "${{server}}"
+case ${1:-} in
+  "") serve ;;
+  *) echo "usage: serve.sh; PLAN_START_TIMEOUT (seconds, 3600) and PLAN_STOP_TIMEOUT (30) bound the waits" >&2; exit 2 ;;
+esac

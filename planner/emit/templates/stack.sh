@@ -1,4 +1,3 @@
-fail() { echo "stack.sh: $*" >&2; exit 1; }
 
 usage() {
   cat <<TEXT
@@ -11,53 +10,9 @@ logs    the end of the logs, of one service or of all; -f follows
 run     start, stay in the foreground, stop everything on Ctrl-C or when one dies (for systemd and containers)
 
 Services: ${names[*]}. Logs and pid files lie below ${state}; PLAN_STATE_DIR moves them. PLAN_START_TIMEOUT (seconds, 3600) and
-PLAN_STOP_TIMEOUT (30) bound the waits.
+PLAN_STOP_TIMEOUT (30) bound the waits, PLAN_LOG_MIB (64) the size of a log; what was before lies in NAME.log.1.
 TEXT
 }
-
-pid_of() { head -n 1 "${state}/run/$1.pid" 2>/dev/null || true; }
-
-# State, group and time of start of a process, nothing where it is dead or only waits to be collected: from /proc, or by ps on macOS.
-facts() {
-  local line fields
-  if [[ -d /proc/self ]]; then
-    { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
-    read -r -a fields <<<"${line##*) }" # behind the name, which may hold anything
-    [[ ${fields[0]} == Z ]] || echo "${fields[2]} ${fields[19]}"
-  else
-    ps -o stat= -o pgid= -o lstart= -p "$1" 2>/dev/null | awk '$1 !~ /^Z/ { $1 = ""; print }' || true
-  fi
-}
-
-# A pid alone may belong to someone else by now: group and time of start must be those that were written down with it.
-lives() {
-  local pid now
-  pid=$(head -n 1 "$1" 2>/dev/null || true)
-  [[ -n ${pid} ]] || return 1
-  now=$(facts "${pid}")
-  [[ -n ${now} && ${now} == "$(tail -n +2 "$1")" ]]
-}
-
-is_ours() { lives "${state}/run/$1.pid"; }
-
-# Whether any process of a group is alive.
-group_lives() {
-  local file line fields
-  if [[ ! -d /proc/self ]]; then
-    ps -A -o pgid= -o stat= | awk -v group="$1" '$1 == group && $2 !~ /^Z/ { found = 1 } END { exit !found }'
-    return
-  fi
-  for file in /proc/[0-9]*/stat; do
-    { read -r line <"${file}"; } 2>/dev/null || continue
-    read -r -a fields <<<"${line##*) }"
-    if [[ ${fields[2]} == "$1" && ${fields[0]} != Z ]]; then return 0; fi
-  done
-  return 1
-}
-
-answers() { curl --silent --fail --noproxy '*' --output /dev/null --max-time 5 "$1"; }
-
-port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 index_of() {
   local i
@@ -65,30 +20,6 @@ index_of() {
     if [[ ${names[i]} == "$1" ]]; then echo "${i}"; return 0; fi
   done
   fail "there is no service $1; there are: ${names[*]}"
-}
-
-# Stops the whole process group: an engine's workers must not outlive it, they hold the GPU.
-stop_group() {
-  local group=$1 began=${SECONDS}
-  kill -TERM -- "-${group}" 2>/dev/null || true
-  while group_lives "${group}"; do
-    if ((SECONDS - began >= ${PLAN_STOP_TIMEOUT:-30})); then kill -KILL -- "-${group}" 2>/dev/null || true; fi
-    sleep 0.1
-  done
-}
-
-stop_one() {
-  local name=$1 pid
-  pid=$(pid_of "${name}")
-  if [[ -z ${pid} ]]; then rm -f "${state}/run/${name}.pid"; return 0; fi
-  local ours=no
-  if is_ours "${name}"; then ours=yes; fi
-  # The leader may be gone while its workers live; a group is ours as long as no new process has taken its number.
-  if [[ ${ours} == yes || -z $(facts "${pid}") ]]; then
-    stop_group "${pid}"
-    echo "${name} is stopped"
-  fi
-  rm -f "${state}/run/${name}.pid"
 }
 
 # Someone's `run` or unfinished `start` must not see its services die one by one: it stops them itself.
@@ -101,71 +32,9 @@ stop_owner() {
   while lives "${state}/run/lock/pid" && ((SECONDS - began < ${PLAN_STOP_TIMEOUT:-30} * ${#names[@]})); do sleep 0.1; done
 }
 
-stop_all() {
-  local i
-  for ((i = ${#names[@]} - 1; i >= 0; i--)); do stop_one "${names[i]}"; done
-}
-
-# Two `start` at once would start everything twice: the folder is the lock, its owner's pid lies in it.
-lock() {
-  mkdir -p "${state}/run" "${state}/logs" 2>/dev/null && [[ -w ${state}/run && -w ${state}/logs ]] ||
-    fail "cannot write below ${state}; set PLAN_STATE_DIR to a folder that can be written"
-  if ! mkdir "${state}/run/lock" 2>/dev/null; then
-    if lives "${state}/run/lock/pid"; then fail "another stack.sh (pid $(head -n 1 "${state}/run/lock/pid")) is starting or running these services"; fi
-    rm -rf "${state}/run/lock"
-    mkdir "${state}/run/lock" 2>/dev/null || fail "another stack.sh is starting these services"
-  fi
-  write_down "$$" >"${state}/run/lock/pid"
-}
-
-write_down() { echo "$1"; facts "$1"; }
-
-unlock() { rm -rf "${state}/run/lock"; }
-
-# Leaves nothing behind: what is running is stopped, also what this very moment was started.
-abandon() {
-  exec >&8 2>&9 # a signal may come within a redirected command: its trap would write there
-  set +e # whatever fails now, the rest is still stopped
-  trap - EXIT
-  trap '' INT TERM HUP
-  echo "stack.sh: $1; stopping everything" >&2
-  if [[ -n ${launching} ]]; then [[ -z ${!:-} ]] || stop_group "$!"; fi # started, but its pid was not written down yet
-  stop_all
-  unlock
-  exit "$2"
-}
-
-launching=""
-
-launch() {
-  local name=$1 port=$2
-  if port_taken "${port}"; then abandon "port ${port} of ${name} is already in use" 1; fi
-  launching=${name}
-  set -m # a process group of its own: Ctrl-C reaches this script only, and the group can be stopped whole
-  "run_${name//[-.]/_}" >>"${state}/logs/${name}.log" 2>&1 </dev/null 8>&- 9>&- &
-  local pid=$!
-  set +m
-  write_down "${pid}" >"${state}/run/${name}.pid"
-  launching=""
-}
-
-await() {
-  local name=$1 url=$2 began=${SECONDS} waited
-  while ! answers "${url}"; do
-    is_ours "${name}" || { tail -n 20 "${state}/logs/${name}.log" >&2 || true; abandon "${name} ended before it was healthy, its log is above" 1; }
-    waited=$((SECONDS - began))
-    if ((waited >= ${PLAN_START_TIMEOUT:-3600})); then abandon "${name} did not answer ${url} within ${waited} s" 1; fi
-    if ((waited < 5)); then sleep 0.2; else sleep 1; fi
-  done
-  echo "${name} answers at ${url%/health*}"
-}
-
 start_all() {
-  check_tools
-  lock
-  exec 8>&1 9>&2
-  trap 'abandon interrupted 130' INT TERM HUP
-  trap 'abandon "an unexpected error" 1' EXIT
+  begin
+  [[ -z ${stale} ]] || echo "another script was killed before it was done; what it left is taken over"
   local i
   for ((i = 0; i < ${#names[@]}; i++)); do
     if is_ours "${names[i]}"; then
@@ -224,7 +93,7 @@ show_logs() {
 case ${1:-} in
   start) start_all; unlock ;;
   run) run_all ;;
-  stop) stop_owner; stop_all ;;
+  stop) stop_owner; stop_all; lives "${state}/run/lock/pid" || unlock ;;
   status) show_status ;;
   logs) shift; show_logs "$@" ;;
   -h | --help | help) usage ;;
