@@ -93,7 +93,6 @@ def test_the_main_command_imports_no_heavy_library_and_few_modules(options, tmp_
 OWN = {
     "catalogue/gguf.py": "a GGUF file's types are llama.cpp's table",
     "catalogue/resolve.py": "a checkpoint is described as vLLM loads it",
-    "cli/bench.py": "measures vLLM's server beside its plan",
     "cli/check.py": "--vllm-version: its releases",
     "cli/defaults.py": "vllm-version: its releases",
     "cli/hints.py": "a typed flag may be vLLM's",

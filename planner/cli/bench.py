@@ -1,123 +1,184 @@
-"""`plan bench`: a minute's measurement of a running server, beside what was predicted; it calibrates this machine."""
+"""`plan bench`: a plan as an experiment. What a running server shows beside what was predicted; it calibrates this machine."""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-import sys
-from datetime import UTC, datetime
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
-from planner.cli.command import command, option, output_options
-from planner.cli.options import question, read_machine
+from planner.cli.command import command, is_quiet, option, output_options, typed
+from planner.cli.names import EngineName
+from planner.cli.options import QUESTION, own_settings, question, read_machine
 from planner.cli.own_rows import own_rows
-from planner.cli.printing import print_json
+from planner.cli.printing import print_json, print_report
+from planner.cli.question import lone_row
 from planner.cli.values import BenchValues, values_of
-from planner.engines import first_engine
-from planner.errors import PlannerError, require
-from planner.report.head import HEAD
+from planner.engines import ENGINES, usual_words
+from planner.errors import FileError, PlannerError, require
+from planner.facts.command_line import flag_of
+from planner.facts.hardware import Calibrated
+from planner.facts.question import StackRow
+from planner.machine.calibration import save_speed
+from planner.questions.fields import OF_SOME
 
 if TYPE_CHECKING:
-    from planner.engines.vllm.plan import Plan
-    from planner.facts.speed import NoSpeed
-    from planner.machine.bench import Benched
+    from planner.facts.deployment import Service
+    from planner.questions.experiment import Experiment
 
 KEY = "OPENAI_API_KEY"
-COLUMNS = (
-    "id", "source", "gpu", "engine", "model", "quant", "count", "tp", "concurrency", "input_len", "output_len", "version", "kv_dtype", "ttft_ms", "tpot_ms", "output_tok_s",
-)  # fmt: skip
+PROMPT, ANSWER, MOST_AT_ONCE = 2000, 200, 256
+HERE, ANY_HOST = ("127.0.0.1", "localhost", "::1"), ("0.0.0.0", "::")  # noqa: S104 - a server that listens everywhere listens here
+
+
+class Counts(click.ParamType[tuple[int, ...]]):
+    """Numbers of users, with commas."""
+
+    name = "N,N,…"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Each once, the fewest first."""
+        parts = [str(part).strip() for part in (value.split(",") if isinstance(value, str) else value if isinstance(value, tuple) else ())]
+        if wrong := [part for part in parts if not (part.isascii() and part.isdigit() and 1 <= int(part[:6]) <= MOST_AT_ONCE)]:
+            self.fail(f"{wrong[0][:40]!r} is not a whole number from 1 to {MOST_AT_ONCE}", param, ctx)
+        return tuple(sorted({int(part) for part in parts}))
 
 
 @command("bench")
-@question(vllm_only=True, without=("users", "kv_cache_memory_bytes", "skip_mm_profiling"))
-@option("--url", default="http://127.0.0.1:8000", show_default=True, help=f"The server's address; a key is taken from {KEY}.")
-@option("--input", "prompt", default=2000, show_default=True, type=click.IntRange(16, 100_000), help="Tokens of a prompt, about.")
-@option("--answer", default=200, show_default=True, type=click.IntRange(16, 10_000), help="Tokens of an answer.")
-@option("--at-once", default=8, show_default=True, type=click.IntRange(1, 256), help="Users of the second part.")
-@option("--save-calibration", is_flag=True, help="Let later plans for these GPUs use what was measured.")
+@click.argument("plan", type=click.Path(path_type=Path), required=False)
+@question(without=("kv_cache_memory_bytes", "skip_mm_profiling"))
+@option("--engine", type=EngineName(), group="Question", says=lambda: f"{', '.join(ENGINES)}; else {usual_words()}.")
+@own_settings("Question", [setting.name for setting in OF_SOME])
+@option("--url", metavar="URL", group="Experiment", help=f"The server's address, else as the plan says; a key is taken from {KEY}.")
+@option("--input", "prompt", type=click.IntRange(16, 1_000_000), group="Experiment", help=f"Tokens of a prompt, about: {PROMPT:,}, or what the context holds.")
+@option("--output-tokens", "--answer", "answer", type=click.IntRange(16, 100_000), group="Experiment", help=f"Tokens of an answer: {ANSWER}.")
+@option(
+    "--concurrency",
+    "--at-once",
+    "points",
+    type=Counts(),
+    default=(),
+    group="Experiment",
+    help="Users at once, e.g. 1,8,32; else one alone, the plan's users, and as many as fit.",
+)
+@option("--served-name", metavar="NAME", group="Experiment", help="What the server calls the model, where that is not what the plan calls it.")
+@option("--export", type=click.Path(path_type=Path, dir_okay=False), group="Experiment", help="Add the rows to this CSV file, without names and addresses.")
+@option(
+    "--save-calibration/--no-save-calibration",
+    default=None,
+    group="Experiment",
+    help="Let later plans for as many of these GPUs use what was measured: as by default where the server is on this machine.",
+)
 @own_rows(group="Question")
 @output_options
 @click.pass_context
 def bench_command(ctx: click.Context, /, **options: object) -> None:
-    """Measure a server that vLLM runs with this model on these GPUs: one user alone, then several. Prints a row of measurements and the prediction."""
+    """Measure a running server beside its plan: a plan.json (or its folder), or the question's own options.
+
+    One user alone, the plan's users, and as many as fit, each with TTFT, TPOT and tokens a second, and which predictions hold.
+    """
     require("plan bench", "httpx")
-    from planner.cli.question import lone_row
-    from planner.engines.vllm.pace import measured_factors
-    from planner.engines.vllm.plan import plan_as_asked
-    from planner.facts.speed import NoSpeed
     from planner.machine.bench import bench
-    from planner.questions.plan import request_of
+    from planner.questions.experiment import experiment, points_of, with_load
+    from planner.questions.plan import plan_as_asked
 
-    values = read_machine(ctx, values_of(BenchValues, options))
-    request, source = request_of(lone_row(values))
-    plan = plan_as_asked(request, repo=source.repo, served_name=source.served_name)
-    seen = bench(values.url, os.environ.get(KEY), values.prompt, values.answer, values.at_once)
-    factors = measured_factors(plan, seen.prompt_tokens, seen.answer_tokens, seen.first_token_s, seen.per_token_s)
-    saved = None
-    if values.save_calibration:
-        from planner.machine.calibration import save_speed
-
-        if isinstance(factors, NoSpeed):
+    values = values_of(BenchValues, options)
+    row, url = _asked(ctx, values)
+    prompt, answer = values.prompt or PROMPT, values.answer or ANSWER
+    plan = plan_as_asked(row)
+    if prompt + answer > plan.context:
+        if values.prompt:
             raise PlannerError(
-                f"nothing is predicted for {plan.model.name} on {request.group.label}, so that nothing can be calibrated: {factors.reason}", "docs/speed.md"
+                f"a prompt of {prompt:,} and an answer of {answer:,} tokens exceed the context of {plan.context:,}", "shorten --input or --answer"
             )
-        saved = save_speed(request.group, *factors, model=source.served_name)
+        answer = min(answer, max(16, plan.context // 2))
+        prompt = max(16, plan.context - answer)
+    row = with_load(row, prompt, answer)
+    points = tuple(sorted({1, *values.points})) if values.points else points_of(plan, prompt + answer)
+    url = values.url or url or _address(plan.service)
+    wanted = tuple(dict.fromkeys((plan.service.served_name, plan.service.alias, plan.service.model, plan.model.id, row.services[0].model)))
+    if not is_quiet(ctx):
+        click.echo(f"plan: measuring {', '.join(map(str, points))} at once, prompts of about {prompt:,} and answers of {answer:,} tokens", err=True)
+    served, seen = bench(
+        url, os.environ.get(KEY) if values.url or _is_here(url) else None, prompt=prompt, answer=answer, points=points, wanted=[name for name in wanted if name], named=values.served_name
+    )  # fmt: skip
+    made = experiment(row, plan, served, seen)
+    is_kept, note = _kept(values, url, made)
+    notes = [note, *_exported(values.export, made)]
+    from planner.report.bench import bench_json, render
+
     if values.style == "json":
-        row = dict(zip(COLUMNS, _row(plan, seen, 1), strict=True))
-        print_json(
-            {
-                **HEAD,
-                "alone": row,
-                "together": dict(zip(COLUMNS, _row(plan, seen, seen.users), strict=True)),
-                "measured_over_predicted": None if isinstance(factors, NoSpeed) else factors,
-                "speed_reason": factors.reason if isinstance(factors, NoSpeed) else None,
-            }
-        )
+        print_json(bench_json(made, is_kept=is_kept))
         return
-    _show(plan, seen, factors)
-    if saved:
-        click.echo(f"kept in {saved}; later plans for {request.group.label} use it")
+    print_report(render(made))
+    for line in filter(None, notes):
+        click.echo(line)
 
 
-def _row(plan: Plan, seen: Benched, users: int) -> list[str | int | float]:
-    """A row as tests/data/speed_cases.csv has them."""
-    alone, now = users == 1, datetime.now(UTC).strftime("%Y-%m-%d")
-    first, per_token = (seen.first_token_s, seen.per_token_s) if alone else (seen.together_first_token_s, seen.together_per_token_s)
-    rate = seen.answer_tokens / (seen.first_token_s + (seen.answer_tokens - 1) * seen.per_token_s) if alone else seen.together_tokens_per_s
-    config, gpu = plan.config, plan.request.group.gpu
-    head: list[str | int | float] = [
-        f"bench-{now}-{users}",
-        "plan bench",
-        gpu.name,
-        first_engine().name,
-        plan.repo,
-        plan.model.quantization or "bf16",
-        plan.request.group.count,
-        config.tensor_parallel_size,
-    ]
-    return [
-        *head,
-        users,
-        seen.prompt_tokens,
-        seen.answer_tokens,
-        config.vllm_version,
-        config.kv_cache_dtype,
-        round(first * 1000, 1),
-        round(per_token * 1000, 2),
-        round(rate, 1),
-    ]
+def _asked(ctx: click.Context, values: BenchValues) -> tuple[StackRow, str]:
+    """The question and, of a plan.json, where its server listens. Raises PlannerError."""
+    if values.plan is None:
+        return replace(lone_row(read_machine(ctx, values)), engine=values.engine), ""
+    from planner.cli.output import question_in
+    from planner.questions.plan_file import read_deployment
+    from planner.questions.stack_file import stack_row
+
+    if twice := next((name for name in typed() if name in (*QUESTION, "engine")), None):
+        raise PlannerError(f"{flag_of(twice)} and {values.plan} both say what is planned", "leave one out")
+    main, asked = read_deployment(values.plan).main, question_in(values.plan) or {}
+    said = {name: value for name, value in asked.items() if name in {field.name for field in fields(StackRow)}}
+    row = stack_row(said, str(values.plan), lambda index: f"{values.plan}: services[{index}]")
+    return replace(row, services=row.services[:1]), _address(main)
 
 
-def _show(plan: Plan, seen: Benched, factors: tuple[float, float] | NoSpeed) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([COLUMNS, _row(plan, seen, 1), _row(plan, seen, seen.users)])
-    sys.stdout.write(text.getvalue())
-    if not isinstance(factors, tuple):
-        click.echo(f"nothing is predicted: {factors.reason} (docs/speed.md)")
-        return
-    step, first = factors
-    click.echo(f"measured over predicted: a further token {step:.2f}, the first token {first:.2f} (1 is as predicted, 2 twice as long)")
+def _address(service: Service) -> str:
+    """Where a server of a plan listens, as it is asked from this machine."""
+    host = HERE[0] if service.host in ANY_HOST else service.host
+    return f"http://[{host}]:{service.port}" if ":" in host else f"http://{host}:{service.port}"
+
+
+def _is_here(url: str) -> bool:
+    """Whether an address is of this machine."""
+    try:
+        return urlsplit(url).hostname in HERE
+    except ValueError:
+        return False
+
+
+def _kept(values: BenchValues, url: str, made: Experiment) -> tuple[bool, str]:
+    """Keep what was measured where it is of this machine, or is to be kept; whether it was, and what is to be said of it. Raises PlannerError."""
+    wish, kept, group = values.save_calibration, made.kept, made.plan.group
+    if not isinstance(kept, Calibrated):
+        if wish:
+            about = f"nothing is predicted for {made.plan.model.id} on {group.label}, so that nothing can be calibrated"
+            raise PlannerError(f"{about}: {kept.reason}", "docs/speed.md")
+        return False, ""
+    if wish is False or (wish is None and not _is_here(url)):
+        return False, ""
+    if wish is None and made.is_far:
+        return False, f"not kept: a step took {kept.step:.2g}, a first token {kept.first_token:.2g} times as long as predicted (--save-calibration keeps it)"
+    path = save_speed(group.gpu.name, kept)
+    factors = f"a further token took {kept.step:.2f}, the first one {kept.first_token:.2f} times as long as predicted"
+    return True, f"kept in {path}: {factors}; later plans for {group.label} count with it and say so (--no-save-calibration keeps nothing)"
+
+
+def _exported(path: Path | None, made: Experiment) -> list[str]:
+    """Add the rows to a table, which begins with its head. Raises PlannerError for another file."""
+    if path is None:
+        return []
+    from planner.report.bench import TABLE, table_text
+
+    try:
+        is_new = not path.exists() or path.stat().st_size == 0
+        if not is_new:
+            with path.open(encoding="utf-8", errors="replace") as file:
+                if file.readline(4096).rstrip("\n") != ",".join(TABLE):
+                    raise PlannerError(f"{path} is another file: it does not begin as the table of speeds does", "name a new file")
+        with path.open("a", encoding="utf-8") as file:
+            file.write(table_text(made, head=is_new))
+    except OSError as error:
+        raise FileError(path, f"cannot be written ({error.strerror or error})") from None
+    return [f"wrote {path}: {len(made.compared)} rows, no names of yours, no addresses"]

@@ -68,13 +68,17 @@ class VerifyValues(QuestionValues):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchValues(QuestionValues):
-    """The options of `plan bench`: tokens of a prompt and of an answer, users of the second part."""
+    """The options of `plan bench`: tokens of a prompt and of an answer, numbers of users; None where the plan says it."""
 
-    url: str
-    prompt: int
-    answer: int
-    at_once: int
-    save_calibration: bool
+    plan: Path | None
+    engine: str | None
+    url: str | None
+    prompt: int | None
+    answer: int | None
+    points: tuple[int, ...]
+    served_name: str | None
+    export: Path | None
+    save_calibration: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from planner.facts.question import StackRow
     from planner.facts.serving import Serving
     from planner.facts.settings import Setting
+    from planner.facts.speed import NoSpeed
     from planner.facts.verdict import Warn
+    from planner.speed.estimate import Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,9 @@ class Engine(Protocol):
 
     def curves(self, plan: Plan) -> tuple[Curve, ...] | Unanswered:
         """Pictures of a plan: what it holds and how fast it is over users and lengths."""
+
+    def paces(self, plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
+        """A plan of its at the conservative, the expected and the optimistic outlook, or why the time of prompts or of anything cannot be told."""
 
 
 class _Engines(MutableMapping[str, Engine]):

@@ -1,6 +1,7 @@
-"""The speed of one user of llama.cpp, Ollama or MLX: the same roofline with the bytes that these runtimes store.
+"""The speed of llama.cpp, Ollama or MLX, of one user and of several: the same roofline with the bytes that these runtimes store.
 
-Their figures in the fit are of one user alone, whole on the GPU; of several users, and of layers on the CPU, nothing is said.
+Their figures in the fit are of one user alone, whole on the GPU, and of llama.cpp decoding for 2 to 8 (docs/speed.md). How long the prompts of
+several wait for each other was measured of none of them: it is computed as of vLLM, and said to be extrapolated.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from planner.engines.work import cache_reads
 from planner.facts.config import CacheLayout
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.plan import Plan
+from planner.facts.record import dataclass
 from planner.facts.speed import Load, NoSpeed, Range, SpeedEstimate, significant
 from planner.facts.storage import Arithmetic
 from planner.facts.verdict import BoundBy, Grade
-from planner.speed.estimate import basis, no_answers, no_bandwidth
-from planner.speed.roofline import prompt_s, rates, step
+from planner.speed.estimate import Basis, Pace, basis, no_answers, no_bandwidth, no_compute, outlooks
+from planner.speed.roofline import rates, step
 from planner.speed.work import Weights, Work, peak, shape_of
 from planner.units import gib
 
@@ -37,42 +40,92 @@ def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, st
 HOST_BYTES_PER_S = (30_000_000_000, 55_000_000_000, 80_000_000_000)
 
 
-def local_estimate(work: Work, model: ModelSpec, group: GpuGroup, context: int, asked: Load, *, host_bytes: int = 0) -> SpeedEstimate | NoSpeed:
-    """One user with the asked prompt and output; only the decoding where the GPU's arithmetic is not known.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalWork:
+    """What a step of one of these servers does with a model: on the GPUs, and bytes that each token reads of main memory."""
 
-    `host_bytes` are read of main memory for every token, at a speed that is a guess: nothing is said of prompts then.
+    work: Work
+    model: ModelSpec
+    host_bytes: int = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether prompts and several users can be told, not only the decoding of one."""
+        return self.work.peak.computes and not self.host_bytes
+
+
+def local_estimate(known_work: LocalWork, group: GpuGroup, context: int, asked: Load, *, slots: int = 1) -> SpeedEstimate | NoSpeed:
+    """The asked prompt and output for one user, and for those at once that have a slot; only the decoding of one where the GPU's arithmetic is not known.
+
+    How fast main memory is read is a guess: where a token reads of it nothing is said of prompts, nor of several users.
     """
+    work, model, host_bytes, whole = known_work.work, known_work.model, known_work.host_bytes, known_work.is_known
     if refusal := no_answers(model):
         return refusal
-    if beyond := asked.beyond(context):
-        return NoSpeed(beyond)
-    if (asked.concurrency or 1) > 1:
-        return NoSpeed(f"{asked.concurrency} requests at once were not measured here with this engine, only one alone (--concurrency 1)")
+    if why := asked.beyond(context) or _not_at_once(asked.concurrency or 1, slots, "" if whole else _only_one(group.gpu, host_bytes)):
+        return NoSpeed(why)
     prompt, answer = asked.lengths(context)
-    rate = rates(work)
-    known = basis(work, model, replace(group, gpu=replace(group.gpu, calibrated_speed=None)))  # plan bench measures vLLM
-    rank, because = known.grade, known.because
-    token = step(work, rate, 1.0, work.cache_bytes(prompt + answer / 2))
-    first = prompt_s(work, rate, float(prompt), work.attention_flops(float(prompt))) + token.total_s
-    decoding, waiting = known.factor(("decode", "tpot")), known.factor(("ttft", "prompt"))
-    seconds = [token.total_s * wide + host_bytes / rate_s for wide, rate_s in zip((decoding, 1.0, 1 / decoding), HOST_BYTES_PER_S, strict=True)]
-    speed = Range(*(significant(1 / each_s) for each_s in seconds))
-    whole = work.peak.computes and not host_bytes
+    users = (asked.concurrency or slots) if whole else 1
+    known = basis(work, model, group)
+    alone = [pace.seen(1, prompt, answer) for pace in outlooks((work, work, work), known, group)]
+    near = _of_several(known) if users > 1 else known
+    together = [pace.seen(users, prompt, answer) for pace in outlooks((work, work, work), near, group)]
     if host_bytes:
-        slow, usual, fast = (rate_s // 10**9 for rate_s in HOST_BYTES_PER_S)
-        rank = Grade.EXTRAPOLATED
-        because = f"a guess: main memory at {usual} GB/s ({slow} to {fast}, which nobody measured) reads {gib(host_bytes)} a token; nothing is said of prompts"
-    first_token = Range(*(significant(first * wide) for wide in (waiting, 1.0, 1 / waiting))) if whole else None
+        near = _of_main_memory(known, host_bytes)
+    per_token = [seen.per_token_s + host_bytes / rate_s for seen, rate_s in zip(alone, HOST_BYTES_PER_S, strict=True)]
+    each = Range(*(significant(1 / seconds) for seconds in per_token))
+    at_once = per_token if users == 1 else [seen.per_token_s for seen in together]
     return SpeedEstimate(
-        grade=rank,
-        because=because,
+        grade=near.grade,
+        because=near.because,
         prompt_tokens=prompt,
         answer_tokens=answer,
-        users=1,
-        tokens_per_s=speed,
-        total_tokens_per_s=speed if whole else None,
-        time_to_first_token_s=first_token,
-        tpot_s=Range(*(significant(each_s) for each_s in seconds)),
-        ttft_s=first_token,
-        bound_by=BoundBy.WEIGHTS if host_bytes else token.longest,
+        users=users,
+        tokens_per_s=each,
+        total_tokens_per_s=(each if users == 1 else Range(*(significant(seen.total_tokens_per_s) for seen in together))) if whole else None,
+        time_to_first_token_s=Range(*(significant(seen.first_token_s) for seen in alone)) if whole else None,
+        tpot_s=Range(*(significant(seconds) for seconds in at_once)),
+        ttft_s=Range(*(significant(seen.first_token_s) for seen in together)) if whole else None,
+        bound_by=BoundBy.WEIGHTS if host_bytes else step(work, rates(work), float(users), work.cache_bytes(prompt + answer / 2)).longest,
     )
+
+
+def local_paces(plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
+    """A plan of one of these servers at the conservative, the expected and the optimistic outlook of several users, or why prompts cannot be told."""
+    known = plan.own
+    if not isinstance(known, LocalWork):
+        return known if isinstance(known, NoSpeed) else NoSpeed("the server was not planned")
+    if refusal := no_answers(known.model):
+        return refusal
+    if not known.is_known:
+        return NoSpeed(f"{_only_one(plan.group.gpu, known.host_bytes)}, so that the time of a prompt cannot be told")
+    works = (known.work, known.work, known.work)
+    return outlooks(works, _of_several(basis(known.work, known.model, plan.group)), plan.group)
+
+
+def _of_several(known: Basis) -> Basis:
+    """What stands for several users: what was measured here, else the widest of all classes, since the prompts of several were measured of none."""
+    if known.grade is Grade.MEASURED_HERE:
+        return known
+    because = f"{known.because}; how prompts of several users wait for each other was not measured with this engine"
+    return replace(known, grade=Grade.EXTRAPOLATED, because=because, unseen=("class",))
+
+
+def _of_main_memory(known: Basis, host_bytes: int) -> Basis:
+    slow, usual, fast = (rate_s // 10**9 for rate_s in HOST_BYTES_PER_S)
+    because = f"a guess: main memory at {usual} GB/s ({slow} to {fast}, which nobody measured) reads {gib(host_bytes)} a token; nothing is said of prompts"
+    return replace(known, grade=Grade.EXTRAPOLATED, because=because)
+
+
+def _only_one(gpu: GpuSpec, host_bytes: int) -> str:
+    """Why only one request alone can be told."""
+    return "a part is read of main memory, whose speed is a guess" if host_bytes else no_compute(gpu)
+
+
+def _not_at_once(asked: int, slots: int, only_one: str) -> str:
+    """Why so many requests at once cannot be told; empty where they can."""
+    if asked > 1 and only_one:
+        return f"{only_one}, so that only one request alone can be told (--concurrency 1)"
+    if asked > slots:
+        return f"{slots:,} request{'s run' if slots > 1 else ' runs'} at once, the others of {asked:,} wait; --users {asked} plans a slot for each"
+    return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from enum import StrEnum
+from math import log
 from typing import Literal
 
 from planner.facts.record import dataclass
@@ -25,14 +26,39 @@ class Host(StrEnum):
     WSL2 = "wsl2"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibrated:
-    """Measured over predicted seconds of a step and of a first token, with `model` on so many of these GPUs (`plan bench`)."""
+    """Measured over predicted seconds of a step and of a first token of one user, with `model` on so many of these GPUs (`plan bench`).
+
+    `crowd_…`: by how much more steps, first tokens and whole answers of `users` at once took longer than that; between one and so many it grows
+    with the logarithm of the users, beyond it stays.
+    """
 
     step: float
     first_token: float
     count: int
     model: str
+    engine: str
+    """As the fit of the speed calls it (planner/speed/work.py)."""
+    users: int = 1
+    crowd_step: float = 1.0
+    crowd_first_token: float = 1.0
+    crowd_total: float = 1.0
+
+    def step_of(self, users: int) -> float:
+        """By how much more than for one user a step of so many takes longer."""
+        return float(self.crowd_step ** self._share(users))
+
+    def first_of(self, users: int) -> float:
+        """By how much more than for one user the first token of so many takes longer."""
+        return float(self.crowd_first_token ** self._share(users))
+
+    def total_of(self, users: int) -> float:
+        """By how much more than for one user the answers of so many together take longer."""
+        return float(self.crowd_total ** self._share(users))
+
+    def _share(self, users: int) -> float:
+        return min(1.0, log(users) / log(self.users)) if self.users > 1 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +87,7 @@ class GpuSpec:
     unified_memory: bool = False
     mobile: bool = False  # part of a laptop or a board: no card by itself
     calibrated_shift_bytes: int | None = None  # by how much more than predicted a server on this machine took
-    calibrated_speed: Calibrated | None = None  # how much longer than predicted a server on this machine took
+    calibrated_speeds: tuple[Calibrated, ...] = ()  # how much longer than predicted servers on this machine took, one of an engine and a number of GPUs
 
     @property
     def capability(self) -> int:

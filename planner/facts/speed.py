@@ -62,6 +62,18 @@ class SpeedEstimate:
     bound_by: BoundBy
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """What so many users at once saw of a running server (`plan bench`): the median first token, the mean further one, tokens of a request, tokens a second of all together."""
+
+    users: int
+    prompt_tokens: int
+    answer_tokens: int
+    first_token_s: float
+    per_token_s: float
+    tokens_per_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class NoSpeed:
     """Why nothing is said of the speed of a plan, in words that follow a colon."""

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.catalogue.user_file import user_file
 from planner.errors import PlannerError
-from planner.facts.document import JsonObject, json_object
-from planner.facts.hardware import Calibrated, GpuGroup, GpuSpec
+from planner.facts.document import JsonObject, json_list, json_object
+from planner.facts.hardware import Calibrated, GpuSpec
 
 if TYPE_CHECKING:
     from planner.facts.observed import Explained
 
 SCHEMA = 1
 MOST_BYTES = 4 * 1024 * 1024
+MOST_USERS = 1 << 20
 
 
 def calibration_path() -> Path:
@@ -48,19 +49,19 @@ def save(explained: Explained) -> Path:
         raise PlannerError("the log does not hold what a calibration needs", "it must reach 'Available KV cache memory', of a known model and GPU")
     gpu, path = predicted.group.gpu, calibration_path()
     shift = int(predicted.memory["kv_cache_bytes"]) - seen.kv_cache_bytes
-    _keep(path, gpu.name, {"shift_bytes": shift, "model": seen.model, "vllm_version": seen.version})
+    _keep(path, gpu.name, lambda entry: entry | {"shift_bytes": shift, "model": seen.model, "vllm_version": seen.version})
     return path
 
 
-def _keep(path: Path, gpu: str, entry: JsonObject) -> None:
-    """Add to a GPU's entry: one process at a time, and the file is replaced whole. Raises PlannerError."""
+def _keep(path: Path, gpu: str, changed: Callable[[JsonObject], JsonObject]) -> None:
+    """Change a GPU's entry: one process at a time, and the file is replaced whole. Raises PlannerError."""
     part = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_name(path.name + ".lock")):
             data = _read(path)
             gpus = json_object(data["gpus"])
-            gpus[gpu] = json_object(gpus.get(gpu)) | entry
+            gpus[gpu] = changed(json_object(gpus.get(gpu)))
             part.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
             part.replace(path)
     except OSError as error:
@@ -79,10 +80,15 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def save_speed(group: GpuGroup, step: float, first_token: float, *, model: str) -> Path:
-    """Keep how much longer than predicted steps and first tokens took. Raises PlannerError."""
+def save_speed(gpu: str, kept: Calibrated) -> Path:
+    """Keep by how much longer than predicted steps and first tokens took, in place of what the same engine took on as many of these GPUs. Raises PlannerError."""
     path = calibration_path()
-    _keep(path, group.gpu.name, {"speed": {"step": step, "first_token": first_token, "count": group.count, "model": model}})
+
+    def among_others(entry: JsonObject) -> JsonObject:
+        others = [other for other in _speeds(entry) if (other.engine, other.count) != (kept.engine, kept.count)]
+        return entry | {"speeds": [asdict(each) for each in (*others, kept)]}
+
+    _keep(path, gpu, among_others)
     return path
 
 
@@ -91,14 +97,28 @@ def calibrated(gpu: GpuSpec) -> GpuSpec:
     entry = json_object(json_object(_read(calibration_path())["gpus"]).get(gpu.name))
     if not entry:
         return gpu
-    shift, speed = entry.get("shift_bytes"), _speed(json_object(entry.get("speed")))
+    shift = entry.get("shift_bytes")
     usable = shift if isinstance(shift, int) and abs(shift) < gpu.memory_bytes else None
-    return replace(gpu, calibrated_shift_bytes=usable, calibrated_speed=speed)
+    return replace(gpu, calibrated_shift_bytes=usable, calibrated_speeds=_speeds(entry))
 
 
-def _speed(kept: JsonObject) -> Calibrated | None:
-    """What `plan bench` kept; nothing where somebody wrote something else there."""
-    step, first_token, count, model = (kept.get(key) for key in ("step", "first_token", "count", "model"))
-    if not isinstance(step, int | float) or not isinstance(first_token, int | float) or not isinstance(count, int):
+def _speeds(entry: JsonObject) -> tuple[Calibrated, ...]:
+    """What `plan bench` kept, one of an engine and a number of GPUs."""
+    speeds = [kept for row in json_list(entry.get("speeds")) if (kept := _speed(json_object(row)))]
+    return tuple({(kept.engine, kept.count): kept for kept in speeds}.values())
+
+
+def _speed(row: JsonObject) -> Calibrated | None:
+    """One of them; nothing where somebody wrote something else there."""
+    factors = {name: row.get(name, 1.0) for name in ("step", "first_token", "crowd_step", "crowd_first_token", "crowd_total")}
+    count, users, engine = row.get("count"), row.get("users", 1), row.get("engine")
+    told = {name: float(value) for name, value in factors.items() if isinstance(value, int | float) and 0.01 < value < 100}
+    if (
+        not isinstance(count, int)
+        or not isinstance(users, int)
+        or not 1 <= users <= MOST_USERS
+        or len(told) < len(factors)
+        or not {"step", "first_token"} <= row.keys()
+    ):
         return None
-    return Calibrated(step, first_token, count, str(model)) if 0.01 < step < 100 and 0.01 < first_token < 100 else None
+    return Calibrated(**told, count=count, users=users, engine=str(engine), model=str(row.get("model")))

@@ -100,7 +100,7 @@ def server_of(plan: Plan, pace: Pace, lengths: Lengths, places: int) -> Server:
     rate = rates(pace.work)
     prompt, answer = float(lengths.prompt), lengths.answer
     cache_bytes = pace.work.cache_bytes(prompt + answer / 2)
-    decoding = [pace.step_factor * step(pace.work, rate, float(count), cache_bytes).total_s for count in range(1, places + 1)]
+    decoding = [pace.step_of(count) * step(pace.work, rate, float(count), cache_bytes).total_s for count in range(1, places + 1)]
     return Server(
         steps_s=[0.0, *decoding],
         prompt_s=pace.prompt_factor * prompt_s(pace.work, rate, prompt, pace.work.attention_flops(prompt)),

@@ -12,7 +12,9 @@ from planner.questions.fields import FIELDS
 
 _PINNED = (*FIELDS.values(), *PINS)
 _TOKENS = frozenset(setting.name for setting in _PINNED if setting.kind is Kind.TOKENS)  # 131072 is written 128k
-_SWITCHES = frozenset({"open", *(setting.name for setting in _PINNED if setting.kind is Kind.SWITCH and setting.unpinned is None)})  # False is said too
+_SWITCHES = frozenset(
+    {"open", "save_calibration", *(setting.name for setting in _PINNED if setting.kind is Kind.SWITCH and setting.unpinned is None)}
+)  # False is said too
 
 
 def command_line(given: Mapping[str, object], changed: Mapping[str, object] | None = None, *, command: str = "", arguments: Sequence[str] = ()) -> str:

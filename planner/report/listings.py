@@ -106,13 +106,38 @@ class BenchRowJson(TypedDict):
     output_tok_s: float
 
 
+class HeldJson(TypedDict):
+    """A prediction beside what was measured: the ends of its interval, whether it holds, by which share of what was expected it is off."""
+
+    metric: Literal["ttft_s", "tpot_s", "output_tokens_per_s"]
+    measured: float
+    low: float
+    expected: float
+    high: float
+    inside: bool
+    off: float
+
+
+class BenchPointJson(TypedDict):
+    """What so many users at once saw, and the predictions for them, or why there are none."""
+
+    measured: BenchRowJson
+    predictions: list[HeldJson]
+    speed_reason: str | None
+
+
 class BenchJson(AnswerJson):
-    """The answer of `plan bench`; measured over predicted seconds of a step and of a first token, or null and the reason."""
+    """The answer of `plan bench`: `alone` is the first of the points, `together` the last.
+
+    Measured over predicted seconds of a step and of a first token of one user, by the constants alone, or null and the reason; whether later plans use them.
+    """
 
     alone: BenchRowJson
     together: BenchRowJson
+    points: list[BenchPointJson]
     measured_over_predicted: tuple[float, float] | None
     speed_reason: str | None
+    kept: bool
 
 
 class ListedGpuJson(TypedDict):

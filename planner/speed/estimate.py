@@ -75,7 +75,7 @@ class Basis:
 def basis(work: Work, model: ModelSpec, group: GpuGroup, link: AllReduce = NO_LINK) -> Basis:
     """How near the plan is to what was measured: of this GPU, this model, its kind of weights and its architecture, with this engine."""
     data, gpu, kind = fitted(), group.gpu, f"{gpu_kind(group.gpu)} {work.engine}"
-    if kept := measured_here(group):
+    if kept := measured_here(group, work.engine):
         return Basis(grade=Grade.MEASURED_HERE, because=f"figures of {kept.model} on this machine (plan bench)", kind=kind)
     if why := _extrapolated(work, gpu, kind, link):
         is_known = kind in data.new_model and gpu.vendor != "amd"
@@ -115,23 +115,43 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The work of one outlook, and by what steps, prompts and whole answers of many take longer than computed."""
+    """The work of one outlook, and by what steps, prompts and whole answers of many take longer than computed; `kept`: what several showed on this machine."""
 
     work: Work
     step_factor: float = 1.0
     prompt_factor: float = 1.0
     total_factor: float = 1.0
+    kept: Calibrated | None = None
 
     def seen(self, users: int, prompt: int, answer: int) -> Seen:
         """So many users at once, each with a prompt and an answer of so many tokens."""
         asked = load(self.work, float(users), float(prompt), float(answer))
         result = served(self.work, rates(self.work), asked)
+        first, total = (self.kept.first_of(users), self.kept.total_of(users)) if self.kept else (1.0, 1.0)
         return Seen(
-            self.prompt_factor * result.time_to_first_token_s, self.step_factor * result.time_per_output_token_s, result.output_tokens_per_s / self.total_factor
+            first * self.prompt_factor * result.time_to_first_token_s,
+            self.step_of(users) * result.time_per_output_token_s,
+            result.output_tokens_per_s / (total * self.total_factor),
         )
 
+    def step_of(self, users: int) -> float:
+        """By what a step of so many takes longer than computed."""
+        return self.step_factor * (self.kept.step_of(users) if self.kept else 1.0)
 
-def measured_here(group: GpuGroup) -> Calibrated | None:
-    """What `plan bench` kept of as many of these GPUs: another number has other links."""
-    kept = group.gpu.calibrated_speed
-    return kept if kept and kept.count == group.count else None
+
+def outlooks(works: tuple[Work, Work, Work], known: Basis, group: GpuGroup) -> tuple[Pace, Pace, Pace]:
+    """The slow, the likely and the fast work at the conservative, the expected and the optimistic outlook; what was measured here is in all of them."""
+    kept = measured_here(group, works[1].engine)
+    step, first = (kept.step, kept.first_token) if kept else (1.0, 1.0)
+    steps, prompts, totals = (known.factor(metrics) for metrics in (("decode", "tpot"), ("ttft", "prompt"), ("throughput", "tpot")))
+    slow, likely, fast = works
+    return (
+        Pace(slow, step * steps, first * prompts, step * totals, kept),
+        Pace(likely, step, first, step, kept),
+        Pace(fast, step / steps, first / prompts, step / totals, kept),
+    )
+
+
+def measured_here(group: GpuGroup, engine: str) -> Calibrated | None:
+    """What `plan bench` kept of an engine on as many of these GPUs: another number has other links."""
+    return next((kept for kept in group.gpu.calibrated_speeds if (kept.engine, kept.count) == (engine, group.count)), None)

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from planner.catalogue import load
 from planner.errors import PlannerError
-from planner.facts.hardware import GpuGroup
+from planner.facts.hardware import Calibrated
 from planner.machine.calibration import _read, calibrated, calibration_path, save_speed
 
 WRITER = """
 import sys
 from planner.catalogue import load
 from planner.machine.calibration import save_speed
-from planner.facts.hardware import GpuGroup
+from planner.facts.hardware import Calibrated
 for name in sys.argv[1:]:
-    save_speed(GpuGroup(gpu=load.find_gpu(name), count=1), 1.5, 2.5, model="x")
+    save_speed(load.find_gpu(name).name, Calibrated(step=1.5, first_token=2.5, count=1, model="x", engine="vllm"))
 """
 
 
@@ -56,21 +56,30 @@ def test_a_pipe_is_no_calibration(tmp_path):
 
 JSON = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.just(10**400)), lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(), inner)), max_leaves=5)  # fmt: skip
 
+NUMBER = st.one_of(st.floats(0.1, 10), JSON)
+SPEED = st.fixed_dictionaries({"step": NUMBER, "first_token": NUMBER, "count": st.one_of(st.integers(1, 8), JSON), "model": JSON}, optional={"engine": JSON, "users": JSON, "crowd_step": JSON})  # fmt: skip
+
 
 @given(
     shift=JSON,
-    speed=st.one_of(JSON, st.fixed_dictionaries({"step": JSON, "first_token": JSON, "count": JSON, "model": JSON})),
+    speed=st.one_of(JSON, SPEED),
+    speeds=st.one_of(JSON, st.lists(st.one_of(JSON, SPEED), max_size=3)),
     entry=st.one_of(st.none(), JSON),
 )
-def test_an_entry_of_anything_is_used_or_passed_over(shift, speed, entry, tmp_path_factory):
+def test_an_entry_of_anything_is_used_or_passed_over(shift, speed, speeds, entry, tmp_path_factory):
     """And a new measurement takes its place."""
     gpu = load.find_gpu("rtx4090")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
         path = calibration_path()
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"schema": 1, "gpus": {gpu.name: entry if entry is not None else {"shift_bytes": shift, "speed": speed}}}))
+        path.write_text(json.dumps({"schema": 1, "gpus": {gpu.name: entry if entry is not None else {"shift_bytes": shift, "speed": speed, "speeds": speeds}}}))
         found = calibrated(gpu)
         assert found.calibrated_shift_bytes is None or abs(found.calibrated_shift_bytes) < gpu.memory_bytes
-        save_speed(GpuGroup(gpu=gpu, count=2), 1.5, 2.5, model="x")
-        assert calibrated(gpu).calibrated_speed.step == 1.5
+        kept = Calibrated(step=1.5, first_token=2.5, count=2, model="x", engine="mlx", users=8, crowd_step=1.25)
+        save_speed(gpu.name, kept)
+        assert calibrated(gpu).calibrated_speeds[-1] == kept
+        assert set(found.calibrated_speeds) <= {
+            *calibrated(gpu).calibrated_speeds,
+            *(old for old in found.calibrated_speeds if (old.engine, old.count) == ("mlx", 2)),
+        }

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from planner.facts.plan import Plan
     from planner.facts.question import StackRow
     from planner.facts.serving import Serving
+    from planner.facts.speed import NoSpeed
+    from planner.speed.estimate import Pace
 
 
 class LlamaCpp:
@@ -56,8 +58,14 @@ class LlamaCpp:
         return placement(question, machine, first_port, catalogue, is_ollama=self.is_ollama)
 
     def curves(self, plan: Plan) -> tuple[Curve, ...] | Unanswered:
-        """Nothing is said of several users."""
-        return Unanswered("the speed of several users was not measured")
+        """Each number of users is a server of its own."""
+        return Unanswered("how many slots there are is fixed at the start: the speed of several users is said for --users")
+
+    def paces(self, plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
+        """The roofline of one user, with as many as there are slots."""
+        from planner.engines.pace import local_paces
+
+        return local_paces(plan)
 
     def as_asked(self, question: StackRow, machine: GpuGroup, catalogue: Catalogue) -> Plan:
         """Plan one server."""

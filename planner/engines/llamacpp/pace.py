@@ -1,4 +1,4 @@
-"""The speed of one user: what a step reads of a GGUF file on the GPUs, and of main memory where a part of it lies there."""
+"""The speed of its users: what a step reads of a GGUF file on the GPUs, and of main memory where a part of it lies there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from planner.engines.llamacpp.layers import EXPERTS
 from planner.engines.llamacpp.ledger import LlamaCppLedger
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.model import GgufModel
-from planner.engines.pace import local_estimate, local_work
+from planner.engines.pace import LocalWork, local_estimate, local_work
 from planner.engines.work import weights
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
@@ -20,7 +20,13 @@ from planner.speed.work import Weights
 
 
 def speed(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: Plan) -> SpeedEstimate | NoSpeed:
-    """What one user sees, or why that is not said."""
+    """What users see, or why that is not said."""
+    work = local_work_of(ask, config, held, plan)
+    return work if isinstance(work, NoSpeed) else local_estimate(work, ask.group, config.context, ask.load, slots=plan.users)
+
+
+def local_work_of(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: Plan) -> LocalWork | NoSpeed:
+    """What a step does, or why that is not known."""
     if plan.verdict.falls_short:
         return no_start(plan.verdict)
     if not plan.is_whole:
@@ -35,7 +41,7 @@ def speed(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: Plan
     if not held.is_whole:
         on_gpus, host_bytes = _divided(ask.origin, ask.model, held, on_gpus)
     work = local_work("llamacpp", ask.origin, ask.group.gpu, on_gpus, stages=len(held.gpus), kv_bits=kv_bits, widened=widened)
-    return work if isinstance(work, NoSpeed) else local_estimate(work, ask.origin, ask.group, config.context, ask.load, host_bytes=host_bytes)
+    return work if isinstance(work, NoSpeed) else LocalWork(work=work, model=ask.origin, host_bytes=host_bytes)
 
 
 def gguf_weights(model: ModelSpec, file: GgufModel) -> Weights:

@@ -19,7 +19,7 @@ from planner.engines.llamacpp.fit import Room, fits_whole, fitted
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
 from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, with_drafts
 from planner.engines.llamacpp.model import WARMUP_PATCHES
-from planner.engines.llamacpp.pace import speed
+from planner.engines.llamacpp.pace import local_work_of, speed
 from planner.engines.llamacpp.ram import binds, within_ram
 from planner.engines.llamacpp.reasons import reasons_of, settings_of
 from planner.engines.llamacpp.service import service_of
@@ -205,9 +205,11 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
     if config.placement is not None and plan.verdict is Verdict.TIGHT:
         plan = replace(plan, verdict=Verdict.STARTS)  # llama.cpp measures what it places, and leaves its margin
     plan = within_ram(replace(plan, binds=binds(held, is_pinned=ask.gpu_layers is not None) or plan.binds) if plan.starts else plan, held.host_note)
-    full = replace(ask, load=full_load(config.context, plan.service.longest_answer))
+    full = replace(ask, load=replace(full_load(config.context, plan.service.longest_answer), concurrency=1))
     slowest = slowest_s(speed(full, config, held, plan), config.parallel)
-    plan = replace(plan, speed=speed(ask, config, held, plan), service=replace(plan.service, slowest_answer_s=slowest))
+    plan = replace(
+        plan, speed=speed(ask, config, held, plan), own=local_work_of(ask, config, held, plan), service=replace(plan.service, slowest_answer_s=slowest)
+    )
     plan = replace(plan, warnings=warnings(ask, config, held, plan))
     missing = (*ask.drafting.missing, *divided(ask.pins.by_hand, gpus))
     return plan_beyond(plan, missing)

@@ -16,7 +16,7 @@ from planner.engines.mlx.pace import mlx_weights
 from planner.engines.mlx.prefill import PREFILL_STEP
 from planner.engines.mlx.prefixes import automatic_budget, prefix_cache
 from planner.engines.naming import named
-from planner.engines.pace import local_estimate, local_work
+from planner.engines.pace import LocalWork, local_estimate, local_work
 from planner.engines.sequence import one_after_another
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative
@@ -93,10 +93,10 @@ def _plan(ask: MlxAsk, ledger: Ledger, choice: Choice) -> Plan:
     plan = replace(plan, requirements_met=plan.requirements_met and users >= ask.users)
     warned = replace(plan, warnings=_warnings(ask, plan))
     if plan.verdict.falls_short:
-        return replace(warned, speed=no_start(plan.verdict))
-    full = replace(ask, load=full_load(choice.context, plan.service.longest_answer))
+        return replace(warned, speed=no_start(plan.verdict), own=no_start(plan.verdict))
+    full = replace(ask, load=replace(full_load(choice.context, plan.service.longest_answer), concurrency=1))
     slowest = slowest_s(_speed(full, choice), ask.users)
-    return replace(warned, speed=_speed(ask, choice), service=replace(plan.service, slowest_answer_s=slowest))
+    return replace(warned, speed=_speed(ask, choice), own=_work(ask, choice), service=replace(plan.service, slowest_answer_s=slowest))
 
 
 def _within_a_buffer(plan: Plan, ledger: Ledger, choice: Choice) -> Plan:
@@ -131,9 +131,14 @@ def _reasons(ask: MlxAsk, choice: Choice) -> tuple[tuple[str, str], ...]:
 
 
 def _speed(ask: MlxAsk, choice: Choice) -> SpeedEstimate | NoSpeed:
+    work = _work(ask, choice)
+    return work if isinstance(work, NoSpeed) else local_estimate(work, ask.group, choice.context, ask.load, slots=ask.at_once(choice.kv_bits))
+
+
+def _work(ask: MlxAsk, choice: Choice) -> LocalWork | NoSpeed:
     held = mlx_weights(ask.model, ask.form)
     work = local_work("mlx", ask.model, ask.group.gpu, held, kv_bits=choice.kv_bits, widened=ask.form.bits < 16)
-    return work if isinstance(work, NoSpeed) else local_estimate(work, ask.model, ask.group, choice.context, ask.load)
+    return work if isinstance(work, NoSpeed) else LocalWork(work=work, model=ask.model)
 
 
 def _service(ask: MlxAsk, ledger: Ledger, choice: Choice) -> Service:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from planner.facts.observed import Explained, Observed
     from planner.facts.plan import Plan
     from planner.facts.question import StackRow
+    from planner.facts.speed import NoSpeed
+    from planner.speed.estimate import Pace
 
 
 class Vllm:
@@ -72,6 +74,14 @@ class Vllm:
         from planner.engines.vllm.plan import Plan as Own
 
         return curves(plan.own) if isinstance(plan.own, Own) else ()
+
+    def paces(self, plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
+        """Over the slowest, the likely and the fastest link of such cards."""
+        from planner.engines.vllm.pace import paces
+        from planner.engines.vllm.plan import Plan as Own
+        from planner.facts.speed import NoSpeed
+
+        return paces(plan.own) if isinstance(plan.own, Own) else NoSpeed("the server was not planned")
 
     def ways(self, model: Checkpoints, bits: int, gpu: GpuSpec) -> Sequence[tuple[str, str | None]]:
         """The checkpoints of that class, or 16 bits quantized while loading where the GPU multiplies in FP8."""

@@ -11,7 +11,7 @@ from planner.engines.vllm.plan import Plan
 from planner.engines.vllm.rules import dtype_bits, with_kernels
 from planner.engines.work import cache_reads, weights
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate, full_load, no_start, significant, slowest_s
-from planner.speed.estimate import Basis, Pace, basis, links, measured_here, no_answers, no_bandwidth, no_compute
+from planner.speed.estimate import Basis, Pace, basis, links, measured_here, no_answers, no_bandwidth, no_compute, outlooks
 from planner.speed.links import AllReduce, all_reduce
 from planner.speed.roofline import rates, step
 from planner.speed.work import Work, arithmetic, peak, shape_of
@@ -84,24 +84,9 @@ def paces(plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
 
 
 def _outlooks(plan: Plan, work: Work) -> tuple[Pace, Pace, Pace]:
-    known, measured = basis_of(plan, work), measured_here(plan.request.group)
-    slow, likely, fast = (work, work, work) if measured else links(work, link_of(plan), plan.request.group.gpu.vendor)
-    steps, prompts, totals = (known.factor(metrics) for metrics in (("decode", "tpot"), ("ttft", "prompt"), ("throughput", "tpot")))
-    step, first = (measured.step, measured.first_token) if measured else (1.0, 1.0)
-    return (
-        Pace(slow, step * steps, first * prompts, step * totals),
-        Pace(likely, step, first, step),
-        Pace(fast, step / steps, first / prompts, step / totals),
-    )
-
-
-def measured_factors(plan: Plan, prompt: int, answer: int, first_token_s: float, per_token_s: float) -> tuple[float, float] | NoSpeed:
-    """Measured over predicted seconds of a step and of a first token of one user, or why they are not predicted."""
-    known = paces(plan)
-    if isinstance(known, NoSpeed):
-        return known
-    alone = Pace(known[1].work).seen(1, prompt, answer)
-    return per_token_s / alone.per_token_s, first_token_s / alone.first_token_s
+    group = plan.request.group
+    works = (work, work, work) if measured_here(group, work.engine) else links(work, link_of(plan), group.gpu.vendor)
+    return outlooks(works, basis_of(plan, work), group)
 
 
 def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
