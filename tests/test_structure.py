@@ -103,7 +103,7 @@ OWN = {
     "grid/servers.py": "a sweep is vLLM's ledger over arrays",
     "grid/speed.py": "a sweep is vLLM's speed over arrays",
     "questions/asked.py": "vllm_version: its releases",
-    "questions/capacity.py": "only vLLM's speed of many users was fitted",
+    "questions/vllm_capacity.py": "what vLLM's ledger admits",
     "questions/command_line.py": "pins are spelled as vLLM's flags",
     "questions/machines.py": "machines are chosen by vLLM's plans",
     "questions/plan.py": "the request that is measured and verified",

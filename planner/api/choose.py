@@ -79,6 +79,7 @@ def capacity(
     tpot: float | str = 0.05,
     percentile: float = 95.0,
     host: Host = "server",
+    engine: str | None = None,
     vllm_version: str | None = None,
     link_gb_per_s: float | None = None,
     gpus: File | None = None,
@@ -91,7 +92,7 @@ def capacity(
     `ttft` holds for. Raises PlannerError where the speed is not known.
     """
     with naming(gpu, count, gpus, models) as counted:
-        machine = {"gpu": gpu, "count": counted, "host": host, "vllm_version": release(vllm_version), "link_gb_per_s": link_gb_per_s}
+        machine = {"gpu": gpu, "count": counted, "host": host, "engine": engine, "vllm_version": release(vllm_version), "link_gb_per_s": link_gb_per_s}
         row = row_of("capacity()", machine, {"model": str(model), "context": context, "users": users, **pins})
         answer = replicas.capacity_for(
             row,

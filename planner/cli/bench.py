@@ -98,7 +98,7 @@ def bench_command(ctx: click.Context, /, **options: object) -> None:
         prompt = max(16, plan.context - answer)
     row = with_load(row, prompt, answer)
     points = tuple(sorted({1, *values.points})) if values.points else points_of(plan, prompt + answer)
-    url = values.url or url or _address(plan.service)
+    url = values.url or url or _address(plan.service, ENGINES[plan.engine].first_port)
     wanted = tuple(dict.fromkeys((plan.service.served_name, plan.service.alias, plan.service.model, plan.model.id, row.services[0].model)))
     if not is_quiet(ctx):
         click.echo(f"plan: measuring {', '.join(map(str, points))} at once, prompts of about {prompt:,} and answers of {answer:,} tokens", err=True)
@@ -134,10 +134,11 @@ def _asked(ctx: click.Context, values: BenchValues) -> tuple[StackRow, str]:
     return replace(row, services=row.services[:1]), _address(main)
 
 
-def _address(service: Service) -> str:
+def _address(service: Service, usual_port: int = 0) -> str:
     """Where a server of a plan listens, as it is asked from this machine."""
+    port = service.port or usual_port
     host = HERE[0] if service.host in ANY_HOST else service.host
-    return f"http://[{host}]:{service.port}" if ":" in host else f"http://{host}:{service.port}"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _is_here(url: str) -> bool:

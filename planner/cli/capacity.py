@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from planner.cli.command import OWN_FILES, command, option, output_options, typed, words
+from planner.cli.names import EngineName
 from planner.cli.options import QUESTION, Finite, Seconds, question, read_machine
 from planner.cli.own_rows import own_rows
 from planner.cli.printing import print_json, print_report
 from planner.cli.values import CapacityValues, values_of
+from planner.engines import ENGINES, usual_words
 from planner.errors import PlannerError
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 @command("capacity")
 @question(vllm_only=True, without=("max_model_len",))
+@option("--engine", type=EngineName(), group="Question", says=lambda: f"{', '.join(ENGINES)}; else {usual_words()}.")
 @option("--input", "prompt", default=2000, show_default=True, type=click.IntRange(1, 10_000_000), group="Load and limits", help="Tokens of a prompt.")
 @option(
     "--output-tokens",
@@ -62,7 +66,7 @@ def capacity_command(ctx: click.Context, /, **options: object) -> None:
     from planner.report.capacity import capacity_json, render
 
     answer = capacity_for(
-        lone_row(values),
+        replace(lone_row(values), engine=values.engine),
         Lengths(prompt=values.prompt, answer=values.answer),
         limits,
         requests_per_s=values.rate,

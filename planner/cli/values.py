@@ -85,6 +85,7 @@ class BenchValues(QuestionValues):
 class CapacityValues(QuestionValues):
     """The options of `plan capacity`: tokens, seconds, requests a second, and a share in percent."""
 
+    engine: str | None
     trace: Path | None
     prompt: int
     answer: int

@@ -11,13 +11,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from math import ceil
 
-from planner.engines.vllm.ledger import MemoryBreakdown
-from planner.engines.vllm.pace import basis_of, paces, slots
-from planner.engines.vllm.plan import Plan
-from planner.errors import PlannerError
+from planner.facts.hardware import GpuGroup
 from planner.facts.record import dataclass
-from planner.facts.speed import NoSpeed
-from planner.facts.verdict import Grade
+from planner.facts.verdict import BoundBy, Grade
 from planner.speed.estimate import Pace
 from planner.speed.queueing import ROUGH_REQUESTS, Server, highest_rate, simulate
 from planner.speed.roofline import prompt_s, rates, step
@@ -70,21 +66,52 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Capacity:
-    """What `replicas` servers of one plan hold together, at three outlooks."""
+class Seen:
+    """What so many users of all replicas see at one outlook; `waiting` of them at a time wait for a slot."""
 
-    plan: Plan
+    users: int
+    waiting: int
+    first_token_s: float
+    per_token_s: float
+    tokens_per_s: float
+    """Of all replicas together."""
+    bound_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneServer:
+    """The server of which there are replicas, as a report names it."""
+
+    engine: str
+    version: str
+    model: str
+    group: GpuGroup
+    tensor_parallel_size: int
+    pipeline_parallel_size: int
+    max_model_len: int
+    max_num_seqs: int
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """What `replicas` of one server hold together, at three outlooks; `paces` is how it works at each."""
+
+    server: OneServer
     replicas: int
     grade: Grade
     because: str
     conservative: Held
     expected: Held
     optimistic: Held
+    paces: tuple[Pace, Pace, Pace]
+    seen: tuple[Seen, Seen, Seen] | None = None
+    """What the users that were asked for see, where some were."""
 
     @property
     def gpus(self) -> int:
         """GPUs of all replicas."""
-        return self.replicas * self.plan.request.group.count
+        return self.replicas * self.server.group.count
 
     def users(self, held: Held) -> int:
         """Users of all replicas."""
@@ -95,8 +122,8 @@ class Capacity:
         return self.replicas * held.requests_per_s
 
 
-def server_of(plan: Plan, pace: Pace, lengths: Lengths, places: int) -> Server:
-    """The plan's server as its queue sees it."""
+def server_of(pace: Pace, lengths: Lengths, places: int, batch: int) -> Server:
+    """A server as its queue sees it: so many places, so many tokens of a step."""
     rate = rates(pace.work)
     prompt, answer = float(lengths.prompt), lengths.answer
     cache_bytes = pace.work.cache_bytes(prompt + answer / 2)
@@ -107,7 +134,7 @@ def server_of(plan: Plan, pace: Pace, lengths: Lengths, places: int) -> Server:
         prompt=lengths.prompt,
         answer=answer,
         slots=places,
-        batch=plan.config.max_num_batched_tokens,
+        batch=batch,
     )
 
 
@@ -117,33 +144,36 @@ def _closed(pace: Pace, lengths: Lengths, users: int) -> tuple[float, float]:
     return seen.first_token_s, seen.per_token_s
 
 
-def held(plan: Plan, pace: Pace, ledger: MemoryBreakdown, lengths: Lengths, limits: Limits) -> Held:
-    """What one server holds at one outlook."""
-    places = slots(plan, ledger, lengths.prompt + lengths.answer)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Requests that run at once, what bounds their number, and the most tokens of a step."""
+
+    count: int
+    bound_by: str
+    batch: int
+
+
+def held(pace: Pace, places: Places, lengths: Lengths, limits: Limits, requests: int = END_REQUESTS) -> Held:
+    """What one server holds at one outlook; so many requests are simulated for the rate."""
     alone = _closed(pace, lengths, 1)
 
     def within(users: int) -> bool:
         first, per_token = _closed(pace, lengths, users)
         return first <= limits.first_token_s and per_token <= limits.per_token_s
 
-    users = largest(places, within)
-    server = server_of(plan, pace, lengths, max(places, 1))
+    users = largest(places.count, within)
+    server = server_of(pace, lengths, max(places.count, 1), places.batch)
     client_s = rates(pace.work).first_token_s
-    requests = REQUESTS if ledger is plan.choice.expected else END_REQUESTS
     rate = highest_rate(server, limits.first_token_s - client_s, limits.per_token_s, share=limits.share, requests=requests) if users else 0.0
     return Held(
         users=users,
         requests_per_s=rate,
         in_flight=simulate(server, rate, ROUGH_REQUESTS).in_flight if rate else 0.0,
-        slots=places,
-        bound_by=_place_limit(plan, places) if users >= places else _time_limit(pace, lengths, limits, users + 1),
+        slots=places.count,
+        bound_by=places.bound_by if users >= places.count else _time_limit(pace, lengths, limits, users + 1),
         alone_first_token_s=alone[0],
         alone_per_token_s=alone[1],
     )
-
-
-def _place_limit(plan: Plan, places: int) -> str:
-    return "max-num-seqs" if places == plan.config.max_num_seqs else "KV cache"
 
 
 def _time_limit(pace: Pace, lengths: Lengths, limits: Limits, users: int) -> str:
@@ -151,28 +181,40 @@ def _time_limit(pace: Pace, lengths: Lengths, limits: Limits, users: int) -> str
     first, per_token = _closed(pace, lengths, users)
     if per_token / limits.per_token_s < first / limits.first_token_s:
         return "time to first token: prompts" if users > 1 else "time to first token: its prompt"
-    terms = step(pace.work, rates(pace.work), float(users), pace.work.cache_bytes(lengths.prompt + lengths.answer / 2))
-    return f"time per token: {terms.longest}"
+    return f"time per token: {_longest(pace, lengths, users)}"
 
 
-def known_paces(plan: Plan) -> tuple[Pace, Pace, Pace]:
-    """The plan's conservative, expected and optimistic pace. Raises PlannerError with the reason where it is not known, or only that of decoding."""
-    known = paces(plan)
-    if isinstance(known, NoSpeed):
-        about = f"nothing is known of the capacity of {plan.model.name} on {plan.request.group.label}"
-        raise PlannerError(f"{about}: {known.reason}", "docs/speed.md says what was measured")
-    return known
+def _longest(pace: Pace, lengths: Lengths, users: int) -> BoundBy:
+    """What takes most of a step of so many."""
+    return step(pace.work, rates(pace.work), float(users), pace.work.cache_bytes(lengths.prompt + lengths.answer / 2)).longest
 
 
-def measure(plan: Plan, replicas: int, lengths: Lengths, limits: Limits) -> Capacity:
-    """What replicas of a plan hold. Raises PlannerError where its speed is not known."""
-    known = known_paces(plan)
-    near = basis_of(plan, known[1].work)
+def seen_by(option: Capacity, users: int, lengths: Lengths) -> tuple[Seen, Seen, Seen]:
+    """What so many users of all replicas see, whatever the limits, each of whom asks again when the answer is there.
+
+    Those without a slot wait until one is free. By Little's law `users / slots` is how often a request's time in its slot passes between two of its
+    questions, of which it waits all but one.
+    """
     conservative, expected, optimistic = (
-        held(plan, pace, ledger, lengths, limits)
-        for pace, ledger in zip(known, (plan.choice.conservative, plan.choice.expected, plan.choice.optimistic), strict=True)
+        _seen_by(pace, held, option, users, lengths) for pace, held in zip(option.paces, (option.conservative, option.expected, option.optimistic), strict=True)
     )
-    return Capacity(plan=plan, replicas=replicas, grade=near.grade, because=near.because, conservative=conservative, expected=expected, optimistic=optimistic)
+    return conservative, expected, optimistic
+
+
+def _seen_by(pace: Pace, held: Held, option: Capacity, users: int, lengths: Lengths) -> Seen:
+    here = ceil_div(users, option.replicas)
+    running = max(1, min(here, held.slots))
+    seen = pace.seen(running, lengths.prompt, lengths.answer)
+    stay_s = seen.first_token_s + (lengths.answer - 1) * seen.per_token_s
+    waits = here > running
+    return Seen(
+        users=users,
+        waiting=option.replicas * (here - running),
+        first_token_s=seen.first_token_s + (here / running - 1) * stay_s,
+        per_token_s=seen.per_token_s,
+        tokens_per_s=option.replicas * seen.total_tokens_per_s,
+        bound_by=held.bound_by if waits and held.users >= held.slots else "slots" if waits else str(_longest(pace, lengths, running)),
+    )
 
 
 def replicas_for(option: Capacity, asked: Asked) -> int | None:

@@ -14,10 +14,11 @@ from planner.engines.vllm.plan import Plan
 from planner.facts.question import StackRow
 from planner.facts.record import dataclass
 from planner.facts.verdict import Grade
-from planner.questions.capacity import Lengths, Limits, known_paces, server_of
+from planner.questions.capacity import Lengths, Limits, server_of
 from planner.questions.plan import request_of
 from planner.questions.replicas import AskAgain, again, context_of, each_way, sizes
 from planner.questions.trace import Trace
+from planner.questions.vllm_capacity import known_paces
 from planner.speed.estimate import Pace
 from planner.speed.queueing import Requests, percentile, serve
 from planner.speed.roofline import prompt_s, rates
@@ -98,7 +99,7 @@ def replayed(plan: Plan, replicas: int, trace: Trace, limits: Limits) -> Replay:
 def _waited(plan: Plan, pace: Pace, ledger: MemoryBreakdown, replicas: int, trace: Trace, limits: Limits) -> Waited:  # noqa: PLR0917 - one caller
     tokens = (sum(trace.prompts) + sum(trace.outputs)) / len(trace.outputs)
     room = int(ledger.admitted_at(max(1, round(tokens))) * tokens)
-    server = replace(server_of(plan, pace, mean_lengths(trace), plan.config.max_num_seqs), cache_tokens=room)
+    server = replace(server_of(pace, mean_lengths(trace), plan.config.max_num_seqs, plan.config.max_num_batched_tokens), cache_tokens=room)
     rate = rates(pace.work)
     took = {prompt: pace.prompt_factor * prompt_s(pace.work, rate, float(prompt), pace.work.attention_flops(float(prompt))) for prompt in set(trace.prompts)}
     waits: list[float] = []

@@ -6,15 +6,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
+from planner.engines import first_engine
 from planner.engines.catalogue import Source
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.errors import PlannerError
 from planner.facts.question import StackRow
 from planner.facts.record import dataclass
-from planner.questions.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, holds, measure, most_first
+from planner.questions.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, holds, most_first, seen_by
+from planner.questions.machine import gpus_of
 from planner.questions.plan import request_of
-from planner.questions.question import asked_otherwise, question_of
+from planner.questions.question import asked_otherwise, engine_of, question_of
+from planner.questions.slot_capacity import measure_slots
+from planner.questions.vllm_capacity import measure
 from planner.units import CONTEXT_STEP, round_up
 
 GROUP_SIZES = (1, 2, 4, 8)  # GPUs of one server that are tried where no count is given
@@ -37,13 +41,16 @@ class CapacityAnswer:
 def capacity_for(
     row: StackRow, lengths: Lengths, limits: Limits, *, requests_per_s: float | None = None, counted: bool = True, ask_again: AskAgain | None = None
 ) -> CapacityAnswer:
-    """All ways to use the GPUs of a question or, where they are not `counted`, all sizes of a server that hold the load; `users` are those at once.
+    """All ways to use the GPUs of a question (of a runtime with slots one server on all of them) or, where they are not `counted`, all sizes of a server that hold the load; `users` are those at once.
 
     Raises PlannerError where the model does not answer token by token, its request is too long, no server starts, or its speed is not known.
     """
     main = row.services[0]
     asked = Asked(users=main.users, requests_per_s=requests_per_s)
     counted = counted or asked.nothing
+    if engine_of(row.engine, gpus_of(row.gpu, row)[0]) != first_engine().name:
+        way = measure_slots(row, lengths, limits)
+        return answered([way], lengths, limits, asked, met=(asked.nothing or holds(way, asked)) and bool(way.expected.users))
     row = replace(row, services=[replace(main, users=None)])
     request, source = request_of(row)
     about = f"a prompt of {lengths.prompt:,} and an answer of {lengths.answer:,} tokens"
@@ -55,7 +62,14 @@ def capacity_for(
         ask_again or again(row),
     )
     options, met = _best(ways, asked, counted=counted)
-    return CapacityAnswer(options=tuple(options), lengths=lengths, limits=limits, asked=asked, requirements_met=met)
+    return answered(options, lengths, limits, asked, met=met)
+
+
+def answered(options: Iterable[Capacity], lengths: Lengths, limits: Limits, asked: Asked, *, met: bool) -> CapacityAnswer:
+    """The answer, with what the users that were asked for see of each way."""
+    users = asked.users
+    told = tuple(replace(option, seen=seen_by(option, users, lengths)) if users else option for option in options)
+    return CapacityAnswer(options=told, lengths=lengths, limits=limits, asked=asked, requirements_met=met)
 
 
 def context_of(request: Request, source: Source, tokens: int, about: str) -> int:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from typing_extensions import TypedDict
 
-from planner.engines import first_engine
 from planner.facts.speed import significant
 from planner.facts.verdict import Grade
-from planner.questions.capacity import Asked, Capacity, Held
+from planner.questions.capacity import Asked, Capacity, Held, Seen
 from planner.questions.replicas import CapacityAnswer
-from planner.report.contract_parts import AnswerJson
+from planner.report.contract_parts import AnswerJson, EndsJson
 from planner.report.head import HEAD
 from planner.report.table import Column, Fitted, Row
 from planner.report.text import Piece, Text
@@ -30,6 +29,17 @@ class HeldJson(TypedDict):
     bound_by: str
     alone_first_token_s: float
     alone_per_token_s: float
+
+
+class AtUsersJson(TypedDict):
+    """What the users that were asked for see of all replicas together, whatever the limits; `waiting` of them at a time wait for a slot."""
+
+    users: int
+    waiting: int
+    ttft_s: EndsJson
+    tpot_s: EndsJson
+    output_tokens_per_s: EndsJson
+    bound_by: str
 
 
 class OptionJson(TypedDict):
@@ -49,6 +59,7 @@ class OptionJson(TypedDict):
     """As `conservative`, which replaces it; it goes with schema 3."""
     hopeful: HeldJson
     """As `optimistic`, which replaces it; it goes with schema 3."""
+    at_users: AtUsersJson | None
     argv: list[str]
 
 
@@ -81,33 +92,53 @@ def _held(option: Capacity, held: Held) -> HeldJson:
     }
 
 
+def _ends(values: Iterable[float]) -> EndsJson:
+    """Of a value at the conservative, the expected and the optimistic outlook."""
+    conservative, expected, optimistic = map(significant, values)
+    return {"low": min(conservative, optimistic), "expected": expected, "high": max(conservative, optimistic)}
+
+
+def _at_users(seen: tuple[Seen, Seen, Seen] | None) -> AtUsersJson | None:
+    if seen is None:
+        return None
+    return {
+        "users": seen[1].users,
+        "waiting": seen[1].waiting,
+        "ttft_s": _ends(outlook.first_token_s for outlook in seen),
+        "tpot_s": _ends(outlook.per_token_s for outlook in seen),
+        "output_tokens_per_s": _ends(outlook.tokens_per_s for outlook in seen),
+        "bound_by": seen[1].bound_by,
+    }
+
+
 def _option(option: Capacity) -> OptionJson:
-    config = option.plan.config
+    server = option.server
     conservative, optimistic = _held(option, option.conservative), _held(option, option.optimistic)
     return {
         "gpus": option.gpus,
         "replicas": option.replicas,
-        "tensor_parallel_size": config.tensor_parallel_size,
-        "pipeline_parallel_size": config.pipeline_parallel_size,
-        "max_model_len": config.max_model_len,
-        "max_num_seqs": config.max_num_seqs,
+        "tensor_parallel_size": server.tensor_parallel_size,
+        "pipeline_parallel_size": server.pipeline_parallel_size,
+        "max_model_len": server.max_model_len,
+        "max_num_seqs": server.max_num_seqs,
         "grade": option.grade,
         "conservative": conservative,
         "expected": _held(option, option.expected),
         "optimistic": optimistic,
         "cautious": conservative,
         "hopeful": optimistic,
-        "argv": list(option.plan.argv),
+        "at_users": _at_users(option.seen),
+        "argv": list(server.argv),
     }
 
 
 def capacity_json(answer: CapacityAnswer) -> CapacityJson:
     """The JSON object of `plan capacity`."""
-    plan = answer.options[0].plan
+    server = answer.options[0].server
     return {
         **HEAD,
-        "model": plan.repo,
-        "gpu": plan.request.group.gpu.name,
+        "model": server.model,
+        "gpu": server.group.gpu.name,
         "prompt_tokens": answer.lengths.prompt,
         "output_tokens": answer.lengths.answer,
         "answer_tokens": answer.lengths.answer,
@@ -127,9 +158,9 @@ def seconds(value: float) -> str:
 def render(answer: CapacityAnswer) -> list[Piece]:
     """The report: what the best way holds at three outlooks, the other ways, whether it is enough."""
     first, lengths, limits = answer.options[0], answer.lengths, answer.limits
-    plan = first.plan
+    server = first.server
     pieces: list[Piece] = [
-        Text().append(plan.repo, "bold").append(f" on {plan.request.group.gpu.title} with {first_engine().title} {plan.config.vllm_version}"),
+        Text().append(server.model, "bold").append(f" on {server.group.gpu.title} with {server.engine} {server.version}"),
         Text(f"Prompts of {tokens(lengths.prompt)} and answers of {tokens(lengths.answer)} tokens; the first token within {seconds(limits.first_token_s)}"),
         Text(
             f"(the mean of users who ask together, {100 * limits.share:g} % of those arriving at random), a further one within {seconds(limits.per_token_s)} on average."
@@ -138,10 +169,11 @@ def render(answer: CapacityAnswer) -> list[Piece]:
         _ways(answer.options),
         Text(),
         *_outlooks(first),
+        *_of_users(first),
         Text(f"{first.grade}: {first.because}.", "dim"),
         Text(),
         *_verdict(first, answer.asked, requirements_met=answer.requirements_met),
-        Text(shlex.join(plan.argv), "bold", is_whole=True),
+        Text(shlex.join(server.argv), "bold", is_whole=True),
     ]
     return pieces
 
@@ -152,7 +184,7 @@ _WAYS = (Column("GPUs"), Column("servers"), Column("tp", 1), Column("users", 0),
 def _ways(options: Sequence[Capacity]) -> Fitted:
     rows = []
     for option in options:
-        held, tp = option.expected, str(option.plan.config.tensor_parallel_size)
+        held, tp = option.expected, str(option.server.tensor_parallel_size)
         users = f"{option.users(held)} ({option.users(option.conservative)} to {option.users(option.optimistic)})"
         rate = f"{significant(option.requests_per_s(held)):g} ({significant(option.requests_per_s(option.conservative)):g} to {significant(option.requests_per_s(option.optimistic)):g})"
         rows.append(Row((str(option.gpus), str(option.replicas), tp, users, rate, held.bound_by)))
@@ -165,6 +197,18 @@ def _outlooks(option: Capacity) -> Iterator[Text]:
     yield Text(f"A request alone sees its first token after {alone}, a further one each {seconds(held.alone_per_token_s)}.")
     if held.requests_per_s:
         yield Text(f"At that rate {significant(held.in_flight):g} requests are in each server on average; {held.slots} fit its KV cache at full length.")
+
+
+def _of_users(option: Capacity) -> Iterator[Text]:
+    """What the users that were asked for see, and what takes the time."""
+    if option.seen is None:
+        return
+    slow, seen, fast = option.seen
+    first = f"{seconds(seen.first_token_s)} ({seconds(fast.first_token_s)} to {seconds(slow.first_token_s)})"
+    further = f"{seconds(seen.per_token_s)} ({seconds(fast.per_token_s)} to {seconds(slow.per_token_s)})"
+    together = f"{significant(seen.tokens_per_s):g} tokens/s together"
+    wait = f"; {seen.waiting} of them at a time wait for a slot" if seen.waiting else ""
+    yield Text(f"{seen.users} users at once: TTFT {first}, TPOT {further}, {together}; {seen.bound_by} binds{wait}.", "bold")
 
 
 def _verdict(first: Capacity, asked: Asked, *, requirements_met: bool) -> Iterator[Text]:

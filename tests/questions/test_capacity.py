@@ -15,7 +15,8 @@ from planner.engines.vllm.pace import paces, slots
 from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
-from planner.questions.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, held, holds, measure, replicas_for, server_of
+from planner.questions.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, held, holds, replicas_for, seen_by, server_of
+from planner.questions.vllm_capacity import measure, places_of
 from planner.speed.queueing import Server, highest_rate, simulate
 from planner.speed.roofline import fitted
 from planner.units import round_up
@@ -97,7 +98,7 @@ def generated_load(number: int) -> tuple[Server, Limits]:
         known = paces(plan)
         if known is None or (places := slots(plan, plan.choice.expected, lengths.prompt + lengths.answer)) < 8:
             continue
-        server = server_of(plan, known[1], lengths, places)
+        server = server_of(known[1], lengths, places, plan.config.max_num_batched_tokens)
         alone = server.prompt_s + server.steps_s[1]
         return server, Limits(first_token_s=alone * rng.choice([2, 4, 8]), per_token_s=server.steps_s[1] * rng.choice([1.5, 2.5, 5]))
 
@@ -225,7 +226,48 @@ def test_the_clients_own_time_lies_within_the_limit():
     ledger, pace = plan.choice.conservative, paces(plan)[1]
     client_s = fitted().constants["first_token.vllm"]
     limits = Limits(first_token_s=0.100, per_token_s=1.0)
-    server = server_of(plan, pace, lengths, slots(plan, ledger, lengths.prompt + lengths.answer))
-    rate = held(plan, pace, ledger, lengths, limits).requests_per_s
+    server = server_of(pace, lengths, slots(plan, ledger, lengths.prompt + lengths.answer), plan.config.max_num_batched_tokens)
+    rate = held(pace, places_of(plan, ledger, lengths), lengths, limits).requests_per_s
     assert 0 < rate < server.most_per_s
     assert simulate(server, rate, 6000).percentile_s(0.95) == pytest.approx(limits.first_token_s - client_s, rel=0.04)
+
+
+@pytest.mark.parametrize("replicas", [1, 3])
+def test_more_users_wait_longer_and_littles_law_holds(replicas):
+    """Users = requests a second x (time to the first token + answer), slots free or not."""
+    option = replace(capacity_once(), replicas=replicas)
+    lengths, before = Lengths(prompt=2000, answer=200), None
+    for users in (1, 2, 7, 30, 200, 1000, 5000):
+        seen = seen_by(option, users, lengths)[1]
+        here = -(-users // replicas)
+        assert seen.waiting == replicas * max(0, here - option.expected.slots)
+        stay = seen.first_token_s + 199 * seen.per_token_s
+        assert seen.tokens_per_s / replicas / 200 * stay == pytest.approx(here, rel=1e-6)
+        if before:
+            assert before.first_token_s <= seen.first_token_s * (1 + 1e-9)
+            assert before.per_token_s <= seen.per_token_s * (1 + 1e-9)
+        before = seen
+    slow, _, fast = seen_by(option, 8, lengths)
+    assert fast.first_token_s < slow.first_token_s
+    assert fast.tokens_per_s > slow.tokens_per_s
+
+
+@pytest.mark.parametrize("words", [("--gpu", "rtx4090", "--engine", "llama.cpp"), ("--gpu", "m4-max-64gb"), ("--gpu", "rtx4090")])
+def test_what_users_see_is_said_of_every_engine(words, capsys, monkeypatch):
+    from planner.cli.main import main
+
+    monkeypatch.setattr(
+        "sys.argv", ["plan", "capacity", *words, "--model", "qwen3-8b", "--input", "1000", "--users", "3", "--ttft", "20s", "--tpot", "1s", "--json"]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    answer = json.loads(capsys.readouterr().out)
+    assert ended.value.code == 0
+    assert answer["requirements_met"]
+    (option, *_) = answer["options"]
+    told, held_there = option["at_users"], option["expected"]
+    assert (told["users"], told["waiting"]) == (3, 0)
+    assert told["tpot_s"]["low"] <= told["tpot_s"]["expected"] <= told["tpot_s"]["high"]
+    assert told["ttft_s"]["expected"] >= held_there["alone_first_token_s"]
+    assert told["tpot_s"]["expected"] >= held_there["alone_per_token_s"]
+    assert 3 <= held_there["users"] <= held_there["slots"]
