@@ -93,6 +93,7 @@ def _gpu(case: dict[str, Any]) -> GpuSpec | None:
         gpu,
         cuda_total_bytes=seen,
         cuda_total_estimated=gpu.cuda_total_estimated and total is None,
+        most_total_bytes=gpu.most_total_bytes if total is None else None,
         wsl2_total_bytes=seen,
         free_at_start_bytes=free,
         wsl2_free_at_start_bytes=free,

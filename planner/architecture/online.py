@@ -21,6 +21,8 @@ from planner.architecture.formats import (
 from planner.facts.storage import BF16, Cut, Plane, Storage
 
 _INT8_WEIGHTS = Storage(name="int8-weights", planes=(Plane(8), Plane(32, 1, 0)))
+# Four bits a weight, an 8-bit scale for 64 of them and a 32-bit one for 256 of these (model_loader/bitsandbytes_loader.py: compress_statistics; until 0.27).
+_NF4 = Storage(name="nf4", planes=(Plane(4), Plane(8, 1, 64), Plane(32, 1, 64 * 256)))
 _BLOCKS = fp8_block(128, 128, cut=Cut.ANYWHERE)
 # Of linear layers and of experts: one scale a matrix, a block of 128 x 128, an output channel, a few inputs; where only experts are, the rest stays.
 ONLINE: dict[str, tuple[Storage, Storage]] = {
@@ -32,6 +34,7 @@ ONLINE: dict[str, tuple[Storage, Storage]] = {
     "mxfp4": (MXFP4_LINEAR, MXFP4_LINEAR),
     "int8_per_channel_weight_only": (BF16, _INT8_WEIGHTS),
     "experts_int8": (BF16, _INT8_WEIGHTS),
+    "bitsandbytes": (_NF4, _NF4),
     "nvfp4_per_token": (BF16, nvfp4(PER_MATRIX, PER_MATRIX)),
 }
 

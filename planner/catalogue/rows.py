@@ -51,6 +51,8 @@ class GpuRow:
     """The sizes it is sold with, where its name says none; one of them stands behind the name then."""
     cuda_total_gib: float | None = None
     """What CUDA sees on Linux; the lowest observed."""
+    most_total_gib: float | None = None
+    """The most, of a card whose error correction takes memory where its owner turned it on."""
     cuda_total_estimated: bool = False
     """Nobody measured that total; it follows from what other cards keep back."""
     wsl2_total_gib: float | None = None
@@ -94,6 +96,7 @@ class GpuRow:
             memory_bytes=memory,
             cuda_total_bytes=_gib(self.cuda_total_gib) or memory,
             cuda_total_estimated=self.cuda_total_estimated,
+            most_total_bytes=_gib(self.most_total_gib),
             wsl2_total_bytes=_gib(self.wsl2_total_gib),
             free_at_start_bytes=_gib(self.free_at_start_gib),
             usually_free_bytes=_gib(self.usually_free_gib),

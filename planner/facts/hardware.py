@@ -72,6 +72,7 @@ class GpuSpec:
     memory_bytes: int
     cuda_total_bytes: int
     cuda_total_estimated: bool = False  # nobody measured it: it follows from what other cards keep back
+    most_total_bytes: int | None = None  # without error correction, where that takes memory of the total
     wsl2_total_bytes: int | None = None
     free_at_start_bytes: int | None = None
     usually_free_bytes: int | None = None  # and the most, where what the machine itself uses varies (unified memory)
@@ -159,9 +160,9 @@ class GpuGroup:
 
     @property
     def total_bounds(self) -> tuple[int, int]:
-        """The least and the most bytes that the total may be: both are `total_bytes` where that was measured."""
+        """The least and the most bytes that the total may be: both are `total_bytes` where that was measured and is the same of all."""
         if not self.total_is_estimated:
-            return self.total_bytes, self.total_bytes
+            return self.total_bytes, max(self.total_bytes, (self.gpu.most_total_bytes or 0) if self.host is not Host.WSL2 else 0)
         more = int(ESTIMATED_TOTAL_MORE * self.gpu.memory_bytes)
         return self.total_bytes - ESTIMATED_TOTAL_LESS_BYTES, max(self.total_bytes, min(self.total_bytes + more, self.gpu.memory_bytes))
 

@@ -162,3 +162,5 @@ class VisionSpec:
     """Pixels of the side of what becomes one token, where a processor takes pictures of any size; 0 elsewhere."""
     film_slices: int = 0
     """By how much a film is larger than a picture, at most; 0 where films are never the largest."""
+    counted_tokens: int = 0
+    """What a release counts the largest item as, where that is more than it is; 0 elsewhere."""

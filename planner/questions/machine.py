@@ -127,7 +127,7 @@ def _told(gpu: GpuSpec, row: StackRow) -> GpuSpec:
             gpu = replace(
                 gpu, cuda_total_bytes=total, wsl2_total_bytes=total, cuda_total_estimated=False, free_at_start_bytes=None, wsl2_free_at_start_bytes=None
             )
-            gpu = replace(gpu, usually_free_bytes=None, most_free_bytes=None)
+            gpu = replace(gpu, most_total_bytes=None, usually_free_bytes=None, most_free_bytes=None)
     if free is None:
         return gpu
     if free > gpu.memory_bytes:

@@ -15,6 +15,7 @@ from planner.engines.vllm.memory import place
 from planner.engines.vllm.pace import estimate, slowest_answer_s
 from planner.engines.vllm.placement import Placed, Stack, place_servers, stack_warnings
 from planner.engines.vllm.plan import Plan, plan_as_asked
+from planner.engines.vllm.rules import BITSANDBYTES
 from planner.engines.vllm.service import service
 from planner.engines.vllm.settings import ServeConfig, reported
 from planner.facts import plan as facts
@@ -186,7 +187,7 @@ def lines(plan: Plan) -> Iterator[Line]:
     low, ledger, high = plan.choice.optimistic, plan.choice.expected, plan.choice.conservative
     weights = facts.exactly("weights", "weights", ledger.weights_bytes, _weights_note(plan))
     read_only = plan.model.quantization is not None and loading(plan.request.group.gpu, plan.config.vllm_version).is_derived
-    if not plan.model.judged:
+    if not plan.model.judged or plan.model.quantization == BITSANDBYTES:  # the release that judges has no such method
         weights = replace(weights, how=How.DERIVED, note=_READ)
     if plan.model.typed:
         weights = replace(weights, how=How.DERIVED, note="derived: its config was typed from public facts")

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from planner.engines.vllm.changes import request_with
 from planner.engines.vllm.choice import Request
+from planner.engines.vllm.coefficients import coefficients
 from planner.engines.vllm.ledger import MemoryBreakdown
+from planner.engines.vllm.rules import BITSANDBYTES
 from planner.engines.vllm.search import evaluate
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.speculation import FLAG as SPECULATION
@@ -17,7 +19,7 @@ from planner.facts.not_covered import NotCovered
 from planner.units import GIB, MIB
 
 # Kernels store the same bits and differ in scales, padding and copies of them: gpt-oss-120b lies in 60.8 GiB as created, in 64.4 by Triton's
-# kernels and in 66.0 by Marlin's. A tenth of the weights holds all that were seen.
+# kernels and in 66.0 by Marlin's. A tenth of the weights holds all that were seen. bitsandbytes unpacks one matrix at a time beside that.
 KERNELS = ("--moe-backend", "--linear-backend")
 KERNELS_SHARE = 0.1
 # Buffers of vLLM's own all-reduce and of symmetric memory: outside torch eight H100 took 2.1 GiB, cards without them 0.7.
@@ -26,6 +28,8 @@ ALL_REDUCE_BYTES = int(2.5 * GIB)
 # ROCm's quick reduction: two buffers of its largest message, 2 GiB (csrc/quickreduce/quick_reduce.h kMaxProblemSize), and a flag for each of their tiles.
 QUICK_REDUCE = "VLLM_ROCM_QUICK_REDUCE_QUANTIZATION"
 QUICK_REDUCE_BYTES = 4 * GIB + 16 * MIB
+# The sampler by torch's own kernels in place of FlashInfer's, or the other way round: no start held more copies of the logits than this.
+SAMPLER = "VLLM_USE_FLASHINFER_SAMPLER"
 # Drafters that nobody here knows, in layers of their target at most, with words and an output head of their own beside them: EAGLE's are one layer,
 # those that a checkpoint of DeepSeek V4 brings three (models/deepseek_v4/nvidia/dspark.py).
 DRAFTED_LAYERS = {"eagle": 2, "eagle3": 2, "dspark": 4}
@@ -33,14 +37,19 @@ DRAFTED_LAYERS = {"eagle": 2, "eagle3": 2, "dspark": 4}
 SPARSE_BLOCKS_SHARE = 0.05
 
 
-def bounded(part: NotCovered, ledger: MemoryBreakdown, group: GpuGroup, model: ModelSpec) -> NotCovered:
+def bounded(part: NotCovered, ledger: MemoryBreakdown, group: GpuGroup, model: ModelSpec, config: ServeConfig) -> NotCovered:
     """A part with what it may take or spare at most, where something bounds it."""
+    if part.flag.partition("=")[0] == SAMPLER:
+        copies = coefficients()["estimates"]["sampler_copies_at_most"]
+        return replace(part, most_bytes=int(copies * model.vocab_size * min(config.max_num_seqs, config.max_num_batched_tokens) * 4))
     if part.flag.partition("=")[0] == QUICK_REDUCE:
         return replace(part, most_bytes=QUICK_REDUCE_BYTES)
     if part.flag == SPECULATION:
         return replace(part, most_bytes=_drafter_bytes(ledger, model))
     if part.flag == "--block-size" and model.is_sparse:
         return replace(part, most_bytes=int(SPARSE_BLOCKS_SHARE * ledger.kv_cache_needed_bytes))
+    if part.flag == f"--quantization {BITSANDBYTES}":
+        return replace(part, most_bytes=int(KERNELS_SHARE * ledger.weights_bytes) + 4 * model.intermediate_size * model.hidden_size)
     if part.flag in KERNELS:
         return replace(part, most_bytes=int(KERNELS_SHARE * ledger.weights_bytes))
     if part.flag in ALL_REDUCE and group.gpu.vendor == "nvidia":
@@ -90,6 +99,7 @@ def _larger(gpu: GpuSpec, more: int) -> GpuSpec:
         gpu,
         memory_bytes=gpu.memory_bytes + more,
         cuda_total_bytes=gpu.cuda_total_bytes + more,
+        most_total_bytes=shifted(gpu.most_total_bytes),
         wsl2_total_bytes=shifted(gpu.wsl2_total_bytes),
         free_at_start_bytes=shifted(gpu.free_at_start_bytes),
         usually_free_bytes=shifted(gpu.usually_free_bytes),

@@ -144,7 +144,7 @@ def check(
         problems.append(problem)
     plan = _plan(request, choice, repo, argv, values)
     plan = replace(plan, warnings=(*plan.warnings, *host_warning(need, group.ram_bytes), *(Warn(code="not-covered", message=part.message) for part in missing)))
-    missing = tuple(bounds.bounded(part, choice.expected, group, model) for part in missing)
+    missing = tuple(bounds.bounded(part, choice.expected, group, model, choice.config) for part in missing)
     if plan.rejection is None:
         return replace(answer(plan), starts_anyway=bool(missing) and bounds.starts_anyway(request, config, missing))
     if plan.rejection.code != "free-memory" and any(part.effect != "adds" for part in missing) and not bounds.fails_anyway(request, config, missing):

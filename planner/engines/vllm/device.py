@@ -9,7 +9,7 @@ from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.rules import capture_sizes
 from planner.engines.vllm.settings import ServeConfig
-from planner.engines.vllm.versions import VERSIONS
+from planner.engines.vllm.versions import VERSIONS, Version
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.record import dataclass
 from planner.units import GIB
@@ -62,9 +62,10 @@ def gpu_class(gpu: GpuSpec) -> str:
     return "small" if gpu.memory_bytes < _SMALL_BYTES else "consumer" if gpu.memory_bytes < _WORKSTATION_BYTES else "workstation"
 
 
-def _margins(gpu: GpuSpec, tensor_parallel_size: int) -> tuple[int, int, int]:
-    """Expected, conservative and optimistic margin of a GPU's class, in bytes."""
-    row = calibrated.coefficients()["classes"][gpu_class(gpu)]
+def _margins(gpu: GpuSpec, tensor_parallel_size: int, version: Version) -> tuple[int, int, int]:
+    """Expected, conservative and optimistic margin of a GPU's class, in bytes; the fit is of releases that sample as 0.19 does, older ones are less sure."""
+    name = gpu_class(gpu)
+    row = calibrated.coefficients()["classes"]["data_centre" if name == "fit" and not version.lean_sampler else name]
     expected, conservative, optimistic = row["single_gib"] if tensor_parallel_size == 1 else row["several_gib"]
     return int(expected * GIB), int(conservative * GIB), int(optimistic * GIB)
 
@@ -90,7 +91,7 @@ def device(group: GpuGroup, config: ServeConfig) -> Device:
     least_total, most_total = group.total_bounds
     less_free, more_free = group.free_error
     usually_free = group.free_at_start_bytes(config.ranks, conservative=False)
-    margin, most_margin, least_margin = _margins(group.gpu, config.ranks)
+    margin, most_margin, least_margin = _margins(group.gpu, config.ranks, VERSIONS[config.vllm_version])
     return Device(
         total_bytes=group.total_bytes,
         least_total_bytes=least_total,

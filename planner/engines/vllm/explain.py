@@ -62,7 +62,7 @@ def _predict(observed: Observed, words: Sequence[str], gpu: GpuSpec | None, coun
     sizes = ("--tensor-parallel-size", "--pipeline-parallel-size", "--prefill-context-parallel-size", "--data-parallel-size")
     used = prod(_whole(values.get(flag)) for flag in sizes)
     total, free = observed.total_bytes or gpu.cuda_total_bytes, observed.free_at_start_bytes
-    group = GpuGroup(gpu=replace(gpu, cuda_total_bytes=total, free_at_start_bytes=free), count=count or max(1, used), host=Host.SERVER)
+    group = GpuGroup(gpu=replace(gpu, cuda_total_bytes=total, most_total_bytes=None, free_at_start_bytes=free), count=count or max(1, used), host=Host.SERVER)
     try:
         return judge(Command(engine="vllm", words=tuple(words), version=version), group, catalogue)
     except PlannerError:

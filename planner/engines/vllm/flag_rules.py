@@ -90,10 +90,13 @@ def _whole(text: str | bool) -> int | None:
 
 
 def _is_template(text: str) -> bool:
-    """Whether vLLM takes it: Jinja itself, a file, or one that vLLM ships (in its package, or in the folder examples/ of its images)."""
+    """Whether vLLM may take it: Jinja itself, a file, one that vLLM ships (in its package, or in the folder examples/ of its images).
+
+    So may one in a folder that is not here: the server it is for has other folders than this machine.
+    """
     if any(character in text for character in "{}\n") or text in [f"template_{name}.jinja" for name in _TEMPLATES]:
         return True
     try:
-        return "examples" in Path(text).parts or Path(text).exists()
+        return "examples" in Path(text).parts or Path(text).exists() or not Path(text).parent.exists()
     except (OSError, ValueError):
         return False

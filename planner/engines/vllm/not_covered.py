@@ -18,7 +18,7 @@ from planner.engines.vllm.lora import is_known
 from planner.engines.vllm.not_covered_environment import ENVIRONMENT
 from planner.engines.vllm.not_covered_models import ONLY
 from planner.engines.vllm.not_covered_options import uncovered_options
-from planner.engines.vllm.rules import is_quantized_while_loading
+from planner.engines.vllm.rules import BITSANDBYTES, is_quantized_while_loading
 from planner.engines.vllm.served import only_lengths
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import VERSIONS
@@ -158,6 +158,8 @@ def not_covered(
         if (value in (True, "true", "True", None) if on else value in _OFF) or value in _AS_USUAL.get(flag, ()):
             continue
         what, effect = PARTLY.get(flag) or FLAGS.get(flag, ("what it does to memory", "either"))
+        if value == BITSANDBYTES and config.quantization == value:  # --load-format says the same again
+            continue
         if flag not in ONLY or ONLY[flag](model, config):
             yield NotCovered(flag=flag if not on or "." in flag else f"--no-{flag[2:]}", what=what, effect=effect)
     if is_quantized_while_loading(config.quantization, model.quantization, config.vllm_version):

@@ -120,8 +120,10 @@ def vision_outputs(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | i
     vision = model.vision
     if vision is None or config.skip_mm_profiling:
         return 0
-    size = vision.tokens_per_item * model.hidden_size * (1 + vision.extra_outputs) * 2
-    return size * _film(vision, config) * profiled_items(vision, config)
+    row, tokens = model.hidden_size * (1 + vision.extra_outputs) * 2, vision.tokens_per_item * _film(vision, config)
+    if VERSIONS[config.vllm_version].outputs_padded:
+        tokens = maximum(maximum(tokens, vision.counted_tokens), config.max_num_batched_tokens)
+    return row * tokens * profiled_items(vision, config)
 
 
 def vision_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | int:

@@ -18,6 +18,7 @@ FLAG = "--mm-processor-kwargs"
 _PIXELS_SINCE = 17  # minor release since when max_pixels and size decide what is profiled
 _FILMS_BY_SCOPE = 32  # since when a flat max_pixels is a film's too in Qwen3-VL
 _BY_PIXELS = ("Qwen2VLFor", "Qwen2_5_VLFor", "Qwen3VLFor", "Qwen3VLMoeFor", "Qwen3_5")
+_STAMPED = 12.5  # tokens that a film's each counts as with the time stamps beside it (qwen3_vl.py get_max_video_tokens, until 0.12)
 _FILM_TOKENS = 25_165_824 // 2 // 32**2  # of Qwen3-VL: size.longest_edge of its films over two frames
 _SIZES = frozenset({"max_pixels", "min_pixels", "size", "images_kwargs", "videos_kwargs"})
 _NO_SIZES = frozenset({"device", "use_fast", "fps", "do_sample_frames"})
@@ -31,6 +32,8 @@ def with_pictures(model: ModelSpec, values: Mapping[str, str | bool], version: s
         return model
     if vision.film_slices and not takes_films(values):
         vision = replace(vision, film_slices=1)
+    if vision.extra_outputs and VERSIONS[version].outputs_padded and takes_films(values):
+        vision = replace(vision, counted_tokens=int(_STAMPED * (vision.tokens_per_item // 2)))  # two frames have half a picture's pixels each
     if FLAG in values and only_pixels(values, model, version):
         vision = _resized(vision, values, version)
     return replace(model, vision=vision)

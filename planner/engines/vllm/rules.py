@@ -122,16 +122,19 @@ _NAMES = frozenset(
 _DETECTED = frozenset({"modelopt", "modelopt_fp4", "modelopt_mixed", "inc", "gpt_oss_mxfp4"})
 
 # Quantize a 16-bit checkpoint while loading, in ways whose sizes are not known here (config/quantization.py _ONLINE_SHORTHANDS).
+BITSANDBYTES = "bitsandbytes"
 _WHILE_LOADING = frozenset({"online", "torchao", "humming"})
 
 
 def is_quantized_while_loading(asked: str | None, actual: str | None, version: str) -> bool:
-    """Whether `--quantization` makes weights of a size that the ledger does not hold."""
-    return actual is None and (asked in _WHILE_LOADING or (asked == "bitsandbytes" and VERSIONS[version].bitsandbytes))
+    """Whether `--quantization` makes weights of a size that the ledger does not hold, or that nobody compared with a start."""
+    return (actual is None and asked in _WHILE_LOADING) or (asked == BITSANDBYTES and actual == asked and VERSIONS[version].bitsandbytes)
 
 
 def quantization_problem(asked: str | None, actual: str | None) -> str:
     """Why `--quantization` does not go with the checkpoint (config/model.py:1457), or an empty string."""
+    if asked == BITSANDBYTES:
+        return f"--quantization {asked}: vLLM has had it until 0.27"
     if asked is None or actual in (asked, _SAME_METHOD.get(asked, asked)) or (actual in _DETECTED and asked in _NAMES):
         return ""
     if (asked == "marlin" and actual in ("auto_awq", "auto_gptq")) or (asked == "moe_wna16" and actual in ("auto_awq", "auto_gptq")):

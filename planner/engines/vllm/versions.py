@@ -54,6 +54,7 @@ class Version:
     state_checked: bool  # a hybrid with fewer blocks than sequences is refused since 0.20 (config/compilation.py)
     bitsandbytes: bool  # quantizes while loading until 0.27 (layers/quantization/__init__.py)
     workspace_kept: bool  # what experts work in stays allocated while the sampler runs since 0.14 (v1/worker/workspace.py; 0.13 has it for some kernels)
+    outputs_padded: bool  # what a tower puts out while profiled is padded to the encoder's whole budget until 0.12 (v1/worker/gpu_model_runner.py profile_run)
     lean_sampler: bool  # the sampler's warm-up keeps fewer copies of the logits since 0.17 (overhead.json: sampler_copies)
     flashinfer_fp8: bool  # FP8 caches go to FlashInfer off Hopper since 0.12, to Triton before (platforms/cuda.py get_attn_backend_cls)
     flash_attention_e5m2: bool  # FlashAttention took fp8_e5m2 on Hopper until 0.21 (backends/flash_attn.py supports_kv_cache_dtype)
@@ -96,6 +97,7 @@ def _version(minor: int) -> Version:
         state_checked=minor >= 20,
         bitsandbytes=minor <= 27,
         workspace_kept=minor >= 14,
+        outputs_padded=minor <= 12,
         lean_sampler=minor >= 17,
         flashinfer_fp8=minor >= 12,
         flash_attention_e5m2=minor <= 21,

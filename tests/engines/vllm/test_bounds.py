@@ -1,5 +1,7 @@
 """Parts outside the ledger that are bounded: the answer is sure where it is the same with all that they may take and with all that they may spare."""
 
+from dataclasses import replace
+
 import pytest
 
 from planner.questions.check import check, find_server, group_for
@@ -60,3 +62,18 @@ def test_a_drafter_of_the_catalogue_is_in_the_ledger():
     plan = judged("vllm serve moonshotai/Kimi-K2.5 -tp 8 --spec-method eagle3 --spec-model lightseekorg/kimi-k2.5-eagle3-mla --spec-tokens 3", "h200", 8)
     assert (plan.verdict, plan.not_covered) == ("starts", ())
     assert 0.6e9 < plan.memory["drafter_bytes"] < 0.9e9  # 3.0 billion parameters less the target's words, divided by eight but for its attention's latents
+
+
+def test_the_other_sampler_takes_no_more_than_every_copy_of_the_logits():
+    assert judged("VLLM_USE_FLASHINFER_SAMPLER=0 vllm serve Qwen/Qwen3-8B --max-model-len 8192").verdict == "tight"
+    assert judged("VLLM_USE_FLASHINFER_SAMPLER=0 vllm serve Qwen/Qwen3-8B --gpu-memory-utilization 0.22").verdict == "does_not_start"
+    assert judged("VLLM_USE_FLASHINFER_SAMPLER=0 vllm serve Qwen/Qwen3-8B --max-model-len 8192 --gpu-memory-utilization 0.26").verdict == "unknown"
+
+
+def test_weights_of_bitsandbytes_are_four_bits_and_scales_and_no_sure_start():
+    """vLLM logged 5.34 GiB for a Llama 3 8B; embedding and head stay as they are."""
+    command = "vllm serve meta-llama/Llama-3.1-8B-Instruct --max-model-len 8192 --quantization bitsandbytes --load-format bitsandbytes"
+    server = replace(find_server(command), version="0.19")
+    plan = check(server, group_for(server, "rtx4090", 1, "server"))
+    assert (plan.verdict, [part.flag for part in plan.not_covered]) == ("tight", ["--quantization bitsandbytes"])
+    assert plan.memory["weights_bytes"] / 2**30 == pytest.approx(5.34, abs=0.05)

@@ -339,6 +339,7 @@ def test_a_template_is_looked_for_here_but_not_in_a_container():
     assert checked(f"{FITS} --chat-template examples/tool_chat_template_gemma4.jinja").verdict == "starts"
     inside = "docker run vllm/vllm-openai --model Qwen/Qwen3-8B --max-model-len 4096 --chat-template /nosuch"
     assert checked(inside).verdict == "starts"
+    assert checked(f"{FITS} --chat-template /nosuch/folder/of/the/server.jinja").verdict == "starts"  # another machine's folder
 
 
 LEAKS = [
@@ -519,7 +520,7 @@ def test_who_needs_a_gpu_says_so_where_any_is_named(command, tmp_path):
         ("torchao", "v0.33.0", "does_not_start"),
         ("online --hf-overrides.quantization_config_file q.json", "v0.33.0", "unknown"),
         ("torchao --hf-overrides.quantization_config_file q.json", "v0.33.0", "unknown"),
-        ("bitsandbytes", "v0.11.0", "unknown"),
+        ("bitsandbytes", "v0.11.0", "unknown"),  # 17 GiB of weights, and nobody measured what unpacking them takes
         ("bitsandbytes", "v0.27.1", "unknown"),
         ("bitsandbytes", "v0.28.0", "does_not_start"),
         ("awq", "v0.33.0", "does_not_start"),

@@ -14,6 +14,7 @@ from planner.engines.vllm.plan import plan_as_asked
 from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.facts.hardware import ESTIMATED_TOTAL_LESS_BYTES, ESTIMATED_TOTAL_MORE, GpuGroup, Host
 from planner.facts.plan import How
+from planner.questions.machine import StackRow, machine_of
 from planner.units import GIB, MIB
 
 WITH_ECC = ("rtxa6000",)  # a sixteenth of it is taken by error correction, where that is on
@@ -50,6 +51,20 @@ def test_an_estimated_total_has_bounds_and_a_measured_one_has_none():
     for row in ESTIMATED:
         least, most = GpuGroup(gpu=row.spec(), count=1).total_bounds
         assert least < row.spec().cuda_total_bytes < most <= row.spec().memory_bytes
+
+
+def test_a_card_whose_error_correction_may_be_off_has_more_at_most():
+    """Two RTX A6000 told 44.43 and 47.43 GiB; what a person reads off the own card decides."""
+    card = find_gpu("rtxa6000")
+    assert [round(size / GIB, 2) for size in GpuGroup(gpu=card, count=1).total_bounds] == [44.43, 47.43]
+    assert GpuGroup(gpu=card, count=1, host=Host.WSL2).total_bounds == (card.memory_bytes,) * 2
+    told = machine_of(StackRow(gpu="rtxa6000", count=1, total_gib=44.43, services=[]))
+    assert [round(size / GIB, 2) for size in told.total_bounds] == [44.43, 44.43]
+
+
+def test_the_fits_own_card_is_as_unsure_as_others_under_releases_that_sample_otherwise():
+    margins = [device(GpuGroup(gpu=find_gpu("h100"), count=1), ServeConfig(vllm_version=version)).most_margin_bytes for version in ("0.16", "0.17", "0.33")]
+    assert margins[0] > margins[1] == margins[2] == 0
 
 
 def test_what_is_free_is_as_unsure_as_the_total_it_follows_from():

@@ -65,3 +65,13 @@ def test_what_else_the_processor_is_told_is_named(name, said, version, named):
     values = {"--mm-processor-kwargs": json.dumps(said)}
     config = ServeConfig(vllm_version=version)
     assert [part.flag for part in not_covered(values, as_served(config_model(name), values, version), config)] == ["--mm-processor-kwargs"] * named
+
+
+def test_until_0_12_what_a_tower_puts_out_is_padded_to_the_encoders_whole_budget():
+    """A film of Qwen3-VL has 8,192 tokens there, counted 12.5 times for its time stamps; other towers' items are as long as a batch."""
+    assert [tokens(STILLS, version=version) for version in ("0.11", "0.12", "0.13")] == [102_400, 102_400, 16_384]
+    assert tokens(STILLS, version="0.11", limit_mm_per_prompt={"video": 0}) == 16_384
+    model = as_served(config_model("google/gemma-3-27b-it"), {}, "0.11")
+    row = model.hidden_size * 2
+    sizes = [vision_outputs(model, ServeConfig(max_model_len=8192, max_num_batched_tokens=2048, vllm_version=version)) for version in ("0.11", "0.13")]
+    assert sizes == [8 * 2048 * row, 8 * 256 * row]
