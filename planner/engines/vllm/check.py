@@ -273,6 +273,8 @@ def _supported(request: Request, config: ServeConfig) -> str:
         (replace(config, dtype="auto", kv_cache_dtype="auto"), "--dtype auto"),
         (replace(config, max_lora_rank=lora.next_rank(config.max_lora_rank)), f"--max-lora-rank {lora.next_rank(config.max_lora_rank)}"),
         (replace(config, enable_lora=False), "leave --enable-lora out"),
+        (replace(config, block_size=None), "leave --block-size out"),
+        (replace(config, disable_hybrid_kv_cache_manager=None), "leave --disable-hybrid-kv-cache-manager out"),
     ):
         try:
             place(request.model, request.group, changed)

@@ -14,7 +14,10 @@ from planner.engines.vllm.flag_values import beyond
 from planner.engines.vllm.multimodal_rules import inputs
 from planner.engines.vllm.settings_table import SETTINGS
 from planner.engines.vllm.versions import VERSIONS
+from planner.facts.model import ModelSpec
+from planner.facts.modules import Experts
 from planner.facts.plan import Problem
+from planner.facts.storage import Encoding
 
 EXECUTORS = ("ray", "mp", "uni", "external_launcher")
 MICROBATCHES = ("deepep_low_latency", "deepep_high_throughput", "nixl_ep")
@@ -31,6 +34,7 @@ def contradictions(asked: EngineArgs) -> Iterator[Problem]:
         *_quantized(asked),
         *_processes(asked),
         *_experts(asked),
+        *_kernels(asked),
         *inputs(asked),
         *_outputs(asked),
         *_caches(asked),
@@ -171,6 +175,22 @@ def _experts(asked: EngineArgs) -> Refused:
         yield f"{message} ({batches}).", f"--dbo-decode-token-threshold {batches}"
     if values.get("--enable-return-routed-experts") and asked.minor >= 31:
         yield from _routes(asked)
+
+
+_OWN_KERNELS = "VLLM_USE_FLASHINFER_MOE_FP4"
+
+
+def _kernels(asked: EngineArgs) -> Refused:
+    """0.15 has no FlashInfer kernel of NVFP4 experts on 12.x, and experts without a gate have no other (vllm pull request 33417, issues 33333 and 35065)."""
+    if asked.minor != 15 or asked.gpu.capability // 10 != 12 or not _has_nvfp4_experts(asked.model):
+        return
+    if asked.env.get(_OWN_KERNELS, "0") not in ("0", "") or asked.model.architecture.startswith("NemotronH"):
+        yield "NvFp4 MoE backend 'FLASHINFER_CUTLASS' does not support the deployment configuration: kernel does not support current device", "vLLM 0.16"
+
+
+def _has_nvfp4_experts(model: ModelSpec) -> bool:
+    modules = (module for group in model.layers for module in group.modules)
+    return any(isinstance(module, Experts) and module.storage.encoding is Encoding.NVFP4 for module in modules)
 
 
 def _routes(asked: EngineArgs) -> Refused:

@@ -134,7 +134,7 @@ def is_quantized_while_loading(asked: str | None, actual: str | None, version: s
 def quantization_problem(asked: str | None, actual: str | None) -> str:
     """Why `--quantization` does not go with the checkpoint (config/model.py:1457), or an empty string."""
     if asked == BITSANDBYTES:
-        return f"--quantization {asked}: vLLM has had it until 0.27"
+        return f"--quantization {asked}: vLLM dropped it in 0.28, and nobody compared its sizes with a start"
     if asked is None or actual in (asked, _SAME_METHOD.get(asked, asked)) or (actual in _DETECTED and asked in _NAMES):
         return ""
     if (asked == "marlin" and actual in ("auto_awq", "auto_gptq")) or (asked == "moe_wna16" and actual in ("auto_awq", "auto_gptq")):

@@ -6,6 +6,7 @@
 import json
 import re
 import shlex
+from dataclasses import replace
 
 import pytest
 from conftest import DATA, config_model, json_lines
@@ -16,6 +17,7 @@ from planner.engines.vllm.command import read_settings
 from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.served import as_served
 from planner.facts.hardware import GpuGroup
+from planner.questions.check import check, find_server, group_for
 
 FROZEN = "vllm_0.33_arguments.jsonl"
 ROWS = json_lines(FROZEN)
@@ -64,6 +66,15 @@ def test_arguments_are_refused_as_vllm_refuses_them(row):
 def test_a_release_refuses_from_the_one_on_that_has_the_check(flags, earlier, later):
     assert refused("Qwen/Qwen3-8B", flags, later)
     assert earlier is None or not refused("Qwen/Qwen3-8B", flags, earlier)
+
+
+def test_0_15_has_no_kernel_of_its_own_for_nvfp4_experts_on_12():
+    def said(gpu, version, command="VLLM_USE_FLASHINFER_MOE_FP4=1 vllm serve nvidia/Qwen3-30B-A3B-NVFP4 --max-model-len 8192"):
+        server = replace(find_server(command), version=version)
+        return check(server, group_for(server, gpu, 1, "server")).verdict
+
+    assert [said("rtx5090", version) for version in ("0.14", "0.15", "0.16")] == ["starts", "does_not_start", "starts"]
+    assert said("b200", "0.15") == said("rtx5090", "0.15", "vllm serve nvidia/Qwen3-30B-A3B-NVFP4 --max-model-len 8192") == "starts"
 
 
 def test_what_the_environment_mends_is_not_refused():
