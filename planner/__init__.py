@@ -1,18 +1,18 @@
 """plan: what can this hardware serve, with which exact flags, and how sure are we?
 
-Five questions and the types of their answers (docs/python-api.md): nothing is printed, no file is written, and the network is asked only
+Six questions and the types of their answers (docs/python-api.md): nothing is printed, no file is written, and the network is asked only
 where a Hub id is named. What is wrong with a question is a `PlannerError`.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from planner.api.choose import CapacityAnswer, MachinesAnswer, ModelsAnswer, capacity, choose
+    from planner.api.choose import CapacityAnswer, MachinesAnswer, ModelsAnswer, ReplayAnswer, capacity, choose, replay
     from planner.api.plan import CheckAnswer, ExplainAnswer, PlanAnswer, check, explain, plan
     from planner.errors import PlannerError
 
 _HOMES = {
-    "api.choose": ("CapacityAnswer", "MachinesAnswer", "ModelsAnswer", "capacity", "choose"),
+    "api.choose": ("CapacityAnswer", "MachinesAnswer", "ModelsAnswer", "ReplayAnswer", "capacity", "choose", "replay"),
     "api.plan": ("CheckAnswer", "ExplainAnswer", "PlanAnswer", "check", "explain", "plan"),
     "errors": ("PlannerError",),
 }
@@ -24,11 +24,13 @@ __all__ = [
     "ModelsAnswer",
     "PlanAnswer",
     "PlannerError",
+    "ReplayAnswer",
     "capacity",
     "check",
     "choose",
     "explain",
     "plan",
+    "replay",
 ]
 
 

@@ -19,11 +19,12 @@ from planner.questions.asked import CapacityPins, Pins, PlanSettings, ServerSett
 from planner.questions.fields import OF_SOME
 
 NAMES = {
-    "plan", "check", "explain", "choose", "capacity",
-    "PlanAnswer", "CheckAnswer", "ExplainAnswer", "ModelsAnswer", "MachinesAnswer", "CapacityAnswer", "PlannerError",
+    "plan", "check", "explain", "choose", "capacity", "replay",
+    "PlanAnswer", "CheckAnswer", "ExplainAnswer", "ModelsAnswer", "MachinesAnswer", "CapacityAnswer", "ReplayAnswer", "PlannerError",
 }  # fmt: skip
 COMMAND = "vllm serve Qwen/Qwen3-8B --max-model-len 1000000"
 PROXY = "model_list:\n  - model_name: a\n    litellm_params:\n      model: nowhere\n"
+TRACE = '{"timestamp": 0, "input_length": 700, "output_length": 90}\n{"timestamp": 500, "input_length": 3000, "output_length": 40}\n'
 LOG = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
 EQUAL = {
     "plan": (lambda: planner.plan(model="qwen3-vl-32b-awq", gpu="rtx4090", count=2, context="128k"),
@@ -47,6 +48,9 @@ EQUAL = {
     "capacity": (lambda: planner.capacity(model="qwen3-8b", gpu="rtx4090", input=1000, ttft="1s", tpot=0.04),
                  ["capacity", "--model", "qwen3-8b", "--gpu", "rtx4090", "--input", "1000", "--ttft", "1s", "--tpot", "40ms"]),
     "how many": (lambda: planner.capacity(model="qwen3-8b", gpu="rtx4090", rate=30), ["capacity", "--model", "qwen3-8b", "--gpu", "rtx4090", "--rate", "30"]),
+    "slots": (lambda: planner.capacity(model="qwen3-8b", gpu="rtx4090", engine="llama.cpp", users=3), ["capacity", "--model", "qwen3-8b", "--gpu", "rtx4090", "--engine", "llama.cpp", "--users", "3"]),
+    "trace": (lambda: planner.replay(trace="trace.jsonl", model="qwen3-8b", gpu="rtx4090", ttft="1s", max_num_seqs=8),
+              ["capacity", "--trace", "trace.jsonl", "--model", "qwen3-8b", "--gpu", "rtx4090", "--ttft", "1s", "--max-num-seqs", "8"]),
     "models": (lambda: planner.choose(gpu="rtx4090", purpose="agent", top=3), ["--gpu", "rtx4090", "--for", "agent", "--top", "3"]),
     "machines": (lambda: planner.choose(model="qwen3-8b", top=3), ["--model", "qwen3-8b", "--top", "3"]),
 }  # fmt: skip
@@ -63,9 +67,10 @@ def test_these_are_the_public_names():
 def test_an_answer_is_the_command_line_s(case, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     ask, words = EQUAL[case]
+    (tmp_path / "trace.jsonl").write_text(TRACE)
     answer = ask()
     assert capsys.readouterr() == ("", "")
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["trace.jsonl"]
     assert json.loads(json.dumps(answer.to_dict())) == json.loads(run_plan(*words, "--json", cwd=tmp_path).stdout)
     assert dataclasses.is_dataclass(answer)
     assert type(answer).__name__ in NAMES
@@ -121,6 +126,19 @@ def test_every_option_of_a_plan_is_an_argument():
     assert {renamed.get(name, name) for name in asked} == arguments
     assert {name for engine in ENGINES.values() for name in engine.own_settings} <= arguments
     assert set(typing.get_type_hints(ServerSettings)) == {setting.name for setting in OF_SOME} | {"gpu_layers"}
+
+
+def test_every_option_of_capacity_is_an_argument():
+    """Of `planner.capacity` or, of a recorded load, of `planner.replay`."""
+    from planner.cli.capacity import capacity_command
+
+    asked = {param.name for param in capacity_command.params if param.expose_value and param.name} - {"style", "as_json", "quiet"}
+    renamed = {"host_kind": "host", "own_gpus": "gpus", "own_models": "models", "prompt": "input", "answer": "output_tokens"}
+    ours = {renamed.get(name, name) for name in asked}
+    pins = set(typing.get_type_hints(CapacityPins))
+    of = {function: set(inspect.signature(function).parameters) - {"pins"} | pins for function in (planner.capacity, planner.replay)}
+    assert of[planner.capacity] == ours - {"trace"}
+    assert of[planner.replay] == ours - {"users", "rate", "input", "output_tokens", "engine"}
 
 
 def test_a_server_needs_a_gpu_and_a_proxy_none():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, overload
 
 from planner.facts.record import dataclass
+from planner.questions import replay as questions_replay
 from planner.questions import replicas, shortlist
 from planner.questions.asked import (
     CapacityPins,
@@ -26,10 +27,12 @@ from planner.questions.asked import (
 )  # fmt: skip
 from planner.questions.capacity import Lengths, Limits
 from planner.questions.choose import Wish
+from planner.questions.trace import read_trace
 
 if TYPE_CHECKING:
     from planner.report.capacity import CapacityJson
     from planner.report.chosen import MachinesJson, ModelsJson
+    from planner.report.replay import ReplayJson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +105,45 @@ def capacity(
             counted=count is not None,
         )
         return public(CapacityAnswer, answer)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayAnswer(questions_replay.ReplayAnswer):
+    """What the requests of a recorded load would wait on each way to divide the GPUs: `options`, the best first, and `requirements_met`."""
+
+    def to_dict(self) -> ReplayJson:
+        """What `plan capacity --trace --json` prints."""
+        from planner.report.replay import replay_json
+
+        return replay_json(self)
+
+
+def replay(
+    *,
+    trace: File,
+    model: File,
+    gpu: str,
+    count: int | None = None,
+    context: int | str | None = None,
+    ttft: float | str = 2.0,
+    tpot: float | str = 0.05,
+    percentile: float = 95.0,
+    host: Host = "server",
+    vllm_version: str | None = None,
+    link_gb_per_s: float | None = None,
+    gpus: File | None = None,
+    models: File | None = None,
+    **pins: Unpack[CapacityPins],
+) -> ReplayAnswer:
+    """What the requests of a recorded load (a file of Mooncake's, BurstGPT's, Azure's or `vllm bench`'s) would wait; limits as of `capacity`.
+
+    Raises PlannerError for a file that holds no load, a request that is too long, and where no server starts or its speed is not known.
+    """
+    with naming(gpu, count, gpus, models) as counted:
+        machine = {"gpu": gpu, "count": counted, "host": host, "vllm_version": release(vllm_version), "link_gb_per_s": link_gb_per_s}
+        row = row_of("replay()", machine, {"model": str(model), "context": context, **pins})
+        limits = Limits(first_token_s=seconds("ttft", ttft), per_token_s=seconds("tpot", tpot), share=within("percentile", percentile, 50, 99.9) / 100)
+        return public(ReplayAnswer, questions_replay.replay_for(row, read_trace(Path(trace)), limits))
 
 
 @overload

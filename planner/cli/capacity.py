@@ -14,7 +14,7 @@ from planner.cli.options import QUESTION, Finite, Seconds, question, read_machin
 from planner.cli.own_rows import own_rows
 from planner.cli.printing import print_json, print_report
 from planner.cli.values import CapacityValues, values_of
-from planner.engines import ENGINES, usual_words
+from planner.engines import ENGINES, first_engine, usual_words
 from planner.errors import PlannerError
 
 if TYPE_CHECKING:
@@ -95,6 +95,8 @@ def _replay(ctx: click.Context, values: CapacityValues, limits: Limits) -> NoRet
     if twice := next((flag for flag, name in asked.items() if _is_given(ctx, name)), None):
         raise PlannerError(f"{twice} and --trace both say what is asked of the servers", "leave one out")
     row = lone_row(values)
+    if values.engine not in (None, first_engine().name):
+        raise PlannerError(f"a trace is replayed on {first_engine().title}'s servers, and --engine {values.engine} is named", "leave one out")
     answer = replay_for(row, read_trace(values.trace or Path()), limits, ask_again=_words_of_the_main_command)
     if values.style == "json":
         print_json(replay_json(answer))

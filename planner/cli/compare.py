@@ -51,10 +51,10 @@ def compare_command(
 ) -> None:
     """Put vLLM, Ollama, llama.cpp and MLX side by side, each with the same class of weights (16, 8, 4 bits), and say which is best for what.
 
-    For every GPU, count and model named; exit 1 where none of them does what is asked.
+    For every GPU, count and model named, then what they come to beside each other; exit 1 where none of them does what is asked.
     """
     from planner.questions.ways import together
-    from planner.report.compare import comparison_json, render
+    from planner.report.compare import comparison_json, conclusion_json, render
 
     numbers = [_count(text) for text in _names(counts)]
     asked = [(gpu, count, names) for names in together(_names(models)) for gpu in _names(gpus) for count in numbers]
@@ -66,7 +66,7 @@ def compare_command(
         raise PlannerError(comparisons[0].rows[0].refusal)
     if style == "json":
         answers = [comparison_json(comparison) for comparison in comparisons]
-        print_json({**HEAD, **answers[0]} if len(answers) == 1 else {**HEAD, "comparisons": answers})
+        print_json({**HEAD, **answers[0]} if len(answers) == 1 else {**HEAD, "comparisons": answers, "conclusion": conclusion_json(comparisons)})
     else:
         print_report(render(comparisons))
     ctx.exit(0 if any(row.is_sure for comparison in comparisons for row in comparison.rows) else 1)

@@ -79,3 +79,37 @@ class Comparison:
     def best(self) -> tuple[Best, ...]:
         """Which is best for what."""
         return conclusion(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """Where the most is reached of all machines and models: the value, those that reach it, and what the best of the others does (0: nothing)."""
+
+    what: str
+    value: float
+    first: tuple[Comparison, ...]
+    second: float
+    others: tuple[Comparison, ...]
+
+    @property
+    def times(self) -> float:
+        """How many times as much as the best of the others; 0 where they reach nothing, or there are none."""
+        return self.value / self.second if self.second else 0.0
+
+
+def leads(comparisons: Sequence[Comparison]) -> tuple[Lead, ...]:
+    """For everything that something is best for, which machine and model; users are of one length only where models are alike, so that each says its own."""
+    whats = dict.fromkeys(best.what for comparison in comparisons for best in comparison.best)
+    told = []
+    for what in whats:
+        values = [(reached(comparison, what), comparison) for comparison in comparisons]
+        value = max(number for number, _ in values)
+        second = max((number for number, _ in values if number < value), default=0.0)
+        first, others = (tuple(each for number, each in values if number == wanted) for wanted in (value, second))
+        told.append(Lead(what, value, first, second, others if second else ()))
+    return tuple(told)
+
+
+def reached(comparison: Comparison, what: str) -> float:
+    """The best value of a machine and a model for something; 0 where nothing surely starts."""
+    return next((best.value for best in comparison.best if best.what == what), 0.0)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from planner.facts.verdict import Verdict
-from planner.questions.comparison import Best, Compared, Comparison
-from planner.report.listings import ComparisonJson
+from planner.questions.comparison import Best, Compared, Comparison, leads, reached
+from planner.report.listings import ComparisonJson, LeadJson
 from planner.report.table import Column, Fitted, Row, Typed
 from planner.report.text import Piece, Text
 from planner.units import GIB, tokens
@@ -37,14 +37,29 @@ def comparison_json(comparison: Comparison) -> ComparisonJson:
     }
 
 
+def conclusion_json(comparisons: Sequence[Comparison]) -> list[LeadJson]:
+    """Which of several machines and models is best for what."""
+    return [
+        {
+            "what": lead.what,
+            "value": lead.value,
+            "on": [{"gpu": first.gpu.name, "count": first.count, "model": first.model} for first in lead.first],
+            "times_the_next": round(lead.times, 3) or None,
+        }
+        for lead in leads(comparisons)
+    ]
+
+
 def render(comparisons: Sequence[Comparison]) -> list[Piece]:
-    """All tables; after those of one GPU and model what more of them add; last what the runtimes do with an agent's messages."""
+    """All tables; after those of one GPU and model what more of them add; of several the conclusion; last what the runtimes do with an agent's messages."""
     pieces: list[Piece] = []
     for number, comparison in enumerate(comparisons):
         pieces += [*([Text()] if pieces else []), _table(comparison), Text(), *_best(comparison)]
         same = [other for other in comparisons if (other.gpu.name, other.model) == (comparison.gpu.name, comparison.model)]
         if len(same) > 1 and comparison is same[-1] and number:
             pieces += [Text(), _more(same)]
+    if len(comparisons) > 1:
+        pieces += [Text(), *_conclusion(comparisons)]
     notes = dict.fromkeys(f"{row.engine}: {row.agent_note}" for comparison in comparisons for row in comparison.rows if row.agent_note)
     agents = Text("agents: whether assistant messages in a row, as agents send them, are answered.", "dim")
     return [*pieces, Text(), agents, *(Text(note, "dim") for note in notes)]
@@ -98,11 +113,35 @@ def command(comparison: Comparison, best: Best, row: Compared) -> str:
 
 
 def _more(same: Sequence[Comparison]) -> Fitted:
-    """What the best of each count reach."""
+    """What the best of each count reach, and how many times what the first reaches."""
     columns = (Column("with", is_left=True), *(Column(f"{comparison.count}x", number) for number, comparison in enumerate(same)))
     whats = dict.fromkeys(best.what for comparison in same for best in comparison.best)
     rows = []
     for what in whats:
         values = [next((_value(best) for best in comparison.best if best.what == what), "-") for comparison in same]
-        rows.append(Row((what, *values)))
+        least = reached(same[0], what)
+        times = ["", *(f" (x{reached(comparison, what) / least:.3g})" if least and reached(comparison, what) else "" for comparison in same[1:])]
+        rows.append(Row((what, *(value + more for value, more in zip(values, times, strict=True)))))
     return Fitted(columns, rows, f"What more {same[0].gpu.title} add")
+
+
+def _conclusion(comparisons: Sequence[Comparison]) -> Iterator[Text]:
+    """Which machine and model is best for what, and by how much."""
+    yield Text("Conclusion", "bold")
+    found = leads(comparisons)
+    if not found:
+        yield Text("None of them surely fits as asked.", "yellow")
+    for lead in found:
+        best = next(best for best in lead.first[0].best if best.what == lead.what)
+        line = f"{lead.what}: {_value(best)} "
+        if len(lead.first) == len(comparisons):
+            yield Text(f"{line}on all of them")
+            continue
+        beside = f", {lead.times:.3g} times {_places(lead.others)}" if lead.times else ", the others nothing surely"
+        yield Text(f"{line}on {_places(lead.first)}{beside}")
+
+
+def _places(comparisons: Sequence[Comparison]) -> str:
+    """Machines and models in words, the first few of them."""
+    shown = [f"{comparison.count}x {comparison.gpu.title} with {comparison.model}" for comparison in comparisons[:SHOWN]]
+    return " and ".join(shown) + (f" and {len(comparisons) - SHOWN} more" if len(comparisons) > SHOWN else "")

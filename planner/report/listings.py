@@ -57,10 +57,28 @@ class OneComparisonJson(AnswerJson, ComparisonJson):
     """The answer of `plan compare` about one machine and one model."""
 
 
+class ComparedMachineJson(TypedDict):
+    """One of the machines and models that were compared."""
+
+    gpu: str
+    count: int
+    model: str
+
+
+class LeadJson(TypedDict):
+    """Where the most is reached of all of them, and how many times what the best of the others reaches; null where they reach nothing, or all the same."""
+
+    what: str
+    value: float
+    on: list[ComparedMachineJson]
+    times_the_next: float | None
+
+
 class ComparisonsJson(AnswerJson):
     """The answer of `plan compare` about several machines or models."""
 
     comparisons: list[ComparisonJson]
+    conclusion: list[LeadJson]
 
 
 class PointJson(TypedDict):

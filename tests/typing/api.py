@@ -28,6 +28,10 @@ held = planner.capacity(model="qwen3-8b", gpu="rtx4090", ttft="1s", tpot=0.05)
 assert_type(held, planner.CapacityAnswer)
 assert_type(held.options[0].expected.users, int)
 
+replayed = planner.replay(trace="load.jsonl", model="qwen3-8b", gpu="rtx4090", count=2)
+assert_type(replayed, planner.ReplayAnswer)
+print(replayed.options[0].expected.ttft_s, replayed.to_dict()["requirements_met"])
+
 assert_type(planner.choose(gpu="rtx4090", purpose="agent"), planner.ModelsAnswer)
 assert_type(planner.choose(model="qwen3-8b"), planner.MachinesAnswer)
 
