@@ -22,6 +22,8 @@ from planner.speed.roofline import rates, step
 from planner.speed.work import Weights, Work, peak, shape_of
 from planner.units import gib
 
+VECTOR_BATCH = 8  # llama.cpp on CUDA: MMVQ_MAX_BATCH_SIZE (ggml/src/ggml-cuda/mmvq.cuh of b9842)
+
 
 def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, stages: int = 1, kv_bits: int = 16, widened: bool = True) -> Work | NoSpeed:
     """What a GPU does for one of these runtimes (`llamacpp` or `mlx`), or why that is not known."""
@@ -30,9 +32,10 @@ def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, st
         return no_bandwidth(gpu)
     if engine == "llamacpp" and best.computes and "int8" in dict(gpu.dense_flops):
         best = replace(best, flops=dict(gpu.dense_flops)["int8"] // 2)  # sums in 16 bits, or int8 products: GeForce halves neither
+    vectors = VECTOR_BATCH if engine == "llamacpp" and best.kind not in ("apple", "amd") else 0
     read = cache_reads(model, 1, CacheLayout(backend="", bits=kv_bits))
     return Work(
-        engine=engine, weights=held, reads=read, peak=best, shape=shape_of(model), tensor_parallel_size=1, stages=stages, weight_only=widened
+        engine=engine, weights=held, reads=read, peak=best, shape=shape_of(model), tensor_parallel_size=1, stages=stages, weight_only=widened, vector_batch=vectors
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from planner.engines import ENGINES
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuSpec
 from planner.facts.plan import Plan
-from planner.facts.speed import NoSpeed, expected_tokens_per_s
+from planner.facts.speed import NOT_ASKED, NoSpeed, SpeedEstimate, expected_tokens_per_s
 from planner.facts.verdict import Verdict
 from planner.questions.comparison import Compared
 from planner.questions.ways import Way
@@ -63,7 +63,15 @@ def _held(row: Compared, way: Way, ask: Ask, context: int) -> Compared:
         return plan.verdict is Verdict.STARTS and plan.is_whole
 
     held = min(MOST_USERS, many.users) if many.concurrency else largest(MOST_USERS, holds)
-    return replace(row, longest_context=longest.longest_context, users_context=context, users_held=held)
+    together = ask(way, context, held).speed if held else NOT_ASKED
+    total = together.total_tokens_per_s if isinstance(together, SpeedEstimate) else None
+    return replace(
+        row,
+        longest_context=longest.longest_context,
+        users_context=context,
+        users_held=held,
+        total_tokens_per_s=total.expected if total else None,
+    )
 
 
 def _compared(name: str, plan: Plan) -> Compared:

@@ -33,6 +33,7 @@ class Compared:
     longest_context: int = 0  # of one user, surely
     users_context: int = 0  # `users_held` users of so many tokens each, surely; at most MOST_USERS are counted
     users_held: int = 0
+    total_tokens_per_s: float | None = None  # of those users together
 
     @property
     def is_sure(self) -> bool:
@@ -50,12 +51,13 @@ class Best:
 
 
 def conclusion(rows: Sequence[Compared]) -> tuple[Best, ...]:
-    """Who holds the longest context, answers one user fastest, holds most users; nothing where nothing surely starts."""
+    """Who holds the longest context, answers one user fastest, holds most users, answers most of them together; nothing where nothing surely starts."""
     sure = [row for row in rows if row.is_sure]
     figures: tuple[tuple[str, Callable[[Compared], float]], ...] = (
         ("longest context", lambda row: row.longest_context),
         ("fastest for one user", lambda row: row.tokens_per_s or 0.0),
         ("most users", lambda row: row.users_held),
+        ("most tokens/s together", lambda row: row.total_tokens_per_s or 0.0),
     )
     bests = []
     for what, figure in figures:

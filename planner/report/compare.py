@@ -20,6 +20,7 @@ _COLUMNS = (
     Column("context", 1),
     Column("users", 1),
     Column("tokens/s", 1),
+    Column("together", 2),
     Column("GiB of a GPU", 3),
     Column("agents", 3, is_left=True),
 )
@@ -72,13 +73,19 @@ def _table(comparison: Comparison) -> Fitted:
 def _row(row: Compared) -> Row:
     bits = str(row.bits) if row.bits else "-"
     if row.refusal or not row.verdict:
-        return Row((bits, row.engine, "", "refused", *[""] * 5), (Text(row.refusal, "yellow"),))
+        return Row((bits, row.engine, "", "refused", *[""] * 6), (Text(row.refusal, "yellow"),))
     verdict = Verdict(row.verdict)
     words = verdict.words + (f", {row.layers_on_cpu} layers on the CPU" if row.layers_on_cpu else "")
-    figures = (tokens(row.context), _users(row), "" if row.tokens_per_s is None else f"{row.tokens_per_s:g}") if not verdict.falls_short else ("",) * 3
+    figures = (tokens(row.context), _users(row), *_speeds(row)) if not verdict.falls_short else ("",) * 4
     blank = (Text(f"no tokens/s: {row.speed_reason}", "dim"),) if row.speed_reason and not verdict.falls_short else ()
     used = f"{row.used_bytes / GIB:.1f} of {row.available_bytes / GIB:.1f}"
     return Row((bits, row.engine, row.quantization, words, *figures, used, row.agent_safe), blank)
+
+
+def _speeds(row: Compared) -> tuple[str, str]:
+    """Tokens a second of one user, and of all users together."""
+    one, all_of_them = ("" if value is None else f"{value:g}" for value in (row.tokens_per_s, row.total_tokens_per_s))
+    return one, all_of_them
 
 
 def _users(row: Compared) -> str:
@@ -90,6 +97,8 @@ def _value(best: Best) -> str:
         return f"{tokens(int(best.value))} tokens"
     if best.what == "most users":
         return f"{best.value:g} of {tokens(best.rows[0].users_context)} tokens each"
+    if best.what == "most tokens/s together":
+        return f"{best.value:g} tokens/s of {best.rows[0].users_held} users"
     return f"{best.value:g} tokens/s"
 
 
@@ -108,7 +117,8 @@ def _best(comparison: Comparison) -> Iterator[Piece]:
 
 def command(comparison: Comparison, best: Best, row: Compared) -> str:
     """The words that plan this row on this machine; of most users with as many as it holds."""
-    users = f" --context {row.users_context} --users {row.users_held}" if best.what == "most users" else ""
+    is_of_many = best.what in ("most users", "most tokens/s together")
+    users = f" --context {row.users_context} --users {row.users_held}" if is_of_many else ""
     return f"{comparison.asked} {row.arguments}{users}"
 
 

@@ -33,6 +33,7 @@ class RuntimeJson(TypedDict):
     longest_context: int
     users_context: int
     users_held: int
+    total_tokens_per_s: float | None
 
 
 class BestJson(TypedDict):

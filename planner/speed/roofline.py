@@ -244,13 +244,19 @@ class Step(Generic[Real]):
         return multiplied + self.caches + self.all_reduces + self.launches
 
 
+def _decode_share(work: Work[Real], rate: Rates[Real], sequences: Real) -> Real:
+    """What a batch reaches: as vectors do, behind `vector_batch` as a prompt does, where more first cost nothing (ggml-org/llama.cpp#17505, #15131)."""
+    wide: Real = rate.decode_share * maximum(sequences / max(work.vector_batch, 1), 1)
+    return maximum(rate.decode_share, minimum(wide, rate.prefill_share)) if work.vector_batch else rate.decode_share
+
+
 def step(work: Work[Real], rate: Rates[Real], sequences: Real, cache_bytes: Real) -> Step[Real]:
     """One decoding step of `sequences`, each reading `cache_bytes`."""
     touched = _touched(work, rate, sequences)
     macs = work.weights.dense_macs + work.weights.head_macs + work.weights.expert_macs * _share_used(work)
     return Step(
         weights=_reads_s(work, rate, touched),
-        arithmetic=2 * macs * sequences / (work.peak.flops * rate.decode_share),
+        arithmetic=2 * macs * sequences / (work.peak.flops * _decode_share(work, rate, sequences)),
         caches=sequences * cache_bytes / (work.peak.bandwidth_bytes_per_s * rate.cache_share),
         all_reduces=_all_reduce_s(work, rate, sequences),
         launches=_launches_s(work, rate) + rate.sequence_s * maximum(sequences - 1, 0),

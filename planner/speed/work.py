@@ -88,6 +88,7 @@ class Work(Generic[Real]):
     tensor_parallel_size: Real
     stages: int = 1  # GPUs that hold consecutive layers (llama.cpp's layer split)
     weight_only: bool = False  # weights are widened to 16 bits before they are multiplied
+    vector_batch: int = 0  # sequences up to which each is multiplied like a vector; more go to the kernels of prompts (0: no such kernels)
     era: str = ""  # of the engine, where an old one has constants of its own: llama.cpp of 2024, before CUDA graphs and fused kernels
 
     @property

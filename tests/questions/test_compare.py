@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from planner.catalogue import load
 from planner.catalogue.load import find_gpu
 from planner.engines import ENGINES
-from planner.questions.comparison import Compared, conclusion
+from planner.questions.comparison import Compared, Comparison, conclusion, leads, reached
 from planner.questions.ways import CLASSES, together, ways
+from planner.report.compare import render
 from tests.conftest import ROOT, run_plan
 
 
@@ -63,6 +64,7 @@ COMPARED = st.builds(
     tokens_per_s=st.none() | st.floats(1, 500),
     longest_context=st.integers(0, 10**6),
     users_held=st.integers(0, 256),
+    total_tokens_per_s=st.none() | st.floats(1, 9000),
 )
 
 
@@ -73,6 +75,7 @@ def test_the_conclusion_is_true_of_what_was_compared(rows):
         "longest context": lambda row: row.longest_context,
         "fastest for one user": lambda row: row.tokens_per_s or 0,
         "most users": lambda row: row.users_held,
+        "most tokens/s together": lambda row: row.total_tokens_per_s or 0,
     }
     said = {best.what: best for best in conclusion(rows)}
     for what, figure in figures.items():
@@ -90,7 +93,7 @@ def test_the_conclusion_is_true_of_what_was_compared(rows):
 )
 def test_what_is_concluded_holds_when_it_is_typed(machine, tmp_path):
     (found,) = compared(tmp_path, *machine, "--model", "qwen3-8b")
-    assert {best["what"] for best in found["best"]} == {"longest context", "fastest for one user", "most users"}
+    assert {best["what"] for best in found["best"]} == {"longest context", "fastest for one user", "most users", "most tokens/s together"}
     for best in found["best"]:
         for command in best["commands"][:2]:
             done = run_plan(*shlex.split(command)[1:], "--format", "json", "--dry-run", cwd=tmp_path)
@@ -101,6 +104,24 @@ def test_what_is_concluded_holds_when_it_is_typed(machine, tmp_path):
                 assert reached >= best["value"]
             if best["what"] == "fastest for one user":
                 assert answer["speed"]["tokens_per_s"]["expected"] == best["value"]
+            if best["what"] == "most tokens/s together":
+                assert answer["speed"]["total_tokens_per_s"]["expected"] == best["value"]
+
+
+@given(st.lists(st.lists(COMPARED, max_size=3), min_size=2, max_size=5))
+def test_who_leads_of_several_machines(tables):
+    gpu = find_gpu("rtx4090")
+    comparisons = [Comparison(gpu=gpu, count=count, model="m", rows=tuple(rows)) for count, rows in enumerate(tables, 1)]
+    said = {lead.what: lead for lead in leads(comparisons)}
+    assert set(said) == {best.what for comparison in comparisons for best in comparison.best}
+    for what, lead in said.items():
+        values = [reached(comparison, what) for comparison in comparisons]
+        assert lead.value == max(values) > 0
+        assert [each.count for each in lead.first] == [count for count, value in enumerate(values, 1) if value == lead.value]
+        assert lead.second == max([value for value in values if value < lead.value], default=0)
+        assert lead.times == 0 or lead.times > 1
+    text = "\n".join(line.plain for piece in render(comparisons) for line in piece.lines(160))
+    assert "Conclusion" in text
 
 
 @pytest.mark.slow

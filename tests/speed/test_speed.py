@@ -1,6 +1,5 @@
 """Speed: the rows that were measured, the laws of the roofline, and how far it is off on models it has not seen."""
 
-import itertools
 import json
 from dataclasses import replace
 from math import exp
@@ -173,22 +172,6 @@ def test_a_load_of_which_nothing_is_known_says_why(asked, why):
     speed, reason = load_answer(**asked)
     assert speed is None
     assert why in reason
-
-
-@pytest.mark.parametrize("more", [{"engine": "llama.cpp"}, {"engine": "ollama"}, {"gpu": "apple-m4-max-64gb"}])
-def test_several_users_of_every_engine_are_told(more):
-    """More at once never make one faster nor all together slower; what nobody measured of them is said."""
-    plans = [planner.plan(**{"model": "qwen3-8b", "gpu": "rtx4090", "context": 4096, "users": users} | more).to_dict() for users in (1, 2, 4, 8)]
-    speeds = [plan["speed"] for plan in plans]
-    assert [speed["concurrency"] for speed in speeds] == [1, 2, 4, 8]
-    for fewer, more_users in itertools.pairwise(speeds):
-        for outlook in ("low", "expected", "high"):
-            assert fewer["tpot_s"][outlook] <= more_users["tpot_s"][outlook] or outlook == "low"
-            assert fewer["ttft_s"][outlook] <= more_users["ttft_s"][outlook] or outlook == "low"
-        assert fewer["output_tokens_per_s"]["expected"] < more_users["output_tokens_per_s"]["expected"]
-        assert more_users["grade"] == "extrapolated"
-        assert "wait for each other was not measured" in more_users["because"]
-        assert fewer["tokens_per_s"] == more_users["tokens_per_s"]
 
 
 def test_a_load_changes_no_setting():

@@ -1,0 +1,47 @@
+"""The speed of several users of llama.cpp, Ollama and MLX: what others measured, and the laws."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import planner
+from planner.catalogue.load import find_gpu, find_model
+from planner.engines.llamacpp.model import converted
+from planner.engines.llamacpp.pace import gguf_weights
+from planner.engines.pace import local_work
+from planner.speed.roofline import rates, step
+
+
+@pytest.mark.parametrize("more", [{"engine": "llama.cpp"}, {"engine": "ollama"}, {"gpu": "apple-m4-max-64gb"}])
+def test_several_users_of_every_engine_are_told(more):
+    """More at once never make one faster nor all together slower; what nobody measured of them is said."""
+    plans = [planner.plan(**{"model": "qwen3-8b", "gpu": "rtx4090", "context": 4096, "users": users} | more).to_dict() for users in (1, 2, 4, 8)]
+    speeds = [plan["speed"] for plan in plans]
+    assert [speed["concurrency"] for speed in speeds] == [1, 2, 4, 8]
+    for fewer, more_users in itertools.pairwise(speeds):
+        for outlook in ("low", "expected", "high"):
+            assert fewer["tpot_s"][outlook] <= more_users["tpot_s"][outlook] or outlook == "low"
+            assert fewer["ttft_s"][outlook] <= more_users["ttft_s"][outlook] or outlook == "low"
+        assert fewer["output_tokens_per_s"]["expected"] < more_users["output_tokens_per_s"]["expected"]
+        assert more_users["grade"] == "extrapolated"
+        assert "wait for each other was not measured" in more_users["because"]
+        assert fewer["tokens_per_s"] == more_users["tokens_per_s"]
+
+
+@pytest.mark.parametrize(("batch", "tokens_per_s"), [(2, 160.5), (4, 293.5), (8, 429.5), (16, 844.6), (32, 1184.3), (64, 1491.7)])
+def test_llamacpp_multiplies_more_than_eight_by_the_kernels_of_prompts(batch, tokens_per_s):
+    """Llama 3.1 8B Q4_0 on an RTX 3090 behind 32,768 tokens, one sequence in micro-batches of so many (ggml-org/llama.cpp#17505): no part of the fit."""
+    model = find_model("llama-3.1-8b").spec()
+    work = local_work("llamacpp", model, find_gpu("rtx3090"), gguf_weights(model, converted(model, "Q4_0")))
+    seconds = step(work, rates(work), float(batch), work.cache_bytes(32_768.0) / batch).total_s
+    assert batch / seconds == pytest.approx(tokens_per_s, rel=0.4)
+
+
+@given(st.integers(1, 300))
+def test_one_more_never_makes_a_step_of_llamacpp_shorter(users):
+    model = find_model("qwen3-8b").spec()
+    work = local_work("llamacpp", model, find_gpu("rtx4090"), gguf_weights(model, converted(model, "Q4_K_M")))
+    one, more = (step(work, rates(work), float(count), 1e8).total_s for count in (users, users + 1))
+    assert one <= more <= one * (users + 1) / users
