@@ -118,11 +118,10 @@ class Catalogue:
         yield from self._own_gpu_names
         yield from (key for key, name in shipped("gpus")["names"].items() if name not in self.own_gpus)
 
-    def model_names(self) -> Iterator[str]:
+    @cached_property
+    def model_names(self) -> tuple[str, ...]:
         """All names of all models, as names are compared."""
-        for row in self.model_rows():
-            for variant in row.variants:
-                yield from sorted(entry_names(row, variant))
+        return tuple(dict.fromkeys(name for row in self.model_rows() for variant in row.variants for name in sorted(entry_names(row, variant))))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Catalogue) and (self.digest, self.here) == (other.digest, other.here)
@@ -256,5 +255,5 @@ def find_model(name: str) -> Entry | None:
 
 def unknown_model(name: str) -> PlannerError:
     """The error for a name that is in no catalogue."""
-    hint = did_you_mean(model_key(name[:200]), current().model_names())
+    hint = did_you_mean(model_key(name[:200]), current().model_names)
     return PlannerError(f"unknown model {name[:100]!r}", hint or "`plan list models` names all; a folder with a config.json works too")

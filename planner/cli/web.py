@@ -54,8 +54,9 @@ def serve(listener: socket.socket) -> None:
     import uvicorn
 
     from planner.web.app import app
+    from planner.web.connections import Patient
 
-    server = uvicorn.Server(uvicorn.Config(app(), log_level="warning", access_log=False, server_header=False, ws="none", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app(), http=Patient, log_level="warning", access_log=False, server_header=False, ws="none", lifespan="off"))
     server.run(sockets=[listener])
 
 

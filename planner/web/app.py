@@ -48,6 +48,11 @@ def _is_ours(host: str) -> bool:
     return name.lower() in LOCAL_NAMES and (not port or port.isdigit())
 
 
+def _is_a_link(path: str, headers: Headers) -> bool:
+    """Whether somebody follows a link to a question in a window of its own: a frame, and a file that nobody would look at, are not asked for by others."""
+    return path == "/" and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest", "document") == "document"
+
+
 class Guard:
     """Refuses what does not come from a page of this server in a browser of this machine: foreign hosts (DNS rebinding), foreign origins, bodies."""
 
@@ -76,7 +81,7 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and (not origin.startswith("http://") or origin.removeprefix("http://") != headers.get("host")):
             return PlainTextResponse("another page may not ask here", 403)
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and headers.get("sec-fetch-mode") != "navigate":
+        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_a_link(scope["path"], headers):
             return PlainTextResponse("another page may not ask here", 403)
         if scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("only GET", 405, {"Allow": "GET, HEAD"})

@@ -117,13 +117,22 @@ def row_of(state: State) -> StackRow:
 
 
 def _once(answer: Callable[[State], T]) -> Callable[[State], T]:
-    """The same question is answered once, as long as names mean the same."""
+    """The same question is answered once, or refused once, as long as names mean the same."""
 
     @lru_cache(maxsize=512)
-    def known(_: load.Catalogue, state: State) -> T:
-        return answer(state)
+    def known(_: load.Catalogue, state: State) -> T | PlannerError:
+        try:
+            return answer(state)
+        except PlannerError as error:
+            return error
 
-    return lambda state: known(load.current(), state)
+    def again(state: State) -> T:
+        kept = known(load.current(), state)
+        if isinstance(kept, PlannerError):
+            raise kept.with_traceback(None)  # else each raising would lengthen it
+        return kept
+
+    return again
 
 
 @_once

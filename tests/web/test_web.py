@@ -103,6 +103,8 @@ def test_our_own_origin_is_answered(client):
     assert get(client, "/answer", ASKED, Origin="http://127.0.0.1:8321").status_code == 200
     assert get(client, "/answer", ASKED, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}).status_code == 403
     assert get(client, "/", ASKED, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}).status_code == 200
+    for path, where in (("/", "iframe"), ("/plan.json", "document"), ("/download/serve.sh", "document")):
+        assert get(client, path, ASKED, **{"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": where}).status_code == 403
 
 
 def test_bodies_and_other_methods_are_refused(client):
