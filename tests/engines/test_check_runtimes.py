@@ -99,8 +99,8 @@ JUDGED = [
     ("llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -ctk q9_0", "rtx4090", "does_not_start", "bad-value"),
     ("llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192 -ctv q8_0 -fa off", "rtx4090", "does_not_start", "bad-value"),
     ("llama-server -m qwen3-8b-Q4_K_M.gguf --ctx_size 8192", "rtx4090", "starts", ""),  # underscores are dashes
-    ("llama-server -hf unsloth/Qwen3-8B-GGUF:UD-Q2_K_XL -c 8192", "rtx4090", "unknown", ""),
-    ("llama-server -hf unsloth/Qwen3-8B-GGUF:UD-Q4_K_XL -c 8192", "rtx4090", "unknown", ""),
+    ("llama-server -hf unsloth/Qwen3-8B-GGUF:UD-IQ1_S -c 8192", "rtx4090", "unknown", ""),
+    ("llama-server -hf unsloth/Qwen3-8B-GGUF:UD-Q4_K_XL -c 8192", "rtx4090", "starts", ""),
     ("llama-server -hf unsloth/Qwen3.6-27B-GGUF:UD-Q4_K_XL -c 8192", "rtx4090", "starts", ""),
     ("ollama run qwen3:32b", "rtx4090", "starts", ""),
     ("ollama run qwen3:8b --keepalive 10m --verbosee", "rtx4090", "does_not_start", "unknown-flag"),

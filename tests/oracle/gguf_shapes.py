@@ -231,6 +231,7 @@ MODELS = {
     "phi-4": (plain, _shape("phi3", 5120, 40, 17920, 100352, 40, 10, 128, fused=True)),
     "gemma-3-27b": (plain, _shape("gemma3", 5376, 62, 21504, 262208, 32, 16, 128, tied=True, window=1024, qk_norm=True)),
     "gpt-oss-20b": (plain, _shape("gpt-oss", 2880, 24, 2880, 201088, 64, 8, 64, experts=32, used=4, expert_ff=2880, window=128, bias=True)),
+    "qwen3.5-0.8b": (hybrid, _shape("qwen35", 1024, 24, 3584, 248320, 8, 2, 256, tied=True, **_DELTA | {"v_heads": 16})),
     "qwen3.5-9b": (hybrid, _shape("qwen35", 4096, 32, 12288, 248320, 16, 4, 256, **_DELTA)),
     "qwen3.6-27b": (hybrid, _shape("qwen35", 5120, 64, 17408, 248320, 24, 4, 256, mtp=1, **_DELTA | {"v_heads": 48})),
     "qwen3.6-35b-a3b": (hybrid, _shape("qwen35moe", 2048, 40, 512, 248320, 16, 2, 256, experts=256, used=8, expert_ff=512, shared_ff=512, **_DELTA)),

@@ -107,6 +107,6 @@ def _model(service: ServiceRow, catalogue: Catalogue, *, is_ollama: bool) -> tup
     variant = plain.variant("ollama", service.quantization) if is_ollama else None
     usual = DEFAULT_MIX.get(plain.spec.architecture) or usual_form(plain.repo) or "Q4_K_M"
     wanted = service.quantization or (variant.format if variant and variant.format else usual)
-    mix = name_of(wanted, plain.spec) or find_mix(wanted)
-    model = dynamic(plain.spec, mix) if name_of(wanted, plain.spec) else converted(plain.spec, mix)
+    mix = name_of(wanted) or find_mix(wanted)
+    model = dynamic(plain.spec, mix) if name_of(wanted) else converted(plain.spec, mix)
     return model, f"{slug(plain.name)}-{mix}.gguf", variant.repo if variant else "", slug(plain.name), plain

@@ -183,6 +183,7 @@ def _config(settings: Mapping[str, Value], named: NamedModel) -> LlamaCppConfig:
         value_type=_kind(settings, "cache_type_v"),
         kv_on_gpu=bool(server.setting(settings, "kv_offload")),
         flash_attention=str(server.setting(settings, "flash_attn")) not in _OFF,
+        whole_windows=bool(server.setting(settings, "swa_full")),
         ubatch=min(int(server.setting(settings, "ubatch_size") or 512), int(server.setting(settings, "batch_size") or 2048)),
         gpu_layers=_layers(settings),
         vision=named.has_vision and bool(server.setting(settings, "mmproj_offload")),

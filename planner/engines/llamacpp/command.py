@@ -26,7 +26,6 @@ _NOT_COVERED: Mapping[str, NotCovered] = {
         NotCovered(flag="--control-vector", what="the control vectors", effect="adds"),
         NotCovered(flag="--control-vector-scaled", what="the control vectors", effect="adds"),
         NotCovered(flag="--mmproj-url", what="the vision projector", effect="adds"),
-        NotCovered(flag="--swa-full", what="whole caches of layers that have a window", effect="adds"),
         NotCovered(flag="--moe-cache-mib", what="the cache of experts", effect="adds"),
         NotCovered(flag="--n-cpu-ffn", what="feed-forward weights kept in main memory", effect="lowers"),
         NotCovered(flag="--rpc", what="layers on other machines", effect="lowers"),

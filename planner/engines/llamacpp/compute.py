@@ -34,7 +34,7 @@ def compute_bytes(model: GgufModel, config: LlamaCppConfig, *, gpus: int = 1, ha
     inputs = PIPELINE_COPIES - 1 if gpus > 1 else 0
     moments = [mask + row * _block_width(model) + copied_bytes]
     if not model.pooling:
-        moments.append(_attention_bytes(model, config) + copied_bytes)
+        moments += [_attention_bytes(model, config) + copied_bytes, _delta_bytes(model, config)]
     if has_output and not model.pooling:
         inputs_of_layers = mask + row * (2 * model.hidden + model.layer_inputs) if model.layer_inputs else 0  # they live as long as the last layer
         moments.append(4 * outputs(config) * model.vocab + row * model.hidden + inputs_of_layers)
@@ -98,6 +98,16 @@ def _attention_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
     if config.build < MASK_IS_HALF:
         return mask_bytes(model, config, _CAST) + row * (wide - (2 * model.query_width + fused if fused else 0))
     return mask_bytes(model, config, 2) + row * wide + (_copies(model, config) if config.build >= COPIES_RESERVED else 0)
+
+
+def _delta_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
+    """A gated delta net's convolution: the hidden state twice, what goes in, what is joined with the state before and what comes out; largest in small models."""
+    if not model.gated_query:
+        return 0
+    kept = [tensor.axes for attention, _ in model.caches if isinstance(attention, RecurrentState) for tensor in attention.tensors if len(tensor.axes) == 2]
+    steps, width = max(((axes[0].size, axes[1].size) for axes in kept), key=lambda sizes: sizes[1], default=(0, 0))
+    states = 2 * 4 * steps * width * config.parallel * config.sequences
+    return mask_bytes(model, config, _mask_width(config)) + config.ubatch * 4 * (2 * model.hidden + 3 * width) + states
 
 
 def _copies(model: GgufModel, config: LlamaCppConfig) -> int:

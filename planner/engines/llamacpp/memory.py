@@ -29,7 +29,7 @@ class LlamaCppConfig:
     """The settings of one llama-server. `context` is for one request; `parallel` of them share the cache of context x parallel tokens.
 
     `sequences` share each of the `parallel` caches (a unified one: windows and states are kept for each, the rest is common).
-    `image_tokens`: the most of an image; 0 is the model's own. `drafted`: tokens that are drafted for each sequence. `snapshots`: earlier
+    `whole_windows`: layers with a window keep the whole context (--swa-full). `image_tokens`: the most of an image; 0 is the model's own. `drafted`: tokens that are drafted for each sequence. `snapshots`: earlier
     recurrent states that are kept beside each. `drafter`: what drafts, with a context of its own. `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
     `cpu_moe_layers`: the first so many layers' experts stay in main memory; `overrides`: patterns of tensors and where they lie;
     `tensor_split`: shares of the GPUs, nothing where what is free decides. `placement` is what the fit made of what was left open.
@@ -42,6 +42,7 @@ class LlamaCppConfig:
     value_type: str = ""
     kv_on_gpu: bool = True
     flash_attention: bool = True
+    whole_windows: bool = False
     ubatch: int = 512
     gpu_layers: int | None = None
     vision: bool = True
@@ -95,8 +96,8 @@ def cache_bytes(attention: Attention, config: LlamaCppConfig, value_width: int =
 
 def window_cells(attention: SlidingWindow, config: LlamaCppConfig) -> int:
     """Cells that a layer with a window keeps in each of the caches (src/llama-kv-cache-iswa.cpp)."""
-    held = min(round_up(config.context, CELL_PADDING), attention.window * config.sequences + config.ubatch)
-    return round_up(held, CELL_PADDING)
+    whole = round_up(config.context, CELL_PADDING)
+    return whole if config.whole_windows else min(whole, round_up(attention.window * config.sequences + config.ubatch, CELL_PADDING))
 
 
 def _keys_and_values(config: LlamaCppConfig, rows: int, key_dim: int, value_dim: int) -> int:

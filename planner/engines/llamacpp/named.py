@@ -13,6 +13,7 @@ from planner.engines.llamacpp.dynamic import dynamic, name_of
 from planner.engines.llamacpp.ggml import MIXES
 from planner.engines.llamacpp.model import GgufModel, converted
 from planner.engines.llamacpp.published import original
+from planner.engines.llamacpp.spelling import is_qat, spelled, spellings
 from planner.engines.llamacpp.stored import from_header
 from planner.errors import PlannerError
 from planner.facts.deployment import Sampling
@@ -59,13 +60,10 @@ def by_file(settings: Mapping[str, Value], catalogue: Catalogue, *, is_here: boo
     stem = _SHARD.sub("", path.name.removesuffix(".gguf"))
     base, mix = _parted(stem)
     base = _PREDICTING.sub("", base)
-    try:
-        plain = catalogue.find_plain(base) if mix and base else None
-    except PlannerError:
-        plain = None
-    if plain is None or not mix:
+    plain = _meant(base, catalogue) if mix and base else None
+    if plain is None:
         raise PlannerError(f"{path} is not here, and its name tells no model and quantization of the catalogue", "give the file, whose header is read")
-    named = _converted(plain, mix, str(path), "--model")
+    named = _converted(plain, "Q4_0" if mix.lower() == "q4" and is_qat(base) else mix, str(path), "--model")
     note = Warn(code="by-name", message=f"{shown(path.name, 100)} is not here: it is taken for llama.cpp's own {named.model.mix} of {plain.name}")
     return replace(named, has_vision=mmproj is not None and plain.spec.vision is not None, warnings=(note,))
 
@@ -77,10 +75,9 @@ def by_repository(settings: Mapping[str, Value], catalogue: Catalogue) -> NamedM
         mix = _parted(_SHARD.sub("", Path(str(settings["hf_file"])).name.removesuffix(".gguf")))[1]
     base = original(repo) or _PREDICTING.sub("", re.sub(r"(?i)[-_.]GGUF$", "", repo.rpartition("/")[2]))
     base, within = _parted(base) if not mix else (base, "")
-    try:
-        plain = catalogue.find_plain(base)
-    except PlannerError as error:
-        raise PlannerError(f"{shown(repo, 100)}: {error.message}", "download the file and name it with --model: its header is read") from None
+    plain = _meant(base, catalogue)
+    if plain is None:
+        raise PlannerError(f"{shown(repo, 100)}: unknown model", "download the file and name it with --model: its header is read")
     mix = mix or within or DEFAULT_MIX.get(plain.spec.architecture, USUAL_MIX)
     named = _converted(plain, mix, f"{repo}:{mix}", "--hf-repo")
     has_vision = plain.spec.vision is not None and bool(settings.get("mmproj_auto", True))
@@ -105,6 +102,16 @@ def by_tag(tag: str, catalogue: Catalogue) -> NamedModel:
     return replace(named, tag=tag, has_vision=plain.spec.vision is not None)
 
 
+def _meant(base: str, catalogue: Catalogue) -> Plain | None:
+    """The model that a file's or a repository's name means, however its publisher spells it; None for one that nobody here knows."""
+    for name in spellings(base):
+        try:
+            return catalogue.find_plain(name)
+        except PlannerError:
+            continue
+    return None
+
+
 def _parted(name: str) -> tuple[str, str]:
     """A name without the quantization at its end, and that; empty where it has none."""
     match = _MIX.search(name)
@@ -113,9 +120,9 @@ def _parted(name: str) -> tuple[str, str]:
 
 def _converted(plain: Plain, mix: str, source: str, flag: str) -> NamedModel:
     """A model in a mix of llama.cpp's; another's mix, such as Unsloth's, is taken for the nearest, which says less than a header."""
-    if known := name_of(mix, plain.spec):
+    if known := name_of(spelled(mix)):
         return NamedModel(model=dynamic(plain.spec, known), source=source, origin=plain.spec, sampling=plain.sampling)
-    wanted = mix.upper().replace("-", "_")
+    wanted = spelled(mix).replace("-", "_")
     own = wanted.removeprefix("UD_").replace("_XL", "_M")
     short = own.removesuffix("_M")  # of Q2_K_XL and Q6_K_XL llama.cpp has one size
     own = own if own in MIXES else _NEAR.get(short) or next((name for name in MIXES if short and name.startswith(short)), "")

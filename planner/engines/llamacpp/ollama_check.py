@@ -68,7 +68,7 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
     if file and file.number("main_gpu") is not None:
         gpus, reasons["gpus"] = 1, "main_gpu of the Modelfile"
     else:
-        reasons["gpus"] = "80 % of one GPU suffice (Ollama's rule)" if gpus < whole.count else "all of them"
+        reasons["gpus"] = "80 % of one GPU suffice (Ollama's rule)" if gpus < whole.count else "all of them" if gpus > 1 else "the only one"
     reasons["batch"] = "from the Modelfile" if ubatch else "Ollama's choice for this context and memory"
     machine = Machine(group=whole, gpus=gpus, margins=margins_of(env.get("LLAMA_ARG_FIT_TARGET", "1024"), gpus))
     fitted = config if config.gpu_layers is not None else _placed(named, machine, config, is_earlier=is_earlier)

@@ -28,6 +28,7 @@ _ROWS = (
     Setting(name="kv_unified", flag="--kv-unified", aliases=("-kvu",), off=("--no-kv-unified", "-no-kvu"), kind=Kind.SWITCH, default=False, help="One cache."),
     Setting(name="cache_type_k", flag="--cache-type-k", aliases=("-ctk",), kind=Kind.TEXT, default="f16", choices=KV_TYPES, help="Type of the keys."),
     Setting(name="cache_type_v", flag="--cache-type-v", aliases=("-ctv",), kind=Kind.TEXT, default="f16", choices=KV_TYPES, help="Of the values."),
+    Setting(name="swa_full", flag="--swa-full", kind=Kind.SWITCH, default=False, help="The whole context in layers with a window too."),
     Setting(name="flash_attn", flag="--flash-attn", aliases=("-fa",), kind=Kind.TEXT, default=AUTO, help="on, off or auto."),
     Setting(name="batch_size", flag="--batch-size", aliases=("-b",), kind=Kind.COUNT, default=2048, least=1, help="Tokens of a batch."),
     Setting(name="ubatch_size", flag="--ubatch-size", aliases=("-ub",), kind=Kind.COUNT, default=512, least=1, help="Tokens of a step."),

@@ -111,8 +111,8 @@ def _state(header: Header) -> RecurrentState | None:
     inner, state = header.integer("ssm.inner_size"), header.integer("ssm.state_size")
     if not inner or not state:
         return None
-    row = max(0, header.integer("ssm.conv_kernel") - 1) * (inner + 2 * header.integer("ssm.group_count") * state)
-    return RecurrentState(tensors=tuple(Tensor(name=name, axes=(Axis(size),), bits=32) for name, size in (("convolution", row), ("state", inner * state))))
+    row = (Axis(max(0, header.integer("ssm.conv_kernel") - 1)), Axis(inner + 2 * header.integer("ssm.group_count") * state))
+    return RecurrentState(tensors=tuple(Tensor(name=name, axes=axes, bits=32) for name, axes in (("convolution", row), ("state", (Axis(inner * state),)))))
 
 
 _EVERY = {"gemma2": 2, "gemma3": 6, "gemma3n": 5, "cohere2": 4, "gpt-oss": 2, "exaone4": 4}  # n-th layer is full (src/models/*.cpp set_swa_pattern)

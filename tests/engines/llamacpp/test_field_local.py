@@ -5,6 +5,7 @@ import pytest
 from planner.catalogue.resolve import find_plain
 from planner.engines.llamacpp.compute import compute_bytes
 from planner.engines.llamacpp.dynamic import dynamic
+from planner.engines.llamacpp.layers import EXPERTS
 from planner.engines.llamacpp.memory import LlamaCppConfig, kv_bytes
 from planner.engines.llamacpp.model import converted
 from planner.units import MIB
@@ -53,15 +54,44 @@ def test_what_lies_on_the_gpu_is_what_the_log_said(case, name, mix, settings, ob
     assert {what: ours[what] for what in observed} == pytest.approx(observed, rel=0.02)
 
 
-# Published files of Qwen3.5 (ggml-org/Llama-macOS#63), GB.
+# Published files, GB: of Qwen3.5 ggml-org/Llama-macOS#63, of Gemma 4 the Hub's list of unsloth/gemma-4-26B-A4B-it-GGUF.
 @pytest.mark.parametrize(("name", "mix", "size"), [
-    ("qwen3.5-27b", "UD-Q4_K_XL", 17.6), ("qwen3.5-35b-a3b", "UD-Q4_K_XL", 22.2), ("qwen3.5-9b", "UD-Q4_K_XL", 6.0), ("qwen3.5-4b", "UD-Q4_K_XL", 2.9),
+    ("qwen3.5-27b", "UD-Q4_K_XL", 17.6), ("qwen3.5-35b-a3b", "UD-Q4_K_XL", 22.2), ("qwen3.5-9b", "UD-Q4_K_XL", 5.966), ("qwen3.5-4b", "UD-Q4_K_XL", 2.9),
     ("qwen3.5-2b", "UD-Q4_K_XL", 1.34), ("qwen3.5-27b", "Q8_0", 28.6), ("qwen3.5-35b-a3b", "Q8_0", 36.9), ("qwen3.5-122b-a10b", "Q8_0", 129.9),
-    ("qwen3.6-27b", "UD-Q3_K_XL", 13.469 * 1.073741824), ("qwen3.6-27b", "IQ4_XS", 14.266 * 1.073741824),
+    ("qwen3.6-27b", "UD-Q3_K_XL", 13.469 * 1.073741824), ("qwen3.6-27b", "IQ4_XS", 14.266 * 1.073741824), ("qwen3.5-9b", "UD-IQ2_XXS", 3.191),
+    ("qwen3.6-35b-a3b", "UD-IQ3_XXS", 13.21), ("qwen3.6-35b-a3b", "UD-IQ4_XS", 17.7), ("qwen3.6-35b-a3b", "UD-Q4_K_M", 22.1),
+    ("qwen3.6-35b-a3b", "UD-Q5_K_M", 26.5), ("qwen3.6-35b-a3b", "UD-Q6_K", 29.3), ("gemma-4-26b-a4b", "UD-Q4_K_XL", 17.011),
 ])  # fmt: skip
 def test_mixes_of_others_take_what_their_files_do(name, mix, size):
     spec = find_plain(name).spec
     file = dynamic(spec, mix) if mix.startswith("UD-") else converted(spec, mix)
-    assert file.file_bytes / 1e9 == pytest.approx(size, rel=0.02)
-    if mix.startswith("UD-"):
+    if not mix.startswith("UD-"):
+        assert file.file_bytes / 1e9 == pytest.approx(size, rel=0.02)
+    else:
         assert abs(file.file_bytes / 1e9 / size - 1) * 1000 <= file.weights_error_permille
+
+
+# unsloth/Qwen3.8-27B-GGUF, with the layer that predicts: bytes on 24 September 2026, GB on 19 August, before it was made anew.
+QWEN38 = {
+    "UD-IQ2_XXS": (7_266_070_528, 9.01), "UD-Q2_K_XL": (9_828_981_664, 10.68), "UD-IQ3_XXS": (10_934_860_704, 11.91), "UD-Q3_K_XL": (13_146_393_504, 13.44),
+    "UD-IQ4_XS": (14_252_845_984, 15.71), "UD-Q4_K_M": (16_464_440_224, None), "UD-Q4_K_XL": (17_559_178_144, 17.92), "UD-Q5_K_M": (19_771_509_664, None),
+    "UD-Q5_K_XL": (20_876_938_144, 20.22), "UD-Q6_K": (21_983_677_344, None), "UD-Q6_K_XL": (25_299_061_664, 25.92), "UD-Q8_K_XL": (31_457_991_680, 31.46),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mix", QWEN38)
+def test_every_mix_of_one_repository_lies_within_its_interval(mix):
+    file = dynamic(find_plain("qwen3.8-27b").spec, mix)
+    ours = file.file_bytes + file.layer_bytes[3]
+    new, old = QWEN38[mix]
+    assert abs(ours / new - 1) * 1000 <= file.weights_error_permille
+    assert old is None or abs(ours / 1e9 / old - 1) * 1000 <= file.weights_error_permille
+
+
+def test_what_is_no_expert_lies_in_eight_bits_beside_experts():
+    """--cpu-moe and --n-cpu-moe 32 of Qwen3.6-35B-A3B UD-Q4_K_M: 1,921.34 and 5,735.34 MiB on the GPU."""
+    file = dynamic(find_plain("qwen3.6-35b-a3b").spec, "UD-Q4_K_M")
+    experts = [layer.bytes_of(EXPERTS) for layer in file.layers]
+    on_gpu = (sum(file.layer_bytes) + file.output_bytes - sum(experts)) / MIB
+    assert on_gpu == pytest.approx(1921.34, rel=0.01)
+    assert on_gpu + sum(experts[32:]) / MIB == pytest.approx(5735.34, rel=0.02)
