@@ -57,6 +57,8 @@ class Serving:
     """The words that its command begins with."""
     proxy_prefix: str
     """LiteLLM's name of the provider that speaks to it: hosted_vllm/model."""
+    default_port: int = 8080
+    """Where it listens if nothing is said."""
     embedding_prefix: str = ""
     """Where embeddings need another."""
     api: str = "/v1"

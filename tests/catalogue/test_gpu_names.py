@@ -37,6 +37,8 @@ NAMED = {  # what is typed, and the memory that the driver reports, in whole GiB
     "Intel(R) Arc(TM) A770 Graphics": ("arc-a770", 16),
     "strix halo": ("strix-halo-128gb", 128),
     "ryzen ai max+ 395": ("strix-halo-128gb", 128),
+    "radeon 890m": ("radeon-890m-32gb", 32),
+    "Radeon 780M": ("radeon-780m-32gb", 32),
     "jetson orin nano": ("jetson-orin-nano", 8),
     "jetson agx orin": ("jetson-agx-orin-64gb", 64),
     "jetson thor": ("jetson-thor", 128),

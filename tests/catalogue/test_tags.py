@@ -32,6 +32,10 @@ TAGS = {
     "gemma3:27b-it-qat": ("gemma-3-27b", "Q4_0"),
     "qwen2.5-coder:7b-instruct-fp16": ("qwen2.5-coder-7b", "F16"),
     "deepseek-r1:8b-llama-distill-q4_K_M": ("deepseek-r1-distill-llama-8b", "Q4_K_M"),
+    "dolphin-llama3:8b": ("llama-3-8b", "Q4_0"),
+    "llava:7b": ("llava-1.6-mistral-7b", "Q4_0"),
+    "phi3:14b": ("phi-3-medium", "Q4_0"),
+    "openthinker:7b": ("qwen2.5-7b", "Q4_K_M"),
 }
 
 
@@ -59,6 +63,16 @@ def test_a_tag_is_a_model_in_a_format_and_is_asked_again_by_its_name(tag):
         ("gemma:7b", 5.0),
         ("solar", 6.1),
         ("hermes3", 4.7),
+        ("dolphin-llama3:8b", 4.7),
+        ("dolphin-mixtral:8x7b", 26),
+        ("llava:7b", 4.7),
+        ("phi3:14b", 7.9),
+        ("codellama:13b", 7.4),
+        ("nemotron:70b", 43),
+        ("cogito:14b", 9.0),
+        ("deepscaler", 3.6),
+        ("tinydolphin", 0.637),
+        ("phind-codellama", 19),
     ],
 )
 def test_a_tag_takes_what_the_library_says(tag, size):
@@ -78,7 +92,7 @@ def test_what_setup_pulls_is_the_tag_that_was_asked():
 
 def test_every_tag_of_the_catalogue_is_reached_by_each_of_its_names():
     entries = [Entry(row, variant) for row in model_rows() for variant in row.variants if variant.runtime == "ollama"]
-    assert len(entries) >= 140
+    assert len(entries) >= 210
     for entry in entries:
         for name in (entry.variant.repo, *entry.variant.aliases, entry.name):
             assert find_model(name) == entry, name

@@ -40,6 +40,7 @@ OLLAMA_SERVER = Serving(
     command=("ollama", "serve"),
     proxy_prefix="ollama_chat",  # Ollama's chat route
     embedding_prefix="ollama",
+    default_port=11434,
     api="",
     holds_schemas=True,
     variables=("OLLAMA",),

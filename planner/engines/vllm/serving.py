@@ -28,6 +28,7 @@ SERVING = {
     "vllm": Serving(
         command=("vllm", "serve"),
         proxy_prefix="hosted_vllm",
+        default_port=8000,
         holds_schemas=True,
         variables=("VLLM",),
         takes_model_first=True,

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from planner.engines import ENGINES
 from planner.facts.command import Command
+from planner.facts.serving import Serving
 from planner.facts.verdict import Warn
 from planner.questions.proxy.judge import JudgedRoute, ProxyAnswer
 from planner.text import shown
@@ -53,16 +54,28 @@ def _place(route: JudgedRoute) -> tuple[bool, int | None]:
 
 
 def _port(server: Command) -> int | None:
-    """The port that a command says, by its flag or its engine's variable of the address; None where it says none."""
-    env = dict(server.env)
-    variables = [serving.address_variable for serving in ENGINES[server.engine].serving.values() if serving.address_variable]
-    said = _values(server.words, "--port")[-1:] + [env[name].rpartition(":")[2] for name in variables if name in env]
-    return int(said[0]) if said and re.fullmatch(r"[0-9]{1,5}", said[0]) else None
+    """The port of a command: by its flag, its engine's variable of the address, else where its program listens by itself; None where only a shell knows it."""
+    env, serving = dict(server.env), _serving(server)
+    said = _values(server.words, "--port")[-1:] + [env[name].rpartition(":")[2] for name in [serving.address_variable] if name in env]
+    if not said:
+        return None if server.unresolved or any(word.split("=")[0] == "--port" for word in server.words) else serving.default_port
+    return int(said[0]) if re.fullmatch(r"[0-9]{1,5}", said[0]) else None
+
+
+def _serving(server: Command) -> Serving:
+    """How the program of a command serves; of an engine with several the first, where the command does not tell."""
+    programs = list(ENGINES[server.engine].serving.values())
+    return next((serving for serving in programs if set(serving.command) & set(server.program)), programs[0])
 
 
 def _names(server: Command) -> list[str]:
-    """The names that a command gives its model, where its server refuses others; empty where that is not said."""
-    return [] if server.unresolved else _values(server.words, "--served-model-name")
+    """The names of a command's model, where its server refuses others: what it gives it, else the model as it is written; empty where that is not to be seen."""
+    if server.unresolved:
+        return []
+    said = _values(server.words, "--served-model-name")
+    if said or not _serving(server).takes_model_first:
+        return said
+    return [word for word in server.words[:1] if not word.startswith("-")] or _values(server.words, "--model")
 
 
 def _values(words: Sequence[str], flag: str) -> list[str]:
