@@ -9,13 +9,18 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
+from planner.architecture.formats import FP8_MATRIX
+from planner.engines.vllm.settings import Placing
 from planner.engines.vllm.versions import VERSIONS
-from planner.engines.vllm.weights import Same
+from planner.engines.vllm.weights import Same, stage_weights
+from planner.errors import UnsupportedError
+from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Tensor
 from planner.facts.record import dataclass
-from planner.facts.storage import Encoding, Plane, Storage
+from planner.facts.storage import BF16, Encoding, Plane, Storage
+from planner.units import GIB
 
 HOPPER_SCALE_ROWS = 256  # triton_kernels' hopper_scale.py with the 8 warps of mxfp4_utils.py
 NVFP4_SCALE_ROWS, NVFP4_SCALE_COLUMNS = 128, 4  # a tile of swizzled scales (nvfp4_utils.py swizzle_blockscale)
@@ -79,6 +84,27 @@ def felt_by(model: ModelSpec, kernels: Loading) -> Loading:
         wide_bias=kernels.wide_bias and mxfp4,
         absorbs=kernels.absorbs,
     )
+
+
+def widest_bytes(model: ModelSpec, gpu: GpuSpec, placing: Placing, parallel: Parallel, dtype_bits: int) -> int:
+    """What a rank holds at most while `--quantization` makes less of its weights; 0 where that is no more than afterwards.
+
+    Raises UnsupportedError where it is more than the GPU has.
+    """
+    modules = (module for group in model.layers for module in group.modules)
+    late = VERSIONS[placing.vllm_version].quantizes_late and placing.offload is None
+    if not late or not any(isinstance(module, Linear | Experts) and module.storage == FP8_MATRIX for module in modules):
+        return 0
+
+    def wide(part: tuple[Module, ...]) -> tuple[Module, ...]:
+        return tuple(replace(module, storage=BF16) if isinstance(module, Linear | Experts) else module for module in part)
+
+    groups = tuple(replace(group, modules=wide(group.modules)) for group in model.layers)
+    widest = max(stage_weights(replace(model, layers=groups, tower=wide(model.tower), every=wide(model.every)), parallel, dtype_bits))
+    if widest > gpu.cuda_total_bytes:
+        told = f"{widest / GIB:.2f} GiB on each GPU, which has {gpu.cuda_total_bytes / GIB:.2f}"
+        raise UnsupportedError(f"vLLM {placing.vllm_version} holds the weights in 16 bits before it quantizes them: {told}")
+    return widest
 
 
 def loaded(model: ModelSpec, kernels: Loading) -> ModelSpec:

@@ -19,7 +19,7 @@ from planner.engines.vllm.expert_rules import with_experts
 from planner.engines.vllm.kvcache import CachePlan, plan_cache
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
-from planner.engines.vllm.loaded import Loading, loaded, loading
+from planner.engines.vllm.loaded import Loading, loaded, loading, widest_bytes
 from planner.engines.vllm.offload import Offloaded, offloaded, with_tables
 from planner.engines.vllm.overhead import overhead
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
@@ -51,6 +51,7 @@ class Placement:
     drafter: int = 0  # on the last stage
     created: tuple[int, ...] = ()
     """The weights as vLLM's classes create them, before kernels repack them: what its loader can be compared with."""
+    widest: int = 0  # what a rank holds at most while weights are quantized
 
 
 def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
@@ -75,6 +76,7 @@ def _placed(same: Same[ModelSpec], gpu: GpuSpec, placing: Placing) -> Placement:
         with_tables(away, held, parallel, gpu, placing.vllm_version),
         _drafter_bytes(model, loading(gpu, placing.vllm_version), parallel, bits),
         tuple(created),
+        widest_bytes(model, gpu, placing, parallel, bits),
     )
 
 

@@ -52,6 +52,7 @@ class Version:
     null_block_reserved: bool  # admission leaves one block out since 0.29 (v1/core/kv_cache_utils.py)
     coarse_graphs: bool  # above 256 every 16th batch size is captured since 0.12, every 8th before (config/vllm.py)
     state_checked: bool  # a hybrid with fewer blocks than sequences is refused since 0.20 (config/compilation.py)
+    quantizes_late: bool  # --quantization fp8 holds every weight in 16 bits first until 0.15, one layer's at a time since (layers/quantization/fp8.py)
     bitsandbytes: bool  # quantizes while loading until 0.27 (layers/quantization/__init__.py)
     workspace_kept: bool  # what experts work in stays allocated while the sampler runs since 0.14 (v1/worker/workspace.py; 0.13 has it for some kernels)
     outputs_padded: bool  # what a tower puts out while profiled is padded to the encoder's whole budget until 0.12 (v1/worker/gpu_model_runner.py profile_run)
@@ -95,6 +96,7 @@ def _version(minor: int) -> Version:
         null_block_reserved=minor >= 29,
         coarse_graphs=minor >= 12,
         state_checked=minor >= 20,
+        quantizes_late=minor <= 15,
         bitsandbytes=minor <= 27,
         workspace_kept=minor >= 14,
         outputs_padded=minor <= 12,

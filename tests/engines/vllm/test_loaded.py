@@ -17,6 +17,7 @@ from planner.facts.hardware import GpuGroup
 from planner.facts.model import LayerGroup
 from planner.facts.modules import Axis, Experts, Linear, Role, Split
 from planner.facts.storage import BF16, Encoding
+from planner.questions.check import check, find_server, group_for
 from planner.units import GIB
 
 
@@ -107,3 +108,17 @@ def test_mla_keeps_its_up_projection_again_in_16_bits_where_it_is_quantized():
 def test_what_is_not_quantized_is_left_alone():
     plain = config_model("Qwen/Qwen3-8B")
     assert loaded(plain, AMPERE) is plain
+
+
+@pytest.mark.parametrize(
+    ("gpu", "model", "verdicts"),
+    [
+        ("rtx4090", "Qwen/Qwen3-14B", ["does_not_start", "does_not_start", "starts", "starts"]),  # 27.5 GiB in 16 bits on 23.5
+        ("h20-141gb", "Qwen/Qwen2.5-72B-Instruct", ["tight", "tight", "starts", "starts"]),  # ran out of 139.7 GiB in 0.13 (vllm issue 31273), not in 0.12
+        ("rtx4090", "Qwen/Qwen3-8B-FP8", ["starts"] * 4),  # nothing to quantize
+    ],
+)
+def test_until_0_15_weights_lie_there_in_16_bits_before_they_are_quantized(gpu, model, verdicts):
+    for version, verdict in zip(("0.11", "0.15", "0.16", "0.33"), verdicts, strict=True):
+        server = replace(find_server(f"vllm serve {model} --quantization fp8 --max-model-len 8192"), version=version)
+        assert check(server, group_for(server, gpu, 1, "server")).verdict == verdict, version
