@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from planner.api.choose import CapacityAnswer, MachinesAnswer, ModelsAnswer, ReplayAnswer, capacity, choose, replay
+    from planner.api.cost import CostAnswer, cost
     from planner.api.plan import CheckAnswer, ExplainAnswer, PlanAnswer, check, explain, plan
     from planner.errors import PlannerError
 
 _HOMES = {
     "api.choose": ("CapacityAnswer", "MachinesAnswer", "ModelsAnswer", "ReplayAnswer", "capacity", "choose", "replay"),
+    "api.cost": ("CostAnswer", "cost"),
     "api.plan": ("CheckAnswer", "ExplainAnswer", "PlanAnswer", "check", "explain", "plan"),
     "errors": ("PlannerError",),
 }
 __all__ = [
     "CapacityAnswer",
     "CheckAnswer",
+    "CostAnswer",
     "ExplainAnswer",
     "MachinesAnswer",
     "ModelsAnswer",
@@ -28,6 +31,7 @@ __all__ = [
     "capacity",
     "check",
     "choose",
+    "cost",
     "explain",
     "plan",
     "replay",

@@ -19,8 +19,8 @@ from planner.questions.asked import CapacityPins, Pins, PlanSettings, ServerSett
 from planner.questions.fields import OF_SOME
 
 NAMES = {
-    "plan", "check", "explain", "choose", "capacity", "replay",
-    "PlanAnswer", "CheckAnswer", "ExplainAnswer", "ModelsAnswer", "MachinesAnswer", "CapacityAnswer", "ReplayAnswer", "PlannerError",
+    "plan", "check", "explain", "choose", "capacity", "replay", "cost",
+    "PlanAnswer", "CheckAnswer", "ExplainAnswer", "ModelsAnswer", "MachinesAnswer", "CapacityAnswer", "ReplayAnswer", "CostAnswer", "PlannerError",
 }  # fmt: skip
 COMMAND = "vllm serve Qwen/Qwen3-8B --max-model-len 1000000"
 PROXY = "model_list:\n  - model_name: a\n    litellm_params:\n      model: nowhere\n"
@@ -51,6 +51,9 @@ EQUAL = {
     "slots": (lambda: planner.capacity(model="qwen3-8b", gpu="rtx4090", engine="llama.cpp", users=3), ["capacity", "--model", "qwen3-8b", "--gpu", "rtx4090", "--engine", "llama.cpp", "--users", "3"]),
     "trace": (lambda: planner.replay(trace="trace.jsonl", model="qwen3-8b", gpu="rtx4090", ttft="1s", max_num_seqs=8),
               ["capacity", "--trace", "trace.jsonl", "--model", "qwen3-8b", "--gpu", "rtx4090", "--ttft", "1s", "--max-num-seqs", "8"]),
+    "cost": (lambda: planner.cost(model="qwen3-8b", gpu="rtx4090", input=1000, concurrency=4, documents=500, utilization=0.5, usd_per_kwh=0.3, watts=400),
+             ["cost", "--model", "qwen3-8b", "--gpu", "rtx4090", "--input", "1000", "--concurrency", "4", "--documents", "500", "--utilization", "0.5",
+              "--usd-per-kwh", "0.3", "--watts", "400"]),
     "models": (lambda: planner.choose(gpu="rtx4090", purpose="agent", top=3), ["--gpu", "rtx4090", "--for", "agent", "--top", "3"]),
     "machines": (lambda: planner.choose(model="qwen3-8b", top=3), ["--model", "qwen3-8b", "--top", "3"]),
 }  # fmt: skip

@@ -216,17 +216,35 @@ class PriceRow:
     """Who asks this price."""
     source: str = ""
     date: str = ""
+    """When it was seen: 2026-03-10, or 2026-03; a year alone where its source says no more."""
+
+
+MachineKind = Literal["consumer", "workstation", "datacenter", "instinct", "whole"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeRow:
+    """How many GPUs of a kind a machine has that is rented or sold."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT | {"strict": False}
+    kind: MachineKind
+    """consumer: GeForce, Radeon, Arc; workstation: cards with GDDR for servers and workstations; datacenter: with HBM; instinct: AMD's with HBM;
+    whole: a Mac or another machine that is one GPU."""
+    counts: list[int]
+    source: str = ""
+    date: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PriceFile:
-    """Prices in one currency, what a unit of it is worth in US dollars where it is another one, and what a kilowatt hour costs in it."""
+    """Prices in one currency, what a unit of it is worth in US dollars where it is another one, what a kilowatt hour costs in it, and which sizes machines have."""
 
     __pydantic_config__: ClassVar[dict[str, object]] = STRICT | {"strict": False}
     currency: str
     in_usd: float | None = None
     per_kwh: float | None = None
     prices: list[PriceRow] = field(default_factory=list)
+    sizes: list[SizeRow] = field(default_factory=list)
 
 
 def _gib(value: float | None) -> int | None:

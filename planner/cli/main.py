@@ -27,6 +27,7 @@ _LATER = {  # module and short help: the help of all is printed without importin
     "check": ("planner.cli.check", "Say whether a server's command starts."),
     "compare": ("planner.cli.compare", "Put the runtimes side by side, for every GPU and model named."),
     "completion": ("planner.cli.completion", "The script by which a shell completes names."),
+    "cost": ("planner.cli.cost", "What a million tokens cost, beside an API's price."),
     "config": ("planner.cli.config", "The defaults of this user: my GPU, host, prices."),
     "emit": ("planner.cli.emit", "Write a plan's files again, in other formats too."),
     "explain": ("planner.cli.explain", "Say what happened in a server's log."),

@@ -18,6 +18,7 @@ from planner.facts.verdict import SCHEMAS
 from planner.report.capacity import CapacityJson
 from planner.report.chosen import MachinesJson, ModelsJson
 from planner.report.contract_parts import CheckJson, PlanJson, SettingsJson
+from planner.report.cost_json import CostJson
 from planner.report.explained import ExplainJson
 from planner.report.head import SCHEMA
 from planner.report.listings import (
@@ -58,6 +59,7 @@ def json_schema(what: str) -> dict[str, object]:
         "explain": ExplainJson,
         "capacity": CapacityJson | ReplayJson,
         "compare": OneComparisonJson | ComparisonsJson,
+        "cost": CostJson,
         "front": FrontJson,
         "bench": BenchJson,
         "list": GpusJson | ListedModelsJson | ArchitecturesJson,

@@ -95,6 +95,24 @@ class CapacityValues(QuestionValues):
     percentile: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostValues(QuestionValues):
+    """The options of `plan cost`: US dollars, watts, requests a second."""
+
+    engine: str | None
+    rate: float | None
+    documents: int | None
+    rent_usd_per_hour: float | None
+    buy_usd: float | None
+    years: float
+    utilization: float
+    usd_per_kwh: float | None
+    watts: float | None
+    idle_watts: float
+    prices: Path | None
+    api: str
+
+
 Values = TypeVar("Values", bound=QuestionValues)
 
 

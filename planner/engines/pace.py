@@ -90,6 +90,7 @@ def local_estimate(known_work: LocalWork, group: GpuGroup, context: int, asked: 
         tpot_s=Range(*(significant(seconds) for seconds in at_once)),
         ttft_s=Range(*(significant(seen.first_token_s) for seen in together)) if whole else None,
         bound_by=BoundBy.WEIGHTS if host_bytes else step(work, rates(work), float(users), work.cache_bytes(prompt + answer / 2)).longest,
+        prompt_share=together[1].prompt_share if whole else None,
     )
 
 

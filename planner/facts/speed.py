@@ -60,6 +60,8 @@ class SpeedEstimate:
     ttft_s: Range | None
     """Seconds to the first token, with so many users at once."""
     bound_by: BoundBy
+    prompt_share: float | None = None
+    """The part of the server's time that prompts take at this load; None where nothing is said of prompts. Of it tokens have their prices (docs/cost.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

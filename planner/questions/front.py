@@ -13,6 +13,7 @@ from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
 from planner.grid.servers import KV_DTYPES, Machines, servers
 from planner.grid.speed import speeds
+from planner.questions.machine_sizes import sizes_of
 from planner.questions.machines import Stored
 
 
@@ -43,6 +44,8 @@ def points(stored: Sequence[Stored], gpus: Sequence[GpuSpec], counts: tuple[int,
         rate, users = speeds(store.model, held, grid), held.users
         for row, column in zip(*np.nonzero((held.verdict == Verdict.STARTS.rank) & np.isfinite(rate)[:, None] & (users >= 1)), strict=True):
             gpu, count = priced[held.gpu[row]], int(held.world_size[row])
+            if count not in sizes_of(gpu, prices):
+                continue
             reached.append(
                 Point(
                     gpu=gpu.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from planner.catalogue.prices import Price, Prices
 from planner.engines.vllm.choice import Request
@@ -16,9 +17,10 @@ from planner.facts.record import dataclass
 from planner.facts.speed import NoSpeed, SpeedEstimate
 from planner.facts.verdict import Verdict
 from planner.grid.servers import Machines, servers
+from planner.questions.machine_sizes import ANY_SIZE, sizes_of
+from planner.questions.money import months_to_pay
 
-COUNTS = tuple(range(1, 9))
-HOURS_A_MONTH = 730
+COUNTS = ANY_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +79,24 @@ class Machine:
         if self.rent_usd_per_hour is None or self.buy_usd is None:
             return None
         running = (self.power_w or 0) / 1000 * (self.kwh_usd or 0.0)
-        saved = self.rent_usd_per_hour - running
-        return self.buy_usd / saved / HOURS_A_MONTH if saved > 0 else None
+        months = months_to_pay(self.buy_usd, self.rent_usd_per_hour - running)
+        return months if isfinite(months) else None
 
 
 def machines(stored: Sequence[Stored], gpus: Sequence[GpuSpec], need: Need, prices: Prices, top: int) -> tuple[list[Machine], int]:
     """The cheapest machines, at most `top` of them, and how many GPUs could serve the model at all. Raises PlannerError where none can."""
-    smallest = _smallest(stored, gpus, need)
+    smallest = _smallest(stored, gpus, need, [sizes_of(gpu, prices) for gpu in gpus])
     if not smallest:
-        raise PlannerError(f"no machine of up to {COUNTS[-1]} equal GPUs surely serves that", "a shorter --context, fewer --users, or another quantization")
+        raise PlannerError(
+            f"no machine of up to {COUNTS[-1]} equal GPUs that is rented or sold surely serves that",
+            "a shorter --context, fewer --users, or another quantization",
+        )
     ranked = sorted(smallest.items(), key=lambda item: _cost(gpus[item[0]], item[1][0], prices))
     return [_machine(gpus[index], count, store, need, prices) for index, (count, store) in ranked[:top]], len(ranked)
 
 
-def _smallest(stored: Sequence[Stored], gpus: Sequence[GpuSpec], need: Need) -> dict[int, tuple[int, Stored]]:
-    """For each GPU (its index) the fewest that do what is asked with vLLM's own batch, with the least quantized weights that so many hold."""
+def _smallest(stored: Sequence[Stored], gpus: Sequence[GpuSpec], need: Need, sizes: Sequence[Sequence[int]]) -> dict[int, tuple[int, Stored]]:
+    """For each GPU (its index) the fewest of a machine that exists (`sizes`) that do what is asked with vLLM's own batch, with the least quantized weights that so many hold."""
     grid = Machines(tuple(gpus), COUNTS, users=need.users)
     smallest: dict[int, tuple[int, Stored]] = {}
     for store in sorted(stored, key=lambda item: -item.bits):
@@ -100,7 +105,7 @@ def _smallest(stored: Sequence[Stored], gpus: Sequence[GpuSpec], need: Need) -> 
             continue
         enough = (held.verdict[:, 0] == Verdict.STARTS.rank) & (held.users[:, 0] >= need.users)
         for gpu, count in sorted(set(zip(held.gpu[enough].tolist(), held.world_size[enough].tolist(), strict=True))):
-            if gpu not in smallest or count < smallest[gpu][0]:
+            if count in sizes[gpu] and (gpu not in smallest or count < smallest[gpu][0]):
                 smallest[gpu] = (count, store)
     return smallest
 

@@ -111,6 +111,8 @@ class Seen:
     first_token_s: float
     per_token_s: float
     total_tokens_per_s: float
+    prompt_share: float
+    """The part of the server's time that goes to prompts; the rest to steps that decode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +130,12 @@ class Pace:
         asked = load(self.work, float(users), float(prompt), float(answer))
         result = served(self.work, rates(self.work), asked)
         first, total = (self.kept.first_of(users), self.kept.total_of(users)) if self.kept else (1.0, 1.0)
+        prompts_s, steps_s = users * first * self.prompt_factor * result.prompt_s, answer * self.step_of(users) * result.step_s
         return Seen(
             first * self.prompt_factor * result.time_to_first_token_s,
             self.step_of(users) * result.time_per_output_token_s,
             result.output_tokens_per_s / (total * self.total_factor),
+            prompts_s / (prompts_s + steps_s),
         )
 
     def step_of(self, users: int) -> float:

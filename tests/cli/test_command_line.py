@@ -80,7 +80,7 @@ def test_nothing_typed_shows_the_short_help_at_80_columns(tmp_path):
     assert bare.returncode == asked.returncode == everything.returncode == 0
     assert bare.stdout == asked.stdout
     assert max(map(len, bare.stdout.splitlines() + everything.stdout.splitlines())) <= 80
-    assert len(bare.stdout.splitlines()) < 76 < len(everything.stdout.splitlines())
+    assert len(bare.stdout.splitlines()) < 77 < len(everything.stdout.splitlines())
     assert "--help-all" in bare.stdout
     for heading in ("Question:", "Several servers", "Other runtimes:", "Files", "Output:", "Commands"):
         assert heading in bare.stdout
@@ -195,7 +195,7 @@ def test_json_and_quiet(tmp_path):
     assert run_plan("-V", cwd=tmp_path).stdout.startswith("plan, version")
 
 
-@pytest.mark.parametrize("name", ["", "bench", "capacity", "check", "compare", "explain", "front", "verify", "list", "sweep"])
+@pytest.mark.parametrize("name", ["", "bench", "capacity", "check", "compare", "cost", "explain", "front", "verify", "list", "sweep"])
 def test_every_command_with_an_answer_takes_json(name):
     assert "--json" in [flag for param in commands()[name].params for flag in param.opts]
 

@@ -22,6 +22,7 @@ from planner.errors import PlannerError
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup
 from planner.questions.choose import CONTEXTS, Wish, active_parameters, cannot_fit, choose, months
+from planner.questions.machine_sizes import sizes_of
 from planner.questions.machines import Need, Stored, machines
 from planner.questions.offers import offers
 from planner.units import GIB
@@ -124,8 +125,13 @@ def test_machines_do_what_is_asked_and_no_smaller_number_does(model, context, us
         assert one.plan.verdict == "starts"
         assert one.plan.config.max_model_len == context
         assert one.plan.choice.holds(users)
+        assert one.count in sizes_of(one.plan.request.group.gpu, read_prices())
         if one.count > 1:
-            smaller = [n for n in range(1, one.count) if _serves(model, one.plan.request.group.gpu.name, n, context, users)]
+            smaller = [
+                n
+                for n in sizes_of(one.plan.request.group.gpu, read_prices())
+                if n < one.count and _serves(model, one.plan.request.group.gpu.name, n, context, users)
+            ]
             assert not smaller
 
 

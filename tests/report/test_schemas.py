@@ -40,6 +40,10 @@ QUESTIONS = {
     "explain": [("explain", LOG, *GPU), *(("explain", str(path)) for path in sorted((DATA / "logs").glob("*FAILED*.log"))[:2])],
     "capacity": [("capacity", *GPU, "--model", "qwen3-14b", "--input", "500", "--answer", "50")],
     "compare": [("compare", *GPU, "--model", "qwen3-14b"), ("compare", "--gpu", "h100,m4-max-64gb", "--model", "qwen3-8b,llama-3.1-70b")],
+    "cost": [
+        ("cost", *GPU, "--model", "qwen3-14b"),
+        ("cost", "--gpu", "rtx4090", "--model", "qwen3-8b", "--rate", "2", "--documents", "9", "--usd-per-kwh", "0.3"),
+    ],
     "front": [("front", "--model", "qwen3-8b", "--contexts", "8k")],
     "list": [("list", "gpus"), ("list", "models", "qwen3"), ("list", "architectures")],
 }
@@ -91,7 +95,7 @@ def test_every_answer_is_as_its_schema_says(state, asked):
     calibrate(asked, state)
     grades = set()
     for what, questions in QUESTIONS.items():
-        if what in ("list", "front", "capacity") and state not in ("none", "both"):
+        if what in ("list", "front", "capacity", "cost") and state not in ("none", "both"):
             continue  # nothing of them follows the memory alone, and the speed is there with both
         for words in questions:
             answer = asked(*words)

@@ -113,6 +113,7 @@ def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
         tpot_s=Range(*(significant(seen.per_token_s) for seen in together)),
         ttft_s=Range(*(significant(seen.first_token_s) for seen in together)) if whole else None,
         bound_by=step(work, rates(work), float(users), work.cache_bytes(prompt + answer / 2)).longest,
+        prompt_share=together[1].prompt_share if whole else None,
     )
 
 

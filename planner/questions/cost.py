@@ -1,0 +1,310 @@
+"""What a model costs on a machine: tokens, requests and documents at the asked load and at full load, beside an API's price, and where they are equal.
+
+A load is met by users who ask again as soon as they are answered (`concurrency`) or by requests at a rate; full load is as many at once as fit. All
+figures are those of the plan's speed, at its three outlooks; money.py says how tokens share the cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+from planner.catalogue.api_prices import ApiPrice, api_price
+from planner.catalogue.load import find_model
+from planner.catalogue.prices import Price, Prices, read_prices
+from planner.catalogue.resolve import find_plain
+from planner.errors import PlannerError
+from planner.facts.plan import Plan
+from planner.facts.question import StackRow
+from planner.facts.record import dataclass
+from planner.facts.speed import OUTPUT, PROMPT, NoSpeed, Range, SpeedEstimate
+from planner.questions.fields import MOST_DOCUMENTS
+from planner.questions.money import (
+    Power,
+    Served,
+    TokenCost,
+    Way,
+    both,
+    each,
+    machines_for,
+    months_to_pay,
+    requests_per_hour_to_equal,
+    token_cost,
+)
+from planner.questions.plan import plan_as_asked
+from planner.units import CONTEXT_STEP, largest, round_up
+
+MOST_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What is said of money and of the load beside the model and the machine; None where the catalogue's prices are meant."""
+
+    rent_usd_per_hour: float | None = None
+    """Of the whole machine."""
+    buy_usd: float | None = None
+    """The whole machine, its host too."""
+    years: float = 3.0
+    utilization: float = 1.0
+    usd_per_kwh: float | None = None
+    watts: float | None = None
+    """What the whole machine draws at that load, measured or said."""
+    idle_watts: float = 0.0
+    requests_per_s: float | None = None
+    documents: int | None = None
+    prices: Path | None = None
+    api: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricedWay:
+    """A way to have the machine, and whose price it is (of one GPU); None where the asker said it."""
+
+    way: Way
+    price: Price | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadCost:
+    """What one load costs, each way in the order of the answer's."""
+
+    load: Literal["asked", "full"]
+    concurrency: int
+    served: Served
+    costs: tuple[TokenCost, ...]
+    documents_hours: Range | None
+    documents_usd: tuple[Range, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakEven:
+    """Where two ways to have tokens cost the same."""
+
+    way: Literal["rent", "buy"]
+    against: Literal["api", "rent"]
+    requests_per_hour: float | None = None
+    """Of an hour that serves: above them the machine is cheaper."""
+    share_of_full_load: Range | None = None
+    months: Range | None = None
+    """Until a purchase has saved its price at the asked load; infinite where it never does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostAnswer:
+    """What tokens cost on one machine, beside an API's price or the reason why there is none."""
+
+    plan: Plan
+    speed: SpeedEstimate
+    ways: tuple[PricedWay, ...]
+    loads: tuple[LoadCost, ...]
+    terms: Terms
+    api: ApiPrice | None
+    api_reason: str | None
+    break_even: tuple[BreakEven, ...]
+    notes: tuple[str, ...]
+
+
+def cost_of(row: StackRow, terms: Terms, today: date | None = None) -> CostAnswer:
+    """The costs of a question about one server. Raises PlannerError where no price or no speed is known, or the load does not fit."""
+    today = today or date.today()
+    _refuse(row, terms)
+    prices = read_prices(terms.prices)
+    row = _with_lengths(row)
+    plan, speed = _timed(row)
+    ways = _ways(plan, terms, prices)
+    full, full_speed = _full(row, speed)
+    full_served = _served(full_speed)
+    asked_served = full_served if terms.requests_per_s is None else _at_rate(full_served, terms.requests_per_s)
+    if terms.requests_per_s is None:
+        asked_served = _served(speed)
+    loads = (
+        _load("asked", speed.users if terms.requests_per_s is None else full, asked_served, ways, terms),
+        _load("full", full, full_served, ways, terms),
+    )
+    api = api_price(_names(row, plan), speed.prompt_tokens, speed.answer_tokens, today, terms.api)
+    found = api if isinstance(api, ApiPrice) else None
+    return CostAnswer(
+        plan=plan,
+        speed=speed,
+        ways=ways,
+        loads=loads,
+        terms=terms,
+        api=found,
+        api_reason=None if isinstance(api, ApiPrice) else api,
+        break_even=tuple(_break_even(ways, loads, found, terms)),
+        notes=tuple(_notes(ways, terms, plan, today)),
+    )
+
+
+def _refuse(row: StackRow, terms: Terms) -> None:
+    if terms.requests_per_s is not None and row.services[0].concurrency is not None:
+        raise PlannerError("a rate and a concurrency both say what is asked of the machine", "leave --rate or --concurrency out")
+    count = terms.documents
+    if count is not None and (type(count) is not int or not 1 <= count <= MOST_DOCUMENTS):
+        raise PlannerError(f"{str(count)[:40]} documents cannot be counted", f"--documents is a whole number from 1 to {MOST_DOCUMENTS:,}")
+
+
+def _with_lengths(row: StackRow) -> StackRow:
+    """The question with a whole request's length, and a context that holds it where none is asked. Raises PlannerError where the model has none so long."""
+    main = row.services[0]
+    prompt, output = main.input or PROMPT, main.output_tokens or OUTPUT
+    context = main.context
+    if context is None and not main.model.endswith(".gguf"):
+        limit = find_plain(main.model).spec.max_position_embeddings
+        if prompt + output > limit:
+            raise PlannerError(f"a prompt of {prompt:,} and an output of {output:,} tokens exceed the model's {limit:,}", "shorten --input or --output-tokens")
+        context = min(limit, round_up(prompt + output, CONTEXT_STEP))
+    return replace(row, services=[replace(main, input=prompt, output_tokens=output, context=context)])
+
+
+def _timed(row: StackRow) -> tuple[Plan, SpeedEstimate]:
+    plan = plan_as_asked(row)
+    speed = plan.speed
+    if plan.rejection:
+        raise PlannerError(f"{plan.model.id} does not start: {plan.rejection.reason}", "plan check and the main command say what would do")
+    if isinstance(speed, NoSpeed):
+        raise PlannerError(f"what {plan.model.id} costs cannot be told without its speed: {speed.reason}", "docs/speed.md says what was measured")
+    if speed.ttft_s is None or speed.prompt_share is None:
+        raise PlannerError(f"what {plan.model.id} costs cannot be told: nothing is known of how long prompts take ({speed.because})", "docs/speed.md")
+    return plan, speed
+
+
+def _full(row: StackRow, asked: SpeedEstimate) -> tuple[int, SpeedEstimate]:
+    """As many requests at once as the server takes, and its speed with them."""
+    at_once = {asked.users: asked}
+
+    def fits(users: int) -> bool:
+        if users not in at_once:
+            speed = plan_as_asked(replace(row, services=[replace(row.services[0], concurrency=users)])).speed
+            if isinstance(speed, NoSpeed) or speed.prompt_share is None:
+                return False
+            at_once[users] = speed
+        return True
+
+    most = max(asked.users, largest(MOST_AT_ONCE, fits))
+    return most, at_once[most]
+
+
+def _served(speed: SpeedEstimate) -> Served:
+    """The requests of users who ask again as soon as they are answered. One alone waits for the first token and then for each further one."""
+    prompt, output, total, first = speed.prompt_tokens, speed.answer_tokens, speed.total_tokens_per_s, speed.ttft_s
+    assert total is not None and first is not None and speed.prompt_share is not None  # noqa: S101 - `_timed` refuses others
+    rate = each(lambda tokens: tokens / output, total)
+    if speed.users == 1:
+        rate = both(lambda wait, step: 1 / (wait + (output - 1) * step), first, speed.tpot_s)
+    return Served(prompt_tokens=prompt, output_tokens=output, requests_per_s=rate, prompt_share=speed.prompt_share)
+
+
+def _at_rate(full: Served, requests_per_s: float) -> Served:
+    """So many requests a second on as many machines as hold them, each at most at full load."""
+    return replace(full, requests_per_s=Range(*(requests_per_s,) * 3), machines=machines_for(requests_per_s, full.requests_per_s))
+
+
+def _ways(plan: Plan, terms: Terms, prices: Prices) -> tuple[PricedWay, ...]:
+    """Renting and buying, as far as somebody says what it costs."""
+    gpu, count = plan.group.gpu, plan.group.count
+    rent, buy = prices.rent.get(gpu.name), prices.buy.get(gpu.name)
+    rent_usd = terms.rent_usd_per_hour or (rent.usd * count if rent else None)
+    buy_usd = terms.buy_usd or (buy.usd * count if buy else None)
+    kwh, stated = terms.usd_per_kwh or prices.kwh_usd, gpu.power_w * count if gpu.power_w else None
+    watts = terms.watts or stated
+    power = Power(watts=watts, how="given" if terms.watts else "stated", usd_per_kwh=kwh, idle_watts=terms.idle_watts) if kwh and watts else None
+    ways = []
+    if rent_usd:
+        ways.append(PricedWay(way=Way(kind="rent", usd=rent_usd, utilization=terms.utilization), price=None if terms.rent_usd_per_hour else rent))
+    if buy_usd:
+        way = Way(kind="buy", usd=buy_usd, utilization=terms.utilization, years=terms.years, power=power)
+        ways.append(PricedWay(way=way, price=None if terms.buy_usd else buy))
+    if not ways:
+        raise PlannerError(f"no price of {gpu.title} is known, to rent or to buy", "--rent-usd-per-hour, --buy-usd (of the whole machine) or --prices FILE")
+    return tuple(ways)
+
+
+def _load(name: Literal["asked", "full"], concurrency: int, served: Served, ways: Sequence[PricedWay], terms: Terms) -> LoadCost:
+    costs = tuple(token_cost(priced.way, served) for priced in ways)
+    count = terms.documents
+    return LoadCost(
+        load=name,
+        concurrency=concurrency,
+        served=served,
+        costs=costs,
+        documents_hours=each(lambda rate: count / rate / 3600, served.requests_per_s) if count else None,
+        documents_usd=tuple(each(lambda usd: usd * count, cost.usd_per_request) for cost in costs) if count else (),
+    )
+
+
+def _names(row: StackRow, plan: Plan) -> set[str]:
+    """What the model is called: as it was asked for, as it is served, and in its repositories."""
+    entry = find_model(row.services[0].model)
+    repos = {variant.repo for variant in entry.row.variants if variant.is_checkpoint} if entry else set()
+    return {row.services[0].model, plan.model.id} | repos
+
+
+def _break_even(ways: Sequence[PricedWay], loads: Sequence[LoadCost], api: ApiPrice | None, terms: Terms) -> list[BreakEven]:
+    asked, full = loads
+    points = []
+    by_kind = {priced.way.kind: priced.way for priced in ways}
+    if api:
+        usd = api.usd_per_request(full.served.prompt_tokens, full.served.output_tokens)
+        for way in by_kind.values():
+            points.append(_against_api(way, usd, asked.served, full.served))
+    if "rent" in by_kind and "buy" in by_kind:
+        saved = by_kind["rent"].usd_per_serving_hour - by_kind["buy"].power_usd_per_hour
+        months = months_to_pay(by_kind["buy"].usd, saved, terms.utilization)
+        points.append(BreakEven(way="buy", against="rent", months=Range(months, months, months)))
+    return points
+
+
+def _against_api(way: Way, usd_per_request: float, asked: Served, full: Served) -> BreakEven:
+    """The load at which a machine costs what an API asks, and when one that was bought has saved its price."""
+    equal = requests_per_hour_to_equal(way, usd_per_request)
+    return BreakEven(
+        way=way.kind,
+        against="api",
+        requests_per_hour=equal,
+        share_of_full_load=each(lambda rate: equal / (rate * 3600), full.requests_per_s),
+        months=_months_against(way, asked, usd_per_request) if way.kind == "buy" else None,
+    )
+
+
+def _months_against(way: Way, served: Served, usd_per_request: float) -> Range:
+    """Months until machines that were bought have saved their price, at what their requests would cost elsewhere."""
+    return both(
+        lambda rate, count: months_to_pay(way.usd * count, rate * 3600 * usd_per_request - count * way.power_usd_per_hour, way.utilization),
+        served.requests_per_s,
+        served.machines,
+    )
+
+
+def _notes(ways: Sequence[PricedWay], terms: Terms, plan: Plan, today: date) -> list[str]:
+    """What a price is, how old, and what is not counted."""
+    count, notes = plan.group.count, []
+    for priced in ways:
+        price, what = priced.price, "rent" if priced.way.kind == "rent" else "purchase"
+        if price is None:
+            notes.append(f"{what}: ${priced.way.usd:,.10g} as you say")
+            continue
+        seen = f"; seen {price.date}" + (", its month is not said" if len(price.date) == 4 else "") if price.date else "; nobody says when it was seen"
+        old = f"{seen}, older than six months: ask anew, or --prices FILE" if price.is_old(today) else seen
+        of = f"{count} x " if count > 1 else ""
+        unit = " an hour" if priced.way.kind == "rent" else ""
+        notes.append(f"{what}: {of}${price.usd:,.10g}{unit}, {price.at}" + (f" ({price.source})" if price.source else "") + old)
+    notes += _power_notes(ways, terms)
+    return notes
+
+
+def _power_notes(ways: Sequence[PricedWay], terms: Terms) -> list[str]:
+    bought = next((priced for priced in ways if priced.way.kind == "buy"), None)
+    if bought is None:
+        return ["power is part of the rent"]
+    host = [] if bought.price is None else ["a purchase is of the GPUs alone, but for a Mac or another whole machine: --buy-usd says the machine's"]
+    power = bought.way.power
+    if power is None:
+        return [*host, "power of a bought machine is not counted: nobody says what a kilowatt hour costs, or what the GPUs draw (--usd-per-kwh, --watts)"]
+    how = "the makers' limit of the GPUs, an upper bound for them, without the host" if power.how == "stated" else "as you say"
+    idle = "; what it draws while it idles is not counted (--idle-watts)" if terms.utilization < 1 and not power.idle_watts else ""
+    return [*host, f"power: {power.watts:,.10g} W, {how}, at ${power.usd_per_kwh:g} a kWh{idle}"]
