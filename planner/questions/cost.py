@@ -114,13 +114,12 @@ def cost_of(row: StackRow, terms: Terms, today: date | None = None) -> CostAnswe
     _refuse(row, terms)
     prices = read_prices(terms.prices)
     row = _with_lengths(row)
-    plan, speed = _timed(row)
+    plan = _asked(row, row.services[0].concurrency)
+    speed = _timed(plan)
     ways = _ways(plan, terms, prices)
     full, full_speed = _full(row, speed)
     full_served = _served(full_speed)
-    asked_served = full_served if terms.requests_per_s is None else _at_rate(full_served, terms.requests_per_s)
-    if terms.requests_per_s is None:
-        asked_served = _served(speed)
+    asked_served = _served(speed) if terms.requests_per_s is None else _at_rate(full_served, terms.requests_per_s)
     loads = (
         _load("asked", speed.users if terms.requests_per_s is None else full, asked_served, ways, terms),
         _load("full", full, full_served, ways, terms),
@@ -161,8 +160,16 @@ def _with_lengths(row: StackRow) -> StackRow:
     return replace(row, services=[replace(main, input=prompt, output_tokens=output, context=context)])
 
 
-def _timed(row: StackRow) -> tuple[Plan, SpeedEstimate]:
-    plan = plan_as_asked(row)
+def _asked(row: StackRow, at_once: int | None) -> Plan:
+    """The plan for so many requests at once: an engine that does not count what its cache holds is planned with a slot for each."""
+    main = row.services[0]
+    plan = plan_as_asked(replace(row, services=[replace(main, concurrency=at_once)]))
+    if at_once is None or plan.concurrency is not None:
+        return plan
+    return plan_as_asked(replace(row, services=[replace(main, concurrency=at_once, users=at_once)]))
+
+
+def _timed(plan: Plan) -> SpeedEstimate:
     speed = plan.speed
     if plan.rejection:
         raise PlannerError(f"{plan.model.id} does not start: {plan.rejection.reason}", "plan check and the main command say what would do")
@@ -170,7 +177,7 @@ def _timed(row: StackRow) -> tuple[Plan, SpeedEstimate]:
         raise PlannerError(f"what {plan.model.id} costs cannot be told without its speed: {speed.reason}", "docs/speed.md says what was measured")
     if speed.ttft_s is None or speed.prompt_share is None:
         raise PlannerError(f"what {plan.model.id} costs cannot be told: nothing is known of how long prompts take ({speed.because})", "docs/speed.md")
-    return plan, speed
+    return speed
 
 
 def _full(row: StackRow, asked: SpeedEstimate) -> tuple[int, SpeedEstimate]:
@@ -179,8 +186,9 @@ def _full(row: StackRow, asked: SpeedEstimate) -> tuple[int, SpeedEstimate]:
 
     def fits(users: int) -> bool:
         if users not in at_once:
-            speed = plan_as_asked(replace(row, services=[replace(row.services[0], concurrency=users)])).speed
-            if isinstance(speed, NoSpeed) or speed.prompt_share is None:
+            plan = _asked(row, users)
+            speed = plan.speed
+            if isinstance(speed, NoSpeed) or speed.prompt_share is None or not plan.is_whole or speed.users < users:
                 return False
             at_once[users] = speed
         return True
@@ -238,10 +246,10 @@ def _load(name: Literal["asked", "full"], concurrency: int, served: Served, ways
 
 
 def _names(row: StackRow, plan: Plan) -> set[str]:
-    """What the model is called: as it was asked for, as it is served, and in its repositories."""
+    """What the model is called: in its repositories, or else as it was asked for. A short name of the catalogue may be an API's for another release."""
     entry = find_model(row.services[0].model)
-    repos = {variant.repo for variant in entry.row.variants if variant.is_checkpoint} if entry else set()
-    return {row.services[0].model, plan.model.id} | repos
+    repos = {variant.repo for variant in entry.row.variants if variant.is_checkpoint} if entry else {row.services[0].model}
+    return repos | {plan.model.id}
 
 
 def _break_even(ways: Sequence[PricedWay], loads: Sequence[LoadCost], api: ApiPrice | None, terms: Terms) -> list[BreakEven]:

@@ -92,7 +92,7 @@ def _documents(answer: CostAnswer) -> Iterator[Text]:
 def _equal(point: BreakEven, answer: CostAnswer) -> Text:
     who = "A rented machine" if point.way == "rent" else "A bought machine"
     if point.requests_per_hour is None or point.share_of_full_load is None:
-        return Text(f"Buying has saved its price against renting after {_months(point)}.")
+        return Text(f"Against renting {_pays_off(point.months)}." if point.months else "")
     share = point.share_of_full_load
     text = Text(f"{who} costs what the API does at {significant(point.requests_per_hour):,g} requests in an hour that serves, ")
     if share.optimistic > 1:
@@ -100,17 +100,19 @@ def _equal(point: BreakEven, answer: CostAnswer) -> Text:
     else:
         low, expected, high = (f"{100 * value:.0f}" for value in (share.optimistic, share.expected, share.conservative))
         text.append(f"{expected} % ({low} to {high}) of its full load; above that it is cheaper.")
-    return text.append(f" Against the API buying pays off after {_months(point)} of the asked load." if point.months else "")
+    return text.append(f" At the asked load {_pays_off(point.months)}." if point.months else "")
 
 
-def _months(point: BreakEven) -> str:
-    months = point.months
-    if months is None or not isfinite(months.optimistic):
-        return "no time: it saves nothing"
-    if months.conservative == months.optimistic:
-        return f"{significant(months.expected):,g} months"
-    ends = [f"{significant(value):,g}" if isfinite(value) else "never" for value in (months.expected, months.optimistic, months.conservative)]
-    return f"{ends[0]} months ({ends[1]} to {ends[2]})"
+def _pays_off(months: Range) -> str:
+    """Whether and when a purchase has saved its price."""
+    expected, soonest, latest = (
+        f"{significant(value):,g} months" if isfinite(value) else "" for value in (months.expected, months.optimistic, months.conservative)
+    )
+    if not soonest:
+        return "buying never pays off"
+    if not expected:
+        return f"buying does not pay off, at best after {soonest}"
+    return f"buying pays off after {expected}" + ("" if soonest == latest else f" ({soonest} at best, {latest or 'never'} at worst)")
 
 
 def _ends(of: Range) -> tuple[float, float, float]:
