@@ -1,6 +1,6 @@
 """plan: what can this hardware serve, with which exact flags, and how sure are we?
 
-Six questions and the types of their answers (docs/python-api.md): nothing is printed, no file is written, and the network is asked only
+Seven questions and the types of their answers (docs/python-api.md): nothing is printed, no file is written, and the network is asked only
 where a Hub id is named. What is wrong with a question is a `PlannerError`.
 """
 
