@@ -28,9 +28,10 @@ from planner.engines.vllm.rules import with_kernels
 from planner.engines.work import cache_reads, weights
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.hardware import GpuSpec
+from planner.speed.constants import rates
 from planner.speed.links import all_reduce
-from planner.speed.roofline import load, rates, served
-from planner.speed.work import Work, arithmetic, peak, shape_of
+from planner.speed.roofline import load, served
+from planner.speed.work import Work, arithmetic, is_narrow, peak, shape_of
 
 VERSION = "0.12.0"
 WORKER = Path(__file__).with_name("competitor_worker.py")
@@ -93,7 +94,9 @@ def _work(model: Any, gpu: GpuSpec, tp: int) -> Work:
     if best is None:
         raise ValueError(f"{gpu.name} has no known peaks")
     held, read = weights(model, with_kernels(Parallel(tensor_parallel_size=tp), gpu)), cache_reads(model, tp, CacheLayout(backend=""))
-    return Work(engine="vllm", weights=held, reads=read, peak=best, tensor_parallel_size=tp, weight_only=widened, shape=shape_of(model))
+    return Work(
+        engine="vllm", weights=held, reads=read, peak=best, tensor_parallel_size=tp, weight_only=widened, narrow=is_narrow(model), shape=shape_of(model, kind)
+    )
 
 
 def table(batch: list[dict[str, Any]], theirs: dict[str, dict[str, Any]]) -> list[str]:

@@ -22,7 +22,7 @@ from benchmarks.speed_priors import PRIORS, SHARE
 from benchmarks.speed_rows import FILE as ROWS
 from benchmarks.speed_rows import Measured, measured
 from planner.speed import roofline
-from planner.speed.roofline import Rates, rate_names
+from planner.speed.constants import Rates, rate_names
 from planner.speed.work import Peak, Shape, Weights, Work
 
 FILE = Path(__file__).parent.parent / "planner" / "speed" / "speed.json"

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.speed_fit import NAMES, Columns
 from benchmarks.speed_rows import measured
-from planner.speed.roofline import fitted
+from planner.speed.constants import fitted
 
 FILE = Path(__file__).parent.parent / "tests" / "data" / "speed_medians.json"
 

@@ -21,7 +21,7 @@ from planner.facts.config import CacheLayout, Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 from planner.speed.links import all_reduce
-from planner.speed.work import Weights, Work, arithmetic, peak, shape_of
+from planner.speed.work import Weights, Work, arithmetic, is_narrow, peak, shape_of
 
 ENGINES = {"vllm": "vllm", "sglang": "sglang", "trtllm": "trtllm", "llama.cpp": "llamacpp", "ollama": "llamacpp", "mlx-lm": "mlx"}
 GPUS = {
@@ -138,7 +138,7 @@ def work_of(row: dict[str, str]) -> Work | None:
     held = weights(model, with_kernels(parallel, gpu))
     return Work(
         engine=engine, weights=held, reads=cache_reads(model, tp, CacheLayout(backend="", bits=8 if narrow else 16)), peak=best, tensor_parallel_size=tp,
-        weight_only=widened, shape=shape_of(model),
+        weight_only=widened, narrow=is_narrow(model), mixes=engine != "sglang", shape=shape_of(model, kind),
     )  # fmt: skip
 
 

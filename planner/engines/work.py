@@ -21,6 +21,8 @@ from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Tensor, TensorRole
 from planner.speed.work import CacheRead, Weights
 
+SPARSE_TOKENS = 2048  # of which an indexer lets each token see: index_topk of DeepSeek V3.2, V4 and GLM 5
+
 
 def module_macs(module: Module, parallel: Parallel) -> int:
     """Weights of a matrix on one rank: what one token multiplies (of experts: all of them, the caller takes its share)."""
@@ -73,7 +75,8 @@ def _read(cache: Attention, layers: int, heads: int, tp: int, layout: CacheLayou
             return CacheRead(bytes_per_token=layers * token_bytes(cache, tp, layout), flops_per_pair=flops, window=window(cache))
         case LatentAttention():
             plain = 0 if cache.index_dim else layers * 2 * heads * (cache.latent_dim // 4 + cache.rope_dim + cache.latent_dim // 4) // tp
-            return CacheRead(bytes_per_token=layers * token_bytes(cache, tp, layout), flops_per_pair=plain)
+            seen = SPARSE_TOKENS if cache.sparse and not cache.index_dim else None
+            return CacheRead(bytes_per_token=layers * token_bytes(cache, tp, layout), flops_per_pair=plain, window=seen)
         case CompressedCache():
             per_token = layers * cache.entry_bytes // cache.tokens_per_entry
             return CacheRead(bytes_per_token=per_token, flops_per_pair=0, window=window(cache))

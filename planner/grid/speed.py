@@ -20,9 +20,10 @@ from planner.facts.record import dataclass
 from planner.facts.speed import OUTPUT, PROMPT
 from planner.facts.storage import Arithmetic
 from planner.grid.servers import KV_DTYPES, Machines, Servers
+from planner.speed.constants import Rates, rates
 from planner.speed.links import all_reduce
-from planner.speed.roofline import Rates, load, rates, served
-from planner.speed.work import CacheRead, Peak, Shape, Weights, Work, arithmetic, peak, shape_of
+from planner.speed.roofline import load, served
+from planner.speed.work import CacheRead, Peak, Shape, Weights, Work, arithmetic, is_narrow, peak, shape_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class _Row:
     reads: tuple[CacheRead, ...]
     peak: Peak
     rates: Rates
+    shape: Shape
     tensor_parallel_size: int
 
 
@@ -58,8 +60,9 @@ def _rows(model: ModelSpec, machines: Machines, keys: set[tuple[int, int, int]])
     held: dict[tuple[Parallel, int, int], Weights] = {}
     read: dict[tuple[int, int, int], tuple[CacheRead, ...]] = {}
     kinds: dict[tuple[tuple[str, ...], int], tuple[Arithmetic, bool]] = {}
+    shapes = {kind: shape_of(model, kind) for kind in Arithmetic}
     rows = {}
-    rounded, moe = kernels_matter(model), shape_of(model).moe_layers > 0
+    rounded, moe, narrow = kernels_matter(model), shapes[Arithmetic.BF16].moe_layers > 0, is_narrow(model)
     for representative, indices in machines.kinds:
         bits: int | None = None
         here = set(indices)
@@ -74,20 +77,21 @@ def _rows(model: ModelSpec, machines: Machines, keys: set[tuple[int, int, int]])
                 read[representative.capability, dtype, tp] = cache_reads(model, tp, layout)
             if (peaks := tuple(name for name, _ in gpu.dense_flops), gpu.capability) not in kinds:
                 kinds[peaks, gpu.capability] = arithmetic(model, gpu)
-            best, rate = _pace(gpu, kinds[peaks, gpu.capability], tp, moe=moe)
-            rows[index, tp, dtype] = _Row(held[parallel, bits, tp], read[representative.capability, dtype, tp], best, rate, tp)
+            kind = kinds[peaks, gpu.capability]
+            best, rate = _pace(gpu, kind, tp, moe=moe, narrow=narrow)
+            rows[index, tp, dtype] = _Row(held[parallel, bits, tp], read[representative.capability, dtype, tp], best, rate, shapes[kind[0]], tp)
     return rows
 
 
 @cache
-def _pace(gpu: GpuSpec, kind: tuple[Arithmetic, bool], tp: int, *, moe: bool) -> tuple[Peak, Rates]:
+def _pace(gpu: GpuSpec, kind: tuple[Arithmetic, bool], tp: int, *, moe: bool, narrow: bool) -> tuple[Peak, Rates]:
     """A GPU's peaks and what is reached of them: the same for all models that compute alike."""
     best = peak(gpu, kind[0], all_reduce(gpu, tp))
     if best is None:
         raise ValueError(f"{gpu.name} has no known bandwidth")
     nothing = Weights(dense_bytes=0, head_bytes=0, dense_macs=0, head_macs=0)
     shape = Shape(layers=0, modules=0, moe_layers=int(moe), experts=0, experts_per_token=0, hidden_size=0)
-    work = Work(engine=first_engine().name, weights=nothing, reads=(), peak=best, shape=shape, tensor_parallel_size=tp, weight_only=kind[1])
+    work = Work(engine=first_engine().name, weights=nothing, reads=(), peak=best, shape=shape, tensor_parallel_size=tp, weight_only=kind[1], narrow=narrow)
     return best, rates(work)
 
 
@@ -102,7 +106,7 @@ def _work(model: ModelSpec, rows: list[_Row]) -> Work[FloatArray]:
         weights=_weights([row.weights for row in rows]),
         reads=tuple(_read([row.reads[number] for row in rows]) for number in range(len(rows[0].reads))),
         peak=_peak([row.peak for row in rows]),
-        shape=_shape(shape_of(model)),
+        shape=_shape([row.shape for row in rows]),
         tensor_parallel_size=_column(row.tensor_parallel_size for row in rows),
     )
 
@@ -139,18 +143,23 @@ def _peak(rows: list[Peak]) -> Peak[FloatArray]:
         hbm=False,
         link_bytes_per_s=_column(row.link_bytes_per_s for row in rows),
         link_start_s=_column(row.link_start_s for row in rows),
+        flagged=_column(row.flagged for row in rows),
     )
 
 
-def _shape(shape: Shape) -> Shape[FloatArray]:
-    """The counts of one model, as arrays of one number."""
+def _shape(rows: list[Shape]) -> Shape[FloatArray]:
+    """The counts of one model: arrays of one number, but for its kernels, which depend on the arithmetic."""
+    same = rows[0]
     return Shape(
-        layers=_column([shape.layers]),
-        modules=_column([shape.modules]),
-        moe_layers=_column([shape.moe_layers]),
-        experts=_column([shape.experts]),
-        experts_per_token=_column([shape.experts_per_token]),
-        hidden_size=_column([shape.hidden_size]),
+        layers=_column([same.layers]),
+        modules=_column(row.modules for row in rows),
+        moe_layers=_column([same.moe_layers]),
+        experts=_column([same.experts]),
+        experts_per_token=_column([same.experts_per_token]),
+        hidden_size=_column([same.hidden_size]),
+        norm_layers=_column([same.norm_layers]),
+        recurrent_layers=_column([same.recurrent_layers]),
+        index_layers=_column([same.index_layers]),
     )
 
 
@@ -165,8 +174,12 @@ def _rates(rows: list[Rates]) -> Rates[FloatArray]:
         layer_s=_column(row.layer_s for row in rows),
         module_s=_column(row.module_s for row in rows),
         moe_layer_s=_column(row.moe_layer_s for row in rows),
+        recurrent_layer_s=_column(row.recurrent_layer_s for row in rows),
+        index_layer_s=_column(row.index_layer_s for row in rows),
+        stage_s=_column(row.stage_s for row in rows),
         sequence_s=_column(row.sequence_s for row in rows),
         all_reduce_s=_column(row.all_reduce_s for row in rows),
+        hop_s=_column(row.hop_s for row in rows),
         link_share=_column(row.link_share for row in rows),
         first_token_s=_column(row.first_token_s for row in rows),
         steps_before_first=_column(row.steps_before_first for row in rows),

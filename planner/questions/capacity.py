@@ -14,9 +14,10 @@ from math import ceil
 from planner.facts.hardware import GpuGroup
 from planner.facts.record import dataclass
 from planner.facts.verdict import BoundBy, Grade
+from planner.speed.constants import rates
 from planner.speed.estimate import Pace
 from planner.speed.queueing import ROUGH_REQUESTS, Server, highest_rate, simulate
-from planner.speed.roofline import prompt_s, rates, step
+from planner.speed.roofline import prompt_s, step
 from planner.units import ceil_div, largest
 
 REQUESTS, END_REQUESTS = 12_000, 4000  # simulated for the expected outlook, and for the ends of the interval

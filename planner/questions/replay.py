@@ -19,9 +19,10 @@ from planner.questions.plan import request_of
 from planner.questions.replicas import AskAgain, again, context_of, each_way, sizes
 from planner.questions.trace import Trace
 from planner.questions.vllm_capacity import known_paces
+from planner.speed.constants import rates
 from planner.speed.estimate import Pace
 from planner.speed.queueing import Requests, percentile, serve
-from planner.speed.roofline import prompt_s, rates
+from planner.speed.roofline import prompt_s
 
 SHARES = (0.5, 0.95, 0.99)
 

@@ -14,8 +14,9 @@ from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
 from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
+from planner.speed.constants import fitted, rates
 from planner.speed.links import NO_LINK, AllReduce, slowest_pcie, slowest_start_s
-from planner.speed.roofline import fitted, load, rates, served
+from planner.speed.roofline import load, served
 from planner.speed.work import Work, gpu_kind
 
 

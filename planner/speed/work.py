@@ -5,14 +5,14 @@ Nothing here is fitted. planner/speed/roofline.py turns these counts into second
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import inf
 from typing import Generic, assert_never
 
 from planner.arrays import Real, minimum
+from planner.facts.attention import Attention, LatentAttention, RecurrentState
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
-from planner.facts.modules import Experts, Linear, Module, Tensor, TensorRole
+from planner.facts.modules import Experts, Linear, Module, Split, Tensor, TensorRole
 from planner.facts.record import dataclass
 from planner.facts.storage import BF16, Arithmetic, Storage
 from planner.speed.links import NO_LINK, AllReduce
@@ -57,6 +57,7 @@ class Peak(Generic[Real]):
     link: str = "none"  # nvlink or pcie; what an all-reduce costs over it (planner/speed/links.py)
     link_bytes_per_s: Real | int = 0
     link_start_s: Real | float = 0.0
+    flagged: bool | Real = False  # small messages go with flags (roofline.py): over PCIe
 
     @property
     def computes(self: Peak) -> bool:
@@ -74,6 +75,9 @@ class Shape(Generic[Real]):
     experts: Real
     experts_per_token: Real
     hidden_size: Real
+    norm_layers: Real | int = 0  # with a norm over all heads: one more all-reduce, of a number a token
+    recurrent_layers: Real | int = 0  # linear attention, Mamba: a convolution, gates and a scan beside the matrices
+    index_layers: Real | int = 0  # sparse attention that chooses its tokens first: scores, their largest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,9 @@ class Work(Generic[Real]):
     tensor_parallel_size: Real
     stages: int = 1  # GPUs that hold consecutive layers (llama.cpp's layer split)
     weight_only: bool = False  # weights are widened to 16 bits before they are multiplied
-    vector_batch: int = 0  # sequences up to which each is multiplied like a vector; more go to the kernels of prompts (0: no such kernels)
+    vector_batch: Real | int = 0  # sequences up to which each is multiplied like a vector; more go to the kernels of prompts (0: no such kernels)
+    narrow: bool = False  # most of the weights are stored in 4 bits
+    mixes: bool | Real = True  # prompts are computed in the steps of those who are decoding; else these stand still meanwhile
     era: str = ""  # of the engine, where an old one has constants of its own: llama.cpp of 2024, before CUDA graphs and fused kernels
 
     @property
@@ -152,6 +158,7 @@ def peak(gpu: GpuSpec, arithmetic: Arithmetic, link: AllReduce = NO_LINK) -> Pea
         link=link.kind,
         link_bytes_per_s=link.bytes_per_s,
         link_start_s=link.start_s,
+        flagged=link.kind == "pcie",
     )
 
 
@@ -164,6 +171,11 @@ def arithmetic(model: ModelSpec, gpu: GpuSpec) -> tuple[Arithmetic, bool]:
     return (wanted, False) if native else (Arithmetic.BF16, stored.is_quantized)
 
 
+def is_narrow(model: ModelSpec) -> bool:
+    """Whether most of the weights are stored in 4 bits."""
+    return main_storage(model).bits == 4
+
+
 def main_storage(model: ModelSpec) -> Storage:
     """How most of the weights are stored: the experts, where there are none the largest matrix."""
     modules = [module for group in model.layers for module in group.modules]
@@ -173,30 +185,40 @@ def main_storage(model: ModelSpec) -> Storage:
     return banks[0].storage if banks else largest.storage if largest else BF16
 
 
-def shape_of(model: ModelSpec) -> Shape:
-    """Counts of a model's layers."""
+def shape_of(model: ModelSpec, arithmetic: Arithmetic = Arithmetic.BF16) -> Shape:
+    """Counts of a model's layers whose weights are multiplied in this arithmetic."""
     banks = [(module, len(group.indices)) for group in model.layers for module in group.modules if isinstance(module, Experts)]
     return Shape(
         layers=model.layer_count,
-        modules=sum(len(group.indices) * _kernels(group.modules) for group in model.layers),
+        modules=sum(len(group.indices) * sum(_kernels(module, arithmetic) for module in group.modules) for group in model.layers),
         moe_layers=sum(count for _, count in banks),
         experts=max((bank.experts for bank, _ in banks), default=0),
         experts_per_token=model.experts_per_token,
         hidden_size=model.hidden_size,
+        norm_layers=sum(len(group.indices) for group in model.layers if any(_is_summed(module) for module in group.modules)),
+        recurrent_layers=sum(len(group.indices) for group in model.layers if any(isinstance(cache, RecurrentState) for cache in group.caches)),
+        index_layers=sum(len(group.indices) for group in model.layers if any(_chooses(cache) for cache in group.caches)),
     )
 
 
-def _kernels(modules: Iterable[Module]) -> int:
-    """Matrices and norms of a layer."""
-    return sum(_starts_kernel(module) for module in modules)
+def _is_summed(module: Module) -> bool:
+    """Whether the ranks add up something for it: a norm over all heads, of which each rank has some (MiniMax: minimax_rms_norm of vLLM 0.33)."""
+    return isinstance(module, Tensor) and module.name.endswith("q_norm") and module.axes[0].split is not Split.WHOLE
 
 
-def _starts_kernel(module: Module) -> bool:
-    """Whether a parameter has a kernel of its own; the fitted constants count the scales of a quantized cache with those that have."""
+def _chooses(cache: Attention) -> bool:
+    """Whether it is what a sparse attention's indexer keeps."""
+    return isinstance(cache, LatentAttention) and cache.index_dim > 0
+
+
+def _kernels(module: Module, arithmetic: Arithmetic) -> int:
+    """Kernels that a parameter starts: a matrix whose inputs are quantized first has two."""
     match module:
-        case Linear() | Experts():
-            return True
+        case Linear():
+            return 2 if arithmetic is module.storage.arithmetic is not Arithmetic.BF16 else 1
+        case Experts():
+            return 1
         case Tensor():
-            return module.role is not TensorRole.ADDEND
+            return int(module.role is TensorRole.PARAMETER)
         case _:
             assert_never(module)

@@ -112,7 +112,8 @@ def test_speed_equals_the_estimate_of_the_plan(name):
     from planner.engines.vllm.plan import plan_as_asked
     from planner.facts.speed import OUTPUT, PROMPT, NoSpeed
     from planner.grid.speed import speeds
-    from planner.speed.roofline import load, rates, served
+    from planner.speed.constants import rates
+    from planner.speed.roofline import load, served
 
     model = dict(catalogue())[name]
     machines = Machines(

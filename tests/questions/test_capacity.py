@@ -17,8 +17,8 @@ from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
 from planner.questions.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, held, holds, replicas_for, seen_by, server_of
 from planner.questions.vllm_capacity import measure, places_of
+from planner.speed.constants import fitted
 from planner.speed.queueing import Server, highest_rate, simulate
-from planner.speed.roofline import fitted
 from planner.units import round_up
 from tests.conftest import run_plan
 from tests.token_server import serve

@@ -14,8 +14,8 @@ from planner.engines.vllm.settings import Pins
 from planner.facts.hardware import GpuGroup
 from planner.facts.speed import significant
 from planner.facts.verdict import Grade
+from planner.speed.constants import fitted
 from planner.speed.estimate import Basis
-from planner.speed.roofline import fitted
 from tests.conftest import run_plan
 
 

@@ -4,9 +4,10 @@ import pytest
 
 from benchmarks.speed_rows import measured
 from planner.catalogue import load
+from planner.speed.constants import rates
 from planner.speed.links import NO_LINK, all_reduce, slowest_pcie
 from planner.speed.roofline import load as asked_load
-from planner.speed.roofline import prompt_s, rates, served
+from planner.speed.roofline import prompt_s, served
 
 
 def test_one_rank_exchanges_nothing():

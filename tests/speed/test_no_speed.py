@@ -25,7 +25,7 @@ from planner.report.html import report
 from planner.report.speed import blank_notes, speed_json, speed_reason
 from planner.report.view import view_of
 from planner.report.words import speed_lines
-from planner.speed.roofline import fitted
+from planner.speed.constants import fitted
 from tests.conftest import run_plan
 from tests.strategies import groups, models
 

@@ -11,7 +11,8 @@ from planner.catalogue.load import find_gpu, find_model
 from planner.engines.llamacpp.model import converted
 from planner.engines.llamacpp.pace import gguf_weights
 from planner.engines.pace import local_work
-from planner.speed.roofline import rates, step
+from planner.speed.constants import rates
+from planner.speed.roofline import step
 
 
 @pytest.mark.parametrize("more", [{"engine": "llama.cpp"}, {"engine": "ollama"}, {"gpu": "apple-m4-max-64gb"}])

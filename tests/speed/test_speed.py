@@ -15,7 +15,8 @@ from benchmarks.speed_fit import NAMES, PRIORS, SHARE, Columns, errors_left_out,
 from benchmarks.speed_medians import FILE as MEDIANS
 from benchmarks.speed_medians import medians
 from benchmarks.speed_rows import LITTLE, law, left_out, measured, number, rows
-from planner.speed.roofline import fitted, load, prompt_s, rates, served, step
+from planner.speed.constants import fitted, rates
+from planner.speed.roofline import load, prompt_s, served, step
 from tests.judges import library
 
 WORKS = tuple({figure.work for figure in measured()})

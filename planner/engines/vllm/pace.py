@@ -11,10 +11,11 @@ from planner.engines.vllm.plan import Plan
 from planner.engines.vllm.rules import dtype_bits, with_kernels
 from planner.engines.work import cache_reads, weights
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate, full_load, no_start, significant, slowest_s
+from planner.speed.constants import rates
 from planner.speed.estimate import Basis, Pace, basis, links, measured_here, no_answers, no_bandwidth, no_compute, outlooks
 from planner.speed.links import AllReduce, all_reduce
-from planner.speed.roofline import rates, step
-from planner.speed.work import Work, arithmetic, peak, shape_of
+from planner.speed.roofline import step
+from planner.speed.work import Work, arithmetic, is_narrow, peak, shape_of
 
 MOST_USERS = 16  # of that load
 
@@ -56,9 +57,10 @@ def vllm_work(plan: Plan) -> Work | NoSpeed:
         weights=weights(model, with_kernels(with_experts(config.parallel, model), gpu, config.vllm_version), bits),
         reads=cache_reads(model, tp, cache_layout(model, gpu, config.kv_cache_dtype, dtype_bits=bits, version=config.vllm_version, options=config.options)),
         peak=best,
-        shape=shape_of(model),
+        shape=shape_of(model, kind),
         tensor_parallel_size=tp,
         weight_only=widened,
+        narrow=is_narrow(model),
     )
 
 
