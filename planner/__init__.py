@@ -1,19 +1,21 @@
 """plan: what can this hardware serve, with which exact flags, and how sure are we?
 
-Seven questions and the types of their answers (docs/python-api.md): nothing is printed, no file is written, and the network is asked only
+Eight questions and the types of their answers (docs/python-api.md): nothing is printed, no file is written, and the network is asked only
 where a Hub id is named. What is wrong with a question is a `PlannerError`.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from planner.api.choose import CapacityAnswer, MachinesAnswer, ModelsAnswer, ReplayAnswer, capacity, choose, replay
+    from planner.api.capacity import CapacityAnswer, ReplayAnswer, SessionsAnswer, capacity, replay, sessions
+    from planner.api.choose import MachinesAnswer, ModelsAnswer, choose
     from planner.api.cost import CostAnswer, cost
     from planner.api.plan import CheckAnswer, ExplainAnswer, PlanAnswer, check, explain, plan
     from planner.errors import PlannerError
 
 _HOMES = {
-    "api.choose": ("CapacityAnswer", "MachinesAnswer", "ModelsAnswer", "ReplayAnswer", "capacity", "choose", "replay"),
+    "api.capacity": ("CapacityAnswer", "ReplayAnswer", "SessionsAnswer", "capacity", "replay", "sessions"),
+    "api.choose": ("MachinesAnswer", "ModelsAnswer", "choose"),
     "api.cost": ("CostAnswer", "cost"),
     "api.plan": ("CheckAnswer", "ExplainAnswer", "PlanAnswer", "check", "explain", "plan"),
     "errors": ("PlannerError",),
@@ -28,6 +30,7 @@ __all__ = [
     "PlanAnswer",
     "PlannerError",
     "ReplayAnswer",
+    "SessionsAnswer",
     "capacity",
     "check",
     "choose",
@@ -35,6 +38,7 @@ __all__ = [
     "explain",
     "plan",
     "replay",
+    "sessions",
 ]
 
 

@@ -19,8 +19,8 @@ from planner.questions.asked import CapacityPins, Pins, PlanSettings, ServerSett
 from planner.questions.fields import OF_SOME
 
 NAMES = {
-    "plan", "check", "explain", "choose", "capacity", "replay", "cost",
-    "PlanAnswer", "CheckAnswer", "ExplainAnswer", "ModelsAnswer", "MachinesAnswer", "CapacityAnswer", "ReplayAnswer", "CostAnswer", "PlannerError",
+    "plan", "check", "explain", "choose", "capacity", "replay", "sessions", "cost",
+    "PlanAnswer", "CheckAnswer", "ExplainAnswer", "ModelsAnswer", "MachinesAnswer", "CapacityAnswer", "ReplayAnswer", "SessionsAnswer", "CostAnswer", "PlannerError",
 }  # fmt: skip
 COMMAND = "vllm serve Qwen/Qwen3-8B --max-model-len 1000000"
 PROXY = "model_list:\n  - model_name: a\n    litellm_params:\n      model: nowhere\n"
@@ -54,6 +54,8 @@ EQUAL = {
     "cost": (lambda: planner.cost(model="qwen3-8b", gpu="rtx4090", input=1000, concurrency=4, documents=500, utilization=0.5, usd_per_kwh=0.3, watts=400),
              ["cost", "--model", "qwen3-8b", "--gpu", "rtx4090", "--input", "1000", "--concurrency", "4", "--documents", "500", "--utilization", "0.5",
               "--usd-per-kwh", "0.3", "--watts", "400"]),
+    "sessions": (lambda: planner.sessions(turns=10, model="qwen3-8b", gpu="rtx4090", input=3000, pause="2s", subagents=1, kv_offloading_size=16, users=2),
+                 ["capacity", "--turns", "10", "--model", "qwen3-8b", "--gpu", "rtx4090", "--input", "3000", "--pause", "2s", "--subagents", "1", "--kv-offloading-size", "16", "--users", "2"]),
     "models": (lambda: planner.choose(gpu="rtx4090", purpose="agent", top=3), ["--gpu", "rtx4090", "--for", "agent", "--top", "3"]),
     "machines": (lambda: planner.choose(model="qwen3-8b", top=3), ["--model", "qwen3-8b", "--top", "3"]),
 }  # fmt: skip
@@ -132,16 +134,18 @@ def test_every_option_of_a_plan_is_an_argument():
 
 
 def test_every_option_of_capacity_is_an_argument():
-    """Of `planner.capacity` or, of a recorded load, of `planner.replay`."""
+    """Of `planner.capacity` or, of a recorded load, of `planner.replay`, or of sessions, of `planner.sessions`."""
     from planner.cli.capacity import capacity_command
 
     asked = {param.name for param in capacity_command.params if param.expose_value and param.name} - {"style", "as_json", "quiet"}
     renamed = {"host_kind": "host", "own_gpus": "gpus", "own_models": "models", "prompt": "input", "answer": "output_tokens"}
     ours = {renamed.get(name, name) for name in asked}
     pins = set(typing.get_type_hints(CapacityPins))
-    of = {function: set(inspect.signature(function).parameters) - {"pins"} | pins for function in (planner.capacity, planner.replay)}
-    assert of[planner.capacity] == ours - {"trace"}
-    assert of[planner.replay] == ours - {"users", "rate", "input", "output_tokens", "engine"}
+    of = {function: set(inspect.signature(function).parameters) - {"pins"} | pins for function in (planner.capacity, planner.replay, planner.sessions)}
+    of_sessions = {"turns", "pause", "tool_tokens", "subagents", "kv_offloading_size"}
+    assert of[planner.capacity] == ours - {"trace"} - of_sessions
+    assert of[planner.replay] == ours - {"users", "rate", "input", "output_tokens", "engine"} - of_sessions
+    assert of[planner.sessions] == ours - {"trace", "rate", "engine"}
 
 
 def test_a_server_needs_a_gpu_and_a_proxy_none():

@@ -110,6 +110,7 @@ OWN = {
     "questions/question.py": "pins are a question's keys",
     "questions/replay.py": "only vLLM's speed of many users was fitted",
     "questions/replicas.py": "only vLLM's speed of many users was fitted",
+    "questions/sessions.py": "the cache of its prefixes",
     "questions/shortlist.py": "the releases that an old GPU needs",
     "questions/stack_file.py": "pins are a stack file's keys",
 }

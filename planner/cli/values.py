@@ -93,6 +93,11 @@ class CapacityValues(QuestionValues):
     tpot: float
     rate: float | None
     percentile: float
+    turns: int | None
+    pause: float
+    tool_tokens: int
+    subagents: int
+    kv_offloading_size: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,20 +45,20 @@ class Calibrated:
     crowd_first_token: float = 1.0
     crowd_total: float = 1.0
 
-    def step_of(self, users: int) -> float:
+    def step_of(self, users: float) -> float:
         """By how much more than for one user a step of so many takes longer."""
         return float(self.crowd_step ** self._share(users))
 
-    def first_of(self, users: int) -> float:
+    def first_of(self, users: float) -> float:
         """By how much more than for one user the first token of so many takes longer."""
         return float(self.crowd_first_token ** self._share(users))
 
-    def total_of(self, users: int) -> float:
+    def total_of(self, users: float) -> float:
         """By how much more than for one user the answers of so many together take longer."""
         return float(self.crowd_total ** self._share(users))
 
-    def _share(self, users: int) -> float:
-        return min(1.0, log(users) / log(self.users)) if self.users > 1 else 0.0
+    def _share(self, users: float) -> float:
+        return min(1.0, log(max(users, 1.0)) / log(self.users)) if self.users > 1 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

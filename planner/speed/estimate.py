@@ -16,7 +16,7 @@ from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
 from planner.speed.constants import fitted, rates
 from planner.speed.links import NO_LINK, AllReduce, slowest_pcie, slowest_start_s
-from planner.speed.roofline import load, served
+from planner.speed.roofline import Load, load, served
 from planner.speed.work import Work, gpu_kind
 
 
@@ -128,8 +128,11 @@ class Pace:
 
     def seen(self, users: int, prompt: int, answer: int) -> Seen:
         """So many users at once, each with a prompt and an answer of so many tokens."""
-        asked = load(self.work, float(users), float(prompt), float(answer))
-        result = served(self.work, rates(self.work), asked)
+        return self.seen_of(load(self.work, float(users), float(prompt), float(answer)))
+
+    def seen_of(self, asked: Load[float]) -> Seen:
+        """Those of a load."""
+        users, result = asked.users, served(self.work, rates(self.work), asked)
         first, total = (self.kept.first_of(users), self.kept.total_of(users)) if self.kept else (1.0, 1.0)
         prompts_s, steps_s = users * first * self.prompt_factor * result.prompt_s, answer * self.step_of(users) * result.step_s
         return Seen(
@@ -139,7 +142,7 @@ class Pace:
             prompts_s / (prompts_s + steps_s),
         )
 
-    def step_of(self, users: int) -> float:
+    def step_of(self, users: float) -> float:
         """By what a step of so many takes longer than computed."""
         return self.step_factor * (self.kept.step_of(users) if self.kept else 1.0)
 

@@ -32,6 +32,10 @@ replayed = planner.replay(trace="load.jsonl", model="qwen3-8b", gpu="rtx4090", c
 assert_type(replayed, planner.ReplayAnswer)
 print(replayed.options[0].expected.ttft_s, replayed.to_dict()["requirements_met"])
 
+kept = planner.sessions(turns=20, model="qwen3-8b", gpu="rtx4090", pause="8s", subagents=2)
+assert_type(kept, planner.SessionsAnswer)
+assert_type(kept.options[0].expected.warm, int)
+
 assert_type(planner.choose(gpu="rtx4090", purpose="agent"), planner.ModelsAnswer)
 assert_type(planner.choose(model="qwen3-8b"), planner.MachinesAnswer)
 
