@@ -132,7 +132,7 @@ class Pace:
 
     def seen_of(self, asked: Load[float]) -> Seen:
         """Those of a load."""
-        users, result = asked.users, served(self.work, rates(self.work), asked)
+        users, answer, result = asked.users, asked.answer, served(self.work, rates(self.work), asked)
         first, total = (self.kept.first_of(users), self.kept.total_of(users)) if self.kept else (1.0, 1.0)
         prompts_s, steps_s = users * first * self.prompt_factor * result.prompt_s, answer * self.step_of(users) * result.step_s
         return Seen(
