@@ -1,12 +1,14 @@
 """The speed of several users of llama.cpp, Ollama and MLX: what others measured, and the laws."""
 
 import itertools
+from statistics import median
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import planner
+from benchmarks.speed_rows import measured
 from planner.catalogue.load import find_gpu, find_model
 from planner.engines.llamacpp.model import converted
 from planner.engines.llamacpp.pace import gguf_weights
@@ -46,3 +48,15 @@ def test_one_more_never_makes_a_step_of_llamacpp_shorter(users):
     work = local_work("llamacpp", model, find_gpu("rtx4090"), gguf_weights(model, converted(model, "Q4_K_M")))
     one, more = (step(work, rates(work), float(count), 1e8).total_s for count in (users, users + 1))
     assert one <= more <= one * (users + 1) / users
+
+
+def test_several_users_of_llamacpp_decode_as_was_measured():
+    """Of 2, 4 and 8 at once: gemma-4-12b on RTX 3090 (docs/speed.md says how far off)."""
+    several = [figure for figure in measured() if figure.work.engine == "llamacpp" and figure.users > 1]
+    errors = []
+    for figure in several:
+        work, tokens = figure.work, figure.prompt + figure.answer / 2
+        errors.append(abs(step(work, rates(work), float(figure.users), work.cache_bytes(tokens)).total_s / figure.value - 1))
+    assert len(errors) >= 28
+    assert median(errors) < 0.06
+    assert sum(error < 0.18 for error in errors) >= len(errors) - 1
