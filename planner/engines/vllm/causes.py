@@ -22,9 +22,10 @@ CAUSES: tuple[tuple[str, str], ...] = (
     ("no-kv-memory", r"No available memory for the cache blocks"),
     ("kv-cache-too-small", r"To serve at least one request with the models?'?s? max seq len|exceeds available Mamba cache blocks"),
     ("kv-cache-too-small", r"larger than the maximum number of tokens that can be stored in KV cache|Cannot auto-fit max_model_len"),
-    ("out-of-memory", r"OutOfMemoryError|CUDA out of memory|CUDA error: out of memory|HIP out of memory|CUBLAS_STATUS_ALLOC_FAILED"),
+    ("out-of-memory", r"OutOfMemoryError|CUDA out of memory|CUDA error: out of memory|HIP out of memory|CUBLAS_STATUS_ALLOC_FAILED|failed with OOM"),
     ("not-divisible", r"is not divisible by|must be divisible by|cannot be divided|not aligned with the quantized weight shape"),
     ("unsupported", r"not supported for the current GPU|only supported on GPUs with compute capability|requires SM\d+|no kernel image is available"),
+    ("unsupported", r"kernel does not support current device|No \w{1,20} MoE backend supports the deployment configuration"),
     ("unsupported", r"No valid attention backend|not supported by any attention|Unknown quantization method|Model architectures? .{0,200}not supported"),
     (
         "unsupported",

@@ -17,7 +17,7 @@ from planner.engines.vllm.dtypes import KV_CACHE_DTYPES, UNCOVERED_KV_DTYPES
 from planner.engines.vllm.engine_args import EngineArgs
 from planner.engines.vllm.flag_rules import FlagFault
 from planner.engines.vllm.host import host_memory, host_warning, offload_problems, too_little
-from planner.engines.vllm.memory import place
+from planner.engines.vllm.memory import Placement, place
 from planner.engines.vllm.not_covered import not_covered
 from planner.engines.vllm.parallel_rules import nodes_of, parallel_problems
 from planner.engines.vllm.parsers import told_remarks
@@ -28,7 +28,7 @@ from planner.engines.vllm.settings import BY_NAME, REPORTED, ServeConfig, defaul
 from planner.engines.vllm.splits import cannot_split
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS, newest_for
 from planner.errors import PlannerError, UnsupportedError
-from planner.facts.attention import CacheKind, cache_kind
+from planner.facts.attention import CacheKind, RecurrentState, cache_kind
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
 from planner.facts.not_covered import NotCovered
@@ -144,8 +144,10 @@ def check(
         choice = _explained(evaluate(request, config), values)
     except UnsupportedError as error:
         return answer(None, Problem(code="unsupported", message=str(error), fix=_supported(request, config)))
-    missing = (*missing, *_narrow(choice, group, place(model, group, config).widest))
-    need = host_memory(config, place(model, group, config), nodes_of(values))
+    placed = place(model, group, config)
+    problems += _block_problems(config, placed)
+    missing = (*missing, *_narrow(choice, group, placed.widest))
+    need = host_memory(config, placed, nodes_of(values))
     if problem := too_little(need, group.ram_bytes):
         problems.append(problem)
     plan = _plan(request, choice, repo, argv, values)
@@ -254,6 +256,18 @@ def value_problems(config: ServeConfig, values: Mapping[str, str | bool], model:
         old_gpu = group.gpu.capability < VERSIONS[config.vllm_version].least_capability
         fix = (f"use vLLM {older}" if older else "another GPU") if old_gpu else "a 16-bit checkpoint, or one quantized in another way"
         yield Problem(code="unsupported", message=str(error), fix=fix)
+
+
+def _block_problems(config: ServeConfig, placed: Placement) -> Iterator[Problem]:
+    """Batches shorter than a block whose states are kept for prefixes; Mamba's own kernels keep them inside a block."""
+    groups = placed.cache.groups
+    kept = any(isinstance(group.attention, RecurrentState) and group.attention.checkpoint_alignment > 1 for group in groups)
+    if not (kept and config.enable_prefix_caching and VERSIONS[config.vllm_version].blocks_within_batch):
+        return
+    block = max(group.block_size for group in groups)
+    if block > config.max_num_batched_tokens:
+        message = f"In Mamba cache align mode, block_size ({block}) must be <= max_num_batched_tokens ({config.max_num_batched_tokens})."
+        yield Problem(code="bad-value", message=message, fix=f"--max-num-batched-tokens {block}")
 
 
 def _drafting_problems(config: ServeConfig) -> Iterator[Problem]:

@@ -69,6 +69,7 @@ class Version:
     blocks_refined: bool  # FP8 experts whose slice cuts a block get finer scales since 0.29 (fused_moe/oracle/fp8.py), are refused before (fp8.py)
     merged_blocks_cut: bool  # fused FP8 layers may cut a block since 0.14 (linear.py _maybe_allow_fp8_block_shape_mismatch)
     hybrid_prefix_caching: bool  # on for hybrids without being asked for since 0.28 (engine/arg_utils.py _set_default_chunked_prefill_and_prefix_caching_args)
+    blocks_within_batch: bool  # prefixes of delta rules want batches of a block from 0.17 until 0.26 (config/vllm.py validate_mamba_block_size)
     prefill_checkpoints: bool  # a request of a hybrid holds its prompt's checkpoint since 0.29 (v1/kv_cache_interface.py MambaSpec)
     state_of_every_block: bool  # prefix caching of Mamba 2 keeps the state of every block from 0.12 on, by default until 0.27 (mamba_cache_mode all)
     tokens_by_groups: bool  # "GPU KV cache size" is blocks // groups x block size until 0.20.0, requests x max_model_len from 0.20.1 on (kv_cache_utils.py)
@@ -113,6 +114,7 @@ def _version(minor: int) -> Version:
         blocks_refined=minor >= 29,
         merged_blocks_cut=minor >= 14,
         hybrid_prefix_caching=minor >= 28,
+        blocks_within_batch=17 <= minor <= 26,
         prefill_checkpoints=minor >= 29,
         state_of_every_block=12 <= minor <= 27,
         tokens_by_groups=minor <= 20,

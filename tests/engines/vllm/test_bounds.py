@@ -82,3 +82,26 @@ def test_weights_of_bitsandbytes_are_four_bits_and_scales_and_no_sure_start():
 @pytest.mark.parametrize(("share", "more", "verdict"), [("0.98", "", "tight"), ("0.98", "--enforce-eager", "starts"), ("0.97", "", "starts")])
 def test_a_budget_of_nearly_all_that_is_free_is_no_sure_start_where_graphs_are_captured(share, more, verdict):
     assert judged(f"vllm serve Qwen/Qwen3-8B --max-model-len 32000 --gpu-memory-utilization {share} {more}", "rtx5090").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("version", "more", "verdict"),
+    [
+        ("0.16", "--enable-prefix-caching", "starts"),
+        ("0.17", "--enable-prefix-caching", "does_not_start"),
+        ("0.26", "--enable-prefix-caching", "does_not_start"),
+        ("0.27", "--enable-prefix-caching", "starts"),
+        ("0.26", "", "starts"),
+        ("0.26", "--enable-prefix-caching --max-num-batched-tokens 2096", "starts"),
+    ],
+)
+def test_kept_states_want_batches_of_a_block(version, more, verdict):
+    """vLLM's issue 36697 (Qwen3.5 with an FP8 cache: blocks of 2096 tokens, batches of 2048), pull requests 34445 and 36734."""
+    batch = "" if "batched" in more else " --max-num-batched-tokens 2048"
+    command = f"vllm serve Qwen/Qwen3.5-35B-A3B --kv-cache-dtype fp8 --max-num-seqs 16 --max-model-len 8192 {more}{batch}"
+    server = replace(find_server(command), version=version)
+    answer = check(server, group_for(server, "h100", 1, "server"))
+    assert answer.verdict == verdict
+    if verdict == "does_not_start":
+        assert [problem.message for problem in answer.problems] == ["In Mamba cache align mode, block_size (2096) must be <= max_num_batched_tokens (2048)."]
+        assert answer.problems[0].fix == "--max-num-batched-tokens 2096"

@@ -124,6 +124,9 @@ def test_the_first_error_that_matters_is_the_cause(code):
             ],
             "not-divisible",
         ),
+        (["ERROR 11-25 [core.py:9] RuntimeError: [symmem] memory allocation failed with OOM on device 0"], "out-of-memory"),
+        (["ValueError: No NvFp4 MoE backend supports the deployment configuration."], "unsupported"),
+        (["ValueError: NvFp4 MoE backend 'VLLM_CUTLASS' does not support: kernel does not support current device cuda."], "unsupported"),
     ],
 )
 def test_errors_of_the_command_line_and_the_server(lines, code):
