@@ -23,7 +23,8 @@ from planner.questions.asked import (
 from planner.questions.choose import Wish
 
 if TYPE_CHECKING:
-    from planner.report.chosen import MachinesJson, ModelsJson
+    from planner.report.chosen import ModelsJson
+    from planner.report.machines import MachinesJson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class MachinesAnswer(shortlist.MachinesAnswer):
 
     def to_dict(self) -> MachinesJson:
         """What `plan --model NAME --json` prints."""
-        from planner.report.chosen import machines_json
+        from planner.report.machines import machines_json
 
         return machines_json(self)
 
@@ -56,6 +57,7 @@ def choose(
     purpose: Purpose = "chat",
     context: int | str | None = None,
     users: int | None = None,
+    min_speed: float | None = None,
     top: int | None = 10,
     host: Host = "server",
     engine: str | None = None,
@@ -72,6 +74,7 @@ def choose(
     quantization: str | None = None,
     context: int | str | None = None,
     users: int | None = None,
+    min_speed: float | None = None,
     top: int | None = 10,
     prices: File | None = None,
     **own: Unpack[OwnRows],
@@ -87,6 +90,7 @@ def choose(
     quantization: str | None = None,
     context: int | str | None = None,
     users: int | None = None,
+    min_speed: float | None = None,
     top: int | None = 10,
     prices: File | None = None,
     host: Host = "server",
@@ -97,18 +101,18 @@ def choose(
 ) -> ModelsAnswer | MachinesAnswer:
     """The models for a machine (`gpu`), best first, by every engine that runs there or one (`engine`), or the machines for a model (`model`), cheapest first; at most `top`, or all with None.
 
-    Raises PlannerError where nothing serves what is asked.
+    `min_speed`: tokens a second that each user sees at least; else reading speed, more for code and agents. Raises PlannerError where nothing serves what is asked.
     """
     refuse_both(gpu, model)
     with naming(gpu, count, own.get("gpus"), own.get("models")) as counted:
         machine = {"gpu": gpu or "any", "count": counted, "host": host, "engine": engine, "ram": ram}
         row = row_of("choose()", machine, {"model": model or "any", "context": context, "users": users, "quantization": quantization})
-        asked = row.services[0]
+        asked, floor = row.services[0], None if min_speed is None else within("min_speed", min_speed, 0, 1e6)
         if model is not None:
             file = Path(prices) if prices else None
             machines = shortlist.machines_for(
-                model, file, quantization=asked.quantization, context=asked.context_tokens, users=asked.users, top=top or None
+                model, file, quantization=asked.quantization, context=asked.context_tokens, users=asked.users, min_tokens_per_s=floor, top=top or None
             )  # fmt: skip
             return public(MachinesAnswer, machines)
-        wish = Wish(purpose=purpose_of(purpose), context=asked.context_tokens, users=asked.users)
+        wish = Wish(purpose=purpose_of(purpose), context=asked.context_tokens, users=asked.users, min_tokens_per_s=floor)
         return public(ModelsAnswer, shortlist.models_for(group_of(row), wish, engine=row.engine, version=release(vllm_version), top=top or None))

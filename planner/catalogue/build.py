@@ -16,7 +16,7 @@ from planner.catalogue.load import Entry
 from planner.catalogue.names import gpu_keys, names_of_models
 from planner.catalogue.rows import PriceFile
 from planner.catalogue.shipped import FOLDER, gpu_row, model_row
-from planner.catalogue.sizes import computed_bytes
+from planner.catalogue.sizes import computed_active, computed_bytes
 from planner.catalogue.validation import adapter
 from planner.catalogue.written import read_gpus, read_models
 from planner.catalogue.yaml_file import read_yaml
@@ -35,7 +35,12 @@ def texts(folder: Path = ROOT) -> dict[str, str]:
     return {
         "gpus.json": _text({"names": gpu_names, "rows": gpus}),
         "models.json": _text({"names": names_of_models(rows.values()), "rows": models}),
-        "sizes.json": _text({"weights_bytes": {entry.name: computed_bytes(entry) for entry in entries}}),
+        "sizes.json": _text(
+            {
+                "weights_bytes": {entry.name: computed_bytes(entry) for entry in entries},
+                "active_parameters": {name: computed_active(row) for name, row in rows.items()},
+            }
+        ),
         "prices.json": _text(_prices(folder / "prices.yaml", gpus, gpu_names)),
     }
 

@@ -31,7 +31,7 @@ class OwnModel(ModelRow):
 
     def chat(self, variant: Variant) -> ChatFormat | None:
         """As our rows have it; what a person left out is not known, where in ours it does not exist."""
-        return super().chat(variant) if self.kind == "embedding" or self.tool_parser else None
+        return super().chat(variant) if self.kind in ("embedding", "reranker") or self.tool_parser else None
 
 
 def own_catalogue(gpus: Path | None, models: Path | None) -> Catalogue:

@@ -118,6 +118,21 @@ class GpuRow:
         return self.pcie.gb_per_s if self.pcie else 0.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """How good a model is, as a public index measured it; figures are compared within an index only."""
+
+    __pydantic_config__: ClassVar[dict[str, object]] = STRICT
+    index: str
+    """The index and its edition, as planner/questions/indexes.json lists them."""
+    value: float
+    """More is better."""
+    source: str
+    """Where it was found, with the row's name there."""
+    date: str
+    """The day of the edition, or of the commit that it was read in."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ModelRow:
     """One model."""
@@ -126,8 +141,8 @@ class ModelRow:
     name: str
     title: str
     family: str
-    kind: Literal["chat", "vision", "embedding", "speech", "drafter"]
-    """What it is offered for; one that only listens, or drafts for another, is offered for nothing that is asked."""
+    kind: Literal["chat", "vision", "embedding", "reranker", "speech", "drafter"]
+    """What it is offered for; one that only listens, ranks passages, or drafts for another, is offered for nothing that is asked."""
     aliases: list[str] = field(default_factory=list)
     parameters: int
     """Parameters vLLM loads, computed from the architecture."""
@@ -148,6 +163,14 @@ class ModelRow:
     example_template: str | None = None
     """The chat template of vLLM's examples folder that its documentation serves this model with; no wheel holds it."""
     made_for_code: bool = False
+    only_for: str = ""
+    """The one task that it was trained for where that is none of the purposes (OCR, translation, moderation): it is not offered for others."""
+    replaces: str = ""
+    """The row of about its size that its makers published before it in the same line: what is measured of one says something of the other."""
+    based_on: str = ""
+    """The row whose weights others trained further: it counts as that one where nobody measured it."""
+    quality: list[Quality] = field(default_factory=list)
+    """What public indexes measured."""
     typed: bool = False
     """Its config was typed from public facts, which no second source confirms: a published total, a file's size, another copy."""
     variants: list[Variant]
@@ -187,7 +210,7 @@ class ModelRow:
 
     def chat(self, variant: Variant) -> ChatFormat | None:
         """How this variant writes tool calls and reasoning; a base model writes neither. None where nobody looked it up."""
-        if self.kind == "embedding" or variant.name == "base":
+        if self.kind in ("embedding", "reranker") or variant.is_base:
             return ChatFormat()
         return ChatFormat(
             tool_parser=self.tool_parser,

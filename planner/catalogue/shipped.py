@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.catalogue.data import RowData
-from planner.catalogue.rows import GpuRow, ModelRow, Pcie
+from planner.catalogue.rows import GpuRow, ModelRow, Pcie, Quality
 from planner.facts.deployment import Sampling
 from planner.facts.document import Lines
 from planner.facts.model import CheckpointDifference
@@ -36,7 +36,8 @@ def model_row(data: RowData, row_type: type[ModelRow] = ModelRow) -> ModelRow:
     variants = [
         Variant(**variant | ({"checkpoint": CheckpointDifference(**held)} if (held := variant.get("checkpoint")) else {})) for variant in data["variants"]
     ]
-    return row_type(**data | {"variants": variants, "sampling": Sampling(**data["sampling"]) if data.get("sampling") else None})
+    quality = [Quality(**figure) for figure in data.get("quality", ())]
+    return row_type(**data | {"variants": variants, "quality": quality, "sampling": Sampling(**data["sampling"]) if data.get("sampling") else None})
 
 
 @cache

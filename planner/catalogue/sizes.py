@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from planner.catalogue.load import Entry
+from planner.catalogue.rows import ModelRow
 from planner.catalogue.shipped import shipped
 from planner.engines import ENGINES, first_engine
 from planner.engines.catalogue import plain_form
+from planner.engines.work import active_parameters
 
 
 def stored_as(entry: Entry) -> str:
@@ -31,3 +33,16 @@ def computed_bytes(entry: Entry) -> int:
         entry if entry.variant.is_checkpoint else Entry(entry.row, next((variant for variant in entry.row.variants if variant.default), entry.row.variants[0]))
     )
     return engine.stored_bytes(original.spec(), stored_as(entry))
+
+
+def active(row: ModelRow) -> int:
+    """Parameters that one token is multiplied with."""
+    if row.is_own:
+        return computed_active(row)
+    built: int = shipped("sizes")["active_parameters"][row.name]
+    return built
+
+
+def computed_active(row: ModelRow) -> int:
+    """The same, computed."""
+    return active_parameters(Entry(row, next((variant for variant in row.variants if variant.default), row.variants[0])).spec())

@@ -29,7 +29,7 @@ def _models(values: PlanValues, gpu: str) -> int:
     from planner.report.chosen import models_json, render_models
 
     group = GpuGroup(gpu=calibrated(find_gpu(gpu)), count=values.count, host=Host(values.host_kind), ram_bytes=values.ram or 0)
-    wish = Wish(purpose=values.purpose or "chat", context=values.service.context_tokens, users=values.service.users)
+    wish = Wish(purpose=values.purpose or "chat", context=values.service.context_tokens, users=values.service.users, min_tokens_per_s=values.min_speed)
     answer = models_for(group, wish, engine=values.engine, version=values.vllm_version, top=values.top or None)
     if values.style == "json":
         print_json(models_json(answer))
@@ -40,10 +40,18 @@ def _models(values: PlanValues, gpu: str) -> int:
 
 def _machines(values: PlanValues, name: str) -> int:
     from planner.questions.shortlist import machines_for
-    from planner.report.chosen import machines_json, render_machines
+    from planner.report.machines import machines_json, render_machines
 
     service = values.service
-    answer = machines_for(name, values.prices, quantization=service.quantization, context=service.context_tokens, users=service.users, top=values.top or None)
+    answer = machines_for(
+        name,
+        values.prices,
+        quantization=service.quantization,
+        context=service.context_tokens,
+        users=service.users,
+        min_tokens_per_s=values.min_speed,
+        top=values.top or None,
+    )
     if values.style == "json":
         print_json(machines_json(answer))
     else:

@@ -71,8 +71,8 @@ def _kind(word: str) -> str | None:
 
 
 _ANSWER = frozenset({"style", "as_json", "quiet", "own_gpus", "own_models"})
-_MODELS = _ANSWER | {"gpu", "count", "host_kind", "context", "users", "purpose", "top", "vllm_version", "engine", "ram"}
-_MACHINES = _ANSWER | {"gpu", "model", "context", "users", "quantization", "prices", "top"}  # --gpu any
+_MODELS = _ANSWER | {"gpu", "count", "host_kind", "context", "users", "purpose", "min_speed", "top", "vllm_version", "engine", "ram"}
+_MACHINES = _ANSWER | {"gpu", "model", "context", "users", "quantization", "prices", "min_speed", "top"}  # --gpu any
 _IN_FILE = frozenset(
     {
         "beside",
@@ -95,7 +95,7 @@ _IN_FILE = frozenset(
     }
     | {setting.name for setting in OF_SOME}
 )
-_CHOOSING = frozenset({"purpose", "top", "prices"})
+_CHOOSING = frozenset({"purpose", "min_speed", "top", "prices"})
 
 
 def refuse_unused(values: PlanValues, question: Collection[str]) -> None:

@@ -139,10 +139,9 @@ def _models(word: str | None, filters: _Filters) -> list[ListedModelJson]:
 
 
 def _suits(row: ModelRow, purpose: str) -> bool:
-    from planner.questions.choose import suits
-    from planner.questions.offers import offer_of
+    from planner.questions.offers import suits
 
-    return suits(offer_of(row), purpose)
+    return suits(row, purpose)
 
 
 def _model(entry: Entry) -> ListedModelJson:

@@ -88,6 +88,13 @@ class _Group(Command, click.Group):
 @option("--output-tokens", type=type_of(FIELDS["output_tokens"]), group=_LOAD, common=False, help="Tokens of an answer: 500, or a fifth of the context.")
 @option("--concurrency", type=type_of(FIELDS["concurrency"]), group=_LOAD, common=False, help="Requests at once; else --users, or as many as fit, at most 16.")
 @option("--for", "purpose", type=click.Choice(PURPOSES), group=_OPEN, help="Without --model: choose one for this.")
+@option(
+    "--min-speed",
+    type=click.FloatRange(0, 1e6),
+    metavar="TOKENS/S",
+    group=_OPEN,
+    help="Offer nothing slower for each user; else reading speed, more for code and agents (docs/choosing.md).",
+)
 @option("--top", default=10, show_default=True, type=click.IntRange(0, 1000), group=_OPEN, help="How many to show; 0 shows all.")
 @option("--prices", type=click.Path(path_type=Path, dir_okay=False), group=_OPEN, common=False, help="Without --gpu: your own prices (`plan schema prices`).")
 @option(

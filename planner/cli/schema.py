@@ -16,7 +16,7 @@ from planner.cli.printing import print_json
 from planner.facts.question import StackRow
 from planner.facts.verdict import SCHEMAS
 from planner.report.capacity import CapacityJson
-from planner.report.chosen import MachinesJson, ModelsJson
+from planner.report.chosen import ModelsJson
 from planner.report.contract_parts import CheckJson, PlanJson, SettingsJson
 from planner.report.cost_json import CostJson
 from planner.report.explained import ExplainJson
@@ -33,6 +33,7 @@ from planner.report.listings import (
     SweepJson,
     VerifyJson,
 )
+from planner.report.machines import MachinesJson
 from planner.report.proxy import ProxyCheckJson
 from planner.report.replay import ReplayJson
 

@@ -34,6 +34,7 @@ class PlanValues(QuestionValues):
     """The options of the main command."""
 
     purpose: str | None
+    min_speed: float | None
     top: int
     prices: Path | None
     beside: tuple[str, ...]

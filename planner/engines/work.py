@@ -19,7 +19,7 @@ from planner.facts.attention import (
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Tensor, TensorRole
-from planner.speed.work import CacheRead, Weights
+from planner.speed.work import CacheRead, Weights, shape_of
 
 SPARSE_TOKENS = 2048  # of which an indexer lets each token see: index_topk of DeepSeek V3.2, V4 and GLM 5
 
@@ -84,3 +84,10 @@ def _read(cache: Attention, layers: int, heads: int, tp: int, layout: CacheLayou
             return CacheRead(bytes_per_token=0, flops_per_pair=0, fixed_bytes=2 * layers * state_bytes(cache, tp, layout))
         case _:
             assert_never(cache)
+
+
+def active_parameters(model: ModelSpec) -> int:
+    """Parameters that one token is multiplied with: of the routed experts those it is sent to."""
+    held, shape = weights(model, Parallel()), shape_of(model)
+    routed = held.expert_macs * min(shape.experts_per_token, shape.experts) // max(1, shape.experts)
+    return int(held.dense_macs + held.head_macs + routed)

@@ -108,6 +108,13 @@ def expected_tokens_per_s(speed: SpeedEstimate | NoSpeed) -> float | None:
     return speed.tokens_per_s.expected if isinstance(speed, SpeedEstimate) else None
 
 
+def seen_by_each(speed: SpeedEstimate | NoSpeed, users: int | None) -> float | None:
+    """Tokens a second that each of so many users at once sees; None where nothing is said of so many."""
+    if isinstance(speed, NoSpeed) or (users or 1) == 1:
+        return expected_tokens_per_s(speed)
+    return 1 / speed.tpot_s.expected if speed.users == users else None
+
+
 def significant(value: float) -> float:
     """A number rounded to two significant digits."""
     return round(value, 1 - floor(log10(abs(value)))) if value else 0.0

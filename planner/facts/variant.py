@@ -36,9 +36,16 @@ class Variant:
     """vLLM's --reasoning-parser where this checkpoint reasons and the row's does not."""
     mistral_files: bool = False
     """Served from Mistral's own files (params.json, tekken.json, consolidated weights), as its makers' command does."""
+    is_base: bool = False
+    """Trained to continue text and not to answer: it is offered to nobody who wants answers."""
     default: bool = False
 
     @property
     def is_checkpoint(self) -> bool:
         """Whether it is stored as its makers' checkpoints are."""
         return not self.runtime
+
+    @property
+    def is_the_model(self) -> bool:
+        """Whether it is the row's model in one of its forms, and not the checkpoint that it was trained from."""
+        return self.default or not self.is_base

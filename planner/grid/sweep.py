@@ -62,7 +62,7 @@ class Sweep:
 
 def all_models() -> tuple[str, ...]:
     """Every variant that vLLM serves."""
-    return tuple(Entry(row, variant).name for row in model_rows() for variant in row.variants if variant.is_checkpoint and variant.name != "base")
+    return tuple(Entry(row, variant).name for row in model_rows() for variant in row.variants if variant.is_checkpoint and variant.is_the_model)
 
 
 def all_gpus() -> tuple[str, ...]:

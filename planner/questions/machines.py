@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heapify, heappop, heappush
 from math import isfinite
 
 from planner.catalogue.prices import Price, Prices
@@ -10,15 +11,18 @@ from planner.engines.vllm.choice import Request
 from planner.engines.vllm.pace import estimate
 from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.engines.vllm.settings import Pins
+from planner.engines.work import weights
 from planner.errors import PlannerError
+from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
-from planner.facts.speed import NoSpeed, SpeedEstimate
+from planner.facts.speed import NoSpeed, SpeedEstimate, seen_by_each
 from planner.facts.verdict import Verdict
 from planner.grid.servers import Machines, servers
 from planner.questions.machine_sizes import ANY_SIZE, sizes_of
 from planner.questions.money import months_to_pay
+from planner.speed.work import shape_of
 
 COUNTS = ANY_SIZE
 
@@ -39,6 +43,8 @@ class Need:
 
     context: int
     users: int
+    floor: float = 0.0
+    """Tokens a second that each user sees at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +57,7 @@ class Machine:
     rent: Price | None  # of one GPU
     buy: Price | None
     kwh_usd: float | None
+    is_slow: bool = False  # below the floor: told where nothing else serves it
 
     @property
     def count(self) -> int:
@@ -84,30 +91,67 @@ class Machine:
 
 
 def machines(stored: Sequence[Stored], gpus: Sequence[GpuSpec], need: Need, prices: Prices, top: int) -> tuple[list[Machine], int]:
-    """The cheapest machines, at most `top` of them, and how many GPUs could serve the model at all. Raises PlannerError where none can."""
-    smallest = _smallest(stored, gpus, need, [sizes_of(gpu, prices) for gpu in gpus])
-    if not smallest:
+    """The cheapest machines, at most `top` of them, and how many GPUs could serve the model at all. Raises PlannerError where none can.
+
+    Of each GPU the fewest that are fast enough; those below the floor only where no machine reaches it.
+    """
+    sizes = _sizes(stored, gpus, need, [sizes_of(gpu, prices) for gpu in gpus])
+    if not sizes:
         raise PlannerError(
             f"no machine of up to {COUNTS[-1]} equal GPUs that is rented or sold surely serves that",
             "a shorter --context, fewer --users, or another quantization",
         )
-    ranked = sorted(smallest.items(), key=lambda item: _cost(gpus[item[0]], item[1][0], prices))
-    return [_machine(gpus[index], count, store, need, prices) for index, (count, store) in ranked[:top]], len(ranked)
+    waiting = [(_cost(gpus[index], held[0][0], prices), index, 0) for index, held in sizes.items()]
+    heapify(waiting)
+    quick: list[Machine] = []
+    slow: dict[int, Machine] = {}
+    while waiting and len(quick) < top:
+        _, index, place = heappop(waiting)
+        count, store = sizes[index][place]
+        machine = _machine(gpus[index], count, store, need, prices)
+        if not machine.is_slow:
+            quick.append(machine)
+            continue
+        slow.setdefault(index, machine)
+        if place + 1 < len(sizes[index]):
+            heappush(waiting, (_cost(gpus[index], sizes[index][place + 1][0], prices), index, place + 1))
+    shown = (quick or list(slow.values()))[:top]
+    return sorted(shown, key=lambda machine: _order(machine, need, prices)), len(sizes)
 
 
-def _smallest(stored: Sequence[Stored], gpus: Sequence[GpuSpec], need: Need, sizes: Sequence[Sequence[int]]) -> dict[int, tuple[int, Stored]]:
-    """For each GPU (its index) the fewest of a machine that exists (`sizes`) that do what is asked with vLLM's own batch, with the least quantized weights that so many hold."""
+def _order(machine: Machine, need: Need, prices: Prices) -> tuple[int, float, float, float]:
+    """Of those that cost the same the fastest first, then the one that holds most."""
+    cost = _cost(machine.plan.request.group.gpu, machine.count, prices)
+    return *cost[:2], -(seen_by_each(machine.speed, need.users) or 0.0), -machine.plan.choice.conservative.max_concurrency
+
+
+def _sizes(stored: Sequence[Stored], gpus: Sequence[GpuSpec], need: Need, existing: Sequence[Sequence[int]]) -> dict[int, list[tuple[int, Stored]]]:
+    """For each GPU (its index) how many of a machine that exists (`existing`) do what is asked with vLLM's own batch, the fewest first; of each number the least quantized weights that it holds first.
+
+    What surely is below the floor is left out, where something is not.
+    """
     grid = Machines(tuple(gpus), COUNTS, users=need.users)
-    smallest: dict[int, tuple[int, Stored]] = {}
+    sizes: dict[int, list[tuple[int, Stored]]] = {}
     for store in sorted(stored, key=lambda item: -item.bits):
         held = servers(store.name, store.model, grid, (need.context,))
         if held is None:
             continue
         enough = (held.verdict[:, 0] == Verdict.STARTS.rank) & (held.users[:, 0] >= need.users)
         for gpu, count in sorted(set(zip(held.gpu[enough].tolist(), held.world_size[enough].tolist(), strict=True))):
-            if count in sizes[gpu] and (gpu not in smallest or count < smallest[gpu][0]):
-                smallest[gpu] = (count, store)
-    return smallest
+            if count in existing[gpu]:
+                sizes.setdefault(gpu, []).append((count, store))
+    read = {store.name: _least_read_bytes(store.model) for store in stored}
+    for gpu, held_by in sizes.items():
+        held_by.sort(key=lambda item: item[0])  # the order of bits stays within a number
+        quick = [(count, store) for count, store in held_by if gpus[gpu].bandwidth_bytes_per_s * count >= need.floor * read[store.name]]
+        sizes[gpu] = quick or held_by[-1:]
+    return sizes
+
+
+def _least_read_bytes(model: ModelSpec) -> float:
+    """What all GPUs together read for one token, at least."""
+    held, shape = weights(model, Parallel()), shape_of(model)
+    return held.dense_bytes + held.expert_bytes * min(shape.experts_per_token, shape.experts) / max(1, shape.experts)
 
 
 def _cost(gpu: GpuSpec, count: int, prices: Prices) -> tuple[int, float, int]:
@@ -121,4 +165,7 @@ def _cost(gpu: GpuSpec, count: int, prices: Prices) -> tuple[int, float, int]:
 def _machine(gpu: GpuSpec, count: int, store: Stored, need: Need, prices: Prices) -> Machine:
     request = Request(model=store.model, group=GpuGroup(gpu=gpu, count=count), pins=Pins(), context=need.context, users=need.users)
     plan = plan_as_asked(request, repo=store.repo, served_name=store.name)
-    return Machine(stored=store, plan=plan, speed=estimate(plan), rent=prices.rent.get(gpu.name), buy=prices.buy.get(gpu.name), kwh_usd=prices.kwh_usd)
+    speed = estimate(plan)
+    rate = seen_by_each(speed, need.users)
+    is_slow = rate is not None and rate < need.floor
+    return Machine(stored=store, plan=plan, speed=speed, is_slow=is_slow, rent=prices.rent.get(gpu.name), buy=prices.buy.get(gpu.name), kwh_usd=prices.kwh_usd)

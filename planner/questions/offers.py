@@ -9,17 +9,20 @@ from functools import cache, partial
 from planner.catalogue import resolve
 from planner.catalogue.load import Entry, model_rows
 from planner.catalogue.rows import ModelRow
-from planner.engines import ENGINES
+from planner.catalogue.sizes import active
+from planner.engines import ENGINES, first_engine
 from planner.engines.catalogue import Catalogue
 from planner.errors import PlannerError
+from planner.facts import variant as published
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
 from planner.facts.plan import Plan
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.record import dataclass
-from planner.questions.choose import Fit, Offer, Variant, Wish, cannot_fit, suits
+from planner.questions.choose import LOADED_SHARE, LOST_DOUBLINGS, Fit, Offer, Variant, Wish, cannot_fit
 from planner.questions.compare import runtimes
-from planner.questions.ways import Way, ways
+from planner.questions.standing import Rated, Standing, standings
+from planner.questions.ways import CLASSES, Way, ways
 from planner.units import GIB
 
 USUAL_RAM_BYTES = 32 * GIB  # GUESS: of a machine whose main memory nobody told, where an engine may use it
@@ -31,10 +34,11 @@ SAFETY = ("yes", "partly", "no")  # for agents, the best first
 def offers(group: GpuGroup, purpose: str, version: str | None = None, engines: Sequence[str] = ()) -> Iterator[Offer]:
     """What the catalogue has for a purpose, by all engines that are weighed there, or those named."""
     names = engines or weighed(group)
-    for row in model_rows():
-        offer = offer_of(row)
-        if suits(offer, purpose):
-            yield replace(offer, variants=partial(_variants, row, group, names, purpose, version))
+    rows = list(model_rows())
+    held = standings(map(rated, rows), purpose)
+    for row in rows:
+        if suits(row, purpose):
+            yield _offer(row, held[row.name], partial(_variants, row, group, names, purpose, version))
 
 
 def weighed(group: GpuGroup, users: int = 1) -> tuple[str, ...]:
@@ -45,23 +49,54 @@ def weighed(group: GpuGroup, users: int = 1) -> tuple[str, ...]:
     return tuple(name for name in names if group.gpu.vendor in ENGINES[name].usual_on) or names
 
 
-def offer_of(row: ModelRow) -> Offer:
-    """What the catalogue says of a model, before its variants are looked at."""
-    return Offer(
+def suits(row: ModelRow, purpose: str) -> bool:
+    """Whether a model is offered for a purpose: one that answers and was trained for more than a task that is none of them."""
+    if purpose == "embedding" or row.kind in ("embedding", "reranker", "speech", "drafter"):
+        return purpose == row.kind
+    if row.only_for or _default(row).is_base:
+        return False
+    if purpose == "vision":
+        return row.kind == "vision"
+    return row.tool_parser is not None if purpose == "agent" else True
+
+
+def rated(row: ModelRow) -> Rated:
+    """What its standing is told from."""
+    return Rated(
         name=row.name,
-        kind=row.kind,
-        released=row.released,
-        released_at_least=row.released_at_least,
-        for_code=row.made_for_code,
-        takes_tools=row.tool_parser is not None,
+        family=row.family,
         parameters=row.parameters,
-        spec=cache(partial(_spec, row)),
-        variants=tuple,
+        active_parameters=active(row),
+        released=row.released,
+        for_code=row.made_for_code,
+        replaces=row.replaces,
+        based_on=row.based_on,
+        quality=tuple(row.quality),
     )
 
 
+def _offer(row: ModelRow, standing: Standing, variants: Callable[[], Sequence[Variant]]) -> Offer:
+    """What the catalogue says of a model, before its variants are looked at."""
+    return Offer(
+        name=row.name,
+        released=row.released,
+        released_at_least=row.released_at_least,
+        replaces=row.replaces,
+        based_on=row.based_on,
+        parameters=row.parameters,
+        active_parameters=active(row),
+        standing=standing,
+        spec=cache(partial(_spec, row)),
+        variants=variants,
+    )
+
+
+def _default(row: ModelRow) -> published.Variant:
+    return next((variant for variant in row.variants if variant.default), row.variants[0])
+
+
 def _spec(row: ModelRow) -> ModelSpec:
-    return Entry(row, next((variant for variant in row.variants if variant.default), row.variants[0])).spec()
+    return Entry(row, _default(row)).spec()
 
 
 def _variants(row: ModelRow, group: GpuGroup, engines: Sequence[str], purpose: str, version: str | None) -> list[Variant]:
@@ -75,16 +110,24 @@ def _variants(row: ModelRow, group: GpuGroup, engines: Sequence[str], purpose: s
     rank = {name: SAFETY.index(ENGINES[name].agent_safety(architecture)[0]) if purpose == "agent" else 0 for name in engines}
     made.sort(key=lambda way: (-way.bits, rank[way.engine]))
     fit = partial(_fit, _Here(group, version, _Remembered()), _spec_limit(row))
+    published_bits = min(CLASSES, key=lambda bits: abs(bits - Entry(row, _default(row)).bits))
     return [
         Variant(
             bits=way.bits,
             engine=ENGINES[way.engine].title,
             form=way.quantization or "",
+            lost_doublings=max(0.0, LOST_DOUBLINGS[way.bits] - LOST_DOUBLINGS[published_bits]),
+            most_tokens_per_s=_most_tokens_per_s(row, way.bits, group),
             is_too_large=cannot_fit(row.parameters, way.bits, _room_bytes(row, way.engine, group)),
             fit=partial(fit, way),
         )
         for way in made
     ]
+
+
+def _most_tokens_per_s(row: ModelRow, bits: int, group: GpuGroup) -> float:
+    """What one user sees at most: all GPUs read what a token uses, at their full bandwidth."""
+    return group.count * group.gpu.bandwidth_bytes_per_s / (active(row) * bits / 8 * LOADED_SHARE)
 
 
 def _room_bytes(row: ModelRow, engine: str, group: GpuGroup) -> int:
@@ -127,9 +170,22 @@ class _Here:
 
 
 def _fit(here: _Here, limit: Callable[[], int], way: Way, wish: Wish) -> Fit:
-    """How a way fits the machine. Raises PlannerError where its engine refuses it."""
+    """How a way fits the machine; a model that embeds is not divided where each GPU holds a copy. Raises PlannerError where its engine refuses it."""
+    if wish.purpose == "embedding" and here.group.count > 1 and way.engine == first_engine().name and way.replicas == 1:
+        copies = _fit(here, limit, replace(way, replicas=here.group.count), wish)
+        return _fit_as(here, limit, way, wish) if copies.verdict.falls_short else copies
+    return _fit_as(here, limit, way, wish)
+
+
+def _fit_as(here: _Here, limit: Callable[[], int], way: Way, wish: Wish) -> Fit:
     group, version = here.group, here.version
-    service = ServiceRow(model=way.model, quantization=way.quantization, context=wish.wanted_context(limit()), users=wish.users)
+    service = ServiceRow(
+        model=way.model,
+        quantization=way.quantization,
+        context=wish.wanted_context(limit()),
+        users=wish.users,
+        data_parallel_size=way.replicas if way.replicas > 1 else None,
+    )
     row = StackRow(
         gpu=group.gpu.name, count=group.count, engine=way.engine, host=group.host.value, vllm_version=version, ram=group.ram_bytes or None, services=[service]
     )
@@ -142,7 +198,7 @@ def _fit(here: _Here, limit: Callable[[], int], way: Way, wish: Wish) -> Fit:
         verdict=plan.verdict,
         context=plan.context,
         longest_context=plan.longest_context or (0 if plan.verdict.falls_short else plan.context),
-        at_once=plan.concurrency.conservative if plan.concurrency else float(plan.users),
+        at_once=_at_once(plan, way.replicas),
         users=plan.users if plan.model.keeps_cache else wish.users or 1,
         weights_bytes=next((line.bytes for line in plan.lines if line.key == "weights"), 0),
         settings=engine.in_short(plan),
@@ -150,6 +206,14 @@ def _fit(here: _Here, limit: Callable[[], int], way: Way, wish: Wish) -> Fit:
         on_gpu=plan.is_whole and not _lies_apart(plan),
         speed=plan.speed,
     )
+
+
+def _at_once(plan: Plan, replicas: int) -> float:
+    """Requests of the context that are surely served at once, by all replicas."""
+    most = dict(plan.settings).get("max_num_seqs")
+    if not plan.model.keeps_cache and isinstance(most, int):
+        return float(most * replicas)
+    return plan.concurrency.conservative * replicas if plan.concurrency else float(plan.users)
 
 
 def _lies_apart(plan: Plan) -> bool:

@@ -84,14 +84,22 @@ def _others(gpu: GpuSpec, refused: str) -> str:
 
 
 def machines_for(
-    model: str, prices: Path | None = None, *, quantization: str | None = None, context: int | None = None, users: int | None = None, top: int | None = None
+    model: str,
+    prices: Path | None = None,
+    *,
+    quantization: str | None = None,
+    context: int | None = None,
+    users: int | None = None,
+    min_tokens_per_s: float | None = None,
+    top: int | None = None,
 ) -> MachinesAnswer:
     """The cheapest machines for a model, at most `top`, at the shipped prices and those of a file. Raises PlannerError where the model has no such context, or none serves it."""
     from planner.catalogue.cards import cards
 
     stored = stored_ways(model, quantization)
     limit = stored[0].model.max_position_embeddings
-    need = Need(context or min(limit, DEFAULT_CONTEXT), users or 1)
+    wish = Wish(purpose="embedding" if stored[0].model.pooling else "chat", min_tokens_per_s=min_tokens_per_s)
+    need = Need(context or min(limit, DEFAULT_CONTEXT), users or 1, wish.floor)
     if need.context > limit:
         raise PlannerError(f"a context of {need.context:,} is beyond the model's {limit:,}", f"use --context {limit}")
     gpus = list(cards())
@@ -109,5 +117,5 @@ def stored_ways(name: str, online: str | None) -> list[Stored]:
     entry = find_model(name)
     if entry is None or online or not entry.variant.default:
         return [Stored(source.served_name, source.repo, 8 if online else source_bits(source), source.spec)]
-    siblings = [Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint and variant.name != "base"]
+    siblings = [Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint and variant.is_the_model]
     return [Stored(slug(sibling.name), sibling.variant.repo, sibling.bits, sibling.spec()) for sibling in siblings]

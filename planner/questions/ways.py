@@ -28,11 +28,14 @@ class Way:
     quantization: str | None = None
     is_named: bool = False
     """Whether the engine is another than the one that is meant on such a GPU."""
+    replicas: int = 1
+    """How many GPUs hold a copy each, where the engine would divide one over all of them."""
 
     @property
     def arguments(self) -> str:
         """What `plan` is told to plan exactly this."""
         words = ["--model", self.model, *(["--quantization", self.quantization] if self.quantization else [])]
+        words += ["--data-parallel-size", str(self.replicas)] if self.replicas > 1 else []
         return shlex.join(words + (["--engine", self.engine] if self.is_named else []))
 
 
@@ -45,7 +48,7 @@ def known(name: str) -> Checkpoints:
         source = find_source(name)
         return Checkpoints(name, source.spec.architecture, {_class(source_bits(source)): (name,)}, is_open=True)
     is_open = entry.variant.default or not entry.variant.is_checkpoint
-    siblings = [Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint and variant.name != "base"] if is_open else [entry]
+    siblings = [Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint and variant.is_the_model] if is_open else [entry]
     names: dict[int, tuple[str, ...]] = {}
     for checkpoint in siblings:
         bits = _class(checkpoint.bits)

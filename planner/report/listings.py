@@ -180,7 +180,7 @@ class ListedModelJson(TypedDict):
     name: str
     title: str
     family: str
-    kind: Literal["chat", "vision", "embedding", "speech", "drafter"]
+    kind: Literal["chat", "vision", "embedding", "reranker", "speech", "drafter"]
     runtime: str
     repo: str
     quantization: str

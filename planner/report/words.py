@@ -8,6 +8,8 @@ from planner.facts.plan import Line, Plan, Sum
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate
 from planner.units import tokens
 
+TOLD = 3  # rows of a choice whose reason is told
+
 
 def ledger_rows(plan: Plan) -> Iterator[Line | Sum]:
     """The rows of a ledger: its terms, then what they come to. No row is negative; a cache for which nothing is left has none."""
@@ -18,6 +20,11 @@ def ledger_rows(plan: Plan) -> Iterator[Line | Sum]:
 def number(value: float) -> str:
     """A figure of two digits."""
     return f"{value:,.0f}" if value >= 10 else f"{value:g}"
+
+
+def at_once(count: float) -> str:
+    """Requests at once."""
+    return f"{count:.1f}" if count < 100 else f"{count:.0f}"
 
 
 def between(figure: Range) -> str:

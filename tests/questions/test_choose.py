@@ -18,13 +18,15 @@ from planner.catalogue.validation import adapter
 from planner.catalogue.yaml_file import read_yaml
 from planner.cli.schema import json_schema
 from planner.engines.vllm.weights import stage_weights
+from planner.engines.work import active_parameters
 from planner.errors import PlannerError
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup
-from planner.questions.choose import CONTEXTS, Wish, active_parameters, cannot_fit, choose, months
+from planner.questions.choose import CONTEXTS, Wish, cannot_fit, choose, dominates, seen_by_each
 from planner.questions.machine_sizes import sizes_of
 from planner.questions.machines import Need, Stored, machines
 from planner.questions.offers import offers
+from planner.questions.standing import months
 from planner.units import GIB
 from tests.conftest import run_plan
 
@@ -54,20 +56,26 @@ def test_what_is_skipped_for_its_size_would_not_start():
 
 def test_purposes_offer_what_suits_them():
     here = group("h100", 1)
-    assert {one.offer.kind for one in choose(offers(here, "embedding"), Wish(purpose="embedding"))} == {"embedding"}
-    assert {one.offer.kind for one in choose(offers(here, "vision"), Wish(purpose="vision"))} == {"vision"}
-    assert all(one.offer.takes_tools for one in choose(offers(here, "agent"), Wish(purpose="agent")))
-    code, chat = (choose(offers(here, purpose), Wish(purpose=purpose), 5) for purpose in ("code", "chat"))
-    assert any(one.offer.for_code for one in code)
-    assert not any(one.offer.for_code for one in chat)
+    rows = {row.name: row for row in load.model_rows()}
+    offered = {purpose: [rows[offer.name] for offer in offers(here, purpose)] for purpose in CONTEXTS}
+    assert {row.kind for row in offered["embedding"]} == {"embedding"}
+    assert {row.kind for row in offered["vision"]} == {"vision"}
+    assert {row.kind for row in offered["chat"]} == {"chat", "vision"}
+    assert all(row.tool_parser for row in offered["agent"])
+    for row in (*offered["chat"], *offered["code"], *offered["vision"]):
+        assert not row.only_for, row.name
+        assert not next(variant for variant in row.variants if variant.default).is_base, row.name
+    assert any(row.name.startswith("nemotron-h") for row in rows.values())  # a base model, which is in the catalogue
+    code, chat = ([rows[one.offer.name] for one in choose(offers(group("rtx4090", 2), purpose), Wish(purpose=purpose), 6)] for purpose in ("code", "chat"))
+    assert sum(row.made_for_code for row in code) > sum(row.made_for_code for row in chat)
 
 
 def test_the_wish_decides_before_strength():
-    found = choose(offers(group("rtx4090", 2), "chat", engines=("vllm",)), Wish(purpose="chat", context=131_072, users=4))
+    found = choose(offers(group("rtx4090", 2), "chat", engines=("vllm",)), Wish(purpose="chat", context=131_072, users=4), 6)
     assert found[0].meets
     assert found[0].fit.at_once >= 4
-    strongest = max(found, key=lambda one: one.strength)
-    assert strongest is found[0] or not strongest.meets
+    best = max(found, key=lambda one: one.merit)
+    assert best is found[0] or not best.meets
 
 
 @pytest.mark.parametrize(
@@ -244,6 +252,51 @@ def test_wishes_that_nothing_meets(arguments, code, says, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("gpu", "count", "purpose"), [("rtx3060", 1, "chat"), ("gb10", 1, "agent"), ("rtx4090", 2, "code"), ("h100", 8, "embedding")])
+def test_no_row_stands_above_one_that_dominates_it_and_none_is_below_the_floor(gpu, count, purpose):
+    wish = Wish(purpose=purpose)
+    found = choose(offers(group(gpu, count), purpose), wish, 8)
+    assert found
+    for place, model in enumerate(found):
+        assert not any(dominates(below, model) for below in found[place + 1 :]), model.offer.name
+        assert model.tokens_per_s is None or model.tokens_per_s >= wish.floor
+        assert model.on_front == (not any(dominates(other, model) for other in found))
+
+
+def test_a_floor_can_be_set_and_what_is_below_it_is_shown_and_said_where_nothing_else_is():
+    here = group("gb10", 1)
+    plain, quick = (choose(offers(here, "chat", engines=("vllm",)), Wish(purpose="chat", min_tokens_per_s=floor), 3) for floor in (None, 60.0))
+    assert all(one.tokens_per_s >= 15 for one in plain)
+    assert all(one.tokens_per_s >= 60 for one in quick)
+    absurd = choose(offers(here, "chat", engines=("vllm",)), Wish(purpose="chat", min_tokens_per_s=1e5), 3)
+    assert len(absurd) == 3
+    assert all(one.is_slow and one.lacking == "is slower than 100000 tokens/s" for one in absurd)
+
+
+def test_a_floor_is_for_each_of_the_asked_users():
+    here, wish = group("l40s", 1), Wish(purpose="chat", users=16)
+    for one in choose(offers(here, "chat", engines=("vllm",)), wish, 3):
+        assert one.tokens_per_s == seen_by_each(one.fit.speed, 16) >= wish.floor
+        assert one.fit.users >= 16
+
+
+def test_a_small_model_that_embeds_is_copied_and_not_divided():
+    best = choose(offers(group("h100", 8), "embedding"), Wish(purpose="embedding"), 4)
+    assert all("--data-parallel-size 8" in one.fit.arguments and "tp 1 x dp 8" in one.fit.settings for one in best)
+
+
+def test_machines_of_a_model_are_no_slower_than_the_floor_where_one_reaches_it():
+    gpus = [load.find_gpu(name) for name in ("rtx3090", "l4", "t4", "a40", "h100")]
+    need = Need(4096, 1, 15.0)
+    found, could = machines(stored("qwen3-32b"), gpus, need, read_prices(), 5)
+    assert could == 5
+    assert found
+    assert not any(one.is_slow for one in found)
+    slow, _ = machines(stored("qwen3-32b"), gpus, Need(4096, 1, 1e6), read_prices(), 5)
+    assert slow
+    assert all(one.is_slow for one in slow)
+
+
 def test_each_purpose_has_a_context():
     assert set(CONTEXTS) == {"agent", "chat", "code", "vision", "embedding"}
 
@@ -263,7 +316,7 @@ def test_who_owns_a_12_gb_card_is_told_of_what_runs_there():
     best = choose(offers(group("rtx3060", 1), "code"), Wish(purpose="code"), 5)
     assert {one.bits for one in best} == {4}
     assert all(one.fit.engine == "Ollama" and "Q4_K_M" in one.fit.arguments for one in best)
-    assert any(not one.fit.on_gpu and one.active_parameters < one.offer.parameters / 5 for one in best)
+    assert any(not one.fit.on_gpu and one.offer.active_parameters < one.offer.parameters / 5 for one in best)
     assert all(one.meets and "vLLM" in one.reason for one in best)
     named = choose(offers(group("rtx3060", 1), "code", engines=("llama.cpp",)), Wish(purpose="code"), 1)
     assert named[0].fit.arguments.endswith("--engine llama.cpp")

@@ -65,6 +65,7 @@ class Vllm:
         """How GPUs are divided, the cache, whether graphs are kept."""
         settings = dict(plan.settings)
         split = f"tp {settings['tensor_parallel_size']}" + (f" x pp {stages}" if (stages := settings["pipeline_parallel_size"]) != 1 else "")
+        split += f" x dp {replicas}" if (replicas := settings.get("data_parallel_size", 1)) != 1 else ""
         cache = ", FP8 KV cache" if settings["kv_cache_dtype"] != "auto" else ""
         return split + cache + (", no CUDA graphs" if settings["enforce_eager"] else "")
 
