@@ -57,7 +57,7 @@ class Machine:
     rent: Price | None  # of one GPU
     buy: Price | None
     kwh_usd: float | None
-    is_slow: bool = False  # below the floor: told where nothing else serves it
+    is_slow: bool = False  # below the floor, or nobody can tell: told where nothing else serves it
 
     @property
     def count(self) -> int:
@@ -167,5 +167,5 @@ def _machine(gpu: GpuSpec, count: int, store: Stored, need: Need, prices: Prices
     plan = plan_as_asked(request, repo=store.repo, served_name=store.name)
     speed = estimate(plan)
     rate = seen_by_each(speed, need.users)
-    is_slow = rate is not None and rate < need.floor
+    is_slow = rate < need.floor if rate is not None else need.floor > 0  # what nobody can tell is not said to be fast enough
     return Machine(stored=store, plan=plan, speed=speed, is_slow=is_slow, rent=prices.rent.get(gpu.name), buy=prices.buy.get(gpu.name), kwh_usd=prices.kwh_usd)

@@ -28,8 +28,8 @@ def _after(model: Chosen, above: Chosen, before: Sequence[Chosen], place: int) -
     more = [name for name, mine, its in _compared(model, above) if mine > its]
     less = [name for name, mine, its in _compared(model, above) if mine < its]
     better = next((number for number, other in enumerate(before, 1) if dominates(other, model)), None)
-    text = f"less {' and '.join(less)} than {place}" if less else f"about as good as {place}"
-    text += f", more {' and '.join(more)}" if more else ""
+    text = f"less {_listed(less)} than {place}" if less else f"about as good as {place}"
+    text += f", more {_listed(more)}" if more else ""
     return f"{_told(model)}: {text}" + (f"; {better} is at least as good in all" if better else "")
 
 
@@ -46,6 +46,10 @@ def _compared(model: Chosen, above: Chosen) -> list[tuple[str, float, float]]:
         pairs.append(("speed", *(speeds if max(speeds) > EQUAL * min(speeds) else (0.0, 0.0))))
     users = (model.fit.at_once, above.fit.at_once)
     return [*pairs, ("users", *(users if max(users) > EQUAL * min(users) else (0.0, 0.0)))]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)
 
 
 def _apart(mine: float, its: float, least: float) -> tuple[float, float]:
@@ -67,7 +71,7 @@ def _machine(machine: Machine, above: Machine | None, users: int, place: int) ->
     more = [name for name, mine, its in _beside(machine, above, users) if its and mine > EQUAL * its]
     more += ["bits"] if machine.stored.bits > above.stored.bits else []
     return price + (
-        f": more {' and '.join(more)} than {place}" if more else f": {'dearer than' if _is_dearer(machine, above) else 'as'} {place}, and no more of anything"
+        f": more {_listed(more)} than {place}" if more else f": {'dearer than' if _is_dearer(machine, above) else 'as'} {place}, and no more of anything"
     )
 
 

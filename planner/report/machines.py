@@ -35,7 +35,7 @@ class MachineJson(TypedDict):
     place_reason: str
     """What it costs beside the row above it, and what is had for that."""
     is_slow: bool
-    """Whether each user sees less than the floor of speed: shown where no machine reaches it."""
+    """Whether each user sees less than the floor of speed, or nobody can tell: shown where no machine is known to reach it."""
     gpu: str
     count: int
     model: str
@@ -167,7 +167,7 @@ def _why(answer: MachinesAnswer) -> Iterator[str]:
 
 def _notes(machines: Sequence[Machine], could: int) -> Iterator[str]:
     if any(machine.is_slow for machine in machines):
-        yield "All are slower than the floor of speed for each user (--min-speed)."
+        yield "None is known to reach the floor of speed for each user (--min-speed)."
     yield f"{could} of the catalogue's GPUs could, alone or up to eight of a kind; {len(machines)} are shown. tokens/s: one user alone."
     seen = sorted({f"{price.at} {price.date}" for machine in machines for price in (machine.rent, machine.buy) if price})
     if seen:

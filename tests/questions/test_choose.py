@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import replace
 from functools import cache
+from math import inf
 
 import pytest
 from hypothesis import given
@@ -22,11 +23,14 @@ from planner.engines.work import active_parameters
 from planner.errors import PlannerError
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup
-from planner.questions.choose import CONTEXTS, Wish, cannot_fit, choose, dominates, seen_by_each
+from planner.facts.speed import NoSpeed, Range, SpeedEstimate
+from planner.facts.verdict import BoundBy, Grade, Verdict
+from planner.questions.choose import CONTEXTS, LOST_DOUBLINGS, Fit, Offer, Variant, Wish, cannot_fit, choose, dominates, seen_by_each
 from planner.questions.machine_sizes import sizes_of
 from planner.questions.machines import Need, Stored, machines
 from planner.questions.offers import offers
-from planner.questions.standing import months
+from planner.questions.reasons import reasons
+from planner.questions.standing import Standing, months
 from planner.units import GIB
 from tests.conftest import run_plan
 
@@ -330,3 +334,78 @@ def test_little_main_memory_holds_no_experts():
 def test_a_data_centre_is_offered_its_usual_engine():
     assert {one.fit.engine for one in choose(offers(group("h100", 1), "chat"), Wish(purpose="chat"), 3)} == {"vLLM"}
     assert {one.fit.engine for one in choose(offers(group("m4-max-64gb", 1), "chat"), Wish(purpose="chat"), 3)} >= {"MLX"}
+
+
+NUMBERS = st.sampled_from([0.5, 4.0, 9.0, 14.9, 15.0, 22.0, 29.0, 30.0, 31.0, 70.0, 200.0])
+
+
+@st.composite
+def made_up_offers(draw):
+    """Models with one way each, of any quality, speed and users."""
+    made = []
+    for number in range(draw(st.integers(1, 7))):
+        rate, users = draw(st.one_of(st.none(), NUMBERS)), draw(st.sampled_from([1.0, 2.5, 8.0, 40.0]))
+        speed = NoSpeed("made up") if rate is None else made_up_speed(rate)
+        fit = Fit(
+            engine="Made",
+            arguments=f"--model m{number}",
+            repo="made/up",
+            verdict=draw(st.sampled_from([Verdict.STARTS, Verdict.STARTS, Verdict.TIGHT])),
+            context=8192,
+            longest_context=8192,
+            at_once=users,
+            users=int(users),
+            weights_bytes=1,
+            settings="",
+            on_gpu=draw(st.booleans()),
+            speed=speed,
+        )
+        bits = draw(st.sampled_from([16, 8, 4]))
+        ceiling = draw(st.sampled_from([1.0, 1.3])) * rate if rate else inf
+        way = Variant(bits=bits, engine="Made", lost_doublings=LOST_DOUBLINGS[bits], most_tokens_per_s=ceiling, fit=lambda _, fit=fit: fit)
+        standing = Standing(doublings=draw(st.sampled_from([3.0, 8.1, 8.2, 9.0, 12.0])), basis="rule")
+        name = f"m{number}"
+        known = load.find_model("qwen3-8b").spec
+        replaces = f"m{draw(st.integers(0, 6))}" if draw(st.booleans()) else ""
+        offer = Offer(
+            name=name,
+            released="2026-01",
+            replaces=replaces,
+            parameters=10**9,
+            active_parameters=10**9,
+            standing=standing,
+            spec=known,
+            variants=lambda way=way: [way],
+        )
+        made.append(offer)
+    return made
+
+
+def made_up_speed(rate: float) -> SpeedEstimate:
+    figure = Range(rate, rate, rate)
+    return SpeedEstimate(
+        grade=Grade.EXTRAPOLATED,
+        because="made up",
+        prompt_tokens=1,
+        answer_tokens=1,
+        users=1,
+        tokens_per_s=figure,
+        total_tokens_per_s=None,
+        time_to_first_token_s=None,
+        tpot_s=Range(1 / rate, 1 / rate, 1 / rate),
+        ttft_s=None,
+        bound_by=BoundBy.WEIGHTS,
+    )
+
+
+@given(made_up_offers(), st.sampled_from([None, 0.0, 20.0, 1000.0]), st.sampled_from([None, 1, 2, 3]))
+def test_no_row_stands_above_one_that_dominates_it_whatever_is_offered(made, floor, top):
+    wish = Wish(purpose="chat", min_tokens_per_s=floor)
+    found, everything = (choose(made, wish, number) for number in (top, None))
+    for place, model in enumerate(found):
+        assert not any(dominates(below, model) for below in found[place + 1 :])
+    assert [one.offer.name for one in found] == [one.offer.name for one in everything[:top]]
+    slow = [one.is_slow for one in found]
+    assert not any(slow) or all(slow)
+    assert all(one.lacking for one in found if one.is_slow)
+    assert len(reasons(found)) == len(found)
