@@ -19,6 +19,7 @@ from planner.questions.asked import (
     refuse_both,
     release,
     row_of,
+    within,
 )  # fmt: skip
 from planner.questions.choose import Wish
 
