@@ -17,6 +17,11 @@ from planner.facts.not_covered import NotCovered
 from planner.facts.settings import Value
 
 _HOST = re.compile(r"(?:CPU|[A-Za-z]+_Host)\Z")
+# Architectures that --split-mode tensor refuses, by how their classes and their names in a file begin.
+_NOT_IN_PARTS = (
+    *("bailingmoe", "bitnet", "deepseek", "falconh1", "gemma3n", "glmdsa", "glmmoedsa", "granitehybrid", "granitemoehybrid", "grok", "hyv4", "jamba"),
+    *("kimi", "mamba", "minicpm3", "minimax", "mistral4", "mpt", "nemotronh", "olmo2", "olmoe", "plamo2", "qwen3tts", "qwen4exp", "t5"),
+)
 # Names that a pattern for parts of the feed-forward block does not match.
 _OTHERS = ("blk.0.attn_q.weight", "blk.0.attn_norm.weight", "blk.0.ffn_norm.weight", "output.weight", "output_norm.weight")
 
@@ -29,13 +34,14 @@ def config_by_hand(config: LlamaCppConfig, settings: Mapping[str, Value], model:
         config,
         cpu_moe_layers=max(0, layers),
         overrides=tuple(pair for pair in overrides(settings) if _is_known(*pair)),
+        split_tensors=gpus > 1 and settings.get("split_mode") == "tensor",
         tensor_split=(*shares, *[0.0] * (gpus - len(shares))) if any(shares) else (),
     )
 
 
 def is_by_hand(config: LlamaCppConfig, gpus: int) -> bool:
-    """Whether the fit leaves layers alone: tensors have their places, or several GPUs their shares."""
-    return bool(config.cpu_moe_layers or config.overrides or (gpus > 1 and config.tensor_split))
+    """Whether the fit leaves layers alone: tensors have their places or lie in parts, or several GPUs their shares."""
+    return bool(config.cpu_moe_layers or config.overrides or config.split_tensors or (gpus > 1 and config.tensor_split))
 
 
 def cards_used(settings: Mapping[str, Value], group: GpuGroup, *, is_split: bool) -> GpuGroup:
@@ -56,10 +62,20 @@ def uncovered(settings: Mapping[str, Value]) -> list[NotCovered]:
     return [NotCovered(flag=f"--override-tensor {pairs[0]}", what="tensors placed by hand", effect="either")] if pairs else []
 
 
-def divided(said: Iterable[tuple[str, Value]], gpus: int) -> tuple[NotCovered, ...]:
-    """Tensors that several GPUs hold parts of, which the ledger does not know."""
+def divided(said: Iterable[tuple[str, Value]], gpus: int, config: LlamaCppConfig, model: GgufModel) -> tuple[NotCovered, ...]:
+    """Tensors that several GPUs hold parts of, where the ledger does not follow: rows, which today's llama.cpp refuses on CUDA, or parts beside main memory."""
     mode = str(dict(said).get("split_mode") or "layer")
-    return (NotCovered(flag=f"--split-mode {mode}", what="tensors divided over GPUs", effect="either"),) if mode in ("row", "tensor") and gpus > 1 else ()
+    if mode not in ("row", "tensor") or gpus < 2 or (config.split_tensors and _lies_in_parts(config, model)):
+        return ()
+    return (NotCovered(flag=f"--split-mode {mode}", what="tensors divided over GPUs", effect="either"),)
+
+
+def _lies_in_parts(config: LlamaCppConfig, model: GgufModel) -> bool:
+    """Whether all of a model lies in parts on GPUs, one whose architecture llama.cpp divides so (src/llama-arch.cpp llm_arch_supports_sm_tensor)."""
+    layers = config.gpu_layers
+    is_apart = config.cpu_moe_layers or config.overrides or config.drafter or not config.kv_on_gpu or not config.flash_attention
+    is_whole = layers is None or layers > model.layer_count
+    return is_whole and not is_apart and not re.sub(r"[-_]", "", model.architecture.lower()).startswith(_NOT_IN_PARTS)
 
 
 def _shares(text: str) -> list[float]:

@@ -97,7 +97,13 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     config = _fitted(settings, named, machine, asked)
     plan = plan_of(ask_of(named, machine.group, is_ollama=False, config=config), config, machine.gpus)
     chosen = ["context"] * (config.context != asked.context) + ["gpu_layers"] * _is_open(settings)
-    missing = [*named.not_covered, *drafting.missing, *server.missing(values), *uncovered(settings), *divided(settings.items(), machine.gpus)]
+    missing = [
+        *named.not_covered,
+        *drafting.missing,
+        *server.missing(values),
+        *uncovered(settings),
+        *divided(settings.items(), machine.gpus, config, named.model),
+    ]
     warnings = [
         *server.remarks(values),
         *idle(values, named.model, machine.gpus),
@@ -150,7 +156,8 @@ def margins_of(text: str, gpus: int) -> tuple[int, ...]:
 
 
 def _has_fit(settings: Mapping[str, Value]) -> bool:
-    return str(server.setting(settings, "fit")) not in _OFF
+    """Whether llama.cpp fits what is open; where tensors lie in parts it does not (common/fit.cpp)."""
+    return str(server.setting(settings, "fit")) not in _OFF and settings.get("split_mode") != "tensor"
 
 
 def _layers(settings: Mapping[str, Value]) -> int | None:
@@ -221,6 +228,8 @@ def _changes(named: NamedModel, machine: Machine, config: LlamaCppConfig) -> lis
     steps = largest(config.context // _STEP, lambda count: machine.fits(named, replace(config, context=max(1, count) * _STEP), surely=True))
     if LEAST_OFFERED <= (shorter := steps * _STEP) < config.context:
         changes.append(_sure(f"a context of {tokens(shorter * config.parallel)}", f"--ctx-size {shorter * config.parallel}"))
+    if config.split_tensors:
+        return changes
     if named.model.has_experts and (divided := _divided(named, machine, config)):
         changes.append(_sure(f"the experts of {divided} layers in main memory, at its speed", f"--n-gpu-layers all --n-cpu-moe {divided}"))
         return changes

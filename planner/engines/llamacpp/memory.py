@@ -32,7 +32,7 @@ class LlamaCppConfig:
     `whole_windows`: layers with a window keep the whole context (--swa-full). `image_tokens`: the most of an image; 0 is the model's own. `drafted`: tokens that are drafted for each sequence. `snapshots`: earlier
     recurrent states that are kept beside each. `drafter`: what drafts, with a context of its own. `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
     `cpu_moe_layers`: the first so many layers' experts stay in main memory; `overrides`: patterns of tensors and where they lie;
-    `tensor_split`: shares of the GPUs, nothing where what is free decides. `placement` is what the fit made of what was left open.
+    `tensor_split`: shares of the GPUs, nothing where what is free decides. `split_tensors`: each matrix and each cache lies in parts on all GPUs. `placement` is what the fit made of what was left open.
     """
 
     context: int
@@ -49,6 +49,7 @@ class LlamaCppConfig:
     cpu_moe_layers: int = 0
     overrides: tuple[tuple[str, str], ...] = ()
     tensor_split: tuple[float, ...] = ()
+    split_tensors: bool = False
     placement: Placement | None = None
     image_tokens: int = 0
     drafted: int = 0

@@ -40,6 +40,7 @@ class GgufModel:
     experts_out: int = 0  # what the experts of a token put out together; 0 without experts
     gated_query: bool = False  # queries come with a gate as wide (Qwen3-Next, Qwen3.5)
     layer_inputs: int = 0  # per-layer embeddings of a token, of all layers (Gemma 3n, the small ones of Gemma 4)
+    tied_bytes: int = 0  # of the output that are the token embeddings once more
     predicting_bytes: int = 0  # layers that predict further tokens (MTP), loaded where a command asks for them
     mmproj_bytes: int = 0
     mmproj_compute_bytes: int = 0  # for an image of WARMUP_TOKENS, or the largest that it takes
@@ -145,6 +146,7 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
         layers=tuple(Layer(tuple(held.items()), tuple(caches.get(layer, ()))) for layer, held in enumerate(parts)),
         input_bytes=ends[Kind.EMBEDDING],
         output_bytes=ends[Kind.OUTPUT] + tied,
+        tied_bytes=tied,
         file_bytes=sum(held.total() for held in parts) + sum(ends.values()),
         hidden=model.hidden_size,
         vocab=model.vocab_size,

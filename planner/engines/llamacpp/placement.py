@@ -119,6 +119,8 @@ def held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) 
 
 
 def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) -> tuple[tuple[Held, ...], HeldByHost]:
+    if config.split_tensors:
+        return _split(model, config, gpus)
     widest = widest_values(model, config)
     kept = [cache_bytes(cache, config, widest) for cache, _ in model.caches]
     weights, cache, layers = [0] * (gpus + 1), [0] * (gpus + 1), [0] * (gpus + 1)  # the last is main memory, number -1
@@ -148,6 +150,38 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
         for gpu in range(gpus)
     )
     return shares, HeldByHost(weights_bytes=weights[MAIN_MEMORY], kv_cache_bytes=cache[MAIN_MEMORY])
+
+
+def _split(model: GgufModel, config: LlamaCppConfig, gpus: int) -> tuple[tuple[Held, ...], HeldByHost]:
+    """--split-mode tensor (src/llama-model.cpp llama_meta_device_get_split_state): equal parts, or by --tensor-split; what is no share of a matrix on each GPU.
+
+    Each GPU has the compute buffer that one alone would have (ggml/src/ggml-backend-meta.cpp get_alloc_size), and no pipeline's copies.
+    """
+    whole = _mirrored_bytes(model)
+    parted = sum(model.layer_bytes) + model.output_bytes - whole
+    widest = widest_values(model, config)
+    cache = sum(cache_bytes(kind, config, widest) * count for kind, count in model.caches)
+    compute = compute_bytes(model, config, gpus=1, has_output=True)
+    shares = config.tensor_split or (1.0,) * gpus
+    parts = [share / sum(shares) for share in shares]
+    on_gpus = tuple(
+        Held(
+            weights_bytes=whole + round(parted * part),
+            kv_cache_bytes=round(cache * part),
+            compute_bytes=compute,
+            mmproj_bytes=model.mmproj_bytes if config.vision and gpu == 0 else 0,
+            mmproj_compute_bytes=image_bytes(model, config.image_tokens) if config.vision and gpu == 0 else 0,
+            layers=model.layer_count + 1,
+        )
+        for gpu, part in enumerate(parts)
+    )
+    return on_gpus, HeldByHost(weights_bytes=model.input_bytes, kv_cache_bytes=0)
+
+
+def _mirrored_bytes(model: GgufModel) -> int:
+    """What every GPU holds whole: embeddings that are the output too, routers and shared experts beside banks of experts, two norms of a layer."""
+    beside = sum(layer.bytes_of((Part.GATE, Part.UP, Part.DOWN)) for layer in model.layers if layer.bytes_of(EXPERTS))
+    return model.tied_bytes + beside + (2 * model.layer_count + 1) * model.hidden * 4
 
 
 def _runs(gpus: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:

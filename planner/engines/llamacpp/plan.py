@@ -38,6 +38,7 @@ from planner.units import tokens
 
 LLAMA_CPP_VERSION = ollama.BUILD
 _SHORTEST = 4096  # tokens: what is planned where nothing longer fits
+_PARTS_ERROR_PERMILLE = 20  # of weights that lie in parts on all GPUs: parts are of whole heads, and turn with the layers
 _COMPUTE_LOW, COMPUTE_HIGH = 0.95, 1.12  # of the derived compute buffer: the CUDA logs and the oracle's worst
 
 
@@ -211,7 +212,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
         plan, speed=speed(ask, config, held, plan), own=local_work_of(ask, config, held, plan), service=replace(plan.service, slowest_answer_s=slowest)
     )
     plan = replace(plan, warnings=warnings(ask, config, held, plan))
-    missing = (*ask.drafting.missing, *divided(ask.pins.by_hand, gpus))
+    missing = (*ask.drafting.missing, *divided(ask.pins.by_hand, gpus, config, ask.model))
     return plan_beyond(plan, missing)
 
 
@@ -225,7 +226,7 @@ def _lines(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger) -> tuple[
         else f"{ask.model.mix}, other tensors by its main type"
     )
     lines = [
-        _weights(gpu.weights_bytes, ask.model.weights_error_permille, weights),
+        _weights(gpu.weights_bytes, ask.model.weights_error_permille, weights, is_split=config.split_tensors),
         exactly("kv_cache", "KV cache", gpu.kv_cache_bytes),
         _compute(ask, config, gpu.compute_bytes),
     ]
@@ -250,12 +251,14 @@ def _image_note(ask: GgufAsk, config: LlamaCppConfig) -> str:
     return "for an image of 46 x 46 tokens; " + ("larger ones take more" if ask.is_ollama else "--image-max-tokens scales larger ones to it")
 
 
-def _weights(size: int, error: int, note: str) -> Line:
+def _weights(size: int, error: int, note: str, *, is_split: bool) -> Line:
     """The weights; of a mix of others as its published files take them, with how far they lie from it."""
-    if not error:
+    if not error and not is_split:
         return exactly("weights", "weights", size, note)
+    note = "by published files of this mix" if error else f"{note}; a part of each on every GPU"
+    error = max(error, _PARTS_ERROR_PERMILLE) if is_split else error
     low, high = size * (1000 - error) // 1000, size * (1000 + error) // 1000
-    return Line(key="weights", name="weights", bytes=size, low_bytes=low, high_bytes=high, how=How.CALIBRATED, note="by published files of this mix")
+    return Line(key="weights", name="weights", bytes=size, low_bytes=low, high_bytes=high, how=How.CALIBRATED, note=note)
 
 
 def _compute(ask: GgufAsk, config: LlamaCppConfig, size: int) -> Line:

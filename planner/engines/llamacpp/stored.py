@@ -43,6 +43,7 @@ def from_header(header: Header, name: str, mmproj: Header | None = None) -> Gguf
         layers=tuple(Layer(tuple(held.items()), kept) for held, kept in zip(parts[:layers], caches, strict=True)),
         input_bytes=ends["input"],
         output_bytes=ends["output"] + tied,
+        tied_bytes=tied,
         file_bytes=sum(held.total() for held in parts) + sum(ends.values()),
         hidden=hidden,
         vocab=table.shape[0] if table else 0,

@@ -195,6 +195,46 @@ def test_shares_and_the_main_card_are_read():
     assert plan("--split-mode none --main-gpu 1").memory["weights_bytes"] == plan("", count=1).memory["weights_bytes"]
 
 
+def test_tensors_in_parts_lie_on_all_gpus_with_a_buffer_of_each():
+    """--split-mode tensor: 26 GB of Qwen3.5 in Q6_K took about 7.1 GB of each of four MI100, three GPUs' states are thirds; the buffer is that of one GPU."""
+
+    def plan(flags: str, count: int, file: str = "Qwen3.6-27B-Q6_K.gguf"):
+        server = find_server(f"llama-server -m {file} -c 16384 -np 1 -fa on {flags}")
+        return check(server, group_for(server, "rtx5090", count, "server"))
+
+    whole, parts = plan("-ngl 99", 1), plan("-sm tensor -ngl 99", 4)
+    assert (parts.verdict, parts.not_covered) == (Verdict.STARTS, ())
+    assert parts.memory["weights_bytes"] == pytest.approx(whole.memory["weights_bytes"] / 4, rel=0.003)
+    assert parts.memory["kv_cache_bytes"] == pytest.approx(whole.memory["kv_cache_bytes"] / 4, rel=1e-6)
+    compute, alone = (next(line.bytes for line in answer.lines if line.key == "compute") for answer in (parts, whole))
+    assert compute == alone
+    shares = plan("-sm tensor -ts 3,1", 2)
+    assert shares.memory["weights_bytes"] == pytest.approx(whole.memory["weights_bytes"] * 3 / 4, rel=0.003)
+
+
+@pytest.mark.parametrize(
+    ("flags", "file"),
+    [
+        ("-sm row", "Qwen3-14B-Q4_K_M.gguf"),
+        ("-sm tensor --n-cpu-moe 10", "Qwen3-30B-A3B-Q4_K_M.gguf"),
+        ("-sm tensor -ngl 20", "Qwen3-14B-Q4_K_M.gguf"),
+        ("-sm tensor -fa off", "Qwen3-14B-Q4_K_M.gguf"),
+        ("-sm tensor", "DeepSeek-V2-Lite-Chat-Q4_K_M.gguf"),
+    ],
+)
+def test_what_the_ledger_does_not_follow_of_parts_is_not_judged(flags, file):
+    server = find_server(f"llama-server -m {file} -c 8192 -np 1 {flags}")
+    assert check(server, group_for(server, "rtx3090", 2, "server")).verdict is Verdict.UNKNOWN
+
+
+def test_nothing_is_fitted_where_tensors_lie_in_parts():
+    server = find_server("llama-server -m Qwen3-32B-Q8_0.gguf -np 1 -sm tensor")
+    plan = check(server, group_for(server, "rtx5060ti", 2, "server"))
+    assert (plan.verdict, plan.context) == (Verdict.DOES_NOT_START, 40_960)
+    server = find_server("llama-server -m Qwen3-32B-Q8_0.gguf -np 1")
+    assert check(server, group_for(server, "rtx5060ti", 2, "server")).verdict is Verdict.STARTS
+
+
 def test_the_emitted_command_is_found_again(tmp_path):
     words = ("--gpu", "rtx5060ti-16gb", "--engine", "llama.cpp", "--model", "qwen3.6-35b-a3b", "--quantization", "Q4_K_M", "--context", "64k", "--ram", "64GiB")
     done = run_plan(*words, "--format", "json", cwd=tmp_path)

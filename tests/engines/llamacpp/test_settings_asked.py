@@ -50,6 +50,7 @@ def test_shares_and_one_of_several_cards():
     assert second.service.gpus == (0, 1)
     assert planned("qwen3-14b", count=2, split_mode="row").verdict is Verdict.UNKNOWN
     assert planned("qwen3-14b", split_mode="row").verdict is Verdict.STARTS
+    assert planned("qwen3-14b", count=2, split_mode="tensor").verdict is Verdict.STARTS
 
 
 def test_an_image_takes_what_its_tokens_take():
