@@ -141,6 +141,16 @@ PASTED = {
     "error: invalid argument: --no-mmap": ("llama.cpp", "unknown-flag", "--load-mode none"),
     "error: invalid argument: --ctx-siz": ("llama.cpp", "unknown-flag", "--ctx-size"),
     'error while handling argument "-ctk": Unsupported cache type: q9_0': ("llama.cpp", "bad-value", "llama-server --help"),
+    "error while handling argument \"-fa\": error: unknown value for --flash-attn: '-ctk'": ("llama.cpp", "bad-value", "took the flag behind it"),
+    "CUDA error: no kernel image is available for execution on the device, in function ggml_cuda_compute_forward": (
+        "llama.cpp",
+        "unsupported",
+        "CMAKE_CUDA_ARCHITECTURES",
+    ),
+    "load_model: device CUDA0 does not support split buffers": ("llama.cpp", "unsupported", "--split-mode layer"),
+    "error loading model: LLAMA_SPLIT_MODE_TENSOR not implemented for architecture 'deepseek2'": ("llama.cpp", "unsupported", "--split-mode layer"),
+    "llama_init_from_model: SPLIT_MODE_TENSOR requires flash_attn to be enabled": ("llama.cpp", "bad-value", "--flash-attn on"),
+    "Error: listen tcp 127.0.0.1:11434: bind: address already in use": ("ollama", "port-in-use", "an Ollama runs there already"),
     "llama_init_from_model: V cache quantization requires flash_attn": ("llama.cpp", "bad-value", "--flash-attn on"),
     "srv         start: couldn't bind HTTP server socket, hostname: 127.0.0.1, port: 8080": ("llama.cpp", "port-in-use", "--port 8081"),
     "srv  send_error: task id = 0, error: request (40000 tokens) exceeds the available context size (8192 tokens), try increasing it": (

@@ -20,7 +20,8 @@ _NO_ROOM = (
 _SHARED = (
     ("unknown-flag", r"error: invalid argument: -|the argument has been removed"),
     ("bad-value", r"error while handling (?:argument|environment variable)|expected value for argument|Unsupported cache type|V cache requires flash_attn"),
-    ("bad-value", r"V cache quantization requires flash|quantized V cache .{0,40}requires"),
+    ("bad-value", r"V cache quantization requires flash|quantized V cache .{0,40}requires|SPLIT_MODE_TENSOR requires flash_attn"),
+    ("unsupported", r"CUDA error: no kernel image|does not support split buffers|SPLIT_MODE_TENSOR not implemented for architecture"),
     ("unsupported", r"unknown model architecture|unknown pre-tokenizer type|wrong number of tensors|invalid ggml type|missing tensor|key not found in model"),
     (
         "model-access",
@@ -50,7 +51,7 @@ LLAMA_CPP = causes(
     own=r"\b(?:llama_model_loader|load_tensors|llm_load_\w+|llama_context|llama_kv_cache\w*|llama_model_load\w*|ggml_\w+|llama_init_from_model|common_\w+|print_info"
     r"|llama_new_context_with_model|alloc_tensor_range|gguf_init_from_file\w*|llama_params_fit\w*|llama_memory_recurrent)\s*:|llama-server\b|\bsrv +\w+:"
     r"|error: invalid argument: -|error while handling (?:argument|environment variable)|expected value for argument|cudaMalloc failed|ErrorOutOfDeviceMemory|(?:CUDA|ROCm|Vulkan)\d buffer"
-    r"|increase the physical batch size|image input is not supported",
+    r"|increase the physical batch size|image input is not supported|SPLIT_MODE_TENSOR|does not support split buffers|\bggml_cuda_\w+|ggml-cuda",
 )
 OLLAMA = causes(
     (
@@ -67,7 +68,8 @@ OLLAMA = causes(
         ("other", r"llama(?: runner|-server) process has terminated|error loading model|failed to load model"),
     ),
     started=r"llama(?: runner|-server) started in",
-    own=r"\bollama\b|\bOllama\b|\bsource=\w+\.go:\d+|\[GIN\]|llama runner|model requires more (?:system|gpu) memory|\bOLLAMA_[A-Z]|\bport 11434\b",
+    own=r"\bollama\b|\bOllama\b|\bsource=\w+\.go:\d+|\[GIN\]|llama runner|model requires more (?:system|gpu) memory|\bOLLAMA_[A-Z]|\bport 11434\b"
+    r"|listen tcp \S+: bind:",
 )
 _FLAG = re.compile(r"invalid argument: (-{1,2}[\w-]{1,80})")
 _NOT_FOUND = re.compile(r"model \\?['\"]?([\w./:-]{1,120}?)\\?['\"]? not found")
@@ -113,14 +115,26 @@ def _unknown_flag(text: str, is_ollama: bool) -> Iterator[Remedy]:
 
 
 def _bad_value(text: str, is_ollama: bool) -> Iterator[Remedy]:
+    if "SPLIT_MODE_TENSOR" in text:
+        yield Remedy("tensors in parts need flash attention", "--flash-attn on")
+        return
+    if "value for --flash-attn" in text:
+        yield Remedy("--flash-attn takes a value since August 2025, and took the flag behind it for one", "--flash-attn on")
+        return
     if "flash" in text:
         yield Remedy("a quantized cache needs flash attention", "" if is_ollama else "--flash-attn on")
     yield Remedy("correct the value that the message names; llama-server --help says what it takes")
 
 
 def _unsupported(text: str, is_ollama: bool) -> Iterator[Remedy]:
+    if "kernel image" in text:
+        yield Remedy("a build with kernels for this GPU: made where it is, by cmake -DGGML_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=native, or one for Vulkan")
+        return
     if "image" in text or "multimodal" in text:
         yield Remedy("the server runs without the model's vision projector", "" if is_ollama else "--mmproj FILE.gguf")
+        return
+    if "split buffers" in text or "SPLIT_MODE_TENSOR" in text:
+        yield Remedy("whole layers on each GPU, which every model and every build takes", "--split-mode layer")
         return
     yield Remedy("a newer Ollama: its llama.cpp does not know this model" if is_ollama else "a newer build of llama.cpp: this one does not know the model")
     yield Remedy("another file of it, made for this build; files of forks (ik_llama.cpp) hold tensors that llama.cpp does not read")
