@@ -34,6 +34,10 @@ GUIDE = {
         "Cannot set `add_generation_prompt` to True when the last message is from the assistant. Consider using `continue_final_message` instead.",
         "litellm", "refused-request", "no callback sets it",
     ),
+    "LiteLLM: a prompt longer than llama.cpp's context": (
+        "litellm.BadRequestError: OpenAIException - request (9182 tokens) exceeds the available context size (4096 tokens), try increasing it.",
+        "litellm", "refused-request", "longer than the server's context",
+    ),
     "LiteLLM: Embedding errors?": (
         'litellm.APIConnectionError: OllamaException - {"error":"model \\"qwen3-embedding:0.6b\\" not found, try pulling it first"}',
         "litellm", "unknown-model", "ollama pull qwen3-embedding:0.6b",

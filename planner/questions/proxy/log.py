@@ -27,7 +27,7 @@ CAUSES = causes(
         ("cooldown", r"No deployments? available for selected model|No healthy deployments? available"),
         (
             "refused-request",
-            r"set .?continue_final_message.? when|set .?add_generation_prompt.? to True when|ContextWindowExceededError|maximum context length",
+            r"set .?continue_final_message.? when|set .?add_generation_prompt.? to True when|ContextWindowExceededError|maximum context length|exceeds the available context size",
         ),
         ("unknown-model", r"Invalid model name passed in|litellm\.NotFoundError|try pulling it first|[Tt]he model .{1,200} does not exist"),
         (
