@@ -165,7 +165,7 @@ ENGINES: MutableMapping[str, Engine] = _Engines(
 
 
 def first_engine() -> Engine:
-    """The engine that is meant where none can be named: the one that plan bench measures, plan verify asks and checkpoints are published for."""
+    """The engine that is meant where none can be named: the one that plan verify asks and checkpoints are published for."""
     return ENGINES[next(iter(ENGINES))]
 
 
