@@ -182,15 +182,17 @@ def unquantized(name: str, inputs: int, outputs: int, *, role: Role, bias: bool 
 def wide(linear: Linear) -> Linear:
     """A matrix whose dtype is float32, not the model's: so are the scales where the checkpoint quantizes it."""
     stored = linear.storage
-    planes = tuple(replace(plane, bits=32) if plane.bits == 16 else plane for plane in stored.planes)
+    wider = stored.encoding is not Encoding.NVFP4  # whose unused input scale stays as wide as the model's numbers
+    planes = tuple(replace(plane, bits=32) if plane.bits == 16 and wider else plane for plane in stored.planes)
     return replace(linear, storage=replace(stored, planes=planes) if stored.is_quantized else FP32)
 
 
 def cast(linear: Linear) -> Linear:
     """A matrix of a module whose floats are all brought to the model's dtype, those of a quantization too; integers stay as they are."""
     weight, *others = linear.storage.planes
-    whole = weight if linear.storage.encoding is not Encoding.FP8 else replace(weight, bits=16)
-    integers = linear.storage.encoding in (Encoding.AWQ, Encoding.GPTQ, Encoding.PACKED)
+    micro = linear.storage.arithmetic_since > 0  # their scales are exponents, kept as integers
+    whole = replace(weight, bits=16) if linear.storage.encoding is Encoding.FP8 or (micro and weight.bits == 8) else weight
+    integers = micro or linear.storage.encoding in (Encoding.AWQ, Encoding.GPTQ, Encoding.PACKED)
     return replace(linear, storage=replace(linear.storage, planes=(whole, *(others if integers else (replace(plane, bits=16) for plane in others)))))
 
 

@@ -9,8 +9,9 @@ from typing import assert_never
 from planner.architecture.blocks import Scope, embedding, norm, plain
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.defaults import completed
-from planner.architecture.families import FAMILIES
+from planner.architecture.families import FAMILIES, OWN_NAMES
 from planner.architecture.family import Family
+from planner.architecture.formats import Quantization
 from planner.architecture.quantization import read_quantization
 from planner.architecture.rope import no_rope, rope_settings
 from planner.architecture.text import Dims, Layer, read_dims
@@ -42,10 +43,11 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         raise _unknown(architecture, config.path)
     config = completed(_opened(family, config))
     raw = config.section("text_config") if config.has("text_config") else config
+    names = [architecture, *(family.text(raw) if family.text else ())]
     if family.text:
-        family = _with_text(family, family.text(raw), raw)
+        family = _with_text(family, names[1:], raw)
     section = _with_defaults(family, raw, config)
-    quantization = read_quantization(_quantization_section(family.methods, config, raw), hf_quant)
+    quantization = _quantization(names, _quantization_section(family.methods, config, raw), hf_quant)
     if online and quantization.name is None:
         from planner.architecture.online import online_quantization
 
@@ -74,6 +76,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         layers=_grouped(layers),
         last=own.get("norm", ()) + own.get("head", ()),
         tower=tower.modules if tower else (),
+        tower_on_every_stage=tower is not None and tower.on_every_stage,
         every=tuple(module for end in sorted(family.whole_stages | {"every"}) for module in ends[end]) + (tower.every if tower else ()),
         tied_copy=own.get("embedding", ()) if tied else (),
         buffers=family.rope(section, dims) + (tower.buffers if tower else ()) + _scale_buffers(layers),
@@ -180,6 +183,24 @@ def _with_text(family: Family, names: Sequence[str], config: Config) -> Family:
         outer=family.outer,
         judged=family.judged and text.judged,
     )
+
+
+def _quantization(names: Sequence[str], section: Config, hf_quant: Config | None) -> Quantization:
+    """Who is stored how, asked by what the model's class, or its text model's, calls its modules."""
+    quantization = read_quantization(section, hf_quant, mapped=lambda: _is_mapped(names[0]))
+    if quantization.name is None or OWN_NAMES.isdisjoint(names):
+        return quantization
+    from planner.architecture.class_names import as_its_class_names
+
+    return as_its_class_names(quantization, names)
+
+
+def _is_mapped(architecture: str) -> bool:
+    """Whether the class maps the names of a checkpoint to its own."""
+    from planner.architecture.class_names import UNMAPPED
+    from planner.architecture.families.conversions import base_name
+
+    return architecture not in UNMAPPED and not base_name(architecture, UNMAPPED)
 
 
 def _quantization_section(methods: Mapping[str, str], config: Config, text_config: Config) -> Config:

@@ -7,12 +7,13 @@ Sources: vllm/model_executor/models/{laguna,cohere2_moe,hy_v3,granite,granitemoe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from planner.architecture.blocks import Scope, correction_bias, gate, norm
 from planner.architecture.config import Config
 from planner.architecture.text import Dims, Layer, LayerBuilder, default_window, full_attention, layer_types, sliding_window
 from planner.facts.attention import Attention
-from planner.facts.modules import Axis, Module, Role, Split, Tensor, TensorRole
+from planner.facts.modules import Axis, Linear, Module, Role, Split, Tensor, TensorRole
 from planner.facts.record import dataclass
 from planner.facts.storage import BF16, Storage
 
@@ -33,6 +34,7 @@ class Heads:
     gate: str = ""  # key of the gate's kind in the config: per head, or per dimension of every head
     gated: str = ""  # the gate's kind where the class decides: "per-head" or "per-element"
     gate_name: str = "g_proj"
+    gate_joined: bool = False  # the gate is one matrix with q, k and v
     gate_bias: bool = False  # a bias a head
     sinks: bool = False
     window: int | None = None
@@ -62,7 +64,11 @@ class Heads:
         kind = self.gated or (config.data.get(self.gate) if self.gate else None)
         if kind:
             width = heads if kind is True or kind == "per-head" else heads * dims.head_dim
-            modules.append(scope.column(f"self_attn.{self.gate_name}", dims.hidden, (width,), role=Role.PROJECTION))
+            first = modules[0]
+            if self.gate_joined and isinstance(first, Linear):
+                modules[0] = replace(first, outputs=(*first.outputs, Axis(width, Split.TP)))
+            else:
+                modules.append(scope.column(f"self_attn.{self.gate_name}", dims.hidden, (width,), role=Role.PROJECTION))
         if self.gate_bias:
             modules.append(Tensor(name="self_attn.gate_bias", axes=(Axis(heads, Split.TP),), role=TensorRole.ADDEND))
         return modules

@@ -30,7 +30,7 @@ def spellings(name: str) -> list[str]:
     """
     if not name:
         return [""]  # of a layer that its class gives no name: only a pattern for everything means it
-    prefixes = ("", "model.", "language_model.", "language_model.model.", "model.language_model.", "model.language_model.model.", "backbone.")
+    prefixes = ("", "model.", "language_model.", "language_model.model.", "model.language_model.", "model.language_model.model.", "backbone.", "transformer.")
     return [prefix + name for prefix in prefixes]
 
 

@@ -213,4 +213,4 @@ def gemma4_unified(scope: Scope, top: Config, dims: Dims) -> Tower:
                 "embed_audio.embedding_projection", top.section("audio_config").integer("audio_embed_dim", default=640), dims.hidden, role=Role.PROJECTION
             )
         )
-    return Tower(tuple(modules), VisionSpec(hidden_size=width, intermediate_size=width, heads=1, max_patches=280, tokens_per_item=280))
+    return Tower(tuple(modules), VisionSpec(hidden_size=width, intermediate_size=width, heads=1, max_patches=280, tokens_per_item=280), on_every_stage=True)

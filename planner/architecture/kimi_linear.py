@@ -77,6 +77,11 @@ def experts_mlp(scope: Scope, config: Config, dims: Dims) -> list[Module]:
     return [*modules, replace(bank, minimum_width=config.integer("min_moe_intermediate_per_partition", default=_NARROWEST_SLICE))]
 
 
+def dense_mlp(scope: Scope, dims: Dims) -> list[Module]:
+    """The MLP of a layer without experts: of the class of the shared experts, divided as they are (model.py KimiMLP)."""
+    return [replace(module, as_shared_expert=True) for module in scope.gated_mlp("mlp", dims.hidden, dims.intermediate) if isinstance(module, Linear)]
+
+
 def _residual(name: str, dims: Dims) -> list[Module]:
     return [*norm(f"{name}_res_norm", dims.hidden), unquantized(f"{name}_res_proj", dims.hidden, 1, role=Role.PROJECTION)]
 
@@ -105,7 +110,7 @@ def kimi_linear(config: Config, dims: Dims) -> LayerBuilder:
         else:
             modules, caches = gated_latent(scope, config, dims), Layer((), (latent,))
         routed = experts and index >= dense and index % step == 0
-        modules += experts_mlp(scope, config, dims) if routed else scope.gated_mlp("mlp", dims.hidden, dims.intermediate)
+        modules += experts_mlp(scope, config, dims) if routed else dense_mlp(scope, dims)
         if config.has("attn_res_block_size"):
             modules += [*_residual("self_attention", dims), *_residual("mlp", dims)]
         return Layer((*modules, *two_norms(dims)), caches.attention)

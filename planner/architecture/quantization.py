@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fnmatch import translate
+from functools import partial
 
 from planner.architecture.config import Config
 from planner.architecture.formats import (
@@ -55,8 +56,11 @@ DROPPED = {
 }
 
 
-def read_quantization(section: Config, hf_quant: Config | None = None) -> Quantization:
-    """Read `quantization_config` (or a ModelOpt hf_quant_config.json beside it). Raises UnsupportedModelError for an unknown method."""
+def read_quantization(section: Config, hf_quant: Config | None = None, *, mapped: Callable[[], bool] = lambda: True) -> Quantization:
+    """Read `quantization_config` (or a ModelOpt hf_quant_config.json beside it). Raises UnsupportedModelError for an unknown method.
+
+    `mapped` says whether the model's class maps the names of its checkpoint, for whoever needs to know.
+    """
     config = section if section.data else hf_quant
     if config is None or not config.data:
         return UNQUANTIZED
@@ -75,9 +79,7 @@ def read_quantization(section: Config, hf_quant: Config | None = None) -> Quanti
         "compressed-tensors": _compressed_tensors,
         "auto-round": _auto_round,
         "inc": _auto_round,
-        "modelopt": _modelopt,
-        "modelopt_fp4": _modelopt,
-        "modelopt_mixed": _modelopt,
+        **dict.fromkeys(("modelopt", "modelopt_fp4", "modelopt_mixed"), partial(_modelopt, mapped=mapped)),
         "mxfp4": _mxfp4,
         "quark": _quark,
         "": lambda _: UNQUANTIZED,
@@ -229,7 +231,10 @@ def _auto_round(config: Config) -> Quantization:
         if len(settings) > 1:
             raise UnsupportedModelError(f"{', '.join(names)} are quantized differently; vLLM needs all parts of a fused layer alike")
         bits, group = settings.pop()
-        return BF16 if bits == 16 else grouped_int(bits, group, zero_points=True, encoding=encoding, bias=target is Target.EXPERTS and "gptq" in packing)
+        if bits == 16:
+            return BF16
+        stored = grouped_int(bits, group, zero_points=True, encoding=encoding, bias=target is Target.EXPERTS and "gptq" in packing)
+        return replace(stored, symmetric=config.flag("sym", default=True))
 
     return Quantization("inc", lookup, grouped_int(*base, zero_points=True, encoding=encoding))
 
@@ -254,12 +259,13 @@ def _searched(pattern: str, name: str) -> bool:
         return False
 
 
-def _modelopt(config: Config) -> Quantization:
+def _modelopt(config: Config, *, mapped: Callable[[], bool]) -> Quantization:
     inner = config.section("quantization") if config.has("quantization") else config
     algorithm = inner.text("quant_algo").upper()
     named = inner.texts("exclude_modules") if config.has("quantization") else config.texts("ignore", "exclude_modules")
-    # a pattern that ends in `*` is read as the module itself and what is inside it (modelopt.py apply_vllm_mapper)
-    exclude = [part for name in named for part in ((name[:-1], name[:-1] + ".*") if len(name) > 1 and name[-1] == "*" and name[-2] != "." else (name,))]
+    # a pattern that ends in `*` is read as the module itself and what is inside it, where names are mapped at all (modelopt.py apply_vllm_mapper)
+    maps = mapped()
+    exclude = [part for name in named for part in ((name[:-1], name[:-1] + ".*") if maps and re.search(r"[^.]\*$", name) else (name,))]
     layers = {name: str(value.get("quant_algo", "")).upper() for name, value in inner.section("quantized_layers").data.items() if isinstance(value, dict)}
     inside: dict[str, str] = {}  # of every module that has quantized ones inside, the algorithm of the first
     for name, kind in layers.items():

@@ -115,7 +115,7 @@ def _check_blocks(linear: Linear, tp: int, columns: int, parts: list[int], *, me
 
 def is_shared_expert(linear: Linear) -> bool:
     """Whether a matrix is one of the experts that see every token; their gate is none."""
-    return "shared_expert" in linear.name and linear.role is not Role.ROUTER
+    return linear.as_shared_expert or ("shared_expert" in linear.name and linear.role is not Role.ROUTER)
 
 
 def local_experts(experts: int, ranks: int) -> int:
@@ -154,7 +154,7 @@ def experts_bytes(bank: Experts, parallel: Parallel, dtype_bits: int) -> int:
 
 
 def _narrowed(bank: Experts, storage: Storage, width: int) -> Storage:
-    """Groups of AWQ's and GPTQ's experts that a slice cuts are halved until it holds whole ones: another layout, without GPTQ's zero points (moe_wna16.py)."""
+    """Groups of AWQ's and GPTQ's experts that a slice cuts are halved until it holds whole ones: another layout, without the zero points of GPTQ and of a symmetric AWQ (moe_wna16.py)."""
     group = storage.input_multiple
     if storage.encoding not in (Encoding.AWQ, Encoding.GPTQ) or (width % group == 0 and bank.hidden % group == 0):
         return storage
@@ -162,7 +162,7 @@ def _narrowed(bank: Experts, storage: Storage, width: int) -> Storage:
         group //= 2
     if group < 32:
         raise NotDivisibleError(f"{bank.name}: a width of {width} a rank holds no groups of 32 or more")
-    kept = storage.planes[: 3 if storage.encoding is Encoding.AWQ else 2]
+    kept = storage.planes[: 3 if storage.encoding is Encoding.AWQ and not storage.symmetric else 2]
     planes = (kept[0], *(replace(plane, column_block=group) for plane in kept[1:]))
     return replace(storage, planes=planes, input_multiple=group, output_multiple=1)
 

@@ -72,6 +72,8 @@ class Linear:
     bias: bool = False
     storage: Storage = BF16
     rows_multiple: int = 1
+    as_shared_expert: bool = False
+    """Whether it is whole on every rank where shared experts are (a class that builds its dense MLPs so)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

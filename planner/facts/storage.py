@@ -82,6 +82,7 @@ class Storage:
     kernels: Kernels = Kernels.AS_STORED
     cut: Cut = Cut.ANYWHERE
     encoding: Encoding = Encoding.OTHER
+    symmetric: bool = False  # its zero points all say the same, so that a layout which can do without keeps none
 
     @property
     def block(self) -> Plane | None:

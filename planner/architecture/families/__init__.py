@@ -123,6 +123,18 @@ _NEVER_COMPARED = """
 """
 UNJUDGED = frozenset(_NEVER_COMPARED.split())
 
+# their classes call modules by names of their own: class_names.py, which is imported for them alone
+_OWN_NAMES = """
+    AriaForConditionalGeneration BertForSequenceClassification BertForTokenClassification BertModel BertSpladeSparseEmbeddingModel BgeM3EmbeddingModel
+    ChatGLMForConditionalGeneration ChatGLMModel DeepseekOCRForCausalLM ExaoneForCausalLM FalconForCausalLM FalconH1ForCausalLM GLM4VForCausalLM
+    GPT2ForSequenceClassification GPT2LMHeadModel GPTBigCodeForCausalLM GPTJForCausalLM GPTNeoXForCausalLM GraniteMoeHybridForCausalLM
+    GraniteMoeSWAForCausalLM GraniteMoeSharedForCausalLM GteModel HYV3ForCausalLM IQuestLoopCoderForCausalLM InternLM2ForCausalLM
+    InternLM2ForRewardModel JambaForCausalLM LagunaForCausalLM Lfm2ForCausalLM Lfm2MoeForCausalLM NomicBertModel OPTForCausalLM Param2MoEForCausalLM
+    PhiForCausalLM Plamo3ForCausalLM RobertaModel Starcoder2ForCausalLM UnlimitedOCRForCausalLM XLMRobertaForSequenceClassification
+    XLMRobertaForTokenClassification XLMRobertaModel
+"""
+OWN_NAMES = frozenset(_OWN_NAMES.split())
+
 
 class Families(Mapping[str, Family]):
     """Architecture -> how it is built; a pooling name of a generative class is known though it is not listed."""

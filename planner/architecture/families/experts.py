@@ -28,7 +28,7 @@ HUNYUAN_V3 = Family(layers=decoder(Heads(norms="head", norms_key="qk_norm"), rou
 LLAMA4 = Family(layers=moe.llama4, name="llama")
 MIMO_V2 = Family(layers=moe.mimo_v2, rope=rope.mimo_rope, name="mimo")
 SARVAM = replace(BAILING, defaults={"use_rmsnorm": True, "moe_router_enable_expert_bias": True}, name="sarvam")
-BEAM = Heads(norms="head", gated="per-element", gate_bias=True, window=4096)
+BEAM = Heads(norms="head", gated="per-element", gate_joined=True, gate_bias=True, window=4096)
 BEAM_BANK = Bank(router=FP32, correction=True)
 GPT_OSS = Family(layers=moe.gpt_oss, whole_stages=ALL_ENDS, rope=partial(rope.rope_tables, yarn_bits=32), head_quantized=False, name="gpt-oss")
 

@@ -91,7 +91,8 @@ def qianfan(scope: Scope, top: Config, dims: Dims) -> Tower:
     squares = {key: value[0] for key in ("image_size", "patch_size") if isinstance(value := config.data.get(key), list) and value}
     renamed = {"qkv_bias": config.flag("attention_bias", default=True), "qk_normalization": config.flag("use_qk_norm", default=False)}
     same = {"norm_type": "layer_norm", **renamed, **config.data, **squares}
-    return intern_vit(two_layers)(scope, Config({**top.data, "vision_config": same}, top.path), dims)
+    held = scope.plain() if scope.quantization.name == "fp8" else scope  # that reader's alone is told to leave the tower out
+    return intern_vit(two_layers)(held, Config({**top.data, "vision_config": same}, top.path), dims)
 
 
 def eagle(scope: Scope, top: Config, dims: Dims) -> Tower:

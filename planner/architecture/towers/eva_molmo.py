@@ -5,13 +5,15 @@ Sources: vllm/model_executor/models/{glm4v,molmo,phi4mm,phi4mm_audio,vision_sigl
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from planner.architecture.blocks import Scope, addend, embedding, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
 from planner.architecture.towers.encoder import Block, batch, convolution, encoder, loose, siglip
 from planner.architecture.towers.tower import Tower
-from planner.facts.modules import Module, Role
+from planner.facts.modules import Linear, Module, Role
 
 _MOLMO_EXTRA = 128  # rows of the embedding for its own tokens (molmo.py ADDITIONAL_VOCAB_SIZE)
 
@@ -54,6 +56,13 @@ def molmo_words(scope: Scope, dims: Dims) -> list[Module]:
     return [embedding(_MOLMO_EXTRA, dims.hidden)]
 
 
+def _apart(module: Module) -> list[Module]:
+    """Queries, keys and values, which this tower's class does not fuse, as three matrices."""
+    if not isinstance(module, Linear) or len(module.outputs) != 3:
+        return [module]
+    return [replace(module, name=f"{module.name.removesuffix('qkv')}{part}", outputs=(axis,)) for part, axis in zip("qkv", module.outputs, strict=True)]
+
+
 def molmo(scope: Scope, top: Config, dims: Dims) -> Tower:
     """Molmo: CLIP's large tower of 336 pixels up to its last but one layer, two of its layers pooled by attention; one size in every checkpoint."""
     block, at = Block(hidden=1024, width=4096, heads=16, names=("attention.wqkv", "attention.wo", "feed_forward.w1", "feed_forward.w2")), "vision_backbone"
@@ -64,7 +73,7 @@ def molmo(scope: Scope, top: Config, dims: Dims) -> Tower:
         plain(f"{at}.image_vit.positional_embedding", 577, block.hidden),
         loose(f"{at}.image_vit.patch_embedding", 588, block.hidden, bias=False),
         *norm(f"{at}.image_vit.pre_ln", block.hidden, bias=True),
-        *encoder(scope, f"{at}.image_vit.transformer.resblocks", 23, block),
+        *(part for module in encoder(scope, f"{at}.image_vit.transformer.resblocks", 23, block) for part in _apart(module)),
         *(scope.column(f"{at}.image_pooling_2d.w{name}", pooled, (block.hidden,), bias=True, role=Role.PROJECTION) for name in "qkv"),
         scope.row(f"{at}.image_pooling_2d.wo", block.hidden, block.hidden, bias=True, role=Role.PROJECTION),
         scope.column(f"{at}.image_projector.merged_linear", block.hidden, (dims.intermediate, dims.intermediate), role=Role.GATE_UP),

@@ -20,6 +20,7 @@ class Tower:
     spec: VisionSpec
     buffers: tuple[Tensor, ...] = ()
     every: tuple[Module, ...] = ()  # what of a projector its class builds on every stage
+    on_every_stage: bool = False  # its class builds all of it on every stage
 
 
 TowerBuilder = Callable[[Scope, Config, Dims], Tower]

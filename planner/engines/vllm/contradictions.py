@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from planner.engines.vllm.dtype_rules import actual_dtype, dtypes
 from planner.engines.vllm.engine_args import EngineArgs, Refused
 from planner.engines.vllm.flag_values import beyond
 from planner.engines.vllm.multimodal_rules import inputs
@@ -32,6 +33,7 @@ def contradictions(asked: EngineArgs) -> Iterator[Problem]:
         *_graphs(asked),
         *_twice(asked),
         *_quantized(asked),
+        *dtypes(asked),
         *_processes(asked),
         *_experts(asked),
         *_kernels(asked),
@@ -237,8 +239,7 @@ def _outputs(asked: EngineArgs) -> Refused:
 def _caches(asked: EngineArgs) -> Refused:
     """The cache's dtype, states kept for prefixes, and connectors (config/vllm.py, config/kv_transfer.py)."""
     config, asked_for = asked.config, str(asked.values.get("--kv-cache-dtype", "auto"))
-    own = "float16" if asked.gpu.vendor == "nvidia" and asked.gpu.capability < 80 and asked.model.dtype == "bfloat16" else asked.model.dtype
-    dtype = {"auto": own, "half": "float16", "float": "float32"}.get(config.dtype, config.dtype)
+    dtype = actual_dtype(asked)
     if asked_for in ("float16", "bfloat16") and asked_for != dtype and asked.minor >= 33 and dtype in ("float16", "bfloat16", "float32"):
         allowed = f"`auto` or `{dtype}`" if dtype != "float32" else "`auto`"
         message = f'kv_cache_dtype="{asked_for}" is incompatible with dtype="{dtype}". Please set `--kv-cache-dtype` to {allowed}.'
@@ -248,7 +249,8 @@ def _caches(asked: EngineArgs) -> Refused:
         yield "Chunked prefill is required for Mamba prefix caching.", "--no-enable-prefix-caching"
     states = asked.number("--mamba-block-size")
     hybrid_off = config.enable_prefix_caching is None and asked.model.has_state and not VERSIONS[config.vllm_version].hybrid_prefix_caching
-    if states not in (None, config.max_model_len) and asked.minor >= 12 and (config.enable_prefix_caching is False or hybrid_off):
+    uncached = config.enable_prefix_caching is None and asked.model.is_encoder
+    if states not in (None, config.max_model_len) and asked.minor >= 12 and (config.enable_prefix_caching is False or hybrid_off or uncached):
         yield "--mamba-block-size can only be set with --enable-prefix-caching", "--enable-prefix-caching"
     if asked.minor >= 30 and asked.key("--attention-config", "hisparse_config") is not None and not (asked.model.is_sparse or asked.model.is_compressed):
         yield "HiSparse is only supported for DSA models with index_topk.", "leave hisparse_config out"

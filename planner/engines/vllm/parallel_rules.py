@@ -94,12 +94,18 @@ def _nodes(config: ServeConfig, values: Values) -> Iterator[Problem]:
         yield _refused(f"{_LAUNCH}{between}. Set it to this node's zero-based index.", f"--node-rank {nodes - 1}")
 
 
+_UNVALIDATED = "BeamForCausalLM"  # models/beam/nvidia/model.py
+
+
 def _experts(config: ServeConfig, model: ModelSpec) -> Iterator[Problem]:
     """Load balancing of experts."""
     copies = redundant_experts(config.eplb_config)
-    if config.enable_expert_parallel and not _most_experts(model):
+    if config.enable_expert_parallel and not (_most_experts(model) or model.experts_per_token):
         message = "Number of experts in the model must be greater than 0 when expert parallelism is enabled."
         yield _refused(message, "leave --enable-expert-parallel out")
+    if model.architecture == _UNVALIDATED and (config.enable_eplb or config.parallel.whole_shared_experts):
+        what = "EPLB; run without --enable-eplb." if config.enable_eplb else "sequence-parallel MoE (data parallelism with expert parallelism)."
+        yield _refused(f"Beam has not been validated with {what}", "leave --enable-eplb out" if config.enable_eplb else "leave --enable-expert-parallel out")
     if config.enable_eplb and not config.enable_expert_parallel:
         yield _refused("enable_expert_parallel must be True to use EPLB.", "--enable-expert-parallel")
     elif config.enable_eplb and config.parallel.expert_ranks == 1:
@@ -130,7 +136,7 @@ def _context(config: ServeConfig, model: ModelSpec) -> Iterator[Problem]:
         return
     if decode == 1:
         return
-    if not model.is_latent and not model.is_encoder:
+    if not model.is_latent and model.kv_heads:
         yield from _grouped_heads(model, tp, decode)
     if any(window(cache) is not None for cache in model.caches) or any(cache_kind(cache) is CacheKind.COMPRESSED for cache in model.caches):
         yield _refused("DCP not support sliding window.", f"{flag} 1", "unsupported")

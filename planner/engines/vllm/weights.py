@@ -65,7 +65,8 @@ def part_bytes(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> Pa
 def _part_bytes(same: Same[ModelSpec], parallel: Parallel, dtype_bits: int) -> Parts:
     model = same.thing
     every, first, last, copy = (modules_bytes(part, parallel, dtype_bits) for part in (model.every, model.first, model.last, model.tied_copy))
-    first += _tower_bytes(Same(model.tower), parallel, dtype_bits)
+    tower = _tower_bytes(Same(model.tower), parallel, dtype_bits)
+    every, first = (every + tower, first) if model.tower_on_every_stage else (every, first + tower)
     return Parts(every, first, last, copy, tuple(modules_bytes(group.modules, parallel, dtype_bits) for group in model.layers))
 
 
