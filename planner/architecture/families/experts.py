@@ -83,6 +83,10 @@ FAMILIES: Mapping[str, Family] = {
     "BeamForCausalLM": Family(layers=decoder(BEAM, routed(BEAM_BANK, dense_key=""), FOUR), rope=rope.exact, name="beam"),
     "FlintForCausalLM": Family(layers=own.flint, rope=rope.exact, name="flint"),
     "Step3TextForCausalLM": Family(
-        layers=experts.step3_text, renamed={"max_position_embedding": "max_position_embeddings"}, scaled=False, head_quantized=False, name="step"
+        layers=experts.step3_text,
+        renamed={"max_position_embedding": "max_position_embeddings", "num_attention_groups": "num_key_value_heads"},
+        scaled=False,
+        head_quantized=False,
+        name="step",
     ),
 }

@@ -58,7 +58,8 @@ def _bounds(asked: EngineArgs) -> Refused:
 def _batches(asked: EngineArgs) -> Refused:
     """SchedulerConfig.verify_max_model_len."""
     config, length = asked.config, asked.config.max_model_len
-    if config.enable_chunked_prefill is False and config.max_num_batched_tokens < length:
+    whole = config.enable_chunked_prefill is None and asked.model.is_encoder and not asked.model.has_state and asked.minor >= 33  # read in 0.33
+    if (config.enable_chunked_prefill is False or whole) and config.max_num_batched_tokens < length:
         why = "This effectively limits the maximum sequence length to max_num_batched_tokens and makes vLLM reject longer sequences."
         message = f"max_num_batched_tokens ({config.max_num_batched_tokens}) is smaller than max_model_len ({length}). {why}"
         yield message, f"--max-num-batched-tokens {length}"

@@ -106,3 +106,18 @@ def test_the_frozen_rows_are_vllms():
 
 if __name__ == "__main__":
     (DATA / FROZEN).write_text("".join(json.dumps(row) + "\n" for row in asked_again()))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("google/gemma-3-27b-it --dtype float16", "The model type 'gemma3' does not support float16."),
+        ("Qwen/Qwen3-8B-AWQ --dtype float32", "torch.float32 is not supported for quantization method auto_awq."),
+        ("Qwen/Qwen3-8B --dtype float32", ""),
+        ("Qwen/Qwen3-8B-AWQ --dtype float16", ""),
+    ],
+)
+def test_dtypes_that_break_a_model_or_its_quantization_are_refused(words, message):
+    server = find_server(f"vllm serve {words} --max-model-len 2048")
+    told = [problem.message for problem in check(server, group_for(server, "h100", 8, "server")).problems]
+    assert [text for text in told if "float" in text] == [] if not message else any(message in text for text in told), told
