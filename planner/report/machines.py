@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import date
 
 from typing_extensions import TypedDict
 
@@ -168,10 +169,12 @@ def _why(answer: MachinesAnswer) -> Iterator[str]:
 def _notes(machines: Sequence[Machine], could: int) -> Iterator[str]:
     if any(machine.is_slow for machine in machines):
         yield "None is known to reach the floor of speed for each user (--min-speed)."
-    yield f"{could} of the catalogue's GPUs could, alone or up to eight of a kind; {len(machines)} are shown. tokens/s: one user alone."
+    yield f"{could} of the catalogue's GPUs could, in the sizes that are rented or sold (`sizes` in prices.yaml: consumer cards up to four); {len(machines)} are shown. tokens/s: one user alone."
     seen = sorted({f"{price.at} {price.date}" for machine in machines for price in (machine.rent, machine.buy) if price})
     if seen:
         yield f"Prices of GPUs alone, in US dollars: {', '.join(seen)}; sources in prices.yaml, --prices FILE takes your own."
+        if old := sum(price.is_old(date.today()) for machine in machines for price in (machine.rent, machine.buy) if price):
+            yield f"{old} of these prices are older than six months."
     yield from blank_notes((str(place), machine.speed) for place, machine in enumerate(machines, 1))
     if any(machine.pays_off_after_months for machine in machines):
         yield "Bought GPUs pay off against rented ones after so many months of use day and night" + (
