@@ -84,6 +84,10 @@ class WorldError(PlannerError):
     exit_code = 3
 
 
+class PlanWarning(UserWarning):
+    """Something that an answer passed over; the command line tells it in one line."""
+
+
 def one_line(message: str, hint: str = "") -> str:
     """An error as the command line prints it: one line, whatever a name in it holds, without keys and tokens."""
     from planner.text import redact

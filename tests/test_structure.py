@@ -13,7 +13,7 @@ import planner
 from planner.engines import ENGINES
 
 FLOORS = [  # each room imports only from floors above its own
-    ["units", "errors", "arrays", "text", "version"],
+    ["units", "errors", "arrays", "text", "reader", "patterns", "version"],
     ["facts"],
     ["architecture", "speed"],
     ["engines"],

@@ -5,7 +5,6 @@ Source: vllm/model_executor/layers/quantization/compressed_tensors/ (schemes/ gi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from planner.architecture.config import Config
@@ -29,6 +28,7 @@ from planner.architecture.formats import (
 )
 from planner.errors import PlannerError, UnsupportedModelError
 from planner.facts.storage import BF16, Arithmetic, Cut, Encoding, Plane, Storage
+from planner.patterns import foreign_pattern
 
 
 def compressed_tensors(config: Config) -> Quantization:
@@ -41,7 +41,7 @@ def compressed_tensors(config: Config) -> Quantization:
     kv_cache_dtype = "fp8" if config.has("kv_cache_scheme") and config.section("kv_cache_scheme").data.get("num_bits") == 8 else "auto"
 
     def matches(pattern: str, name: str) -> bool:
-        return re.match(pattern[3:], name) is not None if pattern.startswith("re:") else pattern == name
+        return foreign_pattern(pattern[3:]).match(name) is not None if pattern.startswith("re:") else pattern == name
 
     def ignored(name: str) -> bool:
         return any(matches(pattern, name) for pattern in ignore)

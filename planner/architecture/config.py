@@ -6,11 +6,11 @@ deeply nested, or lie.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import cast
 
 from planner.errors import FileError, PlannerError
+from planner.reader import parse_json
 
 MAX_CONFIG_BYTES = 16 * 1024**2  # the largest real config.json (per-layer quantization lists) is about 1 MB
 MAX_SIZE = 10**7  # no published width, vocabulary or layer count comes near
@@ -117,11 +117,7 @@ def parse_config(text: str | bytes, path: str) -> Config:
     """Parse the text of a config.json. Raises PlannerError for anything that is not a JSON object of sane size."""
     if len(text) > MAX_CONFIG_BYTES:
         raise FileError(path, f"{len(text):,} bytes is too large for a config.json", "the largest known has about 1 MB")
-    try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise FileError(path, f"not valid JSON ({reason})", "is the file truncated?") from None
+    data = parse_json(text, path)
     if not isinstance(data, dict):
         raise FileError(path, f"expected a JSON object, found {type(data).__name__}")
     return Config(data, path)

@@ -37,6 +37,7 @@ from planner.architecture.formats import (
 )
 from planner.errors import UnsupportedModelError
 from planner.facts.storage import BF16, Cut, Encoding, Storage
+from planner.patterns import foreign_pattern
 
 # Methods that vLLM has no more, and the minor release that dropped them: their files in model_executor/layers/quantization/ of the releases on PyPI.
 # (0.15 has no source distribution: what 0.14 has and 0.16 lacks is put down to 0.15.)
@@ -178,7 +179,7 @@ def _gptq(config: Config) -> Quantization:
     def setting(name: str) -> tuple[int, int] | None:
         """Bits and group of a module; None where it is left out. The first pattern that begins one of its names decides (gptq_utils.py)."""
         for pattern, own in overrides.items():
-            if any(re.match(pattern[2:] if pattern[:2] in ("-:", "+:") else pattern, spelled) for spelled in spellings(name)):
+            if any(foreign_pattern(pattern[2:] if pattern[:2] in ("-:", "+:") else pattern).match(spelled) for spelled in spellings(name)):
                 return None if pattern.startswith("-:") else _gptq_setting(Config(own if isinstance(own, dict) else {}, config.path), config)
         return base
 
@@ -254,9 +255,10 @@ def _searched(pattern: str, name: str) -> bool:
     if not set(pattern) & set(r"*+?^$()[]{}|\\"):
         return False
     try:
-        return any(re.search(pattern, s) for s in spellings(name))
+        re.compile(pattern)
     except re.error:
         return False
+    return any(foreign_pattern(pattern).search(s) for s in spellings(name))
 
 
 def _modelopt(config: Config, *, mapped: Callable[[], bool]) -> Quantization:

@@ -5,7 +5,6 @@ Source: vllm/model_executor/layers/quantization/quark/ {quark,quark_moe,utils}.p
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
@@ -26,6 +25,7 @@ from planner.architecture.formats import (
 )
 from planner.errors import UnsupportedModelError
 from planner.facts.storage import BF16, Arithmetic, Cut, Encoding, Plane, Storage
+from planner.patterns import foreign_pattern
 
 
 def quark(config: Config) -> Quantization:
@@ -57,7 +57,7 @@ def quark(config: Config) -> Quantization:
 
 def _matches(pattern: str, name: str) -> bool:
     if pattern.startswith("re:"):
-        return re.match(pattern[3:], name) is not None
+        return foreign_pattern(pattern[3:]).match(name) is not None
     return pattern == name
 
 

@@ -21,6 +21,7 @@ from planner.engines import first_engine
 from planner.engines.catalogue import Source
 from planner.errors import FileError, PlannerError
 from planner.facts.record import dataclass
+from planner.reader import read_text
 from planner.text import slug
 
 _QUANTIZATION = ("quantization_config", "compression_config")
@@ -106,7 +107,7 @@ def _append(file: Path, row: RowData, read: Callable[[Path], object]) -> None:
     """Put a row behind what a file holds; the file is whole, with or without it, whatever happens."""
     text = yaml.dump([row], Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=160)
     try:
-        before = file.read_text("utf-8") if file.exists() else ""
+        before = read_text(file, MOST_BYTES) if file.exists() else ""
         after = before + ("" if not before or before.endswith("\n") else "\n") + text
         if len(after.encode()) > MOST_BYTES:
             raise PlannerError(f"{file}: more than {MOST_BYTES:,} bytes with this row", "give another file with --file")

@@ -7,14 +7,17 @@ from pathlib import Path
 
 from planner.architecture.config import MAX_CONFIG_BYTES, parse_config
 from planner.catalogue.safetensors import StoredTensor, read_header
-from planner.catalogue.shards import FINISH, refuse_missing, shards
-from planner.errors import PlannerError
+from planner.catalogue.shards import FETCH, FINISH, POINTER, refuse_missing, shards
+from planner.errors import FileError, PlannerError
+from planner.reader import is_pointer, open_file, read_bytes
 
 INDEX = "model.safetensors.index.json"
+OTHERS = ("pytorch_model*.bin", "consolidated*.safetensors", "consolidated*.pth")  # what vLLM loads too, whose tensors are not read here
 
 
 def stored(folder: Path) -> Sequence[StoredTensor]:
     """The tensors of a folder's checkpoint, nothing where none of it is there yet. Raises PlannerError for one that is not whole."""
+    _refuse_halves(folder)
     there = {path.name: path for path in sorted(folder.glob("*.safetensors"))}
     listed = _listed(folder / INDEX)
     if listed is not None and not there.keys() & listed:
@@ -29,16 +32,24 @@ def stored(folder: Path) -> Sequence[StoredTensor]:
     return tuple(tensors.values())
 
 
+def _refuse_halves(folder: Path) -> None:
+    """Refuse weights in other formats of which files are missing, or pointers of Git LFS. Raises PlannerError."""
+    there = {path.name: path for pattern in OTHERS for path in folder.glob(pattern)}
+    refuse_missing(folder, there.keys() | shards(there), there)
+    for path in there.values():
+        try:
+            with open_file(path) as stream:
+                if is_pointer(stream.read(40)):
+                    raise FileError(path, POINTER, FETCH)
+        except OSError as error:
+            raise FileError(path, f"cannot be read ({error.strerror or error})") from None
+
+
 def _listed(index: Path) -> set[str] | None:
     """The files that an index names. Raises PlannerError for one that cannot be read."""
     if not index.exists():
         return None
-    try:
-        if not index.is_file() or index.stat().st_size > MAX_CONFIG_BYTES:
-            raise PlannerError(f"{index} is too large for an index, or no file")
-        files = parse_config(index.read_bytes(), str(index)).section("weight_map").data.values()
-    except OSError as error:
-        raise PlannerError(f"{index}: cannot be read ({error.strerror or error})") from None
-    if not files or not all(isinstance(name, str) and Path(name).name == name for name in files):
-        raise PlannerError(f"{index}: weight_map does not name files", FINISH)
+    files = parse_config(read_bytes(index, MAX_CONFIG_BYTES, "an index"), str(index)).section("weight_map").data.values()
+    if not files or not all(isinstance(name, str) and Path(name).name == name and name not in ("", ".", "..") for name in files):
+        raise FileError(index, "weight_map does not name files beside it", FINISH)
     return {str(name) for name in files}

@@ -6,10 +6,11 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from planner.catalogue.shards import refuse_missing, shards
+from planner.catalogue.shards import FETCH, POINTER, refuse_missing, shards
 from planner.engines.llamacpp.ggml import TYPE_NUMBERS, TYPES
 from planner.engines.llamacpp.header import Header, StoredTensor, _numbers
 from planner.errors import FileError, PlannerError
+from planner.reader import is_pointer, open_file
 from planner.units import round_up
 
 MAGIC = b"GGUF"
@@ -25,7 +26,10 @@ HUB = "https://huggingface.co/"
 def read_header(path: Path) -> Header:
     """A file's header. Raises PlannerError for a file that is not GGUF, is damaged, or has a tensor of a type that is not known."""
     try:
-        with path.open("rb") as stream:
+        with open_file(path) as stream:
+            if is_pointer(stream.read(40)):
+                raise FileError(path, POINTER, FETCH)
+            stream.seek(0)
             metadata, count = _metadata(stream)
             tensors = tuple(_tensor(stream) for _ in range(_bounded(count, MOST_ENTRIES)))
             alignment = next(iter(_numbers(metadata.get("general.alignment"))), ALIGNMENT) or ALIGNMENT

@@ -17,10 +17,11 @@ from planner.engines.catalogue import Plain, Source
 from planner.engines.vllm.parsers import by_architecture
 from planner.engines.vllm.rules import ONLINE
 from planner.engines.vllm.weights import stage_weights
-from planner.errors import FileError, PlannerError, UnknownArchitectureError
+from planner.errors import PlannerError, UnknownArchitectureError
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ChatFormat, CheckpointDifference, ModelSpec
+from planner.reader import read_bytes
 from planner.text import is_line, slug
 
 if TYPE_CHECKING:
@@ -194,14 +195,7 @@ def _difference(own: ModelSpec, tensors: Sequence[StoredTensor]) -> CheckpointDi
 
 
 def _load(path: Path) -> Config:
-    try:
-        if path.exists() and not path.is_file():
-            raise PlannerError(f"{path} is not a file", "a folder with a model's config.json")
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise FileError(path, f"{path.stat().st_size:,} bytes is too large for a config.json")
-        return parse_config(path.read_bytes(), str(path))
-    except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror or error})") from None
+    return parse_config(read_bytes(path, MAX_CONFIG_BYTES, "a config.json"), str(path))
 
 
 def read_gguf(path: Path) -> Header:

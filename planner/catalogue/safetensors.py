@@ -14,10 +14,12 @@ from collections.abc import Iterable
 from math import prod
 from pathlib import Path
 
+from planner.catalogue.shards import FETCH, POINTER
 from planner.errors import FileError, PlannerError
 from planner.facts.model import CheckpointDifference, ModelSpec
 from planner.facts.modules import Linear, Role
 from planner.facts.record import dataclass
+from planner.reader import is_pointer, open_file
 from planner.text import shown
 from planner.units import gib
 
@@ -95,8 +97,12 @@ class StoredTensor:
 def read_header(path: Path) -> list[StoredTensor]:
     """The tensors of one safetensors file. Raises PlannerError for a file that is not one."""
     try:
-        with path.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
+        with open_file(path) as stream:
+            first = stream.read(8)
+            length = int.from_bytes(first, "little")
+            if is_pointer(first + stream.read(32)):
+                raise FileError(path, POINTER, FETCH)
+            stream.seek(8)
             if not 2 <= length <= MAX_HEADER_BYTES:
                 raise PlannerError(f"{path} is not a safetensors file (a header of {length:,} bytes)", "is the download complete?")
             text = stream.read(length)

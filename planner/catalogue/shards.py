@@ -11,6 +11,7 @@ from planner.text import shown
 
 UNFINISHED = (".aria2", ".part", ".incomplete", ".crdownload", ".tmp")  # what downloaders leave beside, or in place of, a file that is not whole
 FINISH = "finish the download; before it, `--model` takes the repository's name"
+POINTER, FETCH = "is not whole: it is a pointer of Git LFS, not the file", "git lfs pull fetches it"
 _SHARD = re.compile(r"(?P<name>.*)-(?P<number>\d{1,6})-of-(?P<total>\d{1,6})(?P<kind>\.\w+)\Z", re.ASCII | re.DOTALL)
 _SHOWN = 3
 

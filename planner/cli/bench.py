@@ -14,7 +14,7 @@ from planner.cli.command import command, is_quiet, option, output_options, typed
 from planner.cli.names import EngineName
 from planner.cli.options import QUESTION, own_settings, question, read_machine
 from planner.cli.own_rows import own_rows
-from planner.cli.printing import print_json, print_report
+from planner.cli.printing import print_json, print_report, tell
 from planner.cli.question import lone_row
 from planner.cli.values import BenchValues, values_of
 from planner.engines import ENGINES, usual_words
@@ -101,7 +101,7 @@ def bench_command(ctx: click.Context, /, **options: object) -> None:
     url = values.url or url or _address(plan.service, ENGINES[plan.engine].first_port)
     wanted = tuple(dict.fromkeys((plan.service.served_name, plan.service.alias, plan.service.model, plan.model.id, row.services[0].model)))
     if not is_quiet(ctx):
-        click.echo(f"plan: measuring {', '.join(map(str, points))} at once, prompts of about {prompt:,} and answers of {answer:,} tokens", err=True)
+        tell(f"plan: measuring {', '.join(map(str, points))} at once, prompts of about {prompt:,} and answers of {answer:,} tokens", err=True)
     served, seen = bench(
         url, os.environ.get(KEY) if values.url or _is_here(url) else None, prompt=prompt, answer=answer, points=points, wanted=[name for name in wanted if name], named=values.served_name
     )  # fmt: skip
@@ -115,7 +115,7 @@ def bench_command(ctx: click.Context, /, **options: object) -> None:
         return
     print_report(render(made))
     for line in filter(None, notes):
-        click.echo(line)
+        tell(line)
 
 
 def _asked(ctx: click.Context, values: BenchValues) -> tuple[StackRow, str]:

@@ -13,7 +13,7 @@ from planner.cli.command import command, option, output_options, words
 from planner.cli.names import Name
 from planner.cli.options import Finite, meant_gpus, type_of
 from planner.cli.own_rows import own_rows
-from planner.cli.printing import print_json, print_report
+from planner.cli.printing import print_json, print_report, read_input
 from planner.engines import ENGINES
 from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION
 from planner.errors import PlannerError
@@ -131,7 +131,7 @@ def _text(command: tuple[str, ...]) -> str:
     if not command or command[0] == "-":
         if sys.stdin.isatty():
             raise PlannerError("no command was given", f"plan check '{next(iter(ENGINES.values())).example}' --gpu rtx4090")
-        return sys.stdin.read(MAX_TEXT_BYTES + 1)
+        return read_input().read(MAX_TEXT_BYTES + 1)
     return command[0]
 
 

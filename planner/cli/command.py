@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from click.types import OptionHelpExtra
 
 from planner.catalogue.user_file import config_file
+from planner.cli.printing import tell
 from planner.errors import PlannerError
 from planner.facts.command_line import flag_of
 from planner.questions.command_line import command_line
@@ -109,7 +110,7 @@ def _joined(param: click.Option, value: object) -> object:
 def _help_all(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         ctx.meta["planner.help_all"] = True
-        click.echo(ctx.get_help())
+        tell(ctx.get_help())
         ctx.exit()
 
 
@@ -119,6 +120,9 @@ class Command(click.Command):
     def __init__(self, name: str | None, **settings: Any) -> None:
         settings["context_settings"] = {"help_option_names": ["-h", "--help"], "max_content_width": 110} | (settings.get("context_settings") or {})
         super().__init__(name, **settings)
+        self.params.append(
+            Option(["--debug"], group="Output", common=False, help="Print the whole trace of an unexpected error.", is_flag=True, expose_value=False)
+        )
         if sum(not getattr(param, "common", True) for param in self.params) > _FEW:
             text = "Show all options and exit."
             self.params.append(Option(["--help-all"], group="Output", help=text, is_flag=True, is_eager=True, expose_value=False, callback=_help_all))
@@ -220,7 +224,7 @@ def _say_defaults(ctx: click.Context) -> None:
 def note(text: str) -> None:
     """One line beside the answer, on standard error."""
     line = f"plan: {text}"
-    click.echo(line if os.environ.get("NO_COLOR") else click.style(line, dim=True), err=True)
+    tell(line, err=True, dim=not os.environ.get("NO_COLOR"))
 
 
 def _key(param: click.Option) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from planner.cli.command import command
+from planner.cli.printing import tell
 
 
 @command(
@@ -22,4 +23,4 @@ def completion_command(ctx: click.Context, /, shell: str) -> None:
 
     completion = get_completion_class(shell)
     if completion is not None:
-        click.echo(completion(ctx.find_root().command, {}, "plan", "_PLAN_COMPLETE").source())
+        tell(completion(ctx.find_root().command, {}, "plan", "_PLAN_COMPLETE").source())

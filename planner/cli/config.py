@@ -10,7 +10,7 @@ from planner.catalogue.user_file import config_file
 from planner.cli.command import command, output_options
 from planner.cli.defaults import KEYS, own_files, read_defaults, read_value, write_default
 from planner.cli.own_rows import use_own
-from planner.cli.printing import print_json
+from planner.cli.printing import print_json, tell
 from planner.errors import PlannerError, did_you_mean
 from planner.report.head import HEAD
 
@@ -39,7 +39,7 @@ def config_command(action: str, key: str | None, value: str | None, style: str) 
     if key not in KEYS:
         raise PlannerError(f"no default {key[:60]!r} exists", did_you_mean(key, KEYS) or f"known: {', '.join(KEYS)}")
     path = write_default(key, None if value is None else _typed(key, value))
-    click.echo(f"{key} = {value}  in {path}" if value is not None else f"{key} is no longer in {path}")
+    tell(f"{key} = {value}  in {path}" if value is not None else f"{key} is no longer in {path}")
 
 
 def _typed(key: str, value: str) -> object:
@@ -63,7 +63,7 @@ def _show(style: str) -> None:
         keys = {key: {"value": defaults[key].value, "line": defaults[key].line} if key in defaults else None for key in KEYS}
         print_json({**HEAD, "path": str(path), "exists": path.exists(), "defaults": keys})
         return
-    click.echo(f"{path}" + ("" if path.exists() else " (not there; `plan config set gpu rtx4090` makes it)"))
+    tell(f"{path}" + ("" if path.exists() else " (not there; `plan config set gpu rtx4090` makes it)"))
     for key, (_, what) in KEYS.items():
         said = f"{defaults[key].value}  (line {defaults[key].line})" if key in defaults else f"not set: {what}"
-        click.echo(f"{key:13} {said}")
+        tell(f"{key:13} {said}")

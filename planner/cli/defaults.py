@@ -12,6 +12,7 @@ from planner.errors import FileError, PlannerError, did_you_mean
 from planner.facts.hardware import Host
 from planner.facts.record import dataclass
 from planner.questions.fields import FIELDS
+from planner.reader import read_text
 
 MAX_FILE_BYTES = 64 * 1024
 
@@ -60,12 +61,7 @@ def read_defaults() -> dict[str, Default]:
     path = config_file()
     if not path.exists():
         return {}
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise FileError(path, f"{path.stat().st_size:,} bytes; at most {MAX_FILE_BYTES:,} are read")
-        return _parsed(path.read_text("utf-8"), path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise FileError(path, f"cannot be read ({getattr(error, 'strerror', None) or 'not UTF-8'})") from None
+    return _parsed(read_text(path, MAX_FILE_BYTES), path)
 
 
 def own_files() -> dict[str, str]:
@@ -112,7 +108,7 @@ def write_default(key: str, value: object) -> Path:
     path = config_file()
     known = read_defaults()
     try:
-        lines = path.read_text("utf-8").splitlines() if path.exists() else []
+        lines = read_text(path, MAX_FILE_BYTES).splitlines() if path.exists() else []
         kept = [line for line in lines if not _is_of(line, key)]
         if value is not None:
             at = known[key].line - 1 if key in known else len(kept)

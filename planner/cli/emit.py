@@ -8,6 +8,7 @@ import click
 
 from planner.cli.command import command, option
 from planner.cli.output import question_in, write_files
+from planner.cli.printing import tell
 from planner.emit import FORMATS, emit, emit_formats, read_formats
 from planner.questions.plan_file import read_deployment
 
@@ -26,4 +27,4 @@ def emit_command(plan: Path, to: tuple[str, ...], output: Path | None, *, force:
     texts = emit_formats(deployment, formats) if formats else emit(deployment)
     folder = output or (plan if plan.is_dir() else plan.parent)
     written = write_files(folder, texts, force=force, question=question_in(plan))
-    click.echo(f"wrote {folder}: {', '.join(written)}" if written else f"{folder} holds this already")
+    tell(f"wrote {folder}: {', '.join(written)}" if written else f"{folder} holds this already")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import StringIO
+from io import StringIO, TextIOWrapper
 from pathlib import Path
-from typing import IO
 
 import click
 
@@ -15,11 +13,12 @@ from planner.cli.command import command, option, output_options
 from planner.cli.names import Name
 from planner.cli.options import type_of
 from planner.cli.own_rows import own_rows
-from planner.cli.printing import print_json, print_report
+from planner.cli.printing import print_json, print_report, read_input, tell
 from planner.engines.causes import MAX_LINE
-from planner.errors import PlannerError
+from planner.errors import FileError, PlannerError
 from planner.questions.explain import explain_log
 from planner.questions.fields import FIELDS
+from planner.reader import lines_of, open_file
 
 
 @command("explain")
@@ -38,7 +37,7 @@ def explain_command(ctx: click.Context, /, log: str, gpu: str | None, model: str
     if save_calibration:
         from planner.machine.calibration import save
 
-        click.echo(f"kept in {save(explained)}", err=True)
+        tell(f"kept in {save(explained)}", err=True)
     if style == "json":
         from planner.report.explained import explain_json
 
@@ -56,20 +55,20 @@ def _lines(log: str) -> Iterator[Iterator[str]]:
     if not log.strip():
         raise PlannerError("no log was given", "a file, a pasted line in quotes, or - for standard input")
     if log == "-":
-        yield _bounded(sys.stdin)
+        yield lines_of(read_input().readline, MAX_LINE)
         return
     path = Path(log)
     if "\n" in log or (" " in log and not _is_file(path)):
-        yield _bounded(StringIO(log))
+        yield lines_of(StringIO(log).readline, MAX_LINE)
         return
     try:
-        with path.open("rb") as probe:
-            if b"\0" in probe.read(4096):
-                raise PlannerError(f"{log} is not text", "give the server's log")
-        with path.open(encoding="utf-8", errors="replace") as stream:
-            yield _bounded(stream)
+        with TextIOWrapper(open_file(path), encoding="utf-8", errors="replace") as stream:
+            if "\0" in stream.read(4096):
+                raise FileError(path, "is not text", "give the server's log")
+            stream.seek(0)
+            yield lines_of(stream.readline, MAX_LINE)
     except OSError as error:
-        raise PlannerError(f"{log}: cannot be read ({error.strerror or error})") from None
+        raise FileError(path, f"cannot be read ({error.strerror or error})") from None
 
 
 def _is_file(path: Path) -> bool:
@@ -77,11 +76,3 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # too long for a path
         return False
-
-
-def _bounded(stream: IO[str]) -> Iterator[str]:
-    whole = True
-    while piece := stream.readline(MAX_LINE):
-        if whole:
-            yield piece
-        whole = piece.endswith("\n")

@@ -9,10 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from planner.cli.output import PLAN, can_write, write_files
-from planner.cli.printing import print_report
+from planner.cli.printing import print_report, tell
 from planner.errors import PlannerError, WorldError, one_line, require
 from planner.facts.record import dataclass
 from planner.questions.question import folder_name, words
@@ -49,7 +47,7 @@ def finish(answer: Answer, values: PlanValues) -> int:
     answered = 0 if answer.requirements_met else 1
     if values.style == "json":
         text = json_text(plan_json(answer, [path for files in wanted for path in files.paths]))
-        code = say(lambda: click.echo(text))
+        code = say(lambda: tell(text))
     else:
         code = say(lambda: _show(answer, _folder_to_run(answer, wanted, force=values.force)))
     for files in wanted:
@@ -57,11 +55,11 @@ def finish(answer: Answer, values: PlanValues) -> int:
             may_replace = answer.requirements_met or not files.is_plan
             written = write_files(files.folder, files.texts(), force=values.force, may_replace=may_replace, manifest=files.is_plan)
         except PlannerError as error:
-            click.echo(one_line(error.message, error.hint), err=True)
+            tell(one_line(error.message, error.hint), err=True)
             code = max(code, error.exit_code if files.is_asked else 0)
             continue
         if values.style != "json":
-            code = max(code, say(lambda: click.echo(_told(files, written))))  # noqa: B023 - called at once
+            code = max(code, say(lambda: tell(_told(files, written))))  # noqa: B023 - called at once
     return code or answered
 
 
@@ -95,7 +93,7 @@ def say(write: Callable[[], None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still held back goes there
         if not isinstance(error, BrokenPipeError):
             failed = WorldError(f"the answer cannot be written to standard output ({error.strerror or error})")
-            click.echo(one_line(failed.message), err=True)
+            tell(one_line(failed.message), err=True)
             return failed.exit_code
     return 0
 

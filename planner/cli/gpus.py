@@ -10,6 +10,7 @@ from planner.catalogue.user_file import user_file
 from planner.cli.command import command, option
 from planner.cli.defaults import own_files, write_default
 from planner.cli.options import type_of
+from planner.cli.printing import tell
 from planner.errors import PlannerError
 from planner.facts.record import dataclass
 from planner.questions.fields import FIELDS
@@ -54,7 +55,7 @@ def gpus_command(
     if file is None and named is None:
         write_default("gpus", str(written))
     where = f" --gpus {file}" if file is not None and (named is None or file.resolve() != Path(named)) else ""
-    click.echo(f"{added.repo} is {added.name} in {added.file}\nplan --gpu {added.name} --model NAME{where}")
+    tell(f"{added.repo} is {added.name} in {added.file}\nplan --gpu {added.name} --model NAME{where}")
 
 
 def _list(file: Path) -> None:
@@ -62,8 +63,8 @@ def _list(file: Path) -> None:
     from planner.units import MIB, gib
 
     if not file.exists():
-        click.echo(f"no GPUs of your own: {file} is not there (`plan gpus add NAME` makes it)")
+        tell(f"no GPUs of your own: {file} is not there (`plan gpus add NAME` makes it)")
         return
-    click.echo(f"{file}")
+    tell(f"{file}")
     for row in own_catalogue(file, None).own_gpus.values():
-        click.echo(f"{row.name:<20} {gib(row.memory_mib * MIB):>10} {row.bandwidth_gb_per_s:>6.0f} GB/s  {row.title}")
+        tell(f"{row.name:<20} {gib(row.memory_mib * MIB):>10} {row.bandwidth_gb_per_s:>6.0f} GB/s  {row.title}")

@@ -10,7 +10,7 @@ import click
 from planner.cli.command import command, option, output_options, typed
 from planner.cli.options import PURPOSES, Finite
 from planner.cli.own_rows import own_rows
-from planner.cli.printing import print_json
+from planner.cli.printing import print_json, tell
 from planner.engines import first_engine
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.command_line import flag_of
@@ -53,7 +53,7 @@ def list_command(what: str, word: str | None, *, style: str, family: str | None,
     if style == "json":
         print_json({**HEAD, what: listed})
         return
-    click.echo("\n".join(line.rstrip() for line in lines))
+    tell("\n".join(line.rstrip() for line in lines))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -14,12 +15,13 @@ from planner.cli.command import Command, Option, missing, option, typed, words
 from planner.cli.names import EngineName, Name
 from planner.cli.options import PURPOSES, QUESTION, STYLE, own_settings, question, read_machine, type_of
 from planner.cli.own_rows import own_rows
+from planner.cli.printing import tell
 from planner.cli.values import PlanValues, values_of
 from planner.engines import ENGINES, titles_with, usual_words
-from planner.errors import PlannerError, WorldError, one_line
+from planner.errors import PlannerError, PlanWarning, WorldError, one_line
 from planner.facts.command_line import flag_of
 from planner.questions.fields import FIELDS, OF_SOME
-from planner.text import shown
+from planner.text import redact
 
 _LATER = {  # module and short help: the help of all is printed without importing them
     "bench": ("planner.cli.bench", "Measure a running server beside what was predicted."),
@@ -40,6 +42,7 @@ _LATER = {  # module and short help: the help of all is printed without importin
     "verify": ("planner.cli.verify", "Ask the engine itself about the plan, line by line."),
     "web": ("planner.cli.web", "Open the calculator in a browser."),
 }
+MOST_OF_A_FAULT = 120  # letters of its message
 _LOAD, _OTHERS, _MACHINE, _SEVERAL, _OPEN, _FILES = (
     "What the speed is for",
     "Other runtimes",
@@ -210,6 +213,7 @@ def main() -> NoReturn:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started us
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the end
+    warnings.showwarning = _say_warning  # type: ignore[assignment]  # where it comes from is nothing for a user
     try:
         code = cli.main(standalone_mode=False, prog_name="plan")
         sys.stdout.flush()
@@ -218,7 +222,7 @@ def main() -> NoReturn:
     except SystemExit as ended:
         code = 0 if ended.code == 1 else ended.code  # so click and Rich end then
     except OSError as error:
-        what = shown(str(error.filename), 200) if error.filename else "the answer cannot be written to standard output"
+        what = str(error.filename)[:200] if error.filename else "the answer cannot be written to standard output"
         _fail(f"{what} ({error.strerror or error})", "")
         code = WorldError.exit_code
     except click.exceptions.Exit as done:
@@ -239,6 +243,8 @@ def main() -> NoReturn:
         code = 130
     except PlannerError as error:
         code = _refuse(error)
+    except Exception as error:
+        code = _unexpected(error)
     _let_go()
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -257,6 +263,29 @@ def _refuse(error: PlannerError) -> int:
     return error.exit_code
 
 
+def _say_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+    """One line for what an answer passed over; what libraries warn their programmers of is not for a user."""
+    if issubclass(category, PlanWarning):
+        _fail(str(message), "")
+
+
+def _unexpected(error: Exception) -> int:
+    """A fault of ours, in one line with how to report it; the whole trace only where it is asked for, as it may hold what is nobody's business."""
+    import traceback
+
+    if "--debug" in sys.argv[1:]:
+        with suppress(OSError):
+            tell(redact("".join(traceback.format_exception(error)).rstrip()), err=True)
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "planner" in Path(frame.filename).parts]
+    place = f" in {'/'.join(Path(ours[-1].filename).parts[-2:])}:{ours[-1].lineno}" if ours else ""
+    what = " ".join(str(error).split())[:MOST_OF_A_FAULT]
+    _fail(
+        f"a fault of plan itself: {type(error).__name__}{place}{what and f': {what}'}",
+        "please report it as an issue of its repository, with what you typed; --debug prints the whole trace",
+    )
+    return WorldError.exit_code
+
+
 def _fail(message: str, hint: str) -> None:
     with suppress(OSError):
-        click.echo(one_line(message, hint), err=True)
+        tell(one_line(message, hint), err=True)

@@ -9,6 +9,7 @@ import click
 from planner.catalogue.user_file import user_file
 from planner.cli.command import command, option
 from planner.cli.defaults import own_files, write_default
+from planner.cli.printing import tell
 from planner.errors import PlannerError
 from planner.units import GIB
 
@@ -38,7 +39,7 @@ def models_command(action: str, repository: str | None, file: Path | None) -> No
     if file is None and named is None:
         write_default("models", str(written))
     where = f" --models {file}" if file is not None and (named is None or file.resolve() != Path(named)) else ""
-    click.echo(f"{added.repo} is {added.name} in {added.file}\nplan --gpu NAME --model {added.name}{where}")
+    tell(f"{added.repo} is {added.name} in {added.file}\nplan --gpu NAME --model {added.name}{where}")
 
 
 def _list(file: Path) -> None:
@@ -47,10 +48,10 @@ def _list(file: Path) -> None:
     from planner.catalogue.sizes import stored_as, weights_bytes
 
     if not file.exists():
-        click.echo(f"no models of your own: {file} is not there (`plan models add OWNER/NAME` makes it)")
+        tell(f"no models of your own: {file} is not there (`plan models add OWNER/NAME` makes it)")
         return
     entries = [Entry(row, variant) for row in own_catalogue(None, file).own_models.values() for variant in row.variants]
     width = max((len(entry.name) for entry in entries), default=0)
-    click.echo(f"{file}")
+    tell(f"{file}")
     for entry in entries:
-        click.echo(f"{entry.name:<{width}} {weights_bytes(entry) / GIB:>7.1f} GiB  {stored_as(entry):<9} {entry.variant.repo}")
+        tell(f"{entry.name:<{width}} {weights_bytes(entry) / GIB:>7.1f} GiB  {stored_as(entry):<9} {entry.variant.repo}")

@@ -12,6 +12,7 @@ import click
 
 from planner.cli.command import Adds, Run, is_quiet, option, output_options, words
 from planner.cli.names import Name
+from planner.cli.printing import tell
 from planner.cli.values import Values
 from planner.engines import ENGINES, first_engine, titles_with
 from planner.engines.vllm.settings import BY_NAME, PINS
@@ -208,7 +209,7 @@ def meant_gpus(ctx: click.Context, gpu: str | None, count: int) -> tuple[str | N
     here = this_machine()
     ctx.with_resource(using(replace(current(), here=here.gpu)))
     if not is_quiet(ctx):
-        click.echo(f"plan: this machine has {here.note}", err=True)
+        tell(f"plan: this machine has {here.note}", err=True)
     given = ctx.get_parameter_source("count") is not click.core.ParameterSource.DEFAULT
     return gpu, count if given else here.count
 

@@ -1,15 +1,17 @@
-"""How an answer reaches standard output: as JSON, or as a report for a terminal."""
+"""The one place where text goes out, and where standard input comes in: JSON, a report for a terminal, a line. Nothing of a stranger's drives the terminal."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from planner.report.head import json_text
+from planner.text import redact_known, visible
 
 if TYPE_CHECKING:
     from planner.report.text import Piece, Text
@@ -17,9 +19,22 @@ if TYPE_CHECKING:
 PIPED_WIDTH = 160  # where nobody looks at a terminal: whole tables
 
 
+def tell(text: str = "", *, err: bool = False, nl: bool = True, dim: bool = False) -> None:
+    """Print lines, controls and marks that turn the direction of writing in them as they are escaped in JSON."""
+    text = visible(redact_known(text))
+    click.echo(click.style(text, dim=True) if dim else text, err=err, nl=nl)
+
+
+def read_input() -> TextIO:
+    """Standard input, of which every byte is a letter."""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+    return sys.stdin
+
+
 def print_json(answer: object) -> None:
     """Print an answer as JSON."""
-    click.echo(json_text(answer))
+    tell(json_text(answer))
 
 
 def print_report(report: Iterable[Piece]) -> None:
@@ -31,14 +46,14 @@ def print_at_width(report: Callable[[int], Iterable[Piece]]) -> None:
     """Print a report that asks how wide it may be. Its lines are the same in a pipe and on a terminal; the latter's Rich paints, as it knows terminals."""
     is_terminal = sys.stdout.isatty()
     if not is_terminal and not os.environ.get("FORCE_COLOR"):
-        click.echo("".join(f"{line.plain}\n" for line in _lines(report(PIPED_WIDTH), PIPED_WIDTH)), nl=False)
+        tell("".join(f"{line.plain}\n" for line in _lines(report(PIPED_WIDTH), PIPED_WIDTH)), nl=False)
         return
     from rich.console import Console
     from rich.text import Text as Painted
 
     console = Console(width=None if is_terminal else PIPED_WIDTH, highlight=False)
     for line in _lines(report(console.width), console.width):
-        console.print(Painted.assemble(*line.spans), no_wrap=True, overflow="ignore", crop=False)
+        console.print(Painted.assemble(*((visible(redact_known(text)), style) for text, style in line.spans)), no_wrap=True, overflow="ignore", crop=False)
 
 
 def _lines(report: Iterable[Piece], width: int) -> Iterable[Text]:

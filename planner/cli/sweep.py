@@ -12,7 +12,7 @@ import click
 from planner.cli.command import command, option, output_options, words
 from planner.cli.names import Name
 from planner.cli.options import type_of
-from planner.cli.printing import print_json
+from planner.cli.printing import print_json, tell
 from planner.errors import PlannerError
 from planner.facts.hardware import Host
 from planner.grid.interrupt import Interruption
@@ -166,7 +166,7 @@ def _run(sweep: Sweep, file: Target, options: dict[str, Any]) -> int:
                 raise
         if len(file.done) < len(sweep.models):
             file.leave()
-            click.echo(f"plan: interrupted after {len(file.done)} of {len(sweep.models)} models; {file.path} is valid, --resume goes on", err=True)
+            tell(f"plan: interrupted after {len(file.done)} of {len(sweep.models)} models; {file.path} is valid, --resume goes on", err=True)
             return interruption.exit_code
         file.finish()
     seconds = time.perf_counter() - start
@@ -174,7 +174,5 @@ def _run(sweep: Sweep, file: Target, options: dict[str, Any]) -> int:
     if options["style"] == "json":
         print_json({**HEAD, "rows": file.rows, "models": len(sweep.models), "file": str(file.path), "bytes": size})
         return 0
-    click.echo(
-        f"{file.rows:,} rows of {len(sweep.models)} models in {file.path} ({size:,} bytes), {(file.rows - rows_before) / max(seconds, 1e-9):,.0f} a second"
-    )
+    tell(f"{file.rows:,} rows of {len(sweep.models)} models in {file.path} ({size:,} bytes), {(file.rows - rows_before) / max(seconds, 1e-9):,.0f} a second")
     return 0

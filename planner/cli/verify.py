@@ -9,7 +9,7 @@ import click
 from planner.cli.command import command, option
 from planner.cli.options import STYLE, question, read_machine
 from planner.cli.own_rows import own_rows
-from planner.cli.printing import print_json
+from planner.cli.printing import print_json, tell
 from planner.cli.question import lone_row
 from planner.cli.values import VerifyValues, values_of
 from planner.engines import first_engine
@@ -34,7 +34,5 @@ def verify_command(ctx: click.Context, /, **options: object) -> None:
     if values.style == "json":
         print_json({**HEAD, "agreements": [{**asdict(line), "agrees": line.agrees} for line in agreements]})
     for line in () if values.style == "json" else agreements:
-        click.echo(
-            f"agrees   {line.what}: {line.ours}" if line.agrees else f"DIFFERS  {line.what}: {line.ours} here, {first_engine().title} says {line.theirs}"
-        )
+        tell(f"agrees   {line.what}: {line.ours}" if line.agrees else f"DIFFERS  {line.what}: {line.ours} here, {first_engine().title} says {line.theirs}")
     ctx.exit(0 if all(line.agrees for line in agreements) else 1)

@@ -14,6 +14,7 @@ import click
 
 from planner.cli.command import command, option
 from planner.cli.own_rows import own_rows
+from planner.cli.printing import tell
 from planner.errors import PlannerError, require
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def web_command(port: int, *, opens: bool) -> None:
     except OSError as error:
         raise PlannerError(f"port {port}: {error.strerror or error}", "--port 0 takes a free one") from None
     address = f"http://{ADDRESS}:{listener.getsockname()[1]}/"
-    click.echo(f"plan: {address} (Ctrl-C ends it)", err=True)
+    tell(f"plan: {address} (Ctrl-C ends it)", err=True)
     for _ in range(HELPERS):
         threading.Thread(target=_keep_helper, args=(listener, current()), daemon=True).start()
     if opens:

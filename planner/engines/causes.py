@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from planner.facts.observed import Cause, Remedy
 from planner.facts.record import dataclass
+from planner.text import redact
 
 MAX_LINE = 20_000  # longer ones (dumped configurations) are cut
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -75,7 +76,7 @@ def plain(line: str) -> str:
 
 def message(text: str) -> str:
     """The sentence without the prefixes of containers and clocks."""
-    return _PREFIX.sub("", text.strip()).strip()[:600]
+    return redact(_PREFIX.sub("", text.strip()).strip()[:600])
 
 
 def is_killed(text: str) -> bool:

@@ -14,7 +14,7 @@ from planner.facts.record import dataclass
 from planner.text import shown
 
 _MOST_FAULTS = 20  # enough for a person to read
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\Z")
+_NUMBER = re.compile(r"[-+]?(?:\d++\.?\d*+|\.\d++)(?:[eE][-+]?\d++)?\Z")
 
 
 class Entry(TypedDict):

@@ -10,15 +10,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from planner.catalogue.load import find_gpu
 from planner.catalogue.user_file import user_file
-from planner.errors import PlannerError
+from planner.errors import FileError, PlannerError, PlanWarning, WorldError
 from planner.facts.document import JsonObject, json_list, json_object
 from planner.facts.hardware import Calibrated, GpuSpec
+from planner.units import GIB
 
 if TYPE_CHECKING:
-    from planner.facts.observed import Explained
+    from planner.facts.observed import Explained, Observed
 
-SCHEMA = 1
+SCHEMA, MOST_COUNT = 1, 1024
+SAME_CARD = 0.04  # share by which totals of one card differ: what CUDA sees, what the driver says, what WSL keeps
 MOST_BYTES = 4 * 1024 * 1024
 MOST_USERS = 1 << 20
 
@@ -29,16 +32,14 @@ def calibration_path() -> Path:
 
 
 def _read(path: Path) -> JsonObject:
-    if not path.exists():
+    """What was observed. Raises FileError for what is no calibration file."""
+    if not os.path.lexists(path):
         return {"schema": SCHEMA, "gpus": {}}
-    try:
-        if not path.is_file() or path.stat().st_size > MOST_BYTES:
-            raise ValueError(path)
-        data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        raise PlannerError(f"{path} is not a calibration file", "delete it; `plan explain LOG --save-calibration` makes a new one") from None
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA or not isinstance(data.get("gpus"), dict):
-        raise PlannerError(f"{path} is of another version of plan", "delete it; `plan explain LOG --save-calibration` makes a new one")
+    from planner.reader import parse_json, read_bytes
+
+    data = json_object(parse_json(read_bytes(path, MOST_BYTES, "a calibration"), path))
+    if data.get("schema") != SCHEMA or not isinstance(data.get("gpus"), dict):
+        raise FileError(path, "is no calibration of this version of plan")
     return data
 
 
@@ -48,9 +49,22 @@ def save(explained: Explained) -> Path:
     if predicted is None or "requested_bytes" not in predicted.memory or seen.kv_cache_bytes is None:  # the cache is what others leave of a budget
         raise PlannerError("the log does not hold what a calibration needs", "it must reach 'Available KV cache memory', of a known model and GPU")
     gpu, path = predicted.group.gpu, calibration_path()
+    if other := _other_card(seen, gpu):
+        raise PlannerError(f"the log is of {other}, not of {gpu.title}: nothing is kept for it", "name the card that wrote it with --gpu")
     shift = int(predicted.memory["kv_cache_bytes"]) - seen.kv_cache_bytes
     _keep(path, gpu.name, lambda entry: entry | {"shift_bytes": shift, "model": seen.model, "vllm_version": seen.version})
     return path
+
+
+def _other_card(seen: Observed, gpu: GpuSpec) -> str:
+    """The card that a log names, or its memory, where that is not this one; empty where it is, or the log does not tell."""
+    if seen.gpu:
+        with suppress(PlannerError):
+            if (card := find_gpu(seen.gpu)).name != gpu.name:
+                return card.title
+    if seen.total_bytes and abs(seen.total_bytes - gpu.memory_bytes) > SAME_CARD * gpu.memory_bytes:
+        return f"a card of {seen.total_bytes / GIB:.2f} GiB"
+    return ""
 
 
 def _keep(path: Path, gpu: str, changed: Callable[[JsonObject], JsonObject]) -> None:
@@ -59,15 +73,27 @@ def _keep(path: Path, gpu: str, changed: Callable[[JsonObject], JsonObject]) -> 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_name(path.name + ".lock")):
-            data = _read(path)
+            data = _read_or_set_aside(path)
             gpus = json_object(data["gpus"])
             gpus[gpu] = changed(json_object(gpus.get(gpu)))
-            part.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
+            with part.open("x", encoding="utf-8") as stream:
+                stream.write(json.dumps(data, indent=1) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
             part.replace(path)
     except OSError as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        raise PlannerError(f"cannot write {path}: {error.strerror or error}") from None
+        raise WorldError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _read_or_set_aside(path: Path) -> JsonObject:
+    """What was observed; a file that is none is kept beside it under another name."""
+    try:
+        return _read(path)
+    except FileError:
+        path.replace(path.with_name(f"{path.name}.damaged"))
+        return _read(path)
 
 
 @contextmanager
@@ -93,12 +119,19 @@ def save_speed(gpu: str, kept: Calibrated) -> Path:
 
 
 def calibrated(gpu: GpuSpec) -> GpuSpec:
-    """The GPU with what was observed on this machine. Raises PlannerError for a file that cannot be used."""
-    entry = json_object(json_object(_read(calibration_path())["gpus"]).get(gpu.name))
+    """The GPU with what was observed on this machine; a file that cannot be used is passed over, with a warning."""
+    try:
+        kept = json_object(_read(calibration_path())["gpus"])
+    except FileError as error:
+        import warnings
+
+        warnings.warn(f"{error.message}; passed over, `plan explain LOG --save-calibration` makes a new one", PlanWarning, stacklevel=2)
+        return gpu
+    entry = json_object(kept.get(gpu.name))
     if not entry:
         return gpu
     shift = entry.get("shift_bytes")
-    usable = shift if isinstance(shift, int) and abs(shift) < gpu.memory_bytes else None
+    usable = shift if isinstance(shift, int) and not isinstance(shift, bool) and abs(shift) < gpu.memory_bytes else None
     return replace(gpu, calibrated_shift_bytes=usable, calibrated_speeds=_speeds(entry))
 
 
@@ -121,4 +154,6 @@ def _speed(row: JsonObject) -> Calibrated | None:
         or not {"step", "first_token"} <= row.keys()
     ):
         return None
-    return Calibrated(**told, count=count, users=users, engine=str(engine), model=str(row.get("model")))
+    if isinstance(count, bool) or not 1 <= count <= MOST_COUNT:
+        return None
+    return Calibrated(**told, count=count, users=users, engine=str(engine)[:40], model=str(row.get("model"))[:200])

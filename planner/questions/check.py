@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from planner import reader
 from planner.engines import ENGINES, Unanswered
-from planner.errors import FileError, PlannerError
+from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Plan
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue
 
 
+MOST_LISTED = 20  # servers of a text that are named
+
+
 def find_server(text: str, number: int | None = None, *, model: str = "") -> Command:
     """The server that a text starts, or the one of that number where it starts several; `model` is asked of one that names none.
 
@@ -30,14 +34,8 @@ def find_server(text: str, number: int | None = None, *, model: str = "") -> Com
 
 
 def read_text(path: Path) -> str:
-    """The text of a script or a file of a server. Raises PlannerError for what is no text, FileError for what cannot be read."""
-    try:
-        with path.open(encoding="utf-8", errors="strict") as stream:
-            return stream.read(MAX_TEXT_BYTES + 1)
-    except UnicodeDecodeError:
-        raise PlannerError(f"{path} is not text", "give a shell script or a compose file") from None
-    except OSError as error:
-        raise FileError(path, f"cannot be read ({error.strerror or error})") from None
+    """The text of a script or a file of a server. Raises FileError for what is no text, too large, or cannot be read."""
+    return reader.read_text(path, MAX_TEXT_BYTES)
 
 
 def chosen(read: Sequence[Command], number: int | None = None, *, model: str = "") -> Command:
@@ -47,7 +45,7 @@ def chosen(read: Sequence[Command], number: int | None = None, *, model: str = "
         examples = " or ".join(f"`{engine.example}`" for engine in ENGINES.values())
         raise PlannerError(f"no {_any_of([engine.title for engine in ENGINES.values()])} server is started there", f"expected {examples}")
     if len(commands) > 1 and number is None:
-        starts = "; ".join(f"{index}: {_shown(process)}" for index, process in enumerate(commands, 1))
+        starts = "; ".join(f"{index}: {_shown(process)}" for index, process in enumerate(commands[:MOST_LISTED], 1)) + "; …" * (len(commands) > MOST_LISTED)
         raise PlannerError(f"{len(commands)} servers are started there ({starts})", "choose one with --server N")
     if (number or 1) > len(commands):
         raise PlannerError(f"--server {number}: there are {len(commands)} servers")

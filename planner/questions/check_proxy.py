@@ -9,6 +9,7 @@ from planner.facts.verdict import Warn
 from planner.questions.proxy.config import MAX_BYTES, ProxyConfig, Route, read_config
 from planner.questions.proxy.find import ProxyStart, find_start, is_config
 from planner.questions.proxy.judge import ProxyAnswer, judge
+from planner.reader import read_text
 
 
 def check_proxy(text: str, path: Path | None = None) -> ProxyAnswer | None:
@@ -32,8 +33,7 @@ def _config(start: ProxyStart, folder: Path) -> tuple[ProxyConfig | None, Path |
     for place in (folder, Path()):
         file = place / start.config
         if start.config and file.is_file():
-            with file.open(encoding="utf-8", errors="replace") as stream:
-                return read_config(stream.read(MAX_BYTES + 1), start.config), place
+            return read_config(read_text(file, MAX_BYTES), start.config), place
     values = {word: value for word, value in zip(start.words, start.words[1:], strict=False) if word.startswith("--")}
     if "--model" not in values:
         return None, None

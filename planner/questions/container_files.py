@@ -6,18 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from planner.engines import ENGINES
-from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.questions.shell_scripts import from_shell, is_image, numbered, servers_of, set_before, split_words, tag_of, with_env
+from planner.reader import parse_yaml
 
 
 def _documents(text: str, what: str) -> list[object]:
-    import yaml
-
-    try:
-        return list(yaml.load_all(text, Loader=yaml.CSafeLoader))
-    except (yaml.YAMLError, RecursionError) as error:
-        raise PlannerError(f"the {what} is not YAML ({str(error).splitlines()[0]})") from None
+    return parse_yaml(text, f"the {what}")
 
 
 def from_compose(text: str) -> Iterator[Command]:

@@ -8,34 +8,48 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import islice
 
 from planner.engines import ENGINES
 from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.questions.container_files import from_compose, from_manifests
-from planner.questions.shell_scripts import Scope, command_of, from_shell, servers_of, with_env
+from planner.questions.shell_scripts import MOST_SERVERS, Scope, command_of, from_shell, servers_of, with_env
 
 MAX_TEXT_BYTES = 4 * 1024**2
 
 
 def find_commands(text: str) -> list[Command]:
-    """Every server that the text starts, of any engine. Raises PlannerError for text that cannot be read."""
+    """Every server that the text starts, of any engine. Raises PlannerError for text that cannot be read, and for one that starts more than anybody does."""
+    servers = list(islice(_servers(text), MOST_SERVERS + 1))
+    if len(servers) > MOST_SERVERS:
+        raise PlannerError(f"more than {MOST_SERVERS} servers are started there", "give a part of it")
+    return servers
+
+
+def _servers(text: str) -> Iterator[Command]:
     if "\0" in text or len(text) > MAX_TEXT_BYTES:
         raise PlannerError("this is not a command or a script", "give a server's command, a shell script or a compose file")
     text = text.removeprefix("\ufeff")
-    if re.search(r"(?m)^services:\s*(#.*)?$", text):
-        return list(from_compose(text))
-    if re.search(r"(?m)^apiVersion:", text) and re.search(r"(?m)^kind:", text):
-        return list(from_manifests(text))
-    if re.search(r"(?m)^\s*<plist\b|\?><plist\b", text):
-        return list(_from_launchd(text))
-    if own := [command for engine in ENGINES.values() if (command := engine.find_file(text)) is not None]:
-        return own[:1]
+    if re.search(r"(?m)^services:[ \t\r]*(#.*)?$", text):
+        yield from from_compose(text)
+    elif re.search(r"(?m)^apiVersion:", text) and re.search(r"(?m)^kind:", text):
+        yield from from_manifests(text)
+    elif re.search(r"(?m)^[ \t]*<plist\b|\?><plist\b", text):
+        yield from _from_launchd(text)
+    elif own := next((command for engine in ENGINES.values() if (command := engine.find_file(text)) is not None), None):
+        yield own
+    else:
+        yield from _from_script(text)
+
+
+def _from_script(text: str) -> Iterator[Command]:
+    """The servers of a shell script, a unit, a file of variables."""
     scope = Scope()
-    commands = list(from_shell(text, scope))
-    if re.search(r"(?m)^\s*\[Service\]", text):  # systemd reads all of a unit before it starts anything
+    commands = list(islice(from_shell(text, scope), MOST_SERVERS + 1))
+    if re.search(r"(?m)^[ \t]*\[Service\]", text):  # systemd reads all of a unit before it starts anything
         commands = [with_env(command, scope.env) for command in commands]
-    return commands or list(_from_variables(scope))
+    yield from commands or _from_variables(scope)
 
 
 def _from_launchd(text: str) -> Iterator[Command]:

@@ -21,6 +21,8 @@ _KEPT_BACK = {"amd": 191.69 / 192, "intel": 15473.5 / 16384}  # what is usable o
 _VENDORS = ("nvidia", "amd", "intel")
 _SMI_ROUNDS = 16 * MIB
 
+MOST_GIB = 1 << 20  # of one card: what is more is refused by its own size
+
 
 class Described(Protocol):
     """What may be said of a card that the catalogue does not have."""
@@ -119,7 +121,7 @@ def _main_memory(row: StackRow) -> int:
 
 def _told(gpu: GpuSpec, row: StackRow) -> GpuSpec:
     """A card with what a person read off the driver: CUDA's total, and what of it is free."""
-    total, free = (None if value is None else int(value * GIB) for value in (row.total_gib, row.free_gib))
+    total, free = (None if value is None else int(min(value, MOST_GIB) * GIB) for value in (row.total_gib, row.free_gib))
     if total is not None:
         if total > gpu.memory_bytes * 1.02:
             raise PlannerError(f"--total-gib {row.total_gib:g}: {gpu.title} has {gpu.memory_bytes / GIB:.2f} GiB", "leave it out, or name another card")

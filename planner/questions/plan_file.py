@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -20,6 +19,7 @@ from planner.errors import FileError, PlannerError
 from planner.facts.deployment import Deployment, Service
 from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_NODES, MOST_PORT, MOST_USERS
 from planner.questions.stack_file import MAX_SERVICES, address, is_label
+from planner.reader import parse_json, read_bytes
 from planner.text import is_line, shown
 
 if TYPE_CHECKING:
@@ -132,10 +132,7 @@ def read_deployment(path: Path) -> Deployment:
     try:
         if path.is_dir():
             path = path / "plan.json"
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
-            raise FileError(path, "too large for a plan, or no file")
-        data = json.loads(path.read_text("utf-8"))
+        data = parse_json(read_bytes(path, MAX_FILE_BYTES, "a plan"), path)
         deployment: Deployment = adapter(Deployment).validate_json(json.dumps(data["deployment"]))
     except OSError as error:
         raise FileError(path, f"cannot be read ({error.strerror or error})") from None

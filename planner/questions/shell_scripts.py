@@ -6,25 +6,29 @@ Which words start a server, its engine knows.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from planner.engines import ENGINES, Engine
 from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.facts.record import dataclass
-from planner.text import redact
+from planner.text import BLANK, is_secret_name, redact, shown
 
+MOST_EXPANDED, MOST_WORDS, MOST_SERVERS = 100_000, 10_000, 200  # letters of a value, words of a command, servers of a text: far above any real script
 _SHELLS = ("sh", "bash", "ash", "dash", "zsh", "busybox")
 _ENDS = frozenset([";", "&", "&&", "|", "||", "(", ")", "<", ">", ">>", ">&", "&>", ";;", "\n"])
 _ASSIGNMENT = re.compile(r"(?:export\s+|local\s+|declare\s+(?:-\w+\s+)?|readonly\s+)?([A-Za-z_]\w*)=(.*)", re.DOTALL)
-_ARRAY = re.compile(r"(?m)^[ \t]*([A-Za-z_]\w*)=\(\s*((?:[^()\"']|\"[^\"]*\"|'[^']*')*)\)")
+_ARRAY = re.compile(r"(?m)^[ \t]*+([A-Za-z_]\w*+)=\(((?:[^()\"']++|\"[^\"]*+\"|'[^']*+')*+)\)")
 _EXEC = re.compile(r"^\s*ExecStart(?:Pre|Post)?\s*=\s*[-@:+!]*")  # of a unit
 _HEREDOC = re.compile(r"<<-?\s*['\"]?(\w+)['\"]?")
 _TARGET = re.compile(r"(?:>\s*|\btee\s+)([^\s<>|&;\"']+)")
-_EXPANSION = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::?-([^}]*))?\}|\{([A-Za-z_]\w*)\[@\]\})")
+_EXPANSION = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::?-([^}]{0,1000}))?\}|\{([A-Za-z_]\w*)\[@\]\})")
+# A comment or space, a word, operators, or the quote or backslash that nothing closes.
+_TOKEN = re.compile(r"""\s++|\#[^\n]*+|((?:[^\s;&|<>()'"\\]++|'[^']*+'|"(?:[^"\\]++|\\.)*+"|\\.)++)|([;&|<>()]++)|(.)""", re.DOTALL)
+_QUOTED = re.compile(r"""'([^']*+)'|"((?:[^"\\]++|\\.)*+)"|\\(.)""", re.DOTALL)
+_SPECIAL = re.compile(r"""['"\\]""")
 _TAG = re.compile(r":v?([\w.-]+)$")
 
 
@@ -44,7 +48,7 @@ class Scope:
 
     def set(self, assigned: re.Match[str], *, is_exported: bool) -> None:
         """NAME=value."""
-        self.variables[assigned[1]] = _expand(assigned[2], self.variables)
+        self.variables[assigned[1]] = BLANK if is_secret_name(assigned[1]) else _expand(assigned[2], self.variables)
         self.exported |= {assigned[1]} if is_exported else set()
 
     def take(self, words: Sequence[str]) -> bool:
@@ -81,13 +85,17 @@ def from_shell(text: str, scope: Scope | None = None) -> Iterator[Command]:
     """The servers that a script or unit starts, in their order; `scope` is left with what it sets."""
     scope = Scope() if scope is None else scope
     scope.files |= _written(text)
-    text = re.sub(r"\\\r?\n", " ", text)
+    text = text.replace("\\\r\n", " ").replace("\\\n", " ")
     scope.arrays |= {name: split_words(body) for name, body in _ARRAY.findall(text)}
-    for line in _ARRAY.sub("", text).splitlines():
+    for line in filter(None, map(str.strip, _ARRAY.sub("", text).splitlines())):
         for words in _simple_commands(_EXEC.sub("", line)):
             if scope.take(words):
                 continue
-            expanded = [part for word in words for part in _expand_word(word, scope.variables, scope.arrays)]
+            if not words:
+                continue
+            expanded = list(islice((part for word in words for part in _expand_word(word, scope.variables, scope.arrays)), MOST_WORDS + 1))
+            if len(expanded) > MOST_WORDS:
+                raise PlannerError(f"a command of more than {MOST_WORDS:,} words", "plan check COMMAND")
             for command in servers_of(expanded):
                 yield with_env(replace(command, set_for_it=tuple(name for name, _ in command.env), files=dict(scope.files)), scope.env)
 
@@ -115,6 +123,8 @@ def with_env(command: Command, env: Mapping[str, str]) -> Command:
 
 def _simple_commands(line: str) -> Iterator[list[str]]:
     """The commands of one line, split at ; & | and redirections."""
+    if line.startswith("#"):
+        return
     try:
         words = split_words(re.sub(r"(?<=\s)\d(?=[<>])", "", line))  # 2>&1: the number belongs to the redirection
     except PlannerError:
@@ -146,14 +156,20 @@ def split_words(line: str) -> list[str]:
         return f"__SUBSTITUTION{len(kept) - 1}__"
 
     hidden = re.sub(r"\$\([^()]*\)|`[^`]*`", keep, line)
-    lexer = shlex.shlex(hidden, posix=True, punctuation_chars=";&|<>()")
-    lexer.whitespace_split = True
-    lexer.commenters = "#" if re.search(r"(?:^|\s)#", line) else ""
-    try:
-        words = list(lexer)
-    except ValueError as error:
-        raise PlannerError(f"the quoting of {redact(line.strip())[:60]!r} is broken ({error})", "close every quote") from None
+    words: list[str] = []
+    for match in _TOKEN.finditer(hidden):
+        word, operator, broken = match.groups()
+        if broken is not None:
+            raise PlannerError(f"the quoting of {redact(line.strip())[:60]!r} is broken (at {shown(redact(broken), 20)!r})", "close every quote")
+        if word or operator:
+            words.append(operator or (_QUOTED.sub(_unquoted, word) if _SPECIAL.search(word) else word))
     return [re.sub(r"__SUBSTITUTION(\d+)__", lambda m: kept[int(m[1])], word) for word in words]
+
+
+def _unquoted(match: re.Match[str]) -> str:
+    if match[2] is not None:
+        return re.sub(r"\\([\"\\])", r"\1", match[2])
+    return match[3] if match[1] is None else match[1]
 
 
 def _expand(value: str, variables: dict[str, str]) -> str:
@@ -163,7 +179,17 @@ def _expand(value: str, variables: dict[str, str]) -> str:
             return variables[name]
         return match[3] if match[3] is not None else match[0]
 
-    return _EXPANSION.sub(replacement, value)
+    if "$" not in value:
+        return value
+    room = MOST_EXPANDED
+    pieces, at = [], 0
+    for match in _EXPANSION.finditer(value):
+        pieces += [value[at : match.start()], replacement(match)]
+        at = match.end()
+        room -= len(pieces[-1])
+        if room < 0:
+            raise PlannerError(f"the variables of {redact(value)[:60]!r} stand for more than {MOST_EXPANDED:,} letters")
+    return "".join(pieces) + value[at:]
 
 
 def _expand_word(word: str, variables: dict[str, str], arrays: dict[str, list[str]]) -> list[str]:

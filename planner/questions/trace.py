@@ -16,13 +16,14 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from io import TextIOWrapper
 from itertools import chain
-from math import isfinite
 from pathlib import Path
 from typing import TextIO
 
 from planner.errors import PlannerError, WorldError
 from planner.facts.record import dataclass
+from planner.reader import open_file
 
 MOST_REQUESTS, MOST_TOKENS = 2_000_000, 100_000_000
 MOST_LINE, MOST_DETAILS = 1 << 20, 1 << 29  # bytes of a line, and of a file that must be read whole
@@ -53,8 +54,10 @@ class Trace:
 def read_trace(path: Path) -> Trace:
     """The requests of a file. Raises PlannerError with the line that cannot be one, WorldError where the file cannot be read."""
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with TextIOWrapper(open_file(path), encoding="utf-8", newline="") as file:
             return _trace(_rows(path, file))
+    except csv.Error as error:
+        raise PlannerError(f"{path} is no CSV that is read here ({error})") from None
     except UnicodeDecodeError:
         raise PlannerError(f"{path} is no text", "a trace is JSON lines, CSV, or a benchmark's --save-detailed result") from None
     except OSError as error:
@@ -97,7 +100,7 @@ def _rows(path: Path, file: TextIO) -> Iterator[tuple[str, _Row]]:
         return
     try:
         detailed = "start_times" in json.loads(first)
-    except ValueError:
+    except (ValueError, RecursionError):
         detailed = True  # an object over several lines
     if detailed:
         yield from _details(path, file)
@@ -120,7 +123,7 @@ def _json_line(place: str, line: str) -> _Row:
         return row["timestamp"] / 1000, row["input_length"], row["output_length"]
     except KeyError as error:
         raise PlannerError(f"{place}: {error.args[0]} is missing", 'a line is like {"timestamp": 0, "input_length": 2000, "output_length": 500}') from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError, OverflowError):
         raise PlannerError(f"{place} is no request: {line.strip()[:60]}") from None
 
 
@@ -135,7 +138,7 @@ def _details(path: Path, file: TextIO) -> Iterator[tuple[str, _Row]]:
         rows = sorted(zip(*columns, strict=True))
     except KeyError as error:
         raise PlannerError(f"{path}: {error.args[0]} is missing", "--save-result --save-detailed writes it") from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise PlannerError(f"{path} is neither JSON lines nor a benchmark's --save-detailed result") from None
     for number, row in enumerate(rows, 1):
         yield f"{path} request {number}", row
@@ -173,7 +176,7 @@ def _table(path: Path, header: str, lines: Iterable[tuple[str, str]]) -> Iterato
 
 
 def _seconds(place: str, value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and abs(value) < 1e12:
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e12:
         return float(value)
     raise PlannerError(f"{place}: {str(value)[:40]!r} is no time")
 

@@ -70,7 +70,7 @@ class Text:
 def _folded(line: str, width: int) -> Iterator[tuple[int, int]]:
     """Where each line of a long one starts and ends: at its spaces."""
     start = end = 0
-    for word in re.finditer(r"\s*\S+", line):
+    for word in re.finditer(r"\s*+\S+", line.rstrip()):
         if end > start and cell_len(line[start : word.end()]) > width:
             yield start, end
             start = word.end() - len(word[0].lstrip())

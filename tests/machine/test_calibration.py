@@ -38,14 +38,15 @@ def test_writers_at_once_lose_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[" * 100_000, "[]", "{}", '{"schema": 1}', "\x00", '{"schema": 1, "gpus": 3}'])
-def test_what_is_no_calibration_is_one_line(text, tmp_path):
+def test_what_is_no_calibration_is_one_line_and_costs_no_answer(text, tmp_path):
     path = tmp_path / "serve-plan" / "calibration.json"
     path.parent.mkdir()
     (tmp_path / "plan").mkdir()
     for folder in ("plan", "serve-plan"):
         (tmp_path / folder / "calibration.json").write_text(text)
     done = run_plan("--gpu", "rtx4090", "--model", "qwen3-8b", "--dry-run", cwd=tmp_path, XDG_CONFIG_HOME=str(tmp_path))
-    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, 1), done.stderr
+    assert "passed over" in done.stderr
 
 
 def test_a_pipe_is_no_calibration(tmp_path):

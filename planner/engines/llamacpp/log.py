@@ -21,30 +21,34 @@ from planner.facts.record import dataclass
 from planner.units import GIB, MIB
 
 _HOST = re.compile(r"^(?:CPU|.*_Host|Host|BLAS)")
-_BUFFER = re.compile(r"\b((?:CUDA|ROCm|Vulkan|SYCL|Metal|MTL|CPU|Host|BLAS)\w*)\s+(model|KV|RS|compute|output)?\s*buffer size\s*=\s*([\d.]+) MiB")
-_GO_BUFFER = re.compile(r'msg="(model weights|kv cache|compute graph)" (?:backend=\w+ )?(?:buffer|device|buffer_type)=(\w+).{0,40} size="([\d.]+) ([KMG]?i?B)"')
+_BUFFER = re.compile(
+    r"\b((?:CUDA|ROCm|Vulkan|SYCL|Metal|MTL|CPU|Host|BLAS)\w*)\s+(model|KV|RS|compute|output)?\s*buffer size\s*+=\s*+(\d{1,9}(?:\.\d{0,9})?) MiB"
+)
+_GO_BUFFER = re.compile(
+    r'msg="(model weights|kv cache|compute graph)" (?:backend=\w+ )?(?:buffer|device|buffer_type)=(\w+).{0,40} size="(\d{1,9}(?:\.\d{0,9})?) ([KMG]?i?B)"'
+)
 _GO_KINDS = {"model weights": "model", "kv cache": "KV", "compute graph": "compute"}
 _UNITS = {"B": 1, "KiB": 1024, "MiB": MIB, "GiB": GIB}
-_COMMAND = re.compile(r'msg="starting (?:llama-server|llama server|runner)" cmd="((?:[^"\\]|\\.)*)"')
+_COMMAND = re.compile(r'msg="starting (?:llama-server|llama server|runner)" cmd="((?:[^"\\]++|\\.)*+)"')
 _TEXT = (
     ("version", re.compile(r"\b(?:build|version): (\d{3,6}) \(")),
     ("version", re.compile(r"\bbuild_info:? b?(\d{3,6})-")),
-    ("model", re.compile(r"loaded meta data with .{1,80} from (\S.*?\.gguf|\S*sha256-\w+)")),
-    ("model", re.compile(r"load_model: loading model '([^']+)'")),
-    ("gpu", re.compile(r"Device 0: (?:NVIDIA |AMD )?([^,]+), (?:compute capability|gfx)")),
-    ("gpu", re.compile(r"using device \w+ \((?:NVIDIA )?([^)]+)\)")),
+    ("model", re.compile(r"loaded meta data with .{1,80} from (\S.{0,400}?\.gguf|\S{0,400}sha256-\w{1,100})")),
+    ("model", re.compile(r"load_model: loading model '([^']{1,400})'")),
+    ("gpu", re.compile(r"Device 0: (?:NVIDIA |AMD )?([^,]{1,80}), (?:compute capability|gfx)")),
+    ("gpu", re.compile(r"using device \w{1,40} \((?:NVIDIA )?([^)]{1,80})\)")),
     ("gpu", re.compile(r"GPU name:\s+(Apple .+)")),
 )
 _NUMBERS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("ctx_size", re.compile(r"\b(?:llama_context|llama_new_context_with_model|new_context): n_ctx\s+= (\d+)|\bn_ctx\s+= (\d+)")),
-    ("parallel", re.compile(r"\bn_seq_max\s+= (\d+)|n_slots = (\d+)")),
-    ("ubatch_size", re.compile(r"\bn_ubatch\s+= (\d+)")),
+    ("ctx_size", re.compile(r"\b(?:llama_context|llama_new_context_with_model|new_context): n_ctx\s+= (\d{1,12})|\bn_ctx\s+= (\d{1,12})")),
+    ("parallel", re.compile(r"\bn_seq_max\s+= (\d{1,9})|n_slots = (\d{1,9})")),
+    ("ubatch_size", re.compile(r"\bn_ubatch\s+= (\d{1,9})")),
 )
 _OLLAMA_VERSION = re.compile(r"Listening on \S+ \(version ([\w.+-]+)\)")
-_OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers to GPU")
+_OFFLOADED = re.compile(r"offloaded (\d{1,6})/(\d{1,6}) layers to GPU")
 _SHORT = 20  # lines: a table or what somebody pastes, no log
 _ANSWERED = re.compile(r"\[GIN\].{1,60}\| 200 \|\s+(?:\d+m\d|[2-9]\d\.\d+s).{1,60}/(?:api|v1)/\S+")
-_FREE = re.compile(r"using device \w+ \([^)]*\)(?: \([^)]*\))* - (\d+) MiB free")
+_FREE = re.compile(r"using device \w{1,40} \([^)]{0,80}\)(?: \([^)]{0,80}\)){0,4} - (\d{1,9}) MiB free")
 _TYPES = re.compile(r"\bK \((\w+)\): .{1,30}V \((\w+)\):")
 _FILE_TYPE = re.compile(r"file type\s+= (\S+)(?: - (Small|Medium|Large))?")
 _NAME = re.compile(r"general\.name\s+str\s+= (.{1,120})")

@@ -29,7 +29,7 @@ DEPRECATED = ("penalize_newline", "low_vram", "f16_kv", "logits_all", "vocab_onl
 _TRUE = ("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False")  # strconv.ParseBool
 _QUOTES = ('"""', '"')
 _OF_DOCKER = re.compile(r"(?m)^(?:RUN|CMD|ENTRYPOINT|COPY|ADD|ENV|WORKDIR|EXPOSE|ARG|USER|LABEL|VOLUME|HEALTHCHECK)\s")
-_FIRST = re.compile(r"(?:\s*(?:#[^\n]*)?\n)*\s*([A-Z]+)\s+\S")
+_FIRST = re.compile(r"(?:\s++|#[^\n]*+\n)*+([A-Z]+)\s+\S")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ def command_of(text: str) -> Command | None:
     first = _FIRST.match(text)
     if first is None or first[1].lower() not in _INSTRUCTIONS or _OF_DOCKER.search(text):
         return None
-    if first[1] != "FROM" and not re.search(r"(?m)^\s*(?:FROM|PARAMETER)\s", text):
+    if first[1] != "FROM" and not re.search(r"(?m)^[ \t]*(?:FROM|PARAMETER)\s", text):
         return None
     return Command(engine="ollama", program=("ollama",), words=("create", "planned", "-f", "Modelfile"), files={"Modelfile": text})
 

@@ -18,6 +18,7 @@ from planner.facts.not_covered import NotCovered
 from planner.facts.plan import Problem
 from planner.facts.settings import Value, by_name, read_flags
 from planner.facts.verdict import Warn
+from planner.reader import read_bytes
 from planner.text import shown
 
 PROGRAM = ("ollama",)
@@ -70,7 +71,7 @@ def modelfile_of(command: Command) -> Modelfile | None:
     name = _modelfile_name(command.words)
     text = next((text for key, text in command.files.items() if PurePath(key) == PurePath(name)), None)
     if text is None and (path := command.place(name)):
-        text = path.read_bytes()[:MAX_BYTES].decode(errors="replace")
+        text = read_bytes(path, MAX_BYTES, "a Modelfile").decode(errors="replace")
     return None if text is None else read_modelfile(text, name)
 
 

@@ -7,7 +7,6 @@ only where every layer is on a GPU and no tensor lies apart), ggml/src/ggml-back
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from planner.engines.llamacpp.layers import EXPERTS, MAIN_MEMORY, Part, Placemen
 from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, widest_values
 from planner.engines.llamacpp.model import GgufModel, image_bytes
 from planner.facts.record import dataclass
+from planner.patterns import foreign_pattern
 
 _MATRICES = tuple(part for part in Part if part is not Part.REST)
 
@@ -89,7 +89,7 @@ def _moved(config: LlamaCppConfig, layer: int) -> tuple[Part, ...]:
     if layer < config.cpu_moe_layers:
         return EXPERTS
     patterns = [pattern for pattern, device in config.overrides if device == "CPU"]
-    return tuple(part for part in Part if part is not Part.REST and any(re.search(pattern, f"blk.{layer}.{part}") for pattern in patterns))
+    return tuple(part for part in Part if part is not Part.REST and any(foreign_pattern(pattern).search(f"blk.{layer}.{part}") for pattern in patterns))
 
 
 def held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) -> tuple[tuple[Held, ...], HeldByHost]:

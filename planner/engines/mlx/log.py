@@ -11,9 +11,9 @@ from planner.facts.observed import Observed
 from planner.units import GB
 
 _MODEL = re.compile(r"\b((?:mlx-community|lmstudio-community|Qwen|google|mistralai|meta-llama)/[\w.-]{2,100})|--(?:embedding-)?model[= ]([\w./-]{2,200})")
-_LARGE = re.compile(r"Generating with a model that requires (\d+) MB which is close to the maximum recommended size of (\d+) MB")
+_LARGE = re.compile(r"Generating with a model that requires (\d{1,12}) MB which is close to the maximum recommended size of (\d{1,12}) MB")
 _VERSION = re.compile(r"\bmlx[-_](?:lm|vlm)(?:==|-| )v?(\d+\.\d+(?:\.\d+)?)")
-_PEAK = re.compile(r"[Pp]eak memory: ([\d.]+) GB")
+_PEAK = re.compile(r"[Pp]eak memory: (\d{1,9}(?:\.\d{0,9})?) GB")
 
 
 def read_log(lines: Iterable[str]) -> Observed:

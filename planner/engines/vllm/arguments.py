@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import NoReturn, cast
 
 from planner.engines.vllm.flag_values import FlagEntry, human_readable_int, read_value
-from planner.errors import BadValueError, MisuseError
+from planner.errors import BadValueError, FileError, MisuseError
 from planner.facts.document import JsonObject, JsonValue, json_object
+from planner.reader import parse_yaml, read_text
 
 MAX_CONFIG_BYTES = 1024**2
 MAX_WORDS = 2000  # argparse takes their square
@@ -162,24 +163,16 @@ def config_words(name: str) -> list[str]:
 
     Raises MisuseError for a file that vLLM cannot read.
     """
-    import yaml
-
     if name.rpartition(".")[2] not in ("yaml", "yml"):
         raise MisuseError("argument --config: expected a file named .yaml or .yml", "--config")
     path = Path(name)
     try:
         if not path.is_file():
             raise MisuseError(f"argument --config: there is no file {name[:200]!r} here", "--config")
-        if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise MisuseError(f"argument --config: {name[:200]!r} has over {MAX_CONFIG_BYTES:,} bytes", "--config")
-        text = path.read_text("utf-8")
-        if any(getattr(event, "anchor", None) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
-            raise MisuseError(f"argument --config: {name[:200]!r} has anchors, which are not read here", "--config")
-        data = yaml.load(text, Loader=yaml.CSafeLoader)
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "problem", None) or "it is not YAML"
-        raise MisuseError(f"argument --config: {name[:200]!r} cannot be read ({reason})", "--config") from None
-    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+        (data, *more) = parse_yaml(read_text(path, MAX_CONFIG_BYTES), name[:200], anchors=False) or [None]
+    except (FileError, OSError, ValueError) as error:
+        raise MisuseError(f"argument --config: {error}", "--config") from None
+    if more or not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise MisuseError(f"argument --config: {name[:200]!r} is not a list of names with values", "--config")
     return [word for key, value in data.items() for word in _config_entry(key, value)]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from planner.engines.causes import KILLED
 from planner.facts.observed import Cause
+from planner.text import redact
 
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _WORKER = re.compile(r"\((?:Worker|VllmWorker|EngineCore|RayWorkerWrapper)\w*[ =-]?[^)]{0,40}\)")
@@ -63,7 +64,7 @@ def message(text: str) -> str:
     """The sentence without prefixes of containers, processes and the logger."""
     text = _LOGGER.sub("", text)
     text = _WORKER.sub("", text)
-    return re.sub(r"^(?:\(APIServer pid=\d{1,12}\)\s*)+", "", text.strip()).strip()[:600]
+    return redact(re.sub(r"^(?:\(APIServer pid=\d{1,12}\)\s*)+", "", text.strip()).strip()[:600])
 
 
 def cause_of(text: str, *, reported: bool = True) -> tuple[int, Cause] | None:

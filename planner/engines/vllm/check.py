@@ -221,7 +221,7 @@ def _thousands(argv: Sequence[str]) -> list[Warn]:
 
     scaled = [flag for flag, entry in flag_table()["flags"].items() if str(entry.get("reads")).startswith("count")]  # human_readable_int
     words = [piece for word in argv for piece in (word.split("=", 1) if word.startswith("--") else (word,))]
-    texts = [(flag, text) for flag, text in pairwise(words) if flag in scaled and re.fullmatch(r"\d+(\.\d+)?[kmgt]", text)]
+    texts = [(flag, text) for flag, text in pairwise(words) if flag in scaled and re.fullmatch(r"\d{1,12}(\.\d{1,12})?[kmgt]", text)]
     return [
         Warn(code="thousands", message=f"vLLM reads {flag} {text} as {parse_count(text):,}; {text.upper()} is {parse_count(text.upper()):,}")
         for flag, text in texts

@@ -149,7 +149,7 @@ def beyond(text: str, bounds: Bounds) -> str:
 
 def _object(text: str, fields: Mapping[str, FieldSchema] | None) -> str:
     """A JSON object read into a configuration class, which takes no key that it does not have."""
-    parts = re.split(r'("(?:[^"\\]|\\.)*")', text)
+    parts = re.split(r'("(?:[^"\\]++|\\.)*+(?:"|\Z))', text)
     try:
         parts[::2] = [re.sub(r"\b\d+(?:\.\d+)?[kKmMgGtT]\b", lambda match: str(human_readable_int(match[0])), part) for part in parts[::2]]
         data = json.loads("".join(parts))

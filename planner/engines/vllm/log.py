@@ -32,14 +32,14 @@ def _count(text: str) -> int:
     return int(text.replace(",", "").replace("_", ""))
 
 
-_NUMBER = r"(-?[\d.]+)"
+_NUMBER = r"(-?\d{1,9}(?:\.\d{0,20})?)"
 _FIELDS: tuple[tuple[str, re.Pattern[str], Callable[[str], object]], ...] = (
     ("version", re.compile(r"vLLM (?:API server |server )?version (v?\d[\w.+-]*)"), str),
     ("version", re.compile(r"Initializing (?:a|an) (?:V1 )?LLM engine \(v(\d[\w.+-]*)\)"), str),
     ("version", re.compile(r"\bversion (\d+\.\d+\.\d+[\w.+-]*)\s*$"), str),
     ("model", re.compile(r"LLM engine .{0,60}with config: model='([^']+)'"), str),
     ("model", re.compile(r"vLLM server version \S+, serving model (\S+)"), str),
-    ("max_num_batched_tokens", re.compile(r"Chunked prefill is enabled with max_num_batched_tokens=(\d+)"), int),
+    ("max_num_batched_tokens", re.compile(r"Chunked prefill is enabled with max_num_batched_tokens=(\d{1,12})"), int),
     ("gpu", re.compile(r"device_name=([A-Za-z0-9_.-]+?)(?:,|\.json|\s|$)"), str),
     ("total_bytes", re.compile(rf"total_memory={_NUMBER}\s?GiB"), _gib),
     ("free_at_start_bytes", re.compile(rf"free_memory={_NUMBER}\s?GiB"), _gib),
@@ -60,11 +60,11 @@ _FIELDS: tuple[tuple[str, re.Pattern[str], Callable[[str], object]], ...] = (
     ("cuda_graph_bytes", re.compile(rf"Graph capturing finished in .{{1,20}} secs?, took {_NUMBER} GiB"), _gib),
     ("kv_cache_bytes", re.compile(rf"Available KV cache memory: {_NUMBER} GiB"), _gib),
     ("kv_cache_bytes", re.compile(rf"the rest of the memory reserved for KV Cache is {_NUMBER}GiB"), _gib),
-    ("kv_cache_tokens", re.compile(r"GPU KV cache size: ([\d,]+) tokens"), _count),
-    ("max_concurrency", re.compile(r"Maximum concurrency for [\d,]+ tokens per request: ([\d.]+)x"), float),
+    ("kv_cache_tokens", re.compile(r"GPU KV cache size: (\d[\d,]{0,18}) tokens"), _count),
+    ("max_concurrency", re.compile(r"Maximum concurrency for [\d,]+ tokens per request: (\d{1,12}(?:\.\d{0,9})?)x"), float),
 )
 _STARTED = re.compile(r"Application startup complete|Uvicorn running on|Starting vLLM (?:API )?server")
-_TOTAL = re.compile(r"\(([\d.]+)/([\d.]+) GiB\) on startup")
+_TOTAL = re.compile(rf"\({_NUMBER}/{_NUMBER} GiB\) on startup")
 _IS_VLLM = re.compile(r"\bvllm\b|\b(?:EngineCore|APIServer)\w* pid=|\b(?:gpu_worker|gpu_model_runner|kv_cache_utils)\.py:", re.IGNORECASE)
 
 
@@ -123,7 +123,7 @@ def _flags(text: str) -> dict[str, object]:
             data = {key: value.strip("'") for key, value in data.items()}
         return data if isinstance(data, dict) else {}
     if "args: Namespace(" in text:
-        pairs = re.findall(r"(\w+)=('[^']*'|[\w.+-]+)", text)
+        pairs = re.findall(r"\b(\w{1,60})=('[^']*'|[\w.+-]+)", text)
         return {key: value.strip("'") for key, value in pairs if value not in ("None", "''")}
     return {}
 

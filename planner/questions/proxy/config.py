@@ -8,9 +8,11 @@ from typing import cast
 
 from planner.errors import PlannerError
 from planner.facts.record import dataclass
+from planner.reader import parse_yaml
 from planner.text import shown
 
 MAX_BYTES = 4 * 1024**2
+MOST_NUMBER, MOST_ROUTES = 1 << 60, 1000
 Section = Mapping[str, object]
 
 
@@ -55,19 +57,14 @@ def text_of(value: object) -> str:
 
 def read_config(text: str, name: str = "config.yaml") -> ProxyConfig:
     """Read a configuration. Raises PlannerError for what is no YAML, or has no routes."""
-    import yaml
-
     name = shown(name, 100)
     if len(text) > MAX_BYTES:
         raise PlannerError(f"{name}: more than {MAX_BYTES:,} characters")
-    try:
-        document = yaml.load(text, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise PlannerError(f"{name}{where}: not YAML ({getattr(error, 'problem', None) or ' '.join(str(error).split())[:80]})") from None
+    document = next(iter(parse_yaml(text, name)), None)
     if not isinstance(document, dict) or not isinstance(document.get("model_list"), list) or not document["model_list"]:
         raise PlannerError(f"{name} has no list of routes (model_list)", "model_list: with model_name and litellm_params for each")
+    if len(document["model_list"]) > MOST_ROUTES:
+        raise PlannerError(f"{name}: {len(document['model_list']):,} routes; at most {MOST_ROUTES:,} are judged")
     return ProxyConfig(
         routes=tuple(_routes(document["model_list"], name)),
         litellm=_section(document, "litellm_settings", name),
@@ -95,4 +92,4 @@ def _section(document: dict[object, object], key: str, name: str) -> Section:
 
 def number_of(value: object) -> float | None:
     """A number of a section; None where it is none."""
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST_NUMBER else None

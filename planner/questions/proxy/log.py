@@ -44,13 +44,13 @@ CAUSES = causes(
     own=r"\blitellm\b|\bLiteLLM\b|No deployments available for selected model|LLM Provider NOT provided|Invalid model name passed in|proxy_handler_instance"
     r"|\bcustom_callbacks\b|No connected db|`?continue_final_message`?|add_generation_prompt|^curl: \(7\)",
 )
-_QUOTED = re.compile(r"(?:litellm\.)?\w+Error: (?:\w+Error: )?(\w+?)Exception - (.+)")
-_WAITED = re.compile(r"(?:timeout value=|Timeout passed=|after )([\d.]+)")
-_RETRIED = re.compile(r"LiteLLM Retried: (\d+) times")
+_QUOTED = re.compile(r"(?:litellm\.)?\b\w{1,60}Error: (?:\w{1,60}Error: )?(\w{1,60}?)Exception - (.+)")
+_WAITED = re.compile(r"(?:timeout value=|Timeout passed=|after )(\d{1,9}(?:\.\d{0,9})?)")
+_RETRIED = re.compile(r"LiteLLM Retried: (\d{1,9}) times")
 _ASKED = re.compile(r"passed in model=([\w./:-]{0,119}[\w-])")
 _LISTED = re.compile(r'"id":\s*"([^"]{1,200})"[^{}]{0,200}"object":\s*"model"')
 _EMPTY = re.compile(r'"data":\s*\[\]')
-_AGAIN = re.compile(r"[Tt]ry again in ([\d.]+) seconds")
+_AGAIN = re.compile(r"[Tt]ry again in (\d{1,9}(?:\.\d{0,9})?) seconds")
 
 
 def read_log(lines: Iterable[str]) -> Observed | None:
