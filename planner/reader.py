@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from planner.errors import FileError
 
@@ -53,7 +53,7 @@ def read_text(path: Path, most: int, what: str = "") -> str:
         raise FileError(path, "is not text (UTF-8)", line=content.count(b"\n", 0, error.start) + 1) from None
 
 
-def parse_json(text: str | bytes, path: str | Path) -> Any:
+def parse_json(text: str | bytes, path: str | Path) -> object:
     """The value that a JSON text holds. Raises FileError with the line: what is no UTF-8 or no JSON, nested too deeply, has a number of too many digits."""
     try:
         whole = text if isinstance(text, str) else text.decode()
@@ -79,7 +79,7 @@ def is_pointer(text: str | bytes) -> bool:
     return text[:32].startswith(_POINTER) if isinstance(text, bytes) else text.startswith(_POINTER.decode())
 
 
-def parse_yaml(text: str, place: str | Path, *, loader: type[yaml.CSafeLoader] | None = None, anchors: bool = True) -> list[Any]:
+def parse_yaml(text: str, place: str | Path, *, loader: type[yaml.CSafeLoader] | None = None, anchors: bool = True) -> list[object]:
     """The documents of a YAML text, which is bounded by who reads it. Raises FileError with the line.
 
     An alias counts as what it stands for: a few lines of them expand to gigabytes once somebody walks through them. Without `anchors` there may be none.

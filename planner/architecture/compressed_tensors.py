@@ -28,7 +28,6 @@ from planner.architecture.formats import (
 )
 from planner.errors import PlannerError, UnsupportedModelError
 from planner.facts.storage import BF16, Arithmetic, Cut, Encoding, Plane, Storage
-from planner.patterns import foreign_pattern
 
 
 def compressed_tensors(config: Config) -> Quantization:
@@ -39,6 +38,8 @@ def compressed_tensors(config: Config) -> Quantization:
     if not groups:
         raise PlannerError(f"{config.path}: config_groups is empty; a compressed-tensors checkpoint names its groups there")
     kv_cache_dtype = "fp8" if config.has("kv_cache_scheme") and config.section("kv_cache_scheme").data.get("num_bits") == 8 else "auto"
+
+    from planner.patterns import foreign_pattern
 
     def matches(pattern: str, name: str) -> bool:
         return foreign_pattern(pattern[3:]).match(name) is not None if pattern.startswith("re:") else pattern == name

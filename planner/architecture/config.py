@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from planner.errors import FileError, PlannerError
-from planner.reader import parse_json
 
 MAX_CONFIG_BYTES = 16 * 1024**2  # the largest real config.json (per-layer quantization lists) is about 1 MB
 MAX_SIZE = 10**7  # no published width, vocabulary or layer count comes near
@@ -117,7 +116,9 @@ def parse_config(text: str | bytes, path: str) -> Config:
     """Parse the text of a config.json. Raises PlannerError for anything that is not a JSON object of sane size."""
     if len(text) > MAX_CONFIG_BYTES:
         raise FileError(path, f"{len(text):,} bytes is too large for a config.json", "the largest known has about 1 MB")
+    from planner.reader import parse_json
+
     data = parse_json(text, path)
     if not isinstance(data, dict):
         raise FileError(path, f"expected a JSON object, found {type(data).__name__}")
-    return Config(data, path)
+    return Config(cast("dict[str, object]", data), path)

@@ -25,7 +25,6 @@ from planner.architecture.formats import (
 )
 from planner.errors import UnsupportedModelError
 from planner.facts.storage import BF16, Arithmetic, Cut, Encoding, Plane, Storage
-from planner.patterns import foreign_pattern
 
 
 def quark(config: Config) -> Quantization:
@@ -57,6 +56,8 @@ def quark(config: Config) -> Quantization:
 
 def _matches(pattern: str, name: str) -> bool:
     if pattern.startswith("re:"):
+        from planner.patterns import foreign_pattern
+
         return foreign_pattern(pattern[3:]).match(name) is not None
     return pattern == name
 

@@ -21,7 +21,6 @@ from planner.errors import PlannerError, UnknownArchitectureError
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ChatFormat, CheckpointDifference, ModelSpec
-from planner.reader import read_bytes
 from planner.text import is_line, slug
 
 if TYPE_CHECKING:
@@ -195,6 +194,8 @@ def _difference(own: ModelSpec, tensors: Sequence[StoredTensor]) -> CheckpointDi
 
 
 def _load(path: Path) -> Config:
+    from planner.reader import read_bytes
+
     return parse_config(read_bytes(path, MAX_CONFIG_BYTES, "a config.json"), str(path))
 
 

@@ -12,7 +12,6 @@ from planner.errors import FileError, PlannerError, did_you_mean
 from planner.facts.hardware import Host
 from planner.facts.record import dataclass
 from planner.questions.fields import FIELDS
-from planner.reader import read_text
 
 MAX_FILE_BYTES = 64 * 1024
 
@@ -61,7 +60,13 @@ def read_defaults() -> dict[str, Default]:
     path = config_file()
     if not path.exists():
         return {}
-    return _parsed(read_text(path, MAX_FILE_BYTES), path)
+    return _parsed(_read(path), path)
+
+
+def _read(path: Path) -> str:
+    from planner.reader import read_text
+
+    return read_text(path, MAX_FILE_BYTES)
 
 
 def own_files() -> dict[str, str]:
@@ -108,7 +113,7 @@ def write_default(key: str, value: object) -> Path:
     path = config_file()
     known = read_defaults()
     try:
-        lines = read_text(path, MAX_FILE_BYTES).splitlines() if path.exists() else []
+        lines = _read(path).splitlines() if path.exists() else []
         kept = [line for line in lines if not _is_of(line, key)]
         if value is not None:
             at = known[key].line - 1 if key in known else len(kept)

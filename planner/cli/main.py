@@ -7,7 +7,7 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import click
 
@@ -213,7 +213,7 @@ def main() -> NoReturn:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started us
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the end
-    warnings.showwarning = _say_warning  # type: ignore[assignment]  # where it comes from is nothing for a user
+    warnings.showwarning = _say_warning
     try:
         code = cli.main(standalone_mode=False, prog_name="plan")
         sys.stdout.flush()
@@ -263,7 +263,7 @@ def _refuse(error: PlannerError) -> int:
     return error.exit_code
 
 
-def _say_warning(message: Warning | str, category: type[Warning], *_: object) -> None:
+def _say_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None, line: str | None = None) -> None:  # noqa: PLR0917 - Python's own
     """One line for what an answer passed over; what libraries warn their programmers of is not for a user."""
     if issubclass(category, PlanWarning):
         _fail(str(message), "")

@@ -17,6 +17,7 @@ from planner.engines import ENGINES, known_programs, serving_of
 from planner.engines.naming import RESERVED_NAMES
 from planner.errors import FileError, PlannerError
 from planner.facts.deployment import Deployment, Service
+from planner.facts.document import json_object
 from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_NODES, MOST_PORT, MOST_USERS
 from planner.questions.stack_file import MAX_SERVICES, address, is_label
 from planner.reader import parse_json, read_bytes
@@ -132,7 +133,7 @@ def read_deployment(path: Path) -> Deployment:
     try:
         if path.is_dir():
             path = path / "plan.json"
-        data = parse_json(read_bytes(path, MAX_FILE_BYTES, "a plan"), path)
+        data = json_object(parse_json(read_bytes(path, MAX_FILE_BYTES, "a plan"), path))
         deployment: Deployment = adapter(Deployment).validate_json(json.dumps(data["deployment"]))
     except OSError as error:
         raise FileError(path, f"cannot be read ({error.strerror or error})") from None

@@ -16,7 +16,6 @@ from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup, mixed_group
 from planner.facts.not_covered import NotCovered
 from planner.facts.settings import Value
-from planner.patterns import foreign_pattern
 
 _HOST = re.compile(r"(?:CPU|[A-Za-z]+_Host)\Z")
 # Architectures that --split-mode tensor refuses, by how their classes and their names in a file begin.
@@ -97,6 +96,8 @@ def overrides(settings: Mapping[str, Value]) -> list[tuple[str, str]]:
 
 def _is_known(pattern: str, device: str) -> bool:
     """Whether it is parts of feed-forward blocks that go to main memory."""
+    from planner.patterns import foreign_pattern
+
     try:
         return device == "CPU" and not any(foreign_pattern(pattern).search(name) for name in _OTHERS)
     except PlannerError:

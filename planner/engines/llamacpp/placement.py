@@ -19,7 +19,6 @@ from planner.engines.llamacpp.layers import EXPERTS, MAIN_MEMORY, Part, Placemen
 from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, widest_values
 from planner.engines.llamacpp.model import GgufModel, image_bytes
 from planner.facts.record import dataclass
-from planner.patterns import foreign_pattern
 
 _MATRICES = tuple(part for part in Part if part is not Part.REST)
 
@@ -88,6 +87,8 @@ def _moved(config: LlamaCppConfig, layer: int) -> tuple[Part, ...]:
     """Parts of a layer that flags keep in main memory."""
     if layer < config.cpu_moe_layers:
         return EXPERTS
+    from planner.patterns import foreign_pattern
+
     patterns = [pattern for pattern, device in config.overrides if device == "CPU"]
     return tuple(part for part in Part if part is not Part.REST and any(foreign_pattern(pattern).search(f"blk.{layer}.{part}") for pattern in patterns))
 
