@@ -59,7 +59,7 @@ def parse_json(text: str | bytes, path: str | Path) -> object:
         whole = text if isinstance(text, str) else text.decode()
         return json.loads(whole.removeprefix("\ufeff"), parse_int=_integer)
     except UnicodeDecodeError:
-        raise FileError(path, "is not text (UTF-8)") from None
+        raise FileError(path, "not valid JSON (its text is not UTF-8)") from None
     except json.JSONDecodeError as error:
         pointer = "; a pointer of Git LFS, not the file: `git lfs pull` fetches it" if is_pointer(whole) else ""
         raise FileError(path, f"not valid JSON ({error}){pointer}", "is the file truncated?") from None

@@ -132,7 +132,15 @@ def _special() -> dict[str, Case]:
             "adapter": (("check", "vllm serve qwen3-8b --enable-lora --lora-modules a=./a", *CHECK), {"a/adapter_config.json": make}),
             "modelfile": (("check", "ollama create mine -f Modelfile\nollama run mine", *CHECK), {"Modelfile": make}),
         }
-        usable = {"calibration": (0,), "proxy-config": (2, 3), "adapter": (0, 1), "modelfile": (0, 1, 2, 3, 4), "script": (2,), "trace": (2, 3)}
+        usable = {
+            "calibration": (0,),
+            "engine-config": (1,),
+            "proxy-config": (2, 3),
+            "adapter": (0, 1),
+            "modelfile": (0, 1, 2, 3, 4),
+            "script": (2,),
+            "trace": (2, 3),
+        }
         for reader, (words, files) in readers.items():
             codes = usable.get(reader, (2,))
             if kind == "folder" and reader in ("index", "safetensors"):

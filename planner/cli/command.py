@@ -121,7 +121,9 @@ class Command(click.Command):
         settings["context_settings"] = {"help_option_names": ["-h", "--help"], "max_content_width": 110} | (settings.get("context_settings") or {})
         super().__init__(name, **settings)
         self.params.append(
-            Option(["--debug"], group="Output", common=False, help="Print the whole trace of an unexpected error.", is_flag=True, expose_value=False)
+            Option(
+                ["--debug"], group="Output", common=False, help="Print the whole trace of an unexpected error.", is_flag=True, is_eager=True, expose_value=False
+            )
         )
         if sum(not getattr(param, "common", True) for param in self.params) > _FEW:
             text = "Show all options and exit."
