@@ -95,7 +95,7 @@ def test_a_log_of_another_card_is_not_kept_for_this_one(forks, tmp_path):
 def test_a_damaged_calibration_is_set_aside_when_a_new_one_is_written(forks, tmp_path):
     (tmp_path / "plan").mkdir()
     (tmp_path / "plan" / "calibration.json").write_text("[1")
-    program = "from planner.machine import calibration\ncalibration._keep(calibration.calibration_path(), 'rtx4090', {'shift_bytes': 5})"
+    program = "from planner.machine import calibration\ncalibration._keep(calibration.calibration_path(), 'rtx4090', lambda entry: entry | {'shift_bytes': 5})"
     assert forks.run(program=program, cwd=tmp_path, XDG_CONFIG_HOME=str(tmp_path)).code == 0
     assert json.loads((tmp_path / "plan" / "calibration.json").read_text())["gpus"] == {"rtx4090": {"shift_bytes": 5}}
     assert (tmp_path / "plan" / "calibration.json.damaged").read_text() == "[1"
@@ -121,7 +121,7 @@ def test_only_the_reader_opens_files_of_strangers():
 @pytest.mark.parametrize("writers", [20])
 def test_twenty_writers_lose_no_calibration(writers, tmp_path):
     program = (
-        "import sys\nfrom planner.machine import calibration as c\n[c._keep(c.calibration_path(), f'{sys.argv[1]}-{n}', {'shift_bytes': n}) for n in range(20)]"
+        "import sys\nfrom planner.machine import calibration as c\n[c._keep(c.calibration_path(), f'{sys.argv[1]}-{n}', lambda entry, n=n: entry | {'shift_bytes': n}) for n in range(20)]"
     )
     environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
     running = [subprocess.Popen([sys.executable, "-c", program, str(number)], env=environment) for number in range(writers)]
