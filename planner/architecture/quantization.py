@@ -37,6 +37,7 @@ from planner.architecture.formats import (
 )
 from planner.errors import UnsupportedModelError
 from planner.facts.storage import BF16, Cut, Encoding, Storage
+from planner.patterns import foreign_pattern
 
 # Methods that vLLM has no more, and the minor release that dropped them: their files in model_executor/layers/quantization/ of the releases on PyPI.
 # (0.15 has no source distribution: what 0.14 has and 0.16 lacks is put down to 0.15.)
@@ -175,8 +176,6 @@ def _awq(config: Config) -> Quantization:
 def _gptq(config: Config) -> Quantization:
     base, overrides = _gptq_setting(config, config), config.section("dynamic").data
 
-    from planner.patterns import foreign_pattern
-
     def setting(name: str) -> tuple[int, int] | None:
         """Bits and group of a module; None where it is left out. The first pattern that begins one of its names decides (gptq_utils.py)."""
         for pattern, own in overrides.items():
@@ -253,8 +252,6 @@ def _block_names(config: Config) -> list[str]:
 
 def _searched(pattern: str, name: str) -> bool:
     """Whether a key that is a regular expression finds the module."""
-    from planner.patterns import foreign_pattern
-
     if not set(pattern) & set(r"*+?^$()[]{}|\\"):
         return False
     try:
