@@ -120,9 +120,7 @@ def test_only_the_reader_opens_files_of_strangers():
 @pytest.mark.slow
 @pytest.mark.parametrize("writers", [20])
 def test_twenty_writers_lose_no_calibration(writers, tmp_path):
-    program = (
-        "import sys\nfrom planner.machine import calibration as c\n[c._keep(c.calibration_path(), f'{sys.argv[1]}-{n}', lambda entry, n=n: entry | {'shift_bytes': n}) for n in range(20)]"
-    )
+    program = "import sys\nfrom planner.machine import calibration as c\n[c._keep(c.calibration_path(), f'{sys.argv[1]}-{n}', lambda entry, n=n: entry | {'shift_bytes': n}) for n in range(20)]"
     environment = {**os.environ, "XDG_CONFIG_HOME": str(tmp_path)}
     running = [subprocess.Popen([sys.executable, "-c", program, str(number)], env=environment) for number in range(writers)]
     assert [process.wait() for process in running] == [0] * writers
