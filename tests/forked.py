@@ -36,7 +36,8 @@ class Forks:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
         command = [sys.executable, __file__]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self._folder.name)
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("COV")}  # counting lines takes the time that is judged here
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self._folder.name, env=plain)
 
     def run(self, *arguments: str, cwd: Path, stdin: bytes = b"", program: str = "", **environment: str) -> Done:
         """Run the command line, or a program of Python in its place."""
