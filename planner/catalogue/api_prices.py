@@ -156,12 +156,13 @@ def _offers(providers: Iterable[Provider], prompt_tokens: int, today: date) -> I
 
 def _usd(price: Decimal | TieredPrices | None, prompt_tokens: int) -> float:
     """A price for prompts of so many tokens; 0 where there is none."""
+    from decimal import Decimal
+
     if price is None:
         return 0.0
-    tiers = getattr(price, "tiers", None)
-    if tiers is None:
-        return float(price)  # type: ignore[arg-type]  # a Decimal: it has no tiers
-    return float(next((tier.price for tier in reversed(tiers) if prompt_tokens > tier.start), price.base))  # type: ignore[union-attr]
+    if isinstance(price, Decimal):
+        return float(price)
+    return float(next((tier.price for tier in reversed(price.tiers) if prompt_tokens > tier.start), price.base))
 
 
 def _alike(offers: list[_Offer], asked: set[str]) -> list[_Offer]:
