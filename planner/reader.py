@@ -92,7 +92,8 @@ def parse_yaml(text: str, place: str | Path, *, loader: type[yaml.CSafeLoader] |
         return list(yaml.load_all(text, Loader=loader or yaml.CSafeLoader))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise FileError(place, f"not YAML ({error.problem or 'it is broken'})", line=line) from None
+        ours = isinstance(error, yaml.constructor.ConstructorError) and loader is not None  # what a loader of ours does not take is YAML
+        raise FileError(place, error.problem or "" if ours else f"not YAML ({error.problem or 'it is broken'})", line=line) from None
     except (yaml.YAMLError, RecursionError, ValueError, TypeError, AttributeError, OverflowError) as error:  # dates and numbers that cannot be
         reason = "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())[:100]
         raise FileError(place, f"not YAML ({reason})") from None

@@ -125,7 +125,7 @@ def test_every_setting_can_be_fixed():
 def test_every_option_of_a_plan_is_an_argument():
     """But those about files and how it is printed, and those that another question of the API asks."""
     asked = {param.name for param in cli.params if param.expose_value and param.name}
-    asked -= {"output", "to", "html", "svg", "dry_run", "force", "style", "as_json", "quiet", "purpose", "top", "prices", "stack_file"}
+    asked -= {"output", "to", "html", "svg", "dry_run", "force", "style", "as_json", "quiet", "purpose", "min_speed", "top", "prices", "stack_file"}
     renamed = {"host_kind": "host", "own_gpus": "gpus", "own_models": "models"}
     arguments = set(inspect.signature(planner.plan).parameters) - {"settings"} | set(typing.get_type_hints(PlanSettings))
     assert {renamed.get(name, name) for name in asked} == arguments

@@ -17,6 +17,7 @@ WANTS = {  # extra: a question that wants it, with how the message calls it
     "web": ("plan web", ("web", "--no-open", "--port", "0")),
     "bench": ("plan bench", ("bench", "--gpu", "rtx4090", "--model", "qwen3-8b")),
     "parquet": ("a .parquet file", (*SWEEP, "plans.parquet")),
+    "prices": ("--api", ("cost", "--gpu", "rtx4090", "--model", "qwen3-8b", "--api", "openrouter:qwen/qwen3-8b")),
     "ray": ("--ray", (*SWEEP, "plans.csv", "--ray", "local")),
 }
 WITHOUT = """
@@ -29,7 +30,7 @@ start()
 
 
 def packages(extra):
-    return [re.match(r"[\w-]+", each)[0] for each in EXTRAS[extra]]
+    return [re.match(r"[\w-]+", each)[0].replace("-", "_") for each in EXTRAS[extra]]
 
 
 def without(blocked, *arguments, cwd):

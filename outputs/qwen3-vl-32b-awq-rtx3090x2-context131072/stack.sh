@@ -116,7 +116,7 @@ stop_group() {
 stop_one() {
   local name=$1 pid
   pid=$(pid_of "${name}")
-  if [[ -z ${pid} ]]; then rm -f "${state}/run/${name}.pid"; return 0; fi
+  if [[ -z ${pid} ]]; then rm -f "${state}/run/${name}.pid"{,.new}; return 0; fi
   local ours=no
   if is_ours "${name}"; then ours=yes; fi
   # The leader may be gone while its workers live; a group is ours as long as no new process has taken its number.
@@ -124,7 +124,7 @@ stop_one() {
     stop_group "${pid}"
     echo "${name} is stopped"
   fi
-  rm -f "${state}/run/${name}.pid"
+  rm -f "${state}/run/${name}.pid"{,.new}
 }
 
 stop_all() {
@@ -147,8 +147,8 @@ lock() {
   write_down "$$" "${state}/run/lock/pid" || { unlock; fail "cannot write ${state}/run/lock/pid: is the disk full?"; }
 }
 
-# A process in a file: its pid, then what tells it from a later one of that number.
-write_down() { { echo "$1" && facts "$1"; } >"$2" 2>/dev/null && [[ -s $2 ]]; }
+# A process in a file, whole or not at all: its pid, then what tells it from a later one of that number.
+write_down() { { echo "$1" && facts "$1"; } 2>/dev/null >"$2.new" && [[ -s $2.new ]] && mv -f "$2.new" "$2" 2>/dev/null; }
 
 unlock() { rm -rf "${state}/run/lock"; }
 

@@ -163,13 +163,17 @@ def _model(entry: Entry) -> ListedModelJson:
     }
 
 
+_NAME_COLUMNS = 41  # what the other columns leave of 80
+
+
 def _model_lines(rows: list[ListedModelJson]) -> list[str]:
-    width = max((len(row["name"]) for row in rows), default=0)
-    head = f"{'name':<{width}}  {'params':>7} {'GiB':>7}  {'stored as':<9} kind"
-    return [
-        head,
-        *(
-            f"{row['name']:<{width}}  {row['parameters'] / 1e9:>6.1f}B {row['weights_bytes'] / GIB:>7.1f}  {row['quantization']:<9} {row['kind']}"
-            for row in rows
-        ),
-    ]
+    """A line a model within 80 columns; a name that is too long for its column has one of its own."""
+    width = min(max((len(row["name"]) for row in rows), default=0), _NAME_COLUMNS)
+    lines = [f"{'name':<{width}}  {'params':>7} {'GiB':>7}  {'stored as':<9} kind"]
+    for row in rows:
+        name = row["name"]
+        if len(name) > width:
+            lines.append(name)
+            name = ""
+        lines.append(f"{name:<{width}}  {row['parameters'] / 1e9:>6.1f}B {row['weights_bytes'] / GIB:>7.1f}  {row['quantization']:<9} {row['kind']}")
+    return lines

@@ -96,7 +96,7 @@ class _Group(Command, click.Group):
     type=click.FloatRange(0, 1e6),
     metavar="TOKENS/S",
     group=_OPEN,
-    help="Offer nothing slower for each user; else reading speed, more for code and agents (docs/choosing.md).",
+    help="Offer nothing slower for each user: else 15, for code and agents 30.",
 )
 @option("--top", default=10, show_default=True, type=click.IntRange(0, 1000), group=_OPEN, help="How many to show; 0 shows all.")
 @option("--prices", type=click.Path(path_type=Path, dir_okay=False), group=_OPEN, common=False, help="Without --gpu: your own prices (`plan schema prices`).")

@@ -81,7 +81,7 @@ def test_nothing_typed_shows_the_short_help_at_80_columns(tmp_path):
     assert bare.returncode == asked.returncode == everything.returncode == 0
     assert bare.stdout == asked.stdout
     assert max(map(len, bare.stdout.splitlines() + everything.stdout.splitlines())) <= 80
-    assert len(bare.stdout.splitlines()) < 77 < len(everything.stdout.splitlines())
+    assert len(bare.stdout.splitlines()) < 79 < len(everything.stdout.splitlines())
     assert "--help-all" in bare.stdout
     for heading in ("Question:", "Several servers", "Other runtimes:", "Files", "Output:", "Commands"):
         assert heading in bare.stdout
@@ -310,8 +310,8 @@ def test_an_unknown_card_is_said_to_be_unknown(name, says):
 
 
 BRANCHES = {
-    "models": (("--gpu", "t4"), {"gpu", "count", "host_kind", "context", "users", "purpose", "top", "vllm_version", "engine", "ram"}),
-    "machines": (("--model", "qwen3-8b"), {"model", "context", "users", "quantization", "prices", "top"}),
+    "models": (("--gpu", "t4"), {"gpu", "count", "host_kind", "context", "users", "purpose", "min_speed", "top", "vllm_version", "engine", "ram"}),
+    "machines": (("--model", "qwen3-8b"), {"model", "context", "users", "quantization", "prices", "min_speed", "top"}),
     "file": (("-f", "x.yaml"), {"stack_file", "output", "html", "svg", "dry_run", "force", "port", "to"}),
 }
 VALUES = {

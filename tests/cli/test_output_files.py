@@ -242,7 +242,7 @@ def test_a_folders_name_is_a_name(question):
 
 ABOUT_NO_FILE = {"output", "html", "svg", "dry_run", "force", "style", "as_json", "quiet"}  # where, or how it is printed
 OF_OWN_ROWS = {"own_gpus", "own_models"}  # tests/catalogue/test_own_rows.py asks with them
-ONLY_WHERE_SOMETHING_IS_OPEN = {"purpose", "top", "prices"}
+ONLY_WHERE_SOMETHING_IS_OPEN = {"purpose", "min_speed", "top", "prices"}
 CHANGED = {
     "gpu": "rtx3090", "count": "2", "model": "qwen3-4b", "context": "8k", "users": "2", "host_kind": "wsl2", "link_gb_per_s": "20", "nodes": "2",
     "tensor_parallel_size": "1", "pipeline_parallel_size": "1", "max_model_len": "8192", "gpu_memory_utilization": "0.8", "kv_cache_dtype": "auto",

@@ -236,6 +236,7 @@ def test_a_run_that_was_killed_leaves_no_lock_once_it_is_stopped(machine):
     process.stdout.close()
     process.wait()
     assert machine.run("stop")[0] == 0
+    wait_for(lambda: not machine.processes())  # the second that it waited for ends by itself
     assert machine.is_clean()
 
 
