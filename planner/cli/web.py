@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from planner.catalogue.load import Catalogue
 
 ADDRESS = "127.0.0.1"
+KEEP_ALIVE_S = 60  # longer than a connection is watched for (planner/web/connections.py): a question that waits in the socket is not closed on
 RESTART_S = 1.0  # before a helper that died is started again
 HELPERS = min(2, os.cpu_count() or 1) - 1  # further processes: an answer keeps one of them busy for some milliseconds
 
@@ -57,8 +58,17 @@ def serve(listener: socket.socket) -> None:
     from planner.web.app import app
     from planner.web.connections import Patient
 
-    server = uvicorn.Server(uvicorn.Config(app(), http=Patient, log_level="warning", access_log=False, server_header=False, ws="none", lifespan="off"))
-    server.run(sockets=[listener])
+    config = uvicorn.Config(
+        app(),
+        http=Patient,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+    )
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def _keep_helper(listener: socket.socket, catalogue: Catalogue) -> None:
