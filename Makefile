@@ -6,18 +6,20 @@
 #   make coverage  both test runs with lines and branches counted, and the gate of pyproject.toml
 #   make mutants   faults made by hand, each of which a test must notice: a few minutes
 #   make mutation  faults by the thousand (mutmut); half an hour, goes on where it was stopped: docs/mutants.md
+#   make fuzz      every reader of strangers' texts with bent inputs, FUZZ_SECONDS (600) each; what breaks one is kept in build/fuzz
 #   make data      checks gpus.yaml, models.yaml and prices.yaml and builds planner/catalogue/data from them
 #   make docs      the site, strictly, into build/site
 #   make constraints   resolves constraints.txt anew: see CONTRIBUTING.md
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
+FUZZ_SECONDS ?= 600
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
 # Every Python process that is started with these counts its lines, the command line under test too.
 COUNTED = COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/build/coverage/data
 .DELETE_ON_ERROR:
-.PHONY: help lint test judges coverage coverage-report mutants mutation data docs wheel constraints
+.PHONY: help lint test judges coverage coverage-report mutants mutation fuzz data docs wheel constraints
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -52,6 +54,9 @@ coverage: $(VENV)/made-dev
 coverage-report: $(VENV)/made-dev
 	COVERAGE_FILE=build/coverage/data $(BIN)/coverage combine -q build/coverage
 	COVERAGE_FILE=build/coverage/data $(BIN)/coverage report
+
+fuzz: $(VENV)/made-test
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 mutants: $(VENV)/made-test
 	$(BIN)/python -m benchmarks.mutants

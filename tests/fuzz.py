@@ -94,7 +94,7 @@ def _log(data: bytes, _: Path) -> None:
 
 
 def _llama(path: Path) -> object:
-    from planner.engines.llamacpp.model import from_header
+    from planner.engines.llamacpp.stored import from_header
 
     return from_header(resolve.read_gguf(path), "m")
 
