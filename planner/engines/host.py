@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Problem
 from planner.facts.verdict import Warn
 from planner.units import gib
+
+
+def main_memory_bytes(group: GpuGroup, used_bytes: int) -> int:
+    """What the machine has beside what its GPUs take: of one memory for both the rest, else as it was told; 0 where nobody said."""
+    return max(group.gpu.memory_bytes - used_bytes, 1) if group.gpu.unified_memory else group.ram_bytes
 
 
 def too_little(need_bytes: int, note: str, ram_bytes: int, *, fix: str) -> Problem | None:

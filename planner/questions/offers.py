@@ -132,13 +132,13 @@ def _most_tokens_per_s(row: ModelRow, bits: int, group: GpuGroup) -> float:
 
 def _room_bytes(row: ModelRow, engine: str, group: GpuGroup) -> int:
     """What may hold weights: the GPUs, and main memory for experts, of which a token reads few, where the engine serves from there."""
-    shares = group.gpu.vendor != "apple" and ENGINES[engine].uses_main_memory and _has_experts(row)
+    shares = not group.gpu.unified_memory and ENGINES[engine].uses_main_memory and _has_experts(row)
     return group.count * group.gpu.cuda_total_bytes + (_with_ram(group, engine).ram_bytes if shares else 0)
 
 
 def _with_ram(group: GpuGroup, engine: str) -> GpuGroup:
     """The machine with the usual main memory where nobody told how much there is and the engine serves from it."""
-    told = group.ram_bytes or group.gpu.vendor == "apple" or not ENGINES[engine].uses_main_memory
+    told = group.ram_bytes or group.gpu.unified_memory or not ENGINES[engine].uses_main_memory
     return group if told else replace(group, ram_bytes=USUAL_RAM_BYTES)
 
 

@@ -35,7 +35,7 @@ class ModelsAnswer:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was taken for granted."""
-        if self.group.ram_bytes or all(model.fit.on_gpu for model in self.models):
+        if self.group.ram_bytes or self.group.gpu.unified_memory or all(model.fit.on_gpu for model in self.models):
             return ()
         return (f"Main memory of {gib(USUAL_RAM_BYTES)} was taken for granted, where a model lies there in part: --ram says how much there is.",)
 

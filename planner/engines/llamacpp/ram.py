@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.engines.host import too_little
+from planner.engines.host import main_memory_bytes, too_little
 from planner.engines.llamacpp.ledger import LlamaCppLedger
 from planner.facts.plan import Plan
 from planner.facts.verdict import Rejection, Verdict
@@ -22,10 +22,9 @@ def binds(held: LlamaCppLedger, *, is_pinned: bool) -> str:
 
 def within_ram(plan: Plan, note: str) -> Plan:
     """The plan, refused where the machine's main memory does not hold what lies there: llama.cpp maps the file, and would read it from the disk for every token."""
-    problem = too_little(plan.host_bytes, note, plan.group.ram_bytes, fix="a machine with more main memory, or weights of fewer bits")
+    ram_bytes = main_memory_bytes(plan.group, plan.used_bytes)
+    problem = too_little(plan.host_bytes, note, ram_bytes, fix="a machine with more main memory, or weights of fewer bits")
     if problem is None or plan.verdict.falls_short:
         return plan
-    short = Rejection(
-        code=problem.code, reason=f"{problem.message}: it would read from the disk for every token", short_by_bytes=plan.host_bytes - plan.group.ram_bytes
-    )
+    short = Rejection(code=problem.code, reason=f"{problem.message}: it would read from the disk for every token", short_by_bytes=plan.host_bytes - ram_bytes)
     return replace(plan, verdict=Verdict.UNLIKELY, rejection=short, requirements_met=False, binds="")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planner.engines.host import unchecked
+from planner.engines.host import main_memory_bytes, unchecked
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
@@ -52,7 +52,7 @@ def outside(held: LlamaCppLedger, plan: Plan, *, is_ollama: bool) -> list[Warn]:
     else:
         told = f"{plan.layers - plan.layers_on_gpu} of {plan.layers} layers run on the CPU, {gib(plan.host_bytes)} in main memory, and at its speed"
         warns = [Warn(code="layers-on-cpu", message=f"{told}; {up_to}")]
-    return warns + unchecked(plan.host_bytes, held.host_note, plan.group.ram_bytes)
+    return warns + unchecked(plan.host_bytes, held.host_note, main_memory_bytes(plan.group, plan.used_bytes))
 
 
 def _ollama_warnings(ask: GgufAsk, config: LlamaCppConfig) -> list[Warn]:

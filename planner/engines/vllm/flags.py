@@ -19,6 +19,7 @@ from planner.errors import MisuseError, PlannerError, did_you_mean
 from planner.text import redact_words, shown
 
 _MOST_FAULTS = 20  # enough for a person to read
+_MOST_READ = 20_000  # words that are read again to find which one is misused
 
 # What to use now: from the release notes and help texts of the releases that dropped them.
 SUCCESSORS = {
@@ -176,7 +177,11 @@ def _without(parser: Parser, words: list[str], message: str) -> list[str]:
             return error.message != message
         return True
 
+    tried = 0  # each try reads all words again: of a command of thousands only the first ones are tried, and the rest is not read
     for index, word in enumerate(words):
+        tried += word.startswith("-")
+        if tried * len(words) > _MOST_READ:
+            break
         if word.startswith("-") and cured(rest := [*words[:index], *words[index + 1 :]]):
             follows = "=" not in word and index < len(rest) and not rest[index].startswith("-")
             both = [*rest[:index], *rest[index + 1 :]]

@@ -2,9 +2,14 @@
 
 import pytest
 
+from planner.catalogue import resolve
+from planner.catalogue.load import find_gpu
 from planner.catalogue.resolve import find_plain
+from planner.engines import ENGINES
 from planner.engines.llamacpp.layers import EXPERTS, Overflow, Part, part_of
 from planner.engines.llamacpp.model import converted
+from planner.facts.hardware import GpuGroup
+from planner.facts.question import ServiceRow, StackRow
 from planner.units import MIB
 
 
@@ -38,3 +43,15 @@ def test_embeddings_for_each_layer_stay_in_main_memory(name):
     table = file.vocab * file.hidden
     assert file.output_bytes < table  # one tied head in six bits, not the tables of all layers
     assert file.input_bytes > 2 * file.output_bytes > 200 * MIB
+
+
+@pytest.mark.parametrize("gpu", ["m4-max-64gb", "jetson-agx-orin-64gb", "radeon-780m-32gb", "strix-halo-32gb"])
+def test_one_memory_for_both_is_counted_once(gpu):
+    """What lies outside the GPU's share comes out of the same memory: no plan that starts takes more than there is."""
+    group = GpuGroup(gpu=find_gpu(gpu), count=1)
+    for model in ("qwen3.5-122b-a10b", "gpt-oss-120b", "qwen3.6-35b-a3b"):
+        mix = "MXFP4_MOE" if "oss" in model else "Q4_K_M"
+        row = StackRow(gpu=gpu, count=1, engine="ollama", services=[ServiceRow(model=model, quantization=mix, context="8k")])
+        plan = ENGINES["ollama"].as_asked(row, group, resolve)
+        assert not plan.starts or plan.used_bytes + plan.host_bytes <= group.gpu.memory_bytes, model
+        assert not (plan.starts and model == "qwen3.5-122b-a10b")  # 71.3 GiB
