@@ -1,16 +1,10 @@
-"""A minute of fuzzing, from the same seed each time; `make fuzz` does it at length and from another."""
+"""The fuzzer itself; `make fuzz` runs it on every reader of strangers' texts."""
 
-import pytest
 from fuzz import READERS, fuzz, seeds
 
-SECONDS = 4.0
 
-
-@pytest.mark.slow
-@pytest.mark.parametrize("reader", READERS)
-def test_bent_inputs_are_answered_or_refused(reader):
-    assert seeds(reader)
-    assert [broken.why for broken in fuzz(reader, SECONDS, seed=1)] == []
+def test_every_reader_has_something_to_begin_with():
+    assert all(seeds(reader) for reader in READERS)
 
 
 def test_what_breaks_a_reader_is_seen(monkeypatch):
