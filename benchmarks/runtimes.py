@@ -17,6 +17,7 @@ import yaml
 
 from planner.architecture import Config, build_model, parse_config
 from planner.engines.llamacpp.compute import compute_bytes
+from planner.engines.llamacpp.ledger import ledger_of
 from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, kv_bytes
 from planner.engines.llamacpp.model import converted
 from planner.engines.mlx import memory as mlx
@@ -162,7 +163,7 @@ def _totals(cases: list[dict[str, Any]]) -> Iterator[Compared]:
         )
     case = _case(cases, "Qwen3-32B", quant="Q6_K")
     file, config = converted(model("Qwen--Qwen3-32B"), "Q6_K"), _logged(context=case["n_ctx"])
-    ours = file.file_bytes - file.input_bytes + kv_bytes(file, config) + 3 * (compute_bytes(file, config, gpus=3) + DRIVER_MIB * MIB)
+    ours = sum(gpu.total_bytes for gpu in ledger_of(file, config, (24 * GIB,) * 3).gpus) + 3 * DRIVER_MIB * MIB
     yield Compared("Qwen3-32B Q6_K, 32K, 3x RTX 3090 (a user's 36)", "total", case["actual_vram_gib"] * GIB, ours)
 
 

@@ -78,6 +78,7 @@ class GpuSpec:
     usually_free_bytes: int | None = None  # and the most, where what the machine itself uses varies (unified memory)
     most_free_bytes: int | None = None
     wsl2_free_at_start_bytes: int | None = None
+    free_is_told: bool = False  # what is free was read off this machine, not off another's
     compute_capability: tuple[int, int] | None = None
     gfx: str = ""  # an AMD GPU's instruction set, as ROCm names it: "gfx942"
     bandwidth_bytes_per_s: int = 0

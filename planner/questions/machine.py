@@ -134,4 +134,4 @@ def _told(gpu: GpuSpec, row: StackRow) -> GpuSpec:
         return gpu
     if free > gpu.memory_bytes:
         raise PlannerError(f"--free-gib {row.free_gib:g} is more than {gpu.title} has", f"at most {gpu.memory_bytes / GIB:.2f}")
-    return replace(gpu, free_at_start_bytes=free, wsl2_free_at_start_bytes=free, usually_free_bytes=None, most_free_bytes=None)
+    return replace(gpu, free_at_start_bytes=free, wsl2_free_at_start_bytes=free, free_is_told=True, usually_free_bytes=None, most_free_bytes=None)

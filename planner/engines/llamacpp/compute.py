@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from planner.engines.llamacpp.builds import COPIES_RESERVED, FEW_OUTPUTS, MASK_IS_HALF
-from planner.engines.llamacpp.memory import CELL_PADDING, PIPELINE_COPIES, LlamaCppConfig, window_cells
+from planner.engines.llamacpp.memory import CELL_PADDING, LlamaCppConfig, window_cells
 from planner.engines.llamacpp.model import GgufModel
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.units import round_up
@@ -24,21 +24,22 @@ def head_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
     return max(_attention_bytes(model, config), row * block)
 
 
-def compute_bytes(model: GgufModel, config: LlamaCppConfig, *, gpus: int = 1, has_output: bool = True, copied_bytes: int = 0) -> int:
+def compute_bytes(model: GgufModel, config: LlamaCppConfig, *, has_output: bool = True, copied_bytes: int = 0, kept_bytes: int = 0, copies: int = 1) -> int:
     """The compute buffer of one device.
 
-    `has_output`: the head is there. `copied_bytes`: the largest tensor in main memory that a batch's matrix product is given here.
+    `has_output`: the head is there. `copied_bytes`: the largest tensor in main memory that a batch's matrix product is given here. `kept_bytes`: what
+    other devices send, which lies there for the whole step, as its masks do where there are several `copies` of them.
     """
     row = config.ubatch * 4
     mask = mask_bytes(model, config, _mask_width(config))
-    inputs = PIPELINE_COPIES - 1 if gpus > 1 else 0
     moments = [mask + row * _block_width(model) + copied_bytes]
     if not model.pooling:
         moments += [_attention_bytes(model, config) + copied_bytes, _delta_bytes(model, config)]
     if has_output and not model.pooling:
-        inputs_of_layers = mask + row * (2 * model.hidden + model.layer_inputs) if model.layer_inputs else 0  # they live as long as the last layer
-        moments.append(4 * outputs(config) * model.vocab + row * model.hidden + inputs_of_layers)
-    return max(moments) + inputs * (mask + row * model.hidden)
+        inputs_of_layers = mask + row * (2 * model.hidden + model.layer_inputs) if model.layer_inputs and copies == 1 else 0  # as long as the last layer
+        kept = mask if copies > 1 else 0
+        moments.append(4 * outputs(config) * model.vocab + row * model.hidden + max(inputs_of_layers, kept))
+    return max(moments) + (copies - 1) * mask + kept_bytes
 
 
 def outputs(config: LlamaCppConfig) -> int:

@@ -112,7 +112,7 @@ def _file(observed: Observed, model: str) -> str:
 def _predict(observed: Observed, words: list[str], gpu: GpuSpec | None, count: int, catalogue: Catalogue, *, is_ollama: bool) -> Plan | None:
     if not words or gpu is None:
         return None
-    seen = replace(gpu, free_at_start_bytes=observed.free_at_start_bytes) if observed.free_at_start_bytes else gpu
+    seen = replace(gpu, free_at_start_bytes=observed.free_at_start_bytes, free_is_told=True) if observed.free_at_start_bytes else gpu
     try:
         command = Command(engine="llama.cpp", words=tuple(words), version=None if is_ollama else observed.version)
         return check_server(command, GpuGroup(gpu=seen, count=max(1, count)), catalogue)

@@ -8,8 +8,9 @@ from planner.engines.llamacpp.layers import Placement
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.model import GgufModel
 from planner.engines.llamacpp.placement import Held, HeldByHost, held, placed
-from planner.facts.hardware import GpuGroup
+from planner.facts.hardware import CONTEXT_BYTES, GpuGroup, Host
 from planner.facts.record import dataclass
+from planner.units import MIB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +68,22 @@ class LlamaCppLedger:
 def free_bytes(group: GpuGroup, gpus: int) -> tuple[int, ...]:
     """What is free of each of the first `gpus` GPUs when a server starts."""
     if not group.cards:
-        return (group.free_at_start_bytes(1),) * gpus
-    return tuple(member.free_at_start_bytes(1) for member in group.members[:gpus])
+        return (_free_bytes(group),) * gpus
+    return tuple(_free_bytes(member) for member in group.members[:gpus])
+
+
+# llama.cpp's own context on cards from Turing to Ada is smaller than that of a process with torch. Its logs ("using device CUDA0 … MiB free") of idle
+# cards: 23,818 of 24,080 MiB (RTX 4090, twice), 23,858 of 24,135 and 23,982 of 24,268 (RTX 3090), 15,841 of 16,151 (V100). Blackwell's is not:
+# 31,600 of 32,112 MiB (RTX 5090); nor is an A100's: 39,903 of 40,338.
+_CONTEXT_BYTES = 290 * MIB
+_SMALL_CONTEXT = (75, 86, 89)
+
+
+def _free_bytes(group: GpuGroup) -> int:
+    """What is free of one GPU beside llama.cpp's context: what a person read there, else what other programs find and by how much its context is smaller."""
+    free = group.free_at_start_bytes(1)
+    is_smaller = group.gpu.capability in _SMALL_CONTEXT and not group.gpu.free_is_told and group.host is not Host.WSL2
+    return free + (CONTEXT_BYTES - _CONTEXT_BYTES) * is_smaller
 
 
 def ledger(model: GgufModel, config: LlamaCppConfig, group: GpuGroup, *, gpus: int = 1) -> LlamaCppLedger:

@@ -39,6 +39,7 @@ class GgufModel:
     dense_width: int = 0  # of feed-forward blocks without experts; 0 where there are none
     experts_out: int = 0  # what the experts of a token put out together; 0 without experts
     gated_query: bool = False  # queries come with a gate as wide (Qwen3-Next, Qwen3.5)
+    borrowed: tuple[tuple[int, Attention], ...] = ()  # layers that read the cache of the last layer that keeps such a one
     layer_inputs: int = 0  # per-layer embeddings of a token, of all layers (Gemma 3n, the small ones of Gemma 4)
     tied_bytes: int = 0  # of the output that are the token embeddings once more
     predicting_bytes: int = 0  # layers that predict further tokens (MTP), loaded where a command asks for them
@@ -156,6 +157,7 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
         dense_width=_widest(model, (Role.GATE_UP, Role.UP)),
         experts_out=model.experts_per_token * model.hidden_size,
         gated_query=_widest(model, (Role.QKV,)) == 2 * queries,
+        borrowed=tuple(_borrowed(model)),
         layer_inputs=_layer_inputs(model),
         max_context=model.max_position_embeddings,
         mmproj_bytes=sum(_plain_bytes(module) for module in model.tower),
@@ -181,6 +183,18 @@ def _query_width(model: ModelSpec) -> int:
         linears = (module for group in model.layers for module in group.modules if isinstance(module, Linear) and module.role is Role.ATTENTION_OUTPUT)
         return max((module.inputs.size for module in linears), default=0)
     return model.attention_heads * max((cache.head_dim for cache in model.caches if isinstance(cache, FullAttention | SlidingWindow)), default=model.head_dim)
+
+
+def _borrowed(model: ModelSpec) -> Iterator[tuple[int, Attention]]:
+    """Layers with queries and no keys (Gemma 3n, the small ones of Gemma 4), each with the cache that its place among full layers and windows gives it."""
+    kept = {layer: cache for group in model.layers for cache in group.caches if isinstance(cache, FullAttention | SlidingWindow) for layer in group.indices}
+    full = sorted(layer for layer, cache in kept.items() if isinstance(cache, FullAttention))
+    window = next((cache for cache in kept.values() if isinstance(cache, SlidingWindow)), None)
+    for group in model.layers:
+        if group.caches or len(full) < 2 or window is None or not any(isinstance(own, Linear) and own.role is Role.QUERY for own in group.modules):
+            continue
+        for layer in group.indices:
+            yield layer, window if (layer - full[0]) % (full[1] - full[0]) else kept[full[0]]
 
 
 def _layer_inputs(model: ModelSpec) -> int:

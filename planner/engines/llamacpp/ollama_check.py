@@ -61,7 +61,7 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
     config, reasons = _config(read, file, named, whole)
     is_earlier = ollama_own.is_earlier(command.version)
     config = ollama_own.earlier(named.model, config) if is_earlier else config
-    free, predicted = whole.free_at_start_bytes(1), ollama.predicted_bytes(named.model, config)
+    free, predicted = free_bytes(whole, 1)[0], ollama.predicted_bytes(named.model, config)
     ubatch = file.number("num_batch") if file else None
     config = replace(config, ubatch=ubatch or ollama.batch(predicted, config.context * config.parallel, free))
     gpus = ollama.gpus_used(predicted, free, whole.count)

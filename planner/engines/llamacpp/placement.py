@@ -18,6 +18,7 @@ from planner.engines.llamacpp.compute import compute_bytes, head_bytes
 from planner.engines.llamacpp.layers import EXPERTS, MAIN_MEMORY, Part, Placement
 from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, widest_values
 from planner.engines.llamacpp.model import GgufModel, image_bytes
+from planner.engines.llamacpp.pipeline import arriving_bytes, copies
 from planner.facts.record import dataclass
 
 _MATRICES = tuple(part for part in Part if part is not Part.REST)
@@ -135,13 +136,20 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
     output = where.gpus[-1]
     weights[output] += model.output_bytes
     layers[output] += 1
-    is_piped = gpus > 1 and MAIN_MEMORY not in where.gpus and not any(where.moved)
+    count = copies(config, where, gpus)
     main = next(iter(_main(where)), None) if config.vision else None
     shares = tuple(
         Held(
             weights_bytes=weights[gpu],
             kv_cache_bytes=cache[gpu],
-            compute_bytes=_compute_bytes(model, config, gpus=gpus if is_piped else 1, has_output=gpu == output, copied=copied if gpu == 0 else ())
+            compute_bytes=_compute_bytes(
+                model,
+                config,
+                has_output=gpu == output,
+                copied=copied if gpu == 0 else (),
+                kept_bytes=count * arriving_bytes(model, config, where, gpu) if gpus > 1 else 0,
+                copies=count,
+            )
             if layers[gpu]
             else 0,
             mmproj_bytes=model.mmproj_bytes if gpu == main else 0,
@@ -162,7 +170,7 @@ def _split(model: GgufModel, config: LlamaCppConfig, gpus: int) -> tuple[tuple[H
     parted = sum(model.layer_bytes) + model.output_bytes - whole
     widest = widest_values(model, config)
     cache = sum(cache_bytes(kind, config, widest) * count for kind, count in model.caches)
-    compute = compute_bytes(model, config, gpus=1, has_output=True)
+    compute = compute_bytes(model, config)
     shares = config.tensor_split or (1.0,) * gpus
     parts = [share / sum(shares) for share in shares]
     on_gpus = tuple(
@@ -212,9 +220,9 @@ def _move(model: GgufModel, where: Placement, weights: list[int], gpus: int) -> 
     return copied
 
 
-def _compute_bytes(model: GgufModel, config: LlamaCppConfig, *, gpus: int, has_output: bool, copied: tuple[int, ...]) -> int:
+def _compute_bytes(model: GgufModel, config: LlamaCppConfig, *, has_output: bool, copied: tuple[int, ...], kept_bytes: int, copies: int) -> int:
     """The compute buffer of one GPU; on the first of several, a bank of experts that is copied there may meet the one before (as v0.5.0's allocator lays it out)."""
-    size = compute_bytes(model, config, gpus=gpus, has_output=has_output, copied_bytes=copied[0] if copied else 0)
+    size = compute_bytes(model, config, has_output=has_output, copied_bytes=copied[0] if copied else 0, kept_bytes=kept_bytes, copies=copies)
     return max(size, sum(copied) + config.ubatch * 4 * model.hidden) if any(copied[1:]) else size
 
 

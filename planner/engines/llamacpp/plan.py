@@ -108,7 +108,7 @@ def _gpus(ask: GgufAsk, config: LlamaCppConfig) -> int:
     """GPUs used: by Ollama's rule, or all with llama.cpp's layer split."""
     if not ask.is_ollama:
         return ask.group.count
-    return ollama.gpus_used(ollama.predicted_bytes(ask.model, config), ask.group.free_at_start_bytes(1), ask.group.count)
+    return ollama.gpus_used(ollama.predicted_bytes(ask.model, config), free_bytes(ask.group, 1)[0], ask.group.count)
 
 
 def _settled(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
@@ -117,7 +117,7 @@ def _settled(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
         return replace(config, ubatch=max(config.ubatch, config.context)) if ask.model.pooling else config
     config = replace(config, parallel=ollama.parallel(ask.model, config.parallel))
     predicted = ollama.predicted_bytes(ask.model, config)
-    return replace(config, ubatch=ollama.batch(predicted, config.context * config.parallel, ask.group.free_at_start_bytes(1)))
+    return replace(config, ubatch=ollama.batch(predicted, config.context * config.parallel, free_bytes(ask.group, 1)[0]))
 
 
 def _surely(ask: GgufAsk, gpus: int) -> Room:

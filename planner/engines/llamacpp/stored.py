@@ -53,6 +53,7 @@ def from_header(header: Header, name: str, mmproj: Header | None = None) -> Gguf
         dense_width=_dense_width(shapes),
         experts_out=used * hidden if width else 0,
         gated_query=any(name.endswith("attn_q.weight") and shape[0] == 2 * queries for name, shape in shapes.items()),
+        borrowed=tuple(_borrowed(header, caches, layers)),
         layer_inputs=header.integer("embedding_length_per_layer_input") * layers,
         predicting_bytes=sum(held.total() for held in parts[layers:]),
         max_context=header.integer("context_length", 4096) or 4096,
@@ -105,6 +106,14 @@ def _header_caches(header: Header, shapes: Mapping[str, tuple[int, ...]], layers
         else:
             kept.append((FullAttention(kv_heads=heads, head_dim=key_dim, head_dim_v=value_dim),))
     return tuple(kept)
+
+
+def _borrowed(header: Header, caches: tuple[tuple[Attention, ...], ...], layers: int) -> Iterator[tuple[int, Attention]]:
+    """The last layers, where they read the caches of earlier ones."""
+    shared, pattern = header.integer("attention.shared_kv_layers"), header.metadata.get(f"{header.architecture}.attention.sliding_window_pattern")
+    kept = {isinstance(cache, SlidingWindow): cache for own in caches for cache in own}
+    windowed = _windowed(header.architecture, pattern, layers)
+    yield from ((layer, kept[windowed[layer]]) for layer in range(max(0, layers - shared), layers) if windowed[layer] in kept)
 
 
 def _state(header: Header) -> RecurrentState | None:

@@ -19,6 +19,7 @@ from planner.engines.llamacpp.builds import COPIES_RESERVED, DEFAULT_BUILD, FEW_
 from planner.engines.llamacpp.compute import compute_bytes, head_bytes, pool_bytes
 from planner.engines.llamacpp.drafter import head_of, rolled_back
 from planner.engines.llamacpp.ggml import AS_PUBLISHED
+from planner.engines.llamacpp.ledger import ledger_of
 from planner.engines.llamacpp.memory import LlamaCppConfig, kv_bytes
 from planner.engines.llamacpp.model import converted
 from planner.engines.llamacpp.stored import from_header
@@ -58,6 +59,30 @@ def test_caches_are_llama_cpps_and_buffers_within_five_percent(name):
         errors.append(abs(compute_bytes(file_of(name), config_of(row)) / MIB / row["mib"]["CUDA0 compute"] - 1))
     assert median(errors) <= 0.03
     assert max(errors) <= 0.07 if name in ("gemma-4-26b-a4b", "phi-4", "glm-4.7-flash", "qwen3.6-27b") else max(errors) <= 0.05
+
+
+PIPELINES = [json.loads(line) for line in (DATA / "llamacpp_pipelines.jsonl").read_text().splitlines()]
+LOOSE = {"gemma-4-e4b": 0.17, "gemma-4-31b": 0.08, "glm-4.7-flash": 0.08}
+
+
+@pytest.mark.parametrize("cards", [2, 5])
+def test_buffers_of_each_card_of_a_pipeline_are_llama_cpps(cards):
+    """Masks, hidden states, inputs of layers and borrowed caches lie four times on every card that they are sent to."""
+    errors = []
+    for row in (row for row in PIPELINES if row["cards"] == cards):
+        gpus = ledger_of(file_of(row["model"]), config_of(row), (200 << 30,) * cards).gpus
+        ours = [gpu.compute_bytes / MIB / mib - 1 for gpu, mib in zip(gpus, row["mib"], strict=True)]
+        assert max(map(abs, ours)) <= LOOSE.get(row["model"], 0.055), row
+        errors += map(abs, ours)
+    assert median(errors) <= 0.002
+
+
+def test_a_cache_that_layers_borrow_comes_to_the_card_of_each():
+    model = file_of("gemma-4-e4b")
+    assert [layer for layer, cache in model.borrowed if isinstance(cache, FullAttention)] == [29, 35, 41]
+    config = LlamaCppConfig(context=131072)
+    alone, split = (ledger_of(model, config, (200 << 30,) * cards).gpus for cards in (1, 5))
+    assert split[4].compute_bytes > 4 * 2 * kv_bytes(model, config) // 4 > alone[0].compute_bytes
 
 
 def test_half_of_all_buffers_are_exact():
@@ -174,6 +199,16 @@ def test_predicting_layers_have_a_cache_and_a_buffer_of_their_own(name, row, kv,
     head = head_of(file_of(name))
     assert kv_bytes(head, config_of(row)) == kv * MIB
     assert 0.999 <= head_bytes(head, config_of(row)) / MIB / compute <= 1.07
+
+
+@pytest.mark.judge
+def test_the_rows_of_pipelines_are_llama_cpps_today():
+    script = ROOT / "tests" / "oracle" / "llamacpp_pipelines.py"
+    names = ["gpt-oss-20b", "gemma-4-e4b"]
+    env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/")}
+    done = subprocess.run([sys.executable, script, judge_venv("llamacpp"), "2", *names], env=env, capture_output=True, text=True, check=False)
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert said == [row for row in PIPELINES if row["cards"] == 2 and row["model"] in names], done.stderr[-2000:]
 
 
 @pytest.mark.judge
