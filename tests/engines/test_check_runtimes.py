@@ -368,3 +368,15 @@ def test_kinds_of_drafting_that_are_not_known_are_named(flags, flag):
 def test_an_unknown_draft_model_leaves_the_servers_own_judged():
     plan = drafts("-md mystery.gguf")
     assert (plan.verdict, [part.flag for part in plan.not_covered]) == (Verdict.UNKNOWN, ["--model-draft"])
+
+
+def test_a_build_reads_and_defaults_as_it_did_then():
+    """b4500 of January 2025: --flash-attn is a switch that is off, one slot, --no-mmap a flag; today's refuses the words and has four slots."""
+    old = replace(find_server("llama-server -m Qwen2.5-Coder-32B-Instruct-Q4_K_S.gguf -c 32768 -ngl 99 -fa -ctk q8_0 -ctv q8_0 --no-mmap"), version="b4500")
+    plan = check(old, group_for(old, "rx7900xtx", 1, "server"))
+    assert (plan.problems, plan.users, plan.verdict) == ((), 1, "starts")
+    assert check(replace(old, version=None), group_for(old, "rx7900xtx", 1, "server")).problems
+    bare = replace(find_server("llama-server -m Qwen2.5-32B-Instruct-Q8_0.gguf -c 32768 -ngl 99"), version="b4880")
+    lines = check_server(bare, group_for(bare, "mi50-16gb", 5, "server"), resolve).lines
+    compute = next(line.bytes for line in lines if line.key == "compute") / MIB
+    assert 2664 <= compute <= 2664 * 1.13  # the report's had no copies of a pipeline

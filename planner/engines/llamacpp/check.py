@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from planner.engines.decided import decided, refuse_unresolved, sources
 from planner.engines.llamacpp import command as server
 from planner.engines.llamacpp.ask import GgufAsk
-from planner.engines.llamacpp.builds import DEFAULT_BUILD, OLDEST_BUILD, build_in
+from planner.engines.llamacpp.builds import FLASH_IS_AUTO, FOUR_SLOTS, OLDEST_BUILD
 from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, divided, is_by_hand, uncovered
 from planner.engines.llamacpp.drafting import drafting_of
 from planner.engines.llamacpp.fit import Room, fits_whole, fitted, fitted_context
@@ -88,9 +88,7 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
         raise PlannerError("the command names no model that can be read", "llama-server --model FILE.gguf … or --hf-repo user/repository:quantization")
     named = by_repository(settings, catalogue) if settings.get("hf_repo") else by_file(settings, catalogue, is_here=not command.contained)
     machine = _machine(settings, group, dict(command.env))
-    asked = replace(
-        _config(settings if server.program_of(command) == SERVER else {"parallel": 1, **settings}, named), build=build_in(command.version) or DEFAULT_BUILD
-    )
+    asked = replace(_config({**_defaults_of(command), **settings}, named), build=server.build_of(command))
     asked = config_by_hand(asked, settings, named.model, machine.gpus)
     drafting = drafting_of(settings, named.model, catalogue, is_here=not command.contained)
     asked = with_drafts(asked, drafting, named.model)
@@ -114,6 +112,16 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     is_chosen = config != asked and plan.verdict is Verdict.TIGHT  # llama.cpp measured, and left its margin
     plan = replace(plan, reasons=sources(_NAMES, settings, "llama.cpp", chosen), verdict=Verdict.STARTS if is_chosen else plan.verdict)
     return decided(plan, read, missing=missing, warnings=warnings, fix="weights of fewer bits, or another GPU", alternatives=changes)
+
+
+def _defaults_of(command: Command) -> dict[str, Value]:
+    """What a program or an earlier build sets where nothing is said, and llama-server of today does not."""
+    build, own = server.build_of(command), dict[str, Value]()
+    if server.program_of(command) != SERVER or build < FOUR_SLOTS:
+        own["parallel"] = 1
+    if build < FLASH_IS_AUTO:
+        own["flash_attn"] = "off"
+    return own
 
 
 def ask_of(named: NamedModel, group: GpuGroup, *, is_ollama: bool, config: LlamaCppConfig) -> GgufAsk:

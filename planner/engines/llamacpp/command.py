@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from planner.engines.llamacpp.builds import DEFAULT_BUILD, FLASH_IS_AUTO, build_in
 from planner.engines.llamacpp.flags import CLI, SERVER, grammar, stoi
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.settings import SETTINGS
@@ -18,6 +19,7 @@ from planner.facts.verdict import Warn
 from planner.text import shown
 
 _DEFAULTS = by_name(SETTINGS)
+_FILE_READING = ("--no-mmap", "--mmap", "--mlock")
 _NOT_COVERED: Mapping[str, NotCovered] = {
     part.flag: part
     for part in (
@@ -45,13 +47,28 @@ def program_of(command: Command) -> str:
 def values_of(command: Command) -> tuple[dict[str, str | bool], list[str], tuple[Problem, ...]]:
     """Values by flag, the environment's (LLAMA_ARG_…) below the command's; words that belong to no flag; what is refused."""
     taken = grammar(program_of(command))
-    read = read_words(command.words, taken, command.unresolved)
+    read = read_words(_as_today(command), taken, command.unresolved)
     env = dict(command.env)
     said: dict[str, str | bool] = {}
     for flag, entry in taken.table.items():
         if (variable := entry.get("env")) in env:
             said[flag] = env[variable].lower() in ("on", "enabled", "true", "1") if not entry["takes"] else env[variable]
     return said | read.values, read.rest, tuple(read.faults)
+
+
+def build_of(command: Command) -> int:
+    """The build that a command runs, as far as it says."""
+    return build_in(command.version) or DEFAULT_BUILD
+
+
+def _as_today(command: Command) -> tuple[str, ...]:
+    """The words of an earlier build as today's: --flash-attn was a switch, and how a file is read had flags of its own, which change no memory of the GPU."""
+    if (build := build_of(command)) >= DEFAULT_BUILD:
+        return command.words
+    words = tuple(word for word in command.words if word not in _FILE_READING)
+    if build >= FLASH_IS_AUTO:
+        return words
+    return tuple(part for word in words for part in ((word, "on") if word in ("-fa", "--flash-attn") else (word,)))
 
 
 def read_command(command: Command) -> Command:

@@ -9,7 +9,7 @@ from functools import cache
 from statistics import median
 
 import pytest
-from conftest import DATA, ROOT
+from conftest import DATA, ROOT, gpu
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,11 +19,12 @@ from planner.engines.llamacpp.builds import COPIES_RESERVED, DEFAULT_BUILD, FEW_
 from planner.engines.llamacpp.compute import compute_bytes, head_bytes, pool_bytes
 from planner.engines.llamacpp.drafter import head_of, rolled_back
 from planner.engines.llamacpp.ggml import AS_PUBLISHED
-from planner.engines.llamacpp.ledger import ledger_of
+from planner.engines.llamacpp.ledger import free_bytes, ledger_of
 from planner.engines.llamacpp.memory import LlamaCppConfig, kv_bytes
 from planner.engines.llamacpp.model import converted
 from planner.engines.llamacpp.stored import from_header
 from planner.facts.attention import FullAttention
+from planner.facts.hardware import GpuGroup
 from planner.units import MIB
 from tests.judges import judge_venv
 from tests.oracle import gguf_shapes
@@ -230,3 +231,11 @@ def test_states_are_kept_for_what_is_drafted_in_vain(name, states):
     assert kept / MIB == pytest.approx(states, abs=0.01)
     assert compute_bytes(model, config) == compute_bytes(model, replace(config, drafted=0))
     assert (rolled_back(model, ["draft-simple"], 3), rolled_back(file_of("qwen3-coder-next"), ["draft-mtp"], 3)) == (0, 0)
+
+
+@pytest.mark.parametrize(("card", "mib"), [("rtx4090", 23818), ("rtx3090", 23858), ("rtx5090", 31600)])
+def test_what_is_free_of_an_idle_card_is_what_llama_cpp_says_of_it(card, mib):
+    group = GpuGroup(gpu=gpu(card), count=1)
+    assert free_bytes(group, 1)[0] / MIB == pytest.approx(mib, abs=40)
+    told = replace(group, gpu=replace(group.gpu, free_at_start_bytes=22 << 30, free_is_told=True))
+    assert free_bytes(told, 1) == (22 << 30,)
