@@ -380,3 +380,17 @@ def test_a_build_reads_and_defaults_as_it_did_then():
     lines = check_server(bare, group_for(bare, "mi50-16gb", 5, "server"), resolve).lines
     compute = next(line.bytes for line in lines if line.key == "compute") / MIB
     assert 2664 <= compute <= 2664 * 1.13  # the report's had no copies of a pipeline
+
+
+@pytest.mark.parametrize(("card", "command", "words"), [
+    ("m4-max-64gb", "llama-server -m qwen3-8b-Q4_K_M.gguf -c 8192", "2 machines, and llama-server runs on one"),
+    ("gb10", "ollama run qwen3:8b", "2 machines, and Ollama runs on one"),
+    ("strix-halo-128gb", "llama-server -m qwen3-8b-Q4_K_M.gguf", "rpc-server there"),
+])  # fmt: skip
+def test_chips_with_a_machines_memory_are_a_machine_each(card, command, words):
+    found = find_server(command)
+    with pytest.raises(PlannerError) as refused:
+        check(found, group_for(found, card, 2, "server"))
+    assert words in f"{refused.value.message} {refused.value.hint}"
+    with pytest.raises(PlannerError, match="2 machines"):
+        answer_for(StackRow(gpu=card, count=2, engine=found.engine, services=[ServiceRow(model="qwen3-8b")]))

@@ -162,6 +162,12 @@ def test_flags_alone_make_a_route():
     assert [problem.code for problem in answer.problems] == ["no-key", "no-provider"]
 
 
+@pytest.mark.parametrize(("model", "server"), [("ollama/qwen3:8b", "http://localhost:11434"), ("ollama_chat/a", "http://localhost:11434"), ("gpt-5", "")])
+def test_a_provider_that_runs_at_home_has_an_address_by_itself(model, server):
+    (route,) = check_proxy(f"litellm --model {model}").routes
+    assert route.api_base == server
+
+
 def test_the_answer_is_json_and_text(tmp_path):
     (tmp_path / "config.yaml").write_text(SOUND.replace("hosted_vllm/Qwen", "Qwen"))
     done = run_plan("check", "config.yaml", "--format", "json", cwd=tmp_path)

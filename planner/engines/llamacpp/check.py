@@ -23,6 +23,7 @@ from planner.engines.llamacpp.idle import idle
 from planner.engines.llamacpp.ledger import free_bytes, ledger_of
 from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, with_drafts
 from planner.engines.llamacpp.named import NamedModel, by_file, by_repository
+from planner.engines.llamacpp.one_machine import check_that_it_is_one
 from planner.engines.llamacpp.pins import image_tokens
 from planner.engines.llamacpp.plan import COMPUTE_HIGH, plan_of
 from planner.engines.llamacpp.settings import AUTO_SLOTS, SETTINGS
@@ -80,6 +81,7 @@ class Machine:
 
 def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan:
     """Judge a command of llama-server. Raises PlannerError for one that names no model, or one that nobody here knows."""
+    check_that_it_is_one(group, is_ollama=False)
     read = server.read_command(command)
     values, _, _ = server.values_of(command)
     refuse_unresolved(read, SETTINGS, values)

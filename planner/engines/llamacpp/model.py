@@ -10,6 +10,7 @@ from typing import assert_never
 
 from planner.engines.llamacpp.ggml import MIXES, GgufTensor, Kind, Mixer, Shape, tensor_bytes
 from planner.engines.llamacpp.layers import EXPERTS, Layer, Part
+from planner.engines.llamacpp.projector import warmup_bytes
 from planner.errors import PlannerError, did_you_mean
 from planner.facts.attention import Attention, FullAttention, RecurrentState, SlidingWindow
 from planner.facts.model import ModelSpec
@@ -161,7 +162,7 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
         layer_inputs=_layer_inputs(model),
         max_context=model.max_position_embeddings,
         mmproj_bytes=sum(_plain_bytes(module) for module in model.tower),
-        mmproj_compute_bytes=_vision_compute_bytes(model),
+        mmproj_compute_bytes=warmup_bytes(model),
         mmproj_patches=model.vision.max_patches if model.vision else 0,
         architecture=model.architecture,
         fused_qkv=model.architecture.startswith(_FUSED_QKV),
@@ -201,25 +202,6 @@ def _layer_inputs(model: ModelSpec) -> int:
     """The width of a table of embeddings for each layer, beside the tokens' own; 0 where there is none."""
     tables = [module.axes for module in (*model.first, *model.every) if isinstance(module, Tensor) and module.role is TensorRole.EMBEDDING]
     return max((axes[-1].size for axes in tables[1:] if axes[-1].size > 2 * model.hidden_size), default=0)
-
-
-WARMUP_TOKENS = 46**2
-WARMUP_PATCHES = 4 * WARMUP_TOKENS  # the image it allocates for at start: at most 46 x 46 tokens of 2 x 2 patches (tools/mtmd/clip.cpp set_warmup_n_tokens)
-
-
-def _vision_compute_bytes(model: ModelSpec) -> int:
-    """The projector's buffer for the image of its warm-up, in 32 bits: a block's feed-forward, queries, keys and values. Larger images take more."""
-    if (vision := model.vision) is None:
-        return 0
-    return min(vision.max_patches, WARMUP_PATCHES) * (vision.intermediate_size + 3 * vision.hidden_size) * 4
-
-
-def image_bytes(model: GgufModel, tokens: int) -> int:
-    """The projector's buffer for an image of at most so many tokens; 0: those of its warm-up. A projector of one size takes what it takes."""
-    if not tokens or not model.mmproj_patches:
-        return model.mmproj_compute_bytes
-    warm = min(model.mmproj_patches, WARMUP_PATCHES)
-    return model.mmproj_compute_bytes * min(model.mmproj_patches, 4 * tokens) // warm
 
 
 def _plain_bytes(module: Module) -> int:

@@ -14,6 +14,7 @@ from planner.engines.llamacpp.ledger import free_bytes
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.modelfile import Modelfile
 from planner.engines.llamacpp.named import NamedModel, by_file, by_tag
+from planner.engines.llamacpp.one_machine import check_that_it_is_one
 from planner.engines.llamacpp.plan import plan_of
 from planner.engines.llamacpp.scheduler import Loaded
 from planner.engines.llamacpp.settings import OLLAMA_SETTINGS
@@ -52,6 +53,7 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
     """A model alone on its machine."""
     if file_name := ollama_command.missing_modelfile(command):
         raise PlannerError(f"{shown(file_name, 100)} is not here, which `ollama create` reads", "plan check PATH of the Modelfile")
+    check_that_it_is_one(group, is_ollama=True)
     read, file, env = ollama_command.read_command(command), ollama_command.modelfile_of(command), dict(command.env)
     refuse_unresolved(read, OLLAMA_SETTINGS, env)
     if not read.model:

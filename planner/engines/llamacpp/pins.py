@@ -9,7 +9,7 @@ from planner.engines.llamacpp.builds import DEFAULT_BUILD, OLDEST_BUILD, build_n
 from planner.engines.llamacpp.by_hand import overrides, uncovered
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.memory import LlamaCppConfig
-from planner.engines.llamacpp.model import WARMUP_TOKENS
+from planner.engines.llamacpp.projector import WARMUP_TOKENS
 from planner.engines.llamacpp.settings import AUTO, AUTO_SLOTS
 from planner.errors import PlannerError
 from planner.facts.question import ServiceRow

@@ -17,8 +17,9 @@ from struct import pack, unpack
 from planner.engines.llamacpp.compute import compute_bytes, head_bytes
 from planner.engines.llamacpp.layers import EXPERTS, MAIN_MEMORY, Part, Placement
 from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, widest_values
-from planner.engines.llamacpp.model import GgufModel, image_bytes
+from planner.engines.llamacpp.model import GgufModel
 from planner.engines.llamacpp.pipeline import arriving_bytes, copies
+from planner.engines.llamacpp.projector import image_bytes
 from planner.facts.record import dataclass
 
 _MATRICES = tuple(part for part in Part if part is not Part.REST)

@@ -18,8 +18,9 @@ from planner.engines.llamacpp.drafting import drafting_asked
 from planner.engines.llamacpp.fit import Room, fits_whole, fitted
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
 from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, with_drafts
-from planner.engines.llamacpp.model import WARMUP_PATCHES
+from planner.engines.llamacpp.one_machine import check_that_it_is_one
 from planner.engines.llamacpp.pace import local_work_of, speed
+from planner.engines.llamacpp.projector import WARMUP_PATCHES
 from planner.engines.llamacpp.ram import binds, within_ram
 from planner.engines.llamacpp.reasons import reasons_of, settings_of
 from planner.engines.llamacpp.service import service_of
@@ -44,6 +45,7 @@ _COMPUTE_LOW, COMPUTE_HIGH = 0.95, 1.12  # of the derived compute buffer: the CU
 
 def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue, *, is_ollama: bool) -> Placement:
     """The servers of a question on one machine. Raises PlannerError for what the engine cannot do."""
+    check_that_it_is_one(machine, is_ollama=is_ollama)
     check_wired_limit(machine.gpu, question.wired_limit_mb)
     machine = _metal(machine, question)
     pooling = [not service.model.endswith(".gguf") and catalogue.find_plain(service.model).spec.pooling for service in question.services]
@@ -69,6 +71,7 @@ def _metal(machine: GpuGroup, question: StackRow) -> GpuGroup:
 
 def alone(question: StackRow, machine: GpuGroup, catalogue: Catalogue, *, is_ollama: bool) -> Plan:
     """The only server of a question, as it is asked. Raises PlannerError for what the engine cannot do."""
+    check_that_it_is_one(machine, is_ollama=is_ollama)
     machine = _metal(machine, question)
     return plan_as_asked(_asked(question.services[0], machine, question, catalogue, is_ollama=is_ollama, is_main=True))
 

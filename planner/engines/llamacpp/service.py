@@ -6,8 +6,8 @@ from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.making import projector_name
 from planner.engines.llamacpp.memory import LlamaCppConfig
-from planner.engines.llamacpp.model import WARMUP_TOKENS
 from planner.engines.llamacpp.pins import BATCH
+from planner.engines.llamacpp.projector import WARMUP_TOKENS
 from planner.engines.llamacpp.settings import SETTINGS
 from planner.facts.deployment import Service
 from planner.facts.model import ChatFormat

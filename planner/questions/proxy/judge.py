@@ -84,7 +84,11 @@ def _facts() -> dict[str, list[str]]:
 def judge(config: ProxyConfig, *, name: str = "", folder: Path | None = None, sets_key: bool | None = None) -> ProxyAnswer:
     """Judge a configuration. `folder`: where it lies; `sets_key`: whether what starts it sets the master key, None where that is not to be seen."""
     stops = [*_entries(config), *_master_key(config, sets_key), *_callbacks(config, folder)]
-    routes = [JudgedRoute(name=route.name, model=route.model, api_base=route.api_base, faults=tuple(_faults(route))) for route in config.routes if route.model]
+    routes = [
+        JudgedRoute(name=route.name, model=route.model, api_base=route.api_base or _own_address(route), faults=tuple(_faults(route)))
+        for route in config.routes
+        if route.model
+    ]
     return ProxyAnswer(
         verdict=Verdict.DOES_NOT_START if stops else Verdict.STARTS,
         routes=tuple(routes),
@@ -135,6 +139,14 @@ def _own_routes() -> set[str]:
     """Providers that speak to a server by its own routes, below no /v1."""
     servings = [serving for engine in ENGINES.values() for serving in engine.serving.values() if not serving.api]
     return {prefix for serving in servings for prefix in (serving.proxy_prefix, serving.embedding_prefix) if prefix}
+
+
+def _own_address(route: Route) -> str:
+    """Where a route of such a provider goes when it has no address: to this machine (its main.py, unless a variable names another); empty for others, which are services."""
+    provider = _provider(route)
+    servings = (serving for engine in ENGINES.values() for serving in engine.serving.values() if not serving.api)
+    port = next((serving.default_port for serving in servings if provider in (serving.proxy_prefix, serving.embedding_prefix)), 0)
+    return f"http://localhost:{port}" if port else ""
 
 
 def _faults(route: Route) -> Iterator[Problem]:
