@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.facts.attention import Attention, CacheKind, LatentAttention, cache_kind, has_sinks, window
+from planner.facts.attention import Attention, CacheKind, CompressedCache, LatentAttention, cache_kind, has_sinks, window
 from planner.facts.modules import Module, Tensor
 from planner.facts.record import dataclass
 
@@ -138,6 +138,17 @@ class ModelSpec:
     def is_sparse(self) -> bool:
         """Whether attention is MLA with a sparse indexer."""
         return any(isinstance(cache, LatentAttention) and cache.sparse for cache in self.caches)
+
+    @property
+    def indexed(self) -> tuple[int, int] | None:
+        """Bytes of a key of the sparse indexer and the tokens it stands for; None where latents are attended to whole."""
+        latent = (cache.index_dim for cache in self.caches if isinstance(cache, LatentAttention) and cache.index_dim)
+        if key := next(latent, 0):
+            return key, 1
+        if not self.is_compressed:
+            return None
+        entries = [(cache.entry_bytes, cache.tokens_per_entry) for cache in self.caches if isinstance(cache, CompressedCache) and not cache.window]
+        return min(entries, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

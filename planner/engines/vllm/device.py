@@ -34,6 +34,7 @@ class Device(Generic[Whole]):
     nvlink: Whole  # whether there is one
     multicast: Whole  # whether its switches reduce (NVLS and symmetric memory: Hopper and later), which keeps buffers of its own
     graph_sizes: Whole  # batch sizes that are captured
+    largest_graph: Whole  # of them, in tokens
     shift_bytes: int | None = None  # by how much more than predicted a server on this machine took
 
     def total(self, outlook: Outlook) -> Whole:
@@ -81,13 +82,14 @@ def _graph_sets(config: ServeConfig) -> int:
 def device(group: GpuGroup, config: ServeConfig) -> Device:
     """What the ledger asks of one GPU of a group."""
     limit = config.max_cudagraph_capture_size
-    sizes = capture_sizes(
+    known = capture_sizes(
         config.max_num_seqs,
         group.gpu.capability,
         VERSIONS[config.vllm_version],
         tokens=1 + config.num_speculative_tokens,
         fine=config.performance_mode == "interactivity",
     )
+    sizes = [size for size in known if limit is None or size <= limit]
     least_total, most_total = group.total_bounds
     less_free, more_free = group.free_error
     usually_free = group.free_at_start_bytes(config.ranks, conservative=False)
@@ -105,6 +107,7 @@ def device(group: GpuGroup, config: ServeConfig) -> Device:
         fitted=group.gpu.name == calibrated.coefficients()["fit"]["gpu"],
         nvlink=group.gpu.nvlink,
         multicast=group.gpu.nvlink and group.gpu.capability >= 90,
-        graph_sizes=sum(1 for size in sizes if limit is None or size <= limit) * _graph_sets(config),
+        graph_sizes=len(sizes) * _graph_sets(config),
+        largest_graph=max(sizes, default=0),
         shift_bytes=group.gpu.calibrated_shift_bytes,
     )

@@ -33,7 +33,7 @@ def with_pictures(model: ModelSpec, values: Mapping[str, str | bool], version: s
     if vision.film_slices and not takes_films(values):
         vision = replace(vision, film_slices=1)
     if vision.extra_outputs and VERSIONS[version].outputs_padded and takes_films(values):
-        vision = replace(vision, counted_tokens=int(_STAMPED * (vision.tokens_per_item // 2)))  # two frames have half a picture's pixels each
+        vision = replace(vision, counted_tokens=int(_STAMPED * _FILM_TOKENS))
     if FLAG in values and only_pixels(values, model, version):
         vision = _resized(vision, values, version)
     return replace(model, vision=vision)

@@ -56,6 +56,11 @@ class Version:
     bitsandbytes: bool  # quantizes while loading until 0.27 (layers/quantization/__init__.py)
     workspace_kept: bool  # what experts work in stays allocated while the sampler runs since 0.14 (v1/worker/workspace.py; 0.13 has it for some kernels)
     outputs_padded: bool  # what a tower puts out while profiled is padded to the encoder's whole budget until 0.12 (v1/worker/gpu_model_runner.py profile_run)
+    gathers_in_workspace: (
+        bool  # an indexer's keys lie in the experts' workspace since 0.13 (model_executor/models/deepseek_v2.py; layers/sparse_attn_indexer.py)
+    )
+    gathers_less: bool  # of contexts beyond 256 Ki since 0.32 (config/vllm.py sparse_mla_prefill_workspace_factor)
+    prompt_logits_profiled: bool  # an indexer's logits are set aside while profiling since 0.19 (layers/sparse_attn_indexer.py)
     lean_sampler: bool  # the sampler's warm-up keeps fewer copies of the logits since 0.17 (overhead.json: sampler_copies)
     flashinfer_fp8: bool  # FP8 caches go to FlashInfer off Hopper since 0.12, to Triton before (platforms/cuda.py get_attn_backend_cls)
     flash_attention_e5m2: bool  # FlashAttention took fp8_e5m2 on Hopper until 0.21 (backends/flash_attn.py supports_kv_cache_dtype)
@@ -101,6 +106,9 @@ def _version(minor: int) -> Version:
         bitsandbytes=minor <= 27,
         workspace_kept=minor >= 14,
         outputs_padded=minor <= 12,
+        gathers_in_workspace=minor >= 13,
+        gathers_less=minor >= 32,
+        prompt_logits_profiled=minor >= 19,
         lean_sampler=minor >= 17,
         flashinfer_fp8=minor >= 12,
         flash_attention_e5m2=minor <= 21,

@@ -62,7 +62,7 @@ def on(**changed) -> Device:
     totals = dict.fromkeys(("total_bytes", "least_total_bytes", "most_total_bytes"), 80 * GIB)
     free = dict.fromkeys(("usually_free_bytes", "surely_free_bytes", "most_free_bytes"), 79 * GIB)
     margins = {"margin_bytes": 0, "most_margin_bytes": 0, "least_margin_bytes": 0}
-    return Device(**(totals | free | margins | {"fitted": True, "nvlink": False, "multicast": False, "graph_sizes": 25} | changed))
+    return Device(**(totals | free | margins | {"fitted": True, "nvlink": False, "multicast": False, "graph_sizes": 25, "largest_graph": 200} | changed))
 
 
 def config(**changed) -> ServeConfig:

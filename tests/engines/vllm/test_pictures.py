@@ -68,8 +68,8 @@ def test_what_else_the_processor_is_told_is_named(name, said, version, named):
 
 
 def test_until_0_12_what_a_tower_puts_out_is_padded_to_the_encoders_whole_budget():
-    """A film of Qwen3-VL has 8,192 tokens there, counted 12.5 times for its time stamps; other towers' items are as long as a batch."""
-    assert [tokens(STILLS, version=version) for version in ("0.11", "0.12", "0.13")] == [102_400, 102_400, 16_384]
+    """0.11 logs a budget of 153,600 tokens for Qwen3-VL: a film's 12,288, each counted 12.5 times for its time stamps. Other towers' items are as long as a batch."""
+    assert [tokens(STILLS, version=version) for version in ("0.11", "0.12", "0.13")] == [153_600, 153_600, 16_384]
     assert tokens(STILLS, version="0.11", limit_mm_per_prompt={"video": 0}) == 16_384
     model = as_served(config_model("google/gemma-3-27b-it"), {}, "0.11")
     row = model.hidden_size * 2
