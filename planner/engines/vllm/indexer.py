@@ -45,4 +45,6 @@ def decode_logits(model: ModelSpec, config: LedgerSettings[Whole], largest_graph
     if (indexed := model.indexed) is None:
         return 0
     rows = minimum(config.max_num_seqs * (1 + config.num_speculative_tokens), largest_graph)
-    return (1 if outlook is Outlook.OPTIMISTIC else 2) * _LOGIT_BYTES * rows * (config.max_model_len // indexed[1])
+    copies = 1 if outlook is Outlook.OPTIMISTIC else 2
+    logits: Whole = copies * _LOGIT_BYTES * rows * (config.max_model_len // indexed[1])
+    return logits

@@ -12,7 +12,6 @@ from planner.arrays import Whole, maximum, minimum, where, whole
 from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm.coefficients import Outlook, at
 from planner.engines.vllm.device import Device
-from planner.engines.vllm.indexer import decode_logits, gathered_keys, prompt_logits
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.model import ModelSpec, VisionSpec
 from planner.facts.record import dataclass
@@ -85,13 +84,31 @@ def stream_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole 
 
 def text_activation(model: ModelSpec, config: LedgerSettings[Whole], copies: Whole | float, *, last_stage: Whole | bool) -> Whole:
     """Peak of the text profiling run: a batch through the layers, then (on the last stage) the sampler; the larger counts."""
-    forward = maximum(forward_activation(model, config) + prompt_logits(model, config), stream_activation(model, config))
-    gathered = gathered_keys(model, config)
-    experts = maximum(expert_workspace(model, config), gathered)
+    gathered, logits = _indexer_work(model, config)
+    forward = maximum(forward_activation(model, config) + logits, stream_activation(model, config))
+    experts = maximum(expert_workspace(model, config), gathered)  # one workspace for both
     kept = experts if VERSIONS[config.vllm_version].workspace_kept else 0 * experts
     peak = maximum(forward + experts + _adapter_activation(model, config), sampler_activation(model, config, copies) + kept)
     first = maximum(whole(calibrated.coefficients()["activation"]["first_stage_share"] * peak), gathered)
     return where(last_stage, peak, first)
+
+
+def _indexer_work(model: ModelSpec, config: LedgerSettings[Whole]) -> tuple[Whole | int, int]:
+    """Keys that a sparse indexer gathers, and its logits of a prompt."""
+    if model.indexed is None:
+        return 0, 0
+    from planner.engines.vllm.indexer import gathered_keys, prompt_logits
+
+    return gathered_keys(model, config), prompt_logits(model, config)
+
+
+def _captured_logits(model: ModelSpec, config: LedgerSettings[Whole], largest_graph: Whole, outlook: Outlook) -> Whole | int:
+    """Logits of a sparse indexer in the graphs."""
+    if model.indexed is None:
+        return 0
+    from planner.engines.vllm.indexer import decode_logits
+
+    return decode_logits(model, config, largest_graph, outlook)
 
 
 def _adapter_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | int:
@@ -163,7 +180,7 @@ def cuda_graphs(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whol
     if config.enforce_eager or config.max_cudagraph_capture_size == 0:
         return 0
     fit = calibrated.coefficients()["cuda_graph"]
-    layers, logits = model.layer_count / config.pipeline_parallel_size, decode_logits(model, config, on.largest_graph, outlook)
+    layers, logits = model.layer_count / config.pipeline_parallel_size, _captured_logits(model, config, on.largest_graph, outlook)
     full = fit["base_gib"] + fit["per_layer_gib"] * layers + (fit["experts_gib"] if model.experts_per_token else 0)
     share = on.graph_sizes / fit["full_set_sizes"]
     elsewhere = whole(full * at(outlook).graphs_of_other_gpus * share * GIB)
