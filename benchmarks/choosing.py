@@ -92,9 +92,9 @@ def _lines() -> Iterator[str]:
         yield "|---|---|---|---|---|---|"
         for place, (machine, reason) in enumerate(zip(held.machines, machine_reasons(held.machines, held.need.users), strict=True), 1):
             speed = getattr(machine.speed, "tokens_per_s", None)
-            gpus = f"{machine.count}x {machine.plan.request.group.gpu.name}"
-            users = machine.plan.choice.conservative.max_concurrency
-            yield f"| {place} | {gpus} | {machine.stored.name} | {f'{speed.expected:g}' if speed else ''} | {users:.0f} | {reason}. |"
+            gpus = f"{machine.count}x {machine.gpu.name}"
+            users = machine.at_once
+            yield f"| {place} | {gpus} | {machine.stored.name}{f' {machine.stored.form}' if machine.stored.form else ''} | {f'{speed.expected:g}' if speed else ''} | {users:.0f} | {reason}. |"
 
 
 def _figure(rate: str) -> str:

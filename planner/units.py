@@ -27,6 +27,11 @@ _NUMBER = re.compile(r"(\d{1,30}(?:\.\d{1,30})?)([kmgtKMGT]?)(?:iB)?\Z", re.ASCI
 MOST = 1 << 60  # of bytes or tokens; what is larger is a slip
 
 
+def counted(number: int, noun: str) -> str:
+    """So many of something: 1 user, 2 users, 1,200 users."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def ceil_div(numerator: Whole, denominator: int) -> Whole:
     """Return numerator / denominator rounded up."""
     return -(-numerator // denominator)

@@ -105,8 +105,9 @@ def spawn(*arguments: str, cwd: Path, interruptible: bool = True, **settings: An
 
 def run_plan(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the installed command as a user would."""
+    inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}  # how wide the terminal of who runs the tests is says nothing
     return subprocess.run(
-        [sys.executable, "-m", "planner", *arguments], cwd=cwd, text=True, capture_output=True, timeout=120, env={**os.environ, **environment}, check=False
+        [sys.executable, "-m", "planner", *arguments], cwd=cwd, text=True, capture_output=True, timeout=120, env={**inherited, **environment}, check=False
     )
 
 

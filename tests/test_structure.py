@@ -105,7 +105,6 @@ OWN = {
     "questions/asked.py": "vllm_version: its releases",
     "questions/vllm_capacity.py": "what vLLM's ledger admits",
     "questions/command_line.py": "pins are spelled as vLLM's flags",
-    "questions/machines.py": "machines are chosen by vLLM's plans",
     "questions/plan.py": "the request that is measured and verified",
     "questions/question.py": "pins are a question's keys",
     "questions/replay.py": "only vLLM's speed of many users was fitted",

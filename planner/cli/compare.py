@@ -98,14 +98,14 @@ def _compared(name: str, count: int, names: list[str], wish: _Wish) -> Compariso
 
     gpu = find_gpu(name)
 
-    def ask(way: Way, tokens: int | None, users: int | None) -> Plan:
-        service = ServiceRow(model=way.model, quantization=way.quantization, context=tokens, users=users)
+    def ask(way: Way, tokens: int | None, users: int | None, cache: str | None) -> Plan:
+        service = ServiceRow(model=way.model, quantization=way.quantization, context=tokens, users=users, kv_cache_dtype=cache)
         return plan_as_asked(StackRow(gpu=name, count=count, host=wish.host, engine=way.engine, services=[service]))
 
     machine: dict[str, object] = {"gpu": name, "count": count if count > 1 else None, "host_kind": wish.host if wish.host != "server" else None}
     machine |= {name: path for name, path in typed().items() if name in OWN_FILES}
     rows = compare(ways(names, runtimes(gpu), gpu), ask, wish.context, wish.users, wish.context or usual_context(names[0]))
-    return Comparison(gpu=gpu, count=count, model=", ".join(names), rows=tuple(rows), asked=command_line(machine))
+    return Comparison(gpu=gpu, count=count, model=", ".join(names), rows=tuple(rows), asked=command_line(machine), users=wish.users or 0)
 
 
 def _context(text: str | None) -> int | None:

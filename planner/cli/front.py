@@ -36,13 +36,13 @@ def front_command(model: str, contexts: str, prices: Path | None, top: int, styl
     from planner.catalogue.cards import cards
     from planner.catalogue.prices import read_prices
     from planner.questions.front import front, points
-    from planner.questions.shortlist import stored_ways
+    from planner.questions.stored import stored_ways
 
     try:
         lengths = tuple(dict.fromkeys(parse_context(text) for text in contexts.split(",")))
     except ValueError as error:
         raise PlannerError(f"--contexts: {error}") from None
-    ways = stored_ways(model, None)
+    ways = [way for way in stored_ways(model, None) if not way.engine and way.form is None]
     limit = ways[0].model.max_position_embeddings
     fitting = tuple(sorted(length for length in lengths if 0 < length <= limit))
     if not fitting:

@@ -16,7 +16,8 @@ from planner.text import redact_known, visible
 if TYPE_CHECKING:
     from planner.report.text import Piece, Text
 
-PIPED_WIDTH = 160  # where nobody looks at a terminal: whole tables
+PIPED_WIDTH = 160  # where nobody looks at a terminal and COLUMNS does not say otherwise: whole tables
+LEAST_WIDTH, MOST_WIDTH = 40, 500
 
 
 def tell(text: str = "", *, err: bool = False, nl: bool = True, dim: bool = False) -> None:
@@ -46,14 +47,21 @@ def print_at_width(report: Callable[[int], Iterable[Piece]]) -> None:
     """Print a report that asks how wide it may be. Its lines are the same in a pipe and on a terminal; the latter's Rich paints, as it knows terminals."""
     is_terminal = sys.stdout.isatty()
     if not is_terminal and not os.environ.get("FORCE_COLOR"):
-        tell("".join(f"{line.plain}\n" for line in _lines(report(PIPED_WIDTH), PIPED_WIDTH)), nl=False)
+        width = piped_width()
+        tell("".join(f"{line.plain}\n" for line in _lines(report(width), width)), nl=False)
         return
     from rich.console import Console
     from rich.text import Text as Painted
 
-    console = Console(width=None if is_terminal else PIPED_WIDTH, highlight=False)
+    console = Console(width=None if is_terminal else piped_width(), highlight=False)
     for line in _lines(report(console.width), console.width):
         console.print(Painted.assemble(*((visible(redact_known(text)), style) for text, style in line.spans)), no_wrap=True, overflow="ignore", crop=False)
+
+
+def piped_width() -> int:
+    """How wide a report is where no terminal tells: as COLUMNS says."""
+    said = os.environ.get("COLUMNS", "")
+    return min(MOST_WIDTH, max(LEAST_WIDTH, int(said))) if said.isascii() and said.isdigit() and len(said) < 6 else PIPED_WIDTH
 
 
 def _lines(report: Iterable[Piece], width: int) -> Iterable[Text]:

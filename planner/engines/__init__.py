@@ -68,6 +68,8 @@ class Engine(Protocol):
 
     splits_by_memory: bool
     """Whether GPUs that differ each take what they hold; else every one takes what the smallest does."""
+    whole_cache: str
+    """The --kv-cache-dtype of as many bits as the activations."""
     reads_gguf: bool
     """Whether a GGUF file is served as it is."""
     forms: Mapping[str, str]

@@ -139,6 +139,13 @@ class Plan:
         return not self.verdict.falls_short
 
     @property
+    def cache_type(self) -> str:
+        """The type of its KV cache, as its engine names it."""
+        held = dict(self.settings)
+        bits = held.get("kv_bits")
+        return str(held.get("kv_cache_dtype") or held.get("kv_cache_type") or (f"{bits} bits" if bits else "auto"))
+
+    @property
     def is_whole(self) -> bool:
         """Whether all layers are on the GPU, where the engine may leave some out."""
         return self.layers_on_gpu >= self.layers

@@ -14,7 +14,7 @@ from math import floor, inf, log2
 from planner.errors import PlannerError
 from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
-from planner.facts.speed import NoSpeed, SpeedEstimate, seen_by_each
+from planner.facts.speed import NoSpeed, SpeedEstimate, seen_by_each, significant
 from planner.facts.verdict import Verdict
 from planner.questions.standing import Standing
 
@@ -27,6 +27,9 @@ LOST_DOUBLINGS = {16: 0.0, 8: 0.05, 4: 0.3}
 """What fewer bits than the makers publish cost. GUESS: 8 bits are within the noise of tests; 4 bits of twice the parameters are better than 8 (arXiv 2212.09720), so they lose less than one doubling."""
 CLOSE = 0.25  # doublings, about two points of an index: of rows that differ by less in merit the faster goes first
 EQUAL = 1.1  # speeds that differ by less are no surer than that (docs/speed.md)
+NEAR = 0.5  # of the floor: of what is slower still nothing is told
+MISSED = 2  # models that are too slow of which is told
+APART_TOKENS_PER_S = 1.0  # GUESS: counted for what main memory is read for and nobody knows how slowly
 LOADED_SHARE = 0.85  # below what any variant stores of its parameters times its bits: embeddings may be tied
 
 
@@ -129,6 +132,11 @@ class Chosen:
         return *self.is_sure, step(self.merit), *self.measures
 
     @property
+    def nearness(self) -> tuple[bool, bool, float, tuple[bool, bool, bool, int, float, float, float]]:
+        """Higher is nearer to a wish that nothing reaches: what surely starts and holds what is asked, the faster first."""
+        return self.fit.verdict is Verdict.STARTS, self.holds, self.tokens_per_s or 0.0, self.order
+
+    @property
     def is_sure(self) -> tuple[bool, bool, bool]:
         """Whether it surely starts, does what is asked, and is not below the floor."""
         return self.fit.verdict is Verdict.STARTS, self.meets, not self.is_slow
@@ -169,16 +177,29 @@ def worth(quality: float, tokens_per_s: float | None, wish: Wish) -> float:
 
 
 def choose(offers: Iterable[Offer], wish: Wish, top: int | None = None) -> list[Chosen]:
-    """The models that start on a machine, best first; all, or so many. What is slower than the floor only where nothing else is there.
+    """The models that start on a machine, best first; all, or so many. What is slower than the floor only where nothing else is there."""
+    return chosen_and_missed(offers, wish, top)[0]
 
-    Those that could not be among them any more are not planned.
-    """
+
+def chosen_and_missed(offers: Iterable[Offer], wish: Wish, top: int | None = None) -> tuple[list[Chosen], list[Chosen]]:
+    """As `choose`, and the better models than the first that surely do what is asked, but slower than the floor. What could not be among them any more is not planned."""
     known = sorted(offers, key=lambda offer: -offer.standing.doublings)
     slow: list[Offer] = []
     choices = _choose(known, wish, top, slow) or _choose(slow, wish, top, None)
     quick = [choice for choice in choices if not choice.is_slow]
-    shown = (quick or choices)[:top]
-    return [replace(choice, on_front=not any(dominates(other, choice) for other in shown)) for choice in shown]
+    shown = (quick or sorted(choices, key=lambda choice: choice.nearness, reverse=True))[:top]
+    told = [replace(choice, on_front=not any(dominates(other, choice) for other in shown)) for choice in shown]
+    return told, _missed(quick[0], [choice for choice in choices if choice.is_slow], slow, wish) if quick else []
+
+
+def _missed(first: Chosen, choices: Sequence[Chosen], slow: Sequence[Offer], wish: Wish) -> list[Chosen]:
+    """The models above the first in quality that the floor alone leaves out, the best first; few, since they are planned to be told."""
+    least = first.offer.standing.doublings + CLOSE
+    names = {choice.offer.name for choice in (*choices, first)}
+    planned = [_best_variant(offer, wish, -inf, None) for offer in slow if offer.name not in names and offer.standing.doublings > least][:MISSED]
+    missed = [choice for choice in (*choices, *filter(None, planned)) if choice.offer.standing.doublings > least]
+    told = [choice for choice in missed if choice.is_slow and choice.holds and choice.fit.on_gpu and (choice.tokens_per_s or 0.0) >= NEAR * wish.floor]
+    return sorted(told, key=lambda choice: -choice.offer.standing.doublings)[:MISSED]
 
 
 def _choose(offers: Sequence[Offer], wish: Wish, top: int | None, slow: list[Offer] | None) -> list[Chosen]:
@@ -230,7 +251,7 @@ def _best_variant(offer: Offer, wish: Wish, least: float, slow: list[Offer] | No
         except PlannerError:
             continue
         if fit.verdict.falls_short:
-            passed.append((variant, fit.verdict.words))
+            passed.append((variant, fit.verdict.words if fit.verdict is Verdict.DOES_NOT_START else f"is {fit.verdict.words}"))
             continue
         choice = _chosen(offer, variant, fit, wish)
         if best is None or _preferred(choice, best):
@@ -252,7 +273,7 @@ def _chosen(offer: Offer, variant: Variant, fit: Fit, wish: Wish) -> Chosen:
         fit=fit,
         quality=quality,
         tokens_per_s=rate,
-        merit=worth(quality, rate, wish),
+        merit=worth(quality, APART_TOKENS_PER_S if is_apart else rate, wish),
         lacking=lacking or slow,
         holds=holds,
         is_slow=is_slow,
@@ -277,14 +298,14 @@ def _lacking(fit: Fit, wish: Wish, context: int) -> str:
 
 
 def _slower(wish: Wish) -> str:
-    return f"is slower than {wish.floor:g} tokens/s"
+    return f"is slower than {wish.floor:,g} tokens/s"
 
 
 def _also(choice: Chosen) -> str:
     if choice.fit.verdict is not Verdict.STARTS:
-        return choice.fit.verdict.words
+        return f"is {choice.fit.verdict.words}"
     where = "" if choice.fit.on_gpu else ", in main memory in part"
-    return f"gives {choice.tokens_per_s:.2g} tokens/s{where}" if choice.tokens_per_s else f"starts{where}"
+    return f"gives {significant(choice.tokens_per_s):,g} tokens/s{where}" if choice.tokens_per_s else f"starts{where}"
 
 
 def _reason(passed: Sequence[tuple[Variant, str]], chosen: Variant) -> str:

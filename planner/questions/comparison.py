@@ -24,6 +24,10 @@ class Compared:
     tokens_per_s: float | None = None
     speed_reason: str | None = None  # why there are no tokens_per_s
     layers_on_cpu: int = 0
+    layers: int = 0
+    host_bytes: int = 0  # of main memory
+    kv_cache: str = ""  # its type, as the engine names it
+    requirements_met: bool = True  # whether it does what is asked
     agent_safe: str = ""
     agent_note: str = ""
     steps: tuple[str, ...] = ()
@@ -33,12 +37,13 @@ class Compared:
     longest_context: int = 0  # of one user, surely
     users_context: int = 0  # `users_held` users of so many tokens each, surely; at most MOST_USERS are counted
     users_held: int = 0
+    users_kv_cache: str = ""  # with which cache they are held: one of 16 bits for every runtime, or its own where that holds fewer than asked
     total_tokens_per_s: float | None = None  # of those users together
 
     @property
     def is_sure(self) -> bool:
-        """Whether it surely starts with everything on the GPU."""
-        return self.verdict == Verdict.STARTS and not self.layers_on_cpu and not self.refusal
+        """Whether it surely starts with everything on the GPU, and does what is asked."""
+        return self.verdict == Verdict.STARTS and self.requirements_met and not self.layers_on_cpu and not self.refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,7 @@ class Comparison:
     model: str
     rows: tuple[Compared, ...]
     asked: str = "plan"  # the words that name the machine
+    users: int = 0  # asked; 0 where nobody said
 
     @property
     def best(self) -> tuple[Best, ...]:

@@ -14,7 +14,7 @@ from planner.facts.verdict import Verdict
 from planner.grid.servers import KV_DTYPES, Machines, servers
 from planner.grid.speed import speeds
 from planner.questions.machine_sizes import sizes_of
-from planner.questions.machines import Stored
+from planner.questions.stored import Stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

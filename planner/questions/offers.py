@@ -23,6 +23,7 @@ from planner.questions.choose import LOADED_SHARE, LOST_DOUBLINGS, Fit, Offer, V
 from planner.questions.compare import runtimes
 from planner.questions.standing import Rated, Standing, standings
 from planner.questions.ways import CLASSES, Way, ways
+from planner.speed.estimate import is_diffusion
 from planner.units import GIB
 
 USUAL_RAM_BYTES = 32 * GIB  # GUESS: of a machine whose main memory nobody told, where an engine may use it
@@ -53,8 +54,8 @@ def suits(row: ModelRow, purpose: str) -> bool:
     """Whether a model is offered for a purpose: one that answers and was trained for more than a task that is none of them."""
     if purpose == "embedding" or row.kind in ("embedding", "reranker", "speech", "drafter"):
         return purpose == row.kind
-    if row.only_for or _default(row).is_base:
-        return False
+    if row.only_for or _default(row).is_base or any(map(is_diffusion, row.config.get("architectures") or [])):
+        return False  # how fast a diffusion model is cannot be held against a floor
     if purpose == "vision":
         return row.kind == "vision"
     return row.tool_parser is not None if purpose == "agent" else True
@@ -109,7 +110,7 @@ def _variants(row: ModelRow, group: GpuGroup, engines: Sequence[str], purpose: s
     made = [way for way in held if not (way.quantization and way.bits == LOSSLESS_BITS)]  # 8 bits of an engine's own are as good, and usual
     rank = {name: SAFETY.index(ENGINES[name].agent_safety(architecture)[0]) if purpose == "agent" else 0 for name in engines}
     made.sort(key=lambda way: (-way.bits, rank[way.engine]))
-    fit = partial(_fit, _Here(group, version, _Remembered()), _spec_limit(row))
+    fit = partial(_fit, _Here(group, version, Remembered()), _spec_limit(row))
     published_bits = min(CLASSES, key=lambda bits: abs(bits - Entry(row, _default(row)).bits))
     return [
         Variant(
@@ -151,12 +152,12 @@ def _spec_limit(row: ModelRow) -> Callable[[], int]:
     return lambda: _spec(row).max_position_embeddings
 
 
-class _Remembered:
+class Remembered:
     """The catalogue, which builds a model once for all the ways to serve it."""
 
     def __init__(self) -> None:
-        self.check_name, self.find_source = resolve.check_name, resolve.find_source
-        self.find_plain = cache(resolve.find_plain)
+        self.check_name = resolve.check_name
+        self.find_plain, self.find_source = cache(resolve.find_plain), cache(resolve.find_source)
         self.read_gguf, self.cards_of_the_price = resolve.read_gguf, resolve.cards_of_the_price
 
 
@@ -198,17 +199,17 @@ def _fit_as(here: _Here, limit: Callable[[], int], way: Way, wish: Wish) -> Fit:
         verdict=plan.verdict,
         context=plan.context,
         longest_context=plan.longest_context or (0 if plan.verdict.falls_short else plan.context),
-        at_once=_at_once(plan, way.replicas),
+        at_once=at_once(plan, way.replicas),
         users=plan.users if plan.model.keeps_cache else wish.users or 1,
         weights_bytes=next((line.bytes for line in plan.lines if line.key == "weights"), 0),
         settings=engine.in_short(plan),
         graphs=not plan.model.keeps_cache or dict(plan.settings).get("enforce_eager") is not True,
-        on_gpu=plan.is_whole and not _lies_apart(plan),
+        on_gpu=is_all_on_gpus(plan),
         speed=plan.speed,
     )
 
 
-def _at_once(plan: Plan, replicas: int) -> float:
+def at_once(plan: Plan, replicas: int = 1) -> float:
     """Requests of the context that are surely served at once, by all replicas."""
     most = dict(plan.settings).get("max_num_seqs")
     if not plan.model.keeps_cache and isinstance(most, int):
@@ -216,6 +217,6 @@ def _at_once(plan: Plan, replicas: int) -> float:
     return plan.concurrency.conservative * replicas if plan.concurrency else float(plan.users)
 
 
-def _lies_apart(plan: Plan) -> bool:
-    """Whether more than the token embeddings is read from main memory."""
-    return plan.layers > 0 and plan.host_bytes > plan.used_bytes // 4
+def is_all_on_gpus(plan: Plan) -> bool:
+    """Whether no more than the token embeddings is read from main memory."""
+    return plan.is_whole and not (plan.layers > 0 and plan.host_bytes > plan.used_bytes // 4)

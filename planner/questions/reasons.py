@@ -18,19 +18,19 @@ def reasons(models: Sequence[Chosen]) -> list[str]:
 
 
 def _first(model: Chosen) -> str:
-    return f"{_told(model)}: no row is worth more at its speed"
+    return f"{_told(model)}: {'the fastest that starts as asked' if model.is_slow else 'the best for its speed'}"
 
 
 def _after(model: Chosen, above: Chosen, before: Sequence[Chosen], place: int) -> str:
     """Beside the row above: more of what, less of what; on the front, or which row is as good in everything."""
     if model.is_sure != above.is_sure:
-        return f"{_told(model)}: {f'it {model.lacking}' if model.lacking else model.fit.verdict.words}"
+        return f"{_told(model)}: {f'it {model.lacking}' if model.lacking else f'it is {model.fit.verdict.words}'}"
     more = [name for name, mine, its in _compared(model, above) if mine > its]
     less = [name for name, mine, its in _compared(model, above) if mine < its]
     better = next((number for number, other in enumerate(before, 1) if dominates(other, model)), None)
     text = f"less {_listed(less)} than {place}" if less else f"about as good as {place}"
     text += f", more {_listed(more)}" if more else ""
-    return f"{_told(model)}: {text}" + (f"; {better} is at least as good in all" if better else "")
+    return f"{_told(model)}: {text}" + (f"; behind {better}, which is at least as good in all" if better else "")
 
 
 def _told(model: Chosen) -> str:
@@ -65,20 +65,24 @@ def _machine(machine: Machine, above: Machine | None, users: int, place: int) ->
     """What it costs beside the one above it, and what is had for that."""
     price = _price(machine)
     if above is None:
-        return f"{price}: nothing that holds this and is fast enough costs less" if price else "no price is known; the least memory that holds this"
+        return (
+            f"{price}: nothing of what was asked costs less, holds this and is fast enough" if price else "no price is known; the least memory that holds this"
+        )
     if not price:
         return "no price is known" + (f"; no less memory than {place}" if not _price(above) else "; the least memory of those")
     more = [name for name, mine, its in _beside(machine, above, users) if its and mine > EQUAL * its]
     more += ["bits"] if machine.stored.bits > above.stored.bits else []
     return price + (
-        f": more {_listed(more)} than {place}" if more else f": {'dearer than' if _is_dearer(machine, above) else 'as'} {place}, and no more of anything"
+        f": more {_listed(more)} than {place}"
+        if more
+        else f": {'dearer than' if _is_dearer(machine, above) else 'as'} {place}, and no more of anything: where that is not to be had"
     )
 
 
 def _beside(machine: Machine, above: Machine, users: int) -> list[tuple[str, float, float]]:
     """Speed and users of two machines."""
     speeds = [seen_by_each(one.speed, users) or 0.0 for one in (machine, above)]
-    held = [one.plan.choice.conservative.max_concurrency for one in (machine, above)]
+    held = [one.at_once for one in (machine, above)]
     return [("speed", speeds[0], speeds[1]), ("users", held[0], held[1])]
 
 

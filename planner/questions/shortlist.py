@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import floor
 from pathlib import Path
 
 from planner.catalogue.prices import read_prices
@@ -10,10 +11,12 @@ from planner.engines.vllm.versions import DEFAULT_VERSION
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.record import dataclass
+from planner.facts.speed import significant
 from planner.facts.verdict import Verdict
-from planner.questions.choose import Chosen, Wish, choose
-from planner.questions.machines import Machine, Need, Stored, machines
+from planner.questions.choose import Chosen, Wish, chosen_and_missed
+from planner.questions.machines import Machine, Need, machines
 from planner.questions.offers import USUAL_RAM_BYTES, offers, weighed
+from planner.questions.stored import in_words, stored_ways
 from planner.units import gib
 
 DEFAULT_CONTEXT = 8192  # of a model whose machine is asked for
@@ -26,6 +29,10 @@ class ModelsAnswer:
     models: tuple[Chosen, ...]
     group: GpuGroup
     wish: Wish
+    version: str | None = None
+    """Of the first engine, where it is not the newest."""
+    missed: tuple[Chosen, ...] = ()
+    """Better models than the first, which surely start as asked but are slower than the floor."""
 
     @property
     def requirements_met(self) -> bool:
@@ -35,9 +42,17 @@ class ModelsAnswer:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was taken for granted."""
+        slow = tuple(
+            f"Left out as slower than {self.wish.floor:,g} tokens/s: {each.offer.name} ({each.offer.standing.words}), {significant(each.tokens_per_s or 0):,g} tokens/s"
+            f" in {each.bits} bits; --min-speed {floor(each.tokens_per_s or 0)} offers it."
+            for each in self.missed
+        )
         if self.group.ram_bytes or self.group.gpu.unified_memory or all(model.fit.on_gpu for model in self.models):
-            return ()
-        return (f"Main memory of {gib(USUAL_RAM_BYTES)} was taken for granted, where a model lies there in part: --ram says how much there is.",)
+            return slow
+        return (
+            *slow,
+            f"Main memory of {gib(USUAL_RAM_BYTES)} was taken for granted, where a model lies there in part: --ram says how much there is.",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +63,8 @@ class MachinesAnswer:
     gpus_that_could: int
     model: str
     need: Need
+    compared: str = ""
+    """Which engines and weights were asked, in words."""
 
 
 def models_for(group: GpuGroup, wish: Wish, *, engine: str | None = None, version: str | None = None, top: int | None = None) -> ModelsAnswer:
@@ -59,10 +76,10 @@ def models_for(group: GpuGroup, wish: Wish, *, engine: str | None = None, versio
         raise PlannerError(f"{group.gpu.title}: {why}", _others(group.gpu, engine))
     if engine == first:
         _refuse_old(group.gpu, version or DEFAULT_VERSION)
-    chosen = choose(offers(group, wish.purpose, version, (engine,) if engine else weighed(group, wish.users or 1)), wish, top)
+    chosen, missed = chosen_and_missed(offers(group, wish.purpose, version, (engine,) if engine else weighed(group, wish.users or 1)), wish, top)
     if not chosen:
         raise PlannerError(f"no model of the catalogue starts on {group.label} for {wish.purpose} as asked", "a shorter --context, or --for chat")
-    return ModelsAnswer(models=tuple(chosen), group=group, wish=wish)
+    return ModelsAnswer(models=tuple(chosen), group=group, wish=wish, version=version if version != DEFAULT_VERSION else None, missed=tuple(missed))
 
 
 def _refuse_old(gpu: GpuSpec, version: str) -> None:
@@ -104,18 +121,4 @@ def machines_for(
         raise PlannerError(f"a context of {need.context:,} is beyond the model's {limit:,}", f"use --context {limit}")
     gpus = list(cards())
     cheapest, could = machines(stored, gpus, need, read_prices(prices), top or len(gpus))
-    return MachinesAnswer(machines=tuple(cheapest), gpus_that_could=could, model=model, need=need)
-
-
-def stored_ways(name: str, online: str | None) -> list[Stored]:
-    """The ways to store the model: all of the catalogue's where the plain name is given, else the one that is named."""
-    from planner.catalogue.load import Entry, find_model
-    from planner.catalogue.resolve import find_source, source_bits
-    from planner.text import slug
-
-    source = find_source(name, online)
-    entry = find_model(name)
-    if entry is None or online or not entry.variant.default:
-        return [Stored(source.served_name, source.repo, 8 if online else source_bits(source), source.spec)]
-    siblings = [Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint and variant.is_the_model]
-    return [Stored(slug(sibling.name), sibling.variant.repo, sibling.bits, sibling.spec()) for sibling in siblings]
+    return MachinesAnswer(machines=tuple(cheapest), gpus_that_could=could, model=model, need=need, compared=in_words(stored))

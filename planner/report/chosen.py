@@ -6,18 +6,23 @@ from typing import Literal
 
 from typing_extensions import TypedDict
 
+from planner.facts.hardware import Host
 from planner.facts.speed import significant
 from planner.facts.verdict import Verdict
+from planner.questions.choose import Chosen
+from planner.questions.command_line import command_line
 from planner.questions.reasons import reasons
 from planner.questions.shortlist import ModelsAnswer
 from planner.questions.standing import Standing
 from planner.report.contract_parts import AnswerJson, SpeedJson
 from planner.report.head import HEAD
 from planner.report.speed import blank_notes, speed_json, speed_reason
-from planner.report.table import Column, Fitted, Row
+from planner.report.table import Column, Fitted, Row, Typed
 from planner.report.text import Piece, Text
-from planner.report.words import TOLD, at_once
-from planner.units import tokens
+from planner.report.words import TOLD, at_once, figure
+from planner.units import GIB, counted, tokens
+
+PURPOSES = {"chat": "chat", "code": "code", "agent": "agents", "vision": "pictures", "embedding": "embedding"}
 
 
 class QualityJson(TypedDict):
@@ -36,6 +41,8 @@ class ChosenJson(TypedDict):
     model: str
     repo: str
     arguments: str
+    command: str
+    """The words that plan exactly this on the machine."""
     bits: int
     parameters: int
     active_parameters: int
@@ -101,6 +108,7 @@ def models_json(answer: ModelsAnswer) -> ModelsJson:
                 "model": model.offer.name,
                 "repo": model.fit.repo,
                 "arguments": model.fit.arguments,
+                "command": command(answer, model),
                 "bits": model.bits,
                 "parameters": model.offer.parameters,
                 "active_parameters": model.offer.active_parameters,
@@ -137,47 +145,57 @@ def _quality(standing: Standing) -> QualityJson | None:
 
 
 def _billions(parameters: int, active: int) -> str:
-    total = f"{parameters / 1e9:.3g}B"
-    return total if active > 0.8 * parameters else f"{total}, {active / 1e9:.2g} active"
+    total = f"{parameters / 1e9:,.0f}B" if parameters >= 1e11 else f"{figure(parameters / 1e9)}B"
+    return total if active > 0.8 * parameters else f"{total} A{figure(active / 1e9)}B"
 
 
 _MODELS = (
     Column("#"),
-    Column("plan this", is_left=True),
-    Column("context", 1),
-    Column("users", 2),
-    Column("tokens/s", 2),
-    Column("bits", 3),
-    Column("parameters", 5),
-    Column("released", 6),
-    Column("longest context", 7),
-    Column("how", 4, is_left=True),
+    Column("model", is_left=True, style="bold"),
+    Column("bits"),
+    Column("context"),
+    Column("users"),
+    Column("tokens/s"),
+    Column("size", 1, is_left=True),
+    Column("how", 2, is_left=True),
 )
 
 
+def command(answer: ModelsAnswer, model: Chosen) -> str:
+    """The words that plan a row on this machine."""
+    group = answer.group
+    machine = {
+        "gpu": group.gpu.name,
+        "count": group.count if group.count > 1 else None,
+        "ram": f"{group.ram_bytes / GIB:g}GiB" if group.ram_bytes and not group.gpu.unified_memory else None,
+        "host_kind": group.host.value if group.host is not Host.SERVER else None,
+        "vllm_version": answer.version,
+    }
+    wish = {"context": model.fit.context, "users": answer.wish.users if (answer.wish.users or 1) > 1 else None}
+    return f"{command_line(machine)} {model.fit.arguments}{command_line(wish).removeprefix('plan')}"
+
+
 def render_models(answer: ModelsAnswer) -> list[Piece]:
-    """The models for a machine, and why in this order."""
+    """The models for a machine, each with the command that plans it, and why in this order."""
     group, wish = answer.group, answer.wish
-    users = f", {wish.users} users" if wish.users else ""
-    heading = Text().append(f"Models for {group.label}", "bold").append(f", for {wish.purpose}{users}; best first")
+    users = f", {counted(wish.users, 'user')}" if wish.users else ""
+    heading = Text().append(f"Models for {group.label}", "bold").append(f", for {PURPOSES[wish.purpose]}{users}; best first")
     rows = []
     for place, model in enumerate(answer.models, 1):
         fit, rate = model.fit, model.tokens_per_s
         cells = (
             str(place),
-            Text(fit.arguments, "bold" if fit.verdict is Verdict.STARTS else "yellow"),
+            Text(model.offer.name, "bold" if fit.verdict is Verdict.STARTS else "yellow"),
+            str(model.bits),
             tokens(fit.context),
             at_once(fit.at_once),
-            "" if rate is None else f"{significant(rate):g}",
-            str(model.bits),
+            "" if rate is None else figure(rate),
             _billions(model.offer.parameters, model.offer.active_parameters),
-            f"{model.offer.released}{' or later' if model.offer.released_at_least else ''}",
-            tokens(fit.longest_context),
-            f"{fit.engine}, {fit.settings}"
-            + ("" if fit.verdict is Verdict.STARTS else f"; {fit.verdict.words}")
-            + ("" if model.meets else f"; less than asked: it {model.lacking}"),
+            f"{fit.engine}, {fit.settings}",
         )
-        rows.append(Row(cells))
+        but = ("" if fit.verdict is Verdict.STARTS else fit.verdict.words, "" if model.meets else f"less than asked: it {model.lacking}")
+        below = [Text("; ".join(filter(None, but)), "yellow")] if any(but) else []
+        rows.append(Row(cells, [*below, Typed(command(answer, model))]))
     blank = blank_notes((str(place), model.fit.speed) for place, model in enumerate(answer.models, 1))
     told = zip(reasons(answer.models)[:TOLD], answer.models, strict=False)
     why = (f"{place}: {reason}. {f'{model.reason}.' if model.reason else ''}".rstrip() for place, (reason, model) in enumerate(told, 1))
@@ -187,8 +205,8 @@ def render_models(answer: ModelsAnswer) -> list[Piece]:
 def _order(answer: ModelsAnswer) -> str:
     """What the order is by, and what is left out."""
     wish = answer.wish
-    floor = f", no slower than {wish.floor:g} tokens/s for each user (--min-speed)" if wish.floor else ""
-    slow = " None is: those below it are shown." if any(model.is_slow for model in answer.models) else ""
+    floor = f", no slower than {figure(wish.floor)} tokens/s for each user (--min-speed)" if wish.floor else ""
+    slow = " None is that fast: slower ones are shown." if any(model.is_slow for model in answer.models) else ""
     return (
         f"Order: what surely starts as asked{floor}; then quality by a public index, else by size and age,"
         f" less what quantization and waiting cost.{slow} Users: requests of the context that surely fit at once. docs/choosing.md says what counts how much."

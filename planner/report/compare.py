@@ -10,19 +10,18 @@ from planner.questions.comparison import Best, Compared, Comparison, leads, reac
 from planner.report.listings import ComparisonJson, LeadJson
 from planner.report.table import Column, Fitted, Row, Typed
 from planner.report.text import Piece, Text
-from planner.units import GIB, tokens
+from planner.report.words import at_once, figure
+from planner.units import GIB, counted, gib, tokens
 
 _COLUMNS = (
-    Column("bits"),
     Column("runtime", is_left=True, style="bold"),
-    Column("weights", 2, is_left=True),
-    Column("verdict", 1, is_left=True),
-    Column("context", 1),
-    Column("users", 1),
-    Column("tokens/s", 1),
-    Column("together", 2),
-    Column("GiB of a GPU", 3),
-    Column("agents", 3, is_left=True),
+    Column("weights", is_left=True),
+    Column("verdict", is_left=True),
+    Column("context"),
+    Column("users"),
+    Column("tokens/s"),
+    Column("together"),
+    Column("KV cache", 1, is_left=True),
 )
 SHOWN = 2  # of those that are equally good, the fastest
 
@@ -61,64 +60,90 @@ def render(comparisons: Sequence[Comparison]) -> list[Piece]:
             pieces += [Text(), _more(same)]
     if len(comparisons) > 1:
         pieces += [Text(), *_conclusion(comparisons)]
-    notes = dict.fromkeys(f"{row.engine}: {row.agent_note}" for comparison in comparisons for row in comparison.rows if row.agent_note)
-    agents = Text("agents: whether assistant messages in a row, as agents send them, are answered.", "dim")
-    return [*pieces, Text(), agents, *(Text(note, "dim") for note in notes)]
+    notes = dict.fromkeys(f"{row.engine}: {row.agent_safe}: {row.agent_note}" for comparison in comparisons for row in comparison.rows if row.agent_note)
+    users = "Users: each with so many tokens of context, surely, all runtimes with a KV cache of 16 bits where that holds those asked; together: their tokens/s, prompts included."
+    agents = Text("Whether assistant messages in a row, as agents send them, are answered:", "dim")
+    return [*pieces, Text(), Text(users, "dim"), agents, *(Text(note, "dim") for note in notes)]
 
 
 def _table(comparison: Comparison) -> Fitted:
-    return Fitted(_COLUMNS, [_row(row) for row in comparison.rows], f"{comparison.model} on {comparison.count}x {comparison.gpu.title}")
+    return Fitted(_COLUMNS, [_row(row, comparison) for row in comparison.rows], f"{comparison.model} on {comparison.count}x {comparison.gpu.title}")
 
 
-def _row(row: Compared) -> Row:
-    bits = str(row.bits) if row.bits else "-"
+def _row(row: Compared, comparison: Comparison) -> Row:
     if row.refusal or not row.verdict:
-        return Row((bits, row.engine, "", "refused", *[""] * 6), (Text(row.refusal, "yellow"),))
+        return Row((row.engine, _weights(row), "refused", *[""] * 5), (Text(row.refusal, "yellow"),))
     verdict = Verdict(row.verdict)
-    words = verdict.words + (f", {row.layers_on_cpu} layers on the CPU" if row.layers_on_cpu else "")
-    figures = (tokens(row.context), _users(row), *_speeds(row)) if not verdict.falls_short else ("",) * 4
-    blank = (Text(f"no tokens/s: {row.speed_reason}", "dim"),) if row.speed_reason and not verdict.falls_short else ()
-    used = f"{row.used_bytes / GIB:.1f} of {row.available_bytes / GIB:.1f}"
-    return Row((bits, row.engine, row.quantization, words, *figures, used, row.agent_safe), blank)
+    figures = (tokens(row.context), _users(row), *_speeds(row), row.users_kv_cache or row.kv_cache) if not verdict.falls_short else ("",) * 5
+    if verdict.falls_short:
+        needs = f"{verdict.words}: {row.used_bytes / GIB:,.1f} GiB of each GPU's {row.available_bytes / GIB:,.1f}"
+        return Row((row.engine, _weights(row), "no", *figures), (Text(needs, "yellow"),))
+    return Row((row.engine, _weights(row), verdict.words, *figures), list(_below(row, comparison)))
+
+
+def _weights(row: Compared) -> str:
+    """What most weights are stored in: their class where the name does not tell it."""
+    bits = f"{row.bits} bits"
+    return bits if row.bits and row.quantization in ("", "16-bit") else row.quantization
+
+
+def _below(row: Compared, comparison: Comparison) -> Iterator[Text]:
+    """What keeps a row from being as good as it looks."""
+    if row.layers_on_cpu:
+        yield Text(f"{row.layers_on_cpu} of {row.layers} layers on the CPU, {gib(row.host_bytes)} of main memory", "yellow")
+    if int(row.users) < comparison.users:
+        yield Text(f"less than asked: it holds {int(row.users)} of {counted(comparison.users, 'user')}", "yellow")
+    elif not row.requirements_met and not row.layers_on_cpu:
+        yield Text("less than asked", "yellow")
+    if row.speed_reason:
+        yield Text(f"no tokens/s: {row.speed_reason}", "dim")
 
 
 def _speeds(row: Compared) -> tuple[str, str]:
     """Tokens a second of one user, and of all users together."""
-    one, all_of_them = ("" if value is None else f"{value:g}" for value in (row.tokens_per_s, row.total_tokens_per_s))
+    one, all_of_them = ("" if value is None else figure(value) for value in (row.tokens_per_s, row.total_tokens_per_s))
     return one, all_of_them
 
 
 def _users(row: Compared) -> str:
-    return f"{row.users_held} of {tokens(row.users_context)}" if row.users_context else f"{row.users:.1f}"
+    return f"{row.users_held:,} x {_short(row.users_context)}" if row.users_context else at_once(row.users)
+
+
+def _short(context: int) -> str:
+    """A number of tokens as a wish is typed: 8k."""
+    return f"{context // 1024}k" if context % 1024 == 0 else tokens(context)
 
 
 def _value(best: Best) -> str:
     if best.what == "longest context":
         return f"{tokens(int(best.value))} tokens"
     if best.what == "most users":
-        return f"{best.value:g} of {tokens(best.rows[0].users_context)} tokens each"
+        return f"{best.value:,.0f} of {tokens(best.rows[0].users_context)} tokens each"
     if best.what == "most tokens/s together":
-        return f"{best.value:g} tokens/s of {best.rows[0].users_held} users"
-    return f"{best.value:g} tokens/s"
+        return f"{figure(best.value)} tokens/s of {counted(best.rows[0].users_held, 'user')}, prompts included"
+    return f"{figure(best.value)} tokens/s"
 
 
 def _best(comparison: Comparison) -> Iterator[Piece]:
     if not comparison.best:
-        yield Text("None of them surely fits as asked.", "yellow")
+        yield Text("None of them surely does what is asked with everything on the GPU.", "yellow")
         return
-    rows = []
+    rows, commands = [], dict[str, None]()
     for best in comparison.best:
         first = sorted(best.rows, key=lambda row: -(row.tokens_per_s or 0.0))[:SHOWN]
         more = len(best.rows) - len(first)
         who = ", ".join(f"{row.engine} {row.quantization}" for row in first) + (f", and {more} more alike" if more else "")
-        rows.append(Row((best.what, _value(best), who), [Typed(command(comparison, best, row)) for row in first]))
+        rows.append(Row((best.what, _value(best), who)))
+        commands |= dict.fromkeys(command(comparison, best, row) for row in first[:1])
     yield Fitted((Column("best for", is_left=True), Column("value", is_left=True), Column("which", 1, is_left=True)), rows)
+    yield from (Typed(words) for words in commands)
 
 
 def command(comparison: Comparison, best: Best, row: Compared) -> str:
     """The words that plan this row on this machine; of most users with as many as it holds."""
     is_of_many = best.what in ("most users", "most tokens/s together")
-    users = f" --context {row.users_context} --users {row.users_held}" if is_of_many else ""
+    cache = f" --kv-cache-dtype {row.users_kv_cache}" if row.users_kv_cache != row.kv_cache else ""
+    users = f" --context {row.users_context} --users {row.users_held}{cache}" if is_of_many else ""
     return f"{comparison.asked} {row.arguments}{users}"
 
 
@@ -130,7 +155,7 @@ def _more(same: Sequence[Comparison]) -> Fitted:
     for what in whats:
         values = [next((_value(best) for best in comparison.best if best.what == what), "-") for comparison in same]
         least = reached(same[0], what)
-        times = ["", *(f" (x{reached(comparison, what) / least:.3g})" if least and reached(comparison, what) else "" for comparison in same[1:])]
+        times = ["", *(f" (x{figure(reached(comparison, what) / least)})" if least and reached(comparison, what) else "" for comparison in same[1:])]
         rows.append(Row((what, *(value + more for value, more in zip(values, times, strict=True)))))
     return Fitted(columns, rows, f"What more {same[0].gpu.title} add")
 
@@ -140,18 +165,22 @@ def _conclusion(comparisons: Sequence[Comparison]) -> Iterator[Text]:
     yield Text("Conclusion", "bold")
     found = leads(comparisons)
     if not found:
-        yield Text("None of them surely fits as asked.", "yellow")
+        yield Text("None of them surely does what is asked with everything on the GPU.", "yellow")
+    is_of_one = len({comparison.model for comparison in comparisons}) == 1
     for lead in found:
         best = next(best for best in lead.first[0].best if best.what == lead.what)
         line = f"{lead.what}: {_value(best)} "
         if len(lead.first) == len(comparisons):
             yield Text(f"{line}on all of them")
             continue
-        beside = f", {lead.times:.3g} times {_places(lead.others)}" if lead.times else ", the others nothing surely"
-        yield Text(f"{line}on {_places(lead.first)}{beside}")
+        others = _places(lead.others, is_of_one=is_of_one)
+        beside = (
+            f": {figure(lead.times)} times what {others} {'reaches' if len(lead.others) == 1 else 'reach'}" if lead.times else "; the others nothing surely"
+        )
+        yield Text(f"{line}on {_places(lead.first, is_of_one=is_of_one)}{beside}")
 
 
-def _places(comparisons: Sequence[Comparison]) -> str:
-    """Machines and models in words, the first few of them."""
-    shown = [f"{comparison.count}x {comparison.gpu.title} with {comparison.model}" for comparison in comparisons[:SHOWN]]
+def _places(comparisons: Sequence[Comparison], *, is_of_one: bool) -> str:
+    """Machines, and models where there are several, in words, the first few of them."""
+    shown = [f"{comparison.count}x {comparison.gpu.title}" + ("" if is_of_one else f" with {comparison.model}") for comparison in comparisons[:SHOWN]]
     return " and ".join(shown) + (f" and {len(comparisons) - SHOWN} more" if len(comparisons) > SHOWN else "")

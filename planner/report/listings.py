@@ -24,6 +24,12 @@ class RuntimeJson(TypedDict):
     tokens_per_s: float | None
     speed_reason: str | None
     layers_on_cpu: int
+    layers: int
+    host_bytes: int
+    """Of main memory."""
+    kv_cache: str
+    """The type of its KV cache, as the engine names it."""
+    requirements_met: bool
     agent_safe: Literal["yes", "partly", "no", ""]
     agent_note: str
     steps: list[str]
@@ -33,6 +39,8 @@ class RuntimeJson(TypedDict):
     longest_context: int
     users_context: int
     users_held: int
+    users_kv_cache: str
+    """With which cache: one of 16 bits for every runtime, or its own where that holds fewer than asked."""
     total_tokens_per_s: float | None
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import floor, log10
 
 from planner.facts.plan import Line, Plan, Sum
-from planner.facts.speed import NoSpeed, Range, SpeedEstimate
+from planner.facts.speed import NoSpeed, Range, SpeedEstimate, significant
 from planner.units import tokens
 
+LIFE_YEARS = 3.0  # of a bought machine, where nobody says
 TOLD = 3  # rows of a choice whose reason is told
 
 
@@ -23,8 +25,21 @@ def number(value: float) -> str:
 
 
 def at_once(count: float) -> str:
-    """Requests at once."""
-    return f"{count:.1f}" if count < 100 else f"{count:.0f}"
+    """Requests at once: whole ones without a decimal."""
+    return f"{count:,.0f}" if count >= 100 or count == int(count) else f"{count:.1f}"
+
+
+def figure(value: float) -> str:
+    """A figure of two significant digits, thousands divided, never as a power of ten."""
+    rounded = significant(value)
+    decimals = max(0, 1 - floor(log10(abs(rounded)))) if rounded else 0
+    text = f"{rounded:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def months(value: float, years: float = LIFE_YEARS) -> str:
+    """When a purchase has saved its price, where it does so before the machine is worn out."""
+    return f"{figure(value)} month{'' if significant(value) == 1 else 's'}" if value <= years * 12 else f"not in {years:g} years"
 
 
 def between(figure: Range) -> str:

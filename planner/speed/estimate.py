@@ -21,11 +21,18 @@ from planner.speed.work import Work, gpu_kind
 
 
 def no_answers(model: ModelSpec) -> NoSpeed | None:
-    """Why a model has no decoding speed; None for one that generates text."""
+    """Why a model has no decoding speed; None for one that generates text token by token."""
+    if is_diffusion(model.architecture):
+        return NoSpeed("a diffusion model fills a block of tokens in several steps, whose number its input decides, and none was measured here")
     if not (model.pooling or model.is_encoder):
         return None
     kind = "an encoder" if model.is_encoder else "a pooling model (embedding, reward or ranking)"
     return NoSpeed(f"{kind} generates no tokens, and how many texts a second it reads was not measured here")
+
+
+def is_diffusion(architecture: str) -> bool:
+    """Whether a model of this class fills blocks of tokens in place of one token after the other."""
+    return "Diffusion" in architecture
 
 
 def no_bandwidth(gpu: GpuSpec) -> NoSpeed:

@@ -88,7 +88,7 @@ class Toy:
 
     name, title, versions, settings, serving = "toy", "Toy", (VERSION,), SETTINGS, {PROGRAM: SERVING}
     own_settings: Sequence[str] = ()
-    first_port, usual_on, splits_by_memory, reads_gguf = 9000, (), False, False
+    first_port, usual_on, splits_by_memory, reads_gguf, whole_cache = 9000, (), False, False, "auto"
     uses_main_memory = False
     forms: Mapping[str, str] = {}
     steps, example = ("./setup.sh", "./stack.sh start"), "toyserve MODEL --context N"

@@ -1,6 +1,8 @@
 """Choosing: orders that the docs explain, machines that do what is asked and none smaller that does, prices and their faults."""
 
 import json
+import re
+import shlex
 import time
 from dataclasses import replace
 from functools import cache
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import planner
 from planner.catalogue import load
 from planner.catalogue.build import ROOT
 from planner.catalogue.cards import cards
@@ -27,10 +30,14 @@ from planner.facts.speed import NoSpeed, Range, SpeedEstimate
 from planner.facts.verdict import BoundBy, Grade, Verdict
 from planner.questions.choose import CONTEXTS, LOST_DOUBLINGS, Fit, Offer, Variant, Wish, cannot_fit, choose, dominates, seen_by_each
 from planner.questions.machine_sizes import sizes_of
-from planner.questions.machines import Need, Stored, machines
+from planner.questions.machines import Need, machines
 from planner.questions.offers import offers
 from planner.questions.reasons import reasons
+from planner.questions.shortlist import machines_for, models_for
 from planner.questions.standing import Standing, months
+from planner.questions.stored import Stored
+from planner.report.chosen import models_json
+from planner.report.machines import machines_json
 from planner.units import GIB
 from tests.conftest import run_plan
 
@@ -115,7 +122,7 @@ def test_every_model_has_a_month():
 def stored(name: str) -> tuple[Stored, ...]:
     entry = load.find_model(name)
     siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint)
-    return tuple(Stored(one.name, one.variant.repo, one.bits, one.spec()) for one in siblings)
+    return tuple(Stored(name=one.name, repo=one.variant.repo, bits=one.bits, model=one.spec()) for one in siblings)
 
 
 CARDS = ("rtx3090", "rtx4090", "rtx5090", "a100-80", "h100", "l40s", "mi300x", "rtx3060")
@@ -135,15 +142,11 @@ def test_machines_do_what_is_asked_and_no_smaller_number_does(model, context, us
     assert len(found) == could
     for one in found:
         assert one.plan.verdict == "starts"
-        assert one.plan.config.max_model_len == context
-        assert one.plan.choice.holds(users)
-        assert one.count in sizes_of(one.plan.request.group.gpu, read_prices())
+        assert one.plan.context == context
+        assert one.plan.own.choice.holds(users)
+        assert one.count in sizes_of(one.gpu, read_prices())
         if one.count > 1:
-            smaller = [
-                n
-                for n in sizes_of(one.plan.request.group.gpu, read_prices())
-                if n < one.count and _serves(model, one.plan.request.group.gpu.name, n, context, users)
-            ]
+            smaller = [n for n in sizes_of(one.gpu, read_prices()) if n < one.count and _serves(model, one.gpu.name, n, context, users)]
             assert not smaller
 
 
@@ -274,7 +277,7 @@ def test_a_floor_can_be_set_and_what_is_below_it_is_shown_and_said_where_nothing
     assert all(one.tokens_per_s >= 60 for one in quick)
     absurd = choose(offers(here, "chat", engines=("vllm",)), Wish(purpose="chat", min_tokens_per_s=1e5), 3)
     assert len(absurd) == 3
-    assert all(one.is_slow and one.lacking == "is slower than 100000 tokens/s" for one in absurd)
+    assert all(one.is_slow and one.lacking == "is slower than 100,000 tokens/s" for one in absurd)
 
 
 def test_a_floor_is_for_each_of_the_asked_users():
@@ -409,3 +412,69 @@ def test_no_row_stands_above_one_that_dominates_it_whatever_is_offered(made, flo
     assert not any(slow) or all(slow)
     assert all(one.lacking for one in found if one.is_slow)
     assert len(reasons(found)) == len(found)
+
+
+def test_a_form_that_no_engine_has_is_refused_and_one_that_an_engine_has_is_planned_by_it():
+    with pytest.raises(PlannerError, match="--quantization banana"):
+        machines_for("qwen3-8b", quantization="banana", top=1)
+    for form, engine in (("Q4_K_M", "ollama"), ("Q8_0", "ollama"), ("fp8", "vllm")):
+        answer = machines_for("qwen3-8b", quantization=form, top=2)
+        assert {(one.plan.engine, one.stored.form) for one in answer.machines} == {(engine, form)}
+
+
+@pytest.mark.parametrize("model", ["gemma-4-12b", "qwen3-32b"])
+def test_machines_of_a_model_consider_the_ways_in_which_the_model_is_chosen_for_a_gpu(model):
+    """What is offered for one card at the same wish is not dearer than what is said to cost least."""
+    answer = machines_for(model, top=4)
+    prices = read_prices()
+    floor = answer.need.floor
+    for gpu in ("rtx3090", "rtx4090"):
+        alone = [offer for offer in offers(group(gpu, 1), "chat") if offer.name == model]
+        best = choose(alone, Wish(context=answer.need.context, users=1, min_tokens_per_s=floor))
+        for one in best:
+            if one.is_done and one.fit.on_gpu and not one.is_slow:
+                assert (answer.machines[0].rent_usd_per_hour or 0) <= prices.rent[gpu].usd
+
+
+def test_a_machines_command_plans_that_machine(plan_json):
+    for one in machines_json(machines_for("gemma-4-12b", top=2))["machines"]:
+        words = shlex.split(one["command"])[1:]
+        _, found = plan_json(*words)
+        assert (found["hardware"]["gpu"], found["verdict"]) == (one["gpu"], "starts")
+        assert found["settings"].get("tensor_parallel_size", 1) == one["tensor_parallel_size"]
+
+
+def test_a_row_of_unknown_speed_is_not_the_nearest_to_a_wish_that_nothing_reaches():
+    found = choose(offers(group("rtx3060", 1), "chat"), Wish(min_tokens_per_s=1e5), 8)
+    rates = [one.tokens_per_s or 0.0 for one in found]
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] > 0
+
+
+def test_a_better_model_that_only_the_floor_leaves_out_is_told():
+    answer = models_for(group("gb10", 1), Wish(), top=3)
+    (missed,) = [one for one in answer.missed if one.offer.name == "qwen3.8-27b"]
+    assert (missed.tokens_per_s or 0) < answer.wish.floor
+    assert any("qwen3.8-27b" in note for note in answer.notes)
+
+
+def test_a_model_that_fills_blocks_is_neither_timed_token_by_token_nor_offered_to_agents():
+    names = [row.name for row in load.model_rows() if any("Diffusion" in one for one in row.config.get("architectures") or [])]
+    assert names
+    for purpose in ("agent", "code", "chat"):
+        assert not {offer.name for offer in offers(group("h100", 1), purpose)} & set(names)
+    plan = planner.plan(model=names[0], gpu="h100", context="8k")
+    assert "diffusion" in (plan.to_dict()["speed_reason"] or "")
+
+
+@pytest.mark.parametrize("arguments", [("--gpu", "h200", "--count", "8", "--for", "agent"), ("--gpu", "rtx3060", "--min-speed", "100000")])
+def test_figures_are_no_powers_of_ten(arguments, tmp_path):
+    text = run_plan(*arguments, cwd=tmp_path).stdout
+    assert not re.search(r"\de[+-]\d", text)
+    assert not re.search(r"\b1 \w*(users|GPUs|months|requests)\b", text)
+
+
+def test_a_models_command_plans_it(plan_json):
+    for one in models_json(models_for(group("rtx4090", 2), Wish(context=16_384, users=2), top=3))["models"]:
+        _, found = plan_json(*shlex.split(one["command"])[1:])
+        assert (found["hardware"]["count"], found["verdict"], found["settings"].get("max_model_len", 16_384)) == (2, "starts", 16_384)

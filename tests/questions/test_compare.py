@@ -151,3 +151,31 @@ def test_the_matrix_of_models_and_engines_is_what_the_engines_say():
         said = [engine.agent_safety(load.find_model(name).spec().architecture) for engine in ENGINES.values()]
         assert cells == [safe for safe, _ in said]
         assert all(f", {safe}: {why}\n" in page for safe, why in said)
+
+
+def test_runtimes_are_compared_with_the_same_cache(tmp_path):
+    """A cache of 8 bits holds twice as many users: it is not set against one of 16 bits."""
+    (found,) = compared(tmp_path, "--gpu", "rtx3060", "--model", "qwen3-4b")
+    held = [row for row in found["runtimes"] if row["users_held"]]
+    assert len({row["engine"] for row in held}) > 1
+    assert {row["users_kv_cache"] for row in held} <= {engine.whole_cache for engine in ENGINES.values()}
+
+
+def test_the_best_do_what_was_asked(tmp_path):
+    """Neither a row that holds fewer users than asked nor one whose layers lie in main memory is the best for anything; the text says of both why."""
+    arguments = ("--gpu", "rtx4090", "--model", "qwen3-32b", "--users", "4", "--context", "16k")
+    (found,) = compared(tmp_path, *arguments)
+    assert any(row["layers_on_cpu"] for row in found["runtimes"])
+    assert any(row["verdict"] == "starts" and not row["layers_on_cpu"] and row["users"] < 4 for row in found["runtimes"])
+    assert found["best"] == []
+    text = run_plan("compare", *arguments, cwd=tmp_path, COLUMNS="80").stdout
+    assert "less than asked: it holds 1 of 4 users" in text
+    assert "of main memory" in text
+    assert not [line for line in text.splitlines() if len(line) > 80]
+
+
+def test_a_command_is_told_once(tmp_path):
+    text = run_plan("compare", "--gpu", "rtx3060", "--model", "qwen3-4b", cwd=tmp_path).stdout
+    commands = [line for line in text.splitlines() if line.startswith("    plan ")]
+    assert commands
+    assert len(commands) == len(set(commands))

@@ -11,11 +11,11 @@ from planner.catalogue import load
 from planner.catalogue.cards import cards
 from planner.catalogue.prices import read_prices
 from planner.questions.front import Point, _values, front, points
-from planner.questions.machines import Stored
+from planner.questions.stored import Stored
 from planner.report.front import chart
 from tests.conftest import run_plan
 
-PLACE = Stored("made", "made", 4, load.find_model("qwen3-8b").spec())
+PLACE = Stored(name="made", repo="made", bits=4, model=load.find_model("qwen3-8b").spec())
 
 
 def point(context: int, users: int, speed: float, cost: float) -> Point:
@@ -41,7 +41,7 @@ def test_a_front_is_what_nothing_dominates(made):
 def real() -> list[Point]:
     entry = load.find_model("qwen3-32b")
     siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint)
-    stored = [Stored(one.name, one.variant.repo, one.bits, one.spec()) for one in siblings]
+    stored = [Stored(name=one.name, repo=one.variant.repo, bits=one.bits, model=one.spec()) for one in siblings]
     return points(stored, list(cards()), (1, 2, 4, 8), (8192, 32_768), read_prices())
 
 

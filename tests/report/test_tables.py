@@ -73,18 +73,18 @@ def money(amount: float) -> str:
 
 
 def rounded(count: float) -> str:
-    return f"{count:.1f}" if count < 100 else f"{count:.0f}"
+    return f"{count:,.0f}" if count >= 100 or count == int(count) else f"{count:.1f}"
 
 
 def _choose(answer: dict) -> Iterator[str]:
     for one in answer["models"]:
-        yield from (one["arguments"], f"{one['context']:,}", f"{one['longest_context']:,}", rounded(one["at_once"]), one["settings"], one["released"])
-        yield from [f"{one['speed']['tokens_per_s']['expected']:g}"] if one["speed"] else []
+        yield from (one["command"], f"{one['context']:,}", one["model"], rounded(one["at_once"]), one["settings"])
+        yield from [f"{one['tokens_per_s']:,g}"] if one["tokens_per_s"] else []
 
 
 def _machines(answer: dict) -> Iterator[str]:
     for one in answer["machines"]:
-        yield from (f"{one['count']}x {one['gpu']}", one["model"], rounded(one["at_once"]))
+        yield from (f"{one['count']}x {one['gpu']}", one["command"], rounded(one["at_once"]))
         yield from (money(one[key]) for key in ("rent_usd_per_hour", "buy_usd") if one[key] is not None)
         yield from [f"{one['speed']['tokens_per_s']['expected']:g}"] if one["speed"] else []
 
@@ -122,9 +122,13 @@ def _check(answer: dict) -> Iterator[str]:
 def _compare(answer: dict) -> Iterator[str]:
     for one in answer.get("comparisons", [answer]):
         for row in one["runtimes"]:
-            yield from (row["engine"], row["quantization"], str(row["bits"]), f"{row['context']:,}" if row["verdict"] == "starts" else row["refusal"])
+            yield from (
+                row["engine"],
+                f"{row['bits']} bits" if row["quantization"] in ("", "16-bit") else row["quantization"],
+                f"{row['context']:,}" if row["verdict"] == "starts" else row["refusal"],
+            )
         for best in one["best"]:
-            yield from best["commands"] if len(best["commands"]) <= 2 else ()
+            yield from best["commands"][:1] if len(best["commands"]) == 1 else ()
 
 
 QUESTIONS = {

@@ -42,6 +42,7 @@ class LlamaCpp:
     is_ollama = False
     serving: Mapping[str, Serving] = {"llama.cpp": LLAMA_SERVER}
     splits_by_memory = True
+    whole_cache = "f16"
     reads_gguf = True
     uses_main_memory = True
     forms: Mapping[str, str] = {"quantization": "Q4_K_M, Q8_0, …", "kv_cache_dtype": "f16, q8_0, q4_0"}

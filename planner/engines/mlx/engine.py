@@ -34,6 +34,7 @@ class Mlx:
     example = "mlx_lm.server --model MODEL …"
     usual_on = ("apple",)
     splits_by_memory = False
+    whole_cache = "bf16"
     reads_gguf = False
     uses_main_memory = False
     forms: Mapping[str, str] = {"quantization": "8bit, 4bit, mxfp4", "kv_cache_dtype": "bf16, q8, q4"}

@@ -38,6 +38,7 @@ class Vllm:
     example = "vllm serve MODEL …"
     usual_on = ("nvidia", "amd")
     splits_by_memory = False
+    whole_cache = "auto"
     reads_gguf = False
     uses_main_memory = False  # but for what --cpu-offload-gb pins
     forms: Mapping[str, str] = {name: BY_NAME[name].help.removesuffix(".") for name in ("quantization", "kv_cache_dtype")}
