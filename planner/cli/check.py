@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from planner.cli.command import command, option, output_options, words
+from planner.cli.check_files import AskedFiles, check_files, paths_of
+from planner.cli.command import command, option, output_formats, words
 from planner.cli.names import Name
 from planner.cli.options import Finite, meant_gpus, type_of
 from planner.cli.own_rows import own_rows
@@ -17,9 +19,10 @@ from planner.cli.printing import print_json, print_report, read_input
 from planner.engines import ENGINES
 from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION
 from planner.errors import PlannerError
+from planner.facts.finding import FailOn
 from planner.facts.hardware import Host
 from planner.facts.question import HostName, StackRow
-from planner.questions.check import check, chosen, machine_for, read_text
+from planner.questions.check import check, chosen, joined, machine_for, read_text
 from planner.questions.check_proxy import as_warnings, check_proxy, start_without_config
 from planner.questions.fields import FIELDS
 from planner.questions.find_commands import MAX_TEXT_BYTES, find_commands
@@ -48,8 +51,15 @@ from planner.questions.proxy.servers import beside_servers
 )
 @own_rows()
 @option("--server", type=click.IntRange(1), help="Which one, where a script starts several.")
+@option(
+    "--fail-on",
+    type=click.Choice([str(word) for word in FailOn]),
+    help="Exit 1 on this verdict and on worse ones; else on unlikely. Each server of each file is judged by itself.",
+)
 @option("--model", help="The model, of a server that is asked for it later and so names none.")
-@output_options
+@option("--since", metavar="COMMIT", help="Of a folder only the files that changed since this commit: origin/main.")
+@option("--report", "reports", multiple=True, metavar="FORMAT=FILE", help="Also write what is said of files: sarif=plan.sarif, markdown=summary.md.")
+@output_formats("sarif", "markdown", "github")
 @click.pass_context
 def check_command(
     ctx: click.Context,
@@ -69,30 +79,17 @@ def check_command(
     vllm_version: str | None,
     server: int | None,
     model: str | None,
+    fail_on: str | None,
+    since: str | None,
+    reports: tuple[str, ...],
     style: str,
 ) -> None:
     """Say whether a server's COMMAND starts (vLLM, llama-server, Ollama, MLX): in quotes, after --, as files (script, compose, Modelfile), or - for standard input.
 
-    The configuration of a LiteLLM proxy is read too: which of its routes can't answer, and why.
+    The configuration of a LiteLLM proxy is read too: which of its routes can't answer, and why. A folder is walked, and each server of each file judged.
     """
-    texts = _texts(command)
-    commands = [replace(process, folder=str(path.parent) if path else "") for path, text in texts for process in find_commands(text)]
-    proxies = [answer for path, text in texts if (answer := check_proxy(text, path))]
-    if not commands and proxies:
-        from planner.report.proxy import proxy_json, render_proxy
-
-        print_report(render_proxy(proxies[0])) if style != "json" else print_json(proxy_json(proxies[0]))
-        ctx.exit(proxies[0].exit_code)
-    if not commands and (missing := next(filter(None, (start_without_config(text) for _, text in texts)), None)):
-        raise missing
-    process = chosen(commands, server, model=model or "")
-    if not gpu:
-        raise PlannerError("--gpu is missing", f"try: {words({'gpu': 'rtx4090'})}")
-    named, count = meant_gpus(ctx, gpu, count)
-    if vllm_version:
-        process = replace(process, version=vllm_version)
-    machine = StackRow(
-        gpu=named or gpu,
+    row = StackRow(
+        gpu=gpu or "",
         count=count,
         host=host_kind,
         free_gib=free_gib,
@@ -104,7 +101,51 @@ def check_command(
         ram=ram,
         services=[],
     )
-    plan = check(process, machine_for(process, machine))
+    paths = paths_of(command)
+    of_files = "--since" if since else "--report" if reports else "" if style in ("text", "json") else f"--format {style}"
+    if paths and (fail_on or of_files or any(path.is_dir() for path in paths) or (server is None and _start_several(paths))):
+        asked = AskedFiles(row=row, version=vllm_version, fail_on=FailOn(fail_on or FailOn.UNLIKELY), since=since, style=style, reports=reports)
+        check_files(ctx, paths, asked)
+    elif of_files:
+        raise PlannerError(f"{of_files} is about files, and none is named", "plan check FILE")
+    else:
+        _check_one(ctx, command, row, vllm_version=vllm_version, server=server, model=model, fail_on=fail_on, style=style)
+
+
+def _start_several(paths: Sequence[Path]) -> bool:
+    """Whether several files start several servers, not one that they belong to together (a Modelfile and its variables)."""
+    return len(paths) > 1 and len(joined([process for path in paths for process in find_commands(read_text(path))])) > 1
+
+
+def _check_one(
+    ctx: click.Context,
+    command: tuple[str, ...],
+    row: StackRow,
+    *,
+    vllm_version: str | None,
+    server: int | None,
+    model: str | None,
+    fail_on: str | None,
+    style: str,
+) -> None:
+    """One server, whose whole ledger is shown; a proxy where there is none."""
+    texts = _texts(command)
+    commands = [replace(process, folder=str(path.parent) if path else "") for path, text in texts for process in find_commands(text)]
+    proxies = [answer for path, text in texts if (answer := check_proxy(text, path))]
+    if not commands and proxies:
+        from planner.report.proxy import proxy_json, render_proxy
+
+        print_report(render_proxy(proxies[0])) if style != "json" else print_json(proxy_json(proxies[0]))
+        ctx.exit(proxies[0].exit_code)
+    if not commands and (missing := next(filter(None, (start_without_config(text) for _, text in texts)), None)):
+        raise missing
+    process = chosen(commands, server, model=model or "")
+    if not row.gpu:
+        raise PlannerError("--gpu is missing", f"try: {words({'gpu': 'rtx4090'})}")
+    named, count = meant_gpus(ctx, row.gpu, row.count)
+    if vllm_version:
+        process = replace(process, version=vllm_version)
+    plan = check(process, machine_for(process, replace(row, gpu=named or row.gpu, count=count)))
     told = dict.fromkeys(warning for answer in proxies for warning in (*as_warnings(answer), *beside_servers(answer, commands)))
     plan = replace(plan, warnings=(*plan.warnings, *told))
     if style == "json":
@@ -115,7 +156,7 @@ def check_command(
         from planner.report.terminal import render_check
 
         print_report(render_check(plan))
-    ctx.exit(plan.verdict.exit_code)
+    ctx.exit(FailOn(fail_on).fails(plan.verdict) if fail_on else plan.verdict.exit_code)
 
 
 def _texts(typed: tuple[str, ...]) -> list[tuple[Path | None, str]]:
@@ -137,7 +178,5 @@ def _text(command: tuple[str, ...]) -> str:
 
 def _files(typed: tuple[str, ...]) -> list[Path]:
     """The files that were given; none where a word is no file, or stands for standard input."""
-    if not typed or any(len(word) >= 4096 or "\n" in word or "\0" in word for word in typed):
-        return []
-    paths = [Path(word) for word in typed]
+    paths = paths_of(typed)
     return paths if all(path.is_file() for path in paths) else []

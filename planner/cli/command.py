@@ -188,7 +188,7 @@ class Command(click.Command):
             from planner.cli.own_rows import use_own
 
             use_own(ctx, gpus, models)
-        if not is_quiet(ctx) or ctx.params.get("style") == "json":
+        if not is_quiet(ctx) or ctx.params.get("style", "text") != "text":
             return super().invoke(ctx)
         with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
             return super().invoke(ctx)
@@ -272,13 +272,22 @@ def command(name: str, **settings: object) -> Callable[[Callable[..., object]], 
 
 def output_options(run: Run) -> Run:
     """--format, --json and --quiet."""
-    for add in reversed(_OUTPUT):
-        run = add(run)
-    return run
+    return output_formats()(run)
 
 
+def output_formats(*further: str) -> Adds:
+    """--format with further formats, --json and --quiet."""
+
+    def add(run: Run) -> Run:
+        for add_to in reversed((option("--format", "style", type=click.Choice(["text", "json", *further]), **_FORMAT), *_OUTPUT)):
+            run = add_to(run)
+        return run
+
+    return add
+
+
+_FORMAT: dict[str, Any] = {"default": "text", "show_default": True, "group": "Output", "common": False}
 _OUTPUT = (
-    option("--format", "style", type=click.Choice(["text", "json"]), default="text", show_default=True, group="Output", common=False),
     option("--json", "as_json", is_flag=True, group="Output", help="The answer as JSON (docs/json.md): --format json."),
     option("-q", "--quiet", is_flag=True, group="Output", help="Print errors only; the exit code says the rest."),
 )

@@ -20,6 +20,7 @@ from planner.report.chosen import ModelsJson
 from planner.report.contract_parts import CheckJson, PlanJson, SettingsJson
 from planner.report.cost_json import CostJson
 from planner.report.explained import ExplainJson
+from planner.report.files import FilesJson
 from planner.report.head import SCHEMA
 from planner.report.listings import (
     ArchitecturesJson,
@@ -56,7 +57,7 @@ def json_schema(what: str) -> dict[str, object]:
         "prices": PriceFile,
         "stack": StackRow,
         "plan": PlanJson,
-        "check": CheckJson | ProxyCheckJson,
+        "check": CheckJson | ProxyCheckJson | FilesJson,
         "explain": ExplainJson,
         "capacity": CapacityJson | ReplayJson,
         "compare": OneComparisonJson | ComparisonsJson,

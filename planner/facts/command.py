@@ -32,6 +32,9 @@ class Command:
     """Texts by name: what the script around it writes."""
     folder: str = ""
     """Where the file lies that it was found in; what it names may lie beside it."""
+    line: int = 0
+    """Where it begins in the text that it was found in, counted from 1; 0 where nobody looked."""
+    column: int = 0
     contained: bool = False
     """It runs in a container: files that it names do not lie here."""
     model: str = ""

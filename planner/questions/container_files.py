@@ -21,7 +21,7 @@ def from_compose(text: str) -> Iterator[Command]:
     services = document.get("services") if isinstance(document, dict) else None
     for service in services.values() if isinstance(services, dict) else ():
         if isinstance(service, dict):
-            yield from _from_container(service, "entrypoint", "command")
+            yield from from_container(service, "entrypoint", "command")
 
 
 def from_manifests(text: str) -> Iterator[Command]:
@@ -31,7 +31,7 @@ def from_manifests(text: str) -> Iterator[Command]:
             for name, script in document["data"].items():
                 if str(name).endswith(".sh"):
                     yield from from_shell(str(script))
-        yield from (server for container in _containers(document) for server in _from_container(container, "command", "args"))
+        yield from (server for container in _containers(document) for server in from_container(container, "command", "args"))
 
 
 def _containers(part: object) -> Iterator[dict[str, object]]:
@@ -47,7 +47,8 @@ def _containers(part: object) -> Iterator[dict[str, object]]:
                 yield from _containers(value)
 
 
-def _from_container(container: dict[str, object], entrypoint: str, command: str) -> Iterator[Command]:
+def from_container(container: dict[str, object], entrypoint: str, command: str) -> Iterator[Command]:
+    """The servers that a container runs, by its words under two keys, else what its image runs by itself."""
     image = str(container.get("image", ""))
     version = tag_of(image) if any(is_image(engine, image) for engine in ENGINES.values()) else None
     env = _container_env(container) | _container_gpus(container)

@@ -1,0 +1,92 @@
+"""`plan check` over many files: what it prints of them, and what it ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from planner.cli.options import meant_gpus
+from planner.cli.printing import print_report, tell
+from planner.errors import PlannerError, WorldError
+from planner.facts.finding import FailOn
+from planner.facts.question import StackRow
+from planner.facts.record import dataclass
+from planner.report.head import json_text
+from planner.text import shown
+
+if TYPE_CHECKING:
+    from planner.facts.finding import JudgedFiles
+
+
+def paths_of(typed: Sequence[str]) -> list[Path]:
+    """The files and folders that were given; none where a word is neither, or stands for standard input."""
+    if not typed or any(len(word) >= 4096 or "\n" in word or "\0" in word for word in typed):
+        return []
+    paths = [Path(word) for word in typed]
+    return paths if all(path.is_file() or path.is_dir() for path in paths) else []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedFiles:
+    """What was typed of many files: the machine of those that do not say theirs, what fails, what is printed and written."""
+
+    row: StackRow
+    version: str | None
+    fail_on: FailOn
+    since: str | None
+    style: str
+    reports: tuple[str, ...]
+
+
+def check_files(ctx: click.Context, paths: Sequence[Path], typed: AskedFiles) -> None:
+    """Judge files and folders, print what is said of them, and end with 1 where the worst verdict is too bad."""
+    from planner.questions.files.judge import judge_files, needs_machine
+    from planner.questions.files.machines import Target
+    from planner.questions.files.walk import files_of
+    from planner.questions.machine import machine_of
+
+    wanted = [_report(text) for text in typed.reports]
+    asked, row = None, typed.row
+    if row.gpu:
+        gpu, count = meant_gpus(ctx, row.gpu, row.count)
+        has_count = ctx.get_parameter_source("count") is not click.core.ParameterSource.DEFAULT or count != row.count
+        asked = Target(row=replace(row, gpu=gpu or row.gpu, count=count), has_count=has_count)
+        machine_of(asked.row)  # what is typed wrongly is no finding
+    judged = judge_files(files_of(paths, typed.since), asked, version=typed.version)
+    if needs_machine(judged):
+        raise PlannerError(
+            "for which GPU these files are, nothing says", "--gpu NAME for all, or a line `# plan: gpu=NAME count=N` in each (docs/pull-requests.md)"
+        )
+    if typed.style == "text":
+        from planner.report.files import render_files
+
+        print_report(render_files(judged))
+    else:
+        tell(report_text(judged, typed.style))
+    for style, file in wanted:
+        try:
+            file.write_text(report_text(judged, style) + "\n", "utf-8")
+        except OSError as error:
+            raise WorldError(f"cannot write {file}: {error.strerror or error}") from None
+    ctx.exit(typed.fail_on.fails(judged.verdict))
+
+
+def report_text(judged: JudgedFiles, style: str) -> str:
+    """What is said of files, in a format that programs read."""
+    from planner.report.files import files_json, markdown, workflow_commands
+    from planner.report.sarif import sarif
+
+    if style == "json":
+        return json_text(files_json(judged))
+    return {"sarif": sarif, "markdown": markdown, "github": workflow_commands}[style](judged)
+
+
+def _report(text: str) -> tuple[str, Path]:
+    style, equals, file = text.partition("=")
+    if not (equals and file and style in ("json", "sarif", "markdown", "github")):
+        raise PlannerError(f"--report {shown(text)}: expected FORMAT=FILE", "--report sarif=plan.sarif")
+    return style, Path(file)

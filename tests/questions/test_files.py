@@ -1,0 +1,258 @@
+"""Servers in the files of a repository: what is read, for which machine each is, where it stands, and how it is told to the tools of pull requests."""
+
+import json
+import os
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+from conftest import DATA, run_plan
+from pull_request import COMPOSE, FILES, MANIFESTS, SCRIPT, VALUES, checkout
+
+from planner.cli.schema import json_schema
+from planner.errors import PlannerError
+from planner.facts.finding import FailOn, Severity
+from planner.facts.verdict import Verdict
+from planner.questions.files.judge import NO_MACHINE, WRONG_MACHINE, judge_files, judge_text, needs_machine
+from planner.questions.files.machines import target, targets_of
+from planner.questions.files.walk import files_of
+from planner.questions.find_commands import find_commands
+from planner.report.files import markdown, workflow_commands
+from planner.report.sarif import sarif
+
+ASKED = target({"gpu": "rtx4090"}, "--gpu")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    return checkout(tmp_path_factory.mktemp("repository"))
+
+
+@pytest.fixture(scope="module")
+def judged(repository):
+    before = Path.cwd()
+    os.chdir(repository)
+    try:
+        return judge_files(files_of([repository]))
+    finally:
+        os.chdir(before)
+
+
+def test_a_folder_is_read_as_git_keeps_it(repository):
+    names = {str(path.relative_to(repository)) for path in files_of([repository])}
+    assert names == {name for name in FILES if not name.startswith((".", "build/")) and name != "README.md"}
+
+
+def test_a_folder_without_git_is_walked_without_what_is_hidden(tmp_path):
+    for name in ("a.sh", ".b/c.sh", "node_modules/d.sh", "e/f.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("vllm serve a/b")
+    (tmp_path / "link.sh").symlink_to(tmp_path / "a.sh")
+    assert [str(path.relative_to(tmp_path)) for path in files_of([tmp_path])] == ["a.sh", "e/f.yaml"]
+    with pytest.raises(PlannerError, match="no such file or folder"):
+        files_of([tmp_path / "gone"])
+
+
+def test_a_repository_runs_nothing_when_it_is_walked(tmp_path):
+    checkout(tmp_path, {"a.sh": "true\n"})
+    with (tmp_path / ".git/config").open("a") as config:
+        config.write(f'[core]\n\tfsmonitor = "touch {tmp_path}/pwned #"\n')
+    assert len(files_of([tmp_path])) == 1
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_each_server_is_judged_on_the_machine_of_its_file(judged, repository):
+    rows = {(server.file.removeprefix(f"{repository}/"), server.place.line, server.machine, str(server.verdict)) for server in judged.servers}
+    assert rows == {
+        ("charts/plain/values.yaml", 3, "1x GeForce RTX 4090", "starts"),
+        ("charts/stack/values.yaml", 6, "1x NVIDIA L4", "does_not_start"),
+        ("deploy/compose.yaml", 3, "1x GeForce RTX 4090", "starts"),
+        ("deploy/compose.yaml", 6, "1x GeForce RTX 4090", "does_not_start"),
+        ("deploy/pods.yaml", 10, "1x NVIDIA L4", "starts"),
+        ("deploy/pods.yaml", 29, "4x H100 SXM5 80GB", "does_not_start"),
+        ("deploy/pods.yaml", 29, "4x H200 SXM 141GB", "starts"),
+        ("proxy/litellm.yaml", 1, "", "does_not_start"),
+        ("scripts/serve.sh", 5, "1x H100 SXM5 80GB", "does_not_start"),
+    }
+
+
+def test_a_finding_stands_at_the_flag_that_is_wrong(judged, repository):
+    found = {(finding.file.removeprefix(f"{repository}/"), finding.rule): finding.place for finding in judged.findings}
+    lines = {name: text.splitlines() for name, text in FILES.items()}
+    for (file, rule), word in {
+        ("scripts/serve.sh", "unknown-flag"): "--max-num-sequences",
+        ("scripts/serve.sh", "kv-cache-too-small"): "--max-model-len",
+        ("charts/stack/values.yaml", "kv-cache-too-small"): "maxModelLen",
+        ("deploy/compose.yaml", "bad-value"): "--max-model-len=131072",
+        ("proxy/litellm.yaml", "no-provider"): "lost",
+    }.items():
+        place = found[file, rule]
+        assert lines[file][place.line - 1][place.column - 1 :].startswith(word), (file, rule, place)
+
+
+@pytest.mark.parametrize(
+    ("text", "gpus"),
+    [
+        ("# plan: gpu=h100 count=8\nvllm serve a/b", [("h100", 8)]),
+        ("# plan: gpu=h100, count=8\n# plan: gpu=l4\n", [("h100", 8), ("l4", 1)]),
+        ("// plan: gpu=h100\n", [("h100", 1)]),
+        ("<!-- plan: gpu=h100 -->\n", [("h100", 1)]),
+        ("vllm serve a/b", [("rtx4090", 1)]),
+        ("apiVersion: v1\nkind: Pod\nspec: {nodeSelector: {cloud.google.com/gke-accelerator: nvidia-tesla-a100}}\n", [("a100-40gb", 1)]),
+        ("apiVersion: v1\nkind: Pod\nspec: {nodeSelector: {nvidia.com/gpu.product: NVIDIA-L40S-SHARED}}\n", [("NVIDIA-L40S", 1)]),
+        ('apiVersion: v1\nkind: Pod\nmetadata: {annotations: {serve-plan/gpu: h200, serve-plan/count: "8"}}\n', [("h200", 8)]),
+        ("apiVersion: v1\nkind: Pod\n", [("rtx4090", 1)]),
+    ],
+)
+def test_which_machine_a_text_is_for(text, gpus):
+    assert [(row.row.gpu, row.row.count) for row in targets_of(text, None, ASKED)] == gpus
+
+
+@pytest.mark.parametrize("comment", ["gpu", "gpu=", "gpus=h100", "gpu=h10000", "gpu=h100 count=0", "gpu=h100 host=moon"])
+def test_a_machine_that_is_said_wrongly_is_told(comment, tmp_path):
+    (tmp_path / "a.sh").write_text(f"# plan: {comment}\nvllm serve Qwen/Qwen3-8B\n")
+    judged = judge_files([tmp_path / "a.sh"])
+    assert [finding.rule for finding in judged.findings] == [WRONG_MACHINE]
+    assert judged.verdict is Verdict.DOES_NOT_START
+
+
+def test_a_file_can_be_left_out():
+    assert judge_text(f"# plan: ignore\n{SCRIPT}") == []
+
+
+def test_without_a_machine_nothing_is_guessed():
+    (server,) = judge_text("vllm serve Qwen/Qwen3-8B")
+    assert (server.verdict, [finding.rule for finding in server.findings]) == (Verdict.UNKNOWN, [NO_MACHINE])
+    assert [server.verdict for server in judge_text("vllm serve Qwen/Qwen3-8B --max-model-len 8192", None, ASKED)] == [Verdict.STARTS]
+
+
+def test_a_container_says_how_many_gpus_it_has():
+    text = COMPOSE + "    deploy: {resources: {reservations: {devices: [{driver: nvidia, count: 2, capabilities: [gpu]}]}}}\n"
+    assert [server.machine for server in judge_text(text, None, ASKED)] == ["1x GeForce RTX 4090", "2x GeForce RTX 4090"]
+    said = target({"gpu": "rtx4090", "count": 4}, "")
+    assert [server.machine for server in judge_text(text, None, said)] == ["4x GeForce RTX 4090"] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (VALUES, ["--model", "Qwen/Qwen3-8B", "--tensor-parallel-size", "1", "--max-model-len", "40960", "--enforce-eager"]),
+        ("a:\n  image: vllm/vllm-openai:v0.29.0\n  command: [vllm, serve, a/b]\n  args: [--port, 1]\n", ["a/b", "--port", "1"]),
+        ("image: {repository: vllm/vllm-openai, tag: 0.29}\nextraArgs: [--model=a/b]\n", ["--model=a/b"]),
+        (
+            "modelSpec:\n- {modelURL: a/b, repository: lmcache/vllm-openai, tag: x, vllmConfig: {enablePrefixCaching: true, v1: 1}}\n",
+            ["--model", "a/b", "--enable-prefix-caching"],
+        ),
+        ("image:\n  repository: ghcr.io/ggml-org/llama.cpp\n  tag: server-cuda\nargs: [-m, a.gguf]\n", ["-m", "a.gguf"]),
+    ],
+)
+def test_servers_of_helm_values(text, words):
+    (command,) = find_commands(text)
+    assert (list(command.words), command.contained) == (words, True)
+
+
+@pytest.mark.parametrize("text", ["image: redis:7\nargs: [x]\n", "image: [broken\n", "a: 1\n", "model: vllm\nimage: 3\n"])
+def test_values_without_servers_have_none(text):
+    try:
+        assert find_commands(text) == []
+    except PlannerError as error:
+        assert "not YAML" in str(error)
+
+
+@pytest.mark.parametrize("word", list(FailOn))
+def test_fail_on_is_in_the_order_of_verdicts(word):
+    fails = [word.fails(verdict) for verdict in Verdict]
+    assert sum(fails) == list(FailOn).index(word) + 1 if word is not FailOn.NEVER else not any(fails)
+    assert fails == sorted(fails, reverse=True)
+
+
+def test_sarif_is_what_its_schema_says(judged):
+    log = json.loads(sarif(judged))
+    jsonschema.Draft4Validator(json.loads((DATA / "sarif-2.1.0.schema.json").read_text())).validate(log)
+    (run,) = log["runs"]
+    levels = {(result["ruleId"], result["level"]) for result in run["results"]}
+    assert ("kv-cache-too-small", "error") in levels
+    assert all(run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"] for result in run["results"])
+    prints = [result["partialFingerprints"]["serverAndRule/v1"] for result in run["results"]]
+    assert len(set(prints)) == len(prints)
+
+
+def test_an_alert_stays_the_same_where_lines_move(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.sh").write_text(SCRIPT)
+    before = json.loads(sarif(judge_files(files_of([tmp_path / "a.sh"]))))
+    (tmp_path / "a.sh").write_text(SCRIPT.replace("MODEL=", "# one\n# two\nMODEL="))
+    after = json.loads(sarif(judge_files(files_of([tmp_path / "a.sh"]))))
+    first, second = ([result["partialFingerprints"] for result in log["runs"][0]["results"]] for log in (before, after))
+    assert first == second
+    assert before != after
+
+
+def test_a_strangers_text_stays_text_in_every_report(tmp_path):
+    name = "a|b\n::error::x<img src=x>`@all.sh"
+    (tmp_path / name).write_text("# plan: gpu=h100\nvllm serve 'Qwen/Qwen3-8B' --no-such=`<b>|x\n::set-output`\n")
+    judged = judge_files([tmp_path / name])
+    (row,) = [line for line in markdown(judged).splitlines() if "no-such" in line or "not read" in line]
+    assert "<img" not in row.replace("\\<img", "")
+    assert not re.search(r"(?<!\\)[<`@]", row)
+    assert all(line.startswith("::") and "::error::x" not in line[2:] for line in workflow_commands(judged).splitlines())
+
+
+def test_the_severity_is_that_of_the_verdict(judged):
+    refused = [finding for server in judged.servers if server.verdict is Verdict.DOES_NOT_START for finding in server.findings]
+    assert {finding.severity for finding in refused} == {Severity.ERROR}
+    (tight,) = judge_text(
+        'vllm serve Qwen/Qwen3-8B --max-model-len 8192 --kv-transfer-config \'{"kv_connector":"LMCacheConnectorV1","kv_role":"kv_both"}\'', None, ASKED
+    )
+    assert [(finding.rule, finding.severity) for finding in tight.findings] == [("not-covered", Severity.NOTE)]
+
+
+def test_a_documents_lines_are_those_of_the_file():
+    large = [server for server in judge_text(MANIFESTS) if "235B" in server.model]
+    assert {server.place.line for server in large} == {29}
+    assert {finding.place.line for server in large for finding in server.findings} <= {29, 31}
+
+
+def test_needs_machine_only_where_no_file_says_one():
+    assert needs_machine(judge_files([])) is False
+
+
+def test_the_command_line_over_a_folder(repository, tmp_path):
+    done = run_plan("check", ".", "--json", cwd=repository)
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["verdict"], answer["files_read"]) == (1, "does_not_start", 8)
+    jsonschema.Draft202012Validator(json_schema("check")).validate(answer)
+    assert run_plan("check", ".", "--fail-on", "never", "--format", "github", cwd=repository).returncode == 0
+    refused = run_plan("check", "deploy/compose.yaml", "scripts/serve.sh", cwd=repository)
+    assert (refused.returncode, refused.stdout.splitlines()[-1].partition(":")[0]) == (1, "3 servers in 2 files")
+    (tmp_path / "a.sh").write_text("vllm serve Qwen/Qwen3-8B\n")
+    nowhere = run_plan("check", ".", cwd=tmp_path)
+    assert (nowhere.returncode, "for which GPU" in nowhere.stderr) == (2, True)
+    words = run_plan("check", "vllm serve Qwen/Qwen3-8B", "--gpu", "h100", "--format", "sarif", cwd=tmp_path)
+    assert (words.returncode, "is about files" in words.stderr) == (2, True)
+
+
+def test_only_what_changed_since_a_commit_is_read(tmp_path):
+    folder = checkout(tmp_path, {"a.sh": SCRIPT, "b/c.sh": SCRIPT, "d.sh": SCRIPT, "e.md": "x\n"})
+    (folder / "b/c.sh").write_text(SCRIPT + "\n")
+    (folder / "new.sh").write_text(SCRIPT)
+    (folder / "d.sh").unlink()
+    (folder / "e.md").write_text("y\n")
+    assert [path.name for path in files_of([folder], "HEAD")] == ["c.sh", "new.sh"]
+    assert [path.name for path in files_of([folder / "b"], "HEAD")] == ["c.sh"]
+    (folder / ".plan.yaml").write_text("machines: []\n")  # the files may be for another machine now
+    assert [path.name for path in files_of([folder], "HEAD")] == ["a.sh", "c.sh", "new.sh"]
+    for wrong in ("gone", "--output=x"):
+        with pytest.raises(PlannerError, match="--since"):
+            files_of([folder], wrong)
+
+
+def test_reports_are_written_beside_what_is_printed(repository, tmp_path):
+    written = {style: tmp_path / style for style in ("sarif", "markdown", "json")}
+    done = run_plan("check", ".", *(word for style, file in written.items() for word in ("--report", f"{style}={file}")), cwd=repository)
+    assert (done.returncode, done.stdout.splitlines()[-1].partition(":")[0]) == (1, "9 servers in 8 files")
+    assert json.loads(written["json"].read_text())["verdict"] == "does_not_start"
+    assert json.loads(written["sarif"].read_text())["version"] == "2.1.0"
+    assert "| scripts/serve.sh:8 |" in written["markdown"].read_text()
+    assert "FORMAT=FILE" in run_plan("check", ".", "--report", "pdf=x", cwd=repository).stderr
