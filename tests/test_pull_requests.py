@@ -149,7 +149,12 @@ def test_the_hook_is_run_by_pre_commit(tmp_path):
     folder = checkout(tmp_path / "repository", {"good.sh": "# plan: gpu=h200\n" + FITS, "bad.sh": "# plan: gpu=h100\n" + TOO_LONG, "note.md": "vllm serve x\n"})
     environment = {**os.environ, "PRE_COMMIT_HOME": str(tmp_path / "home"), "GIT_CONFIG_GLOBAL": os.devnull}
     done = subprocess.run(
-        [str(program), "try-repo", str(hooks), "plan-check", "--all-files", "--verbose"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+        [str(program), "try-repo", str(hooks), "plan-check", "--all-files", "--verbose"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "bad.sh:4:3: error: Qwen/Qwen3-32B on 1x H100 SXM5 80GB" in done.stdout
