@@ -11,6 +11,7 @@ from planner.architecture import build_model, parse_config, stored_bits
 from planner.architecture.config import MAX_CONFIG_BYTES, Config
 from planner.catalogue import load
 from planner.catalogue.names import is_repo_id, repaired
+from planner.catalogue.rows import ModelRow
 from planner.engines import ENGINES, first_engine
 from planner.engines.alternatives import Market
 from planner.engines.catalogue import Plain, Source
@@ -21,6 +22,7 @@ from planner.errors import PlannerError, UnknownArchitectureError
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ChatFormat, CheckpointDifference, ModelSpec
+from planner.facts.variant import Variant
 from planner.text import is_line, slug
 
 if TYPE_CHECKING:
@@ -117,19 +119,20 @@ def _is_gguf(path: Path) -> PlannerError:
 
 def _from_catalogue(entry: load.Entry, online: str | None) -> Source:
     if not entry.variant.is_checkpoint:
-        siblings = [load.Entry(entry.row, v).name for v in entry.row.variants if v.is_checkpoint]
+        siblings = [load.Entry(entry.row, variant).name for variant in _offered(entry.row)]
         raise PlannerError(
             f"{entry.name} is for {entry.variant.runtime}, not for {first_engine().title}",
             f"--engine {entry.variant.runtime}, or for {first_engine().title}: {', '.join(siblings)}",
         )
-    variants = tuple(
-        (other.name, other.spec)
-        for other in (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint and variant != entry.variant)
-    )
+    variants = tuple((other.name, other.spec) for other in (load.Entry(entry.row, variant) for variant in _offered(entry.row) if variant != entry.variant))
     market = Market(variants=variants, online=None if online else lambda: entry.spec(ONLINE))
     return Source(
         entry.variant.repo, slug(entry.name), entry.spec(online), config=entry.config, hf_quant=entry.hf_quant, market=market, sampling=entry.sampling
     )
+
+
+def _offered(row: ModelRow) -> list[Variant]:
+    return [variant for variant in row.variants if variant.is_checkpoint and not variant.by_name_only]
 
 
 def _from_path(path: Path, online: str | None) -> Source:

@@ -38,6 +38,8 @@ class Variant:
     """Served from Mistral's own files (params.json, tekken.json, consolidated weights), as its makers' command does."""
     is_base: bool = False
     """Trained to continue text and not to answer: it is offered to nobody who wants answers."""
+    by_name_only: bool = False
+    """A copy or a quantization by others, which people serve: it is planned where it is named, and offered to nobody beside the row's own."""
     default: bool = False
 
     @property
@@ -47,5 +49,5 @@ class Variant:
 
     @property
     def is_the_model(self) -> bool:
-        """Whether it is the row's model in one of its forms, and not the checkpoint that it was trained from."""
-        return self.default or not self.is_base
+        """Whether it is the row's model in one of its makers' forms, and neither the checkpoint that it was trained from nor a copy of others."""
+        return self.default or not (self.is_base or self.by_name_only)
