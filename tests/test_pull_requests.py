@@ -141,11 +141,12 @@ def test_the_hook_is_run_by_pre_commit(tmp_path):
     program = Path(sys.executable).with_name("pre-commit")
     if not os.access(program, os.X_OK):
         pytest.skip("pre-commit is not here: pip install pre-commit")
-    hooks = checkout(tmp_path / "plan", {})
+    hooks = tmp_path / "plan"
+    hooks.mkdir()
     for name in ("planner", "hatch_build.py", "models.yaml", "gpus.yaml", "prices.yaml", "README.md", "LICENSE", "pyproject.toml", ".pre-commit-hooks.yaml"):
         source = ROOT / name
         shutil.copytree(source, hooks / name, ignore=shutil.ignore_patterns("__pycache__")) if source.is_dir() else shutil.copy(source, hooks / name)
-    commit(hooks, "plan")
+    checkout(hooks, {})
     folder = checkout(tmp_path / "repository", {"good.sh": "# plan: gpu=h200\n" + FITS, "bad.sh": "# plan: gpu=h100\n" + TOO_LONG, "note.md": "vllm serve x\n"})
     environment = {**os.environ, "PRE_COMMIT_HOME": str(tmp_path / "home"), "GIT_CONFIG_GLOBAL": os.devnull}
     done = subprocess.run(
