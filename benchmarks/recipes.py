@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,16 @@ MACHINES = {  # machines of a recipe that are not eight of a GPU
     "gb300": ("gb300", 4),
 }
 NO_ANSWER = "no answer"
+RECIPE = """
+variants:
+  default:
+    precision: bf16
+
+strategy_overrides: {}
+
+guide: |
+  ## Overview
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,27 @@ def judged() -> Iterator[Judged]:
 def _as_shown(word: str) -> str:
     """A word as the recipes' site shows it: a flag with its value in one string stands there as two words."""
     return word if word.startswith("--") and " " in word else shlex.quote(word)
+
+
+def write_checkout(folder: Path, recipes: Collection[str] = ()) -> None:
+    """A folder of the shape of a checkout whose commands are rendered, of all recipes or of some: for `plan check --recipes`."""
+    profiles: dict[str, dict[str, int]] = {}
+    marks: dict[str, dict[str, str]] = {}
+    for row in map(json.loads, DATA.read_text().splitlines()):
+        if recipes and row["recipe"] not in recipes:
+            continue
+        rendered = {"hardware": row["hw"], "strategy": row["strategy"], "variant": row["variant"], "node_count": 1, "deploy_type": "single_node"}
+        file = folder / "public" / row["recipe"] / "hw" / f"{row['hw']}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(rendered | {"env": row["env"], "argv": row["argv"]}))
+        profiles[row["hw"]] = {"gpu_count": MACHINES.get(row["hw"], (row["hw"], 8))[1]}
+        marks.setdefault(row["recipe"], {})[row["hw"]] = row["status"]
+    (folder / "public" / "taxonomy.json").write_text(json.dumps({"hardware_profiles": profiles}))
+    for name, hardware in marks.items():
+        file = folder / "models" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        verified = "".join(f"    {machine}: verified\n" for machine, status in hardware.items() if status)
+        file.write_text(f'meta:\n  hardware:\n{verified}model:\n  model_id: "{name}"\n{RECIPE}')
 
 
 def page() -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from planner.cli.check_files import AskedFiles, check_files, paths_of
+from planner.cli.check_recipes import check_recipes
 from planner.cli.command import command, option, output_formats, words
 from planner.cli.names import Name
 from planner.cli.options import Finite, meant_gpus, type_of
@@ -59,7 +60,8 @@ from planner.questions.proxy.servers import beside_servers
 @option("--model", help="The model, of a server that is asked for it later and so names none.")
 @option("--since", metavar="COMMIT", help="Of a folder only the files that changed since this commit: origin/main.")
 @option("--report", "reports", multiple=True, metavar="FORMAT=FILE", help="Also write what is said of files: sarif=plan.sarif, markdown=summary.md.")
-@output_formats("sarif", "markdown", "github")
+@option("--recipes", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Judge a checkout of vLLM's recipes, with its commands rendered.")
+@output_formats("sarif", "markdown", "github", "patch")
 @click.pass_context
 def check_command(
     ctx: click.Context,
@@ -82,6 +84,7 @@ def check_command(
     fail_on: str | None,
     since: str | None,
     reports: tuple[str, ...],
+    recipes: Path | None,
     style: str,
 ) -> None:
     """Say whether a server's COMMAND starts (vLLM, llama-server, Ollama, MLX): in quotes, after --, as files (script, compose, Modelfile), or - for standard input.
@@ -101,6 +104,8 @@ def check_command(
         ram=ram,
         services=[],
     )
+    if recipes:
+        check_recipes(ctx, recipes, FailOn(fail_on or FailOn.UNLIKELY), style)
     paths = paths_of(command)
     of_files = "--since" if since else "--report" if reports else "" if style in ("text", "json") else f"--format {style}"
     if paths and (fail_on or of_files or any(path.is_dir() for path in paths) or (server is None and _start_several(paths))):

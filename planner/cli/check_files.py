@@ -49,6 +49,8 @@ def check_files(ctx: click.Context, paths: Sequence[Path], typed: AskedFiles) ->
     from planner.questions.files.walk import files_of
     from planner.questions.machine import machine_of
 
+    if typed.style == "patch":
+        raise PlannerError("--format patch is of the recipes", "--recipes DIR")
     wanted = [_report(text) for text in typed.reports]
     asked, row = None, typed.row
     if row.gpu:

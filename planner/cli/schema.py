@@ -36,6 +36,7 @@ from planner.report.listings import (
 )
 from planner.report.machines import MachinesJson
 from planner.report.proxy import ProxyCheckJson
+from planner.report.recipes import RecipesJson
 from planner.report.replay import ReplayJson
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -57,7 +58,7 @@ def json_schema(what: str) -> dict[str, object]:
         "prices": PriceFile,
         "stack": StackRow,
         "plan": PlanJson,
-        "check": CheckJson | ProxyCheckJson | FilesJson,
+        "check": CheckJson | ProxyCheckJson | FilesJson | RecipesJson,
         "explain": ExplainJson,
         "capacity": CapacityJson | ReplayJson,
         "compare": OneComparisonJson | ComparisonsJson,

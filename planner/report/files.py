@@ -118,7 +118,7 @@ def markdown(judged: JudgedFiles) -> str:
         lines += rows[:_MOST_ROWS]
         lines += [f"\n{len(rows) - _MOST_ROWS:,} further rows are left out."] if len(rows) > _MOST_ROWS else []
     if judged.unread:
-        lines += ["", *(f"- {_cell(finding.file)}: not read: {_cell(finding.message)}" for finding in judged.unread[:_MOST_ROWS])]
+        lines += ["", *(f"- {cell(finding.file)}: not read: {cell(finding.message)}" for finding in judged.unread[:_MOST_ROWS])]
     return "\n".join(lines)
 
 
@@ -126,10 +126,10 @@ def _rows(server: JudgedServer) -> Iterator[str]:
     for finding in server.findings or [None]:
         place = f"{server.file}:{(finding.place if finding else server.place).line}"
         cells = (place, server.model or server.engine, server.machine, server.headline, finding.message if finding else "", finding.fix if finding else "")
-        yield "| " + " | ".join(map(_cell, cells)) + " |"
+        yield "| " + " | ".join(map(cell, cells)) + " |"
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """A text that stays one cell and is no markup: a stranger's file is named in it."""
     plain = " ".join(text.split()).replace("\\", "\\\\")
     return "".join(f"\\{letter}" if letter in "|*_`[]<>#!~@" else letter for letter in plain)

@@ -22,6 +22,7 @@ from planner.questions.recipes.read import RecipeCommand, read_recipes
 from planner.reader import read_text
 
 MAX_RECIPE_BYTES = 1024 * 1024
+MANY = 200  # commands; below that a process starts no other
 SEVERAL_MACHINES = "several machines"
 
 
@@ -67,7 +68,7 @@ def judge_recipes(folder: Path, processes: int | None = None) -> JudgedRecipes:
     """Judge a checkout. Raises PlannerError for a folder that is none."""
     commands = read_recipes(folder)
     batches = [list(batch) for _, batch in groupby(commands, key=lambda command: command.recipe)]
-    number = min(processes or os.cpu_count() or 1, len(batches), 16)
+    number = min(processes or os.cpu_count() or 1, 16) if len(commands) >= MANY else 1
     if number > 1:
         with ProcessPoolExecutor(number, mp_context=get_context("spawn")) as pool:
             judged = [row for batch in pool.map(_judge_recipe, batches, chunksize=4) for row in batch]
@@ -112,20 +113,30 @@ def _judge(command: RecipeCommand, unsaid: str) -> JudgedCommand:
 
 def _recipe(folder: Path, name: str, refused: Sequence[JudgedCommand]) -> JudgedRecipe:
     """A recipe with its patch, where its file is here and can be changed."""
-    file = folder / "models" / f"{name}.yaml"
+    file = f"models/{name}.yaml"
+    is_own = (folder / file).is_file()
     try:
-        text = read_text(file, MAX_RECIPE_BYTES)
+        file = file if is_own else _of_variant(folder, name)
+        text = read_text(folder / file, MAX_RECIPE_BYTES)
     except PlannerError:
         text = ""
     changes: list[Change] = [change for row in refused for change in changes_of(row.command, row.problems, row.alternatives)]
     return JudgedRecipe(
         name=name,
-        file=f"models/{name}.yaml",
+        file=file,
         place=line_of(text, refused[0].problems),
         refused=tuple(refused),
         verified=frozenset(_verified(text, [row.command.hardware for row in refused])),
-        patch=patch(text, f"models/{name}.yaml", changes) if text else "",
+        patch=patch(text, file, changes) if text and is_own else "",
     )
+
+
+def _of_variant(folder: Path, name: str) -> str:
+    """The recipe that serves a checkpoint of another name as one of its variants."""
+    for path in sorted((folder / "models").glob("*/*.yaml")):
+        if re.search(rf"model_id: *[\"']?{re.escape(name)}[\"']?\s", read_text(path, MAX_RECIPE_BYTES)):
+            return path.relative_to(folder).as_posix()
+    return f"models/{name}.yaml"
 
 
 def _verified(text: str, hardware: Sequence[str]) -> list[str]:

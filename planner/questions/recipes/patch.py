@@ -34,8 +34,8 @@ class Change:
 
 
 def changes_of(command: RecipeCommand, problems: Sequence[Problem], alternatives: Sequence[Alternative]) -> Iterator[Change]:
-    """The nearest change that was planned and starts, where flags alone say it; none for a flag that is to be taken away."""
-    if any(problem.code in ("unknown-flag", "bad-value") for problem in problems):
+    """The nearest change that was planned and starts, where flags alone say it; none for a flag that is to be taken away, nor of a variant's."""
+    if command.variant != "default" or any(problem.code in ("unknown-flag", "bad-value") for problem in problems):
         return
     for alternative in alternatives:
         words = tuple(shlex.split(alternative.arguments))
@@ -56,23 +56,16 @@ def line_of(text: str, problems: Sequence[Problem]) -> Place:
 
 def patch(text: str, file: str, changes: Sequence[Change]) -> str:
     """A unified diff of a recipe with the changes; empty where there are none, or its file cannot be changed so."""
-    changed, whole = text, _mapping(text)
+    changed, wanted = text, _mapping(text)
     for change in dict.fromkeys(changes):
-        if whole is None or change.hardware in _at(whole, "strategy_overrides", change.strategy, "hardware_overrides"):
+        keys, value = _said(change)
+        if wanted is None or not text.endswith("\n") or not _put(wanted, ("strategy_overrides", change.strategy, *keys), value):
             return ""
         changed = _changed(changed, change)
-        wanted = whole
-        for name in ("strategy_overrides", change.strategy):
-            wanted = _inner(wanted, name)
-        for keys, value in _values(change):
-            inner = wanted
-            for key in keys[:-1]:
-                inner = _inner(inner, key)
-            inner[keys[-1]] = value
-        if _mapping(changed) != whole:
+        if _mapping(changed) != wanted:
             return ""
-    lines = (part.splitlines(keepends=True) for part in (text, changed))
-    return "".join(difflib.unified_diff(*lines, fromfile=f"a/{file}", tofile=f"b/{file}"))
+    before, after = text.splitlines(keepends=True), changed.splitlines(keepends=True)
+    return "".join(difflib.unified_diff(before, after, fromfile=f"a/{file}", tofile=f"b/{file}"))
 
 
 def _mapping(text: str) -> dict[str, Any] | None:
@@ -83,28 +76,31 @@ def _mapping(text: str) -> dict[str, Any] | None:
     return read[0] if len(read) == 1 and isinstance(read[0], dict) else None
 
 
-def _at(part: object, *names: str) -> dict[str, Any]:
-    for name in names:
-        part = part.get(name) if isinstance(part, dict) else None
-    return part if isinstance(part, dict) else {}
+def _put(part: dict[str, Any], keys: Sequence[str], value: object) -> bool:
+    """Put a value below keys, none of which may hold anything but a mapping; False where one does, or the GPU has something of its own."""
+    for key in keys[:-1]:
+        inner = part.get(key)
+        if inner is None:
+            inner = part[key] = {}
+        if not isinstance(inner, dict):
+            return False
+        part = inner
+    if keys[-1] in part:
+        return False
+    part[keys[-1]] = value
+    return True
 
 
-def _inner(part: dict[str, Any], name: str) -> dict[str, Any]:
-    inner = part.get(name)
-    if not isinstance(inner, dict):
-        inner = part[name] = {}
-    return inner
-
-
-def _values(change: Change) -> list[tuple[tuple[str, ...], object]]:
+def _said(change: Change) -> tuple[tuple[str, ...], object]:
+    """The keys below a strategy, and the value."""
     if change.words[0] == _TENSOR_PARALLEL and len(change.words) == 2:
-        return [(("tp", change.hardware), int(change.words[1]))]
-    return [(("hardware_overrides", change.hardware, "extra_args"), list(change.words))]
+        return ("tp", change.hardware), int(change.words[1])
+    return ("hardware_overrides", change.hardware, "extra_args"), list(change.words)
 
 
 def _changed(text: str, change: Change) -> str:
     """The text with what is missing of the keys, and the value below them: blocks of two spaces, as all recipes are written."""
-    ((keys, value),) = _values(change)
+    keys, value = _said(change)
     lines = text.splitlines(keepends=True)
     path = ("strategy_overrides", change.strategy, *keys)
     begin, end, depth = 0, len(lines), 0
@@ -118,8 +114,6 @@ def _changed(text: str, change: Change) -> str:
     else:
         depth = len(path) - 1
     at = begin if depth else next((number for number, line in enumerate(lines) if line.startswith("guide:")), len(lines))
-    if depth == 0 and at and lines[at - 1].strip() and not lines[at - 1].endswith("\n"):
-        lines[at - 1] += "\n"
     added = [f"{'  ' * (depth + step)}{key}:\n" for step, key in enumerate(path[depth:-1])]
     indent = "  " * (len(path) - 1)
     if isinstance(value, list):
