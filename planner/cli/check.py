@@ -60,7 +60,12 @@ from planner.questions.proxy.servers import beside_servers
 @option("--model", help="The model, of a server that is asked for it later and so names none.")
 @option("--since", metavar="COMMIT", help="Of a folder only the files that changed since this commit: origin/main.")
 @option("--report", "reports", multiple=True, metavar="FORMAT=FILE", help="Also write what is said of files: sarif=plan.sarif, markdown=summary.md.")
-@option("--recipes", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Judge a checkout of vLLM's recipes, with its commands rendered.")
+@option(
+    "--recipes",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Judge a checkout of the official recipes' repository, its commands rendered.",
+)
 @output_formats("sarif", "markdown", "github", "patch")
 @click.pass_context
 def check_command(
