@@ -40,22 +40,33 @@ def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, st
     )  # fmt: skip
 
 
-# GUESS: bytes a second that the main memory of a desktop gives, two channels of DDR4 to fast DDR5; nobody measured it here.
-HOST_BYTES_PER_S = (30_000_000_000, 55_000_000_000, 80_000_000_000)
+# GUESSES: bytes a second that the main memory of a desktop gives its CPU, two channels of DDR4 to fast DDR5; and what part of the bandwidth of a chip with
+# one memory its CPU reaches alone. Nobody measured either here.
+_HOST_BYTES_PER_S = (30_000_000_000, 55_000_000_000, 80_000_000_000)
+_CPU_SHARE = (0.3, 0.5, 0.8)
+
+
+def host_bytes_per_s(gpu: GpuSpec) -> tuple[int, int, int]:
+    """How fast a CPU reads main memory: conservative, expected, optimistic."""
+    low, usual, high = (
+        (int(gpu.bandwidth_bytes_per_s * share) for share in _CPU_SHARE) if gpu.unified_memory and gpu.bandwidth_bytes_per_s else _HOST_BYTES_PER_S
+    )
+    return low, usual, high
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalWork:
-    """What a step of one of these servers does with a model: on the GPUs, and bytes that each token reads of main memory."""
+    """What a step of one of these servers does with a model: on the GPUs, and bytes that each token reads of main memory, with a whole cache there."""
 
     work: Work
     model: ModelSpec
     host_bytes: int = 0
+    host_cache_bytes: int = 0
 
     @property
     def is_known(self) -> bool:
         """Whether prompts and several users can be told, not only the decoding of one."""
-        return self.work.peak.computes and not self.host_bytes
+        return self.work.peak.computes and not (self.host_bytes or self.host_cache_bytes)
 
 
 def local_estimate(known_work: LocalWork, group: GpuGroup, context: int, asked: Load, *, slots: int = 1) -> SpeedEstimate | NoSpeed:
@@ -63,20 +74,22 @@ def local_estimate(known_work: LocalWork, group: GpuGroup, context: int, asked: 
 
     How fast main memory is read is a guess: where a token reads of it nothing is said of prompts, nor of several users.
     """
-    work, model, host_bytes, whole = known_work.work, known_work.model, known_work.host_bytes, known_work.is_known
+    work, model, whole = known_work.work, known_work.model, known_work.is_known
+    host_bytes = known_work.host_bytes + known_work.host_cache_bytes
     if refusal := no_answers(model):
         return refusal
     if why := asked.beyond(context) or _not_at_once(asked.concurrency or 1, slots, "" if whole else _only_one(group.gpu, host_bytes)):
         return NoSpeed(why)
     prompt, answer = asked.lengths(context)
+    host_bytes = known_work.host_bytes + known_work.host_cache_bytes * min(prompt + answer, context) // context
     users = (asked.concurrency or slots) if whole else 1
     known = basis(work, model, group)
     alone = [pace.seen(1, prompt, answer) for pace in outlooks((work, work, work), known, group)]
     near = _of_several(known) if users > 1 else known
     together = [pace.seen(users, prompt, answer) for pace in outlooks((work, work, work), near, group)]
     if host_bytes:
-        near = _of_main_memory(known, host_bytes)
-    per_token = [seen.per_token_s + host_bytes / rate_s for seen, rate_s in zip(alone, HOST_BYTES_PER_S, strict=True)]
+        near = _of_main_memory(known, host_bytes, group.gpu)
+    per_token = [seen.per_token_s + host_bytes / rate_s for seen, rate_s in zip(alone, host_bytes_per_s(group.gpu), strict=True)]
     each = Range(*(significant(1 / seconds) for seconds in per_token))
     at_once = per_token if users == 1 else [seen.per_token_s for seen in together]
     return SpeedEstimate(
@@ -92,6 +105,7 @@ def local_estimate(known_work: LocalWork, group: GpuGroup, context: int, asked: 
         ttft_s=Range(*(significant(seen.first_token_s) for seen in together)) if whole else None,
         bound_by=BoundBy.WEIGHTS if host_bytes else step(work, rates(work), float(users), work.cache_bytes(prompt + answer / 2)).longest,
         prompt_share=together[1].prompt_share if whole else None,
+        reads_main_memory=host_bytes > 0,
     )
 
 
@@ -103,7 +117,7 @@ def local_paces(plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
     if refusal := no_answers(known.model):
         return refusal
     if not known.is_known:
-        return NoSpeed(f"{_only_one(plan.group.gpu, known.host_bytes)}, so that the time of a prompt cannot be told")
+        return NoSpeed(f"{_only_one(plan.group.gpu, known.host_bytes + known.host_cache_bytes)}, so that the time of a prompt cannot be told")
     works = (known.work, known.work, known.work)
     return outlooks(works, _of_several(basis(known.work, known.model, plan.group)), plan.group)
 
@@ -116,8 +130,8 @@ def _of_several(known: Basis) -> Basis:
     return replace(known, grade=Grade.EXTRAPOLATED, because=because, unseen=("class",))
 
 
-def _of_main_memory(known: Basis, host_bytes: int) -> Basis:
-    slow, usual, fast = (rate_s // 10**9 for rate_s in HOST_BYTES_PER_S)
+def _of_main_memory(known: Basis, host_bytes: int, gpu: GpuSpec) -> Basis:
+    slow, usual, fast = (rate_s // 10**9 for rate_s in host_bytes_per_s(gpu))
     because = f"a guess: main memory at {usual} GB/s ({slow} to {fast}, which nobody measured) reads {gib(host_bytes)} a token; nothing is said of prompts"
     return replace(known, grade=Grade.EXTRAPOLATED, because=because)
 

@@ -62,6 +62,8 @@ class SpeedEstimate:
     bound_by: BoundBy
     prompt_share: float | None = None
     """The part of the server's time that prompts take at this load; None where nothing is said of prompts. Of it tokens have their prices (docs/cost.md)."""
+    reads_main_memory: bool = False
+    """Whether each token reads main memory, how fast is a guess."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +106,10 @@ def no_start(verdict: Verdict) -> NoSpeed:
 
 
 def expected_tokens_per_s(speed: SpeedEstimate | NoSpeed) -> float | None:
-    """Tokens a second of one user alone; None where nothing is said."""
-    return speed.tokens_per_s.expected if isinstance(speed, SpeedEstimate) else None
+    """Tokens a second of one user alone, the cautious end where each rests on a guess of main memory; None where nothing is said."""
+    if isinstance(speed, NoSpeed):
+        return None
+    return speed.tokens_per_s.conservative if speed.reads_main_memory else speed.tokens_per_s.expected
 
 
 def seen_by_each(speed: SpeedEstimate | NoSpeed, users: int | None) -> float | None:

@@ -7,7 +7,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from planner.facts.hardware import Host
-from planner.facts.speed import significant
+from planner.facts.speed import SpeedEstimate, significant
 from planner.facts.verdict import Verdict
 from planner.questions.choose import Chosen
 from planner.questions.command_line import command_line
@@ -55,7 +55,7 @@ class ChosenJson(TypedDict):
     quality: QualityJson | None
     """The figure, None with `rule`."""
     tokens_per_s: float | None
-    """What each of the asked users sees, expected."""
+    """What each of the asked users sees, expected; where main memory is read, whose speed is a guess, at the cautious end."""
     merit: float
     """What the order is by, in doublings: strength, less what the quantization and waiting cost."""
     on_front: bool
@@ -175,6 +175,19 @@ def command(answer: ModelsAnswer, model: Chosen) -> str:
     return f"{command_line(machine)} {model.fit.arguments}{command_line(wish).removeprefix('plan')}"
 
 
+def _rate(model: Chosen) -> str:
+    """Tokens a second of each user; where main memory is read, whose speed is a guess, from the cautious end, by which the order is."""
+    speed, rate = model.fit.speed, model.tokens_per_s
+    if rate is None:
+        return ""
+    high = f" to {figure(speed.tokens_per_s.optimistic)}?" if isinstance(speed, SpeedEstimate) and _is_guess(model) else ""
+    return f"{figure(rate)}{high}"
+
+
+def _is_guess(model: Chosen) -> bool:
+    return isinstance(model.fit.speed, SpeedEstimate) and model.fit.speed.reads_main_memory
+
+
 def render_models(answer: ModelsAnswer) -> list[Piece]:
     """The models for a machine, each with the command that plans it, and why in this order."""
     group, wish = answer.group, answer.wish
@@ -182,14 +195,14 @@ def render_models(answer: ModelsAnswer) -> list[Piece]:
     heading = Text().append(f"Models for {group.label}", "bold").append(f", for {PURPOSES[wish.purpose]}{users}; best first")
     rows = []
     for place, model in enumerate(answer.models, 1):
-        fit, rate = model.fit, model.tokens_per_s
+        fit = model.fit
         cells = (
             str(place),
             Text(model.offer.name, "bold" if fit.verdict is Verdict.STARTS else "yellow"),
             str(model.bits),
             tokens(fit.context),
             at_once(fit.at_once),
-            "" if rate is None else figure(rate),
+            _rate(model),
             _billions(model.offer.parameters, model.offer.active_parameters),
             f"{fit.engine}, {fit.settings}",
         )
@@ -207,7 +220,8 @@ def _order(answer: ModelsAnswer) -> str:
     wish = answer.wish
     floor = f", no slower than {figure(wish.floor)} tokens/s for each user (--min-speed)" if wish.floor else ""
     slow = " None is that fast: slower ones are shown." if any(model.is_slow for model in answer.models) else ""
+    guessed = " A speed with a question mark rests on a guess how fast main memory is read; the lower end counts." if any(map(_is_guess, answer.models)) else ""
     return (
         f"Order: what surely starts as asked{floor}; then quality by a public index, else by size and age,"
-        f" less what quantization and waiting cost.{slow} Users: requests of the context that surely fit at once. docs/choosing.md says what counts how much."
+        f" less what quantization and waiting cost.{slow}{guessed} Users: requests of the context that surely fit at once. docs/choosing.md says what counts how much."
     )

@@ -321,8 +321,8 @@ def test_a_model_that_gives_up_cuda_graphs_for_a_context_nobody_asked_for_comes_
 def test_who_owns_a_12_gb_card_is_told_of_what_runs_there():
     """llama.cpp's and Ollama's quantizations, experts in main memory where a model has some; one engine where it is named."""
     best = choose(offers(group("rtx3060", 1), "code"), Wish(purpose="code"), 5)
-    assert {one.bits for one in best} == {4}
-    assert all(one.fit.engine == "Ollama" and "Q4_K_M" in one.fit.arguments for one in best)
+    assert {one.bits for one in best} <= {4, 8}  # a small one in 8 bits beside those whose experts are read at a guessed speed
+    assert all(one.fit.engine == "Ollama" and ("Q4_K_M" if one.bits == 4 else "Q8_0") in one.fit.arguments for one in best)
     assert any(not one.fit.on_gpu and one.offer.active_parameters < one.offer.parameters / 5 for one in best)
     assert all(one.meets and "vLLM" in one.reason for one in best)
     named = choose(offers(group("rtx3060", 1), "code", engines=("llama.cpp",)), Wish(purpose="code"), 1)

@@ -14,12 +14,14 @@ from functools import lru_cache
 from itertools import accumulate
 from struct import pack, unpack
 
-from planner.engines.llamacpp.compute import compute_bytes, head_bytes
+from planner.engines.llamacpp.builds import MASK_IS_HALF
+from planner.engines.llamacpp.compute import Copied, compute_bytes, head_bytes
 from planner.engines.llamacpp.layers import EXPERTS, MAIN_MEMORY, Part, Placement
 from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, widest_values
 from planner.engines.llamacpp.model import GgufModel
 from planner.engines.llamacpp.pipeline import arriving_bytes, copies
 from planner.engines.llamacpp.projector import image_bytes
+from planner.facts.attention import RecurrentState
 from planner.facts.record import dataclass
 
 _MATRICES = tuple(part for part in Part if part is not Part.REST)
@@ -133,7 +135,7 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
         counts = zip(kept, model.caches_before[end], model.caches_before[start], strict=True)
         cache[gpu if config.kv_on_gpu else MAIN_MEMORY] += sum(size * (more - less) for size, more, less in counts)
         layers[gpu] += end - start
-    copied = _move(model, where, weights, gpus)
+    copied = replace(_move(model, where, weights, gpus), cache_bytes=_outside_cache_bytes(model, config, where))
     output = where.gpus[-1]
     weights[output] += model.output_bytes
     layers[output] += 1
@@ -147,7 +149,7 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
                 model,
                 config,
                 has_output=gpu == output,
-                copied=copied if gpu == 0 else (),
+                copied=copied if gpu == 0 else Copied(),
                 kept_bytes=count * arriving_bytes(model, config, where, gpu) if gpus > 1 else 0,
                 copies=count,
             )
@@ -205,9 +207,9 @@ def _runs(gpus: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
         start = end
 
 
-def _move(model: GgufModel, where: Placement, weights: list[int], gpus: int) -> tuple[int, ...]:
+def _move(model: GgufModel, where: Placement, weights: list[int], gpus: int) -> Copied:
     """Take parts that lie apart to where they lie; the largest tensor that is copied to a GPU from main memory, and on several the bank of experts before it."""
-    copied: tuple[int, ...] = ()
+    copied = Copied()
     if not any(where.moved) and MAIN_MEMORY not in where.gpus[:-1]:
         return copied
     for own, gpu, moved, to in zip(model.layers, where.gpus, where.moved, where.moved_to, strict=False):
@@ -217,14 +219,23 @@ def _move(model: GgufModel, where: Placement, weights: list[int], gpus: int) -> 
             weights[to] += apart
         if gpu == MAIN_MEMORY or (moved and to == MAIN_MEMORY):
             largest = own.largest(_MATRICES if gpu == MAIN_MEMORY else moved)
-            copied = max(copied, (largest, largest if gpus > 1 and own.bytes_of(EXPERTS) else 0))
+            if largest >= copied.weights_bytes:
+                copied = Copied(weights_bytes=largest, bank_bytes=largest if gpus > 1 and own.bytes_of(EXPERTS) else 0)
     return copied
 
 
-def _compute_bytes(model: GgufModel, config: LlamaCppConfig, *, has_output: bool, copied: tuple[int, ...], kept_bytes: int, copies: int) -> int:
+def _outside_cache_bytes(model: GgufModel, config: LlamaCppConfig, where: Placement) -> int:
+    """The largest cache of a layer in main memory, which attention of a batch is given on the first GPU (ggml-backend.cpp: operations of host buffers)."""
+    if MAIN_MEMORY not in where.gpus[:-1] or not where.layers_on_gpu or config.build < MASK_IS_HALF:  # Ollama's own engine of that time did not
+        return 0
+    kinds = {cache for layer, gpu in zip(model.layers, where.gpus, strict=False) if gpu == MAIN_MEMORY for cache in layer.caches}
+    return max((cache_bytes(cache, config) for cache in kinds if not isinstance(cache, RecurrentState)), default=0)
+
+
+def _compute_bytes(model: GgufModel, config: LlamaCppConfig, *, has_output: bool, copied: Copied, kept_bytes: int, copies: int) -> int:
     """The compute buffer of one GPU; on the first of several, a bank of experts that is copied there may meet the one before (as v0.5.0's allocator lays it out)."""
-    size = compute_bytes(model, config, has_output=has_output, copied_bytes=copied[0] if copied else 0, kept_bytes=kept_bytes, copies=copies)
-    return max(size, sum(copied) + config.ubatch * 4 * model.hidden) if any(copied[1:]) else size
+    size = compute_bytes(model, config, has_output=has_output, copied=copied, kept_bytes=kept_bytes, copies=copies)
+    return max(size, copied.weights_bytes + copied.bank_bytes + config.ubatch * 4 * model.hidden) if copied.bank_bytes else size
 
 
 def _main(where: Placement) -> Iterator[int]:

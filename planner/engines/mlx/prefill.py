@@ -65,12 +65,17 @@ class Activations:
     """Of a model whose logits of a step may be the larger part."""
     ssm_heads: int = 0
     """Of Mamba2."""
+    stream_width: int = 0
+    """Values of a token's hidden state in all layers, where they lie there together with the logits."""
 
     def bytes(self, chunk: int) -> tuple[int, int, int]:
         """Those of a step of so many tokens."""
         low, usual, high = (size * 1_000_000 * chunk // PREFILL_STEP for size in self.mb)
         scores = _MAMBA_COPIES * self.ssm_heads * _SSM_CHUNK * chunk * 4
         logits = self.vocab_size * min(chunk, PREFILL_STEP) * 2
+        if self.stream_width:
+            usual += logits + 2 * chunk * self.stream_width
+            return low, usual, max(high, usual + 800_000_000)
         most = logits + usual * 5 // 7 if logits > usual else 0
         return low + scores * 3 // 5, max(usual, logits) + scores, max(high, _LEAST_HIGH, most) + scores * 7 // 5
 
@@ -159,7 +164,9 @@ def is_fused(head_dim: int, head_dim_v: int) -> bool:
 
 # Activations of a step of 2,048 tokens, in MB: what published peaks leave after weights, caches and scores (tests/data/mlx_peaks.yaml, mlx_cases.yaml).
 _ATTENTION = (550, 700, 950), "16 reports on M4 Max, M2 Max, M2 and M3 Ultra"  # whatever the model's size and bits
-_DELTA = (100, 450, 900), "5 reports on M2 Pro and M3 Ultra, another server"  # gated delta rule, dense: Qwen3.5 9B, Qwen3.8 27B
+# Gated delta rule, dense: the hidden states of a step in all layers and its logits too, as mlx_lm.benchmark says of Qwen3.5 0.8B, 4B and 27B; servers
+# of others stay below, an M5 Max lies 0.7 GB above.
+_DELTA = (100, 500, 900), "17 reports of mlx-lm 0.31 on M3 Ultra, M4 Pro and M5 Max"
 _DELTA_EXPERTS = (600, 1450, 1900), "11 reports on M5 Max and M2 Max"  # with experts: Qwen3.6 35B-A3B
 _CONVOLUTION = (150, 280, 600), "2 reports on M2 Pro, another server"  # LFM2's short convolutions
 _LEAST_HIGH = 300_000_000  # of a prompt of 92 tokens too: 15.6 GB where weights and cache are 15.3
@@ -174,8 +181,9 @@ def _activations(model: ModelSpec) -> Activations:
         return Activations(mb=_ATTENTION[0], measured=_MAMBA, ssm_heads=heads)
     if any(_is_delta(group) for group in mixers):
         has_experts = any(isinstance(module, Experts) for group in model.layers for module in group.modules)
-        mb, measured = _DELTA_EXPERTS if has_experts else _DELTA
-        return Activations(mb=mb, measured=measured)
+        if has_experts:
+            return Activations(mb=_DELTA_EXPERTS[0], measured=_DELTA_EXPERTS[1])
+        return Activations(mb=_DELTA[0], measured=_DELTA[1], vocab_size=model.vocab_size, stream_width=model.hidden_size * model.layer_count)
     if mixers:
         return Activations(mb=_CONVOLUTION[0], measured=_CONVOLUTION[1])
     return Activations(mb=_ATTENTION[0], measured=_ATTENTION[1], vocab_size=model.vocab_size)

@@ -239,3 +239,24 @@ def test_what_is_free_of_an_idle_card_is_what_llama_cpp_says_of_it(card, mib):
     assert free_bytes(group, 1)[0] / MIB == pytest.approx(mib, abs=40)
     told = replace(group, gpu=replace(group.gpu, free_at_start_bytes=22 << 30, free_is_told=True))
     assert free_bytes(told, 1) == (22 << 30,)
+
+
+# 15 layers on the card, the others in main memory (MiB): v0.5.0 on the same card. A batch's attention is given a layer's cache, its products a matrix.
+PARTS = [
+    ("llama-3.1-8b", 4096, 216.0), ("llama-3.1-8b", 32768, 320.0), ("llama-3.1-8b", 131072, 688.0), ("qwen3-8b", 4096, 180.0), ("qwen3-8b", 32768, 248.0),
+    ("qwen3-8b", 131072, 920.0), ("gpt-oss-20b", 32768, 255.37), ("qwen3.5-9b", 4096, 220.01), ("qwen3.5-9b", 32768, 296.0), ("qwen3.5-9b", 131072, 776.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "context", "mib"), PARTS)
+def test_layers_in_main_memory_send_their_caches_and_matrices(name, context, mib):
+    config = LlamaCppConfig(context=context, gpu_layers=15)
+    (gpu,) = ledger_of(file_of(name), config, (200 << 30,)).gpus
+    assert gpu.compute_bytes / MIB == pytest.approx(mib, rel=0.17)
+
+
+@pytest.mark.parametrize(("name", "context", "mib"), [("qwen3.6-35b-a3b", 131072, 1244.06)])
+def test_an_earlier_build_sends_masks_of_32_bits(name, context, mib):
+    """A log of two cards (RTX 3080 and one of 24 GB) whose main memory holds 1,032 MiB of inputs: four masks of 256 MiB."""
+    gpus = ledger_of(file_of(name), config_of({"context": context}, OLD), (10 << 30, 200 << 30)).gpus
+    assert gpus[0].compute_bytes / MIB == pytest.approx(mib, rel=0.05)
