@@ -13,6 +13,7 @@ import click
 from planner.cli.check_files import AskedFiles, check_files, paths_of
 from planner.cli.check_recipes import check_recipes
 from planner.cli.command import command, option, output_formats, words
+from planner.cli.diff import check_against
 from planner.cli.names import Name
 from planner.cli.options import Finite, meant_gpus, type_of
 from planner.cli.own_rows import own_rows
@@ -66,6 +67,7 @@ from planner.questions.proxy.servers import beside_servers
     metavar="DIR",
     help="Judge a checkout of the official recipes' repository, its commands rendered.",
 )
+@option("--against", type=click.Path(path_type=Path), metavar="PLAN", help="Ask the question of a plan.json again: what moved, and whether it got worse.")
 @output_formats("sarif", "markdown", "github", "patch")
 @click.pass_context
 def check_command(
@@ -90,6 +92,7 @@ def check_command(
     since: str | None,
     reports: tuple[str, ...],
     recipes: Path | None,
+    against: Path | None,
     style: str,
 ) -> None:
     """Say whether a server's COMMAND starts (vLLM, llama-server, Ollama, MLX): in quotes, after --, as files (script, compose, Modelfile), or - for standard input.
@@ -111,6 +114,8 @@ def check_command(
     )
     if recipes:
         check_recipes(ctx, recipes, FailOn(fail_on or FailOn.UNLIKELY), style)
+    if against:
+        check_against(ctx, against, style)
     paths = paths_of(command)
     of_files = "--since" if since else "--report" if reports else "" if style in ("text", "json") else f"--format {style}"
     if paths and (fail_on or of_files or any(path.is_dir() for path in paths) or (server is None and _start_several(paths))):

@@ -279,14 +279,18 @@ def output_formats(*further: str) -> Adds:
     """--format with further formats, --json and --quiet."""
 
     def add(run: Run) -> Run:
-        for add_to in reversed((option("--format", "style", type=click.Choice(["text", "json", *further]), **_FORMAT), *_OUTPUT)):
+        for add_to in reversed(
+            (
+                option("--format", "style", type=click.Choice(["text", "json", *further]), default="text", show_default=True, group="Output", common=False),
+                *_OUTPUT,
+            )
+        ):
             run = add_to(run)
         return run
 
     return add
 
 
-_FORMAT: dict[str, Any] = {"default": "text", "show_default": True, "group": "Output", "common": False}
 _OUTPUT = (
     option("--json", "as_json", is_flag=True, group="Output", help="The answer as JSON (docs/json.md): --format json."),
     option("-q", "--quiet", is_flag=True, group="Output", help="Print errors only; the exit code says the rest."),

@@ -31,6 +31,7 @@ _LATER = {  # module and short help: the help of all is printed without importin
     "completion": ("planner.cli.completion", "The script by which a shell completes names."),
     "cost": ("planner.cli.cost", "What a million tokens cost, beside an API's price."),
     "config": ("planner.cli.config", "The defaults of this user: my GPU, host, prices."),
+    "diff": ("planner.cli.diff", "What moved between two plans, and whether it got worse."),
     "emit": ("planner.cli.emit", "Write a plan's files again, in other formats too."),
     "explain": ("planner.cli.explain", "Say what happened in a server's log."),
     "front": ("planner.cli.front", "What cannot be had cheaper, faster, longer or for more people."),
@@ -96,7 +97,7 @@ class _Group(Command, click.Group):
     type=click.FloatRange(0, 1e6),
     metavar="TOKENS/S",
     group=_OPEN,
-    help="Offer nothing slower for each user: else 15, for code and agents 30.",
+    help="Nothing slower: else 15, for code, agents 30.",
 )
 @option("--top", default=10, show_default=True, type=click.IntRange(0, 1000), group=_OPEN, help="How many to show; 0 shows all.")
 @option("--prices", type=click.Path(path_type=Path, dir_okay=False), group=_OPEN, common=False, help="Without --gpu: your own prices (`plan schema prices`).")
@@ -150,7 +151,7 @@ class _Group(Command, click.Group):
 @option("--free-gib", type=type_of(FIELDS["free_gib"]), group=_MACHINE, common=False, help="What is free of each GPU when the server starts.")
 @option("--wired-limit-mb", type=type_of(FIELDS["wired_limit_mb"]), group=_OTHERS, common=False, help="On a Mac: iogpu.wired_limit_mb, where it was raised.")
 @option("--output", type=click.Path(path_type=Path), group=_FILES, help="Folder for the files; else one below outputs/, named after the question.")
-@option("--to", multiple=True, metavar="FORMAT", group=_FILES, help="Also write these formats, e.g. compose,k8s (`plan emit --help` lists them).")
+@option("--to", multiple=True, metavar="FORMAT", group=_FILES, help="Also write formats: compose,k8s (`plan emit --help`).")
 @option("--html", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, help="Also write the answer as one page, with pictures.")
 @option(
     "--svg", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, common=False, help="Also draw the ledger and the curves as one SVG picture here."

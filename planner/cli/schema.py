@@ -19,6 +19,7 @@ from planner.report.capacity import CapacityJson
 from planner.report.chosen import ModelsJson
 from planner.report.contract_parts import CheckJson, PlanJson, SettingsJson
 from planner.report.cost_json import CostJson
+from planner.report.drift import DriftJson
 from planner.report.explained import ExplainJson
 from planner.report.files import FilesJson
 from planner.report.head import SCHEMA
@@ -63,6 +64,7 @@ def json_schema(what: str) -> dict[str, object]:
         "capacity": CapacityJson | ReplayJson,
         "compare": OneComparisonJson | ComparisonsJson,
         "cost": CostJson,
+        "diff": DriftJson,
         "front": FrontJson,
         "bench": BenchJson,
         "list": GpusJson | ListedModelsJson | ArchitecturesJson,

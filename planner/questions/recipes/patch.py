@@ -10,7 +10,6 @@ import difflib
 import re
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative
@@ -68,7 +67,7 @@ def patch(text: str, file: str, changes: Sequence[Change]) -> str:
     return "".join(difflib.unified_diff(before, after, fromfile=f"a/{file}", tofile=f"b/{file}"))
 
 
-def _mapping(text: str) -> dict[str, Any] | None:
+def _mapping(text: str) -> dict[str, object] | None:
     try:
         read = parse_yaml(text, "the recipe")
     except PlannerError:
@@ -76,7 +75,7 @@ def _mapping(text: str) -> dict[str, Any] | None:
     return read[0] if len(read) == 1 and isinstance(read[0], dict) else None
 
 
-def _put(part: dict[str, Any], keys: Sequence[str], value: object) -> bool:
+def _put(part: dict[str, object], keys: Sequence[str], value: object) -> bool:
     """Put a value below keys, none of which may hold anything but a mapping; False where one does, or the GPU has something of its own."""
     for key in keys[:-1]:
         inner = part.get(key)
