@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
 
 from benchmarks import runtimes, speed_accuracy
-from benchmarks.calibrate import fitted
+from benchmarks.calibrate import fitted, using
 from benchmarks.consumer import reported
 from benchmarks.starts import Start, starts
 from planner.engines.vllm import coefficients as calibrated
@@ -51,18 +48,6 @@ def summary(rows: list[dict[str, float]]) -> dict[str, float]:
         values = [abs(row[key]) for row in rows]
         found |= {f"{key}_mean": mean(values), f"{key}_median": median(values), f"{key}_worst": max(values)}
     return found
-
-
-@contextmanager
-def using(data: dict[str, Any]) -> Iterator[None]:
-    """Predict with other coefficients for a while."""
-    kept, calibrated.coefficients = calibrated.coefficients, lambda: data
-    calibrated.at.cache_clear()
-    try:
-        yield
-    finally:
-        calibrated.coefficients = kept
-        calibrated.at.cache_clear()
 
 
 def left_out() -> list[dict[str, float]]:

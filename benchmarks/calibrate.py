@@ -7,9 +7,11 @@ stage has no sampler). CUDA graphs: a constant, the layers of a stage, experts. 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,7 +22,10 @@ from benchmarks import consumer, field
 from benchmarks.consumer import Reported
 from benchmarks.starts import Start, starts
 from planner.catalogue.load import find_gpu
-from planner.engines.vllm.device import device, gpu_class
+from planner.engines.vllm import coefficients
+from planner.engines.vllm.coefficients import Outlook
+from planner.engines.vllm.device import gpu_class
+from planner.engines.vllm.memory import place, stage_budgets
 from planner.engines.vllm.rules import capture_sizes
 from planner.engines.vllm.versions import VERSIONS
 from planner.units import GIB
@@ -99,28 +104,49 @@ def calibrated() -> dict[str, Any]:
     return fitted(list(starts()), json.loads(FILE.read_text()))
 
 
+@contextmanager
+def using(data: dict[str, Any]) -> Iterator[None]:
+    """Predict with other coefficients for a while."""
+    kept, coefficients.coefficients = coefficients.coefficients, lambda: data
+    coefficients.at.cache_clear()
+    try:
+        yield
+    finally:
+        coefficients.coefficients = kept
+        coefficients.at.cache_clear()
+
+
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What a start took beside weights and cache less what the causes give, in GiB: of the conservative and the optimistic causes."""
+    """What a start took beside weights and cache less what the causes give, in GiB: of the expected, the conservative and the optimistic causes."""
 
     gpu: str
     several: bool
+    expected: float
     conservative: float
     optimistic: float
+    report: str = ""
 
 
 def left_of(row: Reported) -> Left | None:
-    """What a reported start tells of its class; nothing where no cache was told, and where the ledger lacks a part of the server."""
+    """What a reported start, judged without margins, tells of its class; nothing where no cache was told, and where the ledger lacks a part of the server."""
     checked = row.checked
-    if checked.plan is None or row.kv_cache_gib is None or checked.not_covered or checked.config.kv_cache_memory_bytes is not None:
+    if checked.plan is None or row.kv_cache_gib is None or checked.config.kv_cache_memory_bytes is not None:
+        return None
+    if any(part.most_bytes is None for part in checked.not_covered):
         return None
     choice, config = checked.plan.choice, checked.config
-    group = checked.request.group
-    on = device(group, config)
-    # the cache that is predicted without a margin, less the one that was seen, is what the start took beside
-    ends = (choice.conservative.kv_cache_bytes + on.most_margin_bytes, choice.optimistic.kv_cache_bytes + on.least_margin_bytes)
-    conservative, optimistic = (cache / GIB - row.kv_cache_gib for cache in ends)
-    return Left(group.gpu.name, config.tensor_parallel_size > 1, conservative, optimistic)
+    caches = (choice.expected, choice.conservative, choice.optimistic)
+    expected, conservative, optimistic = (ledger.kv_cache_bytes / GIB - row.kv_cache_gib for ledger in caches)
+    return Left(checked.request.group.gpu.name, config.tensor_parallel_size > 1, expected, conservative, optimistic, row.name)
+
+
+def left_of_start(start: Start) -> Left:
+    """The same of a start of the fit's table."""
+    asked = (start.model, start.group, start.config)
+    placed = place(*asked)
+    caches = (stage_budgets(*asked, outlook, placed)[0].kv_cache_bytes / GIB - start.kv_cache_gib for outlook in Outlook)
+    return Left(start.group.gpu.name, start.config.tensor_parallel_size > 1, *caches, start.name)
 
 
 NOISE = 0.25  # GUESS: GiB that two starts on one machine differ by
@@ -129,45 +155,80 @@ NOISE = 0.25  # GUESS: GiB that two starts on one machine differ by
 DIVIDED_NOISE = {"data_centre": 1.25}
 
 
-def margins(rows: list[Left], guess: float, noise: float = NOISE) -> list[float]:
+def conformal(missed: list[float], share: float = 0.9) -> float:
+    """What the next start of a class exceeds with a chance of one in ten: of n starts the one of rank ceil(0.9 (n + 1)), of fewer than nine the worst."""
+    return sorted(missed)[min(len(missed), ceil(share * (len(missed) + 1))) - 1]
+
+
+def margins(rows: list[Left], guess: float, noise: float = NOISE, middle: float = 0.0, kinds: int | None = None) -> list[float]:
     """Expected, conservative and optimistic margin of a class, in GiB.
 
     Reports are too mixed to move the middle. The ends hold nine in ten of what the causes' own range missed, and more: a guess where few kinds of GPU
     tell, which five of them bring down to what two starts of one machine differ by.
     """
-    wary = max(noise, guess * (1 - len({row.gpu for row in rows}) / 5))
-    most = max(0.0, float(np.quantile([row.conservative for row in rows], 0.9))) if rows else 0.0
-    least = min(0.0, float(np.quantile([row.optimistic for row in rows], 0.1))) if rows else 0.0
-    return [0.0, round(most + wary, 2), round(least - wary, 2)]
+    wary = max(noise, guess * (1 - (len({row.gpu for row in rows}) if kinds is None else kinds) / 5))
+    most = max(0.0, conformal([row.conservative for row in rows])) if rows else 0.0
+    least = min(middle, -conformal([-row.optimistic for row in rows])) if rows else 0.0
+    return [middle, round(most + wary, 2), round(least - wary, 2)]
 
 
-# GUESS, set by hand: reports on a GB10 put activation and outside torch at 5.8 to 9 GiB, graphs on two nodes at 5.1 (page cache and compilers are counted
-# where memory is one); how much of it the causes already give was estimated, and one start in the data tells.
-UNIFIED = {"single_gib": [3.0, 7.0, 0.0], "several_gib": [3.0, 11.0, 0.0]}
+def bus(rows: list[Left], base: list[float]) -> list[float]:
+    """Outside torch of each of several cards on PCIe: the middle of what was left there, the conservative end as it is, the least that was seen."""
+    seen = [base[0] + row.expected for row in rows]
+    return [round(max(0.0, median(seen)), 2), base[1], round(max(0.0, min(seen)), 2)]
+
+
+def on_a_bus(row: Reported) -> bool:
+    """Whether more than two ranks talk over PCIe."""
+    config, gpu = row.checked.config, row.checked.request.group.gpu
+    return config.tensor_parallel_size > 2 and not gpu.nvlink and gpu.vendor == "nvidia" and not gpu.unified_memory
+
+
+TWO_UNIFIED = 4.0  # GUESS, in GiB: reports on two GB10 put graphs at 5.1; none of them is in the data
 # GUESS: what is added to a class's ends where no start tells, in GiB; less where some do.
 GUESSES = {"data_centre": 2.5, "workstation": 0.75, "consumer": 0.5, "small": 0.5, "unified": 4.0, "amd": 2.0}
 
 
+def told() -> list[tuple[Reported, Left]]:
+    """Consumer and field starts that tell something."""
+    return [(row, left) for row in (*consumer.reported(), *field.reported()) if (left := left_of(row))]
+
+
 def classes() -> dict[str, Any]:
-    """The margins of every class of GPUs, from consumer and field starts. The fit's own card has none."""
-    told = [left for row in (*consumer.reported(), *field.reported()) if (left := left_of(row))]
-    table: dict[str, Any] = {"fit": {"starts": len(list(starts())), "gpus": 1, "single_gib": [0.0, 0.0, 0.0], "several_gib": [0.0, 0.0, 0.0]}}
+    """The margins of every class of GPUs, from consumer and field starts; of the fit's own card from its table and newer reports."""
+    reports = told()
+    table: dict[str, Any] = {"fit": fit_margins([left for row, left in reports if VERSIONS[row.checked.config.vllm_version].lean_sampler])}
     for name, guess in GUESSES.items():
-        rows = [left for left in told if gpu_class(find_gpu(left.gpu)) == name]
+        rows = [left for _, left in reports if gpu_class(find_gpu(left.gpu)) == name]
         table[name] = {
             "starts": len(rows),
             "gpus": len({row.gpu for row in rows}),
             "single_gib": margins([row for row in rows if not row.several], guess),
             "several_gib": margins([row for row in rows if row.several], guess, DIVIDED_NOISE.get(name, NOISE)),
         }
-    table["unified"] |= UNIFIED
+    one = [left for _, left in reports if gpu_class(find_gpu(left.gpu)) == "unified" and not left.several]
+    middle = round(median([row.expected for row in one]), 2)
+    # of its kind there is one, and every report is of another machine; the middle moves: page cache and compilers are counted where memory is one
+    expected, most, least = margins(one, GUESSES["unified"], middle=middle, kinds=len(one))
+    table["unified"] |= {"single_gib": [expected, most, least], "several_gib": [expected, round(most + TWO_UNIFIED, 2), least]}
     return table
+
+
+def fit_margins(reports: list[Left]) -> dict[str, Any]:
+    """Of the fit's card, whose causes have residuals of their own: nothing but what starts, its table's and reported, show beyond them."""
+    rows = [*map(left_of_start, starts()), *(row for row in reports if gpu_class(find_gpu(row.gpu)) == "fit")]
+    ends = {several: margins([row for row in rows if row.several is several], 0.0, 0.0) for several in (False, True)}
+    return {"starts": len(rows), "gpus": 1, "single_gib": ends[False], "several_gib": ends[True]}
 
 
 def main() -> None:
     """Rewrite the file."""
     data = calibrated()
-    data["classes"] = classes()
+    none = {name: row | {"single_gib": [0.0] * 3, "several_gib": [0.0] * 3} for name, row in data["classes"].items()}
+    with using(data | {"classes": none}):
+        data["non_torch"]["pcie_4_gib"] = bus([left for row, left in told() if on_a_bus(row)], data["non_torch"]["pcie_4_gib"])
+    with using(data | {"classes": none}):
+        data["classes"] = classes()
     data["fit"]["date"] = datetime.now(UTC).date().isoformat()
     FILE.write_text(json.dumps(data, indent=1) + "\n")
     print(json.dumps(data, indent=1))

@@ -190,6 +190,11 @@ def cuda_graphs(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whol
 
 def non_torch(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole:
     """Memory outside torch's allocator that grows during profiling: kernels' workspaces, communication buffers."""
+    return maximum(0, _beside(config, on, outlook))
+
+
+def _beside(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole:
+    """That, with what starts of its class took beside or less: below nothing where they took less than the causes, activations with them, give."""
     fit = at(outlook)
     tp, pp = config.tensor_parallel_size * config.data_parallel_size, config.pipeline_parallel_size
     single = where(pp == 1, fit.single_bytes, fit.pipeline_bytes)
@@ -197,14 +202,14 @@ def non_torch(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook
     several = where(on.multicast, fit.nvlink_bytes, where(two_at_once, fit.pcie_2_bytes, fit.pcie_4_bytes))
     used: Whole = where(tp == 1, single, several) + (fit.sleep_bytes if config.enable_sleep_mode else 0)
     if on.shift_bytes is not None:  # a start on this very machine tells more than the margin
-        return maximum(0, used + on.shift_bytes)
-    return maximum(0, used + on.margin(outlook))
+        return used + on.shift_bytes
+    return used + on.margin(outlook)
 
 
 def overhead(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool = True) -> Overhead[Whole]:
     """Everything beside weights, buffers and KV cache on one rank; graphs only where this version reserves them."""
     reserved = VERSIONS[config.vllm_version].graphs_reserved if config.estimates_graphs is None else config.estimates_graphs
-    peak = activation(model, config, on, outlook, last_stage=last_stage)
+    peak = maximum(0, activation(model, config, on, outlook, last_stage=last_stage) + minimum(0, _beside(config, on, outlook)))
     none = 0 * peak
     graphs = cuda_graphs(model, config, on, outlook) + none
     return Overhead(
