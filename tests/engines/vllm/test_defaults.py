@@ -142,10 +142,11 @@ def test_users_that_cannot_be_held_are_no_reason_for_a_pipeline():
 
 def test_a_context_that_costs_cuda_graphs_says_which_one_keeps_them():
     request = ask("qwen3-14b-awq", "rtx3060")
-    lengths = range(3072, 8192, 512)
+    lengths = range(3072, 8704, 512)
     plans = [make_plan(replace(request, context=length), repo="x/y", served_name="y") for length in lengths]
     eager = next(plan for plan in plans if plan.config.enforce_eager)
-    kept = eager.request.context - 512
+    kept = eager.choice.longest_with_graphs // 1024 * 1024
+    assert kept in range(3072, eager.request.context, 512)
     assert eager.verdict == "starts"
     assert all(not plan.config.enforce_eager for plan in plans[: plans.index(eager)])  # a smaller batch comes before eager mode
     (warning,) = [warning for warning in eager.warnings if warning.code == "eager"]

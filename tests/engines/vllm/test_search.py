@@ -357,11 +357,11 @@ def test_the_outlooks_of_a_choice_are_ordered():
 
 
 def test_where_graphs_are_given_up_the_context_that_keeps_them_is_told():
-    """14B of 4 bits on 12 GB: 7.5k tokens start without graphs only; with them almost as many would."""
+    """14B of 4 bits on 12 GB: 8k tokens start without graphs only; with them almost as many would."""
     model = find_model("qwen3-14b-awq").spec()
-    found = best(request("rtx3060", model=model, context=7680))
+    found = best(request("rtx3060", model=model, context=8192))
     assert (found.verdict, found.config.enforce_eager) == ("starts", True)
     kept = best(request("rtx3060", model=model, context=found.longest_with_graphs))
     assert (kept.verdict, kept.config.enforce_eager) == ("starts", False)
     assert best(request("rtx3060", model=model, context=found.longest_with_graphs + 16)).config.enforce_eager
-    assert best(request("rtx3060", model=model, context=7680, enforce_eager=True)).longest_with_graphs is None
+    assert best(request("rtx3060", model=model, context=8192, enforce_eager=True)).longest_with_graphs is None
