@@ -11,10 +11,10 @@ from conftest import ROOT, json_lines, run_plan
 
 from benchmarks import examples
 from planner.catalogue import load
-from planner.cli.schema import json_schema
 from planner.engines.vllm.causes import CAUSES
 from planner.facts.verdict import Grade, Verdict
 from planner.questions.choose import CONTEXTS
+from planner.report.schemas import json_schema
 
 README = (ROOT / "README.md").read_text()
 PAGES = {str(path.relative_to(ROOT)): path.read_text() for path in examples.PAGES}

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from typing_extensions import TypedDict
 
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError

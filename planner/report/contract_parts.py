@@ -1,4 +1,4 @@
-"""The types of the JSON contract: an answer and its parts. Only type checkers and `cli.schema` read them: a plan does without."""
+"""The types of the JSON contract: an answer and its parts. Only type checkers and `report.schemas` read them: a plan does without."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from conftest import DATA, run_plan
 
-from planner.cli.schema import json_schema
+from planner.report.schemas import json_schema
 
 HEADLINE = ("--gpu", "rtx4090", "--count", "2", "--model", "qwen3-vl-32b-awq")
 

@@ -25,11 +25,11 @@ from planner.cli.choose import run_choice
 from planner.cli.command import _key
 from planner.cli.hints import _MACHINES, _MODELS
 from planner.cli.main import _LATER, cli
-from planner.cli.schema import json_schema
 from planner.cli.values import PlanValues, values_of
 from planner.errors import PlannerError
 from planner.facts.command_line import flag_of
 from planner.questions.command_line import command_line
+from planner.report.schemas import json_schema
 from planner.units import parse_context, parse_count, parse_size
 
 TYPED = {"gpu": "rtx4090", "count": "2", "model": "qwen3-8b", "context": "64k", "beside": ["qwen3-embedding-0.6b:context=8k"], "enforce_eager": True}

@@ -10,7 +10,6 @@ from test_llamacpp import write_gguf
 
 from planner.catalogue import resolve
 from planner.catalogue.load import find_model
-from planner.cli.schema import json_schema
 from planner.engines import ENGINES
 from planner.engines.llamacpp.check import check_server
 from planner.engines.llamacpp.flags import grammar
@@ -25,6 +24,7 @@ from planner.facts.verdict import Verdict
 from planner.questions.check import check, find_server, group_for
 from planner.questions.find_commands import find_commands
 from planner.questions.plan import answer_for
+from planner.report.schemas import json_schema
 from planner.units import GIB, MIB
 
 FOUND = {

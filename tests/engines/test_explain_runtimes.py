@@ -6,12 +6,12 @@ import jsonschema
 import pytest
 from conftest import run_plan
 
-from planner.cli.schema import json_schema
 from planner.engines import ENGINES
 from planner.engines.llamacpp.flags import grammar
 from planner.engines.mlx.flags import known_flags
 from planner.errors import PlannerError
 from planner.questions.explain import explain_log, read_any
+from planner.report.schemas import json_schema
 from planner.units import GIB, MIB
 
 # ggml-org/llama.cpp#20431

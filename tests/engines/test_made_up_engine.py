@@ -11,9 +11,9 @@ from starlette.testclient import TestClient
 from test_schemas import closed
 
 from planner.cli.main import cli
-from planner.cli.schema import json_schema
 from planner.engines import ENGINES, Engine
 from planner.errors import PlannerError
+from planner.report.schemas import json_schema
 from planner.web.app import app
 from tests import made_up_engine
 from tests.made_up_engine import TOY

@@ -20,7 +20,6 @@ from planner.catalogue.prices import own_prices_path, read_prices
 from planner.catalogue.rows import PriceFile
 from planner.catalogue.validation import adapter
 from planner.catalogue.yaml_file import read_yaml
-from planner.cli.schema import json_schema
 from planner.engines.vllm.weights import stage_weights
 from planner.engines.work import active_parameters
 from planner.errors import PlannerError
@@ -38,6 +37,7 @@ from planner.questions.standing import Standing, months
 from planner.questions.stored import Stored
 from planner.report.chosen import models_json
 from planner.report.machines import machines_json
+from planner.report.schemas import json_schema
 from planner.units import GIB
 from tests.conftest import run_plan
 

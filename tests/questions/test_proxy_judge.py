@@ -8,13 +8,13 @@ import pytest
 from conftest import run_plan
 from test_schemas import closed
 
-from planner.cli.schema import json_schema
 from planner.errors import PlannerError
 from planner.questions.check_proxy import check_proxy
 from planner.questions.find_commands import find_commands
 from planner.questions.proxy.config import read_config
 from planner.questions.proxy.judge import _facts, judge
 from planner.questions.proxy.servers import beside_servers
+from planner.report.schemas import json_schema
 from tests.judges import judge_venv
 
 SOUND = """\

@@ -7,8 +7,8 @@ import pytest
 from conftest import run_plan
 from test_schemas import closed
 
-from planner.cli.schema import json_schema
 from planner.questions.explain import explain_log
+from planner.report.schemas import json_schema
 
 # The message that a person pastes: whose it is, its kind, what is called for.
 GUIDE = {

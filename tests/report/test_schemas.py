@@ -8,9 +8,9 @@ import pytest
 from test_bench import serving
 
 from planner.cli.main import main
-from planner.cli.schema import json_schema
 from planner.facts.verdict import SCHEMAS, BoundBy, Grade, Verdict
 from planner.machine.calibration import calibration_path
+from planner.report.schemas import json_schema
 from planner.speed.roofline import Step
 from tests.conftest import DATA
 

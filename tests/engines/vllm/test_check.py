@@ -17,7 +17,6 @@ from benchmarks.cards import kinds_of_cards
 from benchmarks.starts import starts
 from planner.catalogue import resolve
 from planner.catalogue.load import find_model
-from planner.cli.schema import json_schema
 from planner.engines.vllm.check import check
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.flags import parse_flags
@@ -30,6 +29,7 @@ from planner.facts.hardware import GpuGroup
 from planner.facts.verdict import Verdict
 from planner.grid.servers import Machines, servers
 from planner.questions.find_commands import find_commands
+from planner.report.schemas import json_schema
 from planner.units import GIB
 
 SERVE = "vllm serve Qwen/Qwen3-8B"

@@ -11,12 +11,12 @@ import jsonschema
 import pytest
 from conftest import DATA, ROOT, run_plan
 
-from planner.cli.schema import json_schema
 from planner.engines.vllm.causes import message
 from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.log import command_words, read_log
 from planner.engines.vllm.remedies import remedies
 from planner.facts.observed import Observed
+from planner.report.schemas import json_schema
 from planner.units import GIB
 
 LOGS = sorted((DATA / "logs").glob("*.log"))
