@@ -84,6 +84,9 @@ class WorldError(PlannerError):
     exit_code = 3
 
 
+MOST_OF_A_FAULT = 120  # letters of its message
+
+
 class PlanWarning(UserWarning):
     """Something that an answer passed over; the command line tells it in one line."""
 
@@ -94,6 +97,20 @@ def one_line(message: str, hint: str = "") -> str:
 
     words = " ".join((f"{message}; {hint}" if hint else message).split())
     return redact(f"plan: {shown(words, len(words))}")
+
+
+def our_fault(error: Exception) -> WorldError:
+    """What is told of an exception that nobody expected: where it was raised, and what to do; the trace may hold what is nobody's business."""
+    import traceback
+    from pathlib import Path
+
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "planner" in Path(frame.filename).parts]
+    place = f" in {'/'.join(Path(ours[-1].filename).parts[-2:])}:{ours[-1].lineno}" if ours else ""
+    what = " ".join(str(error).split())[:MOST_OF_A_FAULT]
+    return WorldError(
+        f"a fault of plan itself: {type(error).__name__}{place}{what and f': {what}'}",
+        "please report it as an issue of its repository, with what was asked; --debug prints the whole trace",
+    )
 
 
 def require(what: str, *libraries: str, otherwise: str = "") -> None:

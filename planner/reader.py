@@ -9,6 +9,8 @@ import json
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -22,8 +24,23 @@ MOST_DIGITS = 400  # of a number in JSON; Python itself stops at 4,300
 MOST_NODES, MOST_DEPTH = 200_000, 100  # of a YAML document, each alias counted as what it stands for
 
 
+_ONLY_TEXTS: ContextVar[bool] = ContextVar("planner.only_texts", default=False)
+
+
+@contextmanager
+def only_texts(only: bool = True) -> Iterator[None]:
+    """As long as somebody else asks, no file that a question names is read."""
+    before = _ONLY_TEXTS.set(only)
+    try:
+        yield
+    finally:
+        _ONLY_TEXTS.reset(before)
+
+
 def open_file(path: Path) -> BinaryIO:
     """Open a regular file. Raises FileError for anything else, OSError where the system refuses."""
+    if _ONLY_TEXTS.get():
+        raise FileError(path, "is not read: who asks from elsewhere gives texts and names, not files")
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
     if not stat.S_ISREG(os.fstat(number).st_mode):
         os.close(number)

@@ -17,6 +17,7 @@ WANTS = {  # extra: a question that wants it, with how the message calls it
     "web": ("plan web", ("web", "--no-open", "--port", "0")),
     "bench": ("plan bench", ("bench", "--gpu", "rtx4090", "--model", "qwen3-8b")),
     "parquet": ("a .parquet file", (*SWEEP, "plans.parquet")),
+    "mcp": ("plan mcp", ("mcp",)),
     "prices": ("--api", ("cost", "--gpu", "rtx4090", "--model", "qwen3-8b", "--api", "openrouter:qwen/qwen3-8b")),
     "ray": ("--ray", (*SWEEP, "plans.csv", "--ray", "local")),
 }

@@ -22,10 +22,11 @@ FLOORS = [  # each room imports only from floors above its own
     ["questions"],
     ["emit", "report"],
     ["web", "api"],
+    ["remote"],
     ["cli"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-MOST_ARROWS = 87  # ten of them to the reader of strangers' texts and their patterns, which nothing goes around
+MOST_ARROWS = 98  # ten of them to the reader of strangers' texts and their patterns, which nothing goes around; eleven of the doors for programs
 ROOT = Path(planner.__file__).parent
 
 

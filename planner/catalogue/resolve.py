@@ -52,9 +52,11 @@ def find_source(name: str, online: str | None = None) -> Source:
         return _from_catalogue(entry, online)
     if is_repo_id(name):
         from planner.catalogue.hub import fetch_model
+        from planner.reader import only_texts
 
         files = fetch_model(name)
-        return from_files(files.config, files.quantization, name, slug(name.partition("/")[2]), online=online, tensors=files.tensors)
+        with only_texts(False):  # the Hub's cache
+            return from_files(files.config, files.quantization, name, slug(name.partition("/")[2]), online=online, tensors=files.tensors)
     if meant := repaired(name):
         raise PlannerError(f"{name[:100]!r} is not the name of a model", f"--model {meant}")
     raise load.unknown_model(name)

@@ -18,7 +18,7 @@ from planner.cli.own_rows import own_rows
 from planner.cli.printing import tell
 from planner.cli.values import PlanValues, values_of
 from planner.engines import ENGINES, titles_with, usual_words
-from planner.errors import PlannerError, PlanWarning, WorldError, one_line
+from planner.errors import PlannerError, PlanWarning, WorldError, one_line, our_fault
 from planner.facts.command_line import flag_of
 from planner.questions.fields import FIELDS, OF_SOME
 from planner.text import redact
@@ -37,13 +37,14 @@ _LATER = {  # module and short help: the help of all is printed without importin
     "front": ("planner.cli.front", "What cannot be had cheaper, faster, longer or for more people."),
     "gpus": ("planner.cli.gpus", "Add a GPU that is not in the catalogue to your own ones."),
     "list": ("planner.cli.list", "The GPUs, models (with sizes) and architectures that are known."),
+    "mcp": ("planner.cli.mcp", "Answer an agent's questions (MCP)."),
     "models": ("planner.cli.models", "Add a model of the Hub to your own ones, for use offline."),
     "schema": ("planner.cli.schema", "The JSON Schema of a file or an answer."),
+    "serve": ("planner.cli.serve", "Answer questions as HTTP with OpenAPI."),
     "sweep": ("planner.cli.sweep", "Compute every server of a grid to a file."),
     "verify": ("planner.cli.verify", "Ask the engine itself about the plan, line by line."),
     "web": ("planner.cli.web", "Open the calculator in a browser."),
 }
-MOST_OF_A_FAULT = 120  # letters of its message
 _LOAD, _OTHERS, _MACHINE, _SEVERAL, _OPEN, _FILES = (
     "What the speed is for",
     "Other runtimes",
@@ -271,20 +272,13 @@ def _say_warning(message: Warning | str, category: type[Warning], filename: str,
 
 
 def _unexpected(error: Exception) -> int:
-    """A fault of ours, in one line with how to report it; the whole trace only where it is asked for, as it may hold what is nobody's business."""
-    import traceback
-
+    """A fault of ours, in one line; the whole trace only where it is asked for."""
     if "--debug" in sys.argv[1:]:
+        import traceback
+
         with suppress(OSError):
             tell(redact("".join(traceback.format_exception(error)).rstrip()), err=True)
-    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "planner" in Path(frame.filename).parts]
-    place = f" in {'/'.join(Path(ours[-1].filename).parts[-2:])}:{ours[-1].lineno}" if ours else ""
-    what = " ".join(str(error).split())[:MOST_OF_A_FAULT]
-    _fail(
-        f"a fault of plan itself: {type(error).__name__}{place}{what and f': {what}'}",
-        "please report it as an issue of its repository, with what you typed; --debug prints the whole trace",
-    )
-    return WorldError.exit_code
+    return _refuse(our_fault(error))
 
 
 def _fail(message: str, hint: str) -> None:

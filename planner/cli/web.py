@@ -18,6 +18,8 @@ from planner.cli.printing import tell
 from planner.errors import PlannerError, require
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
     from planner.catalogue.load import Catalogue
 
 ADDRESS = "127.0.0.1"
@@ -35,6 +37,17 @@ def web_command(port: int, *, opens: bool) -> None:
     from planner.catalogue.load import current
 
     require("plan web", "starlette", "uvicorn", "jinja2")
+    listener, address = listen(port)
+    tell(f"plan: {address} (Ctrl-C ends it)", err=True)
+    for _ in range(HELPERS):
+        threading.Thread(target=_keep_helper, args=(listener, current()), daemon=True).start()
+    if opens:
+        webbrowser.open(address)
+    serve_page(listener)
+
+
+def listen(port: int) -> tuple[socket.socket, str]:
+    """A socket of this machine only, and its address. Raises PlannerError where the port is taken."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -42,24 +55,24 @@ def web_command(port: int, *, opens: bool) -> None:
         listener.listen(128)
     except OSError as error:
         raise PlannerError(f"port {port}: {error.strerror or error}", "--port 0 takes a free one") from None
-    address = f"http://{ADDRESS}:{listener.getsockname()[1]}/"
-    tell(f"plan: {address} (Ctrl-C ends it)", err=True)
-    for _ in range(HELPERS):
-        threading.Thread(target=_keep_helper, args=(listener, current()), daemon=True).start()
-    if opens:
-        webbrowser.open(address)
-    serve(listener)
+    return listener, f"http://{ADDRESS}:{listener.getsockname()[1]}/"
 
 
-def serve(listener: socket.socket) -> None:
+def serve_page(listener: socket.socket) -> None:
+    """Answer with the page."""
+    from planner.web.app import app
+
+    serve(listener, app())
+
+
+def serve(listener: socket.socket, application: Starlette) -> None:
     """Answer on a socket until this process is told to end."""
     import uvicorn
 
-    from planner.web.app import app
     from planner.web.connections import Patient
 
     config = uvicorn.Config(
-        app(),
+        application,
         http=Patient,
         timeout_keep_alive=KEEP_ALIVE_S,
         ws="none",
@@ -86,7 +99,7 @@ def help_serve(listener: socket.socket, catalogue: Catalogue) -> None:
 
     use(catalogue)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    serve(listener)
+    serve_page(listener)
 
 
 def _end_with_parent() -> None:

@@ -35,9 +35,10 @@ def _read(path: Path) -> JsonObject:
     """What was observed. Raises FileError for what is no calibration file."""
     if not os.path.lexists(path):
         return {"schema": SCHEMA, "gpus": {}}
-    from planner.reader import parse_json, read_bytes
+    from planner.reader import only_texts, parse_json, read_bytes
 
-    data = json_object(parse_json(read_bytes(path, MOST_BYTES, "a calibration"), path))
+    with only_texts(False):  # our own
+        data = json_object(parse_json(read_bytes(path, MOST_BYTES, "a calibration"), path))
     if data.get("schema") != SCHEMA or not isinstance(data.get("gpus"), dict):
         raise FileError(path, "is no calibration of this version of plan")
     return data

@@ -27,6 +27,7 @@ from planner.report.head import json_text
 from planner.report.html import render, report
 from planner.report.picture import static
 from planner.web import links
+from planner.web.foreign import foreign
 from planner.web.state import State, answered, file_texts, read_state, view_of
 
 MOST_QUERY_BYTES = 4096
@@ -40,17 +41,6 @@ SECURITY = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-LOCAL_NAMES = ("127.0.0.1", "localhost", "[::1]")
-
-
-def _is_ours(host: str) -> bool:
-    name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "")
-    return name.lower() in LOCAL_NAMES and (not port or port.isdigit())
-
-
-def _is_a_link(path: str, headers: Headers) -> bool:
-    """Whether somebody follows a link to a question in a window of its own: a frame, and a file that nobody would look at, are not asked for by others."""
-    return path == "/" and headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest", "document") == "document"
 
 
 class Guard:
@@ -76,13 +66,8 @@ class Guard:
     @staticmethod
     def _refusal(scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
-        if not _is_ours(headers.get("host", "")):
-            return PlainTextResponse("this page answers to its own machine only", 421)
-        origin = headers.get("origin")
-        if origin is not None and (not origin.startswith("http://") or origin.removeprefix("http://") != headers.get("host")):
-            return PlainTextResponse("another page may not ask here", 403)
-        if headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_a_link(scope["path"], headers):
-            return PlainTextResponse("another page may not ask here", 403)
+        if refusal := foreign(headers, may_follow=scope["path"] == "/"):
+            return refusal
         if scope["method"] not in ("GET", "HEAD"):
             return PlainTextResponse("only GET", 405, {"Allow": "GET, HEAD"})
         if "transfer-encoding" in headers or headers.get("content-length", "0").strip("0"):
