@@ -63,9 +63,9 @@ class Answer(Protocol):
 
 
 class Arguments(BaseModel):
-    """What a question takes; what it does not know is refused."""
+    """What a question takes, of the types it says; what it does not know is refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

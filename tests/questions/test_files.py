@@ -10,7 +10,6 @@ import pytest
 from conftest import DATA, run_plan
 from pull_request import COMPOSE, FILES, MANIFESTS, SCRIPT, VALUES, checkout
 
-from planner.cli.schema import json_schema
 from planner.errors import PlannerError
 from planner.facts.finding import FailOn, Severity
 from planner.facts.verdict import Verdict
@@ -20,6 +19,7 @@ from planner.questions.files.walk import files_of
 from planner.questions.find_commands import find_commands
 from planner.report.files import markdown, workflow_commands
 from planner.report.sarif import sarif
+from planner.report.schemas import json_schema
 
 ASKED = target({"gpu": "rtx4090"}, "--gpu")
 
