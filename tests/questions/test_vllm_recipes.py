@@ -10,7 +10,6 @@ from conftest import run_plan
 from pull_request import git
 
 from benchmarks.recipes import DATA, RECIPE, write_checkout
-from planner.cli.schema import json_schema
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative
 from planner.facts.verdict import Verdict
@@ -18,6 +17,7 @@ from planner.questions.recipes.judge import judge_recipes
 from planner.questions.recipes.patch import Change, changes_of, patch
 from planner.questions.recipes.read import RecipeCommand, read_recipes
 from planner.reader import parse_yaml
+from planner.report.schemas import json_schema
 
 SOME = ("Qwen/Qwen3-32B", "ByteDance-Seed/Seed-OSS-36B-Instruct", "Qwen/Qwen3-8B")
 LONGER = Change(strategy="single_node_tp", hardware="h100", words=("--max-model-len", "29696"))
