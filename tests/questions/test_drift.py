@@ -9,11 +9,11 @@ from conftest import DATA, run_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.cli.schema import json_schema
 from planner.errors import FileError
 from planner.facts.verdict import Verdict
 from planner.questions.drift import Moved, drift, read_answer
 from planner.report.drift import render_drift
+from planner.report.schemas import json_schema
 
 PLAN = json.loads((DATA / "plan_json_v1" / "vllm.json").read_text()) | {"plan_version": "0.1.0"}
 SEVERAL = json.loads((DATA / "plan_json_v1" / "vllm_several.json").read_text())
