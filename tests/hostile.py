@@ -289,6 +289,10 @@ def _checks() -> dict[str, Case]:
         "many-words": f"{serve} " + "a " * 200_000,
         "many-flags": f"{serve} " + "--max-model-len 4096 " * 20_000,
         "many-unknown": f"{serve} " + "--wtf-flag 4096 " * 5_000,
+        "many-misused": f"{serve} " + "--seed 3 " * 900 + "--seed",
+        "many-misused-prefixes": f"{serve} " + "--max-model-le 4096 " * 900 + "--max-model-le",
+        "many-misused-ambiguous": f"{serve} " + "".join(f"--max-model-l={n} --max-n={n} " for n in range(900)),
+        "many-misused-unknown": f"{serve} " + "".join(f"--zzz{n} --enforce-eager={n} " for n in range(450)),
         "many-keys": f"{serve} " + "--speculative-config.a.b 1 " * 20_000,
         "many-commands": f"{serve}\n" * 20_000,
         "many-semicolons": f"{serve};" * 5_000,
@@ -368,6 +372,8 @@ def _checks() -> dict[str, Case]:
         "many": "model_list:\n" + "  - {model_name: a, litellm_params: {model: openai/a, api_base: 'http://localhost:8000/v1'}}\n" * 10_000,
         "key-list": "model_list:\n  - ? [a]\n    : b\n",
     }
+    flags = "".join(f"seed-{n}: 3\n" for n in range(50_000))
+    cases["engine-config-many"] = Case(("check", "vllm serve qwen3-8b --config c.yaml", *CHECK), {"c.yaml": flags}, (1, 2))
     cases |= {f"proxy-{name}": Case(("check", "c.yaml", *CHECK), {"c.yaml": text}, (0, 1, 2, 3, 4)) for name, text in proxies.items()}
     return cases
 

@@ -43,7 +43,7 @@ class Number(click.ParamType[int]):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if least is not None and number < least:
-            self.fail(f"{value} is below {least}", param, ctx)
+            self.fail(self.setting.too_little(number), param, ctx)
         if most is not None and number > most:
             self.fail(f"{value} is above {most:,}", param, ctx)
         return number

@@ -10,7 +10,7 @@ from typing import assert_never
 from planner.errors import BadValueError
 from planner.facts.record import dataclass
 from planner.text import is_line
-from planner.units import parse_context, parse_size
+from planner.units import GIB, MIB, gib, parse_context, parse_size
 
 Value = int | float | bool | str | None
 _TRUTH = {"true": True, "yes": True, "false": False, "no": False}
@@ -152,8 +152,16 @@ class Setting:
     def bounded(self, number: object) -> int:
         """A whole number that may be asked for. Raises ValueError for one outside the bounds, or none."""
         if isinstance(number, bool) or not isinstance(number, int) or not self.is_within(number):
+            if type(number) is int and self.least is not None and 0 < number < self.least:
+                raise ValueError(self.too_little(number))
             raise ValueError(f"expected a whole number from {self.least} to {self.most}")
         return number
+
+    def too_little(self, number: int) -> str:
+        """Why a number below the least one is none: a size without its unit is a number of bytes, which nobody means by 64."""
+        if self.kind is Kind.BYTES and self.least:
+            return f"{number:,} bytes is less than {gib(self.least)}: a size has its unit, as in {number if number < GIB // MIB else 64}GiB"
+        return f"{number} is below {self.least}"
 
     def is_within(self, number: int) -> bool:
         """Whether a number keeps the bounds; what has none is open."""

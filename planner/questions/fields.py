@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner.facts.settings import Kind, Setting, by_name
+from planner.units import GIB
 
 MOST_COUNT, MOST_NODES, MOST_CONTEXT, MOST_USERS, MOST_PORT = 1024, 128, 1 << 40, 100_000, 65_535
 MOST_LINK_GB_PER_S = 10_000
@@ -62,8 +63,8 @@ FIELDS = by_name(
         Setting(name="input", flag="--input", kind=Kind.COUNT, least=1, most=10_000_000),
         Setting(name="output_tokens", flag="--output-tokens", kind=Kind.COUNT, least=1, most=1_000_000),
         Setting(name="concurrency", flag="--concurrency", kind=Kind.COUNT, least=1, most=MOST_USERS),
-        Setting(name="ram", flag="--ram", kind=Kind.BYTES, least=1, most=1 << 50),
-        Setting(name="vram", flag="--vram", kind=Kind.BYTES, least=1, most=1 << 50),
+        Setting(name="ram", flag="--ram", kind=Kind.BYTES, least=GIB, most=1 << 50),
+        Setting(name="vram", flag="--vram", kind=Kind.BYTES, least=GIB, most=1 << 50),
         Setting(name="bandwidth", flag="--bandwidth", kind=Kind.GIB, most=100_000),
         Setting(name="total_gib", flag="--total-gib", kind=Kind.GIB, most=1024),
         Setting(name="free_gib", flag="--free-gib", kind=Kind.GIB, most=1024),

@@ -28,11 +28,20 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self) -> None:
         super().__init__(prog="vllm serve", add_help=False, exit_on_error=False)
+        self._meant: dict[str, list[tuple[argparse.Action, str, str | None]]] = {}
 
     @property
     def spellings(self) -> dict[str, argparse.Action]:
         """Every way to write a flag."""
         return self._option_string_actions
+
+    def _get_option_tuples(self, option_string: str) -> list[tuple[argparse.Action, str, str | None]]:
+        """Argparse goes through every spelling for each word that is none: once a word, however often it is read."""
+        if option_string not in self._meant:
+            if len(self._meant) > MAX_WORDS:
+                self._meant.clear()
+            self._meant[option_string] = super()._get_option_tuples(option_string)
+        return self._meant[option_string]
 
     def error(self, message: str) -> NoReturn:
         """Raise MisuseError."""

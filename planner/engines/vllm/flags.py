@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TypedDict, cast
@@ -19,7 +19,7 @@ from planner.errors import MisuseError, PlannerError, did_you_mean
 from planner.text import redact_words, shown
 
 _MOST_FAULTS = 20  # enough for a person to read
-_MOST_READ = 20_000  # words that are read again to find which one is misused
+_MOST_READ = 40_000  # words that are read of one command, over and over without what is wrong in it: argparse tells of one thing at a time
 
 # What to use now: from the release notes and help texts of the releases that dropped them.
 SUCCESSORS = {
@@ -110,8 +110,6 @@ def parse_flags(
     `unresolved` are parts that only a shell knows; `here`: files that it names are to lie on this machine; `rust`: VLLM_USE_RUST_FRONTEND is set. A value is its text as vLLM understands it (8K is "8192"); a switch is True or False. What is refused is left out and the rest read.
     """
     faults: list[FlagFault] = []
-    if len(words) > MAX_WORDS:
-        raise PlannerError(f"a command of {len(words):,} words", f"at most {MAX_WORDS:,} are read")
     try:
         words = model_first(words)
         if words and words[0].startswith("-") and "--config" not in words and any(re.match(r"--served[-_]model[-_]name(=|$)", word) for word in words):
@@ -119,6 +117,8 @@ def parse_flags(
         words = rewritten(with_config(words))
     except MisuseError as error:
         return {}, [word for word in words[:1] if not word.startswith("-")], [*faults, _misuse(error)]
+    if len(words) > MAX_WORDS:
+        raise PlannerError(f"a command of {len(words):,} words", f"at most {MAX_WORDS:,} are read")
     taken, more = _read_all(_parser(version), words, version, unresolved)
     faults += more
     faults += [FlagFault(flag, f"argument {flag}: {reason}", _value_fix(flag, reason), value=True) for flag, reason in taken.refused]
@@ -136,25 +136,58 @@ def parse_flags(
     return taken.values, [taken.model] if taken.model is not None else [], safe
 
 
-def _read_all(parser: Parser, words: list[str], version: str, unresolved: Sequence[str]) -> tuple[Taken, list[FlagFault]]:
-    """Read words, leaving out one misuse or unknown flag after the other, each of which is a fault."""
-    faults: list[FlagFault] = []
-    while True:
+@dataclass
+class _Reading:
+    """A command that is read again and again without what is wrong in it, for as many words as `left` says."""
+
+    parser: Parser
+    unresolved: Sequence[str]
+    left: int = _MOST_READ
+
+    def read(self, words: list[str]) -> Taken:
+        """Raises MisuseError as the parser does, and _SpentError when more words would be read than one command is worth."""
+        self.left -= len(words)
+        if self.left < 0:
+            raise _SpentError
+        return self.parser.read(words, self.unresolved)
+
+    def cured(self, words: list[str], message: str) -> bool:
+        """Whether words are not misused in this way."""
         try:
-            taken = parser.read(words, unresolved)
+            self.read(words)
         except MisuseError as error:
-            faults.append(_misuse(error))
-            words = _without(parser, words, error.message) if len(faults) < _MOST_FAULTS else []
-            continue
-        unknown = next((word for word in taken.rest if word.startswith("-") and word != "--" and not _is_number(word)), None)
-        if unknown is None or len(faults) >= _MOST_FAULTS:
-            return taken, faults
-        if fault := _unknown(unknown.partition("=")[0], version):
-            faults.append(fault)
-        words = _dropped(parser, words, words.index(unknown))
+            return error.message != message
+        return True
 
 
-def _dropped(parser: Parser, words: list[str], index: int) -> list[str]:
+class _SpentError(Exception):
+    """Enough of a command was read again."""
+
+
+def _read_all(parser: Parser, words: list[str], version: str, unresolved: Sequence[str]) -> tuple[Taken, list[FlagFault]]:
+    """Read words, leaving out one misuse or unknown flag after the other, each of which is a fault; what is left when that took too long is not read."""
+    faults: list[FlagFault] = []
+    reading = _Reading(parser, unresolved)
+    taken = Taken(unresolved)
+    try:
+        while True:
+            try:
+                taken = reading.read(words)
+            except MisuseError as error:
+                faults.append(_misuse(error))
+                words = _without(reading, words, error) if len(faults) < _MOST_FAULTS else []
+                continue
+            unknown = next((word for word in taken.rest if word.startswith("-") and word != "--" and not _is_number(word)), None)
+            if unknown is None or len(faults) >= _MOST_FAULTS:
+                return taken, faults
+            if fault := _unknown(unknown.partition("=")[0], version):
+                faults.append(fault)
+            words = _dropped(reading, words, words.index(unknown))
+    except _SpentError:
+        return taken, faults
+
+
+def _dropped(reading: _Reading, words: list[str], index: int) -> list[str]:
     """The words without an unknown flag and without the word behind it, unless that is the model."""
     flag, alone = words[index], [*words[:index], *words[index + 1 :]]
     known = flag_table()["flags"].get(known_flags().get(flag, ""), {})
@@ -162,31 +195,29 @@ def _dropped(parser: Parser, words: list[str], index: int) -> list[str]:
         return alone
     both = [*words[:index], *words[index + 2 :]]
     try:
-        return both if known or parser.read(both).model is not None else alone
+        return both if known or reading.read(both).model is not None else alone
     except MisuseError:
         return both
 
 
-def _without(parser: Parser, words: list[str], message: str) -> list[str]:
-    """The words without those that a misuse comes from: the first that is gone with its removal, and its value."""
-
-    def cured(rest: list[str]) -> bool:
-        try:
-            parser.read(rest)
-        except MisuseError as error:
-            return error.message != message
-        return True
-
-    tried = 0  # each try reads all words again: of a command of thousands only the first ones are tried, and the rest is not read
-    for index, word in enumerate(words):
-        tried += word.startswith("-")
-        if tried * len(words) > _MOST_READ:
-            break
-        if word.startswith("-") and cured(rest := [*words[:index], *words[index + 1 :]]):
-            follows = "=" not in word and index < len(rest) and not rest[index].startswith("-")
+def _without(reading: _Reading, words: list[str], misuse: MisuseError) -> list[str]:
+    """The words without those that a misuse comes from: the first that is gone with its removal, and its value; or all that write its flag."""
+    writing = [index for index, word in enumerate(words) if word.startswith("-") and _writes(reading.parser, word, misuse)]
+    for index in writing:
+        if reading.cured(rest := [*words[:index], *words[index + 1 :]], misuse.message):
+            follows = "=" not in words[index] and index < len(rest) and not rest[index].startswith("-")
             both = [*rest[:index], *rest[index + 1 :]]
-            return both if follows and "ambiguous" in message else rest
-    return []
+            return both if follows and "ambiguous" in misuse.message else rest
+    return [word for index, word in enumerate(words) if index not in set(writing)] if writing else []
+
+
+def _writes(parser: Parser, word: str, misuse: MisuseError) -> bool:
+    """Whether a word may be the one that a misuse tells of: it writes its flag, whole or in part, alone or with a value."""
+    name = word.partition("=")[0]
+    if not misuse.flag:
+        return f" {name}" in misuse.message
+    action = parser.spellings.get(misuse.flag)
+    return action is None or any(spelling.startswith(name) or (word.startswith(spelling) and spelling[1] != "-") for spelling in action.option_strings)
 
 
 def _misuse(error: MisuseError) -> FlagFault:
