@@ -10,6 +10,7 @@ PlannerError                 the question was wrong                             
 ├── FileError                a file that says something wrong: which, in which line where that is known
 ├── CatalogError             a row of the catalogue that is malformed
 ├── MissingLibraryError      a library that only this question needs is not installed; how to install it
+├── UnmetError               the question was fine, and what it asks for cannot be had                exit 1
 └── WorldError               the question was fine, the world failed (Hub, disk, a server)      exit 3
 """
 
@@ -76,6 +77,12 @@ class CatalogError(PlannerError):
 
 class MissingLibraryError(PlannerError):
     """A library that one of the extras of pyproject.toml brings is not installed."""
+
+
+class UnmetError(PlannerError):
+    """A question whose answer is no, and that has nothing else to say: what a model costs that does not start."""
+
+    exit_code = 1
 
 
 class WorldError(PlannerError):

@@ -117,6 +117,51 @@ def test_only_the_reader_opens_files_of_strangers():
     assert opened - own - {"reader.py"} == {"serving.py", "trace.py", "web.py"}, opened
 
 
+FULL = {  # what writes a file
+    "config.toml": ("config", "set", "gpu", "h100"),
+    "config.toml, a key less": ("config", "unset", "gpu"),
+    "gpus.yaml": ("gpus", "add", "my-card", "--vram", "16GiB", "--bandwidth", "672", "--compute-capability", "8.9"),
+    "calibration": ("explain", "l.log", "--gpu", "h100", "--save-calibration"),
+    "files": ("--gpu", "rtx4090", "--model", "qwen3-8b", "--output", "out", "-q"),
+    "files over others": ("--gpu", "rtx4090", "--model", "qwen3-8b", "--context", "8k", "--output", "held", "--force", "-q"),
+    "page": ("--gpu", "rtx4090", "--model", "qwen3-8b", "--dry-run", "--html", "x.html", "-q"),
+    "emit": ("emit", "held/plan.json", "--to", "compose", "--output", "out"),
+    "csv": ("sweep", "--models", "qwen3-8b", "--gpus", "rtx4090", "--output", "a.csv", "--jobs", "1"),
+    "json": ("sweep", "--models", "qwen3-8b", "--gpus", "rtx4090", "--output", "a.json", "--jobs", "1"),
+}
+
+
+@pytest.mark.parametrize("what", FULL)
+def test_a_file_on_a_full_disk_is_whole_or_not_there(what, forks, tmp_path):
+    """No file may grow beyond 700 bytes here: all that a command finds is as it was, and it says so in one line."""
+    (tmp_path / "plan").mkdir()
+    (tmp_path / "plan" / "config.toml").write_text("# what I noted\n" * 100 + 'count = 1\ngpu = "rtx4090"\n')
+    (tmp_path / "plan" / "calibration.json").write_text(json.dumps({"schema": 1, "gpus": {f"card-{number}": {"shift_bytes": 1} for number in range(50)}}))
+    (tmp_path / "l.log").write_text(
+        "INFO 01-01 00:00:00 [api_server.py:1] vLLM API server version 0.11.0\n"
+        "INFO 01-01 00:00:00 [utils.py:1] non-default args: {'model': 'Qwen/Qwen3-8B', 'max_model_len': 8192}\n"
+        "INFO 01-01 00:00:01 [gpu_worker.py:1] Available KV cache memory: 50.00 GiB\n"
+    )
+    environment = {"XDG_CONFIG_HOME": str(tmp_path)}
+    assert forks.run(*FULL["gpus.yaml"][:2], "other-card", *FULL["gpus.yaml"][3:], cwd=tmp_path, **environment).code == 0
+    with (tmp_path / "plan" / "gpus.yaml").open("a") as rows:
+        rows.write("# my cards\n" * 100)
+    assert forks.run(*FULL["files"][:-2], "held", "-q", cwd=tmp_path, **environment).code == 0
+    before = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    program = (
+        "import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))\n"
+        f"sys.argv = ['plan', *{FULL[what]!r}]\nfrom planner.cli.main import main\nmain()\n"
+    )
+    done = forks.run(program=program, cwd=tmp_path, **environment)
+    *notes, last = done.err.splitlines()
+    assert (done.code, last.startswith("plan: cannot write "), "File too large" in last) == (3, True, True), done
+    assert all("plan --gpus" in note or "plan: --gpus" in note for note in notes), done  # rows of one's own are told of
+    after = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and path.suffix not in (".lock", ".unfinished")}
+    assert after == before
+    if what in ("csv", "json"):  # it goes on where there is room again
+        assert forks.run(*FULL[what], "--resume", cwd=tmp_path, **environment).code == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("writers", [20])
 def test_twenty_writers_lose_no_calibration(writers, tmp_path):

@@ -19,7 +19,7 @@ from planner.catalogue.shipped import shipped
 from planner.catalogue.written import MOST_BYTES, read_gpus, read_models
 from planner.engines import first_engine
 from planner.engines.catalogue import Source
-from planner.errors import FileError, PlannerError
+from planner.errors import PlannerError, WorldError
 from planner.facts.record import dataclass
 from planner.reader import read_text
 from planner.text import slug
@@ -39,8 +39,8 @@ class Added:
 def add_model(repo: str, file: Path) -> Added:
     """Write a row for a repository of the Hub behind the rows of a file, none of which is touched.
 
-    Raises PlannerError for what is no repository, is there already, has an architecture that is not known or cannot be written;
-    WorldError where the Hub cannot be reached.
+    Raises PlannerError for what is no repository, is there already, or has an architecture that is not known;
+    WorldError where the Hub cannot be reached, or the file cannot be written.
     """
     if not is_repo_id(repo):
         meant = repaired(repo)
@@ -117,6 +117,6 @@ def _append(file: Path, row: RowData, read: Callable[[Path], object]) -> None:
         read(part)
         part.replace(file)
     except OSError as error:
-        raise FileError(file, f"cannot be written ({error.strerror or error})") from None
+        raise WorldError(f"cannot write {file}: {error.strerror or error}") from None
     finally:
         file.with_name(f"{file.name}.{os.getpid()}").unlink(missing_ok=True)

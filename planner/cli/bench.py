@@ -18,7 +18,7 @@ from planner.cli.printing import print_json, print_report, tell
 from planner.cli.question import lone_row
 from planner.cli.values import BenchValues, values_of
 from planner.engines import ENGINES, usual_words
-from planner.errors import FileError, PlannerError, require
+from planner.errors import PlannerError, WorldError, require
 from planner.facts.command_line import flag_of
 from planner.facts.hardware import Calibrated
 from planner.facts.question import StackRow
@@ -79,6 +79,7 @@ def bench_command(ctx: click.Context, /, **options: object) -> None:
     """Measure a running server beside its plan: a plan.json (or its folder), or the question's own options.
 
     One user alone, the plan's users, and as many as fit, each with TTFT, TPOT and tokens a second, and which predictions hold.
+    Exit 0 once it is measured, whether they hold or not.
     """
     require("plan bench", "httpx")
     from planner.machine.bench import bench
@@ -181,5 +182,5 @@ def _exported(path: Path | None, made: Experiment) -> list[str]:
         with path.open("a", encoding="utf-8") as file:
             file.write(table_text(made, head=is_new))
     except OSError as error:
-        raise FileError(path, f"cannot be written ({error.strerror or error})") from None
+        raise WorldError(f"cannot write {path}: {error.strerror or error}") from None
     return [f"wrote {path}: {len(made.compared)} rows, no names of yours, no addresses"]

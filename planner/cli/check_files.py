@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 
 from planner.cli.options import meant_gpus
 from planner.cli.printing import print_report, tell
-from planner.errors import PlannerError, WorldError
+from planner.errors import FileError, PlannerError, WorldError
 from planner.facts.finding import FailOn
 from planner.facts.question import StackRow
 from planner.facts.record import dataclass
@@ -21,13 +22,23 @@ from planner.text import shown
 if TYPE_CHECKING:
     from planner.facts.finding import JudgedFiles
 
+_OF_A_FILE = re.compile(r"[^\s'\"|;&<>$`=]*(?:/[^\s'\"|;&<>$`=]*|[^\s'\"|;&<>$`=/]\.(?:sh|bash|ya?ml|env|service|txt|plist|json|toml|log))")
+
 
 def paths_of(typed: Sequence[str]) -> list[Path]:
-    """The files and folders that were given; none where a word is neither, or stands for standard input."""
+    """The files and folders that were given; none where a word is neither, or stands for standard input.
+
+    Raises FileError for a name that can only be a file's, where there is none: alone, or beside files.
+    """
     if not typed or any(len(word) >= 4096 or "\n" in word or "\0" in word for word in typed):
         return []
     paths = [Path(word) for word in typed]
-    return paths if all(path.is_file() or path.is_dir() for path in paths) else []
+    if all(path.is_file() or path.is_dir() for path in paths):
+        return paths
+    missing = next((path for path in paths if not path.exists() and _OF_A_FILE.fullmatch(str(path))), None)
+    if missing and (len(paths) == 1 or any(path.is_file() for path in paths)):
+        raise FileError(missing, "there is no such file", "a command stands in quotes, or behind --")
+    return []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

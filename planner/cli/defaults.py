@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from planner.catalogue.user_file import config_file
-from planner.errors import FileError, PlannerError, did_you_mean
+from planner.errors import FileError, WorldError, did_you_mean
 from planner.facts.hardware import Host
 from planner.facts.record import dataclass
 from planner.questions.fields import FIELDS
@@ -122,8 +123,18 @@ def write_default(key: str, value: object) -> Path:
         wanted = {name: default.value for name, default in known.items() if name != key} | ({} if value is None else {key: value})
         if {name: default.value for name, default in _parsed(text, path).items()} != wanted:
             raise FileError(path, f"{key} stands there in a way that is not changed from here", "change the file")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, "utf-8")
+        _replace(path.resolve(), text)  # what a person linked elsewhere stays there
     except OSError as error:
-        raise PlannerError(f"cannot write {path}: {error.strerror or error}") from None
+        raise WorldError(f"cannot write {path}: {error.strerror or error}") from None
     return path
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all, whatever the disk says."""
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, "utf-8")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -184,7 +184,8 @@ def cli(ctx: click.Context, /, **options: object) -> None:
 
     Defaults such as your own GPU: `plan config set gpu rtx4090`; then --gpu any leaves it open.
 
-    Exit codes: 0 it starts; 1 it does not, or the wish cannot be met (the ledger is printed); 2 the question was wrong; 3 the world failed.
+    Exit codes: 0 it starts; 1 it does not, or the wish cannot be met (the ledger is printed); 2 the question was wrong; 3 the world failed, or plan itself;
+    4 it cannot be said.
     """
     if ctx.invoked_subcommand is None:
         ctx.exit(_run(read_machine(ctx, values_of(PlanValues, options))))

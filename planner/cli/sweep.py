@@ -13,7 +13,7 @@ from planner.cli.command import command, option, output_options, words
 from planner.cli.names import Name
 from planner.cli.options import type_of
 from planner.cli.printing import print_json, tell
-from planner.errors import PlannerError
+from planner.errors import PlannerError, WorldError
 from planner.facts.hardware import Host
 from planner.grid.interrupt import Interruption
 from planner.questions.fields import FIELDS, MOST_COUNT
@@ -78,7 +78,7 @@ def sweep_command(ctx: click.Context, /, **options: Any) -> None:
             file.start()
         ctx.exit(_run(sweep, file, options))
     except OSError as error:
-        raise PlannerError(f"cannot write {path}: {error.strerror or error}", "--output writes elsewhere") from None
+        raise WorldError(f"cannot write {path}: {error.strerror or error}", "--output writes elsewhere") from None
 
 
 def _names(ctx: click.Context, options: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -77,7 +77,7 @@ def _keep(path: Path, gpu: str, changed: Callable[[JsonObject], JsonObject]) -> 
             data = _read_or_set_aside(path)
             gpus = json_object(data["gpus"])
             gpus[gpu] = changed(json_object(gpus.get(gpu)))
-            with part.open("x", encoding="utf-8") as stream:
+            with part.open("w", encoding="utf-8") as stream:  # one of a process of this number that was killed is written over
                 stream.write(json.dumps(data, indent=1) + "\n")
                 stream.flush()
                 os.fsync(stream.fileno())

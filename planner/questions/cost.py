@@ -16,7 +16,7 @@ from planner.catalogue.api_prices import ApiPrice, api_price
 from planner.catalogue.load import find_model
 from planner.catalogue.prices import Price, Prices, read_prices
 from planner.catalogue.resolve import find_plain
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UnmetError
 from planner.facts.plan import Plan
 from planner.facts.question import StackRow
 from planner.facts.record import dataclass
@@ -172,7 +172,7 @@ def _asked(row: StackRow, at_once: int | None) -> Plan:
 def _timed(plan: Plan) -> SpeedEstimate:
     speed = plan.speed
     if plan.rejection:
-        raise PlannerError(f"{plan.model.id} does not start: {plan.rejection.reason}", "plan check and the main command say what would do")
+        raise UnmetError(f"{plan.model.id} does not start: {plan.rejection.reason}", "plan check and the main command say what would do")
     if isinstance(speed, NoSpeed):
         raise PlannerError(f"what {plan.model.id} costs cannot be told without its speed: {speed.reason}", "docs/speed.md says what was measured")
     if speed.ttft_s is None or speed.prompt_share is None:

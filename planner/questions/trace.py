@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TextIO
 
-from planner.errors import PlannerError, WorldError
+from planner.errors import FileError, PlannerError
 from planner.facts.record import dataclass
 from planner.reader import open_file
 
@@ -52,7 +52,7 @@ class Trace:
 
 
 def read_trace(path: Path) -> Trace:
-    """The requests of a file. Raises PlannerError with the line that cannot be one, WorldError where the file cannot be read."""
+    """The requests of a file. Raises PlannerError with the line that cannot be one, or where the file cannot be read."""
     try:
         with TextIOWrapper(open_file(path), encoding="utf-8", newline="") as file:
             return _trace(_rows(path, file))
@@ -61,7 +61,7 @@ def read_trace(path: Path) -> Trace:
     except UnicodeDecodeError:
         raise PlannerError(f"{path} is no text", "a trace is JSON lines, CSV, or a benchmark's --save-detailed result") from None
     except OSError as error:
-        raise WorldError(f"{path}: {error.strerror}") from None
+        raise FileError(path, f"cannot be read ({error.strerror})") from None
 
 
 def _trace(rows: Iterable[tuple[str, _Row]]) -> Trace:

@@ -294,3 +294,28 @@ def test_runtimes_are_compared_side_by_side(tmp_path):
     assert run_plan("compare", "--gpu", "t4," * 3 + "h100", "--model", ",".join(f"m{n}" for n in range(99)), cwd=tmp_path).returncode == 2
     unknown = run_plan("compare", "--gpu", "t4", "--model", "nope", cwd=tmp_path)
     assert (unknown.returncode, len(unknown.stderr.splitlines())) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("check", "nofile.sh", "--gpu", "rtx4090"), 2, "nofile.sh: there is no such file"),
+        (("check", "no/such/thing", "--gpu", "rtx4090"), 2, "no/such/thing: there is no such file"),
+        (("check", "here.sh", "gone.yaml", "--gpu", "rtx4090"), 2, "gone.yaml: there is no such file"),
+        (("check", "ollama", "--gpu", "rtx4090"), 2, "server is started there"),
+        (("check", "vllm serve ./gone.sh", "--gpu", "rtx4090"), 2, "gone.sh"),
+        (("capacity", "--gpu", "rtx4090", "--model", "qwen3-8b", "--trace", "gone.jsonl"), 2, "gone.jsonl: cannot be read (No such file"),
+        (("bench", "gone"), 2, "gone"),
+        (("cost", "--gpu", "rtx4090", "--model", "llama-3.3-70b"), 1, "does not start"),
+        (("--gpu", "rtx4090", "--model", "qwen3-8b", "--ram", "64"), 2, "64 bytes is less than 1.00 GiB: a size has its unit, as in 64GiB"),
+        (("check", "vllm serve qwen3-8b", "--gpu", "rtx4090", "--ram", "64"), 2, "as in 64GiB"),
+        (("--gpu", "custom", "--vram", "16", "--bandwidth", "672", "--compute-capability", "8.9", "--model", "qwen3-8b"), 2, "as in 16GiB"),
+        (("-f", "s.yaml", "--dry-run"), 2, "as in 64GiB"),
+    ],
+)
+def test_the_exit_code_and_the_line_say_whose_fault_it_is(words, code, says, tmp_path):
+    (tmp_path / "here.sh").write_text("vllm serve qwen3-8b\n")
+    (tmp_path / "s.yaml").write_text("gpu: rtx4090\nram: 64\nservices:\n  - model: qwen3-8b\n")
+    done = run_plan(*words, cwd=tmp_path)
+    assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), done
+    assert says in done.stderr

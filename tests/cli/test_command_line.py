@@ -315,6 +315,8 @@ BRANCHES = {
     "file": (("-f", "x.yaml"), {"stack_file", "output", "html", "svg", "dry_run", "force", "port", "to"}),
 }
 VALUES = {
+    "ram": "64GiB",
+    "vram": "16GiB",
     "context": "8k",
     "max_model_len": "8k",
     "gpu_memory_utilization": "0.9",
