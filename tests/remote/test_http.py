@@ -17,7 +17,7 @@ from planner.remote.openapi import described
 from planner.remote.tools import TOOLS
 from tests.conftest import spawn
 
-OPTIONS = ("--max-examples", "5", "--generation-deterministic", "--exclude-checks", "positive_data_acceptance", "--no-color")
+OPTIONS = ("--request-timeout", "60", "--max-examples", "5", "--generation-deterministic", "--exclude-checks", "positive_data_acceptance", "--no-color")
 HOME = "http://127.0.0.1:8322"
 
 
