@@ -31,6 +31,8 @@ class Parallel:
     wide_router: bool = False
     experts_refined: bool = True
     merged_cut: bool = True
+    layer_partition: tuple[int, ...] = ()
+    """Layers of each pipeline stage where they are divided by hand; empty: evenly."""
 
     @property
     def world_size(self) -> int:
@@ -75,3 +77,5 @@ class CacheLayout:
     one_kind: bool = False
     """Windows and chunks are kept whole."""
     drafted_tokens: int = 0
+    group_spread: float = 1.5
+    """Groups of layers are as large as the largest kind's where that has less than so many times the layers of the smallest."""

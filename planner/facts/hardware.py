@@ -105,6 +105,7 @@ NCCL_BYTES = 1045 * MIB
 DESKTOP_BYTES = 600 * MIB
 WSL2_BYTES = 1400 * MIB  # the middle of 1.2 to 2.1 GiB
 WSL2_MOST_BYTES = 2160 * MIB
+WSL2_LEAST_BYTES = 1200 * MIB
 
 
 # By how much a total that nobody measured may be wrong: the rule that estimates it, tried on the cards with a measured one
@@ -171,6 +172,9 @@ class GpuGroup:
     def free_error(self) -> tuple[int, int]:
         """By how many bytes less than surely and more than usually may be free at start, where that follows from an estimated total or was seen to vary."""
         least, most = self.total_bounds
+        if self.host is Host.WSL2:
+            usual = self.free_at_start_bytes(1, conservative=False) + self.taken_bytes
+            return 0, 0 if self.gpu.free_is_told else max(0, self.total_bytes - WSL2_LEAST_BYTES - usual)
         if self.gpu.free_at_start_bytes is not None and self.host is Host.SERVER:
             usual = self.gpu.usually_free_bytes or self.gpu.free_at_start_bytes
             return 0, (self.gpu.most_free_bytes or usual) - usual
@@ -187,6 +191,8 @@ class GpuGroup:
             case Host.WSL2:
                 measured, taken = self.gpu.wsl2_free_at_start_bytes, WSL2_MOST_BYTES if conservative else WSL2_BYTES
         free = measured if measured is not None else self.total_bytes - taken
+        if self.host is Host.WSL2 and not (conservative or self.gpu.free_is_told):  # an RTX 4080 had 13.88 GiB at one start, 14.69 at another
+            free = max(free, self.total_bytes - taken)
         return free - self._nccl_bytes(tensor_parallel_size) - self.taken_bytes
 
     def process_bytes(self, tensor_parallel_size: int) -> int:

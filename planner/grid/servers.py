@@ -249,8 +249,9 @@ def _held(model: ModelSpec, kind: _Kind, tp: int, known: dict[tuple[Parallel, Lo
 
 def _stages(model: ModelSpec, parts: Parts, buffers: int, cache: CachePlan, pp: int) -> list[Stage]:
     """The stages that differ: of those alike the first is the fullest."""
-    blocks = block_bytes(cache.groups, stage_layers(model.layer_count, pp))
-    totals = zip(stage_totals(model, parts, pp), blocks, strict=True)
+    parallel = Parallel(pipeline_parallel_size=pp)
+    blocks = block_bytes(cache.groups, stage_layers(model.layer_count, parallel))
+    totals = zip(stage_totals(model, parts, parallel), blocks, strict=True)
     return list(dict.fromkeys(Stage(weights, buffers, block, index == pp - 1) for index, (weights, block) in enumerate(totals)))
 
 

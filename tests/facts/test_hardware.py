@@ -103,3 +103,14 @@ def test_cards_that_are_equal_are_a_plain_group():
     group = mixed_group((same, same), GpuGroup(gpu=same, count=1))
     assert group == GpuGroup(gpu=same, count=2)
     assert [member.gpu for member in group.members] == [same, same]
+
+
+def test_under_wsl2_what_another_machine_had_free_is_the_least_of_a_range():
+    """An RTX 4080 had 13.88 of 15.99 GiB free at one start, 14.69 at another; what is told of this very machine is no range."""
+    measured = group(15.99, host=Host.WSL2, wsl2_free_at_start_bytes=round(13.88 * GIB))
+    assert measured.free_at_start_bytes(1) == round(13.88 * GIB)
+    usual = measured.free_at_start_bytes(1, conservative=False)
+    assert usual / GIB == pytest.approx(14.62, abs=0.01)
+    assert (usual + measured.free_error[1]) / GIB >= 14.69
+    told = group(15.99, host=Host.WSL2, wsl2_free_at_start_bytes=round(13.88 * GIB), free_is_told=True)
+    assert (told.free_at_start_bytes(1, conservative=False), told.free_error) == (round(13.88 * GIB), (0, 0))

@@ -24,7 +24,7 @@ from planner.grid.servers import BEYOND, KV_DTYPES, Machines, servers
 from tests.strategies import groups, models
 
 CONTEXTS = (1024, 3072, 8192, 16_384, 40_960, 131_072, 262_144)
-FIELDS = [name for name in MemoryBreakdown.__slots__ if name != "length"]
+FIELDS = [name for name in MemoryBreakdown.__slots__ if name not in ("length", "checked_bytes", "checked_cache_bytes")]  # of older releases
 
 
 @cache

@@ -80,56 +80,7 @@ BACKENDS: tuple[Backend, ...] = (
     Backend(name="ROCM_AITER_MLA", blocks=(1,), vendors=("amd",), latent=True, dtypes=(*_SIXTEEN, *_E4M3, "fp8_e5m2")),
     Backend(name="ROCM_AITER_TRITON_MLA", blocks=(1,), vendors=("amd",), latent=True, dtypes=(*_SIXTEEN, *_E4M3, "fp8_e5m2")),
 )  # fmt: skip
-# Names that are taken and whose layouts are not known here, of 0.33's registry and of VLLM_ATTENTION_BACKEND before it.
-OTHERS = frozenset(
-    [
-        "TRITON_FLASH_ATTN",
-        "TRITON_FLASHINFER",
-        "ROCM_SEGMENTED_ATTN",
-        "ROCM_AITER_MLA_SPARSE",
-        "XPU_MLA_SPARSE",
-        "FLASHINFER_MLA_SPARSE",
-        "FLASHINFER_MLA_SPARSE_SM120",
-        "FLASHINFER_MLA_SPARSE_SM90",
-        "FLASHMLA_SPARSE",
-        "FLASHMLA_SPARSE_DSV4",
-        "FLASHINFER_MLA_SPARSE_DSV4",
-        "ROCM_FLASHMLA_SPARSE_DSV4",
-        "FLASHMLA_SPARSE_DSV41",
-        "FLASHINFER_MLA_SPARSE_DSV41",
-        "ROCM_FLASHMLA_SPARSE_DSV41",
-        "FLASHMLA_MEGA_ATTN_DSV41",
-        "FLASH_ATTN_MLA_SPARSE",
-        "FLASH_ATTN_MLA_SPARSE_FA4",
-        "MINIMAX_M3_SPARSE",
-        "CUTLASS_MSA",
-        "TRITON_MSA",
-        "STEP5_DSA",
-        "NO_ATTENTION",
-        "CPU_ATTN",
-        "CPU_MLA",
-        "AMX_MLA",
-        "TURBOQUANT",
-        "ROCM_OCTAVE",
-        "ULTRAQUANT",
-        "TORCH_SDPA",
-        "CUSTOM",
-        "TREE_ATTN",
-        "XFORMERS",
-        "FLASH_ATTN_VLLM_V1",
-        "TRITON_ATTN_VLLM_V1",
-        "TRITON_MLA_VLLM_V1",
-        "FLASHMLA_VLLM_V1",
-        "FLASHINFER_VLLM_V1",
-        "FLASHINFER_TRTLLM",
-        "DUAL_CHUNK_FLASH_ATTN",
-        "ROCM_FLASH",
-        "ROCM_AITER_MLA_VLLM_V1",
-        "DIFFERENTIAL_FLASH_ATTN",
-        "CUTLASS_MLA_VLLM_V1",
-        "TRITON_MLA_SPARSE",
-    ]
-)
+AUTO = "AUTO"  # vLLM's own choice
 
 
 def known(name: str) -> str:

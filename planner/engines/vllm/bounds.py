@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from planner.engines.vllm.changes import request_with
 from planner.engines.vllm.choice import Request
-from planner.engines.vllm.coefficients import coefficients
 from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.rules import BITSANDBYTES
 from planner.engines.vllm.search import evaluate
@@ -28,8 +27,6 @@ ALL_REDUCE_BYTES = int(2.5 * GIB)
 # ROCm's quick reduction: two buffers of its largest message, 2 GiB (csrc/quickreduce/quick_reduce.h kMaxProblemSize), and a flag for each of their tiles.
 QUICK_REDUCE = "VLLM_ROCM_QUICK_REDUCE_QUANTIZATION"
 QUICK_REDUCE_BYTES = 4 * GIB + 16 * MIB
-# The sampler by torch's own kernels in place of FlashInfer's, or the other way round: no start held more copies of the logits than this.
-SAMPLER = "VLLM_USE_FLASHINFER_SAMPLER"
 # Drafters that nobody here knows, in layers of their target at most, with words and an output head of their own beside them: EAGLE's are one layer,
 # those that a checkpoint of DeepSeek V4 brings three (models/deepseek_v4/nvidia/dspark.py).
 DRAFTED_LAYERS = {"eagle": 2, "eagle3": 2, "dspark": 4}
@@ -37,11 +34,8 @@ DRAFTED_LAYERS = {"eagle": 2, "eagle3": 2, "dspark": 4}
 SPARSE_BLOCKS_SHARE = 0.05
 
 
-def bounded(part: NotCovered, ledger: MemoryBreakdown, group: GpuGroup, model: ModelSpec, config: ServeConfig) -> NotCovered:
+def bounded(part: NotCovered, ledger: MemoryBreakdown, group: GpuGroup, model: ModelSpec) -> NotCovered:
     """A part with what it may take or spare at most, where something bounds it."""
-    if part.flag.partition("=")[0] == SAMPLER:
-        copies = coefficients()["estimates"]["sampler_copies_at_most"]
-        return replace(part, most_bytes=int(copies * model.vocab_size * min(config.max_num_seqs, config.max_num_batched_tokens) * 4))
     if part.flag.partition("=")[0] == QUICK_REDUCE:
         return replace(part, most_bytes=QUICK_REDUCE_BYTES)
     if part.flag == SPECULATION:

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from planner.engines.alternatives import NO_MARKET, Market
 from planner.engines.vllm import bounds, layouts, lora, rules
+from planner.engines.vllm.admission import as_checked
 from planner.engines.vllm.changes import changes, published, request_with
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.command import read_settings
@@ -18,8 +19,9 @@ from planner.engines.vllm.engine_args import EngineArgs
 from planner.engines.vllm.flag_rules import FlagFault
 from planner.engines.vllm.host import host_memory, host_warning, offload_problems, too_little
 from planner.engines.vllm.memory import Placement, place
+from planner.engines.vllm.narrow import narrow
 from planner.engines.vllm.not_covered import not_covered
-from planner.engines.vllm.parallel_rules import nodes_of, parallel_problems
+from planner.engines.vllm.parallel_rules import layer_partition, nodes_of, parallel_problems
 from planner.engines.vllm.parsers import told_remarks
 from planner.engines.vllm.plan import Plan, reject, warnings
 from planner.engines.vllm.search import evaluate
@@ -37,11 +39,6 @@ from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict, Warn
 from planner.text import shown
 from planner.units import parse_count
-
-# Of a GPU, less than `plan` keeps back. Graphs took up to 0.31 GiB more than was reserved on 42 H100 starts, and Qwen3.8-27B ran out with 0.98 of a 24 GB
-# card where it did not with 0.97 (vllm issue 57475).
-_KEPT_BACK = 0.009
-_NEARLY_ALL = 0.93  # of a GPU: Qwen2.5-72B quantized while loading took 139.2 of 139.7 GiB and ran out in 0.13, where 135.4 are its weights (vllm issue 31273)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +92,7 @@ def default_config(model: ModelSpec, group: GpuGroup, values: Mapping[str, str |
     return replace(defaults(version), max_model_len=model.max_position_embeddings, max_num_seqs=seqs, max_num_batched_tokens=batch)
 
 
-def with_environment(config: ServeConfig, env: Mapping[str, str]) -> ServeConfig:
+def with_environment(config: ServeConfig, model: ModelSpec, env: Mapping[str, str]) -> ServeConfig:
     """The settings that variables mean, where a release reads them (envs.py)."""
     backend = env.get("VLLM_ATTENTION_BACKEND", "")
     if backend and config.attention_backend is None and VERSIONS[config.vllm_version].backend_by_environment:
@@ -103,6 +100,8 @@ def with_environment(config: ServeConfig, env: Mapping[str, str]) -> ServeConfig
     estimates = env.get("VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS", "").strip()
     if estimates in ("0", "1") and VERSIONS[config.vllm_version].graphs_estimated:
         config = replace(config, estimates_graphs=estimates == "1")
+    if partition := layer_partition(model, config.pipeline_parallel_size, env):
+        config = replace(config, layer_partition=partition)
     return config
 
 
@@ -122,7 +121,7 @@ def check(
     """Judge a command whose flags were read by `parse_flags`, for a model on GPUs; `env` is what its script sets, `unknown` what nobody here knows of its drafter."""
     model = as_served(model, values, version)
     config, refused = read_settings(values, default_config(model, group, values, version))
-    config = with_environment(config, env or {})
+    config = with_environment(config, model, env or {})
     problems = [Problem(code="bad-value" if fault.value else "unknown-flag", message=fault.message, fix=fault.fix) for fault in faults]
     problems += [Problem(code="bad-value", message=message, fix=f"correct {flag}") for flag, message in refused.items()]
     problems += value_problems(config, values, model, group, env or {})
@@ -141,18 +140,18 @@ def check(
             return answer(None, _not_divisible(request, config, cut))
         if str(values.get("--max-model-len", "")) in BY_NAME["max_model_len"].automatic:
             config = _fitted(request, config)
-        choice = _explained(evaluate(request, config), values)
+        choice = _explained(as_checked(evaluate(request, config)), values)
     except UnsupportedError as error:
         return answer(None, Problem(code="unsupported", message=str(error), fix=_supported(request, config)))
     placed = place(model, group, config)
     problems += _block_problems(config, placed)
-    missing = (*missing, *_narrow(choice, group, placed.widest))
+    missing = (*missing, *narrow(choice, group, model, placed.widest))
     need = host_memory(config, placed, nodes_of(values))
     if problem := too_little(need, group.ram_bytes):
         problems.append(problem)
     plan = _plan(request, choice, repo, argv, values)
     plan = replace(plan, warnings=(*plan.warnings, *host_warning(need, group.ram_bytes), *(Warn(code="not-covered", message=part.message) for part in missing)))
-    missing = tuple(bounds.bounded(part, choice.expected, group, model, choice.config) for part in missing)
+    missing = tuple(bounds.bounded(part, choice.expected, group, model) for part in missing)
     if plan.rejection is None:
         return replace(answer(plan), starts_anyway=bool(missing) and bounds.starts_anyway(request, config, missing))
     if plan.rejection.code != "free-memory" and any(part.effect != "adds" for part in missing) and not bounds.fails_anyway(request, config, missing):
@@ -163,16 +162,6 @@ def check(
     if missing and not fixes:
         fix = f"make it start without {', '.join(part.flag for part in missing)} first"
     return answer(replace(plan, alternatives=fixes), Problem(code=plan.rejection.code, message=plan.rejection.reason, fix=fix))
-
-
-def _narrow(choice: Choice, group: GpuGroup, widest_bytes: int) -> Iterator[NotCovered]:
-    """What leaves so little of a GPU that nobody can be sure of a start: 16-bit weights that are quantized late, a budget of nearly all that is free."""
-    config, ledger = choice.config, choice.conservative
-    if widest_bytes > _NEARLY_ALL * group.free_at_start_bytes(config.ranks):
-        yield NotCovered(flag=f"--quantization {config.quantization}", what="weights in 16 bits before they are quantized", effect="adds", most_bytes=0)
-    if ledger.cuda_graph_bytes > 0 and -_KEPT_BACK * ledger.total_bytes < ledger.short_of_free_bytes <= 0:
-        what = "graphs that take more than was reserved for them"
-        yield NotCovered(flag=f"--gpu-memory-utilization {config.gpu_memory_utilization:g}", what=what, effect="adds", most_bytes=0)
 
 
 def _usual(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> tuple[str, int]:
@@ -254,8 +243,9 @@ def value_problems(config: ServeConfig, values: Mapping[str, str | bool], model:
     except UnsupportedError as error:
         older = newest_for(group.gpu.capability)
         old_gpu = group.gpu.capability < VERSIONS[config.vllm_version].least_capability
-        fix = (f"use vLLM {older}" if older else "another GPU") if old_gpu else "a 16-bit checkpoint, or one quantized in another way"
-        yield Problem(code="unsupported", message=str(error), fix=fix)
+        older_works = f"use vLLM {older}" if older else "another GPU"
+        other = "another GPU" if rules.heads_too_wide(model, group.gpu) else "a 16-bit checkpoint, or one quantized in another way"
+        yield Problem(code="unsupported", message=str(error), fix=older_works if old_gpu else other)
 
 
 def _block_problems(config: ServeConfig, placed: Placement) -> Iterator[Problem]:

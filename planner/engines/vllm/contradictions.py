@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from planner.engines.vllm.backend_names import name_problem
 from planner.engines.vllm.dtype_rules import actual_dtype, dtypes
 from planner.engines.vllm.engine_args import EngineArgs, Refused
 from planner.engines.vllm.flag_values import beyond
@@ -32,6 +33,8 @@ def contradictions(asked: EngineArgs) -> Iterator[Problem]:
         *_batches(asked),
         *_graphs(asked),
         *_twice(asked),
+        *_backend(asked),
+        *_adapters(asked),
         *_quantized(asked),
         *dtypes(asked),
         *_processes(asked),
@@ -122,6 +125,24 @@ def _twice(asked: EngineArgs) -> Refused:
         if asked.minor >= since and flag in asked.values and asked.key(group, key) is not None:
             names = f"{flag[2:].replace('-', '_')} and {group[2:].replace('-', '_')}.{key}"
             yield f"{names} are mutually exclusive", f"leave {flag} out"
+
+
+def _backend(asked: EngineArgs) -> Refused:
+    """A name that no attention backend of the release has (config/attention.py validate_backend_before)."""
+    name = asked.config.attention_backend
+    if name and "$" not in name and (problem := name_problem(name, asked.minor)):
+        yield problem, "leave --attention-backend out" if "--attention-backend" in asked.values else "leave VLLM_ATTENTION_BACKEND out"
+
+
+def _adapters(asked: EngineArgs) -> Refused:
+    """Adapters that a release cannot warm up while it captures CUDA graphs."""
+    config = asked.config
+    if not config.enable_lora or not asked.captures or config.max_cudagraph_capture_size == 0:
+        return
+    from planner.engines.vllm.lora import needs_eager
+
+    if needs_eager(asked.model.architecture, config.vllm_version):
+        yield "IndexError: list index out of range, in set_lora of in_proj_qkvz: such adapters start without CUDA graphs only", "--enforce-eager"
 
 
 def _processes(asked: EngineArgs) -> Refused:

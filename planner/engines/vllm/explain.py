@@ -10,6 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from planner.engines.beside import CLOSE, changed
+from planner.engines.vllm.admission import logged_tokens
 from planner.engines.vllm.answer import judged
 from planner.engines.vllm.check import Checked
 from planner.engines.vllm.coefficients import Outlook
@@ -17,7 +18,7 @@ from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.judged import judge
 from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.log import command_words
-from planner.engines.vllm.memory import Placement, logged_tokens, place, stage_budgets
+from planner.engines.vllm.memory import Placement, place, stage_budgets
 from planner.engines.vllm.remedies import longest_that_fits, remedies
 from planner.engines.vllm.rules import unserved
 from planner.engines.vllm.versions import nearest_version

@@ -67,6 +67,9 @@ class CachePlan:
     groups: tuple[CacheGroup, ...]
     block_bytes_by_stage: tuple[int, ...] = ()
     context_ranks: int = 1  # ranks over which the tokens of a request are divided (decode context parallelism)
+    whole_block_bytes: int = 0  # of all stages together
+    steps_in_flight: int = 2
+    """Batches in flight at once (asynchronous scheduling): what an encoder puts out is of one of them."""
 
     @property
     def block_bytes(self) -> int:
@@ -81,10 +84,10 @@ class CachePlan:
     def blocks_per_request(self, max_model_len: Whole, in_flight_tokens: Whole) -> Whole:
         """Blocks that one request of `max_model_len` tokens holds at most."""
         tokens = ceil_div(max_model_len, self.context_ranks) if self.context_ranks > 1 else max_model_len
-        return sum((group_blocks(group, tokens, in_flight_tokens) for group in self.groups), start=0 * max_model_len)
+        return sum((group_blocks(group, tokens, in_flight_tokens, self.steps_in_flight) for group in self.groups), start=0 * max_model_len)
 
 
-def group_blocks(group: CacheGroup, max_model_len: Whole, in_flight_tokens: Whole) -> Whole:
+def group_blocks(group: CacheGroup, max_model_len: Whole, in_flight_tokens: Whole, steps_in_flight: int = 2) -> Whole:
     """Blocks of one group that a request holds at most (kv_cache_interface.py max_memory_usage_bytes)."""
     match group.attention:
         case FullAttention() | LatentAttention() | CompressedCache(window=0):
@@ -96,7 +99,7 @@ def group_blocks(group: CacheGroup, max_model_len: Whole, in_flight_tokens: Whol
         case ChunkedLocal(chunk=chunk):
             return ceil_div(minimum(chunk + in_flight_tokens, max_model_len), group.block_size)
         case CrossAttention():
-            return ceil_div(in_flight_tokens // 2, group.block_size)  # one batch: what the encoder may take at once (CrossAttentionSpec)
+            return ceil_div(in_flight_tokens // steps_in_flight, group.block_size)  # one batch: what the encoder may take at once (CrossAttentionSpec)
         case RecurrentState():
             return group.states + 0 * max_model_len
         case _:
@@ -273,7 +276,7 @@ def cache_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[Cache
         return _packed_groups(specs, layout)
     specs = _unified(specs)
     counts = [len(spec.layers) for spec in specs]
-    size = max(counts) if max(counts) < 1.5 * min(counts) else min(counts)
+    size = max(counts) if max(counts) < layout.group_spread * min(counts) else min(counts)
     groups = []
     for spec in specs:
         split = ceil_div(len(spec.layers), size)
@@ -300,9 +303,11 @@ def plan_cache(model: ModelSpec, parallel: Parallel, layout: CacheLayout) -> Cac
     if drafter := model.drafter:
         layout = replace(layout, drafted_tokens=drafter.num_speculative_tokens)
     groups = cache_groups(cache_specs(model, parallel.tensor_parallel_size, layout), layout)
-    stages = stage_layers(model.layer_count, parallel.pipeline_parallel_size)
+    stages = stage_layers(model.layer_count, parallel)
     stages[-1] += sum(len(group.indices) for group in model.cached_layers) - model.layer_count  # a drafter is whole on the last one
-    return CachePlan(groups, block_bytes(groups, stages), parallel.decode_context_parallel_size)
+    by_stage = block_bytes(groups, stages)
+    whole = by_stage if len(by_stage) == 1 else block_bytes(groups, [sum(stages)])
+    return CachePlan(groups, by_stage, parallel.decode_context_parallel_size, whole[0])
 
 
 def block_bytes(groups: Sequence[CacheGroup], layers_by_stage: Sequence[int]) -> tuple[int, ...]:

@@ -64,6 +64,7 @@ def cache_layout(
         ssm_bits=bits.get(state, 0),
         skip_layers=options.skip_layers if layout.bits != layout.dtype_bits else (),
         one_kind=options.one_kind,
+        group_spread=release.group_spread,
     )
 
 

@@ -43,6 +43,8 @@ class MemoryBreakdown(Generic[Whole]):
     lora_bytes: Whole | int = 0  # stacked matrices of LoRA adapters, one slot each
     late_graph_bytes: Whole | int = 0  # graphs that are captured outside the budget and exceed what the activations leave behind
     offloaded_bytes: Whole | int = 0  # weights that lie in main memory
+    checked_bytes: Whole | int | None = None  # what the release asks of the cache for one request, where that is not what the request needs
+    checked_cache_bytes: Whole | int | None = None  # and of which cache, where that is not this stage's
     length: Length | None = field(default=None, compare=False, repr=False)  # not asked in a grid
 
     @property
@@ -52,8 +54,10 @@ class MemoryBreakdown(Generic[Whole]):
 
     def longest_for(self: MemoryBreakdown, requests: int) -> int:
         """The longest context of which so many requests fit at once; 0 where none does."""
-        length = self.known_length
-        return longest_model_len(length.cache, self.admitted_blocks // requests, length.limit, length.in_flight_tokens)
+        length, blocks = self.known_length, self.admitted_blocks // requests
+        if self.checked_cache_bytes is not None:
+            blocks = min(blocks, max(0, self.checked_cache_bytes) // max(1, length.cache.whole_block_bytes))
+        return longest_model_len(length.cache, blocks, length.limit, length.in_flight_tokens)
 
     def concurrency_at(self: MemoryBreakdown, tokens: int) -> float:
         """Requests of so many tokens that the cache holds at once, as vLLM counts and logs them: with the block that is never handed out."""
@@ -91,13 +95,24 @@ class MemoryBreakdown(Generic[Whole]):
         """What must be requested for everything beside the cache, so many requests of max_model_len and the blocks that a hybrid's start wants."""
         beside = self.requested_bytes - self.kv_cache_bytes
         states = (self.state_blocks_needed + self.reserved_blocks) * self.kv_block_bytes
-        budget: Whole = beside + maximum(states, self.cache_bytes_for(requests))
+        budget: Whole = beside + maximum(maximum(states, self.cache_bytes_for(requests)), self.checked_bytes or 0)
         return budget
+
+    @property
+    def checked_need_bytes(self) -> Whole:
+        """What is asked of the cache for one request of max_model_len."""
+        return self.kv_cache_needed_bytes if self.checked_bytes is None else self.checked_bytes + 0 * self.kv_cache_needed_bytes
+
+    @property
+    def checked_held_bytes(self) -> Whole:
+        """What that is held against."""
+        return self.kv_cache_bytes if self.checked_cache_bytes is None else self.checked_cache_bytes + 0 * self.kv_cache_bytes
 
     @property
     def short_of_request_bytes(self) -> Whole:
         """What the KV cache lacks for one request of max_model_len; negative where it is spare."""
-        return self.cache_bytes_for(1) - self.kv_cache_bytes
+        short: Whole = self.checked_need_bytes + self.reserved_blocks * self.kv_block_bytes - self.checked_held_bytes
+        return short
 
     @property
     def short_of_states_bytes(self) -> Whole:

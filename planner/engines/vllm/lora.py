@@ -105,6 +105,15 @@ def is_known(architecture: str, version: str) -> bool:
         return True
 
 
+DELTAS = ("Qwen3_5ForConditionalGeneration", "Qwen3_5MoeForConditionalGeneration", "Qwen3_5ForCausalLM", "Qwen3_5MoeForCausalLM")
+DELTAS_UNSURE = ("0.19", "0.20")  # mended as far as the source says (vllm pull requests 36976 and 38927); a start of Qwen3.6-27B over two GPUs failed in 0.20
+
+
+def needs_eager(architecture: str, version: str) -> bool:
+    """Whether warm adapters kill a start that captures CUDA graphs: four slices, of which the mapping names two (vllm issue 36372)."""
+    return architecture in DELTAS and VERSIONS[version].lora_cuts_deltas
+
+
 def check_lora(model: ModelSpec, lora: Lora, parallel: Parallel, version: str) -> None:
     """Refuse what vLLM refuses. Raises UnsupportedError and NotDivisibleError with its own words."""
     ranks = RANKS if VERSIONS[version].minor >= 12 else RANKS[1:]
@@ -145,7 +154,7 @@ def stage_adapters(model: ModelSpec, parallel: Parallel, lora: Lora, dtype_bits:
     parts = Parts(
         held(model.every), held(_text(model.first)), held(model.last) + tail, held(model.tied_copy), tuple(held(group.modules) for group in model.layers)
     )
-    return stage_totals(model, parts, parallel.pipeline_parallel_size, stored=False)
+    return stage_totals(model, parts, parallel, stored=False)
 
 
 def _text(first: Iterable[Module]) -> list[Module]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Generic
 
 from planner.arrays import Whole, maximum, where, whole, whole_up
@@ -24,7 +24,7 @@ from planner.engines.vllm.offload import Offloaded, offloaded, with_tables
 from planner.engines.vllm.overhead import overhead
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
 from planner.engines.vllm.settings import Placing, ServeConfig
-from planner.engines.vllm.versions import TOKENS_BY_REQUESTS, VERSIONS
+from planner.engines.vllm.versions import VERSIONS
 from planner.engines.vllm.weights import Same, buffer_bytes, stage_weights
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec
@@ -93,7 +93,7 @@ def _drafter_bytes(model: ModelSpec, kernels: Loading, parallel: Parallel, bits:
     """What a rank of the last stage holds of the drafter, divided as its target (config/speculative.py create_draft_parallel_config)."""
     if model.drafter is None or (drafter := model.drafter.model) is None:
         return 0
-    return stage_weights(loaded(drafter, kernels), replace(parallel, pipeline_parallel_size=1), bits)[0]
+    return stage_weights(loaded(drafter, kernels), replace(parallel, pipeline_parallel_size=1, layer_partition=()), bits)[0]
 
 
 def _all_buffers(model: ModelSpec, parallel: Parallel, bits: int) -> int:
@@ -312,19 +312,18 @@ def breakdowns(model: ModelSpec, group: GpuGroup, config: ServeConfig, placed: P
     """The same at several outlooks."""
     if config.data_parallel_size > 1 and not model.experts_per_token:
         config = replace(config, data_parallel_size=1)  # engines that share nothing
-    in_flight = in_flight_tokens(config, pooled=model.pooling)
-    needed = placed.cache.blocks_per_request(config.max_model_len, in_flight)
-    length = Length(placed.cache, model.max_position_embeddings, in_flight)
+    outlooks, in_flight = list(outlooks), in_flight_tokens(config, pooled=model.pooling)
+    steps = in_flight // max(1, config.max_num_batched_tokens)
+    cache = placed.cache if steps == placed.cache.steps_in_flight else replace(placed.cache, steps_in_flight=steps)
+    needed = cache.blocks_per_request(config.max_model_len, in_flight)
+    length = Length(cache, model.max_position_embeddings, in_flight)
     on, stages = device(group, config), stages_of(placed)
     counted = [ledger(model, on, config, outlook, stages, needed_blocks=needed, length=length) for outlook in outlooks]
-    return [
-        replace(told, kv_cache_tokens=tokens) if (tokens := logged_tokens(told, placed.cache, config)) != told.kv_cache_tokens else told for told in counted
-    ]
+    if not VERSIONS[config.vllm_version].tokens_by_groups:
+        return counted
+    from planner.engines.vllm.admission import as_released  # what older releases do otherwise
 
+    def caches(outlook: Outlook) -> list[int]:
+        return [budget.kv_cache_bytes for budget in stage_budgets(model, group, config, outlook, placed)]
 
-def logged_tokens(ledger: MemoryBreakdown, cache: CachePlan, config: ServeConfig, patch: int = 0) -> int:
-    """What the release logs as "GPU KV cache size": until 0.20.0 the blocks of one group, later what requests of max_model_len hold at once."""
-    release = VERSIONS[config.vllm_version]
-    if not cache.groups or not release.tokens_by_groups or (release.minor, patch) >= TOKENS_BY_REQUESTS:
-        return ledger.kv_cache_tokens
-    return ledger.kv_cache_blocks // len(cache.groups) * min(group.block_size for group in cache.groups)
+    return [as_released(told, config, needed, partial(caches, outlook)) for told, outlook in zip(counted, outlooks, strict=True)]

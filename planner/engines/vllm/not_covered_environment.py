@@ -27,10 +27,8 @@ ENVIRONMENT = {
     "VLLM_USE_BREAKABLE_CUDAGRAPH": Variable("CUDA graphs of another kind", "either"),
     "VLLM_FLASHINFER_WORKSPACE_BUFFER_SIZE": Variable("FlashInfer's workspace", "either", (str(394 * 1024**2),)),
     "VLLM_SPARSE_INDEXER_MAX_LOGITS_MB": Variable("the indexer's logits", "either", ("512",)),
-    "VLLM_USE_FLASHINFER_SAMPLER": Variable("the sampler's copies of the logits", "either", ON),
     "VLLM_BATCH_INVARIANT": Variable("kernels that do not depend on the batch", "either"),
     "VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE": Variable("chunks that are kept whole", "adds", ON),
-    "VLLM_PP_LAYER_PARTITION": Variable("layers divided by hand", "either", ("",)),
     "VLLM_REPLICATE_EMBED": Variable("whole embeddings on every GPU", "adds"),
     "VLLM_PLE_CPU_OFFLOAD": Variable("embeddings kept in main memory", "lowers", last="0.30"),
     "VLLM_DP_SIZE": Variable("replicas and how they share experts", "either", ("1", "")),
@@ -80,5 +78,6 @@ ENVIRONMENT = {
 IN_THE_LEDGER = (
     "VLLM_ATTENTION_BACKEND",
     "VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS",
+    "VLLM_PP_LAYER_PARTITION",
     "VLLM_ALLOW_LONG_MAX_MODEL_LEN",
 )

@@ -57,20 +57,12 @@ def _is_split(_model: ModelSpec, config: ServeConfig) -> bool:
     return config.parallel.world_size > 1
 
 
-def _is_pipeline(_model: ModelSpec, config: ServeConfig) -> bool:
-    return config.pipeline_parallel_size > 1
-
-
 def _spreads_experts(model: ModelSpec, config: ServeConfig) -> bool:
     return bool(model.experts_per_token) and config.enable_expert_parallel
 
 
 def _captures(_model: ModelSpec, config: ServeConfig) -> bool:
     return not config.enforce_eager and config.max_cudagraph_capture_size != 0
-
-
-def _generates(model: ModelSpec, _config: ServeConfig) -> bool:
-    return not model.pooling
 
 
 def _is_mxfp4(model: ModelSpec, _config: ServeConfig) -> bool:
@@ -119,7 +111,6 @@ ONLY: dict[str, Concerns] = {
     "--cuda-graph-sizes": _captures,
     "VLLM_SPARSE_INDEXER_MAX_LOGITS_MB": _is_sparse,
     "VLLM_MLA_DISABLE": _is_latent,
-    "VLLM_PP_LAYER_PARTITION": _is_pipeline,
     "VLLM_REPLICATE_EMBED": _is_split,
     "VLLM_ROCM_MOE_PADDING": _has_experts,
     "VLLM_ROCM_FP8_PADDING": _is_quantized,
@@ -152,5 +143,4 @@ ONLY: dict[str, Concerns] = {
     "VLLM_ENABLE_FUSED_MOE_ACTIVATION_CHUNKING": _has_experts,
     "VLLM_MAX_TOKENS_PER_EXPERT_FP4_MOE": _has_experts,
     "VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE": _has_chunks,
-    "VLLM_USE_FLASHINFER_SAMPLER": _generates,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from planner.engines.vllm.backends import known
+from planner.engines.vllm.backends import AUTO, known
 from planner.engines.vllm.dtypes import PACKED_DTYPES
 from planner.engines.vllm.layouts import chooses_backend
 from planner.engines.vllm.settings import ServeConfig
@@ -19,7 +19,8 @@ _MAMBA_2 = ("Bamba", "FalconH1", "GraniteMoeHybrid", "NemotronH", "Zamba2", "Pla
 def uncovered_options(model: ModelSpec, config: ServeConfig, backend: str = "", block_size: int = 0) -> Iterator[NotCovered]:
     """Which of the settings of the cache's layout the ledger does not hold for this model and release; `backend` and `block_size` are vLLM's own choice."""
     release = VERSIONS[config.vllm_version]
-    if config.attention_backend and config.attention_backend.upper() != backend and not (known(config.attention_backend) and chooses_backend(model)):
+    asked = (config.attention_backend or AUTO).upper()
+    if asked not in (AUTO, backend) and not (known(asked) and chooses_backend(model)):
         yield NotCovered(flag="--attention-backend", what="pages of another attention backend", effect="either")
     if config.block_size and config.block_size != block_size and not chooses_backend(model):
         yield NotCovered(flag="--block-size", what="blocks of another size", effect="either")

@@ -63,7 +63,7 @@ def offloaded(created: ModelSpec, held: ModelSpec, parallel: Parallel, offload: 
     for before, after in zip(created.layers, held.layers, strict=True):
         parameters = _parameters(before.modules, after.modules, parallel, dtype_bits)
         by_layer |= dict.fromkeys(before.indices, parameters)
-    ends = list(accumulate(stage_layers(created.layer_count, parallel.pipeline_parallel_size), initial=0))
+    ends = list(accumulate(stage_layers(created.layer_count, parallel), initial=0))
     stages = [[by_layer[index] for index in range(start, end)] for start, end in pairwise(ends)]
     if offload.group_size:
         return tuple(_prefetched(layers, offload) for layers in stages)

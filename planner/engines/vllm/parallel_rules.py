@@ -25,12 +25,14 @@ VISIBLE = {
     "amd": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES", "devices", "amd.com/gpu"),
 }
 _LAUNCH = "Invalid data-parallel launch options: "
+PARTITION = "VLLM_PP_LAYER_PARTITION"
 
 
 def parallel_problems(config: ServeConfig, values: Values, model: ModelSpec, group: GpuGroup, env: Mapping[str, str]) -> Iterator[Problem]:
     """What vLLM refuses of a command's parallel sizes, in its order."""
     yield from _launch(config, values, model)
     yield from _experts(config, model)
+    yield from _partition(config, model, env)
     yield from _context(config, model)
     yield from _too_few_gpus(config, values, group, env)
 
@@ -92,6 +94,31 @@ def _nodes(config: ServeConfig, values: Values) -> Iterator[Problem]:
     if not 0 <= rank < nodes:
         between = f"`--node-rank` must be between 0 and {nodes - 1}; got `--node-rank {rank}`"
         yield _refused(f"{_LAUNCH}{between}. Set it to this node's zero-based index.", f"--node-rank {nodes - 1}")
+
+
+def layer_partition(model: ModelSpec, stages: int, env: Mapping[str, str]) -> tuple[int, ...]:
+    """Layers of each pipeline stage as the environment divides them; none where it does not, or not so many layers over so many stages."""
+    text = env.get(PARTITION, "")
+    counts = tuple(map(int, text.split(","))) if _COUNTS.fullmatch(text) else ()
+    return counts if len(counts) == stages and sum(counts) == model.layer_count else ()
+
+
+_COUNTS = re.compile(r"\s*\d{1,6}\s*(,\s*\d{1,6}\s*)*")
+
+
+def _partition(config: ServeConfig, model: ModelSpec, env: Mapping[str, str]) -> Iterator[Problem]:
+    """Layers divided by hand (distributed/utils.py get_pp_indices, alike in every release)."""
+    text, stages, layers = env.get(PARTITION), config.pipeline_parallel_size, model.layer_count
+    if text is None or "$" in text or layer_partition(model, stages, env):
+        return
+    counts = [int(part) for part in text.split(",")] if _COUNTS.fullmatch(text) else []
+    if not counts:
+        message = f"Invalid partition string: {text[:60]}"
+    elif len(counts) != stages:
+        message = f"len(partitions)={len(counts)} does not match pp_size={stages}."
+    else:
+        message = f"sum(partitions)={sum(counts)} does not match num_hidden_layers={layers}."
+    yield _refused(message, f"leave {PARTITION} out, or {stages} numbers that add up to {layers}")
 
 
 _UNVALIDATED = "BeamForCausalLM"  # models/beam/nvidia/model.py

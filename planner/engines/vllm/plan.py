@@ -153,8 +153,8 @@ def _limit(choice: Choice) -> Rejection:
         return Rejection(code="out-of-memory", reason=reason, short_by_bytes=ledger.short_of_free_bytes)
     if not ledger.fits_request:
         reason = (
-            f"one request of {tokens(choice.config.max_model_len)} tokens needs {gib(ledger.kv_cache_needed_bytes)} of KV cache, "
-            f"{gib(ledger.kv_cache_bytes)} are available; the longest that fits is {tokens(ledger.longest_max_model_len)}"
+            f"one request of {tokens(choice.config.max_model_len)} tokens needs {gib(ledger.checked_need_bytes)} of KV cache, "
+            f"{gib(ledger.checked_held_bytes)} are available; the longest that fits is {tokens(ledger.longest_max_model_len)}"
         )
         return Rejection(code="kv-cache-too-small", reason=reason, short_by_bytes=ledger.short_of_request_bytes)
     return Rejection(
@@ -199,7 +199,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         )
     if group.host is Host.WSL2:
         warns.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
-    warns += [*_drafting_warning(plan), *_eager_warning(plan)]
+    warns += [*_drafting_warning(plan), *_eager_warning(plan), *_length_warning(plan)]
     if plan.verdict is Verdict.TIGHT:
         warns.append(Warn(code="tight", message="starts with the expected overhead, not with the conservative one: it may fail on your machine"))
     if plan.model.vision is not None and not config.skip_mm_profiling:
@@ -239,6 +239,16 @@ def _drafting_warning(plan: Plan) -> list[Warn]:
     if plan.model.drafter is None:
         return []
     return [Warn(code="drafting", message="the speed is that without drafted tokens: what they gain depends on how many are accepted")]
+
+
+def _length_warning(plan: Plan) -> list[Warn]:
+    """What a release that asks too little of the cache starts with."""
+    ledger = plan.choice.expected
+    if not ledger.starts or ledger.checked_bytes is None or ledger.kv_cache_needed_bytes <= ledger.kv_cache_bytes:
+        return []
+    most = f"longer ones than {tokens(ledger.longest_max_model_len)} tokens never end"
+    message = f"vLLM {plan.config.vllm_version} starts though no request of --max-model-len fits its KV cache: {most}"
+    return [Warn(code="longest", message=message)]
 
 
 def _eager_warning(plan: Plan) -> list[Warn]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from planner.arrays import Whole
 from planner.engines.vllm.versions import DEFAULT_VERSION, LEAST_CAPABILITY, ROCM_GFX, VERSIONS, Version, minimum_capability, newest_for
 from planner.errors import UnsupportedError
+from planner.facts.attention import per_head
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
@@ -20,14 +21,21 @@ if TYPE_CHECKING:
     from planner.engines.vllm.ledger_settings import LedgerSettings
 
 ONLINE = "fp8"  # vLLM quantizes a 16-bit checkpoint while it loads it
+TURING = 75
+# Its kernel holds 16 rows of queries and 32 of keys and of values at once, 80 KiB in 16 bits (attention/ops/triton_unified_attention.py, alike
+# in every release that has Gemma 4); seen of Gemma 4 E2B on a T4 in 0.29.
+TOO_WIDE_FOR_TURING = 512
 NATIVE_FP8 = 89  # compute capability that multiplies in FP8
 
 
 def default_batches(gpu: GpuSpec, memory_bytes: int, version: Version) -> tuple[int, int]:
-    """max_num_batched_tokens and max_num_seqs of the API server by GPU (engine/arg_utils.py:2940 get_batch_defaults)."""
+    """max_num_batched_tokens and max_num_seqs of the API server by GPU (engine/arg_utils.py:2940 get_batch_defaults).
+
+    A GB10 has the small ones in every release: NVML does not tell its memory (until 0.32 vLLM then reckons with none), 0.33 names it.
+    """
     if memory_bytes >= 160 * GIB and version.large_batches:
         return 16_384, 1024
-    if memory_bytes >= 70 * GIB and "a100" not in gpu.name and not (version.small_gb10 and gpu.capability == 121):
+    if memory_bytes >= 70 * GIB and "a100" not in gpu.name and gpu.capability != 121:
         return 8192, 1024
     return 2048, 256
 
@@ -169,6 +177,12 @@ def check_gpu(gpu: GpuSpec, version: str) -> None:
     raise UnsupportedError(f"the wheels of vLLM {version} need compute capability {least / 10}; {gpu.title} has {gpu.capability / 10}: {which}")
 
 
+def heads_too_wide(model: ModelSpec, gpu: GpuSpec) -> bool:
+    """Whether no attention kernel of a GPU holds the model's heads."""
+    is_turing = gpu.vendor == "nvidia" and gpu.capability == TURING
+    return is_turing and any(head.head_dim >= TOO_WIDE_FOR_TURING for cache in model.caches if (head := per_head(cache)))
+
+
 def check_model(model: ModelSpec, gpu: GpuSpec, version: str) -> None:
     """Refuse what cannot run whatever the settings: the GPU itself, or a quantization that its compute capability lacks. Raises UnsupportedError."""
     check_gpu(gpu, version)
@@ -179,6 +193,10 @@ def check_model(model: ModelSpec, gpu: GpuSpec, version: str) -> None:
         raise UnsupportedError(
             f"the quantization method {model.quantization} needs compute capability {minimum / 10}{_in_release(model.quantization, minimum, version)}; "
             f"{gpu.title} has {gpu.capability / 10}"
+        )
+    if heads_too_wide(model, gpu):
+        raise UnsupportedError(
+            f"out of resource: shared memory: Triton's attention on heads of {TOO_WIDE_FOR_TURING} needs more than the 64 KiB of {gpu.title}"
         )
 
 

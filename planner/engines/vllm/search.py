@@ -82,7 +82,12 @@ def candidates(request: Request, parallel: Parallel) -> Iterator[tuple[ServeConf
 
 
 def eager_modes(request: Request) -> tuple[bool, ...]:
-    """CUDA graphs first, then none of them; what is pinned is kept."""
+    """CUDA graphs first, then none of them; what is pinned is kept, and what adapters want of a release."""
+    if request.pins.enable_lora and request.pins.enforce_eager is None:
+        from planner.engines.vllm.lora import needs_eager
+
+        if needs_eager(request.model.architecture, request.pins.vllm_version):
+            return (True,)
     return (False, True) if request.pins.enforce_eager is None else (request.pins.enforce_eager,)
 
 

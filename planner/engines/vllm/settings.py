@@ -129,6 +129,7 @@ class ServeConfig:
     mamba_ssm_cache_dtype: str | None = None
     async_scheduling: bool | None = None
     estimates_graphs: bool | None = None  # by the environment; None is the release's own
+    layer_partition: tuple[int, ...] = ()  # by the environment
     vllm_version: str = DEFAULT_VERSION
 
     @property
@@ -158,6 +159,7 @@ class ServeConfig:
             balances_experts=self.enable_eplb,
             whole_tower=self.mm_encoder_tp_mode == "data",
             whole_shared_experts=self.divides_expert_tokens,
+            layer_partition=self.layer_partition,
         )
 
     @property

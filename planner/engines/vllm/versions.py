@@ -47,7 +47,6 @@ class Version:
     graphs_reserved: bool  # CUDA graphs lie inside the budget since 0.20 (envs.py VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS)
     graphs_estimated: bool  # and are reckoned where that variable asks for it since 0.18
     large_batches: bool  # a third tier of default batches, from 160 GiB on, since 0.28 (engine/arg_utils.py get_batch_defaults)
-    small_gb10: bool  # compute capability 12.1 gets the small default batches whatever its memory, since 0.33 (engine/arg_utils.py get_batch_defaults)
     steps_in_flight: bool  # windows keep the tokens of every concurrent step, not of one, since 0.26 (config/vllm.py max_in_flight_tokens)
     null_block_reserved: bool  # admission leaves one block out since 0.29 (v1/core/kv_cache_utils.py)
     coarse_graphs: bool  # above 256 every 16th batch size is captured since 0.12, every 8th before (config/vllm.py)
@@ -78,6 +77,9 @@ class Version:
     prefill_checkpoints: bool  # a request of a hybrid holds its prompt's checkpoint since 0.29 (v1/kv_cache_interface.py MambaSpec)
     state_of_every_block: bool  # prefix caching of Mamba 2 keeps the state of every block from 0.12 on, by default until 0.27 (mamba_cache_mode all)
     tokens_by_groups: bool  # "GPU KV cache size" is blocks // groups x block size until 0.20.0, requests x max_model_len from 0.20.1 on (kv_cache_utils.py)
+    whole_need_checked: bool  # a pipeline's smallest cache is held against what a request needs of all stages from 0.14 until 0.16 (kv_cache_utils.py)
+    first_group_checked: bool  # the need of one request counts the first group of layers alone from 0.14 until 0.18 (kv_cache_utils.py)
+    group_spread: float  # layers of several kinds form groups of the largest's size below this ratio: 1 in 0.11, 1.25 until 0.17 (kv_cache_utils.py)
     blocks_override_checked: bool  # --num-gpu-blocks-override stands for the memory in the check of one request since 0.20 (kv_cache_utils.py)
     yarn_scales_length: bool  # YaRN's factor is applied to the original length until 0.29 (config/model.py _get_and_verify_max_len)
     backend_by_environment: bool  # VLLM_ATTENTION_BACKEND until 0.15 (envs.py)
@@ -86,6 +88,7 @@ class Version:
     mxfp4_scales_kept: bool  # and keeps the scales as loaded beside those that it swizzles, until 0.24 (fused_moe/oracle/mxfp4.py)
     mxfp4_scale_columns: int  # what the swizzled ones are padded to: 4 since 0.26, 2 before (utils/mxfp4_utils.py, triton_kernels' hopper_scale.py)
     trtllm_width: int  # FlashInfer's MXFP4 experts on 10.x: a width in multiples of 256, 128 since 0.27 (fused_moe/oracle/mxfp4.py)
+    lora_cuts_deltas: bool  # adapters of Qwen3.5's fused projections end in an IndexError where graphs are captured until 0.18 (models/qwen3_5.py)
     awq_by_kernel: bool  # AWQ takes whatever kernel is best, Machete on Hopper, since 0.19, Marlin before (awq_marlin.py)
     least_capability: int  # what the wheels hold kernels for: 7.5 since 0.20, which are built with CUDA 13 (vllm pull request 39878), 7.0 before
 
@@ -97,7 +100,6 @@ def _version(minor: int) -> Version:
         graphs_reserved=minor >= 20,
         graphs_estimated=minor >= 18,
         large_batches=minor >= 28,
-        small_gb10=minor >= 33,
         steps_in_flight=minor >= 26,
         null_block_reserved=minor >= 29,
         coarse_graphs=minor >= 12,
@@ -126,6 +128,9 @@ def _version(minor: int) -> Version:
         prefill_checkpoints=minor >= 29,
         state_of_every_block=12 <= minor <= 27,
         tokens_by_groups=minor <= 20,
+        whole_need_checked=14 <= minor <= 16,
+        first_group_checked=14 <= minor <= 18,
+        group_spread=1.5 if minor >= 18 else 1.25 if minor >= 12 else 1.0,
         blocks_override_checked=minor >= 20,
         yarn_scales_length=minor <= 29,
         backend_by_environment=minor <= 15,
@@ -134,6 +139,7 @@ def _version(minor: int) -> Version:
         mxfp4_scales_kept=minor <= 24,
         mxfp4_scale_columns=4 if minor >= 26 else 2,
         trtllm_width=128 if minor >= 27 else 256,
+        lora_cuts_deltas=minor <= 18,
         awq_by_kernel=minor >= 19,
         least_capability=75 if minor >= 20 else 70,
     )

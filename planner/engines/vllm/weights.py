@@ -21,8 +21,11 @@ from planner.facts.storage import ROUTER
 Thing = TypeVar("Thing")
 
 
-def stage_layers(layers: int, stages: int) -> list[int]:
-    """Layers of each pipeline stage: the remainder goes to the stages before the last (vllm distributed/utils.py get_pp_indices)."""
+def stage_layers(layers: int, parallel: Parallel) -> list[int]:
+    """Layers of each pipeline stage: by hand, or the remainder goes to the stages before the last (vllm distributed/utils.py get_pp_indices)."""
+    if parallel.layer_partition:
+        return list(parallel.layer_partition)
+    stages = parallel.pipeline_parallel_size
     per_stage, remaining = divmod(layers, stages)
     counts = [per_stage] * stages
     for offset in range(2, remaining + 2):
@@ -58,7 +61,7 @@ class Same(Generic[Thing]):
 
 def part_bytes(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> Parts:
     """Bytes of the parts on one rank. Raises NotDivisibleError where tensor parallelism cannot divide one."""
-    return _part_bytes(Same(model), replace(parallel, pipeline_parallel_size=1), dtype_bits)
+    return _part_bytes(Same(model), replace(parallel, pipeline_parallel_size=1, layer_partition=()), dtype_bits)
 
 
 @lru_cache(maxsize=256)
@@ -82,14 +85,14 @@ def _of_tower(module: Module, parallel: Parallel) -> Parallel:
     return replace(parallel, tensor_parallel_size=1) if whole else parallel
 
 
-def stage_totals(model: ModelSpec, parts: Parts, stages: int, *, stored: bool = True) -> list[int]:
+def stage_totals(model: ModelSpec, parts: Parts, parallel: Parallel, *, stored: bool = True) -> list[int]:
     """Parameter bytes of one rank of each pipeline stage.
 
     The first stage holds the embedding and the vision tower, the last the final norm and head (and the embedding again where
     they are tied); some classes build their ends on every stage. `stored`: the parts are the checkpoint's, which may differ from its config.
     """
-    totals, start = [], 0
-    for stage, count in enumerate(stage_layers(model.layer_count, stages)):
+    totals, start, stages = [], 0, parallel.pipeline_parallel_size
+    for stage, count in enumerate(stage_layers(model.layer_count, parallel)):
         end = start + count
         held = (bisect_left(group.indices, end) - bisect_left(group.indices, start) for group in model.layers)
         total = parts.every + sum(size * layers for size, layers in zip(parts.layers, held, strict=True))
@@ -103,7 +106,7 @@ def stage_totals(model: ModelSpec, parts: Parts, stages: int, *, stored: bool = 
 
 def stage_weights(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> list[int]:
     """Parameter bytes of one rank of each pipeline stage. Raises NotDivisibleError."""
-    return stage_totals(model, part_bytes(model, parallel, dtype_bits), parallel.pipeline_parallel_size)
+    return stage_totals(model, part_bytes(model, parallel, dtype_bits), parallel)
 
 
 def kernels_matter(model: ModelSpec) -> bool:

@@ -64,10 +64,12 @@ def test_a_drafter_of_the_catalogue_is_in_the_ledger():
     assert 0.6e9 < plan.memory["drafter_bytes"] < 0.9e9  # 3.0 billion parameters less the target's words, divided by eight but for its attention's latents
 
 
-def test_the_other_sampler_takes_no_more_than_every_copy_of_the_logits():
-    assert judged("VLLM_USE_FLASHINFER_SAMPLER=0 vllm serve Qwen/Qwen3-8B --max-model-len 8192").verdict == "tight"
-    assert judged("VLLM_USE_FLASHINFER_SAMPLER=0 vllm serve Qwen/Qwen3-8B --gpu-memory-utilization 0.22").verdict == "does_not_start"
-    assert judged("VLLM_USE_FLASHINFER_SAMPLER=0 vllm serve Qwen/Qwen3-8B --max-model-len 8192 --gpu-memory-utilization 0.26").verdict == "unknown"
+@pytest.mark.parametrize("value", ["0", "1"])
+def test_either_sampler_is_in_the_ledger(value):
+    """The copies of the logits were fitted on 0.19, where torch's own was the default; before 0.17 as many are reckoned with as any start held."""
+    for utilization in ("0.22", "0.26", "0.9"):
+        command = f"vllm serve Qwen/Qwen3-8B --max-model-len 8192 --gpu-memory-utilization {utilization}"
+        assert judged(f"VLLM_USE_FLASHINFER_SAMPLER={value} {command}").verdict == judged(command).verdict
 
 
 def test_weights_of_bitsandbytes_are_four_bits_and_scales_and_no_sure_start():

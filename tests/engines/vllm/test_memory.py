@@ -169,10 +169,10 @@ def test_the_budget_adds_up_as_in_a_log():
 
 
 def test_the_conservative_ledger_counts_on_what_is_free_at_worst():
-    """A 3090 under WSL2, of which nobody told what was free there: 24,576 MiB less 2160 at worst, 1400 usually."""
+    """A 3090 under WSL2, of which nobody told what was free there: 24,576 MiB less 2160 at worst, 1400 usually, 1200 at best."""
     wsl2 = GpuGroup(gpu=gpu("rtx3090"), count=1, host=Host.WSL2)
     free = [breakdown(config_model("Qwen/Qwen3-8B"), wsl2, ServeConfig(), outlook).free_at_start_bytes for outlook in Outlook]
-    assert [size // MIB for size in free] == [24_576 - 1400, 24_576 - 2160, 24_576 - 1400]
+    assert [size // MIB for size in free] == [24_576 - 1400, 24_576 - 2160, 24_576 - 1200]
 
 
 def budget(kv: int, block: int, stage: int) -> StageBudget:

@@ -87,7 +87,11 @@ def written(row_type) -> dict[str, tuple[object, object]]:
 
 def test_what_runs_has_a_field_for_each_row():
     expected = {row.name: (TYPES[row.kind] | None if row.default is None else TYPES[row.kind], row.default) for row in vllm.SETTINGS}
-    assert written(vllm.ServeConfig) == expected | {"estimates_graphs": (bool | None, None), "vllm_version": (str, DEFAULT_VERSION)}  # of the environment
+    assert written(vllm.ServeConfig) == expected | {
+        "estimates_graphs": (bool | None, None),
+        "layer_partition": (tuple[int, ...], ()),
+        "vllm_version": (str, DEFAULT_VERSION),
+    }  # of the environment
 
 
 def test_what_is_pinned_has_a_field_for_each_row_that_a_question_may_fix():

@@ -216,7 +216,8 @@ def test_a_router_is_kept_wide_where_the_gpu_lacks_its_kernel():
 @pytest.mark.parametrize(("layers", "stages", "counts"), [(4, 1, [4]), (5, 2, [3, 2]), (7, 3, [2, 3, 2]), (11, 4, [3, 3, 3, 2]), (10, 4, [2, 3, 3, 2])])
 def test_layers_that_are_left_over_go_to_the_stages_before_the_last(layers, stages, counts):
     """vllm/distributed/utils.py get_pp_indices."""
-    assert stage_layers(layers, stages) == counts
+    assert stage_layers(layers, Parallel(pipeline_parallel_size=stages)) == counts
+    assert stage_layers(layers, Parallel(pipeline_parallel_size=2, layer_partition=(1, layers - 1))) == [1, layers - 1]
 
 
 def tensor(name: str, size: int) -> Tensor:

@@ -1,0 +1,53 @@
+"""What a release makes of a counted ledger: how it checks that one request fits, and what it logs as the cache's size.
+
+Source: v1/core/kv_cache_utils.py (kv_cache_planning.py in 0.33) get_kv_cache_configs, _max_memory_usage_bytes_from_groups, _report_kv_cache_config.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from planner.engines.vllm.choice import Choice
+from planner.engines.vllm.kvcache import CachePlan, group_blocks
+from planner.engines.vllm.ledger import MemoryBreakdown
+from planner.engines.vllm.settings import ServeConfig
+from planner.engines.vllm.versions import TOKENS_BY_REQUESTS, VERSIONS
+
+
+def as_released(ledger: MemoryBreakdown, config: ServeConfig, needed_blocks: int, caches: Callable[[], Sequence[int]]) -> MemoryBreakdown:
+    """The ledger with the release's own count of tokens, and its check of one request of `needed_blocks`; `caches` are the stages' in bytes.
+
+    Some hold what a request needs of all stages against the cache of one (vllm pull requests 29431 and 33698).
+    """
+    cache = ledger.known_length.cache
+    if config.pipeline_parallel_size > 1 and VERSIONS[config.vllm_version].whole_need_checked:
+        ledger = replace(ledger, checked_bytes=needed_blocks * cache.whole_block_bytes, checked_cache_bytes=min(caches()))
+    tokens = logged_tokens(ledger, cache, config)
+    return ledger if tokens == ledger.kv_cache_tokens else replace(ledger, kv_cache_tokens=tokens)
+
+
+def as_checked(choice: Choice) -> Choice:
+    """The choice as a release starts it that counts the first group of a hybrid's layers alone: it may start with less than one request needs.
+
+    What is planned is not held to so little, for such a server never serves a request of its max_model_len; nor is that a sure start, which nobody logged.
+    """
+    config = choice.config
+    if not VERSIONS[config.vllm_version].first_group_checked or len(choice.expected.known_length.cache.groups) < 2:
+        return choice
+    expected, optimistic = (_by_first_group(ledger, config.max_model_len) for ledger in (choice.expected, choice.optimistic))
+    return replace(choice, expected=expected, optimistic=optimistic)
+
+
+def _by_first_group(ledger: MemoryBreakdown, max_model_len: int) -> MemoryBreakdown:
+    cache, in_flight = ledger.known_length.cache, ledger.known_length.in_flight_tokens
+    block = ledger.kv_block_bytes if ledger.checked_bytes is None else cache.whole_block_bytes
+    return replace(ledger, checked_bytes=group_blocks(cache.groups[0], max_model_len, in_flight, cache.steps_in_flight) * block)
+
+
+def logged_tokens(ledger: MemoryBreakdown, cache: CachePlan, config: ServeConfig, patch: int = 0) -> int:
+    """What the release logs as "GPU KV cache size": until 0.20.0 the blocks of one group, later what requests of max_model_len hold at once."""
+    release = VERSIONS[config.vllm_version]
+    if not cache.groups or not release.tokens_by_groups or (release.minor, patch) >= TOKENS_BY_REQUESTS:
+        return ledger.kv_cache_tokens
+    return ledger.kv_cache_blocks // len(cache.groups) * min(group.block_size for group in cache.groups)
