@@ -30,7 +30,7 @@ def keystrokes(seed: int) -> Iterator[dict[str, str]]:
     """States as somebody types: a model's name, then a context, then users, then the next model."""
     rng = random.Random(seed)
     gpus = [row.name for row in gpu_rows() if row.vendor == "nvidia"]
-    models = [Entry(row, variant).name for row in model_rows() for variant in row.variants if variant.is_checkpoint and row.parameters < 80e9]
+    models = [Entry(row, variant).name for row in model_rows() for variant in row.variants if variant.is_listed and row.parameters < 80e9]
     while True:
         state = {
             "gpu": rng.choice(gpus),

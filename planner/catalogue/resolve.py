@@ -134,7 +134,7 @@ def _from_catalogue(entry: load.Entry, online: str | None) -> Source:
 
 
 def _offered(row: ModelRow) -> list[Variant]:
-    return [variant for variant in row.variants if variant.is_checkpoint and not variant.by_name_only]
+    return [variant for variant in row.variants if variant.is_listed]
 
 
 def _from_path(path: Path, online: str | None) -> Source:

@@ -48,6 +48,11 @@ class Variant:
         return not self.runtime
 
     @property
+    def is_listed(self) -> bool:
+        """Whether it is a checkpoint that stands in lists, and not only behind its name."""
+        return self.is_checkpoint and not self.by_name_only
+
+    @property
     def is_the_model(self) -> bool:
         """Whether it is the row's model in one of its makers' forms, and neither the checkpoint that it was trained from nor a copy of others."""
         return self.default or not (self.is_base or self.by_name_only)

@@ -84,7 +84,7 @@ def _names() -> tuple[list[str], list[str]]:
 @cache
 def _names_of(catalogue: Catalogue) -> tuple[list[str], list[str]]:
     gpus = [name for row in catalogue.gpu_rows() for name in _gpu_names(row)]
-    models = [Entry(row, variant).name for row in catalogue.model_rows() for variant in row.variants if variant.is_checkpoint and not variant.by_name_only]
+    models = [Entry(row, variant).name for row in catalogue.model_rows() for variant in row.variants if variant.is_listed]
     return gpus, models
 
 
@@ -192,7 +192,7 @@ def warm() -> None:
     _names()
     for row in load.model_rows():
         for variant in row.variants:
-            if variant.is_checkpoint and not variant.by_name_only:
+            if variant.is_listed:
                 Entry(row, variant).spec()
     gc.collect()
     gc.freeze()

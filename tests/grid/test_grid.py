@@ -29,7 +29,7 @@ FIELDS = [name for name in MemoryBreakdown.__slots__ if name not in ("length", "
 
 @cache
 def catalogue() -> list[tuple[str, ModelSpec]]:
-    entries = (catalog.Entry(row, variant) for row in catalog.model_rows() for variant in row.variants if variant.is_checkpoint)
+    entries = (catalog.Entry(row, variant) for row in catalog.model_rows() for variant in row.variants if variant.is_listed)
     return [(entry.name, entry.spec()) for entry in entries]
 
 

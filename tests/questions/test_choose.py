@@ -121,7 +121,7 @@ def test_every_model_has_a_month():
 @cache
 def stored(name: str) -> tuple[Stored, ...]:
     entry = load.find_model(name)
-    siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint)
+    siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.is_listed)
     return tuple(Stored(name=one.name, repo=one.variant.repo, bits=one.bits, model=one.spec()) for one in siblings)
 
 

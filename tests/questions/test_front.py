@@ -40,7 +40,7 @@ def test_a_front_is_what_nothing_dominates(made):
 @cache
 def real() -> list[Point]:
     entry = load.find_model("qwen3-32b")
-    siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.is_checkpoint)
+    siblings = (load.Entry(entry.row, variant) for variant in entry.row.variants if variant.is_listed)
     stored = [Stored(name=one.name, repo=one.variant.repo, bits=one.bits, model=one.spec()) for one in siblings]
     return points(stored, list(cards()), (1, 2, 4, 8), (8192, 32_768), read_prices())
 

@@ -56,7 +56,7 @@ def command_grid(gpu_names: list[str], count: int) -> dict[str, list[tuple[str, 
     for name in gpu_names:
         gpu = load.find_gpu(name)
         for row in load.model_rows():
-            for variant in (v for v in row.variants if v.is_checkpoint and row.config["architectures"] != [FROM_PARAMS]):
+            for variant in (v for v in row.variants if v.is_listed and row.config["architectures"] != [FROM_PARAMS]):
                 try:
                     plan = make_plan(Request(model=row.spec(variant), group=GpuGroup(gpu=gpu, count=count)), repo=variant.repo, served_name=row.name)
                 except PlannerError:

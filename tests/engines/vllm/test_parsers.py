@@ -48,7 +48,7 @@ def values(argv) -> dict[str, str | None]:
 @cache
 def planned(name: str, variant: str = "", version: str = "0.33") -> Plan:
     row = ROWS[name]
-    chosen = next(each for each in row.variants if each.is_checkpoint and (each.name == variant if variant else each.default))
+    chosen = next(each for each in row.variants if each.is_listed and (each.name == variant if variant else each.default))
     for count in (8, 4, 1):
         try:
             spec = row.spec(chosen)
@@ -88,7 +88,7 @@ CHAT_FLAGS = {"--enable-auto-tool-choice", "--tool-call-parser", "--reasoning-pa
 
 def test_embeddings_and_base_models_name_none():
     for row in ROWS.values():
-        for variant in (each for each in row.variants if each.is_checkpoint and (row.kind == "embedding" or each.name == "base")):
+        for variant in (each for each in row.variants if each.is_listed and (row.kind == "embedding" or each.name == "base")):
             assert not CHAT_FLAGS & set(values(planned(row.name, variant.name).argv)), (row.name, variant.name)
 
 
@@ -150,7 +150,7 @@ def test_the_catalogue_names_only_what_the_newest_release_knows():
 def test_an_architecture_is_guessed_from_only_where_the_whole_catalogue_agrees():
     found = defaultdict(set)
     for row in ROWS.values():
-        for variant in (each for each in row.variants if each.is_checkpoint and each.name != "base" and not each.mistral_files):
+        for variant in (each for each in row.variants if each.is_listed and each.name != "base" and not each.mistral_files):
             found[row.config["architectures"][0]].add(row.chat(variant))
     for architecture, chat in BY_ARCHITECTURE.items():
         assert found[architecture] == {chat}, architecture
@@ -238,7 +238,7 @@ MORE = {
 def test_the_catalogue_agrees_with_vllms_recipes():
     if not RECIPES.exists():
         pytest.skip("vLLM's recipes are not here")
-    repos = {variant.repo: (row, variant) for row in ROWS.values() for variant in row.variants if variant.is_checkpoint}
+    repos = {variant.repo: (row, variant) for row in ROWS.values() for variant in row.variants if variant.is_listed}
     compared = set()
     for line in RECIPES.read_text().splitlines():
         argv = json.loads(line)["argv"]
@@ -272,7 +272,7 @@ def test_the_frozen_names_are_those_of_vllms_own_registries():
 
 @pytest.mark.judge
 def test_vllm_takes_every_models_command_with_its_parsers():
-    questions = [{"argv": list(planned(name, variant.name).argv)} for name in CALLERS for variant in ROWS[name].variants if variant.is_checkpoint]
+    questions = [{"argv": list(planned(name, variant.name).argv)} for name in CALLERS for variant in ROWS[name].variants if variant.is_listed]
     answers = ask(GROUP.gpu, 8, questions)
     assert [(question["argv"][2], answer) for question, answer in zip(questions, answers, strict=True) if not answer["valid"]] == []
 
