@@ -70,7 +70,11 @@ def _of_table(observed: Observed, gpu: GpuSpec | None, count: int, catalogue: Ca
         on_gpus = sum(line.bytes for line in predicted.lines if not line.key.startswith("mmproj"))
         is_whole = predicted.is_whole and not any(warning.code == "experts-on-cpu" for warning in predicted.warnings)
         size = on_gpus if is_whole else on_gpus + predicted.host_bytes  # as ollama.listed
-        why = "" if abs(size - observed.used_bytes) <= CLOSE_TOTAL * size else "another context, number of requests or type of the cache; Ollama before 0.30 shows its own estimate, up to a fifth more"
+        why = (
+            ""
+            if abs(size - observed.used_bytes) <= CLOSE_TOTAL * size
+            else "another context, number of requests or type of the cache; Ollama before 0.30 shows its own estimate, up to a fifth more"
+        )
         told = (Difference(what="used", predicted=size, observed=observed.used_bytes, why=why),)
     cause = observed.root_cause
     return Explained(
