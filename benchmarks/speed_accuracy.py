@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import mlperf, speed_refusals
 from benchmarks.speed_fit import bound, errors_left_out
 from benchmarks.speed_rows import Measured, left_out, measured, rows
 
@@ -125,7 +126,7 @@ def table() -> list[str]:
         f"(always the largest: {100 * chosen['largest']:.0f} %).",
         "",
     ]
-    return lines + board(figures, left)
+    return [*lines, *board(figures, left), "", *speed_refusals.table(), "", *mlperf.table()]
 
 
 if __name__ == "__main__":

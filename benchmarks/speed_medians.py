@@ -1,4 +1,4 @@
-"""Median errors of the shipped constants over the data, by class and metric, without a fit: what CI holds still (tests/data/speed_medians.json)."""
+"""Median errors of the shipped constants over the data, by class and metric, and over MLPerf's results, without a fit: what CI holds still (tests/data/speed_medians.json)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import mlperf
 from benchmarks.speed_fit import NAMES, Columns
 from benchmarks.speed_rows import measured
 from planner.speed.constants import fitted
@@ -23,7 +24,8 @@ def medians() -> dict[str, float]:
     classes: dict[str, list[int]] = defaultdict(list)
     for index, figure in enumerate(figures):
         classes[f"{figure.kind} {figure.metric}"].append(index)
-    return {name: round(float(np.median(errors[part])), 2) for name, part in sorted(classes.items())}
+    whole_load = {f"mlperf {scenario}": error for scenario, error in mlperf.medians().items()}
+    return {name: round(float(np.median(errors[part])), 2) for name, part in sorted(classes.items())} | whole_load
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ PRIORS = {
     "layer.llamacpp.apple": Prior(70e-6, 0.3, SECONDS, "the same on a Mac"),
     "layer.llamacpp.unified": Prior(70e-6, 0.3, SECONDS, "the same on GB10"),
     "layer.llamacpp.2024": Prior(80e-6, 0.3, SECONDS, "the same in builds of 2024, before CUDA graphs and fused kernels"),
+    "layer.llamacpp.2024.datacenter": Prior(100e-6, 0.3, SECONDS, "the same on cards with HBM, which are clocked lower"),
+    "layer.llamacpp.datacenter.hopper": Prior(50e-6, 0.3, SECONDS, "the same on Hopper with HBM"),
     "bandwidth.weight_only": Prior(0.93, 0.1, "factor", "weights widened to 16 bits as they are read: dense Marlin"),
     "bandwidth.weight_only.moe": Prior(0.9, 0.15, "factor", "the same of experts: MoE Marlin"),
     "bandwidth.weight_only.moe_datacenter": Prior(0.8, 0.15, "factor", "the same on cards with HBM"),
@@ -81,7 +83,12 @@ PRIORS = {
     "first_token.vllm": Prior(0.02, 0.3, SECONDS, "HTTP, tokenizing and scheduling before the first token; also of llama.cpp and MLX"),
     "first_token.sglang": Prior(0.06, 0.3, SECONDS, "the same, SGLang's client"),
     "first_token.trtllm": Prior(0.06, 0.3, SECONDS, "the same, TensorRT-LLM's client"),
-    **{f"queue.{engine}": Prior(0.08, 0.3, "share of the other prompts", "prompts of others that one waits for") for engine in ("vllm", "sglang", "trtllm")},
-    "queue_load": Prior(0.2, 0.3, "share of the other prompts", "what load adds to it"),
-    "steps_before_first": Prior(2, 0.3, "decoding steps", "that pass before a prompt is begun, and after"),
+    **{
+        f"queue.{engine}": Prior(0.05, 0.3, "share of the other prompts", "prompts of the first wave that one waits for, over all requests: half of a tenth")
+        for engine in ("vllm", "sglang", "trtllm")
+    },
+    "queue_load": Prior(2, 0.3, "prompts", "of those who came back together that one waits for at full load"),
+    "steps_before_first.vllm": Prior(4, 0.4, "decoding steps", "that pass before a prompt is begun, and after; also of llama.cpp and MLX"),
+    "steps_before_first.sglang": Prior(4, 0.4, "decoding steps", "the same; SGLang looks for requests once in so many steps (--scheduler-recv-interval)"),
+    "steps_before_first.trtllm": Prior(4, 0.4, "decoding steps", "the same, TensorRT-LLM"),
 }

@@ -135,18 +135,26 @@ def rows() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def prepared(row: dict[str, str]) -> Work | str:
+    """The work of a row that is not left out, or why nothing is said of it."""
+    if _capped(row):
+        return "a power cap, or more users than slots"
+    try:
+        work = work_of(row | {"quant": quantization(row)})
+    except PlannerError as error:
+        return f"{row['model']}: {error}"
+    if work is None:
+        return "not even the bandwidth of its GPU is known"
+    return work if _fits(work, row) else "more at once than the KV cache holds: the others wait"
+
+
 @cache
 def measured() -> tuple[Measured, ...]:
     """All figures that take part, each once."""
     found: dict[tuple[Any, ...], Measured] = {}
     for row in rows():
-        if left_out(row) or _capped(row):
-            continue
-        try:
-            work = work_of(row | {"quant": quantization(row)})
-        except PlannerError:
-            continue
-        if work is None or not _fits(work, row):
+        work = "" if left_out(row) else prepared(row)
+        if isinstance(work, str):
             continue
         for metric, value in figures(row):
             if not work.peak.computes and (metric != "decode" or number(row, "concurrency") > 1):

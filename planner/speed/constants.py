@@ -64,7 +64,7 @@ class RateNames:
     hop_s: tuple[str, ...] = ("pcie.hop",)
     link_share: tuple[str, ...]
     first_token_s: tuple[str, ...]
-    steps_before_first: tuple[str, ...] = ("steps_before_first",)
+    steps_before_first: tuple[str, ...]
     queue: tuple[str, ...]
     queue_load: tuple[str, ...] = ("queue_load",)
 
@@ -104,12 +104,15 @@ def rate_names(work: Work, constants: Collection[str]) -> RateNames:
         bandwidth_share=_bandwidth_names(work, constants),
         decode_share=(_own(constants, "decode", engine if on_cuda(work) else ""),),
         prefill_share=_prefill_names(work, constants),
-        layer_s=(_own(constants, f"layer.{engine}", work.era, f"{peak.kind}.{peak.generation}", peak.generation, peak.kind),),
+        layer_s=(
+            _own(constants, f"layer.{engine}", work.era and f"{work.era}.{peak.kind}", work.era, f"{peak.kind}.{peak.generation}", peak.generation, peak.kind),
+        ),
         moe_layer_s=(_own(constants, "moe_layer", engine, _expert_kernels(work)),),
         recurrent_layer_s=(_own(constants, "recurrent_layer", engine),),
         all_reduce_s=(f"{link}.start",),
         link_share=(f"{link}.share",),
         first_token_s=(f"first_token.{client}",),
+        steps_before_first=(f"steps_before_first.{client}",),
         queue=(f"queue.{client}",),
     )
 

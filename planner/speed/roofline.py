@@ -8,8 +8,8 @@ A step reads the weights it needs and every sequence's cache, and waits for kern
     prompt    = max(2 x active x I / (peak x share), weights read) + attention + all-reduces + launches
     added     = what the same prompt adds to steps that others decode in: it shares their weights and launches
 
-B sequences that arrive as others leave (closed loop): a share q of the other prompts is waited for, which grows with the part of the
-machine's time that prompts take. Every share is a product of named constants (planner/speed/constants.py, speed.json), fitted on published
+B sequences that arrive as others leave (closed loop): one waits for a share q of the first wave of prompts, and for those that come back with one's own, more
+of them the larger the part of the machine's time that prompts take. Every share is a product of named constants (planner/speed/constants.py, speed.json), fitted on published
 measurements by `python -m benchmarks.speed_fit`; the derivation is in docs/speed.md.
 """
 
@@ -167,6 +167,21 @@ def load(work: Work[Real], users: Real, prompt: Real, answer: Real, *, burst: in
     return Load(users, prompt, answer, burst, work.cache_bytes(prompt + answer / 2), work.attention_flops(prompt))
 
 
+def waited_s(work: Work[Real], rate: Rates[Real], asked: Load[Real], *, alone: Real, added: Real, busy: Real) -> Real:
+    """Seconds of other prompts before one's own: half of all others in a burst.
+
+    In a closed loop those of the first wave, which comes at once and decodes nothing yet, by its part of all requests; and those that came back together
+    with one: how many meet grows as the root of the load, as of what is scattered at random.
+    """
+    users, most = asked.users, minimum(added, alone)
+    decoding: Real = 0 * users + 1  # nothing is: a batch of one, whose weights hide next to nothing
+    packed = minimum(added_s(work, rate, decoding, asked.prompt, asked.attention_flops), alone)
+    met: Real = rate.queue_load * busy**0.5 * most * (1 - 1 / users)
+    looped: Real = minimum(rate.queue * (users - 1) * packed + met, 0.5 * (users - 1) * alone)
+    waited: Real = asked.burst * 0.5 * (users - 1) * most + (1 - asked.burst) * looped
+    return waited
+
+
 def served(work: Work[Real], rate: Rates[Real], asked: Load[Real]) -> Served[Real]:
     """How a server answers a load that fits its KV cache."""
     users, answer, burst = asked.users, asked.answer, asked.burst
@@ -176,8 +191,7 @@ def served(work: Work[Real], rate: Rates[Real], asked: Load[Real]) -> Served[Rea
     stalled = alone + rate.first_token_s
     added = work.mixes * shared + (1 - work.mixes) * stalled  # what a prompt costs those who are decoding
     busy = users * added / (users * added + answer * full)
-    waited = burst * 0.5 + (1 - burst) * minimum(rate.queue + rate.queue_load * busy**2, 0.5)
-    first = alone + waited * (users - 1) * minimum(added, alone)
+    first = alone + waited_s(work, rate, asked, alone=alone, added=added, busy=busy)
     decoding = minimum(maximum(users * (1 - first / (first + answer * full + (users - 1) * added)), 1.0), users)
     steady = step(work, rate, decoding, asked.cache_bytes).total_s + (decoding - 1) / answer * added
     once = full + 0.5 * (users - 1) / answer * added

@@ -85,6 +85,20 @@ def test_a_grid_gives_what_single_questions_give(work, asked):
         assert grid.output_tokens_per_s[at] == pytest.approx(alone.output_tokens_per_s, rel=1e-12)
 
 
+@given(works, st.integers(2, 512), st.integers(1, 30_000), st.integers(2, 4_000))
+def test_a_closed_loop_waits_for_others_but_for_less_than_a_burst_does(work, users, prompt, answer):
+    alone, several = (served(work, rate(work), load(work, float(many), float(prompt), float(answer))) for many in (1, users))
+    assert several.time_to_first_token_s > alone.time_to_first_token_s
+    steps_s = rate(work).steps_before_first * several.step_s
+    assert several.time_to_first_token_s - steps_s - alone.time_to_first_token_s <= 0.5 * (users - 1) * alone.prompt_s * 1.001
+
+
+@given(works, st.integers(1, 500), st.integers(1, 30_000), st.integers(2, 4_000))
+def test_one_more_user_never_shortens_a_first_token(work, users, prompt, answer):
+    fewer, more = (served(work, rate(work), load(work, float(many), float(prompt), float(answer))) for many in (users, users + 1))
+    assert more.time_to_first_token_s >= fewer.time_to_first_token_s * 0.98  # what a prompt adds shrinks as the steps it shares grow
+
+
 def test_shares_are_shares():
     constants = fitted().constants
     assert set(constants) == set(NAMES)
@@ -125,7 +139,7 @@ def test_models_left_out_are_predicted_as_well_as_stated():
     assert found["single stream"] <= 10
     assert found["tpot"] <= 13
     assert found["throughput"] <= 12
-    assert found["ttft"] <= 25
+    assert found["ttft"] <= 18
     assert 0.75 <= coverage(figures, errors) <= 0.85
     chosen = choices(figures, errors)
     assert chosen["ours"] >= 0.85 > chosen["largest"]
