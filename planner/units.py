@@ -32,6 +32,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def usd(amount: float) -> str:
+    """Money as it was said, with cents: 0.30, 1,900, 0.0089."""
+    whole, _, cents = f"{amount:,.10g}".partition(".")
+    return f"{whole}.{cents:0<2}" if cents else whole
+
+
 def ceil_div(numerator: Whole, denominator: int) -> Whole:
     """Return numerator / denominator rounded up."""
     return -(-numerator // denominator)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 from planner.facts.record import dataclass
 from planner.questions import cost as costing
 from planner.questions.asked import CapacityPins, File, Host, naming, public, release, row_of, whole, within
+from planner.questions.cost_terms import Terms
 from planner.questions.fields import MOST_USD, MOST_WATTS
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def cost(
     def amount(name: str, value: float | None, most: float, least: float = 1e-12) -> float | None:
         return None if value is None else within(name, value, least, most)
 
-    terms = costing.Terms(
+    terms = Terms(
         rent_usd_per_hour=amount("rent_usd_per_hour", rent_usd_per_hour, MOST_USD),
         buy_usd=amount("buy_usd", buy_usd, MOST_USD),
         years=within("years", years, 1e-12, 50),

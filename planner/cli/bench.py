@@ -93,7 +93,7 @@ def bench_command(ctx: click.Context, /, **options: object) -> None:
     if prompt + answer > plan.context:
         if values.prompt:
             raise PlannerError(
-                f"a prompt of {prompt:,} and an answer of {answer:,} tokens exceed the context of {plan.context:,}", "shorten --input or --answer"
+                f"a prompt of {prompt:,} and an answer of {answer:,} tokens exceed the context of {plan.context:,}", "shorten --input or --output-tokens"
             )
         answer = min(answer, max(16, plan.context // 2))
         prompt = max(16, plan.context - answer)

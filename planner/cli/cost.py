@@ -27,7 +27,12 @@ def _above(most: float) -> Finite:
 @option("--engine", type=EngineName(), group="Question", help="The runtime; else the usual one of such a GPU.")
 @option("--input", type=type_of(FIELDS["input"]), group=_LOAD, help="Tokens of a prompt: 2000.")
 @option("--output-tokens", type=type_of(FIELDS["output_tokens"]), group=_LOAD, help="Tokens of an output: 500.")
-@option("--concurrency", type=type_of(FIELDS["concurrency"]), group=_LOAD, help="Requests at once; else as many as fit, at most 16.")
+@option(
+    "--concurrency",
+    type=type_of(FIELDS["concurrency"]),
+    group=_LOAD,
+    help="Requests at once; else as many as fit, at most 16, or the one that an engine with a slot a user serves.",
+)
 @option("--rate", type=_above(1e6), group=_LOAD, help="Requests a second in place of --concurrency: on as many machines as hold them.")
 @option("--documents", type=click.IntRange(1, MOST_DOCUMENTS), group=_LOAD, help="How many requests in all: their hours and their money.")
 @option("--rent-usd-per-hour", type=_above(MOST_USD), group=_MONEY, help="What an hour of the whole machine costs; else the price that is known.")
@@ -48,7 +53,8 @@ def cost_command(ctx: click.Context, /, **options: object) -> None:
     With --documents: hours and money for so many. Then where the machine and the API, or buying and renting, cost the same.
     """
     from planner.cli.question import lone_row
-    from planner.questions.cost import Terms, cost_of
+    from planner.questions.cost import cost_of
+    from planner.questions.cost_terms import Terms
     from planner.report.cost import render
     from planner.report.cost_json import cost_json
 

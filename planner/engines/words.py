@@ -8,7 +8,7 @@ from dataclasses import field
 from functools import cached_property
 from typing import NotRequired, TypedDict
 
-from planner.errors import did_you_mean
+from planner.errors import did_you_mean, nearest
 from planner.facts.plan import Problem
 from planner.facts.record import dataclass
 from planner.text import shown
@@ -101,7 +101,9 @@ def read_words(words: Sequence[str], grammar: Grammar, unresolved: Sequence[str]
             at -= len(given)
             read.faults.append(Problem(code="bad-value", message=f"{spelling} expects a value", fix=f"{spelling} {_example(entry)}"))
         elif refused := _refused(given[0], entry, grammar, unresolved):
-            read.faults.append(Problem(code="bad-value", message=f"{spelling} is {shown(given[0])!r}: {refused}", fix=f"{spelling} {_example(entry)}"))
+            read.faults.append(
+                Problem(code="bad-value", message=f"{spelling} is {shown(given[0])!r}: {refused}", fix=f"{spelling} {_example(entry, given[0])}")
+            )
             if not grammar.is_argparse and given[0].startswith("-") and grammar.meant(given[0]):
                 at -= len(given)  # the value was left out, the next flag taken for it
         elif entry.get("reads") == "list" and flag in read.values:
@@ -115,8 +117,9 @@ def _is_flag(word: str, grammar: Grammar) -> bool:
     return word.startswith("-") and len(word) > 1 and not _NUMBER.match(word) and (word.startswith("--") or grammar.meant(word) is not None)
 
 
-def _example(entry: Entry) -> str:
-    return str(entry["choices"][0]) if entry.get("choices") else "N" if entry.get("reads") else "VALUE"
+def _example(entry: Entry, near: str = "") -> str:
+    choices = entry.get("choices")
+    return (nearest(near, choices, 1) or choices)[0] if choices else "N" if entry.get("reads") else "VALUE"
 
 
 def _refused(text: str, entry: Entry, grammar: Grammar, unresolved: Sequence[str]) -> str:

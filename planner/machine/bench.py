@@ -195,7 +195,7 @@ def chosen(served: Sequence[str], wanted: Sequence[str], named: str | None) -> s
     keys = {_key(name) for name in wanted}
     if match := next((name for name in served if name in wanted or _key(name) in keys), None):
         return match
-    raise PlannerError(f"the plan is of {wanted[0][:80]}, the server has {_some(served)}", "--served-model-name NAME measures another name of the same model")
+    raise PlannerError(f"the plan is of {wanted[0][:80]}, the server has {_some(served)}", "--served-name NAME measures another name of the same model")
 
 
 def _address(client: httpx.Client) -> str:

@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from pathlib import Path
+from functools import cache, partial
 from typing import Literal
 
 from planner.catalogue.api_prices import ApiPrice, api_price
 from planner.catalogue.load import find_model
-from planner.catalogue.prices import Price, Prices, read_prices
+from planner.catalogue.prices import Prices, read_prices
 from planner.catalogue.resolve import find_plain
 from planner.errors import PlannerError, UnmetError
 from planner.facts.plan import Plan
 from planner.facts.question import StackRow
 from planner.facts.record import dataclass
 from planner.facts.speed import OUTPUT, PROMPT, NoSpeed, Range, SpeedEstimate
+from planner.questions.at_once import most_at_once
+from planner.questions.cost_terms import PricedWay, Terms, notes
 from planner.questions.fields import MOST_DOCUMENTS
 from planner.questions.money import (
     Power,
@@ -35,37 +37,7 @@ from planner.questions.money import (
     token_cost,
 )
 from planner.questions.plan import plan_as_asked
-from planner.units import CONTEXT_STEP, largest, round_up
-
-MOST_AT_ONCE = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """What is said of money and of the load beside the model and the machine; None where the catalogue's prices are meant."""
-
-    rent_usd_per_hour: float | None = None
-    """Of the whole machine."""
-    buy_usd: float | None = None
-    """The whole machine, its host too."""
-    years: float = 3.0
-    utilization: float = 1.0
-    usd_per_kwh: float | None = None
-    watts: float | None = None
-    """What the whole machine draws at that load, measured or said."""
-    idle_watts: float = 0.0
-    requests_per_s: float | None = None
-    documents: int | None = None
-    prices: Path | None = None
-    api: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PricedWay:
-    """A way to have the machine, and whose price it is (of one GPU); None where the asker said it."""
-
-    way: Way
-    price: Price | None
+from planner.units import CONTEXT_STEP, round_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +48,10 @@ class LoadCost:
     concurrency: int
     served: Served
     costs: tuple[TokenCost, ...]
+    tokens_per_s_each: Range
+    """What each of those at once sees behind the first token."""
+    kv_cache: str
+    """The type of the KV cache that holds them, as the engine names it."""
     documents_hours: Range | None
     documents_usd: tuple[Range, ...] = ()
 
@@ -115,14 +91,14 @@ def cost_of(row: StackRow, terms: Terms, today: date | None = None) -> CostAnswe
     prices = read_prices(terms.prices)
     row = _with_lengths(row)
     plan = _asked(row, row.services[0].concurrency)
-    speed = _timed(plan)
+    speed = _timed(plan, row)
     ways = _ways(plan, terms, prices)
-    full, full_speed = _full(row, speed)
+    full_plan, full_speed = _full(row, plan, speed)
     full_served = _served(full_speed)
     asked_served = _served(speed) if terms.requests_per_s is None else _at_rate(full_served, terms.requests_per_s)
     loads = (
-        _load("asked", speed.users if terms.requests_per_s is None else full, asked_served, ways, terms),
-        _load("full", full, full_served, ways, terms),
+        _load("asked", (plan, speed) if terms.requests_per_s is None else (full_plan, full_speed), asked_served, ways, terms),
+        _load("full", (full_plan, full_speed), full_served, ways, terms),
     )
     api = api_price(_names(row, plan), speed.prompt_tokens, speed.answer_tokens, today, terms.api)
     found = api if isinstance(api, ApiPrice) else None
@@ -135,7 +111,7 @@ def cost_of(row: StackRow, terms: Terms, today: date | None = None) -> CostAnswe
         api=found,
         api_reason=None if isinstance(api, ApiPrice) else api,
         break_even=tuple(_break_even(ways, loads, found, terms)),
-        notes=tuple(_notes(ways, terms, plan, today)),
+        notes=tuple(notes(ways, terms, plan, today)),
     )
 
 
@@ -169,32 +145,36 @@ def _asked(row: StackRow, at_once: int | None) -> Plan:
     return plan_as_asked(replace(row, services=[replace(main, concurrency=at_once, users=at_once)]))
 
 
-def _timed(plan: Plan) -> SpeedEstimate:
+def _timed(plan: Plan, row: StackRow) -> SpeedEstimate:
     speed = plan.speed
     if plan.rejection:
         raise UnmetError(f"{plan.model.id} does not start: {plan.rejection.reason}", "plan check and the main command say what would do")
     if isinstance(speed, NoSpeed):
+        _refuse_more_than_fit(plan, row)
         raise PlannerError(f"what {plan.model.id} costs cannot be told without its speed: {speed.reason}", "docs/speed.md says what was measured")
     if speed.ttft_s is None or speed.prompt_share is None:
         raise PlannerError(f"what {plan.model.id} costs cannot be told: nothing is known of how long prompts take ({speed.because})", "docs/speed.md")
     return speed
 
 
-def _full(row: StackRow, asked: SpeedEstimate) -> tuple[int, SpeedEstimate]:
-    """As many requests at once as the server takes, and its speed with them."""
-    at_once = {asked.users: asked}
+def _refuse_more_than_fit(plan: Plan, row: StackRow) -> None:
+    """A concurrency that the server does not hold is refused with the one that it does."""
+    main = row.services[0]
+    fit = most_at_once(lambda count: _asked(row, count)) if (main.concurrency or 1) > 1 else 0
+    if 0 < fit < (main.concurrency or 1):
+        tokens = (main.input or PROMPT) + (main.output_tokens or OUTPUT)
+        message = f"{fit:,} requests of {tokens:,} tokens surely run at once {plan.where}, and {main.concurrency:,} are asked"
+        raise PlannerError(message, f"--concurrency {fit}, or --rate for as many machines as it takes")
 
-    def fits(users: int) -> bool:
-        if users not in at_once:
-            plan = _asked(row, users)
-            speed = plan.speed
-            if isinstance(speed, NoSpeed) or speed.prompt_share is None or not plan.is_whole or speed.users < users:
-                return False
-            at_once[users] = speed
-        return True
 
-    most = max(asked.users, largest(MOST_AT_ONCE, fits))
-    return most, at_once[most]
+def _full(row: StackRow, plan: Plan, asked: SpeedEstimate) -> tuple[Plan, SpeedEstimate]:
+    """The server with as many requests as it takes at once, and its speed with them; nothing is said of more than its speed is known for."""
+    planned = cache(partial(_asked, row))
+    most = most_at_once(planned)
+    speed = planned(most).speed if most > asked.users else asked
+    if isinstance(speed, NoSpeed) or speed.prompt_share is None:
+        return plan, asked
+    return (planned(most), speed) if most > asked.users else (plan, asked)
 
 
 def _served(speed: SpeedEstimate) -> Served:
@@ -232,14 +212,17 @@ def _ways(plan: Plan, terms: Terms, prices: Prices) -> tuple[PricedWay, ...]:
     return tuple(ways)
 
 
-def _load(name: Literal["asked", "full"], concurrency: int, served: Served, ways: Sequence[PricedWay], terms: Terms) -> LoadCost:
+def _load(name: Literal["asked", "full"], server: tuple[Plan, SpeedEstimate], served: Served, ways: Sequence[PricedWay], terms: Terms) -> LoadCost:
+    plan, speed = server
     costs = tuple(token_cost(priced.way, served) for priced in ways)
     count = terms.documents
     return LoadCost(
         load=name,
-        concurrency=concurrency,
+        concurrency=speed.users,
         served=served,
         costs=costs,
+        tokens_per_s_each=each(lambda seconds: 1 / seconds, speed.tpot_s),
+        kv_cache=plan.cache_type,
         documents_hours=each(lambda rate: count / rate / 3600, served.requests_per_s) if count else None,
         documents_usd=tuple(each(lambda usd: usd * count, cost.usd_per_request) for cost in costs) if count else (),
     )
@@ -286,33 +269,3 @@ def _months_against(way: Way, served: Served, usd_per_request: float) -> Range:
         served.requests_per_s,
         served.machines,
     )
-
-
-def _notes(ways: Sequence[PricedWay], terms: Terms, plan: Plan, today: date) -> list[str]:
-    """What a price is, how old, and what is not counted."""
-    count, notes = plan.group.count, []
-    for priced in ways:
-        price, what = priced.price, "rent" if priced.way.kind == "rent" else "purchase"
-        if price is None:
-            notes.append(f"{what}: ${priced.way.usd:,.10g} as you say")
-            continue
-        seen = f"; seen {price.date}" + (", its month is not said" if len(price.date) == 4 else "") if price.date else "; nobody says when it was seen"
-        old = f"{seen}, older than six months: ask anew, or --prices FILE" if price.is_old(today) else seen
-        of = f"{count} x " if count > 1 else ""
-        unit = " an hour" if priced.way.kind == "rent" else ""
-        notes.append(f"{what}: {of}${price.usd:,.10g}{unit}, {price.at}" + (f" ({price.source})" if price.source else "") + old)
-    notes += _power_notes(ways, terms)
-    return notes
-
-
-def _power_notes(ways: Sequence[PricedWay], terms: Terms) -> list[str]:
-    bought = next((priced for priced in ways if priced.way.kind == "buy"), None)
-    if bought is None:
-        return ["power is part of the rent"]
-    host = [] if bought.price is None else ["a purchase is of the GPUs alone, but for a Mac or another whole machine: --buy-usd says the machine's"]
-    power = bought.way.power
-    if power is None:
-        return [*host, "power of a bought machine is not counted: nobody says what a kilowatt hour costs, or what the GPUs draw (--usd-per-kwh, --watts)"]
-    how = "the makers' limit of the GPUs, an upper bound for them, without the host" if power.how == "stated" else "as you say"
-    idle = "; what it draws while it idles is not counted (--idle-watts)" if terms.utilization < 1 and not power.idle_watts else ""
-    return [*host, f"power: {power.watts:,.10g} W, {how}, at ${power.usd_per_kwh:g} a kWh{idle}"]

@@ -80,7 +80,17 @@ def replay_for(row: StackRow, trace: Trace, limits: Limits, *, ask_again: AskAga
     Raises PlannerError where the model does not answer token by token, a request is too long, no server starts, or its speed is not known.
     """
     request, source = request_of(row)
-    request = replace(request, context=request.context or context_of(request, source, trace.longest, f"the longest request's {trace.longest:,} tokens"))
+    request = replace(
+        request,
+        context=request.context
+        or context_of(
+            request,
+            source,
+            trace.longest,
+            f"the longest request's {trace.longest:,} tokens",
+            "leave the longer ones out of the trace, or --model of a longer context",
+        ),
+    )
     ways = each_way((request, source), sizes(request, row.count), lambda plan, replicas: replayed(plan, replicas, trace, limits), ask_again or again(row))
     options = sorted(ways, key=lambda way: (not way.conservative.keeps(limits), -way.expected.within, way.expected.asked_ttft_s))
     return ReplayAnswer(options=tuple(options), trace=trace, limits=limits, requirements_met=options[0].conservative.keeps(limits))

@@ -72,13 +72,13 @@ def answered(options: Iterable[Capacity], lengths: Lengths, limits: Limits, aske
     return CapacityAnswer(options=told, lengths=lengths, limits=limits, asked=asked, requirements_met=met)
 
 
-def context_of(request: Request, source: Source, tokens: int, about: str) -> int:
+def context_of(request: Request, source: Source, tokens: int, about: str, fix: str = "shorten --input or --output-tokens") -> int:
     """The context that a request of so many tokens needs; PlannerError where the model has none so long, or gives no answers."""
     limit = request.model.max_position_embeddings
     if request.model.pooling:
         raise PlannerError(f"{source.served_name} embeds texts; it gives no answers token by token", "name a chat model")
     if tokens > limit:
-        raise PlannerError(f"{about} exceed the model's {limit:,}", "shorten --input or --output-tokens")
+        raise PlannerError(f"{about} exceed the model's {limit:,}", fix)
     return min(limit, round_up(tokens, CONTEXT_STEP))
 
 

@@ -10,14 +10,13 @@ from planner.errors import PlannerError
 from planner.facts.plan import Plan
 from planner.facts.question import StackRow
 from planner.facts.speed import NoSpeed, SpeedEstimate
-from planner.facts.verdict import Verdict
+from planner.questions.at_once import MOST_SLOTS, most_at_once
 from planner.questions.capacity import END_REQUESTS, REQUESTS, Capacity, Lengths, Limits, OneServer, Places, held
 from planner.questions.machine import gpus_of
 from planner.questions.plan import plan_as_asked
 from planner.questions.question import engine_of
-from planner.units import CONTEXT_STEP, largest, round_up
+from planner.units import CONTEXT_STEP, round_up
 
-MOST_SLOTS = 256
 BATCH = 2048  # tokens of a step: llama-server's --batch-size, mlx-lm's --prefill-step-size
 
 
@@ -33,13 +32,9 @@ def measure_slots(row: StackRow, lengths: Lengths, limits: Limits) -> Capacity:
         service = replace(main, context=context, users=slots, input=lengths.prompt, output_tokens=lengths.answer)
         return plan_as_asked(replace(row, services=[service]))
 
-    def holds(slots: int) -> bool:
-        plan = planned(slots)
-        return plan.verdict is Verdict.STARTS and plan.is_whole and plan.users >= slots
-
     if tokens > context:
         raise PlannerError(f"a prompt of {lengths.prompt:,} and an answer of {lengths.answer:,} tokens exceed the context of {context:,}", "a longer --context")
-    slots = max(1, largest(MOST_SLOTS, holds))
+    slots = max(1, most_at_once(planned))
     plan = planned(slots)
     engine = ENGINES[plan.engine]
     known = engine.paces(plan)

@@ -16,7 +16,8 @@ from planner.report.contract_parts import AnswerJson, EndsJson
 from planner.report.head import HEAD
 from planner.report.table import Column, Fitted, Row
 from planner.report.text import Piece, Text
-from planner.units import tokens
+from planner.report.words import figure
+from planner.units import counted, tokens
 
 
 class HeldJson(TypedDict):
@@ -152,7 +153,7 @@ def capacity_json(answer: CapacityAnswer) -> CapacityJson:
 
 def seconds(value: float) -> str:
     """A time with two digits."""
-    return f"{significant(value):g} s" if value >= 1 else f"{significant(value * 1000):g} ms"
+    return f"{figure(value)} s" if value >= 1 else f"{figure(value * 1000)} ms"
 
 
 def render(answer: CapacityAnswer) -> list[Piece]:
@@ -161,7 +162,7 @@ def render(answer: CapacityAnswer) -> list[Piece]:
     server = first.server
     pieces: list[Piece] = [
         Text().append(server.model, "bold").append(f" on {server.group.gpu.title} with {server.engine} {server.version}"),
-        Text(f"Prompts of {tokens(lengths.prompt)} and answers of {tokens(lengths.answer)} tokens; the first token within {seconds(limits.first_token_s)}"),
+        Text(f"Prompts of {tokens(lengths.prompt)} and answers of {counted(lengths.answer, 'token')}; the first token within {seconds(limits.first_token_s)}"),
         Text(
             f"(the mean of users who ask together, {100 * limits.share:g} % of those arriving at random), a further one within {seconds(limits.per_token_s)} on average."
         ),
@@ -186,7 +187,7 @@ def _ways(options: Sequence[Capacity]) -> Fitted:
     for option in options:
         held, tp = option.expected, str(option.server.tensor_parallel_size)
         users = f"{option.users(held)} ({option.users(option.conservative)} to {option.users(option.optimistic)})"
-        rate = f"{significant(option.requests_per_s(held)):g} ({significant(option.requests_per_s(option.conservative)):g} to {significant(option.requests_per_s(option.optimistic)):g})"
+        rate = f"{figure(option.requests_per_s(held))} ({figure(option.requests_per_s(option.conservative))} to {figure(option.requests_per_s(option.optimistic))})"
         rows.append(Row((str(option.gpus), str(option.replicas), tp, users, rate, held.bound_by)))
     return Fitted(_WAYS, rows)
 
@@ -196,7 +197,16 @@ def _outlooks(option: Capacity) -> Iterator[Text]:
     alone = f"{seconds(held.alone_first_token_s)} ({seconds(option.optimistic.alone_first_token_s)} to {seconds(option.conservative.alone_first_token_s)})"
     yield Text(f"A request alone sees its first token after {alone}, a further one each {seconds(held.alone_per_token_s)}.")
     if held.requests_per_s:
-        yield Text(f"At that rate {significant(held.in_flight):g} requests are in each server on average; {held.slots} fit its KV cache at full length.")
+        yield Text(f"At that rate {figure(held.in_flight)} requests are in each server on average; {_slots(option)}.")
+    else:
+        yield Text(f"At full length {_slots(option)}.")
+
+
+def _slots(option: Capacity) -> str:
+    """How many requests run at once, as `plan cost` says full: those that surely do first."""
+    surely, expected, most = (held.slots for held in (option.conservative, option.expected, option.optimistic))
+    several = "" if surely == most else f" ({expected} are expected to, {most} at best)"
+    return f"{surely} surely run at once{several}"
 
 
 def _of_users(option: Capacity) -> Iterator[Text]:
@@ -206,19 +216,21 @@ def _of_users(option: Capacity) -> Iterator[Text]:
     slow, seen, fast = option.seen
     first = f"{seconds(seen.first_token_s)} ({seconds(fast.first_token_s)} to {seconds(slow.first_token_s)})"
     further = f"{seconds(seen.per_token_s)} ({seconds(fast.per_token_s)} to {seconds(slow.per_token_s)})"
-    together = f"{significant(seen.tokens_per_s):g} tokens/s together"
+    together = f"{figure(seen.tokens_per_s)} tokens/s together"
     wait = f"; {seen.waiting} of them at a time wait for a slot" if seen.waiting else ""
-    yield Text(f"{seen.users} users at once: TTFT {first}, TPOT {further}, {together}; {seen.bound_by} binds{wait}.", "bold")
+    yield Text(f"{counted(seen.users, 'user')} at once: TTFT {first}, TPOT {further}, {together}; bound by {seen.bound_by}{wait}.", "bold")
 
 
 def _verdict(first: Capacity, asked: Asked, *, requirements_met: bool) -> Iterator[Text]:
     if not first.expected.users:
         held = first.expected
-        nearest = f"--ttft {seconds(held.alone_first_token_s)} --tpot {seconds(held.alone_per_token_s)}".replace(" ms", "ms").replace(" s", "s")
+        nearest = (
+            f"--ttft {seconds(held.alone_first_token_s)} --tpot {seconds(held.alone_per_token_s)}".replace(" ms", "ms").replace(" s", "s").replace(",", "")
+        )
         yield Text(f"Nothing keeps these limits; the nearest, a request alone on {first.gpus} GPUs, would take {nearest}.", "bold red")
     if asked.nothing:
         return
-    wish = f"{asked.users} users" if asked.users else f"{asked.requests_per_s:g} requests a second"
+    wish = counted(asked.users, "user") if asked.users else f"{asked.requests_per_s:,g} requests a second"
     if requirements_met:
         yield Text(f"{wish}: held, with conservative figures, by {first.replicas} server{'s' * (first.replicas > 1)} on {first.gpus} GPUs.", "bold green")
     else:

@@ -9,7 +9,8 @@ from typing_extensions import TypedDict
 
 from planner.facts.speed import Range
 from planner.facts.verdict import Grade
-from planner.questions.cost import CostAnswer, LoadCost, PricedWay
+from planner.questions.cost import CostAnswer, LoadCost
+from planner.questions.cost_terms import PricedWay
 from planner.report.contract_parts import AnswerJson
 from planner.report.head import HEAD
 
@@ -64,6 +65,10 @@ class LoadCostJson(TypedDict):
     machines: FigureJson
     requests_per_s: FigureJson
     prompt_share: float
+    tokens_per_s_each: FigureJson
+    """What each of those at once sees behind the first token."""
+    kv_cache: str
+    """The type of the KV cache that holds them, as the engine names it."""
     documents_hours: FigureJson | None
     costs: list[TokenCostJson]
 
@@ -152,6 +157,8 @@ def _load(answer: CostAnswer, load: LoadCost) -> LoadCostJson:
         "machines": _figure(load.served.machines),
         "requests_per_s": _figure(load.served.requests_per_s),
         "prompt_share": load.served.prompt_share,
+        "tokens_per_s_each": _figure(load.tokens_per_s_each),
+        "kv_cache": load.kv_cache,
         "documents_hours": _maybe(load.documents_hours),
         "costs": [
             {

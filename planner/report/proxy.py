@@ -65,7 +65,7 @@ def _words(answer: ProxyAnswer) -> str:
 def render_proxy(answer: ProxyAnswer) -> list[Piece]:
     """The report."""
     style = "bold red" if answer.problems else "bold green"
-    pieces: list[Piece] = [Text().append(answer.config or TITLE, "bold").append(f" with {TITLE} {VERSION}: ").append(_words(answer), style)]
+    pieces: list[Piece] = [Text().append(answer.config or "its own flags", "bold").append(f" with {TITLE} {VERSION}: ").append(_words(answer), style)]
     for problem in answer.problems:
         pieces += [Text(f"x {problem.code}: {problem.message}", "red"), Text("  fix: ").append(problem.fix, "bold")]
     return [*pieces, *_rest(answer)]

@@ -17,6 +17,7 @@ from planner.report.contract_parts import AnswerJson
 from planner.report.head import HEAD
 from planner.report.table import Column, Fitted, Row
 from planner.report.text import Piece, Text
+from planner.report.words import figure
 
 
 class PercentilesJson(TypedDict):
@@ -140,7 +141,7 @@ def render(answer: ReplayAnswer) -> list[Piece]:
     first, trace, limits = answer.options[0], answer.trace, answer.limits
     plan, count = first.plan, len(trace.outputs)
     left_out = f"; {trace.left_out:,} without an output are left out" if trace.left_out else ""
-    rate = f"{significant(count / trace.seconds):g} a second" if trace.seconds else "all at once"
+    rate = f"{figure(count / trace.seconds)} a second" if trace.seconds else "all at once"
     held = answer.requirements_met
     return [
         Text().append(plan.repo, "bold").append(f" on {plan.request.group.gpu.title} with {first_engine().title} {plan.config.vllm_version}"),
@@ -174,5 +175,5 @@ def _outlooks(option: Replay) -> Iterator[Text]:
     yield Text(
         f"On the first: TTFT p95 {seconds(option.expected.ttft_s[1])} ({seconds(low.ttft_s[1])} to {seconds(high.ttft_s[1])}), "
         f"TPOT p95 {seconds(option.expected.tpot_s[1])} ({seconds(low.tpot_s[1])} to {seconds(high.tpot_s[1])}); "
-        f"{significant(option.expected.in_flight):g} requests are in each server on average."
+        f"{figure(option.expected.in_flight)} requests are in each server on average."
     )

@@ -16,6 +16,7 @@ from planner.report.contract_parts import AnswerJson
 from planner.report.head import HEAD
 from planner.report.table import Column, Fitted, Row
 from planner.report.text import Piece, Text
+from planner.report.words import figure
 from planner.units import gib, tokens
 
 
@@ -195,7 +196,7 @@ def _said(answer: SessionsAnswer, first: Way) -> Iterator[Text]:
     first_s = f"TTFT {seconds(turn.first_token_s)} ({seconds(fast.first_token_s)} to {seconds(slow.first_token_s)})"
     further = f"TPOT {seconds(turn.per_token_s)} ({seconds(fast.per_token_s)} to {seconds(slow.per_token_s)})"
     found = f"{100 * turn.warm_share:.3g} % of turns find their history"
-    yield Text(f"{answer.users} sessions: {significant(first.replicas * turn.active):g} answers at a time, {found}; {first_s}, {further}.", "bold")
+    yield Text(f"{answer.users} sessions: {figure(first.replicas * turn.active)} answers at a time, {found}; {first_s}, {further}.", "bold")
     if answer.requirements_met:
         yield Text(f"{answer.users} sessions: held, with conservative figures.", "bold green")
     else:

@@ -37,6 +37,12 @@ def figure(value: float) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def usd(amount: float) -> str:
+    """Money of two significant digits, and cents."""
+    text = figure(amount)
+    return f"{text}0" if len(text.partition(".")[2]) == 1 else text
+
+
 def months(value: float, years: float = LIFE_YEARS) -> str:
     """When a purchase has saved its price, where it does so before the machine is worn out."""
     return f"{figure(value)} month{'' if significant(value) == 1 else 's'}" if value <= years * 12 else f"not in {years:g} years"

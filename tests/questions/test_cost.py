@@ -1,6 +1,7 @@
 """What tokens cost: laws of the arithmetic, worked examples by hand, whose prices they are, and questions that have no answer."""
 
 import json
+import re
 from dataclasses import replace
 from datetime import date
 from math import inf, isclose
@@ -10,12 +11,14 @@ from conftest import ROOT, run_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
+import planner
 from planner.catalogue import load
 from planner.catalogue.prices import Price, lowest_current, read_prices
 from planner.errors import PlannerError
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import Range
-from planner.questions.cost import Terms, cost_of
+from planner.questions.cost import cost_of
+from planner.questions.cost_terms import Terms
 from planner.questions.machine_sizes import ANY_SIZE, machine_kind, sizes_of
 from planner.questions.money import Power, Served, Way, machines_for, months_to_pay, requests_per_hour_to_equal, token_cost
 from planner.report.cost_json import cost_json
@@ -263,3 +266,38 @@ def test_own_prices_and_power_are_taken(tmp_path):
     bought = json.loads(done.stdout)["ways"][1]
     assert isclose(bought["usd"], 2200)
     assert bought["power"] == {"watts": 900, "how": "stated", "idle_watts": 0.0, "usd_per_kwh": pytest.approx(0.33)}
+
+
+@pytest.mark.parametrize(("gpu", "model", "engine"), [("rtx4090", "qwen3-8b", None), ("rtx4090", "qwen3-8b", "llama.cpp"), ("m4-max-64gb", "qwen3-8b", None)])
+def test_full_is_as_many_as_capacity_says_run_at_once(gpu, model, engine):
+    answer = planner.cost(gpu=gpu, model=model, engine=engine, rent_usd_per_hour=1.0)
+    held = planner.capacity(gpu=gpu, model=model, engine=engine)
+    assert answer.loads[1].concurrency == held.options[0].conservative.slots
+
+
+def test_more_at_once_than_fit_are_refused_with_the_number_that_fits():
+    with pytest.raises(PlannerError, match="14 requests of 2,500 tokens surely run at once") as refused:
+        planner.cost(gpu="rtx4090", model="qwen3-8b", concurrency=500)
+    assert "--concurrency 14" in refused.value.hint
+
+
+def test_a_purchase_pays_off_within_its_years_or_not_at_all(tmp_path):
+    for years in (3, 0.5):
+        text = " ".join(run_plan("cost", "--gpu", "rtx4090", "--model", "qwen3-8b", "--rate", "0.001", "--years", str(years), cwd=tmp_path).stdout.split())
+        assert f"does not pay off within {years:g} years" in text
+        assert not re.search(r"buying pays off after [\d,.]+ months", text) or years == 3
+
+
+def test_what_lacks_is_named_and_a_year_is_only_perhaps_old(tmp_path):
+    text = " ".join(run_plan("cost", "--gpu", "rtx4090", "--model", "qwen3-8b", cwd=tmp_path).stdout.split())
+    assert "nobody says what a kilowatt hour costs (--usd-per-kwh)." in text
+    assert "--watts" not in text
+    text = " ".join(run_plan("cost", "--gpu", "h100", "--model", "qwen3-8b", cwd=tmp_path).stdout.split())
+    assert "(its month is not said), perhaps older than six months" in text
+
+
+def test_the_table_fits_80_columns_where_they_are_asked_for(tmp_path):
+    text = run_plan("cost", "--gpu", "rtx4090", "--model", "qwen3-8b", "--api", "openai:gpt-4o", cwd=tmp_path, COLUMNS="80").stdout
+    assert not [line for line in text.splitlines() if len(line) > 80]
+    assert "tokens/s each" in text
+    assert " 0 % (0 to 0)" not in text

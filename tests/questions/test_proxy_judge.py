@@ -78,7 +78,7 @@ TOLD = {
     "the guide's health": ("litellm_params: {model: ollama_chat/x}", "general_settings: {health_check_mode: off}", "does-nothing", "reads it nowhere"),
     "timeout x retries": ("litellm_params: {model: ollama_chat/x}", "litellm_settings: {num_retries: 3, request_timeout: 600}", "timeout-retries", "4 times, 2,400 s"),
     "its own timeout": ("litellm_params: {model: ollama_chat/x, timeout: 60}", "litellm_settings: {num_retries: 1}", "timeout-retries", "2 times, 120 s"),
-    "LiteLLM's defaults": ("litellm_params: {model: ollama_chat/x}", "", "timeout-retries", "6,000 s is asked for 3 times"),
+    "LiteLLM's defaults": ("litellm_params: {model: ollama_chat/x}", "", "timeout-retries", "6,000 s (its default) is asked for 3 times"),
     "cooldown of the only one": ("litellm_params: {model: ollama_chat/x}", "", "cooldown", "m: one answer 401 or 404"),
     "a fallback to nobody": ("litellm_params: {model: ollama_chat/x}", "litellm_settings: {fallbacks: [{m: [n]}]}", "unknown-model", "no route has the name n"),
     "no master key": ("litellm_params: {model: ollama_chat/x}", "", "no-key", "LITELLM_MASTER_KEY"),

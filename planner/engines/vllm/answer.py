@@ -28,7 +28,7 @@ from planner.facts.question import StackRow
 from planner.facts.settings import Value
 from planner.facts.speed import Range
 from planner.facts.verdict import Verdict
-from planner.units import GIB, gib, tokens
+from planner.units import GIB, counted, gib, tokens
 
 if TYPE_CHECKING:
     from planner.engines.vllm.check import Checked
@@ -266,9 +266,9 @@ def binds(plan: Plan) -> str:
     held = ledger.admitted_requests
     if held >= plan.config.max_num_seqs:
         return f"--max-num-seqs {plan.config.max_num_seqs} binds: further requests wait, though the KV cache holds {held:,}."
-    missing, left = ledger.cache_bytes_for(held + 1) - ledger.kv_cache_bytes, gib(ledger.kv_cache_bytes)
+    missing, there = ledger.cache_bytes_for(held + 1) - ledger.kv_cache_bytes, gib(ledger.kv_cache_bytes)
     surely = "surely " if plan.verdict is Verdict.STARTS else ""
-    return f"Memory binds: one more user at full length needs {gib(missing)} more KV cache on each GPU; {left} are {surely}left for it."
+    return f"Memory binds: the {there} of KV cache on each GPU {surely}hold {counted(held, 'user')} at full length; one more needs {gib(missing)} beyond them."
 
 
 def judged(checked: Checked) -> facts.Plan:

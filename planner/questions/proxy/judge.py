@@ -225,7 +225,8 @@ def _waiting(config: ProxyConfig) -> Iterator[Warn]:
     told = dict.fromkeys((timeout_s(config, route), retries(config, route)) for route in _at_home(config))
     for timeout, again in told:
         if again:
-            message = f"an answer that takes longer than {timeout:,.0f} s is asked for {again + 1} times, {timeout * (again + 1):,.0f} s in all, then HTTP 408"
+            default = " (its default)" if timeout == REQUEST_TIMEOUT_S else ""
+            message = f"an answer that takes longer than {timeout:,.0f} s{default} is asked for {again + 1} times, {timeout * (again + 1):,.0f} s in all, then HTTP 408"
             yield Warn(
                 code="timeout-retries", message=f"{message}; a server of one's own only gets slower by it: num_retries: 0, and a timeout of its slowest answer"
             )
@@ -237,7 +238,7 @@ def _cooldown(config: ProxyConfig) -> Iterator[Warn]:
     if config.router.get("disable_cooldowns") is True or cooldown == 0:
         return
     deployments = Counter(route.name for route in config.routes)
-    alone = [route.name for route in _at_home(config) if deployments[route.name] == 1]
+    alone = [route.name or route.place or route.model for route in _at_home(config) if deployments[route.name] == 1]
     if alone:
         names = ", ".join(map(shown, alone[:3])) + (", …" if len(alone) > 3 else "")
         message = f"{names}: one answer 401 or 404 puts the only deployment aside for {cooldown or COOLDOWN_S:.0f} s, and everybody gets HTTP 429 (No deployments available)"
