@@ -52,7 +52,7 @@ def reported() -> Iterator[Reported]:
             except UnsupportedModelError:
                 continue
             if isinstance(checked, Checked):
-                observed = case.get("observed", {})
+                observed = case.get("observed", {}) if case.get("flags_told", True) else {}  # else the cache tells of settings that nobody knows
                 yield Reported(case["id"], case["observed_verdict"] == "starts", case.get("observed_reason", ""), checked, observed.get("kv_gib"))
 
 
