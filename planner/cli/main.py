@@ -44,6 +44,7 @@ _LATER = {  # module and short help: the help of all is printed without importin
     "sweep": ("planner.cli.sweep", "Compute every server of a grid to a file."),
     "verify": ("planner.cli.verify", "Ask the engine itself about the plan, line by line."),
     "web": ("planner.cli.web", "Open the calculator in a browser."),
+    "webhook": ("planner.cli.webhook", "Warn of Deployments that would not start (Kubernetes)."),
 }
 _LOAD, _OTHERS, _MACHINE, _SEVERAL, _OPEN, _FILES = (
     "What the speed is for",

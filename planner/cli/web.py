@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 import webbrowser
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -46,16 +47,16 @@ def web_command(port: int, *, opens: bool) -> None:
     serve_page(listener)
 
 
-def listen(port: int) -> tuple[socket.socket, str]:
-    """A socket of this machine only, and its address. Raises PlannerError where the port is taken."""
+def listen(port: int, bind: str = ADDRESS) -> tuple[socket.socket, str]:
+    """A socket, of this machine only where nothing else is asked, and its address. Raises PlannerError where the port is taken."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((ADDRESS, port))
+        listener.bind((bind, port))
         listener.listen(128)
     except OSError as error:
         raise PlannerError(f"port {port}: {error.strerror or error}", "--port 0 takes a free one") from None
-    return listener, f"http://{ADDRESS}:{listener.getsockname()[1]}/"
+    return listener, f"http://{bind}:{listener.getsockname()[1]}/"
 
 
 def serve_page(listener: socket.socket) -> None:
@@ -65,8 +66,8 @@ def serve_page(listener: socket.socket) -> None:
     serve(listener, app())
 
 
-def serve(listener: socket.socket, application: Starlette) -> None:
-    """Answer on a socket until this process is told to end."""
+def serve(listener: socket.socket, application: Starlette, *, certificate: Path | None = None, key: Path | None = None) -> None:
+    """Answer on a socket until this process is told to end; by TLS with a certificate and its key."""
     import uvicorn
 
     from planner.web.connections import Patient
@@ -80,6 +81,8 @@ def serve(listener: socket.socket, application: Starlette) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
+        ssl_certfile=certificate,
+        ssl_keyfile=key,
     )
     uvicorn.Server(config).run(sockets=[listener])
 

@@ -88,8 +88,8 @@ class Turn:
         except PlannerError as error:
             return refused(HTTPStatus.UNPROCESSABLE_ENTITY, error.message, error.hint)
         except Exception as error:
-            fault = our_fault(error)
-            return refused(HTTPStatus.INTERNAL_SERVER_ERROR, fault.message, fault.hint)
+            ours = our_fault(error)
+            return refused(HTTPStatus.INTERNAL_SERVER_ERROR, ours.message, ours.hint)
         finally:
             self._here -= 1
 
@@ -99,7 +99,7 @@ def _answered(tool: Tool, arguments: Mapping[str, object]) -> Response:
         return JSONResponse(tool.answer(arguments).json, headers=HEADERS)
 
 
-async def _body(request: Request) -> object:
+async def body_of(request: Request) -> object:
     """The JSON of a request. Raises HTTPException for what is none, too large or too slow."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a question is JSON: Content-Type: application/json")
@@ -121,7 +121,7 @@ async def _body(request: Request) -> object:
 
 def _asking(tool: Tool, turn: Turn) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(request: Request) -> Response:
-        asked = await _body(request)
+        asked = await body_of(request)
         if not isinstance(asked, dict):
             return refused(HTTPStatus.UNPROCESSABLE_ENTITY, "a question is a JSON object", f"{PREFIX}/{tool.name} is described in /openapi.json")
         return await turn.answer(tool, asked)
@@ -138,11 +138,13 @@ async def _openapi(_: Request) -> Response:
     return Response(_description(), media_type="application/json", headers=HEADERS)
 
 
-async def _health(_: Request) -> Response:
+async def health(_: Request) -> Response:
+    """That the server is awake."""
     return JSONResponse({"status": "ok"}, headers=HEADERS)
 
 
-async def _fault(_: Request, error: Exception) -> Response:
+async def fault(_: Request, error: Exception) -> Response:
+    """A refusal of the framework's, in the one form."""
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for these
     hint = "/openapi.json names what is asked here" if error.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED) else ""
     answer = refused(error.status_code, error.detail, hint)
@@ -161,9 +163,9 @@ def app(per_s: float) -> Starlette:
         routes=[
             *(Route(f"{PREFIX}/{tool.name}", _asking(tool, turn), methods=["POST"]) for tool in TOOLS.values()),
             Route("/openapi.json", _openapi, methods=["GET"]),
-            Route("/healthz", _health, methods=["GET"]),
+            Route("/healthz", health, methods=["GET"]),
         ],
-        exception_handlers={HTTPException: _fault, ClientDisconnect: _gone},
+        exception_handlers={HTTPException: fault, ClientDisconnect: _gone},
     )
     application.add_middleware(Guard, per_s=per_s)
     return application

@@ -75,6 +75,27 @@ KINDS = {"kubernetes.yaml": ("kubernetes", LWS), "leaderworkerset.yaml": ("kuber
 
 
 @pytest.mark.judge
+def test_kubernetes_accepts_the_webhooks_manifest():
+    core = [
+        document for document in yaml.safe_load_all((ROOT / "deploy" / "webhook" / "webhook.yaml").read_text()) if "cert-manager" not in document["apiVersion"]
+    ]
+    assert [document["kind"] for document in core] == ["Namespace", "Deployment", "Service", "ValidatingWebhookConfiguration"]
+    assert verdicts([{"kind": "kubernetes", "text": yaml.safe_dump(document), "schema": LWS} for document in core]) == [[]] * len(core)
+
+
+@pytest.mark.judge
+def test_the_dockerfile_is_as_docker_wants_it():
+    """No daemon and no base images are here: it is read by a linter, and what it copies is there."""
+    linted = subprocess.run([Path(sys.executable).with_name("hadolint"), ROOT / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert linted.returncode == 0, linted.stdout
+    copied = [
+        name for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("COPY ") and "--from" not in line for name in line.split()[1:-1]
+    ]
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert all((ROOT / name).exists() and f"!{name}" in ignored for name in copied)
+
+
+@pytest.mark.judge
 def test_kubernetes_helm_and_ray_accept_every_file():
     asked = {
         f"{name}/{file}": {"kind": KINDS[file][0], "text": text, "schema": KINDS[file][1]}
