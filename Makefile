@@ -6,7 +6,7 @@
 #   make coverage  both test runs with lines and branches counted, and the gate of pyproject.toml
 #   make mutants   faults made by hand, each of which a test must notice: a few minutes
 #   make mutation  faults by the thousand (mutmut); half an hour, goes on where it was stopped: docs/mutants.md
-#   make fuzz      every reader of strangers' texts with bent inputs, FUZZ_SECONDS (600) each; what breaks one is kept in build/fuzz
+#   make fuzz      every reader of strangers' texts with bent inputs, FUZZ_SECONDS (600) each (FUZZ_READERS: only these); kept in build/fuzz: what breaks one
 #   make data      checks gpus.yaml, models.yaml and prices.yaml and builds planner/catalogue/data from them
 #   make docs      the site, strictly, into build/site
 #   make constraints   resolves constraints.txt anew: see CONTRIBUTING.md
@@ -56,7 +56,7 @@ coverage-report: $(VENV)/made-dev
 	COVERAGE_FILE=build/coverage/data $(BIN)/coverage report
 
 fuzz: $(VENV)/made-test
-	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_READERS:%=--reader %)
 
 mutants: $(VENV)/made-test
 	$(BIN)/python -m benchmarks.mutants

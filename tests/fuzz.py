@@ -2,7 +2,7 @@
 
     python -m tests.fuzz --seconds 600 [--reader gguf] [--seed 7]
 
-An input that breaks one is kept in build/fuzz/, which later runs start from too.
+An input that breaks one is kept in build/fuzz/, which later runs start from too; those of earlier runs lie in tests/data/fuzz/.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from planner.questions.trace import read_trace
 from planner.reader import lines_of
 
 KEPT = Path(__file__).parents[1] / "build" / "fuzz"
+SAVED = Path(__file__).parent / "data" / "fuzz"  # what broke a reader once, and what it was bent from
 SECONDS = 5.0  # of one input
 MOST_BYTES = 20_000  # of an input: what is long is tried in CASES
 PLANS = sorted((Path(__file__).parents[1] / "outputs").rglob("plan.json"))[:3]
@@ -143,7 +144,7 @@ def seeds(reader: str) -> list[bytes]:
             if reader in ENDS and name.endswith(ENDS[reader]) and isinstance(content, str | bytes):
                 found.append((content if isinstance(content, bytes) else content.encode(errors="surrogatepass"))[:MOST_BYTES])
     found += [path.read_bytes() for path in PLANS] if reader == "plan" else []
-    return [*found, *filter(None, [OWN.get(reader)]), *(path.read_bytes() for path in sorted(KEPT.glob(f"{reader}-*")))]
+    return [*found, *filter(None, [OWN.get(reader)]), *(path.read_bytes() for place in (SAVED, KEPT) for path in sorted(place.glob(f"{reader}-*")))]
 
 
 def bent(data: bytes, others: list[bytes], chance: random.Random) -> bytes:
@@ -201,14 +202,14 @@ def tried(reader: str, data: bytes, place: Path) -> Broken | None:
     return Broken(reader, data, f"{spent:.1f} s") if spent > SECONDS else None
 
 
-def fuzz(reader: str, seconds: float, seed: int = 0) -> Iterator[Broken]:
-    """Inputs that break a reader, for so many seconds of processor time; each way once."""
+def fuzz(reader: str, seconds: float = float("inf"), seed: int = 0, *, most: float = float("inf")) -> Iterator[Broken]:
+    """Inputs that break a reader, for so many seconds of processor time or so many inputs; each way once. A seed gives the same inputs everywhere."""
     chance, start = random.Random(f"{reader}-{seed}"), seeds(reader)
     end, known = time.process_time() + seconds, set()
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         count = 0
-        while time.process_time() < end:
+        while time.process_time() < end and count < most:
             data = start[count] if count < len(start) else bent(chance.choice(start), start, chance)
             count += 1
             if (broken := tried(reader, data, Path(name))) and (way := "\n".join(broken.why.splitlines()[-3:-1])) not in known:

@@ -177,6 +177,63 @@ def test_a_sweep_that_is_ended_again_and_again_is_the_one_that_was_not(kind, job
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
+def killed(file, chance: random.Random) -> None:
+    """Go on with a sweep in a child that SIGKILL ends: between two models or in the midst of a write, of which some bytes arrive."""
+    left = chance.randrange(0, 250_000)
+    between = [chance.random() < 0.2 for _ in SMALL.models]
+
+    class Torn:
+        def __init__(self, whole) -> None:
+            self.whole = whole
+
+        def __getattr__(self, name: str):
+            return getattr(self.whole, name)
+
+        def write(self, data: bytes) -> None:
+            nonlocal left
+            self.whole.write(data[:left])
+            self.whole.flush()
+            if len(data) > left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left -= len(data)
+
+    if not (child := os.fork()):
+        try:
+            file.journal.file = Torn(file.journal.file)
+            for model, ends in zip(SMALL.models[len(file.done) :], between, strict=False):
+                if ends:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                file.add(model, columns(model))
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sweep_killed_at_fifty_random_moments_is_the_one_that_was_not(kind, tmp_path):
+    wanted, chance = whole(kind, tmp_path), random.Random(kind)
+    path, kills = tmp_path / f"x.{kind}", 0
+    while kills < 50:
+        file = target(path, SMALL)
+        with closing(file.journal):
+            file.start()
+            killed(file, chance)
+        for _ in range(chance.randrange(0, 4)):
+            file, kills = target(path, SMALL), kills + 1
+            with closing(file.journal):
+                file.resume()
+                killed(file, chance)
+        file, kills = target(path, SMALL), kills + 1
+        file.resume()
+        for model in SMALL.models[len(file.done) :]:
+            file.add(model, columns(model))
+        file.finish()
+        assert path.read_bytes() == wanted
+        path.unlink()
+        assert [left.name for left in tmp_path.iterdir()] == [f"whole.{kind}"]
+
+
 def test_no_worker_outlives_a_sweep_that_was_killed(tmp_path):
     process = spawn("sweep", *OPTIONS, "--jobs", "2", "--output", "x.csv", cwd=tmp_path, start_new_session=True)
     end(process, tmp_path / "x.csv.unfinished", signal.SIGKILL, 0, group=False)
