@@ -20,7 +20,7 @@ def test_every_reader_has_something_to_begin_with():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("reader", [reader for reader in READERS if reader != "log"])  # a log takes a second each: by night
 def test_no_bent_input_breaks_a_reader(reader):
     """The same inputs everywhere, so many of them and not for so long: how fast a machine is decides nothing."""
     assert not [(broken.why, broken.data) for broken in fuzz(reader, most=len(seeds(reader)) + BENT.get(reader, 200))]
