@@ -110,7 +110,7 @@ class _Group(Command, click.Group):
     type=Name("model"),
     metavar="NAME[:key=value,…]",
     group=_SEVERAL,
-    help="Another server on the same GPUs (repeatable), its settings pinned.",
+    help="Another server on the same GPUs, repeatable.",
 )
 @option(
     "--nodes",

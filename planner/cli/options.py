@@ -154,9 +154,7 @@ QUESTION: dict[str, Adds] = {
     "model": option(
         "--model", type=Name("model"), group="Question", help="A catalogue name (`plan list models`), owner/name on the Hub, or a folder with a config.json."
     ),
-    "context": option(
-        "--context", type=type_of(FIELDS["context"]), group="Question", help="The context wanted, e.g. 128k (131,072); else the longest that surely starts."
-    ),
+    "context": option("--context", type=type_of(FIELDS["context"]), group="Question", help="E.g. 128k (131,072); else what surely starts."),
     "users": option("--users", type=type_of(FIELDS["users"]), group="Question", help="How many people at once, each at full context."),
     "host_kind": _host(help="The kind of machine (no address): what is free at start."),
     "link_gb_per_s": option(
