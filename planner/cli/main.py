@@ -152,7 +152,7 @@ class _Group(Command, click.Group):
 @option("--total-gib", type=type_of(FIELDS["total_gib"]), group=_MACHINE, common=False, help="What CUDA sees of each GPU in all, as a server's log tells.")
 @option("--free-gib", type=type_of(FIELDS["free_gib"]), group=_MACHINE, common=False, help="What is free of each GPU when the server starts.")
 @option("--wired-limit-mb", type=type_of(FIELDS["wired_limit_mb"]), group=_OTHERS, common=False, help="On a Mac: iogpu.wired_limit_mb, where it was raised.")
-@option("--output", type=click.Path(path_type=Path), group=_FILES, help="Folder for the files; else one below outputs/, named after the question.")
+@option("--output", type=click.Path(path_type=Path), group=_FILES, help="Folder for the files; else one below outputs/.")
 @option("--to", multiple=True, metavar="FORMAT", group=_FILES, help="Also write formats: compose,k8s (`plan emit --help`).")
 @option("--html", type=click.Path(path_type=Path, dir_okay=False), group=_FILES, help="Also write the answer as one page, with pictures.")
 @option(
