@@ -452,6 +452,7 @@ def _logs() -> dict[str, Case]:
         "colour": ("\x1b[" * 20_000 + "\n") * 100,
     }
     cases = {f"log-{name}": Case(("explain", "l.log"), {"l.log": text}, (0, 1, 2)) for name, text in texts.items()}
+    cases["log-tp-10^9-gpu"] = Case(("explain", "l.log", "--gpu", "rtx4090"), {"l.log": texts["tp-10^9"]}, (0, 1, 2))
     cases["log-flags-²"] = Case(
         ("explain", "l.log", "--gpu", "rtx4090"), {"l.log": start + "vllm serve qwen3-8b --tensor-parallel-size ² --max-model-len ٣\n"}, (0, 1, 2)
     )

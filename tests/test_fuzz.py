@@ -20,7 +20,7 @@ def test_every_reader_has_something_to_begin_with():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reader", [reader for reader in READERS if reader != "log"])  # a log takes a second each: by night
+@pytest.mark.parametrize("reader", READERS)
 def test_no_bent_input_breaks_a_reader(reader, monkeypatch):
     """The same inputs everywhere, so many of them and not for so long: how fast a machine is decides nothing, and lines are counted here."""
     monkeypatch.setattr("fuzz.SECONDS", 60.0)

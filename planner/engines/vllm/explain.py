@@ -52,6 +52,9 @@ def explain(observed: Observed, *, model: str, gpu: GpuSpec | None, count: int, 
     )
 
 
+_MOST_GPUS = 4096
+
+
 def _predict(observed: Observed, words: Sequence[str], gpu: GpuSpec | None, count: int, catalogue: Catalogue) -> Checked | None:
     """The prediction for the same command on what the log says of the machine; None where something is not known."""
     if not words or gpu is None:
@@ -62,6 +65,8 @@ def _predict(observed: Observed, words: Sequence[str], gpu: GpuSpec | None, coun
     values, _, _ = parse_flags(words, version)
     sizes = ("--tensor-parallel-size", "--pipeline-parallel-size", "--prefill-context-parallel-size", "--data-parallel-size")
     used = prod(_whole(values.get(flag)) for flag in sizes)
+    if used > _MOST_GPUS:
+        return None  # a log that was made up: what divides a model is sought among as many sizes as there are GPUs
     total, free = observed.total_bytes or gpu.cuda_total_bytes, observed.free_at_start_bytes
     group = GpuGroup(gpu=replace(gpu, cuda_total_bytes=total, most_total_bytes=None, free_at_start_bytes=free), count=count or max(1, used), host=Host.SERVER)
     try:
