@@ -331,6 +331,7 @@ def _checks() -> dict[str, Case]:
         "llama-split": f"llama-server -hf unsloth/Qwen3-8B-GGUF:Q4_K_M -ts {'1,' * 50_000}1!",
         "ollama-env": f"OLLAMA_KEEP_ALIVE={'1h' * 50_000}! OLLAMA_CONTEXT_LENGTH={BIG} ollama serve\nollama run qwen3:8b",
         "modelfile-digits": f"FROM qwen3:8b\nPARAMETER num_ctx {BIG}\nPARAMETER temperature {'1' * 50_000}",
+        "modelfile-reals": "FROM qwen3:8b\n" + f"PARAMETER temperature {'1' * 10_000}!\n" * 30,
         "modelfile-open": 'FROM qwen3:8b\nSYSTEM """' + "a\n" * 200_000,
         "modelfile-comments": "#\n" * 50_000 + "x",
         "mlx-digits": f"mlx_lm.server --model mlx-community/Qwen3-8B-4bit --prompt-cache-size {BIG}",

@@ -81,7 +81,7 @@ def _lies_in_parts(config: LlamaCppConfig, model: GgufModel) -> bool:
 
 def _shares(text: str) -> list[float]:
     """--tensor-split: 3,1 or 3/1; what is no number counts as nothing, as C's stof would refuse it."""
-    return [float(part) if re.fullmatch(r"\s*\d+\.?\d*\s*", part) else 0.0 for part in re.split(r"[,/]+", text) if part]
+    return [float(part) if re.fullmatch(r"\s*+\d++\.?+\d*+\s*+", part) else 0.0 for part in re.split(r"[,/]+", text) if part]
 
 
 def overrides(settings: Mapping[str, Value]) -> list[tuple[str, str]]:

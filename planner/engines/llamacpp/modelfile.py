@@ -149,7 +149,7 @@ def _faults(parameters: Mapping[str, str]) -> Iterator[Problem]:
 
 
 def _is_real(value: str) -> bool:
-    return re.fullmatch(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", value) is not None
+    return re.fullmatch(r"[-+]?(?:\d++\.?+\d*+|\.\d++)(?:[eE][-+]?\d++)?", value) is not None
 
 
 def _example(name: str) -> str:
