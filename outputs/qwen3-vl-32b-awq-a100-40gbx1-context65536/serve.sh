@@ -24,7 +24,7 @@ served_name=qwen3-vl-32b-awq
 # max_model_len: as asked
 # max_num_seqs: 2.0 full-length requests fit at once; shorter ones share the same cache
 # max_num_batched_tokens: vLLM's default for this GPU
-# kv_cache_dtype: 16-bit would end at 58,304 tokens
+# kv_cache_dtype: 16-bit would end at 58,384 tokens
 # enforce_eager: CUDA graphs fit
 run_chat() {
   exec vllm serve QuantTrio/Qwen3-VL-32B-Instruct-AWQ \
