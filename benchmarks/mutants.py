@@ -58,7 +58,11 @@ MUTANTS = (
         "a window of one token more", "engines/vllm/kvcache.py", "minimum(window - 1 + in_flight_tokens", "minimum(window + in_flight_tokens", "test_kvcache"
     ),
     _mutant(
-        "groups are padded below 1.2 times", "engines/vllm/kvcache.py", "max(counts) < 1.5 * min(counts)", "max(counts) < 1.2 * min(counts)", "test_kvcache"
+        "groups are padded below 1.2 times",
+        "engines/vllm/kvcache.py",
+        "max(counts) < layout.group_spread * min(counts)",
+        "max(counts) < 1.2 * min(counts)",
+        "test_kvcache",
     ),
     _mutant(
         "the tied embedding of the last stage is dropped",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from planner.catalogue.load import Entry
 from planner.catalogue.rows import ModelRow
 from planner.catalogue.shipped import shipped
@@ -15,7 +17,26 @@ def stored_as(entry: Entry) -> str:
     if entry.variant.format:
         return plain_form(entry.variant.format)
     own = entry.variant.quantization
-    return next(variant.name for variant in entry.row.variants if variant.quantization == own) if own else "bf16"  # the first of those that are stored alike
+    if not own:
+        return "bf16"
+    alike = next((variant.name for variant in entry.row.variants if variant.quantization == own and not variant.by_name_only), "")
+    return alike or _scheme(own)  # the first of its makers' that are stored alike
+
+
+def _scheme(quantization: Mapping[str, object]) -> str:
+    """The method of a quantization by others; of compressed-tensors by its bits, as its makers call them: w4a16, fp8."""
+    method = str(quantization.get("quant_method", ""))
+    groups = quantization.get("config_groups")
+    group = next(iter(groups.values()), None) if isinstance(groups, dict) else None
+    weights = group.get("weights") if isinstance(group, dict) else None
+    if not isinstance(group, dict) or not isinstance(weights, dict):
+        return method
+    bits, is_float = weights.get("num_bits"), weights.get("type") == "float"
+    if is_float and bits == 4:
+        return "nvfp4"
+    activations = group.get("input_activations")
+    acts = activations.get("num_bits", 16) if isinstance(activations, dict) else 16
+    return f"fp{bits}" if is_float else f"w{bits}a{acts}"
 
 
 def weights_bytes(entry: Entry) -> int:

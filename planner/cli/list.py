@@ -127,7 +127,7 @@ def _models(word: str | None, filters: _Filters) -> list[ListedModelJson]:
         for row in rows
         if (not family or row.family == family.lower()) and (not purpose or _suits(row, purpose))
         for variant in row.variants
-        if _matches(word, row.name, row.title, row.family, Entry(row, variant).name, variant.repo, *row.aliases)
+        if (word or not variant.by_name_only) and _matches(word, row.name, row.title, row.family, Entry(row, variant).name, variant.repo, *row.aliases)
     ]
     if wanted := filters.quantization:
         known = {stored_as(entry).lower(): stored_as(entry) for entry in entries}
