@@ -143,7 +143,7 @@ def _special() -> dict[str, Case]:
         }
         for reader, (words, files) in readers.items():
             codes = usable.get(reader, (2,))
-            if kind == "folder" and reader in ("index", "safetensors"):
+            if kind == "folder" and reader in ("index", "safetensors", "script"):  # a folder is walked
                 codes = (0, 2)
             cases[f"{reader}-{kind}"] = Case(words, files, codes)
     return cases
