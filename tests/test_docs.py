@@ -193,7 +193,7 @@ def test_what_is_said_to_be_installed_can_be():
     sources = "\n".join(path.read_text() for path in (ROOT / "planner").rglob("*.py"))
     assert "serve-plan[" not in "".join((sources, *PAGES.values()))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert set(re.findall(r"'\.\[(\w+)\]'", README)) - {"test"} == {"web", "bench", "parquet", "ray"} <= set(project["optional-dependencies"])
+    assert set(re.findall(r"'\.\[(\w+)\]'", README)) - {"test"} == {"web", "bench", "mcp", "parquet", "ray"} <= set(project["optional-dependencies"])
     dependencies = [re.match(r"[\w-]+", each)[0] for each in project["dependencies"]]
     assert len(dependencies) == len(set(dependencies))
 

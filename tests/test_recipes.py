@@ -44,6 +44,7 @@ def test_every_recipe_is_carried_out_somewhere():
     assert not [name for name in RECIPES if f'files("{name}")' not in tests]
 
 
+@pytest.mark.slow
 def test_a_gpu(checkout):
     row = """- name: toy-40gb
   title: Toy 40 GB
@@ -70,6 +71,7 @@ def test_a_gpu(checkout):
     assert "Toy 40 GB" in checkout.plan("list", "gpus")
 
 
+@pytest.mark.slow
 def test_a_model(checkout):
     row = re.search(r"(?ms)^- name: smollm3-3b\n.+?(?=^- name|\Z)", (checkout.folder / "models.yaml").read_text())
     renamed = row[0].replace("smollm3-3b", "toy-3b").replace("HuggingFaceTB/SmolLM3-3B", "toys/Toy-3B").replace("SmolLM3 3B", "Toy 3B")
@@ -193,6 +195,7 @@ def build_with_it(checkout):
     checkout.behind("planner/engines/llamacpp/classes.json", r' "converted": \[\n', '  "HalvedForCausalLM",\n')
 
 
+@pytest.mark.slow
 def test_an_attention_kind(checkout):
     decide(checkout)
     add_kind(checkout)
@@ -252,6 +255,7 @@ def toy_files(deployment: Deployment) -> dict[str, str]:
     assert (checkout.folder / "made/toy.txt").is_file()
 
 
+@pytest.mark.slow
 def test_a_vllm_release(checkout):
     versions, settings, flags = "planner/engines/vllm/versions.py", "planner/engines/vllm/settings_table.py", "planner/engines/vllm/flags.json"
     newest = int(re.search(r"OLDEST, NEWEST = \d+, (\d+)", (checkout.folder / versions).read_text())[1])

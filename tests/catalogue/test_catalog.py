@@ -152,6 +152,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
     assert "rtx4090" in caught.value.hint
 
 
+@pytest.mark.slow
 def test_the_built_files_are_what_the_yaml_says():
     assert build(check=True) == [], "python -m planner.catalogue.build"
 
