@@ -85,7 +85,7 @@ def test_scripts_pass_shellcheck_at_its_strictest(script):
 @pytest.mark.slow
 @pytest.mark.parametrize(("gpu", "count"), [("rtx4090", 2), ("h100", 1), ("b300", 8)])
 def test_the_script_of_every_model_passes_shellcheck_at_its_strictest(gpu, count, tmp_path):
-    """One variant of each model on each machine, in turn: the linter takes a quarter of a second for a script."""
+    """One variant of each model on each machine, in turn: the linter takes its time for a script."""
     group = GpuGroup(gpu=load.find_gpu(gpu), count=count)
     for number, row in enumerate(load.model_rows()):
         listed = [variant for variant in row.variants if variant.is_listed]
@@ -99,7 +99,8 @@ def test_the_script_of_every_model_passes_shellcheck_at_its_strictest(gpu, count
             continue
         if not plan.verdict.falls_short:
             (tmp_path / f"{name}.sh").write_text(serve_script(answer_alone(plan).deployment))
-            (tmp_path / f"{name}-stack.sh").write_text(stack_script(answer_alone(plan).deployment))
+            if number % 8 == 0:  # the larger script, of which little is the model's
+                (tmp_path / f"{name}-stack.sh").write_text(stack_script(answer_alone(plan).deployment))
     scripts = sorted(tmp_path.iterdir())
     assert len(scripts) >= 20
     shellcheck = Path(sys.executable).with_name("shellcheck")
