@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -135,3 +137,15 @@ def answer_alone(plan, sampling=None):
         alternatives=stack.alternatives,
         warnings=placement.stack_warnings(stack),
     )
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, and that the system gives to no connection while a test stops and starts its servers (those are from 32768 on)."""
+    ports: set[int] = set()
+    chance = random.SystemRandom()
+    while len(ports) < count:
+        port = chance.randrange(12_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            ports.add(port)
+    return sorted(ports)

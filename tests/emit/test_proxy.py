@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
-from conftest import ROOT, answer_alone, run_plan
+from conftest import ROOT, answer_alone, free_ports, run_plan
 from vllm_stand_in import REFUSAL, serving
 
 from planner.catalogue import load
@@ -86,12 +86,6 @@ def litellm(program: str):
     return judge_venv("litellm") / "bin" / program
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def ask_text(url: str, body: dict | None = None, key: str = KEY) -> str:
     request = urllib.request.Request(
         url,
@@ -110,7 +104,7 @@ def ask(url: str, body: dict | None = None, key: str = KEY) -> dict:
 def proxy(folder, environment):
     """Start the proxy with the command that litellm.yaml itself gives, on a free port."""
     (line,) = re.findall(r"(?m)^#   (litellm .+)$", (folder / "litellm.yaml").read_text())
-    command, port = shlex.split(line), free_port()
+    command, port = shlex.split(line), free_ports(1)[0]
     assert command[command.index("--host") + 1] == "127.0.0.1"
     command[0], command[command.index("--port") + 1] = str(litellm("litellm")), str(port)
     offline = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "*", "PATH": os.environ["PATH"], "HOME": str(folder)}
@@ -158,7 +152,7 @@ def running_stack(backend_port, tmp_path_factory):
     with socket.socket() as dead:
         dead.bind(("127.0.0.1", 0))  # bound but not listening: nobody answers there
         words = ("--with", f"qwen3-embedding-0.6b:port={backend_port}", "--with", f"qwen3-0.6b:port={dead.getsockname()[1]},context=4096")
-        done = run_plan("--gpu", "a100-80", "--model", "ministral-3-14b-awq", "--output", str(folder), "--port", str(free_port()), *words, cwd=folder)
+        done = run_plan("--gpu", "a100-80", "--model", "ministral-3-14b-awq", "--output", str(folder), "--port", str(free_ports(1)[0]), *words, cwd=folder)
         assert done.returncode == 0, done.stderr
         config = yaml.safe_load((folder / "litellm.yaml").read_text())
         chat = config["model_list"][0]
@@ -250,7 +244,7 @@ def test_a_starting_proxy_and_its_health_page_load_no_model(backend_port, tmp_pa
 
 def through(engine: str, backend_port: int, tmp_path) -> list[tuple[str, dict]]:
     """What a server of another runtime is asked when an agent asks the proxy for a chat and an embedding."""
-    words = ("--engine", engine, "--model", "qwen3-vl-30b-a3b", "--context", "8k", "--with", "qwen3-embedding-0.6b", "--port", str(free_port()))
+    words = ("--engine", engine, "--model", "qwen3-vl-30b-a3b", "--context", "8k", "--with", "qwen3-embedding-0.6b", "--port", str(free_ports(1)[0]))
     done = run_plan("--gpu", "rtx4090", *words, "--output", str(tmp_path), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "litellm.yaml").read_text()

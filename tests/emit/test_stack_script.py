@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_plan
+from conftest import ROOT, free_ports, run_plan
 
 MODELS = ("qwen3-8b", "qwen3-4b", "qwen3-embedding-0.6b")
 ROUNDS = 25
@@ -21,16 +21,6 @@ ROUNDS = 25
 def listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 class Machine:
@@ -223,9 +213,9 @@ def test_a_start_killed_midway_is_taken_over(machine):
     process.kill()
     process.stdout.close()
     process.wait()
-    assert machine.run("stop")[0] == 0
-    assert machine.run("start")[0] == 0
-    assert machine.run("stop")[0] == 0
+    for action in ("stop", "start", "stop"):
+        code, output = machine.run(action)
+        assert code == 0, (action, output)
     assert machine.is_clean()
 
 

@@ -302,11 +302,11 @@ def first_timed(asking: Asking) -> Answered:
 @pytest.mark.judge
 def test_mlx_s_own_server_is_measured(tmp_path):
     """A real server that streams: mlx-lm's, with a tiny model, on the CPU."""
+    from conftest import free_ports
     from test_mlx import judge
-    from test_proxy import free_port
 
     subprocess.run([judge("python"), ROOT / "tests" / "oracle" / "tiny_mlx_model.py", tmp_path / "tiny"], check=True, capture_output=True, timeout=120)
-    port = free_port()
+    (port,) = free_ports(1)
     with subprocess.Popen(
         [judge("mlx_lm.server"), "--model", tmp_path / "tiny", "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as server:

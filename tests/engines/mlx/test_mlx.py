@@ -6,9 +6,8 @@ import subprocess
 from dataclasses import replace
 
 import pytest
-from conftest import ROOT, run_plan
+from conftest import ROOT, free_ports, run_plan
 from test_proxy import ask, litellm
-from test_stack_script import free_ports
 
 from planner.catalogue.load import find_gpu
 from planner.catalogue.resolve import find_plain

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
+from conftest import free_ports
 from test_mlx import judge, tiny  # noqa: F401 - a fixture
 from test_proxy import until_answers
-from test_stack_script import free_ports
 
 from planner.facts.question import ServiceRow, StackRow
 from planner.questions.plan import answer_for
