@@ -79,6 +79,32 @@ def test_an_unexpected_exception_is_one_line_with_how_to_report_it(kind, debug, 
     assert not [secret for secret in SECRETS if secret in done.err], done.err
 
 
+def test_every_command_tells_a_fault_of_ours_in_one_line(forks, tmp_path):
+    """Also those whose modules are imported only when they are called."""
+    for debug in (False, True):
+        program = (
+            "import sys, click, planner.cli.main as door\n"
+            "def fails(self, ctx, args):\n    raise ZeroDivisionError('HF_TOKEN=hunter2hunter2')\n"
+            "leaves = []\n"
+            "def leaf(command, words):\n"
+            "    if isinstance(command, click.Group) and words != ():\n"
+            "        [leaf(command.get_command(None, name), (*words, name)) for name in command.list_commands(None)]\n"
+            "    else:\n        leaves.append(words)\n"
+            "    if not isinstance(command, click.Group):\n        type(command).parse_args = fails\n"
+            "for name in door.cli.list_commands(None):\n    leaf(door.cli.get_command(None, name), (name,))\n"
+            "for words in leaves:\n"
+            f"    sys.argv = ['plan', *words, *{['--debug'] if debug else []}]\n"
+            "    try:\n        door.main()\n"
+            "    except SystemExit as end:\n        print(*words, end.code)\n"
+        )
+        done = forks.run(program=program, cwd=tmp_path)
+        asked = done.out.splitlines()
+        told = [line for line in done.err.splitlines() if line.startswith("plan: a fault of plan itself: ZeroDivisionError")]
+        assert len(asked) > 20 and all(line.endswith(" 3") for line in asked), done
+        assert len(told) == len(asked) and done.err.count("Traceback") == debug * len(asked)
+        assert "hunter2" not in done.err
+
+
 def test_a_log_of_another_card_is_not_kept_for_this_one(forks, tmp_path):
     lines = [
         "INFO 01-01 00:00:00 [api_server.py:1] vLLM API server version 0.11.0",

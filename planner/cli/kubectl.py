@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from planner.cli.main import main as plan
 from planner.cli.printing import tell
-from planner.errors import PlannerError, WorldError, one_line
+from planner.errors import PlannerError, WorldError, one_line, our_fault
 from planner.text import slug
 
 OURS = ("--gpu", "--count", "--format", "--fail-on", "--engine-version", "--report")
@@ -49,7 +49,7 @@ def objects(words: Sequence[str]) -> Iterator[dict[str, object]]:
         raise WorldError("kubectl's answer is too large", "name fewer objects, or a namespace")
     try:
         got = json.loads(done.stdout)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise WorldError("kubectl's answer is no JSON", "leave -o to kubectl plan") from None
     items = got.get("items", [got]) if isinstance(got, dict) else []
     yield from (item for item in items if isinstance(item, dict))
@@ -86,6 +86,7 @@ def main() -> NoReturn:
             os.chdir(kept)
             sys.argv = ["plan", "check", *files, *([] if any(word.partition("=")[0] == "--fail-on" for word in ours) else ["--fail-on", "unlikely"]), *ours]
             plan()
-    except PlannerError as error:
-        tell(one_line(error.message, error.hint), err=True)
-        sys.exit(error.exit_code)
+    except Exception as error:
+        refused = error if isinstance(error, PlannerError) else our_fault(error)
+        tell(one_line(refused.message, refused.hint), err=True)
+        sys.exit(refused.exit_code)

@@ -70,6 +70,18 @@ def refused(status: int, message: str, hint: str = "", *, retry_s: int | None = 
     return JSONResponse({"error": words}, status, HEADERS | ({"Retry-After": str(retry_s)} if retry_s else {}))
 
 
+def refusal_of(error: Exception) -> Response:
+    """What is answered in place of an answer; of a fault of ours one line, without its trace."""
+    match error:
+        case WorldError():
+            return refused(HTTPStatus.SERVICE_UNAVAILABLE, error.message, error.hint, retry_s=30)
+        case PlannerError():
+            return refused(HTTPStatus.UNPROCESSABLE_ENTITY, error.message, error.hint)
+        case _:
+            ours = our_fault(error)
+            return refused(HTTPStatus.INTERNAL_SERVER_ERROR, ours.message, ours.hint)
+
+
 class Turn:
     """One question after the other, in a thread of their own, so that the server stays awake; a bounded number waits."""
 
@@ -83,13 +95,8 @@ class Turn:
         self._here += 1
         try:
             return await anyio.to_thread.run_sync(_answered, tool, arguments, limiter=self._turn)
-        except WorldError as error:
-            return refused(HTTPStatus.SERVICE_UNAVAILABLE, error.message, error.hint, retry_s=30)
-        except PlannerError as error:
-            return refused(HTTPStatus.UNPROCESSABLE_ENTITY, error.message, error.hint)
         except Exception as error:
-            ours = our_fault(error)
-            return refused(HTTPStatus.INTERNAL_SERVER_ERROR, ours.message, ours.hint)
+            return refusal_of(error)
         finally:
             self._here -= 1
 

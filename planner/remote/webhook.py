@@ -12,11 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from planner.errors import PlannerError
 from planner.facts.finding import FailOn
 from planner.questions.files.machines import Target
 from planner.remote.admission import reviewed
-from planner.remote.http import HEADERS, body_of, fault, health, refused
+from planner.remote.http import HEADERS, body_of, fault, health, refusal_of, refused
 
 MOST_WAIT_S = 8.0  # for its turn: an API server waits ten at most
 
@@ -32,8 +31,8 @@ def app(deny: FailOn, asked: Target | None) -> Starlette:
                 answer = await anyio.to_thread.run_sync(reviewed, review, deny, asked, limiter=turn, abandon_on_cancel=True)
         except TimeoutError:
             return refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many objects wait", retry_s=2)
-        except PlannerError as error:
-            return refused(HTTPStatus.UNPROCESSABLE_ENTITY, error.message, error.hint)
+        except Exception as error:
+            return refusal_of(error)
         return JSONResponse(answer, headers=HEADERS)
 
     routes = [Route("/validate", validate, methods=["POST"]), Route("/healthz", health, methods=["GET"])]

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 from planner.cli.kubectl import split
 from planner.errors import PlannerError
 from planner.facts.finding import FailOn
+from planner.remote import webhook
 from planner.remote.admission import MOST_LETTERS, reviewed
 from planner.remote.webhook import app
 from tests.conftest import ROOT, spawn
@@ -90,6 +91,15 @@ def test_over_http_as_the_api_server_asks():
         assert client.get("/validate").status_code == 405
 
 
+def test_a_fault_of_ours_is_told_without_its_trace(monkeypatch):
+    monkeypatch.setattr(webhook, "reviewed", lambda *_: 1 / 0)
+    with TestClient(app(FailOn.NEVER, None), raise_server_exceptions=False) as client:
+        answer = client.post("/validate", json=review(deployment(8192)))
+    assert answer.status_code == 500  # the API server goes on by its failurePolicy
+    assert "a fault of plan itself: ZeroDivisionError" in answer.json()["error"]["message"]
+    assert "Traceback" not in answer.text
+
+
 def test_by_tls_as_the_manifest_starts_it(tmp_path):
     """With the manifest's own arguments, a certificate for its service's name, and the API server's path."""
     name = "serve-plan-webhook.serve-plan.svc"
@@ -125,14 +135,13 @@ def test_a_certificate_needs_its_key(tmp_path):
     assert "--certificate and --key go together" in said
 
 
-def kubectl(tmp_path, answer: object, *words: str):
+def kubectl(tmp_path, answer: object, *words: str, code: str = "from planner.cli.kubectl import main; main()"):
     """The plugin with a kubectl that answers so, and writes down what it was asked."""
     stand_in = tmp_path / "bin" / "kubectl"
     stand_in.parent.mkdir(exist_ok=True)
     (tmp_path / "answer.json").write_text(json.dumps(answer))
     stand_in.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\ncat {tmp_path}/answer.json\n')
     stand_in.chmod(0o755)
-    code = "from planner.cli.kubectl import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, *words],
         cwd=tmp_path,
@@ -157,6 +166,9 @@ def test_kubectl_plan_judges_each_object_on_the_gpu_it_selects(tmp_path):
 
 def test_what_kubectl_says_is_told(tmp_path):
     assert "no such object" in kubectl(tmp_path, {"items": []}, "deployments").stderr
+    faulty = kubectl(tmp_path, {"items": []}, "deployments", code="import planner.cli.kubectl as door; door.objects = lambda _: 1 / 0; door.main()")
+    assert (faulty.returncode, faulty.stderr.count("\n")) == (3, 1), faulty.stderr
+    assert faulty.stderr.startswith("plan: a fault of plan itself: ZeroDivisionError")
     (tmp_path / "bin" / "kubectl").write_text("#!/bin/sh\necho 'Error from server (NotFound)' >&2; exit 1\n")
     code = textwrap.dedent("from planner.cli.kubectl import main; main()")
     failed = subprocess.run(
