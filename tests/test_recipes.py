@@ -1,7 +1,9 @@
 """The recipes of CONTRIBUTING.md, carried out: each on a copy of the program, with the files and commands that it names and no others."""
 
 import ast
+import json
 import re
+import shutil
 
 import pytest
 from checkout import RECIPES, Checkout, files
@@ -12,6 +14,7 @@ ASKED = ("--gpu", "rtx4090", "--context", "8k", "--dry-run")
 MADE = {
     "planner/emit/NAME.py",
     "planner/engines/NAME/__init__.py",
+    "tests/data/shared_starts/ID.json",
     "settings.py",
     "settings_table.py",
     "stack.sh",
@@ -40,7 +43,7 @@ def test_every_file_and_command_named_is_there():
 
 def test_every_recipe_is_carried_out_somewhere():
     tests = (ROOT / "tests/test_recipes.py").read_text() + (ROOT / "tests/engines/vllm/test_a_new_setting.py").read_text()
-    assert len(RECIPES) == 9
+    assert len(RECIPES) == 10
     assert not [name for name in RECIPES if f'files("{name}")' not in tests]
 
 
@@ -253,6 +256,22 @@ def toy_files(deployment: Deployment) -> dict[str, str]:
     (checkout.folder / "made/toy.txt").unlink()
     checkout.plan("emit", "made", "--to", "toy")
     assert (checkout.folder / "made/toy.txt").is_file()
+
+
+@pytest.mark.slow
+def test_a_start(checkout):
+    for folder in ("benchmarks", "tests/data"):
+        shutil.copytree(ROOT / folder, checkout.folder / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    log = next((ROOT / "tests/data/logs").glob("qwen-qwen3-8b*"))
+    (checkout.folder / "server.log").write_text(log.read_text().replace("57.5 GiB", "52.5 GiB"))  # five more than any start of an H100 took
+    told = json.loads(checkout.plan("explain", "server.log", "--gpu", "h100", "--share"))
+    checkout.make(f"tests/data/shared_starts/{told['id']}.json", json.dumps(told))
+    margins = json.loads((checkout.folder / "planner/engines/vllm/overhead.json").read_text())["classes"]["fit"]
+    checkout.run_commands("A start")
+    assert {name.replace(told["id"], "ID") for name in checkout.edited} == files("A start")
+    wider = json.loads((checkout.folder / "planner/engines/vllm/overhead.json").read_text())["classes"]["fit"]
+    assert wider["starts"] == margins["starts"] + 1
+    assert wider["single_gib"][1] >= margins["single_gib"][1]
 
 
 @pytest.mark.slow

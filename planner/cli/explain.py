@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO, TextIOWrapper
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -20,25 +22,47 @@ from planner.questions.explain import explain_log
 from planner.questions.fields import FIELDS
 from planner.reader import lines_of, open_file
 
+if TYPE_CHECKING:
+    from planner.questions.share import Start
+
+_STANDARD_OUTPUT = "-"
+
 
 @command("explain")
-@click.argument("log", type=str)
+@click.argument("log", type=str, required=False)
 @option("--gpu", type=Name("gpu"), help="The GPU, where the log does not name it.")
 @option("--model", type=Name("model"), help="The model, where the log does not name it.")
 @option("--count", type=type_of(FIELDS["count"]), help="How many the machine has; else as many as the command uses.")
 @option("--save-calibration", is_flag=True, help="Keep what was observed for this GPU; later plans use it and say so.")
+@option(
+    "--share",
+    is_flag=False,
+    flag_value=_STANDARD_OUTPUT,
+    metavar="[FILE]",
+    help="Instead: the start as JSON that anybody may read, without names, paths or addresses.",
+)
 @own_rows()
 @output_options
 @click.pass_context
-def explain_command(ctx: click.Context, /, log: str, gpu: str | None, model: str | None, count: int | None, *, save_calibration: bool, style: str) -> None:
+def explain_command(
+    ctx: click.Context, /, log: str | None, gpu: str | None, model: str | None, count: int | None, *, save_calibration: bool, share: str | None, style: str
+) -> None:
     """Say what happened in the LOG of a server of vLLM, llama.cpp, Ollama or MLX (a file, a pasted line in quotes, or - for standard input)."""
+    if log is None and share not in (None, _STANDARD_OUTPUT):
+        log, share = share, _STANDARD_OUTPUT  # `--share server.log`
+    if log is None:
+        raise click.MissingParameter(ctx=ctx, param=next(param for param in ctx.command.params if param.name == "log"))
     with _lines(log) as lines:
         explained, spec = explain_log(lines, gpu=gpu, model=model, count=count)
     if save_calibration:
         from planner.machine.calibration import save
 
         tell(f"kept in {save(explained)}", err=True)
-    if style == "json":
+    if share is not None:
+        from planner.questions.share import start_of
+
+        _share(start_of(explained, spec, is_named=gpu is not None, model=model, count=count), share)
+    elif style == "json":
         from planner.report.explained import explain_json
 
         print_json(explain_json(explained, spec.name if spec else None))
@@ -47,6 +71,23 @@ def explain_command(ctx: click.Context, /, log: str, gpu: str | None, model: str
 
         print_report(render(explained, spec))
     ctx.exit(0 if explained.observed.started and explained.observed.root_cause is None else 1)
+
+
+def _share(start: Start, place: str) -> None:
+    """Print a start, or write it to a new file."""
+    from planner.cli.output import write_files
+    from planner.report.head import json_text
+    from planner.report.shared import start_json
+
+    text = json_text(start_json(start))
+    if place == _STANDARD_OUTPUT:
+        tell(text)
+        return
+    path = Path(place)
+    if os.path.lexists(path):
+        raise FileError(path, "is there already", "name a new file")
+    write_files(path.parent, {path.name: f"{text}\n"}, force=False, manifest=False)
+    tell(f"wrote {place}: read it, then send it (CONTRIBUTING.md, A start)", err=True)
 
 
 @contextmanager

@@ -73,6 +73,22 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shareable:
+    """What of a log anybody may read: the engine's own words and numbers, none of which a person made up."""
+
+    words: tuple[str, ...]
+    """Flags of its command, without the model."""
+    is_whole: bool
+    """Whether they are all that the command said of memory."""
+    gpus: int
+    """How many the command uses."""
+    needed_bytes: int | None = None
+    """The KV cache of one request, where the engine counted it."""
+    longest: int | None = None
+    """The longest context that fits, by the engine's own count."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
     """The answer about a log."""
 
@@ -85,3 +101,5 @@ class Explained:
     fixed_argv: tuple[str, ...] | None = None
     fixed_by_estimate: bool = False  # by the engine's own count of the longest context that fits
     remedies: tuple[Remedy, ...] = ()  # what the message itself calls for, whatever else is known
+    shareable: Shareable | None = None
+    """None where nobody collects starts of this engine."""

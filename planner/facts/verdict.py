@@ -110,7 +110,7 @@ class BoundBy(StrEnum):
 
 SCHEMAS = (
     "gpus", "models", "prices", "stack",  # files that a person writes
-    "plan", "check", "explain", "capacity", "compare", "cost", "diff", "front", "bench", "list", "sweep", "verify", "config", "chosen-models", "chosen-machines",
+    "plan", "check", "explain", "start", "capacity", "compare", "cost", "diff", "front", "bench", "list", "sweep", "verify", "config", "chosen-models", "chosen-machines",
 )  # fmt: skip
 """What `plan schema` prints: the files that it reads, and the answers of its commands as JSON."""
 

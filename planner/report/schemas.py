@@ -33,6 +33,7 @@ from planner.report.machines import MachinesJson
 from planner.report.proxy import ProxyCheckJson
 from planner.report.recipes import RecipesJson
 from planner.report.replay import ReplayJson
+from planner.report.shared import StartJson
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 """What pydantic writes."""
@@ -48,6 +49,7 @@ def json_schema(what: str) -> dict[str, object]:
         "plan": PlanJson,
         "check": CheckJson | ProxyCheckJson | FilesJson | RecipesJson,
         "explain": ExplainJson,
+        "start": StartJson,
         "capacity": CapacityJson | ReplayJson,
         "compare": OneComparisonJson | ComparisonsJson,
         "cost": CostJson,

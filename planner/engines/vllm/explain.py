@@ -21,6 +21,7 @@ from planner.engines.vllm.log import command_words
 from planner.engines.vllm.memory import Placement, place, stage_budgets
 from planner.engines.vllm.remedies import longest_that_fits, remedies
 from planner.engines.vllm.rules import unserved
+from planner.engines.vllm.shareable import shareable
 from planner.engines.vllm.versions import nearest_version
 from planner.errors import PlannerError
 from planner.facts.command import Command
@@ -36,6 +37,7 @@ def explain(observed: Observed, *, model: str, gpu: GpuSpec | None, count: int, 
 
     Raises PlannerError for a GPU that vLLM has no backend for.
     """
+    told = bool(observed.flags.keys() & {"model", "model_tag"})
     if model and not observed.flags.get("model_tag"):
         observed.model = observed.flags["model"] = model
     words = command_words(observed)
@@ -49,6 +51,7 @@ def explain(observed: Observed, *, model: str, gpu: GpuSpec | None, count: int, 
         fixed_argv=estimated or _fixed(observed, words, checked),
         fixed_by_estimate=estimated is not None,
         remedies=remedies(observed.root_cause) if observed.root_cause else (),
+        shareable=shareable(observed, told=told),
     )
 
 

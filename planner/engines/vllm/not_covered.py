@@ -137,7 +137,8 @@ def harmless() -> Harmless:
 
 
 @cache
-def _moves_nothing() -> frozenset[str]:
+def moves_nothing() -> frozenset[str]:
+    """Flags that change no memory of a GPU at start."""
     data = harmless()
     return frozenset(flag for group in (*data["flags"].values(), *data["parts"].values()) for flag in group)
 
@@ -152,7 +153,7 @@ def not_covered(
 ) -> Iterator[NotCovered]:
     """What of a command the ledger does not hold; a flag that asks for what is taken anyway (`usual`: backend and block size) is none."""
     for flag, value in _said(values):
-        if (flag in READ and flag not in PARTLY) or flag in _moves_nothing() or flag.startswith("--no-"):  # of one that is gone, switched off
+        if (flag in READ and flag not in PARTLY) or flag in moves_nothing() or flag.startswith("--no-"):  # of one that is gone, switched off
             continue
         on = flag in ON_BY_DEFAULT
         if (value in (True, "true", "True", None) if on else value in _OFF) or value in _AS_USUAL.get(flag, ()):

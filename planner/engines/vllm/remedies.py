@@ -9,11 +9,12 @@ from math import floor
 from planner.engines.causes import is_killed, killed
 from planner.errors import did_you_mean
 from planner.facts.observed import Cause, Remedy
-from planner.units import tokens
+from planner.units import GIB, tokens
 
 _FREE = re.compile(r"\(([\d.]{1,12})/([\d.]{1,12}) GiB\) on startup")
 _LONGEST = re.compile(r"estimated maximum model length is (\d{1,9})")
 _STORED = re.compile(r"maximum number of tokens that can be stored in KV cache \((\d{1,9})\)")
+_NEEDED = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) GiB KV cache is needed")
 _LIMIT = re.compile(r"max_position_embeddings[=:]? ?(\d{1,9})|model_max_length[=:]? ?(\d{1,9})")
 _DIVISIBLE = re.compile(r"\(?(\d{1,9})\)? (?:is not|must be) divisible by (?:tensor parallel size )?\(?(\d{1,6})")
 _FLAG = re.compile(r"unrecognized arguments: (--[\w-]{1,80})")
@@ -25,6 +26,12 @@ def longest_that_fits(message: str) -> int | None:
     """The longest context that vLLM's own message says would fit; None where it says none, or none fits."""
     match = _LONGEST.search(message) or _STORED.search(message)
     return int(match[1]) or None if match else None
+
+
+def needed_bytes(message: str) -> int | None:
+    """The KV cache that one request needs by vLLM's own message; None where it says none."""
+    match = _NEEDED.search(message)
+    return int(float(match[1]) * GIB) if match else None
 
 
 def remedies(cause: Cause) -> tuple[Remedy, ...]:
