@@ -62,6 +62,8 @@ class GpuRow:
     most_free_gib: float | None = None
     wsl2_free_at_start_gib: float | None = None
     compute_capability: str | None = None
+    multiprocessors: int = 0
+    """How many it has; 0 where nothing that is asked depends on it."""
     gfx: str | None = None
     """An AMD GPU's instruction set, as ROCm names it."""
     bandwidth_gb_per_s: float
@@ -103,6 +105,7 @@ class GpuRow:
             most_free_bytes=_gib(self.most_free_gib),
             wsl2_free_at_start_bytes=_gib(self.wsl2_free_at_start_gib),
             compute_capability=(int(major), int(minor)) if minor else None,
+            multiprocessors=self.multiprocessors,
             bandwidth_bytes_per_s=int(self.bandwidth_gb_per_s * 1e9),
             dense_flops=tuple((dtype, int(value * 1e12)) for dtype, value in self.dense_tflops.items()),
             nvlink=self.nvlink_gb_per_s is not None and self.vendor == "nvidia",

@@ -80,6 +80,7 @@ class GpuSpec:
     wsl2_free_at_start_bytes: int | None = None
     free_is_told: bool = False  # what is free was read off this machine, not off another's
     compute_capability: tuple[int, int] | None = None
+    multiprocessors: int = 0  # 0 where nobody counted them
     gfx: str = ""  # an AMD GPU's instruction set, as ROCm names it: "gfx942"
     bandwidth_bytes_per_s: int = 0
     dense_flops: tuple[tuple[str, int], ...] = ()

@@ -35,6 +35,7 @@ class Device(Generic[Whole]):
     multicast: Whole  # whether its switches reduce (NVLS and symmetric memory: Hopper and later), which keeps buffers of its own
     graph_sizes: Whole  # batch sizes that are captured
     largest_graph: Whole  # of them, in tokens
+    multiprocessors: Whole  # of a GPU whose driver keeps memory for each (12.x); 0 of others
     shift_bytes: int | None = None  # by how much more than predicted a server on this machine took
 
     def total(self, outlook: Outlook) -> Whole:
@@ -109,5 +110,6 @@ def device(group: GpuGroup, config: ServeConfig) -> Device:
         multicast=group.gpu.nvlink and group.gpu.capability >= 90,
         graph_sizes=len(sizes) * _graph_sets(config),
         largest_graph=max(sizes, default=0),
+        multiprocessors=group.gpu.multiprocessors,
         shift_bytes=group.gpu.calibrated_shift_bytes,
     )

@@ -15,10 +15,12 @@ from planner.engines.vllm.device import Device
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.model import ModelSpec, VisionSpec
 from planner.facts.record import dataclass
-from planner.units import GIB
+from planner.units import GIB, MIB
 
 if TYPE_CHECKING:
     from planner.engines.vllm.ledger_settings import LedgerSettings
+
+WARMED_UP = ("Qwen3Next", "Qwen3_5")  # whose layers run their prefill kernels while profiled (layers/mamba/gdn_linear_attn.py _warmup_prefill_kernels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,9 +190,20 @@ def cuda_graphs(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whol
     return where(on.fitted, measured, elsewhere) + logits
 
 
-def non_torch(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole:
+def delta_kernels(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole | int:
+    """What the driver of a GPU of 12.x keeps for the gated delta rule's kernels once profiling has run them. Measured; on other GPUs nobody saw it."""
+    release, data = VERSIONS[config.vllm_version], calibrated.coefficients()["estimates"]
+    if not model.architecture.startswith(WARMED_UP) or on.shift_bytes is not None:
+        return 0
+    if release.delta_tensor_maps:
+        return whole(on.multiprocessors * data["tensor_maps_mib"] * MIB)
+    unsure = release.delta_kernels_unsure and outlook is Outlook.CONSERVATIVE
+    return whole(on.multiprocessors * data["delta_kernels_mib_at_most"] * MIB) if unsure else 0
+
+
+def non_torch(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole:
     """Memory outside torch's allocator that grows during profiling: kernels' workspaces, communication buffers."""
-    return maximum(0, _beside(config, on, outlook))
+    return maximum(0, _beside(config, on, outlook)) + delta_kernels(model, config, on, outlook)
 
 
 def _beside(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole:
@@ -214,7 +227,7 @@ def overhead(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole],
     graphs = cuda_graphs(model, config, on, outlook) + none
     return Overhead(
         activation_bytes=peak,
-        non_torch_bytes=non_torch(config, on, outlook),
+        non_torch_bytes=non_torch(model, config, on, outlook),
         cuda_graph_bytes=graphs if reserved else none,
         late_graph_bytes=none if reserved else maximum(0, graphs - (0 if outlook is Outlook.CONSERVATIVE else peak)),  # captured last, where activations were
     )

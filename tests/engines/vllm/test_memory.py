@@ -220,7 +220,7 @@ def test_a_stages_cache_is_what_everything_else_leaves(monkeypatch):
     totals = {"least_total_bytes": 90_000, "total_bytes": 100_000, "most_total_bytes": 110_000}
     free = {"surely_free_bytes": 88_000, "usually_free_bytes": 99_000, "most_free_bytes": 109_000}
     margins = dict.fromkeys(("margin_bytes", "most_margin_bytes", "least_margin_bytes"), 0)
-    on = Device(**totals, **free, **margins, fitted=True, nvlink=False, multicast=False, graph_sizes=51, largest_graph=512)
+    on = Device(**totals, **free, **margins, fitted=True, nvlink=False, multicast=False, graph_sizes=51, largest_graph=512, multiprocessors=0)
     config, model = ServeConfig(gpu_memory_utilization=0.9, max_num_batched_tokens=2048), small_model(bytes_per_batched_token=2)
     stage = Stage(weights_bytes=50_000, buffers_bytes=1000, block_bytes=10, last=False)
     held = memory.stage_budget(model, on, config, Outlook.EXPECTED, stage)

@@ -6,7 +6,7 @@ import pytest
 from conftest import gpu
 from conftest import small_model as model
 
-from planner.catalogue.load import find_gpu
+from planner.catalogue.load import find_gpu, gpu_rows
 from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm import overhead
 from planner.engines.vllm.coefficients import Outlook
@@ -62,7 +62,15 @@ def on(**changed) -> Device:
     totals = dict.fromkeys(("total_bytes", "least_total_bytes", "most_total_bytes"), 80 * GIB)
     free = dict.fromkeys(("usually_free_bytes", "surely_free_bytes", "most_free_bytes"), 79 * GIB)
     margins = {"margin_bytes": 0, "most_margin_bytes": 0, "least_margin_bytes": 0}
-    return Device(**(totals | free | margins | {"fitted": True, "nvlink": False, "multicast": False, "graph_sizes": 25, "largest_graph": 200} | changed))
+    return Device(
+        **(
+            totals
+            | free
+            | margins
+            | {"fitted": True, "nvlink": False, "multicast": False, "graph_sizes": 25, "largest_graph": 200, "multiprocessors": 0}
+            | changed
+        )
+    )
 
 
 def config(**changed) -> ServeConfig:
@@ -245,7 +253,7 @@ def test_graphs_by_layers_of_a_stage_and_captured_sizes(coefficients, spec, chan
 def test_memory_outside_torch_by_ranks_and_link(coefficients, tp, pp, nvlink, expected, conservative, optimistic):
     asked = config(tensor_parallel_size=tp, pipeline_parallel_size=pp)
     outside = [
-        overhead.non_torch(asked, on(nvlink=nvlink, multicast=nvlink), outlook) / GIB
+        overhead.non_torch(model(), asked, on(nvlink=nvlink, multicast=nvlink), outlook) / GIB
         for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE, Outlook.OPTIMISTIC)
     ]
     assert outside == [expected, conservative, optimistic]
@@ -253,7 +261,7 @@ def test_memory_outside_torch_by_ranks_and_link(coefficients, tp, pp, nvlink, ex
 
 def test_a_class_adds_a_margin_which_a_start_on_this_machine_replaces(coefficients):
     def outside(outlook, **facts):
-        return overhead.non_torch(BATCH, on(most_margin_bytes=GIB // 4, least_margin_bytes=-GIB // 4, **facts), outlook) / GIB
+        return overhead.non_torch(model(), BATCH, on(most_margin_bytes=GIB // 4, least_margin_bytes=-GIB // 4, **facts), outlook) / GIB
 
     assert outside(Outlook.EXPECTED) == 0.25
     assert outside(Outlook.CONSERVATIVE) == 0.5 + 0.25
@@ -290,11 +298,40 @@ def test_a_class_has_its_margins_by_ranks(coefficients):
     assert margins(2) == (0, GIB // 2, -GIB // 2)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "version", "outlook", "mib"),
+    [
+        ("Qwen3_5MoeForConditionalGeneration", "0.18", Outlook.EXPECTED, 170 * 22),
+        ("Qwen3NextForCausalLM", "0.19", Outlook.OPTIMISTIC, 170 * 22),
+        ("Qwen3_5ForConditionalGeneration", "0.17", Outlook.CONSERVATIVE, 0),  # its kernels first run when a request comes
+        ("Qwen3_5ForConditionalGeneration", "0.20", Outlook.EXPECTED, 0),
+        ("Qwen3_5ForConditionalGeneration", "0.20", Outlook.CONSERVATIVE, 170 * 12),
+        ("Qwen3_5ForConditionalGeneration", "0.24", Outlook.CONSERVATIVE, 0),
+        ("Qwen3ForCausalLM", "0.19", Outlook.EXPECTED, 0),
+    ],
+)
+def test_the_driver_of_a_5090_keeps_memory_for_the_delta_rules_kernels_on_each_of_170_multiprocessors(architecture, version, outlook, mib):
+    """3,728 MiB by vLLM's pull request 37088; 3.70 GiB less were left in 0.18.0 than in 0.17.1 on one machine."""
+    told = replace(model(), architecture=architecture), replace(ServeConfig(), vllm_version=version)
+    assert overhead.delta_kernels(*told, device(GpuGroup(gpu=find_gpu("rtx5090"), count=1), told[1]), outlook) == mib * MIB
+
+
+def test_no_other_card_keeps_memory_for_the_delta_rules_kernels():
+    asked = replace(ServeConfig(), vllm_version="0.19")
+    spec = replace(model(), architecture="Qwen3_5ForConditionalGeneration")
+    cards = ("rtx4090", "h100", "a100-80gb", "mi300x", "b200")
+    assert not any(overhead.delta_kernels(spec, asked, device(GpuGroup(gpu=find_gpu(card), count=1), asked), Outlook.CONSERVATIVE) for card in cards)
+
+
+def test_every_card_of_12_x_has_its_multiprocessors_counted():
+    assert all(row.multiprocessors for row in gpu_rows() if (row.compute_capability or "").startswith("12."))
+
+
 def test_two_cards_on_pcie_take_what_was_measured_and_four_the_middle_of_what_was():
     """3090w-qwen3.6-35b-a3b-autoround-tp2 took 0.74 GiB of each card; of four, pro6000-4x-qwen3-235b-fp8 1.70, starts on L40S 0.2 to 0.7."""
 
     def outside(tp, outlook):
-        return overhead.non_torch(config(tensor_parallel_size=tp), on(fitted=False), outlook) / GIB
+        return overhead.non_torch(model(), config(tensor_parallel_size=tp), on(fitted=False), outlook) / GIB
 
     assert outside(2, Outlook.EXPECTED) == pytest.approx(0.74, abs=0.01)
     assert 0.2 < outside(4, Outlook.EXPECTED) < 1.0
