@@ -58,7 +58,7 @@ def type_at(port: int, seed: int, keys: int, pause_s: float, times_s: list[float
     for state, _ in zip(keystrokes(seed), range(keys), strict=False):
         start = time.perf_counter()
         try:
-            connection.request("GET", f"/answer?{urlencode(state)}")
+            connection.request("GET", f"/answer/plan?{urlencode(state)}")
             response = connection.getresponse()
             response.read()
             times_s.append(time.perf_counter() - start if response.status == 200 else math.inf)

@@ -7,16 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from planner.facts.plan import Plan, Problem
+from planner.facts.question import StackRow
 from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
-from planner.questions import check as checking
 from planner.questions import explain as explaining
 from planner.questions import plan as planning
 from planner.questions.asked import File, Host, MachineSettings, PlanSettings, naming, needed, public, release, row_of, whole
-from planner.questions.check_proxy import as_warnings, check_proxy
-from planner.questions.find_commands import find_commands
+from planner.questions.check_text import check_text
 from planner.questions.proxy.judge import ProxyAnswer
-from planner.questions.proxy.servers import beside_servers
 from planner.questions.stack_file import with_row
 
 if TYPE_CHECKING:
@@ -143,15 +141,12 @@ def check(
     of each GPU now. Nothing is run. Raises PlannerError where neither is started there.
     """
     with naming(gpu, count, gpus, models) as counted:
-        proxy, commands = check_proxy(command), find_commands(command)
-        if proxy and not commands:
-            return CheckAnswer(plan=None, proxy=proxy)
-        process = checking.chosen(commands, server, model=model or "")
-        if version := engine_version or vllm_version:
-            process = replace(process, version=version)
-        row = row_of("check()", {"gpu": needed("gpu", gpu, "rtx4090"), "count": counted, "host": host, **machine}, {"model": "any"})
-        plan = checking.check(process, checking.machine_for(process, row))
-        return CheckAnswer(plan=replace(plan, warnings=(*plan.warnings, *as_warnings(proxy), *beside_servers(proxy, commands))) if proxy else plan, proxy=proxy)
+
+        def asked() -> StackRow:
+            return row_of("check()", {"gpu": needed("gpu", gpu, "rtx4090"), "count": counted, "host": host, **machine}, {"model": "any"})
+
+        checked = check_text(command, asked, version=engine_version or vllm_version, server=server, model=model or "")
+        return CheckAnswer(plan=checked.plan, proxy=checked.proxy)
 
 
 def explain(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from itertools import chain
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +23,19 @@ _SHARD = re.compile(r"model(?:-\d+-of-\d+)?\.safetensors")
 MOST_SHARDS = 64  # each costs a request; larger checkpoints are taken at their config's word
 AT_ONCE = 8
 OFFLINE = "use a name of `plan list models`, or --model FOLDER with the model's config.json"
+
+
+_UNASKED: ContextVar[str] = ContextVar("planner.hub_unasked", default="")
+
+
+@contextmanager
+def unasked(hint: str) -> Iterator[None]:
+    """As long as nobody asked for the network, it is left alone: a name that only the Hub knows is refused, with what to do instead."""
+    before = _UNASKED.set(hint)
+    try:
+        yield
+    finally:
+        _UNASKED.reset(before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,8 @@ def fetch_model(repo: str) -> HubModel:
 
     Raises PlannerError for a repository that does not exist or is gated, WorldError where the Hub cannot be reached or fails.
     """
+    if hint := _UNASKED.get():
+        raise WorldError(f"{repo} is not in the catalogue", hint)
     import logging
 
     _check_endpoint()

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from planner.engines.vllm.settings import PINS
 from planner.facts.command_line import flag_of
-from planner.facts.settings import Kind
+from planner.facts.settings import Kind, by_name
 from planner.questions.fields import FIELDS
 
 _PINNED = (*FIELDS.values(), *PINS)
+SETTINGS = by_name(_PINNED)
+"""What a question may say beside names, by the names that it says them by."""
 _TOKENS = frozenset(setting.name for setting in _PINNED if setting.kind is Kind.TOKENS)  # 131072 is written 128k
 _SWITCHES = frozenset(
     {"open", "save_calibration", *(setting.name for setting in _PINNED if setting.kind is Kind.SWITCH and setting.unpinned is None)}

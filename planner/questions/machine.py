@@ -18,7 +18,7 @@ from planner.units import GIB, MIB, parse_size
 CUSTOM = "custom"  # as --gpu: a card that is described
 _DESCRIBED = {"vram": "--vram 16GiB", "bandwidth": "--bandwidth 672"}
 _KEPT_BACK = {"amd": 191.69 / 192, "intel": 15473.5 / 16384}  # what is usable of what the driver reports, as gpus.yaml estimates it
-_VENDORS = ("nvidia", "amd", "intel")
+VENDORS = ("nvidia", "amd", "intel")
 _SMI_ROUNDS = 16 * MIB
 
 MOST_GIB = 1 << 20  # of one card: what is more is refused by its own size
@@ -61,8 +61,8 @@ def described_row(asked: Described, name: str = CUSTOM) -> RowData:
         )
     memory = parse_size(asked.vram) if isinstance(asked.vram, str) else asked.vram or 0
     vendor = asked.vendor or "nvidia"
-    if vendor not in _VENDORS:
-        raise PlannerError(f"--vendor {vendor[:40]}: expected {', '.join(_VENDORS)}", "a Mac is named with its memory: --gpu m4-max-64gb")
+    if vendor not in VENDORS:
+        raise PlannerError(f"--vendor {vendor[:40]}: expected {', '.join(VENDORS)}", "a Mac is named with its memory: --gpu m4-max-64gb")
     if not GIB <= memory <= 1024 * GIB:
         raise PlannerError(f"--vram: {memory / GIB:.2f} GiB is no card's memory", "--vram 16GiB")
     capability = asked.compute_capability

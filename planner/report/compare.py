@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from planner.facts.verdict import Verdict
 from planner.questions.comparison import Best, Compared, Comparison, leads, reached
+from planner.report.head import HEAD
 from planner.report.listings import ComparisonJson, LeadJson
 from planner.report.table import Column, Fitted, Row, Typed
 from planner.report.text import Piece, Text
@@ -24,6 +25,12 @@ _COLUMNS = (
     Column("KV cache", 1, is_left=True),
 )
 SHOWN = 2  # of those that are equally good, the fastest
+
+
+def comparisons_json(comparisons: Sequence[Comparison]) -> Mapping[str, object]:
+    """The JSON object of `plan compare`: one comparison, or several and what they come to."""
+    answers = [comparison_json(comparison) for comparison in comparisons]
+    return {**HEAD, **answers[0]} if len(answers) == 1 else {**HEAD, "comparisons": answers, "conclusion": conclusion_json(comparisons)}
 
 
 def comparison_json(comparison: Comparison) -> ComparisonJson:

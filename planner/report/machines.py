@@ -158,7 +158,8 @@ def command(machine: Machine, need: Need) -> str:
     return command_line(given)
 
 
-def _money(amount: float | None) -> str:
+def money(amount: float | None) -> str:
+    """US dollars, with cents below a hundred; nothing where no price is known."""
     return "" if amount is None else f"${amount:,.0f}" if amount >= 100 else f"${amount:.2f}"
 
 
@@ -173,8 +174,8 @@ def render_machines(answer: MachinesAnswer) -> list[Piece]:
         cells = (
             str(place),
             f"{machine.count}x {machine.gpu.name}",
-            _money(machine.rent_usd_per_hour),
-            _money(machine.buy_usd),
+            money(machine.rent_usd_per_hour),
+            money(machine.buy_usd),
             "" if saved is None else months(saved),
             "" if rate is None else figure(rate),
             at_once(machine.at_once),

@@ -97,8 +97,8 @@ class Fitted:
 
     def __init__(self, columns: Sequence[Column], rows: Sequence[Row], title: str = "") -> None:
         self.columns, self.title = columns, title
-        self._cells = [[styled(cell, column.style) for cell, column in zip(row.cells, columns, strict=True)] for row in rows]
-        self._below = [[text if isinstance(text, Typed) else styled(text) for text in row.below] for row in rows]
+        self.cells = [[styled(cell, column.style) for cell, column in zip(row.cells, columns, strict=True)] for row in rows]
+        self.below = [[text if isinstance(text, Typed) else styled(text) for text in row.below] for row in rows]
 
     def lines(self, width: int) -> Iterator[Text]:
         """The lines, none of them wider than so."""
@@ -107,7 +107,7 @@ class Fitted:
         if self.title:
             yield from _wrapped([Text(self.title, "bold")], width, 0)
         yield _beside([Text(column.name, "dim") for column in columns], columns, widths, GAP)
-        for cells, below in zip(self._cells, self._below, strict=True):
+        for cells, below in zip(self.cells, self.below, strict=True):
             yield _beside([cells[index] for index in kept], columns, widths, GAP)
             moved = [index for index in range(len(cells)) if index not in kept and cells[index].plain]
             yield from _wrapped([Text(f"{self.columns[index].name} ", "dim").append(cells[index]) for index in moved], width, INDENT)
@@ -116,8 +116,8 @@ class Fitted:
 
     def _layout(self, width: int) -> tuple[list[int], list[int]]:
         """Which columns stay in the row, and how wide each of them is."""
-        widths = [max([cell_len(column.name), *(cells[index].width for cells in self._cells)]) for index, column in enumerate(self.columns)]
-        kept = [index for index in range(len(widths)) if any(cells[index].plain for cells in self._cells)]  # an empty column says nothing
+        widths = [max([cell_len(column.name), *(cells[index].width for cells in self.cells)]) for index, column in enumerate(self.columns)]
+        kept = [index for index in range(len(widths)) if any(cells[index].plain for cells in self.cells)]  # an empty column says nothing
         while sum(widths[index] + GAP for index in kept) - GAP > width and len(kept) > 1:
             last = max(kept[1:], key=lambda index: (self.columns[index].priority, index))
             kept.remove(last)

@@ -1,187 +1,144 @@
-"""The page: a Starlette application for this machine. Only GET, only our own host and origin, everything it serves named in advance."""
+"""The page: a Starlette application. Every job is one address, a question its query; each request is answered as HTML or JSON, nothing is kept between two.
+
+It runs on a server of this machine, or `alone`, where there is neither a thread nor a network (a browser that runs Python itself).
+"""
 
 from __future__ import annotations
 
 import gc
 import threading
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from functools import cache
+from functools import partial
+from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from planner.catalogue import load
-from planner.catalogue.load import Catalogue, Entry
-from planner.catalogue.rows import GpuRow
-from planner.engines import ENGINES, usual_words
+from planner.catalogue.load import Entry
 from planner.errors import PlannerError
-from planner.facts.hardware import Host
-from planner.report.contract import plan_json
 from planner.report.head import json_text
 from planner.report.html import render, report
 from planner.report.picture import static
-from planner.web import links
-from planner.web.foreign import foreign
-from planner.web.state import State, answered, file_texts, read_state, view_of
+from planner.web import links, shown
+from planner.web.answers import UNASKED, Answer, answer
+from planner.web.fields import known_names
+from planner.web.guard import Guard, body_of, followed_from_elsewhere
+from planner.web.jobs import JOBS, PLAN, Job
+from planner.web.state import State, first, read_state
+from planner.web.turn import Turn
 
-MOST_QUERY_BYTES = 4096
-STATIC = {"style.css": ("style.css", "text/css"), "htmx.js": ("htmx-2.0.11.min.js", "text/javascript"), "copy.js": ("copy.js", "text/javascript")}
-SECURITY = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-store",
+STATIC = {
+    "style.css": ("style.css", "text/css"),
+    "page.css": ("page.css", "text/css"),
+    "htmx.js": ("htmx-2.0.11.min.js", "text/javascript"),
+    "copy.js": ("copy.js", "text/javascript"),
+    "page.js": ("page.js", "text/javascript"),
 }
+MOST_FIELDS = 200
+OFFLINE = "a page without a server asks nobody: name one of the catalogue, or ask in a terminal"
+FROM_ELSEWHERE = "This question came by a link from another page, and takes a moment."
+Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-class Guard:
-    """Refuses what does not come from a page of this server in a browser of this machine: foreign hosts (DNS rebinding), foreign origins, bodies."""
+class Page:
+    """The endpoints, around the one seam that computes."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, *, alone: bool) -> None:
+        self.turn, self.alone = Turn(alone=alone), alone
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        refusal = self._refusal(scope)
+    async def state(self, request: Request) -> State:
+        """What is asked. Raises PlannerError for what the page does not know, HTTP's 404 for a job that it does not have."""
+        job = _job(request)
+        if request.method == "POST":
+            text = await body_of(request)
+            try:
+                return read_state(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_FIELDS), job)
+            except ValueError:
+                raise PlannerError("that is no form of this page") from None
+        return read_state(request.query_params.multi_items(), job)
 
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", []), *((name.lower().encode(), value.encode()) for name, value in SECURITY.items())]
-            await send(message)
+    async def answer(self, state: State, *, hub: bool) -> Answer:
+        """The answer; the Hub is asked where a person waits for that."""
+        says = OFFLINE if self.alone else "" if hub else UNASKED
+        is_slow = state.job.is_heavy or (hub and (bool(state.job.pasted) or shown.names_others(state)))
+        return await self.turn.take(partial(answer, state, hub=says), is_slow=is_slow)
 
-        await (refusal or self.app)(scope, receive, with_headers)
+    async def _shown(self, request: Request, *, hub: bool, withheld: bool = False) -> shown.Shown:
+        """The state of a request and what is shown of it; a fault is shown too."""
+        state = first(_job(request))
+        try:
+            state = await self.state(request)
+            if withheld and state.job.is_heavy:
+                return shown.Shown(state=state, notice=FROM_ELSEWHERE)
+            found = await self.answer(state, hub=hub) if state.is_asked else None
+            return shown.Shown(state=state, view=found.view if found else None)
+        except PlannerError as error:
+            return shown.Shown(state=state, fault=error.message, hint=error.hint, near=tuple(links.nearest(state, error)))
 
-    @staticmethod
-    def _refusal(scope: Scope) -> Response | None:
-        headers = Headers(scope=scope)
-        if refusal := foreign(headers, may_follow=scope["path"] == "/"):
-            return refusal
-        if scope["method"] not in ("GET", "HEAD"):
-            return PlainTextResponse("only GET", 405, {"Allow": "GET, HEAD"})
-        if "transfer-encoding" in headers or headers.get("content-length", "0").strip("0"):
-            return PlainTextResponse("a question has no body", 413)
-        if len(scope["query_string"]) > MOST_QUERY_BYTES:
-            return PlainTextResponse(f"a question is at most {MOST_QUERY_BYTES} bytes long", 414)
-        return None
+    async def page(self, request: Request) -> Response:
+        """A whole page. A text that is short enough becomes the address of its answer."""
+        is_led = followed_from_elsewhere(request)
+        found = await self._shown(request, hub=not is_led, withheld=is_led)
+        if request.method == "POST" and found.state.query and not found.fault:
+            return RedirectResponse(found.state.address, 303)
+        return Response(render("page.html", **found.values()), media_type="text/html")
 
+    async def part(self, request: Request) -> Response:
+        """The answer alone; a fault goes above the answer before it, which stays. While one field is typed in, the history keeps one entry."""
+        found = await self._shown(request, hub="x-submit" in request.headers)
+        address = "HX-Replace-Url" if request.headers.get("x-typing") else "HX-Push-Url"
+        is_fault = bool(found.fault)
+        headers = {address: found.state.address} | ({"HX-Retarget": "#fault"} if is_fault else {})
+        return Response(render("fault-swap.html" if is_fault else "swap.html", **found.values()), media_type="text/html", headers=headers)
 
-def _names() -> tuple[list[str], list[str]]:
-    return _names_of(load.current())
+    async def json(self, request: Request) -> Response:
+        """What a program reads."""
+        found = await self.answer(await self._asked(request), hub=True)
+        return Response(json_text(found.json()), media_type="application/json")
 
+    async def report(self, request: Request) -> Response:
+        """The answer as one page that needs nothing else."""
+        state = await self._asked(request)
+        return Response(report((await self.answer(state, hub=True)).view, state.command_line), media_type="text/html")
 
-@cache
-def _names_of(catalogue: Catalogue) -> tuple[list[str], list[str]]:
-    gpus = [name for row in catalogue.gpu_rows() for name in _gpu_names(row)]
-    models = [Entry(row, variant).name for row in catalogue.model_rows() for variant in row.variants if variant.is_listed]
-    return gpus, models
+    async def download(self, request: Request) -> Response:
+        """A file of a plan."""
+        found = await self.answer(await self.state(request), hub=True)
+        text, name = found.files.get(request.path_params["name"]), request.path_params["name"]
+        if text is None:
+            return PlainTextResponse("no such file of this answer", 404)
+        return Response(text, media_type="text/plain", headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
-
-def _gpu_names(row: GpuRow) -> list[str]:
-    return [f"{row.name}-{size}gb" for size in row.memory_options_gb] or [row.name]
-
-
-def _fields(state: State) -> list[dict[str, object]]:
-    gpus, models = _names()
-    return [
-        {"name": "gpu", "label": "GPU or Mac", "value": state.gpu, "names": gpus, "placeholder": "rtx4090", "options": ()},
-        {"name": "count", "label": "How many", "value": state.count, "names": (), "placeholder": "1", "options": ()},
-        {"name": "model", "label": "Model", "value": state.model, "names": models, "placeholder": "qwen3-8b", "options": ()},
-        {"name": "context", "label": "Context", "value": state.context, "names": (), "placeholder": "the longest", "options": ()},
-        {"name": "users", "label": "Users", "value": state.users, "names": (), "placeholder": "1", "options": ()},
-        {"name": "host", "label": "Machine", "value": state.host, "names": (), "options": [(str(host), str(host)) for host in Host]},
-        {
-            "name": "engine",
-            "label": "Runtime",
-            "value": state.engine,
-            "names": (),
-            "options": [(name, name or usual_words()) for name in ("", *ENGINES)],
-        },
-        {"name": "input", "label": "Prompt tokens", "value": state.input, "names": (), "placeholder": "for the speed", "options": ()},
-        {"name": "output_tokens", "label": "Output tokens", "value": state.output_tokens, "names": (), "placeholder": "for the speed", "options": ()},
-        {"name": "concurrency", "label": "Requests at once", "value": state.concurrency, "names": (), "placeholder": "for the speed", "options": ()},
-    ]
-
-
-def _shown(request: Request) -> tuple[State, dict[str, object]]:
-    """The state of the address, and what the templates show of it."""
-    state = State()
-    values: dict[str, object] = {"view": None, "fault": "", "hint": "", "near": (), "links": {}}
-    try:
-        state = _asked(request)
-        view = view_of(state)
-        values |= {"view": view, "links": links.changes(state, view.changes)}
-    except PlannerError as error:
-        gpus, models = _names()
-        values |= {"fault": error.message, "hint": error.hint, "near": links.nearest(state, error, {"gpu": gpus, "model": models})}
-    return state, values | {"downloads": True, "query": state.query, "command_line": state.command_line}
+    async def _asked(self, request: Request) -> State:
+        state = await self.state(request)
+        if not state.is_asked:
+            raise PlannerError("nothing was pasted", f"{state.job.pasted}=…")
+        return state
 
 
-def _page(request: Request) -> Response:
-    state, values = _shown(request)
-    return Response(render("page.html", fields=_fields(state), **values), media_type="text/html")
+def _job(request: Request) -> Job:
+    return JOBS[request.path_params.get("job", PLAN)]
 
 
-def _answer(request: Request) -> Response:
-    """The answer alone; a fault goes above the answer before it, which stays. While one field is typed in, the history keeps one entry."""
-    state, values = _shown(request)
-    address = "HX-Replace-Url" if request.headers.get("x-typing") else "HX-Push-Url"
-    headers = {address: f"/?{state.query}"} | ({} if values["view"] else {"HX-Retarget": "#fault"})
-    return Response(render("swap.html" if values["view"] else "fault.html", **values), media_type="text/html", headers=headers)
-
-
-def _asked(request: Request) -> State:
-    """The state that the address holds. Raises PlannerError, also for what stands there twice: one of them would be passed over."""
-    counts = Counter(name for name, _ in request.query_params.multi_items())
-    if twice := next((name for name, count in counts.items() if count > 1), None):
-        raise PlannerError(f"{twice[:40]!r} is given twice; it counts once", "leave one out")
-    return read_state(request.query_params)
-
-
-def _download(request: Request) -> Response:
-    state = _asked(request)
-    text, name = file_texts(state).get(request.path_params["name"]), request.path_params["name"]
-    if text is None:
-        return PlainTextResponse("no such file of this answer", 404)
-    return Response(text, media_type="text/plain", headers={"Content-Disposition": f'attachment; filename="{name}"'})
-
-
-def _report(request: Request) -> Response:
-    state = _asked(request)
-    return Response(report(view_of(state), state.command_line), media_type="text/html")
-
-
-def _json(request: Request) -> Response:
-    state = _asked(request)
-    return Response(json_text(plan_json(answered(state), [])), media_type="application/json")
-
-
-def _static(request: Request) -> Response:
+async def _static(request: Request) -> Response:
     file = STATIC.get(request.path_params["name"])
     return Response(static(file[0]), media_type=file[1]) if file else PlainTextResponse("no such file", 404)
 
 
-def _in_turn(answer: Callable[[Request], Response]) -> Callable[[Request], Awaitable[Response]]:
-    """One answer after the other: they only compute, and threads would make all of them wait for each (`benchmarks.page`)."""
+def _of_a_job(endpoint: Endpoint) -> Endpoint:
+    async def found(request: Request) -> Response:
+        if request.path_params["job"] not in JOBS:
+            return PlainTextResponse("no such page", 404)
+        return await endpoint(request)
 
-    async def endpoint(request: Request) -> Response:
-        return answer(request)
-
-    return endpoint
+    return found
 
 
-def _fault(_: Request, error: Exception) -> Response:
+async def _fault(_: Request, error: Exception) -> Response:
     if not isinstance(error, PlannerError):
         raise error
     return PlainTextResponse(f"{error.message}; {error.hint}".rstrip("; "), 400)
@@ -189,7 +146,7 @@ def _fault(_: Request, error: Exception) -> Response:
 
 def warm() -> None:
     """Build every model of the catalogue before somebody types its name; the garbage collector need not look at them again."""
-    _names()
+    known_names()
     for row in load.model_rows():
         for variant in row.variants:
             if variant.is_listed:
@@ -198,14 +155,21 @@ def warm() -> None:
     gc.freeze()
 
 
-def app() -> Starlette:
-    """The application of one process."""
-    threading.Thread(target=copy_context().run, args=(warm,), daemon=True).start()  # it is to see the same catalogue
-    pages: dict[str, Callable[[Request], Response]] = {
-        "/": _page, "/answer": _answer, "/download/{name}": _download, "/report.html": _report, "/plan.json": _json, "/static/{name}": _static,
-    }  # fmt: skip
-    application = Starlette(
-        routes=[Route(path, _in_turn(answer), methods=["GET"]) for path, answer in pages.items()], exception_handlers={PlannerError: _fault}
-    )
+def app(*, alone: bool = False) -> Starlette:
+    """The application of one process; `alone` everything is computed where it is asked, and nobody else is asked."""
+    if not alone:
+        threading.Thread(target=copy_context().run, args=(warm,), daemon=True).start()  # it is to see the same catalogue
+    page = Page(alone=alone)
+    methods = ["GET", "POST"]
+    routes = [
+        Route("/", page.page, methods=["GET"]),
+        Route("/answer/{job}", _of_a_job(page.part), methods=methods),
+        Route("/download/{name}", page.download, methods=["GET"]),
+        Route("/static/{name}", _static, methods=["GET"]),
+        Route("/{job}.json", _of_a_job(page.json), methods=methods),
+        Route("/{job}.html", _of_a_job(page.report), methods=methods),
+        Route("/{job}", _of_a_job(page.page), methods=methods),
+    ]
+    application = Starlette(routes=routes, exception_handlers={PlannerError: _fault})
     application.add_middleware(Guard)
     return application

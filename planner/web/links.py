@@ -1,20 +1,34 @@
-"""Links that ask the page again: from the words of a change or a hint to the address of the question they mean."""
+"""Links that ask the page again: from words to type, and from options in a sentence, to the address of the question they mean."""
 
 from __future__ import annotations
 
 import re
 import shlex
 from collections.abc import Iterable
-from dataclasses import replace
 
+from planner.catalogue.names import is_repo_id
 from planner.engines import ENGINES
 from planner.errors import PlannerError
-from planner.questions.fields import FIELDS
-from planner.web.state import LOAD, State, row_of
+from planner.facts.settings import Kind
+from planner.questions.command_line import SETTINGS
+from planner.web.fields import BESIDE, flag, known_names
+from planner.web.jobs import JOBS, PLAN, Job
+from planner.web.state import State, made, row_of
 
-_FIELDS = {"--gpu": "gpu", "--count": "count", "--model": "model", "--context": "context", "--users": "users", "--host": "host", "--engine": "engine"}
-_FIELDS |= {FIELDS[name].flag: name for name in LOAD}
 _OWN = ("--gpus", "--models")  # the files that the page was started with count anyway
+_OPTIONS = r"--[a-z][a-z-]+ (?!-)[\w.:/+,\-]*\w(?: --[a-z][a-z-]+ (?!-)[\w.:/+,\-]*\w)*"
+
+
+def _flags(job: Job) -> dict[str, tuple[str, str]]:
+    """What each flag of the command line is here: a field, and the value of a switch, empty where the next word is the value."""
+    flags: dict[str, tuple[str, str]] = {}
+    for name in job.accepts:
+        setting = SETTINGS.get(name)
+        is_switch = setting is not None and setting.kind is Kind.SWITCH
+        spelled = (flag(name), *((setting.flag, *setting.aliases, setting.asked_as) if setting else ()))
+        flags |= {each: (name, "yes" if is_switch else "") for each in spelled if each}
+        flags |= dict.fromkeys(setting.off if setting else (), (name, "no"))
+    return flags
 
 
 def state_after(state: State, words: str) -> State | None:
@@ -23,50 +37,86 @@ def state_after(state: State, words: str) -> State | None:
         parts = shlex.split(words)
     except ValueError:
         return None
+    values = dict(state.values)
+    job = state.job
     if parts[:1] == ["plan"]:
-        parts, values = parts[1:], {"gpu": "", "count": "1", "model": ""}
-    else:
-        values = {name: getattr(state, name) for name in _FIELDS.values()}
-    if not parts or len(parts) % 2:
-        return None
-    for flag, value in zip(parts[::2], parts[1::2], strict=True):
-        if flag in _OWN:
+        values, job, parts = {}, *_job_of(parts[1:])
+    said = _values(job, parts)
+    return made(job, values | said) if said else None
+
+
+def _job_of(parts: list[str]) -> tuple[Job, list[str]]:
+    """Whose question a command line is."""
+    command = next((job for job in JOBS.values() if job.command and job.command == parts[0]), None) if parts else None
+    if command:
+        return command, parts[1:]
+    has = {name: f"--{name}" in parts for name in ("gpu", "model", "with")}
+    return JOBS["stack" if has["with"] else "models" if not has["model"] else "machines" if not has["gpu"] else PLAN], parts
+
+
+def _values(job: Job, parts: list[str]) -> dict[str, str]:
+    """What options say; nothing where one of them is none of the job's."""
+    flags, values, waiting = _flags(job), dict[str, str](), list(reversed(parts))
+    while waiting:
+        word = waiting.pop()
+        if word in _OWN and waiting:
+            waiting.pop()
             continue
-        if flag not in _FIELDS:
-            return None
-        values[_FIELDS[flag]] = value
-    return State(**values)
+        name, value = flags.get(word, ("", ""))
+        if not name or not (value or waiting):
+            return {}
+        if name in BESIDE:
+            name = next((each for each in BESIDE if each in job.accepts and each not in values), "")
+            if not name:
+                return {}
+        values[name] = value or waiting.pop()
+    return values
 
 
 def link(state: State, words: str) -> str:
     """The address that asks so; empty where the page cannot."""
     after = state_after(state, words)
-    return f"/?{after.query}" if after and after != state else ""
+    return after.address if after and after != state else ""
+
+
+def linked(state: State, text: str) -> list[tuple[str, str]]:
+    """A sentence in parts, each with its address: options that would change the question are links."""
+    parts: list[tuple[str, str]] = []
+    at = 0
+    for found in re.finditer(_OPTIONS, text):
+        if address := link(state, found[0]):
+            parts += [(text[at : found.start()], ""), (found[0], address)]
+            at = found.end()
+    return [*parts, (text[at:], "")]
+
+
+def nearest(state: State, error: PlannerError) -> list[tuple[str, str]]:
+    """What a fault's hint names, with its address: known names in place of the unknown one, or options. Only what is then understood is offered."""
+    known: dict[str, set[str]] = {name: set(choices) for name, choices in known_names().items()} | {"engine": set(ENGINES)}
+    known |= dict.fromkeys(BESIDE, known["model"])
+    words = list(dict.fromkeys(word.rstrip(".") for word in re.findall(r"[\w.\-]+", error.hint)))
+    tried: list[tuple[str, State]] = []
+    for field, choices in known.items():
+        if field not in state.job.accepts or (field in BESIDE and not state[field]):
+            continue
+        names = [name.strip() for name in state[field].split(",")] if state.job.several else [state[field]]
+        wrong = next((name for name in names if name not in choices and not is_repo_id(name)), None)
+        if wrong is not None:
+            tried += [(word, state.changed(**{field: ",".join(word if name == wrong else name for name in names)})) for word in words if word in choices]
+    for options in re.findall(_OPTIONS, error.hint):
+        if after := state_after(state, options):
+            tried.append((options, after))
+    return [(word, after.address) for word, after in tried if after != state and _is_understood(after)]
+
+
+def _is_understood(state: State) -> bool:
+    try:
+        row_of(state if not state.job.several else state.changed(gpu=state["gpu"].partition(",")[0], count="", model=state["model"].partition(",")[0]))
+    except PlannerError:
+        return False
+    return True
 
 
 def changes(state: State, names: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The address of each change's words, where the page has one."""
     return {words: link(state, words) for _, words in names}
-
-
-def nearest(state: State, error: PlannerError, names: dict[str, Iterable[str]]) -> list[tuple[str, str]]:
-    """What a fault's hint names, with its address: known names in place of the unknown one, or options. Only what is then understood is offered."""
-    known: dict[str, set[str]] = {name: set(choices) for name, choices in names.items()} | {"engine": set(ENGINES)}
-    words = list(dict.fromkeys(word.rstrip(".") for word in re.findall(r"[\w.\-]+", error.hint)))
-    tried: list[tuple[str, State]] = []
-    for field, choices in known.items():
-        if getattr(state, field) in choices:
-            continue
-        tried += [(word, replace(state, **{field: word})) for word in words if word in choices]
-    for option, value in re.findall(r"(--[a-z-]+) ([\w.\-]+)", error.hint):
-        if after := state_after(state, f"{option} {value.rstrip('.')}"):
-            tried.append((f"{option} {value.rstrip('.')}", after))
-    return [(word, f"/?{after.query}") for word, after in tried if after != state and _is_understood(after)]
-
-
-def _is_understood(state: State) -> bool:
-    try:
-        row_of(state)
-    except PlannerError:
-        return False
-    return True

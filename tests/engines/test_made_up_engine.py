@@ -81,7 +81,7 @@ def test_runtimes_are_compared_with_it():
 def test_the_page_and_the_report_show_it():
     asked = {"gpu": "rtx4090", "model": "qwen3-8b", "engine": "toy"}
     with TestClient(app(), base_url="http://127.0.0.1:8321") as client:
-        page, report, answer = (client.get(path, params=asked) for path in ("/", "/report.html", "/plan.json"))
+        page, report, answer = (client.get(path, params=asked) for path in ("/", "/plan.html", "/plan.json"))
     assert '<option value="toy" selected>' in page.text
     for shown in (page, report):
         assert "toyserve Qwen/Qwen3-8B" in shown.text

@@ -1,0 +1,22 @@
+"use strict";
+(() => {
+  const typedIn = () => (["INPUT", "TEXTAREA"].includes(document.activeElement?.tagName) ? document.activeElement.id : "");
+  let field = "", asked = ""; // that is being typed in: its letters are one step of the history, made by the first answer that is shown; one that a newer took the place of made none
+  let submitted = false; // by Enter or the button: the answer is then what is read next
+  document.addEventListener("htmx:configRequest", (event) => {
+    asked = typedIn();
+    submitted = event.detail.triggeringEvent?.type === "submit";
+    if (submitted) event.detail.headers["X-Submit"] = "1";
+    if (asked && asked === field) event.detail.headers["X-Typing"] = "1";
+  });
+  document.addEventListener("htmx:pushedIntoHistory", () => { field = asked; });
+  document.addEventListener("focusout", () => { field = ""; });
+  const answer = document.getElementById("answer");
+  document.addEventListener("htmx:beforeRequest", () => { answer.setAttribute("aria-busy", "true"); });
+  document.addEventListener("htmx:afterRequest", () => { answer.removeAttribute("aria-busy"); });
+  document.addEventListener("htmx:afterSettle", () => {
+    if (!submitted) return;
+    submitted = false;
+    answer.querySelector("h2")?.focus({ preventScroll: false });
+  });
+})();
