@@ -9,6 +9,7 @@
 #   make fuzz      every reader of strangers' texts with bent inputs, FUZZ_SECONDS (600) each (FUZZ_READERS: only these); kept in build/fuzz: what breaks one
 #   make data      checks gpus.yaml, models.yaml and prices.yaml and builds planner/catalogue/data from them
 #   make docs      the site, strictly, into build/site
+#   make page      the page without a server, for any host of static files, into build/page (Node.js and npm; tools/static_page)
 #   make constraints   resolves constraints.txt anew: see CONTRIBUTING.md
 PYTHON ?= python3
 VENV ?= .venv
@@ -19,7 +20,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check
 # Every Python process that is started with these counts its lines, the command line under test too.
 COUNTED = COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml COVERAGE_FILE=$(CURDIR)/build/coverage/data
 .DELETE_ON_ERROR:
-.PHONY: help lint test judges coverage coverage-report mutants mutation fuzz data docs wheel constraints
+.PHONY: help lint test judges coverage coverage-report mutants mutation fuzz data docs page wheel constraints
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -70,6 +71,9 @@ data: $(VENV)/made-test
 
 docs: $(VENV)/made-docs
 	$(BIN)/mkdocs build --strict --quiet
+
+page: $(VENV)/made-test
+	$(BIN)/python -m tools.static_page build/page
 
 wheel: $(VENV)/made-dev
 	$(BIN)/nox -s wheel

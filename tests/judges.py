@@ -52,6 +52,7 @@ JUDGES = {
     "litellm": Judge("litellm-1.106.2", "PLAN_PROXY_VENV", "setup-litellm.sh", "the LiteLLM proxy: 750 MB"),
     "mlx": Judge("mlx-0.32", "PLAN_MLX_VENV", "setup-mlx.sh", "MLX's servers on its CPU build: 1.1 GB"),
     "llamacpp": Judge("llamacpp-0.5.0", "PLAN_LLAMACPP", "setup-llamacpp.sh", "llama.cpp v0.5.0 as a library, from npm: 30 MB"),
+    "static-page": Judge("static-page-1", "PLAN_STATIC_PAGE", "setup-static-page.sh", "what the page without a server is made of, from npm and PyPI: 10 MB"),
     "deploy": Judge("deploy-1", "PLAN_DEPLOY_VENV", "setup-deploy.sh", "schemas of Kubernetes, compose and Ray Serve: 600 MB"),
 }
 
@@ -102,7 +103,8 @@ def set_up(name: str) -> bool:
         return set_up_chromium()
     judge = JUDGES[name]
     judge.venv.parent.mkdir(parents=True, exist_ok=True)
-    return judge.is_ready or subprocess.run(["bash", SCRIPTS / judge.script, judge.venv], check=False).returncode == 0
+    command, environment = ["bash", SCRIPTS / judge.script, judge.venv], {**os.environ, "PYTHON": sys.executable}
+    return judge.is_ready or subprocess.run(command, check=False, env=environment).returncode == 0
 
 
 def main(names: list[str]) -> int:

@@ -14,7 +14,7 @@ from planner.errors import FileError
 MOST_BYTES = 16 * 1024 * 1024
 
 
-class _Loader(yaml.CSafeLoader):
+class _Loader(reader.safe_loader()):  # type: ignore[misc]  # one of two
     """Refuses equal keys."""
 
 
@@ -26,7 +26,8 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
         if key.value in seen:
             raise yaml.constructor.ConstructorError(None, None, f"the key {key.value[:60]!r} appears twice", key.start_mark)
         seen.add(key.value)
-    return loader.construct_mapping(node, deep=True)
+    found: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    return found
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
@@ -42,7 +43,7 @@ def read_yaml(path: Path, most_bytes: int) -> Any:
 
 def line_of(path: Path, location: Sequence[int | str]) -> int:
     """The line of a value in a file that was read; of what holds it, where the value itself is missing."""
-    node: Any = yaml.compose(reader.read_text(path, MOST_BYTES), Loader=yaml.CSafeLoader)
+    node: Any = yaml.compose(reader.read_text(path, MOST_BYTES), Loader=reader.safe_loader())
     line: int = node.start_mark.line
     for part in location:
         if isinstance(node, yaml.MappingNode):
