@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from test_stack_script import Machine, listening, wait_for
+from test_stack_script import Machine, full_disk, listening, wait_for  # noqa: F401 - a fixture
 
 MODEL = "qwen3-8b"
 
@@ -148,6 +148,14 @@ def test_a_proxy_in_the_environment_hides_nothing(machine):
         process = started(machine, http_proxy=f"http://127.0.0.1:{nobody.getsockname()[1]}")
         process.send_signal(signal.SIGTERM)
         assert ended(process)[0] == 0
+    assert machine.is_clean()
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(machine, full_disk):  # noqa: F811
+    code, output = ended(machine.start(PLAN_STATE_DIR=str(full_disk)))
+    assert (code, "disk full?" in output or "cannot write" in output) == (1, True), output
+    assert ("write error" in output, "ready:" in output) == (False, False), output
+    assert not (full_disk / "run" / "lock").exists()
     assert machine.is_clean()
 
 
