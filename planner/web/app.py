@@ -10,6 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from functools import partial
+from http import HTTPStatus
 from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
@@ -19,7 +20,7 @@ from starlette.routing import Route
 
 from planner.catalogue import load
 from planner.catalogue.load import Entry
-from planner.errors import PlannerError
+from planner.errors import PlannerError, WorldError
 from planner.report.head import json_text
 from planner.report.html import render, report
 from planner.report.picture import static
@@ -141,7 +142,8 @@ def _of_a_job(endpoint: Endpoint) -> Endpoint:
 async def _fault(_: Request, error: Exception) -> Response:
     if not isinstance(error, PlannerError):
         raise error
-    return PlainTextResponse(f"{error.message}; {error.hint}".rstrip("; "), 400)
+    status = HTTPStatus.SERVICE_UNAVAILABLE if isinstance(error, WorldError) else HTTPStatus.BAD_REQUEST
+    return PlainTextResponse(f"{error.message}; {error.hint}".rstrip("; "), status)
 
 
 def warm() -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import anyio
 import anyio.to_thread
 
-from planner.errors import WorldError
+from planner.errors import PlannerError, WorldError, our_fault
 
 T = TypeVar("T")
 MOST_WAITING = 32
@@ -21,9 +21,15 @@ class Turn:
         self.alone, self._limiter, self._here = alone, anyio.CapacityLimiter(1), 0
 
     async def take(self, answer: Callable[[], T], *, is_slow: bool) -> T:
-        """What it answers. Raises WorldError where too many wait already."""
-        if self.alone or not is_slow:
-            return answer()
+        """What it answers. Raises WorldError where too many wait already, and in place of what nobody expected."""
+        try:
+            return answer() if self.alone or not is_slow else await self._beside(answer)
+        except PlannerError:
+            raise
+        except Exception as error:
+            raise our_fault(error) from error
+
+    async def _beside(self, answer: Callable[[], T]) -> T:
         if self._here >= MOST_WAITING:
             raise WorldError(f"{MOST_WAITING} questions wait already", "ask again in a moment")
         self._here += 1

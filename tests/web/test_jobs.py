@@ -169,6 +169,16 @@ def test_a_pasted_text_has_bounds(client):
         assert client.post("/check", data={"command": COMMAND}, headers=foreign).status_code == 403
 
 
+def test_a_fault_of_ours_is_told_in_one_line(client, monkeypatch):
+    monkeypatch.setattr(pages, "answer", lambda *_, **__: 1 / 0)
+    asked = "?gpu=rtx4090&model=qwen3-8b"
+    for path, status in (("/", 200), ("/answer/plan", 200), ("/plan.json", 503), ("/plan.html", 503)):
+        told = client.get(path + asked)
+        assert told.status_code == status
+        assert "a fault of plan itself: ZeroDivisionError" in told.text and "report it" in told.text
+        assert "Traceback" not in told.text
+
+
 def test_a_link_from_elsewhere_computes_nothing_that_takes_long(client, monkeypatch):
     asked = []
     monkeypatch.setattr(pages, "answer", lambda state, hub: asked.append(state.job.name) or answer(state, hub=hub))
