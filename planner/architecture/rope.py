@@ -13,18 +13,25 @@ from planner.architecture.blocks import Scope, rope_cache
 from planner.architecture.config import MAX_LENGTH, Config
 from planner.architecture.text import Dims
 from planner.errors import PlannerError
-from planner.facts.modules import Axis, Module, Split, Tensor
+from planner.facts.modules import FILM_TABLE, Axis, Module, Split, Tensor
 
 
 def rope_tables(config: Config, dims: Dims, *, rotary_dim: int | None = None, fraction: float = 1.0, yarn_bits: int = 16, mrope: int = 1) -> tuple[Tensor, ...]:
     """One table a distinct rotary setting: [length, rotary dimension].
 
     A config with one setting for each layer type (Gemma 3 and 4) has one table each. `mrope`: how many times longer it is where
-    positions are three-dimensional (4, for video; 1 in Qwen3-VL and later: qwen3_vl.py:1818).
+    positions are three-dimensional (4, for video).
     """
     width = rotary_dim or int(dims.head_dim * _fraction(config, fraction))
     lengths = ((setting, dims.max_length * (mrope if setting.has("mrope_section") else 1)) for setting in rope_settings(config))
     return tuple(dict.fromkeys(_table(setting, length, width, yarn_bits) for setting, length in lengths))
+
+
+def film_tables(config: Config, dims: Dims, *, fraction: float = 1.0) -> tuple[Tensor, ...]:
+    """Qwen3-VL and later: three positions, whose table is as long as the model's context, or by vLLM's release as that of films (qwen3_vl.py:1818)."""
+    films = not config.section("rope_parameters", "rope_scaling").data or any(setting.has("mrope_section") for setting in rope_settings(config))
+    tables = rope_tables(config, dims, fraction=fraction)
+    return tuple(replace(table, name=FILM_TABLE) for table in tables) if films else tables
 
 
 def rope_settings(config: Config) -> list[Config]:

@@ -101,4 +101,6 @@ class Tensor:
     role: TensorRole = TensorRole.PARAMETER
 
 
+FILM_TABLE = "rotary_emb.cos_sin_cache of three positions"  # of a class that in some releases of vLLM kept it as long as the positions of films
+
 Module = Linear | Experts | Tensor

@@ -216,7 +216,8 @@ def _ways(model: ModelSpec, machines: Machines) -> list[_Way]:
         for tp, pp in sizes:
             if tp in held and tp * pp in divided:
                 parts, cache = held[tp]
-                stages = _stages(model, parts, buffer_bytes(model, Parallel(tensor_parallel_size=tp), kind.dtype_bits), cache, pp)
+                buffers = buffer_bytes(model, Parallel(tensor_parallel_size=tp), kind.dtype_bits, VERSIONS[DEFAULT_VERSION].film_tables)
+                stages = _stages(model, parts, buffers, cache, pp)
                 ways.append(_Way(gpus, kind.kv_cache_dtype, tp, pp, stages, cache))
     return ways
 

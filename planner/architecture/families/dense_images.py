@@ -11,7 +11,7 @@ from planner.architecture.family import Family
 from planner.architecture.towers import vision
 
 QWEN2_VL = replace(QWEN2, tower=vision.qwen2_vision, rope=rope.VIDEO)
-QWEN3_VL = replace(QWEN3, tower=vision.qwen3_vision)
+QWEN3_VL = replace(QWEN3, tower=vision.qwen3_vision, rope=rope.film_tables)
 
 FAMILIES: Mapping[str, Family] = {
     "Mistral3ForConditionalGeneration": replace(MISTRAL, tower=vision.pixtral_vision),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from planner.architecture import hybrid, kimi_linear, linear, mamba, qwen4_exp, rope
 from planner.architecture.family import ALL_ENDS, EMBEDDING, Family
 
 QWEN_NEXT = Family(layers=hybrid.qwen_next, rope=rope.QUARTER, whole_stages=frozenset({"embedding", "head"}), head_quantized=False, name="qwen")
-QWEN35 = Family(layers=hybrid.qwen35, rope=rope.QUARTER, whole_stages=EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen")
+QUARTER_FILMS = partial(rope.film_tables, fraction=0.25)
+QWEN35 = Family(layers=hybrid.qwen35, rope=QUARTER_FILMS, whole_stages=EMBEDDING, defaults={"mamba_ssm_dtype": "float32"}, name="qwen")
 QWEN4_EXP = Family(
     layers=qwen4_exp.qwen4_exp,
     more={"norm": qwen4_exp.last_mixer},
     norm=False,
-    rope=rope.QUARTER,
+    rope=QUARTER_FILMS,
     batched=qwen4_exp.set_aside,
     head_quantized=False,
     whole_stages=frozenset({"embedding", "head"}),

@@ -28,7 +28,7 @@ def by_type(tower: TowerBuilder, name: str) -> Family:
 PALIGEMMA = replace(by_type(llava.paligemma, "gemma"), bidirectional_images=True)
 
 FAMILIES: Mapping[str, Family] = {
-    "Qwen3VLMoeForConditionalGeneration": replace(QWEN3_MOE, tower=vision.qwen3_vision),
+    "Qwen3VLMoeForConditionalGeneration": replace(QWEN3_MOE, tower=vision.qwen3_vision, rope=rope.film_tables),
     "Qwen3_5ForConditionalGeneration": QWEN3_5_VL,
     "Qwen3_5MoeForConditionalGeneration": QWEN3_5_VL,
     "Gemma3ForConditionalGeneration": replace(GEMMA3, tower=vision.siglip_vision, bidirectional_images=True),

@@ -50,7 +50,6 @@ if TYPE_CHECKING:  # the types of the file, which cost a hundredth of a plan
         gathered_share: list[float]
         sleep_gib: list[float]
         tensor_maps_mib: float  # of each multiprocessor
-        delta_kernels_mib_at_most: float
 
     class GpuClass(TypedDict):
         """What starts on GPUs of a class took beside what the causes give, in GiB by outlook; of how many starts on how many kinds of GPU."""

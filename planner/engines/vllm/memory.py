@@ -70,7 +70,7 @@ def _placed(same: Same[ModelSpec], gpu: GpuSpec, placing: Placing) -> Placement:
     away = offloaded(model, held, parallel, placing.offload, bits) if placing.offload else ()
     return Placement(
         tuple(weights),
-        _all_buffers(model, parallel, bits),
+        _all_buffers(model, parallel, bits, VERSIONS[placing.vllm_version].film_tables),
         plan_cache(model, parallel, layout),
         _adapters(model, parallel, placing, bits),
         with_tables(away, held, parallel, gpu, placing.vllm_version),
@@ -96,13 +96,13 @@ def _drafter_bytes(model: ModelSpec, kernels: Loading, parallel: Parallel, bits:
     return stage_weights(loaded(drafter, kernels), replace(parallel, pipeline_parallel_size=1, layer_partition=()), bits)[0]
 
 
-def _all_buffers(model: ModelSpec, parallel: Parallel, bits: int) -> int:
+def _all_buffers(model: ModelSpec, parallel: Parallel, bits: int, films: int) -> int:
     """Buffers of a rank, those of a drafter with them where it cannot use the target's rotary tables."""
-    held = buffer_bytes(model, parallel, bits)
+    held = buffer_bytes(model, parallel, bits, films)
     if model.drafter is None or (drafter := model.drafter.model) is None:
         return held
     own = tuple(buffer for buffer in drafter.buffers if buffer not in model.buffers)
-    return held + buffer_bytes(replace(drafter, buffers=own), parallel, bits)
+    return held + buffer_bytes(replace(drafter, buffers=own), parallel, bits, films)
 
 
 @dataclass(frozen=True, slots=True)

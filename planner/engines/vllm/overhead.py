@@ -190,20 +190,16 @@ def cuda_graphs(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whol
     return where(on.fitted, measured, elsewhere) + logits
 
 
-def delta_kernels(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole | int:
+def delta_kernels(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole]) -> Whole | int:
     """What the driver of a GPU of 12.x keeps for the gated delta rule's kernels once profiling has run them. Measured; on other GPUs nobody saw it."""
-    release, data = VERSIONS[config.vllm_version], calibrated.coefficients()["estimates"]
-    if not model.architecture.startswith(WARMED_UP) or on.shift_bytes is not None:
+    if not VERSIONS[config.vllm_version].delta_tensor_maps or not model.architecture.startswith(WARMED_UP) or on.shift_bytes is not None:
         return 0
-    if release.delta_tensor_maps:
-        return whole(on.multiprocessors * data["tensor_maps_mib"] * MIB)
-    unsure = release.delta_kernels_unsure and outlook is Outlook.CONSERVATIVE
-    return whole(on.multiprocessors * data["delta_kernels_mib_at_most"] * MIB) if unsure else 0
+    return whole(on.multiprocessors * calibrated.coefficients()["estimates"]["tensor_maps_mib"] * MIB)
 
 
 def non_torch(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole:
     """Memory outside torch's allocator that grows during profiling: kernels' workspaces, communication buffers."""
-    return maximum(0, _beside(config, on, outlook)) + delta_kernels(model, config, on, outlook)
+    return maximum(0, _beside(config, on, outlook)) + delta_kernels(model, config, on)
 
 
 def _beside(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole:

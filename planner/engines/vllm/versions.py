@@ -90,8 +90,8 @@ class Version:
     trtllm_width: int  # FlashInfer's MXFP4 experts on 10.x: a width in multiples of 256, 128 since 0.27 (fused_moe/oracle/mxfp4.py)
     lora_cuts_deltas: bool  # adapters of Qwen3.5's fused projections end in an IndexError where graphs are captured until 0.18 (models/qwen3_5.py)
     awq_by_kernel: bool  # AWQ takes whatever kernel is best, Machete on Hopper, since 0.19, Marlin before (awq_marlin.py)
+    film_tables: int  # rotary tables of Qwen3-VL and later are as long as the positions of films, 4 times, until 0.31 (rotary_embedding/mrope.py)
     delta_tensor_maps: bool  # profiling runs a delta rule's kernels by tensor maps in 0.18 and 0.19, without since (layers/fla/ops/utils.py is_tma_supported)
-    delta_kernels_unsure: bool  # from 0.20 until 0.23 starts on 12.x took more beside torch than before and after, and nobody found why
     least_capability: int  # what the wheels hold kernels for: 7.5 since 0.20, which are built with CUDA 13 (vllm pull request 39878), 7.0 before
 
 
@@ -143,8 +143,8 @@ def _version(minor: int) -> Version:
         trtllm_width=128 if minor >= 27 else 256,
         lora_cuts_deltas=minor <= 18,
         awq_by_kernel=minor >= 19,
+        film_tables=4 if minor <= 31 else 1,
         delta_tensor_maps=minor in (18, 19),
-        delta_kernels_unsure=20 <= minor <= 23,
         least_capability=75 if minor >= 20 else 70,
     )
 

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from planner.engines.shards import module_bytes, modules_bytes, tensor_bytes
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
-from planner.facts.modules import Experts, Linear, Module
+from planner.facts.modules import FILM_TABLE, Experts, Linear, Module
 from planner.facts.record import dataclass
 from planner.facts.storage import ROUTER
 
@@ -121,9 +121,13 @@ def _as_stored(model: ModelSpec, derived_bytes: int) -> int:
     return derived_bytes * checkpoint.stored_bytes // checkpoint.derived_bytes
 
 
-def buffer_bytes(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> int:
-    """Bytes of the buffers that a rank allocates at load: rotary tables and the like, and a layer's experts where they move (eplb_state.py add_model)."""
-    tables = sum(tensor_bytes(buffer, parallel.tensor_parallel_size, dtype_bits) for buffer in model.buffers)
+def buffer_bytes(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16, film_tables: int = 1) -> int:
+    """Bytes of the buffers that a rank allocates at load: rotary tables and the like, and a layer's experts where they move (eplb_state.py add_model).
+
+    Those of three positions are `film_tables` times as long.
+    """
+    times = ((buffer, film_tables if buffer.name == FILM_TABLE else 1) for buffer in model.buffers)
+    tables = sum(count * tensor_bytes(buffer, parallel.tensor_parallel_size, dtype_bits) for buffer, count in times)
     banks = (module for group in model.layers for module in group.modules if isinstance(module, Experts)) if parallel.balances_experts else iter(())
     first = next(banks, None)
     return tables + (module_bytes(first, parallel, dtype_bits) if first else 0)
