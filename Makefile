@@ -1,7 +1,7 @@
 # What a person runs here; CI runs the same (.ci/run). An environment is made on first use, with the versions of constraints.txt.
 #   make lint      ruff, mypy --strict, YAML and line ends: under a minute
 #   make test      what the README's second command runs: minutes, needs only the package index
-#   make judges    what takes long or asks real components (tests/judges.py sets them up in ~/.cache/serve-plan, once: 5.5 GB)
+#   make judges    what takes long or asks real components (tests/judges.py sets them up in ~/.cache/serve-plan, once: 7 GB)
 #   make wheel     builds wheel and sdist once and tries that wheel on each Python from 3.11 that is here (nox)
 #   make coverage  both test runs with lines and branches counted, and the gate of pyproject.toml
 #   make mutants   faults made by hand, each of which a test must notice: a few minutes

@@ -54,6 +54,8 @@ JUDGES = {
     "llamacpp": Judge("llamacpp-0.5.0", "PLAN_LLAMACPP", "setup-llamacpp.sh", "llama.cpp v0.5.0 as a library, from npm: 30 MB"),
     "static-page": Judge("static-page-1", "PLAN_STATIC_PAGE", "setup-static-page.sh", "what the page without a server is made of, from npm and PyPI: 10 MB"),
     "deploy": Judge("deploy-1", "PLAN_DEPLOY_VENV", "setup-deploy.sh", "schemas of Kubernetes, compose and Ray Serve: 600 MB"),
+    "gpustack": Judge("gpustack-2.3.0", "PLAN_GPUSTACK_VENV", "setup-gpustack.sh", "GPUStack's scheduler: 900 MB"),
+    "skypilot": Judge("skypilot-0.14.1", "PLAN_SKYPILOT_VENV", "setup-skypilot.sh", "SkyPilot's tasks: 460 MB"),
 }
 
 

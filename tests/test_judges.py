@@ -40,7 +40,7 @@ def test_a_missing_judge(imported, asks, required, code, word, tmp_path):
 
 def test_an_unknown_judge_is_refused(capsys):
     assert judges.main(["vlm"]) == 2
-    assert "vllm, litellm, mlx, llamacpp, static-page, deploy, chromium" in capsys.readouterr().out
+    assert "vllm, litellm, mlx, llamacpp, static-page, deploy, gpustack, skypilot, chromium" in capsys.readouterr().out
 
 
 def test_every_judge_has_its_script():
