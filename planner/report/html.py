@@ -33,5 +33,5 @@ def report(view: View, command_line: str) -> str:
     made = f"made by {command_line} (serve-plan {VERSION})"
     style, script = static("style.css"), static("copy.js")
     values = {"style": style, "script": script, "style_hash": _digest(style), "script_hash": _digest(script)}
-    nowhere = {"address": lambda _: "", "linked": lambda text: [(text, "")]}
+    nowhere = {"address": lambda _: "", "checked": lambda _: "", "linked": lambda text: [(text, "")]}
     return render("report.html", view=view, made=made, downloads=False, **nowhere, **values)

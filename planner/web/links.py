@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
 
 from planner.catalogue.names import is_repo_id
 from planner.engines import ENGINES
@@ -16,6 +15,7 @@ from planner.web.jobs import JOBS, PLAN, Job
 from planner.web.state import State, made, row_of
 
 _OWN = ("--gpus", "--models")  # the files that the page was started with count anyway
+_SHELL = set("$&|;<>()`\n\\")  # of a command that a shell would change
 _OPTIONS = r"--[a-z][a-z-]+ (?!-)[\w.:/+,\-]*\w(?: --[a-z][a-z-]+ (?!-)[\w.:/+,\-]*\w)*"
 
 
@@ -42,7 +42,37 @@ def state_after(state: State, words: str) -> State | None:
     if parts[:1] == ["plan"]:
         values, job, parts = {}, *_job_of(parts[1:])
     said = _values(job, parts)
+    if not said and job is state.job and job.pasted == "command":
+        said = {"command": text} if (text := rewritten(state["command"], parts)) else {}
     return made(job, values | said) if said else None
+
+
+def rewritten(command: str, parts: list[str]) -> str:
+    """A command with other values for some flags; empty where it is more than one command in plain words, or what is asked is no flags."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return ""
+    if not words or set(command) & _SHELL or not parts or not parts[0].startswith("-"):
+        return ""
+    for flag_, values in _flags_in(parts):
+        at = next((place for place, word in enumerate(words) if word == flag_ or word.startswith(f"{flag_}=")), None)
+        if at is None:
+            words += [flag_, *values]
+        else:
+            words[at : at + (1 if "=" in words[at] else 1 + len(values))] = [flag_, *values]
+    return shlex.join(words)
+
+
+def _flags_in(parts: list[str]) -> list[tuple[str, list[str]]]:
+    """Each flag with its values."""
+    found: list[tuple[str, list[str]]] = []
+    for part in parts:
+        if part.startswith("-") or not found:
+            found.append((part, []))
+        else:
+            found[-1][1].append(part)
+    return found
 
 
 def _job_of(parts: list[str]) -> tuple[Job, list[str]]:
@@ -117,6 +147,8 @@ def _is_understood(state: State) -> bool:
     return True
 
 
-def changes(state: State, names: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The address of each change's words, where the page has one."""
-    return {words: link(state, words) for _, words in names}
+def checked(state: State, command: str) -> str:
+    """The address that judges a command on the GPUs of this question; empty for one of `plan` itself, and where it is judged already."""
+    asked = {name: state[name] for name in ("gpu", "count") if state[name]}
+    is_other = state.job.pasted != "command" and not command.startswith("plan ") and "gpu" in asked and "," not in asked["gpu"]
+    return made(JOBS["check"], {**asked, "command": command}).address if is_other else ""

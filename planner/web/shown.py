@@ -43,6 +43,7 @@ class Shown:
             "example": made(job, example).address if example else "",
             "address": partial(links.link, state),
             "linked": partial(links.linked, state),
+            "checked": partial(links.checked, state),
             "downloads": True,
             "query": state.query,
             "command_line": state.command_line,
