@@ -193,6 +193,18 @@ def test_nothing_but_the_keyboard(opened, site):
     assert {"copy", "PRE", "A"} <= seen
 
 
+def test_what_is_sent_is_not_asked_again_by_the_letters_before_it(opened, site):
+    page = opened.page
+    page.goto(urljoin(site, "check?gpu=rtx4090"))
+    opened.requests.clear()
+    page.fill("#command", "vllm serve Qwen/Qwen3-8B --max-model-len 8192")
+    page.click("form button[type=submit]")
+    page.wait_for_function("() => document.activeElement?.matches('#shown h2')")
+    page.wait_for_timeout(400)
+    assert sum("answer/check" in url for url in opened.requests) <= 1
+    assert page.evaluate("document.activeElement.tagName") == "H2"
+
+
 def test_a_card_that_is_described(opened, site):
     page = opened.page
     page.goto(site)

@@ -3,6 +3,13 @@
   const typedIn = () => (["INPUT", "TEXTAREA"].includes(document.activeElement?.tagName) ? document.activeElement.id : "");
   let field = "", asked = ""; // that is being typed in: its letters are one step of the history, made by the first answer that is shown; one that a newer took the place of made none
   let submitted = false; // by Enter or the button: the answer is then what is read next
+  let sent = ""; // what the button sent: the letters before it ask for the same a moment later, and would take its place
+  document.addEventListener("htmx:confirm", (event) => {
+    const asks = new URLSearchParams(new FormData(event.target)).toString();
+    if (event.detail.triggeringEvent?.type === "submit") sent = asks;
+    else if (asks === sent) event.preventDefault();
+    else sent = "";
+  });
   document.addEventListener("htmx:configRequest", (event) => {
     asked = typedIn();
     submitted = event.detail.triggeringEvent?.type === "submit";
