@@ -10,6 +10,7 @@ RELEASED = 20_000  # v0.1.0 and later, since August 2026, count behind the numbe
 # The numbers of the builds that brought a change are those of its day (about fifteen a day), but for the first, which a release note names.
 FLASH_IS_AUTO = 6325  # #15434, 30 August 2025: --flash-attn takes on, off or auto, which is the default; before, a switch that is off
 FOUR_SLOTS = 6930  # #16736, 2 November 2025: where --parallel is not said four slots share a cache; before, there is one
+ROTATED = 8610  # #21038, 1 April 2026: keys and values are rotated before they are quantized, queries and what comes of them too
 MASK_IS_HALF = 9410  # ggml-org/llama.cpp#23764, 27 May 2026: with flash attention the mask is 16-bit from the start; before, 32-bit and a 16-bit copy
 FEW_OUTPUTS = 9460  # #23861, 1 June 2026: llama-server reserves logits of one token for each slot, not of a whole micro-batch
 COPIES_RESERVED = 9500  # #23907, 4 June 2026: flash attention's 16-bit copies of a quantized cache are part of the compute buffer, and no longer of CUDA's pool

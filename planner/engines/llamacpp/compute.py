@@ -6,16 +6,17 @@ v0.5.0) for twenty models: src/llama-graph.cpp, ggml/src/ggml-alloc.c, ggml-cuda
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
-from planner.engines.llamacpp.builds import COPIES_RESERVED, FEW_OUTPUTS, MASK_IS_HALF
+from planner.engines.llamacpp.builds import COPIES_RESERVED, FEW_OUTPUTS, MASK_IS_HALF, ROTATED
+from planner.engines.llamacpp.desk import Step
 from planner.engines.llamacpp.memory import CELL_PADDING, LlamaCppConfig, window_cells
 from planner.engines.llamacpp.model import GgufModel
+from planner.engines.llamacpp.walk import Peaks, peaks
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.record import dataclass
 from planner.units import round_up
-
-_CAST = 6  # bytes of a mask that is there in 32 bits and is being copied into 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +33,9 @@ class Copied:
 
 def head_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
     """The compute buffer of a context of predicting layers: one block, whose mask is gone before its feed-forward (v0.5.0: never less, up to 7 % more)."""
-    row = config.ubatch * 4
-    block = 3 * model.hidden + 3 * (model.dense_width or model.ffn_width) + model.experts_out
-    return max(_attention_bytes(model, config), row * block)
+    flow = model.flows[-1]
+    block = 3 * model.hidden + 3 * (flow.dense if not flow.experts else max(flow.dense, flow.wide)) + flow.experts_out
+    return max(_peaks(model, config).mixer + config.ubatch * 4 * model.hidden, config.ubatch * 4 * block)  # hidden states arrive beside embeddings
 
 
 def compute_bytes(
@@ -47,15 +48,55 @@ def compute_bytes(
     """
     copied = copied or Copied()
     row = config.ubatch * 4
-    mask = mask_bytes(model, config, _mask_width(config))
-    moments = [mask + row * _block_width(model) + copied.weights_bytes]
+    most = _peaks(model, config)
+    moments = [most.block + copied.weights_bytes]
     if not model.pooling:
-        moments += [_attention_bytes(model, config) + copied.weights_bytes + copied.cache_bytes, _delta_bytes(model, config)]
+        moments.append(most.mixer + copied.weights_bytes + copied.cache_bytes)
     if has_output and not model.pooling:
+        mask = mask_bytes(model, config, _mask_width(config))
         inputs_of_layers = mask + row * (2 * model.hidden + model.layer_inputs) if model.layer_inputs and copies == 1 else 0  # as long as the last layer
         kept = mask if copies > 1 else 0
         moments.append(4 * outputs(config) * model.vocab + row * model.hidden + max(inputs_of_layers, kept))
     return max(moments) + (copies - 1) * mask_bytes(model, config, _input_width(config)) + kept_bytes
+
+
+def _peaks(model: GgufModel, config: LlamaCppConfig) -> Peaks:
+    """What lies at once in the graph of a micro-batch."""
+    flash, sequences = config.flash_attention, config.parallel * config.sequences
+    kinds = [attention for attention, _ in model.caches]
+    arrives_wide = flash and config.build < MASK_IS_HALF
+    step = Step(
+        rows=config.ubatch,
+        sequences=sequences,
+        hidden=model.hidden,
+        masks_bytes=mask_bytes(model, config, _mask_width(config)),
+        cast_bytes=mask_bytes(model, config, 4) if arrives_wide else 0,
+        flash_attention=flash,
+        turns_keys=config.build >= ROTATED and _turns(config.kv_type, kinds),
+        turns_values=config.build >= ROTATED and _turns(config.value_type or config.kv_type, kinds),
+        cells=lambda cache: window_cells(cache, config) if isinstance(cache, SlidingWindow) else round_up(config.context, CELL_PADDING),
+        copied=lambda cache: _copied(cache, config) if cache and config.build >= COPIES_RESERVED else 0,
+        layer_inputs=model.layer_inputs,
+        beside=0 if flash else 2 * _value_widths(kinds),
+        deep=model.deep,
+    )
+    return peaks(model.flows, step)
+
+
+def _turns(kind: str, kinds: Sequence[Attention]) -> bool:
+    """Whether what goes into a cache is rotated first: a quantized one, of heads that are a multiple of 64 (src/llama-kv-cache.cpp attn_rot_k)."""
+    heads = [cache.head_dim for cache in kinds if isinstance(cache, FullAttention | SlidingWindow)]
+    return kind not in ("f16", "bf16", "f32") and bool(heads) and all(size % 64 == 0 for size in heads)
+
+
+def _value_widths(kinds: Sequence[Attention]) -> int:
+    """Values of a token in the widest layer of each cache: without flash attention each of them is told its place."""
+    widest = {True: 0, False: 0}
+    for cache in kinds:
+        if isinstance(cache, FullAttention | SlidingWindow):
+            is_windowed = isinstance(cache, SlidingWindow)
+            widest[is_windowed] = max(widest[is_windowed], cache.kv_heads * cache.head_dim_v)
+    return sum(widest.values())
 
 
 def outputs(config: LlamaCppConfig) -> int:
@@ -87,49 +128,6 @@ def _input_width(config: LlamaCppConfig) -> int:
 
 def _mask_width(config: LlamaCppConfig) -> int:
     return 2 if config.flash_attention else 4
-
-
-def _block_width(model: GgufModel) -> int:
-    """Values of a token at once in a feed-forward block: gate, up and their product, the hidden state twice, queries that are not freed yet.
-
-    What the experts of a token put out lies behind them, unless it fits where gate and up were.
-    """
-    queries = 0 if model.fused_qkv or model.has_state else model.query_width
-    dense = 3 * model.dense_width + queries + 2 * model.hidden + model.layer_inputs if model.dense_width else 0
-    if not model.experts_out:
-        return dense
-    width, out = model.ffn_width, model.experts_out if model.experts_out > 2 * model.ffn_width else 0
-    if model.has_state:
-        return max(dense, 3 * model.hidden + 3 * width + out)
-    return max(dense, 2 * model.hidden + queries + (2 if queries >= width else 3) * width + out)
-
-
-def _attention_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
-    """A layer's attention: with its mask the queries, the keys and what comes of them; without flash attention every query against every cell."""
-    row, cells = config.ubatch * 4, round_up(config.context, CELL_PADDING)
-    gate = model.query_width if model.gated_query else 0
-    fused = model.query_width + 2 * model.kv_width if model.fused_qkv else 0
-    latent = max((attention for attention, _ in model.caches if isinstance(attention, LatentAttention)), key=lambda kind: kind.latent_dim, default=None)
-    if not config.flash_attention:
-        wide = 2 * model.kv_width + (0 if fused else 2 * model.query_width) + gate
-        wide = model.heads * (4 * latent.latent_dim + 2 * latent.rope_dim) if latent else wide
-        return mask_bytes(model, config, 4) + row * (model.heads * cells + 2 * model.hidden + wide + model.layer_inputs)
-    wide = 2 * model.hidden + 2 * model.query_width + fused + 3 * gate + 2 * model.layer_inputs
-    if latent:  # queries in the latent space, and what comes of them
-        wide = 2 * model.hidden + model.heads * ((3 if config.kv_type == "f16" else 4) * latent.latent_dim + 2 * latent.rope_dim)
-    if config.build < MASK_IS_HALF:
-        return mask_bytes(model, config, _CAST) + row * (wide - (2 * model.query_width + fused if fused else 0))
-    return mask_bytes(model, config, 2) + row * wide + (_copies(model, config) if config.build >= COPIES_RESERVED else 0)
-
-
-def _delta_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
-    """A gated delta net's convolution: the hidden state twice, what goes in, what is joined with the state before and what comes out; largest in small models."""
-    if not model.gated_query:
-        return 0
-    kept = [tensor.axes for attention, _ in model.caches if isinstance(attention, RecurrentState) for tensor in attention.tensors if len(tensor.axes) == 2]
-    steps, width = max(((axes[0].size, axes[1].size) for axes in kept), key=lambda sizes: sizes[1], default=(0, 0))
-    states = 2 * 4 * steps * width * config.parallel * config.sequences
-    return mask_bytes(model, config, _mask_width(config)) + config.ubatch * 4 * (2 * model.hidden + 3 * width) + states
 
 
 def _copies(model: GgufModel, config: LlamaCppConfig) -> int:

@@ -58,14 +58,22 @@ def head_of(model: GgufModel) -> GgufModel | None:
     """
     if not slug(model.architecture).replace("-", "").replace("_", "").startswith(_OWN_CACHE):
         return None
-    attends = next((layer for layer in reversed(model.layers) if any(isinstance(cache, FullAttention) for cache in layer.caches)), None)
-    if attends is None:
+    index = next((index for index in reversed(range(model.layer_count)) if any(isinstance(cache, FullAttention) for cache in model.layers[index].caches)), None)
+    if index is None:
         return None
+    attends = model.layers[index]
     joined = 2 * model.hidden * model.hidden * attends.bytes_of((Part.REST,)) // max(1, _rest_elements(model))
     size = model.predicting_bytes or attends.bytes + joined
     parts = ((Part.REST, size - sum(held for part, held in attends.parts if part is not Part.REST)), *(row for row in attends.parts if row[0] is not Part.REST))
     return replace(
-        model, name=f"{model.name} predicting", layers=(Layer(parts, attends.caches),), input_bytes=0, output_bytes=0, predicting_bytes=0, mmproj_bytes=0
+        model,
+        name=f"{model.name} predicting",
+        layers=(Layer(parts, attends.caches),),
+        flows=(model.flows[index],),
+        input_bytes=0,
+        output_bytes=0,
+        predicting_bytes=0,
+        mmproj_bytes=0,
     )
 
 

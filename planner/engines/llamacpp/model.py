@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
 from typing import assert_never
 
+from planner.engines.llamacpp.flow import Flow
+from planner.engines.llamacpp.flows import FUSED_QKV, FUSED_UP, flows_of
 from planner.engines.llamacpp.ggml import MIXES, GgufTensor, Kind, Mixer, Shape, tensor_bytes
 from planner.engines.llamacpp.layers import EXPERTS, Layer, Part
 from planner.engines.llamacpp.projector import warmup_bytes
 from planner.errors import PlannerError, did_you_mean
-from planner.facts.attention import Attention, FullAttention, RecurrentState, SlidingWindow
+from planner.facts.attention import Attention, ChunkedLocal, FullAttention, RecurrentState, SlidingWindow
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorRole
 from planner.facts.record import dataclass
@@ -35,10 +38,7 @@ class GgufModel:
     vocab: int
     heads: int
     query_width: int
-    ffn_width: int  # of the experts a token uses, where there are experts
     max_context: int
-    dense_width: int = 0  # of feed-forward blocks without experts; 0 where there are none
-    experts_out: int = 0  # what the experts of a token put out together; 0 without experts
     gated_query: bool = False  # queries come with a gate as wide (Qwen3-Next, Qwen3.5)
     borrowed: tuple[tuple[int, Attention], ...] = ()  # layers that read the cache of the last layer that keeps such a one
     layer_inputs: int = 0  # per-layer embeddings of a token, of all layers (Gemma 3n, the small ones of Gemma 4)
@@ -48,7 +48,8 @@ class GgufModel:
     mmproj_compute_bytes: int = 0  # for an image of WARMUP_TOKENS, or the largest that it takes
     mmproj_patches: int = 0  # of the largest image that it takes
     architecture: str = ""
-    fused_qkv: bool = False
+    flows: tuple[Flow, ...] = ()  # what each layer computes
+    deep: int = 0  # values that arrive beside a hidden state for the first layers (features of images, zeros for text)
     family: str = ""
     pooling: bool = False
     weights_error_permille: int = 0  # how far files lie from these sizes, where the mix is not the quantizer's
@@ -102,9 +103,7 @@ class GgufModel:
         return any(layer.bytes_of(EXPERTS) for layer in self.layers)
 
 
-# Checkpoints whose converter keeps the fused q, k, v, or gate and up, as one tensor (llama.cpp convert_hf_to_gguf.py, conversion/).
-_FUSED_QKV = ("Phi3", "Phi4", "Phi2", "GPTNeoX", "Falcon", "ChatGLM", "NomicBert", "ModernBert", "StarCoder", "GPT2", "Bloom")
-_FUSED_UP = ("Phi3", "Phi4", "ChatGLM", "Glm4ForCausalLM", "GlmForCausalLM")
+_DEEP_LEVELS = 3  # of Qwen3-VL's tower (src/models/qwen3vl.cpp n_deepstack_layers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,8 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
             tokens = tokens or (size if tensor.kind is Kind.EMBEDDING else 0)
             ends[Kind.EMBEDDING if tensor.kind is Kind.EMBEDDING else Kind.OUTPUT] += size
     tied = tokens if mixer.tied and not model.pooling else 0  # embeddings for each layer, which some have, are looked up only
-    caches = {index: group.caches for group in model.layers for index in group.indices}
+    caches = {index: tuple(_kept(model, cache) for cache in group.caches) for group in model.layers for index in group.indices}
+    borrowed = tuple(_borrowed(model))
     return GgufModel(
         name=model.name,
         mix=mix,
@@ -154,22 +154,29 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
         vocab=model.vocab_size,
         heads=model.attention_heads,
         query_width=(queries := _query_width(model)),
-        ffn_width=max(model.experts_per_token * model.expert_intermediate, 0) or model.intermediate_size,
-        dense_width=_widest(model, (Role.GATE_UP, Role.UP)),
-        experts_out=model.experts_per_token * model.hidden_size,
         gated_query=_widest(model, (Role.QKV,)) == 2 * queries,
-        borrowed=tuple(_borrowed(model)),
+        borrowed=borrowed,
         layer_inputs=_layer_inputs(model),
         max_context=model.max_position_embeddings,
         mmproj_bytes=sum(_plain_bytes(module) for module in model.tower),
         mmproj_compute_bytes=warmup_bytes(model),
         mmproj_patches=model.vision.max_patches if model.vision else 0,
         architecture=model.architecture,
-        fused_qkv=model.architecture.startswith(_FUSED_QKV),
+        flows=flows_of(model, {**caches, **{layer: (cache,) for layer, cache in borrowed}}),
+        deep=model.hidden_size * _DEEP_LEVELS if model.architecture.startswith("Qwen3VL") else 0,
         family=model.family,
         pooling=model.pooling,
         exact=exact,
     )
+
+
+def _kept(model: ModelSpec, cache: Attention) -> Attention:
+    """A cache as llama.cpp keeps it: chunks as a window, and Cohere's window without the token itself (src/llama-hparams.h n_swa)."""
+    if isinstance(cache, ChunkedLocal):
+        return SlidingWindow(kv_heads=cache.kv_heads, head_dim=cache.head_dim, head_dim_v=cache.head_dim_v, window=cache.chunk)
+    if isinstance(cache, SlidingWindow) and model.architecture.startswith("Cohere2"):
+        return replace(cache, window=cache.window - 1)
+    return cache
 
 
 def _widest(model: ModelSpec, roles: Sequence[Role]) -> int:
@@ -213,7 +220,7 @@ def _plain_bytes(module: Module) -> int:
 
 def _tensors(model: ModelSpec) -> Iterator[GgufTensor]:
     """All tensors of the text model, layer by layer."""
-    fused = _Fused(model.architecture.startswith(_FUSED_QKV), model.architecture.startswith(_FUSED_UP))
+    fused = _Fused(model.architecture.startswith(FUSED_QKV), model.architecture.startswith(FUSED_UP))
     for module in (*model.first, *model.every, *model.last):
         yield from _split(module, -1, fused)
     by_layer = {index: group for group in model.layers for index in group.indices}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from planner.engines.llamacpp.header import Header
 from planner.engines.llamacpp.layers import Layer, Part, part_of
 from planner.engines.llamacpp.model import GgufModel
+from planner.engines.llamacpp.stored_flows import stored_flows
 from planner.errors import PlannerError
 from planner.facts.attention import Attention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.modules import Axis, Tensor
@@ -35,7 +36,7 @@ def from_header(header: Header, name: str, mmproj: Header | None = None) -> Gguf
     table = next((tensor for tensor in header.tensors if tensor.name == "token_embd.weight"), None)
     tied = 0 if table is None or "output.weight" in shapes else table.bytes
     caches = _header_caches(header, shapes, layers)
-    used, width = header.integer("expert_used_count"), header.integer("expert_feed_forward_length")
+    borrowed = tuple(_borrowed(header, caches, layers))
     queries = _query_width(header, hidden)
     return GgufModel(
         name=name,
@@ -49,17 +50,15 @@ def from_header(header: Header, name: str, mmproj: Header | None = None) -> Gguf
         vocab=table.shape[0] if table else 0,
         heads=heads,
         query_width=queries,
-        ffn_width=used * width or header.integer("feed_forward_length"),
-        dense_width=_dense_width(shapes),
-        experts_out=used * hidden if width else 0,
         gated_query=any(name.endswith("attn_q.weight") and shape[0] == 2 * queries for name, shape in shapes.items()),
-        borrowed=tuple(_borrowed(header, caches, layers)),
+        borrowed=borrowed,
         layer_inputs=header.integer("embedding_length_per_layer_input") * layers,
         predicting_bytes=sum(held.total() for held in parts[layers:]),
         max_context=header.integer("context_length", 4096) or 4096,
         mmproj_bytes=sum(tensor.bytes for tensor in mmproj.tensors) if mmproj else 0,
         architecture=header.architecture,
-        fused_qkv=any("attn_qkv" in name and "ssm" not in name for name in shapes) and not header.integer("ssm.state_size"),
+        flows=stored_flows(header, shapes, caches, borrowed),
+        deep=header.integer("n_deepstack_layers") * hidden,
     )
 
 
@@ -70,17 +69,6 @@ def _key_length(header: Header, hidden: int) -> int:
 def _query_width(header: Header, hidden: int) -> int:
     """Queries of a token; with MLA what attention puts out."""
     return header.integer("attention.head_count") * (header.integer("attention.value_length_mla") or _key_length(header, hidden))
-
-
-def _dense_width(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """The widest feed-forward block without experts, or a shared expert; gate and up may be one tensor."""
-    rows = {name.partition("ffn_")[2]: shape[0] for name, shape in shapes.items() if "ffn_" in name and len(shape) == 2}
-    fused = "up.weight" in rows and "gate.weight" not in rows and rows["up.weight"] == 2 * next(iter(_inputs(shapes, "ffn_down.weight")), 0)
-    return max(rows.get("up.weight", 0) // (2 if fused else 1), rows.get("up_shexp.weight", 0))
-
-
-def _inputs(shapes: Mapping[str, tuple[int, ...]], name: str) -> Iterator[int]:
-    return (shape[-1] for key, shape in shapes.items() if key.endswith(name))
 
 
 def _header_caches(header: Header, shapes: Mapping[str, tuple[int, ...]], layers: int) -> tuple[tuple[Attention, ...], ...]:

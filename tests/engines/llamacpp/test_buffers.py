@@ -63,7 +63,7 @@ def test_caches_are_llama_cpps_and_buffers_within_five_percent(name):
 
 
 PIPELINES = [json.loads(line) for line in (DATA / "llamacpp_pipelines.jsonl").read_text().splitlines()]
-LOOSE = {"gemma-4-e4b": 0.17, "gemma-4-31b": 0.08, "glm-4.7-flash": 0.08}
+LOOSE = {"gemma-4-e4b": 0.18, "gemma-4-31b": 0.08, "glm-4.7-flash": 0.08}
 
 
 @pytest.mark.parametrize("cards", [2, 5])

@@ -1,0 +1,61 @@
+"""How ggml's graph allocator lays tensors out: the smallest hole that holds one, else the end; what is freed joins its neighbours.
+
+Source: llama.cpp ggml/src/ggml-alloc.c ggml_dyn_tallocr_alloc, ggml_dyn_tallocr_free_bytes (v0.5.0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_ALIGNED_TO = 128  # bytes, on CUDA (ggml-cuda.cu)
+
+Block = tuple[int, int]
+"""Where it begins, and how many bytes."""
+NOTHING: Block = (0, 0)
+
+
+class Arena:
+    """A buffer in which some blocks lie; `peak` is the most of it that was used."""
+
+    __slots__ = ("_end", "_holes", "peak")
+
+    def __init__(self, blocks: Iterable[Block] = ()) -> None:
+        self._holes: list[Block] = []
+        self._end = 0
+        for start, size in sorted(block for block in blocks if block[1]):
+            if start > self._end:
+                self._holes.append((self._end, start - self._end))
+            self._end = start + size
+        self.peak = self._end
+
+    def take(self, size: int) -> Block:
+        """A block of so many bytes."""
+        size = -(-size // _ALIGNED_TO) * _ALIGNED_TO
+        best = min((hole for hole in self._holes if hole[1] >= size), key=lambda hole: (hole[1], -hole[0]), default=None)  # of equals the last
+        if best is None:
+            block = (self._end, size)
+            self._end += size
+            self.peak = max(self.peak, self._end)
+            return block
+        at = self._holes.index(best)
+        self._holes[at : at + 1] = [(best[0] + size, best[1] - size)] if best[1] > size else []
+        return best[0], size
+
+    def give(self, *blocks: Block) -> None:
+        """Blocks that nothing reads any more, in this order."""
+        for block in blocks:
+            if block[1]:
+                self._give(*block)
+
+    def _give(self, start: int, size: int) -> None:
+        holes, end = self._holes, start + size
+        at = next((index for index, hole in enumerate(holes) if hole[0] > start), len(holes))
+        if at < len(holes) and holes[at][0] == end:
+            end += holes.pop(at)[1]
+        if at and sum(holes[at - 1]) == start:
+            at -= 1
+            start = holes.pop(at)[0]
+        if end == self._end:
+            self._end = start
+        else:
+            holes.insert(at, (start, end - start))

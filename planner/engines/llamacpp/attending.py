@@ -1,0 +1,178 @@
+"""Attention as llama.cpp lays it out, in the order in which its allocator takes and frees what it needs.
+
+Source: llama.cpp src/llama-graph.cpp build_attn, build_attn_mha, src/models/*.cpp (v0.5.0).
+"""
+
+from __future__ import annotations
+
+from planner.engines.llamacpp.arena import NOTHING, Block
+from planner.engines.llamacpp.desk import Desk
+from planner.engines.llamacpp.feeding import dense
+
+
+def attention(desk: Desk) -> Block:
+    """Queries, keys and values, attention, a gate where there is one, the output's matrix."""
+    flow, normed = desk.flow, desk.take(desk.step.hidden)
+    if flow.joined:
+        out = _attended(desk, _from_one_matrix(desk, normed))
+    else:
+        made = desk.take(flow.queries * (2 if flow.gated_query else 1))
+        queries = desk.take(flow.queries) if flow.is_turned else made
+        if flow.is_turned and not flow.gated_query:
+            desk.give(made)
+        queries = _turned(desk, queries, flow.queries, is_rotated=desk.step.turns_keys)
+        _keys_and_values(desk, normed)
+        out = _attended(desk, queries)
+        if flow.beside:
+            return _fed_beside(desk, normed, out)
+        out = _gated(desk, out, made, normed)
+    projected = desk.take(desk.step.hidden)
+    desk.give(out)
+    return projected
+
+
+def _from_one_matrix(desk: Desk, normed: Block) -> Block:
+    """Queries, of what one matrix makes together with keys and values."""
+    flow, step = desk.flow, desk.step
+    joined = desk.take(flow.queries + flow.keys + flow.values)
+    desk.give(normed)
+    queries = _turned(desk, desk.take(flow.queries), flow.queries, is_rotated=step.turns_keys)
+    values = _turned(desk, desk.take(flow.values), flow.values, is_rotated=True) if step.turns_values else NOTHING
+    keys = desk.take(flow.keys)
+    desk.give(joined)
+    keys = _turned(desk, keys, flow.keys, is_rotated=step.turns_keys)
+    desk.give(keys, values)
+    return queries
+
+
+def _keys_and_values(desk: Desk, normed: Block) -> None:
+    """Both, until they lie in the cache; a layer that reads another's cache makes none."""
+    flow, step = desk.flow, desk.step
+    is_kept = flow.gate or flow.beside
+    if not flow.keys:
+        if not is_kept:
+            desk.give(normed)
+        return
+    values = NOTHING if flow.keys_first else _values(desk)
+    raw = desk.take(flow.keys)
+    if flow.keys_are_values or not (is_kept or flow.keys_first):
+        desk.give(normed)
+    keys = desk.take(flow.keys) if flow.is_turned else raw
+    if flow.is_turned and not flow.keys_are_values:
+        desk.give(raw)
+    keys = _turned(desk, keys, flow.keys, is_rotated=step.turns_keys)
+    if flow.keys_are_values:
+        scaled = desk.take(flow.values)
+        desk.give(raw)
+        values = _turned(desk, scaled, flow.values, is_rotated=step.turns_values)
+    elif flow.keys_first:
+        values = _values(desk, None if is_kept else normed)
+    desk.give(keys, values)
+
+
+def _gated(desk: Desk, out: Block, made: Block, normed: Block) -> Block:
+    """What attention put out times its gate, which came with the queries or has a matrix of its own."""
+    flow = desk.flow
+    if not (flow.gated_query or flow.gate):
+        return out
+    if flow.gate and flow.gate != flow.out:
+        desk.give(normed)
+    gate = desk.take(flow.out)
+    if flow.gated_query:
+        desk.give(made)
+    elif flow.gate == flow.out:
+        desk.give(normed)
+    desk.give(out)
+    return gate
+
+
+def latent(desk: Desk) -> Block:
+    """Latent attention (MLA): queries in the latent space, one key for all heads."""
+    flow, step = desk.flow, desk.step
+    latent = flow.keys - flow.rope
+    normed, low = desk.take(step.hidden), desk.take(flow.low)
+    made = desk.take(flow.queries)
+    desk.give(low)
+    absorbed, turned = desk.take(flow.heads * latent), desk.take(flow.heads * flow.rope)
+    desk.give(made)
+    queries = desk.take(flow.heads * flow.keys)
+    desk.give(absorbed, turned)
+    raw = desk.take(flow.keys)
+    desk.give(normed)
+    compressed = desk.take(latent)
+    desk.give(raw)
+    keys = desk.take(flow.keys)
+    desk.give(compressed, keys)
+    _cast_masks(desk)
+    if step.flash_attention:
+        seen = desk.take(flow.heads * latent, step.copied(flow.cache))
+        desk.give(queries)
+    else:
+        cells = step.cells(flow.cache)
+        values, scores = desk.take_bytes(latent * cells * 2), desk.take(flow.heads * cells)
+        desk.give(queries)
+        seen = desk.take(flow.heads * latent)
+        desk.give(values, scores)
+    values = desk.take(flow.out)
+    desk.give(seen)
+    out = desk.take(flow.out)
+    desk.give(values)
+    projected = desk.take(step.hidden)
+    desk.give(out)
+    return projected
+
+
+def _values(desk: Desk, normed: Block | None = None) -> Block:
+    """Values of each token; what they are made of may go then."""
+    made = desk.take(desk.flow.values)
+    if normed:
+        desk.give(normed)
+    if desk.flow.norms_values:
+        scaled = desk.take(desk.flow.values)
+        desk.give(made)
+        made = scaled
+    return _turned(desk, made, desk.flow.values, is_rotated=desk.step.turns_values)
+
+
+def _attended(desk: Desk, queries: Block) -> Block:
+    """What comes of queries against the cache."""
+    flow, step = desk.flow, desk.step
+    _cast_masks(desk)
+    if step.flash_attention:
+        out = desk.take(flow.out, step.copied(flow.cache))
+        desk.give(queries)
+        return out if flow.beside else _turned(desk, out, flow.out, is_rotated=step.turns_values)
+    scores = desk.take(flow.heads * step.cells(flow.cache))
+    desk.give(queries)
+    weighed = desk.take(flow.out)
+    desk.give(scores)
+    out = desk.take(flow.out)
+    desk.give(weighed)
+    return out
+
+
+def _turned(desk: Desk, block: Block, width: int, *, is_rotated: bool) -> Block:
+    """A block turned by a Hadamard matrix into another, where the cache is quantized."""
+    if not is_rotated:
+        return block
+    turned = desk.take(width)
+    desk.give(block)
+    return turned
+
+
+def _cast_masks(desk: Desk) -> None:
+    """Masks that arrived in 32 bits are copied into 16 by the first layer that reads them."""
+    if desk.step.cast_bytes and desk.masks[1] == desk.step.cast_bytes:
+        halves = desk.take_bytes(desk.step.masks_bytes)
+        desk.give(desk.masks)
+        desk.masks = halves
+
+
+def _fed_beside(desk: Desk, normed: Block, attended: Block) -> Block:
+    out = dense(desk, normed, desk.flow.dense)
+    desk.give(desk.residual)
+    attended = _turned(desk, attended, desk.flow.out, is_rotated=desk.step.flash_attention and desk.step.turns_values)
+    projected = desk.take(desk.step.hidden)
+    desk.give(attended, projected)
+    desk.residual = out
+    return out

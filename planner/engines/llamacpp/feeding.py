@@ -1,0 +1,64 @@
+"""Feed-forward blocks and experts as llama.cpp lays them out.
+
+Source: llama.cpp src/llama-graph.cpp build_ffn, build_moe_ffn (v0.5.0).
+"""
+
+from __future__ import annotations
+
+from planner.engines.llamacpp.arena import NOTHING, Block
+from planner.engines.llamacpp.desk import Desk
+
+
+def dense(desk: Desk, normed: Block, width: int) -> Block:
+    """A block of so many values a token; what it reads is given back."""
+    flow = desk.flow
+    if not flow.is_gated:
+        act = desk.take(width)
+        desk.give(normed)
+    elif flow.dense_fused:
+        both = desk.take(2 * width)
+        desk.give(normed)
+        act = desk.take(width)
+        desk.give(both)
+    else:
+        gate, up = desk.take(width), desk.take(width)
+        if not flow.gates_shared:
+            desk.give(normed)
+        act = desk.take(width)
+        desk.give(gate, up)
+    out = desk.take(desk.step.hidden)
+    desk.give(act)
+    if flow.gates_shared:
+        desk.give(normed)
+    return out
+
+
+def experts(desk: Desk, normed: Block) -> Block:
+    """Experts that a router chooses, and the shared one where there is one."""
+    flow, hidden = desk.flow, desk.step.hidden
+    scores, biased = desk.take(flow.experts), desk.take(flow.experts if flow.has_bias else 0)
+    order = desk.take(flow.experts)
+    desk.give(biased, scores)
+    read = desk.take(hidden) if flow.weighed_before else NOTHING
+    if flow.experts_fused:
+        both = desk.take(2 * flow.wide)
+        act = desk.take(flow.wide)
+        desk.give(both)
+    elif flow.experts_gated:
+        gate, up = desk.take(flow.wide), desk.take(flow.wide)
+        desk.give(read)
+        if not flow.dense:
+            desk.give(normed)
+        act = desk.take(flow.wide)
+        desk.give(gate, up)
+    else:
+        act = desk.take(flow.wide)
+        if not flow.dense:
+            desk.give(normed)
+    put_out = desk.take(flow.experts_out)
+    desk.give(act, order)
+    out = desk.take(hidden)
+    desk.give(put_out)
+    if flow.dense:
+        desk.give(dense(desk, normed, flow.dense))
+    return out

@@ -1,0 +1,121 @@
+"""Layers that keep a state instead of a cache, as llama.cpp lays them out: delta nets, Mamba 2, short convolutions.
+
+Source: llama.cpp src/models/delta-net-base.cpp, qwen35.cpp, kimi-linear.cpp, mamba-base.cpp, lfm2.cpp (v0.5.0).
+"""
+
+from __future__ import annotations
+
+from planner.engines.llamacpp.arena import Block
+from planner.engines.llamacpp.desk import Desk
+
+
+def delta(desk: Desk) -> Block:
+    """A gated delta net (Qwen3-Next, Qwen3.5): convolution, the rule with its state, a gate."""
+    flow, step = desk.flow, desk.step
+    kept, state = flow.kept_bytes * step.sequences, flow.state_bytes * step.sequences
+    normed, before = desk.take(step.hidden), desk.take_bytes(kept)
+    mixed = desk.take(flow.convolved)
+    joined = desk.take(flow.convolved, kept)
+    desk.give(before, mixed)
+    past = desk.take_bytes(state)
+    convolved = desk.take(flow.convolved)
+    desk.give(joined)
+    side = (flow.convolved - flow.inner) // 2
+    queries, keys = desk.take(side), desk.take(side)
+    ruled = desk.take(flow.inner, state)
+    desk.give(queries, keys, convolved, past)
+    scaled = desk.take(flow.inner)
+    desk.give(ruled)
+    gate = desk.take(flow.inner)
+    desk.give(normed)
+    opened = desk.take(flow.inner)
+    desk.give(gate, opened)
+    projected = desk.take(step.hidden)
+    desk.give(scaled)
+    return projected
+
+
+def kda(desk: Desk) -> Block:
+    """Kimi's delta attention: three convolutions, a gate for the rule and one for what comes of it."""
+    flow, step = desk.flow, desk.step
+    side = flow.convolved // 3
+    kept, state = flow.kept_bytes * step.sequences, flow.state_bytes * step.sequences
+    normed, before = desk.take(step.hidden), desk.take_bytes(kept)
+    joined = []
+    for _ in range(3):
+        made = desk.take(side)
+        joined.append(desk.take(side, kept // 3))
+        desk.give(made)
+    desk.give(before)
+    past = desk.take_bytes(state)
+    parts = []
+    for part in joined:
+        convolved = desk.take(side)
+        desk.give(part)
+        scaled = desk.take(side)
+        desk.give(convolved)
+        parts.append(scaled)
+    low = desk.take(flow.low)
+    decay = desk.take(flow.inner)
+    desk.give(low)
+    gate = desk.take(flow.inner)
+    desk.give(decay)
+    ruled = desk.take(flow.inner, state)
+    desk.give(*parts, gate, past)
+    out = desk.take(flow.inner)
+    desk.give(ruled)
+    scaled = desk.take(flow.inner)
+    desk.give(out)
+    low = desk.take(flow.low)
+    desk.give(normed)
+    gate = desk.take(flow.inner)
+    desk.give(low)
+    opened = desk.take(flow.inner)
+    desk.give(gate, opened)
+    out = desk.take(flow.inner)
+    desk.give(scaled)
+    projected = desk.take(step.hidden)
+    desk.give(out)
+    return projected
+
+
+def mamba2(desk: Desk) -> Block:
+    """Mamba 2: one matrix in, a convolution, the scan with its state, a gate."""
+    flow, step = desk.flow, desk.step
+    kept, state = flow.kept_bytes * step.sequences, flow.state_bytes * step.sequences
+    before, normed = desk.take_bytes(kept), desk.take(step.hidden)
+    made = desk.take(flow.projected)
+    desk.give(normed)
+    joined = desk.take(flow.convolved, kept)
+    desk.give(before)
+    convolved = desk.take(flow.convolved)
+    desk.give(joined)
+    scanned = desk.take(flow.inner, state)
+    gate = desk.take(flow.inner)
+    desk.give(made)
+    skipped = desk.take(flow.inner)
+    desk.give(convolved, scanned)
+    opened = desk.take(flow.inner)
+    desk.give(gate, skipped)
+    scaled = desk.take(flow.inner)
+    desk.give(opened)
+    projected = desk.take(step.hidden)
+    desk.give(scaled)
+    return projected
+
+
+def convolution(desk: Desk) -> Block:
+    """A short convolution between two gates (LFM2)."""
+    flow, step = desk.flow, desk.step
+    kept = flow.kept_bytes * step.sequences
+    before, normed = desk.take_bytes(kept), desk.take(step.hidden)
+    made = desk.take(flow.projected)
+    desk.give(normed)
+    gated = desk.take(flow.inner)
+    joined = desk.take(flow.inner, kept)
+    desk.give(before, gated)
+    convolved = desk.take(flow.inner)
+    desk.give(joined, made)
+    projected = desk.take(step.hidden)
+    desk.give(convolved)
+    return projected

@@ -1,0 +1,115 @@
+"""llama.cpp's graph of one micro-batch, layer by layer: the most that lies in its buffer at once.
+
+Read off v0.5.0: which tensors its allocator asks the size of, and when (tests/oracle/llamacpp_kinds.py); src/llama-graph.cpp, src/models/*.cpp.
+What is computed in place takes nothing. Tensors of a few values a token are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from planner.engines.llamacpp.arena import NOTHING, Arena, Block
+from planner.engines.llamacpp.attending import attention, latent
+from planner.engines.llamacpp.desk import Desk, Step
+from planner.engines.llamacpp.feeding import dense, experts
+from planner.engines.llamacpp.flow import Flow, Mixer
+from planner.engines.llamacpp.recurring import convolution, delta, kda, mamba2
+from planner.facts.record import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """The most that lies at once while tokens are joined, and in feed-forward blocks."""
+
+    mixer: int
+    block: int
+
+
+_DEEP_LAYERS = 3  # that an image's further features are added to (Qwen3-VL)
+
+
+def peaks(flows: Sequence[Flow], step: Step) -> Peaks:
+    """Both, over a model's layers; of the last only the mixer, behind which few tokens are left.
+
+    What a layer takes follows from where its input lies, so that layers alike are walked once. What arrives lies whole while any of it is read: embeddings
+    that others are joined with, or whose further features the first layers add.
+    """
+    row = step.rows * 4
+    inputs: Block = (0, step.layer_inputs * row)
+    arrived: Block = (inputs[1], step.hidden * row)
+    masks: Block = (sum(arrived), step.cast_bytes or step.masks_bytes)
+    beside: Block = (sum(masks), step.beside * row)
+    if step.deep:  # padded with zeros where there is no image
+        arrived = (sum(beside), (step.hidden + step.deep) * row)
+    kept_for = _DEEP_LAYERS if step.deep else 1 if step.layer_inputs else 0
+    residual: Block = (arrived[0], 0) if kept_for else arrived
+    mixer = block = 0
+    seen: dict[tuple[object, ...], tuple[int, int, Block, Block, Block]] = {}
+    for index, flow in enumerate(flows[:-1]):
+        held = arrived if index < kept_for else NOTHING
+        key = flow, residual, masks, inputs, held, index == 0
+        if key not in seen:
+            desk = Desk(step, flow, Arena((masks, inputs, beside, held, residual)), residual, masks)
+            _mix(desk)
+            joined = desk.arena.peak
+            _feed(desk)
+            own_inputs = _projected_inputs(desk, inputs, arrived) if index == 0 and step.layer_inputs else inputs
+            seen[key] = joined, desk.arena.peak, desk.residual, desk.masks, own_inputs
+        joined, fed, residual, masks, inputs = seen[key]
+        mixer, block = max(mixer, joined), max(block, fed)
+    desk = Desk(step, flows[-1], Arena((masks, inputs, beside, residual)), residual, masks)
+    _mix(desk)
+    return Peaks(max(mixer, desk.arena.peak), block)
+
+
+def _mix(desk: Desk) -> None:
+    """What joins the tokens, added to the hidden states."""
+    match desk.flow.mixer:
+        case Mixer.ATTENTION:
+            out = attention(desk)
+        case Mixer.LATENT:
+            out = latent(desk)
+        case Mixer.DELTA:
+            out = delta(desk)
+        case Mixer.KDA:
+            out = kda(desk)
+        case Mixer.MAMBA2:
+            out = mamba2(desk)
+        case Mixer.SHORT_CONVOLUTION:
+            out = convolution(desk)
+        case Mixer.NONE:
+            return
+        case other:
+            assert_never(other)
+    if not desk.flow.beside:
+        _add(desk, out, is_mixer=True)
+
+
+def _feed(desk: Desk) -> None:
+    """The feed-forward block, added to them."""
+    flow = desk.flow
+    if flow.beside or not (flow.dense or flow.experts):
+        return
+    normed = desk.take(desk.step.hidden)
+    _add(desk, experts(desk, normed) if flow.experts else dense(desk, normed, flow.dense))
+
+
+def _add(desk: Desk, out: Block, *, is_mixer: bool = False) -> None:
+    """The sum lies in the place of one of both."""
+    if desk.flow.keeps_residual or (is_mixer and desk.flow.mixer is Mixer.DELTA):
+        desk.give(out)
+    else:
+        desk.give(desk.residual)
+        desk.residual = out
+
+
+def _projected_inputs(desk: Desk, inputs: Block, arrived: Block) -> Block:
+    """Per-layer embeddings joined with what the first hidden states give; where they lie then."""
+    made = desk.take(desk.step.layer_inputs)
+    desk.give(arrived)
+    scaled = desk.take(desk.step.layer_inputs)
+    desk.give(made, inputs)
+    turned = desk.take(desk.step.layer_inputs)
+    desk.give(scaled)
+    return turned
