@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
+from starlette.testclient import TestClient
 from test_browser import Axe, Watched, browser, until  # noqa: F401 - browser is a fixture
+from test_jobs import CASES, COMMAND
 
+from planner.web.app import app
+from planner.web.jobs import JOBS
 from tests.conftest import run_plan
 from tests.judges import judge_venv
 from tools.static_page.build import build
@@ -41,6 +45,7 @@ def address(tmp_path_factory) -> Iterator[str]:
 def opened(browser, address) -> Iterator[Watched]:  # noqa: F811
     """The page, loaded once; from then on there is no network."""
     found = Watched(browser, viewport={"width": 1000, "height": 900}, accept_downloads=True)
+    found.page.set_default_timeout(60_000)
     found.page.goto(address)
     assert "about" in found.page.inner_text("#starting")
     until(found.page, "RTX 4090")
@@ -59,9 +64,45 @@ def page(opened):
     return opened.page
 
 
+@pytest.fixture(scope="module")
+def server() -> TestClient:
+    return TestClient(app(alone=True), base_url="http://127.0.0.1")
+
+
 def fill(page, **fields: str) -> None:
     for name, value in fields.items():
         page.fill(f"#{name}", value)
+
+
+def go(page, job: str) -> None:
+    """To a job by the navigation."""
+    page.click(f"#jobs >> text={JOBS[job].title}")
+    page.wait_for_function("asks => document.querySelector('h1')?.innerText === asks", arg=JOBS[job].asks)
+
+
+ASK = """([address]) => new Promise((resolve) => {
+  const request = new XMLHttpRequest();
+  request.open("GET", address);
+  request.onload = () => resolve(request.responseText);
+  request.send();
+})"""
+
+
+ASKED = {name: asked for name, (asked, _) in CASES.items()} | {
+    "machines": {"model": "qwen3-32b", "context": "32k", "users": "10"},
+    "compare": {"gpu": "rtx4090", "count": "1,2", "model": "qwen3-8b", "context": "16k"},
+}
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_numbers_are_the_servers(page, server, job):
+    go(page, job)
+    query = urlencode(ASKED[job])
+    expected = server.get(f"/{job}.json?{query}")
+    assert expected.status_code == 200
+    assert page.evaluate(ASK, [f"{job}.json?{query}"]) == expected.text
+    page.click("header .brand")
+    until(page, "RTX 4090")
 
 
 def test_the_main_job(page, tmp_path):
@@ -69,7 +110,7 @@ def test_the_main_job(page, tmp_path):
     until(page, "32,768")
     until(page, "H100")
     state = dict(parse_qsl(urlsplit(page.url).query))
-    assert state == {"gpu": "h100", "count": "1", "model": "qwen3-32b-fp8", "context": "32k", "host": "server"}
+    assert state == {"gpu": "h100", "count": "1", "model": "qwen3-32b-fp8", "context": "32k"}
     done = run_plan("--gpu", "h100", "--model", "qwen3-32b-fp8", "--context", "32k", "--format", "json", "--output", "files", cwd=tmp_path)
     expected = json.loads(done.stdout)
     for words, name, text in (("serve.sh", "serve.sh", (tmp_path / "files" / "serve.sh").read_text()), ("as JSON", "plan.json", None)):
@@ -113,9 +154,24 @@ def test_a_change_is_a_link(page, address):
 
 def test_a_model_of_the_hub_is_for_the_command_line(page):
     fill(page, gpu="h100", count="1", model="somebody/something")
-    until(page, "unknown model 'somebody/something'")
+    page.keyboard.press("Enter")
+    until(page, "a page without a server asks nobody")
     fill(page, model="qwen3-8b")
     until(page, "starts")
+
+
+def test_a_command_is_pasted_and_its_answer_has_an_address(page, address):
+    go(page, "check")
+    fill(page, gpu="a100-80", command=COMMAND)
+    page.click("button[type=submit]")
+    until(page, "does not start")
+    assert page.url.startswith(f"{address}?/check?")
+    go(page, "explain")
+    page.go_back()
+    until(page, "does not start")
+    assert page.input_value("#command") == COMMAND
+    page.click("header .brand")
+    until(page, "RTX 4090")
 
 
 def test_the_command_is_copied(page):
@@ -135,7 +191,8 @@ def test_no_barriers(page):
 def test_a_link_is_a_question_and_what_is_missing_is_said(browser, address):  # noqa: F811
     found = Watched(browser)
     page = found.page
-    page.goto(f"{address}?gpu=a100-80&count=2&model=qwen3-8b&users=3")
+    page.set_default_timeout(60_000)
+    page.goto(f"{address}?/compare?gpu=a100-80&count=1&model=qwen3-8b&users=3")
     until(page, "A100")
     assert page.input_value("#users") == "3"
     assert found.errors == []

@@ -18,12 +18,12 @@
   });
   document.addEventListener("htmx:pushedIntoHistory", () => { field = asked; });
   document.addEventListener("focusout", () => { field = ""; });
-  const answer = document.getElementById("answer");
-  document.addEventListener("htmx:beforeRequest", () => { answer.setAttribute("aria-busy", "true"); });
-  document.addEventListener("htmx:afterRequest", () => { answer.removeAttribute("aria-busy"); });
+  const answer = () => document.getElementById("answer"); // each time: the page without a server puts another page in this one's place
+  document.addEventListener("htmx:beforeRequest", () => { answer().setAttribute("aria-busy", "true"); });
+  document.addEventListener("htmx:afterRequest", () => { answer().removeAttribute("aria-busy"); });
   document.addEventListener("htmx:afterSettle", () => {
     if (!submitted) return;
     submitted = false;
-    answer.querySelector("h2")?.focus({ preventScroll: false });
+    answer().querySelector("h2")?.focus({ preventScroll: false });
   });
 })();

@@ -1,41 +1,15 @@
-"""In place of a server: the page's own application, asked by the browser's tab it runs in. What WebAssembly has not is replaced here, and nowhere else.
-
-There is one thread and no other process: work is done where it stands. There is no network: the Hub is not asked.
-"""
+"""In place of a server: the page's own application, asked by the browser's tab it runs in. There is one thread, no other process, no network: it is `alone`."""
 
 from __future__ import annotations
 
-import threading
 import traceback
-from collections.abc import Callable, Iterable
-from typing import Any, Never
+from collections.abc import Iterable
+from typing import Any
 
-import starlette.concurrency
-
-from planner.catalogue import hub
-from planner.errors import WorldError
+from planner.web.app import app
 
 HOST = b"127.0.0.1"  # the application answers to its own machine only: this is it
-
-
-def _no_hub(repo: str) -> Never:
-    raise WorldError(
-        f"{repo[:100]} is not in the catalogue, and this page fetches nothing: the Hugging Face Hub is not asked", f"in a terminal: plan --model {repo[:100]}"
-    )
-
-
-async def _here(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-    """`starlette.concurrency.run_in_threadpool`, without threads."""
-    return function(*arguments, **named)
-
-
-hub.fetch_model = _no_hub
-starlette.concurrency.run_in_threadpool = _here  # type: ignore[assignment]
-threading.Thread.start = lambda self: None  # type: ignore[method-assign]  # what the application starts warms it up only; the first questions do too
-
-from planner.web.app import app  # noqa: E402 - after what it finds replaced
-
-APPLICATION = app()
+APPLICATION = app(alone=True)
 
 
 async def ask(method: str, path: str, query: str, headers: Iterable[tuple[str, str]], content: Any) -> tuple[int, list[tuple[str, str]], bytes]:
