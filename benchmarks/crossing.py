@@ -45,12 +45,12 @@ _UNJUDGED = {
     "made--dbrx",
 }  # files that this judge cannot read: Mistral's own, and one that transformers guards
 # What the judge lacks or its stand-ins do not do; a server has it.
-_CANNOT_SAY = re.compile(
+CANNOT_SAY = re.compile(
     r"No module named|Please install|is required for|DeepGEMM support|timm library|set_allocator|'\w+' object has no attribute '(?:vit_config|hidden_act|tie_word_embeddings)'"
 )
 _DEPTHS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_target_positions", "seq_length", "max_sequence_length")
-_MEMORY = ("no-kv-memory", "kv-cache-too-small", "free-memory", "out-of-memory")
+MEMORY = ("no-kv-memory", "kv-cache-too-small", "free-memory", "out-of-memory")
 
 
 def shrunk(config: Row) -> Row:
@@ -142,7 +142,7 @@ def ours(case: Row) -> Row:
     try:
         model = build_model(Config(case["config"], "config.json"), case["model"])
         checked = check(values, [], model, group, repo="x", argv=["vllm", "serve", "x", *words(case)], version=DEFAULT_VERSION)
-        refused = [problem.message for problem in checked.problems if problem.code not in _MEMORY]
+        refused = [problem.message for problem in checked.problems if problem.code not in MEMORY]
         if refused:
             return {"valid": False, "error": refused[0]}
         placed = place(model, group, checked.config)
@@ -159,7 +159,7 @@ def difference(case: Row, theirs: Row) -> str:
     said = ours(case)
     if not said["valid"] and "a rank are not a multiple of the quantization group" in said["error"]:
         return ""  # built by vLLM for some kernels, but no checkpoint has such groups: they are loaded wrong
-    if not theirs["valid"] and _CANNOT_SAY.search(theirs["error"]):
+    if not theirs["valid"] and CANNOT_SAY.search(theirs["error"]):
         return ""
     if not said["valid"] or not theirs["valid"]:
         if said["valid"] == theirs["valid"]:

@@ -92,6 +92,8 @@ class _Value(argparse.Action):
                 read.append(read_value(self.entry, text, newest=self.newest) if known else text)
             except BadValueError as error:
                 namespace.refused.append((self.dest, str(error)))
+        if isinstance(values, list) and None in read and self.entry.get("reads") != "adapters":
+            namespace.refused.append((self.dest, "Input should be a valid string"))  # a list holds the None that one word means
         kept = [value for value in read if value is not None]
         if self.entry.get("append") and self.dest in namespace.values:
             kept.insert(0, str(namespace.values[self.dest]))

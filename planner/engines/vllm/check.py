@@ -29,7 +29,7 @@ from planner.engines.vllm.served import as_served, only_lengths
 from planner.engines.vllm.settings import BY_NAME, REPORTED, ServeConfig, defaults, reported
 from planner.engines.vllm.splits import cannot_split
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS, newest_for
-from planner.errors import PlannerError, UnsupportedError
+from planner.errors import NotDivisibleError, PlannerError, UnsupportedError
 from planner.facts.attention import CacheKind, RecurrentState, cache_kind
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
@@ -86,7 +86,7 @@ def default_config(model: ModelSpec, group: GpuGroup, values: Mapping[str, str |
     if "--max-num-seqs" not in values and "--max-num-batched-tokens" in values:
         seqs = min(seqs, config.max_num_batched_tokens)
     if "--max-num-seqs" in values:
-        batch = max(min(batch, config.max_num_seqs * config.max_model_len), config.max_num_seqs)
+        batch = min(batch, config.max_num_seqs * config.max_model_len)
     if model.is_encoder:
         batch = max(batch, config.max_model_len)
     return replace(defaults(version), max_model_len=model.max_position_embeddings, max_num_seqs=seqs, max_num_batched_tokens=batch)
@@ -143,6 +143,8 @@ def check(
         choice = _explained(as_checked(evaluate(request, config)), values)
     except UnsupportedError as error:
         return answer(None, Problem(code="unsupported", message=str(error), fix=_supported(request, config)))
+    except NotDivisibleError as error:  # what `_cannot_split` does not ask about
+        return answer(None, Problem(code="not-divisible", message=error.message, fix="--prefill-context-parallel-size 1"))
     placed = place(model, group, config)
     problems += _block_problems(config, placed)
     missing = (*missing, *narrow(choice, group, model, placed.widest))
@@ -226,7 +228,7 @@ def value_problems(config: ServeConfig, values: Mapping[str, str | bool], model:
     if config.max_model_len > model.max_position_embeddings and not longer:
         message = f"--max-model-len {config.max_model_len} is greater than the model's {model.max_position_embeddings}"
         yield Problem(code="bad-value", message=message, fix=f"--max-model-len {model.max_position_embeddings}")
-    if {"--max-num-seqs", "--max-num-batched-tokens"} <= set(values) and config.max_num_batched_tokens < config.max_num_seqs:
+    if "--max-num-seqs" in values and config.max_num_batched_tokens < config.max_num_seqs:
         message = f"--max-num-batched-tokens {config.max_num_batched_tokens} is below --max-num-seqs {config.max_num_seqs}"
         yield Problem(code="bad-value", message=message, fix=f"--max-num-batched-tokens {config.max_num_seqs}")
     yield from parallel_problems(config, values, model, group, env)

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator
 
 from planner.engines.vllm.backend_names import name_problem
+from planner.engines.vllm.class_values import classes
 from planner.engines.vllm.dtype_rules import actual_dtype, dtypes
 from planner.engines.vllm.engine_args import EngineArgs, Refused
 from planner.engines.vllm.flag_values import beyond
-from planner.engines.vllm.multimodal_rules import inputs
+from planner.engines.vllm.multimodal_rules import OF_PICTURES, inputs
 from planner.engines.vllm.settings_table import SETTINGS
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.model import ModelSpec
@@ -30,6 +31,7 @@ def contradictions(asked: EngineArgs) -> Iterator[Problem]:
     """What vLLM refuses of a command's arguments together."""
     for message, fix in (
         *_bounds(asked),
+        *classes(asked),
         *_batches(asked),
         *_graphs(asked),
         *_twice(asked),
@@ -51,7 +53,7 @@ def _bounds(asked: EngineArgs) -> Refused:
     """Numbers out of the bounds of their configuration class; those of the ledger's settings are read with their own."""
     from planner.engines.vllm.flags import bounds_of  # and argparse: no plan needs them
 
-    own = {setting.flag for setting in SETTINGS}
+    own = {setting.flag for setting in SETTINGS} | (set() if asked.takes_pictures else set(OF_PICTURES))
     for flag, value in asked.values.items():
         bounds = bounds_of(flag, asked.config.vllm_version) if flag not in own else None
         if bounds and isinstance(value, str) and (limit := beyond(value, bounds)):

@@ -112,9 +112,9 @@ _READ: dict[str, tuple[Callable[[str], str], str]] = {
 
 def read_value(entry: FlagEntry, text: str, *, newest: bool) -> str | None:
     """The value as vLLM understands it; None where it means none. Keys are those of the newest release. Raises BadValueError."""
-    if entry.get("optional") and text in ("", "None"):
-        return None
     reads = entry.get("reads")
+    if entry.get("optional") and (text in ("", "None") or (reads == "json" and text.strip() == "null")):
+        return None
     if reads == "object":
         return _object(text, entry["fields"] if newest else None)
     if reads:
@@ -185,6 +185,8 @@ def _fits(value: object, schema: FieldSchema) -> bool:
     if "type" not in schema and "enum" not in schema and "const" not in schema:
         if isinstance(value, str) and "strings" in schema:
             return value.lower().replace("-", "_") in (word.replace("-", "_") for word in schema["strings"])
+        if "strings" in schema and "refuses" not in schema:  # words alone; what is nothing may be set later
+            return value is None
         return _kind(value) not in schema.get("refuses", ())
     if "enum" in schema:
         return value in schema["enum"]

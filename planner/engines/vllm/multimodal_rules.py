@@ -6,6 +6,8 @@ import json
 
 from planner.engines.vllm.engine_args import EngineArgs, Refused
 
+OF_PICTURES = ("--mm-processor-cache-gb", "--mm-shm-cache-max-object-size-mb", "--mm-encoder-fp8-scale-save-margin", "--video-pruning-rate")
+"""Numbers of MultiModalConfig, which a model of text alone has not."""
 _OBJECT_DEFAULT_MB = 128  # mm_shm_cache_max_object_size_mb
 
 
@@ -17,7 +19,7 @@ def inputs(asked: EngineArgs) -> Refused:
         if asked.minor >= 29 and asked.key("--ec-transfer-config", "ec_role") == "ec_producer" and not asked.model.not_known:
             yield "An EC producer-only instance requires a multimodal model.", "leave --ec-transfer-config out"
         text_only = values.get("--language-model-only") or "--limit-mm-per-prompt" in values
-        if "--default-mm-loras" in values and not text_only:
+        if str(values.get("--default-mm-loras", "")).strip() not in ("", "{}", "[]") and not text_only:
             yield "Default modality-specific LoRA(s) were provided for a non multimodal model", "leave --default-mm-loras out"
         return
     if asked.number("--mm-shm-cache-max-object-size-mb") not in (None, _OBJECT_DEFAULT_MB) and values.get("--mm-processor-cache-type") != "shm":
