@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from functools import cache
+from itertools import pairwise
 from statistics import median
 
 import pytest
@@ -82,7 +83,7 @@ def test_what_lies_in_a_buffer_never_overlaps(steps):
         else:
             held.append(arena.take(size))
     ends = sorted(held)
-    assert all(start + size <= following for (start, size), (following, _) in zip(ends, ends[1:], strict=False))
+    assert all(start + size <= following for (start, size), (following, _) in pairwise(ends))
     assert arena.peak >= sum(ends[-1])
 
 
