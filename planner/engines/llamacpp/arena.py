@@ -30,6 +30,8 @@ class Arena:
 
     def take(self, size: int) -> Block:
         """A block of so many bytes."""
+        if not size:
+            return NOTHING
         size = -(-size // _ALIGNED_TO) * _ALIGNED_TO
         best = min((hole for hole in self._holes if hole[1] >= size), key=lambda hole: (hole[1], -hole[0]), default=None)  # of equals the last
         if best is None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from planner.engines.llamacpp.builds import COPIES_RESERVED, FEW_OUTPUTS, MASK_IS_HALF, ROTATED
-from planner.engines.llamacpp.desk import Step
+from planner.engines.llamacpp.desk import Lent, Step
 from planner.engines.llamacpp.memory import CELL_PADDING, LlamaCppConfig, window_cells
 from planner.engines.llamacpp.model import GgufModel
 from planner.engines.llamacpp.walk import Peaks, peaks
@@ -39,16 +39,24 @@ def head_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
 
 
 def compute_bytes(
-    model: GgufModel, config: LlamaCppConfig, *, has_output: bool = True, copied: Copied | None = None, kept_bytes: int = 0, copies: int = 1
+    model: GgufModel,
+    config: LlamaCppConfig,
+    *,
+    has_output: bool = True,
+    copied: Copied | None = None,
+    kept_bytes: int = 0,
+    copies: int = 1,
+    lent: Sequence[Lent] = (),
 ) -> int:
     """The compute buffer of one device.
 
-    `has_output`: the head is there. `copied`: what a batch is given here of main memory. `kept_bytes`: what other devices send, which lies there for
+    `has_output`: the head is there. `copied`: what a batch is given here of main memory, on one of several devices; on the only one
+    `lent` says it of each layer. `kept_bytes`: what other devices send, which lies there for
     the whole step, as its masks do where there are several `copies` of them.
     """
     copied = copied or Copied()
     row = config.ubatch * 4
-    most = _peaks(model, config)
+    most = _peaks(model, config, lent)
     moments = [most.block + copied.weights_bytes]
     if not model.pooling:
         moments.append(most.mixer + copied.weights_bytes + copied.cache_bytes)
@@ -60,7 +68,7 @@ def compute_bytes(
     return max(moments) + (copies - 1) * mask_bytes(model, config, _input_width(config)) + kept_bytes
 
 
-def _peaks(model: GgufModel, config: LlamaCppConfig) -> Peaks:
+def _peaks(model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = ()) -> Peaks:
     """What lies at once in the graph of a micro-batch."""
     flash, sequences = config.flash_attention, config.parallel * config.sequences
     kinds = [attention for attention, _ in model.caches]
@@ -70,6 +78,7 @@ def _peaks(model: GgufModel, config: LlamaCppConfig) -> Peaks:
         sequences=sequences,
         hidden=model.hidden,
         masks_bytes=mask_bytes(model, config, _mask_width(config)),
+        window_mask_bytes=window_mask_bytes(model, config, _mask_width(config)),
         cast_bytes=mask_bytes(model, config, 4) if arrives_wide else 0,
         flash_attention=flash,
         turns_keys=config.build >= ROTATED and _turns(config.kv_type, kinds),
@@ -80,7 +89,7 @@ def _peaks(model: GgufModel, config: LlamaCppConfig) -> Peaks:
         beside=0 if flash else 2 * _value_widths(kinds),
         deep=model.deep,
     )
-    return peaks(model.flows, step)
+    return peaks(model.flows, step, lent)
 
 
 def _turns(kind: str, kinds: Sequence[Attention]) -> bool:
@@ -108,12 +117,13 @@ def outputs(config: LlamaCppConfig) -> int:
 
 def mask_bytes(model: GgufModel, config: LlamaCppConfig, width: int) -> int:
     """The masks of a micro-batch against a cache: one for layers that see all of it, one for those with a window. `width`: bytes of an element."""
-    cells = 0
-    kinds = [attention for attention, _ in model.caches]
-    if any(not isinstance(attention, SlidingWindow | RecurrentState) for attention in kinds):
-        cells += round_up(config.context, CELL_PADDING)
-    cells += max((window_cells(attention, config) for attention in kinds if isinstance(attention, SlidingWindow)), default=0)
-    return cells * config.ubatch * width
+    whole = any(not isinstance(attention, SlidingWindow | RecurrentState) for attention, _ in model.caches)
+    return window_mask_bytes(model, config, width) + whole * round_up(config.context, CELL_PADDING) * config.ubatch * width
+
+
+def window_mask_bytes(model: GgufModel, config: LlamaCppConfig, width: int) -> int:
+    """The one of layers with a window."""
+    return max((window_cells(cache, config) for cache, _ in model.caches if isinstance(cache, SlidingWindow)), default=0) * config.ubatch * width
 
 
 def pool_bytes(model: GgufModel, config: LlamaCppConfig) -> int:

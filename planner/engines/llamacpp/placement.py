@@ -16,6 +16,7 @@ from struct import pack, unpack
 
 from planner.engines.llamacpp.builds import MASK_IS_HALF
 from planner.engines.llamacpp.compute import Copied, compute_bytes, head_bytes
+from planner.engines.llamacpp.desk import Lent
 from planner.engines.llamacpp.layers import EXPERTS, MAIN_MEMORY, Part, Placement
 from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, widest_values
 from planner.engines.llamacpp.model import GgufModel
@@ -140,6 +141,7 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
     weights[output] += model.output_bytes
     layers[output] += 1
     count = copies(config, where, gpus)
+    lent = _lent(model, where) if gpus == 1 else ()
     main = next(iter(_main(where)), None) if config.vision else None
     shares = tuple(
         Held(
@@ -149,7 +151,8 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
                 model,
                 config,
                 has_output=gpu == output,
-                copied=copied if gpu == 0 else Copied(),
+                copied=copied if gpu == 0 and not lent else Copied(),
+                lent=lent,
                 kept_bytes=count * arriving_bytes(model, config, where, gpu) if gpus > 1 else 0,
                 copies=count,
             )
@@ -212,13 +215,14 @@ def _move(model: GgufModel, where: Placement, weights: list[int], gpus: int) -> 
     copied = Copied()
     if not any(where.moved) and MAIN_MEMORY not in where.gpus[:-1]:
         return copied
-    for own, gpu, moved, to in zip(model.layers, where.gpus, where.moved, where.moved_to, strict=False):
+    for own, flow, gpu, moved, to in zip(model.layers, model.flows, where.gpus, where.moved, where.moved_to, strict=False):
         if moved and gpu != MAIN_MEMORY:
             apart = own.bytes_of(moved)
             weights[gpu] -= apart
             weights[to] += apart
         if gpu == MAIN_MEMORY or (moved and to == MAIN_MEMORY):
-            largest = own.largest(_MATRICES if gpu == MAIN_MEMORY else moved)
+            parts = _MATRICES if gpu == MAIN_MEMORY else moved
+            largest = max(own.largest(parts), own.bytes_of((Part.GATE_EXPERTS, Part.UP_EXPERTS)) if flow.experts_fused else 0)
             if largest >= copied.weights_bytes:
                 copied = Copied(weights_bytes=largest, bank_bytes=largest if gpus > 1 and own.bytes_of(EXPERTS) else 0)
     return copied
@@ -232,9 +236,23 @@ def _outside_cache_bytes(model: GgufModel, config: LlamaCppConfig, where: Placem
     return max((cache_bytes(cache, config) for cache in kinds if not isinstance(cache, RecurrentState)), default=0)
 
 
-def _compute_bytes(model: GgufModel, config: LlamaCppConfig, *, has_output: bool, copied: Copied, kept_bytes: int, copies: int) -> int:
+def _lent(model: GgufModel, where: Placement) -> tuple[Lent, ...]:
+    """What of each layer lies in main memory while the layer does not: a batch's products are given copies. Empty where whole layers do."""
+    if not any(where.moved) or MAIN_MEMORY in where.gpus[:-1]:
+        return ()
+    made: dict[tuple[object, ...], Lent] = {}
+    lent = []
+    for own, moved in zip(model.layers, where.moved, strict=False):
+        key = own, moved
+        if key not in made:
+            made[key] = tuple((part, size) for part, size in own.parts if part in moved)
+        lent.append(made[key])
+    return tuple(lent)
+
+
+def _compute_bytes(model: GgufModel, config: LlamaCppConfig, *, has_output: bool, copied: Copied, kept_bytes: int, copies: int, lent: Sequence[Lent]) -> int:
     """The compute buffer of one GPU; on the first of several, a bank of experts that is copied there may meet the one before (as v0.5.0's allocator lays it out)."""
-    size = compute_bytes(model, config, has_output=has_output, copied=copied, kept_bytes=kept_bytes, copies=copies)
+    size = compute_bytes(model, config, has_output=has_output, copied=copied, kept_bytes=kept_bytes, copies=copies, lent=lent)
     return max(size, copied.weights_bytes + copied.bank_bytes + config.ubatch * 4 * model.hidden) if copied.bank_bytes else size
 
 

@@ -11,10 +11,11 @@ from typing import assert_never
 
 from planner.engines.llamacpp.arena import NOTHING, Arena, Block
 from planner.engines.llamacpp.attending import attention, latent
-from planner.engines.llamacpp.desk import Desk, Step
+from planner.engines.llamacpp.desk import Desk, Lent, Step
 from planner.engines.llamacpp.feeding import dense, experts
 from planner.engines.llamacpp.flow import Flow, Mixer
 from planner.engines.llamacpp.recurring import convolution, delta, kda, mamba2
+from planner.facts.attention import SlidingWindow
 from planner.facts.record import dataclass
 
 
@@ -29,8 +30,8 @@ class Peaks:
 _DEEP_LAYERS = 3  # that an image's further features are added to (Qwen3-VL)
 
 
-def peaks(flows: Sequence[Flow], step: Step) -> Peaks:
-    """Both, over a model's layers; of the last only the mixer, behind which few tokens are left.
+def peaks(flows: Sequence[Flow], step: Step, lent: Sequence[Lent] = ()) -> Peaks:
+    """Both, over a model's layers; of the last only the mixer, behind which few tokens are left. `lent`: what each layer has in main memory.
 
     What a layer takes follows from where its input lies, so that layers alike are walked once. What arrives lies whole while any of it is read: embeddings
     that others are joined with, or whose further features the first layers add.
@@ -38,29 +39,48 @@ def peaks(flows: Sequence[Flow], step: Step) -> Peaks:
     row = step.rows * 4
     inputs: Block = (0, step.layer_inputs * row)
     arrived: Block = (inputs[1], step.hidden * row)
-    masks: Block = (sum(arrived), step.cast_bytes or step.masks_bytes)
+    late = _late_masks(flows, step) if any(lent) else {}
+    masks: Block = (sum(arrived), (step.cast_bytes or step.masks_bytes) - sum(late.values()))
     beside: Block = (sum(masks), step.beside * row)
     if step.deep:  # padded with zeros where there is no image
         arrived = (sum(beside), (step.hidden + step.deep) * row)
     kept_for = _DEEP_LAYERS if step.deep else 1 if step.layer_inputs else 0
     residual: Block = (arrived[0], 0) if kept_for else arrived
     mixer = block = 0
-    seen: dict[tuple[object, ...], tuple[int, int, Block, Block, Block]] = {}
+    came: tuple[Block, ...] = ()  # masks, later
+    seen: dict[tuple[object, ...], tuple[int, int, Block, Block, Block, Block]] = {}
     for index, flow in enumerate(flows[:-1]):
         held = arrived if index < kept_for else NOTHING
-        key = flow, residual, masks, inputs, held, index == 0
+        own = lent[index] if lent else ()
+        key = flow, residual, masks, inputs, held, own, came, late.get(index + 1), index == 0
         if key not in seen:
-            desk = Desk(step, flow, Arena((masks, inputs, beside, held, residual)), residual, masks)
+            desk = Desk(step, flow, Arena((masks, inputs, beside, held, residual, *came)), residual, masks, own, late.get(index + 1, 0))
             _mix(desk)
             joined = desk.arena.peak
             _feed(desk)
             own_inputs = _projected_inputs(desk, inputs, arrived) if index == 0 and step.layer_inputs else inputs
-            seen[key] = joined, desk.arena.peak, desk.residual, desk.masks, own_inputs
-        joined, fed, residual, masks, inputs = seen[key]
+            seen[key] = joined, desk.arena.peak, desk.residual, desk.masks, own_inputs, desk.next_masks
+        joined, fed, residual, masks, inputs, more = seen[key]
+        came = (*came, more) if more[1] else came
         mixer, block = max(mixer, joined), max(block, fed)
-    desk = Desk(step, flows[-1], Arena((masks, inputs, beside, residual)), residual, masks)
+    desk = Desk(step, flows[-1], Arena((masks, inputs, beside, residual, *came)), residual, masks, lent[-1] if lent else ())
     _mix(desk)
     return Peaks(max(mixer, desk.arena.peak), block)
+
+
+def _late_masks(flows: Sequence[Flow], step: Step) -> dict[int, int]:
+    """Masks that are sent only when a layer behind the first is the first to read them: where matrices are sent the graph is in parts."""
+    late: dict[int, int] = {}
+    if step.cast_bytes:
+        return late
+    first: dict[bool, int] = {}
+    for index, flow in enumerate(flows):
+        if flow.mixer in (Mixer.ATTENTION, Mixer.LATENT):
+            first.setdefault(isinstance(flow.cache, SlidingWindow), index)
+    for is_windowed, index in first.items():
+        if index:
+            late[index] = late.get(index, 0) + (step.window_mask_bytes if is_windowed else step.masks_bytes - step.window_mask_bytes)
+    return late
 
 
 def _mix(desk: Desk) -> None:

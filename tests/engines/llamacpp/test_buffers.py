@@ -255,6 +255,22 @@ def test_layers_in_main_memory_send_their_caches_and_matrices(name, context, mib
     assert gpu.compute_bytes / MIB == pytest.approx(mib, rel=0.17)
 
 
+# All experts in main memory (--cpu-moe), 512 and 2,048 tokens a step (MiB): v0.5.0 on the same card. A bank's copy may meet the one before.
+BANKS = [
+    ("qwen3.6-35b-a3b", 4096, 512, 1045), ("qwen3.6-35b-a3b", 32768, 512, 1073), ("qwen3.6-35b-a3b", 4096, 2048, 1108), ("qwen3.6-35b-a3b", 32768, 2048, 1220),
+    ("gpt-oss-20b", 4096, 512, 205), ("gpt-oss-20b", 32768, 512, 231), ("gpt-oss-20b", 32768, 2048, 529), ("qwen3-30b-a3b", 4096, 512, 448),
+    ("qwen3-30b-a3b", 32768, 2048, 752), ("qwen3-coder-next", 4096, 512, 2072), ("qwen3-coder-next", 32768, 2048, 2256), ("gemma-4-26b-a4b", 32768, 512, 1516),
+    ("gemma-4-26b-a4b", 32768, 2048, 1712), ("gemma-4-26b-a4b", 4096, 512, 1011),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "context", "ubatch", "mib"), BANKS)
+def test_experts_in_main_memory_are_copied_where_their_banks_find_room(name, context, ubatch, mib):
+    config = LlamaCppConfig(context=context, ubatch=ubatch, cpu_moe_layers=99)
+    (gpu,) = ledger_of(file_of(name), config, (200 << 30,)).gpus
+    assert gpu.compute_bytes / MIB == pytest.approx(mib, rel=0.015)
+
+
 @pytest.mark.parametrize(("name", "context", "mib"), [("qwen3.6-35b-a3b", 131072, 1244.06)])
 def test_an_earlier_build_sends_masks_of_32_bits(name, context, mib):
     """A log of two cards (RTX 3080 and one of 24 GB) whose main memory holds 1,032 MiB of inputs: four masks of 256 MiB."""

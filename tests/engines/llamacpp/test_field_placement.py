@@ -95,7 +95,8 @@ def test_experts_leave_first_and_layers_and_cache_stay(name, mix, context, free_
 
 
 def test_l21_what_is_used_is_what_the_margin_leaves():
-    assert fit("qwen3.6-35b-a3b", "Q4_K_M", 65_536, 15_566).fullest.total_bytes / MIB == pytest.approx(14_542, abs=60)
+    used = fit("qwen3.6-35b-a3b", "Q4_K_M", 65_536, 15_566).fullest.total_bytes / MIB
+    assert 14_542 - 160 <= used <= 14_542  # what it reported; one bank of experts takes 144 MiB or more
 
 
 def test_two_cards_first_full_layers_then_those_whose_experts_leave():
