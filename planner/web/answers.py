@@ -39,7 +39,7 @@ from planner.report.view import View, check_view, view_of
 from planner.web.state import State, row_of, whole, within
 
 MOST_SHOWN, USUAL_SHOWN, MOST_COMPARED = 1000, 10, 16
-KEPT, MOST_KEPT_LETTERS = 512, 20_000
+KEPT = 512
 UNASKED = "press the button, or Enter: its config.json is then read from the Hugging Face Hub"
 
 
@@ -163,8 +163,7 @@ def _kept(_: load.Catalogue, state: State, hub: str) -> Answer | PlannerError:
 
 def answer(state: State, *, hub: str = "") -> Answer:
     """The answer; the Hub is asked for what only it knows unless `hub` says what to do instead. Raises PlannerError."""
-    is_large = sum(len(value) for _, value in state.values) > MOST_KEPT_LETTERS
-    kept = (_kept.__wrapped__ if is_large else _kept)(load.current(), state, hub)
+    kept = (_kept.__wrapped__ if state.is_long else _kept)(load.current(), state, hub)
     if isinstance(kept, PlannerError):
         raise kept.with_traceback(None)  # else each raising would lengthen it
     return kept

@@ -65,7 +65,7 @@ class Page:
     async def answer(self, state: State, *, hub: bool) -> Answer:
         """The answer; the Hub is asked where a person waits for that."""
         says = OFFLINE if self.alone else "" if hub else UNASKED
-        is_slow = state.job.is_heavy or (hub and (bool(state.job.pasted) or shown.names_others(state)))
+        is_slow = state.job.is_heavy or state.is_long or (hub and (bool(state.job.pasted) or shown.names_others(state)))
         return await self.turn.take(partial(answer, state, hub=says), is_slow=is_slow)
 
     async def _shown(self, request: Request, *, hub: bool, withheld: bool = False) -> shown.Shown:

@@ -23,6 +23,7 @@ from planner.web.jobs import JOBS, PLAN, Job
 
 T = TypeVar("T")
 MOST_TEXT = 200
+MOST_LETTERS = 20_000
 MOST_QUERY_BYTES = 4096
 MOST_LINK_BYTES = MOST_QUERY_BYTES - 512
 """Of a question that is told as a link: some room is left for those who add to it."""
@@ -57,6 +58,11 @@ class State:
     def is_asked(self) -> bool:
         """Whether there is a question: a text is pasted where one is needed."""
         return bool(self[self.job.pasted]) if self.job.pasted else True
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it holds a text that is read for longer than a keystroke may take, and is not worth keeping."""
+        return sum(len(value) for _, value in self.values) > MOST_LETTERS
 
     def changed(self, **values: str) -> State:
         """The state with other values."""

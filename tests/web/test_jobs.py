@@ -16,6 +16,7 @@ from planner.web.guard import MOST_BODY_BYTES
 from planner.web.jobs import EXAMPLES, JOBS
 from planner.web.links import state_after
 from planner.web.state import MOST_LINK_BYTES, made, read_state
+from tests.conftest import DATA
 
 COMMAND = "vllm serve Qwen/Qwen3-VL-32B-Instruct --max-model-len 131072"
 LOG = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB"
@@ -204,6 +205,20 @@ def test_the_hub_is_asked_only_where_somebody_waits_for_it(client, monkeypatch):
     assert not asked
     assert "Hugging Face Hub cannot be reached" in client.get(f"/answer/plan?{question}", headers={"X-Submit": "1"}).text
     assert asked
+
+
+def test_a_model_of_the_hub_is_answered_where_it_is_asked_for(client, monkeypatch):
+    from planner.catalogue import hub
+
+    config = DATA / "configs" / "Qwen--Qwen3-8B.json"
+    monkeypatch.setattr(hub, "_files", lambda repo: ("0" * 40, "2025-04", {"config.json": 1000}))
+    monkeypatch.setattr(hub, "_download", lambda repo, name: config)
+    monkeypatch.setattr(hub, "_tensors", lambda *_: ())
+    question = urlencode({"gpu": "rtx4090", "count": "1", "model": "somebody/qwen3-tuned", "context": "8k"})
+    known = client.get("/plan.json?gpu=rtx4090&count=1&model=qwen3-8b&context=8k").json()
+    found = client.get(f"/plan.json?{question}").json()
+    assert found["memory"]["weights_bytes"] == known["memory"]["weights_bytes"]
+    assert "somebody/qwen3-tuned on 1x GeForce RTX 4090" in client.get(f"/answer/plan?{question}", headers={"X-Submit": "1"}).text
 
 
 def test_alone_nobody_else_is_asked_and_no_thread_is_started(monkeypatch):
