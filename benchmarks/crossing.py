@@ -46,7 +46,7 @@ _UNJUDGED = {
 }  # files that this judge cannot read: Mistral's own, and one that transformers guards
 # What the judge lacks or its stand-ins do not do; a server has it.
 CANNOT_SAY = re.compile(
-    r"No module named|Please install|is required for|DeepGEMM support|timm library|set_allocator|'\w+' object has no attribute '(?:vit_config|hidden_act|tie_word_embeddings)'"
+    r"No module named|Please install|is required for|DeepGEMM support|timm library|set_allocator|pin_memory=True|'\w+' object has no attribute '(?:vit_config|hidden_act|tie_word_embeddings)'"
 )
 _DEPTHS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_target_positions", "seq_length", "max_sequence_length")
@@ -157,8 +157,8 @@ def ours(case: Row) -> Row:
 def difference(case: Row, theirs: Row) -> str:
     """What we say otherwise, or nothing."""
     said = ours(case)
-    if not said["valid"] and "a rank are not a multiple of the quantization group" in said["error"]:
-        return ""  # built by vLLM for some kernels, but no checkpoint has such groups: they are loaded wrong
+    if not said["valid"] and re.search(r"a rank are not a multiple of (the quantization group|\d+$)", said["error"]):
+        return ""  # built by vLLM for some kernels, but no checkpoint has such groups or packs: they are loaded wrong
     if not theirs["valid"] and CANNOT_SAY.search(theirs["error"]):
         return ""
     if not said["valid"] or not theirs["valid"]:

@@ -14,8 +14,8 @@ from planner.facts.modules import Module, Role
 from planner.facts.storage import BF16, FP32, Storage
 
 
-def latent_modules(scope: Scope, config: Config, dims: Dims, at: str = "self_attn") -> list[Module]:
-    """The projections of one MLA layer: down projections replicated, up projections split by head."""
+def latent_modules(scope: Scope, config: Config, dims: Dims, at: str = "self_attn", *, output: str = "o_proj") -> list[Module]:
+    """The projections of one MLA layer: down projections replicated, up projections split by head; `output` is the name of the last."""
     latent, rope = config.integer("kv_lora_rank"), config.integer("qk_rope_head_dim")
     nope, value = config.integer("qk_nope_head_dim"), config.integer("v_head_dim")
     rank = config.integer("q_lora_rank", default=0, low=0)
@@ -31,7 +31,7 @@ def latent_modules(scope: Scope, config: Config, dims: Dims, at: str = "self_att
         modules.append(scope.column(f"{at}.q_proj", dims.hidden, (dims.heads * (nope + rope),), role=Role.QUERY))
     modules.extend(norm(f"{at}.kv_a_layernorm", latent))
     modules.append(scope.column(f"{at}.kv_b_proj", latent, (dims.heads * (nope + value),), role=Role.LATENT))
-    modules.append(scope.row(f"{at}.o_proj", dims.heads * value, dims.hidden, role=Role.ATTENTION_OUTPUT))
+    modules.append(scope.row(f"{at}.{output}", dims.heads * value, dims.hidden, role=Role.ATTENTION_OUTPUT))
     modules.extend(scope.quantization.latent_scales)
     return modules
 

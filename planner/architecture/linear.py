@@ -123,7 +123,7 @@ def bailing_delta(config: Config, dims: Dims) -> LayerBuilder:
 
     def attention(scope: Scope) -> list[Module]:
         gate = [scope.column("self_attn.g_proj", dims.hidden, (gate_width,), role=Role.PROJECTION)] if gate_width else []
-        return [*latent_modules(scope, config, dims), *gate]
+        return [*latent_modules(scope, config, dims, output="dense"), *gate]
 
     def build(scope: Scope, index: int) -> Layer:
         full = (index + 1) % group == 0 or index >= dims.layers // group * group

@@ -118,6 +118,9 @@ def is_shared_expert(linear: Linear) -> bool:
     return linear.as_shared_expert or ("shared_expert" in linear.name and linear.role is not Role.ROUTER)
 
 
+_TILE = 128  # of Marlin's experts
+
+
 def local_experts(experts: int, ranks: int) -> int:
     """Experts on the fullest rank of an expert-parallel group (fused_moe/layer.py determine_expert_map)."""
     return ceil_div(experts, ranks)
@@ -154,10 +157,18 @@ def experts_bytes(bank: Experts, parallel: Parallel, dtype_bits: int) -> int:
 
 
 def _narrowed(bank: Experts, storage: Storage, width: int) -> Storage:
-    """Groups of AWQ's and GPTQ's experts that a slice cuts are halved until it holds whole ones: another layout, without the zero points of GPTQ and of a symmetric AWQ (moe_wna16.py)."""
+    """AWQ's and GPTQ's experts that Marlin's kernel does not take: another layout, without the zero points of GPTQ and of a symmetric AWQ (moe_wna16.py).
+
+    It takes a hidden size of whole tiles and slices of whole groups (marlin_utils.py check_moe_marlin_supports_config); groups that a slice cuts are
+    halved until it holds whole ones.
+    """
     group = storage.input_multiple
-    if storage.encoding not in (Encoding.AWQ, Encoding.GPTQ) or (width % group == 0 and bank.hidden % group == 0):
+    if storage.encoding not in (Encoding.AWQ, Encoding.GPTQ) or (width % group == 0 and bank.hidden % _TILE == 0):
         return storage
+    if not storage.planes[1].column_block:
+        raise NotDivisibleError(
+            f"{bank.name}: a hidden size of {bank.hidden} is no multiple of {_TILE}, and experts with one scale a column have no other kernel"
+        )
     while width % group or bank.hidden % group:
         group //= 2
     if group < 32:

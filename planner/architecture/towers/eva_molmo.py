@@ -5,8 +5,6 @@ Sources: vllm/model_executor/models/{glm4v,molmo,phi4mm,phi4mm_audio,vision_sigl
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from planner.architecture.blocks import Scope, addend, embedding, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.formats import UNQUANTIZED
@@ -56,11 +54,12 @@ def molmo_words(scope: Scope, dims: Dims) -> list[Module]:
     return [embedding(_MOLMO_EXTRA, dims.hidden)]
 
 
-def _apart(module: Module) -> list[Module]:
-    """Queries, keys and values, which this tower's class does not fuse, as three matrices."""
+def _apart(scope: Scope, module: Module) -> list[Module]:
+    """Queries, keys and values, which this tower's class does not fuse, as three matrices; a checkpoint's list names each."""
     if not isinstance(module, Linear) or len(module.outputs) != 3:
         return [module]
-    return [replace(module, name=f"{module.name.removesuffix('qkv')}{part}", outputs=(axis,)) for part, axis in zip("qkv", module.outputs, strict=True)]
+    stem = module.name.removesuffix("qkv")
+    return [scope.linear(stem + part, module.inputs, [axis], role=module.role, bias=module.bias) for part, axis in zip("qkv", module.outputs, strict=True)]
 
 
 def molmo(scope: Scope, top: Config, dims: Dims) -> Tower:
@@ -73,7 +72,7 @@ def molmo(scope: Scope, top: Config, dims: Dims) -> Tower:
         plain(f"{at}.image_vit.positional_embedding", 577, block.hidden),
         loose(f"{at}.image_vit.patch_embedding", 588, block.hidden, bias=False),
         *norm(f"{at}.image_vit.pre_ln", block.hidden, bias=True),
-        *(part for module in encoder(scope, f"{at}.image_vit.transformer.resblocks", 23, block) for part in _apart(module)),
+        *(part for module in encoder(scope, f"{at}.image_vit.transformer.resblocks", 23, block) for part in _apart(scope, module)),
         *(scope.column(f"{at}.image_pooling_2d.w{name}", pooled, (block.hidden,), bias=True, role=Role.PROJECTION) for name in "qkv"),
         scope.row(f"{at}.image_pooling_2d.wo", block.hidden, block.hidden, bias=True, role=Role.PROJECTION),
         scope.column(f"{at}.image_projector.merged_linear", block.hidden, (dims.intermediate, dims.intermediate), role=Role.GATE_UP),
