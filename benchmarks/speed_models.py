@@ -18,9 +18,10 @@ from planner.engines.vllm.rules import with_kernels
 from planner.engines.work import cache_reads, weights
 from planner.errors import PlannerError
 from planner.facts.config import CacheLayout, Parallel
-from planner.facts.hardware import GpuSpec
+from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 from planner.speed.links import all_reduce
+from planner.speed.power import capped
 from planner.speed.work import Weights, Work, arithmetic, is_narrow, peak, shape_of
 
 ENGINES = {"vllm": "vllm", "sglang": "sglang", "trtllm": "trtllm", "llama.cpp": "llamacpp", "ollama": "llamacpp", "mlx-lm": "mlx"}
@@ -33,7 +34,7 @@ GPUS = {
 }  # fmt: skip
 MODELS = (
     "qwen3.5-397b-a17b", "qwen3.6-35b-a3b", "qwen3.6-27b", "minimax-m2.5", "qwen3-235b-a22b", "qwen3-32b", "qwen3-30b-a3b", "qwen3-8b", "qwen3-4b", "qwen3-1.7b",
-    "qwen3-0.6b", "deepseek-v3", "gpt-oss-120b", "gpt-oss-20b",
+    "qwen3-0.6b", "deepseek-v3", "gpt-oss-120b", "gpt-oss-20b", "laguna-s-2.1",
 )  # fmt: skip
 OTHER_NAMES = {
     "llama-3-8b": "llama-3.1-8b", "llama-3.1-8b": "llama-3.1-8b", "llama-3-70b": "llama-3.1-70b", "llama-3.3-70b": "llama-3.1-70b", "gemma-4-12b": "gemma-4-12b",
@@ -54,6 +55,10 @@ NVFP4: dict[str, Any] = {
     "quant_method": "modelopt", "quant_algo": "NVFP4", "ignore": ["lm_head", "*self_attn*"],
     "config_groups": {"group_0": {"weights": {"num_bits": 4, "group_size": 16}, "input_activations": {"num_bits": 4, "group_size": 16}}},
 }  # fmt: skip
+PACKED_INT4: dict[str, Any] = {  # experts alone, as the FP8 checkpoints of the same models leave out the rest
+    "quant_method": "compressed-tensors", "format": "pack-quantized", "ignore": ["lm_head", "re:.*self_attn.*", "re:.*shared_expert.*", r"re:.*\.mlp\.gate$"],
+    "config_groups": {"group_0": {"targets": ["Linear"], "weights": {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32, "symmetric": True}}},
+}  # fmt: skip
 GGUF_MIXES = {
     "gguf-q4_0": "Q4_0", "gguf-q4_k_m": "Q4_K_M", "gguf-q6_k": "Q6_K", "gguf-q8_0": "Q8_0", "gguf-mxfp4": "MXFP4_MOE", "gguf-f16": "F16", "f16": "F16",
 }  # fmt: skip
@@ -63,6 +68,8 @@ def gpu_name(name: str) -> str | None:
     """The catalogue's name of a GPU, None where it has none; of a Mac its chip, whose memory does not change its speed."""
     if name in GPUS:
         return GPUS[name]
+    if name.startswith("llamacpp:"):
+        name = "rtx" + name.partition(":")[2].removeprefix("rtx").replace("_", "")
     try:
         return chip if (chip := re.sub(r"-\d+gb$", "", name)).startswith("apple-") and gpu_spec(chip) else load.find_gpu(name).name
     except PlannerError:
@@ -87,6 +94,8 @@ def _quantization(quant: str, model: str) -> dict[str, Any] | None:
         return NVFP4
     if "int8" in lowered:
         return GPTQ_INT8 if "gptq" in lowered else W8A8
+    if "compressed-tensors-int4-g32" in lowered:
+        return PACKED_INT4
     if re.search("int4|awq", lowered):
         narrow = {"group_size": 32} if model == "gemma-4-26b-a4b" else {}  # whose experts are 704 wide
         return AWQ | narrow | ({"modules_to_not_convert": ["visual", "linear_attn", "shared_expert_gate"]} if model.startswith("qwen3.") else {})
@@ -126,7 +135,9 @@ def work_of(row: dict[str, str]) -> Work | None:
         widened = quant not in ("f16", "gguf-f16", "mlx-bf16")
         stages = int(float(row["count"] or 1)) if engine == "llamacpp" else 1
         local = local_work(engine, model, gpu, _local_weights(model, engine, quant), stages=stages, kv_bits=narrow_bits, widened=widened)
-        return replace(local, era="2024" if row["source"].startswith(OLD_BUILDS) else "") if isinstance(local, Work) else None
+        if not isinstance(local, Work):
+            return None
+        return _capped(replace(local, era="2024" if row["source"].startswith(OLD_BUILDS) else ""), row, gpu)
     model = spec(name, quant)
     kind, widened = arithmetic(model, gpu)
     tp = int(row["tp"] or 1)
@@ -136,10 +147,17 @@ def work_of(row: dict[str, str]) -> Work | None:
     narrow = "fp8" in row["kv_dtype"] or (bool(row["precision"]) and row["gpu"].startswith("b"))
     parallel = Parallel(tensor_parallel_size=tp, enable_expert_parallel=float(row["ep"] or 1) > 1)
     held = weights(model, with_kernels(parallel, gpu))
-    return Work(
+    work = Work(
         engine=engine, weights=held, reads=cache_reads(model, tp, CacheLayout(backend="", bits=8 if narrow else 16)), peak=best, tensor_parallel_size=tp,
         weight_only=widened, narrow=is_narrow(model), mixes=engine != "sglang", shape=shape_of(model, kind),
     )  # fmt: skip
+    return _capped(work, row, gpu)
+
+
+def _capped(work: Work, row: dict[str, str], gpu: GpuSpec) -> Work:
+    """The work under the cap on the power of its cards that a row states."""
+    group = GpuGroup(gpu=gpu, count=int(float(row["count"] or 1)), power_limit_w=float(row["power_limit_w"] or 0))
+    return capped((work, work, work), group)[1]
 
 
 def _local_weights(model: ModelSpec, engine: str, quant: str) -> Weights:

@@ -19,6 +19,8 @@ from planner.errors import PlannerError
 from planner.speed.work import Work
 
 FILE = Path(__file__).parent.parent / "tests" / "data" / "speed_cases.csv"
+SLOTS = 8  # of the llama-server of the rows on RTX 3090: more users wait
+AT_ONCE_FILE = "aic-auto-gap-analysis/data/h200_sxm/sglang"  # its first tokens come later as users x prompt does (r = 0.97 at each tp): all ask at once
 UNFIT_FILE = "aic-auto-gap-analysis/data/h200_sxm/vllm/0.12.0"
 LITTLE = 0.25  # how far concurrency and throughput x time in system may differ
 
@@ -67,7 +69,7 @@ def left_out(row: dict[str, str]) -> str:
         return "marked suspect: " + row["suspect"]
     if row["concurrency_kind"].startswith("unlimited"):
         return "no limit of concurrency: the number at work is not known"
-    if row["spec_decode"] == "True" or max(number(row, key) for key in ("dp", "pp", "instances")) > 1 or row["enforce_eager"] == "True":
+    if row["spec_decode"] == "True" or max(number(row, key) for key in ("dp", "pp")) > 1 or row["enforce_eager"] == "True":
         return "speculative decoding, data or pipeline parallelism, or no CUDA graphs"
     if row["engine"] not in ENGINES or gpu_name(row["gpu"]) is None or model_name(row["model"]) is None:
         return "engine, GPU or model that the catalogues do not describe"
@@ -102,7 +104,7 @@ def law(row: dict[str, str]) -> float:
 
 def figures(row: dict[str, str]) -> Iterator[tuple[str, float]]:
     """The figures that a row states, by metric."""
-    users, prompt = number(row, "concurrency") or 1, number(row, "input_len")
+    users, prompt = users_of(row), number(row, "input_len")
     cached = row["id"].startswith("3090") and (row["engine"] == "llama.cpp" or "gemma" in row["model"])
     if row["prefill_only"] == "True":
         yield "prompt", number(row, "ttft_ms") / 1000 or prompt / number(row, "prefill_tok_s")
@@ -121,12 +123,14 @@ def figures(row: dict[str, str]) -> Iterator[tuple[str, float]]:
         if number(row, "ttft_ms") and not cached:  # faster than the arithmetic of their prompts allows: these prompts were cached
             yield "ttft", number(row, "ttft_ms") / 1000
         if number(row, "output_tok_s") and not cached:
-            yield "throughput", number(row, "output_tok_s")
+            yield "throughput", number(row, "output_tok_s") * users / (number(row, "concurrency") or 1)
 
 
-def _capped(row: dict[str, str]) -> bool:
-    """llama.cpp on one RTX 3090 held at 220 of 350 W (two of them halve the time), or with more users than its 8 slots."""
-    return row["id"].startswith("3090") and row["engine"] == "llama.cpp" and (row["count"] == "1" or number(row, "concurrency") > 8)
+def users_of(row: dict[str, str]) -> float:
+    """Who decode at once on one server: of several alike each has its part, and on llama.cpp no more than have a slot."""
+    asked = (number(row, "concurrency") or 1) / (number(row, "instances") or 1)
+    slots = SLOTS if row["id"].startswith("3090") and row["engine"] == "llama.cpp" else asked
+    return max(1.0, min(asked, slots))
 
 
 def rows() -> list[dict[str, str]]:
@@ -137,8 +141,6 @@ def rows() -> list[dict[str, str]]:
 
 def prepared(row: dict[str, str]) -> Work | str:
     """The work of a row that is not left out, or why nothing is said of it."""
-    if _capped(row):
-        return "a power cap, or more users than slots"
     try:
         work = work_of(row | {"quant": quantization(row)})
     except PlannerError as error:
@@ -157,14 +159,15 @@ def measured() -> tuple[Measured, ...]:
         if isinstance(work, str):
             continue
         for metric, value in figures(row):
-            if not work.peak.computes and (metric != "decode" or number(row, "concurrency") > 1):
+            if not work.peak.computes and (metric != "decode" or users_of(row) > 1):
                 continue  # from the bandwidth alone nothing else is said
             one = Measured(
-                id=row["id"], source=source(row), model=str(model_name(row["model"])), architecture=architecture(row), gpu=work.peak.gpu, metric=metric, value=value, users=number(row, "concurrency") or 1,
+                id=row["id"], source=source(row), model=str(model_name(row["model"])), architecture=architecture(row), gpu=work.peak.gpu, metric=metric, value=value, users=users_of(row),
                 prompt=number(row, "input_len") or 1, answer=number(row, "output_len") or 1, work=work,
-                burst=row["id"].startswith("3090") or 0 < number(row, "num_prompts") <= number(row, "concurrency"),
+                burst=row["id"].startswith("3090") or AT_ONCE_FILE in row["note"] or 0 < number(row, "num_prompts") <= number(row, "concurrency"),
             )  # fmt: skip
-            key = (one.model, row["quant"], one.gpu, row["engine"], row["version"], row["tp"], row["ep"], one.users, one.prompt, one.answer, metric, value)
+            stored = (row["quant"], row["version"], row["tp"], row["ep"], row["power_limit_w"])
+            key = (one.model, one.gpu, row["engine"], *stored, one.users, one.prompt, one.answer, metric, f"{value:.3g}")
             found.setdefault(key, one)
     return tuple(found.values())
 
@@ -174,5 +177,5 @@ def _fits(work: Work, row: dict[str, str]) -> bool:
     held = work.weights
     stored = (held.dense_bytes + held.head_bytes + held.expert_bytes) // work.stages
     tokens = (number(row, "input_len") or 1) + (number(row, "output_len") or 1) / 2
-    caches = 0 if work.engine == "mlx" else (number(row, "concurrency") or 1) * work.cache_bytes(tokens) // work.stages
+    caches = 0 if work.engine == "mlx" else users_of(row) * work.cache_bytes(tokens) // work.stages
     return stored + caches <= gpu_spec(work.peak.gpu).memory_bytes or work.engine == "llamacpp"

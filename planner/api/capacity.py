@@ -58,6 +58,7 @@ def capacity(
     engine: str | None = None,
     vllm_version: str | None = None,
     link_gb_per_s: float | None = None,
+    power_limit_w: float | None = None,
     gpus: File | None = None,
     models: File | None = None,
     **pins: Unpack[CapacityPins],
@@ -68,7 +69,15 @@ def capacity(
     `ttft` holds for. Raises PlannerError where the speed is not known.
     """
     with naming(gpu, count, gpus, models) as counted:
-        machine = {"gpu": gpu, "count": counted, "host": host, "engine": engine, "vllm_version": release(vllm_version), "link_gb_per_s": link_gb_per_s}
+        machine = {
+            "gpu": gpu,
+            "count": counted,
+            "host": host,
+            "engine": engine,
+            "vllm_version": release(vllm_version),
+            "link_gb_per_s": link_gb_per_s,
+            "power_limit_w": power_limit_w,
+        }
         row = row_of("capacity()", machine, {"model": str(model), "context": context, "users": users, **pins})
         answer = replicas.capacity_for(
             row,
@@ -104,6 +113,7 @@ def replay(
     host: Host = "server",
     vllm_version: str | None = None,
     link_gb_per_s: float | None = None,
+    power_limit_w: float | None = None,
     gpus: File | None = None,
     models: File | None = None,
     **pins: Unpack[CapacityPins],
@@ -113,7 +123,14 @@ def replay(
     Raises PlannerError for a file that holds no load, a request that is too long, and where no server starts or its speed is not known.
     """
     with naming(gpu, count, gpus, models) as counted:
-        machine = {"gpu": gpu, "count": counted, "host": host, "vllm_version": release(vllm_version), "link_gb_per_s": link_gb_per_s}
+        machine = {
+            "gpu": gpu,
+            "count": counted,
+            "host": host,
+            "vllm_version": release(vllm_version),
+            "link_gb_per_s": link_gb_per_s,
+            "power_limit_w": power_limit_w,
+        }
         row = row_of("replay()", machine, {"model": str(model), "context": context, **pins})
         limits = Limits(first_token_s=seconds("ttft", ttft), per_token_s=seconds("tpot", tpot), share=within("percentile", percentile, 50, 99.9) / 100)
         return public(ReplayAnswer, questions_replay.replay_for(row, read_trace(Path(trace)), limits))
@@ -150,6 +167,7 @@ def sessions(
     host: Host = "server",
     vllm_version: str | None = None,
     link_gb_per_s: float | None = None,
+    power_limit_w: float | None = None,
     gpus: File | None = None,
     models: File | None = None,
     **pins: Unpack[CapacityPins],
@@ -160,7 +178,14 @@ def sessions(
     starts or its speed is not known.
     """
     with naming(gpu, count, gpus, models) as counted:
-        machine = {"gpu": gpu, "count": counted, "host": host, "vllm_version": release(vllm_version), "link_gb_per_s": link_gb_per_s}
+        machine = {
+            "gpu": gpu,
+            "count": counted,
+            "host": host,
+            "vllm_version": release(vllm_version),
+            "link_gb_per_s": link_gb_per_s,
+            "power_limit_w": power_limit_w,
+        }
         row = row_of("sessions()", machine, {"model": str(model), "context": context, "users": users, **pins})
         limits = Limits(first_token_s=seconds("ttft", ttft), per_token_s=seconds("tpot", tpot), share=within("percentile", percentile, 50, 99.9) / 100)
         session = questions_sessions.Session(

@@ -50,6 +50,7 @@ def cost(
     host: Host = "server",
     vllm_version: str | None = None,
     link_gb_per_s: float | None = None,
+    power_limit_w: float | None = None,
     gpus: File | None = None,
     models: File | None = None,
     **pins: Unpack[CapacityPins],
@@ -78,7 +79,15 @@ def cost(
         api=api,
     )
     with naming(gpu, count, gpus, models) as counted:
-        machine = {"gpu": gpu, "count": counted, "host": host, "engine": engine, "vllm_version": release(vllm_version), "link_gb_per_s": link_gb_per_s}
+        machine = {
+            "gpu": gpu,
+            "count": counted,
+            "host": host,
+            "engine": engine,
+            "vllm_version": release(vllm_version),
+            "link_gb_per_s": link_gb_per_s,
+            "power_limit_w": power_limit_w,
+        }
         load = {"input": whole("input", input), "output_tokens": whole("output_tokens", output_tokens), "concurrency": concurrency}
         row = row_of("cost()", machine, {"model": str(model), "context": context, **load, **pins})
         return public(CostAnswer, costing.cost_of(row, terms))

@@ -21,7 +21,7 @@ from planner.errors import PlannerError
 from planner.facts.command_line import ANY, AUTO
 from planner.facts.hardware import Host
 from planner.facts.settings import Kind, Setting
-from planner.questions.fields import FIELDS, MOST_LINK_GB_PER_S
+from planner.questions.fields import FIELDS, MOST_LINK_GB_PER_S, MOST_POWER_W
 from planner.units import parse_seconds
 
 
@@ -163,6 +163,13 @@ QUESTION: dict[str, Adds] = {
         group="Question",
         common=False,
         help="What an all-reduce reaches here: nccl-tests' bus bandwidth, where measured.",
+    ),
+    "power_limit_w": option(
+        "--power-limit-w",
+        type=Finite(0, MOST_POWER_W, min_open=True),
+        group="Question",
+        common=False,
+        help="What each GPU is held to (nvidia-smi -pl).",
     ),
     **pins("Question"),
     **pins("Pins"),

@@ -36,6 +36,7 @@ def question_row(values: PlanValues) -> StackRow:
         free_gib=values.free_gib,
         wired_limit_mb=values.wired_limit_mb,
         link_gb_per_s=values.link_gb_per_s,
+        power_limit_w=values.power_limit_w,
         services=[values.service, *(with_row(text) for text in values.beside)],
     )
 
@@ -48,6 +49,7 @@ def lone_row(values: QuestionValues) -> StackRow:
         host=values.host_kind,
         vllm_version=values.vllm_version,
         link_gb_per_s=values.link_gb_per_s,
+        power_limit_w=values.power_limit_w,
         services=[values.service],
     )
 

@@ -25,6 +25,7 @@ class QuestionValues:
     count: int = 1
     host_kind: HostName = "server"
     link_gb_per_s: float | None = None
+    power_limit_w: float | None = None
     vllm_version: str = DEFAULT_VERSION
     style: str = "text"
 

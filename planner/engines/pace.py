@@ -18,7 +18,8 @@ from planner.facts.speed import Load, NoSpeed, Range, SpeedEstimate, significant
 from planner.facts.storage import Arithmetic
 from planner.facts.verdict import BoundBy, Grade
 from planner.speed.constants import rates
-from planner.speed.estimate import Basis, Pace, basis, no_answers, no_bandwidth, no_compute, outlooks
+from planner.speed.estimate import Basis, Pace, basis, no_answers, no_bandwidth, no_compute, outlooks, waiting
+from planner.speed.power import no_cap
 from planner.speed.roofline import step
 from planner.speed.work import Weights, Work, peak, shape_of
 from planner.units import gib
@@ -76,17 +77,17 @@ def local_estimate(known_work: LocalWork, group: GpuGroup, context: int, asked: 
     """
     work, model, whole = known_work.work, known_work.model, known_work.is_known
     host_bytes = known_work.host_bytes + known_work.host_cache_bytes
-    if refusal := no_answers(model):
+    if refusal := no_answers(model) or no_cap(group):
         return refusal
-    if why := asked.beyond(context) or _not_at_once(asked.concurrency or 1, slots, "" if whole else _only_one(group.gpu, host_bytes)):
+    if why := asked.beyond(context) or _not_at_once(asked.concurrency or 1, "" if whole else _only_one(group.gpu, host_bytes)):
         return NoSpeed(why)
     prompt, answer = asked.lengths(context)
     host_bytes = known_work.host_bytes + known_work.host_cache_bytes * min(prompt + answer, context) // context
     users = (asked.concurrency or slots) if whole else 1
     known = basis(work, model, group)
     alone = [pace.seen(1, prompt, answer) for pace in outlooks((work, work, work), known, group)]
-    near = _of_several(known) if users > 1 else known
-    together = [pace.seen(users, prompt, answer) for pace in outlooks((work, work, work), near, group)]
+    near = waiting(_of_several(known), users, slots) if users > 1 else known
+    together = [pace.seen(users, prompt, answer, slots) for pace in outlooks((work, work, work), near, group)]
     if host_bytes:
         near = _of_main_memory(known, host_bytes, group.gpu)
     per_token = [seen.per_token_s + host_bytes / rate_s for seen, rate_s in zip(alone, host_bytes_per_s(group.gpu), strict=True)]
@@ -103,7 +104,7 @@ def local_estimate(known_work: LocalWork, group: GpuGroup, context: int, asked: 
         time_to_first_token_s=Range(*(significant(seen.first_token_s) for seen in alone)) if whole else None,
         tpot_s=Range(*(significant(seconds) for seconds in at_once)),
         ttft_s=Range(*(significant(seen.first_token_s) for seen in together)) if whole else None,
-        bound_by=BoundBy.WEIGHTS if host_bytes else step(work, rates(work), float(users), work.cache_bytes(prompt + answer / 2)).longest,
+        bound_by=BoundBy.WEIGHTS if host_bytes else step(work, rates(work), float(min(users, slots)), work.cache_bytes(prompt + answer / 2)).longest,
         prompt_share=together[1].prompt_share if whole else None,
         reads_main_memory=host_bytes > 0,
     )
@@ -114,7 +115,7 @@ def local_paces(plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
     known = plan.own
     if not isinstance(known, LocalWork):
         return known if isinstance(known, NoSpeed) else NoSpeed("the server was not planned")
-    if refusal := no_answers(known.model):
+    if refusal := no_answers(known.model) or no_cap(plan.group):
         return refusal
     if not known.is_known:
         return NoSpeed(f"{_only_one(plan.group.gpu, known.host_bytes + known.host_cache_bytes)}, so that the time of a prompt cannot be told")
@@ -141,10 +142,6 @@ def _only_one(gpu: GpuSpec, host_bytes: int) -> str:
     return "a part is read of main memory, whose speed is a guess" if host_bytes else no_compute(gpu)
 
 
-def _not_at_once(asked: int, slots: int, only_one: str) -> str:
+def _not_at_once(asked: int, only_one: str) -> str:
     """Why so many requests at once cannot be told; empty where they can."""
-    if asked > 1 and only_one:
-        return f"{only_one}, so that only one request alone can be told (--concurrency 1)"
-    if asked > slots:
-        return f"{slots:,} request{'s run' if slots > 1 else ' runs'} at once, the others of {asked:,} wait; --users {asked} plans a slot for each"
-    return ""
+    return f"{only_one}, so that only one request alone can be told (--concurrency 1)" if asked > 1 and only_one else ""

@@ -129,6 +129,7 @@ class GpuGroup:
     nodes: int = 1
     taken_bytes: int = 0
     link_bytes_per_s: int = 0
+    power_limit_w: float = 0  # what each card is held to (nvidia-smi -pl); 0 where it is not
     ram_bytes: int = 0  # main memory of one machine; 0 where nobody said
     cards: tuple[GpuSpec, ...] = ()  # `count` of them; nothing where all are equal
 

@@ -124,6 +124,8 @@ class StackRow:
     """The runtime; without it vLLM, or MLX on a Mac."""
     link_gb_per_s: float | None = None
     """What an all-reduce between the GPUs reaches: nccl-tests' bus bandwidth in GB/s, where it was measured."""
+    power_limit_w: float | None = None
+    """What each GPU is held to, in watts (nvidia-smi -pl), where it is."""
     ram: int | str | None = None
     """Main memory of each machine, e.g. 256GiB: what lies there is held against it."""
     vram: int | str | None = None

@@ -104,6 +104,8 @@ class MachineSettings(TypedDict, total=False):
     vendor: Literal["nvidia", "amd", "intel"] | None
     total_gib: float | None
     free_gib: float | None
+    power_limit_w: float | None
+    """What each GPU is held to (nvidia-smi -pl)."""
 
 
 class PlanSettings(Pins, ServerSettings, MachineSettings, total=False):

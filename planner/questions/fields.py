@@ -9,6 +9,7 @@ from planner.units import GIB
 
 MOST_COUNT, MOST_NODES, MOST_CONTEXT, MOST_USERS, MOST_PORT = 1024, 128, 1 << 40, 100_000, 65_535
 MOST_LINK_GB_PER_S = 10_000
+MOST_POWER_W = 10_000
 MOST_USD, MOST_WATTS, MOST_DOCUMENTS = 1e9, 1e7, 10**15
 _SERVER = "Server"
 # Settings of a server that only some engines have, by their flags: the command line, stack files and programs take them from here.

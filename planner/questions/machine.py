@@ -98,6 +98,7 @@ def machine_of(row: StackRow) -> GpuGroup:
         host=host,
         nodes=row.nodes,
         link_bytes_per_s=int((row.link_gb_per_s or 0.0) * 1e9),
+        power_limit_w=row.power_limit_w or 0.0,
         ram_bytes=row.ram_bytes or _main_memory(row),
     )
     if len(gpus) == 1:

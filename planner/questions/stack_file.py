@@ -14,7 +14,7 @@ from planner.errors import PlannerError, did_you_mean
 from planner.facts.hardware import Host
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.settings import asked_text
-from planner.questions.fields import FIELDS, MOST_LINK_GB_PER_S
+from planner.questions.fields import FIELDS, MOST_LINK_GB_PER_S, MOST_POWER_W
 
 MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32
 _NAME = r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z"  # a label in DNS, Kubernetes, a systemd unit, a shell function and YAML
@@ -23,10 +23,15 @@ Row = TypeVar("Row", ServiceRow, StackRow)
 _WITH = r"(?s)\A(.*?)(?::([A-Za-z_-]+=.*))?\Z"
 
 
-def _link(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not MOST_LINK_GB_PER_S >= value > 0:
-        raise ValueError(f"expected a number of GB/s up to {MOST_LINK_GB_PER_S}")
-    return float(value)
+def _number(most: int, unit: str) -> Callable[[object], float]:
+    """What reads a number of a unit, above zero."""
+
+    def read(value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not most >= value > 0:
+            raise ValueError(f"expected a number of {unit} up to {most}")
+        return float(value)
+
+    return read
 
 
 def _label(value: object) -> str:
@@ -51,7 +56,8 @@ _READERS: dict[str, Callable[[object], object]] = {
     **{setting.name: setting.asked for setting in (*FIELDS.values(), *PINS)},
     "name": _label,
     "bind": address,
-    "link_gb_per_s": _link,
+    "link_gb_per_s": _number(MOST_LINK_GB_PER_S, "GB/s"),
+    "power_limit_w": _number(MOST_POWER_W, "watts"),
 }
 
 

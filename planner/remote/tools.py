@@ -50,6 +50,7 @@ _WORDS = {
     "ttft": "Limit of the time to first token: seconds, or 500ms.",
     "tpot": "Limit of the time for each further token.",
     "link_gb_per_s": "What one GPU sends another, GB/s, where it was measured.",
+    "power_limit_w": "What each GPU is held to, in watts (nvidia-smi -pl).",
     "quantization": "The weights: awq, fp8, Q4_K_M, 4bit; else what the model is published in.",
     "host": "The kind of machine.",
 }

@@ -16,6 +16,7 @@ from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
 from planner.speed.constants import fitted, rates
 from planner.speed.links import NO_LINK, AllReduce, slowest_pcie, slowest_start_s
+from planner.speed.power import capped, capped_share, is_measured
 from planner.speed.roofline import Load, load, served
 from planner.speed.work import Work, gpu_kind
 
@@ -85,7 +86,7 @@ def basis(work: Work, model: ModelSpec, group: GpuGroup, link: AllReduce = NO_LI
     data, gpu, kind = fitted(), group.gpu, f"{gpu_kind(group.gpu)} {work.engine}"
     if kept := measured_here(group, work.engine):
         return Basis(grade=Grade.MEASURED_HERE, because=f"figures of {kept.model} on this machine (plan bench)", kind=kind)
-    if why := _extrapolated(work, gpu, kind, link):
+    if why := _extrapolated(work, group, kind, link):
         is_known = kind in data.new_model and gpu.vendor != "amd"
         return Basis(grade=Grade.EXTRAPOLATED, because=why, kind=kind, unseen=("gpu", "form", "architecture") if is_known else ("class",))
     by_gpu = data.measured[work.engine]
@@ -101,14 +102,17 @@ def basis(work: Work, model: ModelSpec, group: GpuGroup, link: AllReduce = NO_LI
     return Basis(grade=Grade.NEW_MODEL if here else Grade.NEW_GPU, because=because, kind=kind, unseen=tuple(name for name, is_new in unseen.items() if is_new))
 
 
-def _extrapolated(work: Work, gpu: GpuSpec, kind: str, link: AllReduce) -> str:
+def _extrapolated(work: Work, group: GpuGroup, kind: str, link: AllReduce) -> str:
     """Why nothing near was measured; empty where something was."""
+    gpu = group.gpu
     if not work.peak.computes:
         return f"from memory bandwidth alone; {no_compute(gpu)}: no TTFT"
     if kind not in fitted().new_model:
         return f"no figure of {work.engine} on a {gpu_kind(gpu)} card"
     if work.tensor_parallel_size > 1 and link.kind == "pcie" and not link.measured:
         return "all-reduces over this PCIe were not measured"
+    if capped_share(group) < 1 and not is_measured(group):
+        return f"a cap of {group.power_limit_w:g} W was not measured on this GPU: between what other cards lose"
     return ""
 
 
@@ -133,9 +137,16 @@ class Pace:
     total_factor: float = 1.0
     kept: Calibrated | None = None
 
-    def seen(self, users: int, prompt: int, answer: int) -> Seen:
-        """So many users at once, each with a prompt and an answer of so many tokens."""
-        return self.seen_of(load(self.work, float(users), float(prompt), float(answer)))
+    def seen(self, users: int, prompt: int, answer: int, places: int = 0) -> Seen:
+        """So many users at once, each with a prompt and an answer of so many tokens, of whom at most `places` run (0: all) and the others wait.
+
+        By Little's law: who ask again as soon as they are answered wait for (users - places) answers of a server that gives `places` of them in the time of one.
+        """
+        if not 0 < places < users:
+            return self.seen_of(load(self.work, float(users), float(prompt), float(answer)))
+        running = self.seen(places, prompt, answer)
+        waited_s = (users - places) * answer / running.total_tokens_per_s
+        return replace(running, first_token_s=running.first_token_s + waited_s)
 
     def seen_of(self, asked: Load[float]) -> Seen:
         """Those of a load."""
@@ -154,12 +165,18 @@ class Pace:
         return self.step_factor * (self.kept.step_of(users) if self.kept else 1.0)
 
 
+def waiting(known: Basis, asked: int, places: int) -> Basis:
+    """Of more requests than run at once: that the others wait stands beside what the speed rests on."""
+    others = f"{places:,} request{'s run' if places > 1 else ' runs'} at once, the others of {asked:,} wait (Little's law)"
+    return known if asked <= places else replace(known, because=f"{known.because}; {others}")
+
+
 def outlooks(works: tuple[Work, Work, Work], known: Basis, group: GpuGroup) -> tuple[Pace, Pace, Pace]:
     """The slow, the likely and the fast work at the conservative, the expected and the optimistic outlook; what was measured here is in all of them."""
     kept = measured_here(group, works[1].engine)
     step, first = (kept.step, kept.first_token) if kept else (1.0, 1.0)
     steps, prompts, totals = (known.factor(metrics) for metrics in (("decode", "tpot"), ("ttft", "prompt"), ("throughput", "tpot")))
-    slow, likely, fast = works
+    slow, likely, fast = capped(works, group)
     return (
         Pace(slow, step * steps, first * prompts, step * totals, kept),
         Pace(likely, step, first, step, kept),

@@ -114,10 +114,13 @@ def step(work: Work[Real], rate: Rates[Real], sequences: Real, cache_bytes: Real
 def prompt_s(work: Work[Real], rate: Rates[Real], prompt: Real, attention_flops: Real) -> Real:
     """Seconds to compute the keys and values of a prompt, alone on the server; stages of a layer split work on its micro-batches at once."""
     macs = work.weights.dense_macs + work.weights.expert_macs * _share_used(work)
-    compute = 2 * macs * prompt / (work.peak.flops * rate.prefill_share)
+    compute = 2 * macs * prompt / (work.peak.flops * work.peak.prompt_share * rate.prefill_share)
     reads = _reads_s(work, rate, _touched(work, rate, prompt))
     alone = (
-        maximum(compute, reads) + attention_flops / (work.peak.flops_16bit * rate.attention_share) + _all_reduce_s(work, rate, prompt) + _launches_s(work, rate)
+        maximum(compute, reads)
+        + attention_flops / (work.peak.flops_16bit * work.peak.prompt_share * rate.attention_share)
+        + _all_reduce_s(work, rate, prompt)
+        + _launches_s(work, rate)
     )
     batches = maximum(prompt / PIPELINE_TOKENS, 1)
     return alone * (batches + work.stages - 1) / (batches * work.stages)
@@ -130,10 +133,13 @@ def added_s(work: Work[Real], rate: Rates[Real], sequences: Real, prompt: Real, 
         _reads_s(work, rate, _touched(work, rate, sequences)),
         2 * (used + work.weights.head_macs) * sequences / (work.peak.flops * _decode_share(work, rate, sequences)),
     )
-    both = _reads_s(work, rate, _touched(work, rate, sequences + prompt)), alone[1] + 2 * used * prompt / (work.peak.flops * rate.prefill_share)
+    both = (
+        _reads_s(work, rate, _touched(work, rate, sequences + prompt)),
+        alone[1] + 2 * used * prompt / (work.peak.flops * work.peak.prompt_share * rate.prefill_share),
+    )
     multiplied: Real = (both[0] ** 2 + both[1] ** 2) ** 0.5 - (alone[0] ** 2 + alone[1] ** 2) ** 0.5
     passed = _all_reduce_s(work, rate, sequences + prompt) - _all_reduce_s(work, rate, sequences)
-    return multiplied + attention_flops / (work.peak.flops_16bit * rate.attention_share) + passed
+    return multiplied + attention_flops / (work.peak.flops_16bit * work.peak.prompt_share * rate.attention_share) + passed
 
 
 @dataclass(frozen=True, slots=True)

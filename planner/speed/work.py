@@ -57,6 +57,7 @@ class Peak(Generic[Real]):
     link: str = "none"  # nvlink or pcie; what an all-reduce costs over it (planner/speed/links.py)
     link_bytes_per_s: Real | int = 0
     link_start_s: Real | float = 0.0
+    prompt_share: Real | float = 1.0  # of the arithmetic, what prompts get of it under a cap on the card's power, which costs them more than steps
     flagged: bool | Real = False  # small messages go with flags (roofline.py): over PCIe
 
     @property

@@ -126,7 +126,7 @@ def _more_gpus(request: Request) -> Iterator[Change[Request]]:
 
 def _other_cards(request: Request, market: Market) -> Iterator[Change[Request]]:
     for gpu in market.cards() if market.cards else ():
-        asked = replace(request, group=replace(request.group, gpu=gpu, link_bytes_per_s=0), pins=_free(request.pins))
+        asked = replace(request, group=replace(request.group, gpu=gpu, link_bytes_per_s=0, power_limit_w=0), pins=_free(request.pins))
         words = f"{request.group.label.replace(request.group.gpu.title, gpu.title)}, at about the same price"
         yield Change("gpu", words, (("gpu", gpu.name), *_undivided(request.pins)), asked)
 

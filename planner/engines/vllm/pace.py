@@ -12,8 +12,9 @@ from planner.engines.vllm.rules import dtype_bits, with_kernels
 from planner.engines.work import cache_reads, weights
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate, full_load, no_start, significant, slowest_s
 from planner.speed.constants import rates
-from planner.speed.estimate import Basis, Pace, basis, links, measured_here, no_answers, no_bandwidth, no_compute, outlooks
+from planner.speed.estimate import Basis, Pace, basis, links, measured_here, no_answers, no_bandwidth, no_compute, outlooks, waiting
 from planner.speed.links import AllReduce, all_reduce
+from planner.speed.power import no_cap
 from planner.speed.roofline import step
 from planner.speed.work import Work, arithmetic, is_narrow, peak, shape_of
 
@@ -31,6 +32,8 @@ def _not_measured(plan: Plan) -> NoSpeed | None:
     if plan.verdict.falls_short:
         return no_start(plan.verdict)
     if reason := no_answers(plan.model):
+        return reason
+    if reason := no_cap(plan.request.group):
         return reason
     if nodes > 1:
         return NoSpeed(f"the network between {nodes} machines was not measured")
@@ -98,11 +101,13 @@ def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
         return work
     known, whole, asked = _outlooks(plan, work), work.peak.computes, plan.request.load
     prompt, answer = asked.lengths(plan.config.max_model_len)
-    if why := asked.beyond(plan.config.max_model_len) or _not_at_once(plan, prompt + answer, whole=whole):
+    places = slots(plan, plan.choice.surest, prompt + answer)
+    if why := asked.beyond(plan.config.max_model_len) or _not_at_once(plan, places, whole=whole):
         return NoSpeed(why)
     users = (asked.concurrency or plan.request.users or _users_that_fit(plan, prompt + answer)) if whole else 1
-    near = basis_of(plan, work)
-    alone, together = ([pace.seen(count, prompt, answer) for pace in known] for count in (1, users))
+    held = places if asked.concurrency else users
+    near = waiting(basis_of(plan, work), users, held)
+    alone, together = ([pace.seen(count, prompt, answer, held) for pace in known] for count in (1, users))
     return SpeedEstimate(
         grade=near.grade,
         because=near.because,
@@ -114,7 +119,7 @@ def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
         time_to_first_token_s=Range(*(significant(seen.first_token_s) for seen in alone)) if whole else None,
         tpot_s=Range(*(significant(seen.per_token_s) for seen in together)),
         ttft_s=Range(*(significant(seen.first_token_s) for seen in together)) if whole else None,
-        bound_by=step(work, rates(work), float(users), work.cache_bytes(prompt + answer / 2)).longest,
+        bound_by=step(work, rates(work), float(min(users, held)), work.cache_bytes(prompt + answer / 2)).longest,
         prompt_share=together[1].prompt_share if whole else None,
     )
 
@@ -125,17 +130,13 @@ def slowest_answer_s(plan: Plan, answer: int) -> int:
     return slowest_s(estimate(replace(plan, request=replace(plan.request, load=load))))
 
 
-def _not_at_once(plan: Plan, tokens: int, *, whole: bool) -> str:
-    """Why the speed of so many requests of so many tokens at once cannot be told; empty where it can, and where no number is asked."""
-    asked = plan.request.load.concurrency or 1
-    if asked == 1:
+def _not_at_once(plan: Plan, places: int, *, whole: bool) -> str:
+    """Why the speed of so many requests at once cannot be told; empty where it can, and where no number is asked."""
+    if (plan.request.load.concurrency or 1) == 1:
         return ""
     if not whole:
         return f"{no_compute(plan.request.group.gpu)}, so that only one request alone can be told (--concurrency 1)"
-    fit = slots(plan, plan.choice.surest, tokens)
-    return (
-        "" if asked <= fit else f"{fit:,} requests of {tokens:,} tokens run at once, the others of {asked:,} wait for them; `plan capacity` counts with queues"
-    )
+    return "" if places else "the KV cache is not sure to hold even one such request"
 
 
 def _users_that_fit(plan: Plan, tokens: int) -> int:
