@@ -9,8 +9,9 @@ tests/questions/test_capacity.py holds it to queueing theory and to another simu
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from heapq import heappop, heappush
 from itertools import accumulate
 from math import log
@@ -86,18 +87,27 @@ def _unit_arrivals(requests: int, seed: int) -> list[float]:
     return list(accumulate(drawn.expovariate(1.0) for _ in range(requests)))
 
 
+def _line(outputs: Sequence[int]) -> tuple[Sequence[tuple[int, int]], Callable[[tuple[int, int]], None], Callable[[], tuple[int, int]]]:
+    """Who decodes, by the step of the last token, and how one enters and the first leaves: in the order of coming where all outputs are equally long, else a heap."""
+    if len(set(outputs)) == 1:
+        equal: deque[tuple[int, int]] = deque()
+        return equal, equal.append, equal.popleft
+    heap: list[tuple[int, int]] = []
+    return heap, partial(heappush, heap), partial(heappop, heap)
+
+
 def serve(server: Server, asked: Requests) -> tuple[list[float], list[float]]:  # noqa: PLR0912 - a call for each event would cost as much as the event
     """When each request has its first and its last token, in seconds since the start.
 
     Requests are admitted, and their prompts computed, in the order of arrival: three places in that order say who has come, who has a slot and whose
-    prompt is computed. Who decodes stands in a heap by the step of the last token.
+    prompt is computed. Who decodes stands in line by the step of the last token.
     """
     steps_s, slots, batch = server.steps_s, server.slots, server.batch
     arrivals, prompts, prompts_s, outputs = asked.arrivals_s, asked.prompts, asked.prompts_s, asked.outputs
     count, room = len(arrivals), server.cache_tokens
     first, last = [0.0] * count, [0.0] * count
-    decoding: list[tuple[int, int]] = []  # the step of the last token, which request
-    now, step, came, admitted, computed, running = 0.0, 0, 0, 0, 0, 0
+    decoding, enter, leave = _line(outputs)
+    now, step, came, admitted, computed, running, many = 0.0, 0, 0, 0, 0, 0, 0
     left, held, finished = prompts[0] if count else 0, 0, 0
     while finished < count:
         while came < count and arrivals[came] <= now:
@@ -109,7 +119,6 @@ def serve(server: Server, asked: Requests) -> tuple[list[float], list[float]]:  
                 held += prompts[admitted] + outputs[admitted]
             admitted += 1
             running += 1
-        many = len(decoding)
         if computed < admitted:
             budget, start = batch - many if batch > many else 1, computed
             now += steps_s[many]
@@ -125,7 +134,8 @@ def serve(server: Server, asked: Requests) -> tuple[list[float], list[float]]:  
                 left = prompts[computed] if computed < count else 0
             for done in range(start, computed):
                 first[done] = now
-                heappush(decoding, (step + outputs[done] - 1, done))
+                enter((step + outputs[done] - 1, done))
+            many += computed - start
         elif many:
             steps = decoding[0][0] - step
             if running < slots and came < count:
@@ -134,12 +144,14 @@ def serve(server: Server, asked: Requests) -> tuple[list[float], list[float]]:  
             now += steps * steps_s[many]
         else:
             now = arrivals[came]
-        while decoding and decoding[0][0] <= step:
-            done = heappop(decoding)[1]
+        while many and decoding[0][0] <= step:
+            done = leave()[1]
             last[done] = now
             finished += 1
             running -= 1
-            held -= prompts[done] + outputs[done]
+            many -= 1
+            if room is not None:
+                held -= prompts[done] + outputs[done]
     return first, last
 
 

@@ -23,8 +23,6 @@ from planner.facts.verdict import BoundBy
 from planner.speed.constants import Rates
 from planner.speed.work import Work
 
-PIPELINE_TOKENS = 512  # llama.cpp's --ubatch-size: stages of a layer split work on different micro-batches
-
 
 def _reads_s(work: Work[Real], rate: Rates[Real], touched: Real | int) -> Real:
     held = work.weights
@@ -60,6 +58,13 @@ def _launches_s(work: Work[Real], rate: Rates[Real]) -> Real:
     shape = work.shape
     plain = rate.layer_s * shape.layers + rate.module_s * shape.modules + rate.moe_layer_s * shape.moe_layers
     return plain + rate.recurrent_layer_s * shape.recurrent_layers + rate.index_layer_s * shape.index_layers
+
+
+def _exchange_s(work: Work[Real], rate: Rates[Real], tokens: Real) -> Real:
+    """What engines in step pass on at a layer of experts: all gather the tokens of all and sum up their parts, together the bytes of one all-reduce among all ranks."""
+    ranks = work.engines * work.tensor_parallel_size
+    moved_s = 2 * (ranks - 1) / ranks * tokens * work.shape.hidden_size * 2 / (maximum(work.peak.link_bytes_per_s, 1) * rate.link_share)
+    return work.shape.moe_layers * (2 * (rate.all_reduce_s + work.peak.link_start_s) + moved_s) * minimum(work.engines - 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +105,15 @@ def _decode_share(work: Work[Real], rate: Rates[Real], sequences: Real) -> Real:
 
 def step(work: Work[Real], rate: Rates[Real], sequences: Real, cache_bytes: Real) -> Step[Real]:
     """One decoding step of `sequences`, each reading `cache_bytes`."""
-    touched = _touched(work, rate, sequences)
-    macs = work.weights.dense_macs + work.weights.head_macs + work.weights.expert_macs * _share_used(work)
+    together = maximum(sequences / work.batches, 1)  # of all engines
+    own = maximum(together / work.engines, 1)
+    macs = (work.weights.dense_macs + work.weights.head_macs) * own + work.weights.expert_macs * _share_used(work) * together
     return Step(
-        weights=_reads_s(work, rate, touched),
-        arithmetic=2 * macs * sequences / (work.peak.flops * _decode_share(work, rate, sequences)),
-        caches=sequences * cache_bytes / (work.peak.bandwidth_bytes_per_s * rate.cache_share),
-        all_reduces=_all_reduce_s(work, rate, sequences),
-        launches=_launches_s(work, rate) + rate.sequence_s * maximum(sequences - 1, 0) + rate.stage_s * (work.stages - 1),
+        weights=_reads_s(work, rate, _touched(work, rate, together)),
+        arithmetic=2 * macs / (work.peak.flops * _decode_share(work, rate, own)),
+        caches=own * cache_bytes / (work.peak.bandwidth_bytes_per_s * rate.cache_share),
+        all_reduces=_all_reduce_s(work, rate, own) + _exchange_s(work, rate, together),
+        launches=_launches_s(work, rate) + rate.sequence_s * (own - 1) + rate.stage_s * (work.stages - 1),
     )
 
 
@@ -122,7 +128,8 @@ def prompt_s(work: Work[Real], rate: Rates[Real], prompt: Real, attention_flops:
         + _all_reduce_s(work, rate, prompt)
         + _launches_s(work, rate)
     )
-    batches = maximum(prompt / PIPELINE_TOKENS, 1)
+    alone = alone + _exchange_s(work, rate, prompt)
+    batches = maximum(prompt / work.prompt_batch, 1)
     return alone * (batches + work.stages - 1) / (batches * work.stages)
 
 
@@ -139,6 +146,7 @@ def added_s(work: Work[Real], rate: Rates[Real], sequences: Real, prompt: Real, 
     )
     multiplied: Real = (both[0] ** 2 + both[1] ** 2) ** 0.5 - (alone[0] ** 2 + alone[1] ** 2) ** 0.5
     passed = _all_reduce_s(work, rate, sequences + prompt) - _all_reduce_s(work, rate, sequences)
+    passed = passed + _exchange_s(work, rate, sequences + prompt) - _exchange_s(work, rate, sequences)
     return multiplied + attention_flops / (work.peak.flops_16bit * work.peak.prompt_share * rate.attention_share) + passed
 
 

@@ -91,7 +91,10 @@ class Work(Generic[Real]):
     peak: Peak[Real]
     shape: Shape[Real]
     tensor_parallel_size: Real
-    stages: int = 1  # GPUs that hold consecutive layers (llama.cpp's layer split)
+    engines: Real | int = 1  # in step, each with a batch of its own and all with the same experts (vLLM's data parallelism of a mixture)
+    stages: int = 1  # GPUs, or groups of ranks, that hold consecutive layers (llama.cpp's layer split, vLLM's pipeline)
+    batches: Real | int = 1  # that the stages decode at once, each a part of the sequences (vLLM's pipeline)
+    prompt_batch: Real | int = 512  # tokens of a prompt that the stages pass on at a time (llama.cpp's --ubatch-size, vLLM's max_num_batched_tokens)
     weight_only: bool = False  # weights are widened to 16 bits before they are multiplied
     vector_batch: Real | int = 0  # sequences up to which each is multiplied like a vector; more go to the kernels of prompts (0: no such kernels)
     narrow: bool = False  # most of the weights are stored in 4 bits

@@ -18,7 +18,7 @@ from planner.engines.vllm.settings import Pins
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.question import ServiceRow, StackRow
-from planner.facts.speed import NoSpeed, SpeedEstimate, expected_tokens_per_s
+from planner.facts.speed import Load, NoSpeed, SpeedEstimate, expected_tokens_per_s
 from planner.questions.plan import answer_for
 from planner.report.contract import plan_json
 from planner.report.contract_parts import SpeedJson
@@ -41,9 +41,10 @@ def spec(name: str):
     return load.find_model(name).spec()
 
 
-def planned(gpu: str | GpuSpec, model: str, count: int = 1, **pins) -> Plan:
+def planned(gpu: str | GpuSpec, model: str, count: int = 1, asked: Load | None = None, **pins) -> Plan:
     card = load.find_gpu(gpu) if isinstance(gpu, str) else gpu
-    return plan_as_asked(Request(model=spec(model), group=GpuGroup(gpu=card, count=count), pins=Pins(**pins)), repo="x", served_name="x")
+    group = GpuGroup(gpu=card, count=count)
+    return plan_as_asked(Request(model=spec(model), group=group, pins=Pins(**pins), load=asked or Load()), repo="x", served_name="x")
 
 
 def local_plan(engine: str, gpu: str, model: str, **asked):
@@ -85,7 +86,7 @@ def test_every_gpu_under_vllm(gpu):
                 holds(found)
                 pools, config = spec(model).pooling, plan.config
                 starts = not plan.verdict.falls_short
-                assert isinstance(found, SpeedEstimate) == (starts and not pools and not config.enforce_eager and config.pipeline_parallel_size == 1)
+                assert isinstance(found, SpeedEstimate) == (starts and not pools and not config.enforce_eager)
 
 
 @pytest.mark.parametrize("gpu", MACS)
@@ -111,7 +112,6 @@ def test_every_kind_of_card_under_llama_cpp(gpu, engine):
     ("gpu", "model", "count", "pins", "words"),
     [
         ("h100", "qwen3-8b", 1, {"enforce_eager": True}, ("CUDA graphs are off", "1.2 to 4.3 times")),
-        ("h100", "qwen3-8b", 2, {"pipeline_parallel_size": 2}, ("2 pipeline stages",)),
         ("h100", "qwen3-embedding-0.6b", 1, {}, ("pooling model", "texts a second")),
         ("h100", "nomic-embed-text-v1.5", 1, {}, ("an encoder", "texts a second")),
         ("h100", "llama-3.1-70b", 1, {}, ("does not start",)),
@@ -120,6 +120,40 @@ def test_every_kind_of_card_under_llama_cpp(gpu, engine):
 def test_the_reason_is_that_of_the_plan(gpu, model, count, pins, words):
     reason = estimate(planned(gpu, model, count, **pins)).reason
     assert all(word in reason for word in words), reason
+
+
+def test_a_pipeline_is_computed_and_said_to_be():
+    """Two stages of two ranks: each token passes both, so that one user is as slow as on two GPUs, and many get more than there."""
+    pipeline, two = (
+        estimate(planned("h100", "llama-3.1-70b", count, **pins)) for count, pins in ((4, {"pipeline_parallel_size": 2, "tensor_parallel_size": 2}), (2, {}))
+    )
+    assert pipeline.grade == "extrapolated"
+    assert "2 pipeline stages are computed, not measured" in pipeline.because
+    assert pipeline.tokens_per_s.expected == pytest.approx(two.tokens_per_s.expected, rel=0.05)
+    many = [
+        estimate(planned("h100", "llama-3.1-70b", count, Load(concurrency=64), **pins))
+        for count, pins in ((4, {"pipeline_parallel_size": 2, "tensor_parallel_size": 2}), (4, {"tensor_parallel_size": 4}))
+    ]
+    assert two.total_tokens_per_s.expected < many[0].total_tokens_per_s.expected
+    assert all(isinstance(found, SpeedEstimate) for found in many)
+
+
+def test_engines_that_share_their_experts_exchange_tokens():
+    """A lone user decodes as slowly as the ranks' common experts and their exchange let him; many get more than of one engine."""
+    pins = {"tensor_parallel_size": 1, "data_parallel_size": 4, "enable_expert_parallel": True}
+    few, many = (estimate(planned("h100", "qwen3-30b-a3b", 4, asked=Load(concurrency=count), **pins)) for count in (1, 64))
+    assert "4 engines that share their experts are computed, not measured" in few.because
+    assert few.grade == "extrapolated"
+    assert many.tpot_s.expected > few.tpot_s.expected
+    assert many.total_tokens_per_s.expected > 10 * few.total_tokens_per_s.expected
+
+
+def test_engines_alike_divide_the_users():
+    one, four = (
+        estimate(planned("h100", "qwen3-8b", count, asked=Load(concurrency=16 * count), tensor_parallel_size=1, data_parallel_size=count)) for count in (1, 4)
+    )
+    assert four.tpot_s == one.tpot_s
+    assert four.total_tokens_per_s.expected == pytest.approx(4 * one.total_tokens_per_s.expected, rel=0.05)
 
 
 def test_several_machines_say_why():

@@ -177,9 +177,6 @@ def test_version_1_s_names_stay_beside_those_of_version_2():
     ("asked", "why"),
     [
         ({"input": 32_000, "output_tokens": 1000}, "a prompt of 32,000 and an output of 1,000 tokens exceed the context of 32,768"),
-        ({"concurrency": 500}, "wait for them"),
-        ({"engine": "llama.cpp", "concurrency": 4}, "1 request runs at once, the others of 4 wait; --users 4 plans a slot for each"),
-        ({"gpu": "apple-m4-max-64gb", "concurrency": 4}, "1 request runs at once"),
         ({"gpu": "mi300x", "concurrency": 4}, "only one request alone can be told"),
     ],
 )
@@ -187,6 +184,19 @@ def test_a_load_of_which_nothing_is_known_says_why(asked, why):
     speed, reason = load_answer(**asked)
     assert speed is None
     assert why in reason
+
+
+@pytest.mark.parametrize("more", [{"concurrency": 500}, {"engine": "llama.cpp", "concurrency": 4}, {"gpu": "apple-m4-max-64gb", "concurrency": 4}])
+def test_who_does_not_run_at_once_waits_by_littles_law(more):
+    """Requests in the server = requests a second x seconds of each, and all together get what those at work do."""
+    speed, _ = load_answer(**more)
+    assert "at once, the others of" in speed["because"]
+    seconds = speed["ttft_s"]["expected"] + (speed["output_tokens"] - 1) * speed["tpot_s"]["expected"]
+    a_second = speed["output_tokens_per_s"]["expected"] / speed["output_tokens"]
+    assert seconds * a_second == pytest.approx(speed["concurrency"], rel=0.1)  # of figures of two digits
+    running, _ = load_answer(**more | {"concurrency": int(speed["because"].partition(" request")[0].rpartition(" ")[2])})
+    assert running["tpot_s"]["expected"] == speed["tpot_s"]["expected"]
+    assert running["output_tokens_per_s"]["expected"] == pytest.approx(speed["output_tokens_per_s"]["expected"], rel=0.1)
 
 
 def test_a_load_changes_no_setting():

@@ -11,12 +11,14 @@ from planner.engines.vllm.plan import Plan
 from planner.engines.vllm.rules import dtype_bits, with_kernels
 from planner.engines.work import cache_reads, weights
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate, full_load, no_start, significant, slowest_s
+from planner.facts.verdict import Grade
 from planner.speed.constants import rates
-from planner.speed.estimate import Basis, Pace, basis, links, measured_here, no_answers, no_bandwidth, no_compute, outlooks, waiting
+from planner.speed.estimate import Basis, Pace, Seen, basis, links, measured_here, no_answers, no_bandwidth, no_compute, outlooks, waiting
 from planner.speed.links import AllReduce, all_reduce
 from planner.speed.power import no_cap
 from planner.speed.roofline import step
 from planner.speed.work import Work, arithmetic, is_narrow, peak, shape_of
+from planner.units import ceil_div
 
 MOST_USERS = 16  # of that load
 
@@ -37,10 +39,6 @@ def _not_measured(plan: Plan) -> NoSpeed | None:
         return reason
     if nodes > 1:
         return NoSpeed(f"the network between {nodes} machines was not measured")
-    if config.pipeline_parallel_size > 1:
-        return NoSpeed(f"{config.pipeline_parallel_size} pipeline stages: vLLM's pipelines were not measured here")
-    if config.data_parallel_size > 1 and plan.model.experts_per_token:
-        return NoSpeed(f"{config.data_parallel_size} engines that share their experts: what they exchange was not measured here")
     return NoSpeed(EAGER) if config.enforce_eager else None
 
 
@@ -54,7 +52,7 @@ def vllm_work(plan: Plan) -> Work | NoSpeed:
     best = peak(gpu, kind, link_of(plan))
     if best is None:
         return no_bandwidth(gpu)
-    tp = config.tensor_parallel_size
+    tp, stages = config.tensor_parallel_size, config.pipeline_parallel_size
     return Work(
         engine="vllm",
         weights=weights(model, with_kernels(with_experts(config.parallel, model), gpu, config.vllm_version), bits),
@@ -62,6 +60,10 @@ def vllm_work(plan: Plan) -> Work | NoSpeed:
         peak=best,
         shape=shape_of(model, kind),
         tensor_parallel_size=tp,
+        engines=_in_step(plan),
+        stages=stages,
+        batches=stages,
+        prompt_batch=config.max_num_batched_tokens,
         weight_only=widened,
         narrow=is_narrow(model),
     )
@@ -70,12 +72,22 @@ def vllm_work(plan: Plan) -> Work | NoSpeed:
 def link_of(plan: Plan) -> AllReduce:
     """What an all-reduce of this server's ranks costs."""
     group = plan.request.group
-    return all_reduce(group.gpu, plan.config.tensor_parallel_size, group.link_bytes_per_s)
+    return all_reduce(group.gpu, plan.config.tensor_parallel_size * _in_step(plan), group.link_bytes_per_s)
+
+
+def _in_step(plan: Plan) -> int:
+    """Engines that compute one layer of experts together; 1 where each is a server of its own."""
+    return plan.config.data_parallel_size if plan.model.experts_per_token else 1
 
 
 def basis_of(plan: Plan, work: Work) -> Basis:
-    """How near the plan is to what was measured."""
-    return basis(work, plan.model, plan.request.group, link_of(plan))
+    """How near the plan is to what was measured: pipelines and engines that share their experts are computed, nobody measured them here."""
+    known = basis(work, plan.model, plan.request.group, link_of(plan))
+    shared = [f"{work.stages} pipeline stages"] * (work.stages > 1) + [f"{int(work.engines)} engines that share their experts"] * (int(work.engines) > 1)
+    if not shared or known.grade is Grade.MEASURED_HERE:
+        return known
+    because = f"{known.because}; {' and '.join(shared)} are computed, not measured"
+    return replace(known, grade=Grade.EXTRAPOLATED, because=because, unseen=("class",))
 
 
 def paces(plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
@@ -83,6 +95,8 @@ def paces(plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
     work = vllm_work(plan)
     if isinstance(work, NoSpeed):
         return work
+    if int(work.engines) > 1:
+        return NoSpeed(f"{int(work.engines)} engines that share their experts: how a queue divides between them was not measured")
     if not work.peak.computes:
         return NoSpeed(f"{no_compute(plan.request.group.gpu)}, so that the time of a prompt cannot be told")
     return _outlooks(plan, work)
@@ -101,13 +115,15 @@ def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
         return work
     known, whole, asked = _outlooks(plan, work), work.peak.computes, plan.request.load
     prompt, answer = asked.lengths(plan.config.max_model_len)
-    places = slots(plan, plan.choice.surest, prompt + answer)
+    engines = plan.config.data_parallel_size
+    alike = engines // _in_step(plan)  # servers of their own, each of which has its part of the users
+    places = slots(plan, plan.choice.surest, prompt + answer) * engines
     if why := asked.beyond(plan.config.max_model_len) or _not_at_once(plan, places, whole=whole):
         return NoSpeed(why)
     users = (asked.concurrency or plan.request.users or _users_that_fit(plan, prompt + answer)) if whole else 1
     held = places if asked.concurrency else users
     near = waiting(basis_of(plan, work), users, held)
-    alone, together = ([pace.seen(count, prompt, answer, held) for pace in known] for count in (1, users))
+    alone, together = ([_seen(pace, count, (prompt, answer), held, alike) for pace in known] for count in (1, users))
     return SpeedEstimate(
         grade=near.grade,
         because=near.because,
@@ -122,6 +138,13 @@ def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
         bound_by=step(work, rates(work), float(min(users, held)), work.cache_bytes(prompt + answer / 2)).longest,
         prompt_share=together[1].prompt_share if whole else None,
     )
+
+
+def _seen(pace: Pace, users: int, lengths: tuple[int, int], places: int, alike: int) -> Seen:
+    """What so many users see of so many engines alike, between which they are divided."""
+    each = ceil_div(users, alike)
+    seen = pace.seen(each, *lengths, ceil_div(places, alike))
+    return replace(seen, total_tokens_per_s=seen.total_tokens_per_s * users / each)
 
 
 def slowest_answer_s(plan: Plan, answer: int) -> int:
@@ -141,7 +164,7 @@ def _not_at_once(plan: Plan, places: int, *, whole: bool) -> str:
 
 def _users_that_fit(plan: Plan, tokens: int) -> int:
     """Users whose request of so many tokens fits the KV cache at once, at most those that a small group would be."""
-    return max(1, min(slots(plan, plan.choice.conservative, tokens), MOST_USERS))
+    return max(1, min(slots(plan, plan.choice.conservative, tokens) * plan.config.data_parallel_size, MOST_USERS))
 
 
 def slots(plan: Plan, ledger: MemoryBreakdown, tokens: int) -> int:
