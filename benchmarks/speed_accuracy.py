@@ -83,7 +83,7 @@ def choices(figures: tuple[Measured, ...], errors: Any) -> dict[str, float]:
     for figure, error in zip(figures, errors, strict=True):
         if figure.work.peak.link.startswith("pcie") and figure.work.engine == "vllm" and figure.metric in ("decode", "throughput"):
             sign = -1 if figure.metric == "decode" else 1
-            stored = (figure.gpu, figure.model, figure.work.weight_only, figure.work.peak.flops)
+            stored = (figure.gpu, figure.model, figure.work.weight_only, figure.work.form)
             seen = sign * figure.value
             asked = (*stored, figure.users, figure.prompt, figure.answer, figure.metric)
             groups[asked][figure.work.tensor_parallel_size] = (seen, seen * exp(float(error)))

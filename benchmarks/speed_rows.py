@@ -133,6 +133,15 @@ def users_of(row: dict[str, str]) -> float:
     return max(1.0, min(asked, slots))
 
 
+def tells_nothing_new(row: dict[str, str]) -> bool:
+    """What is answered and yet neither fits nor judges: users beyond the slots, who decode as those that have one, and llama.cpp on one RTX 3090 held at 220 W.
+
+    What such a cap costs its kernels was taken from these very rows (power_cap.json).
+    """
+    waits = (number(row, "concurrency") or 1) / (number(row, "instances") or 1) > users_of(row) > 1
+    return waits or (row["engine"] == "llama.cpp" and row["count"] == "1" and row["power_limit_w"] == "220")
+
+
 def rows() -> list[dict[str, str]]:
     """Every published row."""
     with FILE.open(newline="") as file:
@@ -155,7 +164,7 @@ def measured() -> tuple[Measured, ...]:
     """All figures that take part, each once."""
     found: dict[tuple[Any, ...], Measured] = {}
     for row in rows():
-        work = "" if left_out(row) else prepared(row)
+        work = "" if left_out(row) or tells_nothing_new(row) else prepared(row)
         if isinstance(work, str):
             continue
         for metric, value in figures(row):

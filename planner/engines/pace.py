@@ -18,8 +18,7 @@ from planner.facts.speed import Load, NoSpeed, Range, SpeedEstimate, significant
 from planner.facts.storage import Arithmetic
 from planner.facts.verdict import BoundBy, Grade
 from planner.speed.constants import rates
-from planner.speed.estimate import Basis, Pace, basis, no_answers, no_bandwidth, no_compute, outlooks, waiting
-from planner.speed.power import no_cap
+from planner.speed.estimate import Basis, Pace, basis, no_answers, no_bandwidth, no_cap, no_compute, outlooks, waiting
 from planner.speed.roofline import step
 from planner.speed.work import Weights, Work, peak, shape_of
 from planner.units import gib

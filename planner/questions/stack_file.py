@@ -23,7 +23,7 @@ Row = TypeVar("Row", ServiceRow, StackRow)
 _WITH = r"(?s)\A(.*?)(?::([A-Za-z_-]+=.*))?\Z"
 
 
-def _number(most: int, unit: str) -> Callable[[object], float]:
+def _up_to(most: int, unit: str) -> Callable[[object], float]:
     """What reads a number of a unit, above zero."""
 
     def read(value: object) -> float:
@@ -56,8 +56,8 @@ _READERS: dict[str, Callable[[object], object]] = {
     **{setting.name: setting.asked for setting in (*FIELDS.values(), *PINS)},
     "name": _label,
     "bind": address,
-    "link_gb_per_s": _number(MOST_LINK_GB_PER_S, "GB/s"),
-    "power_limit_w": _number(MOST_POWER_W, "watts"),
+    "link_gb_per_s": _up_to(MOST_LINK_GB_PER_S, "GB/s"),
+    "power_limit_w": _up_to(MOST_POWER_W, "watts"),
 }
 
 

@@ -16,7 +16,6 @@ from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
 from planner.speed.constants import fitted, rates
 from planner.speed.links import NO_LINK, AllReduce, slowest_pcie, slowest_start_s
-from planner.speed.power import capped, capped_share, is_measured
 from planner.speed.roofline import Load, load, served
 from planner.speed.work import Work, gpu_kind
 
@@ -39,6 +38,15 @@ def is_diffusion(architecture: str) -> bool:
 def no_bandwidth(gpu: GpuSpec) -> NoSpeed:
     """Why nothing is said of a GPU of which not even the bandwidth is known."""
     return NoSpeed(f"the memory bandwidth of {gpu.title} is not known")
+
+
+def no_cap(group: GpuGroup) -> NoSpeed | None:
+    """Why nothing is said of a group under its power cap; None where something is, and where there is none."""
+    if not group.power_limit_w:
+        return None
+    from planner.speed import power
+
+    return power.no_cap(group)
 
 
 def links(work: Work, link: AllReduce, vendor: str) -> tuple[Work, Work, Work]:
@@ -111,8 +119,10 @@ def _extrapolated(work: Work, group: GpuGroup, kind: str, link: AllReduce) -> st
         return f"no figure of {work.engine} on a {gpu_kind(gpu)} card"
     if work.tensor_parallel_size > 1 and link.kind == "pcie" and not link.measured:
         return "all-reduces over this PCIe were not measured"
-    if capped_share(group) < 1 and not is_measured(group):
-        return f"a cap of {group.power_limit_w:g} W was not measured on this GPU: between what other cards lose"
+    if group.power_limit_w:
+        from planner.speed.power import not_measured
+
+        return not_measured(group)
     return ""
 
 
@@ -176,7 +186,11 @@ def outlooks(works: tuple[Work, Work, Work], known: Basis, group: GpuGroup) -> t
     kept = measured_here(group, works[1].engine)
     step, first = (kept.step, kept.first_token) if kept else (1.0, 1.0)
     steps, prompts, totals = (known.factor(metrics) for metrics in (("decode", "tpot"), ("ttft", "prompt"), ("throughput", "tpot")))
-    slow, likely, fast = capped(works, group)
+    if group.power_limit_w:
+        from planner.speed.power import capped
+
+        works = capped(works, group)
+    slow, likely, fast = works
     return (
         Pace(slow, step * steps, first * prompts, step * totals, kept),
         Pace(likely, step, first, step, kept),

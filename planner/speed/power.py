@@ -20,7 +20,7 @@ from planner.speed.work import Work
 
 _Curve = Sequence[Sequence[float]]
 DECODE, PROMPT, SPREAD = "decode", "prompt", "spread"  # the last: a step of layers spread over several cards, each of which idles most of the time
-LOCAL = "llamacpp"  # a step of llama.cpp, whose kernels widen the weights with the cores that the cap slows
+VECTORS = "vectors"  # a step of kernels that multiply each sequence like a vector (llama.cpp), with the cores that the cap slows
 
 
 @cache
@@ -46,9 +46,11 @@ def capped_share(group: GpuGroup) -> float:
     return min(1.0, group.power_limit_w / group.gpu.power_w)
 
 
-def is_measured(group: GpuGroup) -> bool:
-    """Whether it is this card that was measured under a cap."""
-    return all(group.gpu.name in _measured(kind) for kind in (DECODE, PROMPT))
+def not_measured(group: GpuGroup) -> str:
+    """Why the cap of a group is extrapolated; empty where it is this card that was measured, and where its cap is none."""
+    if capped_share(group) == 1 or all(group.gpu.name in _measured(kind) for kind in (DECODE, PROMPT)):
+        return ""
+    return f"a cap of {group.power_limit_w:g} W was not measured on this GPU: between what other cards lose"
 
 
 def _measured(kind: str) -> set[str]:
@@ -85,8 +87,8 @@ def capped(works: tuple[Work, Work, Work], group: GpuGroup) -> tuple[Work, Work,
     share = min(1.0, capped_share(group) / _busy(works[1]))
     if share == 1.0:
         return works
-    local = LOCAL if works[1].engine == "llamacpp" else DECODE
-    steps = _left(group, SPREAD if works[1].stages > 1 else local, share) or (1.0, 1.0, 1.0)
+    alone = VECTORS if works[1].vector_batch else DECODE
+    steps = _left(group, SPREAD if works[1].stages > 1 else alone, share) or (1.0, 1.0, 1.0)
     prompts = _left(group, PROMPT, share) or (1.0, 1.0, 1.0)
     slow, likely, fast = (_held(work, step, prompt) for work, step, prompt in zip(works, steps, prompts, strict=True))
     return slow, likely, fast

@@ -196,7 +196,8 @@ def test_who_does_not_run_at_once_waits_by_littles_law(more):
     assert seconds * a_second == pytest.approx(speed["concurrency"], rel=0.1)  # of figures of two digits
     running, _ = load_answer(**more | {"concurrency": int(speed["because"].partition(" request")[0].rpartition(" ")[2])})
     assert running["tpot_s"]["expected"] == speed["tpot_s"]["expected"]
-    assert running["output_tokens_per_s"]["expected"] == pytest.approx(speed["output_tokens_per_s"]["expected"], rel=0.1)
+    if running["concurrency"] > 1:  # of one alone what is said of all together is the decoding alone
+        assert running["output_tokens_per_s"] == speed["output_tokens_per_s"]
 
 
 def test_a_load_changes_no_setting():

@@ -13,9 +13,8 @@ from planner.engines.work import cache_reads, weights
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate, full_load, no_start, significant, slowest_s
 from planner.facts.verdict import Grade
 from planner.speed.constants import rates
-from planner.speed.estimate import Basis, Pace, Seen, basis, links, measured_here, no_answers, no_bandwidth, no_compute, outlooks, waiting
+from planner.speed.estimate import Basis, Pace, Seen, basis, links, measured_here, no_answers, no_bandwidth, no_cap, no_compute, outlooks, waiting
 from planner.speed.links import AllReduce, all_reduce
-from planner.speed.power import no_cap
 from planner.speed.roofline import step
 from planner.speed.work import Work, arithmetic, is_narrow, peak, shape_of
 from planner.units import ceil_div
