@@ -211,6 +211,7 @@ ROWS = st.builds(
     vllm_version=maybe(st.sampled_from(list(VERSIONS))),
     engine=maybe(st.sampled_from(["vllm", "ollama", "llama.cpp", "mlx"])),
     link_gb_per_s=maybe(st.sampled_from([10.0, 20.5])),
+    power_limit_w=maybe(st.sampled_from([250.0, 300.5])),
     wired_limit_mb=maybe(st.sampled_from([1000, 2000])),
 )
 QUESTIONS = st.builds(question_of, ROWS, st.sampled_from([None, 8000, 9000]), st.lists(st.sampled_from(["compose", "k8s"]), max_size=2))
@@ -244,7 +245,7 @@ ABOUT_NO_FILE = {"output", "html", "svg", "dry_run", "force", "style", "as_json"
 OF_OWN_ROWS = {"own_gpus", "own_models"}  # tests/catalogue/test_own_rows.py asks with them
 ONLY_WHERE_SOMETHING_IS_OPEN = {"purpose", "min_speed", "top", "prices"}
 CHANGED = {
-    "gpu": "rtx3090", "count": "2", "model": "qwen3-4b", "context": "8k", "users": "2", "host_kind": "wsl2", "link_gb_per_s": "20", "nodes": "2",
+    "gpu": "rtx3090", "count": "2", "model": "qwen3-4b", "context": "8k", "users": "2", "host_kind": "wsl2", "link_gb_per_s": "20", "nodes": "2", "power_limit_w": "300",
     "tensor_parallel_size": "1", "pipeline_parallel_size": "1", "max_model_len": "8192", "gpu_memory_utilization": "0.8", "kv_cache_dtype": "auto",
     "kv_cache_memory_bytes": "4G", "max_num_seqs": "8", "max_num_batched_tokens": "4096", "enforce_eager": None, "enable_expert_parallel": None,
     "skip_mm_profiling": None, "dtype": "half", "quantization": "fp8", "vllm_version": "0.32", "beside": "qwen3-embedding-0.6b", "engine": "ollama",
