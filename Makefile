@@ -2,7 +2,7 @@
 #   make lint      ruff, mypy --strict, YAML and line ends: under a minute
 #   make test      what the README's second command runs: minutes, needs only the package index
 #   make judges    what takes long or asks real components (tests/judges.py sets them up in ~/.cache/serve-plan, once: 7 GB)
-#   make wheel     builds wheel and sdist once and tries that wheel on each Python from 3.11 that is here (nox)
+#   make wheel     builds wheel and sdist once and tries that wheel on each Python from 3.11 that is here, and on one its doors (nox)
 #   make coverage  both test runs with lines and branches counted, and the gate of pyproject.toml
 #   make mutants   faults made by hand, each of which a test must notice: a few minutes
 #   make mutation  faults by the thousand (mutmut); half an hour, goes on where it was stopped: docs/mutants.md
@@ -76,7 +76,7 @@ page: $(VENV)/made-test
 	$(BIN)/python -m tools.static_page build/page
 
 wheel: $(VENV)/made-dev
-	$(BIN)/nox -s wheel
+	$(BIN)/nox -s wheel doors
 
 constraints:
 	rm -rf build/constraints

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 from conftest import DATA, ROOT, run_plan
+from github_runner import Runner
 from pull_request import checkout, commit, git
 
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -20,36 +21,7 @@ PAGE = (ROOT / "docs/pull-requests.md").read_text()
 FITS, TOO_LONG = (f"#!/bin/bash\nexec vllm serve Qwen/Qwen3-32B \\\n  --max-model-len {length}\n" for length in (16384, 40960))
 
 
-class Runner:
-    """A job of GitHub's: the folders and files that its steps are given, and how it runs a step of bash."""
-
-    def __init__(self, folder, workspace):
-        self.workspace, self.temp, self.summary, self.outputs = workspace, folder / "temp", folder / "summary", {}
-        self.temp.mkdir()
-        self.folder = folder
-
-    def run(self, name, inputs, base=""):
-        """The exit code of a step and what it printed."""
-        step, given = STEPS[name], {key: value.get("default", "") for key, value in ACTION["inputs"].items()} | inputs
-        known = {f"inputs.{key}": value for key, value in given.items()} | self.outputs
-        known |= {"github.action_path": str(ROOT), "github.event.pull_request.base.sha": base, "steps.python.outputs.python-path": sys.executable}
-        env = {key: re.sub(r"\$\{\{ (.+?) \}\}", lambda match: known[match[1]], value) for key, value in step["env"].items()}
-        script, output = self.folder / "step.sh", self.folder / "output"
-        script.write_text(step["run"])
-        output.write_text("")
-        files = {"RUNNER_TEMP": str(self.temp), "GITHUB_STEP_SUMMARY": str(self.summary), "GITHUB_OUTPUT": str(output)}
-        command = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", str(script)]
-        done = subprocess.run(command, cwd=self.workspace, env={**os.environ, **files, **env}, capture_output=True, text=True, check=False)
-        if "id" in step:
-            self.outputs |= {f"steps.{step['id']}.outputs.{key}": value for key, _, value in (line.partition("=") for line in output.read_text().splitlines())}
-        return done
-
-    def use_this_plan(self):
-        """What the step that installs leaves, without the network."""
-        program = self.temp / "plan-check/bin/plan"
-        program.parent.mkdir(parents=True)
-        program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m planner "$@"\n')
-        program.chmod(0o755)
+HERE = f"PYTHONPATH={ROOT} exec {sys.executable} -m planner"
 
 
 @pytest.fixture
@@ -62,8 +34,8 @@ def pull_request(tmp_path):
     commit(origin, "longer")
     git(tmp_path, "clone", "-q", "--depth=1", "--branch=longer", f"file://{origin}", "workspace")
     git(origin, "config", "uploadpack.allowAnySHA1InWant", "true")  # as GitHub does
-    runner = Runner(tmp_path, tmp_path / "workspace")
-    runner.use_this_plan()
+    runner = Runner(tmp_path, tmp_path / "workspace", ROOT)
+    runner.use(HERE)
     return runner, base
 
 
@@ -130,7 +102,7 @@ def test_a_files_name_is_never_run(pull_request):
 @pytest.mark.slow
 def test_the_action_installs_what_it_runs(tmp_path):
     workspace = checkout(tmp_path / "workspace", {"serve.sh": TOO_LONG})
-    runner = Runner(tmp_path, workspace)
+    runner = Runner(tmp_path, workspace, ROOT)
     done = runner.run("Install plan", {})
     assert done.returncode == 0, done.stderr
     assert "::error file=serve.sh" in runner.run("Check", {"gpu": "h100"}).stdout
@@ -180,7 +152,7 @@ def test_the_page_leads_to_a_red_check(tmp_path):
     assert set(ours["with"]) <= set(ACTION["inputs"])
     (tmp_path / "bin").mkdir()
     plan = tmp_path / "bin/plan"
-    plan.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m planner "$@"\n')
+    plan.write_text(f'#!/bin/sh\n{HERE} "$@"\n')
     plan.chmod(0o755)
     names = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     environment = {**os.environ, **names, "GIT_CONFIG_GLOBAL": os.devnull, "PATH": f"{plan.parent}:{os.environ['PATH']}"}
@@ -190,8 +162,8 @@ def test_the_page_leads_to_a_red_check(tmp_path):
         done = subprocess.run(["bash", "-e", "-c", words], cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stdout + done.stderr
     assert "deploy/serve.sh:3:3: error: Qwen/Qwen3-32B on 1x H100" in done.stdout
-    runner = Runner(tmp_path, folder)
-    runner.use_this_plan()
+    runner = Runner(tmp_path, folder, ROOT)
+    runner.use(HERE)
     assert "file=deploy/serve.sh,line=3" in runner.run("Check", ours["with"], git(folder, "rev-parse", "main").strip()).stdout
     assert runner.run("Verdict", {}).returncode == 1
 
