@@ -15,6 +15,8 @@ from conftest import DATA, ROOT, run_plan
 from github_runner import Runner
 from pull_request import checkout, commit, git
 
+from tests.judges import missing
+
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
 STEPS = {step["name"]: step for step in ACTION["runs"]["steps"]}
 PAGE = (ROOT / "docs/pull-requests.md").read_text()
@@ -55,6 +57,25 @@ def test_shellcheck_has_nothing_to_say_of_the_steps(name):
         [str(Path(sys.executable).parent / "shellcheck"), "-s", "bash", "-"], input=assigned + step["run"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.judge
+def test_actionlint_has_nothing_to_say(tmp_path):
+    """Of the workflows, of the action's steps as those of a workflow that is called, and of the workflow that the documents show."""
+    program = Path(sys.executable).with_name("actionlint")
+    if not program.exists():
+        missing("actionlint")
+    inputs = {name: {"type": "string", "default": said["default"]} for name, said in ACTION["inputs"].items()}
+    steps = [dict(step) for step in ACTION["runs"]["steps"]]
+    called = {"name": "steps", "on": {"workflow_call": {"inputs": inputs}}, "jobs": {"plan": {"runs-on": "ubuntu-latest", "steps": steps}}}
+    (shown,) = blocks("yaml", "# .github/workflows/servers.yml")
+    (tmp_path / "called.yml").write_text(yaml.safe_dump(called, sort_keys=False))
+    (tmp_path / "shown.yml").write_text(shown)
+    files = [*sorted((ROOT / ".github/workflows").glob("*.yml")), tmp_path / "called.yml", tmp_path / "shown.yml"]
+    done = subprocess.run([program, "-no-color", *files], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (tmp_path / "called.yml").write_text(yaml.safe_dump(called, sort_keys=False).replace("inputs.gpu ", "inputs.gqu "))
+    assert "gqu" in subprocess.run([program, "-no-color", tmp_path / "called.yml"], cwd=tmp_path, capture_output=True, text=True, check=False).stdout
 
 
 def test_a_pull_request_that_asks_for_too_much_is_red(pull_request):

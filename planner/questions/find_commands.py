@@ -1,4 +1,4 @@
-"""Finding servers' commands in text: a command line, a shell script or unit, a compose file, Kubernetes manifests, Helm values, launchd's, an engine's own file.
+"""Finding servers' commands in text: a command line, a script or unit, a compose file, manifests, Helm values, a Dockerfile, an engine's own file.
 
 Text is read, never run. Which words start a server, its engine knows.
 """
@@ -15,6 +15,7 @@ from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.questions.container_files import from_compose, from_manifests
 from planner.questions.helm_values import from_values, looks_like_values
+from planner.questions.image_files import from_dockerfile, looks_like_dockerfile
 from planner.questions.shell_scripts import MOST_SERVERS, Scope, command_of, from_shell, servers_of, with_env
 
 MAX_TEXT_BYTES = 4 * 1024**2
@@ -40,6 +41,8 @@ def _servers(text: str) -> Iterator[Command]:
         yield from _from_launchd(text)
     elif looks_like_values(text):
         yield from from_values(text)
+    elif looks_like_dockerfile(text):
+        yield from from_dockerfile(text)
     elif own := next((command for engine in ENGINES.values() if (command := engine.find_file(text)) is not None), None):
         yield own
     else:

@@ -10,8 +10,8 @@ from planner.errors import PlannerError
 from planner.machine.git import changed_files, kept_files
 from planner.questions.files.machines import SETTINGS
 
-SUFFIXES = frozenset({".sh", ".bash", ".zsh", ".yaml", ".yml", ".service", ".plist"})
-NAMES = ("Modelfile",)
+SUFFIXES = frozenset({".sh", ".bash", ".zsh", ".yaml", ".yml", ".service", ".plist", ".dockerfile"})
+NAMES = ("Modelfile", "Dockerfile", "Containerfile")
 """Names that a file may begin with, where it has none of the suffixes."""
 MOST_FILES, MOST_ENTRIES = 10_000, 1_000_000
 
