@@ -101,7 +101,7 @@ def test_each_job_from_the_navigation_to_its_numbers(opened, site, job):
     page, (asked, numbers) = opened.page, ASKED[job]
     page.goto(site)
     page.click(f"nav a:text-is('{JOBS[job].title}')")
-    page.wait_for_function("path => location.pathname.endsWith(path)", arg="/" if job == "plan" else f"/{job}")
+    page.wait_for_function("path => [path, `${path}/`].some((end) => location.pathname.endsWith(end))", arg="" if job == "plan" else f"/{job}")
     fill(page, asked)
     text = answered(page)
     for number in numbers(dict(answer(made(JOBS[job], asked)).json())):

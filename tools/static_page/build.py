@@ -40,10 +40,20 @@ def build(out: Path, parts: Path) -> int:
         out.mkdir(parents=True)
         size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
         shutil.move(site, out / digest)  # named by what it holds: a browser never mixes two versions
-    head = (HERE / "site" / "index.html").read_text("utf-8").replace("PARTS", digest).replace("SIZE", f"{size / 1e6:.0f}")
-    (out / "index.html").write_text(head, "utf-8")
+    page = (HERE / "site" / "index.html").read_text("utf-8").replace("SIZE", f"{size / 1e6:.0f}").replace("PAGES", " ".join(_pages()))
+    (out / "index.html").write_text(page.replace("PARTS", digest), "utf-8")
+    for name in _pages():
+        (out / name).mkdir()
+        (out / name / "index.html").write_text(page.replace("PARTS", f"../{digest}"), "utf-8")
     (out / ".nojekyll").touch()  # GitHub Pages serves the files as they are
-    return size + len(head)
+    return sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+
+
+def _pages() -> list[str]:
+    """The pages of the application that have an address of their own."""
+    from planner.web.jobs import JOBS
+
+    return list(JOBS)
 
 
 def _collect(site: Path, scratch: Path, parts: Path) -> None:

@@ -1,21 +1,25 @@
 // What a server does for the page, done here: addresses, links, forms and htmx's requests are asked of the application in worker.js.
-// An address of the application, /choose?model=…, stands in the browser's as ?/choose?model=… of this one page; its first page, /?gpu=…, as ?gpu=….
+// An address of the application, /compare?gpu=…, is the folder compare/?gpu=… here, which has a copy of this page; one without a folder, a file to save, is ?/download/….
 "use strict";
 (() => {
   const parts = new URL(".", document.currentScript.src);
-  const base = location.pathname;
-  const isOurs = (url) => url.origin === location.origin && url.pathname === base;
-  const asked = (url) => (url.search.startsWith("?/") ? url.search.slice(1) : `/${url.search}`); // of an address in the browser: the application's
+  const base = new URL("..", parts).pathname;
+  const pages = document.documentElement.dataset.pages.split(" ");
+  const rest = (url) => url.pathname.slice(base.length).replace(/(^|\/)(index\.html)?$/, "");
+  const isOurs = (url) => url.origin === location.origin && url.pathname.startsWith(base) && ["", ...pages].includes(rest(url));
+  const asked = (url) => (rest(url) === "" && url.search.startsWith("?/") ? url.search.slice(1) : `/${rest(url)}${url.search}`); // of an address in the browser: the application's
   let here = asked(new URL(location.href));
-  const meant = (text) => { // what an address in the application's pages stands for: one of its own, or one of this page that was put in its place
-    const url = new URL(text, location.href);
-    if (isOurs(url)) return asked(url) + url.hash;
+  const meant = (text) => { // what an address in the application's pages stands for: one of its own, or one of the browser's that was put in its place
+    const url = new URL(text, location.origin);
+    if ((text.startsWith(base) || text.startsWith(location.origin)) && isOurs(url)) return asked(url) + url.hash;
     const inside = new URL(text, `http://inside.invalid${here}`);
     return inside.host === "inside.invalid" ? inside.pathname + inside.search + inside.hash : null;
   };
   const shown = (address) => {
     if (address.startsWith("/static/")) return parts.pathname + address.slice(1);
-    return base + (address === "/" ? "" : address.startsWith("/?") ? address.slice(1) : `?${address}`);
+    const name = /^\/([^/?#]*)/.exec(address)[1], more = address.slice(name.length + 1);
+    if (name === "" && !more.startsWith("/")) return base + more;
+    return pages.includes(name) && !more.startsWith("/") ? `${base}${name}/${more}` : `${base}?${address}`;
   };
   const rewritten = (root) => {
     for (const name of ["href", "src", "action", "formaction"]) {
