@@ -47,17 +47,18 @@ def compute_bytes(
     kept_bytes: int = 0,
     copies: int = 1,
     lent: Sequence[Lent] = (),
+    is_fed: bool = True,
 ) -> int:
     """The compute buffer of one device.
 
     `has_output`: the head is there. `copied`: what a batch is given here of main memory, on one of several devices; on the only one
-    `lent` says it of each layer. `kept_bytes`: what other devices send, which lies there for
+    `lent` says it of each layer. `is_fed`: feed-forward blocks are computed here. `kept_bytes`: what other devices send, which lies there for
     the whole step, as its masks do where there are several `copies` of them.
     """
     copied = copied or Copied()
     row = config.ubatch * 4
     most = _peaks(model, config, lent)
-    moments = [most.block + copied.weights_bytes]
+    moments = [most.block + copied.weights_bytes if is_fed else 0]
     if not model.pooling:
         moments.append(most.mixer + copied.weights_bytes + copied.cache_bytes)
     if has_output and not model.pooling:

@@ -141,7 +141,8 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
     weights[output] += model.output_bytes
     layers[output] += 1
     count = copies(config, where, gpus)
-    lent = _lent(model, where) if gpus == 1 else ()
+    lent = _lent(model, where)
+    is_alone = bool(lent) and all(gpu == 0 for gpu, moved in zip(where.gpus, where.moved, strict=True) if moved)
     main = next(iter(_main(where)), None) if config.vision else None
     shares = tuple(
         Held(
@@ -151,8 +152,9 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
                 model,
                 config,
                 has_output=gpu == output,
-                copied=copied if gpu == 0 and not lent else Copied(),
-                lent=lent,
+                copied=copied if gpu == 0 and not is_alone else Copied(),
+                lent=lent if gpu == 0 else (),
+                is_fed=gpu == 0 or not _lends_all(where, gpu),
                 kept_bytes=count * arriving_bytes(model, config, where, gpu) if gpus > 1 else 0,
                 copies=count,
             )
@@ -250,9 +252,19 @@ def _lent(model: GgufModel, where: Placement) -> tuple[Lent, ...]:
     return tuple(lent)
 
 
-def _compute_bytes(model: GgufModel, config: LlamaCppConfig, *, has_output: bool, copied: Copied, kept_bytes: int, copies: int, lent: Sequence[Lent]) -> int:
+def _lends_all(where: Placement, gpu: int) -> bool:
+    """Whether the experts of every layer of a GPU lie in main memory: the first GPU computes them then."""
+    own = [moved for place, moved in zip(where.gpus[:-1], where.moved, strict=False) if place == gpu]
+    return bool(own) and all(moved == EXPERTS for moved in own)
+
+
+def _compute_bytes(
+    model: GgufModel, config: LlamaCppConfig, *, has_output: bool, copied: Copied, kept_bytes: int, copies: int, lent: Sequence[Lent], is_fed: bool
+) -> int:
     """The compute buffer of one GPU; on the first of several, a bank of experts that is copied there may meet the one before (as v0.5.0's allocator lays it out)."""
-    size = compute_bytes(model, config, has_output=has_output, copied=copied, kept_bytes=kept_bytes, copies=copies, lent=lent)
+    size = compute_bytes(
+        model, config, has_output=has_output, copied=Copied() if lent else copied, kept_bytes=kept_bytes, copies=copies, lent=lent, is_fed=is_fed
+    )
     return max(size, copied.weights_bytes + copied.bank_bytes + config.ubatch * 4 * model.hidden) if copied.bank_bytes else size
 
 

@@ -271,6 +271,17 @@ def test_experts_in_main_memory_are_copied_where_their_banks_find_room(name, con
     assert gpu.compute_bytes / MIB == pytest.approx(mib, rel=0.015)
 
 
+@pytest.mark.parametrize(
+    ("name", "layers", "ubatch", "first", "second"),
+    [("qwen3.6-35b-a3b", 40, 512, 1073, 78), ("qwen3.6-35b-a3b", 20, 2048, 1220, 400), ("gpt-oss-20b", 24, 512, 275, 60), ("gpt-oss-20b", 12, 2048, 529, 453)],
+)
+def test_of_two_cards_the_first_computes_the_experts_of_both(name, layers, ubatch, first, second):
+    config = LlamaCppConfig(context=32768, ubatch=ubatch, cpu_moe_layers=layers)
+    gpus = ledger_of(file_of(name), config, (200 << 30, 200 << 30)).gpus
+    assert gpus[0].compute_bytes / MIB == pytest.approx(first, rel=0.05)
+    assert 1 <= gpus[1].compute_bytes / MIB / second <= 1.25
+
+
 @pytest.mark.parametrize(("name", "context", "mib"), [("qwen3.6-35b-a3b", 131072, 1244.06)])
 def test_an_earlier_build_sends_masks_of_32_bits(name, context, mib):
     """A log of two cards (RTX 3080 and one of 24 GB) whose main memory holds 1,032 MiB of inputs: four masks of 256 MiB."""
