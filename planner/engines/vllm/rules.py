@@ -15,6 +15,7 @@ from planner.facts.attention import per_head
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.modules import Experts, Linear
 from planner.units import GIB
 
 if TYPE_CHECKING:
@@ -188,16 +189,22 @@ def check_model(model: ModelSpec, gpu: GpuSpec, version: str) -> None:
     check_gpu(gpu, version)
     if model.quantization == "nvfp4_per_token" and gpu.capability // 10 != 10:
         raise UnsupportedError(f"nvfp4_per_token online quantization requires a Blackwell (SM100) GPU; {gpu.title} has {gpu.capability / 10}")
-    minimum = minimum_capability(model.quantization, version)
-    if gpu.vendor == "nvidia" and gpu.capability < minimum:
-        raise UnsupportedError(
-            f"the quantization method {model.quantization} needs compute capability {minimum / 10}{_in_release(model.quantization, minimum, version)}; "
-            f"{gpu.title} has {gpu.capability / 10}"
-        )
+    for method in _methods(model) if gpu.vendor == "nvidia" and gpu.capability < NATIVE_FP8 else ():
+        if gpu.capability < (minimum := minimum_capability(method, version)):
+            needs = f"the quantization method {method} needs compute capability {minimum / 10}{_in_release(method, minimum, version)}"
+            raise UnsupportedError(f"{needs}; {gpu.title} has {gpu.capability / 10}")
     if heads_too_wide(model, gpu):
         raise UnsupportedError(
             f"out of resource: shared memory: Triton's attention on heads of {TOO_WIDE_FOR_TURING} needs more than the 64 KiB of {gpu.title}"
         )
+
+
+def _methods(model: ModelSpec) -> list[str]:
+    """Its quantization method as the table names it, and the schemes that compressed-tensors asks a capability for, each by itself."""
+    if model.quantization != "compressed-tensors":
+        return [model.quantization] if model.quantization else []
+    held = {module.storage.encoding for group in model.layers for module in group.modules if isinstance(module, Linear | Experts)}
+    return [model.quantization, *(f"{model.quantization} {encoding}" for encoding in sorted(held))]
 
 
 def _in_release(method: str | None, minimum: int, version: str) -> str:

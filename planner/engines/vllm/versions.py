@@ -29,6 +29,11 @@ MINIMUM_CAPABILITY = {
     "fp8_per_block": ((OLDEST, 80), (14, 75)),
     "fp8_per_channel": ((OLDEST, 80), (14, 75)),
     "compressed-tensors": ((OLDEST, 70),),
+    # of its schemes (compressed_tensors/schemes/): 0.14 still asks for 8.0, 0.16 no more, and 0.15 has no source distribution
+    "compressed-tensors fp8": ((OLDEST, 80), (15, 75)),
+    "compressed-tensors nvfp4": ((OLDEST, 80), (15, 75)),
+    "compressed-tensors packed": ((OLDEST, 75),),
+    "compressed-tensors int8": ((OLDEST, 75),),
     "modelopt": ((OLDEST, 89), (27, 80)),
     "modelopt_fp4": ((OLDEST, 80), (14, 75)),
     "modelopt_mixed": ((OLDEST, 89), (24, 75)),

@@ -4,6 +4,7 @@ import pytest
 from conftest import config_model
 
 from planner.catalogue.load import find_gpu, find_model
+from planner.catalogue.resolve import find_source
 from planner.engines.vllm.flags import spellings
 from planner.engines.vllm.layouts import cache_layout, needs_nvcc
 from planner.engines.vllm.plan import Request
@@ -80,13 +81,18 @@ def test_an_nvfp4_cache():
     [
         ("qwen3-8b-fp8", "t4", "0.13", False),  # fp8.py: 80, since 0.14 75
         ("qwen3-8b-fp8", "t4", "0.14", True),
+        ("RedHatAI/Qwen3-8B-FP8-dynamic", "quadro-rtx6000", "0.14", False),  # compressed_tensors_w8a16_fp8.py: 80, since 0.16 75
+        ("RedHatAI/Qwen3-8B-FP8-dynamic", "quadro-rtx6000", "0.16", True),
+        ("RedHatAI/Qwen3.6-35B-A3B-NVFP4", "t4", "0.14", False),
+        ("RedHatAI/Qwen3.6-35B-A3B-NVFP4", "t4", "0.16", True),
+        ("cyankiwi/Qwen3.8-27B-AWQ-INT4", "t4", "0.11", True),  # compressed_tensors_wNa16.py: 75
         ("qwen3-8b-awq", "t4", "0.11", True),  # awq.py: 75; awq_marlin stood back
         ("qwen3-32b-fp8-tensor", "rtx3090", "0.26", False),  # modelopt.py: 89, since 0.27 80
         ("qwen3-32b-fp8-tensor", "rtx3090", "0.27", True),
     ],
 )
 def test_the_capability_that_a_quantization_needs(model, gpu, version, starts):
-    spec, card = find_model(model).spec(), find_gpu(gpu)
+    spec, card = find_source(model).spec, find_gpu(gpu)
     if starts:
         check_model(spec, card, version)
         return
