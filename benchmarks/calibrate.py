@@ -194,9 +194,8 @@ def told() -> list[tuple[Reported, Left]]:
     return [(row, left) for row in (*consumer.reported(), *field.reported()) if (left := left_of(row))]
 
 
-def classes() -> dict[str, Any]:
+def classes(reports: list[tuple[Reported, Left]]) -> dict[str, Any]:
     """The margins of every class of GPUs, from consumer and field starts; of the fit's own card from its table and newer reports."""
-    reports = told()
     table: dict[str, Any] = {"fit": fit_margins([left for row, left in reports if VERSIONS[row.checked.config.vllm_version].lean_sampler])}
     for name, guess in GUESSES.items():
         rows = [left for _, left in reports if gpu_class(find_gpu(left.gpu)) == name]
@@ -207,7 +206,7 @@ def classes() -> dict[str, Any]:
             "several_gib": margins([row for row in rows if row.several], guess, DIVIDED_NOISE.get(name, NOISE)),
         }
     one = [left for _, left in reports if gpu_class(find_gpu(left.gpu)) == "unified" and not left.several]
-    middle = round(median([row.expected for row in one]), 2)
+    middle = round(median([row.expected for row in one]), 2) if one else 0.0
     # of its kind there is one, and every report is of another machine; the middle moves: page cache and compilers are counted where memory is one
     expected, most, least = margins(one, GUESSES["unified"], middle=middle, kinds=len(one))
     table["unified"] |= {"single_gib": [expected, most, least], "several_gib": [expected, round(most + TWO_UNIFIED, 2), least]}
@@ -221,14 +220,18 @@ def fit_margins(reports: list[Left]) -> dict[str, Any]:
     return {"starts": len(rows), "gpus": 1, "single_gib": ends[False], "several_gib": ends[True]}
 
 
+def without_margins(data: dict[str, Any]) -> dict[str, Any]:
+    """Coefficients whose classes add nothing."""
+    return data | {"classes": {name: row | {"single_gib": [0.0] * 3, "several_gib": [0.0] * 3} for name, row in data["classes"].items()}}
+
+
 def main() -> None:
     """Rewrite the file."""
     data = calibrated()
-    none = {name: row | {"single_gib": [0.0] * 3, "several_gib": [0.0] * 3} for name, row in data["classes"].items()}
-    with using(data | {"classes": none}):
+    with using(without_margins(data)):
         data["non_torch"]["pcie_4_gib"] = bus([left for row, left in told() if on_a_bus(row)], data["non_torch"]["pcie_4_gib"])
-    with using(data | {"classes": none}):
-        data["classes"] = classes()
+    with using(without_margins(data)):
+        data["classes"] = classes(told())
     data["fit"]["date"] = datetime.now(UTC).date().isoformat()
     FILE.write_text(json.dumps(data, indent=1) + "\n")
     print(json.dumps(data, indent=1))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -58,6 +58,9 @@ class Reported:
     checked: Checked
     kv_cache_gib: float | None
     length_told: bool = True  # whether the verdict can be compared: what is left for the cache does not depend on the length
+    words: tuple[str, ...] = ()  # of the command, without its model
+    source: Source | None = None
+    weights_gib: float | None = None
 
     @property
     def interval_gib(self) -> tuple[float, float] | None:
@@ -142,9 +145,11 @@ def _source(case: dict[str, Any]) -> Source | None:
     return Source(name, name, entry.spec(), config=entry.config) if entry else None
 
 
-def reported() -> Iterator[Reported]:
-    """Every start that can be judged."""
+def reported(only: Collection[str] | None = None) -> Iterator[Reported]:
+    """Every start that can be judged, or those of some names."""
     for case in yaml.safe_load(DATA.read_text()):
+        if only is not None and case["id"] not in only:
+            continue
         memory = case["started"] or case.get("failure_class") not in (None, NOT_MEMORY)
         if case.get("engine") != "V1" or case["quality"] not in "AB" or not memory:
             continue
@@ -155,13 +160,24 @@ def reported() -> Iterator[Reported]:
         if gpu is None or source is None or str(case.get("kv_cache_dtype", "")).startswith(UNCOVERED_KV_DTYPES):
             continue
         version = nearest_version(str(case.get("vllm_version", ""))).name
-        values, _, faults = parse_flags(_words(case), version)
+        words = _words(case)
+        values, _, faults = parse_flags(words, version)
         host = Host.WSL2 if "WSL2" in str(case.get("gpu", "")) else Host.SERVER
         group = GpuGroup(gpu=gpu, count=int(case.get("gpu_count", 1)), host=host)
         told, made = drafted(values, source, cast("Catalogue", Nothing()), version)
         unknown = (made.missing,) if made.missing else ()
         checked = check(told, faults, made.model, group, repo=str(case["model"]), argv=(), version=version, unknown=unknown)
-        yield Reported(case["id"], case["started"], str(case.get("failure_class", "")), checked, case.get("available_kv_gib"), length_told)
+        yield Reported(
+            case["id"],
+            case["started"],
+            str(case.get("failure_class", "")),
+            checked,
+            case.get("available_kv_gib"),
+            length_told,
+            tuple(words),
+            source,
+            case.get("weights_gib"),
+        )
 
 
 if __name__ == "__main__":

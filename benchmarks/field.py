@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -95,17 +95,21 @@ def judged(case: dict[str, Any]) -> Plan:
     return check(server, machine_for(server, StackRow(**said, services=[])))
 
 
-def reported() -> Iterator[Reported]:
-    """Every case that has a ledger."""
+def reported(only: Collection[str] | None = None) -> Iterator[Reported]:
+    """Every case that has a ledger, or those of some names."""
     with models():
         for case in [*yaml.safe_load(REPORTS.read_text()), *shared(SHARED)]:
+            if only is not None and case["id"] not in only:
+                continue
             try:
                 checked = judged(case).own
             except UnsupportedModelError:
                 continue
             if isinstance(checked, Checked):
                 observed = case.get("observed", {}) if case.get("flags_told", True) else {}  # else the cache tells of settings that nobody knows
-                yield Reported(case["id"], case["observed_verdict"] == "starts", case.get("observed_reason", ""), checked, observed.get("kv_gib"))
+                started, why = case["observed_verdict"] == "starts", case.get("observed_reason") or ""
+                words = tuple(find_server(case["command"]).words)
+                yield Reported(case["id"], started, why, checked, observed.get("kv_gib"), words=words, weights_gib=observed.get("weights_gib"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,161 @@
+"""Memory estimators on frozen starts, in one run: `python -m benchmarks.scoreboard` asks every tool and writes tests/data/scoreboard.json and docs/scoreboard.md.
+
+Each tool is its real package in an environment of its own, one process a question, led to a Hub on this machine (benchmarks.estimators). `--page` writes
+the page from what was measured last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from benchmarks.estimators import Answer, Question, Tool
+from benchmarks.estimators.hub import served
+from benchmarks.estimators.left_out import left_out
+from benchmarks.estimators.page import page
+from benchmarks.estimators.questions import frozen
+
+ROOT = Path(__file__).parent.parent
+DATA, PAGE = ROOT / "tests" / "data" / "scoreboard.json", ROOT / "docs" / "scoreboard.md"
+TOOLS = ("ours", "llm_d_planner", "ridgepoint", "vramscout", "modelinfo", "llmfit", "hf_mem", "accelerate", "aiconfigurator")
+SECONDS = 120  # that a question may take
+AT_ONCE = 4
+KEPT = ("id", "group", "repo", "gpu", "gpus", "started", "weights_gib", "kv_gib")  # of a question, in what is written
+NOT_ASKED = {
+    "AISimulate 0.13.0": "its release has no wheel, and its source does not build here; aiconfigurator, whose successor it is, is asked",
+    "hf-vram-calc 1.0.9": "its process did not end within a minute with the Hub that stands in",
+    "llm-mem-planner 0.2.2": "models with latent attention only",
+    "llm-resource-planner 0.2.0": "no flag for a length, a utilization or an engine",
+    "servcalc 0.1.0, vramcalc 0.1.2": "config.json alone, no checkpoint's format; speed and training",
+    "chimeraforge 0.76.0": "it plans for its own registry of models of up to 8 billion parameters, and says no weights or cache of a server apart",
+    "workingset 0.2.0, llm-sizer 0.1.0": "lists of their own models",
+    "gpu-memory-guard 0.1.1": "it is told the size of the model",
+}
+
+
+def tools() -> list[Tool]:
+    """Every adapter's tool, ours first."""
+    return [import_module(f"benchmarks.estimators.{name}").TOOL for name in TOOLS]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One process: what it printed, and what it took."""
+
+    text: str
+    errors: str
+    code: int
+    took: Mapping[str, float]
+
+
+def ran(tool: Tool, words: Sequence[str], env: Mapping[str, str]) -> Run:
+    """Run a tool's command, ended after SECONDS."""
+    argv = [sys.executable, "-m", "planner", *words[1:]] if tool.name == "plan" else [str(tool.install() / words[0]), *words[1:]]
+    ours = {"PYTHONPATH": str(ROOT)} if tool.name == "plan" else {}  # a package of theirs has the name of ours
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        begun = time.perf_counter()
+        process = subprocess.Popen(argv, stdout=out, stderr=err, env={**env, **ours}, stdin=subprocess.DEVNULL, start_new_session=True)
+        alarm = threading.Timer(SECONDS, lambda: os.killpg(process.pid, signal.SIGKILL))
+        alarm.start()
+        _, status, used = os.wait4(process.pid, 0)  # its own processor time, whatever else runs beside it
+        alarm.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        took = {"seconds": round(time.perf_counter() - begun, 2), "processor_seconds": round(used.ru_utime + used.ru_stime, 2)}
+        out.seek(0)
+        err.seek(0)
+        return Run(out.read(), err.read(), process.returncode, took)
+
+
+def answer(tool: Tool, run: Run, question: Question) -> dict[str, Any]:
+    """What a tool said to a question and what that took, or why it said nothing."""
+    if run.code == -signal.SIGKILL:
+        return {"refused": f"no answer within {SECONDS} s", **run.took}
+    try:
+        said = tool.read(run.text, run.code, question)
+    except (ValueError, KeyError, TypeError, StopIteration, IndexError):
+        words = (run.errors.strip() or run.text.strip() or f"exit code {run.code}").splitlines()
+        return {"refused": words[-1][:160], **run.took}
+    if said == Answer():
+        return {"refused": "no size and no verdict in what it printed", **run.took}
+    sizes = {"weights_gib": said.weights_gib, "kv_gib": said.kv_gib}
+    return {name: None if size is None else round(size, 4) for name, size in sizes.items()} | {"starts": said.starts, **run.took}
+
+
+def answers(questions: Sequence[Question], env: Mapping[str, str], only: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each tool's answers by question, some processes at once: what is told of time is each one's own. What is asked in the same words is asked once."""
+    for tool in tools():
+        if only not in (None, tool.name):
+            continue
+        if tool.name != "plan":
+            tool.install()
+        words = {question.id: tool.words(question) for question in questions}
+        different = {json.dumps(said): said for said in words.values() if said is not None}
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            runs = dict(zip(different, pool.map(lambda said: ran(tool, said, env), different.values()), strict=True))  # noqa: B023
+        found = {
+            question.id: {"not_asked": True} if words[question.id] is None else answer(tool, runs[json.dumps(words[question.id])], question)
+            for question in questions
+        }
+        print(tool.name, sum("starts" in said for said in found.values()), "of", len(found), flush=True)
+        yield tool.name, found
+
+
+def assembled(data: dict[str, Any]) -> dict[str, Any]:
+    """What was measured, with the tools as the page names them: those that were asked, and why others were not."""
+    asked = [tool for tool in tools() if tool.name in data["answers"]]
+    left = {f"{tool.name} {tool.version}": "it has an adapter, and was not asked yet (`--only`)" for tool in tools() if tool not in asked}
+    described = [{"name": tool.name, "package": tool.package, "version": tool.version, "claims": tool.claims} for tool in asked]
+    return {**data, "tools": described, "answers": {tool.name: data["answers"][tool.name] for tool in asked}, "not_asked": left | NOT_ASKED}
+
+
+def measured(only: str | None = None) -> dict[str, Any]:
+    """Ask every tool, or one again where all were asked before; what they said, with versions and the day."""
+    pairs = list(frozen())
+    questions = [question for question, _ in pairs]
+    with served({question.repo: repository for question, repository in pairs}) as led:
+        env = {"PATH": os.defpath, "LANG": "C.UTF-8", "COLUMNS": "160", **led}
+        said = dict(answers(questions, env, only))
+    if only:
+        kept = json.loads(DATA.read_text())
+        if [question["id"] for question in kept["questions"]] != [question.id for question in questions]:
+            raise LookupError("the questions are others than those of the last run: ask every tool")
+        return assembled({**kept, "answers": {**kept["answers"], **said}})
+    return assembled(
+        {
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": f"{os.cpu_count()} cores, Python {sys.version.partition(' ')[0]}",
+            "questions": [{name: getattr(question, name) for name in KEPT} for question in questions],
+            "answers": said,
+            "left_out": left_out(questions),
+        }
+    )
+
+
+def main() -> None:
+    """Measure, or write the page again."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--page", action="store_true", help="write the page from what was measured last")
+    options.add_argument("--only", metavar="TOOL", help="ask one tool again, on the questions of the last run")
+    given = options.parse_args()
+    if not given.page:
+        DATA.write_text(json.dumps(measured(given.only), indent=1) + "\n")
+    PAGE.write_text(page(json.loads(DATA.read_text())))
+    print(PAGE.read_text())
+
+
+if __name__ == "__main__":
+    main()
