@@ -1,4 +1,4 @@
-"""hf-mem: `hf-mem --model-id`, with its experimental cache."""
+"""hf-mem: `hf-mem --model-id`, without its experimental cache, which is that of one sequence."""
 
 import json
 
@@ -10,11 +10,11 @@ def words(question: Question) -> list[str] | None:
     """It knows one device."""
     if question.gpus > 1:
         return None
-    return ["hf-mem", "--model-id", question.repo, "--json-output", "--experimental", "--max-model-len", str(question.max_model_len)]
+    return ["hf-mem", "--model-id", question.repo, "--json-output"]
 
 
 def read(text: str, _code: int, _question: Question) -> Answer:
-    """The weights; its cache is that of one sequence, no GPU's."""
+    """The weights."""
     return Answer(weights_gib=json.loads(text)["memory"] / GIB)
 
 
