@@ -27,6 +27,7 @@ from planner.facts.question import HostName, StackRow
 from planner.questions.check import check, chosen, joined, machine_for, read_text
 from planner.questions.check_proxy import as_warnings, check_proxy, start_without_config
 from planner.questions.fields import FIELDS
+from planner.questions.files.markdown import is_markdown
 from planner.questions.find_commands import MAX_TEXT_BYTES, find_commands
 from planner.questions.proxy.servers import beside_servers
 
@@ -118,7 +119,7 @@ def check_command(
         check_against(ctx, against, style)
     paths = paths_of(command)
     of_files = "--since" if since else "--report" if reports else "" if style in ("text", "json") else f"--format {style}"
-    if paths and (fail_on or of_files or any(path.is_dir() for path in paths) or (server is None and _start_several(paths))):
+    if paths and (fail_on or of_files or any(path.is_dir() or is_markdown(path) for path in paths) or (server is None and _start_several(paths))):
         asked = AskedFiles(row=row, version=vllm_version, fail_on=FailOn(fail_on or FailOn.UNLIKELY), since=since, style=style, reports=reports)
         check_files(ctx, paths, asked)
     elif of_files:

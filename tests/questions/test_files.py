@@ -41,7 +41,7 @@ def judged(repository):
 
 def test_a_folder_is_read_as_git_keeps_it(repository):
     names = {str(path.relative_to(repository)) for path in files_of([repository])}
-    assert names == {name for name in FILES if not name.startswith((".", "build/")) and name != "README.md"}
+    assert names == {name for name in FILES if not name.startswith((".", "build/"))}
 
 
 def test_a_folder_without_git_is_walked_without_what_is_hidden(tmp_path):
@@ -221,7 +221,7 @@ def test_needs_machine_only_where_no_file_says_one():
 def test_the_command_line_over_a_folder(repository, tmp_path):
     done = run_plan("check", ".", "--json", cwd=repository)
     answer = json.loads(done.stdout)
-    assert (done.returncode, answer["verdict"], answer["files_read"]) == (1, "does_not_start", 8)
+    assert (done.returncode, answer["verdict"], answer["files_read"]) == (1, "does_not_start", 9)
     jsonschema.Draft202012Validator(json_schema("check")).validate(answer)
     assert run_plan("check", ".", "--fail-on", "never", "--format", "github", cwd=repository).returncode == 0
     refused = run_plan("check", "deploy/compose.yaml", "scripts/serve.sh", cwd=repository)
@@ -234,11 +234,11 @@ def test_the_command_line_over_a_folder(repository, tmp_path):
 
 
 def test_only_what_changed_since_a_commit_is_read(tmp_path):
-    folder = checkout(tmp_path, {"a.sh": SCRIPT, "b/c.sh": SCRIPT, "d.sh": SCRIPT, "e.md": "x\n"})
+    folder = checkout(tmp_path, {"a.sh": SCRIPT, "b/c.sh": SCRIPT, "d.sh": SCRIPT, "e.txt": "x\n"})
     (folder / "b/c.sh").write_text(SCRIPT + "\n")
     (folder / "new.sh").write_text(SCRIPT)
     (folder / "d.sh").unlink()
-    (folder / "e.md").write_text("y\n")
+    (folder / "e.txt").write_text("y\n")
     assert [path.name for path in files_of([folder], "HEAD")] == ["c.sh", "new.sh"]
     assert [path.name for path in files_of([folder / "b"], "HEAD")] == ["c.sh"]
     (folder / ".plan.yaml").write_text("machines: []\n")  # the files may be for another machine now
@@ -251,8 +251,87 @@ def test_only_what_changed_since_a_commit_is_read(tmp_path):
 def test_reports_are_written_beside_what_is_printed(repository, tmp_path):
     written = {style: tmp_path / style for style in ("sarif", "markdown", "json")}
     done = run_plan("check", ".", *(word for style, file in written.items() for word in ("--report", f"{style}={file}")), cwd=repository)
-    assert (done.returncode, done.stdout.splitlines()[-1].partition(":")[0]) == (1, "9 servers in 8 files")
+    assert (done.returncode, done.stdout.splitlines()[-1].partition(":")[0]) == (1, "9 servers in 9 files")
     assert json.loads(written["json"].read_text())["verdict"] == "does_not_start"
     assert json.loads(written["sarif"].read_text())["version"] == "2.1.0"
     assert "| scripts/serve.sh:8 |" in written["markdown"].read_text()
     assert "FORMAT=FILE" in run_plan("check", ".", "--report", "pdf=x", cwd=repository).stderr
+
+
+README = """# Qwen
+
+```bash
+vllm serve Qwen/Qwen3-32B   # an example of something: nobody says for what
+```
+
+1. On an L4:
+
+   ~~~{.sh}
+   # plan: gpu=l4
+   vllm serve Qwen/Qwen3-8B \\
+     --max-model-len 40960
+   ~~~
+
+````console title=session
+# plan: gpu=h100
+(venv) $ vllm serve Qwen/Qwen3-32B \\
+>   --max-model-len 40960
+INFO vllm serve a/b --max-model-len 1
+```
+$ echo done
+````
+
+```python
+# plan: gpu=l4
+run("vllm serve Qwen/Qwen3-8B --max-model-len 40960")
+```
+
+```yaml
+# plan: gpu=l4
+services:
+  llm:
+    image: vllm/vllm-openai:v0.21.0
+    command: [--model, Qwen/Qwen3-8B,
+      --max-model-len, "40960"]
+```
+"""
+
+
+def test_of_markdown_the_blocks_are_read_for_which_a_machine_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("README.md").write_text(README)
+    judged = judge_files(files_of([Path()]), ASKED)
+    lines = README.splitlines()
+    flags = [number for number, line in enumerate(lines, 1) if "--max-model-len" in line and "40960" in line and "run(" not in line]
+    found = [(result["region"]["startLine"], result["region"]["startColumn"]) for result in places(judged)]
+    assert found == [(line, lines[line - 1].index("--max-model-len") + 1) for line in flags]
+    assert [server.place.line for server in judged.servers] == [11, 17, next(n for n, line in enumerate(lines, 1) if "image:" in line)]
+    assert not judged.unread
+
+
+def places(judged):
+    """Where the results of a SARIF log are."""
+    (run,) = json.loads(sarif(judged))["runs"]
+    return [result["locations"][0]["physicalLocation"] for result in run["results"]]
+
+
+def test_of_markdown_a_pattern_of_the_settings_names_a_machine_too(tmp_path):
+    (tmp_path / ".plan.yaml").write_text("machines: [{files: 'docs/*.md', gpu: l4}]\n")
+    for name in ("docs/serve.md", "README.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("```sh\nvllm serve Qwen/Qwen3-8B --max-model-len 40960\n")
+    (server,) = judge_files(files_of([tmp_path]), ASKED).servers
+    assert (server.file, server.place.line, server.verdict) == (str(tmp_path / "docs/serve.md"), 2, Verdict.DOES_NOT_START)
+
+
+def test_of_markdown_a_block_that_cannot_be_read_hides_no_other(tmp_path):
+    (tmp_path / "a.md").write_text(f"```sh\n# plan: gpu=h10000\n{SCRIPT}```\n\n```sh\n# plan: gpu=l4\nvllm serve Qwen/Qwen3-8B\n```\n")
+    judged = judge_files([tmp_path / "a.md"])
+    assert [(finding.rule, finding.place.line) for finding in judged.unread] == [(WRONG_MACHINE, 2)]
+    assert [server.engine for server in judged.servers] == ["vllm"]
+
+
+def test_the_command_line_reads_markdown_as_files(tmp_path):
+    (tmp_path / "a.md").write_text(README)
+    done = run_plan("check", "a.md", "--json", cwd=tmp_path)
+    assert (done.returncode, len(json.loads(done.stdout)["servers"])) == (1, 3)

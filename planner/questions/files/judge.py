@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 from planner.engines import ENGINES
 from planner.errors import FileError, PlannerError
@@ -16,7 +17,8 @@ from planner.facts.plan import Plan
 from planner.facts.verdict import Verdict
 from planner.questions.check import check, joined, machine_for, read_text
 from planner.questions.check_proxy import check_proxy
-from planner.questions.files.machines import Target, WrongMachineError, targets_of
+from planner.questions.files.machines import Target, WrongMachineError, is_named, targets_of
+from planner.questions.files.markdown import Block, blocks_of, is_markdown
 from planner.questions.files.places import flag_place, placed
 from planner.questions.find_commands import find_commands
 from planner.questions.proxy.find import is_config
@@ -24,6 +26,7 @@ from planner.questions.proxy.judge import TITLE, ProxyAnswer
 from planner.text import shown
 
 NO_MACHINE, WRONG_MACHINE, UNREADABLE, NO_ANSWER = "which-gpu", "wrong-machine", "unreadable", "no-answer"
+T = TypeVar("T", Finding, JudgedServer)
 _DOCUMENTS = re.compile(r"(?m)^---[ \t]*(?:#.*)?\r?$")
 
 
@@ -38,13 +41,27 @@ def judge_files(paths: Iterable[Path], asked: Target | None = None, *, version: 
     for path in paths:
         try:
             text = read_text(path)
-            files += 1
-            servers += judge_text(text, path, asked, version=version)
         except PlannerError as error:
-            line = error.line if isinstance(error, FileError) and error.line else 1
-            rule, severity = (WRONG_MACHINE, Severity.ERROR) if isinstance(error, WrongMachineError) else (UNREADABLE, Severity.NOTE)
-            unread.append(_finding(path, Place(line=line), rule, severity, _without_name(error, path), error.hint))
+            unread.append(_unread(error, path))
+            continue
+        files += 1
+        for block in _blocks(text, path):
+            try:
+                servers += [_moved(server, block) for server in judge_text(block.text, path, asked, version=version)]
+            except PlannerError as error:
+                unread.append(_below(_unread(error, path), block))
     return JudgedFiles(files=files, servers=tuple(servers), unread=tuple(unread))
+
+
+def _blocks(text: str, path: Path) -> list[Block]:
+    """What of a file is read: all of it, of Markdown the blocks for which a machine is named, as everything else there may be an example of anything."""
+    return [block for block in blocks_of(text) if is_named(block.text, path)] if is_markdown(path) else [Block(text=text)]
+
+
+def _unread(error: PlannerError, path: Path) -> Finding:
+    line = error.line if isinstance(error, FileError) and error.line else 1
+    rule, severity = (WRONG_MACHINE, Severity.ERROR) if isinstance(error, WrongMachineError) else (UNREADABLE, Severity.NOTE)
+    return _finding(path, Place(line=line), rule, severity, _without_name(error, path), error.hint)
 
 
 def needs_machine(judged: JudgedFiles) -> bool:
@@ -62,9 +79,9 @@ def judge_text(text: str, path: Path | None = None, asked: Target | None = None,
         answer = check_proxy(text, path)
         return [_proxy(answer, text, name)] if answer and targets_of(text, path, asked) is not None else []
     judged: list[JudgedServer] = []
-    for part, first_line in _parts(text):
-        commands = placed(find_commands(part), part)
-        targets = targets_of(part, path, asked) if commands else []
+    for part in _parts(text):
+        commands = placed(find_commands(part.text), part.text)
+        targets = targets_of(part.text, path, asked) if commands else []
         if targets is None:
             continue
         ends = [command.line for command in commands]
@@ -72,7 +89,7 @@ def judge_text(text: str, path: Path | None = None, asked: Target | None = None,
             end = min((line for line in ends if line > server.line), default=None)
             folder = str(path.parent) if path else ""
             judged += [
-                _moved(row, first_line) for row in _on_machines(replace(server, folder=folder, version=version or server.version), targets, part, name, end)
+                _moved(row, part) for row in _on_machines(replace(server, folder=folder, version=version or server.version), targets, part.text, name, end)
             ]
     return judged
 
@@ -83,21 +100,21 @@ def _may_start(text: str) -> bool:
     return is_config(text) or re.search("|".join(map(re.escape, sorted(programs))), text, re.IGNORECASE) is not None or text.lstrip().startswith("FROM ")
 
 
-def _parts(text: str) -> list[tuple[str, int]]:
-    """The documents of manifests, each with the lines before it, since each may be for another machine; any other text whole."""
+def _parts(text: str) -> list[Block]:
+    """The documents of manifests, since each may be for another machine; any other text whole."""
     if not (re.search(r"(?m)^apiVersion:", text) and re.search(r"(?m)^kind:", text)):
-        return [(text, 0)]
+        return [Block(text=text)]
     edges = [0, *(match.end() for match in _DOCUMENTS.finditer(text)), len(text)]
-    return [(text[begin:end], text.count("\n", 0, begin)) for begin, end in pairwise(edges) if text[begin:end].strip("- \r\n")]
+    return [Block(text=text[begin:end], lines=text.count("\n", 0, begin)) for begin, end in pairwise(edges) if text[begin:end].strip("- \r\n")]
 
 
-def _moved(server: JudgedServer, lines: int) -> JudgedServer:
+def _moved(server: JudgedServer, part: Block) -> JudgedServer:
     """A server of a part of a text, where it stands in all of it."""
+    return replace(_below(server, part), findings=tuple(_below(finding, part) for finding in server.findings))
 
-    def below(place: Place) -> Place:
-        return replace(place, line=place.line + lines)
 
-    return replace(server, place=below(server.place), findings=tuple(replace(finding, place=below(finding.place)) for finding in server.findings))
+def _below(said: T, part: Block) -> T:
+    return replace(said, place=Place(line=said.place.line + part.lines, column=said.place.column + part.columns))
 
 
 def _on_machines(command: Command, targets: Sequence[Target], text: str, file: str, end: int | None) -> Iterator[JudgedServer]:

@@ -100,6 +100,12 @@ def targets_of(text: str, path: Path | None, asked: Target | None) -> list[Targe
     return [asked] if asked else []
 
 
+def is_named(text: str, path: Path) -> bool:
+    """Whether a comment or .plan.yaml says a machine: of the examples of a text for people, only such are meant."""
+    settings = _settings_for(path)
+    return _COMMENT.search(text) is not None or (settings is not None and settings.machine(path) is not None)
+
+
 def _pairs(comment: str) -> dict[str, object]:
     """What a comment says: gpu=h100 count=8."""
     pairs = [part.partition("=") for part in re.split(r"[\s,]+", comment) if part]

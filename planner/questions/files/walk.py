@@ -8,9 +8,10 @@ from pathlib import Path
 
 from planner.errors import PlannerError
 from planner.machine.git import changed_files, kept_files
+from planner.questions.files import markdown
 from planner.questions.files.machines import SETTINGS
 
-SUFFIXES = frozenset({".sh", ".bash", ".zsh", ".yaml", ".yml", ".service", ".plist", ".dockerfile"})
+SUFFIXES = frozenset({".sh", ".bash", ".zsh", ".yaml", ".yml", ".service", ".plist", ".dockerfile"}) | markdown.SUFFIXES
 NAMES = ("Modelfile", "Dockerfile", "Containerfile")
 """Names that a file may begin with, where it has none of the suffixes."""
 MOST_FILES, MOST_ENTRIES = 10_000, 1_000_000
