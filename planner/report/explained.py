@@ -151,7 +151,9 @@ def _headline(explained: Explained, gpu: GpuSpec | None) -> Text:
     seen = explained.observed
     state = _state(explained)
     release = f" {seen.version}" if seen.version else ""
-    said = f"{f' on {gpu.title}' if gpu else ''} with {_title(seen.engine)}{release}: "
+    cards = explained.predicted.group.count if explained.predicted else 1
+    where = f" on {f'{cards}x ' if cards > 1 else ''}{gpu.title}" if gpu else ""
+    said = f"{where} with {_title(seen.engine)}{release}: "
     return Text().append(seen.model or ("a model that is not named" if seen.engine in ENGINES else "a proxy"), "bold").append(said).append(*state)
 
 

@@ -7,6 +7,7 @@ import pytest
 from conftest import run_plan
 from test_schemas import closed
 
+from planner.errors import PlannerError
 from planner.questions.explain import explain_log
 from planner.report.schemas import json_schema
 
@@ -99,8 +100,6 @@ def test_a_pasted_message_has_its_cause_and_what_helps(name):
 
 @pytest.mark.parametrize("name", [*GUIDE, *POSTED])
 def test_a_message_may_end_anywhere(name):
-    from planner.errors import PlannerError
-
     text = (GUIDE | POSTED)[name][0]
     for end in range(0, len(text), 7):
         try:
@@ -118,9 +117,29 @@ def test_a_table_of_ollama_stands_beside_the_prediction():
     )
     explained, _ = explain_log(table.splitlines(keepends=True), gpu="rtx4090")
     assert (explained.observed.model, explained.observed.flags["ctx_size"], explained.observed.flags["cpu_percent"]) == ("qwen3:32b", 32_768, 22)
-    (size,) = explained.differences
+    size, _ = explained.differences  # and what of it lies in main memory
     assert size.predicted == pytest.approx(size.observed, rel=0.06)
     assert explained.predicted.layers_on_gpu < explained.predicted.layers
+
+
+# What check says of the same command over two cards: the table counts all of them, and main memory.
+@pytest.mark.parametrize("count", [2, None])
+def test_a_table_of_several_gpus_is_held_against_all_of_them(count):
+    line = "llama3.3:70b   a6eb4748fd29    54 GB    12%/88% CPU/GPU    32768      4 minutes from now"
+    explained, _ = explain_log([line], gpu="rtx3090", count=count)
+    used, host = explained.differences
+    assert (used.what, host.what, explained.predicted.group.count) == ("used", "host", 2)
+    assert used.predicted == pytest.approx(54e9, rel=0.01)
+    assert host.predicted == pytest.approx(0.12 * 54e9, rel=0.05)
+    shown = next(warning.message for warning in explained.predicted.warnings if warning.code == "layers-on-cpu")
+    assert "`ollama ps` shows 54 GB, 12%/88% CPU/GPU" in shown
+
+
+def test_the_column_of_shares_alone_is_explained():
+    explained, _ = explain_log(["34%/66% CPU/GPU"])
+    assert explained.observed.root_cause.message == "34 % of the model lies in main memory and runs on the CPU"
+    with pytest.raises(PlannerError):
+        explain_log(["34%/67% CPU/GPU"])
 
 
 def test_a_proxys_log_is_json_and_text(tmp_path):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from planner.engines.beside import changed, differences
 from planner.engines.llamacpp.causes import remedies
 from planner.engines.llamacpp.check import check_server
-from planner.engines.llamacpp.ollama_check import check_ollama
+from planner.engines.llamacpp.ollama_check import check_listed
 from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.facts.hardware import GpuGroup, GpuSpec
@@ -26,6 +26,7 @@ _WHY = {
     "kv_cache": "another context, number of slots or type of the cache",
     "compute": "another micro-batch, or an older build, whose mask was larger",
 }
+_OTHERWISE = "another context, number of requests or type of the cache; Ollama before 0.30 shows its own estimate, up to a fifth more"
 CLOSE_TOTAL = 0.05  # share by which the size of a whole model may differ: the table rounds it
 _FLAGS = {
     "ctx_size": "--ctx-size",
@@ -61,21 +62,11 @@ def _of_table(observed: Observed, gpu: GpuSpec | None, count: int, catalogue: Ca
     words = ("run", observed.model or "")
     context = observed.flags.get("ctx_size")
     command = Command(engine="ollama", words=words, env=(("OLLAMA_CONTEXT_LENGTH", str(context)),) if context else ())
-    predicted = None
+    predicted, told = None, tuple[Difference, ...]()
     if gpu is not None:
         with suppress(PlannerError):  # a tag that nobody here knows
-            predicted = check_ollama(command, GpuGroup(gpu=gpu, count=max(1, count)), catalogue)
-    told: tuple[Difference, ...] = ()
-    if predicted is not None and observed.used_bytes:
-        on_gpus = sum(line.bytes for line in predicted.lines if not line.key.startswith("mmproj"))
-        is_whole = predicted.is_whole and not any(warning.code == "experts-on-cpu" for warning in predicted.warnings)
-        size = on_gpus if is_whole else on_gpus + predicted.host_bytes  # as ollama.listed
-        why = (
-            ""
-            if abs(size - observed.used_bytes) <= CLOSE_TOTAL * size
-            else "another context, number of requests or type of the cache; Ollama before 0.30 shows its own estimate, up to a fifth more"
-        )
-        told = (Difference(what="used", predicted=size, observed=observed.used_bytes, why=why),)
+            predicted, listed = check_listed(command, GpuGroup(gpu=gpu, count=max(count, _cards(observed, gpu))), catalogue)
+            told = _listed(observed, *listed)
     cause = observed.root_cause
     return Explained(
         observed=observed,
@@ -84,6 +75,21 @@ def _of_table(observed: Observed, gpu: GpuSpec | None, count: int, catalogue: Ca
         differences=told,
         remedies=remedies(cause, is_ollama=True) if cause else (),
     )
+
+
+def _cards(observed: Observed, gpu: GpuSpec) -> int:
+    """The fewest cards that hold what the table says is on GPUs."""
+    return max(1, -(-((observed.used_bytes or 0) - (observed.host_bytes or 0)) // gpu.cuda_total_bytes))
+
+
+def _listed(observed: Observed, size: int, percent: int) -> tuple[Difference, ...]:
+    """The table's size and what of it lies in main memory, over all GPUs, beside what was predicted of both."""
+    seen, host = observed.used_bytes or 0, size * percent // 100
+    is_close = abs(size - seen) <= CLOSE_TOTAL * size
+    told = Difference(what="used", predicted=size, observed=seen, why="" if is_close else _OTHERWISE)
+    if not host and not observed.host_bytes:
+        return (told,)
+    return (told, Difference(what="host", predicted=host, observed=observed.host_bytes or 0, why=""))
 
 
 def _words(observed: Observed, model: str) -> list[str]:

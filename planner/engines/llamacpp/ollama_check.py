@@ -10,7 +10,7 @@ from planner.engines.decided import decided, refuse_unresolved
 from planner.engines.llamacpp import ollama, ollama_command, ollama_own, scheduler
 from planner.engines.llamacpp.check import Machine, ask_of, margins_of, placed, visible, warnings_of
 from planner.engines.llamacpp.ggml import KV_TYPES
-from planner.engines.llamacpp.ledger import free_bytes
+from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.modelfile import Modelfile
 from planner.engines.llamacpp.named import NamedModel, by_file, by_tag
@@ -35,7 +35,7 @@ def check_ollama(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
 
     Raises PlannerError where none is named, or one that the catalogue does not know.
     """
-    plan, loaded = _checked(command, group, catalogue)
+    plan, loaded, _ = _checked(command, group, catalogue)
     beside, unknown = [], []
     for other in command.beside:
         try:
@@ -49,7 +49,13 @@ def check_ollama(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     return replace(plan, warnings=(*plan.warnings, *warnings))
 
 
-def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[Plan, Loaded]:
+def check_listed(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[Plan, tuple[int, int]]:
+    """Judge a model alone, with what `ollama ps` would show of it: bytes, and the percent of them on the CPU. Raises PlannerError as check_ollama."""
+    plan, _, held = _checked(command, group, catalogue)
+    return plan, ollama.listed(held)
+
+
+def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[Plan, Loaded, LlamaCppLedger]:
     """A model alone on its machine."""
     if file_name := ollama_command.missing_modelfile(command):
         raise PlannerError(f"{shown(file_name, 100)} is not here, which `ollama create` reads", "plan check PATH of the Modelfile")
@@ -90,7 +96,8 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
         is_whole=plan.is_whole,
         is_pinned=_is_partial(config, named),
     )
-    return decided(plan, read, missing=missing, warnings=warnings, fix="a tag of fewer bits, or another GPU", env=said), loaded
+    held = ledger(named.model, fitted, whole, gpus=machine.gpus)
+    return decided(plan, read, missing=missing, warnings=warnings, fix="a tag of fewer bits, or another GPU", env=said), loaded, held
 
 
 def _placed(named: NamedModel, machine: Machine, config: LlamaCppConfig, *, is_earlier: bool) -> LlamaCppConfig:
