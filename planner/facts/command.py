@@ -37,6 +37,10 @@ class Command:
     column: int = 0
     contained: bool = False
     """It runs in a container: files that it names do not lie here."""
+    service: str = ""
+    """The name under which other containers of its compose file reach it."""
+    published: tuple[tuple[int, int], ...] = ()
+    """Ports of its container that the machine maps, each with the machine's before it (0: any that is free)."""
     model: str = ""
     settings: Mapping[str, Value] = field(default_factory=dict)
     """By the names of the engine's table."""

@@ -69,6 +69,8 @@ class Serving:
     """What names of its own environment variables begin with, without the underscore."""
     address_variable: str = ""
     """The variable that holds the address it listens on, where no flag does."""
+    port_variable: str = ""
+    """The variable that stands for the flag of its port."""
     takes_model_first: bool = False
     """Whether its command goes on with the model, then flags only."""
     loads_folders: bool = False

@@ -16,6 +16,7 @@ from planner.facts.plan import Plan
 from planner.facts.question import HostName, StackRow
 from planner.questions.find_commands import MAX_TEXT_BYTES, find_commands
 from planner.questions.machine import machine_of
+from planner.questions.ports import remarks
 from planner.text import redact_words
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def check(command: Command, group: GpuGroup, catalogue: Catalogue | None = None)
     answer = ENGINES[command.engine].check(command, group, catalogue or _catalogue())
     if isinstance(answer, Unanswered):
         raise PlannerError(f"{ENGINES[command.engine].title}: {answer.reason}")
-    return answer
+    return replace(answer, warnings=(*answer.warnings, *remarks(command)))
 
 
 def _catalogue() -> Catalogue:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from planner.engines import ENGINES
 from planner.facts.command import Command
+from planner.questions.ports import published
 from planner.questions.shell_scripts import from_shell, is_image, numbered, servers_of, set_before, split_words, tag_of, with_env
 from planner.reader import parse_yaml
 
@@ -19,9 +20,11 @@ def from_compose(text: str) -> Iterator[Command]:
     """The servers of a compose file."""
     (document, *_) = _documents(text, "compose file") or [None]
     services = document.get("services") if isinstance(document, dict) else None
-    for service in services.values() if isinstance(services, dict) else ():
+    for name, service in services.items() if isinstance(services, dict) else ():
         if isinstance(service, dict):
-            yield from from_container(service, "entrypoint", "command")
+            ports = service.get("ports")
+            mapped = published(ports) if isinstance(ports, list) and service.get("network_mode") != "host" else ()
+            yield from (replace(server, service=str(name), published=mapped) for server in from_container(service, "entrypoint", "command"))
 
 
 def from_manifests(text: str) -> Iterator[Command]:

@@ -14,6 +14,7 @@ from planner.engines import ENGINES, Engine
 from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.facts.record import dataclass
+from planner.questions.ports import of_docker
 from planner.text import BLANK, is_secret_name, redact, shown
 
 MOST_EXPANDED, MOST_WORDS, MOST_SERVERS = 100_000, 10_000, 200  # letters of a value, words of a command, servers of a text: far above any real script
@@ -225,6 +226,7 @@ def command_of(words: Sequence[str]) -> Command | None:
             version=tag_of(image),
             env=tuple((_set_for_container(before) if image else set_before(before)).items()),
             contained=bool(image),
+            published=of_docker(before) if image else (),
         )
     return None
 

@@ -28,6 +28,7 @@ LLAMA_SERVER = Serving(
     proxy_prefix="openai",
     holds_schemas=True,
     variables=("LLAMA", "GGML"),
+    port_variable="LLAMA_ARG_PORT",
     container=Container(
         images={vendor: f"ghcr.io/ggml-org/llama.cpp:server-{built}-{{version}}" for vendor, built in _BUILDS.items()},
         images_source="a tag of every build, server-cuda-bNNNN and so on (its docker workflow); in use as b10481 and b10621, looked up 2026-11-27",
