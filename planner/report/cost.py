@@ -12,7 +12,7 @@ from planner.report.text import Piece, Text
 from planner.report.words import figure, usd
 from planner.units import counted, tokens
 
-_WAYS: dict[str, str] = {"rent": "rented", "buy": "bought"}
+WAYS: dict[str, str] = {"rent": "rented", "buy": "bought"}
 _COLUMNS = (
     Column("load", is_left=True, style="bold"),
     Column("", is_left=True),
@@ -42,7 +42,7 @@ def _table(answer: CostAnswer) -> Fitted:
         for priced, cost in zip(answer.ways, load.costs, strict=True):
             money = (cost.usd_per_million_prompt_tokens, cost.usd_per_million_output_tokens)
             speeds = (load.served.requests_per_s, load.tokens_per_s_each)
-            rows.append(Row((_name(answer, load), _WAYS[priced.way.kind], *(usd(of.expected) for of in money), *(figure(of.expected) for of in speeds))))
+            rows.append(Row((load_name(answer, load), WAYS[priced.way.kind], *(usd(of.expected) for of in money), *(figure(of.expected) for of in speeds))))
             rows.append(Row(("", "", *(_span(of, usd) for of in money), *(_span(of, figure) for of in speeds))))
     if api := answer.api:
         relation = {"same": "the same model", "like": "a like model", "named": "as named"}[api.relation]
@@ -62,7 +62,8 @@ def _shown(answer: CostAnswer) -> tuple[LoadCost, ...]:
     return (full,) if asked.served == full.served and asked.concurrency == full.concurrency else answer.loads
 
 
-def _name(answer: CostAnswer, load: LoadCost) -> str:
+def load_name(answer: CostAnswer, load: LoadCost) -> str:
+    """What a load is called: how many at once, or so many a second on so many machines."""
     if load.load == "full":
         return f"full: {load.concurrency:,} at once"
     rate = answer.terms.requests_per_s
@@ -94,8 +95,8 @@ def _documents(answer: CostAnswer) -> Iterator[Text]:
     count = answer.terms.documents or 0
     for load in _shown(answer):
         assert load.documents_hours is not None  # noqa: S101 - there are documents
-        money = ", ".join(f"${_interval(amount)} {_WAYS[priced.way.kind]}" for priced, amount in zip(answer.ways, load.documents_usd, strict=True))
-        yield Text(f"{counted(count, 'document')}, {_name(answer, load)}: {_duration(load.documents_hours)}; {money}.")
+        money = ", ".join(f"${_interval(amount)} {WAYS[priced.way.kind]}" for priced, amount in zip(answer.ways, load.documents_usd, strict=True))
+        yield Text(f"{counted(count, 'document')}, {load_name(answer, load)}: {_duration(load.documents_hours)}; {money}.")
     if api := answer.api:
         yield Text(f"{counted(count, 'document')} by the API: ${usd(count * api.usd_per_request(answer.speed.prompt_tokens, answer.speed.answer_tokens))}.")
 

@@ -9,16 +9,17 @@ from planner.facts.hardware import GpuSpec
 from planner.facts.observed import Explained
 from planner.facts.speed import expected_tokens_per_s
 from planner.questions.comparison import Best, Comparison
+from planner.questions.cost import CostAnswer
 from planner.questions.proxy.judge import ProxyAnswer
 from planner.questions.replicas import CapacityAnswer
 from planner.questions.sessions import SessionsAnswer
 from planner.questions.shortlist import MachinesAnswer, ModelsAnswer
-from planner.report import capacity, chosen, compare, explained, machines, proxy, sessions
+from planner.report import capacity, chosen, compare, cost, explained, machines, proxy, sessions
 from planner.report.lead import Figure, Tone
 from planner.report.markup import blocks
 from planner.report.text import Piece, Text
 from planner.report.view import View
-from planner.report.words import at_once, figure, months
+from planner.report.words import at_once, figure, months, usd
 from planner.units import GIB, counted, tokens
 
 _TONES: dict[str, Tone] = {"green": "good", "yellow": "warn", "red": "bad"}
@@ -76,6 +77,20 @@ def sessions_view(answer: SessionsAnswer) -> View:
     )
     words, tone = ("", "") if not answer.users else ("held", "good") if answer.requirements_met else ("not held", "bad")
     return View(title=_plain(heading), headline=words, tone=tone, figures=shown, blocks=blocks(rest))
+
+
+def cost_view(answer: CostAnswer) -> View:
+    """What tokens cost: at the asked load in figures, each way and by an API, then all of it."""
+    load, (heading, *rest) = answer.loads[0], cost.render(answer)
+    shown = []
+    for priced, costs in zip(answer.ways, load.costs, strict=True):
+        for what, of in (("prompt", costs.usd_per_million_prompt_tokens), ("output", costs.usd_per_million_output_tokens)):
+            low, high = sorted((of.conservative, of.optimistic))
+            shown.append(Figure(f"${usd(of.expected)}", f"a million {what} tokens, {cost.WAYS[priced.way.kind]}", f"${usd(low)} to ${usd(high)}"))
+    if api := answer.api:
+        shown.append(Figure(f"${usd(api.usd_per_million_output_tokens)}", "a million output tokens, by an API", f"{api.model} of {api.provider}"))
+    shown.append(Figure(figure(load.served.requests_per_s.expected), "requests/s", cost.load_name(answer, load)))
+    return View(title=_plain(heading), figures=tuple(shown), blocks=blocks(rest))
 
 
 def comparison_view(comparisons: Sequence[Comparison]) -> View:

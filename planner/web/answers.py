@@ -18,7 +18,10 @@ from planner.questions.asked import group_of, purpose_of, seconds
 from planner.questions.capacity import Lengths, Limits
 from planner.questions.check_text import check_text
 from planner.questions.choose import Wish
+from planner.questions.cost import cost_of
+from planner.questions.cost_terms import Terms
 from planner.questions.explain import explain_log
+from planner.questions.fields import MOST_DOCUMENTS, MOST_USD, MOST_WATTS
 from planner.questions.plan import answer_for
 from planner.questions.replicas import capacity_for
 from planner.questions.sessions import MOST_OFFLOAD_GIB, MOST_SUBAGENTS, MOST_TURNS, Session, sessions_for
@@ -31,6 +34,7 @@ from planner.report.capacity import capacity_json
 from planner.report.chosen import models_json
 from planner.report.compare import comparisons_json
 from planner.report.contract import check_json, plan_json
+from planner.report.cost_json import cost_json
 from planner.report.explained import explain_json
 from planner.report.machines import machines_json
 from planner.report.proxy import proxy_json
@@ -118,6 +122,26 @@ def _sessions(state: State, row: StackRow, lengths: Lengths, limits: Limits) -> 
     return _answer(sheets.sessions_view(answer), lambda: sessions_json(answer))
 
 
+def _cost(state: State) -> Answer:
+    def amount(name: str, most: float) -> float | None:
+        return within(state, name, 0, 1e-12, most) if state[name] else None
+
+    terms = Terms(
+        rent_usd_per_hour=amount("rent_usd_per_hour", MOST_USD),
+        buy_usd=amount("buy_usd", MOST_USD),
+        years=within(state, "years", 3, 1e-12, 50),
+        utilization=within(state, "utilization", 1, 1e-12, 1),
+        usd_per_kwh=amount("usd_per_kwh", 1000),
+        watts=amount("watts", MOST_WATTS),
+        idle_watts=within(state, "idle_watts", 0, 0, MOST_WATTS),
+        requests_per_s=amount("rate", 1e6),
+        documents=int(within(state, "documents", 1, 1, MOST_DOCUMENTS)) if state["documents"] else None,
+        api=state["api"],
+    )
+    answer = cost_of(row_of(state), terms)
+    return _answer(sheets.cost_view(answer), lambda: cost_json(answer))
+
+
 def _compare(state: State) -> Answer:
     row = row_of(state.changed(gpu=state["gpu"].partition(",")[0].strip(), count="", model=state["model"].partition(",")[0].strip()))
     main, catalogue = row.services[0], load.current()
@@ -145,7 +169,7 @@ def _explain(state: State) -> Answer:
 
 
 _ASKED: Mapping[str, Callable[[State], Answer]] = {
-    "plan": _plan, "stack": _plan, "models": _models, "machines": _machines, "capacity": _capacity, "compare": _compare, "check": _check, "explain": _explain,
+    "plan": _plan, "stack": _plan, "models": _models, "machines": _machines, "capacity": _capacity, "cost": _cost, "compare": _compare, "check": _check, "explain": _explain,
 }  # fmt: skip
 
 

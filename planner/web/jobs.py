@@ -16,6 +16,7 @@ _OWN_CARD = ("vram", "bandwidth", "compute_capability", "vendor", "free_gib", "t
 _CARD = "Another card, or less of it"
 _LIMITS = ("ttft", "tpot", "percentile", "rate")
 _SESSIONS = ("turns", "pause", "tool_tokens", "subagents", "kv_offloading_size")
+_MONEY = ("rent_usd_per_hour", "buy_usd", "years", "utilization", "usd_per_kwh", "watts", "idle_watts", "api")
 Groups = tuple[tuple[str, tuple[str, ...]], ...]
 
 
@@ -111,6 +112,22 @@ _ALL = (
         first={"gpu": "h100", "count": "1", "model": "qwen3-32b-fp8"},
         needs=("gpu", "model"),
         command="capacity",
+        is_heavy=True,
+    ),
+    Job(
+        name="cost",
+        title="Cost",
+        asks="What do a million tokens cost, rented, bought, by an API?",
+        button="Reckon",
+        shown=("gpu", "count", "model", "input", "output_tokens", "concurrency", "rent_usd_per_hour", "buy_usd", "documents"),
+        groups=(
+            ("More of the money", _MONEY[2:]),
+            ("Load, runtime, settings", ("rate", "context", "host", "engine", "quantization", "kv_cache_dtype", "tensor_parallel_size")),
+        ),
+        accepts=("gpu", "count", "host", "engine", "vllm_version", *(name for name in _SERVICE if name != "users"), "rate", "documents", *_MONEY),
+        first={"gpu": "h100", "count": "1", "model": "qwen3-32b-fp8"},
+        needs=("gpu", "model"),
+        command="cost",
         is_heavy=True,
     ),
     Job(

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, urljoin, urlsplit
 import pytest
 from test_browser import Axe, Watched, browser, server, until  # noqa: F401 - browser and server are fixtures
 
+from planner.report.words import usd
 from planner.web.answers import answer
 from planner.web.jobs import JOBS
 from planner.web.state import made
@@ -47,6 +48,10 @@ ASKED: dict[str, tuple[dict[str, str], Callable[[Json], list[str]]]] = {
     "capacity": (
         {"gpu": "rtx4090", "count": "1", "model": "qwen3-8b-awq", "users": "4"},
         lambda said: [f"{said['options'][0]['replicas'] * said['options'][0]['expected']['users']:,}", "held"],
+    ),
+    "cost": (
+        {"gpu": "h100", "count": "1", "model": "qwen3-32b-fp8", "rent_usd_per_hour": "2.5", "documents": "1000"},
+        lambda said: [f"${usd(cost['usd_per_million_output_tokens']['expected'])}" for cost in said["loads"][0]["costs"]] + ["1,000 documents"],
     ),
     "compare": (
         {"gpu": "rtx4090", "count": "1", "model": "qwen3-8b"},
@@ -100,7 +105,9 @@ def is_in_bounds(page: Page) -> bool:
 def test_each_job_from_the_navigation_to_its_numbers(opened, site, job):
     page, (asked, numbers) = opened.page, ASKED[job]
     page.goto(site)
+    page.evaluate("() => { document.querySelector('h1').dataset.isOld = '' }")  # the job that is open already leads to the same address
     page.click(f"nav a:text-is('{JOBS[job].title}')")
+    page.wait_for_function("() => document.querySelector('h1') && !('isOld' in document.querySelector('h1').dataset)")
     page.wait_for_function("path => [path, `${path}/`].some((end) => location.pathname.endsWith(end))", arg="" if job == "plan" else f"/{job}")
     fill(page, asked)
     text = answered(page)

@@ -39,6 +39,10 @@ CASES = {
         {"gpu": "rtx4090", "count": "1", "model": "qwen3-8b-awq", "input": "1000", "output_tokens": "100", "ttft": "500ms", "users": "4"},
         lambda: planner.capacity(gpu="rtx4090", count=1, model="qwen3-8b-awq", input=1000, output_tokens=100, ttft="500ms", users=4),
     ),
+    "cost": (
+        {"gpu": "h100", "count": "1", "model": "qwen3-32b-fp8", "rent_usd_per_hour": "2.5", "buy_usd": "30000", "utilization": "0.5", "documents": "1000"},
+        lambda: planner.cost(gpu="h100", count=1, model="qwen3-32b-fp8", rent_usd_per_hour=2.5, buy_usd=30000, utilization=0.5, documents=1000),
+    ),
     "check": ({"command": COMMAND, "gpu": "a100-80"}, lambda: planner.check(COMMAND, gpu="a100-80")),
     "explain": ({"log": FAILED, "gpu": "rtx4090", "model": "qwen3-8b"}, lambda: planner.explain(FAILED, gpu="rtx4090", model="qwen3-8b")),
 }
@@ -112,6 +116,10 @@ def test_runtimes_beside_each_other_are_the_command_lines(client, tmp_path):
         ("capacity", {"gpu": "h100", "model": "qwen3-embedding-0.6b"}, "embeds texts", ""),
         ("compare", {"gpu": "rtx4090", "model": "qwen3-14bb"}, "unknown model", "model=qwen3-14b"),
         ("compare", {"gpu": "rtx4090", "model": "qwen3-14b", "count": ",".join(map(str, range(1, 18)))}, "17 pairs", ""),
+        ("cost", {"gpu": "h100", "model": "qwen3-8bb"}, "unknown model", "model=qwen3-8b"),
+        ("cost", {"gpu": "h100", "model": "qwen3-8b", "utilization": "2"}, "expected a number from", ""),
+        ("cost", {"gpu": "h100", "model": "qwen3-8b", "buy_usd": "nan"}, "expected a number from", ""),
+        ("cost", {"gpu": "h100", "model": "qwen3-8b", "concurrency": "4", "rate": "1"}, "both say what is asked", ""),
         ("check", {"command": "make coffee", "gpu": "rtx4090"}, "no vLLM", ""),
         ("check", {"command": COMMAND}, "no GPU is named", "gpu=rtx4090"),
         ("check", {"command": COMMAND, "gpu": "a10"}, "", ""),
@@ -129,7 +137,9 @@ def test_a_fault_is_one_line_with_the_nearest_thing_that_works(client, job, aske
 
 
 @pytest.mark.parametrize("job", list(JOBS))
-@pytest.mark.parametrize("field", ["count", "users", "context", "input", "turns", "tool_tokens", "subagents", "top", "vram", "tensor_parallel_size"])
+@pytest.mark.parametrize(
+    "field", ["count", "users", "context", "input", "turns", "tool_tokens", "subagents", "top", "documents", "vram", "tensor_parallel_size"]
+)
 @pytest.mark.parametrize("value", ["199999999999999999", "-1", "1e400", "١٢", "0x10"])
 def test_no_number_costs_memory(client, job, field, value):
     if field not in JOBS[job].accepts:
@@ -246,6 +256,7 @@ def test_the_question_goes_along_from_job_to_job(client):
         ("plan --gpu h100", "models?gpu=h100"),
         ("plan --model qwen3-8b --users 4", "machines?model=qwen3-8b&users=4"),
         ("plan capacity --gpu h100 --model qwen3-8b --ttft 1s", "capacity?gpu=h100&model=qwen3-8b&ttft=1s"),
+        ("plan cost --gpu h100 --model qwen3-8b --buy-usd 30000", "cost?gpu=h100&model=qwen3-8b&buy_usd=30000"),
         ("plan --gpu h100 --model a --with b:context=8k --with c", "stack?gpu=h100&model=a&beside=b%3Acontext%3D8k&beside_2=c"),
         ("plan --gpu h100 --model qwen3-8b -tp 2 --enforce-eager", "./?gpu=h100&model=qwen3-8b&tensor_parallel_size=2&enforce_eager=yes"),
         ("--kv-cache-dtype fp8_e4m3", "./?gpu=rtx4090&count=2&model=qwen3-vl-32b-awq&kv_cache_dtype=fp8_e4m3"),
