@@ -24,10 +24,10 @@ from test_browser_jobs import (  # noqa: F401 - the same tests, on this page
     test_a_fault_keeps_the_answer_and_offers_the_nearest,
     test_a_row_leads_to_its_plan_and_back,
     test_an_explained_log_leads_to_a_command_that_starts,
-    test_each_job_from_the_navigation_to_its_numbers,
     test_nothing_but_the_keyboard,
     test_what_is_sent_is_not_asked_again_by_the_letters_before_it,
 )
+from test_browser_jobs import test_each_job_from_the_navigation_to_its_numbers as clicked_through
 
 from planner.web.app import app
 from planner.web.jobs import JOBS
@@ -102,10 +102,9 @@ def loaded(browser, site) -> Iterator[Watched]:  # noqa: F811
 
 
 def pytest_generate_tests(metafunc) -> None:
-    """Each job at every width, as on the server; how one page leads to another is the same at each."""
-    if "opened" in metafunc.fixturenames:
-        widths = WIDTHS if metafunc.function is test_each_job_from_the_navigation_to_its_numbers else WIDTHS[:1]
-        metafunc.parametrize("opened", widths, indirect=True)
+    """How one page leads to another is the same at each width."""
+    if "opened" in metafunc.fixturenames and "job" not in metafunc.fixturenames:
+        metafunc.parametrize("opened", WIDTHS[:1], indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +117,15 @@ def opened(request, loaded) -> Watched:
 def page(loaded, site) -> Page:
     loaded.page.goto(site)
     return loaded.page
+
+
+# The pages are laid out by the files of the server's, which are tried at every width of every job: here the first job is, and of the others each width has some.
+AT_WIDTHS = [*((width, "plan") for width in WIDTHS), *((WIDTHS[place % len(WIDTHS)], job) for place, job in enumerate(JOBS_ASKED) if job != "plan")]
+
+
+@pytest.mark.parametrize(("opened", "job"), AT_WIDTHS, indirect=["opened"])
+def test_each_job_is_clicked_through(opened, site, job):
+    clicked_through(opened, site, job)
 
 
 @pytest.mark.parametrize("job", JOBS)
