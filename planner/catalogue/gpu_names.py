@@ -26,6 +26,26 @@ _LINES = (
     ("data centre", r"(gb|gh|[ablhgptv])\d|spark|dgx"),
 )
 
+# Cards of Kepler, of compute capability 3.0 to 3.7; a Quadro K620, K1200 or K2200 and a GTX 750 are of the next generation.
+_KEPLER = re.compile(
+    r"(nvidia)?((tesla)?k(8|10|[24]0[cmstx]?|80)(\d\dgb)?|(quadro)?k[456][02]00|(geforce)?gt[xs]?(6[5-9]0|7[678]0)(ti)?|(geforce)?(gtx)?titan(black|z))"
+)
+
+
+def too_old(name: str) -> tuple[str, str] | None:
+    """Why a card is in no catalogue though it exists, and what to ask instead; None for others.
+
+    Source: ggml-cuda/CMakeLists.txt (50 is the lowest of CUDA 12), ollama/ollama#9124 (5.0 and above), ggml-org/llama.cpp#12140 (a K80 with CUDA 11.4).
+    A K80's memory: nvidia-smi 11,441 MiB a GPU with ECC, CUDA 11.17 GiB; half of the board's 480 GB/s.
+    """
+    if not _KEPLER.fullmatch(gpu_key(name)):
+        return None
+    custom = "--gpu custom --vram 12GiB --total-gib 11.17 --bandwidth 240 --compute-capability 3.7"
+    return (
+        f"{name[:60]} is a card of Kepler, of compute capability 3: no engine's builds for CUDA hold kernels below 5.0",
+        f"describe it for a build of your own (Vulkan, or CUDA 11.4); each of the two GPUs of a Tesla K80 is {custom}",
+    )
+
 
 def near_gpu(name: str, rows: Iterable[GpuRow]) -> str:
     """The names that one may have meant to type: of the same line, with the same digits, or one more or less; another number is another card."""

@@ -202,8 +202,10 @@ def find_gpu(name: str) -> GpuSpec:
         return row.spec()
     if sized := _sized(wanted, catalogue) or _with_memory(wanted, catalogue):
         return sized
-    from planner.catalogue.gpu_names import near_gpu
+    from planner.catalogue.gpu_names import near_gpu, too_old
 
+    if why := too_old(name):
+        raise PlannerError(*why)
     raise PlannerError(f"GPU {name[:60]!r} is not in the catalogue", near_gpu(name, gpu_rows()) or "`plan list gpus` names all")
 
 

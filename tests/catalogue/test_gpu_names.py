@@ -2,6 +2,7 @@
 
 import pytest
 
+from planner.catalogue.gpu_names import too_old
 from planner.catalogue.load import find_card, find_gpu, gpu_rows
 from planner.emit import emit_formats
 from planner.engines import ENGINES
@@ -94,6 +95,20 @@ def test_a_card_that_no_release_holds_kernels_for_is_refused_with_what_serves_it
     assert caught.value.hint == "--engine ollama or llama.cpp"
     for engine in ("ollama", "llama.cpp"):
         assert answer_for(StackRow(gpu=gpu, engine=engine, services=[service])).main.starts
+
+
+@pytest.mark.parametrize(
+    "name", ["k80", "Tesla K80", "NVIDIA Tesla K40c", "k20x", "tesla k80 24gb", "Quadro K4200", "GTX 780 Ti", "GeForce GTX 680", "titan black"]
+)
+def test_a_card_that_no_engine_is_built_for_is_refused_with_the_reason(name):
+    with pytest.raises(PlannerError, match=r"compute capability 3: .* below 5\.0") as caught:
+        find_gpu(name)
+    assert "--gpu custom --vram 12GiB --total-gib 11.17 --bandwidth 240 --compute-capability 3.7" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["k2200", "quadro k620", "gtx 750 ti", "titan x", "k8000", "gtx 1080"])
+def test_later_cards_are_not_taken_for_them(name):
+    assert too_old(name) is None
 
 
 def test_every_card_has_an_engine_that_is_meant_and_one_that_serves_it():
