@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from heapq import heappop, heappush
 from itertools import accumulate
-from math import log
 
 from planner.facts.record import dataclass
 
 WARM_UP = 0.1  # the first tenth of the requests meets an empty server
-ROUGH, ROUGH_REQUESTS = 0.04, 1000  # enough to find the neighbourhood
-CLOSE, MOST_TRIES = 0.005, 8
+ROUGH, ROUGH_REQUESTS = 0.08, 1000  # enough to find the neighbourhood
+CLOSE, MOST_TRIES = 0.01, 8
+FLAT, STEEP = 0.05, 1.0  # how the excess grows with the rate: bounds of what a close rate may still lack
+UNKNOWN_GROWTH = 2.0  # where nothing was tried on both sides: a step too short is made up for by the next
 SEED = 20_241  # the same arrivals for every rate, only denser
 
 
@@ -137,11 +138,11 @@ def serve(server: Server, asked: Requests) -> tuple[list[float], list[float]]:  
                 enter((step + outputs[done] - 1, done))
             many += computed - start
         elif many:
-            steps = decoding[0][0] - step
-            if running < slots and came < count:
-                steps = min(steps, int((arrivals[came] - now) / steps_s[many]) + 1) if steps_s[many] else steps
+            steps, each_s = decoding[0][0] - step, steps_s[many]
+            if running < slots and came < count and each_s and (until := int((arrivals[came] - now) / each_s) + 1) < steps:
+                steps = until
             step += steps
-            now += steps * steps_s[many]
+            now += steps * each_s
         else:
             now = arrivals[came]
         while many and decoding[0][0] <= step:
@@ -169,39 +170,66 @@ def simulate(server: Server, rate_per_s: float, requests: int, seed: int = SEED)
 def highest_rate(server: Server, first_token_s: float, per_token_s: float, *, share: float, requests: int) -> float:
     """Requests a second at which this share of first tokens and the mean time per token keep their limits; 0 where a lone request does not.
 
-    A few requests find the neighbourhood by halving; then `requests` of them, the same for every rate, find the rate by false position.
+    A few requests find the neighbourhood by halving; then `requests` of them, the same for every rate, find the rate from there.
     """
     if server.prompt_s > first_token_s or server.steps_s[1] > per_token_s:
         return 0.0
 
     def excess(rate_per_s: float, count: int) -> float:
-        """By how much the worse limit is broken, as a logarithm; negative where both are kept."""
+        """Which part of the seconds that were seen breaks the worse limit; negative where both are kept. Waits grow as 1 / (1 - load): this is straight in the load."""
         seen = simulate(server, rate_per_s, count)
-        return log(max(seen.percentile_s(share) / first_token_s, seen.per_token_s / per_token_s, 1e-9))
+        worse = max(seen.percentile_s(share) / first_token_s, seen.per_token_s / per_token_s, 0.2)
+        return 1 - 1 / worse
 
-    low, high = 0.0, server.most_per_s
-    while high - low > ROUGH * high and high > 1e-6 * server.most_per_s:
-        middle = (low + high) / 2
-        low, high = (middle, high) if excess(middle, ROUGH_REQUESTS) <= 0 else (low, middle)
-    return _false_position(lambda rate: excess(rate, requests), low or high / 2, high, server.most_per_s)
+    kept, broken = (0.0, 0.0), (server.most_per_s, 0.0)
+    while broken[0] - kept[0] > ROUGH * broken[0] and broken[0] > 1e-6 * server.most_per_s:
+        middle = (kept[0] + broken[0]) / 2
+        value = excess(middle, ROUGH_REQUESTS)
+        kept, broken = ((middle, value), broken) if value <= 0 else (kept, (middle, value))
+    return _highest_kept(lambda rate: excess(rate, requests), *_neighbourhood(kept, broken), server.most_per_s)
 
 
-def _false_position(excess: Callable[[float], float], low: float, high: float, most: float) -> float:
-    """The highest rate up to `most`, to half a percent, whose excess is not positive (the Illinois variant, which never stalls at one end)."""
-    below, above = excess(low), excess(high)
-    while above <= 0 and high < most:
-        low, below, high = high, above, min(most, high * (1 + ROUGH))
-        above = excess(high)
-    while below > 0:
-        high, above, low = low, below, low * (1 - ROUGH)
-        below = excess(low)
-    for _ in range(MOST_TRIES):
-        if above <= 0 or -below < CLOSE or high - low < CLOSE * high:
-            break
-        middle = (low * above - high * below) / (above - below)
-        value = excess(middle)
+def _neighbourhood(kept: tuple[float, float], broken: tuple[float, float]) -> tuple[float, float]:
+    """Of two rates and their excess, the rate between them that has none, and by how much the excess grows there as the rate doubles."""
+    (low, below), (high, above) = kept, broken
+    if not (low and above > 0):  # one end was never tried
+        return low or high / 2, UNKNOWN_GROWTH
+    rate = _crossing(low, below, high, above)
+    return rate, rate * (above - below) / (high - low)
+
+
+def _crossing(low: float, below: float, high: float, above: float) -> float:
+    """Where a straight line through two points is zero."""
+    return low + (high - low) * below / (below - above)
+
+
+def _highest_kept(excess: Callable[[float], float], rate: float, growth: float, most: float) -> float:
+    """The highest rate up to `most`, to about a percent, whose excess is not positive, from a guess and by how much the excess grows as the rate doubles.
+
+    It is aimed at the middle of what is close enough, so that a rate that misses it by little still ends the search. Between a rate that keeps the limits
+    and one that breaks them: false position (the Illinois variant, which never stalls at one end).
+    """
+    close = CLOSE * min(max(growth, FLAT), STEEP)
+    kept: float | None = None
+    broken: float | None = None
+    below = above = 0.0
+    tries, rate = 0, min(rate, most)
+    while kept is None or tries < MOST_TRIES:
+        value = excess(rate)
+        tries += 1
         if value <= 0:
-            low, below, above = middle, value, above / 2
+            if rate >= most or value >= -close:
+                return rate
+            above = above / 2 if kept is not None else above
+            kept, below = rate, value + close / 2
         else:
-            high, above, below = middle, value, below / 2
-    return high if above <= 0 else low
+            below = below / 2 if broken is not None else below
+            broken, above = rate, value + close / 2
+        if kept is None or broken is None:
+            far = min(max(abs(value + close / 2) / growth, CLOSE * 2**tries), 4 * ROUGH)
+            rate = min(most, rate * (1 + far if broken is None else 1 - far))
+        elif broken - kept < CLOSE * broken:
+            break
+        else:
+            rate = _crossing(kept, below, broken, above)
+    return kept

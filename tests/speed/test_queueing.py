@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from planner.speed.queueing import Requests, Server, Waits, _false_position, highest_rate, serve, simulate
+from planner.speed.queueing import CLOSE, Requests, Server, Waits, _highest_kept, _neighbourhood, highest_rate, serve, simulate
 
 
 def server(**changed) -> Server:
@@ -117,42 +117,56 @@ def test_the_mean_time_per_token_may_bind_instead_of_the_first():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "most", "root"),
+    ("guess", "most", "root"),
     [
-        (2.9, 3.1, 10.0, 3.0),
-        (1.0, 2.0, 10.0, 3.0),  # both keep the limit: further up
-        (5.0, 6.0, 10.0, 3.0),  # both break it: further down
-        (1.0, 2.0, 2.5, 2.5),  # more than the server could ever do
-        (2.0, 4.0, 10.0, 3.0),  # as wide as it comes: where no rate that was tried roughly kept the limits
+        (3.0, 10.0, 3.0),
+        (2.0, 10.0, 3.0),  # keeps the limit: further up
+        (5.0, 10.0, 3.0),  # breaks it: further down
+        (1.5, 2.5, 2.5),  # more than the server could ever do
+        (9.0, 2.5, 2.5),
     ],
 )
 @pytest.mark.parametrize("steep", [1, 3, 8])
-def test_the_rate_whose_excess_is_nothing_is_found_from_below_to_half_a_percent(low, high, most, root, steep):
-    """Nothing is in excess at 3: shallow, steep and very steep there."""
+@pytest.mark.parametrize("growth", [0.5, 2.0, 10.0])
+def test_the_rate_whose_excess_is_nothing_is_found_from_below_to_a_percent(guess, most, root, steep, growth):
+    """Nothing is in excess at 3: shallow, steep and very steep there, whatever was thought of it."""
     asked = []
 
     def excess(rate: float) -> float:
         asked.append(rate)
         return (rate / 3.0) ** steep - 1
 
-    found = _false_position(excess, low, high, most)
+    found = _highest_kept(excess, guess, growth, most)
     assert excess(found) <= 0
-    assert root * 0.99 <= found <= root
+    assert root * (1 - 2 * CLOSE) <= found <= root
     assert max(asked) <= most
-    assert len(asked) <= 45
+    assert len(asked) <= 15
 
 
-def test_a_bracket_is_closed_in_few_tries():
-    """Illinois: the kept end is halved, so that it does not stall. A straight line is met at once, and an end that fits is taken."""
+def test_a_close_search_is_short():
+    """A guess that is close enough is taken; one that is off by a tenth of a straight line, whose growth is known, is mended at once."""
     asked = []
 
-    def line_through(rate: float) -> float:
+    def line(rate: float) -> float:
         asked.append(rate)
-        return rate - 3.0
+        return (rate - 3.0) / 3.0
 
-    assert _false_position(line_through, 2.0, 5.0, 10.0) == 3.0
-    assert asked == [2.0, 5.0, 3.0]
-    assert _false_position(lambda rate: rate - 5.0, 2.0, 5.0, 5.0) == 5.0
-    curved = []
-    assert _false_position(lambda rate: curved.append(rate) or rate**3 - 27, 1.0, 5.0, 10.0) == pytest.approx(3.0, rel=0.01)
-    assert len(curved) <= 10
+    assert _highest_kept(line, 2.99, 1.0, 10.0) == 2.99
+    assert asked == [2.99]
+    for guess in (2.7, 3.3):
+        asked.clear()
+        assert _highest_kept(line, guess, guess / 3.0, 10.0) == pytest.approx(3.0 * (1 - CLOSE / 2), rel=CLOSE / 2)
+        assert len(asked) == 2
+
+
+def test_where_only_a_jump_breaks_the_limit_its_lower_side_is_found():
+    """No straight line leads there; the bracket is closed to a percent."""
+    found = _highest_kept(lambda rate: -0.5 if rate < 3.0 else 0.5, 2.5, 2.0, 10.0)
+    assert 3.0 * 0.9 <= found < 3.0
+
+
+def test_two_rates_say_where_the_limit_lies_between_them():
+    """From (2, -0.2) to (4, 0.6): nothing in excess at 2.5, where doubling the rate adds 0.4 x 2.5 = 1; where one was not tried, the other is all."""
+    assert _neighbourhood((2.0, -0.2), (4.0, 0.6)) == pytest.approx((2.5, 1.0))
+    assert _neighbourhood((2.0, -0.2), (4.0, 0.0))[0] == 2.0
+    assert _neighbourhood((0.0, 0.0), (4.0, 0.6))[0] == 2.0
