@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOME = Path.home() / ".cache" / "serve-plan" / "estimators"
+INSTALL_SECONDS = 1200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,8 @@ class Question:
     pp: int
     utilization: float
     max_model_len: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
     kv_cache_dtype: str
     dtype: str
     bits: int
@@ -83,10 +86,20 @@ class Tool:
         """Where its environment lies."""
         return HOME / f"{self.package}-{self.version}"
 
-    def install(self) -> Path:
-        """The folder of its programs; made at the first run."""
-        programs = self.folder / "bin"
-        if not programs.exists():
-            subprocess.run([sys.executable, "-m", "venv", self.folder], check=True)
-            subprocess.run([programs / "python", "-m", "pip", "install", "-q", f"{self.package}=={self.version}", *self.also], check=True)
-        return programs
+    @property
+    def programs(self) -> Path:
+        """The folder of its commands."""
+        return self.folder / "bin"
+
+    def install(self) -> None:
+        """Make its environment, where none is whole.
+
+        Raises:
+            subprocess.SubprocessError: the package could not be had, or not in INSTALL_SECONDS.
+        """
+        whole = self.folder / "whole"  # said last: a run that was ended leaves half an environment
+        if not whole.exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", self.folder], check=True, timeout=INSTALL_SECONDS)
+            packages = [f"{self.package}=={self.version}", *self.also]
+            subprocess.run([self.programs / "python", "-m", "pip", "install", "-q", *packages], check=True, timeout=INSTALL_SECONDS)
+            whole.touch()

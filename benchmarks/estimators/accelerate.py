@@ -4,7 +4,7 @@ import re
 
 from benchmarks.estimators import Answer, Question, Tool
 
-DTYPES = {16: "float16", 8: "int8", 4: "int4"}
+DTYPES = {32: "float32", 16: "float16", 8: "int8", 4: "int4"}
 
 
 def words(question: Question) -> list[str] | None:
@@ -27,5 +27,5 @@ TOOL = Tool(
     also=("transformers", "torch"),
     words=words,
     read=read,
-    claims="weights in a dtype that is asked for; no cache, no GPU, no verdict",
+    claims="weights in a dtype that is asked for, without an output matrix of its own (it builds AutoModel); no cache, no GPU, no verdict",
 )

@@ -1,31 +1,57 @@
-"""aiconfigurator: the memory of its estimate, by its Python call; AISimulate, which follows it, has the same."""
+"""aiconfigurator: the KV cache's estimate of its core, `estimate_kv_cache`, by its Python call; the command line says one sum of a batch alone."""
 
 import json
 
 from benchmarks.estimators import Answer, Question, Tool
+from planner.units import GIB
 
-GPUS = {"h100": "h100_sxm", "h200": "h200_sxm", "a100-80gb": "a100_sxm", "l40s": "l40s", "b200": "b200_sxm", "gb200": "gb200"}
+GPUS = {
+    "h100": "h100_sxm", "h200": "h200_sxm", "a100-80gb": "a100_sxm", "a100-40gb": "a100_sxm", "l40s": "l40s", "b200": "b200_sxm", "b300": "b300_sxm", "gb200": "gb200", "gb300": "gb300", "rtxpro6000": "rtx_pro_6000_server",
+}  # fmt: skip
+"""Those that it has tables of vLLM for; the size of a card's memory is said apart."""
 CODE = """
 import json, logging, sys
 logging.disable(logging.CRITICAL)
-from aiconfigurator.cli.api import cli_estimate
-model, system, half, tp, pp = sys.argv[1:]
-found = cli_estimate(model, system, backend_name="vllm", isl=int(half), osl=int(half), batch_size=1, tp_size=int(tp), pp_size=int(pp))
-print(json.dumps({"memory": float(found.memory), "warning": found.kv_cache_warning}))
+from aiconfigurator_core.sdk import estimate_kv_cache
+from aiconfigurator_core.sdk.perf_database import get_latest_database_version
+asked = json.loads(sys.argv[1])
+version = get_latest_database_version(system=asked["system"], backend="vllm")
+try:
+    found = estimate_kv_cache(backend="vllm", backend_version=version, memory_fraction_kind="of_total", **asked)
+except ValueError as error:
+    if "no KV budget" not in str(error):
+        raise
+    found = None
+print(json.dumps({"found": found}))
 """
 
 
 def words(question: Question) -> list[str] | None:
-    """One sequence of the full length: half prompt, half answer."""
-    if question.gpu not in GPUS:
+    """With what vLLM is told; the whole memory is that of the log. It knows no weights of 32 bits."""
+    if question.gpu not in GPUS or question.bits > 16:
         return None
-    return ["python", "-c", CODE, question.repo, GPUS[question.gpu], str(question.max_model_len // 2), str(question.tp), str(question.pp)]
+    asked = {
+        "model_path": question.repo,
+        "system": GPUS[question.gpu],
+        "max_num_tokens": question.max_num_batched_tokens,
+        "max_batch_size": question.max_num_seqs,
+        "memory_fraction_value": question.utilization,
+        "tp_size": question.tp,
+        "pp_size": question.pp,
+        "moe_ep_size" if "--enable-expert-parallel" in question.flags else "moe_tp_size": question.tp,
+        "kvcache_quant_mode": "fp8" if question.kv_bits == 8 else None,
+        "gpu_memory_capacity_bytes_override": round(question.total_gib * GIB),
+    }
+    return ["python", "-c", CODE, json.dumps(asked)]
 
 
 def read(text: str, _code: int, question: Question) -> Answer:
-    """Its memory is one sum; the server may take what the utilization says."""
-    data = json.loads(text[text.index('{"memory"') :])
-    return Answer(starts=data["memory"] <= question.total_gib * question.utilization and not data["warning"])
+    """Of each GPU; a sequence of full length has to fit."""
+    found = json.loads(text[text.index('{"found"') :])["found"]
+    if found is None:
+        return Answer(starts=False)
+    weights, cache = found["memory_breakdown"]["weights_bytes"], found["total_kv_size_bytes"]
+    return Answer(weights / GIB, cache / GIB, found["total_kv_size_tokens"] >= question.max_model_len)
 
 
 TOOL = Tool(
@@ -34,5 +60,5 @@ TOOL = Tool(
     version="0.12.0",
     words=words,
     read=read,
-    claims="one sum for a batch, weights and cache not apart; data-centre GPUs; made for speed",
+    claims="weights, KV cache and its tokens, activations, a fixed reserve; GPUs and architectures that it has kernels for; made for speed",
 )
