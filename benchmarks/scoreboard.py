@@ -38,12 +38,13 @@ TOOL_SECONDS = 900  # and all of a tool's: those that it has not begun by then h
 AT_ONCE = 4  # what is told is each process's own processor time
 KEPT = ("id", "group", "repo", "gpu", "gpus", "started", "weights_gib", "kv_gib")  # of a question, in what is written
 NOT_ASKED = {
-    "AISimulate 0.13.0": "what the registry has of it is a stub that fetches the wheel from an index of its own, which this machine cannot reach; aiconfigurator, which it follows, is asked",
+    "AISimulate 0.13.0": "what PyPI has of this release fetches the wheel from another index, out of reach here; aiconfigurator, which it follows, is asked",
     "hf-vram-calc 1.0.9": "its process did not end within a minute with the Hub that stands in",
     "llm-mem-planner 0.2.2": "models with latent attention only",
     "llm-resource-planner 0.2.0": "no flag for a length, a utilization or an engine",
-    "servcalc 0.1.0, vramcalc 0.1.2": "config.json alone, no checkpoint's format; speed and training",
-    "chimeraforge 0.76.0": "it plans for its own registry of models of up to 8 billion parameters, and says no weights or cache of a server apart",
+    "servcalc 0.1.0": "users and speed at a load: no flag for a length with vLLM, a utilization or several GPUs",
+    "vramcalc 0.1.2": "from config.json, five dense families; no checkpoint's format, no engine",
+    "chimeraforge 0.76.0": "one size for a load and a configuration of its own choice, no weights or cache of a server apart",
     "workingset 0.2.0, llm-sizer 0.1.0": "lists of their own models",
     "gpu-memory-guard 0.1.1": "it is told the size of the model",
 }
@@ -66,8 +67,8 @@ class Run:
     """Whether it had to be ended."""
 
 
-def ran(tool: Tool, words: Sequence[str], env: Mapping[str, str], seconds: float = SECONDS) -> Run:
-    """Run a tool's command, ended with all that it started after so many seconds."""
+def ran(tool: Tool, words: Sequence[str], env: Mapping[str, str]) -> Run:
+    """Run a tool's command, ended with all that it started after SECONDS."""
     argv = [sys.executable, "-m", "planner", *words[1:]] if tool.name == "plan" else [str(tool.programs / words[0]), *words[1:]]
     ours = {"PYTHONPATH": str(ROOT)} if tool.name == "plan" else {}  # a package of theirs has the name of ours
     late = threading.Event()
@@ -80,7 +81,7 @@ def ran(tool: Tool, words: Sequence[str], env: Mapping[str, str], seconds: float
             with suppress(ProcessLookupError):  # it ended by itself meanwhile
                 os.killpg(process.pid, signal.SIGKILL)
 
-        alarm = threading.Timer(seconds, end)
+        alarm = threading.Timer(SECONDS, end)
         alarm.start()
         _, status, used = os.wait4(process.pid, 0)  # its own processor time, whatever else runs beside it
         alarm.cancel()
@@ -193,9 +194,9 @@ def main() -> None:
     options.add_argument("--page", action="store_true", help="write the page from what was measured last")
     options.add_argument("--only", metavar="TOOL", help="ask one tool again, on the questions of the last run")
     given = options.parse_args()
-    if not given.page:
-        DATA.write_text(json.dumps(measured(given.only), indent=1) + "\n")
-    PAGE.write_text(page(json.loads(DATA.read_text())))
+    data = assembled(json.loads(DATA.read_text())) if given.page else measured(given.only)
+    DATA.write_text(json.dumps(data, indent=1) + "\n")
+    PAGE.write_text(page(data))
     print(PAGE.read_text())
 
 

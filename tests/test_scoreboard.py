@@ -8,8 +8,8 @@ from math import prod
 
 import pytest
 
-from benchmarks import scoreboard
-from benchmarks.estimators import Question
+from benchmarks import estimators, scoreboard
+from benchmarks.estimators import Answer, Question, Tool
 from benchmarks.estimators.hub import Repository, served
 from benchmarks.estimators.page import page
 from benchmarks.estimators.shapes import tensors
@@ -23,7 +23,7 @@ LLAMA = "meta-llama/Llama-3.1-8B-Instruct"
 def question(**changes):
     told = {
         "id": "x", "group": "H100", "repo": LLAMA, "gpu": "h100", "total_gib": 79.19, "free_gib": None, "host": "server", "count": 2, "tp": 2, "pp": 1, "utilization": 0.95,
-        "max_model_len": 8192, "kv_cache_dtype": "auto", "dtype": "auto", "bits": 16, "vllm_version": "0.19", "flags": (), "started": True, "weights_gib": 14.99, "kv_gib": 58.11,
+        "max_model_len": 8192, "max_num_seqs": 256, "max_num_batched_tokens": 8192, "kv_cache_dtype": "auto", "dtype": "auto", "bits": 16, "vllm_version": "0.19", "flags": (), "started": True, "weights_gib": 14.99, "kv_gib": 58.11,
     }  # fmt: skip
     return Question(**told | changes)
 
@@ -110,7 +110,12 @@ SAID = {
         False,
     ),
     "accelerate": ("│ float16 │ 1002.0 MB │ 14.96 GB │ 59.83 GB │", 14.96, None, None),
-    "aiconfigurator": ('{"memory": 76.0, "warning": null}', None, None, False),
+    "aiconfigurator": (
+        json.dumps({"found": {"memory_breakdown": {"weights_bytes": 7.5 * GIB}, "total_kv_size_bytes": 65 * GIB, "total_kv_size_tokens": 8191}}),
+        7.5,
+        65.0,
+        False,
+    ),
 }
 
 
@@ -130,3 +135,69 @@ def test_what_a_tool_has_no_flag_for_it_is_not_asked():
     assert "--tp" in tools["vramscout"].words(question())
     assert "fp8" in tools["vramscout"].words(question(kv_cache_dtype="fp8"))
     assert tools["plan"].words(question(flags=("--tensor-parallel-size", "2")))[-2:] == ["--tensor-parallel-size", "2"]
+    asked = json.loads(tools["aiconfigurator"].words(question(kv_cache_dtype="fp8", flags=("--enable-expert-parallel",)))[-1])
+    assert (asked["moe_ep_size"], asked["kvcache_quant_mode"], asked["system"]) == (2, "fp8", "h100_sxm")
+
+
+def test_no_room_for_a_cache_is_a_verdict():
+    tool = next(tool for tool in scoreboard.tools() if tool.name == "aiconfigurator")
+    assert tool.read('{"found": null}', 0, question()) == Answer(starts=False)
+
+
+def fake(folder, script):
+    """A tool of one program, as if installed."""
+    program = folder / "bin" / "guess"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    (folder / "whole").touch()
+    return Placed(
+        name="guess", package="guess", version="1", words=lambda asked: ["guess", asked.repo], read=lambda text, _code, _asked: Answer(float(text)), claims=""
+    )
+
+
+class Placed(Tool):
+    folder = None  # of the test
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setattr(Placed, "folder", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("script", "limit", "why"),
+    [
+        ("sleep 30 & sleep 30", 0.1, "no answer within 0.1 s"),
+        ("echo it broke >&2; exit 3", 60, "it broke"),
+        ("kill -9 $$", 60, "exit code -9"),
+        ("echo no number", 60, "no number"),
+    ],
+)
+def test_a_tool_that_hangs_or_fails_has_no_answer_and_why(place, monkeypatch, script, limit, why):
+    monkeypatch.setattr(scoreboard, "SECONDS", limit)
+    said = scoreboard.asked(fake(place, script), [question()], {"PATH": "/usr/bin:/bin"})["x"]
+    assert said["refused"] == why
+    assert said["seconds"] < 20
+
+
+def test_the_same_words_are_run_once(place):
+    tool = fake(place, f"echo x >> {place}/runs; echo 7")
+    said = scoreboard.asked(tool, [question(), question(id="y")], {"PATH": "/usr/bin:/bin"})
+    assert said["x"] == said["y"]
+    assert said["x"]["weights_gib"] == 7
+    assert (place / "runs").read_text() == "x\n"
+
+
+def test_a_tool_has_so_long_and_no_longer(place, monkeypatch):
+    monkeypatch.setattr(scoreboard, "TOOL_SECONDS", -1)
+    assert scoreboard.asked(fake(place, "echo 7"), [question()], {})["x"]["refused"].startswith("not begun")
+
+
+def test_a_tool_that_cannot_be_installed_is_refused_and_asked_for_anew(place, monkeypatch):
+    tool = fake(place, "echo 7")
+    (place / "whole").unlink()
+    monkeypatch.setattr(estimators, "INSTALL_SECONDS", 0)
+    assert scoreboard.asked(tool, [question()], {})["x"]["refused"] == "not installed: TimeoutExpired"
+    assert not (place / "whole").exists()
