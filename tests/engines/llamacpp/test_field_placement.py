@@ -107,6 +107,34 @@ def test_two_cards_first_full_layers_then_those_whose_experts_leave():
     assert all(gpu.total_bytes <= size for gpu, size in zip(held.gpus, room(23_600, 15_566).targets, strict=True))
 
 
+# Reports of Vulkan and ROCm builds, frozen before they were judged, MiB: the cache with the recurrent state.
+@pytest.mark.parametrize(
+    ("name", "kept", "config"),
+    [
+        ("qwen3.5-35b-a3b", 640 + 62.81, LlamaCppConfig(context=32_768, build=8700)),  # llama.cpp#21608
+        ("qwen3.6-35b-a3b", 1280 + 188.44, LlamaCppConfig(context=65_536, ubatch=1088, snapshots=2, build=9250)),  # #23269: two earlier states beside each
+        ("qwen2.5-coder-32b", 4352, LlamaCppConfig(context=32_768, kv_type="q8_0", build=4500)),  # #11337
+    ],
+)
+def test_caches_are_the_same_on_every_backend(name, kept, config):
+    (gpu,) = ledger_of(file(name, "Q4_K_M"), replace(config, vision=False), (400 * GIB,)).gpus
+    assert gpu.kv_cache_bytes / MIB == pytest.approx(kept, abs=0.01)
+
+
+def test_a_buffer_by_rocm_is_that_of_cuda():
+    """llama.cpp#11337, frozen with the above: 307.00 MiB."""
+    config = LlamaCppConfig(context=32_768, kv_type="q8_0", build=4500, vision=False)
+    (gpu,) = ledger_of(file("qwen2.5-coder-32b", "Q4_K_M"), config, (400 * GIB,)).gpus
+    assert gpu.compute_bytes / MIB == pytest.approx(307.0, abs=0.01)
+
+
+def test_two_cards_by_vulkan_hold_the_caches_of_their_layers():
+    """llama.cpp#15974: Qwen3-30B-A3B's shape at 256 tokens, 9 and 39 layers."""
+    config = LlamaCppConfig(context=256, ubatch=128, vision=False, build=6500, tensor_split=(9, 40))
+    first, second = ledger_of(file("qwen3-30b-a3b", "Q4_K_M"), config, (40 * GIB, 40 * GIB)).gpus
+    assert (first.kv_cache_bytes / MIB, second.kv_cache_bytes / MIB) == (4.5, 19.5)
+
+
 def test_a_split_is_by_what_is_free_and_counts_the_output():
     assert divided_over(65, 65, (1, 1)).count(0) == 33  # layers 0 to 32 lie before one half
     assert divided_over(66, 66, (15_839, 7804)).count(0) == 45  # seen on two cards: blocks 0 to 44 on the first
