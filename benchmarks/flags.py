@@ -108,9 +108,9 @@ def kept(version: str) -> dict[str, Entry]:
         entry = spellings(version).get(flag)
         if entry:
             entries[flag] = {key: value for key, value in entry.items() if key not in ("since", "earlier")}
-    return entries | {
-        flag: {"takes": "?"} for flag, last in flag_table()["last_known_in"].items() if list(VERSIONS).index(version) <= list(VERSIONS).index(last)
-    }
+    order, data = list(VERSIONS), flag_table()
+    first = {flag: order.index(known) for flag, known in data["first_known_in"].items()}
+    return entries | {flag: {"takes": "?"} for flag, last in data["last_known_in"].items() if first.get(flag, 0) <= order.index(version) <= order.index(last)}
 
 
 def main(words: Sequence[str]) -> None:

@@ -84,9 +84,28 @@ def fields(cls):
         if plain and field.name not in checked:
             known[field.name] = {key: value for key, value in options[0].items() if key in PLAIN} | bounds(cls, field.name)
             known[field.name] |= {"null": True} if len(options) < len(schema.get("anyOf", [schema])) or field.name in delayed(cls) else {}
+        elif own := class_of(field.type):
+            known[field.name] = probed(cls, field) | {"fields": fields(own)} | ({"null": True} if takes(cls, field, None) else {})
         else:
             known[field.name] = probed(cls, field)
     return known
+
+
+def class_of(kind):
+    """The one configuration class that a field holds, None where it holds what is none."""
+    kinds = [each for each in typing.get_args(kind) or (kind,) if each is not type(None)]
+    return kinds[0] if len(kinds) == 1 and dataclasses.is_dataclass(kinds[0]) else None
+
+
+def takes(cls, field, value):
+    """Whether a class takes a JSON value for one of its fields."""
+    try:
+        TypeAdapter(cls).validate_json(json.dumps({field.name: value}))
+    except ValidationError as error:
+        return not any(each["loc"][:1] == (field.name,) for each in error.errors())
+    except Exception:
+        return False
+    return True
 
 
 def validators(cls):
@@ -100,25 +119,15 @@ def delayed(cls):
 
 def probed(cls, field):
     """Which kinds of JSON value a field refuses, and the strings that it takes where it does not take any."""
-
-    def takes(value):
-        try:
-            TypeAdapter(cls).validate_json(json.dumps({field.name: value}))
-        except ValidationError as error:
-            return not any(each["loc"][:1] == (field.name,) for each in error.errors())
-        except Exception:
-            return False
-        return True
-
     found = {}
-    refused = [kind for kind, values in PROBES.items() if not any(takes(value) for value in values)]
+    refused = [kind for kind, values in PROBES.items() if not any(takes(cls, field, value) for value in values)]
     words = [word for each in (field.type, *typing.get_args(field.type)) if typing.get_origin(each) is typing.Literal for word in typing.get_args(each)]
-    if words and not takes("no such"):
-        found = {"strings": sorted({word.lower() for word in words if isinstance(word, str) and takes(word)})}
+    if words and not takes(cls, field, "no such"):
+        found = {"strings": sorted({word.lower() for word in words if isinstance(word, str) and takes(cls, field, word)})}
     elif enums := [each for each in (field.type, *typing.get_args(field.type)) if isinstance(each, type) and issubclass(each, enum.Enum)]:
-        strings = [name for member in enums[0] for name in (member.name, str(member.value)) if takes(name)]
-        found = {"strings": sorted({name.lower() for name in strings})} if strings and not takes("no such") else {}
-    elif "string" in refused and (takes("3") or takes("true")):
+        strings = [name for member in enums[0] for name in (member.name, str(member.value)) if takes(cls, field, name)]
+        found = {"strings": sorted({name.lower() for name in strings})} if strings and not takes(cls, field, "no such") else {}
+    elif "string" in refused and (takes(cls, field, "3") or takes(cls, field, "true")):
         refused.remove("string")
     return found | ({"refuses": refused} if refused and len(refused) < len(PROBES) else {})
 

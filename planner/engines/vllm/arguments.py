@@ -21,6 +21,7 @@ from planner.reader import parse_yaml, read_text
 MAX_CONFIG_BYTES = 1024**2
 MAX_WORDS = 2000  # argparse takes their square
 HELP = "--help"
+NOTHING = "None"
 
 
 class Parser(argparse.ArgumentParser):
@@ -92,8 +93,8 @@ class _Value(argparse.Action):
                 read.append(read_value(self.entry, text, newest=self.newest) if known else text)
             except BadValueError as error:
                 namespace.refused.append((self.dest, str(error)))
-        if isinstance(values, list) and None in read and self.entry.get("reads") != "adapters":
-            namespace.refused.append((self.dest, "Input should be a valid string"))  # a list holds the None that one word means
+        if isinstance(values, list) and self.entry.get("reads") != "adapters":
+            read = [NOTHING if value is None else value for value in read]  # the parser's list holds it, which its class then refuses
         kept = [value for value in read if value is not None]
         if self.entry.get("append") and self.dest in namespace.values:
             kept.insert(0, str(namespace.values[self.dest]))

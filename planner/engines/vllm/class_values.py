@@ -71,6 +71,9 @@ def _objects(asked: EngineArgs) -> Refused:
                     yield f"{name}.{kind[:60]}: Input should be a valid dictionary", f"an object of {kind[:60]}"
         elif flag == "--custom-histogram-buckets" and isinstance(data, dict):
             yield from _buckets(name, data)
+    more = _known(asked, "--additional-config")  # read as text where no braces enclose it
+    if asked.minor >= READ and more is not None and not re.match(r"\s*{", more):
+        yield "additional_config: Input should be a valid dictionary", "--additional-config '{}'"
 
 
 def _buckets(name: str, data: Mapping[str, object]) -> Refused:

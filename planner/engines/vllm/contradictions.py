@@ -50,14 +50,16 @@ def contradictions(asked: EngineArgs) -> Iterator[Problem]:
 
 
 def _bounds(asked: EngineArgs) -> Refused:
-    """Numbers out of the bounds of their configuration class; those of the ledger's settings are read with their own."""
-    from planner.engines.vllm.flags import bounds_of  # and argparse: no plan needs them
+    """Numbers out of the bounds of their configuration class, and lists that hold None; those of the ledger's settings are read with their own."""
+    from planner.engines.vllm.flags import bounds_of, holds_nothing  # and argparse: no plan needs them
 
     own = {setting.flag for setting in SETTINGS} | (set() if asked.takes_pictures else set(OF_PICTURES))
     for flag, value in asked.values.items():
         bounds = bounds_of(flag, asked.config.vllm_version) if flag not in own else None
         if bounds and isinstance(value, str) and (limit := beyond(value, bounds)):
             yield f"{flag}: {limit}", f"correct {flag}"
+        elif isinstance(value, str) and holds_nothing(flag, value):
+            yield f"{flag}: Input should be a valid string", f"correct {flag}"
 
 
 def _batches(asked: EngineArgs) -> Refused:

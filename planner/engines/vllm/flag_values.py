@@ -29,7 +29,7 @@ class Bounds(TypedDict, total=False):
 
 
 class FieldSchema(Bounds, total=False):
-    """A plain JSON Schema of one key of a flag's JSON object; `strings` are the words that it takes, `refuses` the kinds that it does not."""
+    """A plain JSON Schema of one key of a flag's JSON object; `strings` are the words that it takes, `refuses` the kinds that it does not, `fields` an object's own keys."""
 
     type: str
     enum: list[int | str]
@@ -37,6 +37,7 @@ class FieldSchema(Bounds, total=False):
     strings: list[str]
     refuses: list[str]
     null: bool
+    fields: dict[str, FieldSchema]
 
 
 class FlagEntry(TypedDict, total=False):
@@ -157,17 +158,27 @@ def _object(text: str, fields: Mapping[str, FieldSchema] | None) -> str:
         raise BadValueError("expected a JSON object") from None
     if not isinstance(data, dict):
         raise BadValueError("expected a JSON object")
-    for key, value in data.items():
-        if fields is not None and key not in fields:
-            raise BadValueError(f"it has no key {key[:60]!r}")
-        if fields is not None and not _fits(value, fields[key]):
-            raise BadValueError(f"its key {key!r} takes {_wanted(fields[key])}")
+    if fields is not None:
+        _known_keys(data, fields)
     return "".join(parts)
+
+
+def _known_keys(data: Mapping[str, object], fields: Mapping[str, FieldSchema], inside: str = "") -> None:
+    """No key that a class does not have, also in the objects of its own classes that it holds; their names are told behind a dot."""
+    for key, value in data.items():
+        if key not in fields:
+            raise BadValueError(f"it has no key {inside + key[:60]!r}")
+        if not _fits(value, fields[key]):
+            raise BadValueError(f"its key {inside + key!r} takes {_wanted(fields[key])}")
+        if isinstance(value, dict) and "fields" in fields[key]:
+            _known_keys(value, fields[key]["fields"], f"{inside}{key}.")
 
 
 def _wanted(schema: FieldSchema) -> str:
     if words := schema.get("enum", schema.get("strings")):
         return f"one of {', '.join(map(str, words))}"
+    if "fields" in schema and "string" in schema["refuses"]:
+        return "an object"
     if "refuses" in schema:
         return f"no {schema['refuses'][0]}"
     return str(schema.get("const", schema.get("type")))
@@ -182,6 +193,8 @@ def _fits(value: object, schema: FieldSchema) -> bool:
     """Whether pydantic reads a value as this plain JSON Schema, in its lax mode: "3" is 3, "true" is true."""
     if not schema or (value is None and schema.get("null")):
         return True
+    if value is None and "fields" in schema:
+        return False
     if "type" not in schema and "enum" not in schema and "const" not in schema:
         if isinstance(value, str) and "strings" in schema:
             return value.lower().replace("-", "_") in (word.replace("-", "_") for word in schema["strings"])

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypedDict, cast
 
-from planner.engines.vllm.arguments import HELP, MAX_WORDS, Parser, Taken, build, model_first, rewritten, with_config
+from planner.engines.vllm.arguments import HELP, MAX_WORDS, NOTHING, Parser, Taken, build, model_first, rewritten, with_config
 from planner.engines.vllm.flag_rules import FlagFault, refused_together
 from planner.engines.vllm.flag_values import Bounds, FlagEntry
 from planner.engines.vllm.parsers import unknown_parsers
@@ -100,6 +100,12 @@ def spellings(version: str) -> dict[str, FlagEntry]:
 def bounds_of(flag: str, version: str) -> Bounds:
     """How small and how large the number of a flag may be in a release, once the parser has taken it."""
     return _as_of(flag_table()["flags"].get(flag, FlagEntry()), list(VERSIONS).index(version)).get("bounds", Bounds())
+
+
+def holds_nothing(flag: str, value: str) -> bool:
+    """Whether a list that the parser has taken holds None, as one word of it may mean; keys of the API stand in no class."""
+    entry = flag_table()["flags"].get(flag, FlagEntry())
+    return entry.get("takes") == "+" and bool(entry.get("optional")) and NOTHING in value.split(" ") and flag not in ("--api-key", "--lora-modules")
 
 
 def parse_flags(
