@@ -6,12 +6,14 @@ Sources: vllm/model_executor/models/{paddleocr_vl,glm_ocr,deepencoder,deepseek_o
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 from planner.architecture.blocks import Scope, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
+from planner.architecture.towers import held
 from planner.architecture.towers.encoder import Block, batch, convolution, encoder, loose, siglip, square_patches
 from planner.architecture.towers.tower import Tower
 from planner.errors import UnsupportedModelError
@@ -181,4 +183,6 @@ def dots_ocr(scope: Scope, top: Config, dims: Dims) -> Tower:
         whole.row(f"{at}.merger.mlp.2", joined, out, bias=True, role=Role.PROJECTION),
     ]
     buffers = (plain("rotary_pos_emb.inv_freq", block.hidden // block.heads // 4, bits=32),)
-    return Tower(tuple(modules), batch(block, patches=57_600, tokens=14_400), buffers)
+    pixels = config.integer("num_channels", default=3) * patch**2 * config.integer("temporal_patch_size", default=1)
+    spec = batch(block, patches=57_600, tokens=14_400)
+    return Tower(tuple(modules), replace(spec, peaks=held.dots(block.hidden, block.width, pixels, block.hidden // block.heads)), buffers)

@@ -11,12 +11,18 @@ from planner.architecture.blocks import Scope, addend, norm, plain, unquantized
 from planner.architecture.config import Config
 from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
+from planner.architecture.towers import held
 from planner.architecture.towers.tower import Tower
 from planner.facts.model import VisionSpec
 from planner.facts.modules import Module, Role, Tensor
 
 # Two frames make one; of at most 14 frames, each as large as a picture (vLLM model_executor/models/qwen2_vl.py _MAX_FRAMES_PER_VIDEO, 0.11 to 0.33).
 FILM_SLICES = 7
+
+
+def _pixels(config: Config, patch: int, temporal: int = 0) -> int:
+    """Numbers of a patch that goes into the tower."""
+    return config.integer("in_channels", default=3) * (temporal or config.integer("temporal_patch_size", default=2)) * patch**2
 
 
 def _merger(scope: Scope, name: str, inputs: int, outputs: int, norm_size: int) -> list[Module]:
@@ -63,6 +69,7 @@ def qwen3_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         tokens_per_item=65_536 // merge**2,
         extra_outputs=len(levels),
         token_side=patch * merge,
+        peaks=held.qwen3(hidden, width, _pixels(config, patch, temporal) + len(levels) * out // merge**2),
     )
     return Tower(tuple(modules), spec, (rope,))
 
@@ -97,7 +104,14 @@ def qwen25_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         ]
     heads = config.integer("num_heads")
     spec = VisionSpec(
-        hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=65_536, tokens_per_item=16_384, token_side=patch * merge, film_slices=FILM_SLICES
+        hidden_size=hidden,
+        intermediate_size=width,
+        heads=heads,
+        max_patches=65_536,
+        tokens_per_item=16_384,
+        token_side=patch * merge,
+        film_slices=FILM_SLICES,
+        peaks=held.qwen25(hidden, width, _pixels(config, patch)),
     )
     return Tower(tuple(modules), spec, (plain("visual.rotary_pos_emb", 8192, hidden // heads // 2),))
 
@@ -173,7 +187,14 @@ def qwen2_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
             *scope.plain_mlp(f"{at}.mlp.fc1", f"{at}.mlp.fc2", hidden, width, bias=True),
         ]
     spec = VisionSpec(
-        hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=65_536, tokens_per_item=16_384, token_side=patch * merge, film_slices=FILM_SLICES
+        hidden_size=hidden,
+        intermediate_size=width,
+        heads=heads,
+        max_patches=65_536,
+        tokens_per_item=16_384,
+        token_side=patch * merge,
+        film_slices=FILM_SLICES,
+        peaks=held.qwen2(hidden, width, _pixels(config, patch)),
     )
     return Tower(tuple(modules), spec, (plain("visual.rotary_pos_emb", 8192, hidden // heads // 2),))
 

@@ -42,7 +42,6 @@ if TYPE_CHECKING:  # the types of the file, which cost a hundredth of a plan
 
     class _Estimates(TypedDict):
         stream_copies: float
-        film_tower_copies: float
         conservative_factor: float
         optimistic_factor: float
         sampler_copies_at_most: float

@@ -152,19 +152,23 @@ def vision_outputs(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | i
 def vision_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | int:
     """Peak of the vision tower on the profiled items at their largest resolution, from shapes.
 
-    One block holds its MLP and qkv outputs (divided over tensor-parallel ranks) and two hidden states.
+    Where nobody counted what a layer holds (architecture/towers/held.py): MLP and qkv outputs (divided over tensor-parallel ranks), two hidden states.
     """
     vision = model.vision
     if vision is None or config.skip_mm_profiling:
         return 0
-    split = (vision.intermediate_size + 3 * vision.hidden_size) // config.tensor_parallel_size
-    block: Whole = vision.max_patches * (split + 2 * vision.hidden_size) * 2
-    copies = calibrated.coefficients()["estimates"]["film_tower_copies"] if vision.film_slices else 1
-    return whole(copies * block * _film(vision, config) * profiled_items(vision, config))
+    peaks = vision.peaks or ((2 * vision.hidden_size, vision.intermediate_size + 3 * vision.hidden_size),)
+    columns: Whole = 0 * config.tensor_parallel_size
+    for every, divided in peaks:
+        columns = maximum(columns, every + divided // config.tensor_parallel_size)
+    return vision.max_patches * columns * 2 * _film(vision, config) * profiled_items(vision, config)
 
 
 def activation(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool) -> Whole:
-    """Peak activation: text and vision are profiled one after the other, so the larger one counts; what vision put out lies beside both."""
+    """Peak activation: text and vision are profiled one after the other, so the larger one counts; what vision puts out lies beside the text's.
+
+    It lies beside a tower's too where nobody counted what that one holds: such figures are small rather than large.
+    """
     data = calibrated.coefficients()
     copies = sampler_copies(config, on, outlook)
     text = text_activation(model, config, copies, last_stage=last_stage) + _shift(outlook, data["activation"]["residual_gib_p90"])
@@ -174,7 +178,8 @@ def activation(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole
         Outlook.OPTIMISTIC: data["estimates"]["optimistic_factor"],
     }[outlook]
     text += whole((factor - 1) * stream_activation(model, config)) + gathered_workspace(model, config, outlook)
-    return maximum(maximum(0, text), whole(vision_activation(model, config) * factor)) + vision_outputs(model, config)
+    outputs, tower = vision_outputs(model, config), whole(vision_activation(model, config) * factor)
+    return maximum(maximum(0, text) + outputs, tower if model.vision and model.vision.peaks else tower + outputs)
 
 
 def cuda_graphs(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole | int:
