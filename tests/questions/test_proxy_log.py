@@ -135,6 +135,12 @@ def test_a_table_of_several_gpus_is_held_against_all_of_them(count):
     assert "`ollama ps` shows 54 GB, 12%/88% CPU/GPU" in shown
 
 
+def test_a_port_where_nothing_answers_is_told_with_those_of_the_programs_themselves():
+    explained, _ = explain_log(["curl: (7) Failed to connect to localhost port 8000 after 0 ms: Couldn't connect to server"])
+    told = explained.remedies[0].change
+    assert all(port in told for port in ("vLLM 8000", "llama.cpp 8080", "Ollama 11434", "MLX 8080"))
+
+
 def test_the_column_of_shares_alone_is_explained():
     explained, _ = explain_log(["34%/66% CPU/GPU"])
     assert explained.observed.root_cause.message == "34 % of the model lies in main memory and runs on the CPU"

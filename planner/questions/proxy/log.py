@@ -149,8 +149,8 @@ def _unknown_model(text: str) -> Iterator[Remedy]:
 
 
 def _unreachable(text: str) -> Iterator[Remedy]:
-    ports = ", ".join(f"{engine.title} {engine.first_port}" for engine in ENGINES.values())
-    yield Remedy(f"nothing answers at the route's api_base: start the server, and name its port ({ports})")
+    ports = ", ".join(f"{engine.title} {next(iter(engine.serving.values())).default_port}" for engine in ENGINES.values())
+    yield Remedy(f"nothing answers at the route's api_base: start the server, and name its port (by itself {ports})")
     yield Remedy("from a container localhost is the container itself: the service's name of compose, or host.docker.internal")
 
 
