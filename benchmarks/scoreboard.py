@@ -121,7 +121,7 @@ def asked(tool: Tool, questions: Sequence[Question], env: Mapping[str, str]) -> 
             done = ran(tool, different[told], env)
         except OSError as error:
             return f"not begun: {error.strerror}"
-        print(f"  {tool.name}: {different[told][1:3]} {done.took['seconds']} s", file=sys.stderr, flush=True)
+        print(f"  {tool.name}: {next(name for name, said in words.items() if said == different[told])} {done.took['seconds']} s", file=sys.stderr, flush=True)
         return done
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
