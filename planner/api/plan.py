@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
@@ -40,6 +40,7 @@ class CheckAnswer:
 
     plan: Plan | None
     proxy: ProxyAnswer | None = None
+    question: Mapping[str, object] | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -64,7 +65,7 @@ class CheckAnswer:
         from planner.report.contract import check_json
 
         assert self.plan is not None  # noqa: S101 - one of both is there
-        return check_json(self.plan)
+        return check_json(self.plan, self.question)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +147,7 @@ def check(
             return row_of("check()", {"gpu": needed("gpu", gpu, "rtx4090"), "count": counted, "host": host, **machine}, {"model": "any"})
 
         checked = check_text(command, asked, version=engine_version or vllm_version, server=server, model=model or "")
-        return CheckAnswer(plan=checked.plan, proxy=checked.proxy)
+        return CheckAnswer(plan=checked.plan, proxy=checked.proxy, question=checked.question)
 
 
 def explain(

@@ -26,6 +26,7 @@ from planner.facts.hardware import Host
 from planner.facts.question import HostName, StackRow
 from planner.questions.check import check, chosen, joined, machine_for, read_text
 from planner.questions.check_proxy import as_warnings, check_proxy, start_without_config
+from planner.questions.check_text import check_question
 from planner.questions.fields import FIELDS
 from planner.questions.files.markdown import is_markdown
 from planner.questions.find_commands import MAX_TEXT_BYTES, find_commands
@@ -68,7 +69,12 @@ from planner.questions.proxy.servers import beside_servers
     metavar="DIR",
     help="Judge a checkout of the official recipes' repository, its commands rendered.",
 )
-@option("--against", type=click.Path(path_type=Path), metavar="PLAN", help="Ask the question of a plan.json again: what moved, and whether it got worse.")
+@option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="PLAN",
+    help="Ask the question of a plan.json or of a check --json again: what moved, and whether it got worse.",
+)
 @output_formats("sarif", "markdown", "github", "patch")
 @click.pass_context
 def check_command(
@@ -167,7 +173,10 @@ def _check_one(
     if style == "json":
         from planner.report.contract import check_json
 
-        print_json(check_json(plan))
+        folder = next((str(path.parent.absolute()) for path, _ in texts if path), "")
+        machine = replace(row, gpu=named or row.gpu, count=count)
+        asked = check_question([text for _, text in texts], machine, folder=folder, version=vllm_version, server=server, model=model or "")
+        print_json(check_json(plan, asked))
     else:
         from planner.report.terminal import render_check
 

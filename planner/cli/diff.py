@@ -30,22 +30,28 @@ def diff_command(ctx: click.Context, old: Path, new: Path, style: str) -> None:
 
 
 def check_against(ctx: click.Context, path: Path, style: str) -> NoReturn:
-    """Ask the question of a plan.json again, and say what moved since then."""
+    """Ask the question of a plan.json, or of a checked command, again, and say what moved since then."""
     saved = read_answer(path)
     print_drift(ctx, saved, asked_again(saved, path), style)
 
 
 def asked_again(saved: JsonObject, path: Path) -> JsonObject:
-    """Today's answer to the question of a saved plan. Raises FileError for one that does not hold its question."""
+    """Today's answer to the question of a saved plan or check. Raises FileError for one that does not hold its question."""
     import json
 
+    from planner.questions.check_text import check_again
     from planner.questions.plan import answer_for
     from planner.questions.stack_file import stack_row
-    from planner.report.contract import plan_json
+    from planner.report.contract import check_json, plan_json
 
     asked = json_object(saved.get("question"))
     if not asked:
-        raise FileError(path, "does not hold the question that it answers", "plan … --output DIR writes a plan.json which does")
+        raise FileError(
+            path, "does not hold the question that it answers", "plan … --output DIR writes a plan.json which does, plan check COMMAND --json prints one"
+        )
+    if "command" in asked:
+        checked: JsonObject = json.loads(json.dumps(check_json(check_again(asked, path), asked)))
+        return checked
     said = {name: value for name, value in asked.items() if name in {field.name for field in fields(StackRow)}}
     row = stack_row(said, str(path), lambda index: f"{path}: services[{index}]")
     port = asked.get("first_port")

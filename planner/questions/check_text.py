@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
 
+from planner.errors import FileError
+from planner.facts.document import JsonObject, json_list
 from planner.facts.plan import Plan
 from planner.facts.question import StackRow
 from planner.facts.record import dataclass
@@ -13,14 +16,18 @@ from planner.questions.check_proxy import as_warnings, check_proxy, start_withou
 from planner.questions.find_commands import find_commands
 from planner.questions.proxy.judge import ProxyAnswer
 from planner.questions.proxy.servers import beside_servers
+from planner.questions.question import said_of
+from planner.questions.stack_file import stack_row
+from planner.text import redact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """The plan of the server, the judged configuration of the proxy; one of both is there."""
+    """The plan of the server with its question, the judged configuration of the proxy; one of both is there."""
 
     plan: Plan | None
     proxy: ProxyAnswer | None = None
+    question: Mapping[str, object] | None = None
 
 
 def check_text(text: str, machine: Callable[[], StackRow], *, version: str | None = None, server: int | None = None, model: str = "") -> Checked:
@@ -33,7 +40,28 @@ def check_text(text: str, machine: Callable[[], StackRow], *, version: str | Non
     process = chosen(commands, server, model=model)
     if version:
         process = replace(process, version=version)
-    plan = check(process, machine_for(process, machine()))
+    row = machine()
+    plan = check(process, machine_for(process, row))
     if proxy:
         plan = replace(plan, warnings=(*plan.warnings, *as_warnings(proxy), *beside_servers(proxy, commands)))
-    return Checked(plan=plan, proxy=proxy)
+    return Checked(plan=plan, proxy=proxy, question=check_question([text], row, version=version, server=server, model=model))
+
+
+def check_question(texts: Sequence[str], row: StackRow, *, folder: str = "", version: str | None, server: int | None, model: str) -> dict[str, object]:
+    """What was asked of a command, to be asked again: its texts without secrets, the machine, what differs from the defaults."""
+    beside = {"folder": folder, "engine_version": version, "server": server, "model": model}
+    return {"command": [redact(text) for text in texts], **said_of(row), **{name: value for name, value in beside.items() if value}}
+
+
+def check_again(question: JsonObject, path: Path) -> Plan:
+    """Today's answer to a question of `check_question`. Raises PlannerError for what is none, and where nothing is started there any more."""
+    known = {field.name for field in fields(StackRow)} - {"services"}
+    row = stack_row({**{name: value for name, value in question.items() if name in known}, "services": [{"model": "-"}]}, str(path), lambda _: str(path))
+    texts, folder, version, model, server = (question.get(name) for name in ("command", "folder", "engine_version", "model", "server"))
+    is_text = all(isinstance(text, str) for text in (*json_list(texts), *(said for said in (folder, version, model) if said is not None)))
+    if not is_text or type(server) not in (int, type(None)):
+        raise FileError(path, "does not hold the question that it answers", "plan check … --json prints an answer which does")
+    commands = [replace(command, folder=str(folder or "")) for text in json_list(texts) for command in find_commands(str(text))]
+    process = chosen(commands, server if isinstance(server, int) else None, model=str(model or ""))
+    process = replace(process, version=str(version)) if version else process
+    return check(process, machine_for(process, replace(row, services=[])))

@@ -51,7 +51,7 @@ def question_of(row: StackRow, first_port: int | None = None, formats: Iterable[
     is_default = engine.name == engine_of(None, gpu)
     version = None if row.vllm_version == DEFAULT_VERSION else row.vllm_version
     whole = replace(row, gpu=named, count=count, engine=None if is_default else row.engine, vllm_version=version, comment="", services=[])
-    question = {"gpu": named} | _said(whole) | {"services": [_said(service) for service in (main, *others)]}
+    question = {"gpu": named} | said_of(whole) | {"services": [said_of(service) for service in (main, *others)]}
     if first_port not in (None, engine.first_port) and others:
         question["first_port"] = first_port
     if row.gpu == AUTO:
@@ -63,8 +63,8 @@ def question_of(row: StackRow, first_port: int | None = None, formats: Iterable[
     return question
 
 
-def _said(row: StackRow | ServiceRow) -> dict[str, object]:
-    """The fields that are not as by default."""
+def said_of(row: StackRow | ServiceRow) -> dict[str, object]:
+    """The fields of a row that are not as by default."""
     return {name: value for name, default in _defaults(type(row)).items() if (value := getattr(row, name)) != default}
 
 

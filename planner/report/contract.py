@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     )
 
 
-def check_json(plan: Plan) -> CheckJson:
-    """The JSON object of a checked command."""
+def check_json(plan: Plan, question: Mapping[str, object] | None = None) -> CheckJson:
+    """The JSON object of a checked command, with its question where it may be asked again."""
     service = plan.service
-    return {
-        **HEAD,
+    said: CheckJson = {
+        **HEAD,  # type: ignore[typeddict-item]  # it holds no question
         "verdict": plan.verdict,
         "headline": headline([outcome(plan)]).words,
         "problems": [{"code": problem.code, "message": problem.message, "fix": problem.fix} for problem in plan.problems],
@@ -51,6 +51,9 @@ def check_json(plan: Plan) -> CheckJson:
         "not_covered": [part.flag for part in plan.not_covered],
         "warnings": _warnings(plan.warnings),
     }
+    if question:
+        said["question"] = dict(question)
+    return said
 
 
 def plan_json(answer: Answer, files: list[str]) -> PlanJson:

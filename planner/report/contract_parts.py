@@ -246,7 +246,7 @@ class PlanJson(AnswerJson, ServerJson):
 
 
 class CheckJson(AnswerJson):
-    """The answer about a command; `memory` is null where no ledger can be made, `not_covered` are flags that the ledger does not hold."""
+    """The answer about a command; `memory` is null where no ledger can be made, `not_covered` are flags that the ledger does not hold. `question` is what `--against` asks again; a prediction beside a log has none."""
 
     verdict: Verdict
     headline: str
@@ -260,4 +260,5 @@ class CheckJson(AnswerJson):
     commands: list[CommandJson]
     files: list[str]
     not_covered: list[str]
+    question: NotRequired[dict[str, object]]
     warnings: list[WarningJson]

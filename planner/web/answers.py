@@ -157,7 +157,7 @@ def _check(state: State) -> Answer:
     checked = check_text(text, lambda: row_of(state.changed(model="")), version=state["engine_version"] or None, server=server, model=state["model"])
     plan, proxy = checked.plan, checked.proxy
     if plan is not None:
-        return _answer(check_view(plan), lambda: check_json(plan))
+        return _answer(check_view(plan), lambda: check_json(plan, checked.question))
     assert proxy is not None  # noqa: S101 - one of both is there
     return _answer(sheets.proxy_view(proxy), lambda: proxy_json(proxy))
 

@@ -9,7 +9,8 @@ from conftest import DATA, run_plan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.errors import FileError
+from planner.cli.diff import asked_again
+from planner.errors import FileError, PlannerError
 from planner.facts.verdict import Verdict
 from planner.questions.drift import Moved, drift, read_answer
 from planner.report.drift import render_drift
@@ -112,3 +113,27 @@ def test_the_command_line_asks_again(tmp_path):
     assert (worse.returncode, answer["worse"]) == (1, True)
     assert run_plan("diff", "kept", "longer.json", cwd=tmp_path).returncode == 0
     assert run_plan("diff", "kept", "gone", cwd=tmp_path).returncode == 2
+
+
+def test_a_saved_check_is_asked_again(tmp_path):
+    (tmp_path / "serve.sh").write_text("API_KEY=sk-verysecretverysecret vllm serve qwen3-8b --max-model-len 16384\n")
+    done = run_plan("check", "serve.sh", "--gpu", "rtx4090", "--free", "22", "--json", cwd=tmp_path)
+    assert done.returncode == 0 and "verysecret" not in done.stdout
+    saved = json.loads(done.stdout)
+    jsonschema.Draft202012Validator(json_schema("check")).validate(saved)
+    (tmp_path / "serve.sh").unlink()
+    assert asked_again(saved, tmp_path) | {"warnings": []} == saved | {"warnings": []}
+    older = copy.deepcopy(saved) | {"plan_version": "0.0.1", "engine": saved["engine"] | {"version": "0.19"}}
+    older["memory"]["kv_cache_tokens"] += 16
+    told = moved(older, asked_again(older, tmp_path))
+    assert {(kind, name) for kind, _, name, *_ in told} == {(Moved.RELEASE, "plan"), (Moved.RELEASE, "vllm"), (Moved.FIGURE, "kv_cache_tokens")}
+    longer = saved | {"question": saved["question"] | {"command": ["vllm serve qwen3-8b --max-model-len 40960"], "free_gib": 20}}
+    assert drift(saved, asked_again(longer, tmp_path)).is_worse
+
+
+@pytest.mark.parametrize(
+    "question", [{"command": [3]}, {"command": []}, {"command": "x"}, {"command": ["vllm serve qwen3-8b"], "server": "1"}, {"command": ["true"], "gpu": "l4"}]
+)
+def test_what_is_no_question_of_a_check_is_told(question, tmp_path):
+    with pytest.raises(PlannerError):
+        asked_again(changed(question=question), tmp_path)
