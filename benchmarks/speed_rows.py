@@ -20,7 +20,9 @@ from planner.speed.work import Work
 
 FILE = Path(__file__).parent.parent / "tests" / "data" / "speed_cases.csv"
 SLOTS = 8  # of the llama-server of the rows on RTX 3090: more users wait
-AT_ONCE_FILE = "aic-auto-gap-analysis/data/h200_sxm/sglang"  # its first tokens come later as users x prompt does (r = 0.97 at each tp): all ask at once
+AT_ONCE_FILE = (
+    "aic-auto-gap-analysis/data/h200_sxm/sglang"  # first tokens follow users x prompt (r 0.93 at tp 2, 0.98 at tp 4), too late for one prompt: all ask at once
+)
 UNFIT_FILE = "aic-auto-gap-analysis/data/h200_sxm/vllm/0.12.0"
 LITTLE = 0.25  # how far concurrency and throughput x time in system may differ
 
