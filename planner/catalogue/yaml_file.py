@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -14,7 +14,13 @@ from planner.errors import FileError
 MOST_BYTES = 16 * 1024 * 1024
 
 
-class _Loader(reader.safe_loader()):  # type: ignore[misc]  # one of two
+if TYPE_CHECKING:
+    _Plain = yaml.SafeLoader
+else:
+    _Plain = reader.safe_loader()
+
+
+class _Loader(_Plain):
     """Refuses equal keys."""
 
 
@@ -26,8 +32,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
         if key.value in seen:
             raise yaml.constructor.ConstructorError(None, None, f"the key {key.value[:60]!r} appears twice", key.start_mark)
         seen.add(key.value)
-    found: dict[Any, Any] = loader.construct_mapping(node, deep=True)
-    return found
+    return loader.construct_mapping(node, deep=True)
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

@@ -106,6 +106,7 @@ def local_estimate(known_work: LocalWork, group: GpuGroup, context: int, asked: 
         bound_by=BoundBy.WEIGHTS if host_bytes else step(work, rates(work), float(min(users, slots)), work.cache_bytes(prompt + answer / 2)).longest,
         prompt_share=together[1].prompt_share if whole else None,
         reads_main_memory=host_bytes > 0,
+        at_once=min(users, slots),
     )
 
 

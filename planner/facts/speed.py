@@ -64,6 +64,8 @@ class SpeedEstimate:
     """The part of the server's time that prompts take at this load; None where nothing is said of prompts. Of it tokens have their prices (docs/cost.md)."""
     reads_main_memory: bool = False
     """Whether each token reads main memory, how fast is a guess."""
+    at_once: int
+    """How many of `users` surely run together; the others wait for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ def holds_at_once(plan: Plan, count: int) -> bool:
         return False
     if plan.concurrency is None:
         return plan.users >= count
-    return not isinstance(plan.speed, NoSpeed) and plan.speed.users >= count
+    return not isinstance(plan.speed, NoSpeed) and plan.speed.at_once >= count
 
 
 def most_at_once(planned: Callable[[int], Plan]) -> int:

@@ -150,8 +150,9 @@ def _timed(plan: Plan, row: StackRow) -> SpeedEstimate:
     if plan.rejection:
         raise UnmetError(f"{plan.model.id} does not start: {plan.rejection.reason}", "plan check and the main command say what would do")
     if isinstance(speed, NoSpeed):
-        _refuse_more_than_fit(plan, row)
         raise PlannerError(f"what {plan.model.id} costs cannot be told without its speed: {speed.reason}", "docs/speed.md says what was measured")
+    if speed.at_once < speed.users:
+        _refuse_more_than_fit(plan, row)
     if speed.ttft_s is None or speed.prompt_share is None:
         raise PlannerError(f"what {plan.model.id} costs cannot be told: nothing is known of how long prompts take ({speed.because})", "docs/speed.md")
     return speed

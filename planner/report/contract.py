@@ -36,7 +36,8 @@ def check_json(plan: Plan, question: Mapping[str, object] | None = None) -> Chec
     """The JSON object of a checked command, with its question where it may be asked again."""
     service = plan.service
     said: CheckJson = {
-        **HEAD,  # type: ignore[typeddict-item]  # it holds no question
+        "schema": HEAD["schema"],
+        "plan_version": HEAD["plan_version"],
         "verdict": plan.verdict,
         "headline": headline([outcome(plan)]).words,
         "problems": [{"code": problem.code, "message": problem.message, "fix": problem.fix} for problem in plan.problems],

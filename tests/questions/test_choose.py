@@ -397,6 +397,7 @@ def made_up_speed(rate: float) -> SpeedEstimate:
         time_to_first_token_s=None,
         tpot_s=Range(1 / rate, 1 / rate, 1 / rate),
         ttft_s=None,
+        at_once=1,
         bound_by=BoundBy.WEIGHTS,
     )
 

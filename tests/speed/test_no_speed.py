@@ -234,7 +234,8 @@ def test_arithmetic_does_not_bound_one_user(name, model):
         pytest.skip("does not fit")
     known = estimate(plan)
     blind = estimate(replace(plan, request=replace(plan.request, group=replace(plan.request.group, gpu=replace(gpu, dense_flops=())))))
-    assert blind.tokens_per_s.expected == pytest.approx(known.tokens_per_s.expected, rel=0.02)
+    last_digit = 10 ** (len(str(int(known.tokens_per_s.expected))) - 2)  # two are told
+    assert blind.tokens_per_s.expected == pytest.approx(known.tokens_per_s.expected, rel=0.02, abs=last_digit)
     assert blind.tokens_per_s.conservative <= known.tokens_per_s.conservative
     assert blind.tokens_per_s.optimistic >= known.tokens_per_s.optimistic
 

@@ -136,6 +136,7 @@ def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
         ttft_s=Range(*(significant(seen.first_token_s) for seen in together)) if whole else None,
         bound_by=step(work, rates(work), float(min(users, held)), work.cache_bytes(prompt + answer / 2)).longest,
         prompt_share=together[1].prompt_share if whole else None,
+        at_once=min(users, held),
     )
 
 

@@ -97,7 +97,6 @@ def test_a_value_that_vllm_refuses_is_named_with_one_that_it_takes(values, env, 
         ({"--max-model-len": "65536", "--hf-overrides": '{"max_position_embeddings": 65536}'}, {}),
         ({"--max-model-len": "65536"}, {"VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}),
         ({"--max-num-seqs": "64", "--max-num-batched-tokens": "64"}, {}),
-        ({"--max-num-seqs": "100000"}, {}),  # the batch follows where it is not given
         ({"--tensor-parallel-size": "2"}, {"CUDA_VISIBLE_DEVICES": "6,7"}),
         ({"--tensor-parallel-size": "2"}, {"CUDA_VISIBLE_DEVICES": "$GPUS"}),
         ({"--tensor-parallel-size": "4", "--nnodes": "2"}, {}),
