@@ -167,6 +167,7 @@ def test_the_import_is_light():
     assert done.stdout.strip() == "{'planner'}"
 
 
+@pytest.mark.slow
 def test_a_user_s_file_has_types():
     api = pytest.importorskip("mypy.api")
     out, _, code = api.run(["--strict", "--config-file", "", "--no-error-summary", "--follow-imports=silent", str(ROOT / "tests" / "typing" / "api.py")])

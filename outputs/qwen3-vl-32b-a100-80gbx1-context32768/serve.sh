@@ -17,7 +17,7 @@ urls=(
 
 served_name=qwen3-vl-32b
 
-# 32,768 tokens of context, 1.3 full-length requests at once, 10.77 GiB of KV cache a GPU
+# 32,768 tokens of context, 1.3 full-length requests at once, 10.42 GiB of KV cache a GPU
 # tensor_parallel_size: one GPU
 # pipeline_parallel_size: no pipeline needed
 # gpu_memory_utilization: the most that is planned: graphs and workspaces outside vLLM's budget need the rest; 78.64 of 79.15 GiB are free at start on a server

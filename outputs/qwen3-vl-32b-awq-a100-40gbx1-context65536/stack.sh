@@ -16,14 +16,14 @@ urls=(
   http://127.0.0.1:8080/health/liveliness
 )
 
-# 65,536 tokens of context, 2.0 full-length requests at once, 16.01 GiB of KV cache a GPU
+# 65,536 tokens of context, 2.0 full-length requests at once, 15.66 GiB of KV cache a GPU
 # tensor_parallel_size: one GPU
 # pipeline_parallel_size: no pipeline needed
 # gpu_memory_utilization: the most that is planned: graphs and workspaces outside vLLM's budget need the rest; 38.87 of 39.38 GiB are free at start on a server
 # max_model_len: as asked
 # max_num_seqs: 2.0 full-length requests fit at once; shorter ones share the same cache
 # max_num_batched_tokens: vLLM's default for this GPU
-# kv_cache_dtype: 16-bit would end at 58,384 tokens
+# kv_cache_dtype: 16-bit would end at 56,304 tokens
 # enforce_eager: CUDA graphs fit
 run_chat() {
   exec vllm serve QuantTrio/Qwen3-VL-32B-Instruct-AWQ \

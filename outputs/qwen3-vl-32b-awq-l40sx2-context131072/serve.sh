@@ -17,7 +17,7 @@ urls=(
 
 served_name=qwen3-vl-32b-awq
 
-# 131,072 tokens of context, 1.9 full-length requests at once, 30.31 GiB of KV cache a GPU
+# 131,072 tokens of context, 1.9 full-length requests at once, 30.04 GiB of KV cache a GPU
 # tensor_parallel_size: divides 64 attention heads and 8 key-value heads; each GPU holds a share of every layer
 # pipeline_parallel_size: no pipeline needed
 # gpu_memory_utilization: the most that is planned: graphs and workspaces outside vLLM's budget need the rest; 43.88 of 44.39 GiB are free at start on a server

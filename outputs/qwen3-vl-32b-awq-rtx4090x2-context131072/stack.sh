@@ -16,14 +16,14 @@ urls=(
   http://127.0.0.1:8080/health/liveliness
 )
 
-# 131,072 tokens of context, 1.3 full-length requests at once, 10.47 GiB of KV cache a GPU
+# 131,072 tokens of context, 1.3 full-length requests at once, 10.30 GiB of KV cache a GPU
 # tensor_parallel_size: divides 64 attention heads and 8 key-value heads; each GPU holds a share of every layer
 # pipeline_parallel_size: no pipeline needed
 # gpu_memory_utilization: the most that is planned: graphs and workspaces outside vLLM's budget need the rest; 23.06 of 23.51 GiB are free at start on a server
 # max_model_len: as asked
 # max_num_seqs: 1.3 full-length requests fit at once; shorter ones share the same cache
-# max_num_batched_tokens: vLLM's default for this GPU
-# kv_cache_dtype: 16-bit would end at 69,504 tokens
+# max_num_batched_tokens: small, so that weights and cache have the memory
+# kv_cache_dtype: 16-bit would end at 65,600 tokens
 # enforce_eager: CUDA graphs fit
 run_chat() {
   exec vllm serve QuantTrio/Qwen3-VL-32B-Instruct-AWQ \
@@ -33,8 +33,8 @@ run_chat() {
     --tensor-parallel-size 2 \
     --max-model-len 131072 \
     --gpu-memory-utilization 0.95 \
-    --max-num-seqs 16 \
-    --max-num-batched-tokens 2048 \
+    --max-num-seqs 1 \
+    --max-num-batched-tokens 512 \
     --kv-cache-dtype fp8_e4m3 \
     --enable-auto-tool-choice \
     --tool-call-parser hermes

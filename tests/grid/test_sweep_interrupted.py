@@ -148,7 +148,7 @@ def end(process: subprocess.Popen, journal: Path, number: int, after_bytes: int,
     ("kind", "jobs", "group"),
     [
         pytest.param("csv", 1, False, marks=pytest.mark.slow),
-        ("json", 2, True),
+        pytest.param("json", 2, True, marks=pytest.mark.slow),
         *(pytest.param("parquet", jobs, jobs == 2, marks=pytest.mark.judge) for jobs in (1, 2)),
     ],
 )

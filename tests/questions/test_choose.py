@@ -249,7 +249,7 @@ def test_the_commands_write_nothing_and_their_json_is_as_the_schema_says(argumen
         (("--model", "qwen3-8b", "--context", "999k"), 2, "beyond the model's"),
         (("--model", "qwen3-8b", "--users", "100000"), 2, "no machine of up to 8"),
         (("--model", "qwen3-8bb"), 2, "unknown model"),
-        (("--gpu", "rtx3060", "--for", "chat", "--context", "10000000"), 2, "no model of the catalogue starts"),
+        pytest.param(("--gpu", "rtx3060", "--for", "chat", "--context", "10000000"), 2, "no model of the catalogue starts", marks=pytest.mark.slow),
     ],
 )
 def test_wishes_that_nothing_meets(arguments, code, says, tmp_path):
@@ -445,6 +445,7 @@ def test_a_machines_command_plans_that_machine(plan_json):
         assert found["settings"].get("tensor_parallel_size", 1) == one["tensor_parallel_size"]
 
 
+@pytest.mark.slow
 def test_a_row_of_unknown_speed_is_not_the_nearest_to_a_wish_that_nothing_reaches():
     found = choose(offers(group("rtx3060", 1), "chat"), Wish(min_tokens_per_s=1e5), 8)
     rates = [one.tokens_per_s or 0.0 for one in found]
@@ -468,6 +469,7 @@ def test_a_model_that_fills_blocks_is_neither_timed_token_by_token_nor_offered_t
     assert "diffusion" in (plan.to_dict()["speed_reason"] or "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("--gpu", "h200", "--count", "8", "--for", "agent"), ("--gpu", "rtx3060", "--min-speed", "100000")])
 def test_figures_are_no_powers_of_ten(arguments, tmp_path):
     text = run_plan(*arguments, cwd=tmp_path).stdout

@@ -90,7 +90,8 @@ def calibrate(asked, state: str) -> None:
     assert calibration_path().exists() == (state != "none")
 
 
-@pytest.mark.parametrize("state", ["speed", *(pytest.param(state, marks=pytest.mark.slow) for state in CALIBRATIONS if state != "speed")])
+@pytest.mark.slow
+@pytest.mark.parametrize("state", CALIBRATIONS)
 def test_every_answer_is_as_its_schema_says(state, asked):
     calibrate(asked, state)
     grades = set()

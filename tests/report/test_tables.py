@@ -149,6 +149,9 @@ QUESTIONS = {
 }
 
 
+LONG = ("choose for agents", "choose on a Mac", "compare")  # seconds each; the others have the same tables
+
+
 @cache
 def answer_of(name: str, folder: Path) -> dict:
     return json.loads(run_plan(*QUESTIONS[name][0], "--format", "json", cwd=folder).stdout)
@@ -162,7 +165,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.mark.parametrize(
     ("name", "width"),
     [
-        *((name, 80) for name in QUESTIONS),
+        *(pytest.param(name, 80, marks=pytest.mark.slow if name in LONG else ()) for name in QUESTIONS),
         *(pytest.param(name, width, marks=pytest.mark.slow) for name in ("choose", "machines") for width in WIDER),
     ],
 )
@@ -231,7 +234,7 @@ def test_a_change_that_needs_two_lines_is_one_command(tmp_path):
     assert all(f"    {command}\n" in typed for command in wanted)
 
 
-@pytest.mark.parametrize("name", ["plan", "choose on a Mac", "check, failing"])
+@pytest.mark.parametrize("name", ["plan", pytest.param("choose on a Mac", marks=pytest.mark.slow), "check, failing"])
 def test_a_terminal_gets_the_lines_of_a_pipe(name, tmp_path):
     """One layout: Rich paints the lines and changes none."""
     piped = run_plan(*QUESTIONS[name][0], cwd=tmp_path).stdout
