@@ -26,7 +26,7 @@ Files = dict[str, str]
 Part = Callable[[Files], tuple[str, str]]
 
 EMBED = "--with qwen3-embedding-0.6b"
-STACK = f"--gpu rtx4090 --count 2 --model qwen3-vl-32b-awq --context 96k {EMBED}"
+STACK = f"--gpu rtx4090 --count 2 --model qwen3-vl-32b-awq --context 80k {EMBED}"
 MINISTRAL = f"--gpu rtx4090 --count 2 --model ministral-3-14b-awq --context 128k {EMBED}"
 OLLAMA = f"--gpu rtx4090 --engine ollama --model qwen3-vl-30b-a3b --context 40k {EMBED}"
 MAC = f"--gpu m4-max-128gb --model qwen3-vl-30b-a3b --context 128k {EMBED} --with ministral-3-14b"

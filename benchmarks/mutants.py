@@ -119,8 +119,8 @@ MUTANTS = (
     _mutant(
         "the vision tower is whole on each rank",
         "engines/vllm/overhead.py",
-        "(vision.intermediate_size + 3 * vision.hidden_size) // config.tensor_parallel_size",
-        "(vision.intermediate_size + 3 * vision.hidden_size)",
+        "every + divided // config.tensor_parallel_size",
+        "every + divided",
         "test_overhead",
     ),
     _mutant(

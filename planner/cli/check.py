@@ -173,10 +173,7 @@ def _check_one(
     if style == "json":
         from planner.report.contract import check_json
 
-        folder = next((str(path.parent.absolute()) for path, _ in texts if path), "")
-        machine = replace(row, gpu=named or row.gpu, count=count)
-        asked = check_question([text for _, text in texts], machine, folder=folder, version=vllm_version, server=server, model=model or "")
-        print_json(check_json(plan, asked))
+        print_json(check_json(plan, check_question(process, replace(row, gpu=named or row.gpu, count=count))))
     else:
         from planner.report.terminal import render_check
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 
 from planner.errors import FileError
+from planner.facts.command import Command
 from planner.facts.document import JsonObject, json_list
 from planner.facts.plan import Plan
 from planner.facts.question import StackRow
@@ -18,7 +20,7 @@ from planner.questions.proxy.judge import ProxyAnswer
 from planner.questions.proxy.servers import beside_servers
 from planner.questions.question import said_of
 from planner.questions.stack_file import stack_row
-from planner.text import redact
+from planner.text import BLANK, is_secret_name, redact, redact_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,24 +46,37 @@ def check_text(text: str, machine: Callable[[], StackRow], *, version: str | Non
     plan = check(process, machine_for(process, row))
     if proxy:
         plan = replace(plan, warnings=(*plan.warnings, *as_warnings(proxy), *beside_servers(proxy, commands)))
-    return Checked(plan=plan, proxy=proxy, question=check_question([text], row, version=version, server=server, model=model))
+    return Checked(plan=plan, proxy=proxy, question=check_question(process, row))
 
 
-def check_question(texts: Sequence[str], row: StackRow, *, folder: str = "", version: str | None, server: int | None, model: str) -> dict[str, object]:
-    """What was asked of a command, to be asked again: its texts without secrets, the machine, what differs from the defaults."""
-    beside = {"folder": folder, "engine_version": version, "server": server, "model": model}
-    return {"command": [redact(text) for text in texts], **said_of(row), **{name: value for name, value in beside.items() if value}}
+def check_question(command: Command, row: StackRow) -> dict[str, object] | None:
+    """What was asked of a command, to be asked again: its line, the machine, what differs from the defaults; None where a line does not say all of it.
+
+    It is made of the words that were read, never of the text around them, which may hold keys in any form.
+    """
+    line = _line_of(command)
+    beside = {"folder": command.folder and str(Path(command.folder).absolute()), "engine_version": command.version, "model": command.model}
+    return {"command": [line], **said_of(row), **{name: value for name, value in beside.items() if value}} if line else None
+
+
+def _line_of(command: Command) -> str | None:
+    """The command as a shell takes it, without its secrets, where it is read as the same one."""
+    if command.beside or command.files or command.unresolved or command.contained or command.makes:
+        return None
+    words = redact_words(command.words)
+    env = [f"{name}={shlex.quote(BLANK if is_secret_name(name) else redact(value))}" for name, value in command.env]
+    line = " ".join([*env, shlex.join((*command.program, *words))])
+    return line if [(found.engine, found.words) for found in find_commands(line)] == [(command.engine, tuple(words))] else None
 
 
 def check_again(question: JsonObject, path: Path) -> Plan:
     """Today's answer to a question of `check_question`. Raises PlannerError for what is none, and where nothing is started there any more."""
     known = {field.name for field in fields(StackRow)} - {"services"}
     row = stack_row({**{name: value for name, value in question.items() if name in known}, "services": [{"model": "-"}]}, str(path), lambda _: str(path))
-    texts, folder, version, model, server = (question.get(name) for name in ("command", "folder", "engine_version", "model", "server"))
-    is_text = all(isinstance(text, str) for text in (*json_list(texts), *(said for said in (folder, version, model) if said is not None)))
-    if not is_text or type(server) not in (int, type(None)):
+    texts, folder, version, model = (question.get(name) for name in ("command", "folder", "engine_version", "model"))
+    if not all(isinstance(text, str) for text in (*json_list(texts), *(said for said in (folder, version, model) if said is not None))):
         raise FileError(path, "does not hold the question that it answers", "plan check … --json prints an answer which does")
     commands = [replace(command, folder=str(folder or "")) for text in json_list(texts) for command in find_commands(str(text))]
-    process = chosen(commands, server if isinstance(server, int) else None, model=str(model or ""))
+    process = chosen(commands, model=str(model or ""))
     process = replace(process, version=str(version)) if version else process
     return check(process, machine_for(process, replace(row, services=[])))

@@ -132,7 +132,7 @@ def test_a_saved_check_is_asked_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "question", [{"command": [3]}, {"command": []}, {"command": "x"}, {"command": ["vllm serve qwen3-8b"], "server": "1"}, {"command": ["true"], "gpu": "l4"}]
+    "question", [{"command": [3]}, {"command": []}, {"command": "x"}, {"command": ["vllm serve qwen3-8b"], "model": 1}, {"command": ["true"], "gpu": "l4"}]
 )
 def test_what_is_no_question_of_a_check_is_told(question, tmp_path):
     with pytest.raises(PlannerError):

@@ -226,7 +226,7 @@ def test_words_to_type_can_be_pasted_at_any_width(words, width):
 
 
 def test_a_change_that_needs_two_lines_is_one_command(tmp_path):
-    question = "--gpu rtx4090 --count 2 --model qwen3-vl-32b-awq --context 96k --with qwen3-embedding-0.6b --users 3"
+    question = "--gpu rtx4090 --count 2 --model qwen3-vl-32b-awq --context 80k --with qwen3-embedding-0.6b --users 3"
     text = in_terminal(*question.split(), "--dry-run", width=80, cwd=tmp_path)
     wanted = [one["command"] for one in json.loads(run_plan(*question.split(), "--dry-run", "--json", cwd=tmp_path).stdout)["alternatives"]]
     typed = re.sub(r" \\\n +", " ", text)

@@ -45,7 +45,7 @@ def test_each_is_typed_as_it_stands_and_meets_the_wish(kind, tmp_path):
     ("kind", "words"),
     [
         ("a pinned 16-bit cache", ["FP8 KV cache", "a context of", "published qwen3-vl-32b-awq", "2 GPUs"]),
-        ("too many users", ["2 users at full length", "a context of"]),
+        ("too many users", ["one user at full length", "a context of"]),
         ("too large for the card", ["published qwen3-8b-awq, with one user"]),
         ("too large for the machine", ["2 machines of 8 GPUs", "at about the same price"]),
         ("a utilization that is not free", ["utilization that is free"]),

@@ -53,7 +53,7 @@ def starts_given_the_others(stack: Stack) -> None:
 def test_each_row_of_the_guides_table_ours_and_theirs(name, count, model, context, split, embedding, chat, fate):
     group = GpuGroup(gpu=find_gpu(name), count=count)
     ours = place_servers([ask("chat", model, group, context=context), ask("embedding", "qwen3-embedding-0.6b", group)], group)
-    assert ours.verdict in ("starts", "tight")
+    assert ours.verdict != "does_not_start"  # the first may, with luck: the guide's context is longer than what surely fits
     if ours.verdict == "starts":
         starts_given_the_others(ours)
     pinned = Pins(tensor_parallel_size=split, gpu_memory_utilization=embedding, enforce_eager=True, max_model_len=512)
@@ -191,4 +191,4 @@ def test_exploding_anchors_are_refused_at_once(tmp_path):
 
 
 def test_the_repository_holds_a_stack_example_that_is_current():
-    assert (ROOT / "outputs" / "qwen3-vl-32b-awq-with-qwen3-embedding-0.6b-rtx4090x2-context98304" / "stack.sh").exists()
+    assert (ROOT / "outputs" / "qwen3-vl-32b-awq-with-qwen3-embedding-0.6b-rtx4090x2-context81920" / "stack.sh").exists()
