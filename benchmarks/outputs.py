@@ -48,7 +48,7 @@ MACHINES: list[tuple[str, int, str, int, tuple[str, ...]]] = [
     ("rtx4090", 2, "qwen3-vl-32b-awq", 128 * K, ()),
     ("rtx4090", 2, "ministral-3-14b-awq", 128 * K, ()),
     ("rtx4090", 2, "ministral-3-14b-awq", 128 * K, (EMBEDDING,)),
-    ("rtx4090", 2, "qwen3-vl-32b-awq", 96 * K, (EMBEDDING,)),
+    ("rtx4090", 2, "qwen3-vl-32b-awq", 80 * K, (EMBEDDING,)),
     ("l40s", 2, "qwen3-vl-32b-awq", 128 * K, ()),
     ("a100-40", 1, "qwen3-vl-32b-awq", 64 * K, ()),
     ("a100-80", 1, "qwen3-vl-32b", 32 * K, ()),

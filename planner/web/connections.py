@@ -10,6 +10,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 PATIENCE_S = 10.0  # a connection on which nothing has moved is closed after one to two of these
 
 
+_WAITS = object()  # no request
+
+
 class Patient(H11Protocol):
     """HTTP/1.1 of uvicorn, which bounds the pause between two requests but neither that before the first one nor the reading of an answer."""
 
@@ -27,10 +30,10 @@ class Patient(H11Protocol):
         super().connection_lost(exc)
 
     def _look(self) -> None:
-        """Close where the request is the same as a while ago, and is not one that waits for its turn."""
+        """Close where the request is the same as a while ago, and is not one that waits for its turn; who waited has as long from the answer on."""
         waits = self.cycle is not None and not self.cycle.response_started
         if self.cycle is self._seen and not waits:
             self.transport.abort()
             return
-        self._seen = self.cycle
+        self._seen = _WAITS if waits else self.cycle
         self._watch = self.loop.call_later(PATIENCE_S, self._look)

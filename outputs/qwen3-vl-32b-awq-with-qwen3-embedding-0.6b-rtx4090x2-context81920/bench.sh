@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Load for QuantTrio/Qwen3-VL-32B-Instruct-AWQ and Qwen/Qwen3-Embedding-0.6B on 2x GeForce RTX 4090, through the proxy; needs what setup.sh installs, nothing else.
 #   ./bench.sh             1 at a time, prompts of about 2000 tokens
-#   ./bench.sh full        the same with prompts that fill the context of 98304 tokens
+#   ./bench.sh full        the same with prompts that fill the context of 81920 tokens
 #   ./bench.sh problems [FILE...]   five problems side by side, or those of files, a log each below experiments/
 #   ./bench.sh vllm        the engine's own tool, prompts that fill the context
 set -euo pipefail
@@ -205,14 +205,14 @@ PYTHON
 
 case ${1:-load} in
   load)
-    client load "${proxy}" "${model}" 1 4 2000 500 720 chat
+    client load "${proxy}" "${model}" 1 4 2000 500 660 chat
     ;;
   full)
-    client load "${proxy}" "${model}" 1 4 97216 1024 720 chat
+    client load "${proxy}" "${model}" 1 4 80832 1024 660 chat
     ;;
   problems)
     stamp=$(date +%Y%m%d-%H%M%S)
-    client problems "${proxy}" "${model}" "${here}/experiments/parallel_benchmark_${model//[^A-Za-z0-9._-]/-}_${stamp}" 16384 720 "${@:2}"
+    client problems "${proxy}" "${model}" "${here}/experiments/parallel_benchmark_${model//[^A-Za-z0-9._-]/-}_${stamp}" 16384 660 "${@:2}"
     ;;
   vllm)
     exec vllm bench serve \
@@ -222,7 +222,7 @@ case ${1:-load} in
       --model qwen3-vl-32b-awq \
       --tokenizer QuantTrio/Qwen3-VL-32B-Instruct-AWQ \
       --dataset-name random \
-      --random-input-len 97216 \
+      --random-input-len 80832 \
       --random-output-len 1024 \
       --max-concurrency 1 \
       --num-prompts 4 \

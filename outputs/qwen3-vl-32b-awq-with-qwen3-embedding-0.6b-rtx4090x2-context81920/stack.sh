@@ -41,22 +41,22 @@ run_embedding() {
     --enforce-eager
 }
 
-# 98,304 tokens of context, 1.3 full-length requests at once, 7.65 GiB of KV cache a GPU
+# 81,920 tokens of context, 1.5 full-length requests at once, 7.65 GiB of KV cache a GPU
 # tensor_parallel_size: divides 64 attention heads and 8 key-value heads; each GPU holds a share of every layer
 # pipeline_parallel_size: no pipeline needed
 # gpu_memory_utilization: 20.01 of 23.51 GiB are free at start on a server beside servers that hold 3.05 GiB; 1 % is kept back, and the CUDA context and NCCL lie outside vLLM's budget
 # max_model_len: as asked
-# max_num_seqs: 1.3 full-length requests fit at once; shorter ones share the same cache
+# max_num_seqs: 1.5 full-length requests fit at once; shorter ones share the same cache
 # max_num_batched_tokens: vLLM's default for this GPU
 # kv_cache_dtype: 16-bit would end at 43,472 tokens
-# enforce_eager: not even eager mode would surely start
+# enforce_eager: CUDA graphs fit
 run_chat() {
   exec vllm serve QuantTrio/Qwen3-VL-32B-Instruct-AWQ \
     --served-model-name qwen3-vl-32b-awq \
     --host 127.0.0.1 \
     --port 8000 \
     --tensor-parallel-size 2 \
-    --max-model-len 98304 \
+    --max-model-len 81920 \
     --gpu-memory-utilization 0.841 \
     --max-num-seqs 16 \
     --max-num-batched-tokens 2048 \
