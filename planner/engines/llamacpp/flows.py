@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
+from typing import assert_never
 
 from planner.engines.llamacpp.flow import Flow, Mixer
-from planner.facts.attention import Attention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
+from planner.facts.attention import (
+    Attention,
+    ChunkedLocal,
+    CompressedCache,
+    CrossAttention,
+    FullAttention,
+    LatentAttention,
+    RecurrentState,
+    SlidingWindow,
+)
 from planner.facts.model import LayerGroup, ModelSpec
 from planner.facts.modules import Experts, Linear, Role
 
@@ -73,10 +83,12 @@ def _mixer(model: ModelSpec, rows: _Rows, cache: Attention | None) -> Flow:
             return _state(rows, cache, out)
         case LatentAttention():
             return _latent(model, rows, cache, out)
+        case FullAttention() | SlidingWindow() | ChunkedLocal() | CrossAttention() | CompressedCache():
+            return _attention(model, rows, cache, out) if out else Flow()
         case None:
             return Flow()
         case _:
-            return _attention(model, rows, cache, out) if out else Flow()
+            assert_never(cache)
 
 
 def _state(rows: _Rows, cache: RecurrentState, out: int) -> Flow:
