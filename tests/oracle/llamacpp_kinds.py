@@ -196,7 +196,7 @@ def optional(arch, m):
 
     for layer in range(m["block_count"]):
         at, is_sparse = f"blk.{layer}.", bool(experts) and layer >= lead
-        if is_sparse and arch in ("llama", "step35", "mimo2", "granitehybrid"):
+        if is_sparse and arch in ("llama", "step35", "mimo2", "granitehybrid", "ernie4_5-moe"):
             tensors |= {f"{at}ffn_{name}_exps.weight": (experts, wide, hidden) for name in ("gate", "up")} | {
                 f"{at}ffn_down_exps.weight": (experts, hidden, wide)
             }

@@ -28,6 +28,10 @@ def attention(desk: Desk) -> Block:
         out = _gated(desk, out, made, normed)
     projected = desk.take(desk.step.hidden)
     desk.give(out)
+    if flow.has_streams:
+        low = desk.take(flow.low)
+        past = desk.take(desk.step.hidden)
+        desk.give(low, normed, past)
     return projected
 
 
@@ -48,7 +52,7 @@ def _from_one_matrix(desk: Desk, normed: Block) -> Block:
 def _keys_and_values(desk: Desk, normed: Block) -> None:
     """Both, until they lie in the cache; a layer that reads another's cache makes none."""
     flow, step = desk.flow, desk.step
-    is_kept = flow.gate or flow.beside
+    is_kept = flow.gate or flow.beside or flow.has_streams
     if not flow.keys:
         if not is_kept:
             desk.give(normed)

@@ -87,6 +87,7 @@ def _peaks(model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = ()) 
         cells=lambda cache: window_cells(cache, config) if isinstance(cache, SlidingWindow) else round_up(config.context, CELL_PADDING),
         copied=lambda cache: _copied(cache, config) if cache and config.build >= COPIES_RESERVED else 0,
         layer_inputs=model.layer_inputs,
+        inputs_a_layer=model.layer_inputs // max(1, model.layer_count),
         beside=0 if flash else 2 * _value_widths(kinds),
         deep=model.deep,
     )

@@ -15,7 +15,7 @@ from planner.facts.record import dataclass
 class Step:
     """A micro-batch: `rows` tokens of `sequences`, against `masks_bytes` of masks, `window_mask_bytes` of them of windows (`cast_bytes` in the 32 bits that they arrive in, where they are copied).
 
-    `layer_inputs`: values of a token that all layers read (per-layer embeddings); `beside`: values that arrive beside the hidden state, `deep` of them for
+    `layer_inputs`: values of a token that all layers read (per-layer embeddings), `inputs_a_layer` each; `beside`: values that arrive beside the hidden state, `deep` of them for
     the first layers only. `cells` and `copied` tell of a cache how many tokens a query is held against, and the bytes of
     its copies in 16 bits; `turns_keys`, `turns_values`: whether they are rotated before they are quantized.
     """
@@ -32,6 +32,7 @@ class Step:
     cells: Callable[[Attention | None], int]
     copied: Callable[[Attention | None], int]
     layer_inputs: int = 0
+    inputs_a_layer: int = 0
     beside: int = 0
     deep: int = 0
 
@@ -52,6 +53,20 @@ class Desk:
     lent: Lent = ()
     next_masks_bytes: int = 0
     next_masks: Block = NOTHING
+    joined: Block = NOTHING
+    inputs: Block = NOTHING
+    arrived: Block = NOTHING
+
+    def join_inputs(self) -> None:
+        """Per-layer embeddings joined with what the hidden states that arrived give, which only the first layer has; where they lie then."""
+        if not self.arrived[1]:
+            return
+        made = self.take(self.step.layer_inputs)
+        self.give(self.arrived)
+        scaled = self.take(self.step.layer_inputs)
+        self.give(made, self.inputs)
+        self.inputs = self.take(self.step.layer_inputs)
+        self.give(scaled)
 
     def borrow(self, *parts: Part) -> Block:
         """The copy of tensors that lie in main memory, if these do: it is there until what reads them is done."""

@@ -27,7 +27,7 @@ class Flow:
     `joined`: one matrix makes queries, keys and values. `gate`: what the output is multiplied by, made by a matrix of its own; `gated_query`: with the queries.
     Of a state: `convolved` values go through its convolution, `inner` come out, `state_bytes` and `kept_bytes` (the convolution's) are a sequence's.
     `experts` are chosen among by a router; `wide` values of those that are used, `experts_out` of what they put out together. `dense` is the feed-forward
-    block's width, beside experts that of the shared one; `is_gated`, `experts_gated`: a matrix beside `up`. `beside`: the block reads what attention reads.
+    block's width, beside experts that of the shared one; `is_gated`, `experts_gated`: a matrix beside `up`. `beside`: the block reads what attention reads. `has_streams`: hidden states come in several (streams.py), and a path of `low` values goes past attention.
     """
 
     mixer: Mixer = Mixer.NONE
@@ -59,6 +59,7 @@ class Flow:
     is_turned: bool = True
     keys_first: bool = False
     norms_values: bool = False
+    has_streams: bool = False
     keys_are_values: bool = False
     has_bias: bool = False
     gates_shared: bool = False

@@ -133,6 +133,7 @@ def _attention(model: ModelSpec, rows: _Rows, cache: Attention, out: int) -> Flo
     width = cache.head_dim_v if isinstance(cache, FullAttention | SlidingWindow) else 0
     gates = [row.outputs[0].size for row in rows.get(Role.PROJECTION, ())]
     heads = out // width if width else model.attention_heads
+    low = next((row.outputs[0].size for row in rows.get(Role.PROJECTION, ()) if "laurel" in row.name), 0)
     return Flow(
         mixer=Mixer.ATTENTION,
         cache=cache,
@@ -145,7 +146,9 @@ def _attention(model: ModelSpec, rows: _Rows, cache: Attention, out: int) -> Flo
         gate=next((size for size in gates if size in (out, heads)), 0) if model.architecture.startswith(_GATED) else 0,
         joined=model.architecture.startswith(FUSED_QKV),
         keys_first=model.architecture.startswith(("Gemma", "GptOss", "Cohere")),
-        norms_values=model.architecture.startswith("Gemma4"),
+        norms_values=model.architecture.startswith(("Gemma3n", "Gemma4")),
+        has_streams=model.architecture.startswith("Gemma3n"),
+        low=low,
         keys_are_values=model.architecture.startswith("Gemma4") and isinstance(cache, FullAttention) and not has_layer_inputs,
     )
 

@@ -73,7 +73,9 @@ def _mixer(header: Header, shapes: _Shapes, cache: Attention | None) -> Flow:
         gate=_rows(shapes, "attn_gate"),
         joined="attn_qkv" in shapes,
         keys_first=header.architecture.startswith(_KEYS_FIRST),
-        norms_values=header.architecture.startswith("gemma4"),
+        norms_values=header.architecture.startswith(("gemma3n", "gemma4")),
+        has_streams=header.architecture == "gemma3n",
+        low=_rows(shapes, "laurel_l"),
         keys_are_values=header.architecture.startswith("gemma4") and has_keys and "attn_v" not in shapes and "attn_qkv" not in shapes,
     )
 

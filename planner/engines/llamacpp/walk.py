@@ -15,6 +15,7 @@ from planner.engines.llamacpp.desk import Desk, Lent, Step
 from planner.engines.llamacpp.feeding import dense, experts
 from planner.engines.llamacpp.flow import Flow, Mixer
 from planner.engines.llamacpp.recurring import convolution, delta, kda, mamba2
+from planner.engines.llamacpp.streams import feed_and_correct, predict, stacked
 from planner.facts.attention import SlidingWindow
 from planner.facts.record import dataclass
 
@@ -47,6 +48,10 @@ def peaks(flows: Sequence[Flow], step: Step, lent: Sequence[Lent] = ()) -> Peaks
     kept_for = _DEEP_LAYERS if step.deep else 1 if step.layer_inputs else 0
     residual: Block = (arrived[0], 0) if kept_for else arrived
     mixer = block = 0
+    if flows[0].has_streams:
+        arena = Arena((masks, inputs, beside, arrived))
+        residual = stacked(step, arena)
+        mixer = arena.peak
     came: tuple[Block, ...] = ()  # masks, later
     seen: dict[tuple[object, ...], tuple[int, int, Block, Block, Block, Block]] = {}
     for index, flow in enumerate(flows[:-1]):
@@ -55,11 +60,11 @@ def peaks(flows: Sequence[Flow], step: Step, lent: Sequence[Lent] = ()) -> Peaks
         key = flow, residual, masks, inputs, held, own, came, late.get(index + 1), index == 0
         if key not in seen:
             desk = Desk(step, flow, Arena((masks, inputs, beside, held, residual, *came)), residual, masks, own, late.get(index + 1, 0))
+            desk.inputs, desk.arrived = inputs, arrived if index == 0 and step.layer_inputs else NOTHING
             _mix(desk)
             joined = desk.arena.peak
             _feed(desk)
-            own_inputs = _projected_inputs(desk, inputs, arrived) if index == 0 and step.layer_inputs else inputs
-            seen[key] = joined, desk.arena.peak, desk.residual, desk.masks, own_inputs, desk.next_masks
+            seen[key] = joined, desk.arena.peak, desk.residual, desk.masks, desk.inputs, desk.next_masks
         joined, fed, residual, masks, inputs, more = seen[key]
         came = (*came, more) if more[1] else came
         mixer, block = max(mixer, joined), max(block, fed)
@@ -85,6 +90,10 @@ def _late_masks(flows: Sequence[Flow], step: Step) -> dict[int, int]:
 
 def _mix(desk: Desk) -> None:
     """What joins the tokens, added to the hidden states."""
+    if desk.flow.has_streams:
+        predict(desk)
+        desk.joined = attention(desk)
+        return
     match desk.flow.mixer:
         case Mixer.ATTENTION:
             out = attention(desk)
@@ -109,10 +118,13 @@ def _mix(desk: Desk) -> None:
 def _feed(desk: Desk) -> None:
     """The feed-forward block, added to them."""
     flow = desk.flow
-    if flow.beside or not (flow.dense or flow.experts):
+    if flow.has_streams:
+        feed_and_correct(desk, desk.joined)
         return
-    normed = desk.take(desk.step.hidden)
-    _add(desk, experts(desk, normed) if flow.experts else dense(desk, normed, flow.dense))
+    if not flow.beside and (flow.dense or flow.experts):
+        normed = desk.take(desk.step.hidden)
+        _add(desk, experts(desk, normed) if flow.experts else dense(desk, normed, flow.dense))
+    desk.join_inputs()
 
 
 def _add(desk: Desk, out: Block, *, is_mixer: bool = False) -> None:
@@ -122,14 +134,3 @@ def _add(desk: Desk, out: Block, *, is_mixer: bool = False) -> None:
     else:
         desk.give(desk.residual)
         desk.residual = out
-
-
-def _projected_inputs(desk: Desk, inputs: Block, arrived: Block) -> Block:
-    """Per-layer embeddings joined with what the first hidden states give; where they lie then."""
-    made = desk.take(desk.step.layer_inputs)
-    desk.give(arrived)
-    scaled = desk.take(desk.step.layer_inputs)
-    desk.give(made, inputs)
-    turned = desk.take(desk.step.layer_inputs)
-    desk.give(scaled)
-    return turned
