@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import click
 
 from planner.cli.command import command, option, output_options
+from planner.cli.money import LOAD, MONEY, above, lengths, terms_of_money
 from planner.cli.names import EngineName
 from planner.cli.options import Finite, question, read_machine, type_of
 from planner.cli.own_rows import own_rows
@@ -15,35 +15,25 @@ from planner.cli.printing import print_json, print_report
 from planner.cli.values import CostValues, values_of
 from planner.questions.fields import FIELDS, MOST_DOCUMENTS, MOST_USD, MOST_WATTS
 
-_LOAD, _MONEY = "Load", "Money"
-
-
-def _above(most: float) -> Finite:
-    return Finite(0, most, min_open=True)
-
 
 @command("cost")
 @question(without=("users",))
 @option("--engine", type=EngineName(), group="Question", help="The runtime; else the usual one of such a GPU.")
-@option("--input", type=type_of(FIELDS["input"]), group=_LOAD, help="Tokens of a prompt: 2000.")
-@option("--output-tokens", type=type_of(FIELDS["output_tokens"]), group=_LOAD, help="Tokens of an output: 500.")
+@lengths
 @option(
     "--concurrency",
     type=type_of(FIELDS["concurrency"]),
-    group=_LOAD,
+    group=LOAD,
     help="Requests at once; else as many as fit, at most 16, or the one that an engine with a slot a user serves.",
 )
-@option("--rate", type=_above(1e6), group=_LOAD, help="Requests a second in place of --concurrency: on as many machines as hold them.")
-@option("--documents", type=click.IntRange(1, MOST_DOCUMENTS), group=_LOAD, help="How many requests in all: their hours and their money.")
-@option("--rent-usd-per-hour", type=_above(MOST_USD), group=_MONEY, help="What an hour of the whole machine costs; else the price that is known.")
-@option("--buy-usd", type=_above(MOST_USD), group=_MONEY, help="What the whole machine costs to buy; else the GPUs' price that is known.")
-@option("--years", type=_above(50), default=3.0, show_default=True, group=_MONEY, help="For how long a bought machine serves.")
-@option("--utilization", type=Finite(0, 1, min_open=True), default=1.0, show_default=True, group=_MONEY, help="The part of the paid hours in which it serves.")
-@option("--usd-per-kwh", type=_above(1000), group=_MONEY, help="What a kilowatt hour costs; else per_kwh of your prices.")
-@option("--watts", type=_above(MOST_WATTS), group=_MONEY, help="What the machine draws at that load, measured; else the makers' limit of the GPUs.")
-@option("--idle-watts", type=Finite(0, MOST_WATTS), default=0.0, group=_MONEY, help="What it draws in the hours that do not serve; else not counted.")
-@option("--prices", type=click.Path(path_type=Path, dir_okay=False), group=_MONEY, help="Your own prices (`plan schema prices`).")
-@option("--api", default="", metavar="PROVIDER:MODEL", group=_MONEY, help="The API to compare with; else the cheapest that has the same or a like model.")
+@option("--rate", type=above(1e6), group=LOAD, help="Requests a second in place of --concurrency: on as many machines as hold them.")
+@option("--documents", type=click.IntRange(1, MOST_DOCUMENTS), group=LOAD, help="How many requests in all: their hours and their money.")
+@option("--rent-usd-per-hour", type=above(MOST_USD), group=MONEY, help="What an hour of the whole machine costs; else the price that is known.")
+@option("--buy-usd", type=above(MOST_USD), group=MONEY, help="What the whole machine costs to buy; else the GPUs' price that is known.")
+@terms_of_money
+@option("--watts", type=above(MOST_WATTS), group=MONEY, help="What the machine draws at that load, measured; else the makers' limit of the GPUs.")
+@option("--idle-watts", type=Finite(0, MOST_WATTS), default=0.0, group=MONEY, help="What it draws in the hours that do not serve; else not counted.")
+@option("--api", default="", metavar="PROVIDER:MODEL", group=MONEY, help="The API to compare with; else the cheapest that has the same or a like model.")
 @own_rows(group="Question")
 @output_options
 @click.pass_context

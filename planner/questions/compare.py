@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from planner.catalogue.resolve import find_plain
 from planner.engines import ENGINES
@@ -12,18 +13,20 @@ from planner.facts.hardware import GpuSpec
 from planner.facts.plan import Plan
 from planner.facts.speed import NoSpeed, SpeedEstimate, expected_tokens_per_s
 from planner.facts.verdict import Verdict
-from planner.questions.comparison import Compared
+from planner.questions.comparison import Compared, RowLoad
+from planner.questions.money import served_by
 from planner.questions.ways import Way
-from planner.units import largest
+from planner.units import CONTEXT_STEP, largest, round_up
 
 MOST_USERS, USUAL_CONTEXT = 256, 8192
 
 
-def usual_context(model: str) -> int:
-    """The context of which users are counted where none is asked: 8,192 tokens, or all that the model has."""
+def usual_context(model: str, request_tokens: int = 0) -> int:
+    """The context of which users are counted where none is asked: 8,192 tokens or what holds a request of so many, or all that the model has."""
+    context = max(USUAL_CONTEXT, round_up(request_tokens, CONTEXT_STEP))
     if model.endswith(".gguf"):
-        return USUAL_CONTEXT
-    return min(USUAL_CONTEXT, find_plain(model).spec.max_position_embeddings)
+        return context
+    return min(context, find_plain(model).spec.max_position_embeddings)
 
 
 def runtimes(gpu: GpuSpec) -> tuple[str, ...]:
@@ -44,18 +47,21 @@ def _row(ways: Sequence[Way], ask: Ask, context: int | None, users: int | None, 
     refusals = []
     for way in ways:
         try:
-            row = _compared(way.engine, ask(way, context, users, None))
+            plan = ask(way, context, users, None)
+            row = _compared(way.engine, plan)
         except PlannerError as error:
             refusals.append(" ".join(f"{error.message}; {error.hint}".split()).rstrip("; "))
             continue
         row = replace(row, bits=way.bits, arguments=way.arguments)
-        return _held(row, way, ask, users_context, users or 1) if row.is_sure else row
+        if not row.is_sure:
+            return replace(row, no_cost="it does not surely do what is asked with everything on the GPU")
+        return _held(row, way, ask, users_context, users=users, asked=plan)
     return Compared(engine=ways[0].engine, bits=ways[0].bits, refusal=refusals[0])
 
 
-def _held(row: Compared, way: Way, ask: Ask, context: int, least: int) -> Compared:
+def _held(row: Compared, way: Way, ask: Ask, context: int, *, users: int | None, asked: Plan) -> Compared:
     """The longest context of one user, and how many users of a shorter one are surely held, all runtimes with a cache of 16 bits; with its own where that holds fewer than asked."""
-    longest = ask(way, None, None, None)
+    least, longest = users or 1, ask(way, None, None, None)
     cache: str | None = ENGINES[way.engine].whole_cache
     held = _users(way, ask, context, cache)
     if held < least:
@@ -64,14 +70,25 @@ def _held(row: Compared, way: Way, ask: Ask, context: int, least: int) -> Compar
     held = max(held, least if row.users >= least > 1 else 0)  # planned for so many, it held them
     many = ask(way, context, held, cache) if held else None
     total = many.speed.total_tokens_per_s if many and isinstance(many.speed, SpeedEstimate) else None
+    loads = tuple(filter(None, (_load("asked", asked, users) if users else None, _load("full", many, held) if many else None)))
     return replace(
         row,
+        loads=loads,
+        no_cost="" if loads else row.speed_reason or "nothing is known of how long prompts take",
         longest_context=longest.longest_context,
         users_context=context,
         users_held=held,
         users_kv_cache=many.cache_type if many else "",
         total_tokens_per_s=total.expected if total else None,
     )
+
+
+def _load(name: Literal["asked", "full"], plan: Plan, count: int) -> RowLoad | None:
+    """What a plan serves of so many at once, all of which run together; None where its speed does not say."""
+    speed = plan.speed
+    if isinstance(speed, NoSpeed) or speed.users != count or speed.at_once < count or not (served := served_by(speed)):
+        return None
+    return RowLoad(load=name, concurrency=count, served=served, kv_cache=plan.cache_type)
 
 
 def _users(way: Way, ask: Ask, context: int, cache: str | None) -> int:

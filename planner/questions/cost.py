@@ -22,10 +22,9 @@ from planner.facts.question import StackRow
 from planner.facts.record import dataclass
 from planner.facts.speed import OUTPUT, PROMPT, NoSpeed, Range, SpeedEstimate
 from planner.questions.at_once import most_at_once
-from planner.questions.cost_terms import PricedWay, Terms, notes
+from planner.questions.cost_terms import PricedWay, Terms, no_price, notes, priced_ways
 from planner.questions.fields import MOST_DOCUMENTS
 from planner.questions.money import (
-    Power,
     Served,
     TokenCost,
     Way,
@@ -34,6 +33,7 @@ from planner.questions.money import (
     machines_for,
     months_to_pay,
     requests_per_hour_to_equal,
+    served_by,
     token_cost,
 )
 from planner.questions.plan import plan_as_asked
@@ -111,7 +111,7 @@ def cost_of(row: StackRow, terms: Terms, today: date | None = None) -> CostAnswe
         api=found,
         api_reason=None if isinstance(api, ApiPrice) else api,
         break_even=tuple(_break_even(ways, loads, found, terms)),
-        notes=tuple(notes(ways, terms, plan, today)),
+        notes=tuple(notes(ways, terms, plan.group.gpu, plan.group.count, today)),
     )
 
 
@@ -153,7 +153,7 @@ def _timed(plan: Plan, row: StackRow) -> SpeedEstimate:
         raise PlannerError(f"what {plan.model.id} costs cannot be told without its speed: {speed.reason}", "docs/speed.md says what was measured")
     if speed.at_once < speed.users:
         _refuse_more_than_fit(plan, row)
-    if speed.ttft_s is None or speed.prompt_share is None:
+    if served_by(speed) is None:
         raise PlannerError(f"what {plan.model.id} costs cannot be told: nothing is known of how long prompts take ({speed.because})", "docs/speed.md")
     return speed
 
@@ -179,13 +179,9 @@ def _full(row: StackRow, plan: Plan, asked: SpeedEstimate) -> tuple[Plan, SpeedE
 
 
 def _served(speed: SpeedEstimate) -> Served:
-    """The requests of users who ask again as soon as they are answered. One alone waits for the first token and then for each further one."""
-    prompt, output, total, first = speed.prompt_tokens, speed.answer_tokens, speed.total_tokens_per_s, speed.ttft_s
-    assert total is not None and first is not None and speed.prompt_share is not None  # noqa: S101 - `_timed` refuses others
-    rate = each(lambda tokens: tokens / output, total)
-    if speed.users == 1:
-        rate = both(lambda wait, step: 1 / (wait + (output - 1) * step), first, speed.tpot_s)
-    return Served(prompt_tokens=prompt, output_tokens=output, requests_per_s=rate, prompt_share=speed.prompt_share)
+    served = served_by(speed)
+    assert served is not None  # noqa: S101 - `_timed` refuses others
+    return served
 
 
 def _at_rate(full: Served, requests_per_s: float) -> Served:
@@ -194,23 +190,10 @@ def _at_rate(full: Served, requests_per_s: float) -> Served:
 
 
 def _ways(plan: Plan, terms: Terms, prices: Prices) -> tuple[PricedWay, ...]:
-    """Renting and buying, as far as somebody says what it costs."""
-    gpu, count = plan.group.gpu, plan.group.count
-    rent, buy = prices.rent.get(gpu.name), prices.buy.get(gpu.name)
-    rent_usd = terms.rent_usd_per_hour or (rent.usd * count if rent else None)
-    buy_usd = terms.buy_usd or (buy.usd * count if buy else None)
-    kwh, stated = terms.usd_per_kwh or prices.kwh_usd, gpu.power_w * count if gpu.power_w else None
-    watts = terms.watts or stated
-    power = Power(watts=watts, how="given" if terms.watts else "stated", usd_per_kwh=kwh, idle_watts=terms.idle_watts) if kwh and watts else None
-    ways = []
-    if rent_usd:
-        ways.append(PricedWay(way=Way(kind="rent", usd=rent_usd, utilization=terms.utilization), price=None if terms.rent_usd_per_hour else rent))
-    if buy_usd:
-        way = Way(kind="buy", usd=buy_usd, utilization=terms.utilization, years=terms.years, power=power)
-        ways.append(PricedWay(way=way, price=None if terms.buy_usd else buy))
-    if not ways:
-        raise PlannerError(f"no price of {gpu.title} is known, to rent or to buy", "--rent-usd-per-hour, --buy-usd (of the whole machine) or --prices FILE")
-    return tuple(ways)
+    gpu = plan.group.gpu
+    if not (ways := priced_ways(gpu, plan.group.count, terms, prices)):
+        raise PlannerError(no_price(gpu), "--rent-usd-per-hour, --buy-usd (of the whole machine) or --prices FILE")
+    return ways
 
 
 def _load(name: Literal["asked", "full"], server: tuple[Plan, SpeedEstimate], served: Served, ways: Sequence[PricedWay], terms: Terms) -> LoadCost:

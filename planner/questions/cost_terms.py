@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from planner.catalogue.prices import Price
-from planner.facts.plan import Plan
+from planner.catalogue.prices import Price, Prices
+from planner.facts.hardware import GpuSpec
 from planner.facts.record import dataclass
-from planner.questions.money import Way
+from planner.questions.money import Power, Way
 from planner.units import usd
 
 
@@ -41,9 +41,31 @@ class PricedWay:
     price: Price | None
 
 
-def notes(ways: Sequence[PricedWay], terms: Terms, plan: Plan, today: date) -> list[str]:
+def priced_ways(gpu: GpuSpec, count: int, terms: Terms, prices: Prices) -> tuple[PricedWay, ...]:
+    """Renting and buying a machine, as far as somebody says what it costs."""
+    rent, buy = prices.rent.get(gpu.name), prices.buy.get(gpu.name)
+    rent_usd = terms.rent_usd_per_hour or (rent.usd * count if rent else None)
+    buy_usd = terms.buy_usd or (buy.usd * count if buy else None)
+    kwh, stated = terms.usd_per_kwh or prices.kwh_usd, gpu.power_w * count if gpu.power_w else None
+    watts = terms.watts or stated
+    power = Power(watts=watts, how="given" if terms.watts else "stated", usd_per_kwh=kwh, idle_watts=terms.idle_watts) if kwh and watts else None
+    ways = []
+    if rent_usd:
+        ways.append(PricedWay(way=Way(kind="rent", usd=rent_usd, utilization=terms.utilization), price=None if terms.rent_usd_per_hour else rent))
+    if buy_usd:
+        way = Way(kind="buy", usd=buy_usd, utilization=terms.utilization, years=terms.years, power=power)
+        ways.append(PricedWay(way=way, price=None if terms.buy_usd else buy))
+    return tuple(ways)
+
+
+def no_price(gpu: GpuSpec) -> str:
+    """That nobody says what it costs."""
+    return f"no price of {gpu.title} is known, to rent or to buy"
+
+
+def notes(ways: Sequence[PricedWay], terms: Terms, gpu: GpuSpec, count: int, today: date) -> list[str]:
     """What a price is, how old, and what is not counted."""
-    count, told = plan.group.count, []
+    told = []
     for priced in ways:
         price, what = priced.price, "rent" if priced.way.kind == "rent" else "purchase"
         if price is None:
@@ -55,20 +77,20 @@ def notes(ways: Sequence[PricedWay], terms: Terms, plan: Plan, today: date) -> l
         of = f"{count} x " if count > 1 else ""
         unit = " an hour" if priced.way.kind == "rent" else ""
         told.append(f"{what}: {of}${usd(price.usd)}{unit}, {price.at}" + (f" ({price.source})" if price.source else "") + old)
-    told += _power_notes(ways, terms, plan)
+    told += _power_notes(ways, terms, gpu)
     return told
 
 
-def _power_notes(ways: Sequence[PricedWay], terms: Terms, plan: Plan) -> list[str]:
+def _power_notes(ways: Sequence[PricedWay], terms: Terms, gpu: GpuSpec) -> list[str]:
     bought = next((priced for priced in ways if priced.way.kind == "buy"), None)
     if bought is None:
         return ["power is part of the rent"]
-    host = [] if bought.price is None else ["a purchase is of the GPUs alone, but for a Mac or another whole machine: --buy-usd says the machine's"]
+    host = [] if bought.price is None else ["a purchase is of the GPUs alone, but for a Mac or another whole machine: plan cost --buy-usd has the machine's"]
     power = bought.way.power
     if power is None:
         missing = [] if terms.usd_per_kwh else ["what a kilowatt hour costs (--usd-per-kwh)"]
-        missing += [] if terms.watts or plan.group.gpu.power_w else ["what the GPUs draw (--watts)"]
+        missing += [] if terms.watts or gpu.power_w else ["what the GPUs draw (plan cost --watts)"]
         return [*host, f"power of a bought machine is not counted: nobody says {' or '.join(missing)}"]
     how = "the makers' limit of the GPUs, an upper bound for them, without the host" if power.how == "stated" else "as you say"
-    idle = "; what it draws while it idles is not counted (--idle-watts)" if terms.utilization < 1 and not power.idle_watts else ""
+    idle = "; what it draws while it idles is not counted (plan cost --idle-watts)" if terms.utilization < 1 and not power.idle_watts else ""
     return [*host, f"power: {power.watts:,.10g} W, {how}, at ${usd(power.usd_per_kwh)} a kWh{idle}"]

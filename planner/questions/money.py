@@ -12,7 +12,7 @@ from math import ceil, inf
 from typing import Literal
 
 from planner.facts.record import dataclass
-from planner.facts.speed import Range
+from planner.facts.speed import Range, SpeedEstimate
 
 HOURS_A_MONTH = 730
 HOURS_A_YEAR = 12 * HOURS_A_MONTH
@@ -87,6 +87,17 @@ def each(figure: Callable[[float], float], of: Range) -> Range:
 def both(figure: Callable[[float, float], float], first: Range, second: Range) -> Range:
     """A figure of two at each outlook."""
     return Range(figure(first.conservative, second.conservative), figure(first.expected, second.expected), figure(first.optimistic, second.optimistic))
+
+
+def served_by(speed: SpeedEstimate) -> Served | None:
+    """The requests of users who ask again as soon as they are answered; None where nothing is said of prompts. One alone waits for the first token and then for each further one."""
+    prompt, output, total, first, share = speed.prompt_tokens, speed.answer_tokens, speed.total_tokens_per_s, speed.ttft_s, speed.prompt_share
+    if total is None or first is None or share is None:
+        return None
+    rate = each(lambda tokens: tokens / output, total)
+    if speed.users == 1:
+        rate = both(lambda wait, step: 1 / (wait + (output - 1) * step), first, speed.tpot_s)
+    return Served(prompt_tokens=prompt, output_tokens=output, requests_per_s=rate, prompt_share=share)
 
 
 def machines_for(requests_per_s: float, held_per_s: Range) -> Range:

@@ -1,17 +1,15 @@
-"""Runtimes side by side, as JSON and for the terminal: a table for each machine, which is best for what, what more GPUs add."""
+"""Runtimes side by side, for the terminal: a table for each machine, which is best for what, what more GPUs add."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 
 from planner.facts.verdict import Verdict
-from planner.questions.comparison import Best, Compared, Comparison, leads, reached
-from planner.report.head import HEAD
-from planner.report.listings import ComparisonJson, LeadJson
+from planner.questions.comparison import CHEAPEST, Best, Compared, Comparison, Lead, leads, reached
+from planner.report import compare_money
 from planner.report.table import Column, Fitted, Row, Typed
 from planner.report.text import Piece, Text
-from planner.report.words import at_once, figure
+from planner.report.words import at_once, figure, usd
 from planner.units import GIB, counted, gib, tokens
 
 _COLUMNS = (
@@ -23,38 +21,10 @@ _COLUMNS = (
     Column("tokens/s"),
     Column("together"),
     Column("KV cache", 1, is_left=True),
+    Column("$/M rented", 2),
+    Column("$/M bought", 3),
 )
 SHOWN = 2  # of those that are equally good, the fastest
-
-
-def comparisons_json(comparisons: Sequence[Comparison]) -> Mapping[str, object]:
-    """The JSON object of `plan compare`: one comparison, or several and what they come to."""
-    answers = [comparison_json(comparison) for comparison in comparisons]
-    return {**HEAD, **answers[0]} if len(answers) == 1 else {**HEAD, "comparisons": answers, "conclusion": conclusion_json(comparisons)}
-
-
-def comparison_json(comparison: Comparison) -> ComparisonJson:
-    """The JSON object of one machine."""
-    return {
-        "gpu": comparison.gpu.name,
-        "count": comparison.count,
-        "model": comparison.model,
-        "runtimes": [asdict(row) for row in comparison.rows],  # type: ignore[misc]  # the schema is the dataclass's
-        "best": [{"what": best.what, "value": best.value, "commands": [command(comparison, best, row) for row in best.rows]} for best in comparison.best],
-    }
-
-
-def conclusion_json(comparisons: Sequence[Comparison]) -> list[LeadJson]:
-    """Which of several machines and models is best for what."""
-    return [
-        {
-            "what": lead.what,
-            "value": lead.value,
-            "on": [{"gpu": first.gpu.name, "count": first.count, "model": first.model} for first in lead.first],
-            "times_the_next": round(lead.times, 3) or None,
-        }
-        for lead in leads(comparisons)
-    ]
 
 
 def render(comparisons: Sequence[Comparison]) -> list[Piece]:
@@ -66,22 +36,25 @@ def render(comparisons: Sequence[Comparison]) -> list[Piece]:
         if len(same) > 1 and comparison is same[-1] and number:
             pieces += [Text(), _more(same)]
     if len(comparisons) > 1:
-        pieces += [Text(), *_conclusion(comparisons)]
+        pieces += [Text(), *_conclusion(comparisons), *compare_money.render(comparisons)]
     notes = dict.fromkeys(f"{row.engine}: {row.agent_safe}: {row.agent_note}" for comparison in comparisons for row in comparison.rows if row.agent_note)
     users = "Users: each with so many tokens of context, surely, all runtimes with a KV cache of 16 bits where that holds those asked; together: their tokens/s, prompts included."
+    pieces += [Text(), *compare_money.notes(comparisons)]
     agents = Text("Whether assistant messages in a row, as agents send them, are answered:", "dim")
     return [*pieces, Text(), Text(users, "dim"), agents, *(Text(note, "dim") for note in notes)]
 
 
 def _table(comparison: Comparison) -> Fitted:
-    return Fitted(_COLUMNS, [_row(row, comparison) for row in comparison.rows], f"{comparison.model} on {comparison.count}x {comparison.gpu.title}")
+    title = f"{comparison.model} on {comparison.count}x {comparison.gpu.title}; {compare_money.price(comparison)}"
+    return Fitted(_COLUMNS, [_row(row, comparison) for row in comparison.rows], title)
 
 
 def _row(row: Compared, comparison: Comparison) -> Row:
     if row.refusal or not row.verdict:
-        return Row((row.engine, _weights(row), "refused", *[""] * 5), (Text(row.refusal, "yellow"),))
+        return Row((row.engine, _weights(row), "refused", *[""] * 7), (Text(row.refusal, "yellow"),))
     verdict = Verdict(row.verdict)
-    figures = (tokens(row.context), _users(row), *_speeds(row), row.users_kv_cache or row.kv_cache) if not verdict.falls_short else ("",) * 5
+    cache = row.users_kv_cache or row.kv_cache
+    figures = (tokens(row.context), _users(row), *_speeds(row), cache, *_money(row, comparison)) if not verdict.falls_short else ("",) * 7
     if verdict.falls_short:
         needs = f"{verdict.words}: {row.used_bytes / GIB:,.1f} GiB of each GPU's {row.available_bytes / GIB:,.1f}"
         return Row((row.engine, _weights(row), "no", *figures), (Text(needs, "yellow"),))
@@ -104,12 +77,20 @@ def _below(row: Compared, comparison: Comparison) -> Iterator[Text]:
         yield Text("less than asked", "yellow")
     if row.speed_reason:
         yield Text(f"no tokens/s: {row.speed_reason}", "dim")
+    elif row.is_sure and row.no_cost:
+        yield Text(f"no $/M: {row.no_cost}", "dim")
 
 
 def _speeds(row: Compared) -> tuple[str, str]:
     """Tokens a second of one user, and of all users together."""
     one, all_of_them = ("" if value is None else figure(value) for value in (row.tokens_per_s, row.total_tokens_per_s))
     return one, all_of_them
+
+
+def _money(row: Compared, comparison: Comparison) -> tuple[str, str]:
+    """US dollars of a million output tokens, rented and bought."""
+    rented, bought = (usd(cost.usd_per_million_output_tokens.expected) if (cost := comparison.cost(row, kind)) else "" for kind in CHEAPEST.values())
+    return rented, bought
 
 
 def _users(row: Compared) -> str:
@@ -126,6 +107,8 @@ def _value(best: Best) -> str:
         return f"{tokens(int(best.value))} tokens"
     if best.what == "most users":
         return f"{best.value:,.0f} of {tokens(best.rows[0].users_context)} tokens each"
+    if best.what in CHEAPEST:
+        return f"${usd(best.value)} a million with {best.rows[0].loads[0].concurrency:,} at once"
     if best.what == "most tokens/s together":
         return f"{figure(best.value)} tokens/s of {counted(best.rows[0].users_held, 'user')}, prompts included"
     return f"{figure(best.value)} tokens/s"
@@ -147,7 +130,11 @@ def _best(comparison: Comparison) -> Iterator[Piece]:
 
 
 def command(comparison: Comparison, best: Best, row: Compared) -> str:
-    """The words that plan this row on this machine; of most users with as many as it holds."""
+    """The words that plan this row on this machine; of most users with as many as it holds, of money those that ask what its tokens cost."""
+    if best.what in CHEAPEST:
+        load = row.loads[0]
+        context = row.context if load.load == "asked" else row.users_context
+        return f"{comparison.cost_asked} {row.arguments} --context {context} --concurrency {load.concurrency} --kv-cache-dtype {load.kv_cache}"
     is_of_many = best.what in ("most users", "most tokens/s together")
     cache = f" --kv-cache-dtype {row.users_kv_cache}" if row.users_kv_cache != row.kv_cache else ""
     users = f" --context {row.users_context} --users {row.users_held}{cache}" if is_of_many else ""
@@ -180,11 +167,17 @@ def _conclusion(comparisons: Sequence[Comparison]) -> Iterator[Text]:
         if len(lead.first) == len(comparisons):
             yield Text(f"{line}on all of them")
             continue
-        others = _places(lead.others, is_of_one=is_of_one)
-        beside = (
-            f": {figure(lead.times)} times what {others} {'reaches' if len(lead.others) == 1 else 'reach'}" if lead.times else "; the others nothing surely"
-        )
-        yield Text(f"{line}on {_places(lead.first, is_of_one=is_of_one)}{beside}")
+        yield Text(f"{line}on {_places(lead.first, is_of_one=is_of_one)}{_beside(lead, is_of_one=is_of_one)}")
+
+
+def _beside(lead: Lead, *, is_of_one: bool) -> str:
+    """How many times what the best of the others does that is."""
+    is_money = lead.what in CHEAPEST
+    if not lead.times:
+        return "; of the others no such price or no speed is known" if is_money else "; the others nothing surely"
+    verb = "ask" if is_money else "reach"
+    one = "" if len(lead.others) > 1 else "s" if is_money else "es"
+    return f": {figure(lead.times)} times what {_places(lead.others, is_of_one=is_of_one)} {verb}{one}"
 
 
 def _places(comparisons: Sequence[Comparison], *, is_of_one: bool) -> str:

@@ -11,6 +11,7 @@ from planner.facts.speed import Range
 from planner.facts.verdict import Grade
 from planner.questions.cost import CostAnswer, LoadCost
 from planner.questions.cost_terms import PricedWay
+from planner.questions.money import TokenCost
 from planner.report.contract_parts import AnswerJson
 from planner.report.head import HEAD
 
@@ -47,13 +48,18 @@ class WayJson(TypedDict):
     price_date: str | None
 
 
-class TokenCostJson(TypedDict):
-    """What one way costs at one load."""
+class WayCostJson(TypedDict):
+    """What tokens of one load cost one way."""
 
     way: Literal["rent", "buy"]
     usd_per_million_prompt_tokens: FigureJson
     usd_per_million_output_tokens: FigureJson
     usd_per_request: FigureJson
+
+
+class TokenCostJson(WayCostJson):
+    """What one way costs at one load."""
+
     documents_usd: FigureJson | None
 
 
@@ -119,7 +125,8 @@ class CostJson(AnswerJson):
     notes: list[str]
 
 
-def _figure(of: Range) -> FigureJson:
+def figure_json(of: Range) -> FigureJson:
+    """A figure between its ends, the low one first."""
     low, high = sorted((of.conservative, of.optimistic))
     return {"low": _finite(low), "expected": _finite(of.expected), "high": _finite(high)}
 
@@ -129,10 +136,11 @@ def _finite(value: float) -> float | None:
 
 
 def _maybe(of: Range | None) -> FigureJson | None:
-    return _figure(of) if of else None
+    return figure_json(of) if of else None
 
 
-def _way(priced: PricedWay) -> WayJson:
+def way_json(priced: PricedWay) -> WayJson:
+    """A way to have the machine, and whose price it is."""
     way, price = priced.way, priced.price
     power = way.power
     return {
@@ -149,27 +157,28 @@ def _way(priced: PricedWay) -> WayJson:
     }
 
 
+def way_cost_json(priced: PricedWay, cost: TokenCost) -> WayCostJson:
+    """What tokens cost one way."""
+    return {
+        "way": priced.way.kind,
+        "usd_per_million_prompt_tokens": figure_json(cost.usd_per_million_prompt_tokens),
+        "usd_per_million_output_tokens": figure_json(cost.usd_per_million_output_tokens),
+        "usd_per_request": figure_json(cost.usd_per_request),
+    }
+
+
 def _load(answer: CostAnswer, load: LoadCost) -> LoadCostJson:
     documents = load.documents_usd or (None,) * len(load.costs)
     return {
         "load": load.load,
         "concurrency": load.concurrency,
-        "machines": _figure(load.served.machines),
-        "requests_per_s": _figure(load.served.requests_per_s),
+        "machines": figure_json(load.served.machines),
+        "requests_per_s": figure_json(load.served.requests_per_s),
         "prompt_share": load.served.prompt_share,
-        "tokens_per_s_each": _figure(load.tokens_per_s_each),
+        "tokens_per_s_each": figure_json(load.tokens_per_s_each),
         "kv_cache": load.kv_cache,
         "documents_hours": _maybe(load.documents_hours),
-        "costs": [
-            {
-                "way": priced.way.kind,
-                "usd_per_million_prompt_tokens": _figure(cost.usd_per_million_prompt_tokens),
-                "usd_per_million_output_tokens": _figure(cost.usd_per_million_output_tokens),
-                "usd_per_request": _figure(cost.usd_per_request),
-                "documents_usd": _maybe(usd),
-            }
-            for priced, cost, usd in zip(answer.ways, load.costs, documents, strict=True)
-        ],
+        "costs": [{**way_cost_json(priced, cost), "documents_usd": _maybe(usd)} for priced, cost, usd in zip(answer.ways, load.costs, documents, strict=True)],
     }
 
 
@@ -189,7 +198,7 @@ def cost_json(answer: CostAnswer) -> CostJson:
         "documents": documents,
         "grade": speed.grade,
         "because": speed.because,
-        "ways": [_way(priced) for priced in answer.ways],
+        "ways": [way_json(priced) for priced in answer.ways],
         "loads": [_load(answer, load) for load in answer.loads],
         "api": {
             "provider": api.provider,

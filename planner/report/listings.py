@@ -1,4 +1,4 @@
-"""The JSON of commands that answer with rows: compare, front, bench, list, sweep and verify (docs/json.md)."""
+"""The JSON of commands that answer with rows: front, bench, list, sweep and verify (docs/json.md)."""
 
 from __future__ import annotations
 
@@ -7,87 +7,7 @@ from typing import Literal
 from typing_extensions import TypedDict
 
 from planner.facts.hardware import Vendor
-from planner.facts.verdict import Verdict
 from planner.report.contract_parts import AnswerJson
-
-
-class RuntimeJson(TypedDict):
-    """One runtime's answer; where it cannot serve the model here `refusal` says why and the rest is empty. Bytes are of the fullest GPU."""
-
-    engine: str
-    quantization: str
-    verdict: Verdict | Literal[""]
-    context: int
-    users: float
-    used_bytes: int
-    available_bytes: int
-    tokens_per_s: float | None
-    speed_reason: str | None
-    layers_on_cpu: int
-    layers: int
-    host_bytes: int
-    """Of main memory."""
-    kv_cache: str
-    """The type of its KV cache, as the engine names it."""
-    requirements_met: bool
-    agent_safe: Literal["yes", "partly", "no", ""]
-    agent_note: str
-    steps: list[str]
-    refusal: str
-    bits: int
-    arguments: str
-    longest_context: int
-    users_context: int
-    users_held: int
-    users_kv_cache: str
-    """With which cache: one of 16 bits for every runtime, or its own where that holds fewer than asked."""
-    total_tokens_per_s: float | None
-
-
-class BestJson(TypedDict):
-    """What is best for something: the value that is reached, and the commands of those that reach it."""
-
-    what: str
-    value: float
-    commands: list[str]
-
-
-class ComparisonJson(TypedDict):
-    """One model on one machine under every runtime; what surely starts and is best for what."""
-
-    gpu: str
-    count: int
-    model: str
-    runtimes: list[RuntimeJson]
-    best: list[BestJson]
-
-
-class OneComparisonJson(AnswerJson, ComparisonJson):
-    """The answer of `plan compare` about one machine and one model."""
-
-
-class ComparedMachineJson(TypedDict):
-    """One of the machines and models that were compared."""
-
-    gpu: str
-    count: int
-    model: str
-
-
-class LeadJson(TypedDict):
-    """Where the most is reached of all of them, and how many times what the best of the others reaches; null where they reach nothing, or all the same."""
-
-    what: str
-    value: float
-    on: list[ComparedMachineJson]
-    times_the_next: float | None
-
-
-class ComparisonsJson(AnswerJson):
-    """The answer of `plan compare` about several machines or models."""
-
-    comparisons: list[ComparisonJson]
-    conclusion: list[LeadJson]
 
 
 class PointJson(TypedDict):

@@ -11,6 +11,7 @@ from planner.catalogue.written import WrittenGpu, WrittenModel
 from planner.facts.question import StackRow
 from planner.report.capacity import CapacityJson
 from planner.report.chosen import ModelsJson
+from planner.report.compare_json import ComparisonsJson, OneComparisonJson
 from planner.report.contract_parts import CheckJson, PlanJson, SettingsJson
 from planner.report.cost_json import CostJson
 from planner.report.drift import DriftJson
@@ -20,12 +21,10 @@ from planner.report.head import SCHEMA
 from planner.report.listings import (
     ArchitecturesJson,
     BenchJson,
-    ComparisonsJson,
     ConfigJson,
     FrontJson,
     GpusJson,
     ListedModelsJson,
-    OneComparisonJson,
     SweepJson,
     VerifyJson,
 )

@@ -8,13 +8,14 @@ from planner.engines import ENGINES
 from planner.facts.hardware import GpuSpec
 from planner.facts.observed import Explained
 from planner.facts.speed import expected_tokens_per_s
-from planner.questions.comparison import Best, Comparison
+from planner.questions.comparison import CHEAPEST, Best, Comparison
 from planner.questions.cost import CostAnswer
 from planner.questions.proxy.judge import ProxyAnswer
 from planner.questions.replicas import CapacityAnswer
 from planner.questions.sessions import SessionsAnswer
 from planner.questions.shortlist import MachinesAnswer, ModelsAnswer
 from planner.report import capacity, chosen, compare, cost, explained, machines, proxy, sessions
+from planner.report.cost import WAYS
 from planner.report.lead import Figure, Tone
 from planner.report.markup import blocks
 from planner.report.text import Piece, Text
@@ -86,7 +87,7 @@ def cost_view(answer: CostAnswer) -> View:
     for priced, costs in zip(answer.ways, load.costs, strict=True):
         for what, of in (("prompt", costs.usd_per_million_prompt_tokens), ("output", costs.usd_per_million_output_tokens)):
             low, high = sorted((of.conservative, of.optimistic))
-            shown.append(Figure(f"${usd(of.expected)}", f"a million {what} tokens, {cost.WAYS[priced.way.kind]}", f"${usd(low)} to ${usd(high)}"))
+            shown.append(Figure(f"${usd(of.expected)}", f"a million {what} tokens, {WAYS[priced.way.kind]}", f"${usd(low)} to ${usd(high)}"))
     if api := answer.api:
         shown.append(Figure(f"${usd(api.usd_per_million_output_tokens)}", "a million output tokens, by an API", f"{api.model} of {api.provider}"))
     shown.append(Figure(figure(load.served.requests_per_s.expected), "requests/s", cost.load_name(answer, load)))
@@ -111,6 +112,8 @@ def comparison_view(comparisons: Sequence[Comparison]) -> View:
 
 def _best(best: Best) -> Figure:
     who = dict.fromkeys(f"{row.engine} {row.quantization}" for row in best.rows)
+    if best.what in CHEAPEST:
+        return Figure(f"${usd(best.value)}", f"a million output tokens, {WAYS[CHEAPEST[best.what]]}", ", ".join(list(who)[: compare.SHOWN]))
     value = figure(best.value) if "tokens/s" in best.what or "fastest" in best.what else f"{best.value:,.0f}"
     unit = " (tokens/s)" if "fastest" in best.what else f" of {tokens(best.rows[0].users_context)} tokens" if best.what == "most users" else ""
     return Figure(value, best.what + unit, ", ".join(list(who)[: compare.SHOWN]))

@@ -32,7 +32,7 @@ from planner.reader import lines_of, only_texts
 from planner.report import sheets
 from planner.report.capacity import capacity_json
 from planner.report.chosen import models_json
-from planner.report.compare import comparisons_json
+from planner.report.compare_json import comparisons_json
 from planner.report.contract import check_json, plan_json
 from planner.report.cost_json import cost_json
 from planner.report.explained import explain_json
@@ -122,11 +122,13 @@ def _sessions(state: State, row: StackRow, lengths: Lengths, limits: Limits) -> 
     return _answer(sheets.sessions_view(answer), lambda: sessions_json(answer))
 
 
-def _cost(state: State) -> Answer:
+def _terms(state: State) -> Terms:
+    """What is said of money; a form that has no such field says nothing."""
+
     def amount(name: str, most: float) -> float | None:
         return within(state, name, 0, 1e-12, most) if state[name] else None
 
-    terms = Terms(
+    return Terms(
         rent_usd_per_hour=amount("rent_usd_per_hour", MOST_USD),
         buy_usd=amount("buy_usd", MOST_USD),
         years=within(state, "years", 3, 1e-12, 50),
@@ -138,14 +140,27 @@ def _cost(state: State) -> Answer:
         documents=int(within(state, "documents", 1, 1, MOST_DOCUMENTS)) if state["documents"] else None,
         api=state["api"],
     )
-    answer = cost_of(row_of(state), terms)
+
+
+def _cost(state: State) -> Answer:
+    answer = cost_of(row_of(state), _terms(state))
     return _answer(sheets.cost_view(answer), lambda: cost_json(answer))
 
 
 def _compare(state: State) -> Answer:
     row = row_of(state.changed(gpu=state["gpu"].partition(",")[0].strip(), count="", model=state["model"].partition(",")[0].strip()))
     main, catalogue = row.services[0], load.current()
-    asked = Asked(gpus=state["gpu"], counts=state["count"] or "1", models=state["model"], context=main.context_tokens, users=main.users, host=row.host)
+    asked = Asked(
+        gpus=state["gpu"],
+        counts=state["count"] or "1",
+        models=state["model"],
+        context=main.context_tokens,
+        users=main.users,
+        host=row.host,
+        input=main.input,
+        output_tokens=main.output_tokens,
+        terms=_terms(state),
+    )
     own = {"own_gpus": catalogue.gpus_file or None, "own_models": catalogue.models_file or None}
     comparisons = comparisons_of(asked, own, MOST_COMPARED)
     return _answer(sheets.comparison_view(comparisons), lambda: comparisons_json(comparisons))

@@ -17,6 +17,7 @@ _CARD = "Another card, or less of it"
 _LIMITS = ("ttft", "tpot", "percentile", "rate")
 _SESSIONS = ("turns", "pause", "tool_tokens", "subagents", "kv_offloading_size")
 _MONEY = ("rent_usd_per_hour", "buy_usd", "years", "utilization", "usd_per_kwh", "watts", "idle_watts", "api")
+_COMPARED = ("input", "output_tokens", "years", "utilization", "usd_per_kwh")
 Groups = tuple[tuple[str, tuple[str, ...]], ...]
 
 
@@ -133,10 +134,11 @@ _ALL = (
     Job(
         name="compare",
         title="Compare",
-        asks="Which runtime, and what does a second GPU add?",
+        asks="Which runtime, what does a second GPU add, and what does it cost?",
         button="Compare",
         shown=("gpu", "count", "model", "context", "users", "host"),
-        accepts=("gpu", "count", "model", "context", "users", "host"),
+        groups=(("Load, money", _COMPARED),),
+        accepts=("gpu", "count", "model", "context", "users", "host", *_COMPARED),
         first={"gpu": "rtx4090", "model": "qwen3-14b"},
         needs=("gpu", "model"),
         command="compare",

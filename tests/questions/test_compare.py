@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from planner.catalogue import load
-from planner.catalogue.load import find_gpu
+from planner.catalogue.load import find_gpu, find_model
 from planner.engines import ENGINES
-from planner.questions.comparison import Compared, Comparison, conclusion, leads, reached
+from planner.errors import PlannerError
+from planner.facts.speed import Range
+from planner.questions.comparison import CHEAPEST, Compared, Comparison, RowLoad, conclusion, leads, reached
+from planner.questions.comparison_money import cheapest_of
+from planner.questions.cost_terms import PricedWay, Terms
+from planner.questions.money import Served, Way
+from planner.questions.side_by_side import Asked, comparisons_of
 from planner.questions.ways import CLASSES, together, ways
 from planner.report.compare import render
+from planner.report.compare_json import comparisons_json
 from tests.conftest import ROOT, run_plan
 
 
@@ -93,8 +100,8 @@ def test_the_conclusion_is_true_of_what_was_compared(rows):
 )
 def test_what_is_concluded_holds_when_it_is_typed(machine, tmp_path):
     (found,) = compared(tmp_path, *machine, "--model", "qwen3-8b")
-    assert {best["what"] for best in found["best"]} == {"longest context", "fastest for one user", "most users", "most tokens/s together"}
-    for best in found["best"]:
+    assert {best["what"] for best in found["best"]} - set(CHEAPEST) == {"longest context", "fastest for one user", "most users", "most tokens/s together"}
+    for best in (best for best in found["best"] if best["what"] not in CHEAPEST):
         for command in best["commands"][:2]:
             done = run_plan(*shlex.split(command)[1:], "--format", "json", "--dry-run", cwd=tmp_path)
             answer = json.loads(done.stdout)
@@ -148,7 +155,7 @@ def test_the_matrix_of_models_and_engines_is_what_the_engines_say():
     assert head == f"| model | {' | '.join(engine.title for engine in ENGINES.values())} |"
     rows = [line.strip("| ").split(" | ") for line in page.partition(head)[2].splitlines()[2:]]
     for name, *cells in rows[: next(index for index, row in enumerate(rows) if row == [""])]:
-        said = [engine.agent_safety(load.find_model(name).spec().architecture) for engine in ENGINES.values()]
+        said = [engine.agent_safety(find_model(name).spec().architecture) for engine in ENGINES.values()]
         assert cells == [safe for safe, _ in said]
         assert all(f", {safe}: {why}\n" in page for safe, why in said)
 
@@ -179,3 +186,128 @@ def test_a_command_is_told_once(tmp_path):
     commands = [line for line in text.splitlines() if line.startswith("    plan ")]
     assert commands
     assert len(commands) == len(set(commands))
+
+
+def load(name: str, count: int, requests_per_s: float, prompt_share: float) -> RowLoad:
+    rate = Range(requests_per_s, requests_per_s, requests_per_s)
+    served = Served(prompt_tokens=2000, output_tokens=500, requests_per_s=rate, prompt_share=prompt_share)
+    return RowLoad(load=name, concurrency=count, served=served, kv_cache="auto")
+
+
+def machine(gpu: str, rent_usd: float | None, *rows: Compared) -> Comparison:
+    ways = (PricedWay(way=Way(kind="rent", usd=rent_usd), price=None),) if rent_usd else ()
+    return Comparison(gpu=find_gpu(gpu), count=1, model="m", rows=rows, users=4, ways=ways)
+
+
+def shown(comparisons: list[Comparison], width: int = 160) -> str:
+    return "\n".join(line.plain for piece in render(comparisons) for line in piece.lines(width))
+
+
+def row(engine: str, tokens_per_s: float, users: int, *loads: RowLoad, **more: object) -> Compared:
+    return Compared(engine=engine, verdict="starts", tokens_per_s=tokens_per_s, users_held=users, loads=loads, **more)
+
+
+# The example of docs/cost.md, "Machines side by side".
+A = machine("rtx4090", 0.50, row("vllm", 60, 5, load("asked", 4, 0.25, 0.30), load("full", 5, 0.40, 0.50)))
+B = machine("h100", 1.50, row("vllm", 90, 20, load("asked", 4, 0.60, 0.20), load("full", 20, 2.50, 0.60)))
+
+
+def test_the_example_of_two_machines_is_right_by_hand():
+    found = comparisons_json([B, A])
+    (rented,) = found["money"]
+    (dearer,) = rented["dearer"]
+    tokens = [round(each[f"usd_per_million_output_tokens{load}"]["expected"], 4) for each in (rented["cheapest"], dearer) for load in ("", "_full_load")]
+    assert tokens == [0.7778, 0.3472, 1.1111, 0.1333]
+    assert (rented["way"], rented["cheapest"]["gpu"], dearer["gpu"], dearer["times_the_price"]) == ("rent", "rtx4090", "h100", 3.0)
+    assert [(gain["what"], gain["times"]) for gain in dearer["buys"]] == [("fastest for one user", 1.5), ("most users", 4.0)]
+    (lead,) = (each for each in found["conclusion"] if each["what"] in CHEAPEST)
+    assert (round(lead["value"], 4), lead["on"][0]["gpu"], lead["times_the_next"]) == (0.7778, "rtx4090", 0.7)
+    page = (ROOT / "docs" / "cost.md").read_text()
+    assert all(f"${usd:.4f}" in page for usd in tokens)
+    assert "3 times the price buys 1.5 times the tokens/s of one user, 4 times the users" in " ".join(shown([A, B]).split())
+
+
+def test_a_machine_without_a_price_says_so_and_is_in_no_ranking():
+    text = shown([A, machine("h100", None, *B.rows)])
+    assert "No price of H100 SXM5 80GB to rent is known: --prices FILE." in text
+    assert "no price of H100 SXM5 80GB is known, to rent or to buy" in text
+    assert "times the price" not in text
+    nothing = [machine("h100", None, *B.rows), machine("rtx4090", None, *A.rows)]
+    assert cheapest_of(nothing) == ()
+    assert "cheapest" not in shown(nothing)
+
+
+def test_what_does_not_do_what_is_asked_is_not_the_cheapest():
+    slow = machine("rtx3060", 0.10, Compared(engine="ollama", verdict="starts", layers_on_cpu=3, loads=A.rows[0].loads))
+    (rented,) = cheapest_of([slow, A])
+    assert rented.offer.comparison is A
+    assert rented.dearer == rented.unpriced == ()
+    assert slow.best == ()
+
+
+def test_a_dearer_machine_that_has_nothing_more_buys_nothing():
+    assert "3 times the price buys nothing more of what is compared" in shown([A, machine("h100", 1.50, *A.rows)])
+
+
+RATES = st.floats(0.01, 100)
+LOADED = st.builds(
+    lambda users, rate, share, speed: row("vllm", speed, users, load("asked", 4, rate, share), load("full", users, rate, share)),
+    st.integers(4, 256),
+    RATES,
+    st.floats(0.01, 0.99),
+    st.floats(1, 500),
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(st.none() | st.floats(0.01, 100), st.lists(LOADED, max_size=3)), min_size=1, max_size=5))
+def test_money_decides_by_the_price_of_an_hour_then_of_tokens(machines):
+    comparisons = [machine("rtx4090", rent, *rows) for rent, rows in machines]
+    priced = [comparison for comparison in comparisons if comparison.ways and comparison.rows]
+    found = cheapest_of(comparisons)
+    assert bool(found) == bool(priced)
+    for cheapest in found:
+        offers = [cheapest.offer, *(each.offer for each in cheapest.dearer)]
+        assert len(offers) == len(priced)
+        hours = [offer.usd_per_serving_hour for offer in offers]
+        assert hours == sorted(comparison.ways[0].way.usd for comparison in priced)
+        for offer, dearer in zip(offers[1:], cheapest.dearer, strict=True):
+            assert dearer.times_the_price >= 1
+            assert all(gain.times > 1 for gain in dearer.buys)
+            assert offer.usd_per_million_output_tokens == min(
+                (offer.comparison.cost(each, "rent").usd_per_million_output_tokens for each in offer.comparison.rows), key=lambda usd: usd.expected
+            )
+        assert {id(one) for one in cheapest.unpriced} == {id(one) for one in comparisons if not one.ways and one.rows}
+        (best,) = (lead for lead in leads(comparisons) if lead.what in CHEAPEST)
+        assert best.value == min(reached(comparison, best.what) for comparison in priced)
+        assert best.times < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("users", [(), ("--users", "2")])
+def test_what_tokens_cost_is_what_plan_cost_says(users, tmp_path):
+    (found,) = compared(tmp_path, "--gpu", "rtx3060", "--model", "qwen3-4b", *users, "--input", "1500", "--output-tokens", "400", "--utilization", "0.5")
+    bests = [best for best in found["best"] if best["what"] in CHEAPEST]
+    assert bests
+    for best in bests:
+        cost = json.loads(run_plan(*shlex.split(best["commands"][0])[1:], "--format", "json", cwd=tmp_path).stdout)
+        said = next(load for load in cost["loads"] if load["load"] == "asked")["costs"]
+        (usd,) = (each["usd_per_million_output_tokens"]["expected"] for each in said if each["way"] == CHEAPEST[best["what"]])
+        assert usd == pytest.approx(best["value"])
+
+
+@pytest.mark.parametrize(
+    ("prices", "message"),
+    [
+        ("currency: EUR\nprices: [{gpu: rtx4090, rent_per_hour: 1}]", "prices in EUR cannot be compared with those in USD"),
+        ("currency: USD\nprices: [{gpu: rtx4090, rent_per_hour: 0}]", "0.0 is no price"),
+        ("currency: USD\nprices: [{gpu: rtx4090, buy: -5}]", "-5.0 is no price"),
+        ("currency: USD\nprices: [{gpu: rtx4090, buy: 5, currency: EUR}]", "a file has one currency"),
+    ],
+)
+def test_prices_that_are_none(prices, message, tmp_path):
+    (tmp_path / "mine.yaml").write_text(prices)
+    with pytest.raises(PlannerError, match=re.escape(message)):
+        comparisons_of(
+            Asked(gpus="rtx4090", counts="1", models="qwen3-4b", context=None, users=None, host="server", terms=Terms(prices=tmp_path / "mine.yaml")), {}
+        )

@@ -92,8 +92,9 @@ def test_what_takes_long_is_the_contracts_too(client, job, asked, ask):
 def test_runtimes_beside_each_other_are_the_command_lines(client, tmp_path):
     from tests.conftest import run_plan
 
-    asked = {"gpu": "rtx4090", "count": "1,2", "model": "qwen3-8b", "context": "16k"}
-    done = run_plan("compare", "--gpu", "rtx4090", "--count", "1,2", "--model", "qwen3-8b", "--context", "16k", "--format", "json", cwd=tmp_path)
+    asked = {"gpu": "rtx4090", "count": "1,2", "model": "qwen3-8b", "context": "16k", "input": "1000", "utilization": "0.5", "usd_per_kwh": "0.3"}
+    words = [word for name, value in asked.items() for word in (f"--{name.replace('_', '-')}", value)]
+    done = run_plan("compare", *words, "--format", "json", cwd=tmp_path)
     assert client.get(f"/compare.json?{urlencode(asked)}").json() == json.loads(done.stdout)
     assert "What more GeForce RTX 4090 add" in client.get(f"/compare?{urlencode(asked)}").text
 
