@@ -76,6 +76,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         layers=_grouped(layers),
         last=own.get("norm", ()) + own.get("head", ()),
         tower=tower.modules if tower else (),
+        tower_shared_out=tower.shared_out if tower else None,
         tower_on_every_stage=tower is not None and tower.on_every_stage,
         every=tuple(module for end in sorted(family.whole_stages | {"every"}) for module in ends[end]) + (tower.every if tower else ()),
         tied_copy=own.get("embedding", ()) if tied else (),

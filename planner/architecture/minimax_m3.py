@@ -70,16 +70,17 @@ def minimax_m3_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     frames, merge = compression.integer("temporal_patch_size", default=2), compression.integer("spatial_merge_size", default=2)
     projected = top.integer("projector_hidden_size", default=dims.hidden)
     at = "vision_tower.vision_model"
+    heads = config.integer("num_attention_heads")
     modules: list[Module] = [
         plain(f"{at}.embeddings.patch_embedding", hidden, config.integer("num_channels", default=3), frames, patch, patch),
         *norm(f"{at}.pre_layrnorm", hidden, bias=True),
-        *encoder_layers(scope, at, depth, hidden, width),
+        *encoder_layers(scope, at, depth, (hidden, width, heads)),
         scope.column("vision_tower.multi_modal_projector.linear_1", hidden, (projected,), bias=True, role=Role.PROJECTION),
         scope.row("vision_tower.multi_modal_projector.linear_2", projected, dims.hidden, bias=True, role=Role.PROJECTION),
         scope.column("vision_tower.patch_merge_mlp.linear_1", dims.hidden * merge**2, (projected,), bias=True, role=Role.PROJECTION),
         scope.row("vision_tower.patch_merge_mlp.linear_2", projected, dims.hidden, bias=True, role=Role.PROJECTION),
     ]
-    patches, heads = (config.integer("image_size") // patch) ** 2, config.integer("num_attention_heads")
+    patches = (config.integer("image_size") // patch) ** 2
     spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=patches, tokens_per_item=patches // merge**2)
     frequencies = 2 * (hidden // heads // 2) // 3 // 2
     return Tower(tuple(modules), spec, tuple(plain(f"{at}.inv_freq_{axis}", frequencies, bits=32) for axis in "thw"))

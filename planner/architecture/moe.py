@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from planner.architecture.blocks import Scope, correction_bias, gate, norm, unquantized
 from planner.architecture.config import Config
+from planner.architecture.formats import PER_MATRIX, SCALE
 from planner.architecture.text import (
     Dims,
     Layer,
@@ -18,7 +20,7 @@ from planner.architecture.text import (
     two_norms,
 )
 from planner.facts.attention import Attention, ChunkedLocal, FullAttention, SlidingWindow
-from planner.facts.modules import Axis, Module, Role, Split, Tensor, TensorRole
+from planner.facts.modules import Axis, Experts, Module, Role, Split, Tensor, TensorRole
 from planner.facts.storage import FP32, Storage
 
 
@@ -194,6 +196,14 @@ def minimax_m2(config: Config, dims: Dims) -> LayerBuilder:
     return build
 
 
+def _one_scale(bank: Experts, scope: Scope) -> Experts:
+    """The same where Quark keeps one scale for gate and up together, as only gpt-oss's checkpoints do (quark_moe.py)."""
+    if scope.quantization.name != "quark":
+        return bank
+    planes = tuple(PER_MATRIX if plane == SCALE else plane for plane in bank.storage.planes)
+    return replace(bank, storage=replace(bank.storage, planes=planes))
+
+
 def gpt_oss(config: Config, dims: Dims) -> LayerBuilder:
     """gpt-oss: biases everywhere, attention sinks, every other layer a sliding window."""
     experts = config.integer("num_local_experts", "num_experts")
@@ -208,7 +218,7 @@ def gpt_oss(config: Config, dims: Dims) -> LayerBuilder:
             scope.row("attn.o_proj", dims.heads * dims.head_dim, dims.hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *scope.attention_scales(),
             gate("mlp.router", experts, dims.hidden, bias=True),
-            scope.experts("mlp.experts", experts, dims.hidden, dims.intermediate, bias=True),
+            _one_scale(scope.experts("mlp.experts", experts, dims.hidden, dims.intermediate, bias=True), scope),
             *two_norms(dims),
         ]
         attention = sliding_window(dims, window, sinks=True) if windowed else full_attention(dims, sinks=True)

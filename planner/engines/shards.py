@@ -78,6 +78,8 @@ def matrix_bytes(storage: Storage, parts: list[int], columns: int, dtype_bits: i
 
 def linear_bytes(linear: Linear, tp: int, dtype_bits: int, *, merged_cut: bool = True) -> int:
     """Bytes of a (fused) linear layer on one rank. Raises NotDivisibleError where a quantization group would be cut."""
+    if tp == 1 and linear.whole_storage:
+        linear = replace(linear, storage=linear.whole_storage)
     columns = axis_size(linear.inputs, tp)
     parts = [axis_size(axis, tp) for axis in linear.outputs]
     if any(axis.split is Split.GROUPS and axis.units % tp for axis in linear.outputs):

@@ -58,6 +58,7 @@ class ModelSpec:
     layers: tuple[LayerGroup, ...]
     last: tuple[Module, ...]  # final norm and head: last pipeline stage
     tower: tuple[Module, ...] = ()  # of images or sound, with its projector: first pipeline stage
+    tower_shared_out: LayerGroup | None = None  # those layers of it that pipeline stages share out as the text model's: the first keeps its own, no other any
     tower_on_every_stage: bool = False
     every: tuple[Module, ...] = ()  # what some classes build on every stage, used or not
     tied_copy: tuple[Module, ...] = ()  # the embedding again on the last of several stages, where it is the head too

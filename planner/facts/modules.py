@@ -72,6 +72,8 @@ class Linear:
     bias: bool = False
     storage: Storage = BF16
     rows_multiple: int = 1
+    whole_storage: Storage | None = None
+    """How it is stored where no ranks divide it, if otherwise: a class that makes its towers' matrices anew, quantized, for several ranks only."""
     as_shared_expert: bool = False
     """Whether it is whole on every rank where shared experts are (a class that builds its dense MLPs so)."""
 

@@ -13,6 +13,7 @@ from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
 from planner.architecture.towers.encoder import Block, batch, convolution, encoder, loose
 from planner.architecture.towers.tower import Tower
+from planner.facts.model import LayerGroup
 from planner.facts.modules import Module, Role, Split
 
 _NAMES = ("self_attn.qkv_proj", "self_attn.out_proj", "fc1", "fc2")
@@ -38,6 +39,12 @@ def whisper_layers(scope: Scope, config: Config, block: Block, at: str = "audio_
         *encoder(scope, f"{at}.layers", config.integer("encoder_layers", "num_hidden_layers", default=32, high=500), block),
         *norm(f"{at}.layer_norm", block.hidden, bias=True),
     ]
+
+
+def whisper_stack(scope: Scope, config: Config, block: Block, at: str) -> LayerGroup:
+    """Its layers where the class shares them out over pipeline stages as a text model's (whisper.py WhisperEncoder, `enable_pp`)."""
+    depth = config.integer("encoder_layers", "num_hidden_layers", default=32, high=500)
+    return LayerGroup(indices=tuple(range(depth)), modules=tuple(encoder(scope, f"{at}.layers", 1, block)), caches=())
 
 
 def _positions(config: Config) -> int:

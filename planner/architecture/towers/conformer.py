@@ -10,7 +10,7 @@ from dataclasses import replace
 from planner.architecture.blocks import Scope, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.text import Dims
-from planner.architecture.towers.audio import whisper_block, whisper_layers
+from planner.architecture.towers.audio import whisper_block, whisper_layers, whisper_stack
 from planner.architecture.towers.encoder import Block, batch, convolution, encoder, loose
 from planner.architecture.towers.tower import Tower
 from planner.facts.modules import Module, Role
@@ -153,4 +153,4 @@ def moss_transcribe(scope: Scope, top: Config, dims: Dims) -> Tower:
         loose("vq_adaptor.layers.2", dims.hidden, dims.hidden),
         *norm("vq_adaptor.layers.3", dims.hidden, bias=True),
     ]
-    return Tower(tuple(modules), batch(block, patches=positions, tokens=positions // 4))
+    return Tower(tuple(modules), batch(block, patches=positions, tokens=positions // 4), shared_out=whisper_stack(scope, config, block, "whisper_encoder"))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
-from planner.architecture.blocks import Scope, norm, plain
+from planner.architecture.blocks import Scope, cast, norm, plain
 from planner.architecture.config import Config
 from planner.architecture.formats import UNQUANTIZED
 from planner.architecture.text import Dims
@@ -17,7 +17,8 @@ from planner.architecture.towers import held
 from planner.architecture.towers.encoder import Block, batch, convolution, encoder, loose, siglip, square_patches
 from planner.architecture.towers.tower import Tower
 from planner.errors import UnsupportedModelError
-from planner.facts.modules import Module, Role, Split
+from planner.facts.modules import Linear, Module, Role
+from planner.facts.storage import BF16
 
 
 def paddleocr(scope: Scope, top: Config, dims: Dims) -> Tower:
@@ -82,19 +83,37 @@ def line_ends(*names: str) -> Callable[[Scope, Dims], list[Module]]:
 
 
 def deepseek_vl2(scope: Scope, top: Config, dims: Dims) -> Tower:
-    """DeepSeek-VL2: timm's SigLIP So400m of 384 pixels, whatever the config says; its MLPs are split, its pooling head is built, used or not."""
-    block, patches = Block(hidden=1152, width=4304, heads=16, split=Split.WHOLE, mlp_split=Split.TP), 27**2
+    """DeepSeek-VL2: timm's SigLIP So400m of 384 pixels, whatever the config says; its pooling head is built, used or not.
+
+    Where ranks divide it, and only there, its MLPs become vLLM's own, which a checkpoint may quantize; all of it is then brought to the model's dtype.
+    """
+    block, patches = Block(hidden=1152, width=4304, heads=16), 27**2
+
+    def mlp(at: str) -> list[Module]:
+        """Two matrices, known to a quantization without the tower's name."""
+        pair = scope.plain_mlp(f"{at}.mlp.fc1", f"{at}.mlp.fc2", block.hidden, block.width, bias=True)
+        return [replace(cast(module), name=f"vision.{module.name}", whole_storage=BF16) for module in pair if isinstance(module, Linear)]
+
+    def layer(at: str) -> list[Module]:
+        return [
+            loose(f"vision.{at}.attn.qkv", block.hidden, 3 * block.hidden),
+            loose(f"vision.{at}.attn.proj", block.hidden, block.hidden),
+            *mlp(at),
+            *norm(f"vision.{at}.norm1", block.hidden, bias=True),
+            *norm(f"vision.{at}.norm2", block.hidden, bias=True),
+        ]
+
     modules = [
         *convolution("vision.patch_embed.proj", block.hidden, 3, 14, 14),
         plain("vision.pos_embed", patches, block.hidden),
-        *encoder(scope, "vision.blocks", 27, block),
+        *(module for index in range(27) for module in layer(f"blocks.{index}")),
         *norm("vision.norm", block.hidden, bias=True),
         plain("vision.attn_pool.latent", block.hidden),
         loose("vision.attn_pool.q", block.hidden, block.hidden),
         loose("vision.attn_pool.kv", block.hidden, 2 * block.hidden),
         loose("vision.attn_pool.proj", block.hidden, block.hidden),
         *norm("vision.attn_pool.norm", block.hidden, bias=True),
-        *scope.plain_mlp("vision.attn_pool.mlp.fc1", "vision.attn_pool.mlp.fc2", block.hidden, block.width, bias=True),
+        *mlp("attn_pool"),
         *_projector(top, dims),
     ]
     return Tower(tuple(modules), batch(block, patches=10 * patches, tokens=10 * patches // 4))
@@ -170,6 +189,7 @@ def dots_ocr(scope: Scope, top: Config, dims: Dims) -> Tower:
         gated=True,
         norm_bias=False,
         names=("attn.qkv", "attn.proj", "mlp.fc13", "mlp.fc2"),
+        mlp_parts=("fc1", "fc3"),
     )
     patch, merge = config.integer("patch_size", default=14), config.integer("spatial_merge_size", default=2)
     joined, out, whole = block.hidden * merge**2, config.integer("hidden_size", default=1536), Scope(config, UNQUANTIZED)

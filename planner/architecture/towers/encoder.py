@@ -39,6 +39,7 @@ class Block:
     tiled: bool = False  # an MLP is quantized only where multiples of 64 go in and out
     names: tuple[str, str, str, str] = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
     parts: tuple[str, ...] = ()  # of the checkpoint's unfused q, k and v
+    mlp_parts: tuple[str, ...] = ()  # and of its gate and up
 
 
 def matrix(scope: Scope, block: Block, name: str, sizes: tuple[Axis, tuple[Axis, ...]], *, bias: bool, role: Role, parts: tuple[str, ...] = ()) -> Linear:
@@ -68,7 +69,7 @@ def layer(scope: Scope, at: str, block: Block) -> list[Module]:
         matrix(scope, block, qkv, attention, bias=block.qkv_bias and block.key_bias, role=Role.QKV, parts=block.parts),
         *([plain(f"{qkv}.bias", inner + kv)] if no_key_bias else []),
         matrix(scope, block, output, (cut(inner, split), (Axis(hidden),)), bias=block.output_bias, role=Role.ATTENTION_OUTPUT),
-        matrix(of_mlp, block, up, first, bias=block.mlp_bias, role=Role.GATE_UP if block.gated else Role.UP),
+        matrix(of_mlp, block, up, first, bias=block.mlp_bias, role=Role.GATE_UP if block.gated else Role.UP, parts=block.mlp_parts),
         matrix(of_mlp, block, down, (cut(block.width, mlp), (Axis(hidden),)), bias=block.mlp_bias, role=Role.DOWN),
         *(module for index in range(block.norms) for module in norm(f"{at}.norm{index + 1}", hidden, bias=block.norm_bias)),
         *(plain(f"{at}.vector{index}", size) for index, size in enumerate(block.vectors)),

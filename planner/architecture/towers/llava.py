@@ -41,17 +41,17 @@ def clip_encoder(scope: Scope, config: Config, at: str, *, levels: list[int], po
     total, patch = config.integer("num_hidden_layers", default=12, high=500), config.integer("patch_size", default=32 if clip else 16)
     depth = max(total + level + 1 if level < 0 else level for level in levels)
     patches = (config.integer("image_size", default=224) // patch) ** 2
-    tokens = patches + (1 if clip else 0)
+    tokens, heads = patches + (1 if clip else 0), config.integer("num_attention_heads", default=12)
     first = [plain(f"{at}.embeddings.class_embedding", hidden), *norm(f"{at}.pre_layrnorm", hidden, bias=True)]
     modules = [
         plain(f"{at}.embeddings.patch_embedding", hidden, 3, patch, patch),
         plain(f"{at}.embeddings.position_embedding", tokens, hidden),
         *(first if clip else [addend(f"{at}.embeddings.patch_embedding.bias", hidden)]),
-        *encoder_layers(scope, at, depth, hidden, width, tiled=not clip),
+        *encoder_layers(scope, at, depth, (hidden, width, heads), tiled=not clip),
         *(norm(f"{at}.post_layernorm", hidden, bias=True) if post_norm else []),
     ]
     buffers = (plain("position_ids", tokens, bits=64),) if positions else ()
-    return Encoder(modules, hidden, width, config.integer("num_attention_heads", default=12), patches, buffers)
+    return Encoder(modules, hidden, width, heads, patches, buffers)
 
 
 def feature_levels(top: Config) -> list[int]:

@@ -83,6 +83,7 @@ def exaone45(scope: Scope, top: Config, dims: Dims) -> Tower:
         gated=True,
         norm_bias=False,
         names=("attn.qkv", "attn.proj", "mlp.gate_up_proj", "mlp.down_proj"),
+        mlp_parts=("gate_proj", "up_proj"),
     )
     channels, frames = config.integer("in_channels", "in_chans", default=3), config.integer("temporal_patch_size", default=2)
     modules = [

@@ -134,7 +134,7 @@ def siglip_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
 
 def text_layers(config: Config, dims: Dims) -> LayerBuilder:
     """The layers of both models' texts."""
-    return lambda scope, index: Layer(tuple(encoder_layers(scope, "text_model", 1, dims.hidden, dims.intermediate)), (full_attention(dims),))
+    return lambda scope, index: Layer(tuple(encoder_layers(scope, "text_model", 1, (dims.hidden, dims.intermediate, dims.heads))), (full_attention(dims),))
 
 
 def text_positions(scope: Scope, dims: Dims) -> list[Module]:

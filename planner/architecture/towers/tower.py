@@ -7,7 +7,7 @@ from collections.abc import Callable
 from planner.architecture.blocks import Scope
 from planner.architecture.config import Config
 from planner.architecture.text import Dims
-from planner.facts.model import VisionSpec
+from planner.facts.model import LayerGroup, VisionSpec
 from planner.facts.modules import Module, Tensor
 from planner.facts.record import dataclass
 
@@ -20,6 +20,7 @@ class Tower:
     spec: VisionSpec
     buffers: tuple[Tensor, ...] = ()
     every: tuple[Module, ...] = ()  # what of a projector its class builds on every stage
+    shared_out: LayerGroup | None = None  # those of its layers that stages share out; the first stage's are all that it runs
     on_every_stage: bool = False  # its class builds all of it on every stage
 
 

@@ -5,6 +5,7 @@ Every pipeline stage builds the tower; a tensor-parallel rank holds its share of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from planner.architecture.blocks import Scope, addend, norm, plain, unquantized
@@ -25,16 +26,22 @@ def _pixels(config: Config, patch: int, temporal: int = 0) -> int:
     return config.integer("in_channels", default=3) * (temporal or config.integer("temporal_patch_size", default=2)) * patch**2
 
 
-def _merger(scope: Scope, name: str, inputs: int, outputs: int, norm_size: int) -> list[Module]:
+Mergers = tuple[str, str, str]
+"""What a class calls the two matrices of a merger, and the mergers of its deepstack levels."""
+
+
+def _merger(scope: Scope, name: str, matrices: Sequence[str], sizes: tuple[int, int, int]) -> list[Module]:
+    (first, second), (inputs, outputs, norm_size) = matrices, sizes
     return [
         *norm(f"{name}.norm", norm_size, bias=True),
-        scope.column(f"{name}.linear_fc1", inputs, (inputs,), bias=True, role=Role.PROJECTION),
-        scope.row(f"{name}.linear_fc2", inputs, outputs, bias=True, role=Role.PROJECTION),
+        scope.column(f"{name}.{first}", inputs, (inputs,), bias=True, role=Role.PROJECTION),
+        scope.row(f"{name}.{second}", inputs, outputs, bias=True, role=Role.PROJECTION),
     ]
 
 
-def qwen3_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
+def qwen3_vision(scope: Scope, top: Config, dims: Dims, mergers: Mergers = ("linear_fc1", "linear_fc2", "deepstack_merger_list")) -> Tower:
     """Qwen3-VL and Qwen3.5: patches of 16, learned positions, one merger, one more for each deepstack level."""
+    *matrices, levels_at = mergers
     config = top.section("vision_config")
     hidden, depth, width = config.integer("hidden_size"), config.integer("depth", high=500), config.integer("intermediate_size")
     patch, temporal = config.integer("patch_size"), config.integer("temporal_patch_size", default=2)
@@ -45,11 +52,11 @@ def qwen3_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         plain("visual.patch_embed.proj", hidden, config.integer("in_channels", default=3), temporal, patch, patch),
         addend("visual.patch_embed.proj.bias", hidden),
         plain("visual.pos_embed", config.integer("num_position_embeddings"), hidden),
-        *_merger(scope, "visual.merger", merged, out, hidden),
+        *_merger(scope, "visual.merger", matrices, (merged, out, hidden)),
     ]
     levels = config.integers("deepstack_visual_indexes")
     for level, _ in enumerate(levels):
-        modules += _merger(scope, f"visual.deepstack_merger_list.{level}", merged, out, merged)
+        modules += _merger(scope, f"visual.{levels_at}.{level}", matrices, (merged, out, merged))
     for index in range(depth):
         at = f"visual.blocks.{index}"
         modules += [
@@ -75,10 +82,11 @@ def qwen3_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
 
 
 def qwen3_omni_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
-    """Qwen3-Omni: as Qwen3-VL, its positions a square as large as `image_size` says."""
+    """Qwen3-Omni: as Qwen3-VL but for the names of its mergers, its positions a square as large as `image_size` says."""
     config = top.section("vision_config")
     side = config.integer("image_size", default=768) // config.integer("patch_size", default=16)
-    return qwen3_vision(scope, Config({"vision_config": {**config.data, "num_position_embeddings": side**2}}, top.path), dims)
+    squared = Config({"vision_config": {**config.data, "num_position_embeddings": side**2}}, top.path)
+    return qwen3_vision(scope, squared, dims, ("mlp.0", "mlp.2", "merger_list"))
 
 
 def qwen25_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
@@ -199,14 +207,15 @@ def qwen2_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     return Tower(tuple(modules), spec, (plain("visual.rotary_pos_emb", 8192, hidden // heads // 2),))
 
 
-def encoder_layers(scope: Scope, at: str, depth: int, hidden: int, width: int, *, tiled: bool = False) -> list[Module]:
-    """Layers of CLIP and SigLIP: biased attention and MLP, two layer norms; SigLIP's MLP is quantized in whole tiles only."""
-    modules: list[Module] = []
+def encoder_layers(scope: Scope, at: str, depth: int, sizes: Sequence[int], *, tiled: bool = False) -> list[Module]:
+    """Layers of CLIP and SigLIP of hidden size, width and heads: biases, two layer norms; SigLIP's MLP is quantized in whole tiles only."""
+    hidden, width, heads = sizes
+    modules, parts = list[Module](), ("q_proj", "k_proj", "v_proj")
     of_mlp = scope.if_tiled(hidden, width) if tiled else scope
     for index in range(depth):
         layer = f"{at}.encoder.layers.{index}"
         modules += [
-            scope.column(f"{layer}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True, parts=("q_proj", "k_proj", "v_proj"), role=Role.QKV),
+            scope.column(f"{layer}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True, parts=parts, role=Role.QKV, heads=heads),
             scope.row(f"{layer}.self_attn.out_proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *norm(f"{layer}.layer_norm1", hidden, bias=True),
             *of_mlp.plain_mlp(f"{layer}.mlp.fc1", f"{layer}.mlp.fc2", hidden, width, bias=True),
@@ -221,20 +230,20 @@ def siglip_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     hidden, depth = config.integer("hidden_size", default=768), config.integer("num_hidden_layers", default=12, high=500)
     width, patch = config.integer("intermediate_size", default=3072), config.integer("patch_size", default=16)
     patches = (config.integer("image_size", default=224) // patch) ** 2
-    at = "vision_tower.vision_model"
+    at, heads = "vision_tower.vision_model", config.integer("num_attention_heads", default=12)
     modules: list[Module] = [
         plain(f"{at}.embeddings.patch_embedding", hidden, 3, patch, patch),
         addend(f"{at}.embeddings.patch_embedding.bias", hidden),
         plain(f"{at}.embeddings.position_embedding", patches, hidden),
         *norm(f"{at}.post_layernorm", hidden, bias=True),
-        *encoder_layers(scope, at, depth, hidden, width, tiled=True),
+        *encoder_layers(scope, at, depth, (hidden, width, heads), tiled=True),
         plain("multi_modal_projector.mm_input_projection_weight", hidden, dims.hidden),
         *norm("multi_modal_projector.mm_soft_emb_norm", hidden),
     ]
     spec = VisionSpec(
         hidden_size=hidden,
         intermediate_size=width,
-        heads=config.integer("num_attention_heads", default=12),
+        heads=heads,
         max_patches=patches,
         tokens_per_item=top.integer("mm_tokens_per_image", default=256),
     )
@@ -245,17 +254,17 @@ def pixtral_layers(scope: Scope, config: Config, merge: int = 1) -> tuple[list[M
     """Pixtral without projector: modules, hidden size, profiling batch (of tokens merged `merge` by `merge`), buffers."""
     hidden, depth = config.integer("hidden_size", default=1024), config.integer("num_hidden_layers", default=24, high=500)
     width, patch = config.integer("intermediate_size", default=4096), config.integer("patch_size", default=16)
+    heads, parts = config.integer("num_attention_heads", default=16), ("q_proj", "k_proj", "v_proj")
     modules: list[Module] = [plain("vision_tower.patch_conv", hidden, 3, patch, patch), *norm("vision_tower.ln_pre", hidden)]
     for index in range(depth):
         at = f"vision_tower.transformer.layers.{index}"
         modules += [
             *norm(f"{at}.attention_norm", hidden),
-            scope.column(f"{at}.attention.qkv_proj", hidden, (hidden, hidden, hidden), parts=("q_proj", "k_proj", "v_proj"), role=Role.QKV),
+            scope.column(f"{at}.attention.qkv_proj", hidden, (hidden, hidden, hidden), parts=parts, role=Role.QKV, heads=heads),
             scope.row(f"{at}.attention.o_proj", hidden, hidden, role=Role.ATTENTION_OUTPUT),
             *scope.gated_mlp(f"{at}.feed_forward", hidden, width),
             *norm(f"{at}.ffn_norm", hidden),
         ]
-    heads = config.integer("num_attention_heads", default=16)
     patches = (config.integer("image_size", default=1540) // patch) ** 2
     spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=patches, tokens_per_item=patches // merge**2)
     return modules, hidden, spec, (plain("patch_positional_embedding.inv_freq", hidden // heads // 2, bits=32),) * 2
@@ -296,7 +305,7 @@ def llama4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     width, patch = config.integer("intermediate_size", default=5632), config.integer("patch_size", default=14)
     tokens = (config.integer("image_size", default=448) // patch) ** 2 + 1
     out, adapter = config.integer("projector_output_dim", default=7680), config.integer("projector_input_dim", default=4096)
-    scope = Scope(config, UNQUANTIZED)
+    scope, heads = Scope(config, UNQUANTIZED), config.integer("num_attention_heads", default=16)
     modules: list[Module] = [
         plain("vision_model.class_embedding", hidden),
         plain("vision_model.positional_embedding_vlm", tokens, hidden),
@@ -310,12 +319,11 @@ def llama4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     for index in range(depth):
         at = f"vision_model.model.layers.{index}"
         modules += [
-            scope.column(f"{at}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True, role=Role.QKV),
+            scope.column(f"{at}.self_attn.qkv_proj", hidden, (hidden, hidden, hidden), bias=True, role=Role.QKV, heads=heads),
             scope.row(f"{at}.self_attn.o_proj", hidden, hidden, bias=True, role=Role.ATTENTION_OUTPUT),
             *scope.plain_mlp(f"{at}.mlp.fc1", f"{at}.mlp.fc2", hidden, width, bias=True),
             *norm(f"{at}.input_layernorm", hidden, bias=True),
             *norm(f"{at}.post_attention_layernorm", hidden, bias=True),
         ]
-    heads = config.integer("num_attention_heads", default=16)
     spec = VisionSpec(hidden_size=hidden, intermediate_size=width, heads=heads, max_patches=17 * tokens, tokens_per_item=17 * (tokens - 1) // 4)
     return Tower(tuple(modules), spec, (plain("rotary_emb", tokens, hidden // heads // 2, bits=64),))

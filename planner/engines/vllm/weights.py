@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Generic, TypeVar
 
 from planner.engines.shards import module_bytes, modules_bytes, tensor_bytes
+from planner.errors import NotDivisibleError
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
 from planner.facts.modules import FILM_TABLE, Experts, Linear, Module
@@ -42,6 +43,7 @@ class Parts:
     last: int
     tied_copy: int
     layers: tuple[int, ...]  # of one layer of each group
+    tower_layer: int = 0  # of one of the tower's layers that stages share out
 
 
 class Same(Generic[Thing]):
@@ -70,7 +72,9 @@ def _part_bytes(same: Same[ModelSpec], parallel: Parallel, dtype_bits: int) -> P
     every, first, last, copy = (modules_bytes(part, parallel, dtype_bits) for part in (model.every, model.first, model.last, model.tied_copy))
     tower = _tower_bytes(Same(model.tower), parallel, dtype_bits)
     every, first = (every + tower, first) if model.tower_on_every_stage else (every, first + tower)
-    return Parts(every, first, last, copy, tuple(modules_bytes(group.modules, parallel, dtype_bits) for group in model.layers))
+    layers = tuple(modules_bytes(group.modules, parallel, dtype_bits) for group in model.layers)
+    stack = model.tower_shared_out
+    return Parts(every, first, last, copy, layers, sum(module_bytes(module, parallel, dtype_bits) for module in stack.modules) if stack else 0)
 
 
 @lru_cache(maxsize=256)
@@ -99,9 +103,21 @@ def stage_totals(model: ModelSpec, parts: Parts, parallel: Parallel, *, stored: 
         is_first, is_last = stage == 0, stage == stages - 1
         total += (parts.first if is_first else 0) + (parts.last if is_last else 0)
         total += parts.tied_copy if is_last and not is_first else 0
+        total -= parts.tower_layer * _elsewhere(model, parallel) if is_first else 0
         totals.append(_as_stored(model, total) if stored else total)
         start = end
     return totals
+
+
+def _elsewhere(model: ModelSpec, parallel: Parallel) -> int:
+    """Layers of the tower that the first stage is not given: stages share them out, and no later stage builds a tower (0.33)."""
+    if model.tower_shared_out is None:
+        return 0
+    depth = len(model.tower_shared_out.indices)
+    counts = stage_layers(depth, parallel)
+    if sum(counts) != depth:
+        raise NotDivisibleError(f"sum(partitions)={sum(counts)} does not match num_hidden_layers={depth}, the layers of its tower")
+    return depth - counts[0]
 
 
 def stage_weights(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> list[int]:
