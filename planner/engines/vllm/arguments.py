@@ -197,12 +197,12 @@ def _config_entry(key: str, value: object) -> list[str]:
     return [f"--{key}", json.dumps(value, default=str) if isinstance(value, dict) else str(value)]
 
 
-def rewritten(words: Sequence[str]) -> list[str]:
-    """Underscores of flag names as dashes, -O3 as its long form, `--flag.key value` as JSON (argparse_utils.py:429-580)."""
-    return _joined(list(_spelled(words)))
+def rewritten(words: Sequence[str], level: str) -> list[str]:
+    """Underscores of flag names as dashes, -O3 as its long form `level`, `--flag.key value` as JSON (argparse_utils.py:429-580)."""
+    return _joined(list(_spelled(words, level)))
 
 
-def _spelled(words: Sequence[str]) -> Iterable[str]:
+def _spelled(words: Sequence[str], level: str) -> Iterable[str]:
     for index, word in enumerate(words):
         if word.startswith("--help="):
             yield HELP
@@ -210,11 +210,13 @@ def _spelled(words: Sequence[str]) -> Iterable[str]:
             name, equals, value = word.partition("=")
             head, dot, tail = name[2:].partition(".")
             yield f"--{head.replace('_', '-')}{dot}{tail}{equals}{value}"
+        elif word.startswith("-O.") and "." in level:  # where -O is short for an object
+            yield level.partition(".")[0] + word[2:]
         elif word.startswith("-O") and word != "-O":
-            yield "--optimization-level"
+            yield level
             yield word[3:] if word[2] == "=" else word[2:]
         elif word == "-O" and words[index + 1 : index + 2] and words[index + 1] in ("0", "1", "2", "3"):
-            yield "--optimization-level"
+            yield level
         else:
             yield word
 

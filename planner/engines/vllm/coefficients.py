@@ -42,11 +42,13 @@ if TYPE_CHECKING:  # the types of the file, which cost a hundredth of a plan
 
     class _Estimates(TypedDict):
         stream_copies: float
+        fused_stream_share: list[float]  # by outlook in their order
         conservative_factor: float
         optimistic_factor: float
         sampler_copies_at_most: float
         graphs_of_other_gpus: list[float]  # by outlook in their order
         gathered_share: list[float]
+        lean_links_gib: list[float]  # by outlook, of releases that keep less for GPUs joined by switches
         sleep_gib: list[float]
         tensor_maps_mib: float  # of each multiprocessor
 
@@ -91,6 +93,7 @@ class At:
     single_bytes: int
     pipeline_bytes: int
     nvlink_bytes: int
+    lean_nvlink_bytes: int
     pcie_2_bytes: int
     pcie_4_bytes: int
     graphs_of_other_gpus: float
@@ -106,6 +109,7 @@ def at(outlook: Outlook) -> At:
         single_bytes=int(outside["single_gib"][number] * GIB),
         pipeline_bytes=int(outside["pipeline_gib"][number] * GIB),
         nvlink_bytes=int(outside["nvlink_gib"][number] * GIB),
+        lean_nvlink_bytes=int(min(outside["nvlink_gib"][number], coefficients()["estimates"]["lean_links_gib"][number]) * GIB),
         pcie_2_bytes=int(outside["pcie_2_gib"][number] * GIB),
         pcie_4_bytes=int(outside["pcie_4_gib"][number] * GIB),
         graphs_of_other_gpus=coefficients()["estimates"]["graphs_of_other_gpus"][number],

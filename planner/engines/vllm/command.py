@@ -91,7 +91,8 @@ def _indirect(flag: str, value: str | bool) -> dict[str, Value]:
 
 def _graphs(data: Mapping[str, object]) -> dict[str, Value]:
     sizes = data.get("cudagraph_capture_sizes")
-    if str(data.get("cudagraph_mode", "")).upper() == "NONE" or sizes == []:
+    without = data.get("level", 3) != 3  # of 0.11: graphs are captured of what level 3 compiles (config/vllm.py)
+    if str(data.get("cudagraph_mode", "")).upper() == "NONE" or sizes == [] or without:
         return {"max_cudagraph_capture_size": 0}
     if isinstance(sizes, list) and all(isinstance(size, int) for size in sizes):
         return {"max_cudagraph_capture_size": max(sizes)}

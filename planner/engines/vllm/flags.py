@@ -120,7 +120,7 @@ def parse_flags(
         words = model_first(words)
         if words and words[0].startswith("-") and "--config" not in words and any(re.match(r"--served[-_]model[-_]name(=|$)", word) for word in words):
             faults.append(FlagFault("--served-model-name", "vLLM wants the model before --served-model-name", "vllm serve MODEL …", value=True))
-        words = rewritten(with_config(words))
+        words = rewritten(with_config(words), VERSIONS[version].level_flag)
     except MisuseError as error:
         return {}, [word for word in words[:1] if not word.startswith("-")], [*faults, _misuse(error)]
     if len(words) > MAX_WORDS:

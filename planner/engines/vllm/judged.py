@@ -10,9 +10,10 @@ from planner.engines.vllm.check import Checked, check
 from planner.engines.vllm.command import settings_said
 from planner.engines.vllm.flag_rules import FlagFault
 from planner.engines.vllm.flags import parse_flags
+from planner.engines.vllm.rules import default_batches
 from planner.engines.vllm.settings import COMMAND
 from planner.engines.vllm.speculation import FLAG, FLAGS
-from planner.engines.vllm.versions import is_release, nearest_version
+from planner.engines.vllm.versions import FEWER_SEQUENCES, VERSIONS, is_before, is_release, nearest_version
 from planner.errors import BadValueError, PlannerError
 from planner.facts.command import Command
 from planner.facts.not_covered import NotCovered
@@ -66,11 +67,20 @@ def judge(command: Command, group: GpuGroup, catalogue: Catalogue) -> Checked:
         repo=source.repo,
         argv=(*PROGRAM, *command.words),
         version=release,
-        unknown=(made.missing,) if made and made.missing else (),
+        unknown=(*((made.missing,) if made and made.missing else ()), *_more_sequences(command, values, group)),
         env=dict(command.env),
         market=source.market,
     )
     return _as_built(checked, command.version)
+
+
+def _more_sequences(command: Command, values: Mapping[str, str | bool], group: GpuGroup) -> tuple[NotCovered, ...]:
+    """The default of the oldest releases with this engine, on GPUs that take fewer sequences since: nobody measured what their sampler takes for them."""
+    version, v0 = command.version or "", dict(command.env).get("VLLM_USE_V1") == "0"
+    _, most = default_batches(group.gpu, group.total_bytes, VERSIONS[nearest_version(version).name])
+    if v0 or most >= 1024 or "--max-num-seqs" in values or not is_before(version, FEWER_SEQUENCES):
+        return ()
+    return (NotCovered(flag=f"vLLM {shown(version, 60)}", what="its default of 1024 sequences, and what the sampler takes for them", effect="adds"),)
 
 
 def _as_built(checked: Checked, version: str | None) -> Checked:

@@ -84,10 +84,20 @@ def stream_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole 
     return whole(calibrated.coefficients()["estimates"]["stream_copies"] * streams)
 
 
-def text_activation(model: ModelSpec, config: LedgerSettings[Whole], copies: Whole | float, *, last_stage: Whole | bool) -> Whole:
-    """Peak of the text profiling run: a batch through the layers, then (on the last stage) the sampler; the larger counts."""
+def stream_share(on: Device[Whole], outlook: Outlook) -> Whole | float:
+    """How much of those copies a GPU holds: fewer where the streams' kernels were written for it."""
+    estimates, number = calibrated.coefficients()["estimates"], list(Outlook).index(outlook)
+    elsewhere = (1.0, estimates["conservative_factor"], estimates["optimistic_factor"])[number]
+    return where(on.multicast, estimates["fused_stream_share"][number], elsewhere)
+
+
+def text_activation(model: ModelSpec, config: LedgerSettings[Whole], copies: Whole | float, *, last_stage: Whole | bool, streams: Whole | float = 1.0) -> Whole:
+    """Peak of the text profiling run: a batch through the layers, then (on the last stage) the sampler; the larger counts.
+
+    `streams` is how much of the residual streams' copies the GPU holds.
+    """
     gathered, logits = _indexer_work(model, config)
-    forward = maximum(forward_activation(model, config) + logits, stream_activation(model, config))
+    forward = maximum(forward_activation(model, config) + logits, whole(streams * stream_activation(model, config)))
     experts = maximum(expert_workspace(model, config), gathered)  # one workspace for both
     kept = experts if VERSIONS[config.vllm_version].workspace_kept else 0 * experts
     peak = maximum(forward + experts + _adapter_activation(model, config), sampler_activation(model, config, copies) + kept)
@@ -171,13 +181,15 @@ def activation(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole
     """
     data = calibrated.coefficients()
     copies = sampler_copies(config, on, outlook)
-    text = text_activation(model, config, copies, last_stage=last_stage) + _shift(outlook, data["activation"]["residual_gib_p90"])
+    text = text_activation(model, config, copies, last_stage=last_stage, streams=stream_share(on, outlook)) + _shift(
+        outlook, data["activation"]["residual_gib_p90"]
+    )
     factor = {
         Outlook.EXPECTED: 1.0,
         Outlook.CONSERVATIVE: data["estimates"]["conservative_factor"],
         Outlook.OPTIMISTIC: data["estimates"]["optimistic_factor"],
     }[outlook]
-    text += whole((factor - 1) * stream_activation(model, config)) + gathered_workspace(model, config, outlook)
+    text += gathered_workspace(model, config, outlook)
     outputs, tower = vision_outputs(model, config), whole(vision_activation(model, config) * factor)
     return maximum(maximum(0, text) + outputs, tower if model.vision and model.vision.peaks else tower + outputs)
 
@@ -213,7 +225,8 @@ def _beside(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) 
     tp, pp = config.tensor_parallel_size * config.data_parallel_size, config.pipeline_parallel_size
     single = where(pp == 1, fit.single_bytes, fit.pipeline_bytes)
     two_at_once = where(on.nvlink, True, tp == 2)  # a direct link takes no more of four GPUs than of two: four A800 took 0.7 GiB
-    several = where(on.multicast, fit.nvlink_bytes, where(two_at_once, fit.pcie_2_bytes, fit.pcie_4_bytes))
+    linked = fit.lean_nvlink_bytes if VERSIONS[config.vllm_version].lean_links else fit.nvlink_bytes
+    several = where(on.multicast, linked, where(two_at_once, fit.pcie_2_bytes, fit.pcie_4_bytes))
     used: Whole = where(tp == 1, single, several) + (fit.sleep_bytes if config.enable_sleep_mode else 0)
     if on.shift_bytes is not None:  # a start on this very machine tells more than the margin
         return used + on.shift_bytes

@@ -137,11 +137,11 @@ def with_context(request: Request, config: ServeConfig, placement: Placement) ->
 
 
 def _shorter_films(request: Request, choice: Choice, placement: Placement) -> Iterator[Choice]:
-    """The choice with contexts that hold fewer slices of a film: each frees what the tower takes of one in profiling."""
+    """The choice with the longest contexts that hold as many slices of a film, and fewer: each frees what the tower takes of one in profiling."""
     vision = request.model.vision
     slices = min(vision.film_slices, choice.config.max_model_len // vision.tokens_per_item) if vision and not choice.config.skip_mm_profiling else 0
-    for fewer in range(slices - 1, 0, -1):
-        most = (fewer + 1) * vision.tokens_per_item - 1 if vision else 0
+    for fewer in range(slices, 0, -1):
+        most = min(choice.config.max_model_len, (fewer + 1) * vision.tokens_per_item - 1) if vision else 0
         probe = evaluate(request, replace(choice.config, max_model_len=most - most % CONTEXT_STEP), placement)
         yield evaluate(request, replace(probe.config, max_model_len=min(probe.config.max_model_len, longest_for_users(request, probe))), placement)
 

@@ -13,6 +13,7 @@ OLDEST, NEWEST = 11, 33
 OFFLOADS_TOWERS = 30
 NGRAMS_IN_MAIN_MEMORY = {"nvidia": 30, "amd": 31}  # config/engram.py cpu_offload, models/qwen4_exp/{nvidia,amd}
 SPARSE_SM120, NVFP4_OFF_BLACKWELL = 24, 32
+FEWER_SEQUENCES = (8, 4)  # minor and patch since when a GPU below the data centre's takes 256 sequences by default, before 1024 (vllm pull request 16158)
 TOKENS_BY_REQUESTS = (20, 1)  # minor and patch since when the log counts tokens so
 # On AMD: sparse MLA by AITER's kernels (platforms/rocm.py), with an FP8 cache (mla/rocm_aiter_mla_sparse.py supported_kv_cache_dtypes), DeepSeek V4 (models/deepseek_v4/amd)
 SPARSE_ROCM, SPARSE_ROCM_FP8, DEEPSEEK_V4_ROCM = 12, 20, 22
@@ -65,6 +66,7 @@ class Version:
     )
     gathers_less: bool  # of contexts beyond 256 Ki since 0.32 (config/vllm.py sparse_mla_prefill_workspace_factor)
     prompt_logits_profiled: bool  # an indexer's logits are set aside while profiling since 0.19 (layers/sparse_attn_indexer.py)
+    lean_links: bool  # GPUs joined by switches may keep less outside torch since 0.27 (overhead.json: links)
     lean_sampler: bool  # the sampler's warm-up keeps fewer copies of the logits since 0.17 (overhead.json: sampler_copies)
     flashinfer_fp8: bool  # FP8 caches go to FlashInfer off Hopper since 0.12, to Triton before (platforms/cuda.py get_attn_backend_cls)
     flash_attention_e5m2: bool  # FlashAttention took fp8_e5m2 on Hopper until 0.21 (backends/flash_attn.py supports_kv_cache_dtype)
@@ -87,6 +89,7 @@ class Version:
     group_spread: float  # layers of several kinds form groups of the largest's size below this ratio: 1 in 0.11, 1.25 until 0.17 (kv_cache_utils.py)
     blocks_override_checked: bool  # --num-gpu-blocks-override stands for the memory in the check of one request since 0.20 (kv_cache_utils.py)
     yarn_scales_length: bool  # YaRN's factor is applied to the original length until 0.29 (config/model.py _get_and_verify_max_len)
+    level_flag: str  # what -O3 is short for: a key of --compilation-config in 0.11 (utils/__init__.py FlexibleArgumentParser), a flag of its own since
     backend_by_environment: bool  # VLLM_ATTENTION_BACKEND until 0.15 (envs.py)
     offloads_towers: bool  # --cpu-offload-gb takes vision towers too since 0.30 (model_executor/offloader/uva.py supports_tower_offload)
     triton_mxfp4: bool  # Hopper runs MXFP4 experts by Triton's kernels since 0.12, whose wheels hold them (setup.py), by Marlin before (mxfp4.py)
@@ -118,6 +121,7 @@ def _version(minor: int) -> Version:
         gathers_in_workspace=minor >= 13,
         gathers_less=minor >= 32,
         prompt_logits_profiled=minor >= 19,
+        lean_links=minor >= 27,
         lean_sampler=minor >= 17,
         flashinfer_fp8=minor >= 12,
         flash_attention_e5m2=minor <= 21,
@@ -140,6 +144,7 @@ def _version(minor: int) -> Version:
         group_spread=1.5 if minor >= 18 else 1.25 if minor >= 12 else 1.0,
         blocks_override_checked=minor >= 20,
         yarn_scales_length=minor <= 29,
+        level_flag="--compilation-config.level" if minor < 12 else "--optimization-level",
         backend_by_environment=minor <= 15,
         offloads_towers=minor >= OFFLOADS_TOWERS,
         triton_mxfp4=minor >= 12,
@@ -180,6 +185,12 @@ _RELEASE = re.compile(r"(v?\d+\.\d+(\.\d+)?(\.?post\d+)?|latest|stable)([-+.](cu
 def is_release(text: str) -> bool:
     """Whether a version or an image's tag names a release as it was published; a nightly build, a candidate and somebody's own change what it refuses."""
     return _RELEASE.fullmatch(text.strip()) is not None
+
+
+def is_before(text: str, release: tuple[int, int]) -> bool:
+    """Whether a version's text names an earlier release than 0.minor.patch; false where it tells none."""
+    match = re.match(r"v?0\.(\d+)(?:\.(\d+))?", text.strip())
+    return match is not None and "dev" not in text and (int(match[1]), int(match[2] or 0)) < release
 
 
 def nearest_version(text: str) -> Version:

@@ -84,6 +84,20 @@ def test_our_parser_is_vllms_for_every_official_command(tmp_path, monkeypatch):
     assert disagreements(commands, judged(commands, tmp_path)) == []
 
 
+@pytest.mark.parametrize(
+    ("words", "level"),
+    [(["-O3"], 3), (["-O=2"], 2), (["-O", "1"], 1), (["-O.level=0"], 0)],
+)
+def test_a_level_is_a_key_of_the_compilation_before_0_12(words, level):
+    values, _, faults = parse_flags(["a/b", *words], "0.11")
+    assert (json.loads(values["--compilation-config"]), faults) == ({"level": level}, [])
+
+
+def test_a_level_is_a_flag_of_its_own_since_0_12():
+    assert parse_flags(["a/b", "-O3"], "0.12") == ({"--optimization-level": "3"}, ["a/b"], [])
+    assert "came with vLLM 0.12" in parse_flags(["a/b", "--optimization-level", "3"], "0.11")[2][0].message
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_release_reads_an_ordinary_command(version):
     words = ["a/b", "--tensor-parallel", "2", "--max_model_len=8K", "--no-enforce-eager", "--gpu-memory-util", "0.9", "--port", "1"]

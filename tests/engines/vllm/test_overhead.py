@@ -35,11 +35,13 @@ ROUND = {
     },
     "estimates": {
         "stream_copies": 10,
+        "fused_stream_share": [0.5, 1.0, 0.25],
         "conservative_factor": 1.5,
         "optimistic_factor": 0.5,
         "sampler_copies_at_most": 8,
         "graphs_of_other_gpus": [0.75, 1.0, 0.25],
         "gathered_share": [0.25, 1.0, 0.125],
+        "lean_links_gib": [2.0, 2.25, 0.25],
         "sleep_gib": [0.0, 0.5, 0.0],
     },
 }
@@ -137,6 +139,16 @@ def test_experts_keep_a_workspace_for_every_expert_of_a_token(coefficients):
 def test_residual_streams_are_copied_ten_times_and_one_stream_is_none(coefficients):
     assert overhead.stream_activation(model(residual_streams=4), BATCH) == 10 * 2048 * 1000 * 4 * 2 == 163_840_000
     assert overhead.stream_activation(model(), BATCH) == 0
+
+
+def test_a_gpu_whose_kernels_fuse_the_streams_holds_a_share_of_their_copies(coefficients):
+    def share(**facts):
+        return [overhead.stream_share(on(**facts), outlook) for outlook in Outlook]
+
+    assert share() == [1, 1.5, 0.5]
+    assert share(multicast=True) == [0.5, 1.0, 0.25]
+    streams = model(residual_streams=16)  # 655,360,000
+    assert overhead.activation(streams, BATCH, on(multicast=True), Outlook.EXPECTED, last_stage=True) == 327_680_000
 
 
 def test_the_text_peak_is_the_larger_of_layers_and_sampler_beside_the_experts(coefficients):
@@ -275,8 +287,8 @@ def test_graphs_by_layers_of_a_stage_and_captured_sizes(coefficients, spec, chan
     [
         (1, 1, False, 0.25, 0.5, 0.125),
         (1, 2, False, 0.0625, 0.0625, 0.0625),
-        (2, 1, True, 2.0, 2.25, 1.75),
-        (8, 1, True, 2.0, 2.25, 1.75),
+        (2, 1, True, 2.0, 2.25, 0.25),
+        (8, 1, True, 2.0, 2.25, 0.25),
         (2, 1, False, 0.75, 1.75, 0.5),
         (4, 1, False, 1.5, 2.5, 1.0),
         (8, 1, False, 1.5, 2.5, 1.0),
@@ -290,6 +302,13 @@ def test_memory_outside_torch_by_ranks_and_link(coefficients, tp, pp, nvlink, ex
         for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE, Outlook.OPTIMISTIC)
     ]
     assert outside == [expected, conservative, optimistic]
+
+
+@pytest.mark.parametrize(("version", "tp", "optimistic"), [("0.26", 2, 1.75), ("0.27", 2, 0.25), ("0.27", 1, 0.125)])
+def test_gpus_joined_by_switches_may_keep_less_since_0_27(coefficients, version, tp, optimistic):
+    asked = config(tensor_parallel_size=tp, vllm_version=version)
+    outside = [overhead.non_torch(model(), asked, on(nvlink=True, multicast=True), outlook) / GIB for outlook in (Outlook.EXPECTED, Outlook.OPTIMISTIC)]
+    assert outside == [2.0 if tp > 1 else 0.25, optimistic]
 
 
 def test_a_class_adds_a_margin_which_a_start_on_this_machine_replaces(coefficients):

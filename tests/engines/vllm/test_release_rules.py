@@ -158,3 +158,17 @@ def test_rotary_tables_of_three_positions_are_four_times_as_long_until_0_31(mode
     """262,144 positions of so many values in 16 bits: with them 9B logs 17.66 GiB in 0.27, 0.8B 1.72 in 0.23, 35B-A3B in NVFP4 21.86 in 0.20."""
     plan = judged(f"vllm serve {model} --max-model-len 8192", "h200", 4, version)
     assert plan.memory["buffers_bytes"] // 2**20 == times * 262_144 * width * 2 // 2**20
+
+
+@pytest.mark.parametrize(
+    ("gpu", "version", "flags", "verdict"),
+    [
+        ("rtx3090", "0.8.1", "", "unknown"),
+        ("rtx3090", "0.8.3", "", "unknown"),
+        ("rtx3090", "0.8.4", "", "starts"),
+        ("rtx3090", "0.8.1", "--max-num-seqs 256", "starts"),
+        ("h100", "0.8.1", "", "starts"),  # takes 1024 since, too
+    ],
+)
+def test_the_default_of_1024_sequences_on_small_gpus_is_named_until_0_8_4(gpu, version, flags, verdict):
+    assert judged(f"vllm serve Qwen/Qwen3-8B --max-model-len 4096 {flags}", gpu, version=version).verdict == verdict
