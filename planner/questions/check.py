@@ -89,6 +89,29 @@ def joined(commands: Sequence[Command]) -> list[Command]:
     return [replace(server, beside=tuple(_others(server, servers))) for server in servers] + unnamed
 
 
+def met(servers: Sequence[Command], beside: Sequence[Command]) -> list[Command]:
+    """Servers of a file, with what `beside` of the same folder's other files says: one without a model is named those that clients name there.
+
+    A client whose own file starts a bare server (a setup script) is served by the one with the most said of it.
+    """
+    found: list[Command] = []
+    for server in servers:
+        others = [other for other in beside if other.engine == server.engine]
+        if _is_client(server):
+            most = max((other for other in others if _is_waiting(other)), key=lambda other: len(other.env), default=server)
+            found.append(_of(server, most) if len(most.env) > len(server.env) else server)
+        elif _is_waiting(server) and (clients := [other for other in others if _is_client(other)]):
+            found += [replace(_of(client, server), line=server.line, column=server.column) for client in clients]
+        else:
+            found.append(server)
+    return found
+
+
+def is_half(command: Command) -> bool:
+    """Whether it is a server that names no model, or a model that is named to a server."""
+    return _is_client(command) or _is_waiting(command)
+
+
 def _others(server: Command, servers: Sequence[Command]) -> list[Command]:
     """Further models of the server that a client names one to."""
     return [other for other in servers if other is not server and other.engine == server.engine and _is_client(other)] if _is_client(server) else []

@@ -335,3 +335,17 @@ def test_the_command_line_reads_markdown_as_files(tmp_path):
     (tmp_path / "a.md").write_text(README)
     done = run_plan("check", "a.md", "--json", cwd=tmp_path)
     assert (done.returncode, len(json.loads(done.stdout)["servers"])) == (1, 3)
+
+
+def test_a_server_without_a_model_is_named_that_of_another_file_of_its_folder(tmp_path):
+    """What `plan --output` writes for Ollama: one file starts the server, another makes the model."""
+    (tmp_path / "setup.sh").write_text("ollama serve &\nollama pull qwen3:8b\n")
+    (tmp_path / "stack.sh").write_text("export OLLAMA_CONTEXT_LENGTH=8192\nexport OLLAMA_NUM_PARALLEL=2\nollama serve\n")
+    for first in (["setup.sh", "stack.sh"], ["stack.sh", "setup.sh"]):
+        judged = judge_files([tmp_path / name for name in first], ASKED)
+        assert [(server.model, server.verdict) for server in judged.servers] == 2 * [("qwen3:8b", Verdict.STARTS)]
+        assert sorted((Path(server.file).name, server.place.line) for server in judged.servers) == [("setup.sh", 2), ("stack.sh", 3)]
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "setup.sh").write_text("ollama pull qwen3:8b\n")
+    alone = judge_files([tmp_path / "stack.sh", tmp_path / "far" / "setup.sh"], ASKED)
+    assert [server.verdict for server in alone.servers] == [Verdict.UNKNOWN, Verdict.STARTS]

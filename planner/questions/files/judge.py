@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +17,7 @@ from planner.facts.command import Command
 from planner.facts.finding import SEVERITIES, Finding, JudgedFiles, JudgedServer, Place, Severity
 from planner.facts.plan import Plan
 from planner.facts.verdict import Verdict
-from planner.questions.check import check, joined, machine_for, read_text
+from planner.questions.check import check, is_half, joined, machine_for, met, read_text
 from planner.questions.check_proxy import check_proxy
 from planner.questions.files.machines import Target, WrongMachineError, is_named, targets_of
 from planner.questions.files.markdown import Block, blocks_of, is_markdown
@@ -37,20 +39,32 @@ def judge_files(paths: Iterable[Path], asked: Target | None = None, *, version: 
     """
     servers: list[JudgedServer] = []
     unread: list[Finding] = []
-    files = 0
+    texts: dict[Path, str] = {}
     for path in paths:
         try:
-            text = read_text(path)
+            texts[path] = read_text(path)
         except PlannerError as error:
             unread.append(_unread(error, path))
-            continue
-        files += 1
+    halves = _halves(texts)
+    for path, text in texts.items():
+        beside = [half for other, half in halves.get(path.parent, ()) if other != path]
         for block in _blocks(text, path):
             try:
-                servers += [_moved(server, block) for server in judge_text(block.text, path, asked, version=version)]
+                servers += [_moved(server, block) for server in judge_text(block.text, path, asked, version=version, beside=beside)]
             except PlannerError as error:
                 unread.append(_below(_unread(error, path), block))
-    return JudgedFiles(files=files, servers=tuple(servers), unread=tuple(unread))
+    return JudgedFiles(files=len(texts), servers=tuple(servers), unread=tuple(unread))
+
+
+def _halves(texts: Mapping[Path, str]) -> dict[Path, list[tuple[Path, Command]]]:
+    """By folder servers without a model, and models without their server, which another file may have."""
+    files = Counter(path.parent for path in texts)
+    found: dict[Path, list[tuple[Path, Command]]] = {}
+    for path, text in texts.items():
+        if files[path.parent] > 1 and _may_start(text) and not is_config(text):
+            with suppress(PlannerError):
+                found.setdefault(path.parent, []).extend((path, server) for server in joined(find_commands(text)) if is_half(server))
+    return found
 
 
 def _blocks(text: str, path: Path) -> list[Block]:
@@ -70,8 +84,10 @@ def needs_machine(judged: JudgedFiles) -> bool:
     return bool(judged.servers) and ids == [NO_MACHINE] * len(judged.servers)
 
 
-def judge_text(text: str, path: Path | None = None, asked: Target | None = None, *, version: str | None = None) -> list[JudgedServer]:
-    """Judge the servers of one text. Raises PlannerError for a text that cannot be read."""
+def judge_text(
+    text: str, path: Path | None = None, asked: Target | None = None, *, version: str | None = None, beside: Sequence[Command] = ()
+) -> list[JudgedServer]:
+    """Judge the servers of one text; `beside` are those of the same folder. Raises PlannerError for a text that cannot be read."""
     if not _may_start(text):
         return []
     name = str(path) if path else ""
@@ -85,7 +101,7 @@ def judge_text(text: str, path: Path | None = None, asked: Target | None = None,
         if targets is None:
             continue
         ends = [command.line for command in commands]
-        for server in joined(commands):
+        for server in met(joined(commands), beside):
             end = min((line for line in ends if line > server.line), default=None)
             folder = str(path.parent) if path else ""
             judged += [
