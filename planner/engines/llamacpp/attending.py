@@ -8,25 +8,28 @@ from __future__ import annotations
 from planner.engines.llamacpp.arena import NOTHING, Block
 from planner.engines.llamacpp.desk import Desk
 from planner.engines.llamacpp.feeding import dense
+from planner.engines.llamacpp.layers import Part
 
 
 def attention(desk: Desk) -> Block:
     """Queries, keys and values, attention, a gate where there is one, the output's matrix."""
-    flow, normed = desk.flow, desk.take(desk.step.hidden)
+    flow, normed = desk.flow, desk.take_normed()
     if flow.joined:
         out = _attended(desk, _from_one_matrix(desk, normed))
     else:
-        made = desk.take(flow.queries * (2 if flow.gated_query else 1))
+        made = desk.product(flow.queries * (2 if flow.gated_query else 1), Part.QUERY)
         queries = desk.take(flow.queries) if flow.is_turned else made
         if flow.is_turned and not flow.gated_query:
             desk.give(made)
+        if flow.norms_heads:  # positions come with the norm's weights
+            desk.send(desk.late.first)
         queries = _turned(desk, queries, flow.queries, is_rotated=desk.step.turns_keys)
         _keys_and_values(desk, normed)
         out = _attended(desk, queries)
         if flow.beside:
             return _fed_beside(desk, normed, out)
         out = _gated(desk, out, made, normed)
-    projected = desk.take(desk.step.hidden)
+    projected = desk.product(desk.step.hidden, Part.OUT)
     desk.give(out)
     if flow.has_streams:
         low = desk.take(flow.low)
@@ -38,7 +41,7 @@ def attention(desk: Desk) -> Block:
 def _from_one_matrix(desk: Desk, normed: Block) -> Block:
     """Queries, of what one matrix makes together with keys and values."""
     flow, step = desk.flow, desk.step
-    joined = desk.take(flow.queries + flow.keys + flow.values)
+    joined = desk.product(flow.queries + flow.keys + flow.values, Part.JOINED)
     desk.give(normed)
     queries = _turned(desk, desk.take(flow.queries), flow.queries, is_rotated=step.turns_keys)
     values = _turned(desk, desk.take(flow.values), flow.values, is_rotated=True) if step.turns_values else NOTHING
@@ -58,7 +61,7 @@ def _keys_and_values(desk: Desk, normed: Block) -> None:
             desk.give(normed)
         return
     values = NOTHING if flow.keys_first else _values(desk)
-    raw = desk.take(flow.keys)
+    raw = desk.product(flow.keys, Part.KEY)
     if flow.keys_are_values or not (is_kept or flow.keys_first):
         desk.give(normed)
     keys = desk.take(flow.keys) if flow.is_turned else raw
@@ -94,41 +97,51 @@ def latent(desk: Desk) -> Block:
     """Latent attention (MLA): queries in the latent space, one key for all heads."""
     flow, step = desk.flow, desk.step
     latent = flow.keys - flow.rope
-    normed, low = desk.take(step.hidden), desk.take(flow.low)
-    made = desk.take(flow.queries)
+    normed = desk.take_normed()
+    low = desk.product(flow.low, Part.JOINED)
+    made = desk.product(flow.queries, Part.QUERY)
     desk.give(low)
-    absorbed, turned = desk.take(flow.heads * latent), desk.take(flow.heads * flow.rope)
+    absorbing = flow.queries - flow.heads * flow.rope
+    copy = desk.borrow(Part.VALUE, share=(absorbing, absorbing + flow.out))
+    desk.send(desk.late.first)
+    absorbed = desk.take(flow.heads * latent)
+    desk.give(copy)
+    turned = desk.take(flow.heads * flow.rope)
     desk.give(made)
     queries = desk.take(flow.heads * flow.keys)
     desk.give(absorbed, turned)
-    raw = desk.take(flow.keys)
+    raw = desk.product(flow.keys, Part.KEY)
     desk.give(normed)
-    compressed = desk.take(latent)
+    compressed, position = desk.take(latent), desk.take(flow.rope)
     desk.give(raw)
     keys = desk.take(flow.keys)
-    desk.give(compressed, keys)
+    desk.give(compressed, position, keys)
+    keys, whole = desk.send_cache()
     _cast_masks(desk)
     if step.flash_attention:
         seen = desk.take(flow.heads * latent, step.copied(flow.cache))
-        desk.give(queries)
+        desk.give(queries, keys, whole)
     else:
         cells = step.cells(flow.cache)
-        values, scores = desk.take_bytes(latent * cells * 2), desk.take(flow.heads * cells)
-        desk.give(queries)
+        values = desk.take_bytes(latent * cells * 2)
+        desk.give(keys)  # copied twice: once for values that are made of it
+        scores = desk.take(flow.heads * cells)
+        desk.give(whole, queries)
         seen = desk.take(flow.heads * latent)
         desk.give(values, scores)
+    copy = desk.borrow(Part.VALUE, share=(flow.out, absorbing + flow.out))
     values = desk.take(flow.out)
-    desk.give(seen)
+    desk.give(copy, seen)
     out = desk.take(flow.out)
     desk.give(values)
-    projected = desk.take(step.hidden)
+    projected = desk.product(step.hidden, Part.OUT)
     desk.give(out)
     return projected
 
 
 def _values(desk: Desk, normed: Block | None = None) -> Block:
     """Values of each token; what they are made of may go then."""
-    made = desk.take(desk.flow.values)
+    made = desk.product(desk.flow.values, Part.VALUE)
     if normed:
         desk.give(normed)
     if desk.flow.norms_values:
@@ -141,15 +154,16 @@ def _values(desk: Desk, normed: Block | None = None) -> Block:
 def _attended(desk: Desk, queries: Block) -> Block:
     """What comes of queries against the cache."""
     flow, step = desk.flow, desk.step
+    keys, values = desk.send_cache()
     _cast_masks(desk)
     if step.flash_attention:
         out = desk.take(flow.out, step.copied(flow.cache))
-        desk.give(queries)
+        desk.give(queries, keys, values)
         return out if flow.beside else _turned(desk, out, flow.out, is_rotated=step.turns_values)
     scores = desk.take(flow.heads * step.cells(flow.cache))
-    desk.give(queries)
+    desk.give(keys, queries)
     weighed = desk.take(flow.out)
-    desk.give(scores)
+    desk.give(values, scores)
     out = desk.take(flow.out)
     desk.give(weighed)
     return out
@@ -176,7 +190,7 @@ def _fed_beside(desk: Desk, normed: Block, attended: Block) -> Block:
     out = dense(desk, normed, desk.flow.dense)
     desk.give(desk.residual)
     attended = _turned(desk, attended, desk.flow.out, is_rotated=desk.step.flash_attention and desk.step.turns_values)
-    projected = desk.take(desk.step.hidden)
+    projected = desk.product(desk.step.hidden, Part.OUT)
     desk.give(attended, projected)
     desk.residual = out
     return out

@@ -11,24 +11,12 @@ from typing import assert_never
 
 from planner.engines.llamacpp.builds import COPIES_RESERVED, FEW_OUTPUTS, MASK_IS_HALF, ROTATED
 from planner.engines.llamacpp.desk import Lent, Step
+from planner.engines.llamacpp.flow import Flow, Mixer
 from planner.engines.llamacpp.memory import CELL_PADDING, LlamaCppConfig, window_cells
 from planner.engines.llamacpp.model import GgufModel
 from planner.engines.llamacpp.walk import Peaks, peaks
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
-from planner.facts.record import dataclass
 from planner.units import round_up
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Copied:
-    """The largest tensors of main memory that a device is given for a batch of 32 tokens or more: a matrix, the bank of experts before it, a layer's cache.
-
-    Of the cache where the layer lies in main memory: v0.5.0's allocator on a card of CUDA's rules has it within 17 % of its sum with the rest.
-    """
-
-    weights_bytes: int = 0
-    bank_bytes: int = 0
-    cache_bytes: int = 0
 
 
 def head_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
@@ -43,24 +31,23 @@ def compute_bytes(
     config: LlamaCppConfig,
     *,
     has_output: bool = True,
-    copied: Copied | None = None,
     kept_bytes: int = 0,
     copies: int = 1,
     lent: Sequence[Lent] = (),
     is_fed: bool = True,
+    comes_normed: bool = False,
 ) -> int:
     """The compute buffer of one device.
 
-    `has_output`: the head is there. `copied`: what a batch is given here of main memory, on one of several devices; on the only one
-    `lent` says it of each layer. `is_fed`: feed-forward blocks are computed here. `kept_bytes`: what other devices send, which lies there for
-    the whole step, as its masks do where there are several `copies` of them.
+    `has_output`: the head is there. `lent`: what of each layer a batch is given here of main memory. `is_fed`: feed-forward blocks are computed here.
+    `comes_normed`: the first of its layers stands behind another device's. `kept_bytes`: what other devices send, which lies there for the whole
+    step, as its masks do where there are several `copies` of them.
     """
-    copied = copied or Copied()
     row = config.ubatch * 4
-    most = _peaks(model, config, lent)
-    moments = [most.block + copied.weights_bytes if is_fed else 0]
+    most = _peaks(model, config, lent, comes_normed=comes_normed)
+    moments = [most.block if is_fed else 0]
     if not model.pooling:
-        moments.append(most.mixer + copied.weights_bytes + copied.cache_bytes)
+        moments.append(most.mixer)
     if has_output and not model.pooling:
         mask = mask_bytes(model, config, _mask_width(config))
         inputs_of_layers = mask + row * (2 * model.hidden + model.layer_inputs) if model.layer_inputs and copies == 1 else 0  # as long as the last layer
@@ -69,7 +56,24 @@ def compute_bytes(
     return max(moments) + (copies - 1) * mask_bytes(model, config, _input_width(config)) + kept_bytes
 
 
-def _peaks(model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = ()) -> Peaks:
+def host_compute_bytes(model: GgufModel, config: LlamaCppConfig, *, copies: int = 1, is_divided: bool = False) -> int:
+    """The compute buffer in main memory: a micro-batch's inputs, of masks several `copies`, and what comes of the table of token embeddings.
+
+    `is_divided`: layers lie there, whose keys and values (or what goes through a convolution) come back from a GPU, where the embeddings were.
+    """
+    row, beside = config.ubatch * 4, 0 if config.flash_attention else 2 * _value_widths([attention for attention, _ in model.caches])
+    inputs = row * (2 * model.hidden + model.deep + model.layer_inputs)
+    back = max((_back_bytes(flow, row) for flow in model.flows), default=0) - row * model.hidden if is_divided else 0
+    return inputs + copies * (mask_bytes(model, config, _input_width(config)) + row * beside) + max(0, back)
+
+
+def _back_bytes(flow: Flow, row: int) -> int:
+    if flow.joined:  # a view of keys spans queries, keys and values
+        return row * (flow.queries + flow.keys + 2 * flow.values)
+    return row * max(flow.convolved, flow.keys + flow.values if flow.mixer is Mixer.ATTENTION else flow.keys) + flow.kept_bytes
+
+
+def _peaks(model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = (), *, comes_normed: bool = False) -> Peaks:
     """What lies at once in the graph of a micro-batch."""
     flash, sequences = config.flash_attention, config.parallel * config.sequences
     kinds = [attention for attention, _ in model.caches]
@@ -91,7 +95,7 @@ def _peaks(model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = ()) 
         beside=0 if flash else 2 * _value_widths(kinds),
         deep=model.deep,
     )
-    return peaks(model.flows, step, lent)
+    return peaks(model.flows, step, lent, comes_normed=comes_normed)
 
 
 def _turns(kind: str, kinds: Sequence[Attention]) -> bool:

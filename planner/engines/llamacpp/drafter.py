@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner.engines.llamacpp.builds import STATES_ROLLED_BACK
-from planner.engines.llamacpp.layers import Layer, Part
+from planner.engines.llamacpp.layers import ATTENTION, Layer, Part
 from planner.engines.llamacpp.model import GgufModel
 from planner.facts.attention import FullAttention
 from planner.facts.not_covered import NotCovered
@@ -62,7 +62,7 @@ def head_of(model: GgufModel) -> GgufModel | None:
     if index is None:
         return None
     attends = model.layers[index]
-    joined = 2 * model.hidden * model.hidden * attends.bytes_of((Part.REST,)) // max(1, _rest_elements(model))
+    joined = 2 * model.hidden * model.hidden * attends.bytes_of((Part.REST, *ATTENTION)) // max(1, _rest_elements(model))
     size = model.predicting_bytes or attends.bytes + joined
     parts = ((Part.REST, size - sum(held for part, held in attends.parts if part is not Part.REST)), *(row for row in attends.parts if row[0] is not Part.REST))
     return replace(

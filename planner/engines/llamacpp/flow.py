@@ -27,7 +27,7 @@ class Flow:
     `joined`: one matrix makes queries, keys and values. `gate`: what the output is multiplied by, made by a matrix of its own; `gated_query`: with the queries.
     Of a state: `convolved` values go through its convolution, `inner` come out, `state_bytes` and `kept_bytes` (the convolution's) are a sequence's.
     `experts` are chosen among by a router; `wide` values of those that are used, `experts_out` of what they put out together. `dense` is the feed-forward
-    block's width, beside experts that of the shared one; `is_gated`, `experts_gated`: a matrix beside `up`. `beside`: the block reads what attention reads. `has_streams`: hidden states come in several (streams.py), and a path of `low` values goes past attention.
+    block's width, beside experts that of the shared one; `is_gated`, `experts_gated`: a matrix beside `up`. `beside`: the block reads what attention reads. `norms_heads`, `adds_to_heads`: queries are normed, or have a bias, before they are turned; `ends_small`: behind the last matrix a norm, a bias or a gate is read. `has_streams`: hidden states come in several (streams.py), and a path of `low` values goes past attention.
     """
 
     mixer: Mixer = Mixer.NONE
@@ -59,9 +59,17 @@ class Flow:
     is_turned: bool = True
     keys_first: bool = False
     norms_values: bool = False
+    norms_heads: bool = False
+    adds_to_heads: bool = False
+    ends_small: bool = False
     has_streams: bool = False
     keys_are_values: bool = False
     has_bias: bool = False
     gates_shared: bool = False
     keeps_residual: bool = False
     weighed_before: bool = False
+
+    @property
+    def turns_later(self) -> bool:
+        """Whether something else is read between the matrix of the queries and their positions."""
+        return self.norms_heads or self.adds_to_heads or self.mixer is Mixer.LATENT

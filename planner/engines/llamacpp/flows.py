@@ -23,6 +23,7 @@ from planner.facts.modules import Experts, Linear, Role
 
 FUSED_QKV = ("Phi3", "Phi4", "Phi2", "GPTNeoX", "Falcon", "ChatGLM", "NomicBert", "ModernBert", "StarCoder", "GPT2", "Bloom", "BailingMoe")
 FUSED_UP = ("Phi3", "Phi4", "ChatGLM", "Glm4ForCausalLM", "GlmForCausalLM")
+_NORMS_BEHIND = ("post_feedforward_layernorm", "post_mlp_layernorm", "post_feedforward_norm", "post_mlp_norm")
 _Rows = Mapping[Role, Sequence[Linear]]
 
 
@@ -73,7 +74,16 @@ def _flow(model: ModelSpec, group: LayerGroup, cache: Attention | None) -> Flow:
         flow = replace(flow, dense=dense[0].outputs[0].size, dense_fused=model.architecture.startswith(FUSED_UP))
     elif dense := rows.get(Role.UP):
         flow = replace(flow, dense=dense[0].outputs[0].size, is_gated=Role.GATE in rows)
+    flow = replace(flow, ends_small=_ends_small(group, rows) or flow.gates_shared)
+    flow = replace(flow, adds_to_heads=any(row.bias for role in (Role.QKV, Role.QUERY) for row in rows.get(role, ())))
+    flow = replace(flow, norms_heads=flow.mixer is Mixer.ATTENTION and any(module.name.endswith(".q_norm") for module in group.modules))
     return replace(flow, keeps_residual=model.architecture.startswith("Lfm2"), beside=model.architecture.startswith("Cohere"))
+
+
+def _ends_small(group: LayerGroup, rows: _Rows) -> bool:
+    """Whether a layer's feed-forward block ends with a norm of its own or a bias."""
+    norms = any(module.name.endswith(_NORMS_BEHIND) for module in group.modules)
+    return norms or any(row.bias for row in rows.get(Role.DOWN, ())) or any(module.bias for module in group.modules if isinstance(module, Experts))
 
 
 def _mixer(model: ModelSpec, rows: _Rows, cache: Attention | None) -> Flow:

@@ -18,7 +18,12 @@ MAIN_MEMORY = -1
 class Part(StrEnum):
     """The tensors of a layer that may lie apart from it, by how their names begin; all others are the rest of it."""
 
-    REST = "attn_q.weight"
+    REST = "attn_norm.weight"
+    QUERY = "attn_q.weight"
+    KEY = "attn_k.weight"
+    VALUE = "attn_v.weight"
+    JOINED = "attn_qkv.weight"  # of a layer with a state what goes into it
+    OUT = "attn_output.weight"
     GATE = "ffn_gate.weight"  # routers too: ffn_gate_inp
     UP = "ffn_up.weight"
     DOWN = "ffn_down.weight"
@@ -27,6 +32,7 @@ class Part(StrEnum):
     DOWN_EXPERTS = "ffn_down_exps.weight"
 
 
+ATTENTION = (Part.QUERY, Part.KEY, Part.VALUE, Part.JOINED, Part.OUT)
 EXPERTS = (Part.GATE_EXPERTS, Part.UP_EXPERTS, Part.DOWN_EXPERTS)
 _GATES, _UPS, _DOWNS = (Part.GATE, Part.GATE_EXPERTS), (Part.UP, Part.UP_EXPERTS), (Part.DOWN, Part.DOWN_EXPERTS)
 
@@ -53,6 +59,17 @@ class Overflow(StrEnum):
                 return _GATES + _UPS + _DOWNS
 
 
+_MIXES = {str(part): part for part in ATTENTION} | {
+    "attn_q_a.weight": Part.JOINED,
+    "attn_q_b.weight": Part.QUERY,
+    "attn_kv_a_mqa.weight": Part.KEY,
+    "attn_k_b.weight": Part.VALUE,
+    "attn_v_b.weight": Part.VALUE,
+    "ssm_in.weight": Part.JOINED,
+    "shortconv.in_proj.weight": Part.JOINED,
+    "ssm_out.weight": Part.OUT,
+    "shortconv.out_proj.weight": Part.OUT,
+}
 _EXPERT_NAME = re.compile(r"ffn_(up|down|gate_up|gate)_(ch|)exps")
 
 
@@ -65,7 +82,7 @@ def part_of(name: str) -> Part:
     if own.startswith(("ffn_up", "ffn_down")) and not own.startswith(("ffn_up_proj_norm", "ffn_down_norm")):
         up = own.startswith("ffn_up")
         return (Part.UP_EXPERTS if up else Part.DOWN_EXPERTS) if expert else Part.UP if up else Part.DOWN
-    return Part.REST
+    return _MIXES.get(own, Part.REST)
 
 
 @dataclass(frozen=True, slots=True)

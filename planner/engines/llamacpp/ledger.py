@@ -56,8 +56,8 @@ class LlamaCppLedger:
     def host_note(self) -> str:
         """What lies in main memory, in words."""
         if self.is_whole:
-            return "token embeddings"
-        parts = ["token embeddings"]
+            return "token embeddings, a batch's inputs"
+        parts = ["token embeddings, a batch's inputs"]
         if outside := self.layers + 1 - self.layers_on_gpu:
             parts.append(f"{outside} of {self.layers + 1} layers")
         if divided := self.placement.divided:

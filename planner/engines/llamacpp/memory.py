@@ -95,6 +95,22 @@ def cache_bytes(attention: Attention, config: LlamaCppConfig, value_width: int =
             assert_never(attention)
 
 
+def keys_and_values(attention: Attention, config: LlamaCppConfig) -> tuple[int, int]:
+    """Bytes of the keys and of the values in the cache of a layer with attention, as views of it are copied; with MLA both are one of the keys."""
+    whole = cache_bytes(attention, config)
+    match attention:
+        case FullAttention() | ChunkedLocal() | CrossAttention() | SlidingWindow():
+            cells = window_cells(attention, config) * config.parallel if isinstance(attention, SlidingWindow) else config.cells
+            values = _keys_and_values(config, cells, 0, attention.kv_heads * attention.head_dim_v)
+            return whole - values, values
+        case LatentAttention():
+            return whole, whole
+        case CompressedCache() | RecurrentState():
+            return whole, 0
+        case _:
+            assert_never(attention)
+
+
 def window_cells(attention: SlidingWindow, config: LlamaCppConfig) -> int:
     """Cells that a layer with a window keeps in each of the caches (src/llama-kv-cache-iswa.cpp)."""
     whole = round_up(config.context, CELL_PADDING)

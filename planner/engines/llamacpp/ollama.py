@@ -85,5 +85,5 @@ def listed(held: LlamaCppLedger) -> tuple[int, int]:
     Source: llm/llama_server.go MemorySize (of v0.33; buffers that the log names, the projector's weights are not among them), cmd/cmd.go.
     """
     on_gpus = sum(gpu.total_bytes - gpu.mmproj_bytes for gpu in held.gpus)
-    size = on_gpus if held.is_whole else on_gpus + held.host.total_bytes
+    size = on_gpus if held.is_whole else on_gpus + held.host.weights_bytes + held.host.kv_cache_bytes
     return size, round((size - on_gpus) * 100 / max(1, size))

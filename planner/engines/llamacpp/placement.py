@@ -15,14 +15,14 @@ from itertools import accumulate
 from struct import pack, unpack
 
 from planner.engines.llamacpp.builds import MASK_IS_HALF
-from planner.engines.llamacpp.compute import Copied, compute_bytes, head_bytes
+from planner.engines.llamacpp.compute import compute_bytes, head_bytes, host_compute_bytes
 from planner.engines.llamacpp.desk import Lent
 from planner.engines.llamacpp.layers import EXPERTS, MAIN_MEMORY, Part, Placement
-from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, widest_values
+from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, keys_and_values, widest_values
 from planner.engines.llamacpp.model import GgufModel
-from planner.engines.llamacpp.pipeline import arriving_bytes, copies
+from planner.engines.llamacpp.pipeline import arriving_bytes, copies, lender
 from planner.engines.llamacpp.projector import image_bytes
-from planner.facts.attention import RecurrentState
+from planner.facts.attention import Attention, RecurrentState
 from planner.facts.record import dataclass
 
 _MATRICES = tuple(part for part in Part if part is not Part.REST)
@@ -51,15 +51,16 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldByHost:
-    """Bytes that main memory holds of weights and cache."""
+    """Bytes that main memory holds of weights and cache, and its compute buffer."""
 
     weights_bytes: int
     kv_cache_bytes: int
+    compute_bytes: int = 0
 
     @property
     def total_bytes(self) -> int:
-        """All of it."""
-        return self.weights_bytes + self.kv_cache_bytes
+        """All of it; what the process takes beside is not measured."""
+        return self.weights_bytes + self.kv_cache_bytes + self.compute_bytes
 
 
 def placed(model: GgufModel, config: LlamaCppConfig, free: Sequence[float]) -> Placement:
@@ -121,7 +122,11 @@ def held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) 
         )
         for share, draft in zip(shares, drafts, strict=True)
     )
-    return beside, HeldByHost(weights_bytes=host.weights_bytes + aside.weights_bytes, kv_cache_bytes=host.kv_cache_bytes + aside.kv_cache_bytes)
+    return beside, HeldByHost(
+        weights_bytes=host.weights_bytes + aside.weights_bytes,
+        kv_cache_bytes=host.kv_cache_bytes + aside.kv_cache_bytes,
+        compute_bytes=host.compute_bytes + aside.compute_bytes,
+    )
 
 
 def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int) -> tuple[tuple[Held, ...], HeldByHost]:
@@ -136,27 +141,29 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
         counts = zip(kept, model.caches_before[end], model.caches_before[start], strict=True)
         cache[gpu if config.kv_on_gpu else MAIN_MEMORY] += sum(size * (more - less) for size, more, less in counts)
         layers[gpu] += end - start
-    copied = replace(_move(model, where, weights, gpus), cache_bytes=_outside_cache_bytes(model, config, where))
+    _move(model, where, weights)
     output = where.gpus[-1]
     weights[output] += model.output_bytes
     layers[output] += 1
     count = copies(config, where, gpus)
-    lent = _lent(model, where)
-    is_alone = bool(lent) and all(gpu == 0 for gpu, moved in zip(where.gpus, where.moved, strict=True) if moved)
+    lent = _lent(model, config, where)
     main = next(iter(_main(where)), None) if config.vision else None
     shares = tuple(
         Held(
             weights_bytes=weights[gpu],
             kv_cache_bytes=cache[gpu],
-            compute_bytes=_compute_bytes(
-                model,
-                config,
-                has_output=gpu == output,
-                copied=copied if gpu == 0 and not is_alone else Copied(),
-                lent=lent if gpu == 0 else (),
-                is_fed=gpu == 0 or not _lends_all(where, gpu),
-                kept_bytes=count * arriving_bytes(model, config, where, gpu) if gpus > 1 else 0,
-                copies=count,
+            compute_bytes=max(
+                compute_bytes(
+                    model,
+                    config,
+                    has_output=gpu == output,
+                    lent=lent if gpu == 0 else (),
+                    is_fed=gpu == 0 or not _lends_all(where, gpu),
+                    comes_normed=gpu > 0 and count == 1,
+                    kept_bytes=count * arriving_bytes(model, config, where, gpu, count) if gpus > 1 else 0,
+                    copies=count,
+                ),
+                2 * _foreign_bank(model, where) + config.ubatch * 4 * model.hidden if gpu == 0 else 0,
             )
             if layers[gpu]
             else 0,
@@ -166,7 +173,8 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
         )
         for gpu in range(gpus)
     )
-    return shares, HeldByHost(weights_bytes=weights[MAIN_MEMORY], kv_cache_bytes=cache[MAIN_MEMORY])
+    compute = host_compute_bytes(model, config, copies=count, is_divided=MAIN_MEMORY in where.gpus[:-1])
+    return shares, HeldByHost(weights_bytes=weights[MAIN_MEMORY], kv_cache_bytes=cache[MAIN_MEMORY], compute_bytes=compute)
 
 
 def _split(model: GgufModel, config: LlamaCppConfig, gpus: int) -> tuple[tuple[Held, ...], HeldByHost]:
@@ -192,7 +200,7 @@ def _split(model: GgufModel, config: LlamaCppConfig, gpus: int) -> tuple[tuple[H
         )
         for gpu, part in enumerate(parts)
     )
-    return on_gpus, HeldByHost(weights_bytes=model.input_bytes, kv_cache_bytes=0)
+    return on_gpus, HeldByHost(weights_bytes=model.input_bytes, kv_cache_bytes=0, compute_bytes=host_compute_bytes(model, config))
 
 
 def _mirrored_bytes(model: GgufModel) -> int:
@@ -212,60 +220,56 @@ def _runs(gpus: tuple[int, ...]) -> Iterator[tuple[int, int, int]]:
         start = end
 
 
-def _move(model: GgufModel, where: Placement, weights: list[int], gpus: int) -> Copied:
-    """Take parts that lie apart to where they lie; the largest tensor that is copied to a GPU from main memory, and on several the bank of experts before it."""
-    copied = Copied()
-    if not any(where.moved) and MAIN_MEMORY not in where.gpus[:-1]:
-        return copied
-    for own, flow, gpu, moved, to in zip(model.layers, model.flows, where.gpus, where.moved, where.moved_to, strict=False):
+def _move(model: GgufModel, where: Placement, weights: list[int]) -> None:
+    """Take parts that lie apart to where they lie."""
+    for own, gpu, moved, to in zip(model.layers, where.gpus, where.moved, where.moved_to, strict=False):
         if moved and gpu != MAIN_MEMORY:
             apart = own.bytes_of(moved)
             weights[gpu] -= apart
             weights[to] += apart
-        if gpu == MAIN_MEMORY or (moved and to == MAIN_MEMORY):
-            parts = _MATRICES if gpu == MAIN_MEMORY else moved
-            largest = max(own.largest(parts), own.bytes_of((Part.GATE_EXPERTS, Part.UP_EXPERTS)) if flow.experts_fused else 0)
-            if largest >= copied.weights_bytes:
-                copied = Copied(weights_bytes=largest, bank_bytes=largest if gpus > 1 and own.bytes_of(EXPERTS) else 0)
-    return copied
 
 
-def _outside_cache_bytes(model: GgufModel, config: LlamaCppConfig, where: Placement) -> int:
-    """The largest cache of a layer in main memory, which attention of a batch is given on the first GPU (ggml-backend.cpp: operations of host buffers)."""
-    if MAIN_MEMORY not in where.gpus[:-1] or not where.layers_on_gpu or config.build < MASK_IS_HALF:  # Ollama's own engine of that time did not
+def _foreign_bank(model: GgufModel, where: Placement) -> int:
+    """The largest bank of experts in main memory of a layer of a further card: the first computes them, and a bank's copy may meet the one before."""
+    if not any(where.moved):
         return 0
-    kinds = {cache for layer, gpu in zip(model.layers, where.gpus, strict=False) if gpu == MAIN_MEMORY for cache in layer.caches}
-    return max((cache_bytes(cache, config) for cache in kinds if not isinstance(cache, RecurrentState)), default=0)
+    banks = 0
+    for own, flow, gpu, moved, to in zip(model.layers, model.flows, where.gpus, where.moved, where.moved_to, strict=False):
+        if gpu > 0 and to == MAIN_MEMORY and not flow.experts_fused:
+            banks = max(banks, own.largest(tuple(part for part in moved if part in EXPERTS)))
+    return banks
 
 
-def _lent(model: GgufModel, where: Placement) -> tuple[Lent, ...]:
-    """What of each layer lies in main memory while the layer does not: a batch's products are given copies. Empty where whole layers do."""
-    if not any(where.moved) or MAIN_MEMORY in where.gpus[:-1]:
+def _lent(model: GgufModel, config: LlamaCppConfig, where: Placement) -> tuple[Lent, ...]:
+    """What of each layer lies in main memory: a batch's products are given copies, and attention its cache."""
+    if not any(where.moved) and MAIN_MEMORY not in where.gpus[:-1]:
         return ()
+    read = dict(model.borrowed)
     made: dict[tuple[object, ...], Lent] = {}
     lent = []
-    for own, moved in zip(model.layers, where.moved, strict=False):
-        key = own, moved
+    for layer, (own, gpu, moved) in enumerate(zip(model.layers, where.gpus, where.moved, strict=False)):
+        is_whole, cache = gpu == MAIN_MEMORY, next(iter(own.caches), read.get(layer))
+        is_sent = is_whole or (gpu == 0 and layer in read and where.gpus[lender(model, read[layer])] == MAIN_MEMORY)
+        key = own, moved, is_whole, cache if is_sent else None
         if key not in made:
-            made[key] = tuple((part, size) for part, size in own.parts if part in moved)
+            apart = _MATRICES if is_whole else moved
+            keys, values = _sent_cache(cache, config) if is_sent else (0, 0)
+            made[key] = Lent(tuple((part, size) for part, size in own.parts if part in apart), is_whole, keys, values)
         lent.append(made[key])
     return tuple(lent)
+
+
+def _sent_cache(cache: Attention | None, config: LlamaCppConfig) -> tuple[int, int]:
+    """Keys and values in main memory, which attention of a batch is given on the first GPU (ggml-backend.cpp: operations of host buffers)."""
+    if cache is None or isinstance(cache, RecurrentState) or config.build < MASK_IS_HALF:  # Ollama's own engine of that time did not
+        return 0, 0
+    return keys_and_values(cache, config)
 
 
 def _lends_all(where: Placement, gpu: int) -> bool:
     """Whether the experts of every layer of a GPU lie in main memory: the first GPU computes them then."""
     own = [moved for place, moved in zip(where.gpus[:-1], where.moved, strict=False) if place == gpu]
     return bool(own) and all(moved == EXPERTS for moved in own)
-
-
-def _compute_bytes(
-    model: GgufModel, config: LlamaCppConfig, *, has_output: bool, copied: Copied, kept_bytes: int, copies: int, lent: Sequence[Lent], is_fed: bool
-) -> int:
-    """The compute buffer of one GPU; on the first of several, a bank of experts that is copied there may meet the one before (as v0.5.0's allocator lays it out)."""
-    size = compute_bytes(
-        model, config, has_output=has_output, copied=Copied() if lent else copied, kept_bytes=kept_bytes, copies=copies, lent=lent, is_fed=is_fed
-    )
-    return max(size, copied.weights_bytes + copied.bank_bytes + config.ubatch * 4 * model.hidden) if copied.bank_bytes else size
 
 
 def _main(where: Placement) -> Iterator[int]:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from planner.engines.llamacpp.arena import Block
 from planner.engines.llamacpp.desk import Desk
+from planner.engines.llamacpp.layers import Part
 
 
 def delta(desk: Desk) -> Block:
     """A gated delta net (Qwen3-Next, Qwen3.5): convolution, the rule with its state, a gate."""
     flow, step = desk.flow, desk.step
     kept, state = flow.kept_bytes * step.sequences, flow.state_bytes * step.sequences
-    normed, before = desk.take(step.hidden), desk.take_bytes(kept)
-    mixed = desk.take(flow.convolved)
+    normed, before = desk.take_normed(), desk.take_bytes(kept)
+    mixed = desk.product(flow.convolved, Part.JOINED)
     joined = desk.take(flow.convolved, kept)
     desk.give(before, mixed)
     past = desk.take_bytes(state)
@@ -30,7 +31,7 @@ def delta(desk: Desk) -> Block:
     desk.give(normed)
     opened = desk.take(flow.inner)
     desk.give(gate, opened)
-    projected = desk.take(step.hidden)
+    projected = desk.product(step.hidden, Part.OUT)
     desk.give(scaled)
     return projected
 
@@ -40,7 +41,7 @@ def kda(desk: Desk) -> Block:
     flow, step = desk.flow, desk.step
     side = flow.convolved // 3
     kept, state = flow.kept_bytes * step.sequences, flow.state_bytes * step.sequences
-    normed, before = desk.take(step.hidden), desk.take_bytes(kept)
+    normed, before = desk.take_normed(), desk.take_bytes(kept)
     joined = []
     for _ in range(3):
         made = desk.take(side)
@@ -74,7 +75,7 @@ def kda(desk: Desk) -> Block:
     desk.give(gate, opened)
     out = desk.take(flow.inner)
     desk.give(scaled)
-    projected = desk.take(step.hidden)
+    projected = desk.product(step.hidden, Part.OUT)
     desk.give(out)
     return projected
 
@@ -83,8 +84,8 @@ def mamba2(desk: Desk) -> Block:
     """Mamba 2: one matrix in, a convolution, the scan with its state, a gate."""
     flow, step = desk.flow, desk.step
     kept, state = flow.kept_bytes * step.sequences, flow.state_bytes * step.sequences
-    before, normed = desk.take_bytes(kept), desk.take(step.hidden)
-    made = desk.take(flow.projected)
+    before, normed = desk.take_bytes(kept), desk.take_normed()
+    made = desk.product(flow.projected, Part.JOINED)
     desk.give(normed)
     joined = desk.take(flow.convolved, kept)
     desk.give(before)
@@ -99,7 +100,7 @@ def mamba2(desk: Desk) -> Block:
     desk.give(gate, skipped)
     scaled = desk.take(flow.inner)
     desk.give(opened)
-    projected = desk.take(step.hidden)
+    projected = desk.product(step.hidden, Part.OUT)
     desk.give(scaled)
     return projected
 
@@ -108,14 +109,14 @@ def convolution(desk: Desk) -> Block:
     """A short convolution between two gates (LFM2)."""
     flow, step = desk.flow, desk.step
     kept = flow.kept_bytes * step.sequences
-    before, normed = desk.take_bytes(kept), desk.take(step.hidden)
-    made = desk.take(flow.projected)
+    before, normed = desk.take_bytes(kept), desk.take_normed()
+    made = desk.product(flow.projected, Part.JOINED)
     desk.give(normed)
     gated = desk.take(flow.inner)
     joined = desk.take(flow.inner, kept)
     desk.give(before, gated)
     convolved = desk.take(flow.inner)
     desk.give(joined, made)
-    projected = desk.take(step.hidden)
+    projected = desk.product(step.hidden, Part.OUT)
     desk.give(convolved)
     return projected

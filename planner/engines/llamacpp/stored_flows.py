@@ -11,6 +11,7 @@ from planner.engines.llamacpp.header import Header
 from planner.facts.attention import Attention, LatentAttention, RecurrentState, SlidingWindow
 
 _Shapes = Mapping[str, tuple[int, ...]]
+_ENDS = ("post_ffw_norm", "ffn_down.bias", "ffn_down_exps.bias", "ffn_gate_inp_shexp")
 _KEYS_FIRST = ("gemma", "gpt-oss", "cohere")
 
 
@@ -74,6 +75,8 @@ def _mixer(header: Header, shapes: _Shapes, cache: Attention | None) -> Flow:
         joined="attn_qkv" in shapes,
         keys_first=header.architecture.startswith(_KEYS_FIRST),
         norms_values=header.architecture.startswith(("gemma3n", "gemma4")),
+        norms_heads="attn_q_norm" in shapes,
+        adds_to_heads="attn_q.bias" in shapes or "attn_qkv.bias" in shapes,
         has_streams=header.architecture == "gemma3n",
         low=_rows(shapes, "laurel_l"),
         keys_are_values=header.architecture.startswith("gemma4") and has_keys and "attn_v" not in shapes and "attn_qkv" not in shapes,
@@ -104,6 +107,7 @@ def _fed(header: Header, shapes: _Shapes, flow: Flow) -> Flow:
     shared = "" if _rows(shapes, "ffn_up") else "_shexp"
     dense = _rows(shapes, f"ffn_up{shared}") // (2 if fused else 1)
     flow = replace(flow, dense=dense, is_gated=fused or f"ffn_gate{shared}" in shapes, dense_fused=fused)
+    flow = replace(flow, ends_small=any(name in shapes for name in _ENDS))
     flow = replace(flow, beside=header.architecture.startswith(("cohere", "command-r")), keeps_residual=header.architecture.startswith("lfm2"))
     if not (bank := shapes.get("ffn_down_exps")):
         return flow
