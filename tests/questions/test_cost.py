@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 import planner
 from planner.catalogue import load
 from planner.catalogue.prices import Price, lowest_current, read_prices
+from planner.catalogue.shipped import shipped
 from planner.errors import PlannerError
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import Range
 from planner.questions.cost import cost_of
-from planner.questions.cost_terms import Terms
+from planner.questions.cost_terms import Terms, notes, priced_ways
 from planner.questions.machine_sizes import ANY_SIZE, machine_kind, sizes_of
 from planner.questions.money import Power, Served, Way, machines_for, months_to_pay, requests_per_hour_to_equal, token_cost
 from planner.report.cost_json import cost_json
@@ -223,6 +224,17 @@ def test_old_prices_are_said_to_be():
     assert "older than six months" in notes
 
 
+def test_rents_that_ship_are_on_demand_and_say_whose_cloud_it_is():
+    rents = [row for row in shipped("prices")["prices"] if row.get("rent_per_hour")]
+    of_markets = [row["at"] for row in rents if row["at"].startswith(("RunPod", "Vast.ai", "AWS"))]
+    assert of_markets
+    assert not [row for row in rents if "spot" in row["at"].lower()]
+    assert all(", " in at for at in of_markets), "one of these asks several prices for a card: which is it?"
+    card = load.find_gpu("l40")
+    (rented, *_) = notes(priced_ways(card, 2, Terms(), read_prices()), Terms(), card, 2, TODAY)
+    assert "2 x $0.82 an hour, RunPod, secure cloud (SKY" in rented
+
+
 def test_machines_have_the_sizes_that_are_sold():
     prices = read_prices()
     kinds = {
@@ -282,8 +294,9 @@ def test_more_at_once_than_fit_are_refused_with_the_number_that_fits():
 
 
 def test_a_purchase_pays_off_within_its_years_or_not_at_all(tmp_path):
+    money = ("--gpu", "rtx4090", "--model", "qwen3-8b", "--buy-usd", "1900", "--rent-usd-per-hour", "0.34")  # 7.7 months
     for years in (3, 0.5):
-        text = " ".join(run_plan("cost", "--gpu", "rtx4090", "--model", "qwen3-8b", "--rate", "0.001", "--years", str(years), cwd=tmp_path).stdout.split())
+        text = " ".join(run_plan("cost", *money, "--rate", "0.001", "--years", str(years), cwd=tmp_path).stdout.split())
         assert f"does not pay off within {years:g} years" in text
         assert not re.search(r"buying pays off after [\d,.]+ months", text) or years == 3
 
