@@ -67,8 +67,8 @@ class CacheLayout:
     state_checkpoints: bool = False
     prefix_caching: bool = True
     """Whether recurrent states are kept for prefixes: a request holds the last two of them, else one."""
-    prefill_checkpoints: bool = True
-    """Whether it then holds the checkpoint of its prompt too, where the kernel exports one."""
+    prefill_checkpoints: tuple[int, ...] = (1, 16, 64)
+    """Alignments of the checkpoints that the release's kernels export of a prompt: a request then holds one too."""
     conv_bits: int = 0
     ssm_bits: int = 0
     """Bits of a recurrent state's two parts; 0: as the model has them."""

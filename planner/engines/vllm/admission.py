@@ -50,4 +50,4 @@ def logged_tokens(ledger: MemoryBreakdown, cache: CachePlan, config: ServeConfig
     release = VERSIONS[config.vllm_version]
     if not cache.groups or not release.tokens_by_groups or (release.minor, patch) >= TOKENS_BY_REQUESTS:
         return ledger.kv_cache_tokens
-    return ledger.kv_cache_blocks // len(cache.groups) * min(group.block_size for group in cache.groups)
+    return ledger.kv_cache_blocks // len(cache.groups) * min(group.block_size for group in cache.groups) * cache.context_ranks

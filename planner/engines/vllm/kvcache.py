@@ -241,8 +241,8 @@ def _unified(specs: Sequence[CacheSpec]) -> list[CacheSpec]:
 
 
 def _checkpoints(attention: Attention, layout: CacheLayout) -> int:
-    """Mamba2 always exports a prefill checkpoint, the delta rule only where its kernel can (mamba_mixer2.py:1117)."""
-    if not isinstance(attention, RecurrentState) or attention.checkpoint_alignment == 0 or not layout.prefill_checkpoints:
+    """Mamba2 always exports a prefill checkpoint, the delta rule only where its kernel can (mamba_mixer2.py:1117), each since its release."""
+    if not isinstance(attention, RecurrentState) or attention.checkpoint_alignment not in layout.prefill_checkpoints:
         return 0
     return int(layout.state_checkpoints or attention.checkpoint_alignment == 1)
 

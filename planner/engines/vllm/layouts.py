@@ -59,7 +59,7 @@ def cache_layout(
     return replace(
         layout,
         prefix_caching=caching,
-        prefill_checkpoints=caching and release.prefill_checkpoints,
+        prefill_checkpoints=release.prefill_checkpoints if caching else (),
         conv_bits=bits.get(conv, 0),
         ssm_bits=bits.get(state, 0),
         skip_layers=options.skip_layers if layout.bits != layout.dtype_bits else (),

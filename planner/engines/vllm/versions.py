@@ -81,7 +81,9 @@ class Version:
     merged_blocks_cut: bool  # fused FP8 layers may cut a block since 0.14 (linear.py _maybe_allow_fp8_block_shape_mismatch)
     hybrid_prefix_caching: bool  # on for hybrids without being asked for since 0.28 (engine/arg_utils.py _set_default_chunked_prefill_and_prefix_caching_args)
     blocks_within_batch: bool  # prefixes of delta rules want batches of a block from 0.17 until 0.26 (config/vllm.py validate_mamba_block_size)
-    prefill_checkpoints: bool  # a request of a hybrid holds its prompt's checkpoint since 0.29 (v1/kv_cache_interface.py MambaSpec)
+    prefill_checkpoints: tuple[
+        int, ...
+    ]  # alignments of those that kernels export and a request holds: FlashKDA's since 0.29, Mamba2's 0.32, the delta rule's 0.33
     state_of_every_block: bool  # prefix caching of Mamba 2 keeps the state of every block from 0.12 on, by default until 0.27 (mamba_cache_mode all)
     tokens_by_groups: bool  # "GPU KV cache size" is blocks // groups x block size until 0.20.0, requests x max_model_len from 0.20.1 on (kv_cache_utils.py)
     whole_need_checked: bool  # a pipeline's smallest cache is held against what a request needs of all stages from 0.14 until 0.16 (kv_cache_utils.py)
@@ -136,7 +138,7 @@ def _version(minor: int) -> Version:
         merged_blocks_cut=minor >= 14,
         hybrid_prefix_caching=minor >= 28,
         blocks_within_batch=17 <= minor <= 26,
-        prefill_checkpoints=minor >= 29,
+        prefill_checkpoints=tuple(alignment for alignment, since in ((16, 29), (1, 32), (64, 33)) if minor >= since),
         state_of_every_block=12 <= minor <= 27,
         tokens_by_groups=minor <= 20,
         whole_need_checked=14 <= minor <= 16,

@@ -44,6 +44,9 @@ def test_what_a_release_refuses_a_build_of_ones_own_may_take(models):
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if "kv_gib" in case.get("observed", {}) and case.get("flags_told", True)])
-def test_kv_cache_is_inside_the_interval(name, models):
-    memory = judged(CASES[name]).memory
-    assert memory["kv_cache_bytes_low"] <= CASES[name]["observed"]["kv_gib"] * GIB <= memory["kv_cache_bytes_high"]
+def test_kv_cache_is_inside_the_interval_and_a_gib_of_it_holds_the_tokens_that_the_log_says(name, models):
+    memory, observed = judged(CASES[name]).memory, CASES[name]["observed"]
+    assert memory["kv_cache_bytes_low"] <= observed["kv_gib"] * GIB <= memory["kv_cache_bytes_high"]
+    if "tokens" in observed and CASES[name].get("tokens_told", True):
+        held = memory["kv_cache_tokens"] / memory["kv_cache_bytes"] * GIB
+        assert observed["tokens"] / observed["kv_gib"] == pytest.approx(held, rel=0.01)

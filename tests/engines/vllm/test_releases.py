@@ -6,6 +6,7 @@ from conftest import config_model
 from planner.catalogue.load import find_gpu, find_model
 from planner.catalogue.resolve import find_source
 from planner.engines.vllm.flags import spellings
+from planner.engines.vllm.kvcache import plan_cache
 from planner.engines.vllm.layouts import cache_layout, needs_nvcc
 from planner.engines.vllm.plan import Request
 from planner.engines.vllm.rules import check_model, quantization_problem
@@ -13,6 +14,8 @@ from planner.engines.vllm.settings import Pins
 from planner.engines.vllm.splits import cannot_split
 from planner.engines.vllm.versions import MINIMUM_CAPABILITY, VERSIONS, minimum_capability
 from planner.errors import UnsupportedError
+from planner.facts.attention import RecurrentState
+from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup
 
 
@@ -145,3 +148,18 @@ def test_a_spelling_is_taken_by_the_releases_whose_parser_takes_it(flag, since, 
 def test_choices_are_those_of_the_release():
     for version, taken in (("0.11", False), ("0.13", True), ("0.33", True)):
         assert ("float16" in spellings(version)["--mamba-ssm-cache-dtype"]["choices"]) == taken
+
+
+@pytest.mark.parametrize(
+    ("model", "since", "gpu"),
+    [("qwen3.5-9b", 33, "h100"), ("qwen3.5-9b", 33, "rtxpro6000"), ("nemotron-3-nano-30b-a3b", 32, "h100"), ("nemotron-3-nano-30b-a3b", 32, "a100-80gb")],
+)
+def test_a_request_holds_its_prompts_checkpoint_since_the_release_whose_kernel_exports_it(model, since, gpu):
+    """mamba_mixer2.py and gdn/qwen_gdn_linear_attn.py get_kv_cache_spec: two states of each group before, the last two of the prefix."""
+
+    def states(version):
+        spec = find_model(model).spec()
+        groups = plan_cache(spec, Parallel(), cache_layout(spec, find_gpu(gpu), "auto", version=version)).groups
+        return {group.states for group in groups if isinstance(group.attention, RecurrentState)}
+
+    assert [states(f"0.{minor}") for minor in (28, since - 1, since)] == [{2}, {2}, {3}]
