@@ -54,11 +54,12 @@ MEMORY = ("no-kv-memory", "kv-cache-too-small", "free-memory", "out-of-memory")
 
 
 def shrunk(config: Row) -> Row:
-    """The same with eight layers at most: lists and patterns of one entry a layer are cut."""
+    """The same with eight layers at most: lists and patterns of one entry a layer are cut. One whose last ones share caches with those before stays whole."""
     text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
     assert isinstance(text, dict)
     layers = next((text[key] for key in _DEPTHS if isinstance(text.get(key), int)), 0)
-    if layers <= LAYERS or "decoder_layers" in text or "hybrid_layer_ids" in text:
+    shares = text.get("num_kv_shared_layers") or 0
+    if layers <= LAYERS or shares >= LAYERS or "decoder_layers" in text or "hybrid_layer_ids" in text:
         return config
 
     def cut(value: object) -> object:

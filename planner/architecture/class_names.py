@@ -19,7 +19,7 @@ Names = tuple[tuple[str, str], ...]
 _H: Names = ((r"^layers\.", "h."),)
 _BERT: Names = ((r"^layers\.", "encoder.layer."), (r"attention\.self\.", "attention.output."))
 _CHATGLM: Names = ((r"^layers\.", "encoder.layers."),)
-_OCR: Names = ((r"^vision_model\.transformer", "vision_model.encoder"),)
+_OCR: Names = ((r"^vision_model\.transformer", "vision_model.encoder"), (r"^(vision_model\..*self_attn)\.[qkv]_proj$", r"\1.qkv_proj"))
 _NOMIC: Names = (
     (r"^layers\.", "encoder.layer."),
     (r"attn\.out_proj", "attention.dense"),
@@ -40,16 +40,34 @@ _INTERNLM2: Names = (
     (r"mlp\.up_proj", "feed_forward.w3"),
     (r"mlp\.down_proj", "feed_forward.w2"),
 )
+_TEXT_MODEL: Names = ((r"^layers\.", "text_model.layers."),)
+_LLM: Names = ((r"^layers\.", "llm.model.layers."),)
+_FUSED: Names = ((r"self_attn\.[qkv]_proj", "self_attn.qkv_proj"), (r"(mlp|share_expert)\.(?:gate|up)_proj", r"\1.gate_up_proj"))
+"""Of a class that tells a quantization nothing of what it fuses: a list must name the fused matrix."""
+_FUSED_TOWER: Names = ((r"^(vis.*self_attn)\.[qkv]_proj$", r"\1.qkv_proj"),)
+_FUSED_LATENTS: Names = ((r"(?:q_a_proj|kv_a_proj_with_mqa)$", "fused_qkv_a_proj"),)
+_MODERN: Names = ((r"^layers\.", ".encoder_layer.layers."),)
+_MODERN_LABELS: Names = ((r"^layers\.", "modernbert.encoder_layer.layers."),)
+# no name of a checkpoint is that of a module: none is left out by its whole name
+_NOWHERE: Names = ((r"^layers\.", "..layers."),)
+_TEXTS: Names = ((r"^layers\.(\d+)\.text_model\.encoder\.layers\.0\.", r"text_model.encoder.layers.\1."),)
 NAMES: Mapping[str, Names] = {
-    "AriaForConditionalGeneration": ((r"mlp\.shared_experts\.", "mlp."),),
+    "AriaForConditionalGeneration": ((r"^layers\.\d+\.mlp\.shared_experts\.", "."), *_NOWHERE),
+    "BailingMoeV2_5ForCausalLM": _FUSED_LATENTS,
+    "BailingMoeV3ForCausalLM": _FUSED_LATENTS,
+    "BeeForConditionalGeneration": _FUSED_TOWER,
     "BertForSequenceClassification": _BERT,
     "BertForTokenClassification": _BERT,
     "BertModel": _BERT,
     "BertSpladeSparseEmbeddingModel": _BERT,
     "BgeM3EmbeddingModel": _BERT,
+    "CLIPModel": _TEXTS,
     "ChatGLMForConditionalGeneration": _CHATGLM,
     "ChatGLMModel": _CHATGLM,
+    "ColBERTModernBertModel": _MODERN,
+    "ColModernVBertForRetrieval": _FUSED_TOWER,
     "DeepseekOCRForCausalLM": _OCR,
+    "Eagle2_5_VLForConditionalGeneration": _FUSED_TOWER,
     "ExaoneForCausalLM": (
         *_H,
         (r"self_attn\.o_proj", "attn.attention.out_proj"),
@@ -71,26 +89,74 @@ NAMES: Mapping[str, Names] = {
         (r"mlp\.up_proj", "mlp.dense_h_to_4h"),
         (r"mlp\.down_proj", "mlp.dense_4h_to_h"),
     ),
+    "Glm4vForConditionalGeneration": ((r"^(visual\..*)\.(?:gate|up)_proj$", r"\1.gate_up_proj"),),
+    "Gemma3nForConditionalGeneration": ((r"^(altup_projections|per_layer_model_projection)", r"self_decoder.\1"),),
+    "GlmForCausalLM": ((r"mlp\.(?:gate|up)_proj", "mlp.gate_up_proj"),),
     "GraniteMoeHybridForCausalLM": ((r"mamba\.", "mixer."),),
     "GraniteMoeSWAForCausalLM": _GRANITE_SHARED,
     "GraniteMoeSharedForCausalLM": _GRANITE_SHARED,
-    "GteModel": _NOMIC,
+    "GteModel": (*_NOMIC, (r"^encoder\.", ".encoder.")),
     "HYV3ForCausalLM": ((r"mlp\.shared_experts", "mlp.shared_mlp"),),
-    "IQuestLoopCoderForCausalLM": ((r"layers\.(\d+)\.gate_projections", r"gate_projections.\1"),),
+    "IQuestLoopCoderForCausalLM": ((r"layers\.(\d+)\.gate_projections", r"gate_projections.\1"), *_FUSED),
+    "Idefics3ForConditionalGeneration": _TEXT_MODEL,
     "InternLM2ForCausalLM": _INTERNLM2,
     "InternLM2ForRewardModel": _INTERNLM2,
+    "IsaacForConditionalGeneration": (
+        (r"^vision_embedding\.transformer\.", "vision_embedding.0."),
+        (r"^vision_embedding\.linear_fc1", "vision_embedding.1"),
+        (r"^vision_embedding\.linear_fc2", "vision_embedding.3"),
+    ),
     "JambaForCausalLM": ((r"self_attn\.", ""),),
+    "JinaForRanking": _FUSED,
     "LagunaForCausalLM": ((r"mlp\.shared_experts", "mlp.shared_expert"),),
     "Lfm2ForCausalLM": ((r"self_attn\.o_proj", "self_attn.out_proj"),),
     "Lfm2MoeForCausalLM": ((r"self_attn\.o_proj", "self_attn.out_proj"),),
+    "Lfm2VlForConditionalGeneration": (*_FUSED_TOWER, (r"^layers\.", "language.model.layers.")),
+    "LlavaOnevisionForConditionalGeneration": _FUSED_TOWER,
+    "LongcatFlashForCausalLM": _FUSED_LATENTS,
+    "LongcatFlashNgramForCausalLM": _FUSED_LATENTS,
+    "MiniCPMO": _LLM,
+    "MiniCPMV": _LLM,
+    "MiniMaxM2ForCausalLM": ((r"block_sparse_moe\.", "mlp."),),
+    "MiniMaxM3SparseForConditionalGeneration": ((r"^(vision_tower\..*)\.mlp\.", r"\1."),),
+    "ModernBertForSequenceClassification": _MODERN_LABELS,
+    "ModernBertForTokenClassification": _MODERN_LABELS,
+    "ModernBertModel": _MODERN,
+    "ModernVBertModel": _FUSED_TOWER,
+    "MolmoForCausalLM": _FUSED,
+    "MossTranscribeDiarizeForConditionalGeneration": (
+        (r"^(whisper_encoder\.layers\.\d+)\.fc", r"\1.mlp.fc"),
+        (r"^(whisper_encoder\.layers\.\d+)\.(?:(self_attn)\.[qkv]_proj|(.*))$", r"\1.layers.\2\3"),
+        (r"layers\.self_attn$", "layers.self_attn.qkv_proj"),
+    ),
     "NomicBertModel": _NOMIC,
     "OPTForCausalLM": ((r"^layers\.", "decoder.layers."), (r"attn\.", "self_attn."), (r"mlp\.fc_in", "fc1"), (r"mlp\.fc_out", "fc2")),
+    "OpenAIPrivacyFilterForTokenClassification": ((r"attn\.[qkv]_proj", "attn.qkv_proj"),),
+    "OrionForCausalLM": _FUSED,
+    "Ovis": _LLM,
+    "Ovis2_5": _LLM,
+    "Ovis2_6ForCausalLM": _LLM,
+    "Ovis2_6_MoeForCausalLM": _LLM,
+    "PaddleOCRVLForConditionalGeneration": _FUSED_TOWER,
     "Param2MoEForCausalLM": ((r"attention\.dense", "self_attn.o_proj"), (r"attention\.query_key_value", "self_attn.query_key_value")),
+    "Phi3VForCausalLM": ((r"^vision_embed", ".vision_embed"), (r"^(\.vis.*self_attn)\.[qkv]_proj$", r"\1.qkv_proj"), *_NOWHERE),
+    "Phi4MMForCausalLM": _FUSED,
     "PhiForCausalLM": ((r"self_attn\.o_proj", "self_attn.dense"), (r"mlp\.up_proj", "mlp.fc1"), (r"mlp\.down_proj", "mlp.fc2")),
-    "Plamo3ForCausalLM": ((r"^layers\.(\d+)\.self_attn", r"layers.layers.\1.mixer"), (r"^layers\.(\d+)\.mlp", r"layers.layers.\1.mlp")),
+    "Plamo3ForCausalLM": (*_FUSED, (r"^layers\.(\d+)\.self_attn", r"layers.layers.\1.mixer"), (r"^layers\.(\d+)\.mlp", r"layers.layers.\1.mlp")),
+    "RForConditionalGeneration": _FUSED_TOWER,
     "RobertaModel": _BERT,
+    "SiglipModel": _TEXTS,
+    "StableLmForCausalLM": _FUSED,
+    "SmolVLMForConditionalGeneration": _TEXT_MODEL,
     "Starcoder2ForCausalLM": ((r"mlp\.up_proj", "mlp.c_fc"), (r"mlp\.down_proj", "mlp.c_proj")),
+    "Step3TextForCausalLM": ((r"^layers\.", ".layers."), *_FUSED),
+    "Step3VLForConditionalGeneration": (*_NOWHERE, *_FUSED),
     "UnlimitedOCRForCausalLM": _OCR,
+    "WhisperForConditionalGeneration": (
+        (r"^layers\.(\d+)\.", r".decoder.layers.\1.layers."),
+        (r"^model\.encoder\.layers\.(\d+)\.(?=self)", r".encoder.layers.\1.layers."),
+        (r"^model\.encoder\.layers\.(\d+)\.(?=fc)", r".encoder.layers.\1.layers.mlp."),
+    ),
     "XLMRobertaForSequenceClassification": _BERT,
     "XLMRobertaForTokenClassification": _BERT,
     "XLMRobertaModel": _BERT,
@@ -119,9 +185,9 @@ UNMAPPED = frozenset(_UNMAPPED.split())
 
 
 def as_its_class_names(quantization: Quantization, architectures: Sequence[str]) -> Quantization:
-    """The same, asked by the names that the first of these classes that has its own gives its modules."""
-    names = next((NAMES[name] for name in architectures if name in NAMES), None)
-    if names is None:
+    """The same, asked by the names that these classes, the whole model's and its text model's, give their modules."""
+    names = [pair for architecture in architectures for pair in NAMES.get(architecture, ())]
+    if not names:
         return quantization
     patterns = [(re.compile(pattern), into) for pattern, into in names]
 

@@ -45,9 +45,9 @@ class Heads:
     def modules(self, scope: Scope, dims: Dims, heads: int) -> list[Module]:
         """The projections of one layer with `heads` query heads."""
         config = scope.config
-        bias = config.flag(self.bias_key, default=self.bias)
+        bias, parts = config.flag(self.bias_key, default=self.bias), ("q_proj", "k_proj", "v_proj", *(("output_gate_proj",) if self.gate_joined else ()))
         modules: list[Module] = [
-            scope.qkv("self_attn.qkv_proj", dims.hidden, heads, dims.kv_heads, dims.head_dim, bias=bias),
+            scope.qkv("self_attn.qkv_proj", dims.hidden, heads, dims.kv_heads, dims.head_dim, bias=bias, parts=parts),
             scope.row(
                 "self_attn.o_proj",
                 heads * dims.head_dim,

@@ -25,6 +25,7 @@ from planner.architecture.formats import (
     scalars,
     spellings,
     weight_only,
+    with_parts,
 )
 from planner.errors import PlannerError, UnsupportedModelError
 from planner.facts.storage import BF16, Arithmetic, Cut, Encoding, Plane, Storage
@@ -32,7 +33,7 @@ from planner.facts.storage import BF16, Arithmetic, Cut, Encoding, Plane, Storag
 
 def compressed_tensors(config: Config) -> Quantization:
     """Read `quantization_config` of a compressed-tensors checkpoint: groups of targets, each with its scheme."""
-    ignore = config.texts("ignore")
+    ignore = with_parts(config.texts("ignore"))
     groups = [Config(value, config.path) for value in config.section("config_groups").data.values() if isinstance(value, dict)]
     groups = [group for group in groups if not all(t.endswith("Attention") for t in group.texts("targets"))]
     if not groups:

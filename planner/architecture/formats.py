@@ -34,6 +34,15 @@ def spellings(name: str) -> list[str]:
     return [prefix + name for prefix in prefixes]
 
 
+_FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj"), "merged_linear": ("gate_proj", "up_proj")}
+
+
+def with_parts(names: Sequence[str]) -> list[str]:
+    """What is listed, and the parts of fused matrices that are listed as one (quant_utils.py is_layer_skipped, compressed_tensors/utils.py)."""
+    split = ((stem, _FUSED[last]) for name in names for stem, _, last in [name.rpartition(".")] if last in _FUSED)
+    return [*names, *(f"{stem}.{part}" for stem, parts in split for part in parts)]
+
+
 # Whose experts have no biases whatever their model has, but for compressed-tensors' integers (w13_bias in quantization/).
 _WITHOUT_BIAS = ("auto_awq", "auto_gptq", "inc", "modelopt", "modelopt_fp4", "modelopt_mixed", "compressed-tensors")
 

@@ -111,7 +111,9 @@ def bailing_delta(config: Config, dims: Dims) -> LayerBuilder:
 
     def delta(scope: Scope) -> list[Module]:
         return [
-            scope.column("self_attn.qkvb_proj", dims.hidden, (width, width, width, dims.heads), parts=("q_proj", "k_proj", "v_proj"), role=Role.MIXER),
+            scope.column(
+                "self_attn.qkvb_proj", dims.hidden, (width, width, width, dims.heads), parts=("q_proj", "k_proj", "v_proj", "b_proj"), role=Role.MIXER
+            ),
             scope.column("self_attn.f_proj", dims.hidden, (width,), role=Role.MIXER),
             scope.column("self_attn.g_proj", dims.hidden, (width,), role=Role.MIXER),
             Tensor(name="self_attn.dt_bias", axes=(Axis(width, Split.TP),), bits=32, role=TensorRole.ADDEND),

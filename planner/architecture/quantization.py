@@ -34,6 +34,7 @@ from planner.architecture.formats import (
     scalars,
     spellings,
     weight_only,
+    with_parts,
 )
 from planner.errors import UnsupportedModelError
 from planner.facts.storage import BF16, Cut, Encoding, Storage
@@ -116,7 +117,7 @@ def _modelopt_method(config: Config) -> str:
 
 
 def _fp8(config: Config) -> Quantization:
-    ignored = set(config.texts("ignored_layers", "modules_to_not_convert"))
+    ignored = set(with_parts(config.texts("ignored_layers", "modules_to_not_convert")))
     static = config.text("activation_scheme", default="dynamic") == "static"
     block = config.integers("weight_block_size", low=1)
     linear = fp8_block(block[0], block[1]) if len(block) == 2 else (FP8_TENSOR_STATIC if static else FP8_TENSOR)
@@ -324,7 +325,4 @@ def _modelopt_storage(algorithm: str, target: Target) -> Storage:
 
 
 def _mxfp4(config: Config) -> Quantization:
-    def lookup(names: Sequence[str], target: Target) -> Storage:
-        return MXFP4 if target is Target.EXPERTS else BF16
-
-    return Quantization("gpt_oss_mxfp4", lookup, MXFP4)
+    return Quantization("gpt_oss_mxfp4", lambda names, target: MXFP4 if target is Target.EXPERTS else BF16, MXFP4)

@@ -49,7 +49,9 @@ def glm_ocr(scope: Scope, top: Config, dims: Dims) -> Tower:
         gated=True,
         norm_bias=False,
         vectors=(head, head),
-        names=("attn.qkv", "attn.proj", "mlp.gate_up_proj", "mlp.down_proj"),
+        names=("attn.qkv_proj", "attn.proj", "mlp.gate_up_proj", "mlp.down_proj"),
+        parts=("q_proj", "k_proj", "v_proj"),
+        mlp_parts=("gate_proj", "up_proj"),
     )
     modules = [
         *convolution("visual.patch_embed.proj", hidden, 3, config.integer("temporal_patch_size", default=2), patch, patch),

@@ -35,7 +35,7 @@ def glm4v_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
         *encoder(scope, f"{at}.transformer.layers", config.integer("num_hidden_layers", default=63, high=500), block),
         scope.replicated(f"{at}.linear_proj.linear_proj", dims.hidden, (dims.hidden,), role=Role.PROJECTION),
         *norm(f"{at}.linear_proj.norm1", dims.hidden, bias=True),
-        scope.column(f"{at}.linear_proj.merged_proj", dims.hidden, (dims.intermediate, dims.intermediate), role=Role.GATE_UP),
+        scope.column(f"{at}.linear_proj.merged_proj", dims.hidden, (dims.intermediate,) * 2, role=Role.GATE_UP, parts=("gate_proj", "dense_h_to_4h")),
         scope.row(f"{at}.linear_proj.dense_4h_to_h", dims.intermediate, dims.hidden, role=Role.DOWN),
         *convolution(f"{at}.conv", dims.hidden, block.hidden, 2, 2),
     ]
@@ -75,7 +75,7 @@ def molmo(scope: Scope, top: Config, dims: Dims) -> Tower:
         *(part for module in encoder(scope, f"{at}.image_vit.transformer.resblocks", 23, block) for part in _apart(scope, module)),
         *(scope.column(f"{at}.image_pooling_2d.w{name}", pooled, (block.hidden,), bias=True, role=Role.PROJECTION) for name in "qkv"),
         scope.row(f"{at}.image_pooling_2d.wo", block.hidden, block.hidden, bias=True, role=Role.PROJECTION),
-        scope.column(f"{at}.image_projector.merged_linear", block.hidden, (dims.intermediate, dims.intermediate), role=Role.GATE_UP),
+        scope.column(f"{at}.image_projector.merged_linear", block.hidden, (dims.intermediate,) * 2, role=Role.GATE_UP, parts=("gate_proj", "up_proj")),
         scope.row(f"{at}.image_projector.down_proj", dims.intermediate, dims.hidden, role=Role.DOWN),
     ]
     return Tower(tuple(modules), batch(block, patches=13 * 577, tokens=13 * 144))

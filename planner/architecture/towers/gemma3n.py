@@ -5,22 +5,22 @@ Sources: vllm/model_executor/models/gemma3n_mm.py, 0.33; transformers' Gemma3nAu
 
 from __future__ import annotations
 
-from planner.architecture.blocks import Scope, embedding, norm, plain
+from planner.architecture.blocks import Scope, embedding, norm, plain, unquantized
 from planner.architecture.config import Config
 from planner.architecture.text import Dims
 from planner.architecture.towers.encoder import Block, batch, convolution, loose
 from planner.architecture.towers.tower import Tower
-from planner.facts.modules import Module, Role
+from planner.facts.modules import Module, Role, Split
 
 _MOBILENET = 294_126_912  # parameters of timm's mobilenetv5_300m_enc, the only tower that there is
 
 
-def _embedder(scope: Scope, at: str, words: int, hidden: int, dims: Dims) -> list[Module]:
+def _embedder(at: str, words: int, hidden: int, dims: Dims) -> list[Module]:
     return [
         embedding(words, hidden, f"{at}.embedding"),
         *norm(f"{at}.hard_embedding_norm", hidden),
         *norm(f"{at}.soft_embedding_norm", hidden),
-        scope.row(f"{at}.embedding_projection", hidden, dims.hidden, role=Role.PROJECTION),
+        unquantized(f"{at}.embedding_projection", hidden, dims.hidden, role=Role.PROJECTION, split_in=Split.TP),
     ]
 
 
@@ -73,8 +73,8 @@ def gemma3n(scope: Scope, top: Config, dims: Dims) -> Tower:
     modules = [
         plain("vision_tower", _MOBILENET),
         *_audio(audio, "audio_tower"),
-        *_embedder(scope, "embed_vision", vision.integer("vocab_size", default=128), vision.integer("hidden_size", default=2048), dims),
-        *_embedder(scope, "embed_audio", audio.integer("vocab_size", default=128), audio.integer("hidden_size", default=1536), dims),
+        *_embedder("embed_vision", vision.integer("vocab_size", default=128), vision.integer("hidden_size", default=2048), dims),
+        *_embedder("embed_audio", audio.integer("vocab_size", default=128), audio.integer("hidden_size", default=1536), dims),
     ]
     block = Block(hidden=audio.integer("hidden_size", default=1536), width=4 * audio.integer("hidden_size", default=1536), heads=8)
     return Tower(tuple(modules), batch(block, patches=2304, tokens=256))

@@ -1,5 +1,7 @@
 """vLLM's own model class on the meta device and its own KV planner: weights of rank 0, blocks, tokens, concurrency, needed bytes."""
 
+import contextlib
+import copy
 import json
 import re
 
@@ -10,7 +12,7 @@ from vllm.config import set_current_vllm_config
 from vllm.distributed import parallel_state
 from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
 from vllm.model_executor.layers.quantization.compressed_tensors.compressed_tensors import CompressedTensorsKVCacheMethod
-from vllm.model_executor.model_loader.utils import initialize_model
+from vllm.model_executor.model_loader.utils import get_model_architecture, initialize_model
 from vllm.model_executor.offloader.base import BaseOffloader, set_offloader
 from vllm.platforms import current_platform
 from vllm.utils.torch_utils import set_default_torch_dtype
@@ -118,6 +120,20 @@ class Recorder(BaseOffloader):
         return meant and (not names or any(f".{part}." in f".{name}." for part in names))
 
 
+@contextlib.contextmanager
+def own_mappings(config):
+    """What a class fuses as it is, afterwards too: vLLM adds the text model's to it, even to the empty one that all classes share; a server has one model."""
+    cls, _ = get_model_architecture(config.model_config)
+    shared = [vars(parent)["packed_modules_mapping"] for parent in cls.__mro__ if isinstance(vars(parent).get("packed_modules_mapping"), dict)]
+    before = copy.deepcopy(shared)
+    try:
+        yield
+    finally:
+        for mapping, kept in zip(shared, before, strict=True):
+            mapping.clear()
+            mapping.update(kept)
+
+
 def cache_specs(config):
     layers = config.compilation_config.static_forward_context
     backends = {name: layer.get_attn_backend() for name, layer in layers.items() if hasattr(layer, "get_attn_backend")}
@@ -142,7 +158,7 @@ def plan(config, available_bytes, stage=0):
     pretend_ranks(config.parallel_config, stage)
     recorder = Recorder(config.offload_config)
     set_offloader(recorder)
-    with set_current_vllm_config(config), set_default_torch_dtype(config.model_config.dtype), torch.device("meta"), OnMeta():
+    with own_mappings(config), set_current_vllm_config(config), set_default_torch_dtype(config.model_config.dtype), torch.device("meta"), OnMeta():
         model = initialize_model(config)
     weights = sum(parameter.numel() * parameter.element_size() for _, parameter in model.named_parameters())
     specs = cache_specs(config)
