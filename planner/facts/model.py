@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 
 from planner.facts.attention import Attention, CacheKind, CompressedCache, LatentAttention, cache_kind, has_sinks, window
 from planner.facts.modules import Module, Tensor
@@ -40,9 +41,9 @@ class ChatFormat:
     example_template: str | None = None  # a chat template of vLLM's examples folder, which its wheel does not hold
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """A model as far as memory is concerned."""
+    """A model as far as memory is concerned. It has no slots, so that what follows of its layers is worked out once."""
 
     name: str
     architecture: str
@@ -81,12 +82,12 @@ class ModelSpec:
     judged: bool = True  # whether its architecture's weights were compared with those of the class vLLM builds
     typed: bool = False  # its config was typed from public facts, which no published total confirms
 
-    @property
+    @cached_property
     def layer_count(self) -> int:
         """Number of decoder layers."""
         return sum(len(group.indices) for group in self.layers)
 
-    @property
+    @cached_property
     def cached_layers(self) -> tuple[LayerGroup, ...]:
         """The layers whose caches lie together: its own, and behind them those of its drafter."""
         if self.drafter is None or self.drafter.model is None:
@@ -100,7 +101,7 @@ class ModelSpec:
         """Whether several query heads share a key-value head."""
         return self.kv_heads < self.attention_heads
 
-    @property
+    @cached_property
     def caches(self) -> tuple[Attention, ...]:
         """The distinct kinds of cache."""
         return tuple(dict.fromkeys(cache for group in self.layers for cache in group.caches))
@@ -110,37 +111,37 @@ class ModelSpec:
         """Whether no layer keeps a cache."""
         return not self.caches
 
-    @property
+    @cached_property
     def has_state(self) -> bool:
         """Whether any layer keeps a recurrent state."""
         return any(cache_kind(cache) is CacheKind.STATE for cache in self.caches)
 
-    @property
+    @cached_property
     def has_window(self) -> bool:
         """Whether any layer forgets tokens (sliding window or chunk)."""
         return any(window(cache) is not None for cache in self.caches)
 
-    @property
+    @cached_property
     def has_sinks(self) -> bool:
         """Whether any layer uses attention sinks."""
         return any(map(has_sinks, self.caches))
 
-    @property
+    @cached_property
     def is_latent(self) -> bool:
         """Whether attention is MLA."""
         return any(cache_kind(cache) is CacheKind.LATENT for cache in self.caches)
 
-    @property
+    @cached_property
     def is_compressed(self) -> bool:
         """Whether every cache is compressed (DeepSeek V4)."""
         return bool(self.caches) and all(cache_kind(cache) is CacheKind.COMPRESSED for cache in self.caches)
 
-    @property
+    @cached_property
     def is_sparse(self) -> bool:
         """Whether attention is MLA with a sparse indexer."""
         return any(isinstance(cache, LatentAttention) and cache.sparse for cache in self.caches)
 
-    @property
+    @cached_property
     def indexed(self) -> tuple[int, int] | None:
         """Bytes of a key of the sparse indexer and the tokens it stands for; None where latents are attended to whole."""
         latent = (cache.index_dim for cache in self.caches if isinstance(cache, LatentAttention) and cache.index_dim)

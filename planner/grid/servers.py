@@ -22,6 +22,7 @@ from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.loaded import Loading, felt_by, loaded, loading
 from planner.engines.vllm.lora import Lora
 from planner.engines.vllm.memory import Stage, ledger
+from planner.engines.vllm.overhead import Shapes
 from planner.engines.vllm.search import FEWEST_SEQS, NARROW_CACHE
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.splits import heads_or_layers, splits
@@ -293,7 +294,8 @@ def servers(name: str, model: ModelSpec, machines: Machines, contexts: Sequence[
     depth = max(len(item.stages) for item in ways)
     stages = [_stage([item.stages[min(number, len(item.stages) - 1)] for item in ways], way) for number in range(depth)]
     needed = _needed(ways, way, lengths, rules.in_flight_tokens(config, pooled=model.pooling))
-    expected, conservative, optimistic = (ledger(model, asked.device, config, outlook, stages, needed_blocks=needed) for outlook in Outlook)
+    shapes = Shapes(model, config)
+    expected, conservative, optimistic = (ledger(shapes, asked.device, outlook, stages, needed_blocks=needed) for outlook in Outlook)
     verdict = rank_of(*(np.asarray(item.starts) for item in (conservative, expected, optimistic)))
     return Servers(
         model=name,

@@ -12,14 +12,13 @@ from planner.engines.alternatives import LEAST_OFFERED, MOST_GPUS, Change, Marke
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.dtypes import PLAIN_DTYPES
 from planner.engines.vllm.rules import NATIVE_FP8, ONLINE
-from planner.engines.vllm.search import NARROW_CACHE, best, kv_dtypes
+from planner.engines.vllm.search import NARROW_CACHE, best, is_possible, kv_dtypes
 from planner.engines.vllm.settings import Pins, with_settings
 from planner.engines.vllm.weights import stage_weights
 from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative, Changed
 from planner.facts.config import Parallel
 from planner.facts.settings import Value
-from planner.facts.verdict import Verdict
 from planner.units import CONTEXT_STEP, tokens
 
 FEWEST_GPUS_OF_A_NODE = 4  # GUESS: smaller machines are given more GPUs, not a second machine
@@ -28,11 +27,9 @@ FEWEST_GPUS_OF_A_NODE = 4  # GUESS: smaller machines are given more GPUs, not a 
 def meets(request: Request) -> bool:
     """Whether a request, planned alone, surely starts with all that is asked."""
     try:
-        choice = best(request)
+        return is_possible(request)
     except PlannerError:
         return False
-    wanted = request.context or request.pins.max_model_len or 0
-    return choice.verdict is Verdict.STARTS and choice.config.max_model_len >= wanted and choice.holds(request.users)
 
 
 def alternatives(request: Request, choice: Choice, market: Market, check: Callable[[Request], bool] = meets) -> tuple[Alternative, ...]:

@@ -13,7 +13,6 @@ from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
 from planner.facts.speed import Load
 from planner.facts.verdict import Verdict, verdict_of
-from planner.units import ceil_div
 
 HIGHEST_UTILIZATION = 0.95  # above it drafters and late graphs run out of memory (consumer starts at 0.96-0.98)
 
@@ -65,10 +64,6 @@ class Choice:
     def holds(self, users: int | None) -> bool:
         """Whether so many users hold requests of full length at once, as surely as the server starts; true where none are asked."""
         return users is None or self.surest.admitted_requests * self.config.data_parallel_size >= users
-
-    def share(self, users: int | None) -> int | None:
-        """How many of so many users one engine serves, where data parallelism shares them out."""
-        return users and ceil_div(users, self.config.data_parallel_size)
 
 
 def safe_utilization(group: GpuGroup, tp: int) -> float:

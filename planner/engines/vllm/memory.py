@@ -21,7 +21,7 @@ from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
 from planner.engines.vllm.loaded import Loading, loaded, loading, widest_bytes
 from planner.engines.vllm.offload import Offloaded, offloaded, with_tables
-from planner.engines.vllm.overhead import overhead
+from planner.engines.vllm.overhead import Shapes, overhead
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
 from planner.engines.vllm.settings import Placing, ServeConfig
 from planner.engines.vllm.versions import VERSIONS
@@ -183,9 +183,10 @@ def requested_bytes(total_bytes: Whole, utilization: Whole | float) -> Whole:
     return whole_up(total_bytes * utilization)
 
 
-def stage_budget(model: ModelSpec, on: Device[Whole], config: LedgerSettings[Whole], outlook: Outlook, stage: Stage[Whole]) -> StageBudget[Whole]:
+def stage_budget(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, stage: Stage[Whole]) -> StageBudget[Whole]:
     """The budget of a pipeline stage; a pinned KV cache is that of all."""
-    used = overhead(model, config, on, outlook, last_stage=stage.last)
+    model, config = shapes.model, shapes.config
+    used = overhead(shapes, on, outlook, last_stage=stage.last)
     held = stage.buffers_bytes + model.bytes_per_batched_token * config.max_num_batched_tokens + _adapter_index(config) + _draft_buffers(model, config)
     beside = stage.weights_bytes + stage.lora_bytes + stage.drafter_bytes + held + used.activation_bytes + used.non_torch_bytes + used.cuda_graph_bytes
     left = requested_bytes(on.total(outlook), config.gpu_memory_utilization) - beside
@@ -230,8 +231,8 @@ def _draft_buffers(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole | i
 
 def stage_budgets(model: ModelSpec, group: GpuGroup, config: ServeConfig, outlook: Outlook, placed: Placement) -> list[StageBudget]:
     """The budget of every pipeline stage."""
-    on = device(group, config)
-    return [stage_budget(model, on, config, outlook, stage) for stage in stages_of(placed)]
+    on, shapes = device(group, config), Shapes(model, config)
+    return [stage_budget(shapes, on, outlook, stage) for stage in stages_of(placed)]
 
 
 def fullest(budgets: Sequence[StageBudget[Whole]], *, pinned: bool = False) -> tuple[StageBudget[Whole], Whole]:
@@ -259,9 +260,8 @@ def _blocks(budget: StageBudget[Whole], nothing: Whole | bool) -> Whole:
 
 
 def ledger(
-    model: ModelSpec,
+    shapes: Shapes[Whole],
     on: Device[Whole],
-    config: LedgerSettings[Whole],
     outlook: Outlook,
     stages: Sequence[Stage[Whole]],
     *,
@@ -269,8 +269,9 @@ def ledger(
     length: Length | None = None,
 ) -> MemoryBreakdown[Whole]:
     """The ledger of the stage that holds the fewest blocks; one request of max_model_len needs so many."""
+    model, config = shapes.model, shapes.config
     pinned = config.kv_cache_memory_bytes is not None
-    budget, blocks = fullest([stage_budget(model, on, config, outlook, stage) for stage in stages], pinned=pinned)
+    budget, blocks = fullest([stage_budget(shapes, on, outlook, stage) for stage in stages], pinned=pinned)
     concurrency = float(config.max_num_seqs) if model.is_encoder else blocks / needed_blocks
     return MemoryBreakdown(
         total_bytes=on.total(outlook),
@@ -317,8 +318,8 @@ def breakdowns(model: ModelSpec, group: GpuGroup, config: ServeConfig, placed: P
     cache = placed.cache if steps == placed.cache.steps_in_flight else replace(placed.cache, steps_in_flight=steps)
     needed = cache.blocks_per_request(config.max_model_len, in_flight)
     length = Length(cache, model.max_position_embeddings, in_flight)
-    on, stages = device(group, config), stages_of(placed)
-    counted = [ledger(model, on, config, outlook, stages, needed_blocks=needed, length=length) for outlook in outlooks]
+    on, shapes, stages = device(group, config), Shapes(model, config), list(dict.fromkeys(stages_of(placed)))
+    counted = [ledger(shapes, on, outlook, stages, needed_blocks=needed, length=length) for outlook in outlooks]
     if not VERSIONS[config.vllm_version].tokens_by_groups:
         return counted
     from planner.engines.vllm.admission import as_released  # what older releases do otherwise

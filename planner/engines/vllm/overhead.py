@@ -6,6 +6,7 @@ expert workspaces, the vision tower's profiling batch (v1/worker/gpu/model_runne
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Generic
 
 from planner.arrays import Whole, maximum, minimum, where, whole
@@ -91,17 +92,16 @@ def stream_share(on: Device[Whole], outlook: Outlook) -> Whole | float:
     return where(on.multicast, estimates["fused_stream_share"][number], elsewhere)
 
 
-def text_activation(model: ModelSpec, config: LedgerSettings[Whole], copies: Whole | float, *, last_stage: Whole | bool, streams: Whole | float = 1.0) -> Whole:
+def text_activation(shapes: Shapes[Whole], copies: Whole | float, *, last_stage: Whole | bool, streams: Whole | float = 1.0) -> Whole:
     """Peak of the text profiling run: a batch through the layers, then (on the last stage) the sampler; the larger counts.
 
     `streams` is how much of the residual streams' copies the GPU holds.
     """
-    gathered, logits = _indexer_work(model, config)
-    forward = maximum(forward_activation(model, config) + logits, whole(streams * stream_activation(model, config)))
-    experts = maximum(expert_workspace(model, config), gathered)  # one workspace for both
-    kept = experts if VERSIONS[config.vllm_version].workspace_kept else 0 * experts
-    peak = maximum(forward + experts + _adapter_activation(model, config), sampler_activation(model, config, copies) + kept)
-    first = maximum(whole(calibrated.coefficients()["activation"]["first_stage_share"] * peak), gathered)
+    experts = shapes.workspace
+    kept = experts if VERSIONS[shapes.config.vllm_version].workspace_kept else 0 * experts
+    forward = maximum(shapes.forward, whole(streams * shapes.streams)) + experts + shapes.adapters
+    peak = maximum(forward, sampler_activation(shapes.model, shapes.config, copies) + kept)
+    first = maximum(whole(calibrated.coefficients()["activation"]["first_stage_share"] * peak), shapes.gathered_keys)
     return where(last_stage, peak, first)
 
 
@@ -174,23 +174,68 @@ def vision_activation(model: ModelSpec, config: LedgerSettings[Whole]) -> Whole 
     return vision.max_patches * columns * 2 * _film(vision, config) * profiled_items(vision, config)
 
 
-def activation(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool) -> Whole:
+@dataclass(frozen=True)
+class Shapes(Generic[Whole]):
+    """What follows of a model and its settings whatever the outlook and the stage, worked out once for all of them."""
+
+    model: ModelSpec
+    config: LedgerSettings[Whole]
+
+    @cached_property
+    def _indexer(self) -> tuple[Whole | int, int]:
+        return _indexer_work(self.model, self.config)
+
+    @property
+    def gathered_keys(self) -> Whole | int:
+        """Keys that a sparse indexer gathers."""
+        return self._indexer[0]
+
+    @cached_property
+    def streams(self) -> Whole | int:
+        """Peak of several residual streams."""
+        return stream_activation(self.model, self.config)
+
+    @cached_property
+    def forward(self) -> Whole:
+        """Peak of a batch through the layers, beside the experts' workspace, where no residual streams take more."""
+        return forward_activation(self.model, self.config) + self._indexer[1]
+
+    @cached_property
+    def adapters(self) -> Whole | int:
+        """What adapters take beside it."""
+        return _adapter_activation(self.model, self.config)
+
+    @cached_property
+    def workspace(self) -> Whole | int:
+        """The one workspace of routed experts and a sparse indexer."""
+        return maximum(expert_workspace(self.model, self.config), self.gathered_keys)
+
+    @cached_property
+    def outputs(self) -> Whole | int:
+        """Embeddings of the profiled items of the vision tower."""
+        return vision_outputs(self.model, self.config)
+
+    @cached_property
+    def tower(self) -> Whole | int:
+        """Peak of the vision tower."""
+        return vision_activation(self.model, self.config)
+
+
+def activation(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool) -> Whole:
     """Peak activation: text and vision are profiled one after the other, so the larger one counts; what vision puts out lies beside the text's.
 
     It lies beside a tower's too where nobody counted what that one holds: such figures are small rather than large.
     """
-    data = calibrated.coefficients()
-    copies = sampler_copies(config, on, outlook)
-    text = text_activation(model, config, copies, last_stage=last_stage, streams=stream_share(on, outlook)) + _shift(
-        outlook, data["activation"]["residual_gib_p90"]
-    )
+    data, model, config = calibrated.coefficients(), shapes.model, shapes.config
+    copies, streams = sampler_copies(config, on, outlook), stream_share(on, outlook)
+    text = text_activation(shapes, copies, last_stage=last_stage, streams=streams) + _shift(outlook, data["activation"]["residual_gib_p90"])
     factor = {
         Outlook.EXPECTED: 1.0,
         Outlook.CONSERVATIVE: data["estimates"]["conservative_factor"],
         Outlook.OPTIMISTIC: data["estimates"]["optimistic_factor"],
     }[outlook]
     text += gathered_workspace(model, config, outlook)
-    outputs, tower = vision_outputs(model, config), whole(vision_activation(model, config) * factor)
+    outputs, tower = shapes.outputs, whole(shapes.tower * factor)
     return maximum(maximum(0, text) + outputs, tower if model.vision and model.vision.peaks else tower + outputs)
 
 
@@ -214,13 +259,11 @@ def delta_kernels(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Wh
     return whole(on.multiprocessors * calibrated.coefficients()["estimates"]["tensor_maps_mib"] * MIB)
 
 
-def non_torch(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole:
-    """Memory outside torch's allocator that grows during profiling: kernels' workspaces, communication buffers."""
-    return maximum(0, _beside(config, on, outlook)) + delta_kernels(model, config, on)
+def beside_torch(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole:
+    """Memory outside torch's allocator that grows during profiling: kernels' workspaces, communication buffers; with what starts of its class took beside.
 
-
-def _beside(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole:
-    """That, with what starts of its class took beside or less: below nothing where they took less than the causes, activations with them, give."""
+    Below nothing where they took less than the causes, activations with them, give.
+    """
     fit = at(outlook)
     tp, pp = config.tensor_parallel_size * config.data_parallel_size, config.pipeline_parallel_size
     single = where(pp == 1, fit.single_bytes, fit.pipeline_bytes)
@@ -233,15 +276,16 @@ def _beside(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) 
     return used + on.margin(outlook)
 
 
-def overhead(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool = True) -> Overhead[Whole]:
+def overhead(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool = True) -> Overhead[Whole]:
     """Everything beside weights, buffers and KV cache on one rank; graphs only where this version reserves them."""
+    model, config = shapes.model, shapes.config
     reserved = VERSIONS[config.vllm_version].graphs_reserved if config.estimates_graphs is None else config.estimates_graphs
-    peak = maximum(0, activation(model, config, on, outlook, last_stage=last_stage) + minimum(0, _beside(config, on, outlook)))
+    peak = maximum(0, activation(shapes, on, outlook, last_stage=last_stage) + minimum(0, beside := beside_torch(config, on, outlook)))
     none = 0 * peak
     graphs = cuda_graphs(model, config, on, outlook) + none
     return Overhead(
         activation_bytes=peak,
-        non_torch_bytes=non_torch(model, config, on, outlook),
+        non_torch_bytes=maximum(0, beside) + delta_kernels(model, config, on),
         cuda_graph_bytes=graphs if reserved else none,
         late_graph_bytes=none if reserved else maximum(0, graphs - (0 if outlook is Outlook.CONSERVATIVE else peak)),  # captured last, where activations were
     )

@@ -66,7 +66,7 @@ def worse(request: Request, choice: Choice, other: Choice) -> str | None:
 def _claimed(request: Request, choice: Choice, other: Choice, setting: str) -> Why | None:
     """What is said of another value that falls short, with its claim; None where it does not fall short."""
     outcome = worse(request, choice, other)
-    longest = other.conservative.longest_for(other.share(request.users) or 1)
+    longest = other.conservative.longest_for(other.config.share(request.users) or 1)
     if outcome == "not sure" and not longest:
         text = "would not surely start"
     elif outcome == "shorter" or longest:
@@ -132,7 +132,7 @@ def _why_context(request: Request, choice: Choice) -> Why:
         return Why("the model's own limit fits", Claim(setting, ((setting, limit + 1),), "refused"))
     who = f"of which {request.users} requests fit at once" if request.users else "of which one request surely fits"
     longer = Claim(setting, ((setting, min(limit, length + CONTEXT_STEP)),), "fewer users" if request.users and request.users > 1 else "not sure")
-    held = choice.conservative.longest_for(choice.share(request.users) or 1) >= length
+    held = choice.conservative.longest_for(choice.config.share(request.users) or 1) >= length
     return Why(f"the longest {who}; {tokens(limit)} is the model's limit", longer if held else None)
 
 
@@ -140,7 +140,7 @@ def _why_seqs(request: Request, choice: Choice) -> Why:
     config = choice.config
     if request.model.is_encoder:
         return Why("texts read together")
-    if request.users and config.max_num_seqs == choice.share(request.users):
+    if request.users and config.max_num_seqs == config.share(request.users):
         return Why("one for each user" if config.data_parallel_size == 1 else "one for each user of an engine")
     if request.model.has_state and 0 < choice.conservative.admitted_blocks <= config.max_num_seqs:
         return Why("a model with recurrent state needs a cache block for each sequence")

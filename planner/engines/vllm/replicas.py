@@ -8,6 +8,7 @@ from dataclasses import replace
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.pace import estimate, paces
 from planner.engines.vllm.plan import Plan
+from planner.engines.vllm.search import is_possible
 from planner.errors import PlannerError
 from planner.facts.record import dataclass
 from planner.facts.speed import NoSpeed
@@ -61,7 +62,7 @@ class Divided:
 
 
 def replicas(plan: Plan, plan_for: Callable[[Request], Plan]) -> Replicas | None:
-    """The best division of a plan's GPUs into servers that surely start with the same context, where it is worth saying."""
+    """The best division of a plan's GPUs into servers that surely start and hold all users with the same context, where it is worth saying."""
     request, config = plan.request, plan.config
     group, pins = request.group, request.pins
     shown, whole = estimate(plan), paces(plan)
@@ -81,6 +82,8 @@ def replicas(plan: Plan, plan_for: Callable[[Request], Plan]) -> Replicas | None
             request, group=replace(group, count=size), context=config.max_model_len, users=ceil_div(request.users, servers) if request.users else None
         )
         try:
+            if not is_possible(asked):
+                continue
             smaller = plan_for(asked)
         except PlannerError:
             continue

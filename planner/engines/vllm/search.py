@@ -12,6 +12,7 @@ from dataclasses import replace
 from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.coefficients import Outlook
+from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.memory import Placement, breakdowns, place
 from planner.engines.vllm.reasons import explained
 from planner.engines.vllm.settings import ServeConfig, pinned, with_settings
@@ -117,9 +118,7 @@ def evaluate(request: Request, config: ServeConfig, placement: Placement | None 
 def with_context(request: Request, config: ServeConfig, placement: Placement) -> Choice:
     """Fix the context: the wanted one, or the longest that surely starts (for every user where users are given)."""
     asked = request.pins.max_model_len or request.context
-    limit = request.model.max_position_embeddings
-    probe = evaluate(request, replace(config, max_model_len=asked or min(limit, CONTEXT_STEP)), placement)
-    chosen = probe if asked else evaluate(request, replace(config, max_model_len=longest_for_users(request, probe)), placement)
+    chosen = evaluate(request, replace(config, max_model_len=asked or longest_at(request, config, placement)), placement)
     if not asked and chosen.verdict < Verdict.STARTS:
         starting = [shorter for shorter in _shorter_films(request, chosen, placement) if shorter.verdict is Verdict.STARTS]
         chosen = max(starting, key=lambda shorter: shorter.config.max_model_len, default=chosen)
@@ -142,23 +141,34 @@ def _shorter_films(request: Request, choice: Choice, placement: Placement) -> It
     slices = min(vision.film_slices, choice.config.max_model_len // vision.tokens_per_item) if vision and not choice.config.skip_mm_profiling else 0
     for fewer in range(slices, 0, -1):
         most = min(choice.config.max_model_len, (fewer + 1) * vision.tokens_per_item - 1) if vision else 0
-        probe = evaluate(request, replace(choice.config, max_model_len=most - most % CONTEXT_STEP), placement)
-        yield evaluate(request, replace(probe.config, max_model_len=min(probe.config.max_model_len, longest_for_users(request, probe))), placement)
+        probe = replace(choice.config, max_model_len=most - most % CONTEXT_STEP)
+        longest = longest_for_users(request, probe, _conservative(request, probe, placement))
+        yield evaluate(request, replace(probe, max_model_len=min(probe.max_model_len, longest)), placement)
 
 
 def _lengthened(request: Request, choice: Choice, placement: Placement) -> Choice:
     """The choice with the context that the memory of the sequences it does without allows."""
-    longest = longest_for_users(request, choice)
+    longest = longest_for_users(request, choice.config, choice.conservative)
     if longest <= choice.config.max_model_len:
         return choice
     longer = evaluate(request, replace(choice.config, max_model_len=longest), placement)
     return longer if longer.verdict >= choice.verdict else choice
 
 
-def longest_for_users(request: Request, probe: Choice) -> int:
+def _conservative(request: Request, config: ServeConfig, placement: Placement) -> MemoryBreakdown:
+    return breakdowns(request.model, request.group, config, placement, [Outlook.CONSERVATIVE])[0]
+
+
+def longest_at(request: Request, config: ServeConfig, placement: Placement) -> int:
+    """The longest context of settings that say none yet."""
+    probe = replace(config, max_model_len=min(request.model.max_position_embeddings, CONTEXT_STEP))
+    return longest_for_users(request, probe, _conservative(request, probe, placement))
+
+
+def longest_for_users(request: Request, config: ServeConfig, conservative: MemoryBreakdown) -> int:
     """The longest context, in whole steps, of which `users` requests fit with conservative coefficients; the least that is planned where none does."""
     limit = request.model.max_position_embeddings
-    longest = probe.conservative.longest_for(probe.share(request.users) or 1)
+    longest = conservative.longest_for(config.share(request.users) or 1)
     stepped = longest - longest % CONTEXT_STEP if longest < limit else limit
     return max(stepped, min(limit, CONTEXT_STEP))
 
@@ -167,7 +177,7 @@ def sequences(request: Request, choice: Choice) -> int:
     """How many sequences to schedule at once: the users, or eight times what fits at full length, since most requests are short."""
     _, most = rules.default_batches(request.group.gpu, request.group.total_bytes, VERSIONS[request.pins.vllm_version])
     at_once = int(SHORT_FOR_LONG * choice.conservative.max_concurrency)
-    wanted = choice.share(request.users) or max(FEWEST_SEQS, min(most, 1 << max(0, at_once.bit_length() - 1)))
+    wanted = choice.config.share(request.users) or max(FEWEST_SEQS, min(most, 1 << max(0, at_once.bit_length() - 1)))
     if request.model.has_state and choice.conservative.kv_cache_blocks:
         wanted = min(wanted, max(1, choice.conservative.admitted_blocks))
     return max(1, min(wanted, choice.config.max_num_batched_tokens))
@@ -237,8 +247,23 @@ def _explained(request: Request, choice: Choice, tried: Sequence[Tried]) -> Choi
     told = explained(request, choice, undone, wider[-1] if wider else None, kv_dtypes(request))
     if not choice.config.enforce_eager or request.pins.enforce_eager is not None:
         return told
-    graphs = [attempt.choice.conservative.longest_for(attempt.choice.share(request.users) or 1) for attempt in tried if not attempt.choice.config.enforce_eager]
+    graphs = [attempt.choice.conservative.longest_for(attempt.choice.config.share(request.users) or 1) for attempt in tried if not attempt.choice.config.enforce_eager]
     return replace(told, longest_with_graphs=max(graphs, default=0))
+
+
+def is_possible(request: Request) -> bool:
+    """Whether some configuration surely starts and holds all users, as `best` would then be one. Raises PlannerError and UnsupportedError as it does."""
+    rules.check_model(request.model, request.group.gpu, request.pins.vllm_version)
+    return any(_is_possible_so(request, parallel) for parallel in splits(request))
+
+
+def _is_possible_so(request: Request, parallel: Parallel) -> bool:
+    """The same divided so: a larger batch and CUDA graphs only take memory, so that what does without them decides."""
+    for config, placement in alike(request, parallel, sizes(request)[-1], eager=eager_modes(request)[-1]):
+        choice = with_context(request, config, placement)
+        if choice.verdict is Verdict.STARTS and choice.holds(request.users):
+            return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)

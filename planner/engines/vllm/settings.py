@@ -20,6 +20,7 @@ from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.facts.config import Parallel
 from planner.facts.record import dataclass
 from planner.facts.settings import Kind, Value, by_name
+from planner.units import ceil_div
 
 if TYPE_CHECKING:
     from planner.engines.vllm.lora import Lora
@@ -167,6 +168,10 @@ class ServeConfig:
         """Whether each tensor-parallel rank sends its own tokens to the experts (config/parallel.py use_sequence_parallel_moe)."""
         several = self.tensor_parallel_size > 1 and self.data_parallel_size > 1
         return several and self.enable_expert_parallel and self.all2all_backend in SEQUENCE_PARALLEL_BACKENDS
+
+    def share(self, users: int | None) -> int | None:
+        """How many of so many users one engine serves, where data parallelism shares them out."""
+        return users and ceil_div(users, self.data_parallel_size)
 
     @property
     def ranks(self) -> int:

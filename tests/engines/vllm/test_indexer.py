@@ -5,7 +5,7 @@ from conftest import config_model, small_model
 
 from planner.engines.vllm import indexer
 from planner.engines.vllm.coefficients import Outlook
-from planner.engines.vllm.overhead import text_activation
+from planner.engines.vllm.overhead import Shapes, text_activation
 from planner.engines.vllm.settings import ServeConfig
 from planner.units import MIB
 
@@ -48,6 +48,6 @@ def test_logits_of_the_largest_batch_that_is_captured():
 def test_experts_and_indexer_share_a_workspace():
     """A longer context takes more only where the keys exceed what experts work in."""
     sparse = config_model("deepseek-ai/DeepSeek-V3.2")
-    peaks = [text_activation(sparse, asked(length), 3.7, last_stage=True) for length in (4096, 8192, 1_000_000, 1_000_100)]
+    peaks = [text_activation(Shapes(sparse, asked(length)), 3.7, last_stage=True) for length in (4096, 8192, 1_000_000, 1_000_100)]
     assert peaks[0] == peaks[1]
     assert peaks[3] - peaks[2] == 100 * 40 * 132

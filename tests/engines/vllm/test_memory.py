@@ -12,7 +12,7 @@ from planner.engines.vllm.device import Device
 from planner.engines.vllm.kvcache import CacheGroup, CachePlan
 from planner.engines.vllm.ledger import Length, MemoryBreakdown, capacity
 from planner.engines.vllm.memory import Placement, Stage, StageBudget, breakdown, fullest, stages_of
-from planner.engines.vllm.overhead import Overhead
+from planner.engines.vllm.overhead import Overhead, Shapes
 from planner.engines.vllm.plan import reject
 from planner.engines.vllm.search import best
 from planner.engines.vllm.settings import Pins, ServeConfig
@@ -223,12 +223,12 @@ def test_a_stages_cache_is_what_everything_else_leaves(monkeypatch):
     on = Device(**totals, **free, **margins, fitted=True, nvlink=False, multicast=False, graph_sizes=51, largest_graph=512, multiprocessors=0)
     config, model = ServeConfig(gpu_memory_utilization=0.9, max_num_batched_tokens=2048), small_model(bytes_per_batched_token=2)
     stage = Stage(weights_bytes=50_000, buffers_bytes=1000, block_bytes=10, last=False)
-    held = memory.stage_budget(model, on, config, Outlook.EXPECTED, stage)
+    held = memory.stage_budget(Shapes(model, config), on, Outlook.EXPECTED, stage)
     assert asked == [False]
     assert (held.buffers_bytes, held.kv_cache_bytes, held.late_graph_bytes) == (5096, 90_000 - 50_000 - 5096 - 900, 50)
-    least = memory.stage_budget(model, on, config, Outlook.CONSERVATIVE, stage)
+    least = memory.stage_budget(Shapes(model, config), on, Outlook.CONSERVATIVE, stage)
     assert held.kv_cache_bytes - least.kv_cache_bytes == 9000  # nine tenths of what an estimated total may be less
-    pinned = memory.stage_budget(model, on, replace(config, kv_cache_memory_bytes=7777), Outlook.EXPECTED, stage)
+    pinned = memory.stage_budget(Shapes(model, replace(config, kv_cache_memory_bytes=7777)), on, Outlook.EXPECTED, stage)
     assert pinned.kv_cache_bytes == 7777
 
 

@@ -13,6 +13,7 @@ from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm import overhead
 from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.device import Device, device, gpu_class
+from planner.engines.vllm.overhead import Shapes
 from planner.engines.vllm.settings import ServeConfig
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.model import VisionSpec
@@ -75,6 +76,10 @@ def on(**changed) -> Device:
             | changed
         )
     )
+
+
+def non_torch(asked, device, outlook):
+    return overhead.overhead(Shapes(model(), asked), device, outlook).non_torch_bytes
 
 
 def config(**changed) -> ServeConfig:
@@ -153,7 +158,7 @@ def test_a_gpu_whose_kernels_fuse_the_streams_holds_a_share_of_their_copies(coef
 
 def test_the_text_peak_is_the_larger_of_layers_and_sampler_beside_the_experts(coefficients):
     def peak(spec, *, last=True, **changed):
-        return overhead.text_activation(spec, config(**changed), 4, last_stage=last)
+        return overhead.text_activation(Shapes(spec, config(**changed)), 4, last_stage=last)
 
     assert peak(model()) == 53_248_000  # the layers, above: the sampler takes 49,152,000
     assert peak(model(), max_num_seqs=512) == 81_920_000 + 8_192_000  # twice the logits, now more than the layers
@@ -217,9 +222,9 @@ def test_layers_of_other_towers_hold_what_their_methods_say():
 
 def test_what_a_counted_tower_puts_out_lies_beside_the_text_alone(coefficients):
     counted = replace(VISION, peaks=((1, 0),))
-    assert overhead.activation(model(vision=counted), BATCH, on(), Outlook.EXPECTED, last_stage=True) == 53_248_000 + 16_384_000
+    assert overhead.activation(Shapes(model(vision=counted), BATCH), on(), Outlook.EXPECTED, last_stage=True) == 53_248_000 + 16_384_000
     large = replace(VISION, peaks=((10_000, 4000), (14_001, 0)))
-    assert overhead.activation(model(vision=large), BATCH, on(), Outlook.EXPECTED, last_stage=True) == 2 * 4096 * 14_001 * 2
+    assert overhead.activation(Shapes(model(vision=large), BATCH), on(), Outlook.EXPECTED, last_stage=True) == 2 * 4096 * 14_001 * 2
 
 
 @pytest.mark.parametrize("version", ["0.13", "0.14"])
@@ -227,9 +232,9 @@ def test_what_experts_work_in_stays_while_the_sampler_runs_since_0_14(coefficien
     # forward 2048 x 4 x 1000 x 2 = 16,384,000; workspace 2 x 2048 x 4 x 1500 x 2 = 49,152,000; sampler 8 x 10,000 x 256 x 4 + 2 x 2048 x 1000 x 2 = 90,112,000
     wide = model(**MOE, vocab_size=10_000)
     peak = {"0.13": 90_112_000, "0.14": 90_112_000 + 49_152_000}[version]
-    assert overhead.text_activation(wide, config(vllm_version=version), 8, last_stage=True) == peak
+    assert overhead.text_activation(Shapes(wide, config(vllm_version=version)), 8, last_stage=True) == peak
     narrow = model(**MOE, vocab_size=10)
-    assert overhead.text_activation(narrow, config(vllm_version="0.13"), 8, last_stage=True) == 16_384_000 + 49_152_000
+    assert overhead.text_activation(Shapes(narrow, config(vllm_version="0.13")), 8, last_stage=True) == 16_384_000 + 49_152_000
 
 
 @pytest.mark.parametrize(
@@ -247,14 +252,14 @@ def test_what_experts_work_in_stays_while_the_sampler_runs_since_0_14(coefficien
     ],
 )
 def test_the_peak_at_each_outlook(coefficients, changed, outlook, peak):
-    assert overhead.activation(model(**changed), BATCH, on(), outlook, last_stage=True) == peak
+    assert overhead.activation(Shapes(model(**changed), BATCH), on(), outlook, last_stage=True) == peak
 
 
 def test_an_unmeasured_cards_conservative_peak_has_all_copies_of_the_logits(coefficients):
     """512 sequences: 8 x 10,000 x 512 x 4 = 163,840,000 of logits instead of half of that, and 8,192,000 of hidden states."""
 
     def peak(**facts):
-        return overhead.activation(model(), config(max_num_seqs=512), on(**facts), Outlook.CONSERVATIVE, last_stage=True)
+        return overhead.activation(Shapes(model(), config(max_num_seqs=512)), on(**facts), Outlook.CONSERVATIVE, last_stage=True)
 
     assert peak(fitted=False) == 163_840_000 + 8_192_000 + GIB // 4
     assert peak() == 81_920_000 + 8_192_000 + GIB // 4
@@ -298,7 +303,7 @@ def test_graphs_by_layers_of_a_stage_and_captured_sizes(coefficients, spec, chan
 def test_memory_outside_torch_by_ranks_and_link(coefficients, tp, pp, nvlink, expected, conservative, optimistic):
     asked = config(tensor_parallel_size=tp, pipeline_parallel_size=pp)
     outside = [
-        overhead.non_torch(model(), asked, on(nvlink=nvlink, multicast=nvlink), outlook) / GIB
+        non_torch(asked, on(nvlink=nvlink, multicast=nvlink), outlook) / GIB
         for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE, Outlook.OPTIMISTIC)
     ]
     assert outside == [expected, conservative, optimistic]
@@ -313,7 +318,7 @@ def test_gpus_joined_by_switches_may_keep_less_since_0_27(coefficients, version,
 
 def test_a_class_adds_a_margin_which_a_start_on_this_machine_replaces(coefficients):
     def outside(outlook, **facts):
-        return overhead.non_torch(model(), BATCH, on(most_margin_bytes=GIB // 4, least_margin_bytes=-GIB // 4, **facts), outlook) / GIB
+        return non_torch(BATCH, on(most_margin_bytes=GIB // 4, least_margin_bytes=-GIB // 4, **facts), outlook) / GIB
 
     assert outside(Outlook.EXPECTED) == 0.25
     assert outside(Outlook.CONSERVATIVE) == 0.5 + 0.25
@@ -381,7 +386,7 @@ def test_two_cards_on_pcie_take_what_was_measured_and_four_the_middle_of_what_wa
     """3090w-qwen3.6-35b-a3b-autoround-tp2 took 0.74 GiB of each card; of four, pro6000-4x-qwen3-235b-fp8 1.70, starts on L40S 0.2 to 0.7."""
 
     def outside(tp, outlook):
-        return overhead.non_torch(model(), config(tensor_parallel_size=tp), on(fitted=False), outlook) / GIB
+        return non_torch(config(tensor_parallel_size=tp), on(fitted=False), outlook) / GIB
 
     assert outside(2, Outlook.EXPECTED) == pytest.approx(0.74, abs=0.01)
     assert 0.2 < outside(4, Outlook.EXPECTED) < 1.0
@@ -393,19 +398,19 @@ def test_where_starts_took_less_than_the_causes_give_activations_shrink_with_wha
     """A margin of -0.5 GiB: 0.125 of it is what lies outside, the rest is taken off the activations, down to nothing."""
     spared = on(most_margin_bytes=0, least_margin_bytes=-GIB // 2)
     batch = config(max_num_batched_tokens=65536)
-    whole = overhead.overhead(model(), batch, on(), Outlook.OPTIMISTIC)
-    less = overhead.overhead(model(), batch, spared, Outlook.OPTIMISTIC)
+    whole = overhead.overhead(Shapes(model(), batch), on(), Outlook.OPTIMISTIC)
+    less = overhead.overhead(Shapes(model(), batch), spared, Outlook.OPTIMISTIC)
     assert (whole.non_torch_bytes, less.non_torch_bytes) == (GIB // 8, 0)
     assert whole.activation_bytes - less.activation_bytes == 3 * GIB // 8
-    assert overhead.overhead(model(), BATCH, spared, Outlook.OPTIMISTIC).activation_bytes == 0
+    assert overhead.overhead(Shapes(model(), BATCH), spared, Outlook.OPTIMISTIC).activation_bytes == 0
 
 
 def test_before_0_20_graphs_lie_outside_the_budget_where_the_profiled_activations_were(coefficients):
-    since = overhead.overhead(model(), BATCH, on(), Outlook.EXPECTED)
-    before = overhead.overhead(model(), config(vllm_version="0.19"), on(), Outlook.EXPECTED)
+    since = overhead.overhead(Shapes(model(), BATCH), on(), Outlook.EXPECTED)
+    before = overhead.overhead(Shapes(model(), config(vllm_version="0.19")), on(), Outlook.EXPECTED)
     assert (since.activation_bytes, since.cuda_graph_bytes, since.late_graph_bytes) == (53_248_000, 402_653_184, 0)  # 0.375 GiB
     assert (before.activation_bytes, before.cuda_graph_bytes, before.late_graph_bytes) == (53_248_000, 0, 402_653_184 - 53_248_000)
-    large = overhead.overhead(model(residual_streams=16), config(vllm_version="0.19"), on(), Outlook.EXPECTED)
+    large = overhead.overhead(Shapes(model(residual_streams=16), config(vllm_version="0.19")), on(), Outlook.EXPECTED)
     assert large.late_graph_bytes == 0  # 655,360,000 of activations leave room for all graphs
     assert since.non_torch_bytes == before.non_torch_bytes == GIB // 4
 

@@ -183,13 +183,13 @@ def choice(*, conservative: MemoryBreakdown | None = None, **config) -> Choice:
 def test_the_context_is_the_longest_whole_step_that_surely_fits_every_user(blocks, users, context):
     layers = CacheGroup(attention=FULL, block_size=16, layers=(0,), page_bytes=(1,))
     held = ledger(kv_cache_blocks=blocks, length=Length(cache=CachePlan((layers,)), limit=131_072, in_flight_tokens=4096))
-    assert longest_for_users(request(users=users), choice(conservative=held)) == context
+    assert longest_for_users(request(users=users), ServeConfig(), held) == context
 
 
 def test_a_limit_that_is_no_whole_step_is_planned_as_it_is():
     layers = CacheGroup(attention=FULL, block_size=16, layers=(0,), page_bytes=(1,))
     held = ledger(kv_cache_blocks=100_000, length=Length(cache=CachePlan((layers,)), limit=5000, in_flight_tokens=4096))
-    assert longest_for_users(request(model=replace(request().model, max_position_embeddings=5000)), choice(conservative=held)) == 5000
+    assert longest_for_users(request(model=replace(request().model, max_position_embeddings=5000)), ServeConfig(), held) == 5000
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_short_model_is_planned_at_its_whole_length():
     layers = CacheGroup(attention=FULL, block_size=16, layers=(0,), page_bytes=(1,))
     held = ledger(kv_cache_blocks=5, length=Length(cache=CachePlan((layers,)), limit=700, in_flight_tokens=4096))
     short = request(model=replace(request().model, max_position_embeddings=700))
-    assert longest_for_users(short, choice(conservative=held)) == 700
+    assert longest_for_users(short, ServeConfig(), held) == 700
 
 
 @pytest.mark.parametrize(

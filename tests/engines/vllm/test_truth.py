@@ -16,7 +16,7 @@ from planner.engines.vllm.device import device
 from planner.engines.vllm.kvcache import longest_model_len, plan_cache
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.memory import breakdown
-from planner.engines.vllm.overhead import activation
+from planner.engines.vllm.overhead import Shapes, activation
 from planner.engines.vllm.rules import dtype_bits, with_kernels
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.weights import stage_weights
@@ -112,6 +112,6 @@ def test_the_activation_of_residual_streams_is_what_was_measured(batch, measured
     """One DGX Spark, a repack of DeepSeek V4 Flash, two starts that differ in the batch (the source is in overhead.json)."""
     config = ServeConfig(max_num_batched_tokens=batch, max_num_seqs=1)
     model, group = config_model("deepseek-ai/DeepSeek-V4-Flash"), GpuGroup(gpu=gpu("gb10"), count=1)
-    low, expected, high = (activation(model, config, device(group, config), outlook, last_stage=True) / GIB for outlook in OUTLOOKS)
+    low, expected, high = (activation(Shapes(model, config), device(group, config), outlook, last_stage=True) / GIB for outlook in OUTLOOKS)
     assert low < measured_gib < high
     assert expected == pytest.approx(measured_gib, abs=0.15)
