@@ -33,13 +33,16 @@ else:  # NumPy and a default of a type variable cost a start that needs neither
     Real = TypeVar("Real")
 
 
+_PLAIN = int, float  # a union would be made anew at each call
+
+
 @overload
 def whole(value: float) -> int: ...
 @overload
 def whole(value: Array) -> Array: ...
 def whole(value: float | Array) -> int | Array:
     """A number rounded towards zero, or an int64 array of them."""
-    return int(value) if isinstance(value, int | float) else value.astype("int64")
+    return int(value) if isinstance(value, _PLAIN) else value.astype("int64")
 
 
 @overload
@@ -48,7 +51,7 @@ def whole_up(value: float) -> int: ...
 def whole_up(value: Array) -> Array: ...
 def whole_up(value: float | Array) -> int | Array:
     """A number rounded up, or an int64 array of them (NumPy only then)."""
-    if isinstance(value, int | float):
+    if isinstance(value, _PLAIN):
         return ceil(value)
     import numpy as np
 
@@ -61,7 +64,7 @@ def where(condition: bool | int, then: T, otherwise: T) -> T: ...
 def where(condition: Array, then: float | Array, otherwise: float | Array) -> Array: ...
 def where(condition: bool | int | Array, then: T, otherwise: T) -> T | Array:
     """One of two values; of an array of conditions, element by element (NumPy only then)."""
-    if isinstance(condition, bool | int):
+    if isinstance(condition, int):
         return then if condition else otherwise
     return _chosen(condition, then, otherwise)
 
@@ -83,7 +86,7 @@ def minimum(left: A, right: float | A) -> A: ...
 def minimum(left: float, right: A) -> A: ...
 def minimum(left: float | Array, right: float | Array) -> float | Array:
     """The smaller of two numbers, or of two arrays element by element (NumPy only then)."""
-    if isinstance(left, int | float) and isinstance(right, int | float):
+    if isinstance(left, _PLAIN) and isinstance(right, _PLAIN):
         return min(left, right)
     import numpy as np
 
@@ -100,7 +103,7 @@ def maximum(left: A, right: float | A) -> A: ...
 def maximum(left: float, right: A) -> A: ...
 def maximum(left: float | Array, right: float | Array) -> float | Array:
     """The larger of two numbers, or of two arrays element by element (NumPy only then)."""
-    if isinstance(left, int | float) and isinstance(right, int | float):
+    if isinstance(left, _PLAIN) and isinstance(right, _PLAIN):
         return max(left, right)
     import numpy as np
 

@@ -65,15 +65,10 @@ def replicas(plan: Plan, plan_for: Callable[[Request], Plan]) -> Replicas | None
     """The best division of a plan's GPUs into servers that surely start and hold all users with the same context, where it is worth saying."""
     request, config = plan.request, plan.config
     group, pins = request.group, request.pins
+    if group.gpu.nvlink or config.tensor_parallel_size == 1 or pins.tensor_parallel_size or group.nodes > 1:
+        return None
     shown, whole = estimate(plan), paces(plan)
-    if (
-        isinstance(shown, NoSpeed)
-        or isinstance(whole, NoSpeed)
-        or group.gpu.nvlink
-        or config.tensor_parallel_size == 1
-        or pins.tensor_parallel_size
-        or group.nodes > 1
-    ):
+    if isinstance(shown, NoSpeed) or isinstance(whole, NoSpeed):
         return None
     divisions = []
     for size in (size for size in range(1, group.count) if group.count % size == 0):

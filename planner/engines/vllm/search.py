@@ -6,7 +6,7 @@ compared, so that no default is worse than another plan in all that a user gets 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from planner.engines.vllm import layouts, rules
@@ -225,11 +225,12 @@ def best(request: Request) -> Choice:
     """The configuration that `preference` puts first, with its reasons. Raises PlannerError and UnsupportedError where none is possible."""
     rules.check_model(request.model, request.group.gpu, request.pins.vllm_version)
     tried: list[Tried] = []
-    for parallel in splits(request):
+    for parallel in (divisions := splits(request)):
         for sized in sizes(request):
             for eager in eager_modes(request):
-                tried += _alike_tried(request, parallel, sized, eager=eager)
-                if _is_best(request, first := max(tried, key=Tried.order)):
+                tried += (alike := _alike_tried(request, parallel, sized, eager=eager))
+                first = max(tried, key=Tried.order)
+                if _is_best(request, first) or (alike == tried and _is_as_good(request, first.choice, divisions)):
                     return _explained(request, first.choice, tried)
             if not any(attempt.choice.optimistic.could_load for attempt in tried if attempt.choice.config.parallel == tried[-1].choice.config.parallel):
                 break  # smaller batches cannot help where the weights alone are too large
@@ -254,16 +255,20 @@ def _explained(request: Request, choice: Choice, tried: Sequence[Tried]) -> Choi
 def is_possible(request: Request) -> bool:
     """Whether some configuration surely starts and holds all users, as `best` would then be one. Raises PlannerError and UnsupportedError as it does."""
     rules.check_model(request.model, request.group.gpu, request.pins.vllm_version)
-    return any(_is_possible_so(request, parallel) for parallel in splits(request))
+    return any(choice.verdict is Verdict.STARTS and choice.holds(request.users) for parallel in splits(request) for choice in _sparing(request, parallel))
 
 
-def _is_possible_so(request: Request, parallel: Parallel) -> bool:
-    """The same divided so: a larger batch and CUDA graphs only take memory, so that what does without them decides."""
+def _sparing(request: Request, parallel: Parallel) -> Iterator[Choice]:
+    """What takes least memory, divided so: a larger batch and CUDA graphs only take more."""
     for config, placement in alike(request, parallel, sizes(request)[-1], eager=eager_modes(request)[-1]):
-        choice = with_context(request, config, placement)
-        if choice.verdict is Verdict.STARTS and choice.holds(request.users):
-            return True
-    return False
+        yield with_context(request, config, placement)
+
+
+def _is_as_good(request: Request, choice: Choice, divisions: Iterable[Parallel]) -> bool:
+    """Whether no other way starts more surely or holds the users where the first one, which has the larger batch and CUDA graphs, does not."""
+    sparing = (other for parallel in divisions for other in _sparing(request, parallel))
+    outcome = choice.verdict.rank, choice.holds(request.users)
+    return keeps_graphs(request, choice) and all((other.verdict.rank, other.holds(request.users)) <= outcome for other in sparing)
 
 
 @dataclass(frozen=True, slots=True)
