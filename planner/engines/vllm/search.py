@@ -120,7 +120,7 @@ def with_context(request: Request, config: ServeConfig, placement: Placement) ->
     asked = request.pins.max_model_len or request.context
     chosen = evaluate(request, replace(config, max_model_len=asked or longest_at(request, config, placement)), placement)
     if not asked and chosen.verdict < Verdict.STARTS:
-        starting = [shorter for shorter in _shorter_films(request, chosen, placement) if shorter.verdict is Verdict.STARTS]
+        starting = [shorter for shorter in _shorter(request, chosen, placement) if shorter.verdict is Verdict.STARTS]
         chosen = max(starting, key=lambda shorter: shorter.config.max_model_len, default=chosen)
     seqs = request.pins.max_num_seqs or sequences(request, chosen)
     if chosen.verdict < Verdict.STARTS:  # more sequences only take memory that lacks already
@@ -135,8 +135,12 @@ def with_context(request: Request, config: ServeConfig, placement: Placement) ->
     return chosen
 
 
-def _shorter_films(request: Request, choice: Choice, placement: Placement) -> Iterator[Choice]:
-    """The choice with the longest contexts that hold as many slices of a film, and fewer: each frees what the tower takes of one in profiling."""
+def _shorter(request: Request, choice: Choice, placement: Placement) -> Iterator[Choice]:
+    """The choice with the context that is left beside the pictures that a long prompt may bring, then with films of as many slices, and of fewer.
+
+    Each slice less frees what the tower takes of one in profiling.
+    """
+    yield evaluate(request, replace(choice.config, max_model_len=longest_for_users(request, choice.config, choice.conservative)), placement)
     vision = request.model.vision
     slices = min(vision.film_slices, choice.config.max_model_len // vision.tokens_per_item) if vision and not choice.config.skip_mm_profiling else 0
     for fewer in range(slices, 0, -1):
@@ -248,7 +252,9 @@ def _explained(request: Request, choice: Choice, tried: Sequence[Tried]) -> Choi
     told = explained(request, choice, undone, wider[-1] if wider else None, kv_dtypes(request))
     if not choice.config.enforce_eager or request.pins.enforce_eager is not None:
         return told
-    graphs = [attempt.choice.conservative.longest_for(attempt.choice.config.share(request.users) or 1) for attempt in tried if not attempt.choice.config.enforce_eager]
+    graphs = [
+        attempt.choice.conservative.longest_for(attempt.choice.config.share(request.users) or 1) for attempt in tried if not attempt.choice.config.enforce_eager
+    ]
     return replace(told, longest_with_graphs=max(graphs, default=0))
 
 

@@ -153,7 +153,7 @@ def test_a_gpu_whose_kernels_fuse_the_streams_holds_a_share_of_their_copies(coef
     assert share() == [1, 1.5, 0.5]
     assert share(multicast=True) == [0.5, 1.0, 0.25]
     streams = model(residual_streams=16)  # 655,360,000
-    assert overhead.activation(streams, BATCH, on(multicast=True), Outlook.EXPECTED, last_stage=True) == 327_680_000
+    assert overhead.activation(Shapes(streams, BATCH), on(multicast=True), Outlook.EXPECTED, last_stage=True) == 327_680_000
 
 
 def test_the_text_peak_is_the_larger_of_layers_and_sampler_beside_the_experts(coefficients):
@@ -302,17 +302,14 @@ def test_graphs_by_layers_of_a_stage_and_captured_sizes(coefficients, spec, chan
 )
 def test_memory_outside_torch_by_ranks_and_link(coefficients, tp, pp, nvlink, expected, conservative, optimistic):
     asked = config(tensor_parallel_size=tp, pipeline_parallel_size=pp)
-    outside = [
-        non_torch(asked, on(nvlink=nvlink, multicast=nvlink), outlook) / GIB
-        for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE, Outlook.OPTIMISTIC)
-    ]
+    outside = [non_torch(asked, on(nvlink=nvlink, multicast=nvlink), outlook) / GIB for outlook in (Outlook.EXPECTED, Outlook.CONSERVATIVE, Outlook.OPTIMISTIC)]
     assert outside == [expected, conservative, optimistic]
 
 
 @pytest.mark.parametrize(("version", "tp", "optimistic"), [("0.26", 2, 1.75), ("0.27", 2, 0.25), ("0.27", 1, 0.125)])
 def test_gpus_joined_by_switches_may_keep_less_since_0_27(coefficients, version, tp, optimistic):
     asked = config(tensor_parallel_size=tp, vllm_version=version)
-    outside = [overhead.non_torch(model(), asked, on(nvlink=True, multicast=True), outlook) / GIB for outlook in (Outlook.EXPECTED, Outlook.OPTIMISTIC)]
+    outside = [non_torch(asked, on(nvlink=True, multicast=True), outlook) / GIB for outlook in (Outlook.EXPECTED, Outlook.OPTIMISTIC)]
     assert outside == [2.0 if tp > 1 else 0.25, optimistic]
 
 

@@ -1,23 +1,27 @@
 """Choosing settings, by hand: how GPUs are split, which sizes are tried, how many sequences, what is preferred to what."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from random import Random
 
 import pytest
 from conftest import config_model, gpu, small_model
 
-from planner.catalogue.load import find_model
+from planner.catalogue.load import Entry, find_model, gpu_rows, model_rows
 from planner.engines.vllm import search
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.kvcache import CacheGroup, CachePlan
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
 from planner.engines.vllm.memory import Placement
-from planner.engines.vllm.search import best, enough, evaluate, kv_dtypes, longest_for_users, preference, sequences, sizes
+from planner.engines.vllm.search import best, enough, evaluate, is_possible, kv_dtypes, longest_for_users, preference, sequences, sizes
 from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.engines.vllm.splits import cannot_split, splits
 from planner.errors import PlannerError
 from planner.facts.attention import FullAttention
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import LayerGroup
+from planner.facts.verdict import Verdict
 
 FULL = FullAttention(kv_heads=8, head_dim=125, head_dim_v=125)
 
@@ -365,3 +369,46 @@ def test_where_graphs_are_given_up_the_context_that_keeps_them_is_told():
     assert (kept.verdict, kept.config.enforce_eager) == ("starts", False)
     assert best(request("rtx3060", model=model, context=found.longest_with_graphs + 16)).config.enforce_eager
     assert best(request("rtx3060", model=model, context=8192, enforce_eager=True)).longest_with_graphs is None
+
+
+PINNED = ({}, {"enforce_eager": False}, {"max_num_batched_tokens": 8192}, {"kv_cache_dtype": "auto"}, {"max_num_seqs": 8}, {"gpu_memory_utilization": 0.7})
+
+
+def drawn(chance: Random, entries: list[Entry], names: list[str]) -> Request:
+    """Any question about a model of the catalogue."""
+    model = chance.choice(entries).spec()
+    context = chance.choice([None, 4096, 32_768, 131_072])
+    return Request(
+        model=model,
+        group=GpuGroup(gpu=gpu(chance.choice(names)), count=chance.choice([1, 1, 2, 4, 8])),
+        context=context if context and context <= model.max_position_embeddings else None,
+        users=chance.choice([None, 1, 7, 64]),
+        pins=Pins(**chance.choice(PINNED)),
+    )
+
+
+def told(ask: Callable[[], object]) -> object:
+    try:
+        return ask()
+    except PlannerError as error:
+        return type(error)
+
+
+@pytest.mark.parametrize("count", [20, pytest.param(800, marks=pytest.mark.slow)])
+def test_what_takes_least_memory_says_whether_anything_does(count, monkeypatch):
+    """`is_possible` and the cut in `best` rest on it: nothing else starts where it does not. So both agree with a search of every way."""
+    chance = Random(count)
+    entries = [Entry(row, variant) for row in model_rows() for variant in row.variants if variant.is_listed]
+    names = [row.name for row in gpu_rows() if row.vendor in ("nvidia", "amd")]
+    outcomes = set()
+    for _ in range(count):
+        asked = drawn(chance, entries, names)
+        cut = told(partial(best, asked))
+        with monkeypatch.context() as patched:
+            patched.setattr(search, "_is_as_good", lambda *_: False)
+            whole = told(partial(best, asked))
+        assert cut == whole
+        starts = whole.verdict is Verdict.STARTS and whole.holds(asked.users) if isinstance(whole, Choice) else whole
+        assert told(partial(is_possible, asked)) == starts
+        outcomes.add(starts)
+    assert {True, False} <= outcomes
