@@ -40,6 +40,7 @@ STATIC = {
     "page.js": ("page.js", "text/javascript"),
 }
 MOST_FIELDS = 200
+GARBAGE = 100_000  # objects of an answer or two: it leaves no circles behind that are worth a look at each thousand
 OFFLINE = "a page without a server asks nobody: name one of the catalogue, or ask in a terminal"
 FROM_ELSEWHERE = "This question came by a link from another page, and takes a moment."
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -89,11 +90,14 @@ class Page:
         return Response(render("page.html", **found.values()), media_type="text/html")
 
     async def part(self, request: Request) -> Response:
-        """The answer alone; a fault goes above the answer before it, which stays. While one field is typed in, the history keeps one entry."""
+        """The answer alone; a fault goes above the answer before it, which stays. While one field is typed in, the history keeps one entry.
+
+        The connection ends with it: the next keystroke goes to whichever process has nothing to do, not to the one that answered the last.
+        """
         found = await self._shown(request, hub="x-submit" in request.headers)
         address = "HX-Replace-Url" if request.headers.get("x-typing") else "HX-Push-Url"
         is_fault = bool(found.fault)
-        headers = {address: found.state.address} | ({"HX-Retarget": "#fault"} if is_fault else {})
+        headers = {address: found.state.address, "Connection": "close"} | ({"HX-Retarget": "#fault"} if is_fault else {})
         return Response(render("fault-swap.html" if is_fault else "swap.html", **found.values()), media_type="text/html", headers=headers)
 
     async def json(self, request: Request) -> Response:
@@ -155,6 +159,7 @@ def warm() -> None:
                 Entry(row, variant).spec()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE, 20, 50)
 
 
 def app(*, alone: bool = False) -> Starlette:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from planner.engines.vllm.expert_rules import with_experts
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.plan import Plan
 from planner.engines.vllm.rules import dtype_bits, with_kernels
+from planner.engines.vllm.weights import Same
 from planner.engines.work import cache_reads, weights
 from planner.facts.speed import NoSpeed, Range, SpeedEstimate, full_load, no_start, significant, slowest_s
 from planner.facts.verdict import Grade
@@ -43,6 +45,12 @@ def _not_measured(plan: Plan) -> NoSpeed | None:
 
 def vllm_work(plan: Plan) -> Work | NoSpeed:
     """What one rank of this server does, or why that is not known."""
+    return _work(Same(plan))
+
+
+@lru_cache(maxsize=32)
+def _work(same: Same[Plan]) -> Work | NoSpeed:
+    plan = same.thing
     if reason := _not_measured(plan):
         return reason
     model, config, gpu = plan.model, plan.config, plan.request.group.gpu
@@ -109,6 +117,12 @@ def _outlooks(plan: Plan, work: Work) -> tuple[Pace, Pace, Pace]:
 
 def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
     """The speed of a plan, or why none is said; of a GPU whose arithmetic is not known only the decoding of one user."""
+    return _estimated(Same(plan))
+
+
+@lru_cache(maxsize=32)
+def _estimated(same: Same[Plan]) -> SpeedEstimate | NoSpeed:
+    plan = same.thing
     work = vllm_work(plan)
     if isinstance(work, NoSpeed):
         return work

@@ -47,7 +47,7 @@ class Parts:
 
 
 class Same(Generic[Thing]):
-    """A model, or a part of one, as a key: the very same one, which costs less to tell than an equal one."""
+    """A model, a part of one or a plan as a key: the very same one, which costs less to tell than an equal one."""
 
     __slots__ = ("thing",)
 
