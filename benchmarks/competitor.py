@@ -38,6 +38,7 @@ from planner.speed.work import Work, arithmetic, is_narrow, peak, shape_of
 from planner.version import VERSION
 
 WORKERS = 3  # processes that ask it
+REASONS = {"HuggingFaceDownloadError": "HuggingFaceDownloadError (it has no such config, and the Hub was not reachable)"}
 TABLES = """
 import json, logging, sys
 logging.disable(logging.CRITICAL)
@@ -152,8 +153,8 @@ def table(batch: list[dict[str, Any]], theirs: dict[str, dict[str, Any]]) -> lis
     refused = Counter(answer["refused"].partition(":")[0] for answer in theirs.values() if "refused" in answer)
     lines = [
         f"{len(batch)} rows asked (of each sweep at most {PER_GROUP}), {sum('tpot_s' in answer for answer in theirs.values())} answered by aiconfigurator; refused: "
-        + (", ".join(f"{count} {name}" for name, count in refused.most_common()) or "none")
-        + (" (it has no such config of its own, and the Hub was not reachable)." if "HuggingFaceDownloadError" in refused else "."),
+        + (", ".join(f"{count} {REASONS.get(name, name)}" for name, count in refused.most_common()) or "none")
+        + ".",
         "",
         "| median absolute error | figures | ours, model left out | aiconfigurator |",
         "|---|---|---|---|",
