@@ -33,10 +33,14 @@ def paths_of(typed: Sequence[str]) -> list[Path]:
     if not typed or any(len(word) >= 4096 or "\n" in word or "\0" in word for word in typed):
         return []
     paths = [Path(word) for word in typed]
-    if all(path.is_file() or path.is_dir() for path in paths):
-        return paths
-    missing = next((path for path in paths if not path.exists() and _OF_A_FILE.fullmatch(str(path))), None)
-    if missing and (len(paths) == 1 or any(path.is_file() for path in paths)):
+    try:
+        if all(path.is_file() or path.is_dir() for path in paths):
+            return paths
+        missing = next((path for path in paths if not path.exists() and _OF_A_FILE.fullmatch(str(path))), None)
+        is_beside = any(path.is_file() for path in paths)
+    except OSError:  # a command in quotes may be longer than the name of any file
+        return []
+    if missing and (len(paths) == 1 or is_beside):
         raise FileError(missing, "there is no such file", "a command stands in quotes, or behind --")
     return []
 

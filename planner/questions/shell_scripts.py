@@ -17,6 +17,7 @@ from planner.facts.record import dataclass
 from planner.questions.ports import of_docker
 from planner.text import BLANK, is_secret_name, redact, shown
 
+_LOOKUPS = ("which", "type", "hash", "whereis")
 MOST_EXPANDED, MOST_WORDS, MOST_SERVERS = 100_000, 10_000, 200  # letters of a value, words of a command, servers of a text: far above any real script
 _SHELLS = ("sh", "bash", "ash", "dash", "zsh", "busybox")
 _ENDS = frozenset([";", "&", "&&", "|", "||", "(", ")", "<", ">", ">>", ">&", "&>", ";;", "\n"])
@@ -206,8 +207,13 @@ def servers_of(words: Sequence[str]) -> Iterator[Command]:
     """The servers that the words of one command start: itself, or those of the script that a shell is given (sh -c)."""
     if len(words) > 2 and words[-2] in ("-c", "-lc", "-ec") and any(word.rpartition("/")[2] in _SHELLS for word in words[:-2]):
         yield from from_shell(words[-1])
-    elif command := command_of(words):
+    elif words and not _looks_up(words) and (command := command_of(words)):
         yield command
+
+
+def _looks_up(words: Sequence[str]) -> bool:
+    """Whether a program is only asked where it lies: `command -v llama-server`, `which vllm`."""
+    return words[0] in _LOOKUPS if len(words) < 3 else words[0] == "command" and words[1] in ("-v", "-V")
 
 
 def command_of(words: Sequence[str]) -> Command | None:

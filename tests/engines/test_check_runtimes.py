@@ -9,19 +9,21 @@ from conftest import gpu, run_plan
 from test_llamacpp import write_gguf
 
 from planner.catalogue import resolve
-from planner.catalogue.load import find_model
+from planner.catalogue.load import find_gpu, find_model
+from planner.cli.check_files import paths_of
 from planner.engines import ENGINES
 from planner.engines.llamacpp.check import check_server
 from planner.engines.llamacpp.flags import grammar
 from planner.engines.llamacpp.memory import LlamaCppConfig, kv_bytes
 from planner.engines.llamacpp.model import converted
+from planner.engines.llamacpp.named import by_tag
 from planner.engines.llamacpp.plan import plan_gguf
 from planner.engines.mlx.flags import grammar as mlx_grammar
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.verdict import Verdict
-from planner.questions.check import check, find_server, group_for
+from planner.questions.check import _catalogue, check, find_server, group_for
 from planner.questions.find_commands import find_commands
 from planner.questions.plan import answer_for
 from planner.report.schemas import json_schema
@@ -394,3 +396,43 @@ def test_chips_with_a_machines_memory_are_a_machine_each(card, command, words):
     assert words in f"{refused.value.message} {refused.value.hint}"
     with pytest.raises(PlannerError, match="2 machines"):
         answer_for(StackRow(gpu=card, count=2, engine=found.engine, services=[ServiceRow(model="qwen3-8b")]))
+
+
+@pytest.mark.parametrize("text", ["command -v llama-server >/dev/null || exit 1", "which llama-server", "type llama-server", "hash llama-server && echo here"])
+def test_a_program_that_is_only_looked_up_is_not_started(text):
+    assert not find_commands(text)
+    assert len(find_commands(f"{text}\nexec llama-server -m a.gguf")) == 1
+
+
+def test_a_command_in_quotes_may_be_longer_than_the_name_of_a_file():
+    assert not paths_of([f"llama-server --model a.gguf {'--verbose ' * 60}"])
+
+
+@pytest.mark.parametrize(
+    ("tag", "model"),
+    [
+        ("phi4-reasoning", "phi-4-reasoning"),
+        ("phi4-reasoning:plus", "phi-4-reasoning-plus"),
+        ("phi4-reasoning:14b-plus-q4_K_M", "phi-4-reasoning-plus"),
+        ("phi4-mini-reasoning:3.8b-q8_0", "phi-4-mini-reasoning"),
+        ("lfm2.5-thinking:1.2b", "lfm2.5-1.2b-thinking"),
+        ("kimi-k2:1t", "kimi-k2"),
+    ],
+)
+def test_a_tag_of_ollamas_library_is_known_by_the_names_that_it_has_elsewhere(tag, model):
+    named = by_tag(tag, _catalogue())
+    assert (named.tag, named.model.name) == (tag, _catalogue().find_plain(model).name)
+
+
+@pytest.mark.parametrize("tag", ["phi4-reasoning:70b", "kimi-k2:7b", "phi4-nothing:14b"])
+def test_a_tag_that_says_another_size_is_another_model(tag):
+    with pytest.raises(PlannerError, match="unknown model"):
+        by_tag(tag, _catalogue())
+
+
+def test_ollama_has_no_kernels_for_cards_before_maxwell():
+    card = find_gpu("gtx1080")
+    assert not ENGINES["ollama"].refuses(card)
+    assert not ENGINES["ollama"].refuses(replace(card, compute_capability=(5, 0)))
+    assert "5.0" in ENGINES["ollama"].refuses(replace(card, compute_capability=(3, 7)))
+    assert not ENGINES["llama.cpp"].refuses(replace(card, compute_capability=(3, 7)))

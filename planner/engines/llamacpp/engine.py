@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from planner.speed.estimate import Pace
 
 
+_LEAST_CAPABILITY = 50
+
+
 class LlamaCpp:
     """llama-server."""
 
@@ -148,6 +151,12 @@ class Ollama(LlamaCpp):
     is_ollama = True
     serving: Mapping[str, Serving] = {"ollama": OLLAMA_SERVER}
     steps = ("install Ollama", "./setup.sh", "export LITELLM_MASTER_KEY=…", "./stack.sh start")
+
+    def refuses(self, gpu: GpuSpec) -> str:
+        """NVIDIA's below the least compute capability that it holds kernels for (docs/gpu.mdx, November 2026)."""
+        if gpu.vendor != "nvidia" or not 0 < gpu.capability < _LEAST_CAPABILITY:
+            return ""
+        return f"Ollama has no kernels for compute capability {gpu.capability // 10}.{gpu.capability % 10}: the least is 5.0"
 
     def agent_safety(self, architecture: str) -> tuple[str, str]:
         """It is up to the template, or to Ollama's own renderer."""

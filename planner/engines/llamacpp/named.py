@@ -13,7 +13,7 @@ from planner.engines.llamacpp.dynamic import dynamic, name_of
 from planner.engines.llamacpp.ggml import MIXES
 from planner.engines.llamacpp.model import GgufModel, converted
 from planner.engines.llamacpp.published import original
-from planner.engines.llamacpp.spelling import is_qat, spelled, spellings
+from planner.engines.llamacpp.spelling import is_qat, library_names, spelled, spellings
 from planner.engines.llamacpp.stored import from_header
 from planner.errors import PlannerError
 from planner.facts.deployment import Sampling
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 USUAL_MIX = "Q4_K_M"  # of --hf-repo without one (common/download.cpp), and of Ollama's tags
 _SHARD = re.compile(r"-\d{5}-of-\d{5}$")
 _PREDICTING = re.compile(r"(?i)[-_.]MTP$")  # files that keep the layers which predict further tokens
+_NEAR_ENOUGH = 0.2  # a tag's size is a round number
 _NEAR = {"MXFP4": "MXFP4_MOE", "Q8_K": "Q8_0"}
 _MIX = re.compile(r"(?i)[-._:]((?:UD[-_])?(?:I?Q\d[\w]*|T?Q\d_\d|F16|F32|BF16|MXFP4[\w]*))$")
 
@@ -93,13 +94,29 @@ def by_tag(tag: str, catalogue: Catalogue) -> NamedModel:
         plain = catalogue.find_plain(base)
     except PlannerError:
         base, mix = _parted(base)
-        if not mix:
-            raise
-        plain = catalogue.find_plain(base)
+        plain = _of_library(base, catalogue)
     variant = plain.variant("ollama")
     form = mix or (variant.format if variant and variant.format else USUAL_MIX)
     named = _converted(plain, form, tag, tag)
     return replace(named, tag=tag, has_vision=plain.spec.vision is not None)
+
+
+def _of_library(base: str, catalogue: Catalogue) -> Plain:
+    """The model of a tag without its mix, as it stands in the catalogue or by another of its names, if that has as many weights as the tag says.
+
+    Raises PlannerError where no such model is known.
+    """
+    try:
+        return catalogue.find_plain(base)
+    except PlannerError:
+        for name, billions in library_names(base) if "/" not in base else ():
+            try:
+                plain = catalogue.find_plain(name)
+            except PlannerError:
+                continue
+            if not billions or abs(converted(plain.spec, "F16").file_bytes / 2e9 / billions - 1) <= _NEAR_ENOUGH:
+                return plain
+        raise
 
 
 def _meant(base: str, catalogue: Catalogue) -> Plain | None:

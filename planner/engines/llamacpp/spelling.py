@@ -48,3 +48,23 @@ def _endless(name: str) -> Iterator[str]:
     yield name
     while (shorter := _ENDINGS.sub("", name)) != name:
         yield (name := shorter)
+
+
+def library_names(tag: str) -> Iterator[tuple[str, float]]:
+    """What a tag of Ollama's library may be called elsewhere, each with the billions of weights that it says; 0 where it says none.
+
+    phi4-reasoning:14b-plus -> phi-4-reasoning-plus, lfm2.5-thinking:1.2b -> lfm2.5-1.2b-thinking, kimi-k2:1t -> kimi-k2.
+    """
+    family, _, rest = tag.lower().partition(":")
+    match = _SIZE.match(rest)
+    size, more = (match[0], rest[match.end() :].lstrip("-")) if match else ("", rest)
+    billions = float(match[1]) * _BILLIONS[match[2]] if match else 0.0
+    kin, _, kind = family.rpartition("-")
+    names = [(family, more), (family, size, more), (family, more, size), (kin, size, kind, more)]
+    for parts in names:
+        if all(parts[:1]) and (name := "-".join(part for part in parts if part)):
+            yield from ((form, billions) for form in dict.fromkeys((name, _hyphened(name))))
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([mbt])(?=-|\Z)")
+_BILLIONS = {"m": 0.001, "b": 1.0, "t": 1000.0}
