@@ -98,6 +98,12 @@ class GgufModel:
         return any(isinstance(cache, RecurrentState) for layer in self.layers for cache in layer.caches)
 
     @cached_property
+    def alike(self) -> tuple[int, ...]:
+        """Of each layer the first that is like it: to look one up by a number costs a fraction of what its parts cost."""
+        first: dict[Layer, int] = {}
+        return tuple(first.setdefault(layer, index) for index, layer in enumerate(self.layers))
+
+    @cached_property
     def has_experts(self) -> bool:
         """Whether any layer has experts of which a token uses some."""
         return any(layer.bytes_of(EXPERTS) for layer in self.layers)

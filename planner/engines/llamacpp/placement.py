@@ -250,7 +250,7 @@ def _lent(model: GgufModel, config: LlamaCppConfig, where: Placement) -> tuple[L
     for layer, (own, gpu, moved) in enumerate(zip(model.layers, where.gpus, where.moved, strict=False)):
         is_whole, cache = gpu == MAIN_MEMORY, next(iter(own.caches), read.get(layer))
         is_sent = is_whole or (gpu == 0 and layer in read and where.gpus[lender(model, read[layer])] == MAIN_MEMORY)
-        key = own, moved, is_whole, cache if is_sent else None
+        key = model.alike[layer], moved, is_whole, id(cache) if is_sent and not own.caches else is_sent
         if key not in made:
             apart = _MATRICES if is_whole else moved
             keys, values = _sent_cache(cache, config) if is_sent else (0, 0)

@@ -67,7 +67,7 @@ def peaks(flows: Sequence[Flow], step: Step, lent: Sequence[Lent] = (), *, comes
     for index, flow in enumerate(flows[:-1]):
         held = arrived if index < kept_for else NOTHING
         own, due = lent[index] if lent else NOT_LENT, late.get(index, NOT_LATE)
-        key = flow, residual, masks, inputs, held, own, came, due, index == 0
+        key = id(flow), residual, masks, inputs, held, id(own), came, due, index == 0  # those alike are one
         if key not in seen:
             desk = Desk(step, flow, Arena((masks, inputs, beside, held, residual, *came, normed)), residual, masks, own, due)
             desk.normed, normed = normed, NOTHING

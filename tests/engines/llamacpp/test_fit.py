@@ -54,7 +54,7 @@ def judged(row):
 
 def test_layers_lie_where_llama_cpp_puts_them():
     equal = sum(planned(row) == judged(row) for row in ROWS)
-    assert equal >= len(ROWS) - 5, [row["model"] for row in ROWS if planned(row) != judged(row)]
+    assert equal >= len(ROWS) - 3, [row["model"] for row in ROWS if planned(row) != judged(row)]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['model']}-{row['free_mib']}-{row['asked']}")
