@@ -33,15 +33,15 @@ TIGHT = 0.15  # log errors up to this count in full (soft L1)
 PRIOR_FIGURES = 10  # a prior weighs as much as so many figures
 NUDGE = 1e-5  # of a logarithm, for a slope
 INSIDE = 0.8  # of what an interval is to hold
-FEW_MODELS = 5  # below which a class does not speak for itself
+FEW_MODELS, FEW_GPUS = 5, 5  # below which a class does not speak for itself
 SEES = 0.02  # a figure sees a constant that changes it by this part of its own change
 CLASS_FIGURES = 60  # figures of one source, GPU and metric count as at most so many
 
 
 class Columns:
-    """Many figures at once: work, load and rates as arrays."""
+    """Many figures at once: work, load and rates as arrays; rates are made of the constants `known`, the narrowest that apply."""
 
-    def __init__(self, figures: Sequence[Measured]) -> None:
+    def __init__(self, figures: Sequence[Measured], known: Sequence[str] = NAMES) -> None:
         works = [figure.work for figure in figures]
         self.work = _stacked(works)
         self.users, self.prompt, self.answer, self.burst = (
@@ -50,7 +50,7 @@ class Columns:
         context = zip(works, self.prompt, self.answer, strict=True)
         self.cache_bytes = np.array([work.cache_bytes(float(prompt + answer / 2)) for work, prompt, answer in context])
         self.attention_flops = np.array([work.attention_flops(float(prompt)) for work, prompt in zip(works, self.prompt, strict=True)])
-        names = [rate_names(work, NAMES) for work in works]
+        names = [rate_names(work, known) for work in works]
         self.masks = {field.name: _mask([getattr(name, field.name) for name in names]) for field in fields(Rates)}
         self.metric = np.array([figure.metric for figure in figures])
         self.value = np.array([figure.value for figure in figures])
@@ -152,10 +152,10 @@ def fit(figures: Sequence[Measured], start: Any = None, evaluations: int = 40, c
     return found.x
 
 
-def errors_left_out(figures: Sequence[Measured], key: str) -> Any:
-    """Log errors of every figure, predicted by constants fitted on the figures of all others: of other models, GPUs or sources (`key`)."""
+def errors_left_out(figures: Sequence[Measured], key: str, everything: Any = None) -> Any:
+    """Log errors of every figure, predicted by constants fitted on the figures of all others: of other models, GPUs or sources (`key`); the fits start from that of all."""
     columns, groups = Columns(figures), np.array([getattr(figure, key) for figure in figures])
-    everything, errors = fit(figures, columns=columns), np.zeros(len(figures))
+    everything, errors = fit(figures, columns=columns) if everything is None else everything, np.zeros(len(figures))
     for group in sorted(set(groups)):
         own = groups == group
         others = [figure for figure, left_out in zip(figures, own, strict=True) if not left_out]
@@ -174,11 +174,33 @@ def conformal(errors: Sequence[float], models: Sequence[str]) -> float:
 
 
 def bound(figures: Sequence[Measured], errors: Any, kind: str, metric: str) -> float:
-    """What a class says of itself; where few models made it, no less than what all classes of GPU say together."""
+    """What a class says of itself; where it does not speak for itself, no less than what all classes of GPU say together."""
     own = [index for index, figure in enumerate(figures) if figure.kind == kind and figure.metric == metric]
     everywhere = [index for index, figure in enumerate(figures) if figure.metric == metric]
-    widths = [conformal([abs(float(errors[index])) for index in part], [figures[index].model for index in part]) for part in (own, everywhere) if part]
-    return max(widths) if len({figures[index].model for index in own}) < FEW_MODELS else widths[0]
+    widths = [_width(figures, errors, part) for part in (own, everywhere) if part]
+    return widths[0] if speaks_for_itself(figures, errors, own) else max(widths)
+
+
+def speaks_for_itself(figures: Sequence[Measured], errors: Any, own: Sequence[int]) -> bool:
+    """Whether many models made a class; or many GPUs, and what it says without one of its models or GPUs holds the figures of that one."""
+    models, gpus = ({getattr(figures[index], key) for index in own} for key in ("model", "gpu"))
+    if len(models) >= FEW_MODELS or len(gpus) < FEW_GPUS:
+        return len(models) >= FEW_MODELS
+    return all(_held(figures, errors, own, key) >= INSIDE for key, names in (("model", models), ("gpu", gpus)) if len(names) > 1)
+
+
+def _held(figures: Sequence[Measured], errors: Any, own: Sequence[int], key: str) -> float:
+    """Part of the figures inside what the class says of itself without their model or GPU (`key`)."""
+    inside = 0
+    for name in {getattr(figures[index], key) for index in own}:
+        width = _width(figures, errors, [index for index in own if getattr(figures[index], key) != name])
+        inside += sum(abs(float(errors[index])) <= width for index in own if getattr(figures[index], key) == name)
+    return inside / len(own)
+
+
+def _width(figures: Sequence[Measured], errors: Any, part: Sequence[int]) -> float:
+    """The error that bounds 80 % of figures like these."""
+    return conformal([abs(float(errors[index])) for index in part], [figures[index].model for index in part])
 
 
 def factors(figures: Sequence[Measured], errors: Any) -> dict[str, dict[str, float]]:
@@ -194,10 +216,7 @@ def common_factors(figures: Sequence[Measured], errors: Any) -> dict[str, float]
     found: dict[str, list[int]] = defaultdict(list)
     for index, figure in enumerate(figures):
         found[figure.metric].append(index)
-    return {
-        metric: round(exp(conformal([abs(float(errors[index])) for index in part], [figures[index].model for index in part])), 2)
-        for metric, part in sorted(found.items())
-    }
+    return {metric: round(exp(_width(figures, errors, part)), 2) for metric, part in sorted(found.items())}
 
 
 def seen(figures: Sequence[Measured]) -> dict[str, dict[str, dict[str, list[str]]]]:
@@ -239,15 +258,16 @@ def constants(figures: Sequence[Measured], logs: Any) -> dict[str, dict[str, Any
 
 def document(figures: Sequence[Measured]) -> dict[str, Any]:
     """What speed.json holds."""
+    logs = fit(figures, evaluations=100)
     return {
         "sources": f"{len(figures)} figures of {ROWS.name} (each row with its address)",
         "checked": datetime.now(UTC).date().isoformat(),
-        "constants": constants(figures, fit(figures, evaluations=100)),
+        "constants": constants(figures, logs),
         "factors": {
-            "new_model": factors(figures, errors_left_out(figures, "model")),
-            "new_gpu": factors(figures, errors_left_out(figures, "gpu")),
-            "new_form": common_factors(figures, errors_left_out(figures, "form")),
-            "new_architecture": common_factors(figures, errors_left_out(figures, "family")),
+            "new_model": factors(figures, errors_left_out(figures, "model", logs)),
+            "new_gpu": factors(figures, errors_left_out(figures, "gpu", logs)),
+            "new_form": common_factors(figures, errors_left_out(figures, "form", logs)),
+            "new_architecture": common_factors(figures, errors_left_out(figures, "family", logs)),
         },
         "measured": seen(figures),
         "architectures": architectures(figures),

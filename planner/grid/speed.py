@@ -181,6 +181,7 @@ def _rates(rows: list[Rates]) -> Rates[FloatArray]:
         all_reduce_s=_column(row.all_reduce_s for row in rows),
         hop_s=_column(row.hop_s for row in rows),
         link_share=_column(row.link_share for row in rows),
+        host_s=_column(row.host_s for row in rows),
         first_token_s=_column(row.first_token_s for row in rows),
         steps_before_first=_column(row.steps_before_first for row in rows),
         queue=_column(row.queue for row in rows),

@@ -37,6 +37,7 @@ class Rates(Generic[Real]):
     all_reduce_s: Real
     hop_s: Real
     link_share: Real
+    host_s: Real
     first_token_s: Real
     steps_before_first: Real
     queue: Real
@@ -63,6 +64,7 @@ class RateNames:
     all_reduce_s: tuple[str, ...]
     hop_s: tuple[str, ...] = ("pcie.hop",)
     link_share: tuple[str, ...]
+    host_s: tuple[str, ...] = ("host.sglang",)
     first_token_s: tuple[str, ...]
     steps_before_first: tuple[str, ...]
     queue: tuple[str, ...]
@@ -159,8 +161,9 @@ def _bandwidth_names(work: Work, constants: Collection[str]) -> tuple[str, ...]:
 
 
 def _kernel_families(work: Work) -> tuple[str, ...]:
-    """Whose kernels widen the weights, the narrowest family first: the engine's own, those of experts on the kind of GPU, of experts."""
-    return (work.engine, f"moe_{work.peak.kind}", "moe") if work.shape.moe_layers else (work.engine,)
+    """Whose kernels widen the weights, the narrowest family first: the engine's own, those of experts or matrices on the kind of GPU, of experts."""
+    kind = work.peak.kind
+    return (work.engine, f"moe_{kind}", "moe") if work.shape.moe_layers else (work.engine, kind)
 
 
 def rates(work: Work) -> Rates:
@@ -188,6 +191,7 @@ def rates(work: Work) -> Rates:
         all_reduce_s=product(names.all_reduce_s),
         hop_s=product(names.hop_s),
         link_share=product(names.link_share),
+        host_s=product(names.host_s),
         first_token_s=product(names.first_token_s),
         steps_before_first=product(names.steps_before_first),
         queue=product(names.queue),

@@ -5,7 +5,8 @@ A step reads the weights it needs and every sequence's cache, and waits for kern
     weights   = (dense + head + experts x touched) / (bandwidth x share)       touched = 1 - (1 - k/E) ^ (B ^ spread)
     compute   = 2 x (dense + head + experts x k/E) x B / (peak x share)
     step      = root(weights^2 + compute^2) + B x cache / (bandwidth x share) + all-reduces + launches
-    prompt    = max(2 x active x I / (peak x share), weights read) + attention + all-reduces + launches
+    prompt    = max(2 x active x I / (peak x share), weights read) + attention + all-reduces + launches + passes
+    passes    = 8 bytes x hidden x (4 x layers + k x layers of experts) x I / (bandwidth x share)
     added     = what the same prompt adds to steps that others decode in: it shares their weights and launches
 
 B sequences that arrive as others leave (closed loop): one waits for a share q of the first wave of prompts, and for those that come back with one's own, more
@@ -22,6 +23,13 @@ from planner.facts.record import dataclass
 from planner.facts.verdict import BoundBy
 from planner.speed.constants import Rates
 from planner.speed.work import Work
+
+COPY_BYTES = 8  # of a hidden value: two read and two written, in 16 bits
+LAYER_COPIES = 4  # two norms, two sublayers
+EXPERT_KERNELS = 8  # top k, two of the sort, two quantizations, the second matrix, activation, sum, beside the bank that `modules` counts
+RECURRENT_KERNELS = 10  # convolution, gates, two norms and six of the scan in chunks (gated delta rule)
+INDEX_KERNELS = 8  # scores and their largest
+AT_ONCE_TOKENS = 8192  # of prompts that SGLang computes at once on a card of 60 to 160 GB (--chunked-prefill-size)
 
 
 def _reads_s(work: Work[Real], rate: Rates[Real], touched: Real | int) -> Real:
@@ -65,6 +73,23 @@ def _exchange_s(work: Work[Real], rate: Rates[Real], tokens: Real) -> Real:
     ranks = work.engines * work.tensor_parallel_size
     moved_s = 2 * (ranks - 1) / ranks * tokens * work.shape.hidden_size * 2 / (maximum(work.peak.link_bytes_per_s, 1) * rate.link_share)
     return work.shape.moe_layers * (2 * (rate.all_reduce_s + work.peak.link_start_s) + moved_s) * minimum(work.engines - 1, 1)
+
+
+def _passes_s(work: Work[Real], rate: Rates[Real], tokens: Real) -> Real:
+    """What is done to the hidden states of a prompt between the matrices, on every rank to all of them: each time 16 bits in and out, twice.
+
+    In a layer two norms, each with the stream beside it, and what enters and leaves attention and MLP; of each chosen expert what enters (sorted by expert) and what leaves (summed).
+    """
+    shape = work.shape
+    copies = LAYER_COPIES * shape.layers + shape.moe_layers * minimum(shape.experts_per_token, shape.experts)
+    return COPY_BYTES * copies * shape.hidden_size * tokens / (work.peak.bandwidth_bytes_per_s * rate.cache_share)
+
+
+def _host_s(work: Work[Real], rate: Rates[Real]) -> Real:
+    """What a prompt takes at least where each of its kernels is started by Python, not by a CUDA graph: in an engine that computes prompts apart (SGLang)."""
+    shape = work.shape
+    kernels = shape.modules + EXPERT_KERNELS * shape.moe_layers + RECURRENT_KERNELS * shape.recurrent_layers + INDEX_KERNELS * shape.index_layers
+    return (1 - work.mixes) * rate.host_s * kernels
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +153,7 @@ def prompt_s(work: Work[Real], rate: Rates[Real], prompt: Real, attention_flops:
         + _all_reduce_s(work, rate, prompt)
         + _launches_s(work, rate)
     )
-    alone = alone + _exchange_s(work, rate, prompt)
+    alone = maximum(alone + _exchange_s(work, rate, prompt) + _passes_s(work, rate, prompt), _host_s(work, rate))
     batches = maximum(prompt / work.prompt_batch, 1)
     return alone * (batches + work.stages - 1) / (batches * work.stages)
 
@@ -146,7 +171,7 @@ def added_s(work: Work[Real], rate: Rates[Real], sequences: Real, prompt: Real, 
     )
     multiplied: Real = (both[0] ** 2 + both[1] ** 2) ** 0.5 - (alone[0] ** 2 + alone[1] ** 2) ** 0.5
     passed = _all_reduce_s(work, rate, sequences + prompt) - _all_reduce_s(work, rate, sequences)
-    passed = passed + _exchange_s(work, rate, sequences + prompt) - _exchange_s(work, rate, sequences)
+    passed = passed + _exchange_s(work, rate, sequences + prompt) - _exchange_s(work, rate, sequences) + _passes_s(work, rate, prompt)
     return multiplied + attention_flops / (work.peak.flops_16bit * work.peak.prompt_share * rate.attention_share) + passed
 
 
@@ -192,8 +217,19 @@ def waited_s(work: Work[Real], rate: Rates[Real], asked: Load[Real], *, alone: R
     packed = minimum(added_s(work, rate, decoding, asked.prompt, asked.attention_flops), alone)
     met: Real = rate.queue_load * busy**0.5 * most * (1 - 1 / users)
     looped: Real = minimum(rate.queue * (users - 1) * packed + met, 0.5 * (users - 1) * alone)
-    waited: Real = asked.burst * 0.5 * (users - 1) * most + (1 - asked.burst) * looped
+    waited: Real = asked.burst * _burst_s(work, rate, asked, alone, most) + (1 - asked.burst) * looped
     return waited
+
+
+def _burst_s(work: Work[Real], rate: Rates[Real], asked: Load[Real], alone: Real, most: Real) -> Real:
+    """Seconds that a prompt of many which come at once waits for the others: half of them, or, where prompts are computed apart, to the end of the batch that it is in."""
+    one_by_one: Real = 0.5 * (asked.users - 1) * most
+    if work.mixes is True:
+        return one_by_one
+    tokens = asked.users * asked.prompt
+    together = prompt_s(work, rate, tokens, asked.users * asked.attention_flops)
+    ended = 0.5 * (together + together * minimum(AT_ONCE_TOKENS / tokens, 1))
+    return work.mixes * one_by_one + (1 - work.mixes) * maximum(ended - alone, 0)
 
 
 def served(work: Work[Real], rate: Rates[Real], asked: Load[Real]) -> Served[Real]:
@@ -202,8 +238,7 @@ def served(work: Work[Real], rate: Rates[Real], asked: Load[Real]) -> Served[Rea
     full = step(work, rate, users, asked.cache_bytes).total_s
     alone = prompt_s(work, rate, asked.prompt, asked.attention_flops)
     shared = added_s(work, rate, users, asked.prompt, asked.attention_flops)
-    stalled = alone + rate.first_token_s
-    added = work.mixes * shared + (1 - work.mixes) * stalled  # what a prompt costs those who are decoding
+    added = work.mixes * shared + (1 - work.mixes) * alone  # what a prompt costs those who are decoding
     busy = users * added / (users * added + answer * full)
     first = alone + waited_s(work, rate, asked, alone=alone, added=added, busy=busy)
     decoding = minimum(maximum(users * (1 - first / (first + answer * full + (users - 1) * added)), 1.0), users)
