@@ -136,6 +136,6 @@ def test_speed_equals_the_estimate_of_the_plan(name):
             assert np.isnan(found[row]) or plan.config.enforce_eager
             continue
         one = served(work, rates(work), load(work, 1.0, float(PROMPT), float(OUTPUT)))
-        assert found[row] == 1 / one.time_per_output_token_s
+        assert found[row] == pytest.approx(1 / one.time_per_output_token_s, rel=1e-12)  # NumPy takes a root where Python takes a power: the last bit
         compared += 1
     assert compared >= 8
