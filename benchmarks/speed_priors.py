@@ -33,7 +33,7 @@ PRIORS = {
     "layer.llamacpp.2024.datacenter": Prior(100e-6, 0.3, SECONDS, "the same on cards with HBM, which are clocked lower"),
     "layer.llamacpp.datacenter.hopper": Prior(50e-6, 0.3, SECONDS, "the same on Hopper with HBM"),
     "bandwidth.weight_only": Prior(0.93, 0.1, "factor", "weights widened to 16 bits as they are read: dense Marlin"),
-    "bandwidth.weight_only.datacenter": Prior(0.8, 0.15, "factor", "the same on cards with HBM, where widening does not keep up with the memory"),
+    "bandwidth.weight_only.h20": Prior(0.8, 0.15, "factor", "the same on an H20, which has the most bandwidth for its arithmetic: widening does not keep up"),
     "bandwidth.weight_only.moe": Prior(0.9, 0.15, "factor", "the same of experts: MoE Marlin"),
     "bandwidth.weight_only.moe_datacenter": Prior(0.8, 0.15, "factor", "the same on cards with HBM"),
     "bandwidth.weight_only.llamacpp": Prior(0.93, 0.1, "factor", "quantized GGUF"),

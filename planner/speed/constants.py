@@ -161,9 +161,9 @@ def _bandwidth_names(work: Work, constants: Collection[str]) -> tuple[str, ...]:
 
 
 def _kernel_families(work: Work) -> tuple[str, ...]:
-    """Whose kernels widen the weights, the narrowest family first: the engine's own, those of experts or matrices on the kind of GPU, of experts."""
+    """Whose kernels widen the weights, the narrowest family first: the engine's own, those of experts on the kind of GPU, of experts; of matrices those of a GPU that is not like the others."""
     kind = work.peak.kind
-    return (work.engine, f"moe_{kind}", "moe") if work.shape.moe_layers else (work.engine, kind)
+    return (work.engine, f"moe_{kind}", "moe") if work.shape.moe_layers else (work.engine, work.peak.gpu)
 
 
 def rates(work: Work) -> Rates:

@@ -84,10 +84,10 @@ def test_a_class_of_few_models_speaks_for_itself_where_its_many_gpus_agree():
     assert speaks_for_itself(made(5, 1), agree[:5], range(5))
 
 
-def test_widened_matrices_on_hbm_have_a_constant_of_their_own():
+def test_widened_matrices_on_an_h20_have_a_constant_of_their_own():
     """What an H20 loses to widening says nothing of a GeForce: each is made by its own machines."""
     names = {figure.gpu: rate_names(figure.work, fitted().constants).bandwidth_share for figure in measured() if figure.work.weight_only}
-    assert "bandwidth.weight_only.datacenter" in names["h20"]
+    assert "bandwidth.weight_only.h20" in names["h20"]
     assert "bandwidth.weight_only" in names["rtx3090"]
     made_by = json.loads(speed_fit.FILE.read_text())["constants"]
-    assert made_by["bandwidth.weight_only.datacenter"]["value"] < made_by["bandwidth.weight_only"]["value"]
+    assert made_by["bandwidth.weight_only.h20"]["value"] < made_by["bandwidth.weight_only"]["value"]
