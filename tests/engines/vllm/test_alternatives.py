@@ -50,7 +50,7 @@ def test_each_is_typed_as_it_stands_and_meets_the_wish(kind, tmp_path):
         ("too large for the machine", ["2 machines of 8 GPUs", "at about the same price"]),
         ("a utilization that is not free", ["utilization that is free"]),
         ("half of the GPUs", ["all GPUs"]),
-        ("too many layers", ["layers on the GPU", "Q2_K weights"]),
+        ("too many layers", ["layers on the GPU", "Q3_K_M weights"]),
     ],
 )
 def test_the_obvious_is_among_them_least_effort_first(kind, words, tmp_path):
