@@ -104,8 +104,8 @@ MUTANTS = (
     _mutant(
         "the longest context ignores the users",
         "engines/vllm/search.py",
-        "probe.conservative.longest_for(probe.share(request.users) or 1)",
-        "probe.conservative.longest_for(1)",
+        "conservative.longest_for(config.share(request.users) or 1)",
+        "conservative.longest_for(1)",
         "test_memory",
     ),
     _mutant(

@@ -21,7 +21,7 @@ def ran(kept: Any, folder: str) -> Any:
     for cell in fresh.cells:
         if cell.cell_type == "code":
             cell.update(outputs=[], execution_count=None)
-    nbclient.NotebookClient(fresh, timeout=120, record_timing=False, resources={"metadata": {"path": folder}}).execute()
+    nbclient.NotebookClient(fresh, timeout=120, record_timing=False, coalesce_streams=True, resources={"metadata": {"path": folder}}).execute()
     return fresh
 
 
