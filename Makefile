@@ -3,7 +3,7 @@
 #   make test      what the README's second command runs: minutes, needs only the package index
 #   make judges    what takes long or asks real components (tests/judges.py sets them up in ~/.cache/serve-plan, once: 7 GB)
 #   make wheel     builds wheel and sdist once and tries that wheel on each Python from 3.11 that is here, and on one its doors (nox)
-#   make coverage  both test runs with lines and branches counted, and the gate of pyproject.toml
+#   make coverage  `make test` with lines and branches counted, and the gate of pyproject.toml
 #   make mutants   faults made by hand, each of which a test must notice: a few minutes
 #   make mutation  faults by the thousand (mutmut); half an hour, goes on where it was stopped: docs/mutants.md
 #   make fuzz      every reader of strangers' texts with bent inputs, FUZZ_SECONDS (600) each (FUZZ_READERS: only these); kept in build/fuzz: what breaks one
@@ -14,6 +14,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 JOBS ?= 2
+# More than cores: many of them wait for what they start.
+JUDGE_JOBS ?= 3
 FUZZ_SECONDS ?= 600
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check
@@ -42,14 +44,13 @@ test: $(VENV)/made-test
 
 judges: $(VENV)/made-dev
 	$(BIN)/python -m tests.judges
-	PLAN_JUDGES=required $(BIN)/python -m pytest -n $(JOBS) -m 'slow or judge'
+	PLAN_JUDGES=required $(BIN)/python -m pytest -n $(JUDGE_JOBS) -m 'slow or judge'
 
-# Counts are added up: each run adds its own, `coverage-report` closes.
+# Counting takes as long again as the tests; those that take long or ask judges are not counted.
 coverage: $(VENV)/made-dev
 	rm -rf build/coverage
 	mkdir -p build/coverage
 	$(COUNTED) $(MAKE) test
-	$(COUNTED) $(MAKE) judges
 	$(MAKE) coverage-report
 
 coverage-report: $(VENV)/made-dev

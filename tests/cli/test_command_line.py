@@ -617,6 +617,7 @@ def test_check_says_where_vllm_reads_a_number_otherwise(tmp_path):
     assert answer["settings"]["max_model_len"] == 32_000
 
 
+@pytest.mark.slow
 def test_the_sizes_of_the_release_are_those_that_are_computed():
     entries = [Entry(row, variant) for row in model_rows() for variant in row.variants]
     assert all(sizes.weights_bytes(entry) == sizes.computed_bytes(entry) for entry in entries)

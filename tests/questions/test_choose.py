@@ -65,6 +65,7 @@ def test_what_is_skipped_for_its_size_would_not_start():
                 assert stage_weights(load.Entry(row, variant).spec(), Parallel())[0] > here.gpu.cuda_total_bytes
 
 
+@pytest.mark.slow
 def test_purposes_offer_what_suits_them():
     here = group("h100", 1)
     rows = {row.name: row for row in load.model_rows()}
@@ -128,6 +129,7 @@ def stored(name: str) -> tuple[Stored, ...]:
 CARDS = ("rtx3090", "rtx4090", "rtx5090", "a100-80", "h100", "l40s", "mi300x", "rtx3060")
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(["qwen3-8b", "qwen3-32b", "qwen3-vl-32b", "llama-3.1-70b", "gpt-oss-20b"]),
     st.sampled_from([4096, 32_768, 40_000]),
@@ -224,6 +226,7 @@ def test_own_prices_lie_in_the_configuration_folder(tmp_path, monkeypatch):
     assert read_prices().buy["t4"].usd == 77
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("--gpu", "rtx4090", "--count", "2"), ("--model", "qwen3-vl-32b", "--context", "128k", "--users", "10")])
 def test_the_commands_write_nothing_and_their_json_is_as_the_schema_says(arguments, tmp_path):
     start = time.perf_counter()
@@ -259,7 +262,15 @@ def test_wishes_that_nothing_meets(arguments, code, says, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("gpu", "count", "purpose"), [("rtx3060", 1, "chat"), ("gb10", 1, "agent"), ("rtx4090", 2, "code"), ("h100", 8, "embedding")])
+@pytest.mark.parametrize(
+    ("gpu", "count", "purpose"),
+    [
+        pytest.param("rtx3060", 1, "chat", marks=pytest.mark.slow),
+        ("gb10", 1, "agent"),
+        pytest.param("rtx4090", 2, "code", marks=pytest.mark.slow),
+        ("h100", 8, "embedding"),
+    ],
+)
 def test_no_row_stands_above_one_that_dominates_it_and_none_is_below_the_floor(gpu, count, purpose):
     wish = Wish(purpose=purpose)
     found = choose(offers(group(gpu, count), purpose), wish, 8)
@@ -318,6 +329,7 @@ def test_a_model_that_gives_up_cuda_graphs_for_a_context_nobody_asked_for_comes_
     assert all("no CUDA graphs" in found[number].fit.settings for number in eager)
 
 
+@pytest.mark.slow
 def test_who_owns_a_12_gb_card_is_told_of_what_runs_there():
     """llama.cpp's and Ollama's quantizations, experts in main memory where a model has some; one engine where it is named."""
     best = choose(offers(group("rtx3060", 1), "code"), Wish(purpose="code"), 5)

@@ -288,7 +288,15 @@ def test_a_table_says_why_cells_are_blank(tmp_path):
         assert "No tokens/s" in run_plan(*words, cwd=tmp_path).stdout
 
 
-@pytest.mark.parametrize("words", [("--gpu", "gb10", "--for", "code"), ("--gpu", "t4"), ("--gpu", "m5-max-36gb"), ("--model", "gpt-oss-120b", "--users", "20")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(("--gpu", "gb10", "--for", "code"), marks=pytest.mark.slow),
+        pytest.param(("--gpu", "t4"), marks=pytest.mark.slow),
+        ("--gpu", "m5-max-36gb"),
+        ("--model", "gpt-oss-120b", "--users", "20"),
+    ],
+)
 def test_rows_of_json_have_a_speed_or_a_reason(words, tmp_path):
     found = json.loads(run_plan(*words, "--format", "json", cwd=tmp_path).stdout)
     for row in found.get("models") or found["machines"]:

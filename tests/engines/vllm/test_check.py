@@ -140,6 +140,7 @@ def test_a_tower_that_each_rank_holds_whole_need_not_be_divided():
     assert checked(f"{command} --mm-encoder-tp-mode data", "h100", 8).verdict == Verdict.STARTS
 
 
+@pytest.mark.slow
 def test_plans_own_commands_get_their_verdict_back_on_every_card():
     """Also where the plan does not start and changes are looked for, FP8 on cards that refuse it among them."""
     for card in CARDS:
