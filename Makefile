@@ -44,7 +44,7 @@ test: $(VENV)/made-test
 
 judges: $(VENV)/made-dev
 	$(BIN)/python -m tests.judges
-	PLAN_JUDGES=required $(BIN)/python -m pytest -n $(JUDGE_JOBS) -m 'slow or judge'
+	PLAN_JUDGES=required $(BIN)/python -m pytest -n $(JUDGE_JOBS) --dist worksteal -m 'slow or judge'
 
 # Counting takes as long again as the tests; those that take long or ask judges are not counted.
 coverage: $(VENV)/made-dev

@@ -106,7 +106,8 @@ def reported(only: Collection[str] | None = None) -> Iterator[Reported]:
             except UnsupportedModelError:
                 continue
             if isinstance(checked, Checked):
-                observed = case.get("observed", {}) if case.get("flags_told", True) else {}  # else the cache tells of settings that nobody knows
+                told = case.get("flags_told", True) and not case.get("picked")  # else of settings that nobody knows, or taken since it is right: no sample
+                observed = case.get("observed", {}) if told else {}
                 started, why = case["observed_verdict"] == "starts", case.get("observed_reason") or ""
                 words = tuple(find_server(case["command"]).words)
                 yield Reported(case["id"], started, why, checked, observed.get("kv_gib"), words=words, weights_gib=observed.get("weights_gib"))

@@ -148,6 +148,7 @@ HALVED = {  # what each function says of it, by file and name
     ("planner/engines/vllm/kvcache.py", "page_bytes"): "return block_size * token_bytes(attention, tp, layout)",
     ("planner/engines/vllm/kvcache.py", "_slots"): 'return "all", spec.block_size',
     ("planner/engines/llamacpp/memory.py", "cache_bytes"): "return config.cells * attention.kv_heads * attention.head_dim // elements * size",
+    ("planner/engines/llamacpp/memory.py", "keys_and_values"): "return whole, whole",
     ("planner/engines/llamacpp/compute.py", "_copied"): "return 0",
     ("planner/engines/llamacpp/flows.py", "_mixer"): "return _attention(model, rows, cache, out)",
     ("planner/engines/llamacpp/ollama.py", "_kv_heads"): "return cache.kv_heads",

@@ -21,13 +21,15 @@ from planner.engines.vllm.kvcache import CachePlan, block_bytes, cache_groups, c
 from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.loaded import Loading, felt_by, loaded, loading
 from planner.engines.vllm.lora import Lora
-from planner.engines.vllm.memory import Stage, ledger
+from planner.engines.vllm.memory import Stage, ledger, without
+from planner.engines.vllm.offload import with_tables
 from planner.engines.vllm.overhead import Shapes
 from planner.engines.vllm.search import FEWEST_SEQS, NARROW_CACHE
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.splits import heads_or_layers, splits
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.engines.vllm.weights import Parts, buffer_bytes, kernels_matter, part_bytes, stage_layers, stage_totals
+from planner.engines.work import is_table
 from planner.errors import PlannerError, UnsupportedError
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec, Host
@@ -171,12 +173,13 @@ class _Kind:
     kernels: Loading
     kv_cache_dtype: int
     layout: CacheLayout
+    tables_away: bool = False  # n-gram tables lie in main memory
 
 
 def _kinds(model: ModelSpec, machines: Machines) -> dict[_Kind, list[int]]:
     """The GPUs of each kind; those that refuse the model or the cache dtype are in none."""
     dtypes = KV_DTYPES if layouts.effective_kv_dtype(model, "auto") == "auto" else KV_DTYPES[:1]
-    rounded = kernels_matter(model)
+    rounded, tables = kernels_matter(model), any(is_table(module) for group in model.layers for module in group.modules)
     kinds: dict[_Kind, list[int]] = {}
     for gpu, indices in machines.kinds:
         parallel = rules.with_kernels(Parallel(), gpu) if rounded else Parallel()
@@ -189,7 +192,8 @@ def _kinds(model: ModelSpec, machines: Machines) -> dict[_Kind, list[int]]:
             except UnsupportedError:
                 continue
             layout = replace(layout, backend="", state_checkpoints=layout.state_checkpoints and model.has_state)
-            kinds.setdefault(_Kind(bits, parallel, kernels, number, layout), []).extend(indices)
+            away = tables and bool(with_tables((), model, parallel, gpu, DEFAULT_VERSION))
+            kinds.setdefault(_Kind(bits, parallel, kernels, number, layout, away), []).extend(indices)
     return kinds
 
 
@@ -219,6 +223,9 @@ def _ways(model: ModelSpec, machines: Machines) -> list[_Way]:
                 parts, cache = held[tp]
                 buffers = buffer_bytes(model, Parallel(tensor_parallel_size=tp), kind.dtype_bits, VERSIONS[DEFAULT_VERSION].film_tables)
                 stages = _stages(model, parts, buffers, cache, pp)
+                if kind.tables_away:
+                    away = with_tables((), loaded(model, kind.kernels), Parallel(tensor_parallel_size=tp), machines.gpus[gpus[0]], DEFAULT_VERSION)
+                    stages = [without(stages[0], away[0]), *stages[1:]]
                 ways.append(_Way(gpus, kind.kv_cache_dtype, tp, pp, stages, cache))
     return ways
 
@@ -269,6 +276,7 @@ def _stage(stages: Sequence[Stage], way: Array) -> Stage[Array]:
         _column([stage.buffers_bytes for stage in stages], way),
         _column([stage.block_bytes for stage in stages], way),
         _column([stage.last for stage in stages], way),
+        offloaded_bytes=_column([stage.offloaded_bytes for stage in stages], way),
     )
 
 

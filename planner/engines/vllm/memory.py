@@ -118,17 +118,19 @@ class Stage(Generic[Whole]):
     drafter_bytes: Whole | int = 0
 
 
+def without(stage: Stage, away: Offloaded) -> Stage:
+    """A stage of whose weights some lie in main memory."""
+    weights, buffers = stage.weights_bytes - away.weights_bytes, stage.buffers_bytes + away.buffers_bytes
+    return replace(stage, weights_bytes=weights, buffers_bytes=buffers, offloaded_bytes=away.weights_bytes)
+
+
 def stages_of(placed: Placement) -> list[Stage]:
     """The stages of a placed model."""
     last = len(placed.weights) - 1
     held = zip(placed.weights, placed.cache.block_bytes_by_stage, placed.lora or (0,) * len(placed.weights), strict=True)
     drafters = (*((0,) * last), placed.drafter)
-    if not placed.offloaded:
-        return [Stage(weights, placed.buffers, block, index == last, lora, 0, drafters[index]) for index, (weights, block, lora) in enumerate(held)]
-    return [
-        Stage(weights - away.weights_bytes, placed.buffers + away.buffers_bytes, block, index == last, lora, away.weights_bytes, drafters[index])
-        for index, ((weights, block, lora), away) in enumerate(zip(held, placed.offloaded, strict=True))
-    ]
+    stages = [Stage(weights, placed.buffers, block, index == last, lora, 0, drafters[index]) for index, (weights, block, lora) in enumerate(held)]
+    return list(map(without, stages, placed.offloaded)) if placed.offloaded else stages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,11 +301,7 @@ def ledger(
 
 
 def breakdown(
-    model: ModelSpec,
-    group: GpuGroup,
-    config: ServeConfig,
-    outlook: Outlook = Outlook.EXPECTED,
-    placement: Placement | None = None,
+    model: ModelSpec, group: GpuGroup, config: ServeConfig, outlook: Outlook = Outlook.EXPECTED, placement: Placement | None = None
 ) -> MemoryBreakdown:
     """The ledger of one server's fullest GPU. Raises NotDivisibleError and UnsupportedError where it is not placed yet and cannot be."""
     return breakdowns(model, group, config, placement or place(model, group, config), [outlook])[0]

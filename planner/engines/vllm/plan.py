@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from planner.engines.alternatives import NO_MARKET, Market, Others
@@ -11,7 +12,7 @@ from planner.engines.vllm.command import serve_argv
 from planner.engines.vllm.host import host_memory, host_warning, too_little
 from planner.engines.vllm.memory import place
 from planner.engines.vllm.parsers import chat_remarks
-from planner.engines.vllm.search import best
+from planner.engines.vllm.search import best, evaluate
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import VERSIONS, newest_for
 from planner.errors import PlannerError, UnsupportedError
@@ -169,6 +170,21 @@ def _not_known(model: ModelSpec) -> list[Warn]:
     return [Warn(code="not-covered", message=what)] if model.not_known else []
 
 
+def _copied_warning(plan: Plan) -> Iterator[Warn]:
+    """Where tensor parallelism copies the cache to further GPUs, so that half of them hold as many tokens."""
+    request, config = plan.request, plan.config
+    if (config.tensor_parallel_size <= plan.model.kv_heads and not plan.model.is_latent) or config.tensor_parallel_size % 2 or request.group.nodes > 1:
+        return
+    half = replace(request, group=replace(request.group, count=request.group.count // 2))
+    try:
+        fewer = evaluate(half, replace(config, tensor_parallel_size=config.tensor_parallel_size // 2))
+    except PlannerError:
+        return
+    if plan.verdict is fewer.verdict is Verdict.STARTS and fewer.expected.kv_cache_tokens >= plan.choice.expected.kv_cache_tokens > 0:
+        gpus = "one GPU holds" if half.group.count == 1 else f"{half.group.count} GPUs hold"
+        yield Warn(code="copied-cache", message=f"each GPU keeps the same keys and values: {gpus} as many tokens, and two servers twice as many")
+
+
 def warnings(plan: Plan) -> tuple[Warn, ...]:
     """What the user should know about this plan."""
     config, gpu, group = plan.config, plan.request.group.gpu, plan.request.group
@@ -199,7 +215,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         )
     if group.host is Host.WSL2:
         warns.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
-    warns += [*_drafting_warning(plan), *_eager_warning(plan), *_length_warning(plan)]
+    warns += [*_copied_warning(plan), *_drafting_warning(plan), *_eager_warning(plan), *_length_warning(plan)]
     if plan.verdict is Verdict.TIGHT:
         warns.append(Warn(code="tight", message="starts with the expected overhead, not with the conservative one: it may fail on your machine"))
     if plan.model.vision is not None and not config.skip_mm_profiling:
