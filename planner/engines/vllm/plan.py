@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from planner.engines.alternatives import NO_MARKET, Market, Others
 from planner.engines.vllm import layouts
-from planner.engines.vllm.choice import Choice, Request
+from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.command import serve_argv
 from planner.engines.vllm.host import host_memory, host_warning, too_little
 from planner.engines.vllm.memory import place
@@ -176,8 +176,9 @@ def _copied_warning(plan: Plan) -> Iterator[Warn]:
     if (config.tensor_parallel_size <= plan.model.kv_heads and not plan.model.is_latent) or config.tensor_parallel_size % 2 or request.group.nodes > 1:
         return
     half = replace(request, group=replace(request.group, count=request.group.count // 2))
+    share, _ = utilization(half, config.ranks // 2)
     try:
-        fewer = evaluate(half, replace(config, tensor_parallel_size=config.tensor_parallel_size // 2))
+        fewer = evaluate(half, replace(config, tensor_parallel_size=config.tensor_parallel_size // 2, gpu_memory_utilization=share))
     except PlannerError:
         return
     if plan.verdict is fewer.verdict is Verdict.STARTS and fewer.expected.kv_cache_tokens >= plan.choice.expected.kv_cache_tokens > 0:
