@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
+from functools import cache
 
 from planner.catalogue.names import is_repo_id
 from planner.engines import ENGINES
@@ -19,7 +21,8 @@ _SHELL = set("$&|;<>()`\n\\")  # of a command that a shell would change
 _OPTIONS = r"--[a-z][a-z-]+ (?!-)[\w.:/+,\-]*\w(?: --[a-z][a-z-]+ (?!-)[\w.:/+,\-]*\w)*"
 
 
-def _flags(job: Job) -> dict[str, tuple[str, str]]:
+@cache
+def _flags(job: Job) -> Mapping[str, tuple[str, str]]:
     """What each flag of the command line is here: a field, and the value of a switch, empty where the next word is the value."""
     flags: dict[str, tuple[str, str]] = {}
     for name in job.accepts:

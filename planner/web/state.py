@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
+from functools import lru_cache
 from typing import TypeVar
 from urllib.parse import urlencode
 
@@ -31,6 +32,12 @@ _PLAIN = {"host": "server", "purpose": "chat"}  # what a choice is where nobody 
 _WHERE = "the question"
 
 
+@lru_cache(maxsize=1024)
+def _pair(name: str, value: str) -> str:
+    """One value of an address: a page has twenty links that differ in one."""
+    return urlencode([(name, value)])
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """What is asked of a job, as it is typed; what is empty, or as where nobody says it, is not there."""
@@ -45,7 +52,7 @@ class State:
     @property
     def query(self) -> str:
         """The address that holds this state, empty where it would be too long or hold a secret."""
-        query = urlencode(self.values)
+        query = urlencode(self.values) if self.is_long else "&".join(_pair(name, value) for name, value in self.values)
         text = self[self.job.pasted] if self.job.pasted else ""
         return "" if len(query) > MOST_LINK_BYTES or (text and redact(text) != text) else query
 

@@ -261,7 +261,18 @@ def _explained(request: Request, choice: Choice, tried: Sequence[Tried]) -> Choi
 def is_possible(request: Request) -> bool:
     """Whether some configuration surely starts and holds all users, as `best` would then be one. Raises PlannerError and UnsupportedError as it does."""
     rules.check_model(request.model, request.group.gpu, request.pins.vllm_version)
-    return any(choice.verdict is Verdict.STARTS and choice.holds(request.users) for parallel in splits(request) for choice in _sparing(request, parallel))
+    found = (choice for parallel in splits(request) if _may_start(request, parallel) for choice in _sparing(request, parallel))
+    return any(choice.verdict is Verdict.STARTS and choice.holds(request.users) for choice in found)
+
+
+def _may_start(request: Request, parallel: Parallel) -> bool:
+    """Whether what takes least memory surely starts with the context that is asked for, or with the least; true where its own sizes decide that too."""
+    model, asked = request.model, request.pins.max_model_len or request.context
+    if model.has_state or model.vision:
+        return True
+    length = asked or min(model.max_position_embeddings, CONTEXT_STEP)
+    ways = alike(request, parallel, sizes(request)[-1], eager=eager_modes(request)[-1])
+    return any(_conservative(request, replace(config, max_model_len=length), placement).starts for config, placement in ways)
 
 
 def _sparing(request: Request, parallel: Parallel) -> Iterator[Choice]:
