@@ -261,7 +261,7 @@ def test_words_of_a_unit_are_quoted(word, text):
     assert quoted(word) == text
 
 
-@pytest.mark.parametrize("name", list(GRID))
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if number else ()) for number, name in enumerate(GRID)])
 def test_all_scripts_pass_shellcheck_at_its_strictest(name, tmp_path):
     texts = {**emit(deployment(name)), **files(name)}
     scripts = [tmp_path / file for file in texts if file.endswith(".sh")]

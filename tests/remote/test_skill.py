@@ -20,6 +20,7 @@ def test_its_head_says_what_it_is_for():
     assert len(head["description"]) < 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line != "plan mcp"])
 def test_every_command_of_it_is_answered(line, tmp_path):
     done = run_plan(*shlex.split(line)[1:], cwd=tmp_path)

@@ -22,7 +22,7 @@ from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.parsers import BY_ARCHITECTURE, EXAMPLES, by_architecture, known_names, knows
 from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.engines.vllm.settings import Pins, ServeConfig
-from planner.engines.vllm.versions import VERSIONS
+from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ChatFormat
@@ -109,7 +109,7 @@ def test_mistrals_own_files_are_named_where_its_recipes_do():
     assert not {"--config-format", "--load-format"} & set(values(planned("ministral-3-14b", "awq").argv))  # someone else's: no consolidated weights
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [pytest.param(version, marks=() if version == DEFAULT_VERSION else pytest.mark.slow) for version in VERSIONS])
 def test_no_release_is_given_a_name_that_it_does_not_know(version):
     for name in CALLERS:
         row = ROWS[name]
