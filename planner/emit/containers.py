@@ -20,7 +20,7 @@ def image(deployment: Deployment, service: Service) -> str:
     if deployment.vendor == "apple":
         raise PlannerError("containers on a Mac have no GPU", "launchd and stack.sh start what runs on macOS itself")
     images = container(service).images
-    text = images.get(deployment.vendor) or images.get("")
+    text = images.get(str(service.settings.get("image_for", ""))) or images.get(deployment.vendor) or images.get("")
     if text is None:
         raise PlannerError(f"no image of {service.engine} for {deployment.gpu_title} is known", "stack.sh starts it")
     return text.format(version=service.version)

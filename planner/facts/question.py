@@ -72,6 +72,7 @@ class ServiceRow:
     cache_type_v: str | None = None
     split_mode: str | None = None
     """Of llama.cpp: what is split over several GPUs, layers, rows, tensors or nothing."""
+    device: str | None = None
     main_gpu: int | None = None
     tensor_split: str | None = None
     """Of llama.cpp: shares of the GPUs, 3,1."""

@@ -29,7 +29,7 @@ class Container:
     """One program in a container. Texts may hold {version}, those of the probe {url}."""
 
     images: Mapping[str, str]
-    """By the GPU's vendor; that of "" is for any."""
+    """By the GPU's vendor, or by what a service's `image_for` names; that of "" is for any."""
     images_source: str = ""
     """Where it is said which releases have such tags, and when that was looked up."""
     entrypoint: tuple[str, ...] = ()

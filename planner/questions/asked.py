@@ -74,6 +74,7 @@ class ServerSettings(TypedDict, total=False):
     cache_type_k: str | None
     cache_type_v: str | None
     split_mode: Literal["none", "layer", "row", "tensor"] | None
+    device: str | None
     main_gpu: int | None
     tensor_split: str | None
     cpu_moe: bool | None

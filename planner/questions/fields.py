@@ -30,6 +30,7 @@ OF_SOME = tuple(
             choices=("none", "layer", "row", "tensor"),
             help="what is split over several GPUs; else layers.",
         ),
+        Setting(name="device", flag="--device", kind=Kind.TEXT, help="devices by name, which tell the backend: Vulkan0, ROCm0, CUDA0,CUDA1."),
         Setting(name="main_gpu", flag="--main-gpu", kind=Kind.COUNT, least=0, most=MOST_COUNT, help="the GPU that is used with --split-mode none."),
         Setting(name="tensor_split", flag="--tensor-split", kind=Kind.TEXT, help="shares of the GPUs: 3,1; else by what is free of each."),
         Setting(name="cpu_moe", flag="--cpu-moe", off=("--no-cpu-moe",), kind=Kind.SWITCH, help="all experts in main memory."),

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from planner.engines.llamacpp.compute import has_foreign_scores
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.model import GgufModel
 from planner.errors import PlannerError
@@ -65,6 +66,8 @@ def uncovered(settings: Mapping[str, Value]) -> list[NotCovered]:
 
 def divided(said: Iterable[tuple[str, Value]], gpus: int, config: LlamaCppConfig, model: GgufModel) -> tuple[NotCovered, ...]:
     """Tensors that several GPUs hold parts of, where the ledger does not follow: rows, which today's llama.cpp refuses on CUDA, or parts beside main memory."""
+    if has_foreign_scores(model, config):
+        return (NotCovered(flag="--flash-attn off", what="scores of a layer larger than a buffer of Vulkan can be", effect="either"),)
     mode = str(dict(said).get("split_mode") or "layer")
     if mode not in ("row", "tensor") or gpus < 2 or (config.split_tensors and _lies_in_parts(config, model)):
         return ()

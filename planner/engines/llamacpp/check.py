@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from planner.engines.decided import decided, refuse_unresolved, sources
 from planner.engines.llamacpp import command as server
 from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.backend import backend_of
 from planner.engines.llamacpp.builds import FLASH_IS_AUTO, FOUR_SLOTS, OLDEST_BUILD
 from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, divided, is_by_hand, uncovered
 from planner.engines.llamacpp.drafting import drafting_of
@@ -25,7 +26,7 @@ from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, wi
 from planner.engines.llamacpp.named import NamedModel, by_file, by_repository
 from planner.engines.llamacpp.one_machine import check_that_it_is_one
 from planner.engines.llamacpp.pins import image_tokens
-from planner.engines.llamacpp.plan import COMPUTE_HIGH, plan_of
+from planner.engines.llamacpp.plan import plan_of
 from planner.engines.llamacpp.settings import AUTO_SLOTS, SETTINGS
 from planner.engines.metal import wired_bytes
 from planner.errors import PlannerError
@@ -76,7 +77,8 @@ class Machine:
         if not surely:
             return fits_whole(named.model, config, room)
         gpus = ledger_of(named.model, config, room.free_bytes).gpus
-        return room.takes([gpu.total_bytes + int((gpu.compute_bytes + gpu.mmproj_compute_bytes) * (COMPUTE_HIGH - 1)) + 2 for gpu in gpus])
+        high = config.backend.error[1] - 1
+        return room.takes([gpu.total_bytes + int((gpu.compute_bytes + gpu.mmproj_compute_bytes) * high) + 2 for gpu in gpus])
 
 
 def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan:
@@ -90,7 +92,9 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
         raise PlannerError("the command names no model that can be read", "llama-server --model FILE.gguf … or --hf-repo user/repository:quantization")
     named = by_repository(settings, catalogue) if settings.get("hf_repo") else by_file(settings, catalogue, is_here=not command.contained)
     machine = _machine(settings, group, dict(command.env))
-    asked = replace(_config({**_defaults_of(command), **settings}, named), build=server.build_of(command))
+    said = str(settings.get("device") or ""), command.version or ""
+    backend = backend_of(machine.group.gpu.vendor, *said, env=dict(command.env))
+    asked = replace(_config({**_defaults_of(command), **settings}, named), build=server.build_of(command), backend=backend)
     asked = config_by_hand(asked, settings, named.model, machine.gpus)
     drafting = drafting_of(settings, named.model, catalogue, is_here=not command.contained)
     asked = with_drafts(asked, drafting, named.model)

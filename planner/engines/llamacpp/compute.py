@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
+from planner.engines.llamacpp.backend import CHUNK_BYTES, LARGEST_TENSOR_BYTES, Backend
 from planner.engines.llamacpp.builds import COPIES_RESERVED, FEW_OUTPUTS, MASK_IS_HALF, ROTATED
 from planner.engines.llamacpp.desk import Lent, Step
 from planner.engines.llamacpp.flow import Flow, Mixer
@@ -53,7 +54,33 @@ def compute_bytes(
         inputs_of_layers = mask + row * (2 * model.hidden + model.layer_inputs) if model.layer_inputs and copies == 1 else 0  # as long as the last layer
         kept = mask if copies > 1 else 0
         moments.append(4 * outputs(config) * model.vocab + row * model.hidden + max(inputs_of_layers, kept))
-    return max(moments) + (copies - 1) * mask_bytes(model, config, _input_width(config)) + kept_bytes
+    return max(moments) + (copies - 1) * mask_bytes(model, config, _input_width(config)) + kept_bytes + twice_bytes(model, config)
+
+
+def twice_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
+    """Scores that lie in Vulkan's buffer once more: a layer's fill a chunk of their own, and what is laid there before the next layer's keeps those out.
+
+    So its library does it with models all of whose layers build them of queries that have a matrix of their own; with windows, states or one matrix for all it does not.
+    """
+    if config.backend is not Backend.VULKAN or config.flash_attention:
+        return 0
+    scores = _scores_bytes(model, config)
+    is_all = all(flow.mixer in (Mixer.ATTENTION, Mixer.LATENT) and not flow.joined and not isinstance(flow.cache, SlidingWindow) for flow in model.flows)
+    return scores if is_all and CHUNK_BYTES <= scores <= LARGEST_TENSOR_BYTES else 0
+
+
+def has_foreign_scores(model: GgufModel, config: LlamaCppConfig) -> bool:
+    """Whether Vulkan cannot hold the scores of a layer, which are computed in main memory then."""
+    return config.backend is Backend.VULKAN and _scores_bytes(model, config) > LARGEST_TENSOR_BYTES
+
+
+def _scores_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
+    """The scores of a micro-batch in the layer with most of them, where they are built."""
+    rows = 0 if config.flash_attention else config.ubatch
+    cells = round_up(config.context, CELL_PADDING)
+    return (
+        rows * 4 * max((flow.heads * (window_cells(flow.cache, config) if isinstance(flow.cache, SlidingWindow) else cells) for flow in model.flows), default=0)
+    )
 
 
 def host_compute_bytes(model: GgufModel, config: LlamaCppConfig, *, copies: int = 1, is_divided: bool = False) -> int:
@@ -89,7 +116,7 @@ def _peaks(model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = (), 
         turns_keys=config.build >= ROTATED and _turns(config.kv_type, kinds),
         turns_values=config.build >= ROTATED and _turns(config.value_type or config.kv_type, kinds),
         cells=lambda cache: window_cells(cache, config) if isinstance(cache, SlidingWindow) else round_up(config.context, CELL_PADDING),
-        copied=lambda cache: _copied(cache, config) if cache and config.build >= COPIES_RESERVED else 0,
+        copied=lambda cache: _copied(cache, config) if cache and config.build >= COPIES_RESERVED and config.backend.reserves_copies else 0,
         layer_inputs=model.layer_inputs,
         inputs_a_layer=model.layer_inputs // max(1, model.layer_count),
         beside=0 if flash else 2 * _value_widths(kinds),
@@ -134,7 +161,7 @@ def window_mask_bytes(model: GgufModel, config: LlamaCppConfig, width: int) -> i
 
 def pool_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
     """What CUDA's pool takes beside the buffer, at full length: in older builds the 16-bit copies of one layer's quantized cache."""
-    return _copies(model, config) if config.flash_attention and config.build < COPIES_RESERVED else 0
+    return _copies(model, config) if config.flash_attention and config.build < COPIES_RESERVED and config.backend.reserves_copies else 0
 
 
 def _input_width(config: LlamaCppConfig) -> int:

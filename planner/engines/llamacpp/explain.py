@@ -34,6 +34,7 @@ _FLAGS = {
     "ubatch_size": "--ubatch-size",
     "cache_type_k": "--cache-type-k",
     "cache_type_v": "--cache-type-v",
+    "device": "--device",
 }
 
 

@@ -111,6 +111,7 @@ def _slow(lines: list[str]) -> Cause | None:
 def _take(seen: Observed, buffers: _Buffers, text: str) -> None:
     if match := _BUFFER.search(text):
         buffers.take(match[1], match[2] or "model", int(float(match[3]) * MIB))
+        _take_device(seen, match[1])
     elif match := _GO_BUFFER.search(text):
         buffers.take(match[2], _GO_KINDS[match[1]], int(float(match[3]) * _UNITS.get(match[4], 1)))
     for name, pattern in _TEXT:
@@ -128,6 +129,13 @@ def _take(seen: Observed, buffers: _Buffers, text: str) -> None:
     if "cache_type_k" not in seen.flags and (match := _TYPES.search(text)):
         seen.flags |= {"cache_type_k": match[1], "cache_type_v": match[2]}
     _take_names(seen, text)
+
+
+def _take_device(seen: Observed, device: str) -> None:
+    """Devices whose backend a card has beside another."""
+    named = [name for name in str(seen.flags.get("device", "")).split(",") if name]
+    if re.fullmatch(r"Vulkan\d{1,2}", device) and device not in named:
+        seen.flags["device"] = ",".join(sorted([*named, device]))
 
 
 def _take_names(seen: Observed, text: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from math import prod
 from typing import assert_never
 
+from planner.engines.llamacpp.backend import Backend
 from planner.engines.llamacpp.builds import DEFAULT_BUILD
 from planner.engines.llamacpp.drafter import Drafter, Drafting
 from planner.engines.llamacpp.ggml import TYPES
@@ -56,6 +57,7 @@ class LlamaCppConfig:
     snapshots: int = 0
     drafter: Drafter | None = None
     build: int = DEFAULT_BUILD
+    backend: Backend = Backend.CUDA
 
     @property
     def cells(self) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from planner.engines.decided import decided, refuse_unresolved
 from planner.engines.llamacpp import ollama, ollama_command, ollama_own, scheduler
+from planner.engines.llamacpp.backend import ollamas
 from planner.engines.llamacpp.check import Machine, ask_of, margins_of, placed, visible, warnings_of
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
@@ -145,6 +146,7 @@ def _config(read: Command, file: Modelfile | None, named: NamedModel, whole: Gpu
         flash_attention=ollama_command.has_flash_attention(dict(read.env)),
         vision=named.has_vision,
         gpu_layers=None if layers is None or layers < 0 else min(layers, named.model.layer_count + 1),
+        backend=ollamas(whole.gpu.vendor, dict(read.env)),
     )
     return config, reasons
 

@@ -32,7 +32,7 @@ _OWN = (
     "image_max_tokens",
     "engine_version",
 )
-BY_HAND = ("split_mode", "main_gpu", "tensor_split", "cpu_moe", "n_cpu_moe", "override_tensor")
+BY_HAND = ("device", "split_mode", "main_gpu", "tensor_split", "cpu_moe", "n_cpu_moe", "override_tensor")
 DRAFTS = ("spec_type", "spec_draft_n_max", "model_draft", "n_gpu_layers_draft", "cache_type_k_draft", "cache_type_v_draft")
 NAMES = (*_OWN, *BY_HAND, *DRAFTS)
 

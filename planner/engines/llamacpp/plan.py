@@ -11,9 +11,10 @@ from planner.engines.decided import plan_beyond
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.alternatives import alternatives
 from planner.engines.llamacpp.ask import GgufAsk, ask_of
+from planner.engines.llamacpp.backend import Backend, backend_of, ollamas
 from planner.engines.llamacpp.builds import DEFAULT_BUILD, build_name
 from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, divided, is_by_hand
-from planner.engines.llamacpp.compute import pool_bytes
+from planner.engines.llamacpp.compute import compute_bytes, pool_bytes
 from planner.engines.llamacpp.drafting import drafting_asked
 from planner.engines.llamacpp.fit import Room, fits_whole, fitted
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
@@ -35,12 +36,11 @@ from planner.facts.plan import How, Line, Plan, PlannedModel, exactly, longest_c
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import full_load, slowest_s
 from planner.facts.verdict import Verdict
-from planner.units import tokens
+from planner.units import gib, tokens
 
 LLAMA_CPP_VERSION = ollama.BUILD
 _SHORTEST = 4096  # tokens: what is planned where nothing longer fits
 _PARTS_ERROR_PERMILLE = 20  # of weights that lie in parts on all GPUs: parts are of whole heads, and turn with the layers
-_COMPUTE_LOW, COMPUTE_HIGH = 0.95, 1.12  # of the derived compute buffer: the CUDA logs and the oracle's worst
 
 
 def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue: Catalogue, *, is_ollama: bool) -> Placement:
@@ -144,7 +144,10 @@ def longest(ask: GgufAsk, config: LlamaCppConfig) -> int:
 def _chosen(ask: GgufAsk) -> LlamaCppConfig:
     """16-bit cache before 8-bit where that makes all fit; else what llama.cpp's own fit leaves on the GPUs."""
     base = ask.pins.pinned(LlamaCppConfig(context=ask.context or 1, parallel=ask.users, gpu_layers=ask.gpu_layers, vision=ask.has_vision))
-    base = with_drafts(config_by_hand(base, dict(ask.pins.by_hand), ask.model, ask.group.count), ask.drafting, ask.model)
+    by_hand = dict(ask.pins.by_hand)
+    base = with_drafts(config_by_hand(base, by_hand, ask.model, ask.group.count), ask.drafting, ask.model)
+    vendor = ask.group.gpu.vendor
+    base = replace(base, backend=ollamas(vendor, {}) if ask.is_ollama else backend_of(vendor, str(by_hand.get("device") or "")))
     kinds = (ask.kv_type,) if ask.kv_type else ("f16", "q8_0") if base.flash_attention else ("f16",)
     config, fitting = base, 0
     for kv_type in kinds:
@@ -234,17 +237,17 @@ def _lines(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger) -> tuple[
         _compute(ask, config, gpu.compute_bytes),
     ]
     if pool := pool_bytes(ask.model, config):
-        lines.append(_derived("pool", "CUDA's pool", pool, "16-bit copies of one layer's cache, made when the context is full; logs do not show them"))
+        lines.append(_derived("pool", "CUDA's pool", pool, "16-bit copies of one layer's cache, made when the context is full; logs do not show them", config))
     if gpu.mmproj_bytes:
         lines.append(exactly("mmproj", "vision projector", gpu.mmproj_bytes, "its weights in 16 bits"))
-        lines.append(_derived("mmproj_compute", "its buffer", gpu.mmproj_compute_bytes, _image_note(ask, config)))
+        lines.append(_derived("mmproj_compute", "its buffer", gpu.mmproj_compute_bytes, _image_note(ask, config), config))
     if gpu.draft_weights_bytes:
         what = "its predicting layers" if config.drafter and config.drafter.is_head else "draft model"
         lines.append(exactly("draft_weights", what, gpu.draft_weights_bytes, "what drafts"))
     if gpu.draft_kv_cache_bytes:
         lines.append(exactly("draft_kv_cache", "their KV cache", gpu.draft_kv_cache_bytes, "a context of its own, as long as the model's"))
     if gpu.draft_compute_bytes:
-        lines.append(_derived("draft_compute", "their buffer", gpu.draft_compute_bytes, "derived from llama.cpp's graph"))
+        lines.append(_derived("draft_compute", "their buffer", gpu.draft_compute_bytes, "derived from llama.cpp's graph", config))
     return tuple(lines)
 
 
@@ -269,9 +272,16 @@ def _compute(ask: GgufAsk, config: LlamaCppConfig, size: int) -> Line:
     if ask.is_ollama and config.build < DEFAULT_BUILD:
         low, high = size * 11 // 20, size * 8 // 5
         return Line(key="compute", name="compute graph", bytes=size, low_bytes=low, high_bytes=high, how=How.ESTIMATED, note="of Ollama's own engine: two logs")
-    return _derived("compute", "compute buffer", size, "derived from llama.cpp's graph")
+    line = _derived("compute", "compute buffer", size, "derived from llama.cpp's graph", config)
+    copies = size - compute_bytes(ask.model, replace(config, backend=Backend.VULKAN)) if config.backend is Backend.OPEN else 0
+    if copies <= 0 or config.placement is not None:
+        return line
+    return replace(
+        line, low_bytes=int((size - copies) * Backend.VULKAN.error[0]), note=f"{line.note}, of the ROCm build; Vulkan's lacks {gib(copies)} of copies"
+    )
 
 
-def _derived(key: str, name: str, size: int, note: str) -> Line:
+def _derived(key: str, name: str, size: int, note: str, config: LlamaCppConfig) -> Line:
     """A term derived from llama.cpp's graph, with what it was off by."""
-    return Line(key=key, name=name, bytes=size, low_bytes=int(size * _COMPUTE_LOW), high_bytes=int(size * COMPUTE_HIGH), how=How.DERIVED, note=note)
+    low, high = config.backend.error
+    return Line(key=key, name=name, bytes=size, low_bytes=int(size * low), high_bytes=int(size * high), how=How.DERIVED, note=note)

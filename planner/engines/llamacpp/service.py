@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.backend import Backend, backend_of
 from planner.engines.llamacpp.making import projector_name
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.pins import BATCH
@@ -52,6 +53,8 @@ def _sharing(config: LlamaCppConfig) -> str:
 def _kept(ask: GgufAsk) -> dict[str, int | float | str | bool]:
     """What setup.sh and the Modelfile must know beside the settings."""
     pinned: dict[str, int | float | str | bool] = {} if ask.gpu_layers is None else {"gpu_layers_pinned": ask.gpu_layers}
+    if backend_of("", str(dict(ask.pins.by_hand).get("device") or "")) is Backend.VULKAN:
+        pinned["image_for"] = Backend.VULKAN
     return pinned | ({"made_from": ask.made_from, "made_mix": ask.model.mix} if ask.made_from else {})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from planner.engines.llamacpp import models
+from planner.engines.llamacpp.backend import Backend
 from planner.engines.llamacpp.making import made_files
 from planner.facts.deployment import Deployment
 from planner.facts.serving import MODELS, Container, Serving
@@ -22,7 +23,7 @@ def _install(deployment: Deployment) -> Sequence[str]:
 
 
 PROGRAM = "llama.cpp"
-_BUILDS = {"nvidia": "cuda", "amd": "rocm", "intel": "intel"}
+_BUILDS = {"nvidia": "cuda", "amd": "rocm", "intel": "intel", Backend.VULKAN: "vulkan"}
 LLAMA_SERVER = Serving(
     command=("llama-server",),
     proxy_prefix="openai",
