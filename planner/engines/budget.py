@@ -43,7 +43,7 @@ class Budget:
     def verdict(self) -> Verdict:
         """By which sums fit."""
         surely = self.most_bytes <= self.conservative_available_bytes
-        return verdict_of(surely, self.used_bytes <= self.available_bytes, self.least_bytes <= self.available_bytes)
+        return verdict_of((surely, self.used_bytes <= self.available_bytes, self.least_bytes <= self.available_bytes))
 
     @property
     def rejection(self) -> Rejection | None:

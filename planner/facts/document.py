@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import TypeAlias
 
 JsonValue: TypeAlias = "bool | int | float | str | list[JsonValue] | dict[str, JsonValue] | None"
+_LINE = re.compile(rb'("(?:[^"\\]|\\.)*"):(.*)')  # a name may hold a quotation mark and a colon itself
 JsonObject: TypeAlias = "dict[str, JsonValue]"
 
 
@@ -32,8 +34,8 @@ class Lines(Mapping[str, object]):
 
     @cached_property
     def _lines(self) -> dict[str, bytes]:
-        cut = (line.partition(b'":') for line in self._text[self._start : self._end].splitlines() if line.startswith(b'"'))
-        return {json.loads(name + b'"'): value for name, _, value in cut}
+        found = map(_LINE.match, self._text[self._start : self._end].splitlines())
+        return {json.loads(line[1]): line[2] for line in found if line}
 
     def __getitem__(self, name: str) -> object:
         value: object = json.loads((self._lines[name] if "_lines" in vars(self) else self._line(name)).rstrip(b","))

@@ -64,6 +64,7 @@ _WORDS = {
     Verdict.TIGHT: "tight: may fail",
     Verdict.STARTS: "starts",
 }
+_BY_FIRST = (Verdict.STARTS, Verdict.TIGHT, Verdict.UNLIKELY)
 ONLY_AT_LOWEST = "it starts only if overheads are at their lowest"
 
 
@@ -73,9 +74,9 @@ def rank_of(conservative: Whole, expected: Whole, optimistic: Whole) -> Whole:
     return where(conservative, Verdict.STARTS.rank, where(expected, Verdict.TIGHT.rank, unlikely))
 
 
-def verdict_of(conservative: int, expected: int, optimistic: int) -> Verdict:
-    """The verdict by whether each outlook fits."""
-    return tuple(Verdict)[rank_of(conservative, expected, optimistic)]
+def verdict_of(fits: Iterable[object]) -> Verdict:
+    """The same of one server, by whether the conservative, the expected and the optimistic outlook fit: what comes after one that fits is not asked."""
+    return next((verdict for fit, verdict in zip(fits, _BY_FIRST, strict=False) if fit), Verdict.DOES_NOT_START)
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

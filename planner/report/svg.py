@@ -12,6 +12,7 @@ from planner.units import GIB
 WIDTH, HEIGHT = 640, 300
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 12, 44
 BAR_HEIGHT = 44
+LEAST = 1e-3  # what a logarithmic axis begins at where a value is nearly nothing
 HEAD, GAP = 32, 12  # of a sheet: its title, and what lies between pictures
 
 
@@ -96,7 +97,8 @@ def curve(drawn: Curve) -> str:
 
 def _round(value: float, *, down: bool) -> float:
     """The next of 1, 2, 5 times a power of ten that is not above, or not below."""
-    power = 10.0 ** floor(log10(max(value, 1e-3)))
+    value = max(value, LEAST)
+    power = 10.0 ** floor(log10(value))
     steps = [step * power for step in (1, 2, 5, 10)]
     return max(step for step in steps if step <= value * 1.001) if down else min(step for step in steps if step >= value * 0.999)
 

@@ -7,16 +7,16 @@ link that nobody measured also the slowest and the fastest one that somebody did
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from functools import lru_cache
 
 from planner.facts.hardware import Calibrated, GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
-from planner.facts.record import dataclass
+from planner.facts.record import Same, dataclass, replace
 from planner.facts.speed import NoSpeed
 from planner.facts.verdict import Grade
-from planner.speed.constants import fitted, rates
+from planner.speed.constants import Rates, fitted, rates
 from planner.speed.links import NO_LINK, AllReduce, slowest_pcie, slowest_start_s
-from planner.speed.roofline import Load, load, served
+from planner.speed.roofline import Load, Served, load, served
 from planner.speed.work import Work, gpu_kind
 
 
@@ -54,6 +54,8 @@ def links(work: Work, link: AllReduce, vendor: str) -> tuple[Work, Work, Work]:
 
     Nobody measured what an all-reduce costs over Infinity Fabric: at worst as much as over the slowest PCIe.
     """
+    if work.tensor_parallel_size * work.engines == 1:
+        return work, work, work
     slow, fast = (replace(work, peak=replace(work.peak, link_bytes_per_s=rate)) for rate in (link.slowest_bytes_per_s, link.fastest_bytes_per_s))
     if vendor == "amd" and work.tensor_parallel_size > 1 and not link.measured:
         ranks = int(work.tensor_parallel_size)
@@ -153,14 +155,16 @@ class Pace:
         By Little's law: who ask again as soon as they are answered wait for (users - places) answers of a server that gives `places` of them in the time of one.
         """
         if not 0 < places < users:
-            return self.seen_of(load(self.work, float(users), float(prompt), float(answer)))
+            return self._of(_answered(Same(self.work), float(users), float(prompt), float(answer)), float(users), float(answer))
         running = self.seen(places, prompt, answer)
         waited_s = (users - places) * answer / running.total_tokens_per_s
         return replace(running, first_token_s=running.first_token_s + waited_s)
 
     def seen_of(self, asked: Load[float]) -> Seen:
         """Those of a load."""
-        users, answer, result = asked.users, asked.answer, served(self.work, rates(self.work), asked)
+        return self._of(served(self.work, _rates(Same(self.work)), asked), asked.users, asked.answer)
+
+    def _of(self, result: Served[float], users: float, answer: float) -> Seen:
         first, total = (self.kept.first_of(users), self.kept.total_of(users)) if self.kept else (1.0, 1.0)
         prompts_s, steps_s = users * first * self.prompt_factor * result.prompt_s, answer * self.step_of(users) * result.step_s
         return Seen(
@@ -173,6 +177,16 @@ class Pace:
     def step_of(self, users: float) -> float:
         """By what a step of so many takes longer than computed."""
         return self.step_factor * (self.kept.step_of(users) if self.kept else 1.0)
+
+
+@lru_cache(maxsize=16)
+def _rates(same: Same[Work]) -> Rates:
+    return rates(same.thing)
+
+
+@lru_cache(maxsize=128)  # the outlooks of a server whose GPUs wait for no link have one work
+def _answered(same: Same[Work], users: float, prompt: float, answer: float) -> Served[float]:
+    return served(same.thing, _rates(same), load(same.thing, users, prompt, answer))
 
 
 def waiting(known: Basis, asked: int, places: int) -> Basis:

@@ -72,6 +72,21 @@ def outcome(act):
         return type(error).__name__
 
 
+@pytest.mark.parametrize("changes", [{}, {"size": 4}, {"name": "b", "more": {"x": 1}}, {"own": 3}, {"none": 1}], ids=str)
+def test_another_object_of_an_object(changes):
+    for ours, theirs in zip((OURS[0], OWN_INIT[0]), (THEIRS[0], THEIRS[0]), strict=True):
+        assert outcome(lambda ours=ours: record.replace(ours(name="a", own=2), **changes)) == outcome(
+            lambda theirs=theirs: dataclasses.replace(theirs(name="a", own=2), **changes)
+        )
+    assert record.replace(OURS[0](name="a", own=2)).own == 2
+
+
+def test_another_object_is_looked_at_by_its_class():
+    with pytest.raises(ValueError, match="no name"):
+        record.replace(OURS[3](name="a"), name="")
+    assert record.replace(OURS[1](1), right="b") == OURS[1](1, "b")
+
+
 @pytest.mark.parametrize("kind", range(4), ids=["named", "placed", "open", "row"])
 @pytest.mark.parametrize(
     "act",

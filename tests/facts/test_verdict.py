@@ -1,7 +1,6 @@
 """A verdict has one rule, one order, one exit code and one set of words, whichever engine it is said of."""
 
 import json
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,6 +9,7 @@ from conftest import run_plan
 from test_memory import choice, ledger
 
 from planner.engines.budget import Budget
+from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.plan import reject
 from planner.facts.plan import How, Line
 from planner.facts.verdict import ONLY_AT_LOWEST, Verdict, rank_of, verdict_of, worst
@@ -19,13 +19,13 @@ FITS = {(True, True, True): "starts", (False, True, True): "tight", (False, Fals
 
 @pytest.mark.parametrize(("fits", "verdict"), FITS.items())
 def test_the_widest_outlook_that_fits_decides(fits, verdict):
-    assert verdict_of(*fits) == verdict
+    assert verdict_of(fits) == verdict
 
 
 def test_a_grid_has_the_same_rule():
     outlooks = list(product((True, False), repeat=3))
     ranks = rank_of(*(np.array(column) for column in zip(*outlooks, strict=True)))
-    assert [tuple(Verdict)[rank] for rank in ranks] == [verdict_of(*fits) for fits in outlooks]
+    assert [tuple(Verdict)[rank] for rank in ranks] == [verdict_of(fits) for fits in outlooks]
 
 
 def test_servers_together_start_as_surely_as_the_worst_of_them():
@@ -44,7 +44,7 @@ def test_json_holds_the_word():
 def test_what_only_the_lowest_overheads_let_start_is_refused_by_the_expected_shortage():
     """310 needed, with a block that nobody gets 320, of 300 expected; the optimistic cache holds 320."""
     short = choice(kv_cache_needed_bytes=310)
-    found = replace(short, optimistic=ledger(kv_cache_needed_bytes=310, kv_cache_bytes=320, kv_cache_blocks=32))
+    found = choice({Outlook.OPTIMISTIC: ledger(kv_cache_needed_bytes=310, kv_cache_bytes=320, kv_cache_blocks=32)}, kv_cache_needed_bytes=310)
     assert found.verdict is Verdict.UNLIKELY
     rejection, surely = reject(found), reject(short)
     assert rejection.reason == f"{surely.reason}; {ONLY_AT_LOWEST}"
@@ -54,10 +54,10 @@ def test_what_only_the_lowest_overheads_let_start_is_refused_by_the_expected_sho
 @pytest.mark.parametrize(("blocks", "users"), [(29, 9), (25, 8), (24, 7)])
 def test_users_are_counted_as_surely_as_the_server_starts(blocks, users):
     """A request needs three blocks of 10 and one is nobody's: 28, 24 or 23 of the conservative cache are for requests, 29 of the expected."""
-    found = replace(choice(kv_cache_needed_bytes=30), conservative=ledger(kv_cache_needed_bytes=30, kv_cache_bytes=10 * blocks, kv_cache_blocks=blocks))
+    found = choice({Outlook.CONSERVATIVE: ledger(kv_cache_needed_bytes=30, kv_cache_bytes=10 * blocks, kv_cache_blocks=blocks)}, kv_cache_needed_bytes=30)
     assert found.verdict is Verdict.STARTS
     assert [found.holds(asked) for asked in (None, users, users + 1)] == [True, True, False]
-    tight = replace(found, conservative=ledger(kv_cache_needed_bytes=30, requested_bytes=951))
+    tight = choice({Outlook.CONSERVATIVE: ledger(kv_cache_needed_bytes=30, requested_bytes=951)}, kv_cache_needed_bytes=30)
     assert (tight.verdict, tight.holds(9), tight.holds(10)) == ("tight", True, False)
 
 

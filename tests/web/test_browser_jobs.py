@@ -212,6 +212,19 @@ def test_what_is_sent_is_not_asked_again_by_the_letters_before_it(opened, site):
     assert page.evaluate("document.activeElement.tagName") == "H2"
 
 
+def test_what_is_sent_while_the_answer_before_it_settles_is_read_next(opened, site):
+    page = opened.page
+    page.goto(urljoin(site, "check?gpu=rtx4090"))
+    page.evaluate("""() => document.addEventListener('htmx:afterSwap', () => {
+        document.getElementById('command').value += ' --max-num-seqs 7';
+        document.querySelector('form').requestSubmit();
+    }, { once: true })""")
+    page.fill("#command", "vllm serve Qwen/Qwen3-8B --max-model-len 8192")
+    page.wait_for_function("() => document.activeElement?.matches('#shown h2')")
+    page.wait_for_timeout(400)
+    assert page.evaluate("document.activeElement.tagName") == "H2"
+
+
 def test_a_card_that_is_described(opened, site):
     page = opened.page
     page.goto(site)

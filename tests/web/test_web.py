@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from planner.errors import PlannerError
+from planner.facts.curve import Curve
 from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_USERS
-from planner.report.svg import short, ticks
+from planner.report.svg import curve, short, ticks
 from planner.web.app import app
 from planner.web.jobs import JOBS
 from planner.web.state import MOST_QUERY_BYTES, first, read_state, row_of
@@ -281,6 +282,12 @@ def test_ticks_are_short():
 @pytest.mark.parametrize(("low", "high", "found"), [(20, 100, [20, 50, 100]), (0.1, 100, [0.1, 1, 10, 100]), (3, 4, []), (1, 1000, [1, 10, 100, 1000])])
 def test_axes_are_marked_in_ones_twos_and_fives(low, high, found):
     assert ticks(low, high) == pytest.approx(found)
+
+
+@pytest.mark.parametrize("lowest", [0.0, 1e-9, 4e-4, 0.5])
+def test_a_curve_begins_at_nearly_nothing(lowest):
+    drawn = Curve("concurrency", "Concurrency", "tokens", "concurrency", ((1024, lowest, 3.0, 4.0), (2048, lowest / 2, 1.5, 2.0)))
+    assert "nan" not in curve(drawn)
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

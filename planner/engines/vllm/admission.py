@@ -6,13 +6,15 @@ Source: v1/core/kv_cache_utils.py (kv_cache_planning.py in 0.33) get_kv_cache_co
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from functools import cache
 
 from planner.engines.vllm.choice import Choice
+from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.kvcache import CachePlan, group_blocks
 from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import TOKENS_BY_REQUESTS, VERSIONS
+from planner.facts.record import replace
 
 
 def as_released(ledger: MemoryBreakdown, config: ServeConfig, needed_blocks: int, caches: Callable[[], Sequence[int]]) -> MemoryBreakdown:
@@ -20,10 +22,10 @@ def as_released(ledger: MemoryBreakdown, config: ServeConfig, needed_blocks: int
 
     Some hold what a request needs of all stages against the cache of one (vllm pull requests 29431 and 33698).
     """
-    cache = ledger.known_length.cache
+    layout = ledger.known_length.cache
     if config.pipeline_parallel_size > 1 and VERSIONS[config.vllm_version].whole_need_checked:
-        ledger = replace(ledger, checked_bytes=needed_blocks * cache.whole_block_bytes, checked_cache_bytes=min(caches()))
-    tokens = logged_tokens(ledger, cache, config)
+        ledger = replace(ledger, checked_bytes=needed_blocks * layout.whole_block_bytes, checked_cache_bytes=min(caches()))
+    tokens = logged_tokens(ledger, layout, config)
     return ledger if tokens == ledger.kv_cache_tokens else replace(ledger, kv_cache_tokens=tokens)
 
 
@@ -35,19 +37,23 @@ def as_checked(choice: Choice) -> Choice:
     config = choice.config
     if not VERSIONS[config.vllm_version].first_group_checked or len(choice.expected.known_length.cache.groups) < 2:
         return choice
-    expected, optimistic = (_by_first_group(ledger, config.max_model_len) for ledger in (choice.expected, choice.optimistic))
-    return replace(choice, expected=expected, optimistic=optimistic)
+
+    def at(outlook: Outlook) -> MemoryBreakdown:
+        ledger = choice.at(outlook)
+        return ledger if outlook is Outlook.CONSERVATIVE else _by_first_group(ledger, config.max_model_len)
+
+    return replace(choice, at=cache(at))
 
 
 def _by_first_group(ledger: MemoryBreakdown, max_model_len: int) -> MemoryBreakdown:
-    cache, in_flight = ledger.known_length.cache, ledger.known_length.in_flight_tokens
-    block = ledger.kv_block_bytes if ledger.checked_bytes is None else cache.whole_block_bytes
-    return replace(ledger, checked_bytes=group_blocks(cache.groups[0], max_model_len, in_flight, cache.steps_in_flight) * block)
+    layout, in_flight = ledger.known_length.cache, ledger.known_length.in_flight_tokens
+    block = ledger.kv_block_bytes if ledger.checked_bytes is None else layout.whole_block_bytes
+    return replace(ledger, checked_bytes=group_blocks(layout.groups[0], max_model_len, in_flight, layout.steps_in_flight) * block)
 
 
-def logged_tokens(ledger: MemoryBreakdown, cache: CachePlan, config: ServeConfig, patch: int = 0) -> int:
+def logged_tokens(ledger: MemoryBreakdown, layout: CachePlan, config: ServeConfig, patch: int = 0) -> int:
     """What the release logs as "GPU KV cache size": until 0.20.0 the blocks of one group, later what requests of max_model_len hold at once."""
     release = VERSIONS[config.vllm_version]
-    if not cache.groups or not release.tokens_by_groups or (release.minor, patch) >= TOKENS_BY_REQUESTS:
+    if not layout.groups or not release.tokens_by_groups or (release.minor, patch) >= TOKENS_BY_REQUESTS:
         return ledger.kv_cache_tokens
-    return ledger.kv_cache_blocks // len(cache.groups) * min(group.block_size for group in cache.groups) * cache.context_ranks
+    return ledger.kv_cache_blocks // len(layout.groups) * min(group.block_size for group in layout.groups) * layout.context_ranks

@@ -100,6 +100,8 @@ def _other_weights(request: Request, market: Market) -> Iterator[Change[Request]
 def _with_smaller_wishes(others: Sequence[Change[Request]]) -> Iterator[Change[Request]]:
     """Other weights and a smaller wish together, where neither alone would do."""
     for change in others:
+        if not (change.asked.users or change.asked.context or change.asked.pins.max_model_len):
+            continue
         try:
             choice = best(change.asked)
         except PlannerError:

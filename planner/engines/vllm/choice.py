@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import field
 from math import floor
 from typing import Literal
 
+from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.settings import Pins, ServeConfig
 from planner.facts.hardware import GpuGroup, Host
@@ -44,17 +46,31 @@ class Choice:
     """One configuration with its ledger at the three outlooks."""
 
     config: ServeConfig
-    expected: MemoryBreakdown
-    conservative: MemoryBreakdown
-    optimistic: MemoryBreakdown
+    at: Callable[[Outlook], MemoryBreakdown] = field(compare=False)
+    """The ledger at an outlook."""
     reasons: tuple[tuple[str, str], ...] = ()
     claims: tuple[Claim, ...] = ()
     longest_with_graphs: int | None = None  # where CUDA graphs were given up: the context that would have kept them, 0 for none
 
     @property
+    def expected(self) -> MemoryBreakdown:
+        """By the fit."""
+        return self.at(Outlook.EXPECTED)
+
+    @property
+    def conservative(self) -> MemoryBreakdown:
+        """At the end that takes most."""
+        return self.at(Outlook.CONSERVATIVE)
+
+    @property
+    def optimistic(self) -> MemoryBreakdown:
+        """At the end that takes least."""
+        return self.at(Outlook.OPTIMISTIC)
+
+    @property
     def verdict(self) -> Verdict:
         """By which outlooks fit."""
-        return verdict_of(self.conservative.starts, self.expected.starts, self.optimistic.starts)
+        return verdict_of(self.at(outlook).starts for outlook in (Outlook.CONSERVATIVE, Outlook.EXPECTED, Outlook.OPTIMISTIC))
 
     @property
     def surest(self) -> MemoryBreakdown:

@@ -5,10 +5,9 @@ Read off vLLM 0.33's classes (model_executor/models, models/) with the judge: co
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
+from planner.facts.record import replace
 
 _DEEPSEEK = frozenset(
     {

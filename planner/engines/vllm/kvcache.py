@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import accumulate, pairwise
 from math import lcm
 from typing import assert_never
@@ -32,7 +31,7 @@ from planner.facts.attention import (
 )
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.model import ModelSpec
-from planner.facts.record import dataclass
+from planner.facts.record import dataclass, replace
 from planner.units import ceil_div, largest, round_up
 
 SMALLEST_KERNEL_BLOCK = 16  # of the backends that keep keys and values by head (get_supported_kernel_block_sizes)

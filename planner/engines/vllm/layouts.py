@@ -5,8 +5,6 @@ Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from planner.engines.vllm.backends import BACKENDS, Backend, asked_backend, backend_on, known
 from planner.engines.vllm.cache_options import NO_OPTIONS, CacheOptions
 from planner.engines.vllm.dtypes import FP8_DTYPES, KV_CACHE_DTYPES, PACKED_DTYPES
@@ -28,6 +26,7 @@ from planner.facts.attention import CompressedCache, PerHead, per_head
 from planner.facts.config import CacheLayout
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.record import replace
 
 _ROCM_MLA = ("gfx942", "gfx950")  # what AITER has kernels of sparse attention for
 _MLA_FP8_TOKEN_BYTES = 656  # fp8_ds_mla: 512 FP8 + 4 float32 scales + 64 bfloat16 (mla_attention.py:1386)

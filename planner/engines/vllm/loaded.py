@@ -12,13 +12,13 @@ from functools import lru_cache
 from planner.architecture.formats import FP8_MATRIX
 from planner.engines.vllm.settings import Placing
 from planner.engines.vllm.versions import VERSIONS
-from planner.engines.vllm.weights import Same, stage_weights
+from planner.engines.vllm.weights import stage_weights
 from planner.errors import UnsupportedError
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Tensor
-from planner.facts.record import dataclass
+from planner.facts.record import Same, dataclass
 from planner.facts.storage import BF16, Encoding, Plane, Storage
 from planner.units import GIB
 

@@ -7,9 +7,8 @@ A request fits iff needed <= available_kv - one block                       v1/c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from functools import lru_cache, partial
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Generic
 
 from planner.arrays import Whole, maximum, where, whole, whole_up
@@ -25,11 +24,11 @@ from planner.engines.vllm.overhead import Shapes, overhead
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
 from planner.engines.vllm.settings import Placing, ServeConfig
 from planner.engines.vllm.versions import VERSIONS
-from planner.engines.vllm.weights import Same, buffer_bytes, stage_weights
+from planner.engines.vllm.weights import buffer_bytes, stage_weights
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
-from planner.facts.record import dataclass
+from planner.facts.record import Same, dataclass, replace
 from planner.units import GIB
 
 if TYPE_CHECKING:
@@ -304,25 +303,26 @@ def breakdown(
     model: ModelSpec, group: GpuGroup, config: ServeConfig, outlook: Outlook = Outlook.EXPECTED, placement: Placement | None = None
 ) -> MemoryBreakdown:
     """The ledger of one server's fullest GPU. Raises NotDivisibleError and UnsupportedError where it is not placed yet and cannot be."""
-    return breakdowns(model, group, config, placement or place(model, group, config), [outlook])[0]
+    return outlooks(model, group, config, placement or place(model, group, config))(outlook)
 
 
-def breakdowns(model: ModelSpec, group: GpuGroup, config: ServeConfig, placed: Placement, outlooks: Iterable[Outlook]) -> list[MemoryBreakdown]:
-    """The same at several outlooks."""
+def outlooks(model: ModelSpec, group: GpuGroup, config: ServeConfig, placed: Placement) -> Callable[[Outlook], MemoryBreakdown]:
+    """The same at each outlook, counted when it is first asked for: most of what a search looks at is told by one."""
     if config.data_parallel_size > 1 and not model.experts_per_token:
         config = replace(config, data_parallel_size=1)  # engines that share nothing
-    outlooks, in_flight = list(outlooks), in_flight_tokens(config, pooled=model.pooling)
+    in_flight = in_flight_tokens(config, pooled=model.pooling)
     steps = in_flight // max(1, config.max_num_batched_tokens)
-    cache = placed.cache if steps == placed.cache.steps_in_flight else replace(placed.cache, steps_in_flight=steps)
-    needed = cache.blocks_per_request(config.max_model_len, in_flight)
-    length = Length(cache, model.max_position_embeddings, in_flight)
+    layout = placed.cache if steps == placed.cache.steps_in_flight else replace(placed.cache, steps_in_flight=steps)
+    needed = layout.blocks_per_request(config.max_model_len, in_flight)
+    length = Length(layout, model.max_position_embeddings, in_flight)
     on, shapes, stages = device(group, config), Shapes(model, config), list(dict.fromkeys(stages_of(placed)))
-    counted = [ledger(shapes, on, outlook, stages, needed_blocks=needed, length=length) for outlook in outlooks]
-    if not VERSIONS[config.vllm_version].tokens_by_groups:
-        return counted
-    from planner.engines.vllm.admission import as_released  # what older releases do otherwise
 
-    def caches(outlook: Outlook) -> list[int]:
-        return [budget.kv_cache_bytes for budget in stage_budgets(model, group, config, outlook, placed)]
+    def counted(outlook: Outlook) -> MemoryBreakdown:
+        told = ledger(shapes, on, outlook, stages, needed_blocks=needed, length=length)
+        if not VERSIONS[config.vllm_version].tokens_by_groups:
+            return told
+        from planner.engines.vllm.admission import as_released  # what older releases do otherwise
 
-    return [as_released(told, config, needed, partial(caches, outlook)) for told, outlook in zip(counted, outlooks, strict=True)]
+        return as_released(told, config, needed, lambda: [budget.kv_cache_bytes for budget in stage_budgets(model, group, config, outlook, placed)])
+
+    return cache(counted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 
 from planner.engines.vllm.expert_rules import with_experts
@@ -10,9 +9,9 @@ from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import MemoryBreakdown
 from planner.engines.vllm.plan import Plan
 from planner.engines.vllm.rules import dtype_bits, with_kernels
-from planner.engines.vllm.weights import Same
 from planner.engines.work import cache_reads, weights
-from planner.facts.speed import NoSpeed, Range, SpeedEstimate, full_load, no_start, significant, slowest_s
+from planner.facts.record import Same, replace
+from planner.facts.speed import Load, NoSpeed, Range, SpeedEstimate, full_load, no_start, significant, slowest_s
 from planner.facts.verdict import Grade
 from planner.speed.constants import rates
 from planner.speed.estimate import Basis, Pace, Seen, basis, links, measured_here, no_answers, no_bandwidth, no_cap, no_compute, outlooks, waiting
@@ -117,21 +116,21 @@ def _outlooks(plan: Plan, work: Work) -> tuple[Pace, Pace, Pace]:
 
 def estimate(plan: Plan) -> SpeedEstimate | NoSpeed:
     """The speed of a plan, or why none is said; of a GPU whose arithmetic is not known only the decoding of one user."""
-    return _estimated(Same(plan))
+    return _estimated(Same(plan), plan.request.load)
 
 
 @lru_cache(maxsize=32)
-def _estimated(same: Same[Plan]) -> SpeedEstimate | NoSpeed:
+def _estimated(same: Same[Plan], asked: Load) -> SpeedEstimate | NoSpeed:
     plan = same.thing
     work = vllm_work(plan)
     if isinstance(work, NoSpeed):
         return work
-    known, whole, asked = _outlooks(plan, work), work.peak.computes, plan.request.load
+    known, whole = _outlooks(plan, work), work.peak.computes
     prompt, answer = asked.lengths(plan.config.max_model_len)
     engines = plan.config.data_parallel_size
     alike = engines // _in_step(plan)  # servers of their own, each of which has its part of the users
     places = slots(plan, plan.choice.surest, prompt + answer) * engines
-    if why := asked.beyond(plan.config.max_model_len) or _not_at_once(plan, places, whole=whole):
+    if why := asked.beyond(plan.config.max_model_len) or _not_at_once(plan, asked, places, whole=whole):
         return NoSpeed(why)
     users = (asked.concurrency or plan.request.users or _users_that_fit(plan, prompt + answer)) if whole else 1
     held = places if asked.concurrency else users
@@ -163,13 +162,12 @@ def _seen(pace: Pace, users: int, lengths: tuple[int, int], places: int, alike: 
 
 def slowest_answer_s(plan: Plan, answer: int) -> int:
     """Seconds until the last of the users that fit has a prompt that fills the context answered with so many tokens; 0 where no speed is said."""
-    load = full_load(plan.config.max_model_len, answer)
-    return slowest_s(estimate(replace(plan, request=replace(plan.request, load=load))))
+    return slowest_s(_estimated(Same(plan), full_load(plan.config.max_model_len, answer)))
 
 
-def _not_at_once(plan: Plan, places: int, *, whole: bool) -> str:
+def _not_at_once(plan: Plan, asked: Load, places: int, *, whole: bool) -> str:
     """Why the speed of so many requests at once cannot be told; empty where it can, and where no number is asked."""
-    if (plan.request.load.concurrency or 1) == 1:
+    if (asked.concurrency or 1) == 1:
         return ""
     if not whole:
         return f"{no_compute(plan.request.group.gpu)}, so that only one request alone can be told (--concurrency 1)"

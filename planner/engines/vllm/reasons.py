@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.choice import HIGHEST_UTILIZATION, Choice, Claim, Request, utilization
 from planner.engines.vllm.settings import REPORTED
 from planner.engines.vllm.versions import VERSIONS
-from planner.facts.record import dataclass
+from planner.facts.record import dataclass, replace
 from planner.facts.verdict import Verdict
 from planner.units import CONTEXT_STEP, tokens
 

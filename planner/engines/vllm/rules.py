@@ -5,7 +5,6 @@ Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from planner.arrays import Whole
@@ -16,6 +15,7 @@ from planner.facts.config import Parallel
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear
+from planner.facts.record import replace
 from planner.units import GIB
 
 if TYPE_CHECKING:

@@ -7,13 +7,12 @@ compared, so that no default is worse than another plan in all that a user gets 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from planner.engines.vllm import layouts, rules
 from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.ledger import MemoryBreakdown
-from planner.engines.vllm.memory import Placement, breakdowns, place
+from planner.engines.vllm.memory import Placement, breakdown, outlooks, place
 from planner.engines.vllm.reasons import explained
 from planner.engines.vllm.settings import ServeConfig, pinned, with_settings
 from planner.engines.vllm.splits import splits, with_parallel
@@ -21,7 +20,7 @@ from planner.engines.vllm.versions import VERSIONS
 from planner.errors import UnsupportedError
 from planner.facts.config import Parallel
 from planner.facts.context import USEFUL_CONTEXT
-from planner.facts.record import dataclass
+from planner.facts.record import dataclass, replace
 from planner.facts.settings import Value
 from planner.facts.verdict import Verdict
 from planner.units import CONTEXT_STEP
@@ -111,8 +110,7 @@ def alike(request: Request, parallel: Parallel, tried: Sizes, *, eager: bool) ->
 def evaluate(request: Request, config: ServeConfig, placement: Placement | None = None) -> Choice:
     """The ledger of a configuration at the three outlooks."""
     placed = placement or place(request.model, request.group, config)
-    expected, conservative, optimistic = breakdowns(request.model, request.group, config, placed, Outlook)
-    return Choice(config=config, expected=expected, conservative=conservative, optimistic=optimistic)
+    return Choice(config=config, at=outlooks(request.model, request.group, config, placed))
 
 
 def with_context(request: Request, config: ServeConfig, placement: Placement) -> Choice:
@@ -160,7 +158,7 @@ def _lengthened(request: Request, choice: Choice, placement: Placement) -> Choic
 
 
 def _conservative(request: Request, config: ServeConfig, placement: Placement) -> MemoryBreakdown:
-    return breakdowns(request.model, request.group, config, placement, [Outlook.CONSERVATIVE])[0]
+    return breakdown(request.model, request.group, config, Outlook.CONSERVATIVE, placement)
 
 
 def longest_at(request: Request, config: ServeConfig, placement: Placement) -> int:
@@ -266,11 +264,8 @@ def is_possible(request: Request) -> bool:
 
 
 def _may_start(request: Request, parallel: Parallel) -> bool:
-    """Whether what takes least memory surely starts with the context that is asked for, or with the least; true where its own sizes decide that too."""
-    model, asked = request.model, request.pins.max_model_len or request.context
-    if model.has_state or model.vision:
-        return True
-    length = asked or min(model.max_position_embeddings, CONTEXT_STEP)
+    """Whether what takes least memory surely starts with the context that is asked for, or with the least."""
+    length = request.pins.max_model_len or request.context or min(request.model.max_position_embeddings, CONTEXT_STEP)
     ways = alike(request, parallel, sizes(request)[-1], eager=eager_modes(request)[-1])
     return any(_conservative(request, replace(config, max_model_len=length), placement).starts for config, placement in ways)
 

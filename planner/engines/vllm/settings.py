@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +17,7 @@ from planner.engines.vllm.offload import Offload, limit_bytes
 from planner.engines.vllm.settings_table import SETTINGS
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.facts.config import Parallel
-from planner.facts.record import dataclass
+from planner.facts.record import dataclass, replace
 from planner.facts.settings import Kind, Value, by_name
 from planner.units import ceil_div
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.memory import place
@@ -12,6 +11,7 @@ from planner.errors import NotDivisibleError, PlannerError, UnsupportedError
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts
+from planner.facts.record import replace
 
 Sizes = tuple[int, int, int]  # tensor, pipeline and data parallel
 

@@ -7,19 +7,15 @@ Sources: vllm/model_executor/layers/{linear.py,vocab_parallel_embedding.py,fused
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import replace
 from functools import lru_cache
-from typing import Generic, TypeVar
 
 from planner.engines.shards import module_bytes, modules_bytes, tensor_bytes
 from planner.errors import NotDivisibleError
 from planner.facts.config import Parallel
 from planner.facts.model import ModelSpec
 from planner.facts.modules import FILM_TABLE, Experts, Linear, Module
-from planner.facts.record import dataclass
+from planner.facts.record import Same, dataclass, replace
 from planner.facts.storage import ROUTER
-
-Thing = TypeVar("Thing")
 
 
 def stage_layers(layers: int, parallel: Parallel) -> list[int]:
@@ -44,21 +40,6 @@ class Parts:
     tied_copy: int
     layers: tuple[int, ...]  # of one layer of each group
     tower_layer: int = 0  # of one of the tower's layers that stages share out
-
-
-class Same(Generic[Thing]):
-    """A model, a part of one or a plan as a key: the very same one, which costs less to tell than an equal one."""
-
-    __slots__ = ("thing",)
-
-    def __init__(self, thing: Thing) -> None:
-        self.thing = thing
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and self.thing is other.thing
-
-    def __hash__(self) -> int:
-        return id(self.thing)
 
 
 def part_bytes(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> Parts:

@@ -47,9 +47,10 @@ def ledger(**changed) -> MemoryBreakdown:
     return MemoryBreakdown(**(sizes | changed))
 
 
-def choice(**changed) -> Choice:
+def choice(but: dict[Outlook, MemoryBreakdown] | None = None, **changed) -> Choice:
+    """One ledger at each outlook `but` some."""
     one = ledger(**changed)
-    return Choice(config=ServeConfig(), expected=one, conservative=one, optimistic=one)
+    return Choice(config=ServeConfig(), at=lambda outlook: (but or {}).get(outlook, one))
 
 
 @pytest.mark.parametrize(("reserved", "needed", "fits"), [(1, 290, True), (1, 300, False), (0, 300, True), (0, 310, False)])

@@ -11,6 +11,7 @@ from conftest import config_model, gpu, small_model
 from planner.catalogue.load import Entry, find_model, gpu_rows, model_rows
 from planner.engines.vllm import search
 from planner.engines.vllm.choice import Choice, Request
+from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.kvcache import CacheGroup, CachePlan
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
 from planner.engines.vllm.memory import Placement
@@ -169,7 +170,8 @@ def ledger(**changed) -> MemoryBreakdown:
 
 def choice(*, conservative: MemoryBreakdown | None = None, **config) -> Choice:
     settings = {"max_model_len": 65_536, "max_num_batched_tokens": 2048}
-    return Choice(config=ServeConfig(**(settings | config)), expected=ledger(), conservative=conservative or ledger(), optimistic=ledger())
+    known = {Outlook.CONSERVATIVE: conservative} if conservative else {}
+    return Choice(config=ServeConfig(**(settings | config)), at=lambda outlook: known.get(outlook, ledger()))
 
 
 @pytest.mark.parametrize(
@@ -210,7 +212,7 @@ def test_sequences_are_halved_until_the_start_is_as_sure(monkeypatch, starting, 
 
     def evaluated(_, config: ServeConfig, __=None) -> Choice:
         held = ledger(max_concurrency=16.0, **({} if config.max_num_seqs <= max(starting, before) else {"requested_bytes": 990}))
-        return Choice(config=config, expected=held, conservative=held, optimistic=held)
+        return Choice(config=config, at=lambda _: held)
 
     monkeypatch.setattr(search, "evaluate", evaluated)
     base = ServeConfig(max_num_seqs=before, max_num_batched_tokens=2048)
@@ -220,7 +222,7 @@ def test_sequences_are_halved_until_the_start_is_as_sure(monkeypatch, starting, 
 
 def test_sequences_are_not_raised_where_memory_lacks_already(monkeypatch):
     short = ledger(max_concurrency=16.0, requested_bytes=990)
-    monkeypatch.setattr(search, "evaluate", lambda _, config, __: Choice(config=config, expected=short, conservative=short, optimistic=short))
+    monkeypatch.setattr(search, "evaluate", lambda _, config, __: Choice(config=config, at=lambda _: short))
     found = search.with_context(request(context=4096), ServeConfig(max_num_seqs=16), Placement((), 0, CachePlan(())))
     assert found.config.max_num_seqs == 16
 
@@ -408,6 +410,7 @@ def test_what_takes_least_memory_says_whether_anything_does(count, monkeypatch):
             patched.setattr(search, "_is_as_good", lambda *_: False)
             whole = told(partial(best, asked))
         assert cut == whole
+        assert not isinstance(cut, Choice) or [cut.at(outlook) for outlook in Outlook] == [whole.at(outlook) for outlook in Outlook]
         starts = whole.verdict is Verdict.STARTS and whole.holds(asked.users) if isinstance(whole, Choice) else whole
         assert told(partial(is_possible, asked)) == starts
         outcomes.add(starts)
