@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from planner.facts.document import Lines
 
 
-@example({'a":': [1], 'b\\': [2]}, "a")
+@example({'a":': [1], "b\\": [2]}, "a")
 @given(st.dictionaries(st.text(), st.lists(st.text() | st.integers(), max_size=2), max_size=5), st.text())
 def test_lines_hold_what_json_holds(data, name):
     text = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in data.items())
