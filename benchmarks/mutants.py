@@ -92,7 +92,7 @@ MUTANTS = (
         "self.kv_cache_needed_bytes + self.kv_block_bytes",
         "test_memory",
     ),
-    _mutant("late graphs are not looked for", "engines/vllm/ledger.py", "self.used_bytes) + self.late_graph_bytes", "self.used_bytes)", "test_memory"),
+    _mutant("what comes late is not looked for", "engines/vllm/ledger.py", "self.used_bytes) + self.late_bytes", "self.used_bytes)", "test_memory"),
     _mutant("buffers of a batch are dropped", "engines/vllm/memory.py", " + model.bytes_per_batched_token * config.max_num_batched_tokens", "", "test_memory"),
     _mutant(
         "the conservative ledger counts on what is usually free",

@@ -82,6 +82,7 @@ class _Settings:
     lora: Lora | None = None
     async_scheduling: bool | None = None
     estimates_graphs: bool | None = None
+    second_runner: bool | None = None
     num_gpu_blocks_override: int | None = None
     num_speculative_tokens: int = 0
     mm_ipc_gpu_memory_gb: float = 0.0

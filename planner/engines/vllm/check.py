@@ -100,6 +100,9 @@ def with_environment(config: ServeConfig, model: ModelSpec, env: Mapping[str, st
     estimates = env.get("VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS", "").strip()
     if estimates in ("0", "1") and VERSIONS[config.vllm_version].graphs_estimated:
         config = replace(config, estimates_graphs=estimates == "1")
+    runner = env.get("VLLM_USE_V2_MODEL_RUNNER", "").strip()
+    if runner in ("0", "1") and VERSIONS[config.vllm_version].graphs_estimated:
+        config = replace(config, second_runner=runner == "1")
     if partition := layer_partition(model, config.pipeline_parallel_size, env):
         config = replace(config, layer_partition=partition)
     return config

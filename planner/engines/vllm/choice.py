@@ -16,7 +16,9 @@ from planner.facts.record import dataclass
 from planner.facts.speed import Load
 from planner.facts.verdict import Verdict, verdict_of
 
-HIGHEST_UTILIZATION = 0.95  # above it drafters and late graphs run out of memory (consumer starts at 0.96-0.98)
+# Above it drafters' and models' graphs run out of memory: 1x3090-gemma4-26b-awq-int8kv-0.96 and v0-a10-gemma3-27b-int4-awq in consumer_starts.yaml,
+# vllm#33155 (0.97), vllm#57475 and vllm#15598 (0.98), beside seven that started with graphs there and in field_vllm.yaml.
+HIGHEST_UTILIZATION = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +71,19 @@ class Choice:
 
     @property
     def verdict(self) -> Verdict:
-        """By which outlooks fit."""
-        return verdict_of(self.at(outlook).starts for outlook in (Outlook.CONSERVATIVE, Outlook.EXPECTED, Outlook.OPTIMISTIC))
+        """By which outlooks fit; never sure where too little is left beside the budget."""
+        return verdict_of(self._fits(outlook) for outlook in (Outlook.CONSERVATIVE, Outlook.EXPECTED, Outlook.OPTIMISTIC))
+
+    def _fits(self, outlook: Outlook) -> bool:
+        return bool(self.at(outlook).starts) and not (outlook is Outlook.CONSERVATIVE and self.leaves_too_little)
+
+    @property
+    def leaves_too_little(self) -> bool:
+        """Whether more is asked for than the planner ever does, and graphs are to come: of a dozen such starts that people reported five ran out of memory."""
+        config = self.config
+        pinned = config.kv_cache_memory_bytes is not None or config.num_gpu_blocks_override is not None
+        captures = not config.enforce_eager and config.max_cudagraph_capture_size != 0
+        return config.gpu_memory_utilization > HIGHEST_UTILIZATION and captures and not pinned and self.expected.kv_block_bytes > 0
 
     @property
     def surest(self) -> MemoryBreakdown:

@@ -7,10 +7,11 @@ from typing import Generic
 from planner.arrays import Whole
 from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm.coefficients import Outlook
+from planner.engines.vllm.late import may_have_older_driver
 from planner.engines.vllm.rules import capture_sizes
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import VERSIONS, Version
-from planner.facts.hardware import GpuGroup, GpuSpec
+from planner.facts.hardware import GpuGroup, GpuSpec, Host
 from planner.facts.record import dataclass
 from planner.units import GIB
 
@@ -35,6 +36,9 @@ class Device(Generic[Whole]):
     multicast: Whole  # whether its switches reduce (NVLS and symmetric memory: Hopper and later), which keeps buffers of its own
     graph_sizes: Whole  # batch sizes that are captured
     largest_graph: Whole  # of them, in tokens
+    older_driver: Whole  # whether one from before CUDA 12.4 may drive it
+    pages: Whole  # whether its driver moves memory to the host where it runs out, as Windows' does
+    rocm: Whole
     multiprocessors: Whole  # of a GPU whose driver keeps memory for each (12.x); 0 of others
     shift_bytes: int | None = None  # by how much more than predicted a server on this machine took
 
@@ -110,6 +114,9 @@ def device(group: GpuGroup, config: ServeConfig) -> Device:
         multicast=group.gpu.nvlink and group.gpu.capability >= 90,
         graph_sizes=len(sizes) * _graph_sets(config),
         largest_graph=max(sizes, default=0),
+        older_driver=may_have_older_driver(group.gpu),
+        pages=group.host is Host.WSL2,
+        rocm=group.gpu.vendor == "amd",
         multiprocessors=group.gpu.multiprocessors,
         shift_bytes=group.gpu.calibrated_shift_bytes,
     )

@@ -41,7 +41,7 @@ class MemoryBreakdown(Generic[Whole]):
     reserved_blocks: int = 1
     drafter_bytes: Whole | int = 0  # what is loaded to draft tokens
     lora_bytes: Whole | int = 0  # stacked matrices of LoRA adapters, one slot each
-    late_graph_bytes: Whole | int = 0  # graphs that are captured outside the budget and exceed what the activations leave behind
+    late_bytes: Whole | int = 0  # taken once the KV cache is sized, outside the budget and beyond what the activations leave behind
     offloaded_bytes: Whole | int = 0  # weights that lie in main memory
     checked_bytes: Whole | int | None = None  # what the release asks of the cache for one request, where that is not what the request needs
     checked_cache_bytes: Whole | int | None = None  # and of which cache, where that is not this stage's
@@ -138,8 +138,8 @@ class MemoryBreakdown(Generic[Whole]):
 
     @property
     def taken_bytes(self) -> Whole:
-        """The most that the server takes of the GPU, beside its context and NCCL: what it requests or uses, and graphs captured outside of that."""
-        return maximum(self.requested_bytes, self.used_bytes) + self.late_graph_bytes
+        """The most that the server takes of the GPU, beside its context and NCCL: what it requests or uses, and what is taken outside of that once the cache is sized."""
+        return maximum(self.requested_bytes, self.used_bytes) + self.late_bytes
 
     @property
     def could_load(self) -> Whole | bool:
@@ -159,7 +159,7 @@ class MemoryBreakdown(Generic[Whole]):
 
     @property
     def fits_start(self) -> Whole | bool:
-        """Whether the utilization passes the check against free memory, and a pinned KV cache and late graphs lie in it too."""
+        """Whether the utilization passes the check against free memory, and a pinned KV cache and what comes after it lie in it too."""
         return self.short_of_free_bytes <= 0
 
     @property

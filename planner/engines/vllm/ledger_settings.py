@@ -82,6 +82,10 @@ class LedgerSettings(Protocol[Whole_co]):
         """Whether CUDA graphs lie inside the budget; None is the release's own choice."""
 
     @property
+    def second_runner(self) -> bool | None:
+        """Whether the second model runner serves; None is the release's own choice."""
+
+    @property
     def num_gpu_blocks_override(self) -> int | None:
         """Blocks of the KV cache where their number is pinned."""
 

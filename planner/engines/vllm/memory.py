@@ -143,7 +143,7 @@ class StageBudget(Generic[Whole]):
     activation_bytes: Whole
     non_torch_bytes: Whole
     cuda_graph_bytes: Whole
-    late_graph_bytes: Whole
+    late_bytes: Whole
     lora_bytes: Whole
     offloaded_bytes: Whole
     drafter_bytes: Whole
@@ -172,7 +172,7 @@ class StageBudget(Generic[Whole]):
             activation_bytes=where(condition, self.activation_bytes, other.activation_bytes),
             non_torch_bytes=where(condition, self.non_torch_bytes, other.non_torch_bytes),
             cuda_graph_bytes=where(condition, self.cuda_graph_bytes, other.cuda_graph_bytes),
-            late_graph_bytes=where(condition, self.late_graph_bytes, other.late_graph_bytes),
+            late_bytes=where(condition, self.late_bytes, other.late_bytes),
             lora_bytes=where(condition, self.lora_bytes, other.lora_bytes),
             offloaded_bytes=where(condition, self.offloaded_bytes, other.offloaded_bytes),
             drafter_bytes=where(condition, self.drafter_bytes, other.drafter_bytes),
@@ -199,7 +199,7 @@ def stage_budget(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, sta
         activation_bytes=used.activation_bytes,
         non_torch_bytes=used.non_torch_bytes,
         cuda_graph_bytes=used.cuda_graph_bytes,
-        late_graph_bytes=used.late_graph_bytes,
+        late_bytes=used.late_bytes,
         lora_bytes=stage.lora_bytes + 0 * stage.weights_bytes,
         offloaded_bytes=stage.offloaded_bytes + 0 * stage.weights_bytes,
         drafter_bytes=stage.drafter_bytes + 0 * stage.weights_bytes,
@@ -283,7 +283,7 @@ def ledger(
         activation_bytes=budget.activation_bytes,
         non_torch_bytes=budget.non_torch_bytes,
         cuda_graph_bytes=budget.cuda_graph_bytes,
-        late_graph_bytes=budget.late_graph_bytes,
+        late_bytes=budget.late_bytes,
         lora_bytes=budget.lora_bytes,
         offloaded_bytes=budget.offloaded_bytes,
         drafter_bytes=budget.drafter_bytes,

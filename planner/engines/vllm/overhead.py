@@ -13,6 +13,7 @@ from planner.arrays import Whole, maximum, minimum, where, whole
 from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm.coefficients import Outlook, at
 from planner.engines.vllm.device import Device
+from planner.engines.vllm.late import late_graphs, reserves_graphs, warm_up
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.model import ModelSpec, VisionSpec
 from planner.facts.record import dataclass
@@ -31,7 +32,8 @@ class Overhead(Generic[Whole]):
     activation_bytes: Whole
     non_torch_bytes: Whole
     cuda_graph_bytes: Whole
-    late_graph_bytes: Whole
+    late_bytes: Whole
+    """What is taken once the KV cache is sized."""
 
 
 def _shift(outlook: Outlook, residual_gib: float) -> int:
@@ -279,13 +281,14 @@ def beside_torch(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outl
 def overhead(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool = True) -> Overhead[Whole]:
     """Everything beside weights, buffers and KV cache on one rank; graphs only where this version reserves them."""
     model, config = shapes.model, shapes.config
-    reserved = VERSIONS[config.vllm_version].graphs_reserved if config.estimates_graphs is None else config.estimates_graphs
+    reserved = reserves_graphs(model, config, on)
     peak = maximum(0, activation(shapes, on, outlook, last_stage=last_stage) + minimum(0, beside := beside_torch(config, on, outlook)))
     none = 0 * peak
     graphs = cuda_graphs(model, config, on, outlook) + none
+    late = none if reserved else late_graphs(config, on, outlook, graphs=graphs, peak=peak)
     return Overhead(
         activation_bytes=peak,
         non_torch_bytes=maximum(0, beside) + delta_kernels(model, config, on),
         cuda_graph_bytes=graphs if reserved else none,
-        late_graph_bytes=none if reserved else maximum(0, graphs - (0 if outlook is Outlook.CONSERVATIVE else peak)),  # captured last, where activations were
+        late_bytes=late + where(last_stage, warm_up(model, config, on, outlook) + none, none),
     )

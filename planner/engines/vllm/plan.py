@@ -218,7 +218,8 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         warns.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
     warns += [*_copied_warning(plan), *_drafting_warning(plan), *_eager_warning(plan), *_length_warning(plan)]
     if plan.verdict is Verdict.TIGHT:
-        warns.append(Warn(code="tight", message="starts with the expected overhead, not with the conservative one: it may fail on your machine"))
+        much = "more than 0.95 of the memory leaves little for graphs and kernels that come later" if plan.choice.leaves_too_little else ""
+        warns.append(Warn(code="tight", message=f"{much or 'starts with the expected overhead, not with the conservative one'}: it may fail on your machine"))
     if plan.model.vision is not None and not config.skip_mm_profiling:
         films = ", --limit-mm-per-prompt '{\"video\": 0}' what of it films take" if plan.model.vision.film_slices > 1 else ""
         warns.append(

@@ -129,6 +129,7 @@ class ServeConfig:
     mamba_ssm_cache_dtype: str | None = None
     async_scheduling: bool | None = None
     estimates_graphs: bool | None = None  # by the environment; None is the release's own
+    second_runner: bool | None = None  # likewise
     layer_partition: tuple[int, ...] = ()  # by the environment
     vllm_version: str = DEFAULT_VERSION
 

@@ -51,6 +51,7 @@ class Version:
     name: str
     minor: int
     graphs_reserved: bool  # CUDA graphs lie inside the budget since 0.20 (envs.py VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS)
+    older_drivers: bool  # machines of its time may still have a driver from before CUDA 12.4: seen until 0.11 (GUESS: until 0.13, of December 2025)
     graphs_estimated: bool  # and are reckoned where that variable asks for it since 0.18
     large_batches: bool  # a third tier of default batches, from 160 GiB on, since 0.28 (engine/arg_utils.py get_batch_defaults)
     steps_in_flight: bool  # windows keep the tokens of every concurrent step, not of one, since 0.26 (config/vllm.py max_in_flight_tokens)
@@ -110,6 +111,7 @@ def _version(minor: int) -> Version:
         name=f"0.{minor}",
         minor=minor,
         graphs_reserved=minor >= 20,
+        older_drivers=minor <= 13,
         graphs_estimated=minor >= 18,
         large_batches=minor >= 28,
         steps_in_flight=minor >= 26,

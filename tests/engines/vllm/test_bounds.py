@@ -81,7 +81,9 @@ def test_weights_of_bitsandbytes_are_four_bits_and_scales_and_no_sure_start():
     assert plan.memory["weights_bytes"] / 2**30 == pytest.approx(5.34, abs=0.05)
 
 
-@pytest.mark.parametrize(("share", "more", "verdict"), [("0.98", "", "tight"), ("0.98", "--enforce-eager", "starts"), ("0.97", "", "starts")])
+@pytest.mark.parametrize(
+    ("share", "more", "verdict"), [("0.98", "", "tight"), ("0.98", "--enforce-eager", "starts"), ("0.97", "", "tight"), ("0.95", "", "starts")]
+)
 def test_a_budget_of_nearly_all_that_is_free_is_no_sure_start_where_graphs_are_captured(share, more, verdict):
     assert judged(f"vllm serve Qwen/Qwen3-8B --max-model-len 32000 --gpu-memory-utilization {share} {more}", "rtx5090").verdict == verdict
 

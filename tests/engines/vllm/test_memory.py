@@ -67,13 +67,13 @@ def test_an_encoder_has_no_request_to_admit():
 @pytest.mark.parametrize(("late", "fits"), [(0, True), (50, True), (51, False)])
 def test_late_graphs_lie_beside_what_is_requested_in_what_is_free(late, fits):
     """900 requested of 950 free."""
-    assert ledger(late_graph_bytes=late).fits_start is fits
+    assert ledger(late_bytes=late).fits_start is fits
 
 
 @pytest.mark.parametrize(("pinned", "late", "fits"), [(350, 0, True), (351, 0, False), (340, 10, True), (340, 11, False)])
 def test_a_pinned_cache_may_exceed_what_is_requested_but_not_what_is_free(pinned, late, fits):
     """600 beside the cache: 350 more are free."""
-    assert ledger(kv_cache_bytes=pinned, late_graph_bytes=late).fits_start is fits
+    assert ledger(kv_cache_bytes=pinned, late_bytes=late).fits_start is fits
 
 
 def test_a_deficit_of_the_cache_is_not_taken_off_what_is_used():
@@ -99,7 +99,7 @@ def test_a_request_too_long_is_short_by_what_it_needs_beyond_the_cache_and_the_r
         ({"weights_bytes": 960}, "out-of-memory", 20),  # with 10 of buffers 970 of 950
         ({"kv_cache_bytes": -40, "kv_cache_blocks": 0, "reserved_blocks": 0}, "no-kv-memory", 330),  # 40 too many are taken, 290 needed
         ({"kv_cache_bytes": 0, "kv_cache_blocks": 0}, "no-kv-memory", 300),  # and the reserved block
-        ({"late_graph_bytes": 60}, "out-of-memory", 10),  # 900 + 60 of 950
+        ({"late_bytes": 60}, "out-of-memory", 10),  # 900 + 60 of 950
         ({"state_blocks_needed": 33}, "kv-cache-too-small", 30),  # three blocks of 10
     ],
 )
@@ -152,10 +152,10 @@ def test_a_server_of_0_19_starts_only_where_its_graphs_fit_beside_what_it_reques
         ServeConfig(max_model_len=4096, gpu_memory_utilization=0.95, vllm_version="0.19", max_num_batched_tokens=512, max_num_seqs=256),
     )
     held = breakdown(model, ONE_H100, config)
-    assert held.late_graph_bytes > 0
+    assert held.late_bytes > 0
     assert held.cuda_graph_bytes == 0
     assert held.fits_start
-    spare = held.free_at_start_bytes - held.late_graph_bytes
+    spare = held.free_at_start_bytes - held.late_bytes
     edge = [replace(config, gpu_memory_utilization=(spare + bytes_more) / held.total_bytes) for bytes_more in (-1000, 1000)]
     assert [breakdown(model, ONE_H100, asked).fits_start for asked in edge] == [True, False]
 
@@ -184,7 +184,7 @@ def budget(kv: int, block: int, stage: int) -> StageBudget:
         "activation_bytes",
         "non_torch_bytes",
         "cuda_graph_bytes",
-        "late_graph_bytes",
+        "late_bytes",
         "lora_bytes",
         "offloaded_bytes",
         "drafter_bytes",
@@ -216,17 +216,30 @@ def test_the_fullest_stage_holds_the_fewest_blocks(stages, place, blocks):
 def test_a_stages_cache_is_what_everything_else_leaves(monkeypatch):
     """90,000 of 100,000 requested, less weights, 1000 + 2 x 2048 of buffers, 600 of activations, 200 outside torch and 100 of graphs."""
     asked: list[bool] = []
-    taken = Overhead(activation_bytes=600, non_torch_bytes=200, cuda_graph_bytes=100, late_graph_bytes=50)
+    taken = Overhead(activation_bytes=600, non_torch_bytes=200, cuda_graph_bytes=100, late_bytes=50)
     monkeypatch.setattr(memory, "overhead", lambda *_, last_stage: asked.append(last_stage) or taken)
     totals = {"least_total_bytes": 90_000, "total_bytes": 100_000, "most_total_bytes": 110_000}
     free = {"surely_free_bytes": 88_000, "usually_free_bytes": 99_000, "most_free_bytes": 109_000}
     margins = dict.fromkeys(("margin_bytes", "most_margin_bytes", "least_margin_bytes"), 0)
-    on = Device(**totals, **free, **margins, fitted=True, nvlink=False, multicast=False, graph_sizes=51, largest_graph=512, multiprocessors=0)
+    on = Device(
+        **totals,
+        **free,
+        **margins,
+        fitted=True,
+        nvlink=False,
+        multicast=False,
+        graph_sizes=51,
+        largest_graph=512,
+        multiprocessors=0,
+        older_driver=False,
+        pages=False,
+        rocm=False,
+    )
     config, model = ServeConfig(gpu_memory_utilization=0.9, max_num_batched_tokens=2048), small_model(bytes_per_batched_token=2)
     stage = Stage(weights_bytes=50_000, buffers_bytes=1000, block_bytes=10, last=False)
     held = memory.stage_budget(Shapes(model, config), on, Outlook.EXPECTED, stage)
     assert asked == [False]
-    assert (held.buffers_bytes, held.kv_cache_bytes, held.late_graph_bytes) == (5096, 90_000 - 50_000 - 5096 - 900, 50)
+    assert (held.buffers_bytes, held.kv_cache_bytes, held.late_bytes) == (5096, 90_000 - 50_000 - 5096 - 900, 50)
     least = memory.stage_budget(Shapes(model, config), on, Outlook.CONSERVATIVE, stage)
     assert held.kv_cache_bytes - least.kv_cache_bytes == 9000  # nine tenths of what an estimated total may be less
     pinned = memory.stage_budget(Shapes(model, replace(config, kv_cache_memory_bytes=7777)), on, Outlook.EXPECTED, stage)

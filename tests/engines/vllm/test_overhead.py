@@ -41,6 +41,8 @@ ROUND = {
         "optimistic_factor": 0.5,
         "sampler_copies_at_most": 8,
         "graphs_of_other_gpus": [0.75, 1.0, 0.25],
+        "older_driver_graphs": 3,
+        "unprofiled_sampler_copies": [2, 3, 0],
         "gathered_share": [0.25, 1.0, 0.125],
         "lean_links_gib": [2.0, 2.25, 0.25],
         "sleep_gib": [0.0, 0.5, 0.0],
@@ -72,7 +74,17 @@ def on(**changed) -> Device:
             totals
             | free
             | margins
-            | {"fitted": True, "nvlink": False, "multicast": False, "graph_sizes": 25, "largest_graph": 200, "multiprocessors": 0}
+            | {
+                "fitted": True,
+                "nvlink": False,
+                "multicast": False,
+                "graph_sizes": 25,
+                "largest_graph": 200,
+                "multiprocessors": 0,
+                "older_driver": False,
+                "pages": False,
+                "rocm": False,
+            }
             | changed
         )
     )
@@ -405,10 +417,10 @@ def test_where_starts_took_less_than_the_causes_give_activations_shrink_with_wha
 def test_before_0_20_graphs_lie_outside_the_budget_where_the_profiled_activations_were(coefficients):
     since = overhead.overhead(Shapes(model(), BATCH), on(), Outlook.EXPECTED)
     before = overhead.overhead(Shapes(model(), config(vllm_version="0.19")), on(), Outlook.EXPECTED)
-    assert (since.activation_bytes, since.cuda_graph_bytes, since.late_graph_bytes) == (53_248_000, 402_653_184, 0)  # 0.375 GiB
-    assert (before.activation_bytes, before.cuda_graph_bytes, before.late_graph_bytes) == (53_248_000, 0, 402_653_184 - 53_248_000)
+    assert (since.activation_bytes, since.cuda_graph_bytes, since.late_bytes) == (53_248_000, 402_653_184, 0)  # 0.375 GiB
+    assert (before.activation_bytes, before.cuda_graph_bytes, before.late_bytes) == (53_248_000, 0, 402_653_184 - 53_248_000)
     large = overhead.overhead(Shapes(model(residual_streams=16), config(vllm_version="0.19")), on(), Outlook.EXPECTED)
-    assert large.late_graph_bytes == 0  # 655,360,000 of activations leave room for all graphs
+    assert large.late_bytes == 0  # 655,360,000 of activations leave room for all graphs
     assert since.non_torch_bytes == before.non_torch_bytes == GIB // 4
 
 

@@ -45,7 +45,7 @@ def starts_given_the_others(stack: Stack) -> None:
         for index in server.gpus:
             others = sum(other.held_bytes for other in stack.servers if other is not server and index in other.gpus)
             free = replace(group, taken_bytes=others).free_at_start_bytes(server.plan.config.tensor_parallel_size)
-            assert ledger.requested_bytes + ledger.late_graph_bytes <= free
+            assert ledger.requested_bytes + ledger.late_bytes <= free
         assert ledger.fits_request
 
 

@@ -131,8 +131,9 @@ def test_heads_of_512_do_not_fit_turings_shared_memory(version, verdict):
 
 def test_nearly_a_whole_gpu_is_no_sure_start_where_graphs_lie_outside_the_budget():
     command = "vllm serve Qwen/Qwen3-VL-30B-A3B-Instruct --max-model-len 65536 --gpu-memory-utilization"
-    said = [judged(f"{command} {share}", "a100-80gb", version=version).verdict for share, version in (("0.95", "0.11"), ("0.93", "0.11"), ("0.95", "0.33"))]
-    assert said == ["tight", "starts", "starts"]
+    asked = (("0.95", "0.14"), ("0.93", "0.14"), ("0.93", "0.11"), ("0.95", "0.33"))  # 0.11 with a driver that may be older
+    said = [judged(f"{command} {share}", "a100-80gb", version=version).verdict for share, version in asked]
+    assert said == ["tight", "starts", "tight", "starts"]
 
 
 def test_stages_of_a_pipeline_by_hand_on_unequal_gpus_are_not_refused_for_the_smallest():

@@ -89,6 +89,7 @@ def test_what_runs_has_a_field_for_each_row():
     expected = {row.name: (TYPES[row.kind] | None if row.default is None else TYPES[row.kind], row.default) for row in vllm.SETTINGS}
     assert written(vllm.ServeConfig) == expected | {
         "estimates_graphs": (bool | None, None),
+        "second_runner": (bool | None, None),
         "layer_partition": (tuple[int, ...], ()),
         "vllm_version": (str, DEFAULT_VERSION),
     }  # of the environment
