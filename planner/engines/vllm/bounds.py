@@ -8,6 +8,7 @@ from dataclasses import replace
 from planner.engines.vllm.changes import request_with
 from planner.engines.vllm.choice import Request
 from planner.engines.vllm.ledger import MemoryBreakdown
+from planner.engines.vllm.not_covered_models import STAGED
 from planner.engines.vllm.rules import BITSANDBYTES
 from planner.engines.vllm.search import evaluate
 from planner.engines.vllm.settings import ServeConfig
@@ -27,6 +28,8 @@ ALL_REDUCE_BYTES = int(2.5 * GIB)
 # ROCm's quick reduction: two buffers of its largest message, 2 GiB (csrc/quickreduce/quick_reduce.h kMaxProblemSize), and a flag for each of their tiles.
 QUICK_REDUCE = "VLLM_ROCM_QUICK_REDUCE_QUANTIZATION"
 QUICK_REDUCE_BYTES = 4 * GIB + 16 * MIB
+# LMCache copies the cache by way of one chunk on the GPU (lmcache/v1/gpu_connector): 256 tokens, unless its own configuration says another number.
+LMCACHE, LMCACHE_TOKENS = f"--kv-transfer-config {STAGED}", 2048
 # Drafters that nobody here knows, in layers of their target at most, with words and an output head of their own beside them: EAGLE's are one layer,
 # those that a checkpoint of DeepSeek V4 brings three (models/deepseek_v4/nvidia/dspark.py).
 DRAFTED_LAYERS = {"eagle": 2, "eagle3": 2, "dspark": 4}
@@ -44,6 +47,8 @@ def bounded(part: NotCovered, ledger: MemoryBreakdown, group: GpuGroup, model: M
         return replace(part, most_bytes=int(SPARSE_BLOCKS_SHARE * ledger.kv_cache_needed_bytes))
     if part.flag == f"--quantization {BITSANDBYTES}":
         return replace(part, most_bytes=int(KERNELS_SHARE * ledger.weights_bytes) + 4 * model.intermediate_size * model.hidden_size)
+    if part.flag == LMCACHE and ledger.kv_cache_tokens > 0:
+        return replace(part, most_bytes=LMCACHE_TOKENS * ledger.kv_cache_bytes // ledger.kv_cache_tokens)
     if part.flag in KERNELS:
         return replace(part, most_bytes=int(KERNELS_SHARE * ledger.weights_bytes))
     if part.flag in ALL_REDUCE and group.gpu.vendor == "nvidia":

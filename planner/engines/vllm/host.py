@@ -19,8 +19,9 @@ from planner.facts.verdict import Warn
 from planner.units import gib
 
 _CPU_CONNECTORS = ("OffloadingConnector", "SimpleCPUOffloadConnector")
-# Connectors that read and write the cache where it lies: NIXL registers it, the offloading ones copy block by block to main memory.
-NO_BUFFERS = (*_CPU_CONNECTORS, "NixlConnector", "NixlPullConnector", "NixlPushConnector")
+# Connectors that read and write the cache where it lies: NIXL and Mooncake register it, the offloading ones copy block by block to main memory.
+NO_BUFFERS = (*_CPU_CONNECTORS, "NixlConnector", "NixlPullConnector", "NixlPushConnector", "MooncakeConnector")
+SEVERAL = "MultiConnector"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,14 @@ def connector(kv_transfer_config: str | None) -> Mapping[str, object]:
     except ValueError:
         return {}
     return data if isinstance(data, dict) else {}
+
+
+def connectors(kv_transfer_config: str | None) -> tuple[str, ...]:
+    """The names of the connectors of `--kv-transfer-config`, those of which one is made up each."""
+    data = connector(kv_transfer_config)
+    more = data.get("kv_connector_extra_config")
+    parts = more.get("connectors") if isinstance(more, dict) and data.get("kv_connector") == SEVERAL else None
+    return tuple(str(part.get("kv_connector") if isinstance(part, dict) else part) for part in (parts if isinstance(parts, list) and parts else [data]))
 
 
 def too_little(need: HostMemory, ram_bytes: int) -> Problem | None:

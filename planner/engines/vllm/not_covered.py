@@ -16,7 +16,7 @@ from planner.engines.vllm import pictures
 from planner.engines.vllm.command import READ
 from planner.engines.vllm.lora import is_known
 from planner.engines.vllm.not_covered_environment import ENVIRONMENT
-from planner.engines.vllm.not_covered_models import ONLY
+from planner.engines.vllm.not_covered_models import ONLY, STAGED, is_staged
 from planner.engines.vllm.not_covered_options import uncovered_options
 from planner.engines.vllm.rules import BITSANDBYTES, is_quantized_while_loading
 from planner.engines.vllm.served import only_lengths
@@ -109,6 +109,7 @@ _AS_USUAL: dict[str, tuple[str, ...]] = {
         "hf", "safetensors", "pt", "npcache", "dummy", "mistral", "fastsafetensors", "instanttensor", "runai_streamer", "runai_streamer_sharded", "sharded_state", "tensorizer",
     ),
 }  # fmt: skip
+TRANSFER = "--kv-transfer-config"
 ON_BY_DEFAULT = ("--swa-bounded-replay", "--compilation-config.cudagraph_decoder_replay")
 # Objects of which each key counts for itself.
 NESTED = ("--compilation-config", "--attention-config", "--kernel-config")
@@ -162,7 +163,8 @@ def not_covered(
         if value == BITSANDBYTES and config.quantization == value:  # --load-format says the same again
             continue
         if flag not in ONLY or ONLY[flag](model, config):
-            yield NotCovered(flag=flag if not on or "." in flag else f"--no-{flag[2:]}", what=what, effect=effect)
+            staged = flag == TRANSFER and is_staged(model, config)
+            yield NotCovered(flag=f"{flag} {STAGED}" if staged else flag if not on or "." in flag else f"--no-{flag[2:]}", what=what, effect=effect)
     if is_quantized_while_loading(config.quantization, model.quantization, config.vllm_version):
         yield NotCovered(flag=f"--quantization {config.quantization}", what="weights quantized while loading in this way", effect="either")
     if values.get("--distributed-executor-backend") == "ray":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from planner.engines.vllm.host import NO_BUFFERS, connector
+from planner.engines.vllm.host import NO_BUFFERS, connectors
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.facts.attention import ChunkedLocal, SlidingWindow
 from planner.facts.model import ModelSpec
+
+STAGED = "LMCacheConnectorV1"
 
 
 def _has_state(model: ModelSpec, _config: ServeConfig) -> bool:
@@ -71,7 +73,14 @@ def _is_mxfp4(model: ModelSpec, _config: ServeConfig) -> bool:
 
 def _transfers(model: ModelSpec, config: ServeConfig) -> bool:
     """Whether a connector keeps buffers of its own on the GPU, or lets no window end (kv_connector/v1: SupportsHMA)."""
-    return str(connector(config.kv_transfer_config).get("kv_connector")) not in NO_BUFFERS or _is_kept_whole(model, config)
+    return not set(connectors(config.kv_transfer_config)) <= set(NO_BUFFERS) or _is_kept_whole(model, config)
+
+
+def is_staged(model: ModelSpec, config: ServeConfig) -> bool:
+    """Whether what a connector keeps on the GPU is one chunk of LMCache's."""
+    names = set(connectors(config.kv_transfer_config))
+    ends = model.has_state or _has_windows(model, config)  # which LMCache's connector cannot leave to end (no SupportsHMA)
+    return STAGED in names and names <= {*NO_BUFFERS, STAGED} and not ends
 
 
 def _is_kept_whole(model: ModelSpec, config: ServeConfig) -> bool:

@@ -97,13 +97,33 @@ def test_offloading_that_contradicts_itself_is_refused(words, message):
     [
         ('{"kv_connector": "OffloadingConnector", "kv_role": "kv_both", "kv_connector_extra_config": {"cpu_bytes_to_use": 8589934592}}', "starts", 8),
         ('{"kv_connector": "NixlConnector", "kv_role": "kv_both"}', "starts", 0),
-        ('{"kv_connector": "LMCacheConnectorV1", "kv_role": "kv_both"}', "unknown", 0),
+        ('{"kv_connector": "MooncakeConnector", "kv_role": "kv_producer"}', "starts", 0),
+        ('{"kv_connector": "LMCacheConnectorV1", "kv_role": "kv_both"}', "tight", 0),  # one chunk of the cache, far less than is spare
+        ('{"kv_connector": "LMCacheMPConnector", "kv_role": "kv_both"}', "unknown", 0),  # a process of its own on the GPU
+        (
+            '{"kv_connector": "MultiConnector", "kv_role": "kv_both", "kv_connector_extra_config": {"connectors": [{"kv_connector": "NixlConnector"}]}}',
+            "starts",
+            0,
+        ),
+        (
+            '{"kv_connector": "MultiConnector", "kv_role": "kv_both", "kv_connector_extra_config": {"connectors": [{"kv_connector": "NixlConnector"}, {"kv_connector": "x"}]}}',
+            "unknown",
+            0,
+        ),
     ],
 )
 def test_connectors_without_buffers_of_their_own_cost_the_gpu_nothing(connector, verdict, host_gib):
     answer = checked(f"Qwen/Qwen3-8B --max-model-len 8192 --kv-transfer-config '{connector}'")
     assert answer.verdict == verdict
     assert answer.host_bytes == host_gib * GIB
+
+
+def test_a_chunk_of_lmcache_is_bounded_where_no_window_is_kept_whole():
+    words = """--max-model-len 8192 --kv-transfer-config '{"kv_connector": "LMCacheConnectorV1"}'"""
+    (dense,) = checked(f"Qwen/Qwen3-8B {words}").not_covered
+    assert dense.most_bytes == pytest.approx(2048 * 147_456, rel=0.01)  # of 36 layers, 8 heads of 128 for keys and values, 16 bits
+    (windows,) = checked(f"google/gemma-3-4b-it {words} --language-model-only").not_covered
+    assert (windows.flag, windows.most_bytes) == ("--kv-transfer-config", None)
 
 
 @pytest.mark.parametrize("text", [None, "", "[]", "{", '{"kv_connector": "OffloadingConnector", "kv_connector_extra_config": 3}'])
