@@ -151,6 +151,7 @@ FULL = {  # what writes a file
     "files": ("--gpu", "rtx4090", "--model", "qwen3-8b", "--output", "out", "-q"),
     "files over others": ("--gpu", "rtx4090", "--model", "qwen3-8b", "--context", "8k", "--output", "held", "--force", "-q"),
     "page": ("--gpu", "rtx4090", "--model", "qwen3-8b", "--dry-run", "--html", "x.html", "-q"),
+    "report": ("check", "l.sh", "--gpu", "h100", "--report", "sarif=r.sarif", "-q"),
     "emit": ("emit", "held/plan.json", "--to", "compose", "--output", "out"),
     "csv": ("sweep", "--models", "qwen3-8b", "--gpus", "rtx4090", "--output", "a.csv", "--jobs", "1"),
     "json": ("sweep", "--models", "qwen3-8b", "--gpus", "rtx4090", "--output", "a.json", "--jobs", "1"),
@@ -168,6 +169,7 @@ def test_a_file_on_a_full_disk_is_whole_or_not_there(what, forks, tmp_path):
         "INFO 01-01 00:00:00 [utils.py:1] non-default args: {'model': 'Qwen/Qwen3-8B', 'max_model_len': 8192}\n"
         "INFO 01-01 00:00:01 [gpu_worker.py:1] Available KV cache memory: 50.00 GiB\n"
     )
+    (tmp_path / "l.sh").write_text("vllm serve qwen3-8b --max-model-len 99999\n" * 3)
     environment = {"XDG_CONFIG_HOME": str(tmp_path)}
     assert forks.run(*FULL["gpus.yaml"][:2], "other-card", *FULL["gpus.yaml"][3:], cwd=tmp_path, **environment).code == 0
     with (tmp_path / "plan" / "gpus.yaml").open("a") as rows:

@@ -10,13 +10,14 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import chain
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from planner.architecture.config import MAX_CONFIG_BYTES
-from planner.catalogue.safetensors import StoredTensor, stored_tensor
+from planner.catalogue.safetensors import MAX_HEADER_BYTES, StoredTensor, stored_tensor
 from planner.errors import PlannerError, WorldError
 from planner.facts.record import dataclass
+from planner.reader import parse_json, read_bytes
 
 Answer = TypeVar("Answer")
 _SHARD = re.compile(r"model(?:-\d+-of-\d+)?\.safetensors")
@@ -92,9 +93,12 @@ def _tensors(repo: str, commit: str, shards: Sequence[str] = ()) -> tuple[Stored
 
     from huggingface_hub import cached_assets_path
 
-    kept = cached_assets_path("serve-plan", repo, commit) / "tensors.json"
-    with suppress(OSError, ValueError, TypeError):
-        return tuple(stored_tensor(*entry) for entry in json.loads(kept.read_bytes()))
+    kept: Path | None = None
+    with suppress(OSError, ValueError, TypeError, PlannerError):  # a damaged file of this cache is written anew
+        kept = cached_assets_path("serve-plan", repo, commit) / "tensors.json"
+        entries: Any = parse_json(read_bytes(kept, MAX_HEADER_BYTES), kept)
+        if isinstance(entries, list):
+            return tuple(stored_tensor(*entry) for entry in entries)
     if not 0 < len(shards) <= MOST_SHARDS:
         return ()
     try:
@@ -102,11 +106,20 @@ def _tensors(repo: str, commit: str, shards: Sequence[str] = ()) -> tuple[Stored
             tensors = tuple(chain.from_iterable(pool.map(lambda name: _header(repo, commit, name), shards)))
     except (PlannerError, ValueError):
         return ()
-    with suppress(OSError):
-        part = kept.with_suffix(f".{os.getpid()}")
-        part.write_text(json.dumps([(tensor.name, tensor.dtype, tensor.shape) for tensor in tensors]))
-        part.replace(kept)
+    if kept is not None:
+        _keep(kept, json.dumps([(tensor.name, tensor.dtype, tensor.shape) for tensor in tensors]))
     return tensors
+
+
+def _keep(path: Path, text: str) -> None:
+    """Write a file whole, or leave the disk as it was: what is kept is only faster."""
+    part = path.with_suffix(f".{os.getpid()}")
+    with suppress(OSError):
+        try:
+            part.write_text(text)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _header(repo: str, commit: str, name: str) -> list[StoredTensor]:

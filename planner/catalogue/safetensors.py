@@ -143,9 +143,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return named
 
 
-def stored_tensor(name: str, dtype: object, shape: object) -> StoredTensor:
+def stored_tensor(name: object, dtype: object, shape: object) -> StoredTensor:
     """One entry of a header. Raises ValueError for a dtype that the format does not have, or a shape that cannot be."""
-    if dtype not in _BITS or not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 1 << 48 for size in shape):
+    if not isinstance(name, str) or dtype not in _BITS or not isinstance(shape, list) or not all(type(size) is int and 0 <= size < 1 << 48 for size in shape):
         raise ValueError
     return StoredTensor(name, str(dtype), tuple(shape))
 

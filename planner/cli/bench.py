@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields, replace
+from errno import ENOSPC
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from planner.facts.hardware import Calibrated
 from planner.facts.question import StackRow
 from planner.machine.calibration import save_speed
 from planner.questions.fields import OF_SOME
+from planner.reader import open_file
 
 if TYPE_CHECKING:
     from planner.facts.deployment import Service
@@ -174,13 +176,19 @@ def _exported(path: Path | None, made: Experiment) -> list[str]:
     from planner.report.bench import TABLE, table_text
 
     try:
-        is_new = not path.exists() or path.stat().st_size == 0
-        if not is_new:
-            with path.open(encoding="utf-8", errors="replace") as file:
-                if file.readline(4096).rstrip("\n") != ",".join(TABLE):
+        size = path.stat().st_size if path.exists() else 0
+        if path.exists():
+            with open_file(path) as there:
+                if size and there.readline(4096).decode(errors="replace").rstrip("\n") != ",".join(TABLE):
                     raise PlannerError(f"{path} is another file: it does not begin as the table of speeds does", "name a new file")
-        with path.open("a", encoding="utf-8") as file:
-            file.write(table_text(made, head=is_new))
+        with path.open("ab", buffering=0) as file:
+            try:
+                file.write(rows := table_text(made, head=not size).encode())
+                if file.tell() < size + len(rows):
+                    raise OSError(ENOSPC, os.strerror(ENOSPC))
+            except OSError:
+                file.truncate(size)
+                raise
     except OSError as error:
         raise WorldError(f"cannot write {path}: {error.strerror or error}") from None
     return [f"wrote {path}: {len(made.compared)} rows, no names of yours, no addresses"]

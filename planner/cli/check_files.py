@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from planner.cli.options import meant_gpus
+from planner.cli.output import write_anew
 from planner.cli.printing import print_report, tell
-from planner.errors import FileError, PlannerError, WorldError
+from planner.errors import FileError, PlannerError
 from planner.facts.finding import FailOn
 from planner.facts.question import StackRow
 from planner.facts.record import dataclass
 from planner.report.head import json_text
-from planner.text import shown
+from planner.text import shown, told
 
 if TYPE_CHECKING:
     from planner.facts.finding import JudgedFiles
@@ -85,10 +86,7 @@ def check_files(ctx: click.Context, paths: Sequence[Path], typed: AskedFiles) ->
     else:
         tell(report_text(judged, typed.style))
     for style, file in wanted:
-        try:
-            file.write_text(report_text(judged, style) + "\n", "utf-8")
-        except OSError as error:
-            raise WorldError(f"cannot write {file}: {error.strerror or error}") from None
+        write_anew(file, told(report_text(judged, style)) + "\n")
     ctx.exit(typed.fail_on.fails(judged.verdict))
 
 

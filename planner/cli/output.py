@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from errno import EISDIR
 from pathlib import Path
 
 from planner.errors import PlannerError, WorldError
@@ -91,6 +92,21 @@ def write_files(
         hint = "--output DIR writes elsewhere, --dry-run nowhere" if manifest else "name another place"
         raise WorldError(f"cannot write to {folder}: {error.strerror or error}", hint) from None
     return [name for name in changed if name != MANIFEST]
+
+
+def write_anew(path: Path, text: str) -> None:
+    """Put a text in a file's place, whole or not at all; a device or a pipe that somebody reads takes it too. Raises WorldError where the disk refuses."""
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            with os.fdopen(os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0)), "wb") as stream:  # a pipe without a reader is an error
+                os.set_blocking(stream.fileno(), True)
+                stream.write(text.encode())
+            return
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+        _replace(path.parent, {path.name: text.encode()})
+    except (OSError, ValueError) as error:  # a name that holds a zero byte
+        raise WorldError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def can_write(folder: Path, files: Mapping[str, str | bytes], *, force: bool, may_replace: bool) -> bool:

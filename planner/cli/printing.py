@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from planner.report.head import json_text
-from planner.text import redact_known, visible
+from planner.text import told
 
 if TYPE_CHECKING:
     from planner.report.text import Piece, Text
@@ -22,7 +22,7 @@ LEAST_WIDTH, MOST_WIDTH = 40, 500
 
 def tell(text: str = "", *, err: bool = False, nl: bool = True, dim: bool = False) -> None:
     """Print lines, controls and marks that turn the direction of writing in them as they are escaped in JSON."""
-    text = visible(redact_known(text))
+    text = told(text)
     click.echo(click.style(text, dim=True) if dim else text, err=err, nl=nl)
 
 
@@ -55,7 +55,7 @@ def print_at_width(report: Callable[[int], Iterable[Piece]]) -> None:
 
     console = Console(width=None if is_terminal else piped_width(), highlight=False)
     for line in _lines(report(console.width), console.width):
-        console.print(Painted.assemble(*((visible(redact_known(text)), style) for text, style in line.spans)), no_wrap=True, overflow="ignore", crop=False)
+        console.print(Painted.assemble(*((told(text), style) for text, style in line.spans)), no_wrap=True, overflow="ignore", crop=False)
 
 
 def piped_width() -> int:

@@ -15,7 +15,7 @@ from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.facts.record import dataclass
 from planner.questions.ports import of_docker
-from planner.text import BLANK, is_secret_name, redact, shown
+from planner.text import BLANK, is_secret_name
 
 _LOOKUPS = ("which", "type", "hash", "whereis")
 MOST_EXPANDED, MOST_WORDS, MOST_SERVERS = 100_000, 10_000, 200  # letters of a value, words of a command, servers of a text: far above any real script
@@ -31,6 +31,7 @@ _EXPANSION = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?::?-([^}]{0,1000
 _TOKEN = re.compile(r"""\s++|\#[^\n]*+|((?:[^\s;&|<>()'"\\]++|'[^']*+'|"(?:[^"\\]++|\\.)*+"|\\.)++)|([;&|<>()]++)|(.)""", re.DOTALL)
 _QUOTED = re.compile(r"""'([^']*+)'|"((?:[^"\\]++|\\.)*+)"|\\(.)""", re.DOTALL)
 _SPECIAL = re.compile(r"""['"\\]""")
+_PLAIN_NAME = re.compile(r"--?[A-Za-z][\w-]{0,60}(?==|\Z)|[A-Za-z_][\w.-]{0,60}(?==|\Z)")
 _TAG = re.compile(r":v?([\w.-]+)$")
 
 
@@ -162,10 +163,17 @@ def split_words(line: str) -> list[str]:
     for match in _TOKEN.finditer(hidden):
         word, operator, broken = match.groups()
         if broken is not None:
-            raise PlannerError(f"the quoting of {redact(line.strip())[:60]!r} is broken (at {shown(redact(broken), 20)!r})", "close every quote")
+            raise PlannerError(f"the quoting is broken: {broken}{_behind(words)} is not closed", "close every quote")
         if word or operator:
             words.append(operator or (_QUOTED.sub(_unquoted, word) if _SPECIAL.search(word) else word))
     return [re.sub(r"__SUBSTITUTION(\d+)__", lambda m: kept[int(m[1])], word) for word in words]
+
+
+def _behind(words: Sequence[str]) -> str:
+    """Where in a command something stands: behind which name. No value is told, as any may be a key."""
+    names = [name for word in words if (name := _PLAIN_NAME.match(word))]
+    flag = next((name for name in reversed(names) if name[0].startswith("-")), names[0] if names else None)
+    return f" behind {flag[0]}" if flag else ""
 
 
 def _unquoted(match: re.Match[str]) -> str:
@@ -190,7 +198,7 @@ def _expand(value: str, variables: dict[str, str]) -> str:
         at = match.end()
         room -= len(pieces[-1])
         if room < 0:
-            raise PlannerError(f"the variables of {redact(value)[:60]!r} stand for more than {MOST_EXPANDED:,} letters")
+            raise PlannerError(f"its variables stand for more than {MOST_EXPANDED:,} letters")
     return "".join(pieces) + value[at:]
 
 

@@ -21,7 +21,7 @@ from planner.questions.fields import FIELDS
 from planner.report import capacity, chosen, cost, explained, machines, proxy, terminal
 from planner.report.schemas import json_schema
 from planner.report.text import Piece
-from planner.text import redact_known, visible
+from planner.text import told
 
 WIDTH = 120  # of the answer as text
 MOST_FAULTS = 3  # that a refusal names
@@ -118,7 +118,7 @@ class Tool:
             raise PlannerError(_faults(error), f"arguments: {', '.join(self.arguments.model_fields)}") from None
         answer = self.ask(**{name: getattr(asked, name) for name in sorted(asked.model_fields_set)})
         lines = (line.plain for piece in self.report(answer) for line in piece.lines(WIDTH))
-        return Answered(json=answer.to_dict(), text=visible(redact_known("\n".join(lines))))
+        return Answered(json=answer.to_dict(), text=told("\n".join(lines)))
 
 
 def _taken(function: Callable[..., object]) -> Iterator[tuple[str, tuple[object, object]]]:

@@ -15,6 +15,7 @@ from planner.report.contract_parts import AnswerJson, CheckJson
 from planner.report.head import HEAD
 from planner.report.table import Column, Grid
 from planner.report.text import Piece, Text
+from planner.text import redact_values
 from planner.units import GIB, tokens
 
 # What a server does, of whose requests a message tells.
@@ -110,7 +111,7 @@ def explain_json(explained: Explained, gpu: str | None) -> ExplainJson:
             "version": seen.version,
             "model": seen.model,
             "gpu": gpu,
-            "settings": {key: value for key, value in seen.flags.items() if key not in ("model", "model_tag", "api_key", "argv")},
+            "settings": {key: redact_values(value, key) for key, value in seen.flags.items() if key not in ("model", "model_tag", "api_key", "argv")},
             "weights_bytes": seen.weights_bytes,
             "activation_bytes": seen.activation_bytes,
             "non_torch_bytes": seen.non_torch_bytes,

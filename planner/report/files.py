@@ -12,6 +12,7 @@ from planner.facts.verdict import Verdict
 from planner.report.contract_parts import AnswerJson
 from planner.report.head import HEAD
 from planner.report.text import Piece, Text
+from planner.text import redact_known
 
 _STYLES = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.NOTE: "dim"}
 _MOST_ROWS = 500  # of a summary: GitHub keeps at most a mebibyte of one
@@ -131,7 +132,7 @@ def _rows(server: JudgedServer) -> Iterator[str]:
 
 def cell(text: str) -> str:
     """A text that stays one cell and is no markup: a stranger's file is named in it."""
-    plain = " ".join(text.split()).replace("\\", "\\\\")
+    plain = " ".join(redact_known(text).split()).replace("\\", "\\\\")
     return "".join(f"\\{letter}" if letter in "|*_`[]<>#!~@" else letter for letter in plain)
 
 

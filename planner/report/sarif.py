@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import PurePath
 from urllib.parse import quote
 
@@ -52,7 +53,7 @@ def _result(finding: Finding, rule: int) -> dict[str, object]:
     text = finding.message + (f"\nFix: {finding.fix}" if finding.fix else "")
     location: dict[str, object] = {
         "artifactLocation": {
-            "uri": quote(PurePath(finding.file).as_posix() or "-"),
+            "uri": quote(os.fsencode(PurePath(finding.file).as_posix()) or "-"),
             **({} if PurePath(finding.file).is_absolute() else {"uriBaseId": "%SRCROOT%"}),
         },
         "region": {"startLine": finding.place.line, "startColumn": finding.place.column},
@@ -70,4 +71,4 @@ def _result(finding: Finding, rule: int) -> dict[str, object]:
 
 def _print(finding: Finding) -> str:
     subject = finding.message.partition(" with ")[0]
-    return hashlib.sha256("\0".join((finding.file, finding.rule, subject)).encode()).hexdigest()[:32]
+    return hashlib.sha256("\0".join((finding.file, finding.rule, subject)).encode(errors="surrogateescape")).hexdigest()[:32]

@@ -610,3 +610,15 @@ def test_a_folder_with_a_config_is_asked_by_its_path(tmp_path):
     same = question_of(StackRow(gpu="h100", services=[ServiceRow(model=str(folder / "config.json"))]))
     assert question == same
     assert answer_for(StackRow(gpu="h100", services=[ServiceRow(model=str(folder))])).question == question
+
+
+def test_a_report_goes_to_a_pipe_that_is_read_and_to_no_other(tmp_path):
+    (tmp_path / "s.sh").write_text("vllm serve qwen3-8b --max-model-len 4096\n")
+    os.mkfifo(tmp_path / "pipe")
+    asked = ("check", "s.sh", "--gpu", "rtx4090", "-q", "--report", "json=pipe")
+    done = ask(*asked, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (3, "plan: cannot write pipe: No such device or address\n")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    done = ask(*asked, cwd=tmp_path)
+    assert (done.returncode, json.loads(os.read(reader, 1 << 16))["verdict"]) == (0, "starts")
+    os.close(reader)

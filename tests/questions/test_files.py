@@ -62,6 +62,28 @@ def test_a_repository_runs_nothing_when_it_is_walked(tmp_path):
     assert not (tmp_path / "pwned").exists()
 
 
+def test_no_filter_or_transport_of_a_repository_is_run_when_changes_are_looked_for(tmp_path):
+    checkout(tmp_path, {"a.sh": "true\n", "b.sh": "true\n", ".gitattributes": "*.sh filter=a=b diff=evil\n"})
+    touch = f'"touch {tmp_path}/pwned; cat #"'
+    with (tmp_path / ".git/config").open("a") as config:
+        config.write(f'[filter "a=b"]\n\tclean = {touch}\n\tprocess = {touch}\n\trequired = true\n[diff "evil"]\n\tcommand = {touch}\n\ttextconv = {touch}\n')
+        config.write(
+            f'[core]\n\trepositoryformatversion = 1\n[extensions]\n\tpartialClone = far\n[remote "far"]\n\turl = {tmp_path}\n\tpromisor = true\n\tuploadpack = {touch}\n'
+        )
+    (tmp_path / "a.sh").write_text("vllm serve a/b\n")
+    assert [path.name for path in files_of([tmp_path], "HEAD")] == ["a.sh"]
+    with pytest.raises(PlannerError, match="--since"):
+        files_of([tmp_path], "0123456789012345678901234567890123456789")
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_a_name_that_is_no_text_is_an_address_of_sarif(tmp_path):
+    (tmp_path / os.fsdecode(b"a\xff.sh")).write_text("vllm serve\n")
+    log = json.loads(sarif(judge_files(files_of([tmp_path]), target({"gpu": "rtx4090"}, ""))))
+    (result,) = log["runs"][0]["results"]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].endswith("/a%FF.sh")
+
+
 def test_each_server_is_judged_on_the_machine_of_its_file(judged, repository):
     rows = {(server.file.removeprefix(f"{repository}/"), server.place.line, server.machine, str(server.verdict)) for server in judged.servers}
     assert rows == {

@@ -16,7 +16,7 @@ from planner.engines.vllm.flag_values import Bounds, FlagEntry
 from planner.engines.vllm.parsers import unknown_parsers
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import MisuseError, PlannerError, did_you_mean
-from planner.text import redact_words, shown
+from planner.text import BLANK, behind_keys, redact_words, shown
 
 _MOST_FAULTS = 20  # enough for a person to read
 _MOST_READ = 40_000  # words that are read of one command, over and over without what is wrong in it: argparse tells of one thing at a time
@@ -130,7 +130,8 @@ def parse_flags(
     faults += [FlagFault(flag, f"argument {flag}: {reason}", _value_fix(flag, reason), value=True) for flag, reason in taken.refused]
     taken.rest = [word for word in taken.rest if not any(part in word for part in unresolved)]
     if taken.rest:
-        rest = " ".join(redact_words(taken.rest))[:100]
+        keys = behind_keys(words)
+        rest = " ".join(BLANK if word in keys else word for word in redact_words(taken.rest))[:100]
         faults.append(
             FlagFault(taken.rest[0], f"unrecognized arguments: {rest!r}; vLLM takes one model", "leave it out, or quote what belongs together", value=True)
         )

@@ -19,7 +19,6 @@ from judges import judge_venv
 from planner.engines.vllm.flags import flag_table, parse_flags
 from planner.engines.vllm.versions import VERSIONS
 from planner.errors import PlannerError
-from planner.text import redact, redact_words
 
 FROZEN = ROOT / "tests" / "data" / "vllm_0.33_commands.jsonl"
 OFFICIAL = next((path for base in (ROOT.parent, ROOT.parent.parent) if (path := base / "shared" / "truth" / "vllm_recipes_commands.jsonl").exists()), None)
@@ -193,40 +192,6 @@ def test_nothing_ends_in_a_traceback_or_reaches_the_terminal_raw(tmp_path, monke
         cut = rng.randrange(len(words) + 1)
         _, _, faults = parse_flags([*words[:cut], rng.choice(JUNK), *words[cut:]], rng.choice(list(VERSIONS)))
         assert all(fault.message.isprintable() for fault in faults)
-
-
-SECRETS = [
-    "vllm serve a/b --api-key SECRET --port 1",
-    "vllm serve a/b --api-key=SECRET",
-    "vllm serve a/b --api_key 'SECRET'",
-    "vllm serve a/b --api-k SECRET",
-    "vllm serve a/b --hf-token SECRET",
-    "HF_TOKEN=SECRET vllm serve a/b",
-    'export HUGGING_FACE_HUB_TOKEN="SECRET"; vllm serve a/b',
-    "docker run -e OPENAI_API_KEY=SECRET vllm/vllm-openai --model a/b",
-    "AWS_SECRET_ACCESS_KEY=SECRET DB_PASSWORD=SECRET vllm serve a/b",
-    """vllm serve a/b --kv-transfer-config '{"kv_connector_extra_config": {"api_key": "SECRET"}}'""",
-    "vllm serve a/b --nothing hf_abcSECRETdef",
-    "curl -H 'Authorization: Bearer SECRETSECRET'",
-]
-
-
-@pytest.mark.parametrize("text", SECRETS)
-def test_secrets_are_blanked_and_the_rest_is_kept(text):
-    assert "SECRET" not in redact(text).replace("AWS_SECRET_ACCESS_KEY", "")
-    assert (
-        "SECRET" not in " ".join(redact_words(text.replace("'", "").replace('"', "").split())).replace("AWS_SECRET_ACCESS_KEY", "")
-        or "{" in text
-        or "Bearer" in text
-    )
-
-
-@pytest.mark.parametrize(
-    "text", ["vllm serve a/b --max-num-batched-tokens 8192 --tokenizer x --tokens-only --served-model-name key", "--ssl-keyfile /k.pem --port 1"]
-)
-def test_what_is_no_secret_is_kept(text):
-    assert redact(text) == text
-    assert redact_words(text.split()) == text.split()
 
 
 if __name__ == "__main__":
