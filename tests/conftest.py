@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import forks
 from hypothesis import settings
 
 from planner.architecture import build_model, parse_config
@@ -47,6 +48,7 @@ def alone(tmp_path_factory):
         "HF_HOME": str(tmp_path_factory.mktemp("hub")),
         "HF_ENDPOINT": "http://127.0.0.1:9",
     }
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of commands would each compile what they import: twice the time of the short ones
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # started in the background of a shell: the commands under test would ignore Ctrl-C too
         signal.signal(signal.SIGINT, signal.default_int_handler)
     connect = socket.socket.connect
@@ -106,11 +108,12 @@ def spawn(*arguments: str, cwd: Path, interruptible: bool = True, **settings: An
 
 
 def run_plan(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the installed command as a user would."""
+    """Run the installed command as a user would: a fork of a process that has imported it, or a new one where variables say how Python starts."""
     inherited = {name: value for name, value in os.environ.items() if name != "COLUMNS"}  # how wide the terminal of who runs the tests is says nothing
-    return subprocess.run(
-        [sys.executable, "-m", "planner", *arguments], cwd=cwd, text=True, capture_output=True, timeout=120, env={**inherited, **environment}, check=False
-    )
+    variables = inherited | environment
+    if hasattr(os, "fork") and (done := forks().completed(*arguments, cwd=cwd, environment=variables)):
+        return done
+    return subprocess.run([sys.executable, "-m", "planner", *arguments], cwd=cwd, text=True, capture_output=True, timeout=120, env=variables, check=False)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,15 @@ MOST_ARROWS = 100  # eleven of them to the reader of strangers' texts and their 
 ROOT = Path(planner.__file__).parent
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """All of a file's syntax: several tests ask."""
+    return tuple(ast.walk(ast.parse(path.read_text())))
+
+
 def imported(path: Path) -> Iterator[list[str]]:
     """What a file imports of planner, as the parts of dotted names; `import planner.x` too."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == "planner":
             yield from ([*node.module.split(".")[1:], alias.name] for alias in node.names)
         elif isinstance(node, ast.Import):
@@ -40,12 +47,11 @@ def imported(path: Path) -> Iterator[list[str]]:
         assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: a relative import"
 
 
-def modules() -> Iterator[tuple[list[str], list[str]]]:
+@cache
+def modules() -> tuple[tuple[list[str], list[str]], ...]:
     """Pairs of a module's place and what it imports from another room."""
-    for path in sorted(ROOT.rglob("*.py")):
-        own = list(path.relative_to(ROOT).with_suffix("").parts)
-        if own[0] in FLOOR:
-            yield from ((own, target) for target in imported(path))
+    places = ((path, list(path.relative_to(ROOT).with_suffix("").parts)) for path in sorted(ROOT.rglob("*.py")))
+    return tuple((own, target) for path, own in places if own[0] in FLOOR for target in imported(path))
 
 
 def test_every_file_has_a_room():
@@ -129,10 +135,9 @@ def spelled() -> re.Pattern[str]:
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
     """String constants of a file that are no docstrings, with their lines."""
-    tree = ast.parse(path.read_text())
-    bodies = [body for node in ast.walk(tree) if isinstance(body := getattr(node, "body", None), list)]
+    bodies = [body for node in nodes(path) if isinstance(body := getattr(node, "body", None), list)]
     docstrings = {id(node.value) for body in bodies for node in body if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             yield node.lineno, node.value
 

@@ -73,7 +73,7 @@ def damage(document: Any, place: tuple[Any, ...], lie: Any) -> None:
         pass
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem, marks=[] if number % 5 == 0 else pytest.mark.slow) for number, path in enumerate(CONFIGS)])
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem, marks=[] if number % 10 == 0 else pytest.mark.slow) for number, path in enumerate(CONFIGS)])
 @settings(max_examples=settings.default.max_examples // 5)
 @given(st.data())
 def test_a_damaged_config_is_answered_or_refused(path, data):

@@ -50,7 +50,7 @@ def run(text: str, folder: Path, *words: str) -> tuple[subprocess.CompletedProce
     (folder / "bench.sh").write_text(text)
     with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
         server.seen = []
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         environment = {"PATH": os.environ["PATH"], "LITELLM_MASTER_KEY": "sk-test", "PLAN_BENCH_URL": f"http://127.0.0.1:{server.server_port}"}
         done = subprocess.run(["bash", "bench.sh", *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
         server.shutdown()

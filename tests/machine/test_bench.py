@@ -88,7 +88,7 @@ class Server(BaseHTTPRequestHandler):
 def serving(fault: str = "", name: str = "qwen3-8b", asked: list | None = None) -> Iterator[str]:
     handler = type("Faulty", (Server,), {"fault": fault, "name": name, "asked": [] if asked is None else asked})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
     finally:

@@ -16,6 +16,7 @@ from planner.remote import http as door
 from planner.remote.openapi import described
 from planner.remote.tools import TOOLS
 from tests.conftest import spawn
+from tests.remote.test_tools import example_of
 
 OPTIONS = ("--request-timeout", "60", "--max-examples", "5", "--generation-deterministic", "--exclude-checks", "positive_data_acceptance", "--no-color")
 HOME = "http://127.0.0.1:8322"
@@ -31,7 +32,7 @@ def client():
 def test_an_answer_is_the_tools(client, name):
     answer = client.post(f"/v2/{name}", json=TOOLS[name].example)
     assert answer.status_code == 200, answer.text
-    assert answer.json() == json.loads(json.dumps(TOOLS[name].answer(TOOLS[name].example).json))
+    assert answer.json() == json.loads(json.dumps(example_of(name).json))
 
 
 def test_the_description_holds_every_question():

@@ -102,8 +102,10 @@ CARDS = kinds_of_cards()
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
 def test_ordinary_questions_get_a_verdict(card):
-    for number, model in enumerate(ORDINARY):
-        gets_a_verdict(card, model, ORDINARILY[(number + CARDS.index(card)) % len(ORDINARILY)])
+    """Every second model on a card, the others on the next: each command of each model on one card in eight."""
+    index = CARDS.index(card)
+    for number in range(index % 2, len(ORDINARY), 2):
+        gets_a_verdict(card, ORDINARY[number], ORDINARILY[(number // 2 + index // 2) % len(ORDINARILY)])
 
 
 @pytest.mark.slow

@@ -167,10 +167,11 @@ def test_the_longest_context_that_holds_the_same_film_is_tried():
     assert judged(ask("qwen2.5-vl-3b-awq", "rtx5000ada")) == []
 
 
-@pytest.mark.parametrize("card", ["rtx3060", "rtx4090", "l4", "t4", "a100-80gb", "h100", "mi300x"])
-def test_no_default_is_dominated_and_no_reason_untrue(card):
+@pytest.mark.parametrize(("number", "card"), [*enumerate(("rtx3060", "rtx4090", "l4", "t4", "a100-80gb", "h100", "mi300x"))])
+def test_no_default_is_dominated_and_no_reason_untrue(number, card):
+    """Other models on each card."""
     names = [load.Entry(row, row.variants[0]).name for row in load.model_rows()]
-    wrong = [line for name in names[::9] for line in judged(ask(name, card))]
+    wrong = [line for name in names[2 * number :: 18] for line in judged(ask(name, card))]
     assert not wrong, "\n".join(wrong)
 
 
