@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # the types of the file, which cost a hundredth of a plan
         sampler_copies_at_most: float
         graphs_of_other_gpus: list[float]  # by outlook in their order
         older_driver_graphs: float
+        gathered_graphs_gib: float
         unprofiled_sampler_copies: list[float]
         gathered_share: list[float]
         lean_links_gib: list[float]  # by outlook, of releases that keep less for GPUs joined by switches

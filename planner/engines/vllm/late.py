@@ -15,6 +15,7 @@ from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
+from planner.units import GIB
 
 if TYPE_CHECKING:
     from planner.engines.vllm.device import Device
@@ -69,6 +70,18 @@ def reserves_graphs(model: ModelSpec, config: LedgerSettings[Whole], on: Device[
     if version.minor < EVERY_MODEL and runs_second(model, config, on):
         return False
     return version.graphs_reserved if config.estimates_graphs is None else config.estimates_graphs
+
+
+def overestimated_graphs(model: ModelSpec, config: LedgerSettings[Whole], outlook: Outlook) -> int:
+    """What the budget may set aside for graphs whose sizes share memory: a multiple of one of them, large where ranks gather the tokens of other engines.
+
+    Of releases in which the first runner reckons so (v1/worker/gpu_model_runner.py profile_cudagraph_memory); 0 elsewhere.
+    """
+    gathers = config.data_parallel_size > 1 and model.experts_per_token > 0
+    captures = not config.enforce_eager and config.max_cudagraph_capture_size != 0
+    if outlook is not Outlook.CONSERVATIVE or not (gathers and captures) or VERSIONS[config.vllm_version].minor >= EVERY_MODEL:
+        return 0
+    return int(calibrated.coefficients()["estimates"]["gathered_graphs_gib"] * GIB)
 
 
 def may_have_older_driver(gpu: GpuSpec) -> bool:

@@ -13,7 +13,7 @@ from planner.arrays import Whole, maximum, minimum, where, whole
 from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm.coefficients import Outlook, at
 from planner.engines.vllm.device import Device
-from planner.engines.vllm.late import late_graphs, reserves_graphs, warm_up
+from planner.engines.vllm.late import late_graphs, overestimated_graphs, reserves_graphs, warm_up
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.model import ModelSpec, VisionSpec
 from planner.facts.record import dataclass
@@ -289,6 +289,6 @@ def overhead(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, *, last
     return Overhead(
         activation_bytes=peak,
         non_torch_bytes=maximum(0, beside) + delta_kernels(model, config, on),
-        cuda_graph_bytes=graphs if reserved else none,
+        cuda_graph_bytes=maximum(graphs, overestimated_graphs(model, config, outlook)) if reserved else none,
         late_bytes=late + where(last_stage, warm_up(model, config, on, outlook) + none, none),
     )

@@ -10,9 +10,11 @@ from planner.catalogue.load import find_gpu
 from planner.engines.vllm import late
 from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.late import may_have_older_driver, reserves_graphs, runs_second
+from planner.engines.vllm.overhead import Shapes, overhead
 from planner.facts.model import Drafter
 from planner.facts.question import StackRow
 from planner.questions.check import check, find_server, machine_for
+from planner.units import GIB
 
 DENSE, MOE = "Qwen2ForCausalLM", "Qwen3MoeForCausalLM"
 
@@ -81,6 +83,18 @@ def test_the_samplers_warm_up_takes_copies_that_its_profile_did_not_see_until_0_
     assert more("0.33", Outlook.CONSERVATIVE) == more("0.24", Outlook.CONSERVATIVE) == 0
     assert more("0.26", Outlook.CONSERVATIVE, model(MOE, experts_per_token=4)) == 0
     assert more("0.26", Outlook.EXPECTED, pages=True) == 0
+
+
+def test_graphs_of_experts_over_several_engines_may_take_any_room_from_0_20_to_0_28(coefficients):  # noqa: F811
+    def reserved(version, outlook=Outlook.CONSERVATIVE, **changed):
+        asked = config(**{"vllm_version": version, "data_parallel_size": 2} | changed)
+        return overhead(Shapes(model(MOE, experts_per_token=4), asked), on(), outlook).cuda_graph_bytes
+
+    assert reserved("0.20") == reserved("0.28") == 100 * GIB
+    assert 0 < reserved("0.29") < 10 * GIB
+    assert 0 < reserved("0.28", Outlook.EXPECTED) < 10 * GIB
+    assert 0 < reserved("0.28", data_parallel_size=1) < 10 * GIB
+    assert reserved("0.28", enforce_eager=True) == reserved("0.19") == reserved("0.28", estimates_graphs=False) == 0
 
 
 def test_cards_of_data_centres_before_blackwell_may_have_an_older_driver():

@@ -42,6 +42,7 @@ ROUND = {
         "sampler_copies_at_most": 8,
         "graphs_of_other_gpus": [0.75, 1.0, 0.25],
         "older_driver_graphs": 3,
+        "gathered_graphs_gib": 100,
         "unprofiled_sampler_copies": [2, 3, 0],
         "gathered_share": [0.25, 1.0, 0.125],
         "lean_links_gib": [2.0, 2.25, 0.25],
