@@ -9,13 +9,13 @@ import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from planner.facts.finding import FailOn
 from planner.questions.files.machines import Target
 from planner.remote.admission import reviewed
-from planner.remote.http import HEADERS, body_of, fault, health, refusal_of, refused
+from planner.remote.http import HEADERS, Json, body_of, fault, health, refusal_of, refused
 
 MOST_WAIT_S = 8.0  # for its turn: an API server waits ten at most
 
@@ -33,7 +33,7 @@ def app(deny: FailOn, asked: Target | None) -> Starlette:
             return refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many objects wait", retry_s=2)
         except Exception as error:
             return refusal_of(error)
-        return JSONResponse(answer, headers=HEADERS)
+        return Json(answer, headers=HEADERS)
 
     routes = [Route("/validate", validate, methods=["POST"]), Route("/healthz", health, methods=["GET"])]
     return Starlette(routes=routes, exception_handlers={HTTPException: fault})

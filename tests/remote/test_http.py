@@ -67,6 +67,14 @@ def test_what_is_wrong_is_refused(client, status, request_of):
         assert set(answer.json()["error"]) == {"message", "hint"}
 
 
+@pytest.mark.parametrize("name", ["check", "explain"])
+def test_half_a_character_is_answered_as_it_came(name, client):
+    asked = {"check": {"command": "vllm serve qwen3-8b --served-model-name \ud800", "gpu": "rtx4090"}, "explain": {"log": "ERROR ValueError: a \ud800 b"}}[name]
+    answer = client.post(f"/v2/{name}", content=json.dumps(asked), headers={"content-type": "application/json"})
+    assert answer.status_code == 200, answer.text
+    assert "\ud800" in json.dumps(answer.json(), ensure_ascii=False)
+
+
 def test_other_paths_and_methods_are_refused(client):
     assert client.get("/nope").status_code == 404
     refused = client.get("/v2/plan")

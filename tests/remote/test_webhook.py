@@ -86,6 +86,8 @@ def test_over_http_as_the_api_server_asks():
         assert answer.json()["kind"] == "AdmissionReview"
         assert answer.json()["response"]["allowed"] is False
         assert client.post("/validate", json={}).status_code == 422
+        half = json.dumps(review(deployment(400_000, model="a/\ud800")) | {"request": review(deployment(1))["request"] | {"uid": "\ud800"}})
+        assert client.post("/validate", content=half, headers={"content-type": "application/json"}).json()["response"]["uid"] == "\ud800"
         assert client.post("/validate", content=b"{", headers={"content-type": "application/json"}).status_code == 400
         assert client.get("/healthz").status_code == 200
         assert client.get("/validate").status_code == 405
