@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from math import exp, log, sqrt
@@ -32,36 +32,51 @@ LOW, HIGH = -2.3, 2.3  # a tenth to ten times the prior; of a peak never more th
 TIGHT = 0.15  # log errors up to this count in full (soft L1)
 PRIOR_FIGURES = 10  # a prior weighs as much as so many figures
 NUDGE = 1e-5  # of a logarithm, for a slope
+DAMPING = 1e-4  # of the curvature, at the first step of a fit
+STILL = 1e-6  # of the sum: a step that gains less ends a fit
 INSIDE = 0.8  # of what an interval is to hold
 FEW_MODELS, FEW_GPUS = 5, 5  # below which a class does not speak for itself
 SEES = 0.02  # a figure sees a constant that changes it by this part of its own change
 CLASS_FIGURES = 60  # figures of one source, GPU and metric count as at most so many
 
 
+METRICS = ("decode", "prompt", "ttft", "tpot", "throughput", "answer")
+
+
+def _load(figure: Measured) -> tuple[Any, ...]:
+    """What a figure was measured of."""
+    return figure.work, figure.users, figure.prompt, figure.answer, figure.burst
+
+
 class Columns:
     """Many figures at once: work, load and rates as arrays; rates are made of the constants `known`, the narrowest that apply."""
 
     def __init__(self, figures: Sequence[Measured], known: Sequence[str] = NAMES) -> None:
-        works = [figure.work for figure in figures]
+        loads: dict[Any, int] = {}  # several figures tell of the same load: what it takes is computed once
+        self.load = np.array([loads.setdefault(_load(figure), len(loads)) for figure in figures])
+        first = [figures[int(at)] for at in np.unique(self.load, return_index=True)[1]]
+        works = [figure.work for figure in first]
         self.work = _stacked(works)
         self.users, self.prompt, self.answer, self.burst = (
-            np.array([float(getattr(figure, key)) for figure in figures]) for key in ("users", "prompt", "answer", "burst")
+            np.array([float(getattr(figure, key)) for figure in first]) for key in ("users", "prompt", "answer", "burst")
         )
         context = zip(works, self.prompt, self.answer, strict=True)
         self.cache_bytes = np.array([work.cache_bytes(float(prompt + answer / 2)) for work, prompt, answer in context])
         self.attention_flops = np.array([work.attention_flops(float(prompt)) for work, prompt in zip(works, self.prompt, strict=True)])
         names = [rate_names(work, known) for work in works]
         self.masks = {field.name: _mask([getattr(name, field.name) for name in names]) for field in fields(Rates)}
-        self.metric = np.array([figure.metric for figure in figures])
+        self.metric = np.array([METRICS.index(figure.metric) for figure in figures])
         self.value = np.array([figure.value for figure in figures])
 
     def part(self, where: Any) -> Columns:
         """Some of the figures."""
         part: Columns = object.__new__(Columns)
-        part.work = _picked(self.work, where)
-        part.masks = {name: mask[where] for name, mask in self.masks.items()}
-        for name in ("users", "prompt", "answer", "burst", "cache_bytes", "attention_flops", "metric", "value"):
-            setattr(part, name, getattr(self, name)[where])
+        loads, part.load = np.unique(self.load[where], return_inverse=True)
+        part.work = _picked(self.work, loads)
+        part.masks = {name: mask[loads] for name, mask in self.masks.items()}
+        for name in ("users", "prompt", "answer", "burst", "cache_bytes", "attention_flops"):
+            setattr(part, name, getattr(self, name)[loads])
+        part.metric, part.value = self.metric[where], self.value[where]
         return part
 
     def log_errors(self, logs: Any) -> Any:
@@ -74,23 +89,23 @@ class Columns:
         found, slopes = self._errors(rates), np.zeros((len(self.value), len(NAMES)))
         for name, mask in self.masks.items():
             own = np.flatnonzero(mask.any(axis=0))  # of the constants few make one rate
-            slopes[:, own] += ((self._errors(rates | {name: rates[name] + NUDGE}) - found) / NUDGE)[:, None] * mask[:, own]
+            slope = (self._errors(rates | {name: rates[name] + NUDGE}) - found) / NUDGE
+            slopes[:, own] += slope[:, None] * mask[self.load][:, own]
         return slopes
 
     def _errors(self, rates: Mapping[str, Any]) -> Any:
         rate = Rates(**{name: np.exp(value) for name, value in rates.items()})
         served = roofline.served(self.work, rate, roofline.Load(self.users, self.prompt, self.answer, self.burst, self.cache_bytes, self.attention_flops))
-        predicted = np.select(
-            [self.metric == name for name in ("decode", "prompt", "ttft", "tpot", "throughput", "answer")],
-            [
-                served.step_s,
-                served.prompt_s,
-                served.time_to_first_token_s,
-                served.time_per_output_token_s,
-                served.output_tokens_per_s,
-                served.time_to_first_token_s + (self.answer - 1) * served.time_per_output_token_s,
-            ],
-        )
+        answered = served.time_to_first_token_s + (self.answer - 1) * served.time_per_output_token_s
+        told = {
+            "decode": served.step_s,
+            "prompt": served.prompt_s,
+            "ttft": served.time_to_first_token_s,
+            "tpot": served.time_per_output_token_s,
+            "throughput": served.output_tokens_per_s,
+            "answer": answered,
+        }
+        predicted = np.array([told[name] for name in METRICS])[self.metric, self.load]
         return np.log(predicted / self.value)
 
 
@@ -138,18 +153,50 @@ def fit(figures: Sequence[Measured], start: Any = None, evaluations: int = 40, c
     spread = np.array([PRIORS[name].spread for name in NAMES])
     pull = TIGHT * sqrt(PRIOR_FIGURES)
 
+    most = np.array([0.0 if PRIORS[name].unit == SHARE else HIGH + value for name, value in zip(NAMES, prior, strict=True)])
+    begin = np.minimum(prior if start is None else start, most)
+
     def residuals(logs: Any) -> Any:
         return np.concatenate([weight * columns.log_errors(logs), pull * (logs - prior) / spread])
-
-    most = np.array([0.0 if PRIORS[name].unit == SHARE else HIGH + value for name, value in zip(NAMES, prior, strict=True)])
-    begin = np.minimum(prior if start is None else start, most - 0.01)
-    from scipy.optimize import least_squares
 
     def slopes(logs: Any) -> Any:
         return np.concatenate([weight[:, None] * columns.slopes(logs), np.diag(pull / spread)])
 
-    found = least_squares(residuals, begin, jac=slopes, bounds=(prior + LOW, most), loss="soft_l1", f_scale=TIGHT, max_nfev=evaluations, x_scale="jac")
-    return found.x
+    return least_squares(residuals, slopes, begin, (prior + LOW, most), evaluations)
+
+
+def least_squares(residuals: Callable[[Any], Any], slopes: Callable[[Any], Any], begin: Any, bounds: tuple[Any, Any], evaluations: int) -> Any:
+    """Where the sum of soft L1 of the residuals is least: Gauss and Newton's steps, damped (Levenberg, Marquardt), by the normal equations; a constant stays inside its bounds.
+
+    scipy's `least_squares` goes the same way by a singular value decomposition of all rows at each step, which takes most of the time of a fit.
+    """
+    at, (low, high), damping = begin, bounds, DAMPING
+    off = residuals(at)
+    for _ in range(evaluations):
+        square = (off / TIGHT) ** 2
+        slope, curved = slopes(at), np.maximum((1 + square) ** -1.5, np.finfo(float).eps)
+        downhill, curvature = slope.T @ (off * (1 + square) ** -0.5), (slope * curved[:, None]).T @ slope
+        free = ~((at <= low) & (downhill > 0) | (at >= high) & (downhill < 0))
+        for _ in range(10):
+            system = curvature + np.diag(damping * np.diag(curvature))
+            tried = at.copy()
+            tried[free] -= np.linalg.solve(system[np.ix_(free, free)], downhill[free])
+            tried = np.clip(tried, low, high)
+            reached = residuals(tried)
+            if _soft(reached) <= _soft(off):
+                break
+            damping *= 10
+        else:
+            return at
+        gained, at, off, damping = 1 - _soft(reached) / _soft(off), tried, reached, damping / 10
+        if gained < STILL:
+            return at
+    return at
+
+
+def _soft(residuals: Any) -> float:
+    """Half of the sum of soft L1: squares up to TIGHT, beyond it as absolute errors grow."""
+    return float(TIGHT**2 * np.sum(np.sqrt(1 + (residuals / TIGHT) ** 2) - 1))
 
 
 def errors_left_out(figures: Sequence[Measured], key: str, everything: Any = None) -> Any:
