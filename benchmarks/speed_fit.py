@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from math import exp, log, sqrt
@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.speed_priors import PRIORS, SHARE
+from benchmarks.least_squares import TIGHT, least_squares
+from benchmarks.speed_priors import POOL_SPREAD, POOLS, PRIORS, SHARE
 from benchmarks.speed_rows import FILE as ROWS
 from benchmarks.speed_rows import Measured, measured
 from planner.speed import roofline
@@ -29,11 +30,8 @@ FILE = Path(__file__).parent.parent / "planner" / "speed" / "speed.json"
 
 NAMES = tuple(PRIORS)
 LOW, HIGH = -2.3, 2.3  # a tenth to ten times the prior; of a peak never more than all
-TIGHT = 0.15  # log errors up to this count in full (soft L1)
 PRIOR_FIGURES = 10  # a prior weighs as much as so many figures
 NUDGE = 1e-5  # of a logarithm, for a slope
-DAMPING = 1e-4  # of the curvature, at the first step of a fit
-STILL = 1e-6  # of the sum: a step that gains less ends a fit
 INSIDE = 0.8  # of what an interval is to hold
 FEW_MODELS, FEW_GPUS = 5, 5  # below which a class does not speak for itself
 SEES = 0.02  # a figure sees a constant that changes it by this part of its own change
@@ -147,56 +145,31 @@ def fit(figures: Sequence[Measured], start: Any = None, evaluations: int = 40, c
     columns = Columns(figures) if columns is None else columns
     groups = [f"{figure.id.split('-')[0]} {figure.gpu} {figure.metric}" for figure in figures]
     counts = Counter(groups)
-    weight = np.array([sqrt(min(counts[group], CLASS_FIGURES) / counts[group]) for group in groups])
+    weight = np.array([figure.fits * sqrt(min(counts[group], CLASS_FIGURES) / counts[group]) for figure, group in zip(figures, groups, strict=True)])
     weight /= weight.mean()
     prior = np.array([log(PRIORS[name].value) for name in NAMES])
     spread = np.array([PRIORS[name].spread for name in NAMES])
-    pull = TIGHT * sqrt(PRIOR_FIGURES)
-
+    own, pull, count = _pools(), TIGHT * sqrt(PRIOR_FIGURES), len(NAMES)
     most = np.array([0.0 if PRIORS[name].unit == SHARE else HIGH + value for name, value in zip(NAMES, prior, strict=True)])
-    begin = np.minimum(prior if start is None else start, most)
+    common = np.zeros(own.shape[1])  # by what the constants of a pool differ from their priors together
+    begin = np.concatenate([np.minimum(prior if start is None else start, most), common])
 
-    def residuals(logs: Any) -> Any:
-        return np.concatenate([weight * columns.log_errors(logs), pull * (logs - prior) / spread])
+    def residuals(at: Any) -> Any:
+        logs, together = at[:count], at[count:]
+        return np.concatenate([weight * columns.log_errors(logs), pull * (logs - prior - own @ together) / spread, pull * together / POOL_SPREAD])
 
-    def slopes(logs: Any) -> Any:
-        return np.concatenate([weight[:, None] * columns.slopes(logs), np.diag(pull / spread)])
+    def slopes(at: Any) -> Any:
+        seen = np.hstack([weight[:, None] * columns.slopes(at[:count]), np.zeros((len(weight), len(common)))])
+        drawn = pull * np.hstack([np.eye(count), -own]) / spread[:, None]
+        return np.vstack([seen, drawn, pull / POOL_SPREAD * np.eye(count + len(common))[count:]])
 
-    return least_squares(residuals, slopes, begin, (prior + LOW, most), evaluations)
-
-
-def least_squares(residuals: Callable[[Any], Any], slopes: Callable[[Any], Any], begin: Any, bounds: tuple[Any, Any], evaluations: int) -> Any:
-    """Where the sum of soft L1 of the residuals is least: Gauss and Newton's steps, damped (Levenberg, Marquardt), by the normal equations; a constant stays inside its bounds.
-
-    scipy's `least_squares` goes the same way by a singular value decomposition of all rows at each step, which takes most of the time of a fit.
-    """
-    at, (low, high), damping = begin, bounds, DAMPING
-    off = residuals(at)
-    for _ in range(evaluations):
-        square = (off / TIGHT) ** 2
-        slope, curved = slopes(at), np.maximum((1 + square) ** -1.5, np.finfo(float).eps)
-        downhill, curvature = slope.T @ (off * (1 + square) ** -0.5), (slope * curved[:, None]).T @ slope
-        free = ~((at <= low) & (downhill > 0) | (at >= high) & (downhill < 0))
-        for _ in range(10):
-            system = curvature + np.diag(damping * np.diag(curvature))
-            tried = at.copy()
-            tried[free] -= np.linalg.solve(system[np.ix_(free, free)], downhill[free])
-            tried = np.clip(tried, low, high)
-            reached = residuals(tried)
-            if _soft(reached) <= _soft(off):
-                break
-            damping *= 10
-        else:
-            return at
-        gained, at, off, damping = 1 - _soft(reached) / _soft(off), tried, reached, damping / 10
-        if gained < STILL:
-            return at
-    return at
+    bounds = (np.concatenate([prior + LOW, common + LOW]), np.concatenate([most, common + HIGH]))
+    return least_squares(residuals, slopes, begin, bounds, evaluations)[:count]
 
 
-def _soft(residuals: Any) -> float:
-    """Half of the sum of soft L1: squares up to TIGHT, beyond it as absolute errors grow."""
-    return float(TIGHT**2 * np.sum(np.sqrt(1 + (residuals / TIGHT) ** 2) - 1))
+def _pools() -> Any:
+    """Which constants (rows) lie in which pool (columns)."""
+    return np.array([[float(name in pool) for pool in POOLS] for name in NAMES])
 
 
 def errors_left_out(figures: Sequence[Measured], key: str, everything: Any = None) -> Any:

@@ -14,7 +14,8 @@ from planner.engines.llamacpp.pace import gguf_weights
 from planner.engines.mlx.memory import read_format
 from planner.engines.mlx.pace import mlx_weights
 from planner.engines.pace import local_work
-from planner.engines.vllm.rules import with_kernels
+from planner.engines.vllm.rules import default_batches, with_kernels
+from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.engines.work import cache_reads, weights
 from planner.errors import PlannerError
 from planner.facts.config import CacheLayout, Parallel
@@ -41,6 +42,9 @@ OTHER_NAMES = {
     "ternary-bonsai-8b": "qwen3-8b", "quanttrio-awq": "qwen3.6-35b-a3b", "deepseek-r1-0528": "deepseek-v3", "glm-5.2": "glm-5.2-fp8", "glm-5": "glm-5-fp8",
 }  # fmt: skip
 OLD_BUILDS = "https://github.com/XiongjieDai/GPU-Benchmarks-on-LLM-Inference"  # builds of 2024
+STATED_LINKS = {  # bus bandwidth that a source measured on its own host, which `--link-gb-per-s` would state
+    "local-inference-lab/rtx6kpro": 39_300_000_000,  # four ranks behind its switches (hardware/asus-esc8000a-e13p-broadcom-switches.md)
+}
 FP8 = {"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic", "modules_to_not_convert": ["lm_head", "visual"]}
 AWQ = {"quant_method": "awq", "bits": 4, "group_size": 128, "zero_point": True}
 GPTQ_INT8 = {"quant_method": "gptq", "bits": 8, "group_size": 128, "desc_act": False, "sym": True}
@@ -134,14 +138,15 @@ def work_of(row: dict[str, str]) -> Work | None:
         narrow_bits = 8 if row["kv_dtype"] == "q8_0" else 16
         widened = quant not in ("f16", "gguf-f16", "mlx-bf16")
         stages = int(float(row["count"] or 1)) if engine == "llamacpp" else 1
-        local = local_work(engine, model, gpu, _local_weights(model, engine, quant), stages=stages, kv_bits=narrow_bits, widened=widened)
+        local = local_work(engine, model, gpu, _local_weights(name, engine, quant), stages=stages, kv_bits=narrow_bits, widened=widened)
         if not isinstance(local, Work):
             return None
         return _capped(replace(local, era="2024" if row["source"].startswith(OLD_BUILDS) else ""), row, gpu)
     model = spec(name, quant)
     kind, widened = arithmetic(model, gpu)
     tp = int(row["tp"] or 1)
-    best = peak(gpu, kind, all_reduce(gpu, tp))
+    stated = next((rate for source, rate in STATED_LINKS.items() if source in row["source"]), 0)
+    best = peak(gpu, kind, all_reduce(gpu, tp, stated))
     if best is None:
         return None
     narrow = "fp8" in row["kv_dtype"] or (bool(row["precision"]) and row["gpu"].startswith("b"))
@@ -150,6 +155,7 @@ def work_of(row: dict[str, str]) -> Work | None:
     work = Work(
         engine=engine, weights=held, reads=cache_reads(model, tp, CacheLayout(backend="", bits=8 if narrow else 16)), peak=best, tensor_parallel_size=tp,
         weight_only=widened, narrow=is_narrow(model), mixes=engine != "sglang", shape=shape_of(model, kind),
+        prompt_batch=default_batches(gpu, gpu.memory_bytes, VERSIONS[DEFAULT_VERSION])[0],
     )  # fmt: skip
     return _capped(work, row, gpu)
 
@@ -160,7 +166,9 @@ def _capped(work: Work, row: dict[str, str], gpu: GpuSpec) -> Work:
     return capped((work, work, work), group)[1]
 
 
-def _local_weights(model: ModelSpec, engine: str, quant: str) -> Weights:
+@cache
+def _local_weights(name: str, engine: str, quant: str) -> Weights:
+    model = spec(name, "")
     if engine == "llamacpp":
         return gguf_weights(model, converted(model, GGUF_MIXES[quant]))
     return mlx_weights(model, read_format("bf16" if quant == "mlx-bf16" else re.sub(r"mlx-q?(\d)(bit)?", r"\1bit", quant)))

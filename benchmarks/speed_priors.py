@@ -16,6 +16,10 @@ class Prior:
 
 
 SHARE, SECONDS = "share of the peak", "s"
+# Of its peak a lone product of two large matrices reaches so much (tests/data/matmul_peaks.csv): HBM and workstation cards are held by their power, a GeForce, whose peak
+# is halved, by nothing, and its clock rises above the stated one. The matrices of a prompt reach about four fifths of that on any of them.
+MATMUL = {"datacenter": 0.8, "geforce": 1.04, "workstation": 0.8}
+OF_MATMUL = 0.81
 PRIORS = {
     **{
         f"bandwidth.{engine}": Prior(0.8, 0.1, SHARE, f"memory bandwidth that {engine} reaches on weights")
@@ -61,9 +65,9 @@ PRIORS = {
     "index_layer": Prior(40e-6, 0.3, SECONDS, "scores and choice of the tokens that sparse attention sees"),
     "stage": Prior(200e-6, 0.5, SECONDS, "what a token waits where layers go on on the next GPU"),
     "sequence": Prior(15e-6, 0.3, SECONDS, "one more sequence of a batch: sampling, detokenizing, scheduling"),
-    "prefill.datacenter": Prior(0.65, 0.3, SHARE, "arithmetic of a prompt, cards with HBM"),
-    "prefill.geforce": Prior(0.6, 0.3, SHARE, "arithmetic of a prompt, GeForce"),
-    "prefill.workstation": Prior(0.65, 0.3, SHARE, "arithmetic of a prompt, workstation cards"),
+    "prefill.datacenter": Prior(OF_MATMUL * MATMUL["datacenter"], 0.3, SHARE, "arithmetic of a prompt, cards with HBM"),
+    "prefill.geforce": Prior(OF_MATMUL * MATMUL["geforce"], 0.3, SHARE, "arithmetic of a prompt, GeForce"),
+    "prefill.workstation": Prior(OF_MATMUL * MATMUL["workstation"], 0.3, SHARE, "arithmetic of a prompt, workstation cards"),
     "prefill.apple": Prior(0.63, 0.3, SHARE, "arithmetic of a prompt, Apple"),
     "prefill.unified": Prior(0.65, 0.3, SHARE, "arithmetic of a prompt, GB10 and Jetson"),
     "prefill.amd": Prior(0.4, 0.3, SHARE, "arithmetic of a prompt, AMD"),
@@ -77,10 +81,10 @@ PRIORS = {
     "prefill.weight_only": Prior(0.8, 0.15, "factor", "weights widened before they are multiplied"),
     "attention": Prior(0.6, 0.3, SHARE, "attention over a prompt, of the 16-bit peak"),
     "nvlink.start": Prior(6e-6, 0.3, SECONDS, "what an all-reduce over NVLink waits beyond the measured start: the other ranks, the norm after it"),
-    "nvlink.share": Prior(0.8, 0.15, "factor", "of the measured bus bandwidth"),
+    "nvlink.share": Prior(0.8, 0.15, SHARE, "of the measured bus bandwidth"),
     "pcie.start": Prior(6e-6, 0.3, SECONDS, "the same over PCIe"),
     "pcie.hop": Prior(12e-6, 0.4, SECONDS, "what a hop waits for that sends whole messages and no flags"),
-    "pcie.share": Prior(0.9, 0.15, "factor", "of the measured bus bandwidth"),
+    "pcie.share": Prior(0.9, 0.15, SHARE, "of the measured bus bandwidth"),
     "host.sglang": Prior(60e-6, 0.4, SECONDS, "a kernel of a prompt that Python starts: SGLang computes prompts without CUDA graphs"),
     "first_token.vllm": Prior(0.02, 0.3, SECONDS, "HTTP, tokenizing and scheduling before the first token; also of llama.cpp and MLX"),
     "first_token.sglang": Prior(0.06, 0.3, SECONDS, "the same, SGLang's client"),
@@ -94,3 +98,14 @@ PRIORS = {
     "steps_before_first.sglang": Prior(4, 0.4, "decoding steps", "the same; SGLang looks for requests once in so many steps (--scheduler-recv-interval)"),
     "steps_before_first.trtllm": Prior(4, 0.4, "decoding steps", "the same, TensorRT-LLM"),
 }
+
+POOL_SPREAD = 0.3  # relative, of what the constants of a pool have in common
+POOLS = (  # constants of the same thing: where no figure tells one it is like the others, each in proportion to its prior. llama.cpp and MLX have kernels of their own
+    frozenset(f"bandwidth.{engine}" for engine in ("vllm", "sglang", "trtllm")),
+    frozenset({"bandwidth.weight_only", "bandwidth.weight_only.h20", "bandwidth.weight_only.moe", "bandwidth.weight_only.moe_datacenter"}),
+    frozenset({"layer.vllm", "layer.sglang", "layer.trtllm", "layer.vllm.blackwell", "layer.vllm.geforce"}),
+    frozenset({"moe_layer", "moe_layer.fp8", "moe_layer.fp4", "moe_layer.trtllm"}),
+    frozenset({"prefill.datacenter", "prefill.geforce", "prefill.workstation"}),
+    frozenset({"prefill.moe", "prefill.moe_datacenter"}),
+    frozenset(f"queue.{engine}" for engine in ("vllm", "sglang", "trtllm")),
+)

@@ -43,6 +43,7 @@ class Measured:
     answer: float
     burst: bool
     work: Work
+    fits: bool = True  # else it is judged only: what it tells is not quite what is predicted
 
     @property
     def kind(self) -> str:
@@ -135,6 +136,18 @@ def users_of(row: dict[str, str]) -> float:
     return max(1.0, min(asked, slots))
 
 
+def at_once(row: dict[str, str]) -> bool:
+    """Whether all requests came at once and only once; of the RTX 3090 unless the row says that there were more requests than users."""
+    if sent := number(row, "num_prompts"):
+        return sent <= number(row, "concurrency")
+    return row["id"].startswith("3090") or AT_ONCE_FILE in row["note"]
+
+
+def is_median_of_waves(row: dict[str, str]) -> bool:
+    """Whether its first tokens are the median over a few waves of users: of the first wave, whose wait a mean holds, a median sees nothing."""
+    return row["stat"] == "p50" and number(row, "num_prompts") > number(row, "concurrency") > 1
+
+
 def tells_nothing_new(row: dict[str, str]) -> bool:
     """What is answered and yet neither fits nor judges: users beyond the slots, who decode as those that have one, and llama.cpp on one RTX 3090 held at 220 W.
 
@@ -175,7 +188,7 @@ def measured() -> tuple[Measured, ...]:
             one = Measured(
                 id=row["id"], source=source(row), model=str(model_name(row["model"])), architecture=architecture(row), gpu=work.peak.gpu, metric=metric, value=value, users=users_of(row),
                 prompt=number(row, "input_len") or 1, answer=number(row, "output_len") or 1, work=work,
-                burst=row["id"].startswith("3090") or AT_ONCE_FILE in row["note"] or 0 < number(row, "num_prompts") <= number(row, "concurrency"),
+                burst=at_once(row), fits=metric != "ttft" or not is_median_of_waves(row),
             )  # fmt: skip
             stored = (row["quant"], row["version"], row["tp"], row["ep"], row["power_limit_w"])
             key = (one.model, one.gpu, row["engine"], *stored, one.users, one.prompt, one.answer, metric, f"{value:.3g}")

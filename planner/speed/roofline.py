@@ -222,8 +222,9 @@ def waited_s(work: Work[Real], rate: Rates[Real], asked: Load[Real], *, alone: R
 
 
 def _burst_s(work: Work[Real], rate: Rates[Real], asked: Load[Real], alone: Real, most: Real) -> Real:
-    """Seconds that a prompt of many which come at once waits for the others: half of them, or, where prompts are computed apart, to the end of the batch that it is in."""
-    one_by_one: Real = 0.5 * (asked.users - 1) * most
+    """Seconds that a prompt of many which come at once waits for the others: half of them, and the rest of the batch that it is computed in, whose first tokens come together."""
+    batch = maximum(minimum(work.prompt_batch / asked.prompt, asked.users), 1)
+    one_by_one: Real = (0.5 * (asked.users + batch) - 1) * most
     if work.mixes is True:
         return one_by_one
     tokens = asked.users * asked.prompt

@@ -20,7 +20,6 @@ from planner.engines.vllm.coefficients import coefficients
 from planner.engines.vllm.plan import make_plan
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
-from tests.judges import library
 
 FOLDER = ROOT / "outputs"
 LISTED = subprocess.run(["git", "ls-files", "-z", "."], cwd=FOLDER, capture_output=True, text=True, check=False).stdout.split("\0")
@@ -57,7 +56,6 @@ def test_the_table_in_the_readme_is_the_measured_one():
 
 @pytest.mark.slow
 def test_the_accuracy_page_is_current():
-    library("scipy.optimize")
     assert accuracy.PAGE.read_text() == accuracy.page(), "run `python -m benchmarks.accuracy`"
 
 

@@ -1,16 +1,23 @@
 """Fit, choice and judgement on three sets of models; which classes speak for themselves."""
 
+import csv
 import json
+from collections import defaultdict
+from statistics import median
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from benchmarks import speed_fit, speed_forms
-from benchmarks.speed_fit import NAMES, bound, speaks_for_itself
+from benchmarks.least_squares import TIGHT, least_squares
+from benchmarks.speed_fit import NAMES, bound, fit, speaks_for_itself
 from benchmarks.speed_forms import GROUPS, SETS, dropped, judged, set_of, without
+from benchmarks.speed_priors import MATMUL, PRIORS
 from benchmarks.speed_rows import measured
+from planner.catalogue import load
 from planner.speed.constants import fitted, rate_names
+from planner.speed.work import gpu_kind
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -68,6 +75,38 @@ def test_no_judged_model_is_fitted_or_chosen_on(monkeypatch):
 def made(models, gpus, kind="workstation llamacpp"):
     """A figure of each model on each GPU."""
     return [SimpleNamespace(kind=kind, metric="decode", model=model, gpu=gpu) for model in range(models) for gpu in range(gpus)]
+
+
+def test_what_a_prompt_may_reach_is_in_proportion_to_what_a_lone_matrix_product_does():
+    reached = defaultdict(lambda: defaultdict(list))
+    with (speed_fit.ROWS.parent / "matmul_peaks.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            gpu = load.find_gpu(row["gpu"])
+            reached[gpu_kind(gpu)][gpu.name].append(float(row["bf16_tflops"]) * 1e12 / dict(gpu.dense_flops)["bf16"])
+    for kind, stated in MATMUL.items():
+        assert median(median(shares) for shares in reached[kind].values()) == pytest.approx(stated, abs=0.01)
+
+
+def test_constants_of_a_pool_differ_from_their_priors_together():
+    """Where no figure tells one, it is as far from its prior as the others of its pool."""
+    figures = [figure for figure in measured() if figure.gpu in ("h100", "h200") and figure.work.engine == "vllm"][::8]
+    logs = dict(zip(NAMES, fit(figures), strict=True))
+    off = {name: logs[name] - np.log(PRIORS[name].value) for name in NAMES}
+    assert abs(off["layer.vllm"]) > 0.02
+    assert off["layer.sglang"] == pytest.approx(off["layer.trtllm"], abs=1e-3)
+    assert off["layer.sglang"] * off["layer.vllm"] > 0
+    assert abs(off["layer.mlx"]) < 1e-3
+
+
+def test_a_fit_finds_the_least_sum():
+    """Soft L1 with a bound: the fourth point is far off and counts little, the second unknown would go below its bound."""
+    points, bounds = np.array([1.0, 1.02, 0.98, 9.0]), (np.array([0.0, 0.0]), np.array([5.0, 5.0]))
+    found = least_squares(
+        lambda at: np.concatenate([points - at[0], [at[1] + 1]]), lambda _: np.array([[-1.0, 0.0]] * 4 + [[0.0, 1.0]]), np.array([3.0, 3.0]), bounds, 100
+    )
+    assert found[1] == 0
+    sums = [np.sum(np.sqrt(1 + ((points - at) / TIGHT) ** 2)) for at in found[0] + np.array([-1e-3, 0, 1e-3])]
+    assert sums[1] == min(sums)
 
 
 def test_a_class_of_few_models_speaks_for_itself_where_its_many_gpus_agree():

@@ -17,8 +17,7 @@ from benchmarks.speed_medians import FILE as MEDIANS
 from benchmarks.speed_medians import medians
 from benchmarks.speed_rows import LITTLE, law, left_out, measured, number, rows
 from planner.speed.constants import fitted, rates
-from planner.speed.roofline import load, prompt_s, served, step
-from tests.judges import library
+from planner.speed.roofline import added_s, load, prompt_s, served, step, waited_s
 
 WORKS = tuple({figure.work for figure in measured()})
 works = st.sampled_from(WORKS)
@@ -40,6 +39,13 @@ def test_every_row_takes_part_or_says_why():
 def test_rows_whose_weights_cannot_fit_are_found():
     impossible = next(row for row in rows() if row["id"] == "aic-1661")  # 235 GB of FP8 on one H200
     assert "do not fit" in left_out(impossible)
+
+
+def test_a_benchmark_of_several_waves_is_no_burst():
+    """The source of these rows states four requests a user; its medians of first tokens are judged and not fitted."""
+    waves = next(figure for figure in measured() if figure.id == "3090-512" and figure.metric == "ttft")
+    burst = next(figure for figure in measured() if figure.id == "3090-2-c64" and figure.metric == "ttft")
+    assert (waves.burst, waves.fits, burst.burst, burst.fits) == (False, False, True, True)
 
 
 def test_no_figure_counts_twice():
@@ -94,6 +100,16 @@ def test_a_closed_loop_waits_for_others_but_for_less_than_a_burst_does(work, use
     assert several.time_to_first_token_s - steps_s - alone.time_to_first_token_s <= 0.5 * (users - 1) * alone.prompt_s * 1.001
 
 
+@pytest.mark.parametrize(("users", "prompt", "prompts"), [(4, 512, 4), (8, 512, 6), (2, 4096, 1.5), (1, 512, 1)])
+def test_first_tokens_of_a_burst_come_when_their_batch_is_computed(users, prompt, prompts):
+    """Of 8 prompts of 512 tokens and batches of 2,048 four are done after four prompts' time and four after eight's: six in the mean."""
+    work = next(figure.work for figure in measured() if figure.gpu == "rtx3090" and figure.work.engine == "vllm")
+    asked = load(work, float(users), float(prompt), 256.0, burst=1)
+    alone = prompt_s(work, rate(work), asked.prompt, asked.attention_flops)
+    added = min(added_s(work, rate(work), asked.users, asked.prompt, asked.attention_flops), alone)
+    assert waited_s(work, rate(work), asked, alone=alone, added=added, busy=0.5) == pytest.approx((prompts - 1) * added)
+
+
 @given(works, st.integers(1, 500), st.integers(1, 30_000), st.integers(2, 4_000))
 def test_one_more_user_never_shortens_a_first_token(work, users, prompt, answer):
     fewer, more = (served(work, rate(work), load(work, float(many), float(prompt), float(answer))) for many in (users, users + 1))
@@ -125,7 +141,6 @@ def test_no_class_moves_unseen():
 
 @pytest.mark.slow
 def test_the_constants_are_those_of_the_fit():
-    library("scipy.optimize")
     logs = fit(measured(), evaluations=100)
     for name, value in zip(NAMES, logs, strict=True):
         assert fitted().constants[name] == pytest.approx(exp(value), rel=0.02), name
@@ -133,12 +148,11 @@ def test_the_constants_are_those_of_the_fit():
 
 @pytest.mark.slow
 def test_models_left_out_are_predicted_as_well_as_stated():
-    library("scipy.optimize")
     figures = measured()
     errors = errors_left_out(figures, "model")
     found = headline(figures, errors)
     assert found["single stream"] <= 10
-    assert found["tpot"] <= 13
+    assert found["tpot"] <= 10
     assert found["throughput"] <= 12
     assert found["ttft"] <= 18
     assert 0.75 <= coverage(figures, errors) <= 0.85
