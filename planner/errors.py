@@ -19,6 +19,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from os import PathLike
+from typing import Self
 
 from planner.text import shown
 
@@ -32,6 +33,12 @@ class PlannerError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __copy__(self) -> Self:
+        """The same once more, without the frames that it passed."""
+        made = type(self).__new__(type(self), *self.args)
+        vars(made).update(vars(self))
+        return made
 
 
 class UnsupportedModelError(PlannerError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import replace
 from functools import lru_cache
 from io import StringIO
@@ -197,12 +198,13 @@ def _kept(_: load.Catalogue, state: State, hub: str) -> Answer | PlannerError:
     except WorldError:
         raise
     except PlannerError as error:
-        return error
+        error.__context__ = error.__cause__ = None
+        return error.with_traceback(None)  # it would hold all that was computed until then
 
 
 def answer(state: State, *, hub: str = "") -> Answer:
     """The answer; the Hub is asked for what only it knows unless `hub` says what to do instead. Raises PlannerError."""
     kept = (_kept.__wrapped__ if state.is_long else _kept)(load.current(), state, hub)
     if isinstance(kept, PlannerError):
-        raise kept.with_traceback(None)  # else each raising would lengthen it
+        raise copy(kept)  # what is raised holds the frames it passed
     return kept

@@ -40,7 +40,7 @@ STATIC = {
     "page.js": ("page.js", "text/javascript"),
 }
 MOST_FIELDS = 200
-GARBAGE = 100_000  # objects of an answer or two: it leaves no circles behind that are worth a look at each thousand
+GARBAGE = 50_000  # objects of some thousand answers, which leave few in circles: a look at them takes a few hundredths of a second
 OFFLINE = "a page without a server asks nobody: name one of the catalogue, or ask in a terminal"
 FROM_ELSEWHERE = "This question came by a link from another page, and takes a moment."
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -159,7 +159,7 @@ def warm() -> None:
                 Entry(row, variant).spec()
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GARBAGE, 20, 50)
+    gc.set_threshold(GARBAGE, 2, 2)
 
 
 def app(*, alone: bool = False) -> Starlette:

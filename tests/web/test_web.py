@@ -20,10 +20,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from planner.catalogue import load
 from planner.errors import PlannerError
 from planner.facts.curve import Curve
 from planner.questions.fields import MOST_CONTEXT, MOST_COUNT, MOST_USERS
 from planner.report.svg import curve, short, ticks
+from planner.web.answers import _kept, answer
 from planner.web.app import app
 from planner.web.jobs import JOBS
 from planner.web.state import MOST_QUERY_BYTES, first, read_state, row_of
@@ -362,3 +364,16 @@ def test_servers_are_shown_in_the_order_in_which_they_start():
     row = StackRow(gpu="rtx4090", count=2, services=[ServiceRow(model="qwen3-vl-32b-awq"), ServiceRow(model="qwen3-embedding-0.6b")])
     found = answer_for(row)
     assert [name for name, _ in view_of(found).commands] == [plan.service.name for plan in found.plans]
+
+
+def test_a_refusal_that_is_kept_holds_nothing_of_what_was_computed():
+    state = read_state([("gpu", "h100"), ("model", "no-such-model-at-all")], JOBS["plan"])
+    raised = []
+    for _ in range(2):
+        with pytest.raises(PlannerError) as refused:
+            answer(state, hub="not asked")
+        raised.append(refused.value)
+    assert raised[0] is not raised[1]
+    assert (type(raised[0]), raised[0].message, raised[0].hint) == (type(raised[1]), raised[1].message, raised[1].hint)
+    kept = _kept(load.current(), state, "not asked")
+    assert (kept.__traceback__, kept.__context__, kept.__cause__) == (None, None, None)
