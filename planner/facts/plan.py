@@ -115,6 +115,8 @@ class Plan:
     context_asked: int = 0  # 0: nothing was asked
     users_asked: int = 0
     longest_context: int = 0
+    sharing: int = 1
+    """Requests that share each cache of `context` tokens: at full length one of them has it."""
     concurrency: Range | None = None  # requests of full length at once, where the engine counts them
     backend: str = ""
     binds: str = ""

@@ -114,6 +114,9 @@ def _users(plan: Plan) -> Figure:
     note = "each with a context of its own"
     if concurrency is not None:
         note = f"concurrency {concurrency.expected:.2f}x ({concurrency.conservative:.2f} to {concurrency.optimistic:.2f})"
+    if plan.sharing > 1:
+        whole, part = plan.users // plan.sharing, tokens(plan.context // plan.sharing)
+        return Figure(f"{whole:,}", "users at full length" if whole > 1 else "user at full length", f"{plan.users:,} at once share it: {part} each")
     return Figure(f"{plan.users:,}", "users at full length", note)
 
 

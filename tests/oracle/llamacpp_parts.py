@@ -22,7 +22,12 @@ CASES = ({"context": 4096}, {"context": 32768}, {"context": 131072, "ubatch": 20
 def ways(name):
     """What stays in main memory: all layers but so many (the output counts as one), or the experts of the first so many."""
     count = LAYERS.get(name) or EXPERTS[name]
-    return [{"gpu_layers": count // 3}, {"gpu_layers": count - 2}, *([{"cpu_moe": count}, {"cpu_moe": count // 2}] if name in EXPERTS else [])]
+    return [
+        {"gpu_layers": 0},
+        {"gpu_layers": count // 3},
+        {"gpu_layers": count - 2},
+        *([{"cpu_moe": count}, {"cpu_moe": count // 2}] if name in EXPERTS else []),
+    ]
 
 
 def parameters(llama, gpu_layers=999, cpu_moe=0):
@@ -45,7 +50,7 @@ def main(folder, cards, *names):
                     kind = TYPES[case.get("kv", "f16")]
                     context = {"n_ctx": case["context"], "n_ubatch": case.get("ubatch", 512), "n_seq_max": 1, "n_outputs_max": 1}
                     sizes = llama.measure(path, parameters(llama, **way), **context, type_k=kind, type_v=kind, flash_attn_type=int(case.get("flash", True)))
-                    mib = [sizes[f"CUDA{card} compute"] for card in range(int(cards))]
+                    mib = [sizes.get(f"CUDA{card} compute", 0.0) for card in range(int(cards))]
                     print(json.dumps({"model": name, "cards": int(cards), **way, **case, "mib": mib, "host_mib": sizes["CUDA_Host compute"]}), flush=True)
 
 

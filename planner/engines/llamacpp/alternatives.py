@@ -43,7 +43,7 @@ def _changes(ask: GgufAsk, plan: Plan, try_plan: Try) -> Iterator[Change[GgufAsk
     for change in lighter[-2:-1]:  # 3 bits: below that a smaller model is the better answer
         yield from (both(change, smaller) for smaller in _smaller_wishes(change.asked, try_plan(change.asked), try_plan))
     for count in (ask.group.count * factor for factor in (2, 4, 8) if ask.group.count * factor <= MOST_GPUS):
-        if ask.group.gpu.vendor != "apple" and "device" not in dict(ask.pins.by_hand):  # more cards are more names there
+        if not ask.group.gpu.unified_memory and "device" not in dict(ask.pins.by_hand):  # more cards are more names there
             yield Change("count", f"{count} GPUs", (("count", count),), replace(ask, group=replace(ask.group, count=count)))
 
 

@@ -76,7 +76,7 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
         source=source,
         tag=tag or (f"hf.co/{hub}" if hub and is_ollama else ""),
         hub=hub,
-        made_from=plain.repo if plain and not hub and not tag else "",
+        made_from=plain.repo if plain and not hub and not tag and not name_of(model.mix) else "",
         name=service.name or "chat",
         shares_process=is_ollama and not is_main,
         models=len(row.services),

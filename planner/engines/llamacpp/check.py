@@ -202,6 +202,7 @@ def _config(settings: Mapping[str, Value], named: NamedModel) -> LlamaCppConfig:
         sequences=slots if is_unified else 1,
         kv_type=_kind(settings, "cache_type_k"),
         value_type=_kind(settings, "cache_type_v"),
+        lends=bool(server.setting(settings, "op_offload")) and settings.get("device") != "none",
         kv_on_gpu=bool(server.setting(settings, "kv_offload")),
         flash_attention=str(server.setting(settings, "flash_attn")) not in _OFF,
         whole_windows=bool(server.setting(settings, "swa_full")),

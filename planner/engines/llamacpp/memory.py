@@ -33,7 +33,7 @@ class LlamaCppConfig:
     `whole_windows`: layers with a window keep the whole context (--swa-full). `image_tokens`: the most of an image; 0 is the model's own. `drafted`: tokens that are drafted for each sequence. `snapshots`: earlier
     recurrent states that are kept beside each. `drafter`: what drafts, with a context of its own. `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
     `cpu_moe_layers`: the first so many layers' experts stay in main memory; `overrides`: patterns of tensors and where they lie;
-    `tensor_split`: shares of the GPUs, nothing where what is free decides. `split_tensors`: each matrix and each cache lies in parts on all GPUs. `placement` is what the fit made of what was left open.
+    `tensor_split`: shares of the GPUs, nothing where what is free decides. `lends`: batches are computed on the first GPU where a layer lies in main memory (--op-offload). `split_tensors`: each matrix and each cache lies in parts on all GPUs. `placement` is what the fit made of what was left open.
     """
 
     context: int
@@ -42,6 +42,7 @@ class LlamaCppConfig:
     kv_type: str = "f16"
     value_type: str = ""
     kv_on_gpu: bool = True
+    lends: bool = True
     flash_attention: bool = True
     whole_windows: bool = False
     ubatch: int = 512

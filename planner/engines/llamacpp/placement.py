@@ -147,7 +147,8 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
     layers[output] += 1
     count = copies(config, where, gpus)
     lent = _lent(model, config, where)
-    main = next(iter(_main(where)), None) if config.vision else None
+    is_bare = config.gpu_layers == 0 and config.lends and config.build >= MASK_IS_HALF
+    main = 0 if config.vision and (where.layers_on_gpu or is_bare) else None  # the projector lies on the first GPU (tools/mtmd/clip.cpp)
     shares = tuple(
         Held(
             weights_bytes=weights[gpu],
@@ -165,7 +166,7 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
                 ),
                 2 * _foreign_bank(model, where) + config.ubatch * 4 * model.hidden if gpu == 0 else 0,
             )
-            if layers[gpu]
+            if layers[gpu] or (gpu == 0 and is_bare and lent)  # none lies there, and still it computes batches
             else 0,
             mmproj_bytes=model.mmproj_bytes if gpu == main else 0,
             mmproj_compute_bytes=image_bytes(model, config.image_tokens) if gpu == main else 0,
@@ -242,7 +243,7 @@ def _foreign_bank(model: GgufModel, where: Placement) -> int:
 
 def _lent(model: GgufModel, config: LlamaCppConfig, where: Placement) -> tuple[Lent, ...]:
     """What of each layer lies in main memory: a batch's products are given copies, and attention its cache."""
-    if not any(where.moved) and MAIN_MEMORY not in where.gpus[:-1]:
+    if not config.lends or (not any(where.moved) and MAIN_MEMORY not in where.gpus[:-1]):
         return ()
     read = dict(model.borrowed)
     made: dict[tuple[object, ...], Lent] = {}
@@ -270,9 +271,3 @@ def _lends_all(where: Placement, gpu: int) -> bool:
     """Whether the experts of every layer of a GPU lie in main memory: the first GPU computes them then."""
     own = [moved for place, moved in zip(where.gpus[:-1], where.moved, strict=False) if place == gpu]
     return bool(own) and all(moved == EXPERTS for moved in own)
-
-
-def _main(where: Placement) -> Iterator[int]:
-    """The first GPU, where any is used: the projector lies there (tools/mtmd/clip.cpp)."""
-    if where.layers_on_gpu:
-        yield 0

@@ -16,13 +16,13 @@ from planner.engines.llamacpp.builds import DEFAULT_BUILD, build_name
 from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, divided, is_by_hand
 from planner.engines.llamacpp.compute import compute_bytes, pool_bytes
 from planner.engines.llamacpp.drafting import drafting_asked
-from planner.engines.llamacpp.fit import Room, fits_whole, fitted
-from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
+from planner.engines.llamacpp.fit import Room, fitted
+from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger, ledger_of
 from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, with_drafts
 from planner.engines.llamacpp.one_machine import check_that_it_is_one
 from planner.engines.llamacpp.pace import local_work_of, speed
 from planner.engines.llamacpp.projector import WARMUP_PATCHES
-from planner.engines.llamacpp.ram import binds, within_ram
+from planner.engines.llamacpp.ram import binds, holds, within_ram
 from planner.engines.llamacpp.reasons import reasons_of, settings_of
 from planner.engines.llamacpp.service import service_of
 from planner.engines.llamacpp.warn import swaps, warnings
@@ -132,7 +132,9 @@ def _surely(ask: GgufAsk, gpus: int) -> Room:
 def _fits(ask: GgufAsk, config: LlamaCppConfig) -> bool:
     """Whether all that is to lie on the GPUs does, with the margin that llama.cpp keeps."""
     settled = _settled(ask, config)
-    return fits_whole(ask.model, settled, _surely(ask, _gpus(ask, settled)))
+    room = _surely(ask, _gpus(ask, settled))
+    held = ledger_of(ask.model, settled, room.free_bytes)
+    return room.takes([gpu.total_bytes for gpu in held.gpus]) and holds(held, ask.group)
 
 
 def longest(ask: GgufAsk, config: LlamaCppConfig) -> int:
@@ -209,6 +211,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
         host_note=held.host_note,
         is_pinned_partial=ask.gpu_layers is not None,
     )
+    plan = replace(plan, sharing=config.sequences)
     if config.placement is not None and plan.verdict is Verdict.TIGHT:
         plan = replace(plan, verdict=Verdict.STARTS)  # llama.cpp measures what it places, and leaves its margin
     plan = within_ram(replace(plan, binds=binds(held, is_pinned=ask.gpu_layers is not None) or plan.binds) if plan.starts else plan, held.host_note)

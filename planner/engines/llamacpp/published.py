@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib.resources import files
+from itertools import chain
+
+from planner.engines.llamacpp.dynamic import name_of
 
 
 @cache
-def _repositories() -> dict[str, tuple[str, tuple[str, ...]]]:
-    """The GGUF repository of each model's, and its quantizations, the most usual first."""
-    rows = json.loads(files("planner.engines.llamacpp").joinpath("published.json").read_text("utf-8"))["repositories"]
+def _repositories(part: str = "repositories") -> dict[str, tuple[str, tuple[str, ...]]]:
+    """The GGUF repository of each model's, and its quantizations, the most usual first; `others`: of mixes that llama.cpp does not make."""
+    rows = json.loads(files("planner.engines.llamacpp").joinpath("published.json").read_text("utf-8"))[part]
     return {repo: (row["repo"], tuple(row["forms"])) for repo, row in rows.items()}
 
 
@@ -22,7 +25,7 @@ def usual_form(repo: str) -> str:
 
 def on_the_hub(repo: str, mix: str) -> str:
     """What `--hf-repo` takes for a quantization of a model, `owner/name:mix`; empty where it is not known to be there."""
-    gguf, forms = _repositories().get(repo, ("", ()))
+    gguf, forms = _repositories("others" if name_of(mix) else "repositories").get(repo, ("", ()))
     if mix not in forms:
         return ""
     return gguf if len(forms) == 1 and mix.startswith("MXFP4") else f"{gguf}:{mix}"  # a file in the makers' own format has no other beside it
@@ -30,4 +33,5 @@ def on_the_hub(repo: str, mix: str) -> str:
 
 def original(gguf: str) -> str:
     """The repository that a known GGUF repository was made of; empty for another."""
-    return next((repo for repo, (name, _) in _repositories().items() if name.lower() == gguf.lower()), "")
+    known = chain(_repositories().items(), _repositories("others").items())
+    return next((repo for repo, (name, _) in known if name.lower() == gguf.lower()), "")

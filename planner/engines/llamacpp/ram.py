@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from planner.engines.host import main_memory_bytes, too_little
 from planner.engines.llamacpp.ledger import LlamaCppLedger
+from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Plan
 from planner.facts.verdict import Rejection, Verdict
 
@@ -18,6 +19,12 @@ def binds(held: LlamaCppLedger, *, is_pinned: bool) -> str:
         return f"Memory binds: experts of {held.placement.divided} of {held.layers} layers lie in main memory, and are read at its speed."
     outside = f"Memory binds: {held.layers + 1 - held.layers_on_gpu} of {held.layers + 1} layers run on the CPU, at its speed"
     return f"{outside}." if is_pinned else f"{outside}: not as asked (exit code 1) unless --gpu-layers {held.layers_on_gpu} asks for it."
+
+
+def holds(held: LlamaCppLedger, group: GpuGroup) -> bool:
+    """Whether main memory has what lies there, where it is known how much there is."""
+    ram_bytes = main_memory_bytes(group, held.used_bytes)
+    return not ram_bytes or held.host.total_bytes <= ram_bytes
 
 
 def within_ram(plan: Plan, note: str) -> Plan:

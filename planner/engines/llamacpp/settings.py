@@ -36,6 +36,9 @@ _ROWS = (
     Setting(
         name="kv_offload", flag="--kv-offload", aliases=("-kvo",), off=("--no-kv-offload", "-nkvo"), kind=Kind.SWITCH, default=True, help="Cache on the GPU."
     ),
+    Setting(
+        name="op_offload", flag="--op-offload", off=("--no-op-offload",), kind=Kind.SWITCH, default=True, help="Batches of what is in main memory on the GPU."
+    ),
     Setting(name="split_mode", flag="--split-mode", aliases=("-sm",), kind=Kind.TEXT, default="layer", help="none, layer, row or tensor."),
     Setting(name="main_gpu", flag="--main-gpu", aliases=("-mg",), kind=Kind.COUNT, default=0, least=0, help="The GPU that is used where none is split over."),
     Setting(name="tensor_split", flag="--tensor-split", aliases=("-ts",), kind=Kind.TEXT, help="Shares of the GPUs: 3,1."),

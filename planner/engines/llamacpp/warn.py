@@ -8,6 +8,7 @@ from dataclasses import replace
 from planner.engines.host import main_memory_bytes, unchecked
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.dynamic import name_of
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.scheduler import Loaded, never_together
@@ -29,6 +30,8 @@ def warnings(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: P
     if config.drafter and config.drafter.is_head and not ask.model.predicting_bytes:
         told = "a file without the layers that predict is refused: take one that has them (its name often says MTP), as this one is not known to"
         warns.append(Warn(code="mtp-file", message=told))
+    if name_of(ask.model.mix) and not ask.hub and not ask.tag:
+        warns.append(_not_made(ask))
     if not ask.model.exact:
         warns.append(
             Warn(code="mix-estimate", message="the mix of this architecture's own tensors is not llama.cpp's to the byte; a GGUF file's header is exact")
@@ -36,6 +39,14 @@ def warnings(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: P
     if config.context > 8192 and config.flash_attention is False:
         warns.append(Warn(code="no-flash-attention", message="without flash attention the compute buffer grows with the context"))
     return tuple(warns)
+
+
+def _not_made(ask: GgufAsk) -> Warn:
+    """A mix that nobody but its makers can make, of a model whose file is not known to be published."""
+    told = (
+        f"no published {ask.model.mix} of this model is known here, and llama-quantize does not make that mix: get the file, and lay it there as {ask.source}"
+    )
+    return Warn(code="mix-not-made", message=told)
 
 
 def outside(held: LlamaCppLedger, plan: Plan, *, is_ollama: bool) -> list[Warn]:

@@ -55,8 +55,8 @@ class MlxAsk:
         return self.server or ("mlx-vlm" if self.model.vision is not None or self.model.pooling else "mlx-lm")
 
     def at_once(self, kv_bits: int) -> int:
-        """Requests that it answers side by side: mlx_lm.server reads one with a quantized cache after the other (server.py _is_batchable)."""
-        return 1 if kv_bits != 16 and self.engine == "mlx-lm" else self.users
+        """Requests that it answers side by side: mlx_lm.server reads one with a quantized cache after the other (server.py _is_batchable); texts to embed are counted singly."""
+        return 1 if self.model.pooling or (kv_bits != 16 and self.engine == "mlx-lm") else self.users
 
     @property
     def may_quantize(self) -> bool:

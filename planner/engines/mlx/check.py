@@ -64,8 +64,6 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     warnings = [warning for warning in plan.warnings if warning.code != "mlx-unbounded"] + list(idle(values))
     if not plain.spec.pooling and plan.rejection is None:
         warnings += _unbounded(ask, settings, plan)
-    if plain.spec.pooling:
-        warnings.append(Warn(code="mlx-requests", message="any number of requests is embedded at a time, and no flag bounds them; one is counted here"))
     return decided(
         plan, read, missing=[*differs, *missing(values)], warnings=warnings, fix="weights of fewer bits, or let the GPU wire more (iogpu.wired_limit_mb)"
     )
@@ -119,8 +117,8 @@ def _unbounded(ask: MlxAsk, settings: Mapping[str, Value], plan: Plan) -> Iterat
         most = max(int(settings.get("decode_concurrency") or 32), int(settings.get("prompt_concurrency") or PROMPTS_AT_ONCE))
         both = "--decode-concurrency and --prompt-concurrency, the larger of which counts, bound them"
         yield Warn(code="mlx-requests", message=f"up to {most} requests are answered at a time, each with a cache of its own: {both}")
-    if not is_vlm and settings.get("prompt_cache_bytes") is None:
-        yield Warn(code="mlx-prompt-cache", message="old prompts are kept whatever they take, up to ten: --prompt-cache-bytes bounds them")
+    if not is_vlm and settings.get("prompt_cache_bytes") is None and ask.kept_prompts:
+        yield Warn(code="mlx-prompt-cache", message=f"old prompts are kept whatever they take, up to {ask.kept_prompts}: --prompt-cache-bytes bounds them")
 
 
 def _kv_bits(settings: Mapping[str, Value]) -> int:

@@ -90,7 +90,8 @@ def _plan(ask: MlxAsk, ledger: Ledger, choice: Choice) -> Plan:
         host_note="Python and Metal themselves, measured; not wired",
     )
     plan = _within_a_buffer(plan, ledger, choice)
-    plan = replace(plan, requirements_met=plan.requirements_met and users >= ask.users)
+    users = _texts(ask, plan) if ask.model.pooling and plan.starts else users
+    plan = replace(plan, users=users, requirements_met=plan.requirements_met and users >= ask.users)
     warned = replace(plan, warnings=_warnings(ask, plan))
     if plan.verdict.falls_short:
         return replace(warned, speed=no_start(plan.verdict), own=no_start(plan.verdict))
@@ -111,13 +112,24 @@ def _within_a_buffer(plan: Plan, ledger: Ledger, choice: Choice) -> Plan:
     return plan
 
 
+def _text_bytes(plan: Plan) -> int:
+    """What one text takes while it is embedded, at most: all but the weights."""
+    return sum(line.high_bytes for line in plan.lines if line.key != "weights")
+
+
+def _texts(ask: MlxAsk, plan: Plan) -> int:
+    """Texts of those asked for that fit at once: each request is a thread of its own (mlx_vlm/server/embeddings.py), and no flag says how many."""
+    weights = sum(line.bytes for line in plan.lines if line.key == "weights")
+    return max(1, min(ask.users, (plan.available_bytes - weights) // max(1, _text_bytes(plan))))
+
+
 def _reasons(ask: MlxAsk, choice: Choice) -> tuple[tuple[str, str], ...]:
     length = (
         "enough for passages"
         if ask.model.pooling
         else "the longest that surely fits" + ("" if ask.engine == "mlx-vlm" else "; no flag bounds it, the agent must")
     )
-    users = "one request for each user, each with a cache of its own"
+    users = "one request for each user, each with a cache of its own" if not ask.model.pooling else "no flag bounds how many texts are embedded at a time"
     if ask.at_once(choice.kv_bits) < ask.users:
         users = "mlx_lm.server answers one request after the other with a quantized cache"
     bits = "pinned" if ask.kv_bits else "16-bit fits" if choice.kv_bits == 16 else "16-bit would not fit"
@@ -187,7 +199,7 @@ def _warnings(ask: MlxAsk, plan: Plan) -> tuple[Warn, ...]:
     warns = []
     if ask.engine == "mlx-lm":
         warns.append(Warn(code="mlx-unbounded", message="no flag of mlx_lm.server bounds the context: a longer conversation than planned takes more memory"))
-    if plan.users < ask.users:
+    if plan.users < ask.users and not ask.model.pooling:
         warns.append(Warn(code="mlx-one-by-one", message=f"mlx_lm.server batches no quantized caches: {ask.users} users wait for each other"))
     if ask.model.typed:
         warns.append(typed_config(ask.model.name))
@@ -197,6 +209,8 @@ def _warnings(ask: MlxAsk, plan: Plan) -> tuple[Warn, ...]:
         warns.append(Warn(code="mlx-repo", message=f"{ask.repo} follows mlx-community's naming; if it is not there, mlx_lm.convert makes it"))
     if ask.model.pooling:
         warns.append(Warn(code="mlx-embedding", message="mlx-vlm's /v1/embeddings was tried with a tiny model only, on Linux"))
+        told = f"any number of texts is embedded at a time, and no flag bounds them; one is counted here, each more takes up to {gib(_text_bytes(plan))}"
+        warns.append(Warn(code="mlx-requests", message=told))
     return tuple(warns)
 
 

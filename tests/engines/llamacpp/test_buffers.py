@@ -251,7 +251,7 @@ def apart(row):
 
 
 def apart_errors(rows):
-    return sorted(abs(gpu.compute_bytes / MIB / mib - 1) for row in rows for gpu, mib in zip(apart(row).gpus, row["mib"], strict=True))
+    return sorted(abs(gpu.compute_bytes / MIB / mib - 1) for row in rows for gpu, mib in zip(apart(row).gpus, row["mib"], strict=True) if mib)
 
 
 # Most of all for layers that borrow caches, which go to a card all at once (gemma-4-e4b with two thirds in main memory), and a micro-batch of 2,048.
@@ -263,6 +263,16 @@ def test_a_batch_is_given_what_lies_in_main_memory_as_llama_cpp_lays_it_out(name
     errors = apart_errors(row for row in APART if row["model"] == name)
     assert errors[-1] <= MOST.get(name, 0.02)
     assert median(errors) <= (0.07 if name.startswith("gemma-4") else 0.003)
+
+
+def test_a_gpu_without_layers_computes_batches_all_the_same():
+    """--n-gpu-layers 0: the first card is given every matrix in turn, a further one has nothing."""
+    rows = [row for row in APART if row.get("gpu_layers") == 0]
+    assert len(rows) == 110
+    assert all([gpu.compute_bytes == 0 for gpu in apart(row).gpus][1:] == [mib == 0 for mib in row["mib"]][1:] for row in rows)
+    assert median(apart_errors(rows)) <= 0.0001
+    unlent = replace(config_of({"context": 32768}), gpu_layers=0, lends=False)  # --no-op-offload
+    assert [gpu.total_bytes for gpu in ledger_of(file_of("qwen3-8b"), unlent, (200 << 30,)).gpus] == [0]
 
 
 def test_half_of_all_buffers_of_parts_are_exact():

@@ -13,7 +13,8 @@ from planner.engines.llamacpp.published import on_the_hub, original, usual_form
 from planner.facts.question import ServiceRow, StackRow
 from planner.questions.plan import answer_for
 
-ROWS = json.loads((ROOT / "planner" / "engines" / "llamacpp" / "published.json").read_text())["repositories"]
+PUBLISHED = json.loads((ROOT / "planner" / "engines" / "llamacpp" / "published.json").read_text())
+ROWS, OTHERS = PUBLISHED["repositories"], PUBLISHED["others"]
 
 
 def deployment(model: str, engine: str, **keys):
@@ -25,6 +26,25 @@ def test_each_published_file_is_of_a_model_of_the_catalogue():
         assert resolve.find_plain(repo).repo == repo
         assert original(ROWS[repo]["repo"]) == repo
         assert on_the_hub(repo, usual_form(repo)).startswith(ROWS[repo]["repo"])
+
+
+def test_each_mix_of_others_is_of_a_model_of_the_catalogue():
+    for repo, row in OTHERS.items():
+        assert resolve.find_plain(repo).repo == repo
+        assert original(row["repo"]) == repo
+        assert [on_the_hub(repo, mix) for mix in row["forms"]] == [f"{row['repo']}:{mix}" for mix in row["forms"]]
+
+
+def test_a_mix_of_others_is_taken_where_it_is_and_never_made():
+    """llama-quantize has no UD mixes: what is not known to be published is told, not promised."""
+    known = answer_for(StackRow(gpu="rtx3090", engine="llama.cpp", services=[ServiceRow(model="qwen3.6-27b", context=8192, quantization="UD-Q4_K_XL")]))
+    assert known.main.service.argv[1:3] == ("--hf-repo", "unsloth/Qwen3.6-27B-GGUF:UD-Q4_K_XL")
+    checked = check(" ".join(known.main.service.argv), gpu="rtx3090").to_dict()
+    assert (checked["verdict"], checked["memory"]["total_bytes"]) == (known.main.verdict, known.main.total_bytes[1])
+    for engine in ("llama.cpp", "ollama"):
+        answer = answer_for(StackRow(gpu="rtx3090", engine=engine, services=[ServiceRow(model="qwen3-14b", context=8192, quantization="UD-Q4_K_XL")]))
+        assert any(warning.code == "mix-not-made" for warning in answer.main.warnings)
+        assert "make_gguf" not in emit(answer.deployment)["setup.sh"]
 
 
 @pytest.mark.parametrize(

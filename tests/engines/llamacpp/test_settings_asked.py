@@ -7,8 +7,10 @@ from planner.engines.llamacpp.pins import NAMES
 from planner.errors import PlannerError
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.verdict import Verdict
+from planner.questions.check import check, find_server, group_for
 from planner.questions.fields import OF_SOME
 from planner.questions.plan import answer_for
+from planner.report.lead import figures
 from planner.units import GIB, MIB
 
 
@@ -94,3 +96,32 @@ def test_a_draft_model_and_layers_that_predict():
 def test_what_cannot_be_is_one_line(wish, words):
     with pytest.raises(PlannerError, match=words):
         planned(**wish)
+
+
+def test_slots_that_share_a_cache_are_one_user_at_full_length():
+    shared = answer_for(StackRow(gpu="rtx3090", engine="llama.cpp", services=[ServiceRow(model="qwen3-8b", context=32768, parallel="auto")])).main
+    apart = answer_for(StackRow(gpu="rtx3090", engine="llama.cpp", services=[ServiceRow(model="qwen3-8b", context=8192, users=4)])).main
+    assert [(figure.value, figure.label, figure.note) for figure in figures(shared)][1] == ("1", "user at full length", "4 at once share it: 8,192 each")
+    assert figures(apart)[1].value == "4"
+
+
+def test_a_chip_with_the_machines_memory_gets_a_context_that_all_of_it_holds():
+    """Token embeddings lie in the same memory: a context for the GPU alone left too little for them."""
+    plan = answer_for(StackRow(gpu="jetson-orin-nano", engine="llama.cpp", services=[ServiceRow(model="gemma-4-e4b", quantization="Q4_K_M")])).main
+    assert plan.verdict == "starts"
+
+
+@pytest.mark.slow
+def test_a_chip_that_is_a_machine_is_not_offered_eight_times():
+    longer = answer_for(StackRow(gpu="jetson-orin-nano", engine="llama.cpp", services=[ServiceRow(model="gemma-4-e4b", context=131072)])).main
+    assert longer.verdict.falls_short
+    assert longer.alternatives
+    assert not any("GPUs" in change.change for change in longer.alternatives)
+
+
+@pytest.mark.parametrize(("words", "is_used"), [("", True), (" --no-op-offload", False), (" --device none", False)])
+def test_no_layers_on_the_gpu_still_take_a_buffer_there(words, is_used):
+    command = find_server(f"llama-server -m qwen3-8b-Q4_K_M.gguf -ngl 0 -c 32768 -np 1{words}")
+    plan = check(command, group_for(command, "rtx3060", 1, "server"))
+    assert (lines(plan)["compute"] > 200 * MIB) is is_used
+    assert lines(plan)["weights"] == lines(plan)["kv_cache"] == 0

@@ -63,3 +63,29 @@ def test_every_model_s_command_is_found_again(part, mac, quantization):
     for row in list(model_rows())[part::2]:
         limit = find_plain(row.name).spec.max_position_embeddings
         found_again(row.name, mac, quantization, {"context": 2048} if limit >= 2048 else {})
+
+
+@pytest.mark.parametrize("users", [1, 4])
+def test_texts_to_embed_are_counted_singly_as_check_counts_them(users):
+    """No flag bounds how many are embedded at a time (mlx_vlm/server/embeddings.py): what several take is said."""
+    question = StackRow(gpu="m4-16gb", engine="mlx", services=[ServiceRow(model="qwen3-embedding-0.6b", users=users)])
+    planned = answer_for(question).plans[0]
+    command = find_server(shlex.join(planned.service.argv))
+    again = check(command, group_for(command, "m4-16gb", 1, "server"))
+    assert (planned.users, planned.requirements_met) == (users, True)
+    assert (dict(again.settings), again.verdict, again.used_bytes) == (dict(planned.settings), planned.verdict, planned.used_bytes)
+    assert any("each more takes up to" in warning.message for warning in planned.warnings)
+
+
+def test_more_texts_than_fit_are_not_promised():
+    question = StackRow(gpu="m4-16gb", engine="mlx", services=[ServiceRow(model="qwen3-embedding-0.6b", users=400)])
+    planned = answer_for(question).plans[0]
+    assert 1 < planned.users < 400
+    assert not planned.requirements_met
+
+
+def test_old_prompts_are_as_many_as_the_command_says():
+    for size, told in (("", "up to 10:"), (" --prompt-cache-size 4", "up to 4:")):
+        command = find_server(f"mlx_lm.server --model mlx-community/Qwen3-8B-4bit{size}")
+        warned = check(command, group_for(command, "m4-24gb", 1, "server")).warnings
+        assert any(told in warning.message for warning in warned if warning.code == "mlx-prompt-cache"), size
