@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from collections import Counter
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from planner.catalogue.load import find_card, find_gpu
-from planner.errors import WorldError
+from planner.errors import FileError, WorldError
 from planner.facts.hardware import CONTEXT_BYTES, GpuSpec
 from planner.facts.record import dataclass
+from planner.reader import parse_json
 from planner.units import GIB
 
 TIMEOUT_S = 20
+MOST_BYTES = 1 << 45  # of a GPU: who says more says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class _Memory(Protocol):
 
 
 def _nvml(name: str | bytes, memory: _Memory) -> Seen:
-    return Seen(name.decode() if isinstance(name, bytes) else name, int(memory.total), int(memory.free))
+    return Seen(name.decode(errors="replace") if isinstance(name, bytes) else name, int(memory.total), int(memory.free))
 
 
 def _output(*command: str) -> str | None:
@@ -92,7 +93,7 @@ def _output(*command: str) -> str | None:
     if not (path := shutil.which(command[0])):
         return None
     try:
-        done = subprocess.run([path, *command[1:]], capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run([path, *command[1:]], capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout if done.returncode == 0 else None
@@ -102,13 +103,15 @@ def _amd() -> list[Seen]:
     """rocm-smi's JSON: a card each, with its series and VRAM in bytes."""
     text = _output("rocm-smi", "--showproductname", "--showmeminfo", "vram", "--json")
     try:
-        cards = json.loads(text or "{}")
+        cards: Any = parse_json(text or "{}", "rocm-smi")
         devices = []
         for card in cards.values():
             name = card.get("Card Series") or card.get("Card series") or card.get("Card Model")
             total, used = int(card["VRAM Total Memory (B)"]), int(card["VRAM Total Used Memory (B)"])
+            if not 0 <= used <= total < MOST_BYTES:
+                raise ValueError
             devices.append(Seen(str(name).replace("OAM", "").strip(), total, total - used))
-    except (ValueError, KeyError, AttributeError):
+    except (FileError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise WorldError("rocm-smi answers something that is not understood", "name the GPU: --gpu mi300x") from None
     return devices
 
@@ -116,7 +119,7 @@ def _amd() -> list[Seen]:
 def _apple() -> ThisMachine | None:
     """A Mac's chip and memory; what is free there is for macOS to say (iogpu.wired_limit_mb)."""
     chip, memory = _output("sysctl", "-n", "machdep.cpu.brand_string"), _output("sysctl", "-n", "hw.memsize")
-    if not chip or not memory or not chip.startswith("Apple") or not memory.strip().isdigit():
+    if not chip or not memory or not chip.startswith("Apple") or not memory.strip().isdecimal() or len(memory) > 20:
         return None
     size = int(memory) // GIB
     return ThisMachine(find_gpu(f"{chip.strip()} {size}gb"), 1, f"{chip.strip()} with {size} GB")

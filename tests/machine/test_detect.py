@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from planner.errors import WorldError
 from planner.facts.hardware import CONTEXT_BYTES
+from planner.machine import detect
 from tests.conftest import ROOT, run_plan
 
 RTX4090, MIB = 24_564 * 1024**2, 1024**2
@@ -90,6 +92,23 @@ def test_rocm(tmp_path):
     assert found["hardware"]["free_at_start_bytes"] == 190 * 1024**3 - CONTEXT_BYTES
     broken = run_plan("--gpu", "auto", *MODEL, cwd=tmp_path, PATH=_tool(tmp_path, "rocm-smi", "echo nonsense"))
     assert (broken.returncode, "not understood" in broken.stderr) == (3, True)
+
+
+@pytest.mark.parametrize("total", [None, [], -5, 1e400, "9" * 50, "9" * 5000, "0"])
+def test_what_rocm_cannot_mean_is_not_believed(total, monkeypatch):
+    card = {"Card Series": "AMD Instinct MI300X OAM", "VRAM Total Memory (B)": total, "VRAM Total Used Memory (B)": "7"}
+    monkeypatch.setattr(detect, "_nvidia", list)
+    monkeypatch.setattr(detect, "_output", lambda *_: json.dumps({"card0": card}))
+    with pytest.raises(WorldError, match="not understood"):
+        detect.this_machine()
+
+
+@pytest.mark.parametrize("script", ["printf '\\377\\376'", "head -c 200000 /dev/zero | tr '\\0' '['"])
+def test_a_tool_that_prints_no_text_of_its_kind_is_not_understood(script, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", _tool(tmp_path, "rocm-smi", script))
+    monkeypatch.setattr(detect, "_nvidia", list)
+    with pytest.raises(WorldError, match="not understood"):
+        detect.this_machine()
 
 
 def test_a_mac(tmp_path):

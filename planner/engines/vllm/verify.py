@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Required, TypedDict
 
@@ -49,13 +50,21 @@ def verify(plan: Plan, config: Mapping[str, object], hf_quant: Mapping[str, obje
     command = [executable, str(ORACLE / "judge.py"), gpu.name, f"{major}.{minor}", str(gpu.cuda_total_bytes), str(plan.config.parallel.world_size_across_dp)]
     try:
         done = subprocess.run(
-            command, input="".join(json.dumps(check) + "\n" for check in checks), text=True, capture_output=True, timeout=TIMEOUT_S, check=False
+            command,
+            input="".join(json.dumps(check) + "\n" for check in checks),
+            text=True,
+            errors="replace",
+            capture_output=True,
+            timeout=TIMEOUT_S,
+            check=False,
         )
     except OSError as error:
         raise PlannerError(f"{executable} cannot be run ({error.strerror or error})", "--python PATH names the Python of a vLLM installation") from None
     except subprocess.TimeoutExpired:
         raise WorldError(f"vLLM did not answer within {TIMEOUT_S} s") from None
-    answers: list[_Answer] = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    answers: list[_Answer] = []
+    with suppress(ValueError, RecursionError):  # a Python of anybody's
+        answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     if len(answers) != len(checks):
         raise _no_answer(executable, done.stderr)
     return list(_agreements(plan, answers))
