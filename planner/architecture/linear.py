@@ -124,8 +124,11 @@ def bailing_delta(config: Config, dims: Dims) -> LayerBuilder:
         ]
 
     def attention(scope: Scope) -> list[Module]:
-        gate = [scope.column("self_attn.g_proj", dims.hidden, (gate_width,), role=Role.PROJECTION)] if gate_width else []
-        return [*latent_modules(scope, config, dims, output="dense"), *gate]
+        gate = scope.column("self_attn.g_proj", dims.hidden, (gate_width,), role=Role.PROJECTION)
+        block = gate.storage.block
+        if block and gate_width <= block.row_block:  # rows of one block have one scale, which no rank can cut (bailing_moe_v3.py replicate_g_proj)
+            gate = scope.replicated("self_attn.g_proj", dims.hidden, (gate_width,), role=Role.PROJECTION)
+        return [*latent_modules(scope, config, dims, output="dense"), *([gate] if gate_width else [])]
 
     def build(scope: Scope, index: int) -> Layer:
         full = (index + 1) % group == 0 or index >= dims.layers // group * group
