@@ -14,6 +14,7 @@ from typing import NoReturn
 from planner.cli.main import main as plan
 from planner.cli.printing import tell
 from planner.errors import PlannerError, WorldError, one_line, our_fault
+from planner.facts.document import json_list
 from planner.text import slug
 
 OURS = ("--gpu", "--count", "--format", "--fail-on", "--engine-version", "--report")
@@ -52,7 +53,7 @@ def objects(words: Sequence[str]) -> Iterator[dict[str, object]]:
     except (ValueError, RecursionError):
         raise WorldError("kubectl's answer is no JSON", "leave -o to kubectl plan") from None
     items = got.get("items", [got]) if isinstance(got, dict) else []
-    yield from (item for item in items if isinstance(item, dict))
+    yield from (item for item in json_list(items) if isinstance(item, dict))
 
 
 def write(found: Sequence[dict[str, object]], folder: Path) -> list[str]:
@@ -64,7 +65,10 @@ def write(found: Sequence[dict[str, object]], folder: Path) -> list[str]:
         metadata = item.get("metadata")
         name = metadata.get("name", number) if isinstance(metadata, dict) else number
         file = f"{slug(str(item.get('kind', 'object')))}-{slug(str(name))}-{number}.yaml"[-200:]
-        (folder / file).write_text(yaml.safe_dump(item, sort_keys=False), "utf-8")
+        try:
+            (folder / file).write_text(yaml.safe_dump(item, sort_keys=False), "utf-8")
+        except RecursionError:
+            raise WorldError("kubectl's answer is nested too deeply", "name fewer objects") from None
         names.append(file)
     return names
 

@@ -13,8 +13,8 @@ import pytest
 import yaml
 from starlette.testclient import TestClient
 
-from planner.cli.kubectl import split
-from planner.errors import PlannerError
+from planner.cli.kubectl import objects, split, write
+from planner.errors import PlannerError, WorldError
 from planner.facts.finding import FailOn
 from planner.remote import webhook
 from planner.remote.admission import MOST_LETTERS, reviewed
@@ -182,6 +182,19 @@ def test_what_kubectl_says_is_told(tmp_path):
     )
     assert failed.returncode == 3
     assert "Error from server (NotFound)" in failed.stderr
+
+
+@pytest.mark.parametrize("items", ["null", "5", '"abc"', "[" * 900 + "]" * 900, '[{"a": ' + "[" * 900 + "]" * 900 + "}]"])
+def test_an_answer_of_no_objects_is_one_line(items, tmp_path, monkeypatch):
+    (tmp_path / "kubectl").write_text(f"#!/bin/sh\necho '{{\"items\": {items}}}'\n")
+    (tmp_path / "kubectl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    try:
+        found = write(list(objects(["pods"])), tmp_path)
+    except WorldError as error:
+        assert "nested too deeply" in error.message
+    else:
+        assert not found
 
 
 def test_words_are_kubectls_or_plans():
