@@ -67,7 +67,13 @@ def read_text(path: Path, most: int, what: str = "") -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise FileError(path, "is not text (UTF-8)", line=content.count(b"\n", 0, error.start) + 1) from None
+        hint = "it is UTF-16, as Windows PowerShell writes it: save it as UTF-8" if is_utf16(content) else ""
+        raise FileError(path, "is not text (UTF-8)", hint, line=content.count(b"\n", 0, error.start) + 1) from None
+
+
+def is_utf16(content: bytes) -> bool:
+    """Whether bytes begin with the mark of UTF-16."""
+    return content.startswith((b"\xff\xfe", b"\xfe\xff"))
 
 
 def parse_json(text: str | bytes, path: str | Path) -> object:

@@ -20,7 +20,7 @@ from planner.engines.causes import MAX_LINE
 from planner.errors import FileError, PlannerError
 from planner.questions.explain import explain_log
 from planner.questions.fields import FIELDS
-from planner.reader import lines_of, open_file
+from planner.reader import is_utf16, lines_of, open_file
 
 if TYPE_CHECKING:
     from planner.questions.share import Start
@@ -103,7 +103,10 @@ def _lines(log: str) -> Iterator[Iterator[str]]:
         yield lines_of(StringIO(log).readline, MAX_LINE)
         return
     try:
-        with TextIOWrapper(open_file(path), encoding="utf-8", errors="replace") as stream:
+        file = open_file(path)
+        encoding = "utf-16" if is_utf16(file.read(2)) else "utf-8"
+        file.seek(0)
+        with TextIOWrapper(file, encoding=encoding, errors="replace") as stream:
             if "\0" in stream.read(4096):
                 raise FileError(path, "is not text", "give the server's log")
             stream.seek(0)

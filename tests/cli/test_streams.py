@@ -60,3 +60,15 @@ def test_a_folder_that_may_not_be_read_is_one_line(tmp_path):
     (tmp_path / "shut").mkdir(mode=0)
     done = run_plan("--gpu", "rtx4090", "--model", "shut/model", cwd=tmp_path)
     assert (done.returncode in (2, 3), len(done.stderr.splitlines())) == (True, 1)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_what_windows_powershell_writes_is_read_or_said(encoding, tmp_path):
+    """Its > writes UTF-16 with a mark."""
+    log = "\ufeffINFO 01-01 00:00:00 [api_server.py:1] vLLM API server version 0.11.0\r\nValueError: No available memory for the cache blocks.\r\n"
+    (tmp_path / "server.log").write_bytes(log.encode(encoding))
+    done = run_plan("explain", "server.log", cwd=tmp_path)
+    assert (done.returncode, "no-kv-memory" in done.stdout) == (1, True), done
+    (tmp_path / "serve.sh").write_bytes("\ufeffvllm serve qwen3-8b\r\n".encode(encoding))
+    done = run_plan("check", "serve.sh", "--gpu", "rtx4090", cwd=tmp_path)
+    assert (done.returncode, "it is UTF-16" in done.stderr) == (2, True), done
