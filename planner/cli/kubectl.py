@@ -53,7 +53,9 @@ def objects(words: Sequence[str]) -> Iterator[dict[str, object]]:
     except (ValueError, RecursionError):
         raise WorldError("kubectl's answer is no JSON", "leave -o to kubectl plan") from None
     items = got.get("items", [got]) if isinstance(got, dict) else []
-    yield from (dict(item) for item in json_list(items) if isinstance(item, dict))
+    for item in json_list(items):
+        if isinstance(item, dict):
+            yield {**item}
 
 
 def write(found: Sequence[dict[str, object]], folder: Path) -> list[str]:
