@@ -102,7 +102,12 @@ def served_by(speed: SpeedEstimate) -> Served | None:
 
 def machines_for(requests_per_s: float, held_per_s: Range) -> Range:
     """Machines that serve a rate, each of which holds so much."""
-    return each(lambda held: ceil(requests_per_s / held), held_per_s)
+
+    def whole(held: float) -> int:
+        count = ceil(requests_per_s / held)
+        return count - 1 if (count - 1) * held >= requests_per_s else count  # 0.78 / 0.03 is a little more than 26
+
+    return each(whole, held_per_s)
 
 
 def token_cost(way: Way, served: Served) -> TokenCost:

@@ -72,6 +72,10 @@ def test_tokens_cost_twice_as_much_at_twice_the_price(way, served):
     assert isclose(requests_per_hour_to_equal(way, 0.001) * 0.001, way.usd_per_serving_hour)
 
 
+def test_a_rate_that_machines_just_hold():
+    assert machines_for(0.78, Range(0.03, 0.03, 0.03)) == Range(26, 26, 26)
+
+
 @given(st.floats(0.01, 1e4), loads())
 def test_a_rate_is_held_by_whole_machines_and_no_fewer(rate, served):
     machines = machines_for(rate, served.requests_per_s)
