@@ -525,6 +525,7 @@ def _options() -> dict[str, Case]:
         "options-stdin-not-utf8": Case(("check", "-", "--gpu", "rtx4090"), {}, (2,), stdin=b"vllm serve \xff\xfe\n"),
         "options-stdin-log-not-utf8": Case(("explain", "-"), {}, (0, 1, 2), stdin=b"ERROR \xff\xfe ValueError: x\n"),
         "options-stdin-long": Case(("check", "-", "--gpu", "rtx4090"), {}, (0, 1, 2), stdin=b"a" * 20_000_000),
+        "options-years": Case(("cost", "--gpu", "rtx4090", "--model", "qwen3-8b", "--years", "1e-320"), {}),
         "options-sweep": Case(("sweep", "--output", "a.csv", "--gpu", ESCAPES), {}, (2,)),
     }
     return cases | {

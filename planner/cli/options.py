@@ -65,6 +65,9 @@ class Short(click.ParamType[str]):
             self.fail(str(error), param, ctx)
 
 
+LEAST = 1e-12  # what a number is that is not 0, as at the other doors: money divided by less overflows
+
+
 class Finite(click.FloatRange):
     """A number in a range; NaN compares with nothing, so that click would let it pass."""
 
@@ -72,6 +75,8 @@ class Finite(click.FloatRange):
         """The number."""
         if not isfinite(number := super().convert(value, param, ctx)):
             self.fail(f"{value} is not a number", param, ctx)
+        if number and abs(number) < LEAST:
+            self.fail(f"{value} is as good as nothing: at least {LEAST:g}", param, ctx)
         return number
 
 
