@@ -176,8 +176,8 @@ def test_a_file_on_a_full_disk_is_whole_or_not_there(what, forks, tmp_path):
         rows.write("# my cards\n" * 100)
     assert forks.run(*FULL["files"][:-2], "held", "-q", cwd=tmp_path, **environment).code == 0
     before = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    program = (
-        "import resource, sys\nresource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))\n"
+    program = (  # Python itself would cut what it keeps of a module, and read that the next time
+        "import resource, sys\nsys.dont_write_bytecode = True\nresource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))\n"
         f"sys.argv = ['plan', *{FULL[what]!r}]\nfrom planner.cli.main import main\nmain()\n"
     )
     done = forks.run(program=program, cwd=tmp_path, **environment)

@@ -255,7 +255,7 @@ CHANGED = {
     "vram": "16GiB", "bandwidth": "672", "compute_capability": "8.9", "vendor": "nvidia", "total_gib": "20", "free_gib": "18",
     "batch_size": "512", "ubatch_size": "256", "cache_type_k": "q8_0", "cache_type_v": "q8_0", "engine_version": "b9000", "flash_attn": "off",
     "image_max_tokens": "1024", "image_min_tokens": "64", "kv_unified": None, "mmproj": None, "parallel": "2", "split_mode": "none", "main_gpu": "1",
-    "tensor_split": "3,1", "cpu_moe": None, "n_cpu_moe": "3", "override_tensor": "exps=CPU", "spec_type": "ngram-mod", "spec_draft_n_max": "5",
+    "device": "Vulkan0", "tensor_split": "3,1", "cpu_moe": None, "n_cpu_moe": "3", "override_tensor": "exps=CPU", "spec_type": "ngram-mod", "spec_draft_n_max": "5",
     "model_draft": "qwen3-0.6b", "n_gpu_layers_draft": "3", "cache_type_k_draft": "q8_0", "cache_type_v_draft": "q8_0",
 }  # fmt: skip
 
