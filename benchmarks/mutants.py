@@ -110,10 +110,10 @@ MUTANTS = (
     ),
     _mutant(
         "late graphs do not reuse the activations",
-        "engines/vllm/overhead.py",
-        "maximum(0, graphs - (0 if outlook is Outlook.CONSERVATIVE else peak))",
+        "engines/vllm/late.py",
+        "maximum(0, graphs - peak)",
         "graphs",
-        "test_overhead",
+        "test_late",
     ),
     _mutant("half of the forward pass", "engines/vllm/overhead.py", "(width + 4 * model.hidden_size) * 2", "(width + 4 * model.hidden_size)", "test_overhead"),
     _mutant(

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from planner.architecture.config import MAX_CONFIG_BYTES
@@ -96,7 +96,7 @@ def _tensors(repo: str, commit: str, shards: Sequence[str] = ()) -> tuple[Stored
     kept: Path | None = None
     with suppress(OSError, ValueError, TypeError, PlannerError):  # a damaged file of this cache is written anew
         kept = cached_assets_path("serve-plan", repo, commit) / "tensors.json"
-        entries: Any = parse_json(read_bytes(kept, MAX_HEADER_BYTES), kept)
+        entries = parse_json(read_bytes(kept, MAX_HEADER_BYTES), kept)
         if isinstance(entries, list):
             return tuple(stored_tensor(*entry) for entry in entries)
     if not 0 < len(shards) <= MOST_SHARDS:

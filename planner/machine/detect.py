@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections import Counter
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 from planner.catalogue.load import find_card, find_gpu
 from planner.errors import FileError, WorldError
@@ -103,7 +103,7 @@ def _amd() -> list[Seen]:
     """rocm-smi's JSON: a card each, with its series and VRAM in bytes."""
     text = _output("rocm-smi", "--showproductname", "--showmeminfo", "vram", "--json")
     try:
-        cards: Any = parse_json(text or "{}", "rocm-smi")
+        cards = cast("dict[str, dict[str, str]]", parse_json(text or "{}", "rocm-smi"))
         devices = []
         for card in cards.values():
             name = card.get("Card Series") or card.get("Card series") or card.get("Card Model")
