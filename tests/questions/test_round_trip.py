@@ -161,6 +161,11 @@ def test_what_is_written_is_read_again(engine, gpu, model, asked):
         pytest.skip(refused)
 
 
+@pytest.mark.parametrize(("engine", "names"), [("ollama", ("stack.sh", "ollama.env")), ("llama.cpp", STARTS)])
+def test_a_file_that_nobody_is_known_to_publish_has_its_projector_beside_it(engine, names):
+    assert read_again(engine, "rtx3060", "qwen2.5-vl-3b", {"context": 8192, "quantization": "UD-Q4_K_XL"}, names=names) == ""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("engine", "gpu", "model", "asked"), ALL, ids=lambda value: str(value)[:30])
 def test_all_that_is_written_is_read_again(engine, gpu, model, asked):

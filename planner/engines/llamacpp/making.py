@@ -51,5 +51,5 @@ def projector_name(file: str) -> str:
 
 
 def projector(service: Service) -> str:
-    """The vision projector that is made beside a server's file; empty where it has none."""
-    return projector_name(service.model) if service.has_vision and service.settings.get("made_from") else ""
+    """The vision projector that lies beside a server's file; empty where it has none."""
+    return str(service.settings.get("projector") or "")

@@ -34,7 +34,7 @@ def service_of(ask: GgufAsk, config: LlamaCppConfig, settings: tuple[tuple[str, 
         env=env,
         health=health,
         gpus=tuple(range(ask.visible or ask.group.count)),
-        settings=dict(settings) | {"max_model_len": config.context} | _kept(ask),
+        settings=dict(settings) | {"max_model_len": config.context} | _kept(ask, config),
         notes=(f"{tokens(config.context)} tokens of context for {_sharing(config)} at a time",),
         weights_bytes=ask.model.file_bytes + ask.model.mmproj_bytes,
         is_mistral=False,  # neither engine knows continue_final_message: a trailing assistant message is continued by itself
@@ -50,12 +50,19 @@ def _sharing(config: LlamaCppConfig) -> str:
     return f"all of {config.sequences} together" if config.sequences > 1 else f"each of {config.parallel}"
 
 
-def _kept(ask: GgufAsk) -> dict[str, int | float | str | bool]:
+def _kept(ask: GgufAsk, config: LlamaCppConfig) -> dict[str, int | float | str | bool]:
     """What setup.sh and the Modelfile must know beside the settings."""
     pinned: dict[str, int | float | str | bool] = {} if ask.gpu_layers is None else {"gpu_layers_pinned": ask.gpu_layers}
     if backend_of("", str(dict(ask.pins.by_hand).get("device") or "")) is Backend.VULKAN:
         pinned["image_for"] = Backend.VULKAN
+    if beside := projector_of(ask, config):
+        pinned["projector"] = beside
     return pinned | ({"made_from": ask.made_from, "made_mix": ask.model.mix} if ask.made_from else {})
+
+
+def projector_of(ask: GgufAsk, config: LlamaCppConfig) -> str:
+    """The file of the vision projector that lies beside the model's; empty where a repository or a tag brings it, or none is loaded."""
+    return projector_name(ask.source) if config.vision and ask.model.mmproj_bytes and not ask.hub and not ask.tag else ""
 
 
 def ollama_name(ask: GgufAsk) -> str:
@@ -77,8 +84,8 @@ def _ollama_command(ask: GgufAsk, config: LlamaCppConfig) -> tuple[tuple[str, ..
 
 def _server_argv(ask: GgufAsk, config: LlamaCppConfig) -> tuple[str, ...]:
     argv = ["llama-server", *(("--hf-repo", ask.hub) if ask.hub else ("--model", ask.source))]  # a repository's projector is loaded with it
-    if config.vision and ask.model.mmproj_bytes and not ask.hub:
-        argv += ["--mmproj", projector_name(ask.source)]
+    if beside := projector_of(ask, config):
+        argv += ["--mmproj", beside]
     if config.vision and ask.model.mmproj_bytes:  # a larger image would take a buffer that nobody planned
         argv += ["--image-max-tokens", str(config.image_tokens or WARMUP_TOKENS)]
         argv += ["--image-min-tokens", str(ask.pins.least_image)] if ask.pins.least_image else []

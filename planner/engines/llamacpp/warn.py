@@ -12,6 +12,7 @@ from planner.engines.llamacpp.dynamic import name_of
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.scheduler import Loaded, never_together
+from planner.engines.llamacpp.service import projector_of
 from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Plan
 from planner.facts.verdict import Verdict, Warn
@@ -31,7 +32,7 @@ def warnings(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: P
         told = "a file without the layers that predict is refused: take one that has them (its name often says MTP), as this one is not known to"
         warns.append(Warn(code="mtp-file", message=told))
     if name_of(ask.model.mix) and not ask.hub and not ask.tag:
-        warns.append(_not_made(ask))
+        warns.append(_not_made(ask, projector_of(ask, config)))
     if not ask.model.exact:
         warns.append(
             Warn(code="mix-estimate", message="the mix of this architecture's own tensors is not llama.cpp's to the byte; a GGUF file's header is exact")
@@ -41,12 +42,12 @@ def warnings(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: P
     return tuple(warns)
 
 
-def _not_made(ask: GgufAsk) -> Warn:
+def _not_made(ask: GgufAsk, beside: str) -> Warn:
     """A mix that nobody but its makers can make, of a model whose file is not known to be published."""
     told = (
         f"no published {ask.model.mix} of this model is known here, and llama-quantize does not make that mix: get the file, and lay it there as {ask.source}"
     )
-    return Warn(code="mix-not-made", message=told)
+    return Warn(code="mix-not-made", message=told + (f", its vision projector as {beside}" if beside else ""))
 
 
 def outside(held: LlamaCppLedger, plan: Plan, *, is_ollama: bool) -> list[Warn]:

@@ -79,7 +79,9 @@ def test_what_is_placed_fits_and_nothing_is_lost(name, free_mib, blocks):
         return
     held = ledger_of(model, replace(config, placement=fitted(model, config, room)), room.free_bytes)
     assert sum(gpu.weights_bytes for gpu in held.gpus) + held.host.weights_bytes == sum(model.layer_bytes) + model.output_bytes + model.input_bytes
-    assert all(gpu.total_bytes <= target for gpu, target in zip(held.gpus, room.targets, strict=True) if gpu.layers > 1)
+    # llama.cpp fills a GPU while those before it are empty: what they pass on later takes some of its margin
+    passed = 256 * MIB if len(free_mib) > 1 else 0
+    assert all(gpu.total_bytes <= target + passed for gpu, target in zip(held.gpus, room.targets, strict=True) if gpu.layers > 1)
 
 
 @pytest.mark.judge
