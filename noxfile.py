@@ -41,9 +41,9 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session
 def doors(session: nox.Session) -> None:
-    """Action, hook, SARIF, MCP, HTTP, webhook and kubectl's plugin, of the wheel and with the programs that ask them."""
-    needs = ("pytest", "jsonschema", "pre-commit", "schemathesis", "-c", str(ROOT / "constraints.txt"))
-    tried(session, "web,mcp", needs, literal_eval(re.search(r"(?m)^FILES = (.+)$", (ROOT / "tests/test_installed_doors.py").read_text())[1]))
+    """Action, hook, SARIF, MCP, HTTP, webhook, kubectl's plugin, adapters and notebook, of the wheel and with the programs that ask them."""
+    needs = ("pytest", "jsonschema", "pre-commit", "schemathesis", "nbclient", "ipykernel", "-c", str(ROOT / "constraints.txt"))
+    tried(session, "web,mcp", needs, literal_eval(re.search(r"(?ms)^FILES = (.+?\n\))", (ROOT / "tests/test_installed_doors.py").read_text())[1]))
 
 
 def tried(session: nox.Session, extras: str, needs: tuple[str, ...], files: tuple[str, ...]) -> None:

@@ -18,7 +18,10 @@ import yaml
 from github_runner import Runner
 
 HERE = Path(__file__).parent
-FILES = ("tests/test_installed_doors.py", "tests/github_runner.py", "tests/data/sarif-2.1.0.schema.json", "action.yml", ".pre-commit-hooks.yaml")
+FILES = (
+    "tests/test_installed_doors.py", "tests/github_runner.py", "tests/data/sarif-2.1.0.schema.json", "action.yml", ".pre-commit-hooks.yaml", "docs/notebook.ipynb",
+    "docs/integrations/gpustack_claim.py", "docs/integrations/skypilot_any_of.py", "docs/integrations/llm_d_benchmark_step.py", "docs/integrations/ray_serve_builder.py",
+)  # fmt: skip
 pytestmark = pytest.mark.skipif(os.environ.get("PLAN_INSTALLED") != "required", reason="here the checkout's own files answer")
 BIN = Path(sys.executable).parent
 PLAN = BIN / "plan"
@@ -144,3 +147,38 @@ def test_the_plugin_as_kubectl_finds_it(tmp_path):
     done = ran(BIN / "kubectl-plan", "deploy/qwen", cwd=tmp_path, PATH=f"{tmp_path}:{os.environ['PATH']}")
     assert done.returncode == 1, done.stderr
     assert "does not start" in done.stdout
+
+
+SERVER = "vllm serve Qwen/Qwen3-8B --max-model-len 16384"
+LLM_D = {
+    "model": {"name": "Qwen/Qwen3-8B", "maxModelLen": 16384, "gpuMemoryUtilization": 0.9},
+    "decode": {"replicas": 1, "acceleratorType": {"labelValue": "NVIDIA-L4"}},
+}
+RAY = {"model_loading_config": {"model_id": "q", "model_source": "Qwen/Qwen3-32B"}, "accelerator_type": "L4"}
+
+
+def test_the_adapters_ask_the_command(tmp_path):
+    """By their own words, and the two that another program imports as it does; that program judges them in tests/test_integrations.py."""
+    claim = ran(sys.executable, HERE / "gpustack_claim.py", "rtx4090", 1, SERVER, cwd=tmp_path)
+    assert int(json.loads(claim.stdout)["env"]["GPUSTACK_MODEL_VRAM_CLAIM"]) > 15 << 30, claim.stderr
+    task = ran(sys.executable, HERE / "skypilot_any_of.py", SERVER, "L4:1", "H100:1", cwd=tmp_path)
+    assert {"accelerators": "H100:1"} in yaml.safe_load(task.stdout)["resources"]["any_of"], task.stderr
+    logger = "SimpleNamespace(log_info=print, log_warning=print)"
+    step = f"from types import SimpleNamespace; from llm_d_benchmark_step import *; run_capacity_planner({LLM_D}, {logger})"
+    assert "[decode] Qwen/Qwen3-8B" in ran(sys.executable, "-c", step, cwd=tmp_path, PYTHONPATH=str(HERE)).stdout
+    builder = f"from ray_serve_builder import *; print(*faults([{RAY}]))"
+    assert "does not start" in ran(sys.executable, "-c", builder, cwd=tmp_path, PYTHONPATH=str(HERE)).stdout
+
+
+def test_the_notebook_as_its_reader_runs_it(tmp_path, monkeypatch):
+    import nbclient
+    import nbformat
+
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    kept = nbformat.read(HERE / "notebook.ipynb", as_version=4)
+    fresh = nbclient.NotebookClient(nbformat.from_dict(kept), timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    printed = ["".join(output.get("text", "") for output in cell.get("outputs", ())) for cell in fresh.cells]
+    assert [text for text in printed if text]
+    assert printed == [
+        "".join(output.get("text", "") for output in cell.get("outputs", ())) for cell in nbformat.read(HERE / "notebook.ipynb", as_version=4).cells
+    ]
