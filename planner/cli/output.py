@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from errno import EISDIR
 from pathlib import Path
 
 from planner.errors import PlannerError, WorldError
 from planner.facts.document import JsonObject, json_object
 from planner.facts.record import dataclass
+from planner.locking import locked
 from planner.questions.question import Question, differences
 
 MANIFEST, PLAN = ".plan-manifest.json", "plan.json"
@@ -72,22 +73,23 @@ def write_files(
     if any(Path(name).name != name for name in contents):
         raise PlannerError(f"{folder}: a file's name would lead out of the folder")
     try:
-        changed = {name: content for name, content in contents.items() if not _holds(folder / name, content)}
-        if not changed:
-            return []
-        there = There.read(folder) if manifest else There(folder, {}, None)
-        asked = json.loads(contents[PLAN]).get("question") if PLAN in contents else question
-        _refuse(there, changed, asked, force=force, may_replace=may_replace)
-        stale: Iterable[str] = ()
-        if manifest:
-            if PLAN in changed and force and there.question != asked:
-                stale = [name for name in there.digests if name not in contents and there.is_ours(name)]
-            kept = {name: digest for name, digest in there.digests.items() if (folder / name).exists() and name not in stale}
-            kept |= {name: _digest(content) for name, content in contents.items()}
-            changed[MANIFEST] = (json.dumps(kept, indent=1) + "\n").encode()
-        _replace(folder, changed)
-        for name in stale:
-            (folder / name).unlink(missing_ok=True)
+        if not _changed(folder, contents):
+            return []  # on a disk that cannot be written to as well
+        with _alone_in(folder):
+            changed = _changed(folder, contents)
+            there = There.read(folder) if manifest else There(folder, {}, None)
+            asked = json.loads(contents[PLAN]).get("question") if PLAN in contents else question
+            _refuse(there, changed, asked, force=force, may_replace=may_replace)
+            stale: Iterable[str] = ()
+            if manifest and changed:
+                if PLAN in changed and force and there.question != asked:
+                    stale = [name for name in there.digests if name not in contents and there.is_ours(name)]
+                kept = {name: digest for name, digest in there.digests.items() if (folder / name).exists() and name not in stale}
+                kept |= {name: _digest(content) for name, content in contents.items()}
+                changed[MANIFEST] = (json.dumps(kept, indent=1) + "\n").encode()
+            _replace(folder, changed)
+            for name in stale:
+                (folder / name).unlink(missing_ok=True)
     except OSError as error:
         hint = "--output DIR writes elsewhere, --dry-run nowhere" if manifest else "name another place"
         raise WorldError(f"cannot write to {folder}: {error.strerror or error}", hint) from None
@@ -104,7 +106,8 @@ def write_anew(path: Path, text: str) -> None:
             return
         if path.is_dir():
             raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
-        _replace(path.parent, {path.name: text.encode()})
+        with _alone_in(path.parent):
+            _replace(path.parent, {path.name: text.encode()})
     except (OSError, ValueError) as error:  # a name that holds a zero byte
         raise WorldError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
 
@@ -113,7 +116,7 @@ def can_write(folder: Path, files: Mapping[str, str | bytes], *, force: bool, ma
     """Whether `write_files` would write a plan's files there, or they lie there already; nothing is touched."""
     contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
     try:
-        changed = {name: content for name, content in contents.items() if not _holds(folder / name, content)}
+        changed = _changed(folder, contents)
         if not changed:
             return True
         _refuse(There.read(folder), changed, json.loads(contents[PLAN]).get("question"), force=force, may_replace=may_replace)
@@ -138,6 +141,11 @@ def _digest(content: bytes) -> str:
     import hashlib  # loads OpenSSL, which an answer that writes no file does without
 
     return hashlib.sha256(content).hexdigest()
+
+
+def _changed(folder: Path, contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Those files that are not there as they are to be."""
+    return {name: content for name, content in contents.items() if not _holds(folder / name, content)}
 
 
 def _holds(path: Path, content: bytes) -> bool:
@@ -171,7 +179,6 @@ def _refuse(there: There, changed: Mapping[str, bytes], question: Question | Non
 
 def _replace(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Put all files in place, or leave everything as it was: each is written beside its place, then all are moved."""
-    made = _make(folder)
     mark = os.urandom(4).hex()
     fresh = {name: folder / f".{mark}.{place}.new" for place, name in enumerate(contents)}
     old = {name: folder / f".{mark}.{place}.old" for place, name in enumerate(contents) if os.path.lexists(folder / name)}
@@ -193,8 +200,6 @@ def _replace(folder: Path, contents: Mapping[str, bytes]) -> None:
         for path in (*fresh.values(), *old.values()):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-        if len(done) < len(contents):
-            _unmake(made)
 
 
 def _keep(path: Path, kept: Path) -> None:
@@ -205,6 +210,19 @@ def _keep(path: Path, kept: Path) -> None:
         from shutil import copy2
 
         copy2(path, kept, follow_symlinks=False)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Make a folder and be the only one who writes there: who looks while another's files are moved in sees half of them. One left empty goes."""
+    made = _make(folder)
+    try:
+        with ExitStack() as stack:
+            with suppress(OSError):  # a folder that may be written to, but not listed
+                stack.enter_context(locked(folder))
+            yield
+    finally:
+        _unmake(made)
 
 
 def _make(folder: Path) -> list[Path]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from planner.catalogue.user_file import user_file
 from planner.errors import FileError, PlannerError, PlanWarning, WorldError
 from planner.facts.document import JsonObject, json_list, json_object
 from planner.facts.hardware import Calibrated, GpuSpec
+from planner.locking import locked
 from planner.units import GIB
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _keep(path: Path, gpu: str, changed: Callable[[JsonObject], JsonObject]) -> 
     part = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_name(path.name + ".lock")):
+        with locked(path.with_name(path.name + ".lock")):
             data = _read_or_set_aside(path)
             gpus = json_object(data["gpus"])
             gpus[gpu] = changed(json_object(gpus.get(gpu)))
@@ -95,16 +96,6 @@ def _read_or_set_aside(path: Path) -> JsonObject:
     except FileError:
         path.replace(path.with_name(f"{path.name}.damaged"))
         return _read(path)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("a") as lock:
-        with suppress(ImportError):  # Windows: nobody is kept out
-            import fcntl
-
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def save_speed(gpu: str, kept: Calibrated) -> Path:

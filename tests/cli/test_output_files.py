@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
@@ -443,6 +444,24 @@ def test_two_at_once_write_the_same_folder(tmp_path):
     assert ask(*SMALL, cwd=tmp_path).returncode == 0
     assert tree(tmp_path) == before
     assert not [name for name in before if name.endswith((".new", ".old"))]
+
+
+def test_who_comes_while_files_are_moved_in_waits(tmp_path, monkeypatch):
+    """Half of another's files are neither a stranger's nor edited: the second writer finds all of them, and has nothing to do."""
+    files = {"a.sh": "1", "b.sh": "2", "plan.json": '{"deployment": {}, "question": {}}'}
+    replace, second, written = Path.replace, [], []
+
+    def moved(path, to):
+        replace(path, to)
+        if not second:
+            second.append(threading.Thread(target=lambda: written.append(write_files(tmp_path / "out", files, force=False))))
+            second[0].start()
+            second[0].join(0.2)
+
+    monkeypatch.setattr(Path, "replace", moved)
+    assert write_files(tmp_path / "out", files, force=False) == list(files)
+    second[0].join()
+    assert written == [[]]
 
 
 # --- all or none
