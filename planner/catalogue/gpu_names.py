@@ -26,6 +26,9 @@ _LINES = (
     ("data centre", r"(gb|gh|[ablhgptv])\d|spark|dgx"),
 )
 
+_COUNTED = re.compile(r"(?P<first>\d{1,3})\s*[x\u00d7*]\s*(?P<behind>[a-z].*)|(?P<before>[a-z].*?)\s*[x\u00d7*]\s*(?P<last>\d{1,3})")
+_MAC = re.compile(r"(apple)?(i?mac|apple$)")
+
 # Cards of Kepler, of compute capability 3.0 to 3.7; a Quadro K620, K1200 or K2200 and a GTX 750 are of the next generation.
 _KEPLER = re.compile(
     r"(nvidia)?((tesla)?k(8|10|[24]0[cmstx]?|80)(\d\dgb)?|(quadro)?k[456][02]00|(geforce)?gt[xs]?(6[5-9]0|7[678]0)(ti)?|(geforce)?(gtx)?titan(black|z))"
@@ -48,14 +51,25 @@ def too_old(name: str) -> tuple[str, str] | None:
 
 
 def near_gpu(name: str, rows: Iterable[GpuRow]) -> str:
-    """The names that one may have meant to type: of the same line, with the same digits, or one more or less; another number is another card."""
+    """The names that one may have meant to type: of the same line, with the same digits, or one more or less; another number is another card.
+
+    Else those that end so (b60), the chip of any Mac, the card of `4x h100`.
+    """
     wanted = gpu_key(name)
+    names = {gpu_key(alias): row.name for row in rows for alias in (row.name, *row.aliases)}
+    if counted := _COUNTED.fullmatch(name.strip().lower()):
+        card = counted["behind"] or counted["before"]
+        if gpu_key(card) in names:
+            return f"how many there are is --count's: --gpu {names[gpu_key(card)]} --count {counted['first'] or counted['last']}"
+    if _MAC.match(wanted):
+        return "a Mac is named by its chip and its memory, e.g. m4-max-64gb"
     line = _line(wanted)
     wanted = wanted.replace("maxq", "laptop") if line and line[1] else wanted
-    keys = {gpu_key(alias): row.name for row in rows for alias in (row.name, *row.aliases) if line in (None, _line(gpu_key(row.name)))}
+    keys = {key: found for key, found in names.items() if line in (None, _line(gpu_key(found)))}
     likely = [key for key in nearest(wanted, keys, count=8, cutoff=0.75) if _same_number(wanted, key, exactly=line is None)]
-    names = list(dict.fromkeys(keys[key] for key in likely))[:3]
-    return f"did you mean {', '.join(names)}?" if names else ""
+    ending = [key for key in names if len(wanted) > 2 and key.endswith(wanted)]
+    meant = list(dict.fromkeys(names[key] for key in likely or ending))[:3]
+    return f"did you mean {', '.join(meant)}?" if meant else ""
 
 
 @cache

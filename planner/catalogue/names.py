@@ -10,9 +10,10 @@ from planner.facts.variant import Variant
 
 
 def gpu_key(name: str) -> str:
-    """The form in which GPU names are compared: "NVIDIA RTX 4090" and "rtx-4090" are one, as are a driver's "Intel(R) Arc(TM) B580 Graphics" and "arc b580"."""
+    """The form in which GPU names are compared: "NVIDIA RTX 4090" and "rtx-4090" are one, as are a driver's "Intel(R) Arc(TM) B580 Graphics" and "arc b580", and a Mac is its chip."""
     key = re.sub(r"\((r|tm|c)\)|[^a-z0-9]", "", name.lower())
     key = re.sub(r"(gpu|graphics)$", "", key).replace("mobile", "laptop")
+    key = re.sub(r"^(apple)?(i?mac|macbook(pro|air)?|mac(mini|studio|pro))(1[3-6]|24)?(inch)?(?=(apple)?m\d)", "", key)
     return re.sub(r"^(nvidia)?(geforce|tesla|amd|intel)?(radeoninstinct|instinct|radeon(?=rx\d|\d)|quadro(?=rtxa))?", "", key) or key
 
 

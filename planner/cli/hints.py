@@ -37,13 +37,28 @@ def no_command(given: list[str], known: list[str]) -> PlannerError:
     return PlannerError(f"no command {word[:60]!r}", f"the commands are {', '.join(known)}; plan --help says more")
 
 
+# What is typed for an option of ours by who knows it from another program.
+_CALLED = {
+    **dict.fromkeys(("--num-gpus", "--n-gpus", "--gpu-count", "--num-gpu", "--number"), "--count"),
+    **dict.fromkeys(("--ctx", "--ctx-size", "--num-ctx", "--context-length", "--context-size", "--max-context"), "--context"),
+    **dict.fromkeys(("--max-tokens", "--max-new-tokens", "--num-predict", "--n-predict"), "--output-tokens"),
+    **dict.fromkeys(("--prompt", "--prompt-tokens", "--input-tokens", "--isl"), "--input"),
+    "--osl": "--output-tokens",
+    "--memory": "--ram, --vram",
+    "--out": "--output",
+}
+
+
 def no_option(error: click.NoSuchOption) -> PlannerError:
     """The error for an option that the command does not have: where vLLM's own are read, the nearest ones, or its help."""
     from planner.engines.vllm.flags import known_flags
 
     flag, command = error.option_name, error.ctx.command_path if error.ctx else "plan"
     vllm_s = known_flags().get(flag.replace("_", "-"))
-    near = error.possibilities or []
+    ours = {name for param in error.ctx.command.params for name in param.opts} if error.ctx else set()
+    begun = sorted(name for name in ours if len(flag) > 3 and name.startswith(flag))
+    called = [name for name in _CALLED.get(flag.replace("_", "-"), "").split(", ") if name in ours]
+    near = called or begun or error.possibilities or []
     if command == "plan check" and (vllm_s or not near):
         return PlannerError(
             f"{command} itself has no option {flag}", f"the command stands in quotes, or behind --: plan check --gpu rtx4090 -- {first_engine().example}"

@@ -40,6 +40,8 @@ def use_own(ctx: click.Context, gpus: Path | None, models: Path | None) -> None:
     from planner.catalogue.load import using
     from planner.catalogue.own import own_catalogue, replaced
 
+    if gpus and gpus.name.isdecimal() and not gpus.exists():
+        raise PlannerError(f"--gpus {gpus} is no file of GPUs", f"how many there are: --count {gpus.name}")
     catalogue = own_catalogue(gpus, models)
     if (names := replaced(catalogue)) and not is_quiet(ctx):
         note(f"{', '.join(names)} of {' and '.join(str(path) for path in (gpus, models) if path)} in place of the catalogue's")

@@ -50,6 +50,10 @@ NAMED = {  # what is typed, and the memory that the driver reports, in whole GiB
     "quadro rtx 8000": ("quadro-rtx8000", 48),
     "h20 141gb": ("h20-141gb", 140),
     "w6800": ("w6800", 32),
+    "Intel(R) Arc(TM) Pro B70 Graphics": ("arc-pro-b70", 32),
+    "MacBook Pro M4 Max 64GB": ("apple-m4-max-64gb", 64),
+    "mac-studio-m3-ultra-512gb": ("apple-m3-ultra-512gb", 512),
+    "MacBook Pro 16-inch Apple M1 Pro 32GB": ("apple-m1-pro-32gb", 32),
 }
 
 
@@ -69,6 +73,24 @@ def test_a_memory_that_a_card_does_not_have_is_refused_with_those_that_there_are
     with pytest.raises(PlannerError, match="GeForce RTX 4060 Ti has no 12 GB") as caught:
         find_gpu("4060 ti 12gb")
     assert caught.value.hint == "known: rtx4060ti (16 GB), rtx4060ti-8gb (8 GB)"
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("2xrtx4090", "how many there are is --count's: --gpu rtx4090 --count 2"),
+        ("4x H100", "how many there are is --count's: --gpu h100 --count 4"),
+        ("rtx 3090 x2", "how many there are is --count's: --gpu rtx3090 --count 2"),
+        ("mac", "a Mac is named by its chip and its memory, e.g. m4-max-64gb"),
+        ("Mac Studio", "a Mac is named by its chip and its memory, e.g. m4-max-64gb"),
+        ("b60", "did you mean arc-pro-b60?"),
+        ("m9-ultra-64gb", "`plan list gpus` names all"),
+    ],
+)
+def test_what_is_no_name_is_told_what_to_type(name, hint):
+    with pytest.raises(PlannerError, match="is not in the catalogue") as caught:
+        find_gpu(name)
+    assert caught.value.hint == hint
 
 
 @pytest.mark.parametrize("row", [row for row in gpu_rows() if not row.memory_options_gb][::4], ids=lambda row: row.name)
