@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from planner.catalogue.safetensors import StoredTensor
     from planner.engines.llamacpp.header import Header
 
+_GGUF_REPO = re.compile(r"(?:(?:https://)?(?:hf\.co|huggingface\.co)/)?(?P<owner>[\w.-]+)/(?P<base>[\w.-]+?)[-_.](?i:gguf)(?::(?P<mix>[\w.-]+))?")
 MOST_PATH, MOST_FILE_NAME = 4096, 255  # bytes that a path and a name in it may have (Linux)
 
 
@@ -50,6 +52,8 @@ def find_source(name: str, online: str | None = None) -> Source:
     entry = load.find_model(name)
     if entry is not None:
         return _from_catalogue(entry, online)
+    if (holds_gguf := _GGUF_REPO.fullmatch(name)) and (refused := _is_gguf_repository(*holds_gguf.group("owner", "base", "mix"))):
+        raise refused
     if is_repo_id(name):
         from planner.catalogue.hub import fetch_model
         from planner.reader import only_texts
@@ -117,6 +121,17 @@ def _is_gguf(path: Path) -> PlannerError:
         f"{path} is a GGUF file{what}, which {engine.title} {engine.versions[-1]} does not load",
         f"plan {nearest}, or the file with --engine {' or '.join(readers)}",
     )
+
+
+def _is_gguf_repository(owner: str, base: str, mix: str | None) -> PlannerError | None:
+    """The answer to a repository of GGUF files: engines that read them find a model's by its own name. None where only the Hub can tell the model."""
+    entry = next((found for name in (base, base.partition("_")[2]) if name and (found := load.find_model(name))), None)
+    if entry is None and not mix:
+        return None
+    readers = [name for name, engine in ENGINES.items() if engine.reads_gguf]
+    form = f" --quantization {mix}" if mix else ""
+    nearest = f"its model is planned by its own name: --model {entry.row.name} --engine {' or '.join(readers)}{form}; " if entry else ""
+    return PlannerError(f"{owner}/{base}-GGUF is a repository of GGUF files", f"{nearest}a command that serves these files is judged by plan check")
 
 
 def _from_catalogue(entry: load.Entry, online: str | None) -> Source:
