@@ -139,13 +139,15 @@ def require(what: str, *libraries: str, otherwise: str = "") -> None:
         raise MissingLibraryError(f"{what} needs {', '.join(missing)}", f"{command}{otherwise and f', or {otherwise}'}")
 
 
-def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.4) -> list[str]:
-    """Return the known names most like `name`, best first: those that go on as it begins, else those that look like it (by `cutoff`, 0 to 1)."""
+def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.6) -> list[str]:
+    """Return the known names most like `name`, best first: those that go on as it begins, that hold it, or that look like it (by `cutoff`, 0 to 1)."""
     import difflib
 
     known = list(dict.fromkeys(known))
     if begun := sorted((choice for choice in known if len(name) > 2 and choice.startswith(name)), key=len)[:count]:
         return begun
+    if held := sorted((choice for choice in known if len(name) > 3 and name in choice), key=len)[:count]:
+        return held
     return difflib.get_close_matches(name, known, n=count, cutoff=cutoff)
 
 

@@ -260,3 +260,19 @@ def test_what_others_publish_is_known_by_its_name_and_offered_to_nobody():
     offered = find_source("qwen3-32b").market.variants
     assert {name for name, _ in offered} == {f"qwen3-32b-{name}" for name in ("fp8", "awq", "fp8-tensor", "nvfp4")}
     assert find_source("RedHatAI/Qwen3-32B-NVFP4").repo == "RedHatAI/Qwen3-32B-NVFP4"
+
+
+@pytest.mark.parametrize(
+    ("name", "first"),
+    [
+        ("mistal-7b", "mistral-7b"),
+        ("olmo-3", "olmo-3.1-32b"),
+        ("r1-distill", "deepseek-r1-distill-qwen-7b"),
+        ("qwen 2.5 coder 32b", "qwen2.5-coder-32b"),
+        ("baichuan", ""),  # nothing known looks like it: a name of another model is no help
+        ("zzzz", ""),
+    ],
+)
+def test_an_unknown_name_is_told_those_that_look_like_it_alone(name, first):
+    hint = load.unknown_model(name).hint
+    assert hint.startswith(f"did you mean {first}" if first else "`plan list models` names all"), hint
