@@ -102,6 +102,7 @@ class Shape:
     kv_heads: int
     experts: int = 0
     is_70b: bool = False  # 80 layers of the Llama or Qwen2 architecture with shared key-value heads
+    experts_stay: bool = False  # as their makers published them, in MXFP4, in every mix: gpt-oss's
 
     @property
     def gqa(self) -> int:
@@ -132,7 +133,7 @@ class Mixer:
         """The type that llama-quantize gives a tensor."""
         if tensor.kind is Kind.WIDE or len(tensor.shape) < 2:
             return "F32"
-        if self.mix == AS_PUBLISHED and len(tensor.shape) > 2:
+        if (self.mix == AS_PUBLISHED or self.shape.experts_stay) and len(tensor.shape) > 2:
             return "MXFP4"
         if self.base in ("F16", "BF16"):
             return self.base

@@ -127,7 +127,8 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
     tensors = list(tensors_of(model))
     experts = max((module.experts for group in model.layers for module in group.modules if isinstance(module, Experts)), default=0)
     large = model.layer_count == 80 and model.heads_shared and model.architecture in ("LlamaForCausalLM", "Qwen2ForCausalLM")
-    mixer = Mixer(mix, tensors, Shape(model.layer_count, model.attention_heads, model.kv_heads, experts, large))
+    stay = model.architecture == "GptOssForCausalLM"
+    mixer = Mixer(mix, tensors, Shape(model.layer_count, model.attention_heads, model.kv_heads, experts, large, stay))
     parts: tuple[Counter[Part], ...] = tuple(Counter() for _ in range(model.layer_count))
     ends, tokens = {Kind.EMBEDDING: 0, Kind.OUTPUT: 0}, 0
     for tensor in tensors:

@@ -35,12 +35,34 @@ CASES = [
     ("L11", "qwen3.6-27b", "Q8_0", {"context": 131072}, {"kv": 8192 + 149.62, "file": 26.62 * 1024}),
     ("L16", "qwen3-next-80b-a3b", "Q8_0", {"context": 4096}, {"weights": 80885}),  # its embeddings were left in 16 bits
     ("L22", "qwen3.6-35b-a3b", "IQ4_XS", {"context": 32768, "sequences": 4}, {"kv": 640 + 251.25, "compute": 497}),
+    # Public files of 2026, collected and frozen before plan saw them: builds of their logs, most with -lv 4.
+    ("F01", "qwen3.5-9b", "Q4_K_M", {"build": 8571, "context": 262144, "sequences": 2, **Q8}, {"kv": 4352 + 100.5, "compute": 808.02}),
+    ("F02", "qwen3.5-9b", "Q4_K_M", {"build": 8571, "context": 32768, "sequences": 2, **Q8}, {"kv": 544 + 100.5, "compute": 501}),
+    ("F03", "qwen3-4b", "Q4_K_M", {"build": 10488, "context": 8192, "sequences": 4}, {"weights": 2375.91, "host": 304.28, "kv": 1152}),
+    (
+        "F08",
+        "gemma-4-12b",
+        "Q4_0",
+        {"build": 9849, "context": 8192, "sequences": 4, "ubatch": 2048},
+        {"weights": 6637.63, "host": 787.5, "kv": 2048, "compute": 541.07},
+    ),
+    ("F09", "gemma-4-12b", "Q4_K_M", {"build": 10621, "context": 32768, "sequences": 4}, {"kv": 512 + 1440, "compute": 157.52}),
+    ("F15", "qwen3.5-4b", "Q4_K_M", {"context": 4096, "sequences": 10, **Q8}, {"weights": 2571.63, "host": 497.31, "kv": 68 + 502.5}),
+    ("F18", "qwen3-14b", "Q6_K", {"build": 7146, "context": 2048, "sequences": 4}, {"weights": 10945.06, "host": 607.5, "kv": 320, "compute": 306.23}),
+    ("F20", "gpt-oss-20b", "Q4_K_M", {"build": 8200, "context": 131072, "sequences": 4}, {"host": 379.71, "kv": 3072 + 24, "compute": 420.83}),
+    ("F23", "gpt-oss-20b", "Q4_K_M", {"build": 6700, "context": 8192}, {"weights": 10694.15, "host": 379.71}),  # its experts stay in MXFP4
+    ("F28", "llama-3.2-3b", "Q4_K_M", {"context": 4096}, {"weights": 1918.35, "kv": 448, "compute": 256.5}),
+    ("F29", "granite-4.1-8b", "Q8_0", {"build": 9106, "context": 31488, "sequences": 4}, {"kv": 4920, "compute": 204}),
+    ("F32", "qwen3.5-9b", "Q4_K_S", {"build": 8800, "context": 262144, **Q8}, {"host": 545.62, "kv": 4352 + 50.25, "compute": 832.6}),
+    ("F36", "qwen2.5-7b", "Q4_K_M", {"build": 10488, "context": 16384, "sequences": 4, **Q8}, {"weights": 4168.09, "kv": 476, "compute": 148.09}),
+    ("F42", "qwen3.5-35b-a3b", "Q6_K", {"build": 8200, "context": 150016, **Q8}, {"kv": 1556.56 + 62.81}),
+    ("F43", "qwen3.8-27b", "Q4_K_M", {"context": 131072, "kv_type": "q4_0"}, {"kv": 2304 + 149.62}),
 ]
 
 
 @pytest.mark.parametrize(("case", "name", "mix", "settings", "observed"), CASES, ids=[f"{row[0]}-{row[1]}-{row[3]['context']}" for row in CASES])
 def test_what_lies_on_the_gpu_is_what_the_log_said(case, name, mix, settings, observed):
-    spec, config = find_plain(name).spec, LlamaCppConfig(build=OLD, **settings)
+    spec, config = find_plain(name).spec, LlamaCppConfig(**{"build": OLD, **settings})
     file = dynamic(spec, mix) if mix.startswith("UD-") else converted(spec, mix)
     predicting = file.layer_bytes[3] if case == "L09" else 0  # a -MTP file: builds of that time loaded the layer that predicts
     ours = {
@@ -95,3 +117,12 @@ def test_what_is_no_expert_lies_in_eight_bits_beside_experts():
     on_gpu = (sum(file.layer_bytes) + file.output_bytes - sum(experts)) / MIB
     assert on_gpu == pytest.approx(1921.34, rel=0.01)
     assert on_gpu + sum(experts[32:]) / MIB == pytest.approx(5735.34, rel=0.02)
+
+
+def test_gpt_oss_experts_stay_in_mxfp4_whatever_the_mix():
+    """Logs of --n-cpu-moe 21 with Q4_K_M, and of --cpu-moe with a file called F16: 2,200.21 and 2,329.33 MiB on the GPU."""
+    spec = find_plain("gpt-oss-20b").spec
+    four, sixteen = converted(spec, "Q4_K_M"), converted(spec, "F16")
+    outside = [sum(layer.bytes_of(EXPERTS) for layer in file.layers[:layers]) for file, layers in ((four, 21), (sixteen, 24))]
+    on_gpu = [sum(file.layer_bytes) + file.output_bytes - kept for file, kept in zip((four, sixteen), outside, strict=True)]
+    assert [size / MIB for size in on_gpu] == pytest.approx([2200.21, 2329.33], abs=0.05)
