@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from planner.errors import PlannerError, WorldError
 from planner.facts.record import dataclass
 from planner.reader import read_text
 from planner.text import slug
+from planner.writing import locked, made, write_whole
 
 _QUANTIZATION = ("quantization_config", "compression_config")
 
@@ -107,16 +107,11 @@ def _append(file: Path, row: RowData, read: Callable[[Path], object]) -> None:
     """Put a row behind what a file holds; the file is whole, with or without it, whatever happens."""
     text = yaml.dump([row], Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=160)
     try:
-        before = read_text(file, MOST_BYTES) if file.exists() else ""
-        after = before + ("" if not before or before.endswith("\n") else "\n") + text
-        if len(after.encode()) > MOST_BYTES:
-            raise PlannerError(f"{file}: more than {MOST_BYTES:,} bytes with this row", "give another file with --file")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f"{file.name}.{os.getpid()}")
-        part.write_text(after, "utf-8")
-        read(part)
-        part.replace(file)
+        with made(file.parent), locked(file.parent):
+            before = read_text(file, MOST_BYTES) if file.exists() else ""
+            after = before + ("" if not before or before.endswith("\n") else "\n") + text
+            if len(after.encode()) > MOST_BYTES:
+                raise PlannerError(f"{file}: more than {MOST_BYTES:,} bytes with this row", "give another file with --file")
+            write_whole(file, after, read)
     except OSError as error:
         raise WorldError(f"cannot write {file}: {error.strerror or error}") from None
-    finally:
-        file.with_name(f"{file.name}.{os.getpid()}").unlink(missing_ok=True)

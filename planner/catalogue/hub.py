@@ -18,6 +18,7 @@ from planner.catalogue.safetensors import MAX_HEADER_BYTES, StoredTensor, stored
 from planner.errors import PlannerError, WorldError
 from planner.facts.record import dataclass
 from planner.reader import parse_json, read_bytes
+from planner.writing import write_whole
 
 Answer = TypeVar("Answer")
 _SHARD = re.compile(r"model(?:-\d+-of-\d+)?\.safetensors")
@@ -113,13 +114,8 @@ def _tensors(repo: str, commit: str, shards: Sequence[str] = ()) -> tuple[Stored
 
 def _keep(path: Path, text: str) -> None:
     """Write a file whole, or leave the disk as it was: what is kept is only faster."""
-    part = path.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
-        try:
-            part.write_text(text)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(path, text)
 
 
 def _header(repo: str, commit: str, name: str) -> list[StoredTensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from planner.errors import FileError, WorldError, did_you_mean
 from planner.facts.hardware import Host
 from planner.facts.record import dataclass
 from planner.questions.fields import FIELDS
+from planner.writing import locked, made, write_whole
 
 MAX_FILE_BYTES = 64 * 1024
 
@@ -112,29 +112,19 @@ def read_value(key: str, value: object) -> object:
 def write_default(key: str, value: object) -> Path:
     """Set a default, or take it away where the value is None; other lines stay as they are. Raises PlannerError."""
     path = config_file()
-    known = read_defaults()
     try:
-        lines = _read(path).splitlines() if path.exists() else []
-        kept = [line for line in lines if not _is_of(line, key)]
-        if value is not None:
-            at = known[key].line - 1 if key in known else len(kept)
-            kept.insert(at, f"{key} = {json.dumps(value, ensure_ascii=False)}")
-        text = "".join(f"{line}\n" for line in kept)
-        wanted = {name: default.value for name, default in known.items() if name != key} | ({} if value is None else {key: value})
-        if {name: default.value for name, default in _parsed(text, path).items()} != wanted:
-            raise FileError(path, f"{key} stands there in a way that is not changed from here", "change the file")
-        _replace(path.resolve(), text)  # what a person linked elsewhere stays there
+        with made(path.parent), locked(path.parent):
+            known = read_defaults()
+            lines = _read(path).splitlines() if path.exists() else []
+            kept = [line for line in lines if not _is_of(line, key)]
+            if value is not None:
+                at = known[key].line - 1 if key in known else len(kept)
+                kept.insert(at, f"{key} = {json.dumps(value, ensure_ascii=False)}")
+            text = "".join(f"{line}\n" for line in kept)
+            wanted = {name: default.value for name, default in known.items() if name != key} | ({} if value is None else {key: value})
+            if {name: default.value for name, default in _parsed(text, path).items()} != wanted:
+                raise FileError(path, f"{key} stands there in a way that is not changed from here", "change the file")
+            write_whole(path.resolve(), text)  # what a person linked elsewhere stays there
     except OSError as error:
         raise WorldError(f"cannot write {path}: {error.strerror or error}") from None
     return path
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all, whatever the disk says."""
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, "utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 from planner.errors import PlannerError, WorldError
 from planner.facts.document import JsonObject, json_object
 from planner.facts.record import dataclass
-from planner.locking import locked
 from planner.questions.question import Question, differences
+from planner.writing import locked, made
 
 MANIFEST, PLAN = ".plan-manifest.json", "plan.json"
 MOST_BYTES = 4 * 1024 * 1024  # of a plan.json or a manifest that is read
@@ -214,36 +214,11 @@ def _keep(path: Path, kept: Path) -> None:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Make a folder and be the only one who writes there: who looks while another's files are moved in sees half of them. One left empty goes."""
-    made = _make(folder)
-    try:
-        with ExitStack() as stack:
-            with suppress(OSError):  # a folder that may be written to, but not listed
-                stack.enter_context(locked(folder))
-            yield
-    finally:
-        _unmake(made)
-
-
-def _make(folder: Path) -> list[Path]:
-    """Make a folder; those that were made, the innermost first."""
-    missing = []
-    path = folder
-    while not path.exists():
-        missing.append(path)
-        path = path.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        _unmake(missing)
-        raise
-    return missing
-
-
-def _unmake(folders: Iterable[Path]) -> None:
-    for path in folders:
-        with suppress(OSError):
-            path.rmdir()
+    """Make a folder and be the only one who writes there: who looks while another's files are moved in sees half of them."""
+    with made(folder), ExitStack() as stack:
+        with suppress(OSError):  # a folder that may be written to, but not listed
+            stack.enter_context(locked(folder))
+        yield
 
 
 def _write_new(path: Path, content: bytes, mode: int) -> None:

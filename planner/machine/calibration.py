@@ -15,8 +15,8 @@ from planner.catalogue.user_file import user_file
 from planner.errors import FileError, PlannerError, PlanWarning, WorldError
 from planner.facts.document import JsonObject, json_list, json_object
 from planner.facts.hardware import Calibrated, GpuSpec
-from planner.locking import locked
 from planner.units import GIB
+from planner.writing import locked, made, write_whole
 
 if TYPE_CHECKING:
     from planner.facts.observed import Explained, Observed
@@ -71,21 +71,13 @@ def _other_card(seen: Observed, gpu: GpuSpec) -> str:
 
 def _keep(path: Path, gpu: str, changed: Callable[[JsonObject], JsonObject]) -> None:
     """Change a GPU's entry: one process at a time, and the file is replaced whole. Raises PlannerError."""
-    part = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with locked(path.with_name(path.name + ".lock")):
+        with made(path.parent), locked(path.with_name(path.name + ".lock")):
             data = _read_or_set_aside(path)
             gpus = json_object(data["gpus"])
             gpus[gpu] = changed(json_object(gpus.get(gpu)))
-            with part.open("w", encoding="utf-8") as stream:  # one of a process of this number that was killed is written over
-                stream.write(json.dumps(data, indent=1) + "\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-            part.replace(path)
+            write_whole(path, json.dumps(data, indent=1) + "\n")
     except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
         raise WorldError(f"cannot write {path}: {error.strerror or error}") from None
 
 
