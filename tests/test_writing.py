@@ -33,7 +33,7 @@ def test_what_the_check_refuses_stays_as_it_was(tmp_path):
 
 def test_defaults_that_are_set_at_once_are_all_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    values = {"gpu": "h100", "count": 2, "context": 8192, "host": "desktop"}
+    values = {"gpu": "h100", "count": 2, "prices": "mine.yaml", "host": "desktop"}
     begun = threading.Barrier(len(values))
 
     def write(key, value):
