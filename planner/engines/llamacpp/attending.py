@@ -18,11 +18,14 @@ def attention(desk: Desk) -> Block:
         out = _attended(desk, _from_one_matrix(desk, normed))
     else:
         made = desk.product(flow.queries * (2 if flow.gated_query else 1), Part.QUERY)
+        if not flow.keys and not _is_kept(desk):
+            desk.give(normed)
         queries = desk.take(flow.queries) if flow.is_turned else made
         if flow.is_turned and not flow.gated_query:
             desk.give(made)
         if flow.norms_heads:  # positions come with the norm's weights
-            desk.send(desk.late.first)
+            desk.send_first(flow.queries // max(1, flow.heads))
+        desk.send(desk.late.factors)
         queries = _turned(desk, queries, flow.queries, is_rotated=desk.step.turns_keys)
         _keys_and_values(desk, normed)
         out = _attended(desk, queries)
@@ -52,14 +55,17 @@ def _from_one_matrix(desk: Desk, normed: Block) -> Block:
     return queries
 
 
+def _is_kept(desk: Desk) -> bool:
+    """Whether something reads what attention reads once more."""
+    return bool(desk.flow.gate) or desk.flow.beside or desk.flow.has_streams
+
+
 def _keys_and_values(desk: Desk, normed: Block) -> None:
     """Both, until they lie in the cache; a layer that reads another's cache makes none."""
     flow, step = desk.flow, desk.step
-    is_kept = flow.gate or flow.beside or flow.has_streams
     if not flow.keys:
-        if not is_kept:
-            desk.give(normed)
         return
+    is_kept = _is_kept(desk)
     values = NOTHING if flow.keys_first else _values(desk)
     raw = desk.product(flow.keys, Part.KEY)
     if flow.keys_are_values or not (is_kept or flow.keys_first):
@@ -84,7 +90,7 @@ def _gated(desk: Desk, out: Block, made: Block, normed: Block) -> Block:
         return out
     if flow.gate and flow.gate != flow.out:
         desk.give(normed)
-    gate = desk.take(flow.out)
+    gate = desk.product(flow.out, Part.MIXER_GATE)
     if flow.gated_query:
         desk.give(made)
     elif flow.gate == flow.out:

@@ -15,6 +15,7 @@ from planner.engines.llamacpp.desk import Lent, Step
 from planner.engines.llamacpp.flow import Flow, Mixer
 from planner.engines.llamacpp.memory import CELL_PADDING, LlamaCppConfig, window_cells
 from planner.engines.llamacpp.model import GgufModel
+from planner.engines.llamacpp.sending import Own
 from planner.engines.llamacpp.walk import Peaks, peaks
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.units import round_up
@@ -35,18 +36,16 @@ def compute_bytes(
     kept_bytes: int = 0,
     copies: int = 1,
     lent: Sequence[Lent] = (),
-    is_fed: bool = True,
-    comes_normed: bool = False,
+    own: Own | None = None,
 ) -> int:
     """The compute buffer of one device.
 
-    `has_output`: the head is there. `lent`: what of each layer a batch is given here of main memory. `is_fed`: feed-forward blocks are computed here.
-    `comes_normed`: the first of its layers stands behind another device's. `kept_bytes`: what other devices send, which lies there for the whole
-    step, as its masks do where there are several `copies` of them.
+    `has_output`: the head is there. `own`: the layers that it computes, where it does not compute all. `lent`: what of each layer a batch is given here of
+    main memory. `kept_bytes`: what other devices send, which lies there for the whole step, as its masks do where there are several `copies` of them.
     """
     row = config.ubatch * 4
-    most = _peaks(model, config, lent, comes_normed=comes_normed)
-    moments = [most.block if is_fed else 0]
+    most = _peaks(model, config, lent, own)
+    moments = [most.block]
     if not model.pooling:
         moments.append(most.mixer)
     if has_output and not model.pooling:
@@ -88,7 +87,7 @@ def host_compute_bytes(model: GgufModel, config: LlamaCppConfig, *, copies: int 
 
     `is_divided`: layers lie there, whose keys and values (or what goes through a convolution) come back from a GPU, where the embeddings were.
     """
-    row, beside = config.ubatch * 4, 0 if config.flash_attention else 2 * _value_widths([attention for attention, _ in model.caches])
+    row, beside = config.ubatch * 4, 0 if config.flash_attention else sum(_value_places([attention for attention, _ in model.caches], config)) // 4
     inputs = row * (2 * model.hidden + model.deep + model.layer_inputs)
     back = max((_back_bytes(flow, row) for flow in model.flows), default=0) - row * model.hidden if is_divided else 0
     return inputs + copies * (mask_bytes(model, config, _input_width(config)) + row * beside) + max(0, back)
@@ -100,7 +99,7 @@ def _back_bytes(flow: Flow, row: int) -> int:
     return row * max(flow.convolved, flow.keys + flow.values if flow.mixer is Mixer.ATTENTION else flow.keys) + flow.kept_bytes
 
 
-def _peaks(model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = (), *, comes_normed: bool = False) -> Peaks:
+def _peaks(model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = (), own: Own | None = None) -> Peaks:
     """What lies at once in the graph of a micro-batch."""
     flash, sequences = config.flash_attention, config.parallel * config.sequences
     kinds = [attention for attention, _ in model.caches]
@@ -119,10 +118,11 @@ def _peaks(model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = (), 
         copied=lambda cache: _copied(cache, config) if cache and config.build >= COPIES_RESERVED and config.backend.reserves_copies else 0,
         layer_inputs=model.layer_inputs,
         inputs_a_layer=model.layer_inputs // max(1, model.layer_count),
-        beside=0 if flash else 2 * _value_widths(kinds),
+        places=_value_places(kinds, config),
         deep=model.deep,
+        positions=model.positions,
     )
-    return peaks(model.flows, step, lent, comes_normed=comes_normed)
+    return peaks(model.flows, step, lent, own)
 
 
 def _turns(kind: str, kinds: Sequence[Attention]) -> bool:
@@ -131,14 +131,18 @@ def _turns(kind: str, kinds: Sequence[Attention]) -> bool:
     return kind not in ("f16", "bf16", "f32") and bool(heads) and all(size % 64 == 0 for size in heads)
 
 
-def _value_widths(kinds: Sequence[Attention]) -> int:
-    """Values of a token in the widest layer of each cache: without flash attention each of them is told its place."""
-    widest = {True: 0, False: 0}
+def _value_places(kinds: Sequence[Attention], config: LlamaCppConfig) -> tuple[int, int]:
+    """Bytes that tell where a token's values go, of caches of all and of windows: without flash attention each value of the widest layer has a place."""
+    widest = [0, 0]
     for cache in kinds:
         if isinstance(cache, FullAttention | SlidingWindow):
             is_windowed = isinstance(cache, SlidingWindow)
             widest[is_windowed] = max(widest[is_windowed], cache.kv_heads * cache.head_dim_v)
-    return sum(widest.values())
+    whole, windowed = (_PLACE_BYTES * (min(1, width) if config.flash_attention else width) for width in widest)
+    return whole, windowed
+
+
+_PLACE_BYTES = 8
 
 
 def outputs(config: LlamaCppConfig) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 
 from planner.engines.llamacpp.arena import NOTHING, Arena, Block
 from planner.engines.llamacpp.flow import Flow, Mixer
@@ -13,10 +14,10 @@ from planner.facts.record import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A micro-batch: `rows` tokens of `sequences`, against `masks_bytes` of masks, `window_mask_bytes` of them of windows (`cast_bytes` in the 32 bits that they arrive in, where they are copied).
+    """A micro-batch: `rows` tokens of `sequences`, against `masks_bytes` of masks, `window_mask_bytes` of them of windows (`cast_bytes` in the 32 bits that they arrive in, where they are copied). `positions` of each token: several where images have rows and columns.
 
-    `layer_inputs`: values of a token that all layers read (per-layer embeddings), `inputs_a_layer` each; `beside`: values that arrive beside the hidden state, `deep` of them for
-    the first layers only. `cells` and `copied` tell of a cache how many tokens a query is held against, and the bytes of
+    `layer_inputs`: values of a token that all layers read (per-layer embeddings), `inputs_a_layer` each; `deep`: values that arrive beside the hidden state for
+    the first layers. `places`: bytes that tell where a token's values go, in caches of all and in windows. `cells` and `copied` tell of a cache how many tokens a query is held against, and the bytes of
     its copies in 16 bits; `turns_keys`, `turns_values`: whether they are rotated before they are quantized.
     """
 
@@ -33,13 +34,14 @@ class Step:
     copied: Callable[[Attention | None], int]
     layer_inputs: int = 0
     inputs_a_layer: int = 0
-    beside: int = 0
+    places: tuple[int, int] = (0, 0)
     deep: int = 0
+    positions: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """What of a layer lies in main memory and is copied for each batch: bytes of its tensors by part, its keys and its values. `is_whole`: all of it lies there; else the cache is another layer's."""
+    """What of a layer lies in main memory and is copied for each batch: bytes of its tensors by part, and where all of it does (`is_whole`) its keys and its values."""
 
     parts: tuple[tuple[Part, int], ...] = ()
     is_whole: bool = False
@@ -52,29 +54,58 @@ class Lent:
         return Part.DOWN if any(part is Part.DOWN for part, _ in self.parts) else Part.DOWN_EXPERTS
 
 
+class Sent(StrEnum):
+    """What of a batch is sent to a device, beside hidden states: masks and places stay, the others go with the layer that reads them."""
+
+    MASK = "mask"
+    PLACES = "places"
+    KEYS = "keys"
+    VALUES = "values"
+    SLICE = "a layer's inputs"
+
+    @property
+    def stays(self) -> bool:
+        """Whether further layers read it."""
+        return self in (Sent.MASK, Sent.PLACES)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """So many bytes that a layer is the first to read."""
+
+    layer: int
+    what: Sent
+    bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Late:
-    """Bytes of inputs that are sent when a layer is the first to read them.
+    """What is sent when a layer is the first to read it: bytes with its first matrix (or what norms its heads), when positions turn by a table, with the matrix of its values, with its cache.
 
-    With its first matrix (or what norms its heads), with that of its values, with its cache, or with its last matrix for layers behind it: masks, and
-    places of values and caches that they borrow.
+    `rest` comes with the last of the layer that lies in main memory, for layers behind it.
     """
 
     first: int = 0
+    factors: int = 0
     values: int = 0
     cache: int = 0
-    last: int = 0
-    others: int = 0
+    rest: tuple[Read, ...] = ()
 
 
 NOT_LENT, NOT_LATE = Lent(), Late()
+
+Came = tuple[Read, Block]
+"""What was sent, and where it lies."""
 
 _FIRST, _VALUES = (Part.QUERY, Part.JOINED), (Part.VALUE, Part.JOINED)
 
 
 @dataclass(slots=True)
 class Desk:
-    """One layer at work: where the hidden states lie that it adds to, and the masks; inputs that come `late` lie in `came`."""
+    """One layer at work: where the hidden states lie that it adds to, and the masks where they are cast; inputs that come `late` lie in `came`.
+
+    `waiting` lies there for this layer alone; `is_elsewhere`: another device computes its experts.
+    """
 
     step: Step
     flow: Flow
@@ -83,7 +114,9 @@ class Desk:
     masks: Block
     lent: Lent = NOT_LENT
     late: Late = NOT_LATE
-    came: tuple[Block, ...] = ()
+    came: tuple[Came, ...] = ()
+    waiting: tuple[Came, ...] = ()
+    is_elsewhere: bool = False
     normed: Block = NOTHING
     joined: Block = NOTHING
     inputs: Block = NOTHING
@@ -93,16 +126,19 @@ class Desk:
         """Per-layer embeddings joined with what the hidden states that arrived give, which only the first layer has; where they lie then."""
         if not self.arrived[1]:
             return
+        matrix = 2 * self.step.layer_inputs * self.step.hidden if self.lent.is_whole else 0  # in 16 bits, where the first layer lies (src/llama-quant.cpp)
+        copy = self.arena.take(matrix)
         made = self.take(self.step.layer_inputs)
-        self.give(self.arrived)
+        self.give(copy, self.arrived)
         scaled = self.take(self.step.layer_inputs)
         self.give(made, self.inputs)
         self.inputs = self.take(self.step.layer_inputs)
         self.give(scaled)
 
-    def borrow(self, *parts: Part, share: tuple[int, int] = (1, 1)) -> Block:
-        """The copy of tensors that lie in main memory, if these do, or of a share of them: it is there until what reads them is done."""
-        return self.arena.take(sum(size for part, size in self.lent.parts if part in parts) * share[0] // share[1]) if self.lent.parts else NOTHING
+    def borrow(self, *parts: Part, share: tuple[int, int] = (1, 1), less: int = 0) -> Block:
+        """The copy of tensors that lie in main memory, if these do, or of a share of them, or of all but so many bytes: it is there until what reads them is done."""
+        size = sum(size for part, size in self.lent.parts if part in parts) if self.lent.parts else 0
+        return self.arena.take(size * share[0] // share[1] - less) if size else NOTHING
 
     def take(self, width: int, extra_bytes: int = 0) -> Block:
         """A tensor of so many values of 32 bits for each token, and bytes beside."""
@@ -110,23 +146,31 @@ class Desk:
 
     def product(self, width: int, *parts: Part) -> Block:
         """What a matrix makes, whose copy is gone then."""
-        copy = self.borrow(*parts)
+        copy = self.borrow(*parts, less=self.flow.bias_bytes(parts, self.step.hidden))
         if parts[0] in _FIRST and not self.flow.turns_later:
             self.send(self.late.first)
         if parts[0] in _VALUES:
             self.send(self.late.values)
-        if self.lent.last in parts and not (self.lent.is_whole and self.flow.ends_small):
+        if self.lent.last in parts and not (self.lent.is_whole and self.flow.ends_small) and not self.flow.bias_bytes(parts, self.step.hidden):
             self.send_rest()
         out = self.take(width)
         self.give(copy)
         if parts[0] in _FIRST and self.flow.adds_to_heads and not self.flow.norms_heads:
-            self.send(self.late.first)
+            self.send_first(self.flow.queries)
         return out
 
+    def add_bias(self, part: Part) -> None:
+        """What is added to what a bank of experts puts out."""
+        if (bias := self.flow.bias_bytes((part,), self.step.hidden)) and any(own is part for own, _ in self.lent.parts):
+            copy = self.arena.take(bias)
+            if self.lent.last is part and not (self.lent.is_whole and self.flow.ends_small):
+                self.send_rest()
+            self.give(copy)
+
     def send_cache(self) -> tuple[Block, Block]:
-        """Copies of keys and values that lie in main memory, with masks that nothing read before."""
+        """Copies of keys and values that lie elsewhere, with masks that nothing read before; those of another layer came before."""
         if not self.lent.is_whole:
-            return NOTHING, NOTHING
+            return self.came_as(Sent.KEYS), self.came_as(Sent.VALUES)
         keys = self.arena.take(self.lent.keys_bytes)
         if self.step.flash_attention or self.flow.mixer is Mixer.LATENT:
             values = self.arena.take(self.lent.values_bytes)
@@ -135,15 +179,24 @@ class Desk:
         self.send(self.late.cache)
         return keys, self.arena.take(self.lent.values_bytes)
 
+    def came_as(self, what: Sent) -> Block:
+        """Where it lies, if it came for this layer."""
+        return next((block for read, block in self.waiting if read.what is what), NOTHING)
+
     def send_rest(self) -> None:
         """Inputs for layers behind this one."""
-        self.send(self.late.others)
-        self.send(self.late.last)
+        self.came = (*self.came, *((read, self.arena.take(read.bytes)) for read in self.late.rest))
+
+    def send_first(self, width: int) -> None:
+        """What comes with a row of so many values, which is gone at once: so little, and what lay before it has another size then."""
+        row = self.arena.take(4 * width if self.late.first else 0)
+        self.send(self.late.first)
+        self.give(row)
 
     def send(self, size: int) -> None:
         """Inputs that come now, of so many bytes; they stay."""
         if size:
-            self.came = (*self.came, self.arena.take(size))
+            self.came = (*self.came, (Read(0, Sent.MASK, size), self.arena.take(size)))
 
     def take_normed(self) -> Block:
         """The hidden states, normed: they came so from another card, or are made here."""

@@ -41,7 +41,14 @@ def experts(desk: Desk, normed: Block) -> Block:
     if flow.experts_fused:  # Gemma 4 norms for the router, for the experts and for the block beside them
         desk.give(normed)
     order = desk.take(flow.experts)
-    desk.give(biased, scores)
+    desk.give(biased)
+    used = flow.experts_out // hidden
+    raw = desk.take(used)
+    desk.give(scores)
+    weights = desk.take(used)
+    desk.give(raw)
+    if desk.is_elsewhere:
+        return _from_elsewhere(desk, normed, order, weights)
     read = desk.take(hidden) if flow.weighed_before else NOTHING
     if flow.experts_fused:
         normed = desk.take(hidden)
@@ -50,10 +57,13 @@ def experts(desk: Desk, normed: Block) -> Block:
         act = desk.take(flow.wide)
         desk.give(both)
     elif flow.experts_gated:
-        gate, up = desk.product(flow.wide, Part.GATE_EXPERTS), desk.product(flow.wide, Part.UP_EXPERTS)
+        gate = desk.product(flow.wide, Part.GATE_EXPERTS)
+        desk.add_bias(Part.GATE_EXPERTS)
+        up = desk.product(flow.wide, Part.UP_EXPERTS)
         desk.give(read)
         if not flow.dense:
             desk.give(normed)
+        desk.add_bias(Part.UP_EXPERTS)
         act = desk.take(flow.wide)
         desk.give(gate, up)
     else:
@@ -61,9 +71,35 @@ def experts(desk: Desk, normed: Block) -> Block:
         if not flow.dense:
             desk.give(normed)
     put_out = desk.product(flow.experts_out, Part.DOWN_EXPERTS)
-    desk.give(act, order)
+    desk.give(act)
+    desk.add_bias(Part.DOWN_EXPERTS)
+    desk.give(order, weights)
     out = desk.take(hidden)
     desk.give(put_out)
-    if flow.dense:
-        desk.give(dense(desk, desk.take(hidden) if flow.experts_fused else normed, flow.dense))
+    return _with_dense(desk, desk.take(hidden) if flow.experts_fused else normed, out)
+
+
+def _with_dense(desk: Desk, normed: Block, out: Block) -> Block:
+    """The sum of what experts put out and of the block beside them, in the place of the one that is added to."""
+    if not desk.flow.dense:
+        return out
+    beside = dense(desk, normed, desk.flow.dense)
+    if desk.flow.experts_fused:
+        out, beside = beside, out
+    desk.give(beside)
     return out
+
+
+def _from_elsewhere(desk: Desk, normed: Block, order: Block, weights: Block) -> Block:
+    """What experts on another device put out, and for a block beside them that has a norm of its own what that reads; both are sent."""
+    flow, hidden = desk.flow, desk.step.hidden
+    if flow.experts_fused:
+        desk.give(desk.take(hidden))
+    elif not flow.dense:
+        desk.give(normed)
+    desk.give(order, weights)
+    if flow.experts_fused:
+        normed = desk.take(hidden)
+    out = desk.take(hidden)
+    desk.send_rest()
+    return _with_dense(desk, normed, out)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
+from planner.engines.llamacpp.layers import EXPERTS, Part
 from planner.facts.attention import Attention
 from planner.facts.record import dataclass
 
@@ -27,7 +29,7 @@ class Flow:
     `joined`: one matrix makes queries, keys and values. `gate`: what the output is multiplied by, made by a matrix of its own; `gated_query`: with the queries.
     Of a state: `convolved` values go through its convolution, `inner` come out, `state_bytes` and `kept_bytes` (the convolution's) are a sequence's.
     `experts` are chosen among by a router; `wide` values of those that are used, `experts_out` of what they put out together. `dense` is the feed-forward
-    block's width, beside experts that of the shared one; `is_gated`, `experts_gated`: a matrix beside `up`. `beside`: the block reads what attention reads. `norms_heads`, `adds_to_heads`: queries are normed, or have a bias, before they are turned; `ends_small`: behind the last matrix a norm, a bias or a gate is read. `has_streams`: hidden states come in several (streams.py), and a path of `low` values goes past attention.
+    block's width, beside experts that of the shared one; `is_gated`, `experts_gated`: a matrix beside `up`. `beside`: the block reads what attention reads. `norms_heads`, `adds_to_heads`: queries are normed, or have a bias, before they are turned; `ends_small`: behind the last matrix a norm, a bias or a gate is read; `experts_biased`: banks of experts have a bias each; `has_factors`: positions turn by a table of factors. `has_streams`: hidden states come in several (streams.py), and a path of `low` values goes past attention.
     """
 
     mixer: Mixer = Mixer.NONE
@@ -68,6 +70,19 @@ class Flow:
     gates_shared: bool = False
     keeps_residual: bool = False
     weighed_before: bool = False
+    experts_biased: bool = False
+    has_factors: bool = False
+
+    def bias_bytes(self, parts: Sequence[Part], hidden: int) -> int:
+        """What is added to what a bank of experts puts out, in 32 bits: a tensor of its own."""
+        if not self.experts_biased or parts[0] not in EXPERTS:
+            return 0
+        return self.experts * 4 * (hidden if parts[0] is Part.DOWN_EXPERTS else self.wide * hidden // self.experts_out)
+
+    @property
+    def deltas(self) -> int:
+        """Heads of a delta net, each with a square of its own as a state."""
+        return 4 * self.inner**2 // self.state_bytes
 
     @property
     def turns_later(self) -> bool:

@@ -69,6 +69,7 @@ def _flow(model: ModelSpec, group: LayerGroup, cache: Attention | None) -> Flow:
                 has_bias=any("correction_bias" in other.name or "expert_bias" in other.name for other in group.modules),
                 gates_shared=any(router.outputs[0].size == 1 for router in rows.get(Role.ROUTER, ())),
                 weighed_before=model.architecture.startswith("Llama4"),
+                experts_biased=module.bias,
             )
     if dense := rows.get(Role.GATE_UP):
         flow = replace(flow, dense=dense[0].outputs[0].size, dense_fused=model.architecture.startswith(FUSED_UP))
@@ -158,6 +159,7 @@ def _attention(model: ModelSpec, rows: _Rows, cache: Attention, out: int) -> Flo
         keys_first=model.architecture.startswith(("Gemma", "GptOss", "Cohere")),
         norms_values=model.architecture.startswith(("Gemma3n", "Gemma4")),
         has_streams=model.architecture.startswith("Gemma3n"),
+        has_factors=model.architecture.startswith("Gemma4") and isinstance(cache, FullAttention),
         low=low,
         keys_are_values=model.architecture.startswith("Gemma4") and isinstance(cache, FullAttention) and not has_layer_inputs,
     )

@@ -24,6 +24,11 @@ class Part(StrEnum):
     VALUE = "attn_v.weight"
     JOINED = "attn_qkv.weight"  # of a layer with a state what goes into it
     OUT = "attn_output.weight"
+    MIXER_GATE = "attn_gate.weight"
+    DECAY = "ssm_alpha.weight"
+    LEARNED = "ssm_beta.weight"
+    LAYER_INPUT = "inp_gate.weight"  # of embeddings for each layer
+    LAYER_OUTPUT = "proj.weight"
     GATE = "ffn_gate.weight"  # routers too: ffn_gate_inp
     UP = "ffn_up.weight"
     DOWN = "ffn_down.weight"
@@ -59,13 +64,14 @@ class Overflow(StrEnum):
                 return _GATES + _UPS + _DOWNS
 
 
-_MIXES = {str(part): part for part in ATTENTION} | {
+_MIXES = {str(part): part for part in (*ATTENTION, Part.MIXER_GATE, Part.DECAY, Part.LEARNED, Part.LAYER_INPUT, Part.LAYER_OUTPUT)} | {
     "attn_q_a.weight": Part.JOINED,
     "attn_q_b.weight": Part.QUERY,
     "attn_kv_a_mqa.weight": Part.KEY,
     "attn_k_b.weight": Part.VALUE,
     "attn_v_b.weight": Part.VALUE,
     "ssm_in.weight": Part.JOINED,
+    "ssm_ba.weight": Part.DECAY,
     "shortconv.in_proj.weight": Part.JOINED,
     "ssm_out.weight": Part.OUT,
     "shortconv.out_proj.weight": Part.OUT,

@@ -49,6 +49,7 @@ class GgufModel:
     mmproj_patches: int = 0  # of the largest image that it takes
     architecture: str = ""
     flows: tuple[Flow, ...] = ()  # what each layer computes
+    positions: int = 1  # of a token: several where an image's rows and columns have their own
     deep: int = 0  # values that arrive beside a hidden state for the first layers (features of images, zeros for text)
     family: str = ""
     pooling: bool = False
@@ -109,6 +110,8 @@ class GgufModel:
         return any(layer.bytes_of(EXPERTS) for layer in self.layers)
 
 
+_PLACED_BY_IMAGE = ("Qwen2VL", "Qwen2_5_VL", "Qwen3VL", "Qwen3_5", "Glm4v")
+_IMAGE_POSITIONS = 4  # of a token (src/llama-hparams.cpp n_pos_per_embd)
 _DEEP_LEVELS = 3  # of Qwen3-VL's tower (src/models/qwen3vl.cpp n_deepstack_layers)
 
 
@@ -162,6 +165,7 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
         mmproj_patches=model.vision.max_patches if model.vision else 0,
         architecture=model.architecture,
         flows=flows_of(model, {**caches, **{layer: (cache,) for layer, cache in borrowed}}),
+        positions=_IMAGE_POSITIONS if model.architecture.startswith(_PLACED_BY_IMAGE) else 1,
         deep=model.hidden_size * _DEEP_LEVELS if model.architecture.startswith("Qwen3VL") else 0,
         family=model.family,
         pooling=model.pooling,

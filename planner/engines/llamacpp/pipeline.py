@@ -19,19 +19,13 @@ def is_piped(config: LlamaCppConfig, where: Placement, gpus: int) -> bool:
     return gpus > 1 and config.kv_on_gpu and MAIN_MEMORY not in where.gpus and not any(where.moved)
 
 
-def arriving_bytes(model: GgufModel, config: LlamaCppConfig, where: Placement, gpu: int, count: int) -> int:
-    """Bytes of one of `count` copies of what a GPU is sent for a step beside the masks.
-
-    Token embeddings or hidden states, inputs of layers, caches of layers elsewhere; where there is only one copy, what the first layer alone reads does not stay.
-    """
+def arriving_bytes(model: GgufModel, config: LlamaCppConfig, where: Placement, gpu: int) -> int:
+    """Bytes of one copy of what a GPU is sent for a step beside the masks: token embeddings or hidden states, inputs of layers, caches of layers elsewhere."""
     row = config.ubatch * 4
     own = [layer for layer, place in enumerate(where.gpus[:-1]) if place == gpu]
     is_first = gpu == next((place for place in where.gpus if place != MAIN_MEMORY), gpu)
     inputs = model.layer_inputs if is_first else model.layer_inputs * len(own) // model.layer_count
-    kept_at = (gpu, MAIN_MEMORY) if gpu == 0 else (gpu,)  # what the first is sent of main memory comes with the layer that reads it
-    caches = sum(cache_bytes(cache, config) for layer, cache in model.borrowed if where.gpus[layer] == gpu and where.gpus[lender(model, cache)] not in kept_at)
-    if count == 1:
-        return caches
+    caches = sum(cache_bytes(cache, config) for layer, cache in model.borrowed if where.gpus[layer] == gpu != where.gpus[lender(model, cache)])
     return row * (model.hidden * (1 if is_first else _ARRIVING) + inputs) + caches
 
 

@@ -22,6 +22,7 @@ from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, keys_an
 from planner.engines.llamacpp.model import GgufModel
 from planner.engines.llamacpp.pipeline import arriving_bytes, copies, lender
 from planner.engines.llamacpp.projector import image_bytes
+from planner.engines.llamacpp.sending import Own
 from planner.facts.attention import Attention, RecurrentState
 from planner.facts.record import dataclass
 
@@ -159,9 +160,8 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
                     config,
                     has_output=gpu == output,
                     lent=lent if gpu == 0 else (),
-                    is_fed=gpu == 0 or not _lends_all(where, gpu),
-                    comes_normed=gpu > 0 and count == 1,
-                    kept_bytes=count * arriving_bytes(model, config, where, gpu, count) if gpus > 1 else 0,
+                    own=_own(model, config, where, gpu, is_piped=count > 1),
+                    kept_bytes=count * arriving_bytes(model, config, where, gpu) if count > 1 else 0,
                     copies=count,
                 ),
                 2 * _foreign_bank(model, where) + config.ubatch * 4 * model.hidden if gpu == 0 else 0,
@@ -250,11 +250,10 @@ def _lent(model: GgufModel, config: LlamaCppConfig, where: Placement) -> tuple[L
     lent = []
     for layer, (own, gpu, moved) in enumerate(zip(model.layers, where.gpus, where.moved, strict=False)):
         is_whole, cache = gpu == MAIN_MEMORY, next(iter(own.caches), read.get(layer))
-        is_sent = is_whole or (gpu == 0 and layer in read and where.gpus[lender(model, read[layer])] == MAIN_MEMORY)
-        key = model.alike[layer], moved, is_whole, id(cache) if is_sent and not own.caches else is_sent
+        key = model.alike[layer], moved, is_whole, id(cache) if is_whole and not own.caches else None
         if key not in made:
             apart = _MATRICES if is_whole else moved
-            keys, values = _sent_cache(cache, config) if is_sent else (0, 0)
+            keys, values = _sent_cache(cache, config) if is_whole else (0, 0)
             made[key] = Lent(tuple((part, size) for part, size in own.parts if part in apart), is_whole, keys, values)
         lent.append(made[key])
     return tuple(lent)
@@ -267,7 +266,15 @@ def _sent_cache(cache: Attention | None, config: LlamaCppConfig) -> tuple[int, i
     return keys_and_values(cache, config)
 
 
-def _lends_all(where: Placement, gpu: int) -> bool:
-    """Whether the experts of every layer of a GPU lie in main memory: the first GPU computes them then."""
-    own = [moved for place, moved in zip(where.gpus[:-1], where.moved, strict=False) if place == gpu]
-    return bool(own) and all(moved == EXPERTS for moved in own)
+def _own(model: GgufModel, config: LlamaCppConfig, where: Placement, gpu: int, *, is_piped: bool) -> Own | None:
+    """The layers that a GPU computes of a batch: the first those of main memory too."""
+    layers = tuple(layer for layer, place in enumerate(where.gpus[:-1]) if place == gpu or (gpu == 0 and place == MAIN_MEMORY and config.lends))
+    if is_piped or not layers:
+        return None
+    elsewhere = frozenset(layer for layer in layers if gpu > 0 and set(EXPERTS) <= set(where.moved[layer]))
+    caches = []
+    for layer, cache in model.borrowed:
+        home = where.gpus[lender(model, cache)]
+        if where.gpus[layer] == gpu != home:
+            caches.append((layer, *(_sent_cache(cache, config) if home == MAIN_MEMORY else keys_and_values(cache, config))))
+    return Own(layers, is_further=gpu > 0, elsewhere=elsewhere, caches=tuple(caches))

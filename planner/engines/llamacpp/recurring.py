@@ -5,7 +5,7 @@ Source: llama.cpp src/models/delta-net-base.cpp, qwen35.cpp, kimi-linear.cpp, ma
 
 from __future__ import annotations
 
-from planner.engines.llamacpp.arena import Block
+from planner.engines.llamacpp.arena import NOTHING, Block
 from planner.engines.llamacpp.desk import Desk
 from planner.engines.llamacpp.layers import Part
 
@@ -14,20 +14,34 @@ def delta(desk: Desk) -> Block:
     """A gated delta net (Qwen3-Next, Qwen3.5): convolution, the rule with its state, a gate."""
     flow, step = desk.flow, desk.step
     kept, state = flow.kept_bytes * step.sequences, flow.state_bytes * step.sequences
-    normed, before = desk.take_normed(), desk.take_bytes(kept)
-    mixed = desk.product(flow.convolved, Part.JOINED)
+    is_lent, normed = desk.lent.is_whole, desk.take_normed()
+    copy = desk.borrow(Part.JOINED)
+    before = desk.take_bytes(kept)
+    mixed = desk.take(flow.convolved)
+    desk.give(copy)
     joined = desk.take(flow.convolved, kept)
     desk.give(before, mixed)
-    past = desk.take_bytes(state)
+    past = NOTHING if is_lent else desk.take_bytes(state)
+    copy = desk.take_bytes(4 * flow.convolved + flow.kept_bytes if is_lent else 0)
     convolved = desk.take(flow.convolved)
-    desk.give(joined)
+    desk.give(joined, copy)
     side = (flow.convolved - flow.inner) // 2
     queries, keys = desk.take(side), desk.take(side)
+    raw = desk.product(flow.deltas, Part.DECAY)
+    decay = desk.take(flow.deltas)
+    desk.give(raw)
+    copy = desk.borrow(Part.LEARNED)
+    if is_lent:  # the state is sent with this matrix
+        past = desk.take_bytes(state)
+    raw = desk.take(flow.deltas)
+    desk.give(copy)
+    learned = desk.take(flow.deltas)
+    desk.give(raw)
     ruled = desk.take(flow.inner, state)
-    desk.give(queries, keys, convolved, past)
+    desk.give(queries, keys, convolved, decay, learned, past)
     scaled = desk.take(flow.inner)
     desk.give(ruled)
-    gate = desk.take(flow.inner)
+    gate = desk.product(flow.inner, Part.MIXER_GATE)
     desk.give(normed)
     opened = desk.take(flow.inner)
     desk.give(gate, opened)

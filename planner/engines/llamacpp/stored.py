@@ -58,6 +58,7 @@ def from_header(header: Header, name: str, mmproj: Header | None = None) -> Gguf
         mmproj_bytes=sum(tensor.bytes for tensor in mmproj.tensors) if mmproj else 0,
         architecture=header.architecture,
         flows=stored_flows(header, shapes, caches, borrowed),
+        positions=4 if header.integer("rope.dimension_sections") else 1,
         deep=header.integer("n_deepstack_layers") * hidden,
     )
 

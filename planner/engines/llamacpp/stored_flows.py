@@ -78,6 +78,7 @@ def _mixer(header: Header, shapes: _Shapes, cache: Attention | None) -> Flow:
         norms_heads="attn_q_norm" in shapes,
         adds_to_heads="attn_q.bias" in shapes or "attn_qkv.bias" in shapes,
         has_streams=header.architecture == "gemma3n",
+        has_factors=header.architecture.startswith("gemma4") and not isinstance(cache, SlidingWindow),
         low=_rows(shapes, "laurel_l"),
         keys_are_values=header.architecture.startswith("gemma4") and has_keys and "attn_v" not in shapes and "attn_qkv" not in shapes,
     )
@@ -122,4 +123,5 @@ def _fed(header: Header, shapes: _Shapes, flow: Flow) -> Flow:
         has_bias="exp_probs_b.bias" in shapes,
         gates_shared="ffn_gate_inp_shexp" in shapes,
         weighed_before=header.architecture == "llama4",
+        experts_biased="ffn_down_exps.bias" in shapes,
     )

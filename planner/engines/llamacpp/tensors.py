@@ -102,13 +102,24 @@ def _linear(module: Linear, layer: int, fused: _Fused) -> Iterator[GgufTensor]:
 def _part(module: Linear, kind: Kind, index: int) -> Part:
     if module.role is Role.ROUTER:
         return Part.GATE
+    if small := next((parts for name, parts in _SMALL.items() if module.name.endswith(name)), None):
+        return small[min(index, len(small) - 1)]
     if module.role is Role.MIXER:  # of a state: what goes in comes of one matrix; decays and gates have small ones of their own
         return Part.JOINED if len(module.outputs) >= 3 else Part.OUT if module.name.endswith("out_proj") else Part.REST
     if module.role is Role.LATENT:
         if module.name.endswith(("q_b_proj", "kv_b_proj")):
             return Part.QUERY if module.name.endswith("q_b_proj") else Part.VALUE
         return Part.JOINED if index < len(module.outputs) - 1 or module.name.endswith("q_a_proj") else Part.KEY
+    if module.role is Role.DELTA and kind is Kind.OTHER:
+        return Part.MIXER_GATE
     return _PARTS.get(kind, Part.REST)
+
+
+_SMALL = {
+    "in_proj_ba": (Part.LEARNED, Part.DECAY),
+    "per_layer_input_gate": (Part.LAYER_INPUT,),
+    "per_layer_projection": (Part.LAYER_OUTPUT,),
+}
 
 
 def _parts(module: Linear, rows: list[int], fused: _Fused) -> Iterable[tuple[Kind, int]]:

@@ -7,18 +7,19 @@ What is computed in place takes nothing. Tensors of a few values a token are lef
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import assert_never
 
 from planner.engines.llamacpp.arena import NOTHING, Arena, Block
 from planner.engines.llamacpp.attending import attention, latent
-from planner.engines.llamacpp.desk import NOT_LATE, NOT_LENT, Desk, Late, Lent, Step
+from planner.engines.llamacpp.desk import NOT_LATE, NOT_LENT, Came, Desk, Lent, Read, Sent, Step
 from planner.engines.llamacpp.feeding import dense, experts
 from planner.engines.llamacpp.flow import Flow, Mixer
+from planner.engines.llamacpp.layers import Part
 from planner.engines.llamacpp.recurring import convolution, delta, kda, mamba2
+from planner.engines.llamacpp.sending import Own, sends
 from planner.engines.llamacpp.streams import feed_and_correct, predict, stacked
-from planner.facts.attention import SlidingWindow
 from planner.facts.record import dataclass
+from planner.units import round_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,88 +30,91 @@ class Peaks:
     block: int
 
 
-_TURN_BYTES = 64 * 64 * 4  # the matrix that turns values; that of keys may be larger
 _DEEP_LAYERS = 3  # that an image's further features are added to (Qwen3-VL)
+_ALIGNED_TO = 128
 
 
-def peaks(flows: Sequence[Flow], step: Step, lent: Sequence[Lent] = (), *, comes_normed: bool = False) -> Peaks:
-    """Both, over a model's layers; of the last only the mixer, behind which few tokens are left. `lent`: what each layer has in main memory.
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """What lies in the buffer when the first layer begins."""
 
-    `comes_normed`: the first layer's input comes from another card, and beside it what its norm makes of it, which has no weights and so lies with that card.
+    residual: Block
+    came: tuple[Came, ...]
+    normed: Block = NOTHING
+    inputs: Block = NOTHING
+    arrived: Block = NOTHING
+    kept_for: int = 0
 
-    What a layer takes follows from where its input lies, so that layers alike are walked once. What arrives lies whole while any of it is read: embeddings
-    that others are joined with, or whose further features the first layers add.
+
+def peaks(flows: Sequence[Flow], step: Step, lent: Sequence[Lent] = (), own: Own | None = None) -> Peaks:
+    """Both, over the layers that a device computes (`own`; without, all); of a model's last only the mixer, behind which few tokens are left.
+
+    `lent`: what each layer has in main memory. What a layer takes follows from where its input lies, so that layers alike are walked once.
     """
-    row = step.rows * 4
-    inputs: Block = (0, step.layer_inputs * row)
-    arrived: Block = (inputs[1], step.hidden * row)
-    late = _late_inputs(flows, step, lent) if lent else {}
-    late_masks = sum(due.cache + due.last for due in late.values())
-    masks: Block = (sum(arrived), (step.cast_bytes or step.masks_bytes) - late_masks)
-    beside: Block = (sum(masks), step.beside * row if not any(own.is_whole for own in lent) else 0)
-    if step.deep:  # padded with zeros where there is no image
-        arrived = (sum(beside), (step.hidden + step.deep) * row)
-    kept_for = _DEEP_LAYERS if step.deep else 1 if step.layer_inputs else 0
-    residual: Block = (arrived[0], 0) if kept_for else arrived
-    normed = NOTHING
-    if comes_normed and not flows[0].has_streams:
-        normed, masks = (0, step.hidden * row), (step.hidden * row, masks[1])
-        inputs, residual = (sum(masks), inputs[1]), (sum(masks) + inputs[1], step.hidden * row)
-        beside, arrived, kept_for = (sum(residual), beside[1]), NOTHING, 0
+    own = own or Own(tuple(range(len(flows))))
+    sent, late = sends(flows, step, lent, own)
+    is_further = own.is_further and not flows[0].has_streams
+    start = _further(step, sent, own.layers[0]) if is_further else _first(step, sent)
+    residual, came, inputs, normed, arrived = start.residual, start.came, start.inputs, start.normed, start.arrived
     mixer = block = 0
     if flows[0].has_streams:
-        arena = Arena((masks, inputs, beside, arrived))
+        arena = Arena((inputs, arrived, *(at for _, at in came)))
         residual = stacked(step, arena)
         mixer = arena.peak
-    came: tuple[Block, ...] = ()  # masks, later
-    seen: dict[tuple[object, ...], tuple[int, int, Block, Block, Block, tuple[Block, ...]]] = {}
-    for index, flow in enumerate(flows[:-1]):
-        held = arrived if index < kept_for else NOTHING
-        own, due = lent[index] if lent else NOT_LENT, late.get(index, NOT_LATE)
-        key = id(flow), residual, masks, inputs, held, id(own), came, due, index == 0  # those alike are one
+    seen: dict[tuple[object, ...], tuple[int, int, Block, Block, tuple[Came, ...]]] = {}
+    for place, index in enumerate(own.layers):
+        flow, held = flows[index], arrived if place < start.kept_for else NOTHING
+        lends, due = lent[index] if lent else NOT_LENT, late.get(index, NOT_LATE)
+        is_last = index == len(flows) - 1
+        key = id(flow), residual, came, inputs, held, id(lends), due, place == 0, index in own.elsewhere, is_last  # those alike are one
         if key not in seen:
-            desk = Desk(step, flow, Arena((masks, inputs, beside, held, residual, *came, normed)), residual, masks, own, due)
+            masks = next((at for read, at in came if step.cast_bytes and read.what is Sent.MASK), NOTHING)
+            waiting = tuple((read, at) for read, at in came if read.layer == index and not read.what.stays)
+            arena = Arena((inputs, held, residual, normed, *(at for _, at in came)))
+            desk = Desk(step, flow, arena, residual, masks, lends, due, waiting=waiting, is_elsewhere=index in own.elsewhere)
             desk.normed, normed = normed, NOTHING
-            desk.inputs, desk.arrived = inputs, arrived if index == 0 and step.layer_inputs else NOTHING
+            desk.inputs, desk.arrived = inputs, arrived if place == 0 and step.layer_inputs else NOTHING
             _mix(desk)
-            joined = desk.arena.peak
-            _feed(desk)
-            seen[key] = joined, desk.arena.peak, desk.residual, desk.masks, desk.inputs, desk.came
-        joined, fed, residual, masks, inputs, more = seen[key]
-        came += more
+            joined = arena.peak
+            if not is_last:
+                _feed(desk)
+            stays = tuple((read, desk.masks if at == masks and masks[1] else at) for read, at in came if read.what.stays or read.layer != index)
+            seen[key] = joined, 0 if is_last else arena.peak, desk.residual, desk.inputs, stays + desk.came
+        joined, fed, residual, inputs, came = seen[key]
         mixer, block = max(mixer, joined), max(block, fed)
-    desk = Desk(
-        step, flows[-1], Arena((masks, inputs, beside, residual, *came)), residual, masks, lent[-1] if lent else NOT_LENT, late.get(len(flows) - 1, NOT_LATE)
-    )
-    _mix(desk)
-    return Peaks(max(mixer, desk.arena.peak), block)
+    return Peaks(mixer, block)
 
 
-def _late_inputs(flows: Sequence[Flow], step: Step, lent: Sequence[Lent]) -> dict[int, Late]:
-    """Inputs that are sent only when they are read first: where matrices are sent the graph is in parts, and each is sent what its part reads."""
-    late: dict[int, Late] = {}
-    if step.cast_bytes:
-        return late
-    first: dict[bool, int] = {}
-    for index, flow in enumerate(flows):
-        if flow.mixer in (Mixer.ATTENTION, Mixer.LATENT):
-            first.setdefault(isinstance(flow.cache, SlidingWindow), index)
-    turned = next((index for index, flow in enumerate(flows) if flow.mixer in (Mixer.ATTENTION, Mixer.LATENT) and flow.is_turned), -1)
-    if turned >= 0 and lent[turned].is_whole and lent[turned].keys_bytes:  # positions: so few bytes, and what lies beside them is apart
-        late[turned] = Late(first=step.rows * 4 + _TURN_BYTES * step.turns_keys, values=_TURN_BYTES * step.turns_values)
-    for is_windowed, reader in first.items():
-        size = step.window_mask_bytes if is_windowed else step.masks_bytes - step.window_mask_bytes
-        if lent[reader].is_whole and lent[reader].keys_bytes:
-            was = late.get(reader, NOT_LATE)
-            late[reader] = replace(was, cache=was.cache + size)
-        elif sends := [index for index in range(reader) if lent[index].parts]:
-            was = late.get(sends[-1], NOT_LATE)
-            late[sends[-1]] = replace(was, last=was.last + size)
-    borrowed = sum(own.keys_bytes + own.values_bytes for own in lent if not own.is_whole)
-    if (step.beside or borrowed) and (sends := [index for index, own in enumerate(lent) if own.is_whole]):  # those in main memory need no copy of places
-        was = late.get(sends[-1], NOT_LATE)
-        late[sends[-1]] = replace(was, others=step.beside * step.rows * 4 + borrowed)
-    return late
+def _laid(sizes: Sequence[int], at: int = 0) -> list[Block]:
+    """Blocks next to each other."""
+    blocks = []
+    for size in sizes:
+        whole = round_up(size, _ALIGNED_TO)
+        blocks.append((at, whole))
+        at += whole
+    return blocks
+
+
+def _first(step: Step, sent: Sequence[Read]) -> _Start:
+    """Embeddings arrive; they lie whole while any of them is read: where others are joined with them, or the first layers add their further features."""
+    row = step.rows * 4
+    inputs, arrived, *blocks = _laid([step.layer_inputs * row, step.hidden * row, *(read.bytes for read in sent)])
+    came = tuple(zip(sent, blocks, strict=True))
+    if step.deep:  # padded with zeros where there is no image
+        return _Start((arrived[0], 0), came, NOTHING, inputs, _laid([(step.hidden + step.deep) * row], sum((arrived, *blocks)[-1]))[0], _DEEP_LAYERS)
+    if step.layer_inputs:
+        return _Start((arrived[0], 0), came, NOTHING, inputs, arrived, 1)
+    return _Start(arrived, came, NOTHING, inputs)
+
+
+def _further(step: Step, sent: Sequence[Read], first: int) -> _Start:
+    """Hidden states arrive of another card, and before them what the first layer's norm makes of them, which has no weights and so lies with that card."""
+    row = step.rows * 4
+    before = [read for read in sent if read.layer == first and read.what is not Sent.SLICE]
+    after = [read for read in sent if read not in before]
+    blocks = _laid([step.hidden * row, *(read.bytes for read in before), step.hidden * row, *(read.bytes for read in after)])
+    residual = blocks.pop(1 + len(before))
+    return _Start(residual, tuple(zip((*before, *after), blocks[1:], strict=True)), normed=blocks[0])
 
 
 def _mix(desk: Desk) -> None:
@@ -149,10 +153,18 @@ def _feed(desk: Desk) -> None:
     if not flow.beside and (flow.dense or flow.experts):
         normed = desk.take(desk.step.hidden)
         out = experts(desk, normed) if flow.experts else dense(desk, normed, flow.dense)
-        if desk.lent.is_whole and flow.ends_small:
+        if desk.lent.is_whole and flow.ends_small and not desk.step.inputs_a_layer:
             desk.send_rest()
         _add(desk, out)
+    if not desk.step.inputs_a_layer:
+        return
+    gate = desk.product(desk.step.inputs_a_layer, Part.LAYER_INPUT)
     desk.join_inputs()
+    desk.give(desk.came_as(Sent.SLICE))
+    added = desk.product(desk.step.hidden, Part.LAYER_OUTPUT)
+    desk.give(gate, added)
+    if desk.lent.is_whole:  # a factor stands behind all
+        desk.send_rest()
 
 
 def _add(desk: Desk, out: Block, *, is_mixer: bool = False) -> None:

@@ -22,7 +22,7 @@ from planner.units import MIB
         ("blk.13.ffn_down_chexps.weight", Part.DOWN_EXPERTS),
         ("blk.3.ffn_down_shexp.weight", Part.DOWN),
         ("blk.3.ffn_norm.weight", Part.REST),
-        ("blk.3.attn_gate.weight", Part.REST),
+        ("blk.3.attn_gate.weight", Part.MIXER_GATE),
     ],
 )
 def test_names_are_told_apart_as_the_fit_does(name, part):
