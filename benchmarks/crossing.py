@@ -125,14 +125,15 @@ def _unfused(name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def question(case: Row) -> Row:
-    """What the judge is asked."""
+    """What the judge is asked; where we refuse a pipeline, its last stage: a first one alone may well be built."""
+    stage = 1 if "-pp" in case["way"] and not ours(case)["valid"] else case["stage"]
     return {
         "config": case["config"],
         "hf_quant": None,
         "argv": ["vllm", "serve", "x", *words(case)],
         "plan": True,
         "available_bytes": AVAILABLE,
-        "stage": case["stage"],
+        "stage": stage,
     }
 
 

@@ -103,6 +103,7 @@ def nomic(config: Config, dims: Dims) -> LayerBuilder:
         modules = [
             scope.qkv("attn.qkv_proj", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, bias=bias, parts=("Wqkv",)),
             scope.row("attn.out_proj", dims.hidden, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
+            *scope.attention_scales(),
             *mlp,
             *norm("attn_ln", dims.hidden, bias=True),
             *norm("mlp_ln", dims.hidden, bias=True),

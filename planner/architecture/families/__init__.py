@@ -111,15 +111,12 @@ NAMES = {
 
 # read off vLLM's source, but never compared with the class it builds: their weights are not called exact
 _NEVER_COMPARED = """
-    UltravoxModel VoxtralForConditionalGeneration Step3p7ForConditionalGeneration Molmo2ForConditionalGeneration SkyworkR1VChatModel H2OVLChatModel
-    InternS1ForConditionalGeneration RForConditionalGeneration MiniCPMV4_6ForConditionalGeneration MiniCPMV4_7ForConditionalGeneration
-    LlamaNemotronVLModel MossTranscribeDiarizeForConditionalGeneration Rnj1ForCausalLM Step1ForCausalLM TeleFLMForCausalLM HYV3MTPModel Step3p5MTP
-    EagleLlama4ForCausalLM EagleCohereForCausalLM EagleMiniCPMForCausalLM EagleDeepSeekMTPModel ColQwen3 ColQwen3_5 OpsColQwen3Model
-    Qwen3VLNemotronEmbedModel D3ForSequenceClassification Exaone4_5_MTP GlmOcrMTPModel KimiK3MTPModel MiniMaxM3MTP DeepSeekV4MTPModel HYV4MTPModel
-    BailingMoeV25MTPModel Gemma4MTPModel Qwen3DSparkModel Qwen3OmniDSparkModel Qwen3XPressModel DFlashQwen3XPressModel DFlash2DraftModel
-    DFlash2BeamDraftModel DFlashLagunaForCausalLM MoonshotKimiaForCausalLM Phi4ForCausalLMV Llama_Nemotron_Nano_VL
-    InternS1ProForConditionalGeneration Alpamayo2Super MiniCPMOcrForConditionalGeneration OpenPanguVLForConditionalGeneration Qwen4ExpMTP
-    FlintForCausalLM DomynEdgeForCausalLM
+    Step3p7ForConditionalGeneration Molmo2ForConditionalGeneration LlamaNemotronVLModel Rnj1ForCausalLM Step1ForCausalLM TeleFLMForCausalLM
+    HYV3MTPModel Step3p5MTP EagleLlama4ForCausalLM EagleCohereForCausalLM EagleMiniCPMForCausalLM EagleDeepSeekMTPModel D3ForSequenceClassification
+    Exaone4_5_MTP GlmOcrMTPModel KimiK3MTPModel MiniMaxM3MTP DeepSeekV4MTPModel HYV4MTPModel BailingMoeV25MTPModel Gemma4MTPModel Qwen3DSparkModel
+    Qwen3OmniDSparkModel Qwen3XPressModel DFlashQwen3XPressModel DFlash2DraftModel DFlash2BeamDraftModel DFlashLagunaForCausalLM
+    MoonshotKimiaForCausalLM Phi4ForCausalLMV Llama_Nemotron_Nano_VL InternS1ProForConditionalGeneration Alpamayo2Super
+    OpenPanguVLForConditionalGeneration Qwen4ExpMTP FlintForCausalLM DomynEdgeForCausalLM
 """
 UNJUDGED = frozenset(_NEVER_COMPARED.split())
 

@@ -105,21 +105,42 @@ def qwen3_omni_audio(scope: Scope, top: Config, dims: Dims) -> Tower:
 
 
 def ultravox(scope: Scope, top: Config, dims: Dims) -> Tower:
-    """Ultravox: Whisper's encoder, frames stacked into a gated projector with norms around it."""
+    """Ultravox: Whisper's encoder, frames stacked into a gated projector with norms around it, or into layers of Whisper's."""
     config = top.section("audio_config")
-    block, positions = replace(whisper_block(config), loose=True, key_bias=False), _positions(config)
-    stack, middle = top.integer("stack_factor", default=8), top.integer("hidden_size", default=4096)
-    inputs, late = block.hidden * stack, not top.flag("projector_ln_mid", default=False)
-    half = middle // 2 if top.text("projector_act", default="swiglu") == "swiglu" else middle
+    block, positions = whisper_block(config), _positions(config)
+    stack = top.integer("stack_factor", default=8)
+    projector = _layered_projector if top.integer("num_projector_layers", default=0, low=0, high=500) else _stacked_projector
     modules: list[Module] = [
         *whisper_layers(scope, config, block),
         plain("audio_tower.embed_positions", positions, block.hidden),
-        *norm("multi_modal_projector.ln_pre", inputs),
+        *norm("multi_modal_projector.ln_pre", block.hidden * stack),
+        *projector(scope, top, block, dims),
+    ]
+    return Tower(tuple(modules), batch(block, patches=positions, tokens=positions // stack))
+
+
+def _stacked_projector(scope: Scope, top: Config, block: Block, dims: Dims) -> list[Module]:
+    """Two matrices, the gate between them, a norm behind the first or the second."""
+    inputs, middle = block.hidden * top.integer("stack_factor", default=8), top.integer("hidden_size", default=4096)
+    late = not top.flag("projector_ln_mid", default=False)
+    half = middle // 2 if top.text("projector_act", default="swiglu") == "swiglu" else middle
+    return [
         scope.replicated("multi_modal_projector.linear_1", inputs, (middle,), role=Role.PROJECTION),
         scope.replicated("multi_modal_projector.linear_2", half, (dims.hidden,), role=Role.PROJECTION),
         *norm("multi_modal_projector.ln_post" if late else "multi_modal_projector.ln_mid", dims.hidden if late else half),
     ]
-    return Tower(tuple(modules), batch(block, patches=positions, tokens=positions // stack))
+
+
+def _layered_projector(scope: Scope, top: Config, block: Block, dims: Dims) -> list[Module]:
+    """Layers as the encoder's, with positions of their own (ultravox.py UltravoxTransformerProjector)."""
+    at, inputs = "multi_modal_projector", block.hidden * top.integer("stack_factor", default=8)
+    return [
+        scope.replicated(f"{at}.linear_in", inputs, (block.hidden,), bias=True, role=Role.PROJECTION),
+        plain(f"{at}.embed_positions", _positions(top.section("audio_config")), block.hidden),
+        *encoder(scope, f"{at}.layers", top.integer("num_projector_layers", high=500), block),
+        *norm(f"{at}.ln_post", block.hidden),
+        scope.replicated(f"{at}.linear_out", block.hidden, (dims.hidden,), bias=True, role=Role.PROJECTION),
+    ]
 
 
 def voxtral(scope: Scope, top: Config, dims: Dims) -> Tower:
@@ -133,18 +154,20 @@ def voxtral(scope: Scope, top: Config, dims: Dims) -> Tower:
         loose("audio_language_adapter.w_in", block.hidden * joined, dims.hidden, bias=False),
         loose("audio_language_adapter.w_out", dims.hidden, dims.hidden, bias=False),
     ]
-    return Tower(tuple(modules), batch(block, patches=positions, tokens=positions // joined))
+    shared_out = whisper_stack(scope, config, block, "whisper_encoder.whisper_encoder")
+    return Tower(tuple(modules), batch(block, patches=positions, tokens=positions // joined), shared_out=shared_out)
 
 
 def kimi_audio(scope: Scope, top: Config, dims: Dims) -> Tower:
     """Kimi-Audio: Whisper large v3 from a folder of its own, four frames joined, projected twice and normed."""
-    block, positions = whisper_block(Config({}, top.path)), 1500
+    config, positions = Config({}, top.path), 1500
+    block = whisper_block(config)
     inputs = top.integer("kimia_adaptor_input_dim", default=5120)
     modules = [
-        *whisper_layers(scope, Config({}, top.path), block),
+        *whisper_layers(scope, config, block),
         plain("audio_tower.embed_positions", positions, block.hidden),
         loose("multi_modal_projector.vq_adaptor_layers_0", inputs, dims.hidden),
         loose("multi_modal_projector.vq_adaptor_layers_3", dims.hidden, dims.hidden),
         *norm("multi_modal_projector.vq_adaptor_layers_4", dims.hidden, bias=True),
     ]
-    return Tower(tuple(modules), batch(block, patches=positions, tokens=positions // 4))
+    return Tower(tuple(modules), batch(block, patches=positions, tokens=positions // 4), shared_out=whisper_stack(scope, config, block, "audio_tower"))

@@ -102,7 +102,6 @@ def blip2(scope: Scope, top: Config, dims: Dims) -> Tower:
     patch = config.integer("patch_size", default=14)
     patches, size = (config.integer("image_size", default=224) // patch) ** 2, queries.integer("hidden_size", default=768)
     modules = [
-        plain("query_tokens", top.integer("num_query_tokens", default=32), size),
         plain("vision_model.embeddings.class_embedding", block.hidden),
         plain("vision_model.embeddings.position_embedding", patches + 1, block.hidden),
         *convolution("vision_model.embeddings.patch_embedding", block.hidden, 3, patch, patch),
@@ -111,7 +110,8 @@ def blip2(scope: Scope, top: Config, dims: Dims) -> Tower:
         *qformer(queries, "qformer", default_inputs=1408),
         loose("language_projection", size, dims.hidden),
     ]
-    return Tower(tuple(modules), batch(block, patches=patches + 1, tokens=top.integer("num_query_tokens", default=32)))
+    tokens = top.integer("num_query_tokens", default=32)
+    return Tower(tuple(modules), batch(block, patches=patches + 1, tokens=tokens), every=(plain("query_tokens", tokens, size),))
 
 
 def audio_flamingo(scope: Scope, top: Config, dims: Dims) -> Tower:

@@ -29,6 +29,7 @@ from planner.facts.model import ModelSpec
 from planner.facts.record import replace
 
 _ROCM_MLA = ("gfx942", "gfx950")  # what AITER has kernels of sparse attention for
+_BY_FIRST_TOKEN = ("ColQwen3_5", "ColBERTLfm2Model")  # hybrids that are pooled by their first token cache no prefixes of themselves (config/model.py is_prefix_caching_supported)
 _MLA_FP8_TOKEN_BYTES = 656  # fp8_ds_mla: 512 FP8 + 4 float32 scales + 64 bfloat16 (mla_attention.py:1386)
 
 
@@ -54,7 +55,7 @@ def cache_layout(
         layout = replace(layout, block_size=_asked_block(options.block_size, backend_on(layout.backend, gpu), model, gpu, named=bool(name)))
     bits = {"float16": 16, "bfloat16": 16, "float32": 32}
     conv, state = options.mamba_cache_dtype or "", options.mamba_ssm_cache_dtype or ""
-    caching = release.hybrid_prefix_caching if options.prefix_caching is None else options.prefix_caching
+    caching = (release.hybrid_prefix_caching and model.architecture not in _BY_FIRST_TOKEN) if options.prefix_caching is None else options.prefix_caching
     return replace(
         layout,
         prefix_caching=caching,
