@@ -29,7 +29,8 @@ from planner.facts.model import ModelSpec
 from planner.facts.record import replace
 
 _ROCM_MLA = ("gfx942", "gfx950")  # what AITER has kernels of sparse attention for
-_BY_FIRST_TOKEN = ("ColQwen3_5", "ColBERTLfm2Model")  # hybrids that are pooled by their first token cache no prefixes of themselves (config/model.py is_prefix_caching_supported)
+# hybrids that are pooled by their first token cache no prefixes of themselves (config/model.py is_prefix_caching_supported)
+_BY_FIRST_TOKEN = ("ColQwen3_5", "ColBERTLfm2Model")
 _MLA_FP8_TOKEN_BYTES = 656  # fp8_ds_mla: 512 FP8 + 4 float32 scales + 64 bfloat16 (mla_attention.py:1386)
 
 
