@@ -215,11 +215,31 @@ def latent(path, m):
     write(path, "deepseek2", metadata, tensors)
 
 
+def spread(path, m):
+    """DeepSeek V2's files before llama.cpp #12801: keys and values of every head."""
+    hidden, heads, rank, rope, nope, value = m["hidden"], m["heads"], m["latent"], m["rope"], m["nope"], m["value_dim"]
+    metadata = _metadata(m) | {
+        "attention.key_length": nope + rope, "attention.value_length": value, "attention.kv_lora_rank": rank, "rope.dimension_count": rope,
+        "leading_dense_block_count": 1, "expert_shared_count": 2, "expert_weights_scale": 1.0,
+    }  # fmt: skip
+    tensors = list(_ends(m))
+    for layer in range(m["layers"]):
+        at = f"blk.{layer}."
+        tensors += [(at + "attn_norm.weight", (hidden,)), (at + "ffn_norm.weight", (hidden,)), (at + "attn_kv_a_mqa.weight", (rank + rope, hidden))]
+        tensors += [(at + "attn_kv_a_norm.weight", (rank,)), (at + "attn_kv_b.weight", (heads * (nope + value), rank))]
+        tensors += [(at + "attn_output.weight", (hidden, heads * value)), (at + "attn_q.weight", (heads * (nope + rope), hidden))]
+        tensors += _feed_forward(m, at) if layer else _dense(m, at)
+    write(path, "deepseek2", metadata, tensors)
+
+
 def _shape(arch, hidden, layers, ff, vocab, heads, kv_heads, head_dim, **more):
     return {"arch": arch, "hidden": hidden, "layers": layers, "ff": ff, "vocab": vocab, "heads": heads, "kv_heads": kv_heads, "head_dim": head_dim, **more}
 
 
 _DELTA = {"k_heads": 16, "v_heads": 32, "state": 128}
+DEEPSEEK_V2_LITE = _shape(
+    "deepseek2", 2048, 27, 10944, 102400, 16, 16, 192, experts=64, used=6, expert_ff=1408, shared_ff=2816, latent=512, rope=64, nope=128, value_dim=128
+)
 # By the catalogue's name.
 MODELS = {
     "qwen3-0.6b": (plain, _shape("qwen3", 1024, 28, 3072, 151936, 16, 8, 128, qk_norm=True, tied=True)),

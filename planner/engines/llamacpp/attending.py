@@ -16,6 +16,8 @@ def attention(desk: Desk) -> Block:
     flow, normed = desk.flow, desk.take_normed()
     if flow.joined:
         out = _attended(desk, _from_one_matrix(desk, normed))
+    elif flow.spread:
+        out = _attended(desk, _spread(desk, normed))
     else:
         made = desk.product(flow.queries * (2 if flow.gated_query else 1), Part.QUERY)
         if not flow.keys and not _is_kept(desk):
@@ -52,6 +54,30 @@ def _from_one_matrix(desk: Desk, normed: Block) -> Block:
     desk.give(joined)
     keys = _turned(desk, keys, flow.keys, is_rotated=step.turns_keys)
     desk.give(keys, values)
+    return queries
+
+
+def _spread(desk: Desk, normed: Block) -> Block:
+    """Queries, where keys and values of every head are made of a latent vector (MLA as DeepSeek-V2's files of 2024 have it)."""
+    flow = desk.flow
+    low = desk.product(flow.low, Part.JOINED)
+    made = desk.product(flow.queries, Part.QUERY)
+    desk.give(low)
+    turned = desk.take(flow.heads * flow.rope)
+    queries = desk.take(flow.queries)
+    desk.give(made, turned)
+    raw = desk.product(flow.spread + flow.rope, Part.KEY)
+    desk.give(normed)
+    latent = desk.take(flow.spread)
+    both = desk.product(flow.keys + flow.values - flow.heads * flow.rope, Part.VALUE)
+    desk.give(latent)
+    values = desk.take(flow.values)
+    position = desk.take(flow.rope)
+    desk.give(raw)
+    repeated = desk.take(flow.heads * flow.rope)
+    desk.give(position)
+    keys = desk.take(flow.keys)
+    desk.give(both, repeated, keys, values)
     return queries
 
 
@@ -166,10 +192,11 @@ def _attended(desk: Desk, queries: Block) -> Block:
         out = desk.take(flow.out, step.copied(flow.cache))
         desk.give(queries, keys, values)
         return out if flow.beside else _turned(desk, out, flow.out, is_rotated=step.turns_values)
+    turned = desk.take_bytes(flow.values * step.cells(flow.cache) * 2) if step.turns_cache else NOTHING
     scores = desk.take(flow.heads * step.cells(flow.cache))
     desk.give(keys, queries)
     weighed = desk.take(flow.out)
-    desk.give(values, scores)
+    desk.give(values, scores, turned)
     out = desk.take(flow.out)
     desk.give(weighed)
     return out

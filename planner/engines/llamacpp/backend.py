@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
+from planner.facts.attention import Attention, FullAttention, SlidingWindow
 from planner.units import GIB
 
 
@@ -28,12 +29,19 @@ class Backend(StrEnum):
         """Whether the compute buffer holds 16-bit copies of a quantized cache; where several are possible as if it did."""
         return self not in (Backend.VULKAN, Backend.METAL)
 
+    def has_kernel(self, cache: Attention | None, heads: int) -> bool:
+        """Whether flash attention runs: CUDA has it for heads of 192 with values of 128 only where a multiple of so many queries share one (fattn.cu)."""
+        if self not in (Backend.CUDA, Backend.HIP, Backend.OPEN) or not isinstance(cache, FullAttention | SlidingWindow):
+            return True
+        return (cache.head_dim, cache.head_dim_v) != (192, 128) or heads // cache.kv_heads % _SHARED == 0
+
     @property
     def error(self) -> tuple[float, float]:
         """Shares of the derived compute buffer: CUDA's logs and the oracle's worst, and of 162 buffers that Vulkan's own library told the worst."""
         return (0.88, 1.21) if self is Backend.VULKAN else (0.95, 1.12)
 
 
+_SHARED = 8
 CHUNK_BYTES = GIB  # Vulkan lays tensors out in chunks of so many, or of one tensor that is larger (ggml-vulkan.cpp suballocation_block_size)
 LARGEST_TENSOR_BYTES = 2**32 - 1  # a storage buffer of Vulkan (maxStorageBufferRange, 32 bits)
 _BY_VENDOR = {"nvidia": Backend.CUDA, "apple": Backend.METAL}

@@ -7,6 +7,7 @@ v0.5.0) for twenty models: src/llama-graph.cpp, ggml/src/ggml-alloc.c, ggml-cuda
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from planner.engines.llamacpp.backend import CHUNK_BYTES, LARGEST_TENSOR_BYTES, Backend
@@ -25,7 +26,8 @@ def head_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
     """The compute buffer of a context of predicting layers: one block, whose mask is gone before its feed-forward (v0.5.0: never less, up to 7 % more)."""
     flow = model.flows[-1]
     block = 3 * model.hidden + 3 * (flow.dense if not flow.experts else max(flow.dense, flow.wide)) + flow.experts_out
-    return max(_peaks(model, config).mixer + config.ubatch * 4 * model.hidden, config.ubatch * 4 * block)  # hidden states arrive beside embeddings
+    mixer = _peaks(model, config, keeps_rows=config.flash_attention).mixer
+    return max(mixer + config.ubatch * 4 * model.hidden, config.ubatch * 4 * block)  # hidden states arrive beside embeddings
 
 
 def compute_bytes(
@@ -43,8 +45,9 @@ def compute_bytes(
     `has_output`: the head is there. `own`: the layers that it computes, where it does not compute all. `lent`: what of each layer a batch is given here of
     main memory. `kept_bytes`: what other devices send, which lies there for the whole step, as its masks do where there are several `copies` of them.
     """
-    row = config.ubatch * 4
-    most = _peaks(model, config, lent, own)
+    row, given = config.ubatch * 4, config
+    config = _with_kernel(model, given)
+    most = _peaks(model, config, lent, own, keeps_rows=given.flash_attention)
     moments = [most.block]
     if not model.pooling:
         moments.append(most.mixer)
@@ -87,7 +90,8 @@ def host_compute_bytes(model: GgufModel, config: LlamaCppConfig, *, copies: int 
 
     `is_divided`: layers lie there, whose keys and values (or what goes through a convolution) come back from a GPU, where the embeddings were.
     """
-    row, beside = config.ubatch * 4, 0 if config.flash_attention else sum(_value_places([attention for attention, _ in model.caches], config)) // 4
+    row, beside = config.ubatch * 4, 0 if config.flash_attention else sum(_value_places([attention for attention, _ in model.caches], keeps_rows=False)) // 4
+    config = _with_kernel(model, config)
     inputs = row * (2 * model.hidden + model.deep + model.layer_inputs)
     back = max((_back_bytes(flow, row) for flow in model.flows), default=0) - row * model.hidden if is_divided else 0
     return inputs + copies * (mask_bytes(model, config, _input_width(config)) + row * beside) + max(0, back)
@@ -99,8 +103,14 @@ def _back_bytes(flow: Flow, row: int) -> int:
     return row * max(flow.convolved, flow.keys + flow.values if flow.mixer is Mixer.ATTENTION else flow.keys) + flow.kept_bytes
 
 
-def _peaks(model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = (), own: Own | None = None) -> Peaks:
-    """What lies at once in the graph of a micro-batch."""
+def _with_kernel(model: GgufModel, config: LlamaCppConfig) -> LlamaCppConfig:
+    """Settings as a graph is built with: flash attention is turned off where the card has no kernel for a layer's heads (src/llama-context.cpp, `auto`)."""
+    has_all = all(config.backend.has_kernel(flow.cache, flow.heads) for flow in model.flows)
+    return config if has_all or not config.flash_attention else replace(config, flash_attention=False)
+
+
+def _peaks(model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = (), own: Own | None = None, *, keeps_rows: bool = False) -> Peaks:
+    """What lies at once in the graph of a micro-batch. `keeps_rows`: the cache was made for flash attention, so that values lie there as keys do."""
     flash, sequences = config.flash_attention, config.parallel * config.sequences
     kinds = [attention for attention, _ in model.caches]
     arrives_wide = flash and config.build < MASK_IS_HALF
@@ -118,7 +128,8 @@ def _peaks(model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = (), 
         copied=lambda cache: _copied(cache, config) if cache and config.build >= COPIES_RESERVED and config.backend.reserves_copies else 0,
         layer_inputs=model.layer_inputs,
         inputs_a_layer=model.layer_inputs // max(1, model.layer_count),
-        places=_value_places(kinds, config),
+        places=_value_places(kinds, keeps_rows=keeps_rows),
+        turns_cache=keeps_rows and not flash,
         deep=model.deep,
         positions=model.positions,
     )
@@ -131,14 +142,14 @@ def _turns(kind: str, kinds: Sequence[Attention]) -> bool:
     return kind not in ("f16", "bf16", "f32") and bool(heads) and all(size % 64 == 0 for size in heads)
 
 
-def _value_places(kinds: Sequence[Attention], config: LlamaCppConfig) -> tuple[int, int]:
+def _value_places(kinds: Sequence[Attention], *, keeps_rows: bool) -> tuple[int, int]:
     """Bytes that tell where a token's values go, of caches of all and of windows: without flash attention each value of the widest layer has a place."""
     widest = [0, 0]
     for cache in kinds:
         if isinstance(cache, FullAttention | SlidingWindow):
             is_windowed = isinstance(cache, SlidingWindow)
             widest[is_windowed] = max(widest[is_windowed], cache.kv_heads * cache.head_dim_v)
-    whole, windowed = (_PLACE_BYTES * (min(1, width) if config.flash_attention else width) for width in widest)
+    whole, windowed = (_PLACE_BYTES * (min(1, width) if keeps_rows else width) for width in widest)
     return whole, windowed
 
 

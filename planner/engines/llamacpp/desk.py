@@ -18,7 +18,7 @@ class Step:
 
     `layer_inputs`: values of a token that all layers read (per-layer embeddings), `inputs_a_layer` each; `deep`: values that arrive beside the hidden state for
     the first layers. `places`: bytes that tell where a token's values go, in caches of all and in windows. `cells` and `copied` tell of a cache how many tokens a query is held against, and the bytes of
-    its copies in 16 bits; `turns_keys`, `turns_values`: whether they are rotated before they are quantized.
+    its copies in 16 bits; `turns_keys`, `turns_values`: whether they are rotated before they are quantized; `turns_cache`: a copy of the values is transposed.
     """
 
     rows: int
@@ -37,6 +37,7 @@ class Step:
     places: tuple[int, int] = (0, 0)
     deep: int = 0
     positions: int = 1
+    turns_cache: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,27 @@ def _latent(model: ModelSpec, rows: _Rows, cache: LatentAttention, out: int) -> 
     )
 
 
+def _spread(model: ModelSpec, rows: _Rows, cache: FullAttention, out: int) -> Flow:
+    """MLA with keys and values of every head in the cache."""
+    into, direct = rows[Role.LATENT], rows.get(Role.QUERY)
+    made = direct or into[1:2]
+    return Flow(
+        mixer=Mixer.ATTENTION,
+        cache=cache,
+        queries=made[0].outputs[0].size if made else out,
+        keys=cache.kv_heads * cache.head_dim,
+        values=cache.kv_heads * cache.head_dim_v,
+        out=out,
+        heads=model.attention_heads,
+        low=0 if direct else into[0].outputs[0].size,
+        rope=cache.head_dim - cache.head_dim_v,
+        spread=into[-1].inputs.size,
+    )
+
+
 def _attention(model: ModelSpec, rows: _Rows, cache: Attention, out: int) -> Flow:
+    if Role.LATENT in rows and isinstance(cache, FullAttention):
+        return _spread(model, rows, cache, out)
     has_layer_inputs = any(row.outputs[0].size < model.hidden_size // 4 for row in rows.get(Role.PROJECTION, ()))
     together = rows.get(Role.QKV)
     sizes = [axis.size for axis in together[0].outputs] if together else [rows[role][0].outputs[0].size if role in rows else 0 for role in _APART]

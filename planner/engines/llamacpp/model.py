@@ -15,7 +15,7 @@ from planner.engines.llamacpp.layers import EXPERTS, Layer, Part
 from planner.engines.llamacpp.projector import warmup_bytes
 from planner.engines.llamacpp.tensors import layer_inputs, plain_bytes, tensors_of
 from planner.errors import PlannerError, did_you_mean
-from planner.facts.attention import Attention, ChunkedLocal, FullAttention, RecurrentState, SlidingWindow
+from planner.facts.attention import Attention, ChunkedLocal, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.model import ModelSpec
 from planner.facts.modules import Experts, Linear, Role
 from planner.facts.record import dataclass
@@ -171,6 +171,26 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
         pooling=model.pooling,
         exact=exact,
     )
+
+
+def in_library(model: ModelSpec) -> ModelSpec:
+    """A model as Ollama's library has it: DeepSeek-V2's files of 2024 keep keys and values of every head, nine times as much as MLA's latent vector.
+
+    Source: llama.cpp #12801 (15 April 2025), which has new files keep that vector.
+    """
+    if model.architecture != "DeepseekV2ForCausalLM":
+        return model
+    heads = model.attention_heads
+    groups = []
+    for group in model.layers:
+        outs = (row.inputs.size for row in group.modules if isinstance(row, Linear) and row.role is Role.ATTENTION_OUTPUT)
+        values = next(outs, 0) // heads
+        caches = (
+            FullAttention(kv_heads=heads, head_dim=values + cache.rope_dim, head_dim_v=values) if isinstance(cache, LatentAttention) else cache
+            for cache in group.caches
+        )
+        groups.append(replace(group, caches=tuple(caches)))
+    return replace(model, layers=tuple(groups))
 
 
 def _kept(model: ModelSpec, cache: Attention) -> Attention:

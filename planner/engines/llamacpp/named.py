@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from planner.engines.llamacpp.ask import DEFAULT_MIX
 from planner.engines.llamacpp.dynamic import dynamic, name_of
 from planner.engines.llamacpp.ggml import MIXES
-from planner.engines.llamacpp.model import GgufModel, converted
+from planner.engines.llamacpp.model import GgufModel, converted, in_library
 from planner.engines.llamacpp.published import original
 from planner.engines.llamacpp.spelling import is_qat, library_names, spelled, spellings
 from planner.engines.llamacpp.stored import from_header
@@ -97,7 +97,7 @@ def by_tag(tag: str, catalogue: Catalogue) -> NamedModel:
         plain = _of_library(base, catalogue)
     variant = plain.variant("ollama")
     form = mix or (variant.format if variant and variant.format else USUAL_MIX)
-    named = _converted(plain, form, tag, tag)
+    named = _converted(replace(plain, spec=in_library(plain.spec)), form, tag, tag)
     return replace(named, tag=tag, has_vision=plain.spec.vision is not None)
 
 

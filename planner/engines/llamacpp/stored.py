@@ -74,7 +74,8 @@ def _query_width(header: Header, hidden: int) -> int:
 
 def _header_caches(header: Header, shapes: Mapping[str, tuple[int, ...]], layers: int) -> tuple[tuple[Attention, ...], ...]:
     """The cache of each layer: of those with key-value heads, some with a window where the file says which; a state where it mixes by one."""
-    if latent := header.integer("attention.kv_lora_rank"):
+    latent = header.integer("attention.kv_lora_rank")
+    if latent and header.integer("attention.key_length_mla"):  # a file before #12801 (15 April 2025) has keys and values of every head
         return ((LatentAttention(latent_dim=latent, rope_dim=header.integer("rope.dimension_count")),),) * layers
     key_dim = _key_length(header, header.integer("embedding_length"))
     value_dim = header.integer("attention.value_length") or key_dim

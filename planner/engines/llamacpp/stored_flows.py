@@ -59,9 +59,10 @@ def _mixer(header: Header, shapes: _Shapes, cache: Attention | None) -> Flow:
     if cache is None or not out:
         return Flow()
     keys, values = (_width(cache, name) for name in ("head_dim", "head_dim_v"))
-    queries = _rows(shapes, "attn_q") or out
+    queries = _rows(shapes, "attn_q") or _rows(shapes, "attn_q_b") or out
+    latent = shapes.get("attn_kv_b", (0, 0))[-1]
     heads = out // max(1, getattr(cache, "head_dim_v", 0)) or header.integer("attention.head_count")
-    has_keys = "attn_k" in shapes or "attn_qkv" in shapes
+    has_keys = any(name in shapes for name in ("attn_k", "attn_qkv")) or latent > 0
     return Flow(
         mixer=Mixer.ATTENTION,
         cache=cache,
@@ -79,7 +80,9 @@ def _mixer(header: Header, shapes: _Shapes, cache: Attention | None) -> Flow:
         adds_to_heads="attn_q.bias" in shapes or "attn_qkv.bias" in shapes,
         has_streams=header.architecture == "gemma3n",
         has_factors=header.architecture.startswith("gemma4") and not isinstance(cache, SlidingWindow),
-        low=_rows(shapes, "laurel_l"),
+        low=_rows(shapes, "attn_q_a") or _rows(shapes, "laurel_l"),
+        spread=latent,
+        rope=_rows(shapes, "attn_kv_a_mqa") - latent if latent else 0,
         keys_are_values=header.architecture.startswith("gemma4") and has_keys and "attn_v" not in shapes and "attn_qkv" not in shapes,
     )
 

@@ -2,13 +2,16 @@
 
 import pytest
 
+from planner.catalogue.gguf import read_header
 from planner.catalogue.resolve import find_plain
-from planner.engines.llamacpp.compute import compute_bytes
+from planner.engines.llamacpp.compute import compute_bytes, host_compute_bytes
 from planner.engines.llamacpp.dynamic import dynamic
 from planner.engines.llamacpp.layers import EXPERTS
 from planner.engines.llamacpp.memory import LlamaCppConfig, kv_bytes
-from planner.engines.llamacpp.model import converted
+from planner.engines.llamacpp.model import converted, in_library
+from planner.engines.llamacpp.stored import from_header
 from planner.units import MIB
+from tests.oracle import gguf_shapes
 
 OLD = 8900  # builds of April 2026
 Q8 = {"kv_type": "q8_0"}
@@ -126,3 +129,13 @@ def test_gpt_oss_experts_stay_in_mxfp4_whatever_the_mix():
     outside = [sum(layer.bytes_of(EXPERTS) for layer in file.layers[:layers]) for file, layers in ((four, 21), (sixteen, 24))]
     on_gpu = [sum(file.layer_bytes) + file.output_bytes - kept for file, kept in zip((four, sixteen), outside, strict=True)]
     assert [size / MIB for size in on_gpu] == pytest.approx([2200.21, 2329.33], abs=0.05)
+
+
+@pytest.mark.parametrize(("context", "observed"), [(2048, (540, 104.27, 12.01)), (4096, (1080, 188.27, 16.01)), (8192, (2160, 340.27, 24.01))])
+def test_files_of_2024_keep_keys_and_values_of_every_head(context, observed, tmp_path):
+    """Ollama 0.32.13, `ollama run deepseek-coder-v2:16b-lite-instruct-q5_K_M`: KV, CUDA's buffer and the host's; CUDA has no flash attention for it."""
+    gguf_shapes.spread(tmp_path / "old.gguf", gguf_shapes.DEEPSEEK_V2_LITE)
+    config = LlamaCppConfig(context=context, build=10488)
+    for file in (converted(in_library(find_plain("deepseek-coder-v2-lite-instruct").spec), "Q5_K_M"), from_header(read_header(tmp_path / "old.gguf"), "old")):
+        ours = (kv_bytes(file, config), compute_bytes(file, config), host_compute_bytes(file, config))
+        assert [size / MIB for size in ours] == pytest.approx(observed, abs=0.02)
