@@ -180,7 +180,8 @@ class GpuGroup:
         if self.gpu.free_at_start_bytes is not None and self.host is Host.SERVER:
             usual = self.gpu.usually_free_bytes or self.gpu.free_at_start_bytes
             return 0, (self.gpu.most_free_bytes or usual) - usual
-        return (self.total_bytes - least, most - self.total_bytes)
+        shown_elsewhere = DESKTOP_BYTES if self.host is Host.DESKTOP and not self.gpu.free_is_told else 0  # by another GPU, or a processor's own
+        return (self.total_bytes - least, most - self.total_bytes + shown_elsewhere)
 
     def free_at_start_bytes(self, tensor_parallel_size: int, *, conservative: bool = True) -> int:
         """What is free on one GPU when vLLM checks: total less context, NCCL and what the host itself uses, at most or usually."""

@@ -292,9 +292,9 @@ def test_full_is_as_many_as_capacity_says_run_at_once(gpu, model, engine):
 
 
 def test_more_at_once_than_fit_are_refused_with_the_number_that_fits():
-    with pytest.raises(PlannerError, match="14 requests of 2,500 tokens surely run at once") as refused:
+    with pytest.raises(PlannerError, match="13 requests of 2,500 tokens surely run at once") as refused:
         planner.cost(gpu="rtx4090", model="qwen3-8b", concurrency=500)
-    assert "--concurrency 14" in refused.value.hint
+    assert "--concurrency 13" in refused.value.hint
 
 
 def test_a_purchase_pays_off_within_its_years_or_not_at_all(tmp_path):

@@ -223,6 +223,20 @@ class Shapes(Generic[Whole]):
         return vision_activation(self.model, self.config)
 
 
+def benchmarked_embedding(model: ModelSpec, config: LedgerSettings[Whole], outlook: Outlook, *, last_stage: Whole | bool) -> Whole | int:
+    """A second embedding, with what its kernel puts out: Inductor makes up every input of the kernels that it fuses side by side, to time them.
+
+    While profiling, where nothing was compiled before; a cache of compiled kernels takes none. Of a model whose compiled part looks tokens up: with a
+    tower they are looked up before it. vllm/config/compilation.py benchmark_combo_kernel; torch/_inductor/codegen/triton_combo_kernel.py get_args.
+    """
+    outside = model.vision is not None or model.residual_streams > 1
+    if config.enforce_eager or outside or outlook is Outlook.OPTIMISTIC or not VERSIONS[config.vllm_version].times_fused_kernels:
+        return 0
+    rows: Whole = model.vocab_size // config.tensor_parallel_size + 2 * config.max_num_batched_tokens
+    again = rows * model.hidden_size * 2
+    return where(config.pipeline_parallel_size == 1, again, where(last_stage, 0 * again, again))
+
+
 def activation(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool) -> Whole:
     """Peak activation: text and vision are profiled one after the other, so the larger one counts; what vision puts out lies beside the text's.
 
@@ -237,6 +251,7 @@ def activation(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, *, la
         Outlook.OPTIMISTIC: data["estimates"]["optimistic_factor"],
     }[outlook]
     text += gathered_workspace(model, config, outlook)
+    text = maximum(text, benchmarked_embedding(model, config, outlook, last_stage=last_stage))
     outputs, tower = shapes.outputs, whole(shapes.tower * factor)
     return maximum(maximum(0, text) + outputs, tower if model.vision and model.vision.peaks else tower + outputs)
 

@@ -69,6 +69,7 @@ class Version:
     prompt_logits_profiled: bool  # an indexer's logits are set aside while profiling since 0.19 (layers/sparse_attn_indexer.py)
     lean_links: bool  # GPUs joined by switches may keep less outside torch since 0.27 (overhead.json: links)
     lean_sampler: bool  # the sampler's warm-up keeps fewer copies of the logits since 0.17 (overhead.json: sampler_copies)
+    times_fused_kernels: bool  # kernels fused side by side are timed while compiling since torch 2.9, in 0.12 (config/compilation.py benchmark_combo_kernel)
     flashinfer_fp8: bool  # FP8 caches go to FlashInfer off Hopper since 0.12, to Triton before (platforms/cuda.py get_attn_backend_cls)
     flash_attention_e5m2: bool  # FlashAttention took fp8_e5m2 on Hopper until 0.21 (backends/flash_attn.py supports_kv_cache_dtype)
     turing_backend: str  # 16-bit caches on 7.5: FLEX_ATTENTION in 0.11, FLASHINFER until 0.23, then Triton as everywhere below 8.0 ("")
@@ -127,6 +128,7 @@ def _version(minor: int) -> Version:
         prompt_logits_profiled=minor >= 19,
         lean_links=minor >= 27,
         lean_sampler=minor >= 17,
+        times_fused_kernels=minor >= 12,
         flashinfer_fp8=minor >= 12,
         flash_attention_e5m2=minor <= 21,
         turing_backend="FLEX_ATTENTION" if minor < 12 else "FLASHINFER" if minor < 24 else "",

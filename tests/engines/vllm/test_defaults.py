@@ -129,9 +129,9 @@ def judged(request: Request) -> list[str]:
 
 
 def test_a_32b_model_on_one_24_gb_card_keeps_cuda_graphs_and_the_longer_context():
-    # 16-bit and eager: 12,288 tokens; with an FP8 cache graphs fit and 20,480 tokens do
+    # 16-bit and eager: 12,288 tokens; with an FP8 cache graphs fit and 15,360 tokens do
     choice = best(ask("qwen3-32b-awq", "rtx4090"))
-    assert (choice.config.max_model_len, choice.config.kv_cache_dtype, choice.config.enforce_eager) == (20_480, "fp8_e4m3", False)
+    assert (choice.config.max_model_len, choice.config.kv_cache_dtype, choice.config.enforce_eager) == (15_360, "fp8_e4m3", False)
 
 
 def test_users_that_cannot_be_held_are_no_reason_for_a_pipeline():
@@ -141,7 +141,7 @@ def test_users_that_cannot_be_held_are_no_reason_for_a_pipeline():
 
 
 def test_a_context_that_costs_cuda_graphs_says_which_one_keeps_them():
-    request = ask("qwen3-14b-awq", "rtx3060")
+    request = ask("phi-4-awq", "rtx3060")
     lengths = range(3072, 8704, 512)
     plans = [make_plan(replace(request, context=length), repo="x/y", served_name="y") for length in lengths]
     eager = next(plan for plan in plans if plan.config.enforce_eager)
@@ -159,7 +159,7 @@ def test_a_smaller_batch_is_tried_before_a_model_is_said_not_to_start():
     choice, usual = best(request), best(replace(request, pins=Pins(max_num_batched_tokens=2048)))
     assert choice.config.max_num_batched_tokens < 2048
     assert choice.config.max_model_len > usual.config.max_model_len
-    assert not choice.config.enforce_eager
+    assert choice.longest_with_graphs == 0  # compiling would hold its embedding of 1.4 GiB a second time
 
 
 def test_the_longest_context_that_holds_the_same_film_is_tried():

@@ -148,7 +148,7 @@ def test_gemma_4_sets_its_per_layer_embeddings_of_a_batch_aside_at_load():
 def test_a_server_of_0_19_starts_only_where_its_graphs_fit_beside_what_it_requests():
     """Graphs are captured after all else has been handed out: 0.95 of an H100 leaves them 78.68 - 75.23 GiB, 0.98 with a cache that uses all does not."""
     model, config = (
-        config_model("Qwen/Qwen3-8B"),
+        config_model("Qwen/Qwen3-0.6B"),
         ServeConfig(max_model_len=4096, gpu_memory_utilization=0.95, vllm_version="0.19", max_num_batched_tokens=512, max_num_seqs=256),
     )
     held = breakdown(model, ONE_H100, config)

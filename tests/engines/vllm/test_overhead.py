@@ -169,6 +169,41 @@ def test_a_gpu_whose_kernels_fuse_the_streams_holds_a_share_of_their_copies(coef
     assert overhead.activation(Shapes(streams, BATCH), on(multicast=True), Outlook.EXPECTED, last_stage=True) == 327_680_000
 
 
+def cold(outlook=Outlook.EXPECTED, *, spec=None, last=True, **changed):
+    """Peak of a wide vocabulary with one sequence: 2 x 2048 x 1000 x 2 and 4 x 151,552 x 4 bytes in the sampler, less in the layers."""
+    shapes = Shapes(model(vocab_size=151_552, intermediate_size=100, **(spec or {})), config(max_num_seqs=1, **changed))
+    return overhead.activation(shapes, on(), outlook, last_stage=last)
+
+
+def test_a_compiler_that_times_its_kernels_holds_the_embedding_a_second_time(coefficients):
+    assert cold() == (151_552 + 2 * 2048) * 1000 * 2 == 311_296_000
+    assert cold(tensor_parallel_size=2) == (75_776 + 2 * 2048) * 1000 * 2  # a rank's half
+    assert cold(max_num_batched_tokens=4096) == (151_552 + 2 * 4096) * 1000 * 2
+
+
+def test_it_holds_none_where_nothing_is_compiled_or_timed_or_what_is_compiled_sees_no_tokens(coefficients):
+    layers = 2048 * (300 + 4000) * 2  # 17,612,800
+    assert cold(enforce_eager=True) == layers
+    assert cold(vllm_version="0.11") == layers
+    assert cold(Outlook.OPTIMISTIC) == 0  # compiled before; the residual is more than the layers
+    assert cold(spec={"residual_streams": 4}) == 163_840_000  # the streams
+    with_pictures = cold(spec={"vision": VISION})
+    assert with_pictures == cold(spec={"vision": VISION}, enforce_eager=True) < 311_296_000
+
+
+def test_of_a_pipeline_the_stages_before_the_last_look_tokens_up(coefficients):
+    assert cold(last=False, pipeline_parallel_size=2) == 311_296_000
+    assert cold(pipeline_parallel_size=2) == 2048 * (300 + 4000) * 2
+
+
+def test_logs_print_the_embedding_as_the_peak_of_an_activation():
+    """Qwen2.5-7B-AWQ with 256 sequences: 1.04 GiB on an L4 (0.28) and on an RTX 4080 (0.26); copies of its logits would be 0.56."""
+    seven = find_source("Qwen/Qwen2.5-7B-Instruct-AWQ").spec
+    for version in ("0.26", "0.28"):
+        peak = overhead.activation(Shapes(seven, config(vllm_version=version)), on(), Outlook.EXPECTED, last_stage=True)
+        assert peak / GIB == pytest.approx(1.04, abs=0.005)
+
+
 def test_the_text_peak_is_the_larger_of_layers_and_sampler_beside_the_experts(coefficients):
     def peak(spec, *, last=True, **changed):
         return overhead.text_activation(Shapes(spec, config(**changed)), 4, last_stage=last)

@@ -364,7 +364,7 @@ def test_the_outlooks_of_a_choice_are_ordered():
 
 def test_where_graphs_are_given_up_the_context_that_keeps_them_is_told():
     """14B of 4 bits on 12 GB: 8k tokens start without graphs only; with them almost as many would."""
-    model = find_model("qwen3-14b-awq").spec()
+    model = find_model("phi-4-awq").spec()
     found = best(request("rtx3060", model=model, context=8192))
     assert (found.verdict, found.config.enforce_eager) == ("starts", True)
     kept = best(request("rtx3060", model=model, context=found.longest_with_graphs))
