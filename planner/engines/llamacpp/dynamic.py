@@ -1,9 +1,10 @@
 """Mixes that others than llama.cpp's quantizer make, by what their published files take beside its own mix of the same bits.
 
 Which tensor gets which type is decided anew for every model and now and again for the same one, so a file's header is exact and this is not.
-Sizes (tests/engines/llamacpp/test_field_local.py): Qwen3.5 0.8B to 122B and their own Q8_0 (ggml-org/Llama-macOS#63, March 2026), all of Qwen3.8-27B's
-as the Hub listed them on 19 August and 24 September 2026, Qwen3.6-35B-A3B's, Gemma 4 26B's. What is no expert lies in 8 bits beside experts: a log
-of Qwen3.6-35B-A3B with --cpu-moe (June 2026) has 1,921 MiB of it on the GPU. Errors cover the files of hybrids from 9B on; of the rest few are known.
+Sizes (tests/engines/llamacpp/test_field_local.py), as the Hub listed them: Qwen3.5 0.8B to 122B and their own Q8_0 (ggml-org/Llama-macOS#63, March
+2026), all of Qwen3.8-27B's on 19 August and 24 September 2026, Qwen3.6-35B-A3B's; of models of attention alone Qwen3-14B, Ministral 3 14B, Mistral
+Small, Llama 3.3 70B, Gemma 3 and 4, whose shares lie within 2 % of each other, and two mixtures. What is no expert lies in 8 bits beside experts: a log
+of Qwen3.6-35B-A3B with --cpu-moe (June 2026) has 1,921 MiB of it on the GPU.
 """
 
 from __future__ import annotations
@@ -11,38 +12,62 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner.engines.llamacpp.layers import EXPERTS, Layer, Part
-from planner.engines.llamacpp.model import GgufModel, converted
+from planner.engines.llamacpp.model import EXPERTS_STAY, GgufModel, converted
 from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
 
 _BESIDE_EXPERTS = "Q8_0"
-_PLAIN_PERMILLE, _PLAIN_ERROR_PERMILLE = 930, 70  # of models without a recurrent state: one file of Gemma 4 26B, so the interval is wide
+_SMALL = 2048  # hidden size of a small model, of which more is left in 8 and 16 bits
+_LAYER_INPUTS_PERMILLE = 45  # Gemma 3n and 4 E: embeddings for each layer take half of a file, and two files of theirs lay 3 and 7 % lower
+_MADE_AGAIN_PERMILLE = 20  # how far a file lies from a known one of the same name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dynamic:
-    """A mix beside one of llama.cpp's: its layers in thousandths of that one's, dense or with experts; how far files lie from it, in thousandths of all weights."""
+    """A mix beside one of llama.cpp's: its layers in thousandths of that one's and how far files lie from it, in thousandths of all weights.
+
+    Of models with a recurrent state (dense, small, with experts), then of those of attention alone (dense, with experts).
+    """
 
     base: str
-    dense_permille: int
-    experts_permille: int
-    error_permille: int
+    hybrid: tuple[int, int]
+    small: tuple[int, int]
+    hybrid_experts: tuple[int, int]
+    dense: tuple[int, int]
+    experts: tuple[int, int]
+
+    def share(self, model: ModelSpec, *, has_experts: bool) -> tuple[int, int]:
+        """What a model's file takes, and its error."""
+        if not model.has_state:
+            return self.experts if has_experts else self.dense
+        if has_experts:
+            return self.hybrid_experts
+        return self.small if model.hidden_size <= _SMALL else self.hybrid
 
 
 DYNAMIC = {
-    "UD-IQ2_XXS": Dynamic(base="IQ2_XXS", dense_permille=945, experts_permille=1200, error_permille=120),
-    "UD-Q2_K_XL": Dynamic(base="Q2_K", dense_permille=935, experts_permille=985, error_permille=70),
-    "UD-IQ3_XXS": Dynamic(base="IQ3_XXS", dense_permille=965, experts_permille=925, error_permille=60),
-    "UD-Q3_K_XL": Dynamic(base="Q3_K_M", dense_permille=1040, experts_permille=1050, error_permille=70),
-    "UD-IQ4_XS": Dynamic(base="IQ4_XS", dense_permille=960, experts_permille=935, error_permille=60),
-    "UD-Q4_K_M": Dynamic(base="Q4_K_M", dense_permille=1020, experts_permille=1048, error_permille=45),
-    "UD-Q4_K_XL": Dynamic(base="Q4_K_M", dense_permille=1072, experts_permille=1050, error_permille=30),
-    "UD-Q5_K_M": Dynamic(base="Q5_K_M", dense_permille=1030, experts_permille=1070, error_permille=45),
-    "UD-Q5_K_XL": Dynamic(base="Q5_K_M", dense_permille=1080, experts_permille=1080, error_permille=50),
-    "UD-Q6_K": Dynamic(base="Q6_K", dense_permille=1000, experts_permille=1030, error_permille=45),
-    "UD-Q6_K_XL": Dynamic(base="Q6_K", dense_permille=1165, experts_permille=1125, error_permille=45),
-    "UD-Q8_K_XL": Dynamic(base="Q8_0", dense_permille=1095, experts_permille=1100, error_permille=45),
+    "UD-IQ2_XXS": Dynamic(base="IQ2_XXS", hybrid=(945, 120), small=(1040, 120), hybrid_experts=(1200, 120), dense=(1048, 30), experts=(1110, 190)),
+    "UD-Q2_K_XL": Dynamic(base="Q2_K", hybrid=(935, 70), small=(1031, 70), hybrid_experts=(985, 70), dense=(1066, 30), experts=(998, 90)),
+    "UD-IQ3_XXS": Dynamic(base="IQ3_XXS", hybrid=(965, 60), small=(1060, 60), hybrid_experts=(925, 60), dense=(972, 25), experts=(930, 130)),
+    "UD-Q3_K_XL": Dynamic(base="Q3_K_M", hybrid=(1040, 70), small=(1150, 70), hybrid_experts=(1050, 70), dense=(1044, 25), experts=(955, 70)),
+    "UD-IQ4_XS": Dynamic(base="IQ4_XS", hybrid=(960, 60), small=(1000, 60), hybrid_experts=(935, 60), dense=(1000, 80), experts=(935, 130)),
+    "UD-Q4_K_M": Dynamic(base="Q4_K_M", hybrid=(1020, 45), small=(1080, 45), hybrid_experts=(1048, 45), dense=(1000, 80), experts=(1000, 110)),
+    "UD-Q4_K_XL": Dynamic(base="Q4_K_M", hybrid=(1072, 30), small=(1131, 45), hybrid_experts=(1050, 30), dense=(1016, 25), experts=(983, 70)),
+    "UD-Q5_K_M": Dynamic(base="Q5_K_M", hybrid=(1030, 45), small=(1080, 45), hybrid_experts=(1070, 45), dense=(1005, 80), experts=(1060, 110)),
+    "UD-Q5_K_XL": Dynamic(base="Q5_K_M", hybrid=(1080, 50), small=(1110, 50), hybrid_experts=(1080, 50), dense=(1005, 25), experts=(1010, 80)),
+    "UD-Q6_K": Dynamic(base="Q6_K", hybrid=(1000, 45), small=(1080, 45), hybrid_experts=(1030, 45), dense=(1000, 80), experts=(1020, 80)),
+    "UD-Q6_K_XL": Dynamic(base="Q6_K", hybrid=(1165, 45), small=(1371, 45), hybrid_experts=(1125, 45), dense=(1098, 30), experts=(1051, 70)),
+    "UD-Q8_K_XL": Dynamic(base="Q8_0", hybrid=(1095, 45), small=(1660, 45), hybrid_experts=(1100, 45), dense=(1217, 30), experts=(1110, 80)),
 }
+_KNOWN = {  # bytes of files, by architecture, layers and hidden size
+    ("Qwen3MoeForCausalLM", 48, 2048): {
+        "UD-Q3_K_XL": 13_806_312_608, "UD-Q4_K_XL": 17_665_334_432, "UD-Q5_K_XL": 21_740_305_568, "UD-Q6_K_XL": 26_340_328_608,
+    },
+    ("Gemma4ForConditionalGeneration", 30, 2816): {
+        "UD-Q2_K_XL": 10_546_934_240, "UD-Q3_K_XL": 12_907_280_096, "UD-Q4_K_XL": 17_011_000_000, "UD-Q5_K_M": 21_150_365_408,
+    },
+    (EXPERTS_STAY, 24, 2880): {"UD-Q4_K_XL": 11_870_000_000, "UD-Q8_K_XL": 13_200_000_000},
+}  # fmt: skip
 
 
 def name_of(mix: str) -> str:
@@ -55,13 +80,25 @@ def dynamic(model: ModelSpec, mix: str) -> GgufModel:
     """The file of a model in a mix of `DYNAMIC`: the ends as llama.cpp has them, the layers larger or smaller."""
     rule = DYNAMIC[mix]
     own = converted(model, rule.base)
-    permille = rule.experts_permille if own.has_experts else rule.dense_permille
-    permille = permille if model.has_state else permille * _PLAIN_PERMILLE // 1000
-    error = rule.error_permille + (0 if model.has_state else _PLAIN_ERROR_PERMILLE)
-    wide = converted(model, _BESIDE_EXPERTS).layers if own.has_experts else own.layers
-    layers = _scaled(own.layers, wide, sum(own.layer_bytes) * permille // 1000)
+    permille, error = rule.share(model, has_experts=own.has_experts)
+    if own.layer_inputs:
+        error += _LAYER_INPUTS_PERMILLE
+    wanted = sum(own.layer_bytes) * permille // 1000
+    if known := _KNOWN.get((model.architecture, own.layer_count, own.hidden), {}).get(mix):
+        wanted, error = known - own.file_bytes + sum(own.layer_bytes), _MADE_AGAIN_PERMILLE
+    if model.architecture == EXPERTS_STAY:
+        layers = _beside_scaled(own.layers, wanted if known else sum(own.layer_bytes))
+    else:
+        layers = _scaled(own.layers, converted(model, _BESIDE_EXPERTS).layers if own.has_experts else own.layers, wanted)
     grown = sum(layer.bytes for layer in layers) - sum(own.layer_bytes)
     return replace(own, mix=mix, layers=layers, file_bytes=own.file_bytes + grown, exact=False, weights_error_permille=error)
+
+
+def _beside_scaled(layers: tuple[Layer, ...], wanted_bytes: int) -> tuple[Layer, ...]:
+    """Layers that take so many bytes together, of which experts take what they do in every mix."""
+    have = sum(layer.bytes - layer.bytes_of(EXPERTS) for layer in layers)
+    left = have + wanted_bytes - sum(layer.bytes for layer in layers)
+    return tuple(Layer(tuple((part, size if part in EXPERTS else size * left // have) for part, size in layer.parts), layer.caches) for layer in layers)
 
 
 def _scaled(layers: tuple[Layer, ...], wide: tuple[Layer, ...], wanted_bytes: int) -> tuple[Layer, ...]:

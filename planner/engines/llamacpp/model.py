@@ -110,6 +110,7 @@ class GgufModel:
         return any(layer.bytes_of(EXPERTS) for layer in self.layers)
 
 
+EXPERTS_STAY = "GptOssForCausalLM"  # whose experts keep their maker's MXFP4 in every mix
 _PLACED_BY_IMAGE = ("Qwen2VL", "Qwen2_5_VL", "Qwen3VL", "Qwen3_5", "Glm4v")
 _IMAGE_POSITIONS = 4  # of a token (src/llama-hparams.cpp n_pos_per_embd)
 _DEEP_LEVELS = 3  # of Qwen3-VL's tower (src/models/qwen3vl.cpp n_deepstack_layers)
@@ -130,7 +131,7 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
     tensors = list(tensors_of(model))
     experts = max((module.experts for group in model.layers for module in group.modules if isinstance(module, Experts)), default=0)
     large = model.layer_count == 80 and model.heads_shared and model.architecture in ("LlamaForCausalLM", "Qwen2ForCausalLM")
-    stay = model.architecture == "GptOssForCausalLM"
+    stay = model.architecture == EXPERTS_STAY
     mixer = Mixer(mix, tensors, Shape(model.layer_count, model.attention_heads, model.kv_heads, experts, large, stay))
     parts: tuple[Counter[Part], ...] = tuple(Counter() for _ in range(model.layer_count))
     ends, tokens = {Kind.EMBEDDING: 0, Kind.OUTPUT: 0}, 0

@@ -1,6 +1,9 @@
 """Public reports of llama.cpp and Ollama with everything on the GPU (field_local.yaml, the half that is not kept for acceptance): weights, cache, buffers."""
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from planner.catalogue.gguf import read_header
 from planner.catalogue.resolve import find_plain
@@ -94,6 +97,25 @@ def test_mixes_of_others_take_what_their_files_do(name, mix, size):
         assert file.file_bytes / 1e9 == pytest.approx(size, rel=0.02)
     else:
         assert abs(file.file_bytes / 1e9 / size - 1) * 1000 <= file.weights_error_permille
+
+
+FILES = yaml.safe_load((Path(__file__).parents[2] / "data" / "gguf_files.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_take_what_the_hub_lists(name):
+    """llama.cpp's own mixes to a part in a hundred (of a small hybrid three), those of others within their interval."""
+    spec = find_plain(name).spec
+    for mix, size in FILES[name].items():
+        file = dynamic(spec, mix) if mix.startswith("UD-") else converted(spec, mix)
+        permille = file.weights_error_permille if mix.startswith("UD-") else 30 if spec.has_state else 10
+        assert abs(file.file_bytes / size - 1) * 1000 <= permille, (mix, file.file_bytes)
+
+
+def test_mixes_of_others_keep_gpt_oss_experts_too():
+    """Files of 11.87 and 13.2 GB differ in what is no expert."""
+    sizes = [sum(layer.bytes_of(EXPERTS) for layer in dynamic(find_plain("gpt-oss-20b").spec, mix).layers) for mix in ("UD-Q4_K_XL", "UD-Q8_K_XL")]
+    assert sizes == 2 * [sum(layer.bytes_of(EXPERTS) for layer in converted(find_plain("gpt-oss-20b").spec, "Q4_K_M").layers)]
 
 
 # unsloth/Qwen3.8-27B-GGUF, with the layer that predicts: bytes on 24 September 2026, GB on 19 August, before it was made anew.
