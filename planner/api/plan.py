@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
+from planner.facts.command import Command
+from planner.facts.command_line import AUTO
 from planner.facts.plan import Plan, Problem
 from planner.facts.question import StackRow
 from planner.facts.record import dataclass
@@ -14,6 +16,7 @@ from planner.questions import explain as explaining
 from planner.questions import plan as planning
 from planner.questions.asked import File, Host, MachineSettings, PlanSettings, naming, needed, public, release, row_of, whole
 from planner.questions.check_text import check_text
+from planner.questions.files.machines import Target, told_in
 from planner.questions.proxy.judge import ProxyAnswer
 from planner.questions.stack_file import with_row
 
@@ -137,14 +140,18 @@ def check(
 ) -> CheckAnswer:
     """Whether somebody's command starts: of any engine, or the text of a script or compose file, of whose servers `server` counts one.
 
-    The configuration of a LiteLLM proxy is judged too: without a server beside it `plan` is None, and `gpu` not needed. `engine_version` (or
+    The configuration of a LiteLLM proxy is judged too: without a server beside it `plan` is None, and `gpu` not needed; nor is it where a manifest
+    selects nodes by it. Without `count` there are as many GPUs as a container is given, else one. `engine_version` (or
     `vllm_version`) is the engine's release where the text does not say; `model` is asked of a server that names none; `free_gib` is what is free
     of each GPU now. Nothing is run. Raises PlannerError where neither is started there.
     """
     with naming(gpu, count, gpus, models) as counted:
 
-        def asked() -> StackRow:
-            return row_of("check()", {"gpu": needed("gpu", gpu, "rtx4090"), "count": counted, "host": host, **machine}, {"model": "any"})
+        def asked(server: Command) -> StackRow:
+            if gpu is None and (told := told_in([(None, command)])):
+                return told.machine_for(server)
+            row = row_of("check()", {"gpu": needed("gpu", gpu, "rtx4090"), "count": counted, "host": host, **machine}, {"model": "any"})
+            return Target(row=row, has_count=count is not None or gpu == AUTO).machine_for(server)
 
         checked = check_text(command, asked, version=engine_version or vllm_version, server=server, model=model or "")
         return CheckAnswer(plan=checked.plan, proxy=checked.proxy, question=checked.question)

@@ -7,15 +7,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from planner.cli.check_files import AskedFiles, check_files, paths_of
+from planner.cli.check_files import AskedFiles, asked_target, check_files, paths_of
 from planner.cli.check_recipes import check_recipes
-from planner.cli.command import command, option, output_formats, words
+from planner.cli.command import command, option, output_formats, typed, words
 from planner.cli.diff import check_against
 from planner.cli.names import Name
-from planner.cli.options import Finite, meant_gpus, type_of
+from planner.cli.options import Finite, type_of
 from planner.cli.own_rows import own_rows
 from planner.cli.printing import print_json, print_report, read_input
 from planner.engines import ENGINES
@@ -31,6 +32,9 @@ from planner.questions.fields import FIELDS
 from planner.questions.files.markdown import is_markdown
 from planner.questions.find_commands import MAX_TEXT_BYTES, find_commands
 from planner.questions.proxy.servers import beside_servers
+
+if TYPE_CHECKING:
+    from planner.questions.files.machines import Target
 
 
 @command("check")
@@ -162,23 +166,35 @@ def _check_one(
     if not commands and (missing := next(filter(None, (start_without_config(text) for _, text in texts)), None)):
         raise missing
     process = chosen(commands, server, model=model or "")
-    if not row.gpu:
-        raise PlannerError("--gpu is missing", f"try: {words({'gpu': 'rtx4090'})}")
-    named, count = meant_gpus(ctx, row.gpu, row.count)
+    asked = _target(ctx, row, texts).machine_for(process)
     if vllm_version:
         process = replace(process, version=vllm_version)
-    plan = check(process, machine_for(process, replace(row, gpu=named or row.gpu, count=count)))
+    plan = check(process, machine_for(process, asked))
     told = dict.fromkeys(warning for answer in proxies for warning in (*as_warnings(answer), *beside_servers(answer, commands)))
     plan = replace(plan, warnings=(*plan.warnings, *told))
     if style == "json":
         from planner.report.contract import check_json
 
-        print_json(check_json(plan, check_question(process, replace(row, gpu=named or row.gpu, count=count))))
+        print_json(check_json(plan, check_question(process, asked)))
     else:
         from planner.report.terminal import render_check
 
         print_report(render_check(plan))
     ctx.exit(FailOn(fail_on).fails(plan.verdict) if fail_on else plan.verdict.exit_code)
+
+
+def _target(ctx: click.Context, row: StackRow, texts: Sequence[tuple[Path | None, str]]) -> Target:
+    """The machine that was typed, else the one that a file says it is for, else that of config.toml. Raises PlannerError where none says one."""
+    from planner.questions.files.machines import OF_MACHINE, told_in
+
+    words_typed = typed(ctx)
+    told = None if "gpu" in words_typed else told_in(texts)
+    if told:
+        said = {name: getattr(row, name) for name in OF_MACHINE if ("host_kind" if name == "host" else name) in words_typed}
+        return replace(told, row=replace(told.row, **said), has_count=told.has_count or "count" in said)
+    if asked := asked_target(ctx, row):
+        return asked
+    raise PlannerError("--gpu is missing", f"try: {words({'gpu': 'rtx4090'})}")
 
 
 def _texts(typed: tuple[str, ...]) -> list[tuple[Path | None, str]]:

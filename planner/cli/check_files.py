@@ -22,6 +22,7 @@ from planner.text import shown, told
 
 if TYPE_CHECKING:
     from planner.facts.finding import JudgedFiles
+    from planner.questions.files.machines import Target
 
 _OF_A_FILE = re.compile(r"[^\s'\"|;&<>$`=]*(?:/[^\s'\"|;&<>$`=]*|[^\s'\"|;&<>$`=/]\.(?:sh|bash|ya?ml|env|service|txt|plist|json|toml|log))")
 
@@ -58,21 +59,27 @@ class AskedFiles:
     reports: tuple[str, ...]
 
 
+def asked_target(ctx: click.Context, row: StackRow) -> Target | None:
+    """The machine that was typed, with as many GPUs as each container is given where --count was not; None where none was."""
+    from planner.questions.files.machines import Target
+
+    if not row.gpu:
+        return None
+    gpu, count = meant_gpus(ctx, row.gpu, row.count)
+    has_count = ctx.get_parameter_source("count") is not click.core.ParameterSource.DEFAULT or count != row.count
+    return Target(row=replace(row, gpu=gpu or row.gpu, count=count), has_count=has_count)
+
+
 def check_files(ctx: click.Context, paths: Sequence[Path], typed: AskedFiles) -> None:
     """Judge files and folders, print what is said of them, and end with 1 where the worst verdict is too bad."""
     from planner.questions.files.judge import judge_files, needs_machine
-    from planner.questions.files.machines import Target
     from planner.questions.files.walk import files_of
     from planner.questions.machine import machine_of
 
     if typed.style == "patch":
         raise PlannerError("--format patch is of the recipes", "--recipes DIR")
     wanted = [_report(text) for text in typed.reports]
-    asked, row = None, typed.row
-    if row.gpu:
-        gpu, count = meant_gpus(ctx, row.gpu, row.count)
-        has_count = ctx.get_parameter_source("count") is not click.core.ParameterSource.DEFAULT or count != row.count
-        asked = Target(row=replace(row, gpu=gpu or row.gpu, count=count), has_count=has_count)
+    if asked := asked_target(ctx, typed.row):
         machine_of(asked.row)  # what is typed wrongly is no finding
     judged = judge_files(files_of(paths, typed.since), asked, version=typed.version)
     if needs_machine(judged):

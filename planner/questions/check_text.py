@@ -32,8 +32,8 @@ class Checked:
     question: Mapping[str, object] | None = None
 
 
-def check_text(text: str, machine: Callable[[], StackRow], *, version: str | None = None, server: int | None = None, model: str = "") -> Checked:
-    """Whether what a text starts does so; `machine` is asked only where a server is started. Raises PlannerError where nothing is."""
+def check_text(text: str, machine: Callable[[Command], StackRow], *, version: str | None = None, server: int | None = None, model: str = "") -> Checked:
+    """Whether what a text starts does so; `machine` is asked for that of a server, only where one is started. Raises PlannerError where nothing is."""
     proxy, commands = check_proxy(text), find_commands(text)
     if proxy and not commands:
         return Checked(plan=None, proxy=proxy)
@@ -42,7 +42,7 @@ def check_text(text: str, machine: Callable[[], StackRow], *, version: str | Non
     process = chosen(commands, server, model=model)
     if version:
         process = replace(process, version=version)
-    row = machine()
+    row = machine(process)
     plan = check(process, machine_for(process, row))
     if proxy:
         plan = replace(plan, warnings=(*plan.warnings, *as_warnings(proxy), *beside_servers(proxy, commands)))

@@ -170,7 +170,7 @@ def _compare(state: State) -> Answer:
 def _check(state: State) -> Answer:
     server = int(within(state, "server", 1, 1, 1e6)) if state["server"] else None
     text = state["command"]
-    checked = check_text(text, lambda: row_of(state.changed(model="")), version=state["engine_version"] or None, server=server, model=state["model"])
+    checked = check_text(text, lambda _: row_of(state.changed(model="")), version=state["engine_version"] or None, server=server, model=state["model"])
     plan, proxy = checked.plan, checked.proxy
     if plan is not None:
         return _answer(check_view(plan), lambda: check_json(plan, checked.question))

@@ -10,6 +10,7 @@ import pytest
 from conftest import DATA, run_plan
 from pull_request import COMPOSE, FILES, MANIFESTS, SCRIPT, VALUES, checkout
 
+import planner
 from planner.errors import PlannerError
 from planner.facts.finding import FailOn, Severity
 from planner.facts.verdict import Verdict
@@ -154,6 +155,48 @@ def test_a_container_says_how_many_gpus_it_has():
     assert [server.machine for server in judge_text(text, None, ASKED)] == ["1x GeForce RTX 4090", "2x GeForce RTX 4090"]
     said = target({"gpu": "rtx4090", "count": 4}, "")
     assert [server.machine for server in judge_text(text, None, said)] == ["4x GeForce RTX 4090"] * 2
+
+
+MANIFEST = """apiVersion: apps/v1
+kind: Deployment
+metadata: {name: qwen}
+spec:
+  template:
+    spec:
+      nodeSelector: {nvidia.com/gpu.product: NVIDIA-L40S}
+      containers:
+      - name: vllm
+        image: vllm/vllm-openai:v0.19.0
+        args: [Qwen/Qwen3-32B, --max-model-len, "40960", --tensor-parallel-size, "2"]
+        resources: {limits: {nvidia.com/gpu: 2}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "machine"),
+    [
+        ((), "2x NVIDIA L40S"),
+        (("--gpu", "a100-80gb"), "2x A100 SXM4 80GB"),
+        (("--gpu", "l40s", "--count", "1"), "1x NVIDIA L40S"),
+        (("--count", "4", "--host", "desktop"), "4x NVIDIA L40S"),
+    ],
+)
+def test_one_file_is_judged_on_the_machine_that_a_folder_of_it_is(asked, machine, tmp_path):
+    """Alone it is shown with its whole ledger, and it is the same question: its node's GPU, as many as the container is given."""
+    (tmp_path / "k8s.yaml").write_text(MANIFEST)
+    (tmp_path / "plan").mkdir()
+    (tmp_path / "plan" / "config.toml").write_text('gpu = "rtx4090"\n')  # of whoever asks, not of the node
+    done = run_plan("check", "k8s.yaml", *asked, cwd=tmp_path, XDG_CONFIG_HOME=str(tmp_path))
+    assert f"Qwen/Qwen3-32B on {machine} with vLLM 0.19" in done.stdout.replace("\n", " "), done
+
+
+def test_one_text_is_the_same_in_python():
+    assert (answer := planner.check(MANIFEST)).plan.verdict is Verdict.STARTS
+    assert answer.plan.group.count == 2
+    assert planner.check(MANIFEST, gpu="l40s").plan.group.count == 2
+    assert planner.check(MANIFEST, gpu="l40s", count=1).plan.verdict is Verdict.DOES_NOT_START
+    with pytest.raises(PlannerError, match="this is for 2 machines: t4, h100"):
+        planner.check("# plan: gpu=t4\n# plan: gpu=h100\nvllm serve Qwen/Qwen3-8B\n")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ The comment is a line `# plan: gpu=h100 count=8` for each machine that the file 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from planner.reader import parse_yaml
 SETTINGS = ".plan.yaml"
 MAX_SETTINGS_BYTES, MOST_MACHINES, MOST_PATTERNS = 64 * 1024, 16, 500
 IGNORE = "ignore"
-_KEYS = ("gpu", "count", "host", "free_gib", "total_gib", "ram", "vram", "bandwidth", "compute_capability", "vendor")
+OF_MACHINE = ("gpu", "count", "host", "free_gib", "total_gib", "ram", "vram", "bandwidth", "compute_capability", "vendor")
 _COMMENT = re.compile(r"(?m)^[ \t]*(?:#|//|<!--)[ \t]*plan:[ \t]*(.{1,500}?)[ \t]*(?:-->)?[ \t\r]*$")
 _ANNOTATION = "serve-plan/"
 # By what node pools are selected; a value is a product's name as its driver says it, or the cloud's.
@@ -76,8 +76,8 @@ def told_target(said: Mapping[str, object], where: str) -> Target:
 def target(said: Mapping[str, object], where: str) -> Target:
     """A machine by what is said of it, which may be none that is known. Raises PlannerError for an unknown key and a bad value."""
     known = {name.replace("-", "_"): value for name, value in said.items()}
-    if unknown := next((name for name in known if name not in _KEYS), None):
-        raise PlannerError(f"{where}: unknown key {unknown[:60]!r}", f"known: {', '.join(_KEYS)}")
+    if unknown := next((name for name in known if name not in OF_MACHINE), None):
+        raise PlannerError(f"{where}: unknown key {unknown[:60]!r}", f"known: {', '.join(OF_MACHINE)}")
     row = stack_row({**known, "services": [{"model": "-"}]}, where, lambda _: where)
     return Target(row=replace(row, services=[]), has_count="count" in known)
 
@@ -98,6 +98,15 @@ def targets_of(text: str, path: Path | None, asked: Target | None) -> list[Targe
     if settings and path and (row := settings.machine(path)):
         return [row]
     return [asked] if asked else []
+
+
+def told_in(texts: Iterable[tuple[Path | None, str]]) -> Target | None:
+    """The one machine that texts say they are for; None where they say none. Raises PlannerError for several."""
+    told = [target for path, text in texts for target in targets_of(text, path, None) or ()]
+    if len(told) > 1:
+        named = ", ".join(dict.fromkeys(target.row.gpu or "custom" for target in told))
+        raise PlannerError(f"this is for {len(told)} machines: {named}", "--gpu names one, --fail-on unlikely judges all")
+    return told[0] if told else None
 
 
 def is_named(text: str, path: Path) -> bool:
