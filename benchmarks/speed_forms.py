@@ -20,6 +20,8 @@ from benchmarks.speed_rows import Measured
 SETS = 4
 GROUPS = {  # what falls back to a common constant where it is taken away (planner/speed/constants.py)
     "starts of a layer by card and build": ("layer.vllm.", "layer.llamacpp."),
+    "starts of llama.cpp on HBM": ("starts.llamacpp_hbm",),
+    "starts of a matrix by engine": ("module.",),
     "layers of experts by engine and arithmetic": ("moe_layer.",),
     "layers of linear attention by engine": ("recurrent_layer.",),
     "widened weights by kernel family": ("bandwidth.weight_only.",),

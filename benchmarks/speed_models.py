@@ -40,6 +40,7 @@ MODELS = (
 OTHER_NAMES = {
     "llama-3-8b": "llama-3.1-8b", "llama-3.1-8b": "llama-3.1-8b", "llama-3-70b": "llama-3.1-70b", "llama-3.3-70b": "llama-3.1-70b", "gemma-4-12b": "gemma-4-12b",
     "ternary-bonsai-8b": "qwen3-8b", "quanttrio-awq": "qwen3.6-35b-a3b", "deepseek-r1-0528": "deepseek-v3", "glm-5.2": "glm-5.2-fp8", "glm-5": "glm-5-fp8",
+    "minimax-m2.7": "minimax-m2.5", "qwen3-next-80b-a3b": "qwen3-coder-next",
 }  # fmt: skip
 OLD_BUILDS = "https://github.com/XiongjieDai/GPU-Benchmarks-on-LLM-Inference"  # builds of 2024
 STATED_LINKS = {  # bus bandwidth that a source measured on its own host, which `--link-gb-per-s` would state
@@ -64,7 +65,7 @@ PACKED_INT4: dict[str, Any] = {  # experts alone, as the FP8 checkpoints of the 
     "config_groups": {"group_0": {"targets": ["Linear"], "weights": {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32, "symmetric": True}}},
 }  # fmt: skip
 GGUF_MIXES = {
-    "gguf-q4_0": "Q4_0", "gguf-q4_k_m": "Q4_K_M", "gguf-q6_k": "Q6_K", "gguf-q8_0": "Q8_0", "gguf-mxfp4": "MXFP4_MOE", "gguf-f16": "F16", "f16": "F16",
+    "gguf-q4_0": "Q4_0", "gguf-q4_k_m": "Q4_K_M", "gguf-q5_k_m": "Q5_K_M", "gguf-q6_k": "Q6_K", "gguf-q8_0": "Q8_0", "gguf-mxfp4": "MXFP4_MOE", "gguf-f16": "F16", "f16": "F16",
 }  # fmt: skip
 
 
@@ -92,7 +93,11 @@ def model_name(name: str) -> str | None:
 
 def _quantization(quant: str, model: str) -> dict[str, Any] | None:
     lowered = quant.lower()
-    if "gpt-oss" in model or (any(name in model for name in ("minimax", "deepseek", "glm-5")) and "fp8" in lowered):
+    if (
+        "gpt-oss" in model
+        or (any(name in model for name in ("minimax", "deepseek", "glm-5")) and "fp8" in lowered)
+        or ("kimi-k2" in model and lowered == "int4")
+    ):
         return None  # as its repository stores it
     if "nvfp4" in lowered:
         return NVFP4

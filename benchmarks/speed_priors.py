@@ -26,16 +26,19 @@ PRIORS = {
         for engine in ("vllm", "sglang", "trtllm", "llamacpp", "mlx")
     },
     **{f"layer.{engine}": Prior(45e-6, 0.3, SECONDS, f"starts of a layer in {engine}") for engine in ("vllm", "sglang", "trtllm", "mlx")},
-    "layer.llamacpp": Prior(70e-6, 0.3, SECONDS, "starts of a layer in llama.cpp, which has more kernels"),
+    "layer.llamacpp": Prior(40e-6, 0.3, SECONDS, "starts of a layer in llama.cpp on NVIDIA's cards"),
+    "layer.llamacpp.amd": Prior(70e-6, 0.3, SECONDS, "the same on AMD's"),
     "layer.vllm.blackwell": Prior(40e-6, 0.3, SECONDS, "the same on Blackwell"),
     "layer.vllm.geforce": Prior(45e-6, 0.3, SECONDS, "the same on GeForce before Blackwell"),
-    "layer.llamacpp.geforce": Prior(40e-6, 0.3, SECONDS, "the same on GeForce"),
-    "layer.llamacpp.datacenter.blackwell": Prior(40e-6, 0.3, SECONDS, "the same on Blackwell with HBM"),
     "layer.llamacpp.apple": Prior(70e-6, 0.3, SECONDS, "the same on a Mac"),
     "layer.llamacpp.unified": Prior(70e-6, 0.3, SECONDS, "the same on GB10"),
     "layer.llamacpp.2024": Prior(80e-6, 0.3, SECONDS, "the same in builds of 2024, before CUDA graphs and fused kernels"),
-    "layer.llamacpp.2024.datacenter": Prior(100e-6, 0.3, SECONDS, "the same on cards with HBM, which are clocked lower"),
-    "layer.llamacpp.datacenter.hopper": Prior(50e-6, 0.3, SECONDS, "the same on Hopper with HBM"),
+    **{
+        f"starts.llamacpp_hbm{generation}": Prior(
+            1.3, 0.15, "factor", f"all starts of llama.cpp on {cards}: the same short kernels, one after the other, at a lower clock"
+        )
+        for generation, cards in {"": "cards with HBM", ".hopper": "Hopper with HBM", ".blackwell": "Blackwell with HBM"}.items()
+    },  # by clock: A100 1.41 GHz beside 1.70 of an RTX 3090, H100 1.98 beside 2.52 of a 4090, B300 1.92 beside 2.41 of a 5090
     "bandwidth.weight_only": Prior(0.93, 0.1, "factor", "weights widened to 16 bits as they are read: dense Marlin"),
     "bandwidth.weight_only.h20": Prior(0.8, 0.15, "factor", "the same on an H20, which has the most bandwidth for its arithmetic: widening does not keep up"),
     "bandwidth.weight_only.moe": Prior(0.9, 0.15, "factor", "the same of experts: MoE Marlin"),
@@ -53,11 +56,13 @@ PRIORS = {
     "decode.llamacpp": Prior(0.1, 0.4, SHARE, "the same in llama.cpp"),
     "expert_spread": Prior(0.9, 0.05, "power of the batch", "routing is uneven: B tokens touch as many experts as B^spread would at random"),
     "module": Prior(2e-6, 0.3, SECONDS, "one more matrix or norm of a layer"),
+    "module.llamacpp": Prior(4e-6, 0.3, SECONDS, "the same in llama.cpp, which quantizes what a matrix multiplies in a kernel of its own"),
     "moe_layer": Prior(35e-6, 0.3, SECONDS, "routing and permuting of a layer of experts"),
     "moe_layer.llamacpp": Prior(35e-6, 0.3, SECONDS, "the same in llama.cpp"),
     "moe_layer.mlx": Prior(35e-6, 0.3, SECONDS, "the same in MLX"),
     "moe_layer.fp8": Prior(35e-6, 0.3, SECONDS, "the same of FP8 experts, which quantize what comes in"),
     "moe_layer.fp4": Prior(35e-6, 0.3, SECONDS, "the same of FP4 experts"),
+    "moe_layer.sglang": Prior(35e-6, 0.3, SECONDS, "the same in SGLang"),
     "moe_layer.trtllm": Prior(22e-6, 0.3, SECONDS, "the same in TensorRT-LLM, whose kernels are fused"),
     "recurrent_layer": Prior(20e-6, 0.4, SECONDS, "convolution, gates and scan of a layer of linear attention or Mamba"),
     "recurrent_layer.llamacpp": Prior(20e-6, 0.4, SECONDS, "the same in llama.cpp"),
@@ -101,10 +106,12 @@ PRIORS = {
 
 POOL_SPREAD = 0.3  # relative, of what the constants of a pool have in common
 POOLS = (  # constants of the same thing: where no figure tells one it is like the others, each in proportion to its prior. llama.cpp and MLX have kernels of their own
-    frozenset(f"bandwidth.{engine}" for engine in ("vllm", "sglang", "trtllm")),
+    frozenset(f"bandwidth.{engine}" for engine in ("vllm", "sglang", "trtllm", "llamacpp", "mlx")),  # what memory gives a long read
     frozenset({"bandwidth.weight_only", "bandwidth.weight_only.h20", "bandwidth.weight_only.moe", "bandwidth.weight_only.moe_datacenter"}),
     frozenset({"layer.vllm", "layer.sglang", "layer.trtllm", "layer.vllm.blackwell", "layer.vllm.geforce"}),
-    frozenset({"moe_layer", "moe_layer.fp8", "moe_layer.fp4", "moe_layer.trtllm"}),
+    frozenset({"layer.llamacpp", "layer.llamacpp.2024", "layer.llamacpp.unified"}),
+    frozenset(f"starts.llamacpp_hbm{generation}" for generation in ("", ".hopper", ".blackwell")),
+    frozenset({"moe_layer", "moe_layer.fp8", "moe_layer.fp4", "moe_layer.sglang", "moe_layer.trtllm"}),
     frozenset({"prefill.datacenter", "prefill.geforce", "prefill.workstation"}),
     frozenset({"prefill.moe", "prefill.moe_datacenter"}),
     frozenset(f"queue.{engine}" for engine in ("vllm", "sglang", "trtllm")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from benchmarks.speed_models import ENGINES, gpu_name, gpu_spec
-from benchmarks.speed_rows import left_out, number, prepared, rows
+from benchmarks.speed_rows import WAIT, left_out, number, prepared, rows
 from planner.speed.work import gpu_kind
 
 OURS = ("speculative decoding, data", "engine, GPU or model")  # what a row is left out for though it says all that it takes
@@ -15,9 +15,13 @@ LEAST = 20  # rows of a class
 def reason(row: dict[str, str]) -> str | None:
     """Why nothing is said of a row; empty where something is, None where the row itself is at fault."""
     why = left_out(row)
+    if why.startswith(OURS[0]) and "True" not in (row["spec_decode"], row["enforce_eager"]):
+        return ""  # engines and stages beside each other are computed, and said to be extrapolated: nobody's figures judge them
     if why:
         return why.partition(":")[0] if why.startswith(OURS) else None
     found = prepared(row)
+    if found == WAIT:  # of these a plan says what they see (Little's law), as long as one of them fits
+        found = prepared(row | {"concurrency": "1"})
     if isinstance(found, str):
         return found
     return "" if found.peak.computes or number(row, "concurrency") <= 1 else "only the decoding of one user: the compute peak is not known"

@@ -24,6 +24,7 @@ AT_ONCE_FILE = (
     "aic-auto-gap-analysis/data/h200_sxm/sglang"  # first tokens follow users x prompt (r 0.93 at tp 2, 0.98 at tp 4), too late for one prompt: all ask at once
 )
 UNFIT_FILE = "aic-auto-gap-analysis/data/h200_sxm/vllm/0.12.0"
+WAIT = "more at once than the KV cache holds: the others wait"
 LITTLE = 0.25  # how far concurrency and throughput x time in system may differ
 
 
@@ -171,7 +172,7 @@ def prepared(row: dict[str, str]) -> Work | str:
         return f"{row['model']}: {error}"
     if work is None:
         return "not even the bandwidth of its GPU is known"
-    return work if _fits(work, row) else "more at once than the KV cache holds: the others wait"
+    return work if _fits(work, row) else WAIT
 
 
 @cache

@@ -20,7 +20,7 @@ from planner.facts.verdict import BoundBy, Grade
 from planner.speed.constants import rates
 from planner.speed.estimate import Basis, Pace, basis, no_answers, no_bandwidth, no_cap, no_compute, outlooks, waiting
 from planner.speed.roofline import step
-from planner.speed.work import Weights, Work, peak, shape_of
+from planner.speed.work import Peak, Weights, Work, peak, shape_of
 from planner.units import gib
 
 VECTOR_BATCH = 8  # llama.cpp on CUDA: MMVQ_MAX_BATCH_SIZE (ggml/src/ggml-cuda/mmvq.cuh of b9842)
@@ -32,12 +32,21 @@ def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, st
     if best is None:
         return no_bandwidth(gpu)
     if engine == "llamacpp" and best.computes and "int8" in dict(gpu.dense_flops):
-        best = replace(best, flops=dict(gpu.dense_flops)["int8"] // 2)  # sums in 16 bits, or int8 products: GeForce halves neither
+        best = _in_llamacpp(best, dict(gpu.dense_flops)["int8"] // 2)
     vectors = VECTOR_BATCH if engine == "llamacpp" and best.kind not in ("apple", "amd") else 0
     read = cache_reads(model, 1, CacheLayout(backend="", bits=kv_bits))
     return Work(
         engine=engine, weights=held, reads=read, peak=best, shape=shape_of(model), tensor_parallel_size=1, stages=stages, weight_only=widened, vector_batch=vectors
     )  # fmt: skip
+
+
+def _in_llamacpp(best: Peak, products: int) -> Peak:
+    """The peaks of llama.cpp's kernels: prompts by int8 products, or in 16 bits with sums in 16 bits, of which GeForce halves neither.
+
+    A decoding step multiplies vectors, with other units: where int8 products were cut (B300) it keeps what 16 bits have.
+    """
+    flops = max(products, int(best.flops))
+    return replace(best, flops=flops, prompt_share=products / flops)
 
 
 # GUESSES: bytes a second that the main memory of a desktop gives its CPU, two channels of DDR4 to fast DDR5; and what part of the bandwidth of a chip with

@@ -100,6 +100,7 @@ def rate_names(work: Work, constants: Collection[str]) -> RateNames:
     """Which of the constants each rate is the product of, for this server."""
     engine, peak = work.engine, work.peak
     link = "nvlink" if peak.link == "none" else peak.link  # which one rank does not use
+    slower = _hbm(constants, "starts", work)
     clients = [name.partition(".")[2] for name in constants if name.startswith("queue.")]
     client = engine if engine in clients else clients[0]
     return RateNames(
@@ -107,10 +108,12 @@ def rate_names(work: Work, constants: Collection[str]) -> RateNames:
         decode_share=(_own(constants, "decode", engine if on_cuda(work) else ""),),
         prefill_share=_prefill_names(work, constants),
         layer_s=(
-            _own(constants, f"layer.{engine}", work.era and f"{work.era}.{peak.kind}", work.era, f"{peak.kind}.{peak.generation}", peak.generation, peak.kind),
+            _own(constants, f"layer.{engine}", work.era, peak.generation, peak.kind),
+            *slower,
         ),
-        moe_layer_s=(_own(constants, "moe_layer", engine, _expert_kernels(work)),),
-        recurrent_layer_s=(_own(constants, "recurrent_layer", engine),),
+        module_s=(_own(constants, "module", "" if peak.kind == "apple" else engine), *slower),
+        moe_layer_s=(_own(constants, "moe_layer", engine, _expert_kernels(work)), *slower),
+        recurrent_layer_s=(_own(constants, "recurrent_layer", engine), *slower),
         all_reduce_s=(f"{link}.start",),
         link_share=(f"{link}.share",),
         first_token_s=(f"first_token.{client}",),
@@ -155,9 +158,15 @@ def _bandwidth_names(work: Work, constants: Collection[str]) -> tuple[str, ...]:
     if work.weight_only:
         names.append(_own(constants, "bandwidth.weight_only", *_kernel_families(work)))
     names += [own] if (own := f"bandwidth.{peak.gpu}") in constants else []  # a GPU that is not like the others
-    names += [_own(constants, hbm, peak.generation)] if peak.hbm and (hbm := f"bandwidth.{engine}_hbm") in constants else []
+    names += _hbm(constants, "bandwidth", work)
     names += [_own(constants, "bandwidth.two_dies", engine)] if peak.gpu.startswith("apple-") and "ultra" in peak.gpu else []
     return tuple(names)
+
+
+def _hbm(constants: Collection[str], name: str, work: Work) -> tuple[str, ...]:
+    """By what an engine's kernels differ on cards with HBM, where they do: these are clocked lower than other cards, so that the same chain of short kernels takes longer."""
+    common = f"{name}.{work.engine}_hbm"
+    return (_own(constants, common, work.peak.generation),) if work.peak.hbm and common in constants else ()
 
 
 def _kernel_families(work: Work) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.cards import kinds_of_cards
+from benchmarks.speed_refusals import reason
+from benchmarks.speed_rows import left_out, rows
 from planner.catalogue import load
 from planner.engines.pace import host_bytes_per_s
 from planner.engines.vllm.choice import Request
@@ -317,3 +319,21 @@ def test_compared_runtimes_have_a_speed_or_a_reason(tmp_path):
     for row in json.loads(run_plan(*words, "--format", "json", cwd=tmp_path).stdout)["runtimes"]:
         assert row["refusal"] or (row["tokens_per_s"] is None) == bool(row["speed_reason"])
     assert "layers on the CPU" in run_plan(*words, cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({}, ""),
+        ({"concurrency": "4000"}, ""),  # the others wait, which a plan says (Little's law)
+        ({"dp": "2"}, ""),  # computed, and said to be extrapolated
+        ({"spec_decode": "True"}, "speculative decoding, data or pipeline parallelism, or no CUDA graphs"),
+        ({"enforce_eager": "True", "dp": "2"}, "speculative decoding, data or pipeline parallelism, or no CUDA graphs"),
+        ({"suspect": "x"}, None),
+    ],
+)
+def test_a_row_is_refused_where_a_plan_says_no_speed(changed, why):
+    row = next(
+        row for row in rows() if row["engine"] == "vllm" and row["model"].endswith("gemma-4-12B-it-FP8-Dynamic") and row["tp"] == "1" and not left_out(row)
+    )
+    assert reason(row | changed) == why

@@ -1,6 +1,7 @@
 """The speed of several users of llama.cpp, Ollama and MLX: what others measured, and the laws."""
 
 import itertools
+from dataclasses import replace
 from statistics import median
 
 import pytest
@@ -8,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import planner
+from benchmarks.speed_fit import NAMES
+from benchmarks.speed_models import spec
 from benchmarks.speed_rows import measured
 from planner.catalogue.load import find_gpu, find_model
 from planner.engines.llamacpp.model import converted
 from planner.engines.llamacpp.pace import gguf_weights
 from planner.engines.pace import local_work
-from planner.speed.constants import rates
+from planner.speed.constants import rate_names, rates
 from planner.speed.roofline import step
 
 
@@ -58,5 +61,25 @@ def test_several_users_of_llamacpp_decode_as_was_measured():
         work, tokens = figure.work, figure.prompt + figure.answer / 2
         errors.append(abs(step(work, rates(work), float(figure.users), work.cache_bytes(tokens)).total_s / figure.value - 1))
     assert len(errors) >= 28
-    assert median(errors) < 0.06
-    assert sum(error < 0.19 for error in errors) >= len(errors) - 1
+    assert median(errors) < 0.07
+    assert sum(error < 0.16 for error in errors) >= len(errors) - 1
+
+
+def test_where_int8_was_cut_prompts_take_what_is_left_and_steps_do_not():
+    """A B300 has 157 T int8 operations a second beside 2,250 in 16 bits: llama.cpp's prompts are int8 products, its steps multiply vectors."""
+    model = spec("qwen3-8b", "")
+    for name, cut in (("b300", True), ("h100", False), ("rtx4090", False)):
+        gpu = find_gpu(name)
+        peaks, work = dict(gpu.dense_flops), local_work("llamacpp", model, gpu, gguf_weights(model, converted(model, "Q4_K_M")))
+        assert work.peak.flops * work.peak.prompt_share == pytest.approx(peaks["int8"] // 2)
+        assert (work.peak.flops == peaks["bf16"]) is cut or peaks["int8"] // 2 == peaks["bf16"]
+
+
+@pytest.mark.parametrize("era", ["", "2024"])
+def test_every_start_of_llamacpp_is_slower_by_one_factor_on_cards_with_hbm(era):
+    """A chain of short kernels takes as long as the clock lets it, whatever the build and whatever the kernel: nothing else about a start differs from a GeForce's."""
+    model = spec("qwen3.6-35b-a3b", "")
+    held = gguf_weights(model, converted(model, "Q4_K_M"))
+    plain, hbm = (rate_names(replace(local_work("llamacpp", model, find_gpu(name), held), era=era), NAMES) for name in ("rtx4090", "h100"))
+    for start in ("layer_s", "module_s", "moe_layer_s", "recurrent_layer_s"):
+        assert getattr(hbm, start) == (*getattr(plain, start), "starts.llamacpp_hbm.hopper")

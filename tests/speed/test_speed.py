@@ -29,7 +29,7 @@ def rate(work):
 
 def test_every_row_takes_part_or_says_why():
     everything = rows()
-    assert len(everything) == 2417
+    assert len(everything) == 2466
     assert sum(not left_out(row) for row in everything) > 1600
     for row in everything:
         if found := law(row):
@@ -159,8 +159,8 @@ def test_models_left_out_are_predicted_as_well_as_stated():
     held = defaultdict(list)
     for figure, inside in zip(figures, insides(figures, errors), strict=True):
         held[figure.kind, figure.metric].append(inside)
-    shares = {name: sum(told) / len(told) for name, told in held.items() if len(told) >= LEAST}
-    assert all(0.74 <= share <= 0.885 for share in shares.values()), shares  # of 34 figures one is 3 %
+    shares = {name: (sum(told), len(told)) for name, told in held.items() if len(told) >= LEAST}
+    assert all(0.75 * many - 1 <= inside <= 0.88 * many + 1 for inside, many in shares.values()), shares  # one figure off: of 22 it is 5 %
     chosen = choices(figures, errors)
     assert chosen["ours"] >= 0.85 > chosen["largest"]
 
