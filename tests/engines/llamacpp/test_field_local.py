@@ -1,9 +1,11 @@
 """Public reports of llama.cpp and Ollama with everything on the GPU (field_local.yaml, the half that is not kept for acceptance): weights, cache, buffers."""
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import run_plan
 
 from planner.catalogue.gguf import read_header
 from planner.catalogue.resolve import find_plain
@@ -62,6 +64,24 @@ CASES = [
     ("F32", "qwen3.5-9b", "Q4_K_S", {"build": 8800, "context": 262144, **Q8}, {"host": 545.62, "kv": 4352 + 50.25, "compute": 832.6}),
     ("F36", "qwen2.5-7b", "Q4_K_M", {"build": 10488, "context": 16384, "sequences": 4, **Q8}, {"weights": 4168.09, "kv": 476, "compute": 148.09}),
     ("F42", "qwen3.5-35b-a3b", "Q6_K", {"build": 8200, "context": 150016, **Q8}, {"kv": 1556.56 + 62.81}),
+    # A second set, frozen and judged once.
+    ("S04", "qwen2.5-coder-7b", "Q8_0", {"build": 8900, "context": 16384}, {"kv": 896, "compute": 304}),
+    (
+        "S10",
+        "qwen3.5-0.8b",
+        "Q8_0",
+        {"build": 10976, "context": 2048, "sequences": 4},
+        {"weights": 763.78, "host": 257.66, "kv": 24 + 77.06, "compute": 42.58},
+    ),
+    ("S13", "qwen3-14b", "Q4_K_M", {"build": 5800, "context": 32768, **Q8}, {"kv": 2720, "compute": 306.75}),
+    ("S16", "llama-3.2-3b", "Q4_K_M", {"build": 8000, "context": 4096, "ubatch": 128}, {"kv": 448, "compute": 64.12}),
+    (
+        "S17",
+        "gemma-2-2b",
+        "Q4_0",
+        {"build": 7500, "context": 8192, "parallel": 2, "ubatch": 256, "whole_windows": True, "flash_attention": False},
+        {"kv": 1664, "compute": 252.25},
+    ),
     ("F43", "qwen3.8-27b", "Q4_K_M", {"context": 131072, "kv_type": "q4_0"}, {"kv": 2304 + 149.62}),
 ]
 
@@ -161,3 +181,13 @@ def test_files_of_2024_keep_keys_and_values_of_every_head(context, observed, tmp
     for file in (converted(in_library(find_plain("deepseek-coder-v2-lite-instruct").spec), "Q5_K_M"), from_header(read_header(tmp_path / "old.gguf"), "old")):
         ours = (kv_bytes(file, config), compute_bytes(file, config), host_compute_bytes(file, config))
         assert [size / MIB for size in ours] == pytest.approx(observed, abs=0.02)
+
+
+@pytest.mark.parametrize(("file", "observed"), [("Qwen3.6-27B-Q4_K_M.gguf", 15345.66), ("Qwen3.5-9B-Q4_K_M.gguf", 5060.88), ("Qwen3.5-0.8B.Q8_0.gguf", 763.78)])
+def test_a_hybrids_file_of_any_publisher_lies_in_the_interval(file, observed, tmp_path):
+    """Logs of files of Unsloth's, bartowski's and one in 8 bits, which everybody makes alike."""
+    answer = json.loads(run_plan("check", "--json", "--gpu", "rtx4090", f"llama-server -m {file} -c 2048", cwd=tmp_path).stdout)
+    weights = next(line for line in answer["memory"]["lines"] if line["key"] == "weights")
+    assert weights["low_bytes"] <= (observed + 0.01) * MIB
+    assert (observed - 0.01) * MIB <= weights["high_bytes"]
+    assert (weights["low_bytes"] == weights["high_bytes"]) is ("Q8_0" in file)
