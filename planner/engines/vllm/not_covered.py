@@ -94,6 +94,7 @@ PARTLY: dict[str, tuple[str, Effect]] = {
     "--kv-transfer-config": ("buffers of the transfer", "adds"),
     "--kv-offloading-size": ("windows that are kept whole", "adds"),
     "--prefill-context-parallel-size": ("activations of a divided prompt", "lowers"),
+    "--enable-sleep-mode": ("a cache for which this version takes more than is there, after kernels gave memory back,", "adds"),
 }
 _OFF = (None, False, "", "0", "0.0", "auto")
 _AS_USUAL: dict[str, tuple[str, ...]] = {

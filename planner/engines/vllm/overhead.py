@@ -227,14 +227,16 @@ def benchmarked_embedding(model: ModelSpec, config: LedgerSettings[Whole], outlo
     """A second embedding, with what its kernel puts out: Inductor makes up every input of the kernels that it fuses side by side, to time them.
 
     While profiling, where nothing was compiled before; a cache of compiled kernels takes none. Of a model whose compiled part looks tokens up: with a
-    tower they are looked up before it. vllm/config/compilation.py benchmark_combo_kernel; torch/_inductor/codegen/triton_combo_kernel.py get_args.
+    tower they are looked up before it, and ranks sum what each looked up before anything else: starts of 70B-AWQ on two 4090, Qwen3-14B-AWQ on two L4
+    and Qwen3.8-27B-AWQ on two 3090 took none. vllm/config/compilation.py benchmark_combo_kernel; torch/_inductor/codegen/triton_combo_kernel.py get_args.
     """
     outside = model.vision is not None or model.residual_streams > 1
     if config.enforce_eager or outside or outlook is Outlook.OPTIMISTIC or not VERSIONS[config.vllm_version].times_fused_kernels:
         return 0
-    rows: Whole = model.vocab_size // config.tensor_parallel_size + 2 * config.max_num_batched_tokens
+    rows: Whole = model.vocab_size + 2 * config.max_num_batched_tokens
     again = rows * model.hidden_size * 2
-    return where(config.pipeline_parallel_size == 1, again, where(last_stage, 0 * again, again))
+    first = where(config.pipeline_parallel_size == 1, True, where(last_stage, False, True))
+    return where(config.tensor_parallel_size == 1, where(first, again, 0 * again), 0 * again)
 
 
 def activation(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool) -> Whole:

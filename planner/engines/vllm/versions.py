@@ -103,6 +103,9 @@ class Version:
     lora_cuts_deltas: bool  # adapters of Qwen3.5's fused projections end in an IndexError where graphs are captured until 0.18 (models/qwen3_5.py)
     awq_by_kernel: bool  # AWQ takes whatever kernel is best, Machete on Hopper, since 0.19, Marlin before (awq_marlin.py)
     film_tables: int  # rotary tables of Qwen3-VL and later are as long as the positions of films, 4 times, until 0.31 (rotary_embedding/mrope.py)
+    pools_counted_twice: (
+        bool  # what kernels give back of a sleeping server's pool counts as torch's in 0.15 to 0.26 (vllm issues 37096, 40256), by the driver since
+    )
     delta_tensor_maps: bool  # profiling runs a delta rule's kernels by tensor maps in 0.18 and 0.19, without since (layers/fla/ops/utils.py is_tma_supported)
     least_capability: int  # what the wheels hold kernels for: 7.5 since 0.20, which are built with CUDA 13 (vllm pull request 39878), 7.0 before
 
@@ -158,6 +161,7 @@ def _version(minor: int) -> Version:
         mxfp4_scale_columns=4 if minor >= 26 else 2,
         trtllm_width=128 if minor >= 27 else 256,
         lora_cuts_deltas=minor <= 18,
+        pools_counted_twice=15 <= minor <= 26,
         awq_by_kernel=minor >= 19,
         film_tables=4 if minor <= 31 else 1,
         delta_tensor_maps=minor in (18, 19),

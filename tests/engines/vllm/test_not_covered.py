@@ -89,6 +89,17 @@ def test_keys_of_an_object_count_for_themselves():
     assert named({"--kernel-config": '{"moe_backend": "triton"}'}, model="qwen3-30b-a3b") == []
 
 
+def test_memory_that_a_pool_gives_back_counts_twice_in_releases_of_a_sleeping_server():
+    def found(model: str, version: str) -> list[str]:
+        spec, config = find_source(model).spec, ServeConfig(vllm_version=version, enable_sleep_mode=True)
+        return [part.flag for part in not_covered({"--enable-sleep-mode": True}, spec, config)]
+
+    packed = "hugging-quants/Meta-Llama-3.1-70B-Instruct-AWQ-INT4"
+    assert found(packed, "0.19") == found(packed, "0.26") == ["--enable-sleep-mode"]
+    assert found(packed, "0.14") == found(packed, "0.27") == []
+    assert found("Qwen/Qwen3-8B", "0.19") == found("Qwen/Qwen3-8B-FP8", "0.26") == []  # nothing is rewritten; an L40S took what it should
+
+
 def test_a_variable_that_moves_memory_is_named_and_its_usual_value_is_not():
     assert named({}, {"VLLM_MLA_DISABLE": "1", "VLLM_LOGGING_LEVEL": "DEBUG", "VLLM_OF_SOMEBODY": "1"}, "deepseek-r1") == ["VLLM_MLA_DISABLE=1"]
     assert named({}, {"VLLM_MXFP4_USE_MARLIN": "1"}, "gpt-oss-20b") == []  # no release since 0.24 reads it
