@@ -92,6 +92,7 @@ def plan(
     input: int | None = None,  # noqa: A002 - as the option is called
     output_tokens: int | None = None,
     concurrency: int | None = None,
+    acceptance_length: float | None = None,
     engine: str | None = None,
     host: Host = "server",
     nodes: int = 1,
@@ -109,7 +110,7 @@ def plan(
     """What these GPUs can serve of a model, with which flags.
 
     `model` is a catalogue name, owner/name on the Hub, or a folder; `gpu` a catalogue name, or "auto" for this machine's; `context` tokens, or
-    text such as "128k"; `users` must fit at full context; `input`, `output_tokens` and `concurrency` say what the speed is for; `beside` are further servers as `--with` names them; every other option of `plan` is an argument of its name. Raises PlannerError.
+    text such as "128k"; `users` must fit at full context; `input`, `output_tokens`, `concurrency` and (of drafts) `acceptance_length` say what the speed is for; `beside` are further servers as `--with` names them; every other option of `plan` is an argument of its name. Raises PlannerError.
     """
     with naming(gpu, count, gpus, models) as counted:
         machine = {
@@ -118,7 +119,7 @@ def plan(
         }  # fmt: skip
         pins = dict(settings)
         machine |= {name: pins.pop(name, None) for name in MachineSettings.__annotations__}
-        load = {"input": input, "output_tokens": output_tokens, "concurrency": concurrency}
+        load = {"input": input, "output_tokens": output_tokens, "concurrency": concurrency, "acceptance_length": acceptance_length}
         row = row_of("plan()", machine, {"model": str(model), "context": context, "users": users, **load, **pins})
         row = replace(row, services=[*row.services, *map(with_row, beside)])
         return public(PlanAnswer, planning.answer_for(row, None if port is None else whole("port", port)))

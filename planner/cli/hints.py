@@ -107,6 +107,7 @@ _IN_FILE = frozenset(
         "input",
         "output_tokens",
         "concurrency",
+        "acceptance_length",
     }
     | {setting.name for setting in OF_SOME}
 )

@@ -34,6 +34,8 @@ class ServiceRow:
     """What the speed is for: tokens of its output."""
     concurrency: int | None = None
     """What the speed is for: requests at once."""
+    acceptance_length: float | None = None
+    """What the speed is for, where tokens are drafted: tokens that a step gives on average, its own counted (vLLM logs "Mean acceptance length")."""
     tensor_parallel_size: int | None = None
     pipeline_parallel_size: int | None = None
     data_parallel_size: int | None = None
@@ -99,7 +101,7 @@ class ServiceRow:
     @property
     def load(self) -> Load:
         """What the speed is for."""
-        return Load(input=self.input, output_tokens=self.output_tokens, concurrency=self.concurrency)
+        return Load(input=self.input, output_tokens=self.output_tokens, concurrency=self.concurrency, acceptance_length=self.acceptance_length)
 
     @property
     def context_tokens(self) -> int | None:

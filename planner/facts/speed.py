@@ -22,11 +22,13 @@ PROMPT, OUTPUT = 2000, 500  # tokens: the load that is shown where none is asked
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What a speed is asked for: tokens of a prompt and of its output, requests at once; what is None is as usual."""
+    """What a speed is asked for: tokens of a prompt and of its output, requests at once, what is accepted of drafts; what is None is as usual."""
 
     input: int | None = None
     output_tokens: int | None = None
     concurrency: int | None = None
+    acceptance_length: float | None = None
+    """Tokens that a step gives on average where some are drafted, its own counted."""
 
     def lengths(self, context: int) -> tuple[int, int]:
         """Tokens of a prompt and of its output: those asked, the others as usual, as far as the context holds them."""

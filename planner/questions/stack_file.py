@@ -14,7 +14,7 @@ from planner.errors import PlannerError, did_you_mean
 from planner.facts.hardware import Host
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.settings import asked_text
-from planner.questions.fields import FIELDS, MOST_LINK_GB_PER_S, MOST_POWER_W
+from planner.questions.fields import FIELDS, MOST_DRAFTED, MOST_LINK_GB_PER_S, MOST_POWER_W
 
 MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32
 _NAME = r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z"  # a label in DNS, Kubernetes, a systemd unit, a shell function and YAML
@@ -57,6 +57,7 @@ _READERS: dict[str, Callable[[object], object]] = {
     "name": _label,
     "bind": address,
     "link_gb_per_s": _up_to(MOST_LINK_GB_PER_S, "GB/s"),
+    "acceptance_length": _up_to(MOST_DRAFTED + 1, "tokens a step"),
     "power_limit_w": _up_to(MOST_POWER_W, "watts"),
 }
 

@@ -16,6 +16,7 @@ measurements by `python -m benchmarks.speed_fit`; the derivation is in docs/spee
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Generic
 
 from planner.arrays import Real, maximum, minimum
@@ -129,15 +130,29 @@ def _decode_share(work: Work[Real], rate: Rates[Real], sequences: Real) -> Real:
 
 
 def step(work: Work[Real], rate: Rates[Real], sequences: Real, cache_bytes: Real) -> Step[Real]:
-    """One decoding step of `sequences`, each reading `cache_bytes`."""
+    """One decoding step of `sequences`, each reading `cache_bytes`; of one that verifies drafts what it and they take for each token that it gives.
+
+    A drafter's passes follow one another, each with weights and starts of its own; the kernels of its target are taken for its.
+    """
+    drafts = work.drafts
+    if drafts is None:
+        return _step(work, rate, sequences, cache_bytes)
+    parts = [_step(work, rate, sequences, cache_bytes, drafts.tokens + 1)]
+    parts += [_step(drafts.work, rate, sequences, 0 * cache_bytes)] * drafts.tokens if drafts.work else []
+    return Step(*(sum(getattr(part, term.name) for part in parts) / drafts.length for term in fields(Step)))
+
+
+def _step(work: Work[Real], rate: Rates[Real], sequences: Real, cache_bytes: Real, tokens: int = 1) -> Step[Real]:
+    """A step of so many tokens of each sequence, which read its cache together."""
     together = maximum(sequences / work.batches, 1)  # of all engines
     own = maximum(together / work.engines, 1)
     macs = (work.weights.dense_macs + work.weights.head_macs) * own + work.weights.expert_macs * _share_used(work) * together
+    macs = macs * tokens
     return Step(
-        weights=_reads_s(work, rate, _touched(work, rate, together)),
-        arithmetic=2 * macs / (work.peak.flops * _decode_share(work, rate, own)),
+        weights=_reads_s(work, rate, _touched(work, rate, together * tokens)),
+        arithmetic=2 * macs / (work.peak.flops * _decode_share(work, rate, own * tokens)),
         caches=own * cache_bytes / (work.peak.bandwidth_bytes_per_s * rate.cache_share),
-        all_reduces=_all_reduce_s(work, rate, own) + _exchange_s(work, rate, together),
+        all_reduces=_all_reduce_s(work, rate, own * tokens) + _exchange_s(work, rate, together * tokens),
         launches=_launches_s(work, rate) + rate.sequence_s * (own - 1) + rate.stage_s * (work.stages - 1),
     )
 

@@ -82,6 +82,18 @@ class Shape(Generic[Real]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Drafts(Generic[Real]):
+    """What is drafted of each sequence before a step: `tokens`, one after another, by `work` on the same rank (None where they are looked up).
+
+    The step then verifies them together, and gives `length` tokens on average, its own counted.
+    """
+
+    tokens: int
+    length: float
+    work: Work[Real] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work(Generic[Real]):
     """One server on one rank; in a grid and in the fit arrays, one element a server or a measurement."""
 
@@ -99,6 +111,7 @@ class Work(Generic[Real]):
     vector_batch: Real | int = 0  # sequences up to which each is multiplied like a vector; more go to the kernels of prompts (0: no such kernels)
     narrow: bool = False  # most of the weights are stored in 4 bits
     mixes: bool | Real = True  # prompts are computed in the steps of those who are decoding; else these stand still meanwhile
+    drafts: Drafts[Real] | None = None
     era: str = ""  # of the engine, where an old one has constants of its own: llama.cpp of 2024, before CUDA graphs and fused kernels
 
     @property

@@ -251,7 +251,7 @@ CHANGED = {
     "kv_cache_memory_bytes": "4G", "max_num_seqs": "8", "max_num_batched_tokens": "4096", "enforce_eager": None, "enable_expert_parallel": None,
     "skip_mm_profiling": None, "dtype": "half", "quantization": "fp8", "vllm_version": "0.32", "beside": "qwen3-embedding-0.6b", "engine": "ollama",
     "gpu_layers": "4", "wired_limit_mb": "1000", "to": "compose", "bind": "0.0.0.0", "port": "9000", "proxy_port": "9001", "stack_file": "", "input": "500",
-    "output_tokens": "50", "concurrency": "4", "ram": "64GiB", "data_parallel_size": "2", "decode_context_parallel_size": "2", "cpu_offload_gb": "4",
+    "output_tokens": "50", "concurrency": "4", "acceptance_length": "1.5", "ram": "64GiB", "data_parallel_size": "2", "decode_context_parallel_size": "2", "cpu_offload_gb": "4",
     "speculative_config": "ngram:5", "enable_lora": None, "max_loras": "2", "max_lora_rank": "32", "fully_sharded_loras": None,
     "vram": "16GiB", "bandwidth": "672", "compute_capability": "8.9", "vendor": "nvidia", "total_gib": "20", "free_gib": "18",
     "batch_size": "512", "ubatch_size": "256", "cache_type_k": "q8_0", "cache_type_v": "q8_0", "engine_version": "b9000", "flash_attn": "off",

@@ -16,6 +16,7 @@ from planner.engines.vllm.speculation import read, with_tokens
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS
 from planner.errors import BadValueError, PlannerError, did_you_mean
 from planner.facts.hardware import GpuGroup
+from planner.facts.model import ModelSpec
 from planner.facts.question import ServiceRow, StackRow
 
 FIRST_PORT = 8000
@@ -55,8 +56,20 @@ def request_of(service: ServiceRow, group: GpuGroup, version: str | None, catalo
         if made.missing:
             raise PlannerError(f"{made.missing.what} are not known here", "a drafter of `plan list models`, or a folder with its config.json")
         model, pins = made.model, replace(pins, speculative_config=with_tokens(pins.speculative_config, made.tokens))
+    _check_acceptance(service.acceptance_length, model)
     context = service.context if isinstance(service.context, int) else None
     return Request(model=model, group=group, pins=pins, context=context, users=service.users, load=service.load), source
+
+
+def _check_acceptance(length: float | None, model: ModelSpec) -> None:
+    """Refuse a mean of tokens that no step can give."""
+    if length is None:
+        return
+    if model.drafter is None:
+        raise PlannerError("--acceptance-length is about drafted tokens, and nothing drafts", "--speculate mtp:3, ngram:5 or eagle3:OWNER/NAME:3")
+    drafted = model.drafter.num_speculative_tokens
+    if not 1 <= length <= drafted + 1:
+        raise PlannerError(f"--acceptance-length {length:g}: a step gives from 1 to {drafted + 1} tokens, {drafted} drafted ones and its own")
 
 
 def _check_pins(pins: Pins, quantization: str | None) -> None:

@@ -33,7 +33,7 @@ class Vllm:
     versions = tuple(VERSIONS)
     settings = SETTINGS
     serving = SERVING
-    own_settings = ("link_gb_per_s", "ram", *(setting.name for setting in PINS if not setting.is_shared))
+    own_settings = ("link_gb_per_s", "ram", "acceptance_length", *(setting.name for setting in PINS if not setting.is_shared))
     first_port = FIRST_PORT
     example = "vllm serve MODEL …"
     usual_on = ("nvidia", "amd")

@@ -17,7 +17,7 @@ from planner.speed.constants import rates
 from planner.speed.estimate import Basis, Pace, Seen, basis, links, measured_here, no_answers, no_bandwidth, no_cap, no_compute, outlooks, waiting
 from planner.speed.links import AllReduce, all_reduce
 from planner.speed.roofline import step
-from planner.speed.work import Work, arithmetic, is_narrow, peak, shape_of
+from planner.speed.work import Drafts, Work, arithmetic, is_narrow, peak, shape_of
 from planner.units import ceil_div
 
 MOST_USERS = 16  # of that load
@@ -59,7 +59,7 @@ def _work(same: Same[Plan]) -> Work | NoSpeed:
     if best is None:
         return no_bandwidth(gpu)
     tp, stages = config.tensor_parallel_size, config.pipeline_parallel_size
-    return Work(
+    work = Work(
         engine="vllm",
         weights=weights(model, with_kernels(with_experts(config.parallel, model), gpu, config.vllm_version), bits),
         reads=cache_reads(model, tp, cache_layout(model, gpu, config.kv_cache_dtype, dtype_bits=bits, version=config.vllm_version, options=config.options)),
@@ -73,6 +73,25 @@ def _work(same: Same[Plan]) -> Work | NoSpeed:
         weight_only=widened,
         narrow=is_narrow(model),
     )
+    return _with_drafts(work, plan) if plan.request.load.acceptance_length else work
+
+
+def _with_drafts(work: Work, plan: Plan) -> Work:
+    """A server whose steps verify what its drafter guesses; of the drafter's caches each pass reads what there is, and prompts are computed once."""
+    drafter, length = plan.model.drafter, plan.request.load.acceptance_length
+    if drafter is None or length is None:
+        return work
+    tokens, model = drafter.num_speculative_tokens, drafter.model
+    if model is None:
+        return replace(work, drafts=Drafts(tokens=tokens, length=length))
+    gpu, config = plan.request.group.gpu, plan.config
+    bits, tp = dtype_bits(model, gpu, config.dtype), config.tensor_parallel_size
+    layout = cache_layout(model, gpu, config.kv_cache_dtype, dtype_bits=bits, version=config.vllm_version, options=config.options)
+    reads = cache_reads(model, tp, layout)
+    held = weights(model, with_kernels(with_experts(config.parallel, model), gpu, config.vllm_version), bits)
+    passes = replace(work, weights=held, reads=reads, shape=shape_of(model, arithmetic(model, gpu)[0]), stages=1, batches=1)
+    each = tuple(replace(read, bytes_per_token=read.bytes_per_token * tokens, flops_per_pair=read.flops_per_pair * 1) for read in reads)
+    return replace(work, reads=(*work.reads, *each), drafts=Drafts(tokens=tokens, length=length, work=passes))
 
 
 def link_of(plan: Plan) -> AllReduce:
@@ -90,7 +109,9 @@ def basis_of(plan: Plan, work: Work) -> Basis:
     """How near the plan is to what was measured: pipelines and engines that share their experts are computed, nobody measured them here."""
     known = basis(work, plan.model, plan.request.group, link_of(plan))
     shared = [f"{work.stages} pipeline stages"] * (work.stages > 1) + [f"{int(work.engines)} engines that share their experts"] * (int(work.engines) > 1)
-    if not shared or known.grade is Grade.MEASURED_HERE:
+    if work.drafts:
+        shared.append(f"steps that verify {work.drafts.tokens} drafted tokens and give {work.drafts.length:g}, as asked,")
+    if not shared or (known.grade is Grade.MEASURED_HERE and not work.drafts):
         return known
     because = f"{known.because}; {' and '.join(shared)} are computed, not measured"
     return replace(known, grade=Grade.EXTRAPOLATED, because=because, unseen=("class",))

@@ -254,9 +254,10 @@ EAGER_NAMED_FROM = 0.5  # of the asked context: below that, the context that wou
 
 def _drafting_warning(plan: Plan) -> list[Warn]:
     """What a speed does not count."""
-    if plan.model.drafter is None:
+    if plan.model.drafter is None or plan.request.load.acceptance_length:
         return []
-    return [Warn(code="drafting", message="the speed is that without drafted tokens: what they gain depends on how many are accepted")]
+    text = "the speed is that without drafted tokens: what they gain depends on how many are accepted, which --acceptance-length says"
+    return [Warn(code="drafting", message=text)]
 
 
 def _length_warning(plan: Plan) -> list[Warn]:

@@ -1,0 +1,78 @@
+"""Speculative decoding: a step verifies what was drafted, and gives as many tokens as are said to be accepted on average."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import planner
+from planner.engines.vllm.pace import vllm_work
+from planner.errors import PlannerError
+from planner.facts.speed import SpeedEstimate
+from planner.facts.verdict import Grade
+from planner.speed.constants import rates
+from planner.speed.roofline import step
+from planner.speed.work import Drafts
+
+
+@pytest.fixture(scope="module")
+def work():
+    """Qwen3.6-27B in FP8 on an H100 with the layer that it brings, three tokens at a time."""
+    answer = planner.plan(gpu="h100", model="qwen3.6-27b-fp8", context="32k", speculative_config="mtp:3", acceptance_length=2.5)
+    return vllm_work(answer.main.own)
+
+
+def test_a_step_by_hand(work):
+    """One sequence: weights once for all four tokens, three more readings of the drafter's layer and of the head, four tokens of arithmetic, 2.5 of them kept."""
+    plain, rate = replace(work, drafts=None), rates(work)
+    drafter = work.drafts.work
+    seen, alone = step(work, rate, 1.0, 1e9), step(plain, rate, 1.0, 1e9)
+    bytes_per_s = work.peak.bandwidth_bytes_per_s * rate.bandwidth_share
+    head = 248_320 * 5120 * 2  # vocabulary x hidden size, in 16 bits
+    assert drafter.weights.head_bytes == head
+    assert seen.weights == pytest.approx((alone.weights + 3 * (drafter.weights.dense_bytes + head) / bytes_per_s) / 2.5)
+    one = 2 * (drafter.weights.dense_macs + drafter.weights.head_macs) / (work.peak.flops * rate.decode_share)
+    assert seen.arithmetic == pytest.approx((4 * alone.arithmetic + 3 * one) / 2.5)
+    assert seen.caches == pytest.approx(alone.caches / 2.5)
+
+
+@given(users=st.floats(1, 64), tokens=st.integers(1, 8), length=st.floats(1, 4), more=st.floats(1.01, 2))
+def test_more_that_is_accepted_is_faster_and_nothing_is_slower_than_no_draft(work, users, tokens, length, more):
+    rate, plain = rates(work), replace(work, drafts=None)
+
+    def seconds(drafts):
+        return step(replace(plain, drafts=drafts), rate, users, 1e8).total_s
+
+    drafts = Drafts(tokens=tokens, length=length, work=work.drafts.work)
+    assert seconds(replace(drafts, length=length * more)) < seconds(drafts)
+    looked_up = Drafts(tokens=tokens, length=1.0)
+    assert seconds(looked_up) >= step(plain, rate, users, 1e8).total_s
+    assert seconds(replace(looked_up, work=work.drafts.work)) > seconds(looked_up)
+
+
+def test_the_answer_says_what_it_rests_on():
+    asked = {"gpu": "h100", "model": "qwen3.6-27b-fp8", "context": "32k", "speculative_config": "mtp:3"}
+    without, with_length = planner.plan(**asked).main, planner.plan(**asked, acceptance_length=2.5).main
+    assert [warning.code for warning in without.warnings if warning.code == "drafting"]
+    assert not [warning.code for warning in with_length.warnings if warning.code == "drafting"]
+    speed = with_length.speed
+    assert isinstance(speed, SpeedEstimate)
+    assert (speed.grade, "give 2.5, as asked" in speed.because) == (Grade.EXTRAPOLATED, True)
+    assert without.speed.tokens_per_s.expected < speed.tokens_per_s.expected
+    assert with_length.settings == without.settings  # what is accepted changes no byte
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"acceptance_length": 2.0}, "nothing drafts"),
+        ({"acceptance_length": 4.5, "speculative_config": "mtp:3"}, "from 1 to 4 tokens"),
+        ({"acceptance_length": 0.5, "speculative_config": "mtp:3"}, "from 1 to 4 tokens"),
+        ({"acceptance_length": float("nan"), "speculative_config": "mtp:3"}, "acceptance_length"),
+        ({"acceptance_length": 2.0, "engine": "llama.cpp"}, "is vLLM's"),
+    ],
+)
+def test_what_cannot_be_accepted_is_refused(asked, says):
+    with pytest.raises(PlannerError, match=says):
+        planner.plan(gpu="h100", model="qwen3.6-27b-fp8", **asked)
