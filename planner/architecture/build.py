@@ -132,6 +132,8 @@ def _with_defaults(family: Family, raw: Config, whole: Config) -> Config:
 
 def _is_tied(family: Family, config: Config, section: Config) -> bool:
     """Whether head and embedding are one: the whole config decides before the text model's (config/vllm.py with_hf_config)."""
+    if family.ties is not None:
+        return family.ties
     first, second = (section, config) if family.tied_by_text else (config, section)
     return first.flag("tie_word_embeddings", default=second.flag("tie_word_embeddings", default=family.tied))
 
@@ -178,6 +180,7 @@ def _with_text(family: Family, names: Sequence[str], config: Config) -> Family:
         more={**text.more, **family.more},
         bidirectional_images=family.bidirectional_images,
         tied_by_text=family.tied_by_text,
+        ties=text.ties if family.ties is None else family.ties,
         pipeline=family.pipeline and text.pipeline,
         pipeline_tied=family.pipeline_tied and text.pipeline_tied,
         head=family.head and text.head,

@@ -33,6 +33,8 @@ from planner.facts.storage import BF16, Arithmetic, Cut, Encoding, Plane, Storag
 
 def compressed_tensors(config: Config) -> Quantization:
     """Read `quantization_config` of a compressed-tensors checkpoint: groups of targets, each with its scheme."""
+    if config.section("sparsity_config").items("targets"):
+        raise UnsupportedModelError("Sparsity support has been removed from compressed-tensors. Please use a model without sparsity configuration.")
     ignore = with_parts(config.texts("ignore"))
     groups = [Config(value, config.path) for value in config.section("config_groups").data.values() if isinstance(value, dict)]
     groups = [group for group in groups if not all(t.endswith("Attention") for t in group.texts("targets"))]

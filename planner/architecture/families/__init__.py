@@ -120,6 +120,24 @@ _NEVER_COMPARED = """
 """
 UNJUDGED = frozenset(_NEVER_COMPARED.split())
 
+# their classes have a head of its own whatever tie_word_embeddings says, or none
+_HEAD_OF_ITS_OWN = """
+    AXK1ForCausalLM AfmoeForCausalLM AriaForConditionalGeneration BailingMoeV2_5ForCausalLM BailingMoeV3ForCausalLM DeepseekForCausalLM
+    DeepseekOCR2ForCausalLM DeepseekOCRForCausalLM DeepseekV2ForCausalLM DeepseekV32ForCausalLM DeepseekV3ForCausalLM DeepseekVLV2ForCausalLM
+    Glm4MoeForCausalLM Glm4MoeLiteForCausalLM Glm4vMoeForConditionalGeneration GlmMoeDsaForCausalLM GptOssForCausalLM JambaForCausalLM
+    KimiK25ForConditionalGeneration KimiVLForConditionalGeneration LongcatFlashForCausalLM LongcatFlashNgramForCausalLM MiMoV2FlashForCausalLM
+    MiniMaxM2ForCausalLM MiniMaxM3SparseForCausalLM MiniMaxM3SparseForConditionalGeneration MistralLarge3ForCausalLM MolmoForCausalLM
+    MuseGlimmerForCausalLM MuseGlimmerForConditionalGeneration NemotronHForCausalLM NemotronHPuzzleForCausalLM NemotronH_Nano_Omni_Reasoning_V3
+    NemotronH_Nano_VL_V2 NemotronH_Omni_Reasoning_V3 NemotronH_Super_Omni_Reasoning_V3 OlmoeForCausalLM PhiMoEForCausalLM Qwen3NextForCausalLM
+    Qwen4ExpForCausalLM Qwen4ExpForConditionalGeneration Step3TextForCausalLM Step3VLForConditionalGeneration Step3p5ForCausalLM
+    UnlimitedOCRForCausalLM
+"""
+_HEAD_IS_EMBEDDING = """
+    Cohere2ForCausalLM Cohere2MoeForCausalLM CohereForCausalLM Gemma2ForCausalLM Gemma3nForCausalLM Gemma3nForConditionalGeneration Lfm2ForCausalLM
+    Lfm2MoeForCausalLM Plamo3ForCausalLM WhisperForConditionalGeneration Zamba2ForCausalLM
+"""
+TIES = dict.fromkeys(_HEAD_OF_ITS_OWN.split(), False) | dict.fromkeys(_HEAD_IS_EMBEDDING.split(), True)
+
 # their classes call modules by names of their own: class_names.py, which is imported for them alone
 _OWN_NAMES = """
     AriaForConditionalGeneration BailingMoeV2_5ForCausalLM BailingMoeV3ForCausalLM BeeForConditionalGeneration BertForSequenceClassification
@@ -150,7 +168,7 @@ class Families(Mapping[str, Family]):
     def __getitem__(self, name: str) -> Family:
         if name in self._files:
             families: Mapping[str, Family] = import_module(f"{__name__}.{self._files[name]}").FAMILIES
-            return replace(families[name], judged=False) if name in UNJUDGED else families[name]
+            return replace(families[name], judged=name not in UNJUDGED, ties=TIES.get(name)) if name in UNJUDGED or name in TIES else families[name]
         from planner.architecture.families import conversions
 
         base = conversions.base_name(name, self._files)
