@@ -73,24 +73,18 @@ REDUNDANT_EXPERTS = (
     }
 )
 # Their towers may be whole on every rank (supports_encoder_tp_data); --mm-encoder-tp-mode data changes nothing of others, vLLM says so in its log.
-WHOLE_TOWERS = _LLAMA4 | {
-    "Glm4vForConditionalGeneration",
-    "Glm4vMoeForConditionalGeneration",
-    "GlmOcrForConditionalGeneration",
-    "DotsOCRForCausalLM",
-    "InternVLChatModel",
-    "KimiK25ForConditionalGeneration",
-    "KimiK3ForConditionalGeneration",
-    "KimiVLForConditionalGeneration",
-    "MiniCPMV",
-    "MiniMaxM3SparseForConditionalGeneration",
-    "Qwen2VLForConditionalGeneration",
-    "Qwen2_5_VLForConditionalGeneration",
-    "Qwen3VLForConditionalGeneration",
-    "Qwen3VLMoeForConditionalGeneration",
-    "Qwen3_5ForConditionalGeneration",
-    "Qwen3_5MoeForConditionalGeneration",
-}
+_WHOLE_TOWERS = """
+    Alpamayo2Super ColQwen3 ColQwen3_5 Cosmos3ForConditionalGeneration D3ForSequenceClassification DotsOCRForCausalLM
+    Eagle2_5_VLForConditionalGeneration Exaone4_5_ForConditionalGeneration Glm4vForConditionalGeneration Glm4vMoeForConditionalGeneration
+    GlmOcrForConditionalGeneration H2OVLChatModel InternS2PreviewForConditionalGeneration InternVLChatModel
+    JinaVLForRanking KimiK25ForConditionalGeneration KimiK3ForConditionalGeneration KimiVLForConditionalGeneration MiniCPMO
+    MiniCPMOcrForConditionalGeneration MiniCPMV MiniCPMV4_6ForConditionalGeneration MiniCPMV4_7ForConditionalGeneration
+    MiniMaxM3SparseForConditionalGeneration NVLM_D OpenCUAForConditionalGeneration OpsColQwen3Model QianfanOCRForConditionalGeneration
+    Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration Qwen3VLForConditionalGeneration Qwen3VLMoeForConditionalGeneration
+    Qwen3VLNemotronEmbedModel Qwen3_5ForConditionalGeneration Qwen3_5MoeForConditionalGeneration Qwen4ExpForConditionalGeneration
+    Step3VLForConditionalGeneration StepVLForConditionalGeneration
+"""
+WHOLE_TOWERS = _LLAMA4 | frozenset(_WHOLE_TOWERS.split())
 # Experts of these quantizations cannot be moved (fused_moe/fused_moe_method_base.py supports_eplb).
 _NO_EPLB = ("auto_gptq",)
 
