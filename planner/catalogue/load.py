@@ -249,10 +249,17 @@ def find_model(name: str) -> Entry | None:
     if (entry := current().entry(key)) or "/" in key:
         return entry
     if ":" not in key:
-        return current().entry(f"{key}:latest")
+        return current().entry(f"{key}:latest") or _of_one_size(key)
     from planner.catalogue.tags import retagged
 
     return retagged(name, current().entry)
+
+
+def _of_one_size(key: str) -> Entry | None:
+    """The model that is called so but for its size, where it has one only."""
+    sized = re.compile(rf"{re.escape(key)}-\d+(\.\d+)?[bt](-a\d+(\.\d+)?b)?")
+    found = [name for name in current().model_names if sized.fullmatch(name)]
+    return current().entry(found[0]) if len(found) == 1 else None
 
 
 def unknown_model(name: str) -> PlannerError:

@@ -266,7 +266,7 @@ def test_what_others_publish_is_known_by_its_name_and_offered_to_nobody():
     ("name", "first"),
     [
         ("mistal-7b", "mistral-7b"),
-        ("olmo-3", "olmo-3.1-32b"),
+        ("olmo-3", "olmo-3-7b"),
         ("r1-distill", "deepseek-r1-distill-qwen-7b"),
         ("qwen 2.5 coder 32b", "qwen2.5-coder-32b"),
         ("baichuan", ""),  # nothing known looks like it: a name of another model is no help

@@ -36,6 +36,14 @@ TAGS = {
     "llava:7b": ("llava-1.6-mistral-7b", "Q4_0"),
     "phi3:14b": ("phi-3-medium", "Q4_0"),
     "openthinker:7b": ("qwen2.5-7b", "Q4_K_M"),
+    "olmo-3": ("olmo-3-7b", "Q4_K_M"),
+    "aya-expanse": ("aya-expanse-8b", "Q4_K_M"),
+    "exaone-deep": ("exaone-3.5-7.8b", "Q4_K_M"),
+    "lfm2": ("lfm2-24b-a2b", "Q4_K_M"),
+    "yi-coder": ("yi-coder-9b", "Q4_0"),
+    "functiongemma": ("gemma-3-270m", "Q8_0"),
+    "gpt-oss-safeguard:20b": ("gpt-oss-20b", "MXFP4_BF16"),
+    "granite-embedding": ("granite-embedding-30m", "F16"),
 }
 
 
@@ -96,3 +104,11 @@ def test_every_tag_of_the_catalogue_is_reached_by_each_of_its_names():
     for entry in entries:
         for name in (entry.variant.repo, *entry.variant.aliases, entry.name):
             assert find_model(name) == entry, name
+
+
+@pytest.mark.parametrize(
+    ("name", "row"), [("mistral-small-3.2", "mistral-small-3.2-24b"), ("Seed-OSS", "seed-oss-36b"), ("deepseek-r1-distill-qwen", None), ("gemma-3", None)]
+)
+def test_a_name_without_its_size_is_the_model_where_it_has_one_only(name, row):
+    entry = find_model(name)
+    assert (entry and entry.row.name) == row

@@ -17,6 +17,7 @@ from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, divided
 from planner.engines.llamacpp.compute import compute_bytes, pool_bytes
 from planner.engines.llamacpp.drafting import drafting_asked
 from planner.engines.llamacpp.fit import Room, fitted
+from planner.engines.llamacpp.layers import Placement as Layout
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger, ledger_of
 from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, with_drafts
 from planner.engines.llamacpp.one_machine import check_that_it_is_one
@@ -179,6 +180,13 @@ def _placed(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
     return replace(config, placement=fitted(ask.model, config, Room(free, (FIT_MARGIN_BYTES,) * len(free))))
 
 
+def _narrower(ask: GgufAsk, config: LlamaCppConfig) -> Layout | None:
+    """Where a cache in 8 bits would have the layers lie, of one in 16 bits that does not fit whole; None where it is no choice."""
+    if config.placement is None or config.kv_type != "f16" or ask.kv_type or ask.pins.key_type or not config.flash_attention:
+        return None
+    return _placed(ask, replace(config, kv_type="q8_0", value_type="", placement=None)).placement
+
+
 def plan_of(ask: GgufAsk, config: LlamaCppConfig, gpus: int) -> Plan:
     """The plan of one server whose configuration is settled: its ledger, and whether that fits."""
     return _plan(ask, config, ledger(ask.model, config, ask.group, gpus=gpus), gpus)
@@ -200,7 +208,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
         ),
         group=ask.group,
         settings=settings,
-        reasons=reasons_of(ask, config, held, gpus),
+        reasons=reasons_of(ask, config, held, gpus, narrower=_narrower(ask, config)),
         context=config.context,
         users=config.parallel * config.sequences,
         longest_context=free,

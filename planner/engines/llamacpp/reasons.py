@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.layers import Placement
 from planner.engines.llamacpp.ledger import LlamaCppLedger
 from planner.engines.llamacpp.memory import LlamaCppConfig
 
@@ -19,14 +20,14 @@ def settings_of(config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> tupl
     return (*zip(names, values, strict=True), *shared, *values_type, *experts, *drafted)
 
 
-def reasons_of(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> tuple[tuple[str, str], ...]:
-    """Each setting with what decided it."""
+def reasons_of(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int, *, narrower: Placement | None = None) -> tuple[tuple[str, str], ...]:
+    """Each setting with what decided it. `narrower`: where a cache in 8 bits would have the layers lie, if it is a choice that was not made."""
     forced = ask.is_ollama and config.parallel < ask.users
     all_gpus = "one GPU" if ask.group.count == 1 else "80 % of one GPU suffice (Ollama's rule)" if gpus == 1 else "layers are divided over all of them"
     return (
         ("context", "as asked" if ask.context else "the longest before layers leave the GPU" if held.is_whole else "the shortest that is useful"),
         ("parallel", "Ollama runs one request of this model at a time" if forced else _why_slots(ask, config)),
-        ("kv_cache_type", "pinned" if ask.kv_type or ask.pins.key_type else _why_cache(config)),
+        ("kv_cache_type", "pinned" if ask.kv_type or ask.pins.key_type else _why_cache(config, held, narrower)),
         ("flash_attention", "pinned" if ask.pins.flash_attention is not None else _WHY_FLASH),
         ("batch", _batch_reason(ask)),
         ("gpu_layers", "pinned" if ask.gpu_layers is not None else _why_layers(held)),
@@ -57,10 +58,18 @@ def _batch_reason(ask: GgufAsk) -> str:
     return "a text that is embedded must fit one micro-batch" if ask.model.pooling else "llama.cpp's default micro-batch"
 
 
-def _why_cache(config: LlamaCppConfig) -> str:
+def _why_cache(config: LlamaCppConfig, held: LlamaCppLedger, narrower: Placement | None) -> str:
     if config.kv_type != "f16":
         return "16-bit would not fit; 8-bit is 53 % of it"
-    return "16-bit fits" if config.placement is None else "8-bit would not make all fit"
+    if config.placement is None:
+        return "16-bit fits"
+    if narrower and narrower.layers_on_gpu > held.layers_on_gpu:
+        return f"8-bit would not make all fit, but have {narrower.layers_on_gpu} of {held.layers + 1} layers on the GPU: --kv-cache-dtype q8_0"
+    if narrower and narrower.layers_on_gpu == held.layers_on_gpu and narrower.divided < held.placement.divided:
+        return (
+            f"8-bit would not make all fit, but leave experts of {narrower.divided} layers outside instead of {held.placement.divided}: --kv-cache-dtype q8_0"
+        )
+    return "8-bit would not make all fit"
 
 
 def _why_layers(held: LlamaCppLedger) -> str:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from planner.engines.llamacpp.plan import longest, plan_gguf
 from planner.engines.llamacpp.stored import from_header
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
+from planner.facts.question import ServiceRow, StackRow
+from planner.questions.plan import answer_for
 from planner.units import GIB, MIB
 
 ORACLE = json.loads((DATA / "llama_cpp_sizes.json").read_text())
@@ -205,6 +208,24 @@ def test_layers_leave_the_gpu_one_by_one_and_it_is_said():
     assert plan.host_bytes > 10 * GIB
     assert "run on the CPU" in next(warning.message for warning in plan.warnings if warning.code == "layers-on-cpu")
     assert plan_gguf(asked("llama-3.3-70b", count=2, context=8192)).requirements_met
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        ({"model": "qwen3.5-9b", "gpu": "m4-16gb", "quantization": "Q8_0", "context": 40960}, "have 32 of 33 layers on the GPU: --kv-cache-dtype q8_0"),
+        ({"model": "qwen3.6-35b-a3b", "gpu": "rtx5060ti-16gb", "quantization": "Q4_K_M", "context": 131072}, "layers outside instead of"),
+    ],
+)
+def test_what_a_narrower_cache_gains_is_said_though_not_all_fits(question, says):
+    services = [ServiceRow(**{key: value for key, value in question.items() if key != "gpu"})]
+    answer = answer_for(StackRow(gpu=question["gpu"], engine="llama.cpp", services=services))
+    assert says in dict(answer.main.reasons)["kv_cache_type"]
+    narrow = answer_for(StackRow(gpu=question["gpu"], engine="llama.cpp", services=[replace(services[0], kv_cache_dtype="q8_0")])).main
+    assert (narrow.layers_on_gpu, -dict(narrow.settings).get("n_cpu_moe", 0)) > (
+        answer.main.layers_on_gpu,
+        -dict(answer.main.settings).get("n_cpu_moe", 0),
+    )
 
 
 def test_ollama_decides_as_its_source_says():
