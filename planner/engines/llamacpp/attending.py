@@ -22,8 +22,9 @@ def attention(desk: Desk) -> Block:
         made = desk.product(flow.queries * (2 if flow.gated_query else 1), Part.QUERY)
         if not flow.keys and not _is_kept(desk):
             desk.give(normed)
-        queries = desk.take(flow.queries) if flow.is_turned else made
-        if flow.is_turned and not flow.gated_query:
+        is_anew = flow.is_turned or flow.scales_queries
+        queries = desk.take(flow.queries) if is_anew else made
+        if is_anew and not flow.gated_query:
             desk.give(made)
         if flow.norms_heads:  # positions come with the norm's weights
             desk.send_first(flow.queries // max(1, flow.heads))
@@ -153,6 +154,7 @@ def latent(desk: Desk) -> Block:
     if step.flash_attention:
         seen = desk.take(flow.heads * latent, step.copied(flow.cache))
         desk.give(queries, keys, whole)
+        desk.expire()
     else:
         cells = step.cells(flow.cache)
         values = desk.take_bytes(latent * cells * 2)
@@ -161,6 +163,7 @@ def latent(desk: Desk) -> Block:
         desk.give(whole, queries)
         seen = desk.take(flow.heads * latent)
         desk.give(values, scores)
+        desk.expire()
     copy = desk.borrow(Part.VALUE, share=(flow.out, absorbing + flow.out))
     values = desk.take(flow.out)
     desk.give(copy, seen)
@@ -191,12 +194,14 @@ def _attended(desk: Desk, queries: Block) -> Block:
     if step.flash_attention:
         out = desk.take(flow.out, step.copied(flow.cache))
         desk.give(queries, keys, values)
+        desk.expire()
         return out if flow.beside else _turned(desk, out, flow.out, is_rotated=step.turns_values)
     turned = desk.take_bytes(flow.values * step.cells(flow.cache) * 2) if step.turns_cache else NOTHING
     scores = desk.take(flow.heads * step.cells(flow.cache))
     desk.give(keys, queries)
     weighed = desk.take(flow.out)
     desk.give(values, scores, turned)
+    desk.expire()
     out = desk.take(flow.out)
     desk.give(weighed)
     return out

@@ -35,15 +35,13 @@ def compute_bytes(
     config: LlamaCppConfig,
     *,
     has_output: bool = True,
-    kept_bytes: int = 0,
-    copies: int = 1,
     lent: Sequence[Lent] = (),
     own: Own | None = None,
 ) -> int:
     """The compute buffer of one device.
 
     `has_output`: the head is there. `own`: the layers that it computes, where it does not compute all. `lent`: what of each layer a batch is given here of
-    main memory. `kept_bytes`: what other devices send, which lies there for the whole step, as its masks do where there are several `copies` of them.
+    main memory.
     """
     row, given = config.ubatch * 4, config
     config = _with_kernel(model, given)
@@ -53,10 +51,9 @@ def compute_bytes(
         moments.append(most.mixer)
     if has_output and not model.pooling:
         mask = mask_bytes(model, config, _mask_width(config))
-        inputs_of_layers = mask + row * (2 * model.hidden + model.layer_inputs) if model.layer_inputs and copies == 1 else 0  # as long as the last layer
-        kept = mask if copies > 1 else 0
-        moments.append(4 * outputs(config) * model.vocab + row * model.hidden + max(inputs_of_layers, kept))
-    return max(moments) + (copies - 1) * mask_bytes(model, config, _input_width(config)) + kept_bytes + twice_bytes(model, config)
+        inputs_of_layers = mask + row * (2 * model.hidden + model.layer_inputs) if model.layer_inputs else 0  # as long as the last layer
+        moments.append(4 * outputs(config) * model.vocab + row * model.hidden + (most.kept or inputs_of_layers))
+    return max(moments) + twice_bytes(model, config)
 
 
 def twice_bytes(model: GgufModel, config: LlamaCppConfig) -> int:

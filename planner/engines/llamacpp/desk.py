@@ -14,11 +14,13 @@ from planner.facts.record import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A micro-batch: `rows` tokens of `sequences`, against `masks_bytes` of masks, `window_mask_bytes` of them of windows (`cast_bytes` in the 32 bits that they arrive in, where they are copied). `positions` of each token: several where images have rows and columns.
+    """A micro-batch: `rows` tokens of `sequences`, against `masks_bytes` of masks, `window_mask_bytes` of them of windows.
 
-    `layer_inputs`: values of a token that all layers read (per-layer embeddings), `inputs_a_layer` each; `deep`: values that arrive beside the hidden state for
-    the first layers. `places`: bytes that tell where a token's values go, in caches of all and in windows. `cells` and `copied` tell of a cache how many tokens a query is held against, and the bytes of
-    its copies in 16 bits; `turns_keys`, `turns_values`: whether they are rotated before they are quantized; `turns_cache`: a copy of the values is transposed.
+    `cast_bytes`: the masks in the 32 bits that they arrive in, where they are copied. `positions` of each token: several where images have rows and
+    columns; `places`: bytes that tell where a token's values go, in caches of all and in windows. `layer_inputs`: values of a token that all layers read
+    (per-layer embeddings), `inputs_a_layer` each; `deep`: values that arrive beside the hidden state for the first layers. `cells` and
+    `copied` tell of a cache how many tokens a query is held against, and the bytes of its copies in 16 bits; `turns_keys`, `turns_values`: whether they are rotated before they are quantized;
+    `turns_cache`: a copy of the values is transposed.
     """
 
     rows: int
@@ -72,11 +74,16 @@ class Sent(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """So many bytes that a layer is the first to read."""
+    """So many bytes that a layer is the first to read, and another the last; -1: they stay to the end."""
 
     layer: int
     what: Sent
     bytes: int
+    last: int = -1
+
+    def is_last(self, layer: int) -> bool:
+        """Whether nothing behind a layer reads it."""
+        return layer == (self.last if self.what.stays else self.layer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +129,11 @@ class Desk:
     joined: Block = NOTHING
     inputs: Block = NOTHING
     arrived: Block = NOTHING
+    joins: bool = False
 
     def join_inputs(self) -> None:
         """Per-layer embeddings joined with what the hidden states that arrived give, which only the first layer has; where they lie then."""
-        if not self.arrived[1]:
+        if not (self.joins and self.step.layer_inputs):
             return
         matrix = 2 * self.step.layer_inputs * self.step.hidden if self.lent.is_whole else 0  # in 16 bits, where the first layer lies (src/llama-quant.cpp)
         copy = self.arena.take(matrix)
@@ -141,13 +149,22 @@ class Desk:
         size = sum(size for part, size in self.lent.parts if part in parts) if self.lent.parts else 0
         return self.arena.take(size * share[0] // share[1] - less) if size else NOTHING
 
+    def _router_bytes(self) -> int:
+        """What chooses experts, in 32 bits, and what weighs the shared one: they count as its gate by their names."""
+        return 4 * self.step.hidden * (self.flow.experts + (self.flow.gates_shared and self.flow.experts > 0))
+
+    def borrow_router(self) -> Block:
+        """The copy of what chooses experts."""
+        is_lent = any(part is Part.GATE for part, _ in self.lent.parts)
+        return self.arena.take(4 * self.step.hidden * self.flow.experts if is_lent else 0)
+
     def take(self, width: int, extra_bytes: int = 0) -> Block:
         """A tensor of so many values of 32 bits for each token, and bytes beside."""
         return self.arena.take(width * self.step.rows * 4 + extra_bytes)
 
     def product(self, width: int, *parts: Part) -> Block:
         """What a matrix makes, whose copy is gone then."""
-        copy = self.borrow(*parts, less=self.flow.bias_bytes(parts, self.step.hidden))
+        copy = self.borrow(*parts, less=self.flow.bias_bytes(parts, self.step.hidden) + (self._router_bytes() if parts[0] is Part.GATE else 0))
         if parts[0] in _FIRST and not self.flow.turns_later:
             self.send(self.late.first)
         if parts[0] in _VALUES:
@@ -183,6 +200,12 @@ class Desk:
     def came_as(self, what: Sent) -> Block:
         """Where it lies, if it came for this layer."""
         return next((block for read, block in self.waiting if read.what is what), NOTHING)
+
+    def expire(self) -> None:
+        """Masks and places that no further layer reads."""
+        for read, block in self.waiting:
+            if read.what.stays:
+                self.give(self.masks if read.what is Sent.MASK and self.masks[1] else block)
 
     def send_rest(self) -> None:
         """Inputs for layers behind this one."""

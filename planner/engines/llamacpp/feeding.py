@@ -29,7 +29,9 @@ def dense(desk: Desk, normed: Block, width: int) -> Block:
         desk.give(gate, up)
     out = desk.product(desk.step.hidden, Part.DOWN)
     desk.give(act)
-    if flow.gates_shared:
+    if flow.gates_shared:  # its weights are the layer's last
+        if desk.lent.is_whole:
+            desk.send_rest()
         desk.give(normed)
     return out
 
@@ -37,9 +39,11 @@ def dense(desk: Desk, normed: Block, width: int) -> Block:
 def experts(desk: Desk, normed: Block) -> Block:
     """Experts that a router chooses, and the shared one where there is one."""
     flow, hidden = desk.flow, desk.step.hidden
+    copy = desk.borrow_router()
     scores, biased = desk.take(flow.experts), desk.take(flow.experts if flow.has_bias else 0)
     if flow.experts_fused:  # Gemma 4 norms for the router, for the experts and for the block beside them
         desk.give(normed)
+    desk.give(copy)
     order = desk.take(flow.experts)
     desk.give(biased)
     used = flow.experts_out // hidden

@@ -29,7 +29,7 @@ class Flow:
     `joined`: one matrix makes queries, keys and values. `gate`: what the output is multiplied by, made by a matrix of its own; `gated_query`: with the queries.
     Of a state: `convolved` values go through its convolution, `inner` come out, `state_bytes` and `kept_bytes` (the convolution's) are a sequence's.
     `experts` are chosen among by a router; `wide` values of those that are used, `experts_out` of what they put out together. `dense` is the feed-forward
-    block's width, beside experts that of the shared one; `is_gated`, `experts_gated`: a matrix beside `up`. `beside`: the block reads what attention reads. `norms_heads`, `adds_to_heads`: queries are normed, or have a bias, before they are turned; `ends_small`: behind the last matrix a norm, a bias or a gate is read; `experts_biased`: banks of experts have a bias each; `has_factors`: positions turn by a table of factors; `spread`: the latent vector's width that keys and values of every head are made of. `has_streams`: hidden states come in several (streams.py), and a path of `low` values goes past attention.
+    block's width, beside experts that of the shared one; `is_gated`, `experts_gated`: a matrix beside `up`. `beside`: the block reads what attention reads. `norms_heads`, `adds_to_heads`: queries are normed, or have a bias, before they are turned; `ends_small`: behind the last matrix a norm, a bias or a gate is read; `experts_biased`: banks of experts have a bias each; `keeps_residual`, `keeps_behind`: a sum lies where the hidden states lay, always or behind the feed-forward block. `has_factors`: positions turn by a table of factors; `scales_queries`: queries that are not turned are scaled by their position; `spread`: the latent vector's width that keys and values of every head are made of. `has_streams`: hidden states come in several (streams.py), and a path of `low` values goes past attention.
     """
 
     mixer: Mixer = Mixer.NONE
@@ -69,10 +69,12 @@ class Flow:
     has_bias: bool = False
     gates_shared: bool = False
     keeps_residual: bool = False
+    keeps_behind: bool = False
     weighed_before: bool = False
     experts_biased: bool = False
     has_factors: bool = False
     spread: int = 0
+    scales_queries: bool = False
 
     def bias_bytes(self, parts: Sequence[Part], hidden: int) -> int:
         """What is added to what a bank of experts puts out, in 32 bits: a tensor of its own."""

@@ -42,9 +42,13 @@ def flows_of(model: ModelSpec, caches: Mapping[int, Sequence[Attention]]) -> tup
     return tuple(flows)
 
 
+def _has_windows(model: ModelSpec) -> bool:
+    return any(isinstance(own, SlidingWindow | ChunkedLocal) for own in model.caches)
+
+
 def _turns(model: ModelSpec, layer: int, cache: Attention | None) -> bool:
     """Whether queries and keys are turned by their position: some layers of some models have none."""
-    if model.architecture.startswith("Cohere2"):
+    if model.architecture.startswith(_TURNED_IN_WINDOWS) and _has_windows(model):
         return isinstance(cache, SlidingWindow)
     if model.has_state and model.architecture.startswith(("GraniteMoeHybrid", "NemotronH")):
         return False
@@ -78,7 +82,12 @@ def _flow(model: ModelSpec, group: LayerGroup, cache: Attention | None) -> Flow:
     flow = replace(flow, ends_small=_ends_small(group, rows) or flow.gates_shared)
     flow = replace(flow, adds_to_heads=any(row.bias for role in (Role.QKV, Role.QUERY) for row in rows.get(role, ())))
     flow = replace(flow, norms_heads=flow.mixer is Mixer.ATTENTION and any(module.name.endswith(".q_norm") for module in group.modules))
-    return replace(flow, keeps_residual=model.architecture.startswith("Lfm2"), beside=model.architecture.startswith("Cohere"))
+    return replace(
+        flow,
+        keeps_residual=model.architecture.startswith("Lfm2"),
+        keeps_behind=model.architecture.startswith("Phi3"),
+        beside=model.architecture.startswith("Cohere"),
+    )
 
 
 def _ends_small(group: LayerGroup, rows: _Rows) -> bool:
@@ -176,14 +185,17 @@ def _attention(model: ModelSpec, rows: _Rows, cache: Attention, out: int) -> Flo
         gated_query=queries == 2 * out,
         gate=next((size for size in gates if size in (out, heads)), 0) if model.architecture.startswith(_GATED) else 0,
         joined=model.architecture.startswith(FUSED_QKV),
-        keys_first=model.architecture.startswith(("Gemma", "GptOss", "Cohere")),
+        keys_first=model.architecture.startswith(("Gemma", "GptOss", "Cohere"))
+        or _has_windows(model),  # caches of two kinds are filled so (build_attn of iswa)
         norms_values=model.architecture.startswith(("Gemma3n", "Gemma4")),
         has_streams=model.architecture.startswith("Gemma3n"),
+        scales_queries=model.architecture.startswith("Llama4") and isinstance(cache, FullAttention),
         has_factors=model.architecture.startswith("Gemma4") and isinstance(cache, FullAttention),
         low=low,
         keys_are_values=model.architecture.startswith("Gemma4") and isinstance(cache, FullAttention) and not has_layer_inputs,
     )
 
 
+_TURNED_IN_WINDOWS = ("Cohere2", "Llama4", "Exaone4", "Afmoe")
 _APART = (Role.QUERY, Role.KEY, Role.VALUE)
 _GATED = ("Afmoe", "Step3")

@@ -8,25 +8,13 @@ for the whole step; a view of a cache is a tensor of its own for every layer tha
 from __future__ import annotations
 
 from planner.engines.llamacpp.layers import MAIN_MEMORY, Placement
-from planner.engines.llamacpp.memory import PIPELINE_COPIES, LlamaCppConfig, cache_bytes
+from planner.engines.llamacpp.memory import PIPELINE_COPIES, LlamaCppConfig
 from planner.engines.llamacpp.model import GgufModel
-
-_ARRIVING = 2  # the hidden state of the layer before, and that state normalized: what has no weights lies with what came before it
 
 
 def is_piped(config: LlamaCppConfig, where: Placement, gpus: int) -> bool:
     """Whether steps overlap (src/llama-context.cpp): every layer and its cache on GPUs, and no tensor apart."""
     return gpus > 1 and config.kv_on_gpu and MAIN_MEMORY not in where.gpus and not any(where.moved)
-
-
-def arriving_bytes(model: GgufModel, config: LlamaCppConfig, where: Placement, gpu: int) -> int:
-    """Bytes of one copy of what a GPU is sent for a step beside the masks: token embeddings or hidden states, inputs of layers, caches of layers elsewhere."""
-    row = config.ubatch * 4
-    own = [layer for layer, place in enumerate(where.gpus[:-1]) if place == gpu]
-    is_first = gpu == next((place for place in where.gpus if place != MAIN_MEMORY), gpu)
-    inputs = model.layer_inputs if is_first else model.layer_inputs * len(own) // model.layer_count
-    caches = sum(cache_bytes(cache, config) for layer, cache in model.borrowed if where.gpus[layer] == gpu != where.gpus[lender(model, cache)])
-    return row * (model.hidden * (1 if is_first else _ARRIVING) + inputs) + caches
 
 
 def copies(config: LlamaCppConfig, where: Placement, gpus: int) -> int:

@@ -20,7 +20,7 @@ from planner.engines.llamacpp.desk import Lent
 from planner.engines.llamacpp.layers import EXPERTS, MAIN_MEMORY, Part, Placement
 from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, keys_and_values, widest_values
 from planner.engines.llamacpp.model import GgufModel
-from planner.engines.llamacpp.pipeline import arriving_bytes, copies, lender
+from planner.engines.llamacpp.pipeline import copies, lender
 from planner.engines.llamacpp.projector import image_bytes
 from planner.engines.llamacpp.sending import Own
 from planner.facts.attention import Attention, RecurrentState
@@ -160,9 +160,7 @@ def _held(model: GgufModel, config: LlamaCppConfig, where: Placement, gpus: int)
                     config,
                     has_output=gpu == output,
                     lent=lent if gpu == 0 else (),
-                    own=_own(model, config, where, gpu, is_piped=count > 1),
-                    kept_bytes=count * arriving_bytes(model, config, where, gpu) if count > 1 else 0,
-                    copies=count,
+                    own=_own(model, config, where, gpu, count),
                 ),
                 2 * _foreign_bank(model, where) + config.ubatch * 4 * model.hidden if gpu == 0 else 0,
             )
@@ -266,15 +264,13 @@ def _sent_cache(cache: Attention | None, config: LlamaCppConfig) -> tuple[int, i
     return keys_and_values(cache, config)
 
 
-def _own(model: GgufModel, config: LlamaCppConfig, where: Placement, gpu: int, *, is_piped: bool) -> Own | None:
-    """The layers that a GPU computes of a batch: the first those of main memory too."""
+def _own(model: GgufModel, config: LlamaCppConfig, where: Placement, gpu: int, count: int) -> Own:
+    """The layers that a GPU computes of a batch: the first those of main memory too. `count`: copies of inputs."""
     layers = tuple(layer for layer, place in enumerate(where.gpus[:-1]) if place == gpu or (gpu == 0 and place == MAIN_MEMORY and config.lends))
-    if is_piped or not layers:
-        return None
     elsewhere = frozenset(layer for layer in layers if gpu > 0 and set(EXPERTS) <= set(where.moved[layer]))
     caches = []
     for layer, cache in model.borrowed:
         home = where.gpus[lender(model, cache)]
         if where.gpus[layer] == gpu != home:
             caches.append((layer, *(_sent_cache(cache, config) if home == MAIN_MEMORY else keys_and_values(cache, config))))
-    return Own(layers, is_further=gpu > 0, elsewhere=elsewhere, caches=tuple(caches))
+    return Own(layers, is_further=gpu > 0, elsewhere=elsewhere, caches=tuple(caches), copies=count)

@@ -25,19 +25,21 @@ def stored_flows(header: Header, shapes: _Shapes, caches: Sequence[Sequence[Atte
             by_layer[int(number)][own.removesuffix(".weight")] = shape
     read = dict(borrowed)
     made: dict[tuple[object, ...], Flow] = {}
+    has_windows = any(isinstance(own, SlidingWindow) for kept in caches for own in kept)
+    keys_first = has_windows or header.architecture.startswith(_KEYS_FIRST)
     flows = []
     for layer, own_shapes in enumerate(by_layer):
         cache = next(iter(caches[layer]), read.get(layer))
-        turns = _turns(header.architecture, layer, cache)
+        turns = _turns(header.architecture, layer, cache, has_windows=has_windows)
         key = tuple(sorted(own_shapes.items())), cache, turns
         if key not in made:
-            made[key] = replace(_fed(header, own_shapes, _mixer(header, own_shapes, cache)), is_turned=turns)
+            made[key] = replace(_fed(header, own_shapes, _mixer(header, own_shapes, cache)), is_turned=turns, keys_first=keys_first)
         flows.append(made[key])
     return tuple(flows)
 
 
-def _turns(architecture: str, layer: int, cache: Attention | None) -> bool:
-    if architecture == "cohere2":
+def _turns(architecture: str, layer: int, cache: Attention | None, *, has_windows: bool) -> bool:
+    if architecture in ("cohere2", "llama4", "exaone4", "afmoe") and has_windows:
         return isinstance(cache, SlidingWindow)
     return architecture not in ("granitehybrid", "nemotron_h", "nemotron_h_moe") and not (architecture == "smollm3" and layer % 4 == 3)
 
@@ -74,11 +76,11 @@ def _mixer(header: Header, shapes: _Shapes, cache: Attention | None) -> Flow:
         gated_query=queries == 2 * out,
         gate=_rows(shapes, "attn_gate"),
         joined="attn_qkv" in shapes,
-        keys_first=header.architecture.startswith(_KEYS_FIRST),
         norms_values=header.architecture.startswith(("gemma3n", "gemma4")),
         norms_heads="attn_q_norm" in shapes,
         adds_to_heads="attn_q.bias" in shapes or "attn_qkv.bias" in shapes,
         has_streams=header.architecture == "gemma3n",
+        scales_queries=header.architecture == "llama4" and not isinstance(cache, SlidingWindow),
         has_factors=header.architecture.startswith("gemma4") and not isinstance(cache, SlidingWindow),
         low=_rows(shapes, "attn_q_a") or _rows(shapes, "laurel_l"),
         spread=latent,
@@ -112,7 +114,12 @@ def _fed(header: Header, shapes: _Shapes, flow: Flow) -> Flow:
     dense = _rows(shapes, f"ffn_up{shared}") // (2 if fused else 1)
     flow = replace(flow, dense=dense, is_gated=fused or f"ffn_gate{shared}" in shapes, dense_fused=fused)
     flow = replace(flow, ends_small=any(name in shapes for name in _ENDS))
-    flow = replace(flow, beside=header.architecture.startswith(("cohere", "command-r")), keeps_residual=header.architecture.startswith("lfm2"))
+    flow = replace(
+        flow,
+        beside=header.architecture.startswith(("cohere", "command-r")),
+        keeps_residual=header.architecture.startswith("lfm2"),
+        keeps_behind=header.architecture == "phi3",
+    )
     if not (bank := shapes.get("ffn_down_exps")):
         return flow
     used = header.integer("expert_used_count")

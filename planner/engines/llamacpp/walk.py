@@ -24,10 +24,11 @@ from planner.units import round_up
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """The most that lies at once while tokens are joined, and in feed-forward blocks."""
+    """The most that lies at once while tokens are joined, and in feed-forward blocks; `kept` of it for the whole step."""
 
     mixer: int
     block: int
+    kept: int = 0
 
 
 _DEEP_LAYERS = 3  # that an image's further features are added to (Qwen3-VL)
@@ -52,9 +53,15 @@ def peaks(flows: Sequence[Flow], step: Step, lent: Sequence[Lent] = (), own: Own
     `lent`: what each layer has in main memory. What a layer takes follows from where its input lies, so that layers alike are walked once.
     """
     own = own or Own(tuple(range(len(flows))))
+    if not own.layers:  # the output alone
+        return Peaks(0, 0)
     sent, late = sends(flows, step, lent, own)
     is_further = own.is_further and not flows[0].has_streams
-    start = _further(step, sent, own.layers[0]) if is_further else _first(step, sent)
+    kept = _kept(step, sent, own) if own.copies > 1 else 0
+    if is_further:
+        start = _Start(NOTHING, ()) if kept else _further(step, sent, own.layers[0])
+    else:
+        start = _first(step, () if kept else sent, is_made=not kept or step.layer_inputs > 0)
     residual, came, inputs, normed, arrived = start.residual, start.came, start.inputs, start.normed, start.arrived
     mixer = block = 0
     if flows[0].has_streams:
@@ -66,23 +73,31 @@ def peaks(flows: Sequence[Flow], step: Step, lent: Sequence[Lent] = (), own: Own
         flow, held = flows[index], arrived if place < start.kept_for else NOTHING
         lends, due = lent[index] if lent else NOT_LENT, late.get(index, NOT_LATE)
         is_last = index == len(flows) - 1
-        key = id(flow), residual, came, inputs, held, id(lends), due, place == 0, index in own.elsewhere, is_last  # those alike are one
+        waiting = tuple((read, at) for read, at in came if read.is_last(index))
+        key = id(flow), residual, came, waiting, inputs, held, id(lends), due, place == 0, index in own.elsewhere, is_last  # those alike are one
         if key not in seen:
             masks = next((at for read, at in came if step.cast_bytes and read.what is Sent.MASK), NOTHING)
-            waiting = tuple((read, at) for read, at in came if read.layer == index and not read.what.stays)
             arena = Arena((inputs, held, residual, normed, *(at for _, at in came)))
             desk = Desk(step, flow, arena, residual, masks, lends, due, waiting=waiting, is_elsewhere=index in own.elsewhere)
             desk.normed, normed = normed, NOTHING
-            desk.inputs, desk.arrived = inputs, arrived if place == 0 and step.layer_inputs else NOTHING
+            desk.inputs, desk.arrived, desk.joins = inputs, arrived if step.layer_inputs else NOTHING, place == 0 and not own.is_further
             _mix(desk)
             joined = arena.peak
             if not is_last:
                 _feed(desk)
-            stays = tuple((read, desk.masks if at == masks and masks[1] else at) for read, at in came if read.what.stays or read.layer != index)
+            stays = tuple((read, desk.masks if at == masks and masks[1] else at) for read, at in came if not read.is_last(index))
             seen[key] = joined, 0 if is_last else arena.peak, desk.residual, desk.inputs, stays + desk.came
         joined, fed, residual, inputs, came = seen[key]
         mixer, block = max(mixer, joined), max(block, fed)
-    return Peaks(mixer, block)
+    return Peaks(kept + mixer, kept + block, kept)
+
+
+def _kept(step: Step, sent: Sequence[Read], own: Own) -> int:
+    """Copies of all that a device of a pipeline is sent: they count as inputs, which stay and in whose place nothing is computed."""
+    row = step.rows * 4
+    hidden = [step.hidden, step.hidden] if own.is_further else [step.hidden + step.deep, step.layer_inputs]
+    sizes = [*(read.bytes for read in sent), *(width * row for width in hidden)]
+    return own.copies * sum(round_up(size, _ALIGNED_TO) for size in sizes) + (step.masks_bytes if step.cast_bytes else 0)
 
 
 def _laid(sizes: Sequence[int], at: int = 0) -> list[Block]:
@@ -95,8 +110,13 @@ def _laid(sizes: Sequence[int], at: int = 0) -> list[Block]:
     return blocks
 
 
-def _first(step: Step, sent: Sequence[Read]) -> _Start:
-    """Embeddings arrive; they lie whole while any of them is read: where others are joined with them, or the first layers add their further features."""
+def _first(step: Step, sent: Sequence[Read], *, is_made: bool) -> _Start:
+    """Embeddings arrive, or are scaled in a place of their own (`is_made`).
+
+    They lie whole while any of them is read: where others are joined with them, or the first layers add their further features.
+    """
+    if not is_made:
+        return _Start(NOTHING, ())
     row = step.rows * 4
     inputs, arrived, *blocks = _laid([step.layer_inputs * row, step.hidden * row, *(read.bytes for read in sent)])
     came = tuple(zip(sent, blocks, strict=True))
@@ -153,7 +173,7 @@ def _feed(desk: Desk) -> None:
     if not flow.beside and (flow.dense or flow.experts):
         normed = desk.take(desk.step.hidden)
         out = experts(desk, normed) if flow.experts else dense(desk, normed, flow.dense)
-        if desk.lent.is_whole and flow.ends_small and not desk.step.inputs_a_layer:
+        if desk.lent.is_whole and flow.ends_small and not (flow.gates_shared or desk.step.inputs_a_layer):
             desk.send_rest()
         _add(desk, out)
     if not desk.step.inputs_a_layer:
@@ -169,7 +189,8 @@ def _feed(desk: Desk) -> None:
 
 def _add(desk: Desk, out: Block, *, is_mixer: bool = False) -> None:
     """The sum lies in the place of one of both."""
-    if desk.flow.keeps_residual or (is_mixer and desk.flow.mixer is Mixer.DELTA):
+    keeps = desk.flow.mixer is Mixer.DELTA if is_mixer else desk.flow.keeps_behind
+    if desk.residual[1] and (desk.flow.keeps_residual or keeps):
         desk.give(out)
     else:
         desk.give(desk.residual)
