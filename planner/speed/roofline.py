@@ -139,7 +139,8 @@ def step(work: Work[Real], rate: Rates[Real], sequences: Real, cache_bytes: Real
         return _step(work, rate, sequences, cache_bytes)
     parts = [_step(work, rate, sequences, cache_bytes, drafts.tokens + 1)]
     parts += [_step(drafts.work, rate, sequences, 0 * cache_bytes)] * drafts.tokens if drafts.work else []
-    return Step(*(sum(getattr(part, term.name) for part in parts) / drafts.length for term in fields(Step)))
+    weights, arithmetic, caches, all_reduces, launches = (sum(getattr(part, term.name) for part in parts) / drafts.length for term in fields(Step))
+    return Step(weights, arithmetic, caches, all_reduces, launches + drafts.step_s / drafts.length)
 
 
 def _step(work: Work[Real], rate: Rates[Real], sequences: Real, cache_bytes: Real, tokens: int = 1) -> Step[Real]:

@@ -85,12 +85,13 @@ class Shape(Generic[Real]):
 class Drafts(Generic[Real]):
     """What is drafted of each sequence before a step: `tokens`, one after another, by `work` on the same rank (None where they are looked up).
 
-    The step then verifies them together, and gives `length` tokens on average, its own counted.
+    The step then verifies them together, and gives `length` tokens on average, its own counted. `step_s`: what it takes beside the kernels of both.
     """
 
     tokens: int
     length: float
     work: Work[Real] | None = None
+    step_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,11 @@ MOST_USERS = 16  # of that load
 EAGER = "CUDA graphs are off, and how long kernels then take to start was not measured here; others saw decoding 1.2 to 4.3 times slower than with graphs"
 
 
+# Seconds that a step with drafts takes beside the kernels of target and drafter (sampling and rejecting, starting the drafter's passes from Python, slower
+# kernels of recurrent layers): what a tenth of twelve published pairs exceeds, their median, what nine tenths exceed (tests/data/speculative_pairs.csv).
+DRAFTED_STEP_S = (0.033, 0.0053, 0.0014)
+
+
 def _not_measured(plan: Plan) -> NoSpeed | None:
     """Why nothing can be said of a plan, whatever its GPU; None where something can."""
     config, nodes = plan.config, plan.request.group.nodes
@@ -83,15 +88,15 @@ def _with_drafts(work: Work, plan: Plan) -> Work:
         return work
     tokens, model = drafter.num_speculative_tokens, drafter.model
     if model is None:
-        return replace(work, drafts=Drafts(tokens=tokens, length=length))
+        return replace(work, drafts=Drafts(tokens=tokens, length=length, step_s=DRAFTED_STEP_S[1]))
     gpu, config = plan.request.group.gpu, plan.config
     bits, tp = dtype_bits(model, gpu, config.dtype), config.tensor_parallel_size
     layout = cache_layout(model, gpu, config.kv_cache_dtype, dtype_bits=bits, version=config.vllm_version, options=config.options)
     reads = cache_reads(model, tp, layout)
     held = weights(model, with_kernels(with_experts(config.parallel, model), gpu, config.vllm_version), bits)
     passes = replace(work, weights=held, reads=reads, shape=shape_of(model, arithmetic(model, gpu)[0]), stages=1, batches=1)
-    each = tuple(replace(read, bytes_per_token=read.bytes_per_token * tokens, flops_per_pair=read.flops_per_pair * 1) for read in reads)
-    return replace(work, reads=(*work.reads, *each), drafts=Drafts(tokens=tokens, length=length, work=passes))
+    each = tuple(replace(read, bytes_per_token=read.bytes_per_token * tokens) for read in reads)
+    return replace(work, reads=(*work.reads, *each), drafts=Drafts(tokens=tokens, length=length, work=passes, step_s=DRAFTED_STEP_S[1]))
 
 
 def link_of(plan: Plan) -> AllReduce:
@@ -132,6 +137,9 @@ def paces(plan: Plan) -> tuple[Pace, Pace, Pace] | NoSpeed:
 def _outlooks(plan: Plan, work: Work) -> tuple[Pace, Pace, Pace]:
     group = plan.request.group
     works = (work, work, work) if measured_here(group, work.engine) else links(work, link_of(plan), group.gpu.vendor)
+    if drafts := work.drafts:
+        slow, likely, fast = (replace(each, drafts=replace(drafts, step_s=step_s)) for each, step_s in zip(works, DRAFTED_STEP_S, strict=True))
+        works = (slow, likely, fast)
     return outlooks(works, basis_of(plan, work), group)
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from planner.engines.alternatives import NO_MARKET, Market, Others
 from planner.engines.vllm import layouts
+from planner.engines.vllm.acceptance import published
 from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.command import serve_argv
 from planner.engines.vllm.host import host_memory, host_warning, too_little
@@ -257,7 +258,8 @@ def _drafting_warning(plan: Plan) -> list[Warn]:
     if plan.model.drafter is None or plan.request.load.acceptance_length:
         return []
     text = "the speed is that without drafted tokens: what they gain depends on how many are accepted, which --acceptance-length says"
-    return [Warn(code="drafting", message=text)]
+    told = published(plan.model.name, plan.model.drafter)
+    return [Warn(code="drafting", message=f"{text}; {told}" if told else text)]
 
 
 def _length_warning(plan: Plan) -> list[Warn]:
