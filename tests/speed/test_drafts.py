@@ -84,7 +84,7 @@ def test_published_means_are_of_models_that_are_known_and_of_tokens_that_a_step_
 @pytest.mark.parametrize(("drafts", "told"), [("mtp:3", "published of qwen3.6-27b: 2.8 to 4, by what is asked"), ("mtp:5", "which --acceptance-length says")])
 def test_what_others_saw_is_told_where_nobody_says_how_many_are_accepted(drafts, told):
     answer = planner.plan(gpu="h100", model="qwen3.6-27b-fp8", context="32k", speculative_config=drafts).main
-    assert [warning.message for warning in answer.warnings if warning.code == "drafting"][0].endswith(told)
+    assert next(warning.message for warning in answer.warnings if warning.code == "drafting").endswith(told)
 
 
 def test_the_answer_says_what_it_rests_on():

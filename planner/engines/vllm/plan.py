@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from planner.engines.alternatives import NO_MARKET, Market, Others
 from planner.engines.vllm import layouts
-from planner.engines.vllm.acceptance import published
 from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.command import serve_argv
 from planner.engines.vllm.host import host_memory, host_warning, too_little
@@ -257,6 +256,8 @@ def _drafting_warning(plan: Plan) -> list[Warn]:
     """What a speed does not count."""
     if plan.model.drafter is None or plan.request.load.acceptance_length:
         return []
+    from planner.engines.vllm.acceptance import published
+
     text = "the speed is that without drafted tokens: what they gain depends on how many are accepted, which --acceptance-length says"
     told = published(plan.model.name, plan.model.drafter)
     return [Warn(code="drafting", message=f"{text}; {told}" if told else text)]
