@@ -23,11 +23,10 @@ from planner.units import round_up
 
 
 def head_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
-    """The compute buffer of a context of predicting layers: one block, whose mask is gone before its feed-forward (v0.5.0: never less, up to 7 % more)."""
-    flow = model.flows[-1]
-    block = 3 * model.hidden + 3 * (flow.dense if not flow.experts else max(flow.dense, flow.wide)) + flow.experts_out
-    mixer = _peaks(model, config, keeps_rows=config.flash_attention).mixer
-    return max(mixer + config.ubatch * 4 * model.hidden, config.ubatch * 4 * block)  # hidden states arrive beside embeddings
+    """The compute buffer of a context of predicting layers."""
+    own = Own(tuple(range(model.layer_count)), is_head=True)
+    most = _peaks(model, _with_kernel(model, config), own=own, keeps_rows=config.flash_attention)
+    return max(most.mixer, most.block)
 
 
 def compute_bytes(

@@ -23,7 +23,7 @@ class Own:
     """The layers that a device computes, of a batch. `is_further`: their input comes from another card; `elsewhere`: layers whose experts another one computes.
 
     `caches`: of layers that read another's cache which lies elsewhere, bytes of its keys and values. `copies`: how many of each input lie there for the
-    whole step, where steps overlap.
+    whole step, where steps overlap. `is_head`: layers that predict, which join words with hidden states.
     """
 
     layers: tuple[int, ...]
@@ -31,6 +31,7 @@ class Own:
     elsewhere: frozenset[int] = frozenset()
     caches: tuple[tuple[int, int, int], ...] = ()
     copies: int = 1
+    is_head: bool = False
 
 
 def sends(flows: Sequence[Flow], step: Step, lent: Sequence[Lent], own: Own) -> tuple[tuple[Read, ...], Mapping[int, Late]]:

@@ -58,7 +58,9 @@ def peaks(flows: Sequence[Flow], step: Step, lent: Sequence[Lent] = (), own: Own
     sent, late = sends(flows, step, lent, own)
     is_further = own.is_further and not flows[0].has_streams
     kept = _kept(step, sent, own) if own.copies > 1 else 0
-    if is_further:
+    if own.is_head:
+        start = _joined(step, sent)
+    elif is_further:
         start = _Start(NOTHING, ()) if kept else _further(step, sent, own.layers[0])
     else:
         start = _first(step, () if kept else sent, is_made=not kept or step.layer_inputs > 0)
@@ -83,10 +85,11 @@ def peaks(flows: Sequence[Flow], step: Step, lent: Sequence[Lent] = (), own: Own
             desk.inputs, desk.arrived, desk.joins = inputs, arrived if step.layer_inputs else NOTHING, place == 0 and not own.is_further
             _mix(desk)
             joined = arena.peak
-            if not is_last:
+            is_fed = not is_last or own.is_head
+            if is_fed:
                 _feed(desk)
             stays = tuple((read, desk.masks if at == masks and masks[1] else at) for read, at in came if not read.is_last(index))
-            seen[key] = joined, 0 if is_last else arena.peak, desk.residual, desk.inputs, stays + desk.came
+            seen[key] = joined, arena.peak if is_fed else 0, desk.residual, desk.inputs, stays + desk.came
         joined, fed, residual, inputs, came = seen[key]
         mixer, block = max(mixer, joined), max(block, fed)
     return Peaks(kept + mixer, kept + block, kept)
@@ -125,6 +128,14 @@ def _first(step: Step, sent: Sequence[Read], *, is_made: bool) -> _Start:
     if step.layer_inputs:
         return _Start((arrived[0], 0), came, NOTHING, inputs, arrived, 1)
     return _Start(arrived, came, NOTHING, inputs)
+
+
+def _joined(step: Step, sent: Sequence[Read]) -> _Start:
+    """Words and hidden states arrive, behind all else the numbers of tokens to predict for; what a matrix makes of both lies where the words lay."""
+    row = step.hidden * step.rows * 4
+    reads = (*sent, Read(-1, Sent.PLACES, _ALIGNED_TO))
+    made, _, *blocks = _laid([row, row, *(read.bytes for read in reads)])
+    return _Start(made, tuple(zip(reads, blocks, strict=True)))
 
 
 def _further(step: Step, sent: Sequence[Read], first: int) -> _Start:

@@ -198,7 +198,7 @@ HEADS = [
 def test_predicting_layers_have_a_cache_and_a_buffer_of_their_own(name, row, kv, compute):
     head = head_of(file_of(name))
     assert kv_bytes(head, config_of(row)) == kv * MIB
-    assert 0.999 <= head_bytes(head, config_of(row)) / MIB / compute <= 1.07
+    assert head_bytes(head, config_of(row)) / MIB == pytest.approx(compute, rel=0.0005)
 
 
 @pytest.mark.judge
