@@ -5,6 +5,7 @@ Source: llama.cpp ggml/src/ggml-alloc.c ggml_dyn_tallocr_alloc, ggml_dyn_tallocr
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Iterable
 
 _ALIGNED_TO = 128  # bytes, on CUDA (ggml-cuda.cu)
@@ -33,15 +34,21 @@ class Arena:
         if not size:
             return NOTHING
         size = -(-size // _ALIGNED_TO) * _ALIGNED_TO
-        best = min((hole for hole in self._holes if hole[1] >= size), key=lambda hole: (hole[1], -hole[0]), default=None)  # of equals the last
-        if best is None:
-            block = (self._end, size)
+        holes, at, least = self._holes, -1, 0
+        for index, (_, room) in enumerate(holes):
+            if room >= size and (at < 0 or room <= least):  # of equals the last
+                at, least = index, room
+        if at < 0:
+            start = self._end
             self._end += size
             self.peak = max(self.peak, self._end)
-            return block
-        at = self._holes.index(best)
-        self._holes[at : at + 1] = [(best[0] + size, best[1] - size)] if best[1] > size else []
-        return best[0], size
+            return start, size
+        start = holes[at][0]
+        if least > size:
+            holes[at] = start + size, least - size
+        else:
+            del holes[at]
+        return start, size
 
     def give(self, *blocks: Block) -> None:
         """Blocks that nothing reads any more, in this order."""
@@ -51,7 +58,7 @@ class Arena:
 
     def _give(self, start: int, size: int) -> None:
         holes, end = self._holes, start + size
-        at = next((index for index, hole in enumerate(holes) if hole[0] > start), len(holes))
+        at = bisect(holes, (start,))
         if at < len(holes) and holes[at][0] == end:
             end += holes.pop(at)[1]
         if at and sum(holes[at - 1]) == start:

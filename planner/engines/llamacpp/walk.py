@@ -76,7 +76,20 @@ def peaks(flows: Sequence[Flow], step: Step, lent: Sequence[Lent] = (), own: Own
         lends, due = lent[index] if lent else NOT_LENT, late.get(index, NOT_LATE)
         is_last = index == len(flows) - 1
         waiting = tuple((read, at) for read, at in came if read.is_last(index))
-        key = id(flow), residual, came, waiting, inputs, held, id(lends), due, place == 0, index in own.elsewhere, is_last  # those alike are one
+        lies = tuple((id(read), at) for read, at in came)  # what they are takes longer to compare than to walk a layer
+        key = (
+            id(flow),
+            residual,
+            lies,
+            tuple(at for _, at in waiting),
+            inputs,
+            held,
+            id(lends),
+            id(due),
+            place == 0,
+            index in own.elsewhere,
+            is_last,
+        )  # those alike are one
         if key not in seen:
             masks = next((at for read, at in came if step.cast_bytes and read.what is Sent.MASK), NOTHING)
             arena = Arena((inputs, held, residual, normed, *(at for _, at in came)))
