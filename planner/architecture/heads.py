@@ -122,9 +122,9 @@ def _divided(scope: Scope, name: str, inputs: int, outputs: int) -> list[Module]
     ]
 
 
-def two_layers(labels: int) -> Head:
-    """Two layers divided over ranks (Qwen2's reward models, Jina's reranker of images)."""
-    return lambda scope, dims: _divided(scope.unnamed(), "score", dims.hidden, labels)
+def two_layers(labels: int, *, quantized: bool = True) -> Head:
+    """Two layers divided over ranks (Qwen2's reward models; Jina's reranker of images, whose class lets no quantization reach them)."""
+    return lambda scope, dims: _divided(scope.unnamed() if quantized else scope.plain(), "score", dims.hidden, labels)
 
 
 def internlm_reward(scope: Scope, dims: Dims) -> list[Module]:

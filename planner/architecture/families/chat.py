@@ -25,7 +25,7 @@ INTERNVL = by_type(chat.intern_vit(chat.two_layers), "internvl")
 NEMOTRON = replace(HYBRID["NemotronHForCausalLM"], tower=nemotron.nano, pipeline=False)
 NEMOTRON_OMNI = replace(NEMOTRON, adapted=hybrid.states_as_model)
 OVIS25 = by_type(ovis_phi_keye.ovis25, "ovis")
-MINICPMV46 = replace(QWEN35, tower=chat.minicpmv46, adapted=hybrid.states_as_model, name="minicpm")
+MINICPMV46 = replace(QWEN35, tower=chat.minicpmv46, tied_by_text=True, adapted=hybrid.states_as_model, name="minicpm")
 MINICPMV = replace(LLAMA, tower=chat.minicpmv, text=chat.minicpmv_text, name="minicpm")
 
 FAMILIES: Mapping[str, Family] = {
@@ -45,7 +45,7 @@ FAMILIES: Mapping[str, Family] = {
     "Ovis": by_type(ovis_phi_keye.ovis, "ovis"),
     "Ovis2_5": OVIS25,
     "Ovis2_6ForCausalLM": OVIS25,
-    "Ovis2_6_MoeForCausalLM": OVIS25,
+    "Ovis2_6_MoeForCausalLM": replace(OVIS25, tied_by_text=True),
     "GLM4VForCausalLM": replace(CHATGLM, tower=eva_molmo.glm4v_vision),
     "MolmoForCausalLM": Family(
         layers=text.llama(bias=False, output_bias=False),
@@ -96,6 +96,7 @@ FAMILIES: Mapping[str, Family] = {
     "DiffusionGemmaForBlockDiffusion": replace(
         GEMMA4,
         tower=gemma4.gemma4_towers,
+        tied_by_text=True,
         more={**GEMMA4.more, "every": gemma4.diffusion_conditioning},
         outer=(*GEMMA4.outer, "self_conditioning_size"),
         adapted=gemma4.keys_as_values,

@@ -86,7 +86,7 @@ FAMILIES: Mapping[str, Family] = {
     "InternLM2ForRewardModel": with_head(INTERNLM2, heads.internlm_reward),
     "GPT2ForSequenceClassification": replace(with_head(GPT2, heads.score), pipeline=False),
     "JambaForSequenceClassification": replace(JAMBA, more={"every": heads.score}),
-    "JinaVLForRanking": _beside(QWEN2_VL, heads.two_layers(1)),
+    "JinaVLForRanking": _beside(QWEN2_VL, heads.two_layers(1, quantized=False)),
     "ColQwen3": COLQWEN,
     "OpsColQwen3Model": COLQWEN,
     "Qwen3VLNemotronEmbedModel": COLQWEN,

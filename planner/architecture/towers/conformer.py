@@ -44,7 +44,7 @@ def qformer(config: Config, at: str, *, default_inputs: int) -> list[Module]:
 
 
 def granite_speech(scope: Scope, top: Config, dims: Dims) -> Tower:
-    """Granite Speech: a conformer with a CTC head in its middle, windows of frames read by a Q-Former."""
+    """Granite Speech: a conformer that no quantization reaches with a CTC head in its middle that one does, windows of frames read by a Q-Former."""
     config, projector = top.section("encoder_config"), top.section("projector_config")
     hidden, inner = config.integer("hidden_dim", default=1024), config.integer("num_heads", default=8) * config.integer("dim_head", default=128)
     width, wide = hidden * config.integer("feedforward_mult", default=4), hidden * config.integer("conv_expansion_factor", default=2)
@@ -58,7 +58,7 @@ def granite_speech(scope: Scope, top: Config, dims: Dims) -> Tower:
             for name in ("ff1", "ff2")
             for module in (
                 *norm(f"{at}.{name}.pre_norm", hidden, bias=True),
-                *scope.plain_mlp(f"{at}.{name}.up_proj", f"{at}.{name}.down_proj", hidden, width, bias=True),
+                *scope.plain().plain_mlp(f"{at}.{name}.up_proj", f"{at}.{name}.down_proj", hidden, width, bias=True),
             )
         ]
         modules += [
