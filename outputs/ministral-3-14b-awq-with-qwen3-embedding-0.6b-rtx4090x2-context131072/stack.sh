@@ -17,7 +17,7 @@ urls=(
   http://127.0.0.1:8080/health/liveliness
 )
 
-# 2,048 tokens of context, 5.1 full-length requests at once, 1.12 GiB of KV cache a GPU
+# 2,048 tokens of context, 4.0 full-length requests at once, 0.89 GiB of KV cache a GPU
 # tensor_parallel_size: leaves the main server most memory
 # pipeline_parallel_size: no pipeline needed
 # gpu_memory_utilization: the least that holds the model and one full-length request
@@ -35,16 +35,16 @@ run_embedding() {
     --runner pooling \
     --tensor-parallel-size 1 \
     --max-model-len 2048 \
-    --gpu-memory-utilization 0.108 \
+    --gpu-memory-utilization 0.098 \
     --max-num-seqs 256 \
     --max-num-batched-tokens 2048 \
     --enforce-eager
 }
 
-# 131,072 tokens of context, 1.4 full-length requests at once, 13.83 GiB of KV cache a GPU
+# 131,072 tokens of context, 1.4 full-length requests at once, 14.06 GiB of KV cache a GPU
 # tensor_parallel_size: divides 32 attention heads and 8 key-value heads; each GPU holds a share of every layer
 # pipeline_parallel_size: no pipeline needed
-# gpu_memory_utilization: 20.01 of 23.51 GiB are free at start on a server beside servers that hold 3.05 GiB; 1 % is kept back, and the CUDA context and NCCL lie outside vLLM's budget
+# gpu_memory_utilization: 20.25 of 23.51 GiB are free at start on a server beside servers that hold 2.81 GiB; 1 % is kept back, and the CUDA context and NCCL lie outside vLLM's budget
 # max_model_len: as asked
 # max_num_seqs: 1.4 full-length requests fit at once; shorter ones share the same cache
 # max_num_batched_tokens: vLLM's default for this GPU
@@ -57,7 +57,7 @@ run_chat() {
     --port 8000 \
     --tensor-parallel-size 2 \
     --max-model-len 131072 \
-    --gpu-memory-utilization 0.841 \
+    --gpu-memory-utilization 0.851 \
     --max-num-seqs 16 \
     --max-num-batched-tokens 2048 \
     --enable-auto-tool-choice \

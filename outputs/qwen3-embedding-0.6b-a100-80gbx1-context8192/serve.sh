@@ -17,12 +17,12 @@ urls=(
 
 served_name=qwen3-embedding-0.6b
 
-# 8,192 tokens of context, 83.7 full-length requests at once, 73.20 GiB of KV cache a GPU
+# 8,192 tokens of context, 83.4 full-length requests at once, 72.96 GiB of KV cache a GPU
 # tensor_parallel_size: one GPU
 # pipeline_parallel_size: no pipeline needed
 # gpu_memory_utilization: the most that is planned: graphs and workspaces outside vLLM's budget need the rest; 78.64 of 79.15 GiB are free at start on a server
 # max_model_len: as asked
-# max_num_seqs: 83.7 full-length requests fit at once; shorter ones share the same cache
+# max_num_seqs: 83.4 full-length requests fit at once; shorter ones share the same cache
 # max_num_batched_tokens: vLLM's default for this GPU
 # kv_cache_dtype: 16-bit: 8,192 tokens fit without quantizing the cache
 # enforce_eager: CUDA graphs fit

@@ -17,7 +17,7 @@ urls=(
   http://127.0.0.1:8080/health/liveliness
 )
 
-# 2,048 tokens of context, 5.1 full-length requests at once, 1.12 GiB of KV cache a GPU
+# 2,048 tokens of context, 4.0 full-length requests at once, 0.89 GiB of KV cache a GPU
 # tensor_parallel_size: leaves the main server most memory
 # pipeline_parallel_size: no pipeline needed
 # gpu_memory_utilization: the least that holds the model and one full-length request
@@ -35,20 +35,20 @@ run_embedding() {
     --runner pooling \
     --tensor-parallel-size 1 \
     --max-model-len 2048 \
-    --gpu-memory-utilization 0.108 \
+    --gpu-memory-utilization 0.098 \
     --max-num-seqs 256 \
     --max-num-batched-tokens 2048 \
     --enforce-eager
 }
 
-# 81,920 tokens of context, 1.5 full-length requests at once, 7.65 GiB of KV cache a GPU
+# 81,920 tokens of context, 1.6 full-length requests at once, 7.88 GiB of KV cache a GPU
 # tensor_parallel_size: divides 64 attention heads and 8 key-value heads; each GPU holds a share of every layer
 # pipeline_parallel_size: no pipeline needed
-# gpu_memory_utilization: 20.01 of 23.51 GiB are free at start on a server beside servers that hold 3.05 GiB; 1 % is kept back, and the CUDA context and NCCL lie outside vLLM's budget
+# gpu_memory_utilization: 20.25 of 23.51 GiB are free at start on a server beside servers that hold 2.81 GiB; 1 % is kept back, and the CUDA context and NCCL lie outside vLLM's budget
 # max_model_len: as asked
-# max_num_seqs: 1.5 full-length requests fit at once; shorter ones share the same cache
+# max_num_seqs: 1.6 full-length requests fit at once; shorter ones share the same cache
 # max_num_batched_tokens: vLLM's default for this GPU
-# kv_cache_dtype: 16-bit would end at 43,472 tokens
+# kv_cache_dtype: 16-bit would end at 45,392 tokens
 # enforce_eager: CUDA graphs fit
 run_chat() {
   exec vllm serve QuantTrio/Qwen3-VL-32B-Instruct-AWQ \
@@ -57,7 +57,7 @@ run_chat() {
     --port 8000 \
     --tensor-parallel-size 2 \
     --max-model-len 81920 \
-    --gpu-memory-utilization 0.841 \
+    --gpu-memory-utilization 0.851 \
     --max-num-seqs 16 \
     --max-num-batched-tokens 2048 \
     --kv-cache-dtype fp8_e4m3 \
