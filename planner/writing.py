@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+LONGEST_S = 10.0  # that another process is waited for: it holds a folder for milliseconds
 
 
 def write_whole(path: Path, text: str, check: Callable[[Path], object] | None = None) -> None:
@@ -19,6 +23,8 @@ def write_whole(path: Path, text: str, check: Callable[[Path], object] | None = 
                 os.fsync(stream.fileno())
             if check is not None:
                 check(part)
+            with suppress(OSError):  # there is none yet
+                shutil.copymode(path, part)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
@@ -41,18 +47,32 @@ def made(folder: Path) -> Iterator[None]:
                 path.rmdir()
 
 
+def _wait(lock: Callable[[], object]) -> None:
+    end = time.monotonic() + LONGEST_S
+    while True:
+        try:
+            lock()
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return
+            time.sleep(0.01)
+        else:
+            return
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Wait until no other process holds this folder, or this file, which is made where it is missing. Raises OSError where it cannot be opened.
 
-    Nobody is kept out on Windows, nor by a folder on a file system that locks only files open for writing (NFS).
+    Nobody is kept out on Windows, nor by a folder on a file system that locks only files open for writing (NFS), nor for ever: who runs us under
+    `flock .` holds it until we end.
     """
     number = os.open(path, os.O_RDONLY if path.is_dir() else os.O_WRONLY | os.O_CREAT, 0o666)
     try:
         with suppress(ImportError, OSError):
             import fcntl
 
-            fcntl.flock(number, fcntl.LOCK_EX)
+            _wait(lambda: fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB))
         yield
     finally:
         os.close(number)

@@ -6,9 +6,10 @@ import threading
 
 import pytest
 
+from planner import writing
 from planner.cli.defaults import read_defaults, write_default
 from planner.errors import WorldError
-from planner.writing import write_whole
+from planner.writing import locked, write_whole
 
 
 def full(*_):
@@ -46,3 +47,19 @@ def test_defaults_that_are_set_at_once_are_all_kept(tmp_path, monkeypatch):
     for writer in writers:
         writer.join()
     assert {name: default.value for name, default in read_defaults().items()} == values
+
+
+def test_who_holds_a_folder_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    """`flock . plan …` holds it until plan ends."""
+    monkeypatch.setattr(writing, "LONGEST_S", 0.05)
+    with locked(tmp_path), locked(tmp_path):
+        write_whole(tmp_path / "x", "1")
+    assert (tmp_path / "x").read_text() == "1"
+
+
+def test_a_file_that_others_may_not_read_stays_so(tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("")
+    path.chmod(0o600)
+    write_whole(path, "count = 2\n")
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -92,7 +92,6 @@ def plan(
     input: int | None = None,  # noqa: A002 - as the option is called
     output_tokens: int | None = None,
     concurrency: int | None = None,
-    acceptance_length: float | None = None,
     engine: str | None = None,
     host: Host = "server",
     nodes: int = 1,
@@ -110,7 +109,7 @@ def plan(
     """What these GPUs can serve of a model, with which flags.
 
     `model` is a catalogue name, owner/name on the Hub, or a folder; `gpu` a catalogue name, or "auto" for this machine's; `context` tokens, or
-    text such as "128k"; `users` must fit at full context; `input`, `output_tokens`, `concurrency` and (of drafts) `acceptance_length` say what the speed is for; `beside` are further servers as `--with` names them; every other option of `plan` is an argument of its name. Raises PlannerError.
+    text such as "128k"; `users` must fit at full context; `input`, `output_tokens` and `concurrency` say what the speed is for; `beside` are further servers as `--with` names them; every other option of `plan` is an argument of its name. Raises PlannerError.
     """
     with naming(gpu, count, gpus, models) as counted:
         machine = {
@@ -119,7 +118,7 @@ def plan(
         }  # fmt: skip
         pins = dict(settings)
         machine |= {name: pins.pop(name, None) for name in MachineSettings.__annotations__}
-        load = {"input": input, "output_tokens": output_tokens, "concurrency": concurrency, "acceptance_length": acceptance_length}
+        load = {"input": input, "output_tokens": output_tokens, "concurrency": concurrency}
         row = row_of("plan()", machine, {"model": str(model), "context": context, "users": users, **load, **pins})
         row = replace(row, services=[*row.services, *map(with_row, beside)])
         return public(PlanAnswer, planning.answer_for(row, None if port is None else whole("port", port)))
@@ -149,10 +148,14 @@ def check(
     with naming(gpu, count, gpus, models) as counted:
 
         def asked(server: Command) -> StackRow:
-            if gpu is None and (told := told_in([(None, command)])):
-                return told.machine_for(server)
-            row = row_of("check()", {"gpu": needed("gpu", gpu, "rtx4090"), "count": counted, "host": host, **machine}, {"model": "any"})
-            return Target(row=row, has_count=count is not None or gpu == AUTO).machine_for(server)
+            told = None if gpu else told_in([(None, command)])
+            name = told.row.gpu if told else needed("gpu", gpu, "rtx4090")
+            row = row_of("check()", {"gpu": name, "count": counted, "host": host, **machine}, {"model": "any"})
+            has_count = count is not None or gpu == AUTO
+            if told:
+                given = {"count": count, "host": None if host == "server" else host, **machine}
+                return told.with_said(row, [key for key, value in given.items() if value is not None]).machine_for(server)
+            return Target(row=row, has_count=has_count).machine_for(server)
 
         checked = check_text(command, asked, version=engine_version or vllm_version, server=server, model=model or "")
         return CheckAnswer(plan=checked.plan, proxy=checked.proxy, question=checked.question)

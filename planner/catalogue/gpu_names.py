@@ -26,7 +26,7 @@ _LINES = (
     ("data centre", r"(gb|gh|[ablhgptv])\d|spark|dgx"),
 )
 
-_COUNTED = re.compile(r"(?P<first>\d{1,3})\s*[x\u00d7*]\s*(?P<behind>[a-z].*)|(?P<before>[a-z].*?)\s*[x\u00d7*]\s*(?P<last>\d{1,3})")
+_COUNTED = re.compile(r"(?P<first>[1-9]\d{0,2})\s*[x\u00d7*]\s*(?P<behind>[a-z].*)|(?P<before>[a-z].*?)\s*[x\u00d7*]\s*(?P<last>[1-9]\d{0,2})")
 _MAC = re.compile(r"(apple)?(i?mac|apple$)")
 
 # Cards of Kepler, of compute capability 3.0 to 3.7; a Quadro K620, K1200 or K2200 and a GTX 750 are of the next generation.
@@ -55,6 +55,7 @@ def near_gpu(name: str, rows: Iterable[GpuRow]) -> str:
 
     Else those that end so (b60), the chip of any Mac, the card of `4x h100`.
     """
+    name = " ".join(name[:100].split())  # blanks are many ways to read a pattern
     wanted = gpu_key(name)
     names = {gpu_key(alias): row.name for row in rows for alias in (row.name, *row.aliases)}
     if counted := _COUNTED.fullmatch(name.strip().lower()):

@@ -256,10 +256,13 @@ def find_model(name: str) -> Entry | None:
 
 
 def _of_one_size(key: str) -> Entry | None:
-    """The model that is called so but for its size, where it has one only."""
-    sized = re.compile(rf"{re.escape(key)}-\d+(\.\d+)?[bt](-a\d+(\.\d+)?b)?")
-    found = [name for name in current().model_names if sized.fullmatch(name)]
-    return current().entry(found[0]) if len(found) == 1 else None
+    """The model that is called so but for its size, where no other size of its line is known, however that is written."""
+    sized = re.compile(rf"{re.escape(key.replace('-', ''))}:?(\d+(?:\.\d+)?[bmt])")
+    if len({found[1] for name in current().model_names if (found := sized.match(name.replace("-", "")))}) != 1:
+        return None
+    own = re.compile(rf"{re.escape(key)}-\d+(\.\d+)?[bt](-a\d+(\.\d+)?b)?")
+    named = (current().entry(name) for name in current().model_names if own.fullmatch(name))
+    return next((entry for entry in named if entry and own.fullmatch(entry.row.name)), None)
 
 
 def unknown_model(name: str) -> PlannerError:

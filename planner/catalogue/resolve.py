@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from planner.catalogue.safetensors import StoredTensor
     from planner.engines.llamacpp.header import Header
 
+_OWN_MIX = re.compile(r"(?i)q[48]_[01]|q5_[01]|q[2-6]_k(_[sml])?|iq\d_(xxs|xs|s|m|nl)|bf16|f16|mxfp4")
 _GGUF_REPO = re.compile(r"(?:(?:https://)?(?:hf\.co|huggingface\.co)/)?(?P<owner>[\w.-]+)/(?P<base>[\w.-]+?)[-_.](?i:gguf)(?::(?P<mix>[\w.-]+))?")
 MOST_PATH, MOST_FILE_NAME = 4096, 255  # bytes that a path and a name in it may have (Linux)
 
@@ -129,9 +130,11 @@ def _is_gguf_repository(owner: str, base: str, mix: str | None) -> PlannerError 
     if entry is None and not mix:
         return None
     readers = [name for name, engine in ENGINES.items() if engine.reads_gguf]
-    form = f" --quantization {mix}" if mix else ""
+    form = f" --quantization {mix}" if mix and _OWN_MIX.fullmatch(mix) else ""
     nearest = f"its model is planned by its own name: --model {entry.row.name} --engine {' or '.join(readers)}{form}; " if entry else ""
-    return PlannerError(f"{owner}/{base}-GGUF is a repository of GGUF files", f"{nearest}a command that serves these files is judged by plan check")
+    return PlannerError(
+        f"{owner}/{base}-GGUF is a repository of GGUF files", f"{nearest}a command of {' or '.join(readers)} that serves these files is judged by plan check"
+    )
 
 
 def _from_catalogue(entry: load.Entry, online: str | None) -> Source:

@@ -22,6 +22,7 @@ from planner.cli.printing import print_json, print_report, read_input
 from planner.engines import ENGINES
 from planner.engines.vllm.versions import DEFAULT_VERSION, OLDEST_VERSION
 from planner.errors import PlannerError
+from planner.facts.command import Command
 from planner.facts.finding import FailOn
 from planner.facts.hardware import Host
 from planner.facts.question import HostName, StackRow
@@ -156,7 +157,7 @@ def _check_one(
 ) -> None:
     """One server, whose whole ledger is shown; a proxy where there is none."""
     texts = _texts(command)
-    commands = [replace(process, folder=str(path.parent) if path else "") for path, text in texts for process in find_commands(text)]
+    commands = [process for path, text in texts for process in _commands(path, text)]
     proxies = [answer for path, text in texts if (answer := check_proxy(text, path))]
     if not commands and proxies:
         from planner.report.proxy import proxy_json, render_proxy
@@ -166,7 +167,8 @@ def _check_one(
     if not commands and (missing := next(filter(None, (start_without_config(text) for _, text in texts)), None)):
         raise missing
     process = chosen(commands, server, model=model or "")
-    asked = _target(ctx, row, texts).machine_for(process)
+    own = [(path, text) for path, text in texts if process in _commands(path, text)] or texts  # all, where it was put together from several
+    asked = _target(ctx, row, own).machine_for(process)
     if vllm_version:
         process = replace(process, version=vllm_version)
     plan = check(process, machine_for(process, asked))
@@ -183,6 +185,11 @@ def _check_one(
     ctx.exit(FailOn(fail_on).fails(plan.verdict) if fail_on else plan.verdict.exit_code)
 
 
+def _commands(path: Path | None, text: str) -> list[Command]:
+    """The servers of a text, which find what they name beside its file."""
+    return [replace(process, folder=str(path.parent) if path else "") for process in find_commands(text)]
+
+
 def _target(ctx: click.Context, row: StackRow, texts: Sequence[tuple[Path | None, str]]) -> Target:
     """The machine that was typed, else the one that a file says it is for, else that of config.toml. Raises PlannerError where none says one."""
     from planner.questions.files.machines import OF_MACHINE, told_in
@@ -190,8 +197,7 @@ def _target(ctx: click.Context, row: StackRow, texts: Sequence[tuple[Path | None
     words_typed = typed(ctx)
     told = None if "gpu" in words_typed else told_in(texts)
     if told:
-        said = {name: getattr(row, name) for name in OF_MACHINE if ("host_kind" if name == "host" else name) in words_typed}
-        return replace(told, row=replace(told.row, **said), has_count=told.has_count or "count" in said)
+        return told.with_said(row, [name for name in OF_MACHINE if ("host_kind" if name == "host" else name) in words_typed])
     if asked := asked_target(ctx, row):
         return asked
     raise PlannerError("--gpu is missing", f"try: {words({'gpu': 'rtx4090'})}")

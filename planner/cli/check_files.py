@@ -14,6 +14,7 @@ from planner.cli.options import meant_gpus
 from planner.cli.output import write_anew
 from planner.cli.printing import print_report, tell
 from planner.errors import FileError, PlannerError
+from planner.facts.command_line import AUTO
 from planner.facts.finding import FailOn
 from planner.facts.question import StackRow
 from planner.facts.record import dataclass
@@ -66,7 +67,7 @@ def asked_target(ctx: click.Context, row: StackRow) -> Target | None:
     if not row.gpu:
         return None
     gpu, count = meant_gpus(ctx, row.gpu, row.count)
-    has_count = ctx.get_parameter_source("count") is not click.core.ParameterSource.DEFAULT or count != row.count
+    has_count = ctx.get_parameter_source("count") is not click.core.ParameterSource.DEFAULT or row.gpu == AUTO
     return Target(row=replace(row, gpu=gpu or row.gpu, count=count), has_count=has_count)
 
 

@@ -13,14 +13,14 @@ import click
 
 from planner.cli.command import Command, Option, missing, option, typed, words
 from planner.cli.names import EngineName, Name
-from planner.cli.options import PURPOSES, QUESTION, STYLE, Finite, own_settings, question, read_machine, type_of
+from planner.cli.options import PURPOSES, QUESTION, STYLE, own_settings, question, read_machine, type_of
 from planner.cli.own_rows import own_rows
 from planner.cli.printing import tell
 from planner.cli.values import PlanValues, values_of
 from planner.engines import ENGINES, titles_with, usual_words
 from planner.errors import PlannerError, PlanWarning, WorldError, one_line, our_fault
 from planner.facts.command_line import flag_of
-from planner.questions.fields import FIELDS, MOST_DRAFTED, OF_SOME
+from planner.questions.fields import FIELDS, OF_SOME
 from planner.text import redact
 
 _LATER = {  # module and short help: the help of all is printed without importing them
@@ -93,14 +93,6 @@ class _Group(Command, click.Group):
 @option("--input", type=type_of(FIELDS["input"]), group=_LOAD, common=False, help="Tokens of a prompt: 2000, or what the context holds.")
 @option("--output-tokens", type=type_of(FIELDS["output_tokens"]), group=_LOAD, common=False, help="Tokens of an answer: 500, or a fifth of the context.")
 @option("--concurrency", type=type_of(FIELDS["concurrency"]), group=_LOAD, common=False, help="Requests at once; else --users, or as many as fit, at most 16.")
-@option(
-    "--acceptance-length",
-    type=Finite(1, MOST_DRAFTED + 1),
-    metavar="TOKENS",
-    group=_LOAD,
-    common=False,
-    help="With --speculate: what a step gives on average, its own token counted: the Mean acceptance length of a server's log.",
-)
 @option("--for", "purpose", type=click.Choice(PURPOSES), group=_OPEN, help="Without --model: choose one for this.")
 @option(
     "--min-speed",

@@ -21,6 +21,7 @@ from planner.errors import PlannerError
 from planner.facts.command_line import ANY, AUTO
 from planner.facts.hardware import Host
 from planner.facts.settings import Kind, Setting
+from planner.facts.speed import MOST_DRAFTED
 from planner.questions.fields import FIELDS, MOST_LINK_GB_PER_S, MOST_POWER_W
 from planner.units import parse_seconds
 
@@ -178,6 +179,14 @@ QUESTION: dict[str, Adds] = {
     ),
     **pins("Question"),
     **pins("Pins"),
+    "acceptance_length": option(
+        "--acceptance-length",
+        type=Finite(1, MOST_DRAFTED + 1),
+        metavar="TOKENS",
+        group=_HEADINGS["Pins"],
+        common=False,
+        help="With --speculate, for the speed: what a step gives on average, its own token counted (a server logs the mean acceptance length).",
+    ),
     "vllm_version": option(
         "--vllm-version",
         type=click.Choice(list(VERSIONS)),

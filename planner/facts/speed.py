@@ -17,6 +17,7 @@ class Range:
     optimistic: float
 
 
+MOST_DRAFTED = 1000  # tokens of a step
 PROMPT, OUTPUT = 2000, 500  # tokens: the load that is shown where none is asked for
 
 

@@ -57,10 +57,8 @@ class _Table:
             column: Array = values[gpu, tp - 1][:, None]
             return column
 
-        batched = picked(self.max_num_batched_tokens)
-        return _Table(
-            device=devices.picked(self.device, gpu, tp - 1), gpu_memory_utilization=picked(self.gpu_memory_utilization), max_num_batched_tokens=batched
-        )
+        share, batched = picked(self.gpu_memory_utilization), picked(self.max_num_batched_tokens)
+        return _Table(device=devices.picked(self.device, gpu, tp - 1), gpu_memory_utilization=share, max_num_batched_tokens=batched)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +77,7 @@ class _Settings:
     skip_mm_profiling: bool = False
     enable_sleep_mode: bool = False
     max_cudagraph_capture_size: int | None = None
+    times_kernels: bool = True
     lora: Lora | None = None
     async_scheduling: bool | None = None
     estimates_graphs: bool | None = None

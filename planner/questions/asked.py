@@ -50,6 +50,8 @@ class CapacityPins(TypedDict, total=False):
     """vLLM's method, a GGUF mix (Q4_K_M), or MLX's (4bit, 8bit-g32, mxfp4)."""
     speculative_config: str | None
     """What drafts tokens: mtp:3, ngram:5, eagle3:OWNER/NAME:3, or vLLM's JSON."""
+    acceptance_length: float | None
+    """For the speed: tokens that a step with drafts gives on average, its own counted."""
     enable_lora: bool
     max_loras: int | None
     max_lora_rank: int | None

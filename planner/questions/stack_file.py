@@ -14,7 +14,8 @@ from planner.errors import PlannerError, did_you_mean
 from planner.facts.hardware import Host
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.settings import asked_text
-from planner.questions.fields import FIELDS, MOST_DRAFTED, MOST_LINK_GB_PER_S, MOST_POWER_W
+from planner.facts.speed import MOST_DRAFTED
+from planner.questions.fields import FIELDS, MOST_LINK_GB_PER_S, MOST_POWER_W
 
 MAX_FILE_BYTES, MAX_SERVICES = 64 * 1024, 32
 _NAME = r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?\Z"  # a label in DNS, Kubernetes, a systemd unit, a shell function and YAML

@@ -262,7 +262,8 @@ def served(work: Work[Real], rate: Rates[Real], asked: Load[Real]) -> Served[Rea
     steady = step(work, rate, decoding, asked.cache_bytes).total_s + (decoding - 1) / answer * added
     once = full + 0.5 * (users - 1) / answer * added
     per_token = burst * once + (1 - burst) * steady
-    arrival = first + rate.first_token_s + rate.steps_before_first * full * (1 - 1 / users)  # a lone user waits for nobody's step
+    whole = full * work.drafts.length if work.drafts else full  # who comes waits for whole steps, not for a token's part of one
+    arrival = first + rate.first_token_s + rate.steps_before_first * whole * (1 - 1 / users)  # a lone user waits for nobody's step
     return Served(
         step_s=full,
         prompt_s=alone,

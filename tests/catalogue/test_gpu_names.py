@@ -85,6 +85,8 @@ def test_a_memory_that_a_card_does_not_have_is_refused_with_those_that_there_are
         ("Mac Studio", "a Mac is named by its chip and its memory, e.g. m4-max-64gb"),
         ("b60", "did you mean arc-pro-b60?"),
         ("m9-ultra-64gb", "`plan list gpus` names all"),
+        ("0xrtx4090", "`plan list gpus` names all"),
+        pytest.param(f"a{' ' * 1_000_000}b", "`plan list gpus` names all", id="blanks"),  # hours, where each run of them is tried in every way
     ],
 )
 def test_what_is_no_name_is_told_what_to_type(name, hint):

@@ -107,7 +107,18 @@ def test_every_tag_of_the_catalogue_is_reached_by_each_of_its_names():
 
 
 @pytest.mark.parametrize(
-    ("name", "row"), [("mistral-small-3.2", "mistral-small-3.2-24b"), ("Seed-OSS", "seed-oss-36b"), ("deepseek-r1-distill-qwen", None), ("gemma-3", None)]
+    ("name", "row"),
+    [
+        ("mistral-small-3.2", "mistral-small-3.2-24b"),
+        ("Seed-OSS", "seed-oss-36b"),
+        ("deepseek-r1-distill-qwen", None),
+        ("gemma-3", None),
+        ("NVIDIA-Nemotron-3-Nano", None),
+        ("hermes-3", None),
+        ("tulu-3", None),
+        ("openreasoning-nemotron", None),
+        ("ministral", None),
+    ],
 )
 def test_a_name_without_its_size_is_the_model_where_it_has_one_only(name, row):
     entry = find_model(name)

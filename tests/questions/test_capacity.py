@@ -16,6 +16,7 @@ from planner.engines.vllm.pace import paces, slots
 from planner.engines.vllm.plan import Plan, plan_as_asked
 from planner.errors import PlannerError
 from planner.facts.hardware import GpuGroup
+from planner.facts.speed import NoSpeed
 from planner.questions.capacity import Asked, Capacity, Lengths, Limits, fewest_gpus, held, holds, replicas_for, seen_by, server_of
 from planner.questions.vllm_capacity import measure, places_of
 from planner.speed.constants import fitted
@@ -97,7 +98,7 @@ def generated_load(number: int) -> tuple[Server, Limits]:
         except PlannerError:
             continue
         known = paces(plan)
-        if known is None or (places := slots(plan, plan.choice.expected, lengths.prompt + lengths.answer)) < 8:
+        if isinstance(known, NoSpeed) or (places := slots(plan, plan.choice.expected, lengths.prompt + lengths.answer)) < 8:
             continue
         server = server_of(known[1], lengths, places, plan.config.max_num_batched_tokens)
         alone = server.prompt_s + server.steps_s[1]

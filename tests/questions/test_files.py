@@ -4,6 +4,7 @@ import json
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
@@ -11,9 +12,12 @@ from conftest import DATA, run_plan
 from pull_request import COMPOSE, FILES, MANIFESTS, SCRIPT, VALUES, checkout
 
 import planner
+from planner.catalogue.load import find_gpu
+from planner.cli.main import cli
 from planner.errors import PlannerError
 from planner.facts.finding import FailOn, Severity
 from planner.facts.verdict import Verdict
+from planner.machine import detect
 from planner.questions.files.judge import NO_MACHINE, WRONG_MACHINE, judge_files, judge_text, needs_machine
 from planner.questions.files.machines import target, targets_of
 from planner.questions.files.walk import files_of
@@ -195,8 +199,33 @@ def test_one_text_is_the_same_in_python():
     assert answer.plan.group.count == 2
     assert planner.check(MANIFEST, gpu="l40s").plan.group.count == 2
     assert planner.check(MANIFEST, gpu="l40s", count=1).plan.verdict is Verdict.DOES_NOT_START
+    assert planner.check(MANIFEST, count=1).plan.verdict is Verdict.DOES_NOT_START  # what is said beside the text's machine counts
+    assert planner.check(MANIFEST, free_gib=20.0).plan.verdict is Verdict.DOES_NOT_START
+    with pytest.raises(PlannerError, match="vram"):
+        planner.check(MANIFEST, vram="24GiB")
+    with pytest.raises(PlannerError, match="given 5,000 GPUs; at most 1,024"):
+        planner.check(MANIFEST.replace("gpu: 2", "gpu: 5000"), gpu="l40s")
     with pytest.raises(PlannerError, match="this is for 2 machines: t4, h100"):
         planner.check("# plan: gpu=t4\n# plan: gpu=h100\nvllm serve Qwen/Qwen3-8B\n")
+
+
+def test_files_that_belong_together_are_for_one_machine(tmp_path):
+    (tmp_path / "Modelfile").write_text("# plan: gpu=rtx4090\nFROM qwen3:8b\n")
+    (tmp_path / "ollama.env").write_text("# plan: gpu=rtx4090\nOLLAMA_CONTEXT_LENGTH=8192\n")
+    (tmp_path / "b.sh").write_text("# plan: gpu=l4\nvllm serve Qwen/Qwen3-4B --max-model-len 8192\n")
+    (tmp_path / "c.sh").write_text("# plan: gpu=t4\nvllm serve Qwen/Qwen3-0.6B --max-model-len 8192\n")
+    assert "on 1x GeForce RTX 4090 with" in run_plan("check", "Modelfile", "ollama.env", cwd=tmp_path).stdout
+    assert "on 1x Tesla T4 with" in run_plan("check", "b.sh", "c.sh", "--server", "2", cwd=tmp_path).stdout
+
+
+def test_this_machine_has_as_many_as_it_has(monkeypatch, capsys):
+    """Not as many as a container asks for: one card found is one card."""
+    monkeypatch.setattr(detect, "this_machine", lambda: SimpleNamespace(gpu=find_gpu("rtx4090"), count=1, note="one"))
+    text = "docker run --gpus 2 vllm/vllm-openai:v0.33.0 --model Qwen/Qwen3-8B -tp 2 --max-model-len 8192"
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["check", text, "--gpu", "auto"])
+    assert (ended.value.code, "2 GPUs are asked for, there is 1" in capsys.readouterr().out.replace("\n", " ")) == (1, True)
+    assert planner.check(text, gpu="auto").plan.verdict is Verdict.DOES_NOT_START
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import planner
-from planner.catalogue import load
+from planner.catalogue.load import find_model
 from planner.engines.vllm.pace import DRAFTED_STEP_S, vllm_work
 from planner.errors import PlannerError
 from planner.facts.speed import SpeedEstimate
 from planner.facts.verdict import Grade
 from planner.speed.constants import rates
-from planner.speed.roofline import step
+from planner.speed.roofline import load, served, step
 from planner.speed.work import Drafts
 
 
@@ -43,6 +43,14 @@ def test_a_step_by_hand(work):
     assert seen.arithmetic == pytest.approx((4 * alone.arithmetic + 3 * one) / 2.5)
     assert seen.launches == pytest.approx((alone.launches + 3 * step(drafter, rate, 1.0, 0.0).launches + DRAFTED_STEP_S[1]) / 2.5)
     assert seen.caches == pytest.approx(alone.caches / 2.5)
+
+
+@given(users=st.floats(2, 64), length=st.floats(1, 4), more=st.floats(1.01, 2))
+def test_who_comes_waits_for_whole_steps(work, users, length, more):
+    """However many tokens a step gives: the more, the more of the time prompts take, so that the first token never comes sooner."""
+    rate, asked = rates(work), load(work, users, 2000.0, 500.0)
+    first = [served(replace(work, drafts=replace(work.drafts, length=each)), rate, asked).time_to_first_token_s for each in (length, length * more)]
+    assert first[0] <= first[1] * (1 + 1e-9)
 
 
 def test_what_a_step_takes_beside_its_kernels_is_that_of_the_published_pairs():
@@ -75,13 +83,15 @@ def test_more_that_is_accepted_is_faster_and_nothing_is_slower_than_no_draft(wor
 def test_published_means_are_of_models_that_are_known_and_of_tokens_that_a_step_gives():
     rows = json.loads((ROOT / "planner" / "engines" / "vllm" / "acceptance.json").read_text())
     for row in rows:
-        assert load.find_model(row["model"]).row.name == row["model"], row
+        assert find_model(row["model"]).row.name == row["model"], row
         assert all(1 <= length <= row["tokens"] + 1 for length in row["lengths"]), row
         assert all(source.startswith("https://") for source in row["sources"]), row
     assert len({(row["model"], row["method"], row["tokens"]) for row in rows}) == len(rows) > 100
 
 
-@pytest.mark.parametrize(("drafts", "told"), [("mtp:3", "published of qwen3.6-27b: 2.8 to 4, by what is asked"), ("mtp:5", "which --acceptance-length says")])
+@pytest.mark.parametrize(
+    ("drafts", "told"), [("mtp:3", "published of qwen3.6-27b: 2.8 to 4, by what is asked"), ("mtp:5", "which --acceptance-length of a plan says")]
+)
 def test_what_others_saw_is_told_where_nobody_says_how_many_are_accepted(drafts, told):
     answer = planner.plan(gpu="h100", model="qwen3.6-27b-fp8", context="32k", speculative_config=drafts).main
     assert next(warning.message for warning in answer.warnings if warning.code == "drafting").endswith(told)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from planner.engines.alternatives import LEAST_OFFERED, MOST_GPUS, Change, both, offered
 from planner.engines.llamacpp.ask import GgufAsk
-from planner.engines.llamacpp.model import converted
+from planner.engines.llamacpp.model import converted, of_somebody
 from planner.facts.alternatives import Alternative
 from planner.facts.plan import Plan, longest_context
 from planner.facts.verdict import Verdict
@@ -38,7 +38,7 @@ def _changes(ask: GgufAsk, plan: Plan, try_plan: Try) -> Iterator[Change[GgufAsk
     lighter: list[Change[GgufAsk]] = []
     if ask.origin is not None and ask.model.mix in SMALLER_MIXES:
         for mix in SMALLER_MIXES[SMALLER_MIXES.index(ask.model.mix) + 1 :]:
-            lighter.append(Change("weights", f"{mix} weights", (("quantization", mix),), replace(ask, model=converted(ask.origin, mix), tag="")))
+            lighter.append(Change("weights", f"{mix} weights", (("quantization", mix),), replace(ask, model=of_somebody(converted(ask.origin, mix)), tag="")))
     yield from lighter
     for change in lighter[-2:-1]:  # 3 bits: below that a smaller model is the better answer
         yield from (both(change, smaller) for smaller in _smaller_wishes(change.asked, try_plan(change.asked), try_plan))

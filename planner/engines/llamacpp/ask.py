@@ -10,7 +10,7 @@ from planner.engines.llamacpp.classes import check_that_it_is_read
 from planner.engines.llamacpp.drafter import Drafting
 from planner.engines.llamacpp.dynamic import dynamic, name_of
 from planner.engines.llamacpp.ggml import KV_TYPES
-from planner.engines.llamacpp.model import GgufModel, converted, find_mix, in_library
+from planner.engines.llamacpp.model import GgufModel, converted, find_mix, in_library, of_somebody
 from planner.engines.llamacpp.pins import ServerPins, pins_of
 from planner.engines.llamacpp.published import on_the_hub, usual_form
 from planner.engines.llamacpp.stored import from_header
@@ -110,4 +110,5 @@ def _model(service: ServiceRow, catalogue: Catalogue, *, is_ollama: bool) -> tup
     mix = name_of(wanted) or find_mix(wanted)
     spec = in_library(plain.spec) if variant else plain.spec
     model = dynamic(spec, mix) if name_of(wanted) else converted(spec, mix)
+    model = model if variant else of_somebody(model)  # what Ollama keeps in its library is one file
     return model, f"{slug(plain.name)}-{mix}.gguf", variant.repo if variant else "", slug(plain.name), plain

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from planner.engines.llamacpp.ask import DEFAULT_MIX
 from planner.engines.llamacpp.dynamic import dynamic, name_of
 from planner.engines.llamacpp.ggml import MIXES
-from planner.engines.llamacpp.model import GgufModel, converted, in_library
+from planner.engines.llamacpp.model import GgufModel, converted, in_library, of_somebody
 from planner.engines.llamacpp.published import original
 from planner.engines.llamacpp.spelling import is_qat, library_names, spelled, spellings
 from planner.engines.llamacpp.stored import from_header
@@ -65,7 +65,7 @@ def by_file(settings: Mapping[str, Value], catalogue: Catalogue, *, is_here: boo
     if plain is None:
         raise PlannerError(f"{path} is not here, and its name tells no model and quantization of the catalogue", "give the file, whose header is read")
     named = _converted(plain, "Q4_0" if mix.lower() == "q4" and is_qat(base) else mix, str(path), "--model")
-    named = replace(named, model=_of_somebody(named.model))
+    named = replace(named, model=of_somebody(named.model))
     note = Warn(code="by-name", message=f"{shown(path.name, 100)} is not here: it is taken for llama.cpp's own {named.model.mix} of {plain.name}")
     return replace(named, has_vision=mmproj is not None and plain.spec.vision is not None, warnings=(note,))
 
@@ -82,22 +82,9 @@ def by_repository(settings: Mapping[str, Value], catalogue: Catalogue) -> NamedM
         raise PlannerError(f"{shown(repo, 100)}: unknown model", "download the file and name it with --model: its header is read")
     mix = mix or within or DEFAULT_MIX.get(plain.spec.architecture, USUAL_MIX)
     named = _converted(plain, mix, f"{repo}:{mix}", "--hf-repo")
-    named = replace(named, model=_of_somebody(named.model))
+    named = replace(named, model=of_somebody(named.model))
     has_vision = plain.spec.vision is not None and bool(settings.get("mmproj_auto", True))
     return replace(named, has_vision=has_vision)
-
-
-def _of_somebody(model: GgufModel) -> GgufModel:
-    """A file of any publisher: what a state reads and writes has more bits with some, as a log and files' sizes tell.
-
-    Q4_K_M of Qwen3.6 27B takes 1.7 % more from Unsloth, of Qwen3.5 9B 5.2 % more from bartowski; Q2_K of Qwen3.5 27B 2 % less; 8 bits and more as much.
-    """
-    is_others = model.exact or model.weights_error_permille or model.mix in _AS_WIDE
-    return model if is_others else replace(model, weights_error_permille=_OTHERS_PERMILLE)
-
-
-_AS_WIDE = ("Q8_0", "F16", "BF16", "F32")
-_OTHERS_PERMILLE = 55
 
 
 def by_tag(tag: str, catalogue: Catalogue) -> NamedModel:

@@ -81,12 +81,20 @@ def _indirect(flag: str, value: str | bool) -> dict[str, Value]:
     if flag == "--language-model-only":
         return {"skip_mm_profiling": bool(value)}
     if flag == "--optimization-level" and text == "0":
-        return {"max_cudagraph_capture_size": 0}
+        return {"max_cudagraph_capture_size": 0, "times_kernels": False}
     if flag == "--cudagraph-capture-sizes":
         return {"max_cudagraph_capture_size": max((int(number_in(part, parse_count)) for part in text.split()), default=0)}
     if flag == "--compilation-config" and text.startswith("{"):
-        return _graphs(_json(text))
+        return _graphs(_json(text)) | _compiling(_json(text))
     return {}
+
+
+def _compiling(data: Mapping[str, object]) -> dict[str, Value]:
+    """Whether the kernels that Inductor fuses are timed: it has no work without a mode, and keys of its own leave vLLM's out (config/compilation.py)."""
+    own = data.get("inductor_compile_config")
+    none = str(data.get("mode", "")).upper() in ("0", "NONE") or data.get("level") == 0 or data.get("backend") == "eager" or data.get("use_inductor") is False
+    said = isinstance(own, dict) and ("combo_kernels" in own or "benchmark_combo_kernel" in own)
+    return {"times_kernels": False} if none or said else {}
 
 
 def _graphs(data: Mapping[str, object]) -> dict[str, Value]:

@@ -62,6 +62,10 @@ class LedgerSettings(Protocol[Whole_co]):
         """The largest batch that is captured where it is pinned."""
 
     @property
+    def times_kernels(self) -> bool:
+        """Whether Inductor times the kernels that it fuses, in a release that has it do so."""
+
+    @property
     def num_speculative_tokens(self) -> int:
         """Tokens that are drafted at once."""
 

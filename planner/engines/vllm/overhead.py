@@ -231,7 +231,8 @@ def benchmarked_embedding(model: ModelSpec, config: LedgerSettings[Whole], outlo
     and Qwen3.8-27B-AWQ on two 3090 took none. vllm/config/compilation.py benchmark_combo_kernel; torch/_inductor/codegen/triton_combo_kernel.py get_args.
     """
     outside = model.vision is not None or model.residual_streams > 1
-    if config.enforce_eager or outside or outlook is Outlook.OPTIMISTIC or not VERSIONS[config.vllm_version].times_fused_kernels:
+    times = config.times_kernels and not config.enforce_eager and VERSIONS[config.vllm_version].times_fused_kernels
+    if not times or outside or outlook is Outlook.OPTIMISTIC:
         return 0
     rows: Whole = model.vocab_size + 2 * config.max_num_batched_tokens
     again = rows * model.hidden_size * 2

@@ -115,7 +115,7 @@ def basis_of(plan: Plan, work: Work) -> Basis:
     known = basis(work, plan.model, plan.request.group, link_of(plan))
     shared = [f"{work.stages} pipeline stages"] * (work.stages > 1) + [f"{int(work.engines)} engines that share their experts"] * (int(work.engines) > 1)
     if work.drafts:
-        shared.append(f"steps that verify {work.drafts.tokens} drafted tokens and give {work.drafts.length:g}, as asked,")
+        shared.append(f"steps that verify {work.drafts.tokens} drafted token{'s' * (work.drafts.tokens > 1)} and give {work.drafts.length:g}, as asked,")
     if not shared or (known.grade is Grade.MEASURED_HERE and not work.drafts):
         return known
     because = f"{known.because}; {' and '.join(shared)} are computed, not measured"

@@ -258,7 +258,7 @@ def _drafting_warning(plan: Plan) -> list[Warn]:
         return []
     from planner.engines.vllm.acceptance import published
 
-    text = "the speed is that without drafted tokens: what they gain depends on how many are accepted, which --acceptance-length says"
+    text = "the speed is that without drafted tokens: what they gain depends on how many are accepted, which --acceptance-length of a plan says"
     told = published(plan.model.name, plan.model.drafter)
     return [Warn(code="drafting", message=f"{text}; {told}" if told else text)]
 

@@ -128,6 +128,7 @@ class ServeConfig:
     mamba_cache_dtype: str | None = None
     mamba_ssm_cache_dtype: str | None = None
     async_scheduling: bool | None = None
+    times_kernels: bool = True  # whether Inductor times the kernels that it fuses: no, where nothing is compiled, or its own settings say something else
     estimates_graphs: bool | None = None  # by the environment; None is the release's own
     second_runner: bool | None = None  # likewise
     layer_partition: tuple[int, ...] = ()  # by the environment

@@ -21,6 +21,7 @@ from planner.errors import BadValueError
 from planner.facts.command_line import flag_of
 from planner.facts.observed import Observed, Shareable
 from planner.facts.settings import Kind, Setting
+from planner.facts.speed import MOST_DRAFTED
 
 _WORDS: Mapping[str, tuple[str, ...]] = {  # closed lists of settings whose row has none
     "attention_backend": tuple(dict.fromkeys(name for minor in range(OLDEST, NEWEST + 1) for name in names(minor))),
@@ -31,7 +32,6 @@ _WORDS: Mapping[str, tuple[str, ...]] = {  # closed lists of settings whose row 
 _MODALITIES = ("image", "video", "audio")
 _NAMES = ("model", "model_tag")  # said apart
 _MOST = 1 << 50  # of a number without a bound of its own
-_MOST_DRAFTED = 1000
 _DIVIDED = ("--tensor-parallel-size", "--pipeline-parallel-size", "--prefill-context-parallel-size", "--data-parallel-size")
 
 
@@ -105,7 +105,7 @@ def _drafted(setting: Setting, value: object) -> list[str] | None:
     method, count = data.get("method"), data.get("num_speculative_tokens")
     if data.keys() - {"method", "num_speculative_tokens"} or method not in METHODS:
         return None
-    if count is not None and (type(count) is not int or not 0 < count <= _MOST_DRAFTED):
+    if count is not None and (type(count) is not int or not 0 < count <= MOST_DRAFTED):
         return None
     return [setting.flag, json.dumps({"method": method} | ({"num_speculative_tokens": count} if count else {}))]
 
@@ -115,7 +115,7 @@ def _of_pictures(name: str, value: object) -> list[str] | None:
     if name == "language_model_only" and value in (True, "True"):
         return [flag_of(name)]
     data = _object(value)
-    counts = {key: count for key in _MODALITIES if type(count := data.get(key)) is int and 0 <= count < _MOST_DRAFTED}
+    counts = {key: count for key in _MODALITIES if type(count := data.get(key)) is int and 0 <= count < MOST_DRAFTED}
     return [flag_of(name), json.dumps(counts)] if counts and name == "limit_mm_per_prompt" and counts == data else None
 
 

@@ -6,7 +6,7 @@ The comment is a line `# plan: gpu=h100 count=8` for each machine that the file 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from planner.errors import FileError, PlannerError
 from planner.facts.command import Command
 from planner.facts.question import StackRow
 from planner.facts.record import dataclass
+from planner.questions.fields import MOST_COUNT
 from planner.questions.helm_values import looks_like_values
 from planner.questions.machine import machine_of
 from planner.questions.stack_file import stack_row
@@ -47,6 +48,11 @@ class Target:
     has_count: bool = False
     """Whether somebody said how many GPUs it has; else as many as the container is given."""
 
+    def with_said(self, row: StackRow, names: Collection[str]) -> Target:
+        """The machine with what else somebody says of it: these fields of a question."""
+        said = {name: getattr(row, name) for name in names}
+        return replace(self, row=replace(self.row, **said), has_count=self.has_count or "count" in said)
+
     def machine_for(self, command: Command) -> StackRow:
         """The machine, with as many GPUs as the command's container is given where nobody said."""
         given = _given(command)
@@ -56,7 +62,10 @@ class Target:
 def _given(command: Command) -> int:
     env = dict(command.env)
     listed = next((env[name] for name in _LIMITS if name in env), "")
-    return len(listed.split(",")) if listed and listed not in ("all", "none", "void") else 0
+    given = len(listed.split(",")) if listed and listed not in ("all", "none", "void") else 0
+    if given > MOST_COUNT:
+        raise PlannerError(f"the container is given {given:,} GPUs; at most {MOST_COUNT:,} are planned")
+    return given
 
 
 class WrongMachineError(PlannerError):
@@ -102,7 +111,8 @@ def targets_of(text: str, path: Path | None, asked: Target | None) -> list[Targe
 
 def told_in(texts: Iterable[tuple[Path | None, str]]) -> Target | None:
     """The one machine that texts say they are for; None where they say none. Raises PlannerError for several."""
-    told = [target for path, text in texts for target in targets_of(text, path, None) or ()]
+    every = [target for path, text in texts for target in targets_of(text, path, None) or ()]
+    told = [target for place, target in enumerate(every) if target not in every[:place]]
     if len(told) > 1:
         named = ", ".join(dict.fromkeys(target.row.gpu or "custom" for target in told))
         raise PlannerError(f"this is for {len(told)} machines: {named}", "--gpu names one, --fail-on unlikely judges all")

@@ -173,3 +173,20 @@ def test_rotary_tables_of_three_positions_are_four_times_as_long_until_0_31(mode
 )
 def test_the_default_of_1024_sequences_on_small_gpus_is_named_until_0_8_4(gpu, version, flags, verdict):
     assert judged(f"vllm serve Qwen/Qwen3-8B --max-model-len 4096 {flags}", gpu, version=version).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "-O0",
+        "--compilation-config.mode 0",
+        """--compilation-config '{"mode":0}'""",
+        """--compilation-config '{"inductor_compile_config":{"combo_kernels":false}}'""",
+    ],
+)
+def test_what_compiles_nothing_times_no_kernels(flags):
+    """A second embedding is made up for kernels that Inductor fuses and times: 152,064 words of 3,584 values, not where nothing is compiled."""
+    command = "vllm serve Qwen/Qwen2.5-7B-Instruct-AWQ --max-model-len 8192"
+    timed, eager, told = (judged(f"{command} {more}", "l4").memory["activation_bytes"] for more in ("", "--enforce-eager", flags))
+    assert timed >= 152_064 * 3584 * 2 > told
+    assert told == eager

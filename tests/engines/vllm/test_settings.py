@@ -88,11 +88,12 @@ def written(row_type) -> dict[str, tuple[object, object]]:
 def test_what_runs_has_a_field_for_each_row():
     expected = {row.name: (TYPES[row.kind] | None if row.default is None else TYPES[row.kind], row.default) for row in vllm.SETTINGS}
     assert written(vllm.ServeConfig) == expected | {
+        "times_kernels": (bool, True),
         "estimates_graphs": (bool | None, None),
         "second_runner": (bool | None, None),
         "layer_partition": (tuple[int, ...], ()),
         "vllm_version": (str, DEFAULT_VERSION),
-    }  # of the environment
+    }  # of the environment, and of what flags mean without naming it
 
 
 def test_what_is_pinned_has_a_field_for_each_row_that_a_question_may_fix():
