@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from planner.facts.alternatives import Alternative, Changed
 from planner.facts.command_line import flag_of
-from planner.facts.hardware import GpuSpec
+from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
 from planner.facts.verdict import Verdict
@@ -61,6 +62,15 @@ def offered(changes: Iterable[Change[Asked]], check: Callable[[Asked], bool]) ->
         if len(offers) == MOST_OFFERED:
             break
     return tuple(offers.values())
+
+
+def more_gpus(group: GpuGroup) -> Iterator[tuple[str, Changed, GpuGroup]]:
+    """As many again of the GPUs that are there, as far as one machine holds them: in words, as options, and what it then is."""
+    for factor in (2, 4, 8):
+        if (count := group.count * factor) <= MOST_GPUS:
+            cards = group.cards * factor
+            changed: Changed = (("gpu", ",".join(card.name for card in cards)),) if cards else (("count", count),)
+            yield f"{count} GPUs", changed, replace(group, count=count, cards=cards)
 
 
 def sure(words: str, changed: Changed) -> Alternative:

@@ -9,11 +9,13 @@ from planner.engines.vllm.settings import PINS
 from planner.facts.command_line import flag_of
 from planner.facts.settings import Kind, by_name
 from planner.questions.fields import FIELDS
+from planner.units import GIB, MIB
 
 _PINNED = (*FIELDS.values(), *PINS)
 SETTINGS = by_name(_PINNED)
 """What a question may say beside names, by the names that it says them by."""
 _TOKENS = frozenset(setting.name for setting in _PINNED if setting.kind is Kind.TOKENS)  # 131072 is written 128k
+_SIZES = frozenset(setting.name for setting in _PINNED if setting.kind is Kind.BYTES)  # 68719476736 is written 64GiB
 _SWITCHES = frozenset(
     {"open", "save_calibration", *(setting.name for setting in _PINNED if setting.kind is Kind.SWITCH and setting.unpinned is None)}
 )  # False is said too
@@ -42,4 +44,6 @@ def _option(name: str, value: object) -> list[str]:
         return [flag.replace("--", "--no-", 1)]
     if name in _TOKENS and isinstance(value, int) and value % 1024 == 0:
         return [flag, f"{value // 1024}k"]
+    if name in _SIZES and isinstance(value, int) and value % MIB == 0:
+        return [flag, f"{value // GIB}GiB" if value % GIB == 0 else f"{value // MIB}MiB"]
     return [flag, str(value)]

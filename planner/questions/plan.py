@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from planner.catalogue import resolve
 from planner.engines import ENGINES, Engine, first_engine
-from planner.errors import PlannerError
+from planner.errors import PlannerError, UnsupportedError
 from planner.facts.alternatives import Alternative
 from planner.facts.deployment import PROXY_PORT, Deployment
 from planner.facts.hardware import GpuGroup, GpuSpec
@@ -96,12 +96,24 @@ def answer_for(row: StackRow, first_port: int | None = None, formats: tuple[str,
     _refuse_foreign(row, engine)
     _refuse_cards(machine, engine)
     question = question_of(row, first_port, formats)
-    placed = engine.plan(row, machine, first_port or engine.first_port, resolve)
+    try:
+        placed = engine.plan(row, machine, first_port or engine.first_port, resolve)
+    except UnsupportedError as error:
+        from planner.questions.elsewhere import instead
+
+        if error.hint or not (hint := instead(row, machine, engine, FOR_ALL)):
+            raise
+        raise UnsupportedError(error.message, hint) from None
+    changes = placed.alternatives
+    if not placed.plans[-1].requirements_met:
+        from planner.questions.elsewhere import with_others
+
+        changes = with_others(changes, row, machine, engine, FOR_ALL)
     return Answer(
         plans=placed.plans,
         deployment=deployment_of(placed.plans, machine, engine, bind=row.bind, proxy_port=row.proxy_port),
         question=question,
-        alternatives=typed(placed.alternatives, question),
+        alternatives=typed(changes, question),
         warnings=(*placed.warnings, *_of_cards(machine, engine)),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from planner.engines.alternatives import LEAST_OFFERED, MOST_GPUS, Change, both, offered
+from planner.engines.alternatives import LEAST_OFFERED, Change, both, more_gpus, offered
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.model import converted, of_somebody
 from planner.facts.alternatives import Alternative
@@ -42,9 +42,9 @@ def _changes(ask: GgufAsk, plan: Plan, try_plan: Try) -> Iterator[Change[GgufAsk
     yield from lighter
     for change in lighter[-2:-1]:  # 3 bits: below that a smaller model is the better answer
         yield from (both(change, smaller) for smaller in _smaller_wishes(change.asked, try_plan(change.asked), try_plan))
-    for count in (ask.group.count * factor for factor in (2, 4, 8) if ask.group.count * factor <= MOST_GPUS):
+    for words, changed, group in more_gpus(ask.group):
         if not ask.group.gpu.unified_memory and "device" not in dict(ask.pins.by_hand):  # more cards are more names there
-            yield Change("count", f"{count} GPUs", (("count", count),), replace(ask, group=replace(ask.group, count=count)))
+            yield Change("count", words, changed, replace(ask, group=group))
 
 
 def _fewer_layers(ask: GgufAsk, pinned: int, try_plan: Try) -> Iterator[Change[GgufAsk]]:

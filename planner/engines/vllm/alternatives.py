@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from planner.engines.alternatives import LEAST_OFFERED, MOST_GPUS, Change, Market, both, offered
+from planner.engines.alternatives import LEAST_OFFERED, Change, Market, both, more_gpus, offered
 from planner.engines.vllm.choice import Choice, Request
 from planner.engines.vllm.dtypes import PLAIN_DTYPES
 from planner.engines.vllm.rules import NATIVE_FP8, ONLINE
@@ -118,13 +118,12 @@ def _more_gpus(request: Request) -> Iterator[Change[Request]]:
     group = request.group
     if group.nodes > 1 or group.gpu.unified_memory:
         return
-    for count in (group.count * factor for factor in (2, 4, 8) if group.count * factor <= MOST_GPUS):
-        changed: Changed = (("count", count), *_undivided(request.pins))
-        yield Change("count", f"{count} GPUs", changed, replace(request, group=replace(group, count=count), pins=_free(request.pins)))
+    for words, changed, more in more_gpus(group):
+        yield Change("count", words, (*changed, *_undivided(request.pins)), replace(request, group=more, pins=_free(request.pins)))
 
 
 def _other_cards(request: Request, market: Market) -> Iterator[Change[Request]]:
-    for gpu in market.cards() if market.cards else ():
+    for gpu in market.cards() if market.cards and not request.group.cards else ():  # cards that differ have no one price
         asked = replace(request, group=replace(request.group, gpu=gpu, link_bytes_per_s=0, power_limit_w=0), pins=_free(request.pins))
         words = f"{request.group.label.replace(request.group.gpu.title, gpu.title)}, at about the same price"
         yield Change("gpu", words, (("gpu", gpu.name), *_undivided(request.pins)), asked)

@@ -1,0 +1,112 @@
+"""What another engine would do where the one that is meant cannot: fewer bits, experts in main memory, layers on the CPU need no other machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import MISSING, fields, replace
+from typing import TypeVar
+
+from planner.catalogue import resolve
+from planner.catalogue.load import find_model
+from planner.engines import ENGINES, Engine, first_engine
+from planner.engines.alternatives import MOST_OFFERED, sure
+from planner.errors import PlannerError
+from planner.facts.alternatives import Alternative, Changed
+from planner.facts.hardware import GpuGroup
+from planner.facts.plan import Plan
+from planner.facts.question import ServiceRow, StackRow
+from planner.facts.speed import seen_by_each, significant
+from planner.facts.verdict import Verdict
+from planner.questions.offers import is_all_on_gpus, weighed
+from planner.questions.ways import Way, ways
+
+_HARDWARE = frozenset({"count", "gpu", "nodes"})
+_WISHES = frozenset({"users", "context", "max_model_len"})
+_OF_MACHINE, _OF_SERVER = ({field.name: field.default for field in fields(part) if field.default is not MISSING} for part in (StackRow, ServiceRow))
+Part = TypeVar("Part", StackRow, ServiceRow)
+_OWN_FORM = ("quantization", "kv_cache_dtype")  # every engine reads them, each has names of its own
+
+
+def with_others(found: Sequence[Alternative], row: StackRow, machine: GpuGroup, asked: Engine, for_all: frozenset[str]) -> tuple[Alternative, ...]:
+    """What would do, with the best that another engine does on this very machine before what needs a further one.
+
+    None is sought where an engine was named, where several models share the machine, and where the same engine meets the whole wish there.
+    `for_all` are the fields of a question that every engine reads.
+    """
+    at_home = [change for change in found if not _HARDWARE.intersection(dict(change.changed))]
+    if row.engine is not None or len(row.services) > 1 or any(not _WISHES.intersection(dict(change.changed)) for change in at_home):
+        return tuple(found)
+    other = next(_by_others(row, machine, asked, for_all), None)
+    further = [change for change in found if change not in at_home]
+    return (*at_home, *([other] if other else []), *further)[:MOST_OFFERED]
+
+
+def instead(row: StackRow, machine: GpuGroup, asked: Engine, for_all: frozenset[str]) -> str:
+    """What another engine does of what the one that is meant refuses, as a hint; empty where none was sought or found."""
+    other = None if row.engine is not None or len(row.services) > 1 else next(_by_others(row, machine, asked, for_all), None)
+    return f"{other.arguments} works" if other else ""
+
+
+def _by_others(row: StackRow, machine: GpuGroup, asked: Engine, for_all: frozenset[str]) -> Iterator[Alternative]:
+    """One alternative of each other engine: all on the GPUs in the most bits, else the one that reads least from main memory."""
+    for name in weighed(machine, row.services[0].users or 1):
+        if name == asked.name or (machine.cards and not ENGINES[name].splits_by_memory):
+            continue
+        apart: Alternative | None = None
+        for way in _ways(row, machine, name):
+            changed = _changed(row, way, for_all)
+            plan = _planned(row, machine, changed)
+            if plan is None or plan.verdict is not Verdict.STARTS or not plan.requirements_met:
+                continue
+            apart = sure(_in_words(plan, way), changed)
+            if is_all_on_gpus(plan):
+                break
+        if apart is not None:
+            yield apart
+
+
+def _ways(row: StackRow, machine: GpuGroup, name: str) -> list[Way]:
+    """Those of one engine, most bits first, of the model in whatever form it is published."""
+    entry = find_model(row.services[0].model)
+    is_form = entry is not None and entry.variant.is_checkpoint and entry.variant.is_the_model
+    try:
+        return [way for held in ways([entry.row.name if entry and is_form else row.services[0].model], [name], machine.gpu) for way in held]
+    except PlannerError:
+        return []
+
+
+def _changed(row: StackRow, way: Way, for_all: frozenset[str]) -> Changed:
+    """The options that ask it: the model in its form, the engine, and without what only the engine before has."""
+    service = row.services[0]
+    kept = {*for_all, *ENGINES[way.engine].own_settings, "comment"} - {*_OWN_FORM, "vllm_version"}
+    said = [name for part, defaults in ((row, _OF_MACHINE), (service, _OF_SERVER)) for name, default in defaults.items() if getattr(part, name) != default]
+    entry = find_model(service.model)
+    is_same = entry is not None and entry == find_model(way.model)
+    changed: dict[str, object] = {} if is_same or service.model == way.model else {"model": way.model}
+    changed |= {name: None for name in said if name not in kept and (name, getattr(row, name, None)) != ("vllm_version", first_engine().versions[-1])}
+    changed |= {"quantization": way.quantization} if way.quantization else {}
+    return tuple((changed | {"engine": way.engine}).items())
+
+
+def _planned(row: StackRow, machine: GpuGroup, changed: Changed) -> Plan | None:
+    """The plan of a question that is asked otherwise; None where the engine refuses it."""
+    values = dict(changed)
+    service = _asked(row.services[0], {name: value for name, value in values.items() if name == "model" or name in _OF_SERVER})
+    asked = replace(_asked(row, {name: value for name, value in values.items() if name in _OF_MACHINE}), vllm_version=None, services=[service])
+    try:
+        return ENGINES[str(asked.engine)].as_asked(asked, machine, resolve)
+    except PlannerError:
+        return None
+
+
+def _asked(part: Part, values: Mapping[str, object]) -> Part:
+    """The same part of a question with other values, the default's where one is left out."""
+    defaults = _OF_MACHINE | _OF_SERVER
+    said = {name: defaults.get(name) if value is None else value for name, value in values.items()}
+    return replace(part, **said)  # type: ignore[arg-type]  # named as its fields, of the values that they had
+
+
+def _in_words(plan: Plan, way: Way) -> str:
+    engine, rate = ENGINES[way.engine], seen_by_each(plan.speed, plan.users)
+    pace = f", about {significant(rate):,g} tokens/s" if rate else ""
+    return f"{engine.title}, {engine.in_short(plan)}{pace}"
