@@ -123,6 +123,8 @@ class Plan:
     """What keeps the server from more, in one sentence."""
     layers: int = 0
     layers_on_gpu: int = 0
+    layers_divided: int = 0
+    """Of those on the GPUs, such as have experts in main memory."""
     is_pinned_partial: bool = False
     host_bytes: int = 0
     requirements_met: bool = True
@@ -151,6 +153,11 @@ class Plan:
     def is_whole(self) -> bool:
         """Whether all layers are on the GPU, where the engine may leave some out."""
         return self.layers_on_gpu >= self.layers
+
+    @property
+    def is_all_on_gpus(self) -> bool:
+        """Whether a token reads no weights of main memory but rows of the embeddings."""
+        return self.is_whole and not self.layers_divided
 
     @property
     def shown_settings(self) -> tuple[tuple[str, str, str], ...]:

@@ -17,7 +17,7 @@ from planner.facts.plan import Plan
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import seen_by_each, significant
 from planner.facts.verdict import Verdict
-from planner.questions.offers import is_all_on_gpus, weighed
+from planner.questions.offers import weighed
 from planner.questions.ways import Way, ways
 
 _HARDWARE = frozenset({"count", "gpu", "nodes"})
@@ -59,7 +59,7 @@ def _by_others(row: StackRow, machine: GpuGroup, asked: Engine, for_all: frozens
             if plan is None or plan.verdict is not Verdict.STARTS or not plan.requirements_met:
                 continue
             apart = sure(_in_words(plan, way), changed)
-            if is_all_on_gpus(plan):
+            if plan.is_all_on_gpus:
                 break
         if apart is not None:
             yield apart

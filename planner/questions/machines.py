@@ -21,7 +21,7 @@ from planner.facts.verdict import Verdict
 from planner.grid.servers import Machines, servers
 from planner.questions.machine_sizes import ANY_SIZE, sizes_of
 from planner.questions.money import months_to_pay
-from planner.questions.offers import Remembered, at_once, is_all_on_gpus, weighed
+from planner.questions.offers import Remembered, at_once, weighed
 from planner.questions.stored import Stored
 from planner.speed.work import shape_of
 
@@ -206,7 +206,7 @@ class _Plans:
             )
         except PlannerError:
             return None
-        if store.engine and not (plan.verdict is Verdict.STARTS and is_all_on_gpus(plan) and plan.users >= need.users and plan.context >= need.context):
+        if store.engine and not (plan.verdict is Verdict.STARTS and plan.is_all_on_gpus and plan.users >= need.users and plan.context >= need.context):
             return None
         rate = seen_by_each(plan.speed, need.users)
         is_slow = rate < need.floor if rate is not None else need.floor > 0  # what nobody can tell is not said to be fast enough

@@ -204,7 +204,7 @@ def _fit_as(here: _Here, limit: Callable[[], int], way: Way, wish: Wish) -> Fit:
         weights_bytes=next((line.bytes for line in plan.lines if line.key == "weights"), 0),
         settings=engine.in_short(plan),
         graphs=not plan.model.keeps_cache or dict(plan.settings).get("enforce_eager") is not True,
-        on_gpu=is_all_on_gpus(plan),
+        on_gpu=plan.is_all_on_gpus,
         speed=plan.speed,
     )
 
@@ -215,8 +215,3 @@ def at_once(plan: Plan, replicas: int = 1) -> float:
     if not plan.model.keeps_cache and isinstance(most, int):
         return float(most * replicas)
     return plan.concurrency.conservative * replicas if plan.concurrency else float(plan.users)
-
-
-def is_all_on_gpus(plan: Plan) -> bool:
-    """Whether no more than the token embeddings is read from main memory."""
-    return plan.is_whole and not (plan.layers > 0 and plan.host_bytes > plan.used_bytes // 4)

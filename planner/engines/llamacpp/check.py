@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from planner.engines.decided import decided, refuse_unresolved, sources
+from planner.engines.host import LITTLE_LEFT
 from planner.engines.llamacpp import command as server
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.backend import backend_of
@@ -27,6 +28,7 @@ from planner.engines.llamacpp.named import NamedModel, by_file, by_repository
 from planner.engines.llamacpp.one_machine import check_that_it_is_one
 from planner.engines.llamacpp.pins import image_tokens
 from planner.engines.llamacpp.plan import plan_of
+from planner.engines.llamacpp.ram import narrow
 from planner.engines.llamacpp.settings import AUTO_SLOTS, SETTINGS
 from planner.engines.metal import wired_bytes
 from planner.errors import PlannerError
@@ -115,7 +117,7 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
         *warnings_of(named, config, plan, has_fit=_has_fit(settings)),
     ]
     changes = _changes(named, machine, config) if plan.rejection is not None else []
-    is_chosen = config != asked and plan.verdict is Verdict.TIGHT  # llama.cpp measured, and left its margin
+    is_chosen = config != asked and plan.verdict is Verdict.TIGHT and not narrow(plan)  # llama.cpp measured, and left its margin
     plan = replace(plan, reasons=sources(_NAMES, settings, "llama.cpp", chosen), verdict=Verdict.STARTS if is_chosen else plan.verdict)
     return decided(plan, read, missing=missing, warnings=warnings, fix="weights of fewer bits, or another GPU", alternatives=changes)
 
@@ -283,7 +285,9 @@ def warnings_of(named: NamedModel, config: LlamaCppConfig, plan: Plan, *, has_fi
                 message=f"{config.sequences} slots share {tokens(config.context)} tokens of cache; --parallel 1 gives one request all of it",
             )
         )
-    if plan.verdict is Verdict.TIGHT and has_fit:
+    if few := narrow(plan):
+        warns.append(Warn(code=LITTLE_LEFT, message=few))
+    elif plan.verdict is Verdict.TIGHT and has_fit:
         warns.append(Warn(code="tight", message="less than 1 GiB would be left, which llama.cpp's own fit keeps free where layers are not pinned"))
     if not named.model.exact:
         warns.append(

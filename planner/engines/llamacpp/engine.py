@@ -83,7 +83,7 @@ class LlamaCpp:
         words = [str(plan.model.quantization), *([f"{cache} KV cache"] if cache != "f16" else [])]
         if not plan.is_whole:
             words.append(f"{plan.layers_on_gpu} of {plan.layers} layers on the GPU")
-        elif plan.host_bytes > plan.used_bytes // 4:
+        elif not plan.is_all_on_gpus or plan.host_bytes > plan.used_bytes // 4:  # the latter are embeddings of each layer
             words.append(f"{gib(plan.host_bytes)} in main memory")
         return ", ".join(words)
 

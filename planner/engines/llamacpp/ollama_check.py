@@ -17,6 +17,7 @@ from planner.engines.llamacpp.modelfile import Modelfile
 from planner.engines.llamacpp.named import NamedModel, by_file, by_tag
 from planner.engines.llamacpp.one_machine import check_that_it_is_one
 from planner.engines.llamacpp.plan import plan_of
+from planner.engines.llamacpp.ram import narrow
 from planner.engines.llamacpp.scheduler import Loaded
 from planner.engines.llamacpp.settings import OLLAMA_SETTINGS
 from planner.errors import PlannerError
@@ -83,7 +84,7 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
     fitted = config if config.gpu_layers is not None else _placed(named, machine, config, is_earlier=is_earlier)
     asked = replace(ask_of(named, whole, is_ollama=True, config=fitted), release=str(command.version) if is_earlier else "")
     plan = plan_of(asked, fitted, machine.gpus)
-    if fitted != config and plan.verdict is Verdict.TIGHT:
+    if fitted != config and plan.verdict is Verdict.TIGHT and not narrow(plan):
         plan = replace(plan, verdict=Verdict.STARTS)
     plan = replace(plan, reasons=tuple(reasons.items()))
     warnings = [*ollama_command.remarks(command), *_remarks(read, file, named), *named.warnings, *warnings_of(named, fitted, plan, has_fit=True)]

@@ -219,7 +219,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
         host_note=held.host_note,
         is_pinned_partial=ask.gpu_layers is not None,
     )
-    plan = replace(plan, sharing=config.sequences)
+    plan = replace(plan, sharing=config.sequences, layers_divided=held.placement.divided)
     if config.placement is not None and plan.verdict is Verdict.TIGHT:
         plan = replace(plan, verdict=Verdict.STARTS)  # llama.cpp measures what it places, and leaves its margin
     plan = within_ram(replace(plan, binds=binds(held, is_pinned=ask.gpu_layers is not None) or plan.binds) if plan.starts else plan, held.host_note)

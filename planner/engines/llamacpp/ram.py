@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from planner.engines.host import main_memory_bytes, too_little
+from planner.engines.host import leaves_little, main_memory_bytes, too_little
 from planner.engines.llamacpp.ledger import LlamaCppLedger
 from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Plan
@@ -28,10 +28,20 @@ def holds(held: LlamaCppLedger, group: GpuGroup) -> bool:
 
 
 def within_ram(plan: Plan, note: str) -> Plan:
-    """The plan, refused where the machine's main memory does not hold what lies there: llama.cpp maps the file, and would read it from the disk for every token."""
+    """The plan, no sure one where what lies in main memory leaves little of it, and refused where the machine's does not hold it.
+
+    llama.cpp maps the file: what does not fit is read from the disk for every token.
+    """
     ram_bytes = main_memory_bytes(plan.group, plan.used_bytes)
     problem = too_little(plan.host_bytes, note, ram_bytes, fix="a machine with more main memory, or weights of fewer bits")
-    if problem is None or plan.verdict.falls_short:
+    if plan.verdict.falls_short:
         return plan
+    if problem is None:
+        return replace(plan, verdict=Verdict.TIGHT) if narrow(plan) else plan
     short = Rejection(code=problem.code, reason=f"{problem.message}: it would read from the disk for every token", short_by_bytes=plan.host_bytes - ram_bytes)
     return replace(plan, verdict=Verdict.UNLIKELY, rejection=short, requirements_met=False, binds="")
+
+
+def narrow(plan: Plan) -> str:
+    """How little main memory is left, in words, where layers or experts lie there; empty where that is enough."""
+    return "" if plan.is_all_on_gpus else leaves_little(plan.group, plan.host_bytes, main_memory_bytes(plan.group, plan.used_bytes))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from planner.engines.host import main_memory_bytes, unchecked
+from planner.engines.host import LITTLE_LEFT, main_memory_bytes, unchecked
 from planner.engines.llamacpp import ollama
 from planner.engines.llamacpp.ask import GgufAsk
 from planner.engines.llamacpp.dynamic import name_of
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
 from planner.engines.llamacpp.memory import LlamaCppConfig
+from planner.engines.llamacpp.ram import narrow
 from planner.engines.llamacpp.scheduler import Loaded, never_together
 from planner.engines.llamacpp.service import projector_of
 from planner.facts.hardware import GpuGroup
@@ -22,7 +23,9 @@ from planner.units import gib, tokens
 def warnings(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, plan: Plan) -> tuple[Warn, ...]:
     """All warnings of a plan, the gravest first."""
     warns = outside(held, plan, is_ollama=ask.is_ollama)
-    if plan.verdict is Verdict.TIGHT:
+    if few := narrow(plan):
+        warns.append(Warn(code=LITTLE_LEFT, message=few))
+    elif plan.verdict is Verdict.TIGHT:
         warns.append(Warn(code="tight", message="less than 1 GiB would be left: llama.cpp's own fit moves layers to the CPU unless they are pinned"))
     if ask.is_ollama:
         warns += _ollama_warnings(ask, config)

@@ -155,7 +155,7 @@ def check(
     if problem := too_little(need, group.ram_bytes):
         problems.append(problem)
     plan = _plan(request, choice, repo, argv, values)
-    plan = replace(plan, warnings=(*plan.warnings, *host_warning(need, group.ram_bytes), *(Warn(code="not-covered", message=part.message) for part in missing)))
+    plan = replace(plan, warnings=(*plan.warnings, *host_warning(need, group), *(Warn(code="not-covered", message=part.message) for part in missing)))
     missing = tuple(bounds.bounded(part, choice.expected, group, model) for part in missing)
     if plan.rejection is None:
         return replace(answer(plan), starts_anyway=bool(missing) and bounds.starts_anyway(request, config, missing))

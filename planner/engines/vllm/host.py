@@ -13,6 +13,7 @@ from planner.engines import host
 from planner.engines.vllm.memory import Placement
 from planner.engines.vllm.offload import limit_bytes
 from planner.engines.vllm.settings import ServeConfig
+from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Problem
 from planner.facts.record import dataclass
 from planner.facts.verdict import Warn
@@ -89,9 +90,10 @@ def too_little(need: HostMemory, ram_bytes: int) -> Problem | None:
     return host.too_little(need.total_bytes, need.note, ram_bytes, fix=fix)
 
 
-def host_warning(need: HostMemory, ram_bytes: int) -> list[Warn]:
-    """What nobody could check, where nobody said how much main memory there is."""
-    return host.unchecked(need.total_bytes, need.note, ram_bytes)
+def host_warning(need: HostMemory, group: GpuGroup) -> list[Warn]:
+    """That a machine has little left, or what nobody could check, where nobody said how much main memory there is."""
+    little = need.total_bytes and host.leaves_little(group, need.total_bytes, group.ram_bytes)
+    return [Warn(code=host.LITTLE_LEFT, message=little)] if little else host.unchecked(need.total_bytes, need.note, group.ram_bytes)
 
 
 def offload_problems(config: ServeConfig) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from planner.engines.alternatives import NO_MARKET, Market, Others
+from planner.engines.host import LITTLE_LEFT
 from planner.engines.vllm import layouts
 from planner.engines.vllm.choice import Choice, Request, utilization
 from planner.engines.vllm.command import serve_argv
@@ -55,8 +56,9 @@ class Plan:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether it starts."""
-        return self.choice.verdict
+        """Whether it starts: surely only where main memory is left to the system too."""
+        is_narrow = any(warning.code == LITTLE_LEFT for warning in self.warnings)
+        return Verdict.TIGHT if is_narrow and self.choice.verdict is Verdict.STARTS else self.choice.verdict
 
     @property
     def meets_wish(self) -> bool:
@@ -101,7 +103,7 @@ def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Othe
     need = host_memory(choice.config, place(request.model, request.group, choice.config), request.group.nodes)
     if problem := too_little(need, request.group.ram_bytes):
         raise PlannerError(problem.message, problem.fix)
-    told = (*_not_known(plan.model), *warnings(plan), *host_warning(need, request.group.ram_bytes), *_chat_warnings(plan))
+    told = (*_not_known(plan.model), *warnings(plan), *host_warning(need, request.group), *_chat_warnings(plan))
     return replace(plan, warnings=told, rejection=reject(choice))
 
 

@@ -19,9 +19,11 @@ from planner.engines.llamacpp.model import converted
 from planner.engines.llamacpp.placement import divided_over
 from planner.engines.llamacpp.plan import plan_gguf
 from planner.facts.hardware import GpuGroup
+from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import SpeedEstimate
 from planner.facts.verdict import Grade, Verdict
 from planner.questions.check import check, find_server, group_for
+from planner.questions.plan import plan_as_asked
 from planner.units import GIB, MIB
 
 OLD = 8390  # a build of spring 2026 or before, as those of the reports
@@ -185,6 +187,23 @@ def test_main_memory_is_a_second_ledger():
     assert "main memory" in few.rejection.reason
     unsaid = plan_gguf(asked("gpt-oss-120b", "rtx5060ti-16gb", mix="MXFP4_MOE", context=32_768))
     assert any(warning.code == "main-memory" and "--ram" in warning.message for warning in unsaid.warnings)
+
+
+@pytest.mark.parametrize(
+    ("card", "left", "verdict"), [("rtx5060ti-16gb", 2 * GIB, "starts"), ("rtx5060ti-16gb", 2 * GIB - 1, "tight"), ("rtx5060ti-16gb", 0, "tight")]
+)
+def test_what_leaves_the_system_little_main_memory_is_no_sure_start(card, left, verdict):
+    needed = plan_gguf(asked("gpt-oss-120b", card, mix="MXFP4_MOE", context=32_768)).host_bytes
+    plan = plan_gguf(asked("gpt-oss-120b", card, mix="MXFP4_MOE", context=32_768, ram=needed + left))
+    assert (plan.host_bytes, plan.verdict.value, plan.requirements_met) == (needed, verdict, True)
+    assert any(warning.code == "main-memory-tight" and "a guess" in warning.message for warning in plan.warnings) == (verdict == "tight")
+
+
+@pytest.mark.parametrize(("name", "verdict", "is_all"), [("gpt-oss-120b", Verdict.TIGHT, False), ("gpt-oss-20b", Verdict.STARTS, True)])
+def test_of_one_memory_for_all_the_system_needs_some_too(name, verdict, is_all):
+    service = ServiceRow(model=name, context=32_768)  # 60.8 of 64 GiB with the experts that Metal does not take
+    plan = plan_as_asked(StackRow(gpu="m4-max-64gb", engine="llama.cpp", services=[service]))
+    assert (plan.verdict, plan.is_all_on_gpus) == (verdict, is_all)
 
 
 def test_an_8_bit_cache_is_not_taken_where_it_does_not_make_all_fit():

@@ -70,10 +70,11 @@ def test_a_model_that_is_too_large_starts_with_weights_in_main_memory():
 
 def test_main_memory_is_held_against_what_the_machine_has():
     words = "Qwen/Qwen3-8B --max-model-len 8192 -tp 2 --kv-offloading-size 64 --enable-sleep-mode"
-    little, enough, unsaid = (checked(words, 2, ram) for ram in (64, 96, 0))
+    little, narrow, enough, unsaid = (checked(words, 2, ram) for ram in (64, 80, 96, 0))
     assert little.verdict == "does_not_start"
     assert little.problems[0].message.startswith("79.26 GiB of main memory are needed (64.00 GiB KV cache, 15.26 GiB weights while it sleeps")
     assert enough.verdict == unsaid.verdict == "starts"
+    assert narrow.verdict == "tight"
     assert not any(warning.code == "main-memory" for warning in enough.warnings)
     assert any(warning.code == "main-memory" and "--ram" in warning.message for warning in unsaid.warnings)
 
@@ -131,7 +132,7 @@ def test_a_connector_that_says_no_size_takes_none(text):
     assert connector_bytes(text) == 0
 
 
-@pytest.mark.parametrize(("ram_gib", "starts"), [(0, True), (64, True), (32, False)])
+@pytest.mark.parametrize(("ram_gib", "starts"), [(0, "starts"), (64, "starts"), (50, "tight"), (32, "")])
 def test_a_plan_keeps_what_is_pinned_where_the_machine_has_the_memory(ram_gib, starts):
     group = GpuGroup(gpu=find_gpu("rtx4090"), count=1, ram_bytes=ram_gib * GIB)
     request = Request(model=config_model("Qwen/Qwen3-32B"), group=group, pins=Pins(cpu_offload_gb=48.0), context=8192)
@@ -143,6 +144,8 @@ def test_a_plan_keeps_what_is_pinned_where_the_machine_has_the_memory(ram_gib, s
     assert plan.argv[plan.argv.index("--cpu-offload-gb") + 1] == "48"
     assert plan.choice.expected.offloaded_bytes >= 48 * GIB
     assert any(warning.code == "main-memory" for warning in plan.warnings) == (ram_gib == 0)
+    assert any(warning.code == "main-memory-tight" for warning in plan.warnings) == (starts == "tight")
+    assert plan.verdict == starts
 
 
 def test_words_of_main_memory():
