@@ -27,6 +27,7 @@ _LINES = (
 )
 
 _COUNTED = re.compile(r"(?P<first>[1-9]\d{0,2})\s*[x\u00d7*]\s*(?P<behind>[a-z].*)|(?P<before>[a-z].*?)\s*[x\u00d7*]\s*(?P<last>[1-9]\d{0,2})")
+_WHOLE_FAMILY = 12  # cards whose names all begin so, that are all told
 _MAC = re.compile(r"(apple)?(i?mac|apple$)")
 
 # Cards of Kepler, of compute capability 3.0 to 3.7; a Quadro K620, K1200 or K2200 and a GTX 750 are of the next generation.
@@ -64,6 +65,9 @@ def near_gpu(name: str, rows: Iterable[GpuRow]) -> str:
             return f"how many there are is --count's: --gpu {names[gpu_key(card)]} --count {counted['first'] or counted['last']}"
     if _MAC.match(wanted):
         return "a Mac is named by its chip and its memory, e.g. m4-max-64gb"
+    family = list(dict.fromkeys(row for key, row in sorted(names.items()) if key.startswith(wanted)))
+    if wanted.isalpha() and len(wanted) > 3 and 1 < len(family) <= _WHOLE_FAMILY:
+        return f"which one: {', '.join(family)}?"
     line = _line(wanted)
     wanted = wanted.replace("maxq", "laptop") if line and line[1] else wanted
     keys = {key: found for key, found in names.items() if line in (None, _line(gpu_key(found)))}

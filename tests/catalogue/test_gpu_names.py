@@ -121,6 +121,14 @@ def test_a_card_that_no_release_holds_kernels_for_is_refused_with_what_serves_it
         assert answer_for(StackRow(gpu=gpu, engine=engine, services=[service])).main.starts
 
 
+def test_the_name_of_a_family_is_answered_with_its_cards():
+    with pytest.raises(PlannerError) as caught:
+        find_gpu("jetson")
+    jetsons = [row.name for row in gpu_rows() if row.name.startswith("jetson")]
+    assert len(jetsons) > 1
+    assert all(name in caught.value.hint for name in jetsons)
+
+
 @pytest.mark.parametrize(
     "name", ["k80", "Tesla K80", "NVIDIA Tesla K40c", "k20x", "tesla k80 24gb", "Quadro K4200", "GTX 780 Ti", "GeForce GTX 680", "titan black"]
 )

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue
 
 DRAFTS = ("spec_type", "spec_draft_n_max", "model_draft", "hf_repo_draft", "n_gpu_layers_draft", "cache_type_k_draft", "cache_type_v_draft")
+# draft_num_predict of Ollama's builds that predict, by the beginnings of their tags (public file 69522401455, Ollama 0.33.3).
+_LIBRARY_DRAFTED = {"qwen3.8": 4, "qwen3.6:27b": 3, "qwen3.6:35b": 2}
+_PREDICTS = ("qwen3.8", "qwen3.8:27b")  # tags that are such builds though their names don't say so
 _UNKNOWN = NotCovered(flag="--model-draft", what="weights and cache of the draft model", effect="adds")
 
 
@@ -47,6 +50,19 @@ def drafting_of(settings: Mapping[str, Value], model: GgufModel, catalogue: Cata
         missing.append(_UNKNOWN)
     said_of_it = tuple((name, value) for name in DRAFTS if (value := settings.get(name)) is not None)
     return Drafting(kinds=kinds, drafted=drafted, drafter=drafter, missing=tuple(missing), settings=said_of_it)
+
+
+def by_ollama(tag: str, said: int | None, model: GgufModel) -> Drafting:
+    """What Ollama drafts with: the predicting layers of a file, where the Modelfile or the tag's own parameters say how many tokens (routes.go modelOptions).
+
+    Source: ollama @fb307609 llm/llama_server.go appendDraftArgs; a build of hf.co has none of its own, and drafts nothing.
+    """
+    base = tag.lower().removesuffix(":latest")
+    is_built = base in _PREDICTS or "-mtp" in base or model.predicting_bytes > 0
+    own = next((count for start, count in _LIBRARY_DRAFTED.items() if base.startswith(start)), 0) if is_built else 0
+    most = own if said is None else said
+    head = head_of(model) if is_built and most > 0 else None
+    return Drafting(kinds=(MTP,), drafted=most, drafter=Drafter(model=head, is_head=True)) if head else Drafting()
 
 
 def drafting_asked(service: ServiceRow, model: GgufModel, catalogue: Catalogue) -> Drafting:

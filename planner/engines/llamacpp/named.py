@@ -96,7 +96,7 @@ def by_tag(tag: str, catalogue: Catalogue) -> NamedModel:
         plain = catalogue.find_plain(base)
     except PlannerError:
         base, mix = _parted(base)
-        plain = _of_library(base, catalogue)
+        plain = _of_library(_PREDICTING.sub("", base), catalogue)
     variant = plain.variant("ollama")
     form = mix or (variant.format if variant and variant.format else USUAL_MIX)
     named = _converted(replace(plain, spec=in_library(plain.spec)), form, tag, tag)

@@ -10,7 +10,7 @@ from typing import assert_never
 
 from planner.engines.llamacpp.builds import DEFAULT_BUILD, build_name
 from planner.engines.llamacpp.ledger import LlamaCppLedger
-from planner.engines.llamacpp.memory import LlamaCppConfig
+from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig
 from planner.engines.llamacpp.model import GgufModel
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.units import GIB, MIB
@@ -23,6 +23,7 @@ _ONE_AT_A_TIME = ("qwen3vl", "qwen35", "qwen3next", "mllama", "lfm2", "nemotronh
 # Models whose prompts Ollama renders itself (model/renderers).
 _RENDERED = ("qwen3vl", "qwen35", "qwen3coder", "gemma4", "glm4moe")
 _TIERS = ((47 * GIB, 262_144), (23 * GIB, 32_768), (0, 4096))
+_PROJECTOR_PAD_BYTES = 24 * MIB  # what Ollama takes a projector for beyond its weights, on CUDA and Vulkan
 _BATCHES = ((32_768, 2048, 2 * GIB, 60), (4096, 1024, 768 * MIB, 75))  # above so many tokens: batch, what it is charged, percent of free
 
 
@@ -77,6 +78,17 @@ def gpus_used(predicted: int, free_bytes: int, count: int) -> int:
     """One GPU where 80 % of it suffice, else all of them."""
     numerator, denominator = ONE_GPU_SHARE
     return 1 if predicted * denominator <= free_bytes * numerator else count
+
+
+def margin_bytes(held: LlamaCppLedger, gpu: int, *, counts_drafts: bool) -> int:
+    """What the fit leaves free of a GPU beside all that lies there: less by what it does not see.
+
+    Ollama's target is the projector's weights and 1 GiB (llm/llama_server.go mmprojFitTargetMiB), its buffer is not in it: 1,936 MiB beside a projector of
+    888. What drafts is fitted together with its model since 0.33; 0.32.15 counted its weights only (public files 69522401455 and 61491255901).
+    """
+    share = held.gpus[gpu]
+    unseen = share.mmproj_compute_bytes - (_PROJECTOR_PAD_BYTES if share.mmproj_bytes else 0)
+    return FIT_MARGIN_BYTES - unseen - (0 if counts_drafts else share.draft_kv_cache_bytes + share.draft_compute_bytes)
 
 
 def listed(held: LlamaCppLedger) -> tuple[int, int]:

@@ -10,9 +10,10 @@ from planner.engines.decided import decided, refuse_unresolved
 from planner.engines.llamacpp import ollama, ollama_command, ollama_own, scheduler
 from planner.engines.llamacpp.backend import ollamas
 from planner.engines.llamacpp.check import Machine, ask_of, margins_of, placed, visible, warnings_of
+from planner.engines.llamacpp.drafting import by_ollama
 from planner.engines.llamacpp.ggml import KV_TYPES
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger
-from planner.engines.llamacpp.memory import LlamaCppConfig
+from planner.engines.llamacpp.memory import LlamaCppConfig, with_drafts
 from planner.engines.llamacpp.modelfile import Modelfile
 from planner.engines.llamacpp.named import NamedModel, by_file, by_tag
 from planner.engines.llamacpp.one_machine import check_that_it_is_one
@@ -70,17 +71,21 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
     whole = visible(group, env)
     config, reasons = _config(read, file, named, whole)
     is_earlier = ollama_own.is_earlier(command.version)
-    config = ollama_own.earlier(named.model, config) if is_earlier else config
+    if is_earlier:
+        config = ollama_own.earlier(named.model, config, command.version, asks_for_flash="flash_attention" in read.settings)
     free, predicted = free_bytes(whole, 1)[0], ollama.predicted_bytes(named.model, config)
     ubatch = file.number("num_batch") if file else None
     config = replace(config, ubatch=ubatch or ollama.batch(predicted, config.context * config.parallel, free))
+    if not is_earlier:
+        drafting = by_ollama(named.tag, file.number("draft_num_predict") if file else None, named.model)
+        config = with_drafts(config, drafting, named.model)
     gpus = ollama.gpus_used(predicted, free, whole.count)
     if file and file.number("main_gpu") is not None:
         gpus, reasons["gpus"] = 1, "main_gpu of the Modelfile"
     else:
         reasons["gpus"] = "80 % of one GPU suffice (Ollama's rule)" if gpus < whole.count else "all of them" if gpus > 1 else "the only one"
     reasons["batch"] = "from the Modelfile" if ubatch else "Ollama's choice for this context and memory"
-    machine = Machine(group=whole, gpus=gpus, margins=margins_of(env.get("LLAMA_ARG_FIT_TARGET", "1024"), gpus))
+    machine = Machine(group=whole, gpus=gpus, margins=_margins(command, named, config, whole, gpus))
     fitted = config if config.gpu_layers is not None else _placed(named, machine, config, is_earlier=is_earlier)
     asked = replace(ask_of(named, whole, is_ollama=True, config=fitted), release=str(command.version) if is_earlier else "")
     plan = plan_of(asked, fitted, machine.gpus)
@@ -100,6 +105,15 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
     )
     held = ledger(named.model, fitted, whole, gpus=machine.gpus)
     return decided(plan, read, missing=missing, warnings=warnings, fix="a tag of fewer bits, or another GPU", env=said), loaded, held
+
+
+def _margins(command: Command, named: NamedModel, config: LlamaCppConfig, whole: GpuGroup, gpus: int) -> tuple[int, ...]:
+    """What the fit leaves free of each GPU: as the environment says, or Ollama's own."""
+    if said := dict(command.env).get("LLAMA_ARG_FIT_TARGET"):
+        return margins_of(said, gpus)
+    held = ledger(named.model, config, whole, gpus=gpus)
+    counts_drafts = not ollama_own.is_before(command.version, ollama_own.FIRST_WITH_FITTED_DRAFTS)
+    return tuple(ollama.margin_bytes(held, gpu, counts_drafts=counts_drafts) for gpu in range(gpus))
 
 
 def _placed(named: NamedModel, machine: Machine, config: LlamaCppConfig, *, is_earlier: bool) -> LlamaCppConfig:

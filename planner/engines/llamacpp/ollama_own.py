@@ -17,6 +17,7 @@ from planner.engines.llamacpp.model import GgufModel
 from planner.units import MIB, largest
 
 FIRST_WITH_LLAMA_SERVER = (0, 30)
+FIRST_WITH_FITTED_DRAFTS = (0, 33)
 SNAPSHOTS = 24  # that its engine keeps of each recurrent state beside the state itself (kvcache/recurrent.go DefaultCheckpointCount)
 _LEFT_FREE = 457 * MIB  # of a CUDA GPU (ml/device.go MinimumMemory)
 _BUILD = MASK_IS_HALF - 1  # its graphs had masks of 32 bits
@@ -25,22 +26,38 @@ _OWN = (
     *("bert", "deepseek2", "deepseekv2", "deepseekv3", "deepseekocr", "gemma3", "gemma4", "glm4moelite", "glmocr", "gptoss", "lfm2", "llama4"),
     *("mistral3", "mllama", "nemotronh", "nomicbert", "olmo3", "qwen25vl", "qwen3"),
 )
+# Where flash attention was on without being asked for (fs/ggml/ggml.go FlashAttention): the others had it on with OLLAMA_FLASH_ATTENTION, and in
+# llama.cpp it was off until 0.14 left it to llama.cpp (0.13.5's buffers of phi4, ollama#13552, are those without).
+_FLASH = ("bert", "gemma3", "gemma4", "glm4moelite", "glmocr", "gptoss", "lfm2", "mistral3", "nemotronh", "olmo3", "qwen3")
+_FLASH_LEFT_TO_LLAMA_CPP = (0, 14)
 
 
 def is_earlier(version: str | None) -> bool:
     """Whether a release ("0.20.1") is one that placed layers itself; of one that is not said none is."""
+    return is_before(version, FIRST_WITH_LLAMA_SERVER)
+
+
+def is_before(version: str | None, first: tuple[int, int]) -> bool:
+    """Whether a release is earlier than another; of one that is not said it is not."""
     match = re.match(r"v?(\d+)\.(\d+)", version or "")
-    return match is not None and (int(match[1]), int(match[2])) < FIRST_WITH_LLAMA_SERVER
+    return match is not None and (int(match[1]), int(match[2])) < first
 
 
 def runs_itself(architecture: str) -> bool:
     """Whether Ollama's own engine ran an architecture."""
-    return re.sub(r"[_-]", "", architecture.lower()).startswith(_OWN)
+    return _plain(architecture).startswith(_OWN)
 
 
-def earlier(model: GgufModel, config: LlamaCppConfig) -> LlamaCppConfig:
-    """A configuration as such a release held it: larger masks, and of its own engine snapshots of recurrent states."""
-    return replace(config, build=_BUILD, snapshots=SNAPSHOTS if model.has_state and runs_itself(model.architecture) else 0)
+def earlier(model: GgufModel, config: LlamaCppConfig, version: str | None, *, asks_for_flash: bool) -> LlamaCppConfig:
+    """A configuration as such a release held it: larger masks, of its own engine snapshots of recurrent states, flash attention where it had it."""
+    own = runs_itself(model.architecture)
+    is_left = not own and not is_before(version, _FLASH_LEFT_TO_LLAMA_CPP)
+    flash = config.flash_attention and (asks_for_flash or is_left or _plain(model.architecture).startswith(_FLASH))
+    return replace(config, build=_BUILD, flash_attention=flash, snapshots=SNAPSHOTS if model.has_state and own else 0)
+
+
+def _plain(architecture: str) -> str:
+    return re.sub(r"[_-]", "", architecture.lower())
 
 
 def placed_whole(model: GgufModel, config: LlamaCppConfig, free_bytes: int) -> LlamaCppConfig:

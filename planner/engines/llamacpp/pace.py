@@ -31,7 +31,7 @@ def local_work_of(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, pl
         return no_start(plan.verdict)
     if config.split_tensors:
         return NoSpeed("what --split-mode tensor gains over layers on each GPU was not measured")
-    if config.drafted:
+    if config.drafted and not ask.is_ollama:  # Ollama drafts unasked: its speed is said without, which drafting is there to beat
         return NoSpeed("how much of what is drafted is accepted was not measured")
     if ask.origin is None:
         return NoSpeed("a GGUF file alone does not tell how its layers compute; name the model it was made of with --model and --quantization")

@@ -15,7 +15,7 @@ from planner.engines.llamacpp.backend import Backend, backend_of, ollamas
 from planner.engines.llamacpp.builds import DEFAULT_BUILD, build_name
 from planner.engines.llamacpp.by_hand import cards_used, config_by_hand, divided, is_by_hand
 from planner.engines.llamacpp.compute import compute_bytes, pool_bytes
-from planner.engines.llamacpp.drafting import drafting_asked
+from planner.engines.llamacpp.drafting import by_ollama, drafting_asked
 from planner.engines.llamacpp.fit import Room, fitted
 from planner.engines.llamacpp.layers import Placement as Layout
 from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger, ledger_of
@@ -82,7 +82,9 @@ def _asked(row: ServiceRow, group: GpuGroup, question: StackRow, catalogue: Cata
     ask = ask_of(row, group, question, catalogue, is_ollama=is_ollama, is_main=is_main)
     by_hand = dict(ask.pins.by_hand)
     used = cards_used(by_hand, group, is_split=by_hand.get("split_mode") != "none")
-    return replace(ask, group=used, visible=group.count, drafting=drafting_asked(row, ask.model, catalogue))
+    return replace(
+        ask, group=used, visible=group.count, drafting=by_ollama(ask.tag, None, ask.model) if is_ollama else drafting_asked(row, ask.model, catalogue)
+    )
 
 
 def plan_gguf(ask: GgufAsk) -> Plan:

@@ -83,6 +83,9 @@ def _ollama_warnings(ask: GgufAsk, config: LlamaCppConfig) -> list[Warn]:
     predicted, real = ollama.predicted_bytes(ask.model, config), ledger(ask.model, replace(config, placement=None), ask.group, gpus=1).used_bytes
     if predicted < 0.8 * real or predicted > 1.25 * real:
         warns.append(Warn(code="ollama-prediction", message=f"Ollama predicts {gib(predicted)} where {gib(real)} are taken; it chooses GPUs by its own figure"))
+    if config.drafted:
+        told = f"Ollama drafts up to {config.drafted} tokens with this model's own predicting layers; tokens per second are said without, as what is accepted was not measured"
+        warns.append(Warn(code="ollama-drafts", message=told))
     if ask.made_from:
         warns.append(
             Warn(

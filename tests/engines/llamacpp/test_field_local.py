@@ -83,6 +83,17 @@ CASES = [
         {"kv": 1664, "compute": 252.25},
     ),
     ("F43", "qwen3.8-27b", "Q4_K_M", {"context": 131072, "kv_type": "q4_0"}, {"kv": 2304 + 149.62}),
+    # A third set, likewise: KoboldCpp's cache is 256 cells longer.
+    ("N01", "qwen3-coder-next", "UD-IQ3_XXS", {"build": 7900, "context": 4096, "sequences": 4}, {"weights": 28609, "kv": 397}),
+    ("N03", "qwen3-coder-next", "UD-IQ3_XXS", {"build": 7900, "context": 262144, "sequences": 4}, {"kv": 6445}),
+    ("N04", "qwen3-1.7b", "Q4_K_M", {"build": 7400, "context": 40960}, {"weights": 1050, "kv": 4480, "compute": 300}),
+    ("N07", "qwen3-4b", "Q4_K_M", {"build": 9010, "context": 2048}, {"weights": 2375.91, "host": 304.28, "kv": 288, "compute": 301.75}),
+    ("N09", "qwen3-14b", "Q5_K_M", {"build": 9500, "context": 16640}, {"weights": 9511.75, "host": 510.04, "kv": 2600}),
+    ("N10", "qwen3-14b", "Q5_K_M", {"build": 9500, "context": 65792, **Q8}, {"kv": 5461.25}),
+    ("N11", "qwen3-14b", "Q5_K_M", {"build": 9500, "context": 65792, "kv_type": "q4_0"}, {"kv": 2891.25}),
+    ("N14", "qwen3-30b-a3b", "Q4_K_M", {"build": 9500, "context": 65792, "kv_type": "q4_0"}, {"kv": 1734.75}),
+    ("N17", "gemma-4-12b", "Q4_K_M", {"build": 9500, "context": 33024, "whole_windows": True, **Q8}, {"kv": 5756.62}),
+    ("N18", "gemma-4-12b", "Q4_K_M", {"build": 9500, "context": 16640, "whole_windows": True, "flash_attention": False}, {"kv": 5850}),
 ]
 
 

@@ -299,7 +299,9 @@ def test_the_emitted_command_is_found_again(tmp_path):
 def earlier(name, mix, free_mib):
     """A model as Ollama before 0.30 placed it at 32,768 tokens."""
     model = file(name, mix)
-    config = ollama_own.placed_whole(model, ollama_own.earlier(model, LlamaCppConfig(context=32_768, vision=False)), free_mib * MIB)
+    config = ollama_own.placed_whole(
+        model, ollama_own.earlier(model, LlamaCppConfig(context=32_768, vision=False), "0.20.1", asks_for_flash=False), free_mib * MIB
+    )
     return ledger_of(model, config, (free_mib * MIB,))
 
 
