@@ -17,7 +17,9 @@ from planner.facts.plan import Plan
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import seen_by_each, significant
 from planner.facts.verdict import Verdict
-from planner.questions.offers import weighed
+from planner.questions.choose import cannot_fit
+from planner.questions.offers import room_bytes, weighed
+from planner.questions.question import engine_of
 from planner.questions.ways import Way, ways
 
 _HARDWARE = frozenset({"count", "gpu", "nodes"})
@@ -30,30 +32,40 @@ _OWN_FORM = ("quantization", "kv_cache_dtype")  # every engine reads them, each 
 def with_others(found: Sequence[Alternative], row: StackRow, machine: GpuGroup, asked: Engine, for_all: frozenset[str]) -> tuple[Alternative, ...]:
     """What would do, with the best that another engine does on this very machine before what needs a further one.
 
-    None is sought where an engine was named, where several models share the machine, and where the same engine meets the whole wish there.
     `for_all` are the fields of a question that every engine reads.
     """
-    at_home = [change for change in found if not _HARDWARE.intersection(dict(change.changed))]
-    if row.engine is not None or len(row.services) > 1 or any(not _WISHES.intersection(dict(change.changed)) for change in at_home):
-        return tuple(found)
-    other = next(_by_others(row, machine, asked, for_all), None)
-    further = [change for change in found if change not in at_home]
+    other = next(_by_others(row, machine, asked, for_all), None) if other_engines(found, row, machine) else None
+    further = [change for change in found if _HARDWARE.intersection(dict(change.changed))]
+    at_home = [change for change in found if change not in further]
     return (*at_home, *([other] if other else []), *further)[:MOST_OFFERED]
+
+
+def other_engines(found: Sequence[Alternative], row: StackRow, machine: GpuGroup) -> str:
+    """The titles of the engines that are asked; none where one was named, several models share the machine, or the one that is meant meets the whole wish there."""
+    meets = any(not (_HARDWARE | _WISHES).intersection(dict(change.changed)) for change in found)
+    if row.engine is not None or len(row.services) > 1 or meets:
+        return ""
+    meant = engine_of(None, machine.gpu)
+    return " or ".join(ENGINES[name].title for name in weighed(machine, row.services[0].users or 1) if name != meant)
 
 
 def instead(row: StackRow, machine: GpuGroup, asked: Engine, for_all: frozenset[str]) -> str:
     """What another engine does of what the one that is meant refuses, as a hint; empty where none was sought or found."""
-    other = None if row.engine is not None or len(row.services) > 1 else next(_by_others(row, machine, asked, for_all), None)
+    other = next(_by_others(row, machine, asked, for_all), None) if other_engines((), row, machine) else None
     return f"{other.arguments} works" if other else ""
 
 
 def _by_others(row: StackRow, machine: GpuGroup, asked: Engine, for_all: frozenset[str]) -> Iterator[Alternative]:
     """One alternative of each other engine: all on the GPUs in the most bits, else the one that reads least from main memory."""
+    tried: set[str | None] = set()
     for name in weighed(machine, row.services[0].users or 1):
         if name == asked.name or (machine.cards and not ENGINES[name].splits_by_memory):
             continue
         apart: Alternative | None = None
         for way in _ways(row, machine, name):
+            if way.quantization in tried:  # the same file, which another engine did not find room for
+                continue
+            tried.add(way.quantization)
             changed = _changed(row, way, for_all)
             plan = _planned(row, machine, changed)
             if plan is None or plan.verdict is not Verdict.STARTS or not plan.requirements_met:
@@ -66,13 +78,21 @@ def _by_others(row: StackRow, machine: GpuGroup, asked: Engine, for_all: frozens
 
 
 def _ways(row: StackRow, machine: GpuGroup, name: str) -> list[Way]:
-    """Those of one engine, most bits first, of the model in whatever form it is published."""
+    """Those of one engine that may have room, most bits first, of the model in whatever form it is published.
+
+    Where the GPUs hold none of them whole, the one of fewest bits, if it has experts that main memory may hold.
+    """
     entry = find_model(row.services[0].model)
     is_form = entry is not None and entry.variant.is_checkpoint and entry.variant.is_the_model
     try:
-        return [way for held in ways([entry.row.name if entry and is_form else row.services[0].model], [name], machine.gpu) for way in held]
+        held = [way for ways_of_bits in ways([entry.row.name if entry and is_form else row.services[0].model], [name], machine.gpu) for way in ways_of_bits]
     except PlannerError:
         return []
+    if entry is None:
+        return held
+    parameters, on_gpus, room = entry.row.parameters, machine.count * machine.gpu.cuda_total_bytes, room_bytes(entry.row, name, machine)
+    whole = [way for way in held if not cannot_fit(parameters, way.bits, on_gpus)]
+    return whole or [way for way in held[-1:] if not cannot_fit(parameters, way.bits, room)]
 
 
 def _changed(row: StackRow, way: Way, for_all: frozenset[str]) -> Changed:

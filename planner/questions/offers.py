@@ -119,7 +119,7 @@ def _variants(row: ModelRow, group: GpuGroup, engines: Sequence[str], purpose: s
             form=way.quantization or "",
             lost_doublings=max(0.0, LOST_DOUBLINGS[way.bits] - LOST_DOUBLINGS[published_bits]),
             most_tokens_per_s=_most_tokens_per_s(row, way.bits, group),
-            is_too_large=cannot_fit(row.parameters, way.bits, _room_bytes(row, way.engine, group)),
+            is_too_large=cannot_fit(row.parameters, way.bits, room_bytes(row, way.engine, group)),
             fit=partial(fit, way),
         )
         for way in made
@@ -131,7 +131,7 @@ def _most_tokens_per_s(row: ModelRow, bits: int, group: GpuGroup) -> float:
     return group.count * group.gpu.bandwidth_bytes_per_s / (active(row) * bits / 8 * LOADED_SHARE)
 
 
-def _room_bytes(row: ModelRow, engine: str, group: GpuGroup) -> int:
+def room_bytes(row: ModelRow, engine: str, group: GpuGroup) -> int:
     """What may hold weights: the GPUs, and main memory for experts, of which a token reads few, where the engine serves from there."""
     shares = not group.gpu.unified_memory and ENGINES[engine].uses_main_memory and _has_experts(row)
     return group.count * group.gpu.cuda_total_bytes + (_with_ram(group, engine).ram_bytes if shares else 0)

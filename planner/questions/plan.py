@@ -89,8 +89,11 @@ class Answer:
         return all(plan.requirements_met for plan in self.plans)
 
 
-def answer_for(row: StackRow, first_port: int | None = None, formats: tuple[str, ...] = ()) -> Answer:
-    """Answer one question, of which the formats of its files are a part. Raises PlannerError where it cannot be asked so."""
+def answer_for(row: StackRow, first_port: int | None = None, formats: tuple[str, ...] = (), *, others: bool = True) -> Answer:
+    """Answer one question, of which the formats of its files are a part. Raises PlannerError where it cannot be asked so.
+
+    `others`: where the engine that is meant cannot, other engines are asked too, which takes some hundredths of a second.
+    """
     machine = machine_of(row)
     engine = ENGINES[engine_of(row.engine, machine.gpu)]
     _refuse_foreign(row, engine)
@@ -101,11 +104,11 @@ def answer_for(row: StackRow, first_port: int | None = None, formats: tuple[str,
     except UnsupportedError as error:
         from planner.questions.elsewhere import instead
 
-        if error.hint or not (hint := instead(row, machine, engine, FOR_ALL)):
+        if error.hint or not others or not (hint := instead(row, machine, engine, FOR_ALL)):
             raise
         raise UnsupportedError(error.message, hint) from None
     changes = placed.alternatives
-    if not placed.plans[-1].requirements_met:
+    if others and not placed.plans[-1].requirements_met:
         from planner.questions.elsewhere import with_others
 
         changes = with_others(changes, row, machine, engine, FOR_ALL)

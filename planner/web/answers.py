@@ -15,12 +15,14 @@ from planner.engines.causes import MAX_LINE
 from planner.errors import PlannerError, WorldError
 from planner.facts.question import StackRow
 from planner.facts.record import dataclass
+from planner.facts.verdict import Warn
 from planner.questions.asked import group_of, purpose_of, seconds
 from planner.questions.capacity import Lengths, Limits
 from planner.questions.check_text import check_text
 from planner.questions.choose import Wish
 from planner.questions.cost import cost_of
 from planner.questions.cost_terms import Terms
+from planner.questions.elsewhere import other_engines
 from planner.questions.explain import explain_log
 from planner.questions.fields import MOST_DOCUMENTS, MOST_USD, MOST_WATTS
 from planner.questions.plan import answer_for
@@ -41,6 +43,7 @@ from planner.report.machines import machines_json
 from planner.report.proxy import proxy_json
 from planner.report.sessions import sessions_json
 from planner.report.view import View, check_view, view_of
+from planner.web.jobs import PLAN
 from planner.web.state import State, row_of, whole, within
 
 MOST_SHOWN, USUAL_SHOWN, MOST_COMPARED = 1000, 10, 16
@@ -61,8 +64,11 @@ def _answer(view: View, json: Callable[[], Mapping[str, object]], files: Mapping
     return Answer(view=view, json=json, files=files or {})
 
 
-def _plan(state: State) -> Answer:
-    answer = answer_for(row_of(state))
+def _plan(state: State, *, waits: bool = True) -> Answer:
+    row = row_of(state)
+    answer = answer_for(row, others=waits)
+    if not (waits or answer.requirements_met) and (asked := other_engines(answer.alternatives, row, answer.main.group)):
+        answer = replace(answer, warnings=(*answer.warnings, Warn(code="others-unasked", message=f"press the button, or Enter: {asked} is then asked too")))
     files = files_of(answer.deployment) if answer.starts else {}
     return _answer(view_of(answer, files), lambda: plan_json(answer, []), files)
 
@@ -194,7 +200,7 @@ def _kept(_: load.Catalogue, state: State, hub: str) -> Answer | PlannerError:
     """The same question is answered once, or refused once, as long as names mean the same; what the network says of it may change."""
     try:
         with only_texts(), unasked(hub):
-            return _ASKED[state.job.name](state)
+            return _plan(state, waits=hub != UNASKED) if state.job.name == PLAN else _ASKED[state.job.name](state)
     except WorldError:
         raise
     except PlannerError as error:

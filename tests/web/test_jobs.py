@@ -218,6 +218,22 @@ def test_the_hub_is_asked_only_where_somebody_waits_for_it(client, monkeypatch):
     assert asked
 
 
+def test_other_engines_are_asked_only_where_somebody_waits_for_them(client):
+    question = urlencode({"gpu": "rtx3060", "model": "gpt-oss-20b"})
+    typed, pressed, whole = (
+        client.get(f"/answer/plan?{question}"),
+        client.get(f"/answer/plan?{question}", headers={"X-Submit": "1"}),
+        client.get(f"/?{question}"),
+    )
+    assert "press the button, or Enter: Ollama or llama.cpp is then asked too" in typed.text
+    assert "--engine ollama" not in typed.text
+    for page in (pressed, whole):
+        assert "--engine ollama" in page.text
+        assert "press the button" not in page.text
+    fitting = client.get(f"/answer/plan?{urlencode({'gpu': 'rtx4090', 'model': 'qwen3-32b'})}")  # its AWQ does
+    assert "press the button" not in fitting.text
+
+
 def test_a_model_of_the_hub_is_answered_where_it_is_asked_for(client, monkeypatch):
     from planner.catalogue import hub
 
