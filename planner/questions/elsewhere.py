@@ -78,9 +78,9 @@ def _by_others(row: StackRow, machine: GpuGroup, asked: Engine, for_all: frozens
 
 
 def _ways(row: StackRow, machine: GpuGroup, name: str) -> list[Way]:
-    """Those of one engine that may have room, most bits first, of the model in whatever form it is published.
+    """Those of one engine that may have room, of the model in whatever form it is published: those that the GPUs may hold, most bits first.
 
-    Where the GPUs hold none of them whole, the one of fewest bits, if it has experts that main memory may hold.
+    Then, of a model with experts, the one of fewest bits of which main memory holds some.
     """
     entry = find_model(row.services[0].model)
     is_form = entry is not None and entry.variant.is_checkpoint and entry.variant.is_the_model
@@ -92,7 +92,8 @@ def _ways(row: StackRow, machine: GpuGroup, name: str) -> list[Way]:
         return held
     parameters, on_gpus, room = entry.row.parameters, machine.count * machine.gpu.cuda_total_bytes, room_bytes(entry.row, name, machine)
     whole = [way for way in held if not cannot_fit(parameters, way.bits, on_gpus)]
-    return whole or [way for way in held[-1:] if not cannot_fit(parameters, way.bits, room)]
+    apart = [way for way in held if way not in whole and not cannot_fit(parameters, way.bits, room)]
+    return [*whole, *apart[-1:]]
 
 
 def _changed(row: StackRow, way: Way, for_all: frozenset[str]) -> Changed:
