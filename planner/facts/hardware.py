@@ -104,7 +104,8 @@ class GpuSpec:
 CONTEXT_BYTES = 520 * MIB
 NCCL_BYTES = 1045 * MIB
 DESKTOP_BYTES = 600 * MIB
-WSL2_BYTES = 1400 * MIB  # the middle of 1.2 to 2.1 GiB
+WSL2_BYTES = 1400 * MIB  # the middle of 1.2 to 2.1 GiB of 16 GB and more
+WSL2_LITTLE_BYTES, WSL2_SHARE = 660 * MIB, 0.045  # of smaller cards less: 0.78 of 4 GiB, 1.05 of 6, 1.20 of 12
 WSL2_MOST_BYTES = 2160 * MIB
 WSL2_LEAST_BYTES = 1200 * MIB
 
@@ -192,7 +193,7 @@ class GpuGroup:
             case Host.DESKTOP:
                 measured, taken = None, CONTEXT_BYTES + DESKTOP_BYTES
             case Host.WSL2:
-                measured, taken = self.gpu.wsl2_free_at_start_bytes, WSL2_MOST_BYTES if conservative else WSL2_BYTES
+                measured, taken = self.gpu.wsl2_free_at_start_bytes, WSL2_MOST_BYTES if conservative else self._usual_windows_bytes
         free = measured if measured is not None else self.total_bytes - taken
         if self.host is Host.WSL2 and not (conservative or self.gpu.free_is_told):  # an RTX 4080 had 13.88 GiB at one start, 14.69 at another
             free = max(free, self.total_bytes - taken)
@@ -201,6 +202,11 @@ class GpuGroup:
     def process_bytes(self, tensor_parallel_size: int) -> int:
         """What one more server takes of a GPU outside its budget: its CUDA context, and NCCL's buffers."""
         return CONTEXT_BYTES + self._nccl_bytes(tensor_parallel_size)
+
+    @property
+    def _usual_windows_bytes(self) -> int:
+        """What is usually gone under WSL2 before a server starts."""
+        return min(WSL2_BYTES, WSL2_LITTLE_BYTES + int(WSL2_SHARE * self.total_bytes))
 
     def _nccl_bytes(self, tensor_parallel_size: int) -> int:
         return NCCL_BYTES if tensor_parallel_size > 1 and self.gpu.nvlink else 0

@@ -273,6 +273,8 @@ def binds(plan: Plan) -> str:
 
 def judged(checked: Checked) -> facts.Plan:
     """A checked command as its readers see it: the ledger of what it says, and what is wrong with it in vLLM's order."""
+    from planner.engines.vllm.bounds import with_parts  # and what moves a ledger's limits: no plan needs it
+
     request, config = checked.request, checked.config
     group, model = request.group, request.model
     name = "embedding" if model.pooling else "chat"
@@ -317,5 +319,5 @@ def judged(checked: Checked) -> facts.Plan:
             requirements_met=False,
         )
     server = Placed(name=name, plan=checked.plan, gpus=tuple(range(config.parallel.world_size_across_dp)))
-    plan = _plan_of(server, process)
+    plan = with_parts(_plan_of(server, process), config, checked.not_covered)
     return replace(plan, verdict=checked.verdict, problems=checked.problems, not_covered=checked.not_covered, own=checked)

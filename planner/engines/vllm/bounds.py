@@ -16,6 +16,7 @@ from planner.engines.vllm.speculation import FLAG as SPECULATION
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
 from planner.facts.not_covered import NotCovered
+from planner.facts.plan import Plan
 from planner.units import GIB, MIB
 
 # Kernels store the same bits and differ in scales, padding and copies of them: gpt-oss-120b lies in 60.8 GiB as created, in 64.4 by Triton's
@@ -76,6 +77,24 @@ def fails_anyway(request: Request, config: ServeConfig, parts: Sequence[NotCover
     """Whether not even all that parts may spare lets a server start; false where one is not bounded."""
     most = _most(parts)
     return most is not None and not evaluate(request_with(_with_room(request, config, most), config), config).optimistic.starts
+
+
+def with_parts(plan: Plan, config: ServeConfig, parts: Sequence[NotCovered]) -> Plan:
+    """A plan whose KV cache may be smaller or larger by what bounded parts take or spare."""
+    if config.kv_cache_memory_bytes is not None:
+        return plan
+    less = sum(part.most_bytes or 0 for part in parts if part.effect != "lowers")
+    more = sum(part.most_bytes or 0 for part in parts if part.effect != "adds")
+    if not (less or more):
+        return plan
+    ends = {"kv_cache_bytes_low": plan.memory["kv_cache_bytes_low"] - less, "kv_cache_bytes_high": plan.memory["kv_cache_bytes_high"] + more}
+    wider = (
+        replace(line, low_bytes=line.low_bytes - less, high_bytes=line.high_bytes + more, note="with what is not in the ledger")
+        if line.key == "kv_cache"
+        else line
+        for line in plan.lines
+    )
+    return replace(plan, memory={**plan.memory, **ends}, lines=tuple(wider))
 
 
 def _most(parts: Sequence[NotCovered]) -> int | None:

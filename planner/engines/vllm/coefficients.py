@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # the types of the file, which cost a hundredth of a plan
         optimistic_factor: float
         sampler_copies_at_most: float
         graphs_of_other_gpus: list[float]  # by outlook in their order
+        unlinked_graphs: float
         older_driver_graphs: float
         gathered_graphs_gib: float
         unprofiled_sampler_copies: list[float]

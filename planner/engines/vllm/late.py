@@ -101,10 +101,19 @@ def late_graphs(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlo
 
 
 def warm_up(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whole], outlook: Outlook) -> Whole | int:
-    """What the sampler's warm-up takes beyond its profile: further copies of the logits of one row a sequence."""
-    if model.pooling or VERSIONS[config.vllm_version].minor >= ITS_SAMPLER_PROFILED or not runs_second(model, config, on):
+    """What the sampler's warm-up takes beyond its profile: further copies of the logits of one row a sequence.
+
+    Before 0.17 it may take all of them anew where several cards without a link between them serve: what the profile left is in pieces by then. Four
+    PRO 6000 had 1.69 GiB left for 1.74 with 1024 sequences at 0.90 (public file 29156490496).
+    """
+    version, estimates = VERSIONS[config.vllm_version], calibrated.coefficients()["estimates"]
+    if model.pooling or version.minor >= ITS_SAMPLER_PROFILED:
         return 0
-    copies = calibrated.coefficients()["estimates"]["unprofiled_sampler_copies"][list(Outlook).index(outlook)]
     rows: Whole = minimum(config.max_num_seqs, config.max_num_batched_tokens)
+    if not runs_second(model, config, on):
+        wary = outlook is Outlook.CONSERVATIVE and not version.lean_sampler
+        again: Whole = whole(estimates["sampler_copies_at_most"] * model.vocab_size * rows * 4)
+        return where(on.nvlink, 0, where(on.rocm, 0, where(config.tensor_parallel_size == 1, 0, again))) if wary else 0
+    copies = estimates["unprofiled_sampler_copies"][list(Outlook).index(outlook)]
     further: Whole = whole(copies * model.vocab_size * rows * 4)
     return further if outlook is Outlook.CONSERVATIVE else where(on.pages, 0, further)

@@ -267,7 +267,11 @@ def cuda_graphs(model: ModelSpec, config: LedgerSettings[Whole], on: Device[Whol
     layers, logits = model.layer_count / config.pipeline_parallel_size, _captured_logits(model, config, on.largest_graph, outlook)
     full = fit["base_gib"] + fit["per_layer_gib"] * layers + (fit["experts_gib"] if model.experts_per_token else 0)
     share = on.graph_sizes / fit["full_set_sizes"]
-    elsewhere = whole(full * at(outlook).graphs_of_other_gpus * share * GIB)
+    factor: Whole | float = at(outlook).graphs_of_other_gpus
+    if outlook is Outlook.CONSERVATIVE:
+        several = where(on.nvlink, False, where(on.rocm, False, config.tensor_parallel_size >= 4))
+        factor = where(several, calibrated.coefficients()["estimates"]["unlinked_graphs"], factor)
+    elsewhere = whole(full * factor * share * GIB)
     measured = maximum(0, whole(full * share * GIB) + whole(_shift(outlook, fit["residual_gib_p90"]) * minimum(1.0, share)))
     return where(on.fitted, measured, elsewhere) + logits
 

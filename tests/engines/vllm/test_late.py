@@ -85,6 +85,15 @@ def test_the_samplers_warm_up_takes_copies_that_its_profile_did_not_see_until_0_
     assert more("0.26", Outlook.EXPECTED, pages=True) == 0
 
 
+def test_before_0_17_the_warm_up_of_several_cards_without_a_link_may_find_none_of_the_room_of_its_profile(coefficients):  # noqa: F811
+    def more(version, outlook=Outlook.CONSERVATIVE, ranks=4, **device):
+        return late.warm_up(model(DENSE, vocab_size=1000), config(vllm_version=version, max_num_seqs=64, tensor_parallel_size=ranks), on(**device), outlook)
+
+    copies = late.calibrated.coefficients()["estimates"]["sampler_copies_at_most"]
+    assert more("0.15", nvlink=False) == copies * 256_000
+    assert more("0.15", nvlink=True) == more("0.17", nvlink=False) == more("0.15", ranks=1, nvlink=False) == more("0.15", Outlook.EXPECTED, nvlink=False) == 0
+
+
 def test_graphs_of_experts_over_several_engines_may_take_any_room_from_0_20_to_0_28(coefficients):  # noqa: F811
     def reserved(version, outlook=Outlook.CONSERVATIVE, **changed):
         asked = config(**{"vllm_version": version, "data_parallel_size": 2} | changed)
@@ -112,6 +121,15 @@ def judged(gpu, count, version, command, host="server"):
     [
         # vllm#49224: eight L40S; graphs came after all had been handed out
         ("l40s", 8, "0.25", "vllm serve meta-llama/Llama-3.1-70B-Instruct --quantization fp8 --tensor-parallel-size 8 --gpu-memory-utilization 0.95", "tight"),
+        # public file 29156490496: another model of as much on four such cards, out of memory as the sampler was warmed up with 1024 sequences
+        ("rtx-pro-6000", 4, "0.15", "vllm serve Qwen/Qwen3-235B-A22B-Instruct-2507-FP8 --tensor-parallel-size 4 --max-model-len 8192", "tight"),
+        (
+            "rtx-pro-6000",
+            4,
+            "0.15",
+            "vllm serve Qwen/Qwen3-235B-A22B-Instruct-2507-FP8 --tensor-parallel-size 4 --max-model-len 8192 --max-num-seqs 32",
+            "starts",
+        ),
         ("h100", 1, "0.19", "vllm serve Qwen/Qwen3-8B --gpu-memory-utilization 0.97 --max-model-len 8192 --max-num-seqs 8", "tight"),
         ("h100", 1, "0.19", "vllm serve Qwen/Qwen3-8B --gpu-memory-utilization 0.95 --max-model-len 8192 --max-num-seqs 8", "starts"),
         ("h100", 1, "0.19", "vllm serve Qwen/Qwen3-8B --gpu-memory-utilization 0.97 --max-model-len 8192 --max-num-seqs 8 --enforce-eager", "starts"),

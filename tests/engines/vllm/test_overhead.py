@@ -41,6 +41,7 @@ ROUND = {
         "optimistic_factor": 0.5,
         "sampler_copies_at_most": 8,
         "graphs_of_other_gpus": [0.75, 1.0, 0.25],
+        "unlinked_graphs": 1.25,
         "older_driver_graphs": 3,
         "gathered_graphs_gib": 100,
         "unprofiled_sampler_copies": [2, 3, 0],
@@ -327,6 +328,9 @@ def test_an_unmeasured_cards_conservative_peak_has_all_copies_of_the_logits(coef
         ({}, {}, {"fitted": False}, Outlook.EXPECTED, 0.75 * 0.375),
         ({}, {}, {"fitted": False}, Outlook.CONSERVATIVE, 0.375),
         ({}, {}, {"fitted": False}, Outlook.OPTIMISTIC, 0.25 * 0.375),
+        ({}, {"tensor_parallel_size": 4}, {"fitted": False}, Outlook.CONSERVATIVE, 1.25 * 0.375),  # four cards without a link
+        ({}, {"tensor_parallel_size": 4}, {"fitted": False, "nvlink": True}, Outlook.CONSERVATIVE, 0.375),
+        ({}, {"tensor_parallel_size": 2}, {"fitted": False}, Outlook.CONSERVATIVE, 0.375),
         ({}, {"enforce_eager": True}, {}, Outlook.CONSERVATIVE, 0),
         ({}, {"max_cudagraph_capture_size": 0}, {}, Outlook.CONSERVATIVE, 0),
     ],
