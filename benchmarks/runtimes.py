@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from planner.architecture import Config, build_model, parse_config
+from planner.catalogue.resolve import find_plain
 from planner.engines.llamacpp.compute import compute_bytes
 from planner.engines.llamacpp.ledger import ledger_of
 from planner.engines.llamacpp.memory import LlamaCppConfig, cache_bytes, kv_bytes
@@ -60,7 +61,7 @@ QWEN_3B = "Qwen--Qwen2.5-3B-Instruct"
 
 
 def _cases(name: str) -> list[dict[str, Any]]:
-    cases: list[dict[str, Any]] = yaml.safe_load((DATA / name).read_text())
+    cases: list[dict[str, Any]] = yaml.load((DATA / name).read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return cases
 
 
@@ -190,9 +191,12 @@ MLX_MODELS = {
 }
 
 
+@cache
 def _plain(stem: str) -> ModelSpec:
     """A model without the quantization of its own checkpoint: MLX has another."""
     path = DATA / "configs" / f"{stem}.json"
+    if not path.exists():
+        return find_plain(stem.partition("--")[2]).spec
     data = {key: value for key, value in parse_config(path.read_bytes(), str(path)).data.items() if key != "quantization_config"}
     if stem.startswith("mistralai--Mistral-7B"):
         data["sliding_window"] = None  # v0.3 says so; the typed file leaves it out
@@ -217,7 +221,7 @@ def mlx_cases() -> Iterator[Reported]:
     for case in _cases("mlx_peaks.yaml"):
         for tokens, observed in case["peaks"].items():
             other = ", another server" if "another server" in case.get("note", "") else ""
-            yield _reported(f"{case['model'].partition('--')[2]}, {case['hardware']}, {tokens:,} tokens{other}", case, observed * 1e9, tokens)
+            yield _reported(f"{case['model'].partition('--')[2]} {case['form']}, {case['hardware']}, {tokens:,} tokens{other}", case, observed * 1e9, tokens)
     for case in _cases("mlx_cases.yaml"):
         stem = next((stem for name, stem in MLX_MODELS.items() if name.lower() in case["model"].lower()), None)
         if stem is None:

@@ -10,7 +10,7 @@ import re
 from math import prod
 from typing import assert_never
 
-from planner.engines.mlx.prefill import CACHE_STEP, PREFILL_STEP
+from planner.engines.mlx.prefill import CACHE_STEP, PREFILL_STEP, kept
 from planner.errors import PlannerError
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.model import ModelSpec
@@ -93,10 +93,16 @@ def _tensor_bytes(tensor: Tensor, form: MlxFormat) -> int:
 
 
 def weights_bytes(model: ModelSpec, form: MlxFormat, *, vision: bool = True) -> int:
-    """All weights: the text model in the format, the vision tower in 16 bits (mlx-vlm leaves it); without it as mlx-lm serves text."""
+    """All weights: the text model in the format, the vision tower in 16 bits (mlx-vlm leaves it); without it as mlx-lm serves text.
+
+    Of Gemma 3 with a tower mlx-lm then holds the embedding twice: mlx-vlm's conversions of it store a head (models/gemma3/language.py), which
+    mlx_lm's models/gemma3_text.py takes for one of its own. Peaks of its 4B and 12B in 4 and 8 bits show it, those of the 1B without a tower do not.
+    """
     plain = MlxFormat(name="bf16")
     tower = model.tower if vision else ()
     total = sum(module_bytes(module, form) for module in (*model.first, *model.every, *model.last)) + sum(module_bytes(module, plain) for module in tower)
+    if model.architecture == "Gemma3ForConditionalGeneration" and not vision:
+        total += sum(module_bytes(module, form) for module in model.every or model.first if isinstance(module, Tensor) and module.role is TensorRole.EMBEDDING)
     return total + sum(len(group.indices) * sum(module_bytes(module, form) for module in group.modules) for group in model.layers)
 
 
@@ -129,7 +135,7 @@ def _state_bits(tensor: Tensor) -> int:
 
 def kv_bytes(model: ModelSpec, tokens: int, kv_bits: int = 16, *, step: int = PREFILL_STEP) -> int:
     """The cache of all layers for one request."""
-    return sum(len(group.indices) * cache_bytes(cache, tokens, kv_bits, step=step) for group in model.layers for cache in group.caches)
+    return sum(len(group.indices) * cache_bytes(cache, tokens, kv_bits, step=step) for group in model.layers for cache in kept(model, group))
 
 
 PROCESS_BYTES = 340_000_000  # Python and Metal: phys_footprint of two idle servers beside their weights (0.31 and 0.37 GB)

@@ -72,6 +72,8 @@ class Activations:
     """Of Mamba2."""
     stream_width: int = 0
     """Values of a token's hidden state in all layers, where they lie there together with the logits."""
+    whole: int = PREFILL_STEP
+    """Tokens from which on a step takes all of it."""
 
     def bytes(self, read: int) -> tuple[int, int, int]:
         """Those of a step that reads so many tokens."""
@@ -86,9 +88,23 @@ class Activations:
         part = read / PREFILL_STEP
         return (
             int(low * part) + scores * 3 // 5,
-            int(usual * max(part, _LEAST_PART) ** _USUAL_POWER) + scores,
+            int(usual * min(1.0, read / self.whole) ** _USUAL_POWER) + scores,
             max(int(high * part**_HIGH_POWER), _LEAST_HIGH) + scores * 7 // 5,
         )
+
+
+def is_capped(model: ModelSpec) -> bool:
+    """Whether its attention caps its scores, which mlx-lm composes of single operations, over whole caches in every layer (models/gemma2.py)."""
+    return model.architecture.startswith("Gemma2")
+
+
+def kept(model: ModelSpec, group: LayerGroup) -> tuple[Attention, ...]:
+    """The caches of a layer as MLX keeps them."""
+    if not is_capped(model):
+        return group.caches
+    windows = (cache for cache in group.caches if isinstance(cache, SlidingWindow))
+    whole = {cache: FullAttention(kv_heads=cache.kv_heads, head_dim=cache.head_dim, head_dim_v=cache.head_dim_v) for cache in windows}
+    return tuple(whole.get(cache, cache) if isinstance(cache, SlidingWindow) else cache for cache in group.caches)
 
 
 def peak(model: ModelSpec, prompts: Prompts) -> Peak:
@@ -111,9 +127,9 @@ class Layers:
         """The layers of a model."""
         counts: dict[Attention, int] = {}
         for group in model.layers:
-            for cache in group.caches:
+            for cache in kept(model, group):
                 counts[cache] = counts.get(cache, 0) + len(group.indices)
-        last = next((group.caches for group in model.layers if model.layer_count - 1 in group.indices), ())
+        last = next((kept(model, group) for group in model.layers if model.layer_count - 1 in group.indices), ())
         return cls(model=model, kinds=tuple(counts.items()), last=last, activations=_activations(model))
 
     def peak(self, prompts: Prompts) -> Peak:
@@ -122,13 +138,26 @@ class Layers:
         scores = [_scores(self.model, cache, count, prompts) for cache, count in self.kinds] or [(0, 0, 0, 0)]
         mask = prompts.rows * prompts.chunk * prompts.tokens if self.kinds else 0
         inputs = prompts.embedded * prompts.tokens * self.model.hidden_size * 2
+        low, usual, high = (prompts.rows * size for size in (low, usual, high))
+        grown = max((_grown(cache, prompts) for cache, _ in self.kinds), default=0)
         return Peak(
-            low=prompts.rows * low + max(row[0] for row in scores),
-            usual=prompts.rows * usual + max(row[1] for row in scores) + mask + inputs,
-            high=prompts.rows * high + max(row[2] for row in scores) + 2 * mask + 2 * inputs,
+            low=max(low + max(row[0] for row in scores), grown),
+            usual=max(usual + max(row[1] for row in scores) + mask, usual // 2 + grown) + inputs,
+            high=max(high + max(row[2] for row in scores) + 2 * mask, high // 2 + grown + mask) + 2 * inputs,
             buffer=max(mask, *(row[3] for row in scores)),
             measured=self.activations.measured,
         )
+
+
+def _grown(cache: Attention, prompts: Prompts) -> int:
+    """What growing caches hold twice: a longer cache is made beside the one before it (models/cache.py), of one layer while the next's is made too.
+
+    Peaks of four models at 16,384 to 131,072 tokens are two layers' keys and values and 0.2 to 0.4 GB (mlx_lm.benchmark, guruswami-ai/mlx-benchmarks).
+    """
+    if not isinstance(cache, FullAttention):
+        return 0
+    bits = 16 if prompts.kv_bits == 16 else prompts.kv_bits + 1
+    return 2 * prompts.rows * prompts.tokens * cache.kv_heads * (cache.head_dim + cache.head_dim_v) * bits // 8
 
 
 def _scores(model: ModelSpec, cache: Attention, count: int, prompts: Prompts) -> tuple[int, int, int, int]:
@@ -140,6 +169,8 @@ def _scores(model: ModelSpec, cache: Attention, count: int, prompts: Prompts) ->
     heads, follows = model.attention_heads, 2 * count > model.layer_count
     whole = prompts.rows * heads * prompts.chunk * 2
     match cache:
+        case FullAttention() if is_capped(model):
+            return whole * prompts.tokens, 2 * whole * prompts.tokens, 3 * whole * prompts.tokens, whole * prompts.tokens
         case FullAttention() | ChunkedLocal() | CrossAttention():
             if prompts.kv_bits == 16 and is_fused(cache.head_dim, cache.head_dim_v):
                 return 0, 0, 0, 0
@@ -175,13 +206,16 @@ def is_fused(head_dim: int, head_dim_v: int) -> bool:
 
 # MLX holds what the commands that it has sent ahead will read: all of a short step, a window of a long one. So a step takes less than in proportion to
 # its tokens: of ten models mlx_lm.benchmark at 512 tokens says 0.32 to 0.89 of what it says at 2,048, at 128 tokens 0.10 to 0.32
-# (defai-digital/ax-engine), and of prompts of 9 to 87 tokens mlx_lm.generate and mlx_vlm.generate still 0.1 to 0.2 GB.
-_USUAL_POWER, _HIGH_POWER, _LEAST_PART = 0.75, 0.35, 1 / 16
+# (defai-digital/ax-engine), and of prompts of 5 to 40 tokens mlx_lm.generate says 0.01 to 0.07 GB.
+_USUAL_POWER, _HIGH_POWER = 0.75, 0.35
 # Activations of a step of 2,048 tokens, in MB: what published peaks leave after weights, caches and scores (tests/data/mlx_peaks.yaml, mlx_cases.yaml).
-_ATTENTION = (420, 700, 950), "16 reports on M4 Max, M2 Max, M2 and M3 Ultra"  # whatever the model's size and bits
+# Attention: whatever the model's size and bits, and all of it from 1,024 tokens on: of 30 models 0.32 to 0.57 GB at 512, of seven 0.43 to 0.72 at 1,024
+# and 0.45 to 1.14 at 4,096 and 8,192 (enescingoz/mac-llm-bench on M1, M2 Max, M5; guruswami-ai/mlx-benchmarks on M3 Ultra).
+_ATTENTION = (420, 700, 1150), "110 reports on M1 to M5"
+_ATTENTION_WHOLE = 1024
 # Gated delta rule, dense: the hidden states of a step in all layers and its logits too, as mlx_lm.benchmark says of Qwen3.5 0.8B, 4B and 27B; servers
 # of others stay below, an M5 Max lies 0.7 GB above.
-_DELTA = (100, 500, 900), "17 reports of mlx-lm 0.31 on M3 Ultra, M4 Pro and M5 Max"
+_DELTA = (100, 400, 900), "30 reports of mlx-lm 0.31 on M3 Ultra, M4 Pro and M5 Max"
 _DELTA_EXPERTS = (600, 1450, 1900), "11 reports on M5 Max and M2 Max"  # with experts: Qwen3.6 35B-A3B
 _CONVOLUTION = (150, 280, 600), "2 reports on M2 Pro, another server"  # LFM2's short convolutions
 _LEAST_HIGH = 300_000_000  # of a prompt of 92 tokens too: 15.6 GB where weights and cache are 15.3
@@ -201,7 +235,7 @@ def _activations(model: ModelSpec) -> Activations:
         return Activations(mb=_DELTA[0], measured=_DELTA[1], vocab_size=model.vocab_size, stream_width=model.hidden_size * model.layer_count)
     if mixers:
         return Activations(mb=_CONVOLUTION[0], measured=_CONVOLUTION[1])
-    return Activations(mb=_ATTENTION[0], measured=_ATTENTION[1], vocab_size=model.vocab_size)
+    return Activations(mb=_ATTENTION[0], measured=_ATTENTION[1], vocab_size=model.vocab_size, whole=_ATTENTION_WHOLE)
 
 
 def _is_delta(group: LayerGroup) -> bool:
