@@ -40,6 +40,10 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
     architecture = (config.texts("architectures") or [""])[0]
     family = FAMILIES.get(architecture)
     if family is None:
+        from planner.architecture.draft_configs import published
+
+        if drafter := published(config):
+            return build_model(drafter, name, hf_quant, online=online)
         raise _unknown(architecture, config.path)
     config = completed(_opened(family, config))
     raw = config.section("text_config") if config.has("text_config") else config

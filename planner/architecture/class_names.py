@@ -51,7 +51,23 @@ _MODERN_LABELS: Names = ((r"^layers\.", "modernbert.encoder_layer.layers."),)
 # no name of a checkpoint is that of a module: none is left out by its whole name
 _NOWHERE: Names = ((r"^layers\.", "..layers."),)
 _TEXTS: Names = ((r"^layers\.(\d+)\.text_model\.encoder\.layers\.0\.", r"text_model.encoder.layers.\1."),)
-NAMES: Mapping[str, Names] = {
+# A drafter's quantization is told no names of fused parts (models/utils.py get_draft_quant_config): lists are held against the fused names.
+_DRAFTER: Names = (
+    (r"self_attn\.[qkv]_proj$", "self_attn.qkv_proj"),
+    (r"mlp\.(?:gate|up)_proj$", "mlp.gate_up_proj"),
+    (r"self_attn\.(?:q_a_proj|kv_a_proj_with_mqa)$", "self_attn.fused_qkv_a_proj"),
+)
+_QWEN_DRAFTER: Names = (*_DRAFTER, (r"self_attn\.qkv_proj$", "qkv_proj"))
+_DRAFTERS = """
+    Eagle3LlamaForCausalLM LlamaForCausalLMEagle3 Eagle3MiniMaxM2ForCausalLM Eagle3Qwen2_5vlForCausalLM Eagle3Qwen3vlForCausalLM PEagleDraftModel
+    PeagleLlamaForCausalLM Eagle3DeepseekV2ForCausalLM Eagle3DeepseekV3ForCausalLM EagleLlamaForCausalLM EagleMistralForCausalLM EagleCohereForCausalLM
+    DFlashDraftModel MuseGlimmerAssistantModel DFlashMuseGlimmerAssistantModel DFlash2DraftModel Qwen3DSparkModel Qwen3OmniDSparkModel Qwen3XPressModel
+    DFlashQwen3XPressModel DFlashLagunaForCausalLM Gemma4MTPModel
+"""
+
+NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
+    "Eagle3Qwen3ForCausalLM": _QWEN_DRAFTER,
+    "PeagleQwen3ForCausalLM": _QWEN_DRAFTER,
     "AriaForConditionalGeneration": ((r"^layers\.\d+\.mlp\.shared_experts\.", "."), *_NOWHERE),
     "BailingMoeV2_5ForCausalLM": _FUSED_LATENTS,
     "BailingMoeV3ForCausalLM": _FUSED_LATENTS,
@@ -181,11 +197,12 @@ _UNMAPPED = """
 """
 UNMAPPED = frozenset(_UNMAPPED.split())
 """Classes that map no names of a checkpoint to their own, nor have a text model inside whose class does."""
+_AS_THEIR_TARGETS = {"HYV3MTPModel": "HYV3ForCausalLM", "BailingMoeV25MTPModel": "BailingMoeV2_5ForCausalLM"}
 
 
 def as_its_class_names(quantization: Quantization, architectures: Sequence[str]) -> Quantization:
     """The same, asked by the names that these classes, the whole model's and its text model's, give their modules."""
-    names = [pair for architecture in architectures for pair in NAMES.get(architecture, ())]
+    names = [pair for architecture in architectures for pair in NAMES.get(_AS_THEIR_TARGETS.get(architecture, architecture), ())]
     if not names:
         return quantization
     patterns = [(re.compile(pattern), into) for pattern, into in names]

@@ -10,7 +10,8 @@ from dataclasses import replace
 from planner.architecture.blocks import Scope, addend, norm, plain, unquantized
 from planner.architecture.config import Config
 from planner.architecture.drafters import Layers
-from planner.architecture.eagle import dflash_projection
+from planner.architecture.eagle import dflash_projection, draft_words
+from planner.architecture.rope import gemma4_rope
 from planner.architecture.text import Dims, Layer, LayerBuilder, full_attention
 from planner.facts.modules import Axis, Module, Role, Split, Tensor
 
@@ -19,11 +20,24 @@ def dspark_heads(scope: Scope, dims: Dims) -> list[Module]:
     """DSpark: a Markov head of low rank, whole on every rank, and one of confidence where its config has it."""
     config = scope.config
     rank, words = config.integer("markov_rank"), config.optional("draft_vocab_size") or dims.vocab
-    modules: list[Module] = [plain("markov_head.markov_w1", dims.vocab, rank), plain("markov_head.markov_w2", words, rank)]
+    head = scope.head(words, rank, name="markov_head.markov_w2")
+    whole = replace(head, outputs=(Axis(words),), role=Role.PROJECTION)  # disable_tp
+    modules: list[Module] = [plain("markov_head.markov_w1", dims.vocab, rank), whole]
     if config.flag("enable_confidence_head", default=False):
         inputs = dims.hidden + (rank if config.flag("confidence_head_with_markov", default=False) else 0)
         modules += [plain("confidence_head.proj", inputs, bits=32), addend("confidence_head.proj.bias", 1, bits=32)]
     return [*dflash_projection(scope, dims), *modules]
+
+
+def dspark_head(scope: Scope, dims: Dims) -> list[Module]:
+    """DSpark's output head: its words are looked up in the target's where they are fewer."""
+    words, target = draft_words(scope.config, dims)
+    return [scope.plain().head(words, dims.hidden), *([plain("draft_id_to_target_id", words, bits=64)] if words < target else [])]
+
+
+def plain_head(scope: Scope, dims: Dims) -> list[Module]:
+    """A head over all of the target's words."""
+    return [scope.plain().head(dims.vocab, dims.hidden)]
 
 
 def xpress_head(scope: Scope, dims: Dims) -> list[Module]:
@@ -95,7 +109,8 @@ def normed_projection(scope: Scope, dims: Dims) -> list[Module]:
     section = scope.config.section("dflash_config")
     width = scope.config.integer("target_hidden_size", default=dims.hidden)
     count = len(section.items("target_layer_ids"))
-    return [*dflash_projection(scope, dims), *(module for index in range(count) for module in norm(f"aux_hidden_norms.{index}", width))]
+    projections = (module for module in dflash_projection(scope, dims) if module.name != "mask_embedding")  # a buffer there
+    return [*projections, *(module for index in range(count) for module in norm(f"aux_hidden_norms.{index}", width))]
 
 
 def shared_caches(config: Config) -> Config:
@@ -114,5 +129,10 @@ def assistant_ends(scope: Scope, dims: Dims) -> list[Module]:
         scope.row("post_projection", dims.hidden, width, role=Role.PROJECTION),
         Tensor(name="lm_head", axes=(Axis(dims.vocab, Split.VOCAB), Axis(dims.hidden))),
         *([plain("masked_embedding.centroids", config.integer("num_centroids", default=2048), dims.hidden)] if ordered else []),
-        *([plain("masked_embedding.token_ordering", dims.vocab, bits=64)] if ordered else []),
     ]
+
+
+def assistant_tables(config: Config, dims: Dims) -> tuple[Tensor, ...]:
+    """Its rotary tables, and where each of the ordered words stands."""
+    ordering = Tensor(name="masked_embedding.token_ordering", axes=(Axis(dims.vocab),), bits=64)
+    return (*gemma4_rope(config, dims), *((ordering,) if config.flag("use_ordered_embeddings", default=False) else ()))

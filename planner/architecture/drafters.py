@@ -1,8 +1,7 @@
 """Drafters: layers that predict further tokens from what the target hides (MTP), and small models that do (EAGLE, EAGLE-3, DFlash).
 
-A drafter's config is its own config.json, or the target's as vLLM rewrites it (`draft_config`). Words and output head are the target's once
-loaded (`without_shared`). Sources: vllm/config/speculative.py hf_config_override, v1/spec_decode/llm_base_proposer.py, models/*_mtp.py,
-*_eagle*.py, qwen3_dflash.py, 0.33.
+A drafter's config is its own config.json, or the target's as vLLM rewrites it (draft_configs.py). Words and output head are the target's once
+loaded (`without_shared`). Sources: vllm/v1/worker/gpu/spec_decode/eagle/utils.py, models/*_mtp.py, *_eagle*.py, qwen3_dflash.py, 0.33.
 """
 
 from __future__ import annotations
@@ -43,62 +42,6 @@ ERNIE = Predictor(norms=("mtp_emb_norm", "mtp_hidden_norm"), projection="mtp_lin
 LONGCAT = Predictor(norms=("enorm", "hnorm", "final_layernorm"), quantized=True, head=False)
 MIMO_V2 = Predictor(norms=("enorm", "hnorm", "final_layernorm"), head=False, from_zero=True)
 BEHIND_ONE = Predictor(norms=(), projection="", head=False, from_zero=True)
-
-
-# what vLLM makes of a target for its own predicting layers, by model_type or by architecture
-_BY_TYPE = {
-    "deepseek_v3": "DeepSeekMTPModel",
-    "deepseek_v32": "DeepseekV32MTPModel",
-    "glm_moe_dsa": "DeepseekV32MTPModel",
-    "deepseek_v4": "DeepSeekV4MTPModel",
-    "pangu_ultra_moe": "OpenPanguMTPModel",
-    "kimi_k3": "KimiK3MTPModel",
-    "ernie4_5_moe": "ErnieMTPModel",
-    "nemotron_h": "NemotronHMTPModel",
-    "nemotron_h_puzzle": "NemotronHMTPModel",
-    "qwen3_next": "Qwen3NextMTP",
-    "qwen4_exp": "Qwen4ExpMTP",
-    "qwen4_exp_text": "Qwen4ExpMTP",
-    "bailing_hybrid": "BailingMoeV25MTPModel",
-    "exaone_moe": "ExaoneMoeMTP",
-    "exaone4_5": "Exaone4_5_MTP",
-    "qwen3_5": "Qwen3_5MTP",
-    "qwen3_5_text": "Qwen3_5MTP",
-    "qwen3_5_moe": "Qwen3_5MoeMTP",
-    "qwen3_5_moe_text": "Qwen3_5MoeMTP",
-    "intern_s2_preview": "Qwen3_5MoeMTP",
-    "longcat_flash": "LongCatFlashMTPModel",
-    "step3p5": "Step3p5MTP",
-    "step3p7": "Step3p5MTP",
-    "step5": "Step5MTP",
-    "step5_vl": "Step5MTP",
-    "hy_v3": "HYV3MTPModel",
-    "hy_v4": "HYV4MTPModel",
-    "minimax_m3_vl": "MiniMaxM3MTP",
-    "glm5_next": "Glm5NextMTPModel",
-    "dots3_note": "Dots3NoteMTPModel",
-    "gemma4_assistant": "Gemma4MTPModel",
-    "gemma4_unified_assistant": "Gemma4MTPModel",
-}
-_BY_ARCHITECTURE = {
-    "MiMoForCausalLM": "MiMoMTPModel",
-    "MiMoV2ForCausalLM": "MiMoV2MTPModel",
-    "MiMoV2FlashForCausalLM": "MiMoV2MTPModel",
-    "MiMoV2OmniForCausalLM": "MiMoV2OmniMTPModel",
-    "Glm4MoeForCausalLM": "Glm4MoeMTPModel",
-    "Glm4MoeLiteForCausalLM": "Glm4MoeLiteMTPModel",
-    "GlmOcrForConditionalGeneration": "GlmOcrMTPModel",
-    "BailingMoeV2_5ForCausalLM": "BailingMoeV25MTPModel",
-    "BailingMoeV3ForCausalLM": "BailingMoeV3MTPModel",
-    "MistralLarge3ForCausalLM": "EagleMistralLarge3ForCausalLM",
-}
-
-
-def draft_config(config: Config) -> Config | None:
-    """The config of the layers that a target brings to predict further tokens, None where vLLM knows of none."""
-    own = (config.texts("architectures") or [""])[0]
-    name = _BY_ARCHITECTURE.get(own) or _BY_TYPE.get(config.text("model_type", default=""))
-    return Config({**config.data, "architectures": [name]}, config.path) if name else None
 
 
 def depth(config: Config) -> int:
@@ -147,7 +90,8 @@ def longer_types(config: Config, count: int) -> Mapping[str, object]:
     """The kinds of the predicting layers stand behind the target's, full where the config does not say."""
     layers = config.integer("num_hidden_layers")
     types = config.texts("layer_types")
-    return {"layer_types": [*types, *["full_attention"] * (layers + count - len(types))]} if types else {}
+    longer = {"layer_types": [*types, *["full_attention"] * (layers + count - len(types))]} if types else {}
+    return {"num_hidden_layers": layers + count, **longer}
 
 
 def dense_experts(config: Config, count: int) -> Mapping[str, object]:
@@ -156,8 +100,8 @@ def dense_experts(config: Config, count: int) -> Mapping[str, object]:
 
 
 def counted(config: Config, count: int) -> Mapping[str, object]:
-    """The predicting layers count as the target's (each has an indexer of its own)."""
-    return {"num_hidden_layers": config.integer("num_hidden_layers") + count}
+    """The predicting layers count as the target's; each has an indexer of its own, whatever layers of the target share one."""
+    return {"num_hidden_layers": config.integer("num_hidden_layers") + count, "indexer_types": []}
 
 
 def plain_residuals(config: Config, count: int) -> Mapping[str, object]:
@@ -286,6 +230,20 @@ def without_shared(model: ModelSpec, *, embedding: bool = True, head: bool = Tru
 
     groups = tuple(LayerGroup(indices=group.indices, modules=own(group.modules), caches=group.caches) for group in model.layers)
     return replace(model, first=own(model.first), last=own(model.last), every=own(model.every), tied_copy=(), layers=groups)
+
+
+HOLDS_HEADS = ("Step3p5MTP", "Step5MTP")  # they say that their heads are their own, which keeps those of their layers (models/step3p5_mtp.py)
+
+
+def words_of(model: ModelSpec) -> tuple[Module, ...]:
+    """The words of a drafter."""
+    return tuple(module for module in (*model.first, *model.every) if _is_words(module))
+
+
+def output_words(model: ModelSpec) -> int:
+    """Over how many words a drafter's head is."""
+    heads = [module for module in (*model.last, *model.every) if _is_head(module)]
+    return sum(axis.size for axis in heads[0].outputs) if heads and isinstance(heads[0], Linear) else model.vocab_size
 
 
 def _is_words(module: Module) -> bool:

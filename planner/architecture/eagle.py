@@ -8,21 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from planner.architecture.blocks import Scope, norm, plain, unquantized
+from planner.architecture.blocks import Scope, addend, norm, plain, unquantized
 from planner.architecture.config import Config
 from planner.architecture.drafters import Layers
 from planner.architecture.text import Dims, Layer, LayerBuilder
 from planner.facts.modules import Axis, Linear, Module, Role
 
+TARGET_WORDS = "target_vocab_size"  # not of the file: told where a drafter is built for a target
 
-def eagle_projection(*, divided: bool = False, quantized: bool = True) -> Callable[[Scope, Dims], list[Module]]:
+
+def eagle_projection(*, divided: bool = False, quantized: bool = True, bias: bool = False) -> Callable[[Scope, Dims], list[Module]]:
     """EAGLE: words and hidden states projected together, the inputs divided (Mistral's) or whole."""
 
     def build(scope: Scope, dims: Dims) -> list[Module]:
         if divided:
             return [scope.row("fc", 2 * dims.hidden, dims.hidden, role=Role.PROJECTION)]
         if quantized:
-            return [scope.replicated("fc", 2 * dims.hidden, (dims.hidden,), role=Role.PROJECTION)]
+            return [scope.replicated("fc", 2 * dims.hidden, (dims.hidden,), role=Role.PROJECTION), *([addend("fc.bias", dims.hidden)] if bias else [])]
         return [unquantized("fc", 2 * dims.hidden, dims.hidden, role=Role.PROJECTION)]
 
     return build
@@ -72,6 +74,11 @@ def hidden_states(config: Config) -> int:
     return config.integer("num_aux_layers", "num_aux_hidden_states", default=len(listed) or 3, high=1000)
 
 
+def latent_projection(scope: Scope, dims: Dims) -> list[Module]:
+    """The same of DeepSeek's, which know no norm before it."""
+    return [module for module in eagle3_projection(scope, dims) if module.name != "input_norm"]
+
+
 def eagle3_projection(scope: Scope, dims: Dims) -> list[Module]:
     """The target's hidden states projected to the drafter's width, with norms where its config says so."""
     config = scope.config
@@ -88,10 +95,14 @@ def eagle3_projection(scope: Scope, dims: Dims) -> list[Module]:
 
 
 def draft_head(scope: Scope, dims: Dims) -> list[Module]:
-    """A head over the drafter's own vocabulary, and which of the target's words each is where that is smaller."""
-    words = scope.config.integer("draft_vocab_size", default=dims.vocab)
-    head = scope.head(words, dims.hidden)
-    return [head, *([plain("draft_id_to_target_id", words, bits=64)] if words != dims.vocab else [])]
+    """A head over the drafter's own vocabulary, and which of the target's words each is where those are not as many."""
+    words, target = draft_words(scope.config, dims)
+    return [scope.plain().head(words, dims.hidden), *([plain("draft_id_to_target_id", words, bits=64)] if words != target else [])]
+
+
+def draft_words(config: Config, dims: Dims) -> tuple[int, int]:
+    """Words that a drafter writes, and its target's (its own where no target is named)."""
+    return config.optional("draft_vocab_size") or dims.vocab, config.integer(TARGET_WORDS, default=dims.vocab)
 
 
 def two_norms(*names: str) -> Callable[[Scope, Dims], list[Module]]:
@@ -120,6 +131,11 @@ def dflash_windows(config: Config) -> Config:
     types = config.texts("layer_types") or ["sliding_attention" if section.flag("use_swa", default=False) else "full_attention"] * layers
     windows = {"use_sliding_window": "sliding_attention" in types}
     return Config({**config.data, "layer_types": types, **windows}, config.path)
+
+
+def experts_only(config: Config) -> Config:
+    """EAGLE's layers of DeepSeek stand behind the target's, so that none is among its first, dense ones (deepseek_eagle.py)."""
+    return Config({**config.data, "first_k_dense_replace": 0}, config.path)
 
 
 def dense_only(config: Config) -> Config:

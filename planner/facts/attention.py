@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from planner.facts.modules import Split, Tensor
-from planner.facts.record import dataclass
+from planner.facts.record import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,3 +159,8 @@ def has_sinks(cache: Attention) -> bool:
             return False
         case _:
             assert_never(cache)
+
+
+def without_sinks(cache: Attention) -> Attention:
+    """The cache as layers share it: what lies in its pages tells nothing of sinks."""
+    return replace(cache, sinks=False) if has_sinks(cache) and isinstance(cache, FullAttention | SlidingWindow) else cache

@@ -160,6 +160,10 @@ class Drafter:
     method: str
     num_speculative_tokens: int
     model: ModelSpec | None = None
+    words: tuple[Module, ...] = ()
+    """Its own words, which it shares with its target where both lie on one stage."""
+    own_words: bool = False
+    """Whether no stage's words are shared in a pipeline, not even those that the target's last one has as its head."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

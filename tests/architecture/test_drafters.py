@@ -6,7 +6,8 @@ import pytest
 from conftest import DATA
 
 from planner.architecture import Config, build_model
-from planner.architecture.drafters import draft_config, without_shared
+from planner.architecture.draft_configs import draft_config
+from planner.architecture.drafters import without_shared
 from planner.engines.vllm.weights import stage_weights
 from planner.facts.config import Parallel
 

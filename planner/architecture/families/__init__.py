@@ -140,6 +140,11 @@ TIES = dict.fromkeys(_HEAD_OF_ITS_OWN.split(), False) | dict.fromkeys(_HEAD_IS_E
 
 # their classes call modules by names of their own: class_names.py, which is imported for them alone
 _OWN_NAMES = """
+    Eagle3LlamaForCausalLM LlamaForCausalLMEagle3 Eagle3MiniMaxM2ForCausalLM Eagle3Qwen2_5vlForCausalLM Eagle3Qwen3vlForCausalLM PEagleDraftModel
+    PeagleLlamaForCausalLM Eagle3DeepseekV2ForCausalLM Eagle3DeepseekV3ForCausalLM EagleLlamaForCausalLM EagleMistralForCausalLM EagleCohereForCausalLM
+    DFlashDraftModel MuseGlimmerAssistantModel DFlashMuseGlimmerAssistantModel DFlash2DraftModel Qwen3DSparkModel Qwen3OmniDSparkModel Qwen3XPressModel
+    DFlashQwen3XPressModel DFlashLagunaForCausalLM Gemma4MTPModel Eagle3Qwen3ForCausalLM PeagleQwen3ForCausalLM HYV3MTPModel
+    BailingMoeV25MTPModel
     AriaForConditionalGeneration BailingMoeV2_5ForCausalLM BailingMoeV3ForCausalLM BeeForConditionalGeneration BertForSequenceClassification
     BertForTokenClassification BertModel BertSpladeSparseEmbeddingModel BgeM3EmbeddingModel CLIPModel ChatGLMForConditionalGeneration ChatGLMModel
     ColBERTModernBertModel ColModernVBertForRetrieval DeepseekOCRForCausalLM Eagle2_5_VLForConditionalGeneration ExaoneForCausalLM FalconForCausalLM

@@ -64,8 +64,8 @@ def _eagle3(family: Family) -> Family:
     )
 
 
-def _eagle(family: Family, *, divided: bool = False, quantized: bool = True, norm: bool = False) -> Family:
-    projection = eagle.eagle_projection(divided=divided, quantized=quantized)
+def _eagle(family: Family, *, divided: bool = False, quantized: bool = True, bias: bool = False, norm: bool = False) -> Family:
+    projection = eagle.eagle_projection(divided=divided, quantized=quantized, bias=bias)
     return replace(family, layers=eagle.eagle(family.layers), more={"embedding": projection}, head=False, norm=norm, whole_stages=frozenset(), pipeline=False)
 
 
@@ -85,12 +85,12 @@ DFLASH = replace(
     pipeline=False,
 )
 LATENT = replace(LLAMA, rope=rope.latent_rope)
-DSPARK = replace(DFLASH, more={**DFLASH.more, "embedding": dflash.dspark_heads})
+DSPARK = replace(DFLASH, more={"embedding": dflash.dspark_heads, "head": dflash.dspark_head})
 XPRESS = replace(DFLASH, more={**DFLASH.more, "embedding": dflash.xpress_head})
 DFLASH2 = replace(DFLASH, layers=dflash.dflash2(DFLASH.layers), more={**DFLASH.more, "embedding": dflash.selector})
 EAGLE3_LATENT = Family(
     layers=eagle.eagle3(latent.deepseek()),
-    more={"embedding": eagle.eagle3_projection, "head": eagle.draft_head},
+    more={"embedding": eagle.latent_projection, "head": eagle.draft_head},
     head=False,
     rope=rope.latent_rope,
     adapted=eagle.dense_only,
@@ -117,7 +117,9 @@ FAMILIES: Mapping[str, Family] = {
         name="nemotron",
     ),
     "Glm4MoeMTPModel": _layered(moe.glm4_moe, drafters.DEEPSEEK, "glm", like=replace(LLAMA, rope=rope.HALF)),
-    "Glm4MoeLiteMTPModel": _layered(GLM_LITE, drafters.DEEPSEEK, "glm", like=replace(LLAMA, rope=rope.latent_rope)),
+    "Glm4MoeLiteMTPModel": replace(
+        _layered(GLM_LITE, drafters.DEEPSEEK, "glm", like=replace(LLAMA, rope=rope.latent_rope)), defaults={"topk_method": "noaux_tc"}
+    ),
     "MiMoMTPModel": _layered(QWEN2.layers, drafters.MIMO, "mimo"),
     "ErnieMTPModel": replace(_layered(text.llama(), drafters.ERNIE, "ernie"), tied=True),
     "LongCatFlashMTPModel": Family(
@@ -163,7 +165,7 @@ FAMILIES: Mapping[str, Family] = {
     "Gemma4MTPModel": Family(
         layers=gemma4.gemma4,
         more={"every": dflash.assistant_ends},
-        rope=rope.gemma4_rope,
+        rope=dflash.assistant_tables,
         head=False,
         words=False,
         pipeline=False,
@@ -186,10 +188,10 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "EagleLlamaForCausalLM": _eagle(LLAMA),
     "EagleMistralForCausalLM": replace(_eagle(LLAMA, divided=True, norm=True), layers=LLAMA.layers),
-    "EagleLlama4ForCausalLM": _eagle(LLAMA4, quantized=False, norm=True),
-    "EagleCohereForCausalLM": replace(_eagle(COHERE, quantized=False, norm=True), layers=COHERE.layers),
+    "EagleLlama4ForCausalLM": replace(_eagle(LLAMA4, quantized=False, norm=True), layers=LLAMA4.layers),
+    "EagleCohereForCausalLM": replace(_eagle(COHERE, bias=True, norm=True), layers=COHERE.layers),
     "EagleMiniCPMForCausalLM": replace(MINICPM, more={"embedding": eagle.two_norms("input_norm1", "input_norm2")}, whole_stages=frozenset(), pipeline=False),
-    "EagleDeepSeekMTPModel": replace(DEEPSEEK, more={"embedding": eagle.two_norms("enorm", "hnorm")}, pipeline=False),
+    "EagleDeepSeekMTPModel": replace(DEEPSEEK, more={"embedding": eagle.two_norms("enorm", "hnorm")}, adapted=eagle.experts_only, pipeline=False),
     "Eagle3DeepseekV2ForCausalLM": EAGLE3_LATENT,
     "Eagle3DeepseekV3ForCausalLM": EAGLE3_LATENT,
     "DFlashDraftModel": DFLASH,

@@ -11,7 +11,7 @@ from planner.architecture.family import ALL_ENDS, Family
 LLAMA = Family(layers=text.llama(), name="llama")
 MISTRAL = Family(layers=text.llama(window=4096), name="mistral")
 QWEN2 = Family(layers=text.llama(bias=True, output_bias=False), name="qwen")
-QWEN3 = Family(layers=text.llama(qk_norm=True), name="qwen")
+QWEN3 = Family(layers=text.llama(output_bias=False, qk_norm=True), name="qwen")
 GLM4 = Family(layers=text.llama(output_bias=False, more_norms=("post_self_attn_layernorm", "post_mlp_layernorm")), rope=rope.HALF, name="glm")
 INTERNLM2 = replace(LLAMA, head_name="output", whole_stages=ALL_ENDS, name="internlm")
 

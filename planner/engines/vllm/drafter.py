@@ -13,7 +13,7 @@ from planner.engines.vllm.speculation import FLAG, WITH_MODEL, WITHOUT_WEIGHTS, 
 from planner.errors import BadValueError, PlannerError
 from planner.facts.attention import Attention, RecurrentState
 from planner.facts.model import Drafter, LayerGroup, ModelSpec
-from planner.facts.modules import Axis, Tensor
+from planner.facts.modules import Axis, Module, Tensor
 from planner.facts.not_covered import NotCovered
 from planner.facts.record import dataclass
 
@@ -50,10 +50,30 @@ def drafting(source: Source, asked: Speculation, catalogue: Catalogue, online: s
     if asked.method not in WITH_MODEL and asked.method != "mtp":
         return _unknown(target, asked, f"weights and cache of a drafter of the method {asked.method}")
     try:
-        drafter = catalogue.find_source(asked.model or "").spec
+        drafter = catalogue.find_source(asked.model or "")
+        spec = drafter.spec if asked.method == "draft_model" else _as_asked(drafter, source, asked.method)
+    except BadValueError:
+        raise
     except PlannerError:
         return _unknown(target, asked, f"weights and cache of the drafter {asked.model}")
-    return _separate(target, drafter, asked)
+    return _separate(target, spec, asked)
+
+
+def _as_asked(drafter: Source, target: Source, method: str) -> ModelSpec:
+    """A checkpoint as the class builds it that its method makes of its name, for a target of so many words. Raises PlannerError."""
+    from planner.architecture import Config, build_model
+    from planner.architecture.draft_configs import TARGETS_QUANTIZATION, UNQUANTIZED, asked_config
+    from planner.architecture.eagle import TARGET_WORDS
+
+    config = asked_config(Config(dict(drafter.config), drafter.repo), method)
+    data, stored = {**config.data, TARGET_WORDS: target.spec.vocab_size}, drafter.hf_quant
+    if config.texts("architectures")[0] in TARGETS_QUANTIZATION:
+        text = target.config.get("text_config")
+        stored, sections = target.hf_quant, (target.config, text if isinstance(text, Mapping) else {})
+        data["quantization_config"] = next((section["quantization_config"] for section in sections if section.get("quantization_config")), None)
+    if config.texts("architectures")[0] in UNQUANTIZED:
+        data["quantization_config"], stored = None, None
+    return build_model(Config(data, config.path), drafter.spec.name, Config(dict(stored), drafter.repo) if stored else None)
 
 
 def _unknown(target: ModelSpec, asked: Speculation, what: str) -> Drafting:
@@ -64,7 +84,8 @@ def _unknown(target: ModelSpec, asked: Speculation, what: str) -> Drafting:
 def _own_layers(source: Source, asked: Speculation, online: str | None) -> Drafting:
     """The layers that a checkpoint brings to predict further tokens: words and heads are the target's once loaded."""
     from planner.architecture import Config, build_model
-    from planner.architecture.drafters import depth, draft_config, without_shared
+    from planner.architecture.draft_configs import draft_config
+    from planner.architecture.drafters import HOLDS_HEADS, depth, without_shared, words_of
 
     config = draft_config(Config(dict(source.config), source.repo))
     if config is None:
@@ -74,22 +95,27 @@ def _own_layers(source: Source, asked: Speculation, online: str | None) -> Draft
     if text.optional("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules") == 0:
         raise BadValueError("Unsupported speculative method: 'mtp': the checkpoint's config has 0 layers that predict further tokens")
     try:
-        built = without_shared(build_model(config, source.spec.name, hf_quant, online=online))
+        whole = build_model(config, source.spec.name, hf_quant, online=online)
     except PlannerError:
         return _unknown(source.spec, asked, f"weights and cache of the layers of {source.spec.architecture} that predict further tokens")
+    built = without_shared(whole, head=whole.architecture not in HOLDS_HEADS)
     predicted = depth(text)
     tokens = asked.tokens or predicted
     if tokens > predicted and tokens % predicted:
         raise BadValueError(f"num_speculative_tokens:{tokens} must be divisible by n_predict={predicted}")
-    return _with(source.spec, Drafter(method="mtp", num_speculative_tokens=tokens, model=built))
+    return _with(source.spec, Drafter(method="mtp", num_speculative_tokens=tokens, model=built, words=words_of(whole), own_words=True))
 
 
 def _separate(target: ModelSpec, drafter: ModelSpec, asked: Speculation) -> Drafting:
     """A drafter with a checkpoint of its own. EAGLE's and DFlash's take the target's words where they are of one width; a small model shares nothing."""
-    from planner.architecture.drafters import without_shared
+    from planner.architecture.drafters import output_words, without_shared, words_of
+    from planner.engines.vllm.draft_rules import keeps_words, target_problem
 
+    if problem := target_problem(target, asked.method):
+        raise BadValueError(problem)
     if not asked.tokens:
         raise BadValueError("A speculative model was provided, but `num_speculative_tokens` was not provided")
+    words: tuple[Module, ...] = ()
     if asked.method == "draft_model":
         if drafter.vocab_size != target.vocab_size:
             raise BadValueError(
@@ -98,8 +124,14 @@ def _separate(target: ModelSpec, drafter: ModelSpec, asked: Speculation) -> Draf
             )
         held = drafter
     else:
-        held = without_shared(drafter, embedding=drafter.hidden_size == target.hidden_size, head=asked.method in ("eagle", "dflash", "mtp"))
-    made = _with(target, Drafter(method=asked.method, num_speculative_tokens=asked.tokens, model=held))
+        shares = drafter.hidden_size == target.hidden_size
+        head = asked.method in ("eagle", "mtp") or (asked.method in ("dflash", "dspark") and output_words(drafter) == target.vocab_size)
+        held = without_shared(drafter, embedding=shares, head=head)
+        if keeps_words(target, asked.method):
+            words = words_of(target)
+        elif shares:
+            words = words_of(drafter)
+    made = _with(target, Drafter(method=asked.method, num_speculative_tokens=asked.tokens, model=held, words=words))
     if asked.draft_tensor_parallel_size == 1:
         missing = NotCovered(flag=FLAG, what="a drafter that is not divided over the GPUs", effect="adds")
         return Drafting(model=made.model, tokens=made.tokens, missing=missing)

@@ -28,6 +28,7 @@ from planner.facts.attention import (
     RecurrentState,
     SlidingWindow,
     cache_kind,
+    without_sinks,
 )
 from planner.facts.config import CacheLayout, Parallel
 from planner.facts.model import ModelSpec
@@ -142,7 +143,7 @@ def cache_specs(model: ModelSpec, tp: int, layout: CacheLayout) -> list[CacheSpe
     for group in model.cached_layers:
         for cache in group.caches:
             for index in group.indices:
-                layers_of.setdefault((cache, is_skipped(cache, index, layout)), []).append(index)
+                layers_of.setdefault((without_sinks(cache), is_skipped(cache, index, layout)), []).append(index)
     attention_page = max((block * token_bytes(cache, tp, layouts[skipped]) for cache, skipped in layers_of), default=0)
     specs = []
     for (cache, skipped), layers in layers_of.items():

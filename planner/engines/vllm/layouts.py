@@ -22,7 +22,7 @@ from planner.engines.vllm.versions import (
     Version,
 )
 from planner.errors import UnsupportedError
-from planner.facts.attention import CompressedCache, PerHead, per_head
+from planner.facts.attention import ChunkedLocal, CompressedCache, PerHead, per_head
 from planner.facts.config import CacheLayout
 from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
@@ -37,6 +37,12 @@ _MLA_FP8_TOKEN_BYTES = 656  # fp8_ds_mla: 512 FP8 + 4 float32 scales + 64 bfloat
 def effective_kv_dtype(model: ModelSpec, kv_cache_dtype: str) -> str:
     """What `auto` becomes: the checkpoint's own cache dtype where it names one."""
     return model.kv_cache_dtype if kv_cache_dtype == "auto" else kv_cache_dtype
+
+
+def _drafts_chunks(model: ModelSpec) -> bool:
+    """Whether the hybrid manager is off for a drafter beside chunks (config/vllm.py, use_eagle)."""
+    drafter = model.drafter
+    return drafter is not None and drafter.model is not None and drafter.method != "draft_model" and any(isinstance(c, ChunkedLocal) for c in model.caches)
 
 
 def cache_layout(
@@ -64,7 +70,7 @@ def cache_layout(
         conv_bits=bits.get(conv, 0),
         ssm_bits=bits.get(state, 0),
         skip_layers=options.skip_layers if layout.bits != layout.dtype_bits else (),
-        one_kind=options.one_kind,
+        one_kind=options.one_kind or _drafts_chunks(model),
         group_spread=release.group_spread,
     )
 

@@ -18,13 +18,13 @@ from planner.engines.vllm.expert_rules import with_experts
 from planner.engines.vllm.kvcache import CachePlan, plan_cache
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
-from planner.engines.vllm.loaded import Loading, loaded, loading, widest_bytes
+from planner.engines.vllm.loaded import loaded, loading, widest_bytes
 from planner.engines.vllm.offload import Offloaded, offloaded, with_tables
 from planner.engines.vllm.overhead import Shapes, overhead
 from planner.engines.vllm.rules import dtype_bits, in_flight_tokens, reserved_blocks, state_blocks_needed, with_kernels
 from planner.engines.vllm.settings import Placing, ServeConfig
 from planner.engines.vllm.versions import VERSIONS
-from planner.engines.vllm.weights import buffer_bytes, stage_weights
+from planner.engines.vllm.weights import buffer_bytes, drafter_weights, stage_weights
 from planner.facts.config import Parallel
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
@@ -51,6 +51,7 @@ class Placement:
     created: tuple[int, ...] = ()
     """The weights as vLLM's classes create them, before kernels repack them: what its loader can be compared with."""
     widest: int = 0  # what a rank holds at most while weights are quantized
+    drafter_created: int = 0  # the drafter's as its class creates it
 
 
 def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
@@ -73,9 +74,10 @@ def _placed(same: Same[ModelSpec], gpu: GpuSpec, placing: Placing) -> Placement:
         plan_cache(model, parallel, layout),
         _adapters(model, parallel, placing, bits),
         with_tables(away, held, parallel, gpu, placing.vllm_version),
-        _drafter_bytes(model, loading(gpu, placing.vllm_version), parallel, bits),
+        drafter_weights(model, parallel, bits, lambda drafter: loaded(drafter, loading(gpu, placing.vllm_version))),
         tuple(created),
         widest_bytes(model, gpu, placing, parallel, bits),
+        drafter_weights(model, parallel, bits),
     )
 
 
@@ -86,13 +88,6 @@ def _adapters(model: ModelSpec, parallel: Parallel, placing: Placing, bits: int)
     from planner.engines.vllm.lora import stage_adapters
 
     return tuple(stage_adapters(model, parallel, placing.lora, bits, placing.vllm_version))
-
-
-def _drafter_bytes(model: ModelSpec, kernels: Loading, parallel: Parallel, bits: int) -> int:
-    """What a rank of the last stage holds of the drafter, divided as its target (config/speculative.py create_draft_parallel_config)."""
-    if model.drafter is None or (drafter := model.drafter.model) is None:
-        return 0
-    return stage_weights(loaded(drafter, kernels), replace(parallel, pipeline_parallel_size=1, layer_partition=()), bits)[0]
 
 
 def _all_buffers(model: ModelSpec, parallel: Parallel, bits: int, films: int) -> int:

@@ -126,4 +126,9 @@ def heads_or_layers(model: ModelSpec, tp: int, pp: int) -> str:
         return f"tensor parallel size {tp} and {model.kv_heads} key-value heads: one must divide the other"
     if pp > 1 and not model.pipeline:
         return f"vLLM does not split {model.architecture} over pipeline stages"
+    if pp > 1 and model.drafter is not None:
+        from planner.engines.vllm.draft_rules import pipeline_problem
+
+        if problem := pipeline_problem(model, pp):
+            return problem
     return f"pipeline parallel size {pp} exceeds {model.layer_count} layers" if pp > model.layer_count else ""

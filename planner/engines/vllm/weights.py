@@ -7,6 +7,7 @@ Sources: vllm/model_executor/layers/{linear.py,vocab_parallel_embedding.py,fused
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from functools import lru_cache
 
 from planner.engines.shards import module_bytes, modules_bytes, tensor_bytes
@@ -104,6 +105,18 @@ def _elsewhere(model: ModelSpec, parallel: Parallel) -> int:
 def stage_weights(model: ModelSpec, parallel: Parallel, dtype_bits: int = 16) -> list[int]:
     """Parameter bytes of one rank of each pipeline stage. Raises NotDivisibleError."""
     return stage_totals(model, part_bytes(model, parallel, dtype_bits), parallel)
+
+
+def drafter_weights(model: ModelSpec, parallel: Parallel, dtype_bits: int, held: Callable[[ModelSpec], ModelSpec] = lambda drafter: drafter) -> int:
+    """What a rank of the last stage holds of a target's drafter, divided as its target is; `held` tells what kernels make of it once loaded.
+
+    Words are its target's only where one stage holds both (v1/worker/gpu/spec_decode/eagle/utils.py maybe_share_target_embed).
+    """
+    if model.drafter is None or (drafter := model.drafter.model) is None:
+        return 0
+    apart = parallel.pipeline_parallel_size > 1 and (model.drafter.own_words or not model.tied_copy)
+    words = modules_bytes(model.drafter.words, parallel, dtype_bits) if apart else 0
+    return words + stage_weights(held(drafter), replace(parallel, pipeline_parallel_size=1, layer_partition=()), dtype_bits)[0]
 
 
 def kernels_matter(model: ModelSpec) -> bool:

@@ -123,7 +123,7 @@ def test_a_small_model_brings_its_weights_and_layers():
 def test_the_last_stage_of_a_pipeline_holds_the_drafter():
     model = drafts(QWEN35, method="mtp", num_speculative_tokens=1).model
     config = ServeConfig(pipeline_parallel_size=2, max_model_len=8192, max_num_seqs=16)
-    assert breakdown(model, H100, config).drafter_bytes in (0, 849_398_784)
+    assert breakdown(model, H100, config).drafter_bytes in (0, 849_398_784 + 248_320 * 5120 * 2)  # with words of its own: its target's are on the first
     placed = place(model, H100, config)
     assert placed.cache.block_bytes_by_stage[1] - placed.cache.block_bytes_by_stage[0] == 54_525_952 // 16
 

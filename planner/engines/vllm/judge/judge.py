@@ -3,6 +3,7 @@
 argv: NAME MAJOR.MINOR MEMORY_BYTES COUNT of the GPU to simulate. A question is
   {"config": {...}, "hf_quant": {...} | null, "argv": ["vllm", "serve", ...]}          is this command valid, and
   {"plan": true, "available_bytes": N, ...}                                           what does vLLM plan for it (weights, blocks, tokens); "stage": N for a stage of a pipeline
+  {"drafter": {...}, "own": [...], ...}                                               the config.json of its --speculative-config's model, what that brings of what it could share
   {"config": {...}, "argv": [...], "defaults": true}                                  what a server of it is set to where the command says nothing
   {"architectures": true}                                                             names of model classes
   {"argv": ["vllm", "serve", ...]}                                                    do parser and API server take it, its parsers of tool calls included
@@ -97,15 +98,40 @@ def supports_without_processor(model_config):
 if supports_multimodal_inputs:
     ModelConfig._supports_multimodal_inputs = supports_without_processor
 # vLLM looks at a model's class in a process of its own, which has no simulated GPU and takes ten seconds
+load_model_cls = models._LazyRegisteredModel.load_model_cls
+
+
+def without_packages(ask, *arguments):
+    """What a function answers; kernels of packages that are not here are simulated while it runs, for they are not asked."""
+    absent = []
+    try:
+        while True:
+            try:
+                return ask(*arguments)
+            except ModuleNotFoundError as error:
+                if error.name is None or error.name.startswith("vllm") or error.name in absent:
+                    raise
+                absent.append(error.name)
+                sys.modules[error.name] = simulated_gpu.stand_in(error.name, simulated_gpu.Package)
+    finally:
+        for name in absent:
+            sys.modules.pop(name, None)
+
+
+models._LazyRegisteredModel.load_model_cls = lambda self: without_packages(load_model_cls, self)
+simulated_gpu.simulate_kernels()
 models._LazyRegisteredModel.inspect_model_cls = lambda self: models._ModelInfo.from_model_cls(self.load_model_cls())
 registry.cached_tokenizer_from_config = tokenizers.cached_tokenizer_from_config = lambda *arguments, **keywords: Tokenizer()
 
 
-def know(kind):
+def know(config):
     """Transformers refuses a model_type that only remote code defines; of some vLLM has a class that is like the remote one."""
+    kind, attributes = config.get("model_type"), {"model_type": config.get("model_type")}
+    if "num_hidden_layers" in config:
+        attributes["attribute_map"] = {}
     if kind and kind not in CONFIG_MAPPING and kind not in _CONFIG_REGISTRY:
         own = next((cls for cls in map(configs.__getattr__, configs.__all__) if getattr(cls, "model_type", "") == kind), None)
-        AutoConfig.register(kind, own or type("Remote", (RemoteConfig,), {"model_type": kind}))
+        AutoConfig.register(kind, own or type("Remote", (RemoteConfig,), attributes))
 
 
 def parse(argv):
@@ -126,11 +152,16 @@ def parse(argv):
 
 def engine_config(question, folder):
     """The parser, then EngineArgs.create_engine_config, which is the real validator."""
-    know(question["config"].get("model_type"))
+    know(question["config"])
     (folder / "config.json").write_text(json.dumps(question["config"]))
     if question.get("hf_quant"):
         (folder / "hf_quant_config.json").write_text(json.dumps(question["hf_quant"]))
     arguments = parse(question["argv"])
+    if drafter := question.get("drafter"):
+        know(drafter)
+        (folder / "drafter").mkdir(exist_ok=True)
+        (folder / "drafter" / "config.json").write_text(json.dumps(drafter))
+        arguments.speculative_config["model"] = str(folder / "drafter")
     arguments.model = arguments.tokenizer = str(folder)
     arguments.skip_tokenizer_init, arguments.load_format = True, "dummy"
     arguments.config_format = "hf"  # the folder holds a config.json only
@@ -151,6 +182,13 @@ def defaults(config):
     }
 
 
+def planned(question, folder):
+    """What vLLM plans for a command."""
+    from plan_oracle import plan
+
+    return plan(engine_config(question, folder), question["available_bytes"], question.get("stage", 0), question.get("own", ()))
+
+
 def answer(question):
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -159,14 +197,12 @@ def answer(question):
             if "config" not in question:
                 parse(question["argv"])
                 return {"valid": True}
+            if question.get("plan"):
+                return without_packages(planned, question, Path(folder))
             config = engine_config(question, Path(folder))
             if question.get("defaults"):
                 return {"valid": True} | defaults(config)
-            if not question.get("plan"):
-                return {"valid": True, "max_model_len": config.model_config.max_model_len}
-            from plan_oracle import plan
-
-            return plan(config, question["available_bytes"], question.get("stage", 0))
+            return {"valid": True, "max_model_len": config.model_config.max_model_len}
         except Exception as error:
             return {"valid": False, "error": " ".join(str(error).split())[:600] or repr(error)}
 

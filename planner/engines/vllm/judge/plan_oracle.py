@@ -153,14 +153,30 @@ def cache_specs(config):
     return specs
 
 
-def plan(config, available_bytes, stage=0):
-    """The plan of one rank of a pipeline stage, as JSON-ready values."""
+def drafter_of(target, config, stage, own):
+    """The drafter that the last stage loads (v1/worker/gpu/model_runner.py), where there is one."""
+    if getattr(config, "speculative_config", None) is None or stage < config.parallel_config.pipeline_parallel_size - 1:
+        return None
+    import drafter_oracle
+
+    return drafter_oracle.build(target, config, own)
+
+
+def bytes_of(*models):
+    """Bytes of the parameters of modules, each once."""
+    held = {id(parameter): parameter for model in models if model is not None for parameter in model.parameters()}
+    return sum(parameter.numel() * parameter.element_size() for parameter in held.values())
+
+
+def plan(config, available_bytes, stage=0, own=()):
+    """The plan of one rank of a pipeline stage, as JSON-ready values; `own` is what a drafter's checkpoint brings of what it could share."""
     pretend_ranks(config.parallel_config, stage)
     recorder = Recorder(config.offload_config)
     set_offloader(recorder)
     with own_mappings(config), set_current_vllm_config(config), set_default_torch_dtype(config.model_config.dtype), torch.device("meta"), OnMeta():
         model = initialize_model(config)
-    weights = sum(parameter.numel() * parameter.element_size() for _, parameter in model.named_parameters())
+        drafter = drafter_of(model, config, stage, own)
+    weights = bytes_of(model, drafter)
     specs = cache_specs(config)
     if not specs:  # an encoder keeps no cache
         return {"valid": True, "weight_bytes": weights}
@@ -174,6 +190,7 @@ def plan(config, available_bytes, stage=0):
     result = {
         "valid": True,
         "weight_bytes": weights,
+        **({"drafter_bytes": weights - bytes_of(model)} if drafter is not None else {}),
         "block_bytes": block,
         "needed_bytes": releases.called("_max_memory_usage_bytes_from_groups", **known),
         "in_flight": getattr(config, "max_in_flight_tokens", config.scheduler_config.max_num_batched_tokens),

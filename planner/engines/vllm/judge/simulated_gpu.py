@@ -172,6 +172,40 @@ class Anything:
         return Anything()
 
 
+class AnyType(type):
+    """Whatever is asked of it is a type of the same kind: a decorator, a base class, an annotation."""
+
+    def __getattr__(cls, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return AnyType(name, (Anything,), {})
+
+    def __getitem__(cls, name):
+        return cls
+
+
+class Package(types.ModuleType):
+    """A package of kernels that is not here: what a model's file takes of it is never called."""
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return AnyType(name, (Anything,), {})
+
+
+def simulate_kernels():
+    """What a server has and weights do not depend on: TileLang, DeepGEMM's indexer, a sampler beside FlashInfer's."""
+    import vllm.utils.import_utils as installed
+
+    installed.has_tilelang = lambda: True
+    for module, name, answer in (
+        ("vllm.model_executor.layers.sparse_attn_indexer", "has_deep_gemm", True),
+        ("vllm.v1.sample.ops.topk_topp_sampler", "flashinfer_sampler_supported", False),
+    ):
+        with contextlib.suppress(ImportError):
+            setattr(importlib.import_module(module), name, lambda answer=answer: answer)
+
+
 def _simulate_triton():
     """Without Triton vLLM's placeholders lack what kernels of Mamba and the delta rule ask for while they are imported; classes are looked at in
     this process, as a child of it would know nothing of the simulated GPU."""
