@@ -126,7 +126,8 @@ def _unfused(name: str) -> tuple[str, tuple[str, ...]]:
 
 def question(case: Row) -> Row:
     """What the judge is asked; where we refuse a pipeline, its last stage: a first one alone may well be built."""
-    stage = 1 if "-pp" in case["way"] and not ours(case)["valid"] else case["stage"]
+    last = int(case["way"].partition("-pp ")[2].split()[0]) - 1 if "-pp" in case["way"] else 0
+    stage = last if last and not ours(case)["valid"] else case["stage"]
     return {
         "config": case["config"],
         "hf_quant": None,
@@ -134,6 +135,7 @@ def question(case: Row) -> Row:
         "plan": True,
         "available_bytes": AVAILABLE,
         "stage": stage,
+        "env": case.get("env", {}),
     }
 
 
@@ -143,7 +145,7 @@ def ours(case: Row) -> Row:
     group = GpuGroup(gpu=find_gpu(GPU), count=8)
     try:
         model = build_model(Config(case["config"], "config.json"), case["model"])
-        checked = check(values, [], model, group, repo="x", argv=["vllm", "serve", "x", *words(case)], version=DEFAULT_VERSION)
+        checked = check(values, [], model, group, repo="x", argv=["vllm", "serve", "x", *words(case)], version=DEFAULT_VERSION, env=case.get("env"))
         refused = [problem.message for problem in checked.problems if problem.code not in MEMORY]
         if refused:
             return {"valid": False, "error": refused[0]}

@@ -13,6 +13,7 @@ import collections
 import contextlib
 import io
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -183,9 +184,12 @@ def defaults(config):
 
 
 def planned(question, folder):
-    """What vLLM plans for a command."""
+    """What vLLM plans for a command; "env" is what is set for it."""
     from plan_oracle import plan
 
+    for name in [name for name in os.environ if name.startswith("VLLM_PP_")]:
+        del os.environ[name]
+    os.environ |= question.get("env", {})
     return plan(engine_config(question, folder), question["available_bytes"], question.get("stage", 0), question.get("own", ()))
 
 
