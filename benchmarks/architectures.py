@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from benchmarks.drafter_configs import NOT_COMPARED
 from planner.architecture.families import FAMILIES
 from planner.architecture.families.dropped import DROPPED, PLUGINS
 from planner.engines.vllm.versions import DEFAULT_VERSION
@@ -74,6 +75,8 @@ def page(registry: Registry) -> str:
         parts.append(f"Known: {', '.join(here) or 'none'}.\n")
         if missing:
             parts.append(f"Not known: {', '.join(missing)}.\n")
+        if title == GROUPS["_SPECULATIVE_DECODING_MODELS"]:
+            parts += [f"Compared with no class of vLLM's: {name} ({why}).\n" for name, why in NOT_COMPARED.items()]
     parts.append("## Dropped by vLLM\n")
     parts += [f"Last in {release}: {', '.join(names.split())}.\n" for release, names in reversed(DROPPED.items())]
     parts.append("## With a plugin only\n")

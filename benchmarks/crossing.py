@@ -160,7 +160,11 @@ def ours(case: Row) -> Row:
 
 def difference(case: Row, theirs: Row) -> str:
     """What we say otherwise, or nothing."""
-    said = ours(case)
+    return told(ours(case), theirs)
+
+
+def told(said: Row, theirs: Row) -> str:
+    """What of an answer is not theirs, or nothing."""
     if not said["valid"] and re.search(r"a rank are not a multiple of (the quantization group|\d+$)", said["error"]):
         return ""  # built by vLLM for some kernels, but no checkpoint has such groups or packs: they are loaded wrong
     if not theirs["valid"] and CANNOT_SAY.search(theirs["error"]):
@@ -177,8 +181,8 @@ def compared(asked: Sequence[Row], answers: Sequence[Row]) -> list[str]:
     """One line for each case that we answer otherwise."""
     lines = []
     for number, (case, theirs) in enumerate(zip(asked, answers, strict=True)):
-        if told := difference(case, theirs):
-            lines.append(f"{number} {case['model']} {case['format']} {case['way']} stage {case['stage']}: {told}")
+        if line := difference(case, theirs):
+            lines.append(f"{number} {case['model']} {case['format']} {case['way']} stage {case['stage']}: {line}")
     return lines
 
 

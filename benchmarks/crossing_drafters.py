@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
-from benchmarks.crossing import AVAILABLE, CANNOT_SAY, LENGTH, MEMORY, plain_configs, tower_names
+from benchmarks.crossing import AVAILABLE, LENGTH, MEMORY, plain_configs, told, tower_names
 from benchmarks.crossing_formats import FORMATS, quantized
 from benchmarks.drafter_configs import DRAFTERS, PREDICTS, WORDS, checkpoint
 from benchmarks.judge_rows import GPU, Row, ask
@@ -142,31 +142,23 @@ def ours(case: Row) -> Row:
     except PlannerError as error:
         return {"valid": False, "error": str(error)}
     last = case["stage"] == len(placed.created) - 1
-    told = {"valid": True, "weight_bytes": placed.created[case["stage"]] + (placed.drafter_created if last else 0)}
+    answer = {"valid": True, "weight_bytes": placed.created[case["stage"]] + (placed.drafter_created if last else 0)}
     if "-pp" in case["way"]:
-        return told
-    return told | {"drafter_bytes": placed.drafter_created, "block_bytes": placed.cache.block_bytes}
+        return answer
+    return answer | {"drafter_bytes": placed.drafter_created, "block_bytes": placed.cache.block_bytes}
 
 
 def difference(case: Row, theirs: Row) -> str:
     """What we say otherwise, or nothing."""
-    said = ours(case)
-    if not theirs["valid"] and CANNOT_SAY.search(theirs["error"]):
-        return ""
-    if not said["valid"] or not theirs["valid"]:
-        if said["valid"] == theirs["valid"]:
-            return ""
-        return f"vLLM refuses: {theirs['error']}" if said["valid"] else f"we refuse: {said['error']}"
-    keys = [key for key in said if key in theirs and said[key] != theirs[key]]
-    return ", ".join(f"{key} {said[key]:,} not {theirs[key]:,} ({said[key] - theirs[key]:+,})" for key in keys)
+    return told(ours(case), theirs)
 
 
 def compared(asked: Sequence[Row], answers: Sequence[Row]) -> list[str]:
     """One line for each case that we answer otherwise."""
     lines = []
     for number, (case, theirs) in enumerate(zip(asked, answers, strict=True)):
-        if told := difference(case, theirs):
-            lines.append(f"{number} {case['drafter']} ({case['draft_format']}) of {case['model']} {case['format']} {case['way']} stage {case['stage']}: {told}")
+        if line := difference(case, theirs):
+            lines.append(f"{number} {case['drafter']} ({case['draft_format']}) of {case['model']} {case['format']} {case['way']} stage {case['stage']}: {line}")
     return lines
 
 

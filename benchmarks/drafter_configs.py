@@ -151,6 +151,12 @@ DRAFTERS: Mapping[str, DrafterKind] = {
     "DFlashQwen3XPressModel": _block("dflash", *QWENS, keys={**DFLASH, "xpress_rank": 128, "xpress_mlp_hidden": 256}, tokens=7),
     "DFlashLagunaForCausalLM": _block("dflash", "made--laguna2", keys=DFLASH),
 }
+# Drafters that no case compares with the class that vLLM builds, and why.
+NOT_COMPARED: Mapping[str, str] = {
+    "KimiK3MTPModel": "its target's class loads CUDA's driver, libcuda.so.1, while it is built",
+    "MiMoV2OmniMTPModel": "its target, MiMoV2OmniForCausalLM, is not known here",
+    "PEagleDraftModel": "vLLM 0.33 refuses it by its own name, for it asks its registry for Eagle3PEagleDraftModel; of the speculators library it is Peagle…",
+}
 _SIZES = """hidden_size intermediate_size num_attention_heads num_key_value_heads head_dim vocab_size max_position_embeddings rms_norm_eps hidden_act
     tie_word_embeddings rope_theta"""
 

@@ -51,6 +51,8 @@ _MODERN_LABELS: Names = ((r"^layers\.", "modernbert.encoder_layer.layers."),)
 # no name of a checkpoint is that of a module: none is left out by its whole name
 _NOWHERE: Names = ((r"^layers\.", "..layers."),)
 _TEXTS: Names = ((r"^layers\.(\d+)\.text_model\.encoder\.layers\.0\.", r"text_model.encoder.layers.\1."),)
+_HUNYUAN_V3: Names = ((r"mlp\.shared_experts", "mlp.shared_mlp"),)
+
 # A drafter's quantization is told no names of fused parts (models/utils.py get_draft_quant_config): lists are held against the fused names.
 _DRAFTER: Names = (
     (r"self_attn\.[qkv]_proj$", "self_attn.qkv_proj"),
@@ -112,7 +114,9 @@ NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
     "GraniteMoeSWAForCausalLM": _GRANITE_SHARED,
     "GraniteMoeSharedForCausalLM": _GRANITE_SHARED,
     "GteModel": (*_NOMIC, (r"^encoder\.", ".encoder.")),
-    "HYV3ForCausalLM": ((r"mlp\.shared_experts", "mlp.shared_mlp"),),
+    "HYV3ForCausalLM": _HUNYUAN_V3,
+    "HYV3MTPModel": _HUNYUAN_V3,
+    "BailingMoeV25MTPModel": _FUSED_LATENTS,
     "IQuestLoopCoderForCausalLM": ((r"layers\.(\d+)\.gate_projections", r"gate_projections.\1"), *_FUSED),
     "Idefics3ForConditionalGeneration": _TEXT_MODEL,
     "InternLM2ForCausalLM": _INTERNLM2,
@@ -197,12 +201,11 @@ _UNMAPPED = """
 """
 UNMAPPED = frozenset(_UNMAPPED.split())
 """Classes that map no names of a checkpoint to their own, nor have a text model inside whose class does."""
-_AS_THEIR_TARGETS = {"HYV3MTPModel": "HYV3ForCausalLM", "BailingMoeV25MTPModel": "BailingMoeV2_5ForCausalLM"}
 
 
 def as_its_class_names(quantization: Quantization, architectures: Sequence[str]) -> Quantization:
     """The same, asked by the names that these classes, the whole model's and its text model's, give their modules."""
-    names = [pair for architecture in architectures for pair in NAMES.get(_AS_THEIR_TARGETS.get(architecture, architecture), ())]
+    names = [pair for architecture in architectures for pair in NAMES.get(architecture, ())]
     if not names:
         return quantization
     patterns = [(re.compile(pattern), into) for pattern, into in names]

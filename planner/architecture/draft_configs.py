@@ -118,6 +118,8 @@ def from_speculators(config: Config) -> Config:
     if not (name := names.get(kind)):
         raise UnsupportedModelError(f"{config.path}: vLLM reads no drafter of the type {kind!r} ({model_type}) that the speculators library writes")
     said = {key: config.data[key] for key in _SPECULATORS if config.data.get(key) is not None}
+    if kind == "peagle":
+        said.pop("fc_norm", None)
     if kind in ("dflash", "dflash2", "dspark"):
         layers = [index - 1 for index in config.integers("aux_hidden_state_layer_ids")]
         section = {key: config.data[key] for key in _DFLASH2 if config.data.get(key) is not None}

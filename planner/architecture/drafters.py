@@ -31,10 +31,11 @@ class Predictor:
     quantized: bool = False  # whether the checkpoint may quantize it
     head: bool = True
     from_zero: bool = False  # layers are counted from 0, not behind the target's
+    named: str = "mtp."  # what stands before the names of those
 
 
 DEEPSEEK = Predictor()
-MINIMAX = Predictor(norms=("enorm", "hnorm", "final_layernorm"), quantized=True, head=False, from_zero=True)
+MINIMAX = Predictor(norms=("enorm", "hnorm", "final_layernorm"), quantized=True, head=False, from_zero=True, named="")
 DEEPSEEK_V4 = Predictor(projection="")
 HUNYUAN = Predictor(norms=("enorm", "hnorm", "final_layernorm"))
 MIMO = Predictor(norms=("token_layernorm", "hidden_layernorm", "final_layernorm"), projection="input_proj", head=False)
@@ -65,7 +66,7 @@ def predicting(target: Layers, shape: Predictor = DEEPSEEK, adjust: Adjust | Non
         inner = target(whole, target_dims)
 
         def build(scope: Scope, index: int) -> Layer:
-            at = Scope(whole, scope.quantization, f"{'mtp.' if shape.from_zero else ''}layers.{first + index}.")
+            at = Scope(whole, scope.quantization, f"{shape.named if shape.from_zero else ''}layers.{first + index}.")
             layer = inner(at, first + index)
             around: list[Module] = [module for name in shape.norms for module in norm(name, dims.hidden)]
             if shape.projection and shape.quantized:
@@ -233,6 +234,9 @@ def without_shared(model: ModelSpec, *, embedding: bool = True, head: bool = Tru
 
 
 HOLDS_HEADS = ("Step3p5MTP", "Step5MTP")  # they say that their heads are their own, which keeps those of their layers (models/step3p5_mtp.py)
+
+
+WORDLESS = ("BailingMoeV25MTPModel",)  # on a later stage of a pipeline they have no words (models/bailing_moe_mtp.py)
 
 
 def words_of(model: ModelSpec) -> tuple[Module, ...]:

@@ -112,11 +112,8 @@ NAMES = {
 # read off vLLM's source, but never compared with the class it builds: their weights are not called exact
 _NEVER_COMPARED = """
     Step3p7ForConditionalGeneration Molmo2ForConditionalGeneration LlamaNemotronVLModel Rnj1ForCausalLM Step1ForCausalLM TeleFLMForCausalLM
-    HYV3MTPModel Step3p5MTP EagleLlama4ForCausalLM EagleCohereForCausalLM EagleMiniCPMForCausalLM EagleDeepSeekMTPModel D3ForSequenceClassification
-    Exaone4_5_MTP GlmOcrMTPModel KimiK3MTPModel MiniMaxM3MTP DeepSeekV4MTPModel HYV4MTPModel BailingMoeV25MTPModel Gemma4MTPModel Qwen3DSparkModel
-    Qwen3OmniDSparkModel Qwen3XPressModel DFlashQwen3XPressModel DFlash2DraftModel DFlash2BeamDraftModel DFlashLagunaForCausalLM
-    MoonshotKimiaForCausalLM Phi4ForCausalLMV Llama_Nemotron_Nano_VL InternS1ProForConditionalGeneration Alpamayo2Super
-    OpenPanguVLForConditionalGeneration Qwen4ExpMTP FlintForCausalLM DomynEdgeForCausalLM
+    D3ForSequenceClassification KimiK3MTPModel MiMoV2OmniMTPModel MoonshotKimiaForCausalLM Phi4ForCausalLMV Llama_Nemotron_Nano_VL InternS1ProForConditionalGeneration
+    Alpamayo2Super OpenPanguVLForConditionalGeneration FlintForCausalLM DomynEdgeForCausalLM
 """
 UNJUDGED = frozenset(_NEVER_COMPARED.split())
 

@@ -12,7 +12,7 @@ from planner.facts.model import ModelSpec
 _HIDDEN = ("eagle3", "dflash", "dspark")  # they read hidden states of some of the target's layers
 # their layers are numbered behind those of the target's last stage alone (get_num_layers)
 _FROM_OWN_STAGE = """
-    EagleLlamaForCausalLM EagleMistralForCausalLM EagleCohereForCausalLM EagleLlama4ForCausalLM EagleDeepSeekMTPModel
+    EagleLlamaForCausalLM EagleMistralForCausalLM EagleCohereForCausalLM EagleDeepSeekMTPModel
 """
 # their checkpoints never bring words of their own
 _WITHOUT_WORDS = "EagleCohereForCausalLM DFlashLagunaForCausalLM DFlash2BeamDraftModel"

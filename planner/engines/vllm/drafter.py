@@ -85,7 +85,7 @@ def _own_layers(source: Source, asked: Speculation, online: str | None) -> Draft
     """The layers that a checkpoint brings to predict further tokens: words and heads are the target's once loaded."""
     from planner.architecture import Config, build_model
     from planner.architecture.draft_configs import draft_config
-    from planner.architecture.drafters import HOLDS_HEADS, depth, without_shared, words_of
+    from planner.architecture.drafters import HOLDS_HEADS, WORDLESS, depth, without_shared, words_of
 
     config = draft_config(Config(dict(source.config), source.repo))
     if config is None:
@@ -99,11 +99,12 @@ def _own_layers(source: Source, asked: Speculation, online: str | None) -> Draft
     except PlannerError:
         return _unknown(source.spec, asked, f"weights and cache of the layers of {source.spec.architecture} that predict further tokens")
     built = without_shared(whole, head=whole.architecture not in HOLDS_HEADS)
+    words = () if whole.architecture in WORDLESS else words_of(whole)
     predicted = depth(text)
     tokens = asked.tokens or predicted
     if tokens > predicted and tokens % predicted:
         raise BadValueError(f"num_speculative_tokens:{tokens} must be divisible by n_predict={predicted}")
-    return _with(source.spec, Drafter(method="mtp", num_speculative_tokens=tokens, model=built, words=words_of(whole), own_words=True))
+    return _with(source.spec, Drafter(method="mtp", num_speculative_tokens=tokens, model=built, words=words, own_words=True))
 
 
 def _separate(target: ModelSpec, drafter: ModelSpec, asked: Speculation) -> Drafting:

@@ -5,9 +5,14 @@ Read off vLLM 0.33's classes (model_executor/models, models/) with the judge: co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from planner.facts.config import Parallel
+from planner.facts.hardware import GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.modules import Experts
 from planner.facts.record import replace
+from planner.facts.storage import Encoding
 
 _DEEPSEEK = frozenset(
     {
@@ -53,25 +58,41 @@ REDUNDANT_EXPERTS = (
     _DEEPSEEK
     | _LLAMA4
     | {
+        "AXK1ForCausalLM",
         "AfmoeForCausalLM",
+        "DeepseekOCR2ForCausalLM",
+        "DeepseekOCRForCausalLM",
+        "DeepseekVLV2ForCausalLM",
         "Ernie4_5_MoeForCausalLM",
         "FlexOlmoForCausalLM",
         "Glm4MoeForCausalLM",
-        "Glm4MoeLiteForCausalLM",
+        "HunYuanMoEV1ForCausalLM",
+        "InternS2PreviewForConditionalGeneration",
+        "InternVLChatModel",
         "Glm4vMoeForConditionalGeneration",
-        "GptOssForCausalLM",
         "Lfm2MoeForCausalLM",
         "MiMoV2FlashForCausalLM",
         "MixtralForCausalLM",
         "NemotronHForCausalLM",
+        "NemotronH_Nano_Omni_Reasoning_V3",
+        "NemotronH_Nano_VL_V2",
+        "NemotronH_Omni_Reasoning_V3",
+        "NemotronH_Super_Omni_Reasoning_V3",
+        "Ovis2_6_MoeForCausalLM",
+        "PanguUltraMoEForCausalLM",
         "Qwen3MoeForCausalLM",
         "Qwen3NextForCausalLM",
+        "Qwen3OmniMoeForConditionalGeneration",
+        "Qwen4ExpForConditionalGeneration",
         "Qwen3VLMoeForConditionalGeneration",
         "Qwen3_5MoeForCausalLM",
         "Qwen3_5MoeForConditionalGeneration",
         "Step3p5ForCausalLM",
+        "UnlimitedOCRForCausalLM",
     }
 )
+# They hand over the redundant experts and not that experts are balanced, which an assertion refuses (fused_moe/layer.py).
+_UNTOLD = frozenset({"ExaoneMoEForCausalLM", "ExaoneMoeForCausalLM", "Glm4MoeLiteForCausalLM", "HYV3ForCausalLM", "HYV4ForCausalLM"})
 # Their towers may be whole on every rank (supports_encoder_tp_data); --mm-encoder-tp-mode data changes nothing of others, vLLM says so in its log.
 _WHOLE_TOWERS = """
     Alpamayo2Super ColQwen3 ColQwen3_5 Cosmos3ForConditionalGeneration D3ForSequenceClassification DotsOCRForCausalLM
@@ -85,8 +106,23 @@ _WHOLE_TOWERS = """
     Step3VLForConditionalGeneration StepVLForConditionalGeneration
 """
 WHOLE_TOWERS = _LLAMA4 | frozenset(_WHOLE_TOWERS.split())
-# Experts of these quantizations cannot be moved (fused_moe/fused_moe_method_base.py supports_eplb).
-_NO_EPLB = ("auto_gptq",)
+# Who makes experts that cannot be moved (supports_eplb of each method), by quantization and what reads them.
+_UNMOVED: Mapping[tuple[str, Encoding], str] = {
+    ("auto_gptq", Encoding.GPTQ): "AutoGPTQMoEMethod",
+    ("auto_gptq", Encoding.AWQ): "AutoGPTQMoEMethod",
+    ("inc", Encoding.GPTQ): "AutoGPTQMoEMethod",
+    ("inc", Encoding.AWQ): "AutoGPTQMoEMethod",
+    ("auto_awq", Encoding.AWQ): "AutoAWQMoEMethod",
+    ("compressed-tensors", Encoding.PACKED): "CompressedTensorsWNA16MoEMethod",
+    ("compressed-tensors", Encoding.INT8): "CompressedTensorsW8A8Int8MoEMethod",
+    ("quark", Encoding.FP8): "QuarkW8A8Fp8MoEMethod",
+    ("modelopt", Encoding.FP8): "ModelOptFp8MoEMethod",
+}
+_UNMOVED_BEFORE_BLACKWELL: Mapping[tuple[str, Encoding], str] = {
+    ("compressed-tensors", Encoding.NVFP4): "CompressedTensorsW4A4Nvfp4MoEMethod",
+    ("compressed-tensors", Encoding.OTHER): "CompressedTensorsW4A4Mxfp4MoEMethod",
+    ("modelopt", Encoding.OTHER): "ModelOptMxFp8FusedMoE",
+}
 
 
 def with_experts(parallel: Parallel, model: ModelSpec) -> Parallel:
@@ -101,13 +137,17 @@ def with_experts(parallel: Parallel, model: ModelSpec) -> Parallel:
     )
 
 
-def eplb_problem(experts: int, parallel: Parallel, model: ModelSpec) -> str:
-    """Why vLLM does not balance this model's experts, or an empty string (fused_moe/layer.py)."""
-    if model.architecture not in REDUNDANT_EXPERTS:
+def eplb_problem(parallel: Parallel, model: ModelSpec, gpu: GpuSpec) -> str:
+    """Why vLLM does not balance this model's experts, or an empty string (fused_moe/layer.py, routed_experts.py)."""
+    banks = [module for layers in model.layers for module in layers.modules if isinstance(module, Experts)]
+    if not banks:
         return ""
-    if model.quantization in _NO_EPLB:
-        return "EPLB is not supported AutoGPTQMoEMethod."
-    whole, ranks = experts + parallel.redundant_experts, parallel.expert_ranks
-    if whole % ranks:
+    made, before = (model.quantization or "", banks[0].storage.encoding), gpu.compute_capability is not None and gpu.compute_capability < (10, 0)
+    if gpu.vendor == "nvidia" and (method := _UNMOVED.get(made) or (_UNMOVED_BEFORE_BLACKWELL.get(made) if before else None)):
+        return f"EPLB is not supported {method}."
+    if model.architecture in _UNTOLD and parallel.redundant_experts:
+        return "Redundant experts are only supported with EPLB."
+    whole, ranks = max(bank.experts for bank in banks) + parallel.redundant_experts, parallel.expert_ranks
+    if model.architecture in REDUNDANT_EXPERTS and whole % ranks:
         return f"EPLB currently only supports even distribution of experts across ranks. Got {whole} experts and {ranks} EP ranks."
     return ""

@@ -31,7 +31,7 @@ PARTITION = "VLLM_PP_LAYER_PARTITION"
 def parallel_problems(config: ServeConfig, values: Values, model: ModelSpec, group: GpuGroup, env: Mapping[str, str]) -> Iterator[Problem]:
     """What vLLM refuses of a command's parallel sizes, in its order."""
     yield from _launch(config, values, model)
-    yield from _experts(config, model)
+    yield from _experts(config, model, group)
     yield from _partition(config, model, env)
     yield from _context(config, model)
     yield from _too_few_gpus(config, values, group, env)
@@ -124,7 +124,7 @@ def _partition(config: ServeConfig, model: ModelSpec, env: Mapping[str, str]) ->
 _UNVALIDATED = "BeamForCausalLM"  # models/beam/nvidia/model.py
 
 
-def _experts(config: ServeConfig, model: ModelSpec) -> Iterator[Problem]:
+def _experts(config: ServeConfig, model: ModelSpec, group: GpuGroup) -> Iterator[Problem]:
     """Load balancing of experts."""
     copies = redundant_experts(config.eplb_config)
     if config.enable_expert_parallel and not (_most_experts(model) or model.experts_per_token):
@@ -141,7 +141,7 @@ def _experts(config: ServeConfig, model: ModelSpec) -> Iterator[Problem]:
     elif copies and not config.enable_eplb:
         yield _refused(f"num_redundant_experts is set to {copies} but EPLB is not enabled. Either enable EPLB or unset num_redundant_experts.", "--enable-eplb")
 
-    elif config.enable_eplb and (problem := eplb_problem(_most_experts(model), config.parallel, model)):
+    elif config.enable_eplb and (problem := eplb_problem(config.parallel, model, group.gpu)):
         yield _refused(problem, "a --eplb-config whose experts divide evenly", "not-divisible")
 
 

@@ -10,7 +10,9 @@ from conftest import json_lines
 
 from benchmarks.crossing import plain_configs
 from benchmarks.crossing_drafters import cases, compared, difference, question, thawed
+from benchmarks.drafter_configs import NOT_COMPARED
 from benchmarks.judge_rows import ask
+from planner.architecture.families import NAMES, UNJUDGED
 from tests.judges import judge_venv
 
 ROWS = json_lines("vllm_0.33_crossed_drafters.jsonl")
@@ -26,6 +28,12 @@ def configs():
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['drafter']} {row['draft_format']} {row['model']} {row['format']} {row['way']}")
 def test_target_and_drafter_are_what_vllms_loader_builds(row, configs):
     assert difference(thawed(row, configs), row["theirs"]) == ""
+
+
+def test_every_known_drafter_is_compared_or_said_not_to_be():
+    compared_with = {row["drafter"] for row in ROWS if row["theirs"]["valid"]}
+    assert compared_with | set(NOT_COMPARED) == set(NAMES["drafters"].split())
+    assert not UNJUDGED & compared_with
 
 
 @pytest.mark.judge
