@@ -26,7 +26,7 @@ GROUPS = {  # what falls back to a common constant where it is taken away (plann
     "layers of linear attention by engine": ("recurrent_layer.",),
     "widened weights by kernel family": ("bandwidth.weight_only.",),
     "bandwidth of single cards": ("bandwidth.h20", "bandwidth.apple-m1-max", "bandwidth.two_dies.", "bandwidth.llamacpp_hbm"),
-    "arithmetic of llama.cpp": ("decode.llamacpp", "prefill.llamacpp", "prefill.weight_only.llamacpp"),
+    "arithmetic of llama.cpp": ("decode.llamacpp", "prefill.llamacpp", "attention.llamacpp"),
     "first tokens by engine": tuple(f"{name}.{engine}" for name in ("first_token", "steps_before_first", "queue") for engine in ("sglang", "trtllm")),
 }
 

@@ -43,6 +43,12 @@ OTHER_NAMES = {
     "minimax-m2.7": "minimax-m2.5", "qwen3-next-80b-a3b": "qwen3-coder-next",
 }  # fmt: skip
 OLD_BUILDS = "https://github.com/XiongjieDai/GPU-Benchmarks-on-LLM-Inference"  # builds of 2024
+# Until ggml-org/llama.cpp#15525 (August 2025) the host compared each choice of each token with each expert, for each of a layer's three banks of experts; until #13199
+# (April 2025) it then started these kernels for one expert after another: gather, quantize, multiply, sum up, scatter.
+SORTED_ON_GPU, ONE_KERNEL, EXPERT_KERNELS = 6300, 5230, 5  # builds, about
+COMPARED_S = (
+    1e-9  # stated, not fitted: before and after #15525 (deepseek2 16B on an RTX 3090, batches of 128 and 256) differ by 16 ms over 15.3 million comparisons
+)
 STATED_LINKS = {  # bus bandwidth that a source measured on its own host, which `--link-gb-per-s` would state
     "local-inference-lab/rtx6kpro": 39_300_000_000,  # four ranks behind its switches (hardware/asus-esc8000a-e13p-broadcom-switches.md)
 }
@@ -143,10 +149,12 @@ def work_of(row: dict[str, str]) -> Work | None:
         narrow_bits = 8 if row["kv_dtype"] == "q8_0" else 16
         widened = quant not in ("f16", "gguf-f16", "mlx-bf16")
         stages = int(float(row["count"] or 1)) if engine == "llamacpp" else 1
-        local = local_work(engine, model, gpu, _local_weights(name, engine, quant), stages=stages, kv_bits=narrow_bits, widened=widened)
+        local = local_work(
+            engine, model, gpu, _local_weights(name, engine, quant), stages=stages, kv_bits=narrow_bits, widened=widened, batch=_micro_batch(row)
+        )
         if not isinstance(local, Work):
             return None
-        return _capped(replace(local, era="2024" if row["source"].startswith(OLD_BUILDS) else ""), row, gpu)
+        return _capped(_of_its_build(local, row) if engine == "llamacpp" else local, row, gpu)
     model = spec(name, quant)
     kind, widened = arithmetic(model, gpu)
     tp = int(row["tp"] or 1)
@@ -163,6 +171,27 @@ def work_of(row: dict[str, str]) -> Work | None:
         prompt_batch=default_batches(gpu, gpu.memory_bytes, VERSIONS[DEFAULT_VERSION])[0],
     )  # fmt: skip
     return _capped(work, row, gpu)
+
+
+def _micro_batch(row: dict[str, str]) -> int:
+    """Tokens of a prompt that a server of llama.cpp computes at once, as the row states."""
+    stated = re.search(r"micro-batches of ([\d,]+) tokens", row["note"])
+    return int(stated[1].replace(",", "")) if stated else 512
+
+
+def _of_its_build(work: Work, row: dict[str, str]) -> Work:
+    """The work of a build of llama.cpp that did otherwise than today's with a prompt."""
+    if row["source"].startswith(OLD_BUILDS):
+        held = work.weights
+        wide = 2 * int(held.dense_macs + held.expert_macs) + int(held.dense_bytes + held.expert_bytes)
+        return replace(work, era="2024", unpacked_bytes=wide if work.weight_only else 0)
+    build = int(stated[1]) if (stated := re.match(r"b(\d+)$", row["version"])) else 0
+    if work.peak.kind == "apple" or not work.shape.experts or not 0 < build < SORTED_ON_GPU:
+        return work
+    banks = 3 * work.shape.moe_layers
+    if build < ONE_KERNEL:
+        work = replace(work, expert_starts=EXPERT_KERNELS * banks * int(work.shape.experts))
+    return replace(work, sorting_s=banks * work.shape.experts * work.shape.experts_per_token * COMPARED_S)
 
 
 def _capped(work: Work, row: dict[str, str], gpu: GpuSpec) -> Work:

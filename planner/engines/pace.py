@@ -7,11 +7,13 @@ several wait for each other was measured of none of them: it is computed as of v
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import assert_never
 
 from planner.engines.work import cache_reads
 from planner.facts.config import CacheLayout
 from planner.facts.hardware import GpuGroup, GpuSpec
 from planner.facts.model import ModelSpec
+from planner.facts.modules import Experts, Linear, Module, Tensor
 from planner.facts.plan import Plan
 from planner.facts.record import dataclass
 from planner.facts.speed import Load, NoSpeed, Range, SpeedEstimate, significant
@@ -24,9 +26,14 @@ from planner.speed.work import Peak, Weights, Work, peak, shape_of
 from planner.units import gib
 
 VECTOR_BATCH = 8  # llama.cpp on CUDA: MMVQ_MAX_BATCH_SIZE (ggml/src/ggml-cuda/mmvq.cuh of b9842)
+EXPERT_ROWS = {"cuda": 128, "metal": 32}  # the widest product of its kernels for quantized experts (mmq_x of ggml-cuda/mmq.cuh, NE21 of kernel_mul_mm_id)
+QUANTIZED, WRITTEN, MOVED = 5, 4, 8  # bytes of a value of 32 bits: read and written in 8 bits; written; read and written
+MICRO_BATCH = 512  # --ubatch-size unless it is stated
 
 
-def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, stages: int = 1, kv_bits: int = 16, widened: bool = True) -> Work | NoSpeed:
+def local_work(
+    engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, stages: int = 1, kv_bits: int = 16, widened: bool = True, batch: int = MICRO_BATCH
+) -> Work | NoSpeed:
     """What a GPU does for one of these runtimes (`llamacpp` or `mlx`), or why that is not known."""
     best = peak(gpu, Arithmetic.BF16)
     if best is None:
@@ -35,9 +42,38 @@ def local_work(engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, st
         best = _in_llamacpp(best, dict(gpu.dense_flops)["int8"] // 2)
     vectors = VECTOR_BATCH if engine == "llamacpp" and best.kind not in ("apple", "amd") else 0
     read = cache_reads(model, 1, CacheLayout(backend="", bits=kv_bits))
-    return Work(
+    work = Work(
         engine=engine, weights=held, reads=read, peak=best, shape=shape_of(model), tensor_parallel_size=1, stages=stages, weight_only=widened, vector_batch=vectors
     )  # fmt: skip
+    if engine != "llamacpp":
+        return work
+    rows = EXPERT_ROWS["metal" if best.kind == "apple" else "cuda"]
+    return replace(work, in_batches=True, passed_bytes=passed_bytes(model), expert_rows=rows, prompt_batch=batch)
+
+
+def passed_bytes(model: ModelSpec) -> int:
+    """Bytes that a token of a prompt passes between llama.cpp's matrices, all of whose inputs and outputs are of 32 bits.
+
+    What a matrix multiplies is read and written once more in 8 bits, each of its outputs is written, and read and written by what follows it (rotation, activation,
+    sum with the stream); in a layer two norms. What a chosen expert gives is weighed and summed beside.
+    """
+    of_layers = sum(len(group.indices) * sum(_passed(module, model.experts_per_token) for module in group.modules) for group in model.layers)
+    return of_layers + 2 * MOVED * model.hidden_size * model.layer_count
+
+
+def _passed(module: Module, chosen: int) -> int:
+    match module:
+        case Linear():
+            return QUANTIZED * len(module.outputs) * module.inputs.size + (WRITTEN + MOVED) * sum(axis.size for axis in module.outputs)
+        case Experts():
+            inner = module.shards * module.intermediate
+            first = QUANTIZED * module.shards * module.hidden + (WRITTEN + MOVED) * inner
+            second = QUANTIZED * module.intermediate + (WRITTEN + 2 * MOVED + WRITTEN) * module.hidden
+            return min(chosen, module.experts) * (first + second)
+        case Tensor():
+            return 0
+        case _:
+            assert_never(module)
 
 
 def _in_llamacpp(best: Peak, products: int) -> Peak:

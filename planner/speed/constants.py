@@ -52,7 +52,7 @@ class RateNames:
     cache_share: tuple[str, ...] = ("cache",)
     decode_share: tuple[str, ...] = ("decode",)
     prefill_share: tuple[str, ...]
-    attention_share: tuple[str, ...] = ("attention",)
+    attention_share: tuple[str, ...]
     expert_spread: tuple[str, ...] = ("expert_spread",)
     layer_s: tuple[str, ...]
     module_s: tuple[str, ...] = ("module",)
@@ -107,6 +107,7 @@ def rate_names(work: Work, constants: Collection[str]) -> RateNames:
         bandwidth_share=_bandwidth_names(work, constants),
         decode_share=(_own(constants, "decode", engine if on_cuda(work) else ""),),
         prefill_share=_prefill_names(work, constants),
+        attention_share=(_own(constants, _own(constants, "attention", engine if on_cuda(work) else ""), work.era),),
         layer_s=(
             _own(constants, f"layer.{engine}", work.era, peak.generation, peak.kind),
             *slower,
@@ -133,16 +134,18 @@ def _expert_kernels(work: Work) -> str:
 
 
 def _prefill_names(work: Work, constants: Collection[str]) -> tuple[str, ...]:
-    """Of the kind of GPU, of llama.cpp on CUDA its own; and what experts, narrow arithmetic and widening change."""
+    """Of the kind of GPU, and what experts, narrow arithmetic and widening change; of llama.cpp on CUDA its own, by build."""
     engine, peak, moe = work.engine, work.peak, work.shape.moe_layers > 0
     own_kernels = f"prefill.{engine}" in constants and on_cuda(work)
-    names = [_own(constants, f"prefill.{engine}", peak.generation, peak.kind) if own_kernels else f"prefill.{peak.kind}"]
-    if moe:
-        names.append("prefill.moe_datacenter" if peak.kind == "datacenter" and not own_kernels else "prefill.moe")
+    if own_kernels:  # what it pads of experts and what it widens beforehand is counted
+        return (_own(constants, _own(constants, f"prefill.{engine}", work.era), peak.generation),)
+    names = [f"prefill.{peak.kind}"]
+    if moe and not work.expert_rows:
+        names.append("prefill.moe_datacenter" if peak.kind == "datacenter" else "prefill.moe")
     if peak.low_precision:
         names.append("prefill.low_precision")
-    if work.weight_only and not moe and (own_kernels or peak.kind != "apple"):
-        names.append(_own(constants, "prefill.weight_only", engine))
+    if work.weight_only and not moe and peak.kind != "apple":
+        names.append("prefill.weight_only")
     return tuple(names)
 
 

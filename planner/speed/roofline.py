@@ -7,6 +7,7 @@ A step reads the weights it needs and every sequence's cache, and waits for kern
     step      = root(weights^2 + compute^2) + B x cache / (bandwidth x share) + all-reduces + launches
     prompt    = max(2 x active x I / (peak x share), weights read) + attention + all-reduces + launches + passes
     passes    = 8 bytes x hidden x (4 x layers + k x layers of experts) x I / (bandwidth x share)
+    batches   = llama.cpp reads weights and launches once for each 512 tokens, passes values of 32 bits and pads each expert's tokens to 128
     added     = what the same prompt adds to steps that others decode in: it shares their weights and launches
 
 B sequences that arrive as others leave (closed loop): one waits for a share q of the first wave of prompts, and for those that come back with one's own, more
@@ -83,7 +84,27 @@ def _passes_s(work: Work[Real], rate: Rates[Real], tokens: Real) -> Real:
     """
     shape = work.shape
     copies = LAYER_COPIES * shape.layers + shape.moe_layers * minimum(shape.experts_per_token, shape.experts)
-    return COPY_BYTES * copies * shape.hidden_size * tokens / (work.peak.bandwidth_bytes_per_s * rate.cache_share)
+    per_token = (1 - minimum(work.passed_bytes, 1)) * COPY_BYTES * copies * shape.hidden_size + work.passed_bytes
+    return per_token * tokens / (work.peak.bandwidth_bytes_per_s * rate.cache_share)
+
+
+def _prompt_macs(work: Work[Real], tokens: Real) -> Real:
+    """Multiplications of a token of a prompt, of whose tokens so many are computed at once, with what a kernel of experts pads.
+
+    A product takes `expert_rows` tokens of one expert, whatever it has: the last product of one that has more is half empty on average.
+    """
+    used = _share_used(work)
+    rows = tokens * used
+    product = minimum(work.expert_rows, tokens)
+    touched = 1 - (1 - used) ** tokens
+    padded = maximum(rows + touched * product / 2, touched * product) / maximum(rows, 1e-9)
+    macs: Real = work.weights.dense_macs + work.weights.expert_macs * used * maximum(padded, 1)
+    return macs
+
+
+def _batch(work: Work[Real], prompt: Real) -> Real:
+    """Tokens of a prompt that are computed at once."""
+    return work.in_batches * minimum(prompt, work.prompt_batch) + (1 - work.in_batches) * prompt
 
 
 def _host_s(work: Work[Real], rate: Rates[Real]) -> Real:
@@ -160,14 +181,17 @@ def _step(work: Work[Real], rate: Rates[Real], sequences: Real, cache_bytes: Rea
 
 def prompt_s(work: Work[Real], rate: Rates[Real], prompt: Real, attention_flops: Real) -> Real:
     """Seconds to compute the keys and values of a prompt, alone on the server; stages of a layer split work on its micro-batches at once."""
-    macs = work.weights.dense_macs + work.weights.expert_macs * _share_used(work)
-    compute = 2 * macs * prompt / (work.peak.flops * work.peak.prompt_share * rate.prefill_share)
-    reads = _reads_s(work, rate, _touched(work, rate, prompt))
+    batch = _batch(work, prompt)
+    times = prompt / batch
+    compute = 2 * _prompt_macs(work, batch) * prompt / (work.peak.flops * work.peak.prompt_share * rate.prefill_share)
+    reads = _reads_s(work, rate, _touched(work, rate, batch))
+    unpacked = work.unpacked_bytes / (work.peak.bandwidth_bytes_per_s * rate.bandwidth_share)
     alone = (
-        maximum(compute, reads)
+        maximum(compute, times * reads)
         + attention_flops / (work.peak.flops_16bit * work.peak.prompt_share * rate.attention_share)
         + _all_reduce_s(work, rate, prompt)
-        + _launches_s(work, rate)
+        + times * (_launches_s(work, rate) + unpacked + work.expert_starts * rate.module_s)
+        + work.sorting_s * prompt
     )
     alone = maximum(alone + _exchange_s(work, rate, prompt) + _passes_s(work, rate, prompt), _host_s(work, rate))
     batches = maximum(prompt / work.prompt_batch, 1)
@@ -177,13 +201,14 @@ def prompt_s(work: Work[Real], rate: Rates[Real], prompt: Real, attention_flops:
 def added_s(work: Work[Real], rate: Rates[Real], sequences: Real, prompt: Real, attention_flops: Real) -> Real:
     """Seconds that a prompt adds to the steps that it is computed in: it shares their weights and starts, and is multiplied while they are read."""
     used = work.weights.dense_macs + work.weights.expert_macs * _share_used(work)
+    prompts = _prompt_macs(work, _batch(work, prompt))
     alone = (
         _reads_s(work, rate, _touched(work, rate, sequences)),
         2 * (used + work.weights.head_macs) * sequences / (work.peak.flops * _decode_share(work, rate, sequences)),
     )
     both = (
         _reads_s(work, rate, _touched(work, rate, sequences + prompt)),
-        alone[1] + 2 * used * prompt / (work.peak.flops * work.peak.prompt_share * rate.prefill_share),
+        alone[1] + 2 * prompts * prompt / (work.peak.flops * work.peak.prompt_share * rate.prefill_share),
     )
     multiplied: Real = (both[0] ** 2 + both[1] ** 2) ** 0.5 - (alone[0] ** 2 + alone[1] ** 2) ** 0.5
     passed = _all_reduce_s(work, rate, sequences + prompt) - _all_reduce_s(work, rate, sequences)

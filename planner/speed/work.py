@@ -108,6 +108,12 @@ class Work(Generic[Real]):
     stages: int = 1  # GPUs, or groups of ranks, that hold consecutive layers (llama.cpp's layer split, vLLM's pipeline)
     batches: Real | int = 1  # that the stages decode at once, each a part of the sequences (vLLM's pipeline)
     prompt_batch: Real | int = 512  # tokens of a prompt that the stages pass on at a time (llama.cpp's --ubatch-size, vLLM's max_num_batched_tokens)
+    in_batches: bool | Real = False  # each such batch of a prompt reads the weights and starts all kernels anew (llama.cpp)
+    passed_bytes: Real | int = 0  # that a token of a prompt passes between matrices, where the hidden states of 16 bits do not tell (llama.cpp: 32 bits)
+    expert_rows: Real | int = 0  # tokens that a kernel multiplies with one expert at once: fewer are padded to as many (0: not told)
+    unpacked_bytes: Real | int = 0  # that such a batch reads and writes to widen all weights before it multiplies them (llama.cpp of 2024)
+    sorting_s: Real | float = 0.0  # that the host takes for a token of a prompt, sorting tokens by expert (llama.cpp until August 2025)
+    expert_starts: Real | int = 0  # kernels that such a batch starts for one expert after another (llama.cpp until April 2025)
     weight_only: bool = False  # weights are widened to 16 bits before they are multiplied
     vector_batch: Real | int = 0  # sequences up to which each is multiplied like a vector; more go to the kernels of prompts (0: no such kernels)
     narrow: bool = False  # most of the weights are stored in 4 bits

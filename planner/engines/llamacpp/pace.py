@@ -40,7 +40,7 @@ def local_work_of(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, pl
     on_gpus, host_bytes, cache = gguf_weights(ask.origin, ask.model), 0, held.host.kv_cache_bytes
     if not held.is_whole:
         on_gpus, host_bytes = _divided(ask.origin, ask.model, held, on_gpus)
-    work = local_work("llamacpp", ask.origin, ask.group.gpu, on_gpus, stages=len(held.gpus), kv_bits=kv_bits, widened=widened)
+    work = local_work("llamacpp", ask.origin, ask.group.gpu, on_gpus, stages=len(held.gpus), kv_bits=kv_bits, widened=widened, batch=config.ubatch)
     return work if isinstance(work, NoSpeed) else LocalWork(work=work, model=ask.origin, host_bytes=host_bytes, host_cache_bytes=cache)
 
 
