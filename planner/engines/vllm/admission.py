@@ -45,6 +45,17 @@ def as_checked(choice: Choice) -> Choice:
     return replace(choice, at=cache(at))
 
 
+def counted_by_requests(choice: Choice) -> Choice:
+    """The choice as patch releases from 0.20.1 on log its tokens, where 0.20.0 counts them by groups."""
+    tokens = choice.config.max_model_len
+
+    def at(outlook: Outlook) -> MemoryBreakdown:
+        ledger = choice.at(outlook)
+        return replace(ledger, kv_cache_tokens=int(ledger.max_concurrency * tokens)) if len(ledger.known_length.cache.groups) > 1 else ledger
+
+    return replace(choice, at=cache(at))
+
+
 def _by_first_group(ledger: MemoryBreakdown, max_model_len: int) -> MemoryBreakdown:
     layout, in_flight = ledger.known_length.cache, ledger.known_length.in_flight_tokens
     block = ledger.kv_block_bytes if ledger.checked_bytes is None else layout.whole_block_bytes

@@ -13,7 +13,7 @@ from planner.engines.vllm.flags import parse_flags
 from planner.engines.vllm.rules import default_batches
 from planner.engines.vllm.settings import COMMAND
 from planner.engines.vllm.speculation import FLAG, FLAGS
-from planner.engines.vllm.versions import FEWER_SEQUENCES, VERSIONS, is_before, is_release, nearest_version
+from planner.engines.vllm.versions import FEWER_SEQUENCES, TOKENS_BY_REQUESTS, VERSIONS, is_before, is_release, nearest_version
 from planner.errors import BadValueError, PlannerError
 from planner.facts.command import Command
 from planner.facts.not_covered import NotCovered
@@ -71,7 +71,7 @@ def judge(command: Command, group: GpuGroup, catalogue: Catalogue) -> Checked:
         env=dict(command.env),
         market=source.market,
     )
-    return _as_built(checked, command.version)
+    return _as_counted(_as_built(checked, command.version), command.version or "")
 
 
 def _more_sequences(command: Command, values: Mapping[str, str | bool], group: GpuGroup) -> tuple[NotCovered, ...]:
@@ -89,6 +89,16 @@ def _as_built(checked: Checked, version: str | None) -> Checked:
         return checked
     part = NotCovered(flag=f"vLLM {shown(version, 60)}", what="what this build takes and the release does not", effect="either")
     return replace(checked, build=version, not_covered=(*checked.not_covered, part))
+
+
+def _as_counted(checked: Checked, version: str) -> Checked:
+    """The answer with the tokens that a patch release counts otherwise than the first of its line."""
+    by_groups = VERSIONS[checked.config.vllm_version].tokens_by_groups
+    if checked.plan is None or not by_groups or not is_release(version) or is_before(version, TOKENS_BY_REQUESTS):
+        return checked
+    from planner.engines.vllm.admission import counted_by_requests
+
+    return replace(checked, plan=replace(checked.plan, choice=counted_by_requests(checked.plan.choice)))
 
 
 def _parsed(command: Command) -> tuple[dict[str, str | bool], str, list[FlagFault]]:

@@ -50,3 +50,11 @@ def test_kv_cache_is_inside_the_interval_and_a_gib_of_it_holds_the_tokens_that_t
     if "tokens" in observed and CASES[name].get("tokens_told", True):
         held = memory["kv_cache_tokens"] / memory["kv_cache_bytes"] * GIB
         assert observed["tokens"] / observed["kv_gib"] == pytest.approx(held, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("version", "requests"), [("0.20.0", False), ("0.20", False), ("0.20.1rc1.dev16", False), ("0.20.1", True), ("0.20.2", True), ("0.21.0", True)]
+)
+def test_since_0_20_1_a_hybrid_counts_its_tokens_by_requests(version, requests, models):
+    memory = judged(CASES["qwen35-122b-gptq-pro6000-4096"] | {"vllm_version": version}).memory
+    assert (memory["kv_cache_tokens"] == int(memory["max_concurrency"] * 8192)) is requests
