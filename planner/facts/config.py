@@ -79,3 +79,5 @@ class CacheLayout:
     drafted_tokens: int = 0
     group_spread: float = 1.5
     """Groups of layers are as large as the largest kind's where that has less than so many times the layers of the smallest."""
+    pads_packed: bool = False
+    """Whether pages of packed groups are padded to the sizes of the whole group's."""

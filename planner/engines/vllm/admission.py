@@ -25,8 +25,16 @@ def as_released(ledger: MemoryBreakdown, config: ServeConfig, needed_blocks: int
     layout = ledger.known_length.cache
     if config.pipeline_parallel_size > 1 and VERSIONS[config.vllm_version].whole_need_checked:
         ledger = replace(ledger, checked_bytes=needed_blocks * layout.whole_block_bytes, checked_cache_bytes=min(caches()))
+    if any(group.padded for group in layout.groups):
+        ledger = replace(ledger, checked_bytes=_padded_need(layout, config, ledger.known_length.in_flight_tokens))
     tokens = logged_tokens(ledger, layout, config)
     return ledger if tokens == ledger.kv_cache_tokens else replace(ledger, kv_cache_tokens=tokens)
+
+
+def _padded_need(layout: CachePlan, config: ServeConfig, in_flight: int) -> int:
+    """What releases ask for one request where they pad the pages of packed groups: every block of every group as large as the largest may be."""
+    counts = ((group_blocks(group, config.max_model_len, in_flight, layout.steps_in_flight), group.padded) for group in layout.groups)
+    return sum(blocks * padded.checked for blocks, padded in counts if padded)
 
 
 def as_checked(choice: Choice) -> Choice:

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from math import lcm
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 from planner.arrays import Whole, minimum
 from planner.engines.shards import state_bytes, token_bytes
@@ -34,6 +34,9 @@ from planner.facts.config import CacheLayout, Parallel
 from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass, replace
 from planner.units import ceil_div, largest, round_up
+
+if TYPE_CHECKING:
+    from planner.engines.vllm.packing import Padded
 
 SMALLEST_KERNEL_BLOCK = 16  # of the backends that keep keys and values by head (get_supported_kernel_block_sizes)
 HYBRID_LATENT_BLOCK = 128  # MLA kernels want 128 tokens at once (platforms/interface.py _align_hybrid_block_size)
@@ -58,6 +61,7 @@ class CacheGroup:
     layers: tuple[int, ...]
     page_bytes: tuple[int, ...]
     states: int = 1  # blocks that a request holds of a recurrent state: its prompt's checkpoint and those behind drafted tokens too (MambaSpec)
+    padded: Padded | None = None  # what it counts for where releases pad the pages of packed groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +80,12 @@ class CachePlan:
         """Bytes of one block on the stage where it is largest."""
         return max(self.block_bytes_by_stage, default=0)
 
-    @property
-    def block_size(self) -> int:
-        """Tokens of a block of the (last) attention group."""
-        return self.groups[-1].block_size if self.groups else 0
-
     def blocks_per_request(self, max_model_len: Whole, in_flight_tokens: Whole) -> Whole:
         """Blocks that one request of `max_model_len` tokens holds at most."""
         tokens = ceil_div(max_model_len, self.context_ranks) if self.context_ranks > 1 else max_model_len
+        if self.groups and (padded := self.groups[0].padded):
+            held = (group.padded.share * group_blocks(group, tokens, in_flight_tokens, self.steps_in_flight) for group in self.groups if group.padded)
+            return ceil_div(sum(held, start=0 * max_model_len), padded.whole)
         return sum((group_blocks(group, tokens, in_flight_tokens, self.steps_in_flight) for group in self.groups), start=0 * max_model_len)
 
 
@@ -286,13 +288,14 @@ def cache_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[Cache
 
 def _packed_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[CacheGroup, ...]:
     """Groups whose pages differ in size, packed into one block (_get_packed_kv_cache_groups)."""
-    from planner.engines.vllm.packing import Bucket, pack
+    from planner.engines.vllm.packing import Bucket, as_padded, pack
 
     buckets: dict[tuple[object, ...], list[CacheSpec]] = {}
     for spec in specs:
         buckets.setdefault(_slots(spec), []).append(spec)
     packed = pack([Bucket(tuple(_pages(bucket))) for bucket in buckets.values()])
-    return tuple(_group(bucket[0], pages, layout) for bucket, groups in zip(buckets.values(), packed, strict=True) for pages in groups)
+    groups = tuple(_group(bucket[0], pages, layout) for bucket, groups in zip(buckets.values(), packed, strict=True) for pages in groups)
+    return as_padded(groups) if layout.pads_packed else groups
 
 
 def plan_cache(model: ModelSpec, parallel: Parallel, layout: CacheLayout) -> CachePlan:
@@ -300,14 +303,13 @@ def plan_cache(model: ModelSpec, parallel: Parallel, layout: CacheLayout) -> Cac
 
     Decode context parallelism divides the tokens of full attention; states are whole on each rank, and windows are refused (FullAttentionSpec).
     """
-    if drafter := model.drafter:
-        layout = replace(layout, drafted_tokens=drafter.num_speculative_tokens)
+    layout = replace(layout, drafted_tokens=model.drafter.num_speculative_tokens) if model.drafter else layout
     groups = cache_groups(cache_specs(model, parallel.tensor_parallel_size, layout), layout)
     stages = stage_layers(model.layer_count, parallel)
     stages[-1] += sum(len(group.indices) for group in model.cached_layers) - model.layer_count  # a drafter is whole on the last one
     by_stage = block_bytes(groups, stages)
-    whole = by_stage if len(by_stage) == 1 else block_bytes(groups, [sum(stages)])
-    return CachePlan(groups, by_stage, parallel.decode_context_parallel_size, whole[0])
+    (whole,) = by_stage if len(by_stage) == 1 else block_bytes(groups, [sum(stages)])
+    return CachePlan(groups, by_stage, parallel.decode_context_parallel_size, whole)
 
 
 def block_bytes(groups: Sequence[CacheGroup], layers_by_stage: Sequence[int]) -> tuple[int, ...]:

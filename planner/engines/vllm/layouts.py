@@ -72,6 +72,7 @@ def cache_layout(
         skip_layers=options.skip_layers if layout.bits != layout.dtype_bits else (),
         one_kind=options.one_kind or _drafts_chunks(model),
         group_spread=release.group_spread,
+        pads_packed=release.pads_packed,
     )
 
 

@@ -314,7 +314,7 @@ def outlooks(model: ModelSpec, group: GpuGroup, config: ServeConfig, placed: Pla
 
     def counted(outlook: Outlook) -> MemoryBreakdown:
         told = ledger(shapes, on, outlook, stages, needed_blocks=needed, length=length)
-        if not VERSIONS[config.vllm_version].tokens_by_groups:
+        if not (VERSIONS[config.vllm_version].tokens_by_groups or any(group.padded for group in layout.groups)):
             return told
         from planner.engines.vllm.admission import as_released  # what older releases do otherwise
 

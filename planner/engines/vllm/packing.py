@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from planner.engines.vllm.kvcache import CacheGroup
 from planner.errors import PlannerError
-from planner.facts.record import dataclass
+from planner.facts.attention import CompressedCache
+from planner.facts.record import dataclass, replace
 from planner.units import ceil_div
 
 Page = tuple[int, int]  # a layer, and the bytes of its page
@@ -47,6 +49,31 @@ def pack(buckets: Sequence[Bucket]) -> list[list[list[Page]]]:
         raise PlannerError("vLLM cannot unify the page sizes of this model's caches")
     per_group = _least_padding([bucket.repeats for bucket in buckets if bucket.even], max(mixed))
     return [_split(bucket, ceil_div(bucket.repeats, per_group) if bucket.even else 1) for bucket in buckets]
+
+
+@dataclass(frozen=True, slots=True)
+class Padded:
+    """What a group counts for until 0.27, where pages are padded to the sizes of the whole group's and a block holds the most of each size.
+
+    Source: kv_cache_utils.py of 0.24, get_max_concurrency_for_kv_cache_config, _max_memory_usage_bytes_from_groups and _bucket_layers_by_page_size.
+    """
+
+    share: int  # bytes of its pages
+    whole: int  # and of the whole group's: the ratio is what one of its blocks counts for in a request
+    checked: int  # bytes for which a block counts in the check of one request
+
+
+def as_padded(groups: Sequence[CacheGroup]) -> tuple[CacheGroup, ...]:
+    """Groups as such releases count them; the group that keeps every token has the pages that a block of the pool holds beyond its own."""
+    whole = next(group for group in groups if isinstance(group.attention, CompressedCache) and not group.attention.window)
+    sizes = sorted(set(whole.page_bytes))
+    held = [Counter(min((size for size in sizes if size >= page), default=sizes[-1]) for page in group.page_bytes) for group in groups]
+    most = {size: max(counts[size] for counts in held) for size in sizes}
+    block, tuples = sum(size * count for size, count in most.items()), max(most.values())
+    own = sum(whole.page_bytes)
+    more = replace(whole, page_bytes=(*whole.page_bytes[:-1], whole.page_bytes[-1] + block - own))
+    counted = [Padded(sum(size * count for size, count in counts.items()), own, tuples * sum(sizes)) for counts in held]
+    return tuple(replace(more if group is whole else group, padded=padded) for group, padded in zip(groups, counted, strict=True))
 
 
 def _split(bucket: Bucket, count: int) -> list[list[Page]]:

@@ -91,6 +91,9 @@ class Version:
     whole_need_checked: bool  # a pipeline's smallest cache is held against what a request needs of all stages from 0.14 until 0.16 (kv_cache_utils.py)
     first_group_checked: bool  # the need of one request counts the first group of layers alone from 0.14 until 0.18 (kv_cache_utils.py)
     group_spread: float  # layers of several kinds form groups of the largest's size below this ratio: 1 in 0.11, 1.25 until 0.17 (kv_cache_utils.py)
+    pads_packed: (
+        bool  # pages of packed groups are padded, and a request counts by bytes: 0.20 to 0.25 (kv_cache_utils.py of 0.24; not in 0.28; GUESS: 0.26, 0.27)
+    )
     blocks_override_checked: bool  # --num-gpu-blocks-override stands for the memory in the check of one request since 0.20 (kv_cache_utils.py)
     yarn_scales_length: bool  # YaRN's factor is applied to the original length until 0.29 (config/model.py _get_and_verify_max_len)
     level_flag: str  # what -O3 is short for: a key of --compilation-config in 0.11 (utils/__init__.py FlexibleArgumentParser), a flag of its own since
@@ -151,6 +154,7 @@ def _version(minor: int) -> Version:
         whole_need_checked=14 <= minor <= 16,
         first_group_checked=14 <= minor <= 18,
         group_spread=1.5 if minor >= 18 else 1.25 if minor >= 12 else 1.0,
+        pads_packed=minor <= 27,
         blocks_override_checked=minor >= 20,
         yarn_scales_length=minor <= 29,
         level_flag="--compilation-config.level" if minor < 12 else "--optimization-level",

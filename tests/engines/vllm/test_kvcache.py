@@ -17,6 +17,7 @@ from planner.engines.vllm.kvcache import (
     plan_cache,
     token_bytes,
 )
+from planner.engines.vllm.packing import Padded, as_padded
 from planner.errors import PlannerError
 from planner.facts.attention import ChunkedLocal, CompressedCache, FullAttention, LatentAttention, RecurrentState, SlidingWindow
 from planner.facts.config import CacheLayout, Parallel
@@ -150,7 +151,6 @@ def test_a_block_is_as_large_as_the_largest_group_on_each_stage():
     assert block_bytes((one, other), [3, 3]) == (300, 200)
     assert block_bytes((), [3, 3]) == (0, 0)
     assert CachePlan((one, other), (300, 200)).block_bytes == 300
-    assert (CachePlan((one, other)).block_size, CachePlan(()).block_size) == (16, 0)
 
 
 @pytest.mark.parametrize(("blocks", "length"), [(0, 0), (1, 16), (257, 4112), (10_000, 8192)])
@@ -224,7 +224,7 @@ def test_layers_with_the_same_cache_are_one_kind_and_compressed_ones_keep_their_
 def test_a_state_whose_kernel_exports_checkpoints_holds_one_block_more(alignment, layout, blocks):
     """mamba_mixer2.py:1117: Mamba2 always, the delta rule where its kernel can. 2560 tokens beside it, a multiple of every block here."""
     plan = plan_cache(hybrid(state(alignment), FULL), Parallel(), layout)
-    assert plan.blocks_per_request(10 * plan.block_size, 2048) == 10 + blocks
+    assert plan.blocks_per_request(10 * plan.groups[-1].block_size, 2048) == 10 + blocks
 
 
 @pytest.mark.parametrize(("tp", "pp", "by_stage"), [(1, 1, (491_520,)), (1, 2, (245_760, 245_760)), (2, 1, (2 * 144 * 1536,))])
@@ -244,3 +244,14 @@ def test_chunks_and_windows_of_other_sizes_have_tables_of_their_own():
     assert tables(CHUNK, ChunkedLocal(kv_heads=8, head_dim=128, head_dim_v=128, chunk=4096)) == 2
     assert tables(CHUNK, ChunkedLocal(kv_heads=4, head_dim=128, head_dim_v=128, chunk=8192)) == 1
     assert tables(FULL, FullAttention(kv_heads=4, head_dim=128, head_dim_v=128)) == 1
+
+
+def test_where_pages_of_packed_groups_are_padded_a_request_counts_by_bytes():
+    """Until 0.27: pages of 3 bytes take 4, so that a block holds two of 8 and three of 4; four blocks of three such pages count for two of the whole group."""
+    whole = CacheGroup(attention=CompressedCache(entry_bytes=1, block_size=64), block_size=64, layers=(0, 0, 1, 1), page_bytes=(8, 4, 8, 4))
+    window = CacheGroup(attention=CompressedCache(entry_bytes=1, block_size=64, window=128), block_size=64, layers=(0, 1, 2), page_bytes=(3, 3, 3))
+    groups = as_padded((window, whole))
+    assert [group.padded for group in groups] == [Padded(12, 24, 36), Padded(24, 24, 36)]
+    assert block_bytes(groups, [3]) == (28,)
+    assert CachePlan((window, whole)).blocks_per_request(640, 64) == 14
+    assert CachePlan(groups).blocks_per_request(640, 64) == 12
