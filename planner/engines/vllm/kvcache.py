@@ -1,8 +1,8 @@
 """KV cache pages, blocks and requests, exactly as vLLM 0.33 plans them.
 
-Layers with the same cache form groups of equal size; a block holds one page for each layer of a group; groups draw blocks from one
-pool. Sources: vllm/v1/core/kv_cache_planning.py (grouping, sizing), v1/kv_cache_interface.py (pages and needs),
-platforms/interface.py _align_hybrid_block_size. The derivation is in docs/memory-model.md.
+Layers with the same cache form groups of equal size; a block holds one page for each layer of a group; groups draw blocks from one pool. Sources:
+vllm/v1/core/kv_cache_planning.py (grouping, sizing), v1/kv_cache_interface.py (pages and needs), platforms/interface.py
+_align_hybrid_block_size. The derivation is in docs/memory-model.md.
 """
 
 from __future__ import annotations
