@@ -299,16 +299,14 @@ def _packed_groups(specs: Sequence[CacheSpec], layout: CacheLayout) -> tuple[Cac
 
 
 def plan_cache(model: ModelSpec, parallel: Parallel, layout: CacheLayout) -> CachePlan:
-    """Plan the cache of a model: its groups, and the bytes of a block on each pipeline stage.
-
-    Decode context parallelism divides the tokens of full attention; states are whole on each rank, and windows are refused (FullAttentionSpec).
-    """
+    """Plan the cache of a model: its groups, and the bytes of a block on each pipeline stage."""
     layout = replace(layout, drafted_tokens=model.drafter.num_speculative_tokens) if model.drafter else layout
     groups = cache_groups(cache_specs(model, parallel.tensor_parallel_size, layout), layout)
     stages = stage_layers(model.layer_count, parallel)
     stages[-1] += sum(len(group.indices) for group in model.cached_layers) - model.layer_count  # a drafter is whole on the last one
     by_stage = block_bytes(groups, stages)
     (whole,) = by_stage if len(by_stage) == 1 else block_bytes(groups, [sum(stages)])
+    # decode context parallelism divides the tokens of full attention; states are whole on each rank, and windows are refused (FullAttentionSpec)
     return CachePlan(groups, by_stage, parallel.decode_context_parallel_size, whole)
 
 
