@@ -34,16 +34,17 @@ WAYS: tuple[tuple[str, int], ...] = (
     ("-tp 2 -dp 2", 0),
 )
 DENSE = WAYS[:8]
+# files that no class is asked about
 _UNJUDGED = {
-    "made--mistral-large-3",
-    "made--step-3.7-flash",
+    "made--mistral-large-3",  # what vLLM makes of a params.json, which no checkpoint holds: made--mistral-large-3-params is compared
     "made--mistral-small-4-119b",
-    "made--nemotron-nano-12b-v2-vl",
-    "made--llamamodel",
-    "made--mistralmodel",
-    "made--qwen2model",
-    "made--dbrx",
-}  # files that this judge cannot read: Mistral's own, and one that transformers guards
+    "made--flint",  # FlashInfer is not among the judge's packages: compared with it once, frozen
+}
+_POOLED, _TRITON = ("--runner", "pooling"), ("--attention-backend", "TRITON_ATTN")
+# What a class is asked with: without it the first four generate, and the last two are refused on the judge's GPU.
+_ASKED = dict.fromkeys(("LlamaModel", "MistralModel", "Qwen2Model", "DeepseekV3BidirectionalModel"), _POOLED) | dict.fromkeys(
+    ("Rnj1ForCausalLM", "Step1ForCausalLM"), _TRITON
+)
 # What the judge lacks or its stand-ins do not do; a server has it.
 CANNOT_SAY = re.compile(
     r"No module named|Please install|is required for|DeepGEMM support|timm library|set_allocator|pin_memory=True|dummy base class Event|libcuda.so.1|'\w+' object has no attribute '(?:vit_config|hidden_act|tie_word_embeddings)'"
@@ -104,7 +105,8 @@ def words(case: Row) -> list[str]:
     """The flags of a case; models that can do less than LENGTH are left at what they can do."""
     text = case["config"].get("text_config") or case["config"]
     longest = min((text[key] for key in _LENGTHS if isinstance(text.get(key), int)), default=LENGTH)
-    return [*case["way"].split(), *(("--max-model-len", str(LENGTH)) if longest >= LENGTH else ())]
+    name, remote = (case["config"].get("architectures") or [""])[0], ("--trust-remote-code",) if "auto_map" in case["config"] else ()
+    return [*case["way"].split(), *remote, *_ASKED.get(name, ()), *(("--max-model-len", str(LENGTH)) if longest >= LENGTH else ())]
 
 
 def tower_names(config: Row) -> list[str]:

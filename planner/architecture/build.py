@@ -87,7 +87,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         buffers=family.rope(section, dims) + (tower.buffers if tower else ()) + _scale_buffers(layers),
         experts_per_token=experts,
         expert_intermediate=section.largest("moe_intermediate_size", default=dims.intermediate) if experts else 0,
-        dtype=section.text("dtype", "torch_dtype", default=config.text("dtype", "torch_dtype", default="bfloat16")),
+        dtype=config.text("dtype", "torch_dtype", default=section.text("dtype", "torch_dtype", default="bfloat16")),
         kv_cache_dtype=quantization.kv_cache_dtype,
         vision=tower.spec if tower else None,
         bidirectional_images=tower is not None and (family.bidirectional_images or section.data.get("use_bidirectional_attention") == "vision"),
@@ -148,7 +148,9 @@ def _ends(family: Family, scope: Scope, dims: Dims, *, tied: bool) -> dict[str, 
     ends: dict[str, list[Module]] = {
         "embedding": [plain("embed_tokens", dims.vocab, width) if family.whole_words else embedding(dims.vocab, width)] if family.words else [],
         "norm": norm("norm", dims.hidden) if family.norm else [],
-        "head": _head(scope if family.head_quantized else scope.plain(), dims, width, family.head_name, tied=tied) if family.head else [],
+        "head": _head(scope if family.head_quantized and not (tied and family.head_shared) else scope.plain(), dims, width, family.head_name, tied=tied)
+        if family.head
+        else [],
         "every": [],
     }
     return {end: [*modules, *(family.more[end](scope, dims) if end in family.more else [])] for end, modules in ends.items()}
@@ -177,7 +179,9 @@ def _with_text(family: Family, names: Sequence[str], config: Config) -> Family:
     if text is None:
         raise UnsupportedModelError(f"{config.path}: text model {config.data.get('model_type', '')!r} is not supported here")
     if family.tower is None:  # the class itself, as the Transformers backend builds it: its ends on their own stages, no rotary tables
-        text = replace(text, whole_stages=frozenset(), rope=no_rope)
+        from planner.architecture.moe import plain_routers  # no dense model needs it
+
+        text = replace(text, layers=plain_routers(text.layers), whole_stages=frozenset(), rope=no_rope)
     return replace(
         text,
         tower=family.tower,

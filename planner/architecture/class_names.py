@@ -67,6 +67,16 @@ _DRAFTERS = """
     DFlashQwen3XPressModel DFlashLagunaForCausalLM Gemma4MTPModel
 """
 
+
+def _whisper(at: str) -> Names:
+    """Whisper's encoder as a class of its own calls it: each layer once more inside its layer (whisper.py)."""
+    return (
+        (rf"^({at}\.layers\.\d+)\.fc", r"\1.mlp.fc"),
+        (rf"^({at}\.layers\.\d+)\.(?:(self_attn)\.[qkv]_proj|(.*))$", r"\1.layers.\2\3"),
+        (r"layers\.self_attn$", "layers.self_attn.qkv_proj"),
+    )
+
+
 NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
     "Eagle3Qwen3ForCausalLM": _QWEN_DRAFTER,
     "PeagleQwen3ForCausalLM": _QWEN_DRAFTER,
@@ -79,12 +89,14 @@ NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
     "BertModel": _BERT,
     "BertSpladeSparseEmbeddingModel": _BERT,
     "BgeM3EmbeddingModel": _BERT,
+    "Blip2ForConditionalGeneration": ((r"^vision_model\.encoder", ".encoder"),),
     "CLIPModel": _TEXTS,
     "ChatGLMForConditionalGeneration": _CHATGLM,
     "ChatGLMModel": _CHATGLM,
     "ColBERTModernBertModel": _MODERN,
     "ColModernVBertForRetrieval": _FUSED_TOWER,
     "DeepseekOCRForCausalLM": _OCR,
+    "DomynEdgeForCausalLM": ((r"self_attn\.", "attention."),),
     "Eagle2_5_VLForConditionalGeneration": _FUSED_TOWER,
     "ExaoneForCausalLM": (
         *_H,
@@ -131,6 +143,7 @@ NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
     "LagunaForCausalLM": ((r"mlp\.shared_experts", "mlp.shared_expert"),),
     **dict.fromkeys(("ColBERTLfm2Model", "Lfm2BidirectionalModel", "Lfm2ForCausalLM", "Lfm2MoeForCausalLM"), ((r"self_attn\.o_proj", "self_attn.out_proj"),)),
     "Lfm2VlForConditionalGeneration": (*_FUSED_TOWER, (r"^layers\.", "language.model.layers.")),
+    "LlamaNemotronVLModel": _FUSED_TOWER,
     "LlavaOnevisionForConditionalGeneration": _FUSED_TOWER,
     "LongcatFlashForCausalLM": _FUSED_LATENTS,
     "LongcatFlashNgramForCausalLM": _FUSED_LATENTS,
@@ -143,11 +156,8 @@ NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
     "ModernBertModel": _MODERN,
     "ModernVBertModel": _FUSED_TOWER,
     "MolmoForCausalLM": _FUSED,
-    "MossTranscribeDiarizeForConditionalGeneration": (
-        (r"^(whisper_encoder\.layers\.\d+)\.fc", r"\1.mlp.fc"),
-        (r"^(whisper_encoder\.layers\.\d+)\.(?:(self_attn)\.[qkv]_proj|(.*))$", r"\1.layers.\2\3"),
-        (r"layers\.self_attn$", "layers.self_attn.qkv_proj"),
-    ),
+    "MoonshotKimiaForCausalLM": _whisper("audio_tower"),
+    "MossTranscribeDiarizeForConditionalGeneration": _whisper("whisper_encoder"),
     "NomicBertModel": _NOMIC,
     "OPTForCausalLM": ((r"^layers\.", "decoder.layers."), (r"attn\.", "self_attn."), (r"mlp\.fc_in", "fc1"), (r"mlp\.fc_out", "fc2")),
     "OpenAIPrivacyFilterForTokenClassification": ((r"attn\.[qkv]_proj", "attn.qkv_proj"),),
@@ -159,6 +169,7 @@ NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
     "PaddleOCRVLForConditionalGeneration": _FUSED_TOWER,
     "Param2MoEForCausalLM": ((r"attention\.dense", "self_attn.o_proj"), (r"attention\.query_key_value", "self_attn.query_key_value")),
     "Phi3VForCausalLM": ((r"^vision_embed", ".vision_embed"), (r"^(\.vis.*self_attn)\.[qkv]_proj$", r"\1.qkv_proj"), *_NOWHERE),
+    "Phi4ForCausalLMV": _FUSED_TOWER,
     "Phi4MMForCausalLM": _FUSED,
     "PhiForCausalLM": ((r"self_attn\.o_proj", "self_attn.dense"), (r"mlp\.up_proj", "mlp.fc1"), (r"mlp\.down_proj", "mlp.fc2")),
     "Plamo3ForCausalLM": (*_FUSED, (r"^layers\.(\d+)\.self_attn", r"layers.layers.\1.mixer"), (r"^layers\.(\d+)\.mlp", r"layers.layers.\1.mlp")),

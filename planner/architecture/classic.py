@@ -152,10 +152,11 @@ def big_code(config: Config, dims: Dims) -> LayerBuilder:
 
 
 def dbrx(config: Config, dims: Dims) -> LayerBuilder:
-    """DBRX: every MLP routes."""
+    """DBRX: every MLP routes; compressed-tensors knows no experts of a class of their own by its targets (compressed_tensors.py target_scheme_map)."""
     experts = config.integer("num_local_experts")
 
     def build(scope: Scope, index: int) -> Layer:
+        routed = scope.plain() if scope.quantization.name == "compressed-tensors" else scope
         modules: list[Module] = [
             scope.qkv("norm_attn_norm.attn.Wqkv", dims.hidden, dims.heads, dims.kv_heads, dims.head_dim, parts=("Wqkv",)),
             scope.row("norm_attn_norm.attn.out_proj", dims.hidden, dims.hidden, role=Role.ATTENTION_OUTPUT),
@@ -163,7 +164,7 @@ def dbrx(config: Config, dims: Dims) -> LayerBuilder:
             *norm("norm_attn_norm.norm_1", dims.hidden),
             *norm("norm_attn_norm.norm_2", dims.hidden),
             plain("ffn.router.layer", experts, dims.hidden),
-            scope.experts("ffn.experts", experts, dims.hidden, dims.intermediate),
+            routed.experts("ffn.experts", experts, dims.hidden, dims.intermediate),
         ]
         return Layer(tuple(modules), (full_attention(dims),))
 

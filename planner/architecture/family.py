@@ -51,5 +51,6 @@ class Family:
     whole_stages: frozenset[str] = frozenset()  # of "embedding", "norm", "head": what every pipeline stage builds, not only its own
     head_name: str = "lm_head"  # what its class calls the output head; empty where it says no name
     head_quantized: bool = True  # whether its class lets a quantization reach the output head
+    head_shared: bool = False  # its tied head is the embedding itself, which no quantization leaves anything beside
     scaled: bool = True  # whether its attention registers what a quantization keeps of the cache's scales
     judged: bool = True  # whether its weights were compared with those of the class vLLM builds

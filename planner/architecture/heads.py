@@ -27,6 +27,11 @@ def score(scope: Scope, dims: Dims) -> list[Module]:
     return [_wide(scope.replicated("score", dims.hidden, (label_count(scope.config),), role=Role.PROJECTION))]
 
 
+def whole_score(scope: Scope, dims: Dims) -> list[Module]:
+    """The same where no quantization reaches it."""
+    return score(scope.plain(), dims)
+
+
 def _wide(linear: Linear) -> Module:
     """A matrix of a head, in 32 bits where the checkpoint does not quantize it."""
     if linear.storage.is_quantized:
@@ -42,6 +47,13 @@ def dense(name: str, inputs: int, outputs: int, *, bits: int = 32, bias: bool = 
 def pooled_classifier(scope: Scope, dims: Dims) -> list[Module]:
     """BERT's pooler and a row for each label."""
     return [*dense("pooler.dense", dims.hidden, dims.hidden), *classifier(scope, dims)]
+
+
+def gte_classifier(scope: Scope, dims: Dims) -> list[Module]:
+    """The same as GTE's class has it, which a quantization reaches."""
+    labels = label_count(scope.config)
+    linear = _wide(scope.replicated("classifier", dims.hidden, (labels,), role=Role.PROJECTION))
+    return [*dense("pooler.dense", dims.hidden, dims.hidden), linear, addend("classifier.bias", labels, bits=32)]
 
 
 def classifier(scope: Scope, dims: Dims) -> list[Module]:

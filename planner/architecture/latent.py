@@ -14,16 +14,24 @@ from planner.facts.modules import Module, Role
 from planner.facts.storage import BF16, FP32, Storage
 
 
+def sees_both_ways(config: Config) -> bool:
+    """Whether tokens see each other in both directions: such layers are no MLA, their first projections are apart, and they keep no cache (use_mla)."""
+    return not config.flag("is_causal", default=True)
+
+
 def latent_modules(scope: Scope, config: Config, dims: Dims, at: str = "self_attn", *, output: str = "o_proj") -> list[Module]:
     """The projections of one MLA layer: down projections replicated, up projections split by head; `output` is the name of the last."""
     latent, rope = config.integer("kv_lora_rank"), config.integer("qk_rope_head_dim")
     nope, value = config.integer("qk_nope_head_dim"), config.integer("v_head_dim")
-    rank = config.integer("q_lora_rank", default=0, low=0)
+    rank, both_ways = config.integer("q_lora_rank", default=0, low=0), sees_both_ways(config)
     modules: list[Module] = []
     if rank:
-        modules.append(
-            scope.replicated(f"{at}.fused_qkv_a_proj", dims.hidden, (rank, latent + rope), parts=("q_a_proj", "kv_a_proj_with_mqa"), role=Role.LATENT)
-        )
+        if both_ways:
+            modules.append(scope.replicated(f"{at}.q_a_proj", dims.hidden, (rank,), role=Role.LATENT))
+            modules.append(scope.replicated(f"{at}.kv_a_proj_with_mqa", dims.hidden, (latent + rope,), role=Role.LATENT))
+        else:
+            fused = ("q_a_proj", "kv_a_proj_with_mqa")
+            modules.append(scope.replicated(f"{at}.fused_qkv_a_proj", dims.hidden, (rank, latent + rope), parts=fused, role=Role.LATENT))
         modules.extend(norm(f"{at}.q_a_layernorm", rank))
         modules.append(scope.column(f"{at}.q_b_proj", rank, (dims.heads * (nope + rope),), role=Role.LATENT))
     else:
@@ -32,7 +40,7 @@ def latent_modules(scope: Scope, config: Config, dims: Dims, at: str = "self_att
     modules.extend(norm(f"{at}.kv_a_layernorm", latent))
     modules.append(scope.column(f"{at}.kv_b_proj", latent, (dims.heads * (nope + value),), role=Role.LATENT))
     modules.append(scope.row(f"{at}.{output}", dims.heads * value, dims.hidden, role=Role.ATTENTION_OUTPUT))
-    modules.extend(scope.quantization.latent_scales)
+    modules.extend(scope.attention_scales() if both_ways else scope.quantization.latent_scales)
     return modules
 
 
@@ -66,11 +74,12 @@ def deepseek(
         sparse = config.has("index_topk")
         indexed = set(indexer_layers(config, dims)) if sparse else set()
         latent = LatentAttention(latent_dim=config.integer("kv_lora_rank"), rope_dim=config.integer("qk_rope_head_dim"), sparse=sparse)
+        both_ways = sees_both_ways(config)
         correction = config.flag(correction_key, default=True) if correction_key else config.text("topk_method", default="") == "noaux_tc"
 
         def build(scope: Scope, index: int) -> Layer:
             modules = latent_modules(scope, config, dims)
-            attention: tuple[Attention, ...] = (latent,)
+            attention: tuple[Attention, ...] = () if both_ways else (latent,)
             if index in indexed:
                 modules.extend(indexer_modules(scope, config, dims))
                 attention = (indexer_cache(config), latent)

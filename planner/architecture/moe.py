@@ -20,8 +20,8 @@ from planner.architecture.text import (
     two_norms,
 )
 from planner.facts.attention import Attention, ChunkedLocal, FullAttention, SlidingWindow
-from planner.facts.modules import Axis, Experts, Module, Role, Split, Tensor, TensorRole
-from planner.facts.storage import FP32, Storage
+from planner.facts.modules import Axis, Experts, Linear, Module, Role, Split, Tensor, TensorRole
+from planner.facts.storage import BF16, FP32, Storage
 
 
 def mixtral(config: Config, dims: Dims) -> LayerBuilder:
@@ -60,7 +60,7 @@ def qwen_moe_mlp(scope: Scope, config: Config, dims: Dims, index: int, *, quanti
     return modules
 
 
-def qwen_moe(*, bias: bool, qk_norm: bool) -> Callable[[Config, Dims], LayerBuilder]:
+def qwen_moe(*, bias: bool, qk_norm: bool, quantized_gate: bool) -> Callable[[Config, Dims], LayerBuilder]:
     """Qwen2-MoE (bias, no norms) and Qwen3-MoE (norms, no bias)."""
 
     def bind(config: Config, dims: Dims) -> LayerBuilder:
@@ -68,10 +68,31 @@ def qwen_moe(*, bias: bool, qk_norm: bool) -> Callable[[Config, Dims], LayerBuil
 
         def build(scope: Scope, index: int) -> Layer:
             attention = attention_modules(scope, dims, bias=has_bias, qk_norm=qk_norm)
-            modules = [*attention, *qwen_moe_mlp(scope, config, dims, index, quantized_gate=qk_norm), *two_norms(dims)]
+            modules = [*attention, *qwen_moe_mlp(scope, config, dims, index, quantized_gate=quantized_gate), *two_norms(dims)]
             return Layer(tuple(modules), (full_attention(dims),))
 
         return build
+
+    return bind
+
+
+def _plain_router(module: Module) -> Module:
+    if isinstance(module, Linear) and module.role is Role.ROUTER and module.storage.is_quantized:
+        return replace(module, storage=BF16)
+    return module
+
+
+def plain_routers(layers: Callable[[Config, Dims], LayerBuilder]) -> Callable[[Config, Dims], LayerBuilder]:
+    """The same layers, whose routers no quantization reaches: transformers' are no linear layers."""
+
+    def bind(config: Config, dims: Dims) -> LayerBuilder:
+        build = layers(config, dims)
+
+        def plain(scope: Scope, index: int) -> Layer:
+            layer = build(scope, index)
+            return replace(layer, modules=tuple(_plain_router(module) for module in layer.modules))
+
+        return plain
 
     return bind
 

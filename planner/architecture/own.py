@@ -128,9 +128,17 @@ def hrm(config: Config, dims: Dims) -> LayerBuilder:
             scope.row("self_attn.o_proj", width, dims.hidden, bias=bias, role=Role.ATTENTION_OUTPUT),
             *scope.gated_mlp("mlp", dims.hidden, dims.intermediate, bias=config.flag("mlp_bias", default=False)),
         ]
-        return Layer(tuple(modules), (cache,) * (low * high if index < per_stack else high))
+        runs = low * high if index < per_stack else high
+        return Layer((*modules, *scope.attention_scales() * runs), (cache,) * runs)
 
     return build
+
+
+def hrm_stacks(config: Config) -> Config:
+    """A file of before its class kept the layers of a stack apart: num_hidden_layers are they (HrmTextConfig.__post_init__)."""
+    if config.has("num_layers_per_stack"):
+        return config
+    return Config({**config.data, "num_layers_per_stack": config.integer("num_hidden_layers", high=1000)}, config.path)
 
 
 def hrm_layers(config: Config) -> int:

@@ -125,9 +125,12 @@ QUARTER, HALF = partial(rope_tables, fraction=0.25), partial(rope_tables, fracti
 VIDEO, HALF_VIDEO = partial(rope_tables, mrope=4), partial(rope_tables, fraction=0.5, mrope=4)
 
 
+_FOURIER = ("fope_init_factor", "fope_sep_head", "num_inv_freq")  # any of them says that a rotation is learned (interns1_pro.py use_fope)
+
+
 def fourier_frequencies(config: Config, dims: Dims) -> int:
     """How many frequencies a learned rotation keeps: as many as its settings say, else those that turn at least once; 0 where none is learned."""
-    settings = next((part for part in rope_settings(config) if part.flag("use_fope", default=False)), None)
+    settings = next((part for part in rope_settings(config) if any(part.has(key) for key in _FOURIER)), None)
     if settings is None:
         return 0
     half, base = dims.head_dim // 2, settings.number("rope_theta", default=config.number("rope_theta", default=10_000.0))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import planner
+from planner.architecture import families
 from planner.architecture.families import FAMILIES, UNJUDGED
 from planner.facts.plan import How
 
@@ -17,7 +18,8 @@ def test_every_name_is_an_architecture() -> None:
 
 
 @pytest.mark.parametrize(("architecture", "judged"), [("LlamaForCausalLM", True), ("TeleFLMForCausalLM", False), ("TeleFLMForSequenceClassification", False)])
-def test_weights_that_were_not_compared_are_derived(architecture: str, judged: bool, tmp_path: Path) -> None:
+def test_weights_that_were_not_compared_are_derived(architecture: str, judged: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(families, "UNJUDGED", frozenset({"TeleFLMForCausalLM"}))
     (tmp_path / "config.json").write_text(json.dumps(LLAMA | {"architectures": [architecture]}))
     answer = planner.plan(model=str(tmp_path), gpu="h100")
     line = next(line for plan in answer.plans for line in plan.lines if line.key == "weights")

@@ -109,11 +109,9 @@ NAMES = {
     """,
 }
 
-# read off vLLM's source, but never compared with the class it builds: their weights are not called exact
+# read off vLLM's source, but never compared with the class it builds: their weights are not called exact, and docs/architectures.md names them
 _NEVER_COMPARED = """
-    Step3p7ForConditionalGeneration Molmo2ForConditionalGeneration LlamaNemotronVLModel Rnj1ForCausalLM Step1ForCausalLM TeleFLMForCausalLM
-    D3ForSequenceClassification KimiK3MTPModel MiMoV2OmniMTPModel MoonshotKimiaForCausalLM Phi4ForCausalLMV Llama_Nemotron_Nano_VL InternS1ProForConditionalGeneration
-    Alpamayo2Super OpenPanguVLForConditionalGeneration FlintForCausalLM DomynEdgeForCausalLM
+    KimiK3MTPModel MiMoV2OmniMTPModel
 """
 UNJUDGED = frozenset(_NEVER_COMPARED.split())
 
@@ -143,17 +141,17 @@ _OWN_NAMES = """
     DFlashQwen3XPressModel DFlashLagunaForCausalLM Gemma4MTPModel Eagle3Qwen3ForCausalLM PeagleQwen3ForCausalLM HYV3MTPModel
     BailingMoeV25MTPModel
     AriaForConditionalGeneration BailingMoeV2_5ForCausalLM BailingMoeV3ForCausalLM BeeForConditionalGeneration BertForSequenceClassification
-    BertForTokenClassification BertModel BertSpladeSparseEmbeddingModel BgeM3EmbeddingModel CLIPModel ChatGLMForConditionalGeneration ChatGLMModel
-    ColBERTModernBertModel ColModernVBertForRetrieval DeepseekOCRForCausalLM Eagle2_5_VLForConditionalGeneration ExaoneForCausalLM FalconForCausalLM
+    BertForTokenClassification BertModel BertSpladeSparseEmbeddingModel BgeM3EmbeddingModel Blip2ForConditionalGeneration CLIPModel ChatGLMForConditionalGeneration ChatGLMModel
+    ColBERTModernBertModel ColModernVBertForRetrieval DeepseekOCRForCausalLM DomynEdgeForCausalLM Eagle2_5_VLForConditionalGeneration ExaoneForCausalLM FalconForCausalLM
     FalconH1ForCausalLM GLM4VForCausalLM GPT2ForSequenceClassification GPT2LMHeadModel GPTBigCodeForCausalLM GPTJForCausalLM GPTNeoXForCausalLM
     Gemma3nForConditionalGeneration Glm4vForConditionalGeneration GlmForCausalLM GraniteMoeHybridForCausalLM GraniteMoeSWAForCausalLM
     ColBERTLfm2Model JambaForSequenceClassification Lfm2BidirectionalModel GraniteMoeSharedForCausalLM GteModel HYV3ForCausalLM IQuestLoopCoderForCausalLM Idefics3ForConditionalGeneration InternLM2ForCausalLM
     InternLM2ForRewardModel IsaacForConditionalGeneration JambaForCausalLM JinaForRanking LagunaForCausalLM Lfm2ForCausalLM Lfm2MoeForCausalLM
-    Lfm2VlForConditionalGeneration LlavaOnevisionForConditionalGeneration LongcatFlashForCausalLM LongcatFlashNgramForCausalLM MiniCPMO MiniCPMV
+    Lfm2VlForConditionalGeneration LlamaNemotronVLModel LlavaOnevisionForConditionalGeneration LongcatFlashForCausalLM LongcatFlashNgramForCausalLM MiniCPMO MiniCPMV
     MiniMaxM2ForCausalLM MiniMaxM3SparseForConditionalGeneration ModernBertForSequenceClassification ModernBertForTokenClassification ModernBertModel
-    ModernVBertModel MolmoForCausalLM MossTranscribeDiarizeForConditionalGeneration NomicBertModel OPTForCausalLM
+    ModernVBertModel MolmoForCausalLM MoonshotKimiaForCausalLM MossTranscribeDiarizeForConditionalGeneration NomicBertModel OPTForCausalLM
     OpenAIPrivacyFilterForTokenClassification OrionForCausalLM Ovis Ovis2_5 Ovis2_6ForCausalLM Ovis2_6_MoeForCausalLM
-    PaddleOCRVLForConditionalGeneration Param2MoEForCausalLM Phi3VForCausalLM Phi4MMForCausalLM PhiForCausalLM Plamo3ForCausalLM
+    PaddleOCRVLForConditionalGeneration Param2MoEForCausalLM Phi3VForCausalLM Phi4ForCausalLMV Phi4MMForCausalLM PhiForCausalLM Plamo3ForCausalLM
     RForConditionalGeneration RobertaModel SiglipModel SmolVLMForConditionalGeneration StableLmForCausalLM Starcoder2ForCausalLM Step3TextForCausalLM
     Step3VLForConditionalGeneration UnlimitedOCRForCausalLM WhisperForConditionalGeneration XLMRobertaForSequenceClassification
     XLMRobertaForTokenClassification XLMRobertaModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.architecture import experts, gemma4, hybrid, rope, text
+from planner.architecture import experts, gemma4, hybrid, moe, rope, text
 from planner.architecture.families.dense import CHATGLM
 from planner.architecture.families.dense import FAMILIES as DENSE
 from planner.architecture.families.dense_images import QWEN3_VL
@@ -19,7 +19,7 @@ from planner.architecture.families.llama import FAMILIES as LLAMAS
 from planner.architecture.families.llama import LLAMA, QWEN2, QWEN3
 from planner.architecture.family import ALL_ENDS, Family
 from planner.architecture.towers import chat, eva_molmo, llava, nemotron, ovis_phi_keye, siglips, step_ernie, vision
-from planner.architecture.towers.tower import together
+from planner.architecture.towers.tower import together, unquantized
 
 INTERNVL = by_type(chat.intern_vit(chat.two_layers), "internvl")
 NEMOTRON = replace(HYBRID["NemotronHForCausalLM"], tower=nemotron.nano, pipeline=False)
@@ -83,7 +83,12 @@ FAMILIES: Mapping[str, Family] = {
     "QianfanOCRForConditionalGeneration": by_type(chat.qianfan, "qianfan"),
     "Llama_Nemotron_Nano_VL": by_type(nemotron.nano_llama, "nemotron"),
     "InternS1ProForConditionalGeneration": replace(
-        QWEN3_MOE, tower=vision.qwen3_vision, more={"every": rope.fourier_coefficients}, rope=rope.fourier_tables, name="interns"
+        QWEN3_MOE,
+        layers=moe.qwen_moe(bias=False, qk_norm=True, quantized_gate=False),
+        tower=unquantized(vision.qwen3_vision),
+        more={"every": rope.fourier_coefficients},
+        rope=rope.fourier_tables,
+        name="interns",
     ),
     "IsaacForConditionalGeneration": replace(QWEN3, tower=siglips.isaac, rope=rope.VIDEO, name="isaac"),
     "BagelForConditionalGeneration": replace(QWEN2, tower=siglips.bagel, name="bagel"),

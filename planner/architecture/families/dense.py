@@ -103,11 +103,15 @@ FAMILIES: Mapping[str, Family] = {
         name="plamo",
     ),
     "Rnj1ForCausalLM": Family(layers=decoder(Heads(norms="head"), gated(), FOUR), tied=True, whole_stages=ALL_ENDS, name="rnj"),
-    "Step1ForCausalLM": Family(layers=decoder(Heads(), gated()), rope=rope.no_rope, renamed={"num_attention_groups": "num_key_value_heads"}, name="step"),
+    "Step1ForCausalLM": Family(
+        layers=decoder(Heads(), gated()), rope=rope.no_rope, tied=True, renamed={"num_attention_groups": "num_key_value_heads"}, name="step"
+    ),
     "MuseGlimmerForCausalLM": Family(layers=decoder(MUSE, gated(), FOUR), whole_stages=ALL_ENDS, name="muse"),
     "IQuestLoopCoderForCausalLM": Family(layers=own.loop_coder, whole_stages=ALL_ENDS, pipeline=False, name="iquest"),
-    "HrmTextForCausalLM": Family(layers=own.hrm, depth=own.hrm_layers, more={"embedding": own.hrm_start}, norm=False, pipeline=False, name="hrm"),
-    "DomynEdgeForCausalLM": Family(layers=own.domyn_edge, rope=rope.exact, tied=True, name="domyn"),
+    "HrmTextForCausalLM": Family(
+        layers=own.hrm, depth=own.hrm_layers, more={"embedding": own.hrm_start}, norm=False, pipeline=False, adapted=own.hrm_stacks, name="hrm"
+    ),
+    "DomynEdgeForCausalLM": Family(layers=own.domyn_edge, rope=rope.exact, tied=True, head_shared=True, pipeline=False, name="domyn"),
     "TransformersForCausalLM": BY_TYPE,
     "TransformersMoEForCausalLM": BY_TYPE,
 }

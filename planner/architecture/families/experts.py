@@ -12,7 +12,7 @@ from planner.architecture.families.dense import GRANITE_SWA
 from planner.architecture.family import ALL_ENDS, Family
 from planner.facts.storage import FP32
 
-QWEN3_MOE = Family(layers=moe.qwen_moe(bias=False, qk_norm=True), whole_stages=ALL_ENDS, name="qwen")
+QWEN3_MOE = Family(layers=moe.qwen_moe(bias=False, qk_norm=True, quantized_gate=True), whole_stages=ALL_ENDS, name="qwen")
 GLM4_MOE = Family(layers=moe.glm4_moe, rope=rope.HALF, name="glm")
 EXAONE_MOE = Family(layers=experts.exaone_moe, head_name="", name="exaone")
 BAILING = Family(layers=experts.bailing_moe, name="ling")
@@ -37,7 +37,7 @@ FAMILIES: Mapping[str, Family] = {
     "OlmoeForCausalLM": Family(layers=moe.olmoe, whole_stages=ALL_ENDS, name="olmo"),
     "GraniteMoeForCausalLM": Family(layers=moe.granite_moe, whole_stages=ALL_ENDS, name="granite"),
     "GraniteMoeSharedForCausalLM": Family(layers=moe.granite_moe, whole_stages=ALL_ENDS, name="granite"),
-    "Qwen2MoeForCausalLM": Family(layers=moe.qwen_moe(bias=True, qk_norm=False), whole_stages=ALL_ENDS, name="qwen"),
+    "Qwen2MoeForCausalLM": Family(layers=moe.qwen_moe(bias=True, qk_norm=False, quantized_gate=False), whole_stages=ALL_ENDS, name="qwen"),
     "Qwen3MoeForCausalLM": QWEN3_MOE,
     "MixtralForCausalLM": Family(layers=moe.mixtral, whole_stages=ALL_ENDS, name="mistral"),
     "GptOssForCausalLM": GPT_OSS,

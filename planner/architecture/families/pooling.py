@@ -74,7 +74,7 @@ FAMILIES: Mapping[str, Family] = {
     "MistralModel": without_head(MISTRAL),
     "Qwen2Model": without_head(QWEN2),
     "Gemma2Model": without_head(GEMMA2),
-    "DeepseekV3BidirectionalModel": DEEPSEEK,
+    "DeepseekV3BidirectionalModel": without_head(DEEPSEEK),
     "LlamaBidirectionalModel": _encoding(LLAMA),
     "LlamaBidirectionalForSequenceClassification": with_head(_encoding(LLAMA), heads.score),
     "VoyageQwen3BidirectionalEmbedModel": replace(with_head(_encoding(QWEN3), heads.voyage), pipeline=False),
@@ -115,7 +115,7 @@ FAMILIES: Mapping[str, Family] = {
     "ModernBertForTokenClassification": with_head(MODERNBERT, heads.modernbert_tokens),
     "GteModel": GTE,
     "GteNewModel": GTE,
-    "GteNewForSequenceClassification": _ending(GTE, heads.pooled_classifier),
+    "GteNewForSequenceClassification": _ending(GTE, heads.gte_classifier),
     "NomicBertModel": Family(
         layers=encoders.nomic,
         more={"embedding": encoders.typed_embedding},
@@ -140,6 +140,6 @@ FAMILIES: Mapping[str, Family] = {
     "SiglipModel": SIGLIP,
     "TransformersEmbeddingModel": without_head(BY_TYPE),
     "TransformersMoEEmbeddingModel": without_head(BY_TYPE),
-    "TransformersForSequenceClassification": with_head(BY_TYPE, heads.score),
-    "TransformersMoEForSequenceClassification": with_head(BY_TYPE, heads.score),
+    "TransformersForSequenceClassification": with_head(BY_TYPE, heads.whole_score),
+    "TransformersMoEForSequenceClassification": with_head(BY_TYPE, heads.whole_score),
 }

@@ -26,13 +26,13 @@ _RADIO = {
 
 
 def _radio(config: Config, *, whole: bool = False) -> tuple[list[Module], Block]:
-    """C-RADIO: InternViT's layers behind patches of the largest picture's positions; never quantized, `whole` on every rank where it is torch's own."""
+    """C-RADIO: InternViT's layers behind patches of the largest picture's positions; never quantized, `whole` and without scales where it is torch's own."""
     given = config.section("args")
     name = given.text("model", default="vit_huge_patch16_224")
     if name not in _RADIO:
         raise UnsupportedModelError(f"{config.path}: the tower {name!r} is not known", f"expected one of {', '.join(_RADIO)}")
     hidden, depth, heads, width = _RADIO[name]
-    block = Block(hidden=hidden, width=width, heads=heads, vectors=(hidden, hidden), split=Split.EVEN, mlp_split=Split.TP, loose=whole)
+    block = Block(hidden=hidden, width=width, heads=heads, vectors=() if whole else (hidden, hidden), split=Split.EVEN, mlp_split=Split.TP, loose=whole)
     patch, frames = config.integer("patch_size", default=16), config.integer("video_temporal_patch_size", default=1)
     side = round(given.integer("cpe_max_size", default=2048) / patch)
     teachers = {str(teacher.get("name")) for teacher in given.items("teachers") if isinstance(teacher, dict)}

@@ -29,7 +29,7 @@ def phi4_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
     """Phi-4 reasoning vision: SigLIP 2 at any shape without its last layer and norm, two matrices."""
     config = _siglip2(top)
     depth = max(1, config.integer("num_hidden_layers", high=500) - 1)
-    modules, block = siglip(scope, config, "vision_tower.vision_model", positions=config.integer("num_patches"), post_norm=False, depth=depth)
+    modules, block = siglip(scope, config, "vision_tower.vision_model", positions=config.integer("num_patches"), post_norm=False, depth=depth, tiled=False)
     at, patches = "multi_modal_projector", top.integer("max_num_patches", default=3600)
     modules += [
         scope.column(f"{at}.linear_1", top.integer("mm_hidden_size"), (dims.hidden,), bias=True, role=Role.PROJECTION),

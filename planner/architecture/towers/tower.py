@@ -27,6 +27,11 @@ class Tower:
 TowerBuilder = Callable[[Scope, Config, Dims], Tower]
 
 
+def unquantized(builder: TowerBuilder) -> TowerBuilder:
+    """The same tower, whose class is told nothing of a quantization."""
+    return lambda scope, top, dims: builder(scope.plain(), top, dims)
+
+
 def together(*builders: TowerBuilder) -> TowerBuilder:
     """Several towers of one model; the first one's profiling batch stands for all."""
 

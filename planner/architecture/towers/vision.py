@@ -286,7 +286,7 @@ def pixtral_vision(scope: Scope, top: Config, dims: Dims) -> Tower:
 def pixtral_native(scope: Scope, top: Config, dims: Dims) -> Tower:
     """Pixtral as Mistral's own params.json describes it: an adapter of two layers, a merger of patches where the file says so."""
     config = top.section("vision_config")
-    modules, hidden, spec, _ = pixtral_layers(scope, config, config.integer("spatial_merge_size", default=1))
+    modules, hidden, spec, _ = pixtral_layers(scope.plain(), config, config.integer("spatial_merge_size", default=1))
     bias, merge = config.flag("adapter_bias", default=True), config.integer("spatial_merge_size", default=1)
     merged = config.text("mm_projector_id", default="") == "patch_merge"
     modules += [

@@ -63,6 +63,9 @@ BACKENDS: tuple[Backend, ...] = (
         name="FLASHINFER", blocks=(16, 32, 64, 128, 256, 512, 1024), multiples=False, majors=(10,), dtypes=(*_SIXTEEN, *_E4M3, "fp8_e5m2", "nvfp4"), heads=(64, 128, 256), images=False,
     ),
     Backend(
+        name="FLASHINFER", blocks=(16, 32, 64), multiples=False, majors=(9, 12), dtypes=(*_SIXTEEN, *_E4M3, "fp8_e5m2", "nvfp4"), heads=(64, 128, 256), images=False,
+    ),
+    Backend(
         name="FLASHINFER", blocks=(16, 32, 64), multiples=False, capabilities=(80, 121), dtypes=(*_SIXTEEN, *_E4M3, "fp8_e5m2", "nvfp4"), heads=(64, 128, 256), sinks=False, images=False,
     ),
     Backend(name="FLEX_ATTENTION", sinks=False),
@@ -110,6 +113,23 @@ def asked_backend(name: str, model: ModelSpec, gpu: GpuSpec, kv_cache_dtype: str
     if backend is None or reasons:
         raise UnsupportedError(f"Selected backend {name} is not valid for this configuration. Reason: {', '.join(reasons)}")
     return backend
+
+
+REFUSED_SINCE = 33
+# Classes that one backend alone builds, and what 0.33 says of another (models/rnj1.py, step1.py, models/flint/model.py); of earlier releases nothing is known.
+_ONLY = {
+    "Rnj1ForCausalLM": ("TRITON_ATTN", "the attention of {} got an unexpected keyword argument 'chunk_lookback'"),
+    "Step1ForCausalLM": ("TRITON_ATTN", "use_alibi_sqrt is not supported by backend {}."),
+    "FlintForCausalLM": ("FLASHINFER", "Flint requires FlashInfer attention, not {}"),
+}
+
+
+def refuse_other(model: ModelSpec, name: str, gpu: GpuSpec, *, named: bool) -> None:
+    """Raise UnsupportedError where a class is not built with the backend that serves it: vLLM ends as it loads the model."""
+    only, told = _ONLY.get(model.architecture, (name, ""))
+    chosen = gpu.capability // 10 == 10 and only == "FLASHINFER" and not named  # what Blackwell takes by itself where its kernels can be had
+    if name != only and not chosen and gpu.vendor == "nvidia":
+        raise UnsupportedError(told.format(name), f"--attention-backend {only}")
 
 
 def _reasons(backend: Backend, model: ModelSpec, kv_cache_dtype: str) -> list[str]:

@@ -36,19 +36,23 @@ WHOLE_SHARED_EXPERTS = (
         "AXK1ForCausalLM",
         "DeepseekOCR2ForCausalLM",
         "DeepseekOCRForCausalLM",
+        "DeepseekV3BidirectionalModel",
         "DeepseekVLV2ForCausalLM",
         "InternS2PreviewForConditionalGeneration",
         "KimiLinearForCausalLM",
         "KimiK3ForConditionalGeneration",
         "NemotronHForCausalLM",
+        "NemotronHPuzzleForCausalLM",
         "NemotronH_Nano_Omni_Reasoning_V3",
         "NemotronH_Nano_VL_V2",
         "NemotronH_Omni_Reasoning_V3",
         "NemotronH_Super_Omni_Reasoning_V3",
         "PanguUltraMoEForCausalLM",
+        "PixtralForConditionalGeneration",
         "Qwen3NextForCausalLM",
         "Qwen3_5MoeForCausalLM",
         "Qwen3_5MoeForConditionalGeneration",
+        "Qwen4ExpForCausalLM",
         "Qwen4ExpForConditionalGeneration",
         "UnlimitedOCRForCausalLM",
     }
@@ -74,6 +78,7 @@ REDUNDANT_EXPERTS = (
         "MiMoV2FlashForCausalLM",
         "MixtralForCausalLM",
         "NemotronHForCausalLM",
+        "NemotronHPuzzleForCausalLM",
         "NemotronH_Nano_Omni_Reasoning_V3",
         "NemotronH_Nano_VL_V2",
         "NemotronH_Omni_Reasoning_V3",
@@ -97,13 +102,13 @@ _UNTOLD = frozenset({"ExaoneMoEForCausalLM", "ExaoneMoeForCausalLM", "Glm4MoeLit
 _WHOLE_TOWERS = """
     Alpamayo2Super ColQwen3 ColQwen3_5 Cosmos3ForConditionalGeneration D3ForSequenceClassification DotsOCRForCausalLM
     Eagle2_5_VLForConditionalGeneration Exaone4_5_ForConditionalGeneration Glm4vForConditionalGeneration Glm4vMoeForConditionalGeneration
-    GlmOcrForConditionalGeneration H2OVLChatModel InternS2PreviewForConditionalGeneration InternVLChatModel
+    GlmOcrForConditionalGeneration H2OVLChatModel InternS1ProForConditionalGeneration IsaacForConditionalGeneration InternS2PreviewForConditionalGeneration InternVLChatModel
     JinaVLForRanking KimiK25ForConditionalGeneration KimiK3ForConditionalGeneration KimiVLForConditionalGeneration MiniCPMO
     MiniCPMOcrForConditionalGeneration MiniCPMV MiniCPMV4_6ForConditionalGeneration MiniCPMV4_7ForConditionalGeneration
     MiniMaxM3SparseForConditionalGeneration NVLM_D OpenCUAForConditionalGeneration OpsColQwen3Model QianfanOCRForConditionalGeneration
     Qwen2VLForConditionalGeneration Qwen2_5_VLForConditionalGeneration Qwen3VLForConditionalGeneration Qwen3VLMoeForConditionalGeneration
     Qwen3VLNemotronEmbedModel Qwen3_5ForConditionalGeneration Qwen3_5MoeForConditionalGeneration Qwen4ExpForConditionalGeneration
-    Step3VLForConditionalGeneration StepVLForConditionalGeneration
+    Step3VLForConditionalGeneration Step3p7ForConditionalGeneration StepVLForConditionalGeneration
 """
 WHOLE_TOWERS = _LLAMA4 | frozenset(_WHOLE_TOWERS.split())
 # Who makes experts that cannot be moved (supports_eplb of each method), by quantization and what reads them.

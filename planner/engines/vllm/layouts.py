@@ -5,7 +5,7 @@ Sources: vLLM 0.33.0 files named beside each rule; the tables were read off vLLM
 
 from __future__ import annotations
 
-from planner.engines.vllm.backends import BACKENDS, Backend, asked_backend, backend_on, known
+from planner.engines.vllm.backends import BACKENDS, REFUSED_SINCE, Backend, asked_backend, backend_on, known, refuse_other
 from planner.engines.vllm.cache_options import NO_OPTIONS, CacheOptions
 from planner.engines.vllm.dtypes import FP8_DTYPES, KV_CACHE_DTYPES, PACKED_DTYPES
 from planner.engines.vllm.kvcache import SMALLEST_KERNEL_BLOCK
@@ -58,6 +58,8 @@ def cache_layout(
         layout = _named_layout(asked_backend(name, model, gpu, dtype), dtype, dtype_bits, gpu)
     else:
         layout = _selected_layout(model, gpu, kv_cache_dtype, dtype_bits=dtype_bits, version=version)
+    if release.minor >= REFUSED_SINCE:
+        refuse_other(model, layout.backend, gpu, named=bool(name))
     if options.block_size and chooses_backend(model):
         layout = replace(layout, block_size=_asked_block(options.block_size, backend_on(layout.backend, gpu), model, gpu, named=bool(name)))
     bits = {"float16": 16, "bfloat16": 16, "float32": 32}

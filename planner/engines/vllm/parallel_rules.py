@@ -122,12 +122,14 @@ def _partition(config: ServeConfig, model: ModelSpec, env: Mapping[str, str]) ->
 
 
 _UNVALIDATED = "BeamForCausalLM"  # models/beam/nvidia/model.py
+_UNCOUNTED = "DbrxForCausalLM"  # whose ffn_config holds the number of its experts (model_arch_config_convertor.py get_num_experts)
 
 
 def _experts(config: ServeConfig, model: ModelSpec, group: GpuGroup) -> Iterator[Problem]:
     """Load balancing of experts."""
     copies = redundant_experts(config.eplb_config)
-    if config.enable_expert_parallel and not (_most_experts(model) or model.experts_per_token):
+    counted = (_most_experts(model) or model.experts_per_token) and model.architecture != _UNCOUNTED
+    if config.enable_expert_parallel and not counted:
         message = "Number of experts in the model must be greater than 0 when expert parallelism is enabled."
         yield _refused(message, "leave --enable-expert-parallel out")
     if model.architecture == _UNVALIDATED and (config.enable_eplb or config.parallel.whole_shared_experts):

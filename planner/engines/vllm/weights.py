@@ -66,8 +66,8 @@ def _tower_bytes(same: Same[tuple[Module, ...]], parallel: Parallel, dtype_bits:
 
 
 def _of_tower(module: Module, parallel: Parallel) -> Parallel:
-    """How a tower's module is divided: where each rank has its own images it is whole, but for a projector that the language model shares (mllama4.py)."""
-    whole = parallel.whole_tower and not module.name.startswith("multi_modal_projector")
+    """How a tower's module is divided: where each rank has its own images it is whole, but for a projector that its class divides (mllama4.py, isaac.py)."""
+    whole = parallel.whole_tower and not module.name.startswith(("multi_modal_projector", "vision_embedding.linear_fc"))
     return replace(parallel, tensor_parallel_size=1) if whole else parallel
 
 

