@@ -24,7 +24,6 @@ import simulated_gpu
 name, capability, memory, count = sys.argv[1:5]
 simulated_gpu.install(name, tuple(int(part) for part in capability.split(".")), int(memory), int(count))
 
-import releases  # noqa: E402
 import stand_ins  # noqa: E402
 import vllm.model_executor.models.config as config_checks  # noqa: E402
 import vllm.tokenizers as tokenizers  # noqa: E402
