@@ -34,12 +34,10 @@ WAYS: tuple[tuple[str, int], ...] = (
     ("-tp 2 -dp 2", 0),
 )
 DENSE = WAYS[:8]
-# files that no class is asked about
-_UNJUDGED = {
-    "made--mistral-large-3",  # what vLLM makes of a params.json, which no checkpoint holds: made--mistral-large-3-params is compared
-    "made--mistral-small-4-119b",
-    "made--flint",  # FlashInfer is not among the judge's packages: compared with it once, frozen
-}
+# what vLLM makes of a params.json, which no checkpoint holds: made--mistral-large-3-params is compared, with `python -m benchmarks.judge_rows`
+_UNREADABLE = {"made--mistral-large-3", "made--mistral-small-4-119b"}
+# FlashInfer is none of the judge's packages: asked in an environment that has it, and frozen
+_UNASKED = {"made--flint"}
 _POOLED, _TRITON = ("--runner", "pooling"), ("--attention-backend", "TRITON_ATTN")
 # What a class is asked with: without it the first four generate, and the last two are refused on the judge's GPU.
 _ASKED = dict.fromkeys(("LlamaModel", "MistralModel", "Qwen2Model", "DeepseekV3BidirectionalModel"), _POOLED) | dict.fromkeys(
@@ -75,7 +73,7 @@ def plain_configs() -> dict[str, Row]:
     configs: dict[str, Row] = {}
     for path in sorted(CONFIGS.glob("*.json")):
         config = json.loads(path.read_text())
-        if path.name.endswith(".hf_quant.json") or path.stem in _UNJUDGED or not config.get("architectures") or "Eagle3" in config["architectures"][0]:
+        if path.name.endswith(".hf_quant.json") or path.stem in _UNREADABLE or not config.get("architectures") or "Eagle3" in config["architectures"][0]:
             continue
         for section in (config, config.get("text_config")):
             for key in ("quantization_config", "compression_config"):
@@ -90,7 +88,8 @@ def cases(count: int, seed: int) -> Iterator[Row]:
     random, configs = Random(seed), plain_configs()
     by_class: dict[str, list[str]] = {}
     for stem, config in configs.items():
-        by_class.setdefault(config["architectures"][0], []).append(stem)
+        if stem not in _UNASKED:
+            by_class.setdefault(config["architectures"][0], []).append(stem)
     names = sorted(by_class)
     for _ in range(count):
         stem = random.choice(by_class[random.choice(names)])

@@ -9,7 +9,7 @@ from functools import partial
 from planner.architecture import experts, minimax_m3, moe, own, plain, rope
 from planner.architecture.composed import FOUR, TWO, Bank, Heads, decoder, routed
 from planner.architecture.families.dense import GRANITE_SWA
-from planner.architecture.family import ALL_ENDS, Family
+from planner.architecture.family import ALL_ENDS, EMBEDDING, Family
 from planner.facts.storage import FP32
 
 QWEN3_MOE = Family(layers=moe.qwen_moe(bias=False, qk_norm=True, quantized_gate=True), whole_stages=ALL_ENDS, name="qwen")
@@ -81,7 +81,7 @@ FAMILIES: Mapping[str, Family] = {
     "SarvamMoEForCausalLM": SARVAM,
     "Param2MoEForCausalLM": replace(SARVAM, layers=experts.param2, defaults={**SARVAM.defaults, "router_dtype": "fp32"}),
     "BeamForCausalLM": Family(layers=decoder(BEAM, routed(BEAM_BANK, dense_key=""), FOUR), rope=rope.exact, name="beam"),
-    "FlintForCausalLM": Family(layers=own.flint, rope=rope.exact, name="flint"),
+    "FlintForCausalLM": Family(layers=own.flint, rope=rope.exact, whole_stages=EMBEDDING, name="flint"),
     "Step3TextForCausalLM": Family(
         layers=experts.step3_text,
         renamed={"max_position_embedding": "max_position_embeddings", "num_attention_groups": "num_key_value_heads"},
