@@ -205,14 +205,14 @@ PYTHON
 
 case ${1:-load} in
   load)
-    client load "${proxy}" "${model}" 1 4 2000 500 900 chat
+    client load "${proxy}" "${model}" 1 4 2000 500 960 chat
     ;;
   full)
-    client load "${proxy}" "${model}" 1 4 129984 1024 900 chat
+    client load "${proxy}" "${model}" 1 4 129984 1024 960 chat
     ;;
   problems)
     stamp=$(date +%Y%m%d-%H%M%S)
-    client problems "${proxy}" "${model}" "${here}/experiments/parallel_benchmark_${model//[^A-Za-z0-9._-]/-}_${stamp}" 16384 900 "${@:2}"
+    client problems "${proxy}" "${model}" "${here}/experiments/parallel_benchmark_${model//[^A-Za-z0-9._-]/-}_${stamp}" 16384 960 "${@:2}"
     ;;
   vllm)
     exec vllm bench serve \

@@ -204,14 +204,14 @@ PYTHON
 
 case ${1:-load} in
   load)
-    client load "${proxy}" "${model}" 1 4 2000 500 2880 chat
+    client load "${proxy}" "${model}" 1 4 2000 500 2820 chat
     ;;
   full)
-    client load "${proxy}" "${model}" 1 4 64448 1024 2880 chat
+    client load "${proxy}" "${model}" 1 4 64448 1024 2820 chat
     ;;
   problems)
     stamp=$(date +%Y%m%d-%H%M%S)
-    client problems "${proxy}" "${model}" "${here}/experiments/parallel_benchmark_${model//[^A-Za-z0-9._-]/-}_${stamp}" 16384 2880 "${@:2}"
+    client problems "${proxy}" "${model}" "${here}/experiments/parallel_benchmark_${model//[^A-Za-z0-9._-]/-}_${stamp}" 16384 2820 "${@:2}"
     ;;
   *)
     echo "usage: bench.sh [load | full | problems [FILE...]]" >&2

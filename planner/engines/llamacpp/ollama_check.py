@@ -74,7 +74,7 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
     if is_earlier:
         config = ollama_own.earlier(named.model, config, command.version, asks_for_flash="flash_attention" in read.settings)
     free, predicted = free_bytes(whole, 1)[0], ollama.predicted_bytes(named.model, config)
-    ubatch = file.number("num_batch") if file else None
+    ubatch = (file.number("num_batch") if file else None) or (ollama_own.BATCH if is_earlier else None)
     config = replace(config, ubatch=ubatch or ollama.batch(predicted, config.context * config.parallel, free))
     if not is_earlier:
         drafting = by_ollama(named.tag, file.number("draft_num_predict") if file else None, named.model)
@@ -84,7 +84,7 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
         gpus, reasons["gpus"] = 1, "main_gpu of the Modelfile"
     else:
         reasons["gpus"] = "80 % of one GPU suffice (Ollama's rule)" if gpus < whole.count else "all of them" if gpus > 1 else "the only one"
-    reasons["batch"] = "from the Modelfile" if ubatch else "Ollama's choice for this context and memory"
+    reasons["batch"] = "its default, or the Modelfile's" if is_earlier else "from the Modelfile" if ubatch else "Ollama's choice for this context and memory"
     machine = Machine(group=whole, gpus=gpus, margins=_margins(command, named, config, whole, gpus))
     fitted = config if config.gpu_layers is not None else _placed(named, machine, config, is_earlier=is_earlier)
     asked = replace(ask_of(named, whole, is_ollama=True, config=fitted), release=str(command.version) if is_earlier else "")

@@ -18,6 +18,7 @@ from planner.units import MIB, largest
 
 FIRST_WITH_LLAMA_SERVER = (0, 30)
 FIRST_WITH_FITTED_DRAFTS = (0, 33)
+BATCH = 512  # num_batch of those releases, whatever the context (api/types.go DefaultOptions)
 SNAPSHOTS = 24  # that its engine keeps of each recurrent state beside the state itself (kvcache/recurrent.go DefaultCheckpointCount)
 _LEFT_FREE = 457 * MIB  # of a CUDA GPU (ml/device.go MinimumMemory)
 _BUILD = MASK_IS_HALF - 1  # its graphs had masks of 32 bits

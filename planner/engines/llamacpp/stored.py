@@ -34,7 +34,8 @@ def from_header(header: Header, name: str, mmproj: Header | None = None) -> Gguf
             ends["input" if first.endswith("token_embd") else "output"] += tensor.bytes
     shapes = {tensor.name: tensor.shape for tensor in header.tensors}
     table = next((tensor for tensor in header.tensors if tensor.name == "token_embd.weight"), None)
-    tied = 0 if table is None or "output.weight" in shapes else table.bytes
+    has_none = "output.weight" in shapes or "bert" in header.architecture  # of BERT's kin no head is loaded
+    tied = 0 if table is None or has_none else table.bytes
     caches = _header_caches(header, shapes, layers)
     borrowed = tuple(_borrowed(header, caches, layers))
     queries = _query_width(header, hidden)

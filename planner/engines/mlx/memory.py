@@ -13,7 +13,7 @@ from typing import assert_never
 from planner.engines.mlx.prefill import CACHE_STEP, PREFILL_STEP, kept
 from planner.errors import PlannerError
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
-from planner.facts.model import ModelSpec
+from planner.facts.model import LayerGroup, ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorRole
 from planner.facts.record import dataclass
 from planner.units import GIB, round_up
@@ -103,19 +103,36 @@ def weights_bytes(model: ModelSpec, form: MlxFormat, *, vision: bool = True) -> 
     total = sum(module_bytes(module, form) for module in (*model.first, *model.every, *model.last)) + sum(module_bytes(module, plain) for module in tower)
     if model.architecture == "Gemma3ForConditionalGeneration" and not vision:
         total += sum(module_bytes(module, form) for module in model.every or model.first if isinstance(module, Tensor) and module.role is TensorRole.EMBEDDING)
-    return total + sum(len(group.indices) * sum(module_bytes(module, form) for module in group.modules) for group in model.layers)
+    return total + sum(
+        len(group.indices) * (sum(module_bytes(module, form) for module in group.modules) - _unheld(model, group, form)) for group in model.layers
+    )
 
 
-def cache_bytes(attention: Attention, tokens: int, kv_bits: int, *, step: int = PREFILL_STEP) -> int:
-    """The cache of one layer for one request; `kv_bits` 16, or 8 or 4 with a scale and a bias for each group of 64."""
+def _unheld(model: ModelSpec, group: LayerGroup, form: MlxFormat) -> int:
+    """Projections of values that a layer has not whose values are made of its keys: the full ones of the larger Gemma 4 (models/gemma4_text.py use_k_eq_v)."""
+    windows = [cache.kv_heads for each in model.layers for cache in each.caches if isinstance(cache, SlidingWindow)]
+    whole = [cache.kv_heads for cache in group.caches if isinstance(cache, FullAttention)]
+    if not (model.architecture.startswith("Gemma4") and windows and whole and whole[0] < windows[0]):
+        return 0
+    joined = (module for module in group.modules if isinstance(module, Linear) and module.role is Role.QKV)
+    return sum(form.matrix_bytes(module.outputs[-1].size, module.inputs.size) for module in joined)
+
+
+def cache_bytes(attention: Attention, tokens: int, kv_bits: int, *, step: int = PREFILL_STEP, prompt: int | None = None) -> int:
+    """The cache of one layer for one request; `kv_bits` 16, or 8 or 4 with a scale and a bias for each group of 64.
+
+    `prompt`: the tokens of it that were read in steps, all of them where it is not said; those that are answered go into a window one by one.
+    """
     bits = 16.0 if kv_bits == 16 else kv_bits + 32 / 64
     held = round_up(tokens, CACHE_STEP)
     match attention:
         case FullAttention() | ChunkedLocal() | CrossAttention():
             return int(held * attention.kv_heads * (attention.head_dim + attention.head_dim_v) * bits / 8)
         case SlidingWindow():
-            window = min(held, attention.window + min(step, held))  # a rotating cache keeps a whole prefill step beside its window
-            return window * attention.kv_heads * (attention.head_dim + attention.head_dim_v) * 2  # rotating caches are not quantized
+            read = min(held if prompt is None else prompt, attention.window + step)  # a rotating cache keeps a whole prefill step beside its window
+            answered = 0 if prompt is None else round_up(max(0, tokens - prompt), CACHE_STEP)
+            # rotating caches are not quantized
+            return max(read, min(attention.window, read + answered)) * attention.kv_heads * (attention.head_dim + attention.head_dim_v) * 2
         case LatentAttention(index_dim=index_dim) if index_dim:
             return held * index_dim * 2
         case LatentAttention():
@@ -133,9 +150,10 @@ def _state_bits(tensor: Tensor) -> int:
     return 32 if len(tensor.axes) > 2 else 16
 
 
-def kv_bytes(model: ModelSpec, tokens: int, kv_bits: int = 16, *, step: int = PREFILL_STEP) -> int:
+def kv_bytes(model: ModelSpec, tokens: int, kv_bits: int = 16, *, step: int = PREFILL_STEP, prompt: int | None = None) -> int:
     """The cache of all layers for one request."""
-    return sum(len(group.indices) * cache_bytes(cache, tokens, kv_bits, step=step) for group in model.layers for cache in kept(model, group))
+    held = {cache: cache_bytes(cache, tokens, kv_bits, step=step, prompt=prompt) for group in model.layers for cache in kept(model, group)}
+    return sum(len(group.indices) * held[cache] for group in model.layers for cache in kept(model, group))
 
 
 PROCESS_BYTES = 340_000_000  # Python and Metal: phys_footprint of two idle servers beside their weights (0.31 and 0.37 GB)

@@ -94,6 +94,11 @@ CASES = [
     ("N14", "qwen3-30b-a3b", "Q4_K_M", {"build": 9500, "context": 65792, "kv_type": "q4_0"}, {"kv": 1734.75}),
     ("N17", "gemma-4-12b", "Q4_K_M", {"build": 9500, "context": 33024, "whole_windows": True, **Q8}, {"kv": 5756.62}),
     ("N18", "gemma-4-12b", "Q4_K_M", {"build": 9500, "context": 16640, "whole_windows": True, "flash_attention": False}, {"kv": 5850}),
+    # A fourth, of ROCm.
+    ("T31", "qwen3-32b", "Q4_K_M", {"build": 9000, "context": 16384, "flash_attention": False}, {"weights": 18423.65, "kv": 4096, "compute": 2136.01}),
+    ("T33", "qwen3-8b", "Q4_K_M", {"build": 9300, "context": 8192, "kv_type": "q4_0"}, {"weights": 4455.34, "kv": 324, "compute": 304.75}),
+    ("T34", "embeddinggemma", "Q8_0", {"build": 10488, "context": 2048}, {"weights": 311.97, "host": 204.0}),
+    ("T38", "qwen3-embedding-0.6b", "Q8_0", {"build": 10488, "context": 2048}, {"weights": 603.87, "host": 157.37}),  # Qwen3-Reranker-0.6B, the same shape
 ]
 
 

@@ -52,3 +52,9 @@ def test_flash_attention_was_off_where_nobody_asked_for_it(version, flash, compu
     """Phi-4 at 4,096 tokens on an RTX 3060 (ollama#13552)."""
     plan = checked(f"{flash}OLLAMA_CONTEXT_LENGTH=4096 ollama serve; ollama run phi4", "rtx3060", version)
     assert {line.key: line.bytes / MIB for line in plan.lines}["compute"] == pytest.approx(compute, abs=0.02)
+
+
+def test_releases_before_030_read_512_tokens_at_once():
+    """Qwen2.5 7B at 8,192 tokens on a Radeon 8060S, November 2025: 492.00 MiB."""
+    plan = checked("OLLAMA_CONTEXT_LENGTH=8192 ollama serve; ollama run qwen2.5:7b-instruct", "rtx4090", "0.12.9")
+    assert {line.key: line.bytes / MIB for line in plan.lines}["compute"] == pytest.approx(492, rel=0.005)

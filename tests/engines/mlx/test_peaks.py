@@ -36,7 +36,7 @@ reports = cache(lambda: tuple(mlx_cases()))
 
 def test_reported_peaks():
     rows = reports()
-    assert len(rows) > 250
+    assert len(rows) > 275
     errors = [abs(row.error) for row in rows]
     assert median(errors) <= 1
     outside = [row for row in rows if row.tokens and not row.low <= row.observed <= row.high]
@@ -154,6 +154,23 @@ def test_mlx_lm_holds_gemma_3_embeddings_twice_where_the_checkpoint_has_a_tower(
     assert mlx.weights_bytes(small, form, vision=False) == mlx.weights_bytes(small, form)
     alone = mlx.weights_bytes(replace(large, architecture="Gemma3ForCausalLM"), form, vision=False)
     assert mlx.weights_bytes(large, form, vision=False) - alone == form.matrix_bytes(large.vocab_size, large.hidden_size)
+
+
+def test_values_that_are_made_of_keys_have_no_projection():
+    """mlx-lm's models/gemma4_text.py use_k_eq_v: ten full layers of Gemma 4 31B, none of E4B."""
+    form = mlx.read_format("bf16")
+    large, small = model("google--gemma-4-31B-it"), model("google--gemma-4-E4B-it")
+    assert sum(len(group.indices) * mlx._unheld(large, group, form) for group in large.layers) == 10 * 5376 * 4 * 512 * 2
+    assert not any(mlx._unheld(small, group, form) for group in small.layers)
+
+
+def test_an_answer_goes_into_a_window_token_by_token():
+    """No step lies beside it then: a prompt of 30 and 2,347 tokens of answer are the windows' 1,024, read as one prompt they are 2,304."""
+    (window,) = {cache for group in model("google--gemma-4-31B-it").layers for cache in group.caches if getattr(cache, "window", 0)}
+    token = window.kv_heads * (window.head_dim + window.head_dim_v) * 2
+    assert mlx.cache_bytes(window, 2377, 16, prompt=30) == 1024 * token
+    assert mlx.cache_bytes(window, 280, 16, prompt=24) == 280 * token
+    assert mlx.cache_bytes(window, 2304, 16) == 2304 * token
 
 
 def test_a_window_bounds_the_scores_of_its_layers():
