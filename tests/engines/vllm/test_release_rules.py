@@ -1,12 +1,18 @@
 """Rules that differ between releases of vLLM, judged on whole commands; the source of each release is named beside its data."""
 
+import json
 from dataclasses import replace
 
 import pytest
+from conftest import DATA
 
+from planner.architecture import Config, build_model
 from planner.catalogue.load import find_gpu
+from planner.engines.vllm.cache_options import CacheOptions
+from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.rules import default_batches
 from planner.engines.vllm.versions import VERSIONS
+from planner.errors import UnsupportedError
 from planner.facts.hardware import mixed_group
 from planner.questions.check import check, find_server, group_for
 
@@ -190,3 +196,28 @@ def test_what_compiles_nothing_times_no_kernels(flags):
     timed, eager, told = (judged(f"{command} {more}", "l4").memory["activation_bytes"] for more in ("", "--enforce-eager", flags))
     assert timed >= 152_064 * 3584 * 2 > told
     assert told == eager
+
+
+@pytest.mark.parametrize(
+    ("file", "gpu", "backend", "told"),
+    [
+        ("made--rnj1", "h100", None, "unexpected keyword argument 'chunk_lookback'"),
+        ("made--rnj1", "h100", "TRITON_ATTN", ""),
+        ("made--step1", "b200", None, "use_alibi_sqrt is not supported by backend FLASHINFER."),
+        ("made--step1", "mi300x", None, ""),
+        ("made--flint", "h100", None, "Flint requires FlashInfer attention"),
+        ("made--flint", "h100", "FLASHINFER", ""),
+        ("made--flint", "b200", None, ""),
+    ],
+)
+def test_a_class_that_one_attention_backend_alone_builds_is_refused_with_another(file, gpu, backend, told):
+    """Asked of vLLM 0.33's classes: models/rnj1.py, step1.py, models/flint/model.py; earlier releases are not judged."""
+    model = build_model(Config(json.loads((DATA / "configs" / f"{file}.json").read_text()), file), file)
+    options = CacheOptions(attention_backend=backend)
+    if told:
+        with pytest.raises(UnsupportedError, match=told) as refused:
+            cache_layout(model, find_gpu(gpu), "auto", options=options)
+        assert refused.value.hint.startswith("--attention-backend ")
+    else:
+        assert cache_layout(model, find_gpu(gpu), "auto", options=options).block_size
+    cache_layout(model, find_gpu(gpu), "auto", version="0.32", options=CacheOptions())
