@@ -93,6 +93,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         bidirectional_images=tower is not None and (family.bidirectional_images or section.data.get("use_bidirectional_attention") == "vision"),
         residual_streams=section.integer("hc_mult", default=1, high=1024),
         bytes_per_batched_token=family.batched(section, dims, tower is not None) if family.batched else 0,
+        endless=_is_endless(family, raw),
         pooling=not family.head,
         pipeline=family.pipeline
         and (family.pipeline_tied or not tied)
@@ -287,6 +288,11 @@ _LENGTH_KEYS = (
 )
 # their factor does not lengthen the context: max_position_embeddings has it in already, or is the whole truth
 _UNSCALED = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling")
+
+
+def _is_endless(family: Family, raw: Config) -> bool:
+    """Whether nothing in a file says how long a context may be (config/model.py _get_and_verify_max_len)."""
+    return not any(raw.has(key) and family.renamed.get(key, key) in (*_LENGTH_KEYS, "model_max_length") for key in raw.data)
 
 
 def _max_length(config: Config, dims: Dims) -> int:

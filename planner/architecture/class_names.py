@@ -187,6 +187,7 @@ NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
         (r"^model\.encoder\.layers\.(\d+)\.(?=self)", r".encoder.layers.\1.layers."),
         (r"^model\.encoder\.layers\.(\d+)\.(?=fc)", r".encoder.layers.\1.layers.mlp."),
     ),
+    "Zamba2ForCausalLM": ((r"shared_transformer\.(?:self_attn\.)?", ""), (r"mamba\.", "mixer.")),
     "XLMRobertaForSequenceClassification": _BERT,
     "XLMRobertaForTokenClassification": _BERT,
     "XLMRobertaModel": _BERT,

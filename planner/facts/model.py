@@ -73,6 +73,7 @@ class ModelSpec:
     residual_streams: int = 1  # hidden states carried side by side (hyper-connections)
     bytes_per_batched_token: int = 0  # what the model sets aside at load for each token of a batch
     checkpoint: CheckpointDifference | None = None  # where the checkpoint's own tensors disagree with its config
+    endless: bool = False  # its config names no longest context: max_position_embeddings is what vLLM takes where it is told none
     pooling: bool = False
     chat: ChatFormat | None = None  # None where nobody looked it up
     pipeline: bool = True  # whether vLLM can split its layers over pipeline stages

@@ -154,7 +154,7 @@ _OWN_NAMES = """
     PaddleOCRVLForConditionalGeneration Param2MoEForCausalLM Phi3VForCausalLM Phi4ForCausalLMV Phi4MMForCausalLM PhiForCausalLM Plamo3ForCausalLM
     RForConditionalGeneration RobertaModel SiglipModel SmolVLMForConditionalGeneration StableLmForCausalLM Starcoder2ForCausalLM Step3TextForCausalLM
     Step3VLForConditionalGeneration UnlimitedOCRForCausalLM WhisperForConditionalGeneration XLMRobertaForSequenceClassification
-    XLMRobertaForTokenClassification XLMRobertaModel
+    XLMRobertaForTokenClassification XLMRobertaModel Zamba2ForCausalLM
 """
 OWN_NAMES = frozenset(_OWN_NAMES.split())
 

@@ -30,7 +30,7 @@ from planner.engines.vllm.settings import BY_NAME, REPORTED, ServeConfig, defaul
 from planner.engines.vllm.splits import cannot_split
 from planner.engines.vllm.versions import DEFAULT_VERSION, VERSIONS, newest_for
 from planner.errors import NotDivisibleError, PlannerError, UnsupportedError
-from planner.facts.attention import CacheKind, RecurrentState, cache_kind
+from planner.facts.attention import RecurrentState
 from planner.facts.hardware import GpuGroup
 from planner.facts.model import ModelSpec
 from planner.facts.not_covered import NotCovered
@@ -226,8 +226,7 @@ def value_problems(config: ServeConfig, values: Mapping[str, str | bool], model:
     """Values that vLLM refuses before it touches a GPU (EngineArgs.create_engine_config)."""
     if config.kv_cache_dtype not in KV_CACHE_DTYPES and not config.kv_cache_dtype.startswith(UNCOVERED_KV_DTYPES):
         yield Problem(code="bad-value", message=f"--kv-cache-dtype {shown(config.kv_cache_dtype)} is not known", fix=f"one of {', '.join(KV_CACHE_DTYPES)}")
-    endless = bool(model.caches) and all(cache_kind(cache) is CacheKind.STATE for cache in model.caches)  # told no length, vLLM takes 2048 of such a model
-    longer = endless or not only_lengths(values) or env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", "")
+    longer = model.endless or not only_lengths(values) or env.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN", "0") not in ("0", "")
     if config.max_model_len > model.max_position_embeddings and not longer:
         message = f"--max-model-len {config.max_model_len} is greater than the model's {model.max_position_embeddings}"
         yield Problem(code="bad-value", message=message, fix=f"--max-model-len {model.max_position_embeddings}")
