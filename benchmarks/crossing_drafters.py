@@ -74,7 +74,8 @@ def case(name: str, random: Random, configs: Mapping[str, Row]) -> Row:
     if drafter and draft_format != "none":
         layer = drafter.get("transformer_layer_config", drafter)
         layer |= quantized(draft_format, {"architectures": [name], **layer}, [], random)
-    way, stage = random.choice(WAYS if "expert" in json.dumps(target) else DENSE)
+    ways = WAYS if "expert" in json.dumps(target) else DENSE
+    way, stage = random.choice(ways[:4] if kind.method == "draft_model" else ways)  # in a pipeline the class builds a stage of a small model too
     asked: Row = {"method": kind.method, "num_speculative_tokens": kind.tokens or random.choice([1, 2, 3, 4])} | ({"model": "drafter"} if drafter else {})
     if kind.is_parallel:
         asked["parallel_drafting"] = True

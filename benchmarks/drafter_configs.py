@@ -150,6 +150,9 @@ DRAFTERS: Mapping[str, DrafterKind] = {
     "Qwen3XPressModel": _block("dflash", *QWENS, keys={**DFLASH, "xpress_rank": 128, "xpress_mlp_hidden": 256}, tokens=7),
     "DFlashQwen3XPressModel": _block("dflash", *QWENS, keys={**DFLASH, "xpress_rank": 128, "xpress_mlp_hidden": 256}, tokens=7),
     "DFlashLagunaForCausalLM": _block("dflash", "made--laguna2", keys=DFLASH),
+    # a small model of its own
+    "Qwen3ForCausalLM": DrafterKind(method="draft_model", targets=QWENS, is_separate=True, model_type="qwen3", layers=4),
+    "LlamaForCausalLM": DrafterKind(method="draft_model", targets=LLAMAS, is_separate=True, layers=4),
 }
 # Drafters that no case compares with the class that vLLM builds, and why.
 NOT_COMPARED: Mapping[str, str] = {

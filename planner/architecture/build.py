@@ -23,6 +23,7 @@ from planner.facts.storage import Encoding
 
 _EXPERTS_PER_TOKEN = ("num_experts_per_tok", "top_k_experts", "moe_topk", "moe_top_k", "moe_k")
 # where null differs from a missing key, which has the default of the Hugging Face class
+QUANTIZED_AS = "quantized_as"  # not of the file: the class whose quantization a drafter's layers are made with
 _NULLABLE = ("sliding_window", "hidden_size_per_layer_input")
 
 
@@ -51,7 +52,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
     if family.text:
         family = _with_text(family, names[1:], raw)
     section = _with_defaults(family, raw, config)
-    quantization = _quantization(names, _quantization_section(family.methods, config, raw), hf_quant)
+    quantization = _quantization(names, _quantization_section(family.methods, config, raw), hf_quant, config.text(QUANTIZED_AS, default=architecture))
     if online and quantization.name is None:
         from planner.architecture.online import online_quantization
 
@@ -198,9 +199,9 @@ def _with_text(family: Family, names: Sequence[str], config: Config) -> Family:
     )
 
 
-def _quantization(names: Sequence[str], section: Config, hf_quant: Config | None) -> Quantization:
-    """Who is stored how, asked by what the model's class, or its text model's, calls its modules."""
-    quantization = read_quantization(section, hf_quant, mapped=lambda: _is_mapped(names[0]))
+def _quantization(names: Sequence[str], section: Config, hf_quant: Config | None, mapping: str) -> Quantization:
+    """Who is stored how, asked by what the model's class, or its text model's, calls its modules; `mapping` is the class that maps a checkpoint's names."""
+    quantization = read_quantization(section, hf_quant, mapped=lambda: _is_mapped(mapping))
     if quantization.name is None or OWN_NAMES.isdisjoint(names):
         return quantization
     from planner.architecture.class_names import as_its_class_names

@@ -64,7 +64,7 @@ _DRAFTERS = """
     Eagle3LlamaForCausalLM LlamaForCausalLMEagle3 Eagle3MiniMaxM2ForCausalLM Eagle3Qwen2_5vlForCausalLM Eagle3Qwen3vlForCausalLM PEagleDraftModel
     PeagleLlamaForCausalLM Eagle3DeepseekV2ForCausalLM Eagle3DeepseekV3ForCausalLM EagleLlamaForCausalLM EagleMistralForCausalLM EagleCohereForCausalLM
     DFlashDraftModel MuseGlimmerAssistantModel DFlashMuseGlimmerAssistantModel DFlash2DraftModel Qwen3DSparkModel Qwen3OmniDSparkModel Qwen3XPressModel
-    DFlashQwen3XPressModel DFlashLagunaForCausalLM Gemma4MTPModel
+    DFlashQwen3XPressModel DFlashLagunaForCausalLM Gemma4MTPModel Step3p5MTP
 """
 
 
@@ -194,6 +194,9 @@ NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
 }
 
 _UNMAPPED = """
+    Eagle3LlamaForCausalLM LlamaForCausalLMEagle3 Eagle3MiniMaxM2ForCausalLM Eagle3Qwen2_5vlForCausalLM Eagle3Qwen3vlForCausalLM PEagleDraftModel
+    PeagleLlamaForCausalLM Eagle3Qwen3ForCausalLM PeagleQwen3ForCausalLM EagleLlamaForCausalLM EagleMistralForCausalLM EagleCohereForCausalLM
+    Gemma4MTPModel Step3p5MTP
     AXK1ForCausalLM BailingMoeForCausalLM BailingMoeV25MTPModel BailingMoeV2ForCausalLM
     BailingMoeV2_5ForCausalLM BertForSequenceClassification BertForTokenClassification BloomForCausalLM
     ChatGLMForConditionalGeneration ChatGLMModel ColBERTJinaRobertaModel ColBERTLfm2Model ColBERTModernBertModel DFlash2BeamDraftModel

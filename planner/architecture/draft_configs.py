@@ -5,6 +5,7 @@ Sources: vllm/config/speculative.py hf_config_override, transformers_utils/confi
 
 from __future__ import annotations
 
+from planner.architecture.build import QUANTIZED_AS
 from planner.architecture.config import Config
 from planner.architecture.families import FAMILIES
 from planner.errors import BadValueError, UnsupportedModelError
@@ -63,6 +64,15 @@ def draft_config(config: Config) -> Config | None:
     own = (config.texts("architectures") or [""])[0]
     name = _BY_ARCHITECTURE.get(own) or _BY_TYPE.get(config.text("model_type", default=""))
     return Config({**config.data, "architectures": [name]}, config.path) if name else None
+
+
+_QUANTIZED_APART = ("Step3p5MTP", "NemotronHMTPModel", "Qwen4ExpMTP")  # they read the quantization anew (get_draft_quant_config)
+
+
+def as_targets(config: Config, target: str) -> Config:
+    """The config of a target's own predicting layers, whose quantization is the one that the target's class has read."""
+    name = config.texts("architectures")[0]
+    return config if name in _QUANTIZED_APART else Config({**config.data, QUANTIZED_AS: target}, config.path)
 
 
 # the start of a class's name by method: it is put before the checkpoint's own

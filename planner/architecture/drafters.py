@@ -41,7 +41,7 @@ HUNYUAN = Predictor(norms=("enorm", "hnorm", "final_layernorm"))
 MIMO = Predictor(norms=("token_layernorm", "hidden_layernorm", "final_layernorm"), projection="input_proj", head=False)
 ERNIE = Predictor(norms=("mtp_emb_norm", "mtp_hidden_norm"), projection="mtp_linear_proj", head=False)
 LONGCAT = Predictor(norms=("enorm", "hnorm", "final_layernorm"), quantized=True, head=False)
-MIMO_V2 = Predictor(norms=("enorm", "hnorm", "final_layernorm"), head=False, from_zero=True)
+MIMO_V2 = Predictor(norms=("enorm", "hnorm", "final_layernorm"), head=False, from_zero=True, named="model.mtp.")
 BEHIND_ONE = Predictor(norms=(), projection="", head=False, from_zero=True)
 
 
@@ -255,4 +255,4 @@ def _is_words(module: Module) -> bool:
 
 
 def _is_head(module: Module) -> bool:
-    return isinstance(module, Linear) and module.role is Role.HEAD
+    return (isinstance(module, Linear) and module.role is Role.HEAD) or module.name.startswith("lm_head.")  # its scales, where it is the words

@@ -1,7 +1,6 @@
-"""vLLM's own LoRA manager and drafters on the meta device, JSON lines in and out; run by the judge's Python. argv as judge.py's first four.
+"""vLLM's own LoRA manager on the meta device, JSON lines in and out; run by the judge's Python. argv as judge.py's first four.
 
-A question: {"config": {...}, "argv": [...], "hf_quant": null} with --enable-lora in its command answers bytes of every stacked matrix; with
---speculative-config bytes of the drafter's parameters less what it shares, of a block and of a request. A drafter apart: "drafter": its config.
+A question: {"config": {...}, "argv": [...], "hf_quant": null} with --enable-lora in its command answers bytes of every stacked matrix.
 """
 
 import contextlib
@@ -18,14 +17,12 @@ questions, sys.stdin = sys.stdin, io.StringIO()
 import judge  # noqa: E402
 import plan_oracle  # noqa: E402
 import torch  # noqa: E402
-from vllm.compilation.backends import set_model_tag  # noqa: E402
-from vllm.config import replace, set_current_vllm_config  # noqa: E402
+from vllm.config import set_current_vllm_config  # noqa: E402
 from vllm.lora import model_manager  # noqa: E402
 from vllm.lora.layers import BaseLayerWithLoRA, fused_moe  # noqa: E402
 from vllm.model_executor.model_loader.utils import initialize_model  # noqa: E402
+from vllm.model_executor.models import supports_lora  # noqa: E402
 from vllm.utils.torch_utils import set_default_torch_dtype  # noqa: E402
-from vllm.v1.core import kv_cache_planning, single_type_kv_cache_manager  # noqa: E402
-from vllm.v1.core.kv_cache_config_builder import get_kv_cache_config_builder  # noqa: E402
 
 
 class Nothing:
@@ -71,47 +68,14 @@ def adapters(config, model):
     return {"lora_bytes": sum(tensor.numel() * tensor.element_size() for module in wrapped for tensor in stacked(module))}
 
 
-def drafter(config):
-    """Parameters of the drafter that are its own once loaded: words are the target's, heads too but EAGLE-3's and a small model's."""
-    spec = config.speculative_config
-    if spec.method in ("ngram", "suffix"):
-        return {"drafter_bytes": 0}
-    alone = spec.method == "draft_model"
-    own = replace(config, model_config=spec.draft_model_config, quant_config=None) if alone else config
-    own.compilation_config = config.compilation_config
-    with set_model_tag("eagle_head"):
-        model = initialize_model(own, model_config=spec.draft_model_config, prefix="draft_model" if alone else "")
-    shared = () if alone else ("embed_tokens.weight", "shared_head.head.weight", *(() if spec.method == "eagle3" else ("lm_head.weight",)))
-    return {"drafter_bytes": sum(held.numel() * held.element_size() for name, held in model.named_parameters() if not name.endswith(shared))}
-
-
-def cache(config):
-    specs = plan_oracle.cache_specs(config)
-    single_type_kv_cache_manager.register_all_kvcache_specs(config)
-    groups = kv_cache_planning.get_global_kv_cache_groups(config, [specs])
-    needed = kv_cache_planning._max_memory_usage_bytes_from_groups(get_kv_cache_config_builder(config), config, groups)
-    sizes = len(config.compilation_config.cudagraph_capture_sizes)
-    return {
-        "block_bytes": kv_cache_planning._pool_bytes_per_block(config, groups),
-        "needed_bytes": needed,
-        "in_flight": config.max_in_flight_tokens,
-        "graph_sizes": sizes,
-    }
-
-
 def answer(question, folder):
-    if "drafter" in question:
-        apart = folder / "drafter"
-        apart.mkdir()
-        (apart / "config.json").write_text(json.dumps(question["drafter"]))
-        said = question["argv"].index("--speculative-config") + 1
-        question["argv"][said] = json.dumps(json.loads(question["argv"][said]) | {"model": str(apart)})
     config = judge.engine_config(question, folder)
     plan_oracle.pretend_ranks(config.parallel_config)
     with set_current_vllm_config(config), set_default_torch_dtype(config.model_config.dtype), torch.device("meta"), plan_oracle.OnMeta():
         model = initialize_model(config)
-        found = adapters(config, model) if config.lora_config else drafter(config)
-    return found if config.lora_config else found | cache(config)
+        if not supports_lora(model):  # v1/worker/lora_model_runner_mixin.py
+            raise ValueError(f"{type(model).__name__} does not support LoRA yet.")
+        return adapters(config, model)
 
 
 for line in questions:

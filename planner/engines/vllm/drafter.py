@@ -51,12 +51,21 @@ def drafting(source: Source, asked: Speculation, catalogue: Catalogue, online: s
         return _unknown(target, asked, f"weights and cache of a drafter of the method {asked.method}")
     try:
         drafter = catalogue.find_source(asked.model or "")
+        if asked.method == "dspark" and not asked.tokens:
+            asked = replace(asked, tokens=_block(drafter))
         spec = drafter.spec if asked.method == "draft_model" else _as_asked(drafter, source, asked.method)
     except BadValueError:
         raise
     except PlannerError:
         return _unknown(target, asked, f"weights and cache of the drafter {asked.model}")
     return _separate(target, spec, asked)
+
+
+def _block(drafter: Source) -> int:
+    """Tokens that DSpark drafts where a command leaves them to its checkpoint; 0 where that does not say."""
+    from planner.architecture import Config
+
+    return Config(dict(drafter.config), drafter.repo).optional("block_size", "dspark_block_size", low=1) or 0
 
 
 def _as_asked(drafter: Source, target: Source, method: str) -> ModelSpec:
@@ -84,7 +93,7 @@ def _unknown(target: ModelSpec, asked: Speculation, what: str) -> Drafting:
 def _own_layers(source: Source, asked: Speculation, online: str | None) -> Drafting:
     """The layers that a checkpoint brings to predict further tokens: words and heads are the target's once loaded."""
     from planner.architecture import Config, build_model
-    from planner.architecture.draft_configs import draft_config
+    from planner.architecture.draft_configs import as_targets, draft_config
     from planner.architecture.drafters import HOLDS_HEADS, WORDLESS, depth, without_shared, words_of
 
     config = draft_config(Config(dict(source.config), source.repo))
@@ -95,7 +104,7 @@ def _own_layers(source: Source, asked: Speculation, online: str | None) -> Draft
     if text.optional("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules") == 0:
         raise BadValueError("Unsupported speculative method: 'mtp': the checkpoint's config has 0 layers that predict further tokens")
     try:
-        whole = build_model(config, source.spec.name, hf_quant, online=online)
+        whole = build_model(as_targets(config, source.spec.architecture), source.spec.name, hf_quant, online=online)
     except PlannerError:
         return _unknown(source.spec, asked, f"weights and cache of the layers of {source.spec.architecture} that predict further tokens")
     built = without_shared(whole, head=whole.architecture not in HOLDS_HEADS)
@@ -108,7 +117,10 @@ def _own_layers(source: Source, asked: Speculation, online: str | None) -> Draft
 
 
 def _separate(target: ModelSpec, drafter: ModelSpec, asked: Speculation) -> Drafting:
-    """A drafter with a checkpoint of its own. EAGLE's and DFlash's take the target's words where they are of one width; a small model shares nothing."""
+    """A drafter with a checkpoint of its own. EAGLE's and DFlash's take the target's words where they are of one width; a small model shares nothing.
+
+    `draft_tensor_parallel_size` 1 changes no byte of any (0.33): ranks are those of the target's group.
+    """
     from planner.architecture.drafters import output_words, without_shared, words_of
     from planner.engines.vllm.draft_rules import keeps_words, target_problem
 
@@ -132,11 +144,7 @@ def _separate(target: ModelSpec, drafter: ModelSpec, asked: Speculation) -> Draf
             words = words_of(target)
         elif shares:
             words = words_of(drafter)
-    made = _with(target, Drafter(method=asked.method, num_speculative_tokens=asked.tokens, model=held, words=words))
-    if asked.draft_tensor_parallel_size == 1:
-        missing = NotCovered(flag=FLAG, what="a drafter that is not divided over the GPUs", effect="adds")
-        return Drafting(model=made.model, tokens=made.tokens, missing=missing)
-    return made
+    return _with(target, Drafter(method=asked.method, num_speculative_tokens=asked.tokens, model=held, words=words))
 
 
 def _with(target: ModelSpec, drafter: Drafter) -> Drafting:

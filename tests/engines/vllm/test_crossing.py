@@ -9,6 +9,7 @@ import os
 import pytest
 from conftest import json_lines
 
+from benchmarks import crossing_flags, crossing_lora
 from benchmarks.crossing import cases, compared, difference, plain_configs, question
 from benchmarks.judge_rows import ask
 from tests.judges import judge_venv
@@ -35,3 +36,19 @@ def test_a_sample_of_crossings_is_answered_as_vllm_does():
     sample = list(cases(CASES, SEED))
     different = compared(sample, ask([question(case) for case in sample]))
     assert len(different) <= TOLERATED, different
+
+
+@pytest.mark.judge
+def test_a_sample_of_flags_is_answered_as_vllm_does():
+    judge_venv("vllm")
+    sample = list(crossing_flags.cases(3 * len(crossing_flags.KINDS), SEED))
+    different = compared(sample, ask([question(case) for case in sample]))
+    assert len(different) <= TOLERATED, different
+
+
+@pytest.mark.judge
+def test_a_sample_of_adapters_is_answered_as_vllm_does():
+    judge_venv("vllm")
+    sample = list(crossing_lora.cases(20, SEED))
+    pairs = zip(sample, crossing_lora.ask(sample), strict=True)
+    assert not [case for case, theirs in pairs if crossing_lora.difference(crossing_lora.ours(case), theirs)]

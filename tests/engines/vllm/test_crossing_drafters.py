@@ -32,7 +32,7 @@ def test_target_and_drafter_are_what_vllms_loader_builds(row, configs):
 
 def test_every_known_drafter_is_compared_or_said_not_to_be():
     compared_with = {row["drafter"] for row in ROWS if row["theirs"]["valid"]}
-    assert compared_with | set(NOT_COMPARED) == set(NAMES["drafters"].split())
+    assert compared_with | set(NOT_COMPARED) >= set(NAMES["drafters"].split())
     assert not UNJUDGED & compared_with
 
 

@@ -16,6 +16,7 @@ from planner.engines.vllm.memory import breakdown, place
 from planner.engines.vllm.rules import capture_sizes
 from planner.engines.vllm.settings import ServeConfig
 from planner.engines.vllm.speculation import read, said, wish
+from planner.engines.vllm.splits import heads_or_layers
 from planner.engines.vllm.versions import VERSIONS
 from planner.engines.vllm.weights import stage_weights
 from planner.errors import BadValueError, PlannerError
@@ -117,7 +118,7 @@ def test_a_small_model_brings_its_weights_and_layers():
     assert (placed.drafter, made.missing) == (1_192_099_840, None)
     assert placed.cache.block_bytes == 16 * (36 + 28) * 8 * 2 * 128 * 2
     alone = drafts(QWEN3, shelf, method="draft_model", model="small", num_speculative_tokens=4, draft_tensor_parallel_size=1)
-    assert alone.missing.what == "a drafter that is not divided over the GPUs"
+    assert created(alone.model, 4) == created(made.model, 4)  # its ranks are those of its target all the same
 
 
 def test_the_last_stage_of_a_pipeline_holds_the_drafter():
@@ -254,3 +255,61 @@ def test_a_logs_drafter_is_read():
     words = command_words(read_log([line]))
     assert words[words.index("--speculative-config") + 1] == '{"method": "mtp", "num_speculative_tokens": 3}'
     assert "--enable-lora" in words
+
+
+SPECULATOR = {
+    "speculators_model_type": "eagle3",
+    "speculators_config": {"algorithm": "eagle3", "proposal_methods": [{"speculative_tokens": 3}], "verifier": {"name_or_path": QWEN3}},
+    "draft_vocab_size": 32000,
+    "transformer_layer_config": {
+        "model_type": "llama",
+        "hidden_size": 4096,
+        "intermediate_size": 12288,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 128,
+        "num_hidden_layers": 1,
+        "vocab_size": 151936,
+    },
+}
+
+
+def made(**keys):
+    """A drafter's checkpoint."""
+    return Source("made", "made", source(QWEN3).spec, config=keys)
+
+
+def test_a_file_of_the_speculators_library_is_read_as_vllm_reads_it():
+    plain = made(architectures=["LlamaForCausalLMEagle3"], draft_vocab_size=32000, **SPECULATOR["transformer_layer_config"])
+    drafters = [
+        drafts(QWEN3, Shelf(other=other), method="eagle3", model="other", num_speculative_tokens=3).model.drafter for other in (made(**SPECULATOR), plain)
+    ]
+    assert [created(replace(source(QWEN3).spec, drafter=drafter), 1) for drafter in drafters] == [799_303_680] * 2
+    with pytest.raises(PlannerError, match="reads no drafter of the type 'medusa'"):
+        build_model(Config(SPECULATOR | {"speculators_model_type": "medusa"}, "x"), "x")
+
+
+def test_a_drafter_is_asked_for_under_the_name_that_its_method_makes():
+    eagle = made(architectures=["LlamaForCausalLM"], **SPECULATOR["transformer_layer_config"])
+    assert (
+        drafts(QWEN3, Shelf(other=eagle), method="eagle", model="other", num_speculative_tokens=3).model.drafter.model.architecture == "EagleLlamaForCausalLM"
+    )
+    with pytest.raises(BadValueError, match="Eagle3DeepSeekMTPModel"):
+        other = made(architectures=["Eagle3DeepseekV3ForCausalLM"], model_type="deepseek_v3")
+        drafts(DEEPSEEK, Shelf(other=other), method="eagle3", model="other", num_speculative_tokens=3)
+
+
+def test_targets_that_show_no_hidden_states_and_stages_that_a_drafter_cannot_have_are_refused():
+    eagle3 = made(**SPECULATOR)
+    with pytest.raises(BadValueError, match="Model does not support EAGLE3 interface"):
+        drafts(GLM, Shelf(other=eagle3), method="eagle3", model="other", num_speculative_tokens=3)
+    eagle = made(architectures=["LlamaForCausalLM"], **SPECULATOR["transformer_layer_config"])
+    model = drafts(QWEN3, Shelf(other=eagle), method="eagle", model="other", num_speculative_tokens=3).model
+    assert heads_or_layers(model, 1, 2).startswith("Duplicate layer name: model.layers.18.self_attn.attn")
+    assert not heads_or_layers(model, 1, 4)
+    assert not heads_or_layers(drafts(QWEN3, Shelf(other=eagle3), method="eagle3", model="other", num_speculative_tokens=3).model, 1, 2)
+
+
+def test_dspark_drafts_as_many_tokens_as_its_block_where_nobody_says():
+    block = made(architectures=["Qwen3DSparkModel"], markov_rank=256, block_size=7, target_layer_ids=[1, 9], **SPECULATOR["transformer_layer_config"])
+    assert drafts(QWEN3, Shelf(other=block), method="dspark", model="other").tokens == 7
