@@ -41,7 +41,6 @@ class Speculation:
     method: str
     model: str | None = None
     tokens: int = 0
-    draft_tensor_parallel_size: int | None = None
     is_parallel: bool = False
 
 
@@ -117,7 +116,6 @@ def read(text: str, release: str | None = None) -> Speculation:
         method=method,
         model=str(model) if model is not None else None,
         tokens=tokens or default,
-        draft_tensor_parallel_size=draft,
         is_parallel=data.get("parallel_drafting") is True,
     )
 
