@@ -172,6 +172,18 @@ def _not_known(model: ModelSpec) -> list[Warn]:
     return [Warn(code="not-covered", message=what)] if model.not_known else []
 
 
+def _tight_reason(plan: Plan) -> str:
+    """Why a start is not sure: little is left for what comes later, what is asked for may not be free, or overheads at their most do not fit."""
+    if plan.choice.leaves_too_little:
+        return "more than 0.95 of the memory leaves little for graphs and kernels that come later"
+    least, usual = plan.choice.conservative, plan.choice.expected
+    if plan.config.kv_cache_memory_bytes is None and least.free_at_start_bytes < usual.requested_bytes <= usual.free_at_start_bytes:
+        others = "; other programs of the machine take of the same memory" if plan.request.group.gpu.unified_memory else ""
+        free = f"usually {gib(usual.free_at_start_bytes)} are free when it starts, at worst {gib(least.free_at_start_bytes)}"
+        return f"{gib(usual.requested_bytes)} are asked for of each GPU, where {free}{others}"
+    return "starts with the expected overhead, not with the conservative one"
+
+
 def _copied_warning(plan: Plan) -> Iterator[Warn]:
     """Where tensor parallelism copies the cache to further GPUs, so that half of them hold as many tokens."""
     request, config = plan.request, plan.config
@@ -220,8 +232,7 @@ def warnings(plan: Plan) -> tuple[Warn, ...]:
         warns.append(Warn(code="wsl2", message="under WSL2 over 1 GiB of each GPU is gone before vLLM starts; nvidia-smi does not show it"))
     warns += [*_copied_warning(plan), *_drafting_warning(plan), *_eager_warning(plan), *_length_warning(plan)]
     if plan.verdict is Verdict.TIGHT:
-        much = "more than 0.95 of the memory leaves little for graphs and kernels that come later" if plan.choice.leaves_too_little else ""
-        warns.append(Warn(code="tight", message=f"{much or 'starts with the expected overhead, not with the conservative one'}: it may fail on your machine"))
+        warns.append(Warn(code="tight", message=f"{_tight_reason(plan)}: it may fail on your machine"))
     if plan.model.vision is not None and not config.skip_mm_profiling:
         films = ", --limit-mm-per-prompt '{\"video\": 0}' what of it films take" if plan.model.vision.film_slices > 1 else ""
         warns.append(

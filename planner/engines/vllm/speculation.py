@@ -104,7 +104,7 @@ def read(text: str, release: str | None = None) -> Speculation:
     if draft is not None and (isinstance(draft, bool) or not isinstance(draft, int) or draft < 1):
         raise BadValueError("draft_tensor_parallel_size: Input should be greater than or equal to 1")
     method = _method(data, release)
-    if method in WITH_MODEL and model is None:
+    if method in WITH_MODEL and method != "dspark" and model is None:  # a checkpoint of DeepSeek V4 may bring DSpark's own
         raise BadValueError("num_speculative_tokens was provided but without speculative model.")
     least, most = data.get("prompt_lookup_min"), data.get("prompt_lookup_max")
     if method in ("ngram", "ngram_gpu") and isinstance(least, int) and isinstance(most, int) and least > most:

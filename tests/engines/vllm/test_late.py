@@ -144,3 +144,23 @@ def judged(gpu, count, version, command, host="server"):
 )
 def test_what_comes_late_makes_no_sure_start(gpu, count, version, command, verdict):
     assert judged(gpu, count, version, command).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("gpu", "command", "why"),
+    [
+        (
+            "gb10",
+            "vllm serve Qwen/Qwen2.5-3B-Instruct --max-model-len 8192 --gpu-memory-utilization 0.85",
+            "other programs of the machine take of the same memory",
+        ),
+        ("h100", "vllm serve Qwen/Qwen3-8B --gpu-memory-utilization 0.97 --max-model-len 8192 --max-num-seqs 8", "more than 0.95 of the memory"),
+        ("a100-40gb", "vllm serve Qwen/Qwen3-8B", "not with the conservative one"),
+    ],
+)
+def test_a_start_that_is_not_sure_says_why(gpu, command, why):
+    warnings = {
+        warning.code: warning.message for warning in judged(gpu, 1, "0.19" if gpu == "h100" else "0.9.2" if gpu == "a100-40gb" else "0.33", command).warnings
+    }
+    assert why in warnings["tight"]
+    assert warnings["tight"].endswith("it may fail on your machine")
