@@ -72,6 +72,8 @@ PACKED_INT4: dict[str, Any] = {  # experts alone, as the FP8 checkpoints of the 
 }  # fmt: skip
 GGUF_MIXES = {
     "gguf-q4_0": "Q4_0", "gguf-q4_k_m": "Q4_K_M", "gguf-q5_k_m": "Q5_K_M", "gguf-q6_k": "Q6_K", "gguf-q8_0": "Q8_0", "gguf-mxfp4": "MXFP4_MOE", "gguf-f16": "F16", "f16": "F16",
+    "gguf-bf16": "BF16", "gguf-q5_0": "Q5_0", "gguf-iq4_xs": "IQ4_XS", "gguf-iq4_nl": "IQ4_NL", "gguf-iq3_xxs": "IQ3_XXS", "gguf-q3_k_m": "Q3_K_M",
+    "gguf-q3_k_s": "Q3_K_S", "gguf-q4_k_s": "Q4_K_S",
 }  # fmt: skip
 
 
@@ -175,8 +177,8 @@ def work_of(row: dict[str, str]) -> Work | None:
 
 def _micro_batch(row: dict[str, str]) -> int:
     """Tokens of a prompt that a server of llama.cpp computes at once, as the row states."""
-    stated = re.search(r"micro-batches of ([\d,]+) tokens", row["note"])
-    return int(stated[1].replace(",", "")) if stated else 512
+    stated = re.search(r"micro-batches of ([\d,]+) tokens|n_ubatch (\d+)", row["note"])
+    return int((stated[1] or stated[2]).replace(",", "")) if stated else 512
 
 
 def _of_its_build(work: Work, row: dict[str, str]) -> Work:

@@ -23,6 +23,7 @@ SLOTS = 8  # of the llama-server of the rows on RTX 3090: more users wait
 AT_ONCE_FILE = (
     "aic-auto-gap-analysis/data/h200_sxm/sglang"  # first tokens follow users x prompt (r 0.93 at tp 2, 0.98 at tp 4), too late for one prompt: all ask at once
 )
+AMD_KERNELS = 7000  # the build of November 2025, about
 UNFIT_FILE = "aic-auto-gap-analysis/data/h200_sxm/vllm/0.12.0"
 WAIT = "more at once than the KV cache holds: the others wait"
 LITTLE = 0.25  # how far concurrency and throughput x time in system may differ
@@ -79,11 +80,24 @@ def left_out(row: dict[str, str]) -> str:
         return "engine, GPU or model that the catalogues do not describe"
     if not quantization(row) or (row["id"].startswith("aic") and (not row["version"] or row["version"].endswith("dev"))):
         return "quantization or engine version not stated"
+    if reason := not_as_planned_on_amd(row):
+        return reason
     if UNFIT_FILE in row["note"]:
         return "its file holds runs whose weights do not fit the GPUs it states"
     if (found := law(row)) and abs(found / number(row, "concurrency") - 1) > LITTLE:
         return f"Little's law: {found:.1f} in the system at a stated concurrency of {row['concurrency']}"
     return ""
+
+
+def not_as_planned_on_amd(row: dict[str, str]) -> str:
+    """Why a prompt on an AMD GPU tells nothing of today's ROCm (its kernels for the matrix units of CDNA and RDNA are of 2025: ggml-org/llama.cpp#14949, #16827)."""
+    if row["prefill_only"] != "True" or gpu_spec(gpu_name(row["gpu"]) or "").vendor != "amd":
+        return ""
+    if "Vulkan" in row["note"]:
+        return "prompts on an AMD GPU by Vulkan, whose kernels reach between half and all of what ROCm's do"
+    build = re.match(r"b(\d+)$", row["version"])
+    is_earlier = int(build[1]) < AMD_KERNELS if build else row["version"] < "2025-11"
+    return f"prompts on an AMD GPU by builds of llama.cpp before b{AMD_KERNELS}, whose kernels there were written anew" if is_earlier else ""
 
 
 def quantization(row: dict[str, str]) -> str:

@@ -35,7 +35,7 @@ def local_work(
     engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, stages: int = 1, kv_bits: int = 16, widened: bool = True, batch: int = MICRO_BATCH
 ) -> Work | NoSpeed:
     """What a GPU does for one of these runtimes (`llamacpp` or `mlx`), or why that is not known."""
-    best = peak(gpu, Arithmetic.BF16)
+    best = peak(gpu, Arithmetic.BF16, on_amd=engine == "llamacpp")
     if best is None:
         return no_bandwidth(gpu)
     if engine == "llamacpp" and best.computes and "int8" in dict(gpu.dense_flops):

@@ -107,7 +107,7 @@ def rate_names(work: Work, constants: Collection[str]) -> RateNames:
         bandwidth_share=_bandwidth_names(work, constants),
         decode_share=(_own(constants, "decode", engine if on_cuda(work) else ""),),
         prefill_share=_prefill_names(work, constants),
-        attention_share=(_own(constants, _own(constants, "attention", engine if on_cuda(work) else ""), work.era),),
+        attention_share=(_own(constants, _own(constants, "attention", engine if on_cuda(work) else peak.kind), work.era),),
         layer_s=(
             _own(constants, f"layer.{engine}", work.era, peak.generation, peak.kind),
             *slower,
@@ -139,7 +139,7 @@ def _prefill_names(work: Work, constants: Collection[str]) -> tuple[str, ...]:
     own_kernels = f"prefill.{engine}" in constants and on_cuda(work)
     if own_kernels:  # what it pads of experts and what it widens beforehand is counted
         return (_own(constants, _own(constants, f"prefill.{engine}", work.era), peak.generation),)
-    names = [f"prefill.{peak.kind}"]
+    names = [_own(constants, f"prefill.{peak.kind}", peak.generation)]
     if moe and not work.expert_rows:
         names.append("prefill.moe_datacenter" if peak.kind == "datacenter" else "prefill.moe")
     if peak.low_precision:

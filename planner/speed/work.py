@@ -152,22 +152,25 @@ def gpu_kind(gpu: GpuSpec) -> str:
     return "geforce" if halved else "workstation"
 
 
+_OF_AMD = {"gfx906": "vega", "gfx908": "cdna", "gfx90a": "cdna", "gfx942": "cdna", "gfx950": "cdna"}  # the others are of RDNA
 GENERATIONS = ((100, "blackwell"), (90, "hopper"), (89, "ada"), (80, "ampere"), (75, "turing"), (70, "volta"))  # NVIDIA's, by compute capability
 
 
 def generation(gpu: GpuSpec) -> str:
-    """NVIDIA's generation of a GPU, empty for others."""
+    """NVIDIA's generation of a GPU, and AMD's where it is no RDNA; empty for others."""
+    if gpu.vendor == "amd":
+        return _OF_AMD.get(gpu.gfx, "")
     return next((name for since, name in GENERATIONS if gpu.vendor == "nvidia" and gpu.capability >= since), "")
 
 
-def peak(gpu: GpuSpec, arithmetic: Arithmetic, link: AllReduce = NO_LINK) -> Peak | None:
+def peak(gpu: GpuSpec, arithmetic: Arithmetic, link: AllReduce = NO_LINK, *, on_amd: bool = False) -> Peak | None:
     """The peaks of a GPU in the asked arithmetic, or in 16 bits where it has none; None where not even its bandwidth is known.
 
-    What AMD GPUs reach of their arithmetic was never fitted (no figure of one takes part), so that theirs counts as unknown.
+    What an engine reaches of AMD's arithmetic counts as unknown unless its figures there take part in the fit (`on_amd`).
     """
     if not gpu.bandwidth_bytes_per_s:
         return None
-    flops: dict[str, float] = dict(gpu.dense_flops) if gpu.vendor != "amd" else {}
+    flops: dict[str, float] = dict(gpu.dense_flops) if gpu.vendor != "amd" or on_amd else {}
     if "bf16" not in flops:
         flops = {"bf16": inf}
     return Peak(

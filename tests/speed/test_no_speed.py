@@ -197,15 +197,15 @@ def test_the_page_and_the_report_print_the_reason():
 
 
 def test_from_the_bandwidth_alone_by_hand():
-    """Llama 3.1 8B in 16 bits on a GB10 (273 GB/s, no peak in its row): what a token reads, over the share of the bandwidth, plus the starts."""
-    plan = planned("gb10", "llama-3.1-8b", enforce_eager=False)
+    """Llama 3.1 8B in 16 bits on a Jetson Thor (273.2 GB/s, no peak in its row): what a token reads, over the share of the bandwidth, plus the starts."""
+    plan = planned("jetson-thor", "llama-3.1-8b", enforce_eager=False)
     found = estimate(plan)
     constants = fitted().constants
     # 32 layers: q, o 4096 x 4096; k, v 4096 x 1024; gate, up, down 4096 x 14336; two norms. Then the final norm is no matrix of a layer; the head.
     layer = 2 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336 + 2 * 4096)
     head = 2 * (128_256 * 4096 + 4096)
     cache = 32 * 2 * 8 * 128 * 2 * (2000 + 500 / 2)  # layers, keys and values, heads, width, 16 bits, tokens in the middle of the answer
-    seconds = (32 * layer + head) / (273e9 * constants["bandwidth.vllm"]) + cache / (273e9 * constants["cache"])
+    seconds = (32 * layer + head) / (273.2e9 * constants["bandwidth.vllm"]) + cache / (273.2e9 * constants["cache"])
     kernels = len(plan.model.layers[0].modules)
     seconds += 32 * (constants["layer.vllm.blackwell"] + kernels * constants["module"])
     assert found.tokens_per_s.expected == pytest.approx(1 / seconds, rel=0.03)  # 12.9 tokens a second, two digits of them
