@@ -1,7 +1,7 @@
 """Flags that divide or keep otherwise, crossed with classes and quantizations, before vLLM itself: `python -m benchmarks.crossing_flags [COUNT [SEED]]`.
 
-Stages of unequal length, decode context parallelism, balanced experts, layers whose cache keeps the model's dtype, the hybrid manager off, experts that
-torchao quantized. What is compared is as in benchmarks/crossing.py, cases are drawn by SEED.
+Stages of unequal length, decode context parallelism, balanced experts, layers whose cache keeps the model's dtype, the hybrid manager off. What is compared
+is as in benchmarks/crossing.py, cases are drawn by SEED. What torchao quantized is asked nowhere: the judge's environment has no torchao.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.judge_rows import Row, ask
 from planner.architecture import Config, build_model
 from planner.errors import PlannerError
 
-KINDS = ("partition", "uneven", "dcp", "eplb", "skipped", "one-kind", "torchao")
+KINDS = ("partition", "uneven", "dcp", "eplb", "skipped", "one-kind")
 
 
 def cases(count: int, seed: int) -> Iterator[Row]:
@@ -41,8 +41,6 @@ def case(kind: str, stem: str, plain: Row, random: Random) -> Row:
     config = json.loads(json.dumps(plain))
     name = "none" if random.random() < 0.6 else random.choices(list(FORMATS), weights=list(FORMATS.values()))[0]
     section = quantized(name, config, tower_names(config), random)
-    if kind == "torchao":
-        name, section = "torchao", {"quantization_config": torchao(random)}
     way, stage, env = flags(kind, layers_of(config), random)
     return {"model": stem, "format": name, "way": way, "stage": stage, "env": env, "section": section, "config": config | section, "kind": kind}
 
@@ -53,19 +51,6 @@ def layers_of(config: Row) -> int:
         return build_model(Config(config, "config.json"), "made").layer_count
     except PlannerError:
         return 8
-
-
-def torchao(random: Random) -> Row:
-    """A section as transformers' TorchAoConfig writes it, a scheme of those that published checkpoints have."""
-    schemes: list[tuple[str, Row]] = [
-        ("Int8WeightOnlyConfig", {"group_size": None}),
-        ("Int8DynamicActivationInt8WeightConfig", {}),
-        ("Float8WeightOnlyConfig", {}),
-        ("Float8DynamicActivationFloat8WeightConfig", {}),
-        ("Int4WeightOnlyConfig", {"group_size": 128}),
-    ]
-    kind, data = random.choice(schemes)
-    return {"quant_method": "torchao", "quant_type": {"default": {"_type": kind, "_version": 1, "_data": data}}}
 
 
 def flags(kind: str, layers: int, random: Random) -> tuple[str, int, dict[str, str]]:
@@ -88,10 +73,8 @@ def flags(kind: str, layers: int, random: Random) -> tuple[str, int, dict[str, s
         case "skipped":
             listed = random.choice(["0", "1", "0 3", "sliding_window", f"0 {max(0, layers - 1)}"])
             return f"-tp {tp} --kv-cache-dtype fp8 --kv-cache-dtype-skip-layers {listed}", 0, {}
-        case "one-kind":
-            return f"-tp {tp} --disable-hybrid-kv-cache-manager", 0, {}
         case _:
-            return f"-tp {tp}", 0, {}
+            return f"-tp {tp} --disable-hybrid-kv-cache-manager", 0, {}
 
 
 def main(arguments: Sequence[str]) -> None:
