@@ -119,7 +119,7 @@ def tower_names(config: Row) -> list[str]:
 
 
 def _unfused(name: str) -> tuple[str, tuple[str, ...]]:
-    for fused, parts in (("qkv_proj", ("q_proj", "k_proj", "v_proj")), ("gate_up_proj", ("gate_proj", "up_proj"))):
+    for fused, parts in (("qkv_proj", ("q_proj", "k_proj", "v_proj")), ("gate_up_proj", ("gate_proj", "up_proj")), ("fc13", ("fc1", "fc3"))):
         if name.endswith("." + fused):
             return name.removesuffix(fused), parts
     return name, ("",)

@@ -46,6 +46,7 @@ FAMILIES: Mapping[str, Family] = {
         rope=rope.no_rope,
         tied=True,
         whole_stages=ALL_ENDS,
+        head_quantized=False,
         renamed=classic.BLOOM_KEYS,
         adapted=classic.four_times_as_wide,
         defaults={"max_position_embeddings": 2048},
