@@ -167,6 +167,8 @@ def _context(config: ServeConfig, model: ModelSpec) -> Iterator[Problem]:
         return
     if not model.is_latent and model.kv_heads:
         yield from _grouped_heads(model, tp, decode)
+    elif model.caches and all(cache_kind(cache) is CacheKind.STATE for cache in model.caches):
+        yield _refused("integer division or modulo by zero: the model has no KV heads", f"{flag} 1", "unsupported")
     if any(window(cache) is not None for cache in model.caches) or any(cache_kind(cache) is CacheKind.COMPRESSED for cache in model.caches):
         yield _refused("DCP not support sliding window.", f"{flag} 1", "unsupported")
 
