@@ -126,7 +126,8 @@ class Scope:
 
     def attention_scales(self) -> tuple[Tensor, ...]:
         """The KV cache scales that a quantization method registers on each attention layer."""
-        return self.quantization.attention_scales
+        left = self.quantization.leaves_cache
+        return () if left and left(f"{self.prefix}self_attn.attn") else self.quantization.attention_scales
 
     def head(self, vocab: int, hidden: int, *, name: str = "lm_head") -> Linear:
         """The output head, split over the padded vocabulary."""

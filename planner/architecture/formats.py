@@ -57,6 +57,8 @@ class Quantization:
     attention_scales: tuple[Tensor, ...] = ()
     latent_scales: tuple[Tensor, ...] = ()
     kv_cache_dtype: str = "auto"
+    leaves_cache: Callable[[str], bool] | None = None
+    """Whether an attention layer of this name is left out too, and registers no scales."""
 
     def keeps_bias(self, storage: Storage) -> bool:
         """Whether experts so stored are given the biases that their model has; GPTQ's are in its planes."""

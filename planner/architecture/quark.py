@@ -51,7 +51,7 @@ def quark(config: Config) -> Quantization:
             return BF16
         return _storage(scheme(names[0]), target)
 
-    return Quantization("quark", lookup, _storage(overall, Target.LINEAR), attention_scales=scalars(4, 16))
+    return Quantization("quark", lookup, _storage(overall, Target.LINEAR), attention_scales=scalars(4, 16), leaves_cache=lambda name: listed([name], excluded))
 
 
 def _matches(pattern: str, name: str) -> bool:
