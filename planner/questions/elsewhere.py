@@ -123,8 +123,9 @@ def _planned(row: StackRow, machine: GpuGroup, changed: Changed) -> Plan | None:
 def _asked(part: Part, values: Mapping[str, object]) -> Part:
     """The same part of a question with other values, the default's where one is left out."""
     defaults = _OF_MACHINE | _OF_SERVER
-    said = {name: defaults.get(name) if value is None else value for name, value in values.items()}
-    return replace(part, **said)  # type: ignore[arg-type]  # named as its fields, of the values that they had
+    said = dict(vars(part))
+    said.update((name, defaults.get(name) if value is None else value) for name, value in values.items())
+    return type(part)(**said)
 
 
 def _in_words(plan: Plan, way: Way) -> str:
