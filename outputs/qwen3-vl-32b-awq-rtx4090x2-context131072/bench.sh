@@ -205,14 +205,14 @@ PYTHON
 
 case ${1:-load} in
   load)
-    client load "${proxy}" "${model}" 1 4 2000 500 780 chat
+    client load "${proxy}" "${model}" 1 4 2000 500 840 chat
     ;;
   full)
-    client load "${proxy}" "${model}" 1 4 129984 1024 780 chat
+    client load "${proxy}" "${model}" 1 4 129984 1024 840 chat
     ;;
   problems)
     stamp=$(date +%Y%m%d-%H%M%S)
-    client problems "${proxy}" "${model}" "${here}/experiments/parallel_benchmark_${model//[^A-Za-z0-9._-]/-}_${stamp}" 16384 780 "${@:2}"
+    client problems "${proxy}" "${model}" "${here}/experiments/parallel_benchmark_${model//[^A-Za-z0-9._-]/-}_${stamp}" 16384 840 "${@:2}"
     ;;
   vllm)
     exec vllm bench serve \

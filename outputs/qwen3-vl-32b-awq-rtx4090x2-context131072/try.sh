@@ -3,7 +3,7 @@
 # shellcheck disable=SC2310,SC2312 # an answer that is not good is counted, the others are still asked for
 set -euo pipefail
 proxy=http://127.0.0.1:8080
-most=780 # seconds: a model may have to be loaded first; PLAN_TRY_TIMEOUT says otherwise
+most=840 # seconds: a model may have to be loaded first; PLAN_TRY_TIMEOUT says otherwise
 
 for tool in curl python3; do
   command -v "${tool}" >/dev/null || { echo "try.sh: ${tool} is needed" >&2; exit 2; }
