@@ -32,10 +32,19 @@ MICRO_BATCH = 512  # --ubatch-size unless it is stated
 
 
 def local_work(
-    engine: str, model: ModelSpec, gpu: GpuSpec, held: Weights, *, stages: int = 1, kv_bits: int = 16, widened: bool = True, batch: int = MICRO_BATCH
+    engine: str,
+    model: ModelSpec,
+    gpu: GpuSpec,
+    held: Weights,
+    *,
+    stages: int = 1,
+    kv_bits: int = 16,
+    widened: bool = True,
+    batch: int = MICRO_BATCH,
+    is_vulkan: bool = False,
 ) -> Work | NoSpeed:
     """What a GPU does for one of these runtimes (`llamacpp` or `mlx`), or why that is not known."""
-    best = peak(gpu, Arithmetic.BF16, on_amd=engine == "llamacpp")
+    best = peak(gpu, Arithmetic.BF16, on_amd=engine == "llamacpp" and not is_vulkan)
     if best is None:
         return no_bandwidth(gpu)
     if engine == "llamacpp" and best.computes and "int8" in dict(gpu.dense_flops):

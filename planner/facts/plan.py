@@ -125,6 +125,8 @@ class Plan:
     layers_on_gpu: int = 0
     layers_divided: int = 0
     """Of those on the GPUs, such as have experts in main memory."""
+    is_made_here: bool = False
+    """Whether its weights are made of the published ones before it starts."""
     is_pinned_partial: bool = False
     host_bytes: int = 0
     requirements_met: bool = True

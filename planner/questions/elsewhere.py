@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, replace
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import seen_by_each, significant
 from planner.facts.verdict import Verdict
 from planner.questions.choose import cannot_fit
-from planner.questions.offers import room_bytes, weighed
+from planner.questions.offers import gpus_bytes, room_bytes, weighed
 from planner.questions.question import engine_of
 from planner.questions.ways import Way, ways
 
@@ -30,57 +30,61 @@ _OWN_FORM = ("quantization", "kv_cache_dtype")  # every engine reads them, each 
 
 
 def with_others(found: Sequence[Alternative], row: StackRow, machine: GpuGroup, asked: Engine, for_all: frozenset[str]) -> tuple[Alternative, ...]:
-    """What would do, with the best that another engine does on this very machine before what needs a further one.
+    """What would do, with what another engine does on this very machine before what needs a further one.
 
     `for_all` are the fields of a question that every engine reads.
     """
-    other = next(_by_others(row, machine, asked, for_all), None) if other_engines(found, row, machine) else None
+    other = _by_another(row, machine, asked, for_all) if other_engines(found, row, machine) else None
     further = [change for change in found if _HARDWARE.intersection(dict(change.changed))]
     at_home = [change for change in found if change not in further]
     return (*at_home, *([other] if other else []), *further)[:MOST_OFFERED]
 
 
 def other_engines(found: Sequence[Alternative], row: StackRow, machine: GpuGroup) -> str:
-    """The titles of the engines that are asked; none where one was named, several models share the machine, or the one that is meant meets the whole wish there."""
+    """The titles of the engines that are asked; none where one was named, several models share the machine, or the one that is meant meets the whole wish there.
+
+    What only the one that is meant does (adapters, drafts, scores of a reranker) is a wish too: no other is asked.
+    """
     meets = any(not (_HARDWARE | _WISHES).intersection(dict(change.changed)) for change in found)
-    if row.engine is not None or len(row.services) > 1 or meets:
+    main, entry = row.services[0], find_model(row.services[0].model)
+    is_own = main.enable_lora or main.speculative_config is not None or (entry is not None and entry.row.kind == "reranker")
+    if row.engine is not None or len(row.services) > 1 or meets or is_own:
         return ""
     meant = engine_of(None, machine.gpu)
-    return " or ".join(ENGINES[name].title for name in weighed(machine, row.services[0].users or 1) if name != meant)
+    return " or ".join(ENGINES[name].title for name in weighed(machine, main.users or 1) if name != meant)
 
 
-def instead(row: StackRow, machine: GpuGroup, asked: Engine, for_all: frozenset[str]) -> str:
-    """What another engine does of what the one that is meant refuses, as a hint; empty where none was sought or found."""
-    other = next(_by_others(row, machine, asked, for_all), None) if other_engines((), row, machine) else None
-    return f"{other.arguments} works" if other else ""
+def instead(row: StackRow, machine: GpuGroup, asked: Engine, for_all: frozenset[str]) -> Alternative | None:
+    """What another engine does of what the one that is meant refuses; None where none was sought or found."""
+    return _by_another(row, machine, asked, for_all) if other_engines((), row, machine) else None
 
 
-def _by_others(row: StackRow, machine: GpuGroup, asked: Engine, for_all: frozenset[str]) -> Iterator[Alternative]:
-    """One alternative of each other engine: all on the GPUs in the most bits, else the one that reads least from main memory."""
+def _by_another(row: StackRow, machine: GpuGroup, asked: Engine, for_all: frozenset[str]) -> Alternative | None:
+    """The first other engine's: all on the GPUs in the most bits, else the form of which least is read from main memory."""
     tried: set[str | None] = set()
     for name in weighed(machine, row.services[0].users or 1):
         if name == asked.name or (machine.cards and not ENGINES[name].splits_by_memory):
             continue
-        apart: Alternative | None = None
+        found: list[tuple[bool, int, Alternative]] = []
         for way in _ways(row, machine, name):
             if way.quantization in tried:  # the same file, which another engine did not find room for
                 continue
             tried.add(way.quantization)
             changed = _changed(row, way, for_all)
             plan = _planned(row, machine, changed)
-            if plan is None or plan.verdict is not Verdict.STARTS or not plan.requirements_met:
-                continue
-            apart = sure(_in_words(plan, way), changed)
-            if plan.is_all_on_gpus:
-                break
-        if apart is not None:
-            yield apart
+            if plan is not None and plan.verdict is Verdict.STARTS and plan.requirements_met:
+                found.append((not plan.is_all_on_gpus, plan.host_bytes, sure(_in_words(plan, way), changed)))
+                if plan.is_all_on_gpus:
+                    break
+        if found:
+            return min(found, key=lambda each: each[:2])[2]
+    return None
 
 
 def _ways(row: StackRow, machine: GpuGroup, name: str) -> list[Way]:
-    """Those of one engine that may have room, of the model in whatever form it is published: those that the GPUs may hold, most bits first.
+    """Those of one engine that the GPUs may hold, most bits first, of the model in whatever form it is published.
 
-    Then, of a model with experts, the one of fewest bits of which main memory holds some.
+    Where there is none, of a model with experts the one of fewest bits of which main memory may hold some.
     """
     entry = find_model(row.services[0].model)
     is_form = entry is not None and entry.variant.is_checkpoint and entry.variant.is_the_model
@@ -90,10 +94,8 @@ def _ways(row: StackRow, machine: GpuGroup, name: str) -> list[Way]:
         return []
     if entry is None:
         return held
-    parameters, on_gpus, room = entry.row.parameters, machine.count * machine.gpu.cuda_total_bytes, room_bytes(entry.row, name, machine)
-    whole = [way for way in held if not cannot_fit(parameters, way.bits, on_gpus)]
-    apart = [way for way in held if way not in whole and not cannot_fit(parameters, way.bits, room)]
-    return [*whole, *apart[-1:]]
+    whole = [way for way in held if not cannot_fit(entry.row.parameters, way.bits, gpus_bytes(machine))]
+    return whole or [way for way in held[-1:] if not cannot_fit(entry.row.parameters, way.bits, room_bytes(entry.row, name, machine))]
 
 
 def _changed(row: StackRow, way: Way, for_all: frozenset[str]) -> Changed:
@@ -131,4 +133,5 @@ def _asked(part: Part, values: Mapping[str, object]) -> Part:
 def _in_words(plan: Plan, way: Way) -> str:
     engine, rate = ENGINES[way.engine], seen_by_each(plan.speed, plan.users)
     pace = f", about {significant(rate):,g} tokens/s" if rate else ""
-    return f"{engine.title}, {engine.in_short(plan)}{pace}"
+    made = ", made here of the published weights" if plan.is_made_here else ""
+    return f"{engine.title}, {engine.in_short(plan)}{made}{pace}"

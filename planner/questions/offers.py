@@ -134,7 +134,12 @@ def _most_tokens_per_s(row: ModelRow, bits: int, group: GpuGroup) -> float:
 def room_bytes(row: ModelRow, engine: str, group: GpuGroup) -> int:
     """What may hold weights: the GPUs, and main memory for experts, of which a token reads few, where the engine serves from there."""
     shares = not group.gpu.unified_memory and ENGINES[engine].uses_main_memory and _has_experts(row)
-    return group.count * group.gpu.cuda_total_bytes + (_with_ram(group, engine).ram_bytes if shares else 0)
+    return gpus_bytes(group) + (_with_ram(group, engine).ram_bytes if shares else 0)
+
+
+def gpus_bytes(group: GpuGroup) -> int:
+    """What all GPUs have, which may differ."""
+    return sum(member.gpu.cuda_total_bytes for member in group.members)
 
 
 def _with_ram(group: GpuGroup, engine: str) -> GpuGroup:

@@ -104,9 +104,10 @@ def answer_for(row: StackRow, first_port: int | None = None, formats: tuple[str,
     except UnsupportedError as error:
         from planner.questions.elsewhere import instead
 
-        if error.hint or not others or not (hint := instead(row, machine, engine, FOR_ALL)):
+        if error.hint or not others or not (other := instead(row, machine, engine, FOR_ALL)):
             raise
-        raise UnsupportedError(error.message, hint) from None
+        [other] = typed([other], question)
+        raise UnsupportedError(error.message, f"{other.change} works: {other.command or other.arguments}") from None
     changes = placed.alternatives
     if others and not placed.plans[-1].requirements_met:
         from planner.questions.elsewhere import with_others

@@ -65,7 +65,7 @@ def links(work: Work, link: AllReduce, vendor: str) -> tuple[Work, Work, Work]:
 
 def no_compute(gpu: GpuSpec) -> str:
     """Why only its bandwidth bounds a GPU."""
-    return "how much of its arithmetic an AMD GPU reaches was not measured here" if gpu.vendor == "amd" else "compute peak unknown"
+    return "how much of an AMD GPU's arithmetic this engine reaches was not measured here" if gpu.vendor == "amd" else "compute peak unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -163,6 +163,11 @@ def generation(gpu: GpuSpec) -> str:
     return next((name for since, name in GENERATIONS if gpu.vendor == "nvidia" and gpu.capability >= since), "")
 
 
+def _is_fitted(gpu: GpuSpec) -> bool:
+    """Whether prompts of an AMD GPU's generation take part in the fit, or of one before it with the same units."""
+    return bool(generation(gpu)) or gpu.gfx.startswith(("gfx103", "gfx11", "gfx12"))
+
+
 def peak(gpu: GpuSpec, arithmetic: Arithmetic, link: AllReduce = NO_LINK, *, on_amd: bool = False) -> Peak | None:
     """The peaks of a GPU in the asked arithmetic, or in 16 bits where it has none; None where not even its bandwidth is known.
 
@@ -170,7 +175,7 @@ def peak(gpu: GpuSpec, arithmetic: Arithmetic, link: AllReduce = NO_LINK, *, on_
     """
     if not gpu.bandwidth_bytes_per_s:
         return None
-    flops: dict[str, float] = dict(gpu.dense_flops) if gpu.vendor != "amd" or on_amd else {}
+    flops: dict[str, float] = dict(gpu.dense_flops) if gpu.vendor != "amd" or (on_amd and _is_fitted(gpu)) else {}
     if "bf16" not in flops:
         flops = {"bf16": inf}
     return Peak(

@@ -12,7 +12,7 @@ from planner.catalogue import load
 from planner.catalogue.hub import unasked
 from planner.emit import files_of
 from planner.engines.causes import MAX_LINE
-from planner.errors import PlannerError, WorldError
+from planner.errors import PlannerError, UnsupportedError, WorldError
 from planner.facts.question import StackRow
 from planner.facts.record import dataclass
 from planner.facts.verdict import Warn
@@ -64,11 +64,18 @@ def _answer(view: View, json: Callable[[], Mapping[str, object]], files: Mapping
     return Answer(view=view, json=json, files=files or {})
 
 
-def _plan(state: State, *, waits: bool = True) -> Answer:
+def _plan(state: State, says: str = "") -> Answer:
+    """The answer; as long as nobody waits for it (`says`: why), other engines are not asked, and what asks them is told."""
     row = row_of(state)
-    answer = answer_for(row, others=waits)
-    if not (waits or answer.requirements_met) and (asked := other_engines(answer.alternatives, row, answer.main.group)):
-        answer = replace(answer, warnings=(*answer.warnings, Warn(code="others-unasked", message=f"press the button, or Enter: {asked} is then asked too")))
+    told = "press the button, or Enter: {} is then asked too" if says == UNASKED else "a page without a server does not ask {} too: choose the engine"
+    try:
+        answer = answer_for(row, others=not says)
+    except UnsupportedError as error:
+        if error.hint or not says or not (asked := other_engines((), row, group_of(row))):
+            raise
+        raise UnsupportedError(error.message, told.format(asked)) from None
+    if says and not answer.requirements_met and (asked := other_engines(answer.alternatives, row, answer.main.group)):
+        answer = replace(answer, warnings=(*answer.warnings, Warn(code="others-unasked", message=told.format(asked))))
     files = files_of(answer.deployment) if answer.starts else {}
     return _answer(view_of(answer, files), lambda: plan_json(answer, []), files)
 
@@ -200,7 +207,7 @@ def _kept(_: load.Catalogue, state: State, hub: str) -> Answer | PlannerError:
     """The same question is answered once, or refused once, as long as names mean the same; what the network says of it may change."""
     try:
         with only_texts(), unasked(hub):
-            return _plan(state, waits=hub != UNASKED) if state.job.name == PLAN else _ASKED[state.job.name](state)
+            return _plan(state, hub) if state.job.name == PLAN else _ASKED[state.job.name](state)
     except WorldError:
         raise
     except PlannerError as error:

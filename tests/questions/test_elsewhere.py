@@ -58,9 +58,30 @@ def test_no_other_engine_where_one_is_named_or_needed_for_nothing(question, tmp_
 def test_what_the_engine_refuses_on_a_card_another_one_does(tmp_path):
     done = run_plan("--gpu", "rtx2060", "--model", "gpt-oss-20b", "--ram", "32GiB", cwd=tmp_path)
     assert done.returncode == 2
-    words = shlex.split(done.stderr.rpartition("; ")[2].removesuffix(" works\n"))
-    assert "--engine" in words, done.stderr
-    assert asked(shlex.join(["--gpu", "rtx2060", "--model", "gpt-oss-20b", "--ram", "32GiB", *words]), tmp_path)["verdict"] == "starts"
+    what, _, command = done.stderr.rpartition(" works: plan ")
+    assert "Ollama, MXFP4_MOE" in what
+    assert "GiB in main memory" in what  # what it costs
+    assert asked(command, tmp_path)["verdict"] == "starts"
+
+
+@pytest.mark.parametrize(
+    ("machine", "model", "form", "where"),
+    [
+        ("rtx4070", "trinity-mini", "Q4_K_M", "in main memory"),  # 8 bits start too, and read three times as much from there
+        ("rtx3060", "deepseek-coder-v2-lite", "Q4_K_M", ""),
+        ("rtx5090,rtx3060", "olmo-3.1-32b --context 8k", "Q8_0", ""),  # of cards that differ all that they have together
+        ("rtx3090", "gemma-3-27b", "Q4_K_M", ""),  # a context that nobody asked for is one that surely fits
+    ],
+)
+def test_the_form_that_reads_least_from_main_memory_else_the_most_bits(machine, model, form, where, tmp_path):
+    [change] = by_engine(asked(f"--gpu {machine} --model {model}", tmp_path))
+    assert form in change["command"]
+    assert (where in change["change"]) if where else ("main memory" not in change["change"])
+
+
+@pytest.mark.parametrize("question", ["qwen3-30b-a3b --enable-lora", "qwen3-30b-a3b --speculate ngram:3", "qwen3-reranker-8b"])
+def test_what_only_the_meant_engine_does_is_a_wish(question, tmp_path):
+    assert not by_engine(asked(f"--gpu rtx3060 --model {question}", tmp_path))
 
 
 @pytest.mark.parametrize("engine", ["", "--engine ollama --quantization BF16 --context 32k --ram 16GiB"])

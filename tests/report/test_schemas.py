@@ -107,7 +107,7 @@ def test_every_answer_is_as_its_schema_says(state, asked):
 
 def test_a_bench_that_cannot_be_predicted_says_why(asked):
     with serving() as url:
-        found = asked("bench", "--gpu", "gb10", "--model", "qwen3-8b", "--url", url, "--input", "100", "--answer", "16", "--at-once", "2")
+        found = asked("bench", "--gpu", "jetson-thor", "--model", "qwen3-8b", "--url", url, "--input", "100", "--answer", "16", "--at-once", "2")
     conforms(found, "bench")
     assert found["measured_over_predicted"] is None
     assert "compute peak unknown" in found["speed_reason"]

@@ -337,3 +337,11 @@ def test_a_row_is_refused_where_a_plan_says_no_speed(changed, why):
         row for row in rows() if row["engine"] == "vllm" and row["model"].endswith("gemma-4-12B-it-FP8-Dynamic") and row["tp"] == "1" and not left_out(row)
     )
     assert reason(row | changed) == why
+
+
+@pytest.mark.parametrize(("gpu", "device", "said"), [("rx7900xtx", None, True), ("rx7900xtx", "Vulkan0", False), ("rx580", None, False), ("mi50", None, True)])
+def test_prompts_on_amd_are_told_where_its_kernels_were_fitted(gpu, device, said):
+    """ROCm's, of RDNA 2 to 4, Vega 20 and CDNA: neither Vulkan's nor those of earlier cards."""
+    row = StackRow(gpu=gpu, engine="llama.cpp", services=[ServiceRow(model="qwen3-8b", context=4096, device=device)])
+    speed = answer_for(row).main.speed
+    assert (speed.time_to_first_token_s is not None) == said

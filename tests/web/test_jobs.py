@@ -230,6 +230,8 @@ def test_other_engines_are_asked_only_where_somebody_waits_for_them(client):
     for page in (pressed, whole):
         assert "--engine ollama" in page.text
         assert "press the button" not in page.text
+    refused = client.get(f"/answer/plan?{urlencode({'gpu': 'rtx2080ti', 'model': 'gpt-oss-20b'})}")  # vLLM has no MXFP4 there
+    assert "press the button, or Enter: Ollama or llama.cpp" in refused.text
     fitting = client.get(f"/answer/plan?{urlencode({'gpu': 'rtx4090', 'model': 'qwen3-32b'})}")  # its AWQ does
     assert "press the button" not in fitting.text
 
@@ -253,6 +255,9 @@ def test_alone_nobody_else_is_asked_and_no_thread_is_started(monkeypatch):
     with TestClient(pages.app(alone=True), base_url="http://127.0.0.1:8321") as client:
         assert "asks nobody" in client.get("/?gpu=rtx4090&model=nobody/nothing").text
         assert "starts" in client.get("/?gpu=rtx4090&model=qwen3-8b").text
+        failing = client.get("/?gpu=rtx3060&model=gpt-oss-20b").text
+        assert "a page without a server does not ask Ollama or llama.cpp too" in failing
+        assert "--engine ollama" not in failing
 
 
 def test_the_question_goes_along_from_job_to_job(client):

@@ -28,7 +28,7 @@ from planner.engines.llamacpp.named import NamedModel, by_file, by_repository
 from planner.engines.llamacpp.one_machine import check_that_it_is_one
 from planner.engines.llamacpp.pins import image_tokens
 from planner.engines.llamacpp.plan import plan_of
-from planner.engines.llamacpp.ram import narrow
+from planner.engines.llamacpp.ram import holds, narrow
 from planner.engines.llamacpp.settings import AUTO_SLOTS, SETTINGS
 from planner.engines.metal import wired_bytes
 from planner.errors import PlannerError
@@ -74,13 +74,14 @@ class Machine:
         return Room(free_bytes(self.group, self.gpus), self.margins)
 
     def fits(self, named: NamedModel, config: LlamaCppConfig, *, surely: bool = False) -> bool:
-        """Whether the fit would leave a configuration as it is; `surely`: also where compute buffers are as large as they may be."""
+        """Whether the fit would leave a configuration as it is; `surely`: also where compute buffers are as large as they may be, with what main memory holds."""
         room = self.room
         if not surely:
             return fits_whole(named.model, config, room)
-        gpus = ledger_of(named.model, config, room.free_bytes).gpus
+        held = ledger_of(named.model, config, room.free_bytes)
         high = config.backend.error[1] - 1
-        return room.takes([gpu.total_bytes + int((gpu.compute_bytes + gpu.mmproj_compute_bytes) * high) + 2 for gpu in gpus])
+        most = [gpu.total_bytes + int((gpu.compute_bytes + gpu.mmproj_compute_bytes) * high) + 2 for gpu in held.gpus]
+        return room.takes(most) and holds(held, self.group)
 
 
 def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan:

@@ -21,6 +21,7 @@ from planner.engines.llamacpp.plan import plan_of
 from planner.engines.llamacpp.ram import narrow
 from planner.engines.llamacpp.scheduler import Loaded
 from planner.engines.llamacpp.settings import OLLAMA_SETTINGS
+from planner.engines.llamacpp.warn import ollama_drafts
 from planner.errors import PlannerError
 from planner.facts.command import Command
 from planner.facts.hardware import GpuGroup
@@ -92,7 +93,13 @@ def _checked(command: Command, group: GpuGroup, catalogue: Catalogue) -> tuple[P
     if fitted != config and plan.verdict is Verdict.TIGHT and not narrow(plan):
         plan = replace(plan, verdict=Verdict.STARTS)
     plan = replace(plan, reasons=tuple(reasons.items()))
-    warnings = [*ollama_command.remarks(command), *_remarks(read, file, named), *named.warnings, *warnings_of(named, fitted, plan, has_fit=True)]
+    warnings = [
+        *ollama_command.remarks(command),
+        *_remarks(read, file, named),
+        *named.warnings,
+        *warnings_of(named, fitted, plan, has_fit=True),
+        *ollama_drafts(fitted),
+    ]
     missing = [*named.not_covered, *ollama_command.missing(command)]
     said = {row.flag: value for row in OLLAMA_SETTINGS if (value := env.get(row.flag))}
     loaded = Loaded(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from planner.engines.llamacpp.ask import GgufAsk
+from planner.engines.llamacpp.backend import Backend
 from planner.engines.llamacpp.layers import EXPERTS, MAIN_MEMORY, Part
 from planner.engines.llamacpp.ledger import LlamaCppLedger
 from planner.engines.llamacpp.memory import LlamaCppConfig
@@ -40,7 +41,17 @@ def local_work_of(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, pl
     on_gpus, host_bytes, cache = gguf_weights(ask.origin, ask.model), 0, held.host.kv_cache_bytes
     if not held.is_whole:
         on_gpus, host_bytes = _divided(ask.origin, ask.model, held, on_gpus)
-    work = local_work("llamacpp", ask.origin, ask.group.gpu, on_gpus, stages=len(held.gpus), kv_bits=kv_bits, widened=widened, batch=config.ubatch)
+    work = local_work(
+        "llamacpp",
+        ask.origin,
+        ask.group.gpu,
+        on_gpus,
+        stages=len(held.gpus),
+        kv_bits=kv_bits,
+        widened=widened,
+        batch=config.ubatch,
+        is_vulkan=config.backend is Backend.VULKAN,
+    )
     return work if isinstance(work, NoSpeed) else LocalWork(work=work, model=ask.origin, host_bytes=host_bytes, host_cache_bytes=cache)
 
 

@@ -22,6 +22,7 @@ from planner.engines.llamacpp.ledger import LlamaCppLedger, free_bytes, ledger, 
 from planner.engines.llamacpp.memory import FIT_MARGIN_BYTES, LlamaCppConfig, with_drafts
 from planner.engines.llamacpp.one_machine import check_that_it_is_one
 from planner.engines.llamacpp.pace import local_work_of, speed
+from planner.engines.llamacpp.placement import Held
 from planner.engines.llamacpp.projector import WARMUP_PATCHES
 from planner.engines.llamacpp.ram import binds, holds, within_ram
 from planner.engines.llamacpp.reasons import reasons_of, settings_of
@@ -132,18 +133,25 @@ def _surely(ask: GgufAsk, gpus: int) -> Room:
     return Room(free_bytes(ask.group, gpus), tuple(FIT_MARGIN_BYTES + error for error in errors))
 
 
-def _fits(ask: GgufAsk, config: LlamaCppConfig) -> bool:
-    """Whether all that is to lie on the GPUs does, with the margin that llama.cpp keeps."""
+def _fits(ask: GgufAsk, config: LlamaCppConfig, *, at_most: bool = False) -> bool:
+    """Whether all that is to lie on the GPUs does, with the margin that llama.cpp keeps; `at_most`: with the most that each term may be."""
     settled = _settled(ask, config)
     room = _surely(ask, _gpus(ask, settled))
     held = ledger_of(ask.model, settled, room.free_bytes)
-    return room.takes([gpu.total_bytes for gpu in held.gpus]) and holds(held, ask.group)
+    used = [sum(line.high_bytes for line in _lines(ask, settled, gpu)) if at_most else gpu.total_bytes for gpu in held.gpus]
+    return room.takes(used) and holds(held, ask.group)
 
 
 def longest(ask: GgufAsk, config: LlamaCppConfig) -> int:
     """The longest context before layers leave the GPU, in whole steps or the model's own limit; 0 where not even a short one fits."""
     limit = ask.model.max_context
     return longest_context(limit, lambda context: _fits(ask, replace(config, context=max(1, context))))
+
+
+def _surest(ask: GgufAsk, config: LlamaCppConfig, fitting: int) -> int:
+    """The longest context that surely fits, where that is a useful one; else the longest that is expected to."""
+    sure = longest_context(fitting, lambda context: _fits(ask, replace(config, context=max(1, context)), at_most=True))
+    return sure if sure >= min(USEFUL_CONTEXT, ask.model.max_context) else fitting
 
 
 def _chosen(ask: GgufAsk) -> LlamaCppConfig:
@@ -159,7 +167,7 @@ def _chosen(ask: GgufAsk) -> LlamaCppConfig:
         config = ask.pins.typed(replace(base, kv_type=kv_type, value_type=""))
         fitting = longest(ask, config)
         if ask.context is None:
-            config = replace(config, context=max(fitting, min(_SHORTEST, ask.model.max_context)))
+            config = replace(config, context=max(_surest(ask, config, fitting), min(_SHORTEST, ask.model.max_context)))
         if config.context <= fitting and (ask.context or config.context >= min(USEFUL_CONTEXT, ask.model.max_context)):
             return _settled(ask, config)
     if config.context <= fitting or ask.gpu_layers is not None or is_by_hand(base, ask.group.count):
@@ -196,10 +204,11 @@ def plan_of(ask: GgufAsk, config: LlamaCppConfig, gpus: int) -> Plan:
 
 def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int) -> Plan:
     free = longest(ask, replace(config, gpu_layers=None, placement=None))
-    surely = held.available_bytes - FIT_MARGIN_BYTES - ask.group.free_error[0]
+    least = min(target - gpu.total_bytes for target, gpu in zip(_surely(ask, gpus).targets, held.gpus, strict=True))
+    surely = held.fullest.total_bytes + least  # what the GPU that is nearest to its end may grow by, whichever that is
     settings = settings_of(config, held, gpus)
     plan = budgeted(
-        Budget(_lines(ask, config, held), held.available_bytes, surely, is_estimated=ask.group.free_error != (0, 0)),
+        Budget(_lines(ask, config, held.fullest), held.available_bytes, surely, is_estimated=ask.group.free_error != (0, 0)),
         engine="ollama" if ask.is_ollama else "llama.cpp",
         version=(ask.release or ollama.VERSION) if ask.is_ollama else build_name(config.build),
         model=PlannedModel(
@@ -221,7 +230,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
         host_note=held.host_note,
         is_pinned_partial=ask.gpu_layers is not None,
     )
-    plan = replace(plan, sharing=config.sequences, layers_divided=held.placement.divided)
+    plan = replace(plan, sharing=config.sequences, layers_divided=held.placement.divided if ask.model.has_experts else 0, is_made_here=bool(ask.made_from))
     if config.placement is not None and plan.verdict is Verdict.TIGHT:
         plan = replace(plan, verdict=Verdict.STARTS)  # llama.cpp measures what it places, and leaves its margin
     plan = within_ram(replace(plan, binds=binds(held, is_pinned=ask.gpu_layers is not None) or plan.binds) if plan.starts else plan, held.host_note)
@@ -235,8 +244,7 @@ def _plan(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger, gpus: int)
     return plan_beyond(plan, missing)
 
 
-def _lines(ask: GgufAsk, config: LlamaCppConfig, held: LlamaCppLedger) -> tuple[Line, ...]:
-    gpu = held.fullest
+def _lines(ask: GgufAsk, config: LlamaCppConfig, gpu: Held) -> tuple[Line, ...]:
     weights = (
         "the file's tensors"
         if ask.model.mix == "file"

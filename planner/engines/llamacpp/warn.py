@@ -83,9 +83,7 @@ def _ollama_warnings(ask: GgufAsk, config: LlamaCppConfig) -> list[Warn]:
     predicted, real = ollama.predicted_bytes(ask.model, config), ledger(ask.model, replace(config, placement=None), ask.group, gpus=1).used_bytes
     if predicted < 0.8 * real or predicted > 1.25 * real:
         warns.append(Warn(code="ollama-prediction", message=f"Ollama predicts {gib(predicted)} where {gib(real)} are taken; it chooses GPUs by its own figure"))
-    if config.drafted:
-        told = f"Ollama drafts up to {config.drafted} tokens with this model's own predicting layers; tokens per second are said without, as what is accepted was not measured"
-        warns.append(Warn(code="ollama-drafts", message=told))
+    warns += ollama_drafts(config)
     if ask.made_from:
         warns.append(
             Warn(
@@ -94,6 +92,12 @@ def _ollama_warnings(ask: GgufAsk, config: LlamaCppConfig) -> list[Warn]:
             )
         )
     return warns
+
+
+def ollama_drafts(config: LlamaCppConfig) -> list[Warn]:
+    """That a model of Ollama's drafts for itself, and that its speed is said without."""
+    told = f"Ollama drafts up to {config.drafted} tokens with this model's own predicting layers; tokens per second are said without, as what is accepted was not measured"
+    return [Warn(code="ollama-drafts", message=told)] if config.drafted else []
 
 
 def swaps(asks: Sequence[GgufAsk], plans: Sequence[Plan], machine: GpuGroup) -> list[Warn]:

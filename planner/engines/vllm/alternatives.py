@@ -19,6 +19,7 @@ from planner.errors import PlannerError
 from planner.facts.alternatives import Alternative, Changed
 from planner.facts.config import Parallel
 from planner.facts.settings import Value
+from planner.facts.verdict import Verdict
 from planner.units import CONTEXT_STEP, tokens
 
 FEWEST_GPUS_OF_A_NODE = 4  # GUESS: smaller machines are given more GPUs, not a second machine
@@ -27,9 +28,17 @@ FEWEST_GPUS_OF_A_NODE = 4  # GUESS: smaller machines are given more GPUs, not a 
 def meets(request: Request) -> bool:
     """Whether a request, planned alone, surely starts with all that is asked."""
     try:
-        return is_possible(request)
+        return is_possible(request) and _leaves_main_memory(request)
     except PlannerError:
         return False
+
+
+def _leaves_main_memory(request: Request) -> bool:
+    """Whether what is offloaded leaves the machine enough of its main memory, where that was told."""
+    from planner.engines.vllm.plan import plan_as_asked
+
+    asked = request.pins.cpu_offload_gb and request.group.ram_bytes
+    return not asked or plan_as_asked(request, repo="", served_name="").verdict is Verdict.STARTS
 
 
 def alternatives(request: Request, choice: Choice, market: Market, check: Callable[[Request], bool] = meets) -> tuple[Alternative, ...]:

@@ -80,21 +80,17 @@ def fails_anyway(request: Request, config: ServeConfig, parts: Sequence[NotCover
 
 
 def with_parts(plan: Plan, config: ServeConfig, parts: Sequence[NotCovered]) -> Plan:
-    """A plan whose KV cache may be smaller or larger by what bounded parts take or spare."""
-    if config.kv_cache_memory_bytes is not None:
+    """A plan whose KV cache may be smaller or larger by what bounded parts take or spare; as it was where one is not bounded."""
+    if config.kv_cache_memory_bytes is not None or _most(parts) is None:
         return plan
     less = sum(part.most_bytes or 0 for part in parts if part.effect != "lowers")
     more = sum(part.most_bytes or 0 for part in parts if part.effect != "adds")
     if not (less or more):
         return plan
-    ends = {"kv_cache_bytes_low": plan.memory["kv_cache_bytes_low"] - less, "kv_cache_bytes_high": plan.memory["kv_cache_bytes_high"] + more}
-    wider = (
-        replace(line, low_bytes=line.low_bytes - less, high_bytes=line.high_bytes + more, note="with what is not in the ledger")
-        if line.key == "kv_cache"
-        else line
-        for line in plan.lines
-    )
-    return replace(plan, memory={**plan.memory, **ends}, lines=tuple(wider))
+    low, high = max(0, int(plan.memory["kv_cache_bytes_low"]) - less), int(plan.memory["kv_cache_bytes_high"]) + more
+    note = f"{low / GIB:.2f} to {high / GIB:.2f} with what is not in the ledger"
+    wider = (replace(line, low_bytes=low, high_bytes=high, note=note) if line.key == "kv_cache" else line for line in plan.lines)
+    return replace(plan, memory={**plan.memory, "kv_cache_bytes_low": low, "kv_cache_bytes_high": high}, lines=tuple(wider), binds="")
 
 
 def _most(parts: Sequence[NotCovered]) -> int | None:

@@ -145,7 +145,7 @@ def check(
             config = _fitted(request, config)
         choice = _explained(as_checked(evaluate(request, config)), values)
     except UnsupportedError as error:
-        return answer(None, Problem(code="unsupported", message=str(error), fix=_supported(request, config)))
+        return answer(None, Problem(code="unsupported", message=str(error), fix=error.hint or _supported(request, config)))
     except NotDivisibleError as error:  # what `_cannot_split` does not ask about
         return answer(None, Problem(code="not-divisible", message=error.message, fix="--prefill-context-parallel-size 1"))
     placed = place(model, group, config)

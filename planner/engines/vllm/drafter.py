@@ -49,6 +49,10 @@ def drafting(source: Source, asked: Speculation, catalogue: Catalogue, online: s
         return _own_layers(source, asked, online)
     if asked.method not in WITH_MODEL and asked.method != "mtp":
         return _unknown(target, asked, f"weights and cache of a drafter of the method {asked.method}")
+    from planner.engines.vllm.draft_rules import target_problem
+
+    if problem := target_problem(target, asked.method):
+        raise BadValueError(problem)
     try:
         drafter = catalogue.find_source(asked.model or "")
         if asked.method == "dspark" and not asked.tokens:
@@ -57,7 +61,8 @@ def drafting(source: Source, asked: Speculation, catalogue: Catalogue, online: s
     except BadValueError:
         raise
     except PlannerError:
-        return _unknown(target, asked, f"weights and cache of the drafter {asked.model}")
+        what = f"the drafter {asked.model}" if asked.model else "a drafter that its checkpoint may bring"
+        return _unknown(target, asked, f"weights and cache of {what}")
     return _separate(target, spec, asked)
 
 
@@ -122,10 +127,8 @@ def _separate(target: ModelSpec, drafter: ModelSpec, asked: Speculation) -> Draf
     `draft_tensor_parallel_size` 1 changes no byte of any (0.33): ranks are those of the target's group.
     """
     from planner.architecture.drafters import output_words, without_shared, words_of
-    from planner.engines.vllm.draft_rules import keeps_words, target_problem
+    from planner.engines.vllm.draft_rules import keeps_words
 
-    if problem := target_problem(target, asked.method):
-        raise BadValueError(problem)
     if not asked.tokens:
         raise BadValueError("A speculative model was provided, but `num_speculative_tokens` was not provided")
     words: tuple[Module, ...] = ()

@@ -65,7 +65,9 @@ class Padded:
 
 def as_padded(groups: Sequence[CacheGroup]) -> tuple[CacheGroup, ...]:
     """Groups as such releases count them; the group that keeps every token has the pages that a block of the pool holds beyond its own."""
-    whole = next(group for group in groups if isinstance(group.attention, CompressedCache) and not group.attention.window)
+    whole = next((group for group in groups if isinstance(group.attention, CompressedCache) and not group.attention.window), None)
+    if whole is None:
+        return tuple(groups)
     sizes = sorted(set(whole.page_bytes))
     held = [Counter(min((size for size in sizes if size >= page), default=sizes[-1]) for page in group.page_bytes) for group in groups]
     most = {size: max(counts[size] for counts in held) for size in sizes}

@@ -88,7 +88,7 @@ def plan_as_asked(request: Request, *, repo: str, served_name: str, others: Othe
             request.model, request.group.gpu, choice.config.kv_cache_dtype, version=choice.config.vllm_version, options=choice.config.options
         )
     except UnsupportedError as error:
-        raise UnsupportedError(str(error), _what_works(request, others)) from None
+        raise UnsupportedError(str(error), f"plan check judges the command with {error.hint}" if error.hint else _what_works(request, others)) from None
     plan = Plan(
         request=request,
         repo=repo,

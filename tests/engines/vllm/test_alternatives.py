@@ -19,6 +19,7 @@ QUESTIONS = {
     "too many layers": "--gpu rtx3060 --engine llama.cpp --model qwen3-32b --gpu-layers 40",
     "too much for Ollama": "--gpu rtx4090 --engine ollama --model qwen3-32b --context 40k --users 2",
     "too large for the Mac": "--gpu m4-max-36gb --model qwen3-vl-32b --context 64k --users 3",
+    "an offload that leaves the system little": "--gpu rtx4090 --model qwen3-32b --cpu-offload-gb 48 --ram 50GiB --context 32k --users 4",
     "a server too many": "--gpu rtx4090 --count 2 --model qwen3-vl-32b-awq --with llama-3.3-70b",
 }
 

@@ -1,8 +1,10 @@
 """Parts outside the ledger that are bounded: the answer is sure where it is the same with all that they may take and with all that they may spare."""
 
+import json
 from dataclasses import replace
 
 import pytest
+from conftest import DATA
 
 from planner.questions.check import check, find_server, group_for
 
@@ -123,3 +125,25 @@ def test_kept_states_want_batches_of_a_block(version, more, verdict):
     if verdict == "does_not_start":
         assert [problem.message for problem in answer.problems] == ["In Mamba cache align mode, block_size (2096) must be <= max_num_batched_tokens (2048)."]
         assert answer.problems[0].fix == "--max-num-batched-tokens 2096"
+
+
+def test_no_cache_is_less_than_none_and_the_line_says_its_ends():
+    answer = judged(f"{MOE} --moe-backend triton --max-model-len 4096 --gpu-memory-utilization 0.74", "l4")
+    assert answer.memory["kv_cache_bytes_low"] == 0
+    [line] = [line for line in answer.lines if line.key == "kv_cache"]
+    assert line.note.startswith("0.00 to ")
+    assert line.note.endswith("with what is not in the ledger")
+    assert not answer.binds  # what surely runs at once is not said of the plan without it
+
+
+def test_the_backend_that_a_class_needs_is_the_fix(tmp_path):
+    (tmp_path / "config.json").write_text((DATA / "configs" / "made--step1.json").read_text())
+    [problem] = judged(f"vllm serve {tmp_path}").problems
+    assert (problem.code, problem.fix) == ("unsupported", "--attention-backend TRITON_ATTN")
+    assert judged(f"vllm serve {tmp_path} {problem.fix}").verdict == "starts"
+
+
+def test_a_target_that_shows_no_hidden_states_is_refused_whatever_drafts():
+    config = json.dumps({"method": "eagle3", "model": "nobody/knows", "num_speculative_tokens": 3})
+    [problem] = judged(f"vllm serve google/gemma-3-27b-it --speculative-config '{config}'", "h200").problems
+    assert "Model does not support EAGLE3 interface" in problem.message
