@@ -186,8 +186,12 @@ def _partly(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
 
 def _placed(ask: GgufAsk, config: LlamaCppConfig) -> LlamaCppConfig:
     config = _settled(ask, config)
-    free = free_bytes(ask.group, _gpus(ask, config))
-    return replace(config, placement=fitted(ask.model, config, Room(free, (FIT_MARGIN_BYTES,) * len(free))))
+    gpus = _gpus(ask, config)
+    margins = (FIT_MARGIN_BYTES,) * gpus
+    if ask.is_ollama:
+        held = ledger(ask.model, config, ask.group, gpus=gpus)
+        margins = tuple(ollama.margin_bytes(held, gpu, counts_drafts=True) for gpu in range(gpus))
+    return replace(config, placement=fitted(ask.model, config, Room(free_bytes(ask.group, gpus), margins)))
 
 
 def _narrower(ask: GgufAsk, config: LlamaCppConfig) -> Layout | None:
