@@ -86,7 +86,8 @@ def find_plain(name: str) -> Plain:
         config = Config(entry.row.config, f"models.yaml: {entry.row.name}")
         spec = replace(build_model(config, entry.row.name), chat=entry.row.chat(entry.variant))
         variants = (entry.variant, *entry.row.variants)
-        return Plain(entry.row.name, spec, original.repo, variants, text_class(entry.row.config), entry.sampling)
+        month = "" if entry.row.released_at_least else entry.row.released
+        return Plain(entry.row.name, spec, original.repo, variants, text_class(entry.row.config), entry.sampling, released=month)
     source = find_source(name)
     data = {key: value for key, value in source.config.items() if key not in ("quantization_config", "compression_config")}
     converted = data.get("quantization")

@@ -29,6 +29,8 @@ class MlxAsk:
     repo: str
     served_name: str
     form: mlx.MlxFormat
+    released: str = ""
+    """The month of the model, where the catalogue knows it."""
     is_guessed_repo: bool = False
     name: str = "chat"
     context: int | None = None
@@ -85,6 +87,7 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
         is_guessed_repo=variant is None and not is_folder,
         served_name=slug(plain.name),
         form=form,
+        released=plain.released,
         name=service.name or "chat",
         context=context or (None if is_main or plain.spec.pooling else min(USEFUL_CONTEXT, plain.spec.max_position_embeddings)),
         users=service.users or 1,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from planner.engines.metal import largest_buffer_bytes, wired_bytes
 from planner.engines.mlx.ask import MlxAsk
-from planner.engines.mlx.memory import cache_bytes, weights_bytes
+from planner.engines.mlx.memory import Stored, cache_bytes, stored
 from planner.engines.mlx.prefill import PROMPTS_AT_ONCE, STEPS, Layers, Peak, Prompts
 from planner.facts.attention import Attention
 from planner.facts.context import POOLING_CONTEXT, USEFUL_CONTEXT
@@ -29,21 +29,24 @@ class Ledger:
     """The terms of one server; its weights are counted once."""
 
     ask: MlxAsk
-    weights_bytes: int
+    weights: Stored
     layers: Layers
 
     @classmethod
     def of(cls, ask: MlxAsk) -> Ledger:
         """The ledger of a question; mlx_lm.server leaves a vision tower out (its models' sanitize)."""
-        return cls(ask=ask, weights_bytes=weights_bytes(ask.model, ask.form, vision=ask.engine == "mlx-vlm"), layers=Layers.of(ask.model))
+        weights = stored(ask.model, ask.form, vision=ask.engine == "mlx-vlm", released=ask.released)
+        return cls(ask=ask, weights=weights, layers=Layers.of(ask.model))
 
     def lines(self, choice: Choice) -> tuple[Line, ...]:
         """The terms for a choice."""
-        ask, users = self.ask, self.ask.at_once(choice.kv_bits)
+        ask, users, held = self.ask, self.ask.at_once(choice.kv_bits), self.weights
         vision = "; vision in 16 bits" if ask.model.vision and ask.engine == "mlx-vlm" else ""
-        weights = exactly("weights", "weights", self.weights_bytes, f"{ask.form.name}, exact{vision}")
+        weights = exactly("weights", "weights", held.usual, f"{ask.form.name}, exact{vision}")
+        if held.differs:
+            weights = replace(weights, low_bytes=held.low, high_bytes=held.high, how=How.DERIVED, note=f"{ask.form.name}{vision}; {held.differs}")
         if ask.model.typed:
-            weights = replace(weights, how=How.DERIVED, note="derived: its config was typed from public facts")
+            weights = replace(weights, how=How.DERIVED, note=f"derived: its config was typed from public facts{'; ' * bool(held.differs)}{held.differs}")
         cache = users * self._conversation_bytes(choice)
         return (weights, exactly("kv_cache", "KV cache", cache), *self._copies(choice), _line(self.peak(choice), choice))
 

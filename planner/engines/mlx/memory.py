@@ -7,6 +7,7 @@ generate.py wired_limit; facts/runtimes.md section 3.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from math import prod
 from typing import assert_never
 
@@ -16,7 +17,7 @@ from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, Cr
 from planner.facts.model import LayerGroup, ModelSpec
 from planner.facts.modules import Experts, Linear, Module, Role, Tensor, TensorRole
 from planner.facts.record import dataclass
-from planner.units import GIB, round_up
+from planner.units import GIB, gib, round_up
 
 # Whose calls both servers read, by vLLM's names: mlx-lm 0.32.2 tokenizer_utils.py _infer_tool_parser looks at the chat template, mlx-vlm 0.7.10 asks it.
 TOOL_PARSERS = ("gemma4", "glm45", "glm47", "hermes", "kimi_k2", "kimi_k3", "longcat", "minimax_m2", "mistral", "qwen3_coder", "qwen3_xml")
@@ -35,6 +36,12 @@ class MlxFormat:
     group: int = 64
     scale_bits: int = 32
     experts: MlxFormat | None = None  # where routed experts are stored in another one
+    apart: tuple[tuple[Role, MlxFormat], ...] = ()  # matrices of other roles that are
+    embedding: MlxFormat | None = None  # where the embedding is
+
+    def of(self, role: Role) -> MlxFormat:
+        """The format of a matrix by what it does."""
+        return dict(self.apart).get(role, self)
 
     def matrix_bytes(self, rows: int, columns: int) -> int:
         """A matrix in this format; where a row is no whole number of groups it stays in 16 bits (nn/layers/quantized.py)."""
@@ -58,7 +65,50 @@ def read_format(name: str) -> MlxFormat:
     return MlxFormat(name=f"{match['bits']}bit" + (f"-g{group}" if group != 64 else ""), bits=int(match["bits"]), group=group)
 
 
-ROUTER = MlxFormat(name="8bit", bits=8)  # quant_predicate of the MoE models keeps routers at 8 bits
+PLAIN = MlxFormat(name="bf16")
+# What a conversion stores apart from the rest (mlx-lm 0.32.2, models/*.py): quant_predicate of most models keeps routers at 8 bits; those whose router is
+# a parameter and no layer (class MoEGate) leave it in 16; the others have no predicate. tests/engines/mlx/test_weights.py asks mlx-lm itself.
+_EIGHT = MlxFormat(name="8bit", bits=8)
+_ROUTERS_IN_16_BITS = ("Deepseek", "KimiK2", "KimiVL", "MistralLarge3", "Glm4Moe", "GlmMoeDsa", "Dots1", "ExaoneMo", "MiMoV2", "NemotronH", "BailingMoeV3")
+_ROUTERS_AS_THE_REST = ("Mixtral", "Qwen2Moe", "Olmoe", "PhiMoE", "Phixtral", "Dbrx", "Ernie4_5_Moe", "HunYuan", "Llama4", "Mistral4")
+_GUARDED = ("GraniteForCausalLM", "GraniteMoeForCausalLM")
+_GUARDED_ROLES = (Role.ATTENTION_OUTPUT, Role.DOWN, Role.HEAD)
+EMBEDDINGS_SINCE = "2024-05"
+"""The month from which on conversions quantize embeddings: mlx-community's Meta-Llama-3-8B-Instruct of 18 April is 5.28 GB in 4 bits, its
+Llama-3-8B-Instruct-1048k-8bit of the month's end and Mistral-7B-Instruct-v0.3-4bit are what quantized embeddings give (8.54 and 4.08 GB)."""
+
+
+def converted(model: ModelSpec, form: MlxFormat, *, guarded: bool = False) -> MlxFormat:
+    """A format with what a conversion of this model stores apart; `guarded`: as since ml-explore/mlx-lm#1836 of September 2026, Granite's outputs too."""
+    if form.bits == 16:
+        return form
+    architecture = model.architecture
+    router = PLAIN if architecture.startswith(_ROUTERS_IN_16_BITS) else None if architecture.startswith(_ROUTERS_AS_THE_REST) else _EIGHT
+    apart = ((Role.ROUTER, router),) if router else ()
+    if guarded and architecture in _GUARDED:
+        apart = (*apart, *((role, _EIGHT) for role in _GUARDED_ROLES))
+    return replace(form, apart=apart)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """Bytes of weights, by when they were converted: least, expected, most; what the difference is, empty where there is none."""
+
+    low: int
+    usual: int
+    high: int
+    differs: str = ""
+
+
+def stored(model: ModelSpec, form: MlxFormat, *, vision: bool = True, released: str = "") -> Stored:
+    """All weights of a conversion whose month nobody says, of a model that was released in such a month ("2024-04"; empty: not known)."""
+    usual = weights_bytes(model, form, vision=vision)
+    if form.bits < 16 and released and released < EMBEDDINGS_SINCE:
+        old = weights_bytes(model, replace(form, embedding=PLAIN), vision=vision)
+        return Stored(low=usual, usual=old, high=old, differs="embedding in 16 bits, as conversions before May 2024 keep it")
+    guarded = weights_bytes(model, form, vision=vision, guarded=True)
+    differs = f"{gib(guarded)} where mlx-lm of September 2026 or later converted it" if guarded != usual else ""
+    return Stored(low=usual, usual=usual, high=guarded, differs=differs)
 
 
 def module_bytes(module: Module, form: MlxFormat) -> int:
@@ -68,8 +118,7 @@ def module_bytes(module: Module, form: MlxFormat) -> int:
             return _tensor_bytes(module, form)
         case Linear():
             rows = sum(axis.size for axis in module.outputs)
-            kept = ROUTER if form.bits < 8 and module.role is Role.ROUTER else form
-            return kept.matrix_bytes(rows, module.inputs.size) + (rows * 2 if module.bias else 0)
+            return form.of(module.role).matrix_bytes(rows, module.inputs.size) + (rows * 2 if module.bias else 0)
         case Experts():
             kept = form.experts or form
             inner = module.shards * kept.matrix_bytes(module.intermediate, module.hidden) + kept.matrix_bytes(module.hidden, module.intermediate)
@@ -83,7 +132,7 @@ def _tensor_bytes(tensor: Tensor, form: MlxFormat) -> int:
     match tensor.role:
         case TensorRole.EMBEDDING | TensorRole.NGRAMS:
             rows, columns = tensor.axes
-            return form.matrix_bytes(rows.size, columns.size)
+            return (form.embedding or form).matrix_bytes(rows.size, columns.size)
         case TensorRole.ADDEND | TensorRole.PARAMETER:
             return prod(axis.size for axis in tensor.axes) * tensor.bits // 8
         case TensorRole.CACHE_SCALE:  # vLLM's own
@@ -92,15 +141,15 @@ def _tensor_bytes(tensor: Tensor, form: MlxFormat) -> int:
             assert_never(tensor.role)
 
 
-def weights_bytes(model: ModelSpec, form: MlxFormat, *, vision: bool = True) -> int:
+def weights_bytes(model: ModelSpec, form: MlxFormat, *, vision: bool = True, guarded: bool = False) -> int:
     """All weights: the text model in the format, the vision tower in 16 bits (mlx-vlm leaves it); without it as mlx-lm serves text.
 
     Of Gemma 3 with a tower mlx-lm then holds the embedding twice: mlx-vlm's conversions of it store a head (models/gemma3/language.py), which
     mlx_lm's models/gemma3_text.py takes for one of its own. Peaks of its 4B and 12B in 4 and 8 bits show it, those of the 1B without a tower do not.
     """
-    plain = MlxFormat(name="bf16")
+    form = converted(model, form, guarded=guarded)
     tower = model.tower if vision else ()
-    total = sum(module_bytes(module, form) for module in (*model.first, *model.every, *model.last)) + sum(module_bytes(module, plain) for module in tower)
+    total = sum(module_bytes(module, form) for module in (*model.first, *model.every, *model.last)) + sum(module_bytes(module, PLAIN) for module in tower)
     if model.architecture == "Gemma3ForConditionalGeneration" and not vision:
         total += sum(module_bytes(module, form) for module in model.every or model.first if isinstance(module, Tensor) and module.role is TensorRole.EMBEDDING)
     return total + sum(

@@ -185,7 +185,7 @@ def _service(ask: MlxAsk, ledger: Ledger, choice: Choice) -> Service:
         port=ask.port,
         settings={"max_model_len": context, "kv_bits": choice.kv_bits},
         notes=(f"{tokens(context)} tokens of context for each of {users} at a time",),
-        weights_bytes=ledger.weights_bytes,
+        weights_bytes=ledger.weights.usual,
         is_mistral=False,  # continue_final_message is not known to either server
         has_vision=ask.model.vision is not None,
         calls_tools=chat.tool_parser in mlx.TOOL_PARSERS,

@@ -1,0 +1,94 @@
+"""Weights of a conversion to the byte: as mlx-lm 0.32.2 makes it, as older releases made it."""
+
+import json
+import subprocess
+
+import pytest
+from conftest import ROOT
+from judges import judge_venv
+
+from benchmarks.runtimes import model
+from planner.catalogue.resolve import find_plain
+from planner.engines.mlx.memory import read_format, stored, weights_bytes
+from planner.facts.plan import Plan
+from planner.questions.check import check, find_server, group_for
+
+STEMS = (
+    "Qwen--Qwen3-0.6B",
+    "Qwen--Qwen3-30B-A3B",  # routers at 8 bits
+    "Qwen--Qwen3-Next-80B-A3B-Instruct",
+    "Qwen--Qwen3.5-35B-A3B",
+    "Qwen--Qwen1.5-MoE-A2.7B",  # no predicate
+    "made--Mixtral-8x7B-v0.1-gptq4g128",
+    "baidu--ERNIE-4.5-21B-A3B-PT",
+    "deepseek-ai--DeepSeek-V2-Lite-Chat",  # routers are parameters
+    "deepseek-ai--DeepSeek-V3",
+    "zai-org--GLM-4.7-Flash",
+    "XiaomiMiMo--MiMo-V2-Flash",
+    "CohereLabs--c4ai-command-r7b-12-2024",
+    "google--gemma-4-26B-A4B",
+    "google--gemma-4-E4B-it",
+    "openai--gpt-oss-20b",
+    "nvidia--NVIDIA-Nemotron-3-Nano-30B-A3B-BF16",
+    "ibm-granite--granite-4.0-h-tiny",
+    "ibm-granite--granite-4.1-8b",  # outputs at 8 bits
+    "made--lfm2moe",
+    "made--kimi-linear",
+)
+
+
+@pytest.mark.judge
+@pytest.mark.slow
+def test_a_conversion_has_mlx_lm_s_own_bytes():
+    asked = [(stem, bits) for stem in STEMS for bits in (3, 4)]
+    lines = [json.dumps({"config": json.loads((ROOT / "tests/data/configs" / f"{stem}.json").read_text()), "bits": bits}) for stem, bits in asked]
+    done = subprocess.run(
+        [judge_venv("mlx") / "bin" / "python", ROOT / "tests" / "oracle" / "mlx_weights.py"],
+        input="\n".join(lines),
+        text=True,
+        capture_output=True,
+        timeout=300,
+        check=False,
+    )
+    theirs = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("bytes ")]
+    assert len(theirs) == len(asked), done.stderr[-2000:]
+    for (stem, bits), size in zip(asked, theirs, strict=True):
+        ours = weights_bytes(model(stem), read_format(f"{bits}bit"), vision=False, guarded=True)
+        assert ours == pytest.approx(size, rel=1e-4), (stem, bits)  # decays in 32 bits, LoRA-sized gates
+
+
+def checked(text: str) -> Plan:
+    command = find_server(text)
+    return check(command, group_for(command, "m4-24gb", 1, "server"))
+
+
+def weights_of(plan: Plan):
+    return next(line for line in plan.lines if line.key == "weights")
+
+
+def test_conversions_before_may_2024_keep_embeddings_in_16_bits():
+    """5.28 and 9.03 GB are what mlx-community's Meta-Llama-3-8B-Instruct holds in 4 and 8 bits, tokenizer and all; 8.54 what a later one does."""
+    plain = find_plain("llama-3-8b")
+    for bits, gigabytes in (("4bit", 5.28), ("8bit", 9.03)):
+        held = stored(plain.spec, read_format(bits), released=plain.released)
+        assert held.usual == held.high == pytest.approx(gigabytes * 1e9, rel=2e-3)
+        assert held.usual - held.low == 128_256 * 4096 * (16 - read_format(bits).bits - 0.5) / 8
+    assert stored(plain.spec, read_format("8bit")).usual == pytest.approx(8.54e9, rel=2e-3)
+    assert stored(plain.spec, read_format("bf16"), released=plain.released).differs == ""
+    line = weights_of(checked("mlx_lm.server --model mlx-community/Meta-Llama-3-8B-Instruct-4bit"))
+    assert line.low_bytes < line.bytes == line.high_bytes
+    later = weights_of(checked("mlx_lm.server --model mlx-community/Meta-Llama-3.1-8B-Instruct-4bit"))
+    assert later.low_bytes == later.high_bytes == line.low_bytes
+
+
+def test_granite_s_outputs_have_8_bits_since_september_2026():
+    held = stored(model("ibm-granite--granite-4.1-8b"), read_format("4bit"))
+    assert (held.low, held.usual, held.high) == (4_945_747_968, 4_945_747_968, 6_535_389_184)
+    assert stored(model("ibm-granite--granite-4.1-8b"), read_format("8bit")).differs == ""
+
+
+def test_routers_that_are_parameters_stay_in_16_bits():
+    """58 routers of 256 experts of DeepSeek V3."""
+    form = read_format("4bit")
+    spec = model("deepseek-ai--DeepSeek-V3")
+    assert weights_bytes(spec, form) == 377_606_852_608
