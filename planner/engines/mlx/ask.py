@@ -7,6 +7,7 @@ from pathlib import Path
 
 from planner.engines.catalogue import Catalogue, Plain, form_key
 from planner.engines.mlx import memory as mlx
+from planner.engines.mlx.prefill import is_capped, kept
 from planner.errors import PlannerError
 from planner.facts.attention import FullAttention, RecurrentState, SlidingWindow
 from planner.facts.context import USEFUL_CONTEXT
@@ -62,10 +63,16 @@ class MlxAsk:
 
     @property
     def may_quantize(self) -> bool:
-        """Whether its attention takes a quantized cache (models/base.py: none with sinks; models/cache.py: mlx-lm has none that rotates)."""
+        """Whether its attention takes a quantized cache.
+
+        None with sinks (models/base.py), none whose scores are composed (models/gemma2.py), heads of whole groups of 64 (mx.quantize); mlx-lm has no
+        quantized cache that rotates (models/cache.py).
+        """
+        caches = [cache for group in self.model.layers for cache in kept(self.model, group, self.engine)]
+        if is_capped(self.model) or any(cache.head_dim % 64 or cache.head_dim_v % 64 for cache in caches if isinstance(cache, FullAttention)):
+            return False
         kinds = (FullAttention, RecurrentState) if self.engine == "mlx-lm" else (FullAttention, RecurrentState, SlidingWindow)
-        plain = all(isinstance(cache, kinds) for cache in self.model.caches)
-        return plain and not self.model.has_sinks and any(isinstance(cache, FullAttention) for cache in self.model.caches)
+        return not self.model.has_sinks and all(isinstance(cache, kinds) for cache in caches) and any(isinstance(cache, FullAttention) for cache in caches)
 
 
 def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catalogue, *, is_main: bool) -> MlxAsk:

@@ -53,7 +53,9 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
         sampling=plain.sampling,
     )
     if ask.kv_bits != 16 and not ask.may_quantize:
-        message = f"{ask.engine} {VERSIONS[ask.engine]} quantizes no cache of {plain.name}: it has sinks, a window or a latent"
+        message = (
+            f"{ask.engine} {VERSIONS[ask.engine]} quantizes no cache of {plain.name}: it has sinks, a window, a latent, or heads that are no whole groups of 64"
+        )
         read = replace(read, faults=(*read.faults, Problem(code="unsupported", message=message, fix="leave out --kv-bits")))
     plan = plan_as_asked(ask)
     release = VERSIONS[ask.engine]

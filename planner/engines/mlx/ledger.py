@@ -36,7 +36,7 @@ class Ledger:
     def of(cls, ask: MlxAsk) -> Ledger:
         """The ledger of a question; mlx_lm.server leaves a vision tower out (its models' sanitize)."""
         weights = stored(ask.model, ask.form, vision=ask.engine == "mlx-vlm", released=ask.released)
-        return cls(ask=ask, weights=weights, layers=Layers.of(ask.model))
+        return cls(ask=ask, weights=weights, layers=Layers.of(ask.model, ask.engine))
 
     def lines(self, choice: Choice) -> tuple[Line, ...]:
         """The terms for a choice."""

@@ -183,7 +183,8 @@ def cache_bytes(attention: Attention, tokens: int, kv_bits: int, *, step: int = 
             # rotating caches are not quantized
             return max(read, min(attention.window, read + answered)) * attention.kv_heads * (attention.head_dim + attention.head_dim_v) * 2
         case LatentAttention(index_dim=index_dim) if index_dim:
-            return held * index_dim * 2
+            width = index_dim * 32 // 33  # vLLM's are 8 bits each with a scale of 32 for each 128
+            return held * width * 2 * 2  # keys, and as many zeros for values (models/deepseek_v32.py Indexer)
         case LatentAttention():
             return held * (attention.latent_dim + attention.rope_dim) * 2
         case CompressedCache(window=window, tokens_per_entry=tokens_per_entry, entry_bytes=entry):

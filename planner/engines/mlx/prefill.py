@@ -98,13 +98,35 @@ def is_capped(model: ModelSpec) -> bool:
     return model.architecture.startswith("Gemma2")
 
 
-def kept(model: ModelSpec, group: LayerGroup) -> tuple[Attention, ...]:
+# Whose latent is expanded before it is kept, so that the cache holds keys and values of every head (mlx-lm models/deepseek_v2.py, mlx-vlm models/kimi_vl
+# and deepseek_vl_v2); the classes of DeepSeek V3 and later keep the latent, mlx-lm's kimi_vl.py too.
+_EXPANDED = {"mlx-lm": ("DeepseekV2",), "mlx-vlm": ("DeepseekV2", "DeepseekVLV2", "KimiVL")}
+# Whose windows no class reads, where all layers have them: these have no make_cache, so each layer's is a KVCache (models/cache.py make_prompt_cache).
+_WITHOUT_WINDOWS = ("Mistral", "Mixtral", "Phi3", "PhiMoE", "Qwen2", "Starcoder2")
+
+
+def kept(model: ModelSpec, group: LayerGroup, engine: str = "mlx-lm") -> tuple[Attention, ...]:
     """The caches of a layer as MLX keeps them."""
-    if not is_capped(model):
-        return group.caches
-    windows = (cache for cache in group.caches if isinstance(cache, SlidingWindow))
-    whole = {cache: FullAttention(kv_heads=cache.kv_heads, head_dim=cache.head_dim, head_dim_v=cache.head_dim_v) for cache in windows}
-    return tuple(whole.get(cache, cache) if isinstance(cache, SlidingWindow) else cache for cache in group.caches)
+    if model.architecture.startswith(_EXPANDED[engine]):
+        return tuple(_expanded(model, group, cache) if isinstance(cache, LatentAttention) else cache for cache in group.caches)
+    if is_capped(model) or (model.architecture.startswith(_WITHOUT_WINDOWS) and all(isinstance(cache, SlidingWindow) for cache in model.caches)):
+        return tuple(_whole(cache) if isinstance(cache, SlidingWindow) else cache for cache in group.caches)
+    return group.caches
+
+
+def _whole(cache: SlidingWindow) -> FullAttention:
+    return FullAttention(kv_heads=cache.kv_heads, head_dim=cache.head_dim, head_dim_v=cache.head_dim_v)
+
+
+def _expanded(model: ModelSpec, group: LayerGroup, cache: LatentAttention) -> FullAttention:
+    """Keys and values of all heads that a latent is expanded to."""
+    linears = [module for module in group.modules if isinstance(module, Linear)]
+    heads = model.attention_heads
+    values = next(module.inputs.size for module in linears if module.role is Role.ATTENTION_OUTPUT) // heads
+    both = (
+        next(sum(axis.size for axis in module.outputs) for module in linears if module.role is Role.LATENT and module.inputs.size == cache.latent_dim) // heads
+    )
+    return FullAttention(kv_heads=heads, head_dim=both - values + cache.rope_dim, head_dim_v=values)
 
 
 def peak(model: ModelSpec, prompts: Prompts) -> Peak:
@@ -123,13 +145,13 @@ class Layers:
     activations: Activations
 
     @classmethod
-    def of(cls, model: ModelSpec) -> Layers:
-        """The layers of a model."""
+    def of(cls, model: ModelSpec, engine: str = "mlx-lm") -> Layers:
+        """The layers of a model as a server's classes keep them."""
         counts: dict[Attention, int] = {}
         for group in model.layers:
-            for cache in kept(model, group):
+            for cache in kept(model, group, engine):
                 counts[cache] = counts.get(cache, 0) + len(group.indices)
-        last = next((kept(model, group) for group in model.layers if model.layer_count - 1 in group.indices), ())
+        last = next((kept(model, group, engine) for group in model.layers if model.layer_count - 1 in group.indices), ())
         return cls(model=model, kinds=tuple(counts.items()), last=last, activations=_activations(model))
 
     def peak(self, prompts: Prompts) -> Peak:

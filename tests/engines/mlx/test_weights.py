@@ -1,4 +1,4 @@
-"""Weights of a conversion to the byte: as mlx-lm 0.32.2 makes it, as older releases made it."""
+"""Weights of a conversion and its caches to the byte: as mlx-lm 0.32.2 has them, as older releases had them."""
 
 import json
 import subprocess
@@ -9,14 +9,13 @@ from judges import judge_venv
 
 from benchmarks.runtimes import model
 from planner.catalogue.resolve import find_plain
-from planner.engines.mlx.memory import read_format, stored, weights_bytes
+from planner.engines.mlx.memory import kv_bytes, read_format, stored, weights_bytes
 from planner.facts.plan import Plan
 from planner.questions.check import check, find_server, group_for
 
 STEMS = (
     "Qwen--Qwen3-0.6B",
     "Qwen--Qwen3-30B-A3B",  # routers at 8 bits
-    "Qwen--Qwen3-Next-80B-A3B-Instruct",
     "Qwen--Qwen3.5-35B-A3B",
     "Qwen--Qwen1.5-MoE-A2.7B",  # no predicate
     "made--Mixtral-8x7B-v0.1-gptq4g128",
@@ -37,24 +36,57 @@ STEMS = (
 )
 
 
+CACHES = (  # families by the class of their caches, bits of them
+    ("Qwen--Qwen3-0.6B", 16),
+    ("Qwen--Qwen3-0.6B", 8),
+    ("Qwen--Qwen3.5-2B", 16),  # states of the delta rule
+    ("ibm-granite--granite-4.0-h-tiny", 16),  # Mamba2
+    ("nvidia--NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", 8),
+    ("made--lfm2", 16),  # short convolutions
+    ("made--kimi-linear", 16),
+    ("deepseek-ai--DeepSeek-V2-Lite-Chat", 16),  # keys and values of all heads
+    ("deepseek-ai--DeepSeek-V2-Lite-Chat", 8),
+    ("deepseek-ai--DeepSeek-V3", 16),  # latents
+    ("deepseek-ai--DeepSeek-V3.2", 16),  # and an indexer's
+    ("meituan-longcat--LongCat-Flash-Chat", 16),
+    ("moonshotai--Kimi-VL-A3B-Instruct", 16),
+    ("openai--gpt-oss-20b", 16),  # windows
+    ("google--gemma-3-1b-it", 16),
+    ("google--gemma-4-E4B-it", 16),
+    ("google--gemma-2-9b-it", 16),
+    ("XiaomiMiMo--MiMo-V2-Flash", 16),
+    ("meta-llama--Llama-4-Scout-17B-16E-Instruct", 16),
+    ("mistralai--Mistral-7B-Instruct-v0.3", 16),
+)
+WINDOWED = ("openai", "google--gemma-3", "google--gemma-4", "Xiaomi")  # a step takes a token of its window
+
+
+def answers(questions):
+    """mlx-lm's own, in the order of the questions."""
+    lines = [json.dumps({"config": json.loads((ROOT / "tests/data/configs" / f"{stem}.json").read_text()), **asked}) for stem, asked in questions]
+    script = [judge_venv("mlx") / "bin" / "python", ROOT / "tests" / "oracle" / "mlx_models.py"]
+    done = subprocess.run(script, input="\n".join(lines), text=True, capture_output=True, timeout=300, check=False)
+    sizes = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("bytes ")]
+    assert len(sizes) == len(questions), done.stderr[-2000:]
+    return sizes
+
+
 @pytest.mark.judge
 @pytest.mark.slow
 def test_a_conversion_has_mlx_lm_s_own_bytes():
-    asked = [(stem, bits) for stem in STEMS for bits in (3, 4)]
-    lines = [json.dumps({"config": json.loads((ROOT / "tests/data/configs" / f"{stem}.json").read_text()), "bits": bits}) for stem, bits in asked]
-    done = subprocess.run(
-        [judge_venv("mlx") / "bin" / "python", ROOT / "tests" / "oracle" / "mlx_weights.py"],
-        input="\n".join(lines),
-        text=True,
-        capture_output=True,
-        timeout=300,
-        check=False,
-    )
-    theirs = [int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("bytes ")]
-    assert len(theirs) == len(asked), done.stderr[-2000:]
-    for (stem, bits), size in zip(asked, theirs, strict=True):
+    asked = [(stem, 3 + place % 2) for place, stem in enumerate(STEMS)]
+    for (stem, bits), size in zip(asked, answers([(stem, {"what": "weights", "bits": bits}) for stem, bits in asked]), strict=True):
         ours = weights_bytes(model(stem), read_format(f"{bits}bit"), vision=False, guarded=True)
         assert ours == pytest.approx(size, rel=1e-4), (stem, bits)  # decays in 32 bits, LoRA-sized gates
+
+
+@pytest.mark.judge
+@pytest.mark.slow
+def test_caches_have_mlx_lm_s_own_bytes():
+    """768 tokens in steps of 256, so that windows hold a step beside themselves."""
+    theirs = answers([(stem, {"what": "caches", "bits": bits, "tokens": 768, "step": 256}) for stem, bits in CACHES])
+    for (stem, bits), size in zip(CACHES, theirs, strict=True):
+        assert kv_bytes(model(stem), 768, bits, step=256) == (pytest.approx(size, rel=3e-3) if stem.startswith(WINDOWED) else size), (stem, bits)
 
 
 def checked(text: str) -> Plan:
@@ -92,3 +124,23 @@ def test_routers_that_are_parameters_stay_in_16_bits():
     form = read_format("4bit")
     spec = model("deepseek-ai--DeepSeek-V3")
     assert weights_bytes(spec, form) == 377_606_852_608
+
+
+def test_a_latent_is_kept_expanded_where_the_class_does_so():
+    """DeepSeek-Coder-V2-Lite's cache is 8.9 times its latent's: 16 heads of 192 and 128 values; Kimi VL's in mlx-vlm alone."""
+    command = "mlx_lm.server --model mlx-community/DeepSeek-Coder-V2-Lite-Instruct-4bit-mlx --decode-concurrency 1 --prompt-concurrency 1"
+    plan = checked(command)
+    assert plan.memory["kv_cache_bytes"] == 27 * plan.context * 16 * (192 + 128) * 2
+    assert checked(command + " --kv-bits 8").starts
+    text, vision = (
+        checked(f"{server}.server --model mlx-community/Kimi-VL-A3B-Thinking-4bit --{bound} 1")
+        for server, bound in (("mlx_lm", "prompt-concurrency"), ("mlx_vlm", "max-num-seqs"))
+    )
+    assert vision.memory["kv_cache_bytes"] / vision.context > 8 * text.memory["kv_cache_bytes"] / text.context
+
+
+def test_a_cache_that_mlx_cannot_quantize_is_refused():
+    """mx.quantize: heads of 96 are no whole groups of 64; models/gemma2.py composes its scores of arrays."""
+    for name in ("Phi-3.5-mini-instruct", "gemma-2-9b-it"):
+        plan = checked(f"mlx_lm.server --model mlx-community/{name}-4bit --kv-bits 8")
+        assert [problem.code for problem in plan.problems] == ["unsupported"]
