@@ -58,7 +58,6 @@ class GpuRow:
     wsl2_total_gib: float | None = None
     free_at_start_gib: float | None = None
     """The least that was seen; what is usually free, and the most, where the machine's own use of it varies."""
-    usually_free_gib: float | None = None
     most_free_gib: float | None = None
     wsl2_free_at_start_gib: float | None = None
     compute_capability: str | None = None
@@ -101,7 +100,6 @@ class GpuRow:
             most_total_bytes=_gib(self.most_total_gib),
             wsl2_total_bytes=_gib(self.wsl2_total_gib),
             free_at_start_bytes=_gib(self.free_at_start_gib),
-            usually_free_bytes=_gib(self.usually_free_gib),
             most_free_bytes=_gib(self.most_free_gib),
             wsl2_free_at_start_bytes=_gib(self.wsl2_free_at_start_gib),
             compute_capability=(int(major), int(minor)) if minor else None,

@@ -75,8 +75,7 @@ class GpuSpec:
     most_total_bytes: int | None = None  # without error correction, where that takes memory of the total
     wsl2_total_bytes: int | None = None
     free_at_start_bytes: int | None = None
-    usually_free_bytes: int | None = None  # and the most, where what the machine itself uses varies (unified memory)
-    most_free_bytes: int | None = None
+    most_free_bytes: int | None = None  # where what the machine itself uses varies (unified memory): both are reported of any budget up to here
     wsl2_free_at_start_bytes: int | None = None
     free_is_told: bool = False  # what is free was read off this machine, not off another's
     compute_capability: tuple[int, int] | None = None
@@ -179,17 +178,20 @@ class GpuGroup:
             usual = self.free_at_start_bytes(1, conservative=False) + self.taken_bytes
             return 0, 0 if self.gpu.free_is_told else max(0, self.total_bytes - WSL2_LEAST_BYTES - usual)
         if self.gpu.free_at_start_bytes is not None and self.host is Host.SERVER:
-            usual = self.gpu.usually_free_bytes or self.gpu.free_at_start_bytes
-            return 0, (self.gpu.most_free_bytes or usual) - usual
+            return 0, 0
         shown_elsewhere = DESKTOP_BYTES if self.host is Host.DESKTOP and not self.gpu.free_is_told else 0  # by another GPU, or a processor's own
         return (self.total_bytes - least, most - self.total_bytes + shown_elsewhere)
 
     def free_at_start_bytes(self, tensor_parallel_size: int, *, conservative: bool = True) -> int:
-        """What is free on one GPU when vLLM checks: total less context, NCCL and what the host itself uses, at most or usually."""
+        """What is free on one GPU when vLLM checks: total less context, NCCL and what the host itself uses, at most or usually.
+
+        Where memory is one for both, the host decides, and nobody told of it, "usually" is the most that was seen: any budget up to that is reported both as
+        started and as refused.
+        """
         match self.host:
             case Host.SERVER:
-                usual = self.gpu.usually_free_bytes
-                measured, taken = self.gpu.free_at_start_bytes if conservative or usual is None else usual, CONTEXT_BYTES
+                most = self.gpu.most_free_bytes
+                measured, taken = self.gpu.free_at_start_bytes if conservative or most is None else most, CONTEXT_BYTES
             case Host.DESKTOP:
                 measured, taken = None, CONTEXT_BYTES + DESKTOP_BYTES
             case Host.WSL2:

@@ -130,9 +130,9 @@ def _told(gpu: GpuSpec, row: StackRow) -> GpuSpec:
             gpu = replace(
                 gpu, cuda_total_bytes=total, wsl2_total_bytes=total, cuda_total_estimated=False, free_at_start_bytes=None, wsl2_free_at_start_bytes=None
             )
-            gpu = replace(gpu, most_total_bytes=None, usually_free_bytes=None, most_free_bytes=None)
+            gpu = replace(gpu, most_total_bytes=None, most_free_bytes=None)
     if free is None:
         return gpu
     if free > gpu.memory_bytes:
         raise PlannerError(f"--free-gib {row.free_gib:g} is more than {gpu.title} has", f"at most {gpu.memory_bytes / GIB:.2f}")
-    return replace(gpu, free_at_start_bytes=free, wsl2_free_at_start_bytes=free, free_is_told=True, usually_free_bytes=None, most_free_bytes=None)
+    return replace(gpu, free_at_start_bytes=free, wsl2_free_at_start_bytes=free, free_is_told=True, most_free_bytes=None)

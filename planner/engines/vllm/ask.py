@@ -74,7 +74,7 @@ def _check_acceptance(length: float | None, model: ModelSpec) -> None:
 
 def _check_pins(pins: Pins, quantization: str | None) -> None:
     """Refuse pins that vLLM refuses (engine/arg_utils.py, config/model.py:1457)."""
-    if problem := quantization_problem(pins.quantization, quantization):
+    if problem := quantization_problem(pins.quantization, quantization, pins.vllm_version):
         hint = "leave it out; vLLM detects what a checkpoint is, and quantizes a 16-bit one by fp8, fp8_per_block or fp8_per_channel"
         raise PlannerError(problem, hint)
     if pins.kv_cache_dtype is not None and pins.kv_cache_dtype not in KV_CACHE_DTYPES:

@@ -116,7 +116,6 @@ def _larger(gpu: GpuSpec, more: int) -> GpuSpec:
         most_total_bytes=shifted(gpu.most_total_bytes),
         wsl2_total_bytes=shifted(gpu.wsl2_total_bytes),
         free_at_start_bytes=shifted(gpu.free_at_start_bytes),
-        usually_free_bytes=shifted(gpu.usually_free_bytes),
         most_free_bytes=shifted(gpu.most_free_bytes),
         wsl2_free_at_start_bytes=shifted(gpu.wsl2_free_at_start_bytes),
     )

@@ -124,28 +124,37 @@ def _mxfp4_multiples(gpu: GpuSpec, release: Version) -> tuple[int, int]:
 _SAME_METHOD = {"awq": "auto_awq", "awq_marlin": "auto_awq", "gptq": "auto_gptq", "gptq_marlin": "auto_gptq", "mxfp4": "gpt_oss_mxfp4"}
 
 
-_NAMES = frozenset(
-    {*_SAME_METHOD, *_SAME_METHOD.values(), "fp8", "inc", "modelopt", "modelopt_fp4", "modelopt_mixed", "modelopt_mxfp8", "quark", "compressed-tensors"}
-)
-# What these checkpoints are is read off them, whichever method a command names (override_quantization_method of modelopt.py, inc.py, mxfp4.py).
-_DETECTED = frozenset({"modelopt", "modelopt_fp4", "modelopt_mixed", "inc", "gpt_oss_mxfp4"})
+# What these checkpoints are is read off them, whatever a command names: override_quantization_method of modelopt.py asks nothing of it in any release
+# (`--quantization fp4` started an NVFP4 file in 0.19.2), those of the others since the release named.
+_DETECTED = {"modelopt": 0, "modelopt_fp4": 0, "modelopt_mixed": 0, "inc": 16, "gpt_oss_mxfp4": 20, "deepseek_v4_fp8": 20}
+# Before that the names of which a checkpoint of the kind was told.
+_NAMES = frozenset({*_SAME_METHOD, *_SAME_METHOD.values(), "auto-round", "fp8", "inc", "modelopt", "modelopt_fp4", "quark", "compressed-tensors"})
 
 # Quantize a 16-bit checkpoint while loading, in ways whose sizes are not known here (config/quantization.py _ONLINE_SHORTHANDS).
-BITSANDBYTES = "bitsandbytes"
-_WHILE_LOADING = frozenset({"online", "torchao", "humming"})
+BITSANDBYTES, HUMMING, HUMMING_SINCE = "bitsandbytes", "humming", 20
+_WHILE_LOADING = frozenset({"online", "torchao", HUMMING})
+_ANEW = frozenset({"online", "fp8_per_tensor", "fp8_per_block", "fp8_per_channel", "mxfp8", "int8_per_channel_weight_only", "nvfp4_per_token"})
 
 
 def is_quantized_while_loading(asked: str | None, actual: str | None, version: str) -> bool:
     """Whether `--quantization` makes weights of a size that the ledger does not hold, or that nobody compared with a start."""
-    return (actual is None and asked in _WHILE_LOADING) or (asked == BITSANDBYTES and actual == asked and VERSIONS[version].bitsandbytes)
+    if asked == BITSANDBYTES:
+        return actual == asked and VERSIONS[version].bitsandbytes
+    if actual is None:
+        return asked in _WHILE_LOADING
+    anew = asked in _ANEW and actual in _DETECTED
+    humming = asked == HUMMING and VERSIONS[version].minor >= HUMMING_SINCE and actual != "gpt_oss_mxfp4"
+    return anew or humming or (asked, actual) == ("deepseek_v4_fp8", "fp8")  # kernels of their own
 
 
-def quantization_problem(asked: str | None, actual: str | None) -> str:
-    """Why `--quantization` does not go with the checkpoint (config/model.py:1457), or an empty string."""
+def quantization_problem(asked: str | None, actual: str | None, version: str = DEFAULT_VERSION) -> str:
+    """Why `--quantization` does not go with the checkpoint (config/model.py _verify_quantization), or an empty string."""
+    if asked is None or (actual in _DETECTED and asked not in _ANEW | {HUMMING} and (asked in _NAMES or VERSIONS[version].minor >= _DETECTED[actual])):
+        return ""
+    if asked != BITSANDBYTES and actual in (asked, _SAME_METHOD.get(asked, asked)):
+        return ""
     if asked == BITSANDBYTES:
         return f"--quantization {asked}: vLLM dropped it in 0.28, and nobody compared its sizes with a start"
-    if asked is None or actual in (asked, _SAME_METHOD.get(asked, asked)) or (actual in _DETECTED and asked in _NAMES):
-        return ""
     if (asked == "marlin" and actual in ("auto_awq", "auto_gptq")) or (asked == "moe_wna16" and actual in ("auto_awq", "auto_gptq")):
         return ""
     return f"--quantization {asked}: the checkpoint is {actual or 'not quantized'}"
