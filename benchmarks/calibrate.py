@@ -188,7 +188,7 @@ def on_a_bus(row: Reported) -> bool:
 
 TWO_UNIFIED = 4.0  # GUESS, in GiB: reports on two GB10 put graphs at 5.1; none of them is in the data
 # GUESS: what is added to a class's ends where no start tells, in GiB; less where some do.
-GUESSES = {"data_centre": 2.5, "workstation": 0.75, "consumer": 0.5, "small": 0.5, "unified": 4.0, "amd": 2.5}
+GUESSES = {"data_centre": 2.5, "workstation": 0.75, "consumer": 0.5, "small": 0.5, "unified": 4.0, "amd": 2.5, "radeon": 2.5}
 
 
 def told() -> list[tuple[Reported, Left]]:

@@ -60,7 +60,7 @@ def gpu_class(gpu: GpuSpec) -> str:
     if gpu.name == calibrated.coefficients()["fit"]["gpu"]:
         return "fit"
     if gpu.vendor == "amd":
-        return "amd"
+        return "amd" if gpu.memory_type == "hbm" else "radeon"
     if gpu.unified_memory:
         return "unified"
     if gpu.memory_type == "hbm":

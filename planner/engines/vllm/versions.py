@@ -207,13 +207,19 @@ def is_before(text: str, release: tuple[int, int]) -> bool:
     return match is not None and "dev" not in text and (int(match[1]), int(match[2] or 0)) < release
 
 
+COMMITS_BEHIND = 100  # GUESS: of about 600 between two minor releases
+
+
 def nearest_version(text: str) -> Version:
     """The known release nearest to "0.19.1" or "v0.20.2rc1.dev3"; the newest where there is no number.
 
-    "0.1.dev19754" is what a build of a checkout without tags calls itself: no number either.
+    "0.1.dev19754" is what a build of a checkout without tags calls itself: no number either. Many commits behind a patch release the code is that of the
+    next minor one, whose branch is cut there: 0.19.2rc1.dev134 set graphs aside as 0.20 does (public logs of 2026-05).
     """
     match = re.match(r"v?(\d+)\.(\d+)", text.strip())
     if not match or re.match(r"v?0\.[01](\.\d+)?\.?dev", text.strip()):
         return VERSIONS[DEFAULT_VERSION]
-    minor = NEWEST if int(match[1]) > 0 else min(NEWEST, max(OLDEST, int(match[2])))
+    later = re.match(r"v?0\.\d+\.[1-9]\d{0,3}(rc\d{1,3})?\.dev(\d{1,6})", text.strip())
+    behind = int(later is not None and int(later[2]) >= COMMITS_BEHIND)
+    minor = NEWEST if int(match[1]) > 0 else min(NEWEST, max(OLDEST, int(match[2]) + behind))
     return VERSIONS[f"0.{minor}"]

@@ -374,6 +374,8 @@ def test_versions_are_read_from_tags():
     assert [nearest_version(text).name for text in ("v0.19.1", "0.20.2rc1.dev3+g1", "latest", "0.5.4", "1.2", "0.1.dev19754+g1")] == [
         *("0.19", "0.20", "0.33", "0.11", "0.33", "0.33")
     ]
+    far = ("0.19.2rc1.dev134+gfe9c3d6c5", "v0.23.1rc1.dev531", "0.11.2.dev690+g67475a6e8.d20251209", "0.13.0rc2.dev112+g1", "0.33.1rc1.dev900")
+    assert [nearest_version(text).name for text in far] == ["0.20", "0.24", "0.12", "0.13", "0.33"]
     assert next(name for name, version in VERSIONS.items() if version.graphs_reserved) == "0.20"
 
 

@@ -31,7 +31,10 @@ def judged(case):
 def test_verdict(name, models):
     case = CASES[name]
     plan = judged(case)
-    assert plan.verdict in (STARTED if case["observed_verdict"] == "starts" else FAILED), (plan.problems, plan.not_covered)
+    told = STARTED if case["observed_verdict"] == "starts" else FAILED
+    if case.get("also_starts"):  # the same budget on another machine of its kind
+        told = {"tight"}
+    assert plan.verdict in told, (plan.problems, plan.not_covered)
 
 
 def test_what_a_release_refuses_a_build_of_ones_own_may_take(models):

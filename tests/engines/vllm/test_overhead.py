@@ -389,6 +389,7 @@ def test_a_class_adds_a_margin_which_a_start_on_this_machine_replaces(coefficien
         ("rtx4080", "small"),
         ("gb10", "unified"),
         ("mi300x", "amd"),
+        ("r9700", "radeon"),
     ],
 )
 def test_the_class_of_a_gpu(card, kind):
