@@ -61,6 +61,10 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
     dims, scope = read_dims(section, attends=family.attends), Scope(section, quantization)
     dims = replace(dims, layers=family.depth(section)) if family.depth else dims
     layers = _layers(family, scope, dims)
+    if quantization.has_cache_scheme:
+        from planner.architecture.cache_scales import with_cache_scheme  # few checkpoints have one
+
+        layers, quantization = with_cache_scheme(layers, quantization, dims)
     tower = family.tower(Scope(config, quantization), config, dims) if family.tower and _has_tower(config) else None
     tied = _is_tied(family, config, section)
     ends = _ends(family, scope, dims, tied=tied)
@@ -90,6 +94,7 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
         expert_intermediate=section.largest("moe_intermediate_size", default=dims.intermediate) if experts else 0,
         dtype=config.text("dtype", "torch_dtype", default=section.text("dtype", "torch_dtype", default="bfloat16")),
         kv_cache_dtype=quantization.kv_cache_dtype,
+        scales_by_head=quantization.scales_by_head,
         vision=tower.spec if tower else None,
         bidirectional_images=tower is not None and (family.bidirectional_images or section.data.get("use_bidirectional_attention") == "vision"),
         residual_streams=section.integer("hc_mult", default=1, high=1024),

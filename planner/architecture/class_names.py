@@ -18,6 +18,21 @@ Names = tuple[tuple[str, str], ...]
 
 _H: Names = ((r"^layers\.", "h."),)
 _BERT: Names = ((r"^layers\.", "encoder.layer."), (r"attention\.self\.", "attention.output."))
+_MASKED_BERT: Names = (*_BERT, (r"^encoder", "bert.encoder"))
+_JINA_ROBERTA: Names = (
+    (r"^layers\.", ".encoder.layer."),
+    (r"attention\.self\.(?:query|key|value)", "attention.qkv_proj"),
+    (r"attention\.output\.dense", "attention.dense"),
+    (r"intermediate\.dense", "mlp.up_proj"),
+    (r"(\d)\.output\.dense", r"\1.mlp.down_proj"),
+)
+_BLOOM: Names = (
+    *((r"^layers\.", "h."),),
+    (r"attn\.out_proj", "self_attention.dense"),
+    (r"attn\.query_key_value", "self_attention.query_key_value"),
+    (r"fc_in", "dense_h_to_4h"),
+    (r"fc_out", "dense_4h_to_h"),
+)
 _CHATGLM: Names = ((r"^layers\.", "encoder.layers."),)
 _OCR: Names = ((r"^vision_model\.transformer", "vision_model.encoder"), (r"^(vision_model\..*self_attn)\.[qkv]_proj$", r"\1.qkv_proj"))
 _NOMIC: Names = (
@@ -68,6 +83,11 @@ _DRAFTERS = """
 """
 
 
+def _text_beside(prefix: str) -> Names:
+    """A text model inside a whole that has a prefix of its own, to which no list is mapped."""
+    return ((r"^layers\.", f"{prefix}..layers."), (r"^visual", f"{prefix}.visual"))
+
+
 def _whisper(at: str) -> Names:
     """Whisper's encoder as a class of its own calls it: each layer once more inside its layer (whisper.py)."""
     return (
@@ -77,6 +97,11 @@ def _whisper(at: str) -> Names:
     )
 
 
+def _whisper_parts(at: str) -> Names:
+    """The same in a class that tells what it fuses."""
+    return (rf"^({at}\.layers\.\d+)\.fc", r"\1.layers.mlp.fc"), (rf"^({at}\.layers\.\d+)\.self_attn", r"\1.layers.self_attn")
+
+
 NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
     "Eagle3Qwen3ForCausalLM": _QWEN_DRAFTER,
     "PeagleQwen3ForCausalLM": _QWEN_DRAFTER,
@@ -84,7 +109,9 @@ NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
     "BailingMoeV2_5ForCausalLM": _FUSED_LATENTS,
     "BailingMoeV3ForCausalLM": _FUSED_LATENTS,
     "BeeForConditionalGeneration": _FUSED_TOWER,
-    "BertForSequenceClassification": _BERT,
+    "BertForMaskedLM": _MASKED_BERT,
+    "BertForSequenceClassification": _MASKED_BERT,
+    "BloomForCausalLM": _BLOOM,
     "BertForTokenClassification": _BERT,
     "BertModel": _BERT,
     "BertSpladeSparseEmbeddingModel": _BERT,
@@ -93,9 +120,12 @@ NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
     "CLIPModel": _TEXTS,
     "ChatGLMForConditionalGeneration": _CHATGLM,
     "ChatGLMModel": _CHATGLM,
+    "ColBERTJinaRobertaModel": _JINA_ROBERTA,
     "ColBERTModernBertModel": _MODERN,
     "ColModernVBertForRetrieval": _FUSED_TOWER,
+    "DbrxForCausalLM": ((r"^layers\.", "blocks."),),
     "DeepseekOCRForCausalLM": _OCR,
+    "DeepseekVLV2ForCausalLM": _NOWHERE,
     "DomynEdgeForCausalLM": ((r"self_attn\.", "attention."),),
     "Eagle2_5_VLForConditionalGeneration": _FUSED_TOWER,
     "ExaoneForCausalLM": (
@@ -120,12 +150,18 @@ NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
         (r"mlp\.down_proj", "mlp.dense_4h_to_h"),
     ),
     "Glm4vForConditionalGeneration": ((r"^(visual\..*)\.(?:gate|up)_proj$", r"\1.gate_up_proj"),),
-    "Gemma3nForConditionalGeneration": ((r"^(altup_projections|per_layer_model_projection)", r"self_decoder.\1"),),
+    "Gemma3TextModel": ((r"^layers\.", ".layers."), *_FUSED),
+    **dict.fromkeys(("Gemma3nForCausalLM", "Gemma3nForConditionalGeneration"), ((r"^(altup_projections|per_layer_model_projection)", r"self_decoder.\1"),)),
+    "GlmAsrForConditionalGeneration": (
+        (r"^(audio_tower\.layers\.\d+)\.fc", r"\1.mlp.fc"),
+        (r"^(audio_tower\.layers\.\d+\.self_attn)\.out_proj", r"\1.o_proj"),
+    ),
     "GlmForCausalLM": ((r"mlp\.(?:gate|up)_proj", "mlp.gate_up_proj"),),
     "GraniteMoeHybridForCausalLM": ((r"mamba\.", "mixer."),),
     "GraniteMoeSWAForCausalLM": _GRANITE_SHARED,
     "GraniteMoeSharedForCausalLM": _GRANITE_SHARED,
-    "GteModel": (*_NOMIC, (r"^encoder\.", ".encoder.")),
+    **dict.fromkeys(("GteModel", "GteNewModel", "GteNewForSequenceClassification"), (*_NOMIC, (r"^encoder\.", ".encoder."))),
+    "HF_ColBERT": _BERT,
     "HYV3ForCausalLM": _HUNYUAN_V3,
     "HYV3MTPModel": _HUNYUAN_V3,
     "BailingMoeV25MTPModel": _FUSED_LATENTS,
@@ -140,8 +176,15 @@ NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
     ),
     **dict.fromkeys(("JambaForCausalLM", "JambaForSequenceClassification"), ((r"self_attn\.", ""),)),
     "JinaForRanking": _FUSED,
+    "JinaVLForRanking": _text_beside("qwen2_vl"),
     "LagunaForCausalLM": ((r"mlp\.shared_experts", "mlp.shared_expert"),),
-    **dict.fromkeys(("ColBERTLfm2Model", "Lfm2BidirectionalModel", "Lfm2ForCausalLM", "Lfm2MoeForCausalLM"), ((r"self_attn\.o_proj", "self_attn.out_proj"),)),
+    **dict.fromkeys(("ColBERTLfm2Model", "Lfm2ForCausalLM", "Lfm2MoeForCausalLM"), ((r"self_attn\.o_proj", "self_attn.out_proj"),)),
+    "Lfm2BidirectionalModel": (
+        (r"^layers\.", ".layers."),
+        (r"self_attn\.o_proj", "self_attn.out_proj"),
+        (r"self_attn\.[qkv]_proj", "self_attn.qkv_proj"),
+        (r"feed_forward\.w[13]$", "feed_forward.w13"),
+    ),
     "Lfm2VlForConditionalGeneration": (*_FUSED_TOWER, (r"^layers\.", "language.model.layers.")),
     "LlamaNemotronVLModel": _FUSED_TOWER,
     "LlavaOnevisionForConditionalGeneration": _FUSED_TOWER,
@@ -159,7 +202,8 @@ NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
     "MoonshotKimiaForCausalLM": _whisper("audio_tower"),
     "MossTranscribeDiarizeForConditionalGeneration": _whisper("whisper_encoder"),
     "NomicBertModel": _NOMIC,
-    "OPTForCausalLM": ((r"^layers\.", "decoder.layers."), (r"attn\.", "self_attn."), (r"mlp\.fc_in", "fc1"), (r"mlp\.fc_out", "fc2")),
+    "OPTForCausalLM": ((r"^layers\.", "decoder.layers."), (r"(?<=\d\.)attn\.", "self_attn."), (r"mlp\.fc_in", "fc1"), (r"mlp\.fc_out", "fc2")),
+    "OpenPanguVLForConditionalGeneration": ((r"^layers\.", "..layers."),),
     "OpenAIPrivacyFilterForTokenClassification": ((r"attn\.[qkv]_proj", "attn.qkv_proj"),),
     "OrionForCausalLM": _FUSED,
     "Ovis": _LLM,
@@ -175,6 +219,9 @@ NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
     "Plamo3ForCausalLM": (*_FUSED, (r"^layers\.(\d+)\.self_attn", r"layers.layers.\1.mixer"), (r"^layers\.(\d+)\.mlp", r"layers.layers.\1.mlp")),
     "RForConditionalGeneration": _FUSED_TOWER,
     "RobertaModel": _BERT,
+    "RobertaForMaskedLM": _BERT,
+    "RobertaForSequenceClassification": _MASKED_BERT,
+    "RobertaForTokenClassification": (*_BERT, (r"^encoder", "roberta.encoder")),
     "SiglipModel": _TEXTS,
     "StableLmForCausalLM": _FUSED,
     "SmolVLMForConditionalGeneration": _TEXT_MODEL,
@@ -182,13 +229,15 @@ NAMES: Mapping[str, Names] = dict.fromkeys(_DRAFTERS.split(), _DRAFTER) | {
     "Step3TextForCausalLM": ((r"^layers\.", ".layers."), *_FUSED),
     "Step3VLForConditionalGeneration": (*_NOWHERE, *_FUSED),
     "UnlimitedOCRForCausalLM": _OCR,
+    "UltravoxModel": (*_whisper_parts("audio_tower"), (r"^(multi_modal_projector\.layers\.\d+)\.fc", r"\1.mlp.fc")),
+    "VoxtralForConditionalGeneration": _whisper_parts(r"whisper_encoder\.whisper_encoder"),
     "WhisperForConditionalGeneration": (
         (r"^layers\.(\d+)\.", r".decoder.layers.\1.layers."),
         (r"^model\.encoder\.layers\.(\d+)\.(?=self)", r".encoder.layers.\1.layers."),
         (r"^model\.encoder\.layers\.(\d+)\.(?=fc)", r".encoder.layers.\1.layers.mlp."),
     ),
     "Zamba2ForCausalLM": ((r"shared_transformer\.(?:self_attn\.)?", ""), (r"mamba\.", "mixer.")),
-    "XLMRobertaForSequenceClassification": _BERT,
+    "XLMRobertaForSequenceClassification": _MASKED_BERT,
     "XLMRobertaForTokenClassification": _BERT,
     "XLMRobertaModel": _BERT,
 }

@@ -19,6 +19,7 @@ from planner.architecture.formats import (
     Quantization,
     Target,
     fp8_block,
+    fused_name,
     grouped_int,
     listed,
     nvfp4,
@@ -40,7 +41,7 @@ def compressed_tensors(config: Config) -> Quantization:
     groups = [group for group in groups if not all(t.endswith("Attention") for t in group.texts("targets"))]
     if not groups:
         raise PlannerError(f"{config.path}: config_groups is empty; a compressed-tensors checkpoint names its groups there")
-    kv_cache_dtype = "fp8" if config.has("kv_cache_scheme") and config.section("kv_cache_scheme").data.get("num_bits") == 8 else "auto"
+    targets = {wanted: group for group in groups for wanted in group.texts("targets")}  # of one that is named twice, the last group's scheme
 
     from planner.patterns import foreign_pattern
 
@@ -50,21 +51,57 @@ def compressed_tensors(config: Config) -> Quantization:
     def ignored(name: str) -> bool:
         return any(matches(pattern, name) for pattern in ignore)
 
+    def target_of(name: str) -> str | None:
+        return next((wanted for wanted in targets if any(matches(wanted, spelled) for spelled in spellings(name))), None)
+
+    def group_of(names: Sequence[str], target: Target) -> Config | None:
+        """The group of a module: by its name, else by those of all its parts, else by its class (utils.py find_matched_target)."""
+        whole = fused_name(names)
+        if listed([whole], ignored) or listed(names, ignored):
+            return None
+        parts = [target_of(name) for name in names]
+        named = target_of(whole) or (parts[0] if None not in parts else None)
+        if named is None and target is not Target.HEAD:
+            named = "Linear" if "Linear" in targets else None
+        return None if named is None else targets[named]
+
     def lookup(names: Sequence[str], target: Target) -> Storage:
-        if target is Target.EXPERTS:  # one unfused name decides (compressed_tensors_moe.py get_moe_method)
-            names = [names[0] + ".0.gate_proj", names[0] + ".0.up_proj", names[0] + ".0.down_proj"]
-        if listed(names, ignored):
-            return BF16
-        for group in groups:
-            targets = group.texts("targets")
-            wanted = "Linear" in targets and target is not Target.HEAD
-            if wanted or any(matches(t, s) for t in targets for name in names for s in spellings(name)):
-                return _compressed_storage(group, target)
-        return BF16
+        if target is not Target.EXPERTS:
+            group = group_of(names, target)
+        else:  # by the names of one expert's matrices (compressed_tensors_moe.py get_moe_method)
+            found = [group_of([f"{names[0]}.0.{part}"], target) for part in ("gate_proj", "up_proj", "down_proj")]
+            group = found[0]
+            if any((other.data if other else None) != (group.data if group else None) for other in found):
+                raise UnsupportedModelError("All MoE projections need to have same quantization scheme but found multiple")
+        return BF16 if group is None else _compressed_storage(group, target)
 
     scales = (*scalars(3, 32), *scalars(3, 16, "attn.zero_points"))
+    strategy = _cache_strategy(config)
     main = _compressed_storage(groups[0], Target.LINEAR)
-    return Quantization("compressed-tensors", lookup, main, attention_scales=scales, kv_cache_dtype=kv_cache_dtype)
+    return Quantization(
+        "compressed-tensors",
+        lookup,
+        main,
+        attention_scales=scales,
+        has_cache_scheme=strategy != "",
+        scales_by_head=strategy == "attn_head",
+        kv_cache_dtype="fp8" if strategy else "auto",
+    )
+
+
+def _cache_strategy(config: Config) -> str:
+    """What of the cache has a scale: all of a layer, or each head. Raises UnsupportedModelError where vLLM does (validate_kv_cache_scheme)."""
+    scheme = config.section("kv_cache_scheme").data
+    if not scheme:
+        return ""
+    kind, bits, strategy = scheme.get("type"), scheme.get("num_bits"), str(scheme.get("strategy"))
+    if kind != "float" or bits != 8:
+        raise UnsupportedModelError(f"Currently supported kv cache quantization is num_bits=8, type=float, however received num_bits={bits}, type={kind}")
+    if strategy not in ("tensor", "attn_head"):
+        raise UnsupportedModelError(f"Invalid strategy for compressed-tensors KV cache: {strategy}", "known: tensor, attn_head")
+    if not scheme.get("symmetric"):
+        raise UnsupportedModelError("Only support symmetric scaling factor for compressed-tensors KV cache.")
+    return strategy
 
 
 def _fp8(weights: Config, strategy: str, target: Target, *, static: bool) -> Storage:

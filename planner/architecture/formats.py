@@ -43,6 +43,20 @@ def with_parts(names: Sequence[str]) -> list[str]:
     return [*names, *(f"{stem}.{part}" for stem, parts in split for part in parts)]
 
 
+_WHOLE = {
+    ("q_proj", "k_proj", "v_proj"): "qkv_proj",
+    ("gate_proj", "up_proj"): "gate_up_proj",
+    ("in_proj_b", "in_proj_a"): "in_proj_ba",
+    ("in_proj_qkv", "in_proj_z"): "in_proj_qkvz",
+}
+
+
+def fused_name(names: Sequence[str]) -> str:
+    """The one name by which a class calls the matrix made of these; the first's where it is not known."""
+    whole = _WHOLE.get(tuple(name.rpartition(".")[2] for name in names))
+    return names[0].rpartition(".")[0] + "." + whole if whole else names[0]
+
+
 # Whose experts have no biases whatever their model has, but for compressed-tensors' integers (w13_bias in quantization/).
 _WITHOUT_BIAS = ("auto_awq", "auto_gptq", "inc", "modelopt", "modelopt_fp4", "modelopt_mixed", "compressed-tensors")
 
@@ -56,6 +70,10 @@ class Quantization:
     main: Storage  # of most weights
     attention_scales: tuple[Tensor, ...] = ()
     latent_scales: tuple[Tensor, ...] = ()
+    has_cache_scheme: bool = False
+    """Whether the layers that register such scales decide how the cache is kept (compressed-tensors)."""
+    scales_by_head: bool = False
+    """Whether each key-value head has such scales, not the layer."""
     kv_cache_dtype: str = "auto"
     leaves_cache: Callable[[str], bool] | None = None
     """Whether an attention layer of this name is left out too, and registers no scales."""

@@ -19,6 +19,7 @@ from planner.architecture.formats import (
     Quantization,
     Target,
     fp8_block,
+    fused_name,
     listed,
     scalars,
     spellings,
@@ -27,18 +28,11 @@ from planner.architecture.formats import (
 from planner.errors import UnsupportedModelError
 from planner.facts.storage import BF16, Cut, Storage
 
-_FUSED = {
-    ("q_proj", "k_proj", "v_proj"): "qkv_proj",
-    ("gate_proj", "up_proj"): "gate_up_proj",
-    ("in_proj_b", "in_proj_a"): "in_proj_ba",
-    ("in_proj_qkv", "in_proj_z"): "in_proj_qkvz",
-}
-
 
 def _fused(names: Sequence[str]) -> Sequence[str]:
     """The one name by which the class calls the matrix made of these: patterns are held against it alone, whole names against each part."""
-    whole = _FUSED.get(tuple(name.rpartition(".")[2] for name in names))
-    return [names[0].rpartition(".")[0] + "." + whole] if whole else names
+    whole = fused_name(names)
+    return names if whole == names[0] else [whole]
 
 
 def modelopt(config: Config, *, mapped: Callable[[], bool]) -> Quantization:
@@ -84,11 +78,19 @@ def modelopt(config: Config, *, mapped: Callable[[], bool]) -> Quantization:
         return _storage(algorithm, target)
 
     scheme = config.section("kv_cache_scheme") if isinstance(config.data.get("kv_cache_scheme"), dict) else Config({}, "")
-    fp8_kv = inner.data.get("kv_cache_quant_algo") == "FP8" or scheme.data.get("num_bits") == 8
+    kept = str(inner.data.get("kv_cache_quant_algo", "")).upper()
+    fp8_kv = kept == "FP8" or scheme.data.get("num_bits") == 8
     name = {"NVFP4": "modelopt_fp4", "MIXED_PRECISION": "modelopt_mixed"}.get(algorithm, "modelopt")
     scales = scalars(4, 16) if fp8_kv or not layers else ()  # mixed precision registers them with an FP8 cache only
     main = _storage(Counter(layers.values()).most_common(1)[0][0] if layers else algorithm, Target.LINEAR)
-    return Quantization(name, lookup, main, attention_scales=scales, latent_scales=scales, kv_cache_dtype="fp8" if fp8_kv else "auto")
+    return Quantization(
+        name,
+        lookup,
+        main,
+        attention_scales=scales,
+        latent_scales=scales,
+        kv_cache_dtype="fp8" if fp8_kv else "nvfp4" if kept == "NVFP4" or scheme.data.get("num_bits") == 4 else "auto",
+    )
 
 
 def _storage(algorithm: str, target: Target) -> Storage:

@@ -120,10 +120,7 @@ def _fp8(config: Config) -> Quantization:
     substring = config.text("ignored_layers_match_mode", default="exact") == "substring"  # as vLLM's Fp8Config attribute
 
     def skipped_linear(name: str) -> bool:
-        if substring:
-            return any(part in name for part in ignored)
-        parts = name.split(".")  # a list may name the tower only: official ones do, and what is below it is not quantized in the checkpoint
-        return any(".".join(parts[:depth]) in ignored for depth in range(1, len(parts) + 1))
+        return any(part in name for part in ignored) if substring else name in ignored
 
     def lookup(names: Sequence[str], target: Target) -> Storage:
         if target is Target.HEAD:

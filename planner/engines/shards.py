@@ -120,6 +120,7 @@ def is_shared_expert(linear: Linear) -> bool:
     return linear.as_shared_expert or ("shared_expert" in linear.name and linear.role is not Role.ROUTER)
 
 
+_DENSE_MLP = (Role.GATE_UP, Role.DOWN)
 _TILE = 128  # of Marlin's experts
 
 
@@ -200,7 +201,7 @@ def module_bytes(module: Module, parallel: Parallel, dtype_bits: int = 16) -> in
     match module:
         case Linear(storage=storage) if storage is ROUTER and parallel.wide_router:
             return linear_bytes(replace(module, storage=FP32), parallel.tensor_parallel_size, dtype_bits)
-        case Linear() if parallel.whole_shared_experts and is_shared_expert(module):
+        case Linear() if (parallel.whole_shared_experts and is_shared_expert(module)) or (parallel.whole_dense_mlps and module.role in _DENSE_MLP):
             return linear_bytes(module, 1, dtype_bits)
         case Linear():
             return linear_bytes(module, parallel.tensor_parallel_size, dtype_bits, merged_cut=parallel.merged_cut)

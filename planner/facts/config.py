@@ -12,7 +12,7 @@ class Parallel:
     The multiples are what MoE kernels round an expert's dimensions up to; `wide_router`: some routers are kept in 32 bits.
     Where a shard cuts blocks that share a scale: `experts_refined` gives experts finer ones, `merged_cut` lets fused layers be.
     `redundant_experts`: copies of experts that are spread beside them; `balances_experts`: experts move between ranks. `whole_tower`: every rank holds all of a vision tower.
-    `whole_shared_experts`: every rank holds all of the shared experts, whose tokens are divided instead.
+    `whole_shared_experts`: every rank holds all of the shared experts, whose tokens are divided instead; `whole_dense_mlps`: those of layers without experts too.
     """
 
     tensor_parallel_size: int = 1
@@ -25,6 +25,7 @@ class Parallel:
     balances_experts: bool = False
     whole_tower: bool = False
     whole_shared_experts: bool = False
+    whole_dense_mlps: bool = False
     expert_width_multiple: int = 1
     expert_hidden_multiple: int = 1
     ungated_width_multiple: int = 1

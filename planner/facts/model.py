@@ -68,6 +68,7 @@ class ModelSpec:
     expert_intermediate: int = 0
     dtype: str = "bfloat16"
     kv_cache_dtype: str = "auto"  # what the checkpoint asks for when the user says auto
+    scales_by_head: bool = False  # each key-value head of its cache has a scale
     vision: VisionSpec | None = None
     bidirectional_images: bool = False  # image tokens attend in both directions (vLLM's is_mm_prefix_lm)
     residual_streams: int = 1  # hidden states carried side by side (hyper-connections)

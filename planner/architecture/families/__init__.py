@@ -125,7 +125,7 @@ _HEAD_OF_ITS_OWN = """
     MuseGlimmerForCausalLM MuseGlimmerForConditionalGeneration NemotronHForCausalLM NemotronHPuzzleForCausalLM NemotronH_Nano_Omni_Reasoning_V3
     NemotronH_Nano_VL_V2 NemotronH_Omni_Reasoning_V3 NemotronH_Super_Omni_Reasoning_V3 OlmoeForCausalLM PhiMoEForCausalLM Qwen3NextForCausalLM
     Qwen4ExpForCausalLM Qwen4ExpForConditionalGeneration Step3TextForCausalLM Step3VLForConditionalGeneration Step3p5ForCausalLM
-    UnlimitedOCRForCausalLM
+    UnlimitedOCRForCausalLM DeepseekV4ForCausalLM KimiLinearForCausalLM JambaForSequenceClassification
 """
 _HEAD_IS_EMBEDDING = """
     Cohere2ForCausalLM Cohere2MoeForCausalLM CohereForCausalLM Gemma2ForCausalLM Gemma3nForCausalLM Gemma3nForConditionalGeneration Lfm2ForCausalLM
@@ -140,6 +140,9 @@ _OWN_NAMES = """
     DFlashDraftModel MuseGlimmerAssistantModel DFlashMuseGlimmerAssistantModel DFlash2DraftModel Qwen3DSparkModel Qwen3OmniDSparkModel Qwen3XPressModel
     DFlashQwen3XPressModel DFlashLagunaForCausalLM Gemma4MTPModel Eagle3Qwen3ForCausalLM PeagleQwen3ForCausalLM HYV3MTPModel
     BailingMoeV25MTPModel Step3p5MTP
+    BertForMaskedLM BloomForCausalLM ColBERTJinaRobertaModel DbrxForCausalLM DeepseekVLV2ForCausalLM Gemma3TextModel Gemma3nForCausalLM
+    GlmAsrForConditionalGeneration GteNewModel GteNewForSequenceClassification HF_ColBERT JinaVLForRanking OpenPanguVLForConditionalGeneration
+    RobertaForMaskedLM RobertaForSequenceClassification RobertaForTokenClassification UltravoxModel VoxtralForConditionalGeneration
     AriaForConditionalGeneration BailingMoeV2_5ForCausalLM BailingMoeV3ForCausalLM BeeForConditionalGeneration BertForSequenceClassification
     BertForTokenClassification BertModel BertSpladeSparseEmbeddingModel BgeM3EmbeddingModel Blip2ForConditionalGeneration CLIPModel ChatGLMForConditionalGeneration ChatGLMModel
     ColBERTModernBertModel ColModernVBertForRetrieval DeepseekOCRForCausalLM DomynEdgeForCausalLM Eagle2_5_VLForConditionalGeneration ExaoneForCausalLM FalconForCausalLM

@@ -88,6 +88,7 @@ FAMILIES: Mapping[str, Family] = {
         tower=unquantized(vision.qwen3_vision),
         more={"every": rope.fourier_coefficients},
         rope=rope.fourier_tables,
+        tied_by_text=True,
         name="interns",
     ),
     "IsaacForConditionalGeneration": replace(QWEN3, tower=siglips.isaac, rope=rope.VIDEO, name="isaac"),

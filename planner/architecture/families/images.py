@@ -17,7 +17,7 @@ from planner.architecture.family import Family
 from planner.architecture.towers import conformer, glm_kimi, llava, projectors, vision
 from planner.architecture.towers.tower import TowerBuilder
 
-QWEN3_5_VL = replace(QWEN35, tower=vision.qwen3_vision)
+QWEN3_5_VL = replace(QWEN35, tower=vision.qwen3_vision, tied_by_text=True)
 
 
 def by_type(tower: TowerBuilder, name: str) -> Family:

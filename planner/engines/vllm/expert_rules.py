@@ -57,6 +57,8 @@ WHOLE_SHARED_EXPERTS = (
         "UnlimitedOCRForCausalLM",
     }
 )
+# So are the MLPs of their layers without experts, where there is no pipeline (models/deepseek_v32/nvidia/model.py, 0.33).
+_WHOLE_DENSE_MLPS = frozenset({"DeepseekV32ForCausalLM", "GlmMoeDsaForCausalLM"})
 # They hand num_redundant_experts to their experts; others build none, and vLLM says nothing of it.
 REDUNDANT_EXPERTS = (
     _DEEPSEEK
@@ -139,6 +141,7 @@ def with_experts(parallel: Parallel, model: ModelSpec) -> Parallel:
         balances_experts=parallel.balances_experts and model.architecture in REDUNDANT_EXPERTS,
         whole_tower=parallel.whole_tower and model.architecture in WHOLE_TOWERS,
         whole_shared_experts=parallel.whole_shared_experts and model.architecture in WHOLE_SHARED_EXPERTS,
+        whole_dense_mlps=parallel.whole_shared_experts and parallel.pipeline_parallel_size == 1 and model.architecture in _WHOLE_DENSE_MLPS,
     )
 
 

@@ -54,12 +54,16 @@ def cache_layout(
     what older releases do otherwise is in versions.py.
     """
     name, dtype, release = known(options.attention_backend or ""), effective_kv_dtype(model, kv_cache_dtype), VERSIONS[version]
+    if model.scales_by_head and not name and gpu.capability // 10 == 10:
+        name = "FLASH_ATTN"  # what Blackwell takes before it has no such scales
     if name and chooses_backend(model) and dtype in KV_CACHE_DTYPES:
         layout = _named_layout(asked_backend(name, model, gpu, dtype), dtype, dtype_bits, gpu)
     else:
         layout = _selected_layout(model, gpu, kv_cache_dtype, dtype_bits=dtype_bits, version=version)
     if release.minor >= REFUSED_SINCE:
         refuse_other(model, layout.backend, gpu, named=bool(name))
+        if model.scales_by_head and not (layout.backend == "FLASH_ATTN" and gpu.capability // 10 in (9, 10)):  # v1/attention/backends/flash_attn.py
+            raise UnsupportedError(f"No valid attention backend found: per-head quant scales not supported by {layout.backend}", "a cache with a scale a layer")
     if options.block_size and chooses_backend(model):
         layout = replace(layout, block_size=_asked_block(options.block_size, backend_on(layout.backend, gpu), model, gpu, named=bool(name)))
     bits = {"float16": 16, "bfloat16": 16, "float32": 32}

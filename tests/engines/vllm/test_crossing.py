@@ -9,13 +9,14 @@ import os
 import pytest
 from conftest import json_lines
 
-from benchmarks import crossing_flags, crossing_lora
+from benchmarks import crossing_flags, crossing_lora, crossing_shapes
 from benchmarks.crossing import cases, compared, difference, plain_configs, question
 from benchmarks.judge_rows import ask
 from tests.judges import judge_venv
 
 ROWS = json_lines("vllm_0.33_crossed.jsonl")
 CASES, TOLERATED = 60, 1
+SHAPES = 40
 SEED = int(os.environ.get("PLAN_CROSSING_SEED", "14"))  # any other number is a sample that nobody has seen
 
 
@@ -36,6 +37,14 @@ def test_a_sample_of_crossings_is_answered_as_vllm_does():
     sample = list(cases(CASES, SEED))
     different = compared(sample, ask([question(case) for case in sample]))
     assert len(different) <= TOLERATED, different
+
+
+@pytest.mark.judge
+def test_a_sample_of_other_shapes_is_answered_as_vllm_does():
+    judge_venv("vllm")
+    sample = list(crossing_shapes.cases(SHAPES, SEED))
+    different = compared(sample, ask([question(case) for case in sample]))
+    assert len(different) <= SHAPES // 20, different
 
 
 @pytest.mark.judge
