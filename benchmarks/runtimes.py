@@ -241,13 +241,14 @@ def mlx_cases() -> Iterator[Reported]:
 def _reported(name: str, case: dict[str, Any], observed: float, tokens: int) -> Reported:
     """Ours for the middle one of the steps that a server may read by, the interval over all."""
     spec, form = _plain(case["model"]), mlx.read_format(case["form"])
-    base = mlx.weights_bytes(spec, form, vision=case.get("vision", False)) + (mlx.PROCESS_BYTES if case.get("footprint") else 0)
+    held = mlx.stored(spec, form, vision=case.get("vision", False), released=case.get("released", ""))
+    process = mlx.PROCESS_BYTES if case.get("footprint") else 0
     steps, length = case.get("steps", (PREFILL_STEP,)), tokens + case.get("answer", 0)
     terms = [(mlx.kv_bytes(spec, length, step=step, prompt=tokens), peak(spec, Prompts(tokens=tokens, step=step))) for step in steps] if tokens else []
     cache, term = terms[len(terms) // 2] if terms else (0, Peak(low=0, usual=0, high=0, buffer=0, measured=""))
-    low = base + min((kv + one.low for kv, one in terms), default=0)
-    high = base + max((kv + one.high for kv, one in terms), default=0)
-    return Reported(case=name, what="total", observed=observed, ours=base + cache + term.usual, low=low, high=high, tokens=tokens)
+    low = process + held.low + min((kv + one.low for kv, one in terms), default=0)
+    high = process + held.high + max((kv + one.high for kv, one in terms), default=0)
+    return Reported(case=name, what="total", observed=observed, ours=process + held.usual + cache + term.usual, low=low, high=high, tokens=tokens)
 
 
 def _observed(case: dict[str, Any]) -> float:

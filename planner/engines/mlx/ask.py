@@ -77,13 +77,15 @@ class MlxAsk:
 
 def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catalogue, *, is_main: bool) -> MlxAsk:
     """One row of a question. Raises PlannerError for a cache that MLX does not have."""
-    plain = catalogue.find_plain(service.model)
+    plain, said = find_model(service.model, catalogue)
     context = service.context or service.max_model_len
     context = context if isinstance(context, int) else None
-    variant = plain.variant("mlx", service.quantization)
-    is_folder = Path(service.model).is_dir()
-    form = mlx.read_format(service.quantization or _form(plain, variant, is_folder=is_folder))
-    repo = plain.repo if is_folder else variant.repo if variant else f"mlx-community/{plain.repo.rpartition('/')[2]}-{form.name}"
+    variant = plain.variant("mlx", service.quantization or said or None)
+    is_stored = Path(service.model).is_dir() or bool(plain.mlx_quantization)
+    is_repo = bool(said) and "/" in service.model and not service.quantization
+    form = mlx.read_format(service.quantization or said or _form(plain, variant, is_stored=is_stored))
+    offered = variant.repo if variant else f"mlx-community/{plain.repo.rpartition('/')[2]}-{form.name}"
+    repo = service.model if is_repo else plain.repo if is_stored else offered
     kv_bits = {None: None, "auto": 16, "f16": 16, "bf16": 16, "q8": 8, "q8_0": 8, "8": 8, "q4": 4, "q4_0": 4, "4": 4}
     if service.kv_cache_dtype not in kv_bits:
         raise PlannerError(f"MLX has no KV cache of {service.kv_cache_dtype}", "bf16, q8 or q4")
@@ -91,7 +93,7 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
         model=plain.spec,
         group=group,
         repo=repo,
-        is_guessed_repo=variant is None and not is_folder,
+        is_guessed_repo=variant is None and not is_stored and not is_repo,
         served_name=slug(plain.name),
         form=form,
         released=plain.released,
@@ -110,9 +112,23 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
     return ask
 
 
-def _form(plain: Plain, variant: Variant | None, *, is_folder: bool) -> str:
+def find_model(name: str, catalogue: Catalogue) -> tuple[Plain, str]:
+    """The model that a name means, and the format where the name is a conversion's (mlx-community/Qwen3-8B-4bit). Raises PlannerError for an unknown one."""
+    conversion = None if Path(name).exists() else mlx.read_name(name.rpartition("/")[2])
+    try:
+        return catalogue.find_plain(conversion.base if conversion else name), conversion.form if conversion else ""
+    except PlannerError:
+        return catalogue.find_plain(name), ""
+
+
+def stored_form(plain: Plain) -> mlx.MlxFormat:
+    """The format that a folder's or repository's config.json names."""
+    bits, group = plain.mlx_quantization.get("bits"), plain.mlx_quantization.get("group_size", 64)
+    return mlx.read_format(f"{bits}bit" + (f"-g{group}" if group != 64 else "") if bits else "bf16")
+
+
+def _form(plain: Plain, variant: Variant | None, *, is_stored: bool) -> str:
     """The format that is there already, else 8 bits."""
-    if is_folder:
-        bits, group = plain.mlx_quantization.get("bits"), plain.mlx_quantization.get("group_size", 64)
-        return f"{bits}bit" + (f"-g{group}" if group != 64 else "") if bits else "bf16"
+    if is_stored:
+        return stored_form(plain).name
     return form_key(variant.format) if variant else "8bit"

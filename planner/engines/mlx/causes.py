@@ -27,8 +27,9 @@ CAUSES = causes(
         ("toolchain", r"No module named '?mlx|libmlx\.(?:so|dylib)|No Metal device|Unable to load kernel|Failed to load the default metallib"),
         ("model-access", r"does not appear to have a file|couldn't connect to|LocalEntryNotFoundError|No safetensors found|is not a local folder"),
     ),
-    started=r"Starting httpd at|Uvicorn running on|Application startup complete",
-    own=r"\bmlx[_-]v?lm\b|\bmlx\.core\b|site-packages/mlx\b|\[METAL\]|\[metal::|libmlx|Starting httpd at|\[Errno 48\]",
+    started=r"Starting httpd at|Uvicorn running on|Application startup complete|Generating with a model that requires|Peak memory: \d+(?:\.\d+)? GB",
+    own=r"\bmlx[_-]v?lm\b|\bmlx\.core\b|site-packages/mlx\b|\[METAL\]|\[metal::|libmlx|Starting httpd at|\[Errno 48\]"
+    r"|Generating with a model that requires|Peak memory: \d+(?:\.\d+)? GB",
 )
 _BUFFER = re.compile(r"allocate (\d{1,20}) bytes which is greater than the maximum allowed buffer size of (\d{1,20})")
 _FLAG = re.compile(r"unrecognized arguments: (--[\w-]{1,80})")
@@ -57,6 +58,14 @@ def _out_of_memory(text: str) -> Iterator[Remedy]:
     yield Remedy("weights of fewer bits, or a shorter conversation; plan --engine mlx says what fits")
     if not match:
         yield Remedy("let the GPU wire more of the memory: sudo sysctl iogpu.wired_limit_mb=N, below the RAM by some GiB")
+
+
+def near_the_limit(weights_bytes: int, recommended_bytes: int) -> Remedy:
+    """What mlx-lm's warning of a large model calls for (generate.py wired_limit)."""
+    return Remedy(
+        f"its weights of {gib(weights_bytes)} lie near or above the {gib(recommended_bytes)} that the GPU wires by default, which makes it slow:"
+        f" sudo sysctl iogpu.wired_limit_mb=N, above {weights_bytes >> 20} and below the RAM by some GiB, or weights of fewer bits"
+    )
 
 
 def _unknown_flag(text: str) -> Iterator[Remedy]:

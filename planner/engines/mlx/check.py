@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from planner.engines.decided import decided, refuse_unresolved, sources
 from planner.engines.mlx import memory as mlx
-from planner.engines.mlx.ask import MlxAsk
+from planner.engines.mlx.ask import MlxAsk, stored_form
 from planner.engines.mlx.command import missing, read_command, words_of
 from planner.engines.mlx.idle import idle
 from planner.engines.mlx.plan import VERSIONS, plan_as_asked
@@ -30,8 +29,6 @@ from planner.units import tokens
 
 if TYPE_CHECKING:
     from planner.engines.catalogue import Catalogue, Plain
-
-_FORM = re.compile(r"(?i)[-_]((?:[2-8][- ]?bit(?:-g(?:32|64|128))?|mxfp4(?:-q8)?|mxfp8|nvfp4|bf16|fp16))((?:-(?:DWQ|AWQ|mlx|AutoQuant)\w*)*)$")
 
 
 def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Plan:
@@ -133,18 +130,19 @@ def _model(name: str, catalogue: Catalogue, *, is_here: bool) -> tuple[Plain, ml
     """The model, how its weights are stored, and what of that is not known."""
     if is_here and Path(name).is_dir():
         plain = catalogue.find_plain(name)
-        return plain, _stored(plain), ()
+        return plain, stored_form(plain), ()
     base = name.rpartition("/")[2]
-    match = _FORM.search(base)
-    for known in (base, *((base[: match.start()],) if match else ()), name):  # the Hub is asked last
+    conversion = mlx.read_name(base)
+    for known in (base, *((conversion.base,) if conversion else ()), name):  # the Hub is asked last
         try:
             plain = catalogue.find_plain(known)
         except PlannerError:
             continue
         variant = plain.variants[0] if plain.variants else None
-        if match:
-            mixed = (NotCovered(flag=f"--model …{shown(match[0])}", what="weights of several widths", effect="either"),) if match[2] else ()
-            return plain, mlx.read_format(match[1].lower().replace(" ", "")), mixed
+        if conversion:
+            said = shown(conversion.mixed)
+            mixed = (NotCovered(flag=f"--model …{said}", what="weights of several widths", effect="either"),) if said else ()
+            return plain, mlx.read_format(conversion.form), mixed
         if variant is not None and variant.runtime == "mlx" and variant.format:
             return plain, mlx.read_format(variant.format), ()
         if variant is not None and variant.quantization:
@@ -153,11 +151,5 @@ def _model(name: str, catalogue: Catalogue, *, is_here: bool) -> tuple[Plain, ml
                 mlx.read_format("bf16"),
                 (NotCovered(flag=f"--model {shown(name)}", what="weights in a quantization of another engine's", effect="either"),),
             )
-        return plain, _stored(plain), ()
+        return plain, stored_form(plain), ()
     raise PlannerError(f"{shown(name, 100)} is not known here", "a name of `plan list models` with its bits (mlx-community/Qwen3-8B-4bit), or a folder")
-
-
-def _stored(plain: Plain) -> mlx.MlxFormat:
-    """The format that a folder's or repository's config.json names."""
-    bits, group = plain.mlx_quantization.get("bits"), plain.mlx_quantization.get("group_size", 64)
-    return mlx.read_format(f"{bits}bit" + (f"-g{group}" if group != 64 else "") if bits else "bf16")

@@ -27,9 +27,9 @@ def read_log(lines: Iterable[str]) -> Observed:
         if seen.version is None and (match := _VERSION.search(text)):
             seen.version = match[1]
         if seen.weights_bytes is None and (match := _LARGE.search(text)):
-            seen.weights_bytes, seen.total_bytes = int(match[1]) << 20, int(match[2]) << 20
+            seen.weights_bytes, seen.flags["recommended_bytes"] = int(match[1]) << 20, int(match[2]) << 20
         if match := _PEAK.search(text):
-            seen.flags["peak_bytes"] = int(float(match[1]) * GB)
+            seen.used_bytes = int(float(match[1]) * GB)
     seen.engine = "mlx" if finding.is_own else ""
     seen.started, seen.root_cause = finding.started, finding.cause
     return seen

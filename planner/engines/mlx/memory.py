@@ -24,6 +24,9 @@ TOOL_PARSERS = ("gemma4", "glm45", "glm47", "hermes", "kimi_k2", "kimi_k3", "lon
 _FORMAT = re.compile(
     r"(?:mlx-)?(?:(?P<bits>[234568])[- ]?bit(?:-g(?P<group>32|64|128))?|(?P<mode>mxfp4|mxfp8|nvfp4)(?P<rest>-q8)?|(?P<plain>bf16|fp16|16bit))\Z"
 )
+_CONVERSION = re.compile(
+    r"(?i)(?:[-_]MLX)?[-_]((?:[2-8][- ]?bit(?:-g(?:32|64|128))?|mxfp4(?:-q8)?|mxfp8|nvfp4|bf16|fp16))((?:-(?:DWQ|AWQ|mlx|AutoQuant)\w*)*)$"
+)
 _MODES = {"mxfp4": (4, 32, 8), "mxfp8": (8, 32, 8), "nvfp4": (4, 16, 8)}  # bits, group, bits of the group's scale
 
 
@@ -63,6 +66,24 @@ def read_format(name: str) -> MlxFormat:
         return MlxFormat(name=f"{match['mode']}-q8", bits=8, experts=mode) if match["rest"] else mode
     group = int(match["group"] or 64)
     return MlxFormat(name=f"{match['bits']}bit" + (f"-g{group}" if group != 64 else ""), bits=int(match["bits"]), group=group)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """A repository's name without its end, the format there, and the whole end where it says that weights have several widths."""
+
+    base: str
+    form: str
+    mixed: str
+
+
+def read_name(name: str) -> Conversion | None:
+    """Read a repository's name without its owner (Qwen3-8B-4bit, gpt-oss-20b-MLX-8bit); None where it names no format."""
+    match = _CONVERSION.search(name)
+    if match is None:
+        return None
+    mixed = match[0] if match[2].lower() not in ("", "-mlx") else ""
+    return Conversion(base=name[: match.start()], form=match[1].lower().replace(" ", ""), mixed=mixed)
 
 
 PLAIN = MlxFormat(name="bf16")

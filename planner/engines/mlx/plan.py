@@ -10,7 +10,7 @@ from planner.engines.budget import Budget, budgeted
 from planner.engines.catalogue import Catalogue
 from planner.engines.metal import check_wired_limit
 from planner.engines.mlx import memory as mlx
-from planner.engines.mlx.ask import MlxAsk, ask_of
+from planner.engines.mlx.ask import MlxAsk, ask_of, find_model
 from planner.engines.mlx.ledger import Choice, Ledger
 from planner.engines.mlx.pace import mlx_weights
 from planner.engines.mlx.prefill import PREFILL_STEP
@@ -37,7 +37,7 @@ def placement(question: StackRow, machine: GpuGroup, first_port: int, catalogue:
     if question.count > 1:
         raise PlannerError("MLX plans one Mac", "leave out --count")
     check_wired_limit(machine.gpu, question.wired_limit_mb)
-    pooling = [catalogue.find_plain(service.model).spec.pooling for service in question.services]
+    pooling = [find_model(service.model, catalogue)[0].spec.pooling for service in question.services]
     rows = named(question.services, pooling, first_port=first_port, proxy_port=question.proxy_port)
     return one_after_another(rows, machine, lambda row, group, is_main: plan_mlx(ask_of(row, group, question, catalogue, is_main=is_main)))
 

@@ -82,7 +82,7 @@ class Activations:
         logits = self.vocab_size * PREFILL_STEP * 2
         if self.stream_width:
             usual += logits + 2 * PREFILL_STEP * self.stream_width
-            high = max(high, usual + 800_000_000)
+            low, high = max(low, usual * 2 // 5), max(high, usual + _STREAM_HIGH)
         elif logits > usual:
             high = max(high, logits + usual * 5 // 7)
         part = read / PREFILL_STEP
@@ -185,14 +185,15 @@ def _grown(cache: Attention, prompts: Prompts) -> int:
 def _scores(model: ModelSpec, cache: Attention, count: int, prompts: Prompts) -> tuple[int, int, int, int]:
     """Scores of a step against what a cache holds: optimistic, expected, conservative, the largest buffer.
 
-    16 bits each, in place from the product to the softmax; 2.3 bytes with its mask at most (measured on the same graph). Where layers follow each
+    16 bits each, in place from the product to the softmax: of 27 peaks of 8,192 to 196,608 tokens 2.0 bytes, 2.1 at most. Where layers follow each
     other that all build them, two layers' may be there at once, as with DeepSeek V3's (ml-explore/mlx-lm#839: 1.25 MB a token, a step of 2,048).
     """
     heads, follows = model.attention_heads, 2 * count > model.layer_count
     whole = prompts.rows * heads * prompts.chunk * 2
     match cache:
         case FullAttention() if is_capped(model):
-            return whole * prompts.tokens, 2 * whole * prompts.tokens, 3 * whole * prompts.tokens, whole * prompts.tokens
+            one = whole * prompts.tokens
+            return one * 9 // 5, 2 * one, one * 12 // 5, one
         case FullAttention() | ChunkedLocal() | CrossAttention():
             if prompts.kv_bits == 16 and is_fused(cache.head_dim, cache.head_dim_v):
                 return 0, 0, 0, 0
@@ -206,7 +207,8 @@ def _scores(model: ModelSpec, cache: Attention, count: int, prompts: Prompts) ->
         case LatentAttention():
             one = whole * prompts.tokens  # the rotated part's, which is the mask of the rest's
             expanded = prompts.rows * heads * 2 * model.head_dim * prompts.tokens * 2  # keys and values of all heads
-            return one, 2 * (one + expanded), 4 * one + 2 * expanded, one
+            usual = 2 * (one + expanded)
+            return usual * 3 // 4, usual, usual * 5 // 4, one
         case CompressedCache():
             keys = min(prompts.tokens, cache.window + prompts.chunk) if cache.window else prompts.tokens // cache.tokens_per_entry
             return _built(whole * keys, follows=True)
@@ -217,8 +219,7 @@ def _scores(model: ModelSpec, cache: Attention, count: int, prompts: Prompts) ->
 
 
 def _built(size: int, *, follows: bool) -> tuple[int, int, int, int]:
-    most = size * 23 // 20
-    return size, size, 2 * most if follows else most, size
+    return size, size, size * 23 // 10 if follows else size * 21 // 20, size
 
 
 def is_fused(head_dim: int, head_dim_v: int) -> bool:
@@ -236,8 +237,9 @@ _USUAL_POWER, _HIGH_POWER = 0.75, 0.35
 _ATTENTION = (420, 700, 1150), "110 reports on M1 to M5"
 _ATTENTION_WHOLE = 1024
 # Gated delta rule, dense: the hidden states of a step in all layers and its logits too, as mlx_lm.benchmark says of Qwen3.5 0.8B, 4B and 27B; servers
-# of others stay below, an M5 Max lies 0.7 GB above.
-_DELTA = (100, 400, 900), "30 reports of mlx-lm 0.31 on M3 Ultra, M4 Pro and M5 Max"
+# of others stay below.
+_DELTA = (100, 400, 900), "47 reports of mlx-lm 0.31 on M3 Ultra, M4 Pro and M5 Max"
+_STREAM_HIGH = 550_000_000  # of 47 reports the residuals are -0.55 to 0.45 GB where a step makes 0.5 to 4 GB
 _DELTA_EXPERTS = (600, 1450, 1900), "11 reports on M5 Max and M2 Max"  # with experts: Qwen3.6 35B-A3B
 _CONVOLUTION = (150, 280, 600), "2 reports on M2 Pro, another server"  # LFM2's short convolutions
 _LEAST_HIGH = 300_000_000  # of a prompt of 92 tokens too: 15.6 GB where weights and cache are 15.3

@@ -36,18 +36,19 @@ reports = cache(lambda: tuple(mlx_cases()))
 
 def test_reported_peaks():
     rows = reports()
-    assert len(rows) > 275
+    assert len(rows) > 300
     errors = [abs(row.error) for row in rows]
     assert median(errors) <= 1
     outside = [row for row in rows if row.tokens and not row.low <= row.observed <= row.high]
-    assert len(outside) <= 0.02 * len(rows), outside
+    assert len(outside) <= 0.04 * len(rows), outside
 
 
 def test_reported_peaks_of_long_prompts_each():
     for row in reports():
         if row.tokens > 30_000:
-            assert abs(row.error) <= (5 if "another server" not in row.case else 20)
-            assert row.low <= row.observed <= row.high
+            is_other = "another server" in row.case  # whose steps of the delta rule take less
+            assert abs(row.error) <= (20 if is_other else 5)
+            assert (is_other or row.low <= row.observed) and row.observed <= row.high
 
 
 def test_reported_peaks_of_short_prompts_each():

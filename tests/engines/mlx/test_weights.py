@@ -1,4 +1,4 @@
-"""Weights of a conversion and its caches to the byte: as mlx-lm 0.32.2 has them, as older releases had them."""
+"""Weights of a conversion and its caches to the byte, as mlx-lm 0.32.2 and older releases have them; what its name and mlx-lm's own words say."""
 
 import json
 import subprocess
@@ -8,10 +8,16 @@ from conftest import ROOT
 from judges import judge_venv
 
 from benchmarks.runtimes import model
+from planner.catalogue import resolve
+from planner.catalogue.load import find_gpu
 from planner.catalogue.resolve import find_plain
-from planner.engines.mlx.memory import kv_bytes, read_format, stored, weights_bytes
+from planner.engines.mlx.ask import ask_of
+from planner.engines.mlx.memory import kv_bytes, read_format, read_name, stored, weights_bytes
+from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Plan
+from planner.facts.question import ServiceRow, StackRow
 from planner.questions.check import check, find_server, group_for
+from planner.questions.explain import explain_log
 
 STEMS = (
     "Qwen--Qwen3-0.6B",
@@ -144,3 +150,52 @@ def test_a_cache_that_mlx_cannot_quantize_is_refused():
     for name in ("Phi-3.5-mini-instruct", "gemma-2-9b-it"):
         plan = checked(f"mlx_lm.server --model mlx-community/{name}-4bit --kv-bits 8")
         assert [problem.code for problem in plan.problems] == ["unsupported"]
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "form", "mixed"),
+    [
+        ("Qwen3-32B-4bit", "Qwen3-32B", "4bit", ""),
+        ("gpt-oss-20b-MLX-8bit", "gpt-oss-20b", "8bit", ""),
+        ("DeepSeek-Coder-V2-Lite-Instruct-4bit-mlx", "DeepSeek-Coder-V2-Lite-Instruct", "4bit", ""),
+        ("Qwen3-8B-4bit-DWQ", "Qwen3-8B", "4bit", "-4bit-DWQ"),
+        ("gpt-oss-20b-MXFP4-Q8", "gpt-oss-20b", "mxfp4-q8", ""),
+    ],
+)
+def test_a_conversion_s_name_says_its_model_and_format(name, base, form, mixed):
+    read = read_name(name)
+    assert (read.base, read.form, read.mixed) == (base, form, mixed)
+    assert read_name(base) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "repo", "form"),
+    [
+        ("mlx-community/Qwen3-32B-4bit", {}, "mlx-community/Qwen3-32B-4bit", "4bit"),
+        ("mlx-community/Qwen3-32B-4bit-DWQ", {}, "mlx-community/Qwen3-32B-4bit-DWQ", "4bit"),
+        ("mlx-community/Qwen3-32B-4bit", {"quantization": "6bit"}, "mlx-community/Qwen3-32B-6bit", "6bit"),
+        ("qwen3-32b-4bit", {}, "mlx-community/Qwen3-32B-4bit", "4bit"),
+        ("qwen3-32b", {}, "mlx-community/Qwen3-32B-8bit", "8bit"),
+    ],
+)
+def test_a_conversion_is_planned_by_its_repository(model, more, repo, form):
+    """Whoever has a Mac names what `mlx_lm.server` is told; the Hub was asked before for a name that the catalogue knows the model of."""
+    service = ServiceRow(model=model, **more)
+    question = StackRow(gpu="m4-max-64gb", services=(service,), engine="mlx")
+    ask = ask_of(service, GpuGroup(gpu=find_gpu("m4-max-64gb"), count=1), question, resolve, is_main=True)
+    assert (ask.repo, ask.form.name) == (repo, form)
+
+
+def test_what_mlx_lm_says_of_a_large_model_names_no_card():
+    """48 GiB are what Metal recommends on a Mac of 64 GB, and the total of a Radeon PRO W7900."""
+    said = "[WARNING] Generating with a model that requires 52000 MB which is close to the maximum recommended size of 49152 MB. This can be slow."
+    explained, gpu = explain_log([said])
+    assert gpu is None
+    assert explained.observed.started
+    assert "iogpu.wired_limit_mb" in explained.remedies[0].change
+
+
+def test_what_mlx_lm_generate_says_is_read():
+    lines = ["==========", "Prompt: 18 tokens, 40.011 tokens-per-sec", "Generation: 200 tokens, 60.2 tokens-per-sec", "Peak memory: 5.374 GB"]
+    explained, _ = explain_log(lines)
+    assert (explained.observed.engine, explained.observed.used_bytes, explained.observed.started) == ("mlx", 5_374_000_000, True)
