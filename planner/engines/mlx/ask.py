@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 
 from planner.engines.catalogue import Catalogue, Plain, form_key
@@ -32,6 +32,8 @@ class MlxAsk:
     form: mlx.MlxFormat
     released: str = ""
     """The month of the model, where the catalogue knows it."""
+    is_free_form: bool = False
+    """Whether nobody named the format, and no repository in one is known."""
     is_guessed_repo: bool = False
     name: str = "chat"
     context: int | None = None
@@ -84,7 +86,7 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
     is_stored = Path(service.model).is_dir() or bool(plain.mlx_quantization)
     is_repo = bool(said) and "/" in service.model and not service.quantization
     form = mlx.read_format(service.quantization or said or _form(plain, variant, is_stored=is_stored))
-    offered = variant.repo if variant else f"mlx-community/{plain.repo.rpartition('/')[2]}-{form.name}"
+    offered = variant.repo if variant else f"mlx-community/{plain.repo.rpartition('/')[2]}-{_ending(form)}"
     repo = service.model if is_repo else plain.repo if is_stored else offered
     kv_bits = {None: None, "auto": 16, "f16": 16, "bf16": 16, "q8": 8, "q8_0": 8, "8": 8, "q4": 4, "q4_0": 4, "4": 4}
     if service.kv_cache_dtype not in kv_bits:
@@ -97,6 +99,7 @@ def ask_of(service: ServiceRow, group: GpuGroup, row: StackRow, catalogue: Catal
         served_name=slug(plain.name),
         form=form,
         released=plain.released,
+        is_free_form=not (service.quantization or said or variant or is_stored),
         name=service.name or "chat",
         context=context or (None if is_main or plain.spec.pooling else min(USEFUL_CONTEXT, plain.spec.max_position_embeddings)),
         users=service.users or 1,
@@ -128,7 +131,21 @@ def stored_form(plain: Plain) -> mlx.MlxFormat:
 
 
 def _form(plain: Plain, variant: Variant | None, *, is_stored: bool) -> str:
-    """The format that is there already, else 8 bits."""
+    """The format that is there already, else 8 bits: of experts that their makers publish in MXFP4, beside these."""
     if is_stored:
         return stored_form(plain).name
-    return form_key(variant.format) if variant else "8bit"
+    if variant:
+        return form_key(variant.format)
+    makers = next((each.quantization.get("quant_method") for each in plain.variants if each.default), None)
+    return "mxfp4-q8" if makers == "mxfp4" else "8bit"
+
+
+def _ending(form: mlx.MlxFormat) -> str:
+    """How mlx-community ends the name of a conversion: gpt-oss-20b-MXFP4-Q8, Qwen3-8B-4bit."""
+    return form.name.upper() if form.experts else form.name
+
+
+def in_form(ask: MlxAsk, form: mlx.MlxFormat) -> MlxAsk:
+    """The question in another format, of the repository that is named for it."""
+    base = ask.repo[: -len(ask.form.name)]  # however it is written, it is as long
+    return replace(ask, form=form, repo=f"{base}{_ending(form)}" if ask.is_guessed_repo else ask.repo)

@@ -10,7 +10,7 @@ from planner.engines.budget import Budget, budgeted
 from planner.engines.catalogue import Catalogue
 from planner.engines.metal import check_wired_limit
 from planner.engines.mlx import memory as mlx
-from planner.engines.mlx.ask import MlxAsk, ask_of, find_model
+from planner.engines.mlx.ask import MlxAsk, ask_of, find_model, in_form
 from planner.engines.mlx.ledger import Choice, Ledger
 from planner.engines.mlx.pace import mlx_weights
 from planner.engines.mlx.prefill import PREFILL_STEP
@@ -54,10 +54,26 @@ def plan_mlx(ask: MlxAsk) -> Plan:
     limit = ask.model.max_position_embeddings
     if ask.context and ask.context > limit:
         raise PlannerError(f"a context of {tokens(ask.context)} is beyond the model's {tokens(limit)}", f"use --context {limit}")
+    ask = _in_a_form_that_fits(ask)
     ledger = Ledger.of(ask)
     choice = ledger.choice()
     plan = _plan(ask, ledger, choice)
     return plan if plan.requirements_met else replace(plan, alternatives=_alternatives(ask, plan, choice))
+
+
+def _in_a_form_that_fits(ask: MlxAsk) -> MlxAsk:
+    """The usual format, or where nobody named one the first lighter of those that most models have in which the question is met; the usual where none does."""
+    if not ask.is_free_form:
+        return ask
+    lighter = (in_form(ask, form) for name in ("6bit", "4bit") if (form := mlx.read_format(name)).bits < ask.form.bits and ask.form.experts is None)
+    return next((each for each in (ask, *lighter) if _is_met(each)), ask)
+
+
+def _is_met(ask: MlxAsk) -> bool:
+    """Whether a question is met surely: at the context that it names, or at any."""
+    ledger = Ledger.of(ask)
+    choice = ledger.choice()
+    return ledger.fits(choice) and ask.at_once(choice.kv_bits) == ask.users
 
 
 def plan_as_asked(ask: MlxAsk) -> Plan:
@@ -237,9 +253,7 @@ def _alternatives(ask: MlxAsk, plan: Plan, choice: Choice) -> tuple[Alternative,
 
 def _does(ask: MlxAsk, context: int) -> bool:
     """Whether a question with a context is met surely."""
-    ledger = Ledger.of(replace(ask, context=context))
-    choice = ledger.choice()
-    return ledger.fits(choice) and ask.at_once(choice.kv_bits) == ask.users
+    return _is_met(replace(ask, context=context))
 
 
 def _smaller_wishes(ask: MlxAsk, choice: Choice) -> list[Alternative]:

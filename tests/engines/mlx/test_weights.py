@@ -13,6 +13,7 @@ from planner.catalogue.load import find_gpu
 from planner.catalogue.resolve import find_plain
 from planner.engines.mlx.ask import ask_of
 from planner.engines.mlx.memory import kv_bytes, read_format, read_name, stored, weights_bytes
+from planner.engines.mlx.plan import plan_mlx
 from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Plan
 from planner.facts.question import ServiceRow, StackRow
@@ -184,6 +185,28 @@ def test_a_conversion_is_planned_by_its_repository(model, more, repo, form):
     question = StackRow(gpu="m4-max-64gb", services=(service,), engine="mlx")
     ask = ask_of(service, GpuGroup(gpu=find_gpu("m4-max-64gb"), count=1), question, resolve, is_main=True)
     assert (ask.repo, ask.form.name) == (repo, form)
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "repo"),
+    [
+        ("qwen3-8b", {}, "mlx-community/Qwen3-8B-8bit"),
+        ("qwen3-14b", {}, "mlx-community/Qwen3-14B-8bit"),
+        ("qwen3-14b", {"context": 16_384}, "mlx-community/Qwen3-14B-6bit"),  # 8 bits are 14.6 GiB of 16
+        ("qwen3-14b", {"context": 32_768}, "mlx-community/Qwen3-14B-4bit"),
+        ("qwen3-14b", {"context": 32_768, "quantization": "8bit"}, "mlx-community/Qwen3-14B-8bit"),
+        ("qwen3-32b", {}, "mlx-community/Qwen3-32B-8bit"),  # none fits: the usual one, and what would do
+        ("gpt-oss-20b", {}, "mlx-community/gpt-oss-20b-MXFP4-Q8"),  # as its makers publish its experts
+    ],
+)
+def test_a_format_that_nobody_named_is_one_that_fits(model, more, repo):
+    """An owner of a Mac of 24 GB was told that gpt-oss-20b does not start: 8 bits of it do not."""
+    service = ServiceRow(model=model, **more)
+    question = StackRow(gpu="m4-24gb", services=(service,), engine="mlx")
+    plan = plan_mlx(ask_of(service, GpuGroup(gpu=find_gpu("m4-24gb"), count=1), question, resolve, is_main=True))
+    assert plan.model.id == repo
+    assert plan.starts is (repo != "mlx-community/Qwen3-32B-8bit" and "quantization" not in more)
+    assert checked(" ".join(plan.service.argv)).model.quantization == plan.model.quantization
 
 
 def test_what_mlx_lm_says_of_a_large_model_names_no_card():
