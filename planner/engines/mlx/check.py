@@ -109,7 +109,8 @@ def _unbounded(ask: MlxAsk, settings: Mapping[str, Value], plan: Plan) -> Iterat
     is_vlm = ask.engine == "mlx-vlm"
     if not (is_vlm and settings.get("max_kv_size")):
         bound = "--max-kv-size bounds it" if is_vlm else "no flag bounds it"
-        said = f"one conversation of {tokens(plan.longest_context)} tokens surely fits; a longer one takes more, {bound}"
+        surely = f"one conversation of {tokens(plan.longest_context)} tokens" if plan.longest_context else "no conversation"
+        said = f"{surely} surely fits; a longer one takes more, {bound}"
         yield Warn(code="mlx-unbounded", message=said)
     if is_vlm and not settings.get("max_num_seqs"):
         yield Warn(code="mlx-requests", message="any number of requests is answered at a time, each with a cache of its own: --max-num-seqs bounds them")

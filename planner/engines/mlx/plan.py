@@ -13,7 +13,7 @@ from planner.engines.mlx import memory as mlx
 from planner.engines.mlx.ask import MlxAsk, ask_of, find_model, in_form
 from planner.engines.mlx.ledger import Choice, Ledger
 from planner.engines.mlx.pace import mlx_weights
-from planner.engines.mlx.prefill import PREFILL_STEP
+from planner.engines.mlx.prefill import PREFILL_STEP, STEPS
 from planner.engines.mlx.prefixes import automatic_budget, prefix_cache
 from planner.engines.naming import named
 from planner.engines.pace import LocalWork, local_estimate, local_work
@@ -220,7 +220,7 @@ def _warnings(ask: MlxAsk, plan: Plan) -> tuple[Warn, ...]:
     if ask.model.typed:
         warns.append(typed_config(ask.model.name))
     if plan.verdict is Verdict.TIGHT:
-        warns.append(Warn(code="tight", message="fits what newer macOS lets the GPU wire, not what older versions do; see sysctl iogpu.wired_limit_mb"))
+        warns.append(Warn(code="tight", message=_why_tight(ask, plan)))
     if ask.is_guessed_repo:
         warns.append(Warn(code="mlx-repo", message=f"{ask.repo} follows mlx-community's naming; if it is not there, mlx_lm.convert makes it"))
     if ask.model.pooling:
@@ -228,6 +228,25 @@ def _warnings(ask: MlxAsk, plan: Plan) -> tuple[Warn, ...]:
         told = f"any number of texts is embedded at a time, and no flag bounds them; one is counted here, each more takes up to {gib(_text_bytes(plan))}"
         warns.append(Warn(code="mlx-requests", message=told))
     return tuple(warns)
+
+
+def _why_tight(ask: MlxAsk, plan: Plan) -> str:
+    """What of a plan that may fail is not sure, and what would make it so: the GPU's limit, the peak of a prompt, what is kept of old prompts."""
+    if sum(line.high_bytes for line in plan.lines) <= plan.available_bytes:
+        return "fits what newer macOS lets the GPU wire, not what older versions do; see sysctl iogpu.wired_limit_mb"
+    widest = max(plan.lines, key=lambda line: line.high_bytes - line.bytes)
+    said = (
+        f"at their most {widest.name} take {gib(widest.high_bytes)}"
+        if widest.name.endswith("s")
+        else f"at its most {widest.name} takes {gib(widest.high_bytes)}"
+    )
+    if widest.key == "prompt_cache":
+        return f"{said}: --prompt-cache-bytes bounds them"
+    settings = dict(plan.settings)
+    ledger = Ledger.of(ask)
+    chosen = Choice(context=plan.context, kv_bits=int(settings["kv_bits"] or 16), step=int(settings["prefill_step_size"] or PREFILL_STEP))
+    step = next((step for step in STEPS if step < chosen.step and ledger.fits(replace(chosen, step=step))), None)
+    return f"{said}, more than is left" + (f": --prefill-step-size {step} surely fits" if step and widest.key == "activation" else "")
 
 
 def _alternatives(ask: MlxAsk, plan: Plan, choice: Choice) -> tuple[Alternative, ...]:

@@ -1,6 +1,7 @@
 """Weights of a conversion and its caches to the byte, as mlx-lm 0.32.2 and older releases have them; what its name and mlx-lm's own words say."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -17,6 +18,7 @@ from planner.engines.mlx.plan import plan_mlx
 from planner.facts.hardware import GpuGroup
 from planner.facts.plan import Plan
 from planner.facts.question import ServiceRow, StackRow
+from planner.facts.verdict import Verdict
 from planner.questions.check import check, find_server, group_for
 from planner.questions.explain import explain_log
 
@@ -207,6 +209,26 @@ def test_a_format_that_nobody_named_is_one_that_fits(model, more, repo):
     assert plan.model.id == repo
     assert plan.starts is (repo != "mlx-community/Qwen3-32B-8bit" and "quantization" not in more)
     assert checked(" ".join(plan.service.argv)).model.quantization == plan.model.quantization
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            "mlx_vlm.server --model mlx-community/Qwen3-VL-8B-Instruct-4bit --kv-bits 8 --max-kv-size 32768 --max-num-seqs 1",
+            r"at its most prefill takes [\d.]+ GiB, more than is left: --prefill-step-size 1024 surely fits",
+        ),
+        ("mlx_lm.server --model mlx-community/Qwen3-14B-8bit", r"at their most kept prompts take [\d.]+ GiB: --prompt-cache-bytes bounds them"),
+    ],
+)
+def test_a_plan_that_may_fail_says_what_is_not_sure(command, said):
+    """It said of each that older versions of macOS wire less, of which neither would have made a difference."""
+    plan = checked(command)
+    assert plan.verdict is Verdict.TIGHT
+    (message,) = [warning.message for warning in plan.warnings if warning.code == "tight"]
+    assert re.fullmatch(said, message)
+    if "1024" in message:
+        assert checked(f"{command} --prefill-step-size 1024").verdict is Verdict.STARTS
 
 
 def test_what_mlx_lm_says_of_a_large_model_names_no_card():
