@@ -78,7 +78,7 @@ def test_files_stay_small():
         assert len(path.read_text().splitlines()) <= 330, path
 
 
-MOST_MODULES = 145  # of ours that one plan imports, a sixth of a millisecond each: late what a question does not need (docs/decisions/0011-start.md)
+MOST_MODULES = 146  # of ours that one plan imports (what profiling leaves is one more), a sixth of a millisecond each: late what a question does not need (docs/decisions/0011-start.md)
 
 
 @pytest.mark.parametrize("options", [["--format", "json", "--dry-run"], []])

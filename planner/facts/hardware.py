@@ -105,7 +105,7 @@ NCCL_BYTES = 1045 * MIB
 DESKTOP_BYTES = 600 * MIB
 WSL2_BYTES = 1400 * MIB  # the middle of 1.2 to 2.1 GiB of 16 GB and more
 WSL2_LITTLE_BYTES, WSL2_SHARE = 660 * MIB, 0.045  # of smaller cards less: 0.78 of 4 GiB, 1.05 of 6, 1.20 of 12
-WSL2_MOST_BYTES = 2160 * MIB
+WSL2_MOST_BYTES = 2160 * MIB  # and the bounds of that range; of smaller cards in proportion to what is usual
 WSL2_LEAST_BYTES = 1200 * MIB
 
 
@@ -176,7 +176,7 @@ class GpuGroup:
         least, most = self.total_bounds
         if self.host is Host.WSL2:
             usual = self.free_at_start_bytes(1, conservative=False) + self.taken_bytes
-            return 0, 0 if self.gpu.free_is_told else max(0, self.total_bytes - WSL2_LEAST_BYTES - usual)
+            return 0, 0 if self.gpu.free_is_told else max(0, self.total_bytes - self._windows_bounds[0] - usual)
         if self.gpu.free_at_start_bytes is not None and self.host is Host.SERVER:
             return 0, 0
         shown_elsewhere = DESKTOP_BYTES if self.host is Host.DESKTOP and not self.gpu.free_is_told else 0  # by another GPU, or a processor's own
@@ -195,7 +195,7 @@ class GpuGroup:
             case Host.DESKTOP:
                 measured, taken = None, CONTEXT_BYTES + DESKTOP_BYTES
             case Host.WSL2:
-                measured, taken = self.gpu.wsl2_free_at_start_bytes, WSL2_MOST_BYTES if conservative else self._usual_windows_bytes
+                measured, taken = self.gpu.wsl2_free_at_start_bytes, self._windows_bounds[1] if conservative else self._usual_windows_bytes
         free = measured if measured is not None else self.total_bytes - taken
         if self.host is Host.WSL2 and not (conservative or self.gpu.free_is_told):  # an RTX 4080 had 13.88 GiB at one start, 14.69 at another
             free = max(free, self.total_bytes - taken)
@@ -209,6 +209,21 @@ class GpuGroup:
     def _usual_windows_bytes(self) -> int:
         """What is usually gone under WSL2 before a server starts."""
         return min(WSL2_BYTES, WSL2_LITTLE_BYTES + int(WSL2_SHARE * self.total_bytes))
+
+    @property
+    def _windows_bounds(self) -> tuple[int, int]:
+        """The least and the most that is gone then."""
+        usual = self._usual_windows_bytes
+        return usual * WSL2_LEAST_BYTES // WSL2_BYTES, usual * WSL2_MOST_BYTES // WSL2_BYTES
+
+    @property
+    def neighbours_bytes(self) -> int:
+        """By how much more the machine itself may take while a server starts, which profiling takes for the server's: Windows' programs draw on the same GPU.
+
+        As much as the most and the least that was gone under WSL2 differ: one command found 0.54, 0.58 and more than 1.0 GiB left on one machine.
+        """
+        least, most = self._windows_bounds
+        return most - least if self.host is Host.WSL2 else 0
 
     def _nccl_bytes(self, tensor_parallel_size: int) -> int:
         return NCCL_BYTES if tensor_parallel_size > 1 and self.gpu.nvlink else 0

@@ -40,12 +40,28 @@ def test_under_wsl2_the_conservative_figure_is_below_all_that_was_seen(total, fr
     wsl2 = group(total, host=Host.WSL2)
     assert wsl2.free_at_start_bytes(1) / GIB <= free + 0.01
     assert wsl2.free_at_start_bytes(1, conservative=False) / GIB == pytest.approx(total - min(1.367, 0.645 + 0.045 * total), abs=0.001)
+    assert wsl2.neighbours_bytes == pytest.approx(960 * MIB * min(1.0, (0.645 + 0.045 * total) / 1.367), abs=MIB)
     assert group(total, host=Host.WSL2, wsl2_free_at_start_bytes=round(free * GIB)).free_at_start_bytes(1) == round(free * GIB)
 
 
 @pytest.mark.parametrize(("total", "gone"), [(4.0, 0.78), (6.0, 1.05), (11.99, 1.20)])  # public reports: gtx1650, a card of 6 GiB, one of 12
 def test_of_small_cards_less_is_gone_under_wsl2(total, gone):
     assert group(total, host=Host.WSL2).free_at_start_bytes(1, conservative=False) / GIB == pytest.approx(total - gone, abs=0.15)
+
+
+@pytest.mark.parametrize(("total", "gone"), [(4.0, 0.78), (6.0, 1.05), (11.99, 1.20), (15.99, 1.30), (15.99, 2.11)])
+def test_what_is_gone_under_wsl2_at_least_and_at_most_is_more_and_less_than_usually_of_small_cards_too(total, gone):
+    made = group(total, host=Host.WSL2)
+    surely, usually = made.free_at_start_bytes(1), made.free_at_start_bytes(1, conservative=False)
+    most = usually + made.free_error[1]
+    assert surely < usually < most
+    assert surely / GIB - 0.01 <= total - gone <= most / GIB
+    assert (total - surely / GIB) / (total - usually / GIB) == pytest.approx(2160 / 1400, abs=0.001)
+    assert (total - most / GIB) / (total - usually / GIB) == pytest.approx(1200 / 1400, abs=0.001)
+
+
+def test_only_under_wsl2_do_other_programs_draw_on_the_gpu_while_a_server_starts():
+    assert group(24, host=Host.DESKTOP).neighbours_bytes == group(24).neighbours_bytes == 0
 
 
 def test_wsl2_sees_its_own_total_and_without_one_all_of_the_card():

@@ -107,7 +107,7 @@ def device(group: GpuGroup, config: ServeConfig) -> Device:
         surely_free_bytes=group.free_at_start_bytes(config.ranks) - less_free,
         most_free_bytes=usually_free + more_free,
         margin_bytes=margin,
-        most_margin_bytes=most_margin,
+        most_margin_bytes=most_margin + group.neighbours_bytes,
         least_margin_bytes=least_margin,
         fitted=group.gpu.name == calibrated.coefficients()["fit"]["gpu"],
         nvlink=group.gpu.nvlink,

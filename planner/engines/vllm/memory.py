@@ -15,6 +15,7 @@ from planner.arrays import Whole, maximum, where, whole, whole_up
 from planner.engines.vllm.coefficients import Outlook
 from planner.engines.vllm.device import Device, device
 from planner.engines.vllm.expert_rules import with_experts
+from planner.engines.vllm.kept import workspace_columns
 from planner.engines.vllm.kvcache import CachePlan, plan_cache
 from planner.engines.vllm.layouts import cache_layout
 from planner.engines.vllm.ledger import Length, MemoryBreakdown
@@ -52,6 +53,7 @@ class Placement:
     """The weights as vLLM's classes create them, before kernels repack them: what its loader can be compared with."""
     widest: int = 0  # what a rank holds at most while weights are quantized
     drafter_created: int = 0  # the drafter's as its class creates it
+    columns: int = 0  # by which the attention kernel's workspace grows with the batch
 
 
 def place(model: ModelSpec, group: GpuGroup, config: ServeConfig) -> Placement:
@@ -78,6 +80,7 @@ def _placed(same: Same[ModelSpec], gpu: GpuSpec, placing: Placing) -> Placement:
         tuple(created),
         widest_bytes(model, gpu, placing, parallel, bits),
         drafter_weights(model, parallel, bits),
+        workspace_columns(model, gpu, layout.backend),
     )
 
 
@@ -110,6 +113,7 @@ class Stage(Generic[Whole]):
     lora_bytes: Whole | int = 0
     offloaded_bytes: Whole | int = 0
     drafter_bytes: Whole | int = 0
+    columns: int = 0  # a grid is of a release that counts no workspace
 
 
 def without(stage: Stage, away: Offloaded) -> Stage:
@@ -123,7 +127,9 @@ def stages_of(placed: Placement) -> list[Stage]:
     last = len(placed.weights) - 1
     held = zip(placed.weights, placed.cache.block_bytes_by_stage, placed.lora or (0,) * len(placed.weights), strict=True)
     drafters = (*((0,) * last), placed.drafter)
-    stages = [Stage(weights, placed.buffers, block, index == last, lora, 0, drafters[index]) for index, (weights, block, lora) in enumerate(held)]
+    stages = [
+        Stage(weights, placed.buffers, block, index == last, lora, 0, drafters[index], placed.columns) for index, (weights, block, lora) in enumerate(held)
+    ]
     return list(map(without, stages, placed.offloaded)) if placed.offloaded else stages
 
 
@@ -182,7 +188,7 @@ def requested_bytes(total_bytes: Whole, utilization: Whole | float) -> Whole:
 def stage_budget(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, stage: Stage[Whole]) -> StageBudget[Whole]:
     """The budget of a pipeline stage; a pinned KV cache is that of all."""
     model, config = shapes.model, shapes.config
-    used = overhead(shapes, on, outlook, last_stage=stage.last)
+    used = overhead(shapes, on, outlook, last_stage=stage.last, columns=stage.columns)
     held = stage.buffers_bytes + model.bytes_per_batched_token * config.max_num_batched_tokens + _adapter_index(config) + _draft_buffers(model, config)
     beside = stage.weights_bytes + stage.lora_bytes + stage.drafter_bytes + held + used.activation_bytes + used.non_torch_bytes + used.cuda_graph_bytes
     left = requested_bytes(on.total(outlook), config.gpu_memory_utilization) - beside

@@ -13,6 +13,7 @@ from planner.arrays import Whole, maximum, minimum, where, whole
 from planner.engines.vllm import coefficients as calibrated
 from planner.engines.vllm.coefficients import Outlook, at
 from planner.engines.vllm.device import Device
+from planner.engines.vllm.kept import attention_workspace, counted_with_graphs, kept_segments
 from planner.engines.vllm.late import late_graphs, overestimated_graphs, reserves_graphs, warm_up
 from planner.engines.vllm.versions import VERSIONS
 from planner.facts.model import ModelSpec, VisionSpec
@@ -300,14 +301,17 @@ def beside_torch(config: LedgerSettings[Whole], on: Device[Whole], outlook: Outl
     return used + on.margin(outlook)
 
 
-def overhead(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool = True) -> Overhead[Whole]:
-    """Everything beside weights, buffers and KV cache on one rank; graphs only where this version reserves them."""
+def overhead(shapes: Shapes[Whole], on: Device[Whole], outlook: Outlook, *, last_stage: Whole | bool = True, columns: int = 0) -> Overhead[Whole]:
+    """Everything beside weights, buffers and KV cache on one rank; graphs only where this version reserves them. `columns`: kept.workspace_columns."""
     model, config = shapes.model, shapes.config
-    reserved = reserves_graphs(model, config, on)
-    peak = maximum(0, activation(shapes, on, outlook, last_stage=last_stage) + minimum(0, beside := beside_torch(config, on, outlook)))
+    reserved, kept = reserves_graphs(model, config, on), kept_segments(shapes, on, outlook)
+    peak = kept + maximum(0, activation(shapes, on, outlook, last_stage=last_stage) + minimum(0, beside := beside_torch(config, on, outlook)))
     none = 0 * peak
     graphs = cuda_graphs(model, config, on, outlook) + none
     late = none if reserved else late_graphs(config, on, outlook, graphs=graphs, peak=peak)
+    if columns and reserved and counted_with_graphs(model, config, on, columns):
+        space = attention_workspace(config, columns)
+        graphs += where(space > kept, space, none)  # it lies in those segments if it can
     return Overhead(
         activation_bytes=peak,
         non_torch_bytes=maximum(0, beside) + delta_kernels(model, config, on),

@@ -71,6 +71,8 @@ class Version:
     lean_sampler: bool  # the sampler's warm-up keeps fewer copies of the logits since 0.17 (overhead.json: sampler_copies)
     times_fused_kernels: bool  # kernels fused side by side are timed while compiling since torch 2.9, in 0.12 (config/compilation.py benchmark_combo_kernel)
     flashinfer_fp8: bool  # FP8 caches go to FlashInfer off Hopper since 0.12, to Triton before (platforms/cuda.py get_attn_backend_cls)
+    workspace_by_batch: bool  # FlashInfer's workspace is as large as the largest batch needs since 0.26 (backends/flashinfer.py _get_workspace_buffer)
+    segments_kept: bool  # reserved segments count beside the peak from 0.27 until 0.30 (utils/mem_utils.py, v1/worker/gpu_worker.py)
     flash_attention_e5m2: bool  # FlashAttention took fp8_e5m2 on Hopper until 0.21 (backends/flash_attn.py supports_kv_cache_dtype)
     turing_backend: str  # 16-bit caches on 7.5: FLEX_ATTENTION in 0.11, FLASHINFER until 0.23, then Triton as everywhere below 8.0 ("")
     two_backends: bool  # wide heads with images: Triton for these, another for the rest, since 0.30 (platforms/cuda.py)
@@ -136,6 +138,8 @@ def _version(minor: int) -> Version:
         lean_sampler=minor >= 17,
         times_fused_kernels=minor >= 12,
         flashinfer_fp8=minor >= 12,
+        workspace_by_batch=minor >= 26,
+        segments_kept=27 <= minor <= 30,
         flash_attention_e5m2=minor <= 21,
         turing_backend="FLEX_ATTENTION" if minor < 12 else "FLASHINFER" if minor < 24 else "",
         two_backends=minor >= 30,

@@ -11,6 +11,7 @@ from planner.questions.check import check, find_server, group_for
 DATA = Path(__file__).parents[2] / "data"
 CASES = {case["id"]: case for case in yaml.safe_load((DATA / "field_vllm.yaml").read_text())}
 STARTED, FAILED = {"starts", "tight"}, {"does_not_start", "unlikely"}
+EDGE = {"tight"}  # what is right where it failed by little, or the same starts elsewhere: `edge` says how
 GIB = 2**30
 PATCHED = "qwen36-27b-nvfp4-5090-65k-nvfp4kv"  # its build has a backend for such a cache on 12.x; 0.25 as released has none
 
@@ -32,9 +33,7 @@ def test_verdict(name, models):
     case = CASES[name]
     plan = judged(case)
     told = STARTED if case["observed_verdict"] == "starts" else FAILED
-    if case.get("also_starts"):  # the same budget on another machine of its kind
-        told = {"tight"}
-    assert plan.verdict in told, (plan.problems, plan.not_covered)
+    assert plan.verdict in (EDGE if "edge" in case else told), (plan.problems, plan.not_covered)
 
 
 def test_what_a_release_refuses_a_build_of_ones_own_may_take(models):

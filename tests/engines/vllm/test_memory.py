@@ -215,9 +215,9 @@ def test_the_fullest_stage_holds_the_fewest_blocks(stages, place, blocks):
 
 def test_a_stages_cache_is_what_everything_else_leaves(monkeypatch):
     """90,000 of 100,000 requested, less weights, 1000 + 2 x 2048 of buffers, 600 of activations, 200 outside torch and 100 of graphs."""
-    asked: list[bool] = []
+    asked: list[tuple[bool, int]] = []
     taken = Overhead(activation_bytes=600, non_torch_bytes=200, cuda_graph_bytes=100, late_bytes=50)
-    monkeypatch.setattr(memory, "overhead", lambda *_, last_stage: asked.append(last_stage) or taken)
+    monkeypatch.setattr(memory, "overhead", lambda *_, last_stage, columns: asked.append((last_stage, columns)) or taken)
     totals = {"least_total_bytes": 90_000, "total_bytes": 100_000, "most_total_bytes": 110_000}
     free = {"surely_free_bytes": 88_000, "usually_free_bytes": 99_000, "most_free_bytes": 109_000}
     margins = dict.fromkeys(("margin_bytes", "most_margin_bytes", "least_margin_bytes"), 0)
@@ -236,9 +236,9 @@ def test_a_stages_cache_is_what_everything_else_leaves(monkeypatch):
         rocm=False,
     )
     config, model = ServeConfig(gpu_memory_utilization=0.9, max_num_batched_tokens=2048), small_model(bytes_per_batched_token=2)
-    stage = Stage(weights_bytes=50_000, buffers_bytes=1000, block_bytes=10, last=False)
+    stage = Stage(weights_bytes=50_000, buffers_bytes=1000, block_bytes=10, last=False, columns=64)
     held = memory.stage_budget(Shapes(model, config), on, Outlook.EXPECTED, stage)
-    assert asked == [False]
+    assert asked == [(False, 64)]
     assert (held.buffers_bytes, held.kv_cache_bytes, held.late_bytes) == (5096, 90_000 - 50_000 - 5096 - 900, 50)
     least = memory.stage_budget(Shapes(model, config), on, Outlook.CONSERVATIVE, stage)
     assert held.kv_cache_bytes - least.kv_cache_bytes == 9000  # nine tenths of what an estimated total may be less

@@ -491,3 +491,6 @@ def test_a_device_tells_what_is_free_at_worst_and_usually_and_what_was_measured_
     on_card = device(GpuGroup(gpu=card, count=1, host=Host.WSL2), config())
     assert [(on_card.total_bytes - size) // MIB for size in (on_card.surely_free_bytes, on_card.usually_free_bytes)] == [2160, 1400]
     assert on_card.shift_bytes == 12_345
+    server = device(GpuGroup(gpu=card, count=1), config())
+    assert on_card.most_margin_bytes - server.most_margin_bytes == 960 * MIB  # what Windows' programs may take meanwhile
+    assert (on_card.margin_bytes, on_card.least_margin_bytes) == (server.margin_bytes, server.least_margin_bytes)
