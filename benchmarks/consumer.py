@@ -36,6 +36,7 @@ AUTOROUND = {"quant_method": "auto-round", "bits": 4, "group_size": 128, "packin
 AUTOROUND |= {"block_name_to_quantize": "model.language_model.layers,model.layers"}
 FP8 = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
 FP8 |= {"modules_to_not_convert": ["lm_head", "model.embed_tokens", "visual", "model.visual"]}
+FP8 |= {"ignored_layers_match_mode": "substring"}  # real files list every module of the tower
 DESCRIBED = (
     (r"^Qwen/Qwen(3\.8)-27B(?:-FP8| \(FP8\))$", "qwen{}-27b", FP8),
     (r"^Qwen/Qwen(3\.8)-27B \(BF16\)$", "qwen{}-27b", None),
