@@ -13,11 +13,18 @@ from planner.errors import did_you_mean
 from planner.facts.observed import Cause, Remedy
 from planner.units import GB, gib
 
+# What --kv-bits says where a model's cache cannot be quantized: heads that are no whole groups (mx.quantize), windows (models/cache.py), sinks
+# (models/base.py), scores that a class composes of arrays (models/gemma2.py, deepseek_v3.py).
+QUANTIZED_CACHE = (
+    r"\[quantize\] The last dimension of the matrix needs to be divisible|KVCache Quantization NYI|Quantized SDPA does not support attention sinks"
+    r"|'(?:list|tuple)' object has no attribute 'swapaxes'"
+)
 CAUSES = causes(
     (
         ("unknown-flag", r"error: unrecognized arguments"),
         ("bad-value", r"mlx_[lv]l?m\.server: error: |error: argument |invalid choice"),
         ("unsupported", r"Model type .{1,80} not supported|Received \d+ parameters not in model|Missing \d+ parameters|Unsupported model"),
+        ("unsupported", QUANTIZED_CACHE),
         ("out-of-memory", r"\[metal::malloc\] Attempting to allocate|\[metal::malloc\] Resource limit|Unable to allocate \d+ bytes"),
         ("out-of-memory", r"Insufficient Memory|kIOGPUCommandBufferCallbackErrorOutOfMemory"),
         (
@@ -29,7 +36,7 @@ CAUSES = causes(
     ),
     started=r"Starting httpd at|Uvicorn running on|Application startup complete|Generating with a model that requires|Peak memory: \d+(?:\.\d+)? GB",
     own=r"\bmlx[_-]v?lm\b|\bmlx\.core\b|site-packages/mlx\b|\[METAL\]|\[metal::|libmlx|Starting httpd at|\[Errno 48\]"
-    r"|Generating with a model that requires|Peak memory: \d+(?:\.\d+)? GB",
+    r"|\[quantize\] The last dimension|KVCache Quantization NYI|Quantized SDPA|Generating with a model that requires|Peak memory: \d+(?:\.\d+)? GB",
 )
 _BUFFER = re.compile(r"allocate (\d{1,20}) bytes which is greater than the maximum allowed buffer size of (\d{1,20})")
 _FLAG = re.compile(r"unrecognized arguments: (--[\w-]{1,80})")
@@ -80,6 +87,9 @@ def _bad_value(text: str) -> Iterator[Remedy]:
 
 
 def _unsupported(text: str) -> Iterator[Remedy]:
+    if re.search(QUANTIZED_CACHE, text):
+        yield Remedy("leave out --kv-bits: this model's cache stays in 16 bits; plan --engine mlx says which context fits so")
+        return
     yield Remedy("a newer mlx-lm or mlx-vlm: pip install -U mlx-lm mlx-vlm; models that see are mlx_vlm.server's")
 
 

@@ -244,3 +244,19 @@ def test_what_mlx_lm_generate_says_is_read():
     lines = ["==========", "Prompt: 18 tokens, 40.011 tokens-per-sec", "Generation: 200 tokens, 60.2 tokens-per-sec", "Peak memory: 5.374 GB"]
     explained, _ = explain_log(lines)
     assert (explained.observed.engine, explained.observed.used_bytes, explained.observed.started) == ("mlx", 5_374_000_000, True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ValueError: [quantize] The last dimension of the matrix needs to be divisible by the quantization group size 64. However the provided  matrix has shape (1,8,256,96)",
+        "NotImplementedError: RotatingKVCache Quantization NYI",
+        "ValueError: Quantized SDPA does not support attention sinks.",
+        "AttributeError: 'list' object has no attribute 'swapaxes'",
+    ],
+)
+def test_a_cache_that_could_not_be_quantized_is_explained(line):
+    """mlx 0.32 and mlx-lm 0.32.2, models/cache.py, base.py, glm4_moe_lite.py: it asked for the lines around it, and thought of vLLM."""
+    explained, _ = explain_log([line])
+    assert (explained.observed.engine, explained.observed.root_cause.code) == ("mlx", "unsupported")
+    assert "leave out --kv-bits" in explained.remedies[0].change
