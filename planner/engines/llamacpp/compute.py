@@ -154,7 +154,7 @@ _PLACE_BYTES = 8
 
 def outputs(config: LlamaCppConfig) -> int:
     """Tokens of a micro-batch for which logits are reserved: one of each slot with what is drafted for it (tools/server/server-context.cpp)."""
-    if config.build < FEW_OUTPUTS:
+    if config.build < FEW_OUTPUTS and not config.own_engine:
         return config.ubatch
     return min(config.ubatch, config.parallel * config.sequences * (1 + config.drafted))
 

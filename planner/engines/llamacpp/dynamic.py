@@ -4,7 +4,8 @@ Which tensor gets which type is decided anew for every model and now and again f
 Sizes (tests/engines/llamacpp/test_field_local.py), as the Hub listed them: Qwen3.5 0.8B to 122B and their own Q8_0 (ggml-org/Llama-macOS#63, March
 2026), all of Qwen3.8-27B's on 19 August and 24 September 2026, Qwen3.6-35B-A3B's; of models of attention alone Qwen3-14B, Ministral 3 14B, Mistral
 Small, Llama 3.3 70B, Gemma 3 and 4, whose shares lie within 2 % of each other, and two mixtures. What is no expert lies in 8 bits beside experts: a log
-of Qwen3.6-35B-A3B with --cpu-moe (June 2026) has 1,921 MiB of it on the GPU.
+of Qwen3.6-35B-A3B with --cpu-moe (June 2026) has 1,921 MiB of it on the GPU. The table of token embeddings too with Qwen3.5 and 3.6: logs of Q4_K_M, of a
+file of 8.8 GiB and of the 122B have 8 bits of it, those of Qwen3-Next, Qwen3-Coder-30B and of dense ones as many as llama.cpp's own mix.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from planner.facts.model import ModelSpec
 from planner.facts.record import dataclass
 
 _BESIDE_EXPERTS = "Q8_0"
+_WIDE_EMBEDDINGS = "Qwen3_5Moe"
+_OF_2025 = "qwen3-next"  # a hybrid whose files are older than the mixes of hybrids: UD-Q4_K_XL takes 46.1 GB, of Qwen3-Coder-Next, which has its shape, 49.6
 _SMALL = 2048  # hidden size of a small model, of which more is left in 8 and 16 bits
 _LAYER_INPUTS_PERMILLE = 45  # Gemma 3n and 4 E: embeddings for each layer take half of a file, and two files of theirs lay 3 and 7 % lower
 _MADE_AGAIN_PERMILLE = 20  # how far a file lies from a known one of the same name
@@ -38,7 +41,7 @@ class Dynamic:
 
     def share(self, model: ModelSpec, *, has_experts: bool) -> tuple[int, int]:
         """What a model's file takes, and its error."""
-        if not model.has_state:
+        if not model.has_state or model.name.startswith(_OF_2025):
             return self.experts if has_experts else self.dense
         if has_experts:
             return self.hybrid_experts
@@ -79,19 +82,29 @@ def name_of(mix: str) -> str:
 def dynamic(model: ModelSpec, mix: str) -> GgufModel:
     """The file of a model in a mix of `DYNAMIC`: the ends as llama.cpp has them, the layers larger or smaller."""
     rule = DYNAMIC[mix]
-    own = converted(model, rule.base)
+    own, wide = converted(model, rule.base), converted(model, _BESIDE_EXPERTS)
     permille, error = rule.share(model, has_experts=own.has_experts)
     if own.layer_inputs:
         error += _LAYER_INPUTS_PERMILLE
-    wanted = sum(own.layer_bytes) * permille // 1000
+    has_wide = model.architecture.startswith(_WIDE_EMBEDDINGS) and not own.tied_bytes
+    longer = max(0, wide.input_bytes - own.input_bytes) if has_wide else 0  # at the cost of the layers: the shares are those of whole files
+    wanted = sum(own.layer_bytes) * permille // 1000 - longer
     if known := _KNOWN.get((model.architecture, own.layer_count, own.hidden), {}).get(mix):
-        wanted, error = known - own.file_bytes + sum(own.layer_bytes), _MADE_AGAIN_PERMILLE
+        wanted, error = known - own.file_bytes + sum(own.layer_bytes) - longer, _MADE_AGAIN_PERMILLE
     if model.architecture == EXPERTS_STAY:
         layers = _beside_scaled(own.layers, wanted if known else sum(own.layer_bytes))
     else:
-        layers = _scaled(own.layers, converted(model, _BESIDE_EXPERTS).layers if own.has_experts else own.layers, wanted)
-    grown = sum(layer.bytes for layer in layers) - sum(own.layer_bytes)
-    return replace(own, mix=mix, layers=layers, file_bytes=own.file_bytes + grown, exact=False, weights_error_permille=error)
+        layers = _scaled(own.layers, wide.layers if own.has_experts else own.layers, wanted)
+    grown = sum(layer.bytes for layer in layers) - sum(own.layer_bytes) + longer
+    return replace(
+        own,
+        mix=mix,
+        layers=layers,
+        input_bytes=own.input_bytes + longer,
+        file_bytes=own.file_bytes + grown,
+        exact=False,
+        weights_error_permille=error,
+    )
 
 
 def _beside_scaled(layers: tuple[Layer, ...], wanted_bytes: int) -> tuple[Layer, ...]:

@@ -10,7 +10,7 @@ from math import prod
 from typing import assert_never
 
 from planner.engines.llamacpp.backend import Backend
-from planner.engines.llamacpp.builds import DEFAULT_BUILD
+from planner.engines.llamacpp.builds import DEFAULT_BUILD, WINDOWS_ARE_KEPT
 from planner.engines.llamacpp.drafter import Drafter, Drafting
 from planner.engines.llamacpp.ggml import TYPES
 from planner.engines.llamacpp.layers import Placement
@@ -30,7 +30,8 @@ class LlamaCppConfig:
     """The settings of one llama-server. `context` is for one request; `parallel` of them share the cache of context x parallel tokens.
 
     `sequences` share each of the `parallel` caches (a unified one: windows and states are kept for each, the rest is common).
-    `whole_windows`: layers with a window keep the whole context (--swa-full). `image_tokens`: the most of an image; 0 is the model's own. `drafted`: tokens that are drafted for each sequence. `snapshots`: earlier
+    `whole_windows`: layers with a window keep the whole context (--swa-full); `window_memory`: tokens of a sequence that they keep however small it is.
+    `own_engine`: Ollama's, whose windows are kept and whose logits are reserved of one token a sequence whatever the build. `image_tokens`: the most of an image; 0 is the model's own. `drafted`: tokens that are drafted for each sequence. `snapshots`: earlier
     recurrent states that are kept beside each. `drafter`: what drafts, with a context of its own. `gpu_layers` counts the output layer as one; None: all. `value_type` is that of the values where it is not that of the keys.
     `cpu_moe_layers`: the first so many layers' experts stay in main memory; `overrides`: patterns of tensors and where they lie;
     `tensor_split`: shares of the GPUs, nothing where what is free decides. `lends`: batches are computed on the first GPU where a layer lies in main memory (--op-offload). `split_tensors`: each matrix and each cache lies in parts on all GPUs. `placement` is what the fit made of what was left open.
@@ -45,6 +46,8 @@ class LlamaCppConfig:
     lends: bool = True
     flash_attention: bool = True
     whole_windows: bool = False
+    window_memory: int = 0
+    own_engine: bool = False
     ubatch: int = 512
     gpu_layers: int | None = None
     vision: bool = True
@@ -117,7 +120,9 @@ def keys_and_values(attention: Attention, config: LlamaCppConfig) -> tuple[int, 
 def window_cells(attention: SlidingWindow, config: LlamaCppConfig) -> int:
     """Cells that a layer with a window keeps in each of the caches (src/llama-kv-cache-iswa.cpp)."""
     whole = round_up(config.context, CELL_PADDING)
-    return whole if config.whole_windows else min(whole, round_up(attention.window * config.sequences + config.ubatch, CELL_PADDING))
+    kept = max(attention.window, config.window_memory)
+    is_whole = config.whole_windows or (config.build < WINDOWS_ARE_KEPT and not config.own_engine)
+    return whole if is_whole else min(whole, round_up(kept * config.sequences + config.ubatch, CELL_PADDING))
 
 
 def _keys_and_values(config: LlamaCppConfig, rows: int, key_dim: int, value_dim: int) -> int:

@@ -112,6 +112,7 @@ class GgufModel:
 
 EXPERTS_STAY = "GptOssForCausalLM"  # whose experts keep their maker's MXFP4 in every mix
 _PLACED_BY_IMAGE = ("Qwen2VL", "Qwen2_5_VL", "Qwen3VL", "Qwen3_5", "Glm4v")
+_WHOLE = "Phi3"  # whose windows llama.cpp reads off a file and disables, as it warns (#13676)
 _IMAGE_POSITIONS = 4  # of a token (src/llama-hparams.cpp n_pos_per_embd)
 _DEEP_LEVELS = 3  # of Qwen3-VL's tower (src/models/qwen3vl.cpp n_deepstack_layers)
 
@@ -204,7 +205,9 @@ def in_library(model: ModelSpec) -> ModelSpec:
 
 
 def _kept(model: ModelSpec, cache: Attention) -> Attention:
-    """A cache as llama.cpp keeps it: chunks as a window, and Cohere's window without the token itself (src/llama-hparams.h n_swa)."""
+    """A cache as llama.cpp keeps it: chunks as a window, Cohere's window without the token itself (src/llama-hparams.h n_swa), Phi-3's whole."""
+    if isinstance(cache, SlidingWindow) and model.architecture.startswith(_WHOLE):
+        return FullAttention(kv_heads=cache.kv_heads, head_dim=cache.head_dim, head_dim_v=cache.head_dim_v)
     if isinstance(cache, ChunkedLocal):
         return SlidingWindow(kv_heads=cache.kv_heads, head_dim=cache.head_dim, head_dim_v=cache.head_dim_v, window=cache.chunk)
     if isinstance(cache, SlidingWindow) and model.architecture.startswith("Cohere2"):

@@ -64,7 +64,7 @@ def by_file(settings: Mapping[str, Value], catalogue: Catalogue, *, is_here: boo
     plain = _meant(base, catalogue) if mix and base else None
     if plain is None:
         raise PlannerError(f"{path} is not here, and its name tells no model and quantization of the catalogue", "give the file, whose header is read")
-    named = _converted(plain, "Q4_0" if mix.lower() == "q4" and is_qat(base) else mix, str(path), "--model")
+    named = _converted(plain, _meant_mix(plain, mix, base), str(path), "--model")
     named = replace(named, model=of_somebody(named.model))
     note = Warn(code="by-name", message=f"{shown(path.name, 100)} is not here: it is taken for llama.cpp's own {named.model.mix} of {plain.name}")
     return replace(named, has_vision=mmproj is not None and plain.spec.vision is not None, warnings=(note,))
@@ -129,6 +129,16 @@ def _meant(base: str, catalogue: Catalogue) -> Plain | None:
         except PlannerError:
             continue
     return None
+
+
+_PLAIN_Q4 = {"Phi3ForCausalLM": USUAL_MIX}  # Microsoft's files of "q4", to the byte in a log of July 2025
+
+
+def _meant_mix(plain: Plain, mix: str, base: str) -> str:
+    """A mix of a file's name, where it says "q4" alone: Google's of a model that was trained for it are Q4_0."""
+    if mix.lower() != "q4":
+        return mix
+    return "Q4_0" if is_qat(base) else _PLAIN_Q4.get(plain.spec.architecture, mix)
 
 
 def _parted(name: str) -> tuple[str, str]:

@@ -9,28 +9,62 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from planner.engines.llamacpp.builds import MASK_IS_HALF
 from planner.engines.llamacpp.layers import MAIN_MEMORY, Placement
 from planner.engines.llamacpp.ledger import ledger_of
 from planner.engines.llamacpp.memory import LlamaCppConfig
 from planner.engines.llamacpp.model import GgufModel
-from planner.units import MIB, largest
+from planner.engines.llamacpp.ollama_estimate import LEFT_FREE, layers_estimated
+from planner.units import largest
 
 FIRST_WITH_LLAMA_SERVER = (0, 30)
 FIRST_WITH_FITTED_DRAFTS = (0, 33)
 BATCH = 512  # num_batch of those releases, whatever the context (api/types.go DefaultOptions)
 SNAPSHOTS = 24  # that its engine keeps of each recurrent state beside the state itself (kvcache/recurrent.go DefaultCheckpointCount)
-_LEFT_FREE = 457 * MIB  # of a CUDA GPU (ml/device.go MinimumMemory)
-_BUILD = MASK_IS_HALF - 1  # its graphs had masks of 32 bits
-# Architectures that its engine had to run; all others ran by llama.cpp.
-_OWN = (
-    *("bert", "deepseek2", "deepseekv2", "deepseekv3", "deepseekocr", "gemma3", "gemma4", "glm4moelite", "glmocr", "gptoss", "lfm2", "llama4"),
-    *("mistral3", "mllama", "nemotronh", "nomicbert", "olmo3", "qwen25vl", "qwen3"),
-)
-# Where flash attention was on without being asked for (fs/ggml/ggml.go FlashAttention): the others had it on with OLLAMA_FLASH_ATTENTION, and in
-# llama.cpp it was off until 0.14 left it to llama.cpp (0.13.5's buffers of phi4, ollama#13552, are those without).
-_FLASH = ("bert", "gemma3", "gemma4", "glm4moelite", "glmocr", "gptoss", "lfm2", "mistral3", "nemotronh", "olmo3", "qwen3")
+_EVER, _NEVER = (0,), (1,)
+# Architectures that its engine ran, since which release, and since which with flash attention unasked (fs/ggml/ggml.go OllamaEngineRequired, FlashAttention
+# of every release); all others ran by llama.cpp.
+_OWN: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "bert": ((0, 13, 5), (0, 13, 5)),
+    "deepseek2": ((0, 13), _NEVER),
+    "deepseekv2": ((0, 13), _NEVER),
+    "deepseekv3": ((0, 13), _NEVER),
+    "deepseekocr": ((0, 13), _NEVER),
+    "gemma3": ((0, 6), (0, 12, 6)),
+    "gemma3n": ((0, 9, 3), _NEVER),
+    "gemma4": ((0, 20), (0, 20, 4)),
+    "glm4moelite": ((0, 14, 3), (0, 14, 3)),
+    "glmocr": ((0, 15, 5), (0, 15, 5)),
+    "gptoss": ((0, 11), (0, 11, 8)),
+    "lfm2": ((0, 14, 3), (0, 14, 3)),
+    "lfm2moe": ((0, 17, 1), (0, 17, 1)),
+    "llama4": ((0, 6, 7), _NEVER),
+    "mistral3": ((0, 6, 5), (0, 13, 2)),
+    "mllama": ((0, 7), _NEVER),
+    "nemotronh": ((0, 17, 1), (0, 17, 1)),
+    "nomicbert": ((0, 13, 1), _NEVER),
+    "olmo3": ((0, 13, 4), (0, 13, 4)),
+    "qwen25vl": ((0, 7), _NEVER),
+    "qwen3": ((0, 12), (0, 12, 4)),
+    "qwen3moe": ((0, 12, 2), (0, 12, 4)),
+    "qwen3next": ((0, 15, 5), (0, 15, 5)),
+    "qwen3vl": ((0, 12, 7), (0, 12, 8)),
+    "qwen35": ((0, 17, 1), (0, 17, 1)),
+}
+_WINDOW_MEMORY = {"gptoss": 4096, "gemma4": 4096}  # tokens that layers with a window keep of a request, however short it is (NewSWAMemCache in their model.go)
+# In llama.cpp flash attention was off without being asked for until 0.14 left it to llama.cpp (0.13.5's buffers of phi4, ollama#13552, are those without).
 _FLASH_LEFT_TO_LLAMA_CPP = (0, 14)
+# llama.cpp's build that a release has the kernels of, and ran models by: that of the day of the commit it names (llama/vendoring, Makefile.sync).
+_BUILDS = (
+    ((0, 13, 2), 7440),  # December 2025
+    ((0, 12, 11), 7060),
+    ((0, 12, 6), 6750),
+    ((0, 12, 4), 6650),
+    ((0, 11, 5), 6140),  # August 2025
+    ((0, 7), 5370),  # May 2025
+    ((0, 6, 6), 5200),
+    ((0, 5, 13), 4770),  # February 2025
+    (_EVER, 4100),  # November 2024
+)
 
 
 def is_earlier(version: str | None) -> bool:
@@ -38,32 +72,53 @@ def is_earlier(version: str | None) -> bool:
     return is_before(version, FIRST_WITH_LLAMA_SERVER)
 
 
-def is_before(version: str | None, first: tuple[int, int]) -> bool:
+def is_before(version: str | None, first: tuple[int, ...]) -> bool:
     """Whether a release is earlier than another; of one that is not said it is not."""
-    match = re.match(r"v?(\d+)\.(\d+)", version or "")
-    return match is not None and (int(match[1]), int(match[2])) < first
+    match = re.match(r"v?(\d+)\.(\d+)(?:\.(\d+))?", version or "")
+    return match is not None and tuple(int(part or 0) for part in match.groups()) < first
 
 
-def runs_itself(architecture: str) -> bool:
-    """Whether Ollama's own engine ran an architecture."""
-    return _plain(architecture).startswith(_OWN)
+def runs_itself(architecture: str, version: str | None) -> bool:
+    """Whether a release of Ollama ran an architecture by its own engine."""
+    return not is_before(version, _since(architecture)[0])
 
 
 def earlier(model: GgufModel, config: LlamaCppConfig, version: str | None, *, asks_for_flash: bool) -> LlamaCppConfig:
-    """A configuration as such a release held it: larger masks, of its own engine snapshots of recurrent states, flash attention where it had it."""
-    own = runs_itself(model.architecture)
-    is_left = not own and not is_before(version, _FLASH_LEFT_TO_LLAMA_CPP)
-    flash = config.flash_attention and (asks_for_flash or is_left or _plain(model.architecture).startswith(_FLASH))
-    return replace(config, build=_BUILD, flash_attention=flash, snapshots=SNAPSHOTS if model.has_state and own else 0)
+    """A configuration as such a release held it: by the llama.cpp of its day, or its own engine.
+
+    That keeps snapshots of recurrent states, reserves logits of one token a request (runner/ollamarunner/runner.go reserveWorstCaseGraph), and has flash
+    attention where the release turned it on.
+    """
+    build = next(build for first, build in _BUILDS if not is_before(version, first))
+    own = runs_itself(model.architecture, version)
+    is_on = not is_before(version, _since(model.architecture)[1] if own else _FLASH_LEFT_TO_LLAMA_CPP)
+    return replace(
+        config,
+        build=build,
+        flash_attention=config.flash_attention and (asks_for_flash or is_on),
+        snapshots=SNAPSHOTS if model.has_state and own else 0,
+        window_memory=_WINDOW_MEMORY.get(_known(model.architecture), 0) if own else 0,
+        own_engine=own,
+    )
 
 
-def _plain(architecture: str) -> str:
-    return re.sub(r"[_-]", "", architecture.lower())
+def _since(architecture: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The releases since which its engine ran an architecture, and did with flash attention."""
+    return _OWN.get(_known(architecture), (_NEVER, _NEVER))
+
+
+def _known(architecture: str) -> str:
+    """The longest name in the list that begins an architecture's: Hugging Face has a class of it."""
+    plain = re.sub(r"[_-]", "", architecture.lower())
+    return max((name for name in _OWN if plain.startswith(name)), key=len, default="")
 
 
 def placed_whole(model: GgufModel, config: LlamaCppConfig, free_bytes: int) -> LlamaCppConfig:
-    """Whole layers on one GPU: all, or without the output the last ones that fit."""
-    room = free_bytes - _LEFT_FREE
+    """Whole layers on one GPU: all, or without the output the last ones that fit; for llama.cpp as many as the release estimated."""
+    if not config.own_engine:
+        layers = layers_estimated(model, config, free_bytes)
+        return config if layers > model.layer_count else replace(config, placement=_last(model.layer_count, layers))
+    room = free_bytes - LEFT_FREE
     if _used(model, config, room) <= room:
         return config
     count = model.layer_count

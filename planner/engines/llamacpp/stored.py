@@ -81,7 +81,7 @@ def _header_caches(header: Header, shapes: Mapping[str, tuple[int, ...]], layers
     key_dim = _key_length(header, header.integer("embedding_length"))
     value_dim = header.integer("attention.value_length") or key_dim
     window, pattern = header.integer("attention.sliding_window"), header.metadata.get(f"{header.architecture}.attention.sliding_window_pattern")
-    windowed = _windowed(header.architecture, pattern, layers) if window else [False] * layers
+    windowed = _windowed(header.architecture, pattern, layers) if window and header.architecture != "phi3" else [False] * layers  # see model.py
     held = header.by_layer("attention.head_count_kv", layers)
     shared, state = header.integer("attention.shared_kv_layers"), _state(header)
     kept: list[tuple[Attention, ...]] = []

@@ -9,6 +9,7 @@ from conftest import run_plan
 
 from planner.catalogue.gguf import read_header
 from planner.catalogue.resolve import find_plain
+from planner.engines.llamacpp.backend import Backend
 from planner.engines.llamacpp.compute import compute_bytes, host_compute_bytes
 from planner.engines.llamacpp.dynamic import dynamic
 from planner.engines.llamacpp.layers import EXPERTS
@@ -98,6 +99,35 @@ CASES = [
     ("T31", "qwen3-32b", "Q4_K_M", {"build": 9000, "context": 16384, "flash_attention": False}, {"weights": 18423.65, "kv": 4096, "compute": 2136.01}),
     ("T33", "qwen3-8b", "Q4_K_M", {"build": 9300, "context": 8192, "kv_type": "q4_0"}, {"weights": 4455.34, "kv": 324, "compute": 304.75}),
     ("T34", "embeddinggemma", "Q8_0", {"build": 10488, "context": 2048}, {"weights": 311.97, "host": 204.0}),
+    # A seventh, frozen and judged once: Vulkan and ROCm of Strix Halo, May 2026, and a GeForce of July 2025.
+    (
+        "home7-L01",
+        "qwen3-next-80b-a3b",
+        "UD-Q4_K_XL",
+        {"build": 9010, "context": 132352, "backend": Backend.VULKAN},
+        {"host": 166.92, "kv": 3102 + 75.38, "compute": 423.76},
+    ),
+    (
+        "home7-L03",
+        "qwen3-30b-a3b",
+        "UD-Q4_K_XL",
+        {"build": 9010, "context": 4096, "parallel": 8, "backend": Backend.VULKAN},
+        {"weights": 16674.36, "host": 166.92, "kv": 3072, "compute": 304.75},
+    ),
+    (
+        "home7-L04",
+        "qwen3.6-35b-a3b",
+        "UD-Q4_K_M",
+        {"build": 9000, "context": 4096, "parallel": 16, "backend": Backend.HIP},
+        {"weights": 20583.34, "host": 515.31, "kv": 1280 + 1005, "compute": 497},
+    ),
+    (
+        "home7-L13",
+        "phi-3-mini",
+        "Q4_K_M",
+        {"build": 5900, "context": 4096, "ubatch": 256, "flash_attention": False},
+        {"weights": 2228.82, "host": 52.84, "kv": 1536},
+    ),
     ("T38", "qwen3-embedding-0.6b", "Q8_0", {"build": 10488, "context": 2048}, {"weights": 603.87, "host": 157.37}),  # Qwen3-Reranker-0.6B, the same shape
 ]
 

@@ -7,6 +7,8 @@ import pytest
 from planner.catalogue.resolve import find_plain
 from planner.engines.llamacpp.drafting import by_ollama
 from planner.engines.llamacpp.model import converted
+from planner.engines.llamacpp.ollama_own import runs_itself
+from planner.facts.attention import SlidingWindow
 from planner.facts.question import ServiceRow, StackRow
 from planner.facts.speed import SpeedEstimate
 from planner.questions.check import check, find_server, group_for
@@ -58,3 +60,47 @@ def test_releases_before_030_read_512_tokens_at_once():
     """Qwen2.5 7B at 8,192 tokens on a Radeon 8060S, November 2025: 492.00 MiB."""
     plan = checked("OLLAMA_CONTEXT_LENGTH=8192 ollama serve; ollama run qwen2.5:7b-instruct", "rtx4090", "0.12.9")
     assert {line.key: line.bytes / MIB for line in plan.lines}["compute"] == pytest.approx(492, rel=0.005)
+
+
+def held(version, tag, context=8192, env=""):
+    plan = checked(f"{env}OLLAMA_CONTEXT_LENGTH={context} ollama serve; ollama run {tag}", "strix-halo-128gb", version)
+    return {line.key: line for line in plan.lines}
+
+
+def test_its_own_engine_kept_more_than_a_window_and_reserved_one_tokens_logits():
+    """gpt-oss:120b, Ollama of 11 September 2025 on a Radeon 8060S (ROCm#4909): KV 450.0, compute 121.8 MiB."""
+    lines = held("0.11.10", "gpt-oss:120b")
+    assert lines["kv_cache"].bytes == 450 * MIB
+    assert lines["compute"].low_bytes <= 121.8 * MIB <= lines["compute"].high_bytes
+
+
+@pytest.mark.parametrize(("version", "tag", "cells"), [
+    ("0.11.10", "gpt-oss:20b", 4096 + 512), ("0.20.5", "gemma4:12b", 4096 + 512), ("0.20.5", "gemma3:12b", 1024 + 512), ("0.5.7", "gemma2:9b", 8192),
+    ("0.12.9", "gemma2:9b", 4096 + 512), ("0.33.1", "gpt-oss:20b", 128 + 1024),
+])  # fmt: skip
+def test_windows_are_as_long_as_a_release_kept_them(version, tag, cells):
+    """kvcache/causal.go and model/models of those releases; llama.cpp kept them whole until May 2025, and Ollama had that one from 0.11.5 on."""
+    kinds = converted(
+        find_plain({"gpt-oss:20b": "gpt-oss-20b", "gemma4:12b": "gemma-4-12b", "gemma3:12b": "gemma-3-12b", "gemma2:9b": "gemma-2-9b"}[tag]).spec, "Q4_K_M"
+    ).caches
+    row = {isinstance(kind, SlidingWindow): (kind.head_dim + kind.head_dim_v) * kind.kv_heads * count * 2 for kind, count in kinds}
+    assert held(version, tag, 8192)["kv_cache"].bytes == row[False] * 8192 + row[True] * -(-cells // 256) * 256
+
+
+@pytest.mark.parametrize(("architecture", "version", "own"), [
+    ("Qwen3ForCausalLM", "0.11.10", False), ("Qwen3ForCausalLM", "0.12.0", True), ("Qwen3MoeForCausalLM", "0.12.1", False), ("Qwen3MoeForCausalLM", "0.12.2", True),
+    ("Gemma3nForConditionalGeneration", "0.9.0", False), ("Gemma3ForConditionalGeneration", "0.6.0", True), ("Qwen3_5ForConditionalGeneration", "0.17.0", False),
+    ("LlamaForCausalLM", "0.20.0", False),
+])  # fmt: skip
+def test_which_releases_ran_a_model_themselves(architecture, version, own):
+    assert runs_itself(architecture, version) is own
+
+
+# Public logs of Ollama of October 2025 on an RTX 5070 Ti; its "required partial" of 14.6 GiB says what was free up to a layer.
+@pytest.mark.parametrize(("tag", "free", "layers", "weights"), [
+    ("deepseek-r1:32b", 15_300, 46, 12_792.90), ("qwen2.5-coder:32b-instruct-q4_K_M", 15_050, 45, 12_531.27),
+])  # fmt: skip
+def test_llama_cpp_got_as_many_layers_as_ollama_estimated(tag, free, layers, weights):
+    plan = checked(f"OLLAMA_CONTEXT_LENGTH=4096 ollama serve; ollama run {tag}", "rtx5070ti", "0.12.3", free)
+    assert plan.layers_on_gpu == layers
+    assert {line.key: line.bytes / MIB for line in plan.lines}["weights"] == pytest.approx(weights, rel=0.005)
