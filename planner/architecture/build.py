@@ -69,6 +69,8 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
     tied = _is_tied(family, config, section)
     ends = _ends(family, scope, dims, tied=tied)
     experts = section.largest(*_EXPERTS_PER_TOKEN, default=0, low=0)
+    if experts and not any("experts" in module.name for layer in layers for module in layer.modules):
+        experts = 0  # by its class's default a dense Nemotron-H has two
     own = {end: tuple(modules) for end, modules in ends.items() if end not in family.whole_stages | {"every"}}
     return ModelSpec(
         name=name,
@@ -110,12 +112,12 @@ def build_model(config: Config, name: str, hf_quant: Config | None = None, *, on
 
 
 def _unknown(architecture: str, path: str) -> UnknownArchitectureError:
-    """Why an architecture is refused: dropped, a plugin's, or never heard of; and the nearest that is known."""
+    """Why an architecture is refused: dropped, a plugin's, not read here, or never heard of, with the nearest that is known."""
     from planner.architecture.families.dropped import fate
 
-    what = f"architecture {architecture!r} is not supported" if architecture else "it names no architecture"
-    nearest = did_you_mean(architecture, FAMILIES) or f"{len(FAMILIES)} architectures are known; plan refuses to guess at others"
-    return UnknownArchitectureError(f"{path}: {fate(architecture) or what}", nearest)
+    what, told = f"architecture {architecture!r} is not supported" if architecture else "it names no architecture", fate(architecture)
+    nearest = "" if told else did_you_mean(architecture, FAMILIES)
+    return UnknownArchitectureError(f"{path}: {told or what}", nearest or f"{len(FAMILIES)} architectures are known; plan refuses to guess at others")
 
 
 def stored_bits(config: Config, hf_quant: Config | None = None) -> int:

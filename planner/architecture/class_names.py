@@ -261,7 +261,7 @@ _UNMAPPED = """
     Param2MoEForCausalLM Plamo3ForCausalLM Qwen3NextMTP Qwen3_5MTP Qwen3_5MoeMTP Qwen4ExpMTP
     RobertaForSequenceClassification RobertaForTokenClassification SarvamMLAForCausalLM SarvamMoEForCausalLM SmolVLMForConditionalGeneration
     Step3TextForCausalLM Step3p5MTP VoyageQwen3BidirectionalEmbedModel XLMRobertaForSequenceClassification
-    XLMRobertaForTokenClassification
+    XLMRobertaForTokenClassification K2HorizonForCausalLM
 """
 UNMAPPED = frozenset(_UNMAPPED.split())
 """Classes that map no names of a checkpoint to their own, nor have a text model inside whose class does."""

@@ -2,7 +2,10 @@
 
 import importlib
 
+import pytest
+
 from planner.architecture import families
+from planner.catalogue.resolve import find_source
 
 
 def test_every_name_is_told_by_the_file_that_is_said_to():
@@ -12,3 +15,9 @@ def test_every_name_is_told_by_the_file_that_is_said_to():
 
 def test_no_name_stands_twice():
     assert len(families.FAMILIES) == sum(len(names.split()) for names in families.NAMES.values())
+
+
+@pytest.mark.parametrize(("name", "experts"), [("nemotron-3-nano-4b", 0), ("nemotron-nano-9b-v2", 0), ("nemotron-3-super-120b-a12b", 22)])
+def test_a_class_whose_layers_have_no_experts_routes_to_none(name, experts):
+    """Transformers' Nemotron-H defaults to two of eight, whatever its pattern: nothing is set aside for the experts of a dense one."""
+    assert find_source(name).spec.experts_per_token == experts

@@ -2,10 +2,14 @@
 
 import json
 import struct
+from pathlib import Path
 
 import pytest
 
 import planner
+from planner.architecture.draft_configs import _NOT_BUILT
+from planner.architecture.families import FAMILIES
+from planner.architecture.families.dropped import NOT_READ
 from planner.errors import UnknownArchitectureError
 
 FIGURES = {
@@ -59,7 +63,24 @@ def test_a_config_without_figures_is_refused(tmp_path):
         planner.plan(model=folder(tmp_path, num_hidden_layers=None), gpu="rtx4090")
 
 
-@pytest.mark.parametrize(("name", "told"), [("MPTForCausalLM", "release 0.28 was the last"), ("BartModel", "with a plugin only")])
-def test_what_was_dropped_is_said_to_be(tmp_path, name, told):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("MPTForCausalLM", "release 0.28 was the last"),
+        ("BartModel", "with a plugin only"),
+        ("Glm5NextForCausalLM", "vLLM serves Glm5NextForCausalLM, whose class nobody read here: with its safetensors"),
+    ],
+)
+def test_what_became_of_a_name_is_said(tmp_path, name, told):
     with pytest.raises(UnknownArchitectureError, match=told):
         planner.plan(model=folder(tmp_path, name, tensors=False), gpu="rtx4090")
+
+
+def test_every_name_of_the_registry_is_known_or_said_not_to_be():
+    registry = json.loads((Path(__file__).parents[1] / "data" / "vllm_0.33_registry.json").read_text())
+    names = {name for group in registry.values() for name in group}
+    assert names - set(FAMILIES) - set(_NOT_BUILT.split()) == set(NOT_READ.split())
+
+
+def test_a_name_that_vllm_serves_and_nobody_read_is_answered_by_its_tensors(tmp_path):
+    assert planner.plan(model=folder(tmp_path, "Step5ForCausalLM"), gpu="rtx4090").to_dict()["verdict"] == "unknown"

@@ -83,7 +83,7 @@ NAMES = {
         MiMoV2FlashForCausalLM AfmoeForCausalLM ExaoneMoeForCausalLM ExaoneMoEForCausalLM PhiMoEForCausalLM HunYuanMoEV1ForCausalLM
         FlexOlmoForCausalLM BailingMoeForCausalLM BailingMoeV2ForCausalLM Step3p5ForCausalLM DeepseekForCausalLM GraniteMoeSWAForCausalLM
         MellumForCausalLM Kolibri1ForCausalLM Cohere2MoeForCausalLM LagunaForCausalLM HYV3ForCausalLM MiMoV2ForCausalLM SarvamMoEForCausalLM
-        Param2MoEForCausalLM BeamForCausalLM FlintForCausalLM Step3TextForCausalLM
+        Param2MoEForCausalLM BeamForCausalLM FlintForCausalLM Step3TextForCausalLM K2HorizonForCausalLM
     """,
     "pooling": """
         LlamaModel MistralModel Qwen2Model Gemma2Model DeepseekV3BidirectionalModel LlamaBidirectionalModel

@@ -1,4 +1,4 @@
-"""Architectures that vLLM had and has no more, by the last release with them; those that a plugin brings.
+"""Architectures that vLLM had and has no more, by the last release with them; those that a plugin brings; those that it has and nobody read here.
 
 Source: vllm/model_executor/models/registry.py _PREVIOUSLY_SUPPORTED_MODELS and _OOT_SUPPORTED_MODELS, 0.33.
 """
@@ -49,6 +49,22 @@ PLUGINS = {
 }
 
 
+# of its registry, and not built here; drafters aside (draft_configs.py). `python -m benchmarks.architectures` counts them
+NOT_READ = """
+    AliceAIForCausalLM BailingMoeV3VLForConditionalGeneration ClefFlashForJointSchema ClefOmniForJointSchema CohereAsrForConditionalGeneration
+    CohereCompassForConditionalGeneration ColUltraVBertForRetrieval Cosmos3EdgeForConditionalGeneration DeepseekV41ForCausalLM
+    DeepseekV4ForConditionalGeneration DoryForCausalLM Dots3NoteForCausalLM EmbeddingGemma2Model Emu3ForConditionalGeneration
+    ExtractHiddenStatesModel FireRedASR2ForConditionalGeneration FunASRForConditionalGeneration FunAudioChatForConditionalGeneration
+    Glm5NextForCausalLM Glm5NextForConditionalGeneration HfMoondream HunYuanVLForConditionalGeneration InklingForCausalLM
+    InklingForConditionalGeneration InternS2MobiusForConditionalGeneration KananaVForConditionalGeneration
+    LlamaNemotronVLForSequenceClassification LlavaOnevision2ForConditionalGeneration MiDashengLMModel MiMoV2OmniForCausalLM Moondream3ForCausalLM
+    MossAudioModel MuseSparkForConditionalGeneration NemotronParseForConditionalGeneration OpenVLAForActionPrediction PanguProMoEV2ForCausalLM
+    RadioMBartPrefixForCausalLM Step5ForCausalLM Step5ForConditionalGeneration Terratorch TransformersForMTP TransformersMoEForMTP
+    TransformersMultiModalEmbeddingModel TransformersMultiModalForCausalLM TransformersMultiModalForSequenceClassification
+    TransformersMultiModalMoEForCausalLM VibeVoiceAsrForConditionalGeneration VoxtralRealtimeGeneration
+"""
+
+
 def fate(architecture: str) -> str:
     """What became of an architecture that is not known, in a sentence; empty where vLLM never named it."""
     for release, names in DROPPED.items():
@@ -57,4 +73,8 @@ def fate(architecture: str) -> str:
     for plugin, names in PLUGINS.items():
         if architecture in names.split():
             return f"vLLM serves {architecture} with a plugin only: {plugin}"
+    if architecture in NOT_READ.split():
+        return (
+            f"vLLM serves {architecture}, whose class nobody read here: with its safetensors in the folder their bytes and the config's figures are an answer"
+        )
     return ""

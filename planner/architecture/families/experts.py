@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
-from planner.architecture import experts, minimax_m3, moe, own, plain, rope
+from planner.architecture import experts, k2_horizon, minimax_m3, moe, own, plain, rope
 from planner.architecture.composed import FOUR, TWO, Bank, Heads, decoder, routed
 from planner.architecture.families.dense import GRANITE_SWA
 from planner.architecture.family import ALL_ENDS, EMBEDDING, Family
@@ -89,4 +89,5 @@ FAMILIES: Mapping[str, Family] = {
         head_quantized=False,
         name="step",
     ),
+    "K2HorizonForCausalLM": Family(layers=k2_horizon.k2_horizon, rope=k2_horizon.partial_rope, whole_stages=ALL_ENDS, name="k2"),
 }

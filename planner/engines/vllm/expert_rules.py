@@ -76,6 +76,7 @@ REDUNDANT_EXPERTS = (
         "InternS2PreviewForConditionalGeneration",
         "InternVLChatModel",
         "Glm4vMoeForConditionalGeneration",
+        "K2HorizonForCausalLM",
         "Lfm2MoeForCausalLM",
         "MiMoV2FlashForCausalLM",
         "MixtralForCausalLM",
