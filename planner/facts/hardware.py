@@ -177,8 +177,8 @@ class GpuGroup:
         if self.host is Host.WSL2:
             usual = self.free_at_start_bytes(1, conservative=False) + self.taken_bytes
             return 0, 0 if self.gpu.free_is_told else max(0, self.total_bytes - self._windows_bounds[0] - usual)
-        if self.gpu.free_at_start_bytes is not None and self.host is Host.SERVER:
-            return 0, 0
+        if self.gpu.free_at_start_bytes is not None and (self.host is Host.SERVER or self.gpu.most_free_bytes):
+            return 0, DESKTOP_BYTES if self.host is Host.DESKTOP else 0
         shown_elsewhere = DESKTOP_BYTES if self.host is Host.DESKTOP and not self.gpu.free_is_told else 0  # by another GPU, or a processor's own
         return (self.total_bytes - least, most - self.total_bytes + shown_elsewhere)
 
@@ -194,6 +194,8 @@ class GpuGroup:
                 measured, taken = self.gpu.free_at_start_bytes if conservative or most is None else most, CONTEXT_BYTES
             case Host.DESKTOP:
                 measured, taken = None, CONTEXT_BYTES + DESKTOP_BYTES
+                if self.gpu.most_free_bytes:  # its machine takes of it too
+                    return replace(self, host=Host.SERVER).free_at_start_bytes(tensor_parallel_size, conservative=conservative) - DESKTOP_BYTES
             case Host.WSL2:
                 measured, taken = self.gpu.wsl2_free_at_start_bytes, self._windows_bounds[1] if conservative else self._usual_windows_bytes
         free = measured if measured is not None else self.total_bytes - taken

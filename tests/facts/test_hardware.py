@@ -1,5 +1,7 @@
 """What is free when a server starts, by kind of machine, against what people saw; and the share of it that is asked for."""
 
+from dataclasses import replace
+
 import pytest
 from conftest import small_model as model
 
@@ -143,5 +145,7 @@ def test_unified_memory_has_what_its_host_leaves():
     asked = 0.95 * 121.63 * GIB
     assert spark.free_at_start_bytes(1) < asked < spark.free_at_start_bytes(1, conservative=False)
     assert spark.free_error == (0, 0)
+    desktop = replace(spark, host=Host.DESKTOP)
+    assert (desktop.free_at_start_bytes(1), desktop.free_error) == (101 * GIB - 600 * MIB, (0, 600 * MIB))
     told = group(121.63, free_at_start_bytes=round(110.73 * GIB), free_is_told=True)
     assert told.free_at_start_bytes(1, conservative=False) < asked
