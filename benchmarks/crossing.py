@@ -45,7 +45,7 @@ _ASKED = dict.fromkeys(("LlamaModel", "MistralModel", "Qwen2Model", "DeepseekV3B
 )
 # What the judge lacks or its stand-ins do not do; a server has it.
 CANNOT_SAY = re.compile(
-    r"No module named|Please install|is required for|DeepGEMM support|timm library|set_allocator|pin_memory=True|dummy base class Event|libcuda.so.1|find_runtime_libraries|'NoneType' object is not callable|'\w+' object has no attribute '(?:vit_config|hidden_act|tie_word_embeddings)'"
+    r"No module named|Please install|is required for|DeepGEMM support|timm library|set_allocator|pin_memory=True|dummy base class Event|libcuda.so.1|find_runtime_libraries|'\w+' object has no attribute '(?:vit_config|hidden_act|tie_word_embeddings)'"
 )
 _DEPTHS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 _LENGTHS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_target_positions", "seq_length", "max_sequence_length")
