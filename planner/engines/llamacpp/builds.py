@@ -8,6 +8,7 @@ DEFAULT_BUILD = 10488  # what Ollama 0.33 pins
 OLDEST_BUILD = 7500  # the first whose fit moves layers and experts by itself (common/fit.cpp)
 RELEASED = 20_000  # v0.1.0 and later, since August 2026, count behind the numbered builds
 # The numbers of the builds that brought a change are those of its day (about fifteen a day), but for the first, which a release note names.
+LATENT_IS_KEPT = 5140  # #12801, 15 April 2025: of DeepSeek's models with MLA the latent vector; before, keys and values of every head
 WINDOWS_ARE_KEPT = 5430  # #13194, 20 May 2025: layers with a window have a cache of their own, as long as it; before, as long as the others'
 FLASH_IS_AUTO = 6325  # #15434, 30 August 2025: --flash-attn takes on, off or auto, which is the default; before, a switch that is off
 FOUR_SLOTS = 6930  # #16736, 2 November 2025: where --parallel is not said four slots share a cache; before, there is one

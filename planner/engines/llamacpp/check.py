@@ -93,11 +93,12 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     settings = read.settings
     if not (settings.get("model") or settings.get("hf_repo")):
         raise PlannerError("the command names no model that can be read", "llama-server --model FILE.gguf … or --hf-repo user/repository:quantization")
-    named = by_repository(settings, catalogue) if settings.get("hf_repo") else by_file(settings, catalogue, is_here=not command.contained)
+    build = server.build_of(command)
+    named = by_repository(settings, catalogue, build) if settings.get("hf_repo") else by_file(settings, catalogue, is_here=not command.contained, build=build)
     machine = _machine(settings, group, dict(command.env))
     said = str(settings.get("device") or ""), command.version or ""
     backend = backend_of(machine.group.gpu.vendor, *said, env=dict(command.env))
-    asked = replace(_config({**_defaults_of(command), **settings}, named), build=server.build_of(command), backend=backend)
+    asked = replace(_config({**_defaults_of(command), **settings}, named), build=build, backend=backend)
     asked = config_by_hand(asked, settings, named.model, machine.gpus)
     drafting = drafting_of(settings, named.model, catalogue, is_here=not command.contained)
     asked = with_drafts(asked, drafting, named.model)

@@ -184,12 +184,23 @@ def converted(model: ModelSpec, mix: str) -> GgufModel:
     )
 
 
-def in_library(model: ModelSpec) -> ModelSpec:
-    """A model as Ollama's library has it: DeepSeek-V2's files of 2024 keep keys and values of every head, nine times as much as MLA's latent vector.
+_LATENT_IN_LIBRARY = ("deepseek-v3.1",)  # of August 2025; the tags of DeepSeek-V2, V3 and R1 are older
 
-    Source: llama.cpp #12801 (15 April 2025), which has new files keep that vector.
+
+def in_library(model: ModelSpec) -> ModelSpec:
+    """A model as Ollama's library has it: files of DeepSeek that were made before llama.cpp kept latent vectors keep keys and values of every head.
+
+    A log of deepseek-r1:671b by Ollama 0.5.7 has 39,040 MiB for 8,192 tokens; one of deepseek-coder-v2 by 0.32.13 has them still.
     """
-    if model.architecture != "DeepseekV2ForCausalLM":
+    return model if model.name in _LATENT_IN_LIBRARY else by_heads(model)
+
+
+def by_heads(model: ModelSpec) -> ModelSpec:
+    """A model of DeepSeek's with keys and values of every head in its cache, eighteen times as much of V3 as MLA's latent vector, of V2 nine.
+
+    Source: llama.cpp #12801 (15 April 2025): before it there was nothing else, and files made before have no matrices for it.
+    """
+    if model.architecture not in ("DeepseekV2ForCausalLM", "DeepseekV3ForCausalLM"):
         return model
     heads = model.attention_heads
     groups = []

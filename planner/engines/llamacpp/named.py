@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from planner.engines.llamacpp.ask import DEFAULT_MIX
+from planner.engines.llamacpp.builds import DEFAULT_BUILD, LATENT_IS_KEPT
 from planner.engines.llamacpp.dynamic import dynamic, name_of
 from planner.engines.llamacpp.ggml import MIXES
-from planner.engines.llamacpp.model import GgufModel, converted, in_library, of_somebody
+from planner.engines.llamacpp.model import GgufModel, by_heads, converted, in_library, of_somebody
 from planner.engines.llamacpp.published import original
 from planner.engines.llamacpp.spelling import is_qat, library_names, spelled, spellings
 from planner.engines.llamacpp.stored import from_header
@@ -49,8 +50,8 @@ class NamedModel:
     not_covered: tuple[NotCovered, ...] = ()
 
 
-def by_file(settings: Mapping[str, Value], catalogue: Catalogue, *, is_here: bool) -> NamedModel:
-    """The model of `--model FILE`: by its header where the file lies here, else by its name. Raises PlannerError where neither tells it."""
+def by_file(settings: Mapping[str, Value], catalogue: Catalogue, *, is_here: bool, build: int = DEFAULT_BUILD) -> NamedModel:
+    """The model of `--model FILE`: by its header where the file lies here, else by its name, as a build read it. Raises PlannerError where neither tells it."""
     path = Path(str(settings["model"]))
     mmproj = Path(str(settings["mmproj"])) if settings.get("mmproj") else None
     if is_here and path.is_file():
@@ -64,14 +65,14 @@ def by_file(settings: Mapping[str, Value], catalogue: Catalogue, *, is_here: boo
     plain = _meant(base, catalogue) if mix and base else None
     if plain is None:
         raise PlannerError(f"{path} is not here, and its name tells no model and quantization of the catalogue", "give the file, whose header is read")
-    named = _converted(plain, _meant_mix(plain, mix, base), str(path), "--model")
+    named = _converted(_read_by(plain, build), _meant_mix(plain, mix, base), str(path), "--model")
     named = replace(named, model=of_somebody(named.model))
     note = Warn(code="by-name", message=f"{shown(path.name, 100)} is not here: it is taken for llama.cpp's own {named.model.mix} of {plain.name}")
     return replace(named, has_vision=mmproj is not None and plain.spec.vision is not None, warnings=(note,))
 
 
-def by_repository(settings: Mapping[str, Value], catalogue: Catalogue) -> NamedModel:
-    """The model of `--hf-repo user/repository:quantization`. Raises PlannerError for one that the catalogue does not know."""
+def by_repository(settings: Mapping[str, Value], catalogue: Catalogue, build: int = DEFAULT_BUILD) -> NamedModel:
+    """The model of `--hf-repo user/repository:quantization`, as a build read it. Raises PlannerError for one that the catalogue does not know."""
     repo, _, mix = str(settings["hf_repo"]).partition(":")
     if settings.get("hf_file"):
         mix = _parted(_SHARD.sub("", Path(str(settings["hf_file"])).name.removesuffix(".gguf")))[1]
@@ -81,7 +82,7 @@ def by_repository(settings: Mapping[str, Value], catalogue: Catalogue) -> NamedM
     if plain is None:
         raise PlannerError(f"{shown(repo, 100)}: unknown model", "download the file and name it with --model: its header is read")
     mix = mix or within or DEFAULT_MIX.get(plain.spec.architecture, USUAL_MIX)
-    named = _converted(plain, mix, f"{repo}:{mix}", "--hf-repo")
+    named = _converted(_read_by(plain, build), mix, f"{repo}:{mix}", "--hf-repo")
     named = replace(named, model=of_somebody(named.model))
     has_vision = plain.spec.vision is not None and bool(settings.get("mmproj_auto", True))
     return replace(named, has_vision=has_vision)
@@ -101,6 +102,11 @@ def by_tag(tag: str, catalogue: Catalogue) -> NamedModel:
     form = mix or (variant.format if variant and variant.format else USUAL_MIX)
     named = _converted(replace(plain, spec=in_library(plain.spec)), form, tag, tag)
     return replace(named, tag=tag, has_vision=plain.spec.vision is not None)
+
+
+def _read_by(plain: Plain, build: int) -> Plain:
+    """A model as a build kept it."""
+    return plain if build >= LATENT_IS_KEPT else replace(plain, spec=by_heads(plain.spec))
 
 
 def _of_library(base: str, catalogue: Catalogue) -> Plain:
