@@ -49,12 +49,28 @@ def _from_one_matrix(desk: Desk, normed: Block) -> Block:
     flow, step = desk.flow, desk.step
     joined = desk.product(flow.queries + flow.keys + flow.values, Part.JOINED)
     desk.give(normed)
+    if step.is_early:
+        return _from_copies(desk, joined)
     queries = _turned(desk, desk.take(flow.queries), flow.queries, is_rotated=step.turns_keys)
     values = _turned(desk, desk.take(flow.values), flow.values, is_rotated=True) if step.turns_values else NOTHING
     keys = desk.take(flow.keys)
     desk.give(joined)
     keys = _turned(desk, keys, flow.keys, is_rotated=step.turns_keys)
     desk.give(keys, values)
+    return queries
+
+
+def _from_copies(desk: Desk, joined: Block) -> Block:
+    """Queries, where they, keys and values are each copied before they are turned."""
+    flow = desk.flow
+    copied = desk.take(flow.queries)
+    queries = desk.take(flow.queries)
+    desk.give(copied)
+    copied = desk.take(flow.keys)
+    keys = desk.take(flow.keys)
+    desk.give(copied)
+    values = desk.take(flow.values)
+    desk.give(joined, keys, values)
     return queries
 
 
@@ -92,10 +108,10 @@ def _keys_and_values(desk: Desk, normed: Block) -> None:
     flow, step = desk.flow, desk.step
     if not flow.keys:
         return
-    is_kept = _is_kept(desk)
-    values = NOTHING if flow.keys_first else _values(desk)
+    is_kept, keys_first = _is_kept(desk), flow.keys_first or step.is_early
+    values = NOTHING if keys_first else _values(desk)
     raw = desk.product(flow.keys, Part.KEY)
-    if flow.keys_are_values or not (is_kept or flow.keys_first):
+    if flow.keys_are_values or not (is_kept or keys_first):
         desk.give(normed)
     keys = desk.take(flow.keys) if flow.is_turned else raw
     if flow.is_turned and not flow.keys_are_values:
@@ -105,7 +121,7 @@ def _keys_and_values(desk: Desk, normed: Block) -> None:
         scaled = desk.take(flow.values)
         desk.give(raw)
         values = _turned(desk, scaled, flow.values, is_rotated=step.turns_values)
-    elif flow.keys_first:
+    elif keys_first:
         values = _values(desk, None if is_kept else normed)
     desk.give(keys, values)
 

@@ -10,8 +10,11 @@ RELEASED = 20_000  # v0.1.0 and later, since August 2026, count behind the numbe
 # The numbers of the builds that brought a change are those of its day (about fifteen a day), but for the first, which a release note names.
 LATENT_IS_KEPT = 5140  # #12801, 15 April 2025: of DeepSeek's models with MLA the latent vector; before, keys and values of every head
 WINDOWS_ARE_KEPT = 5430  # #13194, 20 May 2025: layers with a window have a cache of their own, as long as it; before, as long as the others'
+GATED_AT_ONCE = 5780  # #14158, 29 June 2025: a gate and what it gates make a third tensor; about then views of joined matrices are read as they lie (#14568)
+ROWS_ARE_SET = 6070  # #14959, 2 August 2025: a micro-batch is told where its keys and values go in a cache; before, they are copied into a view of it
 FLASH_IS_AUTO = 6325  # #15434, 30 August 2025: --flash-attn takes on, off or auto, which is the default; before, a switch that is off
 FOUR_SLOTS = 6930  # #16736, 2 November 2025: where --parallel is not said four slots share a cache; before, there is one
+BOTH_INPUTS = 7811  # #18898, 23 January 2026: a graph has a place for tokens and one for embeddings; before, for what it is given
 ROTATED = 8610  # #21038, 1 April 2026: keys and values are rotated before they are quantized, queries and what comes of them too
 MASK_IS_HALF = 9410  # ggml-org/llama.cpp#23764, 27 May 2026: with flash attention the mask is 16-bit from the start; before, 32-bit and a 16-bit copy
 FEW_OUTPUTS = 9460  # #23861, 1 June 2026: llama-server reserves logits of one token for each slot, not of a whole micro-batch

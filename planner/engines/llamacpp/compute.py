@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from planner.engines.llamacpp.backend import CHUNK_BYTES, LARGEST_TENSOR_BYTES, Backend
-from planner.engines.llamacpp.builds import COPIES_RESERVED, FEW_OUTPUTS, MASK_IS_HALF, ROTATED
+from planner.engines.llamacpp.builds import BOTH_INPUTS, COPIES_RESERVED, FEW_OUTPUTS, GATED_AT_ONCE, MASK_IS_HALF, ROTATED, ROWS_ARE_SET
 from planner.engines.llamacpp.desk import Lent, Step
 from planner.engines.llamacpp.flow import Flow, Mixer
 from planner.engines.llamacpp.memory import CELL_PADDING, LlamaCppConfig, window_cells
@@ -44,7 +44,7 @@ def compute_bytes(
     """
     row, given = config.ubatch * 4, config
     config = _with_kernel(model, given)
-    most = _peaks(model, config, lent, own, keeps_rows=given.flash_attention)
+    most = _peaks(model, config, lent, own, keeps_rows=given.flash_attention, has_output=has_output and not model.pooling)
     moments = [most.block]
     if not model.pooling:
         moments.append(most.mixer)
@@ -86,9 +86,10 @@ def host_compute_bytes(model: GgufModel, config: LlamaCppConfig, *, copies: int 
 
     `is_divided`: layers lie there, whose keys and values (or what goes through a convolution) come back from a GPU, where the embeddings were.
     """
-    row, beside = config.ubatch * 4, 0 if config.flash_attention else sum(_value_places([attention for attention, _ in model.caches], keeps_rows=False)) // 4
+    row, kinds = config.ubatch * 4, [attention for attention, _ in model.caches]
+    beside = 0 if config.flash_attention or config.build < ROWS_ARE_SET else sum(_value_places(kinds, keeps_rows=False)) // 4
     config = _with_kernel(model, config)
-    inputs = row * (2 * model.hidden + model.deep + model.layer_inputs)
+    inputs = row * ((1 + (config.build >= BOTH_INPUTS)) * model.hidden + model.deep + model.layer_inputs)
     back = max((_back_bytes(flow, row) for flow in model.flows), default=0) - row * model.hidden if is_divided else 0
     return inputs + copies * (mask_bytes(model, config, _input_width(config)) + row * beside) + max(0, back)
 
@@ -105,7 +106,9 @@ def _with_kernel(model: GgufModel, config: LlamaCppConfig) -> LlamaCppConfig:
     return config if has_all or not config.flash_attention else replace(config, flash_attention=False)
 
 
-def _peaks(model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = (), own: Own | None = None, *, keeps_rows: bool = False) -> Peaks:
+def _peaks(
+    model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = (), own: Own | None = None, *, keeps_rows: bool = False, has_output: bool = True
+) -> Peaks:
     """What lies at once in the graph of a micro-batch. `keeps_rows`: the cache was made for flash attention, so that values lie there as keys do."""
     flash, sequences = config.flash_attention, config.parallel * config.sequences
     kinds = [attention for attention, _ in model.caches]
@@ -124,8 +127,10 @@ def _peaks(model: GgufModel, config: LlamaCppConfig, lent: Sequence[Lent] = (), 
         copied=lambda cache: _copied(cache, config) if cache and config.build >= COPIES_RESERVED and config.backend.reserves_copies else 0,
         layer_inputs=model.layer_inputs,
         inputs_a_layer=model.layer_inputs // max(1, model.layer_count),
-        places=_value_places(kinds, keeps_rows=keeps_rows),
+        places=_value_places(kinds, keeps_rows=keeps_rows) if config.build >= ROWS_ARE_SET else (),
         turns_cache=keeps_rows and not flash,
+        is_early=config.build < GATED_AT_ONCE,
+        logits_bytes=4 * config.ubatch * model.vocab * has_output,
         deep=model.deep,
         positions=model.positions,
     )

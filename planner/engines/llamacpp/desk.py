@@ -17,10 +17,12 @@ class Step:
     """A micro-batch: `rows` tokens of `sequences`, against `masks_bytes` of masks, `window_mask_bytes` of them of windows.
 
     `cast_bytes`: the masks in the 32 bits that they arrive in, where they are copied. `positions` of each token: several where images have rows and
-    columns; `places`: bytes that tell where a token's values go, in caches of all and in windows. `layer_inputs`: values of a token that all layers read
-    (per-layer embeddings), `inputs_a_layer` each; `deep`: values that arrive beside the hidden state for the first layers. `cells` and
+    columns; `places`: bytes that tell where a token's values go, in caches of all and in windows, nothing where they are copied into a
+    view. `layer_inputs`: values of a token that all layers read (per-layer embeddings), `inputs_a_layer` each; `deep`: values that arrive beside the hidden state for the first layers. `cells` and
     `copied` tell of a cache how many tokens a query is held against, and the bytes of its copies in 16 bits; `turns_keys`, `turns_values`: whether they are rotated before they are quantized;
-    `turns_cache`: a copy of the values is transposed.
+    `turns_cache`: a copy of the values is transposed; `is_early`: a build before the end of June 2025: there
+    a gate's product lies in its place, keys are made before values, parts of a joined matrix are copied, masks come behind positions, and the last layer
+    feeds all tokens forward, of which `logits_bytes` of logits are made.
     """
 
     rows: int
@@ -36,10 +38,12 @@ class Step:
     copied: Callable[[Attention | None], int]
     layer_inputs: int = 0
     inputs_a_layer: int = 0
-    places: tuple[int, int] = (0, 0)
+    places: tuple[int, ...] = ()
     deep: int = 0
     positions: int = 1
     turns_cache: bool = False
+    is_early: bool = False
+    logits_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +69,12 @@ class Sent(StrEnum):
     KEYS = "keys"
     VALUES = "values"
     SLICE = "a layer's inputs"
+    PICKS = "tokens whose logits are wanted"
 
     @property
     def stays(self) -> bool:
         """Whether further layers read it."""
-        return self in (Sent.MASK, Sent.PLACES)
+        return self in (Sent.MASK, Sent.PLACES, Sent.PICKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +209,7 @@ class Desk:
     def expire(self) -> None:
         """Masks and places that no further layer reads."""
         for read, block in self.waiting:
-            if read.what.stays:
+            if read.what.stays and read.what is not Sent.PICKS:
                 self.give(self.masks if read.what is Sent.MASK and self.masks[1] else block)
 
     def send_rest(self) -> None:

@@ -19,14 +19,13 @@ def dense(desk: Desk, normed: Block, width: int) -> Block:
     elif flow.dense_fused:
         both = desk.product(2 * width, Part.UP, Part.GATE)
         desk.give(normed)
-        act = desk.take(width)
-        desk.give(both)
+        act, half = desk.take(width), desk.take(width if desk.step.is_early else 0)
+        desk.give(both, half)
     else:
         gate, up = desk.product(width, Part.GATE), desk.product(width, Part.UP)
         if not flow.gates_shared:
             desk.give(normed)
-        act = desk.take(width)
-        desk.give(gate, up)
+        act = _gated(desk, gate, up, width)
     out = desk.product(desk.step.hidden, Part.DOWN)
     desk.give(act)
     if flow.gates_shared:  # its weights are the layer's last
@@ -34,6 +33,16 @@ def dense(desk: Desk, normed: Block, width: int) -> Block:
             desk.send_rest()
         desk.give(normed)
     return out
+
+
+def _gated(desk: Desk, gate: Block, up: Block, width: int) -> Block:
+    """What a gate lets through; in older builds in its place."""
+    if desk.step.is_early:
+        desk.give(up)
+        return gate
+    act = desk.take(width)
+    desk.give(gate, up)
+    return act
 
 
 def experts(desk: Desk, normed: Block) -> Block:
@@ -68,8 +77,7 @@ def experts(desk: Desk, normed: Block) -> Block:
         if not flow.dense:
             desk.give(normed)
         desk.add_bias(Part.UP_EXPERTS)
-        act = desk.take(flow.wide)
-        desk.give(gate, up)
+        act = _gated(desk, gate, up, flow.wide)
     else:
         act = desk.product(flow.wide, Part.UP_EXPERTS)
         if not flow.dense:

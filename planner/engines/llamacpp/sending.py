@@ -95,9 +95,11 @@ def _reads(flows: Sequence[Flow], step: Step, lent: Sequence[Lent], own: Own) ->
     """What layers are the first to read, in order. Caches in main memory go with their layers, and need no copy of the places of values."""
     sizes = {True: step.window_mask_bytes, False: step.masks_bytes - step.window_mask_bytes}
     last = _last_readers(flows, own)
+    wide = [Read(own.layers[0], Sent.MASK, step.cast_bytes, max((layer for kind, layer in last.items() if kind is not None), default=-1))]
     if step.cast_bytes:
         sizes = {}
-        yield Read(own.layers[0], Sent.MASK, step.cast_bytes, max((layer for kind, layer in last.items() if kind is not None), default=-1))
+        if not step.is_early:
+            yield wide.pop()
     caches = {layer: (keys, values) for layer, keys, values in own.caches}
     positions, places, seen = step.positions * step.rows * 4, dict(enumerate(step.places)), set[bool]()
     for layer in own.layers:
@@ -111,6 +113,8 @@ def _reads(flows: Sequence[Flow], step: Step, lent: Sequence[Lent], own: Own) ->
             yield from (Read(layer, Sent.PLACES, size, last[None]) for size in (0 if is_lent or not flow.is_turned else positions,) if size)
             yield from (Read(layer, Sent.PLACES, size, last[is_windowed]) for size in early if size)
             positions = 0 if flow.is_turned else positions
+            if step.cast_bytes and wide:
+                yield wide.pop()
             keys, values = caches.get(layer, (0, 0))
             mask = Read(layer, Sent.MASK, sizes.pop(is_windowed, 0), last[is_windowed])
             both = Read(layer, Sent.KEYS, keys), Read(layer, Sent.VALUES, values)
@@ -118,3 +122,5 @@ def _reads(flows: Sequence[Flow], step: Step, lent: Sequence[Lent], own: Own) ->
             yield from (read for read in (*order, Read(layer, Sent.PLACES, 0 if flow.keys else turns_back, last[is_windowed])) if read.bytes)
         if own.is_further and step.inputs_a_layer:
             yield Read(layer, Sent.SLICE, step.inputs_a_layer * step.rows * 4)
+    if step.is_early and not own.is_head and own.layers[-1] == len(flows) - 1:
+        yield Read(own.layers[-1], Sent.PICKS, 4 * step.rows, own.layers[-1])

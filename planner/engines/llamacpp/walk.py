@@ -96,11 +96,14 @@ def peaks(flows: Sequence[Flow], step: Step, lent: Sequence[Lent] = (), own: Own
             desk = Desk(step, flow, arena, residual, masks, lends, due, waiting=waiting, is_elsewhere=index in own.elsewhere)
             desk.normed, normed = normed, NOTHING
             desk.inputs, desk.arrived, desk.joins = inputs, arrived if step.layer_inputs else NOTHING, place == 0 and not own.is_further
-            _mix(desk)
+            picks = is_last and not own.is_head and step.is_early
+            _mix(desk, picks=picks)
             joined = arena.peak
-            is_fed = not is_last or own.is_head
+            is_fed = not is_last or own.is_head or picks
             if is_fed:
                 _feed(desk)
+            if picks:
+                _put_out(desk)
             stays = tuple((read, desk.masks if at == masks and masks[1] else at) for read, at in came if not read.is_last(index))
             seen[key] = joined, arena.peak if is_fed else 0, desk.residual, desk.inputs, stays + desk.came
         joined, fed, residual, inputs, came = seen[key]
@@ -161,8 +164,8 @@ def _further(step: Step, sent: Sequence[Read], first: int) -> _Start:
     return _Start(residual, tuple(zip((*before, *after), blocks[1:], strict=True)), normed=blocks[0])
 
 
-def _mix(desk: Desk) -> None:
-    """What joins the tokens, added to the hidden states."""
+def _mix(desk: Desk, *, picks: bool = False) -> None:
+    """What joins the tokens, added to the hidden states; `picks`: of both those are copied first whose logits are wanted, which are all."""
     if desk.flow.has_streams:
         predict(desk)
         desk.joined = attention(desk)
@@ -184,8 +187,22 @@ def _mix(desk: Desk) -> None:
             return
         case other:
             assert_never(other)
+    if picks:
+        out, desk.residual = _copied(desk, out), _copied(desk, desk.residual)
+        desk.give(desk.came_as(Sent.PICKS))
     if not desk.flow.beside:
         _add(desk, out, is_mixer=True)
+
+
+def _copied(desk: Desk, block: Block) -> Block:
+    copy = desk.take(desk.step.hidden)
+    desk.give(block)
+    return copy
+
+
+def _put_out(desk: Desk) -> None:
+    """Logits of the last norm, which lies in the place of what it reads."""
+    desk.give(desk.take_bytes(desk.step.logits_bytes), desk.residual)
 
 
 def _feed(desk: Desk) -> None:

@@ -62,6 +62,21 @@ def test_caches_are_llama_cpps_and_buffers_within_five_percent(name):
     assert max(errors) <= 0.07 if name in ("gemma-4-26b-a4b", "phi-4", "glm-4.7-flash", "qwen3.6-27b") else max(errors) <= 0.05
 
 
+OLDER = [json.loads(line) for line in (DATA / "llamacpp_older.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("build", "name"), dict.fromkeys((row["build"], row["model"]) for row in OLDER))
+def test_builds_of_early_2025_lie_as_their_allocator_has_them(build, name, tmp_path):
+    """With flash attention and without, whole megabytes in main memory too (tests/oracle/llamacpp_older.py)."""
+    write, shape = gguf_shapes.MODELS[name]
+    write(tmp_path / "older.gguf", shape | {"layers": 4})
+    file = from_header(read_header(tmp_path / "older.gguf"), name)
+    for row in (row for row in OLDER if (row["build"], row["model"]) == (build, name)):
+        config = config_of(row, build)
+        assert compute_bytes(file, config) / MIB == pytest.approx(row["gpu"], rel=0.002), row
+        assert host_compute_bytes(file, config) / MIB == pytest.approx(row["host"], abs=0.021), row
+
+
 PIPELINES = [json.loads(line) for line in (DATA / "llamacpp_pipelines.jsonl").read_text().splitlines()]
 
 

@@ -1,6 +1,7 @@
 """Public reports of llama.cpp and Ollama with everything on the GPU (field_local.yaml, the half that is not kept for acceptance): weights, cache, buffers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from planner.engines.llamacpp.layers import EXPERTS
 from planner.engines.llamacpp.memory import LlamaCppConfig, kv_bytes
 from planner.engines.llamacpp.model import converted, in_library
 from planner.engines.llamacpp.stored import from_header
+from planner.questions.check import check, find_server, group_for
 from planner.units import MIB
 from tests.oracle import gguf_shapes
 
@@ -95,6 +97,18 @@ CASES = [
     ("N14", "qwen3-30b-a3b", "Q4_K_M", {"build": 9500, "context": 65792, "kv_type": "q4_0"}, {"kv": 1734.75}),
     ("N17", "gemma-4-12b", "Q4_K_M", {"build": 9500, "context": 33024, "whole_windows": True, **Q8}, {"kv": 5756.62}),
     ("N18", "gemma-4-12b", "Q4_K_M", {"build": 9500, "context": 16640, "whole_windows": True, "flash_attention": False}, {"kv": 5850}),
+    # A sixth, of early builds.
+    ("H01", "qwen3-coder-30b-a3b", "Q8_0", {"build": 7342, "context": 65536}, {"weights": 30658.12, "host": 315.30, "kv": 6144, "compute": 300.75}),
+    (
+        "H11",
+        "llama-2-7b",
+        "Q4_K_M",
+        {"build": 2200, "context": 2048, "flash_attention": False},
+        {"weights": 3820.94, "host": 70.31, "kv": 1024, "compute": 164.01},
+    ),
+    ("H12", "qwen3-32b", "Q8_0", {"build": 5348, "context": 131072}, {"weights": 32410.82, "kv": 32768}),
+    ("H14", "qwen3-0.6b", "Q8_0", {"build": 5500, "context": 4096, "flash_attention": False}, {"kv": 448, "compute": 298.75}),
+    ("H17", "llama-3-8b", "Q5_K_M", {"build": 2700, "context": 2048, "flash_attention": False}, {"kv": 256, "compute": 258.5}),
     # A fourth, of ROCm.
     ("T31", "qwen3-32b", "Q4_K_M", {"build": 9000, "context": 16384, "flash_attention": False}, {"weights": 18423.65, "kv": 4096, "compute": 2136.01}),
     ("T33", "qwen3-8b", "Q4_K_M", {"build": 9300, "context": 8192, "kv_type": "q4_0"}, {"weights": 4455.34, "kv": 324, "compute": 304.75}),
@@ -227,6 +241,22 @@ def test_files_of_2024_keep_keys_and_values_of_every_head(context, observed, tmp
     for file in (converted(in_library(find_plain("deepseek-coder-v2-lite-instruct").spec), "Q5_K_M"), from_header(read_header(tmp_path / "old.gguf"), "old")):
         ours = (kv_bytes(file, config), compute_bytes(file, config), host_compute_bytes(file, config))
         assert [size / MIB for size in ours] == pytest.approx(observed, abs=0.02)
+
+
+def test_deepseeks_files_of_early_2025_keep_them_too():
+    """Ollama's deepseek-r1:671b of that time: 39,040 MiB for 8,192 tokens; a build before MLA has no other cache, whatever the file."""
+    spec = find_plain("deepseek-r1").spec
+    assert kv_bytes(converted(in_library(spec), "Q4_K_M"), LlamaCppConfig(context=8192)) == 39_040 * MIB
+    assert kv_bytes(converted(in_library(find_plain("deepseek-v3.1").spec), "Q4_K_M"), LlamaCppConfig(context=8192)) < 1000 * MIB
+    of_names = [
+        check(
+            server := replace(find_server("llama-server -m DeepSeek-R1-Q4_K_M.gguf -c 8192 -np 1 -ngl 99"), version=version),
+            group_for(server, "mi300x", 8, "server", None),
+        )
+        for version in ("b4780", "b5500")
+    ]
+    caches = [next(line.bytes for line in plan.lines if line.key == "kv_cache") for plan in of_names]
+    assert caches[0] == 5120 * MIB > 10 * caches[1]  # of the fullest of eight cards, with eight layers
 
 
 @pytest.mark.parametrize(("file", "observed"), [("Qwen3.6-27B-Q4_K_M.gguf", 15345.66), ("Qwen3.5-9B-Q4_K_M.gguf", 5060.88), ("Qwen3.5-0.8B.Q8_0.gguf", 763.78)])
