@@ -14,6 +14,7 @@ GATED_AT_ONCE = 5780  # #14158, 29 June 2025: a gate and what it gates make a th
 ROWS_ARE_SET = 6070  # #14959, 2 August 2025: a micro-batch is told where its keys and values go in a cache; before, they are copied into a view of it
 FLASH_IS_AUTO = 6325  # #15434, 30 August 2025: --flash-attn takes on, off or auto, which is the default; before, a switch that is off
 FOUR_SLOTS = 6930  # #16736, 2 November 2025: where --parallel is not said four slots share a cache; before, there is one
+CELLS_BY_256 = 6962  # #17046, 6 November 2025: a cache is a multiple of 256 tokens long; before, without flash attention of 32
 BOTH_INPUTS = 7811  # #18898, 23 January 2026: a graph has a place for tokens and one for embeddings; before, for what it is given
 ROTATED = 8610  # #21038, 1 April 2026: keys and values are rotated before they are quantized, queries and what comes of them too
 MASK_IS_HALF = 9410  # ggml-org/llama.cpp#23764, 27 May 2026: with flash attention the mask is 16-bit from the start; before, 32-bit and a 16-bit copy

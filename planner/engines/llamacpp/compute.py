@@ -14,12 +14,11 @@ from planner.engines.llamacpp.backend import CHUNK_BYTES, LARGEST_TENSOR_BYTES, 
 from planner.engines.llamacpp.builds import BOTH_INPUTS, COPIES_RESERVED, FEW_OUTPUTS, GATED_AT_ONCE, MASK_IS_HALF, ROTATED, ROWS_ARE_SET
 from planner.engines.llamacpp.desk import Lent, Step
 from planner.engines.llamacpp.flow import Flow, Mixer
-from planner.engines.llamacpp.memory import CELL_PADDING, LlamaCppConfig, window_cells
+from planner.engines.llamacpp.memory import LlamaCppConfig, window_cells
 from planner.engines.llamacpp.model import GgufModel
 from planner.engines.llamacpp.sending import Own
 from planner.engines.llamacpp.walk import Peaks, peaks
 from planner.facts.attention import Attention, ChunkedLocal, CompressedCache, CrossAttention, FullAttention, LatentAttention, RecurrentState, SlidingWindow
-from planner.units import round_up
 
 
 def head_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
@@ -75,7 +74,7 @@ def has_foreign_scores(model: GgufModel, config: LlamaCppConfig) -> bool:
 def _scores_bytes(model: GgufModel, config: LlamaCppConfig) -> int:
     """The scores of a micro-batch in the layer with most of them, where they are built."""
     rows = 0 if config.flash_attention else config.ubatch
-    cells = round_up(config.context, CELL_PADDING)
+    cells = config.cells_each
     return (
         rows * 4 * max((flow.heads * (window_cells(flow.cache, config) if isinstance(flow.cache, SlidingWindow) else cells) for flow in model.flows), default=0)
     )
@@ -123,7 +122,7 @@ def _peaks(
         flash_attention=flash,
         turns_keys=config.build >= ROTATED and _turns(config.kv_type, kinds),
         turns_values=config.build >= ROTATED and _turns(config.value_type or config.kv_type, kinds),
-        cells=lambda cache: window_cells(cache, config) if isinstance(cache, SlidingWindow) else round_up(config.context, CELL_PADDING),
+        cells=lambda cache: window_cells(cache, config) if isinstance(cache, SlidingWindow) else config.cells_each,
         copied=lambda cache: _copied(cache, config) if cache and config.build >= COPIES_RESERVED and config.backend.reserves_copies else 0,
         layer_inputs=model.layer_inputs,
         inputs_a_layer=model.layer_inputs // max(1, model.layer_count),
@@ -167,7 +166,7 @@ def outputs(config: LlamaCppConfig) -> int:
 def mask_bytes(model: GgufModel, config: LlamaCppConfig, width: int) -> int:
     """The masks of a micro-batch against a cache: one for layers that see all of it, one for those with a window. `width`: bytes of an element."""
     whole = any(not isinstance(attention, SlidingWindow | RecurrentState) for attention, _ in model.caches)
-    return window_mask_bytes(model, config, width) + whole * round_up(config.context, CELL_PADDING) * config.ubatch * width
+    return window_mask_bytes(model, config, width) + whole * config.cells_each * config.ubatch * width
 
 
 def window_mask_bytes(model: GgufModel, config: LlamaCppConfig, width: int) -> int:

@@ -10,7 +10,7 @@ from math import prod
 from typing import assert_never
 
 from planner.engines.llamacpp.backend import Backend
-from planner.engines.llamacpp.builds import DEFAULT_BUILD, WINDOWS_ARE_KEPT
+from planner.engines.llamacpp.builds import CELLS_BY_256, DEFAULT_BUILD, WINDOWS_ARE_KEPT
 from planner.engines.llamacpp.drafter import Drafter, Drafting
 from planner.engines.llamacpp.ggml import TYPES
 from planner.engines.llamacpp.layers import Placement
@@ -21,6 +21,7 @@ from planner.facts.record import dataclass
 from planner.units import MIB, round_up
 
 CELL_PADDING = 256  # llama-context.cpp: n_ctx is padded
+_EARLY_PADDING = 32  # without flash attention, before (llama_kv_cache get_padding)
 FIT_MARGIN_BYTES = 1024 * MIB  # common/fit: -fitt; what llama.cpp leaves free on each device before it moves layers to the CPU
 PIPELINE_COPIES = 4  # of the inputs, where layers are split over several GPUs (ggml-backend.cpp GGML_SCHED_MAX_COPIES)
 
@@ -66,7 +67,12 @@ class LlamaCppConfig:
     @property
     def cells(self) -> int:
         """Tokens the cache holds for all requests together."""
-        return round_up(self.context, CELL_PADDING) * self.parallel
+        return self.cells_each * self.parallel
+
+    @property
+    def cells_each(self) -> int:
+        """Tokens that each of the parallel caches holds."""
+        return round_up(self.context, CELL_PADDING if self.flash_attention or self.build >= CELLS_BY_256 else _EARLY_PADDING)
 
 
 def with_drafts(config: LlamaCppConfig, drafting: Drafting, model: GgufModel) -> LlamaCppConfig:
@@ -119,7 +125,7 @@ def keys_and_values(attention: Attention, config: LlamaCppConfig) -> tuple[int, 
 
 def window_cells(attention: SlidingWindow, config: LlamaCppConfig) -> int:
     """Cells that a layer with a window keeps in each of the caches (src/llama-kv-cache-iswa.cpp)."""
-    whole = round_up(config.context, CELL_PADDING)
+    whole = config.cells_each
     kept = max(attention.window, config.window_memory)
     is_whole = config.whole_windows or (config.build < WINDOWS_ARE_KEPT and not config.own_engine)
     return whole if is_whole else min(whole, round_up(kept * config.sequences + config.ubatch, CELL_PADDING))
