@@ -1,4 +1,4 @@
-"""Make planner/engines/mlx/flags.json from the servers' own sources: `python -m benchmarks.mlx_flags mlx_lm-….whl mlx_vlm-….whl`."""
+"""Make planner/engines/mlx/flags.json from the programs' own sources: `python -m benchmarks.mlx_flags mlx_lm-….whl mlx_vlm-….whl`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 OUT = Path(__file__).parents[1] / "planner" / "engines" / "mlx" / "flags.json"
-_SERVERS = {"mlx_lm": "mlx_lm/server.py", "mlx_vlm": "mlx_vlm/server/cli.py"}
+_PROGRAMS = {
+    "mlx_lm": {"server": "mlx_lm/server.py", "generate": "mlx_lm/generate.py", "chat": "mlx_lm/chat.py"},
+    "mlx_vlm": {"server": "mlx_vlm/server/cli.py"},
+}
 
 
 def _flags(source: str) -> dict[str, dict[str, object]]:
@@ -39,9 +42,10 @@ def main() -> None:
     blocks = []
     for wheel in map(Path, sys.argv[1:]):
         package, version = wheel.name.split("-")[:2]
-        source = zipfile.ZipFile(wheel).read(_SERVERS[package]).decode()
-        lines = ",\n".join(f"  {json.dumps(flag)}: {json.dumps(entry)}" for flag, entry in sorted(_flags(source).items()))
-        blocks.append(f' "{package}.server": {{"source": "{package} {version}, {_SERVERS[package]}", "flags": {{\n{lines}\n }}}}')
+        for program, path in _PROGRAMS[package].items():
+            source = zipfile.ZipFile(wheel).read(path).decode()
+            lines = ",\n".join(f"  {json.dumps(flag)}: {json.dumps(entry)}" for flag, entry in sorted(_flags(source).items()))
+            blocks.append(f' "{package}.{program}": {{"source": "{package} {version}, {path}", "flags": {{\n{lines}\n }}}}')
     OUT.write_text("{\n" + ",\n".join(blocks) + "\n}\n", "utf-8")
 
 

@@ -43,6 +43,8 @@ class MlxAsk:
     prefill_step: int | None = None
     prompts: int = 1
     """Of mlx-lm: prompts that are read side by side (--prompt-concurrency)."""
+    keeps_prompts: bool = True
+    """Whether it keeps copies of conversations, as the servers do."""
     kept_bytes: int = 0
     """What its cache of old prompts may hold at most, where a command says so."""
     kept_prompts: int = 0

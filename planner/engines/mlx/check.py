@@ -12,9 +12,10 @@ from planner.engines.decided import decided, refuse_unresolved, sources
 from planner.engines.mlx import memory as mlx
 from planner.engines.mlx.ask import MlxAsk, stored_form
 from planner.engines.mlx.command import missing, read_command, words_of
+from planner.engines.mlx.find import ALONE
 from planner.engines.mlx.idle import idle
 from planner.engines.mlx.plan import VERSIONS, plan_as_asked
-from planner.engines.mlx.prefill import PREFILL_STEP, PROMPTS_AT_ONCE
+from planner.engines.mlx.prefill import PREFILL_STEP, PROMPTS_AT_ONCE, is_cut
 from planner.engines.mlx.prefixes import kept_bytes
 from planner.engines.mlx.settings import SETTINGS
 from planner.errors import PlannerError
@@ -39,7 +40,8 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
         raise PlannerError("the command names no model", f"{read.program[0]} --model MODEL …")
     plain, form, differs = _model(read.model, catalogue, is_here=not command.contained)
     settings = read.settings
-    limit = int(settings.get("max_kv_size") or 0)
+    may_bound = read.program[0] == "mlx_vlm.server" or (read.program[0] in ALONE and is_cut(plain.spec))
+    limit = int(settings.get("max_kv_size") or 0) if may_bound else 0
     ask = _asked(read, group)(
         model=plain.spec,
         repo=read.model,
@@ -63,7 +65,7 @@ def check_server(command: Command, group: GpuGroup, catalogue: Catalogue) -> Pla
     plan = replace(plan, version=release, where=where, reasons=reasons)
     warnings = [warning for warning in plan.warnings if warning.code != "mlx-unbounded"] + list(idle(values))
     if not plain.spec.pooling and plan.rejection is None:
-        warnings += _unbounded(ask, settings, plan)
+        warnings += _unbounded(ask, settings, plan, flag="--max-kv-size" if may_bound else "", is_alone=read.program[0] in ALONE)
     return decided(
         plan, read, missing=[*differs, *missing(values)], warnings=warnings, fix="weights of fewer bits, or let the GPU wire more (iogpu.wired_limit_mb)"
     )
@@ -83,6 +85,8 @@ def _asked(read: Command, group: GpuGroup) -> Callable[..., MlxAsk]:
             kv_bits=_kv_bits(settings),
             prefill_step=_step(settings),
         )
+    if read.program[0] in ALONE:
+        return partial(MlxAsk, server="mlx-lm", group=one, keeps_prompts=False, kv_bits=_kv_bits(settings), prefill_step=_step(settings))
     bounds = (settings.get("decode_concurrency"), settings.get("prompt_concurrency"))
     users = max(int(bound or 1) for bound in bounds) if all(bounds) else 1  # BatchGenerator takes the larger of both
     said = settings.get("prompt_cache_bytes")
@@ -104,14 +108,16 @@ def _step(settings: Mapping[str, Value]) -> int:
     return int(settings.get("prefill_step_size") or PREFILL_STEP)
 
 
-def _unbounded(ask: MlxAsk, settings: Mapping[str, Value], plan: Plan) -> Iterator[Warn]:
-    """What no flag of the command bounds, with the flag that would."""
+def _unbounded(ask: MlxAsk, settings: Mapping[str, Value], plan: Plan, *, flag: str, is_alone: bool) -> Iterator[Warn]:
+    """What no flag of the command bounds, with the flag that would; `flag` bounds a conversation."""
     is_vlm = ask.engine == "mlx-vlm"
-    if not (is_vlm and settings.get("max_kv_size")):
-        bound = "--max-kv-size bounds it" if is_vlm else "no flag bounds it"
+    if not (flag and settings.get("max_kv_size")):
+        bound = f"{flag} bounds it" if flag else "no flag bounds it"
         surely = f"one conversation of {tokens(plan.longest_context)} tokens" if plan.longest_context else "no conversation"
         said = f"{surely} surely fits; a longer one takes more, {bound}"
         yield Warn(code="mlx-unbounded", message=said)
+    if is_alone:
+        return
     if is_vlm and not settings.get("max_num_seqs"):
         yield Warn(code="mlx-requests", message="any number of requests is answered at a time, each with a cache of its own: --max-num-seqs bounds them")
     if not is_vlm and ask.kv_bits == 16 and not (settings.get("decode_concurrency") and settings.get("prompt_concurrency")):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-SERVERS = ("mlx_lm.server", "mlx_vlm.server")
+ALONE = ("mlx_lm.generate", "mlx_lm.chat")
+"""Programs of one conversation, which load a model as the server does."""
+SERVERS = ("mlx_lm.server", "mlx_vlm.server", *ALONE)
 
 
 def server_of(words: Sequence[str]) -> tuple[str, Sequence[str]] | None:

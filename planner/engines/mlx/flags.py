@@ -1,4 +1,4 @@
-"""The flags of mlx_lm.server and mlx_vlm.server, from tables taken from them (benchmarks/mlx_flags.py)."""
+"""The flags of mlx-lm's programs and of mlx_vlm.server, from tables taken from them (benchmarks/mlx_flags.py)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib.resources import files
 from planner.engines.mlx.plan import VERSIONS
 from planner.engines.words import Entry, Grammar
 
-_PACKAGES = {"mlx_lm.server": "mlx-lm", "mlx_vlm.server": "mlx-vlm"}
+_PACKAGES = {"mlx_lm.server": "mlx-lm", "mlx_lm.generate": "mlx-lm", "mlx_lm.chat": "mlx-lm", "mlx_vlm.server": "mlx-vlm"}
 
 
 @cache
@@ -20,5 +20,5 @@ def grammar(server: str) -> Grammar:
 
 
 def known_flags() -> frozenset[str]:
-    """The flags of both."""
+    """The flags of all."""
     return frozenset(spelling for server in _PACKAGES for spelling in grammar(server).spellings)

@@ -129,7 +129,7 @@ class Ledger:
         models/cache.py LRUPromptCache); --prompt-cache-bytes bounds it only when the next request comes. Tried: 127 MB for a prompt of 66 MB.
         """
         ask, users = self.ask, self.ask.at_once(choice.kv_bits)
-        if ask.model.is_encoder or ask.model.pooling:
+        if ask.model.is_encoder or ask.model.pooling or not ask.keeps_prompts:
             return ()
         most = ask.kept_bytes
         if ask.engine == "mlx-lm":

@@ -114,6 +114,12 @@ def kept(model: ModelSpec, group: LayerGroup, engine: str = "mlx-lm") -> tuple[A
     return group.caches
 
 
+def is_cut(model: ModelSpec) -> bool:
+    """Whether mlx-lm's programs cut its caches at --max-kv-size: where its class makes none of its own (models/cache.py make_prompt_cache)."""
+    caches = (cache for group in model.layers for cache in kept(model, group))
+    return all(isinstance(cache, FullAttention) or (isinstance(cache, LatentAttention) and not cache.index_dim) for cache in caches)
+
+
 def _whole(cache: SlidingWindow) -> FullAttention:
     return FullAttention(kv_heads=cache.kv_heads, head_dim=cache.head_dim, head_dim_v=cache.head_dim_v)
 

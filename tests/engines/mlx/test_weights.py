@@ -260,3 +260,20 @@ def test_a_cache_that_could_not_be_quantized_is_explained(line):
     explained, _ = explain_log([line])
     assert (explained.observed.engine, explained.observed.root_cause.code) == ("mlx", "unsupported")
     assert "leave out --kv-bits" in explained.remedies[0].change
+
+
+@pytest.mark.parametrize("program", ["mlx_lm.generate --prompt hi", "mlx_lm.chat", "python -m mlx_lm generate --prompt hi", "python3 -m mlx_lm.chat"])
+def test_a_conversation_without_a_server_is_judged(program):
+    """What most people on a Mac type first; it was said to start no server."""
+    model = "--model mlx-community/Qwen3-8B-4bit"
+    alone = checked(f"{program} {model}")
+    assert alone.starts
+    assert not [line for line in alone.lines if line.key == "prompt_cache"]
+    assert [warning.code for warning in alone.warnings] == ["mlx-unbounded"]
+    bounded = checked(f"{program} {model} --max-kv-size 8192")
+    assert (bounded.context, bounded.warnings) == (8192, ())
+    own = checked(f"{program} --model mlx-community/Qwen3.5-9B-4bit --max-kv-size 8192")  # a hybrid's class makes its own caches, which nothing cuts
+    assert own.context > 8192
+    assert "no flag bounds it" in own.warnings[0].message
+    assert alone.longest_context > checked(f"mlx_lm.server {model}").longest_context
+    assert [problem.code for problem in checked(f"{program} {model} --port 8080").problems] == ["unknown-flag"]
